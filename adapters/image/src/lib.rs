@@ -1,0 +1,1 @@
+//! The image adapter: decode, resize, normalise.

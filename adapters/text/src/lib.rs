@@ -1,0 +1,1 @@
+//! The text adapter: tokenise, truncate, mask.

@@ -1,0 +1,1 @@
+//! The vector adapter: precomputed embeddings as an encoder.

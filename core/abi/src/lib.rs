@@ -1,0 +1,1 @@
+//! The stable ABI between the Chiasm host and its plugins: types only.

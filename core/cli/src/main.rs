@@ -1,0 +1,2 @@
+//! The chiasm binary.
+fn main() {}

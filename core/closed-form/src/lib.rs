@@ -1,0 +1,1 @@
+//! Closed-form maps between two paired point clouds, and their ONNX graphs.

@@ -1,0 +1,1 @@
+//! Measures of two point clouds and of the retrieval between them.

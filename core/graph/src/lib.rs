@@ -1,0 +1,1 @@
+//! ONNX graphs as values: build, compose, verify, print, save.

@@ -1,0 +1,1 @@
+//! Finds, verifies, loads and isolates Chiasm plugins.

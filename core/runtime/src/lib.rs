@@ -1,0 +1,1 @@
+//! ONNX Runtime: engine discovery, sessions, devices, batching.

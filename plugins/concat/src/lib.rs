@@ -1,0 +1,1 @@
+//! The concat fusion plugin.

@@ -1,0 +1,1 @@
+//! The kcca aligner plugin.

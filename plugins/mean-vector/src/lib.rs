@@ -1,0 +1,1 @@
+//! The mean-vector aligner plugin.

@@ -1,0 +1,1 @@
+//! The procrustes aligner plugin.
