@@ -1,0 +1,29 @@
+//! What the host lends to a plugin for the length of one call.
+
+use abi_stable::sabi_trait;
+use abi_stable::std_types::{RResult, RSlice, RStr, RVec};
+
+use crate::{NamedOwned, NamedTensor, PluginError};
+
+/// The host's lent hand. Every method may be called from any of the plugin's threads, but only until the call returns.
+#[sabi_trait]
+pub trait Services: Send + Sync {
+    /// Says something: level 1 error, 2 warning, 3 information, 4 debugging.
+    fn log(&self, level: u8, message: RStr<'_>);
+    /// Tells how far the work is; false asks the plugin to stop soon with `Code::CANCELLED`.
+    fn progress(&self, done: u64, total: u64) -> RResult<bool, PluginError>;
+    /// The seed of every random choice.
+    fn seed(&self) -> u64;
+    /// How many threads the plugin may keep busy.
+    fn threads(&self) -> u64;
+    /// Runs an ONNX graph (its bytes) on named inputs; all outputs come back, in the graph's order.
+    #[sabi(last_prefix_field)]
+    fn run(
+        &self,
+        graph: RSlice<'_, u8>,
+        inputs: RSlice<'_, NamedTensor<'_>>,
+    ) -> RResult<RVec<NamedOwned>, PluginError>;
+}
+
+/// The services, borrowed for one call.
+pub type ServicesRef<'a> = Services_TO<'a, abi_stable::sabi_types::RRef<'a, ()>>;
