@@ -1,0 +1,104 @@
+//! The element types that ports and tensors may have, and their numbers in the ONNX format.
+
+use std::fmt;
+
+/// Type of one element of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+    /// 16-bit IEEE float.
+    F16,
+    /// 16-bit brain float.
+    BF16,
+    /// Signed 64-bit integer.
+    I64,
+    /// Signed 32-bit integer.
+    I32,
+    /// Signed 16-bit integer.
+    I16,
+    /// Signed 8-bit integer.
+    I8,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Unsigned 16-bit integer.
+    U16,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// One byte, 0 or 1.
+    Bool,
+}
+
+/// Type, name, bytes per element, number in `TensorProto.DataType`.
+const TABLE: [(DType, &str, usize, i32); 13] = [
+    (DType::F32, "f32", 4, 1),
+    (DType::F64, "f64", 8, 11),
+    (DType::F16, "f16", 2, 10),
+    (DType::BF16, "bf16", 2, 16),
+    (DType::I64, "i64", 8, 7),
+    (DType::I32, "i32", 4, 6),
+    (DType::I16, "i16", 2, 5),
+    (DType::I8, "i8", 1, 3),
+    (DType::U64, "u64", 8, 13),
+    (DType::U32, "u32", 4, 12),
+    (DType::U16, "u16", 2, 4),
+    (DType::U8, "u8", 1, 2),
+    (DType::Bool, "bool", 1, 9),
+];
+
+impl DType {
+    /// Short name: "f32", "i64", "bool".
+    pub fn as_str(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        self.row().2
+    }
+
+    /// The type of a short name, `None` for an unknown one.
+    pub fn parse(name: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// The type's number in the ONNX format (`TensorProto.DataType`).
+    pub fn onnx(self) -> i32 {
+        self.row().3
+    }
+
+    /// The type of an ONNX number; `None` for strings, complex numbers and types below eight bits.
+    pub fn from_onnx(number: i32) -> Option<Self> {
+        TABLE.iter().find(|row| row.3 == number).map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Self, &'static str, usize, i32) {
+        // The table is in the order of the variants; a test holds it.
+        &TABLE[self as usize]
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_finds_its_own_row_again() {
+        for (dtype, name, _, number) in TABLE {
+            assert_eq!(dtype.as_str(), name);
+            assert_eq!(DType::from_onnx(number), Some(dtype));
+            assert_eq!(DType::parse(name), Some(dtype));
+        }
+    }
+}

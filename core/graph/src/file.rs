@@ -1,0 +1,209 @@
+//! Graphs in files: weights that lie beside the model, temporary names, and the two-gigabyte limit of protobuf.
+//!
+//! A weight in another file (`external_data`) is followed only inside the model's own folder: absolute paths and `..` are
+//! refused. Every file is written under a temporary name and renamed, so that a killed run leaves no half file. When a
+//! `.data` file is written, an older model of the same name is removed first: no model ever stands beside weights that are not its own.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufWriter, Read as _, Seek as _, SeekFrom, Write},
+    path::{Component, Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use onnx_protobuf::{StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
+
+use crate::{
+    Error, Graph, Result,
+    weight::{self, Weights},
+    wire,
+};
+
+/// What [`Graph::save`] wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedFiles {
+    /// The model.
+    pub model: PathBuf,
+    /// Its weights, when they did not fit into the model's file.
+    pub data: Option<PathBuf>,
+}
+
+/// Weights smaller than this stay in the model's file.
+const SMALL: u64 = 1024;
+
+/// Weights start at multiples of this, so that a runtime can map them into memory.
+const ALIGNMENT: u64 = 4096;
+
+impl Graph {
+    /// Reads a model and the weights that lie beside it; every error names the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let mut files = HashMap::new();
+        Self::parse(&bytes, &mut |tensor| fetch(tensor, directory, &mut files))
+            .map_err(|error| error.in_file(path))
+    }
+
+    /// Writes the model; above 2 GiB its weights go to `<name>.data` beside it.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<SavedFiles> {
+        self.save_split(path, wire::LIMIT)
+    }
+
+    /// Writes the model; when it would take more than `limit` bytes its weights go to `<name>.data` beside it.
+    pub fn save_split(&self, path: impl AsRef<Path>, limit: u64) -> Result<SavedFiles> {
+        let path = path.as_ref();
+        if wire::size(self) <= limit.min(wire::LIMIT) {
+            write_renamed(path, |out| wire::write(self, &self.weights, out))?;
+            return Ok(SavedFiles { model: path.to_owned(), data: None });
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".data");
+        let Some(location) = name.to_str().map(str::to_owned) else {
+            return Err(Error::Unsupported(format!(
+                "`{}` is not valid Unicode, and the model must name its `.data` file",
+                path.display()
+            )));
+        };
+        let data = path.with_file_name(name);
+        let (stubs, spans) = layout(&self.weights, &location);
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Error::io("replace", path, error));
+        }
+        write_renamed(&data, |out| {
+            write_data(out, &spans).map_err(|error| Error::io("write", &data, error))
+        })?;
+        write_renamed(path, |out| wire::write(self, &stubs, out))?;
+        Ok(SavedFiles { model: path.to_owned(), data: Some(data) })
+    }
+}
+
+/// Brings the bytes of an outside weight into the tensor.
+fn fetch(tensor: &mut TensorProto, directory: &Path, files: &mut HashMap<PathBuf, File>) -> Result<()> {
+    let refuse = |reason: String| Error::Tensor(format!("`{}` lies in another file: {reason}", tensor.name));
+    let entry = |key: &str| {
+        let found = tensor.external_data.iter().find(|entry| entry.key == key);
+        found.map(|entry| entry.value.as_str())
+    };
+    let number = |key: &str| {
+        let text = entry(key);
+        let parsed = text.map(str::parse::<u64>).transpose();
+        parsed.map_err(|_| refuse(format!("its {key} `{}` is no number", text.unwrap_or_default())))
+    };
+    let location = entry("location").ok_or_else(|| refuse("it does not say which".to_owned()))?;
+    let path = inside(directory, location).ok_or_else(|| {
+        refuse(format!("`{location}` leaves the model's folder; only files inside it are read"))
+    })?;
+    let expected = weight::byte_len(tensor)?
+        .ok_or_else(|| refuse(format!("its element type {} has no known width", tensor.data_type)))?;
+    let offset = number("offset")?.unwrap_or(0);
+    let length = number("length")?.unwrap_or(expected as u64);
+    if length != expected as u64 {
+        return Err(refuse(format!("it takes {expected} bytes by its shape, {length} by its entry")));
+    }
+    let file = match files.entry(path.clone()) {
+        std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
+        std::collections::hash_map::Entry::Vacant(free) => {
+            free.insert(File::open(&path).map_err(|error| Error::io("read", &path, error))?)
+        }
+    };
+    let size = file.metadata().map_err(|error| Error::io("read", &path, error))?.len();
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(refuse(format!(
+            "`{}` has {size} bytes, the weight needs {length} from byte {offset}: the file is truncated",
+            path.display()
+        )));
+    }
+    let mut bytes = vec![0; expected];
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(|error| Error::io("read", &path, error))?;
+    tensor.raw_data = bytes;
+    tensor.external_data.clear();
+    tensor.data_location = DataLocation::DEFAULT.into();
+    Ok(())
+}
+
+/// The file that a relative location names, `None` when it leaves the folder.
+fn inside(directory: &Path, location: &str) -> Option<PathBuf> {
+    // A backslash separates folders on one system and is part of a name on another: refused on both.
+    let relative = Path::new(location);
+    let plain = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    (plain && !location.is_empty() && !location.contains(['\\', ':'])).then(|| directory.join(relative))
+}
+
+/// Weights that only say where their bytes lie, and the bytes with their places.
+fn layout<'a>(weights: &'a Weights, location: &str) -> (Weights, Vec<(u64, &'a [u8])>) {
+    let mut stubs = weights.clone();
+    let mut spans = Vec::new();
+    let mut end = 0_u64;
+    for (name, tensor) in weights {
+        let length = tensor.raw_data.len() as u64;
+        if length < SMALL {
+            continue;
+        }
+        let offset = end.next_multiple_of(ALIGNMENT);
+        end = offset + length;
+        spans.push((offset, tensor.raw_data.as_slice()));
+        let entry = |key: &str, value: String| StringStringEntryProto {
+            key: key.to_owned(),
+            value,
+            ..Default::default()
+        };
+        let stub = TensorProto {
+            dims: tensor.dims.clone(),
+            data_type: tensor.data_type,
+            doc_string: tensor.doc_string.clone(),
+            data_location: DataLocation::EXTERNAL.into(),
+            external_data: vec![
+                entry("location", location.to_owned()),
+                entry("offset", offset.to_string()),
+                entry("length", length.to_string()),
+            ],
+            ..Default::default()
+        };
+        stubs.insert(name.clone(), Arc::new(stub));
+    }
+    (stubs, spans)
+}
+
+fn write_data(out: &mut dyn Write, spans: &[(u64, &[u8])]) -> std::io::Result<()> {
+    let mut at = 0;
+    for (offset, bytes) in spans {
+        let gap = usize::try_from(offset - at).unwrap_or_default();
+        out.write_all(&[0; ALIGNMENT as usize][..gap])?;
+        out.write_all(bytes)?;
+        at = offset + bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// Writes a file under a temporary name beside it, then renames it; nothing is left behind on failure.
+fn write_renamed(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let temporary = path.with_file_name(name);
+    let attempt = || {
+        let file = File::create(&temporary).map_err(|error| Error::io("write", path, error))?;
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        write(&mut out).map_err(|error| match error {
+            Error::Io { action, source, .. } => Error::io(action, path, source),
+            other => other.in_file(path),
+        })?;
+        let file = out.into_inner().map_err(|error| Error::io("write", path, error.into_error()))?;
+        file.sync_all().map_err(|error| Error::io("write", path, error))?;
+        fs::rename(&temporary, path).map_err(|error| Error::io("write", path, error))
+    };
+    attempt().inspect_err(|_| {
+        // The first error is the one to tell; a leftover under a temporary name harms nobody.
+        let _ = fs::remove_file(&temporary);
+    })
+}
