@@ -1,0 +1,233 @@
+//! The command line: every verb and flag, in one place.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Merge frozen encoders into one multimodal ONNX model.
+#[derive(Debug, Parser)]
+#[command(name = "chiasm", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub shared: Shared,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options every verb takes.
+#[derive(Debug, Args)]
+pub struct Shared {
+    /// How results are printed on stdout; everything else goes to stderr.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// The ONNX Runtime library to use, before any that would be found.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub engine: Option<PathBuf>,
+    /// Where graphs run: cuda fails when CUDA is not there, auto says what it chose.
+    #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+    /// Threads to compute with [default: all].
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// A plugin file or folder, before any that would be found (repeatable).
+    #[arg(long = "plugin", global = true, value_name = "PATH")]
+    pub plugins: Vec<PathBuf>,
+    /// A folder of model cards, before any that would be found (repeatable).
+    #[arg(long, global = true, value_name = "DIR")]
+    pub models: Vec<PathBuf>,
+    /// Say nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    Cpu,
+    Cuda,
+    Auto,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Say what is there, what is missing, and the command that mends it.
+    Doctor {
+        /// Look at one thing only.
+        #[arg(long, value_enum)]
+        only: Option<Part>,
+    },
+    /// Bring ONNX Runtime.
+    #[command(subcommand)]
+    Engine(EngineVerb),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(PluginVerb),
+    /// Add and look at encoders.
+    #[command(subcommand)]
+    Model(ModelVerb),
+    /// Check a whole recipe and show what it would do, before anything is embedded.
+    Plan(RecipeArgs),
+    /// Embed, align, fuse, check and export: a recipe becomes a run folder with one merged model.onnx.
+    Fit {
+        #[command(flatten)]
+        recipe: RecipeArgs,
+        /// The run folder to make.
+        #[arg(short = 'o', long = "output", value_name = "RUN")]
+        output: PathBuf,
+        /// Leave out rows with an item that cannot be read, and say how many.
+        #[arg(long)]
+        skip_bad: bool,
+        /// Make the run again even when it is there and up to date.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Measure a run's merged model on its held-out pairs.
+    Eval {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Fit a recipe in several variants and compare them: held-out test and cross-validation.
+    Compare {
+        #[command(flatten)]
+        recipe: RecipeArgs,
+        /// A key and its values: align.plugin=procrustes,cca (repeatable; every combination is fitted).
+        #[arg(long, value_name = "KEY=A,B,...")]
+        swap: Vec<String>,
+        /// Folds of the cross-validation (row mod N); 0 leaves it out.
+        #[arg(long, default_value_t = 5)]
+        folds: usize,
+        /// Leave out rows with an item that cannot be read, and say how many.
+        #[arg(long)]
+        skip_bad: bool,
+    },
+    /// Push raw inputs through a run's merged model; each modality of the run is a flag, e.g. --image a.jpg.
+    Run(RunArgs),
+    /// Find the run's held-out items nearest to a raw input of the other modality.
+    Search {
+        #[command(flatten)]
+        run: RunArgs,
+        /// How many to show.
+        #[arg(long, default_value_t = 5)]
+        top: usize,
+        /// Also write the pictures found side by side into this PNG.
+        #[arg(long, value_name = "PNG")]
+        strip: Option<PathBuf>,
+    },
+    /// Copy a run's model in another layout, and prove it in a fresh session.
+    Export {
+        /// The run folder.
+        run: PathBuf,
+        /// onnx: the merged model and its preprocessing; towers: one model per modality.
+        #[arg(long, value_enum, default_value_t = Layout::Onnx)]
+        layout: Layout,
+        /// The folder to write.
+        #[arg(short = 'o', long = "output", value_name = "DIR")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    Engine,
+    Devices,
+    Plugins,
+    Models,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    Onnx,
+    Towers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ToolArg {
+    Pip,
+    Uv,
+    Npm,
+}
+
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// The recipe (TOML).
+    pub recipe: PathBuf,
+    /// Change a key of the recipe: encoders.image.model=squeezenet11 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The run folder.
+    pub run: PathBuf,
+    /// Rows of raw inputs: a JSONL file with a column per modality.
+    #[arg(long, value_name = "ROWS.jsonl")]
+    pub input: Option<PathBuf>,
+    /// Write the embeddings into this .npz instead of printing them.
+    #[arg(short = 'o', long = "output", value_name = "OUT.npz")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EngineVerb {
+    /// Bring the pinned official build of ONNX Runtime through your own pip, uv or npm, checked by sha256.
+    Install {
+        /// The build with CUDA.
+        #[arg(long)]
+        cuda: bool,
+        /// Which tool fetches it [default: the first there is].
+        #[arg(long, value_enum)]
+        tool: Option<ToolArg>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginVerb {
+    /// List the plugins found, also those shadowed or refused.
+    List,
+    /// Read one plugin file's manifest without running its code.
+    Inspect {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Explain how an id was looked up: every place, and why each file was taken or not.
+    Why {
+        /// The id, e.g. cca.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelVerb {
+    /// Make a card for a local .onnx, its ports read from the graph.
+    Add {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The name recipes will use [default: the file's name].
+        #[arg(long)]
+        name: Option<String>,
+        /// The adapter [default: the one that recognises the ports].
+        #[arg(long)]
+        adapter: Option<String>,
+        /// The models folder to write the card into [default: the user's own].
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+        /// The model's licence, for the card.
+        #[arg(long, default_value = "")]
+        licence: String,
+        /// Set a key of the card: preprocessing.mean=[0.5,0.5,0.5] (repeatable).
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+    /// List the cards found.
+    List,
+    /// Show a card and its model's ports.
+    Inspect {
+        /// The card's name.
+        name: String,
+    },
+}

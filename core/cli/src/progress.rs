@@ -1,0 +1,52 @@
+//! Progress on stderr: bars with an ETA on a terminal, nothing off one.
+
+use chiasm_pipeline::Reporter;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::{Mutex, PoisonError};
+
+/// Draws stages as bars and notes as lines on stderr.
+pub struct Terminal {
+    bar: Mutex<ProgressBar>,
+    quiet: bool,
+}
+
+impl Terminal {
+    /// `quiet` says nothing at all.
+    pub fn new(quiet: bool) -> Self {
+        Self { bar: Mutex::new(ProgressBar::hidden()), quiet }
+    }
+
+    fn bar(&self) -> std::sync::MutexGuard<'_, ProgressBar> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reporter for Terminal {
+    fn begin(&self, stage: &str, total: u64) {
+        if self.quiet {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let template = "{msg:28} {wide_bar} {pos}/{len} {per_sec} eta {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(stage.to_owned());
+        *self.bar() = bar;
+    }
+
+    fn advance(&self, done: u64) {
+        self.bar().set_position(done);
+    }
+
+    fn end(&self) {
+        self.bar().finish_and_clear();
+    }
+
+    #[expect(clippy::print_stderr, reason = "the CLI is where words reach the user")]
+    fn note(&self, message: &str) {
+        if !self.quiet {
+            self.bar().suspend(|| eprintln!("{message}"));
+        }
+    }
+}

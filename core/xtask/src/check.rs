@@ -1,0 +1,33 @@
+//! The tests, and all that CI checks besides.
+
+use crate::{Outcome, cargo, layering, must, provision, root, say, tidy};
+use std::process::Command;
+
+/// Runs every test of the workspace with what they need at hand.
+pub fn test(extra: &[String]) -> Outcome {
+    let tools = provision::everything()?;
+    must(cargo().args(["test", "--workspace"]).args(extra).env("CHIASM_PEERS", tools.python))
+}
+
+/// Everything a change must pass.
+pub fn ci() -> Outcome {
+    must(cargo().args(["fmt", "--all", "--check"]))?;
+    layering::check()?;
+    tidy::check()?;
+    test(&[])?;
+    must(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    must(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    licences()?;
+    say("ci: everything passed");
+    Ok(())
+}
+
+/// cargo-deny over licences, bans and sources; brought once when it is not there.
+fn licences() -> Outcome {
+    let there = cargo().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
+    if !there {
+        say("bringing cargo-deny, once");
+        must(cargo().args(["install", "--locked", "cargo-deny@0.20.2"]))?;
+    }
+    must(Command::new("cargo").current_dir(root()).args(["deny", "--all-features", "check", "bans", "licenses", "sources"]))
+}

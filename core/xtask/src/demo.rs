@@ -1,0 +1,73 @@
+//! The main jobs, as a newcomer runs them: the demo world, and flickr1k on real encoders.
+
+use crate::{Outcome, cargo, must, provision, root, say};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+const SCENES: &str = "5000";
+const SEED: &str = "2026"; // no encoder was trained on this world
+const TEST_ROW: usize = 0; // row mod 5 = 0 is test: neither the maps nor the encoders have seen it
+
+/// Builds everything, makes the world, merges the two demo encoders, and asks the merged model a question.
+pub fn run() -> Outcome {
+    let chiasm = provision::binary()?;
+    let clock = Instant::now();
+    let folder = provision::target().join("demo");
+    let world = folder.join("world");
+    let run = folder.join("run");
+    must(cargo().args(["run", "--quiet", "--package", "world", "--", "--count", SCENES, "--seed", SEED, "--out"]).arg(&world))?;
+    let recipe = root().join("examples/demo/recipe.toml");
+    let pairs = format!("data.pairs={}", world.join("pairs.jsonl").display());
+    must(Command::new(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
+    must(Command::new(&chiasm).arg("eval").arg(&run))?;
+    let question = caption(&world, TEST_ROW)?;
+    say(&format!("\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?}"));
+    let strip = folder.join("strip.png");
+    must(Command::new(&chiasm).arg("search").arg(&run).args(["--text", &question, "--top", "5", "--strip"]).arg(&strip))?;
+    say(&format!("\n{:.0} s after the build. The merged model: {}", clock.elapsed().as_secs_f64(), shown(&run.join("model.onnx"))));
+    Ok(())
+}
+
+/// The first caption of a row of the world.
+fn caption(world: &Path, row: usize) -> Outcome<String> {
+    let path = world.join("pairs.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let line = text.lines().nth(row).ok_or_else(|| format!("{} has no row {row}", path.display()))?;
+    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{}: {e}", path.display()))?;
+    value["captions"][0].as_str().map(str::to_owned).ok_or_else(|| format!("row {row} has no captions"))
+}
+
+/// A path as a person in the root folder would type it.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// The real encoders and pairs lie outside the project: `CHIASM_REAL`, or `../shared/real`.
+pub fn real() -> Option<PathBuf> {
+    let named = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| root().join("../shared/real"));
+    folder.join("flickr1k/pairs.jsonl").is_file().then_some(folder)
+}
+
+/// The whole flickr1k table: methods x protocols, one and two image encoders.
+pub fn flickr1k(extra: &[String]) -> Outcome {
+    let real = real().ok_or(
+        "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their folder in CHIASM_REAL",
+    )?;
+    let chiasm = provision::binary()?;
+    let pairs = format!("data.pairs={}", real.join("flickr1k/pairs.jsonl").display());
+    must(
+        Command::new(chiasm)
+            .env("CHIASM_MODELS", real.join("models"))
+            .arg("compare")
+            .arg(root().join("examples/flickr1k/recipe.toml"))
+            .args(["--set", &pairs])
+            .args(["--swap", "encoders.text.select=first,mean"])
+            .args(["--swap", r#"encoders.image.model=["mobilenetv2", ["mobilenetv2", "squeezenet11"]]"#])
+            .args(["--swap", "align.plugin=mean-vector,procrustes,ridge,cca,kcca"])
+            .args(extra),
+    )
+}

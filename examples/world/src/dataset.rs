@@ -1,0 +1,134 @@
+//! A world as a folder: `images/*.png` and `pairs.jsonl`, one row per scene.
+
+use crate::{Scene, World};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Captions written for each scene.
+const CAPTIONS: usize = 5;
+
+/// What keeps a world from being written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A folder or file could not be written.
+    #[error("cannot write {path}: {source}; is the folder writable and the disk not full?")]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A picture could not be written.
+    #[error("cannot write the picture {path}: {source}; is the folder writable and the disk not full?")]
+    Picture {
+        /// Which one.
+        path: PathBuf,
+        /// What the encoder said.
+        source: image::ImageError,
+    },
+}
+
+/// What a scene is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Four scenes of five.
+    Train,
+    /// Every fifth scene.
+    Test,
+}
+
+/// One line of `pairs.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The scene's index in its world.
+    pub id: u64,
+    /// Decided by the index alone, so that a longer world keeps the splits of a shorter one.
+    pub split: Split,
+    /// The picture's path, relative to the folder.
+    pub image: String,
+    /// Five wordings.
+    pub captions: Vec<String>,
+    /// The facts behind picture and captions.
+    pub scene: Scene,
+}
+
+/// Writes the first `count` scenes into the folder, which is made if need be; returns the rows.
+///
+/// `pairs.jsonl` appears last and whole, under a temporary name until then.
+pub fn write(world: &World, folder: &Path, count: u64) -> Result<Vec<Row>, Error> {
+    let images = folder.join("images");
+    std::fs::create_dir_all(&images).map_err(|source| Error::Write { path: images, source })?;
+    let rows =
+        (0..count).into_par_iter().map(|id| write_scene(world, folder, id)).collect::<Result<Vec<_>, _>>()?;
+    let path = folder.join("pairs.jsonl");
+    write_rows(&rows, &path).map_err(|source| Error::Write { path, source })?;
+    Ok(rows)
+}
+
+fn write_scene(world: &World, folder: &Path, id: u64) -> Result<Row, Error> {
+    let scene = world.scene(id);
+    let image = format!("images/{id:06}.png");
+    let path = folder.join(&image);
+    scene.render().save(&path).map_err(|source| Error::Picture { path, source })?;
+    let split = if id % 5 == 4 { Split::Test } else { Split::Train };
+    Ok(Row { id, split, image, captions: scene.captions(CAPTIONS), scene })
+}
+
+fn write_rows(rows: &[Row], path: &Path) -> std::io::Result<()> {
+    let unfinished = path.with_extension("jsonl.tmp");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&unfinished)?);
+    for row in rows {
+        serde_json::to_writer(&mut file, row)?;
+        file.write_all(b"\n")?;
+    }
+    file.into_inner()?.sync_all()?;
+    std::fs::rename(&unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_holds_what_the_world_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(9);
+        let rows = write(&world, folder.path(), 20).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("pairs.jsonl")).unwrap();
+        assert_eq!(text.lines().count(), 20);
+        for (line, row) in text.lines().zip(&rows) {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(json["captions"].as_array().unwrap().len(), 5);
+            assert_eq!(json["scene"]["objects"][0]["box"].as_array().unwrap().len(), 4);
+            assert_eq!(json["split"], if row.id % 5 == 4 { "test" } else { "train" });
+            let picture = image::open(folder.path().join(&row.image)).unwrap().to_rgb8();
+            assert_eq!(picture, world.scene(row.id).render());
+        }
+        assert!(!folder.path().join("pairs.jsonl.tmp").exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = write(&World::new(1), file.path(), 1).unwrap_err().to_string();
+        assert!(error.contains("images") && error.contains("cannot write"), "{error}");
+    }
+
+    #[test]
+    fn the_world_is_the_same_everywhere_and_ever() {
+        // FNV-1a over pixels and captions of 200 scenes, stored when the demo's encoders were trained:
+        // another value means that the models under models/ have to be trained again.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for index in 0..200 {
+            let scene = World::new(2026).scene(index);
+            let text = scene.captions(CAPTIONS).join("\n");
+            for &byte in scene.render().as_raw().iter().chain(text.as_bytes()) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        assert_eq!(hash, 0, "{hash:#x}");
+    }
+}
