@@ -5,8 +5,8 @@ use std::process::Command;
 
 /// Runs every test of the workspace with what they need at hand.
 pub fn test(extra: &[String]) -> Outcome {
-    let tools = provision::everything()?;
-    must(cargo().args(["test", "--workspace"]).args(extra).env("CHIASM_PEERS", tools.python))
+    let python = provision::everything()?;
+    must(cargo().args(["test", "--workspace"]).args(extra).env("CHIASM_PEERS", python))
 }
 
 /// Everything a change must pass.

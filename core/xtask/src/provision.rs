@@ -6,19 +6,10 @@ use std::{
     process::Command,
 };
 
-/// Everything that was brought.
-pub struct Tools {
-    /// The `chiasm` binary; its plugins lie beside it.
-    pub chiasm: PathBuf,
-    /// Python with the peers (ONNX Runtime, onnx, NumPy, Pillow, tokenizers) that tests compare with.
-    pub python: PathBuf,
-}
-
-/// Builds the workspace, sees to the engine, and makes the peers' virtual environment.
-pub fn everything() -> Outcome<Tools> {
-    let chiasm = binary()?;
-    let python = peers()?;
-    Ok(Tools { chiasm, python })
+/// Builds the workspace, sees to the engine, and makes the peers' virtual environment; returns its Python.
+pub fn everything() -> Outcome<PathBuf> {
+    binary()?;
+    peers()
 }
 
 /// Builds the workspace and sees to the engine: what the demo needs.
