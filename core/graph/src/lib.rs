@@ -4,15 +4,21 @@
 //! starts no thread, and touches files only in [`Graph::load`] and [`Graph::save`].
 
 mod builder;
+mod compose;
+mod dims;
 mod dtype;
 mod error;
+mod extract;
 mod file;
 mod graph;
 mod guard;
 mod ops;
 mod opset;
 mod port;
+mod rename;
 mod tensor;
+mod text;
+mod types;
 mod verify;
 mod walk;
 mod weight;

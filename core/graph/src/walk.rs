@@ -114,6 +114,19 @@ pub(crate) fn rename_dims(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Optio
     }
 }
 
+/// Visits the names of free axes on every port and annotated value, at every depth.
+pub(crate) fn dim_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
+    for port in graph.input.iter().chain(&graph.output).chain(&graph.value_info) {
+        if let Some(type_proto::Value::TensorType(tensor)) = &port.type_.value {
+            let names = tensor.shape.dim.iter().map(|dim| dim.dim_param());
+            names.filter(|name| !name.is_empty()).for_each(&mut *visit);
+        }
+    }
+    for node in &graph.node {
+        subgraphs(node).for_each(|inner| dim_names(inner, visit));
+    }
+}
+
 /// Names of all values in a graph and everything nested in it (weights kept outside the graph are the caller's).
 pub(crate) fn value_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
     graph.initializer.iter().for_each(|tensor| visit(&tensor.name));

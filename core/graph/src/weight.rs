@@ -13,6 +13,9 @@ use crate::{DType, Error, Result, Tensor, tensor::elements};
 /// Initializers by name; the tensor itself is kept without its name, so that renaming shares it.
 pub(crate) type Weights = BTreeMap<String, Arc<TensorProto>>;
 
+/// Type, shape and first bytes of a weight.
+pub(crate) type Outline<'a> = (i32, &'a [i64], &'a [u8]);
+
 /// A tensor in the ONNX format, without a name.
 pub(crate) fn to_proto(tensor: &Tensor) -> TensorProto {
     TensorProto {
@@ -94,6 +97,22 @@ pub(crate) fn sha256(proto: &TensorProto) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// What tells most different weights apart at once: type, shape, and the first bytes.
+pub(crate) fn outline(proto: &TensorProto) -> Outline<'_> {
+    const BYTES: usize = 64;
+    (proto.data_type, &proto.dims, proto.raw_data.get(..BYTES).unwrap_or(&proto.raw_data))
+}
+
+/// Whether two weights have the same type, shape and bytes, whatever notes they carry.
+pub(crate) fn same(a: &Arc<TensorProto>, b: &Arc<TensorProto>) -> bool {
+    Arc::ptr_eq(a, b)
+        || (DType::from_onnx(a.data_type).is_some()
+            && a.data_type == b.data_type
+            && a.dims == b.dims
+            && a.raw_data == b.raw_data)
+        || a == b
 }
 
 fn shape(proto: &TensorProto) -> Result<Vec<usize>> {

@@ -1,0 +1,115 @@
+//! Which free axes of two graphs are one, and what each is called once they stand in one graph.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use onnx_protobuf::GraphProto;
+
+use crate::{Dim, walk};
+
+/// A free axis: of the first graph (`false`) or of the next (`true`), and its name there.
+type Axis = (bool, String);
+
+/// New lengths or names of one graph's free axes.
+pub(crate) type Renamed = HashMap<String, Dim>;
+
+/// The free axes of two graphs in groups of equal length.
+pub(crate) struct Dims {
+    /// Each axis with its group's number.
+    groups: BTreeMap<Axis, usize>,
+    /// The length of a group that meets a fixed axis.
+    fixed: HashMap<usize, usize>,
+}
+
+impl Dims {
+    /// Every axis in a group of its own.
+    pub(crate) fn new(first: &GraphProto, next: &GraphProto) -> Self {
+        let mut axes = BTreeSet::new();
+        for (side, graph) in [(false, first), (true, next)] {
+            walk::dim_names(graph, &mut |name| {
+                axes.insert((side, name.to_owned()));
+            });
+        }
+        let groups = axes.into_iter().enumerate().map(|(number, axis)| (axis, number)).collect();
+        Self { groups, fixed: HashMap::new() }
+    }
+
+    /// States that a port of the first graph and one of the next have equal lengths; an error when they cannot.
+    pub(crate) fn equate(&mut self, first: &[Dim], next: &[Dim]) -> Result<(), String> {
+        if first.len() != next.len() {
+            return Err(format!("they have {} and {} axes", first.len(), next.len()));
+        }
+        for (axis, (a, b)) in first.iter().zip(next).enumerate() {
+            let failed = |one: usize, other: usize| format!("axis {axis} is {one} long and {other} long");
+            match (a, b) {
+                (Dim::Fixed(one), Dim::Fixed(other)) if one != other => return Err(failed(*one, *other)),
+                (Dim::Named(name), Dim::Fixed(length)) => {
+                    self.fix((false, name.clone()), *length, &failed)?
+                }
+                (Dim::Fixed(length), Dim::Named(name)) => self.fix((true, name.clone()), *length, &failed)?,
+                (Dim::Named(one), Dim::Named(other)) => {
+                    self.join((false, one.clone()), (true, other.clone()), &failed)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The new name or length of every axis that changes, for the first graph and the next.
+    ///
+    /// A group takes the name with the fewest prefixes, of the first graph before the next; then names that several groups
+    /// would have are numbered.
+    pub(crate) fn settle(self) -> (Renamed, Renamed) {
+        let mut members: BTreeMap<usize, Vec<&Axis>> = BTreeMap::new();
+        for (axis, group) in &self.groups {
+            members.entry(*group).or_default().push(axis);
+        }
+        // Groups of the first graph choose first, so that its own names change only where a link says so.
+        let mut order: Vec<(&usize, &Vec<&Axis>)> = members.iter().collect();
+        order.sort_by_key(|(_, axes)| axes.iter().all(|(side, _)| *side));
+        let mut taken = std::collections::HashSet::new();
+        let (mut first, mut next) = (Renamed::new(), Renamed::new());
+        for (group, axes) in order {
+            let best = axes.iter().min_by_key(|(side, name)| (name.matches('/').count(), *side, name));
+            let Some((_, name)) = best else { continue };
+            let dim = match self.fixed.get(group) {
+                Some(length) => Dim::Fixed(*length),
+                None => {
+                    let name = crate::rename::free_name(name, &taken);
+                    taken.insert(name.clone());
+                    Dim::Named(name)
+                }
+            };
+            for (side, name) in axes {
+                let map = if *side { &mut next } else { &mut first };
+                map.insert(name.clone(), dim.clone());
+            }
+        }
+        (first, next)
+    }
+
+    fn fix(
+        &mut self,
+        axis: Axis,
+        length: usize,
+        failed: &dyn Fn(usize, usize) -> String,
+    ) -> Result<(), String> {
+        let Some(group) = self.groups.get(&axis) else { return Ok(()) };
+        match self.fixed.insert(*group, length) {
+            Some(other) if other != length => Err(failed(other, length)),
+            _ => Ok(()),
+        }
+    }
+
+    fn join(&mut self, a: Axis, b: Axis, failed: &dyn Fn(usize, usize) -> String) -> Result<(), String> {
+        let (Some(&kept), Some(&gone)) = (self.groups.get(&a), self.groups.get(&b)) else { return Ok(()) };
+        if kept == gone {
+            return Ok(());
+        }
+        self.groups.values_mut().filter(|group| **group == gone).for_each(|group| *group = kept);
+        match self.fixed.remove(&gone) {
+            Some(length) => self.fix(a, length, failed),
+            None => Ok(()),
+        }
+    }
+}

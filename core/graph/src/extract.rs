@@ -1,0 +1,146 @@
+//! Cutting a graph down: inner tensors made ports, and the part that some outputs need.
+
+use std::collections::HashSet;
+
+use onnx_protobuf::{GraphProto, NodeProto};
+
+use crate::{Error, Graph, Port, Result, types, walk};
+
+impl Graph {
+    /// The graph with an inner tensor as one more output; its element type is followed through the operators, its lengths
+    /// are those the model states, if any. An error when there is no such tensor or its type cannot be told.
+    pub fn expose(&self, tensor: &str) -> Result<Self> {
+        let mut exposed = self.clone();
+        exposed.expose_mut(tensor)?;
+        Ok(exposed)
+    }
+
+    /// The part of the graph that these tensors need, in this order as its only outputs (inner ones are exposed).
+    /// Inputs, weights, annotations and functions that nothing uses any more are dropped.
+    pub fn extract(&self, outputs: &[&str]) -> Result<Self> {
+        let mut cut = self.clone();
+        for name in outputs {
+            cut.expose_mut(name)?;
+        }
+        let mut ports = std::mem::take(&mut cut.graph.output);
+        for (place, name) in outputs.iter().enumerate() {
+            if outputs[..place].contains(name) {
+                return Err(Error::Unsound(format!("the output `{name}` is asked for twice")));
+            }
+            if let Some(at) = ports.iter().position(|port| port.name == *name) {
+                cut.graph.output.push(ports.swap_remove(at));
+            }
+        }
+        let mut needed: HashSet<String> = outputs.iter().map(|name| (*name).to_owned()).collect();
+        let mut kept: Vec<NodeProto> = Vec::new();
+        for node in std::mem::take(&mut cut.graph.node).into_iter().rev() {
+            if node.output.iter().any(|name| needed.contains(name)) {
+                uses(&node, &mut |name| {
+                    needed.insert(name.to_owned());
+                });
+                kept.push(node);
+            }
+        }
+        kept.reverse();
+        cut.graph.node = kept;
+        cut.drop_unused(&needed);
+        Ok(cut)
+    }
+
+    fn expose_mut(&mut self, tensor: &str) -> Result<()> {
+        if self.graph.output.iter().any(|port| port.name == tensor) {
+            return Ok(());
+        }
+        let inner = || self.graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+        let inputs = || self.graph.input.iter().map(|port| port.name.as_str());
+        let defined = || inner().chain(inputs()).chain(self.weight_names());
+        if tensor.is_empty() || !defined().any(|name| name == tensor) {
+            return Err(Error::unknown("tensor", tensor, alike(tensor, inner().chain(inputs()))));
+        }
+        let Some((dtype, dims)) = types::of(self).remove(tensor) else {
+            return Err(Error::Unsupported(format!(
+                "the element type of `{tensor}` cannot be told from the operators that make it; \
+                 export the model with it as an output or with its type in `value_info`"
+            )));
+        };
+        let port = Port { name: tensor.to_owned(), dtype, dims };
+        self.graph.output.push(port.to_proto());
+        self.graph.value_info.retain(|value| value.name != tensor);
+        Ok(())
+    }
+
+    fn drop_unused(&mut self, needed: &HashSet<String>) {
+        let graph = &mut self.graph;
+        graph.input.retain(|port| needed.contains(&port.name));
+        graph.sparse_initializer.retain(|sparse| needed.contains(&sparse.values.name));
+        graph.quantization_annotation.retain(|annotation| {
+            let parts = annotation.quant_parameter_tensor_names.iter();
+            needed.contains(&annotation.tensor_name) && parts.clone().all(|part| needed.contains(&part.value))
+        });
+        graph.value_info.retain(|value| needed.contains(&value.name));
+        self.weights.retain(|name, _| needed.contains(name));
+        self.drop_unused_functions();
+        self.drop_unused_imports();
+    }
+
+    fn drop_unused_functions(&mut self) {
+        loop {
+            let mut called = HashSet::new();
+            self.each_node(&mut |node| {
+                called.insert((node.domain.clone(), node.op_type.clone(), node.overload.clone()));
+            });
+            let before = self.header.functions.len();
+            self.header.functions.retain(|function| {
+                called.contains(&(function.domain.clone(), function.name.clone(), function.overload.clone()))
+            });
+            if self.header.functions.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Forgets the domains that no node uses, so that they clash with nothing.
+    pub(crate) fn drop_unused_imports(&mut self) {
+        let mut used = HashSet::from([String::new()]);
+        self.each_node(&mut |node| {
+            used.insert(node.domain.clone());
+        });
+        used.extend(self.header.functions.iter().map(|function| function.domain.clone()));
+        self.header.opset_import.retain(|import| used.contains(&import.domain));
+    }
+}
+
+/// Visits the names that a node takes from around it: its inputs, and what its subgraphs take from outside themselves.
+fn uses<'a>(node: &'a NodeProto, visit: &mut dyn FnMut(&'a str)) {
+    node.input.iter().filter(|name| !name.is_empty()).for_each(|name| visit(name));
+    for inner in walk::subgraphs(node) {
+        captures(inner, visit);
+    }
+}
+
+fn captures<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
+    let mut own: HashSet<&str> = graph.input.iter().map(|port| port.name.as_str()).collect();
+    own.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
+    own.extend(graph.sparse_initializer.iter().map(|sparse| sparse.values.name.as_str()));
+    for node in &graph.node {
+        uses(node, &mut |name| {
+            if !own.contains(name) {
+                visit(name);
+            }
+        });
+        own.extend(node.output.iter().map(String::as_str));
+    }
+    graph.output.iter().map(|port| port.name.as_str()).filter(|name| !own.contains(name)).for_each(visit);
+}
+
+/// Names that contain the wanted one or are contained in it, else all of them.
+fn alike<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let all: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    let wanted = wanted.to_lowercase();
+    let near = |name: &&str| {
+        let name = name.to_lowercase();
+        !wanted.is_empty() && (name.contains(&wanted) || wanted.contains(&name))
+    };
+    let close: Vec<&str> = all.iter().copied().filter(near).collect();
+    if close.is_empty() { all } else { close }
+}

@@ -1,0 +1,45 @@
+//! Operators whose attribute of integers became an input: `axes` of reductions, `Squeeze`, `Unsqueeze`; `split` of `Split`.
+//!
+//! The integers go into a `Constant` node in front, which graphs, subgraphs and local functions may all hold.
+
+use std::collections::HashSet;
+
+use onnx_protobuf::{NodeProto, TensorProto};
+
+use crate::{DType, rename::free_name, walk};
+
+/// An attribute that becomes an input.
+pub(super) struct Move {
+    pub(super) attribute: &'static str,
+    pub(super) input: usize,
+}
+
+/// Takes the attribute off the node and feeds the same integers as an input; returns the node that holds them, which goes
+/// in front. A node without the attribute stays as it is: left out means the same in both forms.
+pub(super) fn apply(node: &mut NodeProto, change: &Move, taken: &mut HashSet<String>) -> Option<NodeProto> {
+    let values = walk::attribute(node, change.attribute)?.ints.clone();
+    node.attribute.retain(|attribute| attribute.name != change.attribute);
+    let name = format!("{}/{}", node.output.first()?, change.attribute);
+    let name = free_name(&name, taken);
+    taken.insert(name.clone());
+    node.input.resize(node.input.len().max(change.input), String::new());
+    node.input.insert(change.input, name.clone());
+    let tensor = TensorProto {
+        dims: vec![i64::try_from(values.len()).unwrap_or(i64::MAX)],
+        data_type: DType::I64.onnx(),
+        raw_data: bytemuck::cast_slice(&values).to_vec(),
+        ..Default::default()
+    };
+    let value = onnx_protobuf::AttributeProto {
+        name: "value".to_owned(),
+        type_: onnx_protobuf::attribute_proto::AttributeType::TENSOR.into(),
+        t: Some(tensor).into(),
+        ..Default::default()
+    };
+    Some(NodeProto {
+        op_type: "Constant".to_owned(),
+        output: vec![name],
+        attribute: vec![value],
+        ..Default::default()
+    })
+}
