@@ -1,10 +1,12 @@
 //! The root module: frozen for the major. Everything that may change hangs below it, in extensions found by name.
 
 use abi_stable::StableAbi;
-use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleResult};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use abi_stable::library::{CheckTypeLayout, LibHeader, RootModule, RootModuleError, RootModuleResult};
 use abi_stable::marker_type::ErasedPrefix;
-use abi_stable::prefix_type::{PrefixRef, PrefixRefTrait};
-use abi_stable::std_types::{ROption, RStr};
+use abi_stable::prefix_type::{PrefixRef, PrefixRefTrait, PrefixTypeTrait};
+use abi_stable::std_types::{RErr, ROk, ROption, RStr};
 use abi_stable::type_layout::TypeLayout;
 
 use crate::compat::{self, Direction};
@@ -75,4 +77,16 @@ impl Extension {
 pub const fn root_header(constructor: extern "C" fn() -> RootModuleResult) -> LibHeader {
     // SAFETY: both sides of the ABI build the header here and nowhere else; the constructor is `root_result` of a `Root_Ref`.
     unsafe { LibHeader::from_constructor::<Root_Ref>(constructor, CheckTypeLayout::Yes) }
+}
+
+/// The body of a plugin's root constructor: makes the module, erases it, and lets no panic out.
+pub fn root_result(make: impl FnOnce() -> Root) -> RootModuleResult {
+    match catch_unwind(AssertUnwindSafe(make)) {
+        // SAFETY: the host takes it back as the `Root_Ref` that `root_header` promises.
+        Ok(root) => ROk(unsafe { root.leak_into_prefix().to_prefix_ref().cast::<ErasedPrefix>() }),
+        Err(payload) => {
+            core::mem::forget(payload); // its drop might panic too
+            RErr(RootModuleError::Unwound)
+        }
+    }
 }

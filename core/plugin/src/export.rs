@@ -1,0 +1,80 @@
+//! What [`export_plugin!`](crate::export_plugin) expands to. Public for the macro and the host only; authors need none of it.
+
+mod adapter;
+mod budget;
+mod fit;
+pub mod guard;
+pub mod manifest;
+mod root;
+pub mod tensor;
+
+pub use crate::error::{from_abi, to_abi};
+pub use adapter::AdapterEntry;
+pub use chiasm_abi::root_header;
+pub use chiasm_abi::stable::LibHeader;
+pub use fit::{AlignerEntry, FusionEntry};
+pub use root::root;
+
+/// A plugin as the macro describes it.
+pub trait Plugin: 'static {
+    /// Its adapters.
+    const ADAPTERS: &'static [AdapterEntry];
+    /// Its aligners.
+    const ALIGNERS: &'static [AlignerEntry];
+    /// Its fusions.
+    const FUSIONS: &'static [FusionEntry];
+    /// Its manifest, out of the ELF section.
+    fn manifest() -> &'static str;
+}
+
+/// Makes the library a plugin. Its last line: `export_plugin! { adapters: [A], aligners: [B, C], fusions: [D] }`, any part of it.
+///
+/// Ids are checked when the plugin is compiled; name, version and licence come from its `Cargo.toml`.
+#[macro_export]
+macro_rules! export_plugin {
+    (
+        $(adapters: [$($adapter:ty),* $(,)?] $(,)?)?
+        $(aligners: [$($aligner:ty),* $(,)?] $(,)?)?
+        $(fusions: [$($fusion:ty),* $(,)?] $(,)?)?
+    ) => {
+        const _: () = {
+            use $crate::export::manifest::{Package, Provided, Record};
+
+            const PACKAGE: Package = Package {
+                name: env!("CARGO_PKG_NAME"),
+                version: env!("CARGO_PKG_VERSION"),
+                licence: env!("CARGO_PKG_LICENSE"),
+                panic: if cfg!(panic = "unwind") { "unwind" } else { "abort" },
+                root: concat!("chiasm_root_", env!("CARGO_CRATE_NAME")),
+            };
+            const PROVIDES: &[Provided] = &[
+                $($(Provided::adapter::<$adapter>(),)*)?
+                $($(Provided::aligner::<$aligner>(),)*)?
+                $($(Provided::fusion::<$fusion>(),)*)?
+            ];
+            const LENGTH: usize = $crate::export::manifest::length(&PACKAGE, PROVIDES);
+
+            #[used]
+            #[unsafe(link_section = ".chiasm")]
+            static RECORD: Record<LENGTH> = Record::new(&PACKAGE, PROVIDES);
+
+            struct ThisPlugin;
+            impl $crate::export::Plugin for ThisPlugin {
+                const ADAPTERS: &'static [$crate::export::AdapterEntry] =
+                    &[$($($crate::export::AdapterEntry::of::<$adapter>(),)*)?];
+                const ALIGNERS: &'static [$crate::export::AlignerEntry] =
+                    &[$($($crate::export::AlignerEntry::of::<$aligner>(),)*)?];
+                const FUSIONS: &'static [$crate::export::FusionEntry] =
+                    &[$($($crate::export::FusionEntry::of::<$fusion>(),)*)?];
+                fn manifest() -> &'static str {
+                    RECORD.json()
+                }
+            }
+
+            // One name per crate, so that two plugins can be linked into one test program.
+            #[unsafe(export_name = concat!("chiasm_root_", env!("CARGO_CRATE_NAME")))]
+            static ROOT: $crate::export::LibHeader =
+                $crate::export::root_header($crate::export::root::<ThisPlugin>);
+        };
+    };
+}

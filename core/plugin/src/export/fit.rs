@@ -1,0 +1,110 @@
+//! `chiasm.aligner/1` and `chiasm.fusion/1` over the author's [`Aligner`]s and [`Fusion`]s.
+
+use chiasm_abi::stable::{RStr, RString};
+use chiasm_abi::{FitJob, NamedBytes, Outcome, Reply, ServicesRef};
+use chiasm_graph::Graph;
+use serde_json::{Value, json};
+
+use super::{Plugin, budget, guard};
+use crate::{Aligner, Error, Fused, Fusion, Inputs, Learned, Modality, Parameter, Result, Services};
+
+/// One aligner of a plugin, its type erased.
+pub struct AlignerEntry {
+    id: &'static str,
+    parameters: fn() -> Vec<Parameter>,
+    fit: fn(&Inputs<'_>, &Value, &Services<'_>) -> Result<Learned>,
+}
+
+impl AlignerEntry {
+    /// The entry of an aligner.
+    pub const fn of<A: Aligner>() -> Self {
+        Self { id: A::ID, parameters: A::parameters, fit: A::fit }
+    }
+}
+
+type FitFusion = fn(&[Modality], &Inputs<'_>, &Value, &Services<'_>) -> Result<Fused>;
+
+/// One fusion of a plugin, its type erased.
+pub struct FusionEntry {
+    id: &'static str,
+    parameters: fn() -> Vec<Parameter>,
+    fit: FitFusion,
+}
+
+impl FusionEntry {
+    /// The entry of a fusion.
+    pub const fn of<F: Fusion>() -> Self {
+        Self { id: F::ID, parameters: F::parameters, fit: F::fit }
+    }
+}
+
+pub(super) extern "C" fn aligner_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
+    guard::call(|| {
+        let entry = find(P::ALIGNERS, "aligner", id.as_str(), |entry| entry.id)?;
+        Ok(serde_json::to_string(&(entry.parameters)())?.into())
+    })
+}
+
+pub(super) extern "C" fn fusion_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
+    guard::call(|| {
+        let entry = find(P::FUSIONS, "fusion", id.as_str(), |entry| entry.id)?;
+        Ok(serde_json::to_string(&(entry.parameters)())?.into())
+    })
+}
+
+pub(super) extern "C" fn aligner<P: Plugin>(job: FitJob<'_>, services: &ServicesRef<'_>) -> Reply<Outcome> {
+    guard::call(|| {
+        let entry = find(P::ALIGNERS, "aligner", job.id.as_str(), |entry| entry.id)?;
+        let (inputs, parameters) = read(&job)?;
+        let services = Services::from_abi(services);
+        let learned = budget::within(services.threads(), || (entry.fit)(&inputs, &parameters, &services))?;
+        let mut graphs = vec![("source", &learned.source), ("target", &learned.target)];
+        graphs.extend(learned.inverse.as_ref().map(|inverse| ("inverse", &inverse.graph)));
+        let report = json!({
+            "parameters": learned.parameters,
+            "notes": learned.notes,
+            "inverse": learned.inverse.as_ref().map(|inverse| inverse.kind),
+        });
+        outcome(&graphs, &report)
+    })
+}
+
+pub(super) extern "C" fn fusion<P: Plugin>(job: FitJob<'_>, services: &ServicesRef<'_>) -> Reply<Outcome> {
+    guard::call(|| {
+        let entry = find(P::FUSIONS, "fusion", job.id.as_str(), |entry| entry.id)?;
+        let (inputs, parameters) = read(&job)?;
+        let modalities: Vec<Modality> = serde_json::from_str(job.context.as_str())?;
+        let services = Services::from_abi(services);
+        let fused =
+            budget::within(services.threads(), || (entry.fit)(&modalities, &inputs, &parameters, &services))?;
+        outcome(&[("fused", &fused.graph)], &json!({ "notes": fused.notes }))
+    })
+}
+
+/// The entry of this id; an error names those there are.
+pub(super) fn find<'a, T>(
+    entries: &'a [T],
+    kind: &str,
+    id: &str,
+    own: impl Fn(&T) -> &'static str,
+) -> Result<&'a T> {
+    entries.iter().find(|entry| own(entry) == id).ok_or_else(|| {
+        let known = entries.iter().map(&own).collect::<Vec<_>>().join(", ");
+        Error::invalid(format!("this plugin has no {kind} `{id}`; it has: {known}"))
+    })
+}
+
+fn read<'a>(job: &FitJob<'a>) -> Result<(Inputs<'a>, Value)> {
+    Ok((Inputs::from_abi(job.data.as_slice())?, serde_json::from_str(job.parameters.as_str())?))
+}
+
+fn outcome(graphs: &[(&str, &Graph)], report: &Value) -> Result<Outcome> {
+    let named = |(name, graph): &(&str, &Graph)| {
+        let bytes = graph.to_bytes().map_err(|e| Error::from(e).context(format!("graph `{name}`")))?;
+        Ok(NamedBytes { name: (*name).into(), bytes: bytes.into() })
+    };
+    Ok(Outcome {
+        graphs: graphs.iter().map(named).collect::<Result<_>>()?,
+        report: report.to_string().into(),
+    })
+}

@@ -1,0 +1,42 @@
+//! The root module: describe, query, quiesce.
+
+use chiasm_abi::stable::{PrefixTypeTrait, RNone, ROption, RSome, RStr, RootModuleResult};
+use chiasm_abi::{
+    AdapterModule, AdapterModule_Ref, AlignerModule, AlignerModule_Ref, Extension, ExtensionModule,
+    FusionModule, FusionModule_Ref, Root, root_result,
+};
+
+use super::{Plugin, adapter, fit, guard};
+
+/// Makes the root module; the host calls it once, when it loads the library.
+pub extern "C" fn root<P: Plugin>() -> RootModuleResult {
+    root_result(|| {
+        guard::listen();
+        Root { describe: describe::<P>, query: query::<P>, quiesce: guard::quiesce }
+    })
+}
+
+extern "C" fn describe<P: Plugin>() -> RStr<'static> {
+    P::manifest().into()
+}
+
+/// Each module is leaked once; the host asks once.
+extern "C" fn query<P: Plugin>(id: RStr<'_>) -> ROption<Extension> {
+    let id = id.as_str();
+    if id == AdapterModule_Ref::ID && !P::ADAPTERS.is_empty() {
+        let module = AdapterModule {
+            takes: adapter::takes::<P>,
+            draft: adapter::draft::<P>,
+            open: adapter::open::<P>,
+        };
+        RSome(Extension::of(module.leak_into_prefix()))
+    } else if id == AlignerModule_Ref::ID && !P::ALIGNERS.is_empty() {
+        let module = AlignerModule { parameters: fit::aligner_parameters::<P>, fit: fit::aligner::<P> };
+        RSome(Extension::of(module.leak_into_prefix()))
+    } else if id == FusionModule_Ref::ID && !P::FUSIONS.is_empty() {
+        let module = FusionModule { parameters: fit::fusion_parameters::<P>, fit: fit::fusion::<P> };
+        RSome(Extension::of(module.leak_into_prefix()))
+    } else {
+        RNone
+    }
+}

@@ -1,0 +1,65 @@
+//! Graph tensors as ABI tensors and back.
+
+use chiasm_abi::{DataType, OwnedTensor, TensorView};
+use chiasm_graph::{DType, Tensor};
+
+use crate::{Error, Result};
+
+/// Both names of every element type.
+const TYPES: [(DType, DataType); 13] = [
+    (DType::F32, DataType::F32),
+    (DType::F64, DataType::F64),
+    (DType::F16, DataType::F16),
+    (DType::BF16, DataType::BF16),
+    (DType::I64, DataType::of(0, 64)),
+    (DType::I32, DataType::of(0, 32)),
+    (DType::I16, DataType::of(0, 16)),
+    (DType::I8, DataType::of(0, 8)),
+    (DType::U64, DataType::of(1, 64)),
+    (DType::U32, DataType::of(1, 32)),
+    (DType::U16, DataType::of(1, 16)),
+    (DType::U8, DataType::of(1, 8)),
+    (DType::Bool, DataType::BOOL),
+];
+
+/// The ABI's name of an element type.
+pub fn data_type(dtype: DType) -> Result<DataType> {
+    TYPES
+        .iter()
+        .find(|(own, _)| *own == dtype)
+        .map(|(_, abi)| *abi)
+        .ok_or_else(|| Error::unsupported(format!("tensors of {dtype} do not cross the plugin boundary")))
+}
+
+/// The graph's name of an element type.
+pub fn dtype(abi: DataType) -> Result<DType> {
+    TYPES
+        .iter()
+        .find(|(_, own)| *own == abi)
+        .map(|(dtype, _)| *dtype)
+        .ok_or_else(|| Error::unsupported(format!("element type {abi} is not known")))
+}
+
+/// A shape in the ABI's integers.
+pub fn shape(tensor: &Tensor) -> Result<Vec<i64>> {
+    Ok(tensor.shape().iter().map(|length| i64::try_from(*length)).collect::<Result<_, _>>()?)
+}
+
+/// A tensor seen in place; `shape` is its own, from [`shape`].
+pub fn view<'a>(tensor: &'a Tensor, shape: &'a [i64]) -> TensorView<'a> {
+    // A type without a name in the ABI gets one that every reader refuses.
+    let dtype = data_type(tensor.dtype()).unwrap_or(DataType { code: u8::MAX, bits: 0, lanes: 0 });
+    TensorView::of_bytes(tensor.bytes(), dtype, shape)
+}
+
+/// Gives a tensor away without copying its elements.
+pub fn give(tensor: Tensor) -> Result<OwnedTensor> {
+    let (dtype, shape) = (data_type(tensor.dtype())?, shape(&tensor)?);
+    Ok(OwnedTensor::new(tensor, dtype, &shape, Tensor::bytes))
+}
+
+/// Reads a dense view into a tensor of one's own: the copy that owning takes.
+pub fn read(view: &TensorView<'_>) -> Result<Tensor> {
+    let (bytes, layout) = view.bytes().map_err(|e| Error::invalid(e.to_string()))?;
+    Ok(Tensor::from_bytes(dtype(view.dtype())?, layout.shape(), bytes)?)
+}

@@ -1,0 +1,138 @@
+//! What the host lends for the length of a call.
+
+use chiasm_abi::stable::{RResult, RSlice};
+use chiasm_abi::{NamedTensor, ServicesRef};
+use chiasm_graph::{Graph, Tensor};
+
+use crate::export::tensor;
+use crate::{Code, Error, Result, error};
+
+/// How loud a message is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Something failed.
+    Error = 1,
+    /// The result may disappoint.
+    Warning = 2,
+    /// Worth knowing.
+    Info = 3,
+    /// For whoever debugs the plugin.
+    Debug = 4,
+}
+
+/// The host's lent hand. May be used from any of the plugin's threads.
+#[derive(Clone, Copy)]
+pub struct Services<'a>(Lender<'a>);
+
+#[derive(Clone, Copy)]
+enum Lender<'a> {
+    Host(&'a (dyn Lent + 'a)),
+    Nobody { seed: u64, threads: usize },
+}
+
+impl<'a> Services<'a> {
+    /// Services without a host, for a plugin's own tests: says nothing, never cancels, runs no graph.
+    pub fn detached(seed: u64, threads: usize) -> Self {
+        Self(Lender::Nobody { seed, threads })
+    }
+
+    /// The host's, as they came over the ABI.
+    #[doc(hidden)]
+    pub fn from_abi(host: &'a ServicesRef<'_>) -> Self {
+        Self(Lender::Host(host))
+    }
+
+    /// Says something to the user.
+    pub fn log(&self, level: Level, message: &str) {
+        if let Lender::Host(host) = self.0 {
+            host.log(level as u8, message);
+        }
+    }
+
+    /// Tells how far the work is. Call it often (every few milliseconds of work); the error is [`Error::cancelled`] when the user
+    /// asked to stop, so `?` is all it takes.
+    pub fn progress(&self, done: u64, total: u64) -> Result<()> {
+        match self.0 {
+            Lender::Host(host) => host.progress(done, total),
+            Lender::Nobody { .. } => Ok(()),
+        }
+    }
+
+    /// The seed of every random choice: same seed, same bytes.
+    pub fn seed(&self) -> u64 {
+        match self.0 {
+            Lender::Host(host) => host.seed(),
+            Lender::Nobody { seed, .. } => seed,
+        }
+    }
+
+    /// How many threads to keep busy, at least 1. rayon already keeps to it.
+    pub fn threads(&self) -> usize {
+        match self.0 {
+            Lender::Host(host) => host.threads(),
+            Lender::Nobody { threads, .. } => threads.max(1),
+        }
+    }
+
+    /// Runs a graph in the host's engine on named inputs; gives all its outputs, by name.
+    pub fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        match self.0 {
+            Lender::Host(host) => host.run(graph, inputs),
+            Lender::Nobody { .. } => {
+                Err(Error::unsupported("there is no engine to run a graph on: these services are detached"))
+            }
+        }
+    }
+}
+
+/// The ABI's services without its lifetimes.
+trait Lent: Sync {
+    fn log(&self, level: u8, message: &str);
+    fn progress(&self, done: u64, total: u64) -> Result<()>;
+    fn seed(&self) -> u64;
+    fn threads(&self) -> usize;
+    fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>>;
+}
+
+impl Lent for ServicesRef<'_> {
+    fn log(&self, level: u8, message: &str) {
+        ServicesRef::log(self, level, message.into());
+    }
+
+    fn progress(&self, done: u64, total: u64) -> Result<()> {
+        match ServicesRef::progress(self, done, total) {
+            RResult::ROk(true) => Ok(()),
+            RResult::ROk(false) => Err(Error::cancelled()),
+            RResult::RErr(e) => Err(error::from_abi(&e)),
+        }
+    }
+
+    fn seed(&self) -> u64 {
+        ServicesRef::seed(self)
+    }
+
+    fn threads(&self) -> usize {
+        usize::try_from(ServicesRef::threads(self)).unwrap_or(usize::MAX).max(1)
+    }
+
+    fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let bytes = graph.to_bytes()?;
+        let shapes: Vec<Vec<i64>> = inputs.iter().map(|(_, t)| tensor::shape(t)).collect::<Result<_>>()?;
+        let named: Vec<NamedTensor<'_>> = inputs
+            .iter()
+            .zip(&shapes)
+            .map(|((name, t), shape)| NamedTensor { name: (*name).into(), tensor: tensor::view(t, shape) })
+            .collect();
+        match ServicesRef::run(self, RSlice::from_slice(&bytes), RSlice::from_slice(&named)) {
+            RResult::RErr(e) => Err(error::from_abi(&e)),
+            RResult::ROk(outputs) => outputs
+                .iter()
+                .map(|output| {
+                    let read = tensor::read(&output.tensor.view())
+                        .map_err(|e| Error::new(Code::HOST, format!("output `{}`: {e}", output.name)))?;
+                    Ok((output.name.to_string(), read))
+                })
+                .collect(),
+        }
+    }
+}

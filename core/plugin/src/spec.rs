@@ -1,0 +1,157 @@
+//! What host and plugin tell each other about encoders and items. All of it travels as JSON, so fields may be added.
+
+use std::path::{Path, PathBuf};
+
+use chiasm_graph::{DType, Dim, Graph, Port};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What a value in the pairs table means to an adapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takes {
+    /// A file's path.
+    Path,
+    /// The text itself.
+    Text,
+    /// A row's number in a table that the adapter opened.
+    Row,
+}
+
+/// One raw item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Item<'a> {
+    /// A file.
+    Path(&'a Path),
+    /// A text.
+    Text(&'a str),
+    /// A row's number.
+    Row(usize),
+}
+
+/// Length of one axis of a port: a number, a name, or `null`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DimSpec {
+    /// Always this long.
+    Fixed(usize),
+    /// Free, with a name.
+    Named(String),
+    /// Free.
+    Unknown,
+}
+
+/// A port of a model.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortSpec {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements.
+    #[serde(with = "dtype_text")]
+    pub dtype: DType,
+    /// Its axes; `None` when even the rank is not known.
+    pub dims: Option<Vec<DimSpec>>,
+}
+
+impl From<&Port> for PortSpec {
+    fn from(port: &Port) -> Self {
+        let dim = |dim: &Dim| match dim {
+            Dim::Fixed(length) => DimSpec::Fixed(*length),
+            Dim::Named(name) => DimSpec::Named(name.clone()),
+            Dim::Unknown => DimSpec::Unknown,
+        };
+        let dims = port.dims.as_ref().map(|dims| dims.iter().map(dim).collect());
+        Self { name: port.name.clone(), dtype: port.dtype, dims }
+    }
+}
+
+/// What can be said about a model from its graph alone.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Signature {
+    /// What it takes.
+    pub inputs: Vec<PortSpec>,
+    /// What it gives.
+    pub outputs: Vec<PortSpec>,
+    /// What its maker wrote into it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Signature {
+    /// The signature of a graph.
+    pub fn of(graph: &Graph) -> Self {
+        let ports = |ports: Vec<Port>| ports.iter().map(PortSpec::from).collect();
+        Self { inputs: ports(graph.inputs()), outputs: ports(graph.outputs()), metadata: graph.metadata() }
+    }
+}
+
+/// A proposal for an encoder's card, for the user to read and keep.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Draft {
+    /// The card's `[ports]`.
+    pub ports: Value,
+    /// The card's `[preprocessing]`.
+    pub preprocessing: Value,
+    /// Why this adapter thinks so.
+    pub reason: String,
+}
+
+/// An encoder as its card and its graph describe it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EncoderSpec {
+    /// The encoder's name, for messages.
+    pub name: String,
+    /// The card's folder: relative paths in the card start here.
+    pub directory: PathBuf,
+    /// The model's inputs.
+    pub inputs: Vec<PortSpec>,
+    /// The model's outputs.
+    pub outputs: Vec<PortSpec>,
+    /// The card's `[ports]` as a JSON object.
+    pub ports: Value,
+    /// The card's `[preprocessing]` as a JSON object.
+    pub preprocessing: Value,
+}
+
+/// One tensor that an adapter makes for each item.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ModelInput {
+    /// The model's input that it goes to.
+    pub name: String,
+    /// The type of its elements.
+    #[serde(with = "dtype_text")]
+    pub dtype: DType,
+    /// Lengths of one item's axes, without the batch; `None` is ragged: the host pads to the batch's longest.
+    pub dims: Vec<Option<usize>>,
+    /// What a ragged axis is padded with.
+    pub pad: f64,
+}
+
+/// A modality that a fusion merges.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Modality {
+    /// Its name: the fused graph's inputs are `<name>.pooled` and so on.
+    pub name: String,
+    /// Length of a pooled vector.
+    pub pooled_dim: usize,
+    /// Length of a token's vector; `None` when there are no tokens.
+    #[serde(default)]
+    pub token_dim: Option<usize>,
+}
+
+/// Element types travel by their names.
+mod dtype_text {
+    use super::DType;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(dtype: &DType, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(dtype.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DType, D::Error> {
+        let name = String::deserialize(from)?;
+        DType::parse(&name).ok_or_else(|| D::Error::custom(format!("unknown element type `{name}`")))
+    }
+}

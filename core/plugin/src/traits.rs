@@ -1,0 +1,102 @@
+//! The three things that a plugin may be.
+
+use std::path::Path;
+
+use chiasm_graph::{Graph, Tensor};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Draft, EncoderSpec, Error, Fused, Inputs, Item, Learned, Modality, ModelInput, Result, Services,
+    Signature, Takes,
+};
+
+/// Turns raw items of one modality into an encoder's inputs.
+pub trait Adapter: Send + Sync + Sized + 'static {
+    /// What a card's `adapter = "..."` says: lower-case letters, digits, `-`.
+    const ID: &'static str;
+    /// One sentence.
+    const DOC: &'static str;
+
+    /// What the pairs table's value means.
+    fn takes() -> Takes;
+
+    /// Proposes a card for a model that looks like one of its own; `None` when it does not.
+    fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>>;
+
+    /// Opens the adapter for one encoder. Everything wrong with the card is found here, not at the first item.
+    fn open(spec: &EncoderSpec, services: &Services<'_>) -> Result<Self>;
+
+    /// The tensors that `prepare` makes, in its order.
+    fn inputs(&self) -> Vec<ModelInput>;
+
+    /// One raw item as one tensor per input, without a batch axis. Called from several threads at once.
+    fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>>;
+
+    /// The graph behind the encoder. Inputs: ports of the model, by name. Outputs: `tokens` f32 `[batch, T, D]`, `mask` f32
+    /// `[batch, T]` (0 or 1), `pooled` f32 `[batch, D]`.
+    fn tail(&self) -> Result<Graph>;
+}
+
+/// Learns two maps into a shared space.
+pub trait Aligner: Send + Sync + 'static {
+    /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
+    const ID: &'static str;
+    /// One sentence.
+    const DOC: &'static str;
+
+    /// What the user may set.
+    fn parameters() -> Vec<Parameter>;
+
+    /// Fits. `data` holds `source.pooled` `[n, dA]` and `target.pooled` `[n, dB]`, training rows only, row i of one paired with row i of
+    /// the other. `parameters` is a JSON object: read it with [`read_parameters`].
+    fn fit(data: &Inputs<'_>, parameters: &Value, services: &Services<'_>) -> Result<Learned>;
+}
+
+/// Learns or builds a map from several modalities into one vector.
+pub trait Fusion: Send + Sync + 'static {
+    /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
+    const ID: &'static str;
+    /// One sentence.
+    const DOC: &'static str;
+
+    /// What the user may set.
+    fn parameters() -> Vec<Parameter>;
+
+    /// Fits. `data` holds `<modality>.pooled` for each modality.
+    fn fit(
+        modalities: &[Modality],
+        data: &Inputs<'_>,
+        parameters: &Value,
+        services: &Services<'_>,
+    ) -> Result<Fused>;
+}
+
+/// One thing that the user may set, for `plugin inspect`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Its key.
+    pub name: String,
+    /// What it holds: `number`, `integer`, `list of numbers`, `text`, `true or false`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its value when not set; `null` when it is then chosen from the data.
+    pub default: Value,
+    /// One sentence.
+    pub doc: String,
+}
+
+impl Parameter {
+    /// A parameter.
+    pub fn new(name: &str, kind: &str, default: impl Into<Value>, doc: &str) -> Self {
+        Self { name: name.into(), kind: kind.into(), default: default.into(), doc: doc.into() }
+    }
+}
+
+/// Reads parameters into a struct; `null` reads as `{}`. With `#[serde(default, deny_unknown_fields)]` on the struct, a misspelt key is an
+/// error that names the known ones.
+pub fn read_parameters<P: DeserializeOwned>(parameters: &Value) -> Result<P> {
+    let object = if parameters.is_null() { Value::Object(Default::default()) } else { parameters.clone() };
+    serde_json::from_value(object).map_err(|e| Error::invalid(format!("parameters: {e}")))
+}
