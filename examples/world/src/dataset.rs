@@ -129,6 +129,6 @@ mod tests {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             }
         }
-        assert_eq!(hash, 0, "{hash:#x}");
+        assert_eq!(hash, 0xf62e_baba_4913_d37b, "{hash:#x}");
     }
 }
