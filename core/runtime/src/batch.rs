@@ -1,0 +1,229 @@
+//! Which items go into which batch, and how they are stacked. Pure: no thread, no engine.
+//!
+//! Ragged items are sorted by length within a shard, the longest first, and packed until the padded size meets a limit,
+//! so that little of a batch is padding. The plan depends on the items alone, never on timing: the same items give the
+//! same batches, hence the same bytes.
+
+use chiasm_graph::{DType, Tensor, TensorData};
+
+/// One input of the model as a single item gives it (no batch axis).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemInput {
+    /// The model's input.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Length of each axis; `None` is ragged and is padded to the longest of the batch.
+    pub dims: Vec<Option<usize>>,
+    /// What a ragged axis is padded with.
+    pub pad: f64,
+}
+
+/// The limits of one batch; a single item may exceed them, several may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows.
+    pub rows: usize,
+    /// Rows times the longest item, in steps along the ragged axes (tokens, samples).
+    pub steps: usize,
+    /// Bytes of all inputs, padding included.
+    pub bytes: usize,
+}
+
+/// What the plan needs to know of a prepared item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// The longest product of ragged axes among the item's inputs; 1 when nothing is ragged.
+    pub steps: usize,
+    pub bytes: usize,
+}
+
+/// Checks one prepared item against the inputs, and measures it.
+///
+/// # Errors
+/// One sentence that names the input, what was expected and what was got.
+pub(crate) fn measure(item: &[Tensor], inputs: &[ItemInput]) -> Result<Size, String> {
+    if item.len() != inputs.len() {
+        return Err(format!("expected {} prepared tensors, got {}", inputs.len(), item.len()));
+    }
+    let mut size = Size { steps: 1, bytes: 0 };
+    for (tensor, input) in item.iter().zip(inputs) {
+        let shape = tensor.shape();
+        let fits = shape.len() == input.dims.len()
+            && shape.iter().zip(&input.dims).all(|(length, dim)| dim.is_none_or(|fixed| fixed == *length));
+        if tensor.dtype() != input.dtype || !fits {
+            return Err(format!(
+                "prepared tensor \"{}\": expected {}{:?}, got {}{:?}",
+                input.name,
+                input.dtype,
+                Ragged(&input.dims),
+                tensor.dtype(),
+                shape
+            ));
+        }
+        let ragged = shape.iter().zip(&input.dims).filter(|(_, dim)| dim.is_none()).map(|(length, _)| *length);
+        size.steps = size.steps.max(ragged.product());
+        size.bytes += tensor.bytes().len();
+    }
+    Ok(size)
+}
+
+struct Ragged<'a>(&'a [Option<usize>]);
+
+impl std::fmt::Debug for Ragged<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let dims: Vec<String> = self.0.iter().map(|d| d.map_or("any".into(), |n| n.to_string())).collect();
+        write!(f, "[{}]", dims.join(", "))
+    }
+}
+
+/// Splits a shard into batches of positions, the longest items first, ties in item order.
+pub(crate) fn plan(sizes: &[Size], limits: &Limits) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(sizes[i].steps), i));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut first = Size { steps: 0, bytes: 0 };
+    for i in order {
+        let fits = |batch: &Vec<usize>| {
+            let rows = batch.len() + 1;
+            rows <= limits.rows && rows * first.steps <= limits.steps && rows * first.bytes <= limits.bytes
+        };
+        match batches.last_mut() {
+            Some(batch) if fits(batch) => batch.push(i),
+            _ => {
+                first = sizes[i];
+                batches.push(vec![i]);
+            }
+        }
+    }
+    batches
+}
+
+/// Stacks one input of several items along a new first axis, padding ragged axes to the longest.
+pub(crate) fn stack(items: &[&Tensor], pad: f64) -> Result<Tensor, chiasm_graph::Error> {
+    let rank = items.first().map_or(0, |t| t.shape().len());
+    let longest: Vec<usize> =
+        (0..rank).map(|axis| items.iter().map(|t| t.shape()[axis]).max().unwrap_or(0)).collect();
+    let shape: Vec<usize> = std::iter::once(items.len()).chain(longest.iter().copied()).collect();
+    macro_rules! stacked {
+        ($variant:ident, $fill:expr) => {{
+            let row: usize = longest.iter().product();
+            let mut all = Vec::with_capacity(row * items.len());
+            for tensor in items {
+                let TensorData::$variant(values) = tensor.data() else { return Err(mixed(tensor)) };
+                if values.len() == row {
+                    all.extend_from_slice(values);
+                } else {
+                    let start = all.len();
+                    all.resize(start + row, $fill);
+                    place(&mut all[start..], &longest, values, tensor.shape());
+                }
+            }
+            Tensor::new(&shape, TensorData::$variant(all))
+        }};
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a pad value is a small whole number or 0")]
+    match items.first().map_or(DType::F32, |t| t.dtype()) {
+        DType::F32 => stacked!(F32, pad as f32),
+        DType::F64 => stacked!(F64, pad),
+        DType::F16 => stacked!(F16, half::f16::from_f64(pad)),
+        DType::BF16 => stacked!(BF16, half::bf16::from_f64(pad)),
+        DType::I64 => stacked!(I64, pad as i64),
+        DType::I32 => stacked!(I32, pad as i32),
+        DType::I16 => stacked!(I16, pad as i16),
+        DType::I8 => stacked!(I8, pad as i8),
+        DType::U64 => stacked!(U64, pad as u64),
+        DType::U32 => stacked!(U32, pad as u32),
+        DType::U16 => stacked!(U16, pad as u16),
+        DType::U8 => stacked!(U8, pad as u8),
+        DType::Bool => stacked!(Bool, pad != 0.0),
+        other => Err(chiasm_graph::Error::Unsupported(format!("stacking tensors of {other}"))),
+    }
+}
+
+/// [`measure`] has refused mixed types before; a mix here is an error all the same, never a panic.
+fn mixed(tensor: &Tensor) -> chiasm_graph::Error {
+    chiasm_graph::Error::Unsupported(format!("stacking {} with another type", tensor.dtype()))
+}
+
+/// Copies a smaller block into the corner of a larger one of the same rank.
+fn place<T: Copy>(into: &mut [T], outer: &[usize], from: &[T], inner: &[usize]) {
+    let (Some((&length, inner_rest)), Some((_, outer_rest))) = (inner.split_first(), outer.split_first()) else {
+        if let (Some(to), Some(value)) = (into.first_mut(), from.first()) {
+            *to = *value;
+        }
+        return;
+    };
+    if inner_rest == outer_rest {
+        into[..from.len()].copy_from_slice(from);
+        return;
+    }
+    let (to_step, from_step): (usize, usize) = (outer_rest.iter().product(), inner_rest.iter().product());
+    for i in 0..length {
+        place(&mut into[i * to_step..], outer_rest, &from[i * from_step..(i + 1) * from_step], inner_rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: Limits = Limits { rows: 4, steps: 20, bytes: usize::MAX };
+
+    fn sizes(steps: &[usize]) -> Vec<Size> {
+        steps.iter().map(|&steps| Size { steps, bytes: steps * 8 }).collect()
+    }
+
+    #[test]
+    fn batches_hold_every_item_once_within_the_limits() {
+        let steps = [3, 9, 2, 2, 7, 5, 30, 1, 5, 5, 4, 2];
+        let batches = plan(&sizes(&steps), &ANY);
+        let mut seen: Vec<usize> = batches.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..steps.len()).collect::<Vec<_>>());
+        for batch in &batches {
+            let longest = batch.iter().map(|&i| steps[i]).max().unwrap();
+            assert!(batch.len() == 1 || (batch.len() <= 4 && batch.len() * longest <= 20), "{batch:?}");
+        }
+        assert_eq!(batches[0], vec![6], "an item above the limits goes alone");
+    }
+
+    #[test]
+    fn equal_items_stay_in_order() {
+        assert_eq!(plan(&sizes(&[1; 6]), &ANY), vec![vec![0, 1, 2, 3], vec![4, 5]]);
+    }
+
+    #[test]
+    fn ragged_axes_are_padded_in_the_corner() {
+        let a = Tensor::i64(&[2], vec![1, 2]).unwrap();
+        let b = Tensor::i64(&[3], vec![3, 4, 5]).unwrap();
+        let both = stack(&[&a, &b], 9.0).unwrap();
+        assert_eq!((both.shape(), both.as_i64().unwrap()), (&[2, 3][..], &[1, 2, 9, 3, 4, 5][..]));
+
+        let wide = Tensor::f32(&[1, 3, 2], vec![1., 2., 3., 4., 5., 6.]).unwrap();
+        let tall = Tensor::f32(&[2, 1, 2], vec![7., 8., 9., 10.]).unwrap();
+        let both = stack(&[&wide, &tall], 0.5).unwrap();
+        assert_eq!(both.shape(), &[2, 2, 3, 2]);
+        let p = 0.5;
+        let expected =
+            [1., 2., 3., 4., 5., 6., p, p, p, p, p, p, 7., 8., p, p, p, p, 9., 10., p, p, p, p];
+        assert_eq!(both.as_f32().unwrap(), &expected);
+    }
+
+    #[test]
+    fn scalars_stack_into_a_row() {
+        let items = [Tensor::scalar(1.0), Tensor::scalar(2.0)];
+        let both = stack(&items.iter().collect::<Vec<_>>(), 0.0).unwrap();
+        assert_eq!((both.shape(), both.as_f32().unwrap()), (&[2][..], &[1.0, 2.0][..]));
+    }
+
+    #[test]
+    fn an_item_of_another_shape_is_named() {
+        let inputs = [ItemInput { name: "ids".into(), dtype: DType::I64, dims: vec![None, Some(4)], pad: 0.0 }];
+        let wrong = Tensor::i64(&[2, 3], vec![0; 6]).unwrap();
+        let message = measure(&[wrong], &inputs).unwrap_err();
+        assert!(message.contains("\"ids\": expected i64[any, 4], got i64[2, 3]"), "{message}");
+        let right = Tensor::i64(&[5, 4], vec![0; 20]).unwrap();
+        assert_eq!(measure(&[right], &inputs), Ok(Size { steps: 5, bytes: 160 }));
+    }
+}

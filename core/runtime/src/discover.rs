@@ -1,0 +1,315 @@
+//! Finding ONNX Runtime on this machine, with a record of every place looked at.
+//!
+//! The order is: the flag, `ORT_DYLIB_PATH`, beside the executable, the user cache, the active Python environment, the
+//! system. The first two were named by the user, so a bad library there is an error and not a reason to look further;
+//! anywhere else a bad library is recorded and the search goes on. [`Search`] is plain data: a test (or a doctor) can
+//! point every place at a folder of its own.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::library::{candidates, inspect, parse_version};
+use crate::{Error, Result};
+
+/// Where to look, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// A library, or a folder that holds one, named on the command line.
+    pub flag: Option<PathBuf>,
+    /// The value of `ORT_DYLIB_PATH`: a library or a folder that holds one.
+    pub variable: Option<PathBuf>,
+    /// The folder of the running program.
+    pub beside: Option<PathBuf>,
+    /// The user cache of engines (one sub-folder per version); see [`cache_folder`].
+    pub cache: Option<PathBuf>,
+    /// Python environments by what names them, for example `("VIRTUAL_ENV", "/home/me/venv")`.
+    pub python_prefixes: Vec<(&'static str, PathBuf)>,
+    /// A Python program to ask for its package folders, when nothing before it served.
+    pub python: Option<PathBuf>,
+    /// System library folders.
+    pub system: Vec<PathBuf>,
+}
+
+/// One place that was looked at, and what was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// Which place of the search.
+    pub place: &'static str,
+    /// The file or folder looked at; none when the place is not set on this machine.
+    pub path: Option<PathBuf>,
+    /// What was found.
+    pub outcome: Outcome,
+}
+
+/// What a place held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A library that can serve, with its version where the file states it.
+    Usable(Option<String>),
+    /// A library that cannot, and why.
+    Refused(String),
+    /// Nothing, and what was expected there.
+    Absent(String),
+}
+
+/// The engine that the search settled on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The library.
+    pub path: PathBuf,
+    /// Its version where the file states it.
+    pub version: Option<String>,
+    /// The place of the search that held it.
+    pub how: &'static str,
+}
+
+impl Search {
+    /// The places of this machine, read from the environment, with an optional library named on the command line.
+    pub fn from_environment(flag: Option<PathBuf>) -> Self {
+        let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+        let python_prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"]
+            .into_iter()
+            .filter_map(|name| var(name).map(|prefix| (name, prefix)))
+            .collect();
+        let python = Some(PathBuf::from(if cfg!(windows) { "python" } else { "python3" }));
+        Self {
+            flag,
+            variable: var("ORT_DYLIB_PATH"),
+            beside,
+            cache: cache_folder(),
+            python_prefixes,
+            python,
+            system: system_folders(),
+        }
+    }
+
+    /// Looks at every place, also after one that serves: what `chiasm doctor` prints.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.walk(&mut |_| false)
+    }
+
+    /// The first engine that can serve.
+    ///
+    /// # Errors
+    /// [`Error::BadEngine`] for a bad library that the user named, [`Error::NoEngine`] with every place otherwise.
+    pub fn find(&self) -> Result<Found> {
+        let mut stop = |a: &Attempt| match a.outcome {
+            Outcome::Usable(_) => true,
+            _ => a.place == FLAG || (a.place == VARIABLE && a.path.is_some()),
+        };
+        let attempts = self.walk(&mut stop);
+        match attempts.last() {
+            Some(Attempt { place, path: Some(path), outcome: Outcome::Usable(version) }) => {
+                Ok(Found { path: path.clone(), version: version.clone(), how: place })
+            }
+            Some(Attempt { place, path: Some(path), outcome }) if [FLAG, VARIABLE].contains(place) => {
+                Err(Error::BadEngine { place, path: path.clone(), reason: outcome.to_string() })
+            }
+            _ => Err(Error::NoEngine { attempts }),
+        }
+    }
+
+    /// Visits the places in order until `stop` says so.
+    fn walk(&self, stop: &mut dyn FnMut(&Attempt) -> bool) -> Vec<Attempt> {
+        let mut done: Vec<Attempt> = Vec::new();
+        let mut look = |found: Vec<Attempt>| {
+            found.into_iter().any(|attempt| {
+                done.push(attempt);
+                done.last().is_some_and(&mut *stop)
+            })
+        };
+        let _stopped = self.flag.as_deref().is_some_and(|path| look(named(FLAG, Some(path))))
+            || look(named(VARIABLE, self.variable.as_deref()))
+            || look(folder("beside the program", self.beside.as_deref()))
+            || look(cached(self.cache.as_deref()))
+            || self.python_prefixes.iter().any(|(name, prefix)| look(prefix_packages(name, prefix)))
+            || self.python.as_deref().is_some_and(|python| look(asked_packages(python)))
+            || look(system(&self.system));
+        done
+    }
+}
+
+const FLAG: &str = "--engine";
+const VARIABLE: &str = "ORT_DYLIB_PATH";
+const CACHE: &str = "user cache";
+const PYTHON: &str = "python3 on PATH";
+const SYSTEM: &str = "system";
+
+/// Where installed engines live: `chiasm/engine` in the user's cache folder.
+pub fn cache_folder() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = var("XDG_CACHE_HOME").or_else(|| match std::env::consts::OS {
+        "windows" => var("LOCALAPPDATA"),
+        "macos" => var("HOME").map(|home| home.join("Library/Caches")),
+        _ => var("HOME").map(|home| home.join(".cache")),
+    })?;
+    Some(base.join("chiasm").join("engine"))
+}
+
+fn named(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
+    match path {
+        None => vec![absent(place, None, "not set")],
+        Some(path) if path.is_dir() => folder(place, Some(path)),
+        Some(path) => vec![check(place, path)],
+    }
+}
+
+/// The engines of one folder, or one line that there is none.
+fn folder(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
+    let Some(path) = path else { return vec![absent(place, None, "not known")] };
+    let found = candidates(path);
+    if found.is_empty() {
+        return vec![absent(place, Some(path), "no ONNX Runtime library in this folder")];
+    }
+    found.iter().map(|file| check(place, file)).collect()
+}
+
+/// The cache's versions, the newest first; of one version the CUDA build first, since it serves the CPU as well.
+fn cached(path: Option<&Path>) -> Vec<Attempt> {
+    let Some(path) = path else { return vec![absent(CACHE, None, "no home folder is set")] };
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return vec![absent(CACHE, Some(path), "nothing was installed there")];
+    };
+    let mut versions: Vec<String> =
+        entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    // A name that begins with a dot is an install in progress.
+    versions.retain(|name| !name.starts_with('.'));
+    versions.sort_by_key(|name| {
+        let number = name.split('-').next().unwrap_or_default();
+        std::cmp::Reverse((parse_version(number), name.clone()))
+    });
+    let found: Vec<Attempt> = versions.iter().flat_map(|v| folder(CACHE, Some(&path.join(v)))).collect();
+    if found.is_empty() { vec![absent(CACHE, Some(path), "nothing was installed there")] } else { found }
+}
+
+fn prefix_packages(name: &'static str, prefix: &Path) -> Vec<Attempt> {
+    let found: Vec<Attempt> =
+        site_packages(prefix).iter().flat_map(|site| candidates(&site.join(CAPI))).map(|f| check(name, &f)).collect();
+    if found.is_empty() { vec![absent(name, Some(prefix), "no onnxruntime package in it")] } else { found }
+}
+
+/// Where the Python package keeps the library.
+const CAPI: &str = "onnxruntime/capi";
+
+/// The package folders of a Python environment, by its layout on disk.
+pub(crate) fn site_packages(prefix: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = vec![prefix.join("Lib").join("site-packages")];
+    if let Ok(entries) = std::fs::read_dir(prefix.join("lib")) {
+        let mut pythons: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        pythons.sort();
+        found.extend(pythons.into_iter().map(|p| p.join("site-packages")));
+    }
+    found.retain(|p| p.is_dir());
+    found
+}
+
+fn asked_packages(python: &Path) -> Vec<Attempt> {
+    match ask_python(python) {
+        Err(reason) => vec![absent(PYTHON, Some(python), &reason)],
+        Ok(folders) => {
+            let found: Vec<Attempt> = folders
+                .iter()
+                .flat_map(|site| candidates(&site.join(CAPI)))
+                .map(|file| check(PYTHON, &file))
+                .collect();
+            let first = folders.first().map(PathBuf::as_path);
+            if found.is_empty() { vec![absent(PYTHON, first, "no onnxruntime package in it")] } else { found }
+        }
+    }
+}
+
+/// Asks a Python program for its package folders; it is given five seconds.
+pub(crate) fn ask_python(python: &Path) -> Result<Vec<PathBuf>, String> {
+    const ASK: &str = "import site, sysconfig\nfor p in dict.fromkeys([sysconfig.get_path('purelib'), \
+                       sysconfig.get_path('platlib'), site.getusersitepackages()]): print(p)";
+    let mut child = Command::new(python)
+        .args(["-c", ASK])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| format!("cannot be started: {e}"))?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while child.try_wait().map_err(|e| e.to_string())?.is_none() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err("did not answer within five seconds".into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().map_err(|e| e.to_string())?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
+}
+
+fn system(folders: &[PathBuf]) -> Vec<Attempt> {
+    let found: Vec<Attempt> =
+        folders.iter().flat_map(|f| candidates(f)).map(|file| check(SYSTEM, &file)).collect();
+    if found.is_empty() {
+        let reason = format!("no ONNX Runtime library in the {} library folders", folders.len());
+        return vec![absent(SYSTEM, None, &reason)];
+    }
+    found
+}
+
+/// The folders that the system's own loader looks into.
+pub(crate) fn system_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for name in ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+        folders.extend(std::env::var_os(name).iter().flat_map(std::env::split_paths));
+    }
+    if let Ok(entries) = std::fs::read_dir("/etc/ld.so.conf.d") {
+        let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        files.sort();
+        for text in files.iter().filter_map(|f| std::fs::read_to_string(f).ok()) {
+            folders.extend(text.lines().filter(|l| l.starts_with('/')).map(|l| PathBuf::from(l.trim())));
+        }
+    }
+    folders.extend(["/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib", "/opt/homebrew/lib"].map(PathBuf::from));
+    let mut seen = std::collections::BTreeSet::new();
+    // Two names of one folder (/lib is often a link to /usr/lib) are one place.
+    folders.retain(|f| f.is_dir() && seen.insert(f.canonicalize().unwrap_or_else(|_| f.clone())));
+    folders
+}
+
+fn check(place: &'static str, path: &Path) -> Attempt {
+    let outcome = match inspect(path) {
+        Ok(version) => Outcome::Usable(version),
+        Err(reason) => Outcome::Refused(reason),
+    };
+    Attempt { place, path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())), outcome }
+}
+
+fn absent(place: &'static str, path: Option<&Path>, reason: &str) -> Attempt {
+    Attempt { place, path: path.map(Path::to_owned), outcome: Outcome::Absent(reason.to_owned()) }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usable(Some(version)) => write!(f, "ONNX Runtime {version}"),
+            Self::Usable(None) => f.write_str("ONNX Runtime, version not stated"),
+            Self::Refused(reason) | Self::Absent(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{} ({}): {}", self.place, path.display(), self.outcome),
+            None => write!(f, "{}: {}", self.place, self.outcome),
+        }
+    }
+}
+
+/// The attempts as an indented list.
+pub(crate) fn list(attempts: &[Attempt]) -> String {
+    attempts.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,210 @@
+//! A loaded model: named tensors in, named tensors out.
+//!
+//! Inputs are checked against the model's ports before the engine sees them, so that a wrong tensor is told by port,
+//! expectation and finding. Inputs are lent to the engine without a copy; outputs are copied once, out of its memory.
+//! A batch of no rows is answered without the engine, since many operators refuse empty tensors.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chiasm_graph::{Dim, Port, Tensor};
+use ort::session::{OutputSelector, RunOptions, SessionInputValue};
+
+use crate::value::{lend, take};
+use crate::{Error, Result};
+
+/// A model ready to run. It can be shared by threads; runs on one lane wait for each other.
+#[derive(Debug)]
+pub struct Session {
+    name: String,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    lanes: Vec<Lane>,
+    device: &'static str,
+    reason: String,
+}
+
+/// One copy of the model inside the engine. `ort` allows one run at a time on each.
+#[derive(Debug)]
+pub(crate) struct Lane(Mutex<ort::session::Session>);
+
+impl Lane {
+    pub(crate) fn new(session: ort::session::Session) -> Self {
+        Self(Mutex::new(session))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ort::session::Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        name: String,
+        inputs: Vec<Port>,
+        outputs: Vec<Port>,
+        lanes: Vec<Lane>,
+        device: &'static str,
+        reason: String,
+    ) -> Self {
+        Self { name, inputs, outputs, lanes, device, reason }
+    }
+
+    /// The model's file, or its graph's name in quotes.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model's inputs.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The model's outputs.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Where it really runs: `cpu`, `cuda`, or `cuda+cpu` when some operators stay on the processor.
+    pub fn device_used(&self) -> &'static str {
+        self.device
+    }
+
+    /// Why it runs there.
+    pub fn device_reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// How many batches can run side by side.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Runs the model and returns every output, in the model's order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for tensors that do not fit, [`Error::Run`] for what the engine refuses.
+    pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let all: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
+        self.run_outputs(inputs, &all)
+    }
+
+    /// Runs what the named outputs need and returns them in the order of `outputs`.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`], and [`Error::Output`] for a name the model does not have.
+    pub fn run_outputs(&self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<(String, Tensor)>> {
+        self.run_on(0, inputs, outputs)
+    }
+
+    /// [`Session::run_outputs`] on a lane of the caller's choice (taken modulo their number).
+    pub(crate) fn run_on(
+        &self,
+        lane: usize,
+        inputs: &[(&str, &Tensor)],
+        outputs: &[&str],
+    ) -> Result<Vec<(String, Tensor)>> {
+        self.check(inputs)?;
+        let ports = outputs.iter().map(|name| self.output(name)).collect::<Result<Vec<_>>>()?;
+        if inputs.iter().any(|(_, tensor)| tensor.is_empty()) {
+            return self.run_empty(inputs, &ports);
+        }
+        let failed = |e: ort::Error| Error::Run { model: self.name.clone(), reason: e.to_string() };
+        let mut values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            values.push((Cow::Borrowed(*name), lend(tensor).map_err(failed)?));
+        }
+        let wanted = ports.iter().fold(OutputSelector::no_default(), |all, port| all.with(&port.name));
+        let options = RunOptions::new().map_err(failed)?.with_outputs(wanted);
+        let mut session = self.lanes[lane % self.lanes.len()].lock();
+        let results = session.run_with_options(values, &options).map_err(failed)?;
+        ports
+            .iter()
+            .zip(results.values())
+            .map(|(port, value)| {
+                let tensor = take(&value, port.dtype).map_err(|reason| Error::Run {
+                    model: self.name.clone(),
+                    reason: format!("output \"{}\": {reason}", port.name),
+                })?;
+                Ok((port.name.clone(), tensor))
+            })
+            .collect()
+    }
+
+    /// The output of a name.
+    pub(crate) fn output(&self, name: &str) -> Result<&Port> {
+        self.outputs.iter().find(|port| port.name == name).ok_or_else(|| Error::Output {
+            model: self.name.clone(),
+            port: name.to_owned(),
+            known: self.outputs.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn check(&self, inputs: &[(&str, &Tensor)]) -> Result<()> {
+        let fail = |port: &str, expected: String, got: String| {
+            Err(Error::Input { model: self.name.clone(), port: port.to_owned(), expected, got })
+        };
+        for (index, (name, _)) in inputs.iter().enumerate() {
+            if !self.inputs.iter().any(|port| port.name == *name) {
+                let known = self.inputs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
+                return fail(name, format!("one of the model's inputs ({known})"), "an unknown name".into());
+            }
+            if inputs[..index].iter().any(|(earlier, _)| earlier == name) {
+                return fail(name, "each input once".into(), "the same name twice".into());
+            }
+        }
+        for port in &self.inputs {
+            match inputs.iter().find(|(name, _)| port.name == *name) {
+                None => return fail(&port.name, port.type_text(), "no tensor of that name".into()),
+                Some((_, tensor)) if !fits(port, tensor) => {
+                    return fail(&port.name, port.type_text(), format!("{}{:?}", tensor.dtype(), tensor.shape()));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The outputs for inputs of no rows: empty tensors, where the ports tell their shape.
+    fn run_empty(&self, inputs: &[(&str, &Tensor)], outputs: &[&Port]) -> Result<Vec<(String, Tensor)>> {
+        let mut lengths: BTreeMap<&str, usize> = BTreeMap::new();
+        for port in &self.inputs {
+            let tensor = inputs.iter().find(|(name, _)| port.name == *name).map(|(_, t)| *t);
+            for (dim, length) in port.dims.iter().flatten().zip(tensor.iter().flat_map(|t| t.shape())) {
+                if let Dim::Named(name) = dim {
+                    lengths.insert(name, *length);
+                }
+            }
+        }
+        let length = |dim: &Dim| match dim {
+            Dim::Fixed(length) => Some(*length),
+            Dim::Named(name) => lengths.get(name.as_str()).copied(),
+            Dim::Unknown => None,
+        };
+        outputs
+            .iter()
+            .map(|port| {
+                let shape: Option<Vec<usize>> = port.dims.as_ref().and_then(|d| d.iter().map(length).collect());
+                match shape {
+                    Some(shape) if shape.contains(&0) => {
+                        Ok((port.name.clone(), Tensor::zeros(port.dtype, &shape)?))
+                    }
+                    _ => Err(Error::Run {
+                        model: self.name.clone(),
+                        reason: format!("a batch of no rows was given, and the shape of output {port} does not follow from it"),
+                    }),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Same element type, same number of axes, same length where the port fixes it.
+fn fits(port: &Port, tensor: &Tensor) -> bool {
+    let axes = |dims: &Vec<Dim>| {
+        dims.len() == tensor.shape().len()
+            && dims.iter().zip(tensor.shape()).all(|(dim, length)| dim.fixed().is_none_or(|fixed| fixed == *length))
+    };
+    port.dtype == tensor.dtype() && port.dims.as_ref().is_none_or(axes)
+}
