@@ -61,7 +61,8 @@ pub(crate) fn measure(item: &[Tensor], inputs: &[ItemInput]) -> Result<Size, Str
                 shape
             ));
         }
-        let ragged = shape.iter().zip(&input.dims).filter(|(_, dim)| dim.is_none()).map(|(length, _)| *length);
+        let ragged =
+            shape.iter().zip(&input.dims).filter(|(_, dim)| dim.is_none()).map(|(length, _)| *length);
         size.steps = size.steps.max(ragged.product());
         size.bytes += tensor.bytes().len();
     }
@@ -122,7 +123,11 @@ pub(crate) fn stack(items: &[&Tensor], pad: f64) -> Result<Tensor, chiasm_graph:
             Tensor::new(&shape, TensorData::$variant(all))
         }};
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a pad value is a small whole number or 0")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a pad value is a small whole number or 0"
+    )]
     match items.first().map_or(DType::F32, |t| t.dtype()) {
         DType::F32 => stacked!(F32, pad as f32),
         DType::F64 => stacked!(F64, pad),
@@ -148,7 +153,8 @@ fn mixed(tensor: &Tensor) -> chiasm_graph::Error {
 
 /// Copies a smaller block into the corner of a larger one of the same rank.
 fn place<T: Copy>(into: &mut [T], outer: &[usize], from: &[T], inner: &[usize]) {
-    let (Some((&length, inner_rest)), Some((_, outer_rest))) = (inner.split_first(), outer.split_first()) else {
+    let (Some((&length, inner_rest)), Some((_, outer_rest))) = (inner.split_first(), outer.split_first())
+    else {
         if let (Some(to), Some(value)) = (into.first_mut(), from.first()) {
             *to = *value;
         }
@@ -205,8 +211,7 @@ mod tests {
         let both = stack(&[&wide, &tall], 0.5).unwrap();
         assert_eq!(both.shape(), &[2, 2, 3, 2]);
         let p = 0.5;
-        let expected =
-            [1., 2., 3., 4., 5., 6., p, p, p, p, p, p, 7., 8., p, p, p, p, 9., 10., p, p, p, p];
+        let expected = [1., 2., 3., 4., 5., 6., p, p, p, p, p, p, 7., 8., p, p, p, p, 9., 10., p, p, p, p];
         assert_eq!(both.as_f32().unwrap(), &expected);
     }
 
@@ -219,7 +224,8 @@ mod tests {
 
     #[test]
     fn an_item_of_another_shape_is_named() {
-        let inputs = [ItemInput { name: "ids".into(), dtype: DType::I64, dims: vec![None, Some(4)], pad: 0.0 }];
+        let inputs =
+            [ItemInput { name: "ids".into(), dtype: DType::I64, dims: vec![None, Some(4)], pad: 0.0 }];
         let wrong = Tensor::i64(&[2, 3], vec![0; 6]).unwrap();
         let message = measure(&[wrong], &inputs).unwrap_err();
         assert!(message.contains("\"ids\": expected i64[any, 4], got i64[2, 3]"), "{message}");

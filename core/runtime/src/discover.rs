@@ -189,8 +189,11 @@ fn cached(path: Option<&Path>) -> Vec<Attempt> {
 }
 
 fn prefix_packages(name: &'static str, prefix: &Path) -> Vec<Attempt> {
-    let found: Vec<Attempt> =
-        site_packages(prefix).iter().flat_map(|site| candidates(&site.join(CAPI))).map(|f| check(name, &f)).collect();
+    let found: Vec<Attempt> = site_packages(prefix)
+        .iter()
+        .flat_map(|site| candidates(&site.join(CAPI)))
+        .map(|f| check(name, &f))
+        .collect();
     if found.is_empty() { vec![absent(name, Some(prefix), "no onnxruntime package in it")] } else { found }
 }
 
@@ -271,7 +274,10 @@ pub(crate) fn system_folders() -> Vec<PathBuf> {
             folders.extend(text.lines().filter(|l| l.starts_with('/')).map(|l| PathBuf::from(l.trim())));
         }
     }
-    folders.extend(["/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib", "/opt/homebrew/lib"].map(PathBuf::from));
+    folders.extend(
+        ["/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib", "/opt/homebrew/lib"]
+            .map(PathBuf::from),
+    );
     let mut seen = std::collections::BTreeSet::new();
     // Two names of one folder (/lib is often a link to /usr/lib) are one place.
     folders.retain(|f| f.is_dir() && seen.insert(f.canonicalize().unwrap_or_else(|_| f.clone())));

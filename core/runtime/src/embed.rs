@@ -79,7 +79,8 @@ pub struct Report {
 impl Report {
     /// The fraction of the wall time during which a lane was inside the model, on average over the lanes.
     pub fn session_share(&self) -> f64 {
-        self.in_session.as_secs_f64() / (self.wall.as_secs_f64() * self.lanes.max(1) as f64).max(f64::MIN_POSITIVE)
+        self.in_session.as_secs_f64()
+            / (self.wall.as_secs_f64() * self.lanes.max(1) as f64).max(f64::MIN_POSITIVE)
     }
 }
 

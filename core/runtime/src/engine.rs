@@ -194,14 +194,19 @@ impl Engine {
             .map(|lane| {
                 let share = threads / lanes + usize::from(lane < threads % lanes);
                 let builder = self.builder(share).map_err(|e| source.refused(&e))?;
-                let mut builder = builder.with_quant_qdq(!source.weights_only_quantised).map_err(|e| source.refused(&e))?;
+                let mut builder =
+                    builder.with_quant_qdq(!source.weights_only_quantised).map_err(|e| source.refused(&e))?;
                 source.commit(&mut builder).map_err(|e| source.refused(&e)).map(Lane::new)
             })
             .collect()
     }
 
     /// A session on CUDA and how much of it is there, or what is missing.
-    fn cuda_lane(&self, source: &Source<'_>, options: &SessionOptions) -> Result<(Lane, &'static str), String> {
+    fn cuda_lane(
+        &self,
+        source: &Source<'_>,
+        options: &SessionOptions,
+    ) -> Result<(Lane, &'static str), String> {
         if !CUDA::is_available().unwrap_or(false) {
             return Err(format!("{} is a build without CUDA", self.found.path.display()));
         }
@@ -286,7 +291,8 @@ impl<'a> Source<'a> {
 
     fn new(name: String, graph: &Graph, content: Content<'a>) -> Self {
         let operators = graph.op_types();
-        let quantises = ["QuantizeLinear", "DynamicQuantizeLinear"].iter().any(|o| operators.contains_key(*o));
+        let quantises =
+            ["QuantizeLinear", "DynamicQuantizeLinear"].iter().any(|o| operators.contains_key(*o));
         Self {
             name,
             inputs: graph.inputs(),

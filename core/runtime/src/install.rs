@@ -93,9 +93,11 @@ pub struct Installed {
 /// No official build for this machine, no package tool, a tool that failed (with its command and last lines), a wrong
 /// hash, a disk that is full or read-only.
 pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<Installed> {
-    let cache = options.cache.clone().or_else(cache_folder).ok_or_else(|| {
-        Error::Install("no cache folder is known; set HOME or XDG_CACHE_HOME".into())
-    })?;
+    let cache = options
+        .cache
+        .clone()
+        .or_else(cache_folder)
+        .ok_or_else(|| Error::Install("no cache folder is known; set HOME or XDG_CACHE_HOME".into()))?;
     let tool = match options.tool {
         Some(tool) => Ok(tool),
         None => tools::first_present(options.cuda),
@@ -118,7 +120,8 @@ pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<In
 }
 
 fn finish(options: &InstallOptions, path: PathBuf, version: &'static str, tool: Option<Tool>) -> Installed {
-    let missing = if options.cuda { CudaLibraries::search().complaint().into_iter().collect() } else { Vec::new() };
+    let missing =
+        if options.cuda { CudaLibraries::search().complaint().into_iter().collect() } else { Vec::new() };
     Installed { path, version, tool, missing }
 }
 
@@ -159,7 +162,10 @@ fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&s
         return Err(Error::Io { doing: "write", path: home, source });
     }
     present(&home).ok_or_else(|| {
-        Error::Install(format!("{} {} holds no library that this machine can load", build.package, build.version))
+        Error::Install(format!(
+            "{} {} holds no library that this machine can load",
+            build.package, build.version
+        ))
     })
 }
 

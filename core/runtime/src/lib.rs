@@ -38,7 +38,7 @@ pub use session::Session;
 pub const MINIMUM_MINOR_VERSION: u32 = ort::MINOR_VERSION;
 
 /// A number of threads as given, or every core for 0.
-pub(crate) fn threads(asked: usize) -> usize {
+pub fn threads(asked: usize) -> usize {
     match asked {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         n => n,

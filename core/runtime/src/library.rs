@@ -93,8 +93,11 @@ pub(crate) fn parse_version(text: &str) -> Version {
 /// Every file in a folder that is named like ONNX Runtime, the highest version first.
 pub(crate) fn candidates(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut found: Vec<PathBuf> =
-        entries.flatten().filter(|e| is_engine_name(&e.file_name().to_string_lossy())).map(|e| e.path()).collect();
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|e| is_engine_name(&e.file_name().to_string_lossy()))
+        .map(|e| e.path())
+        .collect();
     found.sort_by_key(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         (std::cmp::Reverse(version_in(&name).map(|v| parse_version(&v)).unwrap_or_default()), name)

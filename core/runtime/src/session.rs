@@ -158,7 +158,11 @@ impl Session {
             match inputs.iter().find(|(name, _)| port.name == *name) {
                 None => return fail(&port.name, port.type_text(), "no tensor of that name".into()),
                 Some((_, tensor)) if !fits(port, tensor) => {
-                    return fail(&port.name, port.type_text(), format!("{}{:?}", tensor.dtype(), tensor.shape()));
+                    return fail(
+                        &port.name,
+                        port.type_text(),
+                        format!("{}{:?}", tensor.dtype(), tensor.shape()),
+                    );
                 }
                 Some(_) => {}
             }
@@ -204,7 +208,10 @@ impl Session {
 fn fits(port: &Port, tensor: &Tensor) -> bool {
     let axes = |dims: &Vec<Dim>| {
         dims.len() == tensor.shape().len()
-            && dims.iter().zip(tensor.shape()).all(|(dim, length)| dim.fixed().is_none_or(|fixed| fixed == *length))
+            && dims
+                .iter()
+                .zip(tensor.shape())
+                .all(|(dim, length)| dim.fixed().is_none_or(|fixed| fixed == *length))
     };
     port.dtype == tensor.dtype() && port.dims.as_ref().is_none_or(axes)
 }

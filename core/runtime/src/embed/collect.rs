@@ -133,6 +133,8 @@ impl Column {
 fn empty_row(port: &Port) -> Result<Vec<usize>> {
     let dims = port.dims.as_ref().and_then(|dims| dims.get(1..));
     dims.and_then(|dims| dims.iter().map(Dim::fixed).collect()).ok_or_else(|| {
-        Error::Sink(format!("no item could be embedded, and the shape of output {port} does not follow from the model"))
+        Error::Sink(format!(
+            "no item could be embedded, and the shape of output {port} does not follow from the model"
+        ))
     })
 }

@@ -34,13 +34,55 @@ const WHEEL_VERSION: &str = "1.31.1";
 /// (package, system, processor, platform tag, sha256) of each wheel, all of CPython 3.11: the library inside is the
 /// same for every Python, and one wheel per platform is one hash.
 const WHEELS: &[(&str, &str, &str, &str, &str)] = &[
-    (CPU, "linux", "x86_64", "manylinux_2_28_x86_64", "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f"),
-    (CPU, "linux", "aarch64", "manylinux_2_28_aarch64", "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3"),
-    (CPU, "macos", "aarch64", "macosx_14_0_arm64", "60b6b69bfe580eab576cacc5d132a0e9cf2a37fcfd18d46dd191042b1d1ed0d7"),
-    (CPU, "windows", "x86_64", "win_amd64", "c3d91b5de31e2fc82d71bd65b2b22bddee8b49057a3a36338e9a868e0ea90c05"),
-    (CPU, "windows", "aarch64", "win_arm64", "93800007a7023b3ab26ad72e6463d0d57d84ead49a2f6341954d91438e046bc0"),
-    (GPU, "linux", "x86_64", "manylinux_2_28_x86_64", "e26c475fe361b2015f45b4b824bd13f0bb20204e59b62814e6f0acd5f3d491a6"),
-    (GPU, "windows", "x86_64", "win_amd64", "fd98341ba71c093153f0dcfc53eb69d57f706866fb45e94e5b0cde5d97a50dbf"),
+    (
+        CPU,
+        "linux",
+        "x86_64",
+        "manylinux_2_28_x86_64",
+        "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
+    ),
+    (
+        CPU,
+        "linux",
+        "aarch64",
+        "manylinux_2_28_aarch64",
+        "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
+    ),
+    (
+        CPU,
+        "macos",
+        "aarch64",
+        "macosx_14_0_arm64",
+        "60b6b69bfe580eab576cacc5d132a0e9cf2a37fcfd18d46dd191042b1d1ed0d7",
+    ),
+    (
+        CPU,
+        "windows",
+        "x86_64",
+        "win_amd64",
+        "c3d91b5de31e2fc82d71bd65b2b22bddee8b49057a3a36338e9a868e0ea90c05",
+    ),
+    (
+        CPU,
+        "windows",
+        "aarch64",
+        "win_arm64",
+        "93800007a7023b3ab26ad72e6463d0d57d84ead49a2f6341954d91438e046bc0",
+    ),
+    (
+        GPU,
+        "linux",
+        "x86_64",
+        "manylinux_2_28_x86_64",
+        "e26c475fe361b2015f45b4b824bd13f0bb20204e59b62814e6f0acd5f3d491a6",
+    ),
+    (
+        GPU,
+        "windows",
+        "x86_64",
+        "win_amd64",
+        "fd98341ba71c093153f0dcfc53eb69d57f706866fb45e94e5b0cde5d97a50dbf",
+    ),
 ];
 
 /// The newest version on npm, one archive for every platform.
@@ -103,7 +145,10 @@ mod tests {
     #[test]
     fn every_hash_is_whole_and_every_platform_has_a_cpu_build() {
         for (package, system, processor, _, sha256) in WHEELS {
-            assert!(sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()), "{package} {system}");
+            assert!(
+                sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()),
+                "{package} {system}"
+            );
             assert!(wheel(CPU, system, processor).is_some());
             assert!(node(system, processor).is_some());
         }

@@ -12,7 +12,8 @@ use crate::{Error, Result};
 
 pub(super) fn unpack(archive: &Path, build: &Build, folder: &Path) -> Result<()> {
     let file = File::open(archive).map_err(Error::io("read", archive))?;
-    let broken = |e: &dyn std::fmt::Display| Error::Install(format!("{} cannot be unpacked: {e}", archive.display()));
+    let broken =
+        |e: &dyn std::fmt::Display| Error::Install(format!("{} cannot be unpacked: {e}", archive.display()));
     if archive.extension().is_some_and(|e| e == "whl") {
         let mut zip = zip::ZipArchive::new(file).map_err(|e| broken(&e))?;
         for index in 0..zip.len() {

@@ -1,0 +1,167 @@
+//! Sessions: what goes in, what comes out, what is refused and how it is told.
+
+mod common;
+
+use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, TensorData};
+use chiasm_runtime::{Device, Engine, Error, Found, SessionOptions};
+use common::{engine, text_encoder, text_item};
+use half::{bf16, f16};
+
+fn options() -> SessionOptions {
+    SessionOptions { threads: 1, ..SessionOptions::default() }
+}
+
+fn identity(dtype: DType) -> Graph {
+    let mut b = Builder::new("identity");
+    let x = b.input("x", dtype, &[Dim::named("n"), Dim::Fixed(2)]).unwrap();
+    let y = b.identity(&x);
+    b.output("y", &y, dtype, &[Dim::named("n"), Dim::Fixed(2)]);
+    b.finish().unwrap()
+}
+
+#[test]
+fn every_element_type_goes_in_and_comes_out() {
+    let all: Vec<TensorData> = vec![
+        TensorData::F32(vec![1.5, -2.0]),
+        TensorData::F64(vec![1e300, -2.0]),
+        TensorData::F16(vec![f16::from_f32(0.5), f16::MAX]),
+        TensorData::BF16(vec![bf16::from_f32(0.5), bf16::MAX]),
+        TensorData::I64(vec![i64::MAX, -1]),
+        TensorData::I32(vec![i32::MIN, 1]),
+        TensorData::I16(vec![i16::MIN, 1]),
+        TensorData::I8(vec![i8::MIN, 1]),
+        TensorData::U64(vec![u64::MAX, 1]),
+        TensorData::U32(vec![u32::MAX, 1]),
+        TensorData::U16(vec![u16::MAX, 1]),
+        TensorData::U8(vec![255, 1]),
+        TensorData::Bool(vec![true, false]),
+    ];
+    for data in all {
+        let x = Tensor::new(&[1, 2], data).unwrap();
+        let session = engine().session(&identity(x.dtype()), &options()).unwrap();
+        assert_eq!(session.run(&[("x", &x)]).unwrap(), vec![("y".to_owned(), x)]);
+    }
+}
+
+#[test]
+fn wrong_inputs_are_told_by_port_before_the_engine_sees_them() {
+    let session = engine().session(&text_encoder(), &options()).unwrap();
+    let ids = Tensor::i64(&[1, 2], vec![1, 2]).unwrap();
+    let mask = Tensor::f32(&[1, 2], vec![1.0; 2]).unwrap();
+    let flat = Tensor::f32(&[2], vec![1.0; 2]).unwrap();
+    let cases: [(&[(&str, &Tensor)], &str); 5] = [
+        (&[("ids", &ids)], "input \"mask\" of \"text\": expected f32[N,T], got no tensor of that name"),
+        (&[("ids", &mask), ("mask", &mask)], "input \"ids\" of \"text\": expected i64[N,T], got f32[1, 2]"),
+        (&[("ids", &ids), ("mask", &flat)], "input \"mask\" of \"text\": expected f32[N,T], got f32[2]"),
+        (
+            &[("ids", &ids), ("mask", &mask), ("masc", &mask)],
+            "\"masc\" of \"text\": expected one of the model's inputs (ids, mask)",
+        ),
+        (&[("ids", &ids), ("mask", &mask), ("mask", &mask)], "the same name twice"),
+    ];
+    for (inputs, expected) in cases {
+        let message = session.run(inputs).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let session = engine().session(&identity(DType::F32), &options()).unwrap();
+    let wide = Tensor::f32(&[1, 3], vec![0.0; 3]).unwrap();
+    let message = session.run(&[("x", &wide)]).unwrap_err().to_string();
+    assert!(message.contains("expected f32[n,2], got f32[1, 3]"), "{message}");
+}
+
+#[test]
+fn outputs_are_chosen_by_name_and_in_the_order_asked() {
+    let session = engine().session(&text_encoder(), &options()).unwrap();
+    let item: Vec<Tensor> = text_item(3)
+        .into_iter()
+        .map(|t| {
+            let n = t.len();
+            t.reshaped(&[1, n]).unwrap()
+        })
+        .collect();
+    let inputs = [("mask", &item[1]), ("ids", &item[0])];
+    let names = |outputs: Vec<(String, Tensor)>| outputs.into_iter().map(|o| o.0).collect::<Vec<_>>();
+    assert_eq!(names(session.run(&inputs).unwrap()), ["pooled", "tokens"]);
+    assert_eq!(names(session.run_outputs(&inputs, &["tokens", "pooled"]).unwrap()), ["tokens", "pooled"]);
+    assert_eq!(names(session.run_outputs(&inputs, &["pooled"]).unwrap()), ["pooled"]);
+    let message = session.run_outputs(&inputs, &["pool"]).unwrap_err().to_string();
+    assert!(message.contains("has no output \"pool\"; it has pooled, tokens"), "{message}");
+}
+
+#[test]
+fn a_batch_of_no_rows_gives_empty_outputs() {
+    let session = engine().session(&text_encoder(), &options()).unwrap();
+    let ids = Tensor::i64(&[0, 4], vec![]).unwrap();
+    let mask = Tensor::f32(&[0, 4], vec![]).unwrap();
+    let outputs = session.run(&[("ids", &ids), ("mask", &mask)]).unwrap();
+    assert_eq!(outputs[0].1.shape(), [0, 3]);
+    assert_eq!(outputs[1].1.shape(), [0, 4, 3]);
+}
+
+#[test]
+fn a_model_on_disk_runs_as_the_same_model_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("encoder.onnx");
+    // Weights beside the file, as above 2 GiB.
+    text_encoder().save_split(&path, 64).unwrap();
+    assert!(folder.path().join("encoder.onnx.data").exists());
+    let ids = Tensor::i64(&[2, 2], vec![1, 2, 3, 4]).unwrap();
+    let mask = Tensor::f32(&[2, 2], vec![1.0; 4]).unwrap();
+    let inputs = [("ids", &ids), ("mask", &mask)];
+    let on_disk = engine().session(path.as_path(), &options()).unwrap().run(&inputs).unwrap();
+    let in_memory = engine().session(&text_encoder(), &options()).unwrap().run(&inputs).unwrap();
+    assert_eq!(on_disk, in_memory);
+}
+
+#[test]
+fn what_is_no_model_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.onnx");
+    std::fs::write(&path, "not a model").unwrap();
+    for path in [path, folder.path().join("missing.onnx")] {
+        let message = engine().session(path.as_path(), &options()).unwrap_err().to_string();
+        assert!(message.contains(path.file_name().unwrap().to_str().unwrap()), "{message}");
+    }
+}
+
+#[test]
+fn a_model_the_engine_refuses_is_told_with_its_name() {
+    let mut b = Builder::new("impossible");
+    let x = b.input("x", DType::F32, &[Dim::Fixed(2)]).unwrap();
+    let y = b.op("NoSuchOperator", &[&x], &[]);
+    b.output("y", &y, DType::F32, &[Dim::Fixed(2)]);
+    let Ok(graph) = b.finish() else { return };
+    let message = engine().session(&graph, &options()).unwrap_err().to_string();
+    assert!(message.contains("\"impossible\"") && message.contains("NoSuchOperator"), "{message}");
+}
+
+#[test]
+fn cuda_is_used_when_it_is_there_and_loudly_missed_when_it_is_not() {
+    let on = |device| engine().session(&text_encoder(), &SessionOptions { device, ..options() });
+    let auto = on(Device::Auto).unwrap();
+    match on(Device::Cuda) {
+        Ok(session) => {
+            assert!(session.device_used().starts_with("cuda"));
+            assert_eq!(auto.device_used(), session.device_used());
+        }
+        Err(error) => {
+            let message = error.to_string();
+            assert!(matches!(error, Error::Device { .. }), "{message}");
+            assert!(
+                message.contains("device \"cuda\" was asked for") && message.contains("To mend it: "),
+                "{message}"
+            );
+            assert_eq!(auto.device_used(), "cpu");
+            assert!(auto.device_reason().starts_with("CUDA cannot be used: "), "{}", auto.device_reason());
+        }
+    }
+}
+
+#[test]
+fn the_engine_starts_once() {
+    let running = engine().found().clone();
+    assert!(Engine::start(running.clone()).is_ok());
+    let other = Found { path: "/other/libonnxruntime.so".into(), ..running };
+    let message = Engine::start(other).unwrap_err().to_string();
+    assert!(message.contains("already runs"), "{message}");
+}
