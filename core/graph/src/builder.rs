@@ -101,7 +101,7 @@ impl Builder {
 
     /// Adds a node with one output, of any `ai.onnx` operator at [`OPSET`].
     pub fn op(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attr)]) -> Value {
-        let name = self.unique(&operator.to_ascii_lowercase());
+        let name = self.unique(&snake(operator));
         self.node(operator, inputs, attributes, vec![name.clone()]);
         Value(name)
     }
@@ -113,7 +113,7 @@ impl Builder {
         inputs: &[&Value],
         attributes: &[(&str, Attr)],
     ) -> [Value; N] {
-        let base = operator.to_ascii_lowercase();
+        let base = snake(operator);
         let outputs = [(); N].map(|()| Value(self.unique(&base)));
         let names = outputs.iter().map(|value| value.0.clone()).collect();
         self.node(operator, inputs, attributes, names);
@@ -153,22 +153,21 @@ impl Builder {
             self.fail(Error::Unsound(format!("two ports are named `{name}`")));
             return;
         }
-        self.graph.output.push(port.to_proto());
-        if value == name {
-            return;
-        }
-        if self.names.contains_key(&name) {
-            let other = self.unique(&name);
-            self.rename(&name, &other);
-        }
-        self.names.insert(name.clone(), 1);
         let settled = self.graph.output.iter().any(|output| output.name == value);
         let made = self.graph.node.iter().any(|node| node.output.contains(&value));
-        if made && !settled {
-            self.rename(&value, &name);
-        } else {
-            self.node("Identity", &[&Value(value)], &[], vec![name]);
+        if value != name {
+            if self.names.contains_key(&name) {
+                let other = self.unique(&name);
+                self.rename(&name, &other);
+            }
+            self.names.insert(name.clone(), 1);
+            if made && !settled {
+                self.rename(&value, &name);
+            } else {
+                self.node("Identity", &[&Value(value)], &[], vec![name]);
+            }
         }
+        self.graph.output.push(port.to_proto());
     }
 
     fn rename(&mut self, from: &str, to: &str) {
@@ -214,6 +213,18 @@ impl Builder {
         self.trouble.get_or_insert(error);
         Value::none()
     }
+}
+
+/// `ReduceSum` as `reduce_sum`.
+fn snake(operator: &str) -> String {
+    let mut text = String::with_capacity(operator.len() + 4);
+    for letter in operator.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 impl Attr {

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
+use onnx_protobuf::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 use crate::{
     Error, Graph, Port, Result,
@@ -38,7 +38,7 @@ impl Graph {
         join_imports(&mut first, &mut next)?;
         join_functions(&mut first, &mut next);
         let linked: HashSet<String> = links.values().cloned().collect();
-        first.graph.output.retain(|port| !linked.contains(&port.name));
+        first.hide(&linked);
         let links = make_way(&mut first, &next, &free, links);
         let copies = rename_next(&first, &mut next, &free, links);
         Ok(append(first, next, copies))
@@ -47,6 +47,20 @@ impl Graph {
     /// Puts another graph beside this one: [`Graph::join`] without links.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         self.join(other, &[])
+    }
+}
+
+impl Graph {
+    /// Makes outputs inner values, whose types stay known.
+    pub(crate) fn hide(&mut self, names: &HashSet<String>) {
+        let inputs: HashSet<String> = self.graph.input.iter().map(|port| port.name.clone()).collect();
+        let outputs = std::mem::take(&mut self.graph.output);
+        let (hidden, kept): (Vec<_>, Vec<_>) =
+            outputs.into_iter().partition(|port| names.contains(&port.name));
+        self.graph.output = kept;
+        let known =
+            |port: &ValueInfoProto| inputs.contains(&port.name) || self.weights.contains_key(&port.name);
+        self.graph.value_info.extend(hidden.into_iter().filter(|port| !known(port)));
     }
 }
 
@@ -146,13 +160,14 @@ fn join_imports(first: &mut Graph, next: &mut Graph) -> Result<()> {
 
 /// Brings the next graph's local functions along; one that both have is kept once, others of the same name are renamed.
 fn join_functions(first: &mut Graph, next: &mut Graph) {
-    let taken: HashSet<String> =
-        first.header.functions.iter().map(|function| function.name.clone()).collect();
+    let functions = first.header.functions.iter().chain(&next.header.functions);
+    let all: HashSet<String> = functions.map(|function| function.name.clone()).collect();
+    let taken = |name: &str| first.header.functions.iter().any(|function| function.name == name);
     let new = |name: &str| {
         let differs = next.header.functions.iter().any(|function| {
-            function.name == name && taken.contains(name) && !first.header.functions.contains(function)
+            function.name == name && taken(name) && !first.header.functions.contains(function)
         });
-        differs.then(|| free_name(&format!("{}/{name}", scope(next)), &taken))
+        differs.then(|| free_name(&format!("{}/{name}", scope(next)), &all))
     };
     let map: HashMap<String, String> = next
         .header
@@ -292,15 +307,14 @@ fn distinct_nodes(first: &[NodeProto], next: &mut [NodeProto], scope: &str) {
     walk::nodes(first, &mut |node| {
         taken.insert(node.name.clone());
     });
-    let mut own = HashSet::new();
+    let mut all = taken.clone();
     walk::nodes(next, &mut |node| {
-        own.insert(node.name.clone());
+        all.insert(node.name.clone());
     });
     walk::nodes_mut(next, &mut |node| {
         if !node.name.is_empty() && taken.contains(&node.name) {
-            own.extend(taken.iter().cloned());
-            node.name = free_name(&format!("{scope}/{}", node.name), &own);
-            own.insert(node.name.clone());
+            node.name = free_name(&format!("{scope}/{}", node.name), &all);
+            all.insert(node.name.clone());
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use onnx_protobuf::{GraphProto, NodeProto};
+use onnx_protobuf::{GraphProto, NodeProto, ValueInfoProto};
 
 use crate::{Error, Graph, Port, Result, types, walk};
 
@@ -22,6 +22,9 @@ impl Graph {
         for name in outputs {
             cut.expose_mut(name)?;
         }
+        let other = |port: &&ValueInfoProto| !outputs.contains(&port.name.as_str());
+        let hidden = cut.graph.output.iter().filter(other).map(|port| port.name.clone()).collect();
+        cut.hide(&hidden);
         let mut ports = std::mem::take(&mut cut.graph.output);
         for (place, name) in outputs.iter().enumerate() {
             if outputs[..place].contains(name) {

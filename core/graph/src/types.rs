@@ -42,43 +42,46 @@ fn follow(graph: &GraphProto, known: &mut Known) {
         }
     }
     for node in &graph.node {
-        for (place, name) in node.output.iter().enumerate() {
-            if !name.is_empty()
-                && !known.contains_key(name)
-                && let Some(dtype) = output(node, place, known)
+        let types = outputs(node, known);
+        for (name, dtype) in node.output.iter().zip(types) {
+            if let Some(dtype) = dtype
+                && !name.is_empty()
             {
-                known.insert(name.clone(), (dtype, None));
+                known.entry(name.clone()).or_insert((dtype, None));
             }
         }
     }
 }
 
-/// The element type of one output of a node.
+/// The element types of a node's outputs, as far as they can be told.
+fn outputs(node: &NodeProto, known: &Known) -> Vec<Option<DType>> {
+    match (node.domain.as_str(), node.op_type.as_str()) {
+        // Either branch has the same types; of a loop's body, the outputs follow the condition.
+        ("", "If" | "Scan") => nested(node, 0, known),
+        ("", "Loop") => nested(node, 1, known),
+        ("", _) => (0..node.output.len()).map(|place| output(node, place, known)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The element type of one output of a plain operator.
 fn output(node: &NodeProto, place: usize, known: &Known) -> Option<DType> {
     let of_input = |number: usize| known.get(node.input.get(number)?).map(|(dtype, _)| *dtype);
     let number = |name: &str| attribute(node, name).and_then(|attribute| i32::try_from(attribute.i).ok());
-    if !node.domain.is_empty() {
-        return None;
-    }
+    let stated = |name: &str| number(name).filter(|number| *number != 0);
     match node.op_type.as_str() {
         "Cast" => DType::from_onnx(number("to")?),
         "Constant" | "ConstantOfShape" => constant(node),
-        "DequantizeLinear" => match number("output_dtype").filter(|number| *number != 0) {
-            Some(number) => DType::from_onnx(number),
-            None => of_input(1),
-        },
-        "QuantizeLinear" => match number("output_dtype").filter(|number| *number != 0) {
+        "DequantizeLinear" => stated("output_dtype").map_or_else(|| of_input(1), DType::from_onnx),
+        "QuantizeLinear" => match stated("output_dtype") {
             Some(number) => DType::from_onnx(number),
             None if node.input.get(2).is_some_and(|name| !name.is_empty()) => of_input(2),
             None => Some(DType::U8),
         },
         "EyeLike" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" => {
-            number("dtype").map_or_else(|| of_input(0), DType::from_onnx)
+            stated("dtype").map_or_else(|| of_input(0), DType::from_onnx)
         }
-        "RandomNormal" | "RandomUniform" => number("dtype").map_or(Some(DType::F32), DType::from_onnx),
-        // Of a loop, the body's outputs follow the condition; of a branch, either side has the same types.
-        "If" | "Scan" => nested(node, place, known),
-        "Loop" => nested(node, place + 1, known),
+        "RandomNormal" | "RandomUniform" => stated("dtype").map_or(Some(DType::F32), DType::from_onnx),
         operator => match opset::flow(operator).get(place)? {
             Flow::Like(number) => of_input(*number),
             Flow::Is(dtype) => Some(*dtype),
@@ -98,9 +101,11 @@ fn constant(node: &NodeProto) -> Option<DType> {
     }
 }
 
-fn nested(node: &NodeProto, place: usize, known: &Known) -> Option<DType> {
-    let body = subgraphs(node).next()?;
+/// The types of a body's outputs after the first few.
+fn nested(node: &NodeProto, skipped: usize, known: &Known) -> Vec<Option<DType>> {
+    let Some(body) = subgraphs(node).next() else { return Vec::new() };
     let mut inner = known.clone();
     follow(body, &mut inner);
-    inner.get(&body.output.get(place)?.name).map(|(dtype, _)| *dtype)
+    let types = body.output.iter().skip(skipped);
+    types.map(|port| inner.get(&port.name).map(|(dtype, _)| *dtype)).collect()
 }

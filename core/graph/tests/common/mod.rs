@@ -1,0 +1,54 @@
+//! What the tests share: the stored models, and the real ones when they are there.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+
+use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Tensor};
+
+/// A model of tests/data, made by tests/reference/make.py.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.onnx"))
+}
+
+pub fn load(name: &str) -> Graph {
+    Graph::load(path(name)).unwrap()
+}
+
+/// A real model, `None` (and a line that says so) when the real data is not there.
+pub fn real(name: &str) -> Option<Graph> {
+    let root = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/real");
+    let path = root.unwrap_or(beside).join("models").join(name);
+    if !path.exists() {
+        println!("skipped: no real model {name} (set CHIASM_REAL to the folder that holds models/)");
+        return None;
+    }
+    Some(Graph::load(path).unwrap())
+}
+
+pub fn batch(columns: usize) -> [Dim; 2] {
+    [Dim::named("batch"), Dim::Fixed(columns)]
+}
+
+/// `z = x w` with one weight matrix of the given value everywhere.
+pub fn linear(name: &str, input: &str, output: &str, sizes: (usize, usize), value: f32) -> Graph {
+    let mut b = Builder::new(name);
+    let x = b.input(input, DType::F32, &batch(sizes.0)).unwrap();
+    let w = b.constant("w", Tensor::f32(&[sizes.0, sizes.1], vec![value; sizes.0 * sizes.1]).unwrap());
+    let z = b.linear(&x, &w, None);
+    b.output(output, &z, DType::F32, &batch(sizes.1));
+    b.finish().unwrap()
+}
+
+pub fn names(ports: &[chiasm_graph::Port]) -> Vec<String> {
+    ports.iter().map(|port| port.name.clone()).collect()
+}
+
+pub fn texts(ports: &[chiasm_graph::Port]) -> Vec<String> {
+    ports.iter().map(ToString::to_string).collect()
+}
+
+/// One attribute of integers.
+pub fn ints(values: &[i64]) -> Attr {
+    values.into()
+}

@@ -1,0 +1,103 @@
+//! Moving a graph to a newer opset: allowed where every operator keeps its meaning, refused by name where not.
+
+mod common;
+
+use chiasm_graph::{Graph, OPSET};
+use common::{linear, load};
+
+fn refusal(name: &str, opset: i64) -> String {
+    load(name).upgraded(opset).unwrap_err().to_string()
+}
+
+#[test]
+fn operators_that_were_only_widened_are_moved_as_they_are() {
+    for name in
+        ["clip_13", "reshape_13", "add_13", "conv_13", "dequantize_13", "batch_norm_13", "max_pool_13"]
+    {
+        let graph = load(name);
+        let moved = graph.upgraded(OPSET).unwrap();
+        assert_eq!(moved.verify().unwrap().opset, OPSET, "{name}");
+        assert_eq!(moved.op_types(), graph.op_types(), "{name}");
+        assert_eq!(moved.weight_hashes(), graph.weight_hashes(), "{name}");
+    }
+}
+
+#[test]
+fn a_changed_meaning_is_refused_by_operator_node_and_both_opsets() {
+    let error = refusal("softmax_11", 13);
+    for part in ["Softmax", "`head`", "opset 11", "opset 13", "default axis"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert!(refusal("clip_10", OPSET).contains("bounds became inputs"));
+    assert!(refusal("max_pool_13", 22).contains("ceil_mode"));
+}
+
+#[test]
+fn subgraphs_are_looked_into() {
+    let error = refusal("if_softmax_11", 13);
+    assert!(error.contains("`deep_softmax`"), "{error}");
+}
+
+#[test]
+fn axes_that_became_an_input_are_moved_there() {
+    let cases = [
+        ("reduce_sum_11", OPSET, "ReduceSum(%x, %y/axes)", "i64[1] [-1]"),
+        ("squeeze_11", OPSET, "Squeeze(%x, %y/axes)", "i64[1] [1]"),
+        ("unsqueeze_11", OPSET, "Unsqueeze(%x, %y/axes)", "i64[2] [0, 2]"),
+        ("split_11", OPSET, "Split(%x, %y/split) {axis=1}", "i64[2] [1, 3]"),
+        ("reduce_mean_13", 18, "ReduceMean(%x, %y/axes) {keepdims=0}", "i64[1] [1]"),
+        ("if_reduce_13", 18, "ReduceMax(%x, %m/axes)", "i64[1] [1]"),
+    ];
+    for (name, opset, call, values) in cases {
+        let moved = load(name).upgraded(opset).unwrap();
+        moved.verify().unwrap();
+        let text = moved.to_text();
+        assert!(
+            text.contains(call) && text.contains(&format!("Constant() {{value={values}}}")),
+            "{name}:\n{text}"
+        );
+    }
+    // Below the opset that changed the form, nothing is rewritten.
+    assert!(
+        load("reduce_mean_13")
+            .upgraded(OPSET)
+            .unwrap()
+            .to_text()
+            .contains("ReduceMean(%x) {axes=[1], keepdims=0}")
+    );
+}
+
+#[test]
+fn local_functions_move_with_their_model() {
+    let moved = load("function").upgraded(21).unwrap();
+    moved.verify().unwrap();
+    let old = load("bad_function_opset");
+    // Its bodies are at opset 11 and use only what has not changed: moving brings them to the model's.
+    old.upgraded(OPSET).unwrap().verify().unwrap();
+}
+
+#[test]
+fn neither_back_nor_beyond_what_is_known() {
+    for opset in [13, 99] {
+        let error = linear("a", "x", "z", (2, 2), 1.0).upgraded(opset).unwrap_err().to_string();
+        assert!(error.contains("opset 17") && error.contains(&opset.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_move_to_the_same_opset_changes_nothing() {
+    let graph = load("softmax_11");
+    assert_eq!(graph.upgraded(11).unwrap(), graph);
+}
+
+#[test]
+fn what_the_builder_makes_can_follow_newer_encoders() {
+    // Every newer opset up to the newest that was reviewed; learned graphs join encoders of any of them.
+    let mut learned: Vec<Graph> = vec![linear("a", "x", "z", (2, 2), 1.0)];
+    learned.push(Graph::from_bytes(&learned[0].to_bytes().unwrap()).unwrap());
+    for opset in OPSET..=25 {
+        for graph in &learned {
+            graph.upgraded(opset).unwrap().verify().unwrap();
+        }
+    }
+}
