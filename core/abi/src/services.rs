@@ -27,3 +27,8 @@ pub trait Services: Send + Sync {
 
 /// The services, borrowed for one call.
 pub type ServicesRef<'a> = Services_TO<'a, abi_stable::sabi_types::RRef<'a, ()>>;
+
+/// Lends services for one call.
+pub fn lend<S: Services>(services: &S) -> ServicesRef<'_> {
+    Services_TO::from_ptr(abi_stable::sabi_types::RRef::new(services), abi_stable::sabi_trait::TD_Opaque)
+}

@@ -18,8 +18,7 @@ enum Entry<'a> {
 impl<'a> Inputs<'a> {
     /// Inputs from matrices at hand, for a plugin's own tests.
     pub fn of(matrices: &[(&'a str, ArrayView2<'a, f32>)]) -> Self {
-        let entries =
-            matrices.iter().map(|(name, matrix)| (*name, Entry::F32(matrix.clone().into_dyn()))).collect();
+        let entries = matrices.iter().map(|(name, matrix)| (*name, Entry::F32(matrix.into_dyn()))).collect();
         Self { entries }
     }
 

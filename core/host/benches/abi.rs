@@ -1,0 +1,96 @@
+//! What a call through the ABI costs over a direct one, and that data is not copied on the way.
+//!
+//! `cargo bench -p chiasm-host --profile dev` (the profile that everything is built with). Fails above 200 ns of overhead.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints, and stops at the first surprise"
+)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use chiasm_graph::{Graph, Tensor};
+use chiasm_host::{Data, EncoderSpec, Host, HostServices, Item, Level, Search};
+use chiasm_plugin::{Adapter, Services, json};
+use fixture_plain::Rows;
+
+/// The most that a call may cost over a direct one.
+const LIMIT_NS: f64 = 200.0;
+
+struct Quiet;
+
+impl HostServices for Quiet {
+    fn log(&self, _: &str, _: Level, _: &str) {}
+    fn progress(&self, _: u64, _: u64) -> bool {
+        true
+    }
+    fn seed(&self) -> u64 {
+        1
+    }
+    fn threads(&self) -> usize {
+        1
+    }
+    fn run_graph(&self, _: &Graph, _: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String> {
+        Err("no engine in a bench".into())
+    }
+}
+
+fn main() {
+    let library = plain();
+    let started = Instant::now();
+    let host = Host::discover(&Search { plugin_paths: vec![library], ..Search::default() });
+    let listed = started.elapsed();
+    let started = Instant::now();
+    let factory = host.adapter("rows").unwrap();
+    let loaded = started.elapsed();
+    println!("list one plugin {listed:?}, load it {loaded:?}");
+
+    let spec = EncoderSpec { preprocessing: json!({ "dim": 4 }), ..EncoderSpec::default() };
+    let direct = Rows::open(&spec, &Services::detached(1, 1)).unwrap();
+    let through = factory.open(&spec, &Quiet).unwrap();
+    let item = || black_box(Item::Row(7));
+    let rounds = [
+        ("direct call", time(|| drop(black_box(direct.prepare(item()).unwrap())))),
+        ("through the ABI, read in place", time(|| drop(black_box(through.prepare_lent(item()).unwrap())))),
+        ("through the ABI, copied out", time(|| drop(black_box(through.prepare(item()).unwrap())))),
+    ];
+    for (what, ns) in &rounds {
+        println!("{what:<32} {ns:>7.1} ns   overhead {:>6.1} ns", ns - rounds[0].1);
+    }
+    copies_nothing(&host);
+    let overhead = rounds[1].1 - rounds[0].1;
+    assert!(overhead < LIMIT_NS, "a call costs {overhead:.0} ns over a direct one; the limit is {LIMIT_NS}");
+}
+
+/// The best of many batches: what the machine does beside us only ever adds.
+fn time(mut call: impl FnMut()) -> f64 {
+    const BATCHES: usize = 200;
+    const CALLS: u32 = 5_000;
+    let mut best = f64::INFINITY;
+    for _ in 0..BATCHES {
+        let started = Instant::now();
+        (0..CALLS).for_each(|_| call());
+        best = best.min(started.elapsed().as_nanos() as f64 / f64::from(CALLS));
+    }
+    best
+}
+
+/// A fit that sees the very address of 64 MiB of data.
+fn copies_nothing(host: &Host) {
+    let data = vec![1.0_f32; 16 << 20];
+    let shape = [data.len() / 64, 64];
+    let arrays = [("source.pooled", Data::f32(&shape, &data)), ("target.pooled", Data::f32(&shape, &data))];
+    let started = Instant::now();
+    let learned = host.aligner("keep").unwrap().fit(&arrays, &json!({}), &Quiet).unwrap();
+    println!("a fit that sums 64 MiB once: {:?}", started.elapsed());
+    assert_eq!(learned.notes["addresses"][0], json!(data.as_ptr().addr()), "the data was copied");
+    println!("the plugin saw the data at the host's own address: no copy");
+}
+
+/// The fixture's library lies beside the bench: it is a dev-dependency.
+fn plain() -> std::path::PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    exe.parent().map(|deps: &Path| deps.join("libfixture_plain.so")).unwrap()
+}

@@ -1,0 +1,222 @@
+//! An adapter of a plugin, and the same once opened for an encoder.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use chiasm_abi::stable::RSlice;
+use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind, Layout, OwnedTensor};
+use chiasm_graph::{DType, Graph, Port, Tensor};
+use chiasm_plugin::export::tensor;
+
+use super::{Answer, aligner::with_services, kept};
+use crate::load::Loaded;
+use crate::{
+    Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, Result, Signature,
+    Takes, verify,
+};
+
+/// Drafts cards, and opens adapters.
+#[derive(Clone)]
+pub struct AdapterFactory {
+    id: String,
+    tag: Arc<PluginTag>,
+    module: AdapterModule_Ref,
+    sha256: [u8; 32],
+}
+
+impl AdapterFactory {
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: Loaded) -> Result<Self> {
+        let module = kept(loaded.adapters, id, "adapter", &tag)?;
+        Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
+    }
+
+    /// The plugin that it belongs to.
+    pub fn plugin(&self) -> &PluginTag {
+        &self.tag
+    }
+
+    /// The hash of the plugin's file, as it was loaded.
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// What a value in the pairs table means to it.
+    pub fn takes(&self) -> Result<Takes> {
+        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
+        let text = answer.take(self.module.takes()(self.id.as_str().into()))?;
+        answer.json(&text, "kinds of item")
+    }
+
+    /// A draft card for a model in a directory; `None` when the model is not of its kind.
+    pub fn draft(&self, signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
+        let answer = Answer { tag: &self.tag, phase: Phase::Draft };
+        let signature = answer.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
+        let directory = RSlice::from_slice(directory.as_os_str().as_bytes());
+        let draft = answer.take(self.module.draft()(
+            self.id.as_str().into(),
+            signature.as_str().into(),
+            directory,
+        ))?;
+        answer.json(&draft, "drafts")
+    }
+
+    /// Opens it for an encoder. What the card has wrong is found here.
+    pub fn open(&self, spec: &EncoderSpec, services: &dyn HostServices) -> Result<Adapter> {
+        let answer = Answer { tag: &self.tag, phase: Phase::Open };
+        let fail = |message: String| HostError::new(Code::INVALID, Phase::Open, message).of(&self.tag);
+        verify::utf8(&spec.directory).map_err(fail)?;
+        let json = serde_json::to_string(spec).map_err(|e| fail(e.to_string()))?;
+        let object = with_services(&answer, services, |services| {
+            self.module.open()(self.id.as_str().into(), json.as_str().into(), services)
+        })?;
+        let inputs: Vec<ModelInput> = answer.json(&answer.take(object.inputs())?, "inputs")?;
+        answer.check(fits(&inputs, spec))?;
+        Ok(Adapter { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
+    }
+}
+
+/// An adapter opened for one encoder. May be used from several threads at once.
+pub struct Adapter {
+    tag: Arc<PluginTag>,
+    object: AdapterBox,
+    spec: EncoderSpec,
+    inputs: Vec<ModelInput>,
+}
+
+impl Adapter {
+    /// The tensors that `prepare` makes, in its order.
+    pub fn inputs(&self) -> &[ModelInput] {
+        &self.inputs
+    }
+
+    /// One raw item as one tensor per input, without a batch axis, in memory of the host's.
+    pub fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
+        self.prepare_lent(item)?.iter().map(|lent| self.prepared().check(lent.to_tensor())).collect()
+    }
+
+    /// The same where the plugin made it: nothing is copied, and the plugin frees it when it is dropped.
+    pub fn prepare_lent(&self, item: Item<'_>) -> Result<Vec<LentTensor>> {
+        let answer = self.prepared();
+        let raw = match item {
+            Item::Path(path) => raw(ItemKind::PATH, path.as_os_str().as_bytes(), 0),
+            Item::Text(text) => raw(ItemKind::TEXT, text.as_bytes(), 0),
+            Item::Row(row) => raw(ItemKind::ROW, &[], row as u64),
+        };
+        let tensors = answer.take(self.object.prepare(raw))?;
+        if tensors.len() != self.inputs.len() {
+            let message = format!("it made {} tensors, expected {}", tensors.len(), self.inputs.len());
+            return answer.check(Err(message));
+        }
+        let lent =
+            tensors.into_iter().zip(&self.inputs).map(|(tensor, input)| LentTensor::new(tensor, input));
+        lent.map(|one| answer.check(one)).collect()
+    }
+
+    /// The graph behind the encoder, checked: its inputs are ports of the model or of this adapter, its outputs tokens, mask and pooled.
+    pub fn tail(&self) -> Result<Graph> {
+        let answer = Answer { tag: &self.tag, phase: Phase::Tail };
+        let bytes = answer.take(self.object.tail())?;
+        let graph = answer.check(verify::graph(&bytes, "tail"))?;
+        let own: Vec<Port> = self
+            .inputs
+            .iter()
+            .map(|input| Port { name: input.name.clone(), dtype: input.dtype, dims: None })
+            .collect();
+        answer.check(verify::tail(&graph, &self.spec, &own))?;
+        Ok(graph)
+    }
+
+    fn prepared(&self) -> Answer<'_> {
+        Answer { tag: &self.tag, phase: Phase::Prepare }
+    }
+}
+
+/// A tensor in the plugin's memory, checked once.
+pub struct LentTensor {
+    tensor: OwnedTensor,
+    layout: Layout,
+    dtype: DType,
+}
+
+impl LentTensor {
+    fn new(tensor: OwnedTensor, input: &ModelInput) -> Result<Self, String> {
+        let fail = |e: &dyn std::fmt::Display| format!("its tensor for `{}`: {e}", input.name);
+        let view = tensor.view();
+        let layout = view.layout().map_err(|e| fail(&e))?;
+        let dtype = tensor::dtype(view.dtype()).map_err(|e| fail(&e))?;
+        let shape = layout.shape();
+        let long = shape.len() == input.dims.len()
+            && shape
+                .iter()
+                .zip(&input.dims)
+                .all(|(got, expected)| expected.is_none_or(|length| length == *got));
+        if dtype != input.dtype || !long {
+            return Err(format!(
+                "its tensor for `{}` is {dtype} {shape:?}, expected {} {:?}",
+                input.name, input.dtype, input.dims
+            ));
+        }
+        Ok(Self { tensor, layout, dtype })
+    }
+
+    /// The type of its elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Lengths of its axes.
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// Its elements in row-major order, when they are `f32`.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        self.tensor.view().slice::<f32>().ok().map(|(values, _)| values)
+    }
+
+    /// Its elements in row-major order, when they are `i64`.
+    pub fn as_i64(&self) -> Option<&[i64]> {
+        self.tensor.view().slice::<i64>().ok().map(|(values, _)| values)
+    }
+
+    /// A copy in the host's memory.
+    fn to_tensor(&self) -> Result<Tensor, String> {
+        tensor::read(&self.tensor.view()).map_err(|e| e.to_string())
+    }
+}
+
+/// Whether the model has the inputs that an adapter makes, of that type and rank. A model without ports (precomputed vectors) takes any.
+fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
+    if spec.inputs.is_empty() {
+        return Ok(());
+    }
+    for input in inputs {
+        let port = spec.inputs.iter().find(|port| port.name == input.name).ok_or_else(|| {
+            let names = spec.inputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+            format!(
+                "it makes `{}`, which the model `{}` does not take; that takes: {names}",
+                input.name, spec.name
+            )
+        })?;
+        let rank = port.dims.as_ref().map(Vec::len);
+        if port.dtype != input.dtype || rank.is_some_and(|rank| rank != input.dims.len() + 1) {
+            return Err(format!(
+                "it makes `{}` as {} of rank {} and a batch axis, the model takes {} of rank {}",
+                input.name,
+                input.dtype,
+                input.dims.len(),
+                port.dtype,
+                rank.map_or_else(|| "any".into(), |rank| rank.to_string()),
+            ));
+        }
+    }
+    match spec.inputs.iter().find(|port| !inputs.iter().any(|input| input.name == port.name)) {
+        Some(port) => Err(format!("the model `{}` takes `{}`, which it does not make", spec.name, port.name)),
+        None => Ok(()),
+    }
+}
+
+fn raw(kind: ItemKind, bytes: &[u8], row: u64) -> RawItem<'_> {
+    RawItem { kind, bytes: RSlice::from_slice(bytes), row }
+}

@@ -1,0 +1,66 @@
+//! Arrays lent to a plugin for one call.
+
+use chiasm_abi::{Element, NamedTensor, TensorView};
+use chiasm_graph::Tensor;
+use chiasm_plugin::export::tensor;
+
+/// A borrowed dense array: nothing is copied on the way to the plugin.
+pub struct Data<'a> {
+    shape: Vec<i64>,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    F32(&'a [f32]),
+    I64(&'a [i64]),
+    Tensor(&'a Tensor),
+}
+
+impl<'a> Data<'a> {
+    /// An array of `f32` in row-major order. A shape that does not fit the slice is an error of the call.
+    pub fn f32(shape: &[usize], values: &'a [f32]) -> Self {
+        Self { shape: signed(shape), source: Source::F32(values) }
+    }
+
+    /// An array of `i64` in row-major order.
+    pub fn i64(shape: &[usize], values: &'a [i64]) -> Self {
+        Self { shape: signed(shape), source: Source::I64(values) }
+    }
+
+    /// The length of an axis.
+    pub(crate) fn axis(&self, axis: usize) -> Option<usize> {
+        self.shape.get(axis).and_then(|length| usize::try_from(*length).ok())
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    pub(crate) fn shape(&self) -> &[i64] {
+        &self.shape
+    }
+
+    pub(crate) fn named<'b>(&'b self, name: &'b str) -> NamedTensor<'b> {
+        let tensor = match self.source {
+            Source::F32(values) => dense(values, &self.shape),
+            Source::I64(values) => dense(values, &self.shape),
+            Source::Tensor(tensor) => tensor::view(tensor, &self.shape),
+        };
+        NamedTensor { name: name.into(), tensor }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Data<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Self { shape: signed(tensor.shape()), source: Source::Tensor(tensor) }
+    }
+}
+
+fn dense<'b, T: Element>(values: &'b [T], shape: &'b [i64]) -> TensorView<'b> {
+    TensorView::dense(values, shape)
+}
+
+/// No slice is longer than `i64::MAX`, so a longer axis is refused when the view is read.
+fn signed(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|length| i64::try_from(*length).unwrap_or(i64::MAX)).collect()
+}

@@ -1,0 +1,152 @@
+//! A plugin's manifest, read out of its file, and the gates that it must pass before any of its code may run.
+
+use chiasm_abi::{VERSION, record};
+use serde::{Deserialize, Serialize};
+
+/// What a plugin says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The ABI it was built against.
+    pub abi: String,
+    /// Its licence, as its package states it.
+    pub licence: String,
+    /// `unwind` or `abort`: what its panics do.
+    pub panic: String,
+    /// The processor it was built for.
+    pub arch: String,
+    /// The operating system it was built for.
+    pub os: String,
+    /// The exported name of its root header.
+    pub root: String,
+    /// What it offers.
+    pub provides: Vec<Provided>,
+}
+
+/// One thing that a plugin offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provided {
+    /// `adapter`, `aligner` or `fusion`; newer hosts may know more.
+    pub kind: String,
+    /// What recipes and cards call it.
+    pub id: String,
+    /// One sentence.
+    pub doc: String,
+}
+
+impl Manifest {
+    /// The manifest in the bytes of the ELF section, and its JSON text.
+    pub(crate) fn from_section(section: &[u8]) -> Result<(Self, String), String> {
+        let rest =
+            section.strip_prefix(&record::MAGIC).ok_or("its record does not begin with the magic bytes")?;
+        let (length, rest) = rest.split_first_chunk::<8>().ok_or("its record ends within the header")?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
+        let (json, padding) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| format!("its record promises {length} bytes and holds {}", rest.len()))?;
+        if padding.iter().any(|byte| *byte != 0) {
+            let more = "another plugin crate is linked into this library; keep what they share in a crate without `export_plugin!`";
+            return Err(format!("it holds more than one record: {more}"));
+        }
+        let json = std::str::from_utf8(json).map_err(|e| format!("its text is not UTF-8: {e}"))?;
+        let manifest = serde_json::from_str(json).map_err(|e| format!("its JSON does not read: {e}"))?;
+        Ok((manifest, json.to_owned()))
+    }
+
+    /// Refuses what this host cannot run.
+    pub(crate) fn gates(&self) -> Result<(), String> {
+        if major(&self.abi) != major(VERSION) {
+            return Err(format!(
+                "it speaks plugin ABI {}, this host {VERSION}, and majors differ; rebuild it against this release's chiasm-plugin",
+                self.abi
+            ));
+        }
+        if self.panic != "unwind" {
+            return Err(format!(
+                "it was built with panic = \"{}\", so its first panic would end this process; rebuild it with panic = \"unwind\"",
+                self.panic
+            ));
+        }
+        let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+        if (self.arch.as_str(), self.os.as_str()) != (arch, os) {
+            return Err(format!("it was built for {}-{}, this host is {arch}-{os}", self.arch, self.os));
+        }
+        let symbol = self.root.strip_prefix(record::SYMBOL_PREFIX).unwrap_or_default();
+        if symbol.is_empty() || !symbol.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err(format!("its root symbol `{}` is no name of a plugin's root", self.root));
+        }
+        let twice = self.provides.iter().enumerate().find(|(i, one)| {
+            self.provides[..*i].iter().any(|other| (&other.kind, &other.id) == (&one.kind, &one.id))
+        });
+        match twice {
+            Some((_, one)) => Err(format!("it offers {} `{}` twice", one.kind, one.id)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn major(version: &str) -> &str {
+    version.split('.').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{"id":"x","version":"1","abi":"1.0.0","licence":"","panic":"unwind","arch":"a","os":"o","root":"chiasm_root_x","provides":[]}"#;
+
+    fn section(json: &str, length: u64, tail: &[u8]) -> Vec<u8> {
+        [&record::MAGIC[..], &length.to_le_bytes(), json.as_bytes(), tail].concat()
+    }
+
+    #[test]
+    fn a_record_reads_with_padding_and_not_with_a_second_record() {
+        let whole = section(JSON, JSON.len() as u64, &[0; 7]);
+        assert_eq!(Manifest::from_section(&whole).unwrap().0.id, "x");
+        let two = [whole.clone(), whole].concat();
+        assert!(Manifest::from_section(&two).unwrap_err().contains("more than one record"));
+    }
+
+    #[test]
+    fn damaged_records_are_told_apart() {
+        let cases = [
+            (b"CHIASM".to_vec(), "magic"),
+            (record::MAGIC.to_vec(), "within the header"),
+            (section(JSON, JSON.len() as u64 + 1, &[]), "promises"),
+            (section(JSON, u64::MAX, &[]), "promises"),
+            (section("{}", 2, &[]), "JSON"),
+            (section("\u{7f}", 1, &[]), "JSON"),
+        ];
+        for (bytes, word) in cases {
+            let error = Manifest::from_section(&bytes).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn gates_name_what_they_refuse() {
+        let good = Manifest {
+            arch: std::env::consts::ARCH.into(),
+            os: std::env::consts::OS.into(),
+            ..serde_json::from_str(JSON).unwrap()
+        };
+        assert_eq!(good.gates(), Ok(()));
+        let one = Provided { kind: "aligner".into(), id: "a".into(), doc: String::new() };
+        let cases = [
+            (Manifest { abi: "2.0.0".into(), ..good.clone() }, "majors differ"),
+            (Manifest { abi: "10.0.0".into(), ..good.clone() }, "majors differ"),
+            (Manifest { panic: "abort".into(), ..good.clone() }, "abort"),
+            (Manifest { arch: "riscv64".into(), ..good.clone() }, "riscv64"),
+            (Manifest { root: "system".into(), ..good.clone() }, "system"),
+            (Manifest { provides: vec![one.clone(), one], ..good.clone() }, "twice"),
+        ];
+        for (manifest, word) in cases {
+            let error = manifest.gates().unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+        assert_eq!(Manifest { abi: "1.7.3".into(), ..good }.gates(), Ok(()), "a newer minor is welcome");
+    }
+}

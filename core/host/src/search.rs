@@ -1,0 +1,140 @@
+//! Where plugins are looked for, and in which order. Never the current directory: a file lying about must not become code.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// The places to look, in this order. (The lock file's place, between the first two, comes with the lock.)
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// `--plugin`: libraries, or folders of them.
+    pub plugin_paths: Vec<PathBuf>,
+    /// `$CHIASM_PLUGIN_PATH`: folders, separated by `:`.
+    pub variable: Option<OsString>,
+    /// The user's own folder.
+    pub user_dir: Option<PathBuf>,
+    /// The folder of the executable.
+    pub executable_dir: Option<PathBuf>,
+}
+
+/// How a file was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Named with `--plugin`.
+    Flag,
+    /// In a folder of `$CHIASM_PLUGIN_PATH`.
+    Variable,
+    /// In the user's folder.
+    UserDir,
+    /// Beside the executable.
+    Executable,
+}
+
+impl Origin {
+    /// The origin in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Flag => "--plugin",
+            Origin::Variable => "$CHIASM_PLUGIN_PATH",
+            Origin::UserDir => "the user's plugin folder",
+            Origin::Executable => "the executable's folder",
+        }
+    }
+}
+
+impl Search {
+    /// The usual places of this process: environment, `$XDG_DATA_HOME/chiasm/plugins` (or `~/.local/share/...`), beside the executable.
+    pub fn from_environment(plugin_paths: Vec<PathBuf>) -> Self {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let data =
+            absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+        let executable = std::env::current_exe().ok();
+        Self {
+            plugin_paths,
+            variable: std::env::var_os("CHIASM_PLUGIN_PATH"),
+            user_dir: data.map(|data| data.join("chiasm/plugins")),
+            executable_dir: executable.and_then(|path| path.parent().map(Path::to_owned)),
+        }
+    }
+
+    /// Every candidate in order, and what happened at each place that gave none.
+    pub(crate) fn candidates(&self) -> (Vec<Candidate>, Vec<String>) {
+        let mut found = Found::default();
+        for path in &self.plugin_paths {
+            if path.is_dir() {
+                found.folder(path, Origin::Flag);
+            } else {
+                found.file(path.clone(), Origin::Flag, true);
+            }
+        }
+        match &self.variable {
+            None => found.steps.push("$CHIASM_PLUGIN_PATH is not set".into()),
+            Some(value) => {
+                for folder in std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()) {
+                    if folder.is_absolute() {
+                        found.folder(&folder, Origin::Variable);
+                    } else {
+                        let text = folder.display();
+                        found
+                            .steps
+                            .push(format!("$CHIASM_PLUGIN_PATH: skipped `{text}`, which is not absolute"));
+                    }
+                }
+            }
+        }
+        let last = [(&self.user_dir, Origin::UserDir), (&self.executable_dir, Origin::Executable)];
+        for (folder, origin) in last {
+            match folder {
+                Some(folder) => found.folder(folder, origin),
+                None => found.steps.push(format!("{}: not known here", origin.as_str())),
+            }
+        }
+        (found.candidates, found.steps)
+    }
+}
+
+/// A file that may be a plugin.
+pub(crate) struct Candidate {
+    pub path: PathBuf,
+    pub origin: Origin,
+    /// Whether the user named this very file, so that its being no plugin is worth an error.
+    pub named: bool,
+}
+
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Candidate>,
+    steps: Vec<String>,
+}
+
+impl Found {
+    fn file(&mut self, path: PathBuf, origin: Origin, named: bool) {
+        let same = |one: &Candidate| one.path == path || same_file(&one.path, &path);
+        if !self.candidates.iter().any(same) {
+            self.candidates.push(Candidate { path, origin, named });
+        }
+    }
+
+    /// The folder's libraries, by name, so that the order does not depend on the file system.
+    fn folder(&mut self, folder: &Path, origin: Origin) {
+        let place = format!("{}: {}", origin.as_str(), folder.display());
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(e) => return self.steps.push(format!("{place}: {e}")),
+        };
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|end| end == "so") && path.is_file());
+        files.sort();
+        self.steps.push(format!("{place}: {} libraries", files.len()));
+        for path in files {
+            self.file(path, origin, false);
+        }
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,137 @@
+//! What a plugin may ask of its host during a call, and the wall on this side: a panic in the host's own code must not cross into
+//! the plugin, where it would end the process.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use chiasm_abi::stable::{RErr, ROk, RResult, RSlice, RStr, RVec};
+use chiasm_abi::{Code, NamedOwned, NamedTensor, PluginError};
+use chiasm_graph::{Graph, Tensor};
+use chiasm_plugin::export::tensor;
+use chiasm_plugin::{Level, export};
+
+use crate::{HostError, Phase};
+
+/// What the caller lends to a plugin. Called from any of the plugin's threads.
+pub trait HostServices: Send + Sync {
+    /// Takes a message of this plugin.
+    fn log(&self, plugin: &str, level: Level, message: &str);
+    /// Takes the progress; false asks the plugin to stop.
+    fn progress(&self, done: u64, total: u64) -> bool;
+    /// The seed of every random choice.
+    fn seed(&self) -> u64;
+    /// How many threads a plugin may keep busy.
+    fn threads(&self) -> usize;
+    /// Runs a graph; gives all outputs in the graph's order.
+    fn run_graph(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String>;
+}
+
+/// The services of one call.
+pub(crate) struct Bridge<'a> {
+    host: &'a dyn HostServices,
+    plugin: &'a str,
+    stopped: AtomicBool,
+    /// The first panic of a service, for those that cannot return it.
+    panicked: Mutex<Option<String>>,
+}
+
+impl<'a> Bridge<'a> {
+    pub(crate) fn new(host: &'a dyn HostServices, plugin: &'a str) -> Self {
+        Self { host, plugin, stopped: AtomicBool::new(false), panicked: Mutex::new(None) }
+    }
+
+    /// What happened behind the plugin's back, once the call is over: a service that panicked, or a request to stop that it
+    /// did not heed.
+    pub(crate) fn aftermath(self, phase: Phase) -> Result<(), HostError> {
+        if let Some(message) = self.panicked.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(HostError::new(Code::HOST, phase, message));
+        }
+        if self.stopped.into_inner() {
+            return Err(HostError::new(Code::CANCELLED, phase, "stopped as asked"));
+        }
+        Ok(())
+    }
+
+    fn guarded<T>(&self, service: &str, work: impl FnOnce() -> T) -> Result<T, PluginError> {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+            let message = format!("the host's own service `{service}` panicked: {}", text(payload));
+            let mut first = self.panicked.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| message.clone());
+            failure(message)
+        })
+    }
+}
+
+impl chiasm_abi::Services for Bridge<'_> {
+    fn log(&self, level: u8, message: RStr<'_>) {
+        let level = match level {
+            1 => Level::Error,
+            2 => Level::Warning,
+            3 => Level::Info,
+            _ => Level::Debug,
+        };
+        // A panic is kept for `aftermath`: a message has no reply.
+        let _ = self.guarded("log", || self.host.log(self.plugin, level, message.as_str()));
+    }
+
+    fn progress(&self, done: u64, total: u64) -> RResult<bool, PluginError> {
+        let go_on = self.guarded("progress", || self.host.progress(done, total));
+        if matches!(go_on, Ok(false)) {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        go_on.into()
+    }
+
+    fn seed(&self) -> u64 {
+        self.guarded("seed", || self.host.seed()).unwrap_or_default()
+    }
+
+    fn threads(&self) -> u64 {
+        self.guarded("threads", || self.host.threads()).map_or(1, |threads| threads.max(1) as u64)
+    }
+
+    fn run(
+        &self,
+        graph: RSlice<'_, u8>,
+        inputs: RSlice<'_, NamedTensor<'_>>,
+    ) -> RResult<RVec<NamedOwned>, PluginError> {
+        let outcome = self.guarded("run", || run(self.host, graph.as_slice(), inputs.as_slice()));
+        match outcome {
+            Ok(Ok(outputs)) => ROk(outputs),
+            Ok(Err(message)) => RErr(failure(message)),
+            Err(panicked) => RErr(panicked),
+        }
+    }
+}
+
+fn run(
+    host: &dyn HostServices,
+    graph: &[u8],
+    inputs: &[NamedTensor<'_>],
+) -> Result<RVec<NamedOwned>, String> {
+    let graph = Graph::from_bytes(graph).map_err(|e| format!("the graph to run does not read: {e}"))?;
+    let read = |input: &NamedTensor<'_>| {
+        tensor::read(&input.tensor).map_err(|e| format!("input `{}` of the graph to run: {e}", input.name))
+    };
+    let tensors: Vec<Tensor> = inputs.iter().map(read).collect::<Result<_, _>>()?;
+    let named: Vec<(&str, &Tensor)> = inputs.iter().map(|input| input.name.as_str()).zip(&tensors).collect();
+    let outputs = host.run_graph(&graph, &named)?;
+    let give = |(name, output): (String, Tensor)| {
+        let tensor = tensor::give(output).map_err(|e| e.to_string())?;
+        Ok(NamedOwned { name: name.into(), tensor })
+    };
+    outputs.into_iter().map(give).collect()
+}
+
+fn failure(message: String) -> PluginError {
+    export::to_abi(chiasm_plugin::Error::new(Code::HOST, message))
+}
+
+fn text(payload: Box<dyn Any + Send>) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+    std::mem::forget(payload); // its drop might panic too
+    text
+}

@@ -1,0 +1,251 @@
+//! Calls into plugins that behave, and into one that does not: whatever it does is an error with its name in it.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+
+use chiasm_host::{
+    Code, Data, EncoderSpec, Host, HostError, Item, Learned, Modality, Phase, PortSpec, Signature, Takes,
+};
+use chiasm_plugin::{Json, json};
+use support::{Recorder, host_of, library};
+
+const ROWS: [f32; 12] = [1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12.];
+
+fn plain() -> Host {
+    host_of(&[library("fixture-plain")])
+}
+
+fn fit(host: &Host, id: &str, parameters: &Json, services: &Recorder) -> Result<Learned, HostError> {
+    let data = [("source.pooled", Data::f32(&[4, 3], &ROWS)), ("target.pooled", Data::f32(&[4, 3], &ROWS))];
+    host.aligner(id).unwrap().fit(&data, parameters, services)
+}
+
+fn hostile(does: &str, services: &Recorder) -> Result<Learned, HostError> {
+    let host = host_of(&[library("fixture-hostile")]);
+    fit(&host, "hostile", &json!({ "does": does }), services)
+}
+
+#[test]
+fn an_aligner_learns_from_the_hosts_own_memory() {
+    let services = Recorder { threads: 2, ..Recorder::default() };
+    let learned = fit(&plain(), "keep", &json!({ "k": 3 }), &services).unwrap();
+    assert_eq!(learned.source.output("z").unwrap().fixed(-1), Some(3));
+    assert!(learned.inverse.is_some());
+    assert_eq!(learned.parameters, json!({ "k": 3 }));
+    let address = json!(ROWS.as_ptr().addr());
+    assert_eq!(learned.notes["addresses"], json!([address, address]), "no tensor may be copied");
+    assert_eq!(learned.notes["sum"], json!(78.0));
+    assert_eq!((&learned.notes["seed"], &learned.notes["threads"]), (&json!(42), &json!(2)));
+    assert_eq!(*services.log.lock().unwrap(), ["fixture-plain Warning: fitting"]);
+    assert_eq!(services.calls.load(Ordering::Relaxed), 1, "progress was told once");
+}
+
+#[test]
+fn a_plugin_runs_a_graph_through_the_host() {
+    let learned = fit(&plain(), "keep", &json!({ "run": true }), &Recorder::default()).unwrap();
+    assert_eq!(learned.notes["run"], json!(["keep:x", [2.0, 4.0, 6.0]]));
+    let error = hostile("run-garbage", &Recorder::default()).unwrap_err();
+    assert!(error.message.contains("nothing to run on"), "{error}");
+}
+
+#[test]
+fn a_misspelt_parameter_names_the_known_ones() {
+    let error = fit(&plain(), "keep", &json!({ "kk": 1 }), &Recorder::default()).unwrap_err();
+    assert_eq!(error.code, Code::INVALID);
+    assert!(error.message.contains("`kk`") && error.message.contains("`k`"), "{error}");
+}
+
+#[test]
+fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
+    let aligner = plain().aligner("keep").unwrap();
+    let fit = |data: &[(&str, Data<'_>)]| aligner.fit(data, &json!({}), &Recorder::default()).unwrap_err();
+    let rows = |shape: &[usize]| Data::f32(shape, &ROWS);
+    let cases = [
+        (fit(&[("source.pooled", rows(&[4, 3]))]), "target.pooled"),
+        (fit(&[("source.pooled", rows(&[4, 3])), ("target.pooled", rows(&[3, 4]))]), "one row per pair"),
+        (fit(&[("source.pooled", rows(&[4, 4])), ("target.pooled", rows(&[4, 3]))]), "beyond the 48 bytes"),
+        (
+            fit(&[("source.pooled", rows(&[usize::MAX, 3])), ("target.pooled", rows(&[usize::MAX, 3]))]),
+            "overflow",
+        ),
+    ];
+    for (error, word) in cases {
+        assert!(error.message.contains(word), "expected `{word}` in: {error}");
+        assert_eq!((error.code, error.phase), (Code::INVALID, Phase::Fit));
+    }
+}
+
+#[test]
+fn an_adapter_prepares_items_and_tells_of_itself() {
+    let host = plain();
+    let factory = host.adapter("rows").unwrap();
+    assert_eq!(factory.takes().unwrap(), Takes::Row);
+    let directory = std::path::Path::new("/models/x");
+    assert_eq!(factory.draft(&Signature::default(), directory).unwrap(), None);
+    let port: PortSpec =
+        serde_json::from_value(json!({ "name": "row", "dtype": "f32", "dims": ["n", 4] })).unwrap();
+    let signature = Signature { inputs: vec![port.clone()], ..Signature::default() };
+    assert_eq!(factory.draft(&signature, directory).unwrap().unwrap().reason, "`row` is there, in /models/x");
+
+    let services = Recorder::default();
+    let spec = EncoderSpec {
+        name: "enc".into(),
+        preprocessing: json!({ "dim": 4 }),
+        inputs: vec![port],
+        ..Default::default()
+    };
+    let adapter = factory.open(&spec, &services).unwrap();
+    assert_eq!(*services.log.lock().unwrap(), ["fixture-plain Info: opened for enc"]);
+    assert_eq!(adapter.inputs()[0].dims, [Some(4)]);
+    let tensors = adapter.prepare(Item::Row(7)).unwrap();
+    assert_eq!(tensors[0].as_f32().unwrap(), [7.0; 4]);
+    assert_eq!(adapter.prepare_lent(Item::Row(7)).unwrap()[0].as_f32().unwrap(), [7.0; 4]);
+    assert_eq!(adapter.tail().unwrap().outputs().len(), 3);
+    let error = adapter.prepare(Item::Text("seven")).unwrap_err();
+    assert_eq!((error.code, error.message.as_str()), (Code::INVALID, "expected a row's number"));
+}
+
+#[test]
+fn a_fusion_is_held_to_the_modalities_given() {
+    let fusion = plain().fusion("sum").unwrap();
+    let modality = |name: &str| Modality { name: name.into(), pooled_dim: 3, token_dim: None };
+    let data = [("image.pooled", Data::f32(&[4, 3], &ROWS))];
+    let both = [modality("image"), modality("text")];
+    let fused = fusion.fit(&both, &data, &Json::Null, &Recorder::default()).unwrap();
+    assert_eq!(fused.graph.input("text.pooled").unwrap().fixed(-1), Some(3));
+    assert_eq!(fused.notes["given"], json!(["image.pooled"]));
+    let unequal = [modality("image"), Modality { pooled_dim: 5, ..modality("text") }];
+    fusion.fit(&unequal[1..], &data, &Json::Null, &Recorder::default()).unwrap();
+    let error = fusion.fit(&[], &data, &Json::Null, &Recorder::default()).unwrap_err();
+    assert!(error.message.contains("nothing to add up"), "{error}");
+}
+
+#[test]
+fn panics_become_errors_with_the_place() {
+    for (does, words) in [
+        ("panic", "on purpose"),
+        ("panic-rayon", "in a worker"),
+        ("panic-thread", "Any"),
+        ("panic-payload", "(no text)"),
+    ] {
+        let error = hostile(does, &Recorder::default()).unwrap_err();
+        assert_eq!(error.code, Code::PANICKED, "{error}");
+        assert!(error.message.contains(words), "{error}");
+        assert!(error.message.contains("hostile/src/lib.rs:"), "{does} does not say where: {error}");
+    }
+    let error = hostile("panic-thread", &Recorder::default()).unwrap_err();
+    assert!(error.detail.as_ref().unwrap().contains("in a thread"), "{error:?}");
+    let aligner = host_of(&[library("fixture-hostile")]).aligner("hostile").unwrap();
+    assert_eq!(aligner.parameters().unwrap_err().code, Code::PANICKED);
+}
+
+#[test]
+fn an_error_names_plugin_version_file_and_phase() {
+    let error = hostile("error", &Recorder::default()).unwrap_err();
+    let text = error.to_string();
+    let path = library("fixture-hostile");
+    for part in ["fixture-hostile", env!("CARGO_PKG_VERSION"), path.to_str().unwrap(), "fitting", "no good"] {
+        assert!(text.contains(part), "`{part}` is missing: {text}");
+    }
+    assert_eq!(error.detail.as_deref(), Some(r#"{"why":"told to"}"#));
+}
+
+#[test]
+fn what_comes_back_is_checked() {
+    for (does, words) in [
+        ("nan-weights", "NaN"),
+        ("infinite-weights", "infinite"),
+        ("wrong-port", "no input of its graph `source` `x`"),
+        ("extra-port", "`more` was not promised"),
+        ("wrong-output", "no output of its graph `target` `z`"),
+        ("wrong-input-dim", "expected length 3"),
+        ("unequal-dims", "expected length 2"),
+        ("fixed-batch", "batch"),
+        ("foreign-operator", "RandomNormalLike"),
+        ("wrong-inverse", "expected length 3"),
+        ("parameters-no-object", "expected an object"),
+    ] {
+        let error = hostile(does, &Recorder::default()).unwrap_err();
+        assert!(error.message.contains(words), "{does}: expected `{words}` in: {error}");
+        assert_eq!(error.phase, Phase::Fit);
+    }
+    hostile("", &Recorder::default()).unwrap();
+}
+
+#[test]
+fn a_request_to_stop_is_heeded_or_enforced() {
+    let services = Recorder { stop_at: Some(100), ..Recorder::default() };
+    assert_eq!(hostile("forever", &services).unwrap_err().code, Code::CANCELLED);
+    assert_eq!(services.calls.load(Ordering::Relaxed), 101);
+    let services = Recorder { stop_at: Some(0), ..Recorder::default() };
+    assert_eq!(hostile("ignore-cancel", &services).unwrap_err().code, Code::CANCELLED);
+}
+
+#[test]
+fn a_panic_in_the_hosts_own_service_is_an_error_too() {
+    for service in ["log", "seed", "threads", "progress"] {
+        let error =
+            hostile("call-everything", &Recorder { panics: service, ..Recorder::default() }).unwrap_err();
+        assert_eq!(error.code, Code::HOST);
+        assert!(error.message.contains(&format!("{service} went wrong")), "{error}");
+    }
+    let error =
+        fit(&plain(), "keep", &json!({ "run": true }), &Recorder { panics: "run", ..Recorder::default() });
+    assert!(error.unwrap_err().message.contains("run went wrong"));
+}
+
+#[test]
+fn rayon_keeps_to_the_budget() {
+    let host = host_of(&[library("fixture-hostile")]);
+    for threads in [2, 1, 3, 2] {
+        let services = Recorder { threads, ..Recorder::default() };
+        let learned = fit(&host, "hostile", &json!({}), &services).unwrap();
+        assert_eq!(learned.notes["pool"], json!(threads));
+    }
+}
+
+#[test]
+fn a_hostile_adapter_is_contained() {
+    let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
+    let open = |does: &str| {
+        let port = serde_json::from_value(json!({ "name": "x", "dtype": "f32", "dims": ["n", 3] })).unwrap();
+        let spec =
+            EncoderSpec { preprocessing: json!({ "does": does }), inputs: vec![port], ..Default::default() };
+        factory.open(&spec, &Recorder::default())
+    };
+    assert_eq!(open("panic-open").err().unwrap().code, Code::PANICKED);
+    assert!(open("wrong-rank").err().unwrap().message.contains("rank 2"));
+    assert!(open("wrong-input").err().unwrap().message.contains("`nothing`"));
+    for (does, words) in [("wrong-shape", "[4]"), ("wrong-type", "i64"), ("two-tensors", "2 tensors")] {
+        let error = open(does).unwrap().prepare(Item::Text("a")).unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+        assert_eq!(error.phase, Phase::Prepare);
+    }
+    let error = open("").unwrap().tail().unwrap_err();
+    assert!(error.message.contains("`tokens`"), "{error}");
+    drop(open("panic-drop").unwrap());
+    assert_eq!(factory.draft(&Signature::default(), "/".as_ref()).unwrap_err().code, Code::PANICKED);
+}
+
+#[test]
+fn an_adapter_that_panicked_takes_no_more_calls_and_others_do() {
+    let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
+    let spec = EncoderSpec { preprocessing: json!({ "does": "panic-once" }), ..Default::default() };
+    let adapter = factory.open(&spec, &Recorder::default()).unwrap();
+    adapter.prepare(Item::Text("good")).unwrap();
+    assert_eq!(adapter.prepare(Item::Text("bad")).unwrap_err().code, Code::PANICKED);
+    assert_eq!(adapter.prepare(Item::Text("good")).unwrap_err().code, Code::POISONED);
+    let anew = factory.open(&spec, &Recorder::default()).unwrap();
+    anew.prepare(Item::Text("good")).unwrap();
+}
+
+#[test]
+fn a_plugin_at_rest_takes_no_more_calls() {
+    let host = host_of(&[library("fixture-plain")]);
+    fit(&host, "keep", &json!({}), &Recorder::default()).unwrap();
+    host.quiesce();
+    let error = fit(&host, "keep", &json!({}), &Recorder::default()).unwrap_err();
+    assert_eq!(error.code, Code::QUIESCED);
+    fit(&plain(), "keep", &json!({}), &Recorder::default()).expect("another copy is not affected");
+}

@@ -1,0 +1,171 @@
+//! Which file answers to which name, and why the others do not.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chiasm_host::{Host, Origin, Search, Status};
+use support::{Recorder, host_of, library};
+
+/// A copy of a library with every occurrence of a text in it replaced by one of the same length.
+fn patched(name: &str, folder: &Path, from: &str, to: &str) -> PathBuf {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = fs::read(library(name)).unwrap();
+    let places: Vec<usize> =
+        (0..bytes.len() - from.len()).filter(|&i| bytes[i..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty(), "`{from}` is not in {name}");
+    for place in places {
+        bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
+    }
+    let path = folder.join(format!("lib{name}.so"));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn reason(host: &Host) -> &str {
+    match &host.plugins()[0].status {
+        Status::Refused(reason) => reason,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[test]
+fn listing_reads_the_manifest_and_runs_nothing() {
+    let host = host_of(&[library("fixture-plain")]);
+    let plugin = &host.plugins()[0];
+    assert_eq!((plugin.id.as_str(), &plugin.status), ("fixture-plain", &Status::Ready));
+    assert_eq!((plugin.abi.as_str(), plugin.licence.as_str()), (chiasm_abi::VERSION, "Apache-2.0"));
+    let kinds: Vec<&str> = plugin.provides.iter().map(|one| one.what.kind.as_str()).collect();
+    assert_eq!(kinds, ["adapter", "aligner", "fusion"]);
+    assert_eq!(plugin.provides[1].what.doc, "Keeps the first k coordinates \"as they are\".");
+    assert_eq!(Host::inspect(&library("fixture-plain")).unwrap().panic, "unwind");
+    assert_eq!(host.ids("aligner"), ["keep"]);
+    // The memory map of this process shows whether the file was opened as a library.
+    let map = fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(!map.contains("libfixture_plain.so"), "listing must not load");
+}
+
+#[test]
+fn the_first_of_an_id_wins_and_the_order_is_flag_variable_user_executable() {
+    let folder = tempfile::tempdir().unwrap();
+    let places: Vec<PathBuf> =
+        ["variable", "user", "executable"].iter().map(|name| folder.path().join(name)).collect();
+    for place in &places {
+        fs::create_dir(place).unwrap();
+        fs::copy(library("fixture-plain"), place.join("libplain.so")).unwrap();
+    }
+    let mut search = Search {
+        plugin_paths: vec![library("fixture-plain")],
+        variable: Some(format!("not/absolute::{}", places[0].display()).into()),
+        user_dir: Some(places[1].clone()),
+        executable_dir: Some(places[2].clone()),
+    };
+    let host = Host::discover(&search);
+    let origins: Vec<Origin> = host.plugins().iter().map(|plugin| plugin.origin).collect();
+    assert_eq!(origins, [Origin::Flag, Origin::Variable, Origin::UserDir, Origin::Executable]);
+    let shadowed = Status::Shadowed(library("fixture-plain"));
+    assert!(host.plugins()[1..].iter().all(|plugin| plugin.status == shadowed));
+    let why = host.why("keep").join("\n");
+    for part in ["not/absolute", "is not absolute", "shadowed by", "aligner `keep` is this one's"] {
+        assert!(why.contains(part), "`{part}` is missing:\n{why}");
+    }
+    search.plugin_paths.clear();
+    assert_eq!(Host::discover(&search).aligner("keep").unwrap().plugin().path, places[0].join("libplain.so"));
+    search.variable = None;
+    assert_eq!(Host::discover(&search).aligner("keep").unwrap().plugin().path, places[1].join("libplain.so"));
+}
+
+#[test]
+fn two_plugins_that_offer_the_same_thing_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let other =
+        patched("fixture-plain", folder.path(), "\"id\":\"fixture-plain\"", "\"id\":\"fixture-other\"");
+    let host = host_of(&[library("fixture-plain"), other]);
+    assert_eq!(host.plugins()[1].status, Status::Ready);
+    assert_eq!(host.plugins()[1].provides[1].shadowed_by, Some(library("fixture-plain")));
+    assert!(host.why("keep").join("\n").contains("of this one is shadowed by"));
+}
+
+#[test]
+fn one_file_found_twice_is_listed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link.so");
+    std::os::unix::fs::symlink(library("fixture-plain"), &link).unwrap();
+    assert_eq!(host_of(&[library("fixture-plain"), link]).plugins().len(), 1);
+}
+
+#[test]
+fn another_major_a_panic_that_aborts_and_a_stranger_are_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = format!("\"abi\":\"{}\"", chiasm_abi::VERSION);
+    let major = patched("fixture-plain", folder.path(), &own, &own.replacen('1', "2", 1));
+    let host = host_of(&[major.clone()]);
+    assert!(
+        reason(&host).contains("ABI 2.0.0") && reason(&host).contains("majors differ"),
+        "{}",
+        reason(&host)
+    );
+    let error = host.aligner("keep").err().unwrap().to_string();
+    assert!(error.contains("majors differ") && error.contains("plugin why keep"), "{error}");
+    let named = host.check_named().unwrap_err().to_string();
+    assert!(named.contains(major.to_str().unwrap()) && named.contains("majors differ"), "{named}");
+
+    let abort = patched("fixture-plain", folder.path(), "\"panic\":\"unwind\"", "\"panic\": \"abort\"");
+    assert!(reason(&host_of(&[abort])).contains("abort"));
+
+    let stranger = folder.path().join("stranger.so");
+    fs::copy(libc(), &stranger).unwrap();
+    assert!(reason(&host_of(std::slice::from_ref(&stranger))).contains("no Chiasm plugin"));
+    assert!(Host::inspect(&stranger).unwrap_err().message.contains(".chiasm"));
+    // In a folder it is not worth an error, only a line in `why`.
+    let host = host_of(&[folder.path().to_owned()]);
+    assert!(host.plugins().iter().all(|plugin| plugin.path != stranger));
+    assert!(host.why("x").join("\n").contains("stranger.so: passed over, no plugin"));
+}
+
+#[test]
+fn a_missing_file_a_text_and_a_folder_without_plugins_do_not_stop_discovery() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.so");
+    fs::write(&text, "not a library").unwrap();
+    let missing = folder.path().join("missing.so");
+    let host = host_of(&[missing, text, library("fixture-plain")]);
+    let statuses: Vec<&Status> = host.plugins().iter().map(|plugin| &plugin.status).collect();
+    assert!(matches!(statuses[0], Status::Refused(reason) if reason.contains("No such file")));
+    assert!(matches!(statuses[1], Status::Refused(reason) if reason.contains("ELF")));
+    assert_eq!(statuses[2], &Status::Ready);
+    let error = host.aligner("kept").err().unwrap();
+    assert!(error.message.contains("`kept`; there are: keep"), "{error}");
+}
+
+#[test]
+fn a_file_changed_between_listing_and_loading_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("libplain.so");
+    fs::copy(library("fixture-plain"), &path).unwrap();
+    let host = host_of(std::slice::from_ref(&path));
+    fs::copy(library("fixture-hostile"), &path).unwrap();
+    let error = host.aligner("keep").err().unwrap();
+    assert!(error.message.contains("changed since it was found"), "{error}");
+}
+
+#[test]
+fn truncating_the_file_after_loading_harms_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("libplain.so");
+    fs::copy(library("fixture-plain"), &path).unwrap();
+    let host = host_of(std::slice::from_ref(&path));
+    let aligner = host.aligner("keep").unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let data = || chiasm_host::Data::f32(&[1, 2], &[1.0, 2.0]);
+    let pair = [("source.pooled", data()), ("target.pooled", data())];
+    aligner.fit(&pair, &chiasm_plugin::json!({}), &Recorder::default()).unwrap();
+}
+
+/// The C library that this process runs on.
+fn libc() -> PathBuf {
+    let map = fs::read_to_string("/proc/self/maps").unwrap();
+    let line = map.lines().find(|line| line.contains("/libc.so") || line.contains("/libc-")).unwrap();
+    line.split_whitespace().last().unwrap().into()
+}
