@@ -1,1 +1,62 @@
-//! The mean fusion plugin.
+//! The mean fusion: the mean of the modalities' unit rows, brought to length one.
+//!
+//! The baseline for rows that an aligner has brought into one space; the fused row lives there too, so it can be
+//! compared with either. Learns nothing, so it takes no parameters, and it refuses modalities of unequal widths.
+
+use chiasm_plugin::graph::{Builder, DType, Dim};
+use chiasm_plugin::{
+    Error, Fused, Fusion, Inputs, Json, Modality, Parameter, Result, Services, json, read_parameters,
+};
+use serde::Deserialize;
+
+/// The mean of the modalities' unit rows, brought to length one.
+#[derive(Debug)]
+pub struct Mean;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Nothing {}
+
+impl Fusion for Mean {
+    const ID: &'static str = "mean";
+    const DOC: &'static str = "The mean of the modalities' unit rows, brought to length one.";
+
+    fn parameters() -> Vec<Parameter> {
+        Vec::new()
+    }
+
+    fn fit(modalities: &[Modality], _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
+        let Nothing {} = read_parameters(parameters)?;
+        let [first, rest @ ..] = modalities else {
+            return Err(Error::invalid("mean: expected at least one modality, got none"));
+        };
+        let width = first.pooled_dim;
+        if let Some(other) = rest.iter().find(|m| m.pooled_dim != width) {
+            return Err(Error::invalid(format!(
+                "mean: expected modalities of one width, got {} with {width} columns and {} with {}; align them \
+                 into one space first, or fuse with concat",
+                first.name, other.name, other.pooled_dim
+            )));
+        }
+        let batch = || Dim::named("batch");
+        let mut b = Builder::new("mean");
+        let mut sum = None;
+        for modality in modalities {
+            let name = format!("{}.pooled", modality.name);
+            let part = b.input(&name, DType::F32, &[batch(), width.into()])?;
+            let part = b.l2_normalise(&part, -1, 1e-12);
+            sum = Some(match sum {
+                Some(sum) => b.add(&sum, &part),
+                None => part,
+            });
+        }
+        if let Some(sum) = sum {
+            // the length is divided away, so the sum is the mean
+            let fused = b.l2_normalise(&sum, -1, 1e-12);
+            b.output("fused", &fused, DType::F32, &[batch(), width.into()]);
+        }
+        Ok(Fused { graph: b.finish()?, notes: json!({ "dimensions": width }) })
+    }
+}
+
+chiasm_plugin::export_plugin! { fusions: [Mean] }

@@ -1,0 +1,111 @@
+//! The centred spectral basis of one side: its mean and its principal axes.
+//!
+//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ. The smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is
+//! decomposed, so few rows in many columns cost little. Axes without variance are dropped: constant columns,
+//! duplicate rows and n < d need no further care.
+
+use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
+
+use crate::{Error, Result};
+
+/// Variances below this share of the largest count as none: rounding of double precision squared data.
+const FLOOR: f64 = 1e-10;
+
+/// Mean, axes and variances.
+#[derive(Debug, Clone)]
+pub(crate) struct Basis {
+    /// `[d]`.
+    pub(crate) mean: Array1<f64>,
+    /// `[d, r]`, orthonormal columns, by falling variance.
+    pub(crate) axes: Array2<f64>,
+    /// `[r]`.
+    pub(crate) variances: Array1<f64>,
+}
+
+impl Basis {
+    /// The first `limit` axes of `rows [n, d]`.
+    pub(crate) fn fit(side: &str, rows: &Array2<f64>, limit: usize) -> Result<Self> {
+        let n = rows.nrows() as f64;
+        let mean = rows.sum_axis(Axis(0)) / n;
+        let centred = rows - &mean;
+        let wide = rows.ncols() > rows.nrows();
+        let square = if wide { product(&centred, &centred.t())? } else { product(&centred.t(), &centred)? };
+        let Eigen { values, vectors } = symmetric_eigen(square.view())?;
+        // the mean's own rounding makes equal rows differ by 1e-16
+        let floor = FLOOR * values.first().map_or(0.0, |&top| top.max(1e-12 * n));
+        let rank = values.iter().take_while(|&&value| value > floor).count().min(limit);
+        if rank == 0 {
+            let got = format!("{} rows that are all alike", rows.nrows());
+            return Err(Error::data(format!("{side} rows"), "rows that differ in direction", got));
+        }
+        let values = first(values.view(), rank);
+        let vectors = vectors.slice_axis(Axis(1), Slice::from(..rank)).to_owned();
+        let axes = if wide { product(&centred.t(), &vectors)? / values.mapv(f64::sqrt) } else { vectors };
+        Ok(Self { mean, axes, variances: values / n })
+    }
+
+    /// Coordinates `[n, r]` of rows.
+    pub(crate) fn coordinates(&self, rows: &Array2<f64>) -> Result<Array2<f64>> {
+        Ok(product(&(rows - &self.mean), &self.axes)?)
+    }
+
+    /// Number of axes.
+    pub(crate) fn rank(&self) -> usize {
+        self.variances.len()
+    }
+
+    /// The diagonal of the regularised inverse root: (w + ridge w_top)^-1/2.
+    pub(crate) fn whitening(&self, ridge: f64) -> Array1<f64> {
+        let floor = ridge * self.variances[0];
+        self.variances.mapv(|w| (w + floor).powf(-0.5))
+    }
+}
+
+/// The first `count` entries.
+fn first(values: ndarray::ArrayView1<'_, f64>, count: usize) -> Array1<f64> {
+    values.slice_axis(Axis(0), Slice::from(..count)).to_owned()
+}
+
+/// The first `count` columns.
+pub(crate) fn columns<'a>(matrix: &'a Array2<f64>, count: usize) -> ArrayView2<'a, f64> {
+    matrix.slice_axis(Axis(1), Slice::from(..count))
+}
+
+/// Rows brought to length one; zero rows stay zero.
+pub(crate) fn unit_rows(mut rows: Array2<f64>) -> Array2<f64> {
+    for mut row in rows.outer_iter_mut() {
+        let length = row.dot(&row).sqrt().max(1e-12);
+        row /= length;
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chiasm_geometry::random::Random;
+
+    /// The Gram route and the covariance route must describe one cloud: same variances, same products of coordinates.
+    #[test]
+    fn few_rows_and_many_rows_agree_with_the_covariance() {
+        let mut random = Random::new(1);
+        let rows = Array2::from_shape_simple_fn((12, 40), || random.normal());
+        let basis = Basis::fit("source", &rows, 100).unwrap();
+        assert_eq!(basis.rank(), 11);
+        let z = basis.coordinates(&rows).unwrap();
+        let centred = &rows - &basis.mean;
+        let gap = &z.dot(&z.t()) - &centred.dot(&centred.t());
+        assert!(gap.iter().all(|x| x.abs() < 1e-10));
+        let covariance = z.t().dot(&z) / 12.0 - Array2::from_diag(&basis.variances);
+        assert!(covariance.iter().all(|x| x.abs() < 1e-10));
+    }
+
+    #[test]
+    fn constant_columns_and_duplicate_rows_take_no_axis() {
+        let rows = Array2::from_shape_fn((8, 5), |(i, j)| if j < 3 { 7.0 } else { ((i / 2 + j) % 3) as f64 });
+        assert_eq!(Basis::fit("source", &rows, 100).unwrap().rank(), 2);
+        let error = Basis::fit("target", &Array2::from_elem((8, 5), 0.3), 100).unwrap_err().to_string();
+        assert!(error.contains("target rows") && error.contains("8 rows that are all alike"), "{error}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Canonical correlation in the feature space of a radial kernel.
+//!
+//! Each side is first seen through k(x, l) = exp(-width |x - l|² / s) against its training rows, s their mean squared
+//! distance (kernel CCA: Lai and Fyfe 2000; Bach and Jordan 2002); then everything is as in [`crate::cca`]. As a graph
+//! this is one layer of distances to the landmarks and one matrix. Above `landmarks` rows a seeded subset serves as
+//! landmarks (Nystroem), so the cost stays that of `landmarks`³. There is no inverse.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cca::MEMBERS;
+use crate::error::check;
+use crate::pairs::estimator;
+use crate::search::{Eye, Look};
+pub use crate::spectral::Setting;
+use crate::spectral::{Grid, Task};
+use crate::{Conduct, Curve, Fitted, Pairs, Result};
+
+/// Landmarks at most when not given.
+pub const LANDMARKS: usize = 2000;
+/// Widths to try: wide kernels are nearly linear, narrow ones remember.
+const WIDTHS: [f64; 3] = [0.7, 0.35, 1.4];
+
+/// Parameters of kernel canonical correlation, not checked yet; whatever is absent is chosen.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KccaParams(Kcca);
+
+/// Checked parameters of kernel canonical correlation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kcca {
+    /// What source rows go through first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_curve: Option<Curve>,
+    /// What target rows go through first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_curve: Option<Curve>,
+    /// Widths of the encoders whose outputs stand side by side in a source row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_blocks: Option<Vec<usize>>,
+    /// Widths of the encoders whose outputs stand side by side in a target row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_blocks: Option<Vec<usize>>,
+    /// Width of the source kernel over the mean squared distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_width: Option<f64>,
+    /// Width of the target kernel over the mean squared distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_width: Option<f64>,
+    /// Training rows that serve as landmarks, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub landmarks: Option<usize>,
+    /// Ridge of the source, relative to its top variance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ridge: Option<f64>,
+    /// Ridge of the target, relative to its top variance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_ridge: Option<f64>,
+    /// Canonical directions kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// Power of the correlation that weights each direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power: Option<f64>,
+    /// How many of the best settings are joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<usize>,
+    /// The very settings to join; excludes the five above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Vec<Setting>>,
+}
+
+estimator!(KccaParams, Kcca);
+
+impl Kcca {
+    fn check(&self) -> Result<()> {
+        for (name, width) in [("source_width", &self.source_width), ("target_width", &self.target_width)] {
+            check(name, width, "a number above 0, at most 1000", |w| *w > 0.0 && *w <= 1000.0)?;
+        }
+        check("landmarks", &self.landmarks, "2 to 20000", |m| (2..=20_000).contains(m))?;
+        self.grid().check(self.settings.as_deref(), self.members)
+    }
+
+    fn grid(&self) -> Grid {
+        Grid {
+            source_ridge: self.source_ridge,
+            target_ridge: self.target_ridge,
+            dimensions: self.dimensions,
+            power: self.power,
+        }
+    }
+
+    /// Fits on paired rows.
+    ///
+    /// # Errors
+    /// When a side does not vary, blocks do not add up, or the caller asked to stop.
+    pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<KccaParams>> {
+        self.check()?;
+        let landmarks = self.landmarks.unwrap_or(LANDMARKS);
+        let look = |side, blocks| Look { side, blocks, landmarks, seed: conduct.seed };
+        let done = Task {
+            grid: self.grid(),
+            settings: self.settings.as_deref(),
+            members: self.members.unwrap_or(MEMBERS),
+            eyes: [eyes(self.source_curve, self.source_width), eyes(self.target_curve, self.target_width)],
+            looks: [
+                look("source", self.source_blocks.as_deref()),
+                look("target", self.target_blocks.as_deref()),
+            ],
+        }
+        .fit(pairs, conduct)?;
+        let [source, target] = done.sides;
+        let parameters = Self {
+            source_curve: Some(done.eyes[0].curve),
+            target_curve: Some(done.eyes[1].curve),
+            source_blocks: self.source_blocks.clone(),
+            target_blocks: self.target_blocks.clone(),
+            source_width: done.eyes[0].width,
+            target_width: done.eyes[1].width,
+            landmarks: Some(landmarks),
+            settings: Some(done.settings),
+            ..Self::default()
+        };
+        Ok(Fitted { source, target, parameters: parameters.into(), report: done.report })
+    }
+}
+
+/// Every width with the plain curve, and the other curve with the middle width: each costs a decomposition per fold.
+fn eyes(curve: Option<Curve>, width: Option<f64>) -> Vec<Eye> {
+    let widths = width.map_or(WIDTHS.to_vec(), |width| vec![width]);
+    let plain = curve.unwrap_or(Curve::Unit);
+    let mut out: Vec<Eye> = widths.iter().map(|&width| Eye { curve: plain, width: Some(width) }).collect();
+    if curve.is_none() {
+        out.push(Eye { curve: Curve::SignedRoot, width: Some(widths[0]) });
+    }
+    out
+}

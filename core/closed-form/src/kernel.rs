@@ -1,0 +1,86 @@
+//! A radial kernel as a feature map, so that every linear method has its kernel form.
+//!
+//! k(x, l) = exp(-width |x - l|² / s), s the mean squared distance of the landmarks. With the landmarks' kernel matrix
+//! K = U diag(w) Uᵀ the features are k(x, L) U w^-1/2 over the strongest components: exact when every training row
+//! is a landmark (Schoelkopf, Smola and Mueller 1998), and the Nystroem map when only some are (Williams and Seeger
+//! 2001). Its graph is one layer of distances and one matrix.
+
+use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
+use chiasm_graph::{Builder, Tensor, Value};
+use ndarray::{Array1, Array2, Axis};
+
+use crate::Result;
+use crate::basis::columns;
+
+/// Components weaker than this share of the strongest are rounding.
+const FLOOR: f64 = 1e-9;
+
+/// Landmarks and the projection of their kernel values.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    /// `[m, d]`, transformed.
+    landmarks: Array2<f64>,
+    /// exp(-rate d²).
+    rate: f64,
+    /// `[m, r]`.
+    projection: Array2<f64>,
+}
+
+impl Kernel {
+    /// The feature map over `landmarks`, at most `limit` features.
+    pub(crate) fn fit(landmarks: Array2<f64>, width: f64, limit: usize) -> Result<Self> {
+        let distances = squared_distances(&landmarks, &landmarks)?;
+        // landmarks that are all alike have no scale; the basis behind will refuse them
+        let scale = distances.mean().filter(|&mean| mean > 0.0).unwrap_or(1.0);
+        let rate = width / scale;
+        let Eigen { values, vectors } = symmetric_eigen(distances.mapv(|d| (-rate * d).exp()).view())?;
+        let rank = values.iter().take_while(|&&w| w > FLOOR * values[0]).count().min(limit);
+        let roots: Array1<f64> = values.iter().take(rank).map(|w| w.sqrt()).collect();
+        let projection = &columns(&vectors, rank) / &roots;
+        Ok(Self { landmarks, rate, projection })
+    }
+
+    /// Features `[n, r]` of transformed rows.
+    pub(crate) fn features(&self, rows: &Array2<f64>) -> Result<Array2<f64>> {
+        let distances = squared_distances(rows, &self.landmarks)?;
+        Ok(product(&distances.mapv(|d| (-self.rate * d).exp()), &self.projection)?)
+    }
+
+    /// Kernel values against the landmarks in a graph.
+    pub(crate) fn build(&self, b: &mut Builder, x: &Value) -> Result<Value> {
+        let lengths = self.landmarks.map_axis(Axis(1), |row| row.dot(&row) as f32);
+        let lengths = b.constant("landmark_lengths", Tensor::f32(&[lengths.len()], lengths.to_vec())?);
+        let turned = b.constant("landmarks", matrix(&(&self.landmarks.t() * -2.0))?);
+        let squares = b.mul(x, x);
+        let own = b.reduce_sum(&squares, &[-1], true);
+        let cross = b.linear(x, &turned, Some(&lengths));
+        let distances = b.add(&cross, &own);
+        let distances = b.relu(&distances);
+        let exponent = b.mul_scalar(&distances, -self.rate as f32);
+        Ok(b.exp(&exponent))
+    }
+
+    /// Folds the features' centre and weights into values against the landmarks: k(x, L) A - c.
+    pub(crate) fn fold(
+        &self,
+        centre: &Array1<f64>,
+        weights: &Array2<f64>,
+    ) -> Result<(Array2<f64>, Array1<f64>)> {
+        Ok((product(&self.projection, weights)?, centre.dot(weights)))
+    }
+}
+
+/// A matrix as a tensor of single precision.
+pub(crate) fn matrix(values: &Array2<f64>) -> Result<Tensor> {
+    let data = values.iter().map(|&x| x as f32).collect();
+    Ok(Tensor::f32(&[values.nrows(), values.ncols()], data)?)
+}
+
+fn squared_distances(a: &Array2<f64>, b: &Array2<f64>) -> Result<Array2<f64>> {
+    let squares = |m: &Array2<f64>| m.map_axis(Axis(1), |row| row.dot(&row));
+    let mut out = product(a, &b.t())? * -2.0;
+    out += &squares(b);
+    out += &squares(a).insert_axis(Axis(1));
+    out.mapv_inplace(|d| d.max(0.0));
+    Ok(out)
+}

@@ -1,0 +1,124 @@
+//! What happens to a row before any centring: each encoder's block is curved and brought to length one.
+//!
+//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which tames the few large values of
+//! pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman 2012). With several encoders side
+//! by side each block is treated alone and weighted 1/sqrt(blocks), so that the whole row has length one again and no
+//! encoder drowns another.
+
+use chiasm_graph::{Attr, Builder, Value};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Slice};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Below this length a block counts as zero.
+const TINY: f64 = 1e-12;
+
+/// What a block goes through before it is brought to length one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Curve {
+    /// Nothing.
+    Unit,
+    /// sign(x) sqrt|x|.
+    SignedRoot,
+}
+
+/// A curve applied to each block of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Transform {
+    pub(crate) curve: Curve,
+    blocks: Vec<usize>,
+}
+
+impl Transform {
+    /// A transform of rows of `width`; without `blocks` the row is one block.
+    pub(crate) fn new(side: &str, curve: Curve, blocks: Option<&[usize]>, width: usize) -> Result<Self> {
+        let blocks = blocks.map_or_else(|| vec![width], <[usize]>::to_vec);
+        if blocks.iter().sum::<usize>() != width || blocks.contains(&0) {
+            let what = format!("blocks of the {side} side");
+            return Err(Error::data(what, format!("widths that add up to {width}"), format!("{blocks:?}")));
+        }
+        Ok(Self { curve, blocks })
+    }
+
+    /// Number of columns.
+    pub(crate) fn width(&self) -> usize {
+        self.blocks.iter().sum()
+    }
+
+    /// Number of encoders side by side.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The rows after the transform.
+    pub(crate) fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f64> {
+        let mut out = rows.mapv(f64::from);
+        if self.curve == Curve::SignedRoot {
+            out.mapv_inplace(|x| x.signum() * x.abs().sqrt());
+        }
+        for mut row in out.outer_iter_mut() {
+            for (start, width) in self.places() {
+                scale(row.slice_axis_mut(Axis(0), Slice::from(start..start + width)), self.weight());
+            }
+        }
+        out
+    }
+
+    /// The same in a graph.
+    pub(crate) fn build(&self, b: &mut Builder, x: &Value) -> Value {
+        let curved = match self.curve {
+            Curve::Unit => x.clone(),
+            Curve::SignedRoot => {
+                let size = b.abs(x);
+                let root = b.sqrt(&size);
+                let sign = b.sign(x);
+                b.mul(&sign, &root)
+            }
+        };
+        if self.blocks.len() == 1 {
+            return b.l2_normalise(&curved, -1, TINY as f32);
+        }
+        let parts: Vec<Value> = self
+            .places()
+            .map(|(start, width)| {
+                let ends: Vec<Value> = [("starts", start), ("ends", start + width), ("axes", 1)]
+                    .map(|(name, at)| b.ints(name, &[at as i64]))
+                    .to_vec();
+                let part = b.op("Slice", &[&curved, &ends[0], &ends[1], &ends[2]], &[] as &[(&str, Attr)]);
+                b.l2_normalise(&part, -1, TINY as f32)
+            })
+            .collect();
+        let joined = b.concat(&parts.iter().collect::<Vec<_>>(), 1);
+        b.mul_scalar(&joined, self.weight() as f32)
+    }
+
+    /// Undoes the curve in a graph; the length that was divided away stays lost.
+    pub(crate) fn undo(&self, b: &mut Builder, p: &Value) -> Value {
+        match self.curve {
+            Curve::Unit => p.clone(),
+            Curve::SignedRoot => {
+                let size = b.abs(p);
+                b.mul(p, &size)
+            }
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.blocks.iter().scan(0, |end, &width| {
+            let start = *end;
+            *end += width;
+            Some((start, width))
+        })
+    }
+
+    fn weight(&self) -> f64 {
+        1.0 / (self.blocks.len() as f64).sqrt()
+    }
+}
+
+fn scale(mut block: ArrayViewMut1<'_, f64>, weight: f64) {
+    let length = block.dot(&block).sqrt().max(TINY);
+    block *= weight / length;
+}
