@@ -1,2 +1,130 @@
-//! The chiasm binary.
-fn main() {}
+//! The `chiasm` binary: arguments in, one verb of the pipeline, results on stdout, everything else on stderr.
+
+mod args;
+mod doctor;
+mod items;
+mod plugins;
+mod print;
+mod progress;
+mod strip;
+mod verbs;
+
+use args::{Cli, DeviceArg, EngineVerb, Format, ModelVerb, Shared, Verb};
+use chiasm_host::{Host, Search as PluginSearch};
+use chiasm_pipeline::{Cache, Error, Workbench};
+use clap::{CommandFactory, FromArgMatches};
+use miette::Diagnostic;
+use std::{process::ExitCode, sync::Arc};
+
+/// What a verb ends with.
+type Outcome<T = ()> = Result<T, Error>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let mut command = items::with_modalities(Cli::command(), &arguments);
+    let matches = match command.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => error.exit(), // clap prints; usage errors exit with 2
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let given = items::given(&matches);
+    match perform(&cli, given) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn perform(cli: &Cli, given: items::Given) -> Outcome {
+    let shared = &cli.shared;
+    match &cli.verb {
+        Verb::Doctor { only } => doctor::doctor(*only, shared, &workbench(shared)?),
+        Verb::Engine(EngineVerb::Install { cuda, tool }) => doctor::install(*cuda, *tool, shared),
+        Verb::Plugin(verb) => plugins::plugin(verb, shared, &workbench(shared)?.host),
+        Verb::Model(ModelVerb::List) => verbs::model_list(shared, &workbench(shared)?),
+        Verb::Model(ModelVerb::Inspect { name }) => verbs::model_inspect(name, shared, &workbench(shared)?),
+        Verb::Model(ModelVerb::Add { path, name, adapter, into, licence, overrides }) => {
+            let options = chiasm_pipeline::AddOptions {
+                path: path.clone(),
+                name: name.clone(),
+                adapter: adapter.clone(),
+                into: into.clone(),
+                licence: licence.clone(),
+                overrides: overrides.clone(),
+            };
+            verbs::model_add(&options, shared, &workbench(shared)?)
+        }
+        Verb::Plan(recipe) => verbs::plan(recipe, shared, workbench(shared)?),
+        Verb::Fit { recipe, output, skip_bad, force } => {
+            verbs::fit(recipe, output, *skip_bad, *force, shared, workbench(shared)?)
+        }
+        Verb::Eval { run } => verbs::eval(run, shared, &workbench(shared)?),
+        Verb::Compare { recipe, swap, folds, skip_bad } => {
+            verbs::compare(recipe, swap, *folds, *skip_bad, shared, &workbench(shared)?)
+        }
+        Verb::Run(run) => verbs::run(run, &given, shared, &workbench(shared)?),
+        Verb::Search { run, top, strip } => {
+            verbs::search(run, &given, *top, strip.as_deref(), shared, &workbench(shared)?)
+        }
+        Verb::Export { run, layout, output } => {
+            verbs::export(run, *layout, output, shared, &workbench(shared)?)
+        }
+    }
+}
+
+fn workbench(shared: &Shared) -> Outcome<Workbench> {
+    let host = Host::discover(&PluginSearch::from_environment(shared.plugins.clone()));
+    let device = match shared.device {
+        DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
+        DeviceArg::Cuda => chiasm_runtime::Device::Cuda,
+        DeviceArg::Auto => chiasm_runtime::Device::Auto,
+    };
+    Ok(Workbench {
+        host,
+        models: shared.models.clone(),
+        search: chiasm_runtime::Search::from_environment(shared.engine.clone()),
+        device,
+        threads: shared.threads.unwrap_or(0),
+        cache: Cache::of_user(),
+        reporter: Arc::new(progress::Terminal::new(shared.quiet)),
+        seed: 0,
+    })
+}
+
+/// Prints an error once, with its place in the user's file where it has one.
+#[expect(clippy::print_stderr, reason = "the CLI is where words reach the user")]
+fn complain(error: &Error) {
+    let mut text = String::new();
+    let handler = miette::GraphicalReportHandler::new_themed(theme()).with_width(100);
+    let drawn = match error {
+        Error::Problems(problems) => handler.render_report(&mut text, problems as &dyn Diagnostic),
+        other => handler.render_report(&mut text, &Plain(other.to_string())),
+    };
+    match drawn {
+        Ok(()) => eprintln!("{}", text.trim_end()),
+        Err(_) => eprintln!("error: {error}"),
+    }
+}
+
+fn theme() -> miette::GraphicalTheme {
+    use std::io::IsTerminal;
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() }
+}
+
+/// An error with a message and nothing else.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Plain(String);
+
+impl Diagnostic for Plain {}
+
+/// Whether results are printed as JSON.
+fn json(shared: &Shared) -> bool {
+    shared.format == Format::Json
+}

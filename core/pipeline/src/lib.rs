@@ -1,1 +1,51 @@
 //! Recipe to plan to run: the whole way from two encoders to one merged graph.
+//!
+//! ```text
+//! Recipe  what was said: every error at once, each with its place     recipe, tree, problem
+//! Plan    what is meant: cards, models, pairs and plugins looked up   plan, card, data
+//! Run     a folder of artifacts, made in one step                     fit, embed, cache, compose, folder
+//! ```
+//! Only a checked plan can run; nothing is embedded before the whole recipe has been checked.
+
+mod cache;
+mod card;
+mod compare;
+mod compose;
+mod data;
+mod draft_card;
+mod embed;
+mod encoder;
+mod error;
+mod evaluate;
+mod export;
+mod fit;
+mod folder;
+mod maps;
+mod opened;
+mod plan;
+mod problem;
+mod prove;
+mod recipe;
+mod reporter;
+mod tables;
+mod tree;
+mod workbench;
+mod write;
+
+pub use cache::Cache;
+pub use card::{Card, ModelStore};
+pub use compare::{CompareOptions, CrossValidation, Variant, compare};
+pub use draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model};
+pub use encoder::Raw;
+pub use error::Error;
+pub use evaluate::{Control, Metrics, Scored};
+pub use export::{Exported, Layout, export};
+pub use fit::{FitOptions, Fitted, Timings, fit};
+pub use folder::{Manifest, read_manifest};
+pub use opened::{Opened, Outputs};
+pub use plan::{Plan, PlanReport};
+pub use problem::{Origin, Problem, Problems};
+pub use recipe::Recipe;
+pub use reporter::{Quiet, Reporter};
+pub use tables::{stored_control, write_npz};
+pub use workbench::Workbench;

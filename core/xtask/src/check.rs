@@ -29,5 +29,12 @@ fn licences() -> Outcome {
         say("bringing cargo-deny, once");
         must(cargo().args(["install", "--locked", "cargo-deny@0.20.2"]))?;
     }
-    must(Command::new("cargo").current_dir(root()).args(["deny", "--all-features", "check", "bans", "licenses", "sources"]))
+    must(Command::new("cargo").current_dir(root()).args([
+        "deny",
+        "--all-features",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
 }

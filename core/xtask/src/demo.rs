@@ -18,7 +18,11 @@ pub fn run() -> Outcome {
     let folder = provision::target().join("demo");
     let world = folder.join("world");
     let run = folder.join("run");
-    must(cargo().args(["run", "--quiet", "--package", "world", "--", "--count", SCENES, "--seed", SEED, "--out"]).arg(&world))?;
+    must(
+        cargo()
+            .args(["run", "--quiet", "--package", "world", "--", "--count", SCENES, "--seed", SEED, "--out"])
+            .arg(&world),
+    )?;
     let recipe = root().join("examples/demo/recipe.toml");
     let pairs = format!("data.pairs={}", world.join("pairs.jsonl").display());
     must(Command::new(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
@@ -26,8 +30,18 @@ pub fn run() -> Outcome {
     let question = caption(&world, TEST_ROW)?;
     say(&format!("\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?}"));
     let strip = folder.join("strip.png");
-    must(Command::new(&chiasm).arg("search").arg(&run).args(["--text", &question, "--top", "5", "--strip"]).arg(&strip))?;
-    say(&format!("\n{:.0} s after the build. The merged model: {}", clock.elapsed().as_secs_f64(), shown(&run.join("model.onnx"))));
+    must(
+        Command::new(&chiasm)
+            .arg("search")
+            .arg(&run)
+            .args(["--text", &question, "--top", "5", "--strip"])
+            .arg(&strip),
+    )?;
+    say(&format!(
+        "\n{:.0} s after the build. The merged model: {}",
+        clock.elapsed().as_secs_f64(),
+        shown(&run.join("model.onnx"))
+    ));
     Ok(())
 }
 
@@ -36,7 +50,8 @@ fn caption(world: &Path, row: usize) -> Outcome<String> {
     let path = world.join("pairs.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let line = text.lines().nth(row).ok_or_else(|| format!("{} has no row {row}", path.display()))?;
-    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{}: {e}", path.display()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(line).map_err(|e| format!("{}: {e}", path.display()))?;
     value["captions"][0].as_str().map(str::to_owned).ok_or_else(|| format!("row {row} has no captions"))
 }
 

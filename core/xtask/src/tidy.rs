@@ -25,7 +25,9 @@ fn complaints_of(name: &str) -> Vec<String> {
     if Path::new(name).extension().is_some_and(|e| e == "rs") && lines > LINES {
         complaints.push(format!("{name} has {lines} lines; a file ends at {LINES}: find its second room"));
     }
-    complaints.extend(foreign(&text).map(|word| format!("{name} names {word:?}, which exists on one machine only")));
+    complaints.extend(
+        foreign(&text).map(|word| format!("{name} names {word:?}, which exists on one machine only")),
+    );
     complaints
 }
 

@@ -1,0 +1,74 @@
+//! `plugin list`, `plugin inspect` and `plugin why`.
+
+use crate::{Outcome, args::PluginVerb, args::Shared, json, print};
+use chiasm_host::{Host, Status};
+
+/// Carries one of the three out.
+pub fn plugin(verb: &PluginVerb, shared: &Shared, host: &Host) -> Outcome {
+    match verb {
+        PluginVerb::List => list(shared, host),
+        PluginVerb::Inspect { path } => {
+            let manifest = Host::inspect(path)?;
+            if json(shared) {
+                print::json(&manifest);
+                return Ok(());
+            }
+            print::line(&format!(
+                "{} {} (ABI {}, {})",
+                manifest.id, manifest.version, manifest.abi, manifest.licence
+            ));
+            print::line(&format!("built for {} {}, panics {}", manifest.arch, manifest.os, manifest.panic));
+            for one in &manifest.provides {
+                print::line(&format!("{} {}: {}", one.kind, one.id, one.doc));
+            }
+            Ok(())
+        }
+        PluginVerb::Why { id } => {
+            let steps = host.why(id);
+            if json(shared) {
+                print::json(&steps)
+            } else {
+                steps.iter().for_each(|step| print::line(step))
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list(shared: &Shared, host: &Host) -> Outcome {
+    if json(shared) {
+        print::json(&host.plugins());
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for plugin in host.plugins() {
+        let status = match &plugin.status {
+            Status::Ready => "ready".to_owned(),
+            Status::Shadowed(by) => format!("shadowed by {}", by.display()),
+            Status::Refused(reason) => format!("refused: {reason}"),
+        };
+        if plugin.provides.is_empty() {
+            rows.push(vec![
+                String::new(),
+                plugin.id.clone(),
+                plugin.version.clone(),
+                status.clone(),
+                String::new(),
+            ]);
+        }
+        for one in &plugin.provides {
+            let status =
+                one.shadowed_by.as_ref().map_or(status.clone(), |by| format!("shadowed by {}", by.display()));
+            rows.push(vec![
+                one.what.kind.clone(),
+                one.what.id.clone(),
+                plugin.version.clone(),
+                status,
+                one.what.doc.clone(),
+            ]);
+        }
+    }
+    rows.sort();
+    print::table(&["kind", "id", "version", "status", "what it does"], rows, 5);
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Results on stdout: JSON for machines, tables for people.
+
+use chiasm_pipeline::{Exported, Metrics, PlanReport, Variant};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+/// One line on stdout.
+#[expect(clippy::print_stdout, reason = "results go to stdout")]
+pub fn line(text: &str) {
+    println!("{text}");
+}
+
+/// A value as pretty JSON.
+pub fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => line(&text),
+        Err(error) => line(&format!("{{\"error\": {:?}}}", error.to_string())),
+    }
+}
+
+/// A table; every column after the first `left` ones is set to the right.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index >= left {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    line(&table.to_string());
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.1}", 100.0 * fraction)
+}
+
+/// A run's metrics: recalls in percent beside chance and the shuffled-pairs control.
+pub fn metrics(metrics: &Metrics) {
+    let mut rows: Vec<Vec<String>> = (metrics.retrieval.iter())
+        .map(|(direction, scored)| {
+            let f = scored.figures;
+            let interval = format!("{}..{}", percent(scored.interval[0]), percent(scored.interval[1]));
+            vec![
+                direction.clone(),
+                percent(f.recall_at_1),
+                interval,
+                percent(f.recall_at_5),
+                percent(f.recall_at_10),
+                format!("{:.3}", f.mrr),
+            ]
+        })
+        .collect();
+    if let Some(control) = &metrics.shuffled_pairs {
+        for (direction, f) in &control.retrieval {
+            rows.push(vec![
+                format!("  {direction}, shuffled pairs"),
+                percent(f.recall_at_1),
+                String::new(),
+                percent(f.recall_at_5),
+                percent(f.recall_at_10),
+                format!("{:.3}", f.mrr),
+            ]);
+        }
+    }
+    let chance = |k| metrics.chance.get(k).copied().map(percent).unwrap_or_default();
+    rows.push(vec![
+        "  chance".into(),
+        chance("recall@1"),
+        String::new(),
+        chance("recall@5"),
+        chance("recall@10"),
+        String::new(),
+    ]);
+    table(&["retrieval, %", "recall@1", "95 %", "recall@5", "recall@10", "mrr"], rows, 1);
+    line(&format!("rsum {:.1} of 600 on {} held-out pairs", metrics.rsum, metrics.pairs));
+}
+
+/// A plan, before anything is done.
+pub fn plan(report: &PlanReport) {
+    let rows = (report.encoders.iter())
+        .map(|e| {
+            vec![
+                e.modality.clone(),
+                e.name.clone(),
+                e.inputs.join(", "),
+                e.tokens.clone(),
+                e.pooled.to_string(),
+                e.opset.to_string(),
+                format!("{:.1}", e.weight_bytes as f64 / 1e6),
+                e.items.to_string(),
+            ]
+        })
+        .collect();
+    table(&["modality", "encoder", "inputs", "tokens", "pooled", "opset", "MB", "items"], rows, 4);
+    line(&format!("rows: {} ({} train, {} test)", report.rows, report.train, report.test));
+    let bank = if report.bank { ", hubness bank" } else { "" };
+    line(&format!("align: {} maps {} onto {}{bank}", report.aligner, report.source, report.target));
+    line(&format!("fuse: {}", report.fusion.as_deref().unwrap_or("nothing")));
+    line(&format!(
+        "merged model: operator set {}; embeddings: {:.1} MB of memory",
+        report.opset,
+        report.embedding_bytes as f64 / 1e6
+    ));
+}
+
+/// The comparison, one row a variant and score.
+pub fn variants(variants: &[Variant]) {
+    let Some(first) = variants.first() else { return };
+    let keys: Vec<&String> = first.swapped.keys().collect();
+    let directions: Vec<&String> = first.test.retrieval.keys().collect();
+    let mut header: Vec<String> = keys.iter().map(|k| (*k).clone()).collect();
+    header.push("score".into());
+    header.push("test rsum".into());
+    header.extend(directions.iter().map(|d| format!("R@1 {d}")));
+    if first.cross_validation.is_some() {
+        header.extend(["CV rsum".into(), "sd".into()]);
+        header.extend(directions.iter().map(|d| format!("R@1 {d}")));
+    }
+    header.push("fit s".into());
+    let rows = (variants.iter())
+        .map(|v| {
+            let mut row: Vec<String> = keys
+                .iter()
+                .map(|k| v.swapped.get(*k).map(|s| s.replace('"', "")).unwrap_or_default())
+                .collect();
+            row.push(v.score.to_owned());
+            row.push(format!("{:.1}", v.test.rsum));
+            row.extend(v.test.retrieval.values().map(|d| percent(d.recall_at_1)));
+            if let Some(cv) = &v.cross_validation {
+                row.extend([format!("{:.1}", cv.rsum), format!("{:.1}", cv.rsum_sd)]);
+                row.extend(cv.recall_at_1.values().map(|r| percent(*r)));
+            }
+            row.push(format!("{:.1}", v.fit_seconds));
+            row
+        })
+        .collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    table(&header, rows, keys.len() + 1);
+}
+
+/// What an export wrote.
+pub fn exported(exported: &Exported) {
+    for file in &exported.files {
+        line(&file.display().to_string());
+    }
+    for (output, difference) in &exported.differences {
+        line(&format!("{output}: differs from the run by {difference:.1e} in a fresh session"));
+    }
+}

@@ -1,0 +1,278 @@
+//! The verbs over recipes and runs: each opens what it needs, calls the pipeline, and prints.
+
+use crate::{
+    Outcome,
+    args::{self, RecipeArgs, RunArgs, Shared},
+    items::Given,
+    json, print, strip,
+};
+use chiasm_pipeline::{
+    AddOptions, CompareOptions, Error, FitOptions, Layout, ModelStore, Opened, Outputs, Plan, Raw, Recipe,
+    Workbench,
+};
+use serde_json::{Value, json as object};
+use std::{collections::BTreeMap, path::Path};
+
+/// `model list`
+pub fn model_list(shared: &Shared, bench: &Workbench) -> Outcome {
+    let store = store(bench);
+    let found = store.list();
+    if json(shared) {
+        let cards: Vec<Value> =
+            found.iter().flatten().map(|(card, path)| object!({ "card": card, "path": path })).collect();
+        print::json(&cards);
+        return Ok(());
+    }
+    let rows = (found.into_iter())
+        .map(|entry| match entry {
+            Ok((card, path)) => vec![card.name, card.adapter, card.licence, path.display().to_string()],
+            Err(problem) => vec!["(unreadable)".into(), String::new(), String::new(), problem.to_string()],
+        })
+        .collect();
+    print::table(&["model", "adapter", "licence", "card"], rows, 4);
+    print::line(&format!("searched: {store}"));
+    Ok(())
+}
+
+/// `model inspect`
+pub fn model_inspect(name: &str, shared: &Shared, bench: &Workbench) -> Outcome {
+    let report = chiasm_pipeline::inspect_model(name, &store(bench), bench)?;
+    if json(shared) {
+        print::json(&report);
+        return Ok(());
+    }
+    for (key, value) in report.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        print::line(&format!("{key:>14}  {text}"));
+    }
+    Ok(())
+}
+
+/// `model add`
+pub fn model_add(options: &AddOptions, shared: &Shared, bench: &Workbench) -> Outcome {
+    let added = chiasm_pipeline::add_model(options, bench)?;
+    if json(shared) {
+        print::json(&object!({ "card": added.card, "path": added.path, "reason": added.reason }));
+        return Ok(());
+    }
+    print::line(&added.path.display().to_string());
+    print::line(&format!("{} reads it: {}", added.card.adapter, added.reason));
+    print::line("read the card once: what a graph cannot tell (mean, std, size) is a guess");
+    Ok(())
+}
+
+fn store(bench: &Workbench) -> ModelStore {
+    ModelStore::new(Path::new("."), &bench.models)
+}
+
+fn checked(args: &RecipeArgs, bench: &mut Workbench) -> Outcome<Plan> {
+    let recipe = Recipe::load(&args.recipe, &args.overrides)?;
+    bench.seed = recipe.seed;
+    Plan::check(recipe, bench)
+}
+
+/// `plan`
+pub fn plan(args: &RecipeArgs, shared: &Shared, mut bench: Workbench) -> Outcome {
+    let report = checked(args, &mut bench)?.report();
+    if json(shared) {
+        print::json(&report)
+    } else {
+        print::plan(&report)
+    }
+    Ok(())
+}
+
+/// `fit`
+pub fn fit(
+    args: &RecipeArgs,
+    output: &Path,
+    skip_bad: bool,
+    force: bool,
+    shared: &Shared,
+    mut bench: Workbench,
+) -> Outcome {
+    bench.engine()?; // before the plan's work: without an engine there is nothing to do
+    let plan = checked(args, &mut bench)?;
+    let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
+    let fitted = chiasm_pipeline::fit(&plan, &bench, &options)?;
+    if json(shared) {
+        print::json(&object!({ "run": fitted.run, "fresh": fitted.fresh, "seconds": fitted.timings }));
+        return Ok(());
+    }
+    let made = if fitted.fresh { "made" } else { "is up to date (--force makes it again):" };
+    print::line(&format!("{made} {}", output.display()));
+    for (stage, seconds) in fitted.timings.iter() {
+        print::line(&format!("{stage:>10}  {seconds:6.2} s"));
+    }
+    Ok(())
+}
+
+/// `eval`
+pub fn eval(run: &Path, shared: &Shared, bench: &Workbench) -> Outcome {
+    let mut metrics = Opened::open(run, bench)?.measure()?;
+    metrics.shuffled_pairs = chiasm_pipeline::stored_control(run)?;
+    if json(shared) {
+        print::json(&metrics)
+    } else {
+        print::metrics(&metrics)
+    }
+    Ok(())
+}
+
+/// `compare`
+pub fn compare(
+    args: &RecipeArgs,
+    swaps: &[String],
+    folds: usize,
+    skip_bad: bool,
+    shared: &Shared,
+    bench: &Workbench,
+) -> Outcome {
+    let options = CompareOptions { swaps: swaps.to_vec(), folds, skip_bad };
+    let mut ready = |variant: &chiasm_pipeline::Variant| {
+        let names: Vec<&str> = variant.swapped.values().map(String::as_str).collect();
+        bench.reporter.note(&format!(
+            "{} ({}): test rsum {:.1}",
+            names.join(" "),
+            variant.score,
+            variant.test.rsum
+        ));
+    };
+    let variants = chiasm_pipeline::compare(&args.recipe, &args.overrides, &options, bench, &mut ready)?;
+    if json(shared) {
+        print::json(&variants)
+    } else {
+        print::variants(&variants)
+    }
+    Ok(())
+}
+
+/// `run`
+pub fn run(args: &RunArgs, given: &Given, shared: &Shared, bench: &Workbench) -> Outcome {
+    let opened = Opened::open(&args.run, bench)?;
+    let inputs = inputs(&opened, args, given)?;
+    let outputs = opened.run(&inputs)?;
+    if let Some(path) = &args.output {
+        chiasm_pipeline::write_npz(path, &outputs)?;
+        print::line(&path.display().to_string());
+        return Ok(());
+    }
+    if json(shared) {
+        print::json(&object!({ "outputs": nested(&outputs), "scores": scores(&opened, &outputs) }));
+        return Ok(());
+    }
+    let rows = (outputs.iter())
+        .map(|(name, matrix)| {
+            let head: Vec<String> = matrix.iter().take(4).map(|v| format!("{v:.4}")).collect();
+            vec![
+                name.clone(),
+                format!("{} x {}", matrix.nrows(), matrix.ncols()),
+                format!("{} ...", head.join(" ")),
+            ]
+        })
+        .collect();
+    print::table(&["output", "shape", "begins"], rows, 3);
+    if let Some(scores) = scores(&opened, &outputs) {
+        print::line("scores (rows: source, columns: target):");
+        for row in scores {
+            print::line(&row.iter().map(|s| format!("{s:8.4}")).collect::<Vec<_>>().join(" "));
+        }
+    }
+    Ok(())
+}
+
+/// Every source input against every target input.
+fn scores(opened: &Opened<'_>, outputs: &Outputs) -> Option<Vec<Vec<f32>>> {
+    let [source, target] = opened.manifest.modalities.as_slice() else { return None };
+    let (source, target) = (outputs.get(&source.output)?, outputs.get(&target.output)?);
+    Some(source.dot(&target.t()).outer_iter().map(|row| row.to_vec()).collect())
+}
+
+fn nested(outputs: &Outputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
+    outputs
+        .iter()
+        .map(|(name, m)| (name.as_str(), m.outer_iter().map(|row| row.to_vec()).collect()))
+        .collect()
+}
+
+/// Raw inputs from the flags, or from a table with a column per modality.
+fn inputs(opened: &Opened<'_>, args: &RunArgs, given: &Given) -> Outcome<BTreeMap<String, Vec<Raw>>> {
+    let names: Vec<&str> = opened.manifest.modalities.iter().map(|m| m.name.as_str()).collect();
+    if let Some(path) = &args.input {
+        return opened.read_table(path);
+    }
+    if given.values().all(Vec::is_empty) {
+        let flags: Vec<String> = names.iter().map(|n| format!("--{n} ...")).collect();
+        return Err(Error::input(
+            "chiasm::run::no_input",
+            "no raw input was given",
+            format!("give {}", flags.join(" or ")),
+        ));
+    }
+    (given.iter())
+        .map(|(name, values)| {
+            let takes = opened.takes(name)?;
+            Ok((name.clone(), values.iter().map(|v| Raw::of(v, takes, Path::new(""))).collect()))
+        })
+        .collect()
+}
+
+/// `search`
+pub fn search(
+    args: &RunArgs,
+    given: &Given,
+    top: usize,
+    strip_to: Option<&Path>,
+    shared: &Shared,
+    bench: &Workbench,
+) -> Outcome {
+    let opened = Opened::open(&args.run, bench)?;
+    let inputs = inputs(&opened, args, given)?;
+    let mut all = inputs.iter().flat_map(|(name, raws)| raws.iter().map(move |raw| (name, raw)));
+    let (Some((modality, query)), None) = (all.next(), all.next()) else {
+        let help = "give one raw input of one modality";
+        return Err(Error::input(
+            "chiasm::search::one_query",
+            "a search asks with exactly one raw input",
+            help,
+        ));
+    };
+    let found = opened.search(modality, query, top)?;
+    if json(shared) {
+        let rows: Vec<Value> =
+            found.iter().map(|(raw, score)| object!({ "item": raw.shown(), "score": score })).collect();
+        print::json(&rows);
+    } else {
+        let rows = (found.iter().enumerate())
+            .map(|(rank, (raw, score))| vec![(rank + 1).to_string(), format!("{score:.4}"), raw.shown()])
+            .collect();
+        print::table(&["rank", "score", "item"], rows, 0);
+    }
+    if let Some(target) = strip_to {
+        let paths: Vec<_> = found.iter().filter_map(|(raw, _)| raw.path().map(Path::to_path_buf)).collect();
+        strip::write(&paths, target)?;
+        bench.reporter.note(&format!("wrote {}", target.display()));
+    }
+    Ok(())
+}
+
+/// `export`
+pub fn export(
+    run: &Path,
+    layout: args::Layout,
+    output: &Path,
+    shared: &Shared,
+    bench: &Workbench,
+) -> Outcome {
+    let layout = match layout {
+        args::Layout::Onnx => Layout::Merged,
+        args::Layout::Towers => Layout::Towers,
+    };
+    let exported = chiasm_pipeline::export(run, layout, output, bench)?;
+    if json(shared) {
+        print::json(&exported)
+    } else {
+        print::exported(&exported)
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! A workshop in a temporary folder: a small world, recipes, files of vectors, and the binary with its own cache.
+#![expect(dead_code, reason = "each test file uses its own part of the workshop")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+use world::World;
+
+/// A temporary folder with a cache of its own.
+pub struct Workshop(TempDir);
+
+/// What a call of the binary ended with.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Workshop {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The binary, in this folder, with this folder's cache, the project's models and no ambient settings.
+    pub fn chiasm(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.current_dir(self.0.path()).env("CHIASM_CACHE", self.path("cache")).env("NO_COLOR", "1");
+        command.args(["--models".as_ref(), project().join("models").as_os_str()]);
+        for name in ["CHIASM_MODELS", "CHIASM_PLUGIN_PATH"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    pub fn call(&self, arguments: &[&str]) -> Ended {
+        Ended::of(self.chiasm().args(arguments).output().unwrap())
+    }
+
+    /// The call's stdout; the call must succeed.
+    pub fn good(&self, arguments: &[&str]) -> String {
+        let ended = self.call(arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    }
+
+    /// The call must end with exit code 2, say every one of `words`, and leave no run folder.
+    pub fn refused(&self, arguments: &[&str], words: &[&str]) {
+        let ended = self.call(arguments);
+        ended.refused(arguments, words);
+        self.nothing_made(arguments);
+    }
+
+    /// No run folder, whole or half.
+    pub fn nothing_made(&self, context: impl std::fmt::Debug) {
+        assert!(!self.path("run").exists(), "{context:?} left a run folder");
+    }
+
+    /// A world of `count` scenes: pictures and pairs.jsonl in `world/`.
+    pub fn world(&self, count: usize) -> PathBuf {
+        let world = World::new(7);
+        let mut lines = String::new();
+        for index in 0..count {
+            let scene = world.scene(index as u64);
+            let name = format!("images/{index}.png");
+            let path = self.write(&format!("world/{name}"), "");
+            scene.render().save(&path).unwrap();
+            let split = if index % 5 == 0 { "test" } else { "train" };
+            let row = serde_json::json!({ "id": format!("s{index}"), "split": split, "image": name, "captions": scene.captions(5) });
+            lines.push_str(&format!("{row}\n"));
+        }
+        self.write("world/pairs.jsonl", lines)
+    }
+
+    /// The recipe of the demo, on this folder's world.
+    pub fn recipe(&self) -> PathBuf {
+        self.write(
+            "recipe.toml",
+            r#"[encoders.image]
+model = "demo-image"
+
+[encoders.text]
+model = "demo-text"
+column = "captions"
+
+[data]
+pairs = "world/pairs.jsonl"
+
+[align]
+plugin = "ridge"
+
+[fuse]
+plugin = "concat"
+"#,
+        )
+    }
+
+    /// Two files of vectors that a linear map joins, and their recipe; `rows` may differ.
+    pub fn vectors(&self, rows: [usize; 2]) -> PathBuf {
+        let value = |row: usize, column: usize| ((row * 37 + column * 101) % 89) as f32 / 89.0 - 0.5;
+        let first: Vec<f32> = (0..rows[0] * 6).map(|i| value(i / 6, i % 6)).collect();
+        let second: Vec<f32> =
+            (0..rows[1] * 4).map(|i| value(i / 4, i % 4) + 0.5 * value(i / 4, i % 4 + 2)).collect();
+        self.write("a.npy", npy(rows[0], 6, &first));
+        self.write("b.npy", npy(rows[1], 4, &second));
+        self.write(
+            "recipe.toml",
+            "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n[align]\nplugin = \"ridge\"\n",
+        )
+    }
+}
+
+impl Ended {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    pub fn refused(&self, context: impl std::fmt::Debug, words: &[&str]) {
+        let said = self.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
+        assert_eq!(self.code, Some(2), "{context:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{context:?} does not say {word:?}: {said}");
+        }
+        assert!(!said.contains("panicked"), "{context:?} panicked: {said}");
+    }
+}
+
+/// The project's root folder.
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
+}
+
+/// The binary; its plugins must have been built beside it.
+pub fn binary() -> PathBuf {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_chiasm"));
+    let plugin = binary.with_file_name("libchiasm_ridge.so");
+    assert!(plugin.is_file(), "no plugins beside {}: run `cargo build --workspace` first", binary.display());
+    binary
+}
+
+/// Python with the peers that outputs are compared with.
+pub fn peers() -> PathBuf {
+    let named = std::env::var_os("CHIASM_PEERS").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| binary().parent().unwrap().join("../peers/bin/python"));
+    assert!(python.is_file(), "no Python peers at {}: run `cargo xtask provision` first", python.display());
+    python
+}
+
+/// The bytes of an .npy file of f32 in C order.
+pub fn npy(rows: usize, columns: usize, values: &[f32]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+/// Every file below a folder with its bytes, by name; `timings.json` is the one that may differ.
+pub fn contents(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut all = std::collections::BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("timings.json") {
+                let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+                all.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,232 @@
+//! The whole way on a small world: fit, measure, run, search, export; and the merged model in Python.
+
+mod common;
+
+use common::{Workshop, contents, peers, project};
+use serde_json::Value;
+use std::{process::Command, time::Duration};
+
+const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
+
+fn fitted(scenes: usize) -> Workshop {
+    let shop = Workshop::new();
+    shop.world(scenes);
+    shop.recipe();
+    shop.good(&FIT);
+    shop
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn python_accepts_the_merged_model_and_reproduces_run() {
+    let shop = fitted(120);
+    let text = "a small red circle above a large blue square";
+    let output =
+        shop.good(&["run", "run", "--image", "world/images/3.png", "--text", text, "--format", "json"]);
+    shop.write("output.json", &output);
+    let script = project().join("core/cli/tests/peer/reproduce.py");
+    let peer = Command::new(peers())
+        .current_dir(shop.path(""))
+        .arg(script)
+        .args(["run", "world/images/3.png", text, "output.json"])
+        .output()
+        .unwrap();
+    assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+    let differences = json(&String::from_utf8_lossy(&peer.stdout));
+    let names: Vec<&String> = differences.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["fused_embeds", "image_embeds", "text_embeds"]);
+    // unit vectors in f32 through two builds of one engine, preprocessing included
+    for (name, difference) in differences.as_object().unwrap() {
+        assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
+    }
+}
+
+#[test]
+fn held_out_pairs_are_found_and_shuffled_pairs_are_not() {
+    let shop = fitted(400);
+    let metrics = json(&shop.good(&["eval", "run", "--format", "json"]));
+    let stored = json(&std::fs::read_to_string(shop.path("run/metrics.json")).unwrap());
+    for direction in ["image->text", "text->image"] {
+        let of = |metrics: &Value, key: &str| metrics["retrieval"][direction][key].as_f64().unwrap();
+        // 80 held-out pairs: chance is 1/8; the maps must be far above it
+        assert!(of(&metrics, "recall@10") > 0.4, "{direction}: {metrics}");
+        let control = metrics["shuffled_pairs"]["retrieval"][direction]["recall@10"].as_f64().unwrap();
+        assert!(control < 0.3, "shuffled pairs must lie near chance: {control}");
+        // measured anew through the run's own files; a tie may fall the other way
+        assert!((of(&metrics, "mrr") - of(&stored, "mrr")).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn the_same_recipe_gives_the_same_bytes_also_after_being_killed() {
+    let shop = Workshop::new();
+    shop.world(250);
+    shop.recipe();
+    shop.good(&["fit", "recipe.toml", "-o", "undisturbed"]);
+    let expected = contents(&shop.path("undisturbed"));
+    let mut killed = 0;
+    for milliseconds in [150, 400, 800, 1200, 1600] {
+        let mut child = shop.chiasm().args(FIT).env("CHIASM_CACHE", shop.path("second")).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap(); // SIGKILL
+        killed += u32::from(!child.wait().unwrap().success());
+    }
+    assert!(killed > 0, "every fit had ended before it was killed");
+    let output = shop.chiasm().args(FIT).env("CHIASM_CACHE", shop.path("second")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let got = contents(&shop.path("run"));
+    assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (name, bytes) in &expected {
+        assert!(got[name] == *bytes, "{name} differs after a kill");
+    }
+}
+
+#[test]
+fn a_finished_run_is_not_made_again_and_a_changed_recipe_replaces_it() {
+    let shop = fitted(60);
+    let again = json(&shop.good(&[&FIT[..], &["--format", "json"]].concat()));
+    assert_eq!(again["fresh"], false);
+    let changed =
+        json(&shop.good(&[&FIT[..], &["--set", "align.plugin=procrustes", "--format", "json"]].concat()));
+    assert_eq!(changed["fresh"], true);
+    let learned = json(&std::fs::read_to_string(shop.path("run/aligner/learned.json")).unwrap());
+    assert_eq!(learned["plugin"], "procrustes");
+}
+
+#[test]
+fn frozen_weights_are_in_the_merged_model_as_they_were() {
+    let shop = fitted(60);
+    let merged = chiasm_graph::Graph::load(shop.path("run/model.onnx")).unwrap();
+    let there: std::collections::BTreeSet<String> = merged.weight_hashes().into_values().collect();
+    for (name, output) in [("demo-image", "embedding"), ("demo-text", "sentence_embedding")] {
+        let model = chiasm_graph::Graph::load(project().join(format!("models/{name}/model.onnx"))).unwrap();
+        let used = model.extract(&[output]).unwrap().weight_hashes();
+        assert!(!used.is_empty());
+        for (weight, hash) in used {
+            assert!(there.contains(&hash), "{weight} of {name} changed");
+        }
+    }
+}
+
+#[test]
+fn one_modality_alone_gives_its_embedding_and_a_search_finds_pictures() {
+    let shop = fitted(120);
+    let alone = json(&shop.good(&[
+        "run",
+        "run",
+        "--text",
+        "a red circle",
+        "--text",
+        "a blue star",
+        "--format",
+        "json",
+    ]));
+    assert_eq!(alone["outputs"].as_object().unwrap().keys().collect::<Vec<_>>(), ["text_embeds"]);
+    assert_eq!(alone["outputs"]["text_embeds"].as_array().unwrap().len(), 2);
+    let search =
+        ["search", "run", "--text", "a red circle", "--top", "3", "--strip", "found.png", "--format", "json"];
+    let found = json(&shop.good(&search));
+    let scores: Vec<f64> =
+        found.as_array().unwrap().iter().map(|row| row["score"].as_f64().unwrap()).collect();
+    assert_eq!(scores.len(), 3);
+    assert!(scores.windows(2).all(|two| two[0] >= two[1]), "{scores:?}");
+    let strip = std::fs::read(shop.path("found.png")).unwrap();
+    assert!(strip.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn rows_go_in_as_a_table_and_come_out_as_arrays() {
+    let shop = fitted(60);
+    shop.write("rows.jsonl", "{\"image\": \"world/images/1.png\", \"text\": \"a red circle\"}\n{\"image\": \"world/images/2.png\", \"text\": \"a star\"}\n");
+    shop.good(&["run", "run", "--input", "rows.jsonl", "-o", "out.npz"]);
+    let script =
+        "import numpy; a = numpy.load('out.npz'); print(sorted((n, a[n].shape[0]) for n in a.files))";
+    let output = Command::new(peers()).current_dir(shop.path("")).args(["-c", script]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(shown.trim(), "[('fused_embeds', 2), ('image_embeds', 2), ('text_embeds', 2)]");
+}
+
+#[test]
+fn both_layouts_compute_what_the_run_does() {
+    let shop = fitted(60);
+    for (layout, files) in [("onnx", vec!["model.onnx"]), ("towers", vec!["image.onnx", "text.onnx"])] {
+        let exported =
+            json(&shop.good(&["export", "run", "--layout", layout, "-o", layout, "--format", "json"]));
+        files.iter().for_each(|file| assert!(shop.path(layout).join(file).is_file()));
+        for (output, difference) in exported["differences"].as_object().unwrap() {
+            assert!(difference.as_f64().unwrap() < 1e-4, "{output} differs by {difference}");
+        }
+    }
+    let again = shop.call(&["export", "run", "--layout", "towers", "-o", "towers"]);
+    again.refused("an export over an export", &["towers exists"]);
+}
+
+#[test]
+fn the_bank_travels_in_the_model_and_scores_are_still_dot_products() {
+    let shop = fitted(120);
+    let ask = ["run", "run", "--image", "world/images/3.png", "--text", "a red circle", "--format", "json"];
+    let plain = json(&shop.good(&ask));
+    shop.good(&[&FIT[..], &["--set", "score.bank=true"]].concat());
+    let banked = json(&shop.good(&ask));
+    let width = |value: &Value| value["outputs"]["image_embeds"][0].as_array().unwrap().len();
+    assert_eq!(width(&banked), width(&plain) + 2);
+    let score = |value: &Value| value["scores"][0][0].as_f64().unwrap();
+    assert!(score(&banked) < score(&plain), "the correction takes something off");
+}
+
+#[test]
+fn a_plan_embeds_nothing() {
+    let shop = Workshop::new();
+    shop.world(20);
+    shop.recipe();
+    let plan = json(&shop.good(&["plan", "recipe.toml", "--format", "json"]));
+    assert_eq!((plan["rows"].as_u64(), plan["test"].as_u64()), (Some(20), Some(4)));
+    assert!(!shop.path("cache").exists() && !shop.path("run").exists());
+}
+
+#[test]
+fn vectors_merge_without_any_model() {
+    let shop = Workshop::new();
+    shop.vectors([60, 60]);
+    shop.good(&FIT);
+    let metrics = json(&shop.good(&["eval", "run", "--format", "json"]));
+    assert_eq!(metrics["pairs"], 12);
+}
+
+#[test]
+fn a_card_is_drafted_from_the_graph_and_works() {
+    let shop = fitted(60);
+    let model = project().join("models/demo-image/model.onnx");
+    let model = model.to_str().unwrap();
+    let set =
+        ["--set", "preprocessing.mean=[0.5, 0.5, 0.5]", "--set", "preprocessing.std=[0.25, 0.25, 0.25]"];
+    shop.good(&[&["model", "add", model, "--name", "mine", "--into", "mine"][..], &set].concat());
+    let inspected = json(&shop.good(&["model", "inspect", "mine", "--models", "mine", "--format", "json"]));
+    assert_eq!(inspected["adapter"], "image");
+    shop.good(&[&FIT[..], &["--models", "mine", "--set", "encoders.image.model=mine"]].concat());
+}
+
+#[test]
+fn variants_are_compared_in_one_table() {
+    let shop = Workshop::new();
+    shop.world(100);
+    shop.recipe();
+    let arguments = [
+        "compare",
+        "recipe.toml",
+        "--swap",
+        "align.plugin=mean-vector,ridge",
+        "--folds",
+        "2",
+        "--format",
+        "json",
+    ];
+    let table = json(&shop.good(&arguments));
+    let rows = table.as_array().unwrap();
+    assert_eq!(rows.len(), 4, "two variants, each plain and with the bank");
+    let rsum = |i: usize| rows[i]["cross_validation"]["rsum"].as_f64().unwrap();
+    assert!(rsum(2) > rsum(0) + 50.0, "ridge must beat the honest floor: {} and {}", rsum(2), rsum(0));
+}

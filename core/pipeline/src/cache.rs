@@ -1,0 +1,140 @@
+//! The embedding cache: pooled vectors by content, in small shards, so that a killed run goes on where it was.
+//!
+//! A shard's key is the sha256 of everything its numbers depend on: model, ports, preprocessing, adapter, engine,
+//! device and the raw bytes of its items. A key that is there is right; nothing is ever invalidated.
+
+use crate::{Error, card::hex};
+use ndarray::Array2;
+use npyz::WriterBuilder;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+/// A folder of shards.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The cache at `$CHIASM_CACHE`, else in the user's cache folder, else in the system's temporary one.
+    pub fn of_user() -> Self {
+        let named = std::env::var_os("CHIASM_CACHE").map(PathBuf::from);
+        let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let base = || xdg.or(home).unwrap_or_else(std::env::temp_dir).join("chiasm");
+        Self { folder: named.unwrap_or_else(base).join("embeddings") }
+    }
+
+    /// A cache in a folder of one's own.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf() }
+    }
+
+    /// Where the shards are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The shard `key`, when it is there, whole, and of `rows` rows.
+    pub fn load(&self, key: &str, rows: usize) -> Option<Array2<f32>> {
+        let file = File::open(self.path(key)).ok()?;
+        let npy = npyz::NpyFile::new(BufReader::new(file)).ok()?;
+        let &[stored, width] = npy.shape() else { return None };
+        if stored != rows as u64 {
+            return None;
+        }
+        let values: Vec<f32> = npy.into_vec().ok()?;
+        Array2::from_shape_vec((rows, width as usize), values).ok()
+    }
+
+    /// Keeps a shard: written to a temporary name, then renamed.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn store(&self, key: &str, shard: &Array2<f32>) -> Result<(), Error> {
+        let path = self.path(key);
+        let parent = path.parent().unwrap_or(&self.folder);
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let written = write_npy(&temporary, shard).and_then(|()| std::fs::rename(&temporary, &path));
+        written.map_err(|e| {
+            let _ = std::fs::remove_file(&temporary); // best effort: the error below is what matters
+            Error::io("write", &path, e)
+        })
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        let (folder, rest) = key.split_at(2.min(key.len()));
+        self.folder.join(folder).join(format!("{rest}.npy"))
+    }
+}
+
+/// Writes a matrix as .npy (f32, C order).
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_npy(path: &Path, matrix: &Array2<f32>) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let shape = [matrix.nrows() as u64, matrix.ncols() as u64];
+    let mut npy = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut file).begin_nd()?;
+    npy.extend(matrix.iter())?;
+    npy.finish()?;
+    file.flush()
+}
+
+/// Collects what a key depends on; parts are length-prefixed so that no two lists of parts read the same.
+#[derive(Clone, Default)]
+pub struct Key(Sha256);
+
+impl Key {
+    /// Adds a part.
+    pub fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The key so far, in hex.
+    pub fn finish(&self) -> String {
+        hex(&self.0.clone().finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn a_shard_comes_back_and_a_damaged_one_counts_as_absent() {
+        let here = tempfile::tempdir().unwrap();
+        let cache = Cache::at(here.path());
+        let shard = array![[1.0_f32, -2.5], [f32::MIN_POSITIVE, 4.0]];
+        cache.store("abcd", &shard).unwrap();
+        assert_eq!(cache.load("abcd", 2), Some(shard));
+        assert_eq!(cache.load("abcd", 3), None);
+        assert_eq!(cache.load("abce", 2), None);
+        let path = cache.path("abcd");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(cache.load("abcd", 2), None);
+    }
+
+    #[test]
+    fn keys_know_where_parts_end() {
+        let key = |parts: &[&str]| {
+            let mut key = Key::default();
+            parts.iter().for_each(|p| {
+                key.add(p);
+            });
+            key.finish()
+        };
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
+    }
+}

@@ -1,0 +1,213 @@
+//! Joining graphs: model and tail to an encoder, encoders to a tower, towers, maps and fusion to the merged model.
+//!
+//! ```text
+//! encoder  inputs of the model -> tokens, mask, pooled
+//! tower    inputs of its encoders -> <modality>/pooled -> <modality>/z -> <modality>_embeds
+//! merged   every tower, and fused_embeds
+//! ```
+
+use crate::Error;
+use chiasm_graph::{Builder, DType, Dim, Graph, Port};
+
+/// The model with its tail: the same inputs, and of the outputs only tokens, mask and pooled.
+///
+/// The tail names ports or inner tensors of the model as its inputs.
+///
+/// # Errors
+/// When the tail wants a tensor the model does not have.
+pub fn encoder(name: &str, model: &Graph, tail: &Graph) -> Result<Graph, Error> {
+    let context = || format!("model {name:?} and its tail");
+    let inputs = model.inputs();
+    let mut model = model.clone();
+    let mut links = Vec::new();
+    for port in tail.inputs() {
+        if inputs.iter().any(|i| i.name == port.name) {
+            continue; // both read the same raw input
+        }
+        if model.outputs().iter().all(|o| o.name != port.name) {
+            model = model.expose(&port.name).map_err(Error::graph(context()))?;
+        }
+        links.push(port.name);
+    }
+    let prefixed = tail.prefixed("tail");
+    let back: Vec<(String, String)> = (tail.inputs().iter().chain(&tail.outputs()))
+        .map(|p| (format!("tail/{}", p.name), p.name.clone()))
+        .filter(|(_, to)| !links.contains(to))
+        .collect();
+    let back: Vec<(&str, &str)> = back.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let tail = prefixed.renamed(&back).map_err(Error::graph(context()))?;
+    let links: Vec<(&str, String)> = links.iter().map(|l| (l.as_str(), format!("tail/{l}"))).collect();
+    let links: Vec<(&str, &str)> = links.iter().map(|(a, b)| (*a, b.as_str())).collect();
+    let joined = model.join(&tail, &links).map_err(Error::graph(context()))?;
+    joined.extract(&["tokens", "mask", "pooled"]).map_err(Error::graph(context()))
+}
+
+/// One encoder's place in the merged model.
+pub struct Part<'a> {
+    /// The encoder's name, unique in its modality.
+    pub name: &'a str,
+    /// Its graph: model and tail.
+    pub graph: &'a Graph,
+    /// Its input ports and what the merged model calls them.
+    pub inputs: Vec<(String, String)>,
+}
+
+/// A modality's encoders, pooled vectors concatenated: output `<modality>/pooled`.
+///
+/// # Errors
+/// When the graphs cannot be joined.
+pub fn encoders(modality: &str, parts: &[Part<'_>]) -> Result<Graph, Error> {
+    let context = || format!("the encoders of {modality:?}");
+    let pooled = format!("{modality}/pooled");
+    let mut whole: Option<Graph> = None;
+    let mut outputs: Vec<Port> = Vec::new();
+    for part in parts {
+        let prefix = format!("{modality}/{}", part.name);
+        let only = part.graph.extract(&["pooled"]).map_err(Error::graph(context()))?;
+        let mut names: Vec<(String, String)> = (part.inputs.iter())
+            .filter(|(from, _)| only.inputs().iter().any(|i| i.name == *from))
+            .map(|(from, to)| (format!("{prefix}/{from}"), to.clone()))
+            .collect();
+        if parts.len() == 1 {
+            names.push((format!("{prefix}/pooled"), pooled.clone()));
+        }
+        let graph = rename(&only.prefixed(&prefix), &names).map_err(Error::graph(context()))?;
+        outputs.extend(graph.outputs());
+        whole = Some(match whole {
+            None => graph,
+            Some(before) => before.merge(&graph).map_err(Error::graph(context()))?,
+        });
+    }
+    let whole = whole.ok_or_else(|| Error::Internal(format!("modality {modality:?} has no encoder")))?;
+    if parts.len() == 1 {
+        return Ok(whole);
+    }
+    let concat = concatenation(modality, &outputs).map_err(Error::graph(context()))?;
+    let inputs = concat.inputs();
+    let links: Vec<(&str, &str)> =
+        outputs.iter().zip(&inputs).map(|(o, i)| (o.name.as_str(), i.name.as_str())).collect();
+    whole.join(&concat, &links).map_err(Error::graph(context()))
+}
+
+fn concatenation(modality: &str, pooled: &[Port]) -> Result<Graph, chiasm_graph::Error> {
+    let mut builder = Builder::new("concatenation");
+    let mut values = Vec::new();
+    let mut width = 0;
+    for (index, port) in pooled.iter().enumerate() {
+        let dim = port.fixed(-1).map_or(Dim::Unknown, Dim::Fixed);
+        width += port.fixed(-1).unwrap_or_default();
+        let name = format!("{modality}/pooled_{index}");
+        values.push(builder.input(&name, DType::F32, &[Dim::named("batch"), dim])?);
+    }
+    let all = builder.concat(&values.iter().collect::<Vec<_>>(), 1);
+    let name = format!("{modality}/pooled");
+    builder.output(&name, &all, DType::F32, &[Dim::named("batch"), Dim::Fixed(width)]);
+    builder.finish()
+}
+
+/// The rest of a tower: the aligner's map, and the bank's tail when there is one.
+pub struct Head<'a> {
+    /// The modality.
+    pub modality: &'a str,
+    /// The aligner's map and the name of its input; its output is `z`.
+    pub map: (&'a Graph, &'a str),
+    /// The bank's tail, `z` to `e`.
+    pub bank: Option<&'a Graph>,
+}
+
+impl Head<'_> {
+    /// The head alone: `<modality>/pooled` to `<modality>_embeds`, and to `<modality>/z` when the two differ.
+    ///
+    /// # Errors
+    /// When the graphs cannot be joined.
+    pub fn graph(&self) -> Result<Graph, Error> {
+        let modality = self.modality;
+        let context = || format!("the map of {modality:?}");
+        let prefix = format!("{modality}/align");
+        let z = self.z();
+        let (map, input) = self.map;
+        let names =
+            [(format!("{prefix}/{input}"), format!("{modality}/pooled")), (format!("{prefix}/z"), z.clone())];
+        let map = rename(&map.prefixed(&prefix), &names).map_err(Error::graph(context()))?;
+        let Some(bank) = self.bank else { return Ok(map) };
+        let prefix = format!("{modality}/bank");
+        let names = [(format!("{prefix}/e"), embeds(modality))];
+        let bank = rename(&bank.prefixed(&prefix), &names).map_err(Error::graph(context()))?;
+        let joined = map.join(&bank, &[(&z, &format!("{prefix}/z"))]).map_err(Error::graph(context()))?;
+        joined.expose(&z).map_err(Error::graph(context()))
+    }
+
+    /// The tensor with the aligned embedding before the bank.
+    pub fn z(&self) -> String {
+        match self.bank {
+            None => embeds(self.modality),
+            Some(_) => format!("{}/z", self.modality),
+        }
+    }
+}
+
+/// A modality's output of the merged model.
+pub fn embeds(modality: &str) -> String {
+    format!("{modality}_embeds")
+}
+
+/// The fused output of the merged model.
+pub const FUSED: &str = "fused_embeds";
+
+/// The merged model: every tower (encoders and head), and the fusion over the aligned embeddings.
+///
+/// Outputs `<modality>_embeds` for each modality, then `fused_embeds` when there is a fusion.
+///
+/// # Errors
+/// When the graphs cannot be joined, e.g. for operator sets that cannot be brought together.
+pub fn merged(towers: &[(Graph, Head<'_>)], fusion: Option<&Graph>) -> Result<Graph, Error> {
+    let context = || "the merged model".to_owned();
+    let mut whole: Option<Graph> = None;
+    for (encoders, head) in towers {
+        let pooled = format!("{}/pooled", head.modality);
+        let tower = encoders.join(&head.graph()?, &[(&pooled, &pooled)]).map_err(Error::graph(context()))?;
+        whole = Some(match whole {
+            None => tower,
+            Some(before) => before.merge(&tower).map_err(Error::graph(context()))?,
+        });
+    }
+    let mut whole = whole.ok_or_else(|| Error::Internal("a merged model without towers".to_owned()))?;
+    let mut outputs: Vec<String> = towers.iter().map(|(_, head)| embeds(head.modality)).collect();
+    if let Some(fusion) = fusion {
+        let fusion = rename(&fusion.prefixed("fuse"), &[("fuse/fused".to_owned(), FUSED.to_owned())])
+            .map_err(Error::graph(context()))?;
+        let links: Vec<(String, String)> =
+            (towers.iter()).map(|(_, head)| (head.z(), format!("fuse/{}.pooled", head.modality))).collect();
+        let links: Vec<(&str, &str)> = links.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        whole = whole.join(&fusion, &links).map_err(Error::graph(context()))?;
+        for output in &outputs {
+            if whole.outputs().iter().all(|o| o.name != *output) {
+                whole = whole.expose(output).map_err(Error::graph(context()))?;
+            }
+        }
+        outputs.push(FUSED.to_owned());
+    }
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    whole.extract(&outputs).map_err(Error::graph(context()))
+}
+
+fn rename(graph: &Graph, names: &[(String, String)]) -> Result<Graph, chiasm_graph::Error> {
+    let names: Vec<(&str, &str)> = names.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    graph.renamed(&names)
+}
+
+/// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the
+/// encoder's name in front, so that no two encoders read the same port by accident.
+pub fn input_names(inputs: &[(String, Vec<String>)]) -> Vec<Vec<(String, String)>> {
+    let count = |name: &str| inputs.iter().flat_map(|(_, names)| names).filter(|n| *n == name).count();
+    (inputs.iter())
+        .map(|(encoder, names)| {
+            (names.iter())
+                .map(|name| {
+                    let merged = if count(name) == 1 { name.clone() } else { format!("{encoder}_{name}") };
+                    (name.clone(), merged)
+                })
+                .collect()
+        })
+        .collect()
+}

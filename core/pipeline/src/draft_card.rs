@@ -1,0 +1,162 @@
+//! Making a card for a local model: ports from its graph, meaning from the adapter that recognises them.
+
+use crate::{
+    Error, Workbench,
+    card::{Card, ModelStore, sha256_of, user_models},
+    encoder::EncoderPlan,
+    problem::Problem,
+    tree,
+};
+use chiasm_graph::{Graph, Port};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What `model add` is told.
+#[derive(Debug, Clone)]
+pub struct AddOptions {
+    /// The ONNX file.
+    pub path: PathBuf,
+    /// The name recipes will use; the file's stem unless said.
+    pub name: Option<String>,
+    /// The adapter; the one that recognises the ports unless said.
+    pub adapter: Option<String>,
+    /// The models folder to write into; the user's own unless said.
+    pub into: Option<PathBuf>,
+    /// The model's licence.
+    pub licence: String,
+    /// `key=value` changes to the card.
+    pub overrides: Vec<String>,
+}
+
+/// A card that was written, and why it says what it says.
+#[derive(Debug)]
+pub struct Added {
+    /// The card.
+    pub card: Card,
+    /// Where it was written.
+    pub path: PathBuf,
+    /// The adapter's reasons and what it could not know.
+    pub reason: String,
+}
+
+/// Writes the card of a local model.
+///
+/// # Errors
+/// When the file is no ONNX model, no adapter recognises it, or a card of that name is there already.
+pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
+    let path = std::path::absolute(&options.path).map_err(|e| Error::io("find", &options.path, e))?;
+    let graph = Graph::load(&path).map_err(|e| {
+        Problem::new("chiasm::model::graph", e.to_string()).help("give the path of an .onnx file")
+    })?;
+    let sha256 = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
+    let (adapter, draft) = recognise(&graph, &path, options.adapter.as_deref(), bench)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let card = json!({
+        "name": options.name.clone().unwrap_or(stem),
+        "adapter": adapter,
+        "model": path,
+        "sha256": sha256,
+        "licence": options.licence,
+        "source": "",
+        "ports": draft.ports,
+        "preprocessing": draft.preprocessing,
+    });
+    let card: Card = serde_json::from_value(card)
+        .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a card: {e}")))?;
+    let card = with_overrides(card, &options.overrides)?;
+    let folder = options.into.clone().or_else(user_models).ok_or_else(|| {
+        Error::input("chiasm::model::folder", "the user's models folder is not known", "name one with --into")
+    })?;
+    let target = folder.join(&card.name).join("card.toml");
+    if target.exists() {
+        let message = format!("there is a card at {} already", target.display());
+        return Err(Error::input(
+            "chiasm::model::exists",
+            message,
+            "choose another --name, or remove that card",
+        ));
+    }
+    write(&card, &target)?;
+    Ok(Added { card, path: target, reason: draft.reason })
+}
+
+fn recognise(
+    graph: &Graph,
+    path: &Path,
+    wanted: Option<&str>,
+    bench: &Workbench,
+) -> Result<(String, chiasm_host::Draft), Error> {
+    let ids: Vec<String> = match wanted {
+        Some(id) => vec![id.to_owned()],
+        None => bench.host.ids("adapter").into_iter().map(str::to_owned).collect(),
+    };
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let signature = chiasm_host::Signature::of(graph);
+    for id in &ids {
+        if let Some(draft) = bench.host.adapter(id)?.draft(&signature, directory)? {
+            return Ok((id.clone(), draft));
+        }
+    }
+    let list = |ports: Vec<Port>| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "no adapter recognises {} (in {}; out {}); asked: {}",
+        path.display(),
+        list(graph.inputs()),
+        list(graph.outputs()),
+        ids.join(", ")
+    );
+    let help = "write models/<name>/card.toml by hand, or bring a plugin with an adapter for it";
+    Err(Error::input("chiasm::model::not_recognised", message, help))
+}
+
+fn with_overrides(card: Card, overrides: &[String]) -> Result<Card, Error> {
+    let text =
+        toml::to_string(&card).map_err(|e| Error::Internal(format!("a card that is not TOML: {e}")))?;
+    let (mut table, _) = tree::parse("card.toml", &text)?;
+    for assignment in overrides {
+        tree::set(&mut table, assignment)?;
+    }
+    let value = tree::Value::Table(table).to_json();
+    serde_json::from_value(value).map_err(|e| {
+        Error::input(
+            "chiasm::model::card",
+            format!("with --set, this is not a card: {e}"),
+            "look at the keys of --set",
+        )
+    })
+}
+
+fn write(card: &Card, target: &Path) -> Result<(), Error> {
+    let text = toml::to_string(card).map_err(|e| Error::Internal(format!("a card that is not TOML: {e}")))?;
+    let folder = target.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let temporary = target.with_extension("tmp");
+    std::fs::write(&temporary, text).map_err(|e| Error::io("write", &temporary, e))?;
+    std::fs::rename(&temporary, target).map_err(|e| Error::io("move", &temporary, e))
+}
+
+/// A card, its files and its model's ports, as JSON.
+///
+/// # Errors
+/// When there is no such card, or its model cannot be read.
+pub fn inspect(name: &str, store: &ModelStore, bench: &Workbench) -> Result<serde_json::Value, Error> {
+    let plan = EncoderPlan::of_model(name, store, bench)?;
+    let report = plan.report("", 0);
+    let card = plan.card.as_ref();
+    Ok(json!({
+        "name": name,
+        "card": card.map(|c| &c.card_path),
+        "model": card.map(|c| &c.model_path),
+        "sha256": card.map(|c| &c.card.sha256),
+        "licence": report.licence,
+        "source": card.map(|c| &c.card.source),
+        "adapter": report.adapter,
+        "takes": plan.takes,
+        "inputs": report.inputs,
+        "tokens": report.tokens,
+        "pooled": report.pooled,
+        "opset": report.opset,
+        "weight_bytes": report.weight_bytes,
+        "preprocessing": plan.spec.preprocessing,
+    }))
+}
