@@ -1,0 +1,1 @@
+"""The demo's two encoders: how they are trained and written down. Started by ../make_demo_encoders.py."""
