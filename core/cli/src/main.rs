@@ -79,6 +79,7 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
 
 fn workbench(shared: &Shared) -> Outcome<Workbench> {
     let host = Host::discover(&PluginSearch::from_environment(shared.plugins.clone()));
+    host.check_named()?;
     let device = match shared.device {
         DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
         DeviceArg::Cuda => chiasm_runtime::Device::Cuda,

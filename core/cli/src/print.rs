@@ -18,10 +18,10 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
-/// A table; every column after the first `left` ones is set to the right.
+/// A table in Markdown, to read here or paste elsewhere; every column after the first `left` ones is set to the right.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
     table.add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
         if index >= left {

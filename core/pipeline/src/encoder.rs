@@ -179,7 +179,7 @@ impl EncoderPlan {
         let takes = kind.takes().map_err(plugin)?;
         let adapter = kind.open(&spec, &bench.services("opening an adapter")).map_err(plugin)?;
         let inputs = adapter.inputs().to_vec();
-        let rows = None;
+        let rows = adapter.rows().map_err(plugin)?;
         let tail = adapter.tail().map_err(plugin)?;
         let ports = |e: crate::Error| Problem::new("chiasm::model::ports", e.to_string());
         let graph = match model {

@@ -169,7 +169,9 @@ impl<'a> Opened<'a> {
 
     /// Rows of the files of vectors.
     fn rows(&self) -> Result<u64, Error> {
-        Ok(0)
+        let adapters = self.modalities.iter().flat_map(|m| &m.encoders);
+        let rows: Result<Vec<Option<u64>>, HostError> = adapters.map(|(adapter, ..)| adapter.rows()).collect();
+        Ok(rows?.into_iter().flatten().min().unwrap_or_default())
     }
 
     fn items(&self, modality: &Modality, recipe: &Recipe, pairs: &Pairs) -> Result<Vec<Vec<Raw>>, Error> {

@@ -132,7 +132,8 @@ impl Recipe {
             )
             .help("give the path of a recipe.toml; examples/ has some to start from")
         })?;
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let whole = std::path::absolute(path).map_err(|e| Error::io("find", path, e))?;
+        let folder = whole.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok(Self::parse(&path.display().to_string(), text, folder, overrides)?)
     }
 

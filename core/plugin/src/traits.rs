@@ -34,6 +34,11 @@ pub trait Adapter: Send + Sync + Sized + 'static {
     /// One raw item as one tensor per input, without a batch axis. Called from several threads at once.
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>>;
 
+    /// How many rows there are, for an adapter that takes [`Takes::Row`]; `None` for the others.
+    fn rows(&self) -> Option<usize> {
+        None
+    }
+
     /// The graph behind the encoder. Inputs: ports of the model, by name. Outputs: `tokens` f32 `[batch, T, D]`, `mask` f32
     /// `[batch, T]` (0 or 1), `pooled` f32 `[batch, D]`.
     fn tail(&self) -> Result<Graph>;

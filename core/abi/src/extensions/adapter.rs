@@ -1,6 +1,6 @@
 //! `chiasm.adapter/1`: raw items of one modality become an encoder's inputs.
 
-use abi_stable::std_types::{RBox, RSlice, RStr, RString, RVec};
+use abi_stable::std_types::{RBox, ROption, RSlice, RStr, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
 
 use super::Reply;
@@ -39,6 +39,8 @@ pub trait AdapterObject: Send + Sync {
     fn inputs(&self) -> Reply<RString>;
     /// One raw item as one tensor per input, without a batch axis.
     fn prepare(&self, item: Item<'_>) -> Reply<RVec<OwnedTensor>>;
+    /// How many rows there are to number, for an adapter that takes rows.
+    fn rows(&self) -> Reply<ROption<u64>>;
     /// The graph behind the encoder, as ONNX bytes.
     #[sabi(last_prefix_field)]
     fn tail(&self) -> Reply<RVec<u8>>;

@@ -38,10 +38,7 @@ impl Workshop {
     pub fn chiasm(&self) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.0.path()).env("CHIASM_CACHE", self.path("cache")).env("NO_COLOR", "1");
-        command.args(["--models".as_ref(), project().join("models").as_os_str()]);
-        for name in ["CHIASM_MODELS", "CHIASM_PLUGIN_PATH"] {
-            command.env_remove(name);
-        }
+        command.env("CHIASM_MODELS", project().join("models")).env_remove("CHIASM_PLUGIN_PATH");
         command
     }
 

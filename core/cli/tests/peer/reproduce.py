@@ -27,7 +27,7 @@ def pixels(spec, path):
     picture = Image.open(path).convert("RGB")
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling[table.get("filter", "bicubic").upper()])
-    value = np.asarray(picture, dtype=np.float32) * np.float32(table.get("scale", 1.0))
+    value = np.asarray(picture, dtype=np.float32) * np.float32(table.get("scale", 1 / 255))
     if table.get("channels", "rgb") == "bgr":
         value = value[:, :, ::-1]
     value = (value - np.float32(table["mean"])) / np.float32(table["std"])

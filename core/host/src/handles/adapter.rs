@@ -90,6 +90,12 @@ impl Adapter {
         &self.inputs
     }
 
+    /// How many rows there are to number, for an adapter that takes rows.
+    pub fn rows(&self) -> Result<Option<u64>> {
+        let answer = Answer { tag: &self.tag, phase: Phase::Open };
+        answer.take(self.object.rows()).map(Into::into)
+    }
+
     /// One raw item as one tensor per input, without a batch axis, in memory of the host's.
     pub fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
         self.prepare_lent(item)?.iter().map(|lent| self.prepared().check(lent.to_tensor())).collect()

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chiasm_abi::stable::{RErr, RSlice, RStr, RString, RVec, TD_Opaque};
+use chiasm_abi::stable::{RErr, ROption, RSlice, RStr, RString, RVec, TD_Opaque};
 use chiasm_abi::{
     AdapterBox, AdapterObject, AdapterObject_TO, Code, Item as RawItem, ItemKind, OwnedTensor, Reply,
     ServicesRef,
@@ -97,6 +97,10 @@ impl<A: Adapter> AdapterObject for Opened<A> {
 
     fn prepare(&self, item: RawItem<'_>) -> Reply<RVec<OwnedTensor>> {
         self.call(|adapter| adapter.prepare(self::item(item)?)?.into_iter().map(tensor::give).collect())
+    }
+
+    fn rows(&self) -> Reply<ROption<u64>> {
+        self.call(|adapter| Ok(adapter.rows().map(|rows| rows as u64).into()))
     }
 
     fn tail(&self) -> Reply<RVec<u8>> {
