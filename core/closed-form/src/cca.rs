@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pairs::estimator;
-use crate::search::{Look, eyes};
+use crate::search::{Look, curves};
 pub use crate::spectral::Setting;
 use crate::spectral::{Grid, Task};
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
@@ -79,12 +79,12 @@ impl Cca {
     /// When a side does not vary, blocks do not add up, or the caller asked to stop.
     pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<CcaParams>> {
         self.check()?;
-        let look = |side, blocks| Look { side, blocks, landmarks: 0, seed: conduct.seed };
+        let look = |side, blocks| Look { side, blocks, kernel: None };
         let done = Task {
             grid: self.grid(),
             settings: self.settings.as_deref(),
             members: self.members.unwrap_or(MEMBERS),
-            eyes: [eyes(self.source_curve, None), eyes(self.target_curve, None)],
+            curves: [curves(self.source_curve), curves(self.target_curve)],
             looks: [
                 look("source", self.source_blocks.as_deref()),
                 look("target", self.target_blocks.as_deref()),
@@ -93,8 +93,8 @@ impl Cca {
         .fit(pairs, conduct)?;
         let [source, target] = done.sides;
         let parameters = Self {
-            source_curve: Some(done.eyes[0].curve),
-            target_curve: Some(done.eyes[1].curve),
+            source_curve: Some(done.curves[0]),
+            target_curve: Some(done.curves[1]),
             source_blocks: self.source_blocks.clone(),
             target_blocks: self.target_blocks.clone(),
             settings: Some(done.settings),

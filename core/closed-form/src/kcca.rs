@@ -1,7 +1,7 @@
 //! Canonical correlation in the feature space of a radial kernel.
 //!
-//! Each side is first seen through k(x, l) = exp(-width |x - l|² / s) against its training rows, s their mean squared
-//! distance (kernel CCA: Lai and Fyfe 2000; Bach and Jordan 2002); then everything is as in [`crate::cca`]. As a graph
+//! Each side is first seen through k(x, l) = exp(-width |x - l|² / s) against its training rows, averaged over a few
+//! widths, s their mean squared distance (kernel CCA: Lai and Fyfe 2000; Bach and Jordan 2002); then everything is as in [`crate::cca`]. As a graph
 //! this is one layer of distances to the landmarks and one matrix. Above `landmarks` rows a seeded subset serves as
 //! landmarks (Nystroem), so the cost stays that of `landmarks`³. There is no inverse.
 
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::cca::MEMBERS;
 use crate::error::check;
 use crate::pairs::estimator;
-use crate::search::{Eye, Look};
+use crate::search::{Landmarks, Look, curves};
 pub use crate::spectral::Setting;
 use crate::spectral::{Grid, Task};
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
 
 /// Landmarks at most when not given.
 pub const LANDMARKS: usize = 2000;
-/// Widths to try: wide kernels are nearly linear, narrow ones remember.
-const WIDTHS: [f64; 3] = [0.7, 0.35, 1.4];
+/// Widths whose kernels are averaged when not given: wide kernels are nearly linear, narrow ones remember.
+pub const WIDTHS: [f64; 3] = [0.35, 0.7, 1.4];
 
 /// Parameters of kernel canonical correlation, not checked yet; whatever is absent is chosen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -41,12 +41,12 @@ pub struct Kcca {
     /// Widths of the encoders whose outputs stand side by side in a target row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_blocks: Option<Vec<usize>>,
-    /// Width of the source kernel over the mean squared distance.
+    /// Widths of the source kernels, over the mean squared distance; their kernels are averaged.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_width: Option<f64>,
-    /// Width of the target kernel over the mean squared distance.
+    pub source_widths: Option<Vec<f64>>,
+    /// Widths of the target kernels, over the mean squared distance; their kernels are averaged.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_width: Option<f64>,
+    pub target_widths: Option<Vec<f64>>,
     /// Training rows that serve as landmarks, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub landmarks: Option<usize>,
@@ -74,8 +74,10 @@ estimator!(KccaParams, Kcca);
 
 impl Kcca {
     fn check(&self) -> Result<()> {
-        for (name, width) in [("source_width", &self.source_width), ("target_width", &self.target_width)] {
-            check(name, width, "a number above 0, at most 1000", |w| *w > 0.0 && *w <= 1000.0)?;
+        for (name, widths) in [("source_widths", &self.source_widths), ("target_widths", &self.target_widths)]
+        {
+            let good = |list: &Vec<f64>| !list.is_empty() && list.iter().all(|&w| w > 0.0 && w <= 1000.0);
+            check(name, widths, "a list of numbers above 0, at most 1000", good)?;
         }
         check("landmarks", &self.landmarks, "2 to 20000", |m| (2..=20_000).contains(m))?;
         self.grid().check(self.settings.as_deref(), self.members)
@@ -97,41 +99,36 @@ impl Kcca {
     pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<KccaParams>> {
         self.check()?;
         let landmarks = self.landmarks.unwrap_or(LANDMARKS);
-        let look = |side, blocks| Look { side, blocks, landmarks, seed: conduct.seed };
+        let look = |side, blocks, widths| {
+            let kernel = Some(Landmarks { widths, most: landmarks, seed: conduct.seed });
+            Look { side, blocks, kernel }
+        };
+        let widths = |given: &Option<Vec<f64>>| given.clone().unwrap_or_else(|| WIDTHS.to_vec());
+        let widths = [widths(&self.source_widths), widths(&self.target_widths)];
         let done = Task {
             grid: self.grid(),
             settings: self.settings.as_deref(),
             members: self.members.unwrap_or(MEMBERS),
-            eyes: [eyes(self.source_curve, self.source_width), eyes(self.target_curve, self.target_width)],
+            curves: [curves(self.source_curve), curves(self.target_curve)],
             looks: [
-                look("source", self.source_blocks.as_deref()),
-                look("target", self.target_blocks.as_deref()),
+                look("source", self.source_blocks.as_deref(), &widths[0]),
+                look("target", self.target_blocks.as_deref(), &widths[1]),
             ],
         }
         .fit(pairs, conduct)?;
         let [source, target] = done.sides;
+        let [source_widths, target_widths] = widths.map(Some);
         let parameters = Self {
-            source_curve: Some(done.eyes[0].curve),
-            target_curve: Some(done.eyes[1].curve),
+            source_curve: Some(done.curves[0]),
+            target_curve: Some(done.curves[1]),
             source_blocks: self.source_blocks.clone(),
             target_blocks: self.target_blocks.clone(),
-            source_width: done.eyes[0].width,
-            target_width: done.eyes[1].width,
+            source_widths,
+            target_widths,
             landmarks: Some(landmarks),
             settings: Some(done.settings),
             ..Self::default()
         };
         Ok(Fitted { source, target, parameters: parameters.into(), report: done.report })
     }
-}
-
-/// Every width with the plain curve, and the other curve with the middle width: each costs a decomposition per fold.
-fn eyes(curve: Option<Curve>, width: Option<f64>) -> Vec<Eye> {
-    let widths = width.map_or(WIDTHS.to_vec(), |width| vec![width]);
-    let plain = curve.unwrap_or(Curve::Unit);
-    let mut out: Vec<Eye> = widths.iter().map(|&width| Eye { curve: plain, width: Some(width) }).collect();
-    if curve.is_none() {
-        out.push(Eye { curve: Curve::SignedRoot, width: Some(widths[0]) });
-    }
-    out
 }

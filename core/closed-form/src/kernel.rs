@@ -1,6 +1,7 @@
 //! A radial kernel as a feature map, so that every linear method has its kernel form.
 //!
-//! k(x, l) = exp(-width |x - l|² / s), s the mean squared distance of the landmarks. With the landmarks' kernel matrix
+//! k(x, l) is the mean over some widths w of exp(-w |x - l|² / s), s the mean squared distance of the landmarks: a plain
+//! mean of kernels needs no choice and rarely loses to one (Goenen and Alpaydin 2011). With the landmarks' kernel matrix
 //! K = U diag(w) Uᵀ the features are k(x, L) U w^-1/2 over the strongest components: exact when every training row
 //! is a landmark (Schoelkopf, Smola and Mueller 1998), and the Nystroem map when only some are (Williams and Seeger
 //! 2001). Its graph is one layer of distances and one matrix.
@@ -20,33 +21,33 @@ const FLOOR: f64 = 1e-9;
 pub(crate) struct Kernel {
     /// `[m, d]`, transformed.
     landmarks: Array2<f64>,
-    /// exp(-rate d²).
-    rate: f64,
+    /// The mean of exp(-rate d²) over these.
+    rates: Vec<f64>,
     /// `[m, r]`.
     projection: Array2<f64>,
 }
 
 impl Kernel {
     /// The feature map over `landmarks`, at most `limit` features.
-    pub(crate) fn fit(landmarks: Array2<f64>, width: f64, limit: usize) -> Result<Self> {
+    pub(crate) fn fit(landmarks: Array2<f64>, widths: &[f64], limit: usize) -> Result<Self> {
         let distances = squared_distances(&landmarks, &landmarks)?;
         // landmarks that are all alike have no scale; the basis behind will refuse them
         let scale = distances.mean().filter(|&mean| mean > 0.0).unwrap_or(1.0);
-        let rate = width / scale;
-        let Eigen { values, vectors } = symmetric_eigen(distances.mapv(|d| (-rate * d).exp()).view())?;
+        let rates: Vec<f64> = widths.iter().map(|width| width / scale).collect();
+        let Eigen { values, vectors } = symmetric_eigen(mean_kernel(&rates, distances).view())?;
         let rank = values.iter().take_while(|&&w| w > FLOOR * values[0]).count().min(limit);
         let roots: Array1<f64> = values.iter().take(rank).map(|w| w.sqrt()).collect();
         let projection = &columns(&vectors, rank) / &roots;
-        Ok(Self { landmarks, rate, projection })
+        Ok(Self { landmarks, rates, projection })
     }
 
     /// Features `[n, r]` of transformed rows.
     pub(crate) fn features(&self, rows: &Array2<f64>) -> Result<Array2<f64>> {
         let distances = squared_distances(rows, &self.landmarks)?;
-        Ok(product(&distances.mapv(|d| (-self.rate * d).exp()), &self.projection)?)
+        Ok(product(&mean_kernel(&self.rates, distances), &self.projection)?)
     }
 
-    /// Kernel values against the landmarks in a graph.
+    /// The sum of the kernels against the landmarks in a graph.
     pub(crate) fn build(&self, b: &mut Builder, x: &Value) -> Result<Value> {
         let lengths = self.landmarks.map_axis(Axis(1), |row| row.dot(&row) as f32);
         let lengths = b.constant("landmark_lengths", Tensor::f32(&[lengths.len()], lengths.to_vec())?);
@@ -56,17 +57,26 @@ impl Kernel {
         let cross = b.linear(x, &turned, Some(&lengths));
         let distances = b.add(&cross, &own);
         let distances = b.relu(&distances);
-        let exponent = b.mul_scalar(&distances, -self.rate as f32);
-        Ok(b.exp(&exponent))
+        let mut sum: Option<Value> = None;
+        for &rate in &self.rates {
+            let exponent = b.mul_scalar(&distances, -rate as f32);
+            let kernel = b.exp(&exponent);
+            sum = Some(match sum {
+                Some(sum) => b.add(&sum, &kernel),
+                None => kernel,
+            });
+        }
+        // no widths, no kernel: the check of the parameters refuses an empty list
+        Ok(sum.unwrap_or(distances))
     }
 
-    /// Folds the features' centre and weights into values against the landmarks: k(x, L) A - c.
+    /// Folds the features' centre and weights into the built values: (sum of kernels) A - c.
     pub(crate) fn fold(
         &self,
         centre: &Array1<f64>,
         weights: &Array2<f64>,
     ) -> Result<(Array2<f64>, Array1<f64>)> {
-        Ok((product(&self.projection, weights)?, centre.dot(weights)))
+        Ok((product(&self.projection, weights)? / self.rates.len() as f64, centre.dot(weights)))
     }
 }
 
@@ -74,6 +84,11 @@ impl Kernel {
 pub(crate) fn matrix(values: &Array2<f64>) -> Result<Tensor> {
     let data = values.iter().map(|&x| x as f32).collect();
     Ok(Tensor::f32(&[values.nrows(), values.ncols()], data)?)
+}
+
+fn mean_kernel(rates: &[f64], distances: Array2<f64>) -> Array2<f64> {
+    let count = rates.len() as f64;
+    distances.mapv_into(|d| rates.iter().map(|rate| (-rate * d).exp()).sum::<f64>() / count)
 }
 
 fn squared_distances(a: &Array2<f64>, b: &Array2<f64>) -> Result<Array2<f64>> {

@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::pairs::estimator;
-use crate::search::{Eye, Look};
+use crate::search::Look;
 use crate::side::Side;
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
 
@@ -39,11 +39,10 @@ impl MeanVector {
     ///
     /// # Errors
     /// When blocks do not add up.
-    pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<MeanVectorParams>> {
+    pub fn fit_with(&self, pairs: Pairs<'_>, _: Conduct<'_>) -> Result<Fitted<MeanVectorParams>> {
         let width = pairs.source.ncols().max(pairs.target.ncols());
         let side = |side, blocks, rows: ndarray::ArrayView2<'_, f32>| -> Result<Side> {
-            let look = Look { side, blocks, landmarks: 0, seed: conduct.seed };
-            let lens = Eye { curve: Curve::Unit, width: None }.open(look, rows, 0)?;
+            let lens = Look { side, blocks, kernel: None }.open(Curve::Unit, rows, 0)?;
             let features = lens.features(rows)?;
             let mean = features.sum_axis(Axis(0)) / rows.nrows() as f64;
             let padded =

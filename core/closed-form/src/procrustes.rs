@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::basis::{columns, unit_rows};
 use crate::error::check;
 use crate::pairs::estimator;
-use crate::search::{Half, Look, Method, axes, criterion, eyes, open, search};
+use crate::search::{Half, Look, Method, axes, criterion, curves, open, search};
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
 
 const DIMENSIONS: [usize; 10] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384];
@@ -56,19 +56,19 @@ impl Procrustes {
     /// When a side does not vary, blocks do not add up, or the caller asked to stop.
     pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<ProcrustesParams>> {
         self.check()?;
-        let look = |side, blocks| Look { side, blocks, landmarks: 0, seed: conduct.seed };
+        let look = |side, blocks| Look { side, blocks, kernel: None };
         let looks =
             [look("source", self.source_blocks.as_deref()), look("target", self.target_blocks.as_deref())];
-        let candidates = [eyes(self.source_curve, None), eyes(self.target_curve, None)];
+        let candidates = [curves(self.source_curve), curves(self.target_curve)];
         let found = search(self, pairs, looks, &candidates, conduct)?;
         let limit = axes(pairs.rows()).max(self.dimensions.unwrap_or(0));
-        let [source, target] = open(pairs, looks, found.eyes, limit)?;
+        let [source, target] = open(pairs, looks, found.curves, limit)?;
         let k = found.ranked[0].min(source.basis.rank()).min(target.basis.rank());
         let turn = rotation(&source.coordinates, &target.coordinates, k)?;
         let rank = target.basis.rank();
         let fitted = Self {
-            source_curve: Some(found.eyes[0].curve),
-            target_curve: Some(found.eyes[1].curve),
+            source_curve: Some(found.curves[0]),
+            target_curve: Some(found.curves[1]),
             source_blocks: self.source_blocks.clone(),
             target_blocks: self.target_blocks.clone(),
             dimensions: Some(k),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::basis::unit_rows;
 use crate::error::check;
 use crate::pairs::estimator;
-use crate::search::{Half, Look, Method, Opened, criterion, eyes, open, search};
+use crate::search::{Half, Look, Method, Opened, criterion, curves, open, search};
 use crate::side::Side;
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
 
@@ -71,14 +71,14 @@ impl Ridge {
     /// When a side does not vary, blocks do not add up, or the caller asked to stop.
     pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<RidgeParams>> {
         self.check()?;
-        let look = |side, blocks| Look { side, blocks, landmarks: 0, seed: conduct.seed };
+        let look = |side, blocks| Look { side, blocks, kernel: None };
         let looks =
             [look("source", self.source_blocks.as_deref()), look("target", self.target_blocks.as_deref())];
-        let candidates = [eyes(self.source_curve, None), eyes(self.target_curve, None)];
+        let candidates = [curves(self.source_curve), curves(self.target_curve)];
         let found = search(self, pairs, looks, &candidates, conduct)?;
         let (direction, ridge) = found.ranked[0];
         // every axis: the prediction then reaches the whole space of the other side, and can be undone
-        let [source, target] = open(pairs, looks, found.eyes, usize::MAX)?;
+        let [source, target] = open(pairs, looks, found.curves, usize::MAX)?;
         let (source, target) = match direction {
             Direction::SourceToTarget => predict(source, target, ridge)?,
             Direction::TargetToSource => {
@@ -87,8 +87,8 @@ impl Ridge {
             }
         };
         let fitted = Self {
-            source_curve: Some(found.eyes[0].curve),
-            target_curve: Some(found.eyes[1].curve),
+            source_curve: Some(found.curves[0]),
+            target_curve: Some(found.curves[1]),
             source_blocks: self.source_blocks.clone(),
             target_blocks: self.target_blocks.clone(),
             direction: Some(direction),

@@ -1,9 +1,9 @@
 //! Choosing what was not given, by cross-validation inside the training rows.
 //!
 //! Five seeded folds; a candidate is scored by the mean of recall@1 to recall@20 in both directions on the rows left
-//! out, a smoother figure than recall at a few ranks and so less of a lottery. First each side's *eye* is chosen, that
-//! is the curve (and for a kernel the width), one side after the other with a few quick settings; then the whole grid
-//! of settings is scored with those eyes. Nothing outside the given rows is looked at.
+//! out, a smoother figure than recall at a few ranks and so less of a lottery. First each side's curve is chosen, one side
+//! after the other with a few quick settings; then the whole grid of settings is scored with those curves. Nothing
+//! outside the given rows is looked at.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -49,28 +49,24 @@ pub struct Report {
     pub folds: usize,
 }
 
-/// The eyes to try: what is given, else everything.
-pub(crate) fn eyes(curve: Option<Curve>, width: Option<f64>) -> Vec<Eye> {
-    match curve {
-        Some(curve) => vec![Eye { curve, width }],
-        None => [Curve::Unit, Curve::SignedRoot].map(|curve| Eye { curve, width }).to_vec(),
-    }
+/// The curves to try: what is given, else both.
+pub(crate) fn curves(given: Option<Curve>) -> Vec<Curve> {
+    given.map_or_else(|| vec![Curve::Unit, Curve::SignedRoot], |curve| vec![curve])
 }
 
-/// How a side is looked at before any linear map.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Eye {
-    pub(crate) curve: Curve,
-    /// Width of the kernel; none for a linear method.
-    pub(crate) width: Option<f64>,
-}
-
-/// What is the same for every eye of one side.
+/// How a side is looked at, but for its curve.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look<'a> {
     pub(crate) side: &'static str,
     pub(crate) blocks: Option<&'a [usize]>,
-    pub(crate) landmarks: usize,
+    pub(crate) kernel: Option<Landmarks<'a>>,
+}
+
+/// The landmarks of a kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Landmarks<'a> {
+    pub(crate) widths: &'a [f64],
+    pub(crate) most: usize,
     pub(crate) seed: u64,
 }
 
@@ -93,26 +89,28 @@ pub(crate) trait Method: Sync {
     fn scores(&self, source: &Half, target: &Half, candidates: &[Self::Setting]) -> Result<Vec<f64>>;
 }
 
-/// What a search found: the eyes, and all settings by falling score.
+/// What a search found: the curves, and all settings by falling score.
 pub(crate) struct Found<S> {
-    pub(crate) eyes: [Eye; 2],
+    pub(crate) curves: [Curve; 2],
     pub(crate) ranked: Vec<S>,
     /// `None` when there was nothing to choose or there were too few rows to choose by.
     pub(crate) report: Option<Report>,
 }
 
-impl Eye {
+impl Look<'_> {
     /// The fitted lens of training rows.
-    pub(crate) fn open(self, look: Look<'_>, rows: ArrayView2<'_, f32>, limit: usize) -> Result<Lens> {
-        let transform = Transform::new(look.side, self.curve, look.blocks, rows.ncols())?;
-        let Some(width) = self.width else { return Ok(Lens { transform, kernel: None }) };
-        let chosen = subset(rows.nrows(), look.landmarks, look.seed);
+    pub(crate) fn open(self, curve: Curve, rows: ArrayView2<'_, f32>, limit: usize) -> Result<Lens> {
+        let transform = Transform::new(self.side, curve, self.blocks, rows.ncols())?;
+        let Some(Landmarks { widths, most, seed }) = self.kernel else {
+            return Ok(Lens { transform, kernel: None });
+        };
+        let chosen = subset(rows.nrows(), most, seed);
         let landmarks = transform.apply(rows.select(Axis(0), &chosen).view());
-        Ok(Lens { transform, kernel: Some(Kernel::fit(landmarks, width, limit)?) })
+        Ok(Lens { transform, kernel: Some(Kernel::fit(landmarks, widths, limit)?) })
     }
 }
 
-/// One side of all training rows, seen through its eye.
+/// One side of all training rows, in its own basis.
 pub(crate) struct Opened {
     pub(crate) lens: Lens,
     pub(crate) basis: Basis,
@@ -131,11 +129,11 @@ impl Opened {
 pub(crate) fn open(
     pairs: Pairs<'_>,
     looks: [Look<'_>; 2],
-    eyes: [Eye; 2],
+    curves: [Curve; 2],
     limit: usize,
 ) -> Result<[Opened; 2]> {
     let side = |at: usize, rows: ArrayView2<'_, f32>| -> Result<Opened> {
-        let lens = eyes[at].open(looks[at], rows, limit)?;
+        let lens = looks[at].open(curves[at], rows, limit)?;
         let features = lens.features(rows)?;
         let basis = Basis::fit(looks[at].side, &features, limit)?;
         Ok(Opened { coordinates: basis.coordinates(&features)?, basis, lens })
@@ -155,20 +153,20 @@ pub(crate) fn criterion(source: &Array2<f64>, target: &Array2<f64>) -> Result<f6
     Ok(Ranks::of_scores(scores.mapv(|s| s as f32).view())?.early_recall(DEPTH))
 }
 
-/// Chooses eyes and ranks settings; asks nothing of the data when each list holds one candidate.
+/// Chooses curves and ranks settings; asks nothing of the data when each list holds one candidate.
 pub(crate) fn search<M: Method>(
     method: &M,
     pairs: Pairs<'_>,
     looks: [Look<'_>; 2],
-    eyes: &[Vec<Eye>; 2],
+    curves: &[Vec<Curve>; 2],
     conduct: Conduct<'_>,
 ) -> Result<Found<M::Setting>> {
-    let first = [eyes[0][0], eyes[1][0]];
+    let first = [curves[0][0], curves[1][0]];
     let rows = pairs.rows();
-    let free = |ranks| eyes.iter().any(|e| e.len() > 1) || method.candidates(ranks, false).len() > 1;
+    let free = |ranks| curves.iter().any(|list| list.len() > 1) || method.candidates(ranks, false).len() > 1;
     if !free([AXES, AXES]) || rows < FEWEST {
         let ranked = method.candidates([rows - 1, rows - 1], true);
-        return Ok(Found { eyes: first, ranked, report: None });
+        return Ok(Found { curves: first, ranked, report: None });
     }
     let chosen = subset(rows, MOST, conduct.seed);
     let folds: Vec<Fold> = seeded(chosen.len(), FOLDS, conduct.seed)?
@@ -178,16 +176,16 @@ pub(crate) fn search<M: Method>(
             Fold { train: name(fold.train), test: name(fold.test) }
         })
         .collect();
-    let lists = [eyes[0].len(), eyes[1].len()];
+    let lists = [curves[0].len(), curves[1].len()];
     let steps = FOLDS * (lists[0] + lists[1]);
     let ticker = Ticker::new(conduct, (steps + FOLDS * (2 * lists[0] + lists[1] + 4)) as u64);
-    let bench = Bench { method, halves: halves(pairs, looks, eyes, &folds, &ticker)?, lists, ticker };
+    let bench = Bench { method, halves: halves(pairs, looks, curves, &folds, &ticker)?, lists, ticker };
     let mut best = [0, 0];
     // the source, then the target, then the source again if the target's choice moved
     for side in [0, 1, 0] {
         let settled = side == 0 && best[0] > 0 && best[1] == 0;
         if lists[side] > 1 && !settled {
-            best[side] = bench.best_eye(side, best)?;
+            best[side] = bench.best_curve(side, best)?;
         }
     }
     let (settings, scores) = bench.table(best, false)?;
@@ -202,7 +200,7 @@ pub(crate) fn search<M: Method>(
         folds: FOLDS,
     };
     let ranked = order.into_iter().map(|at| settings[at].clone()).collect();
-    Ok(Found { eyes: [eyes[0][best[0]], eyes[1][best[1]]], ranked, report: Some(report) })
+    Ok(Found { curves: [curves[0][best[0]], curves[1][best[1]]], ranked, report: Some(report) })
 }
 
 /// At most `limit` of `n` rows in increasing order, seeded.
@@ -224,43 +222,37 @@ fn chance(n: usize) -> f64 {
 /// Everything that is worked out once and scored many times.
 struct Bench<'a, M> {
     method: &'a M,
-    /// By fold, then the source's eyes, then the target's.
+    /// By fold, then the source's curves, then the target's.
     halves: Vec<Vec<Half>>,
     lists: [usize; 2],
     ticker: Ticker<'a>,
 }
 
 impl<M: Method> Bench<'_, M> {
-    fn best_eye(&self, side: usize, mut eyes: [usize; 2]) -> Result<usize> {
+    fn best_curve(&self, side: usize, mut at: [usize; 2]) -> Result<usize> {
         let mut best = (0, f64::NEG_INFINITY);
-        for eye in 0..self.lists[side] {
-            eyes[side] = eye;
-            let (_, scores) = self.table(eyes, true)?;
+        for curve in 0..self.lists[side] {
+            at[side] = curve;
+            let (_, scores) = self.table(at, true)?;
             let score = scores.into_iter().fold(f64::NEG_INFINITY, f64::max);
             if score > best.1 {
-                best = (eye, score);
+                best = (curve, score);
             }
         }
         Ok(best.0)
     }
 
     /// The candidates and the mean of their scores over the folds.
-    fn table(&self, eyes: [usize; 2], quick: bool) -> Result<(Vec<M::Setting>, Vec<f64>)> {
-        let pair = |fold: &'_ Vec<Half>| -> (usize, usize) {
-            debug_assert_eq!(fold.len(), self.lists[0] + self.lists[1]);
-            (eyes[0], self.lists[0] + eyes[1])
-        };
-        let rank = |side: usize| {
-            let place = |fold| if side == 0 { pair(fold).0 } else { pair(fold).1 };
-            self.halves.iter().map(|fold| fold[place(fold)].basis.rank()).min().unwrap_or(1)
-        };
+    fn table(&self, curves: [usize; 2], quick: bool) -> Result<(Vec<M::Setting>, Vec<f64>)> {
+        let place = [curves[0], self.lists[0] + curves[1]];
+        let rank =
+            |side: usize| self.halves.iter().map(|fold| fold[place[side]].basis.rank()).min().unwrap_or(1);
         let candidates = self.method.candidates([rank(0), rank(1)], quick);
         let by_fold: Vec<Vec<f64>> = self
             .halves
             .par_iter()
             .map(|fold| {
-                let (source, target) = pair(fold);
-                let scores = self.method.scores(&fold[source], &fold[target], &candidates)?;
+                let scores = self.method.scores(&fold[place[0]], &fold[place[1]], &candidates)?;
                 self.ticker.tick(1)?;
                 Ok(scores)
             })
@@ -274,21 +266,21 @@ impl<M: Method> Bench<'_, M> {
 fn halves(
     pairs: Pairs<'_>,
     looks: [Look<'_>; 2],
-    eyes: &[Vec<Eye>; 2],
+    curves: &[Vec<Curve>; 2],
     folds: &[Fold],
     ticker: &Ticker<'_>,
 ) -> Result<Vec<Vec<Half>>> {
     let sides = [pairs.source, pairs.target];
-    let jobs: Vec<(usize, Eye)> =
-        (0..2).flat_map(|side| eyes[side].iter().map(move |&eye| (side, eye))).collect();
+    let jobs: Vec<(usize, Curve)> =
+        (0..2).flat_map(|side| curves[side].iter().map(move |&curve| (side, curve))).collect();
     folds
         .par_iter()
         .map(|fold| {
             jobs.par_iter()
-                .map(|&(side, eye)| {
+                .map(|&(side, curve)| {
                     let train = sides[side].select(Axis(0), &fold.train);
                     let test = sides[side].select(Axis(0), &fold.test);
-                    let lens = eye.open(looks[side], train.view(), AXES)?;
+                    let lens = looks[side].open(curve, train.view(), AXES)?;
                     let train = lens.features(train.view())?;
                     let basis = Basis::fit(looks[side].side, &train, AXES)?;
                     let half = Half {

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::basis::{Basis, columns, unit_rows};
 use crate::error::check;
-use crate::search::{Eye, Found, Half, Look, Method, Report, axes, criterion, open, search};
+use crate::search::{Found, Half, Look, Method, Report, axes, criterion, open, search};
 use crate::side::Side;
-use crate::{Conduct, Error, Pairs, Result};
+use crate::{Conduct, Curve, Error, Pairs, Result};
 
 const RIDGES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
 const QUICK: [[f64; 2]; 3] = [[0.1, 0.1], [0.1, 0.03], [0.03, 0.1]];
@@ -174,14 +174,14 @@ pub(crate) struct Task<'a> {
     pub(crate) grid: Grid,
     pub(crate) settings: Option<&'a [Setting]>,
     pub(crate) members: usize,
-    pub(crate) eyes: [Vec<Eye>; 2],
+    pub(crate) curves: [Vec<Curve>; 2],
     pub(crate) looks: [Look<'a>; 2],
 }
 
 /// What came of it.
 pub(crate) struct Done {
     pub(crate) sides: [Side; 2],
-    pub(crate) eyes: [Eye; 2],
+    pub(crate) curves: [Curve; 2],
     pub(crate) settings: Vec<Setting>,
     pub(crate) report: Option<Report>,
 }
@@ -190,10 +190,12 @@ impl Task<'_> {
     /// Chooses what is open and fits on all rows.
     pub(crate) fn fit(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Done> {
         let found = match self.settings {
-            Some(settings) if self.eyes.iter().all(|eyes| eyes.len() == 1) => {
-                Found { eyes: [self.eyes[0][0], self.eyes[1][0]], ranked: settings.to_vec(), report: None }
-            }
-            _ => search(&self.grid, pairs, self.looks, &self.eyes, conduct)?,
+            Some(settings) if self.curves.iter().all(|list| list.len() == 1) => Found {
+                curves: [self.curves[0][0], self.curves[1][0]],
+                ranked: settings.to_vec(),
+                report: None,
+            },
+            _ => search(&self.grid, pairs, self.looks, &self.curves, conduct)?,
         };
         let mut settings = match self.settings {
             Some(settings) => settings.to_vec(),
@@ -201,11 +203,11 @@ impl Task<'_> {
         };
         settings.sort_by(Setting::order);
         let limit = axes(pairs.rows());
-        let [source, target] = open(pairs, self.looks, found.eyes, limit)?;
+        let [source, target] = open(pairs, self.looks, found.curves, limit)?;
         let [a, b] =
             join(&source.basis, &target.basis, [&source.coordinates, &target.coordinates], &settings)?;
         let sides = [source.side(&a)?, target.side(&b)?];
-        Ok(Done { sides, eyes: found.eyes, settings, report: found.report })
+        Ok(Done { sides, curves: found.curves, settings, report: found.report })
     }
 }
 

@@ -45,3 +45,33 @@ impl Fusion for Concat {
 }
 
 chiasm_plugin::export_plugin! { fusions: [Concat] }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modality(name: &str, pooled_dim: usize) -> Modality {
+        Modality { name: name.into(), pooled_dim, token_dim: None }
+    }
+
+    #[test]
+    fn widths_add_up_and_ports_carry_the_modalities_names() {
+        let both = [modality("image", 3), modality("text", 5)];
+        let fused =
+            Concat::fit(&both, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+        fused.verify_learned().unwrap();
+        let names: Vec<String> = fused.inputs().into_iter().map(|port| port.to_string()).collect();
+        assert_eq!(names, ["image.pooled f32[batch,3]", "text.pooled f32[batch,5]"]);
+        assert_eq!(fused.outputs()[0].to_string(), "fused f32[batch,8]");
+    }
+
+    #[test]
+    fn nothing_to_fuse_and_unknown_parameters_are_refused() {
+        let refuse = |modalities: &[Modality], parameters: Json| {
+            let data = Inputs::of(&[]);
+            Concat::fit(modalities, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
+        };
+        assert!(refuse(&[], json!({})).message().contains("at least one modality"));
+        assert!(refuse(&[modality("image", 3)], json!({ "weight": 1 })).message().contains("weight"));
+    }
+}

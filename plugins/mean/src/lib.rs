@@ -60,3 +60,32 @@ impl Fusion for Mean {
 }
 
 chiasm_plugin::export_plugin! { fusions: [Mean] }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(widths: &[usize]) -> Result<Fused> {
+        let modalities: Vec<Modality> = widths
+            .iter()
+            .zip(["image", "text", "sound"])
+            .map(|(&pooled_dim, name)| Modality { name: name.into(), pooled_dim, token_dim: None })
+            .collect();
+        Mean::fit(&modalities, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
+    }
+
+    #[test]
+    fn the_fused_row_keeps_the_width() {
+        let fused = fit(&[4, 4, 4]).unwrap().graph;
+        fused.verify_learned().unwrap();
+        assert_eq!(fused.inputs().len(), 3);
+        assert_eq!(fused.outputs()[0].to_string(), "fused f32[batch,4]");
+    }
+
+    #[test]
+    fn unequal_widths_are_refused_with_both() {
+        let refusal = fit(&[4, 6]).unwrap_err().message().to_owned();
+        assert!(refusal.contains("image with 4") && refusal.contains("text with 6"), "{refusal}");
+        assert!(fit(&[]).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! Few rows, degenerate rows, bad parameters, cancelling, and the same bytes again.
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chiasm_closed_form::{Conduct, Error, Fitted, Method, Pairs};
+use chiasm_closed_form::{
+    cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
+    ridge::RidgeParams,
+};
+use common::pairs;
+use linfa::traits::Fit;
+use ndarray::Array2;
+use serde_json::{Value, json};
+
+fn fit<P: Method>(x: &Array2<f32>, y: &Array2<f32>, parameters: Value) -> Result<Fitted<P>, Error> {
+    let parameters: P = serde_json::from_value(parameters).unwrap();
+    parameters.fit_pairs(Pairs::new(x.view(), y.view())?, Conduct::default())
+}
+
+/// The graphs of a fit as bytes.
+fn bytes<P: Method>(fitted: &Fitted<P>) -> Vec<Vec<u8>> {
+    let graphs = [fitted.source.graph("x"), fitted.target.graph("y")];
+    graphs.into_iter().map(|graph| graph.unwrap().to_bytes().unwrap()).collect()
+}
+
+/// Fits, or says what is wrong with the data; weights without NaN either way.
+fn survives<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
+    match fit::<P>(x, y, json!({})) {
+        Ok(fitted) => {
+            for graph in [fitted.source.graph("x").unwrap(), fitted.target.graph("y").unwrap()] {
+                for name in graph.weight_names() {
+                    assert!(!graph.weight(name).unwrap().data().has_nan(), "{name} of {} rows", x.nrows());
+                }
+            }
+            fitted.deliver().unwrap();
+        }
+        Err(error) => assert!(matches!(error, Error::Data { .. }), "{error}"),
+    }
+}
+
+fn all_survive(x: &Array2<f32>, y: &Array2<f32>) {
+    survives::<ProcrustesParams>(x, y);
+    survives::<RidgeParams>(x, y);
+    survives::<CcaParams>(x, y);
+    survives::<KccaParams>(x, y);
+    survives::<MeanVectorParams>(x, y);
+}
+
+#[test]
+fn two_to_twelve_rows_fit() {
+    for n in 2..=12 {
+        let (x, y) = pairs(n, 30, 20, 3, n as u64);
+        all_survive(&x, &y);
+        assert!(fit::<CcaParams>(&x, &y, json!({})).is_ok(), "{n} rows");
+    }
+}
+
+#[test]
+fn degenerate_columns_and_rows() {
+    let (mut x, mut y) = pairs(24, 6, 5, 3, 1);
+    x.column_mut(2).fill(0.7);
+    all_survive(&x, &y);
+    for i in 0..12 {
+        let (row, partner) = (x.row(i).to_owned(), y.row(i).to_owned());
+        x.row_mut(i + 12).assign(&row);
+        y.row_mut(i + 12).assign(&partner);
+    }
+    all_survive(&x, &y);
+    x.row_mut(5).fill(0.0);
+    all_survive(&x, &y);
+    let one_column = x.select(ndarray::Axis(1), &[0]);
+    all_survive(&one_column, &y);
+}
+
+#[test]
+fn rows_that_cannot_be_fitted_are_named() {
+    let (x, y) = pairs(20, 6, 5, 3, 2);
+    let message =
+        |x: &Array2<f32>, y: &Array2<f32>| fit::<CcaParams>(x, y, json!({})).unwrap_err().to_string();
+    let alike = message(&Array2::from_elem((20, 6), 2.0), &y);
+    assert!(alike.contains("source rows") && alike.contains("all alike"), "{alike}");
+    let mut holed = y.clone();
+    holed[[13, 2]] = f32::NAN;
+    assert!(message(&x, &holed).contains("target rows: row 13"), "{}", message(&x, &holed));
+    let short = y.select(ndarray::Axis(0), &[0, 1, 2]);
+    assert!(message(&x, &short).contains("20 source rows and 3 target rows"));
+    let one = (x.select(ndarray::Axis(0), &[0]), y.select(ndarray::Axis(0), &[0]));
+    assert!(message(&one.0, &one.1).contains("at least 2"));
+    let blocks = fit::<CcaParams>(&x, &y, json!({ "source_blocks": [4, 4] })).unwrap_err().to_string();
+    assert!(blocks.contains("add up to 6") && blocks.contains("[4, 4]"), "{blocks}");
+}
+
+#[test]
+fn parameters_out_of_range_say_the_range_and_the_value() {
+    let (x, y) = pairs(20, 6, 5, 3, 2);
+    let message = |given: Value| fit::<KccaParams>(&x, &y, given).unwrap_err().to_string();
+    assert_eq!(
+        message(json!({ "source_widths": [-1.0] })),
+        "parameter `source_widths`: expected a list of numbers above 0, at most 1000, got [-1.0]"
+    );
+    assert!(message(json!({ "members": 0 })).contains("1 to 375"));
+    assert!(message(json!({ "power": 11.0 })).contains("got 11"));
+    let setting = json!({ "source_ridge": 0.1, "target_ridge": 0.1, "dimensions": 2, "power": 1.0 });
+    assert!(message(json!({ "power": 1.0, "settings": [setting] })).contains("alone"));
+    assert!(fit::<RidgeParams>(&x, &y, json!({ "ridge": -0.1 })).is_err());
+    assert!(fit::<ProcrustesParams>(&x, &y, json!({ "dimensions": 0 })).is_err());
+    let unknown = serde_json::from_value::<CcaParams>(json!({ "dimension": 4 })).unwrap_err().to_string();
+    assert!(unknown.contains("unknown field `dimension`") && unknown.contains("`dimensions`"), "{unknown}");
+}
+
+/// What was chosen, given back, searches nothing and makes the same graphs, byte for byte.
+fn refits<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
+    let first: Fitted<P> = fit(x, y, json!({})).unwrap();
+    assert!(first.report.as_ref().is_none_or(|report| report.score > report.chance));
+    let again: Fitted<P> = fit(x, y, serde_json::to_value(&first.parameters).unwrap()).unwrap();
+    assert!(again.report.is_none());
+    assert_eq!(bytes(&first), bytes(&again));
+    let json = |fitted: &Fitted<P>| serde_json::to_value(&fitted.parameters).unwrap();
+    assert_eq!(json(&first), json(&again));
+}
+
+#[test]
+fn chosen_parameters_refit_to_the_same_bytes() {
+    let (x, y) = pairs(70, 20, 12, 5, 3);
+    refits::<ProcrustesParams>(&x, &y);
+    refits::<RidgeParams>(&x, &y);
+    refits::<CcaParams>(&x, &y);
+    refits::<KccaParams>(&x, &y);
+    refits::<MeanVectorParams>(&x, &y);
+    let (x, y) = pairs(6, 20, 12, 3, 3);
+    refits::<CcaParams>(&x, &y);
+    refits::<KccaParams>(&x, &y);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let (x, y) = pairs(60, 20, 12, 5, 4);
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| bytes(&fit::<KccaParams>(&x, &y, json!({})).unwrap()))
+    };
+    assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn fewer_landmarks_than_rows_still_fit() {
+    let (x, y) = pairs(120, 20, 12, 5, 5);
+    let fitted: Fitted<KccaParams> = fit(&x, &y, json!({ "landmarks": 40 })).unwrap();
+    let graph = fitted.source.graph("x").unwrap();
+    assert_eq!(graph.weight("landmarks").unwrap().shape(), [20, 40]);
+}
+
+#[test]
+fn a_fit_stops_when_asked_and_counts_up_to_its_total() {
+    let (x, y) = pairs(60, 20, 12, 5, 6);
+    let pairs = Pairs::new(x.view(), y.view()).unwrap();
+    let calls = AtomicU64::new(0);
+    let stop = |_, _| calls.fetch_add(1, Ordering::Relaxed) < 3;
+    let result = CcaParams::default().fit_pairs(pairs, Conduct { seed: 0, progress: &stop });
+    assert!(matches!(result, Err(Error::Cancelled)));
+    let most = AtomicU64::new(0);
+    let watch = |done: u64, total: u64| {
+        assert!(done <= total);
+        most.fetch_max(done, Ordering::Relaxed);
+        true
+    };
+    CcaParams::default().fit_pairs(pairs, Conduct { seed: 0, progress: &watch }).unwrap();
+    assert!(most.load(Ordering::Relaxed) > 10);
+}
+
+/// linfa's own door: a data set in, the same fit out.
+#[test]
+fn the_estimators_are_linfas() {
+    let (x, y) = pairs(40, 8, 6, 4, 7);
+    let by_hand: Fitted<ProcrustesParams> = fit(&x, &y, json!({})).unwrap();
+    let dataset = linfa::Dataset::new(x, ndarray::Array1::<f32>::zeros(40)).with_targets(y);
+    let fitted = ProcrustesParams::default().fit(&dataset).unwrap();
+    assert_eq!(bytes(&by_hand), bytes(&fitted));
+}

@@ -1,0 +1,47 @@
+//! Ranks and spectra against SciPy and NumPy (see reference/make.py).
+
+use chiasm_geometry::linalg::{product, symmetric_eigen, thin_svd};
+use chiasm_geometry::retrieval::{Ranks, direction};
+use ndarray::Array2;
+use serde_json::Value;
+
+fn cases() -> Value {
+    serde_json::from_str(include_str!("reference/cases.json")).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn matrix(value: &Value) -> Array2<f64> {
+    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+    Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
+}
+
+/// Ranks with ties are counts and halves: equal to the last bit.
+#[test]
+fn ranks_are_scipys_average_ranks() {
+    let cases = cases();
+    let scores = matrix(&cases["scores"]).mapv(|s| s as f32);
+    let ranks = Ranks::of_scores(scores.view()).unwrap();
+    assert_eq!(ranks.forward, numbers(&cases["forward"]));
+    assert_eq!(ranks.backward, numbers(&cases["backward"]));
+    let figures = direction(&ranks.forward);
+    // sums of a few dozen fractions: 1e-9
+    assert!((ranks.rsum() - cases["rsum"].as_f64().unwrap()).abs() < 1e-9);
+    assert!((figures.mrr - cases["mrr"].as_f64().unwrap()).abs() < 1e-9);
+    assert_eq!(figures.median_rank, cases["median_rank"].as_f64().unwrap());
+}
+
+/// Well conditioned matrices of order one: 1e-12 leaves four digits of double precision.
+#[test]
+fn spectra_are_numpys() {
+    let cases = cases();
+    let a = matrix(&cases["matrix"]);
+    let close = |got: &ndarray::Array1<f64>, expected: &Value| {
+        got.iter().zip(numbers(expected)).all(|(x, y)| (x - y).abs() < 1e-12)
+    };
+    assert!(close(&thin_svd(a.view()).unwrap().s, &cases["singular"]));
+    let gram = product(&a.t(), &a).unwrap();
+    assert!(close(&symmetric_eigen(gram.view()).unwrap().values, &cases["eigen"]));
+}
