@@ -42,6 +42,11 @@ impl Graph {
     /// Reads a model and the weights that lie beside it; every error names the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        let size = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
+        if size > wire::LIMIT {
+            let reason = format!("it has {size} bytes and a model's own file at most {}", wire::LIMIT);
+            return Err(Error::Wire { offset: 0, reason }.in_file(path));
+        }
         let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         let mut files = HashMap::new();

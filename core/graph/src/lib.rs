@@ -2,6 +2,24 @@
 //!
 //! Everything that Chiasm learns is a [`Graph`]. This crate is the only one that knows the ONNX format; it runs nothing,
 //! starts no thread, and touches files only in [`Graph::load`] and [`Graph::save`].
+//!
+//! ```
+//! use chiasm_graph::{Builder, DType, Dim, Tensor};
+//!
+//! let mut b = Builder::new("map");
+//! let x = b.input("x", DType::F32, &[Dim::named("batch"), Dim::Fixed(3)])?;
+//! let w = b.constant("w", Tensor::f32(&[3, 2], vec![0.5; 6])?);
+//! let y = b.matmul(&x, &w);
+//! let z = b.l2_normalise(&y, -1, 1e-12);
+//! b.output("z", &z, DType::F32, &[Dim::named("batch"), Dim::Fixed(2)]);
+//! let map = b.finish()?;
+//!
+//! // Two towers, side by side, as one model.
+//! let model = map.prefixed("image").merge(&map.prefixed("text"))?;
+//! assert_eq!(model.inputs()[0].to_string(), "image/x f32[image/batch,3]");
+//! assert_eq!(model.weight_bytes(), map.weight_bytes()); // equal weights are stored once
+//! # Ok::<(), chiasm_graph::Error>(())
+//! ```
 
 mod builder;
 mod compose;

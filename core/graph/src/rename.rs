@@ -10,6 +10,9 @@ impl Graph {
     pub fn prefixed(&self, prefix: &str) -> Self {
         let prefix = prefix.trim_end_matches('/');
         let mut named = self.clone();
+        if prefix.is_empty() {
+            return named;
+        }
         named.rename_values(&|name| Some(format!("{prefix}/{name}")));
         walk::rename_dims(&mut named.graph, &|name| Some(Dim::Named(format!("{prefix}/{name}"))));
         walk::nodes_mut(&mut named.graph.node, &mut |node| {

@@ -1,5 +1,7 @@
 //! The builder: names, ports, layers as the text shows them, and mistakes told by `finish`.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod common;
 
 use chiasm_graph::{Attr, Builder, DType, Dim, Graph, IR_VERSION, OPSET, Tensor, Value};

@@ -1,5 +1,7 @@
 //! Composing: ports stay, inner names give way, weights keep their bytes and are stored once, axes are told apart.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod common;
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};

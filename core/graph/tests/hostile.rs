@@ -1,5 +1,7 @@
 //! Files that are cut off, foreign or hostile end in one clear error, never in an abort.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod common;
 
 use chiasm_graph::Graph;

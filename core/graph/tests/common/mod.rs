@@ -1,9 +1,15 @@
 //! What the tests share: the stored models, and the real ones when they are there.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, of which each test file uses a part"
+)]
 
 use std::path::{Path, PathBuf};
 
-use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Tensor};
+use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
 
 /// A model of tests/data, made by tests/reference/make.py.
 pub fn path(name: &str) -> PathBuf {
@@ -46,9 +52,4 @@ pub fn names(ports: &[chiasm_graph::Port]) -> Vec<String> {
 
 pub fn texts(ports: &[chiasm_graph::Port]) -> Vec<String> {
     ports.iter().map(ToString::to_string).collect()
-}
-
-/// One attribute of integers.
-pub fn ints(values: &[i64]) -> Attr {
-    values.into()
 }
