@@ -207,7 +207,10 @@ fn a_full_disk_leaves_nothing() {
         return;
     }
     let binary = common::binary();
-    let fit = format!("{mount} && {} fit recipe.toml -o small/run; code=$?; ls -A small; exit $code", binary.display());
+    let fit = format!(
+        "{mount} && {} fit recipe.toml -o small/run; code=$?; ls -A small; exit $code",
+        binary.display()
+    );
     let ended = enter(&fit);
     ended.refused("a full disk", &["small/.run.partial", "No space left on device"]);
     assert!(!ended.stdout.lines().any(|name| name == "run"), "{}", ended.stdout);

@@ -4,6 +4,7 @@ use crate::{
     Error, Workbench,
     card::{Card, ModelStore, sha256_of, user_models},
     encoder::EncoderPlan,
+    hub::Address,
     problem::Problem,
     tree,
 };
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// What `model add` is told.
 #[derive(Debug, Clone)]
 pub struct AddOptions {
-    /// The ONNX file.
+    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME[@REVISION]/PATH.onnx`.
     pub path: PathBuf,
     /// The name recipes will use; the file's stem unless said.
     pub name: Option<String>,
@@ -44,30 +45,20 @@ pub struct Added {
 /// # Errors
 /// When the file is no ONNX model, no adapter recognises it, or a card of that name is there already.
 pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
-    let path = std::path::absolute(&options.path).map_err(|e| Error::io("find", &options.path, e))?;
+    let address = Address::parse(&options.path.to_string_lossy())?;
+    let fetched = address.as_ref().map(Address::fetch).transpose()?;
+    let given = fetched.as_ref().map_or(&options.path, |f| &f.model);
+    let path = std::path::absolute(given).map_err(|e| Error::io("find", given, e))?;
     let graph = Graph::load(&path).map_err(|e| {
         Problem::new("chiasm::model::graph", e.to_string()).help("give the path of an .onnx file")
     })?;
     let sha256 = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
-    let (adapter, draft) = recognise(&graph, &path, options.adapter.as_deref(), bench)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-    let card = json!({
-        "name": options.name.clone().unwrap_or(stem),
-        "adapter": adapter,
-        "model": path,
-        "sha256": sha256,
-        "licence": options.licence,
-        "source": "",
-        "ports": draft.ports,
-        "preprocessing": draft.preprocessing,
-    });
-    let card: Card = serde_json::from_value(card)
-        .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a card: {e}")))?;
-    let card = with_overrides(card, &options.overrides)?;
+    let name = options.name.clone().unwrap_or(stem);
     let folder = options.into.clone().or_else(user_models).ok_or_else(|| {
         Error::input("chiasm::model::folder", "the user's models folder is not known", "name one with --into")
     })?;
-    let target = folder.join(&card.name).join("card.toml");
+    let target = folder.join(&name).join("card.toml");
     if target.exists() {
         let message = format!("there is a card at {} already", target.display());
         return Err(Error::input(
@@ -76,13 +67,43 @@ pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
             "choose another --name, or remove that card",
         ));
     }
+    let companions = fetched.map(|f| f.companions).unwrap_or_default();
+    let beside = bring(&companions, &target)?;
+    let directory = if beside { target.parent() } else { path.parent() };
+    let directory = directory.unwrap_or(Path::new(""));
+    let (adapter, draft) = recognise(&graph, &path, directory, options.adapter.as_deref(), bench)?;
+    let card = json!({
+        "name": name,
+        "adapter": adapter,
+        "model": path,
+        "sha256": sha256,
+        "licence": options.licence,
+        "source": address.map(|a| format!("{} ({}) of the Hugging Face hub, {}", a.repository, a.revision, a.file)).unwrap_or_default(),
+        "ports": draft.ports,
+        "preprocessing": draft.preprocessing,
+    });
+    let card: Card = serde_json::from_value(card)
+        .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a card: {e}")))?;
+    let card = with_overrides(card, &options.overrides)?;
     write(&card, &target)?;
     Ok(Added { card, path: target, reason: draft.reason })
+}
+
+/// Copies what came with a hub model beside its card, where adapters look first; whether there was anything.
+fn bring(companions: &[PathBuf], card: &Path) -> Result<bool, Error> {
+    let folder = card.parent().unwrap_or(Path::new(""));
+    for companion in companions {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        let target = folder.join(companion.file_name().unwrap_or_default());
+        std::fs::copy(companion, &target).map_err(|e| Error::io("copy", companion, e))?;
+    }
+    Ok(!companions.is_empty())
 }
 
 fn recognise(
     graph: &Graph,
     path: &Path,
+    directory: &Path,
     wanted: Option<&str>,
     bench: &Workbench,
 ) -> Result<(String, chiasm_host::Draft), Error> {
@@ -90,7 +111,6 @@ fn recognise(
         Some(id) => vec![id.to_owned()],
         None => bench.host.ids("adapter").into_iter().map(str::to_owned).collect(),
     };
-    let directory = path.parent().unwrap_or(Path::new(""));
     let signature = chiasm_host::Signature::of(graph);
     for id in &ids {
         if let Some(draft) = bench.host.adapter(id)?.draft(&signature, directory)? {

@@ -20,6 +20,7 @@ mod evaluate;
 mod export;
 mod fit;
 mod folder;
+mod hub;
 mod maps;
 mod opened;
 mod plan;

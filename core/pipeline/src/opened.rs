@@ -170,7 +170,8 @@ impl<'a> Opened<'a> {
     /// Rows of the files of vectors.
     fn rows(&self) -> Result<u64, Error> {
         let adapters = self.modalities.iter().flat_map(|m| &m.encoders);
-        let rows: Result<Vec<Option<u64>>, HostError> = adapters.map(|(adapter, ..)| adapter.rows()).collect();
+        let rows: Result<Vec<Option<u64>>, HostError> =
+            adapters.map(|(adapter, ..)| adapter.rows()).collect();
         Ok(rows?.into_iter().flatten().min().unwrap_or_default())
     }
 

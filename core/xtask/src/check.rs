@@ -6,7 +6,13 @@ use std::process::Command;
 /// Runs every test of the workspace with what they need at hand.
 pub fn test(extra: &[String]) -> Outcome {
     let python = provision::everything()?;
-    must(cargo().args(["test", "--workspace"]).args(provision::NOT_FOR_USERS).args(extra).env("CHIASM_PEERS", python))
+    must(
+        cargo()
+            .args(["test", "--workspace", "--features", "chiasm/hub"])
+            .args(provision::NOT_FOR_USERS)
+            .args(extra)
+            .env("CHIASM_PEERS", python),
+    )
 }
 
 /// Everything a change must pass.
