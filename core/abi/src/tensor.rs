@@ -4,9 +4,9 @@ use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use abi_stable::StableAbi;
-use abi_stable::std_types::{RStr, RString, RVec};
+use abi_stable::std_types::{RStr, RString};
 
-use crate::{DataType, TensorView};
+use crate::{DataType, Device, MAX_RANK, TensorView, ViewError};
 
 /// A borrowed tensor and its name, e.g. `source.pooled`.
 #[repr(C)]
@@ -26,7 +26,8 @@ pub struct OwnedTensor {
     data: *const u8,
     len_bytes: u64,
     dtype: DataType,
-    shape: RVec<i64>,
+    rank: u32,
+    shape: *const i64,
     owner: *mut c_void,
     release: unsafe extern "C" fn(*mut c_void),
 }
@@ -36,41 +37,47 @@ unsafe impl Send for OwnedTensor {}
 // SAFETY: as above.
 unsafe impl Sync for OwnedTensor {}
 
+/// What `owner` points to: one allocation for the elements' owner and the shape.
+struct Held<O> {
+    owner: O,
+    shape: [i64; MAX_RANK],
+}
+
 impl OwnedTensor {
     /// Takes `owner`, whose bytes (as told by `bytes`) are dense elements of `dtype` and of this shape.
     pub fn new<O: Send + Sync + 'static>(
         owner: O,
         dtype: DataType,
-        shape: &[i64],
+        shape: impl ExactSizeIterator<Item = i64>,
         bytes: impl FnOnce(&O) -> &[u8],
-    ) -> Self {
-        let owner = Box::new(owner);
-        let (data, len_bytes) = {
-            let bytes = bytes(&owner);
-            (bytes.as_ptr(), bytes.len() as u64)
-        };
-        Self {
+    ) -> Result<Self, ViewError> {
+        let rank = shape.len();
+        if rank > MAX_RANK {
+            return Err(ViewError::Rank { rank });
+        }
+        let mut held = Box::new(Held { owner, shape: [0; MAX_RANK] });
+        held.shape.iter_mut().zip(shape).for_each(|(place, length)| *place = length);
+        let bytes = bytes(&held.owner);
+        let (data, len_bytes) = (bytes.as_ptr(), bytes.len() as u64);
+        let held = Box::into_raw(held);
+        Ok(Self {
             data,
             len_bytes,
             dtype,
-            shape: RVec::from(shape.to_vec()),
-            owner: Box::into_raw(owner).cast(),
+            rank: rank as u32,
+            // SAFETY: `held` was boxed just above.
+            shape: unsafe { &raw const (*held).shape }.cast(),
+            owner: held.cast(),
             release: release::<O>,
-        }
+        })
     }
 
     /// The elements, borrowed; checked by the reader as every view is.
     pub fn view(&self) -> TensorView<'_> {
-        // SAFETY: `owner` keeps the bytes alive and unwritten while `self` lives; `new` took them from it.
+        // SAFETY: `owner` keeps the bytes and the `rank` lengths alive and unwritten while `self` lives; `new` took them from it.
         unsafe {
-            TensorView::from_raw(
-                self.data,
-                self.len_bytes,
-                self.dtype,
-                crate::Device::CPU,
-                self.shape.as_slice(),
-                &[],
-            )
+            let shape = core::slice::from_raw_parts(self.shape, self.rank as usize);
+            TensorView::from_raw(self.data, self.len_bytes, self.dtype, Device::CPU, shape, &[])
         }
     }
 }
@@ -82,13 +89,13 @@ impl Drop for OwnedTensor {
     }
 }
 
-/// Drops a boxed owner; a panic in its drop ends here.
+/// Drops what is held; a panic in its drop ends here.
 ///
 /// # Safety
-/// `owner` must come from `Box::<O>::into_raw`, and be released once.
+/// `owner` must be of [`OwnedTensor::new`], with the same `O`, and be released once.
 unsafe extern "C" fn release<O>(owner: *mut c_void) {
     // SAFETY: the caller's promise.
-    let owner = unsafe { Box::from_raw(owner.cast::<O>()) };
+    let owner = unsafe { Box::from_raw(owner.cast::<Held<O>>()) };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(owner))) {
         core::mem::forget(payload); // its drop might panic too
     }

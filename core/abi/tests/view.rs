@@ -93,7 +93,10 @@ fn an_owned_tensor_is_freed_once_by_its_maker_and_its_drop_may_panic() {
     }
     let alive = Arc::new(());
     let tensor =
-        OwnedTensor::new(Owner(alive.clone(), vec![1, 2]), DataType::of(1, 8), &[2], |owner| &owner.1);
+        OwnedTensor::new(Owner(alive.clone(), vec![1, 2]), DataType::of(1, 8), [2].into_iter(), |owner| {
+            &owner.1
+        })
+        .unwrap();
     assert_eq!(tensor.view().slice::<u8>().unwrap().0, [1, 2]);
     assert_eq!(Arc::strong_count(&alive), 2);
     drop(tensor);

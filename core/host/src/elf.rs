@@ -1,51 +1,65 @@
 //! An ELF library's structure, read as data. dlopen trusts its file: a truncated one is a SIGBUS, a damaged one a SIGSEGV. So whatever
-//! the loader would follow is followed here first, and must lie within the file.
+//! the loader would follow is followed here first.
 //!
-//! What it refuses: other formats and machines, tables or segments beyond the file's end, dynamic entries and relocations that point
-//! outside. What it cannot see: damage within code and data.
+//! An ELF library says most things twice: once in the section table, which linkers read, and once in segments and dynamic entries,
+//! which the loader reads. Both must agree, so that a flipped bit in either shows.
+//!
+//! What it refuses: other formats and machines, anything beyond the file's end, segments or dynamic entries that contradict the sections,
+//! relocations that point outside. What it cannot see: damage within code and data.
 
 mod dynamic;
+mod segments;
 
 use object::LittleEndian as LE;
 use object::elf;
 use object::read::ReadRef;
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
 type Header = elf::FileHeader64<LE>;
 type Segment = elf::ProgramHeader64<LE>;
+type Section = elf::SectionHeader64<LE>;
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: elf::Machine = elf::EM_AARCH64;
 
-/// No library takes more address space than this.
-const LARGEST: u64 = 1 << 34;
-
 /// The bytes of the section of this name, after checking the header and both tables; `None` when a sound library has no such
 /// section. Reads no more of the file than it needs.
 pub(crate) fn section<'d, R: ReadRef<'d>>(data: R, name: &str) -> Result<Option<&'d [u8]>, String> {
     let header = header(data)?;
-    segments(header, data)?;
-    let sections = header.sections(LE, data).map_err(|e| format!("its section table is damaged: {e}"))?;
-    let length = data.len().map_err(|()| "its length cannot be read".to_owned())?;
-    for section in sections.iter() {
-        if let Some((offset, size)) = section.file_range(LE)
-            && offset.checked_add(size).is_none_or(|end| end > length)
-        {
-            return Err(format!(
-                "it is cut short: a section ends beyond the file's {length} bytes (at {offset} + {size})"
-            ));
-        }
-    }
+    segments::read(header, data)?;
+    let sections = sections(header, data)?;
     let Some((_, section)) = sections.section_by_name(LE, name.as_bytes()) else { return Ok(None) };
     section.data(LE, data).map(Some).map_err(|e| format!("its section {name} is damaged: {e}"))
 }
 
 /// Everything that dlopen will follow.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
-    let segments = segments(header(bytes)?, bytes)?;
-    dynamic::check(bytes, segments)
+    let header = header(bytes)?;
+    let library =
+        Library { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
+    segments::agree(header, &library)?;
+    dynamic::agree(&library)
+}
+
+/// A library's two tables of contents.
+struct Library<'a> {
+    bytes: &'a [u8],
+    segments: &'a [Segment],
+    sections: SectionTable<'a, Header>,
+}
+
+impl<'a> Library<'a> {
+    /// The sections that are in memory when the library is loaded.
+    fn loaded_sections(&self) -> impl Iterator<Item = &'a Section> {
+        self.sections.iter().filter(|section| section.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0)
+    }
+
+    fn name(&self, section: &Section) -> String {
+        let name = self.sections.section_name(LE, section).unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
 }
 
 /// The file header, of a 64-bit little-endian library for this machine.
@@ -65,29 +79,18 @@ fn header<'d, R: ReadRef<'d>>(data: R) -> Result<&'d Header, String> {
     Ok(header)
 }
 
-/// The segments, each within the file and of a sane size.
-fn segments<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [Segment], String> {
-    let segments =
-        header.program_headers(LE, data).map_err(|e| format!("its program headers are damaged: {e}"))?;
+/// The section table, each section within the file.
+fn sections<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<SectionTable<'d, Header, R>, String> {
+    let sections = header.sections(LE, data).map_err(|e| format!("its section table is damaged: {e}"))?;
     let length = data.len().map_err(|()| "its length cannot be read".to_owned())?;
-    let mut end_before = 0;
-    for segment in segments {
-        let (offset, in_file) = segment.file_range(LE);
-        if offset.checked_add(in_file).is_none_or(|end| end > length) {
+    for section in sections.iter() {
+        if let Some((offset, size)) = section.file_range(LE)
+            && offset.checked_add(size).is_none_or(|end| end > length)
+        {
             return Err(format!(
-                "it is cut short: a segment ends beyond the file's {length} bytes (at {offset} + {in_file})"
+                "it is cut short: a section ends beyond the file's {length} bytes (at {offset} + {size})"
             ));
         }
-        if segment.p_type(LE) != elf::PT_LOAD {
-            continue;
-        }
-        let (address, size, align) = (segment.p_vaddr(LE), segment.p_memsz(LE), segment.p_align(LE).max(1));
-        let end = address.checked_add(size).filter(|end| *end <= LARGEST);
-        let sound = end.is_some() && in_file <= size && align.is_power_of_two() && align <= LARGEST;
-        if !sound || address % align != offset % align || address < end_before {
-            return Err(format!("a segment at address {address:#x} of {size} bytes makes no sense"));
-        }
-        end_before = end.unwrap_or(LARGEST);
     }
-    if end_before == 0 { Err("it has nothing to load".into()) } else { Ok(segments) }
+    Ok(sections)
 }

@@ -14,8 +14,9 @@
 //! Listing reads only the ELF section (step 3's first half). A library is never unloaded: strings, thread pools and thread-locals
 //! of it may live on.
 //!
-//! **What remains until plugins run in a process of their own.** A damaged file is caught where its structure shows it (truncation
-//! always); bits flipped in code or data are not, until hashes are locked. And no process survives its own segmentation fault, stack
+//! **What remains until plugins run in a process of their own.** A damaged file is caught where its structure shows it (truncation,
+//! and any flipped bit in headers or dynamic section that would lead the loader astray); bits flipped in code or data are not, until
+//! hashes are locked. And no process survives its own segmentation fault, stack
 //! overflow, failed allocation, `exit()` or an endless loop that never reports progress.
 //!
 //! **What comes back is not believed.** Graphs must parse, pass `verify_learned`, hold finite weights and have the promised ports; tensors must

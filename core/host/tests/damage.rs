@@ -3,28 +3,40 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use chiasm_host::Status;
 use support::{host_of, library};
 
-/// Names the file that the child below is to load.
-const CHILD: &str = "CHIASM_TEST_LOADS";
+/// Tells the child below where to begin.
+const CHILD: &str = "CHIASM_TEST_FLIPS_FROM";
 
-/// Loads a file in a process of its own; run by the tests below, and nothing by itself.
+/// Loads one damaged library after the other, in a process of its own; run by the test below, and nothing by itself.
 #[test]
 fn child() {
-    let Some(path) = std::env::var_os(CHILD) else { return };
-    let loaded = host_of(&[path.into()]).adapter("rows").is_ok();
-    println!("survived, loaded: {loaded}");
+    let Ok(from) = std::env::var(CHILD) else { return };
+    let whole = fs::read(library("fixture-plain")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for place in places(&whole).into_iter().skip(from.parse().unwrap()) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        let path = folder.path().join(format!("{place}.so"));
+        fs::write(&path, bytes).unwrap();
+        let loaded = host_of(std::slice::from_ref(&path)).adapter("rows").is_ok();
+        fs::remove_file(path).unwrap();
+        println!("\nflip {place} loaded {loaded}");
+    }
+    println!("\nall done");
 }
 
-/// Whether a process that loads the file lives on.
-fn survives(path: &Path) -> bool {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", "child", "--nocapture"]).env(CHILD, path).output().unwrap();
-    output.status.success() && String::from_utf8_lossy(&output.stdout).contains("survived")
+/// Bytes to damage: every third of the file header, the program headers and the dynamic section, so that each bit has its turn.
+fn places(whole: &[u8]) -> Vec<usize> {
+    let number =
+        |at: usize| usize::try_from(u64::from_le_bytes(whole[at..at + 8].try_into().unwrap())).unwrap();
+    let segments = usize::from(u16::from_le_bytes([whole[56], whole[57]]));
+    let dynamic = (0..segments).map(|i| 64 + i * 56).find(|at| whole[*at] == 2).unwrap();
+    let (dynamic, length) = (number(dynamic + 8), number(dynamic + 32));
+    (0..64 + segments * 56).chain(dynamic..dynamic + length).step_by(3).collect()
 }
 
 #[test]
@@ -44,25 +56,25 @@ fn every_truncation_is_refused_without_loading() {
 }
 
 #[test]
-fn flipped_bits_in_what_the_loader_follows_are_refused_or_harmless() {
-    let whole = fs::read(library("fixture-plain")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("flipped.so");
-    let number =
-        |at: usize| usize::try_from(u64::from_le_bytes(whole[at..at + 8].try_into().unwrap())).unwrap();
-    let segments = usize::from(u16::from_le_bytes([whole[56], whole[57]]));
-    let dynamic =
-        (0..segments).map(|i| 64 + i * 56).find(|at| whole[*at] == 2).map(|at| number(at + 8)).unwrap();
-    // The file header, the program headers, the dynamic section: one flip per byte, each bit in turn.
-    let regions = [0..64, 64..64 + segments * 56, dynamic..dynamic + 28 * 16];
-    let mut survived = 0;
-    let mut lethal = Vec::new();
-    for place in regions.into_iter().flatten() {
-        let mut bytes = whole.clone();
-        bytes[place] ^= 1 << (place % 8);
-        fs::write(&path, bytes).unwrap();
-        if survives(&path) { survived += 1 } else { lethal.push(place) }
+fn a_flipped_bit_in_what_the_loader_follows_is_refused_or_harmless() {
+    let places = places(&fs::read(library("fixture-plain")).unwrap());
+    let (mut tried, mut loaded, mut lethal) = (0, 0, Vec::<usize>::new());
+    while tried < places.len() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output =
+            command.args(["--exact", "child", "--nocapture"]).env(CHILD, tried.to_string()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        tried += text.matches("\nflip ").count();
+        loaded += text.matches("loaded true").count();
+        if !text.contains("\nall done") {
+            lethal.extend(places.get(tried));
+            tried += 1;
+        }
     }
-    println!("{survived} flips survived, {} did not: {lethal:?}", lethal.len());
-    assert!(lethal.is_empty(), "the host died of flips at {lethal:?}");
+    println!(
+        "{tried} flips: {loaded} loaded all the same, {} refused, {} killed",
+        tried - loaded - lethal.len(),
+        lethal.len()
+    );
+    assert!(lethal.is_empty(), "the process died of flips at {lethal:?}");
 }

@@ -92,3 +92,44 @@ fn array<'a, T: Element>(view: &TensorView<'a>) -> Result<ArrayViewD<'a, T>> {
     // is borrowed for 'a.
     Ok(unsafe { ArrayViewD::from_shape_ptr(shape, data) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn strided_views_become_arrays_without_a_copy() {
+        let data = [1.0_f32, 2., 3., 4., 5., 6.];
+        let transposed = TensorView::strided(&data, &[3, 2], &[1, 3]);
+        let inputs = Inputs::from_abi(&[NamedTensor { name: "t".into(), tensor: transposed }]).unwrap();
+        let matrix = inputs.matrix("t").unwrap();
+        assert_eq!(matrix, array![[1., 4.], [2., 5.], [3., 6.]]);
+        assert_eq!(matrix.as_ptr(), data.as_ptr());
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_type_or_rank_is_named() {
+        let (floats, integers) = ([1.0_f32, 2.0], [1_i64, 2]);
+        let tensors = [
+            NamedTensor { name: "vector".into(), tensor: TensorView::dense(&floats, &[2]) },
+            NamedTensor { name: "labels".into(), tensor: TensorView::dense(&integers, &[2]) },
+        ];
+        let inputs = Inputs::from_abi(&tensors).unwrap();
+        assert_eq!(inputs.integers("labels").unwrap()[1], 2);
+        assert!(inputs.optional_matrix("absent").unwrap().is_none());
+        let errors = [
+            (inputs.matrix("absent").unwrap_err(), "vector, labels"),
+            (inputs.matrix("vector").unwrap_err(), "got shape [2]"),
+            (inputs.tensor("labels").unwrap_err(), "got i64"),
+            (inputs.integers("vector").unwrap_err(), "got f32"),
+        ];
+        for (error, words) in errors {
+            assert!(error.message().contains(words), "{error}");
+        }
+        let double = [1.0_f64];
+        let odd = [NamedTensor { name: "d".into(), tensor: TensorView::dense(&double, &[1]) }];
+        let error = Inputs::from_abi(&odd).err().unwrap();
+        assert!(error.message().contains("`d`") && error.message().contains("f64"), "{error}");
+    }
+}

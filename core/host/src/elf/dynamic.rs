@@ -1,114 +1,156 @@
-//! The dynamic section: the tables that the loader walks and the places that it writes.
+//! The dynamic entries: the tables that the loader walks, and the places that it writes.
 
 use object::LittleEndian as LE;
 use object::elf;
 use object::pod;
-use object::read::elf::{Dyn, ProgramHeader};
+use object::read::elf::{Dyn, ProgramHeader, SectionHeader};
 
-use super::Segment;
+use super::{Library, Section, segments};
 
-/// Addresses of the loaded library, and where in the file they come from.
-struct Image<'a> {
-    bytes: &'a [u8],
-    segments: &'a [Segment],
-}
+/// Entries that are a table's address: its sections' type, and the entry that holds its size.
+const TABLES: [(elf::DynamicTag, elf::SectionType, Option<elf::DynamicTag>); 15] = [
+    (elf::DT_STRTAB, elf::SHT_STRTAB, Some(elf::DT_STRSZ)),
+    (elf::DT_SYMTAB, elf::SHT_DYNSYM, None),
+    (elf::DT_RELA, elf::SHT_RELA, Some(elf::DT_RELASZ)),
+    (elf::DT_JMPREL, elf::SHT_RELA, Some(elf::DT_PLTRELSZ)),
+    (elf::DT_RELR, elf::SHT_RELR, Some(elf::DT_RELRSZ)),
+    (elf::DT_INIT_ARRAY, elf::SHT_INIT_ARRAY, Some(elf::DT_INIT_ARRAYSZ)),
+    (elf::DT_FINI_ARRAY, elf::SHT_FINI_ARRAY, Some(elf::DT_FINI_ARRAYSZ)),
+    (elf::DT_INIT, elf::SHT_PROGBITS, None),
+    (elf::DT_FINI, elf::SHT_PROGBITS, None),
+    (elf::DT_PLTGOT, elf::SHT_PROGBITS, None),
+    (elf::DT_HASH, elf::SHT_HASH, None),
+    (elf::DT_GNU_HASH, elf::SHT_GNU_HASH, None),
+    (elf::DT_VERSYM, elf::SHT_GNU_VERSYM, None),
+    (elf::DT_VERNEED, elf::SHT_GNU_VERNEED, None),
+    (elf::DT_VERDEF, elf::SHT_GNU_VERDEF, None),
+];
 
-/// Checks every dynamic entry that holds an address, and every relocation.
-pub(super) fn check(bytes: &[u8], segments: &[Segment]) -> Result<(), String> {
-    let image = Image { bytes, segments };
-    let entries = segments.iter().find_map(|segment| segment.dynamic(LE, bytes).transpose());
-    let entries = entries
-        .ok_or("it has no dynamic section, so it is no shared library")?
-        .map_err(|e| format!("its dynamic section is damaged: {e}"))?;
-    let value = |tag| entries.iter().find(|entry| entry.tag(LE) == tag).map(|entry| entry.val(LE));
-    // The loader stops at the first null entry and reads until it finds one.
-    if value(elf::DT_NULL).is_none() {
-        return Err("its dynamic section has no end".into());
-    }
-    for (what, start, size) in TABLES {
-        let Some(address) = value(*start) else { continue };
-        let size = size.map_or(Ok(1), |tag| {
-            value(tag).ok_or_else(|| format!("its dynamic section gives no size for the {what}"))
-        })?;
-        image.file_bytes(address, size).ok_or_else(|| image.outside(what, address, size))?;
-    }
-    for tag in [elf::DT_STRTAB, elf::DT_SYMTAB] {
-        value(tag).ok_or("its dynamic section names no symbols")?;
-    }
-    let names = value(elf::DT_STRSZ).unwrap_or_default();
-    for entry in entries.iter().take_while(|entry| entry.tag(LE) != elf::DT_NULL) {
-        if entry.is_string(LE) && entry.val(LE) >= names {
-            return Err("a dynamic entry's name lies outside the strings".into());
-        }
-    }
-    if value(elf::DT_RELA).is_some() && value(elf::DT_RELAENT) != Some(size_of::<elf::Rela64<LE>>() as u64) {
-        return Err("its relocations have an unknown size".into());
-    }
-    for (start, size) in [(elf::DT_RELA, elf::DT_RELASZ), (elf::DT_JMPREL, elf::DT_PLTRELSZ)] {
-        if let (Some(address), Some(size)) = (value(start), value(size)) {
-            image.check_relocations(address, size)?;
+/// Entries that have one right value on a 64-bit machine.
+const FIXED: [(elf::DynamicTag, u64); 4] = [
+    (elf::DT_RELAENT, size_of::<elf::Rela64<LE>>() as u64),
+    (elf::DT_SYMENT, size_of::<elf::Sym64<LE>>() as u64),
+    (elf::DT_RELRENT, 8),
+    (elf::DT_PLTREL, elf::DT_RELA.0 as u64),
+];
+
+/// Entries that are checked in their own way, or cannot do harm.
+const OTHERS: [elf::DynamicTag; 8] = [
+    elf::DT_NEEDED,
+    elf::DT_SONAME,
+    elf::DT_RUNPATH,
+    elf::DT_FLAGS,
+    elf::DT_FLAGS_1,
+    elf::DT_RELACOUNT,
+    elf::DT_VERNEEDNUM,
+    elf::DT_VERDEFNUM,
+];
+
+type Entries<'a> = &'a [elf::Dyn64<LE>];
+
+/// Whether the dynamic entries and the sections say the same, and every relocation writes where it may.
+pub(super) fn agree(library: &Library<'_>) -> Result<(), String> {
+    let entries = library.segments.iter().find_map(|one| one.dynamic(LE, library.bytes).transpose());
+    let entries = entries.ok_or("it has no dynamic section, so it is no shared library")?;
+    let entries = entries.map_err(|e| format!("its dynamic section is damaged: {e}"))?;
+    // The loader stops at the first null entry, and does not look for the section's end.
+    let end = entries.iter().position(|entry| entry.tag(LE) == elf::DT_NULL);
+    let entries = &entries[..end.ok_or("its dynamic section has no end")?];
+    check_values(entries)?;
+    check_tables(entries, library)?;
+    for (tag, _, _) in TABLES.iter().filter(|(_, kind, _)| *kind == elf::SHT_RELA) {
+        let named = |section: &&Section| Some(section.sh_addr(LE)) == value(entries, *tag);
+        if let Some(section) = library.loaded_sections().find(named) {
+            let relative = if *tag == elf::DT_RELA { value(entries, elf::DT_RELACOUNT) } else { None };
+            check_relocations(section, relative.unwrap_or(0), library)?;
         }
     }
     Ok(())
 }
 
-/// Tables in the file: name, where the address stands, where the size stands.
-const TABLES: &[(&str, elf::DynamicTag, Option<elf::DynamicTag>)] = &[
-    ("strings", elf::DT_STRTAB, Some(elf::DT_STRSZ)),
-    ("symbols", elf::DT_SYMTAB, None),
-    ("relocations", elf::DT_RELA, Some(elf::DT_RELASZ)),
-    ("jump relocations", elf::DT_JMPREL, Some(elf::DT_PLTRELSZ)),
-    ("relative relocations", elf::DT_RELR, Some(elf::DT_RELRSZ)),
-    ("constructors", elf::DT_INIT_ARRAY, Some(elf::DT_INIT_ARRAYSZ)),
-    ("destructors", elf::DT_FINI_ARRAY, Some(elf::DT_FINI_ARRAYSZ)),
-    ("first constructor", elf::DT_INIT, None),
-    ("last destructor", elf::DT_FINI, None),
-    ("hash table", elf::DT_GNU_HASH, None),
-    ("old hash table", elf::DT_HASH, None),
-    ("symbol versions", elf::DT_VERSYM, None),
-    ("versions needed", elf::DT_VERNEED, None),
-];
+fn value(entries: Entries<'_>, tag: elf::DynamicTag) -> Option<u64> {
+    entries.iter().find(|entry| entry.tag(LE) == tag).map(|entry| entry.val(LE))
+}
 
-impl Image<'_> {
-    fn loads(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter().filter(|segment| segment.p_type(LE) == elf::PT_LOAD)
-    }
-
-    /// The bytes of the file that will stand at an address.
-    fn file_bytes(&self, address: u64, size: u64) -> Option<&[u8]> {
-        let segment = self.loads().find(|segment| covers(segment, address, size, segment.p_filesz(LE)))?;
-        let start = segment.p_offset(LE).checked_add(address - segment.p_vaddr(LE))?;
-        let (start, size) = (usize::try_from(start).ok()?, usize::try_from(size).ok()?);
-        self.bytes.get(start..start.checked_add(size)?)
-    }
-
-    fn outside(&self, what: &str, address: u64, size: u64) -> String {
-        format!("its {what} ({size} bytes at {address:#x}) lie outside of what is loaded")
-    }
-
-    /// Each writes one word into a writable segment.
-    fn check_relocations(&self, address: u64, size: u64) -> Result<(), String> {
-        let bytes =
-            self.file_bytes(address, size).ok_or_else(|| self.outside("relocations", address, size))?;
-        let count = bytes.len() / size_of::<elf::Rela64<LE>>();
-        let (relocations, _) = pod::slice_from_bytes::<elf::Rela64<LE>>(bytes, count)
-            .map_err(|()| "its relocations are misaligned".to_owned())?;
-        let word = size_of::<u64>() as u64;
-        for relocation in relocations {
-            let place = relocation.r_offset.get(LE);
-            let writable = |segment: &&Segment| {
-                segment.p_flags(LE).0 & elf::PF_W.0 != 0 && covers(segment, place, word, segment.p_memsz(LE))
-            };
-            if self.loads().find(writable).is_none() {
-                return Err(format!("a relocation writes to {place:#x}, which is not writable data"));
-            }
+/// Each entry is known, there once, and of a possible value.
+fn check_values(entries: Entries<'_>) -> Result<(), String> {
+    let strings = value(entries, elf::DT_STRSZ).unwrap_or_default();
+    for (i, entry) in entries.iter().enumerate() {
+        let (tag, value) = (entry.tag(LE), entry.val(LE));
+        let known = OTHERS.contains(&tag)
+            || FIXED.iter().any(|(fixed, _)| *fixed == tag)
+            || TABLES.iter().any(|(table, _, size)| *table == tag || *size == Some(tag));
+        let again = tag != elf::DT_NEEDED && entries[..i].iter().any(|other| other.tag(LE) == tag);
+        let wrong = FIXED.iter().any(|(fixed, right)| *fixed == tag && *right != value);
+        if !known || again || wrong || entry.is_string(LE) && value >= strings {
+            return Err(format!("its dynamic entry {:#x} makes no sense (value {value:#x})", tag.0));
         }
-        Ok(())
     }
+    Ok(())
 }
 
-/// Whether `size` bytes at `address` lie within the first `length` bytes of a segment.
-fn covers(segment: &Segment, address: u64, size: u64, length: u64) -> bool {
-    let start = address.checked_sub(segment.p_vaddr(LE));
-    start.and_then(|start| start.checked_add(size)).is_some_and(|end| end <= length)
+/// Each table's address and size are those of a section of its type, and no such section is left out.
+fn check_tables(entries: Entries<'_>, library: &Library<'_>) -> Result<(), String> {
+    for (tag, kind, size) in TABLES {
+        let Some(address) = value(entries, tag) else { continue };
+        let size = size.map(|size| value(entries, size).unwrap_or_default());
+        let fits = |section: &Section| {
+            section.sh_type(LE) == kind
+                && section.sh_addr(LE) == address
+                && size.is_none_or(|size| size == section.sh_size(LE))
+        };
+        if !library.loaded_sections().any(fits) {
+            return Err(format!("its dynamic entry {:#x} contradicts its sections", tag.0));
+        }
+    }
+    for section in library.loaded_sections().filter(|section| section.sh_size(LE) > 0) {
+        let kind = section.sh_type(LE);
+        let mut tags =
+            TABLES.iter().filter(|(_, own, _)| *own == kind && kind != elf::SHT_PROGBITS).peekable();
+        let listed = tags.peek().is_none()
+            || tags.any(|(tag, _, _)| value(entries, *tag) == Some(section.sh_addr(LE)));
+        let count = match kind {
+            elf::SHT_GNU_VERNEED => value(entries, elf::DT_VERNEEDNUM),
+            elf::SHT_GNU_VERDEF => value(entries, elf::DT_VERDEFNUM),
+            _ => Some(u64::from(section.sh_info(LE))),
+        };
+        if !listed || count != Some(u64::from(section.sh_info(LE))) {
+            return Err(format!("its dynamic entries contradict the section `{}`", library.name(section)));
+        }
+    }
+    Ok(())
 }
+
+/// Each relocation writes one word of writable memory, and names a symbol that there is. The first `relative` only add the
+/// library's address, and the loader does not look at their type.
+fn check_relocations(section: &Section, relative: u64, library: &Library<'_>) -> Result<(), String> {
+    let symbols = library.loaded_sections().find(|one| one.sh_type(LE) == elf::SHT_DYNSYM);
+    let symbols = symbols.map_or(0, |one| one.sh_size(LE) / size_of::<elf::Sym64<LE>>() as u64);
+    let bytes = section.data(LE, library.bytes).map_err(|e| e.to_string())?;
+    let count = bytes.len() / size_of::<elf::Rela64<LE>>();
+    let (relocations, _) = pod::slice_from_bytes::<elf::Rela64<LE>>(bytes, count)
+        .map_err(|()| "its relocations are misaligned".to_owned())?;
+    for (i, relocation) in relocations.iter().enumerate() {
+        let (place, info) = (relocation.r_offset.get(LE), relocation.r_info.get(LE));
+        let (symbol, kind) = (info >> 32, info & 0xffff_ffff);
+        let writable = segments::loads(library).any(|segment| {
+            segment.p_flags(LE).0 & elf::PF_W.0 != 0
+                && segments::covers(segment, place, 8, segment.p_memsz(LE))
+        });
+        let early = (i as u64) < relative;
+        if !writable || symbol >= symbols.max(1) || !KINDS.contains(&kind) || early && kind != RELATIVE {
+            return Err(format!("its relocation {i} (type {kind}, at {place:#x}) makes no sense"));
+        }
+    }
+    Ok(())
+}
+
+/// `R_*_RELATIVE`, and every type that a linker leaves to the loader.
+#[cfg(target_arch = "x86_64")]
+const RELATIVE: u64 = 8;
+#[cfg(target_arch = "x86_64")]
+const KINDS: &[u64] = &[1, 6, 7, RELATIVE, 16, 17, 18, 36, 37];
+#[cfg(target_arch = "aarch64")]
+const RELATIVE: u64 = 1027;
+#[cfg(target_arch = "aarch64")]
+const KINDS: &[u64] = &[257, 1025, 1026, RELATIVE, 1028, 1029, 1030, 1031, 1032];

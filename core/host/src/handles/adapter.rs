@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chiasm_abi::stable::RSlice;
-use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind, Layout, OwnedTensor};
+use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind, OwnedTensor};
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_plugin::export::tensor;
 
@@ -98,7 +98,12 @@ impl Adapter {
 
     /// One raw item as one tensor per input, without a batch axis, in memory of the host's.
     pub fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
-        self.prepare_lent(item)?.iter().map(|lent| self.prepared().check(lent.to_tensor())).collect()
+        let lent = self.prepare_lent(item)?;
+        let mut tensors = Vec::with_capacity(lent.len());
+        for tensor in &lent {
+            tensors.push(self.prepared().check(tensor.to_tensor())?);
+        }
+        Ok(tensors)
     }
 
     /// The same where the plugin made it: nothing is copied, and the plugin frees it when it is dropped.
@@ -114,9 +119,12 @@ impl Adapter {
             let message = format!("it made {} tensors, expected {}", tensors.len(), self.inputs.len());
             return answer.check(Err(message));
         }
-        let lent =
-            tensors.into_iter().zip(&self.inputs).map(|(tensor, input)| LentTensor::new(tensor, input));
-        lent.map(|one| answer.check(one)).collect()
+        // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
+        let mut lent = Vec::with_capacity(tensors.len());
+        for (tensor, input) in tensors.into_iter().zip(&self.inputs) {
+            lent.push(answer.check(LentTensor::new(tensor, input))?);
+        }
+        Ok(lent)
     }
 
     /// The graph behind the encoder, checked: its inputs are ports of the model or of this adapter, its outputs tokens, mask and pooled.
@@ -141,7 +149,6 @@ impl Adapter {
 /// A tensor in the plugin's memory, checked once.
 pub struct LentTensor {
     tensor: OwnedTensor,
-    layout: Layout,
     dtype: DType,
 }
 
@@ -163,7 +170,7 @@ impl LentTensor {
                 input.name, input.dtype, input.dims
             ));
         }
-        Ok(Self { tensor, layout, dtype })
+        Ok(Self { tensor, dtype })
     }
 
     /// The type of its elements.
@@ -172,8 +179,8 @@ impl LentTensor {
     }
 
     /// Lengths of its axes.
-    pub fn shape(&self) -> &[usize] {
-        self.layout.shape()
+    pub fn shape(&self) -> Vec<usize> {
+        self.tensor.view().layout().map_or_else(|_| Vec::new(), |layout| layout.shape().to_vec())
     }
 
     /// Its elements in row-major order, when they are `f32`.

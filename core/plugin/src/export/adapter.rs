@@ -96,7 +96,15 @@ impl<A: Adapter> AdapterObject for Opened<A> {
     }
 
     fn prepare(&self, item: RawItem<'_>) -> Reply<RVec<OwnedTensor>> {
-        self.call(|adapter| adapter.prepare(self::item(item)?)?.into_iter().map(tensor::give).collect())
+        self.call(|adapter| {
+            let tensors = adapter.prepare(self::item(item)?)?;
+            // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
+            let mut given = RVec::with_capacity(tensors.len());
+            for tensor in tensors {
+                given.push(tensor::give(tensor)?);
+            }
+            Ok(given)
+        })
     }
 
     fn rows(&self) -> Reply<ROption<u64>> {

@@ -1,6 +1,6 @@
 //! Graph tensors as ABI tensors and back.
 
-use chiasm_abi::{DataType, OwnedTensor, TensorView};
+use chiasm_abi::{DataType, MAX_RANK, OwnedTensor, TensorView};
 use chiasm_graph::{DType, Tensor};
 
 use crate::{Error, Result};
@@ -54,8 +54,18 @@ pub fn view<'a>(tensor: &'a Tensor, shape: &'a [i64]) -> TensorView<'a> {
 
 /// Gives a tensor away without copying its elements.
 pub fn give(tensor: Tensor) -> Result<OwnedTensor> {
-    let (dtype, shape) = (data_type(tensor.dtype())?, shape(&tensor)?);
-    Ok(OwnedTensor::new(tensor, dtype, &shape, Tensor::bytes))
+    let dtype = data_type(tensor.dtype())?;
+    let lengths: [i64; MAX_RANK] = std::array::from_fn(|axis| {
+        // A length above `i64::MAX` cannot be that of elements in memory.
+        tensor.shape().get(axis).map_or(0, |length| i64::try_from(*length).unwrap_or(i64::MAX))
+    });
+    let rank = tensor.shape().len();
+    let shape = lengths.get(..rank).ok_or_else(|| {
+        Error::unsupported(format!(
+            "tensors of rank {rank} do not cross the plugin boundary, at most {MAX_RANK} do"
+        ))
+    })?;
+    Ok(OwnedTensor::new(tensor, dtype, shape.iter().copied(), Tensor::bytes)?)
 }
 
 /// Reads a dense view into a tensor of one's own: the copy that owning takes.

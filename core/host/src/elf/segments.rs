@@ -1,0 +1,159 @@
+//! The segments: what the loader maps, and whether the sections say the same.
+
+use object::LittleEndian as LE;
+use object::elf;
+use object::read::ReadRef;
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+
+use super::{Header, Library, Section, Segment};
+
+/// No library takes more address space than this.
+const LARGEST: u64 = 1 << 34;
+
+/// The segments, each within the file and of a sane size, in ascending order.
+pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [Segment], String> {
+    let segments =
+        header.program_headers(LE, data).map_err(|e| format!("its program headers are damaged: {e}"))?;
+    let length = data.len().map_err(|()| "its length cannot be read".to_owned())?;
+    let mut end_before = 0;
+    for segment in segments {
+        let (offset, in_file) = segment.file_range(LE);
+        if offset.checked_add(in_file).is_none_or(|end| end > length) {
+            return Err(format!(
+                "it is cut short: a segment ends beyond the file's {length} bytes (at {offset} + {in_file})"
+            ));
+        }
+        if segment.p_type(LE) != elf::PT_LOAD {
+            continue;
+        }
+        let (address, size, align) = (segment.p_vaddr(LE), segment.p_memsz(LE), segment.p_align(LE).max(1));
+        let end = address.checked_add(size).filter(|end| *end <= LARGEST);
+        let sound = in_file <= size && align.is_power_of_two() && align <= LARGEST;
+        match end {
+            Some(end) if sound && address % align == offset % align && address >= end_before => {
+                end_before = end;
+            }
+            _ => return Err(format!("a segment at address {address:#x} of {size} bytes makes no sense")),
+        }
+    }
+    if end_before == 0 { Err("it has nothing to load".into()) } else { Ok(segments) }
+}
+
+/// Every section in memory lies in a segment with its rights, at its place in the file; every other segment is where the sections are.
+pub(super) fn agree(header: &Header, library: &Library<'_>) -> Result<(), String> {
+    let contradiction = |what: String| format!("its segments contradict its sections: {what}");
+    for section in library.loaded_sections() {
+        if !takes_no_room(section) && !is_mapped(section, library) {
+            return Err(contradiction(format!("`{}` is not mapped as it says", library.name(section))));
+        }
+    }
+    for segment in library.segments {
+        let kind = segment.p_type(LE);
+        let fits = match kind {
+            elf::PT_LOAD | elf::PT_GNU_STACK => true,
+            elf::PT_NOTE | elf::PT_GNU_PROPERTY | elf::PT_GNU_SFRAME => placed(segment, library),
+            elf::PT_PHDR => placed(segment, library) && segment.p_offset(LE) == header.e_phoff(LE),
+            elf::PT_GNU_RELRO => placed(segment, library) && spares_data(segment, library),
+            elf::PT_GNU_EH_FRAME => placed(segment, library) && starts_at(segment, ".eh_frame_hdr", library),
+            elf::PT_DYNAMIC => placed(segment, library) && starts_at(segment, ".dynamic", library),
+            elf::PT_TLS => is_thread_local_span(segment, library),
+            _ => false,
+        };
+        if !fits {
+            return Err(contradiction(format!("the one of type {:#x} is not where it should be", kind.0)));
+        }
+    }
+    let has = |kind| library.segments.iter().any(|segment| segment.p_type(LE) == kind);
+    let threads = library.loaded_sections().any(is_thread_local);
+    if !has(elf::PT_DYNAMIC) || threads != has(elf::PT_TLS) {
+        return Err(contradiction("one is missing".into()));
+    }
+    Ok(())
+}
+
+/// The segments that are mapped.
+pub(super) fn loads<'a>(library: &Library<'a>) -> impl Iterator<Item = &'a Segment> {
+    library.segments.iter().filter(|segment| segment.p_type(LE) == elf::PT_LOAD)
+}
+
+/// Whether `size` bytes at `address` lie within the first `length` bytes of a segment.
+pub(super) fn covers(segment: &Segment, address: u64, size: u64, length: u64) -> bool {
+    let start = address.checked_sub(segment.p_vaddr(LE));
+    start.and_then(|start| start.checked_add(size)).is_some_and(|end| end <= length)
+}
+
+fn is_mapped(section: &Section, library: &Library<'_>) -> bool {
+    let (address, size) = (section.sh_addr(LE), section.sh_size(LE));
+    let flags = section.sh_flags(LE).0;
+    let in_file = section.sh_type(LE) != elf::SHT_NOBITS;
+    loads(library).any(|segment| {
+        let rights = segment.p_flags(LE).0;
+        let length = if in_file { segment.p_filesz(LE) } else { segment.p_memsz(LE) };
+        covers(segment, address, size, length)
+            && (!in_file || same_place(segment, address, section.sh_offset(LE)))
+            && rights & elf::PF_R.0 != 0
+            && (flags & elf::SHF_WRITE.0 == 0 || rights & elf::PF_W.0 != 0)
+            && (flags & elf::SHF_EXECINSTR.0 == 0 || rights & elf::PF_X.0 != 0)
+    })
+}
+
+/// Whether a segment that is part of a mapped one lies there in memory and in the file.
+fn placed(segment: &Segment, library: &Library<'_>) -> bool {
+    let (address, size) = (segment.p_vaddr(LE), segment.p_memsz(LE));
+    loads(library).any(|load| {
+        covers(load, address, size, load.p_memsz(LE)) && same_place(load, address, segment.p_offset(LE))
+    })
+}
+
+fn same_place(load: &Segment, address: u64, offset: u64) -> bool {
+    address.wrapping_sub(load.p_vaddr(LE)) == offset.wrapping_sub(load.p_offset(LE))
+}
+
+fn starts_at(segment: &Segment, name: &str, library: &Library<'_>) -> bool {
+    let section = library.sections.section_by_name(LE, name.as_bytes());
+    section.is_some_and(|(_, section)| {
+        (section.sh_addr(LE), section.sh_size(LE)) == (segment.p_vaddr(LE), segment.p_memsz(LE))
+    })
+}
+
+/// What becomes read-only after relocation must not hold what is written later.
+fn spares_data(segment: &Segment, library: &Library<'_>) -> bool {
+    let end = segment.p_vaddr(LE).saturating_add(segment.p_memsz(LE));
+    [".data", ".bss"].iter().all(|name| {
+        let section = library.sections.section_by_name(LE, name.as_bytes());
+        section.is_none_or(|(_, section)| {
+            section.sh_addr(LE) >= end || section.sh_addr(LE) < segment.p_vaddr(LE)
+        })
+    })
+}
+
+/// The template of thread-local data: from the first such section to the end of the last.
+fn is_thread_local_span(segment: &Segment, library: &Library<'_>) -> bool {
+    let (mut start, mut end, mut in_file, mut align) = (u64::MAX, 0, 0, 1);
+    for section in library.loaded_sections().filter(|section| is_thread_local(section)) {
+        let section_end = section.sh_addr(LE).saturating_add(section.sh_size(LE));
+        start = start.min(section.sh_addr(LE));
+        end = end.max(section_end);
+        align = align.max(section.sh_addralign(LE));
+        if section.sh_type(LE) != elf::SHT_NOBITS {
+            in_file = in_file.max(section_end);
+        }
+    }
+    let in_file = in_file.saturating_sub(start);
+    segment.p_vaddr(LE) == start
+        && segment.p_memsz(LE) == end.saturating_sub(start)
+        && segment.p_filesz(LE) == in_file
+        && segment.p_align(LE) == align
+        && loads(library).any(|load| {
+            covers(load, start, in_file, load.p_filesz(LE)) && same_place(load, start, segment.p_offset(LE))
+        })
+}
+
+fn is_thread_local(section: &Section) -> bool {
+    section.sh_flags(LE).0 & elf::SHF_TLS.0 != 0
+}
+
+/// Thread-local zeros are only counted, and empty sections may lie anywhere.
+fn takes_no_room(section: &Section) -> bool {
+    section.sh_size(LE) == 0 || is_thread_local(section) && section.sh_type(LE) == elf::SHT_NOBITS
+}
