@@ -1,1 +1,115 @@
-//! The image adapter: decode, resize, normalise.
+//! The image adapter: a picture's file in, the encoder's pixel tensor out; a feature map shown as tokens.
+//!
+//! Preprocessing is part of a model: the wrong kernel or the wrong channel order costs accuracy silently. So each step follows
+//! the library that models are trained with, Pillow, and is tested against what Pillow stored (tests/reference).
+//! A picture is prepared on the calling thread alone: the host calls from as many threads as it means to use.
+
+mod draft;
+mod files;
+mod tail;
+
+pub mod decode;
+pub mod preprocessing;
+pub mod resize;
+
+use std::path::Path;
+
+use chiasm_plugin::graph::{DType, Graph, Tensor};
+use chiasm_plugin::{
+    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
+    Takes,
+};
+
+use crate::preprocessing::{Layout, Parameters, Preprocessing};
+
+/// An image encoder's way in.
+pub struct Image {
+    preprocessing: Preprocessing,
+    input: String,
+    tail: Graph,
+}
+
+impl Adapter for Image {
+    const ID: &'static str = "image";
+    const DOC: &'static str =
+        "Pictures (JPEG, PNG, WebP, BMP) as pixel tensors, resized and scaled as the card says.";
+
+    fn takes() -> Takes {
+        Takes::Path
+    }
+
+    fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
+        draft::draft(signature, directory)
+    }
+
+    fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
+        let about = |reason: String| Error::invalid(format!("[preprocessing] of `{}`: {reason}", spec.name));
+        let parameters: Parameters =
+            serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
+        let preprocessing = Preprocessing::new(&parameters).map_err(about)?;
+        let input = pixel_input(spec, &preprocessing)?;
+        let tail = tail::tail(spec, None, parameters.layout == Layout::Nhwc)?;
+        Ok(Self { preprocessing, input, tail })
+    }
+
+    fn inputs(&self) -> Vec<ModelInput> {
+        let dims = self.preprocessing.shape().map(Some).to_vec();
+        vec![ModelInput { name: self.input.clone(), dtype: DType::F32, dims, pad: 0.0 }]
+    }
+
+    fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
+        let Item::Path(path) = item else {
+            return Err(Error::invalid(format!("the image adapter takes a file's path, got {item:?}")));
+        };
+        let values = files::read(path)
+            .and_then(|bytes| self.preprocessing.apply(&bytes))
+            .map_err(|reason| Error::invalid(format!("{}: {reason}", path.display())))?;
+        Ok(vec![Tensor::f32(&self.preprocessing.shape(), values)?])
+    }
+
+    fn tail(&self) -> Result<Graph> {
+        Ok(self.tail.clone())
+    }
+}
+
+/// The model's only input, which must take what the preprocessing makes.
+fn pixel_input(spec: &EncoderSpec, preprocessing: &Preprocessing) -> Result<String> {
+    let wrong = |got: String| {
+        let [a, b, c] = preprocessing.shape();
+        Error::invalid(format!(
+            "[preprocessing] of `{}` makes one input f32[batch, {a}, {b}, {c}], but the model has {got}; \
+             check size and layout",
+            spec.name
+        ))
+    };
+    let [input] = spec.inputs.as_slice() else {
+        let names: Vec<&str> = spec.inputs.iter().map(|port| port.name.as_str()).collect();
+        return Err(wrong(format!("{} inputs ({})", names.len(), names.join(", "))));
+    };
+    let fits = input.dtype == DType::F32
+        && match input.dims.as_deref() {
+            None => true,
+            Some([_, dims @ ..]) => {
+                dims.len() == 3
+                    && dims.iter().zip(preprocessing.shape()).all(|(dim, length)| admits(dim, length))
+            }
+            Some([]) => false,
+        };
+    if fits { Ok(input.name.clone()) } else { Err(wrong(described(input))) }
+}
+
+fn admits(dim: &DimSpec, length: usize) -> bool {
+    !matches!(dim, DimSpec::Fixed(fixed) if *fixed != length)
+}
+
+/// A port as "image f32[N, 3, 224, 224]".
+fn described(port: &PortSpec) -> String {
+    let dims = port.dims.iter().flatten().map(|dim| match dim {
+        DimSpec::Fixed(length) => length.to_string(),
+        DimSpec::Named(name) => name.clone(),
+        DimSpec::Unknown => "?".into(),
+    });
+    format!("{} {}[{}]", port.name, port.dtype, dims.collect::<Vec<_>>().join(", "))
+}
+
+chiasm_plugin::export_plugin! { adapters: [Image] }

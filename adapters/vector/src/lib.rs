@@ -1,1 +1,131 @@
-//! The vector adapter: precomputed embeddings as an encoder.
+//! The vector adapter: embeddings that already exist, as an encoder. A pairs table names their rows by number.
+//!
+//! The file is told by its content, not its name: `.npy`, `.npz` or Parquet. It is read once, into 32-bit floats, when the
+//! adapter opens; a row is then a copy of a slice. Nothing that is not finite gets in: one NaN would spoil every map
+//! fitted on it, so the file and the row are named instead.
+
+mod columns;
+mod matrix;
+mod numpy;
+#[path = "../../image/src/tail.rs"]
+mod tail;
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+
+use chiasm_plugin::graph::{DType, Graph, Tensor};
+use chiasm_plugin::{
+    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
+    Takes, json,
+};
+use serde::Deserialize;
+
+use crate::matrix::Matrix;
+
+/// A file of vectors.
+pub struct Vector {
+    path: PathBuf,
+    matrix: Matrix,
+}
+
+/// A card's or recipe's table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    /// The file, from the card's folder.
+    vectors: String,
+    /// The array of an .npz file; not needed when there is one.
+    member: Option<String>,
+    /// The column of a Parquet file; not needed when one column holds vectors.
+    column: Option<String>,
+}
+
+impl Adapter for Vector {
+    const ID: &'static str = "vector";
+    const DOC: &'static str = "Rows of a .npy, .npz or Parquet file of vectors, by number.";
+
+    fn takes() -> Takes {
+        Takes::Row
+    }
+
+    fn draft(_: &Signature, _: &Path) -> Result<Option<Draft>> {
+        Ok(None)
+    }
+
+    fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
+        let parameters: Parameters = serde_json::from_value(spec.preprocessing.clone())
+            .map_err(|error| Error::invalid(format!("[preprocessing] of `{}`: {error}", spec.name)))?;
+        let path = spec.directory.join(&parameters.vectors);
+        let matrix = read(&path, &parameters)
+            .and_then(Matrix::checked)
+            .map_err(|reason| Error::invalid(format!("{}: {reason}", path.display())))?;
+        Ok(Self { path, matrix })
+    }
+
+    fn inputs(&self) -> Vec<ModelInput> {
+        vec![ModelInput { name: PORT.into(), dtype: DType::F32, dims: vec![Some(self.matrix.dim)], pad: 0.0 }]
+    }
+
+    fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
+        let Item::Row(row) = item else {
+            return Err(Error::invalid(format!("the vector adapter takes a row's number, got {item:?}")));
+        };
+        let values = self.matrix.row(row).ok_or_else(|| {
+            let (path, rows) = (self.path.display(), self.matrix.rows);
+            Error::invalid(format!("{path}: there is no row {row}; it has {rows} rows, numbered from 0"))
+        })?;
+        Ok(vec![Tensor::f32(&[self.matrix.dim], values.to_vec())?])
+    }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.matrix.rows)
+    }
+
+    fn tail(&self) -> Result<Graph> {
+        let dims = vec![DimSpec::Named("batch".into()), DimSpec::Fixed(self.matrix.dim)];
+        let spec = EncoderSpec {
+            name: "vectors".into(),
+            outputs: vec![PortSpec { name: PORT.into(), dtype: DType::F32, dims: Some(dims) }],
+            ports: json!({ "pooled": PORT }),
+            ..Default::default()
+        };
+        tail::tail(&spec, None, false)
+    }
+}
+
+/// The encoder's only input.
+const PORT: &str = "vector";
+
+fn read(path: &Path, parameters: &Parameters) -> Result<Matrix, String> {
+    let told = |error: std::io::Error| format!("cannot be read ({error}); check `vectors`");
+    let mut file = File::open(path).map_err(told)?;
+    if !file.metadata().map_err(told)?.is_file() {
+        return Err("is not a file; check `vectors`".into());
+    }
+    let mut magic = [0; 6];
+    let length = file.by_ref().take(6).read(&mut magic).map_err(told)?;
+    file.rewind().map_err(told)?;
+    let unused = |key: &str, value: &Option<String>| match value {
+        Some(value) => Err(format!("{key} = \"{value}\" means nothing for this kind of file; remove it")),
+        None => Ok(()),
+    };
+    match &magic[..length] {
+        b"\x93NUMPY" => {
+            unused("member", &parameters.member)?;
+            unused("column", &parameters.column)?;
+            numpy::read_npy(std::io::BufReader::with_capacity(1 << 20, file))
+        }
+        [b'P', b'K', 3 | 5, ..] => {
+            unused("column", &parameters.column)?;
+            numpy::read_npz(file, parameters.member.as_deref())
+        }
+        [b'P', b'A', b'R', b'1', ..] => {
+            unused("member", &parameters.member)?;
+            columns::read_parquet(file, parameters.column.as_deref())
+        }
+        other => Err(format!("expected a .npy, .npz or Parquet file, got one beginning with {other:02x?}")),
+    }
+}
+
+chiasm_plugin::export_plugin! { adapters: [Vector] }

@@ -1,0 +1,267 @@
+//! The graph behind an encoder, built from its card's `[ports]` table: every adapter's model ends in the same three ports.
+//!
+//! Adapters differ in how they prepare an item, not in what they show, so this is written once. `[ports]` has two keys:
+//! `tokens`, the model's port with one vector per token (`[B,T,D]`) or a feature map (`[B,C,H,W]`, whose positions become
+//! tokens, row by row), and `pooled`, one name or a list whose vectors are concatenated as they are (no weights, no
+//! normalisation: aligners centre and scale). A name is a port of the model, or else a pooling over the tokens that the mask admits:
+//!
+//! - `mean`: `sum_t x_t / T`; `cls`: the first token; `max`: the largest value of each feature;
+//! - `gem3`: `(mean_t max(x_t, 1e-6)^3)^(1/3)`, the generalised mean (Radenovic, Tolias and Chum 2018) for features that are not negative.
+//!
+//! Without `pooled`, it is `mean`; without `tokens`, the pooled vector is the only token. Refused, by name: a port that is not
+//! there, a rank that does not fit, a pooling without tokens, an element type that is no float.
+
+use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
+use serde::Deserialize;
+
+use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};
+
+/// Builds the tail of `spec`. `mask` names the model's port `[B,T]` that is 1 for real tokens and 0 for padding; without it
+/// every token is real. A feature map is `[B,H,W,C]` with `channels_last`. Output ports: `tokens` f32 `[batch,tokens,D]`, `mask` f32 `[batch,tokens]`, `pooled` f32 `[batch,P]`.
+pub fn tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool) -> Result<Graph> {
+    let ports: Ports = serde_json::from_value(spec.ports.clone())
+        .map_err(|e| Error::invalid(format!("the [ports] table of `{}`: {e}", spec.name)))?;
+    let names = ports.pooled.map_or_else(|| vec!["mean".to_owned()], Names::into_vec);
+    if names.is_empty() {
+        return Err(Error::invalid(format!(
+            "[ports] of `{}`: pooled is an empty list; name a port or a pooling",
+            spec.name
+        )));
+    }
+    let mut tail = Tail { spec, b: Builder::new(format!("{}-tail", spec.name)), taken: Vec::new() };
+    let tokens = match &ports.tokens {
+        Some(port) => Some(tail.tokens(port, mask, channels_last)?),
+        None => None,
+    };
+    let pooled = names.iter().map(|name| tail.pooled(name, tokens.as_ref())).collect::<Result<Vec<_>>>()?;
+    tail.finish(tokens, pooled)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ports {
+    tokens: Option<String>,
+    pooled: Option<Names>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "pooled must be a name or a list of names")]
+enum Names {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Names {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name],
+            Self::Many(names) => names,
+        }
+    }
+}
+
+/// Tokens `[B,T,D]` with their mask `[B,T]`, both f32.
+struct Tokens {
+    values: Value,
+    mask: Value,
+    dim: Dim,
+}
+
+/// A vector per item, `[B,P]` f32.
+struct Pooled {
+    values: Value,
+    dim: Dim,
+}
+
+struct Tail<'a> {
+    spec: &'a EncoderSpec,
+    b: Builder,
+    /// Ports of the model that are inputs already.
+    taken: Vec<(String, Value)>,
+}
+
+impl Tail<'_> {
+    fn tokens(&mut self, name: &str, mask: Option<&str>, channels_last: bool) -> Result<Tokens> {
+        let port = self.output(name).ok_or_else(|| self.missing("tokens", name))?;
+        let (values, dim) = match (port.dims.as_deref(), channels_last) {
+            (Some([_, _, dim]), _) => (self.float(&port)?, to_dim(dim)),
+            (Some([_, dim, height, width]), false) => {
+                let map = self.float(&port)?;
+                let length = positions(height, width);
+                let rows = self.b.reshape(&map, &[0, fixed(dim), length]);
+                (self.b.transpose(&rows, &[0, 2, 1]), to_dim(dim))
+            }
+            (Some([_, height, width, dim]), true) => {
+                let map = self.float(&port)?;
+                let channels_first = self.b.transpose(&map, &[0, 3, 1, 2]);
+                let rows = self.b.reshape(&channels_first, &[0, fixed(dim), positions(height, width)]);
+                (self.b.transpose(&rows, &[0, 2, 1]), to_dim(dim))
+            }
+            _ => return Err(self.rank("tokens", &port, "[batch, tokens, D] or a feature map of rank 4")),
+        };
+        let mask = match mask {
+            Some(mask) => {
+                let port = self.port(mask).ok_or_else(|| self.missing("mask", mask))?;
+                let mask = self.input(&port)?;
+                self.b.cast(&mask, DType::F32)
+            }
+            None => self.ones(&values)?,
+        };
+        Ok(Tokens { values, mask, dim })
+    }
+
+    fn pooled(&mut self, name: &str, tokens: Option<&Tokens>) -> Result<Pooled> {
+        if let Some(port) = self.output(name) {
+            return self.pooled_port(&port);
+        }
+        let Some(tokens) = tokens.filter(|_| ["mean", "cls", "max", "gem3"].contains(&name)) else {
+            return Err(self.missing("pooled", name));
+        };
+        let Tokens { values, mask, dim } = tokens;
+        let b = &mut self.b;
+        let values = match name {
+            "mean" => b.mean_pool(values, mask),
+            "cls" => b.cls_pool(values),
+            "max" => max_pool(b, values, mask),
+            _ => {
+                let x = b.max_scalar(values, 1e-6);
+                let square = b.mul(&x, &x);
+                let cube = b.mul(&square, &x);
+                let mean = b.mean_pool(&cube, mask);
+                b.pow(&mean, 1.0 / 3.0)
+            }
+        };
+        Ok(Pooled { values, dim: dim.clone() })
+    }
+
+    /// A port `[B,D]`, or one with axes of length 1 behind.
+    fn pooled_port(&mut self, port: &PortSpec) -> Result<Pooled> {
+        let dim = match port.dims.as_deref() {
+            Some([_, dim, rest @ ..]) if rest.iter().all(|dim| *dim == DimSpec::Fixed(1)) => to_dim(dim),
+            _ => return Err(self.rank("pooled", port, "[batch, D] (or [batch, D, 1, 1])")),
+        };
+        let flat = port.dims.as_ref().is_some_and(|dims| dims.len() == 2);
+        let value = self.float(port)?;
+        let values = if flat { value } else { self.b.reshape(&value, &[0, -1]) };
+        Ok(Pooled { values, dim })
+    }
+
+    fn finish(mut self, tokens: Option<Tokens>, pooled: Vec<Pooled>) -> Result<Graph> {
+        let total = pooled.iter().map(|part| part.dim.fixed()).sum::<Option<usize>>();
+        let dim = total.map_or(Dim::Unknown, Dim::Fixed);
+        let parts: Vec<&Value> = pooled.iter().map(|part| &part.values).collect();
+        let vector = match parts.as_slice() {
+            [one] => (*one).clone(),
+            many => self.b.concat(many, 1),
+        };
+        let tokens = match tokens {
+            Some(tokens) => tokens,
+            None => {
+                let values = self.b.unsqueeze(&vector, &[1]);
+                let mask = self.ones(&values)?;
+                Tokens { values, mask, dim: dim.clone() }
+            }
+        };
+        let (batch, length) = (Dim::named("batch"), Dim::named("tokens"));
+        self.b.output("tokens", &tokens.values, DType::F32, &[batch.clone(), length.clone(), tokens.dim]);
+        self.b.output("mask", &tokens.mask, DType::F32, &[batch.clone(), length]);
+        self.b.output("pooled", &vector, DType::F32, &[batch, dim]);
+        Ok(self.b.finish()?)
+    }
+
+    /// 1 for each token of `[B,T,D]`.
+    fn ones(&mut self, tokens: &Value) -> Result<Value> {
+        let shape = self.b.op("Shape", &[tokens], &[("start", 0.into()), ("end", 2.into())]);
+        let one = Tensor::f32(&[1], vec![1.0])?;
+        Ok(self.b.op("ConstantOfShape", &[&shape], &[("value", chiasm_plugin::graph::Attr::Tensor(one))]))
+    }
+
+    /// The port as an input of the tail, in f32.
+    fn float(&mut self, port: &PortSpec) -> Result<Value> {
+        let value = self.input(port)?;
+        match port.dtype {
+            DType::F32 => Ok(value),
+            DType::F16 | DType::BF16 | DType::F64 => Ok(self.b.cast(&value, DType::F32)),
+            other => Err(Error::invalid(format!(
+                "port `{}` of `{}`: expected floating-point features, got {other}",
+                port.name, self.spec.name
+            ))),
+        }
+    }
+
+    fn input(&mut self, port: &PortSpec) -> Result<Value> {
+        if let Some((_, value)) = self.taken.iter().find(|(name, _)| *name == port.name) {
+            return Ok(value.clone());
+        }
+        let dims: Vec<Dim> = port.dims.iter().flatten().map(to_dim).collect();
+        let value = self.b.input(&port.name, port.dtype, &dims)?;
+        self.taken.push((port.name.clone(), value.clone()));
+        Ok(value)
+    }
+
+    fn output(&self, name: &str) -> Option<PortSpec> {
+        self.spec.outputs.iter().find(|port| port.name == name).cloned()
+    }
+
+    fn port(&self, name: &str) -> Option<PortSpec> {
+        self.output(name).or_else(|| self.spec.inputs.iter().find(|port| port.name == name).cloned())
+    }
+
+    fn missing(&self, key: &str, name: &str) -> Error {
+        let known: Vec<&str> = self.spec.outputs.iter().map(|port| port.name.as_str()).collect();
+        let poolings =
+            if key == "pooled" { "; over tokens: mean, cls, max, gem3 (they need tokens)" } else { "" };
+        Error::invalid(format!(
+            "[ports] {key} = \"{name}\": the model of `{}` has no such output; it has {}{poolings}",
+            self.spec.name,
+            known.join(", ")
+        ))
+    }
+
+    fn rank(&self, key: &str, port: &PortSpec, expected: &str) -> Error {
+        let shape = port.dims.as_ref().map_or("unknown rank".to_owned(), |dims| {
+            let dims: Vec<String> = dims.iter().map(|dim| to_dim(dim).to_string()).collect();
+            format!("[{}]", dims.join(", "))
+        });
+        Error::invalid(format!(
+            "[ports] {key} = \"{}\" of `{}`: expected {expected}, got {shape}; name another port",
+            port.name, self.spec.name
+        ))
+    }
+}
+
+/// The largest value of each feature among the tokens that the mask admits.
+fn max_pool(b: &mut Builder, tokens: &Value, mask: &Value) -> Value {
+    let mask = b.unsqueeze(mask, &[2]);
+    let admitted = b.cast(&mask, DType::Bool);
+    let lowest = b.scalar(f32::MIN);
+    let shown = b.where_(&admitted, tokens, &lowest);
+    // Global pooling, as the axes of ReduceMax changed their form in opset 18.
+    let by_feature = b.transpose(&shown, &[0, 2, 1]);
+    let largest = b.op("GlobalMaxPool", &[&by_feature], &[]);
+    b.squeeze(&largest, &[2])
+}
+
+/// How many tokens a feature map makes, or -1 for "what is left".
+fn positions(height: &DimSpec, width: &DimSpec) -> i64 {
+    match (height, width) {
+        (DimSpec::Fixed(height), DimSpec::Fixed(width)) => (height * width) as i64,
+        _ => -1,
+    }
+}
+
+/// For a reshape: the length, or 0 for "as it was".
+fn fixed(dim: &DimSpec) -> i64 {
+    match dim {
+        DimSpec::Fixed(length) => *length as i64,
+        _ => 0,
+    }
+}
+
+fn to_dim(dim: &DimSpec) -> Dim {
+    match dim {
+        DimSpec::Fixed(length) => Dim::Fixed(*length),
+        DimSpec::Named(name) => Dim::named(name),
+        DimSpec::Unknown => Dim::Unknown,
+    }
+}

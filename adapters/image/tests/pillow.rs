@@ -1,0 +1,142 @@
+//! Decoding and resizing against what Pillow makes of the same files (tests/reference/make.py).
+#![expect(clippy::unwrap_used, reason = "test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chiasm_image::decode::{Rgb, decode};
+use chiasm_image::resize::{Filter, Resize, Target, resize};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Cases {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    kind: String,
+    file: String,
+    height: u32,
+    width: u32,
+    offset: usize,
+    #[serde(default)]
+    orient: bool,
+    filter: Option<Filter>,
+    resize: Option<Resize>,
+    shortest: Option<u32>,
+}
+
+fn reference() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference")
+}
+
+fn cases(kind: &str) -> Vec<(Case, Vec<u8>, Vec<u8>)> {
+    let all: Cases =
+        serde_json::from_str(&fs::read_to_string(reference().join("cases.json")).unwrap()).unwrap();
+    let golden = fs::read(reference().join("golden.bin")).unwrap();
+    let chosen = all.cases.into_iter().filter(|case| case.kind == kind);
+    chosen
+        .map(|case| {
+            let bytes = fs::read(reference().join("pictures").join(&case.file)).unwrap();
+            let expected = golden[case.offset..][..(3 * case.width * case.height) as usize].to_vec();
+            (case, bytes, expected)
+        })
+        .collect()
+}
+
+/// Largest and mean difference in levels.
+fn difference(got: &Rgb, case: &Case, expected: &[u8]) -> (u8, f64) {
+    assert_eq!((got.width, got.height), (case.width, case.height), "{}", case.file);
+    let differences = got.pixels.iter().zip(expected).map(|(&a, &b)| a.abs_diff(b));
+    let sum: f64 = differences.clone().map(f64::from).sum();
+    (differences.max().unwrap_or(0), sum / expected.len() as f64)
+}
+
+/// Lossless formats leave no freedom: equal. JPEG and lossy WebP leave the inverse transform's rounding and the
+/// chroma interpolation to the decoder: zune-jpeg and libjpeg-turbo differ by a few levels at hard colour edges.
+#[test]
+fn decodes_as_pillow_does() {
+    for (case, bytes, expected) in cases("decode") {
+        let got = decode(&bytes, case.orient).unwrap();
+        let (largest, mean) = difference(&got, &case, &expected);
+        let (most, most_mean) = match case.file.rsplit_once('.') {
+            Some((_, "jpg")) => (JPEG_LARGEST, JPEG_MEAN),
+            _ if case.file == "lossy.webp" => (JPEG_LARGEST, JPEG_MEAN),
+            _ => (0, 0.0),
+        };
+        println!("{} orient={}: largest {largest}, mean {mean:.3}", case.file, case.orient);
+        assert!(largest <= most && mean <= most_mean, "{}: largest {largest}, mean {mean:.3}", case.file);
+    }
+}
+
+const JPEG_LARGEST: u8 = 6;
+const JPEG_MEAN: f64 = 0.6;
+
+/// One level: `fast_image_resize` rounds its coefficients to 16 bits where Pillow has 22; `nearest` only picks.
+#[test]
+fn resizes_as_pillow_does() {
+    for (case, bytes, expected) in cases("resize") {
+        let (filter, how) = (case.filter.unwrap(), case.resize.unwrap());
+        let target = Target {
+            height: case.height,
+            width: case.width,
+            resize: how,
+            shortest: case.shortest.unwrap_or(case.height.max(case.width)),
+            filter,
+        };
+        let got = resize(decode(&bytes, false).unwrap(), &target).unwrap();
+        let (largest, mean) = difference(&got, &case, &expected);
+        println!("{} {filter:?} {how:?}: largest {largest}, mean {mean:.4}", case.file);
+        let most = if filter == Filter::Nearest { 0 } else { 1 };
+        assert!(largest <= most, "{} {filter:?} {how:?}: largest {largest}, mean {mean:.4}", case.file);
+    }
+}
+
+/// A half picture is refused, though the decoder would paint the rest grey.
+#[test]
+fn refuses_truncated_files() {
+    for file in ["truncated.jpg", "truncated.png"] {
+        let message = decode(&fs::read(reference().join("pictures").join(file)).unwrap(), false)
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("truncated") && message.contains("fetch it again"), "{file}: {message}");
+    }
+}
+
+/// Every prefix of every picture is either refused or (when only trailing bytes are missing) decodes; none panics.
+#[test]
+fn no_prefix_of_a_picture_panics() {
+    for (_, bytes, _) in cases("decode") {
+        for end in (0..bytes.len()).step_by(7) {
+            let _ = decode(&bytes[..end], false);
+        }
+    }
+}
+
+#[test]
+fn tells_what_a_file_is_by_its_content() {
+    assert!(decode(b"", false).unwrap_err().to_string().contains("empty"));
+    let message = decode(b"id,caption\n1,a dog", false).unwrap_err().to_string();
+    assert!(message.contains("expected JPEG, PNG, WebP or BMP"), "{message}");
+    let message = decode(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", false).unwrap_err().to_string();
+    assert!(message.contains("got Gif"), "{message}");
+}
+
+/// A 33-byte PNG header that promises 60000 x 60000 pixels is refused before anything is allocated.
+#[test]
+fn refuses_a_decompression_bomb() {
+    let mut header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    header.extend(60_000_u32.to_be_bytes());
+    header.extend(60_000_u32.to_be_bytes());
+    header.extend([8, 2, 0, 0, 0]);
+    header.extend(crc32(&header[12..]).to_be_bytes());
+    header.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82");
+    let message = decode(&header, false).unwrap_err().to_string();
+    assert!(message.contains("60000 x 60000"), "{message}");
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}

@@ -1,0 +1,71 @@
+//! The cards in models/ on real pictures: our preprocessing and the engine against Pillow and the engine
+//! (tests/reference/real.py). Skipped, with a line, where the real models or an engine are not there.
+#![expect(clippy::unwrap_used, reason = "test")]
+
+use std::path::{Path, PathBuf};
+
+use chiasm_image::Image;
+use chiasm_plugin::graph::{Graph, Tensor};
+use chiasm_plugin::{Adapter, EncoderSpec, Item, Json, Services, Signature};
+use chiasm_runtime::{Engine, Search, SessionOptions};
+
+/// Decoders round differently by a few levels (see pillow.rs); an embedding must not care: cosine above 0.999.
+#[test]
+fn the_cards_embed_as_pillow_and_the_engine_do() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let real = std::env::var_os("CHIASM_REAL").map_or_else(|| project.join("../shared/real"), PathBuf::from);
+    if !real.join("models").is_dir() {
+        println!("SKIPPED: no real models at {} (set CHIASM_REAL)", real.display());
+        return;
+    }
+    let Ok(engine) = Engine::open(&Search::from_environment(None)) else {
+        println!("SKIPPED: no ONNX Runtime (run `chiasm engine install`)");
+        return;
+    };
+    let reference = project.join("adapters/image/tests/reference");
+    let golden = std::fs::read(reference.join("real.bin")).unwrap();
+    let cases: Vec<Json> =
+        serde_json::from_str(&std::fs::read_to_string(reference.join("real.json")).unwrap()).unwrap();
+    for model in ["mobilenetv2", "squeezenet11"] {
+        let card: Json = toml::from_str(
+            &std::fs::read_to_string(project.join("models").join(model).join("card.toml")).unwrap(),
+        )
+        .unwrap();
+        let path = real.join("models").join(model).join(card["model"].as_str().unwrap());
+        let signature = Signature::of(&Graph::load(&path).unwrap());
+        let spec = EncoderSpec {
+            name: model.into(),
+            inputs: signature.inputs,
+            outputs: signature.outputs,
+            ports: card["ports"].clone(),
+            preprocessing: card["preprocessing"].clone(),
+            ..Default::default()
+        };
+        let adapter = Image::open(&spec, &Services::detached(0, 1)).unwrap();
+        let session = engine.session(path.as_path(), &SessionOptions::default()).unwrap();
+        let (mut least, mut count) = (1.0_f64, 0);
+        for case in cases.iter().filter(|case| case["model"] == model) {
+            let picture = real.join(case["picture"].as_str().unwrap());
+            let [item] = adapter.prepare(Item::Path(&picture)).unwrap().try_into().unwrap();
+            let batch = [&[1], item.shape()].concat();
+            let item: Tensor = item.reshaped(&batch).unwrap();
+            let outputs = session.run_outputs(&[("image", &item)], &["embedding"]).unwrap();
+            let at = case["offset"].as_u64().unwrap() as usize;
+            let bytes = &golden[at..][..4 * case["dim"].as_u64().unwrap() as usize];
+            let expected: Vec<f32> =
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+            let cosine = cosine(outputs[0].1.as_f32().unwrap(), &expected);
+            assert!(cosine > 0.999, "{model} {}: cosine {cosine}", picture.display());
+            least = least.min(cosine);
+            count += 1;
+        }
+        assert!(count >= 8);
+        println!("{model}: least cosine {least:.6} over {count} pictures");
+    }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

@@ -1,0 +1,125 @@
+//! Tails with a mask against their formulas, and the real card against the reference tokenizer with the engine
+//! (tests/reference/real.py). Skipped, with a line, where an engine or the real models are not there.
+#![expect(clippy::unwrap_used, reason = "test")]
+
+use std::path::{Path, PathBuf};
+
+use chiasm_plugin::graph::{DType, Graph, Tensor};
+use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
+use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_text::Text;
+
+fn engine() -> Option<&'static Engine> {
+    let engine = Engine::open(&Search::from_environment(None)).ok();
+    if engine.is_none() {
+        println!("SKIPPED: no ONNX Runtime (run `chiasm engine install`)");
+    }
+    engine
+}
+
+fn open(spec: &EncoderSpec) -> Text {
+    Text::open(spec, &Services::detached(0, 1)).unwrap()
+}
+
+/// Two texts of 3 and 1 real tokens, padded to 4: what stands in the padding (NaN would do) must not be seen.
+#[test]
+fn padding_is_in_no_pooling() {
+    let Some(engine) = engine() else { return };
+    let named = |name: &str| DimSpec::Named(name.into());
+    let port =
+        |name: &str, dtype, dims: Vec<DimSpec>| PortSpec { name: name.into(), dtype, dims: Some(dims) };
+    let spec = EncoderSpec {
+        name: "test".into(),
+        directory: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"),
+        inputs: ["input_ids", "attention_mask"]
+            .map(|name| port(name, DType::I64, vec![named("N"), named("T")]))
+            .to_vec(),
+        outputs: vec![port("tokens_of_model", DType::F32, vec![named("N"), named("T"), DimSpec::Fixed(2)])],
+        ports: json!({ "tokens": "tokens_of_model", "pooled": ["mean", "cls", "max", "gem3"] }),
+        preprocessing: json!({ "tokenizer": "word-piece.json", "max_length": 16 }),
+    };
+    let tail = open(&spec).tail().unwrap();
+    let session = engine.session(&tail, &SessionOptions::default()).unwrap();
+    let real = [vec![[1.0, -4.0], [3.0, 2.0], [2.0, 8.0]], vec![[-5.0, 0.5]]];
+    let padding = 99.0;
+    let mut tokens = Vec::new();
+    for text in &real {
+        let padded = text.iter().flatten().copied().chain(std::iter::repeat(padding));
+        tokens.extend(padded.take(8));
+    }
+    let tokens = Tensor::f32(&[2, 4, 2], tokens).unwrap();
+    let mask = Tensor::i64(&[2, 4], vec![1, 1, 1, 0, 1, 0, 0, 0]).unwrap();
+    let outputs = session.run(&[("tokens_of_model", &tokens), ("attention_mask", &mask)]).unwrap();
+    let output =
+        |name: &str| outputs.iter().find(|(own, _)| own == name).unwrap().1.as_f32().unwrap().to_vec();
+    assert_eq!(output("mask"), [1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(output("tokens"), tokens.as_f32().unwrap());
+
+    let mut expected: Vec<f32> = Vec::new();
+    for text in &real {
+        let over =
+            |f: &dyn Fn(Vec<f32>) -> f32| [0, 1].map(|d| f(text.iter().map(|token| token[d]).collect()));
+        let count = text.len() as f32;
+        expected.extend(over(&|x| x.iter().sum::<f32>() / count));
+        expected.extend(text[0]);
+        expected.extend(over(&|x| x.into_iter().fold(f32::MIN, f32::max)));
+        expected.extend(over(&|x| (x.iter().map(|v| v.max(1e-6).powi(3)).sum::<f32>() / count).cbrt()));
+    }
+    let pooled = output("pooled");
+    // A few f32 roundings of numbers below ten.
+    let close = |(a, b): (&f32, &f32)| (a - b).abs() < 2e-6;
+    assert!(
+        pooled.len() == expected.len() && pooled.iter().zip(&expected).all(close),
+        "{pooled:?} {expected:?}"
+    );
+}
+
+/// The same token numbers through the same engine: equal but for the batch's order of sums (cosine above 0.99999).
+#[test]
+fn the_card_embeds_as_the_reference_does() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let real = std::env::var_os("CHIASM_REAL").map_or_else(|| project.join("../shared/real"), PathBuf::from);
+    let folder = real.join("models/minilm-l6");
+    if !folder.is_dir() {
+        println!("SKIPPED: no real models at {} (set CHIASM_REAL)", real.display());
+        return;
+    }
+    let Some(engine) = engine() else { return };
+    let card = std::fs::read_to_string(project.join("models/minilm-l6/card.toml")).unwrap();
+    let card: Json = toml::from_str(&card).unwrap();
+    let path = folder.join(card["model"].as_str().unwrap());
+    let signature = Signature::of(&Graph::load(&path).unwrap());
+    let drafted = Text::draft(&signature, &folder).unwrap().unwrap();
+    assert_eq!(drafted.ports, card["ports"]);
+    let adapter = open(&EncoderSpec {
+        name: "minilm-l6".into(),
+        directory: folder,
+        inputs: signature.inputs,
+        outputs: signature.outputs,
+        ports: card["ports"].clone(),
+        preprocessing: card["preprocessing"].clone(),
+    });
+    let session = engine.session(path.as_path(), &SessionOptions::default()).unwrap();
+    let names: Vec<String> = adapter.inputs().into_iter().map(|input| input.name).collect();
+    let pairs = std::fs::read_to_string(real.join("flickr1k/pairs.jsonl")).unwrap();
+    let pairs: Vec<&str> = pairs.lines().collect();
+    let reference = project.join("adapters/text/tests/reference");
+    let golden = std::fs::read(reference.join("real.bin")).unwrap();
+    let cases: Vec<Json> =
+        serde_json::from_str(&std::fs::read_to_string(reference.join("real.json")).unwrap()).unwrap();
+    assert!(cases.len() >= 8);
+    for case in cases {
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        let pair: Json = serde_json::from_str(pairs[number("row")]).unwrap();
+        let rows = adapter.prepare(Item::Text(pair["captions"][0].as_str().unwrap())).unwrap();
+        let rows: Vec<Tensor> =
+            rows.into_iter().map(|row| row.clone().reshaped(&[1, row.len()]).unwrap()).collect();
+        let feeds: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&rows).collect();
+        let outputs = session.run_outputs(&feeds, &["sentence_embedding"]).unwrap();
+        let got = outputs[0].1.as_f32().unwrap();
+        let bytes = &golden[number("offset")..][..4 * number("dim")];
+        let expected = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        let cosine: f32 = got.iter().zip(expected).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.99999, "row {}: cosine {cosine}", number("row"));
+    }
+}

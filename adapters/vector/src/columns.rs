@@ -1,0 +1,122 @@
+//! Parquet: one column of equally long lists of floats (`FixedSizeList<float32,d>` or `List<float>`), by the low-level
+//! column reader; Arrow would be a hundred crates for one column.
+//!
+//! Parquet stores a list column as its numbers with a repetition level each (0 begins a row) and a definition level (below
+//! the maximum, something is null). Both kinds of list look the same there.
+
+use std::fs::File;
+
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::DataType;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::SchemaDescriptor;
+
+use crate::matrix::Matrix;
+
+/// Reads `column`, or the only column that holds vectors.
+pub(crate) fn read_parquet(file: File, column: Option<&str>) -> Result<Matrix, String> {
+    let damaged = |error: parquet::errors::ParquetError| format!("the file is damaged: {error}");
+    let reader = SerializedFileReader::new(file).map_err(damaged)?;
+    let metadata = reader.metadata();
+    let (leaf, name) = choose(metadata.file_metadata().schema_descr(), column)?;
+    let full = metadata.file_metadata().schema_descr().column(leaf).max_def_level();
+    let mut rows = Rows { name, full, dim: None, started: 0, open: 0, values: Vec::new() };
+    for group in 0..metadata.num_row_groups() {
+        let group = reader.get_row_group(group).map_err(damaged)?;
+        match group.get_column_reader(leaf).map_err(damaged)? {
+            ColumnReader::FloatColumnReader(column) => rows.read(column, |value| *value)?,
+            ColumnReader::DoubleColumnReader(column) => rows.read(column, |value| *value as f32)?,
+            _ => return Err(format!("column `{}` holds no floats", rows.name)),
+        }
+    }
+    rows.close()?;
+    Ok(Matrix { rows: rows.started, dim: rows.dim.unwrap_or(0), values: rows.values })
+}
+
+/// The leaf's number and the column's name.
+fn choose(schema: &SchemaDescriptor, column: Option<&str>) -> Result<(usize, String), String> {
+    use parquet::basic::Type;
+    let columns = schema.columns().iter().enumerate();
+    let vectors: Vec<(usize, String)> = columns
+        .filter(|(_, leaf)| leaf.max_rep_level() == 1 && leaf.path().parts().len() <= 3)
+        .filter(|(_, leaf)| matches!(leaf.physical_type(), Type::FLOAT | Type::DOUBLE))
+        .filter_map(|(at, leaf)| Some((at, leaf.path().parts().first()?.clone())))
+        .collect();
+    let names: Vec<&str> = vectors.iter().map(|(_, name)| name.as_str()).collect();
+    let listed = names.join(", ");
+    match (column, vectors.as_slice()) {
+        (Some(column), vectors) => {
+            vectors.iter().find(|(_, name)| name == column).cloned().ok_or_else(|| {
+                format!("column `{column}` is not one of its columns of float lists, which are: {listed}")
+            })
+        }
+        (None, [only]) => Ok(only.clone()),
+        (None, []) => Err("no column holds lists of floats".into()),
+        (None, _) => {
+            Err(format!("several columns hold vectors ({listed}); say which: column = \"{}\"", names[0]))
+        }
+    }
+}
+
+/// Rows as they are put together from levels.
+struct Rows {
+    name: String,
+    /// The definition level of a number that is there.
+    full: i16,
+    dim: Option<usize>,
+    /// Rows begun.
+    started: usize,
+    /// Numbers of the row that is open.
+    open: usize,
+    values: Vec<f32>,
+}
+
+impl Rows {
+    fn read<T: DataType>(
+        &mut self,
+        mut column: ColumnReaderImpl<T>,
+        number: impl Fn(&T::T) -> f32,
+    ) -> Result<(), String> {
+        let (mut definitions, mut repetitions, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            definitions.clear();
+            repetitions.clear();
+            numbers.clear();
+            let (records, _, _) = column
+                .read_records(1024, Some(&mut definitions), Some(&mut repetitions), &mut numbers)
+                .map_err(|error| format!("column `{}` is damaged: {error}", self.name))?;
+            if records == 0 {
+                return Ok(());
+            }
+            for (at, repetition) in repetitions.iter().enumerate() {
+                if *repetition == 0 {
+                    self.close()?;
+                    self.started += 1;
+                }
+                if definitions.get(at).is_some_and(|level| *level < self.full) {
+                    return Err(format!(
+                        "column `{}`, row {}: expected numbers, got a null or an empty list; remove the row",
+                        self.name,
+                        self.started - 1
+                    ));
+                }
+                self.open += 1;
+            }
+            self.values.extend(numbers.iter().map(&number));
+        }
+    }
+
+    /// Checks the length of the row that ends here.
+    fn close(&mut self) -> Result<(), String> {
+        if self.started == 0 {
+            return Ok(());
+        }
+        let got = std::mem::take(&mut self.open);
+        let dim = *self.dim.get_or_insert(got);
+        if got != dim {
+            let (name, row) = (&self.name, self.started - 1);
+            return Err(format!("column `{name}`, row {row}: expected {dim} numbers as in row 0, got {got}"));
+        }
+        Ok(())
+    }
+}
