@@ -53,8 +53,9 @@ fn difference(got: &Rgb, case: &Case, expected: &[u8]) -> (u8, f64) {
     (differences.max().unwrap_or(0), sum / expected.len() as f64)
 }
 
-/// Lossless formats leave no freedom: equal. JPEG and lossy WebP leave the inverse transform's rounding and the
-/// chroma interpolation to the decoder: zune-jpeg and libjpeg-turbo differ by a few levels at hard colour edges.
+/// Lossless formats leave no freedom: equal. JPEG leaves the inverse transform's rounding and the chroma interpolation to
+/// the decoder: zune-jpeg rounds chroma twice where libjpeg-turbo rounds once, which is up to 3 levels at a hard colour edge
+/// and a third of a level on average (real.rs measures what that does to an embedding).
 #[test]
 fn decodes_as_pillow_does() {
     for (case, bytes, expected) in cases("decode") {
@@ -62,7 +63,6 @@ fn decodes_as_pillow_does() {
         let (largest, mean) = difference(&got, &case, &expected);
         let (most, most_mean) = match case.file.rsplit_once('.') {
             Some((_, "jpg")) => (JPEG_LARGEST, JPEG_MEAN),
-            _ if case.file == "lossy.webp" => (JPEG_LARGEST, JPEG_MEAN),
             _ => (0, 0.0),
         };
         println!("{} orient={}: largest {largest}, mean {mean:.3}", case.file, case.orient);
@@ -70,8 +70,8 @@ fn decodes_as_pillow_does() {
     }
 }
 
-const JPEG_LARGEST: u8 = 6;
-const JPEG_MEAN: f64 = 0.6;
+const JPEG_LARGEST: u8 = 4;
+const JPEG_MEAN: f64 = 0.5;
 
 /// One level: `fast_image_resize` rounds its coefficients to 16 bits where Pillow has 22; `nearest` only picks.
 #[test]

@@ -9,7 +9,8 @@ use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::{Adapter, EncoderSpec, Item, Json, Services, Signature};
 use chiasm_runtime::{Engine, Search, SessionOptions};
 
-/// Decoders round differently by a few levels (see pillow.rs); an embedding must not care: cosine above 0.999.
+/// Decoders round differently by a few levels (see pillow.rs); an embedding must hardly care: cosine above 0.999 for these
+/// pictures. (Over 200 pictures MobileNetV2's median is 0.9996, the first percentile 0.9990, the least 0.9984.)
 #[test]
 fn the_cards_embed_as_pillow_and_the_engine_do() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
