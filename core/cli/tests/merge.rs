@@ -100,6 +100,13 @@ fn a_finished_run_is_not_made_again_and_a_changed_recipe_replaces_it() {
 fn frozen_weights_are_in_the_merged_model_as_they_were() {
     let shop = fitted(60);
     let merged = chiasm_graph::Graph::load(shop.path("run/model.onnx")).unwrap();
+    let ports: Vec<String> = merged.inputs().iter().map(ToString::to_string).collect();
+    let expected = [
+        "pixel_values f32[batch,3,64,64]",
+        "input_ids i64[batch,sequence]",
+        "attention_mask i64[batch,sequence]",
+    ];
+    assert_eq!(ports, expected);
     let there: std::collections::BTreeSet<String> = merged.weight_hashes().into_values().collect();
     for (name, output) in [("demo-image", "embedding"), ("demo-text", "sentence_embedding")] {
         let model = chiasm_graph::Graph::load(project().join(format!("models/{name}/model.onnx"))).unwrap();

@@ -188,7 +188,31 @@ pub fn merged(towers: &[(Graph, Head<'_>)], fusion: Option<&Graph>) -> Result<Gr
         outputs.push(FUSED.to_owned());
     }
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    whole.extract(&outputs).map_err(Error::graph(context()))
+    let whole = whole.extract(&outputs).map_err(Error::graph(context()))?;
+    Ok(with_plain_axes(&whole, fusion.is_some()))
+}
+
+/// Free axes called as people call them: `batch` for the first (one for each modality while nothing joins them), and for
+/// the others the name their encoder gave them.
+fn with_plain_axes(graph: &Graph, joined: bool) -> Graph {
+    let mut names: Vec<(String, String)> = Vec::new();
+    for port in graph.inputs().iter().chain(&graph.outputs()) {
+        for (axis, dim) in port.dims.iter().flatten().enumerate() {
+            let Dim::Named(name) = dim else { continue };
+            let (first, last) = (name.split('/').next(), name.rsplit('/').next());
+            let plain = match axis {
+                0 if joined => "batch".to_owned(),
+                0 => format!("{}_batch", first.unwrap_or_default()),
+                _ => last.unwrap_or_default().to_owned(),
+            };
+            let taken = names.iter().any(|(from, to)| *to == plain && from != name && axis > 0);
+            if !taken && names.iter().all(|(from, _)| from != name) {
+                names.push((name.clone(), plain));
+            }
+        }
+    }
+    let names: Vec<(&str, &str)> = names.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    graph.renamed_dims(&names)
 }
 
 fn rename(graph: &Graph, names: &[(String, String)]) -> Result<Graph, chiasm_graph::Error> {

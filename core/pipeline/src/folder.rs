@@ -186,7 +186,14 @@ impl Draft {
         if old.exists() {
             std::fs::remove_dir_all(&old).map_err(|e| Error::io("clear", &old, e))?;
         }
-        Ok(self.target)
+        Ok(self.target.clone())
+    }
+}
+
+impl Drop for Draft {
+    /// An abandoned draft leaves nothing; after [`Draft::finish`] there is nothing left to clear.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder); // best effort: the next draft clears it otherwise
     }
 }
 
@@ -245,10 +252,11 @@ mod tests {
     fn a_killed_draft_leaves_no_run_and_is_cleared_by_the_next() {
         let here = tempfile::tempdir().unwrap();
         let target = here.path().join("run");
+        std::fs::create_dir_all(here.path().join(".run.partial/a")).unwrap(); // what a killed run leaves
         let draft = Draft::begin(&target).unwrap();
-        draft.write("a/half.txt", "half").unwrap();
-        drop(draft);
-        assert!(!target.exists());
+        draft.write("b/half.txt", "half").unwrap();
+        drop(draft); // what a failed run leaves: nothing
+        assert!(!target.exists() && !here.path().join(".run.partial").exists());
         let draft = Draft::begin(&target).unwrap();
         assert!(!draft.folder().join("a").exists());
         draft.write("whole.txt", "whole").unwrap();

@@ -51,7 +51,11 @@ impl Workbench {
     /// When there is no engine, or it refuses the graph or the device.
     pub fn session_for_batches(&self, graph: &Graph) -> Result<Session, Error> {
         let options = SessionOptions::batches(self.device, self.threads);
-        Ok(self.engine()?.session(graph, &options)?)
+        let session = self.engine()?.session(graph, &options)?;
+        if self.device == Device::Auto {
+            self.reporter.note(&format!("device: {} ({})", session.device_used(), session.device_reason()));
+        }
+        Ok(session)
     }
 
     /// A session for single calls.

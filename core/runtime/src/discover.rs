@@ -26,7 +26,7 @@ pub struct Search {
     pub beside: Option<PathBuf>,
     /// The user cache of engines (one sub-folder per version); see [`cache_folder`].
     pub cache: Option<PathBuf>,
-    /// Python environments by what names them, for example `("VIRTUAL_ENV", "/home/me/venv")`.
+    /// Python environments by what names them, for example `("VIRTUAL_ENV", "~/venv")`.
     pub python_prefixes: Vec<(&'static str, PathBuf)>,
     /// A Python program to ask for its package folders, when nothing before it served.
     pub python: Option<PathBuf>,
