@@ -1,4 +1,5 @@
 //! Every check of a tensor view: each of these numbers could come from a plugin that is wrong.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use chiasm_abi::{DataType, Device, MAX_RANK, OwnedTensor, TensorView, ViewError};
 
@@ -85,18 +86,23 @@ fn type_device_address_and_alignment_are_checked() {
 #[test]
 fn an_owned_tensor_is_freed_once_by_its_maker_and_its_drop_may_panic() {
     use std::sync::Arc;
-    struct Owner(Arc<()>, Vec<u8>);
+    struct Owner {
+        _alive: Arc<()>,
+        bytes: Vec<u8>,
+    }
     impl Drop for Owner {
         fn drop(&mut self) {
             panic!("no harm")
         }
     }
     let alive = Arc::new(());
-    let tensor =
-        OwnedTensor::new(Owner(alive.clone(), vec![1, 2]), DataType::of(1, 8), [2].into_iter(), |owner| {
-            &owner.1
-        })
-        .unwrap();
+    let tensor = OwnedTensor::new(
+        Owner { _alive: alive.clone(), bytes: vec![1, 2] },
+        DataType::of(1, 8),
+        [2].into_iter(),
+        |owner| &owner.bytes,
+    )
+    .unwrap();
     assert_eq!(tensor.view().slice::<u8>().unwrap().0, [1, 2]);
     assert_eq!(Arc::strong_count(&alive), 2);
     drop(tensor);

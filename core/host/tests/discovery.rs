@@ -1,4 +1,5 @@
 //! Which file answers to which name, and why the others do not.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
 
@@ -100,7 +101,7 @@ fn another_major_a_panic_that_aborts_and_a_stranger_are_refused_with_the_reason(
     let folder = tempfile::tempdir().unwrap();
     let own = format!("\"abi\":\"{}\"", chiasm_abi::VERSION);
     let major = patched("fixture-plain", folder.path(), &own, &own.replacen('1', "2", 1));
-    let host = host_of(&[major.clone()]);
+    let host = host_of(std::slice::from_ref(&major));
     assert!(
         reason(&host).contains("ABI 2.0.0") && reason(&host).contains("majors differ"),
         "{}",
