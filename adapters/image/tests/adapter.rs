@@ -1,5 +1,5 @@
 //! The adapter as a host sees it: cards, mistakes in cards, tails run by the engine.
-#![expect(clippy::unwrap_used, reason = "test")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test")]
 
 use std::path::{Path, PathBuf};
 

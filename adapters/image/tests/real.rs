@@ -1,6 +1,5 @@
 //! The cards in models/ on real pictures: our preprocessing and the engine against Pillow and the engine
 //! (tests/reference/real.py). Skipped, with a line, where the real models or an engine are not there.
-#![expect(clippy::unwrap_used, reason = "test")]
 
 use std::path::{Path, PathBuf};
 

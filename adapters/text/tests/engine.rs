@@ -1,6 +1,6 @@
 //! Tails with a mask against their formulas, and the real card against the reference tokenizer with the engine
 //! (tests/reference/real.py). Skipped, with a line, where an engine or the real models are not there.
-#![expect(clippy::unwrap_used, reason = "test")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test")]
 
 use std::path::{Path, PathBuf};
 
