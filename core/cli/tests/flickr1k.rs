@@ -1,11 +1,14 @@
 //! Real encoders on real pairs, from raw pictures and captions, when they are there (see examples/flickr1k).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Workshop, project};
 use serde_json::Value;
 use std::path::PathBuf;
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn real() -> Option<PathBuf> {
     let named = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| project().join("../shared/real"));

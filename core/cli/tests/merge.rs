@@ -1,5 +1,7 @@
 //! The whole way on a small world: fit, measure, run, search, export; and the merged model in Python.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Workshop, contents, peers, project};

@@ -1,5 +1,7 @@
 //! Whatever is wrong with the input: one clear error, exit 2, nothing half-written.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Ended, Workshop, project};
@@ -229,8 +231,7 @@ fn without_an_engine_the_mending_command_is_named() {
         .env("PATH", shop.path("nothing"))
         .output()
         .unwrap();
-    common::Ended::of(output)
-        .refused("no engine", &["ONNX Runtime", "was not found", "chiasm engine install"]);
+    Ended::of(output).refused("no engine", &["ONNX Runtime", "was not found", "chiasm engine install"]);
     shop.nothing_made("no engine");
 }
 

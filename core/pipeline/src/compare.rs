@@ -6,7 +6,6 @@ use crate::{
     fit::{Rows, embed_all},
     maps::{Clouds, Maps},
     problem::Problem,
-    recipe::Bank,
     tree,
 };
 use chiasm_geometry::folds;
@@ -141,7 +140,7 @@ fn score(plan: &Plan, clouds: &Clouds, rows: &Rows, bench: &Workbench) -> Result
     let aligner = &plan.recipe.align.plugin;
     let mut maps = Maps::fit(&clouds.names, &training, &clouds.blocks, aligner, &aligner.to_json(), bench)?;
     let plain = maps.apply(&test, bench)?.control()?;
-    maps.add_bank(&training, plan.recipe.score.bank.unwrap_or_else(Bank::default), bench)?;
+    maps.add_bank(&training, plan.recipe.score.bank.unwrap_or_default(), bench)?;
     Ok([plain, maps.embed(&test, bench)?.control()?])
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Error, Workbench,
     compose::embeds,
     folder::{MANIFEST, read_manifest},
-    prove::TOLERANCE,
+    prove::{TOLERANCE, largest_difference},
     write::MODEL,
 };
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
@@ -96,14 +96,9 @@ fn prove(
         let wanted: Vec<(&str, &Tensor)> =
             borrowed.iter().filter(|(n, _)| graph.inputs().iter().any(|p| p.name == *n)).copied().collect();
         for (output, got) in bench.session(&again)?.run(&wanted)? {
-            let expected = expected.get(&output).and_then(|t| t.as_f32()).unwrap_or_default();
-            let got = got.as_f32().unwrap_or_default();
-            let difference = if got.len() == expected.len() {
-                got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-            } else {
-                f32::INFINITY
-            };
-            if !(difference <= TOLERANCE) {
+            let difference =
+                expected.get(&output).map_or(f32::INFINITY, |expected| largest_difference(expected, &got));
+            if difference > TOLERANCE {
                 return Err(Error::Gate(format!(
                     "{name} does not compute what the run does: {output} differs by {difference:e}; nothing was exported"
                 )));

@@ -58,7 +58,7 @@ pub fn merged(plan: &Plan, merged: &Merged, test: &[usize], bench: &Workbench) -
     }
     let order = plan.modalities.iter().map(|m| embeds(&m.name)).chain([FUSED.to_owned()]);
     for name in order {
-        if let Some(difference) = differences.get(&name).filter(|d| !(**d <= TOLERANCE)) {
+        if let Some(difference) = differences.get(&name).filter(|d| **d > TOLERANCE) {
             return Err(Error::Gate(format!(
                 "the merged model does not reproduce its parts: {name} differs by {difference:e}, at most {TOLERANCE:e} is allowed; no run folder was made"
             )));
@@ -98,7 +98,8 @@ fn frozen(plan: &Plan, merged: &Graph) -> Result<BTreeMap<String, String>, Error
     Ok(proved)
 }
 
-fn largest_difference(expected: &Tensor, got: &Tensor) -> f32 {
+/// The largest absolute difference; infinite when shapes differ or anything is NaN.
+pub(crate) fn largest_difference(expected: &Tensor, got: &Tensor) -> f32 {
     match (expected.as_f32(), got.as_f32()) {
         (Some(a), Some(b)) if expected.shape() == got.shape() => {
             // a NaN must not hide: it compares as infinitely different

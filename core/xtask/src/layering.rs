@@ -36,7 +36,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("abi_stable", &["chiasm-abi"]),
     ("libloading", &["chiasm-host"]),
     ("ort", &["chiasm-runtime"]),
-    ("clap", &["chiasm"]),
+    ("clap", &["chiasm", "world"]),
     ("comfy-table", &["chiasm"]),
     ("indicatif", &["chiasm"]),
 ];
