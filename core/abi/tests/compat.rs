@@ -1,5 +1,5 @@
 //! Two versions of one module: which pairs of host and plugin understand each other, and in how many words the others are told.
-#![expect(dead_code, missing_docs, reason = "only the layouts are compared")]
+#![expect(dead_code, reason = "only the layouts are compared")]
 
 use chiasm_abi::compat::{Direction, check};
 use chiasm_abi::stable::StableAbi;

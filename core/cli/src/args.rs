@@ -205,7 +205,7 @@ pub enum PluginVerb {
 pub enum ModelVerb {
     /// Make a card for a local .onnx, its ports read from the graph.
     Add {
-        /// The ONNX file: a path, or hf:ORG/NAME[@REVISION]/PATH.onnx (with the feature `hub`).
+        /// The ONNX file: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (with the feature `hub`).
         path: PathBuf,
         /// The name recipes will use [default: the file's name].
         #[arg(long)]

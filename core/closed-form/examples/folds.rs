@@ -1,9 +1,9 @@
 //! Five-fold cross-validation of every closed form on two arrays of paired embeddings.
 //!
-//! `cargo run -p chiasm-closed-form --example folds -- X.npy Y.npy [WIDTH,WIDTH...]`
+//! `cargo run -p chiasm-closed-form --example folds -- X.npy Y.npy [METHOD PARAMETERS]`
 //!
-//! Rows of X and Y are paired; the optional widths say how many encoders stand side by side in X. Fold `j` tests the
-//! rows whose index is `j` modulo 5; everything is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both
+//! Rows of X and Y are paired. A method and its parameters as JSON, such as `kcca '{"source_blocks": [1280, 512]}'`
+//! for two encoders side by side in X, measure that one alone. Fold `j` tests the rows whose index is `j` modulo 5; everything is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both
 //! directions in percent, at most 600), the same of fold 0, the same with the hubness bank, mean seconds of a fit.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
@@ -22,24 +22,24 @@ use chiasm_runtime::{Engine, Search, SessionOptions};
 use ndarray::{Array2, Axis};
 use serde_json::{Value, json};
 
+const METHODS: [&str; 5] = ["mean-vector", "procrustes", "ridge", "cca", "kcca"];
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [x, y, rest @ ..] = arguments.as_slice() else {
-        return Err("expected: folds X.npy Y.npy [WIDTH,WIDTH...]".into());
+        return Err("expected: folds X.npy Y.npy [METHOD PARAMETERS]".into());
     };
-    let parameters = match rest {
-        [] => json!({}),
-        [widths, ..] => {
-            let widths: Vec<usize> = widths.split(',').map(str::parse).collect::<Result<_, _>>()?;
-            json!({ "source_blocks": widths })
-        }
+    let (methods, parameters) = match rest {
+        [] => (METHODS.to_vec(), json!({})),
+        [method, parameters] => (vec![method.as_str()], serde_json::from_str(parameters)?),
+        _ => return Err("expected a method and its parameters as JSON, or neither".into()),
     };
     let (x, y) = (read(x)?, read(y)?);
     let engine = Engine::open(&Search::from_environment(None))?;
     println!("{:12} {:>7} {:>7} {:>7} {:>7} {:>6}", "method", "rsum", "fold 0", "+bank", "fold 0", "fit s");
-    for method in ["mean-vector", "procrustes", "ridge", "cca", "kcca"] {
+    for method in methods {
         let mut rows = Vec::new();
         for fold in modulo(x.nrows(), 5)? {
             rows.push(measure(engine, method, &parameters, &x, &y, &fold)?);
@@ -90,9 +90,6 @@ fn measure(
 fn fit(method: &str, parameters: &Value, pairs: Pairs<'_>) -> Outcome<(Graph, Graph)> {
     fn of<P: Method>(value: Value, pairs: Pairs<'_>) -> Outcome<(Graph, Graph)> {
         let fitted = serde_json::from_value::<P>(value)?.fit_pairs(pairs, Conduct::default())?;
-        if std::env::var_os("FOLDS_VERBOSE").is_some() {
-            println!("  {} {}", json!(fitted.parameters), json!(fitted.report));
-        }
         Ok((fitted.source.graph("x")?, fitted.target.graph("y")?))
     }
     let value = parameters.clone();
@@ -101,7 +98,8 @@ fn fit(method: &str, parameters: &Value, pairs: Pairs<'_>) -> Outcome<(Graph, Gr
         "procrustes" => of::<ProcrustesParams>(value, pairs),
         "ridge" => of::<RidgeParams>(value, pairs),
         "cca" => of::<CcaParams>(value, pairs),
-        _ => of::<KccaParams>(value, pairs),
+        "kcca" => of::<KccaParams>(value, pairs),
+        other => Err(format!("unknown method {other}; known are {}", METHODS.join(", ")).into()),
     }
 }
 

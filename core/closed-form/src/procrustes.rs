@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::basis::{columns, unit_rows};
 use crate::error::check;
 use crate::pairs::estimator;
-use crate::search::{Half, Look, Method, axes, criterion, curves, open, search};
+use crate::search::{Beat, Half, Look, Method, axes, criterion, curves, open, search};
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
 
 const DIMENSIONS: [usize; 10] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384];
@@ -101,10 +101,11 @@ impl Method for Procrustes {
         self.dimensions.map_or(sizes, |k| vec![k])
     }
 
-    fn scores(&self, source: &Half, target: &Half, candidates: &[usize]) -> Result<Vec<f64>> {
+    fn scores(&self, source: &Half, target: &Half, candidates: &[usize], beat: Beat<'_>) -> Result<Vec<f64>> {
         candidates
             .iter()
             .map(|&k| {
+                beat()?;
                 let k = k.min(source.basis.rank()).min(target.basis.rank());
                 let turned = product(&columns(&source.test, k), &rotation(&source.train, &target.train, k)?)?;
                 criterion(&unit_rows(turned), &unit_rows(columns(&target.test, k).to_owned()))

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::basis::unit_rows;
 use crate::error::check;
 use crate::pairs::estimator;
-use crate::search::{Half, Look, Method, Opened, criterion, curves, open, search};
+use crate::search::{Beat, Half, Look, Method, Opened, criterion, curves, open, search};
 use crate::side::Side;
 use crate::{Conduct, Curve, Fitted, Pairs, Result};
 
@@ -108,10 +108,17 @@ impl Method for Ridge {
         directions.into_iter().flat_map(|d| ridges.iter().map(move |&r| (d, r))).collect()
     }
 
-    fn scores(&self, source: &Half, target: &Half, candidates: &[(Direction, f64)]) -> Result<Vec<f64>> {
+    fn scores(
+        &self,
+        source: &Half,
+        target: &Half,
+        candidates: &[(Direction, f64)],
+        beat: Beat<'_>,
+    ) -> Result<Vec<f64>> {
         candidates
             .iter()
             .map(|&(direction, ridge)| {
+                beat()?;
                 let (from, to) = match direction {
                     Direction::SourceToTarget => (source, target),
                     Direction::TargetToSource => (target, source),

@@ -77,6 +77,9 @@ pub(crate) struct Half {
     pub(crate) test: Array2<f64>,
 }
 
+/// Called between pieces of work; an error asks to stop.
+pub(crate) type Beat<'a> = &'a (dyn Fn() -> Result<()> + Sync);
+
 /// A method seen by the search.
 pub(crate) trait Method: Sync {
     /// What is chosen.
@@ -85,8 +88,14 @@ pub(crate) trait Method: Sync {
     /// The candidates for sides of these ranks; only a few when `quick`.
     fn candidates(&self, ranks: [usize; 2], quick: bool) -> Vec<Self::Setting>;
 
-    /// The criterion of each candidate on the test rows of one fold.
-    fn scores(&self, source: &Half, target: &Half, candidates: &[Self::Setting]) -> Result<Vec<f64>>;
+    /// The criterion of each candidate on the test rows of one fold; `beat` is called now and then and may stop it.
+    fn scores(
+        &self,
+        source: &Half,
+        target: &Half,
+        candidates: &[Self::Setting],
+        beat: Beat<'_>,
+    ) -> Result<Vec<f64>>;
 }
 
 /// What a search found: the curves, and all settings by falling score.
@@ -177,8 +186,9 @@ pub(crate) fn search<M: Method>(
         })
         .collect();
     let lists = [curves[0].len(), curves[1].len()];
-    let steps = FOLDS * (lists[0] + lists[1]);
-    let ticker = Ticker::new(conduct, (steps + FOLDS * (2 * lists[0] + lists[1] + 4)) as u64);
+    let passes = |list: usize| if list > 1 { list } else { 0 };
+    let tables = 2 * passes(lists[0]) + passes(lists[1]) + 1;
+    let ticker = Ticker::new(conduct, (FOLDS * (lists[0] + lists[1] + tables)) as u64);
     let bench = Bench { method, halves: halves(pairs, looks, curves, &folds, &ticker)?, lists, ticker };
     let mut best = [0, 0];
     // the source, then the target, then the source again if the target's choice moved
@@ -252,7 +262,8 @@ impl<M: Method> Bench<'_, M> {
             .halves
             .par_iter()
             .map(|fold| {
-                let scores = self.method.scores(&fold[place[0]], &fold[place[1]], &candidates)?;
+                let beat = || self.ticker.tick(0);
+                let scores = self.method.scores(&fold[place[0]], &fold[place[1]], &candidates, &beat)?;
                 self.ticker.tick(1)?;
                 Ok(scores)
             })

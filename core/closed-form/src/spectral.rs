@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::basis::{Basis, columns, unit_rows};
 use crate::error::check;
-use crate::search::{Found, Half, Look, Method, Report, axes, criterion, open, search};
+use crate::search::{Beat, Found, Half, Look, Method, Report, axes, criterion, open, search};
 use crate::side::Side;
 use crate::{Conduct, Curve, Error, Pairs, Result};
 
@@ -87,10 +87,17 @@ impl Method for Grid {
         out
     }
 
-    fn scores(&self, source: &Half, target: &Half, candidates: &[Setting]) -> Result<Vec<f64>> {
+    fn scores(
+        &self,
+        source: &Half,
+        target: &Half,
+        candidates: &[Setting],
+        beat: Beat<'_>,
+    ) -> Result<Vec<f64>> {
         let cross = cross(&source.train, &target.train)?;
         let mut out = Vec::with_capacity(candidates.len());
         for group in candidates.chunk_by(same_ridges) {
+            beat()?;
             let found = directions(&source.basis, &target.basis, &cross, &group[0])?;
             let (a, b) = (product(&source.test, &found.source)?, product(&target.test, &found.target)?);
             for setting in group {
@@ -135,7 +142,7 @@ pub(crate) fn join(
         }
     }
     let roots = [source.variances.mapv(f64::sqrt), target.variances.mapv(f64::sqrt)];
-    let turned = form * &roots[0].view().insert_axis(Axis(1)) * &roots[1];
+    let turned = form * roots[0].view().insert_axis(Axis(1)) * &roots[1];
     let Svd { u, s, v } = thin_svd(turned.view())?;
     let widest = settings.iter().map(|setting| setting.dimensions).max().unwrap_or(1);
     let k = s.iter().take_while(|&&value| value > FLOOR * s[0]).count().min(widest);
@@ -144,7 +151,7 @@ pub(crate) fn join(
     }
     let half: Array1<f64> = s.iter().take(k).map(|value| value.sqrt()).collect();
     let side = |vectors: &Array2<f64>, roots: &Array1<f64>| {
-        &columns(vectors, k) * &half / &roots.view().insert_axis(Axis(1))
+        &columns(vectors, k) * &half / roots.view().insert_axis(Axis(1))
     };
     Ok([side(&u, &roots[0]), side(&v, &roots[1])])
 }
@@ -158,11 +165,7 @@ fn directions(source: &Basis, target: &Basis, cross: &Array2<f64>, at: &Setting)
     let whitening = [source.whitening(at.source_ridge), target.whitening(at.target_ridge)];
     let left = whitening[0].view().insert_axis(Axis(1));
     let Svd { u, s, v } = thin_svd((cross * &left * &whitening[1]).view())?;
-    Ok(Directions {
-        source: u * &left,
-        target: v * &whitening[1].view().insert_axis(Axis(1)),
-        correlations: s,
-    })
+    Ok(Directions { source: u * left, target: v * whitening[1].view().insert_axis(Axis(1)), correlations: s })
 }
 
 fn same_ridges(a: &Setting, b: &Setting) -> bool {

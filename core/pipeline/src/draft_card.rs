@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// What `model add` is told.
 #[derive(Debug, Clone)]
 pub struct AddOptions {
-    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME[@REVISION]/PATH.onnx`.
+    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME@REVISION/PATH.onnx` (the revision may be left out).
     pub path: PathBuf,
     /// The name recipes will use; the file's stem unless said.
     pub name: Option<String>,

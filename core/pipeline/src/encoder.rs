@@ -52,10 +52,13 @@ impl Raw {
         }
     }
 
-    /// How the item is called in messages.
+    /// How the item is called in messages; a path in the working folder is shown from there.
     pub fn shown(&self) -> String {
         match self {
-            Self::Path(path) => path.display().to_string(),
+            Self::Path(path) => {
+                let here = std::env::current_dir().unwrap_or_default();
+                path.strip_prefix(here).unwrap_or(path).display().to_string()
+            }
             Self::Text(text) => format!("{text:?}"),
             Self::Row(row) => format!("row {row}"),
         }

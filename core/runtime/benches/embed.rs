@@ -99,8 +99,10 @@ fn text(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<Report>
         .map(|caption| caption.as_str().unwrap_or_default().to_owned())
         .collect();
     let folder = real.join("models/minilm-l6");
-    let tokenizer =
+    let mut tokenizer =
         tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).map_err(|e| e.to_string())?;
+    // The file pads everything to 128 tokens; batches pad to their own longest.
+    tokenizer.with_padding(None);
     let (session, embedding) = options(arguments);
     let session = engine.session(folder.join("all-MiniLM-L6-v2_w8.onnx").as_path(), &session)?;
     let input = |name: &str| ItemInput { name: name.into(), dtype: DType::I64, dims: vec![None], pad: 0.0 };

@@ -84,8 +84,8 @@ impl Report {
     }
 }
 
-/// Chosen by measurement on the CPU (see `benches/embed.rs`): small batches stay in the cache, and 2 MiB of pictures
-/// or a thousand tokens already fill the kernels.
+/// Chosen by measurement on the CPU (`benches/embed.rs`): a few pictures or a thousand tokens already fill the kernels,
+/// and more of them no longer fit its caches (2048 tokens cost a quarter more time per caption than 1024).
 const ON_CPU: Limits = Limits { rows: 64, steps: 1024, bytes: 4 << 20 };
 /// A GPU wants larger batches, and has the memory.
 const ON_CUDA: Limits = Limits { rows: 512, steps: 32768, bytes: 256 << 20 };

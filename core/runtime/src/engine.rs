@@ -157,7 +157,7 @@ impl Engine {
             return Err(format!("{} is a build without CUDA", self.found.path.display()));
         }
         self.builder(1)
-            .and_then(|builder| Ok(with_cuda(builder)?))
+            .and_then(with_cuda)
             .map(drop)
             .map_err(|e| CudaLibraries::search().complaint().unwrap_or_else(|| e.to_string()))
     }
@@ -264,7 +264,11 @@ struct Source<'a> {
     inputs: Vec<chiasm_graph::Port>,
     outputs: Vec<chiasm_graph::Port>,
     weight_bytes: u64,
-    /// Weights are stored in few bits and widened at the start, while the activations stay floats.
+    /// Weights are stored in few bits and widened by `DequantizeLinear`, while the activations stay floats.
+    ///
+    /// Left to itself the engine then widens the weights of a convolution anew at every run (2.3 times slower on
+    /// MobileNetV2), and computes a matrix product in 8 bits, activations too (0.005 off on unit vectors of MiniLM).
+    /// Without its treatment of quantised models the weights are widened once, at load, and results are exact to 1e-6.
     weights_only_quantised: bool,
     content: Content<'a>,
 }

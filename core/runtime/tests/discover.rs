@@ -1,5 +1,7 @@
 //! Finding the engine: the order of the places, what is refused, and the message when there is none.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 
 use chiasm_runtime::{Error, Found, Outcome, Search};
@@ -68,7 +70,7 @@ fn no_engine_lists_every_place_and_the_command_that_brings_one() {
 fn places_are_taken_in_order() {
     let machine = Machine::new();
     let mut search = machine.search();
-    let mut expect = |how: &str, folder: &str, search: &Search| {
+    let expect = |how: &str, folder: &str, search: &Search| {
         let path = machine.engine_in(folder);
         let found = search.find().unwrap();
         assert_eq!((found.how, found.path.as_path()), (how, path.as_path()));

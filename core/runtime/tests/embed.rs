@@ -1,5 +1,7 @@
 //! Embedding many items: the same results as one by one, whatever the batches, the threads and the timing.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +81,7 @@ fn the_same_items_give_the_same_batches_and_the_same_bytes() {
         }
     }
     // More than one shard of ragged items; some are slow to prepare, at random.
-    let items = 2500;
+    let items = 9000;
     let run = |lanes: usize, threads: usize, jitter: usize| {
         let clock = AtomicUsize::new(jitter);
         let slow = |item: usize| {

@@ -1,5 +1,7 @@
 //! Installing the engine. The downloads are run by name: `cargo test -p chiasm-runtime --test install -- --ignored`.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use chiasm_runtime::{InstallOptions, Outcome, Search, Tool, install};
 
 /// Brings the engine with one tool into a folder of its own, finds it there, and installs again for nothing.

@@ -1,5 +1,7 @@
 //! Every method of the graph builder, run by the engine, against NumPy's values (`reference/make.py`).
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod common;
 
 use std::collections::BTreeMap;

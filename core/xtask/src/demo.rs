@@ -23,15 +23,17 @@ pub fn run() -> Outcome {
             .args(["run", "--quiet", "--package", "world", "--", "--count", SCENES, "--seed", SEED, "--out"])
             .arg(&world),
     )?;
-    let recipe = root().join("examples/demo/recipe.toml");
-    let pairs = format!("data.pairs={}", world.join("pairs.jsonl").display());
-    must(Command::new(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
-    must(Command::new(&chiasm).arg("eval").arg(&run))?;
-    let question = caption(&world, TEST_ROW)?;
-    say(&format!("\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?}"));
+    let recipe = "examples/demo/recipe.toml";
+    let pairs = format!("data.pairs={}", root().join(&world).join("pairs.jsonl").display());
+    must(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
+    must(command(&chiasm).arg("eval").arg(&run))?;
+    let (question, picture) = caption(&world, TEST_ROW)?;
+    say(&format!(
+        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of {picture})"
+    ));
     let strip = folder.join("strip.png");
     must(
-        Command::new(&chiasm)
+        command(&chiasm)
             .arg("search")
             .arg(&run)
             .args(["--text", &question, "--top", "5", "--strip"])
@@ -40,24 +42,28 @@ pub fn run() -> Outcome {
     say(&format!(
         "\n{:.0} s after the build. The merged model: {}",
         clock.elapsed().as_secs_f64(),
-        shown(&run.join("model.onnx"))
+        run.join("model.onnx").display()
     ));
     Ok(())
 }
 
-/// The first caption of a row of the world.
-fn caption(world: &Path, row: usize) -> Outcome<String> {
-    let path = world.join("pairs.jsonl");
+/// The first caption of a row of the world, and the picture it tells of.
+fn caption(world: &Path, row: usize) -> Outcome<(String, String)> {
+    let path = root().join(world).join("pairs.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let line = text.lines().nth(row).ok_or_else(|| format!("{} has no row {row}", path.display()))?;
     let value: serde_json::Value =
         serde_json::from_str(line).map_err(|e| format!("{}: {e}", path.display()))?;
-    value["captions"][0].as_str().map(str::to_owned).ok_or_else(|| format!("row {row} has no captions"))
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let both = text(&value["captions"][0]).zip(text(&value["image"]));
+    both.ok_or_else(|| format!("row {row} of {} has no caption or no picture", path.display()))
 }
 
-/// A path as a person in the root folder would type it.
-fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+/// The binary, run in the root folder.
+fn command(chiasm: &Path) -> Command {
+    let mut command = Command::new(chiasm);
+    command.current_dir(root());
+    command
 }
 
 /// The real encoders and pairs lie outside the project: `CHIASM_REAL`, or `../shared/real`.
@@ -75,10 +81,10 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
     let chiasm = provision::binary()?;
     let pairs = format!("data.pairs={}", real.join("flickr1k/pairs.jsonl").display());
     must(
-        Command::new(chiasm)
+        command(&chiasm)
             .env("CHIASM_MODELS", real.join("models"))
             .arg("compare")
-            .arg(root().join("examples/flickr1k/recipe.toml"))
+            .arg("examples/flickr1k/recipe.toml")
             .args(["--set", &pairs])
             .args(["--swap", "encoders.text.select=first,mean"])
             .args(["--swap", r#"encoders.image.model=["mobilenetv2", ["mobilenetv2", "squeezenet11"]]"#])

@@ -18,7 +18,7 @@ pub const NOT_FOR_USERS: [&str; 4] = ["--exclude", "fixture-hostile", "--exclude
 /// Builds the workspace and sees to the engine: what the demo needs.
 pub fn binary() -> Outcome<PathBuf> {
     must(cargo().args(["build", "--workspace"]).args(NOT_FOR_USERS))?;
-    let chiasm = target().join("debug/chiasm");
+    let chiasm = root().join(target()).join("debug/chiasm");
     engine(&chiasm)?;
     Ok(chiasm)
 }
@@ -34,7 +34,7 @@ fn engine(chiasm: &Path) -> Outcome {
 
 /// The virtual environment with what `core/xtask/peers.txt` pins, made again when that file changes.
 fn peers() -> Outcome<PathBuf> {
-    let folder = target().join("peers");
+    let folder = root().join(target()).join("peers");
     let python = folder.join("bin/python");
     let wanted = root().join("core/xtask/peers.txt");
     let stamp = folder.join("peers.txt");
@@ -49,7 +49,7 @@ fn peers() -> Outcome<PathBuf> {
     Ok(python)
 }
 
-/// Cargo's target folder.
+/// Cargo's target folder, as seen from the root.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }

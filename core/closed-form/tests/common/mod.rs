@@ -1,5 +1,11 @@
 //! What the tests share: an engine, clouds, and a graph run on an array.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "each test file uses its own part"
+)]
 
 use chiasm_geometry::random::Random;
 use chiasm_graph::{Graph, Tensor};
