@@ -1,6 +1,6 @@
 //! The tests, and all that CI checks besides.
 
-use crate::{Outcome, cargo, layering, must, provision, root, say, tidy};
+use crate::{Outcome, cargo, demo, layering, must, provision, root, say, tidy};
 use std::process::Command;
 
 /// Runs every test of the workspace with what they need at hand.
@@ -20,6 +20,7 @@ pub fn ci() -> Outcome {
     must(cargo().args(["fmt", "--all", "--check"]))?;
     layering::check()?;
     tidy::check()?;
+    demo::run()?; // the README's first command, and its second
     test(&[])?;
     must(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     must(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
