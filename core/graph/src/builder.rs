@@ -22,7 +22,16 @@ pub struct Builder {
     /// Every name taken, with the last number tried behind it.
     names: HashMap<String, usize>,
     trouble: Option<Error>,
+    /// The rest of the model that is being continued.
+    header: ModelProto,
+    /// Scalars and small lists of integers made so far, to be made once.
+    constants: HashMap<(DType, Vec<usize>, Vec<u8>), Value>,
+    /// Weights not yet fetched by [`Builder::fresh_weights`].
+    fresh: Vec<String>,
 }
+
+/// The note on a node that no derivative flows through.
+pub(crate) const STOPPED: &str = "stop_gradient";
 
 /// A value of the graph under construction: an input, a constant, or a node's output.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +64,10 @@ impl Value {
     pub fn none() -> Self {
         Self(String::new())
     }
+
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
 }
 
 impl Builder {
@@ -66,7 +79,25 @@ impl Builder {
             outputs: Vec::new(),
             names: HashMap::new(),
             trouble: None,
+            header: ModelProto {
+                ir_version: IR_VERSION,
+                producer_name: "chiasm".to_owned(),
+                opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
+                ..Default::default()
+            },
+            constants: HashMap::new(),
+            fresh: Vec::new(),
         }
+    }
+
+    /// A graph to be continued at its end; its ports, values and opset stay.
+    pub(crate) fn continuing(graph: &Graph) -> Self {
+        let mut builder = Self::new(graph.name());
+        builder.names = graph.value_names().into_iter().map(|name| (name, 1)).collect();
+        builder.graph = graph.graph.clone();
+        builder.weights = graph.weights.clone();
+        builder.header = graph.header.clone();
+        builder
     }
 
     /// Adds an input port; an error when the name is taken.
@@ -83,20 +114,52 @@ impl Builder {
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Value {
         let name = self.unique(name);
         self.weights.insert(name.clone(), Arc::new(weight::to_proto(&tensor)));
+        self.fresh.push(name.clone());
         Value(name)
     }
 
-    /// Adds a scalar weight.
-    pub fn scalar(&mut self, value: f32) -> Value {
-        self.constant("scalar", Tensor::scalar(value))
+    /// A constant that nobody trains: equal ones are one.
+    fn shared(&mut self, name: &str, tensor: Tensor) -> Value {
+        let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().to_vec());
+        if let Some(value) = self.constants.get(&key) {
+            return value.clone();
+        }
+        let value = self.constant(name, tensor);
+        self.constants.insert(key, value.clone());
+        value
     }
 
-    /// Adds integers, such as axes or a shape, as a weight.
+    /// A scalar as a weight; equal ones are one weight.
+    pub fn scalar(&mut self, value: f32) -> Value {
+        self.shared("scalar", Tensor::scalar(value))
+    }
+
+    /// A scalar of any floating-point type.
+    pub(crate) fn number(&mut self, value: f64, dtype: DType) -> Result<Value> {
+        let tensor = match dtype {
+            DType::F64 => Tensor::f64(&[], vec![value])?,
+            DType::F16 => Tensor::f16(&[], vec![half::f16::from_f64(value)])?,
+            DType::BF16 => Tensor::new(&[], crate::TensorData::BF16(vec![half::bf16::from_f64(value)]))?,
+            _ => Tensor::scalar(value as f32),
+        };
+        Ok(self.shared("scalar", tensor))
+    }
+
+    /// Integers, such as axes or a shape, as a weight; equal ones are one weight.
     pub fn ints(&mut self, name: &str, values: &[i64]) -> Value {
         match Tensor::i64(&[values.len()], values.to_vec()) {
-            Ok(tensor) => self.constant(name, tensor),
+            Ok(tensor) => self.shared(name, tensor),
             Err(error) => self.fail(error),
         }
+    }
+
+    /// The same value, as a constant to every derivative.
+    pub fn stop_gradient(&mut self, x: &Value) -> Value {
+        let stopped = self.identity(x);
+        if let Some(node) = self.graph.node.last_mut() {
+            node.doc_string = STOPPED.to_owned();
+        }
+        stopped
     }
 
     /// Adds a node with one output, of any `ai.onnx` operator at [`OPSET`].
@@ -120,9 +183,61 @@ impl Builder {
         outputs
     }
 
+    /// Adds a node with as many outputs as asked for.
+    pub(crate) fn op_several(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attr)],
+        count: usize,
+    ) -> Vec<Value> {
+        let base = snake(operator);
+        let outputs: Vec<Value> = (0..count).map(|_| Value(self.unique(&base))).collect();
+        let names = outputs.iter().map(|value| value.0.clone()).collect();
+        self.node(operator, inputs, attributes, names);
+        outputs
+    }
+
+    /// Adds a node like another, with other inputs and some attributes replaced.
+    pub(crate) fn copy(&mut self, node: &NodeProto, inputs: &[&Value], replaced: &[(&str, Attr)]) -> Vec<Value> {
+        let outputs = self.op_several(&node.op_type, inputs, replaced, node.output.len());
+        let kept = node.attribute.iter().filter(|old| replaced.iter().all(|(name, _)| *name != old.name));
+        if let Some(new) = self.graph.node.last_mut() {
+            new.attribute.extend(kept.cloned());
+        }
+        outputs
+    }
+
     /// Makes a value an output port.
     pub fn output(&mut self, name: &str, value: &Value, dtype: DType, dims: &[Dim]) {
-        self.outputs.push((Port::new(name, dtype, dims), value.0.clone()));
+        self.output_port(Port::new(name, dtype, dims), value);
+    }
+
+    pub(crate) fn output_port(&mut self, port: Port, value: &Value) {
+        self.outputs.push((port, value.0.clone()));
+    }
+
+    /// All nodes so far, in order.
+    pub(crate) fn nodes(&self) -> &[NodeProto] {
+        &self.graph.node
+    }
+
+    /// The weights made since this was last asked.
+    pub(crate) fn fresh_weights(&mut self) -> Vec<(String, Arc<onnx_protobuf::TensorProto>)> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let found = |name: String| self.weights.get(&name).cloned().map(|tensor| (name, tensor));
+        fresh.into_iter().filter_map(found).collect()
+    }
+
+    /// Whether a value is a weight.
+    pub(crate) fn is_weight(&self, value: &Value) -> bool {
+        self.weights.contains_key(&value.0)
+    }
+
+    /// The axes that a port states; free ones for anything else.
+    pub(crate) fn port_dims(&self, name: &str) -> Option<Vec<Dim>> {
+        let mut ports = self.graph.input.iter().chain(&self.graph.output);
+        ports.find(|port| port.name == name).and_then(|port| Port::from_proto(port).ok()?.dims)
     }
 
     /// The finished graph; an error tells the first mistake made on the way, or what [`Graph::verify`] finds.
@@ -133,14 +248,7 @@ impl Builder {
         if let Some(error) = self.trouble {
             return Err(error);
         }
-        let import = OperatorSetIdProto { version: OPSET, ..Default::default() };
-        let header = ModelProto {
-            ir_version: IR_VERSION,
-            producer_name: "chiasm".to_owned(),
-            opset_import: vec![import],
-            ..Default::default()
-        };
-        let built = Graph { header, graph: self.graph, weights: self.weights };
+        let built = Graph { header: self.header, graph: self.graph, weights: self.weights };
         built.verify()?;
         Ok(built)
     }

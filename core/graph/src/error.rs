@@ -73,6 +73,16 @@ pub enum Error {
         /// What changed.
         reason: String,
     },
+    /// The calculus has no rule for an operator, or not for this use of it.
+    #[error("no derivative of operator {operator} (node `{node}`): {reason}")]
+    NoDerivative {
+        /// The operator's type.
+        operator: String,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The graph breaks a rule of ONNX or of this crate.
     #[error("the graph is not sound: {0}")]
     Unsound(String),

@@ -1,4 +1,4 @@
-//! ONNX graphs as values: build, compose, verify, print, save.
+//! ONNX graphs as values: build, compose, differentiate, verify, print, save.
 //!
 //! Everything that Chiasm learns is a [`Graph`]. This crate is the only one that knows the ONNX format; it runs nothing,
 //! starts no thread, and touches files only in [`Graph::load`] and [`Graph::save`].
@@ -22,6 +22,7 @@
 //! ```
 
 mod builder;
+mod calculus;
 mod compose;
 mod dims;
 mod dtype;
@@ -34,6 +35,8 @@ mod ops;
 mod opset;
 mod port;
 mod rename;
+mod shapes;
+mod simplify;
 mod tensor;
 mod text;
 mod types;

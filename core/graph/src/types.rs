@@ -59,14 +59,20 @@ fn outputs(node: &NodeProto, known: &Known) -> Vec<Option<DType>> {
         // Either branch has the same types; of a loop's body, the outputs follow the condition.
         ("", "If" | "Scan") => nested(node, 0, known),
         ("", "Loop") => nested(node, 1, known),
-        ("", _) => (0..node.output.len()).map(|place| output(node, place, known)).collect(),
+        ("", _) => {
+            let of_input = |number: usize| known.get(node.input.get(number)?).map(|(dtype, _)| *dtype);
+            (0..node.output.len()).map(|place| output(node, place, &of_input)).collect()
+        }
         _ => Vec::new(),
     }
 }
 
-/// The element type of one output of a plain operator.
-fn output(node: &NodeProto, place: usize, known: &Known) -> Option<DType> {
-    let of_input = |number: usize| known.get(node.input.get(number)?).map(|(dtype, _)| *dtype);
+/// The element type of one output of a plain operator, from those of its inputs.
+pub(crate) fn output(
+    node: &NodeProto,
+    place: usize,
+    of_input: &dyn Fn(usize) -> Option<DType>,
+) -> Option<DType> {
     let number = |name: &str| attribute(node, name).and_then(|attribute| i32::try_from(attribute.i).ok());
     let stated = |name: &str| number(name).filter(|number| *number != 0);
     match node.op_type.as_str() {

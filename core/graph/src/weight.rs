@@ -39,6 +39,17 @@ pub(crate) fn from_proto(proto: &TensorProto) -> Result<Tensor> {
     Tensor::from_bytes(dtype, &shape(&proto)?, &proto.raw_data)
 }
 
+/// The elements of a small tensor of integers; `None` for anything else.
+pub(crate) fn small_ints(proto: &TensorProto, most: usize) -> Option<Vec<i64>> {
+    let count = elements(&shape(proto).ok()?)?;
+    if count > most || !matches!(DType::from_onnx(proto.data_type), Some(DType::I64 | DType::I32)) {
+        return None;
+    }
+    let tensor = from_proto(proto).ok()?;
+    let narrow = || tensor.as_i32().map(|values| values.iter().map(|value| i64::from(*value)).collect());
+    tensor.as_i64().map(<[i64]>::to_vec).or_else(narrow)
+}
+
 /// Brings the elements of a known type to `raw_data` and checks that there are as many as the shape says.
 pub(crate) fn settle(proto: &mut TensorProto) -> Result<()> {
     let Some(dtype) = DType::from_onnx(proto.data_type) else { return Ok(()) };

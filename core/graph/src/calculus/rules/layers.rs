@@ -1,0 +1,133 @@
+//! Layers with a formula of their own, cheaper than that of the operators they stand for.
+
+use super::{Call, Flows, Tape};
+use crate::{Result, Value, shapes::place_of};
+
+type Terms = Result<Vec<Option<Value>>>;
+
+/// `y (t - sum(y t))`: the Jacobian `diag(y) - y y'` is symmetric, so both directions share it.
+pub(super) fn softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+    let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
+    let axis = axis_from_end(tape, call)?;
+    let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
+    Ok(vec![Some(softmax(tape, call, &tangent, axis))])
+}
+
+pub(super) fn softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+    let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
+    let axis = axis_from_end(tape, call)?;
+    let cotangent = tape.full(cotangent, &call.y())?;
+    Ok(vec![Some(softmax(tape, call, &cotangent, axis))])
+}
+
+fn softmax(tape: &mut Tape, call: &Call, flow: &Value, axis: i64) -> Value {
+    let weighted = tape.build.mul(&call.y(), flow);
+    let sum = tape.build.reduce_sum(&weighted, &[axis], true);
+    let centred = tape.build.sub(flow, &sum);
+    tape.build.mul(&call.y(), &centred)
+}
+
+/// `t - sum(p t)` with `p = e^y`.
+pub(super) fn log_softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+    let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
+    let axis = axis_from_end(tape, call)?;
+    let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
+    let share = tape.build.exp(&call.y());
+    let weighted = tape.build.mul(&share, &tangent);
+    let sum = tape.build.reduce_sum(&weighted, &[axis], true);
+    Ok(vec![Some(tape.build.sub(&tangent, &sum))])
+}
+
+/// `c - p sum(c)`.
+pub(super) fn log_softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+    let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
+    let axis = axis_from_end(tape, call)?;
+    let cotangent = tape.full(cotangent, &call.y())?;
+    let share = tape.build.exp(&call.y());
+    let sum = tape.build.reduce_sum(&cotangent, &[axis], true);
+    let spread = tape.build.mul(&share, &sum);
+    Ok(vec![Some(tape.build.sub(&cotangent, &spread))])
+}
+
+/// Layer normalisation (Ba, Kiros and Hinton 2016, section 3), taken apart.
+struct Norm {
+    /// The normalised input.
+    unit: Value,
+    /// One over the deviation.
+    scale: Value,
+    axes: Vec<i64>,
+}
+
+pub(super) fn layer_norm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+    let norm = norm(tape, call)?;
+    let (x, scale) = (call.x(0), call.x(1));
+    let rank = tape.rank(&x)?;
+    let mut terms = Vec::new();
+    if let Some(tangent) = &tangents[0] {
+        let tangent = tape.full_along(tangent, &x, &norm.axes)?;
+        let moved = moved(tape, &norm, &tangent, &x)?;
+        terms.push(Some(tape.build.mul(&moved, &scale)));
+    }
+    if let Some(tangent) = &tangents[1] {
+        let own = tape.rank(&scale)?;
+        let tangent = tape.aligned(tangent, own, rank);
+        terms.push(Some(tape.build.mul(&tangent, &norm.unit)));
+    }
+    if let Some(Some(tangent)) = tangents.get(2) {
+        let own = tape.rank(&call.x(2))?;
+        terms.push(Some(tape.aligned(tangent, own, rank)));
+    }
+    Ok(vec![tape.total(terms)])
+}
+
+pub(super) fn layer_norm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+    let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
+    let norm = norm(tape, call)?;
+    let (x, scale, y) = (call.x(0), call.x(1), call.y());
+    let cotangent = tape.full(cotangent, &y)?;
+    let scaled = tape.build.mul(&cotangent, &scale);
+    let by_x = moved(tape, &norm, &scaled, &x)?;
+    let weighted = tape.build.mul(&cotangent, &norm.unit);
+    let by_scale = tape.sum_to(&weighted, &y, &scale)?;
+    let mut flows = vec![Some(by_x), Some(by_scale)];
+    if !call.x(2).name().is_empty() {
+        flows.push(Some(tape.sum_to(&cotangent, &y, &call.x(2))?));
+    }
+    Ok(flows)
+}
+
+fn norm(tape: &mut Tape, call: &Call) -> Result<Norm> {
+    let x = call.x(0);
+    let rank = tape.rank(&x)?;
+    let first = place_of(call.int("axis", -1), rank);
+    let first = first.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
+    let axes: Vec<i64> = (first..rank).map(|at| at as i64 - rank as i64).collect();
+    let mean = tape.mean(&x, &x, &axes)?;
+    let centred = tape.build.sub(&x, &mean);
+    let square = tape.build.mul(&centred, &centred);
+    let variance = tape.mean(&square, &x, &axes)?;
+    let eps = tape.number(f64::from(call.float("epsilon", 1e-5)), &x)?;
+    let variance = tape.build.add(&variance, &eps);
+    let deviation = tape.build.sqrt(&variance);
+    let scale = tape.build.op("Reciprocal", &[&deviation], &[]);
+    Ok(Norm { unit: tape.build.mul(&centred, &scale), scale, axes })
+}
+
+/// `scale (v - mean(v) - unit mean(v unit))`: symmetric, so both directions share it.
+fn moved(tape: &mut Tape, norm: &Norm, flow: &Value, x: &Value) -> Result<Value> {
+    let mean = tape.mean(flow, x, &norm.axes)?;
+    let along = tape.build.mul(flow, &norm.unit);
+    let along = tape.mean(&along, x, &norm.axes)?;
+    let along = tape.build.mul(&norm.unit, &along);
+    let rest = tape.build.sub(flow, &mean);
+    let rest = tape.build.sub(&rest, &along);
+    Ok(tape.build.mul(&rest, &norm.scale))
+}
+
+/// The axis counted from the end, so that it means the same with directions in front.
+fn axis_from_end(tape: &mut Tape, call: &Call) -> Result<i64> {
+    let rank = tape.rank(&call.x(0))?;
+    let place = place_of(call.int("axis", -1), rank);
+    let place = place.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
+    Ok(place as i64 - rank as i64)
+}

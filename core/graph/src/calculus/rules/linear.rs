@@ -1,0 +1,211 @@
+//! Products: `MatMul`, `Gemm`, and `Einsum` of two operands.
+
+use super::{Call, Flows, Tape};
+use crate::{Attr, Result, Value, shapes::Length};
+
+type Terms = Result<Vec<Option<Value>>>;
+
+/// `da b + a db`, the directions in front.
+pub(super) fn matmul_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+    let (a, b) = (call.x(0), call.x(1));
+    let (rank_a, rank_b) = two_ranks(tape, call)?;
+    let rank = rank_a.max(rank_b);
+    let mut terms = Vec::new();
+    if let Some(da) = &tangents[0] {
+        let da = tape.full_along(da, &a, &[-1])?;
+        let da = tape.aligned(&da, rank_a, rank);
+        terms.push(Some(tape.build.matmul(&da, &b)));
+    }
+    if let Some(db) = &tangents[1] {
+        let db = tape.full_along(db, &b, &[-2])?;
+        let db = tape.aligned(&db, rank_b, rank);
+        terms.push(Some(tape.build.matmul(&a, &db)));
+    }
+    Ok(vec![tape.total(terms)])
+}
+
+/// `c b'`, `a' c`.
+pub(super) fn matmul_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+    let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
+    let (a, b) = (call.x(0), call.x(1));
+    let (rank_a, rank_b) = two_ranks(tape, call)?;
+    let c = tape.full(c, &call.y())?;
+    if rank_a == 2 && rank_b == 2 {
+        let by_a = gemm(tape, &c, &b, (0, 1), 1.0);
+        let by_b = gemm(tape, &a, &c, (1, 0), 1.0);
+        return Ok(vec![Some(by_a), Some(by_b)]);
+    }
+    let turned = turned(tape, &b, rank_b);
+    let product = tape.build.matmul(&c, &turned);
+    let by_a = if rank_b == 2 { product } else { tape.sum_to(&product, &product, &a)? };
+    let by_b = if rank_b == 2 {
+        // One product over all rows instead of a product per batch and their sum.
+        let (rows, columns) = (last(tape, &a)?, last(tape, &c)?);
+        let (flat_a, flat_c) = (tape.build.reshape_to(&a, &rows), tape.build.reshape_to(&c, &columns));
+        gemm(tape, &flat_a, &flat_c, (1, 0), 1.0)
+    } else {
+        let turned = self::turned(tape, &a, rank_a);
+        let product = tape.build.matmul(&turned, &c);
+        tape.sum_to(&product, &product, &b)?
+    };
+    Ok(vec![Some(by_a), Some(by_b)])
+}
+
+/// `alpha (dA' B' + A' dB') + beta dC`, where a prime is the transposition that the node asks for.
+pub(super) fn gemm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+    let (turn_a, turn_b) = turns(call);
+    let turn = |tape: &mut Tape, value: &Value, asked: i64, order: &[i64]| match asked {
+        0 => value.clone(),
+        _ => tape.build.transpose(value, order),
+    };
+    let mut products = Vec::new();
+    if let Some(da) = &tangents[0] {
+        let da = tape.full_along(da, &call.x(0), &[-1 - turn_a])?;
+        let da = turn(tape, &da, turn_a, &[0, 2, 1]);
+        let b = turn(tape, &call.x(1), turn_b, &[1, 0]);
+        products.push(Some(tape.build.matmul(&da, &b)));
+    }
+    if let Some(db) = &tangents[1] {
+        let db = tape.full_along(db, &call.x(1), &[turn_b - 2])?;
+        let db = turn(tape, &db, turn_b, &[0, 2, 1]);
+        let a = turn(tape, &call.x(0), turn_a, &[1, 0]);
+        products.push(Some(tape.build.matmul(&a, &db)));
+    }
+    let product = tape.total(products);
+    let mut terms = vec![weighted(tape, product, call.float("alpha", 1.0))?];
+    if let Some(Some(dc)) = tangents.get(2) {
+        let rank = tape.rank(&call.x(2))?;
+        let dc = tape.aligned(dc, rank, 2);
+        terms.push(weighted(tape, Some(dc), call.float("beta", 1.0))?);
+    }
+    Ok(vec![tape.total(terms)])
+}
+
+/// The three cotangents of `alpha A' B' + beta C`.
+pub(super) fn gemm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+    let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
+    let (a, b) = (call.x(0), call.x(1));
+    let (turn_a, turn_b) = turns(call);
+    let alpha = call.float("alpha", 1.0);
+    let c = tape.full(c, &call.y())?;
+    let by_a = match turn_a {
+        0 => gemm(tape, &c, &b, (0, 1 - turn_b), alpha),
+        _ => gemm(tape, &b, &c, (turn_b, 1), alpha),
+    };
+    let by_b = match turn_b {
+        0 => gemm(tape, &a, &c, (1 - turn_a, 0), alpha),
+        _ => gemm(tape, &c, &a, (1, turn_a), alpha),
+    };
+    let mut flows = vec![Some(by_a), Some(by_b)];
+    if !call.x(2).name().is_empty() {
+        let own = tape.sum_to(&c, &call.y(), &call.x(2))?;
+        flows.push(weighted(tape, Some(own), call.float("beta", 1.0))?);
+    }
+    Ok(flows)
+}
+
+/// The same contraction with the directions as one more letter.
+pub(super) fn einsum_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+    let (left, right, output) = letters(call)?;
+    let extra = unused(&[&left, &right, &output]);
+    let mut terms = Vec::new();
+    for (place, (own, other)) in [(&left, &right), (&right, &left)].into_iter().enumerate() {
+        let Some(tangent) = tangents.get(place).and_then(Option::as_ref) else { continue };
+        let tangent = tape.full_tangent(tangent, &call.x(place))?;
+        let equation = format!("{extra}{own},{other}->{extra}{output}");
+        terms.push(Some(einsum(tape, &equation, &tangent, &call.x(1 - place))));
+    }
+    Ok(vec![tape.total(terms)])
+}
+
+/// The contraction of the cotangent with the other operand; letters that only one operand has are spread over it.
+pub(super) fn einsum_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+    let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
+    let (left, right, output) = letters(call)?;
+    let c = tape.full(c, &call.y())?;
+    let mut flows = Vec::new();
+    for (place, (own, other)) in [(&left, &right), (&right, &left)].into_iter().enumerate() {
+        let shared = |letter: &char| output.contains(*letter) || other.contains(*letter);
+        let known: String = own.chars().filter(shared).collect();
+        let flow = einsum(tape, &format!("{output},{other}->{known}"), &c, &call.x(1 - place));
+        let lone = own.chars().enumerate().filter(|(_, letter)| !shared(letter));
+        let axes: Vec<i64> = lone.map(|(at, _)| at as i64).collect();
+        flows.push(Some(if axes.is_empty() {
+            flow
+        } else {
+            let flow = tape.build.unsqueeze(&flow, &axes);
+            tape.full(&flow, &call.x(place))?
+        }));
+    }
+    Ok(flows)
+}
+
+fn two_ranks(tape: &mut Tape, call: &Call) -> Result<(usize, usize)> {
+    let ranks = (tape.rank(&call.x(0))?, tape.rank(&call.x(1))?);
+    if ranks.0 < 2 || ranks.1 < 2 {
+        return Err(call.refuse("an operand is a vector; write it as a matrix with one row or column"));
+    }
+    Ok(ranks)
+}
+
+fn turns(call: &Call) -> (i64, i64) {
+    (i64::from(call.int("transA", 0) != 0), i64::from(call.int("transB", 0) != 0))
+}
+
+fn weighted(tape: &mut Tape, value: Option<Value>, weight: f32) -> Result<Option<Value>> {
+    let Some(value) = value.filter(|_| weight != 0.0) else { return Ok(None) };
+    if weight == 1.0 {
+        return Ok(Some(value));
+    }
+    let weight = tape.number(f64::from(weight), &value)?;
+    Ok(Some(tape.build.mul(&value, &weight)))
+}
+
+fn gemm(tape: &mut Tape, a: &Value, b: &Value, turns: (i64, i64), alpha: f32) -> Value {
+    let attributes =
+        [("transA", Attr::Int(turns.0)), ("transB", Attr::Int(turns.1)), ("alpha", Attr::Float(alpha))];
+    tape.build.op("Gemm", &[a, b], &attributes)
+}
+
+fn einsum(tape: &mut Tape, equation: &str, a: &Value, b: &Value) -> Value {
+    tape.build.op("Einsum", &[a, b], &[("equation", equation.into())])
+}
+
+/// The last two axes swapped.
+fn turned(tape: &mut Tape, value: &Value, rank: usize) -> Value {
+    let mut order: Vec<i64> = (0..rank as i64).collect();
+    order.swap(rank - 2, rank - 1);
+    tape.build.transpose(value, &order)
+}
+
+/// The shape `[-1, last length]`.
+fn last(tape: &mut Tape, value: &Value) -> Result<Value> {
+    if let Some(Length::Fixed(length)) = tape.dims(value)?.last() {
+        return Ok(tape.build.ints("shape", &[-1, *length]));
+    }
+    let shape = tape.build.shape(value);
+    let at = tape.build.ints("last", &[-1]);
+    let length = tape.build.gather(&shape, &at, 0);
+    let rows = tape.build.ints("rows", &[-1]);
+    Ok(tape.build.concat(&[&rows, &length], 0))
+}
+
+/// The letters of the two operands and of the result.
+fn letters(call: &Call) -> Result<(String, String, String)> {
+    let equation = call.text("equation").replace(' ', "");
+    let parts = equation.split_once("->").and_then(|(inputs, output)| {
+        let (left, right) = inputs.split_once(',')?;
+        Some((left.to_owned(), right.to_owned(), output.to_owned()))
+    });
+    let distinct = |side: &&String| {
+        side.char_indices().all(|(at, letter)| letter.is_ascii_alphabetic() && side.find(letter) == Some(at))
+    };
+    let plain = |(left, right, output): &(String, String, String)| [left, right, output].iter().all(distinct);
+    parts.filter(plain).ok_or_else(|| {
+        call.refuse(format!("expected two operands, distinct letters and an explicit result, got `{equation}`"))
+    })
+}
+
+fn unused(sides: &[&str]) -> char {
+    ('A'..='Z').chain('a'..='z').find(|letter| !sides.iter().any(|side| side.contains(*letter))).unwrap_or('Z')
+}
