@@ -84,6 +84,8 @@ pub(crate) fn output(
             None if node.input.get(2).is_some_and(|name| !name.is_empty()) => of_input(2),
             None => Some(DType::U8),
         },
+        // As many outputs as the node asks for, all alike.
+        "Split" => of_input(0),
         "EyeLike" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" => {
             stated("dtype").map_or_else(|| of_input(0), DType::from_onnx)
         }
