@@ -23,6 +23,7 @@ mod error;
 mod install;
 mod library;
 mod session;
+mod stepper;
 mod value;
 
 pub use batch::{ItemInput, Limits};
@@ -33,6 +34,7 @@ pub use engine::{Device, Engine, Model, SessionOptions};
 pub use error::{Error, MEND, MEND_CUDA, Result};
 pub use install::{InstallOptions, Installed, Tool, install};
 pub use session::Session;
+pub use stepper::{State, Stepper};
 
 /// The oldest ONNX Runtime that can serve: 1.20.
 pub const MINIMUM_MINOR_VERSION: u32 = ort::MINOR_VERSION;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chiasm_graph::{Dim, Port, Tensor};
+use chiasm_graph::{Dim, Port, Tensor, TensorRef};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 
 use crate::value::{lend, take};
@@ -20,7 +20,7 @@ pub struct Session {
     name: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-    lanes: Vec<Lane>,
+    pub(crate) lanes: Vec<Lane>,
     device: &'static str,
     reason: String,
 }
@@ -34,7 +34,7 @@ impl Lane {
         Self(Mutex::new(session))
     }
 
-    fn lock(&self) -> MutexGuard<'_, ort::session::Session> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ort::session::Session> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,7 +105,9 @@ impl Session {
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
     ) -> Result<Vec<(String, Tensor)>> {
-        self.check(inputs)?;
+        let views: Vec<(&str, TensorRef<'_>)> =
+            inputs.iter().map(|(name, tensor)| (*name, TensorRef::from(*tensor))).collect();
+        self.check(&views)?;
         let ports = outputs.iter().map(|name| self.output(name)).collect::<Result<Vec<_>>>()?;
         if inputs.iter().any(|(_, tensor)| tensor.is_empty()) {
             return self.run_empty(inputs, &ports);
@@ -141,7 +143,8 @@ impl Session {
         })
     }
 
-    fn check(&self, inputs: &[(&str, &Tensor)]) -> Result<()> {
+    /// Whether these are the model's inputs, each once and of the port's type.
+    pub(crate) fn check(&self, inputs: &[(&str, TensorRef<'_>)]) -> Result<()> {
         let fail = |port: &str, expected: String, got: String| {
             Err(Error::Input { model: self.name.clone(), port: port.to_owned(), expected, got })
         };
@@ -205,7 +208,7 @@ impl Session {
 }
 
 /// Same element type, same number of axes, same length where the port fixes it.
-fn fits(port: &Port, tensor: &Tensor) -> bool {
+fn fits(port: &Port, tensor: &TensorRef<'_>) -> bool {
     let axes = |dims: &Vec<Dim>| {
         dims.len() == tensor.shape().len()
             && dims

@@ -1,15 +1,20 @@
-//! Our tensors to the engine's values and back. In: the engine reads our memory. Out: one copy.
+//! Our tensors to the engine's values and back. In: the engine reads our memory, or keeps a copy of its own. Out: one copy.
 
-use chiasm_graph::{DType, Tensor, TensorData};
+use std::ffi::c_void;
+use std::ptr::{NonNull, null_mut};
+
+use chiasm_graph::{DType, Tensor, TensorData, TensorRef};
+use ort::AsPointer as _;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::SessionInputValue;
-use ort::value::{DynValue, TensorRef};
+use ort::value::{DynTensor, TensorElementType, TensorValueTypeMarker, Value};
 
 /// A view of our tensor that the engine can read.
 pub(crate) fn lend(tensor: &Tensor) -> Result<SessionInputValue<'_>, ort::Error> {
     let shape = tensor.shape();
     macro_rules! view {
         ($values:expr) => {
-            Ok(TensorRef::from_array_view((shape, $values.as_slice()))?.into())
+            Ok(ort::value::TensorRef::from_array_view((shape, $values.as_slice()))?.into())
         };
     }
     match tensor.data() {
@@ -30,8 +35,72 @@ pub(crate) fn lend(tensor: &Tensor) -> Result<SessionInputValue<'_>, ort::Error>
     }
 }
 
+/// A value over our own memory, for [`ort::session::IoBinding`]: `ort`'s own borrowed values are copied when they are bound.
+///
+/// # Safety
+/// The value, and whatever it was bound to, must be dropped or unbound before the memory of `tensor` is freed or written.
+#[expect(unsafe_code, reason = "the engine's C interface takes an address")]
+pub(crate) unsafe fn borrow(tensor: TensorRef<'_>) -> Result<DynTensor, ort::Error> {
+    let shape: Vec<i64> = tensor.shape().iter().map(|d| i64::try_from(*d).unwrap_or(i64::MAX)).collect();
+    let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+    let data = tensor.bytes().as_ptr().cast_mut().cast::<c_void>();
+    let (kind, mut value) = (element_type(tensor.dtype())?.into(), null_mut());
+    // SAFETY: `TensorRef` has proven that the bytes are as many as the shape holds, and aligned; an input is never
+    // written; `value` is where the call leaves what it made, and its status is taken by `result_from_status`.
+    unsafe {
+        let create = ort::api().CreateTensorWithDataAsOrtValue;
+        let (length, rank) = (tensor.bytes().len(), shape.len());
+        let status = create(memory.ptr(), data, length, shape.as_ptr(), rank, kind, &mut value);
+        ort::Error::result_from_status(status)?;
+    }
+    let value = NonNull::new(value).ok_or_else(|| ort::Error::new("the engine made no value"))?;
+    // SAFETY: `value` was made above and is owned by nobody else; it frees nothing, so any allocator's name will do.
+    Ok(unsafe { Value::from_ptr(value, Some(&Allocator::default())) })
+}
+
+/// A value in the engine's own memory on the processor.
+pub(crate) fn own(tensor: Tensor) -> Result<DynTensor, ort::Error> {
+    let shape = tensor.shape().to_vec();
+    macro_rules! owned {
+        ($values:expr) => {
+            Ok(ort::value::Tensor::from_array((shape, $values))?.upcast())
+        };
+    }
+    match tensor.into_data() {
+        TensorData::F32(v) => owned!(v),
+        TensorData::F64(v) => owned!(v),
+        TensorData::F16(v) => owned!(v),
+        TensorData::I64(v) => owned!(v),
+        TensorData::I32(v) => owned!(v),
+        other => Err(ort::Error::new(format!("tensors of {} cannot be a state", other.dtype()))),
+    }
+}
+
+/// The engine's name of an element type.
+pub(crate) fn element_type(dtype: DType) -> Result<TensorElementType, ort::Error> {
+    Ok(match dtype {
+        DType::F32 => TensorElementType::Float32,
+        DType::F64 => TensorElementType::Float64,
+        DType::F16 => TensorElementType::Float16,
+        DType::BF16 => TensorElementType::Bfloat16,
+        DType::I64 => TensorElementType::Int64,
+        DType::I32 => TensorElementType::Int32,
+        DType::I16 => TensorElementType::Int16,
+        DType::I8 => TensorElementType::Int8,
+        DType::U64 => TensorElementType::Uint64,
+        DType::U32 => TensorElementType::Uint32,
+        DType::U16 => TensorElementType::Uint16,
+        DType::U8 => TensorElementType::Uint8,
+        DType::Bool => TensorElementType::Bool,
+        other => return Err(ort::Error::new(format!("tensors of {other} cannot be given to the engine"))),
+    })
+}
+
 /// A copy of the engine's value, which must be of the element type that the port declares.
-pub(crate) fn take(value: &DynValue, dtype: DType) -> Result<Tensor, String> {
+pub(crate) fn take<T: TensorValueTypeMarker + ?Sized>(
+    value: &Value<T>,
+    dtype: DType,
+) -> Result<Tensor, String> {
     macro_rules! copy {
         ($variant:ident, $kind:ty) => {{
             let (shape, values) = value.try_extract_tensor::<$kind>().map_err(|e| e.to_string())?;
