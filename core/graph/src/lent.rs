@@ -32,6 +32,16 @@ impl<'a> TensorRef<'a> {
         Ok(Self { dtype, shape, bytes })
     }
 
+    /// A view of 32-bit floats; an error when the shape does not hold as many.
+    pub fn f32(shape: &'a [usize], values: &'a [f32]) -> Result<Self> {
+        Self::new(DType::F32, shape, bytemuck::cast_slice(values))
+    }
+
+    /// A view of 64-bit integers; an error when the shape does not hold as many.
+    pub fn i64(shape: &'a [usize], values: &'a [i64]) -> Result<Self> {
+        Self::new(DType::I64, shape, bytemuck::cast_slice(values))
+    }
+
     /// Element type.
     pub fn dtype(&self) -> DType {
         self.dtype

@@ -1,0 +1,184 @@
+//! Optimizers as graphs: gradients and weights in, next weights and next state out.
+//!
+//! What changes from step to step (the step size, the bias corrections) is a handful of scalar inputs, computed here in 64 bits.
+//! Few element-wise passes are wanted, since they are memory traffic beside the matrix products. Adam's means are therefore kept
+//! unscaled, `M = m / (1 - beta1)` and `V = v / (1 - beta2)`, and their corrections go into the scalars:
+//!
+//! ```text
+//! M' = beta1 M + g      V' = beta2 V + g^2      w' = (1 - r decay) w - s M' / (sqrt(V') + e)
+//! s = r c1 / sqrt(c2)   e = epsilon / sqrt(c2)  ci = (1 - beta_i) / (1 - beta_i^t)
+//! ```
+
+use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Result, Tensor, Value};
+use chiasm_objective::{Optimizer, Options};
+use chiasm_runtime::State;
+
+use crate::task::{CONTROL, Weight};
+
+/// The norm of the whole gradient before clipping, given back when it is clipped.
+pub(crate) const GRADIENT_NORM: &str = "gradient_norm";
+
+/// An optimizer's graph and the state that it keeps beside the weights.
+pub(crate) struct Update {
+    /// Inputs `<weight>`, `gradient/<weight>`, states, controls. Outputs `next/<weight>`, next states, perhaps the norm.
+    pub graph: Graph,
+    pub state: Vec<State>,
+}
+
+/// The scalars of a step, by input name: `at` of `steps`, counted from 0.
+pub(crate) fn controls(options: &Options, at: u64, steps: u64) -> Vec<(String, f32)> {
+    let rate = options.rate(at, steps);
+    let mut step = rate;
+    let mut scalars = vec![("keep", 1.0 - rate * options.weight_decay)];
+    if let Optimizer::AdamW { beta1, beta2, epsilon } = options.optimizer {
+        let taken = i32::try_from(at + 1).unwrap_or(i32::MAX);
+        let correction = |beta: f64| (1.0 - beta) / (1.0 - beta.powi(taken));
+        let root = correction(beta2).sqrt();
+        step = rate * correction(beta1) / root;
+        scalars.push(("epsilon", epsilon / root));
+    }
+    scalars.push(("step", step));
+    #[expect(clippy::cast_possible_truncation, reason = "the graph computes in 32 bits")]
+    scalars.into_iter().map(|(name, value)| (format!("{CONTROL}{name}"), value as f32)).collect()
+}
+
+/// The optimizer of the options, for these weights.
+pub(crate) fn update(weights: &[Weight], options: &Options) -> Result<Update> {
+    let mut maker = Maker { b: Builder::new("update"), state: Vec::new() };
+    let trained: Vec<&Weight> = weights.iter().filter(|weight| weight.trained).collect();
+    let mut gradients = Vec::new();
+    for weight in &trained {
+        gradients.push(maker.input(&format!("gradient/{}", weight.name), weight.first.shape())?);
+    }
+    if let Some(longest) = options.clip {
+        maker.clip(&mut gradients, longest);
+    }
+    let decays = options.weight_decay != 0.0 && trained.iter().any(|weight| weight.decay);
+    let keep = if decays { Some(maker.control("keep")?) } else { None };
+    let step = maker.control("step")?;
+    let epsilon = match options.optimizer {
+        Optimizer::AdamW { .. } => Some(maker.control("epsilon")?),
+        Optimizer::Sgd { .. } | Optimizer::Lion { .. } => None,
+    };
+    for (weight, gradient) in trained.iter().zip(&gradients) {
+        let shape = weight.first.shape();
+        let value = maker.input(&weight.name, shape)?;
+        let kept = match &keep {
+            Some(keep) if weight.decay => maker.b.mul(&value, keep),
+            _ => value,
+        };
+        let direction = maker.direction(&options.optimizer, weight, gradient, epsilon.as_ref())?;
+        let change = maker.b.mul(&direction, &step);
+        let next = maker.b.sub(&kept, &change);
+        maker.output(&format!("next/{}", weight.name), &next, shape);
+    }
+    Ok(Update { graph: maker.b.finish()?, state: maker.state })
+}
+
+struct Maker {
+    b: Builder,
+    state: Vec<State>,
+}
+
+impl Maker {
+    fn input(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
+        self.b.input(name, DType::F32, &fixed(shape))
+    }
+
+    fn output(&mut self, name: &str, value: &Value, shape: &[usize]) {
+        self.b.output(name, value, DType::F32, &fixed(shape));
+    }
+
+    fn control(&mut self, name: &str) -> Result<Value> {
+        self.input(&format!("{CONTROL}{name}"), &[])
+    }
+
+    /// Shortens the whole gradient to a norm, as PyTorch's `clip_grad_norm_` does (1e-6 keeps its quotient finite).
+    fn clip(&mut self, gradients: &mut [Value], longest: f64) {
+        let once = [("keepdims", Attr::Int(0))];
+        let squares: Vec<Value> =
+            gradients.iter().map(|gradient| self.b.op("ReduceSumSquare", &[gradient], &once)).collect();
+        let sum = self.b.op("Sum", &squares.iter().collect::<Vec<_>>(), &[]);
+        let norm = self.b.sqrt(&sum);
+        self.output(GRADIENT_NORM, &norm, &[]);
+        let above = self.b.add_scalar(&norm, 1e-6);
+        #[expect(clippy::cast_possible_truncation, reason = "the graph computes in 32 bits")]
+        let longest = self.b.scalar(longest as f32);
+        let factor = self.b.div(&longest, &above);
+        let one = self.b.scalar(1.0);
+        let factor = self.b.op("Min", &[&factor, &one], &[]);
+        gradients.iter_mut().for_each(|gradient| *gradient = self.b.mul(gradient, &factor));
+    }
+
+    /// What the step size multiplies.
+    fn direction(
+        &mut self,
+        optimizer: &Optimizer,
+        weight: &Weight,
+        gradient: &Value,
+        epsilon: Option<&Value>,
+    ) -> Result<Value> {
+        match *optimizer {
+            Optimizer::AdamW { beta1, beta2, .. } => {
+                let mean = self.decayed("mean", weight, beta1, gradient)?;
+                let square = self.b.mul(gradient, gradient);
+                let squares = self.decayed("square", weight, beta2, &square)?;
+                let mut root = self.b.sqrt(&squares);
+                if let Some(epsilon) = epsilon {
+                    root = self.b.add(&root, epsilon);
+                }
+                Ok(self.b.div(&mean, &root))
+            }
+            Optimizer::Sgd { momentum: 0.0 } => Ok(gradient.clone()),
+            Optimizer::Sgd { momentum } => self.decayed("mean", weight, momentum, gradient),
+            Optimizer::Lion { beta1, beta2 } => self.lion(weight, beta1, beta2, gradient),
+        }
+    }
+
+    /// The state `s' = decay s + new`.
+    fn decayed(&mut self, kind: &str, weight: &Weight, decay: f64, new: &Value) -> Result<Value> {
+        let old = self.remembered(kind, weight)?;
+        let faded = self.scaled(&old, decay);
+        let next = self.b.add(&faded, new);
+        self.remember(kind, weight, &next);
+        Ok(next)
+    }
+
+    fn lion(&mut self, weight: &Weight, beta1: f64, beta2: f64, gradient: &Value) -> Result<Value> {
+        let old = self.remembered("mean", weight)?;
+        let [faded, new] = [self.scaled(&old, beta1), self.scaled(gradient, 1.0 - beta1)];
+        let mixed = self.b.add(&faded, &new);
+        let [faded, new] = [self.scaled(&old, beta2), self.scaled(gradient, 1.0 - beta2)];
+        let next = self.b.add(&faded, &new);
+        self.remember("mean", weight, &next);
+        Ok(self.b.sign(&mixed))
+    }
+
+    fn remembered(&mut self, kind: &str, weight: &Weight) -> Result<Value> {
+        let (input, output) = names(kind, weight);
+        let value = self.input(&input, weight.first.shape())?;
+        let first = Tensor::zeros(DType::F32, weight.first.shape())?;
+        self.state.push(State { input, output, first });
+        Ok(value)
+    }
+
+    fn remember(&mut self, kind: &str, weight: &Weight, value: &Value) {
+        self.output(&names(kind, weight).1, value, weight.first.shape());
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the graph computes in 32 bits")]
+    fn scaled(&mut self, value: &Value, factor: f64) -> Value {
+        self.b.mul_scalar(value, factor as f32)
+    }
+}
+
+/// Where a state enters and leaves.
+fn names(kind: &str, weight: &Weight) -> (String, String) {
+    let input = format!("{CONTROL}{kind}/{}", weight.name);
+    let output = format!("next/{input}");
+    (input, output)
+}
+
+fn fixed(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|length| Dim::Fixed(*length)).collect()
+}

@@ -1,0 +1,209 @@
+//! An objective that was looked through: its weights, ports and terms, or the first thing that is wrong with it.
+
+use std::collections::HashSet;
+
+use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
+use chiasm_objective::{LOSS, Objective, Random, VALIDATION};
+
+use crate::{Error, Result};
+
+/// What every name of the trainer's own begins with; objectives may not use it.
+pub(crate) const CONTROL: &str = "control/";
+
+/// An objective that can be trained.
+pub(crate) struct Task {
+    /// The graph with its weights as inputs.
+    pub lifted: Graph,
+    pub weights: Vec<Weight>,
+    pub random: Vec<Random>,
+    pub after: Option<Graph>,
+    /// Inputs that take rows.
+    pub ports: Vec<Port>,
+    /// The outputs of a training step: the loss first.
+    pub terms: Vec<String>,
+    /// The output that validation rows are judged by.
+    pub judge: &'static str,
+}
+
+/// A weight that moves.
+pub(crate) struct Weight {
+    pub name: String,
+    pub first: Tensor,
+    /// By its gradient; else by `after` alone.
+    pub trained: bool,
+    pub decay: bool,
+}
+
+impl Task {
+    pub fn read(objective: &Objective) -> Result<Self> {
+        read(objective).map_err(|problem| match problem {
+            Problem::Told(reason) => Error::Objective { name: objective.graph.name().to_owned(), reason },
+            Problem::Graph(error) => Error::Graph(error),
+        })
+    }
+
+    /// Names of the weights that gradients move.
+    pub fn trained(&self) -> Vec<&str> {
+        self.weights.iter().filter(|w| w.trained).map(|w| w.name.as_str()).collect()
+    }
+
+    /// The lengths of a random port's axes for a batch of so many rows.
+    pub fn shape(&self, port: &Port, batch: usize) -> Vec<usize> {
+        let dims = port.dims.iter().flatten();
+        dims.map(|dim| dim.fixed().unwrap_or(batch)).collect()
+    }
+}
+
+enum Problem {
+    Told(String),
+    Graph(chiasm_graph::Error),
+}
+
+impl From<String> for Problem {
+    fn from(reason: String) -> Self {
+        Self::Told(reason)
+    }
+}
+
+impl From<chiasm_graph::Error> for Problem {
+    fn from(error: chiasm_graph::Error) -> Self {
+        Self::Graph(error)
+    }
+}
+
+fn read(objective: &Objective) -> Result<Task, Problem> {
+    let graph = &objective.graph;
+    let terms = terms(graph)?;
+    let judged = graph.outputs().iter().any(|port| port.name == VALIDATION);
+    let mut weights = trained(objective)?;
+    weights.extend(carried(objective, &weights)?);
+    let is_random = |name: &str| objective.random.iter().any(|random| random.port == name);
+    let ports: Vec<Port> = graph.inputs().into_iter().filter(|port| !is_random(&port.name)).collect();
+    let batch = batch_axes(&ports)?;
+    for random in &objective.random {
+        check_random(graph, random, &batch)?;
+    }
+    let own = graph.inputs().into_iter().map(|port| port.name).chain(terms.iter().cloned());
+    if let Some(name) = own.chain(weights.iter().map(|w| w.name.clone())).find(|n| n.starts_with(CONTROL)) {
+        return Err(format!(
+            "the name `{name}` begins with `{CONTROL}`, which is the trainer's own; rename it"
+        )
+        .into());
+    }
+    let names: Vec<&str> = weights.iter().map(|w| w.name.as_str()).collect();
+    Ok(Task {
+        lifted: graph.lifted(&names)?,
+        random: objective.random.clone(),
+        after: objective.after.clone(),
+        judge: if judged { VALIDATION } else { LOSS },
+        weights,
+        ports,
+        terms,
+    })
+}
+
+/// The outputs of a step, the loss first; every output must be a scalar.
+fn terms(graph: &Graph) -> Result<Vec<String>, Problem> {
+    let outputs = graph.outputs();
+    for port in &outputs {
+        if port.dtype != DType::F32 || port.dims.as_ref().is_none_or(|dims| !dims.is_empty()) {
+            return Err(format!("its outputs must be scalars f32[], and there is {port}").into());
+        }
+    }
+    if !outputs.iter().any(|port| port.name == LOSS) {
+        let names = outputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(format!("it has no output `{LOSS}`; it has: {names}").into());
+    }
+    let others = outputs.into_iter().map(|port| port.name).filter(|name| name != LOSS && name != VALIDATION);
+    Ok(std::iter::once(LOSS.to_owned()).chain(others).collect())
+}
+
+fn trained(objective: &Objective) -> Result<Vec<Weight>, Problem> {
+    if objective.trainable.is_empty() {
+        return Err("it names no weight to train".to_owned().into());
+    }
+    let mut seen = HashSet::new();
+    objective
+        .trainable
+        .iter()
+        .map(|trainable| {
+            let first = objective.graph.weight(&trainable.name)?;
+            if first.dtype() != DType::F32 || first.is_empty() {
+                let got = format!("{}{:?}", first.dtype(), first.shape());
+                return Err(
+                    format!("the weight `{}` is {got}; only f32 can be trained", trainable.name).into()
+                );
+            }
+            if !seen.insert(&trainable.name) {
+                return Err(format!("the weight `{}` is named twice", trainable.name).into());
+            }
+            Ok(Weight { name: trainable.name.clone(), first, trained: true, decay: trainable.decay })
+        })
+        .collect()
+}
+
+/// The weights that only `after` moves, once its ports are found to be weights and their next values.
+fn carried(objective: &Objective, trained: &[Weight]) -> Result<Vec<Weight>, Problem> {
+    let Some(after) = &objective.after else { return Ok(Vec::new()) };
+    let rewritten: Vec<String> = after.outputs().into_iter().map(|port| port.name).collect();
+    let mut carried = Vec::new();
+    for name in &rewritten {
+        let weight = name.strip_prefix("next/");
+        let weight = weight.ok_or_else(|| format!("its `after` gives `{name}`; expected `next/<weight>`"))?;
+        if !trained.iter().any(|w| w.name == weight) {
+            let first = objective.graph.weight(weight)?;
+            carried.push(Weight { name: weight.to_owned(), first, trained: false, decay: false });
+        }
+    }
+    for port in after.inputs() {
+        if !trained.iter().chain(&carried).any(|w| w.name == port.name) {
+            return Err(format!(
+                "its `after` reads `{}`, a weight that is neither trained nor rewritten",
+                port.name
+            )
+            .into());
+        }
+    }
+    Ok(carried)
+}
+
+/// Names of the first axes of the batch ports.
+fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, Problem> {
+    if ports.is_empty() {
+        return Err("it has no input that takes rows".to_owned().into());
+    }
+    ports
+        .iter()
+        .map(|port| match port.dims.as_ref().and_then(|dims| dims.first()) {
+            Some(Dim::Named(name)) => Ok(name.clone()),
+            _ => {
+                Err(format!("its input {port} must have a free, named first axis: the rows of a batch")
+                    .into())
+            }
+        })
+        .collect()
+}
+
+fn check_random(graph: &Graph, random: &Random, batch: &HashSet<String>) -> Result<(), Problem> {
+    let port = graph.input(&random.port)?;
+    let known = |dim: &Dim| match dim {
+        Dim::Fixed(_) => true,
+        Dim::Named(name) => batch.contains(name),
+        Dim::Unknown => false,
+    };
+    if port.dtype != DType::F32 || !port.dims.as_ref().is_some_and(|dims| dims.iter().all(known)) {
+        return Err(
+            format!("its random input {port} must be f32, its axes fixed or as long as the batch").into()
+        );
+    }
+    if let chiasm_objective::Draw::Mask { keep } = random.draw
+        && !(keep > 0.0 && keep <= 1.0)
+    {
+        return Err(format!(
+            "the mask `{}` keeps with probability {keep}; expected above 0, at most 1",
+            random.port
+        )
+        .into());
+    }
+    Ok(())
+}
