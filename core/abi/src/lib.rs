@@ -29,7 +29,7 @@ pub use extensions::aligner::{AlignerModule, AlignerModule_Ref};
 pub use extensions::fusion::{FusionModule, FusionModule_Ref};
 pub use extensions::{FitJob, NamedBytes, Outcome, Reply};
 pub use root::{Extension, ExtensionModule, Root, Root_Ref, root_header, root_result};
-pub use services::{Services, Services_TO, ServicesRef, lend};
+pub use services::{Services, Services_TO, ServicesRef, TrainJob, TrainOutcome, lend};
 pub use tensor::{NamedOwned, NamedTensor, OwnedTensor};
 pub use view::{DataType, Device, Element, Layout, MAX_RANK, TensorView, ViewError};
 

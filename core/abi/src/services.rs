@@ -1,9 +1,33 @@
 //! What the host lends to a plugin for the length of one call.
 
-use abi_stable::sabi_trait;
-use abi_stable::std_types::{RResult, RSlice, RStr, RVec};
+use abi_stable::std_types::{RErr, RResult, RSlice, RStr, RString, RVec};
+use abi_stable::{StableAbi, sabi_trait};
 
-use crate::{NamedOwned, NamedTensor, PluginError};
+use crate::{Code, NamedOwned, NamedTensor, PluginError};
+
+/// A training asked of the host (since 1.1).
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy)]
+pub struct TrainJob<'a> {
+    /// Graphs as their ONNX bytes, tensors of `u8`: `objective`, and `after` when there is one.
+    pub graphs: RSlice<'a, NamedTensor<'a>>,
+    /// The rows to train on, dense, one tensor for each batch port.
+    pub training: RSlice<'a, NamedTensor<'a>>,
+    /// Likewise the rows to validate on, or nothing.
+    pub validation: RSlice<'a, NamedTensor<'a>>,
+    /// A JSON object: `trainable`, `random`, `options`.
+    pub specification: RStr<'a>,
+}
+
+/// What a training brings back (since 1.1).
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct TrainOutcome {
+    /// The weights kept.
+    pub weights: RVec<NamedOwned>,
+    /// A JSON object: how the training went.
+    pub report: RString,
+}
 
 /// The host's lent hand. Every method may be called from any of the plugin's threads, but only until the call returns.
 #[sabi_trait]
@@ -23,6 +47,14 @@ pub trait Services: Send + Sync {
         graph: RSlice<'_, u8>,
         inputs: RSlice<'_, NamedTensor<'_>>,
     ) -> RResult<RVec<NamedOwned>, PluginError>;
+    /// Trains an objective; a host of ABI 1.0 does not.
+    fn train(&self, _job: TrainJob<'_>) -> RResult<TrainOutcome, PluginError> {
+        RErr(PluginError {
+            code: Code::UNSUPPORTED,
+            message: "this host is older than the plugin and trains nothing: it needs ABI 1.1".into(),
+            detail: RString::new(),
+        })
+    }
 }
 
 /// The services, borrowed for one call.

@@ -9,7 +9,7 @@ use abi_stable::type_layout::{TLData, TypeLayout};
 use chiasm_abi::stable::StableAbi;
 use chiasm_abi::{
     AdapterBox, AdapterModule_Ref, AlignerModule_Ref, Extension, FitJob, FusionModule_Ref, Item, NamedOwned,
-    NamedTensor, Outcome, PluginError, Root_Ref, ServicesRef, TensorView,
+    NamedTensor, Outcome, PluginError, Root_Ref, ServicesRef, TensorView, TrainJob, TrainOutcome,
 };
 
 /// A type, then everything of this crate that its fields are made of.
@@ -53,6 +53,8 @@ fn the_layouts_are_those_of_the_golden_text() {
         <Item<'static> as StableAbi>::LAYOUT,
         <FitJob<'static> as StableAbi>::LAYOUT,
         <Outcome as StableAbi>::LAYOUT,
+        <TrainJob<'static> as StableAbi>::LAYOUT,
+        <TrainOutcome as StableAbi>::LAYOUT,
         <PluginError as StableAbi>::LAYOUT,
         <TensorView<'static> as StableAbi>::LAYOUT,
         <NamedTensor<'static> as StableAbi>::LAYOUT,

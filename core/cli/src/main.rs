@@ -11,7 +11,7 @@ mod verbs;
 
 use args::{Cli, DeviceArg, EngineVerb, Format, ModelVerb, Shared, Verb};
 use chiasm_host::{Host, Search as PluginSearch};
-use chiasm_pipeline::{Cache, Error, Workbench};
+use chiasm_pipeline::{Cache, Error, Trainings, Workbench};
 use clap::{CommandFactory, FromArgMatches};
 use miette::Diagnostic;
 use std::{process::ExitCode, sync::Arc};
@@ -94,6 +94,7 @@ fn workbench(shared: &Shared) -> Outcome<Workbench> {
         cache: Cache::of_user(),
         reporter: Arc::new(progress::Terminal::new(shared.quiet)),
         seed: 0,
+        trainings: Trainings::default(),
     })
 }
 

@@ -27,16 +27,20 @@ impl Reporter for Terminal {
             return;
         }
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        let template = "{msg:28} {wide_bar} {pos}/{len} {per_sec} eta {eta}";
+        let template = "{prefix:28} {wide_bar} {pos}/{len} {per_sec} eta {eta} {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(stage.to_owned());
+        bar.set_prefix(stage.to_owned());
         *self.bar() = bar;
     }
 
     fn advance(&self, done: u64) {
         self.bar().set_position(done);
+    }
+
+    fn status(&self, text: &str) {
+        self.bar().set_message(text.to_owned());
     }
 
     fn end(&self) {

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chiasm_abi::stable::{RErr, ROk, RResult, RSlice, RStr, RVec};
-use chiasm_abi::{Code, NamedOwned, NamedTensor, PluginError};
+use chiasm_abi::{Code, NamedOwned, NamedTensor, PluginError, TrainJob, TrainOutcome};
 use chiasm_graph::{Graph, Tensor};
-use chiasm_plugin::export::tensor;
+use chiasm_objective::{Objective, Options, Rows, Trained};
+use chiasm_plugin::export::{tensor, train};
 use chiasm_plugin::{Level, export};
 
 use crate::{HostError, Phase};
@@ -26,6 +27,14 @@ pub trait HostServices: Send + Sync {
     fn threads(&self) -> usize;
     /// Runs a graph; gives all outputs in the graph's order.
     fn run_graph(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String>;
+    /// Trains an objective for this plugin, on rows that lie in its memory.
+    fn train(
+        &self,
+        plugin: &str,
+        objective: &Objective,
+        rows: &Rows<'_>,
+        options: &Options,
+    ) -> Result<Trained, String>;
 }
 
 /// The services of one call.
@@ -101,6 +110,20 @@ impl chiasm_abi::Services for Bridge<'_> {
         match outcome {
             Ok(Ok(outputs)) => ROk(outputs),
             Ok(Err(message)) => RErr(failure(message)),
+            Err(panicked) => RErr(panicked),
+        }
+    }
+
+    fn train(&self, job: TrainJob<'_>) -> RResult<TrainOutcome, PluginError> {
+        let served = self.guarded("train", || {
+            train::serve(&job, |objective, rows, options| {
+                let trained = self.host.train(self.plugin, objective, rows, options);
+                trained.map_err(|message| chiasm_plugin::Error::new(Code::HOST, message))
+            })
+        });
+        match served {
+            Ok(Ok(outcome)) => ROk(outcome),
+            Ok(Err(e)) => RErr(export::to_abi(e)),
             Err(panicked) => RErr(panicked),
         }
     }

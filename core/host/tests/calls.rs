@@ -51,6 +51,23 @@ fn a_plugin_runs_a_graph_through_the_host() {
 }
 
 #[test]
+fn a_plugin_trains_through_the_host_on_rows_that_are_lent() {
+    let services = Recorder::default();
+    let learned = fit(&plain(), "keep", &json!({ "train": 2 }), &services).unwrap();
+    let sentence =
+        "stopped after 3 steps, since 2 checks brought nothing better; the starting weights were kept";
+    assert_eq!(learned.notes["train"], json!(["w", [1.5], sentence]));
+    let lent = format!("x f32[4, 3] at {}", ROWS.as_ptr().addr());
+    assert!(services.log.lock().unwrap().contains(&format!("fixture-plain trains on {lent}, {lent}")));
+    let refused = fit(&plain(), "keep", &json!({ "train": 0 }), &Recorder::default()).unwrap_err();
+    assert_eq!((refused.code, refused.phase), (Code::HOST, Phase::Fit));
+    assert!(refused.message.contains("option `batch`"), "{refused}");
+    let panics = Recorder { panics: "train", ..Recorder::default() };
+    let error = fit(&plain(), "keep", &json!({ "train": 2 }), &panics).unwrap_err();
+    assert!(error.message.contains("train went wrong"), "{error}");
+}
+
+#[test]
 fn a_misspelt_parameter_names_the_known_ones() {
     let error = fit(&plain(), "keep", &json!({ "kk": 1 }), &Recorder::default()).unwrap_err();
     assert_eq!(error.code, Code::INVALID);

@@ -89,16 +89,21 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
         return Ok(Fitted { run: options.output.clone(), fresh: false, timings });
     }
     let draft = Draft::begin(&options.output)?;
+    bench.trainings.take();
     let mut timings = Timings::default();
     let (clouds, rows, counts) = timings.time("embed", || embed_all(plan, bench, options.skip_bad))?;
     let training = clouds.select(&rows.train);
     let maps = timings.time("align", || align(plan, &clouds, &training, bench))?;
     let fusion = timings.time("fuse", || fuse(plan, &maps.apply(&training, bench)?, bench))?;
+    let trainings = bench.trainings.take();
     let merged = timings.time("merge", || merge(plan, maps, fusion))?;
     let proof = timings.time("prove", || prove::merged(plan, &merged, &rows.test, bench))?;
     let metrics = timings.time("measure", || measure(plan, &clouds, &rows, &merged.maps, bench))?;
     let mut manifest = timings.time("write", || {
         write::artifacts(&draft, plan, &merged, &metrics, &proof)?;
+        if !trainings.is_empty() {
+            draft.write_json(folder::TRAINING, &trainings)?;
+        }
         write::manifest(plan, &merged, &proof, key, counts, bench)
     })?;
     draft.write_json(folder::TIMINGS, &timings)?;

@@ -18,6 +18,9 @@ pub const MANIFEST: &str = "manifest.json";
 /// The one file whose bytes differ between equal runs.
 pub const TIMINGS: &str = "timings.json";
 
+/// How the trainings of the run went: their curves.
+pub const TRAINING: &str = "training.json";
+
 /// What a run was made of and what it made: hashes, engine, seeds.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct Manifest {

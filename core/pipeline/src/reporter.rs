@@ -8,6 +8,8 @@ pub trait Reporter: Send + Sync {
     fn begin(&self, stage: &str, total: u64);
     /// `done` steps of the stage are done.
     fn advance(&self, done: u64);
+    /// What the stage has found so far, such as its losses.
+    fn status(&self, _: &str) {}
     /// The stage is over.
     fn end(&self);
     /// Something the user should read, now.

@@ -1,9 +1,14 @@
 //! The workbench: the host, the engine and the cache that every verb works with, opened once.
 
-use crate::{Error, Reporter, cache::Cache};
+use crate::{
+    Error, Reporter,
+    cache::Cache,
+    training::{Trainings, Trains},
+};
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Host, HostServices, Level};
 use chiasm_runtime::{Device, Engine, Search, Session, SessionOptions};
+use chiasm_train::{Objective, Options, Rows, Trained};
 use std::{path::PathBuf, sync::Arc};
 
 /// What verbs work with.
@@ -24,6 +29,8 @@ pub struct Workbench {
     pub reporter: Arc<dyn Reporter>,
     /// Seed of everything random.
     pub seed: u64,
+    /// How the trainings went that plugins asked for.
+    pub trainings: Trainings,
 }
 
 impl Workbench {
@@ -79,6 +86,8 @@ impl Workbench {
             threads: chiasm_runtime::threads(self.threads),
             search: self.search.clone(),
             options: self.options(),
+            cache: self.cache.clone(),
+            trainings: self.trainings.clone(),
         }
     }
 }
@@ -91,6 +100,8 @@ pub struct Services {
     threads: usize,
     search: Search,
     options: SessionOptions,
+    cache: Cache,
+    trainings: Trainings,
 }
 
 impl HostServices for Services {
@@ -122,5 +133,23 @@ impl HostServices for Services {
     fn run_graph(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String> {
         let run = || Engine::open(&self.search)?.session(graph, &self.options)?.run(inputs);
         run().map_err(|e| e.to_string())
+    }
+
+    fn train(
+        &self,
+        _plugin: &str,
+        objective: &Objective,
+        rows: &Rows<'_>,
+        options: &Options,
+    ) -> Result<Trained, String> {
+        let trains = Trains {
+            task: &self.task,
+            search: &self.search,
+            session: self.options,
+            cache: &self.cache,
+            reporter: &*self.reporter,
+            trainings: &self.trainings,
+        };
+        trains.train(objective, rows, options)
     }
 }

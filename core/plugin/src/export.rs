@@ -7,6 +7,7 @@ pub mod guard;
 pub mod manifest;
 mod root;
 pub mod tensor;
+pub mod train;
 
 pub use crate::error::{from_abi, to_abi};
 pub use adapter::AdapterEntry;

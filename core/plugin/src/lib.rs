@@ -28,6 +28,7 @@ pub mod export;
 
 pub use chiasm_abi::Code;
 pub use chiasm_graph as graph;
+pub use chiasm_objective as objective;
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use learned::{Fused, Inverse, InverseKind, Learned};

@@ -3,8 +3,9 @@
 use chiasm_abi::stable::{RResult, RSlice};
 use chiasm_abi::{NamedTensor, ServicesRef};
 use chiasm_graph::{Graph, Tensor};
+use chiasm_objective::{Objective, Options, Rows, Trained};
 
-use crate::export::tensor;
+use crate::export::{tensor, train};
 use crate::{Code, Error, Result, error};
 
 /// How loud a message is.
@@ -74,6 +75,18 @@ impl<'a> Services<'a> {
         }
     }
 
+    /// Trains an objective in the host's engine, on the run's device, and gives the weights that did best on the validation rows (the
+    /// starting weights, when nothing beat them). The host shows the progress, writes the curves into the run folder, and goes on
+    /// where a killed run was. The rows are lent, not copied; `options.seed` is the plugin's to set, usually from [`Services::seed`].
+    pub fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained> {
+        match self.0 {
+            Lender::Host(host) => host.train(objective, rows, options),
+            Lender::Nobody { .. } => {
+                Err(Error::unsupported("there is no engine to train on: these services are detached"))
+            }
+        }
+    }
+
     /// Runs a graph in the host's engine on named inputs; gives all its outputs, by name.
     pub fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         match self.0 {
@@ -92,6 +105,7 @@ trait Lent: Sync {
     fn seed(&self) -> u64;
     fn threads(&self) -> usize;
     fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>>;
+    fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained>;
 }
 
 impl Lent for ServicesRef<'_> {
@@ -117,11 +131,15 @@ impl Lent for ServicesRef<'_> {
 
     fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         let bytes = graph.to_bytes()?;
-        let shapes: Vec<Vec<i64>> = inputs.iter().map(|(_, t)| tensor::shape(t)).collect::<Result<_>>()?;
+        let shapes: Vec<Vec<i64>> =
+            inputs.iter().map(|(_, t)| tensor::shape(t.shape())).collect::<Result<_>>()?;
         let named: Vec<NamedTensor<'_>> = inputs
             .iter()
             .zip(&shapes)
-            .map(|((name, t), shape)| NamedTensor { name: (*name).into(), tensor: tensor::view(t, shape) })
+            .map(|((name, t), shape)| NamedTensor {
+                name: (*name).into(),
+                tensor: tensor::view((*t).into(), shape),
+            })
             .collect();
         match ServicesRef::run(self, RSlice::from_slice(&bytes), RSlice::from_slice(&named)) {
             RResult::RErr(e) => Err(error::from_abi(&e)),
@@ -134,5 +152,11 @@ impl Lent for ServicesRef<'_> {
                 })
                 .collect(),
         }
+    }
+    fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained> {
+        train::ask(objective, rows, options, |job| match ServicesRef::train(self, job) {
+            RResult::ROk(outcome) => Ok(outcome),
+            RResult::RErr(e) => Err(error::from_abi(&e)),
+        })
     }
 }

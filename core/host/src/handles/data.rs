@@ -44,7 +44,7 @@ impl<'a> Data<'a> {
         let tensor = match self.source {
             Source::F32(values) => dense(values, &self.shape),
             Source::I64(values) => dense(values, &self.shape),
-            Source::Tensor(tensor) => tensor::view(tensor, &self.shape),
+            Source::Tensor(tensor) => tensor::view(tensor.into(), &self.shape),
         };
         NamedTensor { name: name.into(), tensor }
     }

@@ -1,7 +1,7 @@
 //! Graph tensors as ABI tensors and back.
 
 use chiasm_abi::{DataType, MAX_RANK, OwnedTensor, TensorView};
-use chiasm_graph::{DType, Tensor};
+use chiasm_graph::{DType, Tensor, TensorRef};
 
 use crate::{Error, Result};
 
@@ -41,12 +41,12 @@ pub fn dtype(abi: DataType) -> Result<DType> {
 }
 
 /// A shape in the ABI's integers.
-pub fn shape(tensor: &Tensor) -> Result<Vec<i64>> {
-    Ok(tensor.shape().iter().map(|length| i64::try_from(*length)).collect::<Result<_, _>>()?)
+pub fn shape(lengths: &[usize]) -> Result<Vec<i64>> {
+    Ok(lengths.iter().map(|length| i64::try_from(*length)).collect::<Result<_, _>>()?)
 }
 
 /// A tensor seen in place; `shape` is its own, from [`shape`].
-pub fn view<'a>(tensor: &'a Tensor, shape: &'a [i64]) -> TensorView<'a> {
+pub fn view<'a>(tensor: TensorRef<'a>, shape: &'a [i64]) -> TensorView<'a> {
     // A type without a name in the ABI gets one that every reader refuses.
     let dtype = data_type(tensor.dtype()).unwrap_or(DataType { code: u8::MAX, bits: 0, lanes: 0 });
     TensorView::of_bytes(tensor.bytes(), dtype, shape)
