@@ -198,19 +198,18 @@ impl Run<'_, '_> {
         }
         while self.ledger.stopped.is_none() && self.ledger.step < self.steps {
             let losses = self.step()?;
+            let last = self.ledger.step == self.steps;
+            if self.ledger.stopped.is_none() && (last || self.ledger.step.is_multiple_of(self.check_every)) {
+                self.check()?;
+            }
             let progress = Progress {
                 step: self.ledger.step,
                 steps: self.steps,
                 losses: &losses,
                 validation: self.judge.as_ref().and(self.ledger.curve.last()).and_then(|point| point.score),
             };
-            if !observe(&progress) {
+            if !observe(&progress) && !last && self.ledger.stopped.is_none() {
                 return Err(Error::Cancelled { step: self.ledger.step, steps: self.steps });
-            }
-            if self.ledger.stopped.is_none()
-                && (self.ledger.step.is_multiple_of(self.check_every) || self.ledger.step == self.steps)
-            {
-                self.check()?;
             }
         }
         let unjudged = self.judge.is_none();
