@@ -18,8 +18,10 @@ pub struct Options {
     pub floor: f64,
     /// How long to train.
     pub length: Length,
-    /// Rows of a mini-batch. Every epoch shuffles the rows anew and leaves out those that do not fill a batch.
+    /// Rows of a mini-batch. Rows that do not fill one are left out of an epoch.
     pub batch: usize,
+    /// Whether every epoch shuffles the rows anew; else they are taken in their order, for rows that somebody else has shuffled.
+    pub shuffle: bool,
     /// The largest norm of the whole gradient; a longer one is shortened to it.
     pub clip: Option<f64>,
     /// The fraction of the rows held out to validate on, when no rows are given for that; 0 for none.
@@ -42,6 +44,7 @@ impl Default for Options {
             floor: 0.0,
             length: Length::Epochs(50),
             batch: 256,
+            shuffle: true,
             clip: None,
             validation: 0.1,
             check_every: None,

@@ -76,10 +76,11 @@ pub(crate) fn split(count: usize, options: &Options) -> [Vec<i64>; 2] {
     parts
 }
 
-/// The mini-batches of a training: every epoch shuffles the rows anew and leaves out those that do not fill a batch.
+/// The mini-batches of a training; an epoch leaves out the rows that do not fill one.
 pub(crate) struct Batches {
     rows: Vec<i64>,
     batch: usize,
+    shuffle: bool,
     seed: u64,
     epoch: Option<u64>,
     order: Vec<usize>,
@@ -89,7 +90,9 @@ pub(crate) struct Batches {
 impl Batches {
     pub fn new(rows: Vec<i64>, options: &Options) -> Self {
         let batch = options.batch.clamp(1, rows.len().max(1));
-        Self { rows, batch, seed: options.seed, epoch: None, order: Vec::new(), chosen: vec![0; batch] }
+        let order = (0..rows.len()).collect();
+        let (shuffle, seed) = (options.shuffle, options.seed);
+        Self { rows, batch, shuffle, seed, epoch: None, order, chosen: vec![0; batch] }
     }
 
     /// Rows of a mini-batch.
@@ -101,7 +104,7 @@ impl Batches {
     pub fn at(&mut self, at: u64) -> &[i64] {
         let batches = (self.rows.len() / self.batch).max(1) as u64;
         let epoch = at / batches;
-        if self.epoch != Some(epoch) {
+        if self.shuffle && self.epoch != Some(epoch) {
             self.order = Stream::new(self.seed, &[purpose::SHUFFLE, epoch]).permutation(self.rows.len());
             self.epoch = Some(epoch);
         }
@@ -184,6 +187,9 @@ mod tests {
         }
         assert_ne!(first, second);
         assert_eq!(first, again, "a batch depends on its step alone");
+        let mut in_order = Batches::new(rows.clone(), &Options { shuffle: false, ..options });
+        assert_eq!(in_order.at(3), &rows[4..8]);
+        assert_eq!(in_order.at(2), &rows[..4]);
     }
 
     #[test]
