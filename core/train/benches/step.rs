@@ -144,14 +144,15 @@ fn projector(w1: Tensor, w2: Tensor) -> Fallible<Graph> {
     let v = b.mul_scalar(&v, 1.0 / 0.07);
     let turned = b.transpose(&v, &[1, 0]);
     let scores = b.matmul(&u, &turned);
-    // Both cross entropies: the mean of log-sum-exps over rows and columns, less the paired scores.
+    // Both cross entropies: the mean logarithm of the sums of exponentials along rows and columns, less the paired scores. Unit
+    // rows keep every score within 1 / 0.07 = 14.3 of zero, so that one plain exponential serves both, and its sums stay finite.
     let mean = |b: &mut Builder, x: &Value| b.op("ReduceMean", &[x], &[("keepdims", 0.into())]);
-    let axis = |b: &mut Builder, axis: i64| {
-        let sums =
-            b.op("ReduceLogSumExp", &[&scores], &[("axes", (&[axis][..]).into()), ("keepdims", 0.into())]);
-        mean(b, &sums)
-    };
-    let (by_row, by_column) = (axis(&mut b, 1), axis(&mut b, 0));
+    let exponentials = b.exp(&scores);
+    let [by_row, by_column] = [1, 0].map(|axis| {
+        let sums = b.reduce_sum(&exponentials, &[axis], false);
+        let logs = b.log(&sums);
+        mean(&mut b, &logs)
+    });
     let both = b.add(&by_row, &by_column);
     let half = b.mul_scalar(&both, 0.5);
     let products = b.mul(&u, &v);
