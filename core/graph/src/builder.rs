@@ -199,7 +199,12 @@ impl Builder {
     }
 
     /// Adds a node like another, with other inputs and some attributes replaced.
-    pub(crate) fn copy(&mut self, node: &NodeProto, inputs: &[&Value], replaced: &[(&str, Attr)]) -> Vec<Value> {
+    pub(crate) fn copy(
+        &mut self,
+        node: &NodeProto,
+        inputs: &[&Value],
+        replaced: &[(&str, Attr)],
+    ) -> Vec<Value> {
         let outputs = self.op_several(&node.op_type, inputs, replaced, node.output.len());
         let kept = node.attribute.iter().filter(|old| replaced.iter().all(|(name, _)| *name != old.name));
         if let Some(new) = self.graph.node.last_mut() {

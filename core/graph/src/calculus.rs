@@ -173,7 +173,9 @@ impl Graph {
         for name in wrt {
             let port = self.input(name)?;
             if !matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
-                return Err(Error::Unsupported(format!("a derivative by `{port}`, which is not floating point")));
+                return Err(Error::Unsupported(format!(
+                    "a derivative by `{port}`, which is not floating point"
+                )));
             }
         }
         if self.opset() < OPSET { self.upgraded(OPSET) } else { Ok(self.clone()) }
@@ -184,7 +186,8 @@ impl Graph {
 fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()> {
     for node in &graph.graph.node {
         let call = Call::new(node.clone());
-        let moving: Vec<Option<Value>> = call.inputs.iter().map(|x| tangents.get(x.name()).cloned()).collect();
+        let moving: Vec<Option<Value>> =
+            call.inputs.iter().map(|x| tangents.get(x.name()).cloned()).collect();
         if call.is_stopped() || moving.iter().all(Option::is_none) {
             continue;
         }
@@ -210,7 +213,11 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()>
                 let weighted = tape.scaled(&tangent, weight);
                 let axes: Vec<i64> = axes.iter().map(|axis| axis + 1).collect();
                 let keep = call.int("keepdims", 1) != 0;
-                vec![Some(if axes.is_empty() { weighted } else { tape.build.reduce_sum(&weighted, &axes, keep) })]
+                vec![Some(if axes.is_empty() {
+                    weighted
+                } else {
+                    tape.build.reduce_sum(&weighted, &axes, keep)
+                })]
             }
             Rule::Formulas { forward, .. } => forward(tape, &call, &moving)?,
         };
@@ -229,7 +236,8 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str
     for node in graph.graph.node.iter().rev() {
         let call = Call::new(node.clone());
         let reaches = |x: &Value| moving.contains(x.name());
-        let owed: Vec<Option<Value>> = call.outputs.iter().map(|y| cotangents.get(y.name()).cloned()).collect();
+        let owed: Vec<Option<Value>> =
+            call.outputs.iter().map(|y| cotangents.get(y.name()).cloned()).collect();
         if call.is_stopped() || owed.iter().all(Option::is_none) || !call.inputs.iter().any(reaches) {
             continue;
         }
@@ -288,7 +296,8 @@ fn moving(graph: &Graph, tape: &mut Tape, wrt: &[&str]) -> HashSet<String> {
         let call = Call::new(node.clone());
         if !call.is_stopped() && call.inputs.iter().any(|x| moving.contains(x.name())) {
             let float = |y: &&Value| !y.name().is_empty() && tape.is_float(y);
-            let outputs: Vec<String> = call.outputs.iter().filter(float).map(|y| y.name().to_owned()).collect();
+            let outputs: Vec<String> =
+                call.outputs.iter().filter(float).map(|y| y.name().to_owned()).collect();
             moving.extend(outputs);
         }
     }

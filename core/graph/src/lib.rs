@@ -29,6 +29,7 @@ mod dtype;
 mod error;
 mod extract;
 mod file;
+pub mod fuse;
 mod graph;
 mod guard;
 mod lent;

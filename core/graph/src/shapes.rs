@@ -334,7 +334,8 @@ impl Shapes {
 
     /// The open axis of a reshape by division, when every other length is a number.
     fn rest(&mut self, node: &NodeProto, dims: &[Length], open: usize) -> Length {
-        let product = |dims: &[Length]| dims.iter().try_fold(1_i64, |all, length| all.checked_mul(length.fixed()?));
+        let product =
+            |dims: &[Length]| dims.iter().try_fold(1_i64, |all, length| all.checked_mul(length.fixed()?));
         let others = [&dims[..open], &dims[open + 1..]].concat();
         match (self.dims_of(node, 0).and_then(|old| product(&old)), product(&others)) {
             (Some(total), Some(taken)) if taken > 0 && total % taken == 0 => Length::Fixed(total / taken),
@@ -361,9 +362,13 @@ impl Shapes {
             let known = dims[place].fixed().zip(starts.as_ref()).zip(ends.as_ref()).zip(steps.as_ref());
             dims[place] = match known {
                 Some((((length, starts), ends), steps)) if steps[at] > 0 => {
-                    let bound = |value: i64| (if value < 0 { value + length } else { value }).clamp(0, length);
+                    let bound =
+                        |value: i64| (if value < 0 { value + length } else { value }).clamp(0, length);
                     let (start, end) = (bound(starts[at]), bound(ends[at]));
-                    Length::Fixed((end - start).max(0).div_euclid(steps[at]) + i64::from((end - start).max(0) % steps[at] != 0))
+                    Length::Fixed(
+                        (end - start).max(0).div_euclid(steps[at])
+                            + i64::from((end - start).max(0) % steps[at] != 0),
+                    )
                 }
                 _ => self.fresh(),
             };
@@ -377,14 +382,16 @@ impl Shapes {
         if attribute(node, "keepdims").is_some_and(|keep| keep.i == 0) {
             return Some(without(&dims, &axes));
         }
-        let keep = |(at, length): (usize, &Length)| if axes.contains(&at) { Length::Fixed(1) } else { *length };
+        let keep =
+            |(at, length): (usize, &Length)| if axes.contains(&at) { Length::Fixed(1) } else { *length };
         Some(dims.iter().enumerate().map(keep).collect())
     }
 
     /// The axes that a reduction over a value of this rank removes; `None` when they are computed.
     pub(crate) fn reduced_axes(&self, node: &NodeProto, rank: usize) -> Option<Vec<usize>> {
         let noop = attribute(node, "noop_with_empty_axes").is_some_and(|noop| noop.i != 0);
-        let given = node.input.get(1).is_some_and(|name| !name.is_empty()) || attribute(node, "axes").is_some();
+        let given =
+            node.input.get(1).is_some_and(|name| !name.is_empty()) || attribute(node, "axes").is_some();
         let axes = if given { self.list(node, 1, "axes")? } else { Vec::new() };
         match (axes.is_empty(), noop) {
             (true, true) => Some(Vec::new()),
@@ -406,13 +413,17 @@ impl Shapes {
             }
             "Slice" => {
                 let from = of(0)?;
-                let (start, end) = (*self.list(node, 1, "starts")?.first()?, *self.list(node, 2, "ends")?.first()?);
+                let (start, end) =
+                    (*self.list(node, 1, "starts")?.first()?, *self.list(node, 2, "ends")?.first()?);
                 if node.input.get(4).is_some_and(|steps| self.known_ints(steps) != Some(vec![1])) {
                     return None;
                 }
                 let length = i64::try_from(from.len()).ok()?;
                 let bound = |value: i64| (if value < 0 { value + length } else { value }).clamp(0, length);
-                Some(from.get(usize::try_from(bound(start)).ok()?..usize::try_from(bound(end)).ok()?)?.to_vec())
+                Some(
+                    from.get(usize::try_from(bound(start)).ok()?..usize::try_from(bound(end)).ok()?)?
+                        .to_vec(),
+                )
             }
             "Constant" => {
                 let value = node.attribute.first()?;

@@ -70,7 +70,9 @@ fn key(node: &NodeProto) -> Option<Vec<u8>> {
     }
     let mut bare = node.clone();
     bare.name.clear();
-    bare.output.iter_mut().for_each(|name| *name = if name.is_empty() { String::new() } else { "y".to_owned() });
+    bare.output
+        .iter_mut()
+        .for_each(|name| *name = if name.is_empty() { String::new() } else { "y".to_owned() });
     bare.attribute.sort_by(|a, b| a.name.cmp(&b.name));
     bare.write_to_bytes().ok()
 }

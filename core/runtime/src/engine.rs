@@ -71,13 +71,17 @@ pub struct SessionOptions {
     /// One copy with all threads answers a single run fastest. One copy per thread embeds many batches fastest, since
     /// no operator then waits for another thread; see [`SessionOptions::batches`].
     pub lanes: usize,
+    /// On the processor, element-wise neighbours of a graph in memory run as one pass ([`chiasm_graph::fuse`]).
+    ///
+    /// For graphs of our own making (training steps, Jacobians): the engine knows better what to do with an encoder.
+    pub fuse: bool,
 }
 
 impl SessionOptions {
     /// For [`crate::embed`]: one single-threaded copy of the model per thread.
     pub fn batches(device: Device, threads: usize) -> Self {
         let threads = crate::threads(threads);
-        Self { device, threads, lanes: threads }
+        Self { device, threads, lanes: threads, fuse: false }
     }
 }
 
@@ -167,22 +171,29 @@ impl Engine {
     /// # Errors
     /// A file that is no sound model, a model the engine refuses, a device that is not there.
     pub fn session<'a>(&self, model: impl Into<Model<'a>>, options: &SessionOptions) -> Result<Session> {
-        let source = Source::read(model.into())?;
-        let (lanes, device, reason) = match options.device {
-            Device::Cpu => (self.lanes(&source, options)?, CPU, "cpu was asked for".to_owned()),
-            Device::Cuda => {
-                let (lane, device) = self.cuda_lane(&source, options).map_err(|reason| Error::Device {
-                    asked: "cuda",
-                    reason,
-                    mend: self.mend_cuda(),
-                })?;
-                (vec![lane], device, "cuda was asked for".to_owned())
+        let model = model.into();
+        let source = Source::read(model)?;
+        let on_cpu = || match model {
+            Model::Graph(graph) if options.fuse => {
+                let fused = graph.fused();
+                self.lanes(&Source::read(Model::Graph(&fused))?, options)
             }
-            Device::Auto => match self.cuda_lane(&source, options) {
-                Ok((lane, device)) => (vec![lane], device, "CUDA works here".to_owned()),
-                Err(reason) => (self.lanes(&source, options)?, CPU, format!("CUDA cannot be used: {reason}")),
-            },
+            _ => self.lanes(&source, options),
         };
+        let (lanes, device, reason) =
+            match options.device {
+                Device::Cpu => (on_cpu()?, CPU, "cpu was asked for".to_owned()),
+                Device::Cuda => {
+                    let (lane, device) = self
+                        .cuda_lane(&source, options)
+                        .map_err(|reason| Error::Device { asked: "cuda", reason, mend: self.mend_cuda() })?;
+                    (vec![lane], device, "cuda was asked for".to_owned())
+                }
+                Device::Auto => match self.cuda_lane(&source, options) {
+                    Ok((lane, device)) => (vec![lane], device, "CUDA works here".to_owned()),
+                    Err(reason) => (on_cpu()?, CPU, format!("CUDA cannot be used: {reason}")),
+                },
+            };
         Ok(Session::new(source.name, source.inputs, source.outputs, lanes, device, reason))
     }
 
@@ -196,6 +207,10 @@ impl Engine {
                 let builder = self.builder(share).map_err(|e| source.refused(&e))?;
                 let mut builder =
                     builder.with_quant_qdq(!source.weights_only_quantised).map_err(|e| source.refused(&e))?;
+                if options.fuse {
+                    let domain = crate::pointwise::domain().map_err(|e| source.refused(&e))?;
+                    builder = builder.with_operators(domain).map_err(|e| source.refused(&e))?;
+                }
                 source.commit(&mut builder).map_err(|e| source.refused(&e)).map(Lane::new)
             })
             .collect()

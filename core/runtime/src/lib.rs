@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod install;
 mod library;
+mod pointwise;
 mod session;
 mod stepper;
 mod value;

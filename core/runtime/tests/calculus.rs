@@ -131,7 +131,8 @@ impl Case {
     /// The case as a graph; with free axes none of the lengths is known before the run.
     fn graph(&self, free: bool) -> Graph {
         // The output's rank is for the engine to tell.
-        let shape = open(&self.build(free, &[])).run(&pairs(&self.names(), &self.inputs())).unwrap().remove(0).1;
+        let shape =
+            open(&self.build(free, &[])).run(&pairs(&self.names(), &self.inputs())).unwrap().remove(0).1;
         self.build(free, shape.shape())
     }
 
@@ -157,7 +158,9 @@ impl Case {
 }
 
 fn open(graph: &Graph) -> Session {
-    engine().session(graph, &SessionOptions::default()).unwrap_or_else(|error| panic!("{error}\n{}", graph.to_text()))
+    engine()
+        .session(graph, &SessionOptions::default())
+        .unwrap_or_else(|error| panic!("{error}\n{}", graph.to_text()))
 }
 
 fn pairs<'a>(names: &'a [String], tensors: &'a [Tensor]) -> Vec<(&'a str, &'a Tensor)> {
@@ -189,7 +192,10 @@ fn assert_close(case: &str, what: &str, got: &[f64], expected: &[f64]) {
     assert_eq!(got.len(), expected.len(), "{case}: {what}");
     let scale = expected.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
     for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
-        assert!((got - expected).abs() <= TOLERANCE * scale, "{case}: {what}[{at}] is {got}, expected {expected}");
+        assert!(
+            (got - expected).abs() <= TOLERANCE * scale,
+            "{case}: {what}[{at}] is {got}, expected {expected}"
+        );
     }
 }
 
@@ -219,10 +225,13 @@ fn check_forward(case: &Case, free: bool) {
     let mut inputs = pairs(&names, &x);
     inputs.extend(pairs(&tangents, &stacked));
     let session = open(&jvp);
-    let got = session.run_outputs(&inputs, &["tangent/y"]).unwrap_or_else(|e| panic!("{}: {e}", case.name)).remove(0).1;
+    let got = session
+        .run_outputs(&inputs, &["tangent/y"])
+        .unwrap_or_else(|e| panic!("{}: {e}", case.name))
+        .remove(0)
+        .1;
     let plain = open(&graph);
-    let expected: Vec<f64> =
-        directions.iter().flat_map(|t| difference(&plain, &names, &x, t)).collect();
+    let expected: Vec<f64> = directions.iter().flat_map(|t| difference(&plain, &names, &x, t)).collect();
     assert_close(case.name, "tangent", values(&got), &expected);
 }
 
@@ -241,7 +250,11 @@ fn check_reverse(case: &Case, free: bool) {
     let session = open(&vjp);
     for (i, name) in names.iter().enumerate() {
         let port = format!("gradient/{name}");
-        let got = session.run_outputs(&inputs, &[&port]).unwrap_or_else(|e| panic!("{}: {e}", case.name)).remove(0).1;
+        let got = session
+            .run_outputs(&inputs, &[&port])
+            .unwrap_or_else(|e| panic!("{}: {e}", case.name))
+            .remove(0)
+            .1;
         assert_eq!(got.shape(), x[i].shape(), "{}: shape of {port}", case.name);
         let mut expected = Vec::new();
         for at in 0..x[i].len() {

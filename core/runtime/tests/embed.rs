@@ -15,7 +15,9 @@ use common::{engine, text_encoder, text_inputs, text_item};
 use proptest::prelude::*;
 
 fn session(lanes: usize) -> Session {
-    engine().session(&text_encoder(), &SessionOptions { device: Device::Cpu, threads: lanes, lanes }).unwrap()
+    engine()
+        .session(&text_encoder(), &SessionOptions { device: Device::Cpu, threads: lanes, lanes, fuse: false })
+        .unwrap()
 }
 
 fn options(threads: usize, rows: usize, steps: usize) -> EmbedOptions {

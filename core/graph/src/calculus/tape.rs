@@ -8,9 +8,9 @@ use onnx_protobuf::NodeProto;
 
 use crate::{
     Attr, Builder, DType, Dim, Error, Graph, Port, Result, Tensor, Value,
+    builder::STOPPED,
     shapes::{Length, Shapes, place_of},
     verify::node_name,
-    builder::STOPPED,
     walk::attribute,
 };
 
@@ -58,7 +58,8 @@ impl Call {
     }
 
     pub(super) fn text(&self, name: &str) -> String {
-        attribute(&self.node, name).map_or_else(String::new, |attribute| String::from_utf8_lossy(&attribute.s).into_owned())
+        attribute(&self.node, name)
+            .map_or_else(String::new, |attribute| String::from_utf8_lossy(&attribute.s).into_owned())
     }
 
     /// Whether the node says that nothing is to flow through it ([`Builder::stop_gradient`]).
@@ -78,7 +79,11 @@ impl Call {
 
 impl Tape {
     pub(super) fn new(graph: &Graph) -> Self {
-        Self { shapes: Shapes::of(graph), build: Builder::continuing(graph), followed: graph.graph.node.len() }
+        Self {
+            shapes: Shapes::of(graph),
+            build: Builder::continuing(graph),
+            followed: graph.graph.node.len(),
+        }
     }
 
     /// The axes of a value; an error when its rank is not known.
@@ -120,12 +125,6 @@ impl Tape {
         let axes = self.shapes.reduced_axes(&call.node, rank);
         let axes = axes.ok_or_else(|| call.refuse("its axes are computed, expected constants"))?;
         Ok(axes.into_iter().map(|axis| axis as i64).collect())
-    }
-
-    /// Integers of an input, or of the attribute that older operators have instead.
-    pub(super) fn list(&mut self, call: &Call, input: usize, name: &str) -> Option<Vec<i64>> {
-        self.catch_up();
-        self.shapes.list(&call.node, input, name)
     }
 
     /// Makes an input whose axes are those of `like` after one more, free axis.
@@ -198,7 +197,8 @@ impl Tape {
     /// A tangent with every element along these axes of the value it belongs to.
     pub(super) fn full_along(&mut self, tangent: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
         let (thin, whole) = (self.dims(tangent)?, self.dims(of)?);
-        let same = |axis: &i64| place_of(*axis, whole.len()).is_some_and(|at| thin.get(at + 1) == whole.get(at));
+        let same =
+            |axis: &i64| place_of(*axis, whole.len()).is_some_and(|at| thin.get(at + 1) == whole.get(at));
         if axes.iter().all(same) { Ok(tangent.clone()) } else { self.full_tangent(tangent, of) }
     }
 
@@ -225,7 +225,8 @@ impl Tape {
         }
         let cotangent = self.full(cotangent, result)?;
         let lead = whole.len().saturating_sub(own.len());
-        let known = |at: usize| at < lead || own[at - lead] == Length::Fixed(1) || own[at - lead] == whole[at];
+        let known =
+            |at: usize| at < lead || own[at - lead] == Length::Fixed(1) || own[at - lead] == whole[at];
         if (0..whole.len()).all(known) {
             let summed = |at: &usize| *at < lead || (own[at - lead] != whole[*at]);
             let axes: Vec<i64> = (0..whole.len()).filter(summed).map(|at| at as i64).collect();
@@ -290,7 +291,8 @@ impl Tape {
 
     /// Makes a sensitivity an output port like another port, with an axis in front if there is one.
     pub(super) fn output(&mut self, name: &str, value: &Value, like: &Port, front: Option<Dim>) {
-        let dims: Option<Vec<Dim>> = like.dims.as_ref().map(|dims| front.iter().chain(dims).cloned().collect());
+        let dims: Option<Vec<Dim>> =
+            like.dims.as_ref().map(|dims| front.iter().chain(dims).cloned().collect());
         self.build.output_port(Port { name: name.to_owned(), dtype: like.dtype, dims }, value);
     }
 

@@ -202,10 +202,15 @@ fn letters(call: &Call) -> Result<(String, String, String)> {
     };
     let plain = |(left, right, output): &(String, String, String)| [left, right, output].iter().all(distinct);
     parts.filter(plain).ok_or_else(|| {
-        call.refuse(format!("expected two operands, distinct letters and an explicit result, got `{equation}`"))
+        call.refuse(format!(
+            "expected two operands, distinct letters and an explicit result, got `{equation}`"
+        ))
     })
 }
 
 fn unused(sides: &[&str]) -> char {
-    ('A'..='Z').chain('a'..='z').find(|letter| !sides.iter().any(|side| side.contains(*letter))).unwrap_or('Z')
+    ('A'..='Z')
+        .chain('a'..='z')
+        .find(|letter| !sides.iter().any(|side| side.contains(*letter)))
+        .unwrap_or('Z')
 }

@@ -139,7 +139,14 @@ fn scatter_elements(tape: &mut Tape, c: &Value, x: &Value, places: &Value, axis:
 }
 
 /// Slices along an axis added into zeros at places `[m]`; the axis becomes `length` long.
-fn scatter(tape: &mut Tape, slices: &Value, places: &Value, length: &Value, axis: usize, rank: usize) -> Value {
+fn scatter(
+    tape: &mut Tape,
+    slices: &Value,
+    places: &Value,
+    length: &Value,
+    axis: usize,
+    rank: usize,
+) -> Value {
     let mut order: Vec<i64> = (0..rank as i64).filter(|other| *other != axis as i64).collect();
     order.insert(0, axis as i64);
     let front = if axis == 0 { slices.clone() } else { tape.build.transpose(slices, &order) };

@@ -59,5 +59,9 @@ fn kept(tape: &mut Tape, call: &Call) -> Result<Value> {
 
 /// Something shaped like the output, with the reduced axes in place.
 pub(in crate::calculus) fn with_axes(tape: &mut Tape, call: &Call, value: &Value, axes: &[i64]) -> Value {
-    if call.int("keepdims", 1) != 0 || axes.is_empty() { value.clone() } else { tape.build.unsqueeze(value, axes) }
+    if call.int("keepdims", 1) != 0 || axes.is_empty() {
+        value.clone()
+    } else {
+        tape.build.unsqueeze(value, axes)
+    }
 }

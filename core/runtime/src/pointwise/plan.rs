@@ -1,0 +1,120 @@
+//! Where each value of a program lives while it runs: in the inputs, in the outputs, or in a register of one block.
+
+use chiasm_graph::fuse::{Broadcast, Operation, Program, Reach};
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In an input's memory.
+    Input(usize),
+    /// In an output's memory.
+    Output(usize),
+    /// In a register.
+    Register(usize),
+}
+
+/// One instruction with the places of its values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) operation: Operation,
+    pub(super) operands: [Place; 3],
+    pub(super) result: Place,
+}
+
+/// A program with its registers given out.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) registers: usize,
+    /// Registers that hold one number for the whole run, and the number: constants.
+    pub(super) constants: Vec<(usize, f32)>,
+    /// Registers that are filled from an input with one element: the register, the input.
+    pub(super) scalars: Vec<(usize, usize)>,
+    /// Registers that are filled at each row: the register, the input.
+    pub(super) columns: Vec<(usize, usize)>,
+    /// Sums: the place of the value, the output.
+    pub(super) row_sums: Vec<(Place, usize)>,
+    pub(super) column_sums: Vec<Place>,
+}
+
+impl Plan {
+    pub(super) fn new(program: &Program) -> Self {
+        let mut plan = Self {
+            steps: Vec::new(),
+            registers: 0,
+            constants: Vec::new(),
+            scalars: Vec::new(),
+            columns: Vec::new(),
+            row_sums: Vec::new(),
+            column_sums: Vec::new(),
+        };
+        let mut places = Vec::new();
+        for (at, broadcast) in program.inputs.iter().enumerate() {
+            places.push(match broadcast {
+                Broadcast::Full | Broadcast::Tail => Place::Input(at),
+                Broadcast::Column => plan.filled(|plan, register| plan.columns.push((register, at))),
+                Broadcast::Scalar => plan.filled(|plan, register| plan.scalars.push((register, at))),
+            });
+        }
+        for number in &program.constants {
+            places.push(plan.filled(|plan, register| plan.constants.push((register, *number))));
+        }
+        let first = places.len();
+        let last = last_uses(program, first);
+        let mut free: Vec<usize> = Vec::new();
+        for (at, instruction) in program.instructions.iter().enumerate() {
+            let value = first + at;
+            let kept =
+                |output: &chiasm_graph::fuse::Output| output.value == value && output.reach == Reach::Each;
+            let result = match program.outputs.iter().position(kept) {
+                Some(output) => Place::Output(output),
+                None => Place::Register(free.pop().unwrap_or_else(|| plan.register())),
+            };
+            let operands = instruction.operands.map(|operand| places.get(operand).copied().unwrap_or(result));
+            plan.steps.push(Step { operation: instruction.operation, operands, result });
+            places.push(result);
+            let mut done: Vec<usize> = instruction.operands.to_vec();
+            done.push(value);
+            done.sort_unstable();
+            done.dedup();
+            for operand in done {
+                if let (true, Some(Place::Register(register))) =
+                    (operand >= first && last.get(operand) == Some(&at), places.get(operand))
+                {
+                    free.push(*register);
+                }
+            }
+        }
+        for (at, output) in program.outputs.iter().enumerate() {
+            match (output.reach, places.get(output.value)) {
+                (Reach::Row, Some(place)) => plan.row_sums.push((*place, at)),
+                (Reach::Column, Some(place)) => plan.column_sums.push(*place),
+                _ => {}
+            }
+        }
+        plan
+    }
+
+    fn register(&mut self) -> usize {
+        self.registers += 1;
+        self.registers - 1
+    }
+
+    fn filled(&mut self, note: impl FnOnce(&mut Self, usize)) -> Place {
+        let register = self.register();
+        note(self, register);
+        Place::Register(register)
+    }
+}
+
+/// The instruction that uses each value last; a value that is summed is used until the end.
+fn last_uses(program: &Program, first: usize) -> Vec<usize> {
+    let mut last: Vec<usize> = (0..first).map(|_| 0).chain(0..program.instructions.len()).collect();
+    for (at, instruction) in program.instructions.iter().enumerate() {
+        instruction.operands.iter().for_each(|operand| last[*operand] = last[*operand].max(at));
+    }
+    for output in &program.outputs {
+        last[output.value] = usize::MAX;
+    }
+    last
+}
