@@ -3,11 +3,14 @@
 //! Pure numbers: no files, no graphs, no global state. Everything here is deterministic for a given seed,
 //! whatever the number of threads: the linear algebra runs sequentially and callers spread whole tasks.
 
+pub mod coverage;
 pub mod folds;
 pub mod hubness;
+pub mod information;
 pub mod linalg;
 pub mod random;
 pub mod retrieval;
+pub mod spectrum;
 
 /// What can go wrong in a measure.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
