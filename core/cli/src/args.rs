@@ -90,6 +90,8 @@ pub enum Verb {
         /// The run folder.
         run: PathBuf,
     },
+    /// Check what the maps of a run, or of any ONNX file, do to the geometry: rank, folds, inverses, reach.
+    Check(CheckArgs),
     /// Fit a recipe in several variants and compare them: held-out test and cross-validation.
     Compare {
         #[command(flatten)]
@@ -156,6 +158,25 @@ pub struct RecipeArgs {
     /// The recipe (TOML).
     pub recipe: PathBuf,
     /// Change a key of the recipe: encoders.image.model=squeezenet11 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A run folder, or an .onnx file with one float input [n, d] and one output [n, o].
+    #[arg(value_name = "RUN|GRAPH.onnx")]
+    pub subject: PathBuf,
+    /// The points at which a file is checked: float rows [n, d].
+    #[arg(long, value_name = "POINTS.npy")]
+    pub at: Option<PathBuf>,
+    /// The way back of a file, z to x: round trips are checked both ways.
+    #[arg(long, value_name = "INVERSE.onnx", requires = "at")]
+    pub inverse: Option<PathBuf>,
+    /// The rows [m, o] that a file's images should reach.
+    #[arg(long, value_name = "TARGETS.npy", requires = "at")]
+    pub onto: Option<PathBuf>,
+    /// Change a setting: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }

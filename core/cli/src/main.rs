@@ -1,6 +1,7 @@
 //! The `chiasm` binary: arguments in, one verb of the pipeline, results on stdout, everything else on stderr.
 
 mod args;
+mod check;
 mod doctor;
 mod items;
 mod plugins;
@@ -63,6 +64,7 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
         Verb::Fit { recipe, output, skip_bad, force } => {
             verbs::fit(recipe, output, *skip_bad, *force, shared, workbench(shared)?)
         }
+        Verb::Check(args) => check::check(args, shared, &workbench(shared)?),
         Verb::Eval { run } => verbs::eval(run, shared, &workbench(shared)?),
         Verb::Compare { recipe, swap, folds, skip_bad } => {
             verbs::compare(recipe, swap, *folds, *skip_bad, shared, &workbench(shared)?)

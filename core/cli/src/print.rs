@@ -1,7 +1,7 @@
 //! Results on stdout: JSON for machines, tables for people.
 
 use chiasm_pipeline::{Exported, Metrics, PlanReport, Variant};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// One line on stdout.
@@ -27,6 +27,21 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
         if index >= left {
             column.set_cell_alignment(CellAlignment::Right);
         }
+    }
+    line(&table.to_string());
+}
+
+/// A table whose last column is prose, wrapped to the terminal (100 columns off one); the third column is set to the right.
+pub fn prose(header: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        table.set_width(140);
+    }
+    table.add_rows(rows);
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     line(&table.to_string());
 }

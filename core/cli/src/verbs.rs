@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     args::{self, RecipeArgs, RunArgs, Shared},
+    check,
     items::Given,
     json, print, strip,
 };
@@ -96,15 +97,20 @@ pub fn fit(
     let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
     let fitted = chiasm_pipeline::fit(&plan, &bench, &options)?;
     if json(shared) {
-        print::json(&object!({ "run": fitted.run, "fresh": fitted.fresh, "seconds": fitted.timings }));
-        return Ok(());
+        print::json(&object!({
+            "run": fitted.run,
+            "fresh": fitted.fresh,
+            "seconds": fitted.timings,
+            "failed_checks": fitted.failed,
+        }));
+        return check::gate(&fitted.failed, output);
     }
     let made = if fitted.fresh { "made" } else { "is up to date (--force makes it again):" };
     print::line(&format!("{made} {}", output.display()));
     for (stage, seconds) in fitted.timings.iter() {
         print::line(&format!("{stage:>10}  {seconds:6.2} s"));
     }
-    Ok(())
+    check::gate(&fitted.failed, output)
 }
 
 /// `eval`

@@ -3,6 +3,7 @@
 use crate::{
     Error, Plan, Workbench,
     cache::Key,
+    checks::{self, Checked},
     compose::{self, FUSED, Part},
     data::Split,
     embed::{self, content},
@@ -37,6 +38,8 @@ pub struct Fitted {
     pub fresh: bool,
     /// Seconds of each stage.
     pub timings: Timings,
+    /// Every check that failed, as `modality: check`; the run is there all the same, to be looked at.
+    pub failed: Vec<String>,
 }
 
 /// Seconds of each stage, in order.
@@ -85,8 +88,8 @@ pub struct Rows {
 pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitted, Error> {
     let key = key(plan, bench, options)?;
     if !options.force && folder::read_manifest(&options.output).is_ok_and(|m| m.key == key) {
-        let timings = Timings::default();
-        return Ok(Fitted { run: options.output.clone(), fresh: false, timings });
+        let failed = checks::stored_failures(&options.output)?;
+        return Ok(Fitted { run: options.output.clone(), fresh: false, timings: Timings::default(), failed });
     }
     let draft = Draft::begin(&options.output)?;
     bench.trainings.take();
@@ -99,8 +102,9 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     let merged = timings.time("merge", || merge(plan, maps, fusion))?;
     let proof = timings.time("prove", || prove::merged(plan, &merged, &rows.test, bench))?;
     let metrics = timings.time("measure", || measure(plan, &clouds, &rows, &merged.maps, bench))?;
+    let checked = timings.time("check", || check(plan, &clouds, &rows, &merged.maps, bench))?;
     let mut manifest = timings.time("write", || {
-        write::artifacts(&draft, plan, &merged, &metrics, &proof)?;
+        write::artifacts(&draft, plan, &merged, &metrics, &proof, &checked)?;
         if !trainings.is_empty() {
             draft.write_json(folder::TRAINING, &trainings)?;
         }
@@ -108,7 +112,7 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     })?;
     draft.write_json(folder::TIMINGS, &timings)?;
     manifest.outputs = draft.hashes()?;
-    Ok(Fitted { run: draft.finish(&manifest)?, fresh: true, timings })
+    Ok(Fitted { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed() })
 }
 
 /// Embeds both modalities and keeps the rows that both have.
@@ -223,6 +227,30 @@ fn measure(
         Maps::fit(&clouds.names, &shuffled, &clouds.blocks, aligner, &maps.learned.parameters, bench)?;
     metrics.shuffled_pairs = Some(control.apply(&test, bench)?.control()?);
     Ok(metrics)
+}
+
+/// The maps' verdicts on the held-out rows.
+fn check(
+    plan: &Plan,
+    clouds: &Clouds,
+    rows: &Rows,
+    maps: &Maps,
+    bench: &Workbench,
+) -> Result<Checked, Error> {
+    let (test, train) = (clouds.select(&rows.test), clouds.select(&rows.train));
+    let images = maps.apply(&test, bench)?;
+    let labels = plan.recipe.labels_of(&plan.pairs);
+    let side = |side: usize, map| checks::Side {
+        name: &clouds.names[side],
+        map,
+        rows: test[side].view(),
+        images: images.sides[side].view(),
+        inverse: None,
+        labels: labels.as_ref().map(|labels| labels.of(&rows.test, &rows.train, train[side].view())),
+    };
+    let mut sides = [side(0, &maps.learned.source), side(1, &maps.learned.target)];
+    sides[0].inverse = maps.learned.inverse.as_ref().map(|inverse| (&inverse.graph, inverse.kind));
+    checks::sides(&sides, &plan.recipe.check_settings(), bench)
 }
 
 /// sha256 over everything the run depends on.

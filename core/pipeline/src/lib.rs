@@ -9,6 +9,7 @@
 
 mod cache;
 mod card;
+mod checks;
 mod compare;
 mod compose;
 mod data;
@@ -36,6 +37,7 @@ mod write;
 
 pub use cache::Cache;
 pub use card::{Card, ModelStore};
+pub use checks::{Checked, ChecksRecipe, GraphCheck, check_graph};
 pub use compare::{CompareOptions, CrossValidation, Variant, compare};
 pub use draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model};
 pub use encoder::Raw;

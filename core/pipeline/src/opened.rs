@@ -4,6 +4,7 @@
 
 use crate::{
     Error, Recipe, Workbench,
+    checks::{self, Checked, OwnedSide, inverse_kind},
     data::{Pairs, Split},
     encoder::Raw,
     evaluate::{Embedded, Metrics, metrics},
@@ -12,7 +13,7 @@ use crate::{
     problem::Problems,
     recipe::Select,
     reporter::Steps,
-    write::{LOCK, Lock, MODEL},
+    write::{INVERSE, LOCK, Lock, MODEL},
 };
 use chiasm_graph::Graph;
 use chiasm_host::{Adapter, HostError, ModelInput, Takes};
@@ -116,6 +117,47 @@ impl<'a> Opened<'a> {
         metrics(&test, &Embedded { names, sides: pair(plain)? }, self.manifest.seed)
     }
 
+    /// Checks the run's maps on the held-out rows of its data; `overrides` are `--set` assignments of `checks.*`.
+    ///
+    /// # Errors
+    /// When the data is not there any more, an item cannot be read, or an assignment is not understood.
+    pub fn check(&self, overrides: &[String]) -> Result<Checked, Error> {
+        let (recipe, pairs) = self.data_with(overrides)?;
+        let usable = |split| -> Vec<usize> {
+            let skipped = |row: &usize| self.manifest.rows.skipped.contains(&pairs.ids[*row]);
+            pairs.rows_of(split).into_iter().filter(|row| !skipped(row)).collect()
+        };
+        let (test, train) = (usable(Split::Test), usable(Split::Train));
+        let kind = inverse_kind(&self.folder)?;
+        let inverse = kind.map(|kind| Ok::<_, Error>((self.part(INVERSE)?, kind))).transpose()?;
+        let mut sides = Vec::new();
+        for modality in &self.modalities {
+            let map = self.map(&modality.name)?;
+            let rows = self.pooled(modality, &recipe, &pairs, &test)?;
+            let images = self.head(&map, modality, rows.clone())?.into_values().next().unwrap_or_default();
+            let labelled = match recipe.labels_of(&pairs) {
+                Some(labels) => Some((labels, self.pooled(modality, &recipe, &pairs, &train)?)),
+                None => None,
+            };
+            sides.push(OwnedSide { name: modality.name.clone(), map, rows, images, labelled });
+        }
+        let [first, second] = sides.as_slice() else {
+            return Err(Error::Internal("a run without two modalities".to_owned()));
+        };
+        let mut both = [first.borrowed(&test, &train), second.borrowed(&test, &train)];
+        both[0].inverse = inverse.as_ref().map(|(graph, kind)| (graph, *kind));
+        checks::sides(&both, &recipe.check_settings(), self.bench)
+    }
+
+    /// A modality's map without its bank: `<modality>/pooled` to z.
+    fn map(&self, modality: &str) -> Result<Graph, Error> {
+        let head = self.part(&format!("aligner/{modality}.onnx"))?;
+        let z = format!("{modality}/z");
+        let before_bank = head.outputs().iter().any(|port| port.name == z);
+        let output = if before_bank { z } else { crate::compose::embeds(modality) };
+        head.extract(&[&output]).map_err(Error::graph(format!("the map of {modality:?}")))
+    }
+
     /// The held-out items of the other modality nearest to one raw input: (item, score), best first.
     ///
     /// # Errors
@@ -151,14 +193,20 @@ impl<'a> Opened<'a> {
 
     /// The recipe of the run and its pairs.
     fn data(&self) -> Result<(Recipe, Pairs), Error> {
+        self.data_with(&[])
+    }
+
+    /// The same, with more assignments.
+    fn data_with(&self, overrides: &[String]) -> Result<(Recipe, Pairs), Error> {
         let read = |name: &str| {
             let path = self.folder.join(name);
             std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))
         };
         let lock: Lock = serde_json::from_str(&read(LOCK)?)
             .map_err(|e| Error::Internal(format!("{LOCK} of {}: {e}", self.folder.display())))?;
-        let recipe = Recipe::parse("recipe.toml", read("recipe.toml")?, lock.folder, &lock.overrides)?;
-        let columns: Vec<&str> = recipe.encoders.iter().map(|e| e.column.value.as_str()).collect();
+        let overrides = [&lock.overrides[..], overrides].concat();
+        let recipe = Recipe::parse("recipe.toml", read("recipe.toml")?, lock.folder, &overrides)?;
+        let columns = recipe.columns();
         let split = recipe.data.split.as_ref().map_or("split", |s| s.value.as_str());
         let pairs = match &recipe.data.pairs {
             Some(file) => Pairs::read(&recipe.path(&file.value), &columns, split)?,

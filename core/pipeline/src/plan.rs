@@ -264,11 +264,11 @@ fn read_pairs(
     opened: &[Option<Vec<EncoderPlan>>],
     problems: &mut Problems,
 ) -> Option<Pairs> {
-    let columns: Vec<&str> = recipe.encoders.iter().map(|e| e.column.value.as_str()).collect();
+    let columns = recipe.columns();
     let split = recipe.data.split.as_ref().map_or("split", |s| s.value.as_str());
     let pairs = match &recipe.data.pairs {
         Some(file) => Pairs::read(&recipe.path(&file.value), &columns, split),
-        None => by_position(&columns, opened),
+        None => by_position(&columns, opened).and_then(|pairs| recipe.without_labels().map(|()| pairs)),
     };
     let pairs = match pairs {
         Ok(pairs) => pairs,

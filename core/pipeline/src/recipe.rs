@@ -4,6 +4,7 @@
 
 use crate::{
     Error,
+    checks::{ChecksRecipe, read_checks},
     problem::{Origin, Problem, Problems},
     tree::{self, At, Node, Reader, Table, Value},
 };
@@ -31,6 +32,8 @@ pub struct Recipe {
     pub fuse: Option<PluginRecipe>,
     /// How scores are made from embeddings.
     pub score: ScoreRecipe,
+    /// How the maps are checked.
+    pub checks: ChecksRecipe,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -148,7 +151,7 @@ impl Recipe {
         }
         let problems = RefCell::new(Problems::default());
         let parts = read(&table, &whole, &problems);
-        problems.into_inner().or(parts.map(|(encoders, data, align, fuse, score, seed)| Self {
+        problems.into_inner().or(parts.map(|(encoders, data, align, fuse, score, checks, seed)| Self {
             text,
             overrides: overrides.to_vec(),
             folder,
@@ -157,6 +160,7 @@ impl Recipe {
             align,
             fuse,
             score,
+            checks,
             seed,
         }))
     }
@@ -167,7 +171,8 @@ impl Recipe {
     }
 }
 
-type Parts = (Vec<EncoderRecipe>, DataRecipe, AlignRecipe, Option<PluginRecipe>, ScoreRecipe, u64);
+type Parts =
+    (Vec<EncoderRecipe>, DataRecipe, AlignRecipe, Option<PluginRecipe>, ScoreRecipe, ChecksRecipe, u64);
 
 fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<Parts> {
     let root = Reader::new("", table, whole, problems);
@@ -187,8 +192,17 @@ fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<P
     let align = read_align(&root);
     let fuse = root.table("fuse").and_then(|fuse| read_plugin(&fuse, "plugin = \"concat\""));
     let score = root.table("score").map_or_else(ScoreRecipe::default, read_score);
+    let checks = read_checks(&root);
     root.finish();
-    Some((encoders, data.unwrap_or(DataRecipe { pairs: None, split: None }), align?, fuse, score, seed))
+    Some((
+        encoders,
+        data.unwrap_or(DataRecipe { pairs: None, split: None }),
+        align?,
+        fuse,
+        score,
+        checks,
+        seed,
+    ))
 }
 
 fn read_encoders(root: &Reader<'_>, problems: &RefCell<Problems>) -> Vec<EncoderRecipe> {

@@ -7,6 +7,7 @@ use crate::{
     opened::{Opened, Outputs},
     write::METRICS,
 };
+use ndarray::{Array2, ShapeBuilder};
 use npyz::WriterBuilder;
 use serde_json::Value;
 use std::{
@@ -53,6 +54,34 @@ impl Opened<'_> {
         }
         Ok(columns)
     }
+}
+
+/// The rows of an .npy file of f32 or f64.
+///
+/// # Errors
+/// When it cannot be read, or holds something other than a matrix of floats.
+pub(crate) fn read_matrix(path: &Path) -> Result<Array2<f32>, Error> {
+    let bad = |what: String| {
+        let message = format!("{} is no matrix of floats: {what}", path.display());
+        Error::input(
+            "chiasm::array",
+            message,
+            "give an .npy file of float32 or float64 [n, d]: numpy.save(path, array)",
+        )
+    };
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let npy = npyz::NpyFile::new(bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
+    let &[rows, columns] = npy.shape() else { return Err(bad(format!("its shape is {:?}", npy.shape()))) };
+    let by_rows = npy.order() == npyz::Order::C;
+    let values: Vec<f32> = match npy.try_data::<f32>() {
+        Ok(values) => values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?,
+        Err(npy) => {
+            let wide = npy.data::<f64>().map_err(|e| bad(e.to_string()))?;
+            wide.map(|v| v.map(|v| v as f32)).collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?
+        }
+    };
+    let shape = (rows as usize, columns as usize).set_f(!by_rows);
+    Array2::from_shape_vec(shape, values).map_err(|e| bad(e.to_string()))
 }
 
 /// Writes outputs as the arrays of one .npz.

@@ -3,6 +3,7 @@
 use crate::{
     Error, Plan, Recipe, Workbench,
     card::{hex, sha256_of},
+    checks::Checked,
     compose::{FUSED, embeds},
     evaluate::Metrics,
     fit::{Merged, input_names},
@@ -17,6 +18,12 @@ use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 /// The merged model's file in a run.
 pub const MODEL: &str = "model.onnx";
+/// The way back's file in a run, where there is one.
+pub const INVERSE: &str = "aligner/inverse.onnx";
+/// What the aligner chose and said, in a run.
+pub const LEARNED: &str = "aligner/learned.json";
+/// The checks' file in a run.
+pub const CHECKS: &str = "checks.json";
 /// The metrics' file in a run.
 pub const METRICS: &str = "metrics.json";
 
@@ -49,6 +56,7 @@ pub fn artifacts(
     merged: &Merged,
     metrics: &Metrics,
     proof: &Proof,
+    checked: &Checked,
 ) -> Result<(), Error> {
     save(draft, MODEL, &merged.graph)?;
     for (modality, graph) in plan.modalities.iter().zip(&merged.encoders) {
@@ -59,7 +67,7 @@ pub fn artifacts(
     }
     let learned = &merged.maps.learned;
     if let Some(inverse) = &learned.inverse {
-        save(draft, "aligner/inverse.onnx", &inverse.graph)?;
+        save(draft, INVERSE, &inverse.graph)?;
     }
     let mut aligner = json!({
         "plugin": plan.recipe.align.plugin.id.value,
@@ -73,7 +81,7 @@ pub fn artifacts(
         save(draft, "fusion.onnx", graph)?;
         aligner["fusion"] = json!(notes);
     }
-    draft.write_json("aligner/learned.json", &aligner)?;
+    draft.write_json(LEARNED, &aligner)?;
     for (folder, encoder) in folders(plan).iter().zip(plan.modalities.iter().flat_map(|m| &m.encoders)) {
         if let Some(found) = &encoder.card {
             let text = std::fs::read(&found.card_path).map_err(|e| Error::io("read", &found.card_path, e))?;
@@ -87,7 +95,8 @@ pub fn artifacts(
     draft.write("recipe.toml", &plan.recipe.text)?;
     draft.write_json(LOCK, &Lock::of(&plan.recipe)?)?;
     draft.write_json(METRICS, metrics)?;
-    draft.write_json("checks.json", proof)?;
+    let checks = json!({ "verdict": checked.verdict, "merged": proof, "maps": checked.maps });
+    draft.write_json(CHECKS, &checks)?;
     draft.write("README.md", readme(plan, metrics, proof))
 }
 

@@ -1,0 +1,258 @@
+//! What one pass over the Jacobians tells: rank, stretch, smoothness, what the map cannot see, and whether the derivative
+//! is that of the map.
+//!
+//! A map to fewer dimensions cannot be injective on all of space: near every point it is blind to the null space of its
+//! Jacobian. That is no defect, so it does not fail; what counts is how much of the *data's* variance lies there, which is
+//! measured. A rank below the attainable one is a defect of any map: it is blind to directions that it had room for.
+
+use chiasm_geometry::random::Random;
+use chiasm_geometry::spectrum::{orientation, singular_values};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+
+use crate::cloud::{Cloud, median};
+use crate::map::{Jacobians, Map};
+use crate::spectra::{Ends, Spectra, norm, seen};
+use crate::verdict::Findings;
+use crate::{Result, Settings};
+
+/// Points at which the null space is held against the data: each takes an eigendecomposition with vectors.
+const NULL_SPACE_POINTS: usize = 8;
+/// Step of the five-point difference, as a share of the way to another point: truncation (h⁴) and the rounding of single
+/// precision (eps/h) both stay near 1e-5.
+const STEP: f64 = 0.02;
+
+/// What was seen at one point.
+pub(crate) struct Local {
+    values: Array1<f64>,
+    ends: Ends,
+    orientation: i8,
+    /// Share of the data's variance in the row space.
+    seen: Option<f64>,
+    /// Error of the tangent map at the nearest neighbour.
+    bend: Option<f64>,
+    /// Difference of the derivative to the finite difference.
+    derivative: f64,
+}
+
+/// The pass over the Jacobians at `places` of the cloud.
+pub(crate) fn look(
+    map: &Map<'_>,
+    jacobians: &Jacobians<'_>,
+    cloud: &Cloud,
+    places: &[usize],
+    settings: &Settings,
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Local>> {
+    let points = cloud.x32.select(Axis(0), places);
+    let ways = ways(cloud, places, settings.seed);
+    let differences = central_differences(map, points.view(), &ways)?;
+    let stride = places.len().div_ceil(NULL_SPACE_POINTS).max(1);
+    jacobians.each(points.view(), done, |number, jacobian| {
+        let place = places[number];
+        let (x, z) = (cloud.x.row(place).to_owned(), cloud.z.row(place).to_owned());
+        let values = singular_values(jacobian.view())?;
+        let ends = Ends::at(jacobian.view(), &x, &z, values[0]);
+        let reduces = jacobian.ncols() <= jacobian.nrows() && number % stride == 0;
+        let push = |way: &Array1<f64>| jacobian.t().dot(way);
+        let bend = cloud.nearest(place).map(|other| {
+            let moved = &cloud.z.row(other) - &z;
+            norm(&(push(&(&cloud.x.row(other) - &x)) - &moved)) / norm(&moved).max(f64::MIN_POSITIVE)
+        });
+        let way = ways.row(number).to_owned();
+        let (analytic, numeric) = (push(&way), differences.row(number).to_owned());
+        let floor = 1e-3 * values[0] * norm(&way);
+        Ok(Local {
+            orientation: oriented(&jacobian, ends, &x, &z, values[0])?,
+            seen: reduces.then(|| variance_seen(&jacobian, cloud, settings)).transpose()?,
+            bend,
+            derivative: norm(&(&analytic - &numeric)) / norm(&analytic).max(floor).max(f64::MIN_POSITIVE),
+            values,
+            ends,
+        })
+    })
+}
+
+/// The spectra of what was seen, with the ends that all points share.
+pub(crate) fn spectra(locals: &mut [Local], d: usize, o: usize, settings: &Settings) -> Spectra {
+    let ends = Ends {
+        ignores_length: locals.iter().all(|l| l.ends.ignores_length),
+        on_sphere: locals.iter().all(|l| l.ends.on_sphere),
+    };
+    let values = locals.iter_mut().map(|l| std::mem::take(&mut l.values)).collect();
+    Spectra::of(values, d, o, ends, settings)
+}
+
+/// Judges what was seen.
+pub(crate) fn judge(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
+    let derivatives: Vec<f64> = locals.iter().map(|l| l.derivative).collect();
+    findings.judge(
+        "derivative",
+        median(&derivatives),
+        format!(
+            "the exact derivative and central differences agree to {:.0e} at the median point",
+            median(&derivatives)
+        ),
+    );
+    judge_rank(findings, spectra, d, o);
+    judge_stretch(findings, spectra);
+    judge_orientation(findings, locals, spectra, d, o);
+    judge_null_space(findings, locals, spectra, d, o);
+    let bends: Vec<f64> = locals.iter().filter_map(|l| l.bend).collect();
+    if bends.is_empty() {
+        findings.skip("smoothness", "one point has no neighbour");
+    } else {
+        let bend = median(&bends);
+        findings.judge(
+            "smoothness",
+            bend,
+            format!("a neighbour's image lies {:.0} % off the tangent map", 100.0 * bend),
+        );
+    }
+}
+
+fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize) {
+    let attainable = spectra.attainable_rank;
+    let short = spectra.rank.iter().filter(|rank| **rank < attainable).count();
+    let share = short as f64 / spectra.rank.len().max(1) as f64;
+    let least = spectra.rank.iter().min().copied().unwrap_or_default();
+    let why = why(spectra.ends, d, o);
+    let meaning = if short == 0 {
+        format!("the rank is {attainable} at every point, all that {why} allows")
+    } else {
+        let points = spectra.rank.len();
+        format!(
+            "at {short} of {points} points the rank is short, down to {least} of {attainable} ({why}): directions are lost"
+        )
+    };
+    findings.judge("rank", share, meaning);
+    let condition = median(&spectra.condition_number);
+    let volume = median(&spectra.log_volume);
+    let meaning = format!(
+        "the strongest direction is stretched {condition:.3} times more than the weakest; log-volume {volume:.2}"
+    );
+    findings.judge("condition_number", condition, meaning);
+}
+
+fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
+    let (stretches, margins) = (spectra.stretches(), spectra.margins());
+    let most = stretches.iter().copied().fold(0.0, f64::max);
+    findings.judge(
+        "lipschitz",
+        most / median(&stretches),
+        format!("distances grow at most {most:.3} times near any point (the Lipschitz estimate); relative to the median point"),
+    );
+    let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
+    findings.judge(
+        "local_injectivity",
+        least / median(&margins).max(f64::MIN_POSITIVE),
+        format!("no attainable direction shrinks below {least:.3} times anywhere (the margin); relative to the median point"),
+    );
+}
+
+fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
+    let ends = spectra.ends;
+    if d != o || ends.ignores_length != ends.on_sphere {
+        let (from, to) = (ends.input(d), ends.output(o));
+        findings.skip("orientation", format!("a map from {from} to {to} dimensions has no determinant"));
+        return;
+    }
+    let ranks = locals.iter().zip(&spectra.rank);
+    let whole = ranks.filter(|(l, rank)| l.ends == ends && **rank >= spectra.attainable_rank);
+    let signs: Vec<i8> = whole.map(|(l, _)| l.orientation).filter(|sign| *sign != 0).collect();
+    if signs.is_empty() {
+        findings.skip("orientation", "the determinant vanishes at every point");
+        return;
+    }
+    let positive = signs.iter().filter(|sign| **sign > 0).count();
+    let rarer = positive.min(signs.len() - positive);
+    let meaning = match rarer {
+        0 => "the determinant has one sign at every point: no sign of a fold".to_owned(),
+        n => format!(
+            "the determinant changes its sign at {n} of {} points: the map folds, for an injective continuous map keeps its \
+             orientation (invariance of domain)",
+            signs.len()
+        ),
+    };
+    findings.judge("orientation", rarer as f64 / signs.len() as f64, meaning);
+}
+
+fn judge_null_space(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
+    let (from, to) = (spectra.ends.input(d), spectra.ends.output(o));
+    match lost(locals) {
+        Some(lost) if from > to => findings.judge(
+            "null_space",
+            lost,
+            format!("the map keeps {to} of {from} dimensions; {:.0} % of the data's variance lies in those it cannot see", 100.0 * lost),
+        ),
+        _ => findings.skip("null_space", format!("from {from} to {to} dimensions nothing has to be lost")),
+    }
+}
+
+/// Share of the data's variance that the map cannot see, mean of the points looked at.
+pub(crate) fn lost(locals: &[Local]) -> Option<f64> {
+    let seen: Vec<f64> = locals.iter().filter_map(|l| l.seen).collect();
+    (!seen.is_empty()).then(|| (1.0 - seen.iter().sum::<f64>() / seen.len() as f64).max(0.0))
+}
+
+/// Where the attainable rank comes from, in words.
+fn why(ends: Ends, d: usize, o: usize) -> String {
+    let mut said = format!("a map from {d} to {o} dimensions");
+    match (ends.ignores_length, ends.on_sphere) {
+        (true, true) => said.push_str(" that ignores its input's length and ends on a sphere"),
+        (true, false) => said.push_str(" that ignores its input's length"),
+        (false, true) => said.push_str(" that ends on a sphere"),
+        (false, false) => {}
+    }
+    said
+}
+
+/// The sign of the determinant; between spheres, that of the map between their tangent spaces, both oriented by the outward
+/// normal: J takes x to 0 and ends orthogonal to z, so adding the step from x to z fills in the missing block.
+fn oriented(jacobian: &Array2<f64>, ends: Ends, x: &Array1<f64>, z: &Array1<f64>, top: f64) -> Result<i8> {
+    if jacobian.nrows() != jacobian.ncols() || ends.ignores_length != ends.on_sphere {
+        return Ok(0);
+    }
+    if !ends.on_sphere {
+        return Ok(orientation(jacobian.view())?);
+    }
+    let scale = top / (norm(x) * norm(z));
+    let outward = Array2::from_shape_fn(jacobian.dim(), |(i, j)| scale * x[i] * z[j]);
+    Ok(orientation((jacobian + &outward).view())?)
+}
+
+fn variance_seen(jacobian: &Array2<f64>, cloud: &Cloud, settings: &Settings) -> Result<f64> {
+    let basis = seen(jacobian.view(), settings.rank_tolerance)?;
+    let inside = chiasm_geometry::linalg::product(&cloud.centred, &basis)?;
+    let energy = |rows: &Array2<f64>| rows.iter().map(|v| v * v).sum::<f64>();
+    Ok(energy(&inside) / energy(&cloud.centred).max(f64::MIN_POSITIVE))
+}
+
+/// For each point, the way to another one: directions in which the data really varies, not noise.
+fn ways(cloud: &Cloud, places: &[usize], seed: u64) -> Array2<f64> {
+    let mut random = Random::new(seed);
+    let n = cloud.x.nrows();
+    let mut ways = Array2::zeros((places.len(), cloud.x.ncols()));
+    for (mut way, &place) in ways.outer_iter_mut().zip(places) {
+        let other = (place + 1 + random.below(n.saturating_sub(1))) % n;
+        way.assign(&(&cloud.x.row(other) - &cloud.x.row(place)));
+        if way.dot(&way) == 0.0 {
+            let size = 1.0 + norm(&cloud.x.row(place).to_owned());
+            way.mapv_inplace(|_| size * random.normal() / (cloud.x.ncols() as f64).sqrt());
+        }
+    }
+    ways
+}
+
+/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h.
+fn central_differences(
+    map: &Map<'_>,
+    points: ArrayView2<'_, f32>,
+    ways: &Array2<f64>,
+) -> Result<Array2<f64>> {
+    let at = |steps: f64| {
+        let moved = points.mapv(f64::from) + &(ways * (steps * STEP));
+        Ok::<_, crate::Error>(map.apply(moved.mapv(|v| v as f32).view())?.mapv(f64::from))
+    };
+    let (near, far) = (at(1.0)? - at(-1.0)?, at(2.0)? - at(-2.0)?);
+    Ok((near * 8.0 - far) / (12.0 * STEP))
+}

@@ -1,0 +1,154 @@
+//! A learned map, ready to run: rows in, rows out, and its Jacobian at many points in few runs.
+//!
+//! The derivative is a graph too (`Graph::jacobian`, forward mode): one run gives all columns of the Jacobians of a chunk of
+//! points, exact to rounding. Chunks keep the widest intermediate tensor within a memory budget. The Jacobians of a chunk
+//! are handed to threads one by one and forgotten, so that their number is bounded by time and not by memory.
+
+use chiasm_graph::{DType, Graph, Port, Tensor};
+use chiasm_runtime::{Engine, Session, SessionOptions};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
+use rayon::prelude::*;
+
+use crate::{Error, Result};
+
+/// Bytes that the widest tensor of one run may take: few enough to stay in the last cache, enough to fill the cores.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
+pub struct Map<'a> {
+    graph: &'a Graph,
+    engine: &'a Engine,
+    options: SessionOptions,
+    session: Session,
+    x: String,
+    z: String,
+    width: usize,
+}
+
+impl<'a> Map<'a> {
+    /// Loads a graph.
+    ///
+    /// # Errors
+    /// [`Error::NotAMap`] for other ports, or what the engine refuses.
+    pub fn open(graph: &'a Graph, engine: &'a Engine, options: &SessionOptions) -> Result<Self> {
+        let (inputs, outputs) = (graph.inputs(), graph.outputs());
+        let rows = |port: &Port| {
+            let free = port.dims.as_ref().is_some_and(|dims| dims.len() == 2 && dims[0].fixed().is_none());
+            port.dtype == DType::F32 && (free || port.dims.is_none())
+        };
+        let ([x], [z]) = (inputs.as_slice(), outputs.as_slice()) else { return Err(not_a_map(graph)) };
+        let width = x.fixed(-1).filter(|_| rows(x) && rows(z)).ok_or_else(|| not_a_map(graph))?;
+        let session = engine.session(graph, options)?;
+        let (x, z) = (x.name.clone(), z.name.clone());
+        Ok(Self { graph, engine, options: *options, session, x, z, width })
+    }
+
+    /// Width `d` of the input.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows `[n, d]` through the map: `[n, o]`.
+    ///
+    /// # Errors
+    /// When the rows have another width, or the engine refuses.
+    pub fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        let mut outputs = self.session.run(&[(&self.x, &self.tensor(rows)?)])?;
+        matrix(outputs.remove(0).1)
+    }
+
+    /// The map with its Jacobian.
+    ///
+    /// # Errors
+    /// When an operator has no derivative, named by the message, or threads cannot be started.
+    pub fn jacobians(&self) -> Result<Jacobians<'_>> {
+        let graph = self.graph.jacobian(&self.x, &self.z)?;
+        let output = format!("jacobian/{}", self.z);
+        let session = self.engine.session(&graph.extract(&[&output])?, &self.options)?;
+        let threads = chiasm_runtime::threads(self.options.threads);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let bytes = 4 * self.width * self.widest();
+        Ok(Jacobians { map: self, session, output, pool, chunk: (CHUNK_BYTES / bytes.max(1)).clamp(1, 1024) })
+    }
+
+    fn tensor(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
+        if rows.ncols() != self.width {
+            let (expected, got) = (format!("rows of width {}", self.width), rows.ncols().to_string());
+            return Err(Error::Points { what: "points", expected, got });
+        }
+        Ok(Tensor::f32(&[rows.nrows(), rows.ncols()], rows.iter().copied().collect())?)
+    }
+
+    /// The longest axis of the weights: as wide as anything in between is likely to be.
+    fn widest(&self) -> usize {
+        let weights = self.graph.weight_names().filter_map(|name| self.graph.weight(name).ok());
+        weights.flat_map(|w| w.shape().to_vec()).fold(self.width, usize::max)
+    }
+}
+
+/// A map that also tells its derivative.
+pub struct Jacobians<'a> {
+    map: &'a Map<'a>,
+    session: Session,
+    output: String,
+    pool: rayon::ThreadPool,
+    chunk: usize,
+}
+
+impl Jacobians<'_> {
+    /// Calls `look` with each point's number and transposed Jacobian `[d, o]` (row i: the derivative by input i), spread over
+    /// threads; `done` hears how many points are through. The answers come in the order of `points [n, d]`.
+    ///
+    /// # Errors
+    /// When the points have another width, the engine refuses, or `look` does.
+    pub fn each<T: Send>(
+        &self,
+        points: ArrayView2<'_, f32>,
+        done: &(dyn Fn(usize) + Sync),
+        look: impl Fn(usize, Array2<f64>) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let mut answers = Vec::with_capacity(points.nrows());
+        for start in (0..points.nrows()).step_by(self.chunk) {
+            let end = points.nrows().min(start + self.chunk);
+            let rows = self.map.tensor(points.slice_axis(Axis(0), Slice::from(start..end)))?;
+            let mut outputs = self.session.run_outputs(&[(&self.map.x, &rows)], &[&self.output])?;
+            let columns = outputs.remove(0).1;
+            let part: Result<Vec<T>> = self.pool.install(|| {
+                (start..end).into_par_iter().map(|i| look(i, jacobian(&columns, i - start))).collect()
+            });
+            answers.extend(part?);
+            done(end);
+        }
+        Ok(answers)
+    }
+}
+
+/// The Jacobian of one point out of `columns [d, n, o]`.
+fn jacobian(columns: &Tensor, point: usize) -> Array2<f64> {
+    let (shape, values) = (columns.shape(), columns.as_f32().unwrap_or_default());
+    let (points, width) = (shape[1], shape[2]);
+    let mut transposed = Array2::zeros((shape[0], width));
+    for (direction, mut row) in transposed.outer_iter_mut().enumerate() {
+        let start = (direction * points + point) * width;
+        row.iter_mut().zip(&values[start..start + width]).for_each(|(to, from)| *to = f64::from(*from));
+    }
+    transposed
+}
+
+/// A tensor of any rank as rows.
+fn matrix(tensor: Tensor) -> Result<Array2<f32>> {
+    let (rows, width) =
+        (tensor.shape().first().copied().unwrap_or(1), tensor.shape().iter().skip(1).product());
+    let values = tensor.into_f32()?;
+    Array2::from_shape_vec((rows, width), values).map_err(|e| Error::Points {
+        what: "the map's output",
+        expected: "a matrix".to_owned(),
+        got: e.to_string(),
+    })
+}
+
+fn not_a_map(graph: &Graph) -> Error {
+    let list = |ports: Vec<Port>| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
+    let got = format!("inputs {}; outputs {}", list(graph.inputs()), list(graph.outputs()));
+    Error::NotAMap { graph: graph.name().to_owned(), got }
+}

@@ -1,0 +1,142 @@
+//! Verdicts with reasons: the number, the limits it was held against, and one sentence of what it means.
+
+use serde::Serialize;
+
+use crate::settings::{Bound, Limits, Settings, definition};
+use crate::spectra::Spectra;
+
+/// What is to be thought of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Pass,
+    /// Worth a look.
+    Warn,
+    /// The map is not what it should be.
+    Fail,
+}
+
+/// One check that was made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// Its name, one of [`crate::CHECKS`].
+    pub name: &'static str,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The number, `null` in JSON when it is not finite (which fails).
+    pub number: f64,
+    /// On which side of the limits it is good.
+    pub bound: Bound,
+    /// The limits it was held against.
+    pub limits: Limits,
+    /// What it means, in one sentence.
+    pub meaning: String,
+}
+
+/// A check that does not apply, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Skipped {
+    /// Its name.
+    pub name: &'static str,
+    /// Why it does not apply.
+    pub reason: String,
+}
+
+/// All that was found of one map.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What the map is called.
+    pub map: String,
+    /// Width of its input.
+    pub input: usize,
+    /// Width of its output.
+    pub output: usize,
+    /// Points given.
+    pub points: usize,
+    /// The worst verdict.
+    pub verdict: Verdict,
+    /// The Jacobians' spectra; `None` when the graph could not be differentiated.
+    pub jacobian: Option<Spectra>,
+    /// The checks, in the order of [`crate::CHECKS`].
+    pub checks: Vec<Check>,
+    /// The checks that do not apply.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Report {
+    /// The checks of a verdict.
+    pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(move |check| check.verdict == verdict)
+    }
+
+    /// A check by name.
+    pub fn check(&self, name: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.name == name)
+    }
+}
+
+/// Gathers checks as they are made.
+#[derive(Debug)]
+pub(crate) struct Findings<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+impl<'a> Findings<'a> {
+    pub(crate) fn new(settings: &'a Settings) -> Self {
+        Self { settings, checks: Vec::new(), skipped: Vec::new() }
+    }
+
+    /// Holds a number against its limits.
+    pub(crate) fn judge(&mut self, name: &'static str, number: f64, meaning: String) {
+        self.judge_by(name, number, self.settings.limits(name), meaning);
+    }
+
+    /// Holds a number against limits that depend on the map.
+    pub(crate) fn judge_by(&mut self, name: &'static str, number: f64, limits: Limits, meaning: String) {
+        let bound = definition(name).map_or(Bound::AtMost, |check| check.bound);
+        let verdict = verdict(number, bound, limits);
+        self.checks.push(Check { name, verdict, number, bound, limits, meaning });
+    }
+
+    pub(crate) fn skip(&mut self, name: &'static str, reason: impl Into<String>) {
+        self.skipped.push(Skipped { name, reason: reason.into() });
+    }
+
+    /// The worst verdict so far.
+    pub(crate) fn worst(&self) -> Verdict {
+        self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Pass)
+    }
+}
+
+fn verdict(number: f64, bound: Bound, limits: Limits) -> Verdict {
+    let beyond = |limit: Option<f64>| {
+        limit.is_some_and(|limit| match bound {
+            Bound::AtMost => number > limit,
+            Bound::AtLeast => number < limit,
+        })
+    };
+    if !number.is_finite() || beyond(limits.fail) {
+        Verdict::Fail
+    } else if beyond(limits.warn) {
+        Verdict::Warn
+    } else {
+        Verdict::Pass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_on_the_line_still_passes() {
+        let limits = Limits { warn: Some(1.0), fail: Some(2.0) };
+        let at_most = [1.0, 1.5, 2.0, 2.5].map(|n| verdict(n, Bound::AtMost, limits));
+        assert_eq!(at_most, [Verdict::Pass, Verdict::Warn, Verdict::Warn, Verdict::Fail]);
+        assert_eq!(verdict(1.0, Bound::AtLeast, Limits { warn: None, fail: Some(1.0) }), Verdict::Pass);
+        assert_eq!(verdict(f64::NAN, Bound::AtMost, Limits::default()), Verdict::Fail);
+    }
+}

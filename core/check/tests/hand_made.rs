@@ -1,0 +1,301 @@
+//! Maps whose verdicts and numbers are known in closed form.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use chiasm_check::{Claims, Error, Labels, Settings, Subject, Verdict, check};
+use chiasm_graph::{Builder, DType, Dim};
+use common::*;
+use ndarray::{Array2, Axis, array};
+
+/// Jacobians are computed in single precision: 1e-5 relative is ten times its rounding here.
+fn near(got: f64, expected: f64) {
+    assert!((got - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{got}, expected {expected}");
+}
+
+#[test]
+fn an_orthogonal_map_passes_with_every_singular_value_one() {
+    let report = report(&linear(&orthogonal(8, 8, 1)), &points(40, 8, 2));
+    let spectra = report.jacobian.as_ref().unwrap();
+    assert_eq!((spectra.singular_values.len(), &spectra.rank), (40, &vec![8; 40]));
+    spectra.singular_values.iter().flatten().for_each(|s| near(f64::from(*s), 1.0));
+    spectra.condition_number.iter().for_each(|c| near(*c, 1.0));
+    spectra.log_volume.iter().for_each(|v| near(*v, 0.0));
+    assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
+    near(report.check("collision").unwrap().number, 1.0);
+    near(report.check("smoothness").unwrap().number, 0.0);
+}
+
+#[test]
+fn a_diagonal_map_shows_its_diagonal() {
+    let report = report(&linear(&Array2::from_diag(&array![0.5, 4.0, 1.0, 2.0])), &points(20, 4, 3));
+    let spectra = report.jacobian.as_ref().unwrap();
+    for (got, expected) in spectra.singular_values[7].iter().zip([4.0, 2.0, 1.0, 0.5]) {
+        near(f64::from(*got), expected);
+    }
+    near(spectra.condition_number[0], 8.0);
+    near(spectra.log_volume[0], 4f64.ln());
+    assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
+}
+
+#[test]
+fn a_rank_deficient_map_fails_with_its_rank() {
+    let low = orthogonal(6, 4, 4).dot(&orthogonal(6, 4, 5).t());
+    let report = report(&linear(&low), &points(30, 6, 6));
+    let spectra = report.jacobian.as_ref().unwrap();
+    assert_eq!((spectra.attainable_rank, &spectra.rank), (6, &vec![4; 30]));
+    near(f64::from(spectra.singular_values[0][3]), 1.0);
+    near(f64::from(spectra.singular_values[0][4]), 0.0);
+    assert!(spectra.condition_number.iter().all(|c| *c > 1e5));
+    assert_eq!((report.verdict, verdict(&report, "rank")), (Verdict::Fail, Verdict::Fail));
+    let said = &report.check("rank").unwrap().meaning;
+    assert!(said.contains("4 of 6"), "{said}");
+}
+
+/// |x| has Jacobians of full rank and singular values 1 everywhere: only global tests can see that it folds.
+#[test]
+fn a_fold_fails_though_its_jacobians_are_perfect() {
+    let report = report(&map(6, 6, |b, x| b.abs(x)), &points(64, 6, 7));
+    let spectra = report.jacobian.as_ref().unwrap();
+    assert_eq!(spectra.rank, vec![6; 64]);
+    spectra.singular_values.iter().flatten().for_each(|s| near(f64::from(*s), 1.0));
+    assert_eq!(verdict(&report, "rank"), Verdict::Pass);
+    assert_eq!(
+        (verdict(&report, "orientation"), verdict(&report, "collision")),
+        (Verdict::Fail, Verdict::Fail)
+    );
+    assert!(report.check("collision").unwrap().number < 1e-5, "{report:#?}");
+    assert!(report.check("orientation").unwrap().number > 0.3, "half of all orthants reflect: {report:#?}");
+}
+
+/// The square of a complex number is two-to-one, but its determinant 4|x|² never changes sign: Newton's method finds -x.
+#[test]
+fn a_fold_that_keeps_orientation_is_found_too() {
+    let square = map(2, 2, |b, x| {
+        let mut pick = |index: f64| times(b, x, &array![[1.0 - index], [index]]);
+        let (re, im) = (pick(0.0), pick(1.0));
+        let (rr, ii, ri) = (b.mul(&re, &re), b.mul(&im, &im), b.mul(&re, &im));
+        let (first, second) = (b.sub(&rr, &ii), b.mul_scalar(&ri, 2.0));
+        b.concat(&[&first, &second], 1)
+    });
+    let report = report(&square, &points(64, 2, 8));
+    assert_eq!(verdict(&report, "orientation"), Verdict::Pass);
+    assert_eq!(verdict(&report, "collision"), Verdict::Fail, "{report:#?}");
+}
+
+/// tanh squeezes up to 50 times here and is injective; nothing may call it a fold.
+#[test]
+fn a_bent_but_injective_map_does_not_fold() {
+    let (q, p) = (orthogonal(5, 5, 9), orthogonal(5, 5, 10));
+    let bent = map(5, 5, |b, x| {
+        let turned = times(b, x, &q);
+        let squeezed = b.tanh(&turned);
+        times(b, &squeezed, &p)
+    });
+    let report = report(&bent, &points(200, 5, 11));
+    assert_eq!((verdict(&report, "orientation"), verdict(&report, "rank")), (Verdict::Pass, Verdict::Pass));
+    assert_ne!(verdict(&report, "collision"), Verdict::Fail, "{report:#?}");
+    assert_ne!(report.verdict, Verdict::Fail, "{report:#?}");
+}
+
+/// x -> normalise(normalise(x) Q): the rank can only be d - 1, and between the spheres it is an isometry.
+#[test]
+fn a_map_between_spheres_is_judged_between_their_tangent_spaces() {
+    let q = orthogonal(6, 6, 12);
+    let sphere = map(6, 6, |b, x| {
+        let unit = b.l2_normalise(x, -1, 1e-12);
+        let turned = times(b, &unit, &q);
+        b.l2_normalise(&turned, -1, 1e-12)
+    });
+    let report = report(&sphere, &points(50, 6, 13));
+    let spectra = report.jacobian.as_ref().unwrap();
+    assert!(spectra.ends.ignores_length && spectra.ends.on_sphere);
+    assert_eq!((spectra.attainable_rank, &spectra.rank), (5, &vec![5; 50]));
+    spectra.condition_number.iter().for_each(|c| near(*c, 1.0));
+    assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
+    near(report.check("collision").unwrap().number, 1.0);
+}
+
+/// The antipodal fold of a sphere, x -> |x|/|x|, is seen on the sphere as well.
+#[test]
+fn a_fold_of_a_sphere_fails() {
+    let fold = map(4, 4, |b, x| {
+        let positive = b.abs(x);
+        b.l2_normalise(&positive, -1, 1e-12)
+    });
+    let report = report(&fold, &points(60, 4, 14));
+    assert_eq!(
+        (verdict(&report, "orientation"), verdict(&report, "collision")),
+        (Verdict::Fail, Verdict::Fail)
+    );
+}
+
+/// An ordinary reducing map ending on a sphere: no failure, and the variance it cannot see is that of eight of twelve
+/// equally strong dimensions, and of the one along its image (1/12 of it each; the points are a sample, hence 0.06).
+#[test]
+fn a_map_to_fewer_dimensions_is_told_what_it_cannot_see() {
+    let w = orthogonal(12, 4, 15);
+    let reduce = map(12, 4, |b, x| {
+        let kept = times(b, x, &w);
+        b.l2_normalise(&kept, -1, 1e-12)
+    });
+    let report = report(&reduce, &points(300, 12, 16));
+    let spectra = report.jacobian.as_ref().unwrap();
+    assert_eq!((spectra.attainable_rank, spectra.rank[0]), (3, 3));
+    let lost = report.check("null_space").unwrap().number;
+    assert!((lost - 9.0 / 12.0).abs() < 0.06, "{lost}");
+    assert!(report.skipped.iter().any(|s| s.name == "collision" && s.reason.contains("cannot be injective")));
+    assert_ne!(report.verdict, Verdict::Fail, "{report:#?}");
+}
+
+#[test]
+fn a_constant_map_fails_and_does_not_panic() {
+    let constant = map(3, 3, |b, x| b.mul_scalar(x, 0.0));
+    let report = report(&constant, &points(60, 3, 17));
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert_eq!(verdict(&report, "rank"), Verdict::Fail);
+    assert_eq!(verdict(&report, "information"), Verdict::Warn, "a constant tells nothing");
+}
+
+#[test]
+fn an_exact_inverse_passes_and_a_wrong_one_fails() {
+    let q = orthogonal(5, 5, 18);
+    let (map, back, wrong) = (linear(&q), linear(&q.t().to_owned()), linear(&-q.t().to_owned()));
+    let points = points(60, 5, 19);
+    let both = Claims { left: true, right: true };
+    let subject = |inverse| Subject {
+        name: "map",
+        map: &map,
+        points: points.view(),
+        inverse: Some((inverse, both)),
+        targets: Some(points.view()),
+        labels: None,
+    };
+    let good = look(&subject(&back));
+    assert_eq!((verdict(&good, "round_trip"), verdict(&good, "cycle")), (Verdict::Pass, Verdict::Pass));
+    near(good.check("round_trip").unwrap().number, 0.0);
+    let bad = look(&subject(&wrong));
+    assert_eq!((verdict(&bad, "round_trip"), verdict(&bad, "cycle")), (Verdict::Fail, Verdict::Fail));
+}
+
+/// The best decoder of a map that keeps 4 of 8 equally strong dimensions errs by sqrt(1/2): its floor, so it passes.
+#[test]
+fn a_decoder_is_held_against_what_the_map_kept() {
+    let w = orthogonal(8, 4, 20);
+    let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
+    let points = points(400, 8, 21);
+    let subject = Subject {
+        name: "map",
+        map: &map,
+        points: points.view(),
+        inverse: Some((&decoder, Claims { left: true, right: false })),
+        targets: None,
+        labels: None,
+    };
+    let report = look(&subject);
+    let error = report.check("round_trip").unwrap();
+    assert!((error.number - 0.5f64.sqrt()).abs() < 0.03, "{}", error.number);
+    assert_eq!(error.verdict, Verdict::Pass, "{error:?}");
+    assert!(report.skipped.iter().any(|s| s.name == "cycle"));
+}
+
+#[test]
+fn images_that_reach_half_the_targets_are_told_so() {
+    let identity = linear(&Array2::eye(2));
+    let mut targets = points(200, 2, 22);
+    targets.slice_axis_mut(Axis(0), (100..).into()).mapv_inplace(|v| v + 50.0);
+    let points = points(200, 2, 23);
+    let subject = Subject {
+        name: "map",
+        map: &identity,
+        points: points.view(),
+        inverse: None,
+        targets: Some(targets.view()),
+        labels: None,
+    };
+    let reached = look(&subject).check("surjectivity").unwrap().number;
+    assert!((0.4..=0.5).contains(&reached), "{reached}");
+}
+
+#[test]
+fn labels_are_read_off_what_comes_back() {
+    let labels: Vec<usize> = (0..90).map(|i| i % 3).collect();
+    let mut rows = points(90, 6, 24);
+    rows.outer_iter_mut().zip(&labels).for_each(|(mut row, label)| row[*label] += 8.0);
+    // the first map keeps the three columns that tell the classes apart, the second loses them
+    for (kept, verdict_of) in [(0, Verdict::Pass), (3, Verdict::Fail)] {
+        let w = Array2::from_shape_fn((6, 3), |(i, j)| f64::from(u8::from(i == j + kept)));
+        let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
+        let subject = Subject {
+            name: "map",
+            map: &map,
+            points: rows.view(),
+            inverse: Some((&decoder, Claims { left: true, right: true })),
+            targets: None,
+            labels: Some(Labels {
+                labels: labels.clone(),
+                training: rows.view(),
+                training_labels: labels.clone(),
+            }),
+        };
+        assert_eq!(verdict(&look(&subject), "probe"), verdict_of, "columns from {kept}");
+    }
+}
+
+#[test]
+fn limits_can_be_drawn_elsewhere() {
+    let stretched = linear(&Array2::from_diag(&array![1.0, 60.0]));
+    let mut settings = Settings::default();
+    settings.set_limits(chiasm_check::definition("condition_number").unwrap(), Some(10.0), Some(50.0));
+    let points = points(20, 2, 25);
+    let subject = Subject {
+        name: "map",
+        map: &stretched,
+        points: points.view(),
+        inverse: None,
+        targets: None,
+        labels: None,
+    };
+    let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
+    assert_eq!(verdict(&report, "condition_number"), Verdict::Fail);
+    let settings = Settings { expected_rank: Some(1), ..Settings::default() };
+    let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
+    assert_eq!(report.jacobian.unwrap().attainable_rank, 1);
+}
+
+#[test]
+fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
+    let mut b = Builder::new("two");
+    let x = b.input("x", DType::F32, &[Dim::named("n"), 2.into()]).unwrap();
+    let y = b.input("y", DType::F32, &[Dim::named("n"), 2.into()]).unwrap();
+    let z = b.add(&x, &y);
+    b.output("z", &z, DType::F32, &[Dim::named("n"), 2.into()]);
+    let two = b.finish().unwrap();
+    let refuse = |graph, points: Array2<f32>| {
+        let subject = Subject {
+            name: "map",
+            map: graph,
+            points: points.view(),
+            inverse: None,
+            targets: None,
+            labels: None,
+        };
+        check(&subject, &Settings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
+    };
+    let error = refuse(&two, points(5, 2, 1));
+    assert!(matches!(error, Error::NotAMap { .. }) && error.to_string().contains("y f32[n,2]"), "{error}");
+    let identity = linear(&Array2::eye(3));
+    assert!(refuse(&identity, points(5, 2, 1)).to_string().contains("width 3"));
+    assert!(refuse(&identity, Array2::zeros((0, 3))).to_string().contains("at least one"));
+    let mut holed = points(5, 3, 1);
+    holed[[2, 1]] = f32::NAN;
+    assert!(refuse(&identity, holed).to_string().contains("row 2"));
+}
+
+#[test]
+fn one_point_is_enough_for_its_jacobian() {
+    let report = report(&linear(&orthogonal(3, 3, 26)), &points(1, 3, 27));
+    assert_eq!(report.jacobian.unwrap().rank, [3]);
+    assert_eq!(report.verdict, Verdict::Pass);
+}
