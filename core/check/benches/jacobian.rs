@@ -1,105 +1,122 @@
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{Accum, Mat, MatRef, Par};
-use rayon::prelude::*;
-use std::time::Instant;
-fn rng(s: &mut u64) -> f32 {
-    *s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-    ((*s >> 33) as f32 / (1u64 << 31) as f32) - 0.5
-}
-fn main() {
-    let n = 384usize;
-    let m = 64usize;
-    let mut s = 1u64;
-    let all: Vec<f32> = (0..n * n * m).map(|_| rng(&mut s)).collect();
-    rayon::ThreadPoolBuilder::new().num_threads(2).build_global().unwrap();
-    let f32svd = |a: &[f32]| -> Vec<f32> {
-        let v = MatRef::from_row_major_slice(a, n, n);
-        let mut st = faer::Col::<f32>::zeros(n);
-        let no = ComputeSvdVectors::No;
-        let mut mem = MemBuffer::new(svd_scratch::<f32>(n, n, no, no, Par::Seq, Default::default()));
-        svd(
-            v,
-            st.as_mut().as_diagonal_mut(),
-            None,
-            None,
-            Par::Seq,
-            MemStack::new(&mut mem),
-            Default::default(),
-        )
-        .unwrap();
-        (0..n).map(|i| st[i]).collect()
+//! Jacobians and all singular values of a 384-1024-384 GELU map at 64 points, beside `torch.func` and JAX.
+//!
+//! `cargo bench -p chiasm-check --profile dev --bench jacobian -- --peer PYTHON --scripts DIR [--rounds N]`, where DIR holds the
+//! peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads; the median of each is compared, since
+//! other work on the machine meets both. The singular values are held against PyTorch's in double precision.
+
+use chiasm_check::{Ends, Map, Settings, Spectra};
+use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
+use chiasm_runtime::{Engine, Search, SessionOptions};
+use ndarray::Array2;
+use std::{collections::BTreeMap, path::Path, process::Command, time::Instant};
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+const PEERS: [&str; 4] = ["torch_jacrev", "torch_jacfwd", "jax_jacrev", "jax_jacfwd"];
+const THREADS: usize = 2;
+
+fn main() -> Fallible<()> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let given: BTreeMap<&str, &str> =
+        words.chunks(2).filter_map(|pair| Some((pair.first()?.as_str(), pair.get(1)?.as_str()))).collect();
+    let (Some(python), Some(scripts)) = (given.get("--peer"), given.get("--scripts")) else {
+        say("skipped: give --peer PYTHON --scripts DIR (the folder of the peers' jacobian.py)");
+        return Ok(());
     };
-    let f64svd = |a: &[f32]| -> Vec<f32> {
-        let v = Mat::<f64>::from_fn(n, n, |i, j| a[i * n + j] as f64);
-        let mut st = faer::Col::<f64>::zeros(n);
-        let no = ComputeSvdVectors::No;
-        let mut mem = MemBuffer::new(svd_scratch::<f64>(n, n, no, no, Par::Seq, Default::default()));
-        svd(
-            v.as_ref(),
-            st.as_mut().as_diagonal_mut(),
-            None,
-            None,
-            Par::Seq,
-            MemStack::new(&mut mem),
-            Default::default(),
-        )
-        .unwrap();
-        (0..n).map(|i| st[i] as f32).collect()
-    };
-    let gram = |a: &[f32]| -> Vec<f32> {
-        let wide: Vec<f64> = a.iter().map(|&x| x as f64).collect();
-        let v = MatRef::from_column_major_slice(&wide, n, n);
-        let mut g = Mat::<f64>::zeros(n, n);
-        triangular::matmul(
-            g.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Replace,
-            v.transpose(),
-            BlockStructure::Rectangular,
-            v,
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
-        let mut st = faer::Col::<f64>::zeros(n);
-        let no = evd::ComputeEigenvectors::No;
-        let mut mem =
-            MemBuffer::new(evd::self_adjoint_evd_scratch::<f64>(n, no, Par::Seq, Default::default()));
-        evd::self_adjoint_evd(
-            g.as_ref(),
-            st.as_mut().as_diagonal_mut(),
-            None,
-            Par::Seq,
-            MemStack::new(&mut mem),
-            Default::default(),
-        )
-        .unwrap();
-        (0..n).rev().map(|i| st[i].max(0.0).sqrt() as f32).collect()
-    };
-    let time = |name: &str, f: &(dyn Fn(&[f32]) -> Vec<f32> + Sync)| {
-        let mut best = f64::INFINITY;
-        let mut out = vec![];
-        for _ in 0..4 {
-            let t = Instant::now();
-            out = all.par_chunks(n * n).map(f).collect::<Vec<_>>();
-            best = best.min(t.elapsed().as_secs_f64());
+    let rounds = given.get("--rounds").map_or(Ok(3), |rounds| rounds.parse::<usize>())?;
+    let folder = tempfile::tempdir()?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer_jacobian.py");
+    let made = Command::new(python).arg(script).arg(scripts).arg(folder.path()).output()?;
+    if !made.status.success() {
+        return Err(String::from_utf8_lossy(&made.stderr).into_owned().into());
+    }
+    let read = |name: &str| array(&folder.path().join(format!("{name}.npy")));
+    let (x, exact) = (read("x")?, read("singular")?);
+    let graph = mlp(&read("w1")?, &read("w2")?)?;
+    let engine = Engine::open(&Search::from_environment(None))?;
+    let options = SessionOptions { threads: THREADS, ..SessionOptions::default() };
+    let map = Map::open(&graph, engine, &options)?;
+    let jacobians = map.jacobians()?;
+    let x = x.mapv(|v| v as f32);
+    let ours = || Spectra::at(&jacobians, x.view(), Ends::default(), &Settings::default());
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut spectra = ours()?;
+    for _ in 0..rounds {
+        for peer in PEERS {
+            let clock = Instant::now();
+            spectra = ours()?;
+            times.entry("ours").or_default().push(clock.elapsed().as_secs_f64());
+            let clock = Instant::now();
+            jacobians.each(x.view(), &|_| (), |_, _| Ok(()))?;
+            times.entry("ours, Jacobians alone").or_default().push(clock.elapsed().as_secs_f64());
+            times.entry(peer).or_default().push(seconds(python, scripts, peer)?);
         }
-        println!("{name} {best:.4}");
-        out
+    }
+    report(times, &spectra, &exact);
+    Ok(())
+}
+
+fn report(times: BTreeMap<&str, Vec<f64>>, spectra: &Spectra, exact: &Array2<f64>) {
+    let medians: BTreeMap<&str, f64> = times.into_iter().map(|(who, times)| (who, median(times))).collect();
+    for (who, seconds) in &medians {
+        say(&format!("{who:>22}  {seconds:.3} s  {:.2} times ours", seconds / medians["ours"]));
+    }
+    let best = PEERS.iter().map(|peer| medians[peer]).fold(f64::INFINITY, f64::min);
+    say(&format!("best peer / ours: {:.2}", best / medians["ours"]));
+    let mut off = 0.0f64;
+    for (got, exact) in spectra.singular_values.iter().zip(exact.outer_iter()) {
+        for (got, value) in got.iter().zip(exact) {
+            off = off.max((f64::from(*got) - value).abs() / exact[0]);
+        }
+    }
+    say(&format!("largest difference to PyTorch in double precision: {off:.1e} of the largest value"));
+}
+
+fn mlp(w1: &Array2<f64>, w2: &Array2<f64>) -> Fallible<Graph> {
+    let mut b = Builder::new("mlp");
+    let x = b.input("x", DType::F32, &[Dim::named("batch"), w1.ncols().into()])?;
+    let layer = |b: &mut Builder, x, w: &Array2<f64>| -> Fallible<_> {
+        let columns: Vec<f32> = w.t().iter().map(|v| *v as f32).collect();
+        let w = b.constant("w", Tensor::f32(&[w.ncols(), w.nrows()], columns)?);
+        Ok(b.matmul(x, &w))
     };
-    let a = time("f32 svd", &f32svd);
-    let b = time("f64 svd", &f64svd);
-    let c = time("f64 gram", &gram);
-    let gap = |x: &[Vec<f32>], y: &[Vec<f32>]| {
-        x.iter().flatten().zip(y.iter().flatten()).map(|(p, q)| (p - q).abs()).fold(0f32, f32::max) / y[0][0]
+    let hidden = layer(&mut b, &x, w1)?;
+    let hidden = b.gelu(&hidden);
+    let z = layer(&mut b, &hidden, w2)?;
+    b.output("z", &z, DType::F32, &[Dim::named("batch"), w2.nrows().into()]);
+    Ok(b.finish()?)
+}
+
+/// The peer's own median; it warms up once and repeats three times.
+fn seconds(python: &str, scripts: &str, peer: &str) -> Fallible<f64> {
+    let script = Path::new(scripts).join("jacobian.py");
+    let threads = THREADS.to_string();
+    let output = Command::new(python)
+        .arg(script)
+        .args(["--impl", peer, "--part", "all", "--threads", &threads, "--reps", "3"])
+        .output()?;
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|e| format!("{peer}: {e}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    line["t_median_s"].as_f64().ok_or_else(|| format!("{peer} said {line}").into())
+}
+
+fn array(path: &Path) -> Fallible<Array2<f64>> {
+    let bytes = std::fs::read(path)?;
+    let npy = npyz::NpyFile::new(bytes.as_slice())?;
+    let shape = (npy.shape()[0] as usize, npy.shape()[1] as usize);
+    let values: Vec<f64> = match npy.try_data::<f64>() {
+        Ok(values) => values.collect::<Result<_, _>>()?,
+        Err(npy) => npy.into_vec::<f32>()?.into_iter().map(f64::from).collect(),
     };
-    println!(
-        "f32 vs f64 {:e}; gram vs f64 {:e}; smin/smax {:e}",
-        gap(&a, &b),
-        gap(&c, &b),
-        b[0][n - 1] / b[0][0]
-    );
+    Ok(Array2::from_shape_vec(shape, values)?)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+#[expect(clippy::print_stdout, reason = "a bench reports on standard output")]
+fn say(line: &str) {
+    println!("{line}");
 }

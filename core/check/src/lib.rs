@@ -20,11 +20,13 @@ mod error;
 mod fold;
 mod images;
 mod inverse;
+mod lanczos;
 mod local;
 mod map;
 mod settings;
 mod spectra;
 mod verdict;
+mod wide;
 
 use chiasm_graph::Graph;
 use chiasm_runtime::{Engine, SessionOptions};
@@ -82,14 +84,10 @@ pub fn check(
     let mut findings = verdict::Findings::new(settings);
     let mut floor = inverse::Floor { lost: 0.0, condition: 1.0, ends: Ends::default() };
     let mut jacobian = None;
-    match map.jacobians() {
-        Ok(jacobians) => {
-            let (spectra, lost) = differential(&mut findings, &map, &jacobians, &cloud, settings, progress)?;
-            floor = inverse::Floor {
-                lost,
-                condition: cloud::median(&spectra.condition_number),
-                ends: spectra.ends,
-            };
+    match differential(&mut findings, &map, &cloud, progress) {
+        Ok((spectra, lost)) => {
+            let condition = cloud::median(&spectra.condition_number);
+            floor = inverse::Floor { lost, condition, ends: spectra.ends };
             jacobian = Some(spectra);
         }
         Err(Error::Graph(reason)) => skip_differential(&mut findings, &reason),
@@ -127,18 +125,21 @@ pub fn check(
 fn differential(
     findings: &mut verdict::Findings<'_>,
     map: &Map<'_>,
-    jacobians: &Jacobians<'_>,
     cloud: &cloud::Cloud,
-    settings: &Settings,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(Spectra, f64)> {
+    let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
+    if d.min(o) > lanczos::WIDE {
+        return Ok((wide::look(findings, map, cloud, progress)?, 0.0));
+    }
+    let settings = findings.settings;
+    let jacobians = map.jacobians()?;
     let places = cloud::spread(cloud.x.nrows(), settings.points.max(1));
     let done = |points: usize| progress(points, places.len());
-    let mut locals = local::look(map, jacobians, cloud, &places, settings, &done)?;
-    let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
+    let mut locals = local::look(map, &jacobians, cloud, &places, settings, &done)?;
     let spectra = local::spectra(&mut locals, d, o, settings);
     local::judge(findings, &locals, &spectra, d, o);
-    fold::judge(findings, map, jacobians, cloud, &places, &spectra)?;
+    fold::judge(findings, map, &jacobians, cloud, &places, &spectra)?;
     let reduces = spectra.ends.input(d) > spectra.ends.output(o);
     let lost = local::lost(&locals).filter(|_| reduces).unwrap_or_default();
     Ok((spectra, lost))

@@ -74,10 +74,7 @@ pub(crate) fn look(
 
 /// The spectra of what was seen, with the ends that all points share.
 pub(crate) fn spectra(locals: &mut [Local], d: usize, o: usize, settings: &Settings) -> Spectra {
-    let ends = Ends {
-        ignores_length: locals.iter().all(|l| l.ends.ignores_length),
-        on_sphere: locals.iter().all(|l| l.ends.on_sphere),
-    };
+    let ends = Ends::shared(locals.iter().map(|l| l.ends));
     let values = locals.iter_mut().map(|l| std::mem::take(&mut l.values)).collect();
     Spectra::of(values, d, o, ends, settings)
 }

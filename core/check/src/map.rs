@@ -11,8 +11,9 @@ use rayon::prelude::*;
 
 use crate::{Error, Result};
 
-/// Bytes that the widest tensor of one run may take: few enough to stay in the last cache, enough to fill the cores.
-const CHUNK_BYTES: usize = 32 << 20;
+/// Bytes that the widest tensor of one run may take: few enough to stay in the last cache between one operator and the
+/// next, enough to fill the cores.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
 pub struct Map<'a> {
@@ -62,16 +63,29 @@ impl<'a> Map<'a> {
     /// # Errors
     /// When an operator has no derivative, named by the message, or threads cannot be started.
     pub fn jacobians(&self) -> Result<Jacobians<'_>> {
-        let graph = self.graph.jacobian(&self.x, &self.z)?;
         let output = format!("jacobian/{}", self.z);
-        let session = self.engine.session(&graph.extract(&[&output])?, &self.options)?;
+        let session = self.derived(|graph| graph.jacobian(&self.x, &self.z)?.extract(&[&output]))?;
         let threads = chiasm_runtime::threads(self.options.threads);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let bytes = 4 * self.width * self.widest();
-        Ok(Jacobians { map: self, session, output, pool, chunk: (CHUNK_BYTES / bytes.max(1)).clamp(1, 1024) })
+        // whole rounds of the threads, so that none waits at the end of a chunk
+        let rounds = CHUNK_BYTES / (4 * self.width * self.widest() * threads).max(1);
+        Ok(Jacobians { map: self, session, output, pool, chunk: threads * rounds.clamp(1, 256) })
     }
 
-    fn tensor(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
+    /// A graph made of this one, loaded.
+    pub(crate) fn derived(
+        &self,
+        make: impl FnOnce(&Graph) -> chiasm_graph::Result<Graph>,
+    ) -> Result<Session> {
+        Ok(self.engine.session(&make(self.graph)?, &self.options)?)
+    }
+
+    /// Names of the input and the output.
+    pub(crate) fn ports(&self) -> (&str, &str) {
+        (&self.x, &self.z)
+    }
+
+    pub(crate) fn tensor(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
         if rows.ncols() != self.width {
             let (expected, got) = (format!("rows of width {}", self.width), rows.ncols().to_string());
             return Err(Error::Points { what: "points", expected, got });

@@ -45,11 +45,28 @@ impl Ends {
 
     /// As seen at one point: transposed Jacobian `[d, o]`, point `[d]`, image `[o]`, largest singular value.
     pub(crate) fn at(jacobian: ArrayView2<'_, f64>, x: &Array1<f64>, z: &Array1<f64>, top: f64) -> Self {
-        let share = |derivative: Array1<f64>, along: &Array1<f64>| norm(&derivative) / (top * norm(along));
-        Self {
-            ignores_length: share(jacobian.t().dot(x), x) < RADIAL,
-            on_sphere: share(jacobian.dot(z), z) < RADIAL,
-        }
+        Self::told(&jacobian.t().dot(x), &jacobian.dot(z), x, z, top)
+    }
+
+    /// From the products `J x` and `Jᵀ z`.
+    pub(crate) fn told(
+        along: &Array1<f64>,
+        across: &Array1<f64>,
+        x: &Array1<f64>,
+        z: &Array1<f64>,
+        top: f64,
+    ) -> Self {
+        let vanishes = |product: &Array1<f64>, of: &Array1<f64>| norm(product) < RADIAL * top * norm(of);
+        Self { ignores_length: vanishes(along, x), on_sphere: vanishes(across, z) }
+    }
+
+    /// The ends that all points share.
+    pub(crate) fn shared(seen: impl Iterator<Item = Self>) -> Self {
+        let both = |a: Self, b: Self| Self {
+            ignores_length: a.ignores_length && b.ignores_length,
+            on_sphere: a.on_sphere && b.on_sphere,
+        };
+        seen.reduce(both).unwrap_or_default()
     }
 }
 
@@ -59,6 +76,9 @@ pub struct Spectra {
     /// Which ends are spheres.
     #[serde(flatten)]
     pub ends: Ends,
+    /// Whether these are all singular values; else the Ritz values of a Lanczos process, for very wide maps: the largest are
+    /// singular values, the smallest is an upper bound.
+    pub exact: bool,
     /// The most that the rank can be.
     pub attainable_rank: usize,
     /// Singular values below this share of a point's largest count as zero.
@@ -104,6 +124,7 @@ impl Spectra {
         };
         Self {
             ends,
+            exact: values.iter().all(|s| s.len() == d.min(o)),
             attainable_rank: attainable,
             rank_tolerance: tolerance,
             rank: values.iter().map(rank).collect(),
@@ -115,8 +136,8 @@ impl Spectra {
 
     /// Of each point, the singular value at the attainable rank: how far the map is from folding there.
     pub fn margins(&self) -> Vec<f64> {
-        let last = self.attainable_rank.saturating_sub(1);
-        self.singular_values.iter().map(|s| s.get(last).copied().map_or(0.0, f64::from)).collect()
+        let last = |s: &Vec<f32>| s.get(self.attainable_rank.saturating_sub(1)).or(s.last()).copied();
+        self.singular_values.iter().map(|s| last(s).map_or(0.0, f64::from)).collect()
     }
 
     /// Of each point, the largest singular value: how far the map stretches there.

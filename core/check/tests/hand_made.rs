@@ -5,7 +5,7 @@
 mod common;
 
 use chiasm_check::{Claims, Error, Labels, Settings, Subject, Verdict, check};
-use chiasm_graph::{Builder, DType, Dim};
+use chiasm_graph::{Builder, DType, Dim, Tensor};
 use common::*;
 use ndarray::{Array2, Axis, array};
 
@@ -298,4 +298,33 @@ fn one_point_is_enough_for_its_jacobian() {
     let report = report(&linear(&orthogonal(3, 3, 26)), &points(1, 3, 27));
     assert_eq!(report.jacobian.unwrap().rank, [3]);
     assert_eq!(report.verdict, Verdict::Pass);
+}
+
+/// Above 2048 dimensions on both sides the ends of the spectrum come from products alone. The leading values are separated,
+/// so they have converged; a map that keeps half of its dimensions shows that it loses directions.
+#[test]
+fn a_very_wide_map_shows_the_ends_of_its_spectrum() {
+    let wide = |weights: Vec<f32>| {
+        let d = weights.len();
+        map(d, d, |b, x| {
+            let weights = b.constant("weights", Tensor::f32(&[d], weights).unwrap());
+            b.mul(x, &weights)
+        })
+    };
+    let leading = [10.0, 5.0, 3.0];
+    let weights: Vec<f32> =
+        (0..2100).map(|i| *leading.get(i).unwrap_or(&(0.5 + i as f32 / 4200.0))).collect();
+    let points = points(3, 2100, 28);
+    let whole = report(&wide(weights), &points);
+    let spectra = whole.jacobian.as_ref().unwrap();
+    assert!(!spectra.exact && spectra.rank.len() == 3);
+    for (got, expected) in spectra.singular_values[1].iter().zip(leading) {
+        near(f64::from(*got), f64::from(expected));
+    }
+    assert!(spectra.margins().iter().all(|m| *m >= 0.499), "no Ritz value lies below the spectrum");
+    assert_eq!(verdict(&whole, "rank"), Verdict::Pass);
+    let half = report(&wide((0..2100).map(|i| (i % 2) as f32).collect()), &points);
+    assert_eq!(verdict(&half, "rank"), Verdict::Fail);
+    let one = report(&wide(vec![1.0; 2100]), &points);
+    assert_eq!((verdict(&one, "rank"), verdict(&one, "condition_number")), (Verdict::Pass, Verdict::Pass));
 }
