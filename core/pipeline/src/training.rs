@@ -81,3 +81,82 @@ fn losses(progress: &Progress<'_>) -> String {
     let all = named.chain(progress.validation.map(|value| ("validation", value)));
     all.map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join("  ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chiasm_graph::{Builder, DType, Dim, Tensor};
+    use chiasm_train::Length;
+
+    /// Keeps what it is told.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Heard {
+        fn hear(&self, words: String) {
+            self.0.lock().unwrap().push(words);
+        }
+    }
+
+    impl Reporter for Heard {
+        fn begin(&self, stage: &str, total: u64) {
+            self.hear(format!("begin {stage} {total}"));
+        }
+        fn advance(&self, done: u64) {
+            self.hear(format!("advance {done}"));
+        }
+        fn status(&self, text: &str) {
+            self.hear(text.split(' ').step_by(3).collect::<Vec<_>>().join(" "));
+        }
+        fn end(&self) {
+            self.hear("end".into());
+        }
+        fn note(&self, message: &str) {
+            self.hear(message.into());
+        }
+    }
+
+    /// `loss = mean(x w)`: it falls for ever.
+    fn objective() -> Objective {
+        let mut b = Builder::new("falls");
+        let x = b.input("x", DType::F32, &[Dim::named("batch"), Dim::Fixed(2)]).unwrap();
+        let w = b.constant("w", Tensor::f32(&[2, 1], vec![1.0, 2.0]).unwrap());
+        let out = b.matmul(&x, &w);
+        let loss = b.op("ReduceMean", &[&out], &[("keepdims", 0.into())]);
+        b.output("loss", &loss, DType::F32, &[]);
+        Objective::new(b.finish().unwrap(), &["w"]).unwrap()
+    }
+
+    #[test]
+    fn a_training_is_shown_remembered_and_not_repeated() {
+        let here = tempfile::tempdir().unwrap();
+        let (cache, heard, trainings) = (Cache::at(here.path()), Heard::default(), Trainings::default());
+        let trains = Trains {
+            task: "align (x)",
+            search: &Search::from_environment(None),
+            session: SessionOptions { threads: 1, ..SessionOptions::default() },
+            cache: &cache,
+            reporter: &heard,
+            trainings: &trainings,
+        };
+        let x = Tensor::f32(&[10, 2], vec![1.0; 20]).unwrap();
+        let rows = [("x", (&x).into())];
+        let rows = Rows { training: &rows, validation: &[] };
+        let options = Options { length: Length::Steps(2), ..Options::default() };
+        let first = trains.train(&objective(), &rows, &options).unwrap();
+        let told = std::mem::take(&mut *heard.0.lock().unwrap());
+        let both = "loss validation";
+        assert_eq!(told, ["begin align (x) 2", "advance 1", both, "advance 2", both, "end"]);
+        let again = trains.train(&objective(), &rows, &options).unwrap();
+        assert_eq!(again.weights, first.weights);
+        assert!(heard.0.lock().unwrap().is_empty(), "it was there already, in the cache");
+        let remembered = serde_json::to_value(trainings.take()).unwrap();
+        assert_eq!(remembered.as_array().unwrap().len(), 2);
+        assert_eq!(remembered[0]["task"], "align (x)");
+        assert_eq!(remembered[1]["curve"].as_array().unwrap().len(), 2);
+        assert!(trainings.take().is_empty());
+        let broken = Options { batch: 0, ..options };
+        let message = trains.train(&objective(), &rows, &broken).unwrap_err();
+        assert!(message.contains("`batch`"), "{message}");
+    }
+}
