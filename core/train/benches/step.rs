@@ -36,7 +36,7 @@ fn main() -> Fallible<()> {
     let problem = Problem::new(python, &scripts)?;
     let trainer = Trainer {
         engine: Engine::open(&Search::from_environment(None))?,
-        session: SessionOptions { device, threads: number("--threads", 2), lanes: 1 },
+        session: SessionOptions { device, threads: number("--threads", 2), ..SessionOptions::default() },
         checkpoints: None,
     };
     problem.compare_curves(&trainer)?;

@@ -59,7 +59,8 @@ impl Trainer<'_> {
             None => split(data.count, options),
         };
         let (graph, state) = step::training(&task, options)?;
-        let session = self.engine.session(&graph, &self.session)?;
+        let place = SessionOptions { fuse: true, lanes: 1, ..self.session };
+        let session = self.engine.session(&graph, &place)?;
         let checkpoint = match self.checkpoints {
             Some(folder) => Some(Checkpoint::new(folder, &self.key(objective, rows, options, &session)?)),
             None => None,
@@ -75,7 +76,7 @@ impl Trainer<'_> {
             true => None,
             false => {
                 let data = own.as_ref().unwrap_or(&data);
-                Some(Judge::new(self.engine, &self.session, &task, data, &held, options.seed)?)
+                Some(Judge::new(self.engine, &place, &task, data, &held, options.seed)?)
             }
         };
         let steps = options.steps(training.len());
