@@ -15,7 +15,7 @@ use onnx_protobuf::{NodeProto, OperatorSetIdProto};
 use crate::{
     DType, Graph,
     shapes::{Length, Shapes},
-    walk,
+    walk, weight,
 };
 
 pub use program::{Broadcast, Instruction, Operation, Output, Program, Reach};
@@ -176,24 +176,131 @@ impl<'a> Groups<'a> {
         self.over[into] = self.over[into].take().or(over);
     }
 
-    /// All units as nodes, in an order that can be run.
-    fn emit(&self) -> Vec<NodeProto> {
+    /// The units in an order that can be run.
+    fn order(&self) -> Vec<usize> {
         let mut waiting: Vec<(usize, BTreeSet<usize>)> = (0..self.members.len())
             .filter(|unit| !self.members[*unit].is_empty())
             .map(|unit| (unit, self.sources(unit)))
             .collect();
         let mut done = BTreeSet::new();
-        let mut nodes = Vec::with_capacity(self.nodes.len());
+        let mut order = Vec::with_capacity(waiting.len());
         while !waiting.is_empty() {
             // There always is one that is ready: merging never closes a circle.
             let ready = waiting.iter().position(|(_, sources)| sources.is_subset(&done));
             let (unit, _) = waiting.remove(ready.unwrap_or(0));
             done.insert(unit);
-            match program::fuse(self, unit) {
-                Some(fused) => nodes.extend(fused),
-                None => nodes.extend(self.members[unit].iter().map(|node| self.nodes[*node].clone())),
+            order.push(unit);
+        }
+        order
+    }
+
+    /// All units as nodes. From the last to the first, so that a unit is asked only for what later ones take of it.
+    fn emit(&self) -> Vec<NodeProto> {
+        let mut needed: HashSet<&str> =
+            self.graph.graph.output.iter().map(|port| port.name.as_str()).collect();
+        let mut parts = Vec::new();
+        for unit in self.order().into_iter().rev() {
+            let members = &self.members[unit];
+            let fused = match &self.over[unit] {
+                Some(over) if members.len() > 1 => {
+                    let asked = |node: &usize| needed.contains(self.nodes[*node].output[0].as_str());
+                    let asked: HashSet<usize> = members.iter().copied().filter(asked).collect();
+                    program::fuse(self, over, &self.recomputed(unit, over), &asked)
+                }
+                _ => None,
+            };
+            parts.push(match fused {
+                Some((nodes, taken)) => {
+                    needed.extend(taken);
+                    nodes
+                }
+                None => {
+                    let nodes = members.iter().map(|node| &self.nodes[*node]);
+                    needed.extend(nodes.clone().flat_map(|node| &node.input).map(String::as_str));
+                    nodes.cloned().collect()
+                }
+            });
+        }
+        parts.into_iter().rev().flatten().collect()
+    }
+
+    /// The nodes of a unit, with those of earlier units that are cheaper computed again than written and read: the ones whose
+    /// operands the unit reads anyway, or that take one other operand in the place of their result.
+    fn recomputed(&self, unit: usize, over: &[Length]) -> Vec<usize> {
+        let mut nodes: BTreeSet<usize> = self.members[unit].iter().copied().collect();
+        loop {
+            let taken = self.taken(&nodes);
+            let full = taken.iter().filter(|name| self.broadcast(name, over) == Some(Broadcast::Full));
+            let more = full.copied().find_map(|name| self.cone(name, &nodes, &taken, over));
+            match more {
+                Some(cone) => nodes.extend(cone),
+                None => return nodes.into_iter().collect(),
             }
         }
-        nodes
+    }
+
+    /// What nodes take from outside themselves, constants aside.
+    fn taken(&self, nodes: &BTreeSet<usize>) -> BTreeSet<&'a str> {
+        let operands = nodes.iter().flat_map(|node| program::operands(&self.nodes[*node]));
+        let outside = |name: &&str| !self.producer.get(name).is_some_and(|node| nodes.contains(node));
+        operands.map(String::as_str).filter(outside).filter(|name| self.constant(name).is_none()).collect()
+    }
+
+    /// The nodes that compute a value from what is taken already, or from one more full operand when nobody else needs it.
+    fn cone(
+        &self,
+        value: &str,
+        nodes: &BTreeSet<usize>,
+        taken: &BTreeSet<&str>,
+        over: &[Length],
+    ) -> Option<BTreeSet<usize>> {
+        let again = |name: &str| {
+            let node = *self.producer.get(name)?;
+            let unit = self.unit[node];
+            let fits = self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1;
+            (fits && !self.is_sum(node)).then_some(node)
+        };
+        let (mut cone, mut leaves) = (BTreeSet::from([again(value)?]), BTreeSet::new());
+        let mut open: Vec<usize> = cone.iter().copied().collect();
+        while let Some(node) = open.pop() {
+            for name in program::operands(&self.nodes[node]).iter().map(String::as_str) {
+                let known = taken.contains(name) && name != value || self.constant(name).is_some();
+                if known || self.producer.get(name).is_some_and(|node| nodes.contains(node)) {
+                    continue;
+                }
+                match again(name) {
+                    Some(node) => open.extend(cone.insert(node).then_some(node)),
+                    None => drop(leaves.insert(name)),
+                }
+            }
+        }
+        let full = leaves.iter().filter(|name| self.broadcast(name, over) == Some(Broadcast::Full)).count();
+        let known = leaves.iter().all(|name| self.broadcast(name, over).is_some());
+        let worth = full == 0 || (full == 1 && self.only_passes(value, over));
+        (known && worth && cone.len() <= MOST_AGAIN).then_some(cone)
+    }
+
+    /// Whether only units over the same shape take a value, so that it need not be written when all compute it again.
+    fn only_passes(&self, value: &str, over: &[Length]) -> bool {
+        let port = self.graph.graph.output.iter().any(|port| port.name == value);
+        let takers =
+            self.nodes.iter().enumerate().filter(|(_, node)| node.input.iter().any(|name| name == value));
+        let passes = |(node, _): (usize, &NodeProto)| {
+            let unit = self.unit[node];
+            self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1
+        };
+        !port && takers.map(|(at, node)| (at, node)).all(passes)
+    }
+
+    /// The value of a scalar weight.
+    fn constant(&self, name: &str) -> Option<f32> {
+        let proto = self.graph.weights.get(name)?;
+        if proto.dims.iter().any(|length| *length != 1) {
+            return None;
+        }
+        weight::from_proto(proto).ok()?.as_f32()?.first().copied()
     }
 }
+
+/// Nodes that are computed again for one value, at most.
+const MOST_AGAIN: usize = 32;

@@ -1,6 +1,6 @@
 //! What a fused node computes: instructions over blocks of rows, and how they are written into the node's attributes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use onnx_protobuf::NodeProto;
 
@@ -9,7 +9,6 @@ use crate::{
     Attr, DType,
     shapes::{Length, Shapes},
     walk::attribute,
-    weight,
 };
 
 /// The instructions of one `chiasm.Pointwise` node, over rows of the shape of its full inputs.
@@ -192,9 +191,10 @@ pub(super) fn operation(node: &NodeProto) -> Option<Operation> {
     }
 }
 
-/// The inputs of an element-wise node that are its operands.
+/// The inputs of a node that are its operands; the rest are axes and shapes.
 pub(super) fn operands(node: &NodeProto) -> &[String] {
-    if node.op_type == "Expand" { &node.input[..1] } else { &node.input }
+    let count = if matches!(node.op_type.as_str(), "Expand" | "ReduceSum") { 1 } else { node.input.len() };
+    &node.input[..count]
 }
 
 /// How a value covers a shape; `None` when it does so in another way.
@@ -227,47 +227,61 @@ pub(super) fn reach(shapes: &Shapes, node: &NodeProto, over: &[Length]) -> Optio
     (rank >= 2 && sorted == (0..rank - 1).collect::<Vec<_>>()).then_some(Reach::Column)
 }
 
-/// A unit as a fused node, with casts around it where truth values enter or leave; `None` when there is nothing to gain.
-pub(super) fn fuse(groups: &Groups<'_>, unit: usize) -> Option<Vec<NodeProto>> {
-    let members = &groups.members[unit];
-    let over = groups.over[unit].as_ref().filter(|_| members.len() > 1)?;
+/// Nodes as one fused node, with casts around it where truth values enter or leave, and what it takes. `None` when there is
+/// nothing to gain. `asked` are the nodes whose results are to leave.
+pub(super) fn fuse<'a>(
+    groups: &Groups<'a>,
+    over: &[Length],
+    nodes: &[usize],
+    asked: &HashSet<usize>,
+) -> Option<(Vec<NodeProto>, Vec<&'a str>)> {
+    let nodes = live(groups, nodes, asked);
     let mut writer =
         Writer { groups, over, program: Program::default(), taken: Vec::new(), numbers: HashMap::new() };
-    writer.gather(members)?;
+    writer.gather(&nodes)?;
     if !writer.program.inputs.contains(&Broadcast::Full) {
         return None;
     }
-    let results = writer.compute(members)?;
-    Some(writer.nodes(unit, members, &results))
+    let results = writer.compute(&nodes, asked)?;
+    Some((writer.nodes(&results), writer.taken))
 }
 
-struct Writer<'a> {
-    groups: &'a Groups<'a>,
-    over: &'a [Length],
+/// The nodes that something asked for depends on.
+fn live(groups: &Groups<'_>, nodes: &[usize], asked: &HashSet<usize>) -> Vec<usize> {
+    let mut wanted: HashSet<&str> = HashSet::new();
+    let mut live = Vec::new();
+    for at in nodes.iter().rev() {
+        let node = &groups.nodes[*at];
+        let name = node.output[0].as_str();
+        if wanted.contains(name) || asked.contains(at) {
+            wanted.extend(operands(node).iter().map(String::as_str));
+            live.push(*at);
+        }
+    }
+    live.reverse();
+    live
+}
+
+struct Writer<'a, 'g> {
+    groups: &'g Groups<'a>,
+    over: &'g [Length],
     program: Program,
     /// The values that enter, in the order of the program's inputs.
     taken: Vec<&'a str>,
     numbers: HashMap<&'a str, usize>,
 }
 
-impl<'a> Writer<'a> {
-    fn inner(&self, name: &str, members: &[usize]) -> bool {
-        self.groups.producer.get(name).is_some_and(|node| members.contains(node))
-    }
-
+impl<'a> Writer<'a, '_> {
     /// Numbers what enters: inputs, then constants.
-    fn gather(&mut self, members: &[usize]) -> Option<()> {
+    fn gather(&mut self, nodes: &[usize]) -> Option<()> {
         let mut constants: Vec<&'a str> = Vec::new();
-        for node in members.iter().map(|node| &self.groups.nodes[*node]) {
-            let operands = if node.op_type == "ReduceSum" { &node.input[..1] } else { operands(node) };
-            for name in operands {
-                if self.inner(name, members)
-                    || self.taken.contains(&name.as_str())
-                    || constants.contains(&name.as_str())
-                {
+        let mut made: HashSet<&str> = HashSet::new();
+        for node in nodes.iter().map(|node| &self.groups.nodes[*node]) {
+            for name in operands(node).iter().map(String::as_str) {
+                if made.contains(name) || self.taken.contains(&name) || constants.contains(&name) {
                     continue;
                 }
-                match self.constant(name) {
+                match self.groups.constant(name) {
                     Some(value) => {
                         constants.push(name);
                         self.program.constants.push(value);
@@ -278,25 +292,19 @@ impl<'a> Writer<'a> {
                     }
                 }
             }
+            made.insert(node.output[0].as_str());
         }
         self.numbers =
             self.taken.iter().chain(&constants).enumerate().map(|(at, name)| (*name, at)).collect();
         Some(())
     }
 
-    /// The value of a scalar weight.
-    fn constant(&self, name: &str) -> Option<f32> {
-        let proto = self.groups.graph.weights.get(name)?;
-        if proto.dims.iter().any(|length| *length != 1) {
-            return None;
-        }
-        weight::from_proto(proto).ok()?.as_f32()?.first().copied()
-    }
-
-    /// Writes the instructions; the values that leave, with the names they leave under.
-    fn compute(&mut self, members: &[usize]) -> Option<Vec<&'a str>> {
+    /// Writes the instructions; the names of the values that leave.
+    fn compute(&mut self, nodes: &[usize], asked: &HashSet<usize>) -> Option<Vec<&'a str>> {
         let mut results = Vec::new();
-        for node in members.iter().map(|node| &self.groups.nodes[*node]) {
+        for at in nodes {
+            let node = &self.groups.nodes[*at];
+            let name = node.output[0].as_str();
             if node.op_type == "ReduceSum" {
                 let keep = attribute(node, "keepdims").is_none_or(|keep| keep.i != 0);
                 let reach = reach(&self.groups.shapes, node, self.over)?;
@@ -305,27 +313,24 @@ impl<'a> Writer<'a> {
                     reach,
                     keep,
                 });
-                results.push(node.output[0].as_str());
+                results.push(name);
                 continue;
             }
-            let numbers: Option<Vec<usize>> =
-                operands(node).iter().map(|name| self.numbers.get(name.as_str()).copied()).collect();
-            let numbers = numbers?;
-            let operation = operation(node)?;
-            let at = |place: usize| numbers.get(place).copied().unwrap_or_default();
-            let mut number = self.push(operation, [at(0), at(1), at(2)]);
-            if matches!(node.op_type.as_str(), "Sum" | "Max" | "Min") {
-                number = match numbers.len() {
-                    1 => self.replace(Operation::Copy, [at(0), 0, 0]),
-                    _ => number,
-                };
+            let numbers = operands(node).iter().map(|name| self.numbers.get(name.as_str()).copied());
+            let numbers: Vec<usize> = numbers.collect::<Option<_>>()?;
+            let place = |place: usize| numbers.get(place).copied().unwrap_or_default();
+            let operation = match (operation(node)?, numbers.len()) {
+                (Operation::Add | Operation::Max | Operation::Min, 1) => Operation::Copy,
+                (operation, _) => operation,
+            };
+            let mut number = self.push(operation, [place(0), place(1), place(2)]);
+            if matches!(operation, Operation::Add | Operation::Max | Operation::Min) {
                 for more in numbers.iter().skip(2) {
                     number = self.push(operation, [number, *more, 0]);
                 }
             }
-            let name = node.output[0].as_str();
             self.numbers.insert(name, number);
-            if self.leaves(name, members) {
+            if asked.contains(at) {
                 self.program.outputs.push(Output { value: number, reach: Reach::Each, keep: true });
                 results.push(name);
             }
@@ -338,21 +343,7 @@ impl<'a> Writer<'a> {
         self.program.inputs.len() + self.program.constants.len() + self.program.instructions.len() - 1
     }
 
-    fn replace(&mut self, operation: Operation, operands: [usize; 3]) -> usize {
-        self.program.instructions.pop();
-        self.push(operation, operands)
-    }
-
-    /// Whether something outside the unit takes a value.
-    fn leaves(&self, name: &str, members: &[usize]) -> bool {
-        let taken = |(at, node): (usize, &NodeProto)| {
-            !members.contains(&at) && node.input.iter().any(|input| input == name)
-        };
-        self.groups.graph.graph.output.iter().any(|port| port.name == name)
-            || self.groups.nodes.iter().enumerate().any(taken)
-    }
-
-    fn nodes(&self, unit: usize, members: &[usize], results: &[&str]) -> Vec<NodeProto> {
+    fn nodes(&self, results: &[&str]) -> Vec<NodeProto> {
         let cast = |from: String, to: String, dtype: DType| NodeProto {
             op_type: "Cast".to_owned(),
             input: vec![from],
@@ -360,24 +351,24 @@ impl<'a> Writer<'a> {
             attribute: vec![Attr::Int(i64::from(dtype.onnx())).to_proto("to")],
             ..Default::default()
         };
-        // Names with a number that no member's output has.
-        let base = members.last().map_or(String::new(), |node| self.groups.nodes[*node].output[0].clone());
-        let aside = |name: &str, what: &str| format!("{base}/{what}/{unit}/{name}");
+        // No two fused nodes have a first result in common.
+        let base = results.first().copied().unwrap_or_default();
+        let number = |name: &str| format!("{base}/number/{name}");
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let mut fused =
             NodeProto { op_type: OPERATOR.to_owned(), domain: DOMAIN.to_owned(), ..Default::default() };
         for name in &self.taken {
             if self.groups.is_truth(name) {
-                before.push(cast((*name).to_owned(), aside(name, "number"), DType::F32));
-                fused.input.push(aside(name, "number"));
+                before.push(cast((*name).to_owned(), number(name), DType::F32));
+                fused.input.push(number(name));
             } else {
                 fused.input.push((*name).to_owned());
             }
         }
         for name in results {
             if self.groups.is_truth(name) {
-                after.push(cast(aside(name, "number"), (*name).to_owned(), DType::Bool));
-                fused.output.push(aside(name, "number"));
+                after.push(cast(number(name), (*name).to_owned(), DType::Bool));
+                fused.output.push(number(name));
             } else {
                 fused.output.push((*name).to_owned());
             }
