@@ -22,7 +22,7 @@ fn main() {
             for round in 0..=setting.rounds {
                 let solver = Sinkhorn::of_mean_cost(0.05);
                 let solver = match mode {
-                    "fixed" => solver.tolerance(0.0).iterations(100).relaxation(1.0),
+                    "fixed" => solver.tolerance(0.0).iterations(100).accelerated(false),
                     _ => solver.tolerance(1e-6),
                 };
                 let ((plan, report), seconds) = timed(|| {

@@ -56,11 +56,13 @@ pub(super) struct Swept {
     pub spread: f32,
 }
 
-/// One side's rule and relaxation for a sweep.
+/// What a pass over the kernel does with a row's sum.
 #[derive(Clone, Copy)]
-pub(super) struct Step<'r> {
-    pub rule: &'r Rule,
-    pub weight: f64,
+enum Pass<'r> {
+    /// It gives the new scaling, with which the row joins the column sums.
+    Scale(&'r Rule),
+    /// It goes on to the columns itself: the Hessian's coupling.
+    Couple,
 }
 
 impl<'a> Engine<'a> {
@@ -183,16 +185,31 @@ impl<'a> Engine<'a> {
     }
 
     /// New `u`, and the column sums that it gives in [`Engine::column_sums`].
-    pub(super) fn sweep(&mut self, step: Step<'_>) -> Swept {
-        let m = self.cost.shape().1;
+    pub(super) fn sweep(&mut self, rule: &Rule) -> Swept {
+        self.pass(&self.target_weights(), Pass::Scale(rule));
+        Swept {
+            error: self.shares.iter().map(|share| share.error).sum(),
+            spread: self.shares.iter().map(|share| share.spread).fold(0.0, f32::max),
+        }
+    }
+
+    /// `P^T diag(1/a) P x` for the plan of the last sweep, whose rows are exact.
+    pub(super) fn coupled(&mut self, x: &[f64]) -> Vec<f64> {
         let w = self.target_weights();
+        let wx: Vec<f32> = w.iter().zip(x).map(|(&w, x)| (f64::from(w) * x) as f32).collect();
+        self.pass(&wx, Pass::Couple);
+        self.column_sums().iter().zip(w).map(|(t, w)| t * f64::from(w)).collect()
+    }
+
+    fn pass(&mut self, w: &[f32], pass: Pass<'_>) {
+        let m = w.len();
         let beta = match self.kernel {
             Some(_) => Vec::new(),
             None => target_exponents(self.cost, &self.psi, self.epsilon),
         };
         let backwards = self.backwards;
         self.backwards = !backwards;
-        let job = Job { cost: self.cost, a: &self.a, epsilon: self.epsilon, phi: &self.phi, w: &w, beta: &beta, step, backwards };
+        let job = Job { cost: self.cost, a: &self.a, epsilon: self.epsilon, phi: &self.phi, w, beta: &beta, pass, backwards };
         let rows = self.shares[0].rows.len();
         let us = self.u.par_chunks_mut(rows);
         match &self.kernel {
@@ -201,10 +218,6 @@ impl<'a> Engine<'a> {
                 .zip(kernel.par_chunks(rows * m))
                 .for_each(|((u, share), kernel)| share.sweep(&job, u, kernel)),
             None => us.zip(&mut self.shares).for_each(|(u, share)| share.stream(&job, u)),
-        }
-        Swept {
-            error: self.shares.iter().map(|share| share.error).sum(),
-            spread: self.shares.iter().map(|share| share.spread).fold(0.0, f32::max),
         }
     }
 
@@ -277,7 +290,7 @@ struct Job<'j> {
     phi: &'j [f64],
     w: &'j [f32],
     beta: &'j [f32],
-    step: Step<'j>,
+    pass: Pass<'j>,
     backwards: bool,
 }
 
@@ -326,11 +339,20 @@ impl Share {
             let at_rows = first + at..first + at + live;
             let a = &job.a[at_rows.clone()];
             let u = &mut u[at..at + live];
-            let (error, spread) = job.step.rule.update(a, &sums[..live], &job.phi[at_rows], u, job.step.weight);
-            self.error += error;
-            self.spread = self.spread.max(spread);
             let mut z = [0.0; ROWS];
-            z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (a * f64::from(*u)) as f32);
+            match job.pass {
+                Pass::Scale(rule) => {
+                    let (error, spread) = rule.update(a, &sums[..live], &job.phi[at_rows], u);
+                    self.error += error;
+                    self.spread = self.spread.max(spread);
+                    z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (a * f64::from(*u)) as f32);
+                }
+                Pass::Couple => {
+                    for (((z, a), u), sum) in z.iter_mut().zip(a).zip(u).zip(sums) {
+                        *z = (a * f64::from(*u).powi(2) * sum) as f32;
+                    }
+                }
+            }
             simd::add_scaled(rows, z, &mut self.recent, &ahead[..ahead.len().min(ROWS * m)]);
             if k % (FLUSH / ROWS) == FLUSH / ROWS - 1 || k + 1 == groups {
                 for (sum, recent) in self.columns.iter_mut().zip(&mut self.recent) {

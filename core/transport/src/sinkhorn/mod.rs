@@ -8,7 +8,7 @@
 
 mod coupling;
 mod engine;
-mod relax;
+mod newton;
 mod rule;
 
 pub use coupling::{Coupling, Report};
@@ -16,8 +16,8 @@ pub use coupling::{Coupling, Report};
 use std::time::{Duration, Instant};
 
 use crate::{Cost, Error, Limits, Progress, Result, Stop};
-use engine::{Engine, Step, out_of_range};
-use relax::Relaxation;
+use engine::{Engine, out_of_range};
+use newton::Newton;
 use rule::Rule;
 
 /// What the plan's marginals must be.
@@ -51,7 +51,7 @@ pub struct Sinkhorn {
     epsilon: Epsilon,
     tolerance: f64,
     limits: Limits,
-    relaxation: Option<f64>,
+    accelerated: bool,
     marginals: Marginals,
     memory: usize,
     annealing: Option<f64>,
@@ -65,7 +65,7 @@ impl Sinkhorn {
             epsilon: Epsilon::Absolute(epsilon),
             tolerance: 1e-6,
             limits: Limits::new(10_000),
-            relaxation: None,
+            accelerated: true,
             marginals: Marginals::Balanced,
             memory: 2 << 30,
             annealing: None,
@@ -105,9 +105,9 @@ impl Sinkhorn {
         self
     }
 
-    /// A fixed over-relaxation in [1, 2) instead of the adaptive one; 1 is the plain iteration.
-    pub fn relaxation(mut self, weight: f64) -> Self {
-        self.relaxation = Some(weight);
+    /// Whether Newton steps may replace plain iterations once these are slow (balanced problems; on by default).
+    pub fn accelerated(mut self, accelerated: bool) -> Self {
+        self.accelerated = accelerated;
         self
     }
 
@@ -170,9 +170,6 @@ impl Sinkhorn {
         if !(epsilon > 0.0 && epsilon.is_finite()) {
             return setting("epsilon", "a positive number (a share of a zero mean cost is none)", epsilon);
         }
-        if let Some(w) = self.relaxation.filter(|w| !(1.0..2.0).contains(w)) {
-            return setting("relaxation", "a number in [1, 2)", w);
-        }
         if let Some(f) = self.annealing.filter(|f| !(*f > 0.0 && *f < 1.0)) {
             return setting("annealing factor", "a number between 0 and 1", f);
         }
@@ -228,61 +225,59 @@ impl Sinkhorn {
     /// Iterates at one epsilon until the tolerance, a limit of `most` iterations, or the user's limits.
     fn iterate(&self, engine: &mut Engine<'_>, tolerance: f64, most: usize, done: usize, clock: Instant) -> Result<Outcome> {
         let (mut source, target, total) = self.rules(engine);
-        let plain = self.marginals == Marginals::Balanced;
-        let mut relaxation = Relaxation::new(if plain { self.relaxation } else { Some(1.0) });
+        let mut newton = (self.accelerated && self.marginals == Marginals::Balanced).then(Newton::default);
         let mut stall = Stall::default();
         let mut failures = 0;
-        for k in 1.. {
-            let step = Step { rule: &source, weight: relaxation.weight() };
-            let swept = engine.sweep(step);
-            let mut error = f64::INFINITY;
-            let mut columns = Vec::new();
+        let mut reads = 0;
+        loop {
+            reads += 1;
+            let swept = engine.sweep(&source);
             let mut in_range = !out_of_range(swept.spread);
+            let columns = if in_range { engine.column_sums().to_vec() } else { Vec::new() };
+            let mut error = f64::INFINITY;
             if in_range {
-                columns = engine.column_sums().to_vec();
-                let residual = target.residual(&engine.b, &columns, &engine.psi, &engine.v);
-                error = (swept.error + residual) / total;
+                error = (swept.error + target.residual(&engine.b, &columns, &engine.psi, &engine.v)) / total;
                 if let Marginals::Partial { mass } = self.marginals {
                     error += (engine.moved(&columns) / mass - 1.0).abs();
                 }
                 in_range = error.is_finite();
             }
-            let end = if done + k >= self.limits.iterations || k < most {
-                self.limits.stop(done + k, clock, error, tolerance)
-            } else {
-                Some(Stop::Iterations)
-            };
-            let end = end.or_else(|| stall.check(error, tolerance));
+            if let Some(plain) = newton.as_mut().and_then(|newton| newton.judge(error)) {
+                engine.v = plain;
+                continue;
+            }
+            let end = self.limits.stop(done + reads, clock, error, tolerance).or_else(|| stall.check(error, tolerance));
+            let end = if reads >= most { end.or(Some(Stop::Iterations)) } else { end };
             if let Some(stop) = end
                 && in_range
             {
-                return Ok(Outcome { stop, error, iterations: done + k, columns });
+                return Ok(Outcome { stop, error, iterations: done + reads, columns });
             }
-            relaxation.observe(error);
             let mut v = engine.v.clone();
-            if in_range {
-                let weight = relaxation.weight();
-                let (_, spread) = target.update(&engine.b, &columns, &engine.psi, &mut v, weight);
-                in_range = !out_of_range(spread);
-            }
-            if in_range {
-                engine.v = v;
-                if let Marginals::Partial { mass } = self.marginals {
-                    // The multiplier of the total mass: with it the bound on the source's potentials moves.
-                    let lift = (mass / engine.moved(&columns)).ln();
-                    source = Rule::at_most(source.cap + if lift.is_finite() { lift } else { 0.0 });
-                }
-            } else {
+            in_range = in_range && !out_of_range(target.update(&engine.b, &columns, &engine.psi, &mut v).1);
+            if !in_range {
                 failures += 1;
                 if failures > 1000 || end.is_some() {
                     let why = "the potentials keep leaving their range: raise epsilon, or use annealing";
                     return Err(Error::Breakdown { what: "Sinkhorn's iteration", why });
                 }
                 engine.recover(&source, &target);
-                relaxation = Relaxation::new(if plain { self.relaxation } else { Some(1.0) });
+                continue;
+            }
+            if let Some(newton) = &mut newton
+                && newton.wanted(error)
+            {
+                let (faster, products) = newton.step(engine, &columns, v, error, tolerance);
+                reads += products;
+                v = faster;
+            }
+            engine.v = v;
+            if let Marginals::Partial { mass } = self.marginals {
+                // The multiplier of the total mass: with it the bound on the source's potentials moves.
+                let lift = (mass / engine.moved(&columns)).ln();
+                source = Rule::at_most(source.cap + if lift.is_finite() { lift } else { 0.0 });
             }
         }
-        unreachable!("the loop above ends by returning")
     }
 
     /// Both sides' rules at the engine's epsilon, and the mass that errors are relative to.

@@ -36,46 +36,28 @@ impl Rule {
         self.tau == 1.0 && self.cap == f64::INFINITY
     }
 
-    /// New scalings from sums over the absorbed kernel; returns the L1 residual `sum w |1 - old / wanted|` of what is
-    /// kept, and the largest |ln scaling|.
-    pub(super) fn update(
-        &self,
-        weights: &[f64],
-        sums: &[f64],
-        absorbed: &[f64],
-        scaling: &mut [f32],
-        relaxation: f64,
-    ) -> (f64, f32) {
+    /// New scalings from sums over the absorbed kernel; returns the L1 distance `sum w |new s - 1|` of what equality
+    /// wants (for other rules 0, the new scaling being what they want), and the largest |ln scaling|.
+    pub(super) fn update(&self, weights: &[f64], sums: &[f64], absorbed: &[f64], scaling: &mut [f32]) -> (f64, f32) {
         let mut error = 0.0;
         let (mut low, mut high) = (1.0_f32, 1.0_f32);
-        let items = weights.iter().zip(sums).zip(absorbed).zip(scaling);
-        if self.is_plain() && relaxation == 1.0 {
-            for (((_, &sum), _), scaling) in items {
+        for (((weight, &sum), absorbed), scaling) in weights.iter().zip(sums).zip(absorbed).zip(scaling) {
+            if self.is_plain() {
                 *scaling = (1.0 / sum) as f32;
-                low = low.min(*scaling);
-                high = high.max(*scaling);
-            }
-        } else if self.is_plain() {
-            for (((weight, &sum), _), scaling) in items {
-                let ratio = (1.0 / (sum * f64::from(*scaling))) as f32;
-                *scaling *= ratio.powf(relaxation as f32);
                 error += weight * (f64::from(*scaling) * sum - 1.0).abs();
-                low = low.min(*scaling);
-                high = high.max(*scaling);
+            } else {
+                *scaling = self.wanted(sum, *absorbed).exp() as f32;
             }
-        } else {
-            for (((weight, &sum), absorbed), scaling) in items {
-                let wanted = ((self.tau - 1.0) * absorbed - self.tau * sum.ln()).min(self.cap - absorbed);
-                let old = f64::from(*scaling).ln();
-                let new = old + relaxation * (wanted - old);
-                error += weight * ((new - wanted).exp() - 1.0).abs();
-                *scaling = new.exp() as f32;
-                low = low.min(*scaling);
-                high = high.max(*scaling);
-            }
+            low = low.min(*scaling);
+            high = high.max(*scaling);
         }
         let spread = if low > 0.0 { high.ln().max(-low.ln()) } else { f32::INFINITY };
         (error, if error.is_finite() { spread } else { f32::INFINITY })
+    }
+
+    /// The logarithm of the scaling that a sum over the absorbed kernel asks for.
+    fn wanted(&self, sum: f64, absorbed: f64) -> f64 {
+        ((self.tau - 1.0) * absorbed - self.tau * sum.ln()).min(self.cap - absorbed)
     }
 
     /// The residual of scalings as they are: `sum w |1 - old / wanted|`.
@@ -86,10 +68,7 @@ impl Rule {
         }
         items
             .filter(|(((w, _), _), _)| **w > 0.0)
-            .map(|(((w, sum), absorbed), &v)| {
-                let wanted = ((self.tau - 1.0) * absorbed - self.tau * sum.ln()).min(self.cap - absorbed);
-                w * ((f64::from(v).ln() - wanted).exp() - 1.0).abs()
-            })
+            .map(|(((w, sum), absorbed), &v)| w * ((f64::from(v).ln() - self.wanted(*sum, *absorbed)).exp() - 1.0).abs())
             .sum()
     }
 }
