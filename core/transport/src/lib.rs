@@ -16,12 +16,14 @@
 //! ```
 
 mod cost;
+pub mod exact;
 mod limits;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
 pub mod sinkhorn;
 
 pub use cost::Cost;
+pub use exact::{Exact, exact, on_line};
 pub use limits::{Limits, Progress, Stop};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};
 

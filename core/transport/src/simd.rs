@@ -87,6 +87,16 @@ dispatch! {
     entropy = entropy_body(row: &[f32], w: &[f32]) -> (f64, f64)
 }
 
+dispatch! {
+    /// `min_j (row[j] - v[j])` in double precision.
+    min_reduced = min_reduced_body(row: &[f64], v: &[f64]) -> f64
+}
+dispatch! {
+    /// A step of Dijkstra's search from a row: `row[j] - v[j] + shift` lowers the open keys, noting `from`; returns the
+    /// least open key. A closed column has the key -infinity.
+    lower_keys = lower_keys_body(row: &[f64], v: &[f64], shift: f64, keys: &mut [f64], parents: &mut [u64], from: u64) -> f64
+}
+
 #[inline(always)]
 fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
@@ -228,6 +238,58 @@ fn log_add_body<const FMA: bool>(row: &[f32], alpha: f32, top: &mut [f32], sum: 
         *sum = kept + exp::<FMA>((x - new).max(FLOOR));
         *top = new;
     }
+}
+
+#[inline(always)]
+fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
+    let ((row, row_rest), (v, v_rest)) = (row.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    let mut low = [f64::INFINITY; LANES];
+    for (row, v) in row.iter().zip(v) {
+        for l in 0..LANES {
+            let x = row[l] - v[l];
+            low[l] = if x < low[l] { x } else { low[l] };
+        }
+    }
+    let rest = row_rest.iter().zip(v_rest).map(|(x, v)| x - v).fold(f64::INFINITY, f64::min);
+    low.into_iter().fold(rest, f64::min)
+}
+
+#[inline(always)]
+fn lower_keys_body<const FMA: bool>(
+    row: &[f64],
+    v: &[f64],
+    shift: f64,
+    keys: &mut [f64],
+    parents: &mut [u64],
+    from: u64,
+) -> f64 {
+    const WIDE: usize = 8;
+    let mut low = [f64::INFINITY; WIDE];
+    let whole = row.len() / WIDE * WIDE;
+    let lanes = row.as_chunks::<WIDE>().0.iter().zip(v.as_chunks::<WIDE>().0);
+    let state = keys.as_chunks_mut::<WIDE>().0.iter_mut().zip(parents.as_chunks_mut::<WIDE>().0);
+    for ((row, v), (keys, parents)) in lanes.zip(state) {
+        for l in 0..WIDE {
+            let x = row[l] - v[l] + shift;
+            let lower = x < keys[l];
+            let key = if lower { x } else { keys[l] };
+            keys[l] = key;
+            parents[l] = if lower { from } else { parents[l] };
+            let open = if key == f64::NEG_INFINITY { f64::INFINITY } else { key };
+            low[l] = if open < low[l] { open } else { low[l] };
+        }
+    }
+    let mut least = low.into_iter().fold(f64::INFINITY, f64::min);
+    for j in whole..row.len() {
+        let x = row[j] - v[j] + shift;
+        if x < keys[j] {
+            (keys[j], parents[j]) = (x, from);
+        }
+        if keys[j] > f64::NEG_INFINITY {
+            least = least.min(keys[j]);
+        }
+    }
+    least
 }
 
 #[inline(always)]
