@@ -107,6 +107,14 @@ impl<'a> Cost<'a> {
         }
     }
 
+    /// The centred source points, their squared norms and the unit, where the cost is a squared distance.
+    pub(crate) fn squared_parts(&self) -> Option<(&Array2<f32>, &[f64], f64)> {
+        match &self.kind {
+            Kind::Points(points) if !points.root => Some((&points.x, &points.p, points.unit)),
+            _ => None,
+        }
+    }
+
     /// The costs of some rows, row after row.
     pub(crate) fn costs(&self, rows: Range<usize>, out: &mut [f32]) {
         let m = self.shape.1;

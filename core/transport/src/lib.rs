@@ -17,6 +17,7 @@
 
 mod cost;
 pub mod exact;
+pub mod gromov;
 mod limits;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
@@ -24,6 +25,7 @@ pub mod sinkhorn;
 
 pub use cost::Cost;
 pub use exact::{Exact, exact, on_line};
+pub use gromov::{Gromov, GromovPlan, Space};
 pub use limits::{Limits, Progress, Stop};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};
 
