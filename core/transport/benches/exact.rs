@@ -1,0 +1,62 @@
+//! Exact transport side by side with POT's network simplex and SciPy's assignment, in turns.
+//!
+//! `cargo bench -p chiasm-transport --profile dev --bench exact -- --peer PYTHON --scripts DIR [--sizes 1000,2000]`
+//! Disjoint samples of two mixtures, as `emd.py --data-kind latent`; neither side counts the making of the cost matrix.
+//! General weights are drawn alike, not the same draw.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
+
+mod peers;
+
+use chiasm_transport::{Limits, exact, uniform};
+use ndarray::{Array2, ArrayView2, s};
+use peers::{Setting, median, timed};
+
+fn main() {
+    let setting = Setting::read();
+    for n in setting.sizes(&[1000, 2000, 5000]) {
+        let (x, y) = setting.clouds(2 * n, 384);
+        let cost = distances(x.slice(s![..n, ..]), y.slice(s![n.., ..]));
+        let weights = |seed: usize| -> Vec<f64> {
+            let raw: Vec<f64> = (0..n).map(|i| 0.5 + ((i * 7919 + seed * 104_729) % 9973) as f64 / 9973.0).collect();
+            let sum: f64 = raw.iter().sum();
+            raw.iter().map(|w| w / sum).collect()
+        };
+        let cases = [
+            ("uniform", uniform(n), uniform(n), &["pot_emd", "scipy_lsa"][..]),
+            ("general", weights(1), weights(2), &["pot_emd_weighted"][..]),
+        ];
+        for (name, a, b, peers) in cases.into_iter().filter(|case| setting.wants(case.0)) {
+            let mut ours = Vec::new();
+            let mut theirs = vec![Vec::new(); peers.len()];
+            for round in 0..setting.rounds {
+                let (result, seconds) = timed(|| exact(cost.view(), &a, &b, &Limits::new(usize::MAX)).unwrap());
+                ours.push(seconds);
+                if round == 0 {
+                    println!("n={n} {name}: cost {:.9}, gap {:.1e}, {:?}", result.transport_cost, result.gap, result.stop);
+                }
+                for (peer, times) in peers.iter().zip(&mut theirs) {
+                    let arguments = ["--impl", peer, "--n", &n.to_string(), "--reps", "1", "--warmup", "0"];
+                    if let Some(line) = setting.peer("emd.py", &arguments) {
+                        times.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
+                        if round == 0 {
+                            println!("  {peer}: cost {} others {}", line["cost"], line["others_cpus"]);
+                        }
+                    }
+                }
+            }
+            println!("  ours {:.4} s", median(&ours));
+            for (peer, times) in peers.iter().zip(&theirs) {
+                println!("  {peer} {:.4} s, ratio {:.2}", median(times), median(times) / median(&ours));
+            }
+        }
+    }
+}
+
+fn distances(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Array2<f64> {
+    let (x, y) = (x.mapv(f64::from), y.mapv(f64::from));
+    let norms = |z: &Array2<f64>| z.rows().into_iter().map(|r| r.dot(&r)).collect::<Vec<_>>();
+    let (p, q) = (norms(&x), norms(&y));
+    let mut cost = x.dot(&y.t()) * -2.0;
+    cost.indexed_iter_mut().for_each(|((i, j), c)| *c = (*c + p[i] + q[j]).max(0.0));
+    cost
+}

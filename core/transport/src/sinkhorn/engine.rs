@@ -1,0 +1,369 @@
+//! One Sinkhorn iteration in one read of the kernel, log-stable by absorption.
+//!
+//! With potentials `phi`, `psi` (units of epsilon) absorbed, the kernel is `E = exp(phi_i + psi_j - C_ij / epsilon)` and
+//! the scalings `u`, `v` are what has changed since, near one. A sweep handles four rows at a time: their sums
+//! `s_i = sum_j E_ij b_j v_j` give the new `u_i`, and while the rows lie in the cache they join the column sums
+//! `t_j = sum_i a_i u_i E_ij`. No exponential and one read per iteration. A scaling that leaves `exp(±GUARD)` is
+//! absorbed: the potentials take one exact log-domain step and the kernel is made again (Schmitzer 2019,
+//! arXiv 1610.06519). Without memory for the kernel its blocks are made anew in every sweep.
+
+use rayon::prelude::*;
+use std::ops::Range;
+
+use super::rule::Rule;
+use crate::{Cost, simd, simd::ROWS};
+
+/// Largest |ln u| before absorption: entries lost below e^-80 then stay 1e-21 of their row.
+const GUARD: f32 = 30.0;
+/// Rows after which the column sums leave single precision.
+const FLUSH: usize = 64;
+/// Values that a block of the streaming mode may hold (16 MiB), and that one matrix product makes at a time.
+const BLOCK: usize = 4 << 20;
+
+/// The kernel and the scalings of one problem.
+pub(super) struct Engine<'a> {
+    pub cost: &'a Cost<'a>,
+    pub a: Vec<f64>,
+    pub b: Vec<f64>,
+    pub epsilon: f64,
+    /// Absorbed potentials in units of epsilon.
+    pub phi: Vec<f64>,
+    pub psi: Vec<f64>,
+    /// Scalings since the absorption.
+    pub u: Vec<f32>,
+    pub v: Vec<f32>,
+    /// `E` row after row, or nothing when streaming.
+    pub kernel: Option<Vec<f32>>,
+    shares: Vec<Share>,
+    backwards: bool,
+}
+
+/// What one thread needs for its rows.
+struct Share {
+    rows: Range<usize>,
+    block: Vec<f32>,
+    recent: Vec<f32>,
+    columns: Vec<f64>,
+    error: f64,
+    spread: f32,
+}
+
+/// What a sweep found.
+pub(super) struct Swept {
+    /// L1 distance of the rows' marginals from what their rule wants.
+    pub error: f64,
+    /// Largest |ln u|; above the guard the scalings must be absorbed.
+    pub spread: f32,
+}
+
+/// What a pass over the kernel does with a row's sum.
+#[derive(Clone, Copy)]
+enum Pass<'r> {
+    /// It gives the new scaling, with which the row joins the column sums.
+    Scale(&'r Rule),
+    /// It goes on to the columns itself: the Hessian's coupling.
+    Couple,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine at zero potentials; `stored` says whether the kernel is kept.
+    pub(super) fn new(cost: &'a Cost<'a>, a: Vec<f64>, b: Vec<f64>, epsilon: f64, stored: bool) -> Self {
+        let (n, m) = cost.shape();
+        let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
+        let shares = (0..n)
+            .step_by(share)
+            .map(|start| Share {
+                rows: start..(start + share).min(n),
+                block: Vec::new(),
+                recent: vec![0.0; m],
+                columns: vec![0.0; m],
+                error: 0.0,
+                spread: 0.0,
+            })
+            .collect();
+        let (phi, psi, u, v) = (vec![0.0; n], vec![0.0; m], vec![1.0; n], vec![1.0; m]);
+        let kernel = stored.then(|| vec![0.0; n * m]);
+        Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false }
+    }
+
+    /// Starts at `psi`, with every row's largest entry at one: no potential of the rows is needed yet.
+    pub(super) fn start(&mut self) {
+        if self.kernel.is_none() {
+            return self.log_step(&Rule::balanced(), &Rule::balanced());
+        }
+        self.build(true);
+    }
+
+    /// Makes the stored kernel from the absorbed potentials, or from `psi` and the rows' maxima.
+    pub(super) fn build(&mut self, from_maxima: bool) {
+        let m = self.cost.shape().1;
+        let Some(kernel) = &mut self.kernel else { return };
+        let beta = target_exponents(self.cost, &self.psi, self.epsilon);
+        let (cost, epsilon) = (self.cost, self.epsilon);
+        let step = (BLOCK / m).next_multiple_of(ROWS).max(ROWS);
+        let share_rows = self.shares[0].rows.len();
+        kernel.par_chunks_mut(share_rows * m).zip(self.phi.par_chunks_mut(share_rows)).zip(&self.shares).for_each(
+            |((kernel, phi), share)| {
+                for (k, (block, phi)) in kernel.chunks_mut(step * m).zip(phi.chunks_mut(step)).enumerate() {
+                    let first = share.rows.start + k * step;
+                    cost.exponents(first..first + phi.len(), epsilon, block);
+                    for ((i, row), phi) in (first..).zip(block.chunks_mut(m)).zip(phi) {
+                        let offset = cost.source_offset(i, epsilon);
+                        if from_maxima {
+                            *phi = -offset - f64::from(simd::max_shifted(row, &beta));
+                        }
+                        simd::exp_shifted(row, (*phi + offset) as f32, &beta);
+                    }
+                }
+            },
+        );
+        self.u.fill(1.0);
+        self.v.fill(1.0);
+    }
+
+    /// Folds the scalings into the potentials and changes to another epsilon; the costs' potentials stay.
+    pub(super) fn rescale(&mut self, epsilon: f64) {
+        self.phi = potentials(&self.phi, &self.u);
+        self.psi = potentials(&self.psi, &self.v);
+        let factor = self.epsilon / epsilon;
+        self.phi.iter_mut().chain(&mut self.psi).for_each(|potential| *potential *= factor);
+        self.epsilon = epsilon;
+    }
+
+    /// From the last good `v` on in the log domain, after a scaling has left its range.
+    pub(super) fn recover(&mut self, source: &Rule, target: &Rule) {
+        self.psi = potentials(&self.psi, &self.v);
+        self.log_step(source, target);
+    }
+
+    /// One iteration in the log domain from `psi`, exact whatever the range, then the kernel at its result.
+    pub(super) fn log_step(&mut self, source: &Rule, target: &Rule) {
+        let m = self.cost.shape().1;
+        let (cost, epsilon, a) = (self.cost, self.epsilon, &self.a);
+        let psi = &self.psi;
+        let plain = target_exponents(cost, &vec![0.0; m], epsilon);
+        let weighted: Vec<f32> = (0..m)
+            .map(|j| (psi[j] + cost.target_offset(j, epsilon) + self.b[j].ln()).max(-1e30) as f32)
+            .collect();
+        let step = (BLOCK / 4 / m).max(1);
+        let share_rows = self.shares[0].rows.len();
+        let columns: Vec<(Vec<f32>, Vec<f32>)> = self
+            .phi
+            .par_chunks_mut(share_rows)
+            .zip(&self.shares)
+            .map(|(phi, share)| {
+                let (mut top, mut sum) = (vec![-1e30_f32; m], vec![0.0_f32; m]);
+                let mut block = vec![0.0; step.min(phi.len()) * m];
+                let mut row = vec![0.0; m];
+                for (k, phi) in phi.chunks_mut(step).enumerate() {
+                    let first = share.rows.start + k * step;
+                    let block = &mut block[..phi.len() * m];
+                    cost.exponents(first..first + phi.len(), epsilon, block);
+                    for ((i, exponents), phi) in (first..).zip(block.chunks(m)).zip(phi) {
+                        let offset = cost.source_offset(i, epsilon);
+                        let largest = simd::max_shifted(exponents, &weighted);
+                        row.copy_from_slice(exponents);
+                        simd::exp_shifted(&mut row, -largest, &weighted);
+                        let sum_row: f64 = row.iter().map(|&e| f64::from(e)).sum();
+                        *phi = source.potential(f64::from(largest) + sum_row.ln() + offset, *phi);
+                        if a[i] > 0.0 {
+                            simd::log_add(exponents, (*phi + offset + a[i].ln()) as f32, &mut top, &mut sum);
+                        }
+                    }
+                }
+                (top, sum)
+            })
+            .collect();
+        for j in 0..m {
+            let top = columns.iter().map(|(top, _)| top[j]).fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = columns.iter().map(|(t, s)| f64::from(s[j]) * f64::from(t[j] - top).exp()).sum();
+            self.psi[j] = target.potential(f64::from(top) + sum.ln() + f64::from(plain[j]), self.psi[j]);
+        }
+        self.u.fill(1.0);
+        self.v.fill(1.0);
+        self.build(false);
+    }
+
+    /// New `u`, and the column sums that it gives in [`Engine::column_sums`].
+    pub(super) fn sweep(&mut self, rule: &Rule) -> Swept {
+        self.pass(&self.target_weights(), Pass::Scale(rule));
+        Swept {
+            error: self.shares.iter().map(|share| share.error).sum(),
+            spread: self.shares.iter().map(|share| share.spread).fold(0.0, f32::max),
+        }
+    }
+
+    /// `P^T diag(1/a) P x` for the plan of the last sweep, whose rows are exact.
+    pub(super) fn coupled(&mut self, x: &[f64]) -> Vec<f64> {
+        let w = self.target_weights();
+        let wx: Vec<f32> = w.iter().zip(x).map(|(&w, x)| (f64::from(w) * x) as f32).collect();
+        self.pass(&wx, Pass::Couple);
+        self.column_sums().iter().zip(w).map(|(t, w)| t * f64::from(w)).collect()
+    }
+
+    fn pass(&mut self, w: &[f32], pass: Pass<'_>) {
+        let m = w.len();
+        let beta = match self.kernel {
+            Some(_) => Vec::new(),
+            None => target_exponents(self.cost, &self.psi, self.epsilon),
+        };
+        let backwards = self.backwards;
+        self.backwards = !backwards;
+        let job = Job { cost: self.cost, a: &self.a, epsilon: self.epsilon, phi: &self.phi, w, beta: &beta, pass, backwards };
+        let rows = self.shares[0].rows.len();
+        let us = self.u.par_chunks_mut(rows);
+        match &self.kernel {
+            Some(kernel) => us
+                .zip(&mut self.shares)
+                .zip(kernel.par_chunks(rows * m))
+                .for_each(|((u, share), kernel)| share.sweep(&job, u, kernel)),
+            None => us.zip(&mut self.shares).for_each(|(u, share)| share.stream(&job, u)),
+        }
+    }
+
+    /// The mass that the plan moves, from the column sums of the last sweep.
+    pub(super) fn moved(&self, columns: &[f64]) -> f64 {
+        self.b.iter().zip(&self.v).zip(columns).map(|((b, &v), t)| b * f64::from(v) * t).sum()
+    }
+
+    /// `b_j v_j`.
+    pub(super) fn target_weights(&self) -> Vec<f32> {
+        self.b.iter().zip(&self.v).map(|(b, &v)| (b * f64::from(v)) as f32).collect()
+    }
+
+    /// What `job` makes of every block of kernel rows, in order; the blocks are made on the way when streaming.
+    pub(super) fn blocks<T: Send>(&self, job: impl Fn(Range<usize>, &[f32]) -> T + Sync) -> Vec<T> {
+        let (n, m) = self.cost.shape();
+        let step = (BLOCK / 4 / m).max(1);
+        let beta = target_exponents(self.cost, &self.psi, self.epsilon);
+        (0..n.div_ceil(step))
+            .into_par_iter()
+            .map(|k| {
+                let rows = k * step..((k + 1) * step).min(n);
+                match &self.kernel {
+                    Some(kernel) => job(rows.clone(), &kernel[rows.start * m..rows.end * m]),
+                    None => {
+                        let mut block = vec![0.0; rows.len() * m];
+                        exponentiate(self.cost, self.epsilon, rows.clone(), &self.phi, &beta, &mut block);
+                        job(rows, &block)
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// `t_j = sum_i a_i u_i E_ij` of the last sweep.
+    pub(super) fn column_sums(&mut self) -> &[f64] {
+        let (first, rest) = self.shares.split_at_mut(1);
+        for share in rest {
+            for (sum, more) in first[0].columns.iter_mut().zip(&mut share.columns) {
+                *sum += std::mem::take(more);
+            }
+        }
+        &first[0].columns
+    }
+}
+
+/// Absorbed potentials and scalings as one.
+pub(super) fn potentials(absorbed: &[f64], scaling: &[f32]) -> Vec<f64> {
+    absorbed.iter().zip(scaling).map(|(absorbed, &scaling)| absorbed + f64::from(scaling).ln()).collect()
+}
+
+/// `psi_j` and the target's part of `-C / epsilon`, as the kernels want it.
+pub(super) fn target_exponents(cost: &Cost<'_>, psi: &[f64], epsilon: f64) -> Vec<f32> {
+    psi.iter().enumerate().map(|(j, psi)| (psi + cost.target_offset(j, epsilon)) as f32).collect()
+}
+
+/// `exp(phi_i + psi_j - C_ij / epsilon)` for some rows.
+fn exponentiate(cost: &Cost<'_>, epsilon: f64, rows: Range<usize>, phi: &[f64], beta: &[f32], out: &mut [f32]) {
+    cost.exponents(rows.clone(), epsilon, out);
+    for (i, row) in rows.zip(out.chunks_mut(beta.len())) {
+        simd::exp_shifted(row, (phi[i] + cost.source_offset(i, epsilon)) as f32, beta);
+    }
+}
+
+/// What all shares of a sweep read.
+struct Job<'j> {
+    cost: &'j Cost<'j>,
+    a: &'j [f64],
+    epsilon: f64,
+    phi: &'j [f64],
+    w: &'j [f32],
+    beta: &'j [f32],
+    pass: Pass<'j>,
+    backwards: bool,
+}
+
+impl Share {
+    /// Sweeps blocks of the kernel that are made on the way.
+    fn stream(&mut self, job: &Job<'_>, u: &mut [f32]) {
+        let m = job.w.len();
+        let step = (BLOCK / m).next_multiple_of(ROWS).max(ROWS);
+        let mut block = std::mem::take(&mut self.block);
+        block.resize(step.min(self.rows.len()) * m, 0.0);
+        self.begin();
+        for (k, u) in u.chunks_mut(step).enumerate() {
+            let first = self.rows.start + k * step;
+            let block = &mut block[..u.len() * m];
+            exponentiate(job.cost, job.epsilon, first..first + u.len(), job.phi, job.beta, block);
+            self.rows_of(job, first, u, block);
+        }
+        self.block = block;
+    }
+
+    /// Sweeps its part of the stored kernel.
+    fn sweep(&mut self, job: &Job<'_>, u: &mut [f32], kernel: &[f32]) {
+        self.begin();
+        self.rows_of(job, self.rows.start, u, kernel);
+    }
+
+    fn begin(&mut self) {
+        self.columns.fill(0.0);
+        (self.error, self.spread) = (0.0, 0.0);
+    }
+
+    /// Four rows at a time, every other sweep from the end: what the cache still holds of the last sweep comes first.
+    fn rows_of(&mut self, job: &Job<'_>, first: usize, u: &mut [f32], kernel: &[f32]) {
+        let m = job.w.len();
+        let groups = u.len().div_ceil(ROWS);
+        for k in 0..groups {
+            let group = if job.backwards { groups - 1 - k } else { k };
+            let at = group * ROWS;
+            let next = if job.backwards { group.wrapping_sub(1) } else { group + 1 };
+            let ahead = kernel.get(next.wrapping_mul(ROWS * m)..).unwrap_or_default();
+            // The last group may be short: its missing rows repeat the last one with weight zero.
+            let row = |r: usize| &kernel[(at + r).min(u.len() - 1) * m..][..m];
+            let rows = std::array::from_fn(row);
+            let sums = simd::dots(rows, job.w);
+            let live = ROWS.min(u.len() - at);
+            let at_rows = first + at..first + at + live;
+            let a = &job.a[at_rows.clone()];
+            let u = &mut u[at..at + live];
+            let mut z = [0.0; ROWS];
+            match job.pass {
+                Pass::Scale(rule) => {
+                    let (error, spread) = rule.update(a, &sums[..live], &job.phi[at_rows], u);
+                    self.error += error;
+                    self.spread = self.spread.max(spread);
+                    z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (a * f64::from(*u)) as f32);
+                }
+                Pass::Couple => {
+                    for (((z, a), u), sum) in z.iter_mut().zip(a).zip(u).zip(sums) {
+                        *z = (a * f64::from(*u).powi(2) * sum) as f32;
+                    }
+                }
+            }
+            simd::add_scaled(rows, z, &mut self.recent, &ahead[..ahead.len().min(ROWS * m)]);
+            if k % (FLUSH / ROWS) == FLUSH / ROWS - 1 || k + 1 == groups {
+                for (sum, recent) in self.columns.iter_mut().zip(&mut self.recent) {
+                    *sum += f64::from(std::mem::take(recent));
+                }
+            }
+        }
+    }
+}
+
+/// Whether scalings of this spread must be absorbed.
+pub(super) fn out_of_range(spread: f32) -> bool {
+    !spread.is_finite() || spread > GUARD
+}

@@ -1,0 +1,97 @@
+//! Exact transport against POT and SciPy, certified by duals.
+
+mod common;
+
+use chiasm_transport::{Error, Limits, Stop, exact, on_line, uniform};
+use common::{Reference, squared};
+use ndarray::{Array2, Axis, array};
+use proptest::prelude::*;
+
+fn near(got: f64, want: f64) {
+    assert!((got - want).abs() <= 1e-12 * want.abs().max(1.0), "got {got}, want {want}"); // double precision
+}
+
+#[test]
+fn agrees_with_pot_and_scipy() {
+    let r = Reference::read();
+    let cost = squared(&r.matrix("x"), &r.matrix("y"));
+    let result = exact(cost.view(), &r.vector("a"), &r.vector("b"), &Limits::new(100_000)).unwrap();
+    near(result.transport_cost, r.number("emd"));
+    assert_eq!(result.stop, Stop::Converged);
+    let square = r.matrix("square");
+    let result = exact(square.view(), &uniform(25), &uniform(25), &Limits::new(100_000)).unwrap();
+    near(result.transport_cost * 25.0, r.number("assignment"));
+    let columns: Vec<f64> = result.moves.iter().map(|&(_, j, _)| j as f64).collect();
+    assert_eq!(columns, r.vector("assignment_columns"));
+}
+
+#[test]
+fn agrees_with_pot_on_the_line() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.vector("line_x"), r.vector("line_y"), r.vector("a"), r.vector("b"));
+    near(on_line(&x, &y, &a, &b, 1.0).unwrap().1, r.number("line_1"));
+    near(on_line(&x, &y, &a, &b, 2.0).unwrap().1, r.number("line_2"));
+    let cost = Array2::from_shape_fn((x.len(), y.len()), |(i, j)| (x[i] - y[j]).abs().powf(1.5));
+    let plane = exact(cost.view(), &a, &b, &Limits::new(100_000)).unwrap().transport_cost;
+    near(on_line(&x, &y, &a, &b, 1.5).unwrap().1, plane);
+}
+
+#[test]
+fn hostile_input_is_an_error_or_the_right_answer() {
+    let limits = Limits::new(1000);
+    let nan = array![[0.0, f64::NAN]];
+    assert!(matches!(exact(nan.view(), &[1.0], &[0.5, 0.5], &limits), Err(Error::NotFinite { .. })));
+    assert!(matches!(exact(Array2::zeros((0, 1)).view(), &[], &[1.0], &limits), Err(Error::Empty(_))));
+    let flat = Array2::from_elem((7, 7), 3.0);
+    near(exact(flat.view(), &uniform(7), &uniform(7), &limits).unwrap().transport_cost, 3.0);
+    let zero = Array2::<f64>::zeros((3, 5));
+    near(exact(zero.view(), &uniform(3), &uniform(5), &limits).unwrap().transport_cost, 0.0);
+    let huge = array![[1e300, 2e300], [3e300, 1e299]];
+    let result = exact(huge.view(), &[0.5, 0.5], &[0.5, 0.5], &limits).unwrap();
+    near(result.transport_cost / 1e300, 0.55);
+    let negative = array![[-5.0, 1.0], [1.0, -7.0]];
+    near(exact(negative.view(), &[2.0, 3.0], &[2.0, 3.0], &limits).unwrap().transport_cost, -31.0);
+    let weights = exact(negative.view(), &[0.0, 1.0], &[1.0, 0.0], &limits).unwrap();
+    near(weights.transport_cost, 1.0);
+    assert!(matches!(on_line(&[0.0], &[1.0], &[1.0], &[1.0], 0.5), Err(Error::Setting { .. })));
+    assert!(matches!(on_line(&[], &[1.0], &[], &[1.0], 1.0), Err(Error::Empty(_))));
+}
+
+#[test]
+fn a_cut_short_solve_says_so_and_is_still_a_plan() {
+    let cost = Array2::from_shape_fn((80, 70), |(i, j)| (((i * 7919 + j * 104_729) % 1009) as f64).sqrt());
+    let raw: Vec<f64> = (0..80).map(|i| 1.0 + (i % 7) as f64).collect();
+    let a: Vec<f64> = raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect();
+    let result = exact(cost.view(), &a, &uniform(70), &Limits::new(1)).unwrap();
+    assert_eq!(result.stop, Stop::Iterations);
+    assert!(result.gap >= 0.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Feasible, with feasible duals of the same value: optimal. Ties and duplicates (integer costs) included.
+    #[test]
+    fn the_duals_certify_the_plan(n in 1_usize..30, m in 1_usize..30, seed in 0_u64..1000, levels in 1_u64..50, equal: bool) {
+        let m = if equal { n } else { m };
+        let hash = |i: usize, j: usize| (i as u64 * 7919 + j as u64 * 104_729 + seed * 1_299_709).wrapping_mul(2_654_435_761) >> 7;
+        let cost = Array2::from_shape_fn((n, m), |(i, j)| (hash(i, j) % levels) as f64);
+        let weights = |n: usize, s: usize| -> Vec<f64> {
+            if equal { return uniform(n); }
+            let raw: Vec<f64> = (0..n).map(|i| (hash(i, s) % 5) as f64 + if i == 0 { 1.0 } else { 0.0 }).collect();
+            raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect()
+        };
+        let (a, b) = (weights(n, 1000), weights(m, 2000));
+        let result = exact(cost.view(), &a, &b, &Limits::new(1_000_000)).unwrap();
+        prop_assert_eq!(result.stop, Stop::Converged);
+        let plan = result.plan();
+        for (sum, want) in plan.sum_axis(Axis(1)).iter().zip(&a).chain(plan.sum_axis(Axis(0)).iter().zip(&b)) {
+            prop_assert!((sum - want).abs() < 1e-12);
+        }
+        prop_assert!(plan.iter().all(|&p| p >= 0.0));
+        for ((i, j), c) in cost.indexed_iter() {
+            prop_assert!(result.source_potential[i] + result.target_potential[j] <= c + 1e-9);
+        }
+        prop_assert!(result.gap.abs() <= 1e-9 * result.transport_cost.max(1.0), "gap {}", result.gap);
+    }
+}

@@ -1,0 +1,92 @@
+//! Gromov-Wasserstein against POT's values and known matchings.
+
+mod common;
+
+use chiasm_transport::{Error, Gromov, Space, uniform};
+use common::{Reference, squared};
+use ndarray::{Array2, s};
+
+/// Single-precision plans and products; POT's are double.
+const CLOSE: f64 = 1e-5;
+
+fn spaces(r: &Reference) -> (Space, Space) {
+    let space = |name| Space::squared_euclidean(r.points(name).view()).unwrap().normalised();
+    (space("x"), space("z"))
+}
+
+#[test]
+fn entropic_agrees_with_pot_from_points_and_from_matrices() {
+    let r = Reference::read();
+    let (x, z) = spaces(&r);
+    let dense = |name| {
+        let d = squared(&r.matrix(name), &r.matrix(name));
+        let top = d.iter().fold(0.0_f64, |t, v| t.max(*v));
+        Space::matrix((d / top).mapv(|v| v as f32).view()).unwrap()
+    };
+    let (dx, dz) = (dense("x"), dense("z"));
+    let p = uniform(x.size());
+    for (x, z) in [(&x, &z), (&dx, &dz), (&x, &dz), (&dx, &z)] {
+        let found = Gromov::entropic(0.01).tolerance(1e-6).iterations(500).solve(x, z, &p, &p).unwrap();
+        let want = r.number("entropic_gw");
+        assert!((found.value - want).abs() < CLOSE * want, "got {}, want {want}", found.value);
+        assert!(found.marginal_error < 1e-5);
+    }
+    let turned = Gromov::entropic(0.01).tolerance(1e-6).iterations(500).solve(&z, &x, &p, &p).unwrap();
+    assert!((turned.value - r.number("entropic_gw")).abs() < CLOSE * turned.value);
+}
+
+#[test]
+fn conditional_gradient_is_as_low_as_pots() {
+    let r = Reference::read();
+    let (x, z) = spaces(&r);
+    let p = uniform(x.size());
+    let found = Gromov::conditional_gradient().solve(&x, &z, &p, &p).unwrap();
+    let want = r.number("gw_uniform_start");
+    assert!(found.value <= want * (1.0 + CLOSE), "got {}, POT {want}", found.value);
+    let many = Gromov::conditional_gradient().starts(6).solve(&x, &z, &p, &p).unwrap();
+    assert!(many.value <= found.value);
+
+    let (px, pz) = (r.matrix("x").slice(s![.., ..3]).to_owned(), r.matrix("z"));
+    let linear = squared(&px, &pz);
+    let linear = (&linear / linear.iter().fold(0.0_f64, |t, v| t.max(*v))).mapv(|v| v as f32);
+    let fused = Gromov::conditional_gradient().fused(linear.view(), 0.5).solve(&x, &z, &p, &p).unwrap();
+    let want = r.number("fused_gw");
+    assert!(fused.value <= want * (1.0 + CLOSE), "got {}, POT {want}", fused.value);
+}
+
+/// A rotated copy: the hidden matching has value zero. A few anchors or several starts find it.
+#[test]
+fn anchors_recover_a_hidden_matching() {
+    let r = Reference::read();
+    let x = r.points("x");
+    let n = x.nrows();
+    let order: Vec<usize> = (0..n).map(|i| (i * 7 + 3) % n).collect();
+    let y = Array2::from_shape_fn((n, 5), |(i, k)| -x[[order[i], (k + 1) % 5]]);
+    let space = |p: &Array2<f32>| Space::squared_euclidean(p.view()).unwrap().normalised();
+    let (sx, sy) = (space(&x), space(&y));
+    let p = uniform(n);
+    let pairs: Vec<(usize, usize)> = (0..4).map(|j| (order[j], j)).collect();
+    let solver = Gromov::conditional_gradient().anchors(&sx, &sy, &pairs, 0.5).unwrap();
+    let found = solver.solve(&sx, &sy, &p, &p).unwrap();
+    assert!(found.value < 1e-6, "value {}", found.value);
+    assert!((0..n).all(|j| found.plan[[order[j], j]] > 0.9 / n as f32));
+}
+
+#[test]
+fn hostile_input_is_an_error() {
+    let good = Space::matrix(Array2::from_elem((2, 2), 1.0).view()).unwrap();
+    let p = uniform(2);
+    let skew = ndarray::array![[0.0_f32, 1.0], [5.0, 0.0]];
+    assert!(matches!(Space::matrix(skew.view()), Err(Error::Setting { .. })));
+    assert!(matches!(Space::matrix(Array2::zeros((2, 3)).view()), Err(Error::Shape { .. })));
+    assert!(matches!(Space::squared_euclidean(Array2::zeros((0, 3)).view()), Err(Error::Empty(_))));
+    assert!(matches!(Gromov::entropic(-1.0).solve(&good, &good, &p, &p), Err(Error::Setting { .. })));
+    assert!(matches!(Gromov::entropic(1.0).solve(&good, &good, &p, &[1.0]), Err(Error::Shape { .. })));
+    assert!(matches!(Gromov::entropic(1.0).anchors(&good, &good, &[(0, 9)], 0.5), Err(Error::Shape { .. })));
+    // Nothing tells these points apart: any plan is optimal, and the value is zero.
+    for solver in [Gromov::entropic(0.1), Gromov::conditional_gradient()] {
+        assert!(solver.solve(&good, &good, &p, &p).unwrap().value.abs() < 1e-6);
+    }
+    let point = Space::squared_euclidean(Array2::zeros((1, 3)).view()).unwrap().normalised();
+    assert_eq!(Gromov::entropic(0.1).solve(&point, &point, &[1.0], &[1.0]).unwrap().value, 0.0);
+}

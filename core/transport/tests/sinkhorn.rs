@@ -1,0 +1,218 @@
+//! Entropic transport against POT's values, closed properties, and hostile input.
+
+mod common;
+
+use chiasm_transport::{Cost, Error, Marginals, Sinkhorn, Stop, uniform};
+use common::{Reference, squared};
+use ndarray::{Array1, Array2, Axis, array};
+use proptest::prelude::*;
+use std::{ops::ControlFlow, time::Duration};
+
+/// Single-precision kernels: a plan's entries carry some 1e-6, its cost about as much.
+const CLOSE: f64 = 3e-6;
+
+fn near(got: f64, want: f64, tolerance: f64) {
+    assert!((got - want).abs() <= tolerance * want.abs(), "got {got}, want {want}");
+}
+
+#[test]
+fn agrees_with_pot_on_plan_and_cost_stored_and_streaming() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let given = squared(&r.matrix("x"), &r.matrix("y"));
+    let given32 = given.mapv(|c| c as f32);
+    let want = r.matrix("sinkhorn_plan");
+    let solver = Sinkhorn::new(r.number("epsilon")).tolerance(1e-6);
+    for cost in [&cost, &Cost::matrix64(given.view()).unwrap(), &Cost::matrix(given32.view()).unwrap()] {
+        for memory in [usize::MAX, 0] {
+            let coupling = solver.clone().memory(memory).solve(cost, &a, &b).unwrap();
+            assert_eq!(coupling.report.stop, Stop::Converged);
+            near(coupling.report.transport_cost, r.number("sinkhorn"), CLOSE);
+            let worst = (coupling.plan().mapv(f64::from) - &want).iter().fold(0.0_f64, |w, d| w.max(d.abs()));
+            assert!(worst < 1e-7, "an entry is off by {worst}"); // a tenth of the marginal error left; the largest is 0.03
+        }
+    }
+}
+
+#[test]
+fn agrees_with_pot_on_other_costs() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    for (name, cost) in [
+        ("sinkhorn_euclidean", Cost::euclidean(x.view(), y.view()).unwrap()),
+        ("sinkhorn_cosine", Cost::cosine(x.view(), y.view()).unwrap()),
+    ] {
+        let coupling = Sinkhorn::of_mean_cost(0.1).solve(&cost, &a, &b).unwrap();
+        near(coupling.report.transport_cost, r.number(name), CLOSE);
+    }
+}
+
+#[test]
+fn agrees_with_pot_on_unbalanced_and_partial_transport() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let rho = r.vector("unbalanced_rho");
+    let b2: Vec<f64> = b.iter().map(|b| 2.0 * b).collect();
+    let solver = Sinkhorn::new(r.number("epsilon")).tolerance(1e-6);
+    let soft = Marginals::Unbalanced { source: rho[0], target: rho[1] };
+    let coupling = solver.clone().marginals(soft).solve(&cost, &a, &b2).unwrap();
+    near(coupling.plan().mapv(f64::from).sum(), r.number("unbalanced_mass"), 1e-5);
+    near(coupling.report.transport_cost, r.number("unbalanced"), 1e-5);
+
+    let mass = r.number("partial_mass");
+    let partial = solver.marginals(Marginals::Partial { mass });
+    let coupling = partial.solve(&cost, &uniform(x.nrows()), &uniform(y.nrows())).unwrap();
+    assert_eq!(coupling.report.stop, Stop::Converged);
+    near(coupling.plan().mapv(f64::from).sum(), mass, 1e-5);
+    near(coupling.report.transport_cost, r.number("partial"), 1e-4); // POT's own stop leaves about that
+}
+
+#[test]
+fn a_small_epsilon_converges_and_nears_the_exact_cost() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let coupling = Sinkhorn::of_mean_cost(1e-3).tolerance(1e-5).solve(&cost, &a, &b).unwrap();
+    assert_eq!(coupling.report.stop, Stop::Converged);
+    let exact = r.number("emd");
+    // <P, C> lies above the optimum by at most epsilon ln(nm).
+    let bound = coupling.report.epsilon * (1200.0_f64).ln();
+    assert!((-1e-4..bound).contains(&(coupling.report.transport_cost - exact)), "{:?}", coupling.report);
+    // An entropic dual lies below the optimum of the primal, which is its value plus epsilon KL.
+    assert!(coupling.report.dual <= exact + bound);
+}
+
+#[test]
+fn a_barycentric_target_is_the_plans_mean() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let coupling = Sinkhorn::of_mean_cost(0.1).solve(&cost, &a, &b).unwrap();
+    let plan = coupling.plan();
+    let want = plan.dot(&y) / &plan.sum_axis(Axis(1)).insert_axis(Axis(1));
+    let got = coupling.barycentric(y.view()).unwrap();
+    assert!((got - want).iter().all(|d| d.abs() < 1e-5)); // single-precision sums of thirty values of order one
+}
+
+#[test]
+fn a_warm_start_at_the_solution_needs_no_more_than_a_few_iterations() {
+    let r = Reference::read();
+    let (x, y) = (r.points("x"), r.points("y"));
+    let (a, b) = (uniform(x.nrows()), uniform(y.nrows()));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let cold = Sinkhorn::of_mean_cost(0.05).solve(&cost, &a, &b).unwrap();
+    let g = cold.target_potential().to_vec();
+    let warm = Sinkhorn::of_mean_cost(0.05).start(&g).solve(&cost, &a, &b).unwrap();
+    assert!(warm.report.iterations <= 2 && cold.report.iterations > 5, "{:?} {:?}", cold.report, warm.report);
+}
+
+#[test]
+fn hostile_input_is_an_error_that_names_the_trouble() {
+    let good = array![[0.0_f32, 1.0], [2.0, 3.0]];
+    let bad = array![[0.0_f32, f32::NAN], [2.0, 3.0]];
+    let none = Array2::<f32>::zeros((0, 2));
+    assert!(matches!(Cost::squared_euclidean(bad.view(), good.view()), Err(Error::NotFinite { row: 0, .. })));
+    assert!(matches!(Cost::squared_euclidean(none.view(), good.view()), Err(Error::Empty(_))));
+    assert!(matches!(Cost::cosine(Array2::zeros((1, 2)).view(), good.view()), Err(Error::Weights { .. })));
+    let wide = Array2::<f32>::zeros((2, 3));
+    assert!(matches!(Cost::euclidean(good.view(), wide.view()), Err(Error::Shape { .. })));
+    let cost = Cost::squared_euclidean(good.view(), good.view()).unwrap();
+    let solve = |a: &[f64], b: &[f64]| Sinkhorn::new(0.1).solve(&cost, a, b).map(|c| c.report);
+    assert!(matches!(solve(&[0.5, 0.5], &[0.5]), Err(Error::Shape { .. })));
+    assert!(matches!(solve(&[0.5, -0.5], &[0.5, 0.5]), Err(Error::Weights { .. })));
+    assert!(matches!(solve(&[f64::NAN, 0.5], &[0.5, 0.5]), Err(Error::Weights { .. })));
+    assert!(matches!(solve(&[0.0, 0.0], &[0.5, 0.5]), Err(Error::Weights { .. })));
+    assert!(matches!(solve(&[1.0, 1.0], &[0.5, 0.5]), Err(Error::Mass { .. })));
+    for eps in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(Sinkhorn::new(eps).solve(&cost, &[0.5; 2], &[0.5; 2]), Err(Error::Setting { .. })));
+    }
+}
+
+#[test]
+fn odd_but_legal_input_gives_finite_numbers() {
+    let point = array![[1.0_f32, 2.0]];
+    let cloud = array![[1.0_f32, 2.0], [1.0, 2.0], [1.0, 2.0], [4.0, 6.0]];
+    let one = Cost::squared_euclidean(point.view(), cloud.view()).unwrap();
+    let coupling = Sinkhorn::new(0.1).solve(&one, &[1.0], &[0.25; 4]).unwrap();
+    near(coupling.report.transport_cost, 25.0 / 4.0, 1e-6);
+
+    let same = Cost::squared_euclidean(cloud.view(), cloud.view()).unwrap();
+    let zero_weights = Sinkhorn::new(0.1).solve(&same, &[0.0, 0.5, 0.0, 0.5], &[0.5, 0.0, 0.5, 0.0]).unwrap();
+    near(zero_weights.report.transport_cost, 12.5, 1e-6);
+    assert!(zero_weights.source_potential().iter().all(|f| f.is_finite()));
+
+    let unnormalised = Sinkhorn::new(0.1).solve(&one, &[8.0], &[2.0; 4]).unwrap();
+    near(unnormalised.report.transport_cost, 50.0, 1e-6);
+    near(unnormalised.plan().sum().into(), 8.0, 1e-6);
+}
+
+#[test]
+fn huge_and_tiny_scales_change_nothing_but_the_unit() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let solve = |scale: f32| {
+        let (x, y) = (&x * scale, &y * scale);
+        let cost = Cost::euclidean(x.view(), y.view()).unwrap();
+        Sinkhorn::of_mean_cost(0.1).solve(&cost, &a, &b).unwrap().report.transport_cost / f64::from(scale)
+    };
+    for scale in [1e30, 1e-30] {
+        near(solve(scale), solve(1.0), 1e-5);
+    }
+}
+
+#[test]
+fn limits_and_watchers_stop_a_problem_that_cannot_converge() {
+    let x = Array2::from_shape_fn((60, 2), |(i, j)| ((i * 37 + j * 11) % 61) as f32);
+    let y = Array2::from_shape_fn((60, 2), |(i, j)| ((i * 17 + j * 29) % 59) as f32);
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let hard = Sinkhorn::of_mean_cost(1e-7).tolerance(0.0);
+    let report = hard.clone().iterations(50).solve(&cost, &uniform(60), &uniform(60)).map(|c| c.report);
+    assert!(matches!(report, Ok(r) if r.stop == Stop::Iterations && r.transport_cost.is_finite()) || report.is_err());
+    let soft = Sinkhorn::of_mean_cost(0.1).tolerance(0.0);
+    let stop = |s: Sinkhorn| s.solve(&cost, &uniform(60), &uniform(60)).unwrap().report.stop;
+    assert_eq!(stop(soft.clone().time_limit(Duration::ZERO)), Stop::Time);
+    assert_eq!(stop(soft.clone().watch(|p| if p.iteration > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })), Stop::Cancelled);
+    assert_eq!(stop(soft.iterations(7)), Stop::Iterations);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Marginals hold, the plan is positive, swapping the sides transposes it, and the order of points is of no matter.
+    #[test]
+    fn a_plan_has_its_marginals_and_its_symmetries(
+        n in 1_usize..20, m in 1_usize..20, d in 1_usize..5, seed in 0_u64..1000, share in 0.02_f64..1.0,
+    ) {
+        let value = |i: usize, j: usize, s: u64| {
+            let h = (i as u64 * 7919 + j as u64 * 104_729 + s * 1_299_709 + seed * 15_485_863) % 10_007;
+            h as f32 / 10_007.0
+        };
+        let x = Array2::from_shape_fn((n, d), |(i, j)| value(i, j, 1));
+        let y = Array2::from_shape_fn((m, d), |(i, j)| value(i, j, 2));
+        let weights = |n: usize, s: u64| {
+            let raw = Array1::from_shape_fn(n, |i| f64::from(value(i, 0, s)) + 0.05);
+            (&raw / raw.sum()).to_vec()
+        };
+        let (a, b) = (weights(n, 3), weights(m, 4));
+        let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+        let solver = Sinkhorn::of_mean_cost(share).tolerance(2e-6);
+        let coupling = solver.solve(&cost, &a, &b).unwrap();
+        let plan = coupling.plan().mapv(f64::from);
+        let off = |sums: Array1<f64>, want: &[f64]| sums.iter().zip(want).map(|(s, w)| (s - w).abs()).sum::<f64>();
+        prop_assert!(off(plan.sum_axis(Axis(1)), &a) + off(plan.sum_axis(Axis(0)), &b) < 1e-5);
+        let direct = (&plan * &squared(&x.mapv(f64::from), &y.mapv(f64::from))).sum();
+        prop_assert!((direct - coupling.report.transport_cost).abs() < 1e-5 * direct + 1e-9);
+
+        let back = Cost::squared_euclidean(y.view(), x.view()).unwrap();
+        let turned = solver.solve(&back, &b, &a).unwrap().plan().mapv(f64::from);
+        prop_assert!((&turned.t() - &plan).iter().all(|d| d.abs() < 2e-5));
+
+        let reversed = x.slice(ndarray::s![..;-1, ..]);
+        let cost = Cost::squared_euclidean(reversed, y.view()).unwrap();
+        let a_reversed: Vec<f64> = a.iter().rev().copied().collect();
+        let mirrored = solver.solve(&cost, &a_reversed, &b).unwrap().plan().mapv(f64::from);
+        prop_assert!((&mirrored.slice(ndarray::s![..;-1, ..]) - &plan).iter().all(|d| d.abs() < 2e-5));
+    }
+}
