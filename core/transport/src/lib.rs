@@ -112,7 +112,11 @@ pub(crate) fn mass(what: &'static str, weights: &[f64], n: usize) -> Result<f64>
         return Err(Error::Weights { what, got: bad.to_string() });
     }
     let sum: f64 = weights.iter().sum();
-    if sum > 0.0 && sum.is_finite() { Ok(sum) } else { Err(Error::Weights { what, got: format!("a sum of {sum}") }) }
+    if sum > 0.0 && sum.is_finite() {
+        Ok(sum)
+    } else {
+        Err(Error::Weights { what, got: format!("a sum of {sum}") })
+    }
 }
 
 /// Both sides' weights scaled to sum to one, and the mass that they share.

@@ -169,11 +169,21 @@ fn limits_and_watchers_stop_a_problem_that_cannot_converge() {
     let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
     let hard = Sinkhorn::of_mean_cost(1e-7).tolerance(0.0);
     let report = hard.clone().iterations(50).solve(&cost, &uniform(60), &uniform(60)).map(|c| c.report);
-    assert!(matches!(report, Ok(r) if r.stop == Stop::Iterations && r.transport_cost.is_finite()) || report.is_err());
+    assert!(
+        matches!(report, Ok(r) if r.stop == Stop::Iterations && r.transport_cost.is_finite())
+            || report.is_err()
+    );
     let soft = Sinkhorn::of_mean_cost(0.1).tolerance(0.0);
     let stop = |s: Sinkhorn| s.solve(&cost, &uniform(60), &uniform(60)).unwrap().report.stop;
     assert_eq!(stop(soft.clone().time_limit(Duration::ZERO)), Stop::Time);
-    assert_eq!(stop(soft.clone().watch(|p| if p.iteration > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })), Stop::Cancelled);
+    assert_eq!(
+        stop(soft.clone().watch(|p| if p.iteration > 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })),
+        Stop::Cancelled
+    );
     assert_eq!(stop(soft.iterations(7)), Stop::Iterations);
 }
 

@@ -193,7 +193,11 @@ impl Sinkhorn {
                 Ok((a.to_vec(), b.to_vec(), 1.0))
             }
             Marginals::Partial { mass } => {
-                let most = crate::mass("source weights", a, shape.0)?.min(crate::mass("target weights", b, shape.1)?);
+                let most = crate::mass("source weights", a, shape.0)?.min(crate::mass(
+                    "target weights",
+                    b,
+                    shape.1,
+                )?);
                 if !(mass > 0.0 && mass <= most * (1.0 + 1e-9)) {
                     let expected = "a positive number, at most the smaller sum of weights";
                     return Err(Error::Setting { what: "mass", expected, got: mass });
@@ -223,7 +227,14 @@ impl Sinkhorn {
     }
 
     /// Iterates at one epsilon until the tolerance, a limit of `most` iterations, or the user's limits.
-    fn iterate(&self, engine: &mut Engine<'_>, tolerance: f64, most: usize, done: usize, clock: Instant) -> Result<Outcome> {
+    fn iterate(
+        &self,
+        engine: &mut Engine<'_>,
+        tolerance: f64,
+        most: usize,
+        done: usize,
+        clock: Instant,
+    ) -> Result<Outcome> {
         let (mut source, target, total) = self.rules(engine);
         let mut newton = (self.accelerated && self.marginals == Marginals::Balanced).then(Newton::default);
         let mut stall = Stall::default();
@@ -246,7 +257,10 @@ impl Sinkhorn {
                 engine.v = plain;
                 continue;
             }
-            let end = self.limits.stop(done + reads, clock, error, tolerance).or_else(|| stall.check(error, tolerance));
+            let end = self
+                .limits
+                .stop(done + reads, clock, error, tolerance)
+                .or_else(|| stall.check(error, tolerance));
             let end = if reads >= most { end.or(Some(Stop::Iterations)) } else { end };
             if let Some(stop) = end
                 && in_range
