@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use chiasm_graph::{Builder, Graph, Tensor};
 use chiasm_objective::{Objective, Options, Point, Rows, Stopped};
-use chiasm_runtime::Session;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -89,29 +88,24 @@ impl Checkpoint {
     }
 }
 
-/// A hash of all that the bytes of a training depend on.
+/// A hash of all that the bytes of a training depend on: the starting weights, what a step computes from them, where.
 pub(crate) fn key(
     objective: &Objective,
+    step: &Graph,
     rows: &Rows<'_>,
     options: &Options,
-    session: &Session,
-    engine: &str,
-    threads: usize,
+    place: &str,
 ) -> Result<String> {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     };
-    let plain = (&objective.trainable, &objective.random, options, engine, session.device_used(), threads);
-    let plain = serde_json::to_vec(&plain)
-        .map_err(|e| Error::Objective { name: objective.graph.name().to_owned(), reason: e.to_string() })?;
-    add(env!("CARGO_PKG_VERSION").as_bytes());
-    add(&plain);
+    let plain = serde_json::to_vec(&(&objective.random, options, place, env!("CARGO_PKG_VERSION")));
+    let name = || objective.graph.name().to_owned();
+    add(&plain.map_err(|e| Error::Objective { name: name(), reason: e.to_string() })?);
     add(&objective.graph.to_bytes()?);
-    if let Some(after) = &objective.after {
-        add(&after.to_bytes()?);
-    }
+    add(&step.to_bytes()?);
     for (part, tensors) in [("training", rows.training), ("validation", rows.validation)] {
         for (name, view) in tensors {
             add(format!("{part} {name} {}{:?}", view.dtype(), view.shape()).as_bytes());

@@ -1,7 +1,7 @@
 //! The rows of a training: checked against the ports, split, shuffled, and what a step is given of them.
 
 use chiasm_graph::{Port, TensorRef};
-use chiasm_objective::{Draw, Options};
+use chiasm_objective::{Draw, Options, Rows};
 
 use crate::noise::Stream;
 use crate::step::data_port;
@@ -18,13 +18,13 @@ pub(crate) mod purpose {
 
 /// Rows that fit the batch ports, by the name that they are bound to.
 pub(crate) struct Bound<'a> {
-    pub data: Vec<(String, TensorRef<'a>)>,
-    pub count: usize,
+    data: Vec<(String, TensorRef<'a>)>,
+    count: usize,
 }
 
 impl<'a> Bound<'a> {
     /// Looks the rows through.
-    pub fn new(which: &'static str, ports: &[Port], rows: &[(&'a str, TensorRef<'a>)]) -> Result<Self> {
+    fn new(which: &'static str, ports: &[Port], rows: &[(&'a str, TensorRef<'a>)]) -> Result<Self> {
         let wrong = |reason: String| Error::Rows { which, reason };
         let names = |of: &mut dyn Iterator<Item = &str>| of.collect::<Vec<_>>().join(", ");
         if let Some((name, _)) = rows.iter().find(|(name, _)| !ports.iter().any(|port| port.name == *name)) {
@@ -59,13 +59,43 @@ impl<'a> Bound<'a> {
         Ok(Self { data, count: count.unwrap_or_default() })
     }
 
-    pub fn views(&self) -> Vec<(&str, TensorRef<'a>)> {
-        self.data.iter().map(|(name, view)| (name.as_str(), *view)).collect()
+    /// What a graph of these inputs takes of them.
+    pub fn views(&self, inputs: &[Port]) -> Vec<(&str, TensorRef<'a>)> {
+        let taken = self.data.iter().filter(|(name, _)| inputs.iter().any(|port| port.name == *name));
+        taken.map(|(name, view)| (name.as_str(), *view)).collect()
+    }
+}
+
+/// All rows of a training, and which of them are for what.
+pub(crate) struct Material<'a> {
+    pub data: Bound<'a>,
+    /// Numbers of the rows of `data` to train on.
+    pub training: Vec<i64>,
+    own: Option<Bound<'a>>,
+    held: Vec<i64>,
+}
+
+impl<'a> Material<'a> {
+    /// Validation rows of their own, or a part of the others.
+    pub fn new(ports: &[Port], rows: &Rows<'a>, options: &Options) -> Result<Self> {
+        let data = Bound::new("training", ports, rows.training)?;
+        if rows.validation.is_empty() {
+            let [training, held] = split(data.count, options);
+            return Ok(Self { data, training, own: None, held });
+        }
+        let own = Bound::new("validation", ports, rows.validation)?;
+        let [training, held] = [data.count, own.count].map(|count| (0..count as i64).collect());
+        Ok(Self { data, training, own: Some(own), held })
+    }
+
+    /// The rows to validate on and their numbers, when there are any.
+    pub fn held(&self) -> Option<(&Bound<'a>, &[i64])> {
+        (!self.held.is_empty()).then(|| (self.own.as_ref().unwrap_or(&self.data), &self.held[..]))
     }
 }
 
 /// Numbers of rows, training and validation; the latter empty when nothing is held out.
-pub(crate) fn split(count: usize, options: &Options) -> [Vec<i64>; 2] {
+fn split(count: usize, options: &Options) -> [Vec<i64>; 2] {
     let order = Stream::new(options.seed, &[purpose::SPLIT]).permutation(count);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the rows")]
     let held = (count as f64 * options.validation).round() as usize;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chiasm_graph::{Tensor, TensorRef};
+use chiasm_graph::{Graph, Tensor, TensorRef};
 use chiasm_objective::{Objective, Optimizer, Options, Point, Progress, Report, Rows, Stopped, Trained};
 use chiasm_runtime::{Engine, Session, SessionOptions, Stepper};
 
 use crate::checkpoint::{self, Checkpoint, Ledger, Saved, Tensors};
 use crate::optimizer;
-use crate::rows::{Batches, Bound, Noise, split};
+use crate::rows::{Batches, Material, Noise};
 use crate::step::{self, INDEX};
 use crate::task::Task;
 use crate::validation::{Judge, scalar};
@@ -48,21 +48,15 @@ impl Trainer<'_> {
     ) -> Result<Trained> {
         check(options)?;
         let task = Task::read(objective)?;
-        let data = Bound::new("training", &task.ports, rows.training)?;
-        let own = if rows.validation.is_empty() {
-            None
-        } else {
-            Some(Bound::new("validation", &task.ports, rows.validation)?)
-        };
-        let [training, held] = match &own {
-            Some(own) => [(0..data.count as i64).collect(), (0..own.count as i64).collect()],
-            None => split(data.count, options),
-        };
+        let material = Material::new(&task.ports, rows, options)?;
         let (graph, state) = step::training(&task, options)?;
         let place = SessionOptions { fuse: true, lanes: 1, ..self.session };
         let session = self.engine.session(&graph, &place)?;
         let checkpoint = match self.checkpoints {
-            Some(folder) => Some(Checkpoint::new(folder, &self.key(objective, rows, options, &session)?)),
+            Some(folder) => {
+                let key = self.key(objective, &graph, rows, options, &session)?;
+                Some(Checkpoint::new(folder, &key))
+            }
             None => None,
         };
         let saved = checkpoint.as_ref().and_then(Checkpoint::load);
@@ -72,33 +66,25 @@ impl Trainer<'_> {
             }
             other => other,
         };
-        let judge = match held.is_empty() {
-            true => None,
-            false => {
-                let data = own.as_ref().unwrap_or(&data);
-                Some(Judge::new(self.engine, &place, &task, data, &held, options.seed)?)
-            }
+        let judge = match material.held() {
+            Some((data, held)) => Some(Judge::new(self.engine, &place, &task, data, held, options.seed)?),
+            None => None,
         };
-        let steps = options.steps(training.len());
-        let epoch = options.steps_per_epoch(training.len());
-        let check_every = options.check_every.unwrap_or(epoch.max(FEWEST_STEPS));
-        let batches = Batches::new(training, options);
+        let rows = material.training.len();
+        let check_every = options.check_every.unwrap_or(options.steps_per_epoch(rows).max(FEWEST_STEPS));
         let (ledger, state, kept) = begin(&task, state, saved);
         let inputs = graph.inputs();
-        let fixed: Vec<_> = data
-            .views()
-            .into_iter()
-            .filter(|(name, _)| inputs.iter().any(|port| port.name == *name))
-            .collect();
+        let stepper = session.stepper(&material.data.views(&inputs), state)?;
+        let batches = Batches::new(material.training, options);
         let run = Run {
             noise: Noise::new(&task, &inputs, batches.batch(), options.seed),
             controls: inputs.into_iter().map(|port| port.name).collect(),
-            stepper: session.stepper(&fixed, state)?,
+            stepper,
             weights: task.weights.len(),
             judge,
             batches,
             options,
-            steps,
+            steps: options.steps(rows),
             check_every: check_every.max(1),
             checkpoint,
             ledger,
@@ -112,20 +98,16 @@ impl Trainer<'_> {
     fn key(
         &self,
         objective: &Objective,
+        step: &Graph,
         rows: &Rows<'_>,
         options: &Options,
         session: &Session,
     ) -> Result<String> {
         let found = self.engine.found();
         let engine = found.version.clone().unwrap_or_else(|| found.path.display().to_string());
-        checkpoint::key(
-            objective,
-            rows,
-            options,
-            session,
-            &engine,
-            chiasm_runtime::threads(self.session.threads),
-        )
+        let threads = chiasm_runtime::threads(self.session.threads);
+        let place = format!("{engine}, {}, {threads} threads", session.device_used());
+        checkpoint::key(objective, step, rows, options, &place)
     }
 }
 

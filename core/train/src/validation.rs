@@ -35,11 +35,6 @@ impl<'d> Judge<'d> {
     ) -> Result<Self> {
         let graph = step::validation(task)?;
         let inputs = graph.inputs();
-        let fixed: Vec<(&str, TensorRef<'d>)> = data
-            .views()
-            .into_iter()
-            .filter(|(name, _)| inputs.iter().any(|port| port.name == *name))
-            .collect();
         let count = rows.len().div_ceil(AT_ONCE).max(1);
         let parts = (0..count).map(|part| {
             let rows = rows[rows.len() * part / count..rows.len() * (part + 1) / count].to_vec();
@@ -48,7 +43,10 @@ impl<'d> Judge<'d> {
             Part { rows, noise }
         });
         let parts = parts.collect();
-        Ok(Self { stepper: engine.session(&graph, session)?.stepper(&fixed, Vec::new())?, parts })
+        Ok(Self {
+            stepper: engine.session(&graph, session)?.stepper(&data.views(&inputs), Vec::new())?,
+            parts,
+        })
     }
 
     /// The outputs for these weights, the one that counts first.
