@@ -17,8 +17,7 @@ pub(crate) fn data_port(port: &str) -> String {
 
 /// A training step: its graph and its state, the weights first.
 pub(crate) fn training(task: &Task, options: &Options) -> Result<(Graph, Vec<State>)> {
-    let terms: Vec<&str> = task.terms.iter().map(String::as_str).collect();
-    let backward = task.lifted.extract(&terms)?.gradient(LOSS, &task.trained())?;
+    let backward = task.forward.gradient(LOSS, &task.trained())?;
     let Update { graph: update, state } = optimizer::update(&task.weights, options)?;
     let gradients: Vec<String> = task.trained().iter().map(|name| format!("gradient/{name}")).collect();
     let links: Vec<(&str, &str)> = gradients.iter().map(|name| (name.as_str(), name.as_str())).collect();

@@ -14,6 +14,8 @@ pub(crate) const CONTROL: &str = "control/";
 pub(crate) struct Task {
     /// The graph with its weights as inputs.
     pub lifted: Graph,
+    /// The part of it that a training step computes.
+    pub forward: Graph,
     pub weights: Vec<Weight>,
     pub random: Vec<Random>,
     pub after: Option<Graph>,
@@ -91,8 +93,14 @@ fn read(objective: &Objective) -> Result<Task, Problem> {
         .into());
     }
     let names: Vec<&str> = weights.iter().map(|w| w.name.as_str()).collect();
+    let lifted = graph.lifted(&names)?;
+    let forward = lifted.extract(&terms.iter().map(String::as_str).collect::<Vec<_>>())?;
+    if let Some(idle) = weights.iter().find(|w| w.trained && forward.input(&w.name).is_err()) {
+        return Err(format!("its loss does not depend on the weight `{}`; do not train it", idle.name).into());
+    }
     Ok(Task {
-        lifted: graph.lifted(&names)?,
+        lifted,
+        forward,
         random: objective.random.clone(),
         after: objective.after.clone(),
         judge: if judged { VALIDATION } else { LOSS },

@@ -17,11 +17,12 @@ fn options() -> Options {
     }
 }
 
-/// `loss = mean((x w - y)^2)` from a start of zeros.
+/// `loss = mean((x w - y)^2)` from a start of zeros, beside a weight that has no part in it.
 fn linear() -> Objective {
     let mut b = Builder::new("linear");
     let (x, y) = (rows(&mut b, "x", 3), rows(&mut b, "y", 2));
     let w = b.constant("w", Tensor::zeros(DType::F32, &[3, 2]).unwrap());
+    b.constant("idle", Tensor::scalar(1.0));
     let out = b.matmul(&x, &w);
     let loss = squared_error(&mut b, &out, &y);
     scalar(&mut b, "loss", &loss);
@@ -244,6 +245,7 @@ fn objectives_rows_and_options_that_make_no_sense_are_told() {
     let short = tensor(&[15, 3], 1);
     let cases = [
         (told(&trainable("v"), &x, &options()), "`v`"),
+        (told(&trainable("idle"), &x, &options()), "does not depend on the weight `idle`"),
         (told(&Objective { trainable: Vec::new(), ..good.clone() }, &x, &options()), "no weight to train"),
         (told(&good.clone().with_random("z", Draw::Normal), &x, &options()), "`z`"),
         (told(&good.clone().with_random("x", Draw::Mask { keep: 0.0 }), &x, &options()), "probability 0"),
