@@ -3,7 +3,13 @@
 //! `cargo bench -p chiasm-transport --profile dev --bench exact -- --peer PYTHON --scripts DIR [--sizes 1000,2000]`
 //! Disjoint samples of two mixtures, as `emd.py --data-kind latent`; neither side counts the making of the cost matrix.
 //! General weights are drawn alike, not the same draw.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
 
 mod peers;
 
@@ -17,7 +23,8 @@ fn main() {
         let (x, y) = setting.clouds(2 * n, 384);
         let cost = distances(x.slice(s![..n, ..]), y.slice(s![n.., ..]));
         let weights = |seed: usize| -> Vec<f64> {
-            let raw: Vec<f64> = (0..n).map(|i| 0.5 + ((i * 7919 + seed * 104_729) % 9973) as f64 / 9973.0).collect();
+            let raw: Vec<f64> =
+                (0..n).map(|i| 0.5 + ((i * 7919 + seed * 104_729) % 9973) as f64 / 9973.0).collect();
             let sum: f64 = raw.iter().sum();
             raw.iter().map(|w| w / sum).collect()
         };
@@ -29,10 +36,14 @@ fn main() {
             let mut ours = Vec::new();
             let mut theirs = vec![Vec::new(); peers.len()];
             for round in 0..setting.rounds {
-                let (result, seconds) = timed(|| exact(cost.view(), &a, &b, &Limits::new(usize::MAX)).unwrap());
+                let (result, seconds) =
+                    timed(|| exact(cost.view(), &a, &b, &Limits::new(usize::MAX)).unwrap());
                 ours.push(seconds);
                 if round == 0 {
-                    println!("n={n} {name}: cost {:.9}, gap {:.1e}, {:?}", result.transport_cost, result.gap, result.stop);
+                    println!(
+                        "n={n} {name}: cost {:.9}, gap {:.1e}, {:?}",
+                        result.transport_cost, result.gap, result.stop
+                    );
                 }
                 for (peer, times) in peers.iter().zip(&mut theirs) {
                     let arguments = ["--impl", peer, "--n", &n.to_string(), "--reps", "1", "--warmup", "0"];

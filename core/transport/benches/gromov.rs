@@ -3,7 +3,13 @@
 //! `cargo bench -p chiasm-transport --profile dev --bench gromov -- --peer PYTHON --scripts DIR [--sizes 500,1000]`
 //! The clouds of `gw.py` (whose value is re-measured there in double precision): ours once from the points (low rank),
 //! once from the two dense matrices that POT is given. 10 outer iterations.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
 
 mod peers;
 
@@ -26,7 +32,10 @@ fn main() {
             let (found, seconds) = timed(|| solver.solve(&px, &py, &p, &p).unwrap());
             let (other, seconds_dense) = timed(|| solver.solve(&dx, &dy, &p, &p).unwrap());
             if round == 0 {
-                println!("n={n}: value {:.9} (dense {:.9}), marginal error {:.1e}", found.value, other.value, found.marginal_error);
+                println!(
+                    "n={n}: value {:.9} (dense {:.9}), marginal error {:.1e}",
+                    found.value, other.value, found.marginal_error
+                );
                 continue; // warm-up
             }
             low.push(seconds);
@@ -34,13 +43,21 @@ fn main() {
             if let Some(line) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"]) {
                 theirs.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
                 if round == 1 {
-                    println!("  POT: value {} rows {} others {}", line["gw_value_f64"], line["l1_err_rows"], line["others_cpus"]);
+                    println!(
+                        "  POT: value {} rows {} others {}",
+                        line["gw_value_f64"], line["l1_err_rows"], line["others_cpus"]
+                    );
                 }
             }
         }
         let theirs = median(&theirs);
-        println!("  POT {theirs:.4} s; ours from points {:.4} s, ratio {:.2}; from matrices {:.4} s, ratio {:.2}",
-            median(&low), theirs / median(&low), median(&full), theirs / median(&full));
+        println!(
+            "  POT {theirs:.4} s; ours from points {:.4} s, ratio {:.2}; from matrices {:.4} s, ratio {:.2}",
+            median(&low),
+            theirs / median(&low),
+            median(&full),
+            theirs / median(&full)
+        );
     }
 }
 
@@ -48,7 +65,8 @@ fn dense(z: &Array2<f32>) -> Space {
     let z = z.mapv(f64::from);
     let norms: Vec<f64> = z.rows().into_iter().map(|r| r.dot(&r)).collect();
     let mut d = z.dot(&z.t()) * -2.0;
-    d.indexed_iter_mut().for_each(|((i, j), c)| *c = if i == j { 0.0 } else { (*c + norms[i] + norms[j]).max(0.0) });
+    d.indexed_iter_mut()
+        .for_each(|((i, j), c)| *c = if i == j { 0.0 } else { (*c + norms[i] + norms[j]).max(0.0) });
     let top = d.iter().fold(0.0_f64, |t, v| t.max(*v));
     Space::matrix((d / top).mapv(|v| v as f32).view()).unwrap()
 }

@@ -3,7 +3,13 @@
 //! `cargo bench -p chiasm-transport --profile dev --bench sinkhorn -- --peer PYTHON --scripts DIR [--sizes 1000,4000]`
 //! Ours returns the dense plan (as POT does), peers of OTT and torch return potentials only. `others` is the mean number
 //! of cores that other processes used during the peer's run: trust ratios where it is near zero.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
 
 mod peers;
 
@@ -32,7 +38,10 @@ fn main() {
                     (coupling.into_plan(), report)
                 });
                 if round == 0 {
-                    let rows = plan.rows().into_iter().map(|r| (r.iter().map(|&p| f64::from(p)).sum::<f64>() * n as f64 - 1.0).abs());
+                    let rows = plan
+                        .rows()
+                        .into_iter()
+                        .map(|r| (r.iter().map(|&p| f64::from(p)).sum::<f64>() * n as f64 - 1.0).abs());
                     let error = rows.sum::<f64>() / n as f64;
                     println!(
                         "n={n} {mode}: {} iterations, {:?}, error {:.1e}, rows of the plan {error:.1e}, cost {:.6}",
@@ -50,12 +59,22 @@ fn main() {
                     if let Some(line) = setting.peer("sinkhorn.py", &arguments) {
                         times.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
                         if round == 1 {
-                            println!("  {name}: cost {} rows {} columns {} others {}", line["transport_cost"], line["l1_err_rows"], line["l1_err_cols"], line["others_cpus"]);
+                            println!(
+                                "  {name}: cost {} rows {} columns {} others {}",
+                                line["transport_cost"],
+                                line["l1_err_rows"],
+                                line["l1_err_cols"],
+                                line["others_cpus"]
+                            );
                         }
                     }
                 }
             }
-            println!("  ours {:.4} s (of {:?})", median(&ours), ours.iter().map(|s| (s * 1e4).round() / 1e4).collect::<Vec<_>>());
+            println!(
+                "  ours {:.4} s (of {:?})",
+                median(&ours),
+                ours.iter().map(|s| (s * 1e4).round() / 1e4).collect::<Vec<_>>()
+            );
             for (name, times) in PEERS.iter().zip(&theirs).filter(|(_, times)| !times.is_empty()) {
                 println!("  {name} {:.4} s, ratio {:.2}", median(times), median(times) / median(&ours));
             }

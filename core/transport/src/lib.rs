@@ -16,7 +16,9 @@
 //! ```
 
 mod cost;
+mod divergence;
 pub mod exact;
+mod gaussian;
 pub mod gromov;
 mod limits;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
@@ -24,7 +26,9 @@ mod simd;
 pub mod sinkhorn;
 
 pub use cost::Cost;
+pub use divergence::Divergence;
 pub use exact::{Exact, exact, on_line};
+pub use gaussian::{GaussianMap, gaussian_map};
 pub use gromov::{Gromov, GromovPlan, Space};
 pub use limits::{Limits, Progress, Stop};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};
@@ -112,7 +116,11 @@ pub(crate) fn mass(what: &'static str, weights: &[f64], n: usize) -> Result<f64>
         return Err(Error::Weights { what, got: bad.to_string() });
     }
     let sum: f64 = weights.iter().sum();
-    if sum > 0.0 && sum.is_finite() { Ok(sum) } else { Err(Error::Weights { what, got: format!("a sum of {sum}") }) }
+    if sum > 0.0 && sum.is_finite() {
+        Ok(sum)
+    } else {
+        Err(Error::Weights { what, got: format!("a sum of {sum}") })
+    }
 }
 
 /// Both sides' weights scaled to sum to one, and the mass that they share.

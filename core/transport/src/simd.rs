@@ -219,7 +219,8 @@ fn exp_shifted_body<const FMA: bool>(row: &mut [f32], alpha: f32, beta: &[f32]) 
 fn max_shifted_body<const FMA: bool>(row: &[f32], beta: &[f32]) -> f32 {
     let mut top = [f32::NEG_INFINITY; LANES];
     let (rows, betas) = (row.chunks_exact(LANES), beta.chunks_exact(LANES));
-    let rest = rows.remainder().iter().zip(betas.remainder()).fold(f32::NEG_INFINITY, |m, (&x, &b)| m.max(x + b));
+    let rest =
+        rows.remainder().iter().zip(betas.remainder()).fold(f32::NEG_INFINITY, |m, (&x, &b)| m.max(x + b));
     for (row, beta) in rows.zip(betas) {
         for l in 0..LANES {
             let x = row[l] + beta[l];
@@ -345,7 +346,8 @@ mod tests {
     #[test]
     fn sums_agree_with_double_precision_whatever_the_length() {
         for n in [1, 5, 16, 63, 64, 65, 1024, 1025, 3000] {
-            let rows: Vec<Vec<f32>> = (0..4).map(|r| (0..n).map(|j| ((r * 7 + j) % 13) as f32 * 0.3).collect()).collect();
+            let rows: Vec<Vec<f32>> =
+                (0..4).map(|r| (0..n).map(|j| ((r * 7 + j) % 13) as f32 * 0.3).collect()).collect();
             let w: Vec<f32> = (0..n).map(|j| ((j * 5) % 11) as f32 * 0.01 + 0.1).collect();
             let rows: [&[f32]; 4] = std::array::from_fn(|r| rows[r].as_slice());
             let got = dots(rows, &w);

@@ -70,7 +70,8 @@ impl Setting {
 }
 
 fn load(path: PathBuf) -> Array2<f32> {
-    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; run with --peer and --scripts", path.display()));
+    let bytes = std::fs::read(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run with --peer and --scripts", path.display()));
     let file = npyz::NpyFile::new(&bytes[..]).unwrap();
     let shape = file.shape().to_vec();
     Array2::from_shape_vec((shape[0] as usize, shape[1] as usize), file.into_vec().unwrap()).unwrap()

@@ -21,7 +21,8 @@ pub(super) fn solve(cost: ArrayView2<'_, f64>, v: &mut [f64], stop: impl Fn() ->
     for _ in 0..3 {
         free = reduce(&row, free, v, &mut column_of, &mut row_of);
     }
-    let mut search = Search { keys: vec![0.0; n], parents: vec![0; n], closed: Vec::new(), reached: Vec::new() };
+    let mut search =
+        Search { keys: vec![0.0; n], parents: vec![0; n], closed: Vec::new(), reached: Vec::new() };
     for i in free {
         if stop() {
             return None;

@@ -7,7 +7,13 @@ use crate::{Error, Result};
 /// # Errors
 /// On empty or not finite points, weights that are no weights, unequal sums, and p below one (not convex: order is
 /// not optimal there).
-pub fn on_line(x: &[f64], y: &[f64], a: &[f64], b: &[f64], p: f64) -> Result<(Vec<(usize, usize, f64)>, f64)> {
+pub fn on_line(
+    x: &[f64],
+    y: &[f64],
+    a: &[f64],
+    b: &[f64],
+    p: f64,
+) -> Result<(Vec<(usize, usize, f64)>, f64)> {
     if !(p >= 1.0 && p.is_finite()) {
         return Err(Error::Setting { what: "exponent p", expected: "a number >= 1", got: p });
     }

@@ -62,7 +62,10 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &Limits) -
     let (low, high) = cost.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &c| (l.min(c), h.max(c)));
     let spread = high - low;
     if !spread.is_finite() {
-        return Err(Error::Breakdown { what: "exact transport", why: "costs differ by more than double precision holds" });
+        return Err(Error::Breakdown {
+            what: "exact transport",
+            why: "costs differ by more than double precision holds",
+        });
     }
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
@@ -80,7 +83,8 @@ const START: (f64, f64) = (3e-3, 0.05);
 
 /// Duals near the optimum from a short entropic solve; zeros where that cannot be had (all costs equal).
 fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &Limits) -> (Vec<f64>, Vec<f64>) {
-    let loose = Sinkhorn::new(START.0 * (cost.mean() - low)).annealing(0.25).tolerance(START.1).iterations(400);
+    let loose =
+        Sinkhorn::new(START.0 * (cost.mean() - low)).annealing(0.25).tolerance(START.1).iterations(400);
     match loose.time_limit(limits.time / 2).solve(cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
         Err(_) => (vec![0.0; a.len()], vec![0.0; b.len()]),
@@ -175,7 +179,9 @@ impl Problem<'_> {
                     .iter()
                     .enumerate()
                     .filter(|(_, r)| **r <= threshold)
-                    .map(|(l, &r)| (r, Arc { source: k as u32, target: l as u32, cost: row[self.columns[l]] }))
+                    .map(|(l, &r)| {
+                        (r, Arc { source: k as u32, target: l as u32, cost: row[self.columns[l]] })
+                    })
                     .collect();
                 near
             })
@@ -199,7 +205,10 @@ impl Problem<'_> {
                 if simd::min_reduced(row, &v) < bound {
                     for (l, &j) in self.columns.iter().enumerate() {
                         if row[j] - v[j] < bound {
-                            bad.push((row[j] - v[j], Arc { source: k as u32, target: l as u32, cost: row[j] }));
+                            bad.push((
+                                row[j] - v[j],
+                                Arc { source: k as u32, target: l as u32, cost: row[j] },
+                            ));
                         }
                     }
                     bad.sort_by(|x, y| x.0.total_cmp(&y.0));
@@ -212,7 +221,8 @@ impl Problem<'_> {
 
     /// Feasible duals, the gap they certify, and the user's mass. A column without weight has no dual (-infinity) yet.
     fn finish(&self, moves: Vec<(usize, usize, f64)>, mut v: Vec<f64>, mass: f64, stop: Stop) -> Exact {
-        let u: Vec<f64> = (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
+        let u: Vec<f64> =
+            (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {
             *v = u.iter().enumerate().map(|(i, u)| self.row(i)[j] - u).fold(f64::INFINITY, f64::min);
         }

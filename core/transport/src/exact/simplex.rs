@@ -142,7 +142,8 @@ impl Simplex {
             for _ in 0..size {
                 self.at = if self.at + 1 < total { self.at + 1 } else { 0 };
                 let arc = self.arcs[self.at];
-                let reduced = arc.cost - self.dual[arc.source as usize] - self.dual[self.sources + arc.target as usize];
+                let reduced =
+                    arc.cost - self.dual[arc.source as usize] - self.dual[self.sources + arc.target as usize];
                 if reduced < best.0 {
                     best = (reduced, Some(arc));
                 }

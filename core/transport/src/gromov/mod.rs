@@ -48,7 +48,14 @@ pub struct GromovPlan {
 impl Gromov {
     /// Entropic, with `epsilon` in units of squared distances; at most 100 outer iterations.
     pub fn entropic(epsilon: f64) -> Self {
-        Self { epsilon: Some(epsilon), annealing: None, tolerance: 1e-5, limits: Limits::new(100), starts: 1, linear: None }
+        Self {
+            epsilon: Some(epsilon),
+            annealing: None,
+            tolerance: 1e-5,
+            limits: Limits::new(100),
+            starts: 1,
+            linear: None,
+        }
     }
 
     /// Conditional gradient: plans are sparse, the objective has no entropy.
@@ -213,7 +220,7 @@ impl Problem<'_> {
             let gradient = self.gradient(&plan);
             let cost = Cost::matrix(gradient.view())?;
             // Loose while the plan still moves much, and never looser than what the last step was worth.
-            let tolerance = (0.02 * moved).clamp(1e-6, 1e-3);
+            let tolerance = (0.01 * moved).clamp(1e-6, 3e-4);
             let mut solver = Sinkhorn::new(now).tolerance(tolerance).iterations(1000).memory(usize::MAX);
             if let Some(potential) = &potential {
                 solver = solver.start(potential);
@@ -247,7 +254,11 @@ impl Problem<'_> {
             // On the line the objective is `value + slope t + bend t^2`.
             let beyond = self.gradient(&target);
             let bend = 0.5 * (dot(&beyond, &direction) - slope);
-            let step = if bend > 0.0 { (-slope / (2.0 * bend)).clamp(0.0, 1.0) } else { f64::from(slope + bend < 0.0) };
+            let step = if bend > 0.0 {
+                (-slope / (2.0 * bend)).clamp(0.0, 1.0)
+            } else {
+                f64::from(slope + bend < 0.0)
+            };
             let moved = step * direction.iter().map(|d| f64::from(d.abs())).sum::<f64>();
             Zip::from(&mut plan).and(&direction).par_for_each(|p, &d| *p += step as f32 * d);
             Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g)); // it is affine
@@ -259,7 +270,14 @@ impl Problem<'_> {
         unreachable!("the loop above ends by returning")
     }
 
-    fn found(&self, plan: Array2<f32>, value: f64, marginal_error: f64, iterations: usize, stop: Stop) -> GromovPlan {
+    fn found(
+        &self,
+        plan: Array2<f32>,
+        value: f64,
+        marginal_error: f64,
+        iterations: usize,
+        stop: Stop,
+    ) -> GromovPlan {
         GromovPlan { plan, value, marginal_error, iterations, seconds: 0.0, stop }
     }
 
@@ -290,7 +308,8 @@ impl Problem<'_> {
 
 /// A number in [0, 1) that looks random (splitmix64).
 fn unit_hash(i: u64, seed: u64) -> f64 {
-    let mut z = i.wrapping_add(seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z =
+        i.wrapping_add(seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
@@ -303,12 +322,14 @@ fn inner(x: &[f64], y: &[f64]) -> f64 {
 /// `sum x y`, rows in single precision lanes, their sum in double.
 fn dot(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
     let rows = Zip::from(x.rows()).and(y.rows());
-    let sums: Array1<f64> = rows.par_map_collect(|x, y| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum());
+    let sums: Array1<f64> =
+        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum());
     sums.sum()
 }
 
 fn distance(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
     let rows = Zip::from(x.rows()).and(y.rows());
-    let sums: Array1<f64> = rows.par_map_collect(|x, y| x.iter().zip(y).map(|(x, y)| f64::from((x - y).abs())).sum());
+    let sums: Array1<f64> =
+        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(x, y)| f64::from((x - y).abs())).sum());
     sums.sum()
 }

@@ -20,7 +20,12 @@ pub struct Space {
 enum Form {
     Dense(Array2<f32>),
     /// `D = left right^T`, both `[n, d + 2]`; the points make blocks of D where all of it is wanted.
-    Factors { left: Array2<f32>, right: Array2<f32>, points: Cost<'static>, scale: f64 },
+    Factors {
+        left: Array2<f32>,
+        right: Array2<f32>,
+        points: Cost<'static>,
+        scale: f64,
+    },
 }
 
 impl Space {
@@ -136,7 +141,9 @@ pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Sp
             let inner = y.times(product(1.0, plan.t(), left.view()).view());
             product(factor, right.view(), inner.t())
         }
-        (Form::Factors { left: lx, right: rx, .. }, Form::Factors { left, .. }) if lx.ncols() < left.ncols() => {
+        (Form::Factors { left: lx, right: rx, .. }, Form::Factors { left, .. })
+            if lx.ncols() < left.ncols() =>
+        {
             let inner = y.times(product(1.0, plan.t(), lx.view()).view());
             product(factor, rx.view(), inner.t())
         }
@@ -174,7 +181,11 @@ impl<'a> Lay<'a> for ArrayView2<'a, f32> {
     fn as_standard_or_transposed(self) -> Laid<'a> {
         let transposed = !self.is_standard_layout() && self.t().is_standard_layout();
         let view = if transposed { self.reversed_axes() } else { self };
-        let memory = if view.is_standard_layout() { view.into() } else { view.as_standard_layout().into_owned().into() };
+        let memory = if view.is_standard_layout() {
+            view.into()
+        } else {
+            view.as_standard_layout().into_owned().into()
+        };
         Laid { memory, transposed }
     }
 }

@@ -32,12 +32,18 @@ pub struct Report {
 pub struct Coupling<'a> {
     /// How the solve went.
     pub report: Report,
-    engine: Engine<'a>,
+    pub(super) engine: Engine<'a>,
     mass: f64,
 }
 
 impl<'a> Coupling<'a> {
-    pub(super) fn new(engine: Engine<'a>, mass: f64, outcome: Outcome, balanced: bool, clock: Instant) -> Result<Self> {
+    pub(super) fn new(
+        engine: Engine<'a>,
+        mass: f64,
+        outcome: Outcome,
+        balanced: bool,
+        clock: Instant,
+    ) -> Result<Self> {
         let w = engine.target_weights();
         let m = w.len();
         // <P, C> / epsilon = sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E: no cost is computed again.
@@ -49,8 +55,12 @@ impl<'a> Coupling<'a> {
                 })
                 .sum()
         });
-        let columns: f64 =
-            w.iter().zip(&outcome.columns).zip(&engine.psi).map(|((&w, t), psi)| f64::from(w) * t * psi).sum();
+        let columns: f64 = w
+            .iter()
+            .zip(&outcome.columns)
+            .zip(&engine.psi)
+            .map(|((&w, t), psi)| f64::from(w) * t * psi)
+            .sum();
         let moved: f64 = w.iter().zip(&outcome.columns).map(|(&w, t)| f64::from(w) * t).sum();
         let epsilon = engine.epsilon;
         let transport_cost = mass * epsilon * (rows.iter().sum::<f64>() + columns);
@@ -121,12 +131,20 @@ impl<'a> Coupling<'a> {
         crate::same("rows of the target points", m, y.nrows())?;
         let d = y.ncols();
         let w = self.engine.target_weights();
-        let weighted: Vec<f32> = y.rows().into_iter().zip(&w).flat_map(|(row, w)| row.into_iter().map(move |v| v * w)).collect();
+        let weighted: Vec<f32> =
+            y.rows().into_iter().zip(&w).flat_map(|(row, w)| row.into_iter().map(move |v| v * w)).collect();
         let right = MatRef::from_row_major_slice(&weighted, m, d);
         let blocks = self.engine.blocks(|rows, block| {
             let mut out = vec![0.0; rows.len() * d];
             let left = MatRef::from_row_major_slice(block, rows.len(), m);
-            matmul(MatMut::from_row_major_slice_mut(&mut out, rows.len(), d), Accum::Replace, left, right, 1.0, Par::Seq);
+            matmul(
+                MatMut::from_row_major_slice_mut(&mut out, rows.len(), d),
+                Accum::Replace,
+                left,
+                right,
+                1.0,
+                Par::Seq,
+            );
             for (out, row) in out.chunks_mut(d.max(1)).zip(block.chunks(m)) {
                 let sum = simd::dots([row; 4], &w)[0];
                 out.iter_mut().for_each(|v| *v = (f64::from(*v) / sum) as f32);

@@ -102,8 +102,11 @@ impl<'a> Engine<'a> {
         let (cost, epsilon) = (self.cost, self.epsilon);
         let step = (BLOCK / m).next_multiple_of(ROWS).max(ROWS);
         let share_rows = self.shares[0].rows.len();
-        kernel.par_chunks_mut(share_rows * m).zip(self.phi.par_chunks_mut(share_rows)).zip(&self.shares).for_each(
-            |((kernel, phi), share)| {
+        kernel
+            .par_chunks_mut(share_rows * m)
+            .zip(self.phi.par_chunks_mut(share_rows))
+            .zip(&self.shares)
+            .for_each(|((kernel, phi), share)| {
                 for (k, (block, phi)) in kernel.chunks_mut(step * m).zip(phi.chunks_mut(step)).enumerate() {
                     let first = share.rows.start + k * step;
                     cost.exponents(first..first + phi.len(), epsilon, block);
@@ -115,8 +118,7 @@ impl<'a> Engine<'a> {
                         simd::exp_shifted(row, (*phi + offset) as f32, &beta);
                     }
                 }
-            },
-        );
+            });
         self.u.fill(1.0);
         self.v.fill(1.0);
     }
@@ -209,7 +211,16 @@ impl<'a> Engine<'a> {
         };
         let backwards = self.backwards;
         self.backwards = !backwards;
-        let job = Job { cost: self.cost, a: &self.a, epsilon: self.epsilon, phi: &self.phi, w, beta: &beta, pass, backwards };
+        let job = Job {
+            cost: self.cost,
+            a: &self.a,
+            epsilon: self.epsilon,
+            phi: &self.phi,
+            w,
+            beta: &beta,
+            pass,
+            backwards,
+        };
         let rows = self.shares[0].rows.len();
         let us = self.u.par_chunks_mut(rows);
         match &self.kernel {
@@ -275,7 +286,14 @@ pub(super) fn target_exponents(cost: &Cost<'_>, psi: &[f64], epsilon: f64) -> Ve
 }
 
 /// `exp(phi_i + psi_j - C_ij / epsilon)` for some rows.
-fn exponentiate(cost: &Cost<'_>, epsilon: f64, rows: Range<usize>, phi: &[f64], beta: &[f32], out: &mut [f32]) {
+fn exponentiate(
+    cost: &Cost<'_>,
+    epsilon: f64,
+    rows: Range<usize>,
+    phi: &[f64],
+    beta: &[f32],
+    out: &mut [f32],
+) {
     cost.exponents(rows.clone(), epsilon, out);
     for (i, row) in rows.zip(out.chunks_mut(beta.len())) {
         simd::exp_shifted(row, (phi[i] + cost.source_offset(i, epsilon)) as f32, beta);

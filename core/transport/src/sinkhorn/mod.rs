@@ -6,6 +6,7 @@
 //! weights, divided by the mass; about 1e-6 is the floor of single precision. Costs above some thousand epsilon lose
 //! digits in the exponent: three are left at `C / epsilon = 1e4`.
 
+mod coarse;
 mod coupling;
 mod engine;
 mod newton;
@@ -76,6 +77,12 @@ impl Sinkhorn {
     /// Regularisation as a share of the mean cost.
     pub fn of_mean_cost(share: f64) -> Self {
         Self { epsilon: Epsilon::OfMeanCost(share), ..Self::new(1.0) }
+    }
+
+    /// The same settings with another regularisation, in units of the cost.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = Epsilon::Absolute(epsilon);
+        self
     }
 
     /// Stops at this L1 marginal error, relative to the mass; 0 runs all iterations.
@@ -193,7 +200,11 @@ impl Sinkhorn {
                 Ok((a.to_vec(), b.to_vec(), 1.0))
             }
             Marginals::Partial { mass } => {
-                let most = crate::mass("source weights", a, shape.0)?.min(crate::mass("target weights", b, shape.1)?);
+                let most = crate::mass("source weights", a, shape.0)?.min(crate::mass(
+                    "target weights",
+                    b,
+                    shape.1,
+                )?);
                 if !(mass > 0.0 && mass <= most * (1.0 + 1e-9)) {
                     let expected = "a positive number, at most the smaller sum of weights";
                     return Err(Error::Setting { what: "mass", expected, got: mass });
@@ -223,7 +234,14 @@ impl Sinkhorn {
     }
 
     /// Iterates at one epsilon until the tolerance, a limit of `most` iterations, or the user's limits.
-    fn iterate(&self, engine: &mut Engine<'_>, tolerance: f64, most: usize, done: usize, clock: Instant) -> Result<Outcome> {
+    fn iterate(
+        &self,
+        engine: &mut Engine<'_>,
+        tolerance: f64,
+        most: usize,
+        done: usize,
+        clock: Instant,
+    ) -> Result<Outcome> {
         let (mut source, target, total) = self.rules(engine);
         let mut newton = (self.accelerated && self.marginals == Marginals::Balanced).then(Newton::default);
         let mut stall = Stall::default();
@@ -246,7 +264,10 @@ impl Sinkhorn {
                 engine.v = plain;
                 continue;
             }
-            let end = self.limits.stop(done + reads, clock, error, tolerance).or_else(|| stall.check(error, tolerance));
+            let end = self
+                .limits
+                .stop(done + reads, clock, error, tolerance)
+                .or_else(|| stall.check(error, tolerance));
             let end = if reads >= most { end.or(Some(Stop::Iterations)) } else { end };
             if let Some(stop) = end
                 && in_range

@@ -48,8 +48,16 @@ impl Newton {
 
     /// A Newton step from the column sums `t` of the last sweep: the new `v`, and the products that it took. `plain` is
     /// what a plain iteration would give.
-    pub(super) fn step(&mut self, engine: &mut Engine<'_>, t: &[f64], plain: Vec<f32>, error: f64, tolerance: f64) -> (Vec<f32>, usize) {
-        let columns: Vec<f64> = engine.b.iter().zip(&engine.v).zip(t).map(|((b, &v), t)| b * f64::from(v) * t).collect();
+    pub(super) fn step(
+        &mut self,
+        engine: &mut Engine<'_>,
+        t: &[f64],
+        plain: Vec<f32>,
+        error: f64,
+        tolerance: f64,
+    ) -> (Vec<f32>, usize) {
+        let columns: Vec<f64> =
+            engine.b.iter().zip(&engine.v).zip(t).map(|((b, &v), t)| b * f64::from(v) * t).collect();
         let forcing = (0.3 * tolerance / error).clamp(0.02, 0.3);
         let (direction, products) = solve(engine, &columns, forcing);
         let top = direction.iter().fold(0.0_f64, |top, d| top.max(d.abs()));
@@ -60,7 +68,11 @@ impl Newton {
             .zip(&direction)
             .zip(&engine.b)
             .zip(&plain)
-            .map(|(((&v, d), &b), &plain)| if b > 0.0 { (f64::from(v) * (length * d).exp()) as f32 } else { plain })
+            .map(
+                |(((&v, d), &b), &plain)| {
+                    if b > 0.0 { (f64::from(v) * (length * d).exp()) as f32 } else { plain }
+                },
+            )
             .collect();
         self.trial = Some((error, plain));
         (v, products)

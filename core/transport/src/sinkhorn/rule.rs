@@ -38,7 +38,13 @@ impl Rule {
 
     /// New scalings from sums over the absorbed kernel; returns the L1 distance `sum w |new s - 1|` of what equality
     /// wants (for other rules 0, the new scaling being what they want), and the largest |ln scaling|.
-    pub(super) fn update(&self, weights: &[f64], sums: &[f64], absorbed: &[f64], scaling: &mut [f32]) -> (f64, f32) {
+    pub(super) fn update(
+        &self,
+        weights: &[f64],
+        sums: &[f64],
+        absorbed: &[f64],
+        scaling: &mut [f32],
+    ) -> (f64, f32) {
         let mut error = 0.0;
         let (mut low, mut high) = (1.0_f32, 1.0_f32);
         for (((weight, &sum), absorbed), scaling) in weights.iter().zip(sums).zip(absorbed).zip(scaling) {
@@ -68,7 +74,9 @@ impl Rule {
         }
         items
             .filter(|(((w, _), _), _)| **w > 0.0)
-            .map(|(((w, sum), absorbed), &v)| w * ((f64::from(v).ln() - self.wanted(*sum, *absorbed)).exp() - 1.0).abs())
+            .map(|(((w, sum), absorbed), &v)| {
+                w * ((f64::from(v).ln() - self.wanted(*sum, *absorbed)).exp() - 1.0).abs()
+            })
             .sum()
     }
 }
