@@ -283,13 +283,13 @@ impl<'a> Groups<'a> {
     /// Whether only units over the same shape take a value, so that it need not be written when all compute it again.
     fn only_passes(&self, value: &str, over: &[Length]) -> bool {
         let port = self.graph.graph.output.iter().any(|port| port.name == value);
-        let takers =
+        let mut takers =
             self.nodes.iter().enumerate().filter(|(_, node)| node.input.iter().any(|name| name == value));
         let passes = |(node, _): (usize, &NodeProto)| {
             let unit = self.unit[node];
             self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1
         };
-        !port && takers.map(|(at, node)| (at, node)).all(passes)
+        !port && takers.all(passes)
     }
 
     /// The value of a scalar weight.

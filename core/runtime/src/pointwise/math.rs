@@ -20,7 +20,7 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     let y = if y < LOW { LOW } else { y };
     let shifted = fma::<FMA>(y, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = fma::<FMA>(n, -0.693_359_375, y);
+    let r = fma::<FMA>(n, -0.693_359_4, y);
     let r = fma::<FMA>(n, 2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4;
     p = fma::<FMA>(p, r, 1.398_2e-3);
@@ -56,11 +56,11 @@ pub(super) fn log<const FMA: bool>(x: f32) -> f32 {
     p = fma::<FMA>(p, m, -1.666_805_7e-1);
     p = fma::<FMA>(p, m, 2.000_071_5e-1);
     p = fma::<FMA>(p, m, -2.499_999_4e-1);
-    p = fma::<FMA>(p, m, 3.333_333_1e-1);
+    p = fma::<FMA>(p, m, 3.333_333e-1);
     let mut y = p * m * square;
     y = fma::<FMA>(exponent, -2.121_944_4e-4, y);
     y = fma::<FMA>(square, -0.5, y);
-    let y = fma::<FMA>(exponent, 0.693_359_375, m + y);
+    let y = fma::<FMA>(exponent, 0.693_359_4, m + y);
     let y = if x == f32::INFINITY { x } else { y };
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
     if x < 0.0 || x.is_nan() { f32::NAN } else { y }
@@ -98,10 +98,10 @@ pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     let t = x.abs();
     let s = t * t;
     let mut near = -5.704_988_7e-3;
-    near = fma::<FMA>(near, s, 2.063_908_9e-2);
+    near = fma::<FMA>(near, s, 2.063_909e-2);
     near = fma::<FMA>(near, s, -5.373_971_5e-2);
     near = fma::<FMA>(near, s, 1.333_144_2e-1);
-    near = fma::<FMA>(near, s, -3.333_328_2e-1);
+    near = fma::<FMA>(near, s, -3.333_328e-1);
     let near = fma::<FMA>(near * s, t, t);
     let far = 1.0 - 2.0 / (exp::<FMA>(t + t) + 1.0);
     let magnitude = if t < 0.625 { near } else { far };
