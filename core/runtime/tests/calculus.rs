@@ -3,6 +3,8 @@
 //! Tolerance: a central difference with step `h` errs by about `h^2` times the third derivative plus rounding `1e-16 / h`;
 //! at `h = 1e-5` both are near 1e-10, so 1e-6 relative leaves room for curvature and still catches any wrong rule.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod common;
 
 use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Tensor, Value};

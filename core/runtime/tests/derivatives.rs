@@ -4,6 +4,8 @@
 //! Tolerance: 1e-4 of the largest element. The graphs run in single precision, 1e-7, and chain about ten operators whose
 //! slopes reach some tens; a wrong rule is off by its own size.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod common;
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};

@@ -3,6 +3,8 @@
 //! Tolerance: both sides compute in single precision with elementary functions good to 2 units in the last place; over the
 //! few dozen operations of these graphs 1e-5 of the largest element is far above the noise and far below any wrong rule.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod common;
 
 use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Tensor, Value};
