@@ -7,6 +7,7 @@
 //! (Griewank and Walther 2008, section 3.3: at most four).
 //! Refused: operators without a rule, ranks that the graph does not tell, derivatives by integers.
 
+mod region;
 mod rules;
 mod tape;
 
@@ -14,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{DType, Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, weight};
 
+use region::Regions;
 use rules::{Rule, reduce_axes};
 use tape::{Call, Tape};
 
@@ -233,12 +235,18 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()>
 /// Carries cotangents back through every node that lies between `wrt` and an output that has one; names the results.
 fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str]) -> Result<Graph> {
     let moving = moving(graph, &mut tape, wrt);
+    let mut regions = Regions::of(graph, &mut tape, &moving);
     for node in graph.graph.node.iter().rev() {
         let call = Call::new(node.clone());
         let reaches = |x: &Value| moving.contains(x.name());
         let owed: Vec<Option<Value>> =
             call.outputs.iter().map(|y| cotangents.get(y.name()).cloned()).collect();
         if call.is_stopped() || owed.iter().all(Option::is_none) || !call.inputs.iter().any(reaches) {
+            continue;
+        }
+        if let (Some(source), Some(Some(cotangent))) = (regions.beyond(&call.y()), owed.first()) {
+            let flow = regions.carried(&mut tape, &call.y(), cotangent)?;
+            add(&mut tape, &mut cotangents, &source, flow);
             continue;
         }
         let flows = match call.rule()? {
@@ -269,12 +277,9 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str
             Rule::Formulas { reverse, .. } => reverse(&mut tape, &call, &owed)?,
         };
         for (x, flow) in call.inputs.iter().zip(flows) {
-            let Some(flow) = flow.filter(|_| reaches(x)) else { continue };
-            let sum = match cotangents.remove(x.name()) {
-                Some(before) => tape.build.add(&before, &flow),
-                None => flow,
-            };
-            cotangents.insert(x.name().to_owned(), sum);
+            if let Some(flow) = flow.filter(|_| reaches(x)) {
+                add(&mut tape, &mut cotangents, x.name(), flow);
+            }
         }
     }
     for name in wrt {
@@ -287,6 +292,15 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str
         tape.output(&format!("gradient/{name}"), &gradient, &port, None);
     }
     Ok(tape.build.finish()?.simplified())
+}
+
+/// Adds to what a value owes.
+fn add(tape: &mut Tape, cotangents: &mut Flowing, name: &str, flow: Value) {
+    let sum = match cotangents.remove(name) {
+        Some(before) => tape.build.add(&before, &flow),
+        None => flow,
+    };
+    cotangents.insert(name.to_owned(), sum);
 }
 
 /// The values that move when the inputs named do.

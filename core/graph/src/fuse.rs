@@ -258,7 +258,7 @@ impl<'a> Groups<'a> {
             let node = *self.producer.get(name)?;
             let unit = self.unit[node];
             let fits = self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1;
-            (fits && !self.is_sum(node)).then_some(node)
+            (fits && !self.is_sum(node) && program::is_cheap(&self.nodes[node])).then_some(node)
         };
         let (mut cone, mut leaves) = (BTreeSet::from([again(value)?]), BTreeSet::new());
         let mut open: Vec<usize> = cone.iter().copied().collect();

@@ -191,6 +191,12 @@ pub(super) fn operation(node: &NodeProto) -> Option<Operation> {
     }
 }
 
+/// Whether a node is computed in less time than its result is written and read: no division, no elementary function.
+pub(super) fn is_cheap(node: &NodeProto) -> bool {
+    use Operation::{Div, Erf, Exp, Log, Reciprocal, Sigmoid, Sqrt, Tanh};
+    !matches!(operation(node), None | Some(Div | Erf | Exp | Log | Reciprocal | Sigmoid | Sqrt | Tanh))
+}
+
 /// The inputs of a node that are its operands; the rest are axes and shapes.
 pub(super) fn operands(node: &NodeProto) -> &[String] {
     let count = if matches!(node.op_type.as_str(), "Expand" | "ReduceSum") { 1 } else { node.input.len() };

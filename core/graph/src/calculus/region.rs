@@ -1,0 +1,127 @@
+//! Regions of element-wise operators over one value: one function of it, whose derivative is one factor.
+//!
+//! Why not node by node: a cotangent that is carried back through every operator of a GELU drags itself through a dozen
+//! passes, and keeps each value between alive. The factor depends on the forward values alone, so that it is computed
+//! beside them, in the same pass (fuse.rs), and the way back is one product.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    rules::{Factor, Rule},
+    tape::{Call, Tape},
+};
+use crate::{Graph, Result, Value};
+
+/// For each value of a region its source, and the derivatives found so far.
+pub(super) struct Regions {
+    calls: HashMap<String, Call>,
+    source: HashMap<String, String>,
+    factors: HashMap<String, Slope>,
+}
+
+/// The derivative of a value by its region's source.
+#[derive(Clone)]
+enum Slope {
+    One,
+    Minus,
+    Is(Value),
+}
+
+impl Regions {
+    /// The regions of a graph, among the values that move.
+    pub(super) fn of(graph: &Graph, tape: &mut Tape, moving: &HashSet<String>) -> Self {
+        let mut regions = Self { calls: HashMap::new(), source: HashMap::new(), factors: HashMap::new() };
+        for node in &graph.graph.node {
+            let call = Call::new(node.clone());
+            if call.is_stopped() || !matches!(call.rule(), Ok(Rule::Elementwise(_))) {
+                continue;
+            }
+            let moved = call.inputs.iter().map(Value::name).filter(|name| moving.contains(*name));
+            let mut sources: Vec<&str> =
+                moved.map(|name| regions.source.get(name).map_or(name, |s| s)).collect();
+            sources.sort_unstable();
+            sources.dedup();
+            let [source] = sources[..] else { continue };
+            let (source, y) = (Value::named(source), call.y());
+            if tape.dims(&source).ok() == tape.dims(&y).ok() && tape.dtype(&source) == tape.dtype(&y) {
+                regions.source.insert(y.name().to_owned(), source.name().to_owned());
+                regions.calls.insert(y.name().to_owned(), call);
+            }
+        }
+        regions
+    }
+
+    /// The source of a value that lies more than one operator behind it.
+    pub(super) fn beyond(&self, y: &Value) -> Option<String> {
+        let source = self.source.get(y.name())?;
+        let deep = self.calls.get(y.name())?.inputs.iter().any(|x| self.source.contains_key(x.name()));
+        deep.then(|| source.clone())
+    }
+
+    /// A value's cotangent carried to its region's source.
+    pub(super) fn carried(&mut self, tape: &mut Tape, y: &Value, cotangent: &Value) -> Result<Value> {
+        let factor = match self.slope(tape, y.name())? {
+            Slope::One => Factor::One,
+            Slope::Minus => Factor::Minus,
+            Slope::Is(value) => Factor::Times(value),
+        };
+        Ok(tape.scaled(cotangent, factor))
+    }
+
+    /// The derivative of a value by its source: the chain rule forward, each value once.
+    fn slope(&mut self, tape: &mut Tape, y: &str) -> Result<Slope> {
+        if let Some(slope) = self.factors.get(y) {
+            return Ok(slope.clone());
+        }
+        let (Some(call), Some(source)) = (self.calls.remove(y), self.source.get(y).cloned()) else {
+            return Ok(Slope::One);
+        };
+        let mut total: Option<Slope> = None;
+        for (input, x) in call.inputs.iter().enumerate() {
+            let inner = match self.source.get(x.name()) {
+                _ if x.name() == source => Slope::One,
+                Some(other) if *other == source => self.slope(tape, x.name())?,
+                _ => continue,
+            };
+            let Rule::Elementwise(factor) = call.rule()? else { continue };
+            let factor = factor(tape, &call, input)?;
+            let term = inner.times(tape, factor);
+            total = Some(match total {
+                Some(before) => before.plus(tape, term, &call.y())?,
+                None => term,
+            });
+        }
+        self.calls.insert(y.to_owned(), call);
+        let slope = total.unwrap_or(Slope::One);
+        self.factors.insert(y.to_owned(), slope.clone());
+        Ok(slope)
+    }
+}
+
+impl Slope {
+    fn times(self, tape: &mut Tape, factor: Factor) -> Self {
+        match (self, factor) {
+            (slope, Factor::One) => slope,
+            (Self::One, Factor::Minus) => Self::Minus,
+            (Self::Minus, Factor::Minus) => Self::One,
+            (Self::One, Factor::Times(value)) => Self::Is(value),
+            (Self::One, Factor::Over(value)) => Self::Is(tape.build.op("Reciprocal", &[&value], &[])),
+            (Self::Minus, Factor::Times(value)) => Self::Is(tape.build.neg(&value)),
+            (Self::Minus, Factor::Over(value)) => {
+                let inverse = tape.build.op("Reciprocal", &[&value], &[]);
+                Self::Is(tape.build.neg(&inverse))
+            }
+            (Self::Is(own), factor) => Self::Is(tape.scaled(&own, factor)),
+        }
+    }
+
+    fn plus(self, tape: &mut Tape, other: Self, like: &Value) -> Result<Self> {
+        let mut as_value = |slope: Self| match slope {
+            Self::One => tape.number(1.0, like),
+            Self::Minus => tape.number(-1.0, like),
+            Self::Is(value) => Ok(value),
+        };
+        let (a, b) = (as_value(self)?, as_value(other)?);
+        Ok(Self::Is(tape.build.add(&a, &b)))
+    }
+}
