@@ -42,6 +42,10 @@ impl Cloud {
             return Err(Error::Points { what: "points", expected: "finite numbers".into(), got });
         }
         let z = map.apply(x32.view())?.mapv(f64::from);
+        if z.ncols() == 0 || z.nrows() != x32.nrows() {
+            let (expected, got) = (format!("[{}, o]", x32.nrows()), format!("{:?}", z.dim()));
+            return Err(Error::Points { what: "the map's images", expected, got });
+        }
         if let Some(row) = z.outer_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
             let got = format!("NaN or infinity for point {row}");
             return Err(Error::Points { what: "the map's images", expected: "finite numbers".into(), got });

@@ -34,10 +34,10 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
 pub use inverse::Claims;
-pub use map::{Jacobians, Map};
+pub use map::{Jacobian, Jacobians, Map};
 pub use settings::{Bound, CHECKS, Definition, Limits, Settings, definition};
 pub use spectra::{Ends, Spectra};
-pub use verdict::{Check, Report, Skipped, Verdict};
+pub use verdict::{Check, Report, Skipped, Verdict, digits};
 
 /// A map and what is known around it.
 pub struct Subject<'a> {

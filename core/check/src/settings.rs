@@ -45,6 +45,7 @@ const fn least(name: &'static str, warn: Option<f64>, fail: Option<f64>, what: &
 /// Every check, in the order of a report.
 pub const CHECKS: &[Definition] = &[
     most("derivative", Some(1e-3), Some(1e-2), "median relative difference of J v to central differences"),
+    most("differentiable", Some(0.0), None, "share of the inputs by which the derivative is not finite"),
     most(
         "rank",
         Some(0.0),

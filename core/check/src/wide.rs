@@ -6,7 +6,7 @@ use crate::cloud::{Cloud, median, spread, unit};
 use crate::lanczos::{Products, WIDE, ends, ritz_values};
 use crate::map::Map;
 use crate::spectra::Spectra;
-use crate::verdict::Findings;
+use crate::verdict::{Findings, digits};
 use crate::{CHECKS, Result};
 
 /// Points at most: each keeps two vectors of every Lanczos step.
@@ -44,10 +44,13 @@ pub(crate) fn look(
     findings.judge(
         "condition_number",
         bound,
-        format!("the strongest direction is stretched at least {bound:.3} times more than the weakest"),
+        format!(
+            "the strongest direction is stretched at least {} times more than the weakest",
+            digits(bound)
+        ),
     );
     let most = stretches.iter().copied().fold(0.0, f64::max);
-    findings.judge("lipschitz", most / median(&stretches), format!("distances grow at most {most:.3} times near any point (the Lipschitz estimate); relative to the median point"));
+    findings.judge("lipschitz", most / median(&stretches), format!("distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point", digits(most)));
     let judged = ["rank", "condition_number", "lipschitz"];
     for check in
         CHECKS.iter().take_while(|check| check.name != "round_trip").filter(|c| !judged.contains(&c.name))

@@ -158,6 +158,22 @@ fn a_constant_map_fails_and_does_not_panic() {
     assert_eq!(verdict(&report, "information"), Verdict::Warn, "a constant tells nothing");
 }
 
+/// sign(x) sqrt|x| has an infinite slope at 0, where pooled activations often are: those inputs are left out and told.
+#[test]
+fn infinite_slopes_are_left_out_and_told() {
+    let rooted = map(4, 4, |b, x| {
+        let (size, sign) = (b.abs(x), b.sign(x));
+        let root = b.sqrt(&size);
+        b.mul(&sign, &root)
+    });
+    let mut points = points(60, 4, 29).mapv(|v| v + v.signum());
+    points.column_mut(2).fill(0.0);
+    let report = report(&rooted, &points);
+    let share = report.check("differentiable").unwrap();
+    assert_eq!((share.verdict, share.number), (Verdict::Warn, 0.25), "{report:#?}");
+    assert_eq!(report.jacobian.unwrap().rank, vec![3; 60]);
+}
+
 #[test]
 fn an_exact_inverse_passes_and_a_wrong_one_fails() {
     let q = orthogonal(5, 5, 18);
