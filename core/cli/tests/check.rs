@@ -167,3 +167,36 @@ fn a_failed_check_ends_a_fit_with_1_and_leaves_the_run_to_look_at() {
     let nonsense = ["fit", "recipe.toml", "-o", "other", "--set", "checks.labels=class"];
     shop.call(&nonsense).refused("labels without pairs", &["no `data.pairs`"]);
 }
+
+/// Labels are a column of the pairs; a map whose inverse keeps what tells the classes apart passes.
+#[test]
+fn labels_of_the_pairs_are_read_off_reconstructed_rows() {
+    let shop = Workshop::new();
+    shop.vectors([120, 120]);
+    // two classes at opposite ends of both clouds
+    let end = |row: usize| if row.is_multiple_of(2) { 3.0 } else { -3.0 };
+    let value = |row: usize, column: usize| ((row * 37 + column * 101) % 89) as f32 / 89.0 - 0.5 + end(row);
+    for name in ["a.npy", "b.npy"] {
+        let values: Vec<f32> = (0..120 * 4).map(|i| value(i / 4, i % 4)).collect();
+        shop.write(name, npy(120, 4, &values));
+    }
+    let rows = (0..120).map(|row| {
+        let kind = if row % 2 == 0 { "even" } else { "odd" };
+        format!("{{\"a\": {row}, \"b\": {row}, \"kind\": \"{kind}\"}}\n")
+    });
+    shop.write("pairs.jsonl", rows.collect::<String>());
+    let set = [
+        "--set",
+        "data.pairs=pairs.jsonl",
+        "--set",
+        "checks.labels=kind",
+        "--set",
+        "align.plugin=procrustes",
+    ];
+    shop.good(&[&["fit", "recipe.toml", "-o", "run"][..], &set].concat());
+    let stored: Value =
+        serde_json::from_str(&std::fs::read_to_string(shop.path("run/checks.json")).unwrap()).unwrap();
+    assert_eq!(verdict(&stored["maps"][0], "probe"), "pass", "{stored:#}");
+    let again: Value = serde_json::from_str(&shop.good(&["check", "run", "--format", "json"])).unwrap();
+    assert_eq!(verdict(&again["maps"][0], "probe"), "pass");
+}
