@@ -1,6 +1,6 @@
 //! The points that a map is checked on, their images, and their distances.
 
-use chiasm_geometry::spectrum::distances;
+use chiasm_geometry::spectrum::{distances, singular_values};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::map::Map;
@@ -57,6 +57,19 @@ impl Cloud {
         Ok(Self { rows, x32, x, z, centred, apart })
     }
 
+    /// Dimensions in which the points vary: their rank when there are more points than dimensions, else the inputs that are
+    /// not constant (fewer points span fewer dimensions whatever the data is like).
+    pub(crate) fn spanned(&self) -> Result<usize> {
+        let (n, d) = self.x.dim();
+        let spreads = match n {
+            0 | 1 => return Ok(d),
+            _ if n > d => singular_values(self.centred.view())?,
+            _ => self.centred.map_axis(Axis(0), |column| column.dot(&column).sqrt()),
+        };
+        let widest = spreads.iter().copied().fold(0.0, f64::max);
+        Ok(spreads.iter().filter(|spread| **spread > STILL * widest).count())
+    }
+
     /// The nearest other point that is not the same.
     pub(crate) fn nearest(&self, place: usize) -> Option<usize> {
         let floor = SAME * self.scale();
@@ -73,6 +86,8 @@ impl Cloud {
     }
 }
 
+/// Directions in which points spread less than this share of the widest one are still.
+const STILL: f64 = 1e-4;
 /// Points nearer than this share of the median distance are one.
 pub(crate) const SAME: f64 = 1e-6;
 

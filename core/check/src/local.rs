@@ -21,6 +21,11 @@ const NULL_SPACE_POINTS: usize = 8;
 /// precision (eps/h) both stay near 1e-5.
 const STEP: f64 = 0.02;
 
+/// A weaker direction, relative to the strongest, leaves the sign of a determinant open.
+const CLEAR: f32 = 1e-3;
+/// Differences that change by more than this share when their step is halved have met a bend, and tell no derivative.
+const SETTLED: f64 = 0.01;
+
 /// What was seen at one point.
 pub(crate) struct Local {
     values: Array1<f64>,
@@ -47,7 +52,7 @@ pub(crate) fn look(
 ) -> Result<Vec<Local>> {
     let points = cloud.x32.select(Axis(0), places);
     let ways = ways(cloud, places, settings.seed);
-    let differences = central_differences(map, points.view(), &ways)?;
+    let (differences, unsettled) = central_differences(map, points.view(), &ways)?;
     let stride = places.len().div_ceil(NULL_SPACE_POINTS).max(1);
     jacobians.each(points.view(), done, |number, jacobian| {
         let Jacobian { transposed: jacobian, left_out } = jacobian;
@@ -69,7 +74,7 @@ pub(crate) fn look(
             orientation: oriented(&jacobian, ends, &x, &z, values[0])?,
             seen: reduces.then(|| variance_seen(&jacobian, &left_out, cloud, settings)).transpose()?,
             bend,
-            derivative: left_out.is_empty().then_some(off),
+            derivative: (left_out.is_empty() && unsettled[number] < SETTLED).then_some(off),
             left_out: left_out.len(),
             values,
             ends,
@@ -78,7 +83,12 @@ pub(crate) fn look(
 }
 
 /// The spectra of what was seen, with the ends that all points share.
-pub(crate) fn spectra(locals: &mut [Local], d: usize, o: usize, settings: &Settings) -> Spectra {
+pub(crate) fn spectra(
+    locals: &mut [Local],
+    (d, o): (usize, usize),
+    spanned: usize,
+    settings: &Settings,
+) -> Spectra {
     let ends = Ends::shared(locals.iter().map(|l| l.ends));
     let finite = |l: &mut Local| {
         let values = std::mem::take(&mut l.values);
@@ -86,7 +96,7 @@ pub(crate) fn spectra(locals: &mut [Local], d: usize, o: usize, settings: &Setti
         values.slice_axis(Axis(0), Slice::from(..kept)).to_owned()
     };
     let values = locals.iter_mut().map(finite).collect();
-    Spectra::of(values, d, o, ends, settings)
+    Spectra::of(values, (d, o), spanned, ends, settings)
 }
 
 /// Judges what was seen.
@@ -113,7 +123,10 @@ fn judge_derivative(findings: &mut Findings<'_>, locals: &[Local], d: usize) {
     let derivatives: Vec<f64> = locals.iter().filter_map(|l| l.derivative).collect();
     let off = median(&derivatives);
     if derivatives.is_empty() {
-        findings.skip("derivative", "at every point some slope is infinite");
+        findings.skip(
+            "derivative",
+            "at every point a slope is infinite, or the map bends too sharply for differences to tell",
+        );
     } else {
         let meaning = format!(
             "the exact derivative and central differences differ by {} at the median point",
@@ -164,7 +177,7 @@ fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
     let most = stretches.iter().copied().fold(0.0, f64::max);
     findings.judge(
         "lipschitz",
-        most / median(&stretches),
+        most / median(&stretches).max(f64::MIN_POSITIVE),
         format!("distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point",
             digits(most)),
     );
@@ -184,11 +197,12 @@ fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Sp
         findings.skip("orientation", format!("a map from {from} to {to} dimensions has no determinant"));
         return;
     }
-    let ranks = locals.iter().zip(&spectra.rank);
-    let whole = ranks.filter(|(l, rank)| l.ends == ends && **rank >= spectra.attainable_rank);
-    let signs: Vec<i8> = whole.map(|(l, _)| l.orientation).filter(|sign| *sign != 0).collect();
+    let ranks = locals.iter().zip(&spectra.singular_values);
+    let clear = ranks.filter(|(l, values)| l.ends == ends && clear(values, ends));
+    let signs: Vec<i8> = clear.map(|(l, _)| l.orientation).filter(|sign| *sign != 0).collect();
     if signs.is_empty() {
-        findings.skip("orientation", "the determinant vanishes at every point");
+        findings
+            .skip("orientation", "the determinant nearly vanishes at every point: its sign tells nothing");
         return;
     }
     let positive = signs.iter().filter(|sign| **sign > 0).count();
@@ -210,7 +224,11 @@ fn judge_null_space(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spe
         Some(lost) if from > to => findings.judge(
             "null_space",
             lost,
-            format!("the map keeps {to} of {from} dimensions; {:.0} % of the data's variance lies in those it cannot see", 100.0 * lost),
+            format!(
+                "the map keeps {to} of {from} dimensions; \
+                 {:.0} % of the data's variance lies in those it cannot see",
+                100.0 * lost
+            ),
         ),
         _ => findings.skip("null_space", format!("from {from} to {to} dimensions nothing has to be lost")),
     }
@@ -232,6 +250,13 @@ fn why(ends: Ends, d: usize, o: usize) -> String {
         (false, false) => {}
     }
     said
+}
+
+/// Whether a determinant is far enough from zero for its sign to mean something: no direction, but the one that two spheres
+/// leave out, is weaker than a thousandth of the strongest, which rounding could not turn.
+fn clear(values: &[f32], ends: Ends) -> bool {
+    let weakest = values.len().checked_sub(1 + usize::from(ends.on_sphere)).and_then(|at| values.get(at));
+    values.first().zip(weakest).is_some_and(|(top, weakest)| *weakest > CLEAR * *top)
 }
 
 /// The sign of the determinant; between spheres, that of the map between their tangent spaces, both oriented by the outward
@@ -278,16 +303,19 @@ fn ways(cloud: &Cloud, places: &[usize], seed: u64) -> Array2<f64> {
     ways
 }
 
-/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h.
+/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, and how much the three-point
+/// rule changes between both steps, relative.
 fn central_differences(
     map: &Map<'_>,
     points: ArrayView2<'_, f32>,
     ways: &Array2<f64>,
-) -> Result<Array2<f64>> {
+) -> Result<(Array2<f64>, Vec<f64>)> {
     let at = |steps: f64| {
         let moved = points.mapv(f64::from) + &(ways * (steps * STEP));
         Ok::<_, crate::Error>(map.apply(moved.mapv(|v| v as f32).view())?.mapv(f64::from))
     };
     let (near, far) = (at(1.0)? - at(-1.0)?, at(2.0)? - at(-2.0)?);
-    Ok((near * 8.0 - far) / (12.0 * STEP))
+    let lengths = |rows: &Array2<f64>| rows.map_axis(Axis(1), |row| row.dot(&row).sqrt());
+    let change = lengths(&(&near * 2.0 - &far)) / lengths(&far).mapv(|length| length.max(f64::MIN_POSITIVE));
+    Ok(((near * 8.0 - far) / (12.0 * STEP), change.to_vec()))
 }

@@ -114,7 +114,8 @@ pub struct Jacobians<'a> {
 }
 
 impl Jacobians<'_> {
-    /// Calls `look` with each point's number and Jacobian, spread over threads; `done` hears how many points are through. The answers come in the order of `points [n, d]`.
+    /// Calls `look` with each point's number and Jacobian, spread over threads; `done` hears how many points are through. The
+    /// answers come in the order of `points [n, d]`.
     ///
     /// # Errors
     /// When the points have another width, the engine refuses, or `look` does.

@@ -7,7 +7,9 @@
 //!
 //! min(d - [ignores length], o - [on a sphere]),
 //!
-//! that of the map between the tangent spaces of the two spheres. Rank, condition number and log-volume are counted on it.
+//! that of the map between the tangent spaces of the two spheres, or less where the data leaves no more to learn: directions
+//! in which the points do not vary (dead inputs), or that no training row spans. Rank, condition number and log-volume are
+//! counted on it.
 
 use chiasm_geometry::linalg::{product, symmetric_eigen};
 use chiasm_geometry::spectrum::singular_values;
@@ -35,12 +37,12 @@ pub struct Ends {
 impl Ends {
     /// Dimensions of the input that the map can tell apart.
     pub fn input(self, width: usize) -> usize {
-        width - usize::from(self.ignores_length)
+        width.saturating_sub(usize::from(self.ignores_length))
     }
 
     /// Dimensions that images can have.
     pub fn output(self, width: usize) -> usize {
-        width - usize::from(self.on_sphere)
+        width.saturating_sub(usize::from(self.on_sphere))
     }
 
     /// As seen at one point: transposed Jacobian `[d, o]`, point `[d]`, image `[o]`, largest singular value.
@@ -107,12 +109,19 @@ impl Spectra {
         let values = jacobians
             .each(points, &|_| (), |_, jacobian| Ok(singular_values(jacobian.transposed.view())?))?;
         let output = values.first().map_or(0, Array1::len);
-        Ok(Self::of(values, points.ncols(), output, ends, settings))
+        Ok(Self::of(values, (points.ncols(), output), usize::MAX, ends, settings))
     }
 
-    /// From singular values of each point, of a map from width `d` to width `o`.
-    pub(crate) fn of(values: Vec<Array1<f64>>, d: usize, o: usize, ends: Ends, settings: &Settings) -> Self {
-        let attainable = settings.expected_rank.unwrap_or(ends.input(d).min(ends.output(o))).min(d).min(o);
+    /// From singular values of each point, of a map from width `d` to width `o` whose data spans `spanned` dimensions.
+    pub(crate) fn of(
+        values: Vec<Array1<f64>>,
+        (d, o): (usize, usize),
+        spanned: usize,
+        ends: Ends,
+        settings: &Settings,
+    ) -> Self {
+        let possible = ends.input(d).min(ends.output(o.min(spanned)));
+        let attainable = settings.expected_rank.unwrap_or(possible).min(d).min(o);
         let tolerance = settings.rank_tolerance;
         let top = |s: &Array1<f64>| s.first().copied().unwrap_or_default();
         let floored = |s: &Array1<f64>| -> Vec<f64> {
