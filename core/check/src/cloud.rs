@@ -1,6 +1,6 @@
 //! The points that a map is checked on, their images, and their distances.
 
-use chiasm_geometry::spectrum::distances;
+use chiasm_geometry::spectrum::{distances, singular_values};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::map::Map;
@@ -42,6 +42,10 @@ impl Cloud {
             return Err(Error::Points { what: "points", expected: "finite numbers".into(), got });
         }
         let z = map.apply(x32.view())?.mapv(f64::from);
+        if z.ncols() == 0 || z.nrows() != x32.nrows() {
+            let (expected, got) = (format!("[{}, o]", x32.nrows()), format!("{:?}", z.dim()));
+            return Err(Error::Points { what: "the map's images", expected, got });
+        }
         if let Some(row) = z.outer_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
             let got = format!("NaN or infinity for point {row}");
             return Err(Error::Points { what: "the map's images", expected: "finite numbers".into(), got });
@@ -51,6 +55,19 @@ impl Cloud {
         // differences of centred rows lose fewer digits
         let apart = distances(centred.view(), centred.view())?;
         Ok(Self { rows, x32, x, z, centred, apart })
+    }
+
+    /// Dimensions in which the points vary: their rank when there are more points than dimensions, else the inputs that are
+    /// not constant (fewer points span fewer dimensions whatever the data is like).
+    pub(crate) fn spanned(&self) -> Result<usize> {
+        let (n, d) = self.x.dim();
+        let spreads = match n {
+            0 | 1 => return Ok(d),
+            _ if n > d => singular_values(self.centred.view())?,
+            _ => self.centred.map_axis(Axis(0), |column| column.dot(&column).sqrt()),
+        };
+        let widest = spreads.iter().copied().fold(0.0, f64::max);
+        Ok(spreads.iter().filter(|spread| **spread > STILL * widest).count())
     }
 
     /// The nearest other point that is not the same.
@@ -69,6 +86,8 @@ impl Cloud {
     }
 }
 
+/// Directions in which points spread less than this share of the widest one are still.
+const STILL: f64 = 1e-4;
 /// Points nearer than this share of the median distance are one.
 pub(crate) const SAME: f64 = 1e-6;
 

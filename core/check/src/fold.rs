@@ -16,10 +16,12 @@ use crate::Result;
 use crate::cloud::{Cloud, unit};
 use crate::map::{Jacobians, Map};
 use crate::spectra::{Spectra, norm};
-use crate::verdict::Findings;
+use crate::verdict::{Findings, digits};
 
-/// Points nearer than this share of the median distance are not distinct enough to be witnesses.
+/// Points nearer than this share of the mean distance are not distinct enough to be witnesses.
 const DISTINCT: f64 = 0.01;
+/// Walkers whose steps are all shorter than this share of the data's width have arrived.
+const ARRIVED: f64 = 1e-6;
 /// Newton steps: it doubles its digits with each once it is near.
 const STEPS: usize = 12;
 /// Damping of the steps relative to the largest squared stretch: only directions below the rank tolerance feel it.
@@ -81,10 +83,10 @@ pub(crate) fn judge(
     let number = worst.ratio / margin;
     let folds = findings.settings.limits("collision").fail.is_some_and(|least| number < least);
     let meaning = format!(
-        "{} lie {:.2} median distances apart and their images {:.1e} of that: {}",
+        "{} lie {} mean distances apart, their images {} of what the strongest stretch makes of that: {}",
         worst.words,
-        worst.apart / scale,
-        worst.ratio / strongest,
+        digits(worst.apart / scale),
+        digits(worst.ratio / strongest),
         if folds { "two preimages of one image, the map folds" } else { "no fold found" }
     );
     findings.judge("collision", number, meaning);
@@ -128,7 +130,7 @@ impl Hunt<'_> {
         if n < 2 {
             return Ok(None);
         }
-        let hunts = if self.points.ncols() <= 512 { 32 } else { 8 };
+        let hunts = if self.points.ncols() <= 128 { 32 } else { 8 };
         let mut random = Random::new(seed ^ 0xf01d);
         let (mut starts, mut goals) = (Vec::new(), Vec::new());
         for _ in 0..hunts {
@@ -139,7 +141,9 @@ impl Hunt<'_> {
         let mut walkers = self.points.select(Axis(0), &starts);
         let targets = self.images.select(Axis(0), &goals);
         for _ in 0..STEPS {
-            self.step(&mut walkers, &targets)?;
+            if self.step(&mut walkers, &targets)? < ARRIVED * self.scale {
+                break;
+            }
         }
         let reached = self.images_of(&walkers)?;
         let mean = self.points.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(self.points.ncols()));
@@ -159,22 +163,22 @@ impl Hunt<'_> {
         Ok(witnesses.min_by(|a, b| a.ratio.total_cmp(&b.ratio)))
     }
 
-    /// One damped Gauss-Newton step of every walker towards its target, at most as long as the data is wide.
-    fn step(&self, walkers: &mut Array2<f64>, targets: &Array2<f64>) -> Result<()> {
+    /// One damped Gauss-Newton step of every walker towards its target, at most as long as the data is wide; the longest.
+    fn step(&self, walkers: &mut Array2<f64>, targets: &Array2<f64>) -> Result<f64> {
         let residuals = targets - &self.images_of(walkers)?;
         let rows = walkers.mapv(|v| v as f32);
         let steps = self.jacobians.each(rows.view(), &|_| (), |hunt, jacobian| {
-            let step = damped_least_squares(jacobian.t(), residuals.row(hunt), DAMPING)?;
+            let step = damped_least_squares(jacobian.transposed.t(), residuals.row(hunt), DAMPING)?;
             let length = norm(&step);
             Ok(if length > 2.0 * self.scale { step * (2.0 * self.scale / length) } else { step })
         })?;
-        for (mut walker, step) in walkers.outer_iter_mut().zip(steps) {
-            walker += &step;
+        for (mut walker, step) in walkers.outer_iter_mut().zip(&steps) {
+            walker += step;
         }
         if self.on_sphere {
             *walkers = unit(walkers);
         }
-        Ok(())
+        Ok(steps.iter().map(norm).fold(0.0, f64::max))
     }
 
     fn images_of(&self, rows: &Array2<f64>) -> Result<Array2<f64>> {

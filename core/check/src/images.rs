@@ -40,7 +40,12 @@ pub(crate) fn surjectivity(
     findings.judge(
         "surjectivity",
         reached,
-        format!("images reach the {neighbours}-neighbourhoods of {:.0} % of the targets; a second sample of them would reach about {:.0} %", 100.0 * reached, 100.0 * alike),
+        format!(
+            "images reach the {neighbours}-neighbourhoods of {:.0} % of the targets; \
+             a second sample of them would reach about {:.0} %",
+            100.0 * reached,
+            100.0 * alike
+        ),
     );
     Ok(())
 }
@@ -71,7 +76,8 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
         told,
         limits,
         format!(
-            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal coordinates each; shuffled pairs at most {chance:.2}, {n} points can show {:.2})",
+            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal coordinates each; \
+             shuffled pairs at most {chance:.2}, {n} points can show {:.2})",
             ceiling(n, neighbours)
         ),
     );

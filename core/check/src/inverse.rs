@@ -12,7 +12,7 @@ use crate::cloud::{Cloud, centred, unit};
 use crate::map::Map;
 use crate::settings::Limits;
 use crate::spectra::Ends;
-use crate::verdict::Findings;
+use crate::verdict::{Findings, digits};
 
 /// A share of the floor that a good decoder may lie above it.
 const ABOVE_FLOOR: f64 = 1.5;
@@ -58,8 +58,11 @@ pub(crate) fn judge(
     };
     let least = floor.lost.sqrt().max(rounding);
     let length = if floor.ends.ignores_length { " (up to its length)" } else { "" };
-    let meaning =
-        format!("x{length} comes back to within {error:.2e} of its spread; the map itself loses {least:.1e}");
+    let meaning = format!(
+        "x{length} comes back to within {} of its spread; the map itself loses {}",
+        digits(error),
+        digits(least)
+    );
     if claims.left {
         findings.judge_by("round_trip", error, above(limits("round_trip"), ABOVE_FLOOR * least), meaning);
     } else {

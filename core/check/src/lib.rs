@@ -34,10 +34,10 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
 pub use inverse::Claims;
-pub use map::{Jacobians, Map};
+pub use map::{Jacobian, Jacobians, Map};
 pub use settings::{Bound, CHECKS, Definition, Limits, Settings, definition};
 pub use spectra::{Ends, Spectra};
-pub use verdict::{Check, Report, Skipped, Verdict};
+pub use verdict::{Check, Report, Skipped, Verdict, digits};
 
 /// A map and what is known around it.
 pub struct Subject<'a> {
@@ -53,6 +53,8 @@ pub struct Subject<'a> {
     pub targets: Option<ArrayView2<'a, f32>>,
     /// Labels of the points.
     pub labels: Option<Labels<'a>>,
+    /// From how many rows the map was learned, if it was: fewer than its dimensions cannot teach it all of them.
+    pub learned_from: Option<usize>,
 }
 
 /// Labels of the held-out points, and labelled rows to learn to read them from.
@@ -84,7 +86,7 @@ pub fn check(
     let mut findings = verdict::Findings::new(settings);
     let mut floor = inverse::Floor { lost: 0.0, condition: 1.0, ends: Ends::default() };
     let mut jacobian = None;
-    match differential(&mut findings, &map, &cloud, progress) {
+    match differential(&mut findings, &map, &cloud, subject.learned_from, progress) {
         Ok((spectra, lost)) => {
             let condition = cloud::median(&spectra.condition_number);
             floor = inverse::Floor { lost, condition, ends: spectra.ends };
@@ -126,6 +128,7 @@ fn differential(
     findings: &mut verdict::Findings<'_>,
     map: &Map<'_>,
     cloud: &cloud::Cloud,
+    learned_from: Option<usize>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(Spectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
@@ -136,8 +139,10 @@ fn differential(
     let jacobians = map.jacobians()?;
     let places = cloud::spread(cloud.x.nrows(), settings.points.max(1));
     let done = |points: usize| progress(points, places.len());
+    // the rows less their mean span one dimension less
+    let spanned = cloud.spanned()?.min(learned_from.map_or(usize::MAX, |rows| rows.saturating_sub(1)));
     let mut locals = local::look(map, &jacobians, cloud, &places, settings, &done)?;
-    let spectra = local::spectra(&mut locals, d, o, settings);
+    let spectra = local::spectra(&mut locals, (d, o), spanned, settings);
     local::judge(findings, &locals, &spectra, d, o);
     fold::judge(findings, map, &jacobians, cloud, &places, &spectra)?;
     let reduces = spectra.ends.input(d) > spectra.ends.output(o);

@@ -7,12 +7,12 @@
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::{orientation, singular_values};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 
 use crate::cloud::{Cloud, median};
-use crate::map::{Jacobians, Map};
+use crate::map::{Jacobian, Jacobians, Map};
 use crate::spectra::{Ends, Spectra, norm, seen};
-use crate::verdict::Findings;
+use crate::verdict::{Findings, digits};
 use crate::{Result, Settings};
 
 /// Points at which the null space is held against the data: each takes an eigendecomposition with vectors.
@@ -20,6 +20,11 @@ const NULL_SPACE_POINTS: usize = 8;
 /// Step of the five-point difference, as a share of the way to another point: truncation (h⁴) and the rounding of single
 /// precision (eps/h) both stay near 1e-5.
 const STEP: f64 = 0.02;
+
+/// A weaker direction, relative to the strongest, leaves the sign of a determinant open.
+const CLEAR: f32 = 1e-3;
+/// Differences that change by more than this share when their step is halved have met a bend, and tell no derivative.
+const SETTLED: f64 = 0.01;
 
 /// What was seen at one point.
 pub(crate) struct Local {
@@ -31,7 +36,9 @@ pub(crate) struct Local {
     /// Error of the tangent map at the nearest neighbour.
     bend: Option<f64>,
     /// Difference of the derivative to the finite difference.
-    derivative: f64,
+    derivative: Option<f64>,
+    /// Inputs by which the derivative is not finite.
+    left_out: usize,
 }
 
 /// The pass over the Jacobians at `places` of the cloud.
@@ -45,27 +52,30 @@ pub(crate) fn look(
 ) -> Result<Vec<Local>> {
     let points = cloud.x32.select(Axis(0), places);
     let ways = ways(cloud, places, settings.seed);
-    let differences = central_differences(map, points.view(), &ways)?;
+    let (differences, unsettled) = central_differences(map, points.view(), &ways)?;
     let stride = places.len().div_ceil(NULL_SPACE_POINTS).max(1);
     jacobians.each(points.view(), done, |number, jacobian| {
+        let Jacobian { transposed: jacobian, left_out } = jacobian;
         let place = places[number];
         let (x, z) = (cloud.x.row(place).to_owned(), cloud.z.row(place).to_owned());
         let values = singular_values(jacobian.view())?;
         let ends = Ends::at(jacobian.view(), &x, &z, values[0]);
         let reduces = jacobian.ncols() <= jacobian.nrows() && number % stride == 0;
         let push = |way: &Array1<f64>| jacobian.t().dot(way);
-        let bend = cloud.nearest(place).map(|other| {
+        let bend = cloud.nearest(place).filter(|_| left_out.is_empty()).map(|other| {
             let moved = &cloud.z.row(other) - &z;
             norm(&(push(&(&cloud.x.row(other) - &x)) - &moved)) / norm(&moved).max(f64::MIN_POSITIVE)
         });
         let way = ways.row(number).to_owned();
         let (analytic, numeric) = (push(&way), differences.row(number).to_owned());
         let floor = 1e-3 * values[0] * norm(&way);
+        let off = norm(&(&analytic - &numeric)) / norm(&analytic).max(floor).max(f64::MIN_POSITIVE);
         Ok(Local {
             orientation: oriented(&jacobian, ends, &x, &z, values[0])?,
-            seen: reduces.then(|| variance_seen(&jacobian, cloud, settings)).transpose()?,
+            seen: reduces.then(|| variance_seen(&jacobian, &left_out, cloud, settings)).transpose()?,
             bend,
-            derivative: norm(&(&analytic - &numeric)) / norm(&analytic).max(floor).max(f64::MIN_POSITIVE),
+            derivative: (left_out.is_empty() && unsettled[number] < SETTLED).then_some(off),
+            left_out: left_out.len(),
             values,
             ends,
         })
@@ -73,30 +83,32 @@ pub(crate) fn look(
 }
 
 /// The spectra of what was seen, with the ends that all points share.
-pub(crate) fn spectra(locals: &mut [Local], d: usize, o: usize, settings: &Settings) -> Spectra {
+pub(crate) fn spectra(
+    locals: &mut [Local],
+    (d, o): (usize, usize),
+    spanned: usize,
+    settings: &Settings,
+) -> Spectra {
     let ends = Ends::shared(locals.iter().map(|l| l.ends));
-    let values = locals.iter_mut().map(|l| std::mem::take(&mut l.values)).collect();
-    Spectra::of(values, d, o, ends, settings)
+    let finite = |l: &mut Local| {
+        let values = std::mem::take(&mut l.values);
+        let kept = (d - l.left_out).min(values.len());
+        values.slice_axis(Axis(0), Slice::from(..kept)).to_owned()
+    };
+    let values = locals.iter_mut().map(finite).collect();
+    Spectra::of(values, (d, o), spanned, ends, settings)
 }
 
 /// Judges what was seen.
 pub(crate) fn judge(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
-    let derivatives: Vec<f64> = locals.iter().map(|l| l.derivative).collect();
-    findings.judge(
-        "derivative",
-        median(&derivatives),
-        format!(
-            "the exact derivative and central differences agree to {:.0e} at the median point",
-            median(&derivatives)
-        ),
-    );
+    judge_derivative(findings, locals, d);
     judge_rank(findings, spectra, d, o);
     judge_stretch(findings, spectra);
     judge_orientation(findings, locals, spectra, d, o);
     judge_null_space(findings, locals, spectra, d, o);
     let bends: Vec<f64> = locals.iter().filter_map(|l| l.bend).collect();
     if bends.is_empty() {
-        findings.skip("smoothness", "one point has no neighbour");
+        findings.skip("smoothness", "no point has a neighbour and a finite derivative");
     } else {
         let bend = median(&bends);
         findings.judge(
@@ -107,9 +119,37 @@ pub(crate) fn judge(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spe
     }
 }
 
+fn judge_derivative(findings: &mut Findings<'_>, locals: &[Local], d: usize) {
+    let derivatives: Vec<f64> = locals.iter().filter_map(|l| l.derivative).collect();
+    let off = median(&derivatives);
+    if derivatives.is_empty() {
+        findings.skip(
+            "derivative",
+            "at every point a slope is infinite, or the map bends too sharply for differences to tell",
+        );
+    } else {
+        let meaning = format!(
+            "the exact derivative and central differences differ by {} at the median point",
+            digits(off)
+        );
+        findings.judge("derivative", off, meaning);
+    }
+    let left_out: usize = locals.iter().map(|l| l.left_out).sum();
+    let share = left_out as f64 / (locals.len() * d) as f64;
+    let meaning = match left_out {
+        0 => "the derivative is finite by every input at every point".to_owned(),
+        _ => format!(
+            "the slope is infinite by {:.1} % of the inputs; the Jacobians are those by the others",
+            100.0 * share
+        ),
+    };
+    findings.judge("differentiable", share, meaning);
+}
+
 fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize) {
     let attainable = spectra.attainable_rank;
-    let short = spectra.rank.iter().filter(|rank| **rank < attainable).count();
+    let values = spectra.rank.iter().zip(&spectra.singular_values);
+    let short = values.filter(|(rank, values)| **rank < attainable.min(values.len())).count();
     let share = short as f64 / spectra.rank.len().max(1) as f64;
     let least = spectra.rank.iter().min().copied().unwrap_or_default();
     let why = why(spectra.ends, d, o);
@@ -125,7 +165,9 @@ fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize
     let condition = median(&spectra.condition_number);
     let volume = median(&spectra.log_volume);
     let meaning = format!(
-        "the strongest direction is stretched {condition:.3} times more than the weakest; log-volume {volume:.2}"
+        "the strongest direction is stretched {} times more than the weakest; log-volume {}",
+        digits(condition),
+        digits(volume)
     );
     findings.judge("condition_number", condition, meaning);
 }
@@ -135,14 +177,16 @@ fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
     let most = stretches.iter().copied().fold(0.0, f64::max);
     findings.judge(
         "lipschitz",
-        most / median(&stretches),
-        format!("distances grow at most {most:.3} times near any point (the Lipschitz estimate); relative to the median point"),
+        most / median(&stretches).max(f64::MIN_POSITIVE),
+        format!("distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point",
+            digits(most)),
     );
     let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
     findings.judge(
         "local_injectivity",
         least / median(&margins).max(f64::MIN_POSITIVE),
-        format!("no attainable direction shrinks below {least:.3} times anywhere (the margin); relative to the median point"),
+        format!("no attainable direction shrinks below {} times anywhere (the margin); relative to the median point",
+            digits(least)),
     );
 }
 
@@ -153,11 +197,12 @@ fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Sp
         findings.skip("orientation", format!("a map from {from} to {to} dimensions has no determinant"));
         return;
     }
-    let ranks = locals.iter().zip(&spectra.rank);
-    let whole = ranks.filter(|(l, rank)| l.ends == ends && **rank >= spectra.attainable_rank);
-    let signs: Vec<i8> = whole.map(|(l, _)| l.orientation).filter(|sign| *sign != 0).collect();
+    let ranks = locals.iter().zip(&spectra.singular_values);
+    let clear = ranks.filter(|(l, values)| l.ends == ends && clear(values, ends));
+    let signs: Vec<i8> = clear.map(|(l, _)| l.orientation).filter(|sign| *sign != 0).collect();
     if signs.is_empty() {
-        findings.skip("orientation", "the determinant vanishes at every point");
+        findings
+            .skip("orientation", "the determinant nearly vanishes at every point: its sign tells nothing");
         return;
     }
     let positive = signs.iter().filter(|sign| **sign > 0).count();
@@ -179,7 +224,11 @@ fn judge_null_space(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spe
         Some(lost) if from > to => findings.judge(
             "null_space",
             lost,
-            format!("the map keeps {to} of {from} dimensions; {:.0} % of the data's variance lies in those it cannot see", 100.0 * lost),
+            format!(
+                "the map keeps {to} of {from} dimensions; \
+                 {:.0} % of the data's variance lies in those it cannot see",
+                100.0 * lost
+            ),
         ),
         _ => findings.skip("null_space", format!("from {from} to {to} dimensions nothing has to be lost")),
     }
@@ -203,6 +252,13 @@ fn why(ends: Ends, d: usize, o: usize) -> String {
     said
 }
 
+/// Whether a determinant is far enough from zero for its sign to mean something: no direction, but the one that two spheres
+/// leave out, is weaker than a thousandth of the strongest, which rounding could not turn.
+fn clear(values: &[f32], ends: Ends) -> bool {
+    let weakest = values.len().checked_sub(1 + usize::from(ends.on_sphere)).and_then(|at| values.get(at));
+    values.first().zip(weakest).is_some_and(|(top, weakest)| *weakest > CLEAR * *top)
+}
+
 /// The sign of the determinant; between spheres, that of the map between their tangent spaces, both oriented by the outward
 /// normal: J takes x to 0 and ends orthogonal to z, so adding the step from x to z fills in the missing block.
 fn oriented(jacobian: &Array2<f64>, ends: Ends, x: &Array1<f64>, z: &Array1<f64>, top: f64) -> Result<i8> {
@@ -217,11 +273,18 @@ fn oriented(jacobian: &Array2<f64>, ends: Ends, x: &Array1<f64>, z: &Array1<f64>
     Ok(orientation((jacobian + &outward).view())?)
 }
 
-fn variance_seen(jacobian: &Array2<f64>, cloud: &Cloud, settings: &Settings) -> Result<f64> {
+fn variance_seen(
+    jacobian: &Array2<f64>,
+    left_out: &[usize],
+    cloud: &Cloud,
+    settings: &Settings,
+) -> Result<f64> {
     let basis = seen(jacobian.view(), settings.rank_tolerance)?;
     let inside = chiasm_geometry::linalg::product(&cloud.centred, &basis)?;
     let energy = |rows: &Array2<f64>| rows.iter().map(|v| v * v).sum::<f64>();
-    Ok(energy(&inside) / energy(&cloud.centred).max(f64::MIN_POSITIVE))
+    // an input of infinite slope is not lost
+    let steep = energy(&cloud.centred.select(Axis(1), left_out));
+    Ok((energy(&inside) + steep) / energy(&cloud.centred).max(f64::MIN_POSITIVE))
 }
 
 /// For each point, the way to another one: directions in which the data really varies, not noise.
@@ -240,16 +303,19 @@ fn ways(cloud: &Cloud, places: &[usize], seed: u64) -> Array2<f64> {
     ways
 }
 
-/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h.
+/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, and how much the three-point
+/// rule changes between both steps, relative.
 fn central_differences(
     map: &Map<'_>,
     points: ArrayView2<'_, f32>,
     ways: &Array2<f64>,
-) -> Result<Array2<f64>> {
+) -> Result<(Array2<f64>, Vec<f64>)> {
     let at = |steps: f64| {
         let moved = points.mapv(f64::from) + &(ways * (steps * STEP));
         Ok::<_, crate::Error>(map.apply(moved.mapv(|v| v as f32).view())?.mapv(f64::from))
     };
     let (near, far) = (at(1.0)? - at(-1.0)?, at(2.0)? - at(-2.0)?);
-    Ok((near * 8.0 - far) / (12.0 * STEP))
+    let lengths = |rows: &Array2<f64>| rows.map_axis(Axis(1), |row| row.dot(&row).sqrt());
+    let change = lengths(&(&near * 2.0 - &far)) / lengths(&far).mapv(|length| length.max(f64::MIN_POSITIVE));
+    Ok(((near * 8.0 - far) / (12.0 * STEP), change.to_vec()))
 }

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// next, enough to fill the cores.
 const CHUNK_BYTES: usize = 8 << 20;
 
+/// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate: a square root moves by 1e-4.
+const HAIR: f32 = 1e-8;
+
 /// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
 pub struct Map<'a> {
     graph: &'a Graph,
@@ -38,7 +41,8 @@ impl<'a> Map<'a> {
             port.dtype == DType::F32 && (free || port.dims.is_none())
         };
         let ([x], [z]) = (inputs.as_slice(), outputs.as_slice()) else { return Err(not_a_map(graph)) };
-        let width = x.fixed(-1).filter(|_| rows(x) && rows(z)).ok_or_else(|| not_a_map(graph))?;
+        let width = x.fixed(-1).filter(|width| *width > 0 && rows(x) && rows(z));
+        let width = width.ok_or_else(|| not_a_map(graph))?;
         let session = engine.session(graph, options)?;
         let (x, z) = (x.name.clone(), z.name.clone());
         Ok(Self { graph, engine, options: *options, session, x, z, width })
@@ -110,8 +114,8 @@ pub struct Jacobians<'a> {
 }
 
 impl Jacobians<'_> {
-    /// Calls `look` with each point's number and transposed Jacobian `[d, o]` (row i: the derivative by input i), spread over
-    /// threads; `done` hears how many points are through. The answers come in the order of `points [n, d]`.
+    /// Calls `look` with each point's number and Jacobian, spread over threads; `done` hears how many points are through. The
+    /// answers come in the order of `points [n, d]`.
     ///
     /// # Errors
     /// When the points have another width, the engine refuses, or `look` does.
@@ -119,21 +123,76 @@ impl Jacobians<'_> {
         &self,
         points: ArrayView2<'_, f32>,
         done: &(dyn Fn(usize) + Sync),
-        look: impl Fn(usize, Array2<f64>) -> Result<T> + Sync,
+        look: impl Fn(usize, Jacobian) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let mut answers = Vec::with_capacity(points.nrows());
         for start in (0..points.nrows()).step_by(self.chunk) {
             let end = points.nrows().min(start + self.chunk);
-            let rows = self.map.tensor(points.slice_axis(Axis(0), Slice::from(start..end)))?;
-            let mut outputs = self.session.run_outputs(&[(&self.map.x, &rows)], &[&self.output])?;
-            let columns = outputs.remove(0).1;
+            let rows = points.slice_axis(Axis(0), Slice::from(start..end));
+            let jacobians = self.of_chunk(rows)?;
             let part: Result<Vec<T>> = self.pool.install(|| {
-                (start..end).into_par_iter().map(|i| look(i, jacobian(&columns, i - start))).collect()
+                jacobians.into_par_iter().enumerate().map(|(i, jacobian)| look(start + i, jacobian)).collect()
             });
             answers.extend(part?);
             done(end);
         }
         Ok(answers)
+    }
+
+    /// The Jacobians of a chunk. Where one is not finite, it is taken again a hair off the zeros of its point: a square root
+    /// there has an infinite slope, and spoils the derivative by every other input too (0 times infinity).
+    fn of_chunk(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<Jacobian>> {
+        let columns = self.columns(rows)?;
+        let mut jacobians: Vec<Jacobian> = self.pool.install(|| {
+            (0..rows.nrows())
+                .into_par_iter()
+                .map(|point| Jacobian { transposed: jacobian(&columns, point), left_out: Vec::new() })
+                .collect()
+        });
+        let infinite = |jacobian: &Jacobian| jacobian.transposed.iter().any(|v| !v.is_finite());
+        let spoilt: Vec<usize> = (0..jacobians.len()).filter(|&point| infinite(&jacobians[point])).collect();
+        if spoilt.is_empty() {
+            return Ok(jacobians);
+        }
+        let mut moved = rows.select(Axis(0), &spoilt);
+        for mut row in moved.outer_iter_mut() {
+            let size = row.dot(&row).sqrt() / (row.len() as f32).sqrt();
+            row.mapv_inplace(|v| if v == 0.0 { HAIR * size } else { v });
+        }
+        let columns = self.columns(moved.view())?;
+        for (at, point) in spoilt.into_iter().enumerate() {
+            let zeros = rows.row(point).to_vec().into_iter().map(|v| v == 0.0);
+            jacobians[point] = Jacobian::without(jacobian(&columns, at), zeros);
+        }
+        Ok(jacobians)
+    }
+
+    fn columns(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
+        let rows = self.map.tensor(rows)?;
+        Ok(self.session.run_outputs(&[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
+    }
+}
+
+/// The Jacobian of one point.
+#[derive(Debug, Clone)]
+pub struct Jacobian {
+    /// `[d, o]`: row i is the derivative by input i.
+    pub transposed: Array2<f64>,
+    /// Inputs by which the slope is infinite; their rows are zero, what the map does to the others is true without them.
+    pub left_out: Vec<usize>,
+}
+
+impl Jacobian {
+    /// Leaves out some inputs, and those by which the derivative is still not finite.
+    fn without(mut transposed: Array2<f64>, out: impl Iterator<Item = bool>) -> Self {
+        let mut left_out = Vec::new();
+        for ((input, mut row), out) in transposed.outer_iter_mut().enumerate().zip(out) {
+            if out || row.iter().any(|v| !v.is_finite()) {
+                row.fill(0.0);
+                left_out.push(input);
+            }
+        }
+        Self { transposed, left_out }
     }
 }
 

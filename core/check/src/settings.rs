@@ -45,6 +45,7 @@ const fn least(name: &'static str, warn: Option<f64>, fail: Option<f64>, what: &
 /// Every check, in the order of a report.
 pub const CHECKS: &[Definition] = &[
     most("derivative", Some(1e-3), Some(1e-2), "median relative difference of J v to central differences"),
+    most("differentiable", Some(0.0), None, "share of the inputs by which the derivative is not finite"),
     most(
         "rank",
         Some(0.0),
@@ -54,7 +55,7 @@ pub const CHECKS: &[Definition] = &[
     most(
         "condition_number",
         Some(1e3),
-        Some(1e5),
+        Some(1e6),
         "strongest over weakest attainable stretch, median of the points",
     ),
     most("lipschitz", Some(10.0), None, "largest stretch at any point over the median point's"),
@@ -117,8 +118,8 @@ pub struct Settings {
     pub points: usize,
     /// Singular values below this share of the largest count as zero.
     ///
-    /// 1e-5 by default: Jacobians are computed in single precision, so a direction 100,000 times weaker than the
-    /// strongest is about as large as the rounding of the others, and no inverse in single precision can undo it.
+    /// 1e-6 by default: Jacobians are computed in single precision, so a direction a million times weaker than the strongest
+    /// is hardly larger than the rounding of the others (1e-7), and no inverse in single precision can undo it.
     pub rank_tolerance: f64,
     /// The rank that the map should have; found from its ends unless said.
     pub expected_rank: Option<usize>,
@@ -134,7 +135,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             points: 64,
-            rank_tolerance: 1e-5,
+            rank_tolerance: 1e-6,
             expected_rank: None,
             neighbours: 5,
             seed: 0,
@@ -167,7 +168,7 @@ mod tests {
     fn a_limit_that_is_set_keeps_the_other_one() {
         let mut settings = Settings::default();
         settings.set_limits(definition("condition_number").unwrap(), Some(50.0), None);
-        assert_eq!(settings.limits("condition_number"), Limits { warn: Some(50.0), fail: Some(1e5) });
+        assert_eq!(settings.limits("condition_number"), Limits { warn: Some(50.0), fail: Some(1e6) });
         assert_eq!(settings.limits("rank"), definition("rank").unwrap().limits);
     }
 

@@ -7,7 +7,9 @@
 //!
 //! min(d - [ignores length], o - [on a sphere]),
 //!
-//! that of the map between the tangent spaces of the two spheres. Rank, condition number and log-volume are counted on it.
+//! that of the map between the tangent spaces of the two spheres, or less where the data leaves no more to learn: directions
+//! in which the points do not vary (dead inputs), or that no training row spans. Rank, condition number and log-volume are
+//! counted on it.
 
 use chiasm_geometry::linalg::{product, symmetric_eigen};
 use chiasm_geometry::spectrum::singular_values;
@@ -35,12 +37,12 @@ pub struct Ends {
 impl Ends {
     /// Dimensions of the input that the map can tell apart.
     pub fn input(self, width: usize) -> usize {
-        width - usize::from(self.ignores_length)
+        width.saturating_sub(usize::from(self.ignores_length))
     }
 
     /// Dimensions that images can have.
     pub fn output(self, width: usize) -> usize {
-        width - usize::from(self.on_sphere)
+        width.saturating_sub(usize::from(self.on_sphere))
     }
 
     /// As seen at one point: transposed Jacobian `[d, o]`, point `[d]`, image `[o]`, largest singular value.
@@ -83,7 +85,7 @@ pub struct Spectra {
     pub attainable_rank: usize,
     /// Singular values below this share of a point's largest count as zero.
     pub rank_tolerance: f64,
-    /// Of each point, descending, `min(d, o)` of them.
+    /// Of each point, descending, `min(d, o)` of them (less where the slope by some inputs is infinite).
     pub singular_values: Vec<Vec<f32>>,
     /// Of each point: singular values above the tolerance.
     pub rank: Vec<usize>,
@@ -104,27 +106,36 @@ impl Spectra {
         ends: Ends,
         settings: &Settings,
     ) -> Result<Self> {
-        let values = jacobians.each(points, &|_| (), |_, jacobian| Ok(singular_values(jacobian.view())?))?;
+        let values = jacobians
+            .each(points, &|_| (), |_, jacobian| Ok(singular_values(jacobian.transposed.view())?))?;
         let output = values.first().map_or(0, Array1::len);
-        Ok(Self::of(values, points.ncols(), output, ends, settings))
+        Ok(Self::of(values, (points.ncols(), output), usize::MAX, ends, settings))
     }
 
-    /// From singular values of each point, of a map from width `d` to width `o`.
-    pub(crate) fn of(values: Vec<Array1<f64>>, d: usize, o: usize, ends: Ends, settings: &Settings) -> Self {
-        let attainable = settings.expected_rank.unwrap_or(ends.input(d).min(ends.output(o))).min(d).min(o);
+    /// From singular values of each point, of a map from width `d` to width `o` whose data spans `spanned` dimensions.
+    pub(crate) fn of(
+        values: Vec<Array1<f64>>,
+        (d, o): (usize, usize),
+        spanned: usize,
+        ends: Ends,
+        settings: &Settings,
+    ) -> Self {
+        let possible = ends.input(d).min(ends.output(o.min(spanned)));
+        let attainable = settings.expected_rank.unwrap_or(possible).min(d).min(o);
         let tolerance = settings.rank_tolerance;
+        let top = |s: &Array1<f64>| s.first().copied().unwrap_or_default();
         let floored = |s: &Array1<f64>| -> Vec<f64> {
-            let floor = (s[0] * ROUNDING).max(f64::from(f32::MIN_POSITIVE));
+            let floor = (top(s) * ROUNDING).max(f64::from(f32::MIN_POSITIVE));
             s.iter().take(attainable).map(|value| value.max(floor)).collect()
         };
-        let rank = |s: &Array1<f64>| s.iter().filter(|value| **value > tolerance * s[0]).count();
+        let rank = |s: &Array1<f64>| s.iter().filter(|value| **value > tolerance * top(s)).count();
         let condition = |s: &Array1<f64>| {
             let kept = floored(s);
             kept.first().zip(kept.last()).map_or(1.0, |(first, last)| first / last)
         };
         Self {
             ends,
-            exact: values.iter().all(|s| s.len() == d.min(o)),
+            exact: d.min(o) <= crate::lanczos::WIDE,
             attainable_rank: attainable,
             rank_tolerance: tolerance,
             rank: values.iter().map(rank).collect(),

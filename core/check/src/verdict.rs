@@ -127,9 +127,37 @@ fn verdict(number: f64, bound: Bound, limits: Limits) -> Verdict {
     }
 }
 
+/// A number with about three digits, in the shorter of both notations: how meanings and tables write it.
+pub fn digits(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".to_owned()
+    } else if !(1e-3..1e5).contains(&size) {
+        format!("{value:.1e}")
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        let digits = if size >= 10.0 {
+            1
+        } else if size >= 1.0 {
+            2
+        } else {
+            3
+        };
+        let text = format!("{value:.digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let written = [0.0, 1.0, 0.25, 14.137, 191.0, 16_777_216.0, -43.92, 1.6e-8].map(digits);
+        assert_eq!(written, ["0", "1", "0.25", "14.1", "191", "1.7e7", "-43.9", "1.6e-8"]);
+    }
 
     #[test]
     fn a_number_on_the_line_still_passes() {

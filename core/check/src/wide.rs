@@ -6,7 +6,7 @@ use crate::cloud::{Cloud, median, spread, unit};
 use crate::lanczos::{Products, WIDE, ends, ritz_values};
 use crate::map::Map;
 use crate::spectra::Spectra;
-use crate::verdict::Findings;
+use crate::verdict::{Findings, digits};
 use crate::{CHECKS, Result};
 
 /// Points at most: each keeps two vectors of every Lanczos step.
@@ -28,7 +28,7 @@ pub(crate) fn look(
     let ends = ends(&products, &x, &z, settings.seed)?;
     let blind = [ends.ignores_length.then(|| unit(&x)), ends.on_sphere.then(|| unit(&z))];
     let values = ritz_values(&products, (d, o), blind, settings.seed, progress)?;
-    let spectra = Spectra::of(values, d, o, ends, settings);
+    let spectra = Spectra::of(values, (d, o), usize::MAX, ends, settings);
     let stretches = spectra.stretches();
     let weak = stretches
         .iter()
@@ -36,7 +36,9 @@ pub(crate) fn look(
         .filter(|(top, low)| *low <= settings.rank_tolerance * *top)
         .count();
     let meaning = match weak {
-        0 => "no lost direction was met by a random start (a bound, not a count: the map is too wide for all values)".to_owned(),
+        0 => "no lost direction was met by a random start \
+              (a bound, not a count: the map is too wide for all values)"
+            .to_owned(),
         n => format!("at {n} of {} points a random start met directions that are lost", places.len()),
     };
     findings.judge("rank", weak as f64 / places.len() as f64, meaning);
@@ -44,10 +46,17 @@ pub(crate) fn look(
     findings.judge(
         "condition_number",
         bound,
-        format!("the strongest direction is stretched at least {bound:.3} times more than the weakest"),
+        format!(
+            "the strongest direction is stretched at least {} times more than the weakest",
+            digits(bound)
+        ),
     );
     let most = stretches.iter().copied().fold(0.0, f64::max);
-    findings.judge("lipschitz", most / median(&stretches), format!("distances grow at most {most:.3} times near any point (the Lipschitz estimate); relative to the median point"));
+    let meaning = format!(
+        "distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point",
+        digits(most)
+    );
+    findings.judge("lipschitz", most / median(&stretches).max(f64::MIN_POSITIVE), meaning);
     let judged = ["rank", "condition_number", "lipschitz"];
     for check in
         CHECKS.iter().take_while(|check| check.name != "round_trip").filter(|c| !judged.contains(&c.name))

@@ -5,7 +5,7 @@ use crate::{
     args::{CheckArgs, Shared},
     json, print,
 };
-use chiasm_check::{Bound, Check, Report, Spectra, Verdict};
+use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
 use chiasm_pipeline::{Error, GraphCheck, Opened, Workbench, check_graph};
 use std::{io::IsTerminal, path::Path};
 
@@ -20,7 +20,7 @@ pub fn check(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
     } else {
         show(&report);
     }
-    gate(&failed(&report), &args.subject)
+    gate(&failed(&report), &args.subject, "")
 }
 
 fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
@@ -35,24 +35,20 @@ fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
     } else {
         checked.maps.iter().for_each(show);
     }
-    gate(&checked.failed(), &args.subject)
+    gate(&checked.failed(), &args.subject, "")
 }
 
-/// Exit code 1 when a check failed.
-pub fn gate(failed: &[String], what: &Path) -> Outcome {
+/// Exit code 1 when a check failed; `hint` says what to do about it.
+pub fn gate(failed: &[String], what: &Path, hint: &str) -> Outcome {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Error::Gate(format!(
-        "{} of the checks failed: {} (`chiasm check {}` tells more; `[checks]` in the recipe draws the lines elsewhere)",
-        failed.len(),
-        failed.join(", "),
-        what.display()
-    )))
+    let (count, names) = (failed.len(), failed.join(", "));
+    Err(Error::Gate(format!("{}: {count} of the checks failed ({names}){hint}", what.display())))
 }
 
 fn failed(report: &Report) -> Vec<String> {
-    report.of(Verdict::Fail).map(|check| format!("{}: {}", report.map, check.name)).collect()
+    report.of(Verdict::Fail).map(|check| check.name.to_owned()).collect()
 }
 
 /// One map: its ends, its spectrum, its verdicts, and what does not apply.
@@ -121,26 +117,4 @@ fn coloured(verdict: Verdict) -> String {
     };
     let plain = std::env::var_os("NO_COLOR").is_some() || !std::io::stdout().is_terminal();
     if plain { word.to_owned() } else { format!("\u{1b}[{colour}m{word}\u{1b}[0m") }
-}
-
-/// Three digits, in the shorter of both notations.
-fn number(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".to_owned()
-    } else if !(1e-3..1e5).contains(&size) {
-        format!("{value:.1e}")
-    } else if size >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        let digits = if size >= 10.0 {
-            1
-        } else if size >= 1.0 {
-            2
-        } else {
-            3
-        };
-        let text = format!("{value:.digits$}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
 }

@@ -31,7 +31,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
     line(&table.to_string());
 }
 
-/// A table whose last column is prose, wrapped to the terminal (100 columns off one); the third column is set to the right.
+/// A table whose last column is prose, wrapped to the terminal (140 columns off one); the third column is set to the right.
 pub fn prose(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());

@@ -83,6 +83,9 @@ pub fn plan(args: &RecipeArgs, shared: &Shared, mut bench: Workbench) -> Outcome
     Ok(())
 }
 
+/// What to do about a fit whose checks failed.
+const FAILED: &str = "; the run is there to be looked at: `chiasm check RUN` says why, `[checks]` in the recipe draws the lines elsewhere";
+
 /// `fit`
 pub fn fit(
     args: &RecipeArgs,
@@ -103,14 +106,14 @@ pub fn fit(
             "seconds": fitted.timings,
             "failed_checks": fitted.failed,
         }));
-        return check::gate(&fitted.failed, output);
+        return check::gate(&fitted.failed, output, FAILED);
     }
     let made = if fitted.fresh { "made" } else { "is up to date (--force makes it again):" };
     print::line(&format!("{made} {}", output.display()));
     for (stage, seconds) in fitted.timings.iter() {
         print::line(&format!("{stage:>10}  {seconds:6.2} s"));
     }
-    check::gate(&fitted.failed, output)
+    check::gate(&fitted.failed, output, FAILED)
 }
 
 /// `eval`

@@ -46,7 +46,8 @@ pub fn ceiling(n: usize, neighbours: usize) -> f64 {
     psi[n] - psi[neighbours]
 }
 
-/// Scores `[n, <= wanted]` of the rows of `x [n, d]` on their leading principal axes.
+/// Scores `[n, <= wanted]` of the rows of `x [n, d]` on their leading principal axes, the first with unit variance: two clouds
+/// must be equally large for joint neighbours to mean anything.
 ///
 /// # Errors
 /// When a value is not finite or the decomposition does not converge.
@@ -57,8 +58,10 @@ pub fn principal_coordinates(x: ArrayView2<'_, f64>, wanted: usize) -> Result<Ar
     };
     let eigen = symmetric_eigen(product(&centred, &centred.t())?.view())?;
     let kept = wanted.min(x.ncols()).min(x.nrows());
+    let top = eigen.values.iter().next().copied().unwrap_or_default();
+    let unit = if top > 0.0 { x.nrows() as f64 / top } else { 0.0 };
     Ok(Array2::from_shape_fn((x.nrows(), kept), |(row, axis)| {
-        eigen.vectors[[row, axis]] * eigen.values[axis].max(0.0).sqrt()
+        eigen.vectors[[row, axis]] * (eigen.values[axis].max(0.0) * unit).sqrt()
     }))
 }
 
@@ -111,11 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn principal_coordinates_keep_distances_when_all_are_kept() {
+    fn principal_coordinates_keep_ratios_of_distances_when_all_are_kept() {
         let mut random = Random::new(5);
         let x = Array2::from_shape_simple_fn((20, 3), || random.normal());
         let p = principal_coordinates(x.view(), 3).unwrap();
-        let gap = |a: &Array2<f64>| (&a.row(2) - &a.row(11)).mapv(|v| v * v).sum();
-        assert!((gap(&x) - gap(&p)).abs() < 1e-10);
+        let gap = |a: &Array2<f64>, i, j| (&a.row(i) - &a.row(j)).mapv(|v| v * v).sum();
+        let ratio = |a: &Array2<f64>| gap(a, 2, 11) / gap(a, 4, 7);
+        assert!((ratio(&x) - ratio(&p)).abs() < 1e-9);
+        assert!((p.column(0).dot(&p.column(0)) / 20.0 - 1.0).abs() < 1e-9);
     }
 }
