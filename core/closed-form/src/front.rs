@@ -15,6 +15,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::basis::Basis;
 use crate::kernel::matrix;
+use crate::search::axes;
 use crate::side::{Lens, vector};
 use crate::{Error, Result, Side};
 
@@ -29,21 +30,21 @@ pub struct Front {
 }
 
 impl Front {
-    /// The front of a fitted linear side over its training rows, with at most `limit` coordinates.
+    /// The front of a fitted linear side over its training rows, with as many coordinates as a final fit of so many rows has.
     ///
     /// # Errors
     /// When the side goes through a kernel, or the rows do not vary.
-    pub fn new(side: &Side, rows: ArrayView2<'_, f32>, limit: usize) -> Result<Self> {
+    pub fn new(side: &Side, rows: ArrayView2<'_, f32>) -> Result<Self> {
         let lens = side.lens().clone();
         if lens.kernel.is_some() {
             return Err(Error::data("the start of a learned map", "a linear side", "one that goes through a kernel"));
         }
-        let basis = Basis::fit("training", &lens.features(rows)?, limit)?;
+        let basis = Basis::fit("training", &lens.features(rows)?, axes(rows.nrows()))?;
         let scale = (basis.rank() as f64 / basis.variances.sum()).sqrt();
-        let axes = basis.axes.t();
+        let turned = basis.axes.t();
         let start = match side.weights() {
-            Some(weights) => product(&axes, weights)?,
-            None => axes.to_owned(),
+            Some(weights) => product(&turned, weights)?,
+            None => turned.to_owned(),
         };
         // the mean square of |S u| is the same trace in both forms
         let energy = (&start * &start).sum_axis(ndarray::Axis(1)).dot(&basis.variances);
