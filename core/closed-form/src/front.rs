@@ -37,7 +37,11 @@ impl Front {
     pub fn new(side: &Side, rows: ArrayView2<'_, f32>) -> Result<Self> {
         let lens = side.lens().clone();
         if lens.kernel.is_some() {
-            return Err(Error::data("the start of a learned map", "a linear side", "one that goes through a kernel"));
+            return Err(Error::data(
+                "the start of a learned map",
+                "a linear side",
+                "one that goes through a kernel",
+            ));
         }
         let basis = Basis::fit("training", &lens.features(rows)?, axes(rows.nrows()))?;
         let scale = (basis.rank() as f64 / basis.variances.sum()).sqrt();

@@ -31,8 +31,9 @@ pub fn rivals(pairs: Pairs<'_>, blocks: [Option<&[usize]>; 2], conduct: Conduct<
         pairs: Pairs<'_>,
         conduct: Conduct<'_>,
     ) -> Result<Rival> {
-        let read: P = serde_json::from_value(parameters)
-            .map_err(|e| Error::data(format!("parameters of {name}"), "those of the method", e.to_string()))?;
+        let read: P = serde_json::from_value(parameters).map_err(|e| {
+            Error::data(format!("parameters of {name}"), "those of the method", e.to_string())
+        })?;
         let fitted = read.fit_pairs(pairs, conduct)?;
         Ok(Rival { name, source: fitted.source.graph("x")?, target: fitted.target.graph("y")? })
     }

@@ -16,7 +16,7 @@ const PARTS: usize = 5;
 const MOST: usize = 2000;
 /// Below this many rows none are held out: the part would be too few to judge by.
 pub const FEWEST: usize = 50;
-/// Ranks that the criterion looks at, as the closed forms' own search does.
+/// Ranks that the smoother figure looks at, as the closed forms' own search does.
 const DEPTH: usize = 20;
 
 /// Paired rows, `[n, dA]` and `[n, dB]`.
@@ -36,12 +36,12 @@ pub struct Held {
 pub struct Entry {
     /// Its name.
     pub map: String,
-    /// Recall@1 + @5 + @10 of both directions, in percent.
+    /// Recall@1 + @5 + @10 of both directions, in percent: what maps are chosen by.
     pub rsum: f64,
     /// Recall@1, source to target and back.
     #[serde(rename = "recall@1")]
     pub recall_at_1: [f64; 2],
-    /// Mean of recall@1 to recall@20 of both directions, which maps are chosen by.
+    /// Mean of recall@1 to recall@20 of both directions, a smoother figure.
     pub early_recall: f64,
 }
 
@@ -127,40 +127,40 @@ impl Contest {
         Ok(contest)
     }
 
-    /// Enters a map by its images of the rows held out, unit rows; returns what it is chosen by, higher is better.
+    /// Enters a map by its images of the rows held out, unit rows; returns what it reached.
     ///
     /// # Errors
     /// When an image holds NaN.
-    pub fn enter(&mut self, map: &str, images: &Sides) -> Result<f64> {
+    pub fn enter(&mut self, map: &str, images: &Sides) -> Result<Entry> {
         let ranks = Ranks::of_embeddings(images[0].view(), images[1].view())?;
-        let early_recall = ranks.early_recall(DEPTH);
-        let recall_at_1 = [recall(&ranks.forward, 1), recall(&ranks.backward, 1)];
-        self.entries.push(Entry { map: map.to_owned(), rsum: ranks.rsum(), recall_at_1, early_recall });
-        Ok(early_recall)
+        let entry = Entry {
+            map: map.to_owned(),
+            rsum: ranks.rsum(),
+            recall_at_1: [recall(&ranks.forward, 1), recall(&ranks.backward, 1)],
+            early_recall: ranks.early_recall(DEPTH),
+        };
+        self.entries.push(entry.clone());
+        Ok(entry)
     }
 
-    /// What a map is chosen by, higher is better, without entering it.
-    ///
-    /// # Errors
-    /// When an image holds NaN.
-    pub fn score(images: &Sides) -> Result<f64> {
-        Ok(Ranks::of_embeddings(images[0].view(), images[1].view())?.early_recall(DEPTH))
+    /// What a map reached that has entered.
+    pub fn entry(&self, map: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.map == map)
     }
 
     /// Whether a learned map beats every closed form, in one plain sentence; `learned` is what it entered as, `title` what to
     /// call it.
     pub fn verdict(&self, learned: &str, title: &str) -> String {
-        let best = |of: &mut dyn Iterator<Item = &Entry>| {
-            of.max_by(|a, b| a.early_recall.total_cmp(&b.early_recall)).cloned()
-        };
+        let best =
+            |of: &mut dyn Iterator<Item = &Entry>| of.max_by(|a, b| a.rsum.total_cmp(&b.rsum)).cloned();
         let own = best(&mut self.entries.iter().filter(|entry| entry.map.starts_with(learned)));
         let other = best(&mut self.entries.iter().filter(|entry| !entry.map.starts_with(learned)));
         let (Some(own), Some(other)) = (own, other) else { return String::new() };
         let figures = format!(
-            "mean recall@1..{DEPTH} {:.4} against {:.4}, rsum {:.1} against {:.1}, on {} rows held out",
-            own.early_recall, other.early_recall, own.rsum, other.rsum, self.rows
+            "rsum {:.1} against {:.1}, mean recall@1..{DEPTH} {:.4} against {:.4}, on {} rows held out",
+            own.rsum, other.rsum, own.early_recall, other.early_recall, self.rows
         );
-        if own.early_recall > other.early_recall {
+        if own.rsum > other.rsum {
             format!("{title} beats every closed form here; the best of those is {}: {figures}", other.map)
         } else {
             format!("{title} does not beat {} here: {figures}", other.map)

@@ -42,7 +42,13 @@ pub fn infonce(b: &mut Builder, first: &Value, second: &Value, log_temperature: 
 /// SigLIP's loss (Zhai et al. 2023): every pair of rows is told true or false by itself, with logit `cosine / temperature + bias`.
 ///
 /// `mean_i sum_j softplus(logit_ij) - mean_i logit_ii`, which is `-log sigmoid` of each logit with its sign.
-pub fn siglip(b: &mut Builder, first: &Value, second: &Value, log_temperature: &Value, bias: &Value) -> Value {
+pub fn siglip(
+    b: &mut Builder,
+    first: &Value,
+    second: &Value,
+    log_temperature: &Value,
+    bias: &Value,
+) -> Value {
     let sharpness = b.neg(log_temperature);
     let sharpness = b.exp(&sharpness);
     let scaled = b.mul(first, &sharpness);
@@ -71,4 +77,3 @@ pub fn plus(b: &mut Builder, loss: &Value, weight: f64, term: &Value) -> Value {
     let weighted = b.mul_scalar(term, weight as f32);
     b.add(loss, &weighted)
 }
-

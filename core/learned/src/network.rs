@@ -90,7 +90,8 @@ impl Network {
     pub fn take(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
         for (name, tensor) in self.weights.iter_mut().skip(1) {
             let found = trained.iter().find(|(other, _)| other == name);
-            let (_, new) = found.ok_or_else(|| Error::other(format!("the training brought no `{name}` back")))?;
+            let (_, new) =
+                found.ok_or_else(|| Error::other(format!("the training brought no `{name}` back")))?;
             *tensor = new.clone();
         }
         Ok(())

@@ -52,7 +52,10 @@ pub(crate) fn fit(data: &Inputs<'_>, parameters: &Json, services: &Services<'_>)
         pair.train(&mut model, &settings, choice.steps, None, services)?;
     }
     let (inverse, said) = match pair.back(&model)? {
-        Ok(graph) => (Some(Inverse { graph, kind: InverseKind::Approximate }), "the map back, trained or ridge".to_owned()),
+        Ok(graph) => (
+            Some(Inverse { graph, kind: InverseKind::Approximate }),
+            "the map back, trained or ridge".to_owned(),
+        ),
         Err(reason) => (None, format!("none: {reason}")),
     };
     let learned = Learned {
@@ -94,18 +97,24 @@ fn choose(settings: &Settings, sides: [ArrayView2<'_, f32>; 2], services: &Servi
     let report = pair.train(&mut model, settings, steps, Some(&held.validation), services)?;
     let images = |model| pair.images(model, &held.validation, services);
     let (before, after) = (images(&ridge)?, images(&model)?);
-    let recalls = [contest.enter("ridge pair", &before.scored)?, contest.enter("cycle", &after.scored)?];
+    let recalls = [
+        contest.enter("ridge pair", &before.scored)?.early_recall,
+        contest.enter("cycle", &after.scored)?.early_recall,
+    ];
     let queries = 2.0 * held.validation[0].nrows() as f64;
     let error = (recalls[0] * (1.0 - recalls[0]) / queries).sqrt();
-    let train = report.best_step > 0
-        && after.lost[0] < before.lost[0]
-        && recalls[1] >= recalls[0] - error;
+    let train = report.best_step > 0 && after.lost[0] < before.lost[0] && recalls[1] >= recalls[0] - error;
     let verdict = format!(
         "a round trip from the source loses {:.1} % of the variance with the trained pair and {:.1} % with the ridge pair, \
          from the target {:.1} % and {:.1} %; mean recall@1..20 is {:.4} and {:.4} (standard error {error:.4}): the {} pair \
          is delivered",
-        100.0 * after.lost[0], 100.0 * before.lost[0], 100.0 * after.lost[1], 100.0 * before.lost[1],
-        recalls[1], recalls[0], if train { "trained" } else { "ridge" },
+        100.0 * after.lost[0],
+        100.0 * before.lost[0],
+        100.0 * after.lost[1],
+        100.0 * before.lost[1],
+        recalls[1],
+        recalls[0],
+        if train { "trained" } else { "ridge" },
     );
     services.log(Level::Info, &verdict);
     let notes = json!({
@@ -131,25 +140,31 @@ impl Pair {
     fn fit(settings: &Settings, sides: [ArrayView2<'_, f32>; 2], services: &Services<'_>) -> Result<Self> {
         let given = |at: usize| settings.ridges.map(|ridges| ridges[at]);
         let [x, y] = sides;
-        let there = ridge([x, y], services, json!({
-            "direction": "source-to-target", "ridge": given(0),
-            "source_blocks": settings.source_blocks, "target_blocks": settings.target_blocks,
-            "source_curve": settings.source_curve, "target_curve": settings.target_curve,
-        }))?;
+        let there = ridge(
+            [x, y],
+            services,
+            json!({
+                "direction": "source-to-target", "ridge": given(0),
+                "source_blocks": settings.source_blocks, "target_blocks": settings.target_blocks,
+                "source_curve": settings.source_curve, "target_curve": settings.target_curve,
+            }),
+        )?;
         let chosen = json!(there.parameters);
-        let back = ridge([y, x], services, json!({
-            "direction": "source-to-target", "ridge": given(1),
-            "source_blocks": settings.target_blocks, "target_blocks": settings.source_blocks,
-            "source_curve": chosen["target_curve"], "target_curve": chosen["source_curve"],
-        }))?;
+        let back = ridge(
+            [y, x],
+            services,
+            json!({
+                "direction": "source-to-target", "ridge": given(1),
+                "source_blocks": settings.target_blocks, "target_blocks": settings.source_blocks,
+                "source_curve": chosen["target_curve"], "target_curve": chosen["source_curve"],
+            }),
+        )?;
         let number = |fitted: &Fitted<RidgeParams>| json!(fitted.parameters)["ridge"].as_f64().unwrap_or(1.0);
         let text = |key: &str| chosen[key].as_str().unwrap_or_default().to_owned();
         let ridges = [number(&there), number(&back)];
         let curves = [text("source_curve"), text("target_curve")];
-        let fronts = [
-            Front::new(&there.source, x).map_err(refuse)?,
-            Front::new(&there.target, y).map_err(refuse)?,
-        ];
+        let fronts =
+            [Front::new(&there.source, x).map_err(refuse)?, Front::new(&there.target, y).map_err(refuse)?];
         let rows = |at: usize, rows| apply(services, &fronts[at].graph("rows").map_err(refuse)?, rows);
         let coordinates = [rows(0, x)?, rows(1, y)?];
         let [u, v] = coordinates.each_ref().map(|rows| rows.mapv(f64::from));
@@ -198,9 +213,8 @@ impl Pair {
             apply(services, &self.there(model, "x")?, rows[0].view())?,
             apply(services, &self.target("y")?, rows[1].view())?,
         ];
-        let front = |at: usize| {
-            apply(services, &self.fronts[at].graph("rows").map_err(refuse)?, rows[at].view())
-        };
+        let front =
+            |at: usize| apply(services, &self.fronts[at].graph("rows").map_err(refuse)?, rows[at].view());
         let scale = (scored[0].ncols() as f32).sqrt();
         let on_sphere = |rows: &Array2<f32>| rows * scale;
         let [there, back] = [model.maps[0].graph("rows", "out")?, model.maps[1].graph("rows", "out")?];
@@ -241,7 +255,11 @@ impl Pair {
 }
 
 /// A ridge fit with these parameters.
-fn ridge(sides: [ArrayView2<'_, f32>; 2], services: &Services<'_>, given: Json) -> Result<Fitted<RidgeParams>> {
+fn ridge(
+    sides: [ArrayView2<'_, f32>; 2],
+    services: &Services<'_>,
+    given: Json,
+) -> Result<Fitted<RidgeParams>> {
     let progress = |done, total| services.progress(done, total).is_ok();
     let conduct = Conduct { seed: services.seed(), progress: &progress };
     let parameters: RidgeParams = read_parameters(&given)?;

@@ -62,7 +62,9 @@ impl Model {
             weights.iter().map(|name| Ok((*name, main.weight(name)?))).collect::<Result<_>>()?;
         let mut joined = main.lifted(&weights)?;
         for (at, side) in SIDES.iter().enumerate() {
-            joined = self.stretched(at)?.join(&joined, &[(&format!("stretch/{side}"), &format!("stretched/{side}"))])?;
+            joined = self
+                .stretched(at)?
+                .join(&joined, &[(&format!("stretch/{side}"), &format!("stretched/{side}"))])?;
         }
         let outputs: Vec<String> = main.outputs().into_iter().map(|port| port.name).collect();
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
@@ -160,7 +162,8 @@ fn hinge(b: &mut Builder, images: &Value, margin: f64) -> Value {
     let next = b.concat(&[&rest, &first], 0);
     let apart = b.sub(images, &next);
     let squares = b.mul(&apart, &apart);
-    let distance = b.op("ReduceMean", &[&squares], &[("axes", [-1_i64].as_slice().into()), ("keepdims", 0.into())]);
+    let distance =
+        b.op("ReduceMean", &[&squares], &[("axes", [-1_i64].as_slice().into()), ("keepdims", 0.into())]);
     let short = b.neg(&distance);
     #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
     let short = b.add_scalar(&short, margin as f32);

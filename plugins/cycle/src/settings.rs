@@ -58,7 +58,9 @@ impl Settings {
     fn check(&self) -> Result<()> {
         let within = |name: &str, value: f64, low: f64, high: f64| match (low..=high).contains(&value) {
             true => Ok(()),
-            false => Err(Error::invalid(format!("parameter `{name}`: expected {low} to {high}, got {value}"))),
+            false => {
+                Err(Error::invalid(format!("parameter `{name}`: expected {low} to {high}, got {value}")))
+            }
         };
         for (name, weight) in [
             ("cycle", self.cycle),
@@ -81,7 +83,11 @@ impl Settings {
 
     /// Steps when not said: 200 for up to a thousand rows, and more with the root of their number.
     pub(crate) fn steps_for(&self, rows: usize) -> u64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
         let usual = (200.0 * (rows as f64 / 1000.0).sqrt().max(1.0)) as u64;
         self.steps.unwrap_or(usual)
     }
@@ -98,19 +104,64 @@ pub(crate) fn parameters() -> Vec<Parameter> {
     let chosen = |name, kind, what| Parameter::new(name, kind, Json::Null, what);
     vec![
         number("cycle", usual.cycle, "Weight of coming back, both ways round."),
-        number("injectivity", usual.injectivity, "Weight of the hinge that keeps images of different rows apart."),
+        number(
+            "injectivity",
+            usual.injectivity,
+            "Weight of the hinge that keeps images of different rows apart.",
+        ),
         number("margin", usual.margin, "Mean square distance, per coordinate, below which the hinge pushes."),
-        number("smoothness", usual.smoothness, "Weight of the squared Jacobian, estimated along one random direction a row."),
-        Parameter::new("hidden", "integer", json!(usual.hidden), "Hidden units of each network; 0 leaves linear maps."),
-        chosen("steps", "integer", "Mini-batches to train for; chosen by early stopping unless `train` is set too."),
+        number(
+            "smoothness",
+            usual.smoothness,
+            "Weight of the squared Jacobian, estimated along one random direction a row.",
+        ),
+        Parameter::new(
+            "hidden",
+            "integer",
+            json!(usual.hidden),
+            "Hidden units of each network; 0 leaves linear maps.",
+        ),
+        chosen(
+            "steps",
+            "integer",
+            "Mini-batches to train for; chosen by early stopping unless `train` is set too.",
+        ),
         Parameter::new("batch", "integer", json!(usual.batch), "Pairs in a mini-batch."),
-        number("learning_rate", usual.learning_rate, "The first step size; it falls to 0 as half a cosine."),
+        number(
+            "learning_rate",
+            usual.learning_rate,
+            "The largest step size; it falls to 0 as half a cosine.",
+        ),
         number("weight_decay", usual.weight_decay, "Decoupled decay, towards the ridge maps."),
-        chosen("ridges", "list of numbers", "Ridges of the maps there and back, relative to the top variance."),
-        chosen("train", "true or false", "Whether the trained pair is delivered or the ridge pair; rows held out decide when not set."),
-        chosen("source_curve", "text", "What source rows go through before they are brought to length one: unit or signed-root."),
-        chosen("target_curve", "text", "What target rows go through before they are brought to length one: unit or signed-root."),
-        chosen("source_blocks", "list of integers", "Widths of the encoders that stand side by side in a source row."),
-        chosen("target_blocks", "list of integers", "Widths of the encoders that stand side by side in a target row."),
+        chosen(
+            "ridges",
+            "list of numbers",
+            "Ridges of the maps there and back, relative to the top variance.",
+        ),
+        chosen(
+            "train",
+            "true or false",
+            "Whether the trained pair is delivered or the ridge pair; rows held out decide when not set.",
+        ),
+        chosen(
+            "source_curve",
+            "text",
+            "What source rows go through before they are brought to length one: unit or signed-root.",
+        ),
+        chosen(
+            "target_curve",
+            "text",
+            "What target rows go through before they are brought to length one: unit or signed-root.",
+        ),
+        chosen(
+            "source_blocks",
+            "list of integers",
+            "Widths of the encoders that stand side by side in a source row.",
+        ),
+        chosen(
+            "target_blocks",
+            "list of integers",
+            "Widths of the encoders that stand side by side in a target row.",
+        ),
     ]
 }

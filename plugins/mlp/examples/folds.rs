@@ -1,7 +1,12 @@
 //! Five-fold cross-validation of a plugin that trains, on two arrays of paired embeddings.
 //!
 //! `cargo run -p chiasm-mlp --example folds -- X.npy Y.npy [PARAMETERS]`
-#![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "an example prints, and fails by panicking")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "an example prints, and fails by panicking"
+)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -30,7 +35,13 @@ fn main() {
         let seconds = clock.elapsed().as_secs_f64();
         let (a, b) = (through(&bench, &learned.source, &test[0]), through(&bench, &learned.target, &test[1]));
         sums.push(Ranks::of_embeddings(a.view(), b.view()).unwrap().rsum());
-        println!("rsum {:6.1}  {seconds:6.1} s  blend {} steps {}\n  {}", sums[sums.len() - 1], learned.notes["blend"], learned.notes["steps"], learned.notes["held_out"]["verdict"]);
+        println!(
+            "rsum {:6.1}  {seconds:6.1} s  blend {} steps {}\n  {}",
+            sums[sums.len() - 1],
+            learned.notes["blend"],
+            learned.notes["steps"],
+            learned.notes["held_out"]["verdict"]
+        );
     }
     println!("mean {:.1}", sums.iter().sum::<f64>() / sums.len() as f64);
 }
@@ -41,6 +52,7 @@ fn read(path: &str) -> Array2<f32> {
     let text = String::from_utf8_lossy(&bytes[10..10 + header]).into_owned();
     let shape = text.split("'shape': (").nth(1).unwrap().split(')').next().unwrap();
     let lengths: Vec<usize> = shape.split(',').filter_map(|n| n.trim().parse().ok()).collect();
-    let values = bytes[10 + header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let values =
+        bytes[10 + header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     Array2::from_shape_vec((lengths[0], lengths[1]), values).unwrap()
 }

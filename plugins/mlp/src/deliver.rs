@@ -46,7 +46,8 @@ impl Ensemble {
     /// The way back from the source's image: the mean of what the members' decoders say; or why there is none.
     pub(crate) fn inverse(&self, blend: f64) -> Result<(Option<Graph>, String)> {
         let front = &self.fronts[0];
-        let decoders: Vec<_> = self.members.iter().filter_map(|m| m.decoders.as_ref().map(|d| &d[0])).collect();
+        let decoders: Vec<_> =
+            self.members.iter().filter_map(|m| m.decoders.as_ref().map(|d| &d[0])).collect();
         if decoders.is_empty() {
             let reason = "none: a network has no closed inverse; `reconstruction` above 0 trains a decoder";
             return Ok((None, reason.to_owned()));

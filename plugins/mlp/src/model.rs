@@ -145,7 +145,9 @@ impl Model {
     ) -> Result<Option<chiasm_plugin::graph::Graph>> {
         let Some(limit) = settings.spectral_norm else { return Ok(None) };
         if settings.hidden == 0 {
-            return Err(Error::invalid("parameter `spectral_norm`: expected hidden units to bound, got `hidden` = 0"));
+            return Err(Error::invalid(
+                "parameter `spectral_norm`: expected hidden units to bound, got `hidden` = 0",
+            ));
         }
         let mut after = Builder::new("spectral_norm");
         for (network, seed) in self.networks().zip(seed..) {

@@ -45,7 +45,7 @@ impl Default for Settings {
             members: 3,
             steps: None,
             batch: 1024,
-            learning_rate: 1e-3,
+            learning_rate: 5e-4,
             weight_decay: 1e-2,
             dropout: 0.3,
             noise: None,
@@ -91,7 +91,11 @@ impl Settings {
 
     /// Steps when not said: 150 for up to a thousand rows, and more with the root of their number.
     pub(crate) fn steps_for(&self, rows: usize) -> u64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
         let usual = (150.0 * (rows as f64 / 1000.0).sqrt().max(1.0)) as u64;
         self.steps.unwrap_or(usual)
     }
@@ -108,19 +112,79 @@ pub(crate) fn parameters() -> Vec<Parameter> {
     vec![
         parameter("loss", "text", json!(usual.loss), "infonce, siglip or mse."),
         parameter("temperature", "number", json!(usual.temperature), "Where the learned temperature starts."),
-        parameter("hidden", "integer", json!(usual.hidden), "Hidden units of each network; 0 leaves a linear map."),
-        parameter("members", "integer", json!(usual.members), "Networks trained from different seeds, their scores averaged."),
-        parameter("steps", "integer", json!(null), "Mini-batches to train for; chosen by early stopping unless `blend` is set too."),
-        parameter("batch", "integer", json!(usual.batch), "Pairs in a mini-batch: each is told from all others."),
-        parameter("learning_rate", "number", json!(usual.learning_rate), "The first step size; it falls to 0 as half a cosine."),
+        parameter(
+            "hidden",
+            "integer",
+            json!(usual.hidden),
+            "Hidden units of each network; 0 leaves a linear map.",
+        ),
+        parameter(
+            "members",
+            "integer",
+            json!(usual.members),
+            "Networks trained from different seeds, their scores averaged.",
+        ),
+        parameter(
+            "steps",
+            "integer",
+            json!(null),
+            "Mini-batches to train for; chosen by early stopping unless `blend` is set too.",
+        ),
+        parameter(
+            "batch",
+            "integer",
+            json!(usual.batch),
+            "Pairs in a mini-batch: each is told from all others.",
+        ),
+        parameter(
+            "learning_rate",
+            "number",
+            json!(usual.learning_rate),
+            "The largest step size; it falls to 0 as half a cosine.",
+        ),
         parameter("weight_decay", "number", json!(usual.weight_decay), "Decoupled decay, towards the start."),
-        parameter("dropout", "number", json!(usual.dropout), "Fraction of the hidden units left out at a step."),
-        parameter("noise", "list of numbers", json!(null), "Ridges, source and target, that the training noise stands for; the start's own when not set."),
-        parameter("spectral_norm", "number", json!(null), "Largest singular value of a network's layer; unbounded when not set."),
-        parameter("reconstruction", "number", json!(usual.reconstruction), "Weight of the decoders' error; above 0 gives an inverse."),
-        parameter("blend", "number", json!(null), "Share of the networks in the score, the rest is the start's; chosen among 0, 0.5 and 1 when not set."),
+        parameter(
+            "dropout",
+            "number",
+            json!(usual.dropout),
+            "Fraction of the hidden units left out at a step.",
+        ),
+        parameter(
+            "noise",
+            "list of numbers",
+            json!(null),
+            "Ridges, source and target, that the training noise stands for; the start's own when not set.",
+        ),
+        parameter(
+            "spectral_norm",
+            "number",
+            json!(null),
+            "Largest singular value of a network's layer; unbounded when not set.",
+        ),
+        parameter(
+            "reconstruction",
+            "number",
+            json!(usual.reconstruction),
+            "Weight of the decoders' error; above 0 gives an inverse.",
+        ),
+        parameter(
+            "blend",
+            "number",
+            json!(null),
+            "Share of the networks in the score, the rest is the start's; chosen among 0, 0.5 and 1 when not set.",
+        ),
         parameter("start", "table", json!(null), "Parameters of the cca that the networks start from."),
-        parameter("source_blocks", "list of integers", json!(null), "Widths of the encoders that stand side by side in a source row."),
-        parameter("target_blocks", "list of integers", json!(null), "Widths of the encoders that stand side by side in a target row."),
+        parameter(
+            "source_blocks",
+            "list of integers",
+            json!(null),
+            "Widths of the encoders that stand side by side in a source row.",
+        ),
+        parameter(
+            "target_blocks",
+            "list of integers",
+            json!(null),
+            "Widths of the encoders that stand side by side in a target row.",
+        ),
     ]
 }
