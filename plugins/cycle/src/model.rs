@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! loss = |T_AB u - w|² + |T_BA w - u|²                                                   pairs
+//!      + contrast * InfoNCE(T_AB u, w)                                                   tells a pair from the others
 //!      + cycle * (|T_BA T_AB u - u|² + |T_AB T_BA w - w|²)
 //!      + injectivity * (hinge of T_AB + hinge of T_BA)      max(0, margin - |T xᵢ - T xⱼ|²) over neighbours in the batch
 //!      + smoothness * (|J_AB e|² + |J_BA e|²)               E = |J|_F² for random signs e (Hutchinson 1990)
@@ -24,6 +25,8 @@ use crate::settings::Settings;
 pub(crate) const SIDES: [&str; 2] = ["source", "target"];
 /// Below this length a mapped row counts as zero.
 const TINY: f32 = 1e-12;
+/// Of the contrast.
+const TEMPERATURE: f32 = 0.1;
 
 /// T_AB and T_BA.
 #[derive(Debug, Clone)]
@@ -94,9 +97,16 @@ impl Model {
         let rounds = [apart(&mut b, &round_u, &u), apart(&mut b, &round_w, &w)];
         let pairs = b.add(&pairs[0], &pairs[1]);
         let rounds = b.add(&rounds[0], &rounds[1]);
-        let mut loss = losses::plus(&mut b, &pairs, settings.cycle, &rounds);
+        let mut loss = losses::plus(&mut b, &pairs, settings.cycle.unwrap_or(1.0), &rounds);
         b.output("pairs", &pairs, DType::F32, &[]);
         b.output("cycle", &rounds, DType::F32, &[]);
+        if settings.contrast > 0.0 {
+            let temperature = b.constant("log_temperature", Tensor::scalar(TEMPERATURE.ln()));
+            let [first, second] = [&image, &w].map(|rows| b.l2_normalise(rows, -1, TINY));
+            let contrast = losses::infonce(&mut b, &first, &second, &temperature);
+            b.output("contrast", &contrast, DType::F32, &[]);
+            loss = losses::plus(&mut b, &loss, settings.contrast, &contrast);
+        }
         if settings.injectivity > 0.0 {
             let hinges = [hinge(&mut b, &image, settings.margin), hinge(&mut b, &back_w, settings.margin)];
             let hinges = b.add(&hinges[0], &hinges[1]);
