@@ -6,6 +6,7 @@
 
 mod fit;
 mod model;
+mod pair;
 mod settings;
 
 use chiasm_plugin::{Aligner, Inputs, Json, Learned, Parameter, Result, Services};
