@@ -59,6 +59,18 @@ pub struct Cca {
 
 estimator!(CcaParams, Cca);
 
+impl CcaParams {
+    /// The geometric means of the settings' ridges, source and target; `None` before a fit has chosen them.
+    pub fn ridges(&self) -> Option<[f64; 2]> {
+        let settings = self.0.settings.as_ref().filter(|settings| !settings.is_empty())?;
+        let mean = |of: fn(&Setting) -> f64| {
+            let logs: f64 = settings.iter().map(|setting| of(setting).max(f64::MIN_POSITIVE).ln()).sum();
+            (logs / settings.len() as f64).exp()
+        };
+        Some([mean(|s| s.source_ridge), mean(|s| s.target_ridge)])
+    }
+}
+
 impl Cca {
     fn check(&self) -> Result<()> {
         self.grid().check(self.settings.as_deref(), self.members)

@@ -6,6 +6,8 @@
 //! and a seed matter. What is not given is chosen by cross-validation inside the rows that were given (see [`search`]); what
 //! was chosen comes back as parameters, and fitting with those again searches nothing and gives the same bits.
 //!
+//! A learned map starts from a linear side's [`Front`] and is held against [`rivals`].
+//!
 //! A fit is two [`Side`]s. A side becomes an ONNX graph and is evaluated nowhere else; normalising and centring are
 //! part of that graph, and rows come out with length one, so that the score of a pair is a dot product.
 
@@ -14,6 +16,7 @@ mod basis;
 pub mod cca;
 mod deliver;
 mod error;
+mod front;
 mod inverse;
 pub mod kcca;
 mod kernel;
@@ -21,6 +24,7 @@ pub mod mean_vector;
 mod pairs;
 pub mod procrustes;
 pub mod ridge;
+mod rivals;
 pub mod search;
 mod side;
 mod spectral;
@@ -28,8 +32,10 @@ mod transform;
 
 pub use deliver::{Delivery, Method};
 pub use error::{Error, Result};
+pub use front::Front;
 pub use inverse::{Inverse, InverseKind};
 pub use pairs::{Conduct, Fitted, Pairs};
+pub use rivals::{Rival, rivals};
 pub use search::Report;
 pub use side::Side;
 pub use transform::Curve;

@@ -45,6 +45,14 @@ impl Side {
         Self { lens, centre, weights }
     }
 
+    pub(crate) fn lens(&self) -> &Lens {
+        &self.lens
+    }
+
+    pub(crate) fn weights(&self) -> Option<&Array2<f64>> {
+        self.weights.as_ref()
+    }
+
     /// Width of a row.
     pub fn input_dim(&self) -> usize {
         self.lens.transform.width()

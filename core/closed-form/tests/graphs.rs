@@ -4,7 +4,7 @@
 mod common;
 
 use chiasm_closed_form::bank::{Role, bank_tail};
-use chiasm_closed_form::{Conduct, Fitted, InverseKind, Method, Pairs};
+use chiasm_closed_form::{Conduct, Fitted, Front, InverseKind, Method, Pairs};
 use chiasm_closed_form::{
     cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
     ridge::RidgeParams,
@@ -197,4 +197,32 @@ fn a_rotation_of_an_encoder_changes_no_score() {
         // 1e-4: rows are rotated in single precision
         assert!(gap(&p[0], &p[1]) < 1e-4 && gap(&c[0], &c[1]) < 1e-4, "seed {seed}");
     }
+}
+
+/// A learned map starts here: the front's matrix on its coordinates must be the side, its coordinates of unit mean square, and with
+/// all axes kept the way back must find the direction of every training row.
+#[test]
+fn a_front_with_its_start_is_the_side() {
+    let Some(engine) = engine() else { return };
+    let (x, y) = pairs(200, 20, 12, 6, 4);
+    let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "source_curve": "signed-root" }));
+    let front = Front::new(&fitted.source, x.view()).unwrap();
+    let u = run(engine, &front.graph("x").unwrap(), &x);
+    assert_eq!(u.ncols(), front.coordinates());
+    let square = u.iter().map(|v| f64::from(v * v)).sum::<f64>() / u.len() as f64;
+    assert!((square - 1.0).abs() < 1e-4, "mean square {square}");
+    let z = u.dot(&front.start().mapv(|w| w as f32));
+    let length = z.iter().map(|v| f64::from(v * v)).sum::<f64>() / z.nrows() as f64;
+    assert!((length - 1.0).abs() < 1e-4, "mean square length {length}");
+    // 1e-5: two orders of the same sums in single precision
+    assert!(gap(&unit(&z), &run(engine, &fitted.source.graph("x").unwrap(), &x)) < 1e-5);
+    let back = run(engine, &front.back("x").unwrap().unwrap(), &u);
+    // 1e-3: the square that undoes the signed root has no slope at zero
+    assert!(gap(&unit(&back), &unit(&x)) < 1e-3);
+    let [source, target] = fitted.parameters.ridges().unwrap();
+    assert!((0.01..=1.0).contains(&source) && (0.01..=1.0).contains(&target));
+    assert!(front.noise(4.0 * source) / front.noise(source) - 2.0 < 1e-12, "a variance, so twice the deviation");
+    let kernel: Fitted<KccaParams> = fit(&x, &y, json!({}));
+    let refusal = Front::new(&kernel.source, x.view()).unwrap_err().to_string();
+    assert!(refusal.contains("kernel"), "{refusal}");
 }

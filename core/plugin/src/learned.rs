@@ -38,6 +38,8 @@ pub enum InverseKind {
     Left,
     /// `source(inverse(z)) = z`: every `z` is reached.
     Right,
+    /// `inverse(source(x))` is near `x`, as near as a trained decoder comes.
+    Approximate,
 }
 
 /// A map from several modalities into one vector.

@@ -34,6 +34,6 @@ pub use inputs::Inputs;
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use serde_json::{Value as Json, json};
-pub use services::{Level, Services};
+pub use services::{Lent, Level, Services};
 pub use spec::{DimSpec, Draft, EncoderSpec, Item, Modality, ModelInput, PortSpec, Signature, Takes};
 pub use traits::{Adapter, Aligner, Fusion, Parameter, read_parameters};

@@ -37,6 +37,11 @@ impl<'a> Services<'a> {
         Self(Lender::Nobody { seed, threads })
     }
 
+    /// Services of a lender of one's own, for a plugin's own tests with an engine.
+    pub fn of(lender: &'a dyn Lent) -> Self {
+        Self(Lender::Host(lender))
+    }
+
     /// The host's, as they came over the ABI.
     #[doc(hidden)]
     pub fn from_abi(host: &'a ServicesRef<'_>) -> Self {
@@ -98,13 +103,19 @@ impl<'a> Services<'a> {
     }
 }
 
-/// The ABI's services without its lifetimes.
-trait Lent: Sync {
+/// Who lends: the host over the ABI, or a stand-in. The methods are those of [`Services`].
+pub trait Lent: Sync {
+    /// As [`Services::log`]; the level as its number.
     fn log(&self, level: u8, message: &str);
+    /// As [`Services::progress`].
     fn progress(&self, done: u64, total: u64) -> Result<()>;
+    /// As [`Services::seed`].
     fn seed(&self) -> u64;
+    /// As [`Services::threads`].
     fn threads(&self) -> usize;
+    /// As [`Services::run`].
     fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>>;
+    /// As [`Services::train`].
     fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained>;
 }
 

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("chiasm-closed-form", &["chiasm-graph", "chiasm-geometry"]),
     ("chiasm-objective", &["chiasm-graph"]),
     ("chiasm-plugin", &["chiasm-abi", "chiasm-graph", "chiasm-objective"]),
+    ("chiasm-learned", &["chiasm-plugin", "chiasm-closed-form", "chiasm-geometry"]),
     ("chiasm-runtime", &["chiasm-graph"]),
     ("chiasm-train", &["chiasm-graph", "chiasm-objective", "chiasm-runtime"]),
     ("chiasm-host", &["chiasm-abi", "chiasm-graph", "chiasm-objective", "chiasm-plugin"]),
@@ -46,7 +47,11 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What every crate of a folder may depend on.
 const FOLDERS: &[(&str, &[&str])] = &[
+<<<<<<< HEAD
     ("plugins", &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-transport"]),
+=======
+    ("plugins", &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-learned"]),
+>>>>>>> d6008f1 (mlp and cycle: plugins that train from a closed form and are held against all of them)
     ("adapters", &["chiasm-plugin"]),
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];

@@ -1,0 +1,191 @@
+//! A residual network over a linear map: `(S + D) x + W₂ gelu(W₁ x + b₁) + b₂`.
+//!
+//! S is a closed form's matrix and stays; D and W₂ begin at zero, so the network begins as the closed form. Weight decay pulls D,
+//! and with it the linear path, back to S (L2-SP; Li, Grandvalet and Davoine 2018), and the network towards none.
+//!
+//! Spectral normalisation (Miyato et al. 2018) bounds the largest singular value of W₁ and W₂ after every step, by one step of
+//! the power iteration, whose vector is carried along.
+
+use chiasm_geometry::random::Random;
+use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
+use chiasm_plugin::ndarray::Array2;
+use chiasm_plugin::{Error, Result};
+
+/// How much of a fresh random vector a power iteration is given at each step: a matrix that is zero would end it for good.
+const RESEED: f32 = 1e-3;
+/// Below this length a vector counts as zero.
+const TINY: f32 = 1e-12;
+
+/// Widths of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Columns of a row.
+    pub input: usize,
+    /// Hidden units; 0 leaves the linear path alone.
+    pub hidden: usize,
+    /// Columns of its image.
+    pub output: usize,
+}
+
+/// A network's weights, by name: `<name>/start`, `/turn` (D), `/in`, `/in_bias`, `/out`, `/out_bias`.
+#[derive(Debug, Clone)]
+pub struct Network {
+    name: String,
+    shape: Shape,
+    weights: Vec<(String, Tensor)>,
+}
+
+impl Network {
+    /// A network that is its start, `[input, output]`, until it is trained.
+    ///
+    /// # Errors
+    /// Never, for a start that fits in memory.
+    pub fn new(name: &str, start: &Array2<f64>, hidden: usize, seed: u64) -> Result<Self> {
+        let (input, output) = start.dim();
+        let shape = Shape { input, hidden, output };
+        #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+        let narrow = |x: f64| x as f32;
+        let mut random = Random::new(seed);
+        let spread = (input as f64).sqrt().recip();
+        let first = (0..input * hidden).map(|_| narrow(spread * random.normal())).collect();
+        let zeros = |shape: &[usize]| Tensor::f32(shape, vec![0.0; shape.iter().product()]);
+        let mut weights = vec![
+            ("start", Tensor::f32(&[input, output], start.iter().copied().map(narrow).collect())?),
+            ("turn", zeros(&[input, output])?),
+        ];
+        if hidden > 0 {
+            weights.push(("in", Tensor::f32(&[input, hidden], first)?));
+            weights.push(("in_bias", zeros(&[hidden])?));
+            weights.push(("out", zeros(&[hidden, output])?));
+            weights.push(("out_bias", zeros(&[output])?));
+        }
+        let weights = weights.into_iter().map(|(part, tensor)| (format!("{name}/{part}"), tensor)).collect();
+        Ok(Self { name: name.to_owned(), shape, weights })
+    }
+
+    /// Its widths.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Names of the weights that are trained.
+    pub fn trainable(&self) -> impl Iterator<Item = &str> {
+        self.weights.iter().skip(1).map(|(name, _)| name.as_str())
+    }
+
+    /// Names of all its weights.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.weights.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Puts the weights into a graph.
+    pub fn place(&self, b: &mut Builder) -> Placed {
+        Placed(self.weights.iter().map(|(name, tensor)| b.constant(name, tensor.clone())).collect())
+    }
+
+    /// Takes its weights from those that a training brought back.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn take(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
+        for (name, tensor) in self.weights.iter_mut().skip(1) {
+            let found = trained.iter().find(|(other, _)| other == name);
+            let (_, new) =
+                found.ok_or_else(|| Error::other(format!("the training brought no `{name}` back")))?;
+            *tensor = new.clone();
+        }
+        Ok(())
+    }
+
+    /// The vectors of the power iteration, `<layer>/power`, to stand in the objective's graph as weights that only
+    /// [`Network::bound`] uses.
+    ///
+    /// # Errors
+    /// Never, for layers that fit in memory.
+    pub fn powers(&self, seed: u64) -> Result<Vec<(String, Tensor)>> {
+        let mut random = Random::new(seed);
+        #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+        let mut vector = |length: usize| {
+            let values = (0..length).map(|_| (random.normal() / (length as f64).sqrt()) as f32).collect();
+            Tensor::f32(&[length, 1], values)
+        };
+        self.layers().map(|(name, layer)| Ok((format!("{name}/power"), vector(layer.shape()[1])?))).collect()
+    }
+
+    /// The layers that spectral normalisation bounds.
+    fn layers(&self) -> impl Iterator<Item = &(String, Tensor)> {
+        let bounded = [format!("{}/in", self.name), format!("{}/out", self.name)];
+        self.weights.iter().filter(move |(name, _)| bounded.contains(name))
+    }
+
+    /// Adds the bound to an objective's `after` graph: layers and vectors come in by name and leave as `next/<name>`.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn bound(&self, b: &mut Builder, limit: f32, powers: &[(String, Tensor)]) -> Result<()> {
+        for ((name, layer), (power, fresh)) in self.layers().zip(powers) {
+            let w = port(b, name, layer)?;
+            let right = port(b, power, fresh)?;
+            let forth = b.matmul(&w, &right);
+            let left = b.l2_normalise(&forth, 0, TINY);
+            let turned = b.transpose(&w, &[1, 0]);
+            let back = b.matmul(&turned, &left);
+            let squares = b.mul(&back, &back);
+            let sum = b.reduce_sum(&squares, &[0, 1], false);
+            let largest = b.sqrt(&sum);
+            let over = b.mul_scalar(&largest, limit.recip());
+            let over = b.max_scalar(&over, 1.0);
+            let next = b.div(&w, &over);
+            b.output(&format!("next/{name}"), &next, DType::F32, &lengths(layer));
+            let right = b.l2_normalise(&back, 0, TINY);
+            let fresh_vector = b.constant("fresh", fresh.clone());
+            let little = b.mul_scalar(&fresh_vector, RESEED);
+            let right = b.add(&right, &little);
+            b.output(&format!("next/{power}"), &right, DType::F32, &lengths(fresh));
+        }
+        Ok(())
+    }
+
+    /// The trained network as a graph: `input` f32 `[batch, input]` to `output` f32 `[batch, output]`.
+    ///
+    /// # Errors
+    /// When the graph does not verify, which would be a defect of this crate.
+    pub fn graph(&self, input: &str, output: &str) -> Result<Graph> {
+        let mut b = Builder::new(self.name.clone());
+        let x = b.input(input, DType::F32, &[Dim::named("batch"), self.shape.input.into()])?;
+        let z = self.place(&mut b).call(&mut b, &x, None);
+        b.output(output, &z, DType::F32, &[Dim::named("batch"), self.shape.output.into()]);
+        Ok(b.finish()?)
+    }
+}
+
+/// A network whose weights stand in a graph.
+#[derive(Debug, Clone)]
+pub struct Placed(Vec<Value>);
+
+impl Placed {
+    /// The image of rows `[batch, input]`; `mask [batch, hidden]` multiplies the hidden units (dropout).
+    pub fn call(&self, b: &mut Builder, x: &Value, mask: Option<&Value>) -> Value {
+        let linear = b.add(&self.0[0], &self.0[1]);
+        let linear = b.matmul(x, &linear);
+        let [_, _, inner, inner_bias, outer, outer_bias] = self.0.as_slice() else { return linear };
+        let hidden = b.linear(x, inner, Some(inner_bias));
+        let hidden = b.gelu(&hidden);
+        let hidden = mask.map_or(hidden.clone(), |mask| b.mul(&hidden, mask));
+        let more = b.linear(&hidden, outer, Some(outer_bias));
+        b.add(&linear, &more)
+    }
+
+    /// The image of its start alone.
+    pub fn begun(&self, b: &mut Builder, x: &Value) -> Value {
+        b.matmul(x, &self.0[0])
+    }
+}
+
+fn lengths(tensor: &Tensor) -> Vec<Dim> {
+    tensor.shape().iter().map(|&length| length.into()).collect()
+}
+
+fn port(b: &mut Builder, name: &str, like: &Tensor) -> Result<Value> {
+    Ok(b.input(name, DType::F32, &lengths(like))?)
+}

@@ -1,0 +1,198 @@
+//! What a recipe may say of the mlp aligner.
+
+use chiasm_plugin::{Error, Json, Parameter, Result, json};
+use serde::{Deserialize, Serialize};
+
+/// The loss of paired rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Loss {
+    Infonce,
+    Siglip,
+    Mse,
+}
+
+/// The recipe's parameters; what is `None` is chosen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub loss: Loss,
+    pub temperature: f64,
+    pub hidden: usize,
+    pub members: usize,
+    pub steps: Option<u64>,
+    pub early_stopping: bool,
+    pub batch: usize,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub dropout: f64,
+    pub noise: Option<[f64; 2]>,
+    pub spectral_norm: Option<f64>,
+    pub reconstruction: f64,
+    pub blend: Option<f64>,
+    pub start: Json,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_blocks: Option<Vec<usize>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_blocks: Option<Vec<usize>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            loss: Loss::Infonce,
+            temperature: 0.05,
+            hidden: 256,
+            members: 2,
+            steps: None,
+            early_stopping: false,
+            batch: 1024,
+            learning_rate: 1e-3,
+            weight_decay: 1e-2,
+            dropout: 0.3,
+            noise: None,
+            spectral_norm: None,
+            reconstruction: 0.0,
+            blend: None,
+            start: Json::Null,
+            source_blocks: None,
+            target_blocks: None,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn read(parameters: &Json) -> Result<Self> {
+        let settings: Self = chiasm_plugin::read_parameters(parameters)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        let within = |name: &str, value: f64, low: f64, high: f64| match (low..=high).contains(&value) {
+            true => Ok(()),
+            false => {
+                Err(Error::invalid(format!("parameter `{name}`: expected {low} to {high}, got {value}")))
+            }
+        };
+        within("temperature", self.temperature, 1e-3, 10.0)?;
+        within("hidden", self.hidden as f64, 0.0, 65_536.0)?;
+        within("members", self.members as f64, 1.0, 64.0)?;
+        within("steps", self.steps.unwrap_or(1) as f64, 1.0, 1e7)?;
+        within("batch", self.batch as f64, 2.0, 65_536.0)?;
+        within("learning_rate", self.learning_rate, 1e-8, 10.0)?;
+        within("weight_decay", self.weight_decay, 0.0, 100.0)?;
+        within("dropout", self.dropout, 0.0, 0.95)?;
+        for ridge in self.noise.into_iter().flatten() {
+            within("noise", ridge, 0.0, 1000.0)?;
+        }
+        within("spectral_norm", self.spectral_norm.unwrap_or(1.0), 1e-3, 1e3)?;
+        within("reconstruction", self.reconstruction, 0.0, 1e3)?;
+        within("blend", self.blend.unwrap_or(0.0), 0.0, 1.0)
+    }
+
+    /// Steps when not said: 150 for up to a thousand rows, and more with the root of their number.
+    pub(crate) fn steps_for(&self, rows: usize) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
+        let usual = (150.0 * (rows as f64 / 1000.0).sqrt().max(1.0)) as u64;
+        self.steps.unwrap_or(usual)
+    }
+
+    pub(crate) fn blocks(&self) -> [Option<&[usize]>; 2] {
+        [self.source_blocks.as_deref(), self.target_blocks.as_deref()]
+    }
+}
+
+/// What `plugin inspect` lists.
+pub(crate) fn parameters() -> Vec<Parameter> {
+    let usual = Settings::default();
+    let parameter = |name, kind, default: Json, what| Parameter::new(name, kind, default, what);
+    vec![
+        parameter("loss", "text", json!(usual.loss), "infonce, siglip or mse."),
+        parameter("temperature", "number", json!(usual.temperature), "Where the learned temperature starts."),
+        parameter(
+            "hidden",
+            "integer",
+            json!(usual.hidden),
+            "Hidden units of each network; 0 leaves a linear map.",
+        ),
+        parameter(
+            "members",
+            "integer",
+            json!(usual.members),
+            "Networks trained from different seeds, their scores averaged.",
+        ),
+        parameter(
+            "steps",
+            "integer",
+            json!(null),
+            "Mini-batches to train for; 150, and more above a thousand pairs, when not set.",
+        ),
+        parameter(
+            "early_stopping",
+            "true or false",
+            json!(usual.early_stopping),
+            "Whether the loss on rows held out ends the training; on few pairs that is too soon.",
+        ),
+        parameter(
+            "batch",
+            "integer",
+            json!(usual.batch),
+            "Pairs in a mini-batch: each is told from all others.",
+        ),
+        parameter(
+            "learning_rate",
+            "number",
+            json!(usual.learning_rate),
+            "The largest step size; it falls to 0 as half a cosine.",
+        ),
+        parameter("weight_decay", "number", json!(usual.weight_decay), "Decoupled decay, towards the start."),
+        parameter(
+            "dropout",
+            "number",
+            json!(usual.dropout),
+            "Fraction of the hidden units left out at a step.",
+        ),
+        parameter(
+            "noise",
+            "list of numbers",
+            json!(null),
+            "Ridges, source and target, that the training noise stands for; the start's own when not set.",
+        ),
+        parameter(
+            "spectral_norm",
+            "number",
+            json!(null),
+            "Largest singular value of a network's layer; unbounded when not set.",
+        ),
+        parameter(
+            "reconstruction",
+            "number",
+            json!(usual.reconstruction),
+            "Weight of the decoders' error; above 0 gives an inverse.",
+        ),
+        parameter(
+            "blend",
+            "number",
+            json!(null),
+            "Share of the networks in the score, the rest is the start's; chosen among 0, 0.5 and 1 when not set.",
+        ),
+        parameter("start", "table", json!(null), "Parameters of the cca that the networks start from."),
+        parameter(
+            "source_blocks",
+            "list of integers",
+            json!(null),
+            "Widths of the encoders that stand side by side in a source row.",
+        ),
+        parameter(
+            "target_blocks",
+            "list of integers",
+            json!(null),
+            "Widths of the encoders that stand side by side in a target row.",
+        ),
+    ]
+}
