@@ -6,6 +6,7 @@
 //! it was. Nodes are grouped greedily in topological order; a group never closes a circle through a node outside it.
 //! Left alone: shapes that the graph does not tell, other element types, operands broadcast in the middle.
 
+mod product;
 mod program;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -26,8 +27,12 @@ pub const DOMAIN: &str = "chiasm";
 /// The operator of fused nodes.
 pub const OPERATOR: &str = "Pointwise";
 
+/// The operator of matrix products.
+pub const PRODUCT: &str = "Product";
+
 impl Graph {
-    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]).
+    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]), and products of
+    /// matrices, with the transpositions before them, as `chiasm.Product` nodes.
     #[must_use]
     pub fn fused(&self) -> Self {
         if self.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
@@ -39,11 +44,12 @@ impl Graph {
         }
         let mut fused = self.clone();
         fused.graph.node = groups.emit();
+        product::replace(&mut fused.graph.node, &groups.shapes);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {
             let import = OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1, ..Default::default() };
             fused.header.opset_import.push(import);
         }
-        fused
+        fused.simplified()
     }
 }
 

@@ -23,6 +23,7 @@ mod error;
 mod install;
 mod library;
 mod pointwise;
+mod product;
 mod session;
 mod stepper;
 mod value;

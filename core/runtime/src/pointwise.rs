@@ -21,7 +21,7 @@ use plan::Plan;
 
 /// The domain of our operators, to be registered with a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(Pointwise)
+    OperatorDomain::new(DOMAIN)?.add(Pointwise)?.add(crate::product::Product)
 }
 
 struct Pointwise;

@@ -1,0 +1,127 @@
+//! The kernel of `chiasm.Product`: a matrix product, either operand as it lies or transposed.
+//!
+//! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; a training step's sums have a thousand
+//! and more. This one keeps its part of the result in registers and caches for longer (faer's kernels). The work is cut
+//! along the longer side of the result, by its size alone, so that the result does not depend on the number of threads.
+//! Refused, as an error of the run: operands that are no matrices, or whose inner lengths differ.
+
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
+use ort::value::TensorElementType;
+
+/// Multiplications that are worth a piece of their own.
+const PIECE: usize = 1 << 27;
+
+pub(crate) struct Product;
+
+impl Operator for Product {
+    type Kernel<'attr> = Turned;
+
+    fn name(&self) -> &str {
+        chiasm_graph::fuse::PRODUCT
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [
+            OperatorInput::required(TensorElementType::Float32),
+            OperatorInput::required(TensorElementType::Float32),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Turned> {
+        let flag = |name: &str| context.get::<i64>(name).unwrap_or(0) != 0;
+        Ok(Turned { a: flag("transA"), b: flag("transB") })
+    }
+}
+
+/// Which operands are transposed.
+pub(crate) struct Turned {
+    a: bool,
+    b: bool,
+}
+
+impl Kernel for Turned {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let missing = || ort::Error::new("chiasm.Product: an operand is missing");
+        let (a, b) = (context.input(0)?.ok_or_else(missing)?, context.input(1)?.ok_or_else(missing)?);
+        let (a, b) = (matrix(a.try_extract_tensor::<f32>()?)?, matrix(b.try_extract_tensor::<f32>()?)?);
+        let a = if self.a { a.transpose() } else { a };
+        let b = if self.b { b.transpose() } else { b };
+        if a.ncols() != b.nrows() {
+            return Err(ort::Error::new(format!(
+                "chiasm.Product: [{}, {}] times [{}, {}]",
+                a.nrows(),
+                a.ncols(),
+                b.nrows(),
+                b.ncols()
+            )));
+        }
+        let (rows, columns) = (a.nrows(), b.ncols());
+        let mut value = context.output(0, [rows as i64, columns as i64])?.ok_or_else(missing)?;
+        let (_, data) = value.try_extract_tensor_mut::<f32>()?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let whole = Whole { data: data.as_mut_ptr(), columns };
+        let pieces = (rows * columns * a.ncols().max(1) / PIECE).clamp(1, 64);
+        let share = |length: usize, piece: usize| (length * piece / pieces, length * (piece + 1) / pieces);
+        context.par_for(pieces, 0, |piece| {
+            let (r, c) = match rows >= columns {
+                true => (share(rows, piece), (0, columns)),
+                false => ((0, rows), share(columns, piece)),
+            };
+            let (a, b) = (a.subrows(r.0, r.1 - r.0), b.subcols(c.0, c.1 - c.0));
+            // SAFETY: the pieces are disjoint parts of the result, which has `rows * columns` elements.
+            #[expect(unsafe_code, reason = "see above")]
+            let into = unsafe { whole.part(r, c) };
+            matmul(into, Accum::Replace, a, b, 1.0, Par::Seq);
+        })
+    }
+}
+
+/// The memory of a row-major result.
+struct Whole {
+    data: *mut f32,
+    columns: usize,
+}
+
+// SAFETY: each thread writes its own part.
+#[expect(unsafe_code, reason = "see above")]
+unsafe impl Sync for Whole {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "see above")]
+unsafe impl Send for Whole {}
+
+impl Whole {
+    /// Some rows and columns, to be written.
+    ///
+    /// # Safety
+    /// They lie in the result, and nobody else uses them.
+    #[expect(unsafe_code, reason = "see above")]
+    unsafe fn part(&self, rows: (usize, usize), columns: (usize, usize)) -> MatMut<'_, f32> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let start = self.data.add(rows.0 * self.columns + columns.0);
+            MatMut::from_raw_parts_mut(
+                start,
+                rows.1 - rows.0,
+                columns.1 - columns.0,
+                self.columns as isize,
+                1,
+            )
+        }
+    }
+}
+
+fn matrix<'v>((shape, data): (&ort::value::Shape, &'v [f32])) -> ort::Result<MatRef<'v, f32>> {
+    match shape.iter().map(|length| usize::try_from(*length).unwrap_or(0)).collect::<Vec<_>>()[..] {
+        [rows, columns] if rows * columns == data.len() => {
+            Ok(MatRef::from_row_major_slice(data, rows, columns))
+        }
+        _ => Err(ort::Error::new(format!("chiasm.Product: expected a matrix, got shape {shape:?}"))),
+    }
+}
