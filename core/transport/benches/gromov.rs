@@ -40,7 +40,9 @@ fn main() {
             }
             low.push(seconds);
             full.push(seconds_dense);
-            if let Some(line) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"]) {
+            if setting.wants("pot_egw")
+                && let Some(line) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"])
+            {
                 theirs.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
                 if round == 1 {
                     println!(

@@ -18,11 +18,14 @@ use std::time::Instant;
 use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, simd};
 use simplex::{Arc, Simplex};
 
+/// Mass that a plan moves: source, target, how much.
+pub type Move = (usize, usize, f64);
+
 /// An optimal plan, sparse, with the duals that prove it.
 #[derive(Debug, Clone)]
 pub struct Exact {
-    /// Moves `(source, target, mass)`, at most n + m - 1 of them.
-    pub moves: Vec<(usize, usize, f64)>,
+    /// The moves, at most n + m - 1 of them.
+    pub moves: Vec<Move>,
     /// `<P, C>`.
     pub transport_cost: f64,
     /// Source duals f with `f_i + g_j <= C_ij`.
@@ -104,7 +107,7 @@ struct Problem<'p> {
     limits: &'p Limits,
 }
 
-type Plan = (Vec<(usize, usize, f64)>, Vec<f64>, Stop);
+type Plan = (Vec<Move>, Vec<f64>, Stop);
 
 impl Problem<'_> {
     fn row(&self, i: usize) -> &[f64] {
@@ -220,7 +223,7 @@ impl Problem<'_> {
     }
 
     /// Feasible duals, the gap they certify, and the user's mass. A column without weight has no dual (-infinity) yet.
-    fn finish(&self, moves: Vec<(usize, usize, f64)>, mut v: Vec<f64>, mass: f64, stop: Stop) -> Exact {
+    fn finish(&self, moves: Vec<Move>, mut v: Vec<f64>, mass: f64, stop: Stop) -> Exact {
         let u: Vec<f64> =
             (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {

@@ -1,9 +1,7 @@
 //! Entropic transport against POT's values, closed properties, and hostile input.
 
-mod common;
-
+use crate::reference::{Reference, squared};
 use chiasm_transport::{Cost, Error, Marginals, Sinkhorn, Stop, uniform};
-use common::{Reference, squared};
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
 use std::{ops::ControlFlow, time::Duration};

@@ -1,9 +1,7 @@
 //! Exact transport against POT and SciPy, certified by duals.
 
-mod common;
-
+use crate::reference::{Reference, squared};
 use chiasm_transport::{Error, Limits, Stop, exact, on_line, uniform};
-use common::{Reference, squared};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 

@@ -1,0 +1,67 @@
+//! Large clouds in little memory: a coarse start and streaming sweeps, and low rank; time, error and peak memory by size.
+//!
+//! `cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR [--sizes 10000,100000]`
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
+
+mod peers;
+
+use chiasm_transport::{Cost, Limits, Sinkhorn, low_rank, uniform};
+use peers::{Setting, median, timed};
+use std::time::Duration;
+
+fn main() {
+    let setting = Setting::read();
+    for n in setting.sizes(&[10_000, 30_000, 100_000]) {
+        let (x, y) = setting.clouds(n, 64);
+        let p = uniform(n);
+        let mut seconds = Vec::new();
+        if setting.wants("lowrank") {
+            for _ in 0..setting.rounds.min(1) {
+                let (plan, s) =
+                    timed(|| low_rank(x.view(), y.view(), (&p, &p), 64, 1e-4, &Limits::new(60)).unwrap());
+                seconds.push(s);
+                println!(
+                    "n={n} rank 64: {:.2} s, {} steps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
+                    median(&seconds),
+                    plan.iterations,
+                    plan.stop,
+                    plan.transport_cost,
+                    plan.marginal_error,
+                    peak_mib()
+                );
+            }
+        }
+        if setting.wants("streaming") {
+            let (report, s) = timed(|| {
+                let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+                let solver = Sinkhorn::of_mean_cost(0.05).tolerance(1e-3).memory(64 << 20);
+                let solver = solver.time_limit(Duration::from_secs(400));
+                let make = |x: ndarray::ArrayView2<'_, f32>, y: ndarray::ArrayView2<'_, f32>| {
+                    Cost::squared_euclidean(x, y)
+                };
+                solver.coarse_start(x.view(), y.view(), make).unwrap().solve(&cost, &p, &p).unwrap().report
+            });
+            println!(
+                "n={n} streaming to 1e-3: {s:.2} s, {} sweeps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
+                report.iterations,
+                report.stop,
+                report.transport_cost,
+                report.marginal_error,
+                peak_mib()
+            );
+        }
+    }
+}
+
+/// The most memory this process has held.
+fn peak_mib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|k| k.parse::<usize>().ok()).unwrap_or(0) / 1024
+}
