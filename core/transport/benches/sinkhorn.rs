@@ -15,6 +15,7 @@ mod peers;
 
 use chiasm_transport::{Cost, Sinkhorn, uniform};
 use peers::{Setting, median, timed};
+use rayon::prelude::*;
 
 const PEERS: &[&str] = &["pot_numpy_kernel", "torch_hand_compile", "ott", "pot_numpy_log"];
 
@@ -23,7 +24,10 @@ fn main() {
     for n in setting.sizes(&[1000, 4000, 10_000]) {
         let (x, y) = setting.clouds(n, 384);
         for mode in ["fixed", "converge"] {
-            let mut ours = Vec::new();
+            if !PEERS.iter().any(|name| setting.wants(&format!("{mode}/{name}"))) {
+                continue;
+            }
+            let (mut ours, mut shares) = (Vec::new(), Vec::new());
             let mut theirs = vec![Vec::new(); PEERS.len()];
             for round in 0..=setting.rounds {
                 let solver = Sinkhorn::of_mean_cost(0.05);
@@ -50,9 +54,12 @@ fn main() {
                     continue; // warm-up
                 }
                 ours.push(seconds);
+                if mode == "fixed" {
+                    shares.push(100.0 * read_once(n) / report.seconds);
+                }
                 for (name, times) in PEERS.iter().zip(&mut theirs) {
                     let long = n > 4000 && (*name == "pot_numpy_log" || mode == "converge" && round > 1);
-                    if !setting.wants(name) || long {
+                    if !setting.wants(&format!("{mode}/{name}")) || long {
                         continue;
                     }
                     let arguments = ["--impl", name, "--mode", mode, "--n", &n.to_string(), "--reps", "1"];
@@ -75,9 +82,35 @@ fn main() {
                 median(&ours),
                 ours.iter().map(|s| (s * 1e4).round() / 1e4).collect::<Vec<_>>()
             );
+            if mode == "fixed" {
+                println!(
+                    "  share of the roofline (each iteration one read of the matrix, and nothing else): {:.2}",
+                    median(&shares)
+                );
+            }
             for (name, times) in PEERS.iter().zip(&theirs).filter(|(_, times)| !times.is_empty()) {
                 println!("  {name} {:.4} s, ratio {:.2}", median(times), median(times) / median(&ours));
             }
         }
     }
+}
+
+/// Seconds to read an `n x n` matrix of single precision once on all threads.
+fn read_once(n: usize) -> f64 {
+    let matrix = vec![1.0_f32; n * n];
+    let times: Vec<f64> = (0..5)
+        .map(|_| {
+            let sum = |part: &[f32]| {
+                part.as_chunks::<64>().0.iter().fold([0.0_f32; 64], |mut sum, x| {
+                    (0..64).for_each(|l| sum[l] += x[l]);
+                    sum
+                })
+            };
+            timed(|| {
+                std::hint::black_box(matrix.par_chunks((n * n).div_ceil(2)).map(sum).collect::<Vec<_>>())
+            })
+            .1
+        })
+        .collect();
+    median(&times)
 }

@@ -22,6 +22,7 @@ mod gaussian;
 pub mod gromov;
 mod limits;
 mod lowrank;
+mod maps;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
 pub mod sinkhorn;
@@ -33,6 +34,7 @@ pub use gaussian::{GaussianMap, gaussian_map};
 pub use gromov::{Gromov, GromovPlan, Space};
 pub use limits::{Limits, Progress, Stop};
 pub use lowrank::{LowRankPlan, low_rank};
+pub use maps::{EntropicMap, barycentric};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};
 
 /// What can go wrong in a transport problem.

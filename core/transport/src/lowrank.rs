@@ -93,10 +93,8 @@ impl LowRankPlan {
     /// When `y` has another number of rows than the plan's target.
     pub fn barycentric(&self, y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         crate::same("rows of the target points", self.target.nrows(), y.nrows())?;
-        let rank = self.target.ncols() as f32;
-        let images = self.target.t().dot(&y) * rank;
-        let sums = self.source.sum_axis(Axis(1)).mapv(|s| if s > 0.0 { s } else { 1.0 });
-        Ok(self.source.dot(&images) / &sums.insert_axis(Axis(1)))
+        let images = self.target.t().dot(&y) * self.target.ncols() as f32;
+        crate::barycentric(self.source.view(), images.view())
     }
 }
 

@@ -92,6 +92,10 @@ dispatch! {
     min_reduced = min_reduced_body(row: &[f64], v: &[f64]) -> f64
 }
 dispatch! {
+    /// The least and the largest of some numbers.
+    range = range_body(values: &[f64]) -> (f64, f64)
+}
+dispatch! {
     /// A step of Dijkstra's search from a row: `row[j] - v[j] + shift` lowers the open keys, noting `from`; returns the
     /// least open key. A closed column has the key -infinity.
     lower_keys = lower_keys_body(row: &[f64], v: &[f64], shift: f64, keys: &mut [f64], parents: &mut [u64], from: u64) -> f64
@@ -253,6 +257,20 @@ fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
     }
     let rest = row_rest.iter().zip(v_rest).map(|(x, v)| x - v).fold(f64::INFINITY, f64::min);
     low.into_iter().fold(rest, f64::min)
+}
+
+#[inline(always)]
+fn range_body<const FMA: bool>(values: &[f64]) -> (f64, f64) {
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    for lane in lanes {
+        for l in 0..LANES {
+            low[l] = if lane[l] < low[l] { lane[l] } else { low[l] };
+            high[l] = if lane[l] > high[l] { lane[l] } else { high[l] };
+        }
+    }
+    let all = |ends: [f64; LANES]| ends.into_iter().chain(rest.iter().copied());
+    (all(low).fold(f64::INFINITY, f64::min), all(high).fold(f64::NEG_INFINITY, f64::max))
 }
 
 #[inline(always)]

@@ -62,7 +62,10 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &Limits) -
     let entropic = Cost::matrix64(cost)?;
     let (a, b, mass) = crate::balanced(a, b, shape)?;
     let cost = cost.as_standard_layout();
-    let (low, high) = cost.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &c| (l.min(c), h.max(c)));
+    let ends: Vec<(f64, f64)> =
+        cost.as_slice().unwrap_or_default().par_chunks(1 << 16).map(simd::range).collect();
+    let (low, high) =
+        ends.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), e| (l.min(e.0), h.max(e.1)));
     let spread = high - low;
     if !spread.is_finite() {
         return Err(Error::Breakdown {

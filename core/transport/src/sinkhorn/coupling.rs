@@ -100,6 +100,11 @@ impl<'a> Coupling<'a> {
         Array1::from(potentials(&self.engine.psi, &self.engine.v)) * self.engine.epsilon
     }
 
+    /// Both sides' weights as the solve used them.
+    pub(crate) fn weights(&self) -> (&[f64], &[f64]) {
+        (&self.engine.a, &self.engine.b)
+    }
+
     /// The dense plan `P[n, m]`.
     pub fn plan(&self) -> Array2<f32> {
         let (n, m) = self.engine.cost.shape();
