@@ -15,7 +15,7 @@ mod peers;
 
 use chiasm_transport::{Limits, exact, uniform};
 use ndarray::{Array2, ArrayView2, s};
-use peers::{Setting, Turns, timed, took};
+use peers::{Setting, Turns, timed};
 
 fn main() {
     let setting = Setting::read();
@@ -43,8 +43,8 @@ fn main() {
                 );
                 for peer in peers {
                     let arguments = ["--impl", peer, "--n", &n.to_string(), "--reps", "1", "--warmup", "0"];
-                    if let Some(line) = setting.peer("emd.py", &arguments) {
-                        turns.add(peer, took(&line));
+                    if let Some((line, time)) = setting.peer("emd.py", &arguments) {
+                        turns.add(peer, time);
                         println!("  {peer}: cost {} others {}", line["cost"], line["others_cpus"]);
                     }
                 }

@@ -15,7 +15,7 @@ mod peers;
 
 use chiasm_transport::{Gromov, Space, uniform};
 use ndarray::{Array2, s};
-use peers::{Setting, Turns, timed, took};
+use peers::{Setting, Turns, timed};
 
 fn main() {
     let setting = Setting::read();
@@ -42,9 +42,9 @@ fn main() {
             turns.add("ours from points", time);
             turns.add("ours from matrices", time_dense);
             if setting.wants("pot_egw")
-                && let Some(line) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"])
+                && let Some((line, time)) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"])
             {
-                turns.add("POT", took(&line));
+                turns.add("POT", time);
                 println!("  POT: value {} rows {}", line["gw_value_f64"], line["l1_err_rows"]);
             }
             turns.print();

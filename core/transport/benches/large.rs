@@ -12,7 +12,7 @@
 mod peers;
 
 use chiasm_transport::{Cost, Limits, Sinkhorn, low_rank, uniform};
-use peers::{Setting, timed};
+use peers::{Setting, Turns, timed};
 use std::time::Duration;
 
 fn main() {
@@ -20,19 +20,19 @@ fn main() {
     for n in setting.sizes(&[10_000, 30_000, 100_000]) {
         let (x, y) = setting.clouds(n, 64);
         let p = uniform(n);
-        if setting.wants("lowrank") {
+        let mut turns = Turns::default();
+        for _ in 0..if setting.wants("lowrank") { setting.rounds } else { 0 } {
             let (plan, time) =
                 timed(|| low_rank(x.view(), y.view(), (&p, &p), 64, 1e-4, &Limits::new(60)).unwrap());
             println!(
-                "n={n} rank 64: {:.2} s, processor {:.2} s, {} steps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
-                time.wall,
-                time.processor,
+                "n={n} rank 64: {} steps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
                 plan.iterations,
                 plan.stop,
                 plan.transport_cost,
                 plan.marginal_error,
                 peak_mib()
             );
+            turns.add("low rank", time);
         }
         if setting.wants("streaming") {
             let (report, time) = timed(|| {
@@ -45,16 +45,16 @@ fn main() {
                 solver.coarse_start(x.view(), y.view(), make).unwrap().solve(&cost, &p, &p).unwrap().report
             });
             println!(
-                "n={n} streaming to 1e-3: {:.2} s, processor {:.2} s, {} sweeps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
-                time.wall,
-                time.processor,
+                "n={n} streaming to 1e-3: {} sweeps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
                 report.iterations,
                 report.stop,
                 report.transport_cost,
                 report.marginal_error,
                 peak_mib()
             );
+            turns.add("streaming", time);
         }
+        turns.print();
     }
 }
 

@@ -14,7 +14,7 @@
 mod peers;
 
 use chiasm_transport::{Cost, Sinkhorn, uniform};
-use peers::{Setting, Turns, median, timed, took};
+use peers::{Setting, Turns, median, timed};
 use rayon::prelude::*;
 
 const PEERS: &[&str] = &["pot_numpy_kernel", "torch_hand_compile", "ott", "pot_numpy_log"];
@@ -54,7 +54,7 @@ fn main() {
                 }
                 turns.add("ours", time);
                 if mode == "fixed" {
-                    shares.push(100.0 * read_once(n) / report.seconds);
+                    shares.push(100.0 * report.iterations as f64 * read_once(n) / report.seconds);
                 }
                 for name in PEERS {
                     let long = n > 4000 && (*name == "pot_numpy_log" || mode == "converge" && round > 1);
@@ -62,8 +62,8 @@ fn main() {
                         continue;
                     }
                     let arguments = ["--impl", name, "--mode", mode, "--n", &n.to_string(), "--reps", "1"];
-                    if let Some(line) = setting.peer("sinkhorn.py", &arguments) {
-                        turns.add(name, took(&line));
+                    if let Some((line, time)) = setting.peer("sinkhorn.py", &arguments) {
+                        turns.add(name, time);
                         let [cost, rows, columns] =
                             ["transport_cost", "l1_err_rows", "l1_err_cols"].map(|k| &line[k]);
                         println!(

@@ -23,6 +23,8 @@ pub mod gromov;
 mod limits;
 mod lowrank;
 mod maps;
+#[expect(unsafe_code, reason = "one request to the system about pages of our own")]
+mod memory;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
 pub mod sinkhorn;

@@ -39,8 +39,8 @@ impl Setting {
         self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
-    /// One turn of a peer's script: its JSON line.
-    pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<Value> {
+    /// One turn of a peer's script: its JSON line, and what it says that it took.
+    pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<(Value, Took)> {
         let python = self.python.as_ref()?;
         let output = Command::new(python)
             .env("OPENBLAS_CORETYPE", "SkylakeX")
@@ -50,11 +50,14 @@ impl Setting {
             .output()
             .ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+        let line: Option<Value> = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
         if line.is_none() {
             eprintln!("{script} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        line
+        let line = line?;
+        let wall = line["t_median_s"].as_f64().unwrap_or(f64::NAN);
+        let processor = wall * line["own_cpus"].as_f64().unwrap_or(f64::NAN);
+        Some((line, Took { wall, processor }))
     }
 
     /// The very clouds that the scripts use.
@@ -91,12 +94,6 @@ pub fn timed<T>(job: impl FnOnce() -> T) -> (T, Took) {
     let (clock, before) = (Instant::now(), processor_seconds());
     let result = job();
     (result, Took { wall: clock.elapsed().as_secs_f64(), processor: processor_seconds() - before })
-}
-
-/// What a peer's line says that it took.
-pub fn took(line: &Value) -> Took {
-    let wall = line["t_median_s"].as_f64().unwrap_or(f64::NAN);
-    Took { wall, processor: wall * line["own_cpus"].as_f64().unwrap_or(f64::NAN) }
 }
 
 /// Nanoseconds that each of this process's threads has run, as Linux counts them; zero elsewhere.

@@ -67,7 +67,7 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &Limits) -
     let (low, high) =
         ends.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), e| (l.min(e.0), h.max(e.1)));
     let spread = high - low;
-    if !spread.is_finite() {
+    if !(spread * (shape.0 + shape.1) as f64).is_finite() {
         return Err(Error::Breakdown {
             what: "exact transport",
             why: "costs differ by more than double precision holds",
@@ -87,13 +87,20 @@ const CANDIDATES: f64 = 12.0;
 /// The start's regularisation over the mean cost, and its marginal error: sharp enough to leave little to do.
 const START: (f64, f64) = (3e-3, 0.05);
 
-/// Duals near the optimum from a short entropic solve; zeros where that cannot be had (all costs equal).
+/// Costs below which a start is not worth its time.
+const SMALL: usize = 2500;
+
+/// Duals near the optimum from a short entropic solve; zeros where that would not pay or cannot be had (equal costs).
 fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &Limits) -> (Vec<f64>, Vec<f64>) {
+    let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
+    if a.len() * b.len() <= SMALL {
+        return zeros();
+    }
     let loose =
         Sinkhorn::new(START.0 * (cost.mean() - low)).annealing(0.25).tolerance(START.1).iterations(400);
     match loose.time_limit(limits.time / 2).solve(cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
-        Err(_) => (vec![0.0; a.len()], vec![0.0; b.len()]),
+        Err(_) => zeros(),
     }
 }
 

@@ -164,7 +164,7 @@ impl Sinkhorn {
             }
             engine.start();
             let outcome = self.anneal(&mut engine, epsilon, clock)?;
-            Coupling::new(engine, mass, outcome, self.marginals == Marginals::Balanced, clock)
+            Ok(Coupling::new(engine, mass, outcome, self.marginals == Marginals::Balanced, clock))
         })
     }
 
