@@ -5,7 +5,7 @@
 //! one matrix product makes a block of costs, and `p`, `q` join the potentials without touching the block.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
@@ -171,14 +171,15 @@ impl<'a> Cost<'a> {
         finite("source points", x, |v| v.is_finite())?;
         finite("target points", y, |v| v.is_finite())?;
         let shape = (x.nrows(), y.nrows());
-        let centre = mean_row(x);
-        let largest = |z: ArrayView2<'_, f32>| {
-            z.iter().fold(0.0_f32, |top, v| if v.abs() > top { v.abs() } else { top })
-        };
-        let top = largest(x).max(largest(y));
-        // Squares of such values stay far inside single precision; others are scaled first.
-        let scale = if (1e-6..1e6).contains(&top) || top == 0.0 { 1.0 } else { f64::from(top) };
-        let ((x, p), (y, q)) = (moved(x, &centre, scale), moved(y, &centre, scale));
+        let centre = Array1::from(mean_row(x)).mapv(|c| c as f32);
+        let (mut left, mut right, mut scale) = (moved(x, &centre, 1.0), moved(y, &centre, 1.0), 1.0);
+        // Squares of order one lose nothing in single precision; others are scaled first.
+        let top = left.1.iter().chain(&right.1).fold(0.0, |top: f64, &norm| top.max(norm));
+        if !(1e-12..1e12).contains(&top) && top > 0.0 {
+            scale = top.sqrt();
+            (left, right) = (moved(x, &centre, scale), moved(y, &centre, scale));
+        }
+        let ((x, p), (y, q)) = (left, right);
         let unit = if root { scale } else { scale * scale };
         Ok(Self { kind: Kind::Points(Points { x, y, p, q, unit, root }), shape })
     }
@@ -224,16 +225,14 @@ pub(crate) fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
 }
 
 /// `(z - centre) / scale` and its squared row norms.
-fn moved(z: ArrayView2<'_, f32>, centre: &[f64], scale: f64) -> (Array2<f32>, Vec<f64>) {
+fn moved(z: ArrayView2<'_, f32>, centre: &Array1<f32>, scale: f64) -> (Array2<f32>, Vec<f64>) {
+    let z = z.as_standard_layout();
     let mut out = Array2::zeros(z.dim());
-    let inverse = 1.0 / scale;
-    let norms = Zip::from(out.rows_mut()).and(z.rows()).par_map_collect(|mut out, row| {
-        let mut norm = 0.0;
-        for ((out, &v), centre) in out.iter_mut().zip(row).zip(centre) {
-            *out = ((f64::from(v) - centre) * inverse) as f32;
-            norm += f64::from(*out) * f64::from(*out);
-        }
-        norm
+    let factor = (1.0 / scale) as f32;
+    let norms = Zip::from(out.rows_mut()).and(z.rows()).par_map_collect(|out, row| {
+        let parts = (row.to_slice(), centre.as_slice(), out.into_slice());
+        let (Some(row), Some(centre), Some(out)) = parts else { return 0.0 };
+        simd::shifted(row, centre, factor, out)
     });
     (out, norms.to_vec())
 }
