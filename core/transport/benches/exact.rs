@@ -15,7 +15,7 @@ mod peers;
 
 use chiasm_transport::{Limits, exact, uniform};
 use ndarray::{Array2, ArrayView2, s};
-use peers::{Setting, median, timed};
+use peers::{Setting, Turns, timed};
 
 fn main() {
     let setting = Setting::read();
@@ -33,31 +33,22 @@ fn main() {
             ("general", weights(1), weights(2), &["pot_emd_weighted"][..]),
         ];
         for (name, a, b, peers) in cases.into_iter().filter(|case| setting.wants(case.0)) {
-            let mut ours = Vec::new();
-            let mut theirs = vec![Vec::new(); peers.len()];
-            for round in 0..setting.rounds {
-                let (result, seconds) =
-                    timed(|| exact(cost.view(), &a, &b, &Limits::new(usize::MAX)).unwrap());
-                ours.push(seconds);
-                if round == 0 {
-                    println!(
-                        "n={n} {name}: cost {:.9}, gap {:.1e}, {:?}",
-                        result.transport_cost, result.gap, result.stop
-                    );
-                }
-                for (peer, times) in peers.iter().zip(&mut theirs) {
+            let mut turns = Turns::default();
+            for _ in 0..setting.rounds {
+                let (result, time) = timed(|| exact(cost.view(), &a, &b, &Limits::new(usize::MAX)).unwrap());
+                turns.add("ours", time);
+                println!(
+                    "n={n} {name}: cost {:.9}, gap {:.1e}, {:?}",
+                    result.transport_cost, result.gap, result.stop
+                );
+                for peer in peers {
                     let arguments = ["--impl", peer, "--n", &n.to_string(), "--reps", "1", "--warmup", "0"];
-                    if let Some(line) = setting.peer("emd.py", &arguments) {
-                        times.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
-                        if round == 0 {
-                            println!("  {peer}: cost {} others {}", line["cost"], line["others_cpus"]);
-                        }
+                    if let Some((line, time)) = setting.peer("emd.py", &arguments) {
+                        turns.add(peer, time);
+                        println!("  {peer}: cost {} others {}", line["cost"], line["others_cpus"]);
                     }
                 }
-            }
-            println!("  ours {:.4} s", median(&ours));
-            for (peer, times) in peers.iter().zip(&theirs) {
-                println!("  {peer} {:.4} s, ratio {:.2}", median(times), median(times) / median(&ours));
+                turns.print();
             }
         }
     }

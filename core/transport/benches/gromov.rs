@@ -15,7 +15,7 @@ mod peers;
 
 use chiasm_transport::{Gromov, Space, uniform};
 use ndarray::{Array2, s};
-use peers::{Setting, median, timed};
+use peers::{Setting, Turns, timed};
 
 fn main() {
     let setting = Setting::read();
@@ -27,37 +27,28 @@ fn main() {
         let (dx, dy) = (dense(&x), dense(&y));
         let solver = Gromov::entropic(0.005).iterations(10).tolerance(0.0);
         let p = uniform(n);
-        let (mut low, mut full, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut turns = Turns::default();
         for round in 0..=setting.rounds {
-            let (found, seconds) = timed(|| solver.solve(&px, &py, &p, &p).unwrap());
-            let (other, seconds_dense) = timed(|| solver.solve(&dx, &dy, &p, &p).unwrap());
+            let (found, time) = timed(|| solver.solve(&px, &py, &p, &p).unwrap());
+            let (other, time_dense) = timed(|| solver.solve(&dx, &dy, &p, &p).unwrap());
             if round == 0 {
+                let error = found.marginal_error;
                 println!(
-                    "n={n}: value {:.9} (dense {:.9}), marginal error {:.1e}",
-                    found.value, other.value, found.marginal_error
+                    "n={n}: value {:.9} (dense {:.9}), marginal error {error:.1e}",
+                    found.value, other.value
                 );
                 continue; // warm-up
             }
-            low.push(seconds);
-            full.push(seconds_dense);
-            if let Some(line) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"]) {
-                theirs.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
-                if round == 1 {
-                    println!(
-                        "  POT: value {} rows {} others {}",
-                        line["gw_value_f64"], line["l1_err_rows"], line["others_cpus"]
-                    );
-                }
+            turns.add("ours from points", time);
+            turns.add("ours from matrices", time_dense);
+            if setting.wants("pot_egw")
+                && let Some((line, time)) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"])
+            {
+                turns.add("POT", time);
+                println!("  POT: value {} rows {}", line["gw_value_f64"], line["l1_err_rows"]);
             }
+            turns.print();
         }
-        let theirs = median(&theirs);
-        println!(
-            "  POT {theirs:.4} s; ours from points {:.4} s, ratio {:.2}; from matrices {:.4} s, ratio {:.2}",
-            median(&low),
-            theirs / median(&low),
-            median(&full),
-            theirs / median(&full)
-        );
     }
 }
 

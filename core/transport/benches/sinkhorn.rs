@@ -14,7 +14,8 @@
 mod peers;
 
 use chiasm_transport::{Cost, Sinkhorn, uniform};
-use peers::{Setting, median, timed};
+use peers::{Setting, Turns, median, timed};
+use rayon::prelude::*;
 
 const PEERS: &[&str] = &["pot_numpy_kernel", "torch_hand_compile", "ott", "pot_numpy_log"];
 
@@ -23,15 +24,17 @@ fn main() {
     for n in setting.sizes(&[1000, 4000, 10_000]) {
         let (x, y) = setting.clouds(n, 384);
         for mode in ["fixed", "converge"] {
-            let mut ours = Vec::new();
-            let mut theirs = vec![Vec::new(); PEERS.len()];
+            if !PEERS.iter().any(|name| setting.wants(&format!("{mode}/{name}"))) {
+                continue;
+            }
+            let (mut turns, mut shares) = (Turns::default(), Vec::new());
             for round in 0..=setting.rounds {
                 let solver = Sinkhorn::of_mean_cost(0.05);
                 let solver = match mode {
                     "fixed" => solver.tolerance(0.0).iterations(100).accelerated(false),
                     _ => solver.tolerance(1e-6),
                 };
-                let ((plan, report), seconds) = timed(|| {
+                let ((plan, report), time) = timed(|| {
                     let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
                     let coupling = solver.solve(&cost, &uniform(n), &uniform(n)).unwrap();
                     let report = coupling.report;
@@ -49,35 +52,48 @@ fn main() {
                     );
                     continue; // warm-up
                 }
-                ours.push(seconds);
-                for (name, times) in PEERS.iter().zip(&mut theirs) {
+                turns.add("ours", time);
+                if mode == "fixed" {
+                    shares.push(100.0 * report.iterations as f64 * read_once(n) / report.seconds);
+                }
+                for name in PEERS {
                     let long = n > 4000 && (*name == "pot_numpy_log" || mode == "converge" && round > 1);
-                    if !setting.wants(name) || long {
+                    if !setting.wants(&format!("{mode}/{name}")) || long {
                         continue;
                     }
                     let arguments = ["--impl", name, "--mode", mode, "--n", &n.to_string(), "--reps", "1"];
-                    if let Some(line) = setting.peer("sinkhorn.py", &arguments) {
-                        times.push(line["t_median_s"].as_f64().unwrap_or(f64::NAN));
-                        if round == 1 {
-                            println!(
-                                "  {name}: cost {} rows {} columns {} others {}",
-                                line["transport_cost"],
-                                line["l1_err_rows"],
-                                line["l1_err_cols"],
-                                line["others_cpus"]
-                            );
-                        }
+                    if let Some((line, time)) = setting.peer("sinkhorn.py", &arguments) {
+                        turns.add(name, time);
+                        let [cost, rows, columns] =
+                            ["transport_cost", "l1_err_rows", "l1_err_cols"].map(|k| &line[k]);
+                        println!(
+                            "  {name}: cost {cost} rows {rows} columns {columns} others {}",
+                            line["others_cpus"]
+                        );
                     }
                 }
+                turns.print();
             }
-            println!(
-                "  ours {:.4} s (of {:?})",
-                median(&ours),
-                ours.iter().map(|s| (s * 1e4).round() / 1e4).collect::<Vec<_>>()
-            );
-            for (name, times) in PEERS.iter().zip(&theirs).filter(|(_, times)| !times.is_empty()) {
-                println!("  {name} {:.4} s, ratio {:.2}", median(times), median(times) / median(&ours));
+            if mode == "fixed" {
+                println!(
+                    "  share of the roofline (each iteration one read of the matrix, and nothing else): {:.0} %",
+                    median(&shares)
+                );
             }
         }
     }
+}
+
+/// Seconds to read an `n x n` matrix of single precision once on all threads.
+fn read_once(n: usize) -> f64 {
+    let matrix = vec![1.0_f32; n * n];
+    let sum = |part: &[f32]| {
+        let mut sum = [0.0_f32; 64];
+        part.as_chunks::<64>().0.iter().for_each(|x| (0..64).for_each(|l| sum[l] += x[l]));
+        sum
+    };
+    let half = (n * n).div_ceil(2);
+    let read = || std::hint::black_box(matrix.par_chunks(half).map(sum).collect::<Vec<_>>());
+    let times: Vec<f64> = (0..5).map(|_| timed(read).1.wall).collect();
+    median(&times)
 }

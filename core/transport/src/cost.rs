@@ -5,7 +5,8 @@
 //! one matrix product makes a block of costs, and `p`, `q` join the potentials without touching the block.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
 use crate::{Error, Result, simd};
@@ -102,8 +103,8 @@ impl<'a> Cost<'a> {
                     .sum();
                 sum / count as f64
             }
-            Kind::Matrix(c) => c.iter().map(|&c| f64::from(c)).sum::<f64>() / (n * m) as f64,
-            Kind::Matrix64(c) => c.iter().sum::<f64>() / (n * m) as f64,
+            Kind::Matrix(c) => total(c) / (n * m) as f64,
+            Kind::Matrix64(c) => total(c) / (n * m) as f64,
         }
     }
 
@@ -170,11 +171,15 @@ impl<'a> Cost<'a> {
         finite("source points", x, |v| v.is_finite())?;
         finite("target points", y, |v| v.is_finite())?;
         let shape = (x.nrows(), y.nrows());
-        let centre = mean_row(x);
-        let top = x.iter().chain(y.iter()).fold(0.0_f32, |top, v| top.max(v.abs()));
-        // Squares of such values stay far inside single precision; others are scaled first.
-        let scale = if (1e-6..1e6).contains(&top) || top == 0.0 { 1.0 } else { f64::from(top) };
-        let ((x, p), (y, q)) = (moved(x, &centre, scale), moved(y, &centre, scale));
+        let centre = Array1::from(mean_row(x)).mapv(|c| c as f32);
+        let (mut left, mut right, mut scale) = (moved(x, &centre, 1.0), moved(y, &centre, 1.0), 1.0);
+        // Squares of order one lose nothing in single precision; others are scaled first.
+        let top = left.1.iter().chain(&right.1).fold(0.0, |top: f64, &norm| top.max(norm));
+        if !(1e-12..1e12).contains(&top) && top > 0.0 {
+            scale = top.sqrt();
+            (left, right) = (moved(x, &centre, scale), moved(y, &centre, scale));
+        }
+        let ((x, p), (y, q)) = (left, right);
         let unit = if root { scale } else { scale * scale };
         Ok(Self { kind: Kind::Points(Points { x, y, p, q, unit, root }), shape })
     }
@@ -183,9 +188,7 @@ impl<'a> Cost<'a> {
 impl Points {
     fn mean_square(&self) -> f64 {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-        let (x, y) = (mean_row(self.x.view()), mean_row(self.y.view()));
-        let inner: f64 = x.iter().zip(&y).map(|(x, y)| x * y).sum();
-        (mean(&self.p) + mean(&self.q) - 2.0 * inner).max(0.0)
+        mean(&self.p) + mean(&self.q) // the source's mean is the origin: inner products average to zero
     }
 
     fn exponents(&self, rows: Range<usize>, epsilon: f64, out: &mut [f32]) {
@@ -207,32 +210,45 @@ impl Points {
 }
 
 pub(crate) fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
-    let mut mean = vec![0.0; z.ncols()];
-    for row in z.rows() {
-        mean.iter_mut().zip(row).for_each(|(mean, &v)| *mean += f64::from(v));
-    }
-    mean.iter_mut().for_each(|mean| *mean /= z.nrows() as f64);
-    mean
+    let parts: Vec<Vec<f64>> = z
+        .axis_chunks_iter(Axis(0), 256)
+        .into_par_iter()
+        .map(|part| {
+            let mut sum = vec![0.0; z.ncols()];
+            for row in part.rows() {
+                sum.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
+            sum
+        })
+        .collect();
+    (0..z.ncols()).map(|k| parts.iter().map(|part| part[k]).sum::<f64>() / z.nrows() as f64).collect()
 }
 
 /// `(z - centre) / scale` and its squared row norms.
-fn moved(z: ArrayView2<'_, f32>, centre: &[f64], scale: f64) -> (Array2<f32>, Vec<f64>) {
+fn moved(z: ArrayView2<'_, f32>, centre: &Array1<f32>, scale: f64) -> (Array2<f32>, Vec<f64>) {
+    let z = z.as_standard_layout();
     let mut out = Array2::zeros(z.dim());
-    let inverse = 1.0 / scale;
-    let norms = out
-        .rows_mut()
-        .into_iter()
-        .zip(z.rows())
-        .map(|(mut out, row)| {
-            let mut norm = 0.0;
-            for ((out, &v), centre) in out.iter_mut().zip(row).zip(centre) {
-                *out = ((f64::from(v) - centre) * inverse) as f32;
-                norm += f64::from(*out) * f64::from(*out);
-            }
-            norm
+    let factor = (1.0 / scale) as f32;
+    let norms = Zip::from(out.rows_mut()).and(z.rows()).par_map_collect(|out, row| {
+        let parts = (row.to_slice(), centre.as_slice(), out.into_slice());
+        let (Some(row), Some(centre), Some(out)) = parts else { return 0.0 };
+        simd::shifted(row, centre, factor, out)
+    });
+    (out, norms.to_vec())
+}
+
+/// The sum of all entries, in double precision and in the same order whatever the threads.
+fn total<T: Copy + Into<f64> + Sync>(values: &[T]) -> f64 {
+    let parts: Vec<f64> = values
+        .par_chunks(1 << 16)
+        .map(|part| {
+            let (lanes, rest) = part.as_chunks::<8>();
+            let mut sum = [0.0; 8];
+            lanes.iter().for_each(|lane| sum.iter_mut().zip(lane).for_each(|(sum, &v)| *sum += v.into()));
+            sum.iter().sum::<f64>() + rest.iter().map(|&v| v.into()).sum::<f64>()
         })
         .collect();
-    (out, norms)
+    parts.iter().sum()
 }
 
 /// Unit rows divided by the square root of two.
@@ -256,15 +272,18 @@ fn rows<T: Copy>(z: ArrayView2<'_, T>) -> Cow<'_, [T]> {
     }
 }
 
-pub(crate) fn finite<T: Copy>(
+pub(crate) fn finite<T: Copy + Sync>(
     what: &'static str,
     z: ArrayView2<'_, T>,
-    good: impl Fn(T) -> bool,
+    good: impl Fn(T) -> bool + Sync,
 ) -> Result<()> {
     if z.is_empty() {
         return Err(Error::Empty(what));
     }
-    match z.rows().into_iter().position(|row| !row.iter().all(|&v| good(v))) {
+    // Not short-circuit within a row, so that the test vectorises.
+    let whole = |row: ArrayView1<'_, T>| row.iter().fold(true, |all, &v| all & good(v));
+    let rows: Vec<bool> = Zip::from(z.rows()).par_map_collect(whole).to_vec();
+    match rows.iter().position(|good| !good) {
         Some(row) => Err(Error::NotFinite { what, row }),
         None => Ok(()),
     }

@@ -6,7 +6,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::{Cost, Report, Result, Sinkhorn};
+use crate::{Cost, Error, Report, Result, Sinkhorn};
 
 /// A Sinkhorn divergence between two clouds for squared Euclidean costs.
 #[derive(Debug, Clone)]
@@ -38,11 +38,16 @@ impl Sinkhorn {
         let own = alike.solve(&source, a, a)?;
         let other = alike.solve(&target, b, b)?;
         let mass: f64 = a.iter().sum();
-        let value = (plan.report.dual - 0.5 * (own.report.dual + other.report.dual)) / mass;
+        let reports = [plan.report, own.report, other.report];
+        let [Some(across), Some(source), Some(target)] = reports.map(|report| report.dual) else {
+            let why = "its three terms must be balanced: take unbalanced or partial marginals away";
+            return Err(Error::Breakdown { what: "the Sinkhorn divergence", why });
+        };
+        let value = (across - 0.5 * (source + target)) / mass;
         let mut gradient = own.barycentric(x)? - plan.barycentric(y)?;
         for (mut row, weight) in gradient.rows_mut().into_iter().zip(a) {
             row *= (2.0 * weight / mass) as f32;
         }
-        Ok(Divergence { value: value.max(0.0), gradient, reports: [plan.report, own.report, other.report] })
+        Ok(Divergence { value: value.max(0.0), gradient, reports })
     }
 }

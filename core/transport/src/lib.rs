@@ -21,6 +21,10 @@ pub mod exact;
 mod gaussian;
 pub mod gromov;
 mod limits;
+mod lowrank;
+mod maps;
+#[expect(unsafe_code, reason = "one request to the system about pages of our own")]
+mod memory;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
 pub mod sinkhorn;
@@ -31,6 +35,8 @@ pub use exact::{Exact, exact, on_line};
 pub use gaussian::{GaussianMap, gaussian_map};
 pub use gromov::{Gromov, GromovPlan, Space};
 pub use limits::{Limits, Progress, Stop};
+pub use lowrank::{LowRankPlan, low_rank};
+pub use maps::{EntropicMap, barycentric};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};
 
 /// What can go wrong in a transport problem.

@@ -71,6 +71,10 @@ dispatch! {
     exp_shifted = exp_shifted_body(row: &mut [f32], alpha: f32, beta: &[f32])
 }
 dispatch! {
+    /// `out = factor (row - centre)`; returns its squared norm.
+    shifted = shifted_body(row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]) -> f64
+}
+dispatch! {
     /// `max_j (row[j] + beta[j])`.
     max_shifted = max_shifted_body(row: &[f32], beta: &[f32]) -> f32
 }
@@ -90,6 +94,10 @@ dispatch! {
 dispatch! {
     /// `min_j (row[j] - v[j])` in double precision.
     min_reduced = min_reduced_body(row: &[f64], v: &[f64]) -> f64
+}
+dispatch! {
+    /// The least and the largest of some numbers.
+    range = range_body(values: &[f64]) -> (f64, f64)
 }
 dispatch! {
     /// A step of Dijkstra's search from a row: `row[j] - v[j] + shift` lowers the open keys, noting `from`; returns the
@@ -216,6 +224,21 @@ fn exp_shifted_body<const FMA: bool>(row: &mut [f32], alpha: f32, beta: &[f32]) 
 }
 
 #[inline(always)]
+fn shifted_body<const FMA: bool>(row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]) -> f64 {
+    for ((out, x), c) in out.iter_mut().zip(row).zip(centre) {
+        *out = factor * (x - c);
+    }
+    let (lanes, rest) = out.as_chunks::<LANES>();
+    let mut sum = [0.0_f64; LANES];
+    for lane in lanes {
+        for l in 0..LANES {
+            sum[l] += f64::from(lane[l]) * f64::from(lane[l]);
+        }
+    }
+    sum.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>()
+}
+
+#[inline(always)]
 fn max_shifted_body<const FMA: bool>(row: &[f32], beta: &[f32]) -> f32 {
     let mut top = [f32::NEG_INFINITY; LANES];
     let (rows, betas) = (row.chunks_exact(LANES), beta.chunks_exact(LANES));
@@ -253,6 +276,20 @@ fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
     }
     let rest = row_rest.iter().zip(v_rest).map(|(x, v)| x - v).fold(f64::INFINITY, f64::min);
     low.into_iter().fold(rest, f64::min)
+}
+
+#[inline(always)]
+fn range_body<const FMA: bool>(values: &[f64]) -> (f64, f64) {
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    for lane in lanes {
+        for l in 0..LANES {
+            low[l] = if lane[l] < low[l] { lane[l] } else { low[l] };
+            high[l] = if lane[l] > high[l] { lane[l] } else { high[l] };
+        }
+    }
+    let all = |ends: [f64; LANES]| ends.into_iter().chain(rest.iter().copied());
+    (all(low).fold(f64::INFINITY, f64::min), all(high).fold(f64::NEG_INFINITY, f64::max))
 }
 
 #[inline(always)]

@@ -39,8 +39,8 @@ impl Setting {
         self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
-    /// One turn of a peer's script: its JSON line.
-    pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<Value> {
+    /// One turn of a peer's script: its JSON line, and what it says that it took.
+    pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<(Value, Took)> {
         let python = self.python.as_ref()?;
         let output = Command::new(python)
             .env("OPENBLAS_CORETYPE", "SkylakeX")
@@ -50,11 +50,14 @@ impl Setting {
             .output()
             .ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+        let line: Option<Value> = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
         if line.is_none() {
             eprintln!("{script} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        line
+        let line = line?;
+        let wall = line["t_median_s"].as_f64().unwrap_or(f64::NAN);
+        let processor = wall * line["own_cpus"].as_f64().unwrap_or(f64::NAN);
+        Some((line, Took { wall, processor }))
     }
 
     /// The very clouds that the scripts use.
@@ -77,11 +80,62 @@ fn load(path: PathBuf) -> Array2<f32> {
     Array2::from_shape_vec((shape[0] as usize, shape[1] as usize), file.into_vec().unwrap()).unwrap()
 }
 
-/// Seconds of one call.
-pub fn timed<T>(job: impl FnOnce() -> T) -> (T, f64) {
-    let clock = Instant::now();
+/// Wall and processor seconds of one call. On a machine that others use the second is the steadier measure.
+#[derive(Clone, Copy)]
+pub struct Took {
+    /// By the clock.
+    pub wall: f64,
+    /// Of all threads together.
+    pub processor: f64,
+}
+
+/// Times one call of ours.
+pub fn timed<T>(job: impl FnOnce() -> T) -> (T, Took) {
+    let (clock, before) = (Instant::now(), processor_seconds());
     let result = job();
-    (result, clock.elapsed().as_secs_f64())
+    (result, Took { wall: clock.elapsed().as_secs_f64(), processor: processor_seconds() - before })
+}
+
+/// Nanoseconds that each of this process's threads has run, as Linux counts them; zero elsewhere.
+fn processor_seconds() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let run = |path: PathBuf| {
+        std::fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse::<f64>().ok()
+    };
+    tasks.filter_map(|task| run(task.path())).sum::<f64>() * 1e-9
+}
+
+/// Times taken in turn; the first name is ours.
+#[derive(Default)]
+pub struct Turns(Vec<(String, Vec<Took>)>);
+
+impl Turns {
+    /// Takes in one time.
+    pub fn add(&mut self, name: &str, took: Took) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, times)) => times.push(took),
+            None => self.0.push((name.to_owned(), vec![took])),
+        }
+    }
+
+    /// Medians so far, and their ratios to ours.
+    pub fn print(&self) {
+        let middle = |times: &[Took]| {
+            let of = |part: fn(&Took) -> f64| median(&times.iter().map(part).collect::<Vec<_>>());
+            (of(|t| t.wall), of(|t| t.processor))
+        };
+        let Some((_, ours)) = self.0.first() else { return };
+        let (wall, processor) = middle(ours);
+        for (name, times) in &self.0 {
+            let (w, p) = middle(times);
+            println!(
+                "    {name}: {w:.4} s, processor {p:.4} s; ratio {:.2}, of processor time {:.2} ({} turns)",
+                w / wall,
+                p / processor,
+                times.len()
+            );
+        }
+    }
 }
 
 /// The middle value.

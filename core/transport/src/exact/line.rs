@@ -1,5 +1,6 @@
 //! Transport on the line for a convex cost `|x - y|^p`: sorted points matched in order, the closed form.
 
+use super::Move;
 use crate::{Error, Result};
 
 /// The optimal moves `(source, target, mass)` and `sum mass |x_i - y_j|^p` for points on the line, p >= 1.
@@ -7,13 +8,7 @@ use crate::{Error, Result};
 /// # Errors
 /// On empty or not finite points, weights that are no weights, unequal sums, and p below one (not convex: order is
 /// not optimal there).
-pub fn on_line(
-    x: &[f64],
-    y: &[f64],
-    a: &[f64],
-    b: &[f64],
-    p: f64,
-) -> Result<(Vec<(usize, usize, f64)>, f64)> {
+pub fn on_line(x: &[f64], y: &[f64], a: &[f64], b: &[f64], p: f64) -> Result<(Vec<Move>, f64)> {
     if !(p >= 1.0 && p.is_finite()) {
         return Err(Error::Setting { what: "exponent p", expected: "a number >= 1", got: p });
     }

@@ -18,11 +18,14 @@ use std::time::Instant;
 use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, simd};
 use simplex::{Arc, Simplex};
 
+/// Mass that a plan moves: source, target, how much.
+pub type Move = (usize, usize, f64);
+
 /// An optimal plan, sparse, with the duals that prove it.
 #[derive(Debug, Clone)]
 pub struct Exact {
-    /// Moves `(source, target, mass)`, at most n + m - 1 of them.
-    pub moves: Vec<(usize, usize, f64)>,
+    /// The moves, at most n + m - 1 of them.
+    pub moves: Vec<Move>,
     /// `<P, C>`.
     pub transport_cost: f64,
     /// Source duals f with `f_i + g_j <= C_ij`.
@@ -59,9 +62,12 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &Limits) -
     let entropic = Cost::matrix64(cost)?;
     let (a, b, mass) = crate::balanced(a, b, shape)?;
     let cost = cost.as_standard_layout();
-    let (low, high) = cost.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &c| (l.min(c), h.max(c)));
+    let ends: Vec<(f64, f64)> =
+        cost.as_slice().unwrap_or_default().par_chunks(1 << 16).map(simd::range).collect();
+    let (low, high) =
+        ends.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), e| (l.min(e.0), h.max(e.1)));
     let spread = high - low;
-    if !spread.is_finite() {
+    if !(spread * (shape.0 + shape.1) as f64).is_finite() {
         return Err(Error::Breakdown {
             what: "exact transport",
             why: "costs differ by more than double precision holds",
@@ -81,13 +87,20 @@ const CANDIDATES: f64 = 12.0;
 /// The start's regularisation over the mean cost, and its marginal error: sharp enough to leave little to do.
 const START: (f64, f64) = (3e-3, 0.05);
 
-/// Duals near the optimum from a short entropic solve; zeros where that cannot be had (all costs equal).
+/// Costs below which a start is not worth its time.
+const SMALL: usize = 2500;
+
+/// Duals near the optimum from a short entropic solve; zeros where that would not pay or cannot be had (equal costs).
 fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &Limits) -> (Vec<f64>, Vec<f64>) {
+    let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
+    if a.len() * b.len() <= SMALL {
+        return zeros();
+    }
     let loose =
         Sinkhorn::new(START.0 * (cost.mean() - low)).annealing(0.25).tolerance(START.1).iterations(400);
     match loose.time_limit(limits.time / 2).solve(cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
-        Err(_) => (vec![0.0; a.len()], vec![0.0; b.len()]),
+        Err(_) => zeros(),
     }
 }
 
@@ -104,7 +117,7 @@ struct Problem<'p> {
     limits: &'p Limits,
 }
 
-type Plan = (Vec<(usize, usize, f64)>, Vec<f64>, Stop);
+type Plan = (Vec<Move>, Vec<f64>, Stop);
 
 impl Problem<'_> {
     fn row(&self, i: usize) -> &[f64] {
@@ -220,7 +233,7 @@ impl Problem<'_> {
     }
 
     /// Feasible duals, the gap they certify, and the user's mass. A column without weight has no dual (-infinity) yet.
-    fn finish(&self, moves: Vec<(usize, usize, f64)>, mut v: Vec<f64>, mass: f64, stop: Stop) -> Exact {
+    fn finish(&self, moves: Vec<Move>, mut v: Vec<f64>, mass: f64, stop: Stop) -> Exact {
         let u: Vec<f64> =
             (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {

@@ -11,7 +11,7 @@ mod space;
 
 pub use space::Space;
 
-use ndarray::{Array1, Array2, ArrayView2, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Zip};
 use std::time::{Duration, Instant};
 
 use crate::{Cost, Error, Limits, Progress, Result, Sinkhorn, Stop, exact, on_line};
@@ -142,9 +142,8 @@ impl Gromov {
         let shape = (x.size(), y.size());
         let (a, b, _) = crate::balanced(a, b, shape)?;
         self.check(shape)?;
-        let ((mean_x, square_x), (mean_y, square_y)) = (x.moments(&a), y.moments(&b));
-        let constant = inner(&square_x, &a) + inner(&square_y, &b);
-        let problem = Problem { setting: self, x, y, a: &a, b: &b, constant };
+        let ((mean_x, _), (mean_y, _)) = (x.moments(&a), y.moments(&b));
+        let problem = Problem { setting: self, x, y, a: &a, b: &b };
         let mut best: Option<GromovPlan> = None;
         for start in 0..self.starts {
             let plan = problem.start(start, &mean_x, &mean_y)?;
@@ -185,8 +184,6 @@ struct Problem<'p> {
     y: &'p Space,
     a: &'p [f64],
     b: &'p [f64],
-    /// The part of GW that only the marginals decide.
-    constant: f64,
 }
 
 impl Problem<'_> {
@@ -204,10 +201,16 @@ impl Problem<'_> {
         gradient
     }
 
-    /// The objective at a plan whose gradient is known: the quadratic part is half of it.
+    /// The objective at a plan whose gradient is known: the quadratic part is half of it. What the marginals decide is taken
+    /// at the plan's own, for the terms nearly cancel and would show an error in its mass many times over.
     fn value(&self, plan: &Array2<f32>, gradient: &Array2<f32>) -> f64 {
+        let sums = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
+        let rows: Array1<f64> = Zip::from(plan.rows()).par_map_collect(sums);
+        let columns: Array1<f64> = Zip::from(plan.columns()).par_map_collect(sums);
+        let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
+        let constant = square(self.x, &rows) + square(self.y, &columns);
         let linear = self.setting.linear.as_ref().map_or(0.0, |(m, alpha)| (1.0 - alpha) * dot(m, plan));
-        (self.alpha() * self.constant + 0.5 * (dot(gradient, plan) + linear)).max(0.0)
+        (self.alpha() * constant + 0.5 * (dot(gradient, plan) + linear)).max(0.0)
     }
 
     fn entropic(&self, mut plan: Array2<f32>, epsilon: f64) -> Result<GromovPlan> {

@@ -19,13 +19,16 @@ pub struct Space {
 #[derive(Debug, Clone)]
 enum Form {
     Dense(Array2<f32>),
-    /// `D = left right^T`, both `[n, d + 2]`; the points make blocks of D where all of it is wanted.
-    Factors {
-        left: Array2<f32>,
-        right: Array2<f32>,
-        points: Cost<'static>,
-        scale: f64,
-    },
+    Factors(Box<Factors>),
+}
+
+/// `D = left right^T`, both `[n, d + 2]`; the points make blocks of `scale * D` where all of it is wanted.
+#[derive(Debug, Clone)]
+struct Factors {
+    left: Array2<f32>,
+    right: Array2<f32>,
+    points: Cost<'static>,
+    scale: f64,
 }
 
 impl Space {
@@ -48,7 +51,7 @@ impl Space {
             (left[[i, d]], left[[i, d + 1]]) = (norm, 1.0);
             (right[[i, d]], right[[i, d + 1]]) = (1.0, norm);
         }
-        Ok(Self { size: n, form: Form::Factors { left, right, points, scale: 1.0 } })
+        Ok(Self { size: n, form: Form::Factors(Box::new(Factors { left, right, points, scale: 1.0 })) })
     }
 
     /// A given symmetric matrix of distances or similarities `D[n, n]`.
@@ -75,9 +78,9 @@ impl Space {
         if top > 0.0 {
             match &mut self.form {
                 Form::Dense(d) => *d /= top,
-                Form::Factors { left, scale, .. } => {
-                    *left /= top;
-                    *scale /= f64::from(top);
+                Form::Factors(factors) => {
+                    factors.left /= top;
+                    factors.scale /= f64::from(top);
                 }
             }
         }
@@ -103,9 +106,9 @@ impl Space {
                         let whole = d.as_slice().unwrap_or_default();
                         block.copy_from_slice(&whole[rows.start * n..rows.end * n]);
                     }
-                    Form::Factors { points, scale, .. } => {
-                        points.costs(rows.clone(), &mut block);
-                        block.iter_mut().for_each(|d| *d *= *scale as f32);
+                    Form::Factors(factors) => {
+                        factors.points.costs(rows.clone(), &mut block);
+                        block.iter_mut().for_each(|d| *d *= factors.scale as f32);
                     }
                 }
                 rows.zip(block.chunks(n)).map(|(i, row)| job(i, row)).collect::<Vec<_>>()
@@ -129,7 +132,7 @@ impl Space {
     fn times(&self, m: ArrayView2<'_, f32>) -> Array2<f32> {
         match &self.form {
             Form::Dense(d) => product(1.0, d.view(), m),
-            Form::Factors { left, right, .. } => product(1.0, left.view(), product(1.0, right.t(), m).view()),
+            Form::Factors(f) => product(1.0, f.left.view(), product(1.0, f.right.t(), m).view()),
         }
     }
 }
@@ -137,21 +140,29 @@ impl Space {
 /// `factor * D_x T D_y` for a plan `T[n, m]`, by the cheapest order.
 pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Space) -> Array2<f32> {
     match (&x.form, &y.form) {
-        (Form::Factors { left, right, .. }, Form::Dense(_)) => {
-            let inner = y.times(product(1.0, plan.t(), left.view()).view());
-            product(factor, right.view(), inner.t())
-        }
-        (Form::Factors { left: lx, right: rx, .. }, Form::Factors { left, .. })
-            if lx.ncols() < left.ncols() =>
-        {
-            let inner = y.times(product(1.0, plan.t(), lx.view()).view());
-            product(factor, rx.view(), inner.t())
-        }
-        (_, Form::Factors { left, right, .. }) => {
-            let inner = x.times(product(1.0, plan, left.view()).view());
-            product(factor, inner.view(), right.t())
-        }
         (Form::Dense(d), Form::Dense(e)) => product(factor, product(1.0, d.view(), plan).view(), e.view()),
+        (Form::Factors(f), form) if form.rank() > f.left.ncols() => {
+            let inner = y.times(product(1.0, plan.t(), f.left.view()).view());
+            product(factor, f.right.view(), inner.t())
+        }
+        (_, Form::Factors(f)) => {
+            let inner = x.times(product(1.0, plan, f.left.view()).view());
+            product(factor, inner.view(), f.right.t())
+        }
+        (Form::Factors(f), Form::Dense(e)) => {
+            let inner = product(1.0, e.view(), product(1.0, plan.t(), f.left.view()).view());
+            product(factor, f.right.view(), inner.t())
+        }
+    }
+}
+
+impl Form {
+    /// Columns of the factors; the whole size where there are none.
+    fn rank(&self) -> usize {
+        match self {
+            Form::Dense(d) => d.ncols(),
+            Form::Factors(f) => f.left.ncols(),
+        }
     }
 }
 
@@ -161,7 +172,7 @@ fn product(factor: f32, a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array
     let shape = out.dim();
     if let Some(slice) = out.as_slice_mut() {
         let out = MatMut::from_row_major_slice_mut(slice, shape.0, shape.1);
-        let (a, b) = (a.as_standard_or_transposed(), b.as_standard_or_transposed());
+        let (a, b) = (a.laid_out(), b.laid_out());
         matmul(out, Accum::Replace, a.faer(), b.faer(), factor, Par::rayon(0));
     }
     out
@@ -174,11 +185,11 @@ struct Laid<'a> {
 }
 
 trait Lay<'a> {
-    fn as_standard_or_transposed(self) -> Laid<'a>;
+    fn laid_out(self) -> Laid<'a>;
 }
 
 impl<'a> Lay<'a> for ArrayView2<'a, f32> {
-    fn as_standard_or_transposed(self) -> Laid<'a> {
+    fn laid_out(self) -> Laid<'a> {
         let transposed = !self.is_standard_layout() && self.t().is_standard_layout();
         let view = if transposed { self.reversed_axes() } else { self };
         let memory = if view.is_standard_layout() {

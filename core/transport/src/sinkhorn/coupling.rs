@@ -14,8 +14,8 @@ use crate::{Result, Stop, simd};
 pub struct Report {
     /// `<P, C>`.
     pub transport_cost: f64,
-    /// The dual value, `<P, C> + epsilon KL(P | a b^T)` at the optimum of the balanced problem.
-    pub dual: f64,
+    /// The dual value of the balanced problem: `<P, C> + epsilon KL(P | a b^T)` at its optimum.
+    pub dual: Option<f64>,
     /// L1 distance of both marginals from what was asked, divided by the mass.
     pub marginal_error: f64,
     /// Iterations, each of both half steps.
@@ -43,7 +43,7 @@ impl<'a> Coupling<'a> {
         outcome: Outcome,
         balanced: bool,
         clock: Instant,
-    ) -> Result<Self> {
+    ) -> Self {
         let w = engine.target_weights();
         let m = w.len();
         // <P, C> / epsilon = sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E: no cost is computed again.
@@ -69,7 +69,7 @@ impl<'a> Coupling<'a> {
             mass,
             report: Report {
                 transport_cost: transport_cost.max(0.0),
-                dual: 0.0,
+                dual: None,
                 marginal_error: outcome.error,
                 iterations: outcome.iterations,
                 seconds: 0.0,
@@ -81,12 +81,10 @@ impl<'a> Coupling<'a> {
             let sum = |w: &[f64], f: Array1<f64>| w.iter().zip(&f).map(|(w, f)| w * f).sum::<f64>();
             let linear = sum(&coupling.engine.a, coupling.source_potential())
                 + sum(&coupling.engine.b, coupling.target_potential());
-            coupling.report.dual = mass * (linear - epsilon * (moved - 1.0));
-        } else {
-            coupling.report.dual = f64::NAN;
+            coupling.report.dual = Some(mass * (linear - epsilon * (moved - 1.0)));
         }
         coupling.report.seconds = clock.elapsed().as_secs_f64();
-        Ok(coupling)
+        coupling
     }
 
     /// The source's potential `f[n]`, in units of the cost: `P_ij = mass a_i b_j exp((f_i + g_j - C_ij) / epsilon)` with
@@ -98,6 +96,11 @@ impl<'a> Coupling<'a> {
     /// The target's potential `g[m]`, in units of the cost.
     pub fn target_potential(&self) -> Array1<f64> {
         Array1::from(potentials(&self.engine.psi, &self.engine.v)) * self.engine.epsilon
+    }
+
+    /// Both sides' weights as the solve used them.
+    pub(crate) fn weights(&self) -> (&[f64], &[f64]) {
+        (&self.engine.a, &self.engine.b)
     }
 
     /// The dense plan `P[n, m]`.

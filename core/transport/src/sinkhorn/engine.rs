@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 use super::rule::Rule;
-use crate::{Cost, simd, simd::ROWS};
+use crate::{Cost, memory, simd, simd::ROWS};
 
 /// Largest |ln u| before absorption: entries lost below e^-80 then stay 1e-21 of their row.
 const GUARD: f32 = 30.0;
@@ -82,7 +82,7 @@ impl<'a> Engine<'a> {
             })
             .collect();
         let (phi, psi, u, v) = (vec![0.0; n], vec![0.0; m], vec![1.0; n], vec![1.0; m]);
-        let kernel = stored.then(|| vec![0.0; n * m]);
+        let kernel = stored.then(|| memory::zeros(n * m));
         Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false }
     }
 

@@ -164,7 +164,7 @@ impl Sinkhorn {
             }
             engine.start();
             let outcome = self.anneal(&mut engine, epsilon, clock)?;
-            Coupling::new(engine, mass, outcome, self.marginals == Marginals::Balanced, clock)
+            Ok(Coupling::new(engine, mass, outcome, self.marginals == Marginals::Balanced, clock))
         })
     }
 
@@ -215,9 +215,12 @@ impl Sinkhorn {
     }
 
     fn first_epsilon(&self, cost: &Cost<'_>, epsilon: f64) -> f64 {
+        if self.annealing.is_none() && self.start.is_some() {
+            return epsilon;
+        }
         let mean = cost.mean();
-        let anneal = self.annealing.is_some() || (self.start.is_none() && mean > 200.0 * epsilon);
-        if anneal { (mean / 20.0).max(epsilon) } else { epsilon }
+        let steep = self.annealing.is_some() || mean > 200.0 * epsilon;
+        if steep { (mean / 20.0).max(epsilon) } else { epsilon }
     }
 
     fn anneal(&self, engine: &mut Engine<'_>, epsilon: f64, clock: Instant) -> Result<Outcome> {

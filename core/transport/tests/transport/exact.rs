@@ -1,9 +1,7 @@
 //! Exact transport against POT and SciPy, certified by duals.
 
-mod common;
-
+use crate::reference::{Reference, squared};
 use chiasm_transport::{Error, Limits, Stop, exact, on_line, uniform};
-use common::{Reference, squared};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
@@ -55,6 +53,25 @@ fn hostile_input_is_an_error_or_the_right_answer() {
     near(weights.transport_cost, 1.0);
     assert!(matches!(on_line(&[0.0], &[1.0], &[1.0], &[1.0], 0.5), Err(Error::Setting { .. })));
     assert!(matches!(on_line(&[], &[1.0], &[], &[1.0], 1.0), Err(Error::Empty(_))));
+}
+
+/// Large enough for the entropic start: it may only change the time, not the answer.
+#[test]
+fn a_start_from_entropic_duals_ends_at_a_certified_optimum() {
+    let value = |i: usize, s: usize| ((i * 7919 + s * 104_729) % 10_007) as f64 / 10_007.0;
+    let cost = Array2::from_shape_fn((150, 130), |(i, j)| {
+        (value(i, 1) - value(j, 2)).powi(2) + value(i * 131 + j, 3)
+    });
+    let raw: Vec<f64> = (0..150).map(|i| value(i, 5)).collect();
+    let a: Vec<f64> = raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect();
+    let square = cost.slice(ndarray::s![..130, ..]);
+    for result in [
+        exact(cost.view(), &a, &uniform(130), &Limits::new(1_000_000)).unwrap(),
+        exact(square, &uniform(130), &uniform(130), &Limits::new(1_000_000)).unwrap(),
+    ] {
+        assert_eq!(result.stop, Stop::Converged);
+        assert!(result.gap.abs() < 1e-12, "gap {}", result.gap);
+    }
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Gromov-Wasserstein against POT's values and known matchings.
 
-mod common;
-
+use crate::reference::{Reference, squared};
 use chiasm_transport::{Error, Gromov, Space, uniform};
-use common::{Reference, squared};
 use ndarray::{Array2, s};
 
 /// Single-precision plans and products; POT's are double.

@@ -1,0 +1,184 @@
+//! Low-rank transport: memory and time linear in the number of points.
+//!
+//! `P = Q diag(r) R^T`, Q and R plans from either side to r latent points of equal weight (Scetbon et al. 2021, arXiv
+//! 2103.04737, with the inner weights held fixed). For squared distances the best Q given R is an entropic plan of the
+//! points to the latent points' images, so each mirror step is a small Sinkhorn of `n x r`. The plan is feasible: its
+//! cost bounds the optimum from above, by about the spread of a latent point's share. Starts at a balanced
+//! clustering of both clouds around the same spread-out points; finds a local optimum.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use std::time::Instant;
+
+use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, uniform};
+
+/// A plan of low rank between two clouds.
+#[derive(Debug, Clone)]
+pub struct LowRankPlan {
+    /// Plan from source points to latent points, `Q[n, r]`.
+    pub source: Array2<f32>,
+    /// Plan from target points to latent points, `R[m, r]`.
+    pub target: Array2<f32>,
+    /// `<P, C>` for squared Euclidean costs.
+    pub transport_cost: f64,
+    /// L1 distance of both marginals from the weights.
+    pub marginal_error: f64,
+    /// Mirror steps.
+    pub iterations: usize,
+    /// Wall time.
+    pub seconds: f64,
+    /// Why it stopped.
+    pub stop: Stop,
+}
+
+/// Share of the mean cost that a mirror step's regularisation has.
+const STEP: f64 = 0.05;
+
+/// Squared Euclidean transport of rank `rank` between clouds `x[n, d]`, `y[m, d]` with weights of equal sums (taken as one);
+/// stops when a step lowers the cost by less than `tolerance` of it.
+///
+/// # Errors
+/// As [`Cost::squared_euclidean`] and [`Sinkhorn::solve`], and for a rank of zero.
+pub fn low_rank(
+    x: ArrayView2<'_, f32>,
+    y: ArrayView2<'_, f32>,
+    (a, b): (&[f64], &[f64]),
+    rank: usize,
+    tolerance: f64,
+    limits: &Limits,
+) -> Result<LowRankPlan> {
+    let clock = Instant::now();
+    if rank == 0 {
+        return Err(Error::Setting { what: "rank", expected: "a positive number", got: 0.0 });
+    }
+    let rank = rank.min(x.nrows()).min(y.nrows());
+    let mean = Cost::squared_euclidean(x, y)?.mean();
+    let (a, b, _) = crate::balanced(a, b, (x.nrows(), y.nrows()))?;
+    let centre: Array1<f32> = crate::cost::mean_row(x).into_iter().map(|c| c as f32).collect();
+    let (mut x, mut y) = (Side::new(&x - &centre, a), Side::new(&y - &centre, b));
+    let latent = uniform(rank);
+    let epsilon = if mean > 0.0 { STEP * mean } else { 1.0 };
+    let centres = spread_out(&x.points, rank);
+    let norms = centres.rows().into_iter().map(|c| c.dot(&c)).collect::<Array1<f32>>();
+    x.step(&centres, &norms, epsilon, &latent, 1e-3)?;
+    y.step(&centres, &norms, epsilon, &latent, 1e-3)?;
+    let mut before = f64::INFINITY;
+    for iteration in 1.. {
+        let (centres, spreads) = y.images(rank);
+        x.step(&centres, &spreads, epsilon, &latent, 1e-4)?;
+        let (centres, spreads) = x.images(rank);
+        y.step(&centres, &spreads, epsilon, &latent, 1e-4)?;
+        let cost = x.cost(&y, rank);
+        let fall = (before - cost) / cost.max(f64::MIN_POSITIVE);
+        before = cost;
+        if let Some(stop) = limits.stop(iteration, clock, fall.abs(), tolerance) {
+            let marginal_error = x.project(epsilon, &latent)? + y.project(epsilon, &latent)?;
+            return Ok(LowRankPlan {
+                transport_cost: x.cost(&y, rank),
+                source: x.plan,
+                target: y.plan,
+                marginal_error,
+                iterations: iteration,
+                seconds: clock.elapsed().as_secs_f64(),
+                stop,
+            });
+        }
+    }
+    unreachable!("the loop above ends by returning")
+}
+
+impl LowRankPlan {
+    /// Barycentric targets of the source points for target points `y[m, d]`, in linear time.
+    ///
+    /// # Errors
+    /// When `y` has another number of rows than the plan's target.
+    pub fn barycentric(&self, y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        crate::same("rows of the target points", self.target.nrows(), y.nrows())?;
+        let images = self.target.t().dot(&y) * self.target.ncols() as f32;
+        crate::barycentric(self.source.view(), images.view())
+    }
+}
+
+/// One cloud, its weights and its plan to the latent points (empty before the first step).
+struct Side {
+    points: Array2<f32>,
+    squares: Array1<f32>,
+    weights: Vec<f64>,
+    plan: Array2<f32>,
+}
+
+impl Side {
+    fn new(points: Array2<f32>, weights: Vec<f64>) -> Self {
+        let squares = points.rows().into_iter().map(|p| p.dot(&p)).collect();
+        Self { points, squares, weights, plan: Array2::zeros((0, 0)) }
+    }
+
+    /// Where the latent points lie in this cloud: means, and means of squared norms.
+    fn images(&self, rank: usize) -> (Array2<f32>, Array1<f32>) {
+        let r = rank as f32;
+        (self.plan.t().dot(&self.points) * r, self.plan.t().dot(&self.squares) * r)
+    }
+
+    /// A mirror step: the plan of least `<cost, Q> + epsilon KL(Q | old Q)` to latent points at `centres`.
+    fn step(
+        &mut self,
+        centres: &Array2<f32>,
+        spreads: &Array1<f32>,
+        epsilon: f64,
+        latent: &[f64],
+        tolerance: f64,
+    ) -> Result<()> {
+        let mut cost = self.points.dot(&centres.t()) * -2.0 + spreads;
+        if !self.plan.is_empty() {
+            Zip::from(&mut cost)
+                .and(&self.plan)
+                .par_for_each(|c, &p| *c -= epsilon as f32 * p.max(1e-30).ln());
+        }
+        self.solve(&cost, epsilon, latent, tolerance)?;
+        Ok(())
+    }
+
+    /// The plan brought to its marginals as exactly as single precision can; returns what is left.
+    fn project(&mut self, epsilon: f64, latent: &[f64]) -> Result<f64> {
+        let cost = self.plan.mapv(|p| -(epsilon as f32) * p.max(1e-30).ln());
+        self.solve(&cost, epsilon, latent, 1e-6)
+    }
+
+    fn solve(&mut self, cost: &Array2<f32>, epsilon: f64, latent: &[f64], tolerance: f64) -> Result<f64> {
+        let solver = Sinkhorn::new(epsilon).tolerance(tolerance).iterations(500);
+        let ground = Cost::matrix(cost.view())?;
+        // From zero potentials, hence no annealing: the costs are those of an iteration under way.
+        let coupling = solver.start(&vec![0.0; latent.len()]).solve(&ground, &self.weights, latent)?;
+        let error = coupling.report.marginal_error;
+        self.plan = coupling.into_plan();
+        Ok(error)
+    }
+
+    /// `<P, C>` with the other side.
+    fn cost(&self, other: &Self, rank: usize) -> f64 {
+        let mean = |s: &Self| s.weights.iter().zip(&s.squares).map(|(w, &q)| w * f64::from(q)).sum::<f64>();
+        let ((mine, _), (theirs, _)) = (self.images(rank), other.images(rank));
+        let inner: f64 = mine.iter().zip(&theirs).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        (mean(self) + mean(other) - 2.0 * inner / rank as f64).max(0.0)
+    }
+}
+
+/// Points far from one another: each the farthest, among an evenly spaced sample, from those chosen before (Gonzalez 1985).
+fn spread_out(points: &Array2<f32>, count: usize) -> Array2<f32> {
+    let n = points.nrows();
+    let sample: Vec<usize> = (0..n.min(20 * count)).map(|k| k * n / n.min(20 * count)).collect();
+    let mut chosen = vec![sample[0]];
+    let mut nearest = vec![f32::INFINITY; sample.len()];
+    while chosen.len() < count {
+        let last = points.row(chosen[chosen.len() - 1]);
+        let mut farthest = (0, -1.0);
+        for (k, &i) in sample.iter().enumerate() {
+            let distance: f32 = points.row(i).iter().zip(last).map(|(a, b)| (a - b).powi(2)).sum();
+            nearest[k] = nearest[k].min(distance);
+            if nearest[k] > farthest.1 {
+                farthest = (i, nearest[k]);
+            }
+        }
+        chosen.push(farthest.0);
+    }
+    points.select(Axis(0), &chosen)
+}

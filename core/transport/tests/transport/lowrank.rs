@@ -1,0 +1,51 @@
+//! Low-rank transport: feasible, an upper bound, and near the optimum where the plan has low rank.
+
+use chiasm_transport::{Error, Limits, exact, low_rank, uniform};
+use ndarray::{Array2, Axis};
+
+use crate::reference::squared;
+
+/// Four separate groups; the target's groups are shifted and shuffled.
+fn groups(n: usize, shift: f32) -> Array2<f32> {
+    Array2::from_shape_fn((n, 2), |(i, k)| {
+        let corner = if k == 0 { (i % 4) / 2 } else { (i % 4) % 2 } as f32;
+        10.0 * corner + shift + 0.1 * ((i * 31 + k * 17) % 13) as f32 / 13.0
+    })
+}
+
+#[test]
+fn four_groups_need_rank_four() {
+    let (x, y) = (groups(400, 0.0), groups(300, 1.0));
+    let (a, b) = (uniform(400), uniform(300));
+    let limits = Limits::new(200);
+    let plan = low_rank(x.view(), y.view(), (&a, &b), 4, 1e-6, &limits).unwrap();
+    let cost = squared(&x.mapv(f64::from), &y.mapv(f64::from));
+    let best = exact(cost.view(), &a, &b, &Limits::new(1_000_000)).unwrap().transport_cost;
+    // What rank four loses is the spread within a group, of order 0.01; the optimum is about 2.
+    assert!(plan.transport_cost >= best - 1e-4, "{} under the optimum {best}", plan.transport_cost);
+    assert!(plan.transport_cost < best + 0.02, "{} against {best}", plan.transport_cost);
+    assert!(plan.marginal_error < 1e-5);
+    let dense = plan.source.dot(&plan.target.t()) * 4.0;
+    for (sum, want) in dense.sum_axis(Axis(1)).iter().zip(&a).chain(dense.sum_axis(Axis(0)).iter().zip(&b)) {
+        assert!((f64::from(*sum) - want).abs() < 1e-6);
+    }
+    let direct = (&dense.mapv(f64::from) * &cost).sum();
+    assert!((direct - plan.transport_cost).abs() < 1e-4 * direct, "{direct} {}", plan.transport_cost);
+    let moved = plan.barycentric(y.view()).unwrap();
+    assert!((&moved - &x - 1.0).iter().all(|d| d.abs() < 0.3), "each point moves to its group's image");
+}
+
+#[test]
+fn hostile_input_is_an_error_and_odd_input_is_not() {
+    let x = groups(8, 0.0);
+    let p = uniform(8);
+    let limits = Limits::new(5);
+    assert!(matches!(low_rank(x.view(), x.view(), (&p, &p), 0, 1e-3, &limits), Err(Error::Setting { .. })));
+    assert!(matches!(
+        low_rank(x.view(), x.view(), (&p, &p[..7]), 2, 1e-3, &limits),
+        Err(Error::Shape { .. })
+    ));
+    let still = Array2::<f32>::ones((8, 2));
+    assert!(low_rank(still.view(), still.view(), (&p, &p), 3, 1e-3, &limits).unwrap().transport_cost < 1e-6);
+    assert!(low_rank(x.view(), x.view(), (&p, &p), 99, 1e-3, &limits).unwrap().transport_cost.is_finite());
+}
