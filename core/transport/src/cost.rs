@@ -206,7 +206,7 @@ impl Points {
     }
 }
 
-fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
+pub(crate) fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
     let mut mean = vec![0.0; z.ncols()];
     for row in z.rows() {
         mean.iter_mut().zip(row).for_each(|(mean, &v)| *mean += f64::from(v));
@@ -256,7 +256,11 @@ fn rows<T: Copy>(z: ArrayView2<'_, T>) -> Cow<'_, [T]> {
     }
 }
 
-fn finite<T: Copy>(what: &'static str, z: ArrayView2<'_, T>, good: impl Fn(T) -> bool) -> Result<()> {
+pub(crate) fn finite<T: Copy>(
+    what: &'static str,
+    z: ArrayView2<'_, T>,
+    good: impl Fn(T) -> bool,
+) -> Result<()> {
     if z.is_empty() {
         return Err(Error::Empty(what));
     }

@@ -16,7 +16,9 @@
 //! ```
 
 mod cost;
+mod divergence;
 pub mod exact;
+mod gaussian;
 pub mod gromov;
 mod limits;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
@@ -24,7 +26,9 @@ mod simd;
 pub mod sinkhorn;
 
 pub use cost::Cost;
+pub use divergence::Divergence;
 pub use exact::{Exact, exact, on_line};
+pub use gaussian::{GaussianMap, gaussian_map};
 pub use gromov::{Gromov, GromovPlan, Space};
 pub use limits::{Limits, Progress, Stop};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};

@@ -97,6 +97,49 @@ fn a_barycentric_target_is_the_plans_mean() {
 }
 
 #[test]
+fn the_divergence_agrees_with_pot_and_its_gradient_with_differences() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let solver = Sinkhorn::new(r.number("epsilon")).tolerance(1e-6);
+    let found = solver.divergence(x.view(), y.view(), &a, &b).unwrap();
+    near(found.value, r.number("sinkhorn_divergence"), 1e-5); // a difference of three single-precision values
+    let itself = solver.divergence(x.view(), x.view(), &a, &a).unwrap();
+    assert!(itself.value < 1e-5 && itself.gradient.iter().all(|g| g.abs() < 1e-5));
+    for (i, k) in [(0, 0), (3, 2), (17, 4)] {
+        let at = |step: f32| {
+            let mut moved = x.clone();
+            moved[[i, k]] += step;
+            solver.divergence(moved.view(), y.view(), &a, &b).unwrap().value
+        };
+        let step = 0.05; // large, for the values carry single-precision noise of 1e-6
+        let want = (at(step) - at(-step)) / (2.0 * f64::from(step));
+        let got = f64::from(found.gradient[[i, k]]);
+        assert!(
+            (got - want).abs() < 2e-3 * want.abs().max(0.02),
+            "[{i}, {k}]: got {got}, differences {want}"
+        );
+    }
+}
+
+#[test]
+fn a_coarse_start_is_near_the_solution() {
+    let wave = |i: usize, k: usize| {
+        ((i * (k + 3)) as f32 * 0.37).sin() + 0.1 * ((i * 7919 + k) % 101) as f32 / 101.0
+    };
+    let x = Array2::from_shape_fn((9000, 3), |(i, k)| wave(i, k));
+    let y = Array2::from_shape_fn((8500, 3), |(i, k)| 0.8 * wave(i + 5, k) + 0.2);
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let (a, b) = (uniform(9000), uniform(8500));
+    let solver = Sinkhorn::of_mean_cost(0.05).memory(0).tolerance(0.0).iterations(1);
+    let cold = solver.solve(&cost, &a, &b).unwrap().report.marginal_error;
+    let make =
+        |x: ndarray::ArrayView2<'_, f32>, y: ndarray::ArrayView2<'_, f32>| Cost::squared_euclidean(x, y);
+    let started = solver.clone().iterations(200).coarse_start(x.view(), y.view(), make).unwrap();
+    let warm = started.iterations(1).solve(&cost, &a, &b).unwrap().report.marginal_error;
+    assert!(warm < 0.06 && warm < 0.3 * cold, "cold {cold}, warm {warm}");
+}
+
+#[test]
 fn a_warm_start_at_the_solution_needs_no_more_than_a_few_iterations() {
     let r = Reference::read();
     let (x, y) = (r.points("x"), r.points("y"));

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// A room and the rooms of this project it may depend on (dev-dependencies are free).
 const ROOMS: &[(&str, &[&str])] = &[
     ("chiasm-graph", &[]),
-    ("chiasm-geometry", &[]),
+    ("chiasm-transport", &[]),
+    ("chiasm-geometry", &["chiasm-transport"]),
     ("chiasm-abi", &[]),
     ("chiasm-check", &["chiasm-graph", "chiasm-geometry", "chiasm-runtime"]),
     ("chiasm-closed-form", &["chiasm-graph", "chiasm-geometry"]),
@@ -45,7 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What every crate of a folder may depend on.
 const FOLDERS: &[(&str, &[&str])] = &[
-    ("plugins", &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form"]),
+    ("plugins", &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-transport"]),
     ("adapters", &["chiasm-plugin"]),
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];

@@ -220,7 +220,7 @@ impl Problem<'_> {
             let gradient = self.gradient(&plan);
             let cost = Cost::matrix(gradient.view())?;
             // Loose while the plan still moves much, and never looser than what the last step was worth.
-            let tolerance = (0.02 * moved).clamp(1e-6, 1e-3);
+            let tolerance = (0.01 * moved).clamp(1e-6, 3e-4);
             let mut solver = Sinkhorn::new(now).tolerance(tolerance).iterations(1000).memory(usize::MAX);
             if let Some(potential) = &potential {
                 solver = solver.start(potential);

@@ -32,7 +32,7 @@ pub struct Report {
 pub struct Coupling<'a> {
     /// How the solve went.
     pub report: Report,
-    engine: Engine<'a>,
+    pub(super) engine: Engine<'a>,
     mass: f64,
 }
 

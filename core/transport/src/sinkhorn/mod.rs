@@ -6,6 +6,7 @@
 //! weights, divided by the mass; about 1e-6 is the floor of single precision. Costs above some thousand epsilon lose
 //! digits in the exponent: three are left at `C / epsilon = 1e4`.
 
+mod coarse;
 mod coupling;
 mod engine;
 mod newton;
@@ -76,6 +77,12 @@ impl Sinkhorn {
     /// Regularisation as a share of the mean cost.
     pub fn of_mean_cost(share: f64) -> Self {
         Self { epsilon: Epsilon::OfMeanCost(share), ..Self::new(1.0) }
+    }
+
+    /// The same settings with another regularisation, in units of the cost.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = Epsilon::Absolute(epsilon);
+        self
     }
 
     /// Stops at this L1 marginal error, relative to the mass; 0 runs all iterations.
