@@ -66,8 +66,7 @@ impl Cloud {
             _ if n > d => singular_values(self.centred.view())?,
             _ => self.centred.map_axis(Axis(0), |column| column.dot(&column).sqrt()),
         };
-        let widest = spreads.iter().copied().fold(0.0, f64::max);
-        Ok(spreads.iter().filter(|spread| **spread > STILL * widest).count())
+        Ok(moving(&spreads))
     }
 
     /// The nearest other point that is not the same.
@@ -88,6 +87,12 @@ impl Cloud {
 
 /// Directions in which points spread less than this share of the widest one are still.
 const STILL: f64 = 1e-4;
+/// How many of some spreads are not still.
+pub(crate) fn moving(spreads: &Array1<f64>) -> usize {
+    let widest = spreads.iter().copied().fold(0.0, f64::max);
+    spreads.iter().filter(|spread| **spread > STILL * widest).count()
+}
+
 /// Points nearer than this share of the median distance are one.
 pub(crate) const SAME: f64 = 1e-6;
 

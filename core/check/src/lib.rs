@@ -28,6 +28,7 @@ mod spectra;
 mod verdict;
 mod wide;
 
+use chiasm_geometry::spectrum::singular_values;
 use chiasm_graph::Graph;
 use chiasm_runtime::{Engine, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis};
@@ -53,8 +54,8 @@ pub struct Subject<'a> {
     pub targets: Option<ArrayView2<'a, f32>>,
     /// Labels of the points.
     pub labels: Option<Labels<'a>>,
-    /// From how many rows the map was learned, if it was: fewer than its dimensions cannot teach it all of them.
-    pub learned_from: Option<usize>,
+    /// Dimensions that the rows it was learned from span, if that is known: it could learn nothing of the others.
+    pub spanned: Option<usize>,
 }
 
 /// Labels of the held-out points, and labelled rows to learn to read them from.
@@ -86,7 +87,7 @@ pub fn check(
     let mut findings = verdict::Findings::new(settings);
     let mut floor = inverse::Floor { lost: 0.0, condition: 1.0, ends: Ends::default() };
     let mut jacobian = None;
-    match differential(&mut findings, &map, &cloud, subject.learned_from, progress) {
+    match differential(&mut findings, &map, &cloud, subject.spanned, progress) {
         Ok((spectra, lost)) => {
             let condition = cloud::median(&spectra.condition_number);
             floor = inverse::Floor { lost, condition, ends: spectra.ends };
@@ -123,12 +124,21 @@ pub fn check(
     })
 }
 
+/// Dimensions that rows `[n, d]` span about their mean (of very many, those spread evenly): what a map can learn from them.
+///
+/// # Errors
+/// When a row is not finite.
+pub fn spanned(rows: ArrayView2<'_, f32>) -> Result<usize> {
+    let rows = rows.select(Axis(0), &cloud::spread(rows.nrows(), 2 * cloud::MOST)).mapv(f64::from);
+    Ok(cloud::moving(&singular_values(cloud::centred(&rows).view())?))
+}
+
 /// Every check that needs the Jacobian: the spectra, and the share of the data's variance that the map cannot see.
 fn differential(
     findings: &mut verdict::Findings<'_>,
     map: &Map<'_>,
     cloud: &cloud::Cloud,
-    learned_from: Option<usize>,
+    taught: Option<usize>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(Spectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
@@ -139,8 +149,7 @@ fn differential(
     let jacobians = map.jacobians()?;
     let places = cloud::spread(cloud.x.nrows(), settings.points.max(1));
     let done = |points: usize| progress(points, places.len());
-    // the rows less their mean span one dimension less
-    let spanned = cloud.spanned()?.min(learned_from.map_or(usize::MAX, |rows| rows.saturating_sub(1)));
+    let spanned = cloud.spanned()?.min(taught.unwrap_or(usize::MAX));
     let mut locals = local::look(map, &jacobians, cloud, &places, settings, &done)?;
     let spectra = local::spectra(&mut locals, (d, o), spanned, settings);
     local::judge(findings, &locals, &spectra, d, o);

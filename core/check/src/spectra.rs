@@ -81,6 +81,8 @@ pub struct Spectra {
     /// Whether these are all singular values; else the Ritz values of a Lanczos process, for very wide maps: the largest are
     /// singular values, the smallest is an upper bound.
     pub exact: bool,
+    /// Dimensions that the data spans, as far as it is known.
+    pub spanned: usize,
     /// The most that the rank can be.
     pub attainable_rank: usize,
     /// Singular values below this share of a point's largest count as zero.
@@ -136,6 +138,7 @@ impl Spectra {
         Self {
             ends,
             exact: d.min(o) <= crate::lanczos::WIDE,
+            spanned: spanned.min(d),
             attainable_rank: attainable,
             rank_tolerance: tolerance,
             rank: values.iter().map(rank).collect(),

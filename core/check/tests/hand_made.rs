@@ -166,7 +166,7 @@ fn a_map_is_not_asked_for_what_its_data_could_not_teach() {
         inverse: None,
         targets: None,
         labels: None,
-        learned_from: Some(4),
+        spanned: Some(3),
     };
     assert_eq!(verdict(&look(&subject), "rank"), Verdict::Pass);
 }
@@ -209,7 +209,7 @@ fn an_exact_inverse_passes_and_a_wrong_one_fails() {
         inverse: Some((inverse, both)),
         targets: Some(points.view()),
         labels: None,
-        learned_from: None,
+        spanned: None,
     };
     let good = look(&subject(&back));
     assert_eq!((verdict(&good, "round_trip"), verdict(&good, "cycle")), (Verdict::Pass, Verdict::Pass));
@@ -231,7 +231,7 @@ fn a_decoder_is_held_against_what_the_map_kept() {
         inverse: Some((&decoder, Claims { left: true, right: false })),
         targets: None,
         labels: None,
-        learned_from: None,
+        spanned: None,
     };
     let report = look(&subject);
     let error = report.check("round_trip").unwrap();
@@ -253,7 +253,7 @@ fn images_that_reach_half_the_targets_are_told_so() {
         inverse: None,
         targets: Some(targets.view()),
         labels: None,
-        learned_from: None,
+        spanned: None,
     };
     let reached = look(&subject).check("surjectivity").unwrap().number;
     assert!((0.4..=0.5).contains(&reached), "{reached}");
@@ -279,7 +279,7 @@ fn labels_are_read_off_what_comes_back() {
                 training: rows.view(),
                 training_labels: labels.clone(),
             }),
-            learned_from: None,
+            spanned: None,
         };
         assert_eq!(verdict(&look(&subject), "probe"), verdict_of, "columns from {kept}");
     }
@@ -298,7 +298,7 @@ fn limits_can_be_drawn_elsewhere() {
         inverse: None,
         targets: None,
         labels: None,
-        learned_from: None,
+        spanned: None,
     };
     let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
     assert_eq!(verdict(&report, "condition_number"), Verdict::Fail);
@@ -323,7 +323,7 @@ fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
             inverse: None,
             targets: None,
             labels: None,
-            learned_from: None,
+            spanned: None,
         };
         check(&subject, &Settings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
     };

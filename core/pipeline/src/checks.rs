@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -117,6 +117,8 @@ pub(crate) struct Side<'a> {
     pub inverse: Option<(&'a Graph, InverseKind)>,
     /// Labels, where there are any.
     pub labels: Option<Labels<'a>>,
+    /// Dimensions that the rows it was fitted on span, if that is known.
+    pub spanned: Option<usize>,
 }
 
 /// Checks both sides of a run, each against the images of the other.
@@ -133,6 +135,7 @@ pub(crate) fn sides(sides: &[Side<'_>; 2], settings: &Settings, bench: &Workbenc
             inverse: side.inverse.map(|(graph, kind)| (graph, claims(kind))),
             targets: Some(other.images),
             labels: side.labels.clone(),
+            spanned: side.spanned,
         };
         maps.push(subject_report(&subject, settings, bench)?);
     }
@@ -145,6 +148,11 @@ fn claims(kind: InverseKind) -> Claims {
         left: matches!(kind, InverseKind::Left | InverseKind::TwoSided),
         right: matches!(kind, InverseKind::Right | InverseKind::TwoSided),
     }
+}
+
+/// What some training rows span.
+pub(crate) fn span(rows: &Array2<f32>) -> Result<usize, Error> {
+    chiasm_check::spanned(rows.view()).map_err(|e| Error::Internal(format!("the training rows: {e}")))
 }
 
 fn subject_report(subject: &Subject<'_>, settings: &Settings, bench: &Workbench) -> Result<Report, Error> {
@@ -199,6 +207,7 @@ pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbenc
         inverse: inverse.as_ref().map(|graph| (graph, Claims { left: true, right: true })),
         targets: targets.as_ref().map(Array2::view),
         labels: None,
+        spanned: None,
     };
     subject_report(&subject, &settings, bench)
 }
@@ -215,6 +224,8 @@ pub(crate) struct OwnedSide {
     pub images: Array2<f32>,
     /// The labels of all rows, and the training rows, where there are labels.
     pub labelled: Option<(RowLabels, Array2<f32>)>,
+    /// What the fit found the training rows to span.
+    pub spanned: Option<usize>,
 }
 
 impl OwnedSide {
@@ -222,7 +233,7 @@ impl OwnedSide {
     pub fn borrowed(&self, test: &[usize], train: &[usize]) -> Side<'_> {
         let labels = self.labelled.as_ref().map(|(labels, rows)| labels.of(test, train, rows.view()));
         let (rows, images) = (self.rows.view(), self.images.view());
-        Side { name: &self.name, map: &self.map, rows, images, inverse: None, labels }
+        Side { name: &self.name, map: &self.map, rows, images, inverse: None, labels, spanned: self.spanned }
     }
 }
 
@@ -277,6 +288,15 @@ impl Recipe {
 pub(crate) fn inverse_kind(run: &Path) -> Result<Option<InverseKind>, Error> {
     let learned = read_json(&run.join(LEARNED))?;
     serde_json::from_value(learned["inverse"].clone()).map_err(|e| damaged(&run.join(LEARNED), &e))
+}
+
+/// What the fit found the training rows of a run's maps to span, by modality.
+pub(crate) fn stored_spans(run: &Path) -> Result<BTreeMap<String, usize>, Error> {
+    let checks = read_json(&run.join(CHECKS_FILE))?;
+    let maps = checks["maps"].as_array().into_iter().flatten();
+    let span =
+        |map: &Value| Some((map["map"].as_str()?.to_owned(), map["jacobian"]["spanned"].as_u64()? as usize));
+    Ok(maps.filter_map(span).collect())
 }
 
 /// Every check of a finished run that failed.

@@ -239,6 +239,7 @@ fn check(
 ) -> Result<Checked, Error> {
     let (test, train) = (clouds.select(&rows.test), clouds.select(&rows.train));
     let images = maps.apply(&test, bench)?;
+    let spans = [checks::span(&train[0])?, checks::span(&train[1])?];
     let labels = plan.recipe.labels_of(&plan.pairs);
     let side = |side: usize, map| checks::Side {
         name: &clouds.names[side],
@@ -247,6 +248,7 @@ fn check(
         images: images.sides[side].view(),
         inverse: None,
         labels: labels.as_ref().map(|labels| labels.of(&rows.test, &rows.train, train[side].view())),
+        spanned: Some(spans[side]),
     };
     let mut sides = [side(0, &maps.learned.source), side(1, &maps.learned.target)];
     sides[0].inverse = maps.learned.inverse.as_ref().map(|inverse| (&inverse.graph, inverse.kind));

@@ -4,7 +4,7 @@
 
 use crate::{
     Error, Recipe, Workbench,
-    checks::{self, Checked, OwnedSide, inverse_kind},
+    checks::{self, Checked, OwnedSide, inverse_kind, stored_spans},
     data::{Pairs, Split},
     encoder::Raw,
     evaluate::{Embedded, Metrics, metrics},
@@ -130,6 +130,7 @@ impl<'a> Opened<'a> {
         let (test, train) = (usable(Split::Test), usable(Split::Train));
         let kind = inverse_kind(&self.folder)?;
         let inverse = kind.map(|kind| Ok::<_, Error>((self.part(INVERSE)?, kind))).transpose()?;
+        let spans = stored_spans(&self.folder)?;
         let mut sides = Vec::new();
         for modality in &self.modalities {
             let map = self.map(&modality.name)?;
@@ -139,7 +140,8 @@ impl<'a> Opened<'a> {
                 Some(labels) => Some((labels, self.pooled(modality, &recipe, &pairs, &train)?)),
                 None => None,
             };
-            sides.push(OwnedSide { name: modality.name.clone(), map, rows, images, labelled });
+            let spanned = spans.get(&modality.name).copied();
+            sides.push(OwnedSide { name: modality.name.clone(), map, rows, images, labelled, spanned });
         }
         let [first, second] = sides.as_slice() else {
             return Err(Error::Internal("a run without two modalities".to_owned()));

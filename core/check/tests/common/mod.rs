@@ -59,6 +59,7 @@ pub fn report(graph: &Graph, points: &Array2<f32>) -> Report {
         inverse: None,
         targets: None,
         labels: None,
+        spanned: None,
     })
 }
 
