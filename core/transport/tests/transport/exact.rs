@@ -84,6 +84,32 @@ fn a_cut_short_solve_says_so_and_is_still_a_plan() {
     assert!(result.gap >= 0.0);
 }
 
+/// W2 is a distance: zero to itself, the same both ways, and no detour is shorter.
+#[test]
+fn w2_is_a_distance() {
+    let cloud = |n: usize, s: usize| {
+        Array2::from_shape_fn((n, 3), |(i, k)| {
+            ((i * 7919 + k * 104_729 + s * 1_299_709) % 1009) as f64 / 1009.0
+        })
+    };
+    let clouds = [cloud(30, 1), cloud(40, 2) + 0.5, cloud(25, 3) * 2.0];
+    let w2 = |i: usize, j: usize| {
+        let (x, y): (&Array2<f64>, &Array2<f64>) = (&clouds[i], &clouds[j]);
+        let limits = Limits::new(1_000_000);
+        let cost = squared(x, y);
+        exact(cost.view(), &uniform(x.nrows()), &uniform(y.nrows()), &limits)
+            .unwrap()
+            .transport_cost
+            .max(0.0)
+            .sqrt()
+    };
+    for (i, j, k) in [(0, 1, 2), (1, 2, 0), (2, 0, 1)] {
+        assert!(w2(i, i) < 1e-7);
+        near(w2(i, j), w2(j, i));
+        assert!(w2(i, k) <= w2(i, j) + w2(j, k) + 1e-12);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
