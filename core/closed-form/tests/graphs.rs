@@ -221,7 +221,10 @@ fn a_front_with_its_start_is_the_side() {
     assert!(gap(&unit(&back), &unit(&x)) < 1e-3);
     let [source, target] = fitted.parameters.ridges().unwrap();
     assert!((0.01..=1.0).contains(&source) && (0.01..=1.0).contains(&target));
-    assert!(front.noise(4.0 * source) / front.noise(source) - 2.0 < 1e-12, "a variance, so twice the deviation");
+    assert!(
+        front.noise(4.0 * source) / front.noise(source) - 2.0 < 1e-12,
+        "a variance, so twice the deviation"
+    );
     let kernel: Fitted<KccaParams> = fit(&x, &y, json!({}));
     let refusal = Front::new(&kernel.source, x.view()).unwrap_err().to_string();
     assert!(refusal.contains("kernel"), "{refusal}");

@@ -47,11 +47,10 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What every crate of a folder may depend on.
 const FOLDERS: &[(&str, &[&str])] = &[
-<<<<<<< HEAD
-    ("plugins", &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-transport"]),
-=======
-    ("plugins", &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-learned"]),
->>>>>>> d6008f1 (mlp and cycle: plugins that train from a closed form and are held against all of them)
+    (
+        "plugins",
+        &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-learned", "chiasm-transport"],
+    ),
     ("adapters", &["chiasm-plugin"]),
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];
