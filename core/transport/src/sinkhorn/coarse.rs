@@ -1,7 +1,7 @@
 //! Large clouds: solve a sample, carry its potential over to all points, and refine without ever holding the kernel.
 //!
 //! Potentials are smooth functions of the points, so those of a few thousand points, carried over by one soft minimum,
-//! start the full problem within some per cent of its solution. Memory is linear: blocks of at most 16 MiB for each thread.
+//! start the full problem within some per cent of its solution. Memory is linear: blocks of at most 32 MiB for each thread.
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -12,7 +12,7 @@ use crate::{Cost, Error, Result, simd, uniform};
 /// Points of each side in the coarse problem: its kernel takes 64 MiB.
 const SAMPLE: usize = 4000;
 /// Rows of costs made at a time.
-const BLOCK_ROWS: usize = 32;
+const BLOCK_ROWS: usize = 64;
 
 impl Sinkhorn {
     /// These settings started from the solution of an evenly spaced sample of clouds `x[n, d]`, `y[m, d]` with equal weights;

@@ -17,8 +17,9 @@ use crate::{Cost, memory, simd, simd::ROWS};
 const GUARD: f32 = 30.0;
 /// Rows after which the column sums leave single precision.
 const FLUSH: usize = 64;
-/// Values that a block of the streaming mode may hold (16 MiB), and that one matrix product makes at a time.
-const BLOCK: usize = 4 << 20;
+/// Values that a block of the streaming mode may hold (32 MiB for each thread), and that one matrix product makes at a
+/// time: fewer rows would spend their time on packing the target's points.
+const BLOCK: usize = 8 << 20;
 
 /// The kernel and the scalings of one problem.
 pub(super) struct Engine<'a> {
@@ -147,7 +148,7 @@ impl<'a> Engine<'a> {
         let weighted: Vec<f32> = (0..m)
             .map(|j| (psi[j] + cost.target_offset(j, epsilon) + self.b[j].ln()).max(-1e30) as f32)
             .collect();
-        let step = (BLOCK / 4 / m).max(1);
+        let step = (BLOCK / m).max(1);
         let share_rows = self.shares[0].rows.len();
         let columns: Vec<(Vec<f32>, Vec<f32>)> = self
             .phi
@@ -245,7 +246,8 @@ impl<'a> Engine<'a> {
     /// What `job` makes of every block of kernel rows, in order; the blocks are made on the way when streaming.
     pub(super) fn blocks<T: Send>(&self, job: impl Fn(Range<usize>, &[f32]) -> T + Sync) -> Vec<T> {
         let (n, m) = self.cost.shape();
-        let step = (BLOCK / 4 / m).max(1);
+        // Stored rows are cut finer, for balance.
+        let step = if self.kernel.is_some() { BLOCK / 32 / m } else { BLOCK / m }.max(1);
         let beta = target_exponents(self.cost, &self.psi, self.epsilon);
         (0..n.div_ceil(step))
             .into_par_iter()
