@@ -252,6 +252,8 @@ impl Run<'_, '_> {
             .into_iter()
             .map(|(name, sum)| (name, (sum / taken) as f32))
             .collect();
+        // Patience is about rows held out: the loss of one batch rises and falls.
+        let judged = !validation.is_empty();
         let score = match validation.first() {
             Some((_, score)) => Some(*score),
             None => training.get(chiasm_objective::LOSS).copied(),
@@ -284,7 +286,7 @@ impl Run<'_, '_> {
         } else if step > 0 {
             self.ledger.waited += 1;
         }
-        if self.options.patience.is_some_and(|patience| self.ledger.waited >= patience.max(1)) {
+        if judged && self.options.patience.is_some_and(|patience| self.ledger.waited >= patience.max(1)) {
             self.ledger.stopped = Some(Stopped::Early(self.ledger.waited));
         } else if let Some(checkpoint) = &self.checkpoint {
             checkpoint.save(&self.ledger, &self.stepper.state()?, &self.kept)?;

@@ -1,6 +1,6 @@
 //! Five-fold cross-validation of a plugin that trains, on two arrays of paired embeddings.
 //!
-//! `cargo run -p chiasm-mlp --example folds -- X.npy Y.npy [PARAMETERS]`
+//! `cargo run -p chiasm-mlp --example mlp_folds -- X.npy Y.npy [PARAMETERS]`
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
