@@ -67,7 +67,8 @@ impl Kernel for Turned {
             return Ok(());
         }
         let whole = Whole { data: data.as_mut_ptr(), columns };
-        let pieces = (rows * columns * a.ncols().max(1) / PIECE).clamp(1, 64);
+        // A power of two, so that as many threads finish together.
+        let pieces = (rows * columns * a.ncols().max(1) / PIECE).clamp(1, 64).next_power_of_two();
         let share = |length: usize, piece: usize| (length * piece / pieces, length * (piece + 1) / pieces);
         context.par_for(pieces, 0, |piece| {
             let (r, c) = match rows >= columns {
