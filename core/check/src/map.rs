@@ -1,19 +1,21 @@
 //! A learned map, ready to run: rows in, rows out, and its Jacobian at many points in few runs.
 //!
 //! The derivative is a graph too (`Graph::jacobian`, forward mode): one run gives all columns of the Jacobians of a chunk of
-//! points, exact to rounding. Chunks keep the widest intermediate tensor within a memory budget. The Jacobians of a chunk
-//! are handed to threads one by one and forgotten, so that their number is bounded by time and not by memory.
+//! points, exact to rounding. Chunks keep the widest intermediate tensor within a memory budget. Each thread has a copy of
+//! the graph and takes chunk after chunk, looks at the Jacobians and forgets them: no thread waits for another, and the
+//! number of points is bounded by time and not by memory.
 
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_runtime::{Engine, Session, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Error, Result};
 
-/// Bytes that the widest tensor of one run may take: few enough to stay in the last cache between one operator and the
-/// next, enough to fill the cores.
-const CHUNK_BYTES: usize = 8 << 20;
+/// Bytes that the widest tensor of one thread's run may take: few enough to stay in the caches between one operator and the
+/// next, enough that an operator is worth its call.
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate: a square root moves by 1e-4.
 const HAIR: f32 = 1e-8;
@@ -68,12 +70,13 @@ impl<'a> Map<'a> {
     /// When an operator has no derivative, named by the message, or threads cannot be started.
     pub fn jacobians(&self) -> Result<Jacobians<'_>> {
         let output = format!("jacobian/{}", self.z);
-        let session = self.derived(|graph| graph.jacobian(&self.x, &self.z)?.extract(&[&output]))?;
         let threads = chiasm_runtime::threads(self.options.threads);
+        let graph = self.graph.jacobian(&self.x, &self.z)?.extract(&[&output])?;
+        let options = SessionOptions { lanes: threads, fuse: true, ..self.options };
+        let session = self.engine.session(&graph, &options)?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        // whole rounds of the threads, so that none waits at the end of a chunk
-        let rounds = CHUNK_BYTES / (4 * self.width * self.widest() * threads).max(1);
-        Ok(Jacobians { map: self, session, output, pool, chunk: threads * rounds.clamp(1, 256) })
+        let chunk = CHUNK_BYTES / (4 * self.width * self.widest()).max(1);
+        Ok(Jacobians { map: self, session, output, pool, chunk: chunk.clamp(1, 256) })
     }
 
     /// A graph made of this one, loaded.
@@ -125,30 +128,30 @@ impl Jacobians<'_> {
         done: &(dyn Fn(usize) + Sync),
         look: impl Fn(usize, Jacobian) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
-        let mut answers = Vec::with_capacity(points.nrows());
-        for start in (0..points.nrows()).step_by(self.chunk) {
-            let end = points.nrows().min(start + self.chunk);
-            let rows = points.slice_axis(Axis(0), Slice::from(start..end));
-            let jacobians = self.of_chunk(rows)?;
-            let part: Result<Vec<T>> = self.pool.install(|| {
-                jacobians.into_par_iter().enumerate().map(|(i, jacobian)| look(start + i, jacobian)).collect()
-            });
-            answers.extend(part?);
-            done(end);
-        }
-        Ok(answers)
+        let n = points.nrows();
+        // few points are still shared by all threads
+        let chunk = self.chunk.min(n.div_ceil(self.pool.current_num_threads())).max(1);
+        let through = AtomicUsize::new(0);
+        let look_at = |start: usize| -> Result<Vec<T>> {
+            let end = n.min(start + chunk);
+            let jacobians = self.of_chunk(points.slice_axis(Axis(0), Slice::from(start..end)))?;
+            let answers: Result<Vec<T>> =
+                jacobians.into_iter().zip(start..).map(|(jacobian, point)| look(point, jacobian)).collect();
+            done(through.fetch_add(end - start, Ordering::Relaxed) + end - start);
+            answers
+        };
+        let chunks: Vec<usize> = (0..n).step_by(chunk).collect();
+        let answers: Result<Vec<Vec<T>>> =
+            self.pool.install(|| chunks.into_par_iter().with_max_len(1).map(look_at).collect());
+        Ok(answers?.into_iter().flatten().collect())
     }
 
     /// The Jacobians of a chunk. Where one is not finite, it is taken again a hair off the zeros of its point: a square root
     /// there has an infinite slope, and spoils the derivative by every other input too (0 times infinity).
     fn of_chunk(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<Jacobian>> {
         let columns = self.columns(rows)?;
-        let mut jacobians: Vec<Jacobian> = self.pool.install(|| {
-            (0..rows.nrows())
-                .into_par_iter()
-                .map(|point| Jacobian { transposed: jacobian(&columns, point), left_out: Vec::new() })
-                .collect()
-        });
+        let one = |point| Jacobian { transposed: jacobian(&columns, point), left_out: Vec::new() };
+        let mut jacobians: Vec<Jacobian> = (0..rows.nrows()).map(one).collect();
         let infinite = |jacobian: &Jacobian| jacobian.transposed.iter().any(|v| !v.is_finite());
         let spoilt: Vec<usize> = (0..jacobians.len()).filter(|&point| infinite(&jacobians[point])).collect();
         if spoilt.is_empty() {
@@ -169,7 +172,8 @@ impl Jacobians<'_> {
 
     fn columns(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
         let rows = self.map.tensor(rows)?;
-        Ok(self.session.run_outputs(&[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
+        let lane = rayon::current_thread_index().unwrap_or(0);
+        Ok(self.session.run_on(lane, &[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
     }
 }
 

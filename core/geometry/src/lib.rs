@@ -11,6 +11,7 @@ pub mod linalg;
 pub mod random;
 pub mod retrieval;
 pub mod spectrum;
+mod tridiagonal;
 
 /// What can go wrong in a measure.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -1,19 +1,20 @@
 //! Singular values alone, orientation and regularised solves of dense matrices: what a Jacobian is asked.
 //!
 //! The singular values of `A [m, n]` are the roots of the eigenvalues of its smaller Gram matrix, formed and reduced in
-//! double precision. That takes a third of the work of a bidiagonalisation in double precision, and costs digits only
+//! double precision (the reduction is faer's, the values of the tridiagonal matrix are ours). That takes a third of the work of a bidiagonalisation in double precision, and costs digits only
 //! below `sqrt(eps) = 1.5e-8` of the largest value: less than the rounding of the single-precision matrices it is for.
 //! Like all linear algebra here each call is sequential; callers spread matrices over threads.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
+use faer::linalg::evd::tridiag::{tridiag_in_place, tridiag_in_place_scratch};
 use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::qr::no_pivoting::factor::recommended_block_size;
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatRef, Par, Side};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use crate::linalg::finite;
-use crate::{Error, Result};
+use crate::{Error, Result, tridiagonal};
 
 /// Singular values of `a [m, n]`, the `min(m, n)` of them, descending; absolute error about `1e-8` of the largest.
 ///
@@ -21,22 +22,18 @@ use crate::{Error, Result};
 /// When the matrix holds a value that is not finite, or the iteration does not converge.
 pub fn singular_values(a: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
     finite("matrix", a)?;
-    let gram = gram(a);
+    let mut gram = gram(a);
     let n = gram.nrows();
-    let mut values = faer::Col::<f64>::zeros(n);
-    let need = self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::No, Par::Seq, Default::default());
-    let mut memory = MemBuffer::new(need);
-    self_adjoint_evd(
-        gram.as_ref(),
-        values.as_mut().as_diagonal_mut(),
-        None,
-        Par::Seq,
-        MemStack::new(&mut memory),
-        Default::default(),
-    )
-    .map_err(|_| Error::NoConvergence("eigenvalues of a Gram matrix"))?;
-    // eigenvalues come ascending; one that rounding made negative is a zero
-    Ok(Array1::from_shape_fn(n, |i| values[n - 1 - i].max(0.0).sqrt()))
+    let block = recommended_block_size::<f64>(n, n);
+    let mut reflections = Mat::zeros(block, n.saturating_sub(1));
+    let mut memory = MemBuffer::new(tridiag_in_place_scratch::<f64>(n, Par::Seq, Default::default()));
+    let stack = MemStack::new(&mut memory);
+    tridiag_in_place(gram.as_mut(), reflections.as_mut(), Par::Seq, stack, Default::default());
+    let mut values: Vec<f64> = (0..n).map(|i| gram[(i, i)]).collect();
+    let mut neighbours: Vec<f64> = (1..n).map(|i| gram[(i, i - 1)]).collect();
+    tridiagonal::eigenvalues(&mut values, &mut neighbours)?;
+    // one that rounding made negative is a zero
+    Ok(values.into_iter().rev().map(|value| value.max(0.0).sqrt()).collect())
 }
 
 /// The sign of the determinant of a square matrix: 1, -1, or 0 when a pivot of the elimination vanishes.

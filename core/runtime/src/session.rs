@@ -99,7 +99,10 @@ impl Session {
     }
 
     /// [`Session::run_outputs`] on a lane of the caller's choice (taken modulo their number).
-    pub(crate) fn run_on(
+    ///
+    /// # Errors
+    /// Those of [`Session::run_outputs`].
+    pub fn run_on(
         &self,
         lane: usize,
         inputs: &[(&str, &Tensor)],
