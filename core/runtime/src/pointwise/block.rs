@@ -11,6 +11,11 @@ use super::plan::{Place, Plan};
 /// Elements of a block: a register is 1 KiB, and a few dozen fit the first-level cache.
 pub(super) const BLOCK: usize = 256;
 
+/// A value of every element of a block, on the boundary of a cache line: a vector that lies on two costs twice.
+#[derive(Clone)]
+#[repr(align(64))]
+struct Register([f32; BLOCK]);
+
 /// Rows and columns of what a node runs over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Area {
@@ -121,10 +126,8 @@ impl<'a> Task<'a> {
             1 => ((0, 1), share(self.area.columns)),
             rows => (share(rows), (0, self.area.columns)),
         };
-        let mut registers = vec![0.0_f32; self.plan.registers * BLOCK];
-        let mut fill = |register: usize, value: f32| {
-            registers[register * BLOCK..(register + 1) * BLOCK].fill(value);
-        };
+        let mut registers = vec![Register([0.0; BLOCK]); self.plan.registers];
+        let mut fill = |register: usize, value: f32| registers[register].0.fill(value);
         self.plan.constants.iter().for_each(|(register, value)| fill(*register, *value));
         // SAFETY: a scalar input has one element.
         self.plan
@@ -137,13 +140,13 @@ impl<'a> Task<'a> {
             for (register, input) in &self.plan.columns {
                 // SAFETY: a column has one element a row.
                 let value = unsafe { *self.inputs[*input].0.add(row) };
-                registers[register * BLOCK..(register + 1) * BLOCK].fill(value);
+                registers[*register].0.fill(value);
             }
             let mut from = columns.0;
             totals.fill(0.0);
             while from < columns.1 {
                 let length = BLOCK.min(columns.1 - from);
-                let at = At { row, from, length, registers: registers.as_mut_ptr() };
+                let at = At { row, from, length, registers: registers.as_mut_ptr().cast() };
                 // SAFETY: the block lies in this piece's part of the area.
                 unsafe {
                     self.steps::<FMA>(&at);
