@@ -4,9 +4,25 @@
 
 mod common;
 
-use chiasm_graph::Graph;
+use chiasm_graph::{Builder, DType, Dim, Graph};
 use common::{load, path};
 use proptest::prelude::*;
+
+/// A chain of element-wise operators is one region whose derivative is found link by link.
+#[test]
+fn a_chain_of_twenty_thousand_operators_has_a_derivative() {
+    let mut b = Builder::new("chain");
+    let shape = [Dim::Named("n".to_owned()), Dim::Fixed(2)];
+    let mut y = b.input("x", DType::F32, &shape).unwrap();
+    for _ in 0..10_000 {
+        let doubled = b.add_scalar(&y, 1.0);
+        y = b.tanh(&doubled);
+    }
+    b.output("y", &y, DType::F32, &shape);
+    let graph = b.finish().unwrap();
+    assert_eq!(graph.vjp(&["y"], &["x"]).unwrap().inputs().len(), 2);
+    assert_eq!(graph.jvp(&["x"]).unwrap().inputs().len(), 2);
+}
 
 /// A field that holds bytes: its number, its length, its content.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {

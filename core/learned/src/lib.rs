@@ -11,3 +11,16 @@ mod rows;
 
 pub use network::{Network, Placed, Shape};
 pub use rows::{apply, inverse_kind, matrix, refuse, tensor};
+
+/// Steps of a training of which the recipe says nothing: `few` for up to a thousand rows, and more with the root of their
+/// number.
+pub fn steps(few: u64, rows: usize) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a number of steps"
+    )]
+    let steps = (few as f64 * (rows as f64 / 1000.0).sqrt().max(1.0)) as u64;
+    steps
+}

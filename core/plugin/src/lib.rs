@@ -36,4 +36,4 @@ pub use ndarray;
 pub use serde_json::{Value as Json, json};
 pub use services::{Lent, Level, Services};
 pub use spec::{DimSpec, Draft, EncoderSpec, Item, Modality, ModelInput, PortSpec, Signature, Takes};
-pub use traits::{Adapter, Aligner, Fusion, Parameter, read_parameters};
+pub use traits::{Adapter, Aligner, Fusion, Parameter, read_parameters, within};

@@ -99,6 +99,17 @@ impl Parameter {
     }
 }
 
+/// Refuses a parameter outside `low..=high`, by name.
+///
+/// # Errors
+/// [`Error::invalid`] with what was expected and got.
+pub fn within(name: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    match (low..=high).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("parameter `{name}`: expected {low} to {high}, got {value}"))),
+    }
+}
+
 /// Reads parameters into a struct; `null` reads as `{}`. With `#[serde(default, deny_unknown_fields)]` on the struct, a misspelt key is an
 /// error that names the known ones.
 pub fn read_parameters<P: DeserializeOwned>(parameters: &Value) -> Result<P> {

@@ -1,6 +1,6 @@
 //! What a recipe may say of the mlp aligner.
 
-use chiasm_plugin::{Error, Json, Parameter, Result, json};
+use chiasm_plugin::{Json, Parameter, Result, json, within};
 use serde::{Deserialize, Serialize};
 
 /// The loss of paired rows.
@@ -69,12 +69,6 @@ impl Settings {
     }
 
     fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f64, low: f64, high: f64| match (low..=high).contains(&value) {
-            true => Ok(()),
-            false => {
-                Err(Error::invalid(format!("parameter `{name}`: expected {low} to {high}, got {value}")))
-            }
-        };
         within("temperature", self.temperature, 1e-3, 10.0)?;
         within("hidden", self.hidden as f64, 0.0, 65_536.0)?;
         within("members", self.members as f64, 1.0, 64.0)?;
@@ -93,13 +87,7 @@ impl Settings {
 
     /// Steps when not said: 150 for up to a thousand rows, and more with the root of their number.
     pub(crate) fn steps_for(&self, rows: usize) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a small positive number"
-        )]
-        let usual = (150.0 * (rows as f64 / 1000.0).sqrt().max(1.0)) as u64;
-        self.steps.unwrap_or(usual)
+        self.steps.unwrap_or_else(|| chiasm_learned::steps(150, rows))
     }
 
     pub(crate) fn blocks(&self) -> [Option<&[usize]>; 2] {

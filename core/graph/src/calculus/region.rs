@@ -69,32 +69,60 @@ impl Regions {
     }
 
     /// The derivative of a value by its source: the chain rule forward, each value once.
+    ///
+    /// What a value needs is kept on a list and not on the call stack, so that a chain may be of any length.
     fn slope(&mut self, tape: &mut Tape, y: &str) -> Result<Slope> {
-        if let Some(slope) = self.factors.get(y) {
-            return Ok(slope.clone());
+        let mut needed = vec![y.to_owned()];
+        while let Some(value) = needed.last() {
+            let missing: Vec<String> = self.missing(value);
+            if missing.is_empty() {
+                let value = needed.pop().unwrap_or_default();
+                self.chain(tape, &value)?;
+            } else {
+                needed.extend(missing);
+            }
         }
-        let (Some(call), Some(source)) = (self.calls.remove(y), self.source.get(y).cloned()) else {
-            return Ok(Slope::One);
+        Ok(self.factors.get(y).cloned().unwrap_or(Slope::One))
+    }
+
+    /// The operands of a value whose own derivative by its source is not known yet.
+    fn missing(&self, y: &str) -> Vec<String> {
+        let (Some(call), Some(source), false) =
+            (self.calls.get(y), self.source.get(y), self.factors.contains_key(y))
+        else {
+            return Vec::new();
         };
+        let names = call.inputs.iter().map(Value::name);
+        names
+            .filter(|x| *x != source && self.source.get(*x) == Some(source))
+            .filter(|x| self.calls.contains_key(*x) && !self.factors.contains_key(*x))
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
+    /// One link: the derivative of a value, those of its operands being known.
+    fn chain(&mut self, tape: &mut Tape, y: &str) -> Result<()> {
+        if self.factors.contains_key(y) {
+            return Ok(());
+        }
+        let (Some(call), Some(source)) = (self.calls.get(y), self.source.get(y)) else { return Ok(()) };
         let mut total: Option<Slope> = None;
         for (input, x) in call.inputs.iter().enumerate() {
             let inner = match self.source.get(x.name()) {
                 _ if x.name() == source => Slope::One,
-                Some(other) if *other == source => self.slope(tape, x.name())?,
+                Some(other) if other == source => self.factors.get(x.name()).cloned().unwrap_or(Slope::One),
                 _ => continue,
             };
             let Rule::Elementwise(factor) = call.rule()? else { continue };
-            let factor = factor(tape, &call, input)?;
+            let factor = factor(tape, call, input)?;
             let term = inner.times(tape, factor);
             total = Some(match total {
                 Some(before) => before.plus(tape, term, &call.y())?,
                 None => term,
             });
         }
-        self.calls.insert(y.to_owned(), call);
-        let slope = total.unwrap_or(Slope::One);
-        self.factors.insert(y.to_owned(), slope.clone());
-        Ok(slope)
+        self.factors.insert(y.to_owned(), total.unwrap_or(Slope::One));
+        Ok(())
     }
 }
 
