@@ -51,7 +51,7 @@ impl Trains<'_> {
         options: &Options,
     ) -> Result<Trained, String> {
         let engine = Engine::open(self.search).map_err(|e| e.to_string())?;
-        let folder = self.cache.folder().join("training");
+        let folder = self.cache.folder().with_file_name("trainings");
         let trainer = Trainer { engine, session: self.session, checkpoints: Some(&folder) };
         let mut begun = false;
         let trained = trainer.train(objective, rows, options, &mut |progress| {

@@ -106,7 +106,7 @@ pub struct Services {
 
 impl HostServices for Services {
     fn log(&self, plugin: &str, level: Level, message: &str) {
-        if matches!(level, Level::Error | Level::Warning) {
+        if level != Level::Debug {
             self.reporter.note(&format!("{plugin}: {message}"));
         }
     }

@@ -104,10 +104,12 @@ fn choose(settings: &Settings, sides: [ArrayView2<'_, f32>; 2], services: &Servi
     let ridge = Trial { cycle: 0.0, lost: before.lost, recall, steps: 0, good: false };
     let chosen = tried.last().filter(|trial| trial.good);
     let verdict = verdict(&ridge, error, chosen);
+    let against = contest.verdict("cycle", "the trained pair");
     services.log(Level::Info, &verdict);
+    services.log(Level::Info, &against);
     let notes = json!({
         "verdict": verdict,
-        "against_closed_forms": contest.verdict("cycle", "the trained pair"),
+        "against_closed_forms": against,
         "ridge_pair": ridge,
         "tried": tried,
         "contest": contest.table(),
