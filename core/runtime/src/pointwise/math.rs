@@ -9,18 +9,26 @@ pub(super) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `e^x`: `2^n e^r` with `|r| <= ln 2 / 2`, `e^r` by a polynomial of degree 6 (Cephes, expf).
+/// `e^x`: 0 below the smallest normal number, infinity above 3.4027e38, just short of the largest.
 #[inline(always)]
 pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
-    const HIGH: f32 = 88.722_84;
-    const LOW: f32 = -87.336_55;
-    // Adding this rounds to an integer, which then stands in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
+    const HIGH: f32 = 88.722_8;
+    const LOW: f32 = -87.33;
     let y = if x > HIGH { HIGH } else { x };
     let y = if y < LOW { LOW } else { y };
-    let shifted = fma::<FMA>(y, std::f32::consts::LOG2_E, ROUND);
+    let result = power::<FMA>(y);
+    let result = if x > HIGH { f32::INFINITY } else { result };
+    if x < LOW { 0.0 } else { result }
+}
+
+/// `e^x` for `-87.33 <= x <= 88.7228`: `2^n e^r` with `|r| <= ln 2 / 2`, `e^r` by a polynomial of degree 6 (Cephes, expf).
+#[inline(always)]
+fn power<const FMA: bool>(x: f32) -> f32 {
+    // Adding this rounds to an integer n, which then stands in the lowest bits, below nine that are zero.
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = fma::<FMA>(n, -0.693_359_4, y);
+    let r = fma::<FMA>(n, -0.693_359_4, x);
     let r = fma::<FMA>(n, 2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4;
     p = fma::<FMA>(p, r, 1.398_2e-3);
@@ -29,13 +37,8 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     p = fma::<FMA>(p, r, 1.666_666_5e-1);
     p = fma::<FMA>(p, r, 0.5);
     p = fma::<FMA>(p, r * r, r) + 1.0;
-    // Half the power at a time: 2^128 is no number, and is needed just below the highest x.
-    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
-    let half = exponent >> 1;
-    let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
-    let result = p * power(half) * power(exponent.wrapping_sub(half));
-    let result = if x > HIGH { f32::INFINITY } else { result };
-    if x < LOW { 0.0 } else { result }
+    // n is added to the exponent; in this range what comes out is a normal number.
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 /// `ln x`: mantissa and exponent apart, the mantissa's logarithm by a polynomial (Cephes, logf).
@@ -87,15 +90,17 @@ pub(super) fn erf<const FMA: bool>(x: f32) -> f32 {
     far = fma::<FMA>(far, t, 6.348_467e-1);
     far = fma::<FMA>(far, t, 1.287_175_1e-1);
     far = fma::<FMA>(far, t, t);
-    let far = 1.0 - exp::<FMA>(-far);
+    let far = 1.0 - power::<FMA>(-far);
     let magnitude = if t > 0.921_875 { far } else { near };
-    if x.is_nan() { x } else { magnitude.copysign(x) }
+    magnitude.copysign(x)
 }
 
 /// Hyperbolic tangent: `1 - 2 / (e^2|x| + 1)`, and an odd polynomial where that would cancel.
 #[inline(always)]
 pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     let t = x.abs();
+    // From here on it is 1 to the last bit.
+    let t = if t > 10.0 { 10.0 } else { t };
     let s = t * t;
     let mut near = -5.704_988_7e-3;
     near = fma::<FMA>(near, s, 2.063_909e-2);
@@ -103,9 +108,9 @@ pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     near = fma::<FMA>(near, s, 1.333_144_2e-1);
     near = fma::<FMA>(near, s, -3.333_328e-1);
     let near = fma::<FMA>(near * s, t, t);
-    let far = 1.0 - 2.0 / (exp::<FMA>(t + t) + 1.0);
+    let far = 1.0 - 2.0 / (power::<FMA>(t + t) + 1.0);
     let magnitude = if t < 0.625 { near } else { far };
-    if x.is_nan() { x } else { magnitude.copysign(x) }
+    magnitude.copysign(x)
 }
 
 /// `1 / (1 + e^-x)`.
@@ -160,6 +165,16 @@ mod tests {
         assert_eq!((exp(f32::NEG_INFINITY), exp(f32::INFINITY), exp(0.0)), (0.0, f32::INFINITY, 1.0));
         assert_eq!((log(0.0), log(f32::INFINITY), log(1.0)), (f32::NEG_INFINITY, f32::INFINITY, 0.0));
         assert!(log(-1.0).is_nan());
+        // Where the exponent field is nearly full, and nearly empty: relative error 2e-6, since x itself is only so exact there.
+        for (from, to) in [(88.7_f32, 88.722_8), (-87.329, -87.3)] {
+            let mut x = from;
+            while x <= to {
+                let exact = f64::from(x).exp();
+                assert!((f64::from(exp(x)) / exact - 1.0).abs() < 2e-6, "{x}: {}", exp(x));
+                x = x.next_up();
+            }
+        }
+        assert_eq!((exp(88.73), exp(-87.34)), (f32::INFINITY, 0.0));
         for f in [exp, log, super::erf::<true>, super::tanh::<true>, super::sigmoid::<true>] {
             assert!(f(f32::NAN).is_nan());
         }
