@@ -92,6 +92,8 @@ pub enum Verb {
     },
     /// Check what the maps of a run, or of any ONNX file, do to the geometry: rank, folds, inverses, reach.
     Check(CheckArgs),
+    /// Measure two files of vectors: how alike they are, how far apart, of what shape.
+    Measure(MeasureArgs),
     /// Fit a recipe in several variants and compare them: held-out test and cross-validation.
     Compare {
         #[command(flatten)]
@@ -179,6 +181,31 @@ pub struct CheckArgs {
     /// Change a setting: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct MeasureArgs {
+    /// Float rows [n, a].
+    #[arg(value_name = "A.npy")]
+    pub first: PathBuf,
+    /// Float rows [m, b]; row i belongs to row i of A where a measure needs pairs.
+    #[arg(value_name = "B.npy")]
+    pub second: PathBuf,
+    /// Measure these only: cka_linear,mutual_knn [default: all that apply].
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Permutations to compare with: adds p_value and z.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub null: usize,
+    /// A whole number for each row: adds silhouette and nmi.
+    #[arg(long, value_name = "LABELS.npy")]
+    pub labels: Option<PathBuf>,
+    /// Of samples, directions and permutations.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Neighbours.
+    #[arg(short, long, default_value_t = 10)]
+    pub k: usize,
 }
 
 #[derive(Debug, Args)]

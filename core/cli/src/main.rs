@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod doctor;
 mod items;
+mod measure;
 mod plugins;
 mod print;
 mod progress;
@@ -65,6 +66,7 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
             verbs::fit(recipe, output, *skip_bad, *force, shared, workbench(shared)?)
         }
         Verb::Check(args) => check::check(args, shared, &workbench(shared)?),
+        Verb::Measure(args) => measure::measure(args, shared),
         Verb::Eval { run } => verbs::eval(run, shared, &workbench(shared)?),
         Verb::Compare { recipe, swap, folds, skip_bad } => {
             verbs::compare(recipe, swap, *folds, *skip_bad, shared, &workbench(shared)?)

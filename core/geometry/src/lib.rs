@@ -1,17 +1,38 @@
 //! Measures of two point clouds, and of the retrieval between them.
 //!
-//! Pure numbers: no files, no graphs, no global state. Everything here is deterministic for a given seed,
-//! whatever the number of threads: the linear algebra runs sequentially and callers spread whole tasks.
+//! Pure numbers: no files, no graphs, no global state. Everything here is deterministic for a given seed. What fits
+//! use ([`linalg`], [`spectrum`], [`retrieval`]) runs sequentially, the same whatever the number of threads: callers spread
+//! whole tasks. Measures of clouds ([`measure`] has them all) use every thread and repeat for one number of threads.
 
+pub mod canonical;
+mod case;
+pub mod catalogue;
+pub mod cka;
+mod cloud;
+pub mod clusters;
 pub mod coverage;
+pub mod crossing;
+pub mod dimension;
+pub mod discrepancy;
 pub mod folds;
+pub mod graphs;
 pub mod hubness;
 pub mod information;
 pub mod linalg;
+pub mod local;
+pub mod measure;
+pub mod neighbours;
+pub mod overlap;
+pub mod pairing;
+mod pairwise;
+pub mod persistence;
+mod products;
 pub mod random;
 pub mod retrieval;
 pub mod spectrum;
 mod tridiagonal;
+
+pub use cloud::Real;
 
 /// What can go wrong in a measure.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -47,6 +68,15 @@ pub enum Error {
     /// A decomposition did not converge.
     #[error("the {0} did not converge; look for huge or degenerate values in the input")]
     NoConvergence(&'static str),
+    /// All points are one, so that there is nothing to compare.
+    #[error("the {0} has no spread: its rows are all equal, or nearly; look at how they were embedded")]
+    NoSpread(&'static str),
+    /// A zero row where directions are compared.
+    #[error("the {0} holds a zero row, which has no direction; drop it or embed it again")]
+    NoDirection(&'static str),
+    /// A transport problem could not be solved.
+    #[error(transparent)]
+    Transport(#[from] chiasm_transport::Error),
 }
 
 /// Result of a measure.

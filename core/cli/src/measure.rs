@@ -1,0 +1,52 @@
+//! `chiasm measure`: every measure of two files of vectors, as a table for people, as JSON for machines.
+
+use crate::{
+    Outcome,
+    args::{MeasureArgs, Shared},
+    json, print,
+    progress::Terminal,
+};
+use chiasm_check::digits as number;
+use chiasm_geometry::measure::{Found, Report, Request};
+
+/// `measure`
+pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {
+    let request = Request {
+        only: args.only.clone(),
+        k: args.k,
+        null: args.null,
+        seed: args.seed,
+        labels: None,
+        threads: shared.threads.unwrap_or(0),
+    };
+    let files = [args.first.as_path(), args.second.as_path()];
+    let reporter = Terminal::new(shared.quiet);
+    let report = chiasm_pipeline::measure_files(files, args.labels.as_deref(), &request, &reporter)?;
+    if json(shared) {
+        print::json(&report);
+    } else {
+        show(&report);
+    }
+    Ok(())
+}
+
+fn show(report: &Report) {
+    let row = |(key, found): (&String, &Found)| {
+        let null = found.null.as_ref();
+        let or_nothing = |value: Option<f64>| value.map(number).unwrap_or_default();
+        vec![
+            key.clone(),
+            found.unit.to_owned(),
+            format!("{:.6}", found.value),
+            or_nothing(null.map(|n| n.null_mean)),
+            or_nothing(null.and_then(|n| n.z)),
+            or_nothing(null.map(|n| n.p_value)),
+            format!("{} {}", found.rows[0], found.rows[1]),
+        ]
+    };
+    let rows = report.measures.iter().map(row).collect();
+    print::table(&["measure", "unit", "value", "by chance", "z", "p", "rows"], rows, 2);
+    for (key, reason) in &report.skipped {
+        print::line(&format!("{key}: left out; {reason}"));
+    }
+}

@@ -1,0 +1,113 @@
+//! Linear relations of paired clouds: canonical correlations, SVCCA, the Procrustes residual. Widths may differ.
+
+use faer::{Mat, Side};
+use ndarray::{Array2, ArrayView2};
+
+use crate::cloud::{Real, faer_rows, paired};
+use crate::products::{product, singular_values, spectrum, symmetric};
+use crate::{Error, Result};
+
+/// Canonical correlations of paired rows `x [n, a]`, `y [n, b]` (Hotelling 1936), `min(a, b)` of them, descending.
+///
+/// They are the singular values of `Cx^{-1/2} Cxy Cy^{-1/2}`; `ridge > 0` is added to the diagonals of the covariances
+/// `Cx = XᵀX / n` and `Cy` (after scaling by a power of two if values lie beyond 1e6 or below 1e-6).
+///
+/// # Errors
+/// When rows do not pair up, a value is not finite, or a covariance with its ridge is not positive definite.
+pub fn correlations<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, ridge: f64) -> Result<Vec<f64>> {
+    let (x, y) = paired(x, y, 2)?;
+    let (a, b) = (faer_rows(&x), faer_rows(&y));
+    let n = x.nrows() as f64;
+    let factor = |m: Mat<f64>| {
+        let ridged =
+            Mat::from_fn(m.nrows(), m.nrows(), |i, j| m[(i, j)] / n + if i == j { ridge } else { 0.0 });
+        ridged.llt(Side::Lower).map_err(|_| Error::NoConvergence("Cholesky factorisation (raise the ridge)"))
+    };
+    let (left, right) = (factor(symmetric(a.transpose()))?, factor(symmetric(b.transpose()))?);
+    let mut whitened = product(a.transpose(), b);
+    let par = faer::Par::rayon(0);
+    let solve = faer::linalg::triangular_solve::solve_lower_triangular_in_place;
+    solve(left.L(), whitened.as_mut(), par);
+    solve(right.L(), whitened.as_mut().transpose_mut(), par);
+    Ok(singular_values(&whitened)?.into_iter().map(|s| s / n).collect())
+}
+
+/// SVCCA of paired rows `x [n, a]`, `y [n, b]`: the mean canonical correlation of the leading principal axes.
+///
+/// Each cloud keeps the fewest axes that hold `variance` (0.99 in the paper) of its variance (Raghu et al. 2017, arXiv
+/// 1706.05806, section 2); the mean is over the smaller number of axes. In [0, 1], no unit.
+///
+/// # Errors
+/// When rows do not pair up, a value is not finite, `variance` is not in (0, 1], or all rows of a cloud are equal.
+pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64) -> Result<f64> {
+    if !(variance > 0.0 && variance <= 1.0) {
+        let expected = "a share in (0, 1]".into();
+        return Err(Error::Setting { what: "variance kept", expected, got: variance.to_string() });
+    }
+    let (x, y) = paired(x, y, 2)?;
+    let between = if x.ncols().max(y.ncols()) <= x.nrows() {
+        let cross = product(faer_rows(&x).transpose(), faer_rows(&y));
+        let (left, right) = (axes(&x, variance, 0)?, axes(&y, variance, 1)?);
+        left.transpose() * cross * right
+    } else {
+        scores(&x, variance, 0)?.transpose() * scores(&y, variance, 1)?
+    };
+    let values = singular_values(&between)?;
+    Ok(values.iter().map(|s| s.min(1.0)).sum::<f64>() / values.len() as f64)
+}
+
+/// Axes `[d, k]` that turn the cloud into orthonormal scores.
+fn axes<T: Real>(x: &Array2<T>, variance: f64, side: usize) -> Result<Mat<f64>> {
+    let (values, vectors) = spectrum(&symmetric(faer_rows(x).transpose()))?;
+    let (first, d) = (leading(&values, variance, side)?, values.len());
+    Ok(Mat::from_fn(d, d - first, |i, j| vectors[(i, first + j)] / values[first + j].sqrt()))
+}
+
+/// The orthonormal scores `[n, k]` themselves.
+fn scores<T: Real>(x: &Array2<T>, variance: f64, side: usize) -> Result<Mat<f64>> {
+    let (values, vectors) = spectrum(&symmetric(faer_rows(x)))?;
+    let (first, n) = (leading(&values, variance, side)?, values.len());
+    Ok(vectors.subcols(first, n - first).to_owned())
+}
+
+/// Where the leading ones of ascending eigenvalues begin.
+fn leading(values: &[f64], variance: f64, side: usize) -> Result<usize> {
+    let total: f64 = values.iter().sum();
+    let top = values.last().copied().unwrap_or(0.0);
+    let mut kept = 0.0;
+    let mut first = values.len();
+    while first > 0 && kept < variance * total * (1.0 - 1e-12) && values[first - 1] > 1e-12 * top {
+        first -= 1;
+        kept += values[first];
+    }
+    if first < values.len() { Ok(first) } else { Err(Error::NoSpread(crate::cloud::NAMES[side])) }
+}
+
+/// What is left after the best rotation and scale: `1 - (‖XᵀY‖_* / (‖X‖ ‖Y‖))²` of centred clouds, in [0, 1], no unit.
+///
+/// The disparity of `scipy.spatial.procrustes` (Gower 1975; Schönemann 1966 for the rotation); the narrower cloud counts
+/// as padded with zero columns.
+///
+/// # Errors
+/// When rows do not pair up, a value is not finite, or all rows of a cloud are equal.
+pub fn procrustes_residual<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
+    let (x, y) = paired(x, y, 2)?;
+    let (a, b) = (faer_rows(&x), faer_rows(&y));
+    let norm = |cloud: &Array2<T>, side: usize| {
+        let rows: f64 = cloud.outer_iter().map(|r| r.iter().map(|&v| v.into() * v.into()).sum::<f64>()).sum();
+        if rows > 0.0 { Ok(rows) } else { Err(Error::NoSpread(crate::cloud::NAMES[side])) }
+    };
+    let sizes = (norm(&x, 0)? * norm(&y, 1)?).sqrt();
+    let nuclear: f64 = if x.ncols().max(y.ncols()) <= x.nrows() {
+        singular_values(&product(a.transpose(), b))?.iter().sum()
+    } else {
+        nuclear_by_rows(symmetric(a), symmetric(b))?
+    };
+    Ok((1.0 - (nuclear / sizes).powi(2)).max(0.0))
+}
+
+/// `‖XᵀY‖_*` from `XXᵀ` and `YYᵀ`: the trace of `(K^{1/2} L K^{1/2})^{1/2}`, as singular values of `K^{1/2} L^{1/2}`.
+pub(crate) fn nuclear_by_rows(k: Mat<f64>, l: Mat<f64>) -> Result<f64> {
+    let root = |m: Mat<f64>| crate::products::function_of(&m, f64::sqrt);
+    Ok(singular_values(&(root(k)? * root(l)?))?.iter().sum())
+}

@@ -1,0 +1,165 @@
+//! Centred kernel alignment: how alike two clouds of paired rows place their points, whatever their widths.
+//!
+//! `CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` (Kornblith et al. 2019, arXiv 1905.00414, section 3), no unit, 1 for
+//! clouds that agree up to rotation and scale. HSIC comes in two forms: biased, `tr(K H L H)` (Gretton et al. 2005), which
+//! rises towards 1 with the width even for unrelated clouds, and unbiased (Song et al. 2012, JMLR 13, eq. 5), whose CKA
+//! is 0 on average for them. Neither kernel needs an `n x n` matrix here: the linear one is made of `XᵀY`, `XᵀX`, `YᵀY`
+//! where that is less work, the Gaussian one goes by tiles.
+
+use faer::MatRef;
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+use crate::cloud::{Real, faer_rows, paired};
+use crate::pairwise::{Points, TILE, median_square, ranges};
+use crate::products::{inner, product, symmetric};
+use crate::{Error, Result};
+
+/// CKA with the biased and with the unbiased HSIC.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cka {
+    /// In [0, 1].
+    pub biased: f64,
+    /// At most about 1; around 0, also below, for unrelated clouds.
+    pub unbiased: f64,
+}
+
+/// Linear CKA of paired rows `x [n, a]`, `y [n, b]`, `n >= 4`.
+///
+/// # Errors
+/// When rows do not pair up or are fewer than four, a value is not finite, or all rows of a cloud are equal.
+pub fn linear<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Cka> {
+    let (x, y) = paired(x, y, 4)?;
+    let (a, b) = (faer_rows(&x), faer_rows(&y));
+    let squares = |m: MatRef<'_, T>| -> Vec<f64> {
+        let square = |i: usize| m.row(i).iter().map(|&v| v.into() * v.into()).sum();
+        (0..m.nrows()).into_par_iter().map(square).collect()
+    };
+    let (widest, n) = (x.ncols().max(y.ncols()), x.nrows());
+    let [xy, xx, yy] = if widest <= n {
+        let square = |m: &faer::Mat<f64>| inner(m, m);
+        [
+            square(&product(a.transpose(), b)),
+            square(&symmetric(a.transpose())),
+            square(&symmetric(b.transpose())),
+        ]
+    } else {
+        let (k, l) = (symmetric(a), symmetric(b));
+        [inner(&k, &l), inner(&k, &k), inner(&l, &l)]
+    };
+    let (k, l) = (squares(a), squares(b));
+    // Rows are centred: a kernel's rows sum to zero, so without its diagonal to minus that diagonal.
+    let moments = |trace: f64, k: &[f64], l: &[f64]| {
+        let diagonal: f64 = k.iter().zip(l).map(|(k, l)| k * l).sum();
+        let full = Moments { n, trace, rows: 0.0, sums: 0.0 };
+        let sums = k.iter().sum::<f64>() * l.iter().sum::<f64>();
+        (full, Moments { n, trace: trace - diagonal, rows: diagonal, sums })
+    };
+    ratios([moments(xy, &k, &l), moments(xx, &k, &k), moments(yy, &l, &l)])
+}
+
+/// CKA with Gaussian kernels `exp(-d² / (2 (share · median d)²))` of paired rows `x [n, a]`, `y [n, b]`, `n >= 4`.
+///
+/// `share` is the width over the median distance of different rows (Kornblith et al. use 0.2, 0.4, 0.8; 1 is common).
+///
+/// # Errors
+/// As [`linear`], and when more than half of all distances are zero.
+pub fn rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, share: f64) -> Result<Cka> {
+    let (x, y) = paired(x, y, 4)?;
+    let n = x.nrows();
+    let factor = |cloud: &ndarray::Array2<T>, what: &'static str| {
+        let median = median_square(&[cloud]);
+        if median > 0.0 { Ok(-0.5 / (share * share * median)) } else { Err(Error::NoSpread(what)) }
+    };
+    let (fx, fy) = (factor(&x, "first cloud")?, factor(&y, "second cloud")?);
+    let (px, py) = (Points::new(&x), Points::new(&y));
+    let strips: Vec<Strip> =
+        ranges(n).into_par_iter().map(|rows| strip(rows, (&px, fx), (&py, fy))).collect();
+    let mut traces = [0.0; 3];
+    let (mut k, mut l) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    for strip in strips {
+        (0..3).for_each(|i| traces[i] += strip.traces[i]);
+        k.extend(strip.sums[0].iter());
+        l.extend(strip.sums[1].iter());
+    }
+    // The diagonals are all ones.
+    let moments = |trace: f64, k: &[f64], l: &[f64]| {
+        let of = |trace: f64, less: f64| Moments {
+            n,
+            trace,
+            rows: k.iter().zip(l).map(|(k, l)| (k - less) * (l - less)).sum(),
+            sums: k.iter().map(|k| k - less).sum::<f64>() * l.iter().map(|l| l - less).sum::<f64>(),
+        };
+        (of(trace, 0.0), of(trace - n as f64, 1.0))
+    };
+    ratios([moments(traces[0], &k, &l), moments(traces[1], &k, &k), moments(traces[2], &l, &l)])
+}
+
+/// What a strip of rows of both kernels adds: `Σ KL`, `Σ KK`, `Σ LL`, and the row sums.
+struct Strip {
+    traces: [f64; 3],
+    sums: [Vec<f64>; 2],
+}
+
+fn strip<T: Real>(rows: std::ops::Range<usize>, x: (&Points<'_, T>, f64), y: (&Points<'_, T>, f64)) -> Strip {
+    let count = rows.len();
+    let mut out = Strip { traces: [0.0; 3], sums: [vec![0.0; count], vec![0.0; count]] };
+    let [mut k, mut l] = [0, 1].map(|_| vec![T::of(0.0); count * TILE]);
+    for columns in ranges(x.0.len()) {
+        let width = columns.len();
+        x.0.tile(rows.clone(), x.0, columns.clone(), &mut k[..count * width]);
+        y.0.tile(rows.clone(), y.0, columns, &mut l[..count * width]);
+        for (i, (k, l)) in k.chunks(width).zip(l.chunks(width)).take(count).enumerate() {
+            for (&k, &l) in k.iter().zip(l) {
+                let (k, l) = ((k.into() * x.1).exp(), (l.into() * y.1).exp());
+                out.traces[0] += k * l;
+                out.traces[1] += k * k;
+                out.traces[2] += l * l;
+                out.sums[0][i] += k;
+                out.sums[1][i] += l;
+            }
+        }
+    }
+    out
+}
+
+/// What HSIC needs of two kernels K and L.
+struct Moments {
+    n: usize,
+    /// `tr(K L)`
+    trace: f64,
+    /// `1ᵀ K L 1`
+    rows: f64,
+    /// `1ᵀ K 1 · 1ᵀ L 1`
+    sums: f64,
+}
+
+impl Moments {
+    fn biased(&self) -> f64 {
+        let n = self.n as f64;
+        self.trace - 2.0 / n * self.rows + self.sums / (n * n)
+    }
+
+    /// For kernels without their diagonals.
+    fn unbiased(&self) -> f64 {
+        let n = self.n as f64;
+        self.trace + self.sums / ((n - 1.0) * (n - 2.0)) - 2.0 / (n - 2.0) * self.rows
+    }
+}
+
+/// CKA from the moments with and without diagonals of (K, L), (K, K), (L, L).
+fn ratios([kl, kk, ll]: [(Moments, Moments); 3]) -> Result<Cka> {
+    let ratio = |cross: f64, first: f64, second: f64| {
+        if first <= 0.0 {
+            Err(Error::NoSpread("first cloud"))
+        } else if second <= 0.0 {
+            Err(Error::NoSpread("second cloud"))
+        } else {
+            Ok(cross / (first.sqrt() * second.sqrt()))
+        }
+    };
+    Ok(Cka {
+        biased: ratio(kl.0.biased(), kk.0.biased(), ll.0.biased())?,
+        unbiased: ratio(kl.1.unbiased(), kk.1.unbiased(), ll.1.unbiased())?,
+    })
+}

@@ -1,0 +1,162 @@
+//! Squared distances in tiles: one matrix product each, spread over threads, half of them where both sides are one.
+//!
+//! `|x_i - y_j|² = |x_i|² + |y_j|² - 2 <x_i, y_j>` loses digits where points almost meet: what lies below the rounding of
+//! the norms is zero here, so that duplicates tie. Sums over tiles are added in a fixed order: the same bits every time.
+
+use faer::{Accum, MatMut, Par, linalg::matmul::matmul};
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
+use std::ops::Range;
+
+use crate::cloud::{Real, faer_rows};
+use crate::random::Random;
+
+/// Rows and columns of a tile: it stays in the second-level cache while it is read again.
+pub(crate) const TILE: usize = 384;
+/// The most points whose distances are all looked at for their median.
+const MEDIAN_POINTS: usize = 2000;
+
+/// Centred points and their squared norms.
+pub(crate) struct Points<'a, T> {
+    pub rows: &'a Array2<T>,
+    squares: Vec<T>,
+}
+
+impl<'a, T: Real> Points<'a, T> {
+    /// `rows [n, d]` in standard layout.
+    pub fn new(rows: &'a Array2<T>) -> Self {
+        let square = |row: usize| T::of(rows.row(row).iter().map(|&v| v.into() * v.into()).sum());
+        Self { rows, squares: (0..rows.nrows()).into_par_iter().map(square).collect() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.squares.len()
+    }
+
+    /// Squared distances of some rows to some rows of `other`, row after row.
+    pub fn tile(&self, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
+        let (x, y) = (faer_rows(self.rows), faer_rows(other.rows));
+        let x = x.subrows(rows.start, rows.len());
+        let y = y.subrows(columns.start, columns.len());
+        let product = MatMut::from_row_major_slice_mut(&mut *out, rows.len(), columns.len());
+        matmul(product, Accum::Replace, x, y.transpose(), T::of(-2.0), Par::Seq);
+        let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
+        let width = columns.len();
+        for (row, values) in rows.zip(out.chunks_mut(width)) {
+            let own = self.squares[row];
+            for (value, &square) in values.iter_mut().zip(&other.squares[columns.clone()]) {
+                let norms = own + square;
+                let distance = norms + *value;
+                *value = if distance > rounding * norms { distance } else { nothing };
+            }
+        }
+    }
+
+    /// `Σ f(d²_ij)` over all pairs of rows, `i` of this and `j` of `other`.
+    pub fn sum(&self, other: &Self, f: impl Fn(&[T]) -> f64 + Sync) -> f64 {
+        self.sum_tiles(other, &tiles(self.len(), other.len()), f)
+    }
+
+    /// `Σ f(d²_ij)` over pairs `i != j` of this cloud, of which half are worked out; `f` of a zero distance is `own`.
+    pub fn sum_within(&self, own: f64, f: impl Fn(&[T]) -> f64 + Sync) -> f64 {
+        let (diagonal, above): (Vec<_>, Vec<_>) =
+            half_tiles(self.len()).into_iter().partition(|(rows, columns)| rows == columns);
+        let twice = 2.0 * self.sum_tiles(self, &above, &f);
+        twice + self.sum_tiles(self, &diagonal, &f) - own * self.len() as f64
+    }
+
+    fn sum_tiles(&self, other: &Self, tiles: &[Tile], f: impl Fn(&[T]) -> f64 + Sync) -> f64 {
+        let sums: Vec<f64> = (tiles.par_iter())
+            .map_init(buffer, |buffer: &mut Vec<T>, (rows, columns)| {
+                let values = &mut buffer[..rows.len() * columns.len()];
+                self.tile(rows.clone(), other, columns.clone(), values);
+                f(values)
+            })
+            .collect();
+        sums.into_iter().sum()
+    }
+}
+
+/// Rows and columns of one tile.
+pub(crate) type Tile = (Range<usize>, Range<usize>);
+
+/// Room for one tile.
+pub(crate) fn buffer<T: Real>() -> Vec<T> {
+    vec![T::of(0.0); TILE * TILE]
+}
+
+/// The ranges of `n` rows, a tile each.
+pub(crate) fn ranges(n: usize) -> Vec<Range<usize>> {
+    (0..n).step_by(TILE).map(|start| start..(start + TILE).min(n)).collect()
+}
+
+/// All tiles of an `n x m` matrix.
+pub(crate) fn tiles(n: usize, m: usize) -> Vec<Tile> {
+    let columns = ranges(m);
+    ranges(n).into_iter().flat_map(|rows| columns.iter().map(move |c| (rows.clone(), c.clone()))).collect()
+}
+
+/// The tiles on and above the diagonal of an `n x n` matrix.
+pub(crate) fn half_tiles(n: usize) -> Vec<Tile> {
+    tiles(n, n).into_iter().filter(|(rows, columns)| rows.start <= columns.start).collect()
+}
+
+/// All distances of a small cloud to another, in `f64`.
+pub(crate) fn distances<T: Real>(x: &Points<'_, T>, y: &Points<'_, T>) -> Array2<f64> {
+    let (n, m) = (x.len(), y.len());
+    let blocks: Vec<Vec<f64>> = (ranges(n).into_par_iter())
+        .map(|rows| {
+            let mut block = vec![T::of(0.0); rows.len() * m];
+            x.tile(rows, y, 0..m, &mut block);
+            block.into_iter().map(|square| square.into().sqrt()).collect()
+        })
+        .collect();
+    Array2::from_shape_vec((n, m), blocks.concat()).unwrap_or_default()
+}
+
+/// Distances between the rows of one cloud, in `f64`: symmetric, zero on the diagonal.
+pub(crate) fn distances_within<T: Real>(x: &Array2<T>) -> Array2<f64> {
+    let points = Points::new(x);
+    let mut all = distances(&points, &points);
+    for i in 0..all.nrows() {
+        all[[i, i]] = 0.0;
+        for j in 0..i {
+            all[[j, i]] = all[[i, j]];
+        }
+    }
+    all
+}
+
+/// The median squared distance between different rows of clouds taken together; of more than 2000 rows in all it is the
+/// median of 2000 (as many of each cloud as is its share), drawn with a fixed seed.
+pub(crate) fn median_square<T: Real>(clouds: &[&Array2<T>]) -> f64 {
+    let total: usize = clouds.iter().map(|cloud| cloud.nrows()).sum();
+    let mut random = Random::new(0x6d65_6469_616e);
+    let mut squares = Vec::new();
+    let parts: Vec<Array2<T>> = (clouds.iter())
+        .map(|cloud| {
+            let n = cloud.nrows();
+            let kept = if total <= MEDIAN_POINTS { n } else { (n * MEDIAN_POINTS / total).max(2).min(n) };
+            cloud.select(Axis(0), &random.permutation(n)[..kept])
+        })
+        .collect();
+    let points: Vec<Points<'_, T>> = parts.iter().map(Points::new).collect();
+    for (i, x) in points.iter().enumerate() {
+        for (j, y) in points.iter().enumerate().skip(i) {
+            let all = distances(x, y);
+            let different = |(at, d): ((usize, usize), &f64)| (i != j || at.0 < at.1).then_some(d * d);
+            squares.extend(all.indexed_iter().filter_map(different));
+        }
+    }
+    median(&mut squares)
+}
+
+/// The median, the mean of the two middle values of an even number.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    let n = values.len();
+    if n == 0 {
+        return 0.0;
+    }
+    let (below, &mut upper, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
+    if n % 2 == 1 { upper } else { (upper + below.iter().fold(f64::MIN, |m, v| m.max(*v))) / 2.0 }
+}

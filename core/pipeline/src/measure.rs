@@ -1,0 +1,84 @@
+//! `measure`: two files of vectors, every measure of them.
+
+use crate::{Error, Reporter, tables::read_npy};
+use chiasm_geometry::Real;
+use chiasm_geometry::measure::{Report, Request, measure};
+use ndarray::{Array2, ArrayView2};
+use std::path::Path;
+
+/// The rows of a file in the precision it has.
+pub(crate) enum Rows {
+    /// float32
+    Single(Array2<f32>),
+    /// float64
+    Double(Array2<f64>),
+}
+
+impl Rows {
+    fn double(self) -> Array2<f64> {
+        match self {
+            Self::Single(rows) => rows.mapv(f64::from),
+            Self::Double(rows) => rows,
+        }
+    }
+}
+
+/// Measures two .npy files of vectors `[n, a]`, `[m, b]`; in double precision where either file is.
+///
+/// # Errors
+/// When a file cannot be read, holds something other than finite float rows (two at least), labels are not one whole number a
+/// row, or a measure asked for does not exist.
+pub fn measure_files(
+    files: [&Path; 2],
+    labels: Option<&Path>,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Report, Error> {
+    let [a, b] = [read_npy(files[0])?, read_npy(files[1])?];
+    let labels = labels.map(crate::tables::read_labels).transpose()?;
+    let request = Request { labels, ..request.clone() };
+    let report = match (a, b) {
+        (Rows::Single(a), Rows::Single(b)) => run(files, a.view(), b.view(), &request, reporter),
+        (a, b) => run(files, a.double().view(), b.double().view(), &request, reporter),
+    };
+    reporter.end();
+    report
+}
+
+fn run<T: Real>(
+    files: [&Path; 2],
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Report, Error> {
+    fit(files[0], a)?;
+    fit(files[1], b)?;
+    let watch = |key: &str, step: usize, steps: usize| {
+        if step == 0 {
+            reporter.begin(key, steps as u64);
+        }
+        reporter.advance(step as u64);
+    };
+    measure(a, b, request, &watch).map_err(|e| {
+        Error::input("chiasm::measure", e.to_string(), "chiasm measure --help lists what it takes")
+    })
+}
+
+/// Fails with the file's name unless its rows can be measured.
+fn fit<T: Real>(file: &Path, rows: ArrayView2<'_, T>) -> Result<(), Error> {
+    let bad = |what: String, help: &str| {
+        Err(Error::input("chiasm::measure::rows", format!("{}: {what}", file.display()), help))
+    };
+    let (n, d) = rows.dim();
+    if n < 2 || d == 0 {
+        return bad(format!("it holds {n} x {d} numbers"), "give at least two rows of at least one number");
+    }
+    match rows.outer_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
+        Some(row) => bad(
+            format!("row {row} holds NaN or infinity"),
+            "drop the row (in both files where rows are paired) or embed it again",
+        ),
+        None => Ok(()),
+    }
+}
