@@ -14,7 +14,7 @@ use chiasm_geometry::overlap::{mutual_knn, neighbourhood_jaccard};
 use chiasm_geometry::persistence::{bottleneck, persistence};
 use chiasm_geometry::random::Random;
 use chiasm_geometry::{cka, clusters, dimension, linalg, pairing};
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn close(key: &str, got: f64, cases: &Value, tolerance: f64) {
 fn paired_measures_are_their_references() {
     let c = cases();
     let (x, y) = (matrix(&c["x"]), matrix(&c["y"]));
-    let z = y.slice(s![.., ..4]);
+    let z = y.slice_axis(Axis(1), Slice::from(..4));
     let linear = cka::linear(x.view(), z).unwrap();
     close("cka_linear", linear.biased, &c, 1e-6);
     close("cka_linear_unbiased", linear.unbiased, &c, 1e-6);
@@ -87,7 +87,7 @@ fn measures_of_samples_are_their_references() {
 fn graph_and_topological_measures_are_their_references() {
     let c = cases();
     let (x, y) = (matrix(&c["x"]), matrix(&c["y"]));
-    let z = y.slice(s![.., ..4]);
+    let z = y.slice_axis(Axis(1), Slice::from(..4));
     let [gx, gz] = [x.view(), z].map(|cloud| Graph::of(cloud, K, 0).unwrap());
     close("geodesic_distortion", geodesic_distortion(&gx, &gz).unwrap(), &c, 1e-6);
     close("curvature_mismatch", curvature_mismatch(&gx, &gz).unwrap(), &c, 1e-6);
@@ -205,7 +205,7 @@ fn a_constant_map_scores_chance_or_is_refused() {
 #[test]
 fn hostile_clouds_are_refused_or_measured() {
     let x = noise(40, 3, 8);
-    let huge = all((&x * 1e30).view(), (&x.slice(s![..;-1, ..]) * 1e30).view(), 0);
+    let huge = all((&x * 1e30).view(), (&x.slice_axis(Axis(0), Slice::new(0, None, -1)) * 1e30).view(), 0);
     assert!(huge.measures.values().all(|found| found.value.is_finite()));
     assert!(huge.skipped.is_empty(), "{:?}", huge.skipped);
     let narrow = all(x.view(), noise(40, 2, 9).view(), 3);
@@ -217,7 +217,7 @@ fn hostile_clouds_are_refused_or_measured() {
     };
     let fewer = measure(x.view(), noise(30, 3, 9).view(), &request, &|_, _, _| {}).unwrap();
     assert!(fewer.skipped["cka_linear"].contains("paired rows") && fewer.measures.contains_key("mmd2_rbf"));
-    assert!(refuse(x.slice(s![..1, ..]), x.view(), &request).contains("at least 2 rows"));
+    assert!(refuse(x.slice_axis(Axis(0), Slice::from(..1)), x.view(), &request).contains("at least 2 rows"));
     let mut bad = x.clone();
     bad[[7, 1]] = f64::INFINITY;
     assert!(refuse(x.view(), bad.view(), &request).contains("row 7"));
