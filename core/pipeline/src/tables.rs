@@ -88,12 +88,12 @@ pub(crate) fn read_npy(path: &Path) -> Result<Rows, Error> {
     let shape = (rows as usize, columns as usize).set_f(!by_rows);
     match npy.try_data::<f32>() {
         Ok(values) => {
-            let values = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
+            let values: Vec<f32> = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
             Array2::from_shape_vec(shape, values).map(Rows::Single).map_err(|e| bad(e.to_string()))
         }
         Err(npy) => {
             let values = npy.data::<f64>().map_err(|e| bad(e.to_string()))?;
-            let values = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
+            let values: Vec<f64> = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
             Array2::from_shape_vec(shape, values).map(Rows::Double).map_err(|e| bad(e.to_string()))
         }
     }
