@@ -46,6 +46,9 @@ fn show(report: &Report) {
     };
     let rows = report.measures.iter().map(row).collect();
     print::table(&["measure", "unit", "value", "by chance", "z", "p", "rows"], rows, 2);
+    for note in &report.notes {
+        print::line(note);
+    }
     for (key, reason) in &report.skipped {
         print::line(&format!("{key}: left out; {reason}"));
     }

@@ -3,8 +3,9 @@
 use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2};
 
-use crate::cloud::{Real, faer_rows, paired};
-use crate::products::{product, singular_values, spectrum, symmetric};
+use crate::cloud::{NAMES, Real, faer_rows, paired};
+use crate::moments::moments;
+use crate::products::{singular_values, spectrum, symmetric};
 use crate::{Error, Result};
 
 /// Canonical correlations of paired rows `x [n, a]`, `y [n, b]` (Hotelling 1936), `min(a, b)` of them, descending.
@@ -15,16 +16,15 @@ use crate::{Error, Result};
 /// # Errors
 /// When rows do not pair up, a value is not finite, or a covariance with its ridge is not positive definite.
 pub fn correlations<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, ridge: f64) -> Result<Vec<f64>> {
-    let (x, y) = paired(x, y, 2)?;
-    let (a, b) = (faer_rows(&x), faer_rows(&y));
+    let found = moments(x, y, 2, true)?;
     let n = x.nrows() as f64;
     let factor = |m: Mat<f64>| {
         let ridged =
             Mat::from_fn(m.nrows(), m.nrows(), |i, j| m[(i, j)] / n + if i == j { ridge } else { 0.0 });
         ridged.llt(Side::Lower).map_err(|_| Error::NoConvergence("Cholesky factorisation (raise the ridge)"))
     };
-    let (left, right) = (factor(symmetric(a.transpose()))?, factor(symmetric(b.transpose()))?);
-    let mut whitened = product(a.transpose(), b);
+    let (left, right) = (factor(found.xx)?, factor(found.yy)?);
+    let mut whitened = found.xy;
     let par = faer::Par::rayon(0);
     let solve = faer::linalg::triangular_solve::solve_lower_triangular_in_place;
     solve(left.L(), whitened.as_mut(), par);
@@ -44,21 +44,20 @@ pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64)
         let expected = "a share in (0, 1]".into();
         return Err(Error::Setting { what: "variance kept", expected, got: variance.to_string() });
     }
-    let (x, y) = paired(x, y, 2)?;
     let between = if x.ncols().max(y.ncols()) <= x.nrows() {
-        let cross = product(faer_rows(&x).transpose(), faer_rows(&y));
-        let (left, right) = (axes(&x, variance, 0)?, axes(&y, variance, 1)?);
-        left.transpose() * cross * right
+        let found = moments(x, y, 2, true)?;
+        axes(&found.xx, variance, 0)?.transpose() * found.xy * axes(&found.yy, variance, 1)?
     } else {
+        let (x, y) = paired(x, y, 2)?;
         scores(&x, variance, 0)?.transpose() * scores(&y, variance, 1)?
     };
     let values = singular_values(&between)?;
     Ok(values.iter().map(|s| s.min(1.0)).sum::<f64>() / values.len() as f64)
 }
 
-/// Axes `[d, k]` that turn the cloud into orthonormal scores.
-fn axes<T: Real>(x: &Array2<T>, variance: f64, side: usize) -> Result<Mat<f64>> {
-    let (values, vectors) = spectrum(&symmetric(faer_rows(x).transpose()))?;
+/// Axes `[d, k]` that turn a cloud of this `XᵀX` into orthonormal scores.
+fn axes(own: &Mat<f64>, variance: f64, side: usize) -> Result<Mat<f64>> {
+    let (values, vectors) = spectrum(own)?;
     let (first, d) = (leading(&values, variance, side)?, values.len());
     Ok(Mat::from_fn(d, d - first, |i, j| vectors[(i, first + j)] / values[first + j].sqrt()))
 }
@@ -80,7 +79,7 @@ fn leading(values: &[f64], variance: f64, side: usize) -> Result<usize> {
         first -= 1;
         kept += values[first];
     }
-    if first < values.len() { Ok(first) } else { Err(Error::NoSpread(crate::cloud::NAMES[side])) }
+    if first < values.len() { Ok(first) } else { Err(Error::NoSpread(NAMES[side])) }
 }
 
 /// What is left after the best rotation and scale: `1 - (‖XᵀY‖_* / (‖X‖ ‖Y‖))²` of centred clouds, in [0, 1], no unit.
@@ -91,19 +90,20 @@ fn leading(values: &[f64], variance: f64, side: usize) -> Result<usize> {
 /// # Errors
 /// When rows do not pair up, a value is not finite, or all rows of a cloud are equal.
 pub fn procrustes_residual<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
-    let (x, y) = paired(x, y, 2)?;
-    let (a, b) = (faer_rows(&x), faer_rows(&y));
-    let norm = |cloud: &Array2<T>, side: usize| {
-        let rows: f64 = cloud.outer_iter().map(|r| r.iter().map(|&v| v.into() * v.into()).sum::<f64>()).sum();
-        if rows > 0.0 { Ok(rows) } else { Err(Error::NoSpread(crate::cloud::NAMES[side])) }
-    };
-    let sizes = (norm(&x, 0)? * norm(&y, 1)?).sqrt();
-    let nuclear: f64 = if x.ncols().max(y.ncols()) <= x.nrows() {
-        singular_values(&product(a.transpose(), b))?.iter().sum()
+    let (nuclear, sizes) = if x.ncols().max(y.ncols()) <= x.nrows() {
+        let found = moments(x, y, 2, false)?;
+        let sizes = found.squares.map(|squares| squares.iter().sum::<f64>());
+        (singular_values(&found.xy)?.iter().sum::<f64>(), sizes)
     } else {
-        nuclear_by_rows(symmetric(a), symmetric(b))?
+        let (x, y) = paired(x, y, 2)?;
+        let (k, l) = (symmetric(faer_rows(&x)), symmetric(faer_rows(&y)));
+        let sizes = [&k, &l].map(|own| (0..own.nrows()).map(|i| own[(i, i)]).sum::<f64>());
+        (nuclear_by_rows(k, l)?, sizes)
     };
-    Ok((1.0 - (nuclear / sizes).powi(2)).max(0.0))
+    match sizes.iter().position(|size| *size <= 0.0) {
+        Some(side) => Err(Error::NoSpread(NAMES[side])),
+        None => Ok((1.0 - nuclear * nuclear / (sizes[0] * sizes[1])).max(0.0)),
+    }
 }
 
 /// `‖XᵀY‖_*` from `XXᵀ` and `YYᵀ`: the trace of `(K^{1/2} L K^{1/2})^{1/2}`, as singular values of `K^{1/2} L^{1/2}`.

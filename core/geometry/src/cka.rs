@@ -6,13 +6,13 @@
 //! is 0 on average for them. Neither kernel needs an `n x n` matrix here: the linear one is made of `XᵀY`, `XᵀX`, `YᵀY`
 //! where that is less work, the Gaussian one goes by tiles.
 
-use faer::MatRef;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::cloud::{Real, faer_rows, paired};
+use crate::moments::moments;
 use crate::pairwise::{Points, TILE, median_square, ranges};
-use crate::products::{inner, product, symmetric};
+use crate::products::{inner, symmetric};
 use crate::{Error, Result};
 
 /// CKA with the biased and with the unbiased HSIC.
@@ -29,25 +29,16 @@ pub struct Cka {
 /// # Errors
 /// When rows do not pair up or are fewer than four, a value is not finite, or all rows of a cloud are equal.
 pub fn linear<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Cka> {
-    let (x, y) = paired(x, y, 4)?;
-    let (a, b) = (faer_rows(&x), faer_rows(&y));
-    let squares = |m: MatRef<'_, T>| -> Vec<f64> {
-        let square = |i: usize| m.row(i).iter().map(|&v| v.into() * v.into()).sum();
-        (0..m.nrows()).into_par_iter().map(square).collect()
-    };
-    let (widest, n) = (x.ncols().max(y.ncols()), x.nrows());
-    let [xy, xx, yy] = if widest <= n {
-        let square = |m: &faer::Mat<f64>| inner(m, m);
-        [
-            square(&product(a.transpose(), b)),
-            square(&symmetric(a.transpose())),
-            square(&symmetric(b.transpose())),
-        ]
+    let n = x.nrows();
+    let ([xy, xx, yy], [k, l]) = if x.ncols().max(y.ncols()) <= n {
+        let found = moments(x, y, 4, true)?;
+        ([&found.xy, &found.xx, &found.yy].map(|m| inner(m, m)), found.squares)
     } else {
-        let (k, l) = (symmetric(a), symmetric(b));
-        [inner(&k, &l), inner(&k, &k), inner(&l, &l)]
+        let (x, y) = paired(x, y, 4)?;
+        let (k, l) = (symmetric(faer_rows(&x)), symmetric(faer_rows(&y)));
+        let squares = [&k, &l].map(|own| (0..n).map(|i| own[(i, i)]).collect::<Vec<_>>());
+        ([inner(&k, &l), inner(&k, &k), inner(&l, &l)], squares)
     };
-    let (k, l) = (squares(a), squares(b));
     // Rows are centred: a kernel's rows sum to zero, so without its diagonal to minus that diagonal.
     let moments = |trace: f64, k: &[f64], l: &[f64]| {
         let diagonal: f64 = k.iter().zip(l).map(|(k, l)| k * l).sum();

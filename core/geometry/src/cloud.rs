@@ -12,6 +12,8 @@ use crate::{Error, Result, same};
 pub trait Real: RealField + NdFloat + Into<f64> {
     /// The nearest value of this type.
     fn of(value: f64) -> Self;
+    /// `e^x` for `x <= 0`, to this type's precision.
+    fn exp_of_negative(self) -> Self;
     /// The spacing of this type's numbers at one.
     const EPSILON: f64;
 }
@@ -20,6 +22,10 @@ impl Real for f32 {
     fn of(value: f64) -> Self {
         value as Self
     }
+    #[inline(always)]
+    fn exp_of_negative(self) -> Self {
+        crate::kernels::exp_of_negative(self)
+    }
     const EPSILON: f64 = Self::EPSILON as f64;
 }
 
@@ -27,30 +33,67 @@ impl Real for f64 {
     fn of(value: f64) -> Self {
         value
     }
+    #[inline(always)]
+    fn exp_of_negative(self) -> Self {
+        self.exp()
+    }
     const EPSILON: f64 = Self::EPSILON;
 }
 
 /// Names of the two sides in errors.
 pub(crate) const NAMES: [&str; 2] = ["first cloud", "second cloud"];
 
-/// Fails unless the cloud has at least `least` rows, a column, and only finite values.
-pub(crate) fn check<T: Real>(what: &'static str, x: ArrayView2<'_, T>, least: usize) -> Result<()> {
+/// Where a cloud lies and how large it is.
+pub(crate) struct Survey {
+    /// The mean row in `f64`: the first row and the mean of what the others add to it, so that a constant column has its
+    /// constant for a mean and no rounding passes for spread.
+    pub mean: Array1<f64>,
+    /// The largest magnitude.
+    pub top: f64,
+}
+
+impl Survey {
+    /// What values are divided by: 1 for a common range, else the power of two nearest to the largest, which rounds nothing.
+    pub fn unit(&self) -> f64 {
+        if self.top == 0.0 || (1e-6..1e6).contains(&self.top) { 1.0 } else { self.top.log2().round().exp2() }
+    }
+}
+
+/// Surveys a cloud of at least `least` rows in one pass.
+///
+/// # Errors
+/// When it has fewer rows, no column, a value that is not finite, or values whose sum overflows.
+pub(crate) fn survey<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<Survey> {
+    let what = NAMES[side];
     if x.nrows() < least || x.ncols() == 0 {
         let expected = format!("at least {least} rows of at least 1 number");
         return Err(Error::Setting { what, expected, got: format!("{} x {}", x.nrows(), x.ncols()) });
     }
-    let bad = |row: &usize| x.row(*row).iter().any(|v| !v.is_finite());
-    match (0..x.nrows()).into_par_iter().find_first(bad) {
-        Some(row) => Err(Error::NotFinite { what, row }),
-        None => Ok(()),
+    let first = x.row(0).mapv(Into::<f64>::into);
+    let blocks: Vec<(Array1<f64>, Array1<T>)> = (x.axis_chunks_iter(Axis(0), 1024).into_par_iter())
+        .map(|block| {
+            let (mut sum, mut top) = (Array1::zeros(x.ncols()), Array1::zeros(x.ncols()));
+            for row in block.outer_iter() {
+                Zip::from(&mut sum).and(row).and(&first).for_each(|s, &v, first| *s += v.into() - first);
+                Zip::from(&mut top).and(row).for_each(|t, &v| *t = if v.abs() > *t { v.abs() } else { *t });
+            }
+            (sum, top)
+        })
+        .collect();
+    let top = blocks.iter().flat_map(|block| &block.1).fold(0.0f64, |top, &v| top.max(v.into()));
+    let sum = blocks.into_iter().fold(Array1::zeros(x.ncols()), |sum, block| sum + block.0);
+    if !sum.iter().all(|v: &f64| v.is_finite()) {
+        let bad = x.outer_iter().position(|row| row.iter().any(|v| !v.is_finite()));
+        let overflow =
+            || Error::Setting { what, expected: "values below 1e300".into(), got: format!("{top:e}") };
+        return Err(bad.map_or_else(overflow, |row| Error::NotFinite { what, row }));
     }
+    Ok(Survey { mean: sum / x.nrows() as f64 + first, top })
 }
 
 /// One cloud, centred on its mean row; measures that do not see its scale take this.
 pub(crate) fn centred<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<Array2<T>> {
-    check(NAMES[side], x, least)?;
-    let mean = mean_row(x);
-    Ok(moved(x, &mean, power_of_two(largest(x))))
+    Ok(moved(x, &survey(side, x, least)?))
 }
 
 /// Both clouds of paired rows, each centred on its own mean.
@@ -71,31 +114,16 @@ pub(crate) struct Together<T> {
     pub unit: f64,
 }
 
-/// Both clouds with the first one's mean at the origin and a common scale.
+/// Both clouds with the mean of their means at the origin and a common scale.
 pub(crate) fn together<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,
     least: usize,
 ) -> Result<Together<T>> {
     same("width of the second cloud (this measure needs one common space)", x.ncols(), y.ncols())?;
-    check(NAMES[0], x, least)?;
-    check(NAMES[1], y, least)?;
-    let mean = (mean_row(x) + mean_row(y)) / 2.0;
-    let unit = power_of_two(largest(x).max(largest(y)));
-    Ok(Together { x: moved(x, &mean, unit), y: moved(y, &mean, unit), unit })
-}
-
-/// The mean row, summed in `f64`.
-pub(crate) fn mean_row<T: Real>(x: ArrayView2<'_, T>) -> Array1<f64> {
-    let blocks: Vec<Array1<f64>> = (x.axis_chunks_iter(Axis(0), 1024).into_par_iter())
-        .map(|block| {
-            let mut sum = Array1::zeros(x.ncols());
-            block.outer_iter().for_each(|row| Zip::from(&mut sum).and(row).for_each(|s, &v| *s += v.into()));
-            sum
-        })
-        .collect();
-    let sum = blocks.into_iter().fold(Array1::zeros(x.ncols()), |sum, block| sum + block);
-    sum / x.nrows() as f64
+    let (first, second) = (survey(0, x, least)?, survey(1, y, least)?);
+    let common = Survey { mean: (first.mean + second.mean) / 2.0, top: first.top.max(second.top) };
+    Ok(Together { x: moved(x, &common), y: moved(y, &common), unit: common.unit() })
 }
 
 /// The rows of a matrix for faer; every matrix here is in standard layout.
@@ -103,25 +131,16 @@ pub(crate) fn faer_rows<T: Real>(x: &Array2<T>) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(x.as_slice().unwrap_or_default(), x.nrows(), x.ncols())
 }
 
-fn moved<T: Real>(x: ArrayView2<'_, T>, mean: &Array1<f64>, unit: f64) -> Array2<T> {
+fn moved<T: Real>(x: ArrayView2<'_, T>, to: &Survey) -> Array2<T> {
     let mut out = Array2::zeros(x.dim());
+    let factor = 1.0 / to.unit();
     Zip::from(out.rows_mut()).and(x.rows()).par_for_each(|mut out, row| {
-        Zip::from(&mut out).and(row).and(mean).for_each(|out, &v, mean| {
+        Zip::from(&mut out).and(row).and(&to.mean).for_each(|out, &v, mean| {
             let wide: f64 = v.into();
-            *out = T::of((wide - mean) / unit);
+            *out = T::of((wide - mean) * factor);
         });
     });
     out
-}
-
-fn largest<T: Real>(x: ArrayView2<'_, T>) -> f64 {
-    let row_top = |row: usize| x.row(row).iter().fold(0.0f64, |top, &v| top.max(v.into().abs()));
-    (0..x.nrows()).into_par_iter().map(row_top).reduce(|| 0.0, f64::max)
-}
-
-/// 1 for a common range, else the power of two nearest to the largest value: scaling by it rounds nothing.
-fn power_of_two(top: f64) -> f64 {
-    if top == 0.0 || (1e-6..1e6).contains(&top) { 1.0 } else { top.log2().round().exp2() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::canonical::nuclear_by_rows;
-use crate::cloud::{Real, Together, faer_rows, mean_row, together};
+use crate::cloud::{Real, Together, faer_rows, survey, together};
 use crate::pairwise::{Points, median_square};
 use crate::products::{product, symmetric};
 use crate::random::Random;
@@ -40,14 +40,13 @@ pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Opti
     if !(scaled > 0.0 && scaled.is_finite()) {
         return Err(Error::NoSpread("union of both clouds"));
     }
-    let factor = T::of(-scaled);
-    let kernel = |squares: &[T]| squares.iter().map(|&square| (square * factor).exp().into()).sum::<f64>();
+    let gamma = T::of(scaled);
     let (px, py) = (Points::new(&x), Points::new(&y));
     let (n, m) = (x.nrows() as f64, y.nrows() as f64);
-    let (xx, yy, xy) = (px.sum_within(1.0, kernel), py.sum_within(1.0, kernel), px.sum(&py, kernel));
+    let (xx, yy, xy) = (px.kernel_sum(&px, gamma), py.kernel_sum(&py, gamma), px.kernel_sum(&py, gamma));
     Ok(Mmd {
-        biased: ((xx + n) / (n * n) + (yy + m) / (m * m) - 2.0 * xy / (n * m)).max(0.0),
-        unbiased: xx / (n * (n - 1.0)) + yy / (m * (m - 1.0)) - 2.0 * xy / (n * m),
+        biased: (xx / (n * n) + yy / (m * m) - 2.0 * xy / (n * m)).max(0.0),
+        unbiased: (xx - n) / (n * (n - 1.0)) + (yy - m) / (m * (m - 1.0)) - 2.0 * xy / (n * m),
         gamma: scaled / (unit * unit),
     })
 }
@@ -60,7 +59,7 @@ pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Opti
 /// When widths differ, a cloud is empty, or a value is not finite.
 pub fn bures_w2<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
     let Together { x, y, unit } = together(x, y, 1)?;
-    let (mean_x, mean_y) = (mean_row(x.view()), mean_row(y.view()));
+    let (mean_x, mean_y) = (survey(0, x.view(), 1)?.mean, survey(1, y.view(), 1)?.mean);
     let covariance = |cloud: &Array2<T>, mean: &ndarray::Array1<f64>| {
         let centred = cloud - &mean.mapv(T::of);
         let sums = symmetric(faer_rows(&centred).transpose());
@@ -135,7 +134,7 @@ pub fn modality_gap<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Resu
     same("width of the second cloud (this measure needs one common space)", x.ncols(), y.ncols())?;
     let mean = |side: usize, cloud: ArrayView2<'_, T>| {
         let what = crate::cloud::NAMES[side];
-        crate::cloud::check(what, cloud, 1)?;
+        survey(side, cloud, 1)?;
         let mut sum = ndarray::Array1::<f64>::zeros(cloud.ncols());
         for row in cloud.axis_iter(Axis(0)) {
             let row = row.mapv(Into::<f64>::into);

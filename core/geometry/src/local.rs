@@ -8,7 +8,7 @@ use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 
-use crate::cloud::{Real, faer_rows, mean_row, together};
+use crate::cloud::{Real, faer_rows, survey, together};
 use crate::neighbours::Neighbours;
 use crate::products::{function_of, product, spectrum, symmetric};
 use crate::{Error, Result, same};
@@ -59,7 +59,7 @@ pub fn local_covariances<T: Real>(
 /// Scores of both clouds on the leading axes of their union.
 fn on_common_axes<T: Real>(x: &Array2<T>, y: &Array2<T>, axes: usize) -> Result<(Mat<f64>, Mat<f64>)> {
     let all = concatenate![Axis(0), x.view(), y.view()];
-    let mean = mean_row(all.view()).mapv(T::of);
+    let mean = survey(0, all.view(), 2)?.mean.mapv(T::of);
     let centred = &all - &mean;
     let (_, vectors) = spectrum(&symmetric(faer_rows(&centred).transpose()))?;
     let d = x.ncols();

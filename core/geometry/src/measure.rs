@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::case::Case;
 use crate::catalogue::{CATALOGUE, Measure, Shuffle, Tail};
 use crate::cloud::Real;
+use crate::notes::notes;
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -77,6 +78,8 @@ pub struct Report {
     pub measures: BTreeMap<String, Found>,
     /// Reasons by key.
     pub skipped: BTreeMap<String, String>,
+    /// What is odd about the clouds: repeated rows, constant columns.
+    pub notes: Vec<String>,
 }
 
 /// Measures `x [n, a]` and `y [m, b]`; `watch(key, step, steps)` hears of every step.
@@ -90,8 +93,8 @@ pub fn measure<T: Real>(
     request: &Request,
     watch: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> Result<Report> {
-    crate::cloud::check(crate::cloud::NAMES[0], x, 2)?;
-    crate::cloud::check(crate::cloud::NAMES[1], y, 2)?;
+    crate::cloud::survey(0, x, 2)?;
+    crate::cloud::survey(1, y, 2)?;
     if let Some(labels) = &request.labels {
         crate::same("labels (one for each row)", x.nrows(), labels.len())?;
     }
@@ -129,7 +132,8 @@ fn run<T: Real>(
     let rows = x.nrows().max(y.nrows());
     let whole = Case::new(x, y, request.labels.clone(), request.k, request.seed);
     let mut samples: BTreeMap<usize, Case<T>> = BTreeMap::new();
-    let mut report = Report { measures: BTreeMap::new(), skipped: BTreeMap::new() };
+    let notes = [notes(0, whole.x.view()), notes(1, whole.y.view())].concat();
+    let mut report = Report { measures: BTreeMap::new(), skipped: BTreeMap::new(), notes };
     for measure in wanted {
         let key = measure.key(request.k);
         watch(&key, 0, request.null + 1);

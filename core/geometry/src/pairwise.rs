@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 use crate::cloud::{Real, faer_rows};
+use crate::kernels::{squared_distances, sum_of_kernels};
 use crate::random::Random;
 
 /// Rows and columns of a tile: it stays in the second-level cache while it is read again.
@@ -35,42 +36,37 @@ impl<'a, T: Real> Points<'a, T> {
 
     /// Squared distances of some rows to some rows of `other`, row after row.
     pub fn tile(&self, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
+        self.products(rows.clone(), other, columns.clone(), out);
+        squared_distances(out, &self.squares[rows], &other.squares[columns]);
+    }
+
+    /// `-2 <x_i, y_j>` of some rows and some rows of `other`, row after row.
+    fn products(&self, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
         let (x, y) = (faer_rows(self.rows), faer_rows(other.rows));
-        let x = x.subrows(rows.start, rows.len());
-        let y = y.subrows(columns.start, columns.len());
-        let product = MatMut::from_row_major_slice_mut(&mut *out, rows.len(), columns.len());
+        let (x, y) = (x.subrows(rows.start, rows.len()), y.subrows(columns.start, columns.len()));
+        let product = MatMut::from_row_major_slice_mut(out, rows.len(), columns.len());
         matmul(product, Accum::Replace, x, y.transpose(), T::of(-2.0), Par::Seq);
-        let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
-        let width = columns.len();
-        for (row, values) in rows.zip(out.chunks_mut(width)) {
-            let own = self.squares[row];
-            for (value, &square) in values.iter_mut().zip(&other.squares[columns.clone()]) {
-                let norms = own + square;
-                let distance = norms + *value;
-                *value = if distance > rounding * norms { distance } else { nothing };
-            }
-        }
     }
 
-    /// `Σ f(d²_ij)` over all pairs of rows, `i` of this and `j` of `other`.
-    pub fn sum(&self, other: &Self, f: impl Fn(&[T]) -> f64 + Sync) -> f64 {
-        self.sum_tiles(other, &tiles(self.len(), other.len()), f)
-    }
-
-    /// `Σ f(d²_ij)` over pairs `i != j` of this cloud, of which half are worked out; `f` of a zero distance is `own`.
-    pub fn sum_within(&self, own: f64, f: impl Fn(&[T]) -> f64 + Sync) -> f64 {
-        let (diagonal, above): (Vec<_>, Vec<_>) =
-            half_tiles(self.len()).into_iter().partition(|(rows, columns)| rows == columns);
-        let twice = 2.0 * self.sum_tiles(self, &above, &f);
-        twice + self.sum_tiles(self, &diagonal, &f) - own * self.len() as f64
-    }
-
-    fn sum_tiles(&self, other: &Self, tiles: &[Tile], f: impl Fn(&[T]) -> f64 + Sync) -> f64 {
-        let sums: Vec<f64> = (tiles.par_iter())
+    /// `Σ exp(-gamma d²_ij)` over all pairs of rows, `i` of this and `j` of `other`; of a cloud and itself half the tiles are
+    /// worked out, and its diagonal is exactly one each.
+    pub fn kernel_sum(&self, other: &Self, gamma: T) -> f64 {
+        let one = std::ptr::eq(self, other);
+        let tiles = if one { half_tiles(self.len()) } else { tiles(self.len(), other.len()) };
+        let sums: Vec<f64> = (tiles.into_par_iter())
             .map_init(buffer, |buffer: &mut Vec<T>, (rows, columns)| {
                 let values = &mut buffer[..rows.len() * columns.len()];
-                self.tile(rows.clone(), other, columns.clone(), values);
-                f(values)
+                self.products(rows.clone(), other, columns.clone(), values);
+                let diagonal = one && rows == columns;
+                if diagonal {
+                    // Minus the norms from both sides is a distance of zero, whatever the product was rounded to.
+                    let own = &self.squares[rows.clone()];
+                    own.iter()
+                        .enumerate()
+                        .for_each(|(i, &square)| values[i * (own.len() + 1)] = -square - square);
+                }
+                let sum = sum_of_kernels(values, &self.squares[rows], &other.squares[columns], gamma);
+                if one && !diagonal { 2.0 * sum } else { sum }
             })
             .collect();
         sums.into_iter().sum()

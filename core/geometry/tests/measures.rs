@@ -1,5 +1,5 @@
-//! Every measure against NumPy, SciPy, scikit-learn, POT and ripser + persim (reference/make_measures.py), and what must
-//! hold for any cloud: symmetry, invariance, zero for identical clouds, chance for constant maps, refusals.
+//! Every measure against NumPy, SciPy, scikit-learn, POT and ripser + persim (reference/make_measures.py), and zero
+//! for identical clouds, chance for constant maps, refusals.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 use chiasm_geometry::canonical::{correlations, procrustes_residual, svcca};
@@ -13,7 +13,7 @@ use chiasm_geometry::neighbours::Neighbours;
 use chiasm_geometry::overlap::{mutual_knn, neighbourhood_jaccard};
 use chiasm_geometry::persistence::{bottleneck, persistence};
 use chiasm_geometry::random::Random;
-use chiasm_geometry::{cka, clusters, dimension, linalg, pairing};
+use chiasm_geometry::{cka, clusters, dimension, pairing};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde_json::Value;
 use std::time::Duration;
@@ -161,31 +161,6 @@ fn a_cloud_and_itself_are_one() {
     }
     for paired in ["cka_linear", "mutual_knn@4", "procrustes_residual", "geodesic_distortion", "foscttm"] {
         assert_eq!(report.measures[paired].null.as_ref().unwrap().p_value, 0.05, "{paired}");
-    }
-}
-
-#[test]
-fn rotations_orders_and_sides_do_not_matter() {
-    let (x, y) = (noise(50, 4, 2), noise(50, 4, 3) + &noise(50, 4, 2));
-    let plain = all(x.view(), y.view(), 0);
-    let turn = linalg::thin_svd(noise(4, 4, 5).view()).unwrap().u;
-    let turned = all(x.dot(&turn).view(), y.dot(&turn).view(), 0);
-    let order = Random::new(6).permutation(50);
-    let reordered = all(x.select(Axis(0), &order).view(), y.select(Axis(0), &order).view(), 0);
-    let swapped = all(y.view(), x.view(), 0);
-    for (key, found) in &plain.measures {
-        let name = key.as_str();
-        let same = |other: &Report| {
-            (other.measures[name].value - found.value).abs() < 1e-6 * found.value.abs().max(0.1)
-        };
-        // directions stay where they are; GW finds another stationary point; single precision in the divergence
-        let by_chance =
-            ["sliced_w2", "gw", "sinkhorn_divergence", "nmi", "mutual_information_ksg"].contains(&name);
-        assert!(by_chance || same(&turned), "{key} under rotation");
-        let labelled = ["silhouette", "nmi"].contains(&name);
-        assert!(by_chance || labelled || same(&reordered), "{key} under reordering");
-        let one_side = name.starts_with("intrinsic_dimension");
-        assert!(by_chance || one_side || same(&swapped), "{key} with the sides swapped");
     }
 }
 

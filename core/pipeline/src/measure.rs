@@ -27,7 +27,7 @@ impl Rows {
 ///
 /// # Errors
 /// When a file cannot be read, holds something other than finite float rows (two at least), labels are not one whole number a
-/// row, or a measure asked for does not exist.
+/// row, a measure asked for does not exist, or none applies.
 pub fn measure_files(
     files: [&Path; 2],
     labels: Option<&Path>,
@@ -60,9 +60,14 @@ fn run<T: Real>(
         }
         reporter.advance(step as u64);
     };
-    measure(a, b, request, &watch).map_err(|e| {
-        Error::input("chiasm::measure", e.to_string(), "chiasm measure --help lists what it takes")
-    })
+    let bad =
+        |what: String| Error::input("chiasm::measure", what, "chiasm measure --help lists what it takes");
+    let report = measure(a, b, request, &watch).map_err(|e| bad(e.to_string()))?;
+    if report.measures.is_empty() {
+        let reasons: Vec<String> = report.skipped.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+        return Err(bad(format!("nothing could be measured; {}", reasons.join("; "))));
+    }
+    Ok(report)
 }
 
 /// Fails with the file's name unless its rows can be measured.

@@ -1,0 +1,126 @@
+//! Second moments of paired clouds in one pass: `XᵀX`, `YᵀY`, `XᵀY` of centred rows, and the rows' squared lengths.
+//!
+//! Each thread centres a block of rows while it lies in its cache and multiplies it there, so that no centred copy of a
+//! cloud is ever written to memory. Sums in the clouds' own precision are one block long; beyond that they run in `f64`.
+
+use faer::linalg::matmul::{
+    matmul,
+    triangular::{self, BlockStructure},
+};
+use faer::{Accum, Mat, MatRef, Par};
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use std::ops::Range;
+
+use crate::cloud::{Real, Survey, survey};
+use crate::kernels::centre;
+use crate::{Result, same};
+
+/// Rows that are centred and multiplied at a time.
+const BLOCK: usize = 1024;
+
+/// What paired clouds of `n` rows come down to.
+pub(crate) struct Moments {
+    /// `XᵀX`, both halves; empty where it was not asked for.
+    pub xx: Mat<f64>,
+    /// `YᵀY`, likewise.
+    pub yy: Mat<f64>,
+    /// `XᵀY`
+    pub xy: Mat<f64>,
+    /// Squared lengths of the centred rows of both clouds.
+    pub squares: [Vec<f64>; 2],
+}
+
+/// Moments of paired rows; `own` asks for `XᵀX` and `YᵀY` as well. Clouds are scaled as [`crate::cloud`] says.
+///
+/// # Errors
+/// When rows do not pair up, are fewer than `least`, or a value is not finite.
+pub(crate) fn moments<T: Real>(
+    x: ArrayView2<'_, T>,
+    y: ArrayView2<'_, T>,
+    least: usize,
+    own: bool,
+) -> Result<Moments> {
+    same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
+    let surveys = [survey(0, x, least)?, survey(1, y, least)?];
+    let (x, y) = (x.as_standard_layout(), y.as_standard_layout());
+    let clouds = [x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default()];
+    let part = x.nrows().div_ceil(rayon::current_num_threads()).max(1);
+    let parts: Vec<Range<usize>> =
+        (0..x.nrows()).step_by(part).map(|start| start..(start + part).min(x.nrows())).collect();
+    let parts: Vec<Part<T>> = parts
+        .into_par_iter()
+        .map(|rows| {
+            let mut part = Part::new([x.ncols(), y.ncols()], own);
+            for start in rows.clone().step_by(BLOCK) {
+                part.take(start..(start + BLOCK).min(rows.end), clouds, &surveys);
+            }
+            part
+        })
+        .collect();
+    let total = parts.into_iter().reduce(Part::and).unwrap_or_else(|| Part::new([x.ncols(), y.ncols()], own));
+    let [xx, yy, xy] = total.sums;
+    let whole = |m: Mat<f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i.max(j), i.min(j))]);
+    Ok(Moments { xx: whole(xx), yy: whole(yy), xy, squares: total.squares })
+}
+
+/// What one thread has summed, and its room for a block.
+struct Part<T> {
+    widths: [usize; 2],
+    centred: [Vec<T>; 2],
+    products: [Mat<T>; 3],
+    sums: [Mat<f64>; 3],
+    squares: [Vec<f64>; 2],
+}
+
+impl<T: Real> Part<T> {
+    fn new(widths: [usize; 2], own: bool) -> Self {
+        let [a, b] = widths;
+        let sizes = if own { [(a, a), (b, b), (a, b)] } else { [(0, 0), (0, 0), (a, b)] };
+        Self {
+            widths,
+            centred: widths.map(|width| vec![T::of(0.0); BLOCK * width]),
+            products: sizes.map(|(rows, columns)| Mat::zeros(rows, columns)),
+            sums: sizes.map(|(rows, columns)| Mat::zeros(rows, columns)),
+            squares: [Vec::new(), Vec::new()],
+        }
+    }
+
+    fn take(&mut self, rows: Range<usize>, clouds: [&[T]; 2], surveys: &[Survey; 2]) {
+        for side in 0..2 {
+            let width = self.widths[side];
+            let given = &clouds[side][rows.start * width..rows.end * width];
+            centre(given, &surveys[side], &mut self.centred[side], &mut self.squares[side]);
+        }
+        let block = |side: usize| {
+            let filled = &self.centred[side][..rows.len() * self.widths[side]];
+            MatRef::from_row_major_slice(filled, rows.len(), self.widths[side])
+        };
+        let (x, y) = (block(0), block(1));
+        let [xx, yy, xy] = &mut self.products;
+        for (own, cloud) in [(xx, x), (yy, y)] {
+            if own.nrows() > 0 {
+                use BlockStructure::{Rectangular, TriangularLower};
+                let (left, right, replace) = (cloud.transpose(), cloud, Accum::Replace);
+                let (lower, full, one) = (TriangularLower, Rectangular, T::of(1.0));
+                triangular::matmul(own.as_mut(), lower, replace, left, full, right, full, one, Par::Seq);
+            }
+        }
+        matmul(xy.as_mut(), Accum::Replace, x.transpose(), y, T::of(1.0), Par::Seq);
+        for (sum, product) in self.sums.iter_mut().zip(&self.products) {
+            for (sum, product) in sum.col_iter_mut().zip(product.col_iter()) {
+                sum.iter_mut().zip(product.iter()).for_each(|(sum, &value)| *sum += value.into());
+            }
+        }
+    }
+
+    fn and(mut self, next: Self) -> Self {
+        for (sum, more) in self.sums.iter_mut().zip(&next.sums) {
+            *sum += more;
+        }
+        for (squares, more) in self.squares.iter_mut().zip(next.squares) {
+            squares.extend(more);
+        }
+        self
+    }
+}
