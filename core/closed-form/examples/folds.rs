@@ -3,7 +3,7 @@
 //! `cargo run -p chiasm-closed-form --example folds -- X.npy Y.npy [METHOD PARAMETERS]`
 //!
 //! Rows of X and Y are paired. A method and its parameters as JSON, such as `kcca '{"source_blocks": [1280, 512]}'`
-//! for two encoders side by side in X, measure that one alone. Fold `j` tests the rows whose index is `j` modulo 5; everything is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both
+//! for two encoders side by side in X or `ot-map '{"pairs": 20}'`, measure that one alone. Fold `j` tests the rows whose index is `j` modulo 5; everything is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both
 //! directions in percent, at most 600), the same of fold 0, the same with the hubness bank, mean seconds of a fit.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
@@ -13,7 +13,7 @@ use std::time::Instant;
 use chiasm_closed_form::bank::{Role, TOP, WEIGHT, bank_tail};
 use chiasm_closed_form::{
     Conduct, Method, Pairs, cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams,
-    procrustes::ProcrustesParams, ridge::RidgeParams,
+    ot_map::OtMapParams, procrustes::ProcrustesParams, ridge::RidgeParams,
 };
 use chiasm_geometry::folds::{Fold, modulo};
 use chiasm_geometry::retrieval::Ranks;
@@ -22,7 +22,7 @@ use chiasm_runtime::{Engine, Search, SessionOptions};
 use ndarray::{Array2, Axis};
 use serde_json::{Value, json};
 
-const METHODS: [&str; 5] = ["mean-vector", "procrustes", "ridge", "cca", "kcca"];
+const METHODS: [&str; 6] = ["mean-vector", "procrustes", "ot-map", "ridge", "cca", "kcca"];
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -96,6 +96,7 @@ fn fit(method: &str, parameters: &Value, pairs: Pairs<'_>) -> Outcome<(Graph, Gr
     match method {
         "mean-vector" => of::<MeanVectorParams>(value, pairs),
         "procrustes" => of::<ProcrustesParams>(value, pairs),
+        "ot-map" => of::<OtMapParams>(value, pairs),
         "ridge" => of::<RidgeParams>(value, pairs),
         "cca" => of::<CcaParams>(value, pairs),
         "kcca" => of::<KccaParams>(value, pairs),

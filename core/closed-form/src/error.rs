@@ -29,6 +29,9 @@ pub enum Error {
     /// The numbers failed.
     #[error(transparent)]
     Geometry(#[from] chiasm_geometry::Error),
+    /// No plan was found.
+    #[error(transparent)]
+    Transport(#[from] chiasm_transport::Error),
     /// The graph could not be made.
     #[error(transparent)]
     Graph(#[from] chiasm_graph::Error),

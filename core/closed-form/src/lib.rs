@@ -1,7 +1,7 @@
 //! Closed-form maps between two paired point clouds, and their ONNX graphs.
 //!
-//! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`], [`kcca`] and
-//! [`mean_vector`]. All are linfa estimators: a `...Params` struct (also what a recipe may say) is checked by
+//! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`], [`kcca`],
+//! [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. All are linfa estimators: a `...Params` struct (also what a recipe may say) is checked by
 //! [`linfa::ParamGuard`] and fitted with [`linfa::traits::Fit`], or with [`Method::fit_pairs`] when progress, cancelling
 //! and a seed matter. What is not given is chosen by cross-validation inside the rows that were given (see [`search`]); what
 //! was chosen comes back as parameters, and fitting with those again searches nothing and gives the same bits.
@@ -21,6 +21,7 @@ mod inverse;
 pub mod kcca;
 mod kernel;
 pub mod mean_vector;
+pub mod ot_map;
 mod pairs;
 pub mod procrustes;
 pub mod ridge;

@@ -5,7 +5,7 @@
 //! shape of each side is kept: distances within k coordinates are those of the encoder.
 
 use chiasm_geometry::linalg::{Svd, product, thin_svd};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::basis::{columns, unit_rows};
@@ -117,6 +117,11 @@ impl Method for Procrustes {
 /// The orthogonal `[k, k]` that turns unit rows of the first k source coordinates onto the target's.
 fn rotation(source: &Array2<f64>, target: &Array2<f64>, k: usize) -> Result<Array2<f64>> {
     let unit = |coordinates: &Array2<f64>| unit_rows(columns(coordinates, k).to_owned());
-    let Svd { u, v, .. } = thin_svd(product(&unit(source).t(), &unit(target))?.view())?;
+    polar(product(&unit(source).t(), &unit(target))?.view())
+}
+
+/// The orthogonal matrix nearest to a square one.
+pub(crate) fn polar(matrix: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+    let Svd { u, v, .. } = thin_svd(matrix)?;
     Ok(product(&u, &v.t())?)
 }

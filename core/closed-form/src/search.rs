@@ -120,6 +120,7 @@ impl Look<'_> {
 }
 
 /// One side of all training rows, in its own basis.
+#[derive(Clone)]
 pub(crate) struct Opened {
     pub(crate) lens: Lens,
     pub(crate) basis: Basis,

@@ -91,7 +91,7 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
     };
     compare(&[
         r#"encoders.image.model=["mobilenetv2", ["mobilenetv2", "squeezenet11"]]"#,
-        "align.plugin=mean-vector,procrustes,ridge,cca,kcca",
+        "align.plugin=mean-vector,procrustes,ot-map,ridge,cca,kcca",
     ])?;
     compare(&["align.plugin=mlp,cycle"])
 }
