@@ -108,6 +108,8 @@ pub enum Verb {
         #[arg(long)]
         skip_bad: bool,
     },
+    /// Solve optimal transport between two clouds of points, or for a given cost matrix.
+    Transport(TransportArgs),
     /// Push raw inputs through a run's merged model; each modality of the run is a flag, e.g. --image a.jpg.
     Run(RunArgs),
     /// Find the run's held-out items nearest to a raw input of the other modality.
@@ -181,6 +183,87 @@ pub struct CheckArgs {
     /// Change a setting: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+}
+
+/// Settings that a solver does not have are refused, not ignored.
+#[derive(Debug, Args)]
+pub struct TransportArgs {
+    /// The source: float rows [n, d].
+    #[arg(value_name = "X.npy", required_unless_present = "cost_matrix")]
+    pub source: Option<PathBuf>,
+    /// The target: float rows [m, d]; gw takes any width.
+    #[arg(value_name = "Y.npy", required_unless_present = "cost_matrix")]
+    pub target: Option<PathBuf>,
+    /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare inner distances, the largest scaled to one.
+    #[arg(long, value_enum, default_value_t = Solver::Sinkhorn)]
+    pub solver: Solver,
+    /// Weight of the entropy in units of the cost: <P, C> + E KL(P | a b^T), POT's `reg`. gw and fgw without it solve exactly
+    /// linearised problems.
+    #[arg(long, value_name = "E", conflicts_with = "eps_scale", allow_negative_numbers = true)]
+    pub eps: Option<f64>,
+    /// The same as a share of the mean cost [default: 0.05].
+    #[arg(long, value_name = "S")]
+    pub eps_scale: Option<f64>,
+    /// What moving from a point to another costs (for gw: the inner distances) [default: sqeuclidean].
+    #[arg(long, value_enum, conflicts_with = "cost_matrix")]
+    pub cost: Option<CostKind>,
+    /// The cost as a matrix [n, m] (for fgw: the linear part).
+    #[arg(long, value_name = "C.npy")]
+    pub cost_matrix: Option<PathBuf>,
+    /// The source's weights [n] [default: equal, with sum one].
+    #[arg(long, value_name = "W.npy")]
+    pub a: Option<PathBuf>,
+    /// The target's weights [m].
+    #[arg(long, value_name = "W.npy")]
+    pub b: Option<PathBuf>,
+    /// Stop at this L1 error of the marginals relative to the mass (gw, fgw: mass moved by a step; lowrank: fall of the cost).
+    #[arg(long, value_name = "T")]
+    pub tolerance: Option<f64>,
+    /// The most iterations (emd: pivots).
+    #[arg(long, value_name = "N")]
+    pub iterations: Option<usize>,
+    /// The longest time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
+    pub time_limit: f64,
+    /// unbalanced: weight of the penalties R KL(P 1 | a) + R KL(P^T 1 | b), POT's `reg_m`.
+    #[arg(long, value_name = "R")]
+    pub rho: Option<f64>,
+    /// partial: the mass to move.
+    #[arg(long, value_name = "M")]
+    pub mass: Option<f64>,
+    /// fgw: (1 - A) <P, C> + A GW(P), as in POT [default: 0.5].
+    #[arg(long, value_name = "A")]
+    pub alpha: Option<f64>,
+    /// lowrank: latent points [default: 50].
+    #[arg(long, value_name = "R")]
+    pub rank: Option<usize>,
+    /// gw, fgw: starting plans, the best is kept; always the same ones [default: 1].
+    #[arg(long, value_name = "N")]
+    pub starts: Option<usize>,
+    /// sinkhorn: also the debiased Sinkhorn divergence of both clouds.
+    #[arg(long)]
+    pub debias: bool,
+    /// Write the plan [n, m]; lowrank also writes its two factors, into an .npz.
+    #[arg(short = 'o', long = "output", value_name = "PLAN.npy")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Solver {
+    Emd,
+    Sinkhorn,
+    Unbalanced,
+    Partial,
+    Gw,
+    Fgw,
+    Lowrank,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CostKind {
+    Sqeuclidean,
+    Euclidean,
+    Cosine,
 }
 
 #[derive(Debug, Args)]

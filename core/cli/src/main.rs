@@ -9,6 +9,7 @@ mod plugins;
 mod print;
 mod progress;
 mod strip;
+mod transport;
 mod verbs;
 
 use args::{Cli, DeviceArg, EngineVerb, Format, ModelVerb, Shared, Verb};
@@ -71,6 +72,7 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
         Verb::Compare { recipe, swap, folds, skip_bad } => {
             verbs::compare(recipe, swap, *folds, *skip_bad, shared, &workbench(shared)?)
         }
+        Verb::Transport(args) => transport::transport(args, shared),
         Verb::Run(run) => verbs::run(run, &given, shared, &workbench(shared)?),
         Verb::Search { run, top, strip } => {
             verbs::search(run, &given, *top, strip.as_deref(), shared, &workbench(shared)?)

@@ -73,11 +73,11 @@ impl Cache {
     }
 }
 
-/// Writes a matrix as .npy (f32, C order).
+/// Writes a matrix as .npy (C order).
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write_npy(path: &Path, matrix: &Array2<f32>) -> std::io::Result<()> {
+pub fn write_npy<T: npyz::AutoSerialize>(path: &Path, matrix: &Array2<T>) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let shape = [matrix.nrows() as u64, matrix.ncols() as u64];
     let mut npy = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut file).begin_nd()?;

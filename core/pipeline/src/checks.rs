@@ -6,9 +6,9 @@
 use crate::{
     Error, Recipe, Workbench,
     data::Pairs,
+    npy::read_matrix,
     problem::{Origin, Problem, Problems},
     reporter::Steps,
-    tables::read_matrix,
     tree::{self, At, Reader, Table},
     write::{CHECKS as CHECKS_FILE, LEARNED},
 };
@@ -196,9 +196,10 @@ pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbenc
     let settings = settings_of(overrides, bench.seed)?;
     let load = |path: &Path| Graph::load(path).map_err(Error::graph(path.display().to_string()));
     let map = load(what.graph)?;
-    let points: Array2<f32> = read_matrix(what.at)?;
+    let rows = |path: &Path| read_matrix(path).map(|rows| rows.mapv(|v| v as f32));
+    let points: Array2<f32> = rows(what.at)?;
     let inverse = what.inverse.map(load).transpose()?;
-    let targets = what.onto.map(read_matrix).transpose()?;
+    let targets = what.onto.map(rows).transpose()?;
     let name = what.graph.display().to_string();
     let subject = Subject {
         name: &name,

@@ -1,27 +1,13 @@
 //! `measure`: two files of vectors, every measure of them.
 
-use crate::{Error, Reporter, tables::read_npy};
+use crate::{
+    Error, Reporter,
+    npy::{Rows, read_labels, read_rows},
+};
 use chiasm_geometry::Real;
 use chiasm_geometry::measure::{Report, Request, measure};
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 use std::path::Path;
-
-/// The rows of a file in the precision it has.
-pub(crate) enum Rows {
-    /// float32
-    Single(Array2<f32>),
-    /// float64
-    Double(Array2<f64>),
-}
-
-impl Rows {
-    fn double(self) -> Array2<f64> {
-        match self {
-            Self::Single(rows) => rows.mapv(f64::from),
-            Self::Double(rows) => rows,
-        }
-    }
-}
 
 /// Measures two .npy files of vectors `[n, a]`, `[m, b]`; in double precision where either file is.
 ///
@@ -34,8 +20,8 @@ pub fn measure_files(
     request: &Request,
     reporter: &dyn Reporter,
 ) -> Result<Report, Error> {
-    let [a, b] = [read_npy(files[0])?, read_npy(files[1])?];
-    let labels = labels.map(crate::tables::read_labels).transpose()?;
+    let [a, b] = [read_rows(files[0])?, read_rows(files[1])?];
+    let labels = labels.map(read_labels).transpose()?;
     let request = Request { labels, ..request.clone() };
     let report = match (a, b) {
         (Rows::Single(a), Rows::Single(b)) => run(files, a.view(), b.view(), &request, reporter),

@@ -4,11 +4,9 @@ use crate::{
     Error,
     encoder::Raw,
     evaluate::Control,
-    measure::Rows,
     opened::{Opened, Outputs},
     write::METRICS,
 };
-use ndarray::{Array2, ShapeBuilder};
 use npyz::WriterBuilder;
 use serde_json::Value;
 use std::{
@@ -55,72 +53,6 @@ impl Opened<'_> {
         }
         Ok(columns)
     }
-}
-
-/// The rows of an .npy file of f32 or f64, as f32.
-///
-/// # Errors
-/// As [`read_npy`].
-pub(crate) fn read_matrix(path: &Path) -> Result<Array2<f32>, Error> {
-    Ok(match read_npy(path)? {
-        Rows::Single(rows) => rows,
-        Rows::Double(rows) => rows.mapv(|v| v as f32),
-    })
-}
-
-/// The rows of an .npy file of f32 or f64, in the precision they have.
-///
-/// # Errors
-/// When it cannot be read, or holds something other than a matrix of floats.
-pub(crate) fn read_npy(path: &Path) -> Result<Rows, Error> {
-    let bad = |what: String| {
-        let message = format!("{} is no matrix of floats: {what}", path.display());
-        Error::input(
-            "chiasm::array",
-            message,
-            "give an .npy file of float32 or float64 [n, d]: numpy.save(path, array)",
-        )
-    };
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let npy = npyz::NpyFile::new(bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
-    let &[rows, columns] = npy.shape() else { return Err(bad(format!("its shape is {:?}", npy.shape()))) };
-    let by_rows = npy.order() == npyz::Order::C;
-    let shape = (rows as usize, columns as usize).set_f(!by_rows);
-    match npy.try_data::<f32>() {
-        Ok(values) => {
-            let values: Vec<f32> = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
-            Array2::from_shape_vec(shape, values).map(Rows::Single).map_err(|e| bad(e.to_string()))
-        }
-        Err(npy) => {
-            let values = npy.data::<f64>().map_err(|e| bad(e.to_string()))?;
-            let values: Vec<f64> = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
-            Array2::from_shape_vec(shape, values).map(Rows::Double).map_err(|e| bad(e.to_string()))
-        }
-    }
-}
-
-/// The whole numbers of an .npy file: one label a row.
-///
-/// # Errors
-/// When it cannot be read, or holds something other than one row of int64 or int32, none below zero.
-pub(crate) fn read_labels(path: &Path) -> Result<Vec<usize>, Error> {
-    let bad = |what: String| {
-        let help = "give an .npy file of int64 [n], none below 0: numpy.save(path, labels.astype(\"int64\"))";
-        Error::input("chiasm::labels", format!("{} holds no labels: {what}", path.display()), help)
-    };
-    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let npy = npyz::NpyFile::new(bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
-    if npy.shape().len() != 1 {
-        return Err(bad(format!("its shape is {:?}", npy.shape())));
-    }
-    let values: Vec<i64> = match npy.try_data::<i64>() {
-        Ok(values) => values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?,
-        Err(npy) => {
-            let narrow = npy.data::<i32>().map_err(|e| bad(e.to_string()))?;
-            narrow.map(|v| v.map(i64::from)).collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?
-        }
-    };
-    values.iter().map(|&v| usize::try_from(v).map_err(|_| bad(format!("label {v} is below 0")))).collect()
 }
 
 /// Writes outputs as the arrays of one .npz.

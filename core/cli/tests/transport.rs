@@ -1,0 +1,149 @@
+//! `chiasm transport` on files: the figures are POT's, plans have the marginals asked for, bad input is refused by name.
+//!
+//! The reference values are those of the transport crate, made by POT (core/transport/tests/reference/make.py).
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Workshop, npy, project};
+use serde_json::Value;
+
+struct Bench {
+    shop: Workshop,
+    known: Value,
+}
+
+fn rows(value: &Value) -> Vec<Vec<f32>> {
+    let row = |row: &Value| row.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+    value.as_array().unwrap().iter().map(row).collect()
+}
+
+fn matrix(rows: &[Vec<f32>]) -> Vec<u8> {
+    npy(rows.len(), rows[0].len(), &rows.concat())
+}
+
+impl Bench {
+    /// The reference's clouds and weights as files.
+    fn new() -> Self {
+        let text = std::fs::read(project().join("core/transport/tests/reference/values.json")).unwrap();
+        let known: Value = serde_json::from_slice(&text).unwrap();
+        let shop = Workshop::new();
+        for name in ["x", "y", "z"] {
+            shop.write(&format!("{name}.npy"), matrix(&rows(&known[name])));
+        }
+        for name in ["a", "b"] {
+            let weights: Vec<f32> =
+                known[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+            shop.write(&format!("{name}.npy"), npy(weights.len(), 1, &weights));
+        }
+        Self { shop, known }
+    }
+
+    fn solve(&self, arguments: &[&str]) -> Value {
+        let all = [&["transport"][..], arguments, &["--format", "json"]].concat();
+        serde_json::from_str(&self.shop.good(&all)).unwrap()
+    }
+
+    fn near(&self, said: &Value, key: &str, known: &str, tolerance: f64) {
+        let (got, known) = (said[key].as_f64().unwrap(), self.known[known].as_f64().unwrap());
+        assert!((got - known).abs() <= tolerance * known.abs(), "{known}: {got} in {said}");
+    }
+}
+
+const WEIGHTED: [&str; 6] = ["x.npy", "y.npy", "--a", "a.npy", "--b", "b.npy"];
+
+/// 1e-6 where only the weights are rounded to single precision on their way through a file, 1e-5 where the kernel is too.
+#[test]
+fn the_figures_are_those_of_pot() {
+    let bench = Bench::new();
+    let eps = bench.known["epsilon"].as_f64().unwrap().to_string();
+    let solve = |more: &[&str]| bench.solve(&[&WEIGHTED[..], more].concat());
+    let said = solve(&["--solver", "emd"]);
+    bench.near(&said, "cost", "emd", 1e-6);
+    assert!(said["gap"].as_f64().unwrap().abs() < 1e-9 && said["stop"] == "converged", "{said}");
+    let said = solve(&["--solver", "sinkhorn", "--eps", &eps, "--debias"]);
+    bench.near(&said, "cost", "sinkhorn", 1e-5);
+    bench.near(&said, "divergence", "sinkhorn_divergence", 1e-5);
+    assert!(said["marginal_error"].as_f64().unwrap() <= 1e-6, "{said}");
+    for (cost, known) in [("euclidean", "sinkhorn_euclidean"), ("cosine", "sinkhorn_cosine")] {
+        let said = solve(&["--solver", "sinkhorn", "--eps-scale", "0.1", "--cost", cost]);
+        bench.near(&said, "cost", known, 1e-4); // a share of the mean distance, which is taken in single precision
+    }
+    let partial = ["x.npy", "y.npy", "--solver", "partial", "--eps", &eps, "--mass", "0.6"];
+    let said = bench.solve(&partial);
+    bench.near(&said, "cost", "partial", 1e-4);
+    bench.near(&said, "mass", "partial_mass", 1e-4);
+}
+
+/// POT's plan of the same entropic Gromov-Wasserstein problem, distances scaled to one on both sides.
+#[test]
+fn spaces_of_different_width_are_compared_by_their_distances() {
+    let bench = Bench::new();
+    let said = bench.solve(&["x.npy", "z.npy", "--solver", "gw", "--eps", "0.01", "-o", "plan.npy"]);
+    bench.near(&said, "cost", "entropic_gw", 1e-3);
+    let said = bench.solve(&["x.npy", "z.npy", "--solver", "gw", "--starts", "4"]);
+    let known = bench.known["gw_uniform_start"].as_f64().unwrap();
+    assert!(said["cost"].as_f64().unwrap() <= known * 1.001, "four starts do no worse than one: {said}");
+    let few: Vec<Vec<f32>> = rows(&bench.known["x"]).into_iter().map(|row| row[..3].to_vec()).collect();
+    let z = rows(&bench.known["z"]);
+    let square = |x: &[f32], z: &[f32]| x.iter().zip(z).map(|(x, z)| (x - z).powi(2)).sum::<f32>();
+    let cost: Vec<Vec<f32>> = few.iter().map(|x| z.iter().map(|z| square(x, z)).collect()).collect();
+    let top = cost.concat().into_iter().fold(0.0_f32, f32::max);
+    let cost: Vec<Vec<f32>> =
+        cost.into_iter().map(|row| row.into_iter().map(|c| c / top).collect()).collect();
+    bench.shop.write("c.npy", matrix(&cost));
+    let said = bench.solve(&["x.npy", "z.npy", "--solver", "fgw", "--cost-matrix", "c.npy"]);
+    bench.near(&said, "cost", "fused_gw", 1e-2); // stationary points of one another's neighbourhood
+}
+
+#[test]
+fn plans_are_written_and_a_limit_is_a_warning() {
+    let bench = Bench::new();
+    for solver in ["emd", "sinkhorn", "lowrank"] {
+        let name = format!("{solver}.npy");
+        bench.solve(&[&WEIGHTED[..], &["--solver", solver, "-o", &name]].concat());
+        let bytes = std::fs::read(bench.shop.path(&name)).unwrap();
+        let plan: Vec<f64> = bytes[bytes.len() - 40 * 30 * 8..]
+            .chunks(8)
+            .map(|v| f64::from_le_bytes(v.try_into().unwrap()))
+            .collect();
+        for (i, row) in plan.chunks(30).enumerate() {
+            let wanted = bench.known["a"][i].as_f64().unwrap();
+            // a low-rank plan's own marginal error is that of two small Sinkhorn problems
+            assert!((row.iter().sum::<f64>() - wanted).abs() < 1e-5, "{solver}, row {i}");
+        }
+    }
+    let factors = ["x.npy", "y.npy", "--solver", "lowrank", "--rank", "7", "-o", "factors.npz"];
+    assert_eq!(bench.solve(&factors)["rank"], 7.0);
+    assert!(bench.shop.path("factors.npz").is_file());
+    let cut = bench.shop.call(&["transport", "x.npy", "y.npy", "--eps-scale", "0.001", "--iterations", "2"]);
+    assert_eq!(cut.code, Some(0), "{}", cut.stderr);
+    assert!(cut.stderr.contains("not converged") && cut.stderr.contains("--iterations"), "{}", cut.stderr);
+    assert!(cut.stdout.contains("marginal_error"), "{}", cut.stdout);
+}
+
+#[test]
+fn bad_input_is_refused_by_name() {
+    let bench = Bench::new();
+    let shop = &bench.shop;
+    let mut holed = rows(&bench.known["x"]);
+    holed[7][2] = f32::NAN;
+    shop.write("holed.npy", matrix(&holed));
+    shop.write("empty.npy", npy(0, 5, &[]));
+    shop.write("negative.npy", npy(40, 1, &[-1.0; 40]));
+    shop.write("text.npy", "no array");
+    let refused = |more: &[&str], words: &[&str]| shop.refused(&[&["transport"][..], more].concat(), words);
+    refused(&["holed.npy", "y.npy"], &["holed.npy", "row 7"]);
+    refused(&["empty.npy", "y.npy"], &["empty.npy", "empty"]);
+    refused(&["text.npy", "y.npy"], &["text.npy"]);
+    refused(&["none.npy", "y.npy"], &["none.npy"]);
+    refused(&["x.npy", "z.npy"], &["z.npy", "expected 5, got 3"]);
+    refused(&["x.npy", "y.npy", "--a", "negative.npy"], &["negative.npy", "-1"]);
+    refused(&["x.npy", "y.npy", "--a", "b.npy"], &["b.npy", "expected 40, got 30"]);
+    refused(&["x.npy", "y.npy", "--eps", "-1"], &["epsilon", "-1"]);
+    refused(&["x.npy", "y.npy", "--solver", "unbalanced"], &["--rho"]);
+    refused(&["x.npy", "y.npy", "--solver", "emd", "--eps", "1"], &["--eps", "emd"]);
+    refused(&["x.npy"], &["Y.npy"]);
+    refused(&["x.npy", "y.npy", "--time-limit", "0"], &["--time-limit"]);
+}
