@@ -142,7 +142,7 @@ fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
 }
 
 fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
-    let most = args.iterations.unwrap_or(100);
+    let most = args.iterations.unwrap_or(1000);
     let solver = args.eps.map_or_else(Gromov::conditional_gradient, Gromov::entropic);
     let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
     let mut solver =

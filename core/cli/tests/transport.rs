@@ -81,7 +81,7 @@ fn the_figures_are_those_of_pot() {
 fn spaces_of_different_width_are_compared_by_their_distances() {
     let bench = Bench::new();
     let said = bench.solve(&["x.npy", "z.npy", "--solver", "gw", "--eps", "0.01", "-o", "plan.npy"]);
-    bench.near(&said, "cost", "entropic_gw", 1e-3);
+    bench.near(&said, "cost", "entropic_gw", 1e-5); // single-precision plans
     let said = bench.solve(&["x.npy", "z.npy", "--solver", "gw", "--starts", "4"]);
     let known = bench.known["gw_uniform_start"].as_f64().unwrap();
     assert!(said["cost"].as_f64().unwrap() <= known * 1.001, "four starts do no worse than one: {said}");
@@ -123,6 +123,61 @@ fn plans_are_written_and_a_limit_is_a_warning() {
     assert!(cut.stdout.contains("marginal_error"), "{}", cut.stdout);
 }
 
+/// Legal but odd: every solver gives a finite, right figure, or says what stands in the way, and does it in seconds.
+#[test]
+fn odd_input_gives_a_right_answer_or_a_plain_refusal() {
+    let bench = Bench::new();
+    let x = rows(&bench.known["x"]);
+    let solvers: [&[&str]; 8] = [
+        &["--solver", "emd"],
+        &["--solver", "sinkhorn", "--eps-scale", "0.1"],
+        &["--solver", "unbalanced", "--eps-scale", "0.1", "--rho", "1"],
+        &["--solver", "partial", "--eps-scale", "0.1", "--mass", "0.5"],
+        &["--solver", "gw"],
+        &["--solver", "gw", "--eps", "0.01"],
+        &["--solver", "fgw"],
+        &["--solver", "lowrank", "--rank", "4"],
+    ];
+    let scaled = |rows: &[Vec<f32>], factor: f32| -> Vec<Vec<f32>> {
+        rows.iter().map(|row| row.iter().map(|v| v * factor).collect()).collect()
+    };
+    let y = rows(&bench.known["y"]);
+    for (name, factor) in [("huge", 1e30), ("tiny", 1e-30)] {
+        bench.shop.write(&format!("{name}_x.npy"), matrix(&scaled(&x, factor)));
+        bench.shop.write(&format!("{name}_y.npy"), matrix(&scaled(&y, factor)));
+    }
+    bench.shop.write("one.npy", matrix(&x[..1]));
+    bench.shop.write("alike.npy", matrix(&vec![x[0].clone(); 40]));
+    let half: Vec<f32> = (0..40).map(|i| if i % 2 == 0 { 0.05 } else { 0.0 }).collect();
+    bench.shop.write("half.npy", npy(40, 1, &half));
+    let spread: f64 =
+        y.iter().map(|y| x[0].iter().zip(y).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>()).sum();
+    for solver in solvers {
+        let solve = |files: &[&str]| bench.solve(&[files, solver].concat())["cost"].as_f64().unwrap();
+        let plain = solve(&["x.npy", "y.npy"]);
+        let space = solver[1] == "gw" || solver[1] == "fgw"; // distances are brought to one: no unit is left
+        for (name, factor) in [("huge", 1e30_f64), ("tiny", 1e-30)] {
+            let files = [format!("{name}_x.npy"), format!("{name}_y.npy")];
+            let unit = if space { 1.0 } else { factor.powi(2) };
+            let got = solve(&[&files[0], &files[1]]) / unit;
+            // penalties and single-precision scaling are in units of the cost
+            let free = solver[1] == "unbalanced" || (got - plain).abs() <= 1e-3 * plain;
+            assert!(got.is_finite() && free, "{solver:?} {name}: {got}, plain {plain}");
+        }
+        assert!(solve(&["x.npy", "y.npy", "--a", "half.npy"]).is_finite());
+        for file in ["one.npy", "alike.npy"] {
+            let got = solve(&[file, "y.npy"]);
+            let all_to_one = ["emd", "sinkhorn", "lowrank"].contains(&solver[1]);
+            assert!(!all_to_one || (got - spread / 30.0).abs() < 1e-5 * got, "{solver:?} {file}: {got}");
+        }
+    }
+    let refused =
+        |more: &[&str], words: &[&str]| bench.shop.refused(&[&["transport"][..], more].concat(), words);
+    refused(&["x.npy", "y.npy", "--eps", "1e-12"], &["raise epsilon"]);
+    refused(&["alike.npy", "alike.npy"], &["zero mean cost"]);
+    assert_eq!(bench.solve(&["alike.npy", "alike.npy", "--eps", "1"])["cost"], 0.0);
+}
+
 #[test]
 fn bad_input_is_refused_by_name() {
     let bench = Bench::new();
@@ -133,8 +188,15 @@ fn bad_input_is_refused_by_name() {
     shop.write("empty.npy", npy(0, 5, &[]));
     shop.write("negative.npy", npy(40, 1, &[-1.0; 40]));
     shop.write("text.npy", "no array");
+    shop.write("zeros.npy", npy(40, 1, &[0.0; 40]));
+    shop.write("twos.npy", npy(40, 1, &[2.0; 40]));
+    holed[7][2] = f32::INFINITY;
+    shop.write("endless.npy", matrix(&holed));
     let refused = |more: &[&str], words: &[&str]| shop.refused(&[&["transport"][..], more].concat(), words);
     refused(&["holed.npy", "y.npy"], &["holed.npy", "row 7"]);
+    refused(&["endless.npy", "y.npy"], &["endless.npy", "row 7"]);
+    refused(&["x.npy", "y.npy", "--a", "zeros.npy"], &["zeros.npy", "a sum of 0"]);
+    refused(&["x.npy", "y.npy", "--a", "twos.npy"], &["sum to 80", "normalise"]);
     refused(&["empty.npy", "y.npy"], &["empty.npy", "empty"]);
     refused(&["text.npy", "y.npy"], &["text.npy"]);
     refused(&["none.npy", "y.npy"], &["none.npy"]);

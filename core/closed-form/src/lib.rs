@@ -1,8 +1,8 @@
 //! Closed-form maps between two paired point clouds, and their ONNX graphs.
 //!
 //! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`], [`kcca`],
-//! [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. All are linfa estimators: a `...Params` struct (also what a recipe may say) is checked by
-//! [`linfa::ParamGuard`] and fitted with [`linfa::traits::Fit`], or with [`Method::fit_pairs`] when progress, cancelling
+//! [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. All are linfa estimators: a
+//! `...Params` struct (also what a recipe may say) is checked by [`linfa::ParamGuard`] and fitted with [`linfa::traits::Fit`], or with [`Method::fit_pairs`] when progress, cancelling
 //! and a seed matter. What is not given is chosen by cross-validation inside the rows that were given (see [`search`]); what
 //! was chosen comes back as parameters, and fitting with those again searches nothing and gives the same bits.
 //!
@@ -30,6 +30,7 @@ pub mod search;
 mod side;
 mod spectral;
 mod transform;
+mod unpaired;
 
 pub use deliver::{Delivery, Method};
 pub use error::{Error, Result};

@@ -1,6 +1,7 @@
 //! Large clouds in little memory: a coarse start and streaming sweeps, and low rank; time, error and peak memory by size.
 //!
 //! `cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR [--sizes 10000,100000]`
+//! Sizes in rising order, for the peak is the process's. `growth.py` beside this makes growth.svg of what it prints.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,51 +12,45 @@
 
 mod peers;
 
-use chiasm_transport::{Cost, Limits, Sinkhorn, low_rank, uniform};
-use peers::{Setting, Turns, timed};
+use chiasm_transport::{Cost, Limits, Sinkhorn, Stop, low_rank, uniform};
+use ndarray::ArrayView2;
+use peers::{Setting, Took, timed};
 use std::time::Duration;
 
 fn main() {
     let setting = Setting::read();
-    for n in setting.sizes(&[10_000, 30_000, 100_000]) {
+    for n in setting.sizes(&[10_000, 20_000, 50_000, 100_000]) {
         let (x, y) = setting.clouds(n, 64);
         let p = uniform(n);
-        let mut turns = Turns::default();
-        for _ in 0..if setting.wants("lowrank") { setting.rounds } else { 0 } {
+        if setting.wants("lowrank") {
             let (plan, time) =
                 timed(|| low_rank(x.view(), y.view(), (&p, &p), 64, 1e-4, &Limits::new(60)).unwrap());
-            println!(
-                "n={n} rank 64: {} steps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
-                plan.iterations,
-                plan.stop,
-                plan.transport_cost,
-                plan.marginal_error,
-                peak_mib()
-            );
-            turns.add("low rank", time);
+            let figures = (plan.iterations, plan.transport_cost, plan.marginal_error);
+            line("rank 64", n, time, plan.stop, figures);
         }
         if setting.wants("streaming") {
             let (report, time) = timed(|| {
                 let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
                 let solver = Sinkhorn::of_mean_cost(0.05).tolerance(1e-3).memory(64 << 20);
-                let solver = solver.time_limit(Duration::from_secs(400));
-                let make = |x: ndarray::ArrayView2<'_, f32>, y: ndarray::ArrayView2<'_, f32>| {
-                    Cost::squared_euclidean(x, y)
-                };
+                let solver = solver.time_limit(Duration::from_secs(600));
+                let make = |x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>| Cost::squared_euclidean(x, y);
                 solver.coarse_start(x.view(), y.view(), make).unwrap().solve(&cost, &p, &p).unwrap().report
             });
-            println!(
-                "n={n} streaming to 1e-3: {} sweeps, {:?}, cost {:.5}, marginal error {:.1e}, peak {} MiB",
-                report.iterations,
-                report.stop,
-                report.transport_cost,
-                report.marginal_error,
-                peak_mib()
-            );
-            turns.add("streaming", time);
+            let figures = (report.iterations, report.transport_cost, report.marginal_error);
+            line("streaming", n, time, report.stop, figures);
         }
-        turns.print();
     }
+}
+
+/// What `growth.py` plots.
+fn line(solver: &str, n: usize, time: Took, stop: Stop, (iterations, cost, error): (usize, f64, f64)) {
+    println!(
+        "{solver}: n {n}, {:.2} s, processor {:.2} s, peak {} MiB, {iterations} iterations, {stop:?}, cost {cost:.5}, \
+         marginal error {error:.1e}",
+        time.wall,
+        time.processor,
+        peak_mib()
+    );
 }
 
 /// The most memory this process has held.

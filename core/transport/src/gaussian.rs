@@ -94,7 +94,7 @@ fn power(m: &Mat<f64>, exponent: f64) -> Result<Mat<f64>> {
     Ok(out)
 }
 
-fn times(a: &Mat<f64>, b: &Mat<f64>) -> Mat<f64> {
+pub(crate) fn times(a: &Mat<f64>, b: &Mat<f64>) -> Mat<f64> {
     let mut out = Mat::zeros(a.nrows(), b.ncols());
     matmul(&mut out, Accum::Replace, a, b, 1.0, Par::rayon(0));
     out

@@ -2,11 +2,12 @@
 //!
 //! `P = Q diag(r) R^T`, Q and R plans from either side to r latent points of equal weight (Scetbon et al. 2021, arXiv
 //! 2103.04737, with the inner weights held fixed). For squared distances the best Q given R is an entropic plan of the
-//! points to the latent points' images, so each mirror step is a small Sinkhorn of `n x r`. The plan is feasible: its
-//! cost bounds the optimum from above, by about the spread of a latent point's share. Starts at a balanced
-//! clustering of both clouds around the same spread-out points; finds a local optimum.
+//! points to the latent points' images, so each mirror step is a small Sinkhorn of `n x r`. At the end both factors are
+//! rounded onto their marginals (Altschuler et al. 2017, arXiv 1705.09634), so that the plan is feasible and its cost bounds
+//! the optimum from above, by about the spread of a latent point's share. Starts at a balanced clustering of both clouds
+//! around the same spread-out points; finds a local optimum.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use std::time::Instant;
 
 use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, uniform};
@@ -53,10 +54,14 @@ pub fn low_rank(
     let rank = rank.min(x.nrows()).min(y.nrows());
     let mean = Cost::squared_euclidean(x, y)?.mean();
     let (a, b, _) = crate::balanced(a, b, (x.nrows(), y.nrows()))?;
+    // Centred and at most one, so that squares neither vanish nor overflow in single precision.
     let centre: Array1<f32> = crate::cost::mean_row(x).into_iter().map(|c| c as f32).collect();
-    let (mut x, mut y) = (Side::new(&x - &centre, a), Side::new(&y - &centre, b));
+    let (x, y) = (&x - &centre, &y - &centre);
+    let top = x.iter().chain(&y).fold(f32::MIN_POSITIVE, |top, v| top.max(v.abs()));
+    let unit = f64::from(top).powi(2);
+    let (mut x, mut y) = (Side::new(x / top, a), Side::new(y / top, b));
     let latent = uniform(rank);
-    let epsilon = if mean > 0.0 { STEP * mean } else { 1.0 };
+    let epsilon = if mean > 0.0 { STEP * mean / unit } else { 1.0 };
     let centres = spread_out(&x.points, rank);
     let norms = centres.rows().into_iter().map(|c| c.dot(&c)).collect::<Array1<f32>>();
     x.step(&centres, &norms, epsilon, &latent, 1e-3)?;
@@ -71,9 +76,9 @@ pub fn low_rank(
         let fall = (before - cost) / cost.max(f64::MIN_POSITIVE);
         before = cost;
         if let Some(stop) = limits.stop(iteration, clock, fall.abs(), tolerance) {
-            let marginal_error = x.project(epsilon, &latent)? + y.project(epsilon, &latent)?;
+            let marginal_error = x.round(&latent) + y.round(&latent);
             return Ok(LowRankPlan {
-                transport_cost: x.cost(&y, rank),
+                transport_cost: unit * x.cost(&y, rank),
                 source: x.plan,
                 target: y.plan,
                 marginal_error,
@@ -133,24 +138,44 @@ impl Side {
                 .and(&self.plan)
                 .par_for_each(|c, &p| *c -= epsilon as f32 * p.max(1e-30).ln());
         }
-        self.solve(&cost, epsilon, latent, tolerance)?;
-        Ok(())
+        self.solve(&cost, epsilon, latent, tolerance)
     }
 
-    /// The plan brought to its marginals as exactly as single precision can; returns what is left.
-    fn project(&mut self, epsilon: f64, latent: &[f64]) -> Result<f64> {
-        let cost = self.plan.mapv(|p| -(epsilon as f32) * p.max(1e-30).ln());
-        self.solve(&cost, epsilon, latent, 1e-6)
+    /// The plan brought to its marginals: what lies above them is scaled down, and what is missing then is added as a
+    /// product. Returns the L1 distance that single precision leaves.
+    fn round(&mut self, latent: &[f64]) -> f64 {
+        let mut plan = self.plan.mapv(f64::from);
+        let share = |wanted: f64, sum: f64| if sum > wanted { wanted / sum } else { 1.0 };
+        for (axis, wanted) in [(Axis(0), self.weights.as_slice()), (Axis(1), latent)] {
+            for (mut lane, &wanted) in plan.axis_iter_mut(axis).zip(wanted) {
+                let factor = share(wanted, lane.sum());
+                lane *= factor;
+            }
+        }
+        let missing =
+            |axis, wanted: &[f64]| -> Array1<f64> { &ArrayView1::from(wanted) - &plan.sum_axis(axis) };
+        let (rows, columns) = (missing(Axis(1), &self.weights), missing(Axis(0), latent));
+        let mass = rows.sum();
+        if mass > 0.0 {
+            for (mut row, missing) in plan.rows_mut().into_iter().zip(&rows) {
+                row.scaled_add(missing / mass, &columns);
+            }
+        }
+        self.plan = plan.mapv(|p| p as f32);
+        let distance = |axis, wanted: &[f64]| -> f64 {
+            let sums = self.plan.mapv(f64::from).sum_axis(axis);
+            sums.iter().zip(wanted).map(|(sum, wanted)| (sum - wanted).abs()).sum()
+        };
+        distance(Axis(1), &self.weights) + distance(Axis(0), latent)
     }
 
-    fn solve(&mut self, cost: &Array2<f32>, epsilon: f64, latent: &[f64], tolerance: f64) -> Result<f64> {
+    fn solve(&mut self, cost: &Array2<f32>, epsilon: f64, latent: &[f64], tolerance: f64) -> Result<()> {
         let solver = Sinkhorn::new(epsilon).tolerance(tolerance).iterations(500);
         let ground = Cost::matrix(cost.view())?;
         // From zero potentials, hence no annealing: the costs are those of an iteration under way.
         let coupling = solver.start(&vec![0.0; latent.len()]).solve(&ground, &self.weights, latent)?;
-        let error = coupling.report.marginal_error;
         self.plan = coupling.into_plan();
-        Ok(error)
+        Ok(())
     }
 
     /// `<P, C>` with the other side.

@@ -13,12 +13,12 @@ chiasm_closed_form::aligner! {
         "pairs": "integer", "So many of the first rows are pairs, the others have no partner (all).";
         "solver": "text", "How the plan of each turn is found: sinkhorn or emd (sinkhorn).";
         "eps_scale": "number", "Sinkhorn's regularisation as a share of the mean cost (0.05).";
-        "weight": "number", "What a row without a partner counts beside a pair (0.3).";
-        "steps": "integer", "Turns of plan and rotation at most (10); 0 uses the pairs alone.";
+        "weight": "number", "What a row without a partner counts beside a pair (0.1).";
+        "steps": "integer", "Turns of plan and rotation at most (20); 0 uses the pairs alone.";
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [Procrustes] }
+chiasm_plugin::export_plugin! { aligners: [OtMap] }
 
 #[cfg(test)]
 mod tests {

@@ -128,9 +128,18 @@ impl Problem {
     /// Inner distances of both clouds, the largest of each at one.
     pub fn spaces(&self) -> Solved<(Space, Space)> {
         let (x, y) = self.clouds()?;
-        let space = |z: &Array2<f64>| match self.kind {
-            CostKind::Sqeuclidean => Space::squared_euclidean(z.mapv(|v| v as f32).view()),
-            kind => Space::matrix(distances(z, z, kind).mapv(|d| d as f32).view()),
+        let space = |z: &Array2<f64>| {
+            // The largest distance becomes one anyway: centred and scaled, no square leaves single precision.
+            let moved = z - &(z.sum_axis(Axis(0)) / z.nrows().max(1) as f64);
+            let top = moved.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
+            let unit = if top > 0.0 { moved / top } else { moved };
+            match self.kind {
+                CostKind::Sqeuclidean => Space::squared_euclidean(unit.mapv(|v| v as f32).view()),
+                CostKind::Euclidean => {
+                    Space::matrix(distances(&unit, &unit, self.kind).mapv(|d| d as f32).view())
+                }
+                CostKind::Cosine => Space::matrix(distances(z, z, self.kind).mapv(|d| d as f32).view()),
+            }
         };
         Ok((space(x)?.normalised(), space(y)?.normalised()))
     }
@@ -183,7 +192,9 @@ fn checked(path: &Path) -> Outcome<Array2<f64>> {
         None => Ok(matrix),
         Some(row) => {
             let message = format!("{}: row {row} holds a value that is not finite", path.display());
-            Err(Error::input("chiasm::transport::points", message, "drop the row or compute it again"))
+            let help =
+                "drop the row or compute it again; values must stay below 3e38, where single precision ends";
+            Err(Error::input("chiasm::transport::points", message, help))
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What all comparisons share: the peer's Python and scripts, the same bytes for both sides, turns, medians.
+#![allow(dead_code, reason = "no benchmark uses all of it")]
 
 use ndarray::Array2;
 use serde_json::Value;

@@ -7,15 +7,17 @@
 //! product plan they can stick, so several starts are tried where asked for, and known pairs enter as a linear cost
 //! ([`Gromov::anchors`]). Gradients follow POT's convention (a factor two; OTT has none: its epsilon is half of this).
 
+mod quadratic;
 mod space;
 
+pub use quadratic::quadratic_assignment;
 pub use space::Space;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Zip};
 use std::time::{Duration, Instant};
 
 use crate::{Cost, Error, Limits, Progress, Result, Sinkhorn, Stop, exact, on_line};
-use space::sandwich;
+use space::{agreement, sandwich};
 
 /// A Gromov-Wasserstein solver with its settings.
 #[derive(Debug, Clone)]
@@ -201,16 +203,16 @@ impl Problem<'_> {
         gradient
     }
 
-    /// The objective at a plan whose gradient is known: the quadratic part is half of it. What the marginals decide is taken
-    /// at the plan's own, for the terms nearly cancel and would show an error in its mass many times over.
-    fn value(&self, plan: &Array2<f32>, gradient: &Array2<f32>) -> f64 {
+    /// The objective at a plan. What the marginals decide is taken at the plan's own, for the terms nearly cancel and would
+    /// show an error in its mass many times over.
+    fn value(&self, plan: &Array2<f32>) -> f64 {
         let sums = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
         let rows: Array1<f64> = Zip::from(plan.rows()).par_map_collect(sums);
         let columns: Array1<f64> = Zip::from(plan.columns()).par_map_collect(sums);
         let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
-        let constant = square(self.x, &rows) + square(self.y, &columns);
+        let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
         let linear = self.setting.linear.as_ref().map_or(0.0, |(m, alpha)| (1.0 - alpha) * dot(m, plan));
-        (self.alpha() * constant + 0.5 * (dot(gradient, plan) + linear)).max(0.0)
+        (self.alpha() * apart + linear).max(0.0)
     }
 
     fn entropic(&self, mut plan: Array2<f32>, epsilon: f64) -> Result<GromovPlan> {
@@ -237,7 +239,7 @@ impl Problem<'_> {
             let settled = if now > epsilon { f64::INFINITY } else { moved };
             now = (0.5 * now).max(epsilon);
             if let Some(stop) = limits.stop(iteration, clock, settled, self.setting.tolerance) {
-                let value = self.value(&plan, &self.gradient(&plan));
+                let value = self.value(&plan);
                 return Ok(self.found(plan, value, error, iteration, stop));
             }
         }
@@ -266,7 +268,7 @@ impl Problem<'_> {
             Zip::from(&mut plan).and(&direction).par_for_each(|p, &d| *p += step as f32 * d);
             Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g)); // it is affine
             if let Some(stop) = limits.stop(iteration, clock, moved, self.setting.tolerance) {
-                let value = self.value(&plan, &self.gradient(&plan));
+                let value = self.value(&plan);
                 return Ok(self.found(plan, value, 0.0, iteration, stop));
             }
         }

@@ -3,11 +3,11 @@
 //! `D = p 1^T + 1 p^T - 2 X X^T` has rank d + 2, so that `D_x T D_y`, the heart of every Gromov-Wasserstein method, costs
 //! `O(n^2 d)` and not `O(n^3)` (Peyré et al. 2016; Scetbon et al. 2022, arXiv 2106.01128).
 
-use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array2, ArrayView2, Zip};
 use rayon::prelude::*;
 
-use crate::{Cost, Error, Result};
+use crate::{Cost, Error, Result, gaussian::times};
 
 /// Inner distances `D[n, n]` of one cloud, symmetric.
 #[derive(Debug, Clone)]
@@ -154,6 +154,19 @@ pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Sp
             product(factor, f.right.view(), inner.t())
         }
     }
+}
+
+/// `<D_x T D_y, T>`; between points in double precision, for the factors' products cancel.
+pub(super) fn agreement(x: &Space, plan: &Array2<f32>, y: &Space) -> f64 {
+    let (Form::Factors(f), Form::Factors(g)) = (&x.form, &y.form) else {
+        return super::dot(&sandwich(1.0, x, plan.view(), y), plan);
+    };
+    let wide = |z: &Array2<f32>| Mat::from_fn(z.nrows(), z.ncols(), |i, j| f64::from(z[[i, j]]));
+    let plan = wide(plan);
+    let between =
+        |a: &Array2<f32>, b: &Array2<f32>| times(&wide(a).transpose().to_owned(), &times(&plan, &wide(b)));
+    let (left, right) = (between(&f.left, &g.right), between(&f.right, &g.left));
+    (0..left.nrows()).map(|i| (0..left.ncols()).map(|j| left[(i, j)] * right[(i, j)]).sum::<f64>()).sum()
 }
 
 impl Form {

@@ -45,25 +45,15 @@ impl<'a> Coupling<'a> {
         clock: Instant,
     ) -> Self {
         let w = engine.target_weights();
-        let m = w.len();
-        // <P, C> / epsilon = sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E: no cost is computed again.
-        let rows: Vec<f64> = engine.blocks(|rows, block| {
-            rows.zip(block.chunks(m))
-                .map(|(i, row)| {
-                    let (mass, entropy) = simd::entropy(row, &w);
-                    engine.a[i] * f64::from(engine.u[i]) * (mass * engine.phi[i] - entropy)
-                })
-                .sum()
-        });
-        let columns: f64 = w
-            .iter()
-            .zip(&outcome.columns)
-            .zip(&engine.psi)
-            .map(|((&w, t), psi)| f64::from(w) * t * psi)
-            .sum();
         let moved: f64 = w.iter().zip(&outcome.columns).map(|(&w, t)| f64::from(w) * t).sum();
         let epsilon = engine.epsilon;
-        let transport_cost = mass * epsilon * (rows.iter().sum::<f64>() + columns);
+        let mean = engine.cost.mean();
+        let transport_cost = mass
+            * if epsilon < mean.abs() || mean == 0.0 {
+                from_kernel(&engine, &w, &outcome)
+            } else {
+                from_costs(&engine, &w, mean)
+            };
         let mut coupling = Self {
             engine,
             mass,
@@ -164,4 +154,44 @@ impl<'a> Coupling<'a> {
             row.iter_mut().zip(w).for_each(|(e, w)| *e *= factor * w);
         }
     }
+}
+
+/// `<P, C> = epsilon (sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E)`: no cost is computed again.
+fn from_kernel(engine: &Engine<'_>, w: &[f32], outcome: &Outcome) -> f64 {
+    let rows: Vec<f64> = engine.blocks(|rows, block| {
+        rows.zip(block.chunks(w.len()))
+            .map(|(i, row)| {
+                let (mass, entropy) = simd::entropy(row, w);
+                engine.a[i] * f64::from(engine.u[i]) * (mass * engine.phi[i] - entropy)
+            })
+            .sum()
+    });
+    let columns = w.iter().zip(&outcome.columns).zip(&engine.psi);
+    let columns: f64 = columns.map(|((&w, t), psi)| f64::from(w) * t * psi).sum();
+    engine.epsilon * (rows.iter().sum::<f64>() + columns)
+}
+
+/// `<P, C>` with the costs made again, in units of their mean: where epsilon is above all of them the kernel is nearly
+/// one, and its logarithm all rounding.
+fn from_costs(engine: &Engine<'_>, w: &[f32], mean: f64) -> f64 {
+    let (cost, m) = (engine.cost, w.len());
+    let offsets: Vec<f64> = (0..m).map(|j| cost.target_offset(j, mean)).collect();
+    let rows: Vec<f64> = engine.blocks(|rows, block| {
+        let mut exponents = vec![0.0; block.len()];
+        cost.exponents(rows.clone(), mean, &mut exponents);
+        let lanes = block.chunks(m).zip(exponents.chunks(m));
+        rows.zip(lanes)
+            .map(|(i, (row, exponents))| {
+                let own = cost.source_offset(i, mean);
+                let entries = row.iter().zip(w).zip(exponents).zip(&offsets);
+                let sum: f64 = entries
+                    .map(|(((&e, &w), &c), offset)| {
+                        f64::from(e) * f64::from(w) * (f64::from(c) + own + offset)
+                    })
+                    .sum();
+                engine.a[i] * f64::from(engine.u[i]) * sum
+            })
+            .sum()
+    });
+    -mean * rows.iter().sum::<f64>()
 }

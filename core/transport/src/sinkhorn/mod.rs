@@ -282,7 +282,7 @@ impl Sinkhorn {
             if !in_range {
                 failures += 1;
                 if failures > 1000 || end.is_some() {
-                    let why = "the potentials keep leaving their range: raise epsilon, or use annealing";
+                    let why = "the potentials keep leaving their range: raise epsilon, or solve it exactly";
                     return Err(Error::Breakdown { what: "Sinkhorn's iteration", why });
                 }
                 engine.recover(&source, &target);

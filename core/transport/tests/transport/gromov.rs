@@ -1,7 +1,7 @@
 //! Gromov-Wasserstein against POT's values and known matchings.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Error, Gromov, Space, uniform};
+use chiasm_transport::{Error, Gromov, Space, quadratic_assignment, uniform};
 use ndarray::{Array2, s};
 
 /// Single-precision plans and products; POT's are double.
@@ -87,4 +87,24 @@ fn hostile_input_is_an_error() {
     }
     let point = Space::squared_euclidean(Array2::zeros((1, 3)).view()).unwrap().normalised();
     assert_eq!(Gromov::entropic(0.1).solve(&point, &point, &[1.0], &[1.0]).unwrap().value, 0.0);
+}
+
+/// A shuffled copy: the hidden permutation is the only one whose CKA is one.
+#[test]
+fn swaps_find_a_hidden_permutation() {
+    let r = Reference::read();
+    let x = r.matrix("x");
+    let gram = x.dot(&x.t()).slice(s![..20, ..20]).to_owned();
+    let hidden: Vec<usize> = (0..20).map(|i| (i * 7 + 3) % 20).collect();
+    let shuffled = Array2::from_shape_fn((20, 20), |(i, j)| 3.0 * gram[[hidden[i], hidden[j]]] + 5.0);
+    let (places, cka) = quadratic_assignment(gram.view(), shuffled.view(), 200, 1).unwrap();
+    assert!((cka - 1.0).abs() < 1e-9, "{cka}");
+    assert!(places.iter().enumerate().all(|(i, &place)| hidden[place] == i));
+    let still = Array2::ones((4, 4));
+    assert_eq!(quadratic_assignment(still.view(), still.view(), 3, 1).unwrap().1, 0.0);
+    assert!(matches!(quadratic_assignment(still.view(), gram.view(), 3, 1), Err(Error::Shape { .. })));
+    assert!(matches!(
+        quadratic_assignment(Array2::zeros((0, 0)).view(), gram.view(), 3, 1),
+        Err(Error::Empty(_))
+    ));
 }

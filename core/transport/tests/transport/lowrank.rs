@@ -35,6 +35,26 @@ fn four_groups_need_rank_four() {
     assert!((&moved - &x - 1.0).iter().all(|d| d.abs() < 0.3), "each point moves to its group's image");
 }
 
+/// As many latent points as target points ask the small problems for nearly sparse plans, which are slow to converge: the
+/// plan must have its marginals all the same, whatever the unit of the points.
+#[test]
+fn a_plan_of_full_rank_has_its_marginals_at_any_scale() {
+    let r = crate::reference::Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let solve = |scale: f32| {
+        let (x, y) = (&x * scale, &y * scale);
+        let plan = low_rank(x.view(), y.view(), (&a, &b), 30, 1e-4, &Limits::new(200)).unwrap();
+        assert!(plan.marginal_error < 1e-6, "{}", plan.marginal_error);
+        plan.transport_cost / f64::from(scale).powi(2)
+    };
+    let known = r.number("emd");
+    let found = solve(1.0);
+    assert!(found > known * (1.0 - 1e-5) && found < 1.5 * known, "{found} against {known}");
+    for scale in [1e30, 1e-30] {
+        assert!((solve(scale) - found).abs() < 1e-2 * found, "{scale}: {} against {found}", solve(scale));
+    }
+}
+
 #[test]
 fn hostile_input_is_an_error_and_odd_input_is_not() {
     let x = groups(8, 0.0);

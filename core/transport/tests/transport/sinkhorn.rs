@@ -226,6 +226,20 @@ fn huge_and_tiny_scales_change_nothing_but_the_unit() {
     }
 }
 
+/// Far above the costs the plan is the product of the weights, and its cost their mean; a kernel near one must not blur it.
+#[test]
+fn a_huge_epsilon_gives_the_product_plans_cost() {
+    let r = Reference::read();
+    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let given = squared(&r.matrix("x"), &r.matrix("y"));
+    let want: f64 = given.indexed_iter().map(|((i, j), c)| a[i] * b[j] * c).sum();
+    for epsilon in [1e8, 1e300] {
+        let coupling = Sinkhorn::new(epsilon).solve(&cost, &a, &b).unwrap();
+        near(coupling.report.transport_cost, want, CLOSE);
+    }
+}
+
 #[test]
 fn limits_and_watchers_stop_a_problem_that_cannot_converge() {
     let x = Array2::from_shape_fn((60, 2), |(i, j)| ((i * 37 + j * 11) % 61) as f32);
