@@ -31,7 +31,7 @@ fn main() {
             for round in 0..=setting.rounds {
                 let solver = Sinkhorn::of_mean_cost(0.05);
                 let solver = match mode {
-                    "fixed" => solver.tolerance(0.0).iterations(100).accelerated(false),
+                    "fixed" => solver.tolerance(0.0).iterations(setting.iterations).accelerated(false),
                     _ => solver.tolerance(1e-6),
                 };
                 let ((plan, report), time) = timed(|| {
@@ -57,11 +57,14 @@ fn main() {
                     shares.push(100.0 * report.iterations as f64 * read_once(n) / report.seconds);
                 }
                 for name in PEERS {
-                    let long = n > 4000 && (*name == "pot_numpy_log" || mode == "converge" && round > 1);
+                    let slow = *name == "pot_numpy_log" && setting.iterations > 20;
+                    let long = n > 4000 && (slow || mode == "converge" && round > 1);
                     if !setting.wants(&format!("{mode}/{name}")) || long {
                         continue;
                     }
-                    let arguments = ["--impl", name, "--mode", mode, "--n", &n.to_string(), "--reps", "1"];
+                    let (n, iterations) = (n.to_string(), setting.iterations.to_string());
+                    let arguments =
+                        ["--impl", name, "--mode", mode, "--n", &n, "--reps", "1", "--iters", &iterations];
                     if let Some((line, time)) = setting.peer("sinkhorn.py", &arguments) {
                         turns.add(name, time);
                         let [cost, rows, columns] =

@@ -5,7 +5,8 @@ use ndarray::Array2;
 use serde_json::Value;
 use std::{path::PathBuf, process::Command, time::Instant};
 
-/// The command line: `--peer PYTHON --scripts DIR [--rounds N] [--sizes 1000,4000] [--only NAME]`.
+/// The command line: `--peer PYTHON --scripts DIR [--rounds N] [--sizes 1000,4000] [--only NAME]
+/// [--iterations N]`.
 pub struct Setting {
     python: Option<String>,
     scripts: PathBuf,
@@ -14,6 +15,8 @@ pub struct Setting {
     /// Problem sizes, if not the default.
     sizes: Option<Vec<usize>>,
     only: Option<String>,
+    /// Iterations of a run without a tolerance.
+    pub iterations: usize,
 }
 
 impl Setting {
@@ -27,6 +30,7 @@ impl Setting {
             rounds: of("--rounds").and_then(|r| r.parse().ok()).unwrap_or(3),
             sizes: of("--sizes").map(|s| s.split(',').filter_map(|n| n.parse().ok()).collect()),
             only: of("--only"),
+            iterations: of("--iterations").and_then(|n| n.parse().ok()).unwrap_or(100),
         }
     }
 
