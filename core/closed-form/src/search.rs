@@ -120,7 +120,6 @@ impl Look<'_> {
 }
 
 /// One side of all training rows, in its own basis.
-#[derive(Clone)]
 pub(crate) struct Opened {
     pub(crate) lens: Lens,
     pub(crate) basis: Basis,
