@@ -23,7 +23,7 @@ fn real() -> Option<PathBuf> {
 }
 
 /// Where model cards are: the project's, and the real parts'.
-fn models(real: &std::path::Path) -> std::ffi::OsString {
+fn models(real: &Path) -> std::ffi::OsString {
     std::env::join_paths([project().join("models"), real.join("models")]).unwrap()
 }
 

@@ -1,7 +1,5 @@
 //! Aligners that train, from the command line: what they say, what they leave, and what a kill costs.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{Ended, Workshop, contents, npy};

@@ -11,7 +11,6 @@
 )]
 
 #[path = "../../transport/benches/peers/mod.rs"]
-#[expect(dead_code, reason = "sizes are fixed here")]
 mod peers;
 
 use chiasm_geometry::canonical::{correlations, procrustes_residual};
