@@ -134,7 +134,7 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
 }
 
 /// The first 20 training rows of each fold are pairs for both; ot-map also sees the other 780 rows, shuffled. Same pairs and same
-/// test rows on both sides, so the means of five folds are compared as they are.
+/// test rows on both sides; seen: 97 against 66.
 #[test]
 fn rows_without_a_partner_make_twenty_pairs_worth_more() {
     let Some(real) = real() else { return };
@@ -163,7 +163,7 @@ fn rows_without_a_partner_make_twenty_pairs_worth_more() {
         sum += plain["test"]["rsum"].as_f64().unwrap();
     }
     let theirs = sum / 5.0;
-    assert!(ours > theirs, "ot-map {ours}, Procrustes on the same 20 pairs {theirs}");
+    assert!(ours > theirs + 10.0, "ot-map {ours}, Procrustes on the same 20 pairs {theirs}");
 }
 
 #[test]
