@@ -6,6 +6,7 @@
 use faer::{MatRef, traits::RealField};
 use ndarray::{Array1, Array2, ArrayView2, Axis, NdFloat, Zip, parallel::prelude::*};
 
+use crate::kernels::survey_rows;
 use crate::{Error, Result, same};
 
 /// A float that a cloud may hold: `f32` or `f64`.
@@ -69,25 +70,24 @@ pub(crate) fn survey<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -
         let expected = format!("at least {least} rows of at least 1 number");
         return Err(Error::Setting { what, expected, got: format!("{} x {}", x.nrows(), x.ncols()) });
     }
-    let first = x.row(0).mapv(Into::<f64>::into);
-    let blocks: Vec<(Array1<f64>, Array1<T>)> = (x.axis_chunks_iter(Axis(0), 1024).into_par_iter())
+    let first = x.row(0).to_vec();
+    let blocks: Vec<(Vec<f64>, Vec<T>)> = (x.axis_chunks_iter(Axis(0), 1024).into_par_iter())
         .map(|block| {
-            let (mut sum, mut top) = (Array1::zeros(x.ncols()), Array1::zeros(x.ncols()));
-            for row in block.outer_iter() {
-                Zip::from(&mut sum).and(row).and(&first).for_each(|s, &v, first| *s += v.into() - first);
-                Zip::from(&mut top).and(row).for_each(|t, &v| *t = if v.abs() > *t { v.abs() } else { *t });
-            }
+            let (mut sum, mut top) = (vec![0.0; x.ncols()], vec![T::of(0.0); x.ncols()]);
+            let block = block.as_standard_layout();
+            survey_rows(block.as_slice().unwrap_or_default(), &first, &mut sum, &mut top);
             (sum, top)
         })
         .collect();
     let top = blocks.iter().flat_map(|block| &block.1).fold(0.0f64, |top, &v| top.max(v.into()));
-    let sum = blocks.into_iter().fold(Array1::zeros(x.ncols()), |sum, block| sum + block.0);
+    let sum = blocks.into_iter().fold(Array1::zeros(x.ncols()), |sum, block| sum + Array1::from(block.0));
     if !sum.iter().all(|v: &f64| v.is_finite()) {
         let bad = x.outer_iter().position(|row| row.iter().any(|v| !v.is_finite()));
         let overflow =
             || Error::Setting { what, expected: "values below 1e300".into(), got: format!("{top:e}") };
         return Err(bad.map_or_else(overflow, |row| Error::NotFinite { what, row }));
     }
+    let first: Array1<f64> = first.into_iter().map(Into::into).collect();
     Ok(Survey { mean: sum / x.nrows() as f64 + first, top })
 }
 

@@ -1,12 +1,12 @@
 //! The loops that every entry of a matrix of distances passes through, compiled for the widest vectors of the machine.
 //!
-//! The loops are plain Rust; [`pulp`] compiles them for AVX-512, AVX2 and the baseline and chooses at run time.
+//! The loops are plain Rust; [`pulp`] compiles them for AVX2 and the baseline and chooses at run time.
 
 use pulp::Arch;
 
 use crate::cloud::{Real, Survey};
 
-/// Sums that run side by side: one AVX-512 register of single precision.
+/// Sums that run side by side: two AVX2 registers of single precision.
 const LANES: usize = 16;
 /// Terms after which a sum leaves single precision for `f64`: 32 in each lane, so that its rounding stays near 1e-7.
 const SEGMENT: usize = 32 * LANES;
@@ -37,26 +37,55 @@ pub(crate) fn sum_of_kernels<T: Real>(products: &[T], own: &[T], others: &[T], g
             let mut total = 0.0;
             for (row, &own) in products.chunks_exact(others.len()).zip(own) {
                 for (row, others) in row.chunks(SEGMENT).zip(others.chunks(SEGMENT)) {
-                    let term = |value: T, square: T| {
-                        let distance = own + square + value;
-                        let distance = if distance > T::of(0.0) { distance } else { T::of(0.0) };
-                        (distance * -gamma).exp_of_negative()
-                    };
-                    let ((lanes, rest), (squares, more)) =
-                        (row.as_chunks::<LANES>(), others.as_chunks::<LANES>());
-                    let mut sums = [T::of(0.0); LANES];
-                    for (lane, squares) in lanes.iter().zip(squares) {
-                        for l in 0..LANES {
-                            sums[l] += term(lane[l], squares[l]);
-                        }
-                    }
-                    let rest = rest.iter().zip(more).map(|(&value, &square)| term(value, square));
-                    total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
+                    total += kernel_segment(row, own, others, gamma);
                 }
             }
             total
         },
     )
+}
+
+#[inline(always)]
+fn kernel_segment<T: Real>(products: &[T], own: T, others: &[T], gamma: T) -> f64 {
+    let ((lanes, rest), (squares, more)) = (products.as_chunks::<LANES>(), others.as_chunks::<LANES>());
+    let mut sums = [T::of(0.0); LANES];
+    for (lane, squares) in lanes.iter().zip(squares) {
+        for l in 0..LANES {
+            sums[l] += kernel(lane[l], own + squares[l], gamma);
+        }
+    }
+    let mut total = 0.0;
+    for sum in sums {
+        total += sum.into();
+    }
+    for (&product, &square) in rest.iter().zip(more) {
+        total += kernel(product, own + square, gamma).into();
+    }
+    total
+}
+
+#[inline(always)]
+fn kernel<T: Real>(product: T, norms: T, gamma: T) -> T {
+    let distance = norms + product;
+    let distance = if distance > T::of(0.0) { distance } else { T::of(0.0) };
+    (distance * -gamma).exp_of_negative()
+}
+
+/// Adds rows less the first one to the sums of their columns, and takes in the largest magnitudes.
+pub(crate) fn survey_rows<T: Real>(rows: &[T], first: &[T], sums: &mut [f64], tops: &mut [T]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(first.len()) {
+                for (((&value, &first), sum), top) in row.iter().zip(first).zip(&mut *sums).zip(&mut *tops) {
+                    let (wide, origin): (f64, f64) = (value.into(), first.into());
+                    *sum += wide - origin;
+                    let size = if value < T::of(0.0) { -value } else { value };
+                    *top = if size > *top { size } else { *top };
+                }
+            }
+        },
+    );
 }
 
 /// Centres and scales rows as surveyed, and adds their squared lengths to a list.
@@ -78,8 +107,12 @@ pub(crate) fn centre<T: Real>(rows: &[T], to: &Survey, out: &mut [T], squares: &
                         sums[l] += wide * wide;
                     }
                 }
-                let rest = rest.iter().map(|&value| value.into() * value.into());
-                squares.push(sums.into_iter().chain(rest).sum());
+                let mut total: f64 = sums.iter().sum();
+                for &value in rest {
+                    let wide: f64 = value.into();
+                    total += wide * wide;
+                }
+                squares.push(total);
             }
         },
     );

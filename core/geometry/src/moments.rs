@@ -3,10 +3,7 @@
 //! Each thread centres a block of rows while it lies in its cache and multiplies it there, so that no centred copy of a
 //! cloud is ever written to memory. Sums in the clouds' own precision are one block long; beyond that they run in `f64`.
 
-use faer::linalg::matmul::{
-    matmul,
-    triangular::{self, BlockStructure},
-};
+use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -18,6 +15,8 @@ use crate::{Result, same};
 
 /// Rows that are centred and multiplied at a time.
 const BLOCK: usize = 1024;
+/// Columns of a symmetric product that are worked out at a time.
+const PANEL: usize = 128;
 
 /// What paired clouds of `n` rows come down to.
 pub(crate) struct Moments {
@@ -99,11 +98,12 @@ impl<T: Real> Part<T> {
         let (x, y) = (block(0), block(1));
         let [xx, yy, xy] = &mut self.products;
         for (own, cloud) in [(xx, x), (yy, y)] {
-            if own.nrows() > 0 {
-                use BlockStructure::{Rectangular, TriangularLower};
-                let (left, right, replace) = (cloud.transpose(), cloud, Accum::Replace);
-                let (lower, full, one) = (TriangularLower, Rectangular, T::of(1.0));
-                triangular::matmul(own.as_mut(), lower, replace, left, full, right, full, one, Par::Seq);
+            // The lower half in panels of columns, each from its diagonal down.
+            for from in (0..own.nrows()).step_by(PANEL) {
+                let width = PANEL.min(own.nrows() - from);
+                let (left, right) = (cloud.subcols(from, own.nrows() - from), cloud.subcols(from, width));
+                let panel = own.as_mut().submatrix_mut(from, from, left.ncols(), width);
+                matmul(panel, Accum::Replace, left.transpose(), right, T::of(1.0), Par::Seq);
             }
         }
         matmul(xy.as_mut(), Accum::Replace, x.transpose(), y, T::of(1.0), Par::Seq);
