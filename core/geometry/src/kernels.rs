@@ -29,46 +29,26 @@ pub(crate) fn squared_distances<T: Real>(products: &mut [T], own: &[T], others: 
     );
 }
 
-/// `Σ exp(-gamma d²)` straight from inner products `-2 <x_i, y_j>` and squared norms.
-pub(crate) fn sum_of_kernels<T: Real>(products: &[T], own: &[T], others: &[T], gamma: T) -> f64 {
+/// `Σ exp(factor · value)`, for products of at most zero.
+pub(crate) fn sum_of_exponentials<T: Real>(values: &[T], factor: T) -> f64 {
     Arch::new().dispatch(
         #[inline(always)]
         || {
             let mut total = 0.0;
-            for (row, &own) in products.chunks_exact(others.len()).zip(own) {
-                for (row, others) in row.chunks(SEGMENT).zip(others.chunks(SEGMENT)) {
-                    total += kernel_segment(row, own, others, gamma);
+            for segment in values.chunks(SEGMENT) {
+                let (lanes, rest) = segment.as_chunks::<LANES>();
+                let mut sums = [T::of(0.0); LANES];
+                for lane in lanes {
+                    for (sum, &value) in sums.iter_mut().zip(lane) {
+                        *sum += (value * factor).exp_of_negative();
+                    }
                 }
+                let rest = rest.iter().map(|&value| (value * factor).exp_of_negative());
+                total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
             }
             total
         },
     )
-}
-
-#[inline(always)]
-fn kernel_segment<T: Real>(products: &[T], own: T, others: &[T], gamma: T) -> f64 {
-    let ((lanes, rest), (squares, more)) = (products.as_chunks::<LANES>(), others.as_chunks::<LANES>());
-    let mut sums = [T::of(0.0); LANES];
-    for (lane, squares) in lanes.iter().zip(squares) {
-        for l in 0..LANES {
-            sums[l] += kernel(lane[l], own + squares[l], gamma);
-        }
-    }
-    let mut total = 0.0;
-    for sum in sums {
-        total += sum.into();
-    }
-    for (&product, &square) in rest.iter().zip(more) {
-        total += kernel(product, own + square, gamma).into();
-    }
-    total
-}
-
-#[inline(always)]
-fn kernel<T: Real>(product: T, norms: T, gamma: T) -> T {
-    let distance = norms + product;
-    let distance = if distance > T::of(0.0) { distance } else { T::of(0.0) };
-    (distance * -gamma).exp_of_negative()
 }
 
 /// Adds rows less the first one to the sums of their columns, and takes in the largest magnitudes.
@@ -169,13 +149,13 @@ mod tests {
                 (each(|x, y| -2.0 * x * y), each(|x, y| (x - y).powi(2)));
             let want = squares.iter().map(|d| (-0.5 * d).exp()).sum::<f64>();
             let norms = |points: &[f64]| points.iter().map(|p| p * p).collect::<Vec<_>>();
-            let got = sum_of_kernels(&products, &norms(&own), &norms(&others), 0.5);
+            let got = sum_of_exponentials(&squares, -0.5);
             assert!((got / want - 1.0).abs() < 1e-12);
             let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<_>>();
             let (own, others) = (narrow(&norms(&own)), narrow(&norms(&others)));
             let mut products = narrow(&products);
-            assert!((sum_of_kernels(&products, &own, &others, 0.5) / want - 1.0).abs() < 1e-6);
             squared_distances(&mut products, &own, &others);
+            assert!((sum_of_exponentials(&products, -0.5) / want - 1.0).abs() < 1e-6);
             assert!(products.iter().zip(&squares).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5));
         }
     }

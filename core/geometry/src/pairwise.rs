@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 use crate::cloud::{Real, faer_rows};
-use crate::kernels::{squared_distances, sum_of_kernels};
+use crate::kernels::{squared_distances, sum_of_exponentials};
 use crate::random::Random;
 
 /// Rows and columns of a tile: it stays in the second-level cache while it is read again.
@@ -65,7 +65,8 @@ impl<'a, T: Real> Points<'a, T> {
                         .enumerate()
                         .for_each(|(i, &square)| values[i * (own.len() + 1)] = -square - square);
                 }
-                let sum = sum_of_kernels(values, &self.squares[rows], &other.squares[columns], gamma);
+                squared_distances(values, &self.squares[rows], &other.squares[columns]);
+                let sum = sum_of_exponentials(values, -gamma);
                 if one && !diagonal { 2.0 * sum } else { sum }
             })
             .collect();
