@@ -1,0 +1,114 @@
+//! Ways to fuse sequences. With more than two of them, each looks at all the others in a row.
+
+use chiasm_plugin::graph::Value;
+
+use super::{SMALL, Tokens};
+use crate::layers::{Begin, Layers};
+
+/// Sizes of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Heads of every attention.
+    pub heads: usize,
+    /// Hidden units of every feed-forward network.
+    pub hidden: usize,
+}
+
+impl Layers<'_> {
+    /// `LayerNorm(z_B + MHA(z_B, z_A, z_A))`, the shape of `z_B`.
+    pub fn one_way(&mut self, name: &str, block: Block, queries: &Tokens, keys: &Tokens) -> Tokens {
+        let seen = self.multi_head(&format!("{name}/cross"), block.heads, queries, keys);
+        let sum = self.b.add(&queries.values, &seen);
+        queries.with(self.norm(&format!("{name}/norm"), &sum, queries.width))
+    }
+
+    /// One layer of co-attention: each stream looks at itself, then at what the others then hold, then thinks.
+    ///
+    /// `x += MHA(LN x)`, `x += MHA(LN x, LN others)`, `x += FFN(LN x)`, with the normalisation inside the residual (Xiong et al. 2020),
+    /// so that depth trains without a warm-up.
+    pub fn two_way(&mut self, name: &str, block: Block, streams: &[Tokens]) -> Vec<Tokens> {
+        let own: Vec<Tokens> = (streams.iter().enumerate())
+            .map(|(at, x)| {
+                let name = format!("{name}/{at}/self");
+                let normed = x.with(self.norm(&format!("{name}/norm"), &x.values, x.width));
+                let seen = self.multi_head(&name, block.heads, &normed, &normed);
+                x.with(self.b.add(&x.values, &seen))
+            })
+            .collect();
+        let normed: Vec<Tokens> = (own.iter().enumerate())
+            .map(|(at, x)| x.with(self.norm(&format!("{name}/{at}/cross/norm"), &x.values, x.width)))
+            .collect();
+        (own.iter().enumerate())
+            .map(|(at, x)| {
+                let others = self.others(&normed, at);
+                let seen = self.multi_head(&format!("{name}/{at}/cross"), block.heads, &normed[at], &others);
+                let x = x.with(self.b.add(&x.values, &seen));
+                self.thought(&format!("{name}/{at}"), block, &x)
+            })
+            .collect()
+    }
+
+    /// `h_A = a z_A + (1 - a) CrossAttn(z_A, T_BA z_B)` with `CrossAttn(q, k) = softmax(q k' / sqrt(d)) k`, likewise every other stream;
+    /// gives the pooled `LayerNorm(h)` side by side, `[batch, streams width]`.
+    ///
+    /// T are linear maps. The balance a lies in [0, 1] as the sigmoid of `<name>/<stream>/balance`, a scalar that begins at 0.
+    pub fn gated(&mut self, name: &str, streams: &[Tokens]) -> Value {
+        let pooled: Vec<Value> = (streams.iter().enumerate())
+            .map(|(at, own)| {
+                let translated: Vec<Tokens> = (streams.iter().enumerate())
+                    .map(|(from, other)| match from == at {
+                        true => other.clone(),
+                        false => {
+                            let map = format!("{name}/{at}/from_{from}");
+                            other.with(self.linear(&map, &other.values, other.width, own.width))
+                        }
+                    })
+                    .collect();
+                let others = self.others(&translated, at);
+                let seen = self.plain_attention(own, &others);
+                let balance = self.weight(&format!("{name}/{at}/balance"), &[], Begin::At(0.0));
+                let balance = self.b.op("Sigmoid", &[&balance], &[]);
+                // a z + (1 - a) s = s + a (z - s)
+                let apart = self.b.sub(&own.values, &seen);
+                let apart = self.b.mul(&apart, &balance);
+                let h = self.b.add(&seen, &apart);
+                let h = own.with(self.norm(&format!("{name}/{at}/norm"), &h, own.width));
+                self.pool(&h)
+            })
+            .collect();
+        self.b.concat(&pooled.iter().collect::<Vec<_>>(), -1)
+    }
+
+    /// Learned queries, `[count, width]`, before they have looked at anything: `[1, count, width]`.
+    pub fn latents(&mut self, name: &str, count: usize, width: usize) -> Tokens {
+        let values = self.weight(&format!("{name}/latents"), &[1, count, width], Begin::Normal(SMALL));
+        Tokens { values, mask: None, width }
+    }
+
+    /// One layer of a Perceiver (Jaegle et al. 2021): latents look at all tokens, then at each other, then think. The cost is linear
+    /// in the number of tokens.
+    pub fn latent(&mut self, name: &str, block: Block, latents: &Tokens, tokens: &Tokens) -> Tokens {
+        let asked = latents.with(self.norm(&format!("{name}/cross/norm"), &latents.values, latents.width));
+        let keys = tokens.with(self.norm(&format!("{name}/cross/keys"), &tokens.values, tokens.width));
+        let seen = self.multi_head(&format!("{name}/cross"), block.heads, &asked, &keys);
+        let x = latents.with(self.b.add(&latents.values, &seen));
+        let normed = x.with(self.norm(&format!("{name}/self/norm"), &x.values, x.width));
+        let seen = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
+        let x = x.with(self.b.add(&x.values, &seen));
+        self.thought(name, block, &x)
+    }
+
+    /// `x + FFN(LN x)`.
+    fn thought(&mut self, name: &str, block: Block, x: &Tokens) -> Tokens {
+        let normed = self.norm(&format!("{name}/feed/norm"), &x.values, x.width);
+        let more = self.feed_forward(&format!("{name}/feed"), &normed, [x.width, block.hidden, x.width]);
+        x.with(self.b.add(&x.values, &more))
+    }
+
+    /// All streams but one, in a row; the stream itself when it is alone.
+    fn others(&mut self, streams: &[Tokens], at: usize) -> Tokens {
+        let others: Vec<&Tokens> =
+            streams.iter().enumerate().filter(|(from, _)| *from != at).map(|(_, other)| other).collect();
+        if others.is_empty() { streams[at].clone() } else { self.joined(&others) }
+    }
+}

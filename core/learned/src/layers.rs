@@ -1,0 +1,157 @@
+//! Layers that bring their own weights: a builder beside a store of weights, by name.
+//!
+//! Why a store: what is trained and what is delivered are two graphs of one network. Both are built by the same code, which asks
+//! the store for each weight by name: the first time it is drawn, afterwards it is there, trained or not. Asked for twice in one
+//! graph, it is one weight. As with [`Builder`], mistakes wait for [`Layers::finish`].
+
+use std::collections::BTreeMap;
+
+use chiasm_geometry::random::Random;
+use chiasm_plugin::graph::{Builder, Graph, Tensor, Value};
+use chiasm_plugin::{Error, Result};
+
+/// Under the root of a layer normalisation.
+const NORM_EPSILON: f32 = 1e-5;
+
+/// How a weight begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Begin {
+    /// Every element is this.
+    At(f32),
+    /// Normal, with this deviation.
+    Normal(f64),
+}
+
+/// The weights of a network, in the order in which they were first asked for.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    random: Random,
+    named: Vec<(String, Tensor)>,
+}
+
+impl Weights {
+    /// No weights yet; those to come are drawn from this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), named: Vec::new() }
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.named.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// How many numbers they are.
+    pub fn count(&self) -> usize {
+        self.named.iter().map(|(_, tensor)| tensor.shape().iter().product::<usize>()).sum()
+    }
+
+    /// Takes the values that a training brought back.
+    ///
+    /// # Errors
+    /// When one is missing or has another shape.
+    pub fn take(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
+        for (name, own) in &mut self.named {
+            let found = trained.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor);
+            match found {
+                Some(new) if new.shape() == own.shape() => *own = new.clone(),
+                Some(new) => return Err(other_shape(name, own.shape(), new.shape())),
+                None => return Err(Error::other(format!("the training brought no `{name}` back"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The weight of this name, drawn when it is new.
+    fn get(&mut self, name: &str, shape: &[usize], begin: Begin) -> Result<Tensor> {
+        if let Some((_, tensor)) = self.named.iter().find(|(own, _)| own == name) {
+            let fits = tensor.shape() == shape;
+            return if fits { Ok(tensor.clone()) } else { Err(other_shape(name, tensor.shape(), shape)) };
+        }
+        let count = shape.iter().product();
+        let values = match begin {
+            Begin::At(value) => vec![value; count],
+            #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+            Begin::Normal(deviation) => {
+                (0..count).map(|_| (deviation * self.random.normal()) as f32).collect()
+            }
+        };
+        let tensor = Tensor::f32(shape, values)?;
+        self.named.push((name.to_owned(), tensor.clone()));
+        Ok(tensor)
+    }
+}
+
+fn other_shape(name: &str, expected: &[usize], got: &[usize]) -> Error {
+    Error::other(format!("the weight `{name}`: expected shape {expected:?}, got {got:?}"))
+}
+
+/// A graph under construction whose layers bring their weights.
+#[derive(Debug)]
+pub struct Layers<'w> {
+    /// The graph so far.
+    pub b: Builder,
+    weights: &'w mut Weights,
+    placed: BTreeMap<String, Value>,
+    trouble: Option<Error>,
+}
+
+impl<'w> Layers<'w> {
+    /// An empty graph of this name over these weights.
+    pub fn new(name: &str, weights: &'w mut Weights) -> Self {
+        Self { b: Builder::new(name), weights, placed: BTreeMap::new(), trouble: None }
+    }
+
+    /// The finished graph.
+    ///
+    /// # Errors
+    /// The first mistake made on the way.
+    pub fn finish(self) -> Result<Graph> {
+        match self.trouble {
+            Some(error) => Err(error),
+            None => Ok(self.b.finish()?),
+        }
+    }
+
+    /// A weight by name.
+    pub fn weight(&mut self, name: &str, shape: &[usize], begin: Begin) -> Value {
+        match self.weights.get(name, shape, begin) {
+            Err(error) => self.fail(error),
+            Ok(tensor) => match self.placed.get(name) {
+                Some(value) => value.clone(),
+                None => {
+                    let value = self.b.constant(name, tensor);
+                    self.placed.insert(name.to_owned(), value.clone());
+                    value
+                }
+            },
+        }
+    }
+
+    /// `x W + b` over the last axis: `<name>/weight [input, output]`, drawn as Glorot and Bengio (2010) do, and `<name>/bias`.
+    pub fn linear(&mut self, name: &str, x: &Value, input: usize, output: usize) -> Value {
+        let deviation = (2.0 / (input + output).max(1) as f64).sqrt();
+        let weight = self.weight(&format!("{name}/weight"), &[input, output], Begin::Normal(deviation));
+        let bias = self.weight(&format!("{name}/bias"), &[output], Begin::At(0.0));
+        self.b.linear(x, &weight, Some(&bias))
+    }
+
+    /// Layer normalisation over the last axis: `<name>/scale` and `<name>/shift`, `[width]`.
+    pub fn norm(&mut self, name: &str, x: &Value, width: usize) -> Value {
+        let scale = self.weight(&format!("{name}/scale"), &[width], Begin::At(1.0));
+        let shift = self.weight(&format!("{name}/shift"), &[width], Begin::At(0.0));
+        self.b.layer_norm(x, &scale, &shift, NORM_EPSILON)
+    }
+
+    /// `linear(gelu(linear(x)))`, `<name>/in` and `<name>/out`: `[.., input]` to `[.., output]`.
+    pub fn feed_forward(&mut self, name: &str, x: &Value, [input, hidden, output]: [usize; 3]) -> Value {
+        let inner = self.linear(&format!("{name}/in"), x, input, hidden);
+        let inner = self.b.gelu(&inner);
+        self.linear(&format!("{name}/out"), &inner, hidden, output)
+    }
+
+    /// Keeps the first mistake for [`Layers::finish`].
+    pub fn fail(&mut self, error: Error) -> Value {
+        self.trouble.get_or_insert(error);
+        Value::none()
+    }
+}
