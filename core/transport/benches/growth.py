@@ -12,7 +12,7 @@ rows = [m.groups() for m in map(LINE.match, open(sys.argv[1])) if m]
 solvers = list(dict.fromkeys(row[0] for row in rows))
 
 
-def panel(x0, title, column, unit):
+def panel(x0, title, column):
     points = {s: [(int(r[1]), float(r[column])) for r in rows if r[0] == s] for s in solvers}
     sizes = sorted({n for line in points.values() for n, _ in line})
     values = [v for line in points.values() for _, v in line]
@@ -27,7 +27,7 @@ def panel(x0, title, column, unit):
         out.append(f'<text x="{x0 - 6}" y="{at + 4:.1f}" text-anchor="end">{10**power:g}</text>')
     for n in sizes:
         out.append(f'<text x="{x(n):.1f}" y="{TOP + HEIGHT + 18}" text-anchor="middle">{n // 1000}k</text>')
-    out.append(f'<text x="{x0 + WIDTH / 2}" y="{TOP + HEIGHT + 36}" text-anchor="middle">points on each side ({unit})</text>')
+    out.append(f'<text x="{x0 + WIDTH / 2}" y="{TOP + HEIGHT + 36}" text-anchor="middle">points on each side</text>')
     for place, (solver, line) in enumerate(points.items()):
         colour = COLOURS.get(solver, "#444")
         path = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in line)
