@@ -39,7 +39,7 @@ def panel(x0, title, column):
     return out
 
 
-body = panel(LEFT, "seconds", 2, "s") + panel(LEFT + WIDTH + 90, "peak memory, MiB", 4, "MiB")
+body = panel(LEFT, "seconds", 2) + panel(LEFT + WIDTH + 90, "peak memory, MiB", 4)
 size = f'width="{2 * WIDTH + LEFT + 120}" height="{TOP + HEIGHT + 50}"'
 text = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
 text += '<rect width="100%" height="100%" fill="white"/>' + "\n".join(body) + "</svg>\n"
