@@ -210,10 +210,10 @@ pub struct TransportArgs {
     /// The cost as a matrix [n, m] (for fgw: the linear part).
     #[arg(long, value_name = "C.npy")]
     pub cost_matrix: Option<PathBuf>,
-    /// The source's weights [n] [default: equal, with sum one].
+    /// The source's weights, one a point; equal, with sum one, when not given.
     #[arg(long, value_name = "W.npy")]
     pub a: Option<PathBuf>,
-    /// The target's weights [m].
+    /// The target's weights, one a point.
     #[arg(long, value_name = "W.npy")]
     pub b: Option<PathBuf>,
     /// Stop at this L1 error of the marginals relative to the mass (gw, fgw: mass moved by a step; lowrank: fall of the cost).
