@@ -6,7 +6,7 @@
 //!
 //! R = polar(Σ_pairs a_i b_iᵀ + weight Σ_i a_i (Σ_j P_ij b_j / Σ_j P_ij)ᵀ),
 //!
-//! so that none to all pairs known is one objective. Without any pair each of [`crate::unpaired`]'s guesses takes its
+//! so that none to all pairs known is one objective. Without any pair each of `unpaired.rs`'s guesses takes its
 //! turns, and the one whose plan costs least is kept. With all pairs known there is nothing to transport: it is
 //! [`crate::procrustes`].
 //!

@@ -4,7 +4,7 @@
 //! zero: both are finite, so a row that sees no key at all gets zeros and not NaN. Sequences that enter through [`Layers::entry`] never
 //! come to that: a sequence without a token is an absent modality, and shows one learned token in its place.
 //!
-//! [`blocks`] holds the ways to fuse that are made of it.
+//! Made of it are the ways to fuse: [`Layers::one_way`], [`Layers::two_way`], [`Layers::gated`] and [`Layers::latent`].
 
 mod blocks;
 
