@@ -1,4 +1,4 @@
-//! The embedding cache: pooled vectors by content, in small shards, so that a killed run goes on where it was.
+//! What a killed run goes on from: embeddings by content, in small shards, and the states of trainings.
 //!
 //! A shard's key is the sha256 of everything its numbers depend on: model, ports, preprocessing, adapter, engine,
 //! device and the raw bytes of its items. A key that is there is right; nothing is ever invalidated.
@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A folder of shards.
+/// A folder of shards and, beside them, of trainings.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
@@ -26,7 +26,7 @@ impl Cache {
         let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
         let base = || xdg.or(home).unwrap_or_else(std::env::temp_dir).join("chiasm");
-        Self { folder: named.unwrap_or_else(base).join("embeddings") }
+        Self { folder: named.unwrap_or_else(base) }
     }
 
     /// A cache in a folder of one's own.
@@ -34,9 +34,9 @@ impl Cache {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// Where the shards are.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Where trainings keep their states.
+    pub fn trainings(&self) -> PathBuf {
+        self.folder.join("trainings")
     }
 
     /// The shard `key`, when it is there, whole, and of `rows` rows.
@@ -69,7 +69,7 @@ impl Cache {
 
     fn path(&self, key: &str) -> PathBuf {
         let (folder, rest) = key.split_at(2.min(key.len()));
-        self.folder.join(folder).join(format!("{rest}.npy"))
+        self.folder.join("embeddings").join(folder).join(format!("{rest}.npy"))
     }
 }
 

@@ -51,7 +51,7 @@ impl Trains<'_> {
         options: &Options,
     ) -> Result<Trained, String> {
         let engine = Engine::open(self.search).map_err(|e| e.to_string())?;
-        let folder = self.cache.folder().with_file_name("trainings");
+        let folder = self.cache.trainings();
         let trainer = Trainer { engine, session: self.session, checkpoints: Some(&folder) };
         let mut begun = false;
         let trained = trainer.train(objective, rows, options, &mut |progress| {
@@ -144,6 +144,7 @@ mod tests {
         let rows = Rows { training: &rows, validation: &[] };
         let options = Options { length: Length::Steps(2), ..Options::default() };
         let first = trains.train(&objective(), &rows, &options).unwrap();
+        assert!(cache.trainings().starts_with(here.path()), "two caches share nothing");
         let told = std::mem::take(&mut *heard.0.lock().unwrap());
         let both = "loss validation";
         assert_eq!(told, ["begin align (x) 2", "advance 1", both, "advance 2", both, "end"]);
