@@ -22,7 +22,7 @@ pub struct FitJob<'a> {
     pub data: RSlice<'a, NamedTensor<'a>>,
     /// A JSON object: what the user set.
     pub parameters: RStr<'a>,
-    /// A JSON object: facts the method needs beside the data (for a fusion: the modalities).
+    /// A JSON object: facts the method needs beside the data (for a fusion: the modalities and the task).
     pub context: RStr<'a>,
 }
 

@@ -148,32 +148,32 @@ pub fn reciprocal(ranks: &[f64]) -> f64 {
     mean(ranks.iter().map(|rank| 1.0 / (1.0 + rank)), ranks.len())
 }
 
-/// Percentile bootstrap interval of a statistic over the queries (Efron 1979).
+/// Percentile bootstrap interval of a statistic over cases, such as the ranks of queries (Efron 1979).
 ///
-/// `statistic` gets a resample of `ranks`; `level` is the coverage, 0.95 for instance.
+/// `statistic` gets a resample of `cases`; `level` is the coverage, 0.95 for instance.
 ///
 /// # Errors
-/// When there are no ranks or no draws, or `level` is not inside (0, 1).
-pub fn bootstrap(
-    ranks: &[f64],
-    statistic: impl Fn(&[f64]) -> f64,
+/// When there are no cases or no draws, or `level` is not inside (0, 1).
+pub fn bootstrap<T: Copy>(
+    cases: &[T],
+    statistic: impl Fn(&[T]) -> f64,
     draws: usize,
     level: f64,
     seed: u64,
 ) -> Result<(f64, f64)> {
     let bad =
         |what, expected: &str, got: String| Err(Error::Setting { what, expected: expected.into(), got });
-    if ranks.is_empty() || draws == 0 {
-        return bad("bootstrap", "at least one query and one draw", format!("{} and {draws}", ranks.len()));
+    if cases.is_empty() || draws == 0 {
+        return bad("bootstrap", "at least one case and one draw", format!("{} and {draws}", cases.len()));
     }
     if !(level > 0.0 && level < 1.0) {
         return bad("bootstrap level", "a number inside (0, 1)", level.to_string());
     }
     let mut random = Random::new(seed);
-    let mut sample = vec![0.0; ranks.len()];
+    let mut sample = cases.to_vec();
     let mut values: Vec<f64> = (0..draws)
         .map(|_| {
-            sample.iter_mut().for_each(|x| *x = ranks[random.below(ranks.len())]);
+            sample.iter_mut().for_each(|case| *case = cases[random.below(cases.len())]);
             statistic(&sample)
         })
         .collect();

@@ -10,6 +10,8 @@ use chiasm_plugin::EncoderSpec;
 pub(crate) enum Axis {
     /// The number of items: must not be fixed.
     Batch,
+    /// The number of tokens: must not be fixed.
+    Free,
     /// Exactly this long, and fixed.
     Exactly(usize),
     /// Fixed, whatever it is.
@@ -106,7 +108,7 @@ fn one(port: &Port, axes: &[Axis]) -> Result<(), String> {
     }
     for (i, (dim, axis)) in dims.iter().zip(axes).enumerate() {
         let fits = match axis {
-            Axis::Batch => dim.fixed().is_none(),
+            Axis::Batch | Axis::Free => dim.fixed().is_none(),
             Axis::Exactly(length) => *dim == Dim::Fixed(*length),
             Axis::Fixed => dim.fixed().is_some_and(|length| length > 0),
             Axis::Any => true,
@@ -114,6 +116,7 @@ fn one(port: &Port, axes: &[Axis]) -> Result<(), String> {
         if !fits {
             let expected = match axis {
                 Axis::Batch => "the free batch axis".to_owned(),
+                Axis::Free => "a free axis".to_owned(),
                 Axis::Exactly(length) => format!("length {length}"),
                 Axis::Fixed | Axis::Any => "a fixed length".to_owned(),
             };

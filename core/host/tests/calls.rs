@@ -6,7 +6,8 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use chiasm_host::{
-    Code, Data, EncoderSpec, Host, HostError, Item, Learned, Modality, Phase, PortSpec, Signature, Takes,
+    Code, Data, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError, Item, Learned, Modality, Phase,
+    PortSpec, Signature, Takes, Task, TaskKind,
 };
 use chiasm_plugin::{Json, json};
 use support::{Recorder, host_of, library};
@@ -129,14 +130,51 @@ fn a_fusion_is_held_to_the_modalities_given() {
     let fusion = plain().fusion("sum").unwrap();
     let modality = |name: &str| Modality { name: name.into(), pooled_dim: 3, token_dim: None };
     let data = [("image.pooled", Data::f32(&[4, 3], &ROWS))];
+    let of = |modalities: &[Modality]| FusionSpec { modalities: modalities.to_vec(), task: None };
     let both = [modality("image"), modality("text")];
-    let fused = fusion.fit(&both, &data, &Json::Null, &Recorder::default()).unwrap();
+    let fused = fusion.fit(&of(&both), &data, &Json::Null, &Recorder::default()).unwrap();
     assert_eq!(fused.graph.input("text.pooled").unwrap().fixed(-1), Some(3));
     assert_eq!(fused.notes["given"], json!(["image.pooled"]));
     let unequal = [modality("image"), Modality { pooled_dim: 5, ..modality("text") }];
-    fusion.fit(&unequal[1..], &data, &Json::Null, &Recorder::default()).unwrap();
-    let error = fusion.fit(&[], &data, &Json::Null, &Recorder::default()).unwrap_err();
+    fusion.fit(&of(&unequal[1..]), &data, &Json::Null, &Recorder::default()).unwrap();
+    let error = fusion.fit(&of(&[]), &data, &Json::Null, &Recorder::default()).unwrap_err();
     assert!(error.message.contains("nothing to add up"), "{error}");
+}
+
+#[test]
+fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
+    assert_eq!(plain().fusion("sum").unwrap().needs().unwrap(), FusionNeeds::default());
+    let fusion = plain().fusion("pool").unwrap();
+    let needs = fusion.needs().unwrap();
+    assert_eq!((needs.tokens, needs.tasks), (true, vec![TaskKind::Classification]));
+    let image = Modality { name: "image".into(), pooled_dim: 5, token_dim: Some(3) };
+    let labels = vec!["yes".to_owned(), "no".to_owned()];
+    let task = Task { kind: TaskKind::Classification, labels };
+    let spec = FusionSpec { modalities: vec![image], task: Some(task) };
+    let data = || {
+        [
+            ("image.tokens", Data::f32(&[2, 2, 3], &ROWS)),
+            ("image.mask", Data::f32(&[2, 2], &[1.0, 1.0, 1.0, 0.0])),
+        ]
+    };
+    let fit = |spec: &FusionSpec, set: Json| fusion.fit(spec, &data(), &set, &Recorder::default());
+    let fused = fit(&spec, Json::Null).unwrap();
+    assert_eq!(fused.notes["tokens"], json!([2, 2, 3]));
+    assert_eq!(fused.graph.output("logits").unwrap().fixed(-1), Some(2));
+    assert!(fused.graph.input("image.pooled").is_err(), "a port that is not needed may be left out");
+    let text = Modality { name: "text".into(), ..spec.modalities[0].clone() };
+    let both = FusionSpec { modalities: vec![spec.modalities[0].clone(), text], ..spec.clone() };
+    for (spec, set, words) in [
+        (&spec, json!({ "fixed_length": true }), "expected a free axis"),
+        (&spec, json!({ "silent": true }), "`logits`"),
+        (&FusionSpec { task: None, ..spec.clone() }, json!({}), ""),
+        (&both, json!({}), "takes nothing of text"),
+    ] {
+        match fit(spec, set) {
+            Ok(fused) => assert!(words.is_empty() && fused.graph.output("logits").is_err()),
+            Err(error) => assert!(!words.is_empty() && error.message.contains(words), "{error}"),
+        }
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn listing_reads_the_manifest_and_runs_nothing() {
     assert_eq!((plugin.id.as_str(), &plugin.status), ("fixture-plain", &Status::Ready));
     assert_eq!((plugin.abi.as_str(), plugin.licence.as_str()), (chiasm_abi::VERSION, "Apache-2.0"));
     let kinds: Vec<&str> = plugin.provides.iter().map(|one| one.what.kind.as_str()).collect();
-    assert_eq!(kinds, ["adapter", "aligner", "fusion"]);
+    assert_eq!(kinds, ["adapter", "aligner", "fusion", "fusion"]);
     assert_eq!(plugin.provides[1].what.doc, "Keeps the first k coordinates \"as they are\".");
     assert_eq!(Host::inspect(&library("fixture-plain")).unwrap().panic, "unwind");
     assert_eq!(host.ids("aligner"), ["keep"]);

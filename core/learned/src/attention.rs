@@ -125,31 +125,42 @@ impl Layers<'_> {
         let key = split(&key, &[0, 2, 3, 1]);
         let value = split(&value, &[0, 2, 1, 3]);
         let bias = keys.mask.as_ref().map(|mask| self.bias(mask, &[1, 2]));
-        let seen = self.attend(&query, &key, &value, bias.as_ref(), part);
+        let seen = self.attend(name, [&query, &key, &value], bias.as_ref(), part);
         let seen = self.b.transpose(&seen, &[0, 2, 1, 3]);
         #[expect(clippy::cast_possible_wrap, reason = "widths are small")]
         let seen = self.b.reshape(&seen, &[0, 0, width as i64]);
         self.linear(&format!("{name}/out"), &seen, width, width)
     }
 
-    /// Attention without weights, one head: `softmax(Q K' / sqrt(width)) K`, `[batch, Tq, width]`.
-    pub fn plain_attention(&mut self, queries: &Tokens, keys: &Tokens) -> Value {
+    /// Attention without weights: `softmax(Q K' / sqrt(width)) K`, `[batch, Tq, width]`.
+    pub fn plain_attention(&mut self, name: &str, queries: &Tokens, keys: &Tokens) -> Value {
         let turned = self.b.transpose(&keys.values, &[0, 2, 1]);
         let values = self.shown(&keys.values, keys.mask.as_ref());
         let bias = keys.mask.as_ref().map(|mask| self.bias(mask, &[1]));
-        self.attend(&queries.values, &turned, &values, bias.as_ref(), queries.width)
+        self.attend(name, [&queries.values, &turned, &values], bias.as_ref(), queries.width)
+    }
+
+    /// How much each key was looked at by the attention of this name, `[batch, Tk]`: its shares, averaged over its heads and over the
+    /// queries that are there. They sum to one over the keys.
+    pub fn looks(&mut self, name: &str, heads: bool, queries: &Tokens) -> Value {
+        let Some(shares) = self.shares.get(name).cloned() else {
+            return self.fail(Error::other(format!("there is no attention `{name}`")));
+        };
+        let shares = if heads { self.mean_over(&shares, 1) } else { shares };
+        self.pool(&queries.with(shares))
     }
 
     /// The mean of the tokens that are there, `[batch, width]`; zero where there is none.
     pub fn pool(&mut self, tokens: &Tokens) -> Value {
         match &tokens.mask {
             Some(mask) => self.b.mean_pool(&tokens.values, mask),
-            None => self.b.op(
-                "ReduceMean",
-                &[&tokens.values],
-                &[("axes", [1_i64].as_slice().into()), ("keepdims", 0.into())],
-            ),
+            None => self.mean_over(&tokens.values, 1),
         }
+    }
+
+    fn mean_over(&mut self, x: &Value, axis: i64) -> Value {
+        let axes: &[i64] = &[axis];
+        self.b.op("ReduceMean", &[x], &[("axes", axes.into()), ("keepdims", 0.into())])
     }
 
     /// Sequences of one width, one after the other.
@@ -181,9 +192,8 @@ impl Layers<'_> {
     /// `softmax(Q K' / sqrt(width) + bias) V` over the last two axes; the keys come turned.
     fn attend(
         &mut self,
-        query: &Value,
-        key: &Value,
-        value: &Value,
+        name: &str,
+        [query, key, value]: [&Value; 3],
         bias: Option<&Value>,
         width: usize,
     ) -> Value {
@@ -195,6 +205,7 @@ impl Layers<'_> {
             scores = self.b.add(&scores, bias);
         }
         let shares = self.b.softmax(&scores, -1);
+        self.shares.insert(name.to_owned(), shares.clone());
         self.b.matmul(&shares, value)
     }
 

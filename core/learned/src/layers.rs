@@ -92,13 +92,21 @@ pub struct Layers<'w> {
     pub b: Builder,
     weights: &'w mut Weights,
     placed: BTreeMap<String, Value>,
+    /// The shares of every attention so far, by its name.
+    pub(crate) shares: BTreeMap<String, Value>,
     trouble: Option<Error>,
 }
 
 impl<'w> Layers<'w> {
     /// An empty graph of this name over these weights.
     pub fn new(name: &str, weights: &'w mut Weights) -> Self {
-        Self { b: Builder::new(name), weights, placed: BTreeMap::new(), trouble: None }
+        Self {
+            b: Builder::new(name),
+            weights,
+            placed: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            trouble: None,
+        }
     }
 
     /// The finished graph.

@@ -9,7 +9,7 @@ use crate::{
 };
 use chiasm_closed_form::bank::{Role, bank_tail};
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{Data, Learned, Modality};
+use chiasm_host::{Data, FusionSpec, Learned, Modality};
 use ndarray::{Array2, Axis};
 use serde_json::Value;
 
@@ -121,14 +121,15 @@ impl Maps {
 /// When the fusion refuses or fails; the error names the plugin.
 pub fn fuse(plan: &Plan, training: &Embedded, bench: &Workbench) -> Result<Option<(Graph, Value)>, Error> {
     let Some(recipe) = &plan.recipe.fuse else { return Ok(None) };
-    let inputs: Vec<Modality> = (training.names.iter().zip(&training.sides))
+    let modalities: Vec<Modality> = (training.names.iter().zip(&training.sides))
         .map(|(name, rows)| Modality { name: name.clone(), pooled_dim: rows.ncols(), token_dim: None })
         .collect();
     let names = training.names.each_ref().map(|name| format!("{name}.pooled"));
     let data: Vec<(&str, Data<'_>)> =
         names.iter().zip(&training.sides).map(|(name, rows)| (name.as_str(), view(rows))).collect();
     let services = bench.services(&format!("fuse ({})", recipe.id.value));
-    let fused = bench.host.fusion(&recipe.id.value)?.fit(&inputs, &data, &recipe.to_json(), &services)?;
+    let spec = FusionSpec { modalities, task: None };
+    let fused = bench.host.fusion(&recipe.id.value)?.fit(&spec, &data, &recipe.to_json(), &services)?;
     Ok(Some((fused.graph, fused.notes)))
 }
 

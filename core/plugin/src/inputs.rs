@@ -22,6 +22,13 @@ impl<'a> Inputs<'a> {
         Self { entries }
     }
 
+    /// The same inputs and more, of any rank.
+    #[must_use]
+    pub fn and(mut self, arrays: &[(&'a str, ArrayViewD<'a, f32>)]) -> Self {
+        self.entries.extend(arrays.iter().map(|(name, array)| (*name, Entry::F32(array.clone()))));
+        self
+    }
+
     /// The names given, in the host's order.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.entries.iter().map(|(name, _)| *name)

@@ -45,7 +45,11 @@ pub enum InverseKind {
 /// A map from several modalities into one vector.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    /// Inputs `<modality>.pooled` `[batch, k]`, output `fused` `[batch, f]`.
+    /// Inputs, those it wants of each modality: `<modality>.pooled` `[batch, k]`, and for a fusion that reads tokens `<modality>.tokens` `[batch, T, d]` and
+    /// `<modality>.mask` `[batch, T]`, with T free. Outputs: `fused` `[batch, f]`, and `logits` `[batch, c]` when the task has labels; and
+    /// if it likes, where its attention went: `attention.<modality>` `[batch, T]`, the share of looks that each token got.
+    ///
+    /// A mask row of zeros says that the modality is absent there.
     pub graph: Graph,
     /// Metrics and reasons.
     pub notes: Value,

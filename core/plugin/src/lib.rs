@@ -35,5 +35,8 @@ pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use serde_json::{Value as Json, json};
 pub use services::{Lent, Level, Services};
-pub use spec::{DimSpec, Draft, EncoderSpec, Item, Modality, ModelInput, PortSpec, Signature, Takes};
+pub use spec::{
+    DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality, ModelInput, PortSpec, Signature,
+    Takes, Task, TaskKind,
+};
 pub use traits::{Adapter, Aligner, Fusion, Parameter, read_parameters, within};

@@ -129,6 +129,69 @@ pub struct ModelInput {
     pub pad: f64,
 }
 
+/// What a fusion is asked for. Its data holds, for each modality, `<name>.pooled` f32 `[n, pooled_dim]`; when it reads tokens also `<name>.tokens` f32
+/// `[n, T, token_dim]` and `<name>.mask` f32 `[n, T]` (0 or 1); and for a task `target` f32 `[n, c]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FusionSpec {
+    /// What is merged.
+    pub modalities: Vec<Modality>,
+    /// What it is trained for.
+    pub task: Option<Task>,
+}
+
+/// What a fusion reads beside pooled vectors, and what it can be trained for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FusionNeeds {
+    /// Whether it reads tokens and masks.
+    pub tokens: bool,
+    /// The kinds of task that it takes; none: it learns without one.
+    pub tasks: Vec<TaskKind>,
+}
+
+/// What a fusion is trained for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// Its kind.
+    pub kind: TaskKind,
+    /// Names of the target's columns: the classes, the labels or the numbers; empty for retrieval.
+    pub labels: Vec<String>,
+}
+
+/// Kinds of task, by what the columns of `target` are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskKind {
+    /// One column a class, 1 for the right one: also the choice of an answer from a list.
+    Classification,
+    /// One column a label, 1 where it holds.
+    MultiLabel,
+    /// Numbers.
+    Regression,
+    /// The vector, of unit length, that the fused one shall find.
+    Retrieval,
+}
+
+impl TaskKind {
+    /// Its name in recipes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classification => "classification",
+            Self::MultiLabel => "multi-label",
+            Self::Regression => "regression",
+            Self::Retrieval => "retrieval",
+        }
+    }
+}
+
+impl Task {
+    /// Whether the fused graph answers it with `logits`; retrieval's answer is the fused vector itself.
+    pub fn has_logits(&self) -> bool {
+        self.kind != TaskKind::Retrieval
+    }
+}
+
 /// A modality that a fusion merges.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Modality {

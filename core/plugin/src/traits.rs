@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Draft, EncoderSpec, Error, Fused, Inputs, Item, Learned, Modality, ModelInput, Result, Services,
-    Signature, Takes,
+    Draft, EncoderSpec, Error, Fused, FusionNeeds, FusionSpec, Inputs, Item, Learned, ModelInput, Result,
+    Services, Signature, Takes,
 };
 
 /// Turns raw items of one modality into an encoder's inputs.
@@ -59,7 +59,7 @@ pub trait Aligner: Send + Sync + 'static {
     fn fit(data: &Inputs<'_>, parameters: &Value, services: &Services<'_>) -> Result<Learned>;
 }
 
-/// Learns or builds a map from several modalities into one vector.
+/// Learns or builds a map from several modalities into one vector, and perhaps the answer to a task.
 pub trait Fusion: Send + Sync + 'static {
     /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
     const ID: &'static str;
@@ -69,9 +69,14 @@ pub trait Fusion: Send + Sync + 'static {
     /// What the user may set.
     fn parameters() -> Vec<Parameter>;
 
-    /// Fits. `data` holds `<modality>.pooled` for each modality.
+    /// What it reads beside pooled vectors, and what it can be trained for: nothing, unless said.
+    fn needs() -> FusionNeeds {
+        FusionNeeds::default()
+    }
+
+    /// Fits on training rows only: what `data` holds, [`FusionSpec`] says.
     fn fit(
-        modalities: &[Modality],
+        spec: &FusionSpec,
         data: &Inputs<'_>,
         parameters: &Value,
         services: &Services<'_>,

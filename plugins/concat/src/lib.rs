@@ -5,7 +5,7 @@
 
 use chiasm_plugin::graph::{Builder, DType, Dim, Value};
 use chiasm_plugin::{
-    Error, Fused, Fusion, Inputs, Json, Modality, Parameter, Result, Services, json, read_parameters,
+    Error, Fused, Fusion, FusionSpec, Inputs, Json, Parameter, Result, Services, json, read_parameters,
 };
 use serde::Deserialize;
 
@@ -25,8 +25,9 @@ impl Fusion for Concat {
         Vec::new()
     }
 
-    fn fit(modalities: &[Modality], _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
+    fn fit(spec: &FusionSpec, _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
         let Nothing {} = read_parameters(parameters)?;
+        let modalities = &spec.modalities;
         if modalities.is_empty() {
             return Err(Error::invalid("concat: expected at least one modality, got none"));
         }
@@ -49,6 +50,7 @@ chiasm_plugin::export_plugin! { fusions: [Concat] }
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chiasm_plugin::Modality;
 
     fn modality(name: &str, pooled_dim: usize) -> Modality {
         Modality { name: name.into(), pooled_dim, token_dim: None }
@@ -57,8 +59,9 @@ mod tests {
     #[test]
     fn widths_add_up_and_ports_carry_the_modalities_names() {
         let both = [modality("image", 3), modality("text", 5)];
+        let spec = FusionSpec { modalities: both.to_vec(), task: None };
         let fused =
-            Concat::fit(&both, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+            Concat::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
         fused.verify_learned().unwrap();
         let names: Vec<String> = fused.inputs().into_iter().map(|port| port.to_string()).collect();
         assert_eq!(names, ["image.pooled f32[batch,3]", "text.pooled f32[batch,5]"]);
@@ -68,8 +71,8 @@ mod tests {
     #[test]
     fn nothing_to_fuse_and_unknown_parameters_are_refused() {
         let refuse = |modalities: &[Modality], parameters: Json| {
-            let data = Inputs::of(&[]);
-            Concat::fit(modalities, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
+            let (spec, data) = (FusionSpec { modalities: modalities.to_vec(), task: None }, Inputs::of(&[]));
+            Concat::fit(&spec, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
         };
         assert!(refuse(&[], json!({})).message().contains("at least one modality"));
         assert!(refuse(&[modality("image", 3)], json!({ "weight": 1 })).message().contains("weight"));

@@ -5,7 +5,7 @@
 
 use chiasm_plugin::graph::{Builder, DType, Dim};
 use chiasm_plugin::{
-    Error, Fused, Fusion, Inputs, Json, Modality, Parameter, Result, Services, json, read_parameters,
+    Error, Fused, Fusion, FusionSpec, Inputs, Json, Parameter, Result, Services, json, read_parameters,
 };
 use serde::Deserialize;
 
@@ -25,9 +25,10 @@ impl Fusion for Mean {
         Vec::new()
     }
 
-    fn fit(modalities: &[Modality], _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
+    fn fit(spec: &FusionSpec, _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
         let Nothing {} = read_parameters(parameters)?;
-        let [first, rest @ ..] = modalities else {
+        let modalities = &spec.modalities;
+        let [first, rest @ ..] = modalities.as_slice() else {
             return Err(Error::invalid("mean: expected at least one modality, got none"));
         };
         let width = first.pooled_dim;
@@ -64,6 +65,7 @@ chiasm_plugin::export_plugin! { fusions: [Mean] }
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chiasm_plugin::Modality;
 
     fn fit(widths: &[usize]) -> Result<Fused> {
         let modalities: Vec<Modality> = widths
@@ -71,7 +73,8 @@ mod tests {
             .zip(["image", "text", "sound"])
             .map(|(&pooled_dim, name)| Modality { name: name.into(), pooled_dim, token_dim: None })
             .collect();
-        Mean::fit(&modalities, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
+        let spec = FusionSpec { modalities, task: None };
+        Mean::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use chiasm_abi::{Code, FusionModule_Ref};
+use chiasm_graph::Graph;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, aligner, data::Data, kept};
 use crate::load::Loaded;
 use crate::verify::{self, Axis};
-use crate::{Fused, HostError, HostServices, Modality, Parameter, Phase, PluginTag, Result};
+use crate::{
+    Fused, FusionNeeds, FusionSpec, HostError, HostServices, Modality, Parameter, Phase, PluginTag, Result,
+};
 
 /// Merges vectors of several modalities into one.
 #[derive(Clone)]
@@ -49,17 +52,25 @@ impl Fusion {
         answer.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
-    /// Fits or builds on `<modality>.pooled` rows, and checks what comes back: a sound, finite graph from `<modality>.pooled` `[batch, k]` to `fused`
-    /// `[batch, f]`.
+    /// What it reads beside pooled vectors, and what it can be trained for.
+    pub fn needs(&self) -> Result<FusionNeeds> {
+        let Some(needs) = self.module.needs() else { return Ok(FusionNeeds::default()) };
+        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
+        answer.json(&answer.take(needs(self.id.as_str().into()))?, "needs")
+    }
+
+    /// Fits or builds on the arrays that [`FusionSpec`] speaks of, and checks what comes back: a sound, finite graph with ports
+    /// as [`Fused`] promises them.
     pub fn fit(
         &self,
-        modalities: &[Modality],
+        spec: &FusionSpec,
         data: &[(&str, Data<'_>)],
         parameters: &Value,
         services: &dyn HostServices,
     ) -> Result<Fused> {
         let answer = Answer { tag: &self.tag, phase: Phase::Fit };
-        let context = serde_json::to_value(modalities)
+        let needs = self.needs()?;
+        let context = serde_json::to_value(spec)
             .map_err(|e| HostError::new(Code::INVALID, Phase::Fit, e.to_string()).of(&self.tag))?;
         let outcome =
             aligner::fit(&answer, &self.id, data, parameters, &context, services, |job, services| {
@@ -69,12 +80,39 @@ impl Fusion {
         let bytes = answer.check(aligner::graphs(&outcome, &["fused"]))?;
         let bytes = answer.check(bytes[0].ok_or_else(|| "it gave no graph `fused`".to_owned()))?;
         let graph = answer.check(verify::graph(bytes, "fused"))?;
-        let names: Vec<String> = modalities.iter().map(|one| format!("{}.pooled", one.name)).collect();
-        let axes: Vec<[Axis; 2]> =
-            modalities.iter().map(|one| [Axis::Batch, Axis::Exactly(one.pooled_dim)]).collect();
-        let inputs: Vec<(&str, &[Axis])> =
-            names.iter().zip(&axes).map(|(name, axes)| (name.as_str(), &axes[..])).collect();
-        answer.check(verify::ports(&graph, "fused", &inputs, &[("fused", &[Axis::Batch, Axis::Fixed])]))?;
+        answer.check(ports(&graph, spec, needs.tokens))?;
         Ok(Fused { graph, notes: report.notes })
     }
+}
+
+/// Of each modality at least one port, and no other than promised; the outputs that the task asks for, and perhaps where attention went.
+fn ports(graph: &Graph, spec: &FusionSpec, tokens: bool) -> Result<(), String> {
+    let own: Vec<String> = graph.inputs().into_iter().map(|port| port.name).collect();
+    let mut inputs: Vec<(String, Vec<Axis>)> = Vec::new();
+    for Modality { name, pooled_dim, token_dim } in &spec.modalities {
+        let mut known = vec![(format!("{name}.pooled"), vec![Axis::Batch, Axis::Exactly(*pooled_dim)])];
+        if let Some(width) = token_dim.filter(|_| tokens) {
+            known.push((format!("{name}.tokens"), vec![Axis::Batch, Axis::Free, Axis::Exactly(width)]));
+            known.push((format!("{name}.mask"), vec![Axis::Batch, Axis::Free]));
+        }
+        let taken: Vec<_> = known.iter().filter(|(port, _)| own.contains(port)).cloned().collect();
+        if taken.is_empty() {
+            let known: Vec<&str> = known.iter().map(|(port, _)| port.as_str()).collect();
+            return Err(format!(
+                "its graph `fused` takes nothing of {name}; it may take {}",
+                known.join(", ")
+            ));
+        }
+        inputs.extend(taken);
+    }
+    let inputs: Vec<(&str, &[Axis])> =
+        inputs.iter().map(|(name, axes)| (name.as_str(), axes.as_slice())).collect();
+    let labels = spec.task.as_ref().filter(|task| task.has_logits()).map(|task| task.labels.len());
+    let logits = [Axis::Batch, Axis::Exactly(labels.unwrap_or_default())];
+    let mut outputs: Vec<(&str, &[Axis])> = vec![("fused", &[Axis::Batch, Axis::Fixed])];
+    outputs.extend(labels.map(|_| ("logits", &logits[..])));
+    let looks: Vec<String> = spec.modalities.iter().map(|m| format!("attention.{}", m.name)).collect();
+    let looks = looks.iter().filter(|name| tokens && graph.output(name).is_ok());
+    outputs.extend(looks.map(|name| (name.as_str(), &[Axis::Batch, Axis::Free][..])));
+    verify::ports(graph, "fused", &inputs, &outputs)
 }

@@ -65,7 +65,7 @@ impl Layers<'_> {
                     })
                     .collect();
                 let others = self.others(&translated, at);
-                let seen = self.plain_attention(own, &others);
+                let seen = self.plain_attention(&format!("{name}/{at}/cross"), own, &others);
                 let balance = self.weight(&format!("{name}/{at}/balance"), &[], Begin::At(0.0));
                 let balance = self.b.op("Sigmoid", &[&balance], &[]);
                 // a z + (1 - a) s = s + a (z - s)

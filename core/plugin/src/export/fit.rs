@@ -6,7 +6,9 @@ use chiasm_graph::Graph;
 use serde_json::{Value, json};
 
 use super::{Plugin, budget, guard};
-use crate::{Aligner, Error, Fused, Fusion, Inputs, Learned, Modality, Parameter, Result, Services};
+use crate::{
+    Aligner, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Learned, Parameter, Result, Services,
+};
 
 /// One aligner of a plugin, its type erased.
 pub struct AlignerEntry {
@@ -22,19 +24,20 @@ impl AlignerEntry {
     }
 }
 
-type FitFusion = fn(&[Modality], &Inputs<'_>, &Value, &Services<'_>) -> Result<Fused>;
+type FitFusion = fn(&FusionSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Fused>;
 
 /// One fusion of a plugin, its type erased.
 pub struct FusionEntry {
     id: &'static str,
     parameters: fn() -> Vec<Parameter>,
+    needs: fn() -> FusionNeeds,
     fit: FitFusion,
 }
 
 impl FusionEntry {
     /// The entry of a fusion.
     pub const fn of<F: Fusion>() -> Self {
-        Self { id: F::ID, parameters: F::parameters, fit: F::fit }
+        Self { id: F::ID, parameters: F::parameters, needs: F::needs, fit: F::fit }
     }
 }
 
@@ -49,6 +52,13 @@ pub(super) extern "C" fn fusion_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RSt
     guard::call(|| {
         let entry = find(P::FUSIONS, "fusion", id.as_str(), |entry| entry.id)?;
         Ok(serde_json::to_string(&(entry.parameters)())?.into())
+    })
+}
+
+pub(super) extern "C" fn fusion_needs<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
+    guard::call(|| {
+        let entry = find(P::FUSIONS, "fusion", id.as_str(), |entry| entry.id)?;
+        Ok(serde_json::to_string(&(entry.needs)())?.into())
     })
 }
 
@@ -73,10 +83,10 @@ pub(super) extern "C" fn fusion<P: Plugin>(job: FitJob<'_>, services: &ServicesR
     guard::call(|| {
         let entry = find(P::FUSIONS, "fusion", job.id.as_str(), |entry| entry.id)?;
         let (inputs, parameters) = read(&job)?;
-        let modalities: Vec<Modality> = serde_json::from_str(job.context.as_str())?;
+        let spec: FusionSpec = serde_json::from_str(job.context.as_str())?;
         let services = Services::from_abi(services);
         let fused =
-            budget::within(services.threads(), || (entry.fit)(&modalities, &inputs, &parameters, &services))?;
+            budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
         outcome(&[("fused", &fused.graph)], &json!({ "notes": fused.notes }))
     })
 }

@@ -34,7 +34,11 @@ extern "C" fn query<P: Plugin>(id: RStr<'_>) -> ROption<Extension> {
         let module = AlignerModule { parameters: fit::aligner_parameters::<P>, fit: fit::aligner::<P> };
         RSome(Extension::of(module.leak_into_prefix()))
     } else if id == FusionModule_Ref::ID && !P::FUSIONS.is_empty() {
-        let module = FusionModule { parameters: fit::fusion_parameters::<P>, fit: fit::fusion::<P> };
+        let module = FusionModule {
+            parameters: fit::fusion_parameters::<P>,
+            fit: fit::fusion::<P>,
+            needs: fit::fusion_needs::<P>,
+        };
         RSome(Extension::of(module.leak_into_prefix()))
     } else {
         RNone

@@ -1,0 +1,204 @@
+//! The fit: one network with its loss is trained, and built again without it.
+
+use std::collections::BTreeMap;
+
+use chiasm_learned::{Layers, Weights};
+use chiasm_plugin::graph::{DType, Dim, Graph, TensorRef, Value};
+use chiasm_plugin::ndarray::{ArrayViewD, CowArray, IxDyn};
+use chiasm_plugin::objective::{Draw, Length, Objective, Options, Rows, Trained};
+use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Json, Level, Result, Services, json};
+
+use crate::head::Head;
+use crate::looks::attention;
+use crate::model::{Merged, Model, Stream};
+use crate::settings::{Mode, Settings};
+
+/// The largest norm of a step's gradient.
+const CLIP: f64 = 1.0;
+/// The part of the training rows that says when to stop.
+const HELD_OUT: f64 = 0.1;
+/// The step size rises in one step of so many.
+const WARMUP: u64 = 20;
+
+/// The fit of a recipe's `[fuse]`.
+pub(crate) fn fit(
+    spec: &FusionSpec,
+    data: &Inputs<'_>,
+    parameters: &Json,
+    services: &Services<'_>,
+) -> Result<Fused> {
+    let settings = Settings::read(parameters)?;
+    let task = spec.task.as_ref().ok_or_else(|| {
+        Error::invalid(
+            "a fusion that trains needs a task: expected one, got none; `concat` and `mean` need none",
+        )
+    })?;
+    let (model, arrays) = read(spec, data, settings)?;
+    told(&model, services)?;
+    let target = data.matrix("target")?;
+    let head = Head::new(task, target)?;
+    let mut weights = Weights::new(services.seed());
+    let objective = objective(&model, &head, &mut weights)?;
+    let trained = train(&model, &objective, &arrays, target.into_dyn(), services)?;
+    weights.take(&trained.weights)?;
+    let graph = delivered(&model, &head, task.has_logits(), &mut weights)?;
+    let report = &trained.report;
+    let best = report.curve.iter().find(|point| point.step == report.best_step).and_then(|point| point.score);
+    let mut notes = json!({
+        "mode": model.settings.mode,
+        "trained_parameters": weights.count(),
+        "training": report.sentence(),
+        "loss_held_out": best,
+    });
+    if model.settings.mode == Mode::Gated {
+        notes["balance"] = json!(balances(&model, &weights)?);
+    }
+    Ok(Fused { graph, notes })
+}
+
+type Arrays<'a> = Vec<(String, ArrayViewD<'a, f32>)>;
+
+/// The model for these modalities, and the arrays that it reads.
+fn read<'a>(spec: &FusionSpec, data: &Inputs<'a>, settings: Settings) -> Result<(Model, Arrays<'a>)> {
+    let port = if settings.mode.attends() { "tokens" } else { "pooled" };
+    let rank = if settings.mode.attends() { 3 } else { 2 };
+    let (mut streams, mut arrays) = (Vec::new(), Vec::new());
+    for modality in &spec.modalities {
+        let names = [port, "mask"].map(|port| format!("{}.{port}", modality.name));
+        let [values, mask] = [data.tensor(&names[0])?, data.tensor(&names[1])?];
+        let (shape, mask_shape) = (values.shape().to_vec(), mask.shape().to_vec());
+        let fits =
+            shape.len() == rank && mask_shape.len() == 2 && shape[..rank - 1] == mask_shape[..rank - 1];
+        if !fits {
+            return Err(Error::invalid(format!(
+                "`{}` and `{}`: expected one row, and one mask number, for each item{}, got shapes {shape:?} and {mask_shape:?}",
+                names[0],
+                names[1],
+                if rank == 3 { " and token" } else { "" }
+            )));
+        }
+        let width = shape[rank - 1];
+        streams.push(Stream { name: modality.name.clone(), width, longest: mask_shape[1] });
+        arrays.extend(names.into_iter().zip([values, mask]));
+    }
+    Ok((Model::new(streams, settings)?, arrays))
+}
+
+/// Attention over one key is no attention: refused when nobody has more, else told.
+fn told(model: &Model, services: &Services<'_>) -> Result<()> {
+    let idle = model.idle().join(", ");
+    if idle.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("{idle} would look at a single token, and a softmax over one key is 1 whatever is asked");
+    if model.blind() {
+        let help = "give an encoder that shows its tokens, or set `mode` to concat, gated-sum or bilinear";
+        return Err(Error::invalid(format!("{message}; {help}")));
+    }
+    services.log(Level::Warning, &message);
+    Ok(())
+}
+
+/// The loss of rows, with noise in their way.
+fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Objective> {
+    let set = &model.settings;
+    let mut random = Vec::new();
+    let mut layers = Layers::new("cross-attention", weights);
+    let mut hide = |layers: &mut Layers<'_>, name: &str, mask: Value| -> Result<Value> {
+        if set.modality_dropout == 0.0 {
+            return Ok(mask);
+        }
+        let port = format!("keep/{name}");
+        let drawn = layers.b.input(&port, DType::F32, &[Dim::named("batch"), 1.into()])?;
+        random.push((port, Draw::Mask { keep: 1.0 - set.modality_dropout }));
+        // hidden or not: the draw's size is of no interest
+        let kept = layers.b.sign(&drawn);
+        Ok(layers.b.mul(&mask, &kept))
+    };
+    let merged = model.fused(&mut layers, &mut hide)?;
+    let (mut fused, width) = (merged.row, merged.width);
+    if set.dropout > 0.0 {
+        let drawn = layers.b.input("keep", DType::F32, &[Dim::named("batch"), width.into()])?;
+        random.push(("keep".to_owned(), Draw::Mask { keep: 1.0 - set.dropout }));
+        fused = layers.b.mul(&fused, &drawn);
+    }
+    let answer = head.answer(&mut layers, set, &fused, width);
+    let target = layers.b.input("target", DType::F32, &[Dim::named("batch"), head.columns().into()])?;
+    let loss = head.loss(&mut layers, set, &answer, &target);
+    layers.b.output("loss", &loss, DType::F32, &[]);
+    let graph = layers.finish()?;
+    let names: Vec<&str> = weights.iter().map(|(name, _)| name).collect();
+    let mut objective = Objective::new(graph, &names)?;
+    for (port, draw) in random {
+        objective = objective.with_random(&port, draw);
+    }
+    Ok(objective)
+}
+
+fn train(
+    model: &Model,
+    objective: &Objective,
+    arrays: &Arrays<'_>,
+    target: ArrayViewD<'_, f32>,
+    services: &Services<'_>,
+) -> Result<Trained> {
+    let set = &model.settings;
+    let dense: Vec<(&str, CowArray<'_, f32, IxDyn>)> = (arrays.iter())
+        .map(|(name, array)| (name.as_str(), array.as_standard_layout()))
+        .chain([("target", target.as_standard_layout())])
+        .collect();
+    let rows: Vec<(&str, TensorRef<'_>)> = dense
+        .iter()
+        .map(|(name, array)| {
+            let values = array.as_slice().ok_or_else(|| Error::other("an array in order has a slice"))?;
+            Ok((*name, TensorRef::f32(array.shape(), values)?))
+        })
+        .collect::<Result<_>>()?;
+    let options = Options {
+        learning_rate: set.learning_rate,
+        weight_decay: set.weight_decay,
+        length: Length::Epochs(set.epochs),
+        batch: set.batch,
+        clip: Some(CLIP),
+        validation: HELD_OUT,
+        patience: Some(set.patience),
+        seed: services.seed(),
+        ..Options::default()
+    };
+    let options = Options { warmup: options.steps(target.shape()[0]) / WARMUP, ..options };
+    services.train(objective, &Rows { training: &rows, validation: &[] }, &options)
+}
+
+/// The graph that leaves: what training saw without its noise, and where attention went.
+fn delivered(model: &Model, head: &Head, logits: bool, weights: &mut Weights) -> Result<Graph> {
+    let mut layers = Layers::new("cross-attention", weights);
+    let Merged { row, width, looks, sequences } = model.fused(&mut layers, &mut |_, _, mask| Ok(mask))?;
+    let answer = head.answer(&mut layers, &model.settings, &row, width);
+    let columns = Dim::Fixed(head.columns());
+    let mut outputs = match logits {
+        true => vec![("fused".to_owned(), row, width.into()), ("logits".to_owned(), answer, columns)],
+        false => vec![("fused".to_owned(), answer, columns)],
+    };
+    for (at, shares) in attention(&mut layers, &looks, &sequences) {
+        let name = &model.streams[at].name;
+        outputs.push((format!("attention.{name}"), shares, Dim::named(format!("{name}_length"))));
+    }
+    for (name, value, last) in outputs {
+        layers.b.output(&name, &value, DType::F32, &[Dim::named("batch"), last]);
+    }
+    layers.finish()
+}
+
+/// The learned share of each modality's own tokens.
+fn balances(model: &Model, weights: &Weights) -> Result<BTreeMap<String, f32>> {
+    let mut shares = BTreeMap::new();
+    for (at, stream) in model.streams.iter().enumerate() {
+        let name = format!("fusion/{at}/balance");
+        let found =
+            weights.iter().find(|(own, _)| *own == name).and_then(|(_, tensor)| tensor.as_f32()?.first());
+        let raw = found.ok_or_else(|| Error::other(format!("there is no weight `{name}`")))?;
+        shares.insert(stream.name.clone(), 1.0 / (1.0 + (-raw).exp()));
+    }
+    Ok(shares)
+}

@@ -1,0 +1,126 @@
+//! From a fused row to the task's answer, and how wrong that is.
+
+use chiasm_learned::{Begin, Layers, losses};
+use chiasm_plugin::graph::{Tensor, Value};
+use chiasm_plugin::ndarray::{ArrayView2, Axis};
+use chiasm_plugin::{Error, Result, Task, TaskKind};
+
+use crate::settings::{Mode, Settings};
+
+/// Below this length a vector counts as zero.
+const TINY: f32 = 1e-12;
+
+/// The end of the graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    kind: TaskKind,
+    /// Columns of the target.
+    columns: usize,
+    /// Mean and deviation of each column that holds numbers.
+    scale: Option<[Vec<f32>; 2]>,
+}
+
+impl Head {
+    /// For a task and its target, `[n, columns]`.
+    pub(crate) fn new(task: &Task, target: ArrayView2<'_, f32>) -> Result<Self> {
+        let (rows, columns) = target.dim();
+        if rows < 2 || columns == 0 || (task.has_logits() && columns != task.labels.len()) {
+            let expected = if task.has_logits() { task.labels.len().to_string() } else { "some".to_owned() };
+            let message =
+                format!("expected at least 2 rows and {expected} columns, got {rows} and {columns}");
+            return Err(Error::invalid(format!("`target`: {message}")));
+        }
+        if let Some(row) = target.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
+            return Err(Error::invalid(format!("`target`: expected finite numbers, row {row} holds others")));
+        }
+        let scale = (task.kind == TaskKind::Regression).then(|| {
+            let mean = target.mean_axis(Axis(0)).map(|mean| mean.to_vec()).unwrap_or_default();
+            // a column that never changes keeps its own unit
+            let deviation = target.std_axis(Axis(0), 0.0).mapv(|x| if x > TINY { x } else { 1.0 }).to_vec();
+            [mean, deviation]
+        });
+        Ok(Self { kind: task.kind, columns, scale })
+    }
+
+    /// Length of an answer.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The answer to fused rows of this width, `[batch, columns]`: logits, numbers in their own units, or unit vectors.
+    pub(crate) fn answer(
+        &self,
+        layers: &mut Layers<'_>,
+        set: &Settings,
+        fused: &Value,
+        width: usize,
+    ) -> Value {
+        let raw = match set.mode {
+            Mode::Late => layers.linear("head", fused, width, self.columns),
+            _ => layers.feed_forward("head", fused, [width, set.hidden, self.columns]),
+        };
+        match (&self.scale, self.kind) {
+            (Some(scale), _) => {
+                let [mean, deviation] = scale.each_ref().map(|numbers| self.row(layers, numbers));
+                let spread = layers.b.mul(&raw, &deviation);
+                layers.b.add(&spread, &mean)
+            }
+            (None, TaskKind::Retrieval) => layers.b.l2_normalise(&raw, -1, TINY),
+            (None, _) => raw,
+        }
+    }
+
+    /// What training makes small: cross-entropy, that of each label, the squared error in deviations, or InfoNCE.
+    pub(crate) fn loss(
+        &self,
+        layers: &mut Layers<'_>,
+        set: &Settings,
+        answer: &Value,
+        target: &Value,
+    ) -> Value {
+        match self.kind {
+            TaskKind::Classification => {
+                let axes: &[i64] = &[-1];
+                let all = layers.b.op(
+                    "ReduceLogSumExp",
+                    &[answer],
+                    &[("axes", axes.into()), ("keepdims", 0.into())],
+                );
+                let told = layers.b.mul(answer, target);
+                let told = layers.b.reduce_sum(&told, &[-1], false);
+                let missed = layers.b.sub(&all, &told);
+                losses::mean(&mut layers.b, &missed)
+            }
+            TaskKind::MultiLabel => {
+                let all = layers.b.op("Softplus", &[answer], &[]);
+                let told = layers.b.mul(answer, target);
+                let missed = layers.b.sub(&all, &told);
+                losses::mean(&mut layers.b, &missed)
+            }
+            TaskKind::Regression => {
+                let mut apart = layers.b.sub(answer, target);
+                if let Some([_, deviation]) = &self.scale {
+                    let deviation = self.row(layers, deviation);
+                    apart = layers.b.div(&apart, &deviation);
+                }
+                let squares = layers.b.mul(&apart, &apart);
+                losses::mean(&mut layers.b, &squares)
+            }
+            TaskKind::Retrieval => {
+                #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+                let first = set.temperature.ln() as f32;
+                let temperature = layers.weight("log_temperature", &[], Begin::At(first));
+                let target = layers.b.l2_normalise(target, -1, TINY);
+                losses::infonce(&mut layers.b, answer, &target, &temperature)
+            }
+        }
+    }
+
+    /// Numbers that no training moves, one a column.
+    fn row(&self, layers: &mut Layers<'_>, numbers: &[f32]) -> Value {
+        match Tensor::f32(&[self.columns], numbers.to_vec()) {
+            Ok(tensor) => layers.b.constant("unit", tensor),
+            Err(error) => layers.fail(error.into()),
+        }
+    }
+}
