@@ -28,10 +28,16 @@ pub enum Error {
         /// What the encoder said.
         source: image::ImageError,
     },
+    /// A picture does not answer that many questions in different ways.
+    #[error("expected 1 to {most} questions about each picture, got {each}", most = crate::quiz::MOST)]
+    Questions {
+        /// How many were asked for.
+        each: usize,
+    },
 }
 
 /// What a scene is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// Four scenes of five.
@@ -40,12 +46,19 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// Decided by the scene's index alone, so that a longer world keeps the splits of a shorter one.
+    pub(crate) fn of(id: u64) -> Self {
+        if id % 5 == 4 { Self::Test } else { Self::Train }
+    }
+}
+
 /// One line of `pairs.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// The scene's index in its world.
     pub id: u64,
-    /// Decided by the index alone, so that a longer world keeps the splits of a shorter one.
+    /// That of the index.
     pub split: Split,
     /// The picture's path, relative to the folder.
     pub image: String,
@@ -63,29 +76,37 @@ pub fn write(world: &World, folder: &Path, count: u64) -> Result<Vec<Row>, Error
     std::fs::create_dir_all(&images).map_err(|source| Error::Write { path: images, source })?;
     let rows =
         (0..count).into_par_iter().map(|id| write_scene(world, folder, id)).collect::<Result<Vec<_>, _>>()?;
-    let path = folder.join("pairs.jsonl");
-    write_rows(&rows, &path).map_err(|source| Error::Write { path, source })?;
+    write_lines(&rows, &folder.join("pairs.jsonl"))?;
     Ok(rows)
 }
 
 fn write_scene(world: &World, folder: &Path, id: u64) -> Result<Row, Error> {
     let scene = world.scene(id);
+    let image = write_picture(&scene, folder, id)?;
+    Ok(Row { id, split: Split::of(id), image, captions: scene.captions(CAPTIONS), scene })
+}
+
+/// Saves the picture of the scene of this index; returns its path, relative to the folder.
+pub(crate) fn write_picture(scene: &Scene, folder: &Path, id: u64) -> Result<String, Error> {
     let image = format!("images/{id:06}.png");
     let path = folder.join(&image);
     scene.render().save(&path).map_err(|source| Error::Picture { path, source })?;
-    let split = if id % 5 == 4 { Split::Test } else { Split::Train };
-    Ok(Row { id, split, image, captions: scene.captions(CAPTIONS), scene })
+    Ok(image)
 }
 
-fn write_rows(rows: &[Row], path: &Path) -> std::io::Result<()> {
-    let unfinished = path.with_extension("jsonl.tmp");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&unfinished)?);
-    for row in rows {
-        serde_json::to_writer(&mut file, row)?;
-        file.write_all(b"\n")?;
-    }
-    file.into_inner()?.sync_all()?;
-    std::fs::rename(&unfinished, path)
+/// Writes one line of JSON per row; the file appears whole.
+pub(crate) fn write_lines(rows: &[impl Serialize], path: &Path) -> Result<(), Error> {
+    let unfinished = path.with_added_extension("tmp");
+    let write = || {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&unfinished)?);
+        for row in rows {
+            serde_json::to_writer(&mut file, row)?;
+            file.write_all(b"\n")?;
+        }
+        file.into_inner()?.sync_all()?;
+        std::fs::rename(&unfinished, path)
+    };
+    write().map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
