@@ -110,8 +110,14 @@ pub enum Verb {
     },
     /// Solve optimal transport between two clouds of points, or for a given cost matrix.
     Transport(TransportArgs),
-    /// Push raw inputs through a run's merged model; each modality of the run is a flag, e.g. --image a.jpg.
-    Run(RunArgs),
+    /// Push raw inputs through a run's merged model; each modality of the run is a flag, e.g. --image a.jpg, and may be left out.
+    Run {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Draw where the fusion looked, over the pictures, into this SVG; the shares are also among the outputs.
+        #[arg(long, value_name = "SVG")]
+        attention: Option<PathBuf>,
+    },
     /// Find the run's held-out items nearest to a raw input of the other modality.
     Search {
         #[command(flatten)]

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod doctor;
 mod items;
+mod looks;
 mod measure;
 mod plugins;
 mod print;
@@ -73,7 +74,9 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
             verbs::compare(recipe, swap, *folds, *skip_bad, shared, &workbench(shared)?)
         }
         Verb::Transport(args) => transport::transport(args, shared),
-        Verb::Run(run) => verbs::run(run, &given, shared, &workbench(shared)?),
+        Verb::Run { run, attention } => {
+            verbs::run(run, &given, attention.as_deref(), shared, &workbench(shared)?)
+        }
         Verb::Search { run, top, strip } => {
             verbs::search(run, &given, *top, strip.as_deref(), shared, &workbench(shared)?)
         }

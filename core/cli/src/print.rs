@@ -1,6 +1,7 @@
 //! Results on stdout: JSON for machines, tables for people.
 
-use chiasm_pipeline::{Exported, Metrics, PlanReport, Variant};
+use chiasm_host::{Task, TaskKind};
+use chiasm_pipeline::{Exported, Metrics, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -89,6 +90,78 @@ pub fn metrics(metrics: &Metrics) {
     ]);
     table(&["retrieval, %", "recall@1", "95 %", "recall@5", "recall@10", "mrr"], rows, 1);
     line(&format!("rsum {:.1} of 600 on {} held-out pairs", metrics.rsum, metrics.pairs));
+    if let Some(task) = &metrics.task {
+        line("");
+        task_table(task);
+    }
+}
+
+/// A task's score beside what each modality alone and a guess give.
+fn task_table(task: &TaskMetrics) {
+    let show = |value: f64| score(task.metric, value);
+    let interval = format!("{}..{}", show(task.interval[0]), show(task.interval[1]));
+    let mut rows = vec![vec!["fused".to_owned(), show(task.score), interval]];
+    let mut add = |name: String, value: f64| rows.push(vec![name, show(value), String::new()]);
+    task.without.iter().for_each(|(name, value)| add(format!("  {name} hidden"), *value));
+    let baseline = |name: &str| match task.kind {
+        TaskKind::Retrieval if name == "sum" => "  sum of the aligned vectors".to_owned(),
+        TaskKind::Retrieval => format!("  aligned {name} alone"),
+        _ => format!("  {}", name.replace('_', " ")),
+    };
+    task.baselines.iter().for_each(|(name, value)| add(baseline(name), *value));
+    table(&[&format!("{}, {}", task.kind.as_str(), metric(task.metric)), "score", "95 %"], rows, 1);
+    let figures: Vec<String> = (task.figures.iter())
+        .filter(|(name, _)| name.starts_with("recall"))
+        .map(|(name, value)| format!("{name} {}", percent(*value)))
+        .collect();
+    let figures = if figures.is_empty() { String::new() } else { format!("; {} %", figures.join(", ")) };
+    line(&format!("{} held-out rows{figures}", task.rows));
+}
+
+/// A metric's name with its unit.
+fn metric(name: &str) -> &str {
+    match name {
+        "accuracy" => "accuracy in %",
+        "micro_f1" => "micro F1 in %",
+        "r2" => "R2",
+        _ => "rsum of 300",
+    }
+}
+
+/// A score in the unit that [`metric`] names.
+fn score(metric: &str, value: f64) -> String {
+    match metric {
+        "rsum" => format!("{value:.1}"),
+        "r2" => format!("{value:.3}"),
+        _ => percent(value),
+    }
+}
+
+/// Logits in words: the likeliest classes, the labels that hold, or the numbers.
+pub fn answer(task: &Task, logits: &[f32]) -> String {
+    let named = |shown: &[(usize, f32)]| -> String {
+        let of = |(column, value): &(usize, f32)| {
+            format!("{} {value:.2}", task.labels.get(*column).map_or("?", String::as_str))
+        };
+        shown.iter().map(of).collect::<Vec<_>>().join(", ")
+    };
+    let mut all: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
+    match task.kind {
+        TaskKind::Classification => {
+            let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f32 = logits.iter().map(|x| (x - top).exp()).sum();
+            all.iter_mut().for_each(|(_, x)| *x = (*x - top).exp() / total);
+            all.sort_by(|a, b| b.1.total_cmp(&a.1));
+            all.truncate(3);
+            named(&all)
+        }
+        TaskKind::MultiLabel => {
+            all.iter_mut().for_each(|(_, x)| *x = (1.0 + (-*x).exp()).recip());
+            all.retain(|(_, share)| *share > 0.5);
+            if all.is_empty() { "none".to_owned() } else { named(&all) }
+        }
+        TaskKind::Regression | TaskKind::Retrieval => named(&all),
+    }
 }
 
 /// A plan, before anything is done.
@@ -111,7 +184,13 @@ pub fn plan(report: &PlanReport) {
     line(&format!("rows: {} ({} train, {} test)", report.rows, report.train, report.test));
     let bank = if report.bank { ", hubness bank" } else { "" };
     line(&format!("align: {} maps {} onto {}{bank}", report.aligner, report.source, report.target));
-    line(&format!("fuse: {}", report.fusion.as_deref().unwrap_or("nothing")));
+    let reads = if report.reads_tokens { ", from tokens" } else { "" };
+    line(&format!("fuse: {}{reads}", report.fusion.as_deref().unwrap_or("nothing")));
+    if let Some(task) = &report.task {
+        let answers =
+            if task.has_logits() { format!(", {} answers", task.labels.len()) } else { String::new() };
+        line(&format!("task: {}{answers}", task.kind.as_str()));
+    }
     line(&format!(
         "merged model: operator set {}; embeddings: {:.1} MB of memory",
         report.opset,
@@ -132,6 +211,11 @@ pub fn variants(variants: &[Variant]) {
         header.extend(["CV rsum".into(), "sd".into()]);
         header.extend(directions.iter().map(|d| format!("R@1 {d}")));
     }
+    let task = first.task.as_ref();
+    if let Some(task) = task {
+        header.push(format!("task, {}", metric(task.test.metric)));
+        header.extend(task.cross_validation.iter().flat_map(|_| ["CV task".to_owned(), "95 %".to_owned()]));
+    }
     header.push("fit s".into());
     let rows = (variants.iter())
         .map(|v| {
@@ -145,6 +229,13 @@ pub fn variants(variants: &[Variant]) {
             if let Some(cv) = &v.cross_validation {
                 row.extend([format!("{:.1}", cv.rsum), format!("{:.1}", cv.rsum_sd)]);
                 row.extend(cv.recall_at_1.values().map(|r| percent(*r)));
+            }
+            if let Some(task) = &v.task {
+                let show = |value| score(task.test.metric, value);
+                row.push(show(task.test.score));
+                row.extend(task.cross_validation.iter().flat_map(|cv| {
+                    [show(cv.score), format!("{}..{}", show(cv.interval[0]), show(cv.interval[1]))]
+                }));
             }
             row.push(format!("{:.1}", v.fit_seconds));
             row

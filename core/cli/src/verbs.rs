@@ -5,7 +5,7 @@ use crate::{
     args::{self, RecipeArgs, RunArgs, Shared},
     check,
     items::Given,
-    json, print, strip,
+    json, looks, print, strip,
 };
 use chiasm_pipeline::{
     AddOptions, CompareOptions, Error, FitOptions, Layout, ModelStore, Opened, Outputs, Plan, Raw, Recipe,
@@ -157,17 +157,29 @@ pub fn compare(
 }
 
 /// `run`
-pub fn run(args: &RunArgs, given: &Given, shared: &Shared, bench: &Workbench) -> Outcome {
+pub fn run(
+    args: &RunArgs,
+    given: &Given,
+    attention: Option<&Path>,
+    shared: &Shared,
+    bench: &Workbench,
+) -> Outcome {
     let opened = Opened::open(&args.run, bench)?;
     let inputs = inputs(&opened, args, given)?;
-    let outputs = opened.run(&inputs)?;
+    let outputs = opened.run(&inputs, attention.is_some())?;
+    let answers = answers(&opened, &outputs);
+    if let Some(path) = attention {
+        looks::write(&inputs, &outputs, &answers, path)?;
+        bench.reporter.note(&format!("wrote {}", path.display()));
+    }
     if let Some(path) = &args.output {
         chiasm_pipeline::write_npz(path, &outputs)?;
         print::line(&path.display().to_string());
         return Ok(());
     }
     if json(shared) {
-        print::json(&object!({ "outputs": nested(&outputs), "scores": scores(&opened, &outputs) }));
+        let scores = scores(&opened, &outputs);
+        print::json(&object!({ "outputs": nested(&outputs), "scores": scores, "answers": answers }));
         return Ok(());
     }
     let rows = (outputs.iter())
@@ -181,6 +193,9 @@ pub fn run(args: &RunArgs, given: &Given, shared: &Shared, bench: &Workbench) ->
         })
         .collect();
     print::table(&["output", "shape", "begins"], rows, 3);
+    for (row, answer) in answers.iter().enumerate() {
+        print::line(&format!("answer {}: {answer}", row + 1));
+    }
     if let Some(scores) = scores(&opened, &outputs) {
         print::line("scores (rows: source, columns: target):");
         for row in scores {
@@ -188,6 +203,13 @@ pub fn run(args: &RunArgs, given: &Given, shared: &Shared, bench: &Workbench) ->
         }
     }
     Ok(())
+}
+
+/// The fusion's answer to each row in words; none without a task with labels.
+fn answers(opened: &Opened<'_>, outputs: &Outputs) -> Vec<String> {
+    let task = opened.manifest.task.as_ref();
+    let Some((task, logits)) = task.zip(outputs.get("logits")) else { return Vec::new() };
+    logits.outer_iter().map(|row| print::answer(task, &row.to_vec())).collect()
 }
 
 /// Every source input against every target input.

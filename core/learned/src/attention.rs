@@ -17,8 +17,11 @@ use crate::layers::{Begin, Layers};
 
 /// Added to the score of a hidden key: `e` to this is zero, and no score is large enough to matter beside it.
 const HIDDEN: f32 = 1e9;
-/// Deviation of learned tokens and places at the start.
+/// Deviation of learned tokens at the start.
 const SMALL: f64 = 0.02;
+/// Deviation of places at the start: that of a token that was standardised. Places that start small are not found: questions about what is
+/// left of what stayed at "one of the two others" then.
+const PLACES: f64 = 1.0;
 
 /// A sequence in a graph.
 #[derive(Debug, Clone)]
@@ -65,7 +68,7 @@ impl Layers<'_> {
         let clean = self.b.where_(&there, tokens, &zero);
         let mut values = self.linear(&format!("{name}/entry"), &clean, entry.width, width);
         if entry.places > 0 {
-            let table = self.weight(&format!("{name}/places"), &[entry.places, width], Begin::Normal(SMALL));
+            let table = self.weight(&format!("{name}/places"), &[entry.places, width], Begin::Normal(PLACES));
             match self.places(tokens, entry.places) {
                 Ok(places) => {
                     let places = self.b.gather(&table, &places, 0);

@@ -135,6 +135,14 @@ impl<'w> Layers<'w> {
         }
     }
 
+    /// A row of numbers that no training moves.
+    pub fn numbers(&mut self, numbers: &[f32]) -> Value {
+        match Tensor::f32(&[numbers.len()], numbers.to_vec()) {
+            Ok(tensor) => self.b.constant("numbers", tensor),
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
     /// `x W + b` over the last axis: `<name>/weight [input, output]`, drawn as Glorot and Bengio (2010) do, and `<name>/bias`.
     pub fn linear(&mut self, name: &str, x: &Value, input: usize, output: usize) -> Value {
         let deviation = (2.0 / (input + output).max(1) as f64).sqrt();

@@ -4,7 +4,7 @@
 //! device and the raw bytes of its items. A key that is there is right; nothing is ever invalidated.
 
 use crate::{Error, card::hex};
-use ndarray::Array2;
+use ndarray::{Array, Dimension, IxDyn};
 use npyz::WriterBuilder;
 use sha2::{Digest, Sha256};
 use std::{
@@ -40,22 +40,23 @@ impl Cache {
     }
 
     /// The shard `key`, when it is there, whole, and of `rows` rows.
-    pub fn load(&self, key: &str, rows: usize) -> Option<Array2<f32>> {
+    pub fn load<D: Dimension>(&self, key: &str, rows: usize) -> Option<Array<f32, D>> {
         let file = File::open(self.path(key)).ok()?;
         let npy = npyz::NpyFile::new(BufReader::new(file)).ok()?;
-        let &[stored, width] = npy.shape() else { return None };
-        if stored != rows as u64 {
+        let shape: Vec<usize> =
+            npy.shape().iter().map(|&axis| usize::try_from(axis).ok()).collect::<Option<_>>()?;
+        if shape.first() != Some(&rows) {
             return None;
         }
         let values: Vec<f32> = npy.into_vec().ok()?;
-        Array2::from_shape_vec((rows, width as usize), values).ok()
+        Array::from_shape_vec(IxDyn(&shape), values).ok()?.into_dimensionality().ok()
     }
 
     /// Keeps a shard: written to a temporary name, then renamed.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn store(&self, key: &str, shard: &Array2<f32>) -> Result<(), Error> {
+    pub fn store<D: Dimension>(&self, key: &str, shard: &Array<f32, D>) -> Result<(), Error> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.folder);
         std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
@@ -73,15 +74,18 @@ impl Cache {
     }
 }
 
-/// Writes a matrix as .npy (C order).
+/// Writes an array as .npy (C order).
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write_npy<T: npyz::AutoSerialize>(path: &Path, matrix: &Array2<T>) -> std::io::Result<()> {
+pub fn write_npy<T: npyz::AutoSerialize, D: Dimension>(
+    path: &Path,
+    array: &Array<T, D>,
+) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
-    let shape = [matrix.nrows() as u64, matrix.ncols() as u64];
+    let shape: Vec<u64> = array.shape().iter().map(|&axis| axis as u64).collect();
     let mut npy = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut file).begin_nd()?;
-    npy.extend(matrix.iter())?;
+    npy.extend(array.iter())?;
     npy.finish()?;
     file.flush()
 }
@@ -108,7 +112,7 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::array;
+    use ndarray::{Ix2, Ix3, array};
 
     #[test]
     fn a_shard_comes_back_and_a_damaged_one_counts_as_absent() {
@@ -117,12 +121,13 @@ mod tests {
         let shard = array![[1.0_f32, -2.5], [f32::MIN_POSITIVE, 4.0]];
         cache.store("abcd", &shard).unwrap();
         assert_eq!(cache.load("abcd", 2), Some(shard));
-        assert_eq!(cache.load("abcd", 3), None);
-        assert_eq!(cache.load("abce", 2), None);
+        assert_eq!(cache.load::<Ix2>("abcd", 3), None);
+        assert_eq!(cache.load::<Ix2>("abce", 2), None);
+        assert_eq!(cache.load::<Ix3>("abcd", 2), None);
         let path = cache.path("abcd");
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(cache.load("abcd", 2), None);
+        assert_eq!(cache.load::<Ix2>("abcd", 2), None);
     }
 
     #[test]

@@ -255,33 +255,13 @@ impl Recipe {
         Settings { seed: self.seed, ..self.checks.settings.clone() }
     }
 
-    /// The columns that are read from the pairs file.
-    pub(crate) fn columns(&self) -> Vec<&str> {
-        let encoders = self.encoders.iter().map(|encoder| &encoder.column);
-        encoders.chain(&self.checks.labels).map(|at| at.value.as_str()).collect()
-    }
-
     /// The labels of all rows, when `checks.labels` names their column.
     pub(crate) fn labels_of(&self, pairs: &Pairs) -> Option<RowLabels> {
-        let cells = pairs.column(&self.checks.labels.as_ref()?.value);
-        let names: Vec<String> = cells.iter().map(|cell| format!("{cell:?}")).collect();
+        let values = pairs.values(&self.checks.labels.as_ref()?.value);
+        let names: Vec<String> = values.iter().map(Value::to_string).collect();
         let classes: BTreeSet<&String> = names.iter().collect();
         let number = |name| classes.iter().position(|class| *class == name).unwrap_or_default();
         Some(RowLabels(names.iter().map(number).collect()))
-    }
-
-    /// Refuses `checks.labels` where there is no pairs file that could hold them.
-    pub(crate) fn without_labels(&self) -> Result<(), Problems> {
-        match &self.checks.labels {
-            None => Ok(()),
-            Some(column) => Err(Problem::new(
-                "chiasm::recipe::checks",
-                "`checks.labels` names a column, and there is no `data.pairs`",
-            )
-            .at(&column.at, "this column")
-            .help("give the rows as a pairs file with that column")
-            .into()),
-        }
     }
 }
 

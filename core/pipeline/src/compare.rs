@@ -4,8 +4,10 @@ use crate::{
     Error, Plan, Recipe, Workbench,
     evaluate::Control,
     fit::{Rows, embed_all},
+    fuse::Fusion,
     maps::{Clouds, Maps},
     problem::Problem,
+    score::TaskMetrics,
     tree,
 };
 use chiasm_geometry::folds;
@@ -23,8 +25,35 @@ pub struct Variant {
     pub test: Control,
     /// Over the folds; none when cross-validation was left out.
     pub cross_validation: Option<CrossValidation>,
+    /// How well the fusion answers its task, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskVariant>,
     /// Seconds to fit the test split's maps, parameter search included.
     pub fit_seconds: f64,
+}
+
+/// A fusion's scores in one variant.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskVariant {
+    /// On the held-out test rows.
+    pub test: TaskMetrics,
+    /// Over the folds.
+    pub cross_validation: Option<TaskFolds>,
+}
+
+/// Means of a fusion's scores over the folds.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskFolds {
+    /// The score of each fold.
+    pub fold_scores: Vec<f64>,
+    /// Their mean.
+    pub score: f64,
+    /// Its 95 % interval, from Student's t over the folds.
+    pub interval: [f64; 2],
+    /// Mean scores with a modality hidden.
+    pub without: BTreeMap<String, f64>,
+    /// Mean scores of what needs no fusion.
+    pub baselines: BTreeMap<String, f64>,
 }
 
 /// Means over the folds.
@@ -107,7 +136,7 @@ fn measure(
     let clock = Instant::now();
     let test = score(plan, &clouds, &rows, bench)?;
     let fit_seconds = clock.elapsed().as_secs_f64();
-    let mut by_fold: Vec<[Control; 2]> = Vec::new();
+    let mut by_fold: Vec<Scores> = Vec::new();
     let used: Vec<usize> = {
         let mut used: Vec<usize> = rows.train.iter().chain(&rows.test).copied().collect();
         used.sort_unstable();
@@ -124,24 +153,70 @@ fn measure(
         let same = rows_of.test == rows.test && rows_of.train == rows.train;
         by_fold.push(if same { test.clone() } else { score(plan, &clouds, &rows_of, bench)? });
     }
+    let task = test.task.as_ref().map(|test| TaskVariant {
+        test: test.clone(),
+        cross_validation: task_folds(
+            &by_fold.iter().filter_map(|fold| fold.task.as_ref()).collect::<Vec<_>>(),
+        ),
+    });
     let variant = |which: usize, score| Variant {
         swapped: swapped.iter().cloned().collect(),
         score,
-        test: test[which].clone(),
-        cross_validation: summary(by_fold.iter().map(|fold| &fold[which])),
+        test: test.retrieval[which].clone(),
+        cross_validation: summary(by_fold.iter().map(|fold| &fold.retrieval[which])),
+        task: task.clone(),
         fit_seconds,
     };
     Ok(vec![variant(0, "plain"), variant(1, "bank")])
 }
 
-/// The held-out figures of one fit: plain, and with the bank.
-fn score(plan: &Plan, clouds: &Clouds, rows: &Rows, bench: &Workbench) -> Result<[Control; 2], Error> {
+/// The held-out figures of one fit.
+#[derive(Clone)]
+struct Scores {
+    /// Plain, and with the bank.
+    retrieval: [Control; 2],
+    task: Option<TaskMetrics>,
+}
+
+fn score(plan: &Plan, clouds: &Clouds, rows: &Rows, bench: &Workbench) -> Result<Scores, Error> {
     let (training, test) = (clouds.select(&rows.train), clouds.select(&rows.test));
     let aligner = &plan.recipe.align.plugin;
     let mut maps = Maps::fit(&clouds.names, &training, &clouds.blocks, aligner, &aligner.to_json(), bench)?;
     let plain = maps.apply(&test, bench)?.control()?;
+    let fusion = Fusion::fit(plan, clouds, &rows.train, &maps, bench)?;
+    let task = match fusion {
+        Some(fusion) => fusion.score(plan, clouds, &rows.test, &maps, bench)?,
+        None => None,
+    };
     maps.add_bank(&training, plan.recipe.score.bank.unwrap_or_default(), bench)?;
-    Ok([plain, maps.embed(&test, bench)?.control()?])
+    Ok(Scores { retrieval: [plain, maps.embed(&test, bench)?.control()?], task })
+}
+
+/// Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom; beyond them the normal's is near enough.
+const T: [f64; 19] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093,
+];
+
+fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
+    let first = folds.first()?;
+    let count = folds.len() as f64;
+    let mean = |of: &dyn Fn(&TaskMetrics) -> f64| folds.iter().map(|fold| of(fold)).sum::<f64>() / count;
+    let means = |of: &dyn Fn(&TaskMetrics) -> &BTreeMap<String, f64>| -> BTreeMap<String, f64> {
+        let value = |key: &String| mean(&|fold| of(fold).get(key).copied().unwrap_or(f64::NAN));
+        of(first).keys().map(|key| (key.clone(), value(key))).collect()
+    };
+    let score = mean(&|fold| fold.score);
+    let variance = mean(&|fold| (fold.score - score).powi(2)) * count / (count - 1.0).max(1.0);
+    let quantile = T.get(folds.len().saturating_sub(2)).copied().unwrap_or(1.96);
+    let half = quantile * (variance / count).sqrt();
+    Some(TaskFolds {
+        fold_scores: folds.iter().map(|fold| fold.score).collect(),
+        score,
+        interval: [score - half, score + half],
+        without: means(&|fold| &fold.without),
+        baselines: means(&|fold| &fold.baselines),
+    })
 }
 
 fn summary<'a>(folds: impl Iterator<Item = &'a Control>) -> Option<CrossValidation> {

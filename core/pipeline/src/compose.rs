@@ -52,27 +52,28 @@ pub struct Part<'a> {
     pub inputs: Vec<(String, String)>,
 }
 
-/// A modality's encoders, pooled vectors concatenated: output `<modality>/pooled`.
+/// A modality's encoders, pooled vectors concatenated: output `<modality>/pooled`, and `<modality>/tokens` and `<modality>/mask` of the
+/// first encoder when they are wanted.
 ///
 /// # Errors
 /// When the graphs cannot be joined.
-pub fn encoders(modality: &str, parts: &[Part<'_>]) -> Result<Graph, Error> {
+pub fn encoders(modality: &str, parts: &[Part<'_>], tokens: bool) -> Result<Graph, Error> {
     let context = || format!("the encoders of {modality:?}");
-    let pooled = format!("{modality}/pooled");
     let mut whole: Option<Graph> = None;
     let mut outputs: Vec<Port> = Vec::new();
-    for part in parts {
+    for (index, part) in parts.iter().enumerate() {
         let prefix = format!("{modality}/{}", part.name);
-        let only = part.graph.extract(&["pooled"]).map_err(Error::graph(context()))?;
+        let wanted: &[&str] = if tokens && index == 0 { &["pooled", "tokens", "mask"] } else { &["pooled"] };
+        let only = part.graph.extract(wanted).map_err(Error::graph(context()))?;
         let mut names: Vec<(String, String)> = (part.inputs.iter())
             .filter(|(from, _)| only.inputs().iter().any(|i| i.name == *from))
             .map(|(from, to)| (format!("{prefix}/{from}"), to.clone()))
             .collect();
-        if parts.len() == 1 {
-            names.push((format!("{prefix}/pooled"), pooled.clone()));
-        }
+        let of_modality = |port: &&&str| **port != "pooled" || parts.len() == 1;
+        let port = |port: &str| (format!("{prefix}/{port}"), format!("{modality}/{port}"));
+        names.extend(wanted.iter().filter(of_modality).map(|name| port(name)));
         let graph = rename(&only.prefixed(&prefix), &names).map_err(Error::graph(context()))?;
-        outputs.extend(graph.outputs());
+        outputs.extend(graph.outputs().into_iter().filter(|port| port.name.ends_with("/pooled")));
         whole = Some(match whole {
             None => graph,
             Some(before) => before.merge(&graph).map_err(Error::graph(context()))?,
@@ -153,43 +154,113 @@ pub fn embeds(modality: &str) -> String {
 
 /// The fused output of the merged model.
 pub const FUSED: &str = "fused_embeds";
+/// The answers of the merged model to its task.
+pub const LOGITS: &str = "logits";
 
-/// The merged model: every tower (encoders and head), and the fusion over the aligned embeddings.
+/// How much each token of a modality was looked at; an output of graphs that are made to show it.
+pub fn attention(modality: &str) -> String {
+    format!("{modality}_attention")
+}
+
+/// What a merged model calls the output of a fused graph.
+pub fn fused_output(name: &str) -> String {
+    match name.strip_prefix("attention.") {
+        Some(modality) => attention(modality),
+        None if name == "fused" => FUSED.to_owned(),
+        None => name.to_owned(),
+    }
+}
+
+/// One modality of a merged model.
+pub struct Tower {
+    /// The modality.
+    pub modality: String,
+    /// Its encoders, to `<modality>/pooled` and perhaps tokens and mask.
+    pub encoders: Graph,
+    /// Its head, `<modality>/pooled` to `<modality>_embeds`.
+    pub head: Graph,
+}
+
+impl Tower {
+    /// The tensor with the aligned embedding before any bank.
+    fn z(&self) -> String {
+        let z = format!("{}/z", self.modality);
+        if self.head.output(&z).is_ok() { z } else { embeds(&self.modality) }
+    }
+
+    fn graph(&self) -> Result<Graph, chiasm_graph::Error> {
+        let pooled = format!("{}/pooled", self.modality);
+        self.encoders.join(&self.head, &[(&pooled, &pooled)])
+    }
+}
+
+/// A modality's port of the fusion inside a merged model, where the modality has no tower.
+pub fn absent(modality: &str, port: &str) -> String {
+    format!("fuse/{modality}.{port}")
+}
+
+/// The merged model: every tower (encoders and head), and the fusion over aligned embeddings and tokens.
 ///
-/// Outputs `<modality>_embeds` for each modality, then `fused_embeds` when there is a fusion.
+/// Outputs `<modality>_embeds` for each tower, then those of the fusion: `fused_embeds`, `logits`, and with `looks` where its attention went. A modality of
+/// the fusion without a tower is absent: its ports stay inputs, by the names of [`absent`].
 ///
 /// # Errors
 /// When the graphs cannot be joined, e.g. for operator sets that cannot be brought together.
-pub fn merged(towers: &[(Graph, Head<'_>)], fusion: Option<&Graph>) -> Result<Graph, Error> {
+pub fn merged(towers: &[Tower], fusion: Option<&Graph>, looks: bool) -> Result<Graph, Error> {
     let context = || "the merged model".to_owned();
     let mut whole: Option<Graph> = None;
-    for (encoders, head) in towers {
-        let pooled = format!("{}/pooled", head.modality);
-        let tower = encoders.join(&head.graph()?, &[(&pooled, &pooled)]).map_err(Error::graph(context()))?;
+    for tower in towers {
+        let graph = tower.graph().map_err(Error::graph(context()))?;
         whole = Some(match whole {
-            None => tower,
-            Some(before) => before.merge(&tower).map_err(Error::graph(context()))?,
+            None => graph,
+            Some(before) => before.merge(&graph).map_err(Error::graph(context()))?,
         });
     }
     let mut whole = whole.ok_or_else(|| Error::Internal("a merged model without towers".to_owned()))?;
-    let mut outputs: Vec<String> = towers.iter().map(|(_, head)| embeds(head.modality)).collect();
+    let mut outputs: Vec<String> = towers.iter().map(|tower| embeds(&tower.modality)).collect();
     if let Some(fusion) = fusion {
-        let fusion = rename(&fusion.prefixed("fuse"), &[("fuse/fused".to_owned(), FUSED.to_owned())])
-            .map_err(Error::graph(context()))?;
-        let links: Vec<(String, String)> =
-            (towers.iter()).map(|(_, head)| (head.z(), format!("fuse/{}.pooled", head.modality))).collect();
-        let links: Vec<(&str, &str)> = links.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        whole = whole.join(&fusion, &links).map_err(Error::graph(context()))?;
-        for output in &outputs {
-            if whole.outputs().iter().all(|o| o.name != *output) {
-                whole = whole.expose(output).map_err(Error::graph(context()))?;
-            }
-        }
-        outputs.push(FUSED.to_owned());
+        whole = with_fusion(whole, towers, fusion).map_err(Error::graph(context()))?;
+        let of_fusion = fusion.outputs().into_iter().map(|port| port.name);
+        outputs.extend(
+            of_fusion.filter(|name| looks || !name.starts_with("attention.")).map(|name| fused_output(&name)),
+        );
     }
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
     let whole = whole.extract(&outputs).map_err(Error::graph(context()))?;
     Ok(with_plain_axes(&whole, fusion.is_some()))
+}
+
+/// The towers joined with the fusion, their embeddings still outputs.
+fn with_fusion(towers_graph: Graph, towers: &[Tower], fusion: &Graph) -> Result<Graph, chiasm_graph::Error> {
+    let names: Vec<(String, String)> = fusion
+        .outputs()
+        .iter()
+        .map(|port| (format!("fuse/{}", port.name), fused_output(&port.name)))
+        .collect();
+    let renamed = rename(&fusion.prefixed("fuse"), &names)?;
+    let mut links: Vec<(String, String)> = Vec::new();
+    for tower in towers {
+        let modality = &tower.modality;
+        let from = [
+            ("pooled", tower.z()),
+            ("tokens", format!("{modality}/tokens")),
+            ("mask", format!("{modality}/mask")),
+        ];
+        let read = |port: &str| fusion.input(&format!("{modality}.{port}")).is_ok();
+        links.extend(
+            from.into_iter()
+                .filter(|(port, _)| read(port))
+                .map(|(port, from)| (from, absent(modality, port))),
+        );
+    }
+    let links: Vec<(&str, &str)> = links.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let mut whole = towers_graph.join(&renamed, &links)?;
+    for output in towers.iter().map(|tower| embeds(&tower.modality)) {
+        if whole.outputs().iter().all(|port| port.name != output) {
+            whole = whole.expose(&output)?;
+        }
+    }
+    Ok(whole)
 }
 
 /// Free axes called as people call them: `batch` for the first (one for each modality while nothing joins them), and for

@@ -6,7 +6,7 @@
 use crate::problem::{Problem, Problems};
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -38,24 +38,36 @@ pub struct Pairs {
     /// The row's split.
     pub splits: Vec<Split>,
     columns: BTreeMap<String, Vec<Cell>>,
+    values: BTreeMap<String, Vec<Value>>,
+}
+
+/// The columns to read beside `id` and the split.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    /// Raw inputs.
+    pub inputs: &'a [&'a str],
+    /// Anything but null: labels, answers, numbers.
+    pub values: &'a [&'a str],
+    /// Where each row's split is named.
+    pub split: &'a str,
 }
 
 const SHOWN: usize = 5;
 
 impl Pairs {
-    /// Reads the columns named in `columns` (and `id`, `split`) of the JSONL file at `path`.
+    /// Reads columns of the JSONL file at `path`.
     ///
     /// Without a `split` column, every fifth row (row mod 5 = 0) is test.
     ///
     /// # Errors
     /// Every bad line found, the first few by number: not JSON, a missing column, an unknown split, a repeated id.
-    pub fn read(path: &Path, columns: &[&str], split_column: &str) -> Result<Self, Problems> {
+    pub fn read(path: &Path, columns: Columns<'_>) -> Result<Self, Problems> {
         let code = "chiasm::data::pairs";
         let text = std::fs::read_to_string(path).map_err(|e| {
             Problem::new(code, format!("cannot read the pairs file {}: {e}", path.display()))
                 .help("`data.pairs` names a JSONL file, relative to the recipe: one JSON object a line")
         })?;
-        let mut rows = Rows::new(columns, split_column);
+        let mut rows = Rows::new(columns);
         for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             if let Err(complaint) = rows.push(number + 1, line) {
                 rows.complaints.push(format!("line {}: {complaint}", number + 1));
@@ -72,6 +84,7 @@ impl Pairs {
             ids: (0..count).map(|i| i.to_string()).collect(),
             splits: (0..count as usize).map(split_by_position).collect(),
             columns: columns.iter().map(|c| ((*c).to_owned(), cells.clone())).collect(),
+            values: BTreeMap::new(),
         }
     }
 
@@ -88,6 +101,11 @@ impl Pairs {
     /// The cells of a column, one a row; empty for a column that was not read.
     pub fn column(&self, name: &str) -> &[Cell] {
         self.columns.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The values of a column, one a row; empty for a column that was not read.
+    pub fn values(&self, name: &str) -> &[Value] {
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The rows of a split, in order.
@@ -107,19 +125,20 @@ struct Rows<'a> {
     seen: HashSet<String>,
     splits: Vec<Option<Split>>,
     columns: Vec<(&'a str, Vec<Cell>)>,
+    values: Vec<(&'a str, Vec<Value>)>,
     complaints: Vec<String>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(columns: &[&'a str], split_column: &'a str) -> Self {
-        let mut names = columns.to_vec();
-        names.dedup();
+    fn new(columns: Columns<'a>) -> Self {
+        let distinct = |names: &[&'a str]| names.iter().copied().collect::<BTreeSet<_>>();
         Self {
-            split_column,
+            split_column: columns.split,
             ids: Vec::new(),
             seen: HashSet::new(),
             splits: Vec::new(),
-            columns: names.into_iter().map(|c| (c, Vec::new())).collect(),
+            columns: distinct(columns.inputs).into_iter().map(|c| (c, Vec::new())).collect(),
+            values: distinct(columns.values).into_iter().map(|c| (c, Vec::new())).collect(),
             complaints: Vec::new(),
         }
     }
@@ -140,15 +159,27 @@ impl<'a> Rows<'a> {
                 return Err(format!("`{}` expects \"train\" or \"test\", got {other}", self.split_column));
             }
         };
-        let mut cells = Vec::with_capacity(self.columns.len());
-        for (name, _) in &self.columns {
-            let value = object.get(*name).ok_or_else(|| {
+        let held = |name: &str| {
+            object.get(name).ok_or_else(|| {
                 let have = object.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
                 format!("no column `{name}`; the columns are {have}")
-            })?;
+            })
+        };
+        let mut cells = Vec::with_capacity(self.columns.len());
+        for (name, _) in &self.columns {
+            let value = held(name)?;
             cells.push(cell(value).ok_or_else(|| {
                 format!("column `{name}` expects a string, a list of strings or a row number, got {value}")
             })?);
+        }
+        let mut values = Vec::with_capacity(self.values.len());
+        for (name, _) in &self.values {
+            match held(name)? {
+                Value::Null => {
+                    return Err(format!("column `{name}` is null; leave out rows without a value"));
+                }
+                value => values.push(value.clone()),
+            }
         }
         if !self.seen.insert(id.clone()) {
             return Err(format!("the id {id:?} was used by an earlier line"));
@@ -157,6 +188,9 @@ impl<'a> Rows<'a> {
         self.splits.push(split);
         for ((_, column), cell) in self.columns.iter_mut().zip(cells) {
             column.push(cell);
+        }
+        for ((_, column), value) in self.values.iter_mut().zip(values) {
+            column.push(value);
         }
         Ok(())
     }
@@ -183,6 +217,7 @@ impl<'a> Rows<'a> {
             splits: splits.collect(),
             ids: self.ids,
             columns: self.columns.into_iter().map(|(n, c)| (n.to_owned(), c)).collect(),
+            values: self.values.into_iter().map(|(n, v)| (n.to_owned(), v)).collect(),
         };
         problems.or(Some(pairs))
     }
@@ -207,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.jsonl");
         std::fs::write(&path, text).unwrap();
-        Pairs::read(&path, &["image", "captions"], "split")
+        Pairs::read(&path, Columns { inputs: &["image", "captions"], values: &[], split: "split" })
     }
 
     #[test]
@@ -220,6 +255,21 @@ mod tests {
         assert_eq!(pairs.splits, [Split::Test, Split::Train]);
         assert_eq!(pairs.column("image"), [Cell::Items(vec!["a.png".into()]), Cell::Row(3)]);
         assert_eq!(pairs.column("captions")[0], Cell::Items(vec!["x".into(), "y".into()]));
+    }
+
+    #[test]
+    fn values_are_read_as_they_are_and_must_not_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairs.jsonl");
+        let columns = Columns { inputs: &["image"], values: &["answer"], split: "split" };
+        std::fs::write(&path, "{\"image\":\"a\",\"answer\":\"red\"}\n{\"image\":\"b\",\"answer\":[1.5]}\n")
+            .unwrap();
+        let pairs = Pairs::read(&path, columns).unwrap();
+        assert_eq!(pairs.values("answer"), [serde_json::json!("red"), serde_json::json!([1.5])]);
+        std::fs::write(&path, "{\"image\":\"a\",\"answer\":null}\n{\"image\":\"b\"}\n").unwrap();
+        let problems = Pairs::read(&path, columns).unwrap_err().to_string();
+        assert!(problems.contains("line 1: column `answer` is null"), "{problems}");
+        assert!(problems.contains("line 2: no column `answer`"), "{problems}");
     }
 
     #[test]

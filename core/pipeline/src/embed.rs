@@ -1,208 +1,189 @@
 //! Embedding a modality: every raw item through its encoders once, shard by shard, each shard kept in the cache.
+//!
+//! An item that several rows share (a picture and its many questions) is embedded once.
 
-use crate::{
-    Error, Workbench,
-    cache::Key,
-    encoder::{EncoderPlan, Raw},
-    plan::ModalityPlan,
-    recipe::Select,
-    reporter::Steps,
-};
-use chiasm_runtime::{EmbedOptions, ItemInput, OnBad, Session, embed_all};
-use ndarray::{Array2, Axis, Slice, concatenate};
-use rayon::prelude::*;
-use std::collections::BTreeMap;
+mod shard;
 
-/// Items of one shard: what a killed run loses at most.
-const SHARD: usize = 2048;
+use crate::{Error, Workbench, encoder::Raw, plan::ModalityPlan, recipe::Select};
+use ndarray::{Array2, Array3, Axis, Slice, concatenate};
+use shard::{Encoded, encode};
+use std::collections::{BTreeMap, HashMap};
 
-/// The pooled vectors of a modality, one row a pair.
+pub use shard::content;
+
+/// The vectors of a modality, one row a pair.
 #[derive(Debug, Clone)]
 pub struct Embeddings {
     /// `[rows, width]`; the rows of bad items are zero and must not be used.
     pub pooled: Array2<f32>,
+    /// The tokens, where they were asked for.
+    pub tokens: Option<ItemTokens>,
     /// Rows with an item that could not be read, and why.
     pub bad: BTreeMap<usize, String>,
 }
 
-/// Pooled vectors of every row of a modality, encoders side by side.
+/// The tokens of a modality's items, and the item of every row.
+#[derive(Debug, Clone)]
+pub struct ItemTokens {
+    items: Tokens,
+    rows: Vec<usize>,
+}
+
+/// Sequences padded to the longest.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// `[n, T, width]`, zero where the mask is.
+    pub values: Array3<f32>,
+    /// `[n, T]` of 0 and 1.
+    pub mask: Array2<f32>,
+}
+
+impl ItemTokens {
+    /// Those of some rows.
+    pub fn select(&self, rows: &[usize]) -> Tokens {
+        let items: Vec<usize> = rows.iter().map(|row| self.rows[*row]).collect();
+        Tokens {
+            values: self.items.values.select(Axis(0), &items),
+            mask: self.items.mask.select(Axis(0), &items),
+        }
+    }
+}
+
+impl Tokens {
+    /// Shards one after the other, each as long as the longest.
+    fn joined(shards: &[Tokens], width: usize) -> Self {
+        let length = shards.iter().map(|shard| shard.mask.ncols()).max().unwrap_or_default();
+        let count = shards.iter().map(|shard| shard.mask.nrows()).sum();
+        let mut all =
+            Self { values: Array3::zeros((count, length, width)), mask: Array2::zeros((count, length)) };
+        let mut start = 0;
+        for shard in shards {
+            let (rows, steps) = shard.mask.dim();
+            let place = Slice::from(start..start + rows);
+            let (mut values, mut mask) =
+                (all.values.slice_axis_mut(Axis(0), place), all.mask.slice_axis_mut(Axis(0), place));
+            values.slice_axis_mut(Axis(1), Slice::from(..steps)).assign(&shard.values);
+            mask.slice_axis_mut(Axis(1), Slice::from(..steps)).assign(&shard.mask);
+            start += rows;
+        }
+        all
+    }
+}
+
+/// The vectors of every row of a modality: pooled ones of its encoders side by side, and the tokens of its first encoder when `tokens` is set.
 ///
 /// # Errors
 /// When an item cannot be read and is not to be skipped, the engine refuses, or an embedding is not finite.
-pub fn modality(plan: &ModalityPlan, bench: &Workbench, skip_bad: bool) -> Result<Embeddings, Error> {
+pub fn modality(
+    plan: &ModalityPlan,
+    tokens: bool,
+    bench: &Workbench,
+    skip_bad: bool,
+) -> Result<Embeddings, Error> {
     let flat: Vec<&Raw> = plan.items.iter().flatten().collect();
-    let mut parts = Vec::new();
-    let mut bad_items: BTreeMap<usize, String> = BTreeMap::new();
-    for encoder in &plan.encoders {
-        let (part, bad) = encode(encoder, &plan.name, &flat, bench, skip_bad)?;
-        parts.push(part);
-        bad_items.extend(bad);
+    let (places, Encoded { pooled: all, tokens: found, bad: bad_items }) =
+        encode_all(plan, &flat, tokens, bench, skip_bad)?;
+    let (pooled, bad) = rows_of(plan, all, &places, &bad_items);
+    let firsts = plan.items.iter().scan(0, |start, items| {
+        let first = *start;
+        *start += items.len();
+        Some(first)
+    });
+    let rows = firsts.map(|first| places[first]).collect();
+    let tokens = found.map(|items| ItemTokens { items, rows });
+    Ok(Embeddings { pooled, tokens, bad })
+}
+
+/// The pooled vectors of some other items of a modality, row after row, and the rows with an item that could not be read.
+///
+/// # Errors
+/// As [`modality`].
+pub fn items(
+    plan: &ModalityPlan,
+    items: &[Vec<Raw>],
+    bench: &Workbench,
+    skip_bad: bool,
+) -> Result<(Array2<f32>, BTreeMap<usize, String>), Error> {
+    let flat: Vec<&Raw> = items.iter().flatten().collect();
+    let (places, encoded) = encode_all(plan, &flat, false, bench, skip_bad)?;
+    let owners = items.iter().enumerate().flat_map(|(row, items)| items.iter().map(move |_| row));
+    let bad = owners.zip(&places).filter_map(|(row, place)| Some((row, encoded.bad.get(place)?.clone())));
+    Ok((encoded.pooled.select(Axis(0), &places), bad.collect()))
+}
+
+/// Different items through every encoder of a modality, pooled vectors side by side; and the place of each item among them.
+fn encode_all(
+    plan: &ModalityPlan,
+    items: &[&Raw],
+    tokens: bool,
+    bench: &Workbench,
+    skip_bad: bool,
+) -> Result<(Vec<usize>, Encoded), Error> {
+    let (unique, places) = unique(items);
+    let (mut parts, mut found, mut bad) = (Vec::new(), None, BTreeMap::new());
+    for (index, encoder) in plan.encoders.iter().enumerate() {
+        let encoded = encode(encoder, &plan.name, &unique, tokens && index == 0, bench, skip_bad)?;
+        parts.push(encoded.pooled);
+        found = found.or(encoded.tokens);
+        bad.extend(encoded.bad);
     }
     let views: Vec<_> = parts.iter().map(Array2::view).collect();
-    let all = concatenate(Axis(1), &views)
+    let pooled = concatenate(Axis(1), &views)
         .map_err(|e| Error::Internal(format!("encoders of {:?} disagree in rows: {e}", plan.name)))?;
-    Ok(rows_of(plan, all, &bad_items))
+    Ok((places, Encoded { pooled, tokens: found, bad }))
+}
+
+/// Different items in the order in which they come, and the place of each item among them.
+fn unique<'a>(items: &[&'a Raw]) -> (Vec<&'a Raw>, Vec<usize>) {
+    let mut places: HashMap<&Raw, usize> = HashMap::new();
+    let mut unique = Vec::new();
+    let of = |item: &&'a Raw| {
+        *places.entry(*item).or_insert_with(|| {
+            unique.push(*item);
+            unique.len() - 1
+        })
+    };
+    let all = items.iter().map(of).collect();
+    (unique, all)
 }
 
 /// Items to rows: the first item, or the mean of all.
-fn rows_of(plan: &ModalityPlan, items: Array2<f32>, bad_items: &BTreeMap<usize, String>) -> Embeddings {
-    let single = plan.select == Select::First || plan.items.iter().all(|row| row.len() == 1);
+fn rows_of(
+    plan: &ModalityPlan,
+    items: Array2<f32>,
+    places: &[usize],
+    bad_items: &BTreeMap<usize, String>,
+) -> (Array2<f32>, BTreeMap<usize, String>) {
     let mut bad = BTreeMap::new();
     let mut start = 0;
-    let mut pooled = Array2::zeros((if single { 0 } else { plan.items.len() }, items.ncols()));
+    let mut pooled = Array2::zeros((plan.items.len(), items.ncols()));
     for (row, raw) in plan.items.iter().enumerate() {
-        let range = start..start + raw.len();
-        start = range.end;
-        if let Some((_, reason)) = bad_items.range(range.clone()).next() {
+        let own = &places[start..start + raw.len()];
+        start += raw.len();
+        if let Some(reason) = own.iter().find_map(|place| bad_items.get(place)) {
             bad.insert(row, reason.clone());
         }
-        if !single {
-            let mean = items.slice_axis(Axis(0), Slice::from(range)).mean_axis(Axis(0));
-            mean.into_iter().for_each(|mean| pooled.row_mut(row).assign(&mean));
+        match (plan.select, own) {
+            (Select::First, [first, ..]) | (Select::Mean, [first]) => {
+                pooled.row_mut(row).assign(&items.row(*first))
+            }
+            _ => {
+                let mean = items.select(Axis(0), own).mean_axis(Axis(0));
+                mean.into_iter().for_each(|mean| pooled.row_mut(row).assign(&mean));
+            }
         }
     }
-    Embeddings { pooled: if single { items } else { pooled }, bad }
+    (pooled, bad)
 }
 
-type Bad = BTreeMap<usize, String>;
-
-fn encode(
-    encoder: &EncoderPlan,
-    modality: &str,
-    items: &[&Raw],
-    bench: &Workbench,
-    skip_bad: bool,
-) -> Result<(Array2<f32>, Bad), Error> {
-    let engine = bench.engine_identity()?;
-    let mut key = encoder.key.clone();
-    key.add(engine).add(bench.device.as_str());
-    let shards: Vec<&[&Raw]> = items.chunks(SHARD).collect();
-    let keys: Vec<String> = shards.iter().map(|shard| shard_key(&key, shard)).collect();
-    let steps = Steps::begin(&*bench.reporter, &format!("embed {modality} ({})", encoder.name), items.len());
-    let mut session = None;
-    let mut all = Array2::zeros((items.len(), encoder.pooled_dim));
-    let mut bad = Bad::new();
-    for (index, (shard, key)) in shards.iter().zip(&keys).enumerate() {
-        let start = index * SHARD;
-        let mut target = all.slice_axis_mut(Axis(0), Slice::from(start..start + shard.len()));
-        if let Some(kept) = bench.cache.load(key, shard.len()).filter(|k| k.ncols() == encoder.pooled_dim) {
-            target.assign(&kept);
-            steps.add(shard.len());
-            continue;
-        }
-        let session = match &mut session {
-            Some(session) => session,
-            none => none.insert(open(encoder, bench)?),
-        };
-        let (values, shard_bad) = run(encoder, session, shard, bench, skip_bad, &steps)?;
-        check_finite(encoder, shard, &values)?;
-        if shard_bad.is_empty() {
-            bench.cache.store(key, &values)?; // a shard with a bad item is tried again next time
-        }
-        target.assign(&values);
-        bad.extend(shard_bad.into_iter().map(|(item, reason)| (start + item, reason)));
+/// The mean of each group of rows, groups one after the other; a group without rows is zero.
+pub(crate) fn means(rows: &Array2<f32>, groups: impl ExactSizeIterator<Item = usize>) -> Array2<f32> {
+    let mut means = Array2::zeros((groups.len(), rows.ncols()));
+    let mut start = 0;
+    for (group, count) in groups.enumerate() {
+        let part = rows.slice_axis(Axis(0), Slice::from(start..start + count));
+        start += count;
+        part.mean_axis(Axis(0)).into_iter().for_each(|mean| means.row_mut(group).assign(&mean));
     }
-    Ok((all, bad))
-}
-
-fn open(encoder: &EncoderPlan, bench: &Workbench) -> Result<Session, Error> {
-    let pooled = encoder
-        .graph
-        .extract(&["pooled"])
-        .map_err(Error::graph(format!("the pooled output of {:?}", encoder.name)))?;
-    bench.session_for_batches(&pooled)
-}
-
-fn run(
-    encoder: &EncoderPlan,
-    session: &Session,
-    shard: &[&Raw],
-    bench: &Workbench,
-    skip_bad: bool,
-    steps: &Steps<'_>,
-) -> Result<(Array2<f32>, Bad), Error> {
-    let inputs: Vec<ItemInput> = (encoder.inputs.iter())
-        .filter(|i| session.inputs().iter().any(|port| port.name == i.name))
-        .map(|i| ItemInput { name: i.name.clone(), dtype: i.dtype, dims: i.dims.clone(), pad: i.pad })
-        .collect();
-    let wanted: Vec<bool> =
-        encoder.inputs.iter().map(|i| inputs.iter().any(|kept| kept.name == i.name)).collect();
-    let prepare = |item: usize| {
-        encoder.prepare(shard[item]).map(|tensors| {
-            tensors.into_iter().zip(&wanted).filter_map(|(t, &keep)| keep.then_some(t)).collect::<Vec<_>>()
-        })
-    };
-    let mut bad = Bad::new();
-    let mut before = 0;
-    let options = EmbedOptions { threads: bench.threads, limits: None };
-    let mut on_bad = |item: usize, reason: &str| {
-        bad.insert(item, format!("{}: {reason}", shard[item].shown()));
-        if skip_bad { OnBad::Skip } else { OnBad::Abort }
-    };
-    let mut on_progress = |done: usize, _: usize| {
-        steps.add(done - before);
-        before = done;
-        true
-    };
-    let embedded = embed_all(
-        session,
-        shard.len(),
-        &inputs,
-        &["pooled"],
-        &options,
-        prepare,
-        &mut on_bad,
-        &mut on_progress,
-    );
-    let embedded = match embedded {
-        Err(chiasm_runtime::Error::Item { index, reason }) => return Err(unreadable(shard[index], &reason)),
-        other => other?,
-    };
-    let mut values = Array2::zeros((shard.len(), encoder.pooled_dim));
-    let pooled = embedded.outputs.first().and_then(|(_, t)| t.as_f32()).unwrap_or_default();
-    for (row, values_of) in embedded.items.iter().zip(pooled.chunks(encoder.pooled_dim.max(1))) {
-        values.row_mut(*row).iter_mut().zip(values_of).for_each(|(to, from)| *to = *from);
-    }
-    Ok((values, bad))
-}
-
-fn unreadable(item: &Raw, reason: &str) -> Error {
-    Error::input(
-        "chiasm::data::unreadable_item",
-        format!("cannot read {}: {reason}", item.shown()),
-        "mend or remove it, or leave such rows out with --skip-bad",
-    )
-}
-
-fn check_finite(encoder: &EncoderPlan, shard: &[&Raw], values: &Array2<f32>) -> Result<(), Error> {
-    let broken = values.outer_iter().position(|row| row.iter().any(|v| !v.is_finite()));
-    match broken {
-        None => Ok(()),
-        Some(row) => Err(Error::input(
-            "chiasm::data::not_finite",
-            format!("{:?} gives NaN or infinity for {}", encoder.name, shard[row].shown()),
-            "look at that input, and at the model's preprocessing; nothing was kept",
-        )),
-    }
-}
-
-/// The key of a shard: the encoder's, and the content of every item.
-fn shard_key(encoder: &Key, shard: &[&Raw]) -> String {
-    let contents: Vec<String> = shard.par_iter().map(|raw| content(raw)).collect();
-    let mut key = encoder.clone();
-    contents.iter().for_each(|content| {
-        key.add(content);
-    });
-    key.finish()
-}
-
-/// What an item is, by content: a file's hash, a text, a row's number.
-pub fn content(raw: &Raw) -> String {
-    match raw {
-        Raw::Path(path) => {
-            crate::card::sha256_of(path).unwrap_or_else(|e| format!("unreadable {}: {e}", path.display()))
-        }
-        Raw::Text(text) => format!("text {text}"),
-        Raw::Row(row) => format!("row {row}"),
-    }
+    means
 }

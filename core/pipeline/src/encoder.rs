@@ -1,7 +1,7 @@
 //! One encoder, opened: its card, its adapter, and its graph with the standard ports.
 
 use crate::{
-    Workbench,
+    Error, Workbench,
     cache::Key,
     card::{Encoder, ModelStore, sha256_of},
     compose,
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// One raw item of a modality.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Raw {
     /// A file.
     Path(PathBuf),
@@ -184,7 +184,7 @@ impl EncoderPlan {
         let inputs = adapter.inputs().to_vec();
         let rows = adapter.rows().map_err(plugin)?;
         let tail = adapter.tail().map_err(plugin)?;
-        let ports = |e: crate::Error| Problem::new("chiasm::model::ports", e.to_string());
+        let ports = |e: Error| Problem::new("chiasm::model::ports", e.to_string());
         let graph = match model {
             Some(model) => compose::encoder(name, model, &tail).map_err(ports)?,
             None => tail.clone(),
@@ -220,6 +220,19 @@ impl EncoderPlan {
     /// When the item cannot be read; the message names it.
     pub fn prepare(&self, raw: &Raw) -> Result<Vec<Tensor>, HostError> {
         self.adapter.prepare(raw.item())
+    }
+
+    /// Width of its tokens; `None` when they are not wanted.
+    pub(crate) fn tokens_dim(&self, wanted: bool) -> Result<Option<usize>, Error> {
+        if !wanted {
+            return Ok(None);
+        }
+        let port =
+            self.graph.output("tokens").map_err(Error::graph(format!("the tokens of {:?}", self.name)))?;
+        port.fixed(-1).map(Some).ok_or_else(|| {
+            let message = format!("the width of the tokens of {:?} is not known: {port}", self.name);
+            Error::input("chiasm::model::ports", message, "export the model with that axis fixed")
+        })
     }
 
     pub(crate) fn report(&self, modality: &str, items: usize) -> EncoderReport {

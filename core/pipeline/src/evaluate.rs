@@ -1,6 +1,6 @@
 //! Task metrics of a run: retrieval between the two modalities on held-out pairs, with its interval and controls.
 
-use crate::Error;
+use crate::{Error, score::TaskMetrics};
 use chiasm_geometry::{
     hubness,
     retrieval::{Direction, Ranks, bootstrap, direction, recall},
@@ -29,6 +29,9 @@ pub struct Metrics {
     /// The same maps fitted on shuffled training pairs: must lie at chance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shuffled_pairs: Option<Control>,
+    /// How well the fusion answers its task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskMetrics>,
     /// Scores that look at the whole gallery at once; never comparable with the ones above.
     pub transductive: BTreeMap<&'static str, Control>,
 }
@@ -119,6 +122,7 @@ pub fn metrics(test: &Embedded, plain: &Embedded, seed: u64) -> Result<Metrics, 
         pairs,
         chance: [("recall@1", chance(1)), ("recall@5", chance(5)), ("recall@10", chance(10))].into(),
         shuffled_pairs: None,
+        task: None,
         transductive: [("csls", plain.figures(&csls))].into(),
     })
 }

@@ -4,13 +4,16 @@ use crate::{
     Error, Plan, Workbench,
     cache::Key,
     checks::{self, Checked},
-    compose::{self, FUSED, Part},
+    compose::{self, FUSED, LOGITS, Part, Tower},
     data::Split,
     embed::{self, content},
     evaluate::{Metrics, metrics},
     folder::{self, Draft, RowCounts},
-    maps::{Clouds, Maps, fuse},
-    prove, write,
+    fuse::Fusion,
+    maps::{Clouds, Maps, Others},
+    prove,
+    task::Truth,
+    write,
 };
 use chiasm_geometry::random::Random;
 use chiasm_graph::Graph;
@@ -66,8 +69,8 @@ pub struct Merged {
     pub encoders: [Graph; 2],
     /// The maps.
     pub maps: Maps,
-    /// The fusion and its notes.
-    pub fusion: Option<(Graph, serde_json::Value)>,
+    /// The fusion.
+    pub fusion: Option<Fusion>,
     /// Everything in one graph.
     pub graph: Graph,
 }
@@ -97,11 +100,11 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     let (clouds, rows, counts) = timings.time("embed", || embed_all(plan, bench, options.skip_bad))?;
     let training = clouds.select(&rows.train);
     let maps = timings.time("align", || align(plan, &clouds, &training, bench))?;
-    let fusion = timings.time("fuse", || fuse(plan, &maps.apply(&training, bench)?, bench))?;
+    let fusion = timings.time("fuse", || Fusion::fit(plan, &clouds, &rows.train, &maps, bench))?;
     let trainings = bench.trainings.take();
     let merged = timings.time("merge", || merge(plan, maps, fusion))?;
     let proof = timings.time("prove", || prove::merged(plan, &merged, &rows.test, bench))?;
-    let metrics = timings.time("measure", || measure(plan, &clouds, &rows, &merged.maps, bench))?;
+    let metrics = timings.time("measure", || measure(plan, &clouds, &rows, &merged, bench))?;
     let checked = timings.time("check", || check(plan, &clouds, &rows, &merged.maps, bench))?;
     let mut manifest = timings.time("write", || {
         write::artifacts(&draft, plan, &merged, &metrics, &proof, &checked)?;
@@ -121,9 +124,11 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
 /// As [`embed::modality`], and when too few rows are left.
 pub fn embed_all(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<(Clouds, Rows, RowCounts), Error> {
     let [source, target] = &plan.modalities;
-    let (first, second) =
-        (embed::modality(source, bench, skip_bad)?, embed::modality(target, bench, skip_bad)?);
-    let bad: BTreeMap<usize, String> = first.bad.into_iter().chain(second.bad).collect();
+    let first = embed::modality(source, plan.tokens, bench, skip_bad)?;
+    let second = embed::modality(target, plan.tokens, bench, skip_bad)?;
+    let others = others(plan, bench, skip_bad)?;
+    let (others, bad_others) = others.map_or((None, BTreeMap::new()), |(others, bad)| (Some(others), bad));
+    let bad: BTreeMap<usize, String> = first.bad.into_iter().chain(second.bad).chain(bad_others).collect();
     for (row, reason) in bad.iter().take(10) {
         bench.reporter.note(&format!("skipped row {:?}: {reason}", plan.pairs.ids[*row]));
     }
@@ -150,8 +155,29 @@ pub fn embed_all(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<(Clou
         names: [source.name.clone(), target.name.clone()],
         sides: [first.pooled, second.pooled],
         blocks: [source.blocks(), target.blocks()],
+        tokens: [first.tokens, second.tokens],
+        others,
     };
     Ok((clouds, rows, counts))
+}
+
+/// For retrieval: the pooled vectors of what is to be found, and rows that hold an unreadable one.
+fn others(
+    plan: &Plan,
+    bench: &Workbench,
+    skip_bad: bool,
+) -> Result<Option<(Others, BTreeMap<usize, String>)>, Error> {
+    let Some(Truth::Items { modality, items }) = plan.task.as_ref().map(|task| &task.truth) else {
+        return Ok(None);
+    };
+    let side = plan.modalities.iter().position(|own| own.name == *modality).unwrap_or_default();
+    let (pooled, bad) = embed::items(&plan.modalities[side], items, bench, skip_bad)?;
+    let starts = items.iter().scan(0, |end, items| {
+        *end += items.len();
+        Some(*end)
+    });
+    let starts = std::iter::once(0).chain(starts).collect();
+    Ok(Some((Others { side, pooled, starts }, bad)))
 }
 
 fn align(
@@ -169,18 +195,22 @@ fn align(
 }
 
 /// Joins everything into the merged model.
-fn merge(plan: &Plan, maps: Maps, fusion: Option<(Graph, serde_json::Value)>) -> Result<Merged, Error> {
+fn merge(plan: &Plan, maps: Maps, fusion: Option<Fusion>) -> Result<Merged, Error> {
     let mut inputs = input_names(plan).into_iter();
     let mut tower = |side: usize| {
         let modality = &plan.modalities[side];
         let parts: Vec<Part<'_>> = (modality.encoders.iter())
             .map(|e| Part { name: &e.name, graph: &e.graph, inputs: inputs.next().unwrap_or_default() })
             .collect();
-        compose::encoders(&modality.name, &parts)
+        let tokens = fusion.as_ref().is_some_and(|fusion| fusion.reads_tokens(&modality.name));
+        compose::encoders(&modality.name, &parts, tokens)
     };
     let encoders = [tower(0)?, tower(1)?];
-    let towers: Vec<_> = encoders.iter().cloned().zip(maps.heads()).collect();
-    let graph = compose::merged(&towers, fusion.as_ref().map(|(graph, _)| graph))?;
+    let tower = |(encoders, head): (&Graph, compose::Head<'_>)| {
+        Ok(Tower { modality: head.modality.to_owned(), encoders: encoders.clone(), head: head.graph()? })
+    };
+    let towers: Vec<Tower> = encoders.iter().zip(maps.heads()).map(tower).collect::<Result<_, Error>>()?;
+    let graph = compose::merged(&towers, fusion.as_ref().map(|fusion| &fusion.graph), false)?;
     let graph = describe(graph, plan, &maps);
     Ok(Merged { encoders, maps, fusion, graph })
 }
@@ -206,18 +236,25 @@ fn describe(graph: Graph, plan: &Plan, maps: &Maps) -> Graph {
     if plan.recipe.fuse.is_some() {
         graph = graph.with_metadata("chiasm.fused", FUSED);
     }
+    if let Some(task) = plan.task.as_ref().map(|plan| &plan.task) {
+        graph = graph.with_metadata("chiasm.task", task.kind.as_str());
+        if task.has_logits() {
+            let labels = serde_json::Value::from(task.labels.clone()).to_string();
+            graph = graph.with_metadata("chiasm.answers", LOGITS).with_metadata("chiasm.labels", labels);
+        }
+    }
     graph
 }
 
-/// Metrics on the held-out rows, and the shuffled-pairs control: the same fit with the pairs broken.
+/// Metrics on the held-out rows, how well the task is answered, and the shuffled-pairs control: the same fit with the pairs broken.
 fn measure(
     plan: &Plan,
     clouds: &Clouds,
     rows: &Rows,
-    maps: &Maps,
+    merged: &Merged,
     bench: &Workbench,
 ) -> Result<Metrics, Error> {
-    let test = clouds.select(&rows.test);
+    let (test, maps) = (clouds.select(&rows.test), &merged.maps);
     let mut metrics = metrics(&maps.embed(&test, bench)?, &maps.apply(&test, bench)?, plan.recipe.seed)?;
     let [source, target] = clouds.select(&rows.train);
     let order = Random::new(plan.recipe.seed).permutation(rows.train.len());
@@ -226,6 +263,9 @@ fn measure(
     let control =
         Maps::fit(&clouds.names, &shuffled, &clouds.blocks, aligner, &maps.learned.parameters, bench)?;
     metrics.shuffled_pairs = Some(control.apply(&test, bench)?.control()?);
+    if let Some(fusion) = &merged.fusion {
+        metrics.task = fusion.score(plan, clouds, &rows.test, maps, bench)?;
+    }
     Ok(metrics)
 }
 
@@ -276,6 +316,9 @@ fn key(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<String, E
     }
     for (id, split) in plan.pairs.ids.iter().zip(&plan.pairs.splits) {
         key.add(id).add([u8::from(*split == Split::Test)]);
+    }
+    if let Some(task) = &plan.task {
+        key.add(task.content());
     }
     Ok(key.finish())
 }

@@ -5,7 +5,7 @@
 //! two runs of the same recipe).
 
 use crate::{Error, card::sha256_of};
-use chiasm_host::EncoderSpec;
+use chiasm_host::{EncoderSpec, Task};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -38,6 +38,9 @@ pub struct Manifest {
     pub modalities: Vec<ModalityManifest>,
     /// The fused output of `model.onnx`, when there is a fusion.
     pub fused: Option<String>,
+    /// What the fusion answers, when it was trained for a task: the labels name the columns of `logits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
     /// Rows used and rows skipped as unreadable.
     pub rows: RowCounts,
     /// What was read: name to sha256.

@@ -3,13 +3,13 @@
 use crate::{
     Error, Workbench,
     compose::{self, Head},
+    embed::ItemTokens,
     evaluate::Embedded,
-    plan::Plan,
     recipe::{Bank, PluginRecipe},
 };
 use chiasm_closed_form::bank::{Role, bank_tail};
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{Data, FusionSpec, Learned, Modality};
+use chiasm_host::{Data, Learned};
 use ndarray::{Array2, Axis};
 use serde_json::Value;
 
@@ -22,6 +22,30 @@ pub struct Clouds {
     pub sides: [Array2<f32>; 2],
     /// The widths of each side's encoders.
     pub blocks: [Vec<usize>; 2],
+    /// Their tokens, for a fusion that reads them.
+    pub tokens: [Option<ItemTokens>; 2],
+    /// For a fusion that retrieves: what it shall find.
+    pub others: Option<Others>,
+}
+
+/// Items of one side beyond the first of each row, e.g. the other captions of a picture.
+#[derive(Debug, Clone)]
+pub struct Others {
+    /// The side.
+    pub side: usize,
+    /// Their pooled vectors, row after row.
+    pub pooled: Array2<f32>,
+    /// Where each row's begin; and, last, their number.
+    pub starts: Vec<usize>,
+}
+
+impl Others {
+    /// Those of some rows, and how many each has.
+    pub fn of(&self, rows: &[usize]) -> (Array2<f32>, Vec<usize>) {
+        let items = |row: usize| self.starts[row]..self.starts[row + 1];
+        let picked: Vec<usize> = rows.iter().flat_map(|row| items(*row)).collect();
+        (self.pooled.select(Axis(0), &picked), rows.iter().map(|row| items(*row).len()).collect())
+    }
 }
 
 impl Clouds {
@@ -96,9 +120,22 @@ impl Maps {
     /// # Errors
     /// When the engine refuses.
     pub fn apply(&self, rows: &[Array2<f32>; 2], bench: &Workbench) -> Result<Embedded, Error> {
-        let first = run_rows(&self.learned.source, "x", "z", &rows[0], bench)?;
-        let second = run_rows(&self.learned.target, "y", "z", &rows[1], bench)?;
-        Ok(Embedded { names: self.names.clone(), sides: [first, second] })
+        let [first, second] = [0, 1].map(|side| self.apply_one(side, &rows[side], bench));
+        Ok(Embedded { names: self.names.clone(), sides: [first?, second?] })
+    }
+
+    /// Rows of one side through its map, before any bank.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn apply_one(
+        &self,
+        side: usize,
+        rows: &Array2<f32>,
+        bench: &Workbench,
+    ) -> Result<Array2<f32>, Error> {
+        let (map, input) = [(&self.learned.source, "x"), (&self.learned.target, "y")][side];
+        run_rows(map, input, "z", rows, bench)
     }
 
     /// Rows through the whole heads: what the merged model's embeddings are.
@@ -115,24 +152,6 @@ impl Maps {
     }
 }
 
-/// Fits the plan's fusion on the aligned training rows.
-///
-/// # Errors
-/// When the fusion refuses or fails; the error names the plugin.
-pub fn fuse(plan: &Plan, training: &Embedded, bench: &Workbench) -> Result<Option<(Graph, Value)>, Error> {
-    let Some(recipe) = &plan.recipe.fuse else { return Ok(None) };
-    let modalities: Vec<Modality> = (training.names.iter().zip(&training.sides))
-        .map(|(name, rows)| Modality { name: name.clone(), pooled_dim: rows.ncols(), token_dim: None })
-        .collect();
-    let names = training.names.each_ref().map(|name| format!("{name}.pooled"));
-    let data: Vec<(&str, Data<'_>)> =
-        names.iter().zip(&training.sides).map(|(name, rows)| (name.as_str(), view(rows))).collect();
-    let services = bench.services(&format!("fuse ({})", recipe.id.value));
-    let spec = FusionSpec { modalities, task: None };
-    let fused = bench.host.fusion(&recipe.id.value)?.fit(&spec, &data, &recipe.to_json(), &services)?;
-    Ok(Some((fused.graph, fused.notes)))
-}
-
 /// The parameters, told of several encoders side by side in one row: each is normalised on its own.
 fn with_blocks(parameters: &Value, blocks: &[Vec<usize>; 2]) -> Value {
     let mut parameters = parameters.clone();
@@ -147,7 +166,7 @@ fn with_blocks(parameters: &Value, blocks: &[Vec<usize>; 2]) -> Value {
 }
 
 /// A matrix as a plugin sees it. Matrices here are always dense and row-major.
-fn view(matrix: &Array2<f32>) -> Data<'_> {
+pub(crate) fn view(matrix: &Array2<f32>) -> Data<'_> {
     Data::f32(&[matrix.nrows(), matrix.ncols()], matrix.as_slice().unwrap_or_default())
 }
 

@@ -2,23 +2,28 @@
 //!
 //! Only the run folder is needed (and, for measuring and searching, the data its recipe names).
 
+mod run;
+
 use crate::{
     Error, Recipe, Workbench,
     checks::{self, Checked, OwnedSide, inverse_kind, stored_spans},
+    compose::fused_output,
     data::{Pairs, Split},
+    embed::means,
     encoder::Raw,
     evaluate::{Embedded, Metrics, metrics},
     folder::{Manifest, ModalityManifest, read_manifest},
+    fuse::{Found, answer},
     plan::{read_items, source_and_target},
     problem::Problems,
     recipe::Select,
-    reporter::Steps,
-    write::{INVERSE, LOCK, Lock, MODEL},
+    score::{Question, TaskMetrics},
+    task::{TaskPlan, Truth},
+    write::{INVERSE, LOCK, Lock},
 };
 use chiasm_graph::Graph;
 use chiasm_host::{Adapter, HostError, ModelInput, Takes};
-use chiasm_runtime::{EmbedOptions, ItemInput, OnBad, embed_all};
-use ndarray::{Array2, Axis, Slice};
+use ndarray::Array2;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -63,34 +68,6 @@ impl<'a> Opened<'a> {
         Ok(self.modality(modality)?.takes)
     }
 
-    /// Raw inputs through the merged model: the embeddings of each modality given, and the fused ones when every
-    /// modality is given equally often (input i of one belongs to input i of the others).
-    ///
-    /// # Errors
-    /// When an input cannot be read, or the engine refuses.
-    pub fn run(&self, inputs: &BTreeMap<String, Vec<Raw>>) -> Result<Outputs, Error> {
-        let path = self.folder.join(MODEL);
-        let model = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
-        let mut outputs = Outputs::new();
-        let counts: Vec<usize> =
-            self.modalities.iter().map(|m| inputs.get(&m.name).map_or(0, Vec::len)).collect();
-        let together = counts.iter().all(|&c| c > 0 && c == counts[0]);
-        let groups: Vec<(Vec<&Modality>, Vec<String>)> = if together {
-            vec![(self.modalities.iter().collect(), model.outputs().into_iter().map(|p| p.name).collect())]
-        } else {
-            (self.modalities.iter().filter(|m| inputs.contains_key(&m.name)))
-                .map(|m| (vec![m], vec![crate::compose::embeds(&m.name)]))
-                .collect()
-        };
-        for (modalities, names) in groups {
-            let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-            let part = model.extract(&wanted).map_err(Error::graph("a part of the merged model"))?;
-            let rows: Vec<Vec<&Raw>> = transpose(&modalities, inputs);
-            outputs.extend(self.batches(&part, &modalities, &rows, &wanted, "run")?);
-        }
-        Ok(outputs)
-    }
-
     /// Measures the run again on the held-out rows of its data.
     ///
     /// # Errors
@@ -114,7 +91,56 @@ impl<'a> Opened<'a> {
         }
         let names = [0, 1].map(|i| self.modalities[i].name.clone());
         let test = Embedded { names: names.clone(), sides: pair(sides)? };
-        metrics(&test, &Embedded { names, sides: pair(plain)? }, self.manifest.seed)
+        let plain = Embedded { names, sides: pair(plain)? };
+        let mut metrics = metrics(&test, &plain, self.manifest.seed)?;
+        metrics.task = self.task_metrics(&recipe, &pairs, &rows, &plain)?;
+        Ok(metrics)
+    }
+
+    /// How well the fusion answers its task, when it has one.
+    fn task_metrics(
+        &self,
+        recipe: &Recipe,
+        pairs: &Pairs,
+        rows: &[usize],
+        plain: &Embedded,
+    ) -> Result<Option<TaskMetrics>, Error> {
+        let task = TaskPlan::check(recipe, pairs, &|name| self.takes(name).ok()).map_err(Problems::from)?;
+        let Some(task) = task else { return Ok(None) };
+        let others = match &task.truth {
+            Truth::Items { modality, items } => {
+                let modality = self.modality(modality)?;
+                let own: Vec<&Vec<Raw>> = rows.iter().map(|row| &items[*row]).collect();
+                let flat: Vec<Vec<&Raw>> =
+                    own.iter().flat_map(|items| items.iter().map(|raw| vec![raw])).collect();
+                let pooled = self.pooled_items(modality, &flat)?;
+                let z = self.head(&self.map(&modality.name)?, modality, pooled)?.into_values().next();
+                Some(Found::new(z.unwrap_or_default(), own.iter().map(|items| items.len()).collect()))
+            }
+            _ => None,
+        };
+        let items: Vec<Vec<Vec<Raw>>> =
+            self.modalities.iter().map(|m| self.items(m, recipe, pairs)).collect::<Result<_, _>>()?;
+        let output = fused_output(answer(Some(&task.task)));
+        let answers = |hidden: Option<usize>| {
+            let seen: Vec<usize> = (0..self.modalities.len()).filter(|side| hidden != Some(*side)).collect();
+            let modalities: Vec<&Modality> = seen.iter().map(|side| &self.modalities[*side]).collect();
+            let graph = self.fused_graph(&modalities, false)?;
+            let graph = graph.extract(&[&output]).map_err(Error::graph("the answers of the merged model"))?;
+            let given: Vec<Vec<&Raw>> =
+                rows.iter().map(|row| seen.iter().map(|side| &items[*side][*row][0]).collect()).collect();
+            let mut outputs = self.batches(&graph, &modalities, &given, &[&output], "answer")?;
+            Ok(outputs.remove(&output).unwrap_or_default())
+        };
+        let question = Question {
+            task: &task,
+            rows,
+            names: &plain.names,
+            pooled: &plain.sides,
+            others: others.as_ref(),
+            seed: self.manifest.seed,
+        };
+        question.score(&answers).map(Some)
     }
 
     /// Checks the run's maps on the held-out rows of its data; `overrides` are `--set` assignments of `checks.*`.
@@ -171,14 +197,12 @@ impl<'a> Opened<'a> {
             .iter()
             .find(|m| m.name != modality)
             .ok_or_else(|| Error::Internal("a run with one modality".to_owned()))?;
-        let question = self.run(&BTreeMap::from([(modality.to_owned(), vec![query.clone()])]))?;
+        let question = self.embed(self.modality(modality)?, std::slice::from_ref(query))?;
         let items: Vec<Raw> = (self.items(other, &recipe, &pairs)?.into_iter().zip(&pairs.splits))
             .filter(|(_, split)| **split == Split::Test)
             .filter_map(|(row, _)| row.into_iter().next())
             .collect();
-        let gallery = self.run(&BTreeMap::from([(other.name.clone(), items.clone())]))?;
-        let one = |outputs: Outputs| outputs.into_values().next().unwrap_or_default();
-        let (question, gallery) = (one(question), one(gallery));
+        let gallery = self.embed(other, &items)?;
         let scores = gallery.dot(&question.row(0));
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -208,11 +232,9 @@ impl<'a> Opened<'a> {
             .map_err(|e| Error::Internal(format!("{LOCK} of {}: {e}", self.folder.display())))?;
         let overrides = [&lock.overrides[..], overrides].concat();
         let recipe = Recipe::parse("recipe.toml", read("recipe.toml")?, lock.folder, &overrides)?;
-        let columns = recipe.columns();
-        let split = recipe.data.split.as_ref().map_or("split", |s| s.value.as_str());
-        let pairs = match &recipe.data.pairs {
-            Some(file) => Pairs::read(&recipe.path(&file.value), &columns, split)?,
-            None => Pairs::by_position(self.rows()?, &columns),
+        let pairs = match recipe.read_pairs() {
+            Some(pairs) => pairs?,
+            None => Pairs::by_position(self.rows()?, &recipe.inputs()),
         };
         Ok((recipe, pairs))
     }
@@ -246,22 +268,22 @@ impl<'a> Opened<'a> {
         let select = recipe.encoders.iter().find(|e| e.modality.value == modality.name).map(|e| e.select);
         let wanted: Vec<&[Raw]> = rows.iter().map(|&row| items[row].as_slice()).collect();
         let flat: Vec<Vec<&Raw>> = wanted.iter().flat_map(|row| row.iter().map(|raw| vec![raw])).collect();
-        let graph = self.part(&format!("encoders/{}.onnx", modality.name))?;
-        let name = format!("{}/pooled", modality.name);
-        let mut outputs =
-            self.batches(&graph, &[modality], &flat, &[&name], &format!("embed {}", modality.name))?;
-        let all = outputs.remove(&name).unwrap_or_default();
+        let all = self.pooled_items(modality, &flat)?;
         if select != Some(Select::Mean) {
             return Ok(all);
         }
-        let mut start = 0;
-        let mut means = Array2::zeros((rows.len(), all.ncols()));
-        for (row, raw) in wanted.iter().enumerate() {
-            let part = all.slice_axis(Axis(0), Slice::from(start..start + raw.len()));
-            start += raw.len();
-            part.mean_axis(Axis(0)).into_iter().for_each(|mean| means.row_mut(row).assign(&mean));
-        }
-        Ok(means)
+        Ok(means(&all, wanted.iter().map(|raw| raw.len())))
+    }
+
+    /// Pooled vectors of raw items of one modality.
+    fn pooled_items(&self, modality: &Modality, items: &[Vec<&Raw>]) -> Result<Array2<f32>, Error> {
+        let name = format!("{}/pooled", modality.name);
+        let graph = self.part(&format!("encoders/{}.onnx", modality.name))?;
+        let graph =
+            graph.extract(&[&name]).map_err(Error::graph(format!("the encoders of {:?}", modality.name)))?;
+        let mut outputs =
+            self.batches(&graph, &[modality], items, &[&name], &format!("embed {}", modality.name))?;
+        Ok(outputs.remove(&name).unwrap_or_default())
     }
 
     fn part(&self, name: &str) -> Result<Graph, Error> {
@@ -276,66 +298,6 @@ impl<'a> Opened<'a> {
         let input = format!("{}/pooled", modality.name);
         let outputs = self.bench.session(graph)?.run(&[(&input, &tensor)])?;
         outputs.into_iter().map(|(name, tensor)| Ok((name, matrix(tensor)?))).collect()
-    }
-
-    /// Rows of raw inputs, one item a modality, through a graph in batches.
-    fn batches(
-        &self,
-        graph: &Graph,
-        modalities: &[&Modality],
-        rows: &[Vec<&Raw>],
-        outputs: &[&str],
-        stage: &str,
-    ) -> Result<Outputs, Error> {
-        let session = self.bench.session_for_batches(graph)?;
-        let is_input = |name: &String| session.inputs().iter().any(|port| port.name == *name);
-        let inputs: Vec<ItemInput> = (modalities.iter().flat_map(|m| &m.encoders))
-            .flat_map(|(_, inputs, names)| {
-                inputs.iter().filter_map(|i| Some((names.get(&i.name)?.clone(), i)))
-            })
-            .filter(|(name, _)| is_input(name))
-            .map(|(name, i)| ItemInput { name, dtype: i.dtype, dims: i.dims.clone(), pad: i.pad })
-            .collect();
-        let prepare = |row: usize| -> Result<Vec<chiasm_graph::Tensor>, HostError> {
-            let mut tensors = Vec::new();
-            for (modality, raw) in modalities.iter().zip(&rows[row]) {
-                for (adapter, inputs, names) in &modality.encoders {
-                    let made = adapter.prepare(raw.item())?;
-                    let kept =
-                        inputs.iter().zip(made).filter(|(i, _)| names.get(&i.name).is_some_and(is_input));
-                    tensors.extend(kept.map(|(_, tensor)| tensor));
-                }
-            }
-            Ok(tensors)
-        };
-        let steps = Steps::begin(&*self.bench.reporter, stage, rows.len());
-        let mut before = 0;
-        let mut on_progress = |done: usize, _: usize| {
-            steps.add(done - before);
-            before = done;
-            true
-        };
-        let options = EmbedOptions { threads: self.bench.threads, limits: None };
-        let mut on_bad = |_: usize, _: &str| OnBad::Abort;
-        let embedded = embed_all(
-            &session,
-            rows.len(),
-            &inputs,
-            outputs,
-            &options,
-            prepare,
-            &mut on_bad,
-            &mut on_progress,
-        );
-        let embedded = match embedded {
-            Err(chiasm_runtime::Error::Item { index, reason }) => {
-                let shown: Vec<String> = rows[index].iter().map(|raw| raw.shown()).collect();
-                let message = format!("cannot read {}: {reason}", shown.join(" and "));
-                return Err(Error::input("chiasm::run::unreadable_item", message, "give another input"));
-            }
-            other => other?,
-        };
-        embedded.outputs.into_iter().map(|(name, tensor)| Ok((name, matrix(tensor)?))).collect()
     }
 }
 
@@ -354,13 +316,6 @@ fn open_modality(run: &Path, manifest: &ModalityManifest, bench: &Workbench) -> 
         encoders.push((adapter, inputs, encoder.inputs.clone()));
     }
     Ok(Modality { name: manifest.name.clone(), takes, encoders })
-}
-
-/// Row i: the i-th item of each modality.
-fn transpose<'r>(modalities: &[&Modality], inputs: &'r BTreeMap<String, Vec<Raw>>) -> Vec<Vec<&'r Raw>> {
-    let columns: Vec<&Vec<Raw>> = modalities.iter().filter_map(|m| inputs.get(&m.name)).collect();
-    let rows = columns.iter().map(|c| c.len()).min().unwrap_or_default();
-    (0..rows).map(|row| columns.iter().map(|column| &column[row]).collect()).collect()
 }
 
 fn matrix(tensor: chiasm_graph::Tensor) -> Result<Array2<f32>, Error> {

@@ -9,10 +9,11 @@ use crate::{
     encoder::{EncoderPlan, Raw},
     problem::{Problem, Problems},
     recipe::{EncoderRecipe, PluginRecipe, Select},
+    task::{TaskPlan, check_needs},
     tree,
 };
 use chiasm_graph::OPSET;
-use chiasm_host::Takes;
+use chiasm_host::{FusionNeeds, Takes, Task};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -24,6 +25,10 @@ pub struct Plan {
     pub pairs: Pairs,
     /// The two modalities: source, then target.
     pub modalities: [ModalityPlan; 2],
+    /// Whether the fusion reads tokens.
+    pub tokens: bool,
+    /// What the fusion is trained for.
+    pub task: Option<TaskPlan>,
 }
 
 /// One modality, its encoders opened.
@@ -64,9 +69,7 @@ impl Plan {
             opened.push(open(encoder, &recipe, &store, bench, &mut problems));
         }
         check_plugin(bench, "aligner", &recipe.align.plugin, &mut problems);
-        if let Some(fuse) = &recipe.fuse {
-            check_plugin(bench, "fusion", fuse, &mut problems);
-        }
+        let needs = check_fusion(bench, &recipe, &mut problems);
         check_opsets(opened.iter().flatten().flatten(), &mut problems);
         let pairs = read_pairs(&recipe, &opened, &mut problems);
         let mut modalities = Vec::new();
@@ -82,9 +85,14 @@ impl Plan {
                 items,
             });
         }
+        let takes = |name: &str| {
+            let modality = modalities.iter().find(|m| m.name == name)?;
+            modality.encoders.first().map(|encoder| encoder.takes)
+        };
+        let task = pairs.as_ref().and_then(|pairs| problems.keep(TaskPlan::check(&recipe, pairs, &takes)));
         let modalities = order.and_then(|order| in_order(modalities, order));
-        let parts = problems.or(pairs.zip(modalities))?;
-        Ok(Self { recipe, pairs: parts.0, modalities: parts.1 })
+        let (pairs, modalities) = problems.or(pairs.zip(modalities))?;
+        Ok(Self { recipe, pairs, modalities, tokens: needs.tokens, task: task.flatten() })
     }
 
     /// What the plan would do, for people and machines.
@@ -101,6 +109,8 @@ impl Plan {
             target: self.modalities[1].name.clone(),
             aligner: self.recipe.align.plugin.id.value.clone(),
             fusion: self.recipe.fuse.as_ref().map(|f| f.id.value.clone()),
+            task: self.task.as_ref().map(|plan| plan.task.clone()),
+            reads_tokens: self.tokens,
             bank: self.recipe.score.bank.is_some(),
             opset: merged_opset(self.modalities.iter().flat_map(|m| &m.encoders)),
             embedding_bytes: self.modalities.iter().map(|m| 4 * m.width() * self.pairs.len()).sum(),
@@ -127,6 +137,10 @@ pub struct PlanReport {
     pub aligner: String,
     /// The fusion.
     pub fusion: Option<String>,
+    /// What the fusion is trained for.
+    pub task: Option<Task>,
+    /// Whether the fusion reads tokens: of each modality those of its first encoder.
+    pub reads_tokens: bool,
     /// Whether scores get a hubness bank.
     pub bank: bool,
     /// The operator set of the merged model.
@@ -241,6 +255,28 @@ fn check_plugin(bench: &Workbench, kind: &str, plugin: &PluginRecipe, problems: 
     }
 }
 
+/// The fusion's plugin, what it needs, and whether the recipe has that.
+fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
+    let mut needs = FusionNeeds::default();
+    if let Some(fuse) = &recipe.fuse {
+        check_plugin(bench, "fusion", fuse, problems);
+        match bench.host.fusion(&fuse.id.value).and_then(|fusion| fusion.needs()) {
+            Ok(found) => needs = found,
+            Err(_) => return needs, // told already
+        }
+    }
+    check_needs(recipe.task.as_ref(), recipe.fuse.as_ref(), &needs, problems);
+    for encoder in recipe.encoders.iter().filter(|e| needs.tokens && e.select == Select::Mean) {
+        let message = format!(
+            "the fusion reads the tokens of one item a row, and [encoders.{}] takes the mean of all",
+            encoder.modality.value
+        );
+        let problem = Problem::new("chiasm::plan::tokens", message).at(&encoder.modality.at, "this encoder");
+        problems.push(problem.help("leave out select = \"mean\": the first item stands for the row"));
+    }
+    needs
+}
+
 fn merged_opset<'a>(encoders: impl Iterator<Item = &'a EncoderPlan>) -> i64 {
     encoders.map(|e| e.graph.opset()).fold(OPSET, i64::max)
 }
@@ -264,12 +300,9 @@ fn read_pairs(
     opened: &[Option<Vec<EncoderPlan>>],
     problems: &mut Problems,
 ) -> Option<Pairs> {
-    let columns = recipe.columns();
-    let split = recipe.data.split.as_ref().map_or("split", |s| s.value.as_str());
-    let pairs = match &recipe.data.pairs {
-        Some(file) => Pairs::read(&recipe.path(&file.value), &columns, split),
-        None => by_position(&columns, opened).and_then(|pairs| recipe.without_labels().map(|()| pairs)),
-    };
+    let by_position = || by_position(&recipe.inputs(), opened);
+    let pairs = recipe.read_pairs();
+    let pairs = pairs.unwrap_or_else(|| recipe.without_values().and_then(|()| by_position()));
     let pairs = match pairs {
         Ok(pairs) => pairs,
         Err(found) => {

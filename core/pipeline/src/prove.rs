@@ -4,12 +4,14 @@
 use crate::{
     Error, Plan, Workbench,
     cache::Key,
-    compose::{FUSED, embeds},
+    compose::{embeds, fused_output},
     encoder::EncoderPlan,
     fit::{Merged, input_names},
+    fuse::Fusion,
     plan::ModalityPlan,
 };
-use chiasm_graph::{Graph, Tensor};
+use chiasm_graph::Tensor;
+use chiasm_runtime::Session;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +41,7 @@ pub struct Proof {
 /// # Errors
 /// [`Error::Gate`], naming the encoder whose weights changed or the first output that differs; else the engine's.
 pub fn merged(plan: &Plan, merged: &Merged, test: &[usize], bench: &Workbench) -> Result<Proof, Error> {
-    let frozen_weights = frozen(plan, &merged.graph)?;
+    let frozen_weights = frozen(plan, merged)?;
     let rows: Vec<usize> = test.iter().copied().take(ROWS).collect();
     let whole = bench.session(&merged.graph)?;
     let mut differences: BTreeMap<String, f32> = BTreeMap::new();
@@ -56,7 +58,7 @@ pub fn merged(plan: &Plan, merged: &Merged, test: &[usize], bench: &Workbench) -
             *seen = seen.max(difference);
         }
     }
-    let order = plan.modalities.iter().map(|m| embeds(&m.name)).chain([FUSED.to_owned()]);
+    let order: Vec<String> = merged.graph.outputs().into_iter().map(|port| port.name).collect();
     for name in order {
         if let Some(difference) = differences.get(&name).filter(|d| **d > TOLERANCE) {
             return Err(Error::Gate(format!(
@@ -74,14 +76,23 @@ pub fn merged(plan: &Plan, merged: &Merged, test: &[usize], bench: &Workbench) -
     })
 }
 
+/// The outputs of an encoder that the merged model uses, pooled first.
+fn used(merged: &Merged, modality: &ModalityPlan, index: usize) -> &'static [&'static str] {
+    let reads = |fusion: &Fusion| fusion.reads_tokens(&modality.name);
+    let tokens = index == 0 && merged.fusion.as_ref().is_some_and(reads);
+    if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] }
+}
+
 /// Every weight of every encoder is in the merged model, byte for byte.
-fn frozen(plan: &Plan, merged: &Graph) -> Result<BTreeMap<String, String>, Error> {
-    let there: BTreeSet<String> = merged.weight_hashes().into_values().collect();
+fn frozen(plan: &Plan, merged: &Merged) -> Result<BTreeMap<String, String>, Error> {
+    let there: BTreeSet<String> = merged.graph.weight_hashes().into_values().collect();
     let mut proved = BTreeMap::new();
-    for encoder in plan.modalities.iter().flat_map(|m| &m.encoders) {
+    let encoders =
+        plan.modalities.iter().flat_map(|m| m.encoders.iter().enumerate().map(move |(i, e)| (m, i, e)));
+    for (modality, index, encoder) in encoders {
         let used = encoder
             .graph
-            .extract(&["pooled"])
+            .extract(used(merged, modality, index))
             .map_err(Error::graph(format!("the weights of {:?}", encoder.name)))?;
         let mut key = Key::default();
         for (name, hash) in used.weight_hashes() {
@@ -147,9 +158,9 @@ pub fn batch_of_one(tensor: Tensor) -> Result<Tensor, Error> {
 
 /// The same computation in stages: each encoder alone, then each head, then the fusion.
 struct Staged {
-    encoders: Vec<Vec<chiasm_runtime::Session>>,
-    heads: Vec<(Vec<String>, chiasm_runtime::Session)>,
-    fusion: Option<chiasm_runtime::Session>,
+    encoders: Vec<Vec<Session>>,
+    heads: Vec<(Vec<String>, Session)>,
+    fusion: Option<Session>,
     z: Vec<String>,
 }
 
@@ -159,11 +170,10 @@ impl Staged {
         let mut heads = Vec::new();
         let mut z = Vec::new();
         for (modality, head) in plan.modalities.iter().zip(merged.maps.heads()) {
-            let sessions: Result<Vec<_>, Error> = (modality.encoders.iter())
-                .map(|e| {
-                    let pooled =
-                        e.graph.extract(&["pooled"]).map_err(Error::graph(format!("{:?}", e.name)))?;
-                    bench.session(&pooled)
+            let sessions: Result<Vec<_>, Error> = (modality.encoders.iter().enumerate())
+                .map(|(index, e)| {
+                    let part = e.graph.extract(used(merged, modality, index));
+                    bench.session(&part.map_err(Error::graph(format!("{:?}", e.name)))?)
                 })
                 .collect();
             encoders.push(sessions?);
@@ -172,8 +182,13 @@ impl Staged {
             heads.push((outputs, bench.session(&head.graph()?)?));
             z.push(head.z());
         }
-        let fusion = merged.fusion.as_ref().map(|(graph, _)| bench.session(graph)).transpose()?;
-        Ok(Self { encoders, heads, fusion, z })
+        let fusion = merged.fusion.as_ref().map(|fusion| {
+            let outputs = fusion.graph.outputs().into_iter().map(|port| port.name);
+            let outputs: Vec<String> = outputs.filter(|name| !name.starts_with("attention.")).collect();
+            let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+            bench.session(&fusion.graph.extract(&outputs).map_err(Error::graph("the fusion"))?)
+        });
+        Ok(Self { encoders, heads, fusion: fusion.transpose()?, z })
     }
 
     fn run(&self, plan: &Plan, row: usize) -> Result<Vec<(String, Tensor)>, Error> {
@@ -187,8 +202,12 @@ impl Staged {
                     .filter(|(name, _)| session.inputs().iter().any(|port| port.name == *name))
                     .map(|(name, tensor)| (name.as_str(), tensor))
                     .collect();
-                let (_, tensor) = session.run(&wanted)?.remove(0);
-                pooled.extend_from_slice(tensor.as_f32().unwrap_or_default());
+                for (name, tensor) in session.run(&wanted)? {
+                    match name.as_str() {
+                        "pooled" => pooled.extend_from_slice(tensor.as_f32().unwrap_or_default()),
+                        _ => fused_inputs.push((format!("{}.{name}", modality.name), tensor)),
+                    }
+                }
             }
             let pooled =
                 Tensor::f32(&[1, pooled.len()], pooled).map_err(|e| Error::Internal(e.to_string()))?;
@@ -205,9 +224,12 @@ impl Staged {
             }
         }
         if let Some(fusion) = &self.fusion {
-            let inputs: Vec<(&str, &Tensor)> = fused_inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-            let (_, tensor) = fusion.run(&inputs)?.remove(0);
-            outputs.push((FUSED.to_owned(), tensor));
+            let inputs: Vec<(&str, &Tensor)> = (fused_inputs.iter())
+                .filter(|(name, _)| fusion.inputs().iter().any(|port| port.name == *name))
+                .map(|(name, tensor)| (name.as_str(), tensor))
+                .collect();
+            outputs
+                .extend(fusion.run(&inputs)?.into_iter().map(|(name, tensor)| (fused_output(&name), tensor)));
         }
         Ok(outputs)
     }

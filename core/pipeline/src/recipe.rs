@@ -5,7 +5,9 @@
 use crate::{
     Error,
     checks::{ChecksRecipe, read_checks},
+    data::{Columns, Pairs},
     problem::{Origin, Problem, Problems},
+    task::{TaskRecipe, read_task},
     tree::{self, At, Node, Reader, Table, Value},
 };
 use std::{
@@ -30,6 +32,8 @@ pub struct Recipe {
     pub align: AlignRecipe,
     /// The fusion, if any.
     pub fuse: Option<PluginRecipe>,
+    /// What the fusion is trained for, if anything.
+    pub task: Option<TaskRecipe>,
     /// How scores are made from embeddings.
     pub score: ScoreRecipe,
     /// How the maps are checked.
@@ -151,18 +155,53 @@ impl Recipe {
         }
         let problems = RefCell::new(Problems::default());
         let parts = read(&table, &whole, &problems);
-        problems.into_inner().or(parts.map(|(encoders, data, align, fuse, score, checks, seed)| Self {
+        problems.into_inner().or(parts.map(|parts| Self {
             text,
             overrides: overrides.to_vec(),
             folder,
-            encoders,
-            data,
-            align,
-            fuse,
-            score,
-            checks,
-            seed,
+            encoders: parts.encoders,
+            data: parts.data,
+            align: parts.align,
+            fuse: parts.fuse,
+            task: parts.task,
+            score: parts.score,
+            checks: parts.checks,
+            seed: parts.seed,
         }))
+    }
+
+    /// The pairs that `[data]` names, with every column that the recipe speaks of; `None` where rows are paired by position.
+    pub(crate) fn read_pairs(&self) -> Option<Result<Pairs, Problems>> {
+        let file = self.data.pairs.as_ref()?;
+        let values: Vec<&str> = self.values().map(|at| at.value.as_str()).collect();
+        let split = self.data.split.as_ref().map_or("split", |s| s.value.as_str());
+        let columns = Columns { inputs: &self.inputs(), values: &values, split };
+        Some(Pairs::read(&self.path(&file.value), columns))
+    }
+
+    /// The columns of raw inputs.
+    pub(crate) fn inputs(&self) -> Vec<&str> {
+        self.encoders.iter().map(|encoder| encoder.column.value.as_str()).collect()
+    }
+
+    /// The columns of anything else.
+    fn values(&self) -> impl Iterator<Item = &At<String>> {
+        let task = self.task.as_ref().and_then(TaskRecipe::column);
+        self.checks.labels.iter().chain(task)
+    }
+
+    /// Refuses columns of labels or answers where there is no pairs file that could hold them.
+    pub(crate) fn without_values(&self) -> Result<(), Problems> {
+        match self.values().next() {
+            None => Ok(()),
+            Some(column) => Err(Problem::new(
+                "chiasm::recipe::no_pairs",
+                format!("{:?} is a column, and there is no `data.pairs`", column.value),
+            )
+            .at(&column.at, "this column")
+            .help("give the rows as a pairs file with that column")
+            .into()),
+        }
     }
 
     /// A path as the recipe means it: relative ones start at the recipe's folder.
@@ -171,8 +210,17 @@ impl Recipe {
     }
 }
 
-type Parts =
-    (Vec<EncoderRecipe>, DataRecipe, AlignRecipe, Option<PluginRecipe>, ScoreRecipe, ChecksRecipe, u64);
+/// The tables of a recipe.
+struct Parts {
+    encoders: Vec<EncoderRecipe>,
+    data: DataRecipe,
+    align: AlignRecipe,
+    fuse: Option<PluginRecipe>,
+    task: Option<TaskRecipe>,
+    score: ScoreRecipe,
+    checks: ChecksRecipe,
+    seed: u64,
+}
 
 fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<Parts> {
     let root = Reader::new("", table, whole, problems);
@@ -191,18 +239,12 @@ fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<P
     }
     let align = read_align(&root);
     let fuse = root.table("fuse").and_then(|fuse| read_plugin(&fuse, "plugin = \"concat\""));
+    let task = read_task(&root);
     let score = root.table("score").map_or_else(ScoreRecipe::default, read_score);
     let checks = read_checks(&root);
     root.finish();
-    Some((
-        encoders,
-        data.unwrap_or(DataRecipe { pairs: None, split: None }),
-        align?,
-        fuse,
-        score,
-        checks,
-        seed,
-    ))
+    let data = data.unwrap_or(DataRecipe { pairs: None, split: None });
+    Some(Parts { encoders, data, align: align?, fuse, task, score, checks, seed })
 }
 
 fn read_encoders(root: &Reader<'_>, problems: &RefCell<Problems>) -> Vec<EncoderRecipe> {

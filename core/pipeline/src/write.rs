@@ -20,6 +20,8 @@ use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 pub const MODEL: &str = "model.onnx";
 /// The way back's file in a run, where there is one.
 pub const INVERSE: &str = "aligner/inverse.onnx";
+/// The fusion's file in a run, where there is one.
+pub const FUSION: &str = "fusion.onnx";
 /// What the aligner chose and said, in a run.
 pub const LEARNED: &str = "aligner/learned.json";
 /// The checks' file in a run.
@@ -77,9 +79,9 @@ pub fn artifacts(
         "notes": learned.notes,
         "inverse": learned.inverse.as_ref().map(|i| i.kind),
     });
-    if let Some((graph, notes)) = &merged.fusion {
-        save(draft, "fusion.onnx", graph)?;
-        aligner["fusion"] = json!(notes);
+    if let Some(fusion) = &merged.fusion {
+        save(draft, FUSION, &fusion.graph)?;
+        aligner["fusion"] = json!(fusion.notes);
     }
     draft.write_json(LEARNED, &aligner)?;
     for (folder, encoder) in folders(plan).iter().zip(plan.modalities.iter().flat_map(|m| &m.encoders)) {
@@ -164,6 +166,7 @@ pub fn manifest(
         seed: plan.recipe.seed,
         modalities,
         fused: merged.fusion.as_ref().map(|_| FUSED.to_owned()),
+        task: plan.task.as_ref().map(|plan| plan.task.clone()),
         rows,
         inputs,
         frozen_weights: proof.frozen_weights.clone(),

@@ -17,6 +17,8 @@ use crate::settings::{Mode, Settings};
 const CLIP: f64 = 1.0;
 /// The part of the training rows that says when to stop.
 const HELD_OUT: f64 = 0.1;
+/// A number that varies less has no scale.
+const TINY: f64 = 1e-6;
 /// The step size rises in one step of so many.
 const WARMUP: u64 = 20;
 
@@ -78,10 +80,41 @@ fn read<'a>(spec: &FusionSpec, data: &Inputs<'a>, settings: Settings) -> Result<
             )));
         }
         let width = shape[rank - 1];
-        streams.push(Stream { name: modality.name.clone(), width, longest: mask_shape[1] });
+        let (name, longest) = (modality.name.clone(), mask_shape[1]);
+        let scale = scale(&values, &mask).map_err(|e| Error::invalid(format!("`{}`: {e}", names[0])))?;
+        streams.push(Stream { name, width, longest, scale });
         arrays.extend(names.into_iter().zip([values, mask]));
     }
     Ok((Model::new(streams, settings)?, arrays))
+}
+
+/// For each number of a token (or of a pooled vector) minus its mean and one over its deviation, over all that are there.
+fn scale(values: &ArrayViewD<'_, f32>, mask: &ArrayViewD<'_, f32>) -> Result<[Vec<f32>; 2], String> {
+    let width = values.shape().last().copied().unwrap_or_default();
+    let there: Vec<bool> = match values.ndim() {
+        3 => mask.iter().map(|there| *there != 0.0).collect(),
+        _ => mask.outer_iter().map(|row| row.iter().any(|there| *there != 0.0)).collect(),
+    };
+    let [mut sums, mut squares] = [vec![0.0_f64; width], vec![0.0_f64; width]];
+    for (row, _) in values.rows().into_iter().zip(&there).filter(|(_, there)| **there) {
+        for ((sum, square), value) in sums.iter_mut().zip(&mut squares).zip(row) {
+            *sum += f64::from(*value);
+            *square += f64::from(*value).powi(2);
+        }
+    }
+    let count = there.iter().filter(|there| **there).count().max(1) as f64;
+    if sums.iter().any(|sum| !sum.is_finite()) {
+        return Err("expected finite numbers in all that is there, got others".to_owned());
+    }
+    let means: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
+    let deviations =
+        squares.iter().zip(&means).map(|(square, mean)| (square / count - mean * mean).max(0.0).sqrt());
+    #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+    let factors =
+        deviations.map(|deviation| if deviation > TINY { deviation.recip() as f32 } else { 1.0 }).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+    let shifts = means.iter().map(|mean| -mean as f32).collect();
+    Ok([shifts, factors])
 }
 
 /// Attention over one key is no attention: refused when nobody has more, else told.

@@ -1,7 +1,7 @@
 //! From a fused row to the task's answer, and how wrong that is.
 
 use chiasm_learned::{Begin, Layers, losses};
-use chiasm_plugin::graph::{Tensor, Value};
+use chiasm_plugin::graph::Value;
 use chiasm_plugin::ndarray::{ArrayView2, Axis};
 use chiasm_plugin::{Error, Result, Task, TaskKind};
 
@@ -61,7 +61,7 @@ impl Head {
         };
         match (&self.scale, self.kind) {
             (Some(scale), _) => {
-                let [mean, deviation] = scale.each_ref().map(|numbers| self.row(layers, numbers));
+                let [mean, deviation] = scale.each_ref().map(|numbers| layers.numbers(numbers));
                 let spread = layers.b.mul(&raw, &deviation);
                 layers.b.add(&spread, &mean)
             }
@@ -100,7 +100,7 @@ impl Head {
             TaskKind::Regression => {
                 let mut apart = layers.b.sub(answer, target);
                 if let Some([_, deviation]) = &self.scale {
-                    let deviation = self.row(layers, deviation);
+                    let deviation = layers.numbers(deviation);
                     apart = layers.b.div(&apart, &deviation);
                 }
                 let squares = layers.b.mul(&apart, &apart);
@@ -113,14 +113,6 @@ impl Head {
                 let target = layers.b.l2_normalise(target, -1, TINY);
                 losses::infonce(&mut layers.b, answer, &target, &temperature)
             }
-        }
-    }
-
-    /// Numbers that no training moves, one a column.
-    fn row(&self, layers: &mut Layers<'_>, numbers: &[f32]) -> Value {
-        match Tensor::f32(&[self.columns], numbers.to_vec()) {
-            Ok(tensor) => layers.b.constant("unit", tensor),
-            Err(error) => layers.fail(error.into()),
         }
     }
 }

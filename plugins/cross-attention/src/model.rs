@@ -19,6 +19,8 @@ pub(crate) struct Stream {
     pub width: usize,
     /// Tokens of the longest training row.
     pub longest: usize,
+    /// Of each number: minus its mean, and one over its deviation, over the training rows.
+    pub scale: [Vec<f32>; 2],
 }
 
 /// What the weights are for.
@@ -35,7 +37,7 @@ pub(crate) struct Merged {
     /// `[batch, width]`.
     pub row: Value,
     pub width: usize,
-    /// Who looked at whom, in the last layer; empty without attention.
+    /// Who looked at whom; empty without attention.
     pub looks: Vec<Look>,
     /// The sequences that were looked at, by stream.
     pub sequences: Vec<Tokens>,
@@ -79,7 +81,7 @@ impl Model {
             others.map(|(_, stream)| stream.longest).sum()
         };
         let asking: Vec<usize> = match self.settings.mode {
-            Mode::OneWay => vec![self.query],
+            Mode::Decoder | Mode::OneWay => vec![self.query],
             Mode::TwoWay | Mode::Gated => (0..self.streams.len()).collect(),
             _ => Vec::new(),
         };
@@ -88,7 +90,7 @@ impl Model {
 
     /// Whether every modality that looks, looks at a single key.
     pub(crate) fn blind(&self) -> bool {
-        let asking = if self.settings.mode == Mode::OneWay { 1 } else { self.streams.len() };
+        let asking = if self.settings.mode.one_asks() { 1 } else { self.streams.len() };
         self.idle().len() == asking
     }
 
@@ -100,7 +102,7 @@ impl Model {
         hide: &mut dyn FnMut(&mut Layers<'_>, &str, Value) -> Result<Value>,
     ) -> Result<Merged> {
         let mut seen = Vec::new();
-        for Stream { name, width, .. } in &self.streams {
+        for Stream { name, width, scale, .. } in &self.streams {
             let (batch, length) = (Dim::named("batch"), Dim::named(format!("{name}_length")));
             let dims = match self.settings.mode.attends() {
                 true => vec![batch.clone(), length.clone(), (*width).into()],
@@ -110,6 +112,10 @@ impl Model {
             let values = layers.b.input(&format!("{name}.{port}"), DType::F32, &dims)?;
             let mask = layers.b.input(&format!("{name}.mask"), DType::F32, &[batch, length])?;
             let mask = hide(layers, name, mask)?;
+            // standardised: features of one encoder differ in scale by far, and places have to be heard beside them
+            let [shift, factor] = scale.each_ref().map(|numbers| layers.numbers(numbers));
+            let values = layers.b.add(&values, &shift);
+            let values = layers.b.mul(&values, &factor);
             seen.push(Seen { values, mask });
         }
         Ok(if self.settings.mode.attends() { self.attended(layers, &seen) } else { self.met(layers, &seen) })
@@ -130,12 +136,23 @@ impl Model {
         let others = |at: usize| (0..sequences.len()).filter(|other| *other != at).collect::<Vec<_>>();
         let mut looks = Vec::new();
         let (row, width) = match set.mode {
-            Mode::OneWay => {
-                let asking = streams.remove(self.query);
+            Mode::Decoder | Mode::OneWay => {
+                let mut asking = streams.remove(self.query);
                 let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
-                let out = layers.one_way("fusion", block, &asking, &keys);
-                looks.push(Look::of_heads("fusion/cross", asking, others(self.query)));
-                (layers.pool(&out), width)
+                let mut look = |name: &str, asking: &Tokens| {
+                    looks.push(Look::of_heads(&format!("{name}/cross"), asking.clone(), others(self.query)));
+                };
+                if set.mode == Mode::OneWay {
+                    asking = layers.one_way("fusion", block, &asking, &keys);
+                    look("fusion", &asking);
+                } else {
+                    for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
+                        asking = layers.decoder(&name, block, &asking, &keys);
+                        look(&name, &asking);
+                    }
+                    asking = asking.with(layers.norm("fusion/norm", &asking.values, width));
+                }
+                (layers.pool(&asking), width)
             }
             Mode::Gated => {
                 for (at, stream) in streams.iter().enumerate() {
@@ -146,21 +163,23 @@ impl Model {
             Mode::Latent => {
                 let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
                 let mut latents = layers.latents("fusion", set.latents, width);
-                for layer in 0..set.depth {
-                    latents = layers.latent(&format!("fusion/{layer}"), block, &latents, &keys);
+                for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
+                    latents = layers.latent(&name, block, &latents, &keys);
+                    looks.push(Look::of_heads(
+                        &format!("{name}/cross"),
+                        latents.clone(),
+                        (0..streams.len()).collect(),
+                    ));
                 }
-                let (last, all) = (format!("fusion/{}/cross", set.depth - 1), (0..streams.len()).collect());
-                looks.push(Look::of_heads(&last, latents.clone(), all));
                 let out = latents.with(layers.norm("fusion/norm", &latents.values, width));
                 (layers.pool(&out), width)
             }
             _ => {
-                for layer in 0..set.depth {
-                    streams = layers.two_way(&format!("fusion/{layer}"), block, &streams);
-                }
-                for (at, stream) in streams.iter().enumerate() {
-                    let last = format!("fusion/{}/{at}/cross", set.depth - 1);
-                    looks.push(Look::of_heads(&last, stream.clone(), others(at)));
+                for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
+                    streams = layers.two_way(&name, block, &streams);
+                    for (at, stream) in streams.iter().enumerate() {
+                        looks.push(Look::of_heads(&format!("{name}/{at}/cross"), stream.clone(), others(at)));
+                    }
                 }
                 let pooled: Vec<Value> = (self.streams.iter().zip(&streams))
                     .map(|(stream, tokens)| {

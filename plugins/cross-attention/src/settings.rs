@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
-    /// The asking modality looks at the others.
+    /// The asking modality looks at itself and at the others, layer by layer.
+    Decoder,
+    /// The asking modality looks at the others, once.
     OneWay,
     /// Each looks at itself and at the others, layer by layer.
     TwoWay,
@@ -28,9 +30,14 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// Whether one modality asks and the others only answer.
+    pub(crate) fn one_asks(self) -> bool {
+        matches!(self, Self::Decoder | Self::OneWay)
+    }
+
     /// Whether it looks at tokens; the others look at pooled vectors.
     pub(crate) fn attends(self) -> bool {
-        matches!(self, Self::OneWay | Self::TwoWay | Self::Gated | Self::Latent)
+        matches!(self, Self::Decoder | Self::OneWay | Self::TwoWay | Self::Gated | Self::Latent)
     }
 }
 
@@ -59,7 +66,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            mode: Mode::TwoWay,
+            mode: Mode::Decoder,
             query: None,
             width: 128,
             heads: 4,
@@ -69,7 +76,7 @@ impl Default for Settings {
             places: None,
             epochs: 60,
             batch: 64,
-            learning_rate: 1e-3,
+            learning_rate: 2e-3,
             weight_decay: 1e-2,
             dropout: 0.1,
             modality_dropout: 0.1,
@@ -119,12 +126,16 @@ pub(crate) fn parameters() -> Vec<Parameter> {
         text(
             "mode",
             json!(usual.mode),
-            "one-way, two-way, gated or latent attention; or of pooled vectors: concat, mean, gated-sum, bilinear, late.",
+            "decoder, one-way, two-way, gated or latent attention; or of pooled vectors: concat, mean, gated-sum, bilinear, late.",
         ),
-        text("query", json!(null), "The modality that asks in one-way; the last one when not set."),
+        text(
+            "query",
+            json!(null),
+            "The modality that asks in decoder and one-way; the last one when not set.",
+        ),
         integer("width", json!(usual.width), "Length of every token inside."),
         integer("heads", json!(usual.heads), "Heads of every attention; they divide the width."),
-        integer("depth", json!(usual.depth), "Layers of two-way and latent."),
+        integer("depth", json!(usual.depth), "Layers of decoder, two-way and latent."),
         integer("hidden", json!(usual.hidden), "Hidden units of every feed-forward network."),
         integer("latents", json!(usual.latents), "Learned queries of latent."),
         integer(

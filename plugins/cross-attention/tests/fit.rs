@@ -146,6 +146,20 @@ impl World {
     }
 }
 
+impl World {
+    /// The mean share of looks at a picture that went to the object asked for, and the mean of all shares' sums.
+    fn looks(&self, bench: &Bench, graph: &Graph) -> (f32, f32) {
+        let shares = &self.run(bench, graph, &[])["attention.image"];
+        let (mut right, rows) = (0.0, shares.nrows());
+        for (row, shares) in shares.outer_iter().enumerate() {
+            let asked = (0..KEYS).find(|shape| self.questions[[row, 0, *shape]] == 1.0).unwrap();
+            let place = (0..KEYS).find(|place| self.pictures[[row, *place, asked]] == 1.0).unwrap();
+            right += shares[place];
+        }
+        (right / rows as f32, shares.sum() / rows as f32)
+    }
+}
+
 fn small(mode: &str, epochs: u64) -> Json {
     json!({
         "mode": mode, "width": 32, "heads": 2, "depth": 1, "hidden": 64, "latents": 6, "epochs": epochs,
@@ -156,22 +170,30 @@ fn small(mode: &str, epochs: u64) -> Json {
 /// 600 test rows: an accuracy of 0.55 is known to within 0.04 (two standard errors).
 #[test]
 fn attention_answers_what_pooled_vectors_cannot() {
-    let (bench, training, test) = (Bench::new(3), World::new(3000, 1), World::new(600, 2));
-    let accuracy = |mode: &str, hidden: &[&str]| {
-        let fused = training.fit(&bench, TaskKind::Classification, &small(mode, 40)).unwrap();
-        test.accuracy(&bench, &fused.graph, hidden)
-    };
-    let pooled = ["concat", "late"].map(|mode| accuracy(mode, &[]));
+    let (bench, training, test) = (Bench::new(3), World::new(2000, 1), World::new(600, 2));
+    let fit = |mode: &str| training.fit(&bench, TaskKind::Classification, &small(mode, 24)).unwrap().graph;
+    let pooled = ["concat", "late"].map(|mode| test.accuracy(&bench, &fit(mode), &[]));
     assert!(pooled.iter().all(|share| (0.45..0.65).contains(share)), "{pooled:?}");
-    for mode in ["one-way", "two-way", "gated", "latent"] {
-        let share = accuracy(mode, &[]);
+    for mode in ["decoder", "one-way", "two-way", "gated", "latent"] {
+        let graph = fit(mode);
+        let share = test.accuracy(&bench, &graph, &[]);
         assert!(share > 0.9, "{mode}: {share}, against {pooled:?} of pooled vectors");
+        let (right, sum) = test.looks(&bench, &graph);
+        assert!((sum - 1.0).abs() < 1e-5 || mode == "latent", "{mode}: shares sum to {sum}");
+        assert!(
+            right > 0.5 * sum,
+            "{mode}: {right} of its looks at the right object, where chance is {}",
+            sum / 4.0
+        );
+        if mode != "decoder" {
+            continue;
+        }
+        // one modality away: the ceiling of the other, and not worse
+        let blind = test.accuracy(&bench, &graph, &["image"]);
+        assert!((0.25..0.42).contains(&blind), "a question alone is worth chance, 1/3, got {blind}");
+        let deaf = test.accuracy(&bench, &graph, &["text"]);
+        assert!((0.45..0.65).contains(&deaf), "a picture alone is worth its commonest colour, got {deaf}");
     }
-    // one modality away: the ceiling of the other, and not worse
-    let blind = accuracy("two-way", &["image"]);
-    assert!((0.25..0.42).contains(&blind), "a question alone is worth chance, 1/3, got {blind}");
-    let deaf = accuracy("two-way", &["text"]);
-    assert!((0.45..0.65).contains(&deaf), "a picture alone is worth its commonest colour, got {deaf}");
 }
 
 #[test]
@@ -179,7 +201,18 @@ fn every_mode_serves_every_task() {
     let (bench, training) = (Bench::new(5), World::new(60, 4));
     let (single, few) = (World::new(1, 5), World::new(7, 6));
     let kinds = [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
-    let modes = ["one-way", "two-way", "gated", "latent", "concat", "mean", "gated-sum", "bilinear", "late"];
+    let modes = [
+        "decoder",
+        "one-way",
+        "two-way",
+        "gated",
+        "latent",
+        "concat",
+        "mean",
+        "gated-sum",
+        "bilinear",
+        "late",
+    ];
     for (mode, kind) in modes.iter().flat_map(|mode| kinds.map(|kind| (mode, kind))) {
         let fused = training.fit(&bench, kind, &small(mode, 2)).unwrap();
         fused.graph.verify_learned().unwrap();

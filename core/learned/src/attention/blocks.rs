@@ -22,6 +22,16 @@ impl Layers<'_> {
         queries.with(self.norm(&format!("{name}/norm"), &sum, queries.width))
     }
 
+    /// One layer of a decoder (Vaswani et al. 2017, section 3.1, with the normalisation inside the residual): queries look at themselves, then at
+    /// the keys, which stay as they are, then think.
+    pub fn decoder(&mut self, name: &str, block: Block, queries: &Tokens, keys: &Tokens) -> Tokens {
+        let normed = queries.with(self.norm(&format!("{name}/self/norm"), &queries.values, queries.width));
+        let seen = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
+        let x = queries.with(self.b.add(&queries.values, &seen));
+        let x = self.crossed(name, block, &x, keys);
+        self.thought(name, block, &x)
+    }
+
     /// One layer of co-attention: each stream looks at itself, then at what the others then hold, then thinks.
     ///
     /// `x += MHA(LN x)`, `x += MHA(LN x, LN others)`, `x += FFN(LN x)`, with the normalisation inside the residual (Xiong et al. 2020),
@@ -88,14 +98,19 @@ impl Layers<'_> {
     /// One layer of a Perceiver (Jaegle et al. 2021): latents look at all tokens, then at each other, then think. The cost is linear
     /// in the number of tokens.
     pub fn latent(&mut self, name: &str, block: Block, latents: &Tokens, tokens: &Tokens) -> Tokens {
-        let asked = latents.with(self.norm(&format!("{name}/cross/norm"), &latents.values, latents.width));
-        let keys = tokens.with(self.norm(&format!("{name}/cross/keys"), &tokens.values, tokens.width));
-        let seen = self.multi_head(&format!("{name}/cross"), block.heads, &asked, &keys);
-        let x = latents.with(self.b.add(&latents.values, &seen));
+        let x = self.crossed(name, block, latents, tokens);
         let normed = x.with(self.norm(&format!("{name}/self/norm"), &x.values, x.width));
         let seen = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
         let x = x.with(self.b.add(&x.values, &seen));
         self.thought(name, block, &x)
+    }
+
+    /// `x + MHA(LN x, LN keys)`.
+    fn crossed(&mut self, name: &str, block: Block, x: &Tokens, keys: &Tokens) -> Tokens {
+        let asked = x.with(self.norm(&format!("{name}/cross/norm"), &x.values, x.width));
+        let keys = keys.with(self.norm(&format!("{name}/cross/keys"), &keys.values, keys.width));
+        let seen = self.multi_head(&format!("{name}/cross"), block.heads, &asked, &keys);
+        x.with(self.b.add(&x.values, &seen))
     }
 
     /// `x + FFN(LN x)`.

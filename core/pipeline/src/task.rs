@@ -1,0 +1,274 @@
+//! The task of a fusion: `[task]` of a recipe, and what is right for every row.
+
+use crate::{
+    Recipe,
+    data::{Cell, Pairs, Split},
+    embed::content,
+    encoder::Raw,
+    problem::{Problem, Problems},
+    recipe::{EncoderRecipe, PluginRecipe},
+    tree::{At, Reader},
+};
+use chiasm_host::{FusionNeeds, Takes, Task, TaskKind};
+use ndarray::Array2;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const CODE: &str = "chiasm::recipe::task";
+const KINDS: [TaskKind; 4] =
+    [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
+
+/// `[task]` as said.
+#[derive(Debug, Clone)]
+pub struct TaskRecipe {
+    /// What kind of task.
+    pub kind: At<TaskKind>,
+    /// The column of the pairs that holds each row's answer; for retrieval the modality whose other items are to be found.
+    pub of: At<String>,
+}
+
+impl TaskRecipe {
+    /// The column of the pairs that it reads; retrieval reads none of its own.
+    pub(crate) fn column(&self) -> Option<&At<String>> {
+        (self.kind.value != TaskKind::Retrieval).then_some(&self.of)
+    }
+}
+
+/// Reads `[task]`.
+pub(crate) fn read_task(root: &Reader<'_>) -> Option<TaskRecipe> {
+    let table = root.table("task")?;
+    let said = table.required_string("kind", "kind = \"classification\"");
+    let kind = said.and_then(|said| {
+        let kind = KINDS.into_iter().find(|kind| kind.as_str() == said.value);
+        if kind.is_none() {
+            let known = KINDS.map(TaskKind::as_str).join(", ");
+            let message = format!("`task.kind` expects one of {known}, got {:?}", said.value);
+            table.problem(Problem::new(CODE, message).at(&said.at, "this kind"));
+        }
+        Some(At { value: kind?, at: said.at })
+    });
+    let of = match kind.as_ref().map(|kind| kind.value) {
+        Some(TaskKind::Retrieval) => table.required_string("modality", "modality = \"text\""),
+        Some(_) => table.required_string("column", "column = \"answer\""),
+        None => {
+            let _ = (table.string("modality"), table.string("column")); // known keys, whatever the kind was to be
+            None
+        }
+    };
+    table.finish();
+    Some(TaskRecipe { kind: kind?, of: of? })
+}
+
+/// A task with what is right for every row.
+#[derive(Debug, Clone)]
+pub struct TaskPlan {
+    /// Its kind and the names of its answers.
+    pub task: Task,
+    /// What is right.
+    pub truth: Truth,
+}
+
+/// What is right for every row of the pairs.
+#[derive(Debug, Clone)]
+pub enum Truth {
+    /// The right class; none for an answer that no training row has, which nobody can give.
+    Class(Vec<Option<usize>>),
+    /// The labels that hold, but for those that no training row has.
+    Labels(Vec<Vec<usize>>),
+    /// Numbers, `[rows, c]`.
+    Numbers(Array2<f32>),
+    /// The other items of the row in this modality, to be found by the fused vector.
+    Items {
+        /// The modality.
+        modality: String,
+        /// Every row's.
+        items: Vec<Vec<Raw>>,
+    },
+}
+
+impl TaskPlan {
+    /// What the recipe's task means for these rows; `None` without one.
+    pub(crate) fn check(
+        recipe: &Recipe,
+        pairs: &Pairs,
+        takes: &dyn Fn(&str) -> Option<Takes>,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(said) = &recipe.task else { return Ok(None) };
+        let values = pairs.values(&said.of.value);
+        let wrong = |row: usize, expected: &str| {
+            let message = format!(
+                "column `{}` of row {:?}: expected {expected}, got {}",
+                said.of.value, pairs.ids[row], values[row]
+            );
+            Problem::new("chiasm::data::task", message).at(&said.of.at, "this column")
+        };
+        let kind = said.kind.value;
+        let (labels, truth) = match kind {
+            TaskKind::Classification => {
+                let names: Vec<Vec<String>> = values.iter().map(|value| vec![named(value)]).collect();
+                let labels = trained(&names, pairs);
+                let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
+                let truth = Truth::Class(names.iter().map(place).collect());
+                (labels, truth)
+            }
+            TaskKind::MultiLabel => {
+                let list = |(row, value): (usize, &Value)| match value {
+                    Value::Array(names) => Ok(names.iter().map(named).collect()),
+                    _ => Err(wrong(row, "a list of labels")),
+                };
+                let names: Vec<Vec<String>> =
+                    values.iter().enumerate().map(list).collect::<Result<_, _>>()?;
+                let labels = trained(&names, pairs);
+                let places = |names: &Vec<String>| {
+                    names.iter().filter_map(|name| labels.binary_search(name).ok()).collect()
+                };
+                let truth = Truth::Labels(names.iter().map(places).collect());
+                (labels, truth)
+            }
+            TaskKind::Regression => {
+                let rows: Vec<Vec<f32>> = (values.iter().enumerate())
+                    .map(|(row, value)| {
+                        numbers(value).ok_or_else(|| wrong(row, "a number or a list of numbers"))
+                    })
+                    .collect::<Result<_, _>>()?;
+                let width = rows.first().map_or(0, Vec::len);
+                if let Some(row) = rows.iter().position(|row| row.len() != width) {
+                    return Err(wrong(row, &format!("{width} numbers, as in the first row")));
+                }
+                let all = Array2::from_shape_vec((rows.len(), width), rows.concat());
+                let all = all.map_err(|e| Problem::new("chiasm::data::task", e.to_string()))?;
+                (columns(&said.of.value, width), Truth::Numbers(all))
+            }
+            TaskKind::Retrieval => (Vec::new(), others(recipe, said, pairs, takes)?),
+        };
+        if matches!(kind, TaskKind::Classification | TaskKind::MultiLabel) && labels.len() < 2 {
+            let message = format!(
+                "column `{}`: the training rows hold {} label(s), at least 2 are needed",
+                said.of.value,
+                labels.len()
+            );
+            return Err(Problem::new("chiasm::data::task", message).at(&said.of.at, "this column"));
+        }
+        Ok(Some(Self { task: Task { kind, labels }, truth }))
+    }
+
+    /// The target of some rows, `[n, c]`; `None` for retrieval, whose target is learned first.
+    pub(crate) fn target(&self, rows: &[usize]) -> Option<Array2<f32>> {
+        let width = self.task.labels.len();
+        let of = |row: usize, column: usize| match &self.truth {
+            Truth::Class(classes) => f32::from(u8::from(classes[row] == Some(column))),
+            Truth::Labels(labels) => f32::from(u8::from(labels[row].contains(&column))),
+            Truth::Numbers(numbers) => numbers[[row, column]],
+            Truth::Items { .. } => 0.0,
+        };
+        let given = !matches!(self.truth, Truth::Items { .. });
+        given.then(|| Array2::from_shape_fn((rows.len(), width), |(row, column)| of(rows[row], column)))
+    }
+}
+
+impl TaskPlan {
+    /// What is right for every row, as text that enters hashes.
+    pub(crate) fn content(&self) -> String {
+        match &self.truth {
+            Truth::Items { items, .. } => items.iter().flatten().map(content).collect::<Vec<_>>().join("\n"),
+            truth => format!("{:?} {truth:?}", self.task),
+        }
+    }
+}
+
+/// Refuses a task without a fusion that takes it, and a fusion without the task that it needs.
+pub(crate) fn check_needs(
+    task: Option<&TaskRecipe>,
+    fuse: Option<&PluginRecipe>,
+    needs: &FusionNeeds,
+    problems: &mut Problems,
+) {
+    let code = "chiasm::plan::task";
+    let known = || needs.tasks.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    match (task, fuse) {
+        (Some(task), None) => problems.push(
+            Problem::new(code, "the recipe has a `[task]` and no `[fuse]` that could learn it")
+                .at(&task.kind.at, "this task")
+                .help("add [fuse] with plugin = \"cross-attention\""),
+        ),
+        (Some(task), Some(fuse)) if !needs.tasks.contains(&task.kind.value) => {
+            let takes = if needs.tasks.is_empty() { "none".to_owned() } else { known() };
+            let message =
+                format!("{:?} does not learn {}; it takes {takes}", fuse.id.value, task.kind.value.as_str());
+            problems.push(Problem::new(code, message).at(&task.kind.at, "this task"));
+        }
+        (None, Some(fuse)) if !needs.tasks.is_empty() => problems.push(
+            Problem::new(code, format!("{:?} learns a task, and the recipe has no `[task]`", fuse.id.value))
+                .at(&fuse.id.at, "this fusion")
+                .help(format!("add [task] with kind = one of {} and column = \"...\"", known())),
+        ),
+        _ => {}
+    }
+}
+
+/// A label's name.
+fn named(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The names that training rows have, sorted.
+fn trained(names: &[Vec<String>], pairs: &Pairs) -> Vec<String> {
+    let training = pairs.rows_of(Split::Train);
+    let distinct: BTreeSet<&String> = training.iter().flat_map(|row| &names[*row]).collect();
+    distinct.into_iter().cloned().collect()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+fn numbers(value: &Value) -> Option<Vec<f32>> {
+    match value {
+        Value::Number(number) => Some(vec![number.as_f64()? as f32]),
+        Value::Array(list) if !list.is_empty() => list.iter().map(|one| Some(one.as_f64()? as f32)).collect(),
+        _ => None,
+    }
+}
+
+fn columns(name: &str, width: usize) -> Vec<String> {
+    if width == 1 {
+        vec![name.to_owned()]
+    } else {
+        (0..width).map(|column| format!("{name}[{column}]")).collect()
+    }
+}
+
+/// Every row's items beyond the first.
+fn others(
+    recipe: &Recipe,
+    said: &TaskRecipe,
+    pairs: &Pairs,
+    takes: &dyn Fn(&str) -> Option<Takes>,
+) -> Result<Truth, Problem> {
+    let modality = &said.of.value;
+    let names = || recipe.encoders.iter().map(|e| e.modality.value.as_str()).collect::<Vec<_>>().join(", ");
+    let encoder: Option<&EncoderRecipe> = recipe.encoders.iter().find(|e| e.modality.value == *modality);
+    let Some((encoder, takes)) = encoder.zip(takes(modality)) else {
+        let message = format!("`task.modality` expects one of {}, got {modality:?}", names());
+        return Err(Problem::new("chiasm::plan::task", message).at(&said.of.at, "this modality"));
+    };
+    let cells = pairs.column(&encoder.column.value);
+    let items: Vec<Vec<Raw>> = (cells.iter())
+        .map(|cell| match cell {
+            Cell::Items(list) => {
+                list.iter().skip(1).map(|item| Raw::of(item, takes, &pairs.folder)).collect()
+            }
+            Cell::Row(_) => Vec::new(),
+        })
+        .collect();
+    match items.iter().position(Vec::is_empty) {
+        None => Ok(Truth::Items { modality: modality.clone(), items }),
+        Some(row) => {
+            let column = &encoder.column.value;
+            let message = format!(
+                "retrieval finds the other items of a row; column `{column}` of row {:?} holds one",
+                pairs.ids[row]
+            );
+            Err(Problem::new("chiasm::data::task", message)
+                .at(&said.of.at, "this modality")
+                .help("give a list of two or more, such as captions"))
+        }
+    }
+}
