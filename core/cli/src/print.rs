@@ -118,6 +118,11 @@ fn task_table(task: &TaskMetrics) {
     line(&format!("{} held-out rows{figures}", task.rows));
 }
 
+/// A task's score in a few words, to follow others.
+pub fn task_score(task: &TaskMetrics) -> String {
+    format!(", {} {} ({})", task.kind.as_str(), score(task.metric, task.score), metric(task.metric))
+}
+
 /// A metric's name with its unit.
 fn metric(name: &str) -> &str {
     match name {

@@ -140,8 +140,9 @@ pub fn compare(
     let options = CompareOptions { swaps: swaps.to_vec(), folds, skip_bad };
     let mut ready = |variant: &chiasm_pipeline::Variant| {
         let names: Vec<&str> = variant.swapped.values().map(String::as_str).collect();
+        let task = variant.task.as_ref().map(|task| print::task_score(&task.test)).unwrap_or_default();
         bench.reporter.note(&format!(
-            "{} ({}): test rsum {:.1}",
+            "{} ({}): test rsum {:.1}{task}",
             names.join(" "),
             variant.score,
             variant.test.rsum

@@ -119,8 +119,9 @@ impl Builder {
     pub fn l2_normalise(&mut self, x: &Value, axis: i64, eps: f32) -> Value {
         let squares = self.mul(x, x);
         let sum = self.reduce_sum(&squares, &[axis], true);
+        // below the root, so that the root has a slope wherever it is asked for one, also at zero
+        let sum = self.max_scalar(&sum, eps * eps);
         let norm = self.sqrt(&sum);
-        let norm = self.max_scalar(&norm, eps);
         self.div(x, &norm)
     }
 

@@ -125,6 +125,9 @@ fn every_block_is_pytorchs() {
     against_pytorch("one_way", &[2, 4, WIDTH], "ab", |layers, tokens| {
         layers.one_way("n", BLOCK, &tokens[1], &tokens[0]).values
     });
+    against_pytorch("decoder", &[2, 4, WIDTH], "bc", |layers, tokens| {
+        layers.decoder("n", BLOCK, &tokens[0], &tokens[1]).values
+    });
     for (case, streams, length) in [("two_way", "bc", 7), ("three_way", "bcd", 9)] {
         against_pytorch(case, &[2, length, WIDTH], streams, |layers, tokens| {
             let out = layers.two_way("n", BLOCK, tokens);

@@ -247,6 +247,7 @@ mod tests {
             seed: 0,
             modalities: Vec::new(),
             fused: None,
+            task: None,
             rows: RowCounts::default(),
             inputs: BTreeMap::new(),
             frozen_weights: BTreeMap::new(),

@@ -43,7 +43,7 @@ mod write;
 pub use cache::{Cache, write_npy};
 pub use card::{Card, ModelStore};
 pub use checks::{Checked, ChecksRecipe, GraphCheck, check_graph};
-pub use compare::{CompareOptions, CrossValidation, TaskFolds, TaskVariant, Variant, compare};
+pub use compare::{CompareOptions, CrossValidation, Gain, TaskFolds, TaskVariant, Variant, compare};
 pub use draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model};
 pub use encoder::Raw;
 pub use error::Error;

@@ -186,7 +186,7 @@ fn sum(cases: &[Case], at: usize) -> f64 {
     cases.iter().map(|case| case[at]).sum()
 }
 
-/// The rank of the best of each row's own items among all that are not its own; equal scores count half.
+/// How many items that are not a row's own come before the best of its own; equal scores count half.
 fn ranks(answers: &Array2<f32>, found: &Found) -> Vec<Case> {
     let mut start = 0;
     (answers.outer_iter().zip(&found.counts))
@@ -195,7 +195,7 @@ fn ranks(answers: &Array2<f32>, found: &Found) -> Vec<Case> {
             start += count;
             let scores = found.items.dot(&answer);
             let best = own.clone().map(|item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
-            let mut rank = 1.0;
+            let mut rank = 0.0;
             for (_, score) in scores.iter().enumerate().filter(|(item, _)| !own.contains(item)) {
                 rank += if *score > best {
                     1.0
@@ -267,13 +267,13 @@ mod tests {
         );
     }
 
-    /// Row 0 finds its second item first (rank 1); row 1 is passed by both of row 0's: one better, one equal, so 2.5.
+    /// Row 0 finds its second item first; row 1 is passed by one of row 0's and level with the other.
     #[test]
     fn retrieval_takes_the_best_of_a_rows_own_items() {
         let items = array![[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]];
         let found = Found::new(items, vec![2, 1]);
         let ranks: Vec<f64> =
             ranks(&array![[2.0, 1.0], [1.0, 0.5]], &found).iter().map(|case| case[0]).collect();
-        assert_eq!(ranks, [1.0, 2.5]);
+        assert_eq!(ranks, [0.0, 1.5]);
     }
 }

@@ -239,6 +239,22 @@ fn a_reverse_pass_of_a_forward_pass_gives_second_derivatives() {
     assert_close(&run(&second, false, &values, "gradient/x"), &[6.0, -12.0, 6.0, -18.0], "6 x t");
 }
 
+/// Below its smallest length a unit vector is x / eps, and so has a derivative at zero.
+#[test]
+fn the_unit_vector_of_zero_has_a_derivative() {
+    let mut b = Builder::new("unit");
+    let x = b.input("x", DType::F32, &[2.into(), 2.into()]).unwrap();
+    let y = b.l2_normalise(&x, -1, 0.25);
+    b.output("y", &y, DType::F32, &[2.into(), 2.into()]);
+    let graph = b.finish().unwrap().vjp(&["y"], &["x"]).unwrap();
+    let values = [
+        ("x".to_owned(), Tensor::f32(&[2, 2], vec![0.0, 0.0, 3.0, 4.0]).unwrap()),
+        ("cotangent/y".to_owned(), Tensor::f32(&[2, 2], vec![1.0, 2.0, 1.0, 0.0]).unwrap()),
+    ];
+    // below eps it is x / eps; else (I - u u') / |x| = ((1 - .36) / 5, -.48 / 5)
+    assert_close(&run(&graph, false, &values, "gradient/x"), &[4.0, 8.0, 0.128, -0.096], "cotangent J");
+}
+
 #[test]
 fn a_jacobian_is_that_of_every_row_and_a_stopped_value_is_a_constant() {
     // y = W x + stop(x): the Jacobian is W at every row.

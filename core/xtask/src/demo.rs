@@ -66,6 +66,63 @@ fn command(chiasm: &Path) -> Command {
     command
 }
 
+/// Held-out questions whose looks are judged.
+const JUDGED: usize = 1000;
+
+/// Questions about pictures: fitted, measured, and the looks at some held-out pictures judged and drawn.
+pub fn questions(extra: &[String]) -> Outcome {
+    let chiasm = provision::binary()?;
+    let folder = provision::target().join("questions");
+    let (quiz, run) = (folder.join("quiz"), folder.join("run"));
+    must(
+        cargo()
+            .args(["run", "--quiet", "--package", "world", "--bin", "questions", "--", "--out"])
+            .arg(&quiz),
+    )?;
+    let pairs = format!("data.pairs={}", root().join(&quiz).join("pairs.jsonl").display());
+    let recipe = "examples/questions/recipe.toml";
+    must(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs]).args(extra).arg("-o").arg(&run))?;
+    must(command(&chiasm).arg("eval").arg(&run))?;
+    let rows = held_out(&quiz, JUDGED)?;
+    let (svg, outputs) = (folder.join("looks.svg"), folder.join("outputs.json"));
+    let looks = command(&chiasm)
+        .args(["run", "--format", "json", "--input"])
+        .arg(&rows)
+        .arg("--attention")
+        .arg(&svg)
+        .arg(&run)
+        .output()
+        .map_err(|e| format!("cannot start {}: {e}", chiasm.display()))?;
+    if !looks.status.success() {
+        return Err(String::from_utf8_lossy(&looks.stderr).into_owned());
+    }
+    let write = |path: &Path, bytes: &[u8]| {
+        std::fs::write(root().join(path), bytes).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    write(&outputs, &looks.stdout)?;
+    must(
+        cargo()
+            .args(["run", "--quiet", "--package", "world", "--bin", "looked", "--", "--rows"])
+            .arg(&rows)
+            .arg("--outputs")
+            .arg(&outputs),
+    )?;
+    say(&format!("where it looked: {}", svg.display()));
+    Ok(())
+}
+
+/// The first held-out rows of a quiz, as a file beside it.
+fn held_out(quiz: &Path, count: usize) -> Outcome<PathBuf> {
+    let quiz = root().join(quiz);
+    let text =
+        std::fs::read_to_string(quiz.join("pairs.jsonl")).map_err(|e| format!("{}: {e}", quiz.display()))?;
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.contains("\"split\":\"test\"")).take(count).collect();
+    let path = quiz.join("held_out.jsonl");
+    std::fs::write(&path, rows.join("\n") + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}
+
 /// The real encoders and pairs lie outside the project: `CHIASM_REAL`, or `../shared/real`.
 pub fn real() -> Option<PathBuf> {
     let named = std::env::var_os("CHIASM_REAL").map(PathBuf::from);

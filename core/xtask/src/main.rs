@@ -18,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo       build, then merge the two small encoders of the demo world and ask the result a question
   test       build, bring the engine and the Python peers, run every test
   ci         test, and fmt, clippy, layering, tidiness, docs, licences
+  questions  examples/questions: answer questions about pictures with attention over tokens, and see where it looked
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
   provision  only bring what demo and test need";
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("demo") => demo::run(),
         Some("flickr1k") => demo::flickr1k(&arguments[1..]),
+        Some("questions") => demo::questions(&arguments[1..]),
         Some("test") => check::test(&arguments[1..]),
         Some("ci") => check::ci(),
         Some("provision") => provision::everything().map(|_| ()),

@@ -17,6 +17,7 @@
 
 mod caption;
 mod dataset;
+mod looked;
 mod question;
 mod quiz;
 mod render;
@@ -25,6 +26,7 @@ mod scene;
 mod words;
 
 pub use dataset::{Error, Row, Split, write};
+pub use looked::Looked;
 pub use question::Question;
 pub use quiz::{Ceilings, MOST, QuizRow, write_quiz};
 pub use scene::{Background, Colour, Object, Relation, SIDE, Scene, Shape, Size};

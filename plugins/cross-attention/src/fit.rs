@@ -17,8 +17,6 @@ use crate::settings::{Mode, Settings};
 const CLIP: f64 = 1.0;
 /// The part of the training rows that says when to stop.
 const HELD_OUT: f64 = 0.1;
-/// A number that varies less has no scale.
-const TINY: f64 = 1e-6;
 /// The step size rises in one step of so many.
 const WARMUP: u64 = 20;
 
@@ -35,10 +33,10 @@ pub(crate) fn fit(
             "a fusion that trains needs a task: expected one, got none; `concat` and `mean` need none",
         )
     })?;
-    let (model, arrays) = read(spec, data, settings)?;
-    told(&model, services)?;
     let target = data.matrix("target")?;
     let head = Head::new(task, target)?;
+    let (model, arrays) = read(spec, data, settings, &head)?;
+    told(&model, services)?;
     let mut weights = Weights::new(services.seed());
     let objective = objective(&model, &head, &mut weights)?;
     let trained = train(&model, &objective, &arrays, target.into_dyn(), services)?;
@@ -61,10 +59,18 @@ pub(crate) fn fit(
 type Arrays<'a> = Vec<(String, ArrayViewD<'a, f32>)>;
 
 /// The model for these modalities, and the arrays that it reads.
-fn read<'a>(spec: &FusionSpec, data: &Inputs<'a>, settings: Settings) -> Result<(Model, Arrays<'a>)> {
+fn read<'a>(
+    spec: &FusionSpec,
+    data: &Inputs<'a>,
+    settings: Settings,
+    head: &Head,
+) -> Result<(Model, Arrays<'a>)> {
     let port = if settings.mode.attends() { "tokens" } else { "pooled" };
     let rank = if settings.mode.attends() { 3 } else { 2 };
     let (mut streams, mut arrays) = (Vec::new(), Vec::new());
+    let corrects = settings.residual
+        && head.corrects()
+        && spec.modalities.iter().all(|modality| modality.pooled_dim == head.columns());
     for modality in &spec.modalities {
         let names = [port, "mask"].map(|port| format!("{}.{port}", modality.name));
         let [values, mask] = [data.tensor(&names[0])?, data.tensor(&names[1])?];
@@ -80,41 +86,15 @@ fn read<'a>(spec: &FusionSpec, data: &Inputs<'a>, settings: Settings) -> Result<
             )));
         }
         let width = shape[rank - 1];
-        let (name, longest) = (modality.name.clone(), mask_shape[1]);
-        let scale = scale(&values, &mask).map_err(|e| Error::invalid(format!("`{}`: {e}", names[0])))?;
-        streams.push(Stream { name, width, longest, scale });
+        let (name, pooled) = (modality.name.clone(), modality.pooled_dim);
+        if corrects && rank == 3 {
+            let aligned = format!("{name}.pooled");
+            arrays.push((aligned.clone(), data.tensor(&aligned)?));
+        }
+        streams.push(Stream { name, width, longest: mask_shape[1], pooled });
         arrays.extend(names.into_iter().zip([values, mask]));
     }
-    Ok((Model::new(streams, settings)?, arrays))
-}
-
-/// For each number of a token (or of a pooled vector) minus its mean and one over its deviation, over all that are there.
-fn scale(values: &ArrayViewD<'_, f32>, mask: &ArrayViewD<'_, f32>) -> Result<[Vec<f32>; 2], String> {
-    let width = values.shape().last().copied().unwrap_or_default();
-    let there: Vec<bool> = match values.ndim() {
-        3 => mask.iter().map(|there| *there != 0.0).collect(),
-        _ => mask.outer_iter().map(|row| row.iter().any(|there| *there != 0.0)).collect(),
-    };
-    let [mut sums, mut squares] = [vec![0.0_f64; width], vec![0.0_f64; width]];
-    for (row, _) in values.rows().into_iter().zip(&there).filter(|(_, there)| **there) {
-        for ((sum, square), value) in sums.iter_mut().zip(&mut squares).zip(row) {
-            *sum += f64::from(*value);
-            *square += f64::from(*value).powi(2);
-        }
-    }
-    let count = there.iter().filter(|there| **there).count().max(1) as f64;
-    if sums.iter().any(|sum| !sum.is_finite()) {
-        return Err("expected finite numbers in all that is there, got others".to_owned());
-    }
-    let means: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
-    let deviations =
-        squares.iter().zip(&means).map(|(square, mean)| (square / count - mean * mean).max(0.0).sqrt());
-    #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
-    let factors =
-        deviations.map(|deviation| if deviation > TINY { deviation.recip() as f32 } else { 1.0 }).collect();
-    #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
-    let shifts = means.iter().map(|mean| -mean as f32).collect();
-    Ok([shifts, factors])
+    Ok((Model::new(streams, settings, corrects)?, arrays))
 }
 
 /// Attention over one key is no attention: refused when nobody has more, else told.
@@ -150,13 +130,13 @@ fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Object
         Ok(layers.b.mul(&mask, &kept))
     };
     let merged = model.fused(&mut layers, &mut hide)?;
-    let (mut fused, width) = (merged.row, merged.width);
+    let Merged { row: mut fused, width, sum, .. } = merged;
     if set.dropout > 0.0 {
         let drawn = layers.b.input("keep", DType::F32, &[Dim::named("batch"), width.into()])?;
         random.push(("keep".to_owned(), Draw::Mask { keep: 1.0 - set.dropout }));
         fused = layers.b.mul(&fused, &drawn);
     }
-    let answer = head.answer(&mut layers, set, &fused, width);
+    let answer = head.answer(&mut layers, set, &fused, width, sum.as_ref());
     let target = layers.b.input("target", DType::F32, &[Dim::named("batch"), head.columns().into()])?;
     let loss = head.loss(&mut layers, set, &answer, &target);
     layers.b.output("loss", &loss, DType::F32, &[]);
@@ -206,8 +186,9 @@ fn train(
 /// The graph that leaves: what training saw without its noise, and where attention went.
 fn delivered(model: &Model, head: &Head, logits: bool, weights: &mut Weights) -> Result<Graph> {
     let mut layers = Layers::new("cross-attention", weights);
-    let Merged { row, width, looks, sequences } = model.fused(&mut layers, &mut |_, _, mask| Ok(mask))?;
-    let answer = head.answer(&mut layers, &model.settings, &row, width);
+    let Merged { row, width, looks, sequences, sum } =
+        model.fused(&mut layers, &mut |_, _, mask| Ok(mask))?;
+    let answer = head.answer(&mut layers, &model.settings, &row, width, sum.as_ref());
     let columns = Dim::Fixed(head.columns());
     let mut outputs = match logits {
         true => vec![("fused".to_owned(), row, width.into()), ("logits".to_owned(), answer, columns)],

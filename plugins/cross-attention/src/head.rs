@@ -47,18 +47,31 @@ impl Head {
         self.columns
     }
 
+    /// Whether the answer may begin as the sum of the aligned vectors.
+    pub(crate) fn corrects(&self) -> bool {
+        self.kind == TaskKind::Retrieval
+    }
+
     /// The answer to fused rows of this width, `[batch, columns]`: logits, numbers in their own units, or unit vectors.
+    ///
+    /// Added to `sum`, where there is one, is a correction that begins at zero: what retrieves well already is only made better.
     pub(crate) fn answer(
         &self,
         layers: &mut Layers<'_>,
         set: &Settings,
         fused: &Value,
         width: usize,
+        sum: Option<&Value>,
     ) -> Value {
-        let raw = match set.mode {
+        let mut raw = match set.mode {
             Mode::Late => layers.linear("head", fused, width, self.columns),
             _ => layers.feed_forward("head", fused, [width, set.hidden, self.columns]),
         };
+        if let Some(sum) = sum {
+            let gain = layers.weight("head/gain", &[self.columns], Begin::At(0.0));
+            raw = layers.b.mul(&raw, &gain);
+            raw = layers.b.add(&raw, sum);
+        }
         match (&self.scale, self.kind) {
             (Some(scale), _) => {
                 let [mean, deviation] = scale.each_ref().map(|numbers| layers.numbers(numbers));

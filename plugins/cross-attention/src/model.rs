@@ -19,8 +19,8 @@ pub(crate) struct Stream {
     pub width: usize,
     /// Tokens of the longest training row.
     pub longest: usize,
-    /// Of each number: minus its mean, and one over its deviation, over the training rows.
-    pub scale: [Vec<f32>; 2],
+    /// Length of its aligned vector.
+    pub pooled: usize,
 }
 
 /// What the weights are for.
@@ -30,6 +30,8 @@ pub(crate) struct Model {
     pub settings: Settings,
     /// The place of the modality that asks.
     pub query: usize,
+    /// Whether the answer is a correction of the sum of the aligned vectors.
+    pub corrects: bool,
 }
 
 /// What comes of the modalities.
@@ -41,11 +43,13 @@ pub(crate) struct Merged {
     pub looks: Vec<Look>,
     /// The sequences that were looked at, by stream.
     pub sequences: Vec<Tokens>,
+    /// The sum of the aligned vectors that are there, each with a learned weight; when the answer corrects it.
+    pub sum: Option<Value>,
 }
 
 impl Merged {
     fn of(row: Value, width: usize) -> Self {
-        Self { row, width, looks: Vec::new(), sequences: Vec::new() }
+        Self { row, width, looks: Vec::new(), sequences: Vec::new(), sum: None }
     }
 }
 
@@ -55,11 +59,13 @@ struct Seen {
     values: Value,
     /// `[batch, T]`.
     mask: Value,
+    /// The aligned vector, `[batch, k]`, where the answer corrects it.
+    aligned: Option<Value>,
 }
 
 impl Model {
     /// Checks that the mode makes sense for these modalities.
-    pub(crate) fn new(streams: Vec<Stream>, settings: Settings) -> Result<Self> {
+    pub(crate) fn new(streams: Vec<Stream>, settings: Settings, corrects: bool) -> Result<Self> {
         let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
         let query = match &settings.query {
             None => names.len().saturating_sub(1),
@@ -71,7 +77,7 @@ impl Model {
         if names.len() < 2 {
             return Err(Error::invalid(format!("expected at least two modalities, got {}", names.len())));
         }
-        Ok(Self { streams, settings, query })
+        Ok(Self { streams, settings, query, corrects })
     }
 
     /// The modalities that look at a single key: for them attention is the identity.
@@ -102,7 +108,7 @@ impl Model {
         hide: &mut dyn FnMut(&mut Layers<'_>, &str, Value) -> Result<Value>,
     ) -> Result<Merged> {
         let mut seen = Vec::new();
-        for Stream { name, width, scale, .. } in &self.streams {
+        for Stream { name, width, pooled, .. } in &self.streams {
             let (batch, length) = (Dim::named("batch"), Dim::named(format!("{name}_length")));
             let dims = match self.settings.mode.attends() {
                 true => vec![batch.clone(), length.clone(), (*width).into()],
@@ -112,13 +118,37 @@ impl Model {
             let values = layers.b.input(&format!("{name}.{port}"), DType::F32, &dims)?;
             let mask = layers.b.input(&format!("{name}.mask"), DType::F32, &[batch, length])?;
             let mask = hide(layers, name, mask)?;
-            // standardised: features of one encoder differ in scale by far, and places have to be heard beside them
-            let [shift, factor] = scale.each_ref().map(|numbers| layers.numbers(numbers));
-            let values = layers.b.add(&values, &shift);
-            let values = layers.b.mul(&values, &factor);
-            seen.push(Seen { values, mask });
+            let aligned = match self.corrects {
+                false => None,
+                true if !self.settings.mode.attends() => Some(values.clone()),
+                true => Some(layers.b.input(
+                    &format!("{name}.pooled"),
+                    DType::F32,
+                    &[Dim::named("batch"), (*pooled).into()],
+                )?),
+            };
+            seen.push(Seen { values, mask, aligned });
         }
-        Ok(if self.settings.mode.attends() { self.attended(layers, &seen) } else { self.met(layers, &seen) })
+        let mut merged =
+            if self.settings.mode.attends() { self.attended(layers, &seen) } else { self.met(layers, &seen) };
+        merged.sum = self.sum(layers, &seen);
+        Ok(merged)
+    }
+
+    /// The sum of the aligned vectors that are there, each with a learned weight that begins at 1.
+    fn sum(&self, layers: &mut Layers<'_>, seen: &[Seen]) -> Option<Value> {
+        if !self.corrects {
+            return None;
+        }
+        let parts: Option<Vec<Value>> = (self.streams.iter().zip(seen))
+            .map(|(stream, seen)| {
+                let there = there(layers, &seen.mask);
+                let share = layers.weight(&format!("{}/share", stream.name), &[], Begin::At(1.0));
+                let share = layers.b.mul(&there, &share);
+                Some(layers.b.mul(seen.aligned.as_ref()?, &share))
+            })
+            .collect();
+        parts.map(|parts| sum(layers, &parts))
     }
 
     /// Fused by attention over tokens.
@@ -191,7 +221,7 @@ impl Model {
                 (layers.b.concat(&pooled.iter().collect::<Vec<_>>(), 1), pooled.len() * width)
             }
         };
-        Merged { row, width, looks, sequences }
+        Merged { looks, sequences, ..Merged::of(row, width) }
     }
 
     /// Fused from pooled vectors, a learned one in place of each that is absent.
@@ -204,7 +234,8 @@ impl Model {
             let some = layers.b.op("Greater", &[&count, &zero], &[]);
             let absent =
                 layers.weight(&format!("{}/absent", stream.name), &[stream.width], Begin::Normal(SMALL));
-            rows.push(layers.b.where_(&some, &seen.values, &absent));
+            let row = layers.norm(&format!("{}/norm", stream.name), &seen.values, stream.width);
+            rows.push(layers.b.where_(&some, &row, &absent));
             there.push(layers.b.cast(&some, DType::F32));
         }
         let projected = |layers: &mut Layers<'_>, what: &str| -> Vec<Value> {
@@ -274,6 +305,14 @@ impl Model {
         let sum = layers.b.matmul(&gates, &bent);
         layers.b.squeeze(&sum, &[1])
     }
+}
+
+/// 1 where a modality is there, `[batch, 1]`.
+fn there(layers: &mut Layers<'_>, mask: &Value) -> Value {
+    let count = layers.b.reduce_sum(mask, &[1], true);
+    let zero = layers.b.scalar(0.0);
+    let some = layers.b.op("Greater", &[&count, &zero], &[]);
+    layers.b.cast(&some, DType::F32)
 }
 
 fn sum(layers: &mut Layers<'_>, parts: &[Value]) -> Value {

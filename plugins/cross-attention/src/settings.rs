@@ -61,6 +61,7 @@ pub(crate) struct Settings {
     pub modality_dropout: f64,
     pub patience: u64,
     pub temperature: f64,
+    pub residual: bool,
 }
 
 impl Default for Settings {
@@ -82,6 +83,7 @@ impl Default for Settings {
             modality_dropout: 0.1,
             patience: 10,
             temperature: 0.07,
+            residual: true,
         }
     }
 }
@@ -163,5 +165,11 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "Epochs without a better loss on rows held out that end the training.",
         ),
         number("temperature", usual.temperature, "Where retrieval's learned temperature starts."),
+        Parameter::new(
+            "residual",
+            "boolean",
+            json!(usual.residual),
+            "Whether retrieval begins at the sum of the aligned vectors and learns a correction, or from nothing.",
+        ),
     ]
 }

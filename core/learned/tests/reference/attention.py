@@ -64,6 +64,13 @@ def one_way(n, a, ma, b, mb):
     return n.norm("n/norm", b + n.mha("n/cross", b, a, ma))
 
 
+def decoder(n, a, ma, b, mb):
+    y = n.norm("n/self/norm", b)
+    x = b + n.mha("n/self", y, y, mb)
+    x = x + n.mha("n/cross", n.norm("n/cross/norm", x), n.norm("n/cross/keys", a), ma)
+    return n.think("n", x)
+
+
 def two_way(n, streams):
     own = []
     for i, (x, m) in enumerate(streams):
@@ -105,6 +112,7 @@ ma, mb, mc, md = (torch.tensor(masks[k], dtype=torch.float64) for k in "abcd")
 cases = {
     "multi_head": lambda n: n.mha("n", b, a, ma),
     "one_way": lambda n: one_way(n, a, ma, b, mb),
+    "decoder": lambda n: decoder(n, c, mc, b, mb),
     "two_way": lambda n: two_way(n, [(b, mb), (c, mc)]),
     "three_way": lambda n: two_way(n, [(b, mb), (c, mc), (d, md)]),
     "gated": lambda n: gated(n, [(b, mb), (c, mc)]),

@@ -1,0 +1,219 @@
+//! Fusions that read tokens and learn a task, from the command line: fit, eval, run with any of the inputs, and what is refused.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Workshop, contents, peers, project};
+use serde_json::Value;
+use std::process::Command;
+use world::World;
+
+const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
+const QUESTION: &str = "what colour is the shape left of the circle";
+
+/// Questions about this many pictures, four a picture, and a recipe that answers them.
+fn quiz(pictures: usize, fuse: &str) -> Workshop {
+    let shop = Workshop::new();
+    world::write_quiz(&World::new(11), &shop.path("quiz"), pictures, 4).unwrap();
+    recipe(&shop, "[task]\nkind = \"classification\"\ncolumn = \"answer\"\n", fuse);
+    shop
+}
+
+fn recipe(shop: &Workshop, task: &str, fuse: &str) {
+    shop.write(
+        "recipe.toml",
+        format!(
+            "[encoders.image]\nmodel = \"demo-image\"\n[encoders.question]\nmodel = \"demo-text\"\n\
+             [data]\npairs = \"quiz/pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n\
+             [checks]\nsurjectivity = {{ fail = 0 }}\n{task}[fuse]\n{fuse}"
+        ),
+    );
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn picture(shop: &Workshop) -> String {
+    let pairs = std::fs::read_to_string(shop.path("quiz/pairs.jsonl")).unwrap();
+    let row = json(pairs.lines().next().unwrap());
+    format!("quiz/{}", row["image"].as_str().unwrap())
+}
+
+const SMALL: &str =
+    "plugin = \"cross-attention\"\nwidth = 16\nheads = 2\nhidden = 16\ndepth = 1\nepochs = 2\n";
+
+#[test]
+fn any_of_the_inputs_is_enough_and_python_agrees() {
+    let shop = quiz(60, SMALL);
+    shop.good(&FIT);
+    let image = picture(&shop);
+    let run = |arguments: &[&str]| {
+        let all = [&["run", "run", "--format", "json"], arguments].concat();
+        json(&shop.good(&all))
+    };
+    let both = run(&["--image", &image, "--question", QUESTION]);
+    let (seen, asked) = (run(&["--image", &image]), run(&["--question", QUESTION]));
+    let names = |outputs: &Value| outputs["outputs"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&both), ["fused_embeds", "image_embeds", "logits", "question_embeds"]);
+    assert_eq!(names(&seen), ["fused_embeds", "image_embeds", "logits"]);
+    assert_eq!(names(&asked), ["fused_embeds", "logits", "question_embeds"]);
+    let logits = |outputs: &Value| outputs["outputs"]["logits"][0].as_array().unwrap().clone();
+    assert_ne!(logits(&both), logits(&seen));
+    assert_ne!(logits(&both), logits(&asked));
+    assert_eq!(
+        logits(&both).len(),
+        json(&stored(&shop, "manifest.json"))["task"]["labels"].as_array().unwrap().len()
+    );
+    assert!(both["answers"][0].as_str().unwrap().contains("0."), "{both}");
+
+    shop.write("output.json", both.to_string());
+    let script = project().join("core/cli/tests/peer/reproduce.py");
+    let peer = Command::new(peers())
+        .current_dir(shop.path(""))
+        .arg(script)
+        .args(["run", &image, QUESTION, "output.json"])
+        .output()
+        .unwrap();
+    assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+    for (name, difference) in json(&String::from_utf8_lossy(&peer.stdout)).as_object().unwrap() {
+        // f32 through two builds of one engine, preprocessing included
+        assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
+    }
+
+    let svg = [
+        "run",
+        "run",
+        "--image",
+        &image,
+        "--question",
+        QUESTION,
+        "--attention",
+        "looks.svg",
+        "--format",
+        "json",
+    ];
+    let looks = json(&shop.good(&svg));
+    let shares = looks["outputs"]["image_attention"][0].as_array().unwrap();
+    let sum: f64 = shares.iter().map(|share| share.as_f64().unwrap()).sum();
+    assert!(shares.len() == 64 && (sum - 1.0).abs() < 1e-5, "{} shares, sum {sum}", shares.len());
+    let drawn = std::fs::read_to_string(shop.path("looks.svg")).unwrap();
+    assert!(
+        drawn.contains("what colour is the shape") && drawn.matches("<rect").count() == 65,
+        "{drawn:.300}"
+    );
+    // a picture alone: the question is not there to be looked at, nor to look
+    let alone = shop.call(&["run", "run", "--question", QUESTION, "--attention", "none.svg"]);
+    alone.refused("no picture", &["no modality of pictures was looked at"]);
+}
+
+fn stored(shop: &Workshop, file: &str) -> String {
+    std::fs::read_to_string(shop.path(&format!("run/{file}"))).unwrap()
+}
+
+#[test]
+fn eval_measures_what_fit_measured_and_two_fits_are_alike() {
+    let shop = quiz(60, SMALL);
+    shop.good(&FIT);
+    let (again, kept) =
+        (json(&shop.good(&["eval", "run", "--format", "json"])), json(&stored(&shop, "metrics.json")));
+    let (again, kept) = (&again["task"], &kept["task"]);
+    assert_eq!(again["metric"], "accuracy");
+    assert_eq!(again["rows"], kept["rows"]);
+    for path in ["/score", "/without/image", "/without/question", "/baselines/commonest_class"] {
+        let of = |metrics: &Value| metrics.pointer(path).unwrap().as_f64().unwrap();
+        // raw inputs in other batches: a tie in the sixth digit may fall the other way
+        assert!((of(again) - of(kept)).abs() < 0.03, "{path}: {again} and {kept}");
+    }
+    let output = shop
+        .chiasm()
+        .args(["fit", "recipe.toml", "-o", "second"])
+        .env("CHIASM_CACHE", shop.path("other"))
+        .output();
+    assert!(output.unwrap().status.success());
+    assert_eq!(contents(&shop.path("run")), contents(&shop.path("second")));
+}
+
+/// The world's ceilings are told by its generator; concat is what pooled vectors allow.
+#[test]
+fn attention_beats_pooled_vectors_and_the_ceiling_of_either_side() {
+    let shop = quiz(1500, "plugin = \"cross-attention\"\nwidth = 64\nhidden = 128\ndepth = 1\nepochs = 12\n");
+    let ceilings = json(&std::fs::read_to_string(shop.path("quiz/ceilings.json")).unwrap());
+    let score = |run: &str, mode: &str| {
+        shop.good(&["fit", "recipe.toml", "-o", run, "--set", mode]);
+        json(&std::fs::read_to_string(shop.path(&format!("{run}/metrics.json"))).unwrap())["task"].clone()
+    };
+    let number = |value: &Value| value.as_f64().unwrap();
+    let (attention, concat) = (score("run", "fuse.mode=decoder"), score("concat", "fuse.mode=concat"));
+    let [fused, pooled] = [&attention, &concat].map(|task| number(&task["score"]));
+    assert!(fused > pooled + 0.15, "{fused} with attention, {pooled} of pooled vectors");
+    for (hidden, ceiling) in [("image", "question_only"), ("question", "picture_only")] {
+        let (alone, ceiling) = (number(&attention["without"][hidden]), number(&ceilings[ceiling]));
+        assert!(
+            alone <= ceiling && ceiling < fused,
+            "{hidden} hidden: {alone}, its ceiling {ceiling}, fused {fused}"
+        );
+    }
+}
+
+#[test]
+fn a_fused_vector_retrieves_the_other_captions() {
+    let shop = Workshop::new();
+    shop.world(120);
+    let recipe = std::fs::read_to_string(shop.recipe()).unwrap();
+    let fuse = format!("[task]\nkind = \"retrieval\"\nmodality = \"text\"\n\n[fuse]\n{SMALL}");
+    shop.write("recipe.toml", recipe.replace("[fuse]\nplugin = \"concat\"\n", &fuse));
+    shop.good(&FIT);
+    let task = json(&shop.good(&["eval", "run", "--format", "json"]))["task"].clone();
+    assert_eq!(task["metric"], "rsum");
+    let baselines: Vec<&String> = task["baselines"].as_object().unwrap().keys().collect();
+    assert_eq!(baselines, ["image", "sum", "text"]);
+    // 24 rows, 4 captions each: chance is about 100 (4 % + 21 % + 42 %) of 300
+    assert!(task["baselines"]["text"].as_f64().unwrap() > 150.0, "{task}");
+    assert!(task["score"].as_f64().unwrap() > 100.0, "{task}");
+    let outputs = shop.good(&["run", "run", "--image", "world/images/3.png"]);
+    assert!(outputs.contains("fused_embeds") && !outputs.contains("logits"), "{outputs}");
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused_before_anything_is_embedded() {
+    let shop = quiz(6, SMALL);
+    let class = "[task]\nkind = \"classification\"\ncolumn = \"answer\"\n";
+    for (task, fuse, words) in [
+        ("", SMALL, &["\"cross-attention\" learns a task", "no `[task]`"][..]),
+        (class, "plugin = \"concat\"\n", &["\"concat\" does not learn classification; it takes none"]),
+        (
+            "[task]\nkind = \"sorting\"\ncolumn = \"answer\"\n",
+            SMALL,
+            &["`task.kind` expects one of classification", "\"sorting\""],
+        ),
+        ("[task]\nkind = \"classification\"\n", SMALL, &["`task` has no `column`"]),
+        (
+            "[task]\nkind = \"classification\"\ncolumn = \"colour\"\n",
+            SMALL,
+            &["no column `colour`", "`answer`"],
+        ),
+        (
+            "[task]\nkind = \"regression\"\ncolumn = \"answer\"\n",
+            SMALL,
+            &["expected a number or a list of numbers"],
+        ),
+        ("[task]\nkind = \"multi-label\"\ncolumn = \"answer\"\n", SMALL, &["expected a list of labels"]),
+        (
+            "[task]\nkind = \"retrieval\"\nmodality = \"question\"\n",
+            SMALL,
+            &["column `question`", "holds one"],
+        ),
+        (
+            "[task]\nkind = \"retrieval\"\nmodality = \"sound\"\n",
+            SMALL,
+            &["`task.modality` expects one of image, question"],
+        ),
+    ] {
+        recipe(&shop, task, fuse);
+        shop.refused(&FIT, words);
+    }
+    recipe(&shop, class, SMALL);
+    shop.refused(&[&FIT[..], &["--set", "encoders.image.select=mean"]].concat(), &["takes the mean of all"]);
+    shop.refused(&[&FIT[..], &["--set", "fuse.mode=nonsense"]].concat(), &["cross-attention", "nonsense"]);
+}
