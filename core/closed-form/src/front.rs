@@ -7,7 +7,7 @@
 //! A ridge of r w₁ in a linear fit equals training with noise of that variance on the rows (Bishop 1995). So the ridge
 //! that cross-validation found for the linear map says how much noise a network should be trained with: [`Front::noise`].
 //!
-//! Refused: sides of a kernel method, whose features are not rows of the encoder.
+//! Refused: sides of a kernel method, whose features are not rows of the encoder, and entropic maps.
 
 use chiasm_geometry::linalg::product;
 use chiasm_graph::{Builder, DType, Dim, Graph};
@@ -33,15 +33,12 @@ impl Front {
     /// The front of a fitted linear side over its training rows, with as many coordinates as a final fit of so many rows has.
     ///
     /// # Errors
-    /// When the side goes through a kernel, or the rows do not vary.
+    /// When the side is not linear, or the rows do not vary.
     pub fn new(side: &Side, rows: ArrayView2<'_, f32>) -> Result<Self> {
         let lens = side.lens().clone();
-        if lens.kernel.is_some() {
-            return Err(Error::data(
-                "the start of a learned map",
-                "a linear side",
-                "one that goes through a kernel",
-            ));
+        if !side.is_linear() {
+            let got = "one that goes through a kernel or an entropic map";
+            return Err(Error::data("the start of a learned map", "a linear side", got));
         }
         let basis = Basis::fit("training", &lens.features(rows)?, axes(rows.nrows()))?;
         let scale = (basis.rank() as f64 / basis.variances.sum()).sqrt();

@@ -1,9 +1,10 @@
 //! One fitted side: what it is, and the ONNX graph of it.
 //!
 //! z = normalise(Wᵀ (φ(x) - m)), φ the transform and, for a kernel method, the kernel features behind it; without W
-//! the coordinates stay as they are. A side is never evaluated here: its graph is what runs and what is exported.
+//! the coordinates stay as they are. An entropic map may follow: z' = normalise(softmax(z Kᵀ + c) V). A side is never evaluated here: its graph is what runs and what is exported.
 
-use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
+use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
+use chiasm_transport::EntropicMap;
 use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::inverse::{Inverse, ray};
@@ -27,6 +28,7 @@ pub struct Side {
     lens: Lens,
     centre: Array1<f64>,
     weights: Option<Array2<f64>>,
+    attention: Option<EntropicMap>,
 }
 
 impl Lens {
@@ -42,7 +44,12 @@ impl Lens {
 
 impl Side {
     pub(crate) fn new(lens: Lens, centre: Array1<f64>, weights: Option<Array2<f64>>) -> Self {
-        Self { lens, centre, weights }
+        Self { lens, centre, weights, attention: None }
+    }
+
+    /// The same side with an entropic map behind it, whose keys are as wide as its rows.
+    pub(crate) fn followed_by(self, attention: EntropicMap) -> Self {
+        Self { attention: Some(attention), ..self }
     }
 
     pub(crate) fn lens(&self) -> &Lens {
@@ -51,6 +58,11 @@ impl Side {
 
     pub(crate) fn weights(&self) -> Option<&Array2<f64>> {
         self.weights.as_ref()
+    }
+
+    /// Whether a matrix is all that follows the rows' transform.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.lens.kernel.is_none() && self.attention.is_none()
     }
 
     /// Width of a row.
@@ -90,7 +102,10 @@ impl Side {
                 h = b.matmul(&h, &weights);
             }
         }
-        let z = b.l2_normalise(&h, -1, TINY);
+        let mut z = b.l2_normalise(&h, -1, TINY);
+        if let Some(attention) = &self.attention {
+            z = attend(&mut b, &z, attention)?;
+        }
         b.output("z", &z, DType::F32, &[Dim::named("batch"), self.output_dim().into()]);
         Ok(b.finish()?)
     }
@@ -105,8 +120,24 @@ impl Side {
                 "a kernel map goes through distances to the training rows, which have no closed inverse";
             return Ok(Err(reason.to_owned()));
         }
+        if self.attention.is_some() {
+            let reason = "an entropic map sends each row to a mean of target rows, which many rows share";
+            return Ok(Err(reason.to_owned()));
+        }
         ray(&self.lens.transform, &self.centre, self.weights.as_ref())
     }
+}
+
+/// One attention layer over the rows that the map was fitted on.
+fn attend(b: &mut Builder, z: &Value, map: &EntropicMap) -> Result<Value> {
+    let dense = |m: ArrayView2<'_, f32>| Tensor::f32(&[m.nrows(), m.ncols()], m.iter().copied().collect());
+    let keys = b.constant("keys", dense(map.keys.t())?);
+    let bias = b.constant("key_bias", Tensor::f32(&[map.bias.len()], map.bias.to_vec())?);
+    let values = b.constant("values", dense(map.values.view())?);
+    let scores = b.linear(z, &keys, Some(&bias));
+    let shares = b.softmax(&scores, -1);
+    let mean = b.matmul(&shares, &values);
+    Ok(b.l2_normalise(&mean, -1, TINY))
 }
 
 /// A vector as a tensor of single precision.

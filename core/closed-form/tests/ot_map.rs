@@ -85,3 +85,94 @@ fn what_was_chosen_gives_the_same_bits() {
         assert!(again.report.is_none());
     }
 }
+
+/// A cloud that lies the same way on both sides of each axis, beside one long constant column, and a copy whose axes are
+/// stretched and turned. Rows of length one then keep the cloud's shape up to its square, 1e-6.
+fn stretched() -> (Array2<f32>, Array2<f32>) {
+    let mut random = Random::new(3);
+    let some = Array2::from_shape_simple_fn((12, 4), || 0.2 + random.uniform());
+    let sign = |i: usize, j: usize| if (i % 16) >> j & 1 == 0 { 1.0 } else { -1.0 };
+    let cloud = Array2::from_shape_fn((192, 4), |(i, j)| some[[i / 16, j]] * sign(i, j));
+    let basis = Array2::from_shape_simple_fn((4, 4), || random.normal());
+    let turn = chiasm_geometry::linalg::thin_svd(basis.view()).unwrap().u;
+    let copy = (&cloud * &ndarray::array![0.4, 0.8, 1.5, 3.0]).dot(&turn);
+    let long = |rows: &Array2<f64>| {
+        Array2::from_shape_fn((192, 5), |(i, j)| if j < 4 { 1e-3 * rows[[i, j]] as f32 } else { 1.0 })
+    };
+    (long(&cloud), long(&copy))
+}
+
+/// The optimal map of a stretch along its own axes is that stretch: every row meets its partner, and comes back.
+#[test]
+fn a_gaussian_map_undoes_a_stretch_and_has_an_inverse() {
+    let (x, y) = stretched();
+    let Some(engine) = common::engine() else { return };
+    let worst = |map: &str| {
+        let fitted = fit(
+            &x,
+            &y,
+            json!({ "map": map, "dimensions": 4, "source_curve": "unit", "target_curve": "unit" }),
+        );
+        let a = common::run(engine, &fitted.source.graph("x").unwrap(), &x);
+        let b = common::run(engine, &fitted.target.graph("y").unwrap(), &y);
+        let cosines = (&a * &b).sum_axis(ndarray::Axis(1));
+        (cosines.iter().fold(1.0_f32, |least, &c| least.min(c)), fitted, a)
+    };
+    let (turned, ..) = worst("orthogonal");
+    let (moved, fitted, z) = worst("gaussian");
+    // Single precision leaves 1e-4 of coordinates that are 1e-3 of a row.
+    assert!(
+        turned < 0.9 && moved > 0.9999,
+        "cosine of the worst pair: {turned} turned, {moved} by the Gaussian map"
+    );
+    let back = fitted.source.inverse().unwrap().unwrap();
+    let again =
+        common::run(engine, &fitted.source.graph("x").unwrap(), &common::run(engine, &back.graph, &z));
+    assert!(common::gap(&again, &z) < 1e-3, "{}", common::gap(&again, &z));
+}
+
+/// The potentials and the map are worked out again in double precision, by the plain iteration.
+#[test]
+fn attention_sends_rows_to_their_mean_partners() {
+    let (x, y) = turned(150, 6);
+    let Some(engine) = common::engine() else { return };
+    let settings = |map: &str| json!({ "map": map, "pairs": 20, "dimensions": 6, "eps_scale": 0.1 });
+    let plain = fit(&x, &y, settings("orthogonal"));
+    let q = common::run(engine, &plain.source.graph("x").unwrap(), &x).mapv(f64::from);
+    let k = common::run(engine, &plain.target.graph("y").unwrap(), &y).mapv(f64::from);
+    let cost = q.dot(&k.t()).mapv(|s| 2.0 - 2.0 * s);
+    let kernel = (&cost / (-0.1 * cost.mean().unwrap())).mapv(f64::exp);
+    let mut v = ndarray::Array1::<f64>::ones(150);
+    for _ in 0..2000 {
+        let u = kernel.dot(&v).mapv(|s| 1.0 / s);
+        v = kernel.t().dot(&u).mapv(|s| 1.0 / s);
+    }
+    let want = common::unit(&(&kernel * &v).dot(&k).mapv(|v| v as f32));
+    let fitted = fit(&x, &y, settings("attention"));
+    let got = common::run(engine, &fitted.source.graph("x").unwrap(), &x);
+    // The plan's marginals are 1e-3 off.
+    assert!(common::gap(&got, &want) < 3e-3, "{}", common::gap(&got, &want));
+    assert!(found(&fitted, &x, &y).unwrap() > 0.5);
+    assert!(fitted.source.inverse().unwrap().unwrap_err().contains("entropic"));
+}
+
+#[test]
+fn idle_settings_and_a_plan_that_takes_too_long_are_refused() {
+    let (x, y) = turned(300, 10);
+    let refusal = |parameters: serde_json::Value| {
+        let parameters: OtMapParams = serde_json::from_value(parameters).unwrap();
+        let pairs = Pairs::new(x.view(), y.view()).unwrap();
+        parameters.fit_pairs(pairs, Conduct::default()).unwrap_err().to_string()
+    };
+    for (parameters, told) in [
+        (json!({ "shrinkage": 0.1 }), "map = gaussian"),
+        (json!({ "shrinkage": 1.0, "map": "gaussian" }), "[0, 1)"),
+        (json!({ "time_limit": 5.0 }), "solver = emd"),
+        (json!({ "time_limit": 0.0, "solver": "emd" }), "above 0"),
+        (json!({ "eps_scale": 0.1, "solver": "emd" }), "map = attention"),
+        (json!({ "pairs": 6, "solver": "emd", "time_limit": 1e-9 }), "time limit"),
+    ] {
+        let text = refusal(parameters.clone());
+        assert!(text.contains(told), "{parameters}: {text}");
+    }
+}

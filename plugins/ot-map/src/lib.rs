@@ -15,6 +15,9 @@ chiasm_closed_form::aligner! {
         "eps_scale": "number", "Sinkhorn's regularisation as a share of the mean cost (0.05).";
         "weight": "number", "What a row without a partner counts beside a pair (0.1).";
         "steps": "integer", "Turns of plan and rotation at most (20); 0 uses the pairs alone.";
+        "map": "text", "What a turned row goes through: orthogonal (nothing), gaussian (matches covariances) or attention (a mean of likely target rows) (orthogonal).";
+        "shrinkage": "number", "Of a gaussian map: the share of each covariance that its mean variance replaces (0).";
+        "time_limit": "number", "Of the exact solver: the most seconds for one plan (600).";
     }
 }
 

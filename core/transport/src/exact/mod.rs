@@ -133,7 +133,7 @@ impl Problem<'_> {
     fn assign(&self, mut v: Vec<f64>) -> Result<Plan> {
         let weight = 1.0 / self.a.len() as f64;
         let timed_out = || self.clock.elapsed() > self.limits.time;
-        let why = "the time limit came before an assignment was complete";
+        let why = "the time limit came before it was complete: allow more, or take the entropic solver";
         let column_of = assignment::solve(self.cost.view(), &mut v, timed_out)
             .ok_or(Error::Breakdown { what: "assignment", why })?;
         let moves = column_of.into_iter().enumerate().map(|(i, j)| (i, j, weight)).collect();
