@@ -222,7 +222,8 @@ pub struct TransportArgs {
     /// The target's weights, one a point.
     #[arg(long, value_name = "W.npy")]
     pub b: Option<PathBuf>,
-    /// Stop at this L1 error of the marginals relative to the mass (gw, fgw: mass moved by a step; lowrank: fall of the cost).
+    /// Stop at this L1 error of the marginals relative to the mass (gw, fgw: mass moved by a step; lowrank, gw
+    /// with --rank: fall of the cost).
     #[arg(long, value_name = "T")]
     pub tolerance: Option<f64>,
     /// The most iterations (emd: pivots).
@@ -240,7 +241,8 @@ pub struct TransportArgs {
     /// fgw: (1 - A) <P, C> + A GW(P), as in POT [default: 0.5].
     #[arg(long, value_name = "A")]
     pub alpha: Option<f64>,
-    /// lowrank: latent points [default: 50].
+    /// Latent points through which all mass goes: memory linear in the points. lowrank [default: 50]; gw, which without it
+    /// holds matrices of all pairs of points.
     #[arg(long, value_name = "R")]
     pub rank: Option<usize>,
     /// gw, fgw: starting plans, the best is kept; always the same ones [default: 1].
@@ -249,7 +251,7 @@ pub struct TransportArgs {
     /// sinkhorn: also the debiased Sinkhorn divergence of both clouds.
     #[arg(long)]
     pub debias: bool,
-    /// Write the plan [n, m]; lowrank also writes its two factors, into an .npz.
+    /// Write the plan [n, m]; with --rank or lowrank also its two factors, into an .npz.
     #[arg(short = 'o', long = "output", value_name = "PLAN.npy")]
     pub output: Option<PathBuf>,
 }

@@ -15,6 +15,7 @@ use crate::{
 use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
 use chiasm_transport::{
     Gromov, Limits, LowRankPlan, Marginals, Progress, Result as Solved, Sinkhorn, Stop, exact, low_rank,
+    low_rank_gromov,
 };
 use ndarray::Array2;
 use problem::{Problem, settings};
@@ -33,10 +34,11 @@ pub fn transport(args: &TransportArgs, shared: &Shared) -> Outcome {
     }
     let problem = Problem::read(args)?;
     let (n, m) = problem.shape;
-    let low_rank_file = args.solver == Solver::Lowrank && args.output.as_deref().is_some_and(is_npz);
+    let factors = args.solver == Solver::Lowrank || args.rank.is_some();
+    let low_rank_file = factors && args.output.as_deref().is_some_and(is_npz);
     if args.output.is_some() && !low_rank_file && n.saturating_mul(m) > MOST {
         let message = format!("a plan of {n} x {m} takes {} GiB", n.saturating_mul(m) >> 28);
-        let help = "leave -o out, or take --solver lowrank -o factors.npz";
+        let help = "leave -o out, or take --solver lowrank (or gw with --rank) -o factors.npz";
         return Err(Error::input("chiasm::transport::plan", message, help));
     }
     let bar = Arc::new(Terminal::new(shared.quiet));
@@ -80,6 +82,7 @@ fn solve(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved
     match args.solver {
         Solver::Emd => emd(args, problem, bar),
         Solver::Sinkhorn | Solver::Unbalanced | Solver::Partial => entropic(args, problem, bar),
+        Solver::Gw if args.rank.is_some() => factored(args, problem, bar),
         Solver::Gw | Solver::Fgw => gromov(args, problem, bar),
         Solver::Lowrank => factored(args, problem, bar),
     }
@@ -167,10 +170,15 @@ fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solve
 fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
     let most = args.iterations.unwrap_or(200);
     let limits = Limits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
-    let (x, y) = problem.points()?;
     let rank = args.rank.unwrap_or(50);
-    let tolerance = args.tolerance.unwrap_or(1e-4);
-    let found = low_rank(x.view(), y.view(), (&problem.a, &problem.b), rank, tolerance, &limits)?;
+    let (weights, tolerance) = ((&*problem.a, &*problem.b), args.tolerance.unwrap_or(1e-4));
+    let found = if args.solver == Solver::Gw {
+        let (x, y) = problem.spaces()?;
+        low_rank_gromov(&x, &y, weights, rank, tolerance, &limits)?
+    } else {
+        let (x, y) = problem.points()?;
+        low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?
+    };
     Ok(Answer {
         cost: found.transport_cost,
         marginal_error: found.marginal_error,

@@ -114,9 +114,12 @@ fn plans_are_written_and_a_limit_is_a_warning() {
             assert!((row.iter().sum::<f64>() - wanted).abs() < 1e-5, "{solver}, row {i}");
         }
     }
-    let factors = ["x.npy", "y.npy", "--solver", "lowrank", "--rank", "7", "-o", "factors.npz"];
-    assert_eq!(bench.solve(&factors)["rank"], 7.0);
-    assert!(bench.shop.path("factors.npz").is_file());
+    for (solver, target) in [("lowrank", "y.npy"), ("gw", "z.npy")] {
+        let name = format!("{solver}.npz");
+        let factors = ["x.npy", target, "--solver", solver, "--rank", "7", "-o", &name];
+        assert_eq!(bench.solve(&factors)["rank"], 7.0);
+        assert!(bench.shop.path(&name).is_file());
+    }
     let cut = bench.shop.call(&["transport", "x.npy", "y.npy", "--eps-scale", "0.001", "--iterations", "2"]);
     assert_eq!(cut.code, Some(0), "{}", cut.stderr);
     assert!(cut.stderr.contains("not converged") && cut.stderr.contains("--iterations"), "{}", cut.stderr);
@@ -128,13 +131,14 @@ fn plans_are_written_and_a_limit_is_a_warning() {
 fn odd_input_gives_a_right_answer_or_a_plain_refusal() {
     let bench = Bench::new();
     let x = rows(&bench.known["x"]);
-    let solvers: [&[&str]; 8] = [
+    let solvers: [&[&str]; 9] = [
         &["--solver", "emd"],
         &["--solver", "sinkhorn", "--eps-scale", "0.1"],
         &["--solver", "unbalanced", "--eps-scale", "0.1", "--rho", "1"],
         &["--solver", "partial", "--eps-scale", "0.1", "--mass", "0.5"],
         &["--solver", "gw"],
         &["--solver", "gw", "--eps", "0.01"],
+        &["--solver", "gw", "--rank", "4"],
         &["--solver", "fgw"],
         &["--solver", "lowrank", "--rank", "4"],
     ];
@@ -195,6 +199,8 @@ fn bad_input_is_refused_by_name() {
     let refused = |more: &[&str], words: &[&str]| shop.refused(&[&["transport"][..], more].concat(), words);
     refused(&["holed.npy", "y.npy"], &["holed.npy", "row 7"]);
     refused(&["endless.npy", "y.npy"], &["endless.npy", "row 7"]);
+    refused(&["x.npy", "y.npy", "--solver", "gw", "--rank", "3", "--eps", "0.1"], &["--rank", "--eps"]);
+    refused(&["x.npy", "y.npy", "--solver", "gw", "--rank", "3", "--cost", "euclidean"], &["squared"]);
     refused(&["x.npy", "y.npy", "--a", "zeros.npy"], &["zeros.npy", "a sum of 0"]);
     refused(&["x.npy", "y.npy", "--a", "twos.npy"], &["sum to 80", "normalise"]);
     refused(&["empty.npy", "y.npy"], &["empty.npy", "empty"]);

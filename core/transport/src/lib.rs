@@ -33,7 +33,7 @@ pub use cost::Cost;
 pub use divergence::Divergence;
 pub use exact::{Exact, exact, on_line};
 pub use gaussian::{GaussianMap, gaussian_map};
-pub use gromov::{Gromov, GromovPlan, Space, quadratic_assignment};
+pub use gromov::{Gromov, GromovPlan, Space, low_rank_gromov, quadratic_assignment};
 pub use limits::{Limits, Progress, Stop};
 pub use lowrank::{LowRankPlan, low_rank};
 pub use maps::{EntropicMap, barycentric};

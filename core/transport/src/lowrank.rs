@@ -19,7 +19,7 @@ pub struct LowRankPlan {
     pub source: Array2<f32>,
     /// Plan from target points to latent points, `R[m, r]`.
     pub target: Array2<f32>,
-    /// `<P, C>` for squared Euclidean costs.
+    /// `<P, C>` for squared Euclidean costs; between different spaces the objective of Gromov-Wasserstein.
     pub transport_cost: f64,
     /// L1 distance of both marginals from the weights.
     pub marginal_error: f64,
@@ -33,6 +33,9 @@ pub struct LowRankPlan {
 
 /// Share of the mean cost that a mirror step's regularisation has.
 const STEP: f64 = 0.05;
+/// The least share of a point's weight that a step takes the old plan to give each latent point: none is lost for ever, and
+/// exponents stay in the range of single precision.
+const FLOOR: f64 = 1e-7;
 
 /// Squared Euclidean transport of rank `rank` between clouds `x[n, d]`, `y[m, d]` with weights of equal sums (taken as one);
 /// stops when a step lowers the cost by less than `tolerance` of it.
@@ -60,27 +63,26 @@ pub fn low_rank(
     let top = x.iter().chain(&y).fold(f32::MIN_POSITIVE, |top, v| top.max(v.abs()));
     let unit = f64::from(top).powi(2);
     let (mut x, mut y) = (Side::new(x / top, a), Side::new(y / top, b));
-    let latent = uniform(rank);
     let epsilon = if mean > 0.0 { STEP * mean / unit } else { 1.0 };
-    let centres = spread_out(&x.points, rank);
+    let centres = spread_out(x.points.view(), rank);
     let norms = centres.rows().into_iter().map(|c| c.dot(&c)).collect::<Array1<f32>>();
-    x.step(&centres, &norms, epsilon, &latent, 1e-3)?;
-    y.step(&centres, &norms, epsilon, &latent, 1e-3)?;
+    x.step(&centres, &norms, epsilon, 1e-3)?;
+    y.step(&centres, &norms, epsilon, 1e-3)?;
     let mut before = f64::INFINITY;
     for iteration in 1.. {
         let (centres, spreads) = y.images(rank);
-        x.step(&centres, &spreads, epsilon, &latent, 1e-4)?;
+        x.step(&centres, &spreads, epsilon, 1e-4)?;
         let (centres, spreads) = x.images(rank);
-        y.step(&centres, &spreads, epsilon, &latent, 1e-4)?;
+        y.step(&centres, &spreads, epsilon, 1e-4)?;
         let cost = x.cost(&y, rank);
         let fall = (before - cost) / cost.max(f64::MIN_POSITIVE);
         before = cost;
         if let Some(stop) = limits.stop(iteration, clock, fall.abs(), tolerance) {
-            let marginal_error = x.round(&latent) + y.round(&latent);
+            let marginal_error = x.factor.round() + y.factor.round();
             return Ok(LowRankPlan {
                 transport_cost: unit * x.cost(&y, rank),
-                source: x.plan,
-                target: y.plan,
+                source: x.factor.plan,
+                target: y.factor.plan,
                 marginal_error,
                 iterations: iteration,
                 seconds: clock.elapsed().as_secs_f64(),
@@ -103,50 +105,43 @@ impl LowRankPlan {
     }
 }
 
-/// One cloud, its weights and its plan to the latent points (empty before the first step).
-struct Side {
-    points: Array2<f32>,
-    squares: Array1<f32>,
-    weights: Vec<f64>,
-    plan: Array2<f32>,
+/// One side of a plan: the plan `[n, r]` from its points to the latent points, `weights` and `1 / r` its marginals.
+pub(crate) struct Factor {
+    pub weights: Vec<f64>,
+    /// Empty before the first step.
+    pub plan: Array2<f32>,
 }
 
-impl Side {
-    fn new(points: Array2<f32>, weights: Vec<f64>) -> Self {
-        let squares = points.rows().into_iter().map(|p| p.dot(&p)).collect();
-        Self { points, squares, weights, plan: Array2::zeros((0, 0)) }
+impl Factor {
+    pub fn new(weights: Vec<f64>) -> Self {
+        Self { weights, plan: Array2::zeros((0, 0)) }
     }
 
-    /// Where the latent points lie in this cloud: means, and means of squared norms.
-    fn images(&self, rank: usize) -> (Array2<f32>, Array1<f32>) {
-        let r = rank as f32;
-        (self.plan.t().dot(&self.points) * r, self.plan.t().dot(&self.squares) * r)
-    }
-
-    /// A mirror step: the plan of least `<cost, Q> + epsilon KL(Q | old Q)` to latent points at `centres`.
-    fn step(
-        &mut self,
-        centres: &Array2<f32>,
-        spreads: &Array1<f32>,
-        epsilon: f64,
-        latent: &[f64],
-        tolerance: f64,
-    ) -> Result<()> {
-        let mut cost = self.points.dot(&centres.t()) * -2.0 + spreads;
+    /// A mirror step: the plan of least `<cost, Q> + epsilon KL(Q | old Q)`, up to an L1 error of `tolerance`.
+    pub fn step(&mut self, mut cost: Array2<f32>, epsilon: f64, tolerance: f64) -> Result<()> {
         if !self.plan.is_empty() {
-            Zip::from(&mut cost)
-                .and(&self.plan)
-                .par_for_each(|c, &p| *c -= epsilon as f32 * p.max(1e-30).ln());
+            let floor = Array1::from_iter(self.weights.iter().map(|w| (FLOOR * w).max(1e-30) as f32));
+            let old = Zip::from(cost.rows_mut()).and(self.plan.rows()).and(&floor);
+            old.par_for_each(|mut cost, plan, &floor| {
+                Zip::from(&mut cost).and(plan).for_each(|c, &p| *c -= epsilon as f32 * p.max(floor).ln());
+            });
         }
-        self.solve(&cost, epsilon, latent, tolerance)
+        let latent = uniform(cost.ncols());
+        let solver = Sinkhorn::new(epsilon).tolerance(tolerance).iterations(500);
+        let ground = Cost::matrix(cost.view())?;
+        // From zero potentials, hence no annealing: the costs are those of an iteration under way.
+        let coupling = solver.start(&vec![0.0; latent.len()]).solve(&ground, &self.weights, &latent)?;
+        self.plan = coupling.into_plan();
+        Ok(())
     }
 
     /// The plan brought to its marginals: what lies above them is scaled down, and what is missing then is added as a
     /// product. Returns the L1 distance that single precision leaves.
-    fn round(&mut self, latent: &[f64]) -> f64 {
+    pub fn round(&mut self) -> f64 {
+        let latent = uniform(self.plan.ncols());
         let mut plan = self.plan.mapv(f64::from);
         let share = |wanted: f64, sum: f64| if sum > wanted { wanted / sum } else { 1.0 };
-        for (axis, wanted) in [(Axis(0), self.weights.as_slice()), (Axis(1), latent)] {
+        for (axis, wanted) in [(Axis(0), self.weights.as_slice()), (Axis(1), &latent)] {
             for (mut lane, &wanted) in plan.axis_iter_mut(axis).zip(wanted) {
                 let factor = share(wanted, lane.sum());
                 lane *= factor;
@@ -154,7 +149,7 @@ impl Side {
         }
         let missing =
             |axis, wanted: &[f64]| -> Array1<f64> { &ArrayView1::from(wanted) - &plan.sum_axis(axis) };
-        let (rows, columns) = (missing(Axis(1), &self.weights), missing(Axis(0), latent));
+        let (rows, columns) = (missing(Axis(1), &self.weights), missing(Axis(0), &latent));
         let mass = rows.sum();
         if mass > 0.0 {
             for (mut row, missing) in plan.rows_mut().into_iter().zip(&rows) {
@@ -166,21 +161,45 @@ impl Side {
             let sums = self.plan.mapv(f64::from).sum_axis(axis);
             sums.iter().zip(wanted).map(|(sum, wanted)| (sum - wanted).abs()).sum()
         };
-        distance(Axis(1), &self.weights) + distance(Axis(0), latent)
+        distance(Axis(1), &self.weights) + distance(Axis(0), &latent)
+    }
+}
+
+/// One cloud and its part of the plan.
+struct Side {
+    points: Array2<f32>,
+    squares: Array1<f32>,
+    factor: Factor,
+}
+
+impl Side {
+    fn new(points: Array2<f32>, weights: Vec<f64>) -> Self {
+        let squares = points.rows().into_iter().map(|p| p.dot(&p)).collect();
+        Self { points, squares, factor: Factor::new(weights) }
     }
 
-    fn solve(&mut self, cost: &Array2<f32>, epsilon: f64, latent: &[f64], tolerance: f64) -> Result<()> {
-        let solver = Sinkhorn::new(epsilon).tolerance(tolerance).iterations(500);
-        let ground = Cost::matrix(cost.view())?;
-        // From zero potentials, hence no annealing: the costs are those of an iteration under way.
-        let coupling = solver.start(&vec![0.0; latent.len()]).solve(&ground, &self.weights, latent)?;
-        self.plan = coupling.into_plan();
-        Ok(())
+    /// Where the latent points lie in this cloud: means, and means of squared norms.
+    fn images(&self, rank: usize) -> (Array2<f32>, Array1<f32>) {
+        let (plan, r) = (self.factor.plan.t(), rank as f32);
+        (plan.dot(&self.points) * r, plan.dot(&self.squares) * r)
+    }
+
+    /// A mirror step towards latent points at `centres`.
+    fn step(
+        &mut self,
+        centres: &Array2<f32>,
+        spreads: &Array1<f32>,
+        epsilon: f64,
+        tolerance: f64,
+    ) -> Result<()> {
+        self.factor.step(self.points.dot(&centres.t()) * -2.0 + spreads, epsilon, tolerance)
     }
 
     /// `<P, C>` with the other side.
     fn cost(&self, other: &Self, rank: usize) -> f64 {
-        let mean = |s: &Self| s.weights.iter().zip(&s.squares).map(|(w, &q)| w * f64::from(q)).sum::<f64>();
+        let mean = |s: &Self| -> f64 {
+            s.factor.weights.iter().zip(&s.squares).map(|(w, &q)| w * f64::from(q)).sum()
+        };
         let ((mine, _), (theirs, _)) = (self.images(rank), other.images(rank));
         let inner: f64 = mine.iter().zip(&theirs).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         (mean(self) + mean(other) - 2.0 * inner / rank as f64).max(0.0)
@@ -188,7 +207,7 @@ impl Side {
 }
 
 /// Points far from one another: each the farthest, among an evenly spaced sample, from those chosen before (Gonzalez 1985).
-fn spread_out(points: &Array2<f32>, count: usize) -> Array2<f32> {
+pub(crate) fn spread_out(points: ArrayView2<'_, f32>, count: usize) -> Array2<f32> {
     let n = points.nrows();
     let sample: Vec<usize> = (0..n.min(20 * count)).map(|k| k * n / n.min(20 * count)).collect();
     let mut chosen = vec![sample[0]];

@@ -34,7 +34,7 @@ pub fn settings(args: &TransportArgs) -> Outcome {
         ("--rho", args.rho.is_some(), &[Unbalanced]),
         ("--mass", args.mass.is_some(), &[Partial]),
         ("--alpha", args.alpha.is_some(), &[Fgw]),
-        ("--rank", args.rank.is_some(), &[Lowrank]),
+        ("--rank", args.rank.is_some(), &[Lowrank, Gw]),
         ("--starts", args.starts.is_some(), &[Gw, Fgw]),
     ];
     let refuse =
@@ -54,6 +54,14 @@ pub fn settings(args: &TransportArgs) -> Outcome {
         Unbalanced if args.rho.is_none() => {
             refuse("--solver unbalanced needs --rho, the weight of its penalties".into(), "e.g. --rho 1.0")
         }
+        Gw if args.rank.is_some() && (args.eps.is_some() || args.starts.is_some()) => refuse(
+            "--rank takes neither --eps nor --starts: its steps and its start are its own".into(),
+            "leave --rank out where n x m fits into memory",
+        ),
+        Gw if args.rank.is_some() && args.cost == Some(CostKind::Euclidean) => refuse(
+            "--rank needs squared distances: Euclidean ones have no low rank".into(),
+            "--cost sqeuclidean or cosine",
+        ),
         Partial if args.mass.is_none() => {
             refuse("--solver partial needs --mass, the mass to move".into(), "e.g. --mass 0.8")
         }
@@ -138,7 +146,8 @@ impl Problem {
                 CostKind::Euclidean => {
                     Space::matrix(distances(&unit, &unit, self.kind).mapv(|d| d as f32).view())
                 }
-                CostKind::Cosine => Space::matrix(distances(z, z, self.kind).mapv(|d| d as f32).view()),
+                // Twice the cosine distance, which the normalising divides away.
+                CostKind::Cosine => Space::squared_euclidean(directions(z).mapv(|v| v as f32).view()),
             }
         };
         Ok((space(x)?.normalised(), space(y)?.normalised()))
@@ -201,12 +210,8 @@ fn checked(path: &Path) -> Outcome<Array2<f64>> {
 
 /// All costs between two clouds in double precision; squared distances of centred points lose little to cancellation.
 fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
-    let unit = |z: &Array2<f64>| {
-        let lengths = z.map_axis(Axis(1), |row| row.dot(&row).sqrt().max(f64::MIN_POSITIVE));
-        z / &lengths.insert_axis(Axis(1))
-    };
     if kind == CostKind::Cosine {
-        return unit(x).dot(&unit(y).t()).mapv(|s| (1.0 - s).max(0.0));
+        return directions(x).dot(&directions(y).t()).mapv(|s| (1.0 - s).max(0.0));
     }
     let centre = x.sum_axis(Axis(0)) / x.nrows().max(1) as f64;
     let (x, y) = (x - &centre, y - &centre);
@@ -216,4 +221,10 @@ fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
     cost += &squares(&y);
     cost.mapv_inplace(|c| if kind == CostKind::Euclidean { c.max(0.0).sqrt() } else { c.max(0.0) });
     cost
+}
+
+/// Rows of length one; a zero row stays zero.
+fn directions(z: &Array2<f64>) -> Array2<f64> {
+    let lengths = z.map_axis(Axis(1), |row| row.dot(&row).sqrt().max(f64::MIN_POSITIVE));
+    z / &lengths.insert_axis(Axis(1))
 }

@@ -5,11 +5,13 @@
 //! `T <- Sinkhorn(grad, epsilon)` (Peyré et al. 2016), each warm-started at the last one's potentials, and conditional
 //! gradient, exact transport of the gradient and a line search. Both find a stationary point, not the best: from the
 //! product plan they can stick, so several starts are tried where asked for, and known pairs enter as a linear cost
-//! ([`Gromov::anchors`]). Gradients follow POT's convention (a factor two; OTT has none: its epsilon is half of this).
+//! ([`Gromov::anchors`]). Both hold plans `[n, m]`; for many points there is [`low_rank_gromov`]. Gradients follow POT's convention (a factor two; OTT has none: its epsilon is half of this).
 
+mod lowrank;
 mod quadratic;
 mod space;
 
+pub use lowrank::low_rank_gromov;
 pub use quadratic::quadratic_assignment;
 pub use space::Space;
 

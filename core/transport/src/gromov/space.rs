@@ -35,7 +35,7 @@ impl Space {
     /// Squared Euclidean distances of points `x[n, d]`.
     ///
     /// # Errors
-    /// When there are no points or one is not finite.
+    /// When there are no points, one is not finite, or a square leaves single precision.
     pub fn squared_euclidean(x: ArrayView2<'_, f32>) -> Result<Self> {
         let points = Cost::squared_euclidean(x, x)?;
         let (n, d) = x.dim();
@@ -44,6 +44,10 @@ impl Space {
         let mut right = Array2::zeros((n, d + 2));
         for i in 0..n {
             let norm = (norms[i] * unit) as f32;
+            if !norm.is_finite() {
+                let why = "they leave single precision: divide the points by their largest value";
+                return Err(Error::Breakdown { what: "squared distances", why });
+            }
             for k in 0..d {
                 left[[i, k]] = (-2.0 * unit) as f32 * centred[[i, k]];
                 right[[i, k]] = centred[[i, k]];
@@ -128,8 +132,16 @@ impl Space {
         .unzip()
     }
 
+    /// `left` and `right` of `D = left right^T` for points; their coordinates come first in `right`.
+    pub(super) fn factors(&self) -> Option<[ArrayView2<'_, f32>; 2]> {
+        match &self.form {
+            Form::Dense(_) => None,
+            Form::Factors(f) => Some([f.left.view(), f.right.view()]),
+        }
+    }
+
     /// `D M` for `M[n, k]`.
-    fn times(&self, m: ArrayView2<'_, f32>) -> Array2<f32> {
+    pub(super) fn times(&self, m: ArrayView2<'_, f32>) -> Array2<f32> {
         match &self.form {
             Form::Dense(d) => product(1.0, d.view(), m),
             Form::Factors(f) => product(1.0, f.left.view(), product(1.0, f.right.t(), m).view()),
@@ -180,7 +192,7 @@ impl Form {
 }
 
 /// `factor * a b` on all threads.
-fn product(factor: f32, a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
+pub(super) fn product(factor: f32, a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
     let shape = out.dim();
     if let Some(slice) = out.as_slice_mut() {

@@ -5,5 +5,6 @@ mod exact;
 mod gaussian;
 mod gromov;
 mod lowrank;
+mod lowrank_gromov;
 mod reference;
 mod sinkhorn;
