@@ -1,7 +1,7 @@
 //! Large clouds in little memory: a coarse start and streaming sweeps, and low rank; time, error and peak memory by size.
 //!
 //! `cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR [--sizes 10000,100000]`
-//! Sizes in rising order, for the peak is the process's. `growth.py` beside this makes growth.svg of what it prints.
+//! `--only gromov`: low-rank Gromov-Wasserstein between d = 64 and its first 32 columns. Sizes in rising order, for the peak is the process's. `growth.py` beside this makes growth.svg of what it prints.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,8 +12,8 @@
 
 mod peers;
 
-use chiasm_transport::{Cost, Limits, Sinkhorn, Stop, low_rank, uniform};
-use ndarray::ArrayView2;
+use chiasm_transport::{Cost, Limits, Sinkhorn, Space, Stop, low_rank, low_rank_gromov, uniform};
+use ndarray::{ArrayView2, s};
 use peers::{Setting, Took, timed};
 use std::time::Duration;
 
@@ -27,6 +27,15 @@ fn main() {
                 timed(|| low_rank(x.view(), y.view(), (&p, &p), 64, 1e-4, &Limits::new(60)).unwrap());
             let figures = (plan.iterations, plan.transport_cost, plan.marginal_error);
             line("rank 64", n, time, plan.stop, figures);
+        }
+        if setting.wants("gromov") {
+            let (plan, time) = timed(|| {
+                let space = |z: ArrayView2<'_, f32>| Space::squared_euclidean(z).unwrap().normalised();
+                let (x, y) = (space(x.view()), space(y.slice(s![.., ..32])));
+                low_rank_gromov(&x, &y, (&p, &p), 50, 1e-4, &Limits::new(200)).unwrap()
+            });
+            let figures = (plan.iterations, plan.transport_cost, plan.marginal_error);
+            line("gromov, rank 50", n, time, plan.stop, figures);
         }
         if setting.wants("streaming") {
             let (report, time) = timed(|| {
