@@ -19,7 +19,9 @@ pub trait Real: RealField + NdFloat + Into<f64> {
     const EPSILON: f64;
 }
 
+// Both are called for every number of a cloud: a call that is not inlined would keep the loops from vectorising.
 impl Real for f32 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as Self
     }
@@ -31,6 +33,7 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }

@@ -2,7 +2,7 @@
 //!
 //! The loops are plain Rust; [`pulp`] compiles them for AVX2 and the baseline and chooses at run time.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use crate::cloud::{Real, Survey};
 
@@ -11,91 +11,107 @@ const LANES: usize = 16;
 /// Terms after which a sum leaves single precision for `f64`: 32 in each lane, so that its rounding stays near 1e-7.
 const SEGMENT: usize = 32 * LANES;
 
-/// From inner products `-2 <x_i, y_j>` to squared distances, given the squared norms; what lies below their rounding is
-/// zero.
-pub(crate) fn squared_distances<T: Real>(products: &mut [T], own: &[T], others: &[T]) {
-    let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (row, &own) in products.chunks_exact_mut(others.len()).zip(own) {
-                for (value, &square) in row.iter_mut().zip(others) {
-                    let norms = own + square;
-                    let distance = norms + *value;
-                    *value = if distance > rounding * norms { distance } else { nothing };
+/// Defines a function whose body is compiled for the widest vectors of the machine. A closure would not do: the call of a
+/// closure is not always inlined, and then its body stays compiled for the baseline.
+macro_rules! widest {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block) => {
+        $(#[$doc])*
+        pub(crate) fn $name<'a, T: Real>($($arg: $ty),*) -> $ret {
+            struct Call<'a, T> { $($arg: $ty),* }
+            impl<T: Real> NullaryFnOnce for Call<'_, T> {
+                type Output = $ret;
+                #[inline(always)]
+                fn call(self) -> $ret {
+                    let Self { $($arg),* } = self;
+                    $body
                 }
             }
-        },
-    );
+            Arch::new().dispatch(Call { $($arg),* })
+        }
+    };
 }
 
-/// `Σ exp(factor · value)`, for products of at most zero.
-pub(crate) fn sum_of_exponentials<T: Real>(values: &[T], factor: T) -> f64 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut total = 0.0;
-            for segment in values.chunks(SEGMENT) {
+widest! {
+    /// From inner products `-2 <x_i, y_j>` to squared distances, given the squared norms; what lies below their rounding is
+    /// zero.
+    fn squared_distances(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> () {
+        let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
+        for (row, &own) in products.chunks_exact_mut(others.len()).zip(own) {
+            for (value, &square) in row.iter_mut().zip(others) {
+                let norms = own + square;
+                let distance = norms + *value;
+                *value = if distance > rounding * norms { distance } else { nothing };
+            }
+        }
+    }
+}
+
+widest! {
+    /// `Σ exp(s_ij - own_i - others_j)` over products `s` row after row; an exponent that rounding lifts above zero is zero.
+    fn sum_of_exponentials(products: &'a [T], own: &'a [T], others: &'a [T]) -> f64 {
+        let mut total = 0.0;
+        for (row, &own) in products.chunks_exact(others.len()).zip(own) {
+            for (segment, others) in row.chunks(SEGMENT).zip(others.chunks(SEGMENT)) {
                 let (lanes, rest) = segment.as_chunks::<LANES>();
+                let (other_lanes, other_rest) = others.as_chunks::<LANES>();
                 let mut sums = [T::of(0.0); LANES];
-                for lane in lanes {
-                    for (sum, &value) in sums.iter_mut().zip(lane) {
-                        *sum += (value * factor).exp_of_negative();
+                for (lane, others) in lanes.iter().zip(other_lanes) {
+                    for l in 0..LANES {
+                        sums[l] += exp_of_at_most_zero(lane[l] - own - others[l]);
                     }
                 }
-                let rest = rest.iter().map(|&value| (value * factor).exp_of_negative());
+                let rest = rest.iter().zip(other_rest).map(|(&s, &other)| exp_of_at_most_zero(s - own - other));
                 total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
             }
-            total
-        },
-    )
+        }
+        total
+    }
 }
 
-/// Adds rows less the first one to the sums of their columns, and takes in the largest magnitudes.
-pub(crate) fn survey_rows<T: Real>(rows: &[T], first: &[T], sums: &mut [f64], tops: &mut [T]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact(first.len()) {
-                for (((&value, &first), sum), top) in row.iter().zip(first).zip(&mut *sums).zip(&mut *tops) {
-                    let (wide, origin): (f64, f64) = (value.into(), first.into());
-                    *sum += wide - origin;
-                    let size = if value < T::of(0.0) { -value } else { value };
-                    *top = if size > *top { size } else { *top };
-                }
-            }
-        },
-    );
+#[inline(always)]
+fn exp_of_at_most_zero<T: Real>(x: T) -> T {
+    (if x < T::of(0.0) { x } else { T::of(0.0) }).exp_of_negative()
 }
 
-/// Centres and scales rows as surveyed, and adds their squared lengths to a list.
-pub(crate) fn centre<T: Real>(rows: &[T], to: &Survey, out: &mut [T], squares: &mut Vec<f64>) {
-    let (mean, factor) = (to.mean.as_slice().unwrap_or_default(), 1.0 / to.unit());
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (row, out) in rows.chunks_exact(mean.len()).zip(out.chunks_exact_mut(mean.len())) {
-                for ((out, &value), mean) in out.iter_mut().zip(row).zip(mean) {
-                    let wide: f64 = value.into();
-                    *out = T::of((wide - mean) * factor);
-                }
-                let (lanes, rest) = out.as_chunks::<LANES>();
-                let mut sums = [0.0; LANES];
-                for lane in lanes {
-                    for l in 0..LANES {
-                        let wide: f64 = lane[l].into();
-                        sums[l] += wide * wide;
-                    }
-                }
-                let mut total: f64 = sums.iter().sum();
-                for &value in rest {
-                    let wide: f64 = value.into();
-                    total += wide * wide;
-                }
-                squares.push(total);
+widest! {
+    /// Adds rows less the first one to the sums of their columns, and takes in the largest magnitudes.
+    fn survey_rows(rows: &'a [T], first: &'a [T], sums: &'a mut [f64], tops: &'a mut [T]) -> () {
+        for row in rows.chunks_exact(first.len()) {
+            for (((&value, &first), sum), top) in row.iter().zip(first).zip(&mut *sums).zip(&mut *tops) {
+                let (wide, origin): (f64, f64) = (value.into(), first.into());
+                *sum += wide - origin;
+                let size = if value < T::of(0.0) { -value } else { value };
+                *top = if size > *top { size } else { *top };
             }
-        },
-    );
+        }
+    }
+}
+
+widest! {
+    /// Centres and scales rows as surveyed, and adds their squared lengths to a list.
+    fn centre(rows: &'a [T], to: &'a Survey, out: &'a mut [T], squares: &'a mut Vec<f64>) -> () {
+        let (mean, factor) = (to.mean.as_slice().unwrap_or_default(), 1.0 / to.unit());
+        for (row, out) in rows.chunks_exact(mean.len()).zip(out.chunks_exact_mut(mean.len())) {
+            for ((out, &value), mean) in out.iter_mut().zip(row).zip(mean) {
+                let wide: f64 = value.into();
+                *out = T::of((wide - mean) * factor);
+            }
+            let (lanes, rest) = out.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for lane in lanes {
+                for l in 0..LANES {
+                    let wide: f64 = lane[l].into();
+                    sums[l] += wide * wide;
+                }
+            }
+            let mut total: f64 = sums.iter().sum();
+            for &value in rest {
+                let wide: f64 = value.into();
+                total += wide * wide;
+            }
+            squares.push(total);
+        }
+    }
 }
 
 /// `e^x` for `x <= 0` in single precision, relative error below 3e-7 (Cephes' polynomial after Cody-Waite reduction);
@@ -149,13 +165,16 @@ mod tests {
                 (each(|x, y| -2.0 * x * y), each(|x, y| (x - y).powi(2)));
             let want = squares.iter().map(|d| (-0.5 * d).exp()).sum::<f64>();
             let norms = |points: &[f64]| points.iter().map(|p| p * p).collect::<Vec<_>>();
-            let got = sum_of_exponentials(&squares, -0.5);
+            let (own, others) = (norms(&own), norms(&others));
+            let half = |values: &[f64], factor: f64| values.iter().map(|v| v * factor).collect::<Vec<_>>();
+            let (scaled, near, far) = (half(&products, -0.5), half(&own, 0.5), half(&others, 0.5));
+            let got = sum_of_exponentials(&scaled, &near, &far);
             assert!((got / want - 1.0).abs() < 1e-12);
             let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<_>>();
-            let (own, others) = (narrow(&norms(&own)), narrow(&norms(&others)));
+            let got = sum_of_exponentials(&narrow(&scaled), &narrow(&near), &narrow(&far));
+            assert!((got / want - 1.0).abs() < 1e-6);
             let mut products = narrow(&products);
-            squared_distances(&mut products, &own, &others);
-            assert!((sum_of_exponentials(&products, -0.5) / want - 1.0).abs() < 1e-6);
+            squared_distances(&mut products, &narrow(&own), &narrow(&others));
             assert!(products.iter().zip(&squares).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5));
         }
     }

@@ -15,7 +15,7 @@ use crate::{Result, same};
 
 /// Rows that are centred and multiplied at a time.
 const BLOCK: usize = 1024;
-/// Columns of a symmetric product that are worked out at a time.
+/// Rows of a symmetric product that are worked out at a time.
 const PANEL: usize = 128;
 
 /// What paired clouds of `n` rows come down to.
@@ -59,7 +59,7 @@ pub(crate) fn moments<T: Real>(
         .collect();
     let total = parts.into_iter().reduce(Part::and).unwrap_or_else(|| Part::new([x.ncols(), y.ncols()], own));
     let [xx, yy, xy] = total.sums;
-    let whole = |m: Mat<f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i.max(j), i.min(j))]);
+    let whole = |m: Mat<f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i.min(j), i.max(j))]);
     Ok(Moments { xx: whole(xx), yy: whole(yy), xy, squares: total.squares })
 }
 
@@ -98,11 +98,11 @@ impl<T: Real> Part<T> {
         let (x, y) = (block(0), block(1));
         let [xx, yy, xy] = &mut self.products;
         for (own, cloud) in [(xx, x), (yy, y)] {
-            // The lower half in panels of columns, each from its diagonal down.
+            // The upper half in panels of rows, each from its diagonal on.
             for from in (0..own.nrows()).step_by(PANEL) {
-                let width = PANEL.min(own.nrows() - from);
-                let (left, right) = (cloud.subcols(from, own.nrows() - from), cloud.subcols(from, width));
-                let panel = own.as_mut().submatrix_mut(from, from, left.ncols(), width);
+                let height = PANEL.min(own.nrows() - from);
+                let (left, right) = (cloud.subcols(from, height), cloud.subcols(from, own.nrows() - from));
+                let panel = own.as_mut().submatrix_mut(from, from, height, right.ncols());
                 matmul(panel, Accum::Replace, left.transpose(), right, T::of(1.0), Par::Seq);
             }
         }

@@ -36,37 +36,38 @@ impl<'a, T: Real> Points<'a, T> {
 
     /// Squared distances of some rows to some rows of `other`, row after row.
     pub fn tile(&self, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
-        self.products(rows.clone(), other, columns.clone(), out);
+        self.products(T::of(-2.0), rows.clone(), other, columns.clone(), out);
         squared_distances(out, &self.squares[rows], &other.squares[columns]);
     }
 
-    /// `-2 <x_i, y_j>` of some rows and some rows of `other`, row after row.
-    fn products(&self, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
+    /// `factor <x_i, y_j>` of some rows and some rows of `other`, row after row.
+    fn products(&self, factor: T, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
         let (x, y) = (faer_rows(self.rows), faer_rows(other.rows));
         let (x, y) = (x.subrows(rows.start, rows.len()), y.subrows(columns.start, columns.len()));
         let product = MatMut::from_row_major_slice_mut(out, rows.len(), columns.len());
-        matmul(product, Accum::Replace, x, y.transpose(), T::of(-2.0), Par::Seq);
+        matmul(product, Accum::Replace, x, y.transpose(), factor, Par::Seq);
     }
 
     /// `Σ exp(-gamma d²_ij)` over all pairs of rows, `i` of this and `j` of `other`; of a cloud and itself half the tiles are
-    /// worked out, and its diagonal is exactly one each.
+    /// worked out, and its diagonal is exactly one each. `-gamma d²` is `2 gamma <x, y>` less `gamma` times both norms.
     pub fn kernel_sum(&self, other: &Self, gamma: T) -> f64 {
         let one = std::ptr::eq(self, other);
         let tiles = if one { half_tiles(self.len()) } else { tiles(self.len(), other.len()) };
+        let scaled = |points: &Self| -> Vec<T> { points.squares.iter().map(|&s| s * gamma).collect() };
+        let (own, others) = (scaled(self), scaled(other));
         let sums: Vec<f64> = (tiles.into_par_iter())
             .map_init(buffer, |buffer: &mut Vec<T>, (rows, columns)| {
                 let values = &mut buffer[..rows.len() * columns.len()];
-                self.products(rows.clone(), other, columns.clone(), values);
+                self.products(gamma + gamma, rows.clone(), other, columns.clone(), values);
                 let diagonal = one && rows == columns;
                 if diagonal {
-                    // Minus the norms from both sides is a distance of zero, whatever the product was rounded to.
-                    let own = &self.squares[rows.clone()];
+                    // The norms from both sides are a distance of zero, whatever the product was rounded to.
+                    let own = &own[rows.clone()];
                     own.iter()
                         .enumerate()
-                        .for_each(|(i, &square)| values[i * (own.len() + 1)] = -square - square);
+                        .for_each(|(i, &own_i)| values[i * (own.len() + 1)] = own_i + own_i);
                 }
-                squared_distances(values, &self.squares[rows], &other.squares[columns]);
-                let sum = sum_of_exponentials(values, -gamma);
+                let sum = sum_of_exponentials(values, &own[rows], &others[columns]);
                 if one && !diagonal { 2.0 * sum } else { sum }
             })
             .collect();
