@@ -17,8 +17,11 @@ use super::{Gromov, Space, space::product};
 use crate::lowrank::{Factor, spread_out};
 use crate::{Error, Limits, LowRankPlan, Result, uniform};
 
-/// A step's regularisation as a share of the gradient's standard deviation.
+/// How the first steps go: their regularisation as a share of the gradient's standard deviation, and the L1 error of their
+/// marginals. Where rounding lets the objective rise instead, they become softer and more exact, so many times at most.
 const STEP: f64 = 0.1;
+const ERROR: f64 = 1e-3;
+const SOFTER: [f64; 3] = [1.0, 3.0, 9.0];
 /// The start's regularisation as a share of the mean squared distance.
 const CLUSTER: f64 = 0.05;
 /// Starts of the plan between the clusters.
@@ -48,13 +51,16 @@ pub fn low_rank_gromov(
     let (mut x, mut y) = (Side::clustered(x, a, rank)?, Side::clustered(y, b, rank)?);
     y.match_to(&x, limits)?;
     let apart = x.square() + y.square();
-    let mut before = f64::INFINITY;
+    let (mut before, mut pace) = (f64::INFINITY, 0);
     for iteration in 1.. {
-        let errors = (x.step(&y)?, y.step(&x)?);
+        let errors = (x.step(&y, SOFTER[pace])?, y.step(&x, SOFTER[pace])?);
         let value = apart - 2.0 * x.agreement(&y);
-        let fall = (before - value) / value.abs().max(f64::MIN_POSITIVE);
+        let mut fall = ((before - value) / value.abs().max(f64::MIN_POSITIVE)).max(0.0);
+        if value > before && pace + 1 < SOFTER.len() {
+            (pace, fall) = (pace + 1, f64::INFINITY);
+        }
         before = value;
-        if let Some(stop) = limits.stop(iteration, clock, fall.max(0.0), tolerance) {
+        if let Some(stop) = limits.stop(iteration, clock, fall, tolerance) {
             return Ok(LowRankPlan {
                 transport_cost: value.max(0.0),
                 source: x.factor.plan,
@@ -118,7 +124,7 @@ impl<'s> Side<'s> {
     }
 
     /// A mirror step along the gradient, the other side held, and the L1 error of the marginals after it.
-    fn step(&mut self, other: &Self) -> Result<f64> {
+    fn step(&mut self, other: &Self, softer: f64) -> Result<f64> {
         let reach = self.space.times(self.factor.plan.view());
         let mut gradient = product(-4.0, reach.view(), other.latent_distances().view());
         // What is the same for a whole row or column moves nothing.
@@ -128,7 +134,8 @@ impl<'s> Side<'s> {
         gradient -= &columns;
         let squares = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
         let spread = (squares / gradient.len() as f64).sqrt();
-        self.factor.step(gradient, if spread > 0.0 { STEP * spread } else { 1.0 }, 1e-3)?;
+        let epsilon = if spread > 0.0 { softer * STEP * spread } else { 1.0 };
+        self.factor.step(gradient, epsilon, ERROR / (softer * softer))?;
         Ok(self.factor.round()) // the objective's terms nearly cancel and would show what is missing many times over
     }
 
