@@ -13,8 +13,8 @@ use crate::{Error, Result, same};
 pub trait Real: RealField + NdFloat + Into<f64> {
     /// The nearest value of this type.
     fn of(value: f64) -> Self;
-    /// `e^x` for `x <= 0`, to this type's precision.
-    fn exp_of_negative(self) -> Self;
+    /// `e^x` for `x <= 0`, to this type's precision; `fused` where multiplying and adding is one instruction.
+    fn exp_of_negative(self, fused: bool) -> Self;
     /// The spacing of this type's numbers at one.
     const EPSILON: f64;
 }
@@ -26,8 +26,8 @@ impl Real for f32 {
         value as Self
     }
     #[inline(always)]
-    fn exp_of_negative(self) -> Self {
-        crate::kernels::exp_of_negative(self)
+    fn exp_of_negative(self, fused: bool) -> Self {
+        crate::kernels::exp_of_negative(self, fused)
     }
     const EPSILON: f64 = Self::EPSILON as f64;
 }
@@ -38,7 +38,7 @@ impl Real for f64 {
         value
     }
     #[inline(always)]
-    fn exp_of_negative(self) -> Self {
+    fn exp_of_negative(self, _: bool) -> Self {
         self.exp()
     }
     const EPSILON: f64 = Self::EPSILON;

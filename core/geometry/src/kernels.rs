@@ -2,7 +2,7 @@
 //!
 //! The loops are plain Rust; [`pulp`] compiles them for AVX2 and the baseline and chooses at run time.
 
-use pulp::{Arch, NullaryFnOnce};
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::cloud::{Real, Survey};
 
@@ -11,18 +11,20 @@ const LANES: usize = 16;
 /// Terms after which a sum leaves single precision for `f64`: 32 in each lane, so that its rounding stays near 1e-7.
 const SEGMENT: usize = 32 * LANES;
 
-/// Defines a function whose body is compiled for the widest vectors of the machine. A closure would not do: the call of a
-/// closure is not always inlined, and then its body stays compiled for the baseline.
+/// Defines a function whose body is compiled for the widest vectors of the machine; `fused` is whether these multiply and
+/// add in one step, which elsewhere would be a library call. A closure would not do: the call of a closure is not always
+/// inlined, and then its body stays compiled for the baseline.
 macro_rules! widest {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block) => {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty, |$fused:pat_param| $body:block) => {
         $(#[$doc])*
         pub(crate) fn $name<'a, T: Real>($($arg: $ty),*) -> $ret {
             struct Call<'a, T> { $($arg: $ty),* }
-            impl<T: Real> NullaryFnOnce for Call<'_, T> {
+            impl<T: Real> WithSimd for Call<'_, T> {
                 type Output = $ret;
                 #[inline(always)]
-                fn call(self) -> $ret {
+                fn with_simd<S: Simd>(self, _: S) -> $ret {
                     let Self { $($arg),* } = self;
+                    let $fused = !S::IS_SCALAR;
                     $body
                 }
             }
@@ -34,7 +36,7 @@ macro_rules! widest {
 widest! {
     /// From inner products `-2 <x_i, y_j>` to squared distances, given the squared norms; what lies below their rounding is
     /// zero.
-    fn squared_distances(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> () {
+    fn squared_distances(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> (), |_| {
         let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
         for (row, &own) in products.chunks_exact_mut(others.len()).zip(own) {
             for (value, &square) in row.iter_mut().zip(others) {
@@ -48,7 +50,7 @@ widest! {
 
 widest! {
     /// `Σ exp(s_ij - own_i - others_j)` over products `s` row after row; an exponent that rounding lifts above zero is zero.
-    fn sum_of_exponentials(products: &'a [T], own: &'a [T], others: &'a [T]) -> f64 {
+    fn sum_of_exponentials(products: &'a [T], own: &'a [T], others: &'a [T]) -> f64, |fused| {
         let mut total = 0.0;
         for (row, &own) in products.chunks_exact(others.len()).zip(own) {
             for (segment, others) in row.chunks(SEGMENT).zip(others.chunks(SEGMENT)) {
@@ -57,10 +59,10 @@ widest! {
                 let mut sums = [T::of(0.0); LANES];
                 for (lane, others) in lanes.iter().zip(other_lanes) {
                     for l in 0..LANES {
-                        sums[l] += exp_of_at_most_zero(lane[l] - own - others[l]);
+                        sums[l] += exp_of_at_most_zero(lane[l] - own - others[l], fused);
                     }
                 }
-                let rest = rest.iter().zip(other_rest).map(|(&s, &other)| exp_of_at_most_zero(s - own - other));
+                let rest = rest.iter().zip(other_rest).map(|(&s, &other)| exp_of_at_most_zero(s - own - other, fused));
                 total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
             }
         }
@@ -69,13 +71,13 @@ widest! {
 }
 
 #[inline(always)]
-fn exp_of_at_most_zero<T: Real>(x: T) -> T {
-    (if x < T::of(0.0) { x } else { T::of(0.0) }).exp_of_negative()
+fn exp_of_at_most_zero<T: Real>(x: T, fused: bool) -> T {
+    (if x < T::of(0.0) { x } else { T::of(0.0) }).exp_of_negative(fused)
 }
 
 widest! {
     /// Adds rows less the first one to the sums of their columns, and takes in the largest magnitudes.
-    fn survey_rows(rows: &'a [T], first: &'a [T], sums: &'a mut [f64], tops: &'a mut [T]) -> () {
+    fn survey_rows(rows: &'a [T], first: &'a [T], sums: &'a mut [f64], tops: &'a mut [T]) -> (), |_| {
         for row in rows.chunks_exact(first.len()) {
             for (((&value, &first), sum), top) in row.iter().zip(first).zip(&mut *sums).zip(&mut *tops) {
                 let (wide, origin): (f64, f64) = (value.into(), first.into());
@@ -89,7 +91,7 @@ widest! {
 
 widest! {
     /// Centres and scales rows as surveyed, and adds their squared lengths to a list.
-    fn centre(rows: &'a [T], to: &'a Survey, out: &'a mut [T], squares: &'a mut Vec<f64>) -> () {
+    fn centre(rows: &'a [T], to: &'a Survey, out: &'a mut [T], squares: &'a mut Vec<f64>) -> (), |_| {
         let (mean, factor) = (to.mean.as_slice().unwrap_or_default(), 1.0 / to.unit());
         for (row, out) in rows.chunks_exact(mean.len()).zip(out.chunks_exact_mut(mean.len())) {
             for ((out, &value), mean) in out.iter_mut().zip(row).zip(mean) {
@@ -117,18 +119,19 @@ widest! {
 /// `e^x` for `x <= 0` in single precision, relative error below 3e-7 (Cephes' polynomial after Cody-Waite reduction);
 /// zero below e^-80.
 #[inline(always)]
-pub(crate) fn exp_of_negative(x: f32) -> f32 {
+pub(crate) fn exp_of_negative(x: f32, fused: bool) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
     const FLOOR: f32 = -80.0;
+    let add = |a: f32, b: f32, c: f32| if fused { a.mul_add(b, c) } else { a * b + c };
     let kept = if x > FLOOR { x } else { FLOOR };
-    let shifted = kept * std::f32::consts::LOG2_E + ROUND;
+    let shifted = add(kept, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = kept - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let r = add(n, 2.121_944_4e-4, add(n, -0.693_359_4, kept));
     let mut p = 1.987_569_1e-4;
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = p * r + c;
+        p = add(p, r, c);
     }
-    let y = p * r * r + r + 1.0;
+    let y = add(p, r * r, r) + 1.0;
     let power = (shifted.to_bits() << 23).wrapping_add(0x3f80_0000);
     if x > FLOOR { y * f32::from_bits(power) } else { 0.0 }
 }
@@ -140,14 +143,16 @@ mod tests {
     /// Single precision keeps 2^-24 of a value; the polynomial adds about as much again.
     #[test]
     fn exponentials_are_exact_to_single_precision() {
-        for i in 0..8000 {
-            let x = i as f32 * -0.009_97;
-            let want = f64::from(x).exp();
-            let got = f64::from(exp_of_negative(x));
-            assert!((got / want - 1.0).abs() < 3e-7, "exp({x}) = {got}");
+        for fused in [false, true] {
+            for i in 0..8000 {
+                let x = i as f32 * -0.009_97;
+                let want = f64::from(x).exp();
+                let got = f64::from(exp_of_negative(x, fused));
+                assert!((got / want - 1.0).abs() < 3e-7, "exp({x}) = {got}");
+            }
+            assert_eq!([-200.0, f32::NEG_INFINITY].map(|x| exp_of_negative(x, fused)), [0.0, 0.0]);
+            assert_eq!(exp_of_negative(0.0, fused), 1.0);
         }
-        assert_eq!([exp_of_negative(-200.0), exp_of_negative(f32::NEG_INFINITY)], [0.0, 0.0]);
-        assert_eq!(exp_of_negative(0.0), 1.0);
     }
 
     /// The reference works the distances out in `f64` from points on a line.

@@ -14,7 +14,7 @@ use crate::kernels::centre;
 use crate::{Result, same};
 
 /// Rows that are centred and multiplied at a time.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 2048;
 /// Rows of a symmetric product that are worked out at a time.
 const PANEL: usize = 128;
 
@@ -107,8 +107,12 @@ impl<T: Real> Part<T> {
             }
         }
         matmul(xy.as_mut(), Accum::Replace, x.transpose(), y, T::of(1.0), Par::Seq);
-        for (sum, product) in self.sums.iter_mut().zip(&self.products) {
-            for (sum, product) in sum.col_iter_mut().zip(product.col_iter()) {
+        for (place, (sum, product)) in self.sums.iter_mut().zip(&self.products).enumerate() {
+            for (j, (sum, product)) in sum.col_iter_mut().zip(product.col_iter()).enumerate() {
+                // Of the symmetric ones, to the end of the diagonal's panel.
+                let rows =
+                    if place < 2 { product.nrows().min((j / PANEL + 1) * PANEL) } else { product.nrows() };
+                let (sum, product) = (sum.subrows_mut(0, rows), product.subrows(0, rows));
                 sum.iter_mut().zip(product.iter()).for_each(|(sum, &value)| *sum += value.into());
             }
         }
