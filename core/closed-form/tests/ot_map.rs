@@ -176,3 +176,32 @@ fn idle_settings_and_a_plan_that_takes_too_long_are_refused() {
         assert!(text.contains(told), "{parameters}: {text}");
     }
 }
+
+/// The fewest rows there are, and rows of which most are the same: a map, or a reason in words.
+#[test]
+fn few_or_equal_rows_give_unit_rows_or_a_reason() {
+    let (x, y) = turned(60, 4);
+    let Some(engine) = common::engine() else { return };
+    for map in ["orthogonal", "gaussian", "attention"] {
+        for (rows, pairs) in [(2, 2), (3, 3), (3, 0), (12, 4)] {
+            let first: Vec<usize> = (0..rows).collect();
+            let [mut x, y] = [&x, &y].map(|cloud| cloud.select(ndarray::Axis(0), &first));
+            for repeat in [false, true] {
+                if repeat {
+                    (1..rows - 1).for_each(|i| x.row_mut(i).assign(&y.row(0)));
+                }
+                let parameters = json!({ "map": map, "pairs": pairs });
+                let parameters: OtMapParams = serde_json::from_value(parameters).unwrap();
+                let pairs = Pairs::new(x.view(), y.view()).unwrap();
+                match parameters.fit_pairs(pairs, Conduct::default()) {
+                    Ok(fitted) => {
+                        let z = common::run(engine, &fitted.source.graph("x").unwrap(), &x);
+                        let long = |row: ndarray::ArrayView1<'_, f32>| (row.dot(&row) - 1.0).abs() < 1e-4;
+                        assert!(z.outer_iter().all(long), "{map}, {rows} rows: {z}");
+                    }
+                    Err(error) => assert!(error.to_string().len() > 20, "{map}, {rows} rows: {error}"),
+                }
+            }
+        }
+    }
+}

@@ -109,7 +109,9 @@ impl<'s> Side<'s> {
             Space::matrix(((&distances + &distances.t()) / 2.0).view())
         };
         let rank = self.factor.plan.ncols();
-        let solver = Gromov::conditional_gradient().starts(STARTS).time_limit(limits.time);
+        // Half of the time at most, all starts together.
+        let share = limits.time / (2 * STARTS as u32);
+        let solver = Gromov::conditional_gradient().starts(STARTS).time_limit(share);
         let weights = uniform(rank);
         let found = solver.solve(&between(other)?, &between(self)?, &weights, &weights)?;
         self.factor.plan = product(rank as f32, self.factor.plan.view(), found.plan.t());
