@@ -21,7 +21,7 @@ const GAP: u32 = 12;
 /// Letters of a line.
 const LETTERS: usize = 30;
 /// How dark a place is that was not looked at.
-const VEIL: f32 = 0.8;
+const VEIL: f32 = 0.7;
 
 /// Writes the SVG. The tokens of a picture's encoder are taken as a square grid over the whole picture, row by row.
 pub fn write(
@@ -83,14 +83,16 @@ fn panel(svg: &mut String, at: (u32, u32), raw: &Raw, shares: ArrayView1<'_, f32
     let (left, top) = at;
     let path = raw.path().unwrap_or(Path::new(""));
     let wrong = |e: image::ImageError| refused(format!("{}: {e}", path.display()));
-    let picture =
-        imageops::resize(&image::open(path).map_err(wrong)?.to_rgb8(), SIDE, SIDE, imageops::Triangle);
+    let mut picture = image::open(path).map_err(wrong)?.to_rgb8();
+    if picture.width().max(picture.height()) > SIDE {
+        picture = imageops::resize(&picture, SIDE, SIDE, imageops::Triangle);
+    }
     let mut png = Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png).map_err(wrong)?;
     let data = BASE64_STANDARD.encode(png.into_inner());
     let _ = writeln!(
         svg,
-        "<image x=\"{left}\" y=\"{top}\" width=\"{SIDE}\" height=\"{SIDE}\" href=\"data:image/png;base64,{data}\"/>"
+        "<image x=\"{left}\" y=\"{top}\" width=\"{SIDE}\" height=\"{SIDE}\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>"
     );
     let most = shares.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     let cell = f64::from(SIDE) / grid as f64;

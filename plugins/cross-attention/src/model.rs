@@ -135,15 +135,17 @@ impl Model {
         Ok(merged)
     }
 
-    /// The sum of the aligned vectors that are there, each with a learned weight that begins at 1.
+    /// The sum of the aligned vectors that are there, each with a learned weight: that of the modality that asks begins at 1, the others' at a
+    /// half, for what was mapped is less to be trusted than what it was mapped to.
     fn sum(&self, layers: &mut Layers<'_>, seen: &[Seen]) -> Option<Value> {
         if !self.corrects {
             return None;
         }
-        let parts: Option<Vec<Value>> = (self.streams.iter().zip(seen))
-            .map(|(stream, seen)| {
+        let parts: Option<Vec<Value>> = (self.streams.iter().zip(seen).enumerate())
+            .map(|(at, (stream, seen))| {
                 let there = there(layers, &seen.mask);
-                let share = layers.weight(&format!("{}/share", stream.name), &[], Begin::At(1.0));
+                let begin = if at == self.query { 1.0 } else { 0.5 };
+                let share = layers.weight(&format!("{}/share", stream.name), &[], Begin::At(begin));
                 let share = layers.b.mul(&there, &share);
                 Some(layers.b.mul(seen.aligned.as_ref()?, &share))
             })

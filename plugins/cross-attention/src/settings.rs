@@ -133,7 +133,7 @@ pub(crate) fn parameters() -> Vec<Parameter> {
         text(
             "query",
             json!(null),
-            "The modality that asks in decoder and one-way; the last one when not set.",
+            "The modality that asks in decoder and one-way, and that counts most where retrieval begins; the last one when not set.",
         ),
         integer("width", json!(usual.width), "Length of every token inside."),
         integer("heads", json!(usual.heads), "Heads of every attention; they divide the width."),
