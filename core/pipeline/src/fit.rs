@@ -126,9 +126,8 @@ pub fn embed_all(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<(Clou
     let [source, target] = &plan.modalities;
     let first = embed::modality(source, plan.tokens, bench, skip_bad)?;
     let second = embed::modality(target, plan.tokens, bench, skip_bad)?;
-    let others = others(plan, bench, skip_bad)?;
-    let (others, bad_others) = others.map_or((None, BTreeMap::new()), |(others, bad)| (Some(others), bad));
-    let bad: BTreeMap<usize, String> = first.bad.into_iter().chain(second.bad).chain(bad_others).collect();
+    let mut bad: BTreeMap<usize, String> = first.bad.into_iter().chain(second.bad).collect();
+    let others = others(plan, bench, skip_bad, &mut bad)?;
     for (row, reason) in bad.iter().take(10) {
         bench.reporter.note(&format!("skipped row {:?}: {reason}", plan.pairs.ids[*row]));
     }
@@ -161,23 +160,25 @@ pub fn embed_all(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<(Clou
     Ok((clouds, rows, counts))
 }
 
-/// For retrieval: the pooled vectors of what is to be found, and rows that hold an unreadable one.
+/// For retrieval: the pooled vectors of what is to be found; rows that hold an unreadable one join the bad ones.
 fn others(
     plan: &Plan,
     bench: &Workbench,
     skip_bad: bool,
-) -> Result<Option<(Others, BTreeMap<usize, String>)>, Error> {
+    bad: &mut BTreeMap<usize, String>,
+) -> Result<Option<Others>, Error> {
     let Some(Truth::Items { modality, items }) = plan.task.as_ref().map(|task| &task.truth) else {
         return Ok(None);
     };
     let side = plan.modalities.iter().position(|own| own.name == *modality).unwrap_or_default();
-    let (pooled, bad) = embed::items(&plan.modalities[side], items, bench, skip_bad)?;
+    let (pooled, unreadable) = embed::items(&plan.modalities[side], items, bench, skip_bad)?;
+    bad.extend(unreadable);
     let starts = items.iter().scan(0, |end, items| {
         *end += items.len();
         Some(*end)
     });
     let starts = std::iter::once(0).chain(starts).collect();
-    Ok(Some((Others { side, pooled, starts }, bad)))
+    Ok(Some(Others { side, pooled, starts }))
 }
 
 fn align(

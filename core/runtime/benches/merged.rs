@@ -1,16 +1,21 @@
 //! A run's merged model beside its parts run one after the other, here and in Python's onnxruntime, for one row and for 32.
 //!
 //! `cargo bench -p chiasm-runtime --profile dev --bench merged -- --run RUN [--peer PYTHON] [--threads N] [--rounds N] [--length T]`. Rounds of all ways take
-//! turns; the ratio is that of medians. Free axes but the first are T long; floats are a small ramp, integers 1.
+//! turns, a pause and a run unmeasured before each: threads of a session that has just run go on spinning for a while, and would slow down whoever comes
+//! next. The ratio is that of medians. Free axes but the first are T long; floats are a small ramp, integers 1.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
 use chiasm_runtime::{Engine, Search, Session, SessionOptions};
+
+/// Before every round; and calls of a round.
+const PAUSE: Duration = Duration::from_millis(20);
+const CALLS: u32 = 5;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -24,7 +29,7 @@ fn main() -> Fallible<()> {
     };
     let number =
         |name: &str, otherwise: usize| said.get(name).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
-    let (threads, rounds, length) = (number("--threads", 2), number("--rounds", 200), number("--length", 16));
+    let (threads, rounds, length) = (number("--threads", 2), number("--rounds", 60), number("--length", 16));
     let engine = Engine::open(&Search::from_environment(None))?;
     let options = SessionOptions { threads, ..SessionOptions::default() };
     let merged = Graph::load(run.join("model.onnx"))?;
@@ -75,10 +80,15 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-fn timed(work: impl FnOnce() -> Fallible<()>) -> Fallible<f64> {
-    let clock = Instant::now();
+/// Seconds of one of a few calls in a row.
+fn timed(mut work: impl FnMut() -> Fallible<()>) -> Fallible<f64> {
+    std::thread::sleep(PAUSE);
     work()?;
-    Ok(clock.elapsed().as_secs_f64())
+    let clock = Instant::now();
+    for _ in 0..CALLS {
+        work()?;
+    }
+    Ok(clock.elapsed().as_secs_f64() / f64::from(CALLS))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
