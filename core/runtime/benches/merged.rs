@@ -47,7 +47,7 @@ fn main() -> Fallible<()> {
             said.get("--peer").map(|python| Peer::start(python, &run, rows, length, threads)).transpose()?;
         let mut times: [Vec<f64>; 4] = Default::default();
         for _ in 0..rounds {
-            times[0].push(timed(|| Ok(drop(whole.run(&inputs)?)))?);
+            times[0].push(timed(|| whole.run(&inputs).map(drop).map_err(Into::into))?);
             times[1].push(timed(|| staged.run(&inputs))?);
             if let Some(peer) = &mut peer {
                 let [merged, staged] = peer.round()?;
