@@ -47,6 +47,29 @@ fn python_accepts_the_merged_model_and_reproduces_run() {
 }
 
 #[test]
+fn an_encoder_of_two_modalities_is_stored_once() {
+    let shop = Workshop::new();
+    shop.world(60);
+    shop.write(
+        "recipe.toml",
+        "[encoders.first]\nmodel = \"demo-text\"\ncolumn = \"captions\"\n\
+         [encoders.second]\nmodel = \"demo-text\"\ncolumn = \"captions\"\nselect = \"mean\"\n\
+         [data]\npairs = \"world/pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n",
+    );
+    shop.good(&FIT);
+    let size = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().len();
+    let (merged, encoder) =
+        (size(shop.path("run/model.onnx")), size(project().join("models/demo-text/model.onnx")));
+    // the encoder once, and two maps of its width
+    assert!(merged < encoder + encoder / 2, "{merged} bytes of an encoder of {encoder}");
+    let outputs =
+        shop.good(&["run", "run", "--first", "a red ring", "--second", "a red ring", "--format", "json"]);
+    let outputs = json(&outputs);
+    let names: Vec<&String> = outputs["outputs"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["first_embeds", "second_embeds"]);
+}
+
+#[test]
 fn held_out_pairs_are_found_and_shuffled_pairs_are_not() {
     let shop = fitted(400);
     let metrics = json(&shop.good(&["eval", "run", "--format", "json"]));

@@ -291,18 +291,33 @@ fn rename(graph: &Graph, names: &[(String, String)]) -> Result<Graph, chiasm_gra
     graph.renamed(&names)
 }
 
-/// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the
-/// encoder's name in front, so that no two encoders read the same port by accident.
-pub fn input_names(inputs: &[(String, Vec<String>)]) -> Vec<Vec<(String, String)>> {
-    let count = |name: &str| inputs.iter().flat_map(|(_, names)| names).filter(|n| *n == name).count();
-    (inputs.iter())
-        .map(|(encoder, names)| {
-            (names.iter())
-                .map(|name| {
-                    let merged = if count(name) == 1 { name.clone() } else { format!("{encoder}_{name}") };
-                    (name.clone(), merged)
-                })
-                .collect()
-        })
-        .collect()
+/// An encoder among those whose inputs get names.
+pub struct Named<'a> {
+    /// Its modality.
+    pub modality: &'a str,
+    /// Its own name.
+    pub encoder: &'a str,
+    /// Its inputs.
+    pub inputs: Vec<String>,
+}
+
+/// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the encoder's name in front, or, for an
+/// encoder that serves two modalities, the modality's: so that no two encoders read the same port by accident.
+pub fn input_names(encoders: &[Named<'_>]) -> Vec<Vec<(String, String)>> {
+    let ways: [fn(&Named<'_>, &str) -> String; 3] = [
+        |_, input| input.to_owned(),
+        |named, input| format!("{}_{input}", named.encoder),
+        |named, input| format!("{}_{}_{input}", named.modality, named.encoder),
+    ];
+    let count = |way: &fn(&Named<'_>, &str) -> String, name: &str| {
+        let all = encoders.iter().flat_map(|named| named.inputs.iter().map(move |input| way(named, input)));
+        all.filter(|other| other == name).count()
+    };
+    let merged = |named: &Named<'_>, input: &str| {
+        let free = ways.iter().find(|way| count(way, &way(named, input)) == 1);
+        free.unwrap_or(&ways[2])(named, input)
+    };
+    let of =
+        |named: &Named<'_>| named.inputs.iter().map(|input| (input.clone(), merged(named, input))).collect();
+    encoders.iter().map(of).collect()
 }

@@ -4,7 +4,7 @@ use crate::{
     Error, Plan, Workbench,
     cache::Key,
     checks::{self, Checked},
-    compose::{self, FUSED, LOGITS, Part, Tower},
+    compose::{self, FUSED, LOGITS, Named, Part, Tower},
     data::Split,
     embed::{self, content},
     evaluate::{Metrics, metrics},
@@ -218,9 +218,13 @@ fn merge(plan: &Plan, maps: Maps, fusion: Option<Fusion>) -> Result<Merged, Erro
 
 /// For every encoder, source modality first: its input names, and what the merged model calls them.
 pub fn input_names(plan: &Plan) -> Vec<Vec<(String, String)>> {
-    let all: Vec<(String, Vec<String>)> = (plan.modalities.iter())
-        .flat_map(|m| &m.encoders)
-        .map(|e| (e.name.clone(), e.graph.inputs().into_iter().map(|p| p.name).collect()))
+    let all: Vec<Named<'_>> = (plan.modalities.iter())
+        .flat_map(|m| m.encoders.iter().map(move |encoder| (m, encoder)))
+        .map(|(m, e)| Named {
+            modality: &m.name,
+            encoder: &e.name,
+            inputs: e.graph.inputs().into_iter().map(|port| port.name).collect(),
+        })
         .collect();
     compose::input_names(&all)
 }

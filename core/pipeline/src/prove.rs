@@ -83,7 +83,7 @@ fn used(merged: &Merged, modality: &ModalityPlan, index: usize) -> &'static [&'s
     if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] }
 }
 
-/// Every weight of every encoder is in the merged model, byte for byte.
+/// Every weight of every encoder and of every map is in the merged model, byte for byte.
 fn frozen(plan: &Plan, merged: &Merged) -> Result<BTreeMap<String, String>, Error> {
     let there: BTreeSet<String> = merged.graph.weight_hashes().into_values().collect();
     let mut proved = BTreeMap::new();
@@ -105,6 +105,15 @@ fn frozen(plan: &Plan, merged: &Merged) -> Result<BTreeMap<String, String>, Erro
             key.add(name).add(hash);
         }
         proved.insert(encoder.name.clone(), key.finish());
+    }
+    for head in merged.maps.heads() {
+        let lost = head.graph()?.weight_hashes().into_iter().find(|(_, hash)| !there.contains(hash));
+        if let Some((name, _)) = lost {
+            let map = head.modality;
+            return Err(Error::Gate(format!(
+                "the weight {name:?} of the map of {map:?} is not in the merged model as it was: only a fusion may be trained after it"
+            )));
+        }
     }
     Ok(proved)
 }

@@ -36,7 +36,7 @@ pub use gaussian::{GaussianMap, gaussian_map};
 pub use gromov::{Gromov, GromovPlan, Space, low_rank_gromov, quadratic_assignment};
 pub use limits::{Limits, Progress, Stop};
 pub use lowrank::{LowRankPlan, low_rank};
-pub use maps::{EntropicMap, barycentric};
+pub use maps::{EntropicMap, barycentric, shifted};
 pub use sinkhorn::{Coupling, Marginals, Report, Sinkhorn};
 
 /// What can go wrong in a transport problem.

@@ -1,12 +1,13 @@
-//! Maps out of sample: what an entropic plan says about points that it has not seen.
+//! Maps out of sample: what a plan says about points that it has not seen.
 //!
 //! The entropic map `T(x) = sum_j softmax_j((g_j - |x - y_j|^2) / epsilon + ln b_j) y_j` (Seguy et al. 2018; Pooladian &
 //! Niles-Weed 2021, arXiv 2109.12004) is one attention layer: `|x|^2` is the same for all j and drops out. On the points
 //! of the fit it gives the plan's barycentric targets.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rayon::prelude::*;
 
-use crate::{Coupling, Result};
+use crate::{Coupling, Result, cost::finite};
 
 /// An attention layer `T(x) = softmax(x keys^T + bias) values`.
 #[derive(Debug, Clone)]
@@ -67,4 +68,37 @@ pub fn barycentric(plan: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<
     crate::same("rows of the target points", plan.ncols(), y.nrows())?;
     let sums = plan.sum_axis(Axis(1)).mapv(|s| if s > 0.0 { s } else { 1.0 });
     Ok(plan.dot(&y) / &sums.insert_axis(Axis(1)))
+}
+
+/// A map that is known at some points, elsewhere: each row of `x[n, d]` moves as the nearest known point does, `x + T(x_i) - x_i`, for
+/// `known[m, d]` and its `images[m, d]` (Ferradans et al. 2014, section 4.2; POT's `transform`). The first of equally near points counts.
+///
+/// It gives the images themselves at the known points, and jumps where the nearest one changes: [`EntropicMap`] and
+/// [`crate::gaussian`] are smooth, so nothing here uses it unasked. `O(n m d)`, in memory `O(n d)`.
+///
+/// # Errors
+/// When the shapes disagree, or something is empty or not finite.
+pub fn shifted(
+    known: ArrayView2<'_, f32>,
+    images: ArrayView2<'_, f32>,
+    x: ArrayView2<'_, f32>,
+) -> Result<Array2<f32>> {
+    crate::same("rows of the images", known.nrows(), images.nrows())?;
+    crate::same("columns of the images", known.ncols(), images.ncols())?;
+    crate::same("columns of the points to move", known.ncols(), x.ncols())?;
+    finite("the known points", known, f32::is_finite)?;
+    finite("their images", images, f32::is_finite)?;
+    finite("the points to move", x, f32::is_finite)?;
+    let mut moved = x.to_owned();
+    moved.axis_iter_mut(Axis(0)).into_par_iter().for_each(|mut row| {
+        let square = |i: usize| -> f64 {
+            known.row(i).iter().zip(&row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+        };
+        let nearest = (0..known.nrows()).map(|i| (square(i), i)).min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, i)) = nearest {
+            row += &images.row(i);
+            row -= &known.row(i);
+        }
+    });
+    Ok(moved)
 }

@@ -1,7 +1,7 @@
 //! Entropic transport against POT's values, closed properties, and hostile input.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Cost, EntropicMap, Error, Marginals, Sinkhorn, Stop, barycentric, uniform};
+use chiasm_transport::{Cost, EntropicMap, Error, Marginals, Sinkhorn, Stop, barycentric, shifted, uniform};
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
 use std::{ops::ControlFlow, time::Duration};
@@ -92,6 +92,21 @@ fn a_barycentric_target_is_the_plans_mean() {
     let want = plan.dot(&y) / &plan.sum_axis(Axis(1)).insert_axis(Axis(1));
     let got = coupling.barycentric(y.view()).unwrap();
     assert!((got - want).iter().all(|d| d.abs() < 1e-5)); // single-precision sums of thirty values of order one
+}
+
+/// By hand: (1, 1) is nearest to (0, 0), which moves by (10, 0); (5, 4) to (4, 4), which moves by (0, -1).
+#[test]
+fn a_shift_is_that_of_the_nearest_known_point() {
+    let (known, images) = (array![[0.0_f32, 0.0], [4.0, 4.0]], array![[10.0_f32, 0.0], [4.0, 3.0]]);
+    let x = array![[1.0_f32, 1.0], [5.0, 4.0], [4.0, 4.0]];
+    let moved = shifted(known.view(), images.view(), x.view()).unwrap();
+    assert_eq!(moved, array![[11.0_f32, 1.0], [5.0, 3.0], [4.0, 3.0]]);
+    let narrow = array![[1.0_f32]];
+    assert!(matches!(shifted(known.view(), images.view(), narrow.view()), Err(Error::Shape { .. })));
+    let none = ndarray::Array2::<f32>::zeros((0, 2));
+    assert!(matches!(shifted(none.view(), none.view(), x.view()), Err(Error::Empty(_))));
+    let broken = array![[f32::NAN, 0.0]];
+    assert!(matches!(shifted(known.view(), images.view(), broken.view()), Err(Error::NotFinite { .. })));
 }
 
 /// The map out of sample, at a point of the sample, is the plan's own target: an attention layer and nothing else.
