@@ -82,7 +82,7 @@ pub fn modality(
 ) -> Result<Embeddings, Error> {
     let flat: Vec<&Raw> = plan.items.iter().flatten().collect();
     let (places, Encoded { pooled: all, tokens: found, bad: bad_items }) =
-        encode_all(plan, &flat, tokens, bench, skip_bad)?;
+        encode_all(plan, &flat, tokens.then_some(plan.items.len()), bench, skip_bad)?;
     let (pooled, bad) = rows_of(plan, all, &places, &bad_items);
     let firsts = plan.items.iter().scan(0, |start, items| {
         let first = *start;
@@ -105,7 +105,7 @@ pub fn items(
     skip_bad: bool,
 ) -> Result<(Array2<f32>, BTreeMap<usize, String>), Error> {
     let flat: Vec<&Raw> = items.iter().flatten().collect();
-    let (places, encoded) = encode_all(plan, &flat, false, bench, skip_bad)?;
+    let (places, encoded) = encode_all(plan, &flat, None, bench, skip_bad)?;
     let owners = items.iter().enumerate().flat_map(|(row, items)| items.iter().map(move |_| row));
     let bad = owners.zip(&places).filter_map(|(row, place)| Some((row, encoded.bad.get(place)?.clone())));
     Ok((encoded.pooled.select(Axis(0), &places), bad.collect()))
@@ -115,14 +115,14 @@ pub fn items(
 fn encode_all(
     plan: &ModalityPlan,
     items: &[&Raw],
-    tokens: bool,
+    tokens: Option<usize>,
     bench: &Workbench,
     skip_bad: bool,
 ) -> Result<(Vec<usize>, Encoded), Error> {
     let (unique, places) = unique(items);
     let (mut parts, mut found, mut bad) = (Vec::new(), None, BTreeMap::new());
     for (index, encoder) in plan.encoders.iter().enumerate() {
-        let encoded = encode(encoder, &plan.name, &unique, tokens && index == 0, bench, skip_bad)?;
+        let encoded = encode(encoder, &plan.name, &unique, tokens.filter(|_| index == 0), bench, skip_bad)?;
         parts.push(encoded.pooled);
         found = found.or(encoded.tokens);
         bad.extend(encoded.bad);

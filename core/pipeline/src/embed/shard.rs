@@ -26,12 +26,12 @@ pub(super) struct Encoded {
     pub bad: BTreeMap<usize, String>,
 }
 
-/// Every item through an encoder.
+/// Every item through an encoder; with tokens when they are wanted, for so many rows.
 pub(super) fn encode(
     encoder: &EncoderPlan,
     modality: &str,
     items: &[&Raw],
-    tokens: bool,
+    tokens: Option<usize>,
     bench: &Workbench,
     skip_bad: bool,
 ) -> Result<Encoded, Error> {
@@ -41,7 +41,7 @@ pub(super) fn encode(
     let shards: Vec<&[&Raw]> = items.chunks(SHARD).collect();
     let keys: Vec<String> = shards.iter().map(|shard| shard_key(&key, shard)).collect();
     let steps = Steps::begin(&*bench.reporter, &format!("embed {modality} ({})", encoder.name), items.len());
-    let width = encoder.tokens_dim(tokens)?;
+    let width = encoder.tokens_dim(tokens.is_some())?;
     let mut session = None;
     let mut pooled = Array2::zeros((items.len(), encoder.pooled_dim));
     let (mut sequences, mut bad) = (Vec::new(), BTreeMap::new());
@@ -66,12 +66,48 @@ pub(super) fn encode(
                 made
             }
         };
+        if let Some((rows, tokens)) = tokens.zip(done.tokens.as_ref()) {
+            fits_memory(&encoder.name, items.len() + rows, tokens.values.dim(), available_memory())?;
+        }
         pooled.slice_axis_mut(Axis(0), Slice::from(start..start + shard.len())).assign(&done.pooled);
         sequences.extend(done.tokens);
         bad.extend(done.bad.into_iter().map(|(item, reason)| (start + item, reason)));
     }
     let tokens = width.map(|width| Tokens::joined(&sequences, width));
     Ok(Encoded { pooled, tokens, bad })
+}
+
+/// Refuses tokens that the machine cannot hold: those of all items, and once more those of the rows they are split into.
+fn fits_memory(
+    encoder: &str,
+    sequences: usize,
+    (_, length, width): (usize, usize, usize),
+    available: Option<u64>,
+) -> Result<(), Error> {
+    let wanted = sequences as u64 * length as u64 * width as u64 * 4;
+    match available {
+        Some(available) if wanted > available => {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            Err(Error::input(
+                "chiasm::data::tokens_memory",
+                format!(
+                    "the tokens of {:?}, {length} of {width} numbers each, take {:.1} GiB for items and rows; {:.1} GiB are free",
+                    encoder,
+                    gib(wanted),
+                    gib(available)
+                ),
+                "give fewer rows, or fuse pooled vectors: plugin = \"concat\" or \"mean\"",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that can still be had, where the system says so.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// A shard's parts have keys of their own, so that pooled vectors serve runs with and without tokens.
@@ -269,5 +305,21 @@ pub fn content(raw: &Raw) -> String {
         }
         Raw::Text(text) => format!("text {text}"),
         Raw::Row(row) => format!("row {row}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million pictures of 49 tokens of 1280 numbers are 250.88e9 bytes.
+    #[test]
+    fn tokens_that_do_not_fit_are_refused_before_they_fill_the_memory() {
+        let fits = |free| fits_memory("big", 1_000_000, (0, 49, 1280), free);
+        let message = fits(Some(16 << 30)).unwrap_err().to_string();
+        assert!(message.contains("take 233.7 GiB") && message.contains("16.0 GiB are free"), "{message}");
+        fits(Some(256 << 30)).unwrap();
+        fits(None).unwrap();
+        assert!(!cfg!(target_os = "linux") || available_memory().is_some_and(|bytes| bytes > 1 << 20));
     }
 }
