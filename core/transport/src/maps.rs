@@ -74,7 +74,7 @@ pub fn barycentric(plan: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<
 /// `known[m, d]` and its `images[m, d]` (Ferradans et al. 2014, section 4.2; POT's `transform`). The first of equally near points counts.
 ///
 /// It gives the images themselves at the known points, and jumps where the nearest one changes: [`EntropicMap`] and
-/// [`crate::gaussian`] are smooth, so nothing here uses it unasked. `O(n m d)`, in memory `O(n d)`.
+/// [`crate::GaussianMap`] are smooth, so nothing here uses it unasked. `O(n m d)`, in memory `O(n d)`.
 ///
 /// # Errors
 /// When the shapes disagree, or something is empty or not finite.
