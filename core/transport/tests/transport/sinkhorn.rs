@@ -103,7 +103,7 @@ fn a_shift_is_that_of_the_nearest_known_point() {
     assert_eq!(moved, array![[11.0_f32, 1.0], [5.0, 3.0], [4.0, 3.0]]);
     let narrow = array![[1.0_f32]];
     assert!(matches!(shifted(known.view(), images.view(), narrow.view()), Err(Error::Shape { .. })));
-    let none = ndarray::Array2::<f32>::zeros((0, 2));
+    let none = Array2::<f32>::zeros((0, 2));
     assert!(matches!(shifted(none.view(), none.view(), x.view()), Err(Error::Empty(_))));
     let broken = array![[f32::NAN, 0.0]];
     assert!(matches!(shifted(known.view(), images.view(), broken.view()), Err(Error::NotFinite { .. })));
