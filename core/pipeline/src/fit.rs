@@ -7,6 +7,7 @@ use crate::{
     compose::{self, FUSED, LOGITS, Named, Part, Tower},
     data::Split,
     embed::{self, content},
+    encoder::Raw,
     evaluate::{Metrics, metrics},
     folder::{self, Draft, RowCounts},
     fuse::Fusion,
@@ -19,7 +20,11 @@ use chiasm_geometry::random::Random;
 use chiasm_graph::Graph;
 use ndarray::Axis;
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    time::Instant,
+};
 
 /// How to fit.
 #[derive(Debug, Clone)]
@@ -315,8 +320,10 @@ fn key(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<String, E
         modality.encoders.iter().for_each(|e| {
             key.add(e.key.finish());
         });
+        // rows may share an item: its file is read once
+        let mut contents: HashMap<&Raw, String> = HashMap::new();
         modality.items.iter().flatten().for_each(|raw| {
-            key.add(content(raw));
+            key.add(contents.entry(raw).or_insert_with(|| content(raw)));
         });
     }
     for (id, split) in plan.pairs.ids.iter().zip(&plan.pairs.splits) {

@@ -143,7 +143,8 @@ impl Model {
         }
         let parts: Option<Vec<Value>> = (self.streams.iter().zip(seen).enumerate())
             .map(|(at, (stream, seen))| {
-                let there = there(layers, &seen.mask);
+                let there = some(layers, &seen.mask);
+                let there = layers.b.cast(&there, DType::F32);
                 let begin = if at == self.query { 1.0 } else { 0.5 };
                 let share = layers.weight(&format!("{}/share", stream.name), &[], Begin::At(begin));
                 let share = layers.b.mul(&there, &share);
@@ -232,8 +233,7 @@ impl Model {
         let zero = layers.b.scalar(0.0);
         let (mut rows, mut there) = (Vec::new(), Vec::new());
         for (stream, seen) in self.streams.iter().zip(seen) {
-            let count = layers.b.reduce_sum(&seen.mask, &[1], true);
-            let some = layers.b.op("Greater", &[&count, &zero], &[]);
+            let some = some(layers, &seen.mask);
             let absent =
                 layers.weight(&format!("{}/absent", stream.name), &[stream.width], Begin::Normal(SMALL));
             let row = layers.norm(&format!("{}/norm", stream.name), &seen.values, stream.width);
@@ -309,12 +309,11 @@ impl Model {
     }
 }
 
-/// 1 where a modality is there, `[batch, 1]`.
-fn there(layers: &mut Layers<'_>, mask: &Value) -> Value {
+/// Whether a modality is there, `[batch, 1]`.
+fn some(layers: &mut Layers<'_>, mask: &Value) -> Value {
     let count = layers.b.reduce_sum(mask, &[1], true);
     let zero = layers.b.scalar(0.0);
-    let some = layers.b.op("Greater", &[&count, &zero], &[]);
-    layers.b.cast(&some, DType::F32)
+    layers.b.op("Greater", &[&count, &zero], &[])
 }
 
 fn sum(layers: &mut Layers<'_>, parts: &[Value]) -> Value {

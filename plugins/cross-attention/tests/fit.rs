@@ -1,6 +1,8 @@
 //! Fits with a known answer, in a real engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "a fusion has several ports: one matrix through a graph is of no use here")]
+#[path = "../../mlp/tests/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
