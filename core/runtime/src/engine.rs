@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use chiasm_graph::{Error as GraphError, Graph};
+use chiasm_graph::{Builder, DType, Dim, Error as GraphError, Graph};
 use ort::environment::Environment;
 use ort::ep::{CUDA, ExecutionProvider, cuda::ConvAlgorithmSearch};
 use ort::logging::LogLevel;
@@ -144,7 +144,22 @@ impl Engine {
         if std::env::var_os("ORT_LOG").is_none() {
             environment.set_log_level(LogLevel::Fatal);
         }
-        Ok(ENGINE.get_or_init(|| Self { environment, found }))
+        let engine = Self { environment, found };
+        engine.make_operators_known()?;
+        Ok(ENGINE.get_or_init(|| engine))
+    }
+
+    /// Makes the process's first session with our operators, while nobody else makes one.
+    ///
+    /// ONNX Runtime keeps one table of domains per process, and the first session with a new domain writes it without
+    /// a lock: of two first sessions made at once one was refused, or the process died.
+    fn make_operators_known(&self) -> Result<()> {
+        let mut b = Builder::new("first");
+        let x = b.input("x", DType::F32, &[Dim::Fixed(1)])?;
+        let y = b.relu(&x);
+        b.output("y", &y, DType::F32, &[Dim::Fixed(1)]);
+        self.session(&b.finish()?, &SessionOptions { fuse: true, threads: 1, ..SessionOptions::default() })?;
+        Ok(())
     }
 
     /// Where the engine was found, and its version.

@@ -8,7 +8,7 @@ pub fn test(extra: &[String]) -> Outcome {
     let python = provision::everything()?;
     must(
         cargo()
-            .args(["test", "--workspace", "--features", "chiasm/hub"])
+            .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"]) // one failure hides no other
             .args(provision::NOT_FOR_USERS)
             .args(extra)
             .env("CHIASM_PEERS", python),
