@@ -86,10 +86,11 @@ struct Side<'s> {
 impl<'s> Side<'s> {
     /// A balanced clustering around points far from one another.
     fn clustered(space: &'s Space, weights: Vec<f64>, rank: usize) -> Result<Self> {
-        let Some([left, right]) = space.factors() else {
+        let Some(factors) = space.of_points() else {
             let why = "it takes spaces of points with squared distances, not matrices: leave the rank out";
             return Err(Error::Breakdown { what: "low-rank Gromov-Wasserstein", why });
         };
+        let (left, right) = (factors.left.view(), factors.right.view());
         let points = right.slice_move(s![.., ..right.ncols() - 2]);
         let square = |row: ndarray::ArrayView1<'_, f32>| row.dot(&row);
         let mean = 2.0 * points.rows().into_iter().map(|row| f64::from(square(row))).sum::<f64>();

@@ -7,6 +7,7 @@
 //! product plan they can stick, so several starts are tried where asked for, and known pairs enter as a linear cost
 //! ([`Gromov::anchors`]). Both hold plans `[n, m]`; for many points there is [`low_rank_gromov`]. Gradients follow POT's convention (a factor two; OTT has none: its epsilon is half of this).
 
+mod factors;
 mod lowrank;
 mod quadratic;
 mod space;

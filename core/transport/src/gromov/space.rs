@@ -7,6 +7,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array2, ArrayView2, Zip};
 use rayon::prelude::*;
 
+use super::factors::Factors;
 use crate::{Cost, Error, Result, gaussian::times};
 
 /// Inner distances `D[n, n]` of one cloud, symmetric.
@@ -18,17 +19,10 @@ pub struct Space {
 
 #[derive(Debug, Clone)]
 enum Form {
-    Dense(Array2<f32>),
-    Factors(Box<Factors>),
-}
-
-/// `D = left right^T`, both `[n, d + 2]`; the points make blocks of `scale * D` where all of it is wanted.
-#[derive(Debug, Clone)]
-struct Factors {
-    left: Array2<f32>,
-    right: Array2<f32>,
-    points: Cost<'static>,
-    scale: f64,
+    /// As given, and what was found hidden in it.
+    Matrix(Array2<f32>, Option<Factors>),
+    /// With the points that make blocks of `1 / scale * D` where all of it is wanted.
+    Points(Factors, Box<Cost<'static>>, f64),
 }
 
 impl Space {
@@ -38,27 +32,19 @@ impl Space {
     /// When there are no points, one is not finite, or a square leaves single precision.
     pub fn squared_euclidean(x: ArrayView2<'_, f32>) -> Result<Self> {
         let points = Cost::squared_euclidean(x, x)?;
-        let (n, d) = x.dim();
         let Some((centred, norms, unit)) = points.squared_parts() else { return Err(Error::Empty("points")) };
-        let mut left = Array2::zeros((n, d + 2));
-        let mut right = Array2::zeros((n, d + 2));
-        for i in 0..n {
-            let norm = (norms[i] * unit) as f32;
-            if !norm.is_finite() {
-                let why = "they leave single precision: divide the points by their largest value";
-                return Err(Error::Breakdown { what: "squared distances", why });
-            }
-            for k in 0..d {
-                left[[i, k]] = (-2.0 * unit) as f32 * centred[[i, k]];
-                right[[i, k]] = centred[[i, k]];
-            }
-            (left[[i, d]], left[[i, d + 1]]) = (norm, 1.0);
-            (right[[i, d]], right[[i, d + 1]]) = (1.0, norm);
+        let norms: Vec<f32> = norms.iter().map(|norm| (norm * unit) as f32).collect();
+        if norms.iter().any(|norm| !norm.is_finite()) {
+            let why = "they leave single precision: divide the points by their largest value";
+            return Err(Error::Breakdown { what: "squared distances", why });
         }
-        Ok(Self { size: n, form: Form::Factors(Box::new(Factors { left, right, points, scale: 1.0 })) })
+        let factors = Factors::new(centred.view(), &norms, unit as f32);
+        Ok(Self { size: x.nrows(), form: Form::Points(factors, Box::new(points), 1.0) })
     }
 
     /// A given symmetric matrix of distances or similarities `D[n, n]`.
+    ///
+    /// Squared Euclidean distances of points with few coordinates are recognised, and then cost as little as the points.
     ///
     /// # Errors
     /// When it is empty, not finite, not square, or not symmetric within 1e-4 of its largest entry.
@@ -72,7 +58,9 @@ impl Space {
             let expected = "a symmetric matrix (largest difference of D and its transpose)";
             return Err(Error::Setting { what: "inner distances", expected, got: skew.into() });
         }
-        Ok(Self { size: n, form: Form::Dense(distances.as_standard_layout().into_owned()) })
+        let distances = distances.as_standard_layout().into_owned();
+        let factors = Factors::hidden_in(&distances, top);
+        Ok(Self { size: n, form: Form::Matrix(distances, factors) })
     }
 
     /// The same space with its largest distance at one.
@@ -81,10 +69,13 @@ impl Space {
         let top = top.into_iter().fold(0.0_f32, f32::max);
         if top > 0.0 {
             match &mut self.form {
-                Form::Dense(d) => *d /= top,
-                Form::Factors(factors) => {
+                Form::Matrix(d, factors) => {
+                    *d /= top;
+                    factors.iter_mut().for_each(|factors| factors.left /= top);
+                }
+                Form::Points(factors, _, scale) => {
                     factors.left /= top;
-                    factors.scale /= f64::from(top);
+                    *scale *= f64::from(top);
                 }
             }
         }
@@ -106,13 +97,13 @@ impl Space {
                 let rows = k * step..((k + 1) * step).min(n);
                 let mut block = vec![0.0; rows.len() * n];
                 match &self.form {
-                    Form::Dense(d) => {
+                    Form::Matrix(d, _) => {
                         let whole = d.as_slice().unwrap_or_default();
                         block.copy_from_slice(&whole[rows.start * n..rows.end * n]);
                     }
-                    Form::Factors(factors) => {
-                        factors.points.costs(rows.clone(), &mut block);
-                        block.iter_mut().for_each(|d| *d *= factors.scale as f32);
+                    Form::Points(_, points, scale) => {
+                        points.costs(rows.clone(), &mut block);
+                        block.iter_mut().for_each(|d| *d /= *scale as f32);
                     }
                 }
                 rows.zip(block.chunks(n)).map(|(i, row)| job(i, row)).collect::<Vec<_>>()
@@ -132,46 +123,60 @@ impl Space {
         .unzip()
     }
 
-    /// `left` and `right` of `D = left right^T` for points; their coordinates come first in `right`.
-    pub(super) fn factors(&self) -> Option<[ArrayView2<'_, f32>; 2]> {
+    /// `D = left right^T` where its rank is known to be low.
+    fn factors(&self) -> Option<&Factors> {
         match &self.form {
-            Form::Dense(_) => None,
-            Form::Factors(f) => Some([f.left.view(), f.right.view()]),
+            Form::Matrix(_, factors) => factors.as_ref(),
+            Form::Points(factors, ..) => Some(factors),
         }
     }
 
-    /// `D M` for `M[n, k]`.
+    /// The factors of a space that was given by its points.
+    pub(super) fn of_points(&self) -> Option<&Factors> {
+        self.factors().filter(|_| matches!(self.form, Form::Points(..)))
+    }
+
+    /// Columns of the factors; the whole size where there are none.
+    fn rank(&self) -> usize {
+        self.factors().map_or(self.size, Factors::rank)
+    }
+
+    /// `D M` for `M[n, k]`, through the factors where there are any.
     pub(super) fn times(&self, m: ArrayView2<'_, f32>) -> Array2<f32> {
         match &self.form {
-            Form::Dense(d) => product(1.0, d.view(), m),
-            Form::Factors(f) => product(1.0, f.left.view(), product(1.0, f.right.t(), m).view()),
+            Form::Matrix(_, Some(factors)) | Form::Points(factors, ..) => factors.times(m),
+            Form::Matrix(d, None) => product(1.0, d.view(), m),
+        }
+    }
+
+    /// `D M` by what was given: the matrix, if it was one.
+    fn given_times(&self, m: ArrayView2<'_, f32>) -> Array2<f32> {
+        match &self.form {
+            Form::Matrix(d, _) => product(1.0, d.view(), m),
+            Form::Points(factors, ..) => factors.times(m),
         }
     }
 }
 
 /// `factor * D_x T D_y` for a plan `T[n, m]`, by the cheapest order.
 pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Space) -> Array2<f32> {
-    match (&x.form, &y.form) {
-        (Form::Dense(d), Form::Dense(e)) => product(factor, product(1.0, d.view(), plan).view(), e.view()),
-        (Form::Factors(f), form) if form.rank() > f.left.ncols() => {
+    match (x.factors(), &y.form) {
+        (Some(f), _) if f.rank() < y.rank() => {
             let inner = y.times(product(1.0, plan.t(), f.left.view()).view());
             product(factor, f.right.view(), inner.t())
         }
-        (_, Form::Factors(f)) => {
-            let inner = x.times(product(1.0, plan, f.left.view()).view());
-            product(factor, inner.view(), f.right.t())
+        (_, Form::Matrix(_, Some(g)) | Form::Points(g, ..)) => {
+            let inner = x.times(product(1.0, plan, g.left.view()).view());
+            product(factor, inner.view(), g.right.t())
         }
-        (Form::Factors(f), Form::Dense(e)) => {
-            let inner = product(1.0, e.view(), product(1.0, plan.t(), f.left.view()).view());
-            product(factor, f.right.view(), inner.t())
-        }
+        (_, Form::Matrix(e, None)) => product(factor, x.times(plan).view(), e.view()),
     }
 }
 
 /// `<D_x T D_y, T>`; between points in double precision, for the factors' products cancel.
 pub(super) fn agreement(x: &Space, plan: &Array2<f32>, y: &Space) -> f64 {
-    let (Form::Factors(f), Form::Factors(g)) = (&x.form, &y.form) else {
-        return super::dot(&sandwich(1.0, x, plan.view(), y), plan);
+    let (Some(f), Some(g)) = (x.of_points(), y.of_points()) else {
+        return super::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes());
     };
     let wide = |z: &Array2<f32>| Mat::from_fn(z.nrows(), z.ncols(), |i, j| f64::from(z[[i, j]]));
     let plan = wide(plan);
@@ -179,16 +184,6 @@ pub(super) fn agreement(x: &Space, plan: &Array2<f32>, y: &Space) -> f64 {
         |a: &Array2<f32>, b: &Array2<f32>| times(&wide(a).transpose().to_owned(), &times(&plan, &wide(b)));
     let (left, right) = (between(&f.left, &g.right), between(&f.right, &g.left));
     (0..left.nrows()).map(|i| (0..left.ncols()).map(|j| left[(i, j)] * right[(i, j)]).sum::<f64>()).sum()
-}
-
-impl Form {
-    /// Columns of the factors; the whole size where there are none.
-    fn rank(&self) -> usize {
-        match self {
-            Form::Dense(d) => d.ncols(),
-            Form::Factors(f) => f.left.ncols(),
-        }
-    }
 }
 
 /// `factor * a b` on all threads.

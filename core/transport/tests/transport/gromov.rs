@@ -108,3 +108,60 @@ fn swaps_find_a_hidden_permutation() {
         Err(Error::Empty(_))
     ));
 }
+
+/// Points in general position with a few coordinates, and their squared distances.
+fn cloud(n: usize, d: usize, seed: u64) -> Array2<f32> {
+    let mut state = seed;
+    Array2::from_shape_simple_fn((n, d), || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+    })
+}
+
+fn matrix(d: &Array2<f64>) -> Space {
+    let top = d.iter().fold(0.0_f64, |t, v| t.max(*v));
+    Space::matrix((d / top).mapv(|v| v as f32).view()).unwrap()
+}
+
+/// A matrix may hide points, nearly hide some, or none at all: the objective that is reported is always that of the matrix.
+/// Checked in double precision on the very plan that comes back; the products are single, over a few hundred terms.
+#[test]
+fn the_objective_is_that_of_the_matrices_whatever_they_hide() {
+    let n = 300;
+    let squares = |z: &Array2<f32>| squared(&z.mapv(f64::from), &z.mapv(f64::from));
+    let hidden = squares(&cloud(n, 12, 1));
+    let mut broken = hidden.clone();
+    (broken[[3, 200]], broken[[200, 3]]) = (0.5 * hidden[[3, 200]], 0.5 * hidden[[3, 200]]);
+    let other = squares(&cloud(n, 7, 2));
+    let p = uniform(n);
+    let same = |d: &Array2<f64>| (d / d.iter().fold(0.0_f64, |t, v| t.max(*v))).mapv(|v| f64::from(v as f32));
+    for (what, d) in [("hidden", &hidden), ("broken", &broken), ("roots", &hidden.mapv(f64::sqrt))] {
+        for (x, y) in [(d, &other), (&other, d), (d, d)] {
+            let solver = Gromov::entropic(0.01).iterations(20);
+            let found = solver.solve(&matrix(x), &matrix(y), &p, &p).unwrap();
+            let (x, y, plan) = (same(x), same(y), found.plan.mapv(f64::from));
+            let (rows, columns) = (plan.sum_axis(ndarray::Axis(1)), plan.sum_axis(ndarray::Axis(0)));
+            let square = |d: &Array2<f64>, v: &ndarray::Array1<f64>| v.dot(&(d * d).dot(v));
+            let agree = (x.dot(&plan).dot(&y) * &plan).sum();
+            let want = square(&x, &rows) + square(&y, &columns) - 2.0 * agree;
+            assert!((found.value - want).abs() < 1e-6, "{what}: {} for {want}", found.value);
+        }
+    }
+}
+
+/// The plan from a matrix that hides points is the plan from the points.
+#[test]
+fn hidden_points_move_as_known_ones() {
+    let n = 300;
+    let (x, y) = (cloud(n, 12, 1), cloud(n, 7, 2));
+    let points = |z: &Array2<f32>| Space::squared_euclidean(z.view()).unwrap().normalised();
+    let squares = |z: &Array2<f32>| squared(&z.mapv(f64::from), &z.mapv(f64::from));
+    let p = uniform(n);
+    let solver = Gromov::entropic(0.01).iterations(20).tolerance(0.0);
+    let plan = |x: &Space, y: &Space| solver.solve(x, y, &p, &p).unwrap().plan;
+    let apart = |a: &Array2<f32>, b: &Array2<f32>| (a - b).iter().map(|d| f64::from(d.abs())).sum::<f64>();
+    let from_points = plan(&points(&x), &points(&y));
+    let hidden = plan(&matrix(&squares(&x)), &matrix(&squares(&y)));
+    // Costs of size one, exact to some 1e-7, over an epsilon of 0.01, through twenty steps.
+    assert!(apart(&from_points, &hidden) < 2e-3, "{}", apart(&from_points, &hidden));
+}
