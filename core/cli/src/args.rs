@@ -136,10 +136,22 @@ pub enum Verb {
         /// onnx: the merged model and its preprocessing; towers: one model per modality.
         #[arg(long, value_enum, default_value_t = Layout::Onnx)]
         layout: Layout,
+        /// Store the weights in fewer bits, and measure on the run's held-out rows what that costs.
+        #[arg(long, value_enum, value_name = "BITS")]
+        weights: Option<Weights>,
         /// The folder to write.
         #[arg(short = 'o', long = "output", value_name = "DIR")]
         output: PathBuf,
     },
+}
+
+/// How an export stores its weights; it computes in single precision all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Weights {
+    /// Floats of 16 bits: half the file.
+    Fp16,
+    /// Integers of 8 bits, a scale for each output channel: a quarter of the file.
+    Int8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

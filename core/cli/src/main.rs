@@ -80,8 +80,8 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
         Verb::Search { run, top, strip } => {
             verbs::search(run, &given, *top, strip.as_deref(), shared, &workbench(shared)?)
         }
-        Verb::Export { run, layout, output } => {
-            verbs::export(run, *layout, output, shared, &workbench(shared)?)
+        Verb::Export { run, layout, weights, output } => {
+            verbs::export(run, *layout, *weights, output, shared, &workbench(shared)?)
         }
     }
 }

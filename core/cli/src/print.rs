@@ -1,7 +1,7 @@
 //! Results on stdout: JSON for machines, tables for people.
 
 use chiasm_host::{Task, TaskKind};
-use chiasm_pipeline::{Exported, Metrics, PlanReport, TaskMetrics, Variant};
+use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -258,4 +258,42 @@ pub fn exported(exported: &Exported) {
     for (output, difference) in &exported.differences {
         line(&format!("{output}: differs from the run by {difference:.1e} in a fresh session"));
     }
+    if let Some(narrow) = &exported.narrow {
+        line("");
+        narrowed(narrow);
+    }
+}
+
+/// What narrow weights save and cost.
+fn narrowed(narrow: &Narrow) {
+    let (before, after) = (&narrow.before, &narrow.after);
+    let figure = |name: String, [before, after]: [f64; 2], show: &dyn Fn(f64) -> String| {
+        let change = show((after - before).abs());
+        let none = change.chars().all(|c| matches!(c, '0' | '.'));
+        let sign = if none {
+            ""
+        } else if after < before {
+            "-"
+        } else {
+            "+"
+        };
+        vec![name, show(before), show(after), format!("{sign}{change}")]
+    };
+    let mut rows: Vec<Vec<String>> = (before.retrieval.iter().zip(after.retrieval.values()))
+        .map(|((direction, before), after)| {
+            let both = [before, after].map(|scored| scored.figures.recall_at_1);
+            figure(format!("{direction} recall@1, %"), both, &percent)
+        })
+        .collect();
+    rows.push(figure("rsum".to_owned(), [before.rsum, after.rsum], &|rsum| format!("{rsum:.1}")));
+    if let (Some(before), Some(after)) = (&before.task, &after.task) {
+        let name = format!("{}, {}", before.kind.as_str(), metric(before.metric));
+        rows.push(figure(name, [before.score, after.score], &|value| score(before.metric, value)));
+    }
+    let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+    let bytes = narrow.bytes.map(megabytes);
+    let change = (narrow.bytes[1] as f64 / narrow.bytes[0].max(1) as f64 - 1.0) * 100.0;
+    rows.push(vec!["weights, MB".to_owned(), bytes[0].clone(), bytes[1].clone(), format!("{change:+.0} %")]);
+    table(&["", "as fitted", narrow.weights, "change"], rows, 1);
+    line(&format!("measured on {} held-out pairs", after.pairs));
 }

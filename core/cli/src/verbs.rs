@@ -7,6 +7,7 @@ use crate::{
     items::Given,
     json, looks, print, strip,
 };
+use chiasm_graph::Storage;
 use chiasm_pipeline::{
     AddOptions, CompareOptions, Error, FitOptions, Layout, ModelStore, Opened, Outputs, Plan, Raw, Recipe,
     Workbench,
@@ -292,6 +293,7 @@ pub fn search(
 pub fn export(
     run: &Path,
     layout: args::Layout,
+    weights: Option<args::Weights>,
     output: &Path,
     shared: &Shared,
     bench: &Workbench,
@@ -300,7 +302,11 @@ pub fn export(
         args::Layout::Onnx => Layout::Merged,
         args::Layout::Towers => Layout::Towers,
     };
-    let exported = chiasm_pipeline::export(run, layout, output, bench)?;
+    let weights = weights.map(|weights| match weights {
+        args::Weights::Fp16 => Storage::Fp16,
+        args::Weights::Int8 => Storage::Int8,
+    });
+    let exported = chiasm_pipeline::export(run, layout, weights, output, bench)?;
     if json(shared) {
         print::json(&exported)
     } else {

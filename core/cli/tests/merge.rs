@@ -197,6 +197,41 @@ fn both_layouts_compute_what_the_run_does() {
 }
 
 #[test]
+fn narrow_weights_save_bytes_and_their_loss_is_measured() {
+    let shop = fitted(60);
+    // An embedding is a unit vector: half a unit in the last of 11 or 7 bits of every weight, through a few layers.
+    for (weights, bits, share, most) in [("fp16", 11, 0.51, 1e-2), ("int8", 7, 0.27, 1e-1)] {
+        let exported =
+            json(&shop.good(&["export", "run", "--weights", weights, "-o", weights, "--format", "json"]));
+        let narrow = &exported["narrow"];
+        let bytes = |at: usize| narrow["bytes"][at].as_f64().unwrap();
+        let lengths = ["run", weights]
+            .map(|folder| shop.path(folder).join("model.onnx").metadata().unwrap().len() as f64);
+        assert!(bytes(1) < share * bytes(0), "{weights}: {} of {}", bytes(1), bytes(0));
+        assert!(lengths[1] < (share + 0.1) * lengths[0], "{weights}: {lengths:?}");
+        assert!(narrow["before"]["rsum"].as_f64().unwrap() > 300.0, "{narrow}");
+        let changed = narrow["after"]["rsum"].as_f64().unwrap() - narrow["before"]["rsum"].as_f64().unwrap();
+        assert!(changed.abs() < 30.0, "{weights} of {bits} bits changed rsum by {changed}");
+        let differences = exported["differences"].as_object().unwrap();
+        let largest = differences.values().map(|d| d.as_f64().unwrap()).fold(0.0, f64::max);
+        assert!(largest > 1e-7 && largest < most, "{weights}: {differences:?}");
+        let record: Value =
+            serde_json::from_slice(&std::fs::read(shop.path(weights).join("export.json")).unwrap()).unwrap();
+        assert_eq!(record, exported);
+    }
+    // Python reads the file, too, and computes what was reported.
+    let script = "import numpy, onnxruntime as ort
+a, b = (ort.InferenceSession(f'{d}/model.onnx', providers=['CPUExecutionProvider']) for d in ('run', 'fp16'))
+feed = {i.name: (numpy.ones if 'int' in i.type else numpy.zeros)([d if isinstance(d, int) else 2 for d in i.shape], {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}.get(i.type, 'float32')) for i in a.get_inputs()}
+print(max(float(abs(x - y).max()) for x, y in zip(a.run(None, feed), b.run(None, feed))))";
+    let output = Command::new(peers()).current_dir(shop.path("")).args(["-c", script]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let difference: f64 =
+        shown.trim().parse().unwrap_or_else(|_| panic!("{shown}{}", String::from_utf8_lossy(&output.stderr)));
+    assert!(difference > 0.0 && difference < 1e-2, "{difference}");
+}
+
+#[test]
 fn the_bank_travels_in_the_model_and_scores_are_still_dot_products() {
     let shop = fitted(120);
     let ask = ["run", "run", "--image", "world/images/3.png", "--text", "a red circle", "--format", "json"];

@@ -39,6 +39,7 @@ mod port;
 mod rename;
 mod shapes;
 mod simplify;
+mod storage;
 mod tensor;
 mod text;
 mod types;
@@ -54,6 +55,7 @@ pub use file::SavedFiles;
 pub use graph::Graph;
 pub use lent::TensorRef;
 pub use port::{Dim, Port};
+pub use storage::Storage;
 pub use tensor::{Tensor, TensorData};
 pub use verify::Report;
 

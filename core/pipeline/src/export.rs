@@ -1,13 +1,13 @@
-//! Exporting a run: its model in another layout, proved by running both in fresh sessions.
+//! Exporting a run: its model in another layout, or with narrow weights, proved by running both in fresh sessions.
 
 use crate::{
-    Error, Workbench,
+    Error, Metrics, Opened, Workbench,
     compose::embeds,
     folder::{MANIFEST, read_manifest},
     prove::{TOLERANCE, largest_difference},
     write::MODEL,
 };
-use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
+use chiasm_graph::{DType, Dim, Graph, Port, Storage, Tensor};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -28,27 +28,67 @@ pub enum Layout {
 pub struct Exported {
     /// The files, models first.
     pub files: Vec<PathBuf>,
-    /// The largest absolute difference of each output against `model.onnx` in a fresh session.
+    /// The largest absolute difference of each output against `model.onnx` in a fresh session, on made-up inputs.
     pub differences: BTreeMap<String, f32>,
+    /// What narrow weights save and cost, when they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub narrow: Option<Narrow>,
 }
 
-/// Copies a run's model and preprocessing into `output`, which must not exist yet.
+/// Weights in fewer bits: what they save, and the run's metrics with and without, on its held-out rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Narrow {
+    /// `fp16` or `int8`.
+    pub weights: &'static str,
+    /// Bytes of the merged model's weights before and after.
+    pub bytes: [u64; 2],
+    /// As fitted.
+    pub before: Metrics,
+    /// With narrow weights.
+    pub after: Metrics,
+}
+
+/// What `export --format json` prints, beside the model.
+const RECORD: &str = "export.json";
+
+/// Copies a run's model and preprocessing into `output`, which must not exist yet; with `weights` in fewer bits, whose loss is
+/// measured on the run's held-out rows.
 ///
 /// # Errors
-/// When `run` is no run, `output` exists, the disk refuses, or the copy does not compute what the run does.
-pub fn export(run: &Path, layout: Layout, output: &Path, bench: &Workbench) -> Result<Exported, Error> {
+/// When `run` is no run, `output` exists, the disk refuses, the copy does not compute what the run does, or the data that a
+/// loss is to be measured on is not there any more.
+pub fn export(
+    run: &Path,
+    layout: Layout,
+    weights: Option<Storage>,
+    output: &Path,
+    bench: &Workbench,
+) -> Result<Exported, Error> {
     let manifest = read_manifest(run)?;
     if output.exists() {
         let message = format!("{} exists", output.display());
         return Err(Error::input("chiasm::export::exists", message, "choose a new folder for -o"));
     }
+    let path = run.join(MODEL);
+    let fitted = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
+    let model = weights.map_or_else(
+        || fitted.clone(),
+        |storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()),
+    );
+    let narrow = weights.map(|storage| {
+        Ok::<_, Error>(Narrow {
+            weights: storage.as_str(),
+            bytes: [fitted.weight_bytes(), model.weight_bytes()],
+            before: Opened::open(run, bench)?.measure()?,
+            after: Opened::open(run, bench)?.stored_as(storage).measure()?,
+        })
+    });
+    let narrow = narrow.transpose()?;
     let temporary = output.with_extension("partial");
     if temporary.exists() {
         std::fs::remove_dir_all(&temporary).map_err(|e| Error::io("clear", &temporary, e))?;
     }
     std::fs::create_dir_all(&temporary).map_err(|e| Error::io("create", &temporary, e))?;
-    let path = run.join(MODEL);
-    let model = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
     let parts: Vec<(String, Graph)> = match layout {
         Layout::Merged => vec![(MODEL.to_owned(), model.clone())],
         Layout::Towers => (manifest.modalities.iter())
@@ -70,14 +110,20 @@ pub fn export(run: &Path, layout: Layout, output: &Path, bench: &Workbench) -> R
         copy(&run.join(name), &temporary.join(name))?;
         files.push(output.join(name));
     }
-    let differences = prove(&model, &temporary, &parts, bench)?;
+    let differences = prove([&fitted, &model], &temporary, &parts, bench)?;
+    files.push(output.join(RECORD));
+    let exported = Exported { files, differences, narrow };
+    let record = serde_json::to_vec_pretty(&exported).map_err(|e| Error::Internal(e.to_string()))?;
+    let path = temporary.join(RECORD);
+    std::fs::write(&path, record).map_err(|e| Error::io("write", &path, e))?;
     std::fs::rename(&temporary, output).map_err(|e| Error::io("move", &temporary, e))?;
-    Ok(Exported { files, differences })
+    Ok(exported)
 }
 
-/// Runs the run's model and every exported file on the same made-up inputs.
+/// Runs the model as fitted, as it is to be stored, and every exported file on the same made-up inputs: a file must compute what
+/// was to be stored, and how far that is from what was fitted is reported.
 fn prove(
-    model: &Graph,
+    [fitted, model]: [&Graph; 2],
     folder: &Path,
     parts: &[(String, Graph)],
     bench: &Workbench,
@@ -88,7 +134,10 @@ fn prove(
         .map(|port| Ok((port.name.clone(), probe(port)?)))
         .collect::<Result<_, Error>>()?;
     let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    let expected: BTreeMap<String, Tensor> = bench.session(model)?.run(&borrowed)?.into_iter().collect();
+    let outputs = |graph: &Graph| -> Result<BTreeMap<String, Tensor>, Error> {
+        Ok(bench.session(graph)?.run(&borrowed)?.into_iter().collect())
+    };
+    let (fitted, expected) = (outputs(fitted)?, outputs(model)?);
     let mut differences = BTreeMap::new();
     for (name, graph) in parts {
         let path = folder.join(name);
@@ -96,14 +145,16 @@ fn prove(
         let wanted: Vec<(&str, &Tensor)> =
             borrowed.iter().filter(|(n, _)| graph.inputs().iter().any(|p| p.name == *n)).copied().collect();
         for (output, got) in bench.session(&again)?.run(&wanted)? {
-            let difference =
-                expected.get(&output).map_or(f32::INFINITY, |expected| largest_difference(expected, &got));
+            let from = |outputs: &BTreeMap<String, Tensor>| {
+                outputs.get(&output).map_or(f32::INFINITY, |other| largest_difference(other, &got))
+            };
+            let (difference, reported) = (from(&expected), from(&fitted));
             if difference > TOLERANCE {
                 return Err(Error::Gate(format!(
                     "{name} does not compute what the run does: {output} differs by {difference:e}; nothing was exported"
                 )));
             }
-            differences.insert(output, difference);
+            differences.insert(output, reported);
         }
     }
     Ok(differences)

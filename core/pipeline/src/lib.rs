@@ -48,7 +48,7 @@ pub use draft_card::{AddOptions, Added, add as add_model, inspect as inspect_mod
 pub use encoder::Raw;
 pub use error::Error;
 pub use evaluate::{Control, Metrics, Scored};
-pub use export::{Exported, Layout, export};
+pub use export::{Exported, Layout, Narrow, export};
 pub use fit::{FitOptions, Fitted, Timings, fit};
 pub use folder::{Manifest, read_manifest};
 pub use measure::measure_files;

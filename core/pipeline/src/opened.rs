@@ -21,7 +21,7 @@ use crate::{
     task::{TaskPlan, Truth},
     write::{INVERSE, LOCK, Lock},
 };
-use chiasm_graph::Graph;
+use chiasm_graph::{Graph, Storage};
 use chiasm_host::{Adapter, HostError, ModelInput, Takes};
 use ndarray::Array2;
 use std::{
@@ -35,6 +35,8 @@ pub struct Opened<'a> {
     pub manifest: Manifest,
     folder: PathBuf,
     modalities: Vec<Modality>,
+    /// How the weights of its graphs are stored, when not as fitted.
+    storage: Option<Storage>,
     bench: &'a Workbench,
 }
 
@@ -57,7 +59,14 @@ impl<'a> Opened<'a> {
         let manifest = read_manifest(run)?;
         let modalities: Result<Vec<Modality>, Error> =
             manifest.modalities.iter().map(|m| open_modality(run, m, bench)).collect();
-        Ok(Self { modalities: modalities?, manifest, folder: run.to_path_buf(), bench })
+        Ok(Self { modalities: modalities?, manifest, folder: run.to_path_buf(), storage: None, bench })
+    }
+
+    /// The same run with the weights of all its graphs stored in fewer bits.
+    #[must_use]
+    pub fn stored_as(mut self, storage: Storage) -> Self {
+        self.storage = Some(storage);
+        self
     }
 
     /// What the raw inputs of a modality are.
@@ -288,7 +297,8 @@ impl<'a> Opened<'a> {
 
     fn part(&self, name: &str) -> Result<Graph, Error> {
         let path = self.folder.join(name);
-        Graph::load(&path).map_err(Error::graph(path.display().to_string()))
+        let graph = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
+        Ok(self.storage.map_or_else(|| graph.clone(), |storage| graph.stored_as(storage)))
     }
 
     fn head(&self, graph: &Graph, modality: &Modality, pooled: Array2<f32>) -> Result<Outputs, Error> {

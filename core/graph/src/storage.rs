@@ -1,0 +1,144 @@
+//! Weights in fewer bits: a smaller file, the same computation.
+//!
+//! A weight is stored narrow and widened by nodes in front of all others: `Cast` from 16 bits; `Cast` and `Mul` from 8, with
+//! `w = scale * q`, `scale = max |w| / 127` for each output channel (Jacob et al. 2018, arXiv 1712.05877, symmetric).
+//! ONNX Runtime folds that once, at load: activations stay single precision and speed is that of the wide weights. Not
+//! `DequantizeLinear`, which makes some of them quantise the activations too.
+
+use std::sync::Arc;
+
+use half::f16;
+use onnx_protobuf::NodeProto;
+
+use crate::{
+    Attr, DType, Graph, Tensor,
+    rename::free_name,
+    walk,
+    weight::{from_proto, to_proto},
+};
+
+/// How many bits a graph's large weights are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Floats of 16 bits: half the file; a number keeps 11 bits.
+    Fp16,
+    /// Integers of 8 bits with a scale for each output channel: a quarter of the file; an error up to 1/254 of its largest.
+    Int8,
+}
+
+/// Weights of fewer elements (biases, norms) are left alone: they save nothing.
+const FEW: usize = 1024;
+
+impl Storage {
+    /// Its name: "fp16" or "int8".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl Graph {
+    /// The same graph with its weights of 32-bit floats and at least 1024 elements stored in fewer bits. Left as they are:
+    /// weights with a number that is not finite or, for 16 bits, above 65504; for 8 bits also vectors.
+    #[must_use]
+    pub fn stored_as(&self, storage: Storage) -> Self {
+        let mut narrow = self.clone();
+        let mut taken = self.value_names();
+        let mut front = Vec::new();
+        for (name, proto) in &self.weights {
+            let elements = proto.dims.iter().product::<i64>();
+            let wide = DType::from_onnx(proto.data_type) == Some(DType::F32);
+            if !wide || usize::try_from(elements).is_ok_and(|elements| elements < FEW) {
+                continue;
+            }
+            let Ok(tensor) = from_proto(proto) else { continue };
+            let parts = match storage {
+                Storage::Fp16 => halves(&tensor).map(|halves| vec![halves]),
+                Storage::Int8 => bytes(&tensor, self.channels(name, tensor.shape().len())),
+            };
+            let Some(parts) = parts else { continue };
+            narrow.weights.remove(name);
+            let mut add = |narrow: &mut Self, suffix: &str, tensor: &Tensor| {
+                let name = free_name(&format!("{name}/{suffix}"), &taken);
+                taken.insert(name.clone());
+                narrow.weights.insert(name.clone(), Arc::new(to_proto(tensor)));
+                name
+            };
+            let stored = add(&mut narrow, storage.as_str(), &parts[0]);
+            match parts.get(1) {
+                None => front.push(cast(stored, name.clone())),
+                Some(scale) => {
+                    let scale = add(&mut narrow, "scale", scale);
+                    let wide = free_name(&format!("{stored}/f32"), &taken);
+                    taken.insert(wide.clone());
+                    front.push(cast(stored, wide.clone()));
+                    front.push(node("Mul", vec![wide, scale], name.clone()));
+                }
+            }
+        }
+        narrow.graph.node.splice(0..0, front);
+        narrow
+    }
+
+    /// The axis of a weight's output channels, as its first user has them; the last one where none says otherwise.
+    fn channels(&self, weight: &str, rank: usize) -> usize {
+        let mut axis = None;
+        walk::nodes(&self.graph.node, &mut |node| {
+            if axis.is_some() || !node.input.iter().any(|name| name == weight) {
+                return;
+            }
+            let integer = |name| walk::attribute(node, name).map_or(0, |attribute| attribute.i);
+            axis = Some(match node.op_type.as_str() {
+                "Conv" | "Gather" => 0,
+                "Gemm" if integer("transB") != 0 => 0,
+                _ => rank.saturating_sub(1),
+            });
+        });
+        axis.unwrap_or(rank.saturating_sub(1))
+    }
+}
+
+/// The tensor in 16-bit floats, if all of it fits.
+fn halves(tensor: &Tensor) -> Option<Tensor> {
+    let narrow: Vec<f16> = tensor.as_f32()?.iter().map(|w| f16::from_f32(*w)).collect();
+    narrow.iter().all(|w| w.is_finite()).then(|| Tensor::f16(tensor.shape(), narrow).ok()).flatten()
+}
+
+/// The tensor in 8-bit integers, and the scale of each slice along an axis, shaped to be multiplied with.
+fn bytes(tensor: &Tensor, axis: usize) -> Option<Vec<Tensor>> {
+    let (wide, shape) = (tensor.as_f32()?, tensor.shape());
+    if shape.len() < 2 || !wide.iter().all(|w| w.is_finite()) {
+        return None;
+    }
+    let inner: usize = shape[axis + 1..].iter().product();
+    let channel = |at: usize| at / inner % shape[axis];
+    let mut most = vec![0.0_f32; shape[axis]];
+    wide.iter().enumerate().for_each(|(at, w)| most[channel(at)] = most[channel(at)].max(w.abs()));
+    let scale = |most: &f32| Some(most / 127.0).filter(|scale| scale.is_normal()).unwrap_or(1.0);
+    let scales: Vec<f32> = most.iter().map(scale).collect();
+    let narrow =
+        wide.iter().enumerate().map(|(at, w)| (w / scales[channel(at)]).round().clamp(-127.0, 127.0));
+    let narrow: Vec<u8> = narrow.map(|w| (w as i8).cast_unsigned()).collect();
+    let mut beside = vec![1; shape.len()];
+    beside[axis] = shape[axis];
+    let parts = [Tensor::from_bytes(DType::I8, shape, &narrow), Tensor::f32(&beside, scales)];
+    parts.into_iter().collect::<Result<_, _>>().ok()
+}
+
+fn cast(from: String, to: String) -> NodeProto {
+    let mut node = node("Cast", vec![from], to);
+    node.attribute.push(Attr::Int(i64::from(DType::F32.onnx())).to_proto("to"));
+    node
+}
+
+fn node(operator: &str, input: Vec<String>, output: String) -> NodeProto {
+    NodeProto {
+        op_type: operator.to_owned(),
+        name: output.clone(),
+        input,
+        output: vec![output],
+        ..Default::default()
+    }
+}
