@@ -4,16 +4,20 @@
 //! X by a pivoted Cholesky decomposition of its centred Gram matrix `-1/2 J D J` (Torgerson 1952; Harbrecht, Peters and
 //! Schneider 2012), in O(n r^2). It is taken only where it gives back the matrix to single precision.
 
+use faer::Mat;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::{space::product, unit_hash};
+use crate::gaussian::times;
 
-/// `D = left right^T`, both `[n, d + 2]`; coordinates come first.
+/// `D = left right^T`, both `[n, d + 2]`: `right = [X, 1, p]` and `left = scale [-2 unit X, p, 1]`.
 #[derive(Debug, Clone)]
 pub(super) struct Factors {
     pub left: Array2<f32>,
     pub right: Array2<f32>,
+    unit: f64,
+    scale: f64,
 }
 
 /// Below this many points a product of whole matrices costs next to nothing.
@@ -30,20 +34,44 @@ const PROBES: u64 = 4;
 const ROWS: usize = 512;
 
 impl Factors {
-    /// From coordinates and squared norms of the points, in units of squared distances.
-    pub fn new(points: ArrayView2<'_, f32>, norms: &[f32], unit: f32) -> Self {
+    /// From coordinates, the unit of their squares, and squared norms of the points.
+    pub fn new(points: ArrayView2<'_, f32>, unit: f64, norms: &[f32]) -> Self {
         let (n, d) = points.dim();
         let mut left = Array2::zeros((n, d + 2));
         let mut right = Array2::zeros((n, d + 2));
         for (i, &norm) in norms.iter().enumerate() {
             for k in 0..d {
-                left[[i, k]] = -2.0 * unit * points[[i, k]];
+                left[[i, k]] = (-2.0 * unit) as f32 * points[[i, k]];
                 right[[i, k]] = points[[i, k]];
             }
             (left[[i, d]], left[[i, d + 1]]) = (norm, 1.0);
             (right[[i, d]], right[[i, d + 1]]) = (1.0, norm);
         }
-        Self { left, right }
+        Self { left, right, unit, scale: 1.0 }
+    }
+
+    /// `D / top`.
+    pub fn divide(&mut self, top: f32) {
+        self.left /= top;
+        self.scale /= f64::from(top);
+    }
+
+    /// `<D_x T D_y, T>` for a plan `T[n, m]`, in double precision, for what is summed nearly cancels.
+    ///
+    /// A left factor has the right one's columns in another order: `K = right_x^T T right_y` holds all sums there are.
+    pub fn agreement(&self, plan: &Array2<f32>, other: &Self) -> f64 {
+        let wide = |z: &Array2<f32>| Mat::from_fn(z.nrows(), z.ncols(), |i, j| f64::from(z[[i, j]]));
+        let sums = times(&wide(&self.right).transpose().to_owned(), &times(&wide(plan), &wide(&other.right)));
+        let row = |f: &Self, k: usize| match f.rank() - k {
+            1 => (k - 1, f.scale),
+            2 => (k + 1, f.scale),
+            _ => (k, -2.0 * f.unit * f.scale),
+        };
+        let term = |i: usize, j: usize| {
+            let ((from_i, by_i), (from_j, by_j)) = (row(self, i), row(other, j));
+            by_i * sums[(from_i, j)] * by_j * sums[(i, from_j)]
+        };
+        (0..self.rank()).map(|i| (0..other.rank()).map(|j| term(i, j)).sum::<f64>()).sum()
     }
 
     /// Of a symmetric matrix whose largest entry is `top`; none when it holds no squared distances of low rank.
@@ -57,7 +85,7 @@ impl Factors {
         let columns = gram.cholesky(n / SHARE, missing)?;
         let points = Array2::from_shape_fn((n, columns.len()), |(i, k)| columns[k][i] as f32);
         let norms: Vec<f32> = gram.norms.iter().map(|&norm| norm as f32).collect();
-        let found = Self::new(points.view(), &norms, 1.0);
+        let found = Self::new(points.view(), 1.0, &norms);
         found.gives(distances, missing).then_some(found)
     }
 

@@ -3,12 +3,12 @@
 //! `D = p 1^T + 1 p^T - 2 X X^T` has rank d + 2, so that `D_x T D_y`, the heart of every Gromov-Wasserstein method, costs
 //! `O(n^2 d)` and not `O(n^3)` (Peyré et al. 2016; Scetbon et al. 2022, arXiv 2106.01128).
 
-use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array2, ArrayView2, Zip};
 use rayon::prelude::*;
 
 use super::factors::Factors;
-use crate::{Cost, Error, Result, gaussian::times};
+use crate::{Cost, Error, Result};
 
 /// Inner distances `D[n, n]` of one cloud, symmetric.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl Space {
             let why = "they leave single precision: divide the points by their largest value";
             return Err(Error::Breakdown { what: "squared distances", why });
         }
-        let factors = Factors::new(centred.view(), &norms, unit as f32);
+        let factors = Factors::new(centred.view(), unit, &norms);
         Ok(Self { size: x.nrows(), form: Form::Points(factors, Box::new(points), 1.0) })
     }
 
@@ -71,10 +71,10 @@ impl Space {
             match &mut self.form {
                 Form::Matrix(d, factors) => {
                     *d /= top;
-                    factors.iter_mut().for_each(|factors| factors.left /= top);
+                    factors.iter_mut().for_each(|factors| factors.divide(top));
                 }
                 Form::Points(factors, _, scale) => {
-                    factors.left /= top;
+                    factors.divide(top);
                     *scale *= f64::from(top);
                 }
             }
@@ -90,7 +90,8 @@ impl Space {
     /// What `job` makes of every row of distances, in order.
     pub(super) fn rows<T: Send>(&self, job: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
         let n = self.size;
-        let step = ((1 << 18) / n).max(1);
+        // Blocks of a megabyte, and some for every thread.
+        let step = ((1 << 18) / n).min(n.div_ceil(4 * rayon::current_num_threads())).max(1);
         (0..n.div_ceil(step))
             .into_par_iter()
             .flat_map_iter(|k| {
@@ -173,17 +174,12 @@ pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Sp
     }
 }
 
-/// `<D_x T D_y, T>`; between points in double precision, for the factors' products cancel.
+/// `<D_x T D_y, T>` by what was given.
 pub(super) fn agreement(x: &Space, plan: &Array2<f32>, y: &Space) -> f64 {
-    let (Some(f), Some(g)) = (x.of_points(), y.of_points()) else {
-        return super::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes());
-    };
-    let wide = |z: &Array2<f32>| Mat::from_fn(z.nrows(), z.ncols(), |i, j| f64::from(z[[i, j]]));
-    let plan = wide(plan);
-    let between =
-        |a: &Array2<f32>, b: &Array2<f32>| times(&wide(a).transpose().to_owned(), &times(&plan, &wide(b)));
-    let (left, right) = (between(&f.left, &g.right), between(&f.right, &g.left));
-    (0..left.nrows()).map(|i| (0..left.ncols()).map(|j| left[(i, j)] * right[(i, j)]).sum::<f64>()).sum()
+    match (x.of_points(), y.of_points()) {
+        (Some(f), Some(g)) => f.agreement(plan, g),
+        _ => super::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes()),
+    }
 }
 
 /// `factor * a b` on all threads.
