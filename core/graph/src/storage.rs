@@ -26,7 +26,7 @@ pub enum Storage {
     Int8,
 }
 
-/// Weights of fewer elements (biases, norms) are left alone: they save nothing.
+/// Weights of fewer elements are left alone, as are vectors (biases, norms, scales of what is narrow already): they save nothing.
 const FEW: usize = 1024;
 
 impl Storage {
@@ -40,20 +40,18 @@ impl Storage {
 }
 
 impl Graph {
-    /// The same graph with its weights of 32-bit floats and at least 1024 elements stored in fewer bits. Left as they are:
-    /// weights with a number that is not finite or, for 16 bits, above 65504; for 8 bits also vectors.
+    /// The same graph with its weights of 32-bit floats, two axes and at least 1024 elements stored in fewer bits; those with a
+    /// number that is not finite or, for 16 bits, above 65504 stay as they are.
     #[must_use]
     pub fn stored_as(&self, storage: Storage) -> Self {
         let mut narrow = self.clone();
         let mut taken = self.value_names();
         let mut front = Vec::new();
         for (name, proto) in &self.weights {
-            let elements = proto.dims.iter().product::<i64>();
-            let wide = DType::from_onnx(proto.data_type) == Some(DType::F32);
-            if !wide || usize::try_from(elements).is_ok_and(|elements| elements < FEW) {
+            if DType::from_onnx(proto.data_type) != Some(DType::F32) || proto.dims.len() < 2 {
                 continue;
             }
-            let Ok(tensor) = from_proto(proto) else { continue };
+            let Some(tensor) = from_proto(proto).ok().filter(|tensor| tensor.len() >= FEW) else { continue };
             let parts = match storage {
                 Storage::Fp16 => halves(&tensor).map(|halves| vec![halves]),
                 Storage::Int8 => bytes(&tensor, self.channels(name, tensor.shape().len())),
@@ -109,7 +107,7 @@ fn halves(tensor: &Tensor) -> Option<Tensor> {
 /// The tensor in 8-bit integers, and the scale of each slice along an axis, shaped to be multiplied with.
 fn bytes(tensor: &Tensor, axis: usize) -> Option<Vec<Tensor>> {
     let (wide, shape) = (tensor.as_f32()?, tensor.shape());
-    if shape.len() < 2 || !wide.iter().all(|w| w.is_finite()) {
+    if !wide.iter().all(|w| w.is_finite()) {
         return None;
     }
     let inner: usize = shape[axis + 1..].iter().product();

@@ -96,6 +96,14 @@ fn what_does_not_fit_stays_as_it_is() {
     let small = b.finish().unwrap();
     assert_eq!(small.stored_as(Storage::Fp16), small);
     assert_eq!(small.stored_as(Storage::Int8), small);
+    let mut b = Builder::new("vector");
+    let x = b.input("x", DType::F32, &batch(2048)).unwrap();
+    let w = b.constant("w", Tensor::f32(&[2048], vec![0.5; 2048]).unwrap());
+    let y = b.add(&x, &w);
+    b.output("y", &y, DType::F32, &batch(2048));
+    let vector = b.finish().unwrap();
+    assert_eq!(vector.stored_as(Storage::Fp16), vector);
+    assert_eq!(vector.stored_as(Storage::Int8), vector);
     // A channel of zeros, and one whose scale would vanish.
     let mut first = [0.0; 50];
     first[1] = 1e-44;

@@ -11,7 +11,11 @@ use std::{
     fs::File,
     io::{BufReader, BufWriter, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+/// Shards that this process has stored.
+static STORED: AtomicU64 = AtomicU64::new(0);
 
 /// A folder of shards and, beside them, of trainings.
 #[derive(Debug, Clone)]
@@ -60,7 +64,9 @@ impl Cache {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.folder);
         std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        // Nobody else's, not even another thread's that keeps the same shard.
+        let count = STORED.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
         let written = write_npy(&temporary, shard).and_then(|()| std::fs::rename(&temporary, &path));
         written.map_err(|e| {
             let _ = std::fs::remove_file(&temporary); // best effort: the error below is what matters

@@ -298,7 +298,10 @@ impl<'a> Opened<'a> {
     fn part(&self, name: &str) -> Result<Graph, Error> {
         let path = self.folder.join(name);
         let graph = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
-        Ok(self.storage.map_or_else(|| graph.clone(), |storage| graph.stored_as(storage)))
+        Ok(match self.storage {
+            Some(storage) => graph.stored_as(storage),
+            None => graph,
+        })
     }
 
     fn head(&self, graph: &Graph, modality: &Modality, pooled: Array2<f32>) -> Result<Outputs, Error> {
