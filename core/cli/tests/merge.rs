@@ -184,6 +184,7 @@ fn rows_go_in_as_a_table_and_come_out_as_arrays() {
 #[test]
 fn both_layouts_compute_what_the_run_does() {
     let shop = fitted(60);
+    shop.write("onnx.partial/mine.txt", "somebody's own");
     for (layout, files) in [("onnx", vec!["model.onnx"]), ("towers", vec!["image.onnx", "text.onnx"])] {
         let exported =
             json(&shop.good(&["export", "run", "--layout", layout, "-o", layout, "--format", "json"]));
@@ -192,6 +193,7 @@ fn both_layouts_compute_what_the_run_does() {
             assert!(difference.as_f64().unwrap() < 1e-4, "{output} differs by {difference}");
         }
     }
+    assert_eq!(std::fs::read_to_string(shop.path("onnx.partial/mine.txt")).unwrap(), "somebody's own");
     let again = shop.call(&["export", "run", "--layout", "towers", "-o", "towers"]);
     again.refused("an export over an export", &["towers exists"]);
 }

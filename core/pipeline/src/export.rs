@@ -3,7 +3,7 @@
 use crate::{
     Error, Metrics, Opened, Workbench,
     compose::embeds,
-    folder::{MANIFEST, read_manifest},
+    folder::{Draft, MANIFEST, read_manifest},
     prove::{TOLERANCE, largest_difference},
     write::MODEL,
 };
@@ -84,11 +84,7 @@ pub fn export(
         })
     });
     let narrow = narrow.transpose()?;
-    let temporary = output.with_extension("partial");
-    if temporary.exists() {
-        std::fs::remove_dir_all(&temporary).map_err(|e| Error::io("clear", &temporary, e))?;
-    }
-    std::fs::create_dir_all(&temporary).map_err(|e| Error::io("create", &temporary, e))?;
+    let draft = Draft::begin(output)?;
     let parts: Vec<(String, Graph)> = match layout {
         Layout::Merged => vec![(MODEL.to_owned(), model.clone())],
         Layout::Towers => (manifest.modalities.iter())
@@ -102,21 +98,19 @@ pub fn export(
     };
     let mut files = Vec::new();
     for (name, graph) in &parts {
-        graph.save(temporary.join(name)).map_err(Error::graph(format!("writing {name}")))?;
+        graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
         files.push(output.join(name));
     }
     let kept = ["preprocessing", MANIFEST, "README.md"];
     for name in kept {
-        copy(&run.join(name), &temporary.join(name))?;
+        copy(&run.join(name), &draft.folder().join(name))?;
         files.push(output.join(name));
     }
-    let differences = prove([&fitted, &model], &temporary, &parts, bench)?;
+    let differences = prove([&fitted, &model], draft.folder(), &parts, bench)?;
     files.push(output.join(RECORD));
     let exported = Exported { files, differences, narrow };
-    let record = serde_json::to_vec_pretty(&exported).map_err(|e| Error::Internal(e.to_string()))?;
-    let path = temporary.join(RECORD);
-    std::fs::write(&path, record).map_err(|e| Error::io("write", &path, e))?;
-    std::fs::rename(&temporary, output).map_err(|e| Error::io("move", &temporary, e))?;
+    draft.write_json(RECORD, &exported)?;
+    draft.place()?;
     Ok(exported)
 }
 

@@ -184,6 +184,14 @@ impl Draft {
     /// When the disk refuses; the older run is then still there.
     pub fn finish(self, manifest: &Manifest) -> Result<PathBuf, Error> {
         self.write_json(MANIFEST, manifest)?;
+        self.place()
+    }
+
+    /// Moves the draft into place as it is.
+    ///
+    /// # Errors
+    /// As [`Draft::finish`].
+    pub fn place(self) -> Result<PathBuf, Error> {
         let old = self.folder.with_extension("old");
         if self.target.exists() {
             std::fs::rename(&self.target, &old).map_err(|e| Error::io("move", &self.target, e))?;
