@@ -49,3 +49,22 @@ pub fn given(matches: &ArgMatches) -> Given {
         })
         .collect()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_modality_may_be_named_like_a_flag() {
+        let mut command = crate::args::Cli::command();
+        command.build();
+        for verb in VERBS {
+            let sub = command.find_subcommand(verb).unwrap();
+            for flag in sub.get_arguments().filter_map(|argument| argument.get_long()) {
+                assert!(chiasm_pipeline::RESERVED_NAMES.contains(&flag), "--{flag} of {verb}");
+            }
+        }
+    }
+}

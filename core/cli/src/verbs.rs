@@ -167,7 +167,7 @@ pub fn run(
     bench: &Workbench,
 ) -> Outcome {
     let opened = Opened::open(&args.run, bench)?;
-    let inputs = inputs(&opened, args, given)?;
+    let inputs = inputs(&opened, args, given, bench)?;
     let outputs = opened.run(&inputs, attention.is_some())?;
     let answers = answers(&opened, &outputs);
     if let Some(path) = attention {
@@ -229,10 +229,27 @@ fn nested(outputs: &Outputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
 }
 
 /// Raw inputs from the flags, or from a table with a column per modality.
-fn inputs(opened: &Opened<'_>, args: &RunArgs, given: &Given) -> Outcome<BTreeMap<String, Vec<Raw>>> {
+fn inputs(
+    opened: &Opened<'_>,
+    args: &RunArgs,
+    given: &Given,
+    bench: &Workbench,
+) -> Outcome<BTreeMap<String, Vec<Raw>>> {
     let names: Vec<&str> = opened.manifest.modalities.iter().map(|m| m.name.as_str()).collect();
     if let Some(path) = &args.input {
-        return opened.read_table(path);
+        if let Some(flag) = given.keys().find(|name| !given[*name].is_empty()) {
+            let help = "put all raw inputs into the table, or all into flags";
+            let message = format!("--{flag} beside --input {}", path.display());
+            return Err(Error::input("chiasm::run::two_sources", message, help));
+        }
+        let table = opened.read_table(path)?;
+        let missing: Vec<&str> = names.into_iter().filter(|name| !table.contains_key(*name)).collect();
+        if !missing.is_empty() {
+            let note =
+                format!("{} has no column {}: absent in every row", path.display(), missing.join(", "));
+            bench.reporter.note(&note);
+        }
+        return Ok(table);
     }
     if given.values().all(Vec::is_empty) {
         let flags: Vec<String> = names.iter().map(|n| format!("--{n} ...")).collect();
@@ -245,7 +262,13 @@ fn inputs(opened: &Opened<'_>, args: &RunArgs, given: &Given) -> Outcome<BTreeMa
     (given.iter())
         .map(|(name, values)| {
             let takes = opened.takes(name)?;
-            Ok((name.clone(), values.iter().map(|v| Raw::of(v, takes, Path::new(""))).collect()))
+            let read = |value: &String| {
+                Raw::read(value, takes, Path::new("")).map_err(|what| {
+                    let help = "a modality of vectors takes the number of a row, counted from 0";
+                    Error::input("chiasm::run::row", format!("--{name}: {what}"), help)
+                })
+            };
+            Ok((name.clone(), values.iter().map(read).collect::<Outcome<_>>()?))
         })
         .collect()
 }
@@ -260,7 +283,7 @@ pub fn search(
     bench: &Workbench,
 ) -> Outcome {
     let opened = Opened::open(&args.run, bench)?;
-    let inputs = inputs(&opened, args, given)?;
+    let inputs = inputs(&opened, args, given, bench)?;
     let mut all = inputs.iter().flat_map(|(name, raws)| raws.iter().map(move |raw| (name, raw)));
     let (Some((modality, query)), None) = (all.next(), all.next()) else {
         let help = "give one raw input of one modality";

@@ -173,6 +173,20 @@ fn a_fused_vector_retrieves_the_other_captions() {
     assert!(task["score"].as_f64().unwrap() > 100.0, "{task}");
     let outputs = shop.good(&["run", "run", "--image", "world/images/3.png"]);
     assert!(outputs.contains("fused_embeds") && !outputs.contains("logits"), "{outputs}");
+
+    // A text of no words: its own embedding is no number, which the fused vector must not take up.
+    let script = "import numpy, onnxruntime as ort
+s = ort.InferenceSession('run/model.onnx', providers=['CPUExecutionProvider'])
+kinds = {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}
+feed = {i.name: numpy.zeros([d if isinstance(d, int) else 2 for d in i.shape], kinds.get(i.type, 'float32')) for i in s.get_inputs()}
+print(bool(numpy.isfinite(s.run(['fused_embeds'], feed)[0]).all()))";
+    let peer = Command::new(peers()).current_dir(shop.path("")).args(["-c", script]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&peer.stdout).trim(),
+        "True",
+        "{}",
+        String::from_utf8_lossy(&peer.stderr)
+    );
 }
 
 #[test]
@@ -216,4 +230,104 @@ fn what_cannot_be_learned_is_refused_before_anything_is_embedded() {
     recipe(&shop, class, SMALL);
     shop.refused(&[&FIT[..], &["--set", "encoders.image.select=mean"]].concat(), &["takes the mean of all"]);
     shop.refused(&[&FIT[..], &["--set", "fuse.mode=nonsense"]].concat(), &["cross-attention", "nonsense"]);
+}
+
+#[test]
+fn eval_keeps_the_answers_that_were_learned() {
+    let shop = quiz(60, SMALL);
+    shop.good(&FIT);
+    let measured = || json(&shop.good(&["eval", "run", "--format", "json"]))["task"].clone();
+    let before = measured();
+    let pairs = std::fs::read_to_string(shop.path("quiz/pairs.jsonl")).unwrap();
+    // Another training row with an answer that sorts before all others.
+    let mut row = json(pairs.lines().next().unwrap());
+    (row["id"], row["split"], row["answer"]) = ("new".into(), "train".into(), "aaa".into());
+    shop.write("quiz/pairs.jsonl", format!("{pairs}{row}\n"));
+    assert_eq!(measured(), before);
+}
+
+/// Two clouds of 60 rows, and a recipe over them whose task is a column of the pairs.
+fn clouds(task: &str, column: impl Fn(usize) -> Value) -> Workshop {
+    let shop = Workshop::new();
+    shop.vectors([60, 60]);
+    let row = |i: usize| {
+        let split = if i % 5 == 4 { "test" } else { "train" };
+        serde_json::json!({"id": i, "split": split, "image": i, "text": i, "truth": column(i)}).to_string()
+    };
+    shop.write("pairs.jsonl", (0..60).map(row).collect::<Vec<_>>().join("\n"));
+    shop.write(
+        "recipe.toml",
+        format!(
+            "[encoders.image]\nvectors = \"a.npy\"\n[encoders.text]\nvectors = \"b.npy\"\n\
+             [data]\npairs = \"pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n[checks]\nsurjectivity = {{ fail = 0 }}\n\
+             [task]\nkind = \"{task}\"\ncolumn = \"truth\"\n\
+             [fuse]\nplugin = \"cross-attention\"\nmode = \"concat\"\nhidden = 8\nepochs = 5\n"
+        ),
+    );
+    shop
+}
+
+fn score(shop: &Workshop) -> f64 {
+    shop.good(&FIT);
+    json(&stored(shop, "metrics.json"))["task"]["score"].as_f64().unwrap()
+}
+
+#[test]
+fn a_label_named_twice_holds_once() {
+    let labels = |i: usize| if i % 3 == 0 { vec!["a", "b"] } else { vec!["b"] };
+    let once = score(&clouds("multi-label", |i| labels(i).into()));
+    let twice = score(&clouds("multi-label", |i| labels(i).repeat(2).into()));
+    assert!(once > 0.5 && once == twice, "{once} and {twice}");
+}
+
+#[test]
+fn numbers_of_any_size_are_learned_and_those_that_cannot_be_judged_refused() {
+    let number = |i: usize| (i * 7 % 60) as f64;
+    let plain = score(&clouds("regression", |i| number(i).into()));
+    for size in [1e-14, 1e30] {
+        // The same numbers in another unit, so the same steps up to rounding.
+        let scaled = score(&clouds("regression", |i| (number(i) * size).into()));
+        assert!((scaled - plain).abs() < 1e-2 * (1.0 + plain.abs()), "{size}: {scaled}, plain {plain}");
+    }
+    let refused = |shop: &Workshop, words: &[&str]| shop.call(&FIT).refused("a column of numbers", words);
+    refused(&clouds("regression", |_| 3.5.into()), &["`truth` never changes in the 12 held-out row(s)"]);
+    refused(
+        &clouds("regression", |i| if i == 7 { 1e39.into() } else { i.into() }),
+        &["none beyond 3.4e38", "1e+39"],
+    );
+    refused(&clouds("multi-label", |_| serde_json::json!(["a", null])), &["expected a list of labels"]);
+}
+
+#[test]
+fn settings_of_another_type_are_refused_before_anything_is_embedded() {
+    let shop = quiz(20, SMALL);
+    let wrong = ["plan", "recipe.toml", "--set", "fuse.width=\"wide\"", "--set", "fuse.mode=3"];
+    shop.refused(&wrong, &["`fuse.width` expects: integer; got", "`fuse.mode` expects: text; got"]);
+}
+
+#[test]
+fn inputs_that_do_not_belong_together_are_told_apart() {
+    let shop = quiz(60, SMALL);
+    shop.good(&FIT);
+    let image = picture(&shop);
+    let refused = |table: &str, words: &[&str]| {
+        shop.write("rows.jsonl", table);
+        shop.call(&["run", "run", "--input", "rows.jsonl"]).refused(table, words);
+    };
+    let row = |rest: &str| format!("{{\"image\": \"{image}\"{rest}}}\n");
+    refused(
+        &format!("{}{{\"question\": \"a\"}}", row("")),
+        &["rows.jsonl:2: expected image, as in the first row, got question"],
+    );
+    refused(&format!("{}{{}}", row("")), &["rows.jsonl:2: expected some of image, question, got none"]);
+    refused(&row(", \"question\": [\"a\", \"b\"]"), &["expected one question, got [\"a\",\"b\"]"]);
+    refused("", &["expected rows, got none"]);
+    shop.write("rows.jsonl", row(", \"question\": \"a\", \"answer\": \"red\""));
+    shop.good(&["run", "run", "--input", "rows.jsonl"]);
+    let both = shop.call(&["run", "run", "--input", "rows.jsonl", "--question", "b"]);
+    both.refused("two sources", &["--question beside --input rows.jsonl"]);
+    let looks =
+        ["run", "run", "--image", &image, "--image", &image, "--question", "a", "--attention", "x.svg"];
+    shop.call(&looks)
+        .refused("two and one", &["as many raw inputs of each modality, got 2 of image and 1 of question"]);
 }

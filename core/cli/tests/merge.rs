@@ -185,6 +185,10 @@ fn rows_go_in_as_a_table_and_come_out_as_arrays() {
 fn both_layouts_compute_what_the_run_does() {
     let shop = fitted(60);
     shop.write("onnx.partial/mine.txt", "somebody's own");
+    let bare = Workshop::new();
+    bare.vectors([40, 40]);
+    bare.good(&FIT);
+    bare.good(&["export", "run", "-o", "copy"]); // it has no preprocessing to copy
     for (layout, files) in [("onnx", vec!["model.onnx"]), ("towers", vec!["image.onnx", "text.onnx"])] {
         let exported =
             json(&shop.good(&["export", "run", "--layout", layout, "-o", layout, "--format", "json"]));

@@ -188,6 +188,10 @@ fn an_unreadable_image_is_named_and_can_be_skipped() {
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(shop.path("run/manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["rows"]["skipped"], serde_json::json!(["s7"]));
+    // A held-out row that was skipped is no answer to a search either.
+    shop.write("world/images/9.png", "nor is this");
+    shop.good(&[&FIT[..], &["--skip-bad"]].concat());
+    shop.good(&["search", "run", "--text", "a blue star"]);
 }
 
 /// A file system of one megabyte in a name space of its own: the merged model does not fit on it.

@@ -36,6 +36,17 @@ impl Raw {
         }
     }
 
+    /// The same, when it can be read.
+    ///
+    /// # Errors
+    /// What was expected, for something that should be a row number and is not.
+    pub fn read(written: &str, takes: Takes, folder: &Path) -> Result<Self, String> {
+        match Self::of(written, takes, folder) {
+            Self::Row(usize::MAX) => Err(format!("expected a row number of its vectors, got {written:?}")),
+            raw => Ok(raw),
+        }
+    }
+
     pub(crate) fn item(&self) -> Item<'_> {
         match self {
             Self::Path(path) => Item::Path(path),

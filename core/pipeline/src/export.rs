@@ -101,8 +101,8 @@ pub fn export(
         graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
         files.push(output.join(name));
     }
-    let kept = ["preprocessing", MANIFEST, "README.md"];
-    for name in kept {
+    // A run of vectors alone has no preprocessing.
+    for name in ["preprocessing", MANIFEST, "README.md"].into_iter().filter(|name| run.join(name).exists()) {
         copy(&run.join(name), &draft.folder().join(name))?;
         files.push(output.join(name));
     }

@@ -56,7 +56,7 @@ pub use npy::{read_matrix, read_npy};
 pub use opened::{Opened, Outputs};
 pub use plan::{Plan, PlanReport};
 pub use problem::{Origin, Problem, Problems};
-pub use recipe::Recipe;
+pub use recipe::{RESERVED_NAMES, Recipe};
 pub use reporter::{Quiet, Reporter};
 pub use score::TaskMetrics;
 pub use tables::{stored_control, write_npz};

@@ -83,9 +83,7 @@ impl<'a> Opened<'a> {
     /// When the data is not there any more, or an item cannot be read.
     pub fn measure(&self) -> Result<Metrics, Error> {
         let (recipe, pairs) = self.data()?;
-        let rows = pairs.rows_of(Split::Test);
-        let rows: Vec<usize> =
-            rows.into_iter().filter(|&r| !self.manifest.rows.skipped.contains(&pairs.ids[r])).collect();
+        let rows = self.usable(&pairs, Split::Test);
         let mut sides = Vec::new();
         let mut plain = Vec::new();
         for modality in &self.modalities {
@@ -114,7 +112,9 @@ impl<'a> Opened<'a> {
         rows: &[usize],
         plain: &Embedded,
     ) -> Result<Option<TaskMetrics>, Error> {
-        let task = TaskPlan::check(recipe, pairs, &|name| self.takes(name).ok()).map_err(Problems::from)?;
+        let known = self.manifest.task.as_ref();
+        let task = TaskPlan::check(recipe, pairs, &|name| self.takes(name).ok(), known);
+        let task = task.map_err(Problems::from)?;
         let Some(task) = task else { return Ok(None) };
         let others = match &task.truth {
             Truth::Items { modality, items } => {
@@ -158,11 +158,7 @@ impl<'a> Opened<'a> {
     /// When the data is not there any more, an item cannot be read, or an assignment is not understood.
     pub fn check(&self, overrides: &[String]) -> Result<Checked, Error> {
         let (recipe, pairs) = self.data_with(overrides)?;
-        let usable = |split| -> Vec<usize> {
-            let skipped = |row: &usize| self.manifest.rows.skipped.contains(&pairs.ids[*row]);
-            pairs.rows_of(split).into_iter().filter(|row| !skipped(row)).collect()
-        };
-        let (test, train) = (usable(Split::Test), usable(Split::Train));
+        let (test, train) = (self.usable(&pairs, Split::Test), self.usable(&pairs, Split::Train));
         let kind = inverse_kind(&self.folder)?;
         let inverse = kind.map(|kind| Ok::<_, Error>((self.part(INVERSE)?, kind))).transpose()?;
         let spans = stored_spans(&self.folder)?;
@@ -207,9 +203,11 @@ impl<'a> Opened<'a> {
             .find(|m| m.name != modality)
             .ok_or_else(|| Error::Internal("a run with one modality".to_owned()))?;
         let question = self.embed(self.modality(modality)?, std::slice::from_ref(query))?;
-        let items: Vec<Raw> = (self.items(other, &recipe, &pairs)?.into_iter().zip(&pairs.splits))
-            .filter(|(_, split)| **split == Split::Test)
-            .filter_map(|(row, _)| row.into_iter().next())
+        let rows = self.items(other, &recipe, &pairs)?;
+        let items: Vec<Raw> = self
+            .usable(&pairs, Split::Test)
+            .into_iter()
+            .filter_map(|row| rows[row].first().cloned())
             .collect();
         let gallery = self.embed(other, &items)?;
         let scores = gallery.dot(&question.row(0));
@@ -224,6 +222,12 @@ impl<'a> Opened<'a> {
             let help = format!("its modalities are {}", names.join(", "));
             Error::input("chiasm::run::modality", format!("the run has no modality {name:?}"), help)
         })
+    }
+
+    /// The rows of a split but for those that were skipped as unreadable.
+    fn usable(&self, pairs: &Pairs, split: Split) -> Vec<usize> {
+        let skipped = |row: &usize| self.manifest.rows.skipped.contains(&pairs.ids[*row]);
+        pairs.rows_of(split).into_iter().filter(|row| !skipped(row)).collect()
     }
 
     /// The recipe of the run and its pairs.

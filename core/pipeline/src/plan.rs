@@ -89,7 +89,8 @@ impl Plan {
             let modality = modalities.iter().find(|m| m.name == name)?;
             modality.encoders.first().map(|encoder| encoder.takes)
         };
-        let task = pairs.as_ref().and_then(|pairs| problems.keep(TaskPlan::check(&recipe, pairs, &takes)));
+        let task =
+            pairs.as_ref().and_then(|pairs| problems.keep(TaskPlan::check(&recipe, pairs, &takes, None)));
         let modalities = order.and_then(|order| in_order(modalities, order));
         let (pairs, modalities) = problems.or(pairs.zip(modalities))?;
         Ok(Self { recipe, pairs, modalities, tokens: needs.tokens, task: task.flatten() })
@@ -247,9 +248,17 @@ fn check_plugin(bench: &Workbench, kind: &str, plugin: &PluginRecipe, problems: 
         ),
         Ok(parameters) => {
             let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let path = if kind == "aligner" { "align" } else { "fuse" };
             for (key, node) in plugin.parameters.iter().filter(|(k, _)| !known.contains(&k.as_str())) {
-                let path = if kind == "aligner" { "align" } else { "fuse" };
                 problems.push(tree::unknown_key(path, key, node, known.iter().copied()));
+            }
+            for (key, node) in &plugin.parameters {
+                let kind = parameters.iter().find(|p| p.name == *key).map(|p| p.kind.as_str());
+                if let Some(expected) = kind.filter(|kind| !node.value.is(kind)) {
+                    let message = format!("`{path}.{key}` expects: {expected}; got {}", node.value.kind());
+                    let problem = Problem::new("chiasm::recipe::wrong_type", message);
+                    problems.push(problem.at(&node.at, "this value"));
+                }
             }
         }
     }

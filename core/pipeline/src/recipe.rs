@@ -289,11 +289,40 @@ fn read_encoder(name: &str, node: &Node, problems: &RefCell<Problems>) -> Option
         );
         reader.problem(Problem::new("chiasm::recipe::modality_name", message).at(&node.key_at, "this name"));
     }
+    if name.is_empty() || RESERVED_NAMES.contains(&name) {
+        let message = format!(
+            "a modality becomes a flag of `chiasm run` and the output NAME_embeds; {name:?} is taken"
+        );
+        reader.problem(
+            Problem::new("chiasm::recipe::modality_name", message)
+                .at(&node.key_at, "this name")
+                .help("choose another, such as image, text or audio"),
+        );
+    }
     let column = reader.string("column").unwrap_or_else(|| modality.clone());
     let select = read_select(&reader);
     reader.finish();
     Some(EncoderRecipe { modality, models, vectors, column, select })
 }
+
+/// Names that no modality may have: the fused vector's, and the flags of the verbs that take raw inputs.
+pub const RESERVED_NAMES: [&str; 15] = [
+    "attention",
+    "device",
+    "engine",
+    "format",
+    "fused",
+    "help",
+    "input",
+    "models",
+    "output",
+    "plugin",
+    "quiet",
+    "strip",
+    "threads",
+    "top",
+    "version",
+];
 
 fn read_select(reader: &Reader<'_>) -> Select {
     match reader.string("select") {

@@ -18,38 +18,46 @@ use std::{
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 impl Opened<'_> {
-    /// Rows of raw inputs from a JSONL file: one column per modality, the same columns in every row.
+    /// Rows of raw inputs from a JSONL file: one column per modality, in every row those of the first one; other columns are not
+    /// looked at.
     ///
     /// # Errors
-    /// When the file cannot be read, or a row is not as the first one is; the line is named.
+    /// When the file cannot be read, holds no row, or a row is not as the first one is; the line is named.
     pub fn read_table(&self, path: &Path) -> Result<BTreeMap<String, Vec<Raw>>, Error> {
-        let code = "chiasm::run::table";
         let bad = |line: usize, what: String| {
-            let help = "one JSON object a line, with a string or row number for each modality";
-            Error::input(code, format!("{}:{line}: {what}", path.display()), help)
+            let help = "one JSON object a line, with one string or row number for each modality";
+            Error::input("chiasm::run::table", format!("{}:{line}: {what}", path.display()), help)
         };
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
+        let names: Vec<&str> = self.manifest.modalities.iter().map(|m| m.name.as_str()).collect();
+        let mut first: Option<Vec<&str>> = None;
         let mut columns: BTreeMap<String, Vec<Raw>> = BTreeMap::new();
         for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-            let row: Value = serde_json::from_str(line).map_err(|e| bad(index + 1, e.to_string()))?;
-            for modality in &self.manifest.modalities {
-                let value = match &row[&modality.name] {
-                    Value::Null => continue,
+            let bad = |what: String| bad(index + 1, what);
+            let row: Value = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
+            let here: Vec<&str> = names.iter().copied().filter(|name| !row[*name].is_null()).collect();
+            if here.is_empty() {
+                return Err(bad(format!("expected some of {}, got none of them", names.join(", "))));
+            }
+            let first = first.get_or_insert_with(|| here.clone());
+            if *first != here {
+                let (expected, got) = (first.join(", "), here.join(", "));
+                return Err(bad(format!("expected {expected}, as in the first row, got {got}")));
+            }
+            for name in here {
+                let written = match &row[name] {
                     Value::String(text) => text.clone(),
-                    other => other.to_string(),
+                    Value::Number(number) if number.is_u64() => number.to_string(),
+                    other => return Err(bad(format!("expected one {name}, got {other}"))),
                 };
-                let raw = Raw::of(&value, self.takes(&modality.name)?, folder);
-                columns.entry(modality.name.clone()).or_default().push(raw);
+                let raw = Raw::read(&written, self.takes(name)?, folder);
+                let raw = raw.map_err(|what| bad(format!("{name}: {what}")))?;
+                columns.entry(name.to_owned()).or_default().push(raw);
             }
-            let lengths: Vec<usize> = columns.values().map(Vec::len).collect();
-            if lengths.windows(2).any(|w| w[0] != w[1]) || columns.is_empty() {
-                let names: Vec<&str> = self.manifest.modalities.iter().map(|m| m.name.as_str()).collect();
-                return Err(bad(
-                    index + 1,
-                    format!("expected the columns of the first row, among {}", names.join(", ")),
-                ));
-            }
+        }
+        if columns.is_empty() {
+            return Err(bad(1, "expected rows, got none".to_owned()));
         }
         Ok(columns)
     }

@@ -10,7 +10,7 @@ use crate::{
     tree::{At, Reader},
 };
 use chiasm_host::{FusionNeeds, Takes, Task, TaskKind};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -87,11 +87,13 @@ pub enum Truth {
 }
 
 impl TaskPlan {
-    /// What the recipe's task means for these rows; `None` without one.
+    /// What the recipe's task means for these rows; `None` without one. Answers are those of a run that has learned `known`, else
+    /// those that the training rows name.
     pub(crate) fn check(
         recipe: &Recipe,
         pairs: &Pairs,
         takes: &dyn Fn(&str) -> Option<Takes>,
+        known: Option<&Task>,
     ) -> Result<Option<Self>, Problem> {
         let Some(said) = &recipe.task else { return Ok(None) };
         let values = pairs.values(&said.of.value);
@@ -103,24 +105,30 @@ impl TaskPlan {
             Problem::new("chiasm::data::task", message).at(&said.of.at, "this column")
         };
         let kind = said.kind.value;
+        let answers =
+            |names: &[Vec<String>]| known.map_or_else(|| trained(names, pairs), |task| task.labels.clone());
         let (labels, truth) = match kind {
             TaskKind::Classification => {
                 let names: Vec<Vec<String>> = values.iter().map(|value| vec![named(value)]).collect();
-                let labels = trained(&names, pairs);
+                let labels = answers(&names);
                 let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
                 let truth = Truth::Class(names.iter().map(place).collect());
                 (labels, truth)
             }
             TaskKind::MultiLabel => {
                 let list = |(row, value): (usize, &Value)| match value {
-                    Value::Array(names) => Ok(names.iter().map(named).collect()),
+                    Value::Array(names) if !names.contains(&Value::Null) => {
+                        Ok(names.iter().map(named).collect())
+                    }
                     _ => Err(wrong(row, "a list of labels")),
                 };
                 let names: Vec<Vec<String>> =
                     values.iter().enumerate().map(list).collect::<Result<_, _>>()?;
-                let labels = trained(&names, pairs);
+                let labels = answers(&names);
                 let places = |names: &Vec<String>| {
-                    names.iter().filter_map(|name| labels.binary_search(name).ok()).collect()
+                    let held: BTreeSet<usize> =
+                        names.iter().filter_map(|name| labels.binary_search(name).ok()).collect();
+                    held.into_iter().collect() // a label that is named twice holds once
                 };
                 let truth = Truth::Labels(names.iter().map(places).collect());
                 (labels, truth)
@@ -128,15 +136,25 @@ impl TaskPlan {
             TaskKind::Regression => {
                 let rows: Vec<Vec<f32>> = (values.iter().enumerate())
                     .map(|(row, value)| {
-                        numbers(value).ok_or_else(|| wrong(row, "a number or a list of numbers"))
+                        let expected = "a number or a list of numbers, none beyond 3.4e38";
+                        numbers(value).ok_or_else(|| wrong(row, expected))
                     })
                     .collect::<Result<_, _>>()?;
-                let width = rows.first().map_or(0, Vec::len);
+                let width = known.map_or_else(|| rows.first().map_or(0, Vec::len), |task| task.labels.len());
                 if let Some(row) = rows.iter().position(|row| row.len() != width) {
-                    return Err(wrong(row, &format!("{width} numbers, as in the first row")));
+                    return Err(wrong(row, &format!("{width} number(s), as in the rows before")));
                 }
                 let all = Array2::from_shape_vec((rows.len(), width), rows.concat());
                 let all = all.map_err(|e| Problem::new("chiasm::data::task", e.to_string()))?;
+                let test = all.select(Axis(0), &pairs.rows_of(Split::Test));
+                if test.columns().into_iter().all(|column| column.iter().all(|x| *x == column[0])) {
+                    let message = format!(
+                        "column `{}` never changes in the {} held-out row(s): how well it is predicted cannot be told",
+                        said.of.value,
+                        test.nrows()
+                    );
+                    return Err(Problem::new("chiasm::data::task", message).at(&said.of.at, "this column"));
+                }
                 (columns(&said.of.value, width), Truth::Numbers(all))
             }
             TaskKind::Retrieval => (Vec::new(), others(recipe, said, pairs, takes)?),
@@ -218,12 +236,16 @@ fn trained(names: &[Vec<String>], pairs: &Pairs) -> Vec<String> {
     distinct.into_iter().cloned().collect()
 }
 
+/// A number that 32 bits hold.
 #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+fn number(value: &Value) -> Option<f32> {
+    value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+}
+
 fn numbers(value: &Value) -> Option<Vec<f32>> {
     match value {
-        Value::Number(number) => Some(vec![number.as_f64()? as f32]),
-        Value::Array(list) if !list.is_empty() => list.iter().map(|one| Some(one.as_f64()? as f32)).collect(),
-        _ => None,
+        Value::Array(list) if !list.is_empty() => list.iter().map(number).collect(),
+        one => Some(vec![number(one)?]),
     }
 }
 

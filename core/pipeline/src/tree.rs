@@ -5,7 +5,7 @@
 
 use crate::problem::{Origin, Problem, Problems, did_you_mean};
 use miette::NamedSource;
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 /// A value and where it stands.
@@ -40,7 +40,8 @@ pub enum Value {
 pub type Table = Vec<(String, Node)>;
 
 impl Value {
-    fn kind(&self) -> &'static str {
+    /// What it is, in words.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
             Self::Integer(_) => "an integer",
@@ -311,6 +312,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl Value {
+    /// Whether it is what a plugin's parameter of this kind takes, see `Parameter::kind`; a kind that is not known here takes anything.
+    pub fn is(&self, kind: &str) -> bool {
+        let all =
+            |kind: &str| matches!(self, Self::Array(list) if list.iter().all(|node| node.value.is(kind)));
+        match kind {
+            "integer" => matches!(self, Self::Integer(_)),
+            "number" => matches!(self, Self::Integer(_) | Self::Float(_)),
+            "text" => matches!(self, Self::String(_)),
+            "true or false" => matches!(self, Self::Boolean(_)),
+            "list of integers" => all("integer"),
+            "list of numbers" => all("number"),
+            _ => true,
+        }
+    }
+}
+
 /// The problem of a key nobody knows, with the nearest known one.
 pub fn unknown_key<'k>(
     path: &str,
@@ -319,7 +337,8 @@ pub fn unknown_key<'k>(
     known: impl IntoIterator<Item = &'k str> + Clone,
 ) -> Problem {
     let place = if path.is_empty() { "the recipe".to_owned() } else { format!("[{path}]") };
-    let list = known.clone().into_iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+    let distinct: BTreeSet<&str> = known.clone().into_iter().collect();
+    let list = distinct.into_iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
     let help = did_you_mean(key, known).unwrap_or_else(|| {
         if list.is_empty() { "it takes none".into() } else { format!("known keys: {list}") }
     });

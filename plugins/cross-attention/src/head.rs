@@ -2,7 +2,7 @@
 
 use chiasm_learned::{Begin, Layers, losses};
 use chiasm_plugin::graph::Value;
-use chiasm_plugin::ndarray::{ArrayView2, Axis};
+use chiasm_plugin::ndarray::{ArrayView1, ArrayView2, Axis};
 use chiasm_plugin::{Error, Result, Task, TaskKind};
 
 use crate::settings::{Mode, Settings};
@@ -20,6 +20,16 @@ pub(crate) struct Head {
     scale: Option<[Vec<f32>; 2]>,
 }
 
+/// Of a column, in double precision, for squares leave single precision soon; one that never changes keeps its own unit.
+#[expect(clippy::cast_possible_truncation, reason = "both lie within the column's range")]
+fn mean_and_deviation(column: ArrayView1<'_, f32>) -> (f32, f32) {
+    let column = column.mapv(f64::from);
+    let largest = column.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    let (mean, deviation) = (column.mean().unwrap_or_default(), column.std(0.0));
+    let changes = deviation > 1e-9 * largest && (deviation as f32).is_normal();
+    (mean as f32, if changes { deviation as f32 } else { 1.0 })
+}
+
 impl Head {
     /// For a task and its target, `[n, columns]`.
     pub(crate) fn new(task: &Task, target: ArrayView2<'_, f32>) -> Result<Self> {
@@ -34,9 +44,7 @@ impl Head {
             return Err(Error::invalid(format!("`target`: expected finite numbers, row {row} holds others")));
         }
         let scale = (task.kind == TaskKind::Regression).then(|| {
-            let mean = target.mean_axis(Axis(0)).map(|mean| mean.to_vec()).unwrap_or_default();
-            // a column that never changes keeps its own unit
-            let deviation = target.std_axis(Axis(0), 0.0).mapv(|x| if x > TINY { x } else { 1.0 }).to_vec();
+            let (mean, deviation) = target.axis_iter(Axis(1)).map(mean_and_deviation).unzip();
             [mean, deviation]
         });
         Ok(Self { kind: task.kind, columns, scale })

@@ -143,12 +143,12 @@ impl Model {
         }
         let parts: Option<Vec<Value>> = (self.streams.iter().zip(seen).enumerate())
             .map(|(at, (stream, seen))| {
-                let there = some(layers, &seen.mask);
-                let there = layers.b.cast(&there, DType::F32);
                 let begin = if at == self.query { 1.0 } else { 0.5 };
                 let share = layers.weight(&format!("{}/share", stream.name), &[], Begin::At(begin));
-                let share = layers.b.mul(&there, &share);
-                Some(layers.b.mul(seen.aligned.as_ref()?, &share))
+                // Not by a factor of zero: an encoder that was given nothing may have made NaN of it.
+                let (there, zero) = (some(layers, &seen.mask), layers.b.scalar(0.0));
+                let aligned = layers.b.where_(&there, seen.aligned.as_ref()?, &zero);
+                Some(layers.b.mul(&aligned, &share))
             })
             .collect();
         parts.map(|parts| sum(layers, &parts))
@@ -195,7 +195,7 @@ impl Model {
             }
             Mode::Latent => {
                 let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
-                let mut latents = layers.latents("fusion", set.latents, width);
+                let mut latents = layers.latents("fusion", set.latents, width, &keys);
                 for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
                     latents = layers.latent(&name, block, &latents, &keys);
                     looks.push(Look::of_heads(

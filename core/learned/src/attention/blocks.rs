@@ -89,9 +89,16 @@ impl Layers<'_> {
         self.b.concat(&pooled.iter().collect::<Vec<_>>(), -1)
     }
 
-    /// Learned queries, `[count, width]`, before they have looked at anything: `[1, count, width]`.
-    pub fn latents(&mut self, name: &str, count: usize, width: usize) -> Tokens {
+    /// Learned queries, `[count, width]`, before they have looked at anything, one set for each row of `like`: `[batch, count, width]`.
+    pub fn latents(&mut self, name: &str, count: usize, width: usize, like: &Tokens) -> Tokens {
         let values = self.weight(&format!("{name}/latents"), &[1, count, width], Begin::Normal(SMALL));
+        let shape = self.b.shape(&like.values);
+        let first = self.b.ints("places", &[0]);
+        let batch = self.b.gather(&shape, &first, 0);
+        let ones = self.b.ints("places", &[1, 1]);
+        let batch = self.b.concat(&[&batch, &ones], 0);
+        // Spelt out: the engine refuses a product of one set of queries with an empty batch.
+        let values = self.b.expand(&values, &batch);
         Tokens { values, mask: None, width }
     }
 

@@ -27,10 +27,20 @@ impl Opened<'_> {
         let count = |m: &&Modality| inputs.get(&m.name).map_or(0, Vec::len);
         let given: Vec<&Modality> = self.modalities.iter().filter(|m| count(m) > 0).collect();
         let together = given.windows(2).all(|two| count(&two[0]) == count(&two[1]));
+        if !together && self.manifest.fused.is_some() {
+            let counts: Vec<String> = given.iter().map(|m| format!("{} of {}", count(m), m.name)).collect();
+            let message =
+                format!("fusing takes as many raw inputs of each modality, got {}", counts.join(" and "));
+            if looks {
+                return Err(Error::input("chiasm::run::counts", message, "give each input its partner"));
+            }
+            self.bench.reporter.note(&format!("{message}: each is embedded alone"));
+        }
         if together && self.manifest.fused.is_some() && (looks || self.may_be_absent(&given)?) {
             let graph = self.fused_graph(&given, looks)?;
             if looks && graph.outputs().iter().all(|port| !port.name.ends_with("_attention")) {
-                let help = "attention is what one-way, two-way, gated and latent of `cross-attention` have, between modalities that are given";
+                let help =
+                    "attention is what decoder, one-way, two-way, gated and latent of `cross-attention` have";
                 return Err(Error::input(
                     "chiasm::run::attention",
                     "the fusion of this run shows no attention",
