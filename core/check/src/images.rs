@@ -15,6 +15,8 @@ use crate::{Labels, Result, Settings};
 const INFORMATION_ROWS: usize = 400;
 /// Below this many rows chance alone often tells more than a good map does.
 const LEAST_ROWS: usize = 50;
+/// Nats by which chance must be exceeded: more than rounding makes of nothing.
+const EXCEED: f64 = 1e-9;
 /// Leading principal coordinates of each side; neighbour estimates of information fade with more.
 const COORDINATES: usize = 3;
 /// Shuffles: the map's information must exceed that of every one, so chance passes once in twenty.
@@ -70,7 +72,7 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
         chance = chance.max(mutual_information(x.view(), shuffled.view(), neighbours)?);
     }
     let own = settings.limits("information");
-    let limits = Limits { warn: own.warn.or(Some(chance)), fail: own.fail };
+    let limits = Limits { warn: own.warn.or(Some(chance + EXCEED)), fail: own.fail };
     findings.judge_by(
         "information",
         told,

@@ -7,12 +7,12 @@
 
 use ndarray::{Array2, Axis};
 
-use crate::Result;
 use crate::cloud::{Cloud, centred, unit};
 use crate::map::Map;
 use crate::settings::Limits;
 use crate::spectra::Ends;
 use crate::verdict::{Findings, digits};
+use crate::{Error, Result};
 
 /// A share of the floor that a good decoder may lie above it.
 const ABOVE_FLOOR: f64 = 1.5;
@@ -52,6 +52,10 @@ pub(crate) fn judge(
     let limits = |name: &str| settings.limits(name);
     let rounding = ROUNDINGS * floor.condition;
     let home = run(inverse, &cloud.z)?;
+    if home.ncols() != cloud.x.ncols() {
+        let (expected, got) = (format!("{} columns", cloud.x.ncols()), format!("{}", home.ncols()));
+        return Err(Error::Points { what: "rows that the inverse gives back", expected, got });
+    }
     let error = match floor.ends.ignores_length {
         true => deviation(&unit(&cloud.x), &unit(&home)),
         false => deviation(&cloud.x, &home),

@@ -132,6 +132,9 @@ impl Spectra {
         };
         let rank = |s: &Array1<f64>| s.iter().filter(|value| **value > tolerance * top(s)).count();
         let condition = |s: &Array1<f64>| {
+            if attainable > 0 && top(s) < f64::from(f32::MIN_POSITIVE) {
+                return 1.0 / ROUNDING; // nothing is left to compare: as singular as rounding lets it show
+            }
             let kept = floored(s);
             kept.first().zip(kept.last()).map_or(1.0, |(first, last)| first / last)
         };

@@ -133,6 +133,10 @@ fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
     if args.solver != Solver::Sinkhorn {
         more.push(("mass", plan.sum()));
     }
+    if args.solver == Solver::Partial && plan.sum() == 0.0 {
+        let why = "no mass is left in single precision: raise --eps or --eps-scale";
+        return Err(chiasm_transport::Error::Breakdown { what: "partial transport", why });
+    }
     Ok(Answer {
         cost: report.transport_cost,
         marginal_error: report.marginal_error,
@@ -177,7 +181,11 @@ fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
         low_rank_gromov(&x, &y, weights, rank, tolerance, &limits)?
     } else {
         let (x, y) = problem.points()?;
-        low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?
+        let mut found = low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?;
+        let mass: f64 = problem.a.iter().sum(); // the solver moves shares
+        found.transport_cost *= mass;
+        found.source *= mass as f32;
+        found
     };
     Ok(Answer {
         cost: found.transport_cost,

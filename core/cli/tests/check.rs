@@ -117,14 +117,35 @@ fn limits_move_and_wrong_ones_are_named() {
         ("checks.rank.fial=0.5", "did you mean `fail`?"),
         ("checks.rank_tolerance=2", "0 to 1"),
         ("check.points=3", "did you mean `checks`?"),
+        ("checks.condition_number.fail=nan", "`checks.condition_number.fail` expects a number"),
     ] {
         shop.call(&[&at[..], &["--set", set]].concat()).refused(set, &[words]);
     }
 }
 
 #[test]
+fn a_map_that_tells_nothing_fails() {
+    let shop = maps();
+    graph(&shop, "still.onnx", |b, x| times(b, x, [0.0; 9]));
+    let (code, report) = check(&shop, "still.onnx");
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        (verdict(&report, "rank"), verdict(&report, "condition_number")),
+        ("fail", "fail"),
+        "{report:#}"
+    );
+}
+
+#[test]
 fn what_cannot_be_checked_is_said() {
     let shop = maps();
+    let mut b = Builder::new("wide");
+    let z = b.input("z", DType::F32, &[Dim::named("n"), Dim::Fixed(3)]).unwrap();
+    let x = b.concat(&[&z, &z], 1);
+    b.output("x", &x, DType::F32, &[Dim::named("n"), Dim::Fixed(6)]);
+    b.finish().unwrap().save(shop.path("back.onnx")).unwrap();
+    let back = ["check", "turn.onnx", "--at", "points.npy", "--inverse", "back.onnx"];
+    shop.call(&back).refused("a wide inverse", &["expected 3 columns, got 6"]);
     shop.write("wide.npy", npy(4, 5, &[0.5; 20]));
     shop.write("torn.npy", &npy(4, 3, &[0.5; 12])[..100]);
     shop.call(&["check", "turn.onnx"]).refused("no points", &["--at points.npy"]);

@@ -6,8 +6,9 @@
 
 mod common;
 
-use common::{Workshop, npy, project};
+use common::{Workshop, npy, peers, project};
 use serde_json::Value;
+use std::process::Command;
 
 struct Bench {
     shop: Workshop,
@@ -214,4 +215,67 @@ fn bad_input_is_refused_by_name() {
     refused(&["x.npy", "y.npy", "--solver", "emd", "--eps", "1"], &["--eps", "emd"]);
     refused(&["x.npy"], &["Y.npy"]);
     refused(&["x.npy", "y.npy", "--time-limit", "0"], &["--time-limit"]);
+}
+
+/// Weighted by shares or by masses, near zero or far from it: the same transport.
+#[test]
+fn masses_and_offsets_change_nothing_but_the_unit() {
+    let bench = Bench::new();
+    let scaled = |name: &str, by: f32| {
+        let text = |v: &Value| v.as_f64().unwrap() as f32 * by;
+        let weights: Vec<f32> = bench.known[name].as_array().unwrap().iter().map(text).collect();
+        bench.shop.write(&format!("{name}7.npy"), npy(weights.len(), 1, &weights));
+    };
+    (scaled("a", 7.0), scaled("b", 7.0));
+    let heavy = ["x.npy", "y.npy", "--a", "a7.npy", "--b", "b7.npy", "--solver"];
+    let cost = |arguments: &[&str]| bench.solve(arguments)["cost"].as_f64().unwrap();
+    // Seven times a weight is rounded anew on its way through the file, and a low-rank plan is one local optimum of many.
+    for (solver, tolerance) in [("emd", 1e-5), ("lowrank", 2e-3)] {
+        let (one, seven) =
+            (cost(&[&WEIGHTED[..], &["--solver", solver]].concat()), cost(&[&heavy[..], &[solver]].concat()));
+        assert!((seven - 7.0 * one).abs() < tolerance * seven, "{solver}: {seven}, shares {one}");
+    }
+    bench
+        .shop
+        .refused(&[&["transport"][..], &heavy, &["gw"]].concat(), &["a7.npy", "shares that sum to one"]);
+
+    // Points a hundred million from zero, in double precision, whose differences single precision does not hold.
+    let script = "import numpy
+for name in 'xy':
+    numpy.save(f'far-{name}.npy', numpy.load(f'{name}.npy').astype('f8') + 1e8)";
+    let made = Command::new(peers()).current_dir(bench.shop.path("")).args(["-c", script]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for solver in [&["emd"][..], &["sinkhorn", "--eps", "0.3"], &["lowrank"]] {
+        let near = cost(&[&["x.npy", "y.npy", "--solver"][..], solver].concat());
+        let far = cost(&[&["far-x.npy", "far-y.npy", "--solver"][..], solver].concat());
+        // What doubles hold at 1e8 is 1.5e-8.
+        assert!((far - near).abs() < 1e-5 * near, "{solver:?}: {far}, near zero {near}");
+    }
+}
+
+/// A limit that comes in the first step leaves the plan that was there: never half a one, never "converged".
+#[test]
+fn gromov_wasserstein_cut_short_says_so_and_keeps_its_marginals() {
+    let bench = Bench::new();
+    for solver in ["gw", "fgw"] {
+        let files = if solver == "gw" { ["x.npy", "z.npy"] } else { ["x.npy", "y.npy"] };
+        let said =
+            bench.solve(&[&files[..], &["--solver", solver, "--time-limit", "1e-9", "-o", "p.npy"]].concat());
+        assert_eq!(said["stop"], "time", "{said}");
+        assert!(said["marginal_error"].as_f64().unwrap() < 1e-6, "{said}");
+    }
+}
+
+#[test]
+fn what_leaves_nothing_to_move_is_refused() {
+    let bench = Bench::new();
+    let partial = ["transport", "x.npy", "y.npy", "--solver", "partial", "--mass", "0.5", "--eps", "1e-12"];
+    bench.shop.refused(&partial, &["no mass is left in single precision: raise --eps"]);
+    let mut points = rows(&bench.known["x"]);
+    points[3].iter_mut().for_each(|v| *v = 0.0);
+    bench.shop.write("x.npy", matrix(&points));
+    for solver in ["emd", "gw"] {
+        let cosine = ["transport", "x.npy", "y.npy", "--cost", "cosine", "--solver", solver];
+        bench.shop.refused(&cosine, &["x.npy", "a zero row has no direction"]);
+    }
 }

@@ -15,6 +15,8 @@ use crate::{Error, Result, same};
 
 /// Share of the mean variance that each local covariance takes in.
 const SHRINKAGE: f64 = 0.1;
+/// A variance below this share of both clouds' mean square is rounding.
+const NO_SPREAD: f64 = 1e-24;
 
 /// Mean distances between local covariances of paired points.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,11 +43,16 @@ pub fn local_covariances<T: Real>(
     same("rows with neighbours of the second cloud", x.nrows(), ny.index.nrows())?;
     let both = together(x, y, 2)?;
     let (x, y) = on_common_axes(&both.x, &both.y, axes)?;
+    // Of a cloud that lies at one point the common axes leave rounding.
+    let squares = |z: &Mat<f64>| z.norm_l2().powi(2) / z.nrows() as f64;
+    let least = NO_SPREAD * (squares(&x) + squares(&y));
     let each: Vec<(f64, f64)> = (0..x.nrows())
         .into_par_iter()
         .map(|i| {
-            let a = covariance(&x, i, nx).ok_or(Error::NoSpread("neighbourhood of the first cloud"))?;
-            let b = covariance(&y, i, ny).ok_or(Error::NoSpread("neighbourhood of the second cloud"))?;
+            let a =
+                covariance(&x, i, nx, least).ok_or(Error::NoSpread("neighbourhood of the first cloud"))?;
+            let b =
+                covariance(&y, i, ny, least).ok_or(Error::NoSpread("neighbourhood of the second cloud"))?;
             Ok((log_euclidean(&a, &b)?, affine_invariant(&a, &b)?))
         })
         .collect::<Result<_>>()?;
@@ -73,7 +80,7 @@ fn on_common_axes<T: Real>(x: &Array2<T>, y: &Array2<T>, axes: usize) -> Result<
 }
 
 /// The shrunk covariance of a neighbourhood; none where all its points are one.
-fn covariance(scores: &Mat<f64>, i: usize, neighbours: &Neighbours) -> Option<Mat<f64>> {
+fn covariance(scores: &Mat<f64>, i: usize, neighbours: &Neighbours, least: f64) -> Option<Mat<f64>> {
     let rows: Vec<usize> = neighbours.index.row(i).iter().map(|j| *j as usize).chain([i]).collect();
     let (r, count) = (scores.ncols(), rows.len() as f64);
     let mean: Vec<f64> = (0..r).map(|c| rows.iter().map(|&j| scores[(j, c)]).sum::<f64>() / count).collect();
@@ -82,7 +89,7 @@ fn covariance(scores: &Mat<f64>, i: usize, neighbours: &Neighbours) -> Option<Ma
     });
     let variance = (0..r).map(|a| s[(a, a)]).sum::<f64>() / r as f64;
     let shrunk = |a, b| (1.0 - SHRINKAGE) * s[(a, b)] + if a == b { SHRINKAGE * variance } else { 0.0 };
-    (variance > 0.0).then(|| Mat::from_fn(r, r, shrunk))
+    (variance > least).then(|| Mat::from_fn(r, r, shrunk))
 }
 
 fn log_euclidean(a: &Mat<f64>, b: &Mat<f64>) -> Result<f64> {

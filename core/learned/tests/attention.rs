@@ -136,7 +136,7 @@ fn every_block_is_pytorchs() {
     }
     against_pytorch("gated", &[2, 2 * WIDTH], "bc", |layers, tokens| layers.gated("n", tokens));
     against_pytorch("latent", &[2, 3, WIDTH], "b", |layers, tokens| {
-        let latents = layers.latents("n", 3, WIDTH);
+        let latents = layers.latents("n", 3, WIDTH, &tokens[0]);
         layers.latent("n", BLOCK, &latents, &tokens[0]).values
     });
 }
@@ -160,7 +160,8 @@ fn everything(places: usize) -> Graph {
         outs.push(layers.pool(&stream));
     }
     outs.push(layers.gated("gated", &streams));
-    let (latents, all) = (layers.latents("latent", 3, WIDTH), layers.joined(&[&streams[0], &streams[1]]));
+    let all = layers.joined(&[&streams[0], &streams[1]]);
+    let latents = layers.latents("latent", 3, WIDTH, &all);
     let latents = layers.latent("latent", BLOCK, &latents, &all);
     outs.push(layers.pool(&latents));
     let out = layers.b.concat(&outs.iter().collect::<Vec<_>>(), 1);

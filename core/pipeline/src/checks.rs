@@ -58,7 +58,17 @@ pub(crate) fn read_checks(root: &Reader<'_>) -> ChecksRecipe {
     checks.labels = table.string("labels");
     for check in CHECKS {
         if let Some(limits) = table.table(check.name) {
-            let number = |key| limits.number(key).map(|at| at.value);
+            let number = |key| {
+                let limit = limits.number(key)?;
+                if limit.value.is_nan() {
+                    let message = format!(
+                        "`checks.{}.{key}` expects a number, got nan, which nothing exceeds",
+                        check.name
+                    );
+                    root.problem(Problem::new("chiasm::recipe::checks", message).at(&limit.at, "this limit"));
+                }
+                Some(limit.value)
+            };
             checks.settings.set_limits(check, number("warn"), number("fail"));
             limits.finish();
         }

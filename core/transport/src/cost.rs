@@ -257,7 +257,7 @@ fn directions(z: ArrayView2<'_, f32>, what: &'static str) -> Result<Array2<f32>>
     for mut row in out.rows_mut() {
         let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
         if norm == 0.0 {
-            return Err(Error::Weights { what, got: "a zero row, which has no direction (cosine)".into() });
+            return Err(Error::NoDirection(what));
         }
         row.mapv_inplace(|v| (f64::from(v) / norm * std::f64::consts::FRAC_1_SQRT_2) as f32);
     }

@@ -72,6 +72,11 @@ pub enum Error {
         /// What was found.
         got: String,
     },
+    /// A point at zero has no cosine to others.
+    #[error(
+        "{0}: a zero row has no direction, and the cosine cost needs one: drop the row, or take another cost"
+    )]
+    NoDirection(&'static str),
     /// The two sides' weights sum to different totals.
     #[error(
         "the weights sum to {source_mass} and {target_mass}; balanced transport needs equal sums: normalise both, or ask for unbalanced or partial transport"

@@ -6,7 +6,7 @@ use crate::{
 };
 use chiasm_pipeline::{Error, read_matrix, read_npy};
 use chiasm_transport::{Cost, Error as Refusal, Result as Solved, Space, uniform};
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, Axis};
 use std::path::{Path, PathBuf};
 
 /// What is to be solved.
@@ -100,7 +100,27 @@ impl Problem {
     /// Both clouds in single precision.
     pub fn points(&self) -> Solved<(Array2<f32>, Array2<f32>)> {
         let (x, y) = self.clouds()?;
-        Ok((x.mapv(|v| v as f32), y.mapv(|v| v as f32)))
+        // Distances stay, digits are won: far from zero single precision would not tell the points apart.
+        let centre = match self.kind {
+            CostKind::Cosine => Array1::zeros(x.ncols()),
+            _ => x.sum_axis(Axis(0)) / x.nrows().max(1) as f64,
+        };
+        let moved = |z: &Array2<f64>| match z.ncols() == centre.len() {
+            true => (z - &centre).mapv(|v| v as f32),
+            false => z.mapv(|v| v as f32), // to be refused
+        };
+        Ok((moved(x), moved(y)))
+    }
+
+    /// Refuses weights that are no shares, for a solver whose objective is not linear in them.
+    pub fn shares(&self) -> Solved<()> {
+        for (what, weights) in [("source weights", &self.a), ("target weights", &self.b)] {
+            let got: f64 = weights.iter().sum();
+            if !((got - 1.0).abs() <= 1e-6) {
+                return Err(Refusal::Setting { what, expected: "shares that sum to one", got });
+            }
+        }
+        Ok(())
     }
 
     /// The cost as the entropic solvers take it.
@@ -135,7 +155,14 @@ impl Problem {
 
     /// Inner distances of both clouds, the largest of each at one.
     pub fn spaces(&self) -> Solved<(Space, Space)> {
+        self.shares()?;
         let (x, y) = self.clouds()?;
+        for (what, z) in [("source points", x), ("target points", y)] {
+            if self.kind == CostKind::Cosine && z.rows().into_iter().any(|row| row.iter().all(|v| *v == 0.0))
+            {
+                return Err(Refusal::NoDirection(what));
+            }
+        }
         let space = |z: &Array2<f64>| {
             // The largest distance becomes one anyway: centred and scaled, no square leaves single precision.
             let moved = z - &(z.sum_axis(Axis(0)) / z.nrows().max(1) as f64);
@@ -168,6 +195,7 @@ impl Problem {
             Refusal::Empty(what)
             | Refusal::Shape { what, .. }
             | Refusal::NotFinite { what, .. }
+            | Refusal::NoDirection(what)
             | Refusal::Weights { what, .. }
             | Refusal::Setting { what, .. } => *what,
             _ => "",

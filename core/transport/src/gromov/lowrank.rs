@@ -110,8 +110,7 @@ impl<'s> Side<'s> {
             Space::matrix(((&distances + &distances.t()) / 2.0).view())
         };
         let rank = self.factor.plan.ncols();
-        // Half of the time at most, all starts together.
-        let share = limits.time / (2 * STARTS as u32);
+        let share = limits.time / 2;
         let solver = Gromov::conditional_gradient().starts(STARTS).time_limit(share);
         let weights = uniform(rank);
         let found = solver.solve(&between(other)?, &between(self)?, &weights, &weights)?;

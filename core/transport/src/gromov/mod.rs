@@ -16,7 +16,7 @@ pub use lowrank::low_rank_gromov;
 pub use quadratic::quadratic_assignment;
 pub use space::Space;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Zip};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Ix1, Zip, iter::Lanes};
 use std::time::{Duration, Instant};
 
 use crate::{Cost, Error, Limits, Progress, Result, Sinkhorn, Stop, exact, on_line};
@@ -86,7 +86,7 @@ impl Gromov {
         self
     }
 
-    /// The longest time, for each start.
+    /// The longest time, all starts together.
     pub fn time_limit(mut self, time: Duration) -> Self {
         self.limits.time = time;
         self
@@ -148,7 +148,7 @@ impl Gromov {
         let (a, b, _) = crate::balanced(a, b, shape)?;
         self.check(shape)?;
         let ((mean_x, _), (mean_y, _)) = (x.moments(&a), y.moments(&b));
-        let problem = Problem { setting: self, x, y, a: &a, b: &b };
+        let problem = Problem { setting: self, x, y, a: &a, b: &b, clock };
         let mut best: Option<GromovPlan> = None;
         for start in 0..self.starts {
             let plan = problem.start(start, &mean_x, &mean_y)?;
@@ -158,6 +158,9 @@ impl Gromov {
             };
             if best.as_ref().is_none_or(|best| found.value < best.value) {
                 best = Some(found);
+            }
+            if clock.elapsed() >= self.limits.time {
+                break;
             }
         }
         let mut best = best.ok_or(Error::Empty("the list of starts"))?;
@@ -189,6 +192,7 @@ struct Problem<'p> {
     y: &'p Space,
     a: &'p [f64],
     b: &'p [f64],
+    clock: Instant,
 }
 
 impl Problem<'_> {
@@ -209,9 +213,7 @@ impl Problem<'_> {
     /// The objective at a plan. What the marginals decide is taken at the plan's own, for the terms nearly cancel and would
     /// show an error in its mass many times over.
     fn value(&self, plan: &Array2<f32>) -> f64 {
-        let sums = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
-        let rows: Array1<f64> = Zip::from(plan.rows()).par_map_collect(sums);
-        let columns: Array1<f64> = Zip::from(plan.columns()).par_map_collect(sums);
+        let (rows, columns) = (masses(plan.rows()), masses(plan.columns()));
         let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
         let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
         let linear = self.setting.linear.as_ref().map_or(0.0, |(m, alpha)| (1.0 - alpha) * dot(m, plan));
@@ -219,7 +221,6 @@ impl Problem<'_> {
     }
 
     fn entropic(&self, mut plan: Array2<f32>, epsilon: f64) -> Result<GromovPlan> {
-        let clock = Instant::now();
         let limits = &self.setting.limits;
         let mut now = self.setting.annealing.unwrap_or(epsilon).max(epsilon);
         let mut potential: Option<Vec<f64>> = None;
@@ -241,22 +242,28 @@ impl Problem<'_> {
             plan = next;
             let settled = if now > epsilon { f64::INFINITY } else { moved };
             now = (0.5 * now).max(epsilon);
-            if let Some(stop) = limits.stop(iteration, clock, settled, self.setting.tolerance) {
-                let value = self.value(&plan);
-                return Ok(self.found(plan, value, error, iteration, stop));
+            if let Some(stop) = limits.stop(iteration, self.clock, settled, self.setting.tolerance) {
+                return Ok(self.found(plan, Some(error), iteration, stop));
             }
         }
         unreachable!("the loop above ends by returning")
     }
 
     fn conditional_gradient(&self, mut plan: Array2<f32>) -> Result<GromovPlan> {
-        let clock = Instant::now();
         let limits = &self.setting.limits;
         let mut gradient = self.gradient(&plan);
         for iteration in 1.. {
             let cost = gradient.mapv(f64::from);
-            let target = exact(cost.view(), self.a, self.b, &Limits::new(usize::MAX).time(limits.time))?;
-            let target = target.plan().mapv(|p| p as f32);
+            let left = limits.time.saturating_sub(self.clock.elapsed());
+            let target = match exact(cost.view(), self.a, self.b, &Limits::new(usize::MAX).time(left)) {
+                Ok(target) if target.stop == Stop::Converged => target.plan().mapv(|p| p as f32),
+                // Cut off, it is no plan: what there was before it stands.
+                _ if self.clock.elapsed() >= limits.time => {
+                    return Ok(self.found(plan, None, iteration - 1, Stop::Time));
+                }
+                Ok(target) => return Ok(self.found(plan, None, iteration - 1, target.stop)),
+                Err(error) => return Err(error),
+            };
             let direction = &target - &plan;
             let slope = dot(&gradient, &direction);
             // On the line the objective is `value + slope t + bend t^2`.
@@ -270,23 +277,21 @@ impl Problem<'_> {
             let moved = step * direction.iter().map(|d| f64::from(d.abs())).sum::<f64>();
             Zip::from(&mut plan).and(&direction).par_for_each(|p, &d| *p += step as f32 * d);
             Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g)); // it is affine
-            if let Some(stop) = limits.stop(iteration, clock, moved, self.setting.tolerance) {
-                let value = self.value(&plan);
-                return Ok(self.found(plan, value, 0.0, iteration, stop));
+            if let Some(stop) = limits.stop(iteration, self.clock, moved, self.setting.tolerance) {
+                return Ok(self.found(plan, None, iteration, stop));
             }
         }
         unreachable!("the loop above ends by returning")
     }
 
-    fn found(
-        &self,
-        plan: Array2<f32>,
-        value: f64,
-        marginal_error: f64,
-        iterations: usize,
-        stop: Stop,
-    ) -> GromovPlan {
-        GromovPlan { plan, value, marginal_error, iterations, seconds: 0.0, stop }
+    /// With the plan's own marginal error, where the solver does not know it.
+    fn found(&self, plan: Array2<f32>, error: Option<f64>, iterations: usize, stop: Stop) -> GromovPlan {
+        let marginal_error = error.unwrap_or_else(|| {
+            let off =
+                |sums: Array1<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
+            off(masses(plan.rows()), self.a) + off(masses(plan.columns()), self.b)
+        });
+        GromovPlan { value: self.value(&plan), plan, marginal_error, iterations, seconds: 0.0, stop }
     }
 
     /// The k-th start: a plan with the right marginals.
@@ -321,6 +326,12 @@ fn unit_hash(i: u64, seed: u64) -> f64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// The mass of each row or column.
+fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
+    let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
+    Zip::from(lanes).par_map_collect(mass)
 }
 
 fn inner(x: &[f64], y: &[f64]) -> f64 {
