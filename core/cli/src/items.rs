@@ -51,7 +51,6 @@ pub fn given(matches: &ArgMatches) -> Given {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use clap::CommandFactory;

@@ -274,7 +274,7 @@ fn score(shop: &Workshop) -> f64 {
 
 #[test]
 fn a_label_named_twice_holds_once() {
-    let labels = |i: usize| if i % 3 == 0 { vec!["a", "b"] } else { vec!["b"] };
+    let labels = |i: usize| if i.is_multiple_of(3) { vec!["a", "b"] } else { vec!["b"] };
     let once = score(&clouds("multi-label", |i| labels(i).into()));
     let twice = score(&clouds("multi-label", |i| labels(i).repeat(2).into()));
     assert!(once > 0.5 && once == twice, "{once} and {twice}");

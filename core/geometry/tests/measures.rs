@@ -62,6 +62,12 @@ fn paired_measures_are_their_references() {
     let local = local_covariances(x.view(), y.view(), &near[0], &ny, 4).unwrap();
     close("covariance_log_euclidean", local.log_euclidean, &c, 1e-6);
     close("covariance_affine_invariant", local.affine_invariant, &c, 1e-6);
+    // One cloud at a single point, whatever its place: no covariance, not one of rounding.
+    for place in [0.0, 0.1, 3.0, 1000.0] {
+        let still = x.mapv(|_| place);
+        let local = local_covariances(still.view(), y.view(), &near[0], &ny, 4);
+        assert!(local.is_err(), "at {place}: {local:?}");
+    }
 }
 
 #[test]

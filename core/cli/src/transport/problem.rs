@@ -116,7 +116,7 @@ impl Problem {
     pub fn shares(&self) -> Solved<()> {
         for (what, weights) in [("source weights", &self.a), ("target weights", &self.b)] {
             let got: f64 = weights.iter().sum();
-            if !((got - 1.0).abs() <= 1e-6) {
+            if got.is_nan() || (got - 1.0).abs() > 1e-6 {
                 return Err(Refusal::Setting { what, expected: "shares that sum to one", got });
             }
         }
