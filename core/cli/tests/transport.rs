@@ -226,7 +226,8 @@ fn masses_and_offsets_change_nothing_but_the_unit() {
         let weights: Vec<f32> = bench.known[name].as_array().unwrap().iter().map(text).collect();
         bench.shop.write(&format!("{name}7.npy"), npy(weights.len(), 1, &weights));
     };
-    (scaled("a", 7.0), scaled("b", 7.0));
+    scaled("a", 7.0);
+    scaled("b", 7.0);
     let heavy = ["x.npy", "y.npy", "--a", "a7.npy", "--b", "b7.npy", "--solver"];
     let cost = |arguments: &[&str]| bench.solve(arguments)["cost"].as_f64().unwrap();
     // Seven times a weight is rounded anew on its way through the file, and a low-rank plan is one local optimum of many.
