@@ -210,6 +210,10 @@ fn bad_input_is_refused_by_name() {
     refused(&["x.npy", "z.npy"], &["z.npy", "expected 5, got 3"]);
     refused(&["x.npy", "y.npy", "--a", "negative.npy"], &["negative.npy", "-1"]);
     refused(&["x.npy", "y.npy", "--a", "b.npy"], &["b.npy", "expected 40, got 30"]);
+    refused(&["x.npy", "y.npy", "--a", "x.npy"], &["x.npy", "expected 40 weights in a row"]);
+    refused(&["x.npy", "y.npy", "--iterations", "0"], &["--iterations: expected 1 or more"]);
+    refused(&["x.npy", "z.npy", "--solver", "gw", "--tolerance=-1"], &["--tolerance: expected 0 or more"]);
+    refused(&["x.npy", "y.npy", "-o", "plan.npz"], &["-o plan.npy"]);
     refused(&["x.npy", "y.npy", "--eps", "-1"], &["epsilon", "-1"]);
     refused(&["x.npy", "y.npy", "--solver", "unbalanced"], &["--rho"]);
     refused(&["x.npy", "y.npy", "--solver", "emd", "--eps", "1"], &["--eps", "emd"]);

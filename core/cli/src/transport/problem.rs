@@ -47,6 +47,23 @@ pub fn settings(args: &TransportArgs) -> Outcome {
             return refuse(message, &format!("it is for {}", those.join(", ")));
         }
     }
+    for (flag, counted) in
+        [("--iterations", args.iterations), ("--starts", args.starts), ("--rank", args.rank)]
+    {
+        if counted == Some(0) {
+            return refuse(format!("{flag}: expected 1 or more, got 0"), "leave it out for the usual number");
+        }
+    }
+    if let Some(got) = args.tolerance.filter(|t| t.is_nan() || *t < 0.0) {
+        return refuse(format!("--tolerance: expected 0 or more, got {got}"), "0 runs all iterations");
+    }
+    let factors = args.solver == Lowrank || args.rank.is_some();
+    if !factors && args.output.as_deref().is_some_and(super::is_npz) {
+        return refuse(
+            "-o: a whole plan is one array, an .npz holds the factors of --rank".into(),
+            "-o plan.npy",
+        );
+    }
     let plain = args.solver == Sinkhorn
         && args.cost_matrix.is_none()
         && args.cost.is_none_or(|kind| kind == CostKind::Sqeuclidean);
@@ -88,7 +105,15 @@ impl Problem {
             _ => (0, 0), // clap asked for both points or the matrix
         };
         let weights = |path: &Option<PathBuf>, n: usize| match path {
-            Some(path) => read_npy(path).map(|w| w.into_iter().collect()),
+            Some(path) => {
+                let weights = read_npy(path)?;
+                if weights.shape().iter().filter(|axis| **axis != 1).count() > 1 {
+                    let (file, shape) = (path.display(), weights.shape());
+                    let message = format!("{file}: expected {n} weights in a row, got an array of {shape:?}");
+                    return Err(Error::input("chiasm::transport::weights", message, "one weight a point"));
+                }
+                Ok(weights.into_iter().collect())
+            }
             None => Ok(uniform(n)),
         };
         let (a, b) = (weights(&args.a, shape.0)?, weights(&args.b, shape.1)?);
@@ -228,7 +253,8 @@ fn checked(path: &Path) -> Outcome<Array2<f64>> {
     match bad {
         None => Ok(matrix),
         Some(row) => {
-            let message = format!("{}: row {row} holds a value that is not finite", path.display());
+            let message =
+                format!("{}: row {row} holds a value that is not finite in single precision", path.display());
             let help =
                 "drop the row or compute it again; values must stay below 3e38, where single precision ends";
             Err(Error::input("chiasm::transport::points", message, help))
