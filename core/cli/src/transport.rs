@@ -131,11 +131,12 @@ fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
     let wanted = args.output.is_some() || args.solver != Solver::Sinkhorn;
     let plan = if wanted { coupling.into_plan().mapv(f64::from) } else { Array2::zeros((0, 0)) };
     if args.solver != Solver::Sinkhorn {
-        more.push(("mass", plan.sum()));
-    }
-    if args.solver == Solver::Partial && plan.sum() == 0.0 {
-        let why = "no mass is left in single precision: raise --eps or --eps-scale";
-        return Err(chiasm_transport::Error::Breakdown { what: "partial transport", why });
+        let mass = plan.sum();
+        if args.solver == Solver::Partial && mass == 0.0 {
+            let why = "no mass is left in single precision: raise --eps or --eps-scale";
+            return Err(chiasm_transport::Error::Breakdown { what: "partial transport", why });
+        }
+        more.push(("mass", mass));
     }
     Ok(Answer {
         cost: report.transport_cost,
@@ -181,11 +182,7 @@ fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
         low_rank_gromov(&x, &y, weights, rank, tolerance, &limits)?
     } else {
         let (x, y) = problem.points()?;
-        let mut found = low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?;
-        let mass: f64 = problem.a.iter().sum(); // the solver moves shares
-        found.transport_cost *= mass;
-        found.source *= mass as f32;
-        found
+        low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?
     };
     Ok(Answer {
         cost: found.transport_cost,

@@ -2,9 +2,10 @@
 //!
 //! First estimator of Kraskov, Stoegbauer and Grassberger ("Estimating mutual information", 2004, eq. 8), maximum norm:
 //! I = psi(k) + psi(n) - mean(psi(nx + 1) + psi(ny + 1)), where nx counts the points nearer in x alone than the k-th
-//! joint neighbour. Where that neighbour lies at the point itself, ties are counted: k is then how many lie there jointly, nx how many
-//! in x alone (Gao, Kannan, Oh and Viswanath 2017, arXiv 1709.06212, with psi for the logarithm). It needs no bins and no densities, but a few dimensions: its bias grows with them, so give it the
-//! leading principal coordinates. It can never show more than psi(n) - psi(k).
+//! joint neighbour. Where that neighbour lies at the point itself, ties are counted: k is then how many lie there
+//! jointly, nx how many in x alone (Gao, Kannan, Oh and Viswanath 2017, arXiv 1709.06212, with psi for the logarithm).
+//! It needs no bins and no densities, but a few dimensions: its bias grows with them, so give it the leading principal
+//! coordinates. It can never show more than psi(n) - psi(k).
 
 use ndarray::{Array2, ArrayView2};
 
@@ -34,11 +35,10 @@ pub fn mutual_information(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, neighb
             joint[j] = dx[j].max(dy[j]);
         }
         joint[i] = f64::INFINITY;
-        let together = joint.iter().filter(|d| **d == 0.0).count();
         let radius = *joint.select_nth_unstable_by(neighbours - 1, f64::total_cmp).1;
-        let tied = radius == 0.0;
-        let near = |d: &[f64]| d.iter().filter(|d| **d < radius || (tied && **d == 0.0)).count(); // with the point itself: nx + 1
-        sum += psi[near(&dx)] + psi[near(&dy)] - psi[if tied { together } else { neighbours }];
+        let near = |d: &[f64]| d.iter().filter(|d| **d < radius || radius == 0.0 && **d == 0.0).count();
+        let k = if radius > 0.0 { neighbours } else { near(&joint) };
+        sum += psi[near(&dx)] + psi[near(&dy)] - psi[k]; // the point itself is near: nx + 1
     }
     Ok(psi[n] - sum / n as f64)
 }

@@ -53,10 +53,10 @@ impl Graph {
             }
             let Some(tensor) = from_proto(proto).ok().filter(|tensor| tensor.len() >= FEW) else { continue };
             let parts = match storage {
-                Storage::Fp16 => halves(&tensor).map(|halves| vec![halves]),
+                Storage::Fp16 => halves(&tensor).map(|halves| (halves, None)),
                 Storage::Int8 => bytes(&tensor, self.channels(name, tensor.shape().len())),
             };
-            let Some(parts) = parts else { continue };
+            let Some((stored, scale)) = parts else { continue };
             narrow.weights.remove(name);
             let mut add = |narrow: &mut Self, suffix: &str, tensor: &Tensor| {
                 let name = free_name(&format!("{name}/{suffix}"), &taken);
@@ -64,11 +64,11 @@ impl Graph {
                 narrow.weights.insert(name.clone(), Arc::new(to_proto(tensor)));
                 name
             };
-            let stored = add(&mut narrow, storage.as_str(), &parts[0]);
-            match parts.get(1) {
+            let stored = add(&mut narrow, storage.as_str(), &stored);
+            match scale {
                 None => front.push(cast(stored, name.clone())),
                 Some(scale) => {
-                    let scale = add(&mut narrow, "scale", scale);
+                    let scale = add(&mut narrow, "scale", &scale);
                     let wide = free_name(&format!("{stored}/f32"), &taken);
                     taken.insert(wide.clone());
                     front.push(cast(stored, wide.clone()));
@@ -82,7 +82,7 @@ impl Graph {
 
     /// The axis of a weight's output channels, as its first user has them; the last one where none says otherwise.
     fn channels(&self, weight: &str, rank: usize) -> usize {
-        let mut axis = None;
+        let (mut axis, last) = (None, rank.saturating_sub(1));
         walk::nodes(&self.graph.node, &mut |node| {
             if axis.is_some() || !node.input.iter().any(|name| name == weight) {
                 return;
@@ -91,10 +91,10 @@ impl Graph {
             axis = Some(match node.op_type.as_str() {
                 "Conv" | "Gather" => 0,
                 "Gemm" if integer("transB") != 0 => 0,
-                _ => rank.saturating_sub(1),
+                _ => last,
             });
         });
-        axis.unwrap_or(rank.saturating_sub(1))
+        axis.unwrap_or(last)
     }
 }
 
@@ -105,7 +105,7 @@ fn halves(tensor: &Tensor) -> Option<Tensor> {
 }
 
 /// The tensor in 8-bit integers, and the scale of each slice along an axis, shaped to be multiplied with.
-fn bytes(tensor: &Tensor, axis: usize) -> Option<Vec<Tensor>> {
+fn bytes(tensor: &Tensor, axis: usize) -> Option<(Tensor, Option<Tensor>)> {
     let (wide, shape) = (tensor.as_f32()?, tensor.shape());
     if !wide.iter().all(|w| w.is_finite()) {
         return None;
@@ -121,8 +121,8 @@ fn bytes(tensor: &Tensor, axis: usize) -> Option<Vec<Tensor>> {
     let narrow: Vec<u8> = narrow.map(|w| (w as i8).cast_unsigned()).collect();
     let mut beside = vec![1; shape.len()];
     beside[axis] = shape[axis];
-    let parts = [Tensor::from_bytes(DType::I8, shape, &narrow), Tensor::f32(&beside, scales)];
-    parts.into_iter().collect::<Result<_, _>>().ok()
+    let narrow = Tensor::from_bytes(DType::I8, shape, &narrow).ok()?;
+    Some((narrow, Some(Tensor::f32(&beside, scales).ok()?)))
 }
 
 fn cast(from: String, to: String) -> NodeProto {

@@ -27,24 +27,15 @@ pub enum Raw {
 impl Raw {
     /// What `written` in a table means to an adapter; relative paths start at `folder`.
     ///
-    /// Something that should be a row number and is not reads as a row beyond every end.
-    pub fn of(written: &str, takes: Takes, folder: &Path) -> Self {
-        match takes {
-            Takes::Path => Self::Path(folder.join(written)),
-            Takes::Text => Self::Text(written.to_owned()),
-            Takes::Row => Self::Row(written.parse().unwrap_or(usize::MAX)),
-        }
-    }
-
-    /// The same, when it can be read.
-    ///
     /// # Errors
     /// What was expected, for something that should be a row number and is not.
     pub fn read(written: &str, takes: Takes, folder: &Path) -> Result<Self, String> {
-        match Self::of(written, takes, folder) {
-            Self::Row(usize::MAX) => Err(format!("expected a row number of its vectors, got {written:?}")),
-            raw => Ok(raw),
-        }
+        let no_row = |_| format!("expected a row number of its vectors, got {written:?}");
+        Ok(match takes {
+            Takes::Path => Self::Path(folder.join(written)),
+            Takes::Text => Self::Text(written.to_owned()),
+            Takes::Row => Self::Row(written.parse().map_err(no_row)?),
+        })
     }
 
     pub(crate) fn item(&self) -> Item<'_> {

@@ -71,16 +71,16 @@ pub fn export(
     }
     let path = run.join(MODEL);
     let fitted = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
-    let model = weights.map_or_else(
-        || fitted.clone(),
-        |storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()),
-    );
+    let stored =
+        weights.map(|storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()));
+    let model = stored.as_ref().unwrap_or(&fitted);
     let narrow = weights.map(|storage| {
+        let opened = Opened::open(run, bench)?;
         Ok::<_, Error>(Narrow {
             weights: storage.as_str(),
             bytes: [fitted.weight_bytes(), model.weight_bytes()],
-            before: Opened::open(run, bench)?.measure()?,
-            after: Opened::open(run, bench)?.stored_as(storage).measure()?,
+            before: opened.measure()?,
+            after: opened.stored_as(storage).measure()?,
         })
     });
     let narrow = narrow.transpose()?;
@@ -106,7 +106,7 @@ pub fn export(
         copy(&run.join(name), &draft.folder().join(name))?;
         files.push(output.join(name));
     }
-    let differences = prove([&fitted, &model], draft.folder(), &parts, bench)?;
+    let differences = prove(&fitted, stored.as_ref(), draft.folder(), &parts, bench)?;
     files.push(output.join(RECORD));
     let exported = Exported { files, differences, narrow };
     draft.write_json(RECORD, &exported)?;
@@ -114,15 +114,16 @@ pub fn export(
     Ok(exported)
 }
 
-/// Runs the model as fitted, as it is to be stored, and every exported file on the same made-up inputs: a file must compute what
-/// was to be stored, and how far that is from what was fitted is reported.
+/// Runs the model as fitted, as it is to be stored where that is another, and every exported file on the same made-up inputs: a
+/// file must compute what was to be stored, and how far that is from what was fitted is reported.
 fn prove(
-    [fitted, model]: [&Graph; 2],
+    fitted: &Graph,
+    stored: Option<&Graph>,
     folder: &Path,
     parts: &[(String, Graph)],
     bench: &Workbench,
 ) -> Result<BTreeMap<String, f32>, Error> {
-    let inputs: Vec<(String, Tensor)> = model
+    let inputs: Vec<(String, Tensor)> = fitted
         .inputs()
         .iter()
         .map(|port| Ok((port.name.clone(), probe(port)?)))
@@ -131,7 +132,7 @@ fn prove(
     let outputs = |graph: &Graph| -> Result<BTreeMap<String, Tensor>, Error> {
         Ok(bench.session(graph)?.run(&borrowed)?.into_iter().collect())
     };
-    let (fitted, expected) = (outputs(fitted)?, outputs(model)?);
+    let (fitted, stored) = (outputs(fitted)?, stored.map(outputs).transpose()?);
     let mut differences = BTreeMap::new();
     for (name, graph) in parts {
         let path = folder.join(name);
@@ -142,7 +143,8 @@ fn prove(
             let from = |outputs: &BTreeMap<String, Tensor>| {
                 outputs.get(&output).map_or(f32::INFINITY, |other| largest_difference(other, &got))
             };
-            let (difference, reported) = (from(&expected), from(&fitted));
+            let reported = from(&fitted);
+            let difference = stored.as_ref().map_or(reported, from);
             if difference > TOLERANCE {
                 return Err(Error::Gate(format!(
                     "{name} does not compute what the run does: {output} differs by {difference:e}; nothing was exported"

@@ -364,7 +364,10 @@ pub(crate) fn read_items(
                     Select::First => &list[..1],
                     Select::Mean => list,
                 };
-                items.push(wanted.iter().map(|s| Raw::of(s, takes, &pairs.folder)).collect());
+                match wanted.iter().map(|s| Raw::read(s, takes, &pairs.folder)).collect() {
+                    Ok(raws) => items.push(raws),
+                    Err(_) => wrong.push(id.as_str()),
+                }
             }
             _ => wrong.push(id.as_str()),
         }

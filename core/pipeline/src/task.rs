@@ -275,7 +275,7 @@ fn others(
     let items: Vec<Vec<Raw>> = (cells.iter())
         .map(|cell| match cell {
             Cell::Items(list) => {
-                list.iter().skip(1).map(|item| Raw::of(item, takes, &pairs.folder)).collect()
+                list.iter().skip(1).filter_map(|item| Raw::read(item, takes, &pairs.folder).ok()).collect()
             }
             Cell::Row(_) => Vec::new(),
         })

@@ -40,6 +40,21 @@ pub enum Value {
 pub type Table = Vec<(String, Node)>;
 
 impl Value {
+    /// Whether it is what a plugin's parameter of this kind takes, see `Parameter::kind`; a kind that is not known here takes anything.
+    pub fn is(&self, kind: &str) -> bool {
+        let all =
+            |kind: &str| matches!(self, Self::Array(list) if list.iter().all(|node| node.value.is(kind)));
+        match kind {
+            "integer" => matches!(self, Self::Integer(_)),
+            "number" => matches!(self, Self::Integer(_) | Self::Float(_)),
+            "text" => matches!(self, Self::String(_)),
+            "true or false" => matches!(self, Self::Boolean(_)),
+            "list of integers" => all("integer"),
+            "list of numbers" => all("number"),
+            _ => true,
+        }
+    }
+
     /// What it is, in words.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -180,7 +195,7 @@ pub struct Reader<'a> {
     path: String,
     table: &'a Table,
     at: Origin,
-    known: RefCell<Vec<&'static str>>,
+    known: RefCell<BTreeSet<&'static str>>,
     problems: &'a RefCell<Problems>,
 }
 
@@ -202,7 +217,7 @@ impl<'a> Reader<'a> {
 
     /// The node under `key`, of any type.
     pub fn node(&self, key: &'static str) -> Option<&'a Node> {
-        self.known.borrow_mut().push(key);
+        self.known.borrow_mut().insert(key);
         self.table.iter().find(|(k, _)| k == key).map(|(_, node)| node)
     }
 
@@ -217,7 +232,7 @@ impl<'a> Reader<'a> {
     /// A string that must be there.
     pub fn required_string(&self, key: &'static str, example: &str) -> Option<At<String>> {
         if self.table.iter().all(|(k, _)| k != key) {
-            self.known.borrow_mut().push(key);
+            self.known.borrow_mut().insert(key);
             let problem =
                 Problem::new("chiasm::recipe::missing_key", format!("`{}` has no `{key}`", self.path));
             self.problem(problem.at(&self.at, "this table").help(format!("add, for example, {example}")));
@@ -277,11 +292,7 @@ impl<'a> Reader<'a> {
     /// Every entry whose key was not asked for.
     pub fn rest(&self) -> Vec<(&'a str, &'a Node)> {
         let known = self.known.borrow();
-        self.table
-            .iter()
-            .filter(|(k, _)| !known.contains(&k.as_str()))
-            .map(|(k, n)| (k.as_str(), n))
-            .collect()
+        self.table.iter().filter(|(k, _)| !known.contains(k.as_str())).map(|(k, n)| (k.as_str(), n)).collect()
     }
 
     /// Complains about every key that was not asked for.
@@ -312,23 +323,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Value {
-    /// Whether it is what a plugin's parameter of this kind takes, see `Parameter::kind`; a kind that is not known here takes anything.
-    pub fn is(&self, kind: &str) -> bool {
-        let all =
-            |kind: &str| matches!(self, Self::Array(list) if list.iter().all(|node| node.value.is(kind)));
-        match kind {
-            "integer" => matches!(self, Self::Integer(_)),
-            "number" => matches!(self, Self::Integer(_) | Self::Float(_)),
-            "text" => matches!(self, Self::String(_)),
-            "true or false" => matches!(self, Self::Boolean(_)),
-            "list of integers" => all("integer"),
-            "list of numbers" => all("number"),
-            _ => true,
-        }
-    }
-}
-
 /// The problem of a key nobody knows, with the nearest known one.
 pub fn unknown_key<'k>(
     path: &str,
@@ -337,8 +331,7 @@ pub fn unknown_key<'k>(
     known: impl IntoIterator<Item = &'k str> + Clone,
 ) -> Problem {
     let place = if path.is_empty() { "the recipe".to_owned() } else { format!("[{path}]") };
-    let distinct: BTreeSet<&str> = known.clone().into_iter().collect();
-    let list = distinct.into_iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+    let list = known.clone().into_iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
     let help = did_you_mean(key, known).unwrap_or_else(|| {
         if list.is_empty() { "it takes none".into() } else { format!("known keys: {list}") }
     });

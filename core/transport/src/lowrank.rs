@@ -15,13 +15,13 @@ use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, uniform};
 /// A plan of low rank between two clouds.
 #[derive(Debug, Clone)]
 pub struct LowRankPlan {
-    /// Plan from source points to latent points, `Q[n, r]`.
+    /// Plan from source points to latent points, `Q[n, r]`; it has the weights' mass.
     pub source: Array2<f32>,
-    /// Plan from target points to latent points, `R[m, r]`.
+    /// Plan from target points to latent points, `R[m, r]`, of mass one.
     pub target: Array2<f32>,
     /// `<P, C>` for squared Euclidean costs; between different spaces the objective of Gromov-Wasserstein.
     pub transport_cost: f64,
-    /// L1 distance of both marginals from the weights.
+    /// L1 distance of both marginals from the weights, as a share of the mass.
     pub marginal_error: f64,
     /// Mirror steps.
     pub iterations: usize,
@@ -37,8 +37,8 @@ const STEP: f64 = 0.05;
 /// exponents stay in the range of single precision.
 const FLOOR: f64 = 1e-7;
 
-/// Squared Euclidean transport of rank `rank` between clouds `x[n, d]`, `y[m, d]` with weights of equal sums (taken as one);
-/// stops when a step lowers the cost by less than `tolerance` of it.
+/// Squared Euclidean transport of rank `rank` between clouds `x[n, d]`, `y[m, d]` with weights of equal sums; stops
+/// when a step lowers the cost by less than `tolerance` of it.
 ///
 /// # Errors
 /// As [`Cost::squared_euclidean`] and [`Sinkhorn::solve`], and for a rank of zero.
@@ -56,7 +56,7 @@ pub fn low_rank(
     }
     let rank = rank.min(x.nrows()).min(y.nrows());
     let mean = Cost::squared_euclidean(x, y)?.mean();
-    let (a, b, _) = crate::balanced(a, b, (x.nrows(), y.nrows()))?;
+    let (a, b, mass) = crate::balanced(a, b, (x.nrows(), y.nrows()))?;
     // Centred and at most one, so that squares neither vanish nor overflow in single precision.
     let centre: Array1<f32> = crate::cost::mean_row(x).into_iter().map(|c| c as f32).collect();
     let (x, y) = (&x - &centre, &y - &centre);
@@ -80,8 +80,8 @@ pub fn low_rank(
         if let Some(stop) = limits.stop(iteration, clock, fall.abs(), tolerance) {
             let marginal_error = x.factor.round() + y.factor.round();
             return Ok(LowRankPlan {
-                transport_cost: unit * x.cost(&y, rank),
-                source: x.factor.plan,
+                transport_cost: mass * unit * x.cost(&y, rank),
+                source: x.factor.plan * mass as f32,
                 target: y.factor.plan,
                 marginal_error,
                 iterations: iteration,

@@ -17,7 +17,7 @@ pub(super) struct Factors {
     pub left: Array2<f32>,
     pub right: Array2<f32>,
     unit: f64,
-    scale: f64,
+    pub scale: f64,
 }
 
 /// Below this many points a product of whole matrices costs next to nothing.

@@ -258,10 +258,10 @@ impl Problem<'_> {
             let target = match exact(cost.view(), self.a, self.b, &Limits::new(usize::MAX).time(left)) {
                 Ok(target) if target.stop == Stop::Converged => target.plan().mapv(|p| p as f32),
                 // Cut off, it is no plan: what there was before it stands.
-                _ if self.clock.elapsed() >= limits.time => {
+                Ok(target) => return Ok(self.found(plan, None, iteration - 1, target.stop)),
+                Err(_) if self.clock.elapsed() >= limits.time => {
                     return Ok(self.found(plan, None, iteration - 1, Stop::Time));
                 }
-                Ok(target) => return Ok(self.found(plan, None, iteration - 1, target.stop)),
                 Err(error) => return Err(error),
             };
             let direction = &target - &plan;

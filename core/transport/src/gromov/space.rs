@@ -21,8 +21,8 @@ pub struct Space {
 enum Form {
     /// As given, and what was found hidden in it.
     Matrix(Array2<f32>, Option<Factors>),
-    /// With the points that make blocks of `1 / scale * D` where all of it is wanted.
-    Points(Factors, Box<Cost<'static>>, f64),
+    /// With the points that make blocks of D, but for the factors' scale, where all of it is wanted.
+    Points(Factors, Box<Cost<'static>>),
 }
 
 impl Space {
@@ -39,7 +39,7 @@ impl Space {
             return Err(Error::Breakdown { what: "squared distances", why });
         }
         let factors = Factors::new(centred.view(), unit, &norms);
-        Ok(Self { size: x.nrows(), form: Form::Points(factors, Box::new(points), 1.0) })
+        Ok(Self { size: x.nrows(), form: Form::Points(factors, Box::new(points)) })
     }
 
     /// A given symmetric matrix of distances or similarities `D[n, n]`.
@@ -73,10 +73,7 @@ impl Space {
                     *d /= top;
                     factors.iter_mut().for_each(|factors| factors.divide(top));
                 }
-                Form::Points(factors, _, scale) => {
-                    factors.divide(top);
-                    *scale *= f64::from(top);
-                }
+                Form::Points(factors, _) => factors.divide(top),
             }
         }
         self
@@ -102,9 +99,9 @@ impl Space {
                         let whole = d.as_slice().unwrap_or_default();
                         block.copy_from_slice(&whole[rows.start * n..rows.end * n]);
                     }
-                    Form::Points(_, points, scale) => {
+                    Form::Points(factors, points) => {
                         points.costs(rows.clone(), &mut block);
-                        block.iter_mut().for_each(|d| *d /= *scale as f32);
+                        block.iter_mut().for_each(|d| *d *= factors.scale as f32);
                     }
                 }
                 rows.zip(block.chunks(n)).map(|(i, row)| job(i, row)).collect::<Vec<_>>()
