@@ -19,7 +19,7 @@ use crate::{AdapterModule_Ref, AlignerModule_Ref, FusionModule_Ref};
 pub struct Root {
     /// The manifest's JSON: the same bytes as in the ELF section.
     pub describe: extern "C" fn() -> RStr<'static>,
-    /// The extension of this id (`chiasm.aligner/1`), if the plugin offers it.
+    /// The extension of this id (`chiasm.aligner/2`), if the plugin offers it.
     pub query: extern "C" fn(id: RStr<'_>) -> ROption<Extension>,
     /// Takes no more calls from now on, and returns when those under way have ended.
     #[sabi(last_prefix_field)]
@@ -43,7 +43,7 @@ impl ExtensionModule for AdapterModule_Ref {
     const ID: &'static str = "chiasm.adapter/1";
 }
 impl ExtensionModule for AlignerModule_Ref {
-    const ID: &'static str = "chiasm.aligner/1";
+    const ID: &'static str = "chiasm.aligner/2";
 }
 impl ExtensionModule for FusionModule_Ref {
     const ID: &'static str = "chiasm.fusion/1";

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{Data, EncoderSpec, Host, HostServices, Item, Level, Search};
+use chiasm_host::{AlignModality, AlignSpec, Data, EncoderSpec, Host, HostServices, Item, Level, Search};
 use chiasm_plugin::objective::{Objective, Options, Rows as TrainingRows, Trained};
 use chiasm_plugin::{Adapter, Services, json};
 use fixture_plain::Rows;
@@ -85,9 +85,14 @@ fn time(mut call: impl FnMut()) -> f64 {
 fn copies_nothing(host: &Host) {
     let data = vec![1.0_f32; 16 << 20];
     let shape = [data.len() / 64, 64];
-    let arrays = [("source.pooled", Data::f32(&shape, &data)), ("target.pooled", Data::f32(&shape, &data))];
+    let rows: Vec<i64> = (0..).take(shape[0]).collect();
+    let modality = |name: &str| AlignModality { name: name.into(), dim: 64, blocks: vec![64] };
+    let spec = AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
+    let pooled = || Data::f32(&shape, &data);
+    let row = || Data::i64(&[shape[0]], &rows);
+    let arrays = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
     let started = Instant::now();
-    let learned = host.aligner("keep").unwrap().fit(&arrays, &json!({}), &Quiet).unwrap();
+    let learned = host.aligner("keep").unwrap().fit(&spec, &arrays, &json!({}), &Quiet).unwrap();
     println!("a fit that sums 64 MiB once: {:?}", started.elapsed());
     assert_eq!(learned.notes["addresses"][0], json!(data.as_ptr().addr()), "the data was copied");
     println!("the plugin saw the data at the host's own address: no copy");

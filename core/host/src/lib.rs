@@ -36,8 +36,9 @@ mod services;
 mod verify;
 
 pub use chiasm_plugin::{
-    Code, Draft, EncoderSpec, Fused, FusionNeeds, FusionSpec, Inverse, InverseKind, Item, Learned, Level,
-    Modality, ModelInput, Parameter, PortSpec, Signature, Takes, Task, TaskKind,
+    AlignModality, AlignSpec, Code, Draft, EncoderSpec, Fused, FusionNeeds, FusionSpec, Inverse, InverseKind,
+    Item, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, PortSpec, Signature, Takes, Task,
+    TaskKind,
 };
 pub use error::{HostError, Phase, PluginTag};
 pub use handles::adapter::{Adapter, AdapterFactory, LentTensor};

@@ -96,7 +96,7 @@ fn major(version: &str) -> &str {
 mod tests {
     use super::*;
 
-    const JSON: &str = r#"{"id":"x","version":"1","abi":"1.0.0","licence":"","panic":"unwind","arch":"a","os":"o","root":"chiasm_root_x","provides":[]}"#;
+    const JSON: &str = r#"{"id":"x","version":"1","abi":"2.0.0","licence":"","panic":"unwind","arch":"a","os":"o","root":"chiasm_root_x","provides":[]}"#;
 
     fn section(json: &str, length: u64, tail: &[u8]) -> Vec<u8> {
         [&record::MAGIC[..], &length.to_le_bytes(), json.as_bytes(), tail].concat()
@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(good.gates(), Ok(()));
         let one = Provided { kind: "aligner".into(), id: "a".into(), doc: String::new() };
         let cases = [
-            (Manifest { abi: "2.0.0".into(), ..good.clone() }, "majors differ"),
-            (Manifest { abi: "10.0.0".into(), ..good.clone() }, "majors differ"),
+            (Manifest { abi: "1.0.0".into(), ..good.clone() }, "majors differ"),
+            (Manifest { abi: "20.0.0".into(), ..good.clone() }, "majors differ"),
             (Manifest { panic: "abort".into(), ..good.clone() }, "abort"),
             (Manifest { arch: "riscv64".into(), ..good.clone() }, "riscv64"),
             (Manifest { root: "system".into(), ..good.clone() }, "system"),
@@ -147,6 +147,6 @@ mod tests {
             let error = manifest.gates().unwrap_err();
             assert!(error.contains(word), "{error}");
         }
-        assert_eq!(Manifest { abi: "1.7.3".into(), ..good }.gates(), Ok(()), "a newer minor is welcome");
+        assert_eq!(Manifest { abi: "2.7.3".into(), ..good }.gates(), Ok(()), "a newer minor is welcome");
     }
 }

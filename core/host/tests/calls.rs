@@ -6,8 +6,8 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use chiasm_host::{
-    Code, Data, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError, Item, Learned, Modality, Phase,
-    PortSpec, Signature, Takes, Task, TaskKind,
+    AlignModality, AlignSpec, Code, Data, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError, Item,
+    Learned, Modality, Phase, PortSpec, Signature, Takes, Task, TaskKind,
 };
 use chiasm_plugin::{Json, json};
 use support::{Recorder, host_of, library};
@@ -19,8 +19,16 @@ fn plain() -> Host {
 }
 
 fn fit(host: &Host, id: &str, parameters: &Json, services: &Recorder) -> Result<Learned, HostError> {
-    let data = [("source.pooled", Data::f32(&[4, 3], &ROWS)), ("target.pooled", Data::f32(&[4, 3], &ROWS))];
-    host.aligner(id).unwrap().fit(&data, parameters, services)
+    let pooled = || Data::f32(&[4, 3], &ROWS);
+    let row = || Data::i64(&[4], &[0, 1, 2, 3]);
+    let data = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
+    host.aligner(id).unwrap().fit(&spec(), &data, parameters, services)
+}
+
+/// Two modalities of vectors of three numbers, bound to the second.
+fn spec() -> AlignSpec {
+    let modality = |name: &str| AlignModality { name: name.into(), dim: 3, blocks: vec![3] };
+    AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: Some("b".into()) }
 }
 
 fn hostile(does: &str, services: &Recorder) -> Result<Learned, HostError> {
@@ -32,8 +40,9 @@ fn hostile(does: &str, services: &Recorder) -> Result<Learned, HostError> {
 fn an_aligner_learns_from_the_hosts_own_memory() {
     let services = Recorder { threads: 2, ..Recorder::default() };
     let learned = fit(&plain(), "keep", &json!({ "k": 3 }), &services).unwrap();
-    assert_eq!(learned.source.output("z").unwrap().fixed(-1), Some(3));
-    assert!(learned.inverse.is_some());
+    assert_eq!(learned.maps[0].output("z").unwrap().fixed(-1), Some(3));
+    assert!(learned.inverses.iter().all(Option::is_some));
+    assert_eq!(learned.notes["anchor"], json!("b"));
     assert_eq!(learned.parameters, json!({ "k": 3 }));
     let address = json!(ROWS.as_ptr().addr());
     assert_eq!(learned.notes["addresses"], json!([address, address]), "no tensor may be copied");
@@ -78,16 +87,23 @@ fn a_misspelt_parameter_names_the_known_ones() {
 #[test]
 fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
     let aligner = plain().aligner("keep").unwrap();
-    let fit = |data: &[(&str, Data<'_>)]| aligner.fit(data, &json!({}), &Recorder::default()).unwrap_err();
     let rows = |shape: &[usize]| Data::f32(shape, &ROWS);
+    let fit = |a: &[usize], b: &[usize], row: &[usize]| {
+        let data = [
+            ("a.pooled", rows(a)),
+            ("a.row", Data::i64(row, &[0, 1, 2, 3])),
+            ("b.pooled", rows(b)),
+            ("b.row", Data::i64(&[4], &[0, 1, 2, 3])),
+        ];
+        aligner.fit(&spec(), &data, &json!({}), &Recorder::default()).unwrap_err()
+    };
+    let only_a = [("a.pooled", rows(&[4, 3])), ("a.row", Data::i64(&[4], &[0, 1, 2, 3]))];
     let cases = [
-        (fit(&[("source.pooled", rows(&[4, 3]))]), "target.pooled"),
-        (fit(&[("source.pooled", rows(&[4, 3])), ("target.pooled", rows(&[3, 4]))]), "one row per pair"),
-        (fit(&[("source.pooled", rows(&[4, 4])), ("target.pooled", rows(&[4, 3]))]), "beyond the 48 bytes"),
-        (
-            fit(&[("source.pooled", rows(&[usize::MAX, 3])), ("target.pooled", rows(&[usize::MAX, 3]))]),
-            "overflow",
-        ),
+        (aligner.fit(&spec(), &only_a, &json!({}), &Recorder::default()).unwrap_err(), "`b.pooled`"),
+        (fit(&[4, 3], &[3, 4], &[4]), "expected `b.pooled` [items, 3]"),
+        (fit(&[4, 3], &[4, 3], &[3]), "one row number an item"),
+        (fit(&[5, 3], &[4, 3], &[5]), "beyond the"),
+        (fit(&[usize::MAX, 3], &[4, 3], &[usize::MAX]), "overflow"),
     ];
     for (error, word) in cases {
         assert!(error.message.contains(word), "expected `{word}` in: {error}");
@@ -212,13 +228,14 @@ fn what_comes_back_is_checked() {
     for (does, words) in [
         ("nan-weights", "NaN"),
         ("infinite-weights", "infinite"),
-        ("wrong-port", "no input of its graph `source` `x`"),
+        ("wrong-port", "no input of its graph `map.a` `x`"),
         ("extra-port", "`more` was not promised"),
-        ("wrong-output", "no output of its graph `target` `z`"),
+        ("wrong-output", "no output of its graph `map.b` `z`"),
         ("wrong-input-dim", "expected length 3"),
         ("unequal-dims", "expected length 2"),
         ("fixed-batch", "batch"),
         ("foreign-operator", "RandomNormalLike"),
+        ("missing-map", "expected 2 maps"),
         ("wrong-inverse", "expected length 3"),
         ("parameters-no-object", "expected an object"),
     ] {

@@ -161,8 +161,11 @@ fn truncating_the_file_after_loading_harms_nobody() {
     let aligner = host.aligner("keep").unwrap();
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
     let data = || chiasm_host::Data::f32(&[1, 2], &[1.0, 2.0]);
-    let pair = [("source.pooled", data()), ("target.pooled", data())];
-    aligner.fit(&pair, &chiasm_plugin::json!({}), &Recorder::default()).unwrap();
+    let row = || chiasm_host::Data::i64(&[1], &[0]);
+    let modality = |name: &str| chiasm_host::AlignModality { name: name.into(), dim: 2, blocks: vec![2] };
+    let spec = chiasm_host::AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
+    let pair = [("a.pooled", data()), ("a.row", row()), ("b.pooled", data()), ("b.row", row())];
+    aligner.fit(&spec, &pair, &chiasm_plugin::json!({}), &Recorder::default()).unwrap();
 }
 
 /// The C library that this process runs on.

@@ -29,6 +29,13 @@ impl<'a> Inputs<'a> {
         self
     }
 
+    /// The same inputs and more, of whole numbers.
+    #[must_use]
+    pub fn and_integers(mut self, arrays: &[(&'a str, ArrayViewD<'a, i64>)]) -> Self {
+        self.entries.extend(arrays.iter().map(|(name, array)| (*name, Entry::I64(array.clone()))));
+        self
+    }
+
     /// The names given, in the host's order.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.entries.iter().map(|(name, _)| *name)

@@ -4,27 +4,26 @@ use chiasm_graph::Graph;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Two maps into a shared space.
+/// A map of every modality into one shared space.
 #[derive(Clone, Debug)]
 pub struct Learned {
-    /// Input `x` `[batch, dA]`, output `z` `[batch, k]`, rows of unit length: the score of a pair is a dot product.
-    pub source: Graph,
-    /// Input `y` `[batch, dB]`, output `z` `[batch, k]`, likewise.
-    pub target: Graph,
-    /// The way back into the source space, where one exists.
-    pub inverse: Option<Inverse>,
-    /// Everything chosen: given back as parameters, it refits without a search.
+    /// One map for each modality, in the order of the specification: input `x` f32 `[batch, dim]`, output `z` f32
+    /// `[batch, k]`, rows of length one, the same k for all. The score of two items is the dot product of their `z`.
+    pub maps: Vec<Graph>,
+    /// The way back from the shared space into each modality, where one exists; in the same order.
+    pub inverses: Vec<Option<Inverse>>,
+    /// Every setting, also those that were chosen: given back as parameters, they fit again without a search.
     pub parameters: Value,
-    /// Metrics and reasons, e.g. why there is no inverse.
+    /// Metrics and reasons, such as why there is no inverse.
     pub notes: Value,
 }
 
-/// The way back: input `z` `[batch, k]`, output `x` `[batch, dA]`.
+/// The inverse of one map: input `z` f32 `[batch, k]`, output `x` f32 `[batch, dim]`.
 #[derive(Clone, Debug)]
 pub struct Inverse {
     /// The graph.
     pub graph: Graph,
-    /// What it undoes.
+    /// In which sense it is an inverse.
     pub kind: InverseKind,
 }
 
@@ -34,11 +33,11 @@ pub struct Inverse {
 pub enum InverseKind {
     /// Both of the below.
     TwoSided,
-    /// `inverse(source(x)) = x`: nothing was lost on the way.
+    /// `inverse(map(x)) = x`: nothing was lost on the way.
     Left,
-    /// `source(inverse(z)) = z`: every `z` is reached.
+    /// `map(inverse(z)) = z`: every `z` is reached.
     Right,
-    /// `inverse(source(x))` is near `x`, as near as a trained decoder comes.
+    /// `inverse(map(x))` is near `x`, as near as a trained decoder comes.
     Approximate,
 }
 

@@ -22,6 +22,7 @@ mod learned;
 mod services;
 mod spec;
 mod traits;
+mod views;
 
 #[doc(hidden)]
 pub mod export;
@@ -36,7 +37,8 @@ pub use ndarray;
 pub use serde_json::{Value as Json, json};
 pub use services::{Lent, Level, Services};
 pub use spec::{
-    DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality, ModelInput, PortSpec, Signature,
-    Takes, Task, TaskKind,
+    AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality,
+    ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind,
 };
 pub use traits::{Adapter, Aligner, Fusion, Parameter, read_parameters, within};
+pub use views::{Pairs, View, Views};

@@ -140,6 +140,68 @@ pub struct FusionSpec {
     pub task: Option<Task>,
 }
 
+/// What an aligner aligns.
+///
+/// The data of a fit are, for every modality, `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64 `[items]`, the row that
+/// each item belongs to, never falling. Items of different modalities that share a row are pairs. A row may hold several
+/// items of a modality, or none. `validation` i64 `[n]`, when it is there, lists the rows that choose between settings;
+/// the other rows are for fitting. [`crate::Inputs::views`] reads all of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AlignSpec {
+    /// The modalities, in the recipe's order.
+    pub modalities: Vec<AlignModality>,
+    /// The modality that the others are bound to, when the recipe names one.
+    #[serde(default)]
+    pub anchor: Option<String>,
+}
+
+/// A modality that an aligner maps.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AlignModality {
+    /// Its name.
+    pub name: String,
+    /// Length of a pooled vector.
+    pub dim: usize,
+    /// Lengths of the encoders' vectors that stand side by side in a pooled vector; their sum is `dim`.
+    pub blocks: Vec<usize>,
+}
+
+/// How many modalities an aligner takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ModalityCount {
+    /// At least so many.
+    pub least: usize,
+    /// At most so many; `None` without a limit.
+    pub most: Option<usize>,
+}
+
+impl Default for ModalityCount {
+    /// Two or more.
+    fn default() -> Self {
+        Self { least: 2, most: None }
+    }
+}
+
+impl ModalityCount {
+    /// Exactly two.
+    pub const TWO: Self = Self { least: 2, most: Some(2) };
+
+    /// Whether so many are taken.
+    pub fn contains(self, count: usize) -> bool {
+        count >= self.least && self.most.is_none_or(|most| count <= most)
+    }
+}
+
+impl std::fmt::Display for ModalityCount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.most {
+            Some(most) if most == self.least => write!(f, "exactly {most} modalities"),
+            Some(most) => write!(f, "{} to {most} modalities", self.least),
+            None => write!(f, "{} or more modalities", self.least),
+        }
+    }
+}
+
 /// What a fusion reads beside pooled vectors, and what it can be trained for.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

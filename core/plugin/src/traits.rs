@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Draft, EncoderSpec, Error, Fused, FusionNeeds, FusionSpec, Inputs, Item, Learned, ModelInput, Result,
-    Services, Signature, Takes,
+    AlignSpec, Draft, EncoderSpec, Error, Fused, FusionNeeds, FusionSpec, Inputs, Item, Learned,
+    ModalityCount, ModelInput, Result, Services, Signature, Takes,
 };
 
 /// Turns raw items of one modality into an encoder's inputs.
@@ -44,7 +44,7 @@ pub trait Adapter: Send + Sync + Sized + 'static {
     fn tail(&self) -> Result<Graph>;
 }
 
-/// Learns two maps into a shared space.
+/// Learns a map of every modality into one shared space.
 pub trait Aligner: Send + Sync + 'static {
     /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
     const ID: &'static str;
@@ -54,9 +54,19 @@ pub trait Aligner: Send + Sync + 'static {
     /// What the user may set.
     fn parameters() -> Vec<Parameter>;
 
-    /// Fits. `data` holds `source.pooled` `[n, dA]` and `target.pooled` `[n, dB]`, training rows only, row i of one paired with row i of
-    /// the other. `parameters` is a JSON object: read it with [`read_parameters`].
-    fn fit(data: &Inputs<'_>, parameters: &Value, services: &Services<'_>) -> Result<Learned>;
+    /// How many modalities it takes: two or more, unless said.
+    fn takes() -> ModalityCount {
+        ModalityCount::default()
+    }
+
+    /// Fits on the training items of every modality. `data` is read with [`Inputs::views`]; `parameters` is a JSON object,
+    /// read with [`read_parameters`].
+    fn fit(
+        spec: &AlignSpec,
+        data: &Inputs<'_>,
+        parameters: &Value,
+        services: &Services<'_>,
+    ) -> Result<Learned>;
 }
 
 /// Learns or builds a map from several modalities into one vector, and perhaps the answer to a task.

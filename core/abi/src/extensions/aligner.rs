@@ -1,4 +1,4 @@
-//! `chiasm.aligner/1`: paired rows of two latent spaces become two maps into a shared one.
+//! `chiasm.aligner/2`: the vectors of two or more modalities become maps into one shared space.
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RStr, RString};
@@ -6,14 +6,18 @@ use abi_stable::std_types::{RStr, RString};
 use super::{FitJob, Outcome, Reply};
 use crate::ServicesRef;
 
-/// The functions of `chiasm.aligner/1`.
+/// The functions of `chiasm.aligner/2`.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = AlignerModule_Ref)))]
 pub struct AlignerModule {
     /// The parameters of the aligner of this id, as a JSON list of `{name, type, default, doc}`.
     pub parameters: extern "C" fn(id: RStr<'_>) -> Reply<RString>,
-    /// Fits; the outcome's graphs are `source`, `target` and, when there is one, `inverse`.
+    /// How many modalities the aligner of this id takes, as a JSON object `{least, most}`; `most` is `null` without a limit.
+    pub takes: extern "C" fn(id: RStr<'_>) -> Reply<RString>,
+    /// Fits. The job's context is the modalities and the anchor as JSON; its data are `<modality>.pooled` and
+    /// `<modality>.row`, and `validation` where rows are set apart. The outcome's graphs are `map.<modality>` for every
+    /// modality, and `inverse.<modality>` where one exists.
     #[sabi(last_prefix_field)]
     pub fit: extern "C" fn(job: FitJob<'_>, services: &ServicesRef<'_>) -> Reply<Outcome>,
 }

@@ -1,5 +1,6 @@
 //! An aligner of a plugin.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chiasm_abi::stable::RSlice;
@@ -11,9 +12,12 @@ use super::{Answer, data::Data, kept};
 use crate::load::Loaded;
 use crate::services::Bridge;
 use crate::verify::{self, Axis};
-use crate::{HostError, HostServices, Inverse, InverseKind, Learned, Parameter, Phase, PluginTag, Result};
+use crate::{
+    AlignSpec, HostError, HostServices, Inverse, InverseKind, Learned, ModalityCount, Parameter, Phase,
+    PluginTag, Result,
+};
 
-/// Learns two maps into a shared space.
+/// Learns a map of every modality into one shared space.
 #[derive(Clone)]
 pub struct Aligner {
     id: String,
@@ -29,7 +33,7 @@ struct Report {
     #[serde(default)]
     notes: Value,
     #[serde(default)]
-    inverse: Option<InverseKind>,
+    inverses: BTreeMap<String, InverseKind>,
 }
 
 impl Aligner {
@@ -54,36 +58,57 @@ impl Aligner {
         answer.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
-    /// Fits on paired rows `source.pooled` `[n, dA]` and `target.pooled` `[n, dB]`, and checks what comes back: graphs sound and finite, `x`
-    /// `[batch, dA]` and `y` `[batch, dB]` to `z` `[batch, k]`, the inverse from `z` to `x`.
+    /// How many modalities it takes.
+    pub fn takes(&self) -> Result<ModalityCount> {
+        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
+        let text = answer.take(self.module.takes()(self.id.as_str().into()))?;
+        answer.json(&text, "numbers of modalities")
+    }
+
+    /// Fits on the arrays that [`AlignSpec`] speaks of, and checks what comes back: for every modality a sound, finite graph
+    /// from `x` `[batch, dim]` to `z` `[batch, k]`, the same k for all, and inverses from `z` to `x`.
+    ///
+    /// # Errors
+    /// When the arrays are not those of the specification, or the plugin refuses, fails or breaks a promise.
     pub fn fit(
         &self,
+        spec: &AlignSpec,
         data: &[(&str, Data<'_>)],
         parameters: &Value,
         services: &dyn HostServices,
     ) -> Result<Learned> {
-        let (source_dim, target_dim) = self.paired(data)?;
+        let fail = |message: String| HostError::new(Code::INVALID, Phase::Fit, message).of(&self.tag);
+        check_data(spec, data).map_err(fail)?;
+        let context = serde_json::to_value(spec).map_err(|e| fail(e.to_string()))?;
         let answer = Answer { tag: &self.tag, phase: Phase::Fit };
-        let outcome = fit(&answer, &self.id, data, parameters, &Value::Null, services, |job, services| {
+        let outcome = fit(&answer, &self.id, data, parameters, &context, services, |job, services| {
             self.module.fit()(job, services)
         })?;
         let report: Report = answer.json(&outcome.report, "notes")?;
-        answer.check(learned(&outcome, report, source_dim, target_dim))
+        answer.check(learned(&outcome, report, spec))
     }
+}
 
-    /// The two dimensions of paired rows; the caller's mistake, found before the plugin is asked.
-    fn paired(&self, data: &[(&str, Data<'_>)]) -> Result<(usize, usize)> {
-        let fail = |message: String| Err(HostError::new(Code::INVALID, Phase::Fit, message).of(&self.tag));
-        let find = |name: &str| data.iter().find(|(own, _)| *own == name).map(|(_, data)| data);
-        let (Some(source), Some(target)) = (find("source.pooled"), find("target.pooled")) else {
-            return fail("an aligner needs `source.pooled` and `target.pooled`".into());
+/// The caller's mistakes, found before the plugin is asked: every modality has vectors of its width and as many row numbers.
+fn check_data(spec: &AlignSpec, data: &[(&str, Data<'_>)]) -> Result<(), String> {
+    let find = |name: &str| data.iter().find(|(own, _)| *own == name).map(|(_, data)| data);
+    for modality in &spec.modalities {
+        let names = [format!("{}.pooled", modality.name), format!("{}.row", modality.name)];
+        let (Some(pooled), Some(rows)) = (find(&names[0]), find(&names[1])) else {
+            return Err(format!("an aligner needs `{}` and `{}`", names[0], names[1]));
         };
-        if source.rank() != 2 || target.rank() != 2 || source.axis(0) != target.axis(0) {
-            let shapes = format!("{:?} and {:?}", source.shape(), target.shape());
-            return fail(format!("expected matrices with one row per pair, got shapes {shapes}"));
+        let expected = pooled.rank() == 2 && pooled.axis(1) == Some(modality.dim);
+        if !expected || rows.rank() != 1 || rows.axis(0) != pooled.axis(0) {
+            return Err(format!(
+                "expected `{}` [items, {}] and one row number an item, got shapes {:?} and {:?}",
+                names[0],
+                modality.dim,
+                pooled.shape(),
+                rows.shape()
+            ));
         }
-        Ok((source.axis(1).unwrap_or(0), target.axis(1).unwrap_or(0)))
     }
+    Ok(())
 }
 
 /// A fit over the ABI: for aligners and fusions alike.
@@ -137,41 +162,48 @@ pub(super) fn graphs<'a>(outcome: &'a Outcome, names: &[&str]) -> Result<Vec<Opt
     Ok(found)
 }
 
-fn learned(
-    outcome: &Outcome,
-    report: Report,
-    source_dim: usize,
-    target_dim: usize,
-) -> Result<Learned, String> {
+fn learned(outcome: &Outcome, report: Report, spec: &AlignSpec) -> Result<Learned, String> {
     use Axis::{Batch, Exactly, Fixed};
-    let found = graphs(outcome, &["source", "target", "inverse"])?;
-    let missing = |role: &str| format!("it gave no graph `{role}`");
-    let source = verify::graph(found[0].ok_or_else(|| missing("source"))?, "source")?;
-    verify::ports(&source, "source", &[("x", &[Batch, Exactly(source_dim)])], &[("z", &[Batch, Fixed])])?;
-    let shared = verify::last(&source, "z", "source")?;
-    let target = verify::graph(found[1].ok_or_else(|| missing("target"))?, "target")?;
-    verify::ports(
-        &target,
-        "target",
-        &[("y", &[Batch, Exactly(target_dim)])],
-        &[("z", &[Batch, Exactly(shared)])],
-    )?;
-    let inverse = match (found[2], report.inverse) {
-        (None, None) => None,
-        (Some(bytes), Some(kind)) => {
-            let graph = verify::graph(bytes, "inverse")?;
-            let (z, x) = ([Batch, Exactly(shared)], [Batch, Exactly(source_dim)]);
-            verify::ports(&graph, "inverse", &[("z", &z)], &[("x", &x)])?;
-            Some(Inverse { graph, kind })
-        }
-        (Some(_), None) => return Err("it gave an inverse and did not say of which kind".into()),
-        (None, Some(_)) => return Err(missing("inverse")),
+    let roles = |kind: &str| -> Vec<String> {
+        spec.modalities.iter().map(|modality| format!("{kind}.{}", modality.name)).collect()
     };
+    let (map_roles, inverse_roles) = (roles("map"), roles("inverse"));
+    let names: Vec<&str> = map_roles.iter().chain(&inverse_roles).map(String::as_str).collect();
+    let found = graphs(outcome, &names)?;
+    let (maps_found, inverses_found) = found.split_at(map_roles.len());
+    let missing = |role: &str| format!("it gave no graph `{role}`");
+    let (mut maps, mut inverses) = (Vec::new(), Vec::new());
+    let mut shared: Option<usize> = None;
+    for ((modality, role), bytes) in spec.modalities.iter().zip(&map_roles).zip(maps_found) {
+        let map = verify::graph(bytes.ok_or_else(|| missing(role))?, role)?;
+        let z = [Batch, shared.map_or(Fixed, Exactly)];
+        verify::ports(&map, role, &[("x", &[Batch, Exactly(modality.dim)])], &[("z", &z)])?;
+        shared = Some(verify::last(&map, "z", role)?);
+        maps.push(map);
+    }
+    let shared = shared.ok_or("it was given no modality")?;
+    for ((modality, role), bytes) in spec.modalities.iter().zip(&inverse_roles).zip(inverses_found) {
+        inverses.push(match (bytes, report.inverses.get(&modality.name)) {
+            (None, None) => None,
+            (Some(bytes), Some(kind)) => {
+                let graph = verify::graph(bytes, role)?;
+                let (z, x) = ([Batch, Exactly(shared)], [Batch, Exactly(modality.dim)]);
+                verify::ports(&graph, role, &[("z", &z)], &[("x", &x)])?;
+                Some(Inverse { graph, kind: *kind })
+            }
+            (Some(_), None) => return Err(format!("it gave `{role}` and did not say of which kind it is")),
+            (None, Some(_)) => return Err(missing(role)),
+        });
+    }
+    let known = |name: &&String| spec.modalities.iter().any(|modality| modality.name == **name);
+    if let Some(name) = report.inverses.keys().find(|name| !known(name)) {
+        return Err(format!("it speaks of an inverse of `{name}`, which is no modality of the fit"));
+    }
     if !report.parameters.is_object() {
         return Err(format!(
             "its parameters are {}, expected an object that refits as it was",
             report.parameters
         ));
     }
-    Ok(Learned { source, target, inverse, parameters: report.parameters, notes: report.notes })
+    Ok(Learned { maps, inverses, parameters: report.parameters, notes: report.notes })
 }

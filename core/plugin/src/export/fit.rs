@@ -1,4 +1,4 @@
-//! `chiasm.aligner/1` and `chiasm.fusion/1` over the author's [`Aligner`]s and [`Fusion`]s.
+//! `chiasm.aligner/2` and `chiasm.fusion/1` over the author's [`Aligner`]s and [`Fusion`]s.
 
 use chiasm_abi::stable::{RStr, RString};
 use chiasm_abi::{FitJob, NamedBytes, Outcome, Reply, ServicesRef};
@@ -7,20 +7,24 @@ use serde_json::{Value, json};
 
 use super::{Plugin, budget, guard};
 use crate::{
-    Aligner, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Learned, Parameter, Result, Services,
+    AlignSpec, Aligner, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Learned, ModalityCount,
+    Parameter, Result, Services,
 };
 
 /// One aligner of a plugin, its type erased.
 pub struct AlignerEntry {
     id: &'static str,
     parameters: fn() -> Vec<Parameter>,
-    fit: fn(&Inputs<'_>, &Value, &Services<'_>) -> Result<Learned>,
+    takes: fn() -> ModalityCount,
+    fit: FitAligner,
 }
+
+type FitAligner = fn(&AlignSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Learned>;
 
 impl AlignerEntry {
     /// The entry of an aligner.
     pub const fn of<A: Aligner>() -> Self {
-        Self { id: A::ID, parameters: A::parameters, fit: A::fit }
+        Self { id: A::ID, parameters: A::parameters, takes: A::takes, fit: A::fit }
     }
 }
 
@@ -48,6 +52,13 @@ pub(super) extern "C" fn aligner_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RS
     })
 }
 
+pub(super) extern "C" fn aligner_takes<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
+    guard::call(|| {
+        let entry = find(P::ALIGNERS, "aligner", id.as_str(), |entry| entry.id)?;
+        Ok(serde_json::to_string(&(entry.takes)())?.into())
+    })
+}
+
 pub(super) extern "C" fn fusion_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
     guard::call(|| {
         let entry = find(P::FUSIONS, "fusion", id.as_str(), |entry| entry.id)?;
@@ -66,15 +77,30 @@ pub(super) extern "C" fn aligner<P: Plugin>(job: FitJob<'_>, services: &Services
     guard::call(|| {
         let entry = find(P::ALIGNERS, "aligner", job.id.as_str(), |entry| entry.id)?;
         let (inputs, parameters) = read(&job)?;
+        let spec: AlignSpec = serde_json::from_str(job.context.as_str())?;
         let services = Services::from_abi(services);
-        let learned = budget::within(services.threads(), || (entry.fit)(&inputs, &parameters, &services))?;
-        let mut graphs = vec![("source", &learned.source), ("target", &learned.target)];
-        graphs.extend(learned.inverse.as_ref().map(|inverse| ("inverse", &inverse.graph)));
-        let report = json!({
-            "parameters": learned.parameters,
-            "notes": learned.notes,
-            "inverse": learned.inverse.as_ref().map(|inverse| inverse.kind),
-        });
+        let learned =
+            budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
+        let names: Vec<&str> = spec.modalities.iter().map(|modality| modality.name.as_str()).collect();
+        let (maps, inverses) = (learned.maps.len(), learned.inverses.len());
+        if maps != names.len() || inverses != names.len() {
+            let expected = names.len();
+            return Err(Error::other(format!(
+                "expected {expected} maps and as many places for inverses, got {maps} and {inverses}"
+            )));
+        }
+        let mut graphs = Vec::new();
+        let mut kinds = serde_json::Map::new();
+        for ((name, map), inverse) in names.iter().zip(&learned.maps).zip(&learned.inverses) {
+            graphs.push((format!("map.{name}"), map));
+            if let Some(inverse) = inverse {
+                graphs.push((format!("inverse.{name}"), &inverse.graph));
+                kinds.insert((*name).to_owned(), json!(inverse.kind));
+            }
+        }
+        let graphs: Vec<(&str, &Graph)> =
+            graphs.iter().map(|(name, graph)| (name.as_str(), *graph)).collect();
+        let report = json!({ "parameters": learned.parameters, "notes": learned.notes, "inverses": kinds });
         outcome(&graphs, &report)
     })
 }

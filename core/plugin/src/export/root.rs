@@ -31,7 +31,11 @@ extern "C" fn query<P: Plugin>(id: RStr<'_>) -> ROption<Extension> {
         };
         RSome(Extension::of(module.leak_into_prefix()))
     } else if id == AlignerModule_Ref::ID && !P::ALIGNERS.is_empty() {
-        let module = AlignerModule { parameters: fit::aligner_parameters::<P>, fit: fit::aligner::<P> };
+        let module = AlignerModule {
+            parameters: fit::aligner_parameters::<P>,
+            takes: fit::aligner_takes::<P>,
+            fit: fit::aligner::<P>,
+        };
         RSome(Extension::of(module.leak_into_prefix()))
     } else if id == FusionModule_Ref::ID && !P::FUSIONS.is_empty() {
         let module = FusionModule {

@@ -1,0 +1,180 @@
+//! The training items of an aligner, read from its inputs: what belongs to which row, and which items are pairs.
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use crate::{AlignSpec, Error, Inputs, Result};
+
+/// The training items of every modality, in the order of the specification.
+#[derive(Clone, Debug)]
+pub struct Views<'a> {
+    /// One for each modality.
+    pub views: Vec<View<'a>>,
+    /// The place of the anchor among them, when the recipe names one.
+    pub anchor: Option<usize>,
+    /// The rows that choose between settings, rising; empty when the method has to set some apart itself.
+    pub validation: Vec<usize>,
+}
+
+/// The training items of one modality.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The modality's name.
+    pub name: String,
+    /// Lengths of the encoders' vectors that stand side by side.
+    pub blocks: Vec<usize>,
+    /// Vectors, `[items, dim]`.
+    pub pooled: ArrayView2<'a, f32>,
+    /// The row of each item, never falling.
+    pub rows: Vec<usize>,
+}
+
+/// Items of two modalities that share a row, as matrices: row i of one belongs to row i of the other.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    /// Vectors of the first modality, `[pairs, dim]`.
+    pub first: Array2<f32>,
+    /// Vectors of the second modality, `[pairs, dim]`.
+    pub second: Array2<f32>,
+    /// The row that each pair comes from, never falling.
+    pub rows: Vec<usize>,
+    /// The weight of each pair: the weights of one row add up to one.
+    pub weights: Vec<f64>,
+}
+
+impl<'a> Inputs<'a> {
+    /// The items of every modality that the specification names.
+    ///
+    /// # Errors
+    /// When an array is missing or of another shape, or the rows of a modality fall.
+    pub fn views(&self, spec: &AlignSpec) -> Result<Views<'a>> {
+        let views = spec.modalities.iter().map(|modality| {
+            let name = &modality.name;
+            let pooled = self.matrix(&format!("{name}.pooled"))?;
+            let rows = self.rows(&format!("{name}.row"))?;
+            if rows.len() != pooled.nrows() || pooled.ncols() != modality.dim {
+                return Err(Error::invalid(format!(
+                    "modality `{name}`: expected {} vectors of {} numbers, got shape {:?}",
+                    rows.len(),
+                    modality.dim,
+                    pooled.shape()
+                )));
+            }
+            if rows.windows(2).any(|two| two[0] > two[1]) {
+                return Err(Error::invalid(format!("input `{name}.row`: expected rows that never fall")));
+            }
+            Ok(View { name: name.clone(), blocks: modality.blocks.clone(), pooled, rows })
+        });
+        let views = views.collect::<Result<Vec<_>>>()?;
+        let anchor = match &spec.anchor {
+            None => None,
+            Some(anchor) => {
+                Some(views.iter().position(|view| view.name == *anchor).ok_or_else(|| {
+                    Error::invalid(format!("the anchor `{anchor}` is none of the modalities"))
+                })?)
+            }
+        };
+        let has_validation = self.names().any(|name| name == "validation");
+        let mut validation = if has_validation { self.rows("validation")? } else { Vec::new() };
+        validation.sort_unstable();
+        validation.dedup();
+        Ok(Views { views, anchor, validation })
+    }
+
+    fn rows(&self, name: &str) -> Result<Vec<usize>> {
+        let rows = self.integers(name)?;
+        let read = |row: &i64| {
+            usize::try_from(*row)
+                .map_err(|_| Error::invalid(format!("input `{name}`: expected rows from 0 on, got {row}")))
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+impl Views<'_> {
+    /// The place of the modality that the others are mapped onto: the anchor, or the last one where none is named.
+    pub fn reference(&self) -> usize {
+        self.anchor.unwrap_or_else(|| self.views.len().saturating_sub(1))
+    }
+
+    /// The pairs of two modalities on the rows that hold both.
+    ///
+    /// A row with p items of one and q of the other gives max(p, q) pairs, in which the items of each take turns.
+    pub fn pairs(&self, first: usize, second: usize) -> Pairs {
+        let (a, b) = (&self.views[first], &self.views[second]);
+        let mut places: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+        let (mut rows, mut weights) = (Vec::new(), Vec::new());
+        for (row, own) in groups(&a.rows) {
+            let start = b.rows.partition_point(|other| *other < row);
+            let count = b.rows[start..].iter().take_while(|other| **other == row).count();
+            if count == 0 {
+                continue;
+            }
+            let all = own.len().max(count);
+            for pair in 0..all {
+                places[0].push(own.start + pair % own.len());
+                places[1].push(start + pair % count);
+                rows.push(row);
+                weights.push(1.0 / all as f64);
+            }
+        }
+        Pairs {
+            first: a.pooled.select(Axis(0), &places[0]),
+            second: b.pooled.select(Axis(0), &places[1]),
+            rows,
+            weights,
+        }
+    }
+}
+
+/// Every row with the places of its items, in order.
+fn groups(rows: &[usize]) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+    let mut start = 0;
+    rows.chunk_by(|a, b| a == b).map(move |chunk| {
+        let range = start..start + chunk.len();
+        start = range.end;
+        (chunk[0], range)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AlignModality;
+    use ndarray::{Array1, array};
+
+    fn spec(anchor: Option<&str>) -> AlignSpec {
+        let modality = |name: &str, dim| AlignModality { name: name.into(), dim, blocks: vec![dim] };
+        let modalities = vec![modality("image", 1), modality("text", 2)];
+        AlignSpec { modalities, anchor: anchor.map(str::to_owned) }
+    }
+
+    #[test]
+    fn items_that_share_a_row_are_pairs_and_every_row_counts_once() {
+        let image = array![[1.0_f32], [2.0], [3.0]];
+        let text = array![[10.0_f32, 0.0], [20.0, 0.0], [30.0, 0.0], [40.0, 0.0]];
+        let (rows_i, rows_t) = (Array1::from(vec![0_i64, 1, 4]), Array1::from(vec![1_i64, 1, 3, 4]));
+        let inputs = Inputs::of(&[("image.pooled", image.view()), ("text.pooled", text.view())])
+            .and_integers(&[("image.row", rows_i.view().into_dyn()), ("text.row", rows_t.view().into_dyn())]);
+        let views = inputs.views(&spec(None)).unwrap();
+        assert_eq!((views.reference(), views.views[1].rows.as_slice()), (1, &[1, 1, 3, 4][..]));
+        let pairs = views.pairs(0, 1);
+        assert_eq!(pairs.rows, [1, 1, 4]);
+        assert_eq!(pairs.first.column(0).to_vec(), [2.0, 2.0, 3.0]);
+        assert_eq!(pairs.second.column(0).to_vec(), [10.0, 20.0, 40.0]);
+        assert_eq!(pairs.weights, [0.5, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn an_unknown_anchor_and_falling_rows_are_refused() {
+        let (image, text) = (array![[1.0_f32], [2.0]], array![[1.0_f32, 0.0], [0.0, 1.0]]);
+        let (rising, falling) = (Array1::from(vec![0_i64, 1]), Array1::from(vec![1_i64, 0]));
+        let views = |spec: &AlignSpec, rows: &Array1<i64>| {
+            let rows = [("image.row", rising.view().into_dyn()), ("text.row", rows.view().into_dyn())];
+            let inputs = Inputs::of(&[("image.pooled", image.view()), ("text.pooled", text.view())]);
+            inputs.and_integers(&rows).views(spec).map(|views| views.reference())
+        };
+        assert_eq!(views(&spec(Some("image")), &rising).unwrap(), 0);
+        assert!(views(&spec(Some("sound")), &rising).unwrap_err().message().contains("`sound`"));
+        assert!(views(&spec(None), &falling).unwrap_err().message().contains("`text.row`"));
+    }
+}
