@@ -78,14 +78,14 @@ pub enum Verb {
         /// The run folder to make.
         #[arg(short = 'o', long = "output", value_name = "RUN")]
         output: PathBuf,
-        /// Leave out rows with an item that cannot be read, and say how many.
+        /// Leave out items that cannot be read, and say which.
         #[arg(long)]
         skip_bad: bool,
         /// Make the run again even when it is there and up to date.
         #[arg(long)]
         force: bool,
     },
-    /// Measure a run's merged model on its held-out pairs.
+    /// Measure a run's merged model on its held-out rows, from each modality to each other one.
     Eval {
         /// The run folder.
         run: PathBuf,
@@ -104,7 +104,7 @@ pub enum Verb {
         /// Folds of the cross-validation (row mod N); 0 leaves it out.
         #[arg(long, default_value_t = 5)]
         folds: usize,
-        /// Leave out rows with an item that cannot be read, and say how many.
+        /// Leave out items that cannot be read, and say which.
         #[arg(long)]
         skip_bad: bool,
     },
@@ -118,10 +118,13 @@ pub enum Verb {
         #[arg(long, value_name = "SVG")]
         attention: Option<PathBuf>,
     },
-    /// Find the run's held-out items nearest to a raw input of the other modality.
+    /// Find the run's held-out items nearest to a raw item of another modality.
     Search {
         #[command(flatten)]
         run: RunArgs,
+        /// The modality to search [default: the other one, in a run of two].
+        #[arg(long = "in", value_name = "MODALITY")]
+        among: Option<String>,
         /// How many to show.
         #[arg(long, default_value_t = 5)]
         top: usize,

@@ -6,7 +6,7 @@ use crate::{
     json, print,
 };
 use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
-use chiasm_pipeline::{Error, GraphCheck, Opened, Workbench, check_graph};
+use chiasm_pipeline::{Error, GraphCheck, Run, Workbench, check_graph};
 use std::{io::IsTerminal, path::Path};
 
 /// `check`
@@ -29,13 +29,13 @@ fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
         let help = "give --at points.npy, float rows [n, d] as the graph takes them";
         return Err(Error::input("chiasm::check::points", message, help));
     }
-    let checked = Opened::open(&args.subject, bench)?.check(&args.overrides)?;
+    let checked = Run::open(&args.subject, bench)?.check(&args.overrides)?;
     if json(shared) {
         print::json(&checked);
     } else {
         checked.maps.iter().for_each(show);
     }
-    gate(&checked.failed(), &args.subject, "")
+    gate(&checked.failed, &args.subject, "")
 }
 
 /// Exit code 1 when a check failed; `hint` says what to do about it.

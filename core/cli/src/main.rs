@@ -63,9 +63,9 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
             };
             verbs::model_add(&options, shared, &workbench(shared)?)
         }
-        Verb::Plan(recipe) => verbs::plan(recipe, shared, workbench(shared)?),
+        Verb::Plan(recipe) => verbs::plan(recipe, shared, &workbench(shared)?),
         Verb::Fit { recipe, output, skip_bad, force } => {
-            verbs::fit(recipe, output, *skip_bad, *force, shared, workbench(shared)?)
+            verbs::fit(recipe, output, *skip_bad, *force, shared, &workbench(shared)?)
         }
         Verb::Check(args) => check::check(args, shared, &workbench(shared)?),
         Verb::Measure(args) => measure::measure(args, shared),
@@ -77,8 +77,9 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
         Verb::Run { run, attention } => {
             verbs::run(run, &given, attention.as_deref(), shared, &workbench(shared)?)
         }
-        Verb::Search { run, top, strip } => {
-            verbs::search(run, &given, *top, strip.as_deref(), shared, &workbench(shared)?)
+        Verb::Search { run, among, top, strip } => {
+            let how = verbs::SearchHow { among: among.as_deref(), top: *top, strip: strip.as_deref() };
+            verbs::search(run, &given, &how, shared, &workbench(shared)?)
         }
         Verb::Export { run, layout, weights, output } => {
             verbs::export(run, *layout, *weights, output, shared, &workbench(shared)?)
@@ -102,7 +103,6 @@ fn workbench(shared: &Shared) -> Outcome<Workbench> {
         threads: shared.threads.unwrap_or(0),
         cache: Cache::of_user(),
         reporter: Arc::new(progress::Terminal::new(shared.quiet)),
-        seed: 0,
         trainings: Trainings::default(),
     })
 }

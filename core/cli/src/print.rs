@@ -1,6 +1,7 @@
 //! Results on stdout: JSON for machines, tables for people.
 
 use chiasm_host::{Task, TaskKind};
+use chiasm_geometry::retrieval::Figures;
 use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -51,45 +52,55 @@ fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
 }
 
-/// A run's metrics: recalls in percent beside chance and the shuffled-pairs control.
+/// A run's metrics: every direction beside chance, then the control on shuffled pairs.
 pub fn metrics(metrics: &Metrics) {
-    let mut rows: Vec<Vec<String>> = (metrics.retrieval.iter())
-        .map(|(direction, scored)| {
-            let f = scored.figures;
-            let interval = format!("{}..{}", percent(scored.interval[0]), percent(scored.interval[1]));
-            vec![
-                direction.clone(),
-                percent(f.recall_at_1),
-                interval,
-                percent(f.recall_at_5),
-                percent(f.recall_at_10),
-                format!("{:.3}", f.mrr),
-            ]
-        })
-        .collect();
+    let recalls = |f: &Figures| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
+    let mut rows = Vec::new();
+    for (direction, scored) in &metrics.retrieval {
+        let f = &scored.figures;
+        let [at_1, at_5, at_10] = recalls(f);
+        let interval = format!("{}..{}", percent(scored.interval[0]), percent(scored.interval[1]));
+        let name = if scored.emergent { format!("{direction} (emergent)") } else { direction.clone() };
+        rows.push(vec![
+            name,
+            at_1,
+            interval,
+            at_5,
+            at_10,
+            format!("{:.3}", f.mrr),
+            format!("{:.3}", f.map),
+            format!("{:.1}", f.median_rank),
+            percent(scored.chance.recall_at_1),
+            format!("{} of {}", scored.queries, scored.gallery),
+        ]);
+    }
     if let Some(control) = &metrics.shuffled_pairs {
         for (direction, f) in &control.retrieval {
-            rows.push(vec![
-                format!("  {direction}, shuffled pairs"),
-                percent(f.recall_at_1),
-                String::new(),
-                percent(f.recall_at_5),
-                percent(f.recall_at_10),
-                format!("{:.3}", f.mrr),
-            ]);
+            let [at_1, at_5, at_10] = recalls(f);
+            let name = format!("  {direction}, shuffled pairs");
+            let mut row = vec![name, at_1, String::new(), at_5, at_10, format!("{:.3}", f.mrr)];
+            row.extend([format!("{:.3}", f.map), format!("{:.1}", f.median_rank), String::new(), String::new()]);
+            rows.push(row);
         }
     }
-    let chance = |k| metrics.chance.get(k).copied().map(percent).unwrap_or_default();
-    rows.push(vec![
-        "  chance".into(),
-        chance("recall@1"),
-        String::new(),
-        chance("recall@5"),
-        chance("recall@10"),
-        String::new(),
-    ]);
-    table(&["retrieval, %", "recall@1", "95 %", "recall@5", "recall@10", "mrr"], rows, 1);
-    line(&format!("rsum {:.1} of 600 on {} held-out pairs", metrics.rsum, metrics.pairs));
+    let header = [
+        "retrieval, %", "recall@1", "95 %", "recall@5", "recall@10", "mrr", "map", "median", "chance@1",
+        "queries",
+    ];
+    table(&header, rows, 1);
+    let of = (metrics.rsum, metrics.rsum_max, metrics.rows);
+    line(&format!("rsum {:.1} of {:.0} on {} held-out rows", of.0, of.1, of.2));
+    for (direction, scored) in &metrics.retrieval {
+        if let Some(null) = &scored.permutation {
+            line(&format!(
+                "{direction} was never trained on pairs: recall@10 {} against {} (sd {}) with permuted rows, p = {:.3}",
+                percent(null.value),
+                percent(null.mean),
+                percent(null.sd),
+                null.p_value
+            ));
+        }
+    }
     if let Some(task) = &metrics.task {
         line("");
         task_table(task);
@@ -98,7 +109,7 @@ pub fn metrics(metrics: &Metrics) {
 
 /// A task's score beside what each modality alone and a guess give.
 fn task_table(task: &TaskMetrics) {
-    let show = |value: f64| score(task.metric, value);
+    let show = |value: f64| score(&task.metric, value);
     let interval = format!("{}..{}", show(task.interval[0]), show(task.interval[1]));
     let mut rows = vec![vec!["fused".to_owned(), show(task.score), interval]];
     let mut add = |name: String, value: f64| rows.push(vec![name, show(value), String::new()]);
@@ -109,18 +120,20 @@ fn task_table(task: &TaskMetrics) {
         _ => format!("  {}", name.replace('_', " ")),
     };
     task.baselines.iter().for_each(|(name, value)| add(baseline(name), *value));
-    table(&[&format!("{}, {}", task.kind.as_str(), metric(task.metric)), "score", "95 %"], rows, 1);
+    table(&[&format!("{}, {}", task.kind.as_str(), metric(&task.metric)), "score", "95 %"], rows, 1);
     let figures: Vec<String> = (task.figures.iter())
-        .filter(|(name, _)| name.starts_with("recall"))
-        .map(|(name, value)| format!("{name} {}", percent(*value)))
+        .map(|(name, value)| match name.as_str() {
+            "mrr" | "mean_absolute_error" => format!("{name} {value:.3}"),
+            _ => format!("{name} {} %", percent(*value)),
+        })
         .collect();
-    let figures = if figures.is_empty() { String::new() } else { format!("; {} %", figures.join(", ")) };
+    let figures = if figures.is_empty() { String::new() } else { format!("; {}", figures.join(", ")) };
     line(&format!("{} held-out rows{figures}", task.rows));
 }
 
 /// A task's score in a few words, to follow others.
 pub fn task_score(task: &TaskMetrics) -> String {
-    format!(", {} {} ({})", task.kind.as_str(), score(task.metric, task.score), metric(task.metric))
+    format!(", {} {} ({})", task.kind.as_str(), score(&task.metric, task.score), metric(&task.metric))
 }
 
 /// A metric's name with its unit.
@@ -186,9 +199,18 @@ pub fn plan(report: &PlanReport) {
         })
         .collect();
     table(&["modality", "encoder", "inputs", "tokens", "pooled", "opset", "MB", "items"], rows, 4);
-    line(&format!("rows: {} ({} train, {} test)", report.rows, report.train, report.test));
+    let validation =
+        if report.validation > 0 { format!(", {} validation", report.validation) } else { String::new() };
+    line(&format!("rows: {} ({} train{validation}, {} test)", report.rows, report.train, report.test));
+    let held: Vec<String> = (report.modalities.iter())
+        .map(|m| format!("{} ({} items in {} rows)", m.name, m.items, m.rows))
+        .collect();
     let bank = if report.bank { ", hubness bank" } else { "" };
-    line(&format!("align: {} maps {} onto {}{bank}", report.aligner, report.source, report.target));
+    let anchor = report.anchor.as_ref().map(|anchor| format!(", bound to {anchor}")).unwrap_or_default();
+    line(&format!("align: {} maps {}{anchor}{bank}", report.aligner, held.join(", ")));
+    for [first, second] in &report.emergent {
+        line(&format!("no training row holds {first} and {second}: what joins them is learned through the others"));
+    }
     let reads = if report.reads_tokens { ", from tokens" } else { "" };
     line(&format!("fuse: {}{reads}", report.fusion.as_deref().unwrap_or("nothing")));
     if let Some(task) = &report.task {
@@ -218,7 +240,7 @@ pub fn variants(variants: &[Variant]) {
     }
     let task = first.task.as_ref();
     if let Some(task) = task {
-        header.push(format!("task, {}", metric(task.test.metric)));
+        header.push(format!("task, {}", metric(&task.test.metric)));
         header.extend(task.cross_validation.iter().flat_map(|_| ["CV task".to_owned(), "95 %".to_owned()]));
     }
     header.push("fit s".into());
@@ -236,7 +258,7 @@ pub fn variants(variants: &[Variant]) {
                 row.extend(cv.recall_at_1.values().map(|r| percent(*r)));
             }
             if let Some(task) = &v.task {
-                let show = |value| score(task.test.metric, value);
+                let show = |value| score(&task.test.metric, value);
                 row.push(show(task.test.score));
                 row.extend(task.cross_validation.iter().flat_map(|cv| {
                     [show(cv.score), format!("{}..{}", show(cv.interval[0]), show(cv.interval[1]))]
@@ -287,13 +309,13 @@ fn narrowed(narrow: &Narrow) {
         .collect();
     rows.push(figure("rsum".to_owned(), [before.rsum, after.rsum], &|rsum| format!("{rsum:.1}")));
     if let (Some(before), Some(after)) = (&before.task, &after.task) {
-        let name = format!("{}, {}", before.kind.as_str(), metric(before.metric));
-        rows.push(figure(name, [before.score, after.score], &|value| score(before.metric, value)));
+        let name = format!("{}, {}", before.kind.as_str(), metric(&before.metric));
+        rows.push(figure(name, [before.score, after.score], &|value| score(&before.metric, value)));
     }
     let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
     let bytes = narrow.bytes.map(megabytes);
     let change = (narrow.bytes[1] as f64 / narrow.bytes[0].max(1) as f64 - 1.0) * 100.0;
     rows.push(vec!["weights, MB".to_owned(), bytes[0].clone(), bytes[1].clone(), format!("{change:+.0} %")]);
     table(&["", "as fitted", narrow.weights, "change"], rows, 1);
-    line(&format!("measured on {} held-out pairs", after.pairs));
+    line(&format!("measured on {} held-out rows", after.rows));
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    AddOptions, CompareOptions, Error, FitOptions, Layout, ModelStore, Opened, Outputs, Plan, Raw, Recipe,
+    AddOptions, CompareOptions, Error, FitOptions, Inputs, Layout, ModelStore, Outputs, Plan, Raw, Recipe, Run,
     Workbench,
 };
 use serde_json::{Value, json as object};
@@ -67,15 +67,13 @@ fn store(bench: &Workbench) -> ModelStore {
     ModelStore::new(Path::new("."), &bench.models)
 }
 
-fn checked(args: &RecipeArgs, bench: &mut Workbench) -> Outcome<Plan> {
-    let recipe = Recipe::load(&args.recipe, &args.overrides)?;
-    bench.seed = recipe.seed;
-    Plan::check(recipe, bench)
+fn checked(args: &RecipeArgs, bench: &Workbench) -> Outcome<Plan> {
+    Plan::check(Recipe::load(&args.recipe, &args.overrides)?, bench)
 }
 
 /// `plan`
-pub fn plan(args: &RecipeArgs, shared: &Shared, mut bench: Workbench) -> Outcome {
-    let report = checked(args, &mut bench)?.report();
+pub fn plan(args: &RecipeArgs, shared: &Shared, bench: &Workbench) -> Outcome {
+    let report = checked(args, bench)?.report();
     if json(shared) {
         print::json(&report)
     } else {
@@ -94,12 +92,12 @@ pub fn fit(
     skip_bad: bool,
     force: bool,
     shared: &Shared,
-    mut bench: Workbench,
+    bench: &Workbench,
 ) -> Outcome {
     bench.engine()?; // before the plan's work: without an engine there is nothing to do
-    let plan = checked(args, &mut bench)?;
+    let plan = checked(args, bench)?;
     let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
-    let fitted = chiasm_pipeline::fit(&plan, &bench, &options)?;
+    let fitted = chiasm_pipeline::fit(&plan, bench, &options)?;
     if json(shared) {
         print::json(&object!({
             "run": fitted.run,
@@ -119,7 +117,7 @@ pub fn fit(
 
 /// `eval`
 pub fn eval(run: &Path, shared: &Shared, bench: &Workbench) -> Outcome {
-    let mut metrics = Opened::open(run, bench)?.measure()?;
+    let mut metrics = Run::open(run, bench)?.measure()?;
     metrics.shuffled_pairs = chiasm_pipeline::stored_control(run)?;
     if json(shared) {
         print::json(&metrics)
@@ -166,7 +164,7 @@ pub fn run(
     shared: &Shared,
     bench: &Workbench,
 ) -> Outcome {
-    let opened = Opened::open(&args.run, bench)?;
+    let opened = Run::open(&args.run, bench)?;
     let inputs = inputs(&opened, args, given, bench)?;
     let outputs = opened.run(&inputs, attention.is_some())?;
     let answers = answers(&opened, &outputs);
@@ -198,8 +196,8 @@ pub fn run(
     for (row, answer) in answers.iter().enumerate() {
         print::line(&format!("answer {}: {answer}", row + 1));
     }
-    if let Some(scores) = scores(&opened, &outputs) {
-        print::line("scores (rows: source, columns: target):");
+    for (pair, scores) in scores(&opened, &outputs) {
+        print::line(&format!("scores of {pair} (rows: the first, columns: the second):"));
         for row in scores {
             print::line(&row.iter().map(|s| format!("{s:8.4}")).collect::<Vec<_>>().join(" "));
         }
@@ -208,17 +206,24 @@ pub fn run(
 }
 
 /// The fusion's answer to each row in words; none without a task with labels.
-fn answers(opened: &Opened<'_>, outputs: &Outputs) -> Vec<String> {
+fn answers(opened: &Run<'_>, outputs: &Outputs) -> Vec<String> {
     let task = opened.manifest.task.as_ref();
     let Some((task, logits)) = task.zip(outputs.get("logits")) else { return Vec::new() };
     logits.outer_iter().map(|row| print::answer(task, &row.to_vec())).collect()
 }
 
-/// Every source input against every target input.
-fn scores(opened: &Opened<'_>, outputs: &Outputs) -> Option<Vec<Vec<f32>>> {
-    let [source, target] = opened.manifest.modalities.as_slice() else { return None };
-    let (source, target) = (outputs.get(&source.output)?, outputs.get(&target.output)?);
-    Some(source.dot(&target.t()).outer_iter().map(|row| row.to_vec()).collect())
+/// Every item of one modality against every item of another, for each pair of modalities that were given.
+fn scores(opened: &Run<'_>, outputs: &Outputs) -> BTreeMap<String, Vec<Vec<f32>>> {
+    let given: Vec<_> =
+        opened.manifest.modalities.iter().filter_map(|m| Some((&m.name, outputs.get(&m.output)?))).collect();
+    let mut scores = BTreeMap::new();
+    for (at, (first, own)) in given.iter().enumerate() {
+        for (second, other) in &given[at + 1..] {
+            let table = own.dot(&other.t()).outer_iter().map(|row| row.to_vec()).collect();
+            scores.insert(format!("{first}->{second}"), table);
+        }
+    }
+    scores
 }
 
 fn nested(outputs: &Outputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
@@ -230,12 +235,12 @@ fn nested(outputs: &Outputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
 
 /// Raw inputs from the flags, or from a table with a column per modality.
 fn inputs(
-    opened: &Opened<'_>,
+    opened: &Run<'_>,
     args: &RunArgs,
     given: &Given,
     bench: &Workbench,
-) -> Outcome<BTreeMap<String, Vec<Raw>>> {
-    let names: Vec<&str> = opened.manifest.modalities.iter().map(|m| m.name.as_str()).collect();
+) -> Outcome<Inputs> {
+    let names = opened.names();
     if let Some(path) = &args.input {
         if let Some(flag) = given.keys().find(|name| !given[*name].is_empty()) {
             let help = "put all raw inputs into the table, or all into flags";
@@ -273,39 +278,60 @@ fn inputs(
         .collect()
 }
 
+/// How to search, and what to make of it.
+pub struct SearchHow<'a> {
+    /// The modality to search.
+    pub among: Option<&'a str>,
+    /// How many items to show.
+    pub top: usize,
+    /// Where to write the pictures found side by side.
+    pub strip: Option<&'a Path>,
+}
+
 /// `search`
 pub fn search(
     args: &RunArgs,
     given: &Given,
-    top: usize,
-    strip_to: Option<&Path>,
+    how: &SearchHow<'_>,
     shared: &Shared,
     bench: &Workbench,
 ) -> Outcome {
-    let opened = Opened::open(&args.run, bench)?;
+    let opened = Run::open(&args.run, bench)?;
     let inputs = inputs(&opened, args, given, bench)?;
     let mut all = inputs.iter().flat_map(|(name, raws)| raws.iter().map(move |raw| (name, raw)));
     let (Some((modality, query)), None) = (all.next(), all.next()) else {
-        let help = "give one raw input of one modality";
+        let help = "give one raw item of one modality";
         return Err(Error::input(
             "chiasm::search::one_query",
-            "a search asks with exactly one raw input",
+            "a search asks with exactly one raw item",
             help,
         ));
     };
-    let found = opened.search(modality, query, top)?;
+    let others: Vec<&str> = opened.names().into_iter().filter(|name| name != modality).collect();
+    let among = match (how.among, others.as_slice()) {
+        (Some(among), _) => among,
+        (None, [only]) => only,
+        (None, several) => {
+            let message = format!("the run has {} other modalities", several.len());
+            let help = format!("say which one to search: --in {}", several.join(" or --in "));
+            return Err(Error::input("chiasm::search::modality", message, help));
+        }
+    };
+    let found = opened.search(modality, query, among, how.top)?;
     if json(shared) {
-        let rows: Vec<Value> =
-            found.iter().map(|(raw, score)| object!({ "item": raw.shown(), "score": score })).collect();
+        let rows: Vec<Value> = (found.iter())
+            .map(|one| object!({ "item": one.item.shown(), "row": one.row, "score": one.score }))
+            .collect();
         print::json(&rows);
     } else {
         let rows = (found.iter().enumerate())
-            .map(|(rank, (raw, score))| vec![(rank + 1).to_string(), format!("{score:.4}"), raw.shown()])
+            .map(|(rank, one)| vec![(rank + 1).to_string(), format!("{:.4}", one.score), one.item.shown()])
             .collect();
         print::table(&["rank", "score", "item"], rows, 0);
     }
-    if let Some(target) = strip_to {
-        let paths: Vec<_> = found.iter().filter_map(|(raw, _)| raw.path().map(Path::to_path_buf)).collect();
+    if let Some(target) = how.strip {
+        let paths: Vec<_> =
+            found.iter().filter_map(|one| one.item.path().map(Path::to_path_buf)).collect();
         strip::write(&paths, target)?;
         bench.reporter.note(&format!("wrote {}", target.display()));
     }

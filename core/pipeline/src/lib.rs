@@ -1,65 +1,60 @@
-//! Recipe to plan to run: the whole way from two encoders to one merged graph.
+//! Recipe to plan to run: the whole way from separate encoders to one merged graph.
 //!
 //! ```text
-//! Recipe  what was said: every error at once, each with its place     recipe, tree, problem
-//! Plan    what is meant: cards, models, pairs and plugins looked up   plan, card, data
-//! Run     a folder of artifacts, made in one step                     fit, embed, cache, compose, folder
+//! base      errors with places, digests, the cache, progress, the workbench
+//! recipe    what the user wrote: TOML with the place of every value
+//! catalog   model cards, encoders opened from them, data files
+//! plan      a recipe with everything looked up and checked
+//! embed     raw items to vectors, cached
+//! run       the run folder; a run opened from it measures, checks, searches and exports
+//! fit       maps, fusion, merged graph, written as a draft run that then proves and measures itself
+//! compare   many fits side by side
 //! ```
-//! Only a checked plan can run; nothing is embedded before the whole recipe has been checked.
+//! A stage uses itself and those above it in this list, never one below; `cargo xtask layering` holds that.
 
-mod cache;
-mod card;
-mod checks;
+mod base;
+mod catalog;
 mod compare;
-mod compose;
-mod data;
-mod draft_card;
 mod embed;
-mod encoder;
-mod error;
-mod evaluate;
-mod export;
 mod fit;
-mod folder;
-mod fuse;
-mod hub;
-mod maps;
-mod measure;
-mod npy;
-mod opened;
 mod plan;
-mod problem;
-mod prove;
 mod recipe;
-mod reporter;
-mod score;
-mod tables;
-mod task;
-mod training;
-mod tree;
-mod workbench;
-mod write;
+mod run;
 
-pub use cache::{Cache, write_npy};
-pub use card::{Card, ModelStore};
-pub use checks::{Checked, ChecksRecipe, GraphCheck, check_graph};
-pub use compare::{CompareOptions, CrossValidation, Gain, TaskFolds, TaskVariant, Variant, compare};
-pub use draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model};
-pub use encoder::Raw;
-pub use error::Error;
-pub use evaluate::{Control, Metrics, Scored};
-pub use export::{Exported, Layout, Narrow, export};
+pub use base::{
+    cache::{Cache, write_npy},
+    error::Error,
+    measure::measure_files,
+    npy::{read_matrix, read_npy},
+    problem::{Origin, Problem, Problems},
+    reporter::{Quiet, Reporter},
+    training::{Training, Trainings},
+    workbench::Workbench,
+};
+pub use catalog::{
+    card::{Card, ModelStore},
+    dataset::{Columns, Dataset, Split},
+    draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model},
+    raw::Raw,
+};
+pub use compare::{
+    CompareOptions, TaskVariant, Variant, compare,
+    folds::{CrossValidation, Gain, TaskFolds},
+};
 pub use fit::{FitOptions, Fitted, Timings, fit};
-pub use folder::{Manifest, read_manifest};
-pub use measure::measure_files;
-pub use npy::{read_matrix, read_npy};
-pub use opened::{Opened, Outputs};
-pub use plan::{Plan, PlanReport};
-pub use problem::{Origin, Problem, Problems};
-pub use recipe::{RESERVED_NAMES, Recipe};
-pub use reporter::{Quiet, Reporter};
-pub use score::TaskMetrics;
-pub use tables::{stored_control, write_npz};
-pub use task::TaskRecipe;
-pub use training::{Training, Trainings};
-pub use workbench::Workbench;
+pub use plan::{
+    Plan,
+    report::{EncoderReport, ModalityReport, PlanReport},
+};
+pub use recipe::{Recipe, encoders::RESERVED_NAMES};
+pub use run::{
+    check::{Checked, GraphCheck, check_graph},
+    evaluate::{Control, Metrics, Scored},
+    export::{Exported, Layout, Narrow, export},
+    files::{Manifest, read_manifest},
+    infer::Inputs,
+    open::{Outputs, Run},
+    search::Found,
+    tables::{stored_control, write_npz},
+    task_score::TaskMetrics,
+};

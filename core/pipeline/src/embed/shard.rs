@@ -1,11 +1,9 @@
 //! One encoder over many items: shards from the cache where they are there, else through the engine.
 
-use super::Tokens;
+use super::tokens::Tokens;
 use crate::{
-    Error, Workbench,
-    cache::Key,
-    encoder::{EncoderPlan, Raw},
-    reporter::Steps,
+    base::{digest::Key, error::Error, reporter::Steps, workbench::Workbench},
+    catalog::{encoder::Encoder, raw::Raw},
 };
 use chiasm_graph::Tensor;
 use chiasm_runtime::{EmbedOptions, ItemInput, OnBad, Session, Sink, embed};
@@ -28,7 +26,7 @@ pub(super) struct Encoded {
 
 /// Every item through an encoder; with tokens when they are wanted, for so many rows.
 pub(super) fn encode(
-    encoder: &EncoderPlan,
+    encoder: &Encoder,
     modality: &str,
     items: &[&Raw],
     tokens: Option<usize>,
@@ -36,12 +34,12 @@ pub(super) fn encode(
     skip_bad: bool,
 ) -> Result<Encoded, Error> {
     let engine = bench.engine_identity()?;
-    let mut key = encoder.key.clone();
+    let mut key = encoder.key();
     key.add(engine).add(bench.device.as_str());
     let shards: Vec<&[&Raw]> = items.chunks(SHARD).collect();
     let keys: Vec<String> = shards.iter().map(|shard| shard_key(&key, shard)).collect();
     let steps = Steps::begin(&*bench.reporter, &format!("embed {modality} ({})", encoder.name), items.len());
-    let width = encoder.tokens_dim(tokens.is_some())?;
+    let width = tokens.map(|_| encoder.tokens_dim()).transpose()?;
     let mut session = None;
     let mut pooled = Array2::zeros((items.len(), encoder.pooled_dim));
     let (mut sequences, mut bad) = (Vec::new(), BTreeMap::new());
@@ -118,7 +116,7 @@ fn part(key: &str, part: &str) -> String {
 }
 
 fn kept(
-    encoder: &EncoderPlan,
+    encoder: &Encoder,
     key: &str,
     rows: usize,
     width: Option<usize>,
@@ -146,7 +144,7 @@ impl Encoded {
         bench.cache.store(key, &self.pooled)
     }
 
-    fn check_finite(&self, encoder: &EncoderPlan, shard: &[&Raw]) -> Result<(), Error> {
+    fn check_finite(&self, encoder: &Encoder, shard: &[&Raw]) -> Result<(), Error> {
         let finite = |row: usize| {
             let tokens =
                 self.tokens.iter().flat_map(|tokens| tokens.values.index_axis(Axis(0), row).into_iter());
@@ -163,14 +161,14 @@ impl Encoded {
     }
 }
 
-fn open(encoder: &EncoderPlan, tokens: bool, bench: &Workbench) -> Result<Session, Error> {
+fn open(encoder: &Encoder, tokens: bool, bench: &Workbench) -> Result<Session, Error> {
     let wanted: &[&str] = if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] };
     let graph = encoder.graph.extract(wanted);
     bench.session_for_batches(&graph.map_err(Error::graph(format!("the outputs of {:?}", encoder.name)))?)
 }
 
 fn run(
-    encoder: &EncoderPlan,
+    encoder: &Encoder,
     session: &Session,
     shard: &[&Raw],
     width: Option<usize>,
@@ -289,23 +287,12 @@ fn unreadable(item: &Raw, reason: &str) -> Error {
 
 /// The key of a shard: the encoder's, and the content of every item.
 fn shard_key(encoder: &Key, shard: &[&Raw]) -> String {
-    let contents: Vec<String> = shard.par_iter().map(|raw| content(raw)).collect();
+    let contents: Vec<String> = shard.par_iter().map(|raw| raw.content()).collect();
     let mut key = encoder.clone();
     contents.iter().for_each(|content| {
         key.add(content);
     });
     key.finish()
-}
-
-/// What an item is, by content: a file's hash, a text, a row's number.
-pub fn content(raw: &Raw) -> String {
-    match raw {
-        Raw::Path(path) => {
-            crate::card::sha256_of(path).unwrap_or_else(|e| format!("unreadable {}: {e}", path.display()))
-        }
-        Raw::Text(text) => format!("text {text}"),
-        Raw::Row(row) => format!("row {row}"),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,62 @@
+//! SHA-256 digests of files and of lists of parts.
+
+use sha2::{Digest, Sha256};
+use std::{io::Read, path::Path};
+
+/// The sha256 of a file in hex, read in blocks.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn sha256_of(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&block[..read]),
+        }
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A digest over a list of parts. Each part is preceded by its length, so that no two lists of parts read the same.
+#[derive(Clone, Default)]
+pub struct Key(Sha256);
+
+impl Key {
+    /// Adds a part.
+    pub fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The digest so far, in hex.
+    pub fn finish(&self) -> String {
+        hex(&self.0.clone().finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_know_where_parts_end() {
+        let key = |parts: &[&str]| {
+            let mut key = Key::default();
+            parts.iter().for_each(|p| {
+                key.add(p);
+            });
+            key.finish()
+        };
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
+    }
+}

@@ -1,0 +1,76 @@
+//! `measure`: two files of vectors, every measure of them.
+
+use crate::base::{
+    error::Error,
+    npy::{Rows, read_labels, read_rows},
+    reporter::Reporter,
+};
+use chiasm_geometry::Real;
+use chiasm_geometry::measure::{Report, Request, measure};
+use ndarray::ArrayView2;
+use std::path::Path;
+
+/// Measures two .npy files of vectors `[n, a]`, `[m, b]`; in double precision where either file is.
+///
+/// # Errors
+/// When a file cannot be read, holds something other than finite float rows (two at least), labels are not one whole number a
+/// row, a measure asked for does not exist, or none applies.
+pub fn measure_files(
+    files: [&Path; 2],
+    labels: Option<&Path>,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Report, Error> {
+    let [a, b] = [read_rows(files[0])?, read_rows(files[1])?];
+    let labels = labels.map(read_labels).transpose()?;
+    let request = Request { labels, ..request.clone() };
+    let report = match (a, b) {
+        (Rows::Single(a), Rows::Single(b)) => run(files, a.view(), b.view(), &request, reporter),
+        (a, b) => run(files, a.double().view(), b.double().view(), &request, reporter),
+    };
+    reporter.end();
+    report
+}
+
+fn run<T: Real>(
+    files: [&Path; 2],
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    request: &Request,
+    reporter: &dyn Reporter,
+) -> Result<Report, Error> {
+    fit(files[0], a)?;
+    fit(files[1], b)?;
+    let watch = |key: &str, step: usize, steps: usize| {
+        if step == 0 {
+            reporter.begin(key, steps as u64);
+        }
+        reporter.advance(step as u64);
+    };
+    let bad =
+        |what: String| Error::input("chiasm::measure", what, "chiasm measure --help lists what it takes");
+    let report = measure(a, b, request, &watch).map_err(|e| bad(e.to_string()))?;
+    if report.measures.is_empty() {
+        let reasons: Vec<String> = report.skipped.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+        return Err(bad(format!("nothing could be measured; {}", reasons.join("; "))));
+    }
+    Ok(report)
+}
+
+/// Fails with the file's name unless its rows can be measured.
+fn fit<T: Real>(file: &Path, rows: ArrayView2<'_, T>) -> Result<(), Error> {
+    let bad = |what: String, help: &str| {
+        Err(Error::input("chiasm::measure::rows", format!("{}: {what}", file.display()), help))
+    };
+    let (n, d) = rows.dim();
+    if n < 2 || d == 0 {
+        return bad(format!("it holds {n} x {d} numbers"), "give at least two rows of at least one number");
+    }
+    match rows.outer_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
+        Some(row) => bad(
+            format!("row {row} holds NaN or infinity"),
+            "drop the row (in both files where rows are paired) or embed it again",
+        ),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,38 @@
+//! Sequences of token vectors with their masks.
+
+use ndarray::{Array2, Array3, Axis, Slice};
+
+/// Sequences padded to the longest.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// `[n, T, width]`, zero where the mask is.
+    pub values: Array3<f32>,
+    /// `[n, T]` of 0 and 1.
+    pub mask: Array2<f32>,
+}
+
+impl Tokens {
+    /// Shards one after the other, each as long as the longest.
+    pub fn joined(shards: &[Tokens], width: usize) -> Self {
+        let length = shards.iter().map(|shard| shard.mask.ncols()).max().unwrap_or_default();
+        let count = shards.iter().map(|shard| shard.mask.nrows()).sum();
+        let mut all =
+            Self { values: Array3::zeros((count, length, width)), mask: Array2::zeros((count, length)) };
+        let mut start = 0;
+        for shard in shards {
+            let (rows, steps) = shard.mask.dim();
+            let place = Slice::from(start..start + rows);
+            let (mut values, mut mask) =
+                (all.values.slice_axis_mut(Axis(0), place), all.mask.slice_axis_mut(Axis(0), place));
+            values.slice_axis_mut(Axis(1), Slice::from(..steps)).assign(&shard.values);
+            mask.slice_axis_mut(Axis(1), Slice::from(..steps)).assign(&shard.mask);
+            start += rows;
+        }
+        all
+    }
+
+    /// The sequences at these places.
+    pub fn select(&self, places: &[usize]) -> Self {
+        Self { values: self.values.select(Axis(0), places), mask: self.mask.select(Axis(0), places) }
+    }
+}

@@ -1,0 +1,145 @@
+//! Fitting the maps: the aligner on training items, the hubness bank, and the control on shuffled pairs.
+
+use crate::{
+    base::{error::Error, workbench::Workbench},
+    embed::Embedded,
+    plan::Plan,
+    recipe::Bank,
+    run::{graphs::Head, model::Model},
+};
+use chiasm_closed_form::bank::bank_tail;
+use chiasm_geometry::random::Random;
+use chiasm_graph::Graph;
+use chiasm_host::{AlignModality, AlignSpec, Data, Learned};
+use ndarray::Array2;
+use serde_json::Value;
+
+/// The items that maps are fitted on.
+pub struct Training {
+    /// Items of every modality, of training and of validation rows.
+    pub items: Vec<Embedded>,
+    /// The rows that choose between settings, rising.
+    pub validation: Vec<usize>,
+}
+
+impl Training {
+    /// Fits the plan's aligner with these parameters.
+    ///
+    /// # Errors
+    /// When the aligner refuses or fails; the error names the plugin.
+    pub fn align(&self, plan: &Plan, parameters: &Value, bench: &Workbench) -> Result<Learned, Error> {
+        let id = &plan.recipe.align.plugin.id.value;
+        let spec = AlignSpec {
+            modalities: self.items.iter().map(modality).collect(),
+            anchor: plan.anchor().map(str::to_owned),
+        };
+        let signed = |rows: &[usize]| rows.iter().map(|row| *row as i64).collect::<Vec<i64>>();
+        let rows: Vec<Vec<i64>> = self.items.iter().map(|items| signed(&items.rows)).collect();
+        let names: Vec<[String; 2]> = (self.items.iter())
+            .map(|items| [format!("{}.pooled", items.name), format!("{}.row", items.name)])
+            .collect();
+        let validation = signed(&self.validation);
+        let mut data: Vec<(&str, Data<'_>)> = Vec::new();
+        for ((items, rows), [pooled, row]) in self.items.iter().zip(&rows).zip(&names) {
+            data.push((pooled, view(&items.pooled)));
+            data.push((row, Data::i64(&[rows.len()], rows)));
+        }
+        if !validation.is_empty() {
+            data.push(("validation", Data::i64(&[validation.len()], &validation)));
+        }
+        let services = bench.services(&format!("align ({id})"), plan.seed());
+        Ok(bench.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
+    }
+
+    /// The same items with the pairs broken: the rows of every modality but the first are permuted among those that it has.
+    #[must_use]
+    pub fn shuffled(&self, seed: u64) -> Self {
+        let items = self.items.iter().enumerate().map(|(at, items)| match at {
+            0 => items.clone(),
+            _ => shuffled(items, seed.wrapping_add(at as u64 - 1)),
+        });
+        Self { items: items.collect(), validation: self.validation.clone() }
+    }
+}
+
+/// The heads of learned maps, without a bank.
+///
+/// # Errors
+/// When a graph cannot be joined.
+pub fn plain_heads(learned: &Learned, items: &[Embedded]) -> Result<Vec<Head>, Error> {
+    items.iter().zip(&learned.maps).map(|(items, map)| Head::new(&items.name, map, None)).collect()
+}
+
+/// The heads of learned maps with a hubness bank: each modality's correction looks at the others' training items.
+///
+/// # Errors
+/// When the training items cannot be mapped.
+pub fn banked_heads(
+    learned: &Learned,
+    model: &Model,
+    items: &[Embedded],
+    bank: Bank,
+    bench: &Workbench,
+) -> Result<Vec<Head>, Error> {
+    let z: Vec<Array2<f32>> = model.align_all(items, bench)?.into_iter().map(|aligned| aligned.z).collect();
+    let clouds: Vec<_> = z.iter().map(Array2::view).collect();
+    let head = |(at, (items, map)): (usize, (&Embedded, &Graph))| {
+        let tail = bank_tail(at, &clouds, bank.top, bank.weight)
+            .map_err(|e| Error::Internal(format!("the hubness bank: {e}")))?;
+        Head::new(&items.name, map, Some(&tail))
+    };
+    items.iter().zip(&learned.maps).enumerate().map(head).collect()
+}
+
+fn modality(items: &Embedded) -> AlignModality {
+    AlignModality { name: items.name.clone(), dim: items.pooled.ncols(), blocks: items.blocks.clone() }
+}
+
+/// The items with their rows permuted: the items of the row `old[order[i]]` move to the row `old[i]`.
+fn shuffled(items: &Embedded, seed: u64) -> Embedded {
+    let old: Vec<usize> = items.rows.chunk_by(|a, b| a == b).map(|chunk| chunk[0]).collect();
+    let order = Random::new(seed).permutation(old.len());
+    let mut new = vec![0; old.len()];
+    order.iter().zip(&old).for_each(|(from, to)| new[*from] = *to);
+    let mut moved = items.clone();
+    for row in &mut moved.rows {
+        *row = old.binary_search(row).map_or(*row, |at| new[at]);
+    }
+    let mut places: Vec<usize> = (0..moved.rows.len()).collect();
+    places.sort_by_key(|at| moved.rows[*at]);
+    moved.at(&places)
+}
+
+/// A matrix as a plugin sees it. Matrices here are always dense and row-major.
+pub fn view(matrix: &Array2<f32>) -> Data<'_> {
+    Data::f32(&[matrix.nrows(), matrix.ncols()], matrix.as_slice().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    /// Items stay together as their row moves, and every row that had items has some.
+    #[test]
+    fn shuffling_moves_whole_rows_among_those_there_are() {
+        let items = Embedded {
+            name: "text".into(),
+            blocks: vec![1],
+            pooled: array![[1.0], [1.5], [3.0], [7.0], [7.5]],
+            rows: vec![1, 1, 3, 7, 7],
+            tokens: None,
+        };
+        let moved = shuffled(&items, 5);
+        let mut rows = moved.rows.clone();
+        rows.dedup();
+        assert_eq!(rows, [1, 3, 7]);
+        for chunk in [&[1.0, 1.5][..], &[3.0], &[7.0, 7.5]] {
+            let at = moved.pooled.column(0).iter().position(|x| *x == chunk[0]).unwrap();
+            let own = moved.pooled.column(0).to_vec()[at..at + chunk.len()].to_vec();
+            assert_eq!(own, chunk);
+            assert!(moved.rows[at..at + chunk.len()].iter().all(|row| *row == moved.rows[at]));
+        }
+        assert!((0..20).any(|seed| shuffled(&items, seed).pooled != items.pooled));
+    }
+}

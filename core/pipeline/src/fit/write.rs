@@ -1,0 +1,214 @@
+//! The files of a run folder: the parts that a run is opened from, then what the opened run found.
+
+use super::{Fit, merge::input_names};
+use crate::{
+    base::{
+        digest::{hex, sha256_of},
+        error::Error,
+        workbench::Workbench,
+    },
+    plan::Plan,
+    recipe::Recipe,
+    run::{
+        check::Checked,
+        draft::Draft,
+        evaluate::Metrics,
+        files::{
+            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest, ModalityManifest,
+            RowCounts,
+        },
+        graphs::{FUSED, embeds},
+        prove::Proof,
+    },
+};
+use chiasm_graph::Graph;
+use chiasm_host::EncoderSpec;
+use serde_json::json;
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+
+/// Writes the graphs, what was learned, the preprocessing and the recipe.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn parts(
+    draft: &Draft,
+    plan: &Plan,
+    fit: &Fit,
+    merged: &Graph,
+    spanned: BTreeMap<String, usize>,
+) -> Result<(), Error> {
+    save(draft, MODEL, merged)?;
+    let mut inverses = BTreeMap::new();
+    for (head, inverse) in fit.model.heads.iter().zip(&fit.model.inverses) {
+        save(draft, &files::head(&head.modality), &head.graph)?;
+        if let Some(inverse) = inverse {
+            save(draft, &files::inverse(&head.modality), &inverse.graph)?;
+            inverses.insert(head.modality.clone(), inverse.kind);
+        }
+    }
+    if let Some(fusion) = &fit.model.fusion {
+        save(draft, FUSION, fusion)?;
+    }
+    let learned = LearnedFile {
+        plugin: plan.recipe.align.plugin.id.value.clone(),
+        parameters: fit.learned.parameters.clone(),
+        notes: fit.learned.notes.clone(),
+        inverses,
+        spanned,
+        fusion: fit.fusion_notes.clone(),
+    };
+    draft.write_json(LEARNED, &learned)?;
+    for modality in &plan.modalities {
+        for encoder in &modality.encoders {
+            let folder = folder(&modality.name, &encoder.name);
+            let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, e));
+            if let Some(found) = &encoder.card {
+                draft.write(&format!("{folder}/card.toml"), read(&found.card_path)?)?;
+            }
+            for (name, path) in &encoder.files {
+                draft.write(&format!("{folder}/{name}"), read(path)?)?;
+            }
+        }
+    }
+    draft.write(files::RECIPE, &plan.recipe.text)?;
+    draft.write_json(LOCK, &lock(&plan.recipe)?)
+}
+
+/// Writes what the opened run found: metrics, checks and the model card.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn results(
+    draft: &Draft,
+    plan: &Plan,
+    metrics: &Metrics,
+    proof: &Proof,
+    checked: &Checked,
+) -> Result<(), Error> {
+    draft.write_json(files::METRICS, metrics)?;
+    let Checked { verdict, failed, maps } = checked;
+    let checks = json!({ "verdict": verdict, "failed": failed, "merged": proof, "maps": maps });
+    draft.write_json(files::CHECKS, &checks)?;
+    draft.write(files::README, readme(plan, metrics, proof))
+}
+
+/// The manifest, but for what is known only when the run was proved and written.
+///
+/// # Errors
+/// When an input cannot be read again.
+pub fn manifest(plan: &Plan, key: String, rows: RowCounts, bench: &Workbench) -> Result<Manifest, Error> {
+    let mut names = input_names(plan).into_iter();
+    let mut modalities = Vec::new();
+    let mut inputs = BTreeMap::new();
+    for modality in &plan.modalities {
+        let mut encoders = Vec::new();
+        for encoder in &modality.encoders {
+            if let Some(found) = &encoder.card {
+                inputs.insert(format!("model {}", encoder.name), found.card.sha256.clone());
+            }
+            encoders.push(EncoderManifest {
+                name: encoder.name.clone(),
+                folder: folder(&modality.name, &encoder.name),
+                adapter: encoder.adapter_id.clone(),
+                identity: encoder.identity.clone(),
+                pooled: encoder.pooled_dim,
+                tokens: encoder.token_dim,
+                inputs: names.next().unwrap_or_default().into_iter().collect(),
+                spec: portable(&encoder.spec, encoder.card.is_some()),
+            });
+        }
+        let output = embeds(&modality.name);
+        modalities.push(ModalityManifest { name: modality.name.clone(), output, encoders });
+    }
+    if let Some(pairs) = &plan.recipe.data.pairs {
+        let path = plan.recipe.path(&pairs.value);
+        inputs.insert("pairs".to_owned(), sha256_of(&path).map_err(|e| Error::io("read", &path, e))?);
+    }
+    let aligner = &plan.recipe.align.plugin.id.value;
+    inputs.insert(format!("plugin {aligner}"), hex(bench.host.aligner(aligner)?.sha256()));
+    if let Some(fuse) = &plan.recipe.fuse {
+        let id = &fuse.id.value;
+        inputs.insert(format!("plugin {id}"), hex(bench.host.fusion(id)?.sha256()));
+    }
+    Ok(Manifest {
+        chiasm: env!("CARGO_PKG_VERSION").to_owned(),
+        key,
+        engine: bench.engine_identity()?,
+        seed: plan.seed(),
+        modalities,
+        anchor: plan.anchor().map(str::to_owned),
+        emergent: plan.report().emergent,
+        fused: plan.recipe.fuse.as_ref().map(|_| FUSED.to_owned()),
+        task: plan.data.task.as_ref().map(|plan| plan.task.clone()),
+        rows,
+        inputs,
+        ..Manifest::default()
+    })
+}
+
+fn save(draft: &Draft, name: &str, graph: &Graph) -> Result<(), Error> {
+    let path = draft.folder().join(name);
+    let parent = path.parent().unwrap_or(draft.folder());
+    std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    graph.save(&path).map_err(Error::graph(format!("writing {name}")))?;
+    Ok(())
+}
+
+/// The folder in the run of an encoder's card and files.
+fn folder(modality: &str, encoder: &str) -> String {
+    format!("{}/{modality}/{encoder}", files::PREPROCESSING)
+}
+
+fn lock(recipe: &Recipe) -> Result<Lock, Error> {
+    let folder = std::path::absolute(&recipe.folder).map_err(|e| Error::io("find", &recipe.folder, e))?;
+    Ok(Lock { folder, overrides: recipe.overrides.clone() })
+}
+
+/// The adapter's specification without this machine's folder: the run has all its files, but not vectors.
+fn portable(spec: &EncoderSpec, has_card: bool) -> EncoderSpec {
+    let directory = if has_card { PathBuf::new() } else { spec.directory.clone() };
+    EncoderSpec { directory, ..spec.clone() }
+}
+
+/// The model card of the merged model.
+fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
+    let encoders = plan.modalities.iter().flat_map(|m| &m.encoders);
+    let cards: Vec<_> = encoders.filter_map(|e| Some(&e.card.as_ref()?.card)).collect();
+    let mut text = String::from("---\nbase_model:\n");
+    for card in &cards {
+        let _ = writeln!(text, "- {}", card.name);
+    }
+    text.push_str("base_model_relation: merge\nlibrary_name: onnx\n---\n");
+    let names: Vec<&str> = plan.modalities.iter().map(|m| m.name.as_str()).collect();
+    let outputs: Vec<String> = names.iter().map(|name| format!("`{}`", embeds(name))).collect();
+    let _ = write!(
+        text,
+        "# {}, merged\n\n`model.onnx` maps {} modalities into one space: the score of two items is the dot product \
+         of their vectors, the outputs {}.\n\n",
+        names.join(" and "),
+        names.len(),
+        outputs.join(", "),
+    );
+    text.push_str("| direction | recall@1 | recall@5 | recall@10 | mrr |\n|---|---|---|---|---|\n");
+    for (direction, scored) in &metrics.retrieval {
+        let f = scored.figures;
+        let _ = writeln!(
+            text,
+            "| {direction} | {:.3} | {:.3} | {:.3} | {:.3} |",
+            f.recall_at_1, f.recall_at_5, f.recall_at_10, f.mrr
+        );
+    }
+    let shuffled = metrics.shuffled_pairs.as_ref().map_or(f64::NAN, |c| c.rsum);
+    let worst = proof.staged_against_merged.values().copied().fold(0.0, f32::max);
+    let _ = write!(
+        text,
+        "\nMeasured on {} held-out rows; rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\nThe merged \
+         model reproduces its parts to {worst:.1e} on {} combinations of items; the encoders' weights are as they \
+         were.\n\n## Parts\n\n",
+        metrics.rows, metrics.rsum, metrics.rsum_max, proof.rows
+    );
+    for card in &cards {
+        let _ = writeln!(text, "- {}: {} (licence: {})", card.name, card.source, card.licence);
+    }
+    text
+}

@@ -1,0 +1,195 @@
+//! The rows of a recipe, and the raw items of every modality.
+
+use super::{
+    Modality,
+    task::{TaskPlan, Truth},
+};
+use crate::{
+    base::problem::{Problem, Problems},
+    catalog::dataset::{Columns, Dataset, Items, Split, items},
+    recipe::{
+        Recipe,
+        encoders::{EncoderRecipe, ItemRule},
+    },
+};
+use chiasm_host::{Takes, Task};
+use std::sync::Arc;
+
+/// Everything that a recipe's data file says.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// The rows: ids, splits, labels and answers.
+    pub dataset: Arc<Dataset>,
+    /// The items of every modality, in the recipe's order.
+    pub items: Vec<Items>,
+    /// What the fusion is trained for.
+    pub task: Option<TaskPlan>,
+}
+
+/// What has to be known of a modality to read its column.
+#[derive(Debug, Clone)]
+pub struct Column<'a> {
+    /// The modality.
+    pub modality: &'a str,
+    /// What its adapters take.
+    pub takes: Takes,
+    /// Rows of its file of vectors, where it is one.
+    pub rows: Option<u64>,
+}
+
+impl<'a> Column<'a> {
+    /// Of a modality whose encoders are open.
+    pub fn of(modality: &'a Modality) -> Self {
+        let first = modality.encoders.first();
+        Self {
+            modality: &modality.name,
+            takes: first.map_or(Takes::Row, |encoder| encoder.takes),
+            rows: first.and_then(|encoder| encoder.rows),
+        }
+    }
+}
+
+impl Data {
+    /// Reads the data of a recipe. Answers of the task are those of a run that has learned `known`, else those that the
+    /// training rows name.
+    ///
+    /// # Errors
+    /// Every problem found, together.
+    pub fn read(recipe: &Recipe, columns: &[Column<'_>], known: Option<&Task>) -> Result<Self, Problems> {
+        let dataset = match &recipe.data.pairs {
+            Some(file) => {
+                let values: Vec<&str> = recipe.values().map(|at| at.value.as_str()).collect();
+                let split = recipe.data.split.as_ref().map(|split| split.value.as_str());
+                let columns = Columns { inputs: &recipe.inputs(), values: &values, split };
+                Dataset::read(&recipe.path(&file.value), columns)?
+            }
+            None => by_position(recipe, columns)?,
+        };
+        let mut problems = Problems::default();
+        let mut all = Vec::new();
+        for (encoder, column) in recipe.encoders.iter().zip(columns) {
+            let cells = dataset.column(&encoder.column.value);
+            match items(cells, column.takes, encoder.items.value, &dataset.folder) {
+                Ok(items) => all.push(items),
+                Err(rows) => problems.push(wrong_cells(encoder, column.takes, &dataset, &rows)),
+            }
+        }
+        let takes = |name: &str| columns.iter().find(|column| column.modality == name).map(|c| c.takes);
+        let task = problems.keep(TaskPlan::check(recipe, &dataset, &takes, known));
+        let (items, task) = problems.or((all.len() == columns.len()).then_some(all).zip(task))?;
+        Ok(Self { dataset: Arc::new(dataset), items, task })
+    }
+
+    /// The same data without some items: `left_out` is told a row's id, a modality and the place of an item in its row.
+    #[must_use]
+    pub fn without(&self, names: &[&str], left_out: &dyn Fn(&str, &str, usize) -> bool) -> Self {
+        let ids = &self.dataset.ids;
+        let keep = |name: &str, items: &Items| {
+            let stays = |at: &usize| !left_out(&ids[items.rows[*at]], name, items.position[*at]);
+            items.select(&(0..items.raw.len()).filter(stays).collect::<Vec<_>>())
+        };
+        let items = names.iter().zip(&self.items).map(|(name, items)| keep(name, items)).collect();
+        let mut task = self.task.clone();
+        if let Some(Truth::Others { modality, items }) = task.as_mut().map(|task| &mut task.truth) {
+            *items = keep(modality, items);
+        }
+        Self { dataset: Arc::clone(&self.dataset), items, task }
+    }
+
+    /// Refuses splits that cannot be fitted on or measured, and modalities that no training row joins to the others.
+    pub(super) fn check_splits(&self, recipe: &Recipe, problems: &mut Problems) {
+        for (split, name, least) in [(Split::Train, "train", 2), (Split::Test, "test", 1)] {
+            let rows = self.dataset.rows_of(split);
+            let joint = rows.iter().filter(|row| self.modalities_of(**row) >= 2).count();
+            if joint < least {
+                let message = format!(
+                    "the {name} split has {} rows, {joint} of them with two or more modalities; at least {least} \
+                     are needed",
+                    rows.len()
+                );
+                let problem = Problem::new("chiasm::data::split", message);
+                problems.push(problem.help("name more rows of that split, or rows with more modalities"));
+            }
+        }
+        let joined = self.joined();
+        for (encoder, _) in recipe.encoders.iter().zip(&joined).filter(|(_, joined)| !**joined) {
+            let name = &encoder.modality.value;
+            let message = format!("no training row joins {name:?} to the other modalities, directly or through one");
+            problems.push(
+                Problem::new("chiasm::data::not_joined", message)
+                    .at(&encoder.modality.at, "this modality")
+                    .help("add rows that hold it beside another modality"),
+            );
+        }
+    }
+
+    /// How many modalities a row holds.
+    fn modalities_of(&self, row: usize) -> usize {
+        self.items.iter().filter(|items| items.rows.binary_search(&row).is_ok()).count()
+    }
+
+    /// Whether each modality is joined to the first one by training rows, directly or through others.
+    fn joined(&self) -> Vec<bool> {
+        let count = self.items.len();
+        let mut joined: Vec<bool> = (0..count).map(|at| at == 0).collect();
+        for _ in 1..count {
+            for other in 0..count {
+                joined[other] |= (0..count).any(|at| joined[at] && self.seen_together(at, other));
+            }
+        }
+        joined
+    }
+
+    /// Whether any training row holds both modalities.
+    pub fn seen_together(&self, first: usize, second: usize) -> bool {
+        let own = &self.items[second].rows;
+        let train = |row: &usize| self.dataset.splits[*row] == Split::Train;
+        self.items[first].rows.iter().filter(|row| train(row)).any(|row| own.binary_search(row).is_ok())
+    }
+}
+
+/// No data file: row i of every file of vectors is row i of the data.
+fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Problems> {
+    if let Some(column) = recipe.values().next() {
+        let message = format!("{:?} is a column, and there is no `data.pairs`", column.value);
+        let problem = Problem::new("chiasm::recipe::no_pairs", message).at(&column.at, "this column");
+        return Err(problem.help("give the rows as a file with that column").into());
+    }
+    let mut counts = Vec::new();
+    for column in columns {
+        let Some(rows) = column.rows else {
+            let problem = Problem::new("chiasm::data::pairs", "`data.pairs` is missing");
+            return Err(problem.help("only files of vectors can be paired without one").into());
+        };
+        counts.push((column.modality, rows));
+    }
+    let Some(&(first, rows)) = counts.first() else {
+        return Err(Problem::new("chiasm::data::pairs", "`data.pairs` is missing").into());
+    };
+    if let Some((other, others)) = counts.iter().find(|(_, count)| *count != rows) {
+        let message = format!("{first} has {rows} rows and {other} has {others}: rows are paired by position");
+        let problem = Problem::new("chiasm::data::rows", message);
+        return Err(problem
+            .help("give files of equal length, or a `data.pairs` file that names the rows")
+            .into());
+    }
+    Ok(Dataset::by_position(rows, &recipe.inputs()))
+}
+
+fn wrong_cells(encoder: &EncoderRecipe, takes: Takes, dataset: &Dataset, rows: &[usize]) -> Problem {
+    let expected = match (takes, encoder.items.value) {
+        (Takes::Path, ItemRule::First) => "a file's path",
+        (Takes::Path, _) => "paths of files",
+        (Takes::Text, ItemRule::First) => "a text",
+        (Takes::Text, _) => "texts",
+        (Takes::Row, _) => "row numbers of its vectors",
+    };
+    let example = rows.first().map(|row| dataset.ids[*row].as_str()).unwrap_or_default();
+    let message = format!(
+        "column `{}` must hold {expected} for {:?}; {} rows do not, e.g. row {example:?}",
+        encoder.column.value,
+        encoder.modality.value,
+        rows.len(),
+    );
+    Problem::new("chiasm::data::column", message).at(&encoder.column.at, "this column")
+}

@@ -1,0 +1,244 @@
+//! The plan: a recipe with everything looked up and checked. Only a plan can be fitted.
+//!
+//! Every problem is found before anything is embedded, and all of them are reported together.
+
+pub mod data;
+pub mod report;
+pub mod task;
+
+use crate::{
+    base::{
+        error::Error,
+        problem::{Problem, Problems},
+        workbench::Workbench,
+    },
+    catalog::{card::ModelStore, encoder::Encoder},
+    recipe::{
+        PluginRecipe, Recipe,
+        encoders::{EncoderRecipe, ItemRule},
+        tree,
+    },
+};
+use chiasm_graph::OPSET;
+use chiasm_host::FusionNeeds;
+use data::{Column, Data};
+use report::PlanReport;
+use std::collections::BTreeSet;
+use task::check_needs;
+
+/// A recipe that can run.
+pub struct Plan {
+    /// What the user wrote.
+    pub recipe: Recipe,
+    /// The modalities, in the recipe's order.
+    pub modalities: Vec<Modality>,
+    /// The rows, and the items of every modality.
+    pub data: Data,
+    /// Whether the fusion reads tokens.
+    pub reads_tokens: bool,
+}
+
+/// One modality, its encoders opened.
+pub struct Modality {
+    /// Its name.
+    pub name: String,
+    /// Which items of a row's list are used.
+    pub rule: ItemRule,
+    /// Its encoders.
+    pub encoders: Vec<Encoder>,
+}
+
+impl Modality {
+    /// Width of the pooled vectors, all encoders together.
+    pub fn width(&self) -> usize {
+        self.encoders.iter().map(|e| e.pooled_dim).sum()
+    }
+
+    /// Width of each encoder's pooled vectors.
+    pub fn blocks(&self) -> Vec<usize> {
+        self.encoders.iter().map(|e| e.pooled_dim).collect()
+    }
+}
+
+impl Plan {
+    /// Looks up and checks everything the recipe names.
+    ///
+    /// # Errors
+    /// Every problem found, together.
+    pub fn check(recipe: Recipe, bench: &Workbench) -> Result<Self, Error> {
+        let mut problems = Problems::default();
+        let store = ModelStore::new(&recipe.folder, &bench.models);
+        let mut modalities = Vec::new();
+        for encoder in &recipe.encoders {
+            let encoders = open(encoder, &recipe, &store, bench, &mut problems);
+            modalities.extend(encoders.map(|encoders| Modality {
+                name: encoder.modality.value.clone(),
+                rule: encoder.items.value,
+                encoders,
+            }));
+        }
+        check_aligner(bench, &recipe, &mut problems);
+        let needs = check_fusion(bench, &recipe, &mut problems);
+        check_opsets(modalities.iter().flat_map(|m| &m.encoders), &mut problems);
+        let mut data = None;
+        if modalities.len() == recipe.encoders.len() {
+            let columns: Vec<Column<'_>> = modalities.iter().map(Column::of).collect();
+            match Data::read(&recipe, &columns, None) {
+                Ok(read) => {
+                    check_vectors(&recipe, &modalities, &read, &mut problems);
+                    read.check_splits(&recipe, &mut problems);
+                    data = Some(read);
+                }
+                Err(found) => found.iter().for_each(|problem| problems.push(problem.clone())),
+            }
+        }
+        let data = problems.or(data)?;
+        Ok(Self { recipe, modalities, data, reads_tokens: needs.tokens })
+    }
+
+    /// The seed of everything random.
+    pub fn seed(&self) -> u64 {
+        self.recipe.seed
+    }
+
+    /// The name of the modality that the others are bound to, when the recipe names one.
+    pub fn anchor(&self) -> Option<&str> {
+        self.recipe.align.anchor.as_ref().map(|anchor| anchor.value.as_str())
+    }
+
+    /// What the plan would do, for people and machines.
+    pub fn report(&self) -> PlanReport {
+        PlanReport::of(self, merged_opset(self.modalities.iter().flat_map(|m| &m.encoders)))
+    }
+}
+
+fn open(
+    encoder: &EncoderRecipe,
+    recipe: &Recipe,
+    store: &ModelStore,
+    bench: &Workbench,
+    problems: &mut Problems,
+) -> Option<Vec<Encoder>> {
+    let mut opened = Vec::new();
+    if let Some(vectors) = &encoder.vectors {
+        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), bench);
+        opened.push(problems.keep(plan.map_err(|p| p.at(&vectors.at, "these vectors"))));
+    }
+    for model in &encoder.models {
+        let plan = Encoder::of_model(&model.value, store, bench);
+        opened.push(problems.keep(plan.map_err(|p| p.at(&model.at, "this model"))));
+    }
+    let names: BTreeSet<&str> = encoder.models.iter().map(|m| m.value.as_str()).collect();
+    if let Some(model) = encoder.models.first().filter(|_| names.len() < encoder.models.len()) {
+        let message = format!("[encoders.{}] names a model twice", encoder.modality.value);
+        problems.push(Problem::new("chiasm::plan::model_twice", message).at(&model.at, "in this list"));
+    }
+    let opened: Option<Vec<Encoder>> = opened.into_iter().collect();
+    let same = |all: &Vec<Encoder>| all.windows(2).all(|two| two[0].takes == two[1].takes);
+    if !opened.as_ref().is_none_or(same) {
+        let message =
+            format!("the encoders of {:?} read different kinds of raw input", encoder.modality.value);
+        problems
+            .push(Problem::new("chiasm::plan::takes", message).at(&encoder.modality.at, "these encoders"));
+        return None;
+    }
+    opened
+}
+
+/// The aligner's plugin, its parameters, and whether it takes so many modalities.
+fn check_aligner(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) {
+    let plugin = &recipe.align.plugin;
+    check_plugin(bench, "aligner", plugin, problems);
+    let count = recipe.encoders.len();
+    let takes = bench.host.aligner(&plugin.id.value).and_then(|aligner| aligner.takes());
+    if let Some(takes) = takes.ok().filter(|takes| !takes.contains(count)) {
+        let message = format!("{:?} takes {takes}, and the recipe has {count}", plugin.id.value);
+        problems.push(
+            Problem::new("chiasm::plan::modalities", message)
+                .at(&plugin.id.at, "this aligner")
+                .help("choose another aligner (`chiasm plugin list`), or leave encoders out"),
+        );
+    }
+}
+
+fn check_plugin(bench: &Workbench, kind: &str, plugin: &PluginRecipe, problems: &mut Problems) {
+    let parameters = match kind {
+        "aligner" => bench.host.aligner(&plugin.id.value).and_then(|a| a.parameters()),
+        _ => bench.host.fusion(&plugin.id.value).and_then(|f| f.parameters()),
+    };
+    match parameters {
+        Err(error) => problems.push(
+            Problem::new("chiasm::plan::plugin", error.to_string())
+                .at(&plugin.id.at, format!("this {kind}"))
+                .help("`chiasm plugin list` shows what there is, `chiasm plugin why ID` where it was looked for"),
+        ),
+        Ok(parameters) => {
+            let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let path = if kind == "aligner" { "align" } else { "fuse" };
+            for (key, node) in plugin.parameters.iter().filter(|(k, _)| !known.contains(&k.as_str())) {
+                problems.push(tree::unknown_key(path, key, node, known.iter().copied()));
+            }
+            for (key, node) in &plugin.parameters {
+                let kind = parameters.iter().find(|p| p.name == *key).map(|p| p.kind.as_str());
+                if let Some(expected) = kind.filter(|kind| !node.value.is(kind)) {
+                    let message = format!("`{path}.{key}` expects: {expected}; got {}", node.value.kind());
+                    let problem = Problem::new("chiasm::recipe::wrong_type", message);
+                    problems.push(problem.at(&node.at, "this value"));
+                }
+            }
+        }
+    }
+}
+
+/// The fusion's plugin, what it needs, and whether the recipe has that.
+fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
+    let mut needs = FusionNeeds::default();
+    if let Some(fuse) = &recipe.fuse {
+        check_plugin(bench, "fusion", fuse, problems);
+        match bench.host.fusion(&fuse.id.value).and_then(|fusion| fusion.needs()) {
+            Ok(found) => needs = found,
+            Err(_) => return needs, // `check_plugin` reported it
+        }
+    }
+    check_needs(recipe.task.as_ref(), recipe.fuse.as_ref(), &needs, problems);
+    for encoder in recipe.encoders.iter().filter(|e| needs.tokens && e.items.value == ItemRule::Mean) {
+        let message = format!(
+            "the fusion reads the tokens of one item a row, and [encoders.{}] takes the mean of all",
+            encoder.modality.value
+        );
+        let problem = Problem::new("chiasm::plan::tokens", message).at(&encoder.items.at, "this rule");
+        problems.push(problem.help("use items = \"first\" or \"each\": the fusion reads the first item of a row"));
+    }
+    needs
+}
+
+fn merged_opset<'a>(encoders: impl Iterator<Item = &'a Encoder>) -> i64 {
+    encoders.map(|e| e.graph.opset()).fold(OPSET, i64::max)
+}
+
+fn check_opsets<'a>(encoders: impl Iterator<Item = &'a Encoder> + Clone, problems: &mut Problems) {
+    let opset = merged_opset(encoders.clone());
+    for encoder in encoders {
+        if let Err(error) = encoder.graph.upgraded(opset) {
+            let message =
+                format!("{:?} cannot join a merged model of operator set {opset}: {error}", encoder.name);
+            problems.push(
+                Problem::new("chiasm::plan::opset", message)
+                    .help("export the model again with a newer operator set"),
+            );
+        }
+    }
+}
+
+/// Row numbers are cheap to try: one beyond the file's end, or a row that is not finite, is found now.
+fn check_vectors(recipe: &Recipe, modalities: &[Modality], data: &Data, problems: &mut Problems) {
+    for ((encoder, modality), items) in recipe.encoders.iter().zip(modalities).zip(&data.items) {
+        let Some(vectors) = &encoder.vectors else { continue };
+        for opened in &modality.encoders {
+            if let Some(error) = items.raw.iter().find_map(|item| opened.prepare(item).err()) {
+                let problem = Problem::new("chiasm::data::vectors", error.to_string());
+                problems.push(problem.at(&vectors.at, "these vectors"));
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The task of a fusion: what is right for every row.
+
+use crate::{
+    base::problem::{Problem, Problems},
+    catalog::dataset::{Dataset, Items, Split, items},
+    recipe::{
+        PluginRecipe, Recipe,
+        encoders::ItemRule,
+        task::TaskRecipe,
+    },
+};
+use chiasm_host::{FusionNeeds, Takes, Task, TaskKind};
+use ndarray::{Array2, Axis};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A task with what is right for every row.
+#[derive(Debug, Clone)]
+pub struct TaskPlan {
+    /// Its kind and the names of its answers.
+    pub task: Task,
+    /// What is right.
+    pub truth: Truth,
+}
+
+/// What is right for every row of the dataset.
+#[derive(Debug, Clone)]
+pub enum Truth {
+    /// The right class; none for an answer that no training row has, which nobody can give.
+    Class(Vec<Option<usize>>),
+    /// The labels that hold, but for those that no training row has.
+    Labels(Vec<Vec<usize>>),
+    /// Numbers, `[rows, c]`.
+    Numbers(Array2<f32>),
+    /// The items of this modality beyond the first one of each row, to be found by the fused vector.
+    Others {
+        /// The modality.
+        modality: String,
+        /// Its items.
+        items: Items,
+    },
+}
+
+impl TaskPlan {
+    /// What the recipe's task means for these rows; `None` without one. Answers are those of a run that has learned `known`, else
+    /// those that the training rows name.
+    pub(crate) fn check(
+        recipe: &Recipe,
+        dataset: &Dataset,
+        takes: &dyn Fn(&str) -> Option<Takes>,
+        known: Option<&Task>,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(task) = &recipe.task else { return Ok(None) };
+        let values = dataset.values(&task.of.value);
+        let wrong = |row: usize, expected: &str| {
+            let message = format!(
+                "column `{}` of row {:?}: expected {expected}, got {}",
+                task.of.value, dataset.ids[row], values[row]
+            );
+            Problem::new("chiasm::data::task", message).at(&task.of.at, "this column")
+        };
+        let kind = task.kind.value;
+        let answers =
+            |names: &[Vec<String>]| known.map_or_else(|| trained(names, dataset), |known| known.labels.clone());
+        let (labels, truth) = match kind {
+            TaskKind::Classification => {
+                let names: Vec<Vec<String>> = values.iter().map(|value| vec![named(value)]).collect();
+                let labels = answers(&names);
+                let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
+                let truth = Truth::Class(names.iter().map(place).collect());
+                (labels, truth)
+            }
+            TaskKind::MultiLabel => {
+                let list = |(row, value): (usize, &Value)| match value {
+                    Value::Array(names) if !names.contains(&Value::Null) => {
+                        Ok(names.iter().map(named).collect())
+                    }
+                    _ => Err(wrong(row, "a list of labels")),
+                };
+                let names: Vec<Vec<String>> =
+                    values.iter().enumerate().map(list).collect::<Result<_, _>>()?;
+                let labels = answers(&names);
+                let places = |names: &Vec<String>| {
+                    let held: BTreeSet<usize> =
+                        names.iter().filter_map(|name| labels.binary_search(name).ok()).collect();
+                    held.into_iter().collect() // a label that is named twice holds once
+                };
+                let truth = Truth::Labels(names.iter().map(places).collect());
+                (labels, truth)
+            }
+            TaskKind::Regression => {
+                let rows: Vec<Vec<f32>> = (values.iter().enumerate())
+                    .map(|(row, value)| {
+                        let expected = "a number or a list of numbers, none beyond 3.4e38";
+                        numbers(value).ok_or_else(|| wrong(row, expected))
+                    })
+                    .collect::<Result<_, _>>()?;
+                let width = known.map_or_else(|| rows.first().map_or(0, Vec::len), |known| known.labels.len());
+                if let Some(row) = rows.iter().position(|row| row.len() != width) {
+                    return Err(wrong(row, &format!("{width} number(s), as in the rows before")));
+                }
+                let all = Array2::from_shape_vec((rows.len(), width), rows.concat());
+                let all = all.map_err(|e| Problem::new("chiasm::data::task", e.to_string()))?;
+                let test = all.select(Axis(0), &dataset.rows_of(Split::Test));
+                if test.columns().into_iter().all(|column| column.iter().all(|x| *x == column[0])) {
+                    let message = format!(
+                        "column `{}` never changes in the {} held-out row(s): how well it is predicted cannot be told",
+                        task.of.value,
+                        test.nrows()
+                    );
+                    return Err(Problem::new("chiasm::data::task", message).at(&task.of.at, "this column"));
+                }
+                (columns(&task.of.value, width), Truth::Numbers(all))
+            }
+            TaskKind::Retrieval => (Vec::new(), others(recipe, task, dataset, takes)?),
+        };
+        if matches!(kind, TaskKind::Classification | TaskKind::MultiLabel) && labels.len() < 2 {
+            let message = format!(
+                "column `{}`: the training rows hold {} label(s), at least 2 are needed",
+                task.of.value,
+                labels.len()
+            );
+            return Err(Problem::new("chiasm::data::task", message).at(&task.of.at, "this column"));
+        }
+        Ok(Some(Self { task: Task { kind, labels }, truth }))
+    }
+
+    /// The target of some rows, `[n, c]`; `None` for retrieval, whose target is learned first.
+    pub(crate) fn target(&self, rows: &[usize]) -> Option<Array2<f32>> {
+        let width = self.task.labels.len();
+        let of = |row: usize, column: usize| match &self.truth {
+            Truth::Class(classes) => f32::from(u8::from(classes[row] == Some(column))),
+            Truth::Labels(labels) => f32::from(u8::from(labels[row].contains(&column))),
+            Truth::Numbers(numbers) => numbers[[row, column]],
+            Truth::Others { .. } => 0.0,
+        };
+        let given = !matches!(self.truth, Truth::Others { .. });
+        given.then(|| Array2::from_shape_fn((rows.len(), width), |(row, column)| of(rows[row], column)))
+    }
+}
+
+impl TaskPlan {
+    /// What is right for every row, as text that enters hashes.
+    pub(crate) fn content(&self) -> String {
+        match &self.truth {
+            Truth::Others { items, .. } => items.raw.iter().map(Raw::content).collect::<Vec<_>>().join("\n"),
+            truth => format!("{:?} {truth:?}", self.task),
+        }
+    }
+}
+
+/// Refuses a task without a fusion that takes it, and a fusion without the task that it needs.
+pub(crate) fn check_needs(
+    task: Option<&TaskRecipe>,
+    fuse: Option<&PluginRecipe>,
+    needs: &FusionNeeds,
+    problems: &mut Problems,
+) {
+    let code = "chiasm::plan::task";
+    let known = || needs.tasks.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    match (task, fuse) {
+        (Some(task), None) => problems.push(
+            Problem::new(code, "the recipe has a `[task]` and no `[fuse]` that could learn it")
+                .at(&task.kind.at, "this task")
+                .help("add [fuse] with plugin = \"cross-attention\""),
+        ),
+        (Some(task), Some(fuse)) if !needs.tasks.contains(&task.kind.value) => {
+            let takes = if needs.tasks.is_empty() { "none".to_owned() } else { known() };
+            let message =
+                format!("{:?} does not learn {}; it takes {takes}", fuse.id.value, task.kind.value.as_str());
+            problems.push(Problem::new(code, message).at(&task.kind.at, "this task"));
+        }
+        (None, Some(fuse)) if !needs.tasks.is_empty() => problems.push(
+            Problem::new(code, format!("{:?} learns a task, and the recipe has no `[task]`", fuse.id.value))
+                .at(&fuse.id.at, "this fusion")
+                .help(format!("add [task] with kind = one of {} and column = \"...\"", known())),
+        ),
+        _ => {}
+    }
+}
+
+/// A label's name.
+fn named(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The names that training rows have, sorted.
+fn trained(names: &[Vec<String>], dataset: &Dataset) -> Vec<String> {
+    let training = dataset.rows_of(Split::Train);
+    let distinct: BTreeSet<&String> = training.iter().flat_map(|row| &names[*row]).collect();
+    distinct.into_iter().cloned().collect()
+}
+
+/// A number that 32 bits hold.
+#[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+fn number(value: &Value) -> Option<f32> {
+    value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+}
+
+fn numbers(value: &Value) -> Option<Vec<f32>> {
+    match value {
+        Value::Array(list) if !list.is_empty() => list.iter().map(number).collect(),
+        one => Some(vec![number(one)?]),
+    }
+}
+
+fn columns(name: &str, width: usize) -> Vec<String> {
+    if width == 1 {
+        vec![name.to_owned()]
+    } else {
+        (0..width).map(|column| format!("{name}[{column}]")).collect()
+    }
+}
+
+/// The items beyond the first one of each row; every row needs some.
+fn others(
+    recipe: &Recipe,
+    task: &TaskRecipe,
+    dataset: &Dataset,
+    takes: &dyn Fn(&str) -> Option<Takes>,
+) -> Result<Truth, Problem> {
+    let modality = &task.of.value;
+    let code = "chiasm::plan::task";
+    let Some((encoder, takes)) = recipe.encoder(modality).zip(takes(modality)) else {
+        let names: Vec<&str> = recipe.encoders.iter().map(|e| e.modality.value.as_str()).collect();
+        let message = format!("`task.modality` expects one of {}, got {modality:?}", names.join(", "));
+        return Err(Problem::new(code, message).at(&task.of.at, "this modality"));
+    };
+    let column = &encoder.column.value;
+    let cells = dataset.column(column);
+    if let Some(row) = cells.iter().position(|cells| cells.len() < 2) {
+        let count = cells[row].len();
+        let message = format!(
+            "retrieval finds the other items of a row; column `{column}` of row {:?} holds {count}",
+            dataset.ids[row]
+        );
+        return Err(Problem::new("chiasm::data::task", message)
+            .at(&task.of.at, "this modality")
+            .help("give a list of two or more, such as captions"));
+    }
+    let all = items(cells, takes, ItemRule::Each, &dataset.folder).map_err(|_| {
+        let message = format!("column `{column}` holds cells that {modality:?} cannot read");
+        Problem::new("chiasm::data::task", message).at(&task.of.at, "this modality")
+    })?;
+    let kept: Vec<usize> = (0..all.raw.len()).filter(|at| all.position[*at] > 0).collect();
+    Ok(Truth::Others { modality: modality.clone(), items: all.select(&kept) })
+}

@@ -1,0 +1,293 @@
+//! The recipe: what the user wrote, read with every error at once. Nothing is looked up yet.
+
+pub mod checks;
+pub mod encoders;
+pub mod task;
+pub mod tree;
+
+use crate::base::{
+    error::Error,
+    problem::{Origin, Problem, Problems},
+};
+use checks::{ChecksRecipe, read_checks};
+use encoders::{EncoderRecipe, read_encoders};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
+use task::{TaskRecipe, read_task};
+use tree::{At, Node, Reader, Table, Value};
+
+/// A whole recipe as written, with the place of every value.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The file's text, kept verbatim for the run folder.
+    pub text: String,
+    /// The `--set` assignments, in order.
+    pub overrides: Vec<String>,
+    /// The folder that relative paths start from.
+    pub folder: PathBuf,
+    /// The encoders by modality, in the order of the file.
+    pub encoders: Vec<EncoderRecipe>,
+    /// Where the rows are.
+    pub data: DataRecipe,
+    /// The aligner.
+    pub align: AlignRecipe,
+    /// The fusion, if any.
+    pub fuse: Option<PluginRecipe>,
+    /// What the fusion is trained for, if anything.
+    pub task: Option<TaskRecipe>,
+    /// How scores are made from embeddings.
+    pub score: ScoreRecipe,
+    /// How retrieval is evaluated.
+    pub eval: EvalRecipe,
+    /// How the maps are checked.
+    pub checks: ChecksRecipe,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// `[data]`: where the rows are and how they are split.
+#[derive(Debug, Clone, Default)]
+pub struct DataRecipe {
+    /// A JSONL, CSV or Parquet file; `None` when every encoder is a file of vectors, paired row by row.
+    pub pairs: Option<At<String>>,
+    /// The column that names each row's split.
+    pub split: Option<At<String>>,
+}
+
+/// `[align]`: the aligner, and the modality that the others are bound to.
+#[derive(Debug, Clone)]
+pub struct AlignRecipe {
+    /// The plugin and its parameters.
+    pub plugin: PluginRecipe,
+    /// The anchor, if one is named.
+    pub anchor: Option<At<String>>,
+}
+
+/// A plugin's id and the parameters for it.
+#[derive(Debug, Clone)]
+pub struct PluginRecipe {
+    /// The id, e.g. `cca`.
+    pub id: At<String>,
+    /// Its parameters, as written.
+    pub parameters: Vec<(String, Node)>,
+}
+
+impl PluginRecipe {
+    /// The parameters as a JSON object, as a plugin receives them.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::Value::Object(
+            self.parameters.iter().map(|(k, n)| (k.clone(), n.value.to_json())).collect(),
+        )
+    }
+}
+
+/// `[score]`: how scores are made.
+#[derive(Debug, Clone, Default)]
+pub struct ScoreRecipe {
+    /// The hubness bank, when wanted.
+    pub bank: Option<Bank>,
+}
+
+/// The hubness bank: score - weight * (mean of the `top` largest similarities of each item to the other modality's training
+/// items).
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Bank {
+    /// How many nearest training items are averaged.
+    pub top: usize,
+    /// The weight of the correction.
+    pub weight: f32,
+}
+
+impl Default for Bank {
+    fn default() -> Self {
+        Self { top: 30, weight: 0.75 }
+    }
+}
+
+/// `[eval]`: which held-out items are right answers to a query.
+#[derive(Debug, Clone, Default)]
+pub struct EvalRecipe {
+    /// The column whose value has to be equal; `None`: the items of the same row are right.
+    pub label: Option<At<String>>,
+}
+
+impl Recipe {
+    /// Reads the recipe at `path` and applies the `--set` assignments.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every problem found in it.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Problem::new(
+                "chiasm::recipe::unreadable",
+                format!("cannot read the recipe {}: {e}", path.display()),
+            )
+            .help("give the path of a recipe.toml; examples/ has some to start from")
+        })?;
+        let whole = std::path::absolute(path).map_err(|e| Error::io("find", path, e))?;
+        let folder = whole.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(Self::parse(&path.display().to_string(), text, folder, overrides)?)
+    }
+
+    /// Reads a recipe's text; `name` is its name in messages and `folder` where relative paths start.
+    ///
+    /// # Errors
+    /// Every problem found, together.
+    pub fn parse(name: &str, text: String, folder: PathBuf, overrides: &[String]) -> Result<Self, Problems> {
+        let (mut table, whole) = tree::parse(name, &text)?;
+        for assignment in overrides {
+            tree::set(&mut table, assignment)?;
+        }
+        let problems = RefCell::new(Problems::default());
+        let parts = read(&table, &whole, &problems);
+        problems.into_inner().or(parts.map(|parts| Self {
+            text,
+            overrides: overrides.to_vec(),
+            folder,
+            encoders: parts.encoders,
+            data: parts.data,
+            align: parts.align,
+            fuse: parts.fuse,
+            task: parts.task,
+            score: parts.score,
+            eval: parts.eval,
+            checks: parts.checks,
+            seed: parts.seed,
+        }))
+    }
+
+    /// The columns of raw inputs, in the order of the encoders.
+    pub fn inputs(&self) -> Vec<&str> {
+        self.encoders.iter().map(|encoder| encoder.column.value.as_str()).collect()
+    }
+
+    /// The columns of anything else: labels and answers.
+    pub fn values(&self) -> impl Iterator<Item = &At<String>> {
+        let task = self.task.as_ref().and_then(TaskRecipe::column);
+        self.checks.labels.iter().chain(&self.eval.label).chain(task)
+    }
+
+    /// A path as the recipe means it: relative ones start at the recipe's folder.
+    pub fn path(&self, written: &str) -> PathBuf {
+        self.folder.join(written)
+    }
+
+    /// The encoders of a modality.
+    pub fn encoder(&self, modality: &str) -> Option<&EncoderRecipe> {
+        self.encoders.iter().find(|encoder| encoder.modality.value == modality)
+    }
+}
+
+/// The tables of a recipe.
+struct Parts {
+    encoders: Vec<EncoderRecipe>,
+    data: DataRecipe,
+    align: AlignRecipe,
+    fuse: Option<PluginRecipe>,
+    task: Option<TaskRecipe>,
+    score: ScoreRecipe,
+    eval: EvalRecipe,
+    checks: ChecksRecipe,
+    seed: u64,
+}
+
+fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<Parts> {
+    let root = Reader::new("", table, whole, problems);
+    let seed = root.count("seed").map_or(0, |s| s.value);
+    let encoders = read_encoders(&root, problems);
+    let data = root.table("data").map(|data| {
+        let read = DataRecipe { pairs: data.string("pairs"), split: data.string("split") };
+        data.finish();
+        read
+    });
+    if data.is_none() && encoders.iter().any(|e| e.vectors.is_none()) {
+        root.problem(
+            Problem::new("chiasm::recipe::missing_key", "the recipe has no `[data]` table")
+                .help("add [data] with pairs = \"pairs.jsonl\""),
+        );
+    }
+    let align = read_align(&root, &encoders);
+    let fuse = root.table("fuse").and_then(|fuse| read_plugin(&fuse, "plugin = \"concat\""));
+    let task = read_task(&root);
+    let score = root.table("score").map_or_else(ScoreRecipe::default, read_score);
+    let eval = root.table("eval").map_or_else(EvalRecipe::default, read_eval);
+    let checks = read_checks(&root);
+    root.finish();
+    let data = data.unwrap_or_default();
+    Some(Parts { encoders, data, align: align?, fuse, task, score, eval, checks, seed })
+}
+
+fn read_align(root: &Reader<'_>, encoders: &[EncoderRecipe]) -> Option<AlignRecipe> {
+    let Some(align) = root.table("align") else {
+        root.problem(
+            Problem::new("chiasm::recipe::missing_key", "the recipe has no `[align]` table")
+                .help("add [align] with plugin = \"cca\" (`chiasm plugin list` shows the aligners)"),
+        );
+        return None;
+    };
+    let anchor = align.string("anchor");
+    let names: Vec<&str> = encoders.iter().map(|encoder| encoder.modality.value.as_str()).collect();
+    if let Some(unknown) = anchor.as_ref().filter(|anchor| !names.contains(&anchor.value.as_str())) {
+        let message = format!("`align.anchor` expects one of {}, got {:?}", names.join(", "), unknown.value);
+        let problem = Problem::new("chiasm::recipe::anchor", message);
+        align.problem(problem.at(&unknown.at, "this modality"));
+    }
+    Some(AlignRecipe { plugin: read_plugin(&align, "plugin = \"cca\"")?, anchor })
+}
+
+/// Every key that was not asked for yet is the plugin's; the plan checks it against the plugin.
+fn read_plugin(table: &Reader<'_>, example: &str) -> Option<PluginRecipe> {
+    let id = table.required_string("plugin", example)?;
+    let parameters = table.rest().into_iter().map(|(k, n)| (k.to_owned(), n.clone())).collect();
+    Some(PluginRecipe { id, parameters })
+}
+
+fn read_score(score: Reader<'_>) -> ScoreRecipe {
+    let bank = match score.node("bank").map(|n| &n.value) {
+        None | Some(Value::Boolean(false)) => None,
+        Some(Value::Boolean(true)) => Some(Bank::default()),
+        Some(_) => score.table("bank").map(|table| {
+            let bank = Bank {
+                top: table.count("top").map_or(Bank::default().top, |t| t.value as usize),
+                weight: table.number("weight").map_or(Bank::default().weight, |w| w.value as f32),
+            };
+            if bank.top == 0 || !bank.weight.is_finite() || bank.weight < 0.0 {
+                let message = format!("`score.bank` expects top >= 1 and weight >= 0, got {bank:?}");
+                table.problem(Problem::new("chiasm::recipe::bank", message).at(table.origin(), "here"));
+            }
+            table.finish();
+            bank
+        }),
+    };
+    score.finish();
+    ScoreRecipe { bank }
+}
+
+/// `relevant = "row"`, or `relevant = "label"` with `label = "COLUMN"`.
+fn read_eval(eval: Reader<'_>) -> EvalRecipe {
+    let code = "chiasm::recipe::eval";
+    let relevant = eval.string("relevant");
+    let label = eval.string("label");
+    match (relevant.as_ref().map(|relevant| relevant.value.as_str()), &label) {
+        (None | Some("row"), None) | (Some("label"), Some(_)) => {}
+        (Some("label"), None) => eval.problem(
+            Problem::new(code, "`eval.relevant` is \"label\", and `eval.label` names no column")
+                .at(eval.origin(), "this table")
+                .help("add label = \"COLUMN\": items whose rows have the same value there are right"),
+        ),
+        (None | Some("row"), Some(label)) => eval.problem(
+            Problem::new(code, "`eval.label` is only used with relevant = \"label\"")
+                .at(&label.at, "this column")
+                .help("add relevant = \"label\""),
+        ),
+        (Some(other), _) => {
+            let message = format!("`eval.relevant` expects \"row\" or \"label\", got {other:?}");
+            let at = relevant.as_ref().map_or(eval.origin(), |relevant| &relevant.at);
+            eval.problem(Problem::new(code, message).at(at, "which items are right"));
+        }
+    }
+    eval.finish();
+    EvalRecipe { label }
+}

@@ -1,0 +1,105 @@
+//! What follows the encoders: the heads, their inverses and the fusion, whether just fitted or read from a run folder.
+
+use super::graphs::{Head, embeds, pooled};
+use crate::{
+    base::{error::Error, workbench::Workbench},
+    embed::Embedded,
+};
+use chiasm_graph::{Graph, Tensor};
+use chiasm_host::{Inverse, Task};
+use ndarray::Array2;
+
+/// Everything behind the encoders.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The head of each modality, in order.
+    pub heads: Vec<Head>,
+    /// The inverse of each map, where there is one.
+    pub inverses: Vec<Option<Inverse>>,
+    /// From `<modality>.pooled`, `.tokens` and `.mask` to `fused`, perhaps `logits` and `attention.<modality>`.
+    pub fusion: Option<Graph>,
+    /// What the fusion was trained for.
+    pub task: Option<Task>,
+}
+
+/// The items of one modality in the shared space.
+#[derive(Debug, Clone)]
+pub struct Aligned {
+    /// The modality.
+    pub name: String,
+    /// Unit vectors before any hubness bank, `[items, k]`.
+    pub z: Array2<f32>,
+    /// The vectors that are scored by their dot product, `[items, k]`, or wider with a bank.
+    pub embeds: Array2<f32>,
+    /// The row of each item, never falling.
+    pub rows: Vec<usize>,
+}
+
+impl Model {
+    /// The place of a modality.
+    pub fn place(&self, modality: &str) -> Option<usize> {
+        self.heads.iter().position(|head| head.modality == modality)
+    }
+
+    /// Items of one modality through its head.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn align(&self, at: usize, embedded: &Embedded, bench: &Workbench) -> Result<Aligned, Error> {
+        let head = &self.heads[at];
+        let (input, output, z_name) = (pooled(&head.modality), embeds(&head.modality), head.z());
+        let names: Vec<&str> =
+            if z_name == output { vec![&output] } else { vec![output.as_str(), z_name.as_str()] };
+        let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, bench)?;
+        let embeds = if outputs.is_empty() { Array2::default((0, 0)) } else { outputs.remove(0) };
+        let z = outputs.pop().unwrap_or_else(|| embeds.clone());
+        Ok(Aligned { name: embedded.name.clone(), z, embeds, rows: embedded.rows.clone() })
+    }
+
+    /// The items of every modality through its head.
+    ///
+    /// # Errors
+    /// As [`Model::align`].
+    pub fn align_all(&self, embedded: &[Embedded], bench: &Workbench) -> Result<Vec<Aligned>, Error> {
+        embedded.iter().enumerate().map(|(at, embedded)| self.align(at, embedded, bench)).collect()
+    }
+
+    /// Whether the fusion reads tokens or masks of this modality.
+    pub fn reads_tokens(&self, modality: &str) -> bool {
+        self.fusion.as_ref().is_some_and(|fusion| reads_tokens(fusion, modality))
+    }
+
+    /// The output that answers the task: `logits`, or `fused` where the vector itself is the answer.
+    pub fn answer(&self) -> &'static str {
+        if self.task.as_ref().is_some_and(Task::has_logits) { "logits" } else { "fused" }
+    }
+}
+
+/// Whether a fused graph reads tokens or masks of this modality.
+pub fn reads_tokens(fusion: &Graph, modality: &str) -> bool {
+    ["tokens", "mask"].iter().any(|port| fusion.input(&format!("{modality}.{port}")).is_ok())
+}
+
+/// A matrix through a graph with one input; the wanted outputs in order.
+pub fn run_rows(
+    graph: &Graph,
+    input: &str,
+    outputs: &[&str],
+    rows: &Array2<f32>,
+    bench: &Workbench,
+) -> Result<Vec<Array2<f32>>, Error> {
+    let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());
+    let shape = [rows.nrows(), rows.ncols()];
+    let tensor = Tensor::f32(&shape, rows.iter().copied().collect()).map_err(internal)?;
+    let found = bench.session(graph)?.run_outputs(&[(input, &tensor)], outputs)?;
+    found.into_iter().map(|(_, tensor)| matrix(tensor)).collect()
+}
+
+/// A tensor as a matrix: its first axis, and all the others as one.
+pub fn matrix(tensor: Tensor) -> Result<Array2<f32>, Error> {
+    let internal = |e: String| Error::Internal(format!("an output that is no matrix: {e}"));
+    let rows = tensor.shape().first().copied().unwrap_or_default();
+    let width = tensor.shape().iter().skip(1).product();
+    let values = tensor.into_f32().map_err(|e| internal(e.to_string()))?;
+    Array2::from_shape_vec((rows, width), values).map_err(|e| internal(e.to_string()))
+}
