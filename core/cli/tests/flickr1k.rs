@@ -33,7 +33,7 @@ fn compare(shop: &Workshop, real: &Path, select: &str, aligners: &str) -> Vec<Va
         shop,
         real,
         &real.join("flickr1k/pairs.jsonl"),
-        &["--set", &format!("encoders.text.select={select}")],
+        &["--set", &format!("encoders.text.items={select}")],
         aligners,
     )
 }
@@ -139,7 +139,7 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
 fn rows_without_a_partner_make_twenty_pairs_worth_more() {
     let Some(real) = real() else { return };
     let shop = Workshop::new();
-    let first = ["--set", "encoders.text.select=first"];
+    let first = ["--set", "encoders.text.items=first"];
     let set = [&first[..], &["--set", "align.pairs=20"]].concat();
     let rows = compare_on(&shop, &real, &real.join("flickr1k/pairs.jsonl"), &set, "ot-map");
     let ours = cv_rsum(&rows, "ot-map", "plain");

@@ -228,7 +228,7 @@ fn what_cannot_be_learned_is_refused_before_anything_is_embedded() {
         shop.refused(&FIT, words);
     }
     recipe(&shop, class, SMALL);
-    shop.refused(&[&FIT[..], &["--set", "encoders.image.select=mean"]].concat(), &["takes the mean of all"]);
+    shop.refused(&[&FIT[..], &["--set", "encoders.image.items=mean"]].concat(), &["takes the mean of all"]);
     shop.refused(&[&FIT[..], &["--set", "fuse.mode=nonsense"]].concat(), &["cross-attention", "nonsense"]);
 }
 

@@ -52,8 +52,8 @@ fn an_encoder_of_two_modalities_is_stored_once() {
     shop.world(60);
     shop.write(
         "recipe.toml",
-        "[encoders.first]\nmodel = \"demo-text\"\ncolumn = \"captions\"\n\
-         [encoders.second]\nmodel = \"demo-text\"\ncolumn = \"captions\"\nselect = \"mean\"\n\
+        "[encoders.first]\nmodel = \"demo-text\"\ncolumn = \"captions\"\nitems = \"first\"\n\
+         [encoders.second]\nmodel = \"demo-text\"\ncolumn = \"captions\"\nitems = \"mean\"\n\
          [data]\npairs = \"world/pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n",
     );
     shop.good(&FIT);
@@ -246,7 +246,7 @@ fn the_bank_travels_in_the_model_and_scores_are_still_dot_products() {
     let banked = json(&shop.good(&ask));
     let width = |value: &Value| value["outputs"]["image_embeds"][0].as_array().unwrap().len();
     assert_eq!(width(&banked), width(&plain) + 2);
-    let score = |value: &Value| value["scores"][0][0].as_f64().unwrap();
+    let score = |value: &Value| value["scores"]["image->text"][0][0].as_f64().unwrap();
     assert!(score(&banked) < score(&plain), "the correction takes something off");
 }
 
@@ -266,7 +266,7 @@ fn vectors_merge_without_any_model() {
     shop.vectors([60, 60]);
     shop.good(&FIT);
     let metrics = json(&shop.good(&["eval", "run", "--format", "json"]));
-    assert_eq!(metrics["pairs"], 12);
+    assert_eq!((&metrics["rows"], &metrics["items"]["a"]), (&12.into(), &12.into()));
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
     let compare = |swaps: &[&str]| {
         let mut table = command(&chiasm);
         table.env("CHIASM_MODELS", real.join("models")).args(["compare", "examples/flickr1k/recipe.toml"]);
-        table.args(["--set", &pairs, "--swap", "encoders.text.select=first,mean"]);
+        table.args(["--set", &pairs, "--swap", "encoders.text.items=first,mean"]);
         swaps.iter().for_each(|swap| {
             table.args(["--swap", swap]);
         });

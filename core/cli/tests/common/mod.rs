@@ -93,6 +93,7 @@ model = "demo-image"
 [encoders.text]
 model = "demo-text"
 column = "captions"
+items = "first"
 
 [data]
 pairs = "world/pairs.jsonl"

@@ -2,7 +2,10 @@
 
 use crate::{
     base::problem::{Problem, Problems},
-    catalog::dataset::{Dataset, Items, Split, items},
+    catalog::{
+        dataset::{Dataset, Items, Split, items},
+        raw::Raw,
+    },
     recipe::{
         PluginRecipe, Recipe,
         encoders::ItemRule,
