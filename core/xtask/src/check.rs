@@ -1,6 +1,10 @@
 //! The tests, and all that CI checks besides.
 
-use crate::{Outcome, cargo, demo, layering, must, provision, root, say, tidy};
+use crate::{
+    demo, layering, provision,
+    shell::{Outcome, cargo, must, root, say},
+    tidy,
+};
 use std::process::Command;
 
 /// Runs every test of the workspace with what they need at hand.

@@ -1,6 +1,9 @@
 //! The main jobs, as a newcomer runs them: the demo world, and flickr1k on real encoders.
 
-use crate::{Outcome, cargo, must, provision, root, say};
+use crate::{
+    provision,
+    shell::{Outcome, cargo, must, root, say},
+};
 use std::{
     path::{Path, PathBuf},
     process::Command,

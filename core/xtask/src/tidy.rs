@@ -1,6 +1,6 @@
 //! Tidiness that no other tool holds: files a person can read in one sitting, and nothing of one machine's.
 
-use crate::{Outcome, root};
+use crate::shell::{Outcome, root};
 use std::{path::Path, process::Command};
 
 /// The longest a Rust file may be.
