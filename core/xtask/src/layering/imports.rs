@@ -1,7 +1,8 @@
 //! The imports between the modules of one crate: each path traced to the file that defines what it names.
 //!
-//! A node is a file. `mod x;` and a parent's `pub use x::Y` make no arrow: they say where things are, and need
-//! nothing of them. Whoever imports `Y` from the parent is taken to import it from the file that defines it.
+//! A node is a file. `mod x;` and a parent's `pub use x::Y` make no arrow where the parent itself does not go on to name
+//! `Y`: they say where things are, and need nothing of them. Whoever imports `Y` from the parent is taken to import it
+//! from the file that defines it.
 
 use super::scan::{Mention, Scan, Use, scan};
 use std::{
@@ -142,11 +143,15 @@ impl Modules {
         arrows
     }
 
-    /// Whether a `use` re-exports what a module below it defines.
+    /// Whether a `use` only re-exports what a module below it defines.
     fn declares(&self, file: &File, one: &Use) -> bool {
         let home = [&*file.module, &*one.path.inside].concat();
         let below = |path: Vec<String>| path.len() > home.len() && path.starts_with(&home);
-        one.public && one.of_module && self.absolute(&file.module, &one.path, DEPTH).is_some_and(below)
+        let named = one.name.as_ref().is_some_and(|name| file.scan.names.contains(name));
+        one.public
+            && one.of_module
+            && !named
+            && self.absolute(&file.module, &one.path, DEPTH).is_some_and(below)
     }
 
     /// Whether a path starts with `crate`, `self`, `super` or a module declared where it stands.
@@ -268,6 +273,16 @@ mod tests {
             found,
             ["a.rs:3 a/b.rs", "a.rs:6 a/c.rs", "a/b.rs:1 a.rs", "a/b.rs:2 a/c.rs", "a/c.rs:1 a/b.rs"]
         );
+    }
+
+    #[test]
+    fn a_re_export_that_its_own_file_also_names_is_an_import() {
+        let found = arrows(&[
+            ("lib.rs", "mod a;\nmod b;\npub use a::A;\npub use b::B;\nfn f(b: B) {}\n"),
+            ("a.rs", "pub struct A;\n"),
+            ("b.rs", "pub struct B;\n"),
+        ]);
+        assert_eq!(found, ["lib.rs:4 b.rs"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! modules that they stand in; `imports` finds out what they mean.
 
 use super::tokens::{Token, tokens};
+use std::collections::BTreeSet;
 
 /// What one file says about modules.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Scan {
     pub uses: Vec<Use>,
     /// Paths of two or more words outside `use` declarations.
     pub paths: Vec<Mention>,
+    /// Types and functions named outside `use` declarations by one word, or by that and what follows it.
+    pub names: BTreeSet<String>,
 }
 
 /// A module in a file of its own.
@@ -253,10 +256,18 @@ impl<'a> Scanner<'a> {
         self.at += 1;
     }
 
-    /// A path outside `use` declarations; one word alone is none.
+    /// A path outside `use` declarations; one word alone is none. What `$crate` names is imported where the macro is
+    /// used, and behind a dot stand fields and methods.
     fn mention(&mut self) {
+        let before = self.at.checked_sub(1).map(|at| self.tokens[at].text);
         let (inside, line) = (self.inside(), self.tokens[self.at].line);
         let words = self.path();
+        if matches!(before, Some("$" | ".")) {
+            return;
+        }
+        if words.len() > 1 || self.text(0) == Some("(") || words[0].starts_with(char::is_uppercase) {
+            self.found.names.insert(words[0].clone());
+        }
         if words.len() > 1 {
             self.found.paths.push(Mention { inside, words, line });
         }
@@ -276,18 +287,17 @@ impl<'a> Scanner<'a> {
 
     fn use_declaration(&mut self, public: bool) {
         self.at += 1;
-        self.use_tree(&[], public);
+        if self.text(0) != Some("$") {
+            self.use_tree(&[], public);
+        }
         while self.text(0).is_some_and(|text| text != ";") {
-            self.at += 1; // nothing that compiles leaves a rest, but a macro's pattern may
+            self.at += 1; // `$crate::a` in a macro
         }
     }
 
     fn use_tree(&mut self, before: &[String], public: bool) {
         let line = self.tokens.get(self.at).map_or(0, |token| token.line);
         let mut words = before.to_vec();
-        if self.text(0) == Some("$") {
-            self.at += 1; // `$crate` of a macro
-        }
         if self.word(0).is_some() || self.text(0) == Some("::") {
             words.extend(self.path());
         }
@@ -401,8 +411,13 @@ mod tests {
         let items: Vec<_> = scan.items.iter().map(|i| (i.inside.join("::"), &*i.name, i.at_root)).collect();
         assert_eq!(items, [("c".to_owned(), "e", false), ("".to_owned(), "g", true)]);
         assert_eq!(scan.inline, [["c".to_owned()]]);
-        assert_eq!(uses(source), ["2: crate::h::i as i"]);
-        assert_eq!(scan.paths.iter().map(|p| p.words.join("::")).collect::<Vec<_>>(), ["crate::j::k"]);
+        assert!(scan.uses.is_empty() && scan.paths.is_empty());
+    }
+
+    #[test]
+    fn names_are_types_and_functions_and_no_fields_or_variables() {
+        let names = scan("use a::B; fn c(d: E) { let f = g(d).h(I::J); k.l = m; N { o: 1 } }").names;
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["E", "I", "N", "c", "g"]);
     }
 
     #[test]
