@@ -13,7 +13,6 @@ use onnx_protobuf::{GraphProto, Message as _, ModelProto, NodeProto, StringStrin
 use crate::{
     Error, Port, Result, Tensor, guard, walk,
     weight::{self, Weights},
-    wire,
 };
 
 /// An ONNX model as a value.
@@ -36,13 +35,6 @@ impl Graph {
                 tensor.name
             )))
         })
-    }
-
-    /// The model as bytes, the same for the same graph; an error above 2 GiB (use [`Graph::save`]).
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        wire::write(self, &self.weights, &mut bytes)?;
-        Ok(bytes)
     }
 
     /// Name of the graph.

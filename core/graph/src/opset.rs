@@ -5,6 +5,7 @@
 //! functions, is unchanged or only widened at every step between (widening.rs, curated by hand), or is one of the few
 //! whose attribute became an input and is rewritten here (rewrite.rs). Everything else is refused by name.
 
+mod flow;
 mod operators;
 mod rewrite;
 mod widening;
@@ -13,33 +14,16 @@ use std::collections::HashSet;
 
 use onnx_protobuf::NodeProto;
 
+pub(crate) use flow::Flow;
 pub(crate) use operators::NEWEST;
 
-use crate::{DType, Error, Graph, Result, verify::node_name, walk};
+use flow::Operator;
+use widening::Step;
 
-/// Where an output's element type comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Flow {
-    /// From the input with this number.
-    Like(usize),
-    /// It is always this.
-    Is(DType),
-    /// From attributes or subgraphs, or not from one place.
-    Open,
-}
-
-/// Name, opsets that introduced or changed it, flow of types to its outputs.
-type Operator = (&'static str, &'static [i64], &'static [Flow]);
-
-/// How an operator crosses an opset that changed it.
-enum Step {
-    /// As it is.
-    Keep,
-    /// An attribute of integers becomes the input with this number.
-    Rewrite(rewrite::Move),
-    /// Not at all, for this reason.
-    Refuse(&'static str),
-}
+use crate::{
+    Error, Graph, Result,
+    walk::{self, node_name},
+};
 
 impl Graph {
     /// The graph with its operators' version raised to `opset`, meaning the same; a refusal names the operator, the node

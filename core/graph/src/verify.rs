@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use onnx_protobuf::{FunctionProto, GraphProto, NodeProto};
 
-use crate::{Error, Graph, OPSET, Port, Result, graph::operator, opset, walk, weight};
+use crate::{Error, Graph, OPSET, Port, Result, graph::operator, opset, walk, walk::node_name, weight};
 
 /// What a sound graph consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -224,11 +224,6 @@ fn check_function(function: &FunctionProto) -> Result<()> {
 /// A node in words: its operator, and its name or its first output.
 pub(crate) fn label(node: &NodeProto) -> String {
     format!("{} `{}`", operator(node), node_name(node))
-}
-
-/// A node's name, or its first output where it has none.
-pub(crate) fn node_name(node: &NodeProto) -> &str {
-    if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
 }
 
 fn domain_text(domain: &str) -> &str {

@@ -6,6 +6,11 @@ use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto, type_pro
 
 use crate::Result;
 
+/// A node's name, or its first output where it has none.
+pub(crate) fn node_name(node: &NodeProto) -> &str {
+    if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
+}
+
 /// The subgraphs of a node.
 pub(crate) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.as_ref().into_iter().chain(&attribute.graphs))

@@ -15,6 +15,15 @@ const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_NAME: u32 = 8;
 
+impl Graph {
+    /// The model as bytes, the same for the same graph; an error above 2 GiB (use [`Graph::save`]).
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        write(self, &self.weights, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
 /// Writes the model with the given weights in place of its own.
 pub(crate) fn write(graph: &Graph, weights: &Weights, out: &mut dyn Write) -> Result<()> {
     let (body, total) = sizes(graph, weights);

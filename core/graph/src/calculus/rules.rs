@@ -11,46 +11,13 @@ mod linear;
 mod pick;
 mod reduce;
 mod reshape;
+mod rule;
 
 pub(super) use reduce::with_axes as reduce_axes;
+pub(super) use rule::{Factor, Rule};
 
-use super::tape::{Call, Tape};
-use crate::{Result, Value};
-
-/// Tangents of a node's inputs, or cotangents of its outputs; `None` is zero.
-type Flows<'a> = &'a [Option<Value>];
-
-/// A formula that turns tangents of inputs into tangents of outputs, or cotangents of outputs into those of inputs.
-type Formula = fn(&mut Tape, &Call, Flows<'_>) -> Result<Vec<Option<Value>>>;
-
-/// The derivative of an output's element by one element of an input.
-pub(super) enum Factor {
-    /// 1.
-    One,
-    /// -1.
-    Minus,
-    /// This value, broadcast against the output.
-    Times(Value),
-    /// One over this value.
-    Over(Value),
-}
-
-/// The derivative of an operator.
-pub(super) enum Rule {
-    /// Zero everywhere: integers, comparisons, shapes, steps.
-    Flat,
-    /// Element by element, after broadcasting: the factor by input.
-    Elementwise(fn(&mut Tape, &Call, usize) -> Result<Factor>),
-    /// A weighted sum over axes: the weight of each element of the first input.
-    Reduction(fn(&mut Tape, &Call) -> Result<Factor>),
-    /// A formula for each direction.
-    Formulas {
-        /// Tangents forward.
-        forward: Formula,
-        /// Cotangents back.
-        reverse: Formula,
-    },
-}
+use super::tape::Call;
+use crate::Result;
 
 impl Call {
     /// The rule of this node's operator; an error when there is none.
@@ -118,22 +85,5 @@ impl Call {
             }
             _ => return Err(self.refuse("no rule for this operator")),
         })
-    }
-}
-
-impl Tape {
-    /// A sensitivity times a factor.
-    pub(super) fn scaled(&mut self, flow: &Value, factor: Factor) -> Value {
-        match factor {
-            Factor::One => flow.clone(),
-            Factor::Minus => self.build.neg(flow),
-            Factor::Times(value) => self.build.mul(flow, &value),
-            Factor::Over(value) => self.build.div(flow, &value),
-        }
-    }
-
-    /// The sum of sensitivities; `None` when all are zero.
-    pub(super) fn total(&mut self, terms: impl IntoIterator<Item = Option<Value>>) -> Option<Value> {
-        terms.into_iter().flatten().reduce(|all, term| self.build.add(&all, &term))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     Attr, Builder, DType, Dim, Error, Graph, Port, Result, Tensor, Value,
     builder::STOPPED,
     shapes::{Length, Shapes, place_of},
-    verify::node_name,
+    walk::node_name,
     walk::attribute,
 };
 

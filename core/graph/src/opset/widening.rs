@@ -5,8 +5,18 @@
 
 use onnx_protobuf::NodeProto;
 
-use super::{Step, rewrite::Move};
+use super::rewrite::Move;
 use crate::walk::attribute;
+
+/// How an operator crosses an opset that changed it.
+pub(super) enum Step {
+    /// As it is.
+    Keep,
+    /// An attribute of integers becomes the input with this number.
+    Rewrite(Move),
+    /// Not at all, for this reason.
+    Refuse(&'static str),
+}
 
 /// Versions that only let an operator take more element types (or sequences and optionals, for control flow).
 #[rustfmt::skip]

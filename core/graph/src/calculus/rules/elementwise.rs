@@ -2,7 +2,8 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use super::{Call, Factor, Tape};
+use super::rule::Factor;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Result, Value};
 
 use Factor::{Minus, One, Over, Times};

@@ -1,6 +1,7 @@
 //! Products: `MatMul`, `Gemm`, and `Einsum` of two operands.
 
-use super::{Call, Flows, Tape};
+use super::rule::Flows;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Attr, Result, Value, shapes::Length};
 
 type Terms = Result<Vec<Option<Value>>>;
