@@ -10,8 +10,8 @@ use crate::{
     Attr, Builder, DType, Dim, Error, Graph, Port, Result, Tensor, Value,
     builder::STOPPED,
     shapes::{Length, Shapes, place_of},
-    walk::node_name,
     walk::attribute,
+    walk::node_name,
 };
 
 /// A graph under differentiation.

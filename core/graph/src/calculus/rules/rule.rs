@@ -52,7 +52,10 @@ impl Tape {
     }
 
     /// The sum of sensitivities; `None` when all are zero.
-    pub(in crate::calculus) fn total(&mut self, terms: impl IntoIterator<Item = Option<Value>>) -> Option<Value> {
+    pub(in crate::calculus) fn total(
+        &mut self,
+        terms: impl IntoIterator<Item = Option<Value>>,
+    ) -> Option<Value> {
         terms.into_iter().flatten().reduce(|all, term| self.build.add(&all, &term))
     }
 }
