@@ -4,12 +4,12 @@
 use chiasm_geometry::coverage::coverage;
 use chiasm_geometry::information::{ceiling, mutual_information, principal_coordinates};
 use chiasm_geometry::random::Random;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::cloud::{Cloud, spread, unit};
 use crate::settings::Limits;
 use crate::verdict::Findings;
-use crate::{Labels, Result, Settings};
+use crate::{Result, Settings};
 
 /// Rows of the information check: its cost grows with their square, and it is made once per shuffle.
 const INFORMATION_ROWS: usize = 400;
@@ -21,6 +21,17 @@ const EXCEED: f64 = 1e-9;
 const COORDINATES: usize = 3;
 /// Shuffles: the map's information must exceed that of every one, so chance passes once in twenty.
 const SHUFFLES: usize = 19;
+
+/// Labels of the held-out points, and labelled rows to learn to read them from.
+#[derive(Debug, Clone)]
+pub struct Labels<'a> {
+    /// The class of each held-out point.
+    pub labels: Vec<usize>,
+    /// Rows `[m, d]` that were not held out.
+    pub training: ArrayView2<'a, f32>,
+    /// Their labels.
+    pub training_labels: Vec<usize>,
+}
 
 /// Judges how much of the target's neighbourhoods images reach.
 pub(crate) fn surjectivity(

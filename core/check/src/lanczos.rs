@@ -15,8 +15,6 @@ use crate::Result;
 use crate::map::Map;
 use crate::spectra::Ends;
 
-/// Above this many dimensions on both sides Jacobians are not formed: 2048² numbers a point, and their cube in work.
-pub(crate) const WIDE: usize = 2048;
 /// Steps, and Ritz values.
 const STEPS: usize = 64;
 /// A new direction that keeps less than this share of its length is rounding: products are in single precision.

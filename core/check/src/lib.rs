@@ -34,6 +34,7 @@ use chiasm_runtime::{Engine, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
+pub use images::Labels;
 pub use inverse::Claims;
 pub use map::{Jacobian, Jacobians, Map};
 pub use settings::{Bound, CHECKS, Definition, Limits, Settings, definition};
@@ -56,17 +57,6 @@ pub struct Subject<'a> {
     pub labels: Option<Labels<'a>>,
     /// Dimensions that the rows it was learned from span, if that is known: it could learn nothing of the others.
     pub spanned: Option<usize>,
-}
-
-/// Labels of the held-out points, and labelled rows to learn to read them from.
-#[derive(Debug, Clone)]
-pub struct Labels<'a> {
-    /// The class of each held-out point.
-    pub labels: Vec<usize>,
-    /// Rows `[m, d]` that were not held out.
-    pub training: ArrayView2<'a, f32>,
-    /// Their labels.
-    pub training_labels: Vec<usize>,
 }
 
 /// Checks a map; `progress` hears `(done, total)` points.
@@ -142,7 +132,7 @@ fn differential(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(Spectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
-    if d.min(o) > lanczos::WIDE {
+    if d.min(o) > spectra::WIDE {
         return Ok((wide::look(findings, map, cloud, progress)?, 0.0));
     }
     let settings = findings.settings;

@@ -25,6 +25,9 @@ const RADIAL: f64 = 1e-4;
 /// The unit roundoff of single precision: smaller values, relative to the largest, are rounding and count as this.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
+/// Above this many dimensions on both sides Jacobians are not formed: 2048² numbers a point, and their cube in work.
+pub(crate) const WIDE: usize = 2048;
+
 /// Which ends of a map are spheres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Ends {
@@ -140,7 +143,7 @@ impl Spectra {
         };
         Self {
             ends,
-            exact: d.min(o) <= crate::lanczos::WIDE,
+            exact: d.min(o) <= WIDE,
             spanned: spanned.min(d),
             attainable_rank: attainable,
             rank_tolerance: tolerance,

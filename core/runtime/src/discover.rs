@@ -5,13 +5,13 @@
 //! anywhere else a bad library is recorded and the search goes on. [`Search`] is plain data: a test (or a doctor) can
 //! point every place at a folder of its own.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::attempt::{Attempt, Outcome};
 use crate::library::{candidates, inspect, parse_version};
 use crate::{Error, Result};
 
@@ -32,29 +32,6 @@ pub struct Search {
     pub python: Option<PathBuf>,
     /// System library folders.
     pub system: Vec<PathBuf>,
-}
-
-/// One place that was looked at, and what was there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// Which place of the search.
-    pub place: &'static str,
-    /// The file or folder looked at; none when the place is not set on this machine.
-    pub path: Option<PathBuf>,
-    /// What was found.
-    pub outcome: Outcome,
-}
-
-/// What a place held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// A library that can serve, with its version where the file states it.
-    Usable(Option<String>),
-    /// A library that cannot, and why.
-    Refused(String),
-    /// Nothing, and what was expected there.
-    Absent(String),
 }
 
 /// The engine that the search settled on.
@@ -294,28 +271,4 @@ fn check(place: &'static str, path: &Path) -> Attempt {
 
 fn absent(place: &'static str, path: Option<&Path>, reason: &str) -> Attempt {
     Attempt { place, path: path.map(Path::to_owned), outcome: Outcome::Absent(reason.to_owned()) }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usable(Some(version)) => write!(f, "ONNX Runtime {version}"),
-            Self::Usable(None) => f.write_str("ONNX Runtime, version not stated"),
-            Self::Refused(reason) | Self::Absent(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "{} ({}): {}", self.place, path.display(), self.outcome),
-            None => write!(f, "{}: {}", self.place, self.outcome),
-        }
-    }
-}
-
-/// The attempts as an indented list.
-pub(crate) fn list(attempts: &[Attempt]) -> String {
-    attempts.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
 }

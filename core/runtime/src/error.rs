@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::discover::{Attempt, list};
+use crate::attempt::{Attempt, list};
 
 /// The command that brings an engine; every "no engine" message ends with it.
 pub const MEND: &str = "chiasm engine install";

@@ -6,60 +6,19 @@
 //! made under a temporary name and renamed, so a killed install leaves no half engine. Installing twice does nothing.
 
 mod builds;
-mod tools;
+mod download;
+mod tool;
 mod unpack;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+
+pub use tool::Tool;
 
 use crate::cuda::CudaLibraries;
 use crate::library::{candidates, inspect};
 use crate::{Error, Result, cache_folder};
-
-/// The package tool that brings the archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// `python3 -m pip`.
-    Pip,
-    /// `uv`, which runs pip in an environment of its own.
-    Uv,
-    /// `npm`; it has the CPU build only.
-    Npm,
-}
-
-impl Tool {
-    /// In the order of preference.
-    pub const ALL: [Self; 3] = [Self::Pip, Self::Uv, Self::Npm];
-
-    /// The name that the command line takes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pip => "pip",
-            Self::Uv => "uv",
-            Self::Npm => "npm",
-        }
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Tool {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|tool| tool.as_str() == name)
-            .ok_or_else(|| format!("unknown package tool \"{name}\"; known are pip, uv and npm"))
-    }
-}
 
 /// What to install, with what, and where to.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +59,7 @@ pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<In
         .ok_or_else(|| Error::Install("no cache folder is known; set HOME or XDG_CACHE_HOME".into()))?;
     let tool = match options.tool {
         Some(tool) => Ok(tool),
-        None => tools::first_present(options.cuda),
+        None => download::first_present(options.cuda),
     };
     // Whatever tool would bring it: an engine that is already there is enough.
     let wanted = match tool {
@@ -139,7 +98,7 @@ fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&s
     let archives = work.path().join("archive");
     std::fs::create_dir(&archives).map_err(Error::io("make the folder", &archives))?;
     say(&format!("{tool} brings {} {} ...", build.package, build.version));
-    let archive = tools::download(build, tool, &archives)?;
+    let archive = download::download(build, tool, &archives)?;
     let hash = sha256(&archive)?;
     if hash != build.sha256 {
         return Err(Error::Install(format!(

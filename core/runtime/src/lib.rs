@@ -14,6 +14,7 @@
 //! # Ok(()) }
 //! ```
 
+mod attempt;
 mod batch;
 mod cuda;
 mod discover;
@@ -28,9 +29,10 @@ mod session;
 mod stepper;
 mod value;
 
+pub use attempt::{Attempt, Outcome};
 pub use batch::{ItemInput, Limits};
 pub use cuda::{CUDA_FOLDER_VARIABLE, CudaLibraries};
-pub use discover::{Attempt, Found, Outcome, Search, cache_folder};
+pub use discover::{Found, Search, cache_folder};
 pub use embed::{EmbedOptions, Embedded, OnBad, Report, Sink, embed, embed_all};
 pub use engine::{Device, Engine, Model, SessionOptions};
 pub use error::{Error, MEND, MEND_CUDA, Result};

@@ -75,11 +75,9 @@ impl Shapes {
             "Concat" => {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis")?.i, dims.len())?;
-                let mut total = 0;
-                for input in 0..node.input.len() {
-                    total += self.dims_of(node, input).and_then(|dims| dims.get(axis)?.fixed()).map_or(i64::MIN / 64, |n| n);
-                }
-                dims[axis] = if total >= 0 { Length::Fixed(total) } else { self.fresh() };
+                let length = |input| self.dims_of(node, input)?.get(axis)?.fixed();
+                let total = (0..node.input.len()).try_fold(0_i64, |sum, input| sum.checked_add(length(input)?));
+                dims[axis] = total.map_or_else(|| self.fresh(), Length::Fixed);
                 Some(dims)
             }
             "Split" => {
@@ -315,4 +313,36 @@ fn places(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
 
 fn without(dims: &[Length], axes: &[usize]) -> Vec<Length> {
     dims.iter().enumerate().filter(|(at, _)| !axes.contains(at)).map(|(_, length)| *length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, DType, Dim};
+
+    /// The length of a `Concat` of vectors with these lengths.
+    fn concatenated(lengths: impl Iterator<Item = Dim>) -> Length {
+        let mut b = Builder::new("concat");
+        let parts: Vec<_> = lengths
+            .enumerate()
+            .map(|(at, length)| b.input(&format!("x{at}"), DType::F32, &[length]).unwrap())
+            .collect();
+        let y = b.concat(&parts.iter().collect::<Vec<_>>(), 0);
+        b.output("y", &y, DType::F32, &[Dim::named("all")]);
+        let graph = b.finish().unwrap();
+        let node = &graph.graph.node[0];
+        Shapes::of(&graph).dims(node, 0).unwrap()[0]
+    }
+
+    #[test]
+    fn a_concat_with_an_unknown_length_is_of_unknown_length_however_many_there_are() {
+        assert_eq!(concatenated([2, 3, 4].into_iter().map(Dim::Fixed)), Length::Fixed(9));
+        for count in [1, 2, 64, 65, 1000] {
+            let free = (0..count).map(|at| Dim::named(&format!("n{at}")));
+            let length = concatenated([Dim::Fixed(1)].into_iter().chain(free));
+            assert!(matches!(length, Length::Symbol(_)), "{count} unknown lengths: {length:?}");
+        }
+        let huge = [i64::MAX, i64::MAX].map(|length| Dim::Fixed(length.try_into().unwrap()));
+        assert!(matches!(concatenated(huge.into_iter()), Length::Symbol(_)));
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chiasm_graph::Tensor;
 
-use super::{OnBad, Report, Sink};
+use super::sink::{OnBad, Report, Sink};
 use crate::batch::{Size, measure, plan, stack};
 use crate::{Error, ItemInput, Limits, Result, Session};
 

@@ -1,9 +1,9 @@
 //! The official builds, each pinned by the sha256 of its archive. To move to another version, change this file alone:
-//! run the commands of `tools` for every row and write down what `sha256sum` says.
+//! run the commands of `download` for every row and write down what `sha256sum` says.
 
 use std::env::consts::{ARCH, OS};
 
-use super::Tool;
+use super::tool::Tool;
 use crate::{Error, Result};
 
 /// One archive that holds ONNX Runtime.

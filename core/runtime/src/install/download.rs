@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Tool;
 use super::builds::Build;
+use super::tool::Tool;
 use crate::{Error, Result};
 
 const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
