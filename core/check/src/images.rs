@@ -1,5 +1,5 @@
-//! What is asked of the images as a cloud: do they reach the target, do they tell anything of their points, and can labels
-//! still be read off rows that were sent there and back?
+//! What is asked of the images as a cloud: do they reach the target, do they tell anything of their points,
+//! and can labels still be read off rows that were sent there and back?
 
 use chiasm_geometry::coverage::coverage;
 use chiasm_geometry::information::{ceiling, mutual_information, principal_coordinates};

@@ -1,10 +1,12 @@
-//! Element-wise neighbours as one node: what a training step spends above its matrix products is passes over memory.
+//! Element-wise neighbours as one node: what a training step spends above its matrix products is passes over
+//! memory.
 //!
 //! Chains of element-wise operators over one shape, with the sums over their rows or columns, become one
-//! `chiasm.Pointwise` node, whose kernel (`chiasm-runtime`, on the processor) computes them block by block in the
-//! first-level cache. Such a graph is for running here, never for saving: a graph on a GPU or in another runtime stays as
-//! it was. Nodes are grouped greedily in topological order; a group never closes a circle through a node outside it.
-//! Left alone: shapes that the graph does not tell, other element types, operands broadcast in the middle.
+//! `chiasm.Pointwise` node, whose kernel (`chiasm-runtime`, on the processor) computes them block by block in
+//! the first-level cache. Such a graph is for running here, never for saving: a graph on a GPU or in another
+//! runtime stays as it was. Nodes are grouped greedily in topological order; a group never closes a circle
+//! through a node outside it. Left alone: shapes that the graph does not tell, other element types, operands
+//! broadcast in the middle.
 
 mod groups;
 mod product;
@@ -22,8 +24,8 @@ pub use product::PRODUCT;
 pub use program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Output, Program, Reach};
 
 impl Graph {
-    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]), and products of
-    /// matrices, with the transpositions before them, as `chiasm.Product` nodes.
+    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]),
+    /// and products of matrices, with the transpositions before them, as `chiasm.Product` nodes.
     #[must_use]
     pub fn fused(&self) -> Self {
         if self.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
@@ -44,7 +46,8 @@ impl Graph {
     }
 }
 
-/// All units as nodes. From the last to the first, so that a unit is asked only for what later ones take of it.
+/// All units as nodes. From the last to the first, so that a unit is asked only for what later ones take of
+/// it.
 fn emit(groups: &Groups<'_>) -> Vec<NodeProto> {
     let mut needed: HashSet<&str> = groups.graph.graph.output.iter().map(|port| port.name.as_str()).collect();
     let mut parts = Vec::new();

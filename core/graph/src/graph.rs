@@ -1,10 +1,11 @@
 //! A graph as a value: read from bytes, asked about its ports and weights, written to bytes.
 //!
-//! The model's weights are kept beside the protobuf messages and shared (`Arc`), so that a copy of a graph, and every
-//! graph composed from it, costs its nodes and not its weights. On reading, a model is brought to one form: inputs that an
-//! initializer fills (the form before IR version 4) are weights and no ports, the domain `ai.onnx` is written as the empty
-//! name, and a training section is dropped, because Chiasm takes encoders as they are.
-//! Refused: models without a graph, ports that are no tensors, weights whose bytes and shapes disagree.
+//! The model's weights are kept beside the protobuf messages and shared (`Arc`), so that a copy of a graph,
+//! and every graph composed from it, costs its nodes and not its weights. On reading, a model is brought to
+//! one form: inputs that an initializer fills (the form before IR version 4) are weights and no ports, the
+//! domain `ai.onnx` is written as the empty name, and a training section is dropped, because Chiasm takes
+//! encoders as they are. Refused: models without a graph, ports that are no tensors, weights whose bytes and
+//! shapes disagree.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -77,7 +78,8 @@ impl Graph {
         self.op_types().values().sum()
     }
 
-    /// How often each operator is used, subgraphs and functions included; foreign ones with their domain in front.
+    /// How often each operator is used, subgraphs and functions included; foreign ones with their domain in
+    /// front.
     pub fn op_types(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         self.each_node(&mut |node| *counts.entry(operator(node)).or_default() += 1);

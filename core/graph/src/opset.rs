@@ -1,9 +1,10 @@
 //! Versions of the `ai.onnx` operators, and moving a graph to a newer one where that is provably safe.
 //!
-//! Why so careful: ONNX Runtime runs a node with the meaning its model's opset gives it. A number changed without looking
-//! is a wrong result without an error. So a graph moves only when every operator in it, in its subgraphs and in its local
-//! functions, is unchanged or only widened at every step between (widening.rs, curated by hand), or is one of the few
-//! whose attribute became an input and is rewritten here (rewrite.rs). Everything else is refused by name.
+//! Why so careful: ONNX Runtime runs a node with the meaning its model's opset gives it. A number changed
+//! without looking is a wrong result without an error. So a graph moves only when every operator in it, in
+//! its subgraphs and in its local functions, is unchanged or only widened at every step between (widening.rs,
+//! curated by hand), or is one of the few whose attribute became an input and is rewritten here (rewrite.rs).
+//! Everything else is refused by name.
 
 mod flow;
 mod operators;
@@ -26,8 +27,8 @@ use crate::{
 };
 
 impl Graph {
-    /// The graph with its operators' version raised to `opset`, meaning the same; a refusal names the operator, the node
-    /// and both versions. A lower version than the graph's is refused.
+    /// The graph with its operators' version raised to `opset`, meaning the same; a refusal names the
+    /// operator, the node and both versions. A lower version than the graph's is refused.
     pub fn upgraded(&self, opset: i64) -> Result<Self> {
         let from = self.opset();
         if opset < from || opset > NEWEST.max(from) {
@@ -81,7 +82,8 @@ fn find(name: &str) -> Option<&'static Operator> {
     operators::OPERATORS.get(at)
 }
 
-/// Moves nodes, and those in their subgraphs, from one opset to a higher one; new values get names that are not taken.
+/// Moves nodes, and those in their subgraphs, from one opset to a higher one; new values get names that are
+/// not taken.
 fn cross(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<String>) -> Result<()> {
     if from == to {
         return Ok(());

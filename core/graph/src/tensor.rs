@@ -1,7 +1,7 @@
 //! Dense row-major tensors: the values that graphs hold as weights and that sessions take and give.
 //!
-//! The elements are typed (`TensorData`), so that reading them needs no cast; their bytes are a view, not a copy.
-//! Strings, complex numbers and types below eight bits are refused: no port may carry them.
+//! The elements are typed (`TensorData`), so that reading them needs no cast; their bytes are a view, not a
+//! copy. Strings, complex numbers and types below eight bits are refused: no port may carry them.
 
 use half::{bf16, f16};
 

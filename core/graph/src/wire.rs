@@ -1,4 +1,5 @@
-//! Writing a graph in the ONNX format, straight from the shared weights: no second copy of a model is made in memory.
+//! Writing a graph in the ONNX format, straight from the shared weights: no second copy of a model is made in
+//! memory.
 
 use std::io::Write;
 

@@ -1,9 +1,9 @@
 //! Finding ONNX Runtime on this machine, with a record of every place looked at.
 //!
-//! The order is: the flag, `ORT_DYLIB_PATH`, beside the executable, the user cache, the active Python environment, the
-//! system. The first two were named by the user, so a bad library there is an error and not a reason to look further;
-//! anywhere else a bad library is recorded and the search goes on. [`Search`] is plain data: a test (or a doctor) can
-//! point every place at a folder of its own.
+//! The order is: the flag, `ORT_DYLIB_PATH`, beside the executable, the user cache, the active Python
+//! environment, the system. The first two were named by the user, so a bad library there is an error and not
+//! a reason to look further; anywhere else a bad library is recorded and the search goes on. [`Search`] is
+//! plain data: a test (or a doctor) can point every place at a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -46,7 +46,8 @@ pub struct Found {
 }
 
 impl Search {
-    /// The places of this machine, read from the environment, with an optional library named on the command line.
+    /// The places of this machine, read from the environment, with an optional library named on the command
+    /// line.
     pub fn from_environment(flag: Option<PathBuf>) -> Self {
         let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
@@ -74,7 +75,8 @@ impl Search {
     /// The first engine that can serve.
     ///
     /// # Errors
-    /// [`Error::BadEngine`] for a bad library that the user named, [`Error::NoEngine`] with every place otherwise.
+    /// [`Error::BadEngine`] for a bad library that the user named, [`Error::NoEngine`] with every place
+    /// otherwise.
     pub fn find(&self) -> Result<Found> {
         let mut stop = |a: &Attempt| match a.outcome {
             Outcome::Usable(_) => true,
@@ -147,7 +149,8 @@ fn folder(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
     found.iter().map(|file| check(place, file)).collect()
 }
 
-/// The cache's versions, the newest first; of one version the CUDA build first, since it serves the CPU as well.
+/// The cache's versions, the newest first; of one version the CUDA build first, since it serves the CPU as
+/// well.
 fn cached(path: Option<&Path>) -> Vec<Attempt> {
     let Some(path) = path else { return vec![absent(CACHE, None, "no home folder is set")] };
     let Ok(entries) = std::fs::read_dir(path) else {

@@ -1,9 +1,11 @@
-//! Bringing ONNX Runtime: the official build, through the user's own package tool, checked by hash, into the user cache.
+//! Bringing ONNX Runtime: the official build, through the user's own package tool, checked by hash, into the
+//! user cache.
 //!
-//! Why through pip, uv or npm: they already know the user's mirrors, proxies and credentials, and this crate then needs
-//! no network code and names no host. What they bring is one pinned archive per system ([`builds`]); it is used only
-//! when its sha256 is the one in that table. Only the shared libraries and the licence texts are kept. The folder is
-//! made under a temporary name and renamed, so a killed install leaves no half engine. Installing twice does nothing.
+//! Why through pip, uv or npm: they already know the user's mirrors, proxies and credentials, and this crate
+//! then needs no network code and names no host. What they bring is one pinned archive per system
+//! ([`builds`]); it is used only when its sha256 is the one in that table. Only the shared libraries and the
+//! licence texts are kept. The folder is made under a temporary name and renamed, so a killed install leaves
+//! no half engine. Installing twice does nothing.
 
 mod builds;
 mod download;
@@ -49,8 +51,8 @@ pub struct Installed {
 /// `say` is told each step. Takes seconds to minutes: the archives are 20 to 300 MB.
 ///
 /// # Errors
-/// No official build for this machine, no package tool, a tool that failed (with its command and last lines), a wrong
-/// hash, a disk that is full or read-only.
+/// No official build for this machine, no package tool, a tool that failed (with its command and last lines),
+/// a wrong hash, a disk that is full or read-only.
 pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<Installed> {
     let cache = options
         .cache

@@ -1,8 +1,9 @@
 //! ONNX Runtime: engine discovery and install, sessions, devices, batching. The only room that names `ort`.
 //!
-//! The engine is a shared library that is found at run time and never linked or downloaded behind the user's back:
-//! [`Search`] finds it, [`install`] brings it, [`Engine`] starts it once per process. An [`Engine`] loads models as
-//! [`Session`]s, which check their inputs before the engine sees them, and [`embed()`] runs many items through one.
+//! The engine is a shared library that is found at run time and never linked or downloaded behind the user's
+//! back: [`Search`] finds it, [`install`] brings it, [`Engine`] starts it once per process. An [`Engine`]
+//! loads models as [`Session`]s, which check their inputs before the engine sees them, and [`embed()`] runs
+//! many items through one.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), chiasm_runtime::Error> {

@@ -1,8 +1,9 @@
 //! A loaded model: named tensors in, named tensors out.
 //!
-//! Inputs are checked against the model's ports before the engine sees them, so that a wrong tensor is told by port,
-//! expectation and finding. Inputs are lent to the engine without a copy; outputs are copied once, out of its memory.
-//! A batch of no rows is answered without the engine, since many operators refuse empty tensors.
+//! Inputs are checked against the model's ports before the engine sees them, so that a wrong tensor is told
+//! by port, expectation and finding. Inputs are lent to the engine without a copy; outputs are copied once,
+//! out of its memory. A batch of no rows is answered without the engine, since many operators refuse empty
+//! tensors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

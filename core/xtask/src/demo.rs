@@ -133,7 +133,8 @@ pub fn real() -> Option<PathBuf> {
     folder.join("flickr1k/pairs.jsonl").is_file().then_some(folder)
 }
 
-/// The whole flickr1k table: closed forms x protocols, one and two image encoders; then those that train, with one.
+/// The whole flickr1k table: closed forms x protocols, one and two image encoders; then those that train,
+/// with one.
 pub fn flickr1k(extra: &[String]) -> Outcome {
     let real = real().ok_or(
         "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their folder in CHIASM_REAL",

@@ -1,8 +1,9 @@
-//! The layering: an arrow only points down, between crates, between stages of the pipeline and between modules.
+//! The layering: an arrow only points down, between crates, between stages of the pipeline and between
+//! modules.
 //!
-//! Three rules hold. A crate depends on those that the map allows, and some dependencies are named in one crate
-//! alone. Inside a crate no modules import each other in a circle. In the pipeline a stage imports from itself and
-//! from lower ones only.
+//! Three rules hold. A crate depends on those that the map allows, and some dependencies are named in one
+//! crate alone. Inside a crate no modules import each other in a circle. In the pipeline a stage imports from
+//! itself and from lower ones only.
 
 mod circles;
 mod imports;
@@ -67,8 +68,8 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];
 
-/// The crate that is built in stages, and its stages, lowest first: folders of its `src`. A stage imports from itself
-/// and from lower ones only; `lib.rs` declares the stages and re-exports from them.
+/// The crate that is built in stages, and its stages, lowest first: folders of its `src`. A stage imports
+/// from itself and from lower ones only; `lib.rs` declares the stages and re-exports from them.
 const STAGED: &str = "chiasm-pipeline";
 const STAGES: &[&str] = &["base", "recipe", "catalog", "plan", "embed", "run", "fit", "compare"];
 

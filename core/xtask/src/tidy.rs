@@ -31,7 +31,8 @@ fn complaints_of(name: &str) -> Vec<String> {
     complaints
 }
 
-/// Words that only make sense on one machine. They are put together here so that this file passes its own test.
+/// Words that only make sense on one machine. They are put together here so that this file passes its own
+/// test.
 fn foreign(text: &str) -> impl Iterator<Item = String> {
     let words = [["/ho", "me/"].concat(), ["/wo", "rk/"].concat(), ["/ro", "ot/"].concat()];
     words.into_iter().filter(move |word| text.contains(word.as_str())).collect::<Vec<_>>().into_iter()

@@ -1,9 +1,9 @@
 //! The table of rules: how each operator passes tangents forward and cotangents back.
 //!
-//! Most operators are one of two kinds that both directions share: element-wise ones and reductions, whose derivative is
-//! one factor per element. The others have a formula for each direction. At kinks: 0 for `Relu` and `Abs` at 0, ties of
-//! `Max` and `Min` share equally, the bounds of `Clip` pass (PyTorch's conventions, but for `Max` against a constant, whose
-//! tie passes whole, as that of a bound does).
+//! Most operators are one of two kinds that both directions share: element-wise ones and reductions, whose
+//! derivative is one factor per element. The others have a formula for each direction. At kinks: 0 for `Relu`
+//! and `Abs` at 0, ties of `Max` and `Min` share equally, the bounds of `Clip` pass (PyTorch's conventions,
+//! but for `Max` against a constant, whose tie passes whole, as that of a bound does).
 
 mod elementwise;
 mod layers;

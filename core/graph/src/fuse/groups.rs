@@ -110,7 +110,8 @@ impl<'a> Groups<'a> {
         producers.map(|node| self.unit[node]).filter(|source| *source != unit).collect()
     }
 
-    /// Whether two units may be one: no way leads from one to the other through a third, and none needs the other's sums.
+    /// Whether two units may be one: no way leads from one to the other through a third, and none needs the
+    /// other's sums.
     fn can_merge(&self, a: usize, b: usize) -> bool {
         let needs_sum = |from: usize, of: usize| {
             let producers = self.members[from].iter().flat_map(|node| self.producers(*node));
@@ -161,8 +162,9 @@ impl<'a> Groups<'a> {
         order
     }
 
-    /// The nodes of a unit, with those of earlier units that are cheaper computed again than written and read: the ones whose
-    /// operands the unit reads anyway, or that take one other operand in the place of their result.
+    /// The nodes of a unit, with those of earlier units that are cheaper computed again than written and
+    /// read: the ones whose operands the unit reads anyway, or that take one other operand in the place of
+    /// their result.
     pub(super) fn recomputed(&self, unit: usize, over: &[Length]) -> Vec<usize> {
         let mut nodes: BTreeSet<usize> = self.members[unit].iter().copied().collect();
         loop {
@@ -183,7 +185,8 @@ impl<'a> Groups<'a> {
         operands.map(String::as_str).filter(outside).filter(|name| self.constant(name).is_none()).collect()
     }
 
-    /// The nodes that compute a value from what is taken already, or from one more full operand when nobody else needs it.
+    /// The nodes that compute a value from what is taken already, or from one more full operand when nobody
+    /// else needs it.
     fn cone(
         &self,
         value: &str,
@@ -217,7 +220,8 @@ impl<'a> Groups<'a> {
         (known && worth && cone.len() <= MOST_AGAIN).then_some(cone)
     }
 
-    /// Whether only units over the same shape take a value, so that it need not be written when all compute it again.
+    /// Whether only units over the same shape take a value, so that it need not be written when all compute
+    /// it again.
     fn only_passes(&self, value: &str, over: &[Length]) -> bool {
         let port = self.graph.graph.output.iter().any(|port| port.name == value);
         let mut takers =

@@ -1,4 +1,5 @@
-//! What a fused node computes: instructions over blocks of rows, and how they are written into the node's attributes.
+//! What a fused node computes: instructions over blocks of rows, and how they are written into the node's
+//! attributes.
 
 use onnx_protobuf::NodeProto;
 
@@ -193,7 +194,8 @@ pub(super) fn operation(node: &NodeProto) -> Option<Operation> {
     }
 }
 
-/// Whether a node is computed in less time than its result is written and read: no division, no elementary function.
+/// Whether a node is computed in less time than its result is written and read: no division, no elementary
+/// function.
 pub(super) fn is_cheap(node: &NodeProto) -> bool {
     use Operation::{Div, Erf, Exp, Log, Reciprocal, Sigmoid, Sqrt, Tanh};
     !matches!(operation(node), None | Some(Div | Erf | Exp | Log | Reciprocal | Sigmoid | Sqrt | Tanh))

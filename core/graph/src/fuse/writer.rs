@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{Attr, DType, shapes::Length, walk::attribute};
 
-/// Nodes as one fused node, with casts around it where truth values enter or leave, and what it takes. `None` when there is
-/// nothing to gain. `asked` are the nodes whose results are to leave.
+/// Nodes as one fused node, with casts around it where truth values enter or leave, and what it takes. `None`
+/// when there is nothing to gain. `asked` are the nodes whose results are to leave.
 pub(super) fn fuse<'a>(
     groups: &Groups<'a>,
     over: &[Length],

@@ -1,4 +1,5 @@
-//! A row of the table of operators: when an operator changed, and where the element types of its outputs come from.
+//! A row of the table of operators: when an operator changed, and where the element types of its outputs come
+//! from.
 
 use crate::DType;
 

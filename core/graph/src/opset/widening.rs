@@ -1,7 +1,8 @@
 //! Which versions of an operator mean the same as the one before, for every graph that was valid before.
 //!
-//! Curated by hand from the operators' schemas and texts (`tools/operators.py --changes` lists what the schemas say), and
-//! conservative: a change that is not listed here is refused. Opsets up to 7 and above 25 were not reviewed.
+//! Curated by hand from the operators' schemas and texts (`tools/operators.py --changes` lists what the
+//! schemas say), and conservative: a change that is not listed here is refused. Opsets up to 7 and above 25
+//! were not reviewed.
 
 use onnx_protobuf::NodeProto;
 
@@ -61,7 +62,8 @@ const TYPES: &[(i64, &[&str])] = &[
     ]),
 ];
 
-/// Versions from which an axis or index may be negative and counts from the end, where it was an error before.
+/// Versions from which an axis or index may be negative and counts from the end, where it was an error
+/// before.
 #[rustfmt::skip]
 const NEGATIVE: &[(i64, &[&str])] = &[
     (11, &[

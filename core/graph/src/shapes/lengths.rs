@@ -180,7 +180,8 @@ impl Shapes {
             });
         }
         if let Some(open) = dims.iter().position(|length| *length == Length::Fixed(-1)) {
-            // The open axis takes what is left: a number when all others are, one free axis when the others cancel.
+            // The open axis takes what is left: a number when all others are, one free axis when the others
+            // cancel.
             let mut left = old.unwrap_or_default();
             let mut fits = !left.is_empty();
             for (_, length) in dims.iter().enumerate().filter(|(at, _)| *at != open) {

@@ -1,8 +1,8 @@
 //! The imports between the modules of one crate: each path traced to the file that defines what it names.
 //!
-//! A node is a file. `mod x;` and a parent's `pub use x::Y` make no arrow where the parent itself does not go on to name
-//! `Y`: they say where things are, and need nothing of them. Whoever imports `Y` from the parent is taken to import it
-//! from the file that defines it.
+//! A node is a file. `mod x;` and a parent's `pub use x::Y` make no arrow where the parent itself does not go
+//! on to name `Y`: they say where things are, and need nothing of them. Whoever imports `Y` from the parent
+//! is taken to import it from the file that defines it.
 
 use super::scan::{Mention, Scan, Use, scan};
 use std::{
@@ -124,7 +124,8 @@ impl Modules {
         let mut arrows: Vec<Arrow> = Vec::new();
         for (index, file) in self.files.iter().enumerate() {
             let used = file.scan.uses.iter().filter(|one| !self.declares(file, one)).map(|one| &one.path);
-            // Elsewhere a path that starts with an imported name needs that import, which is an arrow already.
+            // Elsewhere a path that starts with an imported name needs that import, which is an arrow
+            // already.
             let named = file.scan.paths.iter().filter(|path| self.starts_inside(file, path));
             let mut found: Vec<(usize, usize)> = used
                 .chain(named)

@@ -256,8 +256,8 @@ impl<'a> Scanner<'a> {
         self.at += 1;
     }
 
-    /// A path outside `use` declarations; one word alone is none. What `$crate` names is imported where the macro is
-    /// used, and behind a dot stand fields and methods.
+    /// A path outside `use` declarations; one word alone is none. What `$crate` names is imported where the
+    /// macro is used, and behind a dot stand fields and methods.
     fn mention(&mut self) {
         let before = self.at.checked_sub(1).map(|at| self.tokens[at].text);
         let (inside, line) = (self.inside(), self.tokens[self.at].line);

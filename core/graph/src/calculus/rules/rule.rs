@@ -8,7 +8,8 @@ use crate::{
 /// Tangents of a node's inputs, or cotangents of its outputs; `None` is zero.
 pub(super) type Flows<'a> = &'a [Option<Value>];
 
-/// A formula that turns tangents of inputs into tangents of outputs, or cotangents of outputs into those of inputs.
+/// A formula that turns tangents of inputs into tangents of outputs, or cotangents of outputs into those of
+/// inputs.
 pub(super) type Formula = fn(&mut Tape, &Call, Flows<'_>) -> Result<Vec<Option<Value>>>;
 
 /// The derivative of an output's element by one element of an input.
