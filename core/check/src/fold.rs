@@ -51,7 +51,8 @@ pub(crate) fn judge(
     let (from, to) = (spectra.ends.input(cloud.x.ncols()), spectra.ends.output(cloud.z.ncols()));
     if from > to {
         let reason = format!(
-            "a map from {from} to {to} dimensions cannot be injective on all of space; see null_space and round_trip"
+            "a map from {from} to {to} dimensions cannot be injective on all of space; see null_space and \
+             round_trip"
         );
         findings.skip("collision", reason);
         return Ok(());

@@ -89,7 +89,8 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
         told,
         limits,
         format!(
-            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal coordinates each; \
+            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal \
+             coordinates each; \
              shuffled pairs at most {chance:.2}, {n} points can show {:.2})",
             ceiling(n, neighbours)
         ),
@@ -116,7 +117,8 @@ pub(crate) fn probe(
         "probe",
         rebuilt / plain.max(f64::MIN_POSITIVE),
         format!(
-            "nearest class means read {:.1} % of the labels off reconstructed rows, {:.1} % off the rows themselves",
+            "nearest class means read {:.1} % of the labels off reconstructed rows, {:.1} % off the rows \
+             themselves",
             100.0 * rebuilt,
             100.0 * plain
         ),

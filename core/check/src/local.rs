@@ -160,7 +160,8 @@ fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize
     } else {
         let points = spectra.rank.len();
         format!(
-            "at {short} of {points} points the rank is short, down to {least} of {attainable} ({why}): directions are lost"
+            "at {short} of {points} points the rank is short, down to {least} of {attainable} ({why}): \
+             directions are lost"
         )
     };
     findings.judge("rank", share, meaning);
@@ -180,15 +181,21 @@ fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
     findings.judge(
         "lipschitz",
         most / median(&stretches).max(f64::MIN_POSITIVE),
-        format!("distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point",
-            digits(most)),
+        format!(
+            "distances grow at most {} times near any point (the Lipschitz estimate); relative to the \
+             median point",
+            digits(most)
+        ),
     );
     let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
     findings.judge(
         "local_injectivity",
         least / median(&margins).max(f64::MIN_POSITIVE),
-        format!("no attainable direction shrinks below {} times anywhere (the margin); relative to the median point",
-            digits(least)),
+        format!(
+            "no attainable direction shrinks below {} times anywhere (the margin); relative to the \
+             median point",
+            digits(least)
+        ),
     );
 }
 
@@ -212,7 +219,8 @@ fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Sp
     let meaning = match rarer {
         0 => "the determinant has one sign at every point: no sign of a fold".to_owned(),
         n => format!(
-            "the determinant changes its sign at {n} of {} points: the map folds, for an injective continuous map keeps its \
+            "the determinant changes its sign at {n} of {} points: the map folds, for an injective \
+             continuous map keeps its \
              orientation (invariance of domain)",
             signs.len()
         ),

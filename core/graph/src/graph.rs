@@ -32,7 +32,8 @@ impl Graph {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         Self::parse(bytes, &mut |tensor| {
             Err(Error::Unsupported(format!(
-                "the weight `{}` lies in another file, which bytes alone cannot reach: load the model from its path",
+                "the weight `{}` lies in another file, which bytes alone cannot reach: load the model from \
+                 its path",
                 tensor.name
             )))
         })

@@ -75,7 +75,11 @@ macro_rules! typed {
     ($($make:ident $view:ident $take:ident $variant:ident $kind:ty;)*) => {
         impl Tensor {
             $(
-                #[doc = concat!("A tensor of `", stringify!($kind), "`; an error when the shape does not hold `data.len()` elements.")]
+                #[doc = concat!(
+                    "A tensor of `",
+                    stringify!($kind),
+                    "`; an error when the shape does not hold `data.len()` elements."
+                )]
                 pub fn $make(shape: &[usize], data: Vec<$kind>) -> Result<Self> {
                     Self::new(shape, TensorData::$variant(data))
                 }
@@ -88,7 +92,11 @@ macro_rules! typed {
                     }
                 }
 
-                #[doc = concat!("The elements without a copy; an error when they are not `", stringify!($kind), "`.")]
+                #[doc = concat!(
+                    "The elements without a copy; an error when they are not `",
+                    stringify!($kind),
+                    "`."
+                )]
                 pub fn $take(self) -> Result<Vec<$kind>> {
                     match self.data {
                         TensorData::$variant(values) => Ok(values),

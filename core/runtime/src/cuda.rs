@@ -68,7 +68,8 @@ impl CudaLibraries {
                 .map(|(_, package)| format!("\"{package}\""))
                 .collect();
             parts.push(format!(
-                "these CUDA 13 and cuDNN 9 libraries were not found: {}. Supply them with `python3 -m pip install {}`, \
+                "these CUDA 13 and cuDNN 9 libraries were not found: {}. Supply them with `python3 -m pip \
+                 install {}`, \
                  or name their folder with {CUDA_FOLDER_VARIABLE}",
                 self.missing.join(", "),
                 packages.join(" ")

@@ -104,7 +104,8 @@ fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&s
     let hash = sha256(&archive)?;
     if hash != build.sha256 {
         return Err(Error::Install(format!(
-            "{} {} as {tool} brought it has sha256 {hash}, expected {}: it is not the official archive, and nothing \
+            "{} {} as {tool} brought it has sha256 {hash}, expected {}: it is not the official archive, and \
+             nothing \
              of it was used",
             build.package, build.version, build.sha256
         )));

@@ -116,7 +116,8 @@ impl Fused {
             };
             if !fits && area.rows * area.columns > 0 {
                 return Err(ort::Error::new(format!(
-                    "chiasm.Pointwise: input {at} has {length} elements, which do not cover {} rows of {} as {broadcast:?}",
+                    "chiasm.Pointwise: input {at} has {length} elements, which do not cover {} rows of {} as \
+                     {broadcast:?}",
                     area.rows, area.columns
                 )));
             }

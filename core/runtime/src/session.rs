@@ -196,14 +196,18 @@ impl Session {
         outputs
             .iter()
             .map(|port| {
-                let shape: Option<Vec<usize>> = port.dims.as_ref().and_then(|d| d.iter().map(length).collect());
+                let lengths = |dims: &Vec<Dim>| dims.iter().map(length).collect();
+                let shape: Option<Vec<usize>> = port.dims.as_ref().and_then(lengths);
                 match shape {
                     Some(shape) if shape.contains(&0) => {
                         Ok((port.name.clone(), Tensor::zeros(port.dtype, &shape)?))
                     }
                     _ => Err(Error::Run {
                         model: self.name.clone(),
-                        reason: format!("a batch of no rows was given, and the shape of output {port} does not follow from it"),
+                        reason: format!(
+                            "a batch of no rows was given, and the shape of output {port} does not follow \
+                             from it"
+                        ),
                     }),
                 }
             })

@@ -12,7 +12,8 @@ pub fn test(extra: &[String]) -> Outcome {
     let python = provision::everything()?;
     must(
         cargo()
-            .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"]) // one failure hides no other
+            // one failure hides no other
+            .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"])
             .args(provision::NOT_FOR_USERS)
             .args(extra)
             .env("CHIASM_PEERS", python),

@@ -32,7 +32,8 @@ pub fn run() -> Outcome {
     must(command(&chiasm).arg("eval").arg(&run))?;
     let (question, picture) = caption(&world, TEST_ROW)?;
     say(&format!(
-        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of {picture})"
+        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of \
+         {picture})"
     ));
     let strip = folder.join("strip.png");
     must(
@@ -137,7 +138,8 @@ pub fn real() -> Option<PathBuf> {
 /// with one.
 pub fn flickr1k(extra: &[String]) -> Outcome {
     let real = real().ok_or(
-        "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their folder in CHIASM_REAL",
+        "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their \
+         folder in CHIASM_REAL",
     )?;
     let chiasm = provision::binary()?;
     let pairs = format!("data.pairs={}", real.join("flickr1k/pairs.jsonl").display());

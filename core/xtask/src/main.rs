@@ -18,7 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test       build, bring the engine and the Python peers, run every test
   ci         test, and fmt, clippy, layering, tidiness, docs, licences
   layering   the map of crates and of the pipeline's stages, and whether every import keeps to it
-  questions  examples/questions: answer questions about pictures with attention over tokens, and see where it looked
+  questions  examples/questions: questions about pictures, with attention over tokens, and where it looked
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
   provision  only bring what demo and test need";
 

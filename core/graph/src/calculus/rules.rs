@@ -28,9 +28,9 @@ impl Call {
             return Err(self.refuse("its domain is not ai.onnx"));
         }
         Ok(match self.node.op_type.as_str() {
-            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "And" | "Or" | "Xor" | "Shape"
-            | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "Range" | "ConstantOfShape" | "Constant" | "Floor" | "Ceil"
-            | "Round" | "Sign" | "IsNaN" | "IsInf" | "EyeLike" | "OneHot" => Flat,
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "And" | "Or" | "Xor"
+            | "Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "Range" | "ConstantOfShape" | "Constant"
+            | "Floor" | "Ceil" | "Round" | "Sign" | "IsNaN" | "IsInf" | "EyeLike" | "OneHot" => Flat,
             "Add" | "Sum" | "Identity" => Elementwise(elementwise::one),
             "Sub" => Elementwise(elementwise::sub),
             "Neg" => Elementwise(elementwise::neg),
@@ -65,7 +65,9 @@ impl Call {
             "MatMul" => Formulas { forward: linear::matmul_forward, reverse: linear::matmul_reverse },
             "Gemm" => Formulas { forward: linear::gemm_forward, reverse: linear::gemm_reverse },
             "Einsum" => Formulas { forward: linear::einsum_forward, reverse: linear::einsum_reverse },
-            "Transpose" => Formulas { forward: reshape::transpose_forward, reverse: reshape::transpose_reverse },
+            "Transpose" => {
+                Formulas { forward: reshape::transpose_forward, reverse: reshape::transpose_reverse }
+            }
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
                 Formulas { forward: reshape::reshape_forward, reverse: reshape::reshape_reverse }
             }
@@ -79,7 +81,9 @@ impl Call {
             }
             "TopK" => Formulas { forward: pick::top_k_forward, reverse: pick::top_k_reverse },
             "Softmax" => Formulas { forward: layers::softmax_forward, reverse: layers::softmax_reverse },
-            "LogSoftmax" => Formulas { forward: layers::log_softmax_forward, reverse: layers::log_softmax_reverse },
+            "LogSoftmax" => {
+                Formulas { forward: layers::log_softmax_forward, reverse: layers::log_softmax_reverse }
+            }
             "LayerNormalization" => {
                 Formulas { forward: layers::layer_norm_forward, reverse: layers::layer_norm_reverse }
             }

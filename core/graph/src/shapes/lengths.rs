@@ -12,15 +12,16 @@ impl Shapes {
             return None;
         }
         match node.op_type.as_str() {
-            "Identity" | "Cast" | "Neg" | "Sqrt" | "Exp" | "Log" | "Abs" | "Sign" | "Erf" | "Tanh" | "Sigmoid" | "Relu"
-            | "LeakyRelu" | "Elu" | "Gelu" | "Softplus" | "Clip" | "Softmax" | "LogSoftmax" | "Not" | "Sin" | "Cos" | "Floor"
-            | "Ceil" | "Round" | "Reciprocal" | "CumSum" | "ScatterND" | "ScatterElements" | "Trilu" | "IsNaN" | "IsInf" => {
+            "Identity" | "Cast" | "Neg" | "Sqrt" | "Exp" | "Log" | "Abs" | "Sign" | "Erf" | "Tanh"
+            | "Sigmoid" | "Relu" | "LeakyRelu" | "Elu" | "Gelu" | "Softplus" | "Clip" | "Softmax"
+            | "LogSoftmax" | "Not" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "CumSum"
+            | "ScatterND" | "ScatterElements" | "Trilu" | "IsNaN" | "IsInf" => {
                 self.dims_of(node, 0)
             }
             "LayerNormalization" => (place == 0).then(|| self.dims_of(node, 0))?,
             "GatherElements" => self.dims_of(node, 1),
-            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" | "Mean" | "Mod" | "Where" | "Equal" | "Greater"
-            | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "PRelu" => {
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" | "Mean" | "Mod" | "Where" | "Equal"
+            | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "PRelu" => {
                 (0..node.input.len()).try_fold(Vec::new(), |all, input| {
                     let dims = self.dims_of(node, input)?;
                     Some(self.broadcast(&all, &dims))
@@ -39,7 +40,9 @@ impl Shapes {
             "Transpose" => {
                 let dims = self.dims_of(node, 0)?;
                 match attribute(node, "perm") {
-                    Some(perm) => perm.ints.iter().map(|at| dims.get(usize::try_from(*at).ok()?).copied()).collect(),
+                    Some(perm) => {
+                        perm.ints.iter().map(|at| dims.get(usize::try_from(*at).ok()?).copied()).collect()
+                    }
                     None => Some(dims.into_iter().rev().collect()),
                 }
             }
@@ -76,7 +79,8 @@ impl Shapes {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis")?.i, dims.len())?;
                 let length = |input| self.dims_of(node, input)?.get(axis)?.fixed();
-                let total = (0..node.input.len()).try_fold(0_i64, |sum, input| sum.checked_add(length(input)?));
+                let add = |sum: i64, input| sum.checked_add(length(input)?);
+                let total = (0..node.input.len()).try_fold(0, add);
                 dims[axis] = total.map_or_else(|| self.fresh(), Length::Fixed);
                 Some(dims)
             }
@@ -101,19 +105,27 @@ impl Shapes {
             "TopK" => {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis").map_or(-1, |axis| axis.i), dims.len())?;
-                dims[axis] = self.known_ints(node.input.get(1)?).map_or_else(|| self.fresh(), |k| Length::Fixed(k[0]));
+                let k = self.known_ints(node.input.get(1)?).and_then(|k| k.first().copied());
+                dims[axis] = k.map_or_else(|| self.fresh(), Length::Fixed);
                 Some(dims)
             }
             "ArgMax" | "ArgMin" => {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis").map_or(0, |axis| axis.i), dims.len())?;
-                if attribute(node, "keepdims").is_some_and(|keep| keep.i == 0) { dims.remove(axis); } else { dims[axis] = Length::Fixed(1); }
+                if attribute(node, "keepdims").is_some_and(|keep| keep.i == 0) {
+                    dims.remove(axis);
+                } else {
+                    dims[axis] = Length::Fixed(1);
+                }
                 Some(dims)
             }
             "Shape" => Some(vec![Length::Fixed(i64::try_from(self.dims_of(node, 0)?.len()).ok()?)]),
             "Size" => Some(Vec::new()),
             "Range" => Some(vec![self.fresh()]),
-            "NonZero" => Some(vec![Length::Fixed(i64::try_from(self.dims_of(node, 0)?.len()).ok()?), self.fresh()]),
+            "NonZero" => {
+                let rank = i64::try_from(self.dims_of(node, 0)?.len()).ok()?;
+                Some(vec![Length::Fixed(rank), self.fresh()])
+            }
             "ConstantOfShape" => self.facts.get(node.input.first()?)?.ints.clone(),
             "Constant" => {
                 let value = node.attribute.first()?;

@@ -114,7 +114,8 @@ pub(super) fn find(tool: Tool, cuda: bool) -> Result<Build> {
     build.ok_or_else(|| {
         let kind = if cuda { "CUDA" } else { "CPU" };
         Error::Install(format!(
-            "{tool} has no official {kind} build of ONNX Runtime for {OS} {ARCH}; build it from source or take it from \
+            "{tool} has no official {kind} build of ONNX Runtime for {OS} {ARCH}; build it from source or \
+             take it from \
              your system, and name the library with ORT_DYLIB_PATH"
         ))
     })

@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn text_in_comments_strings_and_attributes_is_no_import() {
-        let source = "// use crate::a;\nconst B: &str = \"use crate::b; { \";\n#[doc = \"}\"]\n/// use crate::c;\nfn d() {}";
+        let source = "// use crate::a;\nconst B: &str = \"use crate::b; { \";\n#[doc = \"}\"]\n\
+                      /// use crate::c;\nfn d() {}";
         assert!(uses(source).is_empty() && paths(source).is_empty());
         assert_eq!(scan(source).items.len(), 2);
     }
