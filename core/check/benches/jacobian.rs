@@ -1,8 +1,9 @@
 //! Jacobians and all singular values of a 384-1024-384 GELU map at 64 points, beside `torch.func` and JAX.
 //!
-//! `cargo bench -p chiasm-check --profile dev --bench jacobian -- --peer PYTHON --scripts DIR [--rounds N]`, where DIR holds the
-//! peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads; the median of each is compared, since
-//! other work on the machine meets both. The singular values are held against PyTorch's in double precision.
+//! `cargo bench -p chiasm-check --profile dev --bench jacobian -- --peer PYTHON --scripts DIR [--rounds N]`,
+//! where DIR holds the peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads; the
+//! median of each is compared, since other work on the machine meets both. The singular values are held
+//! against PyTorch's in double precision.
 
 use chiasm_check::{Ends, Map, Settings, Spectra};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};

@@ -57,8 +57,8 @@ impl Cloud {
         Ok(Self { rows, x32, x, z, centred, apart })
     }
 
-    /// Dimensions in which the points vary: their rank when there are more points than dimensions, else the inputs that are
-    /// not constant (fewer points span fewer dimensions whatever the data is like).
+    /// Dimensions in which the points vary: their rank when there are more points than dimensions, else the
+    /// inputs that are not constant (fewer points span fewer dimensions whatever the data is like).
     pub(crate) fn spanned(&self) -> Result<usize> {
         let (n, d) = self.x.dim();
         let spreads = match n {

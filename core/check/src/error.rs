@@ -6,7 +6,8 @@
 pub enum Error {
     /// The graph is no map from rows to rows.
     #[error(
-        "{graph:?} is no map of rows: expected one f32 input [n, d] and one f32 output [n, o], n free; got {got}"
+        "{graph:?} is no map of rows: expected one f32 input [n, d] and one f32 output [n, o], n free; \
+         got {got}"
     )]
     NotAMap {
         /// The graph's name.

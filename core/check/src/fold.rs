@@ -1,12 +1,14 @@
 //! Global injectivity: distinct points whose images nearly coincide.
 //!
-//! A fold such as x -> |x| has Jacobians of full rank almost everywhere, so no local test sees it. Two searches do: every
-//! pair of the points given, and Newton's method, which starts at one point and walks until its image meets that of
-//! another; if it arrives anywhere but there, it has found two preimages. Either way the finding is a witness, not a guess.
+//! A fold such as x -> |x| has Jacobians of full rank almost everywhere, so no local test sees it. Two
+//! searches do: every pair of the points given, and Newton's method, which starts at one point and walks
+//! until its image meets that of another; if it arrives anywhere but there, it has found two preimages.
+//! Either way the finding is a witness, not a guess.
 //!
-//! The number is the least |f(a) - f(b)| / |a - b| over all candidates, in units of the weakest attainable stretch at any
-//! point: at least 1 for every linear map however ill-conditioned, near 1 for a gentle one, and 0 at a fold. Points outside
-//! the ball of the data do not count. Not asked of a map to fewer dimensions: it has whole surfaces of preimages anyway.
+//! The number is the least |f(a) - f(b)| / |a - b| over all candidates, in units of the weakest attainable
+//! stretch at any point: at least 1 for every linear map however ill-conditioned, near 1 for a gentle one,
+//! and 0 at a fold. Points outside the ball of the data do not count. Not asked of a map to fewer dimensions:
+//! it has whole surfaces of preimages anyway.
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::{damped_least_squares, distances};
@@ -24,7 +26,8 @@ const DISTINCT: f64 = 0.01;
 const ARRIVED: f64 = 1e-6;
 /// Newton steps: it doubles its digits with each once it is near.
 const STEPS: usize = 12;
-/// Damping of the steps relative to the largest squared stretch: only directions below the rank tolerance feel it.
+/// Damping of the steps relative to the largest squared stretch: only directions below the rank tolerance
+/// feel it.
 const DAMPING: f64 = 1e-10;
 /// How far beyond the farthest point of the data a witness may lie, from their mean.
 const BALL: f64 = 1.25;
@@ -48,7 +51,8 @@ pub(crate) fn judge(
     let (from, to) = (spectra.ends.input(cloud.x.ncols()), spectra.ends.output(cloud.z.ncols()));
     if from > to {
         let reason = format!(
-            "a map from {from} to {to} dimensions cannot be injective on all of space; see null_space and round_trip"
+            "a map from {from} to {to} dimensions cannot be injective on all of space; see null_space and \
+             round_trip"
         );
         findings.skip("collision", reason);
         return Ok(());
@@ -163,7 +167,8 @@ impl Hunt<'_> {
         Ok(witnesses.min_by(|a, b| a.ratio.total_cmp(&b.ratio)))
     }
 
-    /// One damped Gauss-Newton step of every walker towards its target, at most as long as the data is wide; the longest.
+    /// One damped Gauss-Newton step of every walker towards its target, at most as long as the data is wide;
+    /// the longest.
     fn step(&self, walkers: &mut Array2<f64>, targets: &Array2<f64>) -> Result<f64> {
         let residuals = targets - &self.images_of(walkers)?;
         let rows = walkers.mapv(|v| v as f32);

@@ -1,15 +1,15 @@
-//! What is asked of the images as a cloud: do they reach the target, do they tell anything of their points, and can labels
-//! still be read off rows that were sent there and back?
+//! What is asked of the images as a cloud: do they reach the target, do they tell anything of their points,
+//! and can labels still be read off rows that were sent there and back?
 
 use chiasm_geometry::coverage::coverage;
 use chiasm_geometry::information::{ceiling, mutual_information, principal_coordinates};
 use chiasm_geometry::random::Random;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::cloud::{Cloud, spread, unit};
 use crate::settings::Limits;
 use crate::verdict::Findings;
-use crate::{Labels, Result, Settings};
+use crate::{Result, Settings};
 
 /// Rows of the information check: its cost grows with their square, and it is made once per shuffle.
 const INFORMATION_ROWS: usize = 400;
@@ -21,6 +21,17 @@ const EXCEED: f64 = 1e-9;
 const COORDINATES: usize = 3;
 /// Shuffles: the map's information must exceed that of every one, so chance passes once in twenty.
 const SHUFFLES: usize = 19;
+
+/// Labels of the held-out points, and labelled rows to learn to read them from.
+#[derive(Debug, Clone)]
+pub struct Labels<'a> {
+    /// The class of each held-out point.
+    pub labels: Vec<usize>,
+    /// Rows `[m, d]` that were not held out.
+    pub training: ArrayView2<'a, f32>,
+    /// Their labels.
+    pub training_labels: Vec<usize>,
+}
 
 /// Judges how much of the target's neighbourhoods images reach.
 pub(crate) fn surjectivity(
@@ -78,7 +89,8 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
         told,
         limits,
         format!(
-            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal coordinates each; \
+            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal \
+             coordinates each; \
              shuffled pairs at most {chance:.2}, {n} points can show {:.2})",
             ceiling(n, neighbours)
         ),
@@ -105,7 +117,8 @@ pub(crate) fn probe(
         "probe",
         rebuilt / plain.max(f64::MIN_POSITIVE),
         format!(
-            "nearest class means read {:.1} % of the labels off reconstructed rows, {:.1} % off the rows themselves",
+            "nearest class means read {:.1} % of the labels off reconstructed rows, {:.1} % off the rows \
+             themselves",
             100.0 * rebuilt,
             100.0 * plain
         ),

@@ -1,9 +1,10 @@
 //! The way back: what comes home of a point that goes there and back again.
 //!
-//! Errors are in standard deviations: sqrt(sum |x' - x|² / sum |x - mean|²), so 0 is perfect and 1 no better than always
-//! answering the mean. Each direction is judged only where the inverse claims it (a left inverse claims inverse(map(x)) = x,
-//! a right one map(inverse(z)) = z); the other is told without a verdict. The round trip is held against the map's own
-//! floor: what it cannot see of the data, no decoder can give back, however good.
+//! Errors are in standard deviations: sqrt(sum |x' - x|² / sum |x - mean|²), so 0 is perfect and 1 no better
+//! than always answering the mean. Each direction is judged only where the inverse claims it (a left inverse
+//! claims inverse(map(x)) = x, a right one map(inverse(z)) = z); the other is told without a verdict. The
+//! round trip is held against the map's own floor: what it cannot see of the data, no decoder can give back,
+//! however good.
 
 use ndarray::{Array2, Axis};
 

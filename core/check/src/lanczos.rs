@@ -1,9 +1,11 @@
-//! Both ends of the spectrum without the matrix: for maps so wide that their Jacobians would not be worth forming.
+//! Both ends of the spectrum without the matrix: for maps so wide that their Jacobians would not be worth
+//! forming.
 //!
-//! Golub-Kahan-Lanczos bidiagonalisation (Golub and Kahan 1965) from a random start, with full reorthogonalisation: each step
-//! takes one product with J (forward mode) and one with Jᵀ (reverse mode), of all points in one run. The singular values of
-//! the small bidiagonal matrix (Ritz values) converge to the largest ones of J first; the smallest is never below the
-//! smallest of J, so it bounds the margin from above: it can prove a lost rank, never a full one.
+//! Golub-Kahan-Lanczos bidiagonalisation (Golub and Kahan 1965) from a random start, with full
+//! reorthogonalisation: each step takes one product with J (forward mode) and one with Jᵀ (reverse mode), of
+//! all points in one run. The singular values of the small bidiagonal matrix (Ritz values) converge to the
+//! largest ones of J first; the smallest is never below the smallest of J, so it bounds the margin from
+//! above: it can prove a lost rank, never a full one.
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::singular_values;
@@ -15,11 +17,10 @@ use crate::Result;
 use crate::map::Map;
 use crate::spectra::Ends;
 
-/// Above this many dimensions on both sides Jacobians are not formed: 2048² numbers a point, and their cube in work.
-pub(crate) const WIDE: usize = 2048;
 /// Steps, and Ritz values.
 const STEPS: usize = 64;
-/// A new direction that keeps less than this share of its length is rounding: products are in single precision.
+/// A new direction that keeps less than this share of its length is rounding: products are in single
+/// precision.
 const INVARIANT: f64 = 1e-6;
 
 /// Products of the Jacobians at some points with vectors.
@@ -80,8 +81,8 @@ pub(crate) fn ends(products: &Products<'_>, x: &Array2<f64>, z: &Array2<f64>, se
 
 /// Ritz values of the Jacobian at each point, descending; `done` hears how many steps of how many were made.
 ///
-/// The process starts on the narrower side, where every direction could be kept, and beside the directions `blind` there that
-/// are lost by construction (none, or one a point).
+/// The process starts on the narrower side, where every direction could be kept, and beside the directions
+/// `blind` there that are lost by construction (none, or one a point).
 pub(crate) fn ritz_values(
     products: &Products<'_>,
     (d, o): (usize, usize),
@@ -118,8 +119,8 @@ pub(crate) fn ritz_values(
     (0..n).map(|point| Ok(singular_values(bidiagonal(point).view())?)).collect()
 }
 
-/// Makes rows the next of an orthonormal basis and returns the lengths that were left of them; where nothing was left, the
-/// space so far is invariant, and a random direction goes on beside it.
+/// Makes rows the next of an orthonormal basis and returns the lengths that were left of them; where nothing
+/// was left, the space so far is invariant, and a random direction goes on beside it.
 fn continue_basis(rows: &mut Array2<f64>, basis: &mut Vec<Array2<f64>>, random: &mut Random) -> Array1<f64> {
     let before = rows.map_axis(Axis(1), |row| row.dot(&row).sqrt());
     orthogonalise(rows, basis);

@@ -1,7 +1,8 @@
 //! What a learned map does to the geometry, in numbers with verdicts.
 //!
-//! A map is an ONNX graph with one input `x [n, d]` and one output `z [n, o]`, from wherever it came. Its derivative is a
-//! graph too, so its Jacobians are exact to rounding, not estimated. [`check`] looks at it on held-out points:
+//! A map is an ONNX graph with one input `x [n, d]` and one output `z [n, o]`, from wherever it came. Its
+//! derivative is a graph too, so its Jacobians are exact to rounding, not estimated. [`check`] looks at it on
+//! held-out points:
 //!
 //! ```text
 //! derivative                the exact Jacobian against central differences
@@ -12,8 +13,8 @@
 //! round_trip, cycle         through its inverse or decoder, against its own floor            inverse
 //! surjectivity, information, probe            its images as a cloud                          images
 //! ```
-//! Each check says PASS, WARN or FAIL with the number, its limits and one sentence; one that does not apply says why.
-//! Nothing here evaluates a map: ONNX Runtime does, as everywhere.
+//! Each check says PASS, WARN or FAIL with the number, its limits and one sentence; one that does not apply
+//! says why. Nothing here evaluates a map: ONNX Runtime does, as everywhere.
 
 mod cloud;
 mod error;
@@ -34,6 +35,7 @@ use chiasm_runtime::{Engine, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
+pub use images::Labels;
 pub use inverse::Claims;
 pub use map::{Jacobian, Jacobians, Map};
 pub use settings::{Bound, CHECKS, Definition, Limits, Settings, definition};
@@ -54,26 +56,17 @@ pub struct Subject<'a> {
     pub targets: Option<ArrayView2<'a, f32>>,
     /// Labels of the points.
     pub labels: Option<Labels<'a>>,
-    /// Dimensions that the rows it was learned from span, if that is known: it could learn nothing of the others.
+    /// Dimensions that the rows it was learned from span, if that is known: it could learn nothing of the
+    /// others.
     pub spanned: Option<usize>,
-}
-
-/// Labels of the held-out points, and labelled rows to learn to read them from.
-#[derive(Debug, Clone)]
-pub struct Labels<'a> {
-    /// The class of each held-out point.
-    pub labels: Vec<usize>,
-    /// Rows `[m, d]` that were not held out.
-    pub training: ArrayView2<'a, f32>,
-    /// Their labels.
-    pub training_labels: Vec<usize>,
 }
 
 /// Checks a map; `progress` hears `(done, total)` points.
 ///
 /// # Errors
-/// When the graph is no map of rows, the points do not fit it or are not finite, or the engine refuses. A graph that cannot
-/// be differentiated is no error: the checks that need its Jacobian are then skipped, with the operator's name.
+/// When the graph is no map of rows, the points do not fit it or are not finite, or the engine refuses. A
+/// graph that cannot be differentiated is no error: the checks that need its Jacobian are then skipped, with
+/// the operator's name.
 pub fn check(
     subject: &Subject<'_>,
     settings: &Settings,
@@ -124,7 +117,8 @@ pub fn check(
     })
 }
 
-/// Dimensions that rows `[n, d]` span about their mean (of very many, those spread evenly): what a map can learn from them.
+/// Dimensions that rows `[n, d]` span about their mean (of very many, those spread evenly): what a map can
+/// learn from them.
 ///
 /// # Errors
 /// When a row is not finite.
@@ -133,7 +127,8 @@ pub fn spanned(rows: ArrayView2<'_, f32>) -> Result<usize> {
     Ok(cloud::moving(&singular_values(cloud::centred(&rows).view())?))
 }
 
-/// Every check that needs the Jacobian: the spectra, and the share of the data's variance that the map cannot see.
+/// Every check that needs the Jacobian: the spectra, and the share of the data's variance that the map cannot
+/// see.
 fn differential(
     findings: &mut verdict::Findings<'_>,
     map: &Map<'_>,
@@ -142,7 +137,7 @@ fn differential(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(Spectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
-    if d.min(o) > lanczos::WIDE {
+    if d.min(o) > spectra::WIDE {
         return Ok((wide::look(findings, map, cloud, progress)?, 0.0));
     }
     let settings = findings.settings;

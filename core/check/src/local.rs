@@ -1,9 +1,10 @@
-//! What one pass over the Jacobians tells: rank, stretch, smoothness, what the map cannot see, and whether the derivative
-//! is that of the map.
+//! What one pass over the Jacobians tells: rank, stretch, smoothness, what the map cannot see, and whether
+//! the derivative is that of the map.
 //!
-//! A map to fewer dimensions cannot be injective on all of space: near every point it is blind to the null space of its
-//! Jacobian. That is no defect, so it does not fail; what counts is how much of the *data's* variance lies there, which is
-//! measured. A rank below the attainable one is a defect of any map: it is blind to directions that it had room for.
+//! A map to fewer dimensions cannot be injective on all of space: near every point it is blind to the null
+//! space of its Jacobian. That is no defect, so it does not fail; what counts is how much of the *data's*
+//! variance lies there, which is measured. A rank below the attainable one is a defect of any map: it is
+//! blind to directions that it had room for.
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::{orientation, singular_values};
@@ -17,13 +18,14 @@ use crate::{Result, Settings};
 
 /// Points at which the null space is held against the data: each takes an eigendecomposition with vectors.
 const NULL_SPACE_POINTS: usize = 8;
-/// Step of the five-point difference, as a share of the way to another point: truncation (h⁴) and the rounding of single
-/// precision (eps/h) both stay near 1e-5.
+/// Step of the five-point difference, as a share of the way to another point: truncation (h⁴) and the
+/// rounding of single precision (eps/h) both stay near 1e-5.
 const STEP: f64 = 0.02;
 
 /// A weaker direction, relative to the strongest, leaves the sign of a determinant open.
 const CLEAR: f32 = 1e-3;
-/// Differences that change by more than this share when their step is halved have met a bend, and tell no derivative.
+/// Differences that change by more than this share when their step is halved have met a bend, and tell no
+/// derivative.
 const SETTLED: f64 = 0.01;
 
 /// What was seen at one point.
@@ -158,7 +160,8 @@ fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize
     } else {
         let points = spectra.rank.len();
         format!(
-            "at {short} of {points} points the rank is short, down to {least} of {attainable} ({why}): directions are lost"
+            "at {short} of {points} points the rank is short, down to {least} of {attainable} ({why}): \
+             directions are lost"
         )
     };
     findings.judge("rank", share, meaning);
@@ -178,15 +181,21 @@ fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
     findings.judge(
         "lipschitz",
         most / median(&stretches).max(f64::MIN_POSITIVE),
-        format!("distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point",
-            digits(most)),
+        format!(
+            "distances grow at most {} times near any point (the Lipschitz estimate); relative to the \
+             median point",
+            digits(most)
+        ),
     );
     let least = margins.iter().copied().fold(f64::INFINITY, f64::min);
     findings.judge(
         "local_injectivity",
         least / median(&margins).max(f64::MIN_POSITIVE),
-        format!("no attainable direction shrinks below {} times anywhere (the margin); relative to the median point",
-            digits(least)),
+        format!(
+            "no attainable direction shrinks below {} times anywhere (the margin); relative to the \
+             median point",
+            digits(least)
+        ),
     );
 }
 
@@ -210,7 +219,8 @@ fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Sp
     let meaning = match rarer {
         0 => "the determinant has one sign at every point: no sign of a fold".to_owned(),
         n => format!(
-            "the determinant changes its sign at {n} of {} points: the map folds, for an injective continuous map keeps its \
+            "the determinant changes its sign at {n} of {} points: the map folds, for an injective \
+             continuous map keeps its \
              orientation (invariance of domain)",
             signs.len()
         ),
@@ -252,15 +262,16 @@ fn why(ends: Ends, d: usize, o: usize) -> String {
     said
 }
 
-/// Whether a determinant is far enough from zero for its sign to mean something: no direction, but the one that two spheres
-/// leave out, is weaker than a thousandth of the strongest, which rounding could not turn.
+/// Whether a determinant is far enough from zero for its sign to mean something: no direction, but the one
+/// that two spheres leave out, is weaker than a thousandth of the strongest, which rounding could not turn.
 fn clear(values: &[f32], ends: Ends) -> bool {
     let weakest = values.len().checked_sub(1 + usize::from(ends.on_sphere)).and_then(|at| values.get(at));
     values.first().zip(weakest).is_some_and(|(top, weakest)| *weakest > CLEAR * *top)
 }
 
-/// The sign of the determinant; between spheres, that of the map between their tangent spaces, both oriented by the outward
-/// normal: J takes x to 0 and ends orthogonal to z, so adding the step from x to z fills in the missing block.
+/// The sign of the determinant; between spheres, that of the map between their tangent spaces, both oriented
+/// by the outward normal: J takes x to 0 and ends orthogonal to z, so adding the step from x to z fills in
+/// the missing block.
 fn oriented(jacobian: &Array2<f64>, ends: Ends, x: &Array1<f64>, z: &Array1<f64>, top: f64) -> Result<i8> {
     if jacobian.nrows() != jacobian.ncols() || ends.ignores_length != ends.on_sphere {
         return Ok(0);
@@ -303,8 +314,8 @@ fn ways(cloud: &Cloud, places: &[usize], seed: u64) -> Array2<f64> {
     ways
 }
 
-/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, and how much the three-point
-/// rule changes between both steps, relative.
+/// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, and how much
+/// the three-point rule changes between both steps, relative.
 fn central_differences(
     map: &Map<'_>,
     points: ArrayView2<'_, f32>,

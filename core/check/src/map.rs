@@ -1,9 +1,9 @@
 //! A learned map, ready to run: rows in, rows out, and its Jacobian at many points in few runs.
 //!
-//! The derivative is a graph too (`Graph::jacobian`, forward mode): one run gives all columns of the Jacobians of a chunk of
-//! points, exact to rounding. Chunks keep the widest intermediate tensor within a memory budget. Each thread has a copy of
-//! the graph and takes chunk after chunk, looks at the Jacobians and forgets them: no thread waits for another, and the
-//! number of points is bounded by time and not by memory.
+//! The derivative is a graph too (`Graph::jacobian`, forward mode): one run gives all columns of the
+//! Jacobians of a chunk of points, exact to rounding. Chunks keep the widest intermediate tensor within a
+//! memory budget. Each thread has a copy of the graph and takes chunk after chunk, looks at the Jacobians and
+//! forgets them: no thread waits for another, and the number of points is bounded by time and not by memory.
 
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_runtime::{Engine, Session, SessionOptions};
@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Error, Result};
 
-/// Bytes that the widest tensor of one thread's run may take: few enough to stay in the caches between one operator and the
-/// next, enough that an operator is worth its call.
+/// Bytes that the widest tensor of one thread's run may take: few enough to stay in the caches between one
+/// operator and the next, enough that an operator is worth its call.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate: a square root moves by 1e-4.
+/// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate: a square
+/// root moves by 1e-4.
 const HAIR: f32 = 1e-8;
 
 /// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
@@ -117,8 +118,8 @@ pub struct Jacobians<'a> {
 }
 
 impl Jacobians<'_> {
-    /// Calls `look` with each point's number and Jacobian, spread over threads; `done` hears how many points are through. The
-    /// answers come in the order of `points [n, d]`.
+    /// Calls `look` with each point's number and Jacobian, spread over threads; `done` hears how many points
+    /// are through. The answers come in the order of `points [n, d]`.
     ///
     /// # Errors
     /// When the points have another width, the engine refuses, or `look` does.
@@ -146,8 +147,9 @@ impl Jacobians<'_> {
         Ok(answers?.into_iter().flatten().collect())
     }
 
-    /// The Jacobians of a chunk. Where one is not finite, it is taken again a hair off the zeros of its point: a square root
-    /// there has an infinite slope, and spoils the derivative by every other input too (0 times infinity).
+    /// The Jacobians of a chunk. Where one is not finite, it is taken again a hair off the zeros of its
+    /// point: a square root there has an infinite slope, and spoils the derivative by every other input too
+    /// (0 times infinity).
     fn of_chunk(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<Jacobian>> {
         let columns = self.columns(rows)?;
         let one = |point| Jacobian { transposed: jacobian(&columns, point), left_out: Vec::new() };
@@ -182,7 +184,8 @@ impl Jacobians<'_> {
 pub struct Jacobian {
     /// `[d, o]`: row i is the derivative by input i.
     pub transposed: Array2<f64>,
-    /// Inputs by which the slope is infinite; their rows are zero, what the map does to the others is true without them.
+    /// Inputs by which the slope is infinite; their rows are zero, what the map does to the others is true
+    /// without them.
     pub left_out: Vec<usize>,
 }
 

@@ -1,4 +1,5 @@
-//! What is checked and where the lines are drawn: one table, so that a recipe, a report and a page say the same.
+//! What is checked and where the lines are drawn: one table, so that a recipe, a report and a page say the
+//! same.
 
 use serde::Serialize;
 
@@ -118,8 +119,9 @@ pub struct Settings {
     pub points: usize,
     /// Singular values below this share of the largest count as zero.
     ///
-    /// 1e-6 by default: Jacobians are computed in single precision, so a direction a million times weaker than the strongest
-    /// is hardly larger than the rounding of the others (1e-7), and no inverse in single precision can undo it.
+    /// 1e-6 by default: Jacobians are computed in single precision, so a direction a million times weaker
+    /// than the strongest is hardly larger than the rounding of the others (1e-7), and no inverse in single
+    /// precision can undo it.
     pub rank_tolerance: f64,
     /// The rank that the map should have; found from its ends unless said.
     pub expected_rank: Option<usize>,

@@ -1,15 +1,16 @@
 //! Singular values of Jacobians, and how many of them a map can have at most.
 //!
-//! Maps here often end on the unit sphere, and many divide their input by its length first. Neither is a defect: the
-//! derivative along the length is then zero by construction, on both sides. Both ends are found from the Jacobians
-//! themselves, exactly and locally: a map keeps to a sphere iff Jᵀ f = 0 (the gradient of |f|²/2), and ignores the length
-//! of its input iff J x = 0 (Euler's theorem for degree zero). What is left is the attainable rank
+//! Maps here often end on the unit sphere, and many divide their input by its length first. Neither is a
+//! defect: the derivative along the length is then zero by construction, on both sides. Both ends are found
+//! from the Jacobians themselves, exactly and locally: a map keeps to a sphere iff Jᵀ f = 0 (the gradient of
+//! |f|²/2), and ignores the length of its input iff J x = 0 (Euler's theorem for degree zero). What is left
+//! is the attainable rank
 //!
 //! min(d - [ignores length], o - [on a sphere]),
 //!
-//! that of the map between the tangent spaces of the two spheres, or less where the data leaves no more to learn: directions
-//! in which the points do not vary (dead inputs), or that no training row spans. Rank, condition number and log-volume are
-//! counted on it.
+//! that of the map between the tangent spaces of the two spheres, or less where the data leaves no more to
+//! learn: directions in which the points do not vary (dead inputs), or that no training row spans. Rank,
+//! condition number and log-volume are counted on it.
 
 use chiasm_geometry::linalg::{product, symmetric_eigen};
 use chiasm_geometry::spectrum::singular_values;
@@ -19,11 +20,16 @@ use serde::Serialize;
 use crate::map::Jacobians;
 use crate::{Result, Settings};
 
-/// A derivative along the length below this share of the largest stretch is zero by construction: far above the rounding
-/// of single precision (1e-6), far below what a map does to a direction that it means to keep.
+/// A derivative along the length below this share of the largest stretch is zero by construction: far above
+/// the rounding of single precision (1e-6), far below what a map does to a direction that it means to keep.
 const RADIAL: f64 = 1e-4;
-/// The unit roundoff of single precision: smaller values, relative to the largest, are rounding and count as this.
+/// The unit roundoff of single precision: smaller values, relative to the largest, are rounding and count as
+/// this.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
+
+/// Above this many dimensions on both sides Jacobians are not formed: 2048² numbers a point, and their cube
+/// in work.
+pub(crate) const WIDE: usize = 2048;
 
 /// Which ends of a map are spheres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -78,8 +84,8 @@ pub struct Spectra {
     /// Which ends are spheres.
     #[serde(flatten)]
     pub ends: Ends,
-    /// Whether these are all singular values; else the Ritz values of a Lanczos process, for very wide maps: the largest are
-    /// singular values, the smallest is an upper bound.
+    /// Whether these are all singular values; else the Ritz values of a Lanczos process, for very wide maps:
+    /// the largest are singular values, the smallest is an upper bound.
     pub exact: bool,
     /// Dimensions that the data spans, as far as it is known.
     pub spanned: usize,
@@ -91,7 +97,8 @@ pub struct Spectra {
     pub singular_values: Vec<Vec<f32>>,
     /// Of each point: singular values above the tolerance.
     pub rank: Vec<usize>,
-    /// Of each point: the largest singular value over that at the attainable rank; at most 2²⁴, where rounding begins.
+    /// Of each point: the largest singular value over that at the attainable rank; at most 2²⁴, where
+    /// rounding begins.
     pub condition_number: Vec<f64>,
     /// Of each point: the sum of ln s over the attainable rank, the log of how volume changes.
     pub log_volume: Vec<f64>,
@@ -114,7 +121,8 @@ impl Spectra {
         Ok(Self::of(values, (points.ncols(), output), usize::MAX, ends, settings))
     }
 
-    /// From singular values of each point, of a map from width `d` to width `o` whose data spans `spanned` dimensions.
+    /// From singular values of each point, of a map from width `d` to width `o` whose data spans `spanned`
+    /// dimensions.
     pub(crate) fn of(
         values: Vec<Array1<f64>>,
         (d, o): (usize, usize),
@@ -140,7 +148,7 @@ impl Spectra {
         };
         Self {
             ends,
-            exact: d.min(o) <= crate::lanczos::WIDE,
+            exact: d.min(o) <= WIDE,
             spanned: spanned.min(d),
             attainable_rank: attainable,
             rank_tolerance: tolerance,
@@ -163,7 +171,8 @@ impl Spectra {
     }
 }
 
-/// Shares `[d, r]` of the directions that a transposed Jacobian `[d, o]` sees: an orthonormal basis of its column space.
+/// Shares `[d, r]` of the directions that a transposed Jacobian `[d, o]` sees: an orthonormal basis of its
+/// column space.
 ///
 /// # Errors
 /// When the Jacobian is not finite.

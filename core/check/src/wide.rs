@@ -53,7 +53,8 @@ pub(crate) fn look(
     );
     let most = stretches.iter().copied().fold(0.0, f64::max);
     let meaning = format!(
-        "distances grow at most {} times near any point (the Lipschitz estimate); relative to the median point",
+        "distances grow at most {} times near any point (the Lipschitz estimate); relative to the median \
+         point",
         digits(most)
     );
     findings.judge("lipschitz", most / median(&stretches).max(f64::MIN_POSITIVE), meaning);

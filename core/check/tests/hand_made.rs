@@ -67,7 +67,8 @@ fn a_fold_fails_though_its_jacobians_are_perfect() {
     assert!(report.check("orientation").unwrap().number > 0.3, "half of all orthants reflect: {report:#?}");
 }
 
-/// The square of a complex number is two-to-one, but its determinant 4|x|² never changes sign: Newton's method finds -x.
+/// The square of a complex number is two-to-one, but its determinant 4|x|² never changes sign: Newton's
+/// method finds -x.
 #[test]
 fn a_fold_that_keeps_orientation_is_found_too() {
     let square = map(2, 2, |b, x| {
@@ -129,8 +130,9 @@ fn a_fold_of_a_sphere_fails() {
     );
 }
 
-/// An ordinary reducing map ending on a sphere: no failure, and the variance it cannot see is that of eight of twelve
-/// equally strong dimensions, and of the one along its image (1/12 of it each; the points are a sample, hence 0.06).
+/// An ordinary reducing map ending on a sphere: no failure, and the variance it cannot see is that of eight
+/// of twelve equally strong dimensions, and of the one along its image (1/12 of it each; the points are a
+/// sample, hence 0.06).
 #[test]
 fn a_map_to_fewer_dimensions_is_told_what_it_cannot_see() {
     let w = orthogonal(12, 4, 15);
@@ -178,7 +180,8 @@ fn a_constant_map_fails_and_does_not_panic() {
     assert_eq!(verdict(&report, "information"), Verdict::Warn, "a constant tells nothing");
 }
 
-/// sign(x) sqrt|x| has an infinite slope at 0, where pooled activations often are: those inputs are left out and told.
+/// sign(x) sqrt|x| has an infinite slope at 0, where pooled activations often are: those inputs are left out
+/// and told.
 #[test]
 fn infinite_slopes_are_left_out_and_told() {
     let rooted = map(4, 4, |b, x| {
@@ -216,7 +219,8 @@ fn an_exact_inverse_passes_and_a_wrong_one_fails() {
     assert_eq!((verdict(&bad, "round_trip"), verdict(&bad, "cycle")), (Verdict::Fail, Verdict::Fail));
 }
 
-/// The best decoder of a map that keeps 4 of 8 equally strong dimensions errs by sqrt(1/2): its floor, so it passes.
+/// The best decoder of a map that keeps 4 of 8 equally strong dimensions errs by sqrt(1/2): its floor, so it
+/// passes.
 #[test]
 fn a_decoder_is_held_against_what_the_map_kept() {
     let w = orthogonal(8, 4, 20);
@@ -342,8 +346,9 @@ fn one_point_is_enough_for_its_jacobian() {
     assert_eq!(report.verdict, Verdict::Pass);
 }
 
-/// Above 2048 dimensions on both sides the ends of the spectrum come from products alone. The leading values are separated,
-/// so they have converged; a map that keeps half of its dimensions shows that it loses directions.
+/// Above 2048 dimensions on both sides the ends of the spectrum come from products alone. The leading values
+/// are separated, so they have converged; a map that keeps half of its dimensions shows that it loses
+/// directions.
 #[test]
 fn a_very_wide_map_shows_the_ends_of_its_spectrum() {
     let wide = |weights: Vec<f32>| {

@@ -69,7 +69,8 @@ fn spectra_are_numpys() {
     }
 }
 
-/// Central differences of the same map written in double precision (step 1e-5: error about 1e-10), a GELU network of 12-20-12.
+/// Central differences of the same map written in double precision (step 1e-5: error about 1e-10), a GELU
+/// network of 12-20-12.
 #[test]
 fn singular_values_are_those_of_finite_differences_in_double_precision() {
     let (w, v) = (noise(12, 20, 1) / 3.0, noise(20, 12, 2) / 4.0);
@@ -97,7 +98,8 @@ fn singular_values_are_those_of_finite_differences_in_double_precision() {
     }
 }
 
-/// x Phi(x) with Phi by its alternating Taylor series at 0, summed to rounding: fine for the |x| < 6 met here.
+/// x Phi(x) with Phi by its alternating Taylor series at 0, summed to rounding: fine for the |x| < 6 met
+/// here.
 fn gelu(x: f64) -> f64 {
     assert!(x.abs() < 6.0);
     let (mut term, mut sum) = (x, x);

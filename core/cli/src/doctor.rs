@@ -1,17 +1,18 @@
 //! `doctor` and `engine install`: what is there, what was tried, and the command that mends what is missing.
 
 use crate::{
-    Outcome,
     args::{Part, Shared, ToolArg},
-    json, print,
+    outcome::{Outcome, json},
+    print,
 };
 use chiasm_host::Status;
-use chiasm_pipeline::{Error, ModelStore, Workbench};
+use chiasm_pipeline::{ModelStore, Workbench};
 use chiasm_runtime::{Engine, InstallOptions, Outcome as Found, Tool};
 use serde_json::{Value, json as object};
 use std::path::Path;
 
-/// Looks at every part, prints what it saw, and fails when the engine is missing.
+/// Looks at every part, prints what it saw, and fails when the engine is missing or a plugin named with `--plugin` cannot
+/// be used.
 pub fn doctor(only: Option<Part>, shared: &Shared, bench: &Workbench) -> Outcome {
     let wanted = |part| only.is_none_or(|only| only == part);
     let engine = Engine::open(&bench.search);
@@ -34,7 +35,13 @@ pub fn doctor(only: Option<Part>, shared: &Shared, bench: &Workbench) -> Outcome
     } else {
         show(&report)
     }
-    if wanted(Part::Engine) { engine.map(drop).map_err(Error::from) } else { Ok(()) }
+    if wanted(Part::Engine) {
+        engine.map(drop)?;
+    }
+    if wanted(Part::Plugins) {
+        bench.host.check_named()?;
+    }
+    Ok(())
 }
 
 fn engine_report(bench: &Workbench, engine: &chiasm_runtime::Result<&'static Engine>) -> Value {

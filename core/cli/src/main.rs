@@ -6,6 +6,7 @@ mod doctor;
 mod items;
 mod looks;
 mod measure;
+mod outcome;
 mod plugins;
 mod print;
 mod progress;
@@ -13,15 +14,13 @@ mod strip;
 mod transport;
 mod verbs;
 
-use args::{Cli, DeviceArg, EngineVerb, Format, ModelVerb, Shared, Verb};
+use args::{Cli, DeviceArg, EngineVerb, ModelVerb, Shared, Verb};
 use chiasm_host::{Host, Search as PluginSearch};
 use chiasm_pipeline::{Cache, Error, Trainings, Workbench};
 use clap::{CommandFactory, FromArgMatches};
 use miette::Diagnostic;
-use std::{process::ExitCode, sync::Arc};
-
-/// What a verb ends with.
-type Outcome<T = ()> = Result<T, Error>;
+use outcome::{Outcome, json};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -35,7 +34,11 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let given = items::given(&matches);
-    match perform(&cli, given) {
+    let outcome = perform(&cli, given).and_then(|()| match print::failure() {
+        None => Ok(()),
+        Some(error) => Err(Error::io("write", Path::new("stdout"), error.kind().into())),
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
@@ -47,9 +50,9 @@ fn main() -> ExitCode {
 fn perform(cli: &Cli, given: items::Given) -> Outcome {
     let shared = &cli.shared;
     match &cli.verb {
-        Verb::Doctor { only } => doctor::doctor(*only, shared, &workbench(shared)?),
+        Verb::Doctor { only } => doctor::doctor(*only, shared, &unchecked_workbench(shared)),
         Verb::Engine(EngineVerb::Install { cuda, tool }) => doctor::install(*cuda, *tool, shared),
-        Verb::Plugin(verb) => plugins::plugin(verb, shared, &workbench(shared)?.host),
+        Verb::Plugin(verb) => plugins::plugin(verb, shared, &unchecked_workbench(shared).host),
         Verb::Model(ModelVerb::List) => verbs::model_list(shared, &workbench(shared)?),
         Verb::Model(ModelVerb::Inspect { name }) => verbs::model_inspect(name, shared, &workbench(shared)?),
         Verb::Model(ModelVerb::Add { path, name, adapter, into, licence, overrides }) => {
@@ -87,16 +90,22 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
     }
 }
 
+/// What the verbs work with; fails when a plugin that the user named cannot be used.
 fn workbench(shared: &Shared) -> Outcome<Workbench> {
-    let host = Host::discover(&PluginSearch::from_environment(shared.plugins.clone()));
-    host.check_named()?;
+    let bench = unchecked_workbench(shared);
+    bench.host.check_named()?;
+    Ok(bench)
+}
+
+/// The same for verbs that report what is wrong with a plugin.
+fn unchecked_workbench(shared: &Shared) -> Workbench {
     let device = match shared.device {
         DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
         DeviceArg::Cuda => chiasm_runtime::Device::Cuda,
         DeviceArg::Auto => chiasm_runtime::Device::Auto,
     };
-    Ok(Workbench {
-        host,
+    Workbench {
+        host: Host::discover(&PluginSearch::from_environment(shared.plugins.clone())),
         models: shared.models.clone(),
         search: chiasm_runtime::Search::from_environment(shared.engine.clone()),
         device,
@@ -104,11 +113,10 @@ fn workbench(shared: &Shared) -> Outcome<Workbench> {
         cache: Cache::of_user(),
         reporter: Arc::new(progress::Terminal::new(shared.quiet)),
         trainings: Trainings::default(),
-    })
+    }
 }
 
 /// Prints an error once, with its place in the user's file where it has one.
-#[expect(clippy::print_stderr, reason = "the CLI is where words reach the user")]
 fn complain(error: &Error) {
     let mut text = String::new();
     let handler = miette::GraphicalReportHandler::new_themed(theme()).with_width(100);
@@ -117,8 +125,8 @@ fn complain(error: &Error) {
         other => handler.render_report(&mut text, &Plain(other.to_string())),
     };
     match drawn {
-        Ok(()) => eprintln!("{}", text.trim_end()),
-        Err(_) => eprintln!("error: {error}"),
+        Ok(()) => print::note(text.trim_end()),
+        Err(_) => print::note(&format!("error: {error}")),
     }
 }
 
@@ -134,8 +142,3 @@ fn theme() -> miette::GraphicalTheme {
 struct Plain(String);
 
 impl Diagnostic for Plain {}
-
-/// Whether results are printed as JSON.
-fn json(shared: &Shared) -> bool {
-    shared.format == Format::Json
-}

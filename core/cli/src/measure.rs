@@ -1,9 +1,9 @@
 //! `chiasm measure`: every measure of two files of vectors, as a table for people, as JSON for machines.
 
 use crate::{
-    Outcome,
     args::{MeasureArgs, Shared},
-    json, print,
+    outcome::{Outcome, json, runs_without_engine},
+    print,
     progress::Terminal,
 };
 use chiasm_check::digits as number;
@@ -11,6 +11,7 @@ use chiasm_geometry::measure::{Found, Report, Request};
 
 /// `measure`
 pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {
+    runs_without_engine("measure", shared)?;
     let request = Request {
         only: args.only.clone(),
         k: args.k,

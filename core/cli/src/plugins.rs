@@ -1,6 +1,10 @@
 //! `plugin list`, `plugin inspect` and `plugin why`.
 
-use crate::{Outcome, args::PluginVerb, args::Shared, json, print};
+use crate::{
+    args::{PluginVerb, Shared},
+    outcome::{Outcome, json},
+    print,
+};
 use chiasm_host::{Host, Status};
 
 /// Carries one of the three out.

@@ -5,11 +5,31 @@ use chiasm_geometry::retrieval::Figures;
 use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use std::{
+    io::{Error, ErrorKind, Write, stderr, stdout},
+    sync::OnceLock,
+};
 
-/// One line on stdout.
-#[expect(clippy::print_stdout, reason = "results go to stdout")]
+/// The first failure of stdout, a reader that left aside.
+static FAILURE: OnceLock<Error> = OnceLock::new();
+
+/// One line on stdout. A reader that has left, as `head` does, has seen enough: the rest is dropped without an error.
 pub fn line(text: &str) {
-    println!("{text}");
+    if let Err(error) = writeln!(stdout(), "{text}")
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        FAILURE.get_or_init(|| error);
+    }
+}
+
+/// What kept a line from stdout (a full disk, say): the results are not all there.
+pub fn failure() -> Option<&'static Error> {
+    FAILURE.get()
+}
+
+/// One message on stderr; there is nobody to tell when that fails.
+pub fn note(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
 }
 
 /// A value as pretty JSON.

@@ -1,5 +1,6 @@
 //! Progress on stderr: bars with an ETA on a terminal, nothing off one.
 
+use crate::print;
 use chiasm_pipeline::Reporter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
@@ -47,10 +48,9 @@ impl Reporter for Terminal {
         self.bar().finish_and_clear();
     }
 
-    #[expect(clippy::print_stderr, reason = "the CLI is where words reach the user")]
     fn note(&self, message: &str) {
         if !self.quiet {
-            self.bar().suspend(|| eprintln!("{message}"));
+            self.bar().suspend(|| print::note(message));
         }
     }
 }

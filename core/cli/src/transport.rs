@@ -7,9 +7,9 @@
 mod problem;
 
 use crate::{
-    Outcome,
     args::{Shared, Solver, TransportArgs},
-    json, print,
+    outcome::{Outcome, json, runs_without_engine},
+    print,
     progress::Terminal,
 };
 use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
@@ -18,7 +18,7 @@ use chiasm_transport::{
     low_rank_gromov,
 };
 use ndarray::Array2;
-use problem::{Problem, settings};
+use problem::{Problem, is_npz, settings};
 use serde_json::{Value, json as object};
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
@@ -27,6 +27,7 @@ const MOST: usize = 1 << 30;
 
 /// `transport`
 pub fn transport(args: &TransportArgs, shared: &Shared) -> Outcome {
+    runs_without_engine("transport", shared)?;
     settings(args)?;
     if let Some(threads) = shared.threads {
         // Fails only where a pool is there already, which then has its own size.
@@ -236,7 +237,6 @@ impl Answer {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the CLI is where words reach the user")]
 fn warn(answer: &Answer, shared: &Shared) {
     let why = match answer.stop {
         Stop::Converged => return,
@@ -248,7 +248,8 @@ fn warn(answer: &Answer, shared: &Shared) {
         Stop::Cancelled => "it was stopped",
     };
     if !shared.quiet {
-        eprintln!("warning: not converged, {why}; marginal error {:.1e}", answer.marginal_error);
+        let error = answer.marginal_error;
+        print::note(&format!("warning: not converged, {why}; marginal error {error:.1e}"));
     }
 }
 
@@ -272,8 +273,4 @@ impl Plan {
             Error::io("write", path, e)
         })
     }
-}
-
-fn is_npz(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "npz")
 }

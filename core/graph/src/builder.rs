@@ -1,6 +1,8 @@
-//! Building a graph node by node: values are handles, names are made, mistakes are told once, by [`Builder::finish`].
+//! Building a graph node by node: values are handles, names are made, mistakes are told once, by
+//! [`Builder::finish`].
 //!
-//! Why errors wait: a formula stays a formula (`b.add(&b_x, &c)`), and the finished graph is verified as a whole anyway.
+//! Why errors wait: a formula stays a formula (`b.add(&b_x, &c)`), and the finished graph is verified as a
+//! whole anyway.
 
 use std::{collections::HashMap, sync::Arc};
 

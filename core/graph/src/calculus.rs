@@ -1,10 +1,10 @@
 //! Derivatives of graphs as graphs: forward mode, reverse mode, Jacobians.
 //!
-//! Why graph to graph: what is checked or trained is then run by the same engine as what is exported, on any device, and
-//! holds for any map, whoever learned it. Each operator has one small rule (rules.rs). Forward mode carries many directions
-//! at once, as one more axis in front; a sensitivity may stay thin (tape.rs). The result is pruned: values that nothing
-//! needs are dropped and equal ones computed once, so that a gradient costs about three times the function
-//! (Griewank and Walther 2008, section 3.3: at most four).
+//! Why graph to graph: what is checked or trained is then run by the same engine as what is exported, on any
+//! device, and holds for any map, whoever learned it. Each operator has one small rule (rules.rs). Forward
+//! mode carries many directions at once, as one more axis in front; a sensitivity may stay thin (tape.rs).
+//! The result is pruned: values that nothing needs are dropped and equal ones computed once, so that a
+//! gradient costs about three times the function (Griewank and Walther 2008, section 3.3: at most four).
 //! Refused: operators without a rule, ranks that the graph does not tell, derivatives by integers.
 
 mod region;
@@ -25,11 +25,13 @@ type Flowing = HashMap<String, Value>;
 impl Graph {
     /// Forward mode: what small movements of the inputs do to the outputs, for several directions at once.
     ///
-    /// Adds for each input port `x` named in `wrt` the input `tangent/x` `[directions, ..axes of x]`, and for each
-    /// floating-point output `y` the output `tangent/y` `[directions, ..axes of y]`: the Jacobian times that tangent.
+    /// Adds for each input port `x` named in `wrt` the input `tangent/x` `[directions, ..axes of x]`, and for
+    /// each floating-point output `y` the output `tangent/y` `[directions, ..axes of y]`: the Jacobian times
+    /// that tangent.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a name that is no input, [`Error::NoDerivative`] for an operator without a rule.
+    /// [`Error::Unknown`] for a name that is no input, [`Error::NoDerivative`] for an operator without a
+    /// rule.
     pub fn jvp(&self, wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
         let mut tape = Tape::new(&graph);
@@ -55,8 +57,9 @@ impl Graph {
 
     /// Reverse mode: what each input owes to the outputs.
     ///
-    /// Adds for each output `y` named in `of` the input `cotangent/y`, shaped as `y`, and for each input port `x` named in
-    /// `wrt` the output `gradient/x`, shaped as `x`: the transposed Jacobian times the cotangents.
+    /// Adds for each output `y` named in `of` the input `cotangent/y`, shaped as `y`, and for each input port
+    /// `x` named in `wrt` the output `gradient/x`, shaped as `x`: the transposed Jacobian times the
+    /// cotangents.
     ///
     /// # Errors
     /// As [`Graph::jvp`].
@@ -72,7 +75,8 @@ impl Graph {
         gradients(&graph, tape, cotangents, wrt)
     }
 
-    /// The gradient of a scalar output: adds for each input port `x` named in `wrt` the output `gradient/x`, shaped as `x`.
+    /// The gradient of a scalar output: adds for each input port `x` named in `wrt` the output `gradient/x`,
+    /// shaped as `x`.
     ///
     /// # Errors
     /// As [`Graph::jvp`], and [`Error::Unsupported`] when `loss` has axes.
@@ -93,8 +97,8 @@ impl Graph {
 
     /// The Jacobian of output `y[n, o]` by input `x[n, d]`, row by row, in one run.
     ///
-    /// Adds the output `jacobian/y` `[d, n, o]`: its element `(j, i, k)` is the derivative of `y[i, k]` by `x[i, j]`. Rows
-    /// must not depend on each other, as those of a map do not.
+    /// Adds the output `jacobian/y` `[d, n, o]`: its element `(j, i, k)` is the derivative of `y[i, k]` by
+    /// `x[i, j]`. Rows must not depend on each other, as those of a map do not.
     ///
     /// # Errors
     /// As [`Graph::jvp`], and [`Error::Unsupported`] when `x` has another rank or a free width.
@@ -112,7 +116,8 @@ impl Graph {
         };
         let mut tape = Tape::new(&graph);
         let value = Value::named(x);
-        // The same directions at every point: thin, so that a linear first layer is applied once and not at each point.
+        // The same directions at every point: thin, so that a linear first layer is applied once and not at
+        // each point.
         let seeds = tape.units(width, &value)?;
         let mut tangents = HashMap::from([(x.to_owned(), seeds.clone())]);
         forward(&graph, &mut tape, &mut tangents)?;
@@ -125,7 +130,8 @@ impl Graph {
         Ok(tape.build.finish()?.simplified())
     }
 
-    /// The graph with weights made input ports, so that they can be trained or swapped; [`Graph::bound`] is the way back.
+    /// The graph with weights made input ports, so that they can be trained or swapped; [`Graph::bound`] is
+    /// the way back.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a name that is no weight.
@@ -144,7 +150,8 @@ impl Graph {
     /// The graph with input ports made weights.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a name that is no input, [`Error::Tensor`] for a tensor that does not fit the port.
+    /// [`Error::Unknown`] for a name that is no input, [`Error::Tensor`] for a tensor that does not fit the
+    /// port.
     pub fn bound(&self, values: &[(&str, Tensor)]) -> Result<Self> {
         let mut bound = self.clone();
         for (name, tensor) in values {
@@ -167,7 +174,8 @@ impl Graph {
         Ok(bound)
     }
 
-    /// This graph in an opset that derivatives can be written in, once the inputs are known to be floating point.
+    /// This graph in an opset that derivatives can be written in, once the inputs are known to be floating
+    /// point.
     fn differentiable(&self, wrt: &[&str]) -> Result<Self> {
         if wrt.is_empty() {
             return Err(Error::Unsupported("a derivative by nothing: name at least one input".to_owned()));
@@ -232,7 +240,8 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()>
     Ok(())
 }
 
-/// Carries cotangents back through every node that lies between `wrt` and an output that has one; names the results.
+/// Carries cotangents back through every node that lies between `wrt` and an output that has one; names the
+/// results.
 fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str]) -> Result<Graph> {
     let moving = moving(graph, &mut tape, wrt);
     let mut regions = Regions::of(graph, &mut tape, &moving);

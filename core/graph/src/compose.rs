@@ -1,9 +1,9 @@
 //! Joining graphs: outputs of one feed inputs of the next, everything else stands side by side.
 //!
-//! Ports keep their names; inner names give way where two graphs use the same one. Weights keep their bytes, and one that
-//! both graphs hold is stored once. Free axes are told apart: two graphs that both say `N` mean two lengths, unless a link
-//! or a shared input states that they are one. (A runtime that is told of one length where there are two fails on reuse of
-//! memory, so this is no formality.)
+//! Ports keep their names; inner names give way where two graphs use the same one. Weights keep their bytes,
+//! and one that both graphs hold is stored once. Free axes are told apart: two graphs that both say `N` mean
+//! two lengths, unless a link or a shared input states that they are one. (A runtime that is told of one
+//! length where there are two fails on reuse of memory, so this is no formality.)
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,11 +21,13 @@ use crate::{
 };
 
 impl Graph {
-    /// Feeds outputs of this graph into inputs of the next, as `(output, input)`; ports without a link stay ports.
+    /// Feeds outputs of this graph into inputs of the next, as `(output, input)`; ports without a link stay
+    /// ports.
     ///
-    /// Free inputs of one name are one input and must have one type. The graph of the lower opset is moved to the higher
-    /// one, where that is safe ([`Graph::upgraded`]). Notes of this graph win over those of the next under the same key.
-    /// An error for an unknown port, types that do not fit, two outputs of one name, and clashing versions of operators.
+    /// Free inputs of one name are one input and must have one type. The graph of the lower opset is moved to
+    /// the higher one, where that is safe ([`Graph::upgraded`]). Notes of this graph win over those of the
+    /// next under the same key. An error for an unknown port, types that do not fit, two outputs of one name,
+    /// and clashing versions of operators.
     pub fn join(&self, next: &Self, links: &[(&str, &str)]) -> Result<Self> {
         let opset = self.opset().max(next.opset());
         let mut first = self.upgraded(opset)?;
@@ -158,7 +160,8 @@ fn join_imports(first: &mut Graph, next: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Brings the next graph's local functions along; one that both have is kept once, others of the same name are renamed.
+/// Brings the next graph's local functions along; one that both have is kept once, others of the same name
+/// are renamed.
 fn join_functions(first: &mut Graph, next: &mut Graph) {
     let functions = first.header.functions.iter().chain(&next.header.functions);
     let all: HashSet<String> = functions.map(|function| function.name.clone()).collect();
@@ -183,7 +186,8 @@ fn join_functions(first: &mut Graph, next: &mut Graph) {
     }
 }
 
-/// Renames inner values of the first graph that hold the name of a port of the next; gives the links with the new names.
+/// Renames inner values of the first graph that hold the name of a port of the next; gives the links with the
+/// new names.
 fn make_way(
     first: &mut Graph,
     next: &Graph,
@@ -210,8 +214,9 @@ fn make_way(
     links.into_iter().map(|(input, output)| (input, map.get(&output).cloned().unwrap_or(output))).collect()
 }
 
-/// Gives the next graph's values the names they have in the joined graph and drops its weights that the first holds too.
-/// Returns the linked inputs that are outputs as well, as `(value, output)`: they need a copy under the output's name.
+/// Gives the next graph's values the names they have in the joined graph and drops its weights that the first
+/// holds too. Returns the linked inputs that are outputs as well, as `(value, output)`: they need a copy
+/// under the output's name.
 fn rename_next(
     first: &Graph,
     next: &mut Graph,

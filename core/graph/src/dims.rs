@@ -33,7 +33,8 @@ impl Dims {
         Self { groups, fixed: HashMap::new() }
     }
 
-    /// States that a port of the first graph and one of the next have equal lengths; an error when they cannot.
+    /// States that a port of the first graph and one of the next have equal lengths; an error when they
+    /// cannot.
     pub(crate) fn equate(&mut self, first: &[Dim], next: &[Dim]) -> Result<(), String> {
         if first.len() != next.len() {
             return Err(format!("they have {} and {} axes", first.len(), next.len()));
@@ -57,8 +58,8 @@ impl Dims {
 
     /// The new name or length of every axis that changes, for the first graph and the next.
     ///
-    /// A group takes the name with the fewest prefixes, of the first graph before the next; then names that several groups
-    /// would have are numbered.
+    /// A group takes the name with the fewest prefixes, of the first graph before the next; then names that
+    /// several groups would have are numbered.
     pub(crate) fn settle(self) -> (Renamed, Renamed) {
         let mut members: BTreeMap<usize, Vec<&Axis>> = BTreeMap::new();
         for (axis, group) in &self.groups {

@@ -1,4 +1,5 @@
-//! The one error of this crate: every message names the thing, what was expected, what was got, and what to do.
+//! The one error of this crate: every message names the thing, what was expected, what was got, and what to
+//! do.
 
 use std::path::{Path, PathBuf};
 

@@ -7,16 +7,17 @@ use onnx_protobuf::{GraphProto, NodeProto, ValueInfoProto};
 use crate::{Error, Graph, Port, Result, types, walk};
 
 impl Graph {
-    /// The graph with an inner tensor as one more output; its element type is followed through the operators, its lengths
-    /// are those the model states, if any. An error when there is no such tensor or its type cannot be told.
+    /// The graph with an inner tensor as one more output; its element type is followed through the operators,
+    /// its lengths are those the model states, if any. An error when there is no such tensor or its type
+    /// cannot be told.
     pub fn expose(&self, tensor: &str) -> Result<Self> {
         let mut exposed = self.clone();
         exposed.expose_mut(tensor)?;
         Ok(exposed)
     }
 
-    /// The part of the graph that these tensors need, in this order as its only outputs (inner ones are exposed).
-    /// Inputs, weights, annotations and functions that nothing uses any more are dropped.
+    /// The part of the graph that these tensors need, in this order as its only outputs (inner ones are
+    /// exposed). Inputs, weights, annotations and functions that nothing uses any more are dropped.
     pub fn extract(&self, outputs: &[&str]) -> Result<Self> {
         let mut cut = self.clone();
         for name in outputs {
@@ -113,7 +114,8 @@ impl Graph {
     }
 }
 
-/// Visits the names that a node takes from around it: its inputs, and what its subgraphs take from outside themselves.
+/// Visits the names that a node takes from around it: its inputs, and what its subgraphs take from outside
+/// themselves.
 fn uses<'a>(node: &'a NodeProto, visit: &mut dyn FnMut(&'a str)) {
     node.input.iter().filter(|name| !name.is_empty()).for_each(|name| visit(name));
     for inner in walk::subgraphs(node) {

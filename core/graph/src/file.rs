@@ -1,8 +1,10 @@
-//! Graphs in files: weights that lie beside the model, temporary names, and the two-gigabyte limit of protobuf.
+//! Graphs in files: weights that lie beside the model, temporary names, and the two-gigabyte limit of
+//! protobuf.
 //!
-//! A weight in another file (`external_data`) is followed only inside the model's own folder: absolute paths and `..` are
-//! refused. Every file is written under a temporary name and renamed, so that a killed run leaves no half file. When a
-//! `.data` file is written, an older model of the same name is removed first: no model ever stands beside weights that are not its own.
+//! A weight in another file (`external_data`) is followed only inside the model's own folder: absolute paths
+//! and `..` are refused. Every file is written under a temporary name and renamed, so that a killed run
+//! leaves no half file. When a `.data` file is written, an older model of the same name is removed first: no
+//! model ever stands beside weights that are not its own.
 
 use std::{
     collections::HashMap,
@@ -59,7 +61,8 @@ impl Graph {
         self.save_split(path, wire::LIMIT)
     }
 
-    /// Writes the model; when it would take more than `limit` bytes its weights go to `<name>.data` beside it.
+    /// Writes the model; when it would take more than `limit` bytes its weights go to `<name>.data` beside
+    /// it.
     pub fn save_split(&self, path: impl AsRef<Path>, limit: u64) -> Result<SavedFiles> {
         let path = path.as_ref();
         if wire::size(self) <= limit.min(wire::LIMIT) {

@@ -1,38 +1,31 @@
-//! Element-wise neighbours as one node: what a training step spends above its matrix products is passes over memory.
+//! Element-wise neighbours as one node: what a training step spends above its matrix products is passes over
+//! memory.
 //!
 //! Chains of element-wise operators over one shape, with the sums over their rows or columns, become one
-//! `chiasm.Pointwise` node, whose kernel (`chiasm-runtime`, on the processor) computes them block by block in the
-//! first-level cache. Such a graph is for running here, never for saving: a graph on a GPU or in another runtime stays as
-//! it was. Nodes are grouped greedily in topological order; a group never closes a circle through a node outside it.
-//! Left alone: shapes that the graph does not tell, other element types, operands broadcast in the middle.
+//! `chiasm.Pointwise` node, whose kernel (`chiasm-runtime`, on the processor) computes them block by block in
+//! the first-level cache. Such a graph is for running here, never for saving: a graph on a GPU or in another
+//! runtime stays as it was. Nodes are grouped greedily in topological order; a group never closes a circle
+//! through a node outside it. Left alone: shapes that the graph does not tell, other element types, operands
+//! broadcast in the middle.
 
+mod groups;
 mod product;
 mod program;
+mod writer;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 
 use onnx_protobuf::{NodeProto, OperatorSetIdProto};
 
-use crate::{
-    DType, Graph,
-    shapes::{Length, Shapes},
-    walk, weight,
-};
+use crate::{Graph, walk};
+use groups::Groups;
 
-pub use program::{Broadcast, Instruction, Operation, Output, Program, Reach};
-
-/// The domain of fused nodes.
-pub const DOMAIN: &str = "chiasm";
-
-/// The operator of fused nodes.
-pub const OPERATOR: &str = "Pointwise";
-
-/// The operator of matrix products.
-pub const PRODUCT: &str = "Product";
+pub use product::PRODUCT;
+pub use program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Output, Program, Reach};
 
 impl Graph {
-    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]), and products of
-    /// matrices, with the transpositions before them, as `chiasm.Product` nodes.
+    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]),
+    /// and products of matrices, with the transpositions before them, as `chiasm.Product` nodes.
     #[must_use]
     pub fn fused(&self) -> Self {
         if self.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
@@ -43,7 +36,7 @@ impl Graph {
             groups.place(node);
         }
         let mut fused = self.clone();
-        fused.graph.node = groups.emit();
+        fused.graph.node = emit(&groups);
         product::replace(&mut fused.graph.node, &groups.shapes);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {
             let import = OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1, ..Default::default() };
@@ -53,260 +46,32 @@ impl Graph {
     }
 }
 
-/// The nodes, each in a unit; units of several nodes are to be fused.
-struct Groups<'a> {
-    graph: &'a Graph,
-    nodes: &'a [NodeProto],
-    shapes: Shapes,
-    producer: HashMap<&'a str, usize>,
-    unit: Vec<usize>,
-    members: Vec<Vec<usize>>,
-    /// The shape that a unit runs over; none for one that takes no further nodes.
-    over: Vec<Option<Vec<Length>>>,
+/// All units as nodes. From the last to the first, so that a unit is asked only for what later ones take of
+/// it.
+fn emit(groups: &Groups<'_>) -> Vec<NodeProto> {
+    let mut needed: HashSet<&str> = groups.graph.graph.output.iter().map(|port| port.name.as_str()).collect();
+    let mut parts = Vec::new();
+    for unit in groups.order().into_iter().rev() {
+        let members = &groups.members[unit];
+        let fused = match &groups.over[unit] {
+            Some(over) if members.len() > 1 => {
+                let asked = |node: &usize| needed.contains(groups.nodes[*node].output[0].as_str());
+                let asked: HashSet<usize> = members.iter().copied().filter(asked).collect();
+                writer::fuse(groups, over, &groups.recomputed(unit, over), &asked)
+            }
+            _ => None,
+        };
+        parts.push(match fused {
+            Some((nodes, taken)) => {
+                needed.extend(taken);
+                nodes
+            }
+            None => {
+                let nodes = members.iter().map(|node| &groups.nodes[*node]);
+                needed.extend(nodes.clone().flat_map(|node| &node.input).map(String::as_str));
+                nodes.cloned().collect()
+            }
+        });
+    }
+    parts.into_iter().rev().flatten().collect()
 }
-
-impl<'a> Groups<'a> {
-    fn new(graph: &'a Graph) -> Self {
-        let nodes = graph.graph.node.as_slice();
-        let outputs =
-            |(at, node): (usize, &'a NodeProto)| node.output.iter().map(move |name| (name.as_str(), at));
-        Self {
-            graph,
-            nodes,
-            shapes: Shapes::of(graph),
-            producer: nodes.iter().enumerate().flat_map(outputs).collect(),
-            unit: (0..nodes.len()).collect(),
-            members: (0..nodes.len()).map(|node| vec![node]).collect(),
-            over: vec![None; nodes.len()],
-        }
-    }
-
-    /// Lets a node join the group of one of its producers, or start one.
-    fn place(&mut self, node: usize) {
-        let Some(over) = self.runs_over(node) else { return };
-        let reduces = self.is_sum(node);
-        for producer in self.producers(node) {
-            let group = self.unit[producer];
-            let own = self.unit[node];
-            let fits = self.over[group].as_ref() == Some(&over) && !self.is_sum(producer);
-            if group != own && fits && self.can_merge(group, own) {
-                self.merge(group, own);
-            }
-        }
-        // A sum on its own is the runtime's.
-        if !reduces {
-            let own = self.unit[node];
-            self.over[own] = Some(over);
-        }
-    }
-
-    /// The shape over which a node could be fused.
-    fn runs_over(&self, at: usize) -> Option<Vec<Length>> {
-        let node = &self.nodes[at];
-        if self.is_sum(at) {
-            let over = self.shapes.fact(&node.input[0]).dims?;
-            program::reach(&self.shapes, node, &over)?;
-            return self.is_float(&node.input[0]).then_some(over);
-        }
-        program::operation(node)?;
-        if node.op_type == "Cast" && self.is_truth(&node.output[0]) && self.is_float(&node.input[0]) {
-            return None;
-        }
-        let over = self.shapes.fact(node.output.first()?).dims?;
-        if over.iter().all(|length| *length == Length::Fixed(1)) {
-            return None;
-        }
-        let typed = |name: &String| self.is_float(name) || self.is_truth(name);
-        let operands = program::operands(node);
-        let fits = |name: &String| typed(name) && self.broadcast(name, &over).is_some();
-        (typed(&node.output[0]) && operands.iter().all(fits)).then_some(over)
-    }
-
-    fn is_sum(&self, at: usize) -> bool {
-        self.nodes[at].op_type == "ReduceSum" && self.nodes[at].domain.is_empty()
-    }
-
-    fn is_float(&self, name: &str) -> bool {
-        self.shapes.fact(name).dtype == Some(DType::F32)
-    }
-
-    fn is_truth(&self, name: &str) -> bool {
-        self.shapes.fact(name).dtype == Some(DType::Bool)
-    }
-
-    fn broadcast(&self, name: &str, over: &[Length]) -> Option<Broadcast> {
-        program::broadcast(&self.shapes.fact(name).dims?, over)
-    }
-
-    /// The nodes whose outputs a node takes, in its own order.
-    fn producers(&self, node: usize) -> Vec<usize> {
-        self.nodes[node].input.iter().filter_map(|name| self.producer.get(name.as_str()).copied()).collect()
-    }
-
-    /// The units that a unit takes from.
-    fn sources(&self, unit: usize) -> BTreeSet<usize> {
-        let producers = self.members[unit].iter().flat_map(|node| self.producers(*node));
-        producers.map(|node| self.unit[node]).filter(|source| *source != unit).collect()
-    }
-
-    /// Whether two units may be one: no way leads from one to the other through a third, and none needs the other's sums.
-    fn can_merge(&self, a: usize, b: usize) -> bool {
-        let needs_sum = |from: usize, of: usize| {
-            let producers = self.members[from].iter().flat_map(|node| self.producers(*node));
-            producers.into_iter().any(|node| self.unit[node] == of && self.is_sum(node))
-        };
-        !needs_sum(a, b) && !needs_sum(b, a) && !self.leads(a, b) && !self.leads(b, a)
-    }
-
-    /// Whether a way leads from one unit to another through a third.
-    fn leads(&self, from: usize, to: usize) -> bool {
-        let mut open: Vec<usize> = self.sources(to).into_iter().filter(|unit| *unit != from).collect();
-        let mut seen: HashSet<usize> = open.iter().copied().collect();
-        while let Some(unit) = open.pop() {
-            if unit == from {
-                return true;
-            }
-            open.extend(self.sources(unit).into_iter().filter(|source| seen.insert(*source)));
-        }
-        false
-    }
-
-    fn merge(&mut self, into: usize, from: usize) {
-        let moved = std::mem::take(&mut self.members[from]);
-        for node in &moved {
-            self.unit[*node] = into;
-        }
-        self.members[into].extend(moved);
-        self.members[into].sort_unstable();
-        let over = self.over[from].take();
-        self.over[into] = self.over[into].take().or(over);
-    }
-
-    /// The units in an order that can be run.
-    fn order(&self) -> Vec<usize> {
-        let mut waiting: Vec<(usize, BTreeSet<usize>)> = (0..self.members.len())
-            .filter(|unit| !self.members[*unit].is_empty())
-            .map(|unit| (unit, self.sources(unit)))
-            .collect();
-        let mut done = BTreeSet::new();
-        let mut order = Vec::with_capacity(waiting.len());
-        while !waiting.is_empty() {
-            // There always is one that is ready: merging never closes a circle.
-            let ready = waiting.iter().position(|(_, sources)| sources.is_subset(&done));
-            let (unit, _) = waiting.remove(ready.unwrap_or(0));
-            done.insert(unit);
-            order.push(unit);
-        }
-        order
-    }
-
-    /// All units as nodes. From the last to the first, so that a unit is asked only for what later ones take of it.
-    fn emit(&self) -> Vec<NodeProto> {
-        let mut needed: HashSet<&str> =
-            self.graph.graph.output.iter().map(|port| port.name.as_str()).collect();
-        let mut parts = Vec::new();
-        for unit in self.order().into_iter().rev() {
-            let members = &self.members[unit];
-            let fused = match &self.over[unit] {
-                Some(over) if members.len() > 1 => {
-                    let asked = |node: &usize| needed.contains(self.nodes[*node].output[0].as_str());
-                    let asked: HashSet<usize> = members.iter().copied().filter(asked).collect();
-                    program::fuse(self, over, &self.recomputed(unit, over), &asked)
-                }
-                _ => None,
-            };
-            parts.push(match fused {
-                Some((nodes, taken)) => {
-                    needed.extend(taken);
-                    nodes
-                }
-                None => {
-                    let nodes = members.iter().map(|node| &self.nodes[*node]);
-                    needed.extend(nodes.clone().flat_map(|node| &node.input).map(String::as_str));
-                    nodes.cloned().collect()
-                }
-            });
-        }
-        parts.into_iter().rev().flatten().collect()
-    }
-
-    /// The nodes of a unit, with those of earlier units that are cheaper computed again than written and read: the ones whose
-    /// operands the unit reads anyway, or that take one other operand in the place of their result.
-    fn recomputed(&self, unit: usize, over: &[Length]) -> Vec<usize> {
-        let mut nodes: BTreeSet<usize> = self.members[unit].iter().copied().collect();
-        loop {
-            let taken = self.taken(&nodes);
-            let full = taken.iter().filter(|name| self.broadcast(name, over) == Some(Broadcast::Full));
-            let more = full.copied().find_map(|name| self.cone(name, &nodes, &taken, over));
-            match more {
-                Some(cone) => nodes.extend(cone),
-                None => return nodes.into_iter().collect(),
-            }
-        }
-    }
-
-    /// What nodes take from outside themselves, constants aside.
-    fn taken(&self, nodes: &BTreeSet<usize>) -> BTreeSet<&'a str> {
-        let operands = nodes.iter().flat_map(|node| program::operands(&self.nodes[*node]));
-        let outside = |name: &&str| !self.producer.get(name).is_some_and(|node| nodes.contains(node));
-        operands.map(String::as_str).filter(outside).filter(|name| self.constant(name).is_none()).collect()
-    }
-
-    /// The nodes that compute a value from what is taken already, or from one more full operand when nobody else needs it.
-    fn cone(
-        &self,
-        value: &str,
-        nodes: &BTreeSet<usize>,
-        taken: &BTreeSet<&str>,
-        over: &[Length],
-    ) -> Option<BTreeSet<usize>> {
-        let again = |name: &str| {
-            let node = *self.producer.get(name)?;
-            let unit = self.unit[node];
-            let fits = self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1;
-            (fits && !self.is_sum(node) && program::is_cheap(&self.nodes[node])).then_some(node)
-        };
-        let (mut cone, mut leaves) = (BTreeSet::from([again(value)?]), BTreeSet::new());
-        let mut open: Vec<usize> = cone.iter().copied().collect();
-        while let Some(node) = open.pop() {
-            for name in program::operands(&self.nodes[node]).iter().map(String::as_str) {
-                let known = taken.contains(name) && name != value || self.constant(name).is_some();
-                if known || self.producer.get(name).is_some_and(|node| nodes.contains(node)) {
-                    continue;
-                }
-                match again(name) {
-                    Some(node) => open.extend(cone.insert(node).then_some(node)),
-                    None => drop(leaves.insert(name)),
-                }
-            }
-        }
-        let full = leaves.iter().filter(|name| self.broadcast(name, over) == Some(Broadcast::Full)).count();
-        let known = leaves.iter().all(|name| self.broadcast(name, over).is_some());
-        let worth = full == 0 || (full == 1 && self.only_passes(value, over));
-        (known && worth && cone.len() <= MOST_AGAIN).then_some(cone)
-    }
-
-    /// Whether only units over the same shape take a value, so that it need not be written when all compute it again.
-    fn only_passes(&self, value: &str, over: &[Length]) -> bool {
-        let port = self.graph.graph.output.iter().any(|port| port.name == value);
-        let mut takers =
-            self.nodes.iter().enumerate().filter(|(_, node)| node.input.iter().any(|name| name == value));
-        let passes = |(node, _): (usize, &NodeProto)| {
-            let unit = self.unit[node];
-            self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1
-        };
-        !port && takers.all(passes)
-    }
-
-    /// The value of a scalar weight.
-    fn constant(&self, name: &str) -> Option<f32> {
-        let proto = self.graph.weights.get(name)?;
-        if proto.dims.iter().any(|length| *length != 1) {
-            return None;
-        }
-        weight::from_proto(proto).ok()?.as_f32()?.first().copied()
-    }
-}
-
-/// Nodes that are computed again for one value, at most.
-const MOST_AGAIN: usize = 32;

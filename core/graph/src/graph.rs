@@ -1,10 +1,11 @@
 //! A graph as a value: read from bytes, asked about its ports and weights, written to bytes.
 //!
-//! The model's weights are kept beside the protobuf messages and shared (`Arc`), so that a copy of a graph, and every
-//! graph composed from it, costs its nodes and not its weights. On reading, a model is brought to one form: inputs that an
-//! initializer fills (the form before IR version 4) are weights and no ports, the domain `ai.onnx` is written as the empty
-//! name, and a training section is dropped, because Chiasm takes encoders as they are.
-//! Refused: models without a graph, ports that are no tensors, weights whose bytes and shapes disagree.
+//! The model's weights are kept beside the protobuf messages and shared (`Arc`), so that a copy of a graph,
+//! and every graph composed from it, costs its nodes and not its weights. On reading, a model is brought to
+//! one form: inputs that an initializer fills (the form before IR version 4) are weights and no ports, the
+//! domain `ai.onnx` is written as the empty name, and a training section is dropped, because Chiasm takes
+//! encoders as they are. Refused: models without a graph, ports that are no tensors, weights whose bytes and
+//! shapes disagree.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -13,7 +14,6 @@ use onnx_protobuf::{GraphProto, Message as _, ModelProto, NodeProto, StringStrin
 use crate::{
     Error, Port, Result, Tensor, guard, walk,
     weight::{self, Weights},
-    wire,
 };
 
 /// An ONNX model as a value.
@@ -32,17 +32,11 @@ impl Graph {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         Self::parse(bytes, &mut |tensor| {
             Err(Error::Unsupported(format!(
-                "the weight `{}` lies in another file, which bytes alone cannot reach: load the model from its path",
+                "the weight `{}` lies in another file, which bytes alone cannot reach: load the model from \
+                 its path",
                 tensor.name
             )))
         })
-    }
-
-    /// The model as bytes, the same for the same graph; an error above 2 GiB (use [`Graph::save`]).
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        wire::write(self, &self.weights, &mut bytes)?;
-        Ok(bytes)
     }
 
     /// Name of the graph.
@@ -85,7 +79,8 @@ impl Graph {
         self.op_types().values().sum()
     }
 
-    /// How often each operator is used, subgraphs and functions included; foreign ones with their domain in front.
+    /// How often each operator is used, subgraphs and functions included; foreign ones with their domain in
+    /// front.
     pub fn op_types(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         self.each_node(&mut |node| *counts.entry(operator(node)).or_default() += 1);

@@ -1,17 +1,19 @@
-//! A look at raw protobuf bytes before they are parsed: cheap, iterative, and never deeper than a small stack.
+//! A look at raw protobuf bytes before they are parsed: cheap, iterative, and never deeper than a small
+//! stack.
 //!
-//! Why: the parser (protobuf 3.4.0, RUSTSEC-2024-0437) recurses without a limit into groups that it does not know, so a
-//! small hostile file could abort the process. The guard walks field headers with its own stack. It knows which fields of
-//! ONNX are messages and looks into those; every other length-prefixed field (names, weights, unknown fields) is stepped
-//! over in one move, as the parser does, so that a weight costs one step whatever its size.
+//! Why: the parser (protobuf 3.4.0, RUSTSEC-2024-0437) recurses without a limit into groups that it does not
+//! know, so a small hostile file could abort the process. The guard walks field headers with its own stack.
+//! It knows which fields of ONNX are messages and looks into those; every other length-prefixed field (names,
+//! weights, unknown fields) is stepped over in one move, as the parser does, so that a weight costs one step
+//! whatever its size.
 //!
-//! It refuses: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths that pass the end
-//! of their message (a file that was cut off), and wire types that do not exist.
+//! It refuses: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths that
+//! pass the end of their message (a file that was cut off), and wire types that do not exist.
 
 use crate::{Error, Result};
 
-/// Deepest nesting of messages that is parsed: protobuf's own limit in every language. A model's plain graph is 2 deep,
-/// each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so about thirty levels of control flow fit.
+/// Deepest nesting of messages that is parsed: protobuf's own limit in every language. A model's plain graph
+/// is 2 deep, each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so about thirty levels of control flow fit.
 pub(crate) const DEPTH: usize = 100;
 
 /// The messages of ONNX, as far as nesting goes; `Leaf` stands for every message that holds no other.
@@ -75,7 +77,8 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Which message a field holds, `None` for text, numbers, bytes and unknown fields (numbers as in onnx.proto).
+/// Which message a field holds, `None` for text, numbers, bytes and unknown fields (numbers as in
+/// onnx.proto).
 fn child(kind: Kind, field: u64) -> Option<Kind> {
     Some(match (kind, field) {
         (Kind::Model, 7) | (Kind::Training, 1 | 2) | (Kind::Attribute, 6 | 11) => Kind::Graph,

@@ -1,4 +1,5 @@
-//! Dense tensors in someone else's memory, so that large data is lent and never copied on the way to the engine.
+//! Dense tensors in someone else's memory, so that large data is lent and never copied on the way to the
+//! engine.
 //!
 //! Refused: bytes whose number does not fit the shape, and bytes that are not aligned for their element type.
 
@@ -13,7 +14,8 @@ pub struct TensorRef<'a> {
 }
 
 impl<'a> TensorRef<'a> {
-    /// A view of little-endian elements; an error when there are not as many as the shape holds, or they are misaligned.
+    /// A view of little-endian elements; an error when there are not as many as the shape holds, or they are
+    /// misaligned.
     pub fn new(dtype: DType, shape: &'a [usize], bytes: &'a [u8]) -> Result<Self> {
         let expected = elements(shape).and_then(|count| count.checked_mul(dtype.size()));
         if expected != Some(bytes.len()) {

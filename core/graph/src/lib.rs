@@ -1,7 +1,7 @@
 //! ONNX graphs as values: build, compose, differentiate, verify, print, save.
 //!
-//! Everything that Chiasm learns is a [`Graph`]. This crate is the only one that knows the ONNX format; it runs nothing,
-//! starts no thread, and touches files only in [`Graph::load`] and [`Graph::save`].
+//! Everything that Chiasm learns is a [`Graph`]. This crate is the only one that knows the ONNX format; it
+//! runs nothing, starts no thread, and touches files only in [`Graph::load`] and [`Graph::save`].
 //!
 //! ```
 //! use chiasm_graph::{Builder, DType, Dim, Tensor};

@@ -1,6 +1,6 @@
-//! The builder's vocabulary: operators that mean the same in every opset from [`crate::OPSET`] on, and the small layers
-//! made of them. Reductions take their axes as an input for that reason, and `ReduceMean` is not among them: its form
-//! changed in opset 18.
+//! The builder's vocabulary: operators that mean the same in every opset from [`crate::OPSET`] on, and the
+//! small layers made of them. Reductions take their axes as an input for that reason, and `ReduceMean` is not
+//! among them: its form changed in opset 18.
 
 use crate::{Attr, Builder, DType, Value};
 
@@ -95,7 +95,8 @@ impl Builder {
         self.op("Pow", &[x, &exponent], &[])
     }
 
-    /// `x * Phi(x)` with the normal distribution's `Phi`, by the error function (Hendrycks and Gimpel 2016, exact form).
+    /// `x * Phi(x)` with the normal distribution's `Phi`, by the error function (Hendrycks and Gimpel 2016,
+    /// exact form).
     pub fn gelu(&mut self, x: &Value) -> Value {
         let scaled = self.mul_scalar(x, std::f32::consts::FRAC_1_SQRT_2);
         let erf = self.erf(&scaled);
@@ -212,9 +213,11 @@ impl Builder {
         self.op("Expand", &[x, shape], &[])
     }
 
-    /// Mean of `tokens[B,T,D]` over the positions where `mask[B,T]` (`f32`, 0 or 1) is 1: `[B,D]`, zero where none is.
+    /// Mean of `tokens[B,T,D]` over the positions where `mask[B,T]` (`f32`, 0 or 1) is 1: `[B,D]`, zero where
+    /// none is.
     pub fn mean_pool(&mut self, tokens: &Value, mask: &Value) -> Value {
-        // A product with the mask as a row reads the tokens once; multiplying and then summing would write them anew.
+        // A product with the mask as a row reads the tokens once; multiplying and then summing would write
+        // them anew.
         let row = self.unsqueeze(mask, &[1]);
         let sum = self.matmul(&row, tokens);
         let sum = self.squeeze(&sum, &[1]);

@@ -1,10 +1,12 @@
 //! Versions of the `ai.onnx` operators, and moving a graph to a newer one where that is provably safe.
 //!
-//! Why so careful: ONNX Runtime runs a node with the meaning its model's opset gives it. A number changed without looking
-//! is a wrong result without an error. So a graph moves only when every operator in it, in its subgraphs and in its local
-//! functions, is unchanged or only widened at every step between (widening.rs, curated by hand), or is one of the few
-//! whose attribute became an input and is rewritten here (rewrite.rs). Everything else is refused by name.
+//! Why so careful: ONNX Runtime runs a node with the meaning its model's opset gives it. A number changed
+//! without looking is a wrong result without an error. So a graph moves only when every operator in it, in
+//! its subgraphs and in its local functions, is unchanged or only widened at every step between (widening.rs,
+//! curated by hand), or is one of the few whose attribute became an input and is rewritten here (rewrite.rs).
+//! Everything else is refused by name.
 
+mod flow;
 mod operators;
 mod rewrite;
 mod widening;
@@ -13,37 +15,20 @@ use std::collections::HashSet;
 
 use onnx_protobuf::NodeProto;
 
+pub(crate) use flow::Flow;
 pub(crate) use operators::NEWEST;
 
-use crate::{DType, Error, Graph, Result, verify::node_name, walk};
+use flow::Operator;
+use widening::Step;
 
-/// Where an output's element type comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Flow {
-    /// From the input with this number.
-    Like(usize),
-    /// It is always this.
-    Is(DType),
-    /// From attributes or subgraphs, or not from one place.
-    Open,
-}
-
-/// Name, opsets that introduced or changed it, flow of types to its outputs.
-type Operator = (&'static str, &'static [i64], &'static [Flow]);
-
-/// How an operator crosses an opset that changed it.
-enum Step {
-    /// As it is.
-    Keep,
-    /// An attribute of integers becomes the input with this number.
-    Rewrite(rewrite::Move),
-    /// Not at all, for this reason.
-    Refuse(&'static str),
-}
+use crate::{
+    Error, Graph, Result,
+    walk::{self, node_name},
+};
 
 impl Graph {
-    /// The graph with its operators' version raised to `opset`, meaning the same; a refusal names the operator, the node
-    /// and both versions. A lower version than the graph's is refused.
+    /// The graph with its operators' version raised to `opset`, meaning the same; a refusal names the
+    /// operator, the node and both versions. A lower version than the graph's is refused.
     pub fn upgraded(&self, opset: i64) -> Result<Self> {
         let from = self.opset();
         if opset < from || opset > NEWEST.max(from) {
@@ -97,7 +82,8 @@ fn find(name: &str) -> Option<&'static Operator> {
     operators::OPERATORS.get(at)
 }
 
-/// Moves nodes, and those in their subgraphs, from one opset to a higher one; new values get names that are not taken.
+/// Moves nodes, and those in their subgraphs, from one opset to a higher one; new values get names that are
+/// not taken.
 fn cross(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<String>) -> Result<()> {
     if from == to {
         return Ok(());

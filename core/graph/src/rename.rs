@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::{Dim, Error, Graph, Result, walk};
 
 impl Graph {
-    /// The graph with every name (ports, inner values, weights, nodes, free axes, local functions) behind `prefix/`.
+    /// The graph with every name (ports, inner values, weights, nodes, free axes, local functions) behind
+    /// `prefix/`.
     #[must_use]
     pub fn prefixed(&self, prefix: &str) -> Self {
         let prefix = prefix.trim_end_matches('/');
@@ -24,8 +25,8 @@ impl Graph {
         named
     }
 
-    /// The graph with ports renamed `(from, to)`; inner values that hold a new name give way. An error for a name that is
-    /// no port and for a new name that another port has.
+    /// The graph with ports renamed `(from, to)`; inner values that hold a new name give way. An error for a
+    /// name that is no port and for a new name that another port has.
     pub fn renamed(&self, names: &[(&str, &str)]) -> Result<Self> {
         let ports: HashSet<&str> = self.port_names().collect();
         let mut map = HashMap::new();
@@ -60,7 +61,8 @@ impl Graph {
         Ok(named)
     }
 
-    /// The graph with free axes renamed `(from, to)`; giving two the same name states that they are equally long.
+    /// The graph with free axes renamed `(from, to)`; giving two the same name states that they are equally
+    /// long.
     #[must_use]
     pub fn renamed_dims(&self, names: &[(&str, &str)]) -> Self {
         let mut named = self.clone();

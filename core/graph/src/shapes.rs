@@ -1,8 +1,9 @@
 //! Ranks, lengths and small integers, followed through the operators as far as the graph itself tells them.
 //!
-//! Derivatives need to know which axes an operand was broadcast along. A free axis is a symbol: equal symbols are equally
-//! long, different ones may or may not be. Shapes that are computed inside the graph (`Shape`, `Gather`, `Concat` ...) are
-//! followed too, since that is how exporters write a reshape. An operator missing here only makes its outputs unknown.
+//! Derivatives need to know which axes an operand was broadcast along. A free axis is a symbol: equal symbols
+//! are equally long, different ones may or may not be. Shapes that are computed inside the graph (`Shape`,
+//! `Gather`, `Concat` ...) are followed too, since that is how exporters write a reshape. An operator missing
+//! here only makes its outputs unknown.
 
 mod lengths;
 

@@ -1,8 +1,8 @@
 //! Pruning: what nothing needs is dropped, what is equal is computed once.
 //!
-//! Why here and not left to the runtime: derivatives repeat many small parts (shapes, squares, `e^-x^2`), and the training
-//! step is fused into few passes afterwards, which needs them gone. Weights are left alone: equal start values of two
-//! weights that are trained do not make them one.
+//! Why here and not left to the runtime: derivatives repeat many small parts (shapes, squares, `e^-x^2`), and
+//! the training step is fused into few passes afterwards, which needs them gone. Weights are left alone:
+//! equal start values of two weights that are trained do not make them one.
 
 use std::collections::{HashMap, HashSet};
 

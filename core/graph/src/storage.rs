@@ -1,9 +1,10 @@
 //! Weights in fewer bits: a smaller file, the same computation.
 //!
-//! A weight is stored narrow and widened by nodes in front of all others: `Cast` from 16 bits; `Cast` and `Mul` from 8, with
-//! `w = scale * q`, `scale = max |w| / 127` for each output channel (Jacob et al. 2018, arXiv 1712.05877, symmetric).
-//! ONNX Runtime folds that once, at load: activations stay single precision and speed is that of the wide weights. Not
-//! `DequantizeLinear`, which makes some of them quantise the activations too.
+//! A weight is stored narrow and widened by nodes in front of all others: `Cast` from 16 bits; `Cast` and
+//! `Mul` from 8, with `w = scale * q`, `scale = max |w| / 127` for each output channel (Jacob et al. 2018,
+//! arXiv 1712.05877, symmetric). ONNX Runtime folds that once, at load: activations stay single precision and
+//! speed is that of the wide weights. Not `DequantizeLinear`, which makes some of them quantise the
+//! activations too.
 
 use std::sync::Arc;
 
@@ -22,11 +23,13 @@ use crate::{
 pub enum Storage {
     /// Floats of 16 bits: half the file; a number keeps 11 bits.
     Fp16,
-    /// Integers of 8 bits with a scale for each output channel: a quarter of the file; an error up to 1/254 of its largest.
+    /// Integers of 8 bits with a scale for each output channel: a quarter of the file; an error up to 1/254
+    /// of its largest.
     Int8,
 }
 
-/// Weights of fewer elements are left alone, as are vectors (biases, norms, scales of what is narrow already): they save nothing.
+/// Weights of fewer elements are left alone, as are vectors (biases, norms, scales of what is narrow
+/// already): they save nothing.
 const FEW: usize = 1024;
 
 impl Storage {
@@ -40,8 +43,8 @@ impl Storage {
 }
 
 impl Graph {
-    /// The same graph with its weights of 32-bit floats, two axes and at least 1024 elements stored in fewer bits; those with a
-    /// number that is not finite or, for 16 bits, above 65504 stay as they are.
+    /// The same graph with its weights of 32-bit floats, two axes and at least 1024 elements stored in fewer
+    /// bits; those with a number that is not finite or, for 16 bits, above 65504 stay as they are.
     #[must_use]
     pub fn stored_as(&self, storage: Storage) -> Self {
         let mut narrow = self.clone();
@@ -80,7 +83,8 @@ impl Graph {
         narrow
     }
 
-    /// The axis of a weight's output channels, as its first user has them; the last one where none says otherwise.
+    /// The axis of a weight's output channels, as its first user has them; the last one where none says
+    /// otherwise.
     fn channels(&self, weight: &str, rank: usize) -> usize {
         let (mut axis, last) = (None, rank.saturating_sub(1));
         walk::nodes(&self.graph.node, &mut |node| {

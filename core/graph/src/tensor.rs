@@ -1,7 +1,7 @@
 //! Dense row-major tensors: the values that graphs hold as weights and that sessions take and give.
 //!
-//! The elements are typed (`TensorData`), so that reading them needs no cast; their bytes are a view, not a copy.
-//! Strings, complex numbers and types below eight bits are refused: no port may carry them.
+//! The elements are typed (`TensorData`), so that reading them needs no cast; their bytes are a view, not a
+//! copy. Strings, complex numbers and types below eight bits are refused: no port may carry them.
 
 use half::{bf16, f16};
 
@@ -75,7 +75,11 @@ macro_rules! typed {
     ($($make:ident $view:ident $take:ident $variant:ident $kind:ty;)*) => {
         impl Tensor {
             $(
-                #[doc = concat!("A tensor of `", stringify!($kind), "`; an error when the shape does not hold `data.len()` elements.")]
+                #[doc = concat!(
+                    "A tensor of `",
+                    stringify!($kind),
+                    "`; an error when the shape does not hold `data.len()` elements."
+                )]
                 pub fn $make(shape: &[usize], data: Vec<$kind>) -> Result<Self> {
                     Self::new(shape, TensorData::$variant(data))
                 }
@@ -88,7 +92,11 @@ macro_rules! typed {
                     }
                 }
 
-                #[doc = concat!("The elements without a copy; an error when they are not `", stringify!($kind), "`.")]
+                #[doc = concat!(
+                    "The elements without a copy; an error when they are not `",
+                    stringify!($kind),
+                    "`."
+                )]
                 pub fn $take(self) -> Result<Vec<$kind>> {
                     match self.data {
                         TensorData::$variant(values) => Ok(values),

@@ -1,6 +1,7 @@
 //! A graph as text, one line a node: for reading, for reviewing, and for tests that compare.
 //!
-//! Small weights show their values, others the start of their SHA-256, so that a changed weight is a changed line.
+//! Small weights show their values, others the start of their SHA-256, so that a changed weight is a changed
+//! line.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! Element types of inner values, followed through the operators: enough to make an inner tensor a port.
 //!
-//! Lengths of axes are taken where the model states them (ports, weights, annotated values) and never inferred: the
-//! runtime does that, with the real shapes at hand.
+//! Lengths of axes are taken where the model states them (ports, weights, annotated values) and never
+//! inferred: the runtime does that, with the real shapes at hand.
 
 use std::collections::HashMap;
 

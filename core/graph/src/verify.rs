@@ -1,14 +1,14 @@
 //! The rules that every graph keeps, and the stricter ones of graphs that were learned.
 //!
-//! Checked: every value is defined once and before it is used (subgraphs see what lies outside them), ports have types and
-//! distinct names, every domain used is imported, local functions speak the model's own opset, operators exist at that
-//! opset. Not checked: shapes, which the runtime infers when it opens the graph.
+//! Checked: every value is defined once and before it is used (subgraphs see what lies outside them), ports
+//! have types and distinct names, every domain used is imported, local functions speak the model's own opset,
+//! operators exist at that opset. Not checked: shapes, which the runtime infers when it opens the graph.
 
 use std::collections::{BTreeMap, HashSet};
 
 use onnx_protobuf::{FunctionProto, GraphProto, NodeProto};
 
-use crate::{Error, Graph, OPSET, Port, Result, graph::operator, opset, walk, weight};
+use crate::{Error, Graph, OPSET, Port, Result, graph::operator, opset, walk, walk::node_name, weight};
 
 /// What a sound graph consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,8 @@ pub struct Report {
     pub weight_bytes: u64,
 }
 
-/// Operators that a learned graph may use: pure, deterministic, and understood by everything that reads learned graphs.
+/// Operators that a learned graph may use: pure, deterministic, and understood by everything that reads
+/// learned graphs.
 #[rustfmt::skip]
 const LEARNED: &[&str] = &[
     "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape",
@@ -77,7 +78,8 @@ impl Graph {
         })
     }
 
-    /// Checks a graph that was learned: sound, `ai.onnx` at [`OPSET`] alone, listed operators, no weight that is NaN.
+    /// Checks a graph that was learned: sound, `ai.onnx` at [`OPSET`] alone, listed operators, no weight that
+    /// is NaN.
     pub fn verify_learned(&self) -> Result<Report> {
         let report = self.verify()?;
         if report.opset != OPSET {
@@ -224,11 +226,6 @@ fn check_function(function: &FunctionProto) -> Result<()> {
 /// A node in words: its operator, and its name or its first output.
 pub(crate) fn label(node: &NodeProto) -> String {
     format!("{} `{}`", operator(node), node_name(node))
-}
-
-/// A node's name, or its first output where it has none.
-pub(crate) fn node_name(node: &NodeProto) -> &str {
-    if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
 }
 
 fn domain_text(domain: &str) -> &str {

@@ -1,10 +1,16 @@
-//! Walking through a graph with everything nested in it: subgraphs of `If`, `Loop`, `Scan` and any attribute that holds one.
+//! Walking through a graph with everything nested in it: subgraphs of `If`, `Loop`, `Scan` and any attribute
+//! that holds one.
 //!
 //! Depth is bounded: the guard has refused anything nested deeper than its limit before a graph exists.
 
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto, type_proto};
 
 use crate::Result;
+
+/// A node's name, or its first output where it has none.
+pub(crate) fn node_name(node: &NodeProto) -> &str {
+    if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
+}
 
 /// The subgraphs of a node.
 pub(crate) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
@@ -68,8 +74,9 @@ pub(crate) fn node_tensors_mut(
     Ok(())
 }
 
-/// Replaces every name of a value in a graph and everything nested in it: definitions, uses and annotations alike, so
-/// that names which a subgraph takes from outside stay the same names. Empty names mean "left out" and stay.
+/// Replaces every name of a value in a graph and everything nested in it: definitions, uses and annotations
+/// alike, so that names which a subgraph takes from outside stay the same names. Empty names mean "left out"
+/// and stay.
 pub(crate) fn rename_values(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Option<String>) {
     let apply = |name: &mut String| {
         if !name.is_empty()
@@ -127,7 +134,8 @@ pub(crate) fn dim_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str
     }
 }
 
-/// Names of all values in a graph and everything nested in it (weights kept outside the graph are the caller's).
+/// Names of all values in a graph and everything nested in it (weights kept outside the graph are the
+/// caller's).
 pub(crate) fn value_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
     graph.initializer.iter().for_each(|tensor| visit(&tensor.name));
     let sparse = graph.sparse_initializer.iter();

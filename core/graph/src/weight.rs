@@ -1,7 +1,8 @@
 //! Weights: tensors in the ONNX format, kept as they are stored and shared between graphs.
 //!
-//! A weight of a known type always keeps its elements in `raw_data` (little-endian); the older typed fields are brought to
-//! that form once, on loading. So a weight's bytes have one form, its hash one meaning, and copying a graph copies none.
+//! A weight of a known type always keeps its elements in `raw_data` (little-endian); the older typed fields
+//! are brought to that form once, on loading. So a weight's bytes have one form, its hash one meaning, and
+//! copying a graph copies none.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -97,7 +98,8 @@ pub(crate) fn stored_len(proto: &TensorProto) -> u64 {
     }
 }
 
-/// SHA-256, in hexadecimal, of the elements' little-endian bytes (of the whole stored message for a foreign type).
+/// SHA-256, in hexadecimal, of the elements' little-endian bytes (of the whole stored message for a foreign
+/// type).
 pub(crate) fn sha256(proto: &TensorProto) -> String {
     let digest = match DType::from_onnx(proto.data_type) {
         Some(_) => Sha256::digest(&proto.raw_data),

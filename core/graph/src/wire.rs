@@ -1,4 +1,5 @@
-//! Writing a graph in the ONNX format, straight from the shared weights: no second copy of a model is made in memory.
+//! Writing a graph in the ONNX format, straight from the shared weights: no second copy of a model is made in
+//! memory.
 
 use std::io::Write;
 
@@ -14,6 +15,15 @@ pub(crate) const LIMIT: u64 = i32::MAX as u64;
 const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_NAME: u32 = 8;
+
+impl Graph {
+    /// The model as bytes, the same for the same graph; an error above 2 GiB (use [`Graph::save`]).
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        write(self, &self.weights, &mut bytes)?;
+        Ok(bytes)
+    }
+}
 
 /// Writes the model with the given weights in place of its own.
 pub(crate) fn write(graph: &Graph, weights: &Weights, out: &mut dyn Write) -> Result<()> {

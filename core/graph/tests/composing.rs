@@ -1,4 +1,5 @@
-//! Composing: ports stay, inner names give way, weights keep their bytes and are stored once, axes are told apart.
+//! Composing: ports stay, inner names give way, weights keep their bytes and are stored once, axes are told
+//! apart.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 

@@ -105,7 +105,8 @@ fn a_file_cut_off_anywhere_is_refused_by_name_or_still_whole() {
     let whole = std::fs::read(path("branch")).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&file, &whole[..length]).unwrap();
-        // Between two top-level fields a shorter file is a model too, but then it lacks its graph or its opset.
+        // Between two top-level fields a shorter file is a model too, but then it lacks its graph or its
+        // opset.
         let error = Graph::load(&file).unwrap_err().to_string();
         assert!(error.contains("cut.onnx"), "{length}: {error}");
     }

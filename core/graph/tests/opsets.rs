@@ -1,4 +1,5 @@
-//! Moving a graph to a newer opset: allowed where every operator keeps its meaning, refused by name where not.
+//! Moving a graph to a newer opset: allowed where every operator keeps its meaning, refused by name where
+//! not.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 

@@ -1,4 +1,5 @@
-//! Real pretrained encoders: they load, verify, print, move and merge, with every weight's bytes as they were.
+//! Real pretrained encoders: they load, verify, print, move and merge, with every weight's bytes as they
+//! were.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Narrow weights: what is stored, along which axis, and what is left alone. What such graphs compute is tested in the runtime.
+//! Narrow weights: what is stored, along which axis, and what is left alone. What such graphs compute is
+//! tested in the runtime.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -67,7 +68,8 @@ fn eight_bits_have_a_scale_for_each_output_channel() {
         let mut beside = vec![1; stored.shape().len()];
         beside[axis] = stored.shape()[axis];
         assert_eq!(scale.shape(), beside);
-        // The channel of the one large number has scale 1, in which 0.25 vanishes; in all others 0.25 is the largest.
+        // The channel of the one large number has scale 1, in which 0.25 vanishes; in all others 0.25 is the
+        // largest.
         let scales = scale.as_f32().unwrap();
         assert_eq!(scales[0], 1.0);
         assert!(scales[1..].iter().all(|s| *s == 0.25 / 127.0), "{scales:?}");

@@ -8,6 +8,7 @@
 //! relocations that point outside. What it cannot see: damage within code and data.
 
 mod dynamic;
+mod library;
 mod segments;
 
 use object::LittleEndian as LE;
@@ -15,9 +16,7 @@ use object::elf;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
-type Header = elf::FileHeader64<LE>;
-type Segment = elf::ProgramHeader64<LE>;
-type Section = elf::SectionHeader64<LE>;
+use library::{Header, Library};
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
@@ -41,25 +40,6 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
         Library { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
     segments::agree(header, &library)?;
     dynamic::agree(&library)
-}
-
-/// A library's two tables of contents.
-struct Library<'a> {
-    bytes: &'a [u8],
-    segments: &'a [Segment],
-    sections: SectionTable<'a, Header>,
-}
-
-impl<'a> Library<'a> {
-    /// The sections that are in memory when the library is loaded.
-    fn loaded_sections(&self) -> impl Iterator<Item = &'a Section> {
-        self.sections.iter().filter(|section| section.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0)
-    }
-
-    fn name(&self, section: &Section) -> String {
-        let name = self.sections.section_name(LE, section).unwrap_or_default();
-        String::from_utf8_lossy(name).into_owned()
-    }
 }
 
 /// The file header, of a 64-bit little-endian library for this machine.

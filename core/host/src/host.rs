@@ -104,25 +104,23 @@ impl Host {
         load::peek(path).map_err(fail)?.ok_or_else(|| fail(load::stranger()))
     }
 
-    /// How the answer to "who is `id`?" comes about: every place looked at, every file that answers to the id, what it was refused for,
-    /// and which one is used. `id` is a plugin's, or that of something it offers.
+    /// How the answer to "who is `id`?" comes about: every place looked at, every file that answers to the id or is too
+    /// damaged to say, what it was refused for, and which one is used. `id` is a plugin's, or that of something it offers.
     pub fn why(&self, id: &str) -> Vec<String> {
         let mut steps = self.steps.clone();
         let mut answered = false;
         for plugin in &self.plugins {
             let offers = plugin.provides.iter().filter(|one| one.what.id == id);
             let offers: Vec<&Provides> = offers.collect();
-            if plugin.id != id && offers.is_empty() {
+            // A file too damaged to say who it is may be the one that was meant.
+            let nameless = plugin.version.is_empty();
+            if plugin.id != id && offers.is_empty() && !nameless {
                 continue;
             }
-            answered = true;
-            let name = format!(
-                "{} {} ({}, by {})",
-                plugin.id,
-                plugin.version,
-                plugin.path.display(),
-                plugin.origin.as_str()
-            );
+            answered |= !nameless;
+            let version = if nameless { String::new() } else { format!(" {}", plugin.version) };
+            let (path, by) = (plugin.path.display(), plugin.origin.as_str());
+            let name = format!("{}{version} ({path}, by {by})", plugin.id);
             steps.push(match &plugin.status {
                 Status::Ready => format!("found {name}"),
                 Status::Shadowed(by) => format!("found {name}, shadowed by {}", by.display()),

@@ -113,6 +113,12 @@ fn another_major_a_panic_that_aborts_and_a_stranger_are_refused_with_the_reason(
     let named = host.check_named().unwrap_err().to_string();
     assert!(named.contains(major.to_str().unwrap()) && named.contains("majors differ"), "{named}");
 
+    // Too damaged to say who it is: it may be the one that was asked for, and nobody else answers.
+    let damaged = folder.path().join("damaged.so");
+    fs::write(&damaged, "not a library at all").unwrap();
+    let why = host_of(std::slice::from_ref(&damaged)).why("keep").join("\n");
+    assert!(why.contains("refused damaged.so") && why.contains("nothing answers to `keep`"), "{why}");
+
     let abort = patched("fixture-plain", folder.path(), "\"panic\":\"unwind\"", "\"panic\": \"abort\"");
     assert!(reason(&host_of(&[abort])).contains("abort"));
 

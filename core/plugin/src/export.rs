@@ -2,31 +2,20 @@
 
 mod adapter;
 mod budget;
+mod entries;
 mod fit;
 pub mod guard;
 pub mod manifest;
+mod opened;
 mod root;
 pub mod tensor;
 pub mod train;
 
 pub use crate::error::{from_abi, to_abi};
-pub use adapter::AdapterEntry;
 pub use chiasm_abi::root_header;
 pub use chiasm_abi::stable::LibHeader;
-pub use fit::{AlignerEntry, FusionEntry};
+pub use entries::{AdapterEntry, AlignerEntry, FusionEntry, Plugin};
 pub use root::root;
-
-/// A plugin as the macro describes it.
-pub trait Plugin: 'static {
-    /// Its adapters.
-    const ADAPTERS: &'static [AdapterEntry];
-    /// Its aligners.
-    const ALIGNERS: &'static [AlignerEntry];
-    /// Its fusions.
-    const FUSIONS: &'static [FusionEntry];
-    /// Its manifest, out of the ELF section.
-    fn manifest() -> &'static str;
-}
 
 /// Makes the library a plugin. Its last line: `export_plugin! { adapters: [A], aligners: [B, C], fusions: [D] }`, any part of it.
 ///

@@ -1,8 +1,9 @@
-//! Embedding 1000 pictures and 5000 captions with real encoders, beside the best Python script (`peer_embed.py`).
+//! Embedding 1000 pictures and 5000 captions with real encoders, beside the best Python script
+//! (`peer_embed.py`).
 //!
-//! `cargo bench -p chiasm-runtime --profile dev --bench embed -- [--only text|image] [--threads N] [--lanes N]
-//! [--rows N] [--steps N] [--bytes N] [--rounds N] [--peer PYTHON]`. With `--peer`, rounds of both alternate and the
-//! best of each is compared, since other work on the machine only ever adds time.
+//! `cargo bench -p chiasm-runtime --profile dev --bench embed -- [--only text|image] [--threads N] [--lanes
+//! N] [--rows N] [--steps N] [--bytes N] [--rounds N] [--peer PYTHON]`. With `--peer`, rounds of both
+//! alternate and the best of each is compared, since other work on the machine only ever adds time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

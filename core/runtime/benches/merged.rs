@@ -1,8 +1,10 @@
-//! A run's merged model beside its parts run one after the other, here and in Python's onnxruntime, for one row and for 32.
+//! A run's merged model beside its parts run one after the other, here and in Python's onnxruntime, for one
+//! row and for 32.
 //!
-//! `cargo bench -p chiasm-runtime --profile dev --bench merged -- --run RUN [--peer PYTHON] [--threads N] [--rounds N] [--length T]`. Rounds of all ways take
-//! turns, a pause and a run unmeasured before each: threads of a session that has just run go on spinning for a while, and would slow down whoever comes
-//! next. The ratio is that of medians. Free axes but the first are T long; floats are a small ramp, integers 1.
+//! `cargo bench -p chiasm-runtime --profile dev --bench merged -- --run RUN [--peer PYTHON] [--threads N]
+//! [--rounds N] [--length T]`. Rounds of all ways take turns, a pause and a run unmeasured before each:
+//! threads of a session that has just run go on spinning for a while, and would slow down whoever comes next.
+//! The ratio is that of medians. Free axes but the first are T long; floats are a small ramp, integers 1.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

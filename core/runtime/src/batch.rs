@@ -1,8 +1,8 @@
 //! Which items go into which batch, and how they are stacked. Pure: no thread, no engine.
 //!
-//! Ragged items are sorted by length within a shard, the longest first, and packed until the padded size meets a limit,
-//! so that little of a batch is padding. The plan depends on the items alone, never on timing: the same items give the
-//! same batches, hence the same bytes.
+//! Ragged items are sorted by length within a shard, the longest first, and packed until the padded size
+//! meets a limit, so that little of a batch is padding. The plan depends on the items alone, never on timing:
+//! the same items give the same batches, hence the same bytes.
 
 use chiasm_graph::{DType, Tensor, TensorData};
 

@@ -1,8 +1,9 @@
-//! The NVIDIA libraries that ONNX Runtime's CUDA build needs: where they are, and what to install when they are not.
+//! The NVIDIA libraries that ONNX Runtime's CUDA build needs: where they are, and what to install when they
+//! are not.
 //!
-//! The wheel names them in its extras `cuda` and `cudnn`. They are looked for in `CHIASM_CUDA_DIR`, in the `nvidia`
-//! packages of the active Python environment, in the CUDA toolkit and in the system's folders, and loaded from there
-//! beforehand, so that no `LD_LIBRARY_PATH` is needed.
+//! The wheel names them in its extras `cuda` and `cudnn`. They are looked for in `CHIASM_CUDA_DIR`, in the
+//! `nvidia` packages of the active Python environment, in the CUDA toolkit and in the system's folders, and
+//! loaded from there beforehand, so that no `LD_LIBRARY_PATH` is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,8 @@ impl CudaLibraries {
                 .map(|(_, package)| format!("\"{package}\""))
                 .collect();
             parts.push(format!(
-                "these CUDA 13 and cuDNN 9 libraries were not found: {}. Supply them with `python3 -m pip install {}`, \
+                "these CUDA 13 and cuDNN 9 libraries were not found: {}. Supply them with `python3 -m pip \
+                 install {}`, \
                  or name their folder with {CUDA_FOLDER_VARIABLE}",
                 self.missing.join(", "),
                 packages.join(" ")

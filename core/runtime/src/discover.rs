@@ -1,17 +1,17 @@
 //! Finding ONNX Runtime on this machine, with a record of every place looked at.
 //!
-//! The order is: the flag, `ORT_DYLIB_PATH`, beside the executable, the user cache, the active Python environment, the
-//! system. The first two were named by the user, so a bad library there is an error and not a reason to look further;
-//! anywhere else a bad library is recorded and the search goes on. [`Search`] is plain data: a test (or a doctor) can
-//! point every place at a folder of its own.
+//! The order is: the flag, `ORT_DYLIB_PATH`, beside the executable, the user cache, the active Python
+//! environment, the system. The first two were named by the user, so a bad library there is an error and not
+//! a reason to look further; anywhere else a bad library is recorded and the search goes on. [`Search`] is
+//! plain data: a test (or a doctor) can point every place at a folder of its own.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::attempt::{Attempt, Outcome};
 use crate::library::{candidates, inspect, parse_version};
 use crate::{Error, Result};
 
@@ -34,29 +34,6 @@ pub struct Search {
     pub system: Vec<PathBuf>,
 }
 
-/// One place that was looked at, and what was there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// Which place of the search.
-    pub place: &'static str,
-    /// The file or folder looked at; none when the place is not set on this machine.
-    pub path: Option<PathBuf>,
-    /// What was found.
-    pub outcome: Outcome,
-}
-
-/// What a place held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// A library that can serve, with its version where the file states it.
-    Usable(Option<String>),
-    /// A library that cannot, and why.
-    Refused(String),
-    /// Nothing, and what was expected there.
-    Absent(String),
-}
-
 /// The engine that the search settled on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
@@ -69,7 +46,8 @@ pub struct Found {
 }
 
 impl Search {
-    /// The places of this machine, read from the environment, with an optional library named on the command line.
+    /// The places of this machine, read from the environment, with an optional library named on the command
+    /// line.
     pub fn from_environment(flag: Option<PathBuf>) -> Self {
         let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
@@ -97,7 +75,8 @@ impl Search {
     /// The first engine that can serve.
     ///
     /// # Errors
-    /// [`Error::BadEngine`] for a bad library that the user named, [`Error::NoEngine`] with every place otherwise.
+    /// [`Error::BadEngine`] for a bad library that the user named, [`Error::NoEngine`] with every place
+    /// otherwise.
     pub fn find(&self) -> Result<Found> {
         let mut stop = |a: &Attempt| match a.outcome {
             Outcome::Usable(_) => true,
@@ -170,7 +149,8 @@ fn folder(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
     found.iter().map(|file| check(place, file)).collect()
 }
 
-/// The cache's versions, the newest first; of one version the CUDA build first, since it serves the CPU as well.
+/// The cache's versions, the newest first; of one version the CUDA build first, since it serves the CPU as
+/// well.
 fn cached(path: Option<&Path>) -> Vec<Attempt> {
     let Some(path) = path else { return vec![absent(CACHE, None, "no home folder is set")] };
     let Ok(entries) = std::fs::read_dir(path) else {
@@ -294,28 +274,4 @@ fn check(place: &'static str, path: &Path) -> Attempt {
 
 fn absent(place: &'static str, path: Option<&Path>, reason: &str) -> Attempt {
     Attempt { place, path: path.map(Path::to_owned), outcome: Outcome::Absent(reason.to_owned()) }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usable(Some(version)) => write!(f, "ONNX Runtime {version}"),
-            Self::Usable(None) => f.write_str("ONNX Runtime, version not stated"),
-            Self::Refused(reason) | Self::Absent(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "{} ({}): {}", self.place, path.display(), self.outcome),
-            None => write!(f, "{}: {}", self.place, self.outcome),
-        }
-    }
-}
-
-/// The attempts as an indented list.
-pub(crate) fn list(attempts: &[Attempt]) -> String {
-    attempts.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
 }

@@ -1,7 +1,8 @@
 //! The started engine: one per process, and the maker of sessions.
 //!
-//! ONNX Runtime allows one environment in a process, so it is kept in a `OnceLock` for good. It is started quiet and
-//! without telemetry: its errors come back as values, and `ORT_LOG` (verbose, info, warning, error) opens its own log.
+//! ONNX Runtime allows one environment in a process, so it is kept in a `OnceLock` for good. It is started
+//! quiet and without telemetry: its errors come back as values, and `ORT_LOG` (verbose, info, warning, error)
+//! opens its own log.
 
 use std::fmt;
 use std::path::Path;
@@ -66,14 +67,17 @@ pub struct SessionOptions {
     pub device: Device,
     /// Processor threads in all; 0 takes every core.
     pub threads: usize,
-    /// Copies of the model that run batches side by side, each with its share of the threads; 0 and 1 make one.
+    /// Copies of the model that run batches side by side, each with its share of the threads; 0 and 1 make
+    /// one.
     ///
-    /// One copy with all threads answers a single run fastest. One copy per thread embeds many batches fastest, since
-    /// no operator then waits for another thread; see [`SessionOptions::batches`].
+    /// One copy with all threads answers a single run fastest. One copy per thread embeds many batches
+    /// fastest, since no operator then waits for another thread; see [`SessionOptions::batches`].
     pub lanes: usize,
-    /// On the processor, element-wise neighbours of a graph in memory run as one pass ([`chiasm_graph::fuse`]).
+    /// On the processor, element-wise neighbours of a graph in memory run as one pass
+    /// ([`chiasm_graph::fuse`]).
     ///
-    /// For graphs of our own making (training steps, Jacobians): the engine knows better what to do with an encoder.
+    /// For graphs of our own making (training steps, Jacobians): the engine knows better what to do with an
+    /// encoder.
     pub fuse: bool,
 }
 
@@ -151,8 +155,8 @@ impl Engine {
 
     /// Makes the process's first session with our operators, while nobody else makes one.
     ///
-    /// ONNX Runtime keeps one table of domains per process, and the first session with a new domain writes it without
-    /// a lock: of two first sessions made at once one was refused, or the process died.
+    /// ONNX Runtime keeps one table of domains per process, and the first session with a new domain writes it
+    /// without a lock: of two first sessions made at once one was refused, or the process died.
     fn make_operators_known(&self) -> Result<()> {
         let mut b = Builder::new("first");
         let x = b.input("x", DType::F32, &[Dim::Fixed(1)])?;
@@ -250,7 +254,8 @@ impl Engine {
             let builder = self.builder(crate::threads(options.threads))?;
             Ok::<_, ort::Error>(with_cuda(builder)?.with_quant_qdq(!source.weights_only_quantised)?)
         };
-        // First with the CPU forbidden: a session made so runs on the GPU whole. Else part of it runs on the CPU.
+        // First with the CPU forbidden: a session made so runs on the GPU whole. Else part of it runs on the
+        // CPU.
         let whole = builder().map_err(explain)?.with_disable_cpu_fallback().map_err(|e| explain(e.into()))?;
         if let Ok(session) = source.commit(&mut { whole }) {
             return Ok((Lane::new(session), CUDA_WHOLE));
@@ -282,8 +287,8 @@ const CUDA_WHOLE: &str = "cuda";
 const CUDA_PART: &str = "cuda+cpu";
 
 fn with_cuda(builder: SessionBuilder) -> Result<SessionBuilder, ort::Error> {
-    // Full f32 products, so that the GPU's results stand beside the CPU's; and no exhaustive search per new shape,
-    // since batches differ in shape.
+    // Full f32 products, so that the GPU's results stand beside the CPU's; and no exhaustive search per new
+    // shape, since batches differ in shape.
     let cuda = CUDA::default().with_tf32(false).with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic);
     Ok(builder.with_execution_providers([cuda.build().error_on_failure()])?)
 }
@@ -296,9 +301,10 @@ struct Source<'a> {
     weight_bytes: u64,
     /// Weights are stored in few bits and widened by `DequantizeLinear`, while the activations stay floats.
     ///
-    /// Left to itself the engine then widens the weights of a convolution anew at every run (2.3 times slower on
-    /// MobileNetV2), and computes a matrix product in 8 bits, activations too (0.005 off on unit vectors of MiniLM).
-    /// Without its treatment of quantised models the weights are widened once, at load, and results are exact to 1e-6.
+    /// Left to itself the engine then widens the weights of a convolution anew at every run (2.3 times slower
+    /// on MobileNetV2), and computes a matrix product in 8 bits, activations too (0.005 off on unit vectors
+    /// of MiniLM). Without its treatment of quantised models the weights are widened once, at load, and
+    /// results are exact to 1e-6.
     weights_only_quantised: bool,
     content: Content<'a>,
 }

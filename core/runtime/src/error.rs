@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::discover::{Attempt, list};
+use crate::attempt::{Attempt, list};
 
 /// The command that brings an engine; every "no engine" message ends with it.
 pub const MEND: &str = "chiasm engine install";
@@ -16,13 +16,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No usable ONNX Runtime anywhere.
-    #[error("ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\nTo mend it, run: {MEND}", ort::MINOR_VERSION, list(.attempts))]
+    #[error(
+        "ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\nTo mend it, run: {MEND}",
+        ort::MINOR_VERSION,
+        list(.attempts)
+    )]
     NoEngine {
         /// Every place that was tried, in order.
         attempts: Vec<Attempt>,
     },
     /// A library that the user named, and that cannot serve.
-    #[error("{place} names {path}, which cannot serve as ONNX Runtime: {reason}\nName another library, or drop it and run: {MEND}", path = .path.display())]
+    #[error(
+        "{place} names {path}, which cannot serve as ONNX Runtime: {reason}\n\
+         Name another library, or drop it and run: {MEND}",
+        path = .path.display()
+    )]
     BadEngine {
         /// Who named it (the flag or the environment variable).
         place: &'static str,
@@ -32,7 +40,10 @@ pub enum Error {
         reason: String,
     },
     /// The library was found and is sound, but the system would not load or start it.
-    #[error("the ONNX Runtime at {path} ({place}) did not start: {reason}\nTo mend it, run: {MEND}", path = .path.display())]
+    #[error(
+        "the ONNX Runtime at {path} ({place}) did not start: {reason}\nTo mend it, run: {MEND}",
+        path = .path.display()
+    )]
     Start {
         /// Where it was found.
         place: &'static str,
@@ -42,7 +53,11 @@ pub enum Error {
         reason: String,
     },
     /// A process holds one engine; another was asked for.
-    #[error("this process already runs the ONNX Runtime at {running}; it cannot also start {asked}", running = .running.display(), asked = .asked.display())]
+    #[error(
+        "this process already runs the ONNX Runtime at {running}; it cannot also start {asked}",
+        running = .running.display(),
+        asked = .asked.display()
+    )]
     AlreadyStarted {
         /// The library in use.
         running: PathBuf,

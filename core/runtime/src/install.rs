@@ -1,65 +1,26 @@
-//! Bringing ONNX Runtime: the official build, through the user's own package tool, checked by hash, into the user cache.
+//! Bringing ONNX Runtime: the official build, through the user's own package tool, checked by hash, into the
+//! user cache.
 //!
-//! Why through pip, uv or npm: they already know the user's mirrors, proxies and credentials, and this crate then needs
-//! no network code and names no host. What they bring is one pinned archive per system ([`builds`]); it is used only
-//! when its sha256 is the one in that table. Only the shared libraries and the licence texts are kept. The folder is
-//! made under a temporary name and renamed, so a killed install leaves no half engine. Installing twice does nothing.
+//! Why through pip, uv or npm: they already know the user's mirrors, proxies and credentials, and this crate
+//! then needs no network code and names no host. What they bring is one pinned archive per system
+//! ([`builds`]); it is used only when its sha256 is the one in that table. Only the shared libraries and the
+//! licence texts are kept. The folder is made under a temporary name and renamed, so a killed install leaves
+//! no half engine. Installing twice does nothing.
 
 mod builds;
-mod tools;
+mod download;
+mod tool;
 mod unpack;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+
+pub use tool::Tool;
 
 use crate::cuda::CudaLibraries;
 use crate::library::{candidates, inspect};
 use crate::{Error, Result, cache_folder};
-
-/// The package tool that brings the archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// `python3 -m pip`.
-    Pip,
-    /// `uv`, which runs pip in an environment of its own.
-    Uv,
-    /// `npm`; it has the CPU build only.
-    Npm,
-}
-
-impl Tool {
-    /// In the order of preference.
-    pub const ALL: [Self; 3] = [Self::Pip, Self::Uv, Self::Npm];
-
-    /// The name that the command line takes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pip => "pip",
-            Self::Uv => "uv",
-            Self::Npm => "npm",
-        }
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Tool {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|tool| tool.as_str() == name)
-            .ok_or_else(|| format!("unknown package tool \"{name}\"; known are pip, uv and npm"))
-    }
-}
 
 /// What to install, with what, and where to.
 #[derive(Debug, Clone, Default)]
@@ -90,8 +51,8 @@ pub struct Installed {
 /// `say` is told each step. Takes seconds to minutes: the archives are 20 to 300 MB.
 ///
 /// # Errors
-/// No official build for this machine, no package tool, a tool that failed (with its command and last lines), a wrong
-/// hash, a disk that is full or read-only.
+/// No official build for this machine, no package tool, a tool that failed (with its command and last lines),
+/// a wrong hash, a disk that is full or read-only.
 pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<Installed> {
     let cache = options
         .cache
@@ -100,7 +61,7 @@ pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<In
         .ok_or_else(|| Error::Install("no cache folder is known; set HOME or XDG_CACHE_HOME".into()))?;
     let tool = match options.tool {
         Some(tool) => Ok(tool),
-        None => tools::first_present(options.cuda),
+        None => download::first_present(options.cuda),
     };
     // Whatever tool would bring it: an engine that is already there is enough.
     let wanted = match tool {
@@ -139,11 +100,12 @@ fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&s
     let archives = work.path().join("archive");
     std::fs::create_dir(&archives).map_err(Error::io("make the folder", &archives))?;
     say(&format!("{tool} brings {} {} ...", build.package, build.version));
-    let archive = tools::download(build, tool, &archives)?;
+    let archive = download::download(build, tool, &archives)?;
     let hash = sha256(&archive)?;
     if hash != build.sha256 {
         return Err(Error::Install(format!(
-            "{} {} as {tool} brought it has sha256 {hash}, expected {}: it is not the official archive, and nothing \
+            "{} {} as {tool} brought it has sha256 {hash}, expected {}: it is not the official archive, and \
+             nothing \
              of it was used",
             build.package, build.version, build.sha256
         )));

@@ -1,8 +1,9 @@
 //! ONNX Runtime: engine discovery and install, sessions, devices, batching. The only room that names `ort`.
 //!
-//! The engine is a shared library that is found at run time and never linked or downloaded behind the user's back:
-//! [`Search`] finds it, [`install`] brings it, [`Engine`] starts it once per process. An [`Engine`] loads models as
-//! [`Session`]s, which check their inputs before the engine sees them, and [`embed()`] runs many items through one.
+//! The engine is a shared library that is found at run time and never linked or downloaded behind the user's
+//! back: [`Search`] finds it, [`install`] brings it, [`Engine`] starts it once per process. An [`Engine`]
+//! loads models as [`Session`]s, which check their inputs before the engine sees them, and [`embed()`] runs
+//! many items through one.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), chiasm_runtime::Error> {
@@ -14,6 +15,7 @@
 //! # Ok(()) }
 //! ```
 
+mod attempt;
 mod batch;
 mod cuda;
 mod discover;
@@ -28,9 +30,10 @@ mod session;
 mod stepper;
 mod value;
 
+pub use attempt::{Attempt, Outcome};
 pub use batch::{ItemInput, Limits};
 pub use cuda::{CUDA_FOLDER_VARIABLE, CudaLibraries};
-pub use discover::{Attempt, Found, Outcome, Search, cache_folder};
+pub use discover::{Found, Search, cache_folder};
 pub use embed::{EmbedOptions, Embedded, OnBad, Report, Sink, embed, embed_all};
 pub use engine::{Device, Engine, Model, SessionOptions};
 pub use error::{Error, MEND, MEND_CUDA, Result};

@@ -1,9 +1,10 @@
-//! Is this file an ONNX Runtime this process can load? Answered by reading it, without running any of its code.
+//! Is this file an ONNX Runtime this process can load? Answered by reading it, without running any of its
+//! code.
 //!
-//! Loading the wrong library can crash the process (its constructors run) and `ort` panics on some of them, so a
-//! candidate is parsed first: format, processor, the exported `OrtGetApiBase`, and the version where the file tells it.
-//! Refuses: what is no shared library, another processor's library, a library without that entry point, a version below
-//! the one `ort` was built for.
+//! Loading the wrong library can crash the process (its constructors run) and `ort` panics on some of them,
+//! so a candidate is parsed first: format, processor, the exported `OrtGetApiBase`, and the version where the
+//! file tells it. Refuses: what is no shared library, another processor's library, a library without that
+//! entry point, a version below the one `ort` was built for.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -105,7 +106,8 @@ pub(crate) fn candidates(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Named as the systems name it: `libonnxruntime.so[.1.31.1]`, `libonnxruntime[.1.31.1].dylib`, `onnxruntime.dll`.
+/// Named as the systems name it: `libonnxruntime.so[.1.31.1]`, `libonnxruntime[.1.31.1].dylib`,
+/// `onnxruntime.dll`.
 pub(crate) fn is_engine_name(name: &str) -> bool {
     match std::env::consts::OS {
         "windows" => name == "onnxruntime.dll",

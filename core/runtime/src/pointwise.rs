@@ -1,9 +1,10 @@
-//! The kernel of `chiasm.Pointwise`: a fused chain of element-wise operators, run block by block on the processor.
+//! The kernel of `chiasm.Pointwise`: a fused chain of element-wise operators, run block by block on the
+//! processor.
 //!
-//! ONNX Runtime runs each element-wise operator as a pass over memory of its own. A training step has dozens of them, so the
-//! graph fuses them ([`chiasm_graph::fuse`]) and this kernel computes a block of 256 elements through all instructions
-//! while it lies in the first-level cache. The work is cut into pieces by its size alone, and sums are added in the order
-//! of the pieces: the result does not depend on the number of threads.
+//! ONNX Runtime runs each element-wise operator as a pass over memory of its own. A training step has dozens
+//! of them, so the graph fuses them ([`chiasm_graph::fuse`]) and this kernel computes a block of 256 elements
+//! through all instructions while it lies in the first-level cache. The work is cut into pieces by its size
+//! alone, and sums are added in the order of the pieces: the result does not depend on the number of threads.
 //! Refused, as an error of the run: inputs that do not cover one shape as the program says.
 
 mod block;
@@ -115,7 +116,8 @@ impl Fused {
             };
             if !fits && area.rows * area.columns > 0 {
                 return Err(ort::Error::new(format!(
-                    "chiasm.Pointwise: input {at} has {length} elements, which do not cover {} rows of {} as {broadcast:?}",
+                    "chiasm.Pointwise: input {at} has {length} elements, which do not cover {} rows of {} as \
+                     {broadcast:?}",
                     area.rows, area.columns
                 )));
             }
@@ -139,7 +141,8 @@ impl Fused {
         let task = block::Task::new(&self.program, &self.plan, *area, pieces, inputs, outputs, &mut partial);
         if size > 0 {
             let level = self.level;
-            // SAFETY: the pieces write disjoint rows or columns of the outputs, whose lengths were checked above.
+            // SAFETY: the pieces write disjoint rows or columns of the outputs, whose lengths were checked
+            // above.
             #[expect(unsafe_code, reason = "see above")]
             context.par_for(pieces, 0, |piece| unsafe { task.run(level, piece) })?;
         }

@@ -1,9 +1,10 @@
 //! The kernel of `chiasm.Product`: a matrix product, either operand as it lies or transposed.
 //!
-//! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; a training step's sums have a thousand
-//! and more. This one keeps its part of the result in registers and caches for longer (faer's kernels). The work is cut
-//! along the longer side of the result, by its size alone, so that the result does not depend on the number of threads.
-//! Refused, as an error of the run: operands that are no matrices, or whose inner lengths differ.
+//! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; a training step's sums
+//! have a thousand and more. This one keeps its part of the result in registers and caches for longer (faer's
+//! kernels). The work is cut along the longer side of the result, by its size alone, so that the result does
+//! not depend on the number of threads. Refused, as an error of the run: operands that are no matrices, or
+//! whose inner lengths differ.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};

@@ -1,8 +1,9 @@
 //! A loaded model: named tensors in, named tensors out.
 //!
-//! Inputs are checked against the model's ports before the engine sees them, so that a wrong tensor is told by port,
-//! expectation and finding. Inputs are lent to the engine without a copy; outputs are copied once, out of its memory.
-//! A batch of no rows is answered without the engine, since many operators refuse empty tensors.
+//! Inputs are checked against the model's ports before the engine sees them, so that a wrong tensor is told
+//! by port, expectation and finding. Inputs are lent to the engine without a copy; outputs are copied once,
+//! out of its memory. A batch of no rows is answered without the engine, since many operators refuse empty
+//! tensors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -195,14 +196,18 @@ impl Session {
         outputs
             .iter()
             .map(|port| {
-                let shape: Option<Vec<usize>> = port.dims.as_ref().and_then(|d| d.iter().map(length).collect());
+                let lengths = |dims: &Vec<Dim>| dims.iter().map(length).collect();
+                let shape: Option<Vec<usize>> = port.dims.as_ref().and_then(lengths);
                 match shape {
                     Some(shape) if shape.contains(&0) => {
                         Ok((port.name.clone(), Tensor::zeros(port.dtype, &shape)?))
                     }
                     _ => Err(Error::Run {
                         model: self.name.clone(),
-                        reason: format!("a batch of no rows was given, and the shape of output {port} does not follow from it"),
+                        reason: format!(
+                            "a batch of no rows was given, and the shape of output {port} does not follow \
+                             from it"
+                        ),
                     }),
                 }
             })

@@ -1,8 +1,9 @@
 //! A model run again and again, some of whose outputs are its next inputs: a training step, an iteration.
 //!
-//! What stays (the state, the data it runs on) stays on the session's device; only what is given and taken at a step
-//! travels. The state has two sets of buffers: a step reads one and writes the other, since an output written over an input
-//! would be read by nodes that come later. Data on the processor is read where the caller keeps it, and copied only to a GPU.
+//! What stays (the state, the data it runs on) stays on the session's device; only what is given and taken at
+//! a step travels. The state has two sets of buffers: a step reads one and writes the other, since an output
+//! written over an input would be read by nodes that come later. Data on the processor is read where the
+//! caller keeps it, and copied only to a GPU.
 
 use std::fmt;
 
@@ -38,7 +39,8 @@ pub struct Stepper<'d> {
     resident: bool,
 }
 
-/// Bound data: the caller's memory, and the value that the engine reads, which is that memory or a copy on the GPU.
+/// Bound data: the caller's memory, and the value that the engine reads, which is that memory or a copy on
+/// the GPU.
 struct Fixed<'d> {
     name: String,
     view: TensorRef<'d>,
@@ -55,10 +57,12 @@ impl fmt::Debug for Stepper<'_> {
 }
 
 impl Session {
-    /// Binds data, which every step reads, and a state, which every step replaces. The remaining inputs are given at each step.
+    /// Binds data, which every step reads, and a state, which every step replaces. The remaining inputs are
+    /// given at each step.
     ///
     /// # Errors
-    /// [`Error::Output`] for a state's output that the model does not have, [`Error::Run`] when the engine has no room.
+    /// [`Error::Output`] for a state's output that the model does not have, [`Error::Run`] when the engine
+    /// has no room.
     pub fn stepper<'d>(self, fixed: &[(&str, TensorRef<'d>)], state: Vec<State>) -> Result<Stepper<'d>> {
         let failed = |e: ort::Error| Error::Run { model: self.name().to_owned(), reason: e.to_string() };
         let mut binding = self.lanes[0].lock().create_binding().map_err(failed)?;
@@ -86,7 +90,8 @@ impl Stepper<'_> {
     /// Runs once: the state moves on, the outputs that are no state come back, in the model's order.
     ///
     /// # Errors
-    /// [`Error::Input`] for tensors that do not fit, [`Error::Run`] for what the engine refuses. The state then stays.
+    /// [`Error::Input`] for tensors that do not fit, [`Error::Run`] for what the engine refuses. The state
+    /// then stays.
     pub fn step(&mut self, given: &[(&str, TensorRef<'_>)]) -> Result<Vec<(String, Tensor)>> {
         self.check(given)?;
         let mut next = match self.spare.take() {

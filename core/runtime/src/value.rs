@@ -1,4 +1,5 @@
-//! Our tensors to the engine's values and back. In: the engine reads our memory, or keeps a copy of its own. Out: one copy.
+//! Our tensors to the engine's values and back. In: the engine reads our memory, or keeps a copy of its own.
+//! Out: one copy.
 
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
@@ -35,18 +36,21 @@ pub(crate) fn lend(tensor: &Tensor) -> Result<SessionInputValue<'_>, ort::Error>
     }
 }
 
-/// A value over our own memory, for [`ort::session::IoBinding`]: `ort`'s own borrowed values are copied when they are bound.
+/// A value over our own memory, for [`ort::session::IoBinding`]: `ort`'s own borrowed values are copied when
+/// they are bound.
 ///
 /// # Safety
-/// The value, and whatever it was bound to, must be dropped or unbound before the memory of `tensor` is freed or written.
+/// The value, and whatever it was bound to, must be dropped or unbound before the memory of `tensor` is freed
+/// or written.
 #[expect(unsafe_code, reason = "the engine's C interface takes an address")]
 pub(crate) unsafe fn borrow(tensor: TensorRef<'_>) -> Result<DynTensor, ort::Error> {
     let shape: Vec<i64> = tensor.shape().iter().map(|d| i64::try_from(*d).unwrap_or(i64::MAX)).collect();
     let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
     let data = tensor.bytes().as_ptr().cast_mut().cast::<c_void>();
     let (kind, mut value) = (element_type(tensor.dtype())?.into(), null_mut());
-    // SAFETY: `TensorRef` has proven that the bytes are as many as the shape holds, and aligned; an input is never
-    // written; `value` is where the call leaves what it made, and its status is taken by `result_from_status`.
+    // SAFETY: `TensorRef` has proven that the bytes are as many as the shape holds, and aligned; an input is
+    // never written; `value` is where the call leaves what it made, and its status is taken by
+    // `result_from_status`.
     unsafe {
         let create = ort::api().CreateTensorWithDataAsOrtValue;
         let (length, rank) = (tensor.bytes().len(), shape.len());
@@ -54,7 +58,8 @@ pub(crate) unsafe fn borrow(tensor: TensorRef<'_>) -> Result<DynTensor, ort::Err
         ort::Error::result_from_status(status)?;
     }
     let value = NonNull::new(value).ok_or_else(|| ort::Error::new("the engine made no value"))?;
-    // SAFETY: `value` was made above and is owned by nobody else; it frees nothing, so any allocator's name will do.
+    // SAFETY: `value` was made above and is owned by nobody else; it frees nothing, so any allocator's name
+    // will do.
     Ok(unsafe { Value::from_ptr(value, Some(&Allocator::default())) })
 }
 

@@ -1,7 +1,9 @@
-//! Derivatives of graphs against central differences, operator by operator, run by the engine in double precision.
+//! Derivatives of graphs against central differences, operator by operator, run by the engine in double
+//! precision.
 //!
-//! Tolerance: a central difference with step `h` errs by about `h^2` times the third derivative plus rounding `1e-16 / h`;
-//! at `h = 1e-5` both are near 1e-10, so 1e-6 relative leaves room for curvature and still catches any wrong rule.
+//! Tolerance: a central difference with step `h` errs by about `h^2` times the third derivative plus rounding
+//! `1e-16 / h`; at `h = 1e-5` both are near 1e-10, so 1e-6 relative leaves room for curvature and still
+//! catches any wrong rule.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 

@@ -1,8 +1,8 @@
-//! Derivatives of random graphs against PyTorch's in double precision (reference/derivatives.py made the values), and of
-//! other random graphs, made here, against the adjoint identity.
+//! Derivatives of random graphs against PyTorch's in double precision (reference/derivatives.py made the
+//! values), and of other random graphs, made here, against the adjoint identity.
 //!
-//! Tolerance: 1e-4 of the largest element. The graphs run in single precision, 1e-7, and chain about ten operators whose
-//! slopes reach some tens; a wrong rule is off by its own size.
+//! Tolerance: 1e-4 of the largest element. The graphs run in single precision, 1e-7, and chain about ten
+//! operators whose slopes reach some tens; a wrong rule is off by its own size.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -106,7 +106,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step.prop_map(|(operator, left, right)| Step { operator, left, right }), 1..14)
 }
 
-/// Smooth operators only, in double precision; every value is `[n, d]`, `[n, 1]`, `[1, d]` or a scalar in between.
+/// Smooth operators only, in double precision; every value is `[n, d]`, `[n, 1]`, `[1, d]` or a scalar in
+/// between.
 fn build(steps: &[Step], d: usize) -> Graph {
     let mut b = Builder::new("random");
     let n = Dim::named("n");
@@ -168,7 +169,8 @@ fn build(steps: &[Step], d: usize) -> Graph {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// `(f(x + h t) - f(x - h t)) / 2h = J t` to 1e-5 in double precision, and `<c, J t> = <J' c, t>` to rounding.
+    /// `(f(x + h t) - f(x - h t)) / 2h = J t` to 1e-5 in double precision, and `<c, J t> = <J' c, t>` to
+    /// rounding.
     #[test]
     fn both_modes_are_the_central_difference(steps in steps(), n in 1..5_usize, d in 1..5_usize, seed in 0..1000_u64) {
         let graph = build(&steps, d);

@@ -1,4 +1,5 @@
-//! Installing the engine. The downloads are run by name: `cargo test -p chiasm-runtime --test install -- --ignored`.
+//! Installing the engine. The downloads are run by name: `cargo test -p chiasm-runtime --test install --
+//! --ignored`.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 

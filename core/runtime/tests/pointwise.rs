@@ -1,7 +1,8 @@
 //! Fused graphs give what the engine's own operators give, and take fewer passes.
 //!
-//! Tolerance: both sides compute in single precision with elementary functions good to 2 units in the last place; over the
-//! few dozen operations of these graphs 1e-5 of the largest element is far above the noise and far below any wrong rule.
+//! Tolerance: both sides compute in single precision with elementary functions good to 2 units in the last
+//! place; over the few dozen operations of these graphs 1e-5 of the largest element is far above the noise
+//! and far below any wrong rule.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 

@@ -12,8 +12,8 @@ use common::{engine, text_encoder};
 const CHILD: &str = "CHIASM_STARTING_CHILD";
 const THREADS: usize = 8;
 
-/// The child of the test below: its first sessions are made by several threads at once. Without the variable it does
-/// nothing.
+/// The child of the test below: its first sessions are made by several threads at once. Without the variable
+/// it does nothing.
 #[test]
 fn child() {
     if std::env::var_os(CHILD).is_none() {
@@ -31,8 +31,9 @@ fn child() {
     });
 }
 
-/// ONNX Runtime asks whether it knows the domain of our operators, and adds it, without a lock between: of two first
-/// sessions one could be refused. The race is lost about once in some tens of processes, so many are tried.
+/// ONNX Runtime asks whether it knows the domain of our operators, and adds it, without a lock between: of
+/// two first sessions one could be refused. The race is lost about once in some tens of processes, so many
+/// are tried.
 #[test]
 fn first_sessions_made_at_once_are_all_made() {
     let program = std::env::current_exe().unwrap();

@@ -1,4 +1,5 @@
-//! A model that is stepped: its state moves on in the engine's memory, its data is read where the caller keeps it.
+//! A model that is stepped: its state moves on in the engine's memory, its data is read where the caller
+//! keeps it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;

@@ -1,7 +1,8 @@
 //! Graphs with narrow weights compute what the wide ones do, up to what the bits cannot hold.
 //!
-//! The bound is a closed form: an operator that is linear in its weight moves by at most itself at |x| and at the largest
-//! error of each weight, `2^-11 |w|` for 16-bit floats and half a scale for 8-bit integers; and a few roundings of its own.
+//! The bound is a closed form: an operator that is linear in its weight moves by at most itself at |x| and at
+//! the largest error of each weight, `2^-11 |w|` for 16-bit floats and half a scale for 8-bit integers; and a
+//! few roundings of its own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 

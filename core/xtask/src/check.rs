@@ -1,6 +1,10 @@
 //! The tests, and all that CI checks besides.
 
-use crate::{Outcome, cargo, demo, layering, must, provision, root, say, tidy};
+use crate::{
+    demo, layering, provision,
+    shell::{Outcome, cargo, must, root, say},
+    tidy,
+};
 use std::process::Command;
 
 /// Runs every test of the workspace with what they need at hand.
@@ -8,7 +12,8 @@ pub fn test(extra: &[String]) -> Outcome {
     let python = provision::everything()?;
     must(
         cargo()
-            .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"]) // one failure hides no other
+            // one failure hides no other
+            .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"])
             .args(provision::NOT_FOR_USERS)
             .args(extra)
             .env("CHIASM_PEERS", python),

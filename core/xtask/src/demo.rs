@@ -1,6 +1,9 @@
 //! The main jobs, as a newcomer runs them: the demo world, and flickr1k on real encoders.
 
-use crate::{Outcome, cargo, must, provision, root, say};
+use crate::{
+    provision,
+    shell::{Outcome, cargo, must, root, say},
+};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -29,7 +32,8 @@ pub fn run() -> Outcome {
     must(command(&chiasm).arg("eval").arg(&run))?;
     let (question, picture) = caption(&world, TEST_ROW)?;
     say(&format!(
-        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of {picture})"
+        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of \
+         {picture})"
     ));
     let strip = folder.join("strip.png");
     must(
@@ -130,10 +134,12 @@ pub fn real() -> Option<PathBuf> {
     folder.join("flickr1k/pairs.jsonl").is_file().then_some(folder)
 }
 
-/// The whole flickr1k table: closed forms x protocols, one and two image encoders; then those that train, with one.
+/// The whole flickr1k table: closed forms x protocols, one and two image encoders; then those that train,
+/// with one.
 pub fn flickr1k(extra: &[String]) -> Outcome {
     let real = real().ok_or(
-        "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their folder in CHIASM_REAL",
+        "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their \
+         folder in CHIASM_REAL",
     )?;
     let chiasm = provision::binary()?;
     let pairs = format!("data.pairs={}", real.join("flickr1k/pairs.jsonl").display());

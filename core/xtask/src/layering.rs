@@ -1,23 +1,35 @@
-//! The layering: an arrow only points down, and some dependencies are named in one crate alone.
+//! The layering: an arrow only points down, between crates, between stages of the pipeline and between
+//! modules.
+//!
+//! Three rules hold. A crate depends on those that the map allows, and some dependencies are named in one
+//! crate alone. Inside a crate no modules import each other in a circle. In the pipeline a stage imports from
+//! itself and from lower ones only.
 
-use crate::{Outcome, cargo};
+mod circles;
+mod imports;
+mod scan;
+mod tokens;
+
+use crate::shell::{Outcome, cargo, print};
+use imports::{Arrow, Modules};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::path::Path;
 
-/// A room and the rooms of this project it may depend on (dev-dependencies are free).
-const ROOMS: &[(&str, &[&str])] = &[
+/// Every crate outside the folders below, lowest first, and the crates of this project that it may depend on
+/// (dev-dependencies are free).
+const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-graph", &[]),
     ("chiasm-transport", &[]),
-    ("chiasm-geometry", &["chiasm-transport"]),
     ("chiasm-abi", &[]),
-    ("chiasm-check", &["chiasm-graph", "chiasm-geometry", "chiasm-runtime"]),
+    ("chiasm-geometry", &["chiasm-transport"]),
     ("chiasm-closed-form", &["chiasm-graph", "chiasm-geometry", "chiasm-transport"]),
     ("chiasm-objective", &["chiasm-graph"]),
     ("chiasm-plugin", &["chiasm-abi", "chiasm-graph", "chiasm-objective"]),
+    ("chiasm-host", &["chiasm-abi", "chiasm-graph", "chiasm-objective", "chiasm-plugin"]),
     ("chiasm-learned", &["chiasm-plugin", "chiasm-closed-form", "chiasm-geometry"]),
     ("chiasm-runtime", &["chiasm-graph"]),
     ("chiasm-train", &["chiasm-graph", "chiasm-objective", "chiasm-runtime"]),
-    ("chiasm-host", &["chiasm-abi", "chiasm-graph", "chiasm-objective", "chiasm-plugin"]),
+    ("chiasm-check", &["chiasm-graph", "chiasm-geometry", "chiasm-runtime"]),
     (
         "chiasm-pipeline",
         &[
@@ -46,7 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("world", &[]),
 ];
 
-/// What every crate of a folder may depend on.
+/// Folders of crates, and what each crate there may depend on.
 const FOLDERS: &[(&str, &[&str])] = &[
     (
         "plugins",
@@ -56,7 +68,12 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];
 
-/// A crate from outside and the only rooms that may name it.
+/// The crate that is built in stages, and its stages, lowest first: folders of its `src`. A stage imports
+/// from itself and from lower ones only; `lib.rs` declares the stages and re-exports from them.
+const STAGED: &str = "chiasm-pipeline";
+const STAGES: &[&str] = &["base", "recipe", "catalog", "plan", "embed", "run", "fit", "compare"];
+
+/// A crate from outside and the only ones of this project that may name it.
 const OWNED: &[(&str, &[&str])] = &[
     ("onnx-protobuf", &["chiasm-graph"]),
     ("protobuf", &["chiasm-graph"]),
@@ -68,7 +85,34 @@ const OWNED: &[(&str, &[&str])] = &[
     ("indicatif", &["chiasm"]),
 ];
 
-/// Fails with every arrow that points up.
+/// Prints the map, then checks the workspace against it.
+pub fn show() -> Outcome {
+    print(&map());
+    check()?;
+    print("every arrow points down, and no modules import each other in a circle");
+    Ok(())
+}
+
+/// The crates and stages, and what each may depend on.
+fn map() -> String {
+    let line = |(name, allowed): &(&str, &[&str])| {
+        let allowed = if allowed.is_empty() { "-".to_owned() } else { allowed.join(", ") };
+        format!("  {name:<20} {allowed}\n")
+    };
+    let mut text =
+        "crates, lowest first, and the crates of this project that each may depend on\n".to_owned();
+    text.extend(CRATES.iter().map(line));
+    text += "crates of a folder, and what each may depend on\n";
+    text.extend(FOLDERS.iter().map(line));
+    text += "crates from outside, and the only ones that may name each\n";
+    text.extend(OWNED.iter().map(line));
+    text +=
+        &format!("stages of {STAGED}, lowest first, and those that each may import from besides itself\n");
+    text.extend(STAGES.iter().enumerate().map(|(index, stage)| line(&(stage, &STAGES[..index]))));
+    text
+}
+
+/// Fails with everything that breaks a rule.
 pub fn check() -> Outcome {
     let output = cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -81,16 +125,69 @@ pub fn check() -> Outcome {
     let mut broken = Vec::new();
     for package in packages {
         check_package(package, &names, &mut broken);
+        for root in roots(package) {
+            check_modules(package["name"].as_str().unwrap_or_default(), root, &mut broken)?;
+        }
     }
     if broken.is_empty() { Ok(()) } else { Err(format!("layering:\n  {}", broken.join("\n  "))) }
+}
+
+/// The root files of a package's libraries and binaries.
+fn roots(package: &Value) -> impl Iterator<Item = &Path> {
+    let targets = package["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let built = |target: &&Value| {
+        let kinds = target["kind"].as_array().map(Vec::as_slice).unwrap_or_default();
+        !kinds
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|k| ["test", "bench", "example", "custom-build"].contains(&k))
+    };
+    targets.iter().filter(built).filter_map(|target| target["src_path"].as_str().map(Path::new))
+}
+
+fn check_modules(name: &str, root: &Path, broken: &mut Vec<String>) -> Outcome {
+    let source = root.parent().unwrap_or(Path::new("."));
+    let modules = Modules::read(root)?;
+    let arrows = modules.arrows();
+    broken.extend(circles::circles(&arrows).iter().map(|circle| circles::describe(name, source, circle)));
+    if name == STAGED {
+        let relative = |path: &Path| path.strip_prefix(source).unwrap_or(path).to_owned();
+        let shown = |path: &Path| relative(path).display().to_string();
+        for file in modules.files().map(relative).filter(|file| file != Path::new("lib.rs")) {
+            if level(&file).is_none() {
+                broken.push(format!("{name}: {} is in no stage; move it into one", file.display()));
+            }
+        }
+        for Arrow { from, to, line, text } in &arrows {
+            let up = match (level(&relative(from)), level(&relative(to))) {
+                (Some(from), Some(to)) => from < to,
+                (from, to) => from.is_some() != to.is_some(), // `lib.rs` imports nothing and defines nothing
+            };
+            if up {
+                broken.push(format!(
+                    "{name}: {}:{line} imports from {}, which is not below it:  {text}",
+                    shown(from),
+                    shown(to)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The place among the stages of a file, given from the crate's `src`.
+fn level(file: &Path) -> Option<usize> {
+    let first = file.components().next()?;
+    let name = Path::new(first.as_os_str()).with_extension("");
+    STAGES.iter().position(|stage| Path::new(stage) == name)
 }
 
 fn check_package(package: &Value, ours: &[&str], broken: &mut Vec<String>) {
     let name = package["name"].as_str().unwrap_or_default();
     let manifest = package["manifest_path"].as_str().unwrap_or_default();
-    let rooms: BTreeMap<_, _> = ROOMS.iter().copied().collect();
+    let own = CRATES.iter().find(|(known, _)| *known == name);
     let folder = FOLDERS.iter().find(|(folder, _)| manifest.contains(&format!("/{folder}/")));
-    let Some(allowed) = folder.map(|(_, allowed)| *allowed).or(rooms.get(name).copied()) else {
+    let Some((_, allowed)) = folder.or(own) else {
         broken.push(format!(
             "{name} is not on the map: add it to core/xtask/src/layering.rs and core/README.md"
         ));
@@ -129,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upward_arrow_a_stray_owner_and_an_unknown_room_are_caught() {
+    fn an_upward_arrow_a_stray_owner_and_an_unknown_crate_are_caught() {
         assert_eq!(complaints("chiasm-graph", "/x/core/graph/Cargo.toml", &["chiasm-runtime"]).len(), 1);
         assert_eq!(complaints("chiasm-cca", "/x/plugins/cca/Cargo.toml", &["ort"]).len(), 1);
         assert_eq!(complaints("chiasm-new", "/x/core/new/Cargo.toml", &[]).len(), 1);

@@ -7,18 +7,18 @@ mod check;
 mod demo;
 mod layering;
 mod provision;
+mod shell;
 mod tidy;
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-};
+use shell::say;
+use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   demo       build, then merge the two small encoders of the demo world and ask the result a question
   test       build, bring the engine and the Python peers, run every test
   ci         test, and fmt, clippy, layering, tidiness, docs, licences
-  questions  examples/questions: answer questions about pictures with attention over tokens, and see where it looked
+  layering   the map of crates and of the pipeline's stages, and whether every import keeps to it
+  questions  examples/questions: questions about pictures, with attention over tokens, and where it looked
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
   provision  only bring what demo and test need";
 
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Some("questions") => demo::questions(&arguments[1..]),
         Some("test") => check::test(&arguments[1..]),
         Some("ci") => check::ci(),
+        Some("layering") => layering::show(),
         Some("provision") => provision::everything().map(|_| ()),
         _ => Err(USAGE.to_owned()),
     };
@@ -40,31 +41,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// What a task returns: nothing, or a message for the person who ran it.
-type Outcome<T = ()> = Result<T, String>;
-
-#[expect(clippy::print_stderr, reason = "a command's own words to its user")]
-fn say(message: &str) {
-    eprintln!("{message}");
-}
-
-/// The workspace's root folder.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_path_buf()
-}
-
-/// Cargo, as the one that runs us, in the root.
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
-    command
-}
-
-/// Runs a command to its end; a failure says which command and how it ended.
-fn must(command: &mut Command) -> Outcome {
-    let shown = format!("{command:?}").replace('"', "");
-    let status = command.status().map_err(|e| format!("cannot start `{shown}`: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }
 }

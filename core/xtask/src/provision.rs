@@ -1,6 +1,6 @@
 //! What demo and test need, brought once: the build, the engine, the Python peers.
 
-use crate::{Outcome, cargo, must, root, say};
+use crate::shell::{Outcome, cargo, must, root, say};
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -1,8 +1,8 @@
 //! The problem in the files: points, weights and costs, each checked under its own file's name.
 
 use crate::{
-    Outcome,
     args::{CostKind, Solver, TransportArgs},
+    outcome::Outcome,
 };
 use chiasm_pipeline::{Error, read_matrix, read_npy};
 use chiasm_transport::{Cost, Error as Refusal, Result as Solved, Space, uniform};
@@ -19,6 +19,11 @@ pub struct Problem {
     matrix: Option<Array2<f64>>,
     kind: CostKind,
     files: [Option<PathBuf>; 5],
+}
+
+/// Whether a file holds several arrays by its name.
+pub fn is_npz(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "npz")
 }
 
 /// Refuses settings that the solver does not have, and asks for those it needs.
@@ -58,7 +63,7 @@ pub fn settings(args: &TransportArgs) -> Outcome {
         return refuse(format!("--tolerance: expected 0 or more, got {got}"), "0 runs all iterations");
     }
     let factors = args.solver == Lowrank || args.rank.is_some();
-    if !factors && args.output.as_deref().is_some_and(super::is_npz) {
+    if !factors && args.output.as_deref().is_some_and(is_npz) {
         return refuse(
             "-o: a whole plan is one array, an .npz holds the factors of --rank".into(),
             "-o plan.npy",

@@ -1,8 +1,8 @@
 //! Regions of element-wise operators over one value: one function of it, whose derivative is one factor.
 //!
-//! Why not node by node: a cotangent that is carried back through every operator of a GELU drags itself through a dozen
-//! passes, and keeps each value between alive. The factor depends on the forward values alone, so that it is computed
-//! beside them, in the same pass (fuse.rs), and the way back is one product.
+//! Why not node by node: a cotangent that is carried back through every operator of a GELU drags itself
+//! through a dozen passes, and keeps each value between alive. The factor depends on the forward values
+//! alone, so that it is computed beside them, in the same pass (fuse.rs), and the way back is one product.
 
 use std::collections::{HashMap, HashSet};
 

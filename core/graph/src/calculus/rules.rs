@@ -1,9 +1,9 @@
 //! The table of rules: how each operator passes tangents forward and cotangents back.
 //!
-//! Most operators are one of two kinds that both directions share: element-wise ones and reductions, whose derivative is
-//! one factor per element. The others have a formula for each direction. At kinks: 0 for `Relu` and `Abs` at 0, ties of
-//! `Max` and `Min` share equally, the bounds of `Clip` pass (PyTorch's conventions, but for `Max` against a constant, whose
-//! tie passes whole, as that of a bound does).
+//! Most operators are one of two kinds that both directions share: element-wise ones and reductions, whose
+//! derivative is one factor per element. The others have a formula for each direction. At kinks: 0 for `Relu`
+//! and `Abs` at 0, ties of `Max` and `Min` share equally, the bounds of `Clip` pass (PyTorch's conventions,
+//! but for `Max` against a constant, whose tie passes whole, as that of a bound does).
 
 mod elementwise;
 mod layers;
@@ -11,46 +11,13 @@ mod linear;
 mod pick;
 mod reduce;
 mod reshape;
+mod rule;
 
 pub(super) use reduce::with_axes as reduce_axes;
+pub(super) use rule::{Factor, Rule};
 
-use super::tape::{Call, Tape};
-use crate::{Result, Value};
-
-/// Tangents of a node's inputs, or cotangents of its outputs; `None` is zero.
-type Flows<'a> = &'a [Option<Value>];
-
-/// A formula that turns tangents of inputs into tangents of outputs, or cotangents of outputs into those of inputs.
-type Formula = fn(&mut Tape, &Call, Flows<'_>) -> Result<Vec<Option<Value>>>;
-
-/// The derivative of an output's element by one element of an input.
-pub(super) enum Factor {
-    /// 1.
-    One,
-    /// -1.
-    Minus,
-    /// This value, broadcast against the output.
-    Times(Value),
-    /// One over this value.
-    Over(Value),
-}
-
-/// The derivative of an operator.
-pub(super) enum Rule {
-    /// Zero everywhere: integers, comparisons, shapes, steps.
-    Flat,
-    /// Element by element, after broadcasting: the factor by input.
-    Elementwise(fn(&mut Tape, &Call, usize) -> Result<Factor>),
-    /// A weighted sum over axes: the weight of each element of the first input.
-    Reduction(fn(&mut Tape, &Call) -> Result<Factor>),
-    /// A formula for each direction.
-    Formulas {
-        /// Tangents forward.
-        forward: Formula,
-        /// Cotangents back.
-        reverse: Formula,
-    },
-}
+use super::tape::Call;
+use crate::Result;
 
 impl Call {
     /// The rule of this node's operator; an error when there is none.
@@ -61,9 +28,9 @@ impl Call {
             return Err(self.refuse("its domain is not ai.onnx"));
         }
         Ok(match self.node.op_type.as_str() {
-            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "And" | "Or" | "Xor" | "Shape"
-            | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "Range" | "ConstantOfShape" | "Constant" | "Floor" | "Ceil"
-            | "Round" | "Sign" | "IsNaN" | "IsInf" | "EyeLike" | "OneHot" => Flat,
+            "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "And" | "Or" | "Xor"
+            | "Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "Range" | "ConstantOfShape" | "Constant"
+            | "Floor" | "Ceil" | "Round" | "Sign" | "IsNaN" | "IsInf" | "EyeLike" | "OneHot" => Flat,
             "Add" | "Sum" | "Identity" => Elementwise(elementwise::one),
             "Sub" => Elementwise(elementwise::sub),
             "Neg" => Elementwise(elementwise::neg),
@@ -98,7 +65,9 @@ impl Call {
             "MatMul" => Formulas { forward: linear::matmul_forward, reverse: linear::matmul_reverse },
             "Gemm" => Formulas { forward: linear::gemm_forward, reverse: linear::gemm_reverse },
             "Einsum" => Formulas { forward: linear::einsum_forward, reverse: linear::einsum_reverse },
-            "Transpose" => Formulas { forward: reshape::transpose_forward, reverse: reshape::transpose_reverse },
+            "Transpose" => {
+                Formulas { forward: reshape::transpose_forward, reverse: reshape::transpose_reverse }
+            }
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
                 Formulas { forward: reshape::reshape_forward, reverse: reshape::reshape_reverse }
             }
@@ -112,28 +81,13 @@ impl Call {
             }
             "TopK" => Formulas { forward: pick::top_k_forward, reverse: pick::top_k_reverse },
             "Softmax" => Formulas { forward: layers::softmax_forward, reverse: layers::softmax_reverse },
-            "LogSoftmax" => Formulas { forward: layers::log_softmax_forward, reverse: layers::log_softmax_reverse },
+            "LogSoftmax" => {
+                Formulas { forward: layers::log_softmax_forward, reverse: layers::log_softmax_reverse }
+            }
             "LayerNormalization" => {
                 Formulas { forward: layers::layer_norm_forward, reverse: layers::layer_norm_reverse }
             }
             _ => return Err(self.refuse("no rule for this operator")),
         })
-    }
-}
-
-impl Tape {
-    /// A sensitivity times a factor.
-    pub(super) fn scaled(&mut self, flow: &Value, factor: Factor) -> Value {
-        match factor {
-            Factor::One => flow.clone(),
-            Factor::Minus => self.build.neg(flow),
-            Factor::Times(value) => self.build.mul(flow, &value),
-            Factor::Over(value) => self.build.div(flow, &value),
-        }
-    }
-
-    /// The sum of sensitivities; `None` when all are zero.
-    pub(super) fn total(&mut self, terms: impl IntoIterator<Item = Option<Value>>) -> Option<Value> {
-        terms.into_iter().flatten().reduce(|all, term| self.build.add(&all, &term))
     }
 }

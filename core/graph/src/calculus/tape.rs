@@ -1,8 +1,8 @@
 //! The graph being differentiated, growing at its end, with what is known of its values.
 //!
-//! A sensitivity (tangent or cotangent) may be *thin*: of length 1 along axes where the value it belongs to is longer, and
-//! meant to be broadcast. Thin ones save whole passes over memory (the gradient of a mean is one number); a rule that
-//! needs every element calls [`Tape::full`].
+//! A sensitivity (tangent or cotangent) may be *thin*: of length 1 along axes where the value it belongs to
+//! is longer, and meant to be broadcast. Thin ones save whole passes over memory (the gradient of a mean is
+//! one number); a rule that needs every element calls [`Tape::full`].
 
 use onnx_protobuf::NodeProto;
 
@@ -10,8 +10,8 @@ use crate::{
     Attr, Builder, DType, Dim, Error, Graph, Port, Result, Tensor, Value,
     builder::STOPPED,
     shapes::{Length, Shapes, place_of},
-    verify::node_name,
     walk::attribute,
+    walk::node_name,
 };
 
 /// A graph under differentiation.
@@ -208,8 +208,8 @@ impl Tape {
         if axes.is_empty() { tangent.clone() } else { self.build.unsqueeze(tangent, &axes) }
     }
 
-    /// The cotangent of an operand that was broadcast, from the cotangent of the result: summed over the axes in which the
-    /// operand is shorter.
+    /// The cotangent of an operand that was broadcast, from the cotangent of the result: summed over the axes
+    /// in which the operand is shorter.
     pub(super) fn sum_to(&mut self, cotangent: &Value, result: &Value, operand: &Value) -> Result<Value> {
         let (whole, own) = (self.dims(result)?, self.dims(operand)?);
         if whole == own {
@@ -235,7 +235,8 @@ impl Tape {
             let lead: Vec<i64> = (0..lead as i64).collect();
             return Ok(if only_lead || lead.is_empty() { sum } else { self.build.squeeze(&sum, &lead) });
         }
-        // Lengths are met when the graph runs: axes of length 1 are summed, which changes nothing where the result's is 1 too.
+        // Lengths are met when the graph runs: axes of length 1 are summed, which changes nothing where the
+        // result's is 1 too.
         let own_shape = self.build.shape(operand);
         let ones = self.build.ints("ones", &vec![1; lead]);
         let padded = if lead == 0 { own_shape.clone() } else { self.build.concat(&[&ones, &own_shape], 0) };
@@ -247,7 +248,8 @@ impl Tape {
         Ok(self.build.reshape_to(&sum, &own_shape))
     }
 
-    /// `sum / count` over axes: the mean, in the form that every opset reads alike; the axes stay, with length 1.
+    /// `sum / count` over axes: the mean, in the form that every opset reads alike; the axes stay, with
+    /// length 1.
     pub(super) fn mean(&mut self, value: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
         let sum = self.build.reduce_sum(value, axes, true);
         let share = self.share(of, axes)?;

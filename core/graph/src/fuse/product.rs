@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use onnx_protobuf::NodeProto;
 
-use super::{DOMAIN, PRODUCT};
+use super::program::DOMAIN;
 use crate::{Attr, DType, shapes::Shapes, walk::attribute};
+
+/// The operator of matrix products.
+pub const PRODUCT: &str = "Product";
 
 /// Writes `MatMul` and plain `Gemm` of two matrices as `chiasm.Product`, transpositions taken in.
 pub(super) fn replace(nodes: &mut [NodeProto], shapes: &Shapes) {

@@ -1,4 +1,5 @@
-//! Operators whose attribute of integers became an input: `axes` of reductions, `Squeeze`, `Unsqueeze`; `split` of `Split`.
+//! Operators whose attribute of integers became an input: `axes` of reductions, `Squeeze`, `Unsqueeze`;
+//! `split` of `Split`.
 //!
 //! The integers go into a `Constant` node in front, which graphs, subgraphs and local functions may all hold.
 
@@ -14,8 +15,9 @@ pub(super) struct Move {
     pub(super) input: usize,
 }
 
-/// Takes the attribute off the node and feeds the same integers as an input; returns the node that holds them, which goes
-/// in front. A node without the attribute stays as it is: left out means the same in both forms.
+/// Takes the attribute off the node and feeds the same integers as an input; returns the node that holds
+/// them, which goes in front. A node without the attribute stays as it is: left out means the same in both
+/// forms.
 pub(super) fn apply(node: &mut NodeProto, change: &Move, taken: &mut HashSet<String>) -> Option<NodeProto> {
     let values = walk::attribute(node, change.attribute)?.ints.clone();
     node.attribute.retain(|attribute| attribute.name != change.attribute);

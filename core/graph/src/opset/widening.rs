@@ -1,12 +1,23 @@
 //! Which versions of an operator mean the same as the one before, for every graph that was valid before.
 //!
-//! Curated by hand from the operators' schemas and texts (`tools/operators.py --changes` lists what the schemas say), and
-//! conservative: a change that is not listed here is refused. Opsets up to 7 and above 25 were not reviewed.
+//! Curated by hand from the operators' schemas and texts (`tools/operators.py --changes` lists what the
+//! schemas say), and conservative: a change that is not listed here is refused. Opsets up to 7 and above 25
+//! were not reviewed.
 
 use onnx_protobuf::NodeProto;
 
-use super::{Step, rewrite::Move};
+use super::rewrite::Move;
 use crate::walk::attribute;
+
+/// How an operator crosses an opset that changed it.
+pub(super) enum Step {
+    /// As it is.
+    Keep,
+    /// An attribute of integers becomes the input with this number.
+    Rewrite(Move),
+    /// Not at all, for this reason.
+    Refuse(&'static str),
+}
 
 /// Versions that only let an operator take more element types (or sequences and optionals, for control flow).
 #[rustfmt::skip]
@@ -15,49 +26,54 @@ const TYPES: &[(i64, &[&str])] = &[
     (11, &["Equal"]),
     (12, &["Clip", "Max", "Min", "Pow", "ReduceMax", "ReduceMin"]),
     (13, &[
-        "Abs", "Add", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant", "DepthToSpace", "Div", "Dropout",
-        "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater",
-        "Identity", "If", "IsNaN", "LRN", "Less", "Log", "Loop", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg",
-        "NonZero", "Pad", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax",
-        "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare", "Relu", "Reshape", "ScatterElements", "ScatterND",
-        "Shape", "Sigmoid", "Sign", "Size", "Slice", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tanh", "Tile", "Transpose",
+        "Abs", "Add", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant", "DepthToSpace", "Div",
+        "Dropout", "Equal", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND",
+        "Gemm", "Greater", "Identity", "If", "IsNaN", "LRN", "Less", "Log", "Loop", "MatMul", "Max", "Mean",
+        "Min", "Mod", "Mul", "Neg", "NonZero", "Pad", "Pow", "Reciprocal", "ReduceL1", "ReduceL2",
+        "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+        "ReduceSumSquare", "Relu", "Reshape", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign",
+        "Size", "Slice", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tanh", "Tile", "Transpose",
     ]),
     (14, &["Add", "CumSum", "Div", "Identity", "Mul", "Relu", "Sub"]),
     (15, &["BatchNormalization", "Pow"]),
     (16, &["GreaterOrEqual", "Identity", "If", "LeakyRelu", "LessOrEqual", "Loop", "PRelu", "Scan", "Where"]),
-    (19, &["Constant", "DequantizeLinear", "Equal", "Identity", "If", "Loop", "Reshape", "Scan", "Shape", "Size"]),
+    (19, &[
+        "Constant", "DequantizeLinear", "Equal", "Identity", "If", "Loop", "Reshape", "Scan", "Shape", "Size",
+    ]),
     (20, &["ConstantOfShape", "IsInf", "IsNaN", "ReduceMax", "ReduceMin"]),
     (21, &[
-        "Cast", "CastLike", "Constant", "ConstantOfShape", "Flatten", "Identity", "If", "Loop", "Pad", "QLinearMatMul",
-        "Reshape", "Scan", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze",
+        "Cast", "CastLike", "Constant", "ConstantOfShape", "Flatten", "Identity", "If", "Loop", "Pad",
+        "QLinearMatMul", "Reshape", "Scan", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze",
     ]),
     (22, &[
-        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Conv", "ConvTranspose", "Cos", "Cosh", "DeformConv", "Det",
-        "Dropout", "Elu", "EyeLike", "GRU", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "HardSigmoid",
-        "HardSwish", "InstanceNormalization", "LSTM", "LpNormalization", "LpPool", "MaxRoiPool", "MaxUnpool", "Mish",
-        "RNN", "RoiAlign", "Round", "Selu", "Sin", "Sinh", "Softplus", "Softsign", "Tan", "ThresholdedRelu",
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Conv", "ConvTranspose", "Cos", "Cosh",
+        "DeformConv", "Det", "Dropout", "Elu", "EyeLike", "GRU", "GlobalAveragePool", "GlobalLpPool",
+        "GlobalMaxPool", "HardSigmoid", "HardSwish", "InstanceNormalization", "LSTM", "LpNormalization",
+        "LpPool", "MaxRoiPool", "MaxUnpool", "Mish", "RNN", "RoiAlign", "Round", "Selu", "Sin", "Sinh",
+        "Softplus", "Softsign", "Tan", "ThresholdedRelu",
     ]),
     (23, &[
-        "Cast", "CastLike", "Constant", "ConstantOfShape", "Flatten", "Identity", "If", "Loop", "Pad", "Reshape", "Scan",
-        "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze",
+        "Cast", "CastLike", "Constant", "ConstantOfShape", "Flatten", "Identity", "If", "Loop", "Pad",
+        "Reshape", "Scan", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze",
     ]),
     (24, &[
-        "Constant", "ConstantOfShape", "DequantizeLinear", "Flatten", "Identity", "If", "Loop", "Pad", "Reshape", "Scan",
-        "Shape", "Size", "Squeeze", "TopK", "Transpose", "Unsqueeze",
+        "Constant", "ConstantOfShape", "DequantizeLinear", "Flatten", "Identity", "If", "Loop", "Pad",
+        "Reshape", "Scan", "Shape", "Size", "Squeeze", "TopK", "Transpose", "Unsqueeze",
     ]),
     (25, &[
-        "Cast", "CastLike", "Constant", "ConstantOfShape", "DequantizeLinear", "Flatten", "Identity", "If", "Loop", "Pad",
-        "Reshape", "Scan", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze",
+        "Cast", "CastLike", "Constant", "ConstantOfShape", "DequantizeLinear", "Flatten", "Identity", "If",
+        "Loop", "Pad", "Reshape", "Scan", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze",
     ]),
 ];
 
-/// Versions from which an axis or index may be negative and counts from the end, where it was an error before.
+/// Versions from which an axis or index may be negative and counts from the end, where it was an error
+/// before.
 #[rustfmt::skip]
 const NEGATIVE: &[(i64, &[&str])] = &[
     (11, &[
-        "ArgMax", "ArgMin", "Compress", "Concat", "Flatten", "Gather", "Hardmax", "LogSoftmax", "ReduceL1", "ReduceL2",
-        "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-        "ReduceSumSquare", "Scan", "Slice", "Softmax", "Split", "Squeeze", "Unsqueeze",
+        "ArgMax", "ArgMin", "Compress", "Concat", "Flatten", "Gather", "Hardmax", "LogSoftmax", "ReduceL1",
+        "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+        "ReduceSum", "ReduceSumSquare", "Scan", "Slice", "Softmax", "Split", "Squeeze", "Unsqueeze",
     ]),
 ];
 
@@ -66,9 +82,12 @@ const NEGATIVE: &[(i64, &[&str])] = &[
 const DEFAULTS: &[(i64, &[&str])] = &[
     (8, &["MaxPool"]),                              // storage_order = 0 and a second, optional output
     (10, &["AveragePool", "MaxPool"]),              // ceil_mode = 0, dilations = 1
-    (11, &["Constant", "DepthToSpace", "Gemm", "TopK"]), // other values; mode = DCR; C may be left out; largest = sorted = 1
-    (12, &["ArgMax", "ArgMin", "Constant", "GatherND"]), // select_last_index = 0; other values; batch_dims = 0
-    (13, &["DequantizeLinear", "QuantizeLinear", "Resize"]), // axis (only for several scales, new); roi, scales optional
+    // other values; mode = DCR; C may be left out; largest = sorted = 1
+    (11, &["Constant", "DepthToSpace", "Gemm", "TopK"]),
+    // select_last_index = 0; other values; batch_dims = 0
+    (12, &["ArgMax", "ArgMin", "Constant", "GatherND"]),
+    // axis (only for several scales, new); roi, scales optional
+    (13, &["DequantizeLinear", "QuantizeLinear", "Resize"]),
     (14, &["GRU", "LSTM", "RNN", "Reshape"]),       // layout = 0; allowzero = 0
     (15, &["Shape"]),                               // start = 0, end = rank
     (16, &["ScatterElements", "ScatterND"]),        // reduction = none
@@ -83,7 +102,8 @@ const DEFAULTS: &[(i64, &[&str])] = &[
 #[rustfmt::skip]
 const OTHER: &[(i64, &[&str])] = &[
     (8, &["Max", "Mean", "Min", "Sum"]),            // inputs of different shapes are broadcast
-    (11, &["AveragePool", "Conv", "If", "MaxPool", "MaxUnpool", "NonMaxSuppression"]), // defaults written down; If: shapes may differ
+    // defaults written down; If: shapes may differ
+    (11, &["AveragePool", "Conv", "If", "MaxPool", "MaxUnpool", "NonMaxSuppression"]),
     (12, &["MaxPool"]),                             // 8-bit integers; the same formulas in other words
     (13, &["Erf"]),                                 // integers no longer allowed; floats as before
 ];
@@ -102,7 +122,11 @@ const CHANGED: &[(i64, &[&str], &str)] = &[
     (11, &["OneHot"], "negative indices count from the end"),
     (11, &["Scatter"], "it was replaced by ScatterElements"),
     (12, &["Dropout"], "its ratio became an input"),
-    (13, &["Softmax", "LogSoftmax", "Hardmax"], "it used to flatten to two axes first, and its default axis changed"),
+    (
+        13,
+        &["Softmax", "LogSoftmax", "Hardmax"],
+        "it used to flatten to two axes first, and its default axis changed",
+    ),
     (16, &["RoiAlign"], "its default coordinates are shifted by half a pixel"),
     (18, &["Resize"], "its rules for coordinates and sizes were written anew"),
     (20, &["GridSample"], "its modes have other names"),

@@ -12,15 +12,16 @@ impl Shapes {
             return None;
         }
         match node.op_type.as_str() {
-            "Identity" | "Cast" | "Neg" | "Sqrt" | "Exp" | "Log" | "Abs" | "Sign" | "Erf" | "Tanh" | "Sigmoid" | "Relu"
-            | "LeakyRelu" | "Elu" | "Gelu" | "Softplus" | "Clip" | "Softmax" | "LogSoftmax" | "Not" | "Sin" | "Cos" | "Floor"
-            | "Ceil" | "Round" | "Reciprocal" | "CumSum" | "ScatterND" | "ScatterElements" | "Trilu" | "IsNaN" | "IsInf" => {
+            "Identity" | "Cast" | "Neg" | "Sqrt" | "Exp" | "Log" | "Abs" | "Sign" | "Erf" | "Tanh"
+            | "Sigmoid" | "Relu" | "LeakyRelu" | "Elu" | "Gelu" | "Softplus" | "Clip" | "Softmax"
+            | "LogSoftmax" | "Not" | "Sin" | "Cos" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "CumSum"
+            | "ScatterND" | "ScatterElements" | "Trilu" | "IsNaN" | "IsInf" => {
                 self.dims_of(node, 0)
             }
             "LayerNormalization" => (place == 0).then(|| self.dims_of(node, 0))?,
             "GatherElements" => self.dims_of(node, 1),
-            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" | "Mean" | "Mod" | "Where" | "Equal" | "Greater"
-            | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "PRelu" => {
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" | "Mean" | "Mod" | "Where" | "Equal"
+            | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "PRelu" => {
                 (0..node.input.len()).try_fold(Vec::new(), |all, input| {
                     let dims = self.dims_of(node, input)?;
                     Some(self.broadcast(&all, &dims))
@@ -39,7 +40,9 @@ impl Shapes {
             "Transpose" => {
                 let dims = self.dims_of(node, 0)?;
                 match attribute(node, "perm") {
-                    Some(perm) => perm.ints.iter().map(|at| dims.get(usize::try_from(*at).ok()?).copied()).collect(),
+                    Some(perm) => {
+                        perm.ints.iter().map(|at| dims.get(usize::try_from(*at).ok()?).copied()).collect()
+                    }
                     None => Some(dims.into_iter().rev().collect()),
                 }
             }
@@ -75,11 +78,10 @@ impl Shapes {
             "Concat" => {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis")?.i, dims.len())?;
-                let mut total = 0;
-                for input in 0..node.input.len() {
-                    total += self.dims_of(node, input).and_then(|dims| dims.get(axis)?.fixed()).map_or(i64::MIN / 64, |n| n);
-                }
-                dims[axis] = if total >= 0 { Length::Fixed(total) } else { self.fresh() };
+                let length = |input| self.dims_of(node, input)?.get(axis)?.fixed();
+                let add = |sum: i64, input| sum.checked_add(length(input)?);
+                let total = (0..node.input.len()).try_fold(0, add);
+                dims[axis] = total.map_or_else(|| self.fresh(), Length::Fixed);
                 Some(dims)
             }
             "Split" => {
@@ -103,19 +105,27 @@ impl Shapes {
             "TopK" => {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis").map_or(-1, |axis| axis.i), dims.len())?;
-                dims[axis] = self.known_ints(node.input.get(1)?).map_or_else(|| self.fresh(), |k| Length::Fixed(k[0]));
+                let k = self.known_ints(node.input.get(1)?).and_then(|k| k.first().copied());
+                dims[axis] = k.map_or_else(|| self.fresh(), Length::Fixed);
                 Some(dims)
             }
             "ArgMax" | "ArgMin" => {
                 let mut dims = self.dims_of(node, 0)?;
                 let axis = place_of(attribute(node, "axis").map_or(0, |axis| axis.i), dims.len())?;
-                if attribute(node, "keepdims").is_some_and(|keep| keep.i == 0) { dims.remove(axis); } else { dims[axis] = Length::Fixed(1); }
+                if attribute(node, "keepdims").is_some_and(|keep| keep.i == 0) {
+                    dims.remove(axis);
+                } else {
+                    dims[axis] = Length::Fixed(1);
+                }
                 Some(dims)
             }
             "Shape" => Some(vec![Length::Fixed(i64::try_from(self.dims_of(node, 0)?.len()).ok()?)]),
             "Size" => Some(Vec::new()),
             "Range" => Some(vec![self.fresh()]),
-            "NonZero" => Some(vec![Length::Fixed(i64::try_from(self.dims_of(node, 0)?.len()).ok()?), self.fresh()]),
+            "NonZero" => {
+                let rank = i64::try_from(self.dims_of(node, 0)?.len()).ok()?;
+                Some(vec![Length::Fixed(rank), self.fresh()])
+            }
             "ConstantOfShape" => self.facts.get(node.input.first()?)?.ints.clone(),
             "Constant" => {
                 let value = node.attribute.first()?;
@@ -182,7 +192,8 @@ impl Shapes {
             });
         }
         if let Some(open) = dims.iter().position(|length| *length == Length::Fixed(-1)) {
-            // The open axis takes what is left: a number when all others are, one free axis when the others cancel.
+            // The open axis takes what is left: a number when all others are, one free axis when the others
+            // cancel.
             let mut left = old.unwrap_or_default();
             let mut fits = !left.is_empty();
             for (_, length) in dims.iter().enumerate().filter(|(at, _)| *at != open) {
@@ -315,4 +326,36 @@ fn places(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
 
 fn without(dims: &[Length], axes: &[usize]) -> Vec<Length> {
     dims.iter().enumerate().filter(|(at, _)| !axes.contains(at)).map(|(_, length)| *length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, DType, Dim};
+
+    /// The length of a `Concat` of vectors with these lengths.
+    fn concatenated(lengths: impl Iterator<Item = Dim>) -> Length {
+        let mut b = Builder::new("concat");
+        let parts: Vec<_> = lengths
+            .enumerate()
+            .map(|(at, length)| b.input(&format!("x{at}"), DType::F32, &[length]).unwrap())
+            .collect();
+        let y = b.concat(&parts.iter().collect::<Vec<_>>(), 0);
+        b.output("y", &y, DType::F32, &[Dim::named("all")]);
+        let graph = b.finish().unwrap();
+        let node = &graph.graph.node[0];
+        Shapes::of(&graph).dims(node, 0).unwrap()[0]
+    }
+
+    #[test]
+    fn a_concat_with_an_unknown_length_is_of_unknown_length_however_many_there_are() {
+        assert_eq!(concatenated([2, 3, 4].into_iter().map(Dim::Fixed)), Length::Fixed(9));
+        for count in [1, 2, 64, 65, 1000] {
+            let free = (0..count).map(|at| Dim::named(&format!("n{at}")));
+            let length = concatenated([Dim::Fixed(1)].into_iter().chain(free));
+            assert!(matches!(length, Length::Symbol(_)), "{count} unknown lengths: {length:?}");
+        }
+        let huge = [i64::MAX, i64::MAX].map(|length| Dim::Fixed(length.try_into().unwrap()));
+        assert!(matches!(concatenated(huge.into_iter()), Length::Symbol(_)));
+    }
 }

@@ -5,7 +5,8 @@ use object::elf;
 use object::pod;
 use object::read::elf::{Dyn, ProgramHeader, SectionHeader};
 
-use super::{Library, Section, segments};
+use super::library::{Library, Section};
+use super::segments;
 
 /// Entries that are a table's address: its sections' type, and the entry that holds its size.
 const TABLES: [(elf::DynamicTag, elf::SectionType, Option<elf::DynamicTag>); 15] = [

@@ -5,7 +5,7 @@ use object::elf;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
-use super::{Header, Library, Section, Segment};
+use super::library::{Header, Library, Section, Segment};
 
 /// No library takes more address space than this.
 const LARGEST: u64 = 1 << 34;

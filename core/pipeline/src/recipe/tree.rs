@@ -5,7 +5,7 @@
 
 use crate::base::problem::{Origin, Problem, Problems, did_you_mean};
 use miette::NamedSource;
-use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
+use std::{cell::RefCell, collections::BTreeSet, ops::Range, sync::Arc};
 use toml::de::{DeTable, DeValue};
 
 /// A value and where it stands.
@@ -98,7 +98,7 @@ pub fn parse(name: &str, text: &str) -> Result<(Table, Origin), Problems> {
         );
     }
     let whole = Origin::new(&source, 0..0);
-    problems.or(Some((convert_table(table.get_ref(), &source), whole)))
+    problems.or(Some((convert_table(table.get_ref(), &source, 0), whole)))
 }
 
 /// Applies one `--set a.b=value`: the value is TOML when it parses as TOML, else a plain string.
@@ -144,13 +144,13 @@ pub fn set(table: &mut Table, assignment: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn convert_table(table: &DeTable<'_>, source: &Arc<NamedSource<String>>) -> Table {
+fn convert_table(table: &DeTable<'_>, source: &Arc<NamedSource<String>>, shift: usize) -> Table {
+    let origin = |span: Range<usize>| Origin::new(source, span.start + shift..span.end + shift);
     let mut nodes: Vec<(usize, String, Node)> = table
         .iter()
         .map(|(key, value)| {
-            let key_at = Origin::new(source, key.span());
-            let at = Origin::new(source, value.span());
-            let node = Node { value: convert(value.get_ref(), source, 0), at, key_at };
+            let (key_at, at) = (origin(key.span()), origin(value.span()));
+            let node = Node { value: convert(value.get_ref(), source, shift), at, key_at };
             (key.span().start, key.get_ref().to_string(), node)
         })
         .collect();
@@ -177,7 +177,7 @@ fn convert(value: &DeValue<'_>, source: &Arc<NamedSource<String>>, shift: usize)
                 })
                 .collect(),
         ),
-        DeValue::Table(table) => Value::Table(convert_table(table, source)),
+        DeValue::Table(table) => Value::Table(convert_table(table, source, shift)),
     }
 }
 
@@ -358,4 +358,45 @@ pub fn swap(assignment: &str) -> Result<(String, Vec<String>), Problem> {
         _ => list.split(',').map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned).collect(),
     };
     if values.is_empty() { Err(bad()) } else { Ok((key.to_owned(), values)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miette::Diagnostic;
+
+    /// The text that a message about this place would show.
+    fn text(origin: &Origin, source: &str) -> String {
+        let problem = Problem::new("code", "message").at(origin, "here");
+        let span = problem.labels().unwrap().next().unwrap();
+        source[span.offset()..span.offset() + span.len()].to_owned()
+    }
+
+    /// Every key and value in a table and below it, as the text at the place that it remembers.
+    fn texts(table: &Table, source: &str, found: &mut Vec<String>) {
+        for (_, node) in table {
+            found.extend([&node.key_at, &node.at].map(|origin| text(origin, source)));
+            nested(&node.value, source, found);
+        }
+    }
+
+    fn nested(value: &Value, source: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Table(table) => texts(table, source, found),
+            Value::Array(items) => items.iter().for_each(|item| nested(&item.value, source, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn keys_and_values_inside_a_set_remember_where_they_were_written() {
+        let assignment = "align.long_name={x=1, y={z=[{w=2}]}}";
+        let mut table = Table::new();
+        set(&mut table, assignment).unwrap();
+        let Value::Table(align) = &table[0].1.value else { panic!("{table:?}") };
+        let Value::Table(inner) = &align[0].1.value else { panic!("{align:?}") };
+        let mut found = Vec::new();
+        texts(inner, assignment, &mut found);
+        assert_eq!(found, ["x", "1", "y", "{z=[{w=2}]}", "z", "[{w=2}]", "w", "2"]);
+    }
 }

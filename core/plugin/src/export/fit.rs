@@ -1,49 +1,16 @@
-//! `chiasm.aligner/2` and `chiasm.fusion/1` over the author's [`Aligner`]s and [`Fusion`]s.
+//! `chiasm.aligner/2` and `chiasm.fusion/1` over the author's [`Aligner`](crate::Aligner)s and [`Fusion`](crate::Fusion)s.
 
 use chiasm_abi::stable::{RStr, RString};
 use chiasm_abi::{FitJob, NamedBytes, Outcome, Reply, ServicesRef};
 use chiasm_graph::Graph;
 use serde_json::{Value, json};
 
-use super::{Plugin, budget, guard};
-use crate::{
-    AlignSpec, Aligner, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Learned, ModalityCount,
-    Parameter, Result, Services,
+use super::{
+    budget,
+    entries::{Plugin, find},
+    guard,
 };
-
-/// One aligner of a plugin, its type erased.
-pub struct AlignerEntry {
-    id: &'static str,
-    parameters: fn() -> Vec<Parameter>,
-    takes: fn() -> ModalityCount,
-    fit: FitAligner,
-}
-
-type FitAligner = fn(&AlignSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Learned>;
-
-impl AlignerEntry {
-    /// The entry of an aligner.
-    pub const fn of<A: Aligner>() -> Self {
-        Self { id: A::ID, parameters: A::parameters, takes: A::takes, fit: A::fit }
-    }
-}
-
-type FitFusion = fn(&FusionSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Fused>;
-
-/// One fusion of a plugin, its type erased.
-pub struct FusionEntry {
-    id: &'static str,
-    parameters: fn() -> Vec<Parameter>,
-    needs: fn() -> FusionNeeds,
-    fit: FitFusion,
-}
-
-impl FusionEntry {
-    /// The entry of a fusion.
-    pub const fn of<F: Fusion>() -> Self {
-        Self { id: F::ID, parameters: F::parameters, needs: F::needs, fit: F::fit }
-    }
-}
+use crate::{AlignSpec, Error, FusionSpec, Inputs, Result, Services};
 
 pub(super) extern "C" fn aligner_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
     guard::call(|| {
@@ -114,19 +81,6 @@ pub(super) extern "C" fn fusion<P: Plugin>(job: FitJob<'_>, services: &ServicesR
         let fused =
             budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
         outcome(&[("fused", &fused.graph)], &json!({ "notes": fused.notes }))
-    })
-}
-
-/// The entry of this id; an error names those there are.
-pub(super) fn find<'a, T>(
-    entries: &'a [T],
-    kind: &str,
-    id: &str,
-    own: impl Fn(&T) -> &'static str,
-) -> Result<&'a T> {
-    entries.iter().find(|entry| own(entry) == id).ok_or_else(|| {
-        let known = entries.iter().map(&own).collect::<Vec<_>>().join(", ");
-        Error::invalid(format!("this plugin has no {kind} `{id}`; it has: {known}"))
     })
 }
 

@@ -6,7 +6,7 @@ use chiasm_abi::{
     FusionModule, FusionModule_Ref, Root, root_result,
 };
 
-use super::{Plugin, adapter, fit, guard};
+use super::{adapter, entries::Plugin, fit, guard};
 
 /// Makes the root module; the host calls it once, when it loads the library.
 pub extern "C" fn root<P: Plugin>() -> RootModuleResult {

@@ -99,7 +99,8 @@ impl Column {
         let row = self.row.get_or_insert_with(|| shape.to_vec());
         if row != shape {
             return Err(format!(
-                "rows of shape {row:?} and then {shape:?} cannot be kept as one tensor; take them batch by batch"
+                "rows of shape {row:?} and then {shape:?} cannot be kept as one tensor; take them batch by \
+                 batch"
             ));
         }
         let size = tensor.bytes().len() / rows.len().max(1);

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use chiasm_graph::Tensor;
 
-use super::{OnBad, Report, Sink};
+use super::sink::{OnBad, Report, Sink};
 use crate::batch::{Size, measure, plan, stack};
 use crate::{Error, ItemInput, Limits, Result, Session};
 
-/// Ragged items that are sorted together: enough that neighbours are equally long. On the CPU nothing idles meanwhile,
-/// since those who would run the model prepare.
+/// Ragged items that are sorted together: enough that neighbours are equally long. On the CPU nothing idles
+/// meanwhile, since those who would run the model prepare.
 const SHARD_ITEMS: usize = 8192;
 /// A shard ends early when its items hold this much.
 const SHARD_BYTES: usize = 64 << 20;
@@ -218,7 +218,8 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Items per shard. Without ragged axes there is nothing to sort: a shard is a batch, and the first begins at once.
+    /// Items per shard. Without ragged axes there is nothing to sort: a shard is a batch, and the first
+    /// begins at once.
     fn shard_items(&self, board: &Board<'a>) -> usize {
         match board.prepared.front() {
             _ if self.ragged => SHARD_ITEMS,

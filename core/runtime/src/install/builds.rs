@@ -1,9 +1,9 @@
-//! The official builds, each pinned by the sha256 of its archive. To move to another version, change this file alone:
-//! run the commands of `tools` for every row and write down what `sha256sum` says.
+//! The official builds, each pinned by the sha256 of its archive. To move to another version, change this
+//! file alone: run the commands of `download` for every row and write down what `sha256sum` says.
 
 use std::env::consts::{ARCH, OS};
 
-use super::Tool;
+use super::tool::Tool;
 use crate::{Error, Result};
 
 /// One archive that holds ONNX Runtime.
@@ -31,8 +31,8 @@ const CPU: &str = "onnxruntime";
 const GPU: &str = "onnxruntime-gpu";
 const WHEEL_VERSION: &str = "1.31.1";
 
-/// (package, system, processor, platform tag, sha256) of each wheel, all of CPython 3.11: the library inside is the
-/// same for every Python, and one wheel per platform is one hash.
+/// (package, system, processor, platform tag, sha256) of each wheel, all of CPython 3.11: the library inside
+/// is the same for every Python, and one wheel per platform is one hash.
 const WHEELS: &[(&str, &str, &str, &str, &str)] = &[
     (
         CPU,
@@ -114,7 +114,8 @@ pub(super) fn find(tool: Tool, cuda: bool) -> Result<Build> {
     build.ok_or_else(|| {
         let kind = if cuda { "CUDA" } else { "CPU" };
         Error::Install(format!(
-            "{tool} has no official {kind} build of ONNX Runtime for {OS} {ARCH}; build it from source or take it from \
+            "{tool} has no official {kind} build of ONNX Runtime for {OS} {ARCH}; build it from source or \
+             take it from \
              your system, and name the library with ORT_DYLIB_PATH"
         ))
     })

@@ -1,7 +1,7 @@
 //! The interpreter: all instructions over one block of a row, then the next block.
 //!
-//! The loops are plain Rust over slices; the same code is compiled for three widths of vector instructions and chosen when
-//! the session opens, so that one binary serves every processor.
+//! The loops are plain Rust over slices; the same code is compiled for three widths of vector instructions
+//! and chosen when the session opens, so that one binary serves every processor.
 
 use chiasm_graph::fuse::{Broadcast, Operation, Program};
 
@@ -11,7 +11,8 @@ use super::plan::{Place, Plan};
 /// Elements of a block: a register is 1 KiB, and a few dozen fit the first-level cache.
 pub(super) const BLOCK: usize = 256;
 
-/// A value of every element of a block, on the boundary of a cache line: a vector that lies on two costs twice.
+/// A value of every element of a block, on the boundary of a cache line: a vector that lies on two costs
+/// twice.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Register([f32; BLOCK]);
@@ -64,7 +65,8 @@ pub(super) struct Task<'a> {
     partial: *mut f32,
 }
 
-// SAFETY: the pieces of a task read the inputs and write disjoint parts of the outputs and of the partial sums.
+// SAFETY: the pieces of a task read the inputs and write disjoint parts of the outputs and of the partial
+// sums.
 #[expect(unsafe_code, reason = "see above")]
 unsafe impl Sync for Task<'_> {}
 // SAFETY: as above.
@@ -87,7 +89,8 @@ impl<'a> Task<'a> {
     /// Runs one piece: a share of the rows, or of the columns of a single row.
     ///
     /// # Safety
-    /// The inputs cover the area as the program says, the outputs are as long as it says, and no other call runs this piece.
+    /// The inputs cover the area as the program says, the outputs are as long as it says, and no other call
+    /// runs this piece.
     #[expect(unsafe_code, reason = "see above")]
     pub(super) unsafe fn run(&self, level: Level, piece: usize) {
         // SAFETY: the caller's promise; the level was detected on this processor.
@@ -195,8 +198,9 @@ impl<'a> Task<'a> {
     #[expect(unsafe_code, reason = "the caller's promise")]
     unsafe fn steps<const FMA: bool>(&self, at: &At) {
         for step in &self.plan.steps {
-            // SAFETY: a result never lies where an operand of its instruction does: outputs are nobody's operand before they
-            // are written, and registers are freed after the instruction that uses them last.
+            // SAFETY: a result never lies where an operand of its instruction does: outputs are nobody's
+            // operand before they are written, and registers are freed after the instruction that uses them
+            // last.
             let (a, b, c, into) = unsafe {
                 let read =
                     |place| std::slice::from_raw_parts(self.address(place, at).cast_const(), at.length);

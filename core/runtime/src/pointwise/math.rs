@@ -1,7 +1,8 @@
 //! Elementary functions in single precision, without branches, so that the compiler computes many at once.
 //!
-//! Largest errors against double precision, over the ranges in the tests: `exp` and `log` 2 units in the last place, `erf`
-//! and `tanh` and `sigmoid` 2e-7 absolute. Not-a-number passes through; infinities behave as in mathematics.
+//! Largest errors against double precision, over the ranges in the tests: `exp` and `log` 2 units in the last
+//! place, `erf` and `tanh` and `sigmoid` 2e-7 absolute. Not-a-number passes through; infinities behave as in
+//! mathematics.
 
 /// `a b + c`, fused where the processor does that.
 #[inline(always)]
@@ -21,7 +22,8 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     if x < LOW { 0.0 } else { result }
 }
 
-/// `e^x` for `-87.33 <= x <= 88.7228`: `2^n e^r` with `|r| <= ln 2 / 2`, `e^r` by a polynomial of degree 6 (Cephes, expf).
+/// `e^x` for `-87.33 <= x <= 88.7228`: `2^n e^r` with `|r| <= ln 2 / 2`, `e^r` by a polynomial of degree 6
+/// (Cephes, expf).
 #[inline(always)]
 fn power<const FMA: bool>(x: f32) -> f32 {
     // Adding this rounds to an integer n, which then stands in the lowest bits, below nine that are zero.
@@ -165,7 +167,8 @@ mod tests {
         assert_eq!((exp(f32::NEG_INFINITY), exp(f32::INFINITY), exp(0.0)), (0.0, f32::INFINITY, 1.0));
         assert_eq!((log(0.0), log(f32::INFINITY), log(1.0)), (f32::NEG_INFINITY, f32::INFINITY, 0.0));
         assert!(log(-1.0).is_nan());
-        // Where the exponent field is nearly full, and nearly empty: relative error 2e-6, since x itself is only so exact there.
+        // Where the exponent field is nearly full, and nearly empty: relative error 2e-6, since x itself is
+        // only so exact there.
         for (from, to) in [(88.7_f32, 88.722_8), (-87.329, -87.3)] {
             let mut x = from;
             while x <= to {

@@ -1,4 +1,5 @@
-//! Where each value of a program lives while it runs: in the inputs, in the outputs, or in a register of one block.
+//! Where each value of a program lives while it runs: in the inputs, in the outputs, or in a register of one
+//! block.
 
 use chiasm_graph::fuse::{Broadcast, Operation, Program, Reach};
 

@@ -8,7 +8,8 @@ pub fn engine() -> &'static Engine {
     Engine::open(&Search::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A little text encoder: `ids[N,T]`, `mask[N,T]` to `pooled[N,3]` (the mean of looked-up rows) and `tokens[N,T,3]`.
+/// A little text encoder: `ids[N,T]`, `mask[N,T]` to `pooled[N,3]` (the mean of looked-up rows) and
+/// `tokens[N,T,3]`.
 #[allow(dead_code, clippy::allow_attributes, reason = "not every test file uses it")]
 pub fn text_encoder() -> Graph {
     let mut b = Builder::new("text");

@@ -2,7 +2,8 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use super::{Call, Factor, Tape};
+use super::rule::Factor;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Result, Value};
 
 use Factor::{Minus, One, Over, Times};
@@ -142,7 +143,8 @@ fn gelu_exact(tape: &mut Tape, x: &Value) -> Result<Value> {
     Ok(tape.build.add(&area, &density))
 }
 
-/// With `u = a (x + b x^3)`, `t = tanh u` and `y = x/2 (1 + t)`: `y' = (1 + t + x (1 - t^2) a (1 + 3 b x^2)) / 2`.
+/// With `u = a (x + b x^3)`, `t = tanh u` and `y = x/2 (1 + t)`: `y' = (1 + t + x (1 - t^2) a (1 + 3 b x^2))
+/// / 2`.
 fn gelu_tanh(tape: &mut Tape, x: &Value) -> Result<Value> {
     let (half, one) = (tape.number(0.5, x)?, tape.number(1.0, x)?);
     let (a, b) = (tape.number((2.0 / PI).sqrt(), x)?, tape.number(0.044_715, x)?);
@@ -174,7 +176,8 @@ pub(super) fn clip(tape: &mut Tape, call: &Call, input: usize) -> Derivative {
     Ok(Times(inside))
 }
 
-/// `Max` and `Min`: the share of each input that is the extreme; 1 or 0 where the only other input is a constant.
+/// `Max` and `Min`: the share of each input that is the extreme; 1 or 0 where the only other input is a
+/// constant.
 pub(super) fn extreme(tape: &mut Tape, call: &Call, input: usize) -> Derivative {
     if call.inputs.len() == 1 {
         return Ok(One);

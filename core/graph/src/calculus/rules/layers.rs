@@ -1,6 +1,7 @@
 //! Layers with a formula of their own, cheaper than that of the operators they stand for.
 
-use super::{Call, Flows, Tape};
+use super::rule::Flows;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Result, Value, shapes::place_of};
 
 type Terms = Result<Vec<Option<Value>>>;

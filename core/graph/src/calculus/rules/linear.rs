@@ -1,6 +1,7 @@
 //! Products: `MatMul`, `Gemm`, and `Einsum` of two operands.
 
-use super::{Call, Flows, Tape};
+use super::rule::Flows;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Attr, Result, Value, shapes::Length};
 
 type Terms = Result<Vec<Option<Value>>>;
@@ -118,7 +119,8 @@ pub(super) fn einsum_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) 
     Ok(vec![tape.total(terms)])
 }
 
-/// The contraction of the cotangent with the other operand; letters that only one operand has are spread over it.
+/// The contraction of the cotangent with the other operand; letters that only one operand has are spread over
+/// it.
 pub(super) fn einsum_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (left, right, output) = letters(call)?;

@@ -1,6 +1,7 @@
 //! Operators that pick elements: the way back scatters, and elements picked twice add up.
 
-use super::{Call, Flows, Tape, reshape::shifted};
+use super::{reshape::shifted, rule::Flows};
+use crate::calculus::tape::{Call, Tape};
 use crate::{Attr, DType, Result, Value, shapes::place_of};
 
 type Terms = Result<Vec<Option<Value>>>;

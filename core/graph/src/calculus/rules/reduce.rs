@@ -1,6 +1,7 @@
 //! Reductions: the weight of each element in the sum that moves when it moves.
 
-use super::{Call, Factor, Tape};
+use super::rule::Factor;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Result, Value};
 
 use Factor::{One, Times};

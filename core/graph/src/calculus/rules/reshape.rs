@@ -1,6 +1,7 @@
 //! Operators that move elements without changing them.
 
-use super::{Call, Flows, Tape};
+use super::rule::Flows;
+use crate::calculus::tape::{Call, Tape};
 use crate::{Attr, Result, Value, shapes::place_of};
 
 type Terms = Result<Vec<Option<Value>>>;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Tool;
 use super::builds::Build;
+use super::tool::Tool;
 use crate::{Error, Result};
 
 const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
@@ -17,7 +17,8 @@ pub(super) fn first_present(cuda: bool) -> Result<Tool> {
     let usable = |tool: &Tool| !(cuda && *tool == Tool::Npm);
     Tool::ALL.into_iter().filter(usable).find(|tool| answers(*tool)).ok_or_else(|| {
         Error::Install(format!(
-            "none of the package tools is there: {PYTHON} -m pip, uv{}; install one, or get ONNX Runtime 1.{} or newer \
+            "none of the package tools is there: {PYTHON} -m pip, uv{}; install one, or get ONNX Runtime \
+             1.{} or newer \
              by other means and name the library with ORT_DYLIB_PATH",
             if cuda { "" } else { ", npm" },
             ort::MINOR_VERSION

@@ -1,0 +1,86 @@
+//! What a plugin offers, each thing with its type erased.
+
+use std::path::Path;
+
+use chiasm_abi::AdapterBox;
+use serde_json::Value;
+
+use super::opened::Opened;
+use crate::{
+    Adapter, AlignSpec, Aligner, Draft, EncoderSpec, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs,
+    Learned, ModalityCount, Parameter, Result, Services, Signature, Takes,
+};
+
+/// A plugin as the macro describes it.
+pub trait Plugin: 'static {
+    /// Its adapters.
+    const ADAPTERS: &'static [AdapterEntry];
+    /// Its aligners.
+    const ALIGNERS: &'static [AlignerEntry];
+    /// Its fusions.
+    const FUSIONS: &'static [FusionEntry];
+    /// Its manifest, out of the ELF section.
+    fn manifest() -> &'static str;
+}
+
+/// One adapter of a plugin, its type erased.
+pub struct AdapterEntry {
+    pub(super) id: &'static str,
+    pub(super) takes: fn() -> Takes,
+    pub(super) draft: fn(&Signature, &Path) -> Result<Option<Draft>>,
+    pub(super) open: fn(&EncoderSpec, &Services<'_>) -> Result<AdapterBox>,
+}
+
+impl AdapterEntry {
+    /// The entry of an adapter.
+    pub const fn of<A: Adapter>() -> Self {
+        Self { id: A::ID, takes: A::takes, draft: A::draft, open: Opened::<A>::open }
+    }
+}
+
+/// One aligner of a plugin, its type erased.
+pub struct AlignerEntry {
+    pub(super) id: &'static str,
+    pub(super) parameters: fn() -> Vec<Parameter>,
+    pub(super) takes: fn() -> ModalityCount,
+    pub(super) fit: FitAligner,
+}
+
+type FitAligner = fn(&AlignSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Learned>;
+
+impl AlignerEntry {
+    /// The entry of an aligner.
+    pub const fn of<A: Aligner>() -> Self {
+        Self { id: A::ID, parameters: A::parameters, takes: A::takes, fit: A::fit }
+    }
+}
+
+type FitFusion = fn(&FusionSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Fused>;
+
+/// One fusion of a plugin, its type erased.
+pub struct FusionEntry {
+    pub(super) id: &'static str,
+    pub(super) parameters: fn() -> Vec<Parameter>,
+    pub(super) needs: fn() -> FusionNeeds,
+    pub(super) fit: FitFusion,
+}
+
+impl FusionEntry {
+    /// The entry of a fusion.
+    pub const fn of<F: Fusion>() -> Self {
+        Self { id: F::ID, parameters: F::parameters, needs: F::needs, fit: F::fit }
+    }
+}
+
+/// The entry of this id; an error names those there are.
+pub(super) fn find<'a, T>(
+    entries: &'a [T],
+    kind: &str,
+    id: &str,
+    own: impl Fn(&T) -> &'static str,
+) -> Result<&'a T> {
+    entries.iter().find(|entry| own(entry) == id).ok_or_else(|| {
+        let known = entries.iter().map(&own).collect::<Vec<_>>().join(", ");
+        Error::invalid(format!("this plugin has no {kind} `{id}`; it has: {known}"))
+    })
+}
