@@ -9,6 +9,7 @@
 
 mod cache;
 mod card;
+mod catalog;
 mod checks;
 mod compare;
 mod compose;

@@ -1,0 +1,3 @@
+//! What a recipe names: datasets.
+
+pub mod dataset;
