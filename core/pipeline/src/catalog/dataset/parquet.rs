@@ -1,0 +1,277 @@
+//! Parquet: columns of texts, integers, floats or truth values, or of lists of these, by the low-level column
+//! reader; Arrow would be a hundred crates.
+//!
+//! A column is stored as its values with two levels each: repetition (0 begins a row) and definition (the
+//! maximum for a value that is there; less where it, its list or its whole cell is null). A few bytes can
+//! stand for any number of repeated values, so what is decoded is counted against a budget.
+
+use super::rows::Rows;
+use parquet::{
+    basic::{ConvertedType, Encoding, LogicalType},
+    column::{
+        page::{Page, PageMetadata, PageReader},
+        reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
+    },
+    data_type::{ByteArray, DataType},
+    errors::{ParquetError, Result as ParquetResult},
+    file::reader::{FileReader, SerializedFileReader},
+    schema::types::SchemaDescriptor,
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// Bytes that a cell or an entry of a list takes besides its text.
+const CELL: u64 = 64;
+
+/// What the decoded cells of a file may take: this many bytes, or this many times its size if that is more.
+const LEAST_BUDGET: u64 = 256 << 20;
+const BUDGET_RATIO: u64 = 64;
+
+/// Reads every row into `rows`.
+pub(super) fn read(file: File, rows: &mut Rows<'_>) -> Result<(), String> {
+    // The reader of pages panics on some damaged headers.
+    let read = catch_unwind(AssertUnwindSafe(|| columns(file, rows)));
+    let columns = read.unwrap_or_else(|_| Err("cannot read it as Parquet: it is damaged".into()))?;
+    let count = columns.values().next().map_or(0, Vec::len);
+    for row in 0..count {
+        let cell = |name: &str| columns.get(name).map(|column| column[row].clone()).unwrap_or_default();
+        rows.push(&format!("row {}", row + 1), cell, cell);
+    }
+    Ok(())
+}
+
+/// The wanted columns, all of the same length; none when one of them is missing.
+fn columns(file: File, rows: &mut Rows<'_>) -> Result<BTreeMap<String, Vec<Value>>, String> {
+    let size = file.metadata().map_err(|error| format!("cannot read it: {error}"))?.len();
+    let mut budget = Budget(LEAST_BUDGET.max(size.saturating_mul(BUDGET_RATIO)));
+    let reader = SerializedFileReader::new(file).map_err(failed)?;
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let fields = schema.root_schema().get_fields();
+    rows.has(fields.iter().map(|field| field.name()));
+    let mut columns = BTreeMap::new();
+    if !rows.missing().is_empty() {
+        return Ok(columns);
+    }
+    for field in fields.iter().filter(|field| rows.wants(field.name())) {
+        let column = Column::of(schema, field.name())?;
+        let values =
+            column.read(&reader, &mut budget).map_err(|e| format!("column `{}`: {e}", column.name))?;
+        columns.insert(column.name, values);
+    }
+    Ok(columns)
+}
+
+fn failed(error: ParquetError) -> String {
+    match error {
+        ParquetError::External(refused) => refused.to_string(),
+        other => format!("cannot read it as Parquet: {other}"),
+    }
+}
+
+/// The name of a type that is stored as numbers or bytes and means something else, such as a date.
+fn foreign(kind: ConvertedType, logical: Option<&LogicalType>) -> Option<String> {
+    use ConvertedType::{
+        ENUM, INT_8, INT_16, INT_32, INT_64, JSON, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8,
+    };
+    use LogicalType::{Enum, Integer, Json, String, Unknown};
+    match (kind, logical) {
+        (_, Some(String | Enum | Json | Integer(_) | Unknown)) => None,
+        (_, Some(other)) => Some(format!("{other:?}")),
+        (NONE | UTF8 | ENUM | JSON | INT_8 | INT_16 | INT_32 | INT_64, None) => None,
+        (UINT_8 | UINT_16 | UINT_32 | UINT_64, None) => None,
+        (other, None) => Some(other.to_string()),
+    }
+}
+
+/// Bytes that may still be decoded.
+struct Budget(u64);
+
+impl Budget {
+    fn spend(&mut self, bytes: u64) -> Result<(), String> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
+            let most = LEAST_BUDGET >> 20;
+            format!(
+                "decoded, it takes more than {most} MiB and more than {BUDGET_RATIO} times the file's size"
+            )
+        })?;
+        Ok(())
+    }
+}
+
+/// A column and how its levels are read.
+struct Column {
+    name: String,
+    /// Its place among the stored columns.
+    leaf: usize,
+    list: bool,
+    /// The definition level of a value that is there.
+    full: i16,
+    /// The definition level of a list that is there and empty; below it the cell is null.
+    empty: i16,
+    kind: ConvertedType,
+}
+
+impl Column {
+    fn of(schema: &SchemaDescriptor, name: &str) -> Result<Self, String> {
+        let mut leaves =
+            (0..schema.num_columns()).filter(|&leaf| schema.get_column_root(leaf).name() == name);
+        let expected = "expected texts, integers, floats, truth values or lists of these";
+        let (Some(leaf), None) = (leaves.next(), leaves.next()) else {
+            return Err(format!("column `{name}`: {expected}, got a structure"));
+        };
+        let stored = schema.column(leaf);
+        let list = stored.max_rep_level() > 0;
+        if stored.max_rep_level() > 1 || stored.path().parts().len() > if list { 3 } else { 1 } {
+            return Err(format!("column `{name}`: {expected}, got a structure or lists of lists"));
+        }
+        let kind = stored.converted_type();
+        if let Some(other) = foreign(kind, stored.logical_type_ref()) {
+            return Err(format!("column `{name}`: {expected}, got {other}"));
+        }
+        let empty = i16::from(schema.get_column_root(leaf).is_optional());
+        Ok(Self { name: name.to_owned(), leaf, list, full: stored.max_def_level(), empty, kind })
+    }
+
+    /// The column's cells, one a row.
+    fn read(&self, reader: &SerializedFileReader<File>, budget: &mut Budget) -> Result<Vec<Value>, String> {
+        let metadata = reader.metadata();
+        let mut cells = Vec::new();
+        for group in 0..metadata.num_row_groups() {
+            let group = reader.get_row_group(group).map_err(failed)?;
+            let stored = group.metadata().column(self.leaf);
+            let pages = group.get_column_page_reader(self.leaf).map_err(failed)?;
+            let most = u64::try_from(stored.num_values()).unwrap_or(u64::MAX).saturating_mul(CELL);
+            let bytes = u64::try_from(stored.uncompressed_size()).unwrap_or(u64::MAX);
+            Budget(budget.0).spend(most.max(bytes))?;
+            let pages = Box::new(Guarded { pages, budget: budget.0 });
+            let unsigned = matches!(self.kind, ConvertedType::UINT_32 | ConvertedType::UINT_64);
+            let column = get_column_reader(stored.column_descr_ptr(), pages);
+            let before = cells.len();
+            match column {
+                ColumnReader::ByteArrayColumnReader(c) => self.cells(c, text, &mut cells, budget),
+                ColumnReader::BoolColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
+                ColumnReader::Int32ColumnReader(c) if unsigned => {
+                    self.cells(c, |v| Ok(v.cast_unsigned().into()), &mut cells, budget)
+                }
+                ColumnReader::Int32ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
+                ColumnReader::Int64ColumnReader(c) if unsigned => {
+                    self.cells(c, |v| Ok(v.cast_unsigned().into()), &mut cells, budget)
+                }
+                ColumnReader::Int64ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
+                ColumnReader::FloatColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
+                ColumnReader::DoubleColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
+                _ => Err(format!("cannot read cells stored as {}", stored.column_type())),
+            }?;
+            if i64::try_from(cells.len() - before) != Ok(group.metadata().num_rows()) {
+                return Err("the file is damaged: the column lacks rows or has too many".into());
+            }
+        }
+        Ok(cells)
+    }
+
+    /// Reads one row group's cells to the end of `cells`.
+    fn cells<T: DataType>(
+        &self,
+        mut column: ColumnReaderImpl<T>,
+        value: impl Fn(&T::T) -> Result<Value, String>,
+        cells: &mut Vec<Value>,
+        budget: &mut Budget,
+    ) -> Result<(), String> {
+        let (mut definitions, mut repetitions, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            definitions.clear();
+            repetitions.clear();
+            stored.clear();
+            let read = column.read_records(1024, Some(&mut definitions), Some(&mut repetitions), &mut stored);
+            let (records, _, levels) = read.map_err(failed)?;
+            if records == 0 {
+                return Ok(());
+            }
+            let mut stored = stored.iter();
+            for at in 0..levels {
+                let definition = definitions.get(at).copied().unwrap_or(self.full);
+                let found = if definition == self.full { stored.next() } else { None };
+                let found = found.map(&value).transpose();
+                let found = found.map_err(|complaint| format!("row {}: {complaint}", cells.len() + 1))?;
+                let text = found.as_ref().and_then(Value::as_str).map_or(0, str::len);
+                budget.spend(CELL + text as u64)?;
+                let begins = repetitions.get(at).copied().unwrap_or(0) == 0;
+                self.add(found, definition, begins, cells);
+            }
+        }
+    }
+
+    /// Adds what one level says: a cell, the first entry of a list, or its next one.
+    fn add(&self, found: Option<Value>, definition: i16, begins: bool, cells: &mut Vec<Value>) {
+        if !self.list {
+            cells.push(found.unwrap_or_default());
+        } else if definition <= self.empty && found.is_none() {
+            cells.push(if definition < self.empty { Value::Null } else { Value::Array(Vec::new()) });
+        } else {
+            let entry = found.unwrap_or_default();
+            match cells.last_mut() {
+                Some(Value::Array(entries)) if !begins => entries.push(entry),
+                _ => cells.push(Value::Array(vec![entry])),
+            }
+        }
+    }
+}
+
+fn text(bytes: &ByteArray) -> Result<Value, String> {
+    let text = std::str::from_utf8(bytes.data()).map_err(|error| format!("not UTF-8: {error}"))?;
+    Ok(text.into())
+}
+
+/// Pages of a column, each refused if it would decode to more than the budget.
+struct Guarded {
+    pages: Box<dyn PageReader>,
+    budget: u64,
+}
+
+impl Guarded {
+    fn check(&self, bytes: u64) -> ParquetResult<()> {
+        Budget(self.budget).spend(bytes).map_err(|refused: String| ParquetError::External(refused.into()))
+    }
+}
+
+impl Iterator for Guarded {
+    type Item = ParquetResult<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Guarded {
+    fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
+        let levels = self.pages.peek_next_page()?.and_then(|page| page.num_levels);
+        self.check((levels.unwrap_or_default() as u64).saturating_mul(CELL))?;
+        let page = self.pages.get_next_page()?;
+        if let Some(page) = &page {
+            self.check((u64::from(page.num_values()) * CELL).max(page.buffer().len() as u64))?;
+            if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
+                // Each text may repeat the one before it, so no page header bounds their size.
+                let message =
+                    "DELTA_BYTE_ARRAY is not read; write the column in plain or dictionary encoding";
+                return Err(ParquetError::External(message.into()));
+            }
+        }
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> ParquetResult<()> {
+        self.pages.skip_next_page()
+    }
+
+    fn at_record_boundary(&mut self) -> ParquetResult<bool> {
+        self.pages.at_record_boundary()
+    }
+}

@@ -1,0 +1,166 @@
+//! Rows as they are put together and checked, whatever the format of the file.
+
+use super::{Cell, Columns, Dataset, Split};
+use crate::base::problem::{Problem, Problems, did_you_mean};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::Path,
+};
+
+/// Bad rows that are shown one by one.
+const SHOWN: usize = 5;
+
+/// The rows read so far, and what is wrong with them.
+pub(super) struct Rows<'a> {
+    split: Option<&'a str>,
+    /// The columns that the file has.
+    known: BTreeSet<String>,
+    count: usize,
+    ids: Vec<String>,
+    seen: HashSet<String>,
+    splits: Vec<Option<Split>>,
+    inputs: BTreeMap<&'a str, Vec<Vec<Cell>>>,
+    values: BTreeMap<&'a str, Vec<Value>>,
+    complaints: Vec<String>,
+    bad: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(columns: Columns<'a>) -> Self {
+        Self {
+            split: columns.split,
+            known: BTreeSet::new(),
+            count: 0,
+            ids: Vec::new(),
+            seen: HashSet::new(),
+            splits: Vec::new(),
+            inputs: columns.inputs.iter().map(|name| (*name, Vec::new())).collect(),
+            values: columns.values.iter().map(|name| (*name, Vec::new())).collect(),
+            complaints: Vec::new(),
+            bad: 0,
+        }
+    }
+
+    /// Notes columns that the file has.
+    pub(super) fn has<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+        for name in names {
+            if !self.known.contains(name) {
+                self.known.insert(name.to_owned());
+            }
+        }
+    }
+
+    /// Whether a column is read.
+    pub(super) fn wants(&self, name: &str) -> bool {
+        let special = name == "id" || name == self.split_column();
+        special || self.inputs.contains_key(name) || self.values.contains_key(name)
+    }
+
+    fn split_column(&self) -> &'a str {
+        self.split.unwrap_or("split")
+    }
+
+    /// Adds the row at `place`, such as "line 3"; `item` and `value` look a cell up as one or the other.
+    pub(super) fn push(&mut self, place: &str, item: impl Fn(&str) -> Value, value: impl Fn(&str) -> Value) {
+        self.count += 1;
+        if let Err(complaint) = self.add(item, value) {
+            self.complain(place, &complaint);
+        }
+    }
+
+    /// Notes that the row at `place` is bad.
+    pub(super) fn complain(&mut self, place: &str, complaint: &str) {
+        self.bad += 1;
+        if self.bad <= SHOWN {
+            self.complaints.push(format!("{place}: {complaint}"));
+        }
+    }
+
+    fn add(&mut self, item: impl Fn(&str) -> Value, value: impl Fn(&str) -> Value) -> Result<(), String> {
+        let of = |name: &str, complaint| format!("column `{name}`: {complaint}");
+        let id = match item("id") {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let id = if id.is_empty() { self.count.to_string() } else { id };
+        let split = self.split_column();
+        let split = Split::read(&item(split)).map_err(|complaint| of(split, complaint))?;
+        let cells = self.inputs.keys().map(|name| Cell::read(&item(name)).map_err(|c| of(name, c)));
+        let cells: Vec<Vec<Cell>> = cells.collect::<Result<_, _>>()?;
+        if !cells.is_empty() && cells.iter().all(Vec::is_empty) {
+            return Err(format!("no item in any of the columns {}", list(self.inputs.keys().copied())));
+        }
+        let values: Vec<Value> = self.values.keys().map(|name| value(name)).collect();
+        if let Some((name, _)) = self.values.keys().zip(&values).find(|(_, value)| value.is_null()) {
+            return Err(of(name, "no value; give one or leave the row out".to_owned()));
+        }
+        if !self.seen.insert(id.clone()) {
+            return Err(format!("the id {id:?} was used by an earlier row"));
+        }
+        self.ids.push(id);
+        self.splits.push(split);
+        self.inputs.values_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        self.values.values_mut().zip(values).for_each(|(column, value)| column.push(value));
+        Ok(())
+    }
+
+    /// The columns that were asked for and are not there.
+    pub(super) fn missing(&self) -> Vec<&'a str> {
+        let wanted = self.inputs.keys().chain(self.values.keys()).chain(&self.split);
+        wanted.copied().filter(|name| !self.known.contains(*name)).collect()
+    }
+
+    /// The dataset, when every column was there and every row good.
+    pub(super) fn finish(self, path: &Path) -> Result<Dataset, Problems> {
+        let mut problems = Problems::default();
+        let missing = if self.known.is_empty() { Vec::new() } else { self.missing() };
+        let named = self.splits.iter().flatten().count();
+        if !missing.is_empty() {
+            missing.into_iter().for_each(|name| problems.push(self.no_column(path, name)));
+        } else if self.bad > 0 {
+            let more = self.bad - self.complaints.len();
+            let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+            let message = format!("{}:\n  {}{more}", path.display(), self.complaints.join("\n  "));
+            problems.push(Problem::new("chiasm::data::rows", message));
+        } else if self.ids.is_empty() {
+            problems.push(Problem::new("chiasm::data::rows", format!("{} has no rows", path.display())));
+        } else if named != self.ids.len() && (named > 0 || self.split.is_some()) {
+            let (path, rows, column) = (path.display(), self.ids.len(), self.split_column());
+            let message = format!("{path}: {named} of {rows} rows name their split in column `{column}`");
+            problems.push(
+                Problem::new("chiasm::data::split", message)
+                    .help("name the split of every row, or leave the column out"),
+            );
+        }
+        let splits = self.splits.iter().enumerate();
+        let splits = splits.map(|(row, split)| split.unwrap_or_else(|| Split::by_position(row))).collect();
+        problems.or(Some(Dataset {
+            folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+            splits,
+            ids: self.ids,
+            columns: self.inputs.into_iter().map(|(name, cells)| (name.to_owned(), cells)).collect(),
+            values: self.values.into_iter().map(|(name, values)| (name.to_owned(), values)).collect(),
+        }))
+    }
+
+    fn no_column(&self, path: &Path, name: &str) -> Problem {
+        let known = || self.known.iter().map(String::as_str);
+        let message = format!("{} has no column `{name}`; its columns are {}", path.display(), list(known()));
+        let problem = Problem::new("chiasm::data::column", message);
+        match did_you_mean(name, known()) {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+}
+
+/// Names for a message: `a`, `b`.
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const LONGEST: usize = 40;
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(LONGEST);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names[..names.len() - more].join(", ") + &tail
+}

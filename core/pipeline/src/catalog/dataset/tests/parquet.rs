@@ -1,0 +1,213 @@
+//! Parquet files, written by the crate's low-level writer.
+
+use super::{COLUMNS, Columns, expect, read, refused, text};
+use crate::catalog::dataset::Cell;
+use parquet::{
+    basic::{Compression, Encoding, ZstdLevel},
+    data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
+    file::{
+        properties::WriterProperties,
+        writer::{SerializedColumnWriter, SerializedFileWriter},
+    },
+    schema::parser::parse_message_type,
+};
+use serde_json::json;
+use std::sync::Arc;
+
+/// One stored column: what writes it.
+type Write<'a> = &'a dyn Fn(&mut SerializedColumnWriter<'_>);
+
+/// A file of one row group, its columns in the order of the schema.
+fn file(schema: &str, properties: WriterProperties, columns: &[Write<'_>]) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for write in columns {
+        let mut column = group.next_column().unwrap().unwrap();
+        write(&mut column);
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+/// Writes values with their levels; a column that needs no levels of a kind gets none.
+fn put<T: DataType>(
+    column: &mut SerializedColumnWriter<'_>,
+    values: &[T::T],
+    definitions: &[i16],
+    repetitions: &[i16],
+) {
+    let levels = |levels: &'_ [i16]| (!levels.is_empty()).then(|| levels.to_vec());
+    let (definitions, repetitions) = (levels(definitions), levels(repetitions));
+    column.typed::<T>().write_batch(values, definitions.as_deref(), repetitions.as_deref()).unwrap();
+}
+
+fn texts(texts: &[&str]) -> Vec<ByteArray> {
+    texts.iter().map(|text| ByteArray::from(*text)).collect()
+}
+
+fn plain() -> WriterProperties {
+    WriterProperties::builder().build()
+}
+
+/// Four rows: a text that may be null, lists (null, empty, and of two), integers, and lists that are never
+/// null.
+pub(super) fn table() -> Vec<u8> {
+    let schema = "message rows {
+        optional binary image (UTF8);
+        optional group captions (LIST) { repeated group list { optional binary element (UTF8); } }
+        required int64 answer;
+        required group tags (LIST) { repeated group list { required binary element (UTF8); } }
+        optional group unread { required int32 a; required int32 b; }
+    }";
+    let images = texts(&["a.png", "c.png", "d.png"]);
+    let captions = texts(&["x", "y", "z"]);
+    let tags = texts(&["p", "p", "q", "r"]);
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    file(
+        schema,
+        properties.build(),
+        &[
+            &|column| put::<ByteArrayType>(column, &images, &[1, 0, 1, 1], &[]),
+            &|column| put::<ByteArrayType>(column, &captions, &[3, 3, 3, 1, 0], &[0, 1, 0, 0, 0]),
+            &|column| put::<Int64Type>(column, &[3, 4, -5, 6], &[], &[]),
+            &|column| put::<ByteArrayType>(column, &tags, &[1, 0, 1, 1, 1], &[0, 0, 0, 1, 0]),
+            &|column| put::<Int32Type>(column, &[], &[0; 4], &[]),
+            &|column| put::<Int32Type>(column, &[], &[0; 4], &[]),
+        ],
+    )
+}
+
+#[test]
+fn integers_are_row_numbers_and_null_entries_are_none() {
+    let schema = "message rows {
+        optional int32 frame (UINT_32);
+        required group shots (LIST) { repeated group list { optional int64 element; } }
+        required double score;
+    }";
+    let bytes = file(
+        schema,
+        plain(),
+        &[
+            &|column| put::<Int32Type>(column, &[7, -1], &[1, 0, 1], &[]),
+            &|column| put::<Int64Type>(column, &[1, 2], &[2, 1, 2, 0, 0], &[0, 1, 1, 0, 0]),
+            &|column| put::<DoubleType>(column, &[0.5, 1.0, -2.0], &[], &[]),
+        ],
+    );
+    let columns = Columns { inputs: &["frame", "shots"], values: &["score"], split: None };
+    let problems = refused("rows.parquet", &bytes, columns);
+    expect(&problems, &["row 2: no item in any of the columns `frame`, `shots`"]);
+    let columns = Columns { inputs: &["score"], values: &[], split: None };
+    expect(
+        &refused("rows.parquet", &bytes, columns),
+        &["row 1: column `score`: expected a text, a row number"],
+    );
+    let columns = Columns { inputs: &[], values: &["score"], split: None };
+    let data = read("rows.parquet", &bytes, columns).unwrap();
+    assert_eq!(data.values("score"), [json!(0.5), json!(1.0), json!(-2.0)]);
+    let columns = Columns { inputs: &["frame", "shots"], values: &[], split: None };
+    let whole = file(
+        schema,
+        plain(),
+        &[
+            &|column| put::<Int32Type>(column, &[7, -1], &[1, 1], &[]),
+            &|column| put::<Int64Type>(column, &[1, 2], &[2, 1, 2, 0], &[0, 1, 1, 0]),
+            &|column| put::<DoubleType>(column, &[0.5, 1.0], &[], &[]),
+        ],
+    );
+    let data = read("rows.parquet", whole, columns).unwrap();
+    assert_eq!(data.column("frame"), [vec![Cell::Row(7)], vec![Cell::Row(u64::from(u32::MAX))]]);
+    assert_eq!(data.column("shots"), [vec![Cell::Row(1), Cell::Row(2)], vec![]]);
+}
+
+#[test]
+fn several_row_groups_follow_each_other() {
+    let schema = Arc::new(parse_message_type("message rows { required binary image (UTF8); }").unwrap());
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(plain())).unwrap();
+    for part in [&["a", "b"][..], &["c"]] {
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        put::<ByteArrayType>(&mut column, &texts(part), &[], &[]);
+        column.close().unwrap();
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+    let columns = Columns { inputs: &["image"], values: &[], split: None };
+    let data = read("rows.parquet", bytes, columns).unwrap();
+    assert_eq!(data.column("image"), [vec![text("a")], vec![text("b")], vec![text("c")]]);
+}
+
+#[test]
+fn columns_of_another_kind_and_missing_ones_are_refused() {
+    let columns = Columns { inputs: &["image"], values: &["unread"], split: None };
+    expect(&refused("rows.parquet", table(), columns), &["column `unread`", "got a structure"]);
+    let columns = Columns { inputs: &["image", "caption"], values: &[], split: None };
+    let message = refused("rows.parquet", table(), columns);
+    expect(&message, &["no column `caption`", "did you mean `captions`?", "`answer`, `captions`, `image`"]);
+    let days = "message rows { required int32 image (DATE); }";
+    let days = file(days, plain(), &[&|column| put::<Int32Type>(column, &[1], &[], &[])]);
+    let columns = Columns { inputs: &["image"], values: &[], split: None };
+    expect(&refused("rows.parquet", days, columns), &["column `image`: expected texts", "got Date"]);
+    let bytes = "message rows { required binary image; }";
+    let bytes = file(
+        bytes,
+        plain(),
+        &[&|column| {
+            put::<ByteArrayType>(column, &[ByteArray::from("a"), ByteArray::from(vec![0xff])], &[], &[]);
+        }],
+    );
+    expect(&refused("rows.parquet", bytes, columns), &["column `image`: row 2: not UTF-8"]);
+}
+
+#[test]
+fn a_small_file_that_decodes_to_a_large_one_is_refused() {
+    let columns = Columns { inputs: &["image"], values: &[], split: None };
+    // A text of 1 MiB once in the dictionary, and 1,000 rows that name it.
+    let long = ByteArray::from("x".repeat(1 << 20).as_str());
+    let rows = vec![long; 1000];
+    let properties = || {
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        WriterProperties::builder().set_compression(zstd).set_dictionary_page_size_limit(1 << 30)
+    };
+    let schema = "message rows { required binary image (UTF8); }";
+    let bytes =
+        file(schema, properties().build(), &[&|column| put::<ByteArrayType>(column, &rows, &[], &[])]);
+    assert!(bytes.len() < 1 << 16);
+    expect(&refused("rows.parquet", bytes, columns), &["column `image`", "more than 256 MiB"]);
+    // One row whose list repeats one number five million times.
+    let schema = "message rows {
+        required group image (LIST) { repeated group list { required int32 element; } } }";
+    let (values, definitions, mut repetitions) = (vec![3; 5 << 20], vec![1; 5 << 20], vec![1; 5 << 20]);
+    repetitions[0] = 0;
+    let bytes = file(
+        schema,
+        properties().build(),
+        &[&|column| {
+            put::<Int32Type>(column, &values, &definitions, &repetitions);
+        }],
+    );
+    assert!(bytes.len() < 1 << 16);
+    expect(&refused("rows.parquet", bytes, columns), &["column `image`", "more than 256 MiB"]);
+    // Texts that each repeat the one before.
+    let prefixed = properties().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
+    let schema = "message rows { required binary image (UTF8); }";
+    let bytes = file(schema, prefixed.build(), &[&|column| put::<ByteArrayType>(column, &rows, &[], &[])]);
+    expect(&refused("rows.parquet", bytes, columns), &["column `image`", "DELTA_BYTE_ARRAY"]);
+}
+
+#[test]
+fn a_damaged_file_is_an_error_or_other_rows_and_never_a_crash() {
+    let whole = table();
+    for end in 0..whole.len() {
+        refused("rows.parquet", &whole[..end], COLUMNS);
+    }
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        drop(read("rows.parquet", damaged, COLUMNS));
+    }
+}
