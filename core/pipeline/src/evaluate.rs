@@ -3,7 +3,7 @@
 use crate::{Error, score::TaskMetrics};
 use chiasm_geometry::{
     hubness,
-    retrieval::{Direction, Ranks, bootstrap, direction, recall},
+    retrieval::{Figures, Ranks, bootstrap, recall},
 };
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Metrics {
 pub struct Scored {
     /// recall@1, @5, @10, mrr, median rank.
     #[serde(flatten)]
-    pub figures: Direction,
+    pub figures: Figures,
     /// 95 % bootstrap interval of recall@1 over the queries.
     #[serde(rename = "recall@1_interval")]
     pub interval: [f64; 2],
@@ -51,7 +51,7 @@ pub struct Scored {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Control {
     /// By direction.
-    pub retrieval: BTreeMap<String, Direction>,
+    pub retrieval: BTreeMap<String, Figures>,
     /// Sum of the recalls, in percent.
     pub rsum: f64,
 }
@@ -93,7 +93,7 @@ impl Embedded {
     }
 
     fn figures(&self, ranks: &Ranks) -> Control {
-        let both = [direction(&ranks.forward), direction(&ranks.backward)];
+        let both = [Figures::of_ranks(&ranks.forward), Figures::of_ranks(&ranks.backward)];
         Control { retrieval: self.directions().into_iter().zip(both).collect(), rsum: ranks.rsum() }
     }
 }
@@ -109,7 +109,8 @@ pub fn metrics(test: &Embedded, plain: &Embedded, seed: u64) -> Result<Metrics, 
     let mut retrieval = BTreeMap::new();
     for (name, ranks) in test.directions().into_iter().zip([&ranks.forward, &ranks.backward]) {
         let interval = bootstrap(ranks, |r| recall(r, 1), DRAWS, LEVEL, seed).map_err(measure)?;
-        retrieval.insert(name, Scored { figures: direction(ranks), interval: [interval.0, interval.1] });
+        retrieval
+            .insert(name, Scored { figures: Figures::of_ranks(ranks), interval: [interval.0, interval.1] });
     }
     let pairs = ranks.forward.len();
     let chance = |k: usize| k.min(pairs) as f64 / pairs as f64;

@@ -5,7 +5,7 @@ use crate::{
     fuse::Found,
     task::{TaskPlan, Truth},
 };
-use chiasm_geometry::retrieval::{bootstrap, direction, recall};
+use chiasm_geometry::retrieval::{Figures, Rank, bootstrap, recall};
 use chiasm_host::TaskKind;
 use ndarray::{Array2, ArrayView1, Axis};
 use serde::Serialize;
@@ -74,8 +74,7 @@ impl Question<'_> {
         }
         let mut figures = BTreeMap::new();
         if kind == TaskKind::Retrieval {
-            let ranks: Vec<f64> = cases.iter().map(|case| case[0]).collect();
-            let found = direction(&ranks);
+            let found = Figures::of_ranks(&places(&cases));
             figures.extend([("recall@1", found.recall_at_1), ("recall@5", found.recall_at_5)]);
             figures.extend([("recall@10", found.recall_at_10), ("mrr", found.mrr)]);
         }
@@ -176,7 +175,7 @@ fn statistic(kind: TaskKind) -> (&'static str, Statistic) {
         }),
         TaskKind::Regression => ("r2", |cases| 1.0 - sum(cases, 0) / sum(cases, 1)),
         TaskKind::Retrieval => ("rsum", |cases| {
-            let ranks: Vec<f64> = cases.iter().map(|case| case[0]).collect();
+            let ranks = places(cases);
             [1, 5, 10].iter().map(|k| 100.0 * recall(&ranks, *k)).sum()
         }),
     }
@@ -186,7 +185,7 @@ fn sum(cases: &[Case], at: usize) -> f64 {
     cases.iter().map(|case| case[at]).sum()
 }
 
-/// How many items that are not a row's own come before the best of its own; equal scores count half.
+/// The place of the best of a row's own items: better items of other rows, others with its score, and own ones with it.
 fn ranks(answers: &Array2<f32>, found: &Found) -> Vec<Case> {
     let mut start = 0;
     (answers.outer_iter().zip(&found.counts))
@@ -195,19 +194,25 @@ fn ranks(answers: &Array2<f32>, found: &Found) -> Vec<Case> {
             start += count;
             let scores = found.items.dot(&answer);
             let best = own.clone().map(|item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
-            let mut rank = 0.0;
-            for (_, score) in scores.iter().enumerate().filter(|(item, _)| !own.contains(item)) {
-                rank += if *score > best {
-                    1.0
-                } else if *score == best {
-                    0.5
-                } else {
-                    0.0
-                };
-            }
-            [rank, 0.0, 0.0]
+            let count = |of: &dyn Fn(usize, f32) -> bool| {
+                scores.iter().enumerate().filter(|(item, score)| of(*item, **score)).count() as f64
+            };
+            [
+                count(&|item, score| !own.contains(&item) && score > best),
+                count(&|item, score| !own.contains(&item) && score == best),
+                count(&|item, score| own.contains(&item) && score == best),
+            ]
         })
         .collect()
+}
+
+/// The cases of a retrieval as places.
+fn places(cases: &[Case]) -> Vec<Rank> {
+    let place = |case: &Case| {
+        let [better, ties, right] = case.map(|count| count as usize);
+        Rank { better, ties, right }
+    };
+    cases.iter().map(place).collect()
 }
 
 #[cfg(test)]
@@ -272,8 +277,7 @@ mod tests {
     fn retrieval_takes_the_best_of_a_rows_own_items() {
         let items = array![[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]];
         let found = Found::new(items, vec![2, 1]);
-        let ranks: Vec<f64> =
-            ranks(&array![[2.0, 1.0], [1.0, 0.5]], &found).iter().map(|case| case[0]).collect();
-        assert_eq!(ranks, [0.0, 1.5]);
+        let ranks = ranks(&array![[2.0, 1.0], [1.0, 0.5]], &found);
+        assert_eq!(ranks, [[0.0, 0.0, 1.0], [1.0, 1.0, 1.0]]);
     }
 }
