@@ -3,9 +3,10 @@
 use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2};
 
-use crate::cloud::{NAMES, Real, faer_rows, paired};
+use crate::cloud::{NAMES, faer_rows, paired};
 use crate::moments::moments;
 use crate::products::{singular_values, spectrum, symmetric};
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// Canonical correlations of paired rows `x [n, a]`, `y [n, b]` (Hotelling 1936), `min(a, b)` of them, descending.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::catalogue::{Measure, Shuffle};
 use crate::cka::{self, Cka};
-use crate::cloud::{NAMES, Real};
+use crate::cloud::NAMES;
 use crate::discrepancy::{Mmd, bures_w2, directions, mmd2_rbf, modality_gap, sliced_w2};
 use crate::graphs::{Graph, curvature_mismatch, geodesic_distortion, hausdorff_knn};
 use crate::local::{LocalCovariances, local_covariances};
 use crate::neighbours::Neighbours;
 use crate::persistence::{Persistence, bottleneck, persistence};
 use crate::random::Random;
+use crate::real::Real;
 use crate::{Error, Result, canonical, clusters, crossing, dimension, information, overlap, pairing};
 
 /// Variance that SVCCA keeps, as its authors do.

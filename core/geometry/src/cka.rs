@@ -9,10 +9,11 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::cloud::{Real, faer_rows, paired};
+use crate::cloud::{faer_rows, paired};
 use crate::moments::moments;
 use crate::pairwise::{Points, TILE, median_square, ranges};
 use crate::products::{inner, symmetric};
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// CKA with the biased and with the unbiased HSIC.

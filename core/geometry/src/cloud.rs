@@ -3,46 +3,12 @@
 //! Measures take `f32` or `f64`: large products run in the type they are given, everything after them in `f64`.
 //! Values beyond 1e6 or below 1e-6 are scaled by a power of two first, so that a cloud at 1e30 has squares.
 
-use faer::{MatRef, traits::RealField};
-use ndarray::{Array1, Array2, ArrayView2, Axis, NdFloat, Zip, parallel::prelude::*};
+use faer::MatRef;
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, parallel::prelude::*};
 
 use crate::kernels::survey_rows;
+use crate::real::Real;
 use crate::{Error, Result, same};
-
-/// A float that a cloud may hold: `f32` or `f64`.
-pub trait Real: RealField + NdFloat + Into<f64> {
-    /// The nearest value of this type.
-    fn of(value: f64) -> Self;
-    /// `e^x` for `x <= 0`, to this type's precision; `fused` where multiplying and adding is one instruction.
-    fn exp_of_negative(self, fused: bool) -> Self;
-    /// The spacing of this type's numbers at one.
-    const EPSILON: f64;
-}
-
-// Both are called for every number of a cloud: a call that is not inlined would keep the loops from vectorising.
-impl Real for f32 {
-    #[inline(always)]
-    fn of(value: f64) -> Self {
-        value as Self
-    }
-    #[inline(always)]
-    fn exp_of_negative(self, fused: bool) -> Self {
-        crate::kernels::exp_of_negative(self, fused)
-    }
-    const EPSILON: f64 = Self::EPSILON as f64;
-}
-
-impl Real for f64 {
-    #[inline(always)]
-    fn of(value: f64) -> Self {
-        value
-    }
-    #[inline(always)]
-    fn exp_of_negative(self, _: bool) -> Self {
-        self.exp()
-    }
-    const EPSILON: f64 = Self::EPSILON;
-}
 
 /// Names of the two sides in errors.
 pub(crate) const NAMES: [&str; 2] = ["first cloud", "second cloud"];

@@ -2,9 +2,10 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::cloud::{Real, centred};
+use crate::cloud::centred;
 use crate::pairwise::{Points, distances, distances_within};
 use crate::random::Random;
+use crate::real::Real;
 use crate::{Error, Result, same};
 
 /// Seeded restarts of k-means; the tightest counts.

@@ -4,8 +4,9 @@ use chiasm_transport::{Gromov, Limits, Sinkhorn, Space, exact, uniform};
 use ndarray::{Array2, ArrayView2};
 use std::time::Duration;
 
-use crate::cloud::{Real, centred, together};
+use crate::cloud::{centred, together};
 use crate::pairwise::{Points, distances, distances_within};
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// Starts of the Gromov-Wasserstein search: the product plan and the match of mean distances, both ways round.

@@ -6,10 +6,11 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::canonical::nuclear_by_rows;
-use crate::cloud::{Real, Together, faer_rows, survey, together};
+use crate::cloud::{Together, faer_rows, survey, together};
 use crate::pairwise::{Points, median_square};
 use crate::products::{product, symmetric};
 use crate::random::Random;
+use crate::real::Real;
 use crate::{Error, Result, same};
 
 /// Squared maximum mean discrepancy, both estimators.

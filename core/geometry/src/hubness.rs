@@ -57,8 +57,8 @@ pub fn bank(
     Ok(nearness(items, bank, top)?.into_iter().map(|r| weight * r).collect())
 }
 
-/// Penalties of CSLS for both sides of a test set: `2 S - r_first - r_second`, halved so that the score stays
-/// `S - penalty`.
+/// Penalties of CSLS for both sides of a test set, `first [n, k]` and `second [m, k]`: `2 S - r_first - r_second`, halved so
+/// that the score stays `S - penalty`. The sides need no pairs, nor as many items.
 ///
 /// # Errors
 /// As [`nearness`].
@@ -69,7 +69,6 @@ pub fn csls(first: ArrayView2<'_, f32>, second: ArrayView2<'_, f32>, top: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retrieval::Ranks;
     use ndarray::array;
 
     #[test]
@@ -83,21 +82,5 @@ mod tests {
         assert!((all[0] - 0.3).abs() < 1e-7);
         assert!(nearness(items.view(), others.view(), 0).is_err());
         assert!(nearness(items.view(), array![[1.0f32]].view(), 1).is_err());
-    }
-
-    /// A hub that beats every true partner in the plain score is put in its place by either correction.
-    #[test]
-    fn a_hub_loses_its_lead() {
-        let queries = array![[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-        let items = array![[0.8f32, 0.1, 0.0], [0.1, 0.8, 0.0], [0.9, 0.9, 0.9]];
-        let plain = Ranks::of_embeddings(queries.view(), items.view()).unwrap();
-        assert_eq!(plain.forward[..2], [1.0, 1.0]);
-        let [rows, columns] = csls(queries.view(), items.view(), 2).unwrap();
-        let fixed = Ranks::of_penalised(queries.view(), items.view(), &rows, &columns).unwrap();
-        assert_eq!(fixed.forward[..2], [0.0, 0.0]);
-        let rows = bank(queries.view(), items.view(), 2, 0.75).unwrap();
-        let columns = bank(items.view(), queries.view(), 2, 0.75).unwrap();
-        let fixed = Ranks::of_penalised(queries.view(), items.view(), &rows, &columns).unwrap();
-        assert_eq!(fixed.forward[..2], [0.0, 0.0]);
     }
 }

@@ -4,7 +4,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::cloud::{Real, Survey};
+use crate::real::Real;
 
 /// Sums that run side by side: two AVX2 registers of single precision.
 const LANES: usize = 16;
@@ -90,9 +90,8 @@ widest! {
 }
 
 widest! {
-    /// Centres and scales rows as surveyed, and adds their squared lengths to a list.
-    fn centre(rows: &'a [T], to: &'a Survey, out: &'a mut [T], squares: &'a mut Vec<f64>) -> (), |_| {
-        let (mean, factor) = (to.mean.as_slice().unwrap_or_default(), 1.0 / to.unit());
+    /// Takes the mean off rows, multiplies them by `factor`, and adds their squared lengths to a list.
+    fn centre(rows: &'a [T], mean: &'a [f64], factor: f64, out: &'a mut [T], squares: &'a mut Vec<f64>) -> (), |_| {
         for (row, out) in rows.chunks_exact(mean.len()).zip(out.chunks_exact_mut(mean.len())) {
             for ((out, &value), mean) in out.iter_mut().zip(row).zip(mean) {
                 let wide: f64 = value.into();
@@ -116,44 +115,9 @@ widest! {
     }
 }
 
-/// `e^x` for `x <= 0` in single precision, relative error below 3e-7 (Cephes' polynomial after Cody-Waite reduction);
-/// zero below e^-80.
-#[inline(always)]
-pub(crate) fn exp_of_negative(x: f32, fused: bool) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
-    const FLOOR: f32 = -80.0;
-    let add = |a: f32, b: f32, c: f32| if fused { a.mul_add(b, c) } else { a * b + c };
-    let kept = if x > FLOOR { x } else { FLOOR };
-    let shifted = add(kept, std::f32::consts::LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = add(n, 2.121_944_4e-4, add(n, -0.693_359_4, kept));
-    let mut p = 1.987_569_1e-4;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = add(p, r, c);
-    }
-    let y = add(p, r * r, r) + 1.0;
-    let power = (shifted.to_bits() << 23).wrapping_add(0x3f80_0000);
-    if x > FLOOR { y * f32::from_bits(power) } else { 0.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Single precision keeps 2^-24 of a value; the polynomial adds about as much again.
-    #[test]
-    fn exponentials_are_exact_to_single_precision() {
-        for fused in [false, true] {
-            for i in 0..8000 {
-                let x = i as f32 * -0.009_97;
-                let want = f64::from(x).exp();
-                let got = f64::from(exp_of_negative(x, fused));
-                assert!((got / want - 1.0).abs() < 3e-7, "exp({x}) = {got}");
-            }
-            assert_eq!([-200.0, f32::NEG_INFINITY].map(|x| exp_of_negative(x, fused)), [0.0, 0.0]);
-            assert_eq!(exp_of_negative(0.0, fused), 1.0);
-        }
-    }
 
     /// The reference works the distances out in `f64` from points on a line.
     #[test]

@@ -1,8 +1,9 @@
 //! Measures of two point clouds, and of the retrieval between them.
 //!
 //! Pure numbers: no files, no graphs, no global state. Everything here is deterministic for a given seed. What fits
-//! use ([`linalg`], [`spectrum`], [`retrieval`]) runs sequentially, the same whatever the number of threads: callers spread
-//! whole tasks. Measures of clouds ([`measure`] has them all) use every thread and repeat for one number of threads.
+//! use ([`linalg`], [`spectrum`], [`retrieval::Ranks`]) runs sequentially: callers spread whole tasks. [`retrieval::Retrieval`]
+//! uses every thread and gives the same whatever their number. Measures of clouds ([`measure`] has them all) use every
+//! thread and repeat for one number of threads. Scores of tasks are in [`scores`].
 
 pub mod canonical;
 mod case;
@@ -31,11 +32,14 @@ mod pairwise;
 pub mod persistence;
 mod products;
 pub mod random;
+mod real;
 pub mod retrieval;
+pub mod scores;
 pub mod spectrum;
+mod sums;
 mod tridiagonal;
 
-pub use cloud::Real;
+pub use real::Real;
 
 /// What can go wrong in a measure.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

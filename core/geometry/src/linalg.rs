@@ -9,6 +9,7 @@ use faer::linalg::{evd, matmul::matmul};
 use faer::{Accum, Mat, MatRef, Par};
 use ndarray::{Array1, Array2, ArrayBase, ArrayView2, CowArray, Data, Ix2, ShapeBuilder};
 
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// Eigenpairs of a symmetric matrix, largest value first.
@@ -103,7 +104,7 @@ pub fn thin_svd(a: ArrayView2<'_, f64>) -> Result<Svd> {
 ///
 /// # Errors
 /// Names `what` and the row.
-pub fn finite(what: &'static str, a: ArrayView2<'_, f64>) -> Result<()> {
+pub fn finite<T: Real>(what: &'static str, a: ArrayView2<'_, T>) -> Result<()> {
     match a.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
         Some(row) => Err(Error::NotFinite { what, row }),
         None => Ok(()),

@@ -8,9 +8,10 @@ use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 
-use crate::cloud::{Real, faer_rows, survey, together};
+use crate::cloud::{faer_rows, survey, together};
 use crate::neighbours::Neighbours;
 use crate::products::{function_of, product, spectrum, symmetric};
+use crate::real::Real;
 use crate::{Error, Result, same};
 
 /// Share of the mean variance that each local covariance takes in.

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::case::Case;
 use crate::catalogue::{CATALOGUE, Measure, Shuffle, Tail};
-use crate::cloud::Real;
 use crate::notes::notes;
 use crate::random::Random;
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// The largest clouds that exact transport takes.

@@ -9,8 +9,9 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 use std::ops::Range;
 
-use crate::cloud::{Real, Survey, survey};
+use crate::cloud::{Survey, survey};
 use crate::kernels::centre;
+use crate::real::Real;
 use crate::{Result, same};
 
 /// Rows that are centred and multiplied at a time.
@@ -89,7 +90,9 @@ impl<T: Real> Part<T> {
         for side in 0..2 {
             let width = self.widths[side];
             let given = &clouds[side][rows.start * width..rows.end * width];
-            centre(given, &surveys[side], &mut self.centred[side], &mut self.squares[side]);
+            let mean = surveys[side].mean.as_slice().unwrap_or_default();
+            let factor = 1.0 / surveys[side].unit();
+            centre(given, mean, factor, &mut self.centred[side], &mut self.squares[side]);
         }
         let block = |side: usize| {
             let filled = &self.centred[side][..rows.len() * self.widths[side]];

@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cloud::{Real, centred};
+use crate::cloud::centred;
 use crate::pairwise::{Points, TILE, buffer, half_tiles, ranges};
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// Columns that are compared to their thresholds in one go.

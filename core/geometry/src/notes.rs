@@ -4,7 +4,8 @@ use ndarray::ArrayView2;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::cloud::{NAMES, Real};
+use crate::cloud::NAMES;
+use crate::real::Real;
 
 /// Remarks on one cloud of at least one row; none where there is nothing to say.
 pub(crate) fn notes<T: Real>(side: usize, x: ArrayView2<'_, T>) -> Vec<String> {

@@ -3,8 +3,9 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::cloud::{Real, together};
+use crate::cloud::together;
 use crate::pairwise::{Points, ranges};
+use crate::real::Real;
 use crate::{Result, same};
 
 /// Fraction of samples closer than the true match, both ways, of paired rows `x [n, d]`, `y [n, d]` (Liu et al. 2019,

@@ -8,9 +8,10 @@ use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 use std::ops::Range;
 
-use crate::cloud::{Real, faer_rows};
+use crate::cloud::faer_rows;
 use crate::kernels::{squared_distances, sum_of_exponentials};
 use crate::random::Random;
+use crate::real::Real;
 
 /// Rows and columns of a tile: it stays in the second-level cache while it is read again.
 pub(crate) const TILE: usize = 384;

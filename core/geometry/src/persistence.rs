@@ -8,8 +8,9 @@
 use ndarray::ArrayView2;
 use std::collections::{BinaryHeap, HashMap};
 
+use crate::crossing::relative_distances;
 use crate::graphs::spanning_tree;
-use crate::{Result, cloud::Real, crossing::relative_distances};
+use crate::{Real, Result};
 
 /// Births and deaths of the features that die; zero-length ones are left out.
 pub type Diagram = Vec<(f64, f64)>;

@@ -6,7 +6,7 @@ use faer::linalg::matmul::{
 };
 use faer::{Accum, Mat, MatRef, Par, Side};
 
-use crate::cloud::Real;
+use crate::real::Real;
 use crate::{Error, Result};
 
 /// `a b` for matrices of any layout, in `f64` once it is summed.

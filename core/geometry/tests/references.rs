@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 use chiasm_geometry::linalg::{product, symmetric_eigen, thin_svd};
-use chiasm_geometry::retrieval::{Ranks, direction};
+use chiasm_geometry::retrieval::{Figures, Rank, Ranks};
 use ndarray::Array2;
 use serde_json::Value;
 
@@ -19,15 +19,19 @@ fn matrix(value: &Value) -> Array2<f64> {
     Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
 }
 
-/// Ranks with ties are counts and halves: equal to the last bit.
+/// Best and worst ranks are counts: equal exactly.
 #[test]
-fn ranks_are_scipys_average_ranks() {
+fn ranks_with_ties_are_scipys() {
     let cases = cases();
     let scores = matrix(&cases["scores"]).mapv(|s| s as f32);
     let ranks = Ranks::of_scores(scores.view()).unwrap();
-    assert_eq!(ranks.forward, numbers(&cases["forward"]));
-    assert_eq!(ranks.backward, numbers(&cases["backward"]));
-    let figures = direction(&ranks.forward);
+    let known = |name: &str| -> Vec<Rank> {
+        let ends: Vec<[usize; 2]> = serde_json::from_value(cases[name].clone()).unwrap();
+        ends.into_iter().map(|[best, worst]| Rank::single(best, worst - best)).collect()
+    };
+    assert_eq!(ranks.forward, known("forward"));
+    assert_eq!(ranks.backward, known("backward"));
+    let figures = Figures::of_ranks(&ranks.forward);
     // sums of a few dozen fractions: 1e-9
     assert!((ranks.rsum() - cases["rsum"].as_f64().unwrap()).abs() < 1e-9);
     assert!((figures.mrr - cases["mrr"].as_f64().unwrap()).abs() < 1e-9);

@@ -8,7 +8,8 @@ use faer::Mat;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::{space::product, unit_hash};
+use super::product::product;
+use super::unit_hash;
 use crate::gaussian::times;
 
 /// `D = left right^T`, both `[n, d + 2]`: `right = [X, 1, p]` and `left = scale [-2 unit X, p, 1]`.

@@ -13,7 +13,8 @@ use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use std::time::Instant;
 
-use super::{Gromov, Space, space::product};
+use super::product::product;
+use super::{Gromov, Space};
 use crate::lowrank::{Factor, spread_out};
 use crate::{Error, Limits, LowRankPlan, Result, uniform};
 

@@ -9,6 +9,7 @@
 
 mod factors;
 mod lowrank;
+mod product;
 mod quadratic;
 mod space;
 

@@ -2,8 +2,11 @@
 
 use super::text;
 use crate::{
-    catalog::raw::Raw,
-    catalog::dataset::{Cell, Items, ItemRule, items},
+    catalog::{
+        dataset::{Cell, Items, items},
+        raw::Raw,
+    },
+    recipe::encoders::ItemRule,
 };
 use chiasm_host::Takes;
 use std::path::Path;

@@ -1,0 +1,112 @@
+//! The place of right items in a ranking with ties, and what it is worth in expectation.
+
+use crate::sums::harmonic;
+
+/// The place of right items with equal scores.
+///
+/// `better` items have higher scores; `ties` wrong ones and `right` right ones (at least 1) share the score, and any
+/// order of them is as likely as another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rank {
+    /// Items with higher scores.
+    pub better: usize,
+    /// Wrong items with the same score.
+    pub ties: usize,
+    /// Right items with the same score, 1 or more.
+    pub right: usize,
+}
+
+impl Rank {
+    /// The place of a single right item, `better` items ahead of it and `ties` others at its score.
+    pub fn single(better: usize, ties: usize) -> Self {
+        Self { better, ties, right: 1 }
+    }
+
+    /// Items that share the score.
+    pub(crate) fn size(self) -> usize {
+        self.ties + self.right
+    }
+
+    /// Probability that a right item of this place is among the first `k`.
+    ///
+    /// With m = k - better places left for t = ties + right items it is 1 - C(ties, m) / C(t, m); for a single right item
+    /// that is clip((k - better) / (ties + 1), 0, 1).
+    pub fn recall(self, k: usize) -> f64 {
+        let places = k.saturating_sub(self.better).min(self.size());
+        1.0 - self.miss(places)
+    }
+
+    /// Probability that the first `places` of the tied items are all wrong: C(ties, m) / C(ties + right, m).
+    fn miss(self, places: usize) -> f64 {
+        if places > self.ties {
+            return 0.0;
+        }
+        if self.right == 1 {
+            return (self.size() - places) as f64 / self.size() as f64; // exact, and one step
+        }
+        let still_wrong = |at: usize| (self.ties - at) as f64 / (self.size() - at) as f64;
+        (0..places).map(still_wrong).product()
+    }
+
+    /// Expectation of 1 / rank of the first right item, ranks counted from 1.
+    pub fn reciprocal(self) -> f64 {
+        if self.right == 1 {
+            return harmonic(self.better, self.better + self.size()) / self.size() as f64;
+        }
+        let mut all_wrong = 1.0;
+        let mut sum = 0.0;
+        for at in 0..=self.ties {
+            let here = self.right as f64 / (self.size() - at) as f64;
+            sum += all_wrong * here / (self.better + at + 1) as f64;
+            all_wrong *= 1.0 - here;
+            if all_wrong < f64::EPSILON * sum {
+                break;
+            }
+        }
+        sum
+    }
+
+    /// Expected rank of the first right item, counted from 1: `better + (t + 1) / (right + 1)`.
+    pub fn expected(self) -> f64 {
+        self.better as f64 + (self.size() + 1) as f64 / (self.right + 1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every order of the tied items, as the places (from 0) of the right ones.
+    fn orders(rank: Rank) -> Vec<Vec<usize>> {
+        (0u32..1 << rank.size())
+            .filter(|set| set.count_ones() as usize == rank.right)
+            .map(|set| (0..rank.size()).filter(|at| set >> at & 1 == 1).map(|at| rank.better + at).collect())
+            .collect()
+    }
+
+    /// The mean over every order; sums of a few hundred fractions: 1e-12.
+    #[test]
+    fn expectations_are_means_over_all_orders() {
+        for (better, ties, right) in
+            (0..4).flat_map(|b| (0..6).flat_map(move |t| (1..5).map(move |r| (b, t, r))))
+        {
+            let rank = Rank { better, ties, right };
+            let all = orders(rank);
+            let mean = |f: &dyn Fn(usize) -> f64| all.iter().map(|o| f(o[0])).sum::<f64>() / all.len() as f64;
+            for k in 1..12 {
+                let want = mean(&|first| f64::from(u8::from(first < k)));
+                assert!((rank.recall(k) - want).abs() < 1e-12, "{rank:?} recall@{k}");
+            }
+            assert!((rank.reciprocal() - mean(&|first| 1.0 / (first + 1) as f64)).abs() < 1e-12, "{rank:?}");
+            assert!((rank.expected() - mean(&|first| (first + 1) as f64)).abs() < 1e-12, "{rank:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_right_item_is_clipped_linearly() {
+        for (better, ties, k) in [(0, 1, 1), (0, 2, 1), (0, 19, 5), (3, 4, 5), (7, 2, 5), (2, 0, 5)] {
+            let want = ((k as f64 - better as f64) / (ties + 1) as f64).clamp(0.0, 1.0);
+            assert!((Rank::single(better, ties).recall(k) - want).abs() < 1e-15);
+        }
+    }
+}
