@@ -158,3 +158,43 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
     ])?;
     compare(&["align.plugin=mlp,cycle"])
 }
+
+/// Pictures, captions and speech in one space: every direction, a pair of modalities that was never seen together, items that
+/// are missing, and what several captions are worth.
+pub fn trimodal(extra: &[String]) -> Outcome {
+    let real = real().ok_or(
+        "trimodal needs the encoders and pairs of flickr1k: examples/trimodal/README.md says how to get them; \
+         name their folder in CHIASM_REAL",
+    )?;
+    let python = provision::everything()?;
+    let chiasm = root().join(provision::target()).join("debug/chiasm");
+    let folder = provision::target().join("trimodal");
+    let prepare = root().join("examples/trimodal/prepare.py");
+    let mut preparing = Command::new(python);
+    preparing.current_dir(root()).arg(prepare).arg("--real").arg(&real).arg("--out").arg(&folder);
+    must(&mut preparing)?;
+    let fit = |data: &str, more: &[&str]| {
+        let pairs = format!("data.pairs={}", root().join(&folder).join(format!("{data}.jsonl")).display());
+        let run = folder.join(data);
+        let mut fit = command(&chiasm);
+        fit.env("CHIASM_MODELS", real.join("models")).args(["fit", "examples/trimodal/recipe.toml"]);
+        must_but_for_checks(fit.args(["--set", &pairs]).args(more).args(extra).arg("-o").arg(&run))?;
+        say(&format!("\n{data}:"));
+        must(command(&chiasm).env("CHIASM_MODELS", real.join("models")).arg("eval").arg(&run))
+    };
+    for data in ["complete", "bound", "missing", "dropped"] {
+        fit(data, &[])?;
+    }
+    let pairs = format!("data.pairs={}", root().join(&folder).join("complete.jsonl").display());
+    let mut compare = command(&chiasm);
+    compare.env("CHIASM_MODELS", real.join("models")).args(["compare", "examples/trimodal/recipe.toml"]);
+    compare.args(["--set", &pairs, "--folds", "0", "--swap", "encoders.text.train_items=each,first,mean"]);
+    must(compare.args(extra))
+}
+
+/// Runs a fit to its end; checks that fail leave the run, and say so with exit code 1.
+fn must_but_for_checks(command: &mut Command) -> Outcome {
+    let shown = format!("{command:?}").replace('"', "");
+    let status = command.status().map_err(|e| format!("cannot start `{shown}`: {e}"))?;
+    if matches!(status.code(), Some(0 | 1)) { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }
+}

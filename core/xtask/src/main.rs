@@ -19,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci         test, and fmt, clippy, layering, tidiness, docs, licences
   layering   the map of crates and of the pipeline's stages, and whether every import keeps to it
   questions  examples/questions: questions about pictures, with attention over tokens, and where it looked
+  trimodal   examples/trimodal: pictures, captions and speech in one space, some never seen together
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
   provision  only bring what demo and test need";
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("demo") => demo::run(),
         Some("flickr1k") => demo::flickr1k(&arguments[1..]),
+        Some("trimodal") => demo::trimodal(&arguments[1..]),
         Some("questions") => demo::questions(&arguments[1..]),
         Some("test") => check::test(&arguments[1..]),
         Some("ci") => check::ci(),

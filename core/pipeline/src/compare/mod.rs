@@ -127,6 +127,17 @@ fn measure(
     options: &CompareOptions,
     bench: &Workbench,
 ) -> Result<Vec<Variant>, Error> {
+    let mixed = plan.modalities.iter().find(|m| m.rule != m.train_rule).filter(|_| options.folds > 0);
+    if let Some(modality) = mixed {
+        return Err(Error::input(
+            "chiasm::compare::train_items",
+            format!(
+                "the folds make training rows of test rows, and `items` and `train_items` of {:?} differ",
+                modality.name
+            ),
+            "leave the folds out with --folds 0, or take the same items for both",
+        ));
+    }
     let sample = Sample::embed(plan, bench, options.skip_bad)?;
     let splits = [Split::Train, Split::Validation, Split::Test];
     let of = |at: usize| -> Vec<Embedded> { splits.iter().map(|s| sample.of(*s)[at].clone()).collect() };

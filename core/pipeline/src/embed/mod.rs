@@ -67,6 +67,8 @@ pub struct Request<'a> {
     pub tokens: &'a dyn Fn(&str) -> bool,
     /// Leave out items that cannot be read.
     pub skip_bad: bool,
+    /// Whether maps are fitted on the rows.
+    pub training: bool,
 }
 
 impl Request<'_> {
@@ -79,8 +81,8 @@ impl Request<'_> {
         for (modality, items) in self.modalities.iter().zip(self.items) {
             let items = items.of_rows(rows);
             let tokens = (self.tokens)(&modality.name);
-            let (embedded, bad) =
-                embed_items(modality, &items, modality.rule, tokens, self.skip_bad, bench)?;
+            let rule = if self.training { modality.train_rule } else { modality.rule };
+            let (embedded, bad) = embed_items(modality, &items, rule, tokens, self.skip_bad, bench)?;
             skipped.extend(bad.into_iter().map(|(at, reason)| Skipped {
                 row: self.ids[items.rows[at]].clone(),
                 modality: modality.name.clone(),

@@ -153,15 +153,16 @@ impl Sample {
     /// As [`Request::embed`], and when too few rows are left.
     pub fn embed(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<Self, Error> {
         let data = &plan.data;
-        let request = Request {
-            modalities: &plan.modalities,
-            items: &data.items,
-            ids: &data.dataset.ids,
-            tokens: &|_| plan.reads_tokens,
-            skip_bad,
-        };
         let (mut splits, mut skipped) = (BTreeMap::new(), Vec::new());
         for split in [Split::Train, Split::Validation, Split::Test] {
+            let request = Request {
+                modalities: &plan.modalities,
+                items: &data.items,
+                ids: &data.dataset.ids,
+                tokens: &|_| plan.reads_tokens,
+                skip_bad,
+                training: split != Split::Test,
+            };
             let rows = data.dataset.rows_of(split);
             let (embedded, bad) = request.embed(&rows, bench)?;
             skipped.extend(bad);

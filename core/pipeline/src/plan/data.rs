@@ -69,8 +69,13 @@ impl Data {
         let mut all = Vec::new();
         for (encoder, column) in recipe.encoders.iter().zip(columns) {
             let cells = dataset.column(&encoder.column.value);
-            match items(cells, column.takes, encoder.items.value, &dataset.folder) {
-                Ok(items) => all.push(items),
+            let [held_out, fitted] = [encoder.items.value, encoder.train_items.value]
+                .map(|rule| items(cells, column.takes, rule, &dataset.folder));
+            match held_out.and_then(|held_out| Ok((held_out, fitted?))) {
+                Ok((held_out, fitted)) => {
+                    let test = dataset.rows_of(Split::Test);
+                    all.push(held_out.of_rows(&test).with(&fitted.without_rows(&test)));
+                }
                 Err(rows) => problems.push(wrong_cells(encoder, column.takes, &dataset, &rows)),
             }
         }

@@ -44,6 +44,8 @@ pub struct Modality {
     pub name: String,
     /// Which items of a row's list are used.
     pub rule: ItemRule,
+    /// The same for rows that maps are fitted on.
+    pub train_rule: ItemRule,
     /// Its encoders.
     pub encoders: Vec<Encoder>,
 }
@@ -74,6 +76,7 @@ impl Plan {
             modalities.extend(encoders.map(|encoders| Modality {
                 name: encoder.modality.value.clone(),
                 rule: encoder.items.value,
+                train_rule: encoder.train_items.value,
                 encoders,
             }));
         }
@@ -201,7 +204,7 @@ fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> 
         }
     }
     check_needs(recipe.task.as_ref(), recipe.fuse.as_ref(), &needs, problems);
-    for encoder in recipe.encoders.iter().filter(|e| needs.tokens && e.items.value == ItemRule::Mean) {
+    for encoder in recipe.encoders.iter().filter(|e| needs.tokens && takes_mean(e)) {
         let message = format!(
             "the fusion reads the tokens of one item a row, and [encoders.{}] takes the mean of all",
             encoder.modality.value
@@ -228,6 +231,10 @@ fn check_opsets<'a>(encoders: impl Iterator<Item = &'a Encoder> + Clone, problem
             );
         }
     }
+}
+
+fn takes_mean(encoder: &EncoderRecipe) -> bool {
+    [encoder.items.value, encoder.train_items.value].contains(&ItemRule::Mean)
 }
 
 /// Row numbers are cheap to try: one beyond the file's end, or a row that is not finite, is found now.

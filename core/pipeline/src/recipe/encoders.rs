@@ -17,6 +17,8 @@ pub struct EncoderRecipe {
     pub column: At<String>,
     /// Which items of a list are used.
     pub items: At<ItemRule>,
+    /// The same for rows that maps are fitted on; as `items` unless given.
+    pub train_items: At<ItemRule>,
 }
 
 /// Which items of a row's list are used.
@@ -93,9 +95,11 @@ fn read_encoder(name: &str, node: &Node, problems: &RefCell<Problems>) -> Option
     }
     check_name(&reader, &modality);
     let column = reader.string("column").unwrap_or_else(|| modality.clone());
-    let items = read_items(&reader, &modality);
+    let default = At { value: ItemRule::default(), at: modality.at.clone() };
+    let items = read_items(&reader, "items", default);
+    let train_items = read_items(&reader, "train_items", items.clone());
     reader.finish();
-    Some(EncoderRecipe { modality, models, vectors, column, items })
+    Some(EncoderRecipe { modality, models, vectors, column, items, train_items })
 }
 
 fn check_name(reader: &Reader<'_>, modality: &At<String>) {
@@ -116,16 +120,14 @@ fn check_name(reader: &Reader<'_>, modality: &At<String>) {
     }
 }
 
-fn read_items(reader: &Reader<'_>, modality: &At<String>) -> At<ItemRule> {
-    let Some(written) = reader.string("items") else {
-        return At { value: ItemRule::default(), at: modality.at.clone() };
-    };
+fn read_items(reader: &Reader<'_>, key: &'static str, default: At<ItemRule>) -> At<ItemRule> {
+    let Some(written) = reader.string(key) else { return default };
     let value = match written.value.as_str() {
         "each" => ItemRule::Each,
         "first" => ItemRule::First,
         "mean" => ItemRule::Mean,
         other => {
-            let message = format!("`items` expects \"each\", \"first\" or \"mean\", got {other:?}");
+            let message = format!("`{key}` expects \"each\", \"first\" or \"mean\", got {other:?}");
             let problem = Problem::new("chiasm::recipe::items", message);
             reader.problem(problem.at(&written.at, "which items of a list are used"));
             ItemRule::default()

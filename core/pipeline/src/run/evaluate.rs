@@ -255,7 +255,7 @@ impl Run<'_> {
     pub fn measure_heads(&self, heads: &[Head]) -> Result<Control, Error> {
         let data = self.data()?;
         let rows = data.dataset.rows_of(Split::Test);
-        let embedded = self.embed(&data, &rows)?;
+        let embedded = self.embed(&data, &rows, false)?;
         let inverses = heads.iter().map(|_| None).collect();
         let model = Model { heads: heads.to_vec(), inverses, fusion: None, task: None };
         let aligned = model.align_all(&embedded, self.bench)?;

@@ -98,9 +98,10 @@ impl<'a> Run<'a> {
         let model = Model { heads, inverses, fusion, task: manifest.task.clone() };
         let modalities = (manifest.modalities.iter())
             .map(|modality| {
-                let rule = recipe.encoder(&modality.name).map(|e| e.items.value).unwrap_or_default();
+                let encoder = recipe.encoder(&modality.name);
+                let rules = encoder.map(|e| [e.items.value, e.train_items.value]).unwrap_or_default();
                 let source = Source { folder, merged: &merged, storage };
-                open_modality(&source, modality, rule, model.reads_tokens(&modality.name), bench)
+                open_modality(&source, modality, rules, model.reads_tokens(&modality.name), bench)
             })
             .collect::<Result<_, _>>()?;
         let folder = folder.to_path_buf();
@@ -141,7 +142,7 @@ impl<'a> Run<'a> {
         let data = self.data()?;
         let held_out = self.held_out(&data)?;
         let train = match &checks.labels {
-            Some(_) => self.embed(&data, &data.dataset.rows_of(Split::Train))?,
+            Some(_) => self.embed(&data, &data.dataset.rows_of(Split::Train), true)?,
             None => Vec::new(),
         };
         let labels = checks.labels.as_ref().map(|column| RowLabels::new(data.dataset.values(&column.value)));
@@ -172,19 +173,20 @@ impl<'a> Run<'a> {
     /// The held-out items.
     pub(super) fn held_out(&self, data: &Data) -> Result<HeldOut, Error> {
         let rows = data.dataset.rows_of(Split::Test);
-        let embedded = self.embed(data, &rows)?;
+        let embedded = self.embed(data, &rows, false)?;
         let aligned = self.model.align_all(&embedded, self.bench)?;
         Ok(HeldOut { rows, embedded, aligned })
     }
 
     /// The items of some rows through the encoders.
-    pub(super) fn embed(&self, data: &Data, rows: &[usize]) -> Result<Vec<Embedded>, Error> {
+    pub(super) fn embed(&self, data: &Data, rows: &[usize], training: bool) -> Result<Vec<Embedded>, Error> {
         let request = Request {
             modalities: &self.modalities,
             items: &data.items,
             ids: &data.dataset.ids,
             tokens: &|name| self.model.reads_tokens(name),
             skip_bad: false,
+            training,
         };
         Ok(request.embed(rows, self.bench)?.0)
     }
@@ -228,7 +230,7 @@ struct Source<'a> {
 fn open_modality(
     source: &Source<'_>,
     manifest: &ModalityManifest,
-    rule: ItemRule,
+    [rule, train_rule]: [ItemRule; 2],
     tokens: bool,
     bench: &Workbench,
 ) -> Result<Modality, Error> {
@@ -252,5 +254,5 @@ fn open_modality(
         };
         encoders.push(Encoder::of_run(recorded, spec, bench)?);
     }
-    Ok(Modality { name: manifest.name.clone(), rule, encoders })
+    Ok(Modality { name: manifest.name.clone(), rule, train_rule, encoders })
 }

@@ -41,7 +41,7 @@ impl Run<'_> {
         let question = self.run(&inputs, false)?.remove(output).unwrap_or_default();
         let data = self.data()?;
         let rows = data.dataset.rows_of(Split::Test);
-        let gallery = self.embed(&data, &rows)?;
+        let gallery = self.embed(&data, &rows, false)?;
         let aligned = self.model.align(other, &gallery[other], self.bench)?;
         let items = data.items[other].of_rows(&rows);
         let scores = aligned.embeds.dot(&question.row(0));

@@ -80,9 +80,26 @@ impl Items {
 
     /// The items of these rows, which must rise.
     pub fn of_rows(&self, rows: &[usize]) -> Self {
-        let kept: Vec<usize> =
-            (0..self.raw.len()).filter(|at| rows.binary_search(&self.rows[*at]).is_ok()).collect();
-        self.select(&kept)
+        self.filter(|row| rows.binary_search(row).is_ok())
+    }
+
+    /// The items of all rows but these, which must rise.
+    pub fn without_rows(&self, rows: &[usize]) -> Self {
+        self.filter(|row| rows.binary_search(row).is_err())
+    }
+
+    /// These items and those of other rows, by rising row.
+    pub fn with(mut self, others: &Self) -> Self {
+        self.raw.extend_from_slice(&others.raw);
+        self.rows.extend_from_slice(&others.rows);
+        self.position.extend_from_slice(&others.position);
+        let mut order: Vec<usize> = (0..self.raw.len()).collect();
+        order.sort_by_key(|at| self.rows[*at]);
+        self.select(&order)
+    }
+
+    fn filter(&self, keep: impl Fn(&usize) -> bool) -> Self {
+        self.select(&(0..self.raw.len()).filter(|at| keep(&self.rows[*at])).collect::<Vec<_>>())
     }
 }
 

@@ -1,0 +1,314 @@
+//! Three and more modalities, several items a row, and rows that lack some: from the command line.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Workshop, npy, peers};
+use serde_json::{Value, json};
+use std::process::Command;
+
+const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
+const ROWS: usize = 300;
+/// Widths of the views.
+const VIEWS: [(&str, usize); 3] = [("a", 12), ("b", 10), ("c", 8)];
+
+/// SplitMix64, as numbers in [-1, 1).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+}
+
+/// Three files of vectors that are noisy linear views of six common numbers, and a recipe that aligns them.
+fn views(align: &str) -> Workshop {
+    let shop = Workshop::new();
+    let mut numbers = Numbers(3);
+    let causes: Vec<[f32; 6]> = (0..ROWS).map(|_| [(); 6].map(|()| numbers.next())).collect();
+    let mut recipe = String::new();
+    for (name, width) in VIEWS {
+        let mixing: Vec<[f32; 6]> = (0..width).map(|_| [(); 6].map(|()| numbers.next())).collect();
+        let mut values = Vec::new();
+        for cause in &causes {
+            for weights in &mixing {
+                let clean: f32 = weights.iter().zip(cause).map(|(w, x)| w * x).sum();
+                values.push(clean + 0.1 * numbers.next());
+            }
+        }
+        shop.write(&format!("{name}.npy"), npy(ROWS, width, &values));
+        recipe.push_str(&format!("[encoders.{name}]\nvectors = \"{name}.npy\"\n"));
+    }
+    shop.write("recipe.toml", format!("{recipe}[data]\npairs = \"rows.jsonl\"\n[align]\n{align}"));
+    shop
+}
+
+/// Every fifth row is test and holds all views; `keep` says which views a training row holds.
+fn rows(shop: &Workshop, keep: impl Fn(usize, &str) -> bool) {
+    let mut lines = String::new();
+    for row in 0..ROWS {
+        let split = if row % 5 == 0 { "test" } else { "train" };
+        let mut line = json!({ "id": format!("r{row}"), "split": split });
+        for (name, _) in VIEWS {
+            if split == "test" || keep(row, name) {
+                line[name] = row.into();
+            }
+        }
+        lines.push_str(&format!("{line}\n"));
+    }
+    shop.write("rows.jsonl", lines);
+}
+
+fn metrics(shop: &Workshop) -> Value {
+    serde_json::from_str(&shop.good(&["eval", "run", "--format", "json"])).unwrap()
+}
+
+/// A fit whose checks may fail: maps of few pairs fold or miss a part of the other side.
+fn fit(shop: &Workshop, more: &[&str]) {
+    let ended = shop.call(&[&FIT[..], more].concat());
+    assert!(matches!(ended.code, Some(0 | 1)), "{more:?}: {}", ended.stderr);
+}
+
+fn recall(metrics: &Value, direction: &str) -> f64 {
+    metrics["retrieval"][direction]["recall@10"].as_f64().unwrap()
+}
+
+/// 60 held-out rows: chance is 10 / 60. A fifth of the training items is missing.
+#[test]
+fn every_aligner_of_many_modalities_joins_three_with_rows_that_lack_some() {
+    let shop = views("plugin = \"cca\"\n");
+    rows(&shop, |row, name| (row * 7 + name.len() * 3 + usize::from(name.as_bytes()[0])) % 5 != 1);
+    let trained = "align.steps=60";
+    for (aligner, more, least) in [
+        ("procrustes", &[][..], 0.5),
+        ("ridge", &[], 0.5),
+        ("cca", &[], 0.5),
+        ("kcca", &[], 0.5),
+        ("mlp", &["--set", trained, "--set", "align.members=1"], 0.5),
+        ("cycle", &["--set", trained, "--set", "align.train=true"], 0.5),
+        ("mean-vector", &[], 0.0),
+    ] {
+        let set = format!("align.plugin={aligner}");
+        fit(&shop, &[&["--set", &set], more].concat());
+        let metrics = metrics(&shop);
+        let directions: Vec<&String> = metrics["retrieval"].as_object().unwrap().keys().collect();
+        assert_eq!(directions, ["a->b", "a->c", "b->a", "b->c", "c->a", "c->b"]);
+        assert_eq!(metrics["rsum_max"], 1800.0);
+        for direction in directions {
+            let found = recall(&metrics, direction);
+            assert!(found >= least, "{aligner}, {direction}: {found}");
+        }
+    }
+}
+
+#[test]
+fn an_aligner_of_two_says_so_in_the_plan() {
+    let shop = views("plugin = \"ot-map\"\n");
+    rows(&shop, |_, _| true);
+    shop.refused(&["plan", "recipe.toml"], &["\"ot-map\" takes exactly 2 modalities, and the recipe has 3"]);
+}
+
+/// Training rows hold a and b, or b and c: a and c are joined through b, and permuted rows do not find each other.
+#[test]
+fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
+    let shop = views("plugin = \"cca\"\nanchor = \"b\"\n");
+    rows(&shop, |row, name| name == "b" || (row % 2 == 0) == (name == "a"));
+    let plan = shop.good(&["plan", "recipe.toml"]);
+    assert!(plan.contains("no training row holds a and c"), "{plan}");
+    fit(&shop, &[]);
+    let metrics = metrics(&shop);
+    for direction in ["a->c", "c->a"] {
+        let scored = &metrics["retrieval"][direction];
+        assert_eq!(scored["emergent"], true);
+        assert!(scored["permutation"]["p_value"].as_f64().unwrap() < 0.01, "{direction}: {scored}");
+        assert!(recall(&metrics, direction) > 0.5, "{direction}: {scored}");
+    }
+    assert_eq!(metrics["retrieval"]["a->b"]["emergent"], false);
+    rows(&shop, |row, name| name == "a" || (row % 2 == 0 && name == "b"));
+    shop.refused(&["plan", "recipe.toml"], &["no training row joins \"c\" to the other modalities"]);
+}
+
+/// Validation rows choose, test rows only measure: what happens to the test rows changes no map.
+#[test]
+fn validation_rows_choose_and_test_rows_only_measure() {
+    let shop = views("plugin = \"cca\"\n");
+    rows(&shop, |_, _| true);
+    let with = |last: bool| {
+        let text = std::fs::read_to_string(shop.path("rows.jsonl")).unwrap();
+        let mut lines = String::new();
+        for (at, line) in text.lines().enumerate() {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            if at % 5 == 1 {
+                row["split"] = "validation".into();
+            }
+            if last || at < ROWS - 20 {
+                lines.push_str(&format!("{row}\n"));
+            } else if row["split"] != "test" {
+                lines.push_str(&format!("{row}\n"));
+            }
+        }
+        shop.write("split.jsonl", lines);
+        fit(&shop, &["--set", "data.pairs=split.jsonl"]);
+        std::fs::read(shop.path("run/aligner/a.onnx")).unwrap()
+    };
+    let whole = with(true);
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(shop.path("run/manifest.json")).unwrap()).unwrap();
+    let counts = &manifest["rows"];
+    assert_eq!((&counts["train"], &counts["validation"], &counts["test"]), (&180.into(), &60.into(), &60.into()));
+    assert!(whole == with(false), "fewer test rows changed a map");
+}
+
+#[test]
+fn a_search_names_the_modality_it_searches() {
+    let shop = views("plugin = \"cca\"\n");
+    rows(&shop, |_, _| true);
+    fit(&shop, &[]);
+    shop.call(&["search", "run", "--a", "5"]).refused("two others", &["say which one to search: --in b or --in c"]);
+    let found = shop.good(&["search", "run", "--a", "5", "--in", "c", "--format", "json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let rows: Vec<&Value> = found.as_array().unwrap().iter().map(|one| &one["row"]).collect();
+    assert_eq!(rows.len(), 5);
+    assert!(rows.contains(&&json!("r5")), "{found}");
+    shop.call(&["search", "run", "--a", "5", "--in", "a"]).refused("itself", &["search among b or c"]);
+    let outputs = shop.good(&["run", "run", "--a", "5", "--b", "5", "--c", "5", "--format", "json"]);
+    let outputs: Value = serde_json::from_str(&outputs).unwrap();
+    let pairs: Vec<&String> = outputs["scores"].as_object().unwrap().keys().collect();
+    assert_eq!(pairs, ["a->b", "a->c", "b->c"]);
+}
+
+/// The same rows as JSON lines and as CSV make the same maps.
+#[test]
+fn a_csv_is_as_good_as_json_lines() {
+    let shop = views("plugin = \"procrustes\"\n");
+    rows(&shop, |row, name| row % 4 != 1 || name != "c");
+    let mut table = String::from("id,split,a,b,c\n");
+    for row in 0..ROWS {
+        let test = row % 5 == 0;
+        let split = if test { "test" } else { "train" };
+        let last = if test || row % 4 != 1 { row.to_string() } else { String::new() };
+        table.push_str(&format!("r{row},{split},{row},{row},{last}\n"));
+    }
+    shop.write("rows.csv", table);
+    fit(&shop, &[]);
+    let maps = |name: &str| std::fs::read(shop.path(&format!("run/aligner/{name}.onnx"))).unwrap();
+    let first = VIEWS.map(|(name, _)| maps(name));
+    fit(&shop, &["--set", "data.pairs=rows.csv"]);
+    assert!(first == VIEWS.map(|(name, _)| maps(name)));
+}
+
+/// Five captions a picture: recall of both directions, and average precision, by brute force in Python on the vectors that the
+/// merged model gives. Ties have measure zero here; sums of 1000 and fewer numbers differ by rounding alone.
+#[test]
+fn five_captions_are_scored_as_the_field_does() {
+    let shop = Workshop::new();
+    shop.world(150);
+    let recipe = std::fs::read_to_string(shop.recipe()).unwrap();
+    shop.write("recipe.toml", recipe.replace("items = \"first\"", "items = \"each\""));
+    fit(&shop, &[]);
+    let metrics = metrics(&shop);
+    assert_eq!(metrics["items"], json!({ "image": 30, "text": 150 }));
+    let world = std::fs::read_to_string(shop.path("world/pairs.jsonl")).unwrap();
+    let (mut images, mut texts) = (String::new(), String::new());
+    for line in world.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        if row["split"] == "test" {
+            let path = format!("world/{}", row["image"].as_str().unwrap());
+            images.push_str(&format!("{}\n", json!({ "image": path })));
+            for caption in row["captions"].as_array().unwrap() {
+                texts.push_str(&format!("{}\n", json!({ "text": caption })));
+            }
+        }
+    }
+    shop.write("images.jsonl", images);
+    shop.write("texts.jsonl", texts);
+    shop.good(&["run", "run", "--input", "images.jsonl", "-o", "images.npz"]);
+    shop.good(&["run", "run", "--input", "texts.jsonl", "-o", "texts.npz"]);
+    let script = "import json, numpy
+i = numpy.load('images.npz')['image_embeds'].astype(float)
+t = numpy.load('texts.npz')['text_embeds'].astype(float)
+rows = numpy.repeat(numpy.arange(len(i)), 5)
+def figures(scores, right):
+    order = numpy.argsort(-scores, axis=1, kind='stable')
+    hit = numpy.take_along_axis(right, order, axis=1)
+    places = numpy.arange(1, hit.shape[1] + 1)
+    precision = (numpy.cumsum(hit, axis=1) / places * hit).sum(axis=1) / hit.sum(axis=1)
+    out = {f'recall@{k}': hit[:, :k].any(axis=1).mean() for k in (1, 5, 10)}
+    return out | {'mrr': (1 / (1 + hit.argmax(axis=1))).mean(), 'map': precision.mean()}
+right = rows[None] == numpy.arange(len(i))[:, None]
+print(json.dumps({'image->text': figures(i @ t.T, right), 'text->image': figures(t @ i.T, right.T)}))";
+    let output = Command::new(peers()).current_dir(shop.path("")).args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (direction, figures) in theirs.as_object().unwrap() {
+        for (name, value) in figures.as_object().unwrap() {
+            let ours = metrics["retrieval"][direction][name].as_f64().unwrap();
+            let gap = (ours - value.as_f64().unwrap()).abs();
+            assert!(gap < 1e-9, "{direction} {name}: {ours}, Python {value}");
+        }
+    }
+}
+
+/// What a run handed out is what it was: a file that was changed or deleted is noticed, and fitted again when asked.
+#[test]
+fn a_damaged_run_is_refused_and_fitted_again() {
+    let shop = views("plugin = \"procrustes\"\n");
+    rows(&shop, |_, _| true);
+    fit(&shop, &[]);
+    let model = std::fs::read(shop.path("run/model.onnx")).unwrap();
+    let fresh = |shop: &Workshop| -> bool {
+        let ended = shop.call(&[&FIT[..], &["--format", "json"]].concat());
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()["fresh"].as_bool().unwrap()
+    };
+    assert!(!fresh(&shop), "nothing changed");
+    for name in ["run/model.onnx", "run/aligner/a.onnx"] {
+        let mut bytes = std::fs::read(shop.path(name)).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x80;
+        std::fs::write(shop.path(name), bytes).unwrap();
+        for verb in [&["eval", "run"][..], &["check", "run"], &["run", "run", "--a", "1"]] {
+            shop.call(verb).refused(name, &[name, "was changed", "fit the run again"]);
+        }
+        assert!(fresh(&shop), "{name} was changed and the run counts as up to date");
+    }
+    std::fs::remove_file(shop.path("run/model.onnx")).unwrap();
+    shop.call(&["export", "run", "-o", "out"]).refused("no model", &["model.onnx", "cannot be read"]);
+    assert!(fresh(&shop), "model.onnx is gone and the run counts as up to date");
+    assert!(std::fs::read(shop.path("run/model.onnx")).unwrap() == model);
+}
+
+/// The seed of the recipe is the plugins' seed, in a comparison as in a fit.
+#[test]
+fn a_comparison_uses_the_recipes_seed() {
+    let shop = views("plugin = \"mlp\"\nsteps = 30\nmembers = 1\nblend = 1.0\n");
+    rows(&shop, |_, _| true);
+    let compare = ["compare", "recipe.toml", "--swap", "seed=0,1", "--folds", "0", "--format", "json"];
+    let table: Value = serde_json::from_str(&shop.good(&compare)).unwrap();
+    let rsum = |at: usize| table[at]["test"]["rsum"].as_f64().unwrap();
+    assert_ne!(rsum(0), rsum(2), "two seeds fitted the same");
+    fit(&shop, &["--set", "seed=1"]);
+    let fitted = metrics(&shop)["rsum"].as_f64().unwrap();
+    assert!((fitted - rsum(2)).abs() < 1e-9, "fit {fitted}, compare {}", rsum(2));
+}
+
+/// The export's page and record describe the export, not the run that it came from.
+#[test]
+fn an_export_describes_itself() {
+    let shop = views("plugin = \"procrustes\"\n");
+    rows(&shop, |_, _| true);
+    fit(&shop, &[]);
+    shop.good(&["export", "run", "--layout", "towers", "-o", "towers"]);
+    let page = std::fs::read_to_string(shop.path("towers/README.md")).unwrap();
+    assert!(!page.contains("model.onnx"), "{page}");
+    for (name, _) in VIEWS {
+        assert!(page.contains(&format!("| {name}.onnx |")), "{page}");
+    }
+    let record: Value =
+        serde_json::from_slice(&std::fs::read(shop.path("towers/export.json")).unwrap()).unwrap();
+    assert_eq!(record["modalities"].as_array().unwrap().len(), 3);
+    assert!(!shop.path("towers/manifest.json").exists());
+}
