@@ -3,9 +3,9 @@
 use ndarray::Axis;
 
 use crate::cloud::{Cloud, median, spread, unit};
-use crate::lanczos::{Products, WIDE, ends, ritz_values};
+use crate::lanczos::{Products, ends, ritz_values};
 use crate::map::Map;
-use crate::spectra::Spectra;
+use crate::spectra::{Spectra, WIDE};
 use crate::verdict::{Findings, digits};
 use crate::{CHECKS, Result};
 

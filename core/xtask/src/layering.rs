@@ -145,34 +145,38 @@ fn roots(package: &Value) -> impl Iterator<Item = &Path> {
     targets.iter().filter(built).filter_map(|target| target["src_path"].as_str().map(Path::new))
 }
 
+/// Adds what breaks a rule inside the crate with this root file.
 fn check_modules(name: &str, root: &Path, broken: &mut Vec<String>) -> Outcome {
     let source = root.parent().unwrap_or(Path::new("."));
     let modules = Modules::read(root)?;
     let arrows = modules.arrows();
     broken.extend(circles::circles(&arrows).iter().map(|circle| circles::describe(name, source, circle)));
     if name == STAGED {
-        let relative = |path: &Path| path.strip_prefix(source).unwrap_or(path).to_owned();
-        let shown = |path: &Path| relative(path).display().to_string();
-        for file in modules.files().map(relative).filter(|file| file != Path::new("lib.rs")) {
-            if level(&file).is_none() {
-                broken.push(format!("{name}: {} is in no stage; move it into one", file.display()));
-            }
-        }
-        for Arrow { from, to, line, text } in &arrows {
-            let up = match (level(&relative(from)), level(&relative(to))) {
-                (Some(from), Some(to)) => from < to,
-                (from, to) => from.is_some() != to.is_some(), // `lib.rs` imports nothing and defines nothing
-            };
-            if up {
-                broken.push(format!(
-                    "{name}: {}:{line} imports from {}, which is not below it:  {text}",
-                    shown(from),
-                    shown(to)
-                ));
-            }
-        }
+        check_stages(source, &modules, &arrows, broken);
     }
     Ok(())
+}
+
+/// Adds the files that are in no stage, and the imports that do not point down.
+fn check_stages(source: &Path, modules: &Modules, arrows: &[Arrow], broken: &mut Vec<String>) {
+    let relative = |path: &Path| path.strip_prefix(source).unwrap_or(path).to_owned();
+    for file in modules.files().map(relative).filter(|file| file != Path::new("lib.rs")) {
+        if level(&file).is_none() {
+            broken.push(format!("{STAGED}: {} is in no stage; move it into one", file.display()));
+        }
+    }
+    for Arrow { from, to, line, text } in arrows {
+        let (from, to) = (relative(from), relative(to));
+        let up = match (level(&from), level(&to)) {
+            (Some(from), Some(to)) => from < to,
+            // Only `lib.rs` is in no stage without a complaint; it imports nothing and defines nothing.
+            (from, to) => from.is_some() != to.is_some(),
+        };
+        if up {
+            let (from, to) = (from.display(), to.display());
+            broken.push(format!("{STAGED}: {from}:{line} imports from {to}, which is not below it:  {text}"));
+        }
+    }
 }
 
 /// The place among the stages of a file, given from the crate's `src`.
@@ -218,6 +222,42 @@ mod tests {
         let mut broken = Vec::new();
         check_package(&package, &["chiasm-graph", "chiasm-runtime", "chiasm-plugin"], &mut broken);
         broken
+    }
+
+    #[test]
+    fn the_crates_stand_in_the_order_of_their_dependencies() {
+        for (index, (name, allowed)) in CRATES.iter().enumerate() {
+            let lower = |needed: &&str| CRATES[..index].iter().any(|(lower, _)| lower == needed);
+            assert!(allowed.iter().all(lower), "{name} stands above one of {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn an_import_from_a_higher_stage_and_a_file_in_no_stage_are_caught() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("lib.rs", "mod base;\nmod plan;\nmod recipe;\nmod stray;\npub use plan::Plan;\n"),
+            ("base.rs", "use crate::recipe::tree::Tree;\npub struct Error;\n"),
+            ("plan.rs", "use crate::{base::Error, recipe::tree::Tree};\npub struct Plan;\n"),
+            ("recipe/mod.rs", "pub mod tree;\nuse crate::Plan;\n"),
+            ("recipe/tree.rs", "pub struct Tree;\n"),
+            ("stray.rs", ""),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let mut broken = Vec::new();
+        check_modules(STAGED, &folder.path().join("lib.rs"), &mut broken).unwrap();
+        let expected = [
+            "stray.rs is in no stage",
+            "base.rs:1 imports from recipe/tree.rs, which is not below it:  use crate::recipe::tree::Tree;",
+            "recipe/mod.rs:2 imports from plan.rs, which is not below it:  use crate::Plan;",
+        ];
+        assert_eq!(broken.len(), expected.len(), "{broken:#?}");
+        for (complaint, expected) in broken.iter().zip(expected) {
+            assert!(complaint.contains(expected), "{complaint}");
+        }
     }
 
     #[test]
