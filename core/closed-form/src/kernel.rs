@@ -12,6 +12,7 @@ use ndarray::{Array1, Array2, Axis};
 
 use crate::Result;
 use crate::basis::columns;
+use crate::tensors::matrix;
 
 /// Components weaker than this share of the strongest are rounding.
 const FLOOR: f64 = 1e-9;
@@ -78,12 +79,6 @@ impl Kernel {
     ) -> Result<(Array2<f64>, Array1<f64>)> {
         Ok((product(&self.projection, weights)? / self.rates.len() as f64, centre.dot(weights)))
     }
-}
-
-/// A matrix as a tensor of single precision.
-pub(crate) fn matrix(values: &Array2<f64>) -> Result<Tensor> {
-    let data = values.iter().map(|&x| x as f32).collect();
-    Ok(Tensor::f32(&[values.nrows(), values.ncols()], data)?)
 }
 
 fn mean_kernel(rates: &[f64], distances: Array2<f64>) -> Array2<f64> {
