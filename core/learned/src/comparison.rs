@@ -1,164 +1,245 @@
-//! Who does best on rows that nobody was fitted on: the learned map, its start, or another closed form.
+//! A trained map against the closed forms, on rows that neither was fitted on.
 
 use chiasm_closed_form::cca::CcaParams;
-use chiasm_closed_form::{Conduct, Fitted, Method, Pairs, rivals};
+use chiasm_closed_form::{FitContext, Fitted, Method, Views, baselines};
 use chiasm_geometry::folds::seeded;
 use chiasm_geometry::retrieval::{Ranks, recall};
-use chiasm_plugin::ndarray::{Array2, ArrayView2, Axis};
-use chiasm_plugin::{Json, Result, Services, json};
+use chiasm_plugin::graph::Graph;
+use chiasm_plugin::ndarray::{Array2, Axis};
+use chiasm_plugin::{Error, Json, Result, Services, json};
 use serde::Serialize;
 
-use crate::{apply, refuse};
+use crate::examples::paired_rows;
+use crate::subset::Subset;
+use crate::{apply, plugin_error};
 
 /// One part in so many is held out.
 const PARTS: usize = 5;
-/// Rows held out at most; more would cost time and tell no more.
+/// Rows held out at most: more would cost time and change no choice.
 const MOST: usize = 2000;
-/// Below this many rows none are held out: the part would be too few to judge by.
+/// Below this many paired rows none are held out: the part would be too small to compare on.
 pub const FEWEST: usize = 50;
-/// Ranks that the smoother figure looks at, as the closed forms' own search does.
+/// The largest rank of the smoother figure, as in the closed forms' own search.
 const DEPTH: usize = 20;
 
-/// Paired rows, `[n, dA]` and `[n, dB]`.
-pub type Sides = [Array2<f32>; 2];
-
-/// Rows to fit on and rows to judge by.
+/// Items to fit on and items to compare on, all items of a row on one side.
 #[derive(Debug)]
-pub struct Held {
-    /// To fit on.
-    pub training: Sides,
-    /// To judge by.
-    pub validation: Sides,
+pub struct Holdout<'a> {
+    /// Items to fit on.
+    pub training: Subset<'a>,
+    /// Items to compare on.
+    pub held_out: Subset<'a>,
+    /// Whether the caller named the rows held out.
+    given: bool,
 }
 
-/// What one map reached on the rows held out.
+/// What the maps of one method reach on the rows held out.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// Its name.
+    /// The method's name.
     pub map: String,
-    /// Recall@1 + @5 + @10 of both directions, in percent: what maps are chosen by.
+    /// Recall@1 + @5 + @10 of both directions, in percent, averaged over the pairs of modalities: maps are
+    /// chosen by it.
     pub rsum: f64,
-    /// Recall@1, source to target and back.
+    /// Mean of recall@1 to recall@20 of both directions, averaged over the pairs of modalities: a smoother
+    /// figure.
+    pub early_recall: f64,
+    /// The figures of every pair of modalities.
+    pub pairs: Vec<PairEntry>,
+}
+
+/// What two maps reach on the rows held out that hold both modalities, with the first item of each.
+#[derive(Debug, Clone, Serialize)]
+pub struct PairEntry {
+    /// Names of the modalities.
+    pub modalities: [String; 2],
+    /// Number of rows.
+    pub rows: usize,
+    /// Recall@1 + @5 + @10 of both directions, in percent.
+    pub rsum: f64,
+    /// Recall@1, from the first modality to the second and back.
     #[serde(rename = "recall@1")]
     pub recall_at_1: [f64; 2],
-    /// Mean of recall@1 to recall@20 of both directions, a smoother figure.
-    pub early_recall: f64,
 }
 
-/// The table, in the order of entry.
-#[derive(Debug, Clone, Default)]
-pub struct Contest {
+/// Two modalities on the rows that hold both.
+#[derive(Debug)]
+struct HeldOutPair {
+    names: [String; 2],
+    modalities: [usize; 2],
+    /// Places of the first items of every row.
+    places: [Vec<usize>; 2],
+}
+
+/// The methods compared, in the order in which they were added.
+#[derive(Debug)]
+pub struct Comparison {
+    pairs: Vec<HeldOutPair>,
     entries: Vec<Entry>,
-    rows: usize,
 }
 
-impl Held {
-    /// A seeded fifth of the rows, at most 2000, held out; `None` when there are too few rows to judge by.
+impl<'a> Holdout<'a> {
+    /// The validation rows held out where there are any, else a seeded fifth, at most 2000, of the rows that
+    /// hold a pair of modalities whose retrieval counts; `None` when there are fewer than [`FEWEST`] of them.
     ///
     /// # Errors
-    /// Never: the number of rows allows the folds.
-    pub fn out(source: ArrayView2<'_, f32>, target: ArrayView2<'_, f32>, seed: u64) -> Result<Option<Self>> {
-        let rows = source.nrows();
-        if rows < FEWEST {
+    /// When the validation rows do not hold two pairs.
+    pub fn new(views: &Views<'a>, seed: u64) -> Result<Option<Self>> {
+        let rows: Vec<&[usize]> = views.all().iter().map(|view| view.rows.as_slice()).collect();
+        let paired = paired_rows(&rows, &views.scored_pairs());
+        let given = !views.validation().is_empty();
+        let held_out: Vec<usize> = if given {
+            let named = views.validation().to_vec();
+            let count = named.iter().filter(|row| paired.binary_search(row).is_ok()).count();
+            if count < 2 {
+                let expected = "at least 2 that hold two modalities whose retrieval counts";
+                return Err(Error::invalid(format!("validation rows: expected {expected}, got {count}")));
+            }
+            named
+        } else if paired.len() < FEWEST {
             return Ok(None);
-        }
-        let parts = PARTS.max(rows.div_ceil(MOST));
-        let fold = seeded(rows, parts, seed)?.swap_remove(0);
-        let pick = |rows: &[usize]| [source.select(Axis(0), rows), target.select(Axis(0), rows)];
-        Ok(Some(Self { training: pick(&fold.train), validation: pick(&fold.test) }))
+        } else {
+            let parts = PARTS.max(paired.len().div_ceil(MOST));
+            let fold = seeded(paired.len(), parts, seed)?.swap_remove(0);
+            fold.test.into_iter().map(|place| paired[place]).collect()
+        };
+        let is_held_out = |row: usize| held_out.binary_search(&row).is_ok();
+        Ok(Some(Self {
+            training: Subset::new(views, |row| !is_held_out(row)),
+            held_out: Subset::new(views, is_held_out),
+            given,
+        }))
+    }
+
+    /// What the closed forms are fitted on: with validation rows all of `views`, of which those rows choose
+    /// the settings, else the training items.
+    ///
+    /// # Errors
+    /// When a modality is left with fewer than two training items.
+    pub fn closed_form_views<'b>(&'b self, views: &Views<'b>) -> Result<Views<'b>> {
+        if self.given { Ok(views.clone()) } else { self.training.views(views) }
     }
 }
 
-/// Canonical correlation on paired rows: what learned maps start from. `given` are its parameters, chosen where they are not set.
+/// Canonical correlation analysis, from which trained maps start. `given` are its parameters, chosen where
+/// they are not set.
 ///
 /// # Errors
-/// When the parameters or the rows are refused, or the caller asked to stop.
-pub fn start(
-    sides: [ArrayView2<'_, f32>; 2],
-    given: &Json,
-    blocks: [Option<&[usize]>; 2],
+/// When the parameters or the items are refused, or the caller asked to stop.
+pub fn fit_start(views: &Views<'_>, given: &Json, services: &Services<'_>) -> Result<Fitted<CcaParams>> {
+    let parameters: CcaParams = chiasm_plugin::read_parameters(given).map_err(|e| e.context("`start`"))?;
+    with_context(services, |context| parameters.fit_views(views, context))
+}
+
+/// A closed form's fit, with the seed and the progress of these services.
+///
+/// # Errors
+/// Those of the fit.
+pub fn with_context<T>(
     services: &Services<'_>,
-) -> Result<Fitted<CcaParams>> {
-    let mut given = if given.is_null() { json!({}) } else { given.clone() };
-    if let Some(object) = given.as_object_mut() {
-        for (name, widths) in [("source_blocks", blocks[0]), ("target_blocks", blocks[1])] {
-            object.entry(name).or_insert_with(|| json!(widths));
-        }
-    }
-    let parameters: CcaParams = chiasm_plugin::read_parameters(&given).map_err(|e| e.context("`start`"))?;
+    fit: impl FnOnce(FitContext<'_>) -> chiasm_closed_form::Result<T>,
+) -> Result<T> {
     let progress = |done, total| services.progress(done, total).is_ok();
-    let conduct = Conduct { seed: services.seed(), progress: &progress };
-    Pairs::new(sides[0], sides[1]).and_then(|pairs| parameters.fit_pairs(pairs, conduct)).map_err(refuse)
+    fit(FitContext { seed: services.seed(), progress: &progress }).map_err(plugin_error)
 }
 
-/// The parameters that a start came out with, without the blocks, which the plugin's own parameters say.
-pub fn chosen(start: &Fitted<CcaParams>) -> Json {
-    let mut chosen = json!(start.parameters);
-    if let Some(object) = chosen.as_object_mut() {
-        object.remove("source_blocks");
-        object.remove("target_blocks");
-    }
-    chosen
-}
-
-impl Contest {
-    /// A contest that the mean vector, Procrustes, ridge and the start have entered.
+impl Comparison {
+    /// A comparison with the entries of the mean vector, Procrustes, ridge and `start`, all fitted on
+    /// `views`.
     ///
-    /// # Errors
-    /// When a closed form refuses the rows, or the engine fails.
-    pub fn open(
-        held: &Held,
+    /// # Errors When no two rows held out hold a pair of modalities, a closed form refuses the items, or the
+    /// engine fails.
+    pub fn new(
+        views: &Views<'_>,
+        held_out: &Subset<'_>,
         start: &Fitted<CcaParams>,
-        blocks: [Option<&[usize]>; 2],
         services: &Services<'_>,
     ) -> Result<Self> {
-        let progress = |done, total| services.progress(done, total).is_ok();
-        let conduct = Conduct { seed: services.seed(), progress: &progress };
-        let [x, y] = held.training.each_ref().map(Array2::view);
-        let others = Pairs::new(x, y).and_then(|pairs| rivals(pairs, blocks, conduct)).map_err(refuse)?;
-        let mut contest = Self { entries: Vec::new(), rows: held.validation[0].nrows() };
-        let [x, y] = held.validation.each_ref().map(Array2::view);
-        for rival in others {
-            let mapped = [apply(services, &rival.source, x)?, apply(services, &rival.target, y)?];
-            contest.enter(rival.name, &mapped)?;
+        let names = views.names();
+        let pairs = views.scored_pairs().into_iter().map(|(first, second)| HeldOutPair {
+            names: [names[first].to_owned(), names[second].to_owned()],
+            modalities: [first, second],
+            places: first_items([&held_out.rows[first], &held_out.rows[second]]),
+        });
+        let pairs: Vec<HeldOutPair> = pairs.filter(|pair| pair.places[0].len() > 1).collect();
+        if pairs.is_empty() {
+            return Err(Error::invalid("rows held out: expected at least 2 that hold two modalities"));
         }
-        let graphs = [start.source.graph("x").map_err(refuse)?, start.target.graph("y").map_err(refuse)?];
-        contest.enter("cca", &[apply(services, &graphs[0], x)?, apply(services, &graphs[1], y)?])?;
-        Ok(contest)
+        let mut comparison = Self { pairs, entries: Vec::new() };
+        for baseline in with_context(services, |context| baselines(views, context))? {
+            comparison.add_graphs(baseline.name, &baseline.maps, held_out, services)?;
+        }
+        let maps = start.maps.iter().map(|map| map.graph().map_err(plugin_error));
+        comparison.add_graphs("cca", &maps.collect::<Result<Vec<_>>>()?, held_out, services)?;
+        Ok(comparison)
     }
 
-    /// Enters a map by its images of the rows held out, unit rows; returns what it reached.
+    /// Adds maps by their graphs; returns what they reach.
     ///
     /// # Errors
-    /// When an image holds NaN.
-    pub fn enter(&mut self, map: &str, images: &Sides) -> Result<Entry> {
-        let ranks = Ranks::of_embeddings(images[0].view(), images[1].view())?;
-        let entry = Entry {
-            map: map.to_owned(),
-            rsum: ranks.rsum(),
-            recall_at_1: [recall(&ranks.forward, 1), recall(&ranks.backward, 1)],
-            early_recall: ranks.early_recall(DEPTH),
-        };
+    /// When the engine fails or a mapped item holds NaN.
+    pub fn add_graphs(
+        &mut self,
+        name: &str,
+        maps: &[Graph],
+        held_out: &Subset<'_>,
+        services: &Services<'_>,
+    ) -> Result<Entry> {
+        let mapped = maps.iter().zip(&held_out.items).map(|(map, items)| apply(services, map, items.view()));
+        self.add(name, &mapped.collect::<Result<Vec<_>>>()?)
+    }
+
+    /// Adds maps by the unit rows that they make of every item held out; returns what they reach.
+    ///
+    /// # Errors
+    /// When a mapped item holds NaN.
+    pub fn add(&mut self, name: &str, mapped: &[Array2<f32>]) -> Result<Entry> {
+        let (mut rsum, mut early_recall, mut pairs) = (0.0, 0.0, Vec::new());
+        for HeldOutPair { names, modalities, places } in &self.pairs {
+            let [a, b] = [0, 1].map(|side| mapped[modalities[side]].select(Axis(0), &places[side]));
+            let ranks = Ranks::of_embeddings(a.view(), b.view())?;
+            rsum += ranks.rsum();
+            early_recall += ranks.early_recall(DEPTH);
+            pairs.push(PairEntry {
+                modalities: names.clone(),
+                rows: places[0].len(),
+                rsum: ranks.rsum(),
+                recall_at_1: [recall(&ranks.forward, 1), recall(&ranks.backward, 1)],
+            });
+        }
+        let count = self.pairs.len() as f64;
+        let entry =
+            Entry { map: name.to_owned(), rsum: rsum / count, early_recall: early_recall / count, pairs };
         self.entries.push(entry.clone());
         Ok(entry)
     }
 
-    /// What a map reached that has entered.
-    pub fn entry(&self, map: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.map == map)
+    /// The entry of this name.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.map == name)
     }
 
-    /// Whether a learned map beats every closed form, in one plain sentence; `learned` is what it entered as, `title` what to
-    /// call it.
-    pub fn verdict(&self, learned: &str, title: &str) -> String {
+    /// Number of rows that the comparison is made on, the mean over the pairs of modalities.
+    pub fn rows(&self) -> f64 {
+        let rows: usize = self.pairs.iter().map(|pair| pair.places[0].len()).sum();
+        rows as f64 / self.pairs.len() as f64
+    }
+
+    /// One sentence that says whether the trained maps, whose entries start with `trained`, find better than
+    /// every closed form; `title` is what the sentence calls them.
+    pub fn verdict(&self, trained: &str, title: &str) -> String {
         let best =
             |of: &mut dyn Iterator<Item = &Entry>| of.max_by(|a, b| a.rsum.total_cmp(&b.rsum)).cloned();
-        let own = best(&mut self.entries.iter().filter(|entry| entry.map.starts_with(learned)));
-        let other = best(&mut self.entries.iter().filter(|entry| !entry.map.starts_with(learned)));
+        let own = best(&mut self.entries.iter().filter(|entry| entry.map.starts_with(trained)));
+        let other = best(&mut self.entries.iter().filter(|entry| !entry.map.starts_with(trained)));
         let (Some(own), Some(other)) = (own, other) else { return String::new() };
         let figures = format!(
-            "rsum {:.1} against {:.1}, mean recall@1..{DEPTH} {:.4} against {:.4}, on {} rows held out",
-            own.rsum, other.rsum, own.early_recall, other.early_recall, self.rows
+            "rsum {:.1} against {:.1}, mean recall@1..{DEPTH} {:.4} against {:.4}, on {:.0} rows held out",
+            own.rsum,
+            other.rsum,
+            own.early_recall,
+            other.early_recall,
+            self.rows()
         );
         if own.rsum > other.rsum {
             format!("{title} beats every closed form here; the best of those is {}: {figures}", other.map)
@@ -167,8 +248,31 @@ impl Contest {
         }
     }
 
-    /// The table for the notes.
+    /// The entries for the notes.
     pub fn table(&self) -> Json {
-        json!({ "rows": self.rows, "maps": self.entries })
+        json!({ "rows": self.rows(), "maps": self.entries })
+    }
+}
+
+/// The places of the first item of every row that both lists hold.
+fn first_items([first, second]: [&[usize]; 2]) -> [Vec<usize>; 2] {
+    let starts = (0..first.len()).filter(|&place| place == 0 || first[place - 1] != first[place]);
+    starts
+        .filter_map(|place| {
+            let other = second.partition_point(|&row| row < first[place]);
+            (second.get(other) == Some(&first[place])).then_some((place, other))
+        })
+        .unzip()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_items_of_shared_rows_are_compared() {
+        assert_eq!(first_items([&[0, 0, 2, 5], &[0, 1, 2, 2, 6]]), [[0, 2], [0, 2]]);
+        assert_eq!(first_items([&[], &[1]]), [Vec::<usize>::new(), Vec::new()]);
     }
 }
