@@ -1,10 +1,11 @@
 //! The hubness bank as a graph: further columns, with which the dot product is the corrected score.
 //!
-//! For items of modalities a and b the score is S - w (r_a^(b) + r_b^(a)), r_a^(b)(z) the mean of the `top` largest
-//! similarities of an item z of a to the training items of b (the inductive half of CSLS, Conneau et al. 2018, arXiv
-//! 1710.04087). Each pair i < j of the M modalities takes two columns, in the order (0, 1), (0, 2), ..., (1, 2), ...:
-//! (-w r_i^(j), 1) behind an item of i, (1, -w r_j^(i)) behind an item of j, and (0, 0) behind all others. So
-//! e_a · e_b is that score for every pair, and any index of dot products serves it.
+//! For items of modalities a and b the score is S - w (r_a^(b) + r_b^(a)), r_a^(b)(z) the mean of the `top`
+//! largest similarities of an item z of a to the training items of b (the inductive half of CSLS, Conneau et
+//! al. 2018, arXiv 1710.04087). Each pair i < j of the M modalities takes two columns, in the order (0, 1),
+//! (0, 2), ..., (1, 2), ...: (-w r_i^(j), 1) behind an item of i, (1, -w r_j^(i)) behind an item of j, and
+//! (0, 0) behind all others. So e_a · e_b is that score for every pair, and any index of dot products serves
+//! it.
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use ndarray::ArrayView2;
@@ -17,14 +18,14 @@ pub const TOP: usize = 30;
 /// Weight that served best there; flat between 0.5 and 1.
 pub const WEIGHT: f32 = 0.75;
 
-/// The graph behind the map of modality `own`: `z [batch, k]` to `e [batch, k + M (M - 1)]`, given the mapped training
-/// items `clouds [n, k]` of all M modalities.
+/// The graph behind the map of modality `own`: `z [batch, k]` to `e [batch, k + M (M - 1)]`, given the mapped
+/// training items `clouds [n, k]` of all M modalities.
 ///
 /// `top` above the number of items means all of them.
 ///
 /// # Errors
-/// When there are fewer than two clouds or `own` is none of them, a cloud that is used is empty, not finite or of another
-/// width, `top` is 0, or `weight` is negative or not finite.
+/// When there are fewer than two clouds or `own` is none of them, a cloud that is used is empty, not finite
+/// or of another width, `top` is 0, or `weight` is negative or not finite.
 pub fn bank_tail(own: usize, clouds: &[ArrayView2<'_, f32>], top: usize, weight: f32) -> Result<Graph> {
     let k = check(own, clouds, top, weight)?;
     let mut b = Builder::new("bank");

@@ -2,7 +2,10 @@
 
 use chiasm_graph::Graph;
 
-use crate::{Error, FitContext, Result, Views};
+use crate::mean_vector::MeanVectorParams;
+use crate::procrustes::ProcrustesParams;
+use crate::ridge::RidgeParams;
+use crate::{FitContext, Map, Method, Result, Views};
 
 /// The maps of a closed form.
 #[derive(Debug, Clone)]
@@ -17,6 +20,18 @@ pub struct Baseline {
 ///
 /// # Errors
 /// When the items cannot be fitted or the caller asked to stop.
-pub fn baselines(_views: &Views<'_>, _context: FitContext<'_>) -> Result<Vec<Baseline>> {
-    Err(Error::Cancelled)
+pub fn baselines(views: &Views<'_>, context: FitContext<'_>) -> Result<Vec<Baseline>> {
+    fn fit<P: Method + Default>(
+        name: &'static str,
+        views: &Views<'_>,
+        context: FitContext<'_>,
+    ) -> Result<Baseline> {
+        let fitted = P::default().fit_views(views, context)?;
+        Ok(Baseline { name, maps: fitted.maps.iter().map(Map::graph).collect::<Result<_>>()? })
+    }
+    Ok(vec![
+        fit::<MeanVectorParams>("mean-vector", views, context)?,
+        fit::<ProcrustesParams>("procrustes", views, context)?,
+        fit::<RidgeParams>("ridge", views, context)?,
+    ])
 }

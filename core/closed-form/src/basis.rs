@@ -1,8 +1,9 @@
 //! The centred spectral basis of one modality: its mean and its principal axes.
 //!
-//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ; with weights p the rows are scaled by sqrt(p) and n is their sum. The smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is
-//! decomposed, so few rows in many columns cost little. Axes without variance are dropped: constant columns,
-//! duplicate rows and n < d need no further care.
+//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ; with weights p the rows are scaled by sqrt(p) and n is their sum. The
+//! smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is decomposed, so few rows in many columns
+//! cost little. Axes without variance are dropped: constant columns, duplicate rows and n < d need no further
+//! care.
 
 use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
@@ -24,7 +25,8 @@ pub(crate) struct Basis {
 }
 
 impl Basis {
-    /// The first `limit` axes of `rows [n, d]`, each of which counts with its weight: one where none are given.
+    /// The first `limit` axes of `rows [n, d]`, each of which counts with its weight: one where none are
+    /// given.
     pub(crate) fn fit(
         name: &str,
         rows: &Array2<f64>,
@@ -96,7 +98,8 @@ mod tests {
     use super::*;
     use chiasm_geometry::random::Random;
 
-    /// The Gram route and the covariance route must describe one cloud: same variances, same products of coordinates.
+    /// The Gram route and the covariance route must describe one cloud: same variances, same products of
+    /// coordinates.
     #[test]
     fn few_rows_and_many_rows_agree_with_the_covariance() {
         let mut random = Random::new(1);

@@ -1,11 +1,26 @@
-//! Regularised canonical correlation analysis with correlation-weighted cosine.
+//! Regularised canonical correlation of two or more modalities with correlation-weighted cosine.
+//!
+//! Finds the directions of all modalities that correlate most: those of canonical correlation for two
+//! (Hotelling 1936; ridge: Vinod 1976), those of its maximum-variance generalisation for more (MAXVAR;
+//! Kettenring 1971). The first k are kept, and each is weighted by its correlation to a power before the
+//! cosine (Li, Ravikumar et al., CSA, arXiv 2410.07610). Ridges are relative to each modality's top variance.
+//! Unless one setting is given, the best `members` settings of the inner cross-validation are joined into one
+//! map, as [`crate::kcca`] does too.
+//!
+//! Rows may lack modalities (the setting of van de Velden and Takane 2012): the covariance of a modality is
+//! that of all its items, the cross-covariance of two that of the rows that hold both, and two modalities
+//! that no row holds together are taken as independent given a third one that links them. Several items of a
+//! row count as one.
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::canonical::Setting;
+use crate::canonical::{Grid, Problem, check_grid};
+use crate::features::FeatureSpec;
 use crate::fitted::estimator;
-pub use crate::spectral::Setting;
-use crate::per_modality::PerModality;
-use crate::{Curve, Error, FitContext, Fitted, Result, Views};
+use crate::per_modality::{PerModality, resolve};
+use crate::search::curves;
+use crate::{Curve, FitContext, Fitted, Result, Views};
 
 /// Settings joined when not given.
 pub const MEMBERS: usize = 20;
@@ -42,13 +57,14 @@ pub struct Cca {
 estimator!(CcaParams, Cca);
 
 impl CcaParams {
-    /// The geometric means of the settings' ridges by modality, in the order of the views; `None` before a fit has
+    /// The geometric means of the settings' ridges for the modalities of these names; `None` before a fit has
     /// chosen them.
     pub fn ridges(&self, names: &[&str]) -> Option<Vec<f64>> {
         let settings = self.0.settings.as_ref().filter(|settings| !settings.is_empty())?;
         let mean = |name: &&str| {
-            let logs = settings.iter().map(|setting| Some(setting.ridge.get(name)?.max(f64::MIN_POSITIVE).ln()));
-            Some((logs.sum::<Option<f64>>()? / settings.len() as f64).exp())
+            let log = |setting: &Setting| Some(setting.ridge.get(name)?.max(f64::MIN_POSITIVE).ln());
+            let logs: Option<f64> = settings.iter().map(log).sum();
+            Some((logs? / settings.len() as f64).exp())
         };
         names.iter().map(mean).collect()
     }
@@ -56,15 +72,31 @@ impl CcaParams {
 
 impl Cca {
     fn check(&self) -> Result<()> {
-        Ok(())
+        let settings = self.settings.as_deref();
+        check_grid(self.ridge.as_ref(), self.dimensions, self.power, self.members, settings)
     }
 
     /// Fits on the items of two or more modalities.
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, _context: FitContext<'_>) -> Result<Fitted<CcaParams>> {
-        views.check_linked()?;
-        Err(Error::Cancelled)
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<CcaParams>> {
+        self.check()?;
+        let names = views.names();
+        let found = Problem {
+            grid: Grid {
+                ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
+                dimensions: self.dimensions,
+                power: self.power,
+            },
+            settings: self.settings.as_deref(),
+            members: self.members.unwrap_or(MEMBERS),
+            curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
+            specs: FeatureSpec::linear(views),
+        }
+        .solve(views, context)?;
+        let parameters =
+            Self { curve: Some(found.curves), settings: Some(found.settings), ..Self::default() };
+        Ok(Fitted { maps: found.maps, parameters: parameters.into(), report: found.report })
     }
 }

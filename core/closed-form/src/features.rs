@@ -1,11 +1,11 @@
 //! From an item to the features that a linear method sees.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::Result;
 use crate::kernel::Kernel;
 use crate::sample::subset;
 use crate::transform::{Curve, Transform};
+use crate::{Result, View, Views};
 
 /// How the features of one modality are made, but for the curve.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,13 @@ pub(crate) struct FeatureMap {
     pub(crate) kernel: Option<Kernel>,
 }
 
-impl FeatureSpec<'_> {
+impl<'a> FeatureSpec<'a> {
+    /// The features of linear methods, for every modality.
+    pub(crate) fn linear(views: &'a Views<'_>) -> Vec<Self> {
+        let spec = |view: &'a View<'_>| Self { name: &view.name, blocks: &view.blocks, kernel: None };
+        views.all().iter().map(spec).collect()
+    }
+
     /// The feature map of training items, with at most `limit` features of a kernel.
     pub(crate) fn fit(self, curve: Curve, items: ArrayView2<'_, f32>, limit: usize) -> Result<FeatureMap> {
         let transform = Transform::new(curve, self.blocks);
@@ -38,7 +44,7 @@ impl FeatureSpec<'_> {
             return Ok(FeatureMap { transform, kernel: None });
         };
         let chosen = subset(items.nrows(), most, seed);
-        let landmarks = transform.apply(items.select(ndarray::Axis(0), &chosen).view());
+        let landmarks = transform.apply(items.select(Axis(0), &chosen).view());
         Ok(FeatureMap { transform, kernel: Some(Kernel::fit(landmarks, widths, limit)?) })
     }
 }

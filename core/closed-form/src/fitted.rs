@@ -40,7 +40,8 @@ pub struct Export {
     pub inverses: Vec<Option<Inverse>>,
     /// Every parameter, also those that were chosen.
     pub parameters: Value,
-    /// The width of the shared space, how parameters were chosen, and the sense of each inverse or why there is none.
+    /// The width of the shared space, how parameters were chosen, and the sense of each inverse or why there
+    /// is none.
     pub notes: Value,
 }
 

@@ -1,12 +1,13 @@
 //! The start of a trained map: a linear map, split into principal coordinates and its matrix there.
 //!
-//! u = s Vᵀ (φ(x) - m), V the strongest principal axes of the training items and s such that the mean square of a
-//! coordinate is one. In these coordinates the map is z = normalise(S u), and a network can start from S and add to it.
-//! The axes are not whitened: weak ones stay weak, which keeps a network on few pairs from fitting noise.
+//! u = s Vᵀ (φ(x) - m), V the strongest principal axes of the training items and s such that the mean square
+//! of a coordinate is one. In these coordinates the map is z = normalise(S u), and a network can start from S
+//! and add to it. The axes are not whitened: weak ones stay weak, which keeps a network on few pairs from
+//! fitting noise.
 //!
-//! A ridge of r w₁ in a linear fit equals training with noise of that variance on the items (Bishop 1995). So the ridge
-//! that cross-validation found for the linear map says how much noise a network should be trained with:
-//! [`Front::noise`].
+//! A ridge of r w₁ in a linear fit equals training with noise of that variance on the items (Bishop 1995). So
+//! the ridge that cross-validation found for the linear map says how much noise a network should be trained
+//! with: [`Front::noise`].
 //!
 //! Refused: maps of a kernel method, whose features are not vectors of the encoder, and entropic maps.
 
@@ -31,8 +32,8 @@ pub struct Front {
 }
 
 impl Front {
-    /// The front of a fitted linear map over its training items, with as many coordinates as a final fit of so many
-    /// items has.
+    /// The front of a fitted linear map over its training items, with as many coordinates as a final fit of
+    /// so many items has.
     ///
     /// # Errors
     /// When the map is not linear, or the items do not vary.
@@ -70,7 +71,8 @@ impl Front {
         &self.start
     }
 
-    /// The standard deviation, in each coordinate, of the noise that stands for a ridge relative to the top variance.
+    /// The standard deviation, in each coordinate, of the noise that stands for a ridge relative to the top
+    /// variance.
     pub fn noise(&self, ridge: f64) -> f64 {
         self.scale * (ridge * self.basis.variances[0]).sqrt()
     }
@@ -91,8 +93,8 @@ impl Front {
         Ok(b.finish()?)
     }
 
-    /// The inverse: `u` f32 `[batch, coordinates]` to `x` f32 `[batch, input_dim]`, the item of length one on the
-    /// plane of the kept axes that has these coordinates; or the reason why there is none.
+    /// The inverse: `u` f32 `[batch, coordinates]` to `x` f32 `[batch, input_dim]`, the item of length one on
+    /// the plane of the kept axes that has these coordinates; or the reason why there is none.
     ///
     /// # Errors
     /// When the graph does not verify, which would be a defect of this crate.

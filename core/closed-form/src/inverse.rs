@@ -1,13 +1,14 @@
 //! The inverse of a linear map, exact where one exists: where a ray meets the unit sphere.
 //!
-//! A linear map is z = normalise(Wᵀ (p - m)) with p = transform(x) on the unit sphere and the mean m inside it. Let P
-//! be the pseudo-inverse of Wᵀ and u = P z. Every p = m + t u with t > 0 has the direction z again, and since |m| < 1
-//! exactly one of them lies on the sphere:
+//! A linear map is z = normalise(Wᵀ (p - m)) with p = transform(x) on the unit sphere and the mean m inside
+//! it. Let P be the pseudo-inverse of Wᵀ and u = P z. Every p = m + t u with t > 0 has the direction z again,
+//! and since |m| < 1 exactly one of them lies on the sphere:
 //!
 //! t = (1 - |m|²) / (m·u + sqrt((m·u)² + |u|² (1 - |m|²))).
 //!
-//! The curve is then undone. If W has full column rank, every z is reached: map(inverse(z)) = z. If it has full row
-//! rank, p itself is found: inverse(map(x)) = x up to the length of x, which the transform divides away.
+//! The curve is then undone. If W has full column rank, every z is reached: map(inverse(z)) = z. If it has
+//! full row rank, p itself is found: inverse(map(x)) = x up to the length of x, which the transform divides
+//! away.
 
 use chiasm_geometry::linalg::{Svd, product, thin_svd};
 use chiasm_graph::{Builder, DType, Dim, Graph};

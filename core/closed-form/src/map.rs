@@ -1,8 +1,8 @@
 //! The fitted map of one modality and its ONNX graph.
 //!
-//! z = normalise(Wᵀ (φ(x) - m)), φ the transform and, for a kernel method, the kernel features behind it; without W the
-//! coordinates stay as they are. An entropic map may follow: z' = normalise(softmax(z Kᵀ + c) V). No map is evaluated in
-//! this crate: its graph is what runs and what is exported.
+//! z = normalise(Wᵀ (φ(x) - m)), φ the transform and, for a kernel method, the kernel features behind it;
+//! without W the coordinates stay as they are. An entropic map may follow: z' = normalise(softmax(z Kᵀ + c)
+//! V). No map is evaluated in this crate: its graph is what runs and what is exported.
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_transport::EntropicMap;

@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::error::check;
 use crate::{Error, Result};
 
 /// One value for all modalities, or values by modality name: `0.1`, or `{ image = 0.1, text = 0.03 }`.
@@ -37,14 +38,6 @@ impl<T: Clone> PerModality<T> {
         Self::Each(names.iter().map(|name| (*name).to_owned()).zip(values.iter().cloned()).collect())
     }
 
-    /// Every value given.
-    pub(crate) fn values(&self) -> Vec<&T> {
-        match self {
-            Self::All(value) => vec![value],
-            Self::Each(values) => values.values().collect(),
-        }
-    }
-
     /// The value of a modality, if one is given.
     pub(crate) fn get(&self, name: &str) -> Option<&T> {
         match self {
@@ -70,6 +63,39 @@ pub(crate) fn resolve<T: Clone + Debug>(
         ));
     }
     Ok(names.iter().map(|name| given.and_then(|given| given.get(name)).cloned()).collect())
+}
+
+/// The value of each of `names`; fails on a name that is none of the modalities, and where one has no value.
+pub(crate) fn complete<T: Clone + Debug>(
+    parameter: &'static str,
+    given: &PerModality<T>,
+    names: &[&str],
+) -> Result<Vec<T>> {
+    let values = resolve(parameter, Some(given), names)?;
+    let value = |(value, name): (Option<T>, &&str)| {
+        let missing = || {
+            let what = format!("parameter `{parameter}`");
+            Error::data(what, "a value for every modality", format!("none for `{name}`"))
+        };
+        value.ok_or_else(missing)
+    };
+    values.into_iter().zip(names).map(value).collect()
+}
+
+/// Fails unless every value given is `good`; names the parameter, the range and the value.
+pub(crate) fn check_each<T: Debug>(
+    name: &'static str,
+    given: Option<&PerModality<T>>,
+    expected: &'static str,
+    good: impl Fn(&T) -> bool,
+) -> Result<()> {
+    match given {
+        None => Ok(()),
+        Some(PerModality::All(value)) => check(name, &Some(value), expected, |value| good(value)),
+        Some(PerModality::Each(values)) => {
+            values.values().try_for_each(|value| check(name, &Some(value), expected, |value| good(value)))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Items of one modality in the coordinates of its basis, and what two modalities have in common.
 //!
-//! Every row counts once, however many items it holds: an item's weight is 1/n(row) in the statistics of its own
-//! modality, and a row enters the products of two modalities by the means of its items, which equals the sum over its
-//! pairs weighted by 1/(n_a n_b).
+//! Every row counts once, however many items it holds: an item's weight is 1/n(row) in the statistics of its
+//! own modality, and a row enters the products of two modalities by the means of its items, which equals the
+//! sum over its pairs weighted by 1/(n_a n_b).
 
 use chiasm_geometry::linalg::product;
 use chiasm_geometry::random::Random;
@@ -30,18 +30,28 @@ pub(crate) fn subset(n: usize, limit: usize, seed: u64) -> Vec<usize> {
     chosen
 }
 
-/// The weight of each item, 1/n(row); `None` when no row holds more than one.
+/// The weight of each item, 1/n(row), for rows in any order; `None` when no row holds more than one.
 pub(crate) fn weights(rows: &[usize]) -> Option<Array1<f64>> {
-    let several = rows.windows(2).any(|two| two[0] == two[1]);
-    let weight = |(_, places): (usize, std::ops::Range<usize>)| {
-        std::iter::repeat_n(1.0 / places.len() as f64, places.len())
+    let mut sorted = rows.to_vec();
+    sorted.sort_unstable();
+    let several = sorted.windows(2).any(|two| two[0] == two[1]);
+    let count = |row: &usize| {
+        sorted.partition_point(|other| other <= row) - sorted.partition_point(|other| other < row)
     };
-    several.then(|| groups(rows).flat_map(weight).collect())
+    several.then(|| rows.iter().map(|row| 1.0 / count(row) as f64).collect())
 }
 
-/// Number of different rows in a list that never falls.
+/// The rows of the items at these places.
+pub(crate) fn selected(rows: &[usize], places: &[usize]) -> Vec<usize> {
+    places.iter().map(|&place| rows[place]).collect()
+}
+
+/// Number of different rows, in any order.
 pub(crate) fn distinct(rows: &[usize]) -> usize {
-    groups(rows).count()
+    let mut sorted = rows.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.len()
 }
 
 /// The mean of the items of each row.
@@ -78,8 +88,9 @@ impl RowMeans {
         (self.means.select(Axis(0), &mine), other.means.select(Axis(0), &theirs))
     }
 
-    /// E[a bᵀ] over the rows that hold both, and the number of those rows. Coordinates are centred over all items of
-    /// a modality; where some rows lack the other one, they are centred once more over the rows that hold both.
+    /// E[a bᵀ] over the rows that hold both, and the number of those rows. Coordinates are centred over all
+    /// items of a modality; where some rows lack the other one, they are centred once more over the rows that
+    /// hold both.
     pub(crate) fn covariance(&self, other: &Self) -> Result<(Array2<f64>, usize)> {
         let (mut a, mut b) = self.shared(other);
         let rows = a.nrows();
@@ -111,9 +122,10 @@ mod tests {
         let (a, b) = a.shared(&b);
         let explicit = [[1.0, 2.0], [3.0, -1.0]].map(|x| x.map(|x| x * 2.0 / 2.0));
         let last = [5.0, 0.5].map(|x| (x * 1.0 + x * 4.0) / 2.0);
-        let expected = array![explicit[0][0] + explicit[1][0] + last[0], explicit[0][1] + explicit[1][1] + last[1]];
+        let expected =
+            array![explicit[0][0] + explicit[1][0] + last[0], explicit[0][1] + explicit[1][1] + last[1]];
         assert!((a.t().dot(&b).column(0).to_owned() - expected).iter().all(|x: &f64| x.abs() < 1e-12));
-        assert_eq!(weights(&[0, 1, 1, 3]).unwrap(), array![1.0, 0.5, 0.5, 1.0]);
+        assert_eq!(weights(&[1, 0, 1, 3]).unwrap(), array![0.5, 1.0, 0.5, 1.0]);
         assert!(weights(&[0, 1, 3]).is_none());
     }
 }

@@ -1,17 +1,212 @@
 //! The linear algebra shared by canonical correlation in its linear and its kernel form.
+//!
+//! Each modality is taken in its spectral basis (coordinates a with variances v) and whitened with a ridge r
+//! relative to the top variance, W_a = (v + r v₁)^-½. R is the symmetric matrix of the blocks W_a E[a bᵀ] W_b
+//! of all pairs, its diagonal blocks zero. The eigenvectors of 1 + R with the largest eigenvalues λ are the
+//! directions of maximum-variance generalised canonical correlation (MAXVAR; Kettenring 1971), and ρ = (λ -
+//! 1) / (M - 1) is their mean (shrunken) correlation. For M = 2 they are the singular vectors and values of
+//! the one block: canonical correlation (Hotelling 1936). With missing rows the blocks are those of the
+//! available cases, as [`crate::cca`] says.
+//!
+//! A setting keeps the first `dimensions` directions and weights each by ρ^power: its similarity of items of
+//! a and b is the bilinear form aᵀ M_ab b, M_ab = U_a ρ^2power U_bᵀ, U_a the directions in unwhitened
+//! coordinates. Several settings are joined by averaging these forms, each scaled to unit mean similarity,
+//! and factoring the mean once more: by the singular value decomposition of v^½ M_ab w^½ for M = 2, and for
+//! more by the eigenvectors of the matrix of all blocks, M_aa among them, which leaves a single setting as it
+//! is. The result is one linear map per modality, steadier than any single setting, since the winner of a
+//! grid is partly luck.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
-use crate::per_modality::PerModality;
+use chiasm_geometry::linalg::{Eigen, Svd, product, symmetric_eigen, thin_svd};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice, concatenate};
+use rayon::prelude::*;
 
-/// One point of the grid of canonical correlation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Setting {
-    /// Ridge relative to the top variance of the modality.
-    pub ridge: PerModality<f64>,
-    /// Canonical directions kept.
-    pub dimensions: usize,
-    /// Power of the correlation that weights each direction.
-    pub power: f64,
+use crate::basis::{Basis, columns, unit_rows};
+use crate::crosses::CrossCovariances;
+use crate::views::pairs;
+use crate::{Error, Result};
+
+/// Directions of the joint form weaker than this share of the strongest are dropped: they could not be
+/// undone.
+const FLOOR: f64 = 1e-6;
+
+/// One setting, with the ridge of each modality in the order of the views.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) ridges: Vec<f64>,
+    pub(crate) dimensions: usize,
+    pub(crate) power: f64,
+}
+
+/// Canonical directions of one list of ridges, in the coordinates of the bases.
+pub(crate) struct Directions {
+    /// By modality, `[rank, directions]`.
+    vectors: Vec<Array2<f64>>,
+    correlations: Array1<f64>,
+}
+
+impl Directions {
+    /// At most `limit` directions.
+    pub(crate) fn of(
+        bases: &[&Basis],
+        crosses: &CrossCovariances,
+        ridges: &[f64],
+        limit: usize,
+    ) -> Result<Self> {
+        let damped: Vec<Array1<f64>> =
+            bases.iter().zip(ridges).map(|(basis, &ridge)| basis.damped(ridge)).collect();
+        let whitening: Vec<Array1<f64>> = damped.iter().map(|values| values.mapv(|w| w.powf(-0.5))).collect();
+        let whitened = |a: usize, b: usize| -> Result<Array2<f64>> {
+            Ok(crosses.get(a, b, &damped)? * whitening[a].view().insert_axis(Axis(1)) * &whitening[b])
+        };
+        if bases.len() == 2 {
+            let Svd { u, s, v } = thin_svd(whitened(0, 1)?.view())?;
+            let vectors = [u, v].into_iter().zip(&whitening);
+            let vectors = vectors.map(|(part, w)| part * w.view().insert_axis(Axis(1))).collect();
+            return Ok(Self { vectors, correlations: s });
+        }
+        let starts = starts(bases.iter().map(|basis| basis.rank()));
+        let size = starts[bases.len()];
+        let mut blocks = Array2::zeros((size, size));
+        for (a, b) in pairs(bases.len()) {
+            let block = whitened(a, b)?;
+            let (rows, columns) = (starts[a]..starts[a + 1], starts[b]..starts[b + 1]);
+            part_mut(&mut blocks, rows.clone(), columns.clone()).assign(&block);
+            part_mut(&mut blocks, columns, rows).assign(&block.t());
+        }
+        let Eigen { values, vectors } = symmetric_eigen(blocks.view())?;
+        let count = values.iter().take_while(|&&value| value > FLOOR * values[0]).count().min(limit);
+        // the directions of two modalities have unit length in each; here that is their mean
+        let scale = (bases.len() as f64).sqrt();
+        let part = |at: usize| {
+            let rows = vectors.slice_axis(Axis(0), Slice::from(starts[at]..starts[at + 1]));
+            &rows.slice_axis(Axis(1), Slice::from(..count))
+                * scale
+                * whitening[at].view().insert_axis(Axis(1))
+        };
+        let others = (bases.len() - 1) as f64;
+        Ok(Self {
+            vectors: (0..bases.len()).map(part).collect(),
+            correlations: values.iter().take(count).map(|value| value / others).collect(),
+        })
+    }
+
+    /// What `rows [n, rank]` of each modality map to, all directions and no weights.
+    pub(crate) fn images(&self, rows: &[&Array2<f64>]) -> Result<Vec<Array2<f64>>> {
+        rows.iter().zip(&self.vectors).map(|(rows, vectors)| Ok(product(rows, vectors)?)).collect()
+    }
+
+    /// Unit rows of the images under a setting.
+    pub(crate) fn weighted(&self, images: &[Array2<f64>], at: &Point) -> Vec<Array2<f64>> {
+        let weights = self.weights(at);
+        images.iter().map(|image| unit_rows(&columns(image, weights.len()) * &weights)).collect()
+    }
+
+    fn weights(&self, at: &Point) -> Array1<f64> {
+        self.correlations.iter().take(at.dimensions).map(|rho| rho.powf(at.power)).collect()
+    }
+}
+
+/// The weights of every modality, `[rank, k]` each in the coordinates of its basis, of the settings' joint
+/// form.
+pub(crate) fn join(
+    bases: &[&Basis],
+    crosses: &CrossCovariances,
+    settings: &[Point],
+) -> Result<Vec<Array2<f64>>> {
+    let widest = settings.iter().map(|setting| setting.dimensions).max().unwrap_or(1);
+    let groups: Vec<&[Point]> = settings.chunk_by(|a, b| a.ridges == b.ridges).collect();
+    let found: Vec<Directions> = groups
+        .par_iter()
+        .map(|group| Directions::of(bases, crosses, &group[0].ridges, widest))
+        .collect::<Result<_>>()?;
+    // v^½ U ρ^power of each setting, by modality, scaled to unit mean similarity
+    let mut factors: Vec<Vec<Array2<f64>>> = Vec::new();
+    for (group, found) in groups.iter().zip(&found) {
+        for setting in *group {
+            factors.extend(scaled(bases, found, setting));
+        }
+    }
+    let roots: Vec<Array1<f64>> = bases.iter().map(|basis| basis.variances.mapv(f64::sqrt)).collect();
+    let none = || Error::data("shared rows", "modalities that vary together", "no correlation at all");
+    if factors.is_empty() {
+        return Err(none());
+    }
+    let (vectors, values) = factored(&side_by_side(&factors)?)?;
+    let k = values.iter().take_while(|&&value| value > FLOOR * values[0]).count().min(widest);
+    if k == 0 {
+        return Err(none());
+    }
+    let lengths: Array1<f64> = values.iter().take(k).map(|value| value.sqrt()).collect();
+    let part = |(vectors, roots): (&Array2<f64>, &Array1<f64>)| {
+        &columns(vectors, k) * &lengths / roots.view().insert_axis(Axis(1))
+    };
+    Ok(vectors.iter().zip(&roots).map(part).collect())
+}
+
+/// The factors of one setting's form; `None` where it is nothing.
+fn scaled(bases: &[&Basis], found: &Directions, setting: &Point) -> Option<Vec<Array2<f64>>> {
+    let weights = found.weights(setting);
+    let factors: Vec<Array2<f64>> = found
+        .vectors
+        .iter()
+        .zip(bases)
+        .map(|(vectors, basis)| {
+            let roots = basis.variances.mapv(f64::sqrt);
+            &columns(vectors, weights.len()) * &weights * roots.view().insert_axis(Axis(1))
+        })
+        .collect();
+    let energy = |factor: &Array2<f64>| factor.iter().map(|x| x * x).sum::<f64>();
+    let mean = factors.iter().map(energy).product::<f64>().powf(1.0 / bases.len() as f64);
+    let scale = mean.sqrt();
+    (scale > 0.0).then(|| factors.into_iter().map(|factor| factor / scale).collect())
+}
+
+/// Vectors, by modality, and values of the mean form whose factors these are, strongest first.
+fn factored(factors: &[Array2<f64>]) -> Result<(Vec<Array2<f64>>, Array1<f64>)> {
+    if let [a, b] = factors {
+        let Svd { u, s, v } = thin_svd(product(a, &b.t())?.view())?;
+        return Ok((vec![u, v], s));
+    }
+    let all = stacked(Axis(0), factors.iter())?;
+    let mut form = product(&all, &all.t())?;
+    let starts = starts(factors.iter().map(Array2::nrows));
+    if std::env::var("CF_ZERO").is_ok() {
+        for at in 0..factors.len() {
+            let own = starts[at]..starts[at + 1];
+            part_mut(&mut form, own.clone(), own).fill(0.0);
+        }
+    }
+    let Eigen { values, vectors } = symmetric_eigen(form.view())?;
+    let part = |at: usize| vectors.slice_axis(Axis(0), Slice::from(starts[at]..starts[at + 1])).to_owned();
+    Ok(((0..factors.len()).map(part).collect(), values))
+}
+
+/// All settings' factors of each modality side by side: products of two such are sums over the settings.
+fn side_by_side(factors: &[Vec<Array2<f64>>]) -> Result<Vec<Array2<f64>>> {
+    let count = factors.first().map_or(0, Vec::len);
+    (0..count).map(|at| stacked(Axis(1), factors.iter().map(|setting| &setting[at]))).collect()
+}
+
+fn stacked<'a>(axis: Axis, parts: impl Iterator<Item = &'a Array2<f64>>) -> Result<Array2<f64>> {
+    let views: Vec<ArrayView2<'_, f64>> = parts.map(Array2::view).collect();
+    concatenate(axis, &views).map_err(|e| Error::data("factors of a form", "sizes that fit", e.to_string()))
+}
+
+/// Where each part starts among parts of these lengths, and where the last one ends.
+fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+    let sums = lengths.scan(0, |sum, length| {
+        *sum += length;
+        Some(*sum)
+    });
+    std::iter::once(0).chain(sums).collect()
+}
+
+/// These rows and columns of a matrix.
+fn part_mut(matrix: &mut Array2<f64>, rows: Range<usize>, columns: Range<usize>) -> ArrayViewMut2<'_, f64> {
+    let mut part = matrix.view_mut();
+    part.slice_axis_inplace(Axis(0), Slice::from(rows));
+    part.slice_axis_inplace(Axis(1), Slice::from(columns));
+    part
 }

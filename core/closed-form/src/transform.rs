@@ -1,9 +1,9 @@
 //! What happens to an item before any centring: each encoder's block is curved and brought to length one.
 //!
-//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which tames the few large values of
-//! pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman 2012). With several encoders side
-//! by side each block is treated alone and weighted 1/sqrt(blocks), so that the whole row has length one again and no
-//! encoder drowns another.
+//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which tames the few large values
+//! of pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman 2012). With several
+//! encoders side by side each block is treated alone and weighted 1/sqrt(blocks), so that the whole row has
+//! length one again and no encoder drowns another.
 
 use chiasm_graph::{Attr, Builder, Value};
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Slice};

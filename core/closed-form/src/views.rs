@@ -13,12 +13,13 @@ use crate::{Error, Result};
 pub struct View<'a> {
     /// The modality's name, which messages and parameters use.
     pub name: String,
-    /// Lengths of the encoders' vectors that stand side by side in an item; their sum is the number of columns.
+    /// Lengths of the encoders' vectors that stand side by side in an item; their sum is the number of
+    /// columns.
     pub blocks: Vec<usize>,
     /// One vector for each item, `[items, d]`.
     pub items: ArrayView2<'a, f32>,
-    /// The row of each item, never falling. Items of different modalities with the same row are pairs; a row may hold
-    /// several items of a modality, or none.
+    /// The row of each item, never falling. Items of different modalities with the same row are pairs; a row
+    /// may hold several items of a modality, or none.
     pub rows: Vec<usize>,
 }
 
@@ -31,14 +32,14 @@ pub struct Views<'a> {
 }
 
 impl<'a> Views<'a> {
-    /// Views of two or more modalities. `anchor` is the place of the modality that the others are bound to, if one is
-    /// named. `validation` lists the rows that choose between settings and are not fitted on; when it is empty, settings
-    /// are chosen by cross-validation.
+    /// Views of two or more modalities. `anchor` is the place of the modality that the others are bound to,
+    /// if one is named. `validation` lists the rows that choose between settings and are not fitted on; when
+    /// it is empty, settings are chosen by cross-validation.
     ///
     /// # Errors
-    /// When there are fewer than two modalities, two have one name, the anchor is none of them, an array has no columns
-    /// or holds a value that is not finite, blocks or rows do not fit an array, rows fall, or a modality is left with fewer
-    /// than two items to fit on.
+    /// When there are fewer than two modalities, two have one name, the anchor is none of them, an array has
+    /// no columns or holds a value that is not finite, blocks or rows do not fit an array, rows fall, or a
+    /// modality is left with fewer than two items to fit on.
     pub fn new(views: Vec<View<'a>>, anchor: Option<usize>, mut validation: Vec<usize>) -> Result<Self> {
         let count = views.len();
         if count < 2 {
@@ -60,8 +61,8 @@ impl<'a> Views<'a> {
         Ok(Self { views, anchor, validation })
     }
 
-    /// Two modalities, `first` and `second`, with one item each in every row: row i of one array belongs to row i of
-    /// the other.
+    /// Two modalities, `first` and `second`, with one item each in every row: row i of one array belongs to
+    /// row i of the other.
     ///
     /// # Errors
     /// When the row counts differ, and as [`Views::new`].
@@ -110,7 +111,8 @@ impl<'a> Views<'a> {
         self.anchor
     }
 
-    /// The place of the modality that the others are mapped onto: the anchor, or the last one where none is named.
+    /// The place of the modality that the others are mapped onto: the anchor, or the last one where none is
+    /// named.
     pub fn reference(&self) -> usize {
         self.anchor.unwrap_or(self.views.len() - 1)
     }
@@ -120,9 +122,11 @@ impl<'a> Views<'a> {
         &self.validation
     }
 
-    /// The pairs of modalities whose retrieval counts: those with the anchor when one is named, else all of them.
+    /// The pairs of modalities whose retrieval counts: those with the anchor when one is named, else all of
+    /// them.
     pub fn scored_pairs(&self) -> Vec<(usize, usize)> {
-        let with_anchor = |&(a, b): &(usize, usize)| self.anchor.is_none_or(|anchor| a == anchor || b == anchor);
+        let with_anchor =
+            |&(a, b): &(usize, usize)| self.anchor.is_none_or(|anchor| a == anchor || b == anchor);
         pairs(self.count()).filter(with_anchor).collect()
     }
 
@@ -163,7 +167,10 @@ impl<'a> Views<'a> {
             None => Ok(()),
             Some(alone) => Err(Error::data(
                 format!("rows of modality `{}`", self.views[alone].name),
-                format!("some that also hold `{}`, or a modality that shares rows with it", self.views[0].name),
+                format!(
+                    "some that also hold `{}`, or a modality that shares rows with it",
+                    self.views[0].name
+                ),
                 "none: nothing says which items belong together",
             )),
         }
