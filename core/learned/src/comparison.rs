@@ -10,7 +10,7 @@ use chiasm_plugin::{Error, Json, Result, Services, json};
 use serde::Serialize;
 
 use crate::examples::paired_rows;
-use crate::subset::Subset;
+use crate::subset::{Subset, reborrowed};
 use crate::{apply, plugin_error};
 
 /// One part in so many is held out.
@@ -116,8 +116,8 @@ impl<'a> Holdout<'a> {
     ///
     /// # Errors
     /// When a modality is left with fewer than two training items.
-    pub fn closed_form_views<'b>(&'b self, views: &Views<'b>) -> Result<Views<'b>> {
-        if self.given { Ok(views.clone()) } else { self.training.views(views) }
+    pub fn closed_form_views<'b>(&'b self, views: &'b Views<'_>) -> Result<Views<'b>> {
+        if self.given { reborrowed(views) } else { self.training.views(views) }
     }
 }
 

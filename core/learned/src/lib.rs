@@ -16,12 +16,14 @@ mod examples;
 mod layers;
 pub mod losses;
 mod network;
+mod parameters;
 mod subset;
 
 pub use arrays::{apply, inverse_kind, matrix, plugin_error, tensor};
 pub use examples::{Examples, paired_rows};
 pub use layers::{Init, Layers, Weights};
 pub use network::{BoundNetwork, Network, Shape};
+pub use parameters::{check_names, value_of, values};
 pub use subset::{Subset, views};
 
 /// Training steps where the recipe gives none: `few` for up to a thousand rows, and more with the square root

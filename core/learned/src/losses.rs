@@ -5,7 +5,7 @@
 //! both limits:
 //!
 //! ```text
-//! InfoNCE, a to b:  sum_i w_i log(1 + sum_{j in N_i} exp(s_ij - s_ii)) / sum_i w_i        s = a b' / temperature
+//! InfoNCE, a to b:  sum_i w_i log(1 + sum_{j in N_i} exp(s_ij - s_ii)) / sum_i w_i,   s = a b' / temperature
 //! ```
 //!
 //! w_i is the weight of example i where it holds both items and 0 elsewhere; the negatives N_i are the

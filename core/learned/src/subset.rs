@@ -70,3 +70,14 @@ impl<'a> Subset<'a> {
         Views::new(views.collect(), from.anchor(), Vec::new()).map_err(plugin_error)
     }
 }
+
+/// The same views for a shorter time.
+pub(crate) fn reborrowed<'b>(views: &'b Views<'_>) -> Result<Views<'b>> {
+    let all = views.all().iter().map(|view| View {
+        name: view.name.clone(),
+        blocks: view.blocks.clone(),
+        items: view.items.view(),
+        rows: view.rows.clone(),
+    });
+    Views::new(all.collect(), views.anchor(), views.validation().to_vec()).map_err(plugin_error)
+}

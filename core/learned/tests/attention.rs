@@ -40,7 +40,8 @@ fn input(layers: &mut Layers<'_>, name: &str, width: usize) -> Tokens {
     Tokens { values, mask: Some(mask), width }
 }
 
-/// The loss is the sum of the output's elements, each times the probe's: its derivative by every weight is stored too.
+/// The loss is the sum of the output's elements, each times the probe's: its derivative by every weight is
+/// stored too.
 fn against_pytorch(
     case: &str,
     shape: &[usize],
@@ -230,7 +231,8 @@ fn long_sequences_are_finite() {
     assert!(out.iter().all(|x| x.is_finite()));
 }
 
-/// A query without a key gets nothing from the values: what is left is the bias of the last layer, which is zero at first.
+/// A query without a key gets nothing from the values: what is left is the bias of the last layer, which is
+/// zero at first.
 #[test]
 fn a_query_without_a_key_gets_zeros() {
     let mut weights = Weights::new(1);

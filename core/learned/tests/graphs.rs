@@ -75,8 +75,9 @@ fn a_network_starts_as_its_start_matrix() {
     assert!(close, "{image:?} is not {expected}");
 }
 
-/// Thirty steps of the bound on a fixed matrix: its largest singular value ends at the limit and stays there. The matrix is
-/// 5 u vᵀ plus 1 of another pair, so the power iteration is exact to 5^-60; 1e-3 covers the random share of each step.
+/// Thirty steps of the bound on a fixed matrix: its largest singular value ends at the limit and stays there.
+/// The matrix is 5 u vᵀ plus 1 of another pair, so the power iteration is exact to 5^-60; 1e-3 covers the
+/// random share of each step.
 #[test]
 fn spectral_normalisation_finds_the_largest_singular_value() {
     let mut network = Network::new("n", &Array2::zeros((3, 2)), 2, 1).unwrap();

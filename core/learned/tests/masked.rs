@@ -1,4 +1,5 @@
-//! Losses of batches in which modalities are absent and rows hold several items, against sums written out in double precision.
+//! Losses of batches in which modalities are absent and rows hold several items, against sums written out in
+//! double precision.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 use chiasm_learned::losses::{self, BatchMask};
 use chiasm_learned::{Examples, tensor};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
-use chiasm_plugin::ndarray::{Array2, s};
+use chiasm_plugin::ndarray::{Array2, Axis};
 use chiasm_runtime::{Engine, Search, SessionOptions};
 
 const NAMES: [&str; 3] = ["image", "text", "sound"];
@@ -144,8 +145,8 @@ fn masked_losses_are_those_written_out() {
     }
 }
 
-/// Central differences of the sums in double precision with a step of 1e-5 are exact to 1e-9; single precision is not. Each item
-/// counts with all the examples that it stands in.
+/// Central differences of the sums in double precision with a step of 1e-5 are exact to 1e-9; single
+/// precision is not. Each item counts with all the examples that it stands in.
 #[test]
 fn gradients_of_masked_losses_are_finite_differences() {
     let examples = Examples::new(&ROWS, &PAIRS);
@@ -197,7 +198,8 @@ fn absent_items_have_no_influence() {
     }
 }
 
-/// A batch without any pair of two modalities, as a small one may be, has a loss of 0 for them and no NaN in its gradient.
+/// A batch without any pair of two modalities, as a small one may be, has a loss of 0 for them and no NaN in
+/// its gradient.
 #[test]
 fn a_batch_without_a_pair_has_no_loss_of_it() {
     let rows: [&[usize]; 3] = [&[0, 1], &[0, 1], &[2]];
@@ -222,7 +224,7 @@ fn a_mask_that_hides_nothing_changes_nothing() {
     let examples = Examples::new(&rows, &PAIRS);
     assert!(examples.are_complete());
     let vectors: Vec<(String, Tensor)> =
-        (0..3).map(|at| (NAMES[at].to_owned(), tensor(items(at).slice(s![..4, ..])).unwrap())).collect();
+        (0..3).map(|at| (NAMES[at].to_owned(), tensor(items(at).slice_axis(Axis(0), (..4).into())).unwrap())).collect();
     let mask = examples.mask_tensors(&NAMES).unwrap();
     let all: Vec<(String, Tensor)> = vectors.iter().cloned().chain(mask).collect();
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {

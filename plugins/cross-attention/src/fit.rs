@@ -79,7 +79,8 @@ fn read<'a>(
             shape.len() == rank && mask_shape.len() == 2 && shape[..rank - 1] == mask_shape[..rank - 1];
         if !fits {
             return Err(Error::invalid(format!(
-                "`{}` and `{}`: expected one row, and one mask number, for each item{}, got shapes {shape:?} and {mask_shape:?}",
+                "`{}` and `{}`: expected one row, and one mask number, for each item{}, got shapes {shape:?} \
+                 and {mask_shape:?}",
                 names[0],
                 names[1],
                 if rank == 3 { " and token" } else { "" }

@@ -128,12 +128,12 @@ pub(crate) fn parameters() -> Vec<Parameter> {
         text(
             "mode",
             json!(usual.mode),
-            "Attention by decoder, one-way, two-way, gated or latent; of pooled vectors concat, mean, gated-sum, bilinear or late.",
+            "decoder, one-way, two-way, gated, latent; pooled: concat, mean, gated-sum, bilinear, late.",
         ),
         text(
             "query",
             json!(null),
-            "The modality of the queries in decoder and one-way, with the largest weight where retrieval starts; the last one when not set.",
+            "The modality of the queries, with the largest weight in the residual; the last when not set.",
         ),
         integer("width", json!(usual.width), "Width of every token inside the network."),
         integer("heads", json!(usual.heads), "Heads of every attention; they divide the width."),
@@ -143,7 +143,7 @@ pub(crate) fn parameters() -> Vec<Parameter> {
         integer(
             "positions",
             json!(null),
-            "Position embeddings, 0 for none; as many as the longest training sequence has tokens when not set.",
+            "Position embeddings, 0 for none; the tokens of the longest training sequence when not set.",
         ),
         integer("epochs", json!(usual.epochs), "Passes over the training rows, at most."),
         integer("batch", json!(usual.batch), "Rows of a mini-batch."),

@@ -164,8 +164,8 @@ fn verdict(ridge: &Trial, error: f64, best: Option<&Trial>, reference: &str) -> 
     let figures = |trial: &Trial| {
         let [own, other] = trial.lost.map(|share| 100.0 * share);
         format!(
-            "loses {own:.1} % of the variance on a round trip, {other:.1} % from {reference}, at a mean recall@1..20 \
-             of {:.4}",
+            "loses {own:.1} % of the variance on a round trip, {other:.1} % from {reference}, at a mean \
+             recall@1..20 of {:.4}",
             trial.recall
         )
     };

@@ -5,11 +5,11 @@
 //! unit(network(u)) and T_BA(w) = network(w):
 //!
 //! ```text
-//! loss = |T_AB u - w|² + |T_BA w - u|²                                                   regression on pairs
-//!      + contrast * InfoNCE(T_AB u, w)                                                   each pair against the others
+//! loss = |T_AB u - w|² + |T_BA w - u|²                  regression on pairs
+//!      + contrast * InfoNCE(T_AB u, w)                  each pair against the others
 //!      + cycle * (|T_BA T_AB u - u|² + |T_AB T_BA w - w|²)
-//!      + injectivity * (hinge of T_AB + hinge of T_BA)      max(0, margin - |T xᵢ - T xⱼ|²) over neighbours in the batch
-//!      + smoothness * (|J_AB e|² + |J_BA e|²)               E = |J|_F² for random signs e (Hutchinson 1990)
+//!      + injectivity * (hinge of T_AB + hinge of T_BA)  max(0, margin - |T xᵢ - T xⱼ|²), neighbours
+//!      + smoothness * (|J_AB e|² + |J_BA e|²)           E = |J|_F² for random signs e (Hutchinson 1990)
 //! ```
 //!
 //! Squares are means over coordinates. The directional derivatives come from the networks' own graphs, by

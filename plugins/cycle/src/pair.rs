@@ -65,7 +65,7 @@ impl<'a> Pair<'a> {
                 examples.len()
             )));
         }
-        let there = start.ridges.get(name).copied().unwrap_or(1.0);
+        let there = start.ridge_onto_reference(name)?;
         let back = start.back_ridge(views, modality, settings, services)?;
         let mut own = Vec::new();
         for (place, side) in sides.into_iter().enumerate() {

@@ -1,9 +1,10 @@
 //! What a recipe may set of the cycle aligner.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chiasm_closed_form::PerModality;
-use chiasm_plugin::{Error, Json, Parameter, Result, json, within};
+use chiasm_learned::{check_names, value_of, values};
+use chiasm_plugin::{Json, Parameter, Result, json, within};
 use serde::{Deserialize, Serialize};
 
 use crate::pair::Schedule;
@@ -81,44 +82,35 @@ impl Settings {
 
     /// Fails on a table with a name that is none of the modalities.
     pub(crate) fn check_names(&self, names: &[&str]) -> Result<()> {
-        let mut unknown = BTreeSet::new();
-        unknown.extend(keys("cycle", self.cycle.as_ref()));
-        unknown.extend(keys("steps", self.steps.as_ref()));
-        unknown.extend(keys("ridges", self.ridges.as_ref()));
-        unknown.extend(keys("train", self.train.as_ref()));
-        unknown.extend(keys("curve", self.curve.as_ref()));
-        match unknown.into_iter().find(|(_, key)| !names.contains(key)) {
-            None => Ok(()),
-            Some((parameter, key)) => {
-                let expected = names.join(", ");
-                let message = format!("expected modalities among {expected}, got `{key}`");
-                Err(Error::invalid(format!("parameter `{parameter}`: {message}")))
-            }
-        }
+        check_names("cycle", self.cycle.as_ref(), names)?;
+        check_names("steps", self.steps.as_ref(), names)?;
+        check_names("ridges", self.ridges.as_ref(), names)?;
+        check_names("train", self.train.as_ref(), names)?;
+        check_names("curve", self.curve.as_ref(), names)
     }
 
     /// The steps given for a pair, else 200 for up to a thousand rows, and more with the square root of their
     /// number.
     pub(crate) fn steps_of(&self, name: &str, rows: usize) -> u64 {
-        let given = self.steps.as_ref().and_then(|steps| steps.get(name));
-        given.copied().unwrap_or_else(|| chiasm_learned::steps(200, rows))
+        value_of(self.steps.as_ref(), name).copied().unwrap_or_else(|| chiasm_learned::steps(200, rows))
     }
 
     /// The weight of the cycle given for a pair.
     pub(crate) fn cycle_of(&self, name: &str) -> Option<f64> {
-        self.cycle.as_ref()?.get(name).copied()
+        value_of(self.cycle.as_ref(), name).copied()
     }
 
     /// Whether a pair is trained, if that is given.
     pub(crate) fn train_of(&self, name: &str) -> Option<bool> {
-        self.train.as_ref()?.get(name).copied()
+        value_of(self.train.as_ref(), name).copied()
     }
 
     /// The curves given for these modalities.
     pub(crate) fn curve_of(&self, names: &[&str]) -> Option<BTreeMap<String, String>> {
-        let curve = self.curve.as_ref()?;
-        let given = names.iter().filter_map(|name| Some(((*name).to_owned(), curve.get(name)?.clone())));
-        Some(given.collect())
+        let given = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), value_of(self.curve.as_ref(), name)?.clone())));
+        self.curve.is_some().then(|| given.collect())
     }
 
     /// Sets what was chosen for a pair.
@@ -130,27 +122,6 @@ impl Settings {
             set(&mut self.steps, name, schedule.steps);
         }
     }
-}
-
-/// Every value given.
-fn values<T>(given: Option<&PerModality<T>>) -> Vec<&T> {
-    match given {
-        None => Vec::new(),
-        Some(PerModality::All(value)) => vec![value],
-        Some(PerModality::Each(values)) => values.values().collect(),
-    }
-}
-
-/// The names of a table, beside the parameter's.
-fn keys<'a, T>(
-    parameter: &'static str,
-    given: Option<&'a PerModality<T>>,
-) -> impl Iterator<Item = (&'static str, &'a str)> {
-    let table = match given {
-        Some(PerModality::Each(values)) => Some(values),
-        _ => None,
-    };
-    table.into_iter().flat_map(BTreeMap::keys).map(move |key| (parameter, key.as_str()))
 }
 
 /// Sets the value of one modality; a value for all others stays out of the table, since each is set in turn.

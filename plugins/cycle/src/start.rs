@@ -5,9 +5,9 @@ use chiasm_closed_form::ridge::RidgeParams;
 use chiasm_closed_form::{Fitted, Front, Method, View, Views};
 use chiasm_geometry::linalg::{product, symmetric_eigen};
 use chiasm_learned::comparison::with_context;
-use chiasm_learned::{Subset, apply, plugin_error};
+use chiasm_learned::{Subset, apply, plugin_error, value_of};
 use chiasm_plugin::ndarray::{Array2, Axis};
-use chiasm_plugin::{Json, Result, Services, json, read_parameters};
+use chiasm_plugin::{Error, Json, Result, Services, json, read_parameters};
 use std::collections::BTreeMap;
 
 use crate::settings::Settings;
@@ -24,7 +24,7 @@ pub(crate) struct Start {
     /// What the items of each modality go through first.
     pub curves: BTreeMap<String, String>,
     /// The ridge of each modality's regression onto the reference; none for the reference.
-    pub ridges: BTreeMap<String, f64>,
+    ridges: BTreeMap<String, f64>,
 }
 
 impl Start {
@@ -39,7 +39,7 @@ impl Start {
         let reference = views.reference();
         let anchored = Views::new(views.all().to_vec(), Some(reference), views.validation().to_vec());
         let ridges: BTreeMap<&str, f64> = (views.names().into_iter())
-            .filter_map(|name| Some((name, settings.ridges.as_ref()?.get(name)?[0])))
+            .filter_map(|name| Some((name, value_of(settings.ridges.as_ref(), name)?[0])))
             .collect();
         let given = json!({
             "ridge": (!ridges.is_empty()).then_some(ridges),
@@ -58,8 +58,15 @@ impl Start {
         let curves = names.iter().zip(&fitted.maps);
         let curves = curves.map(|(name, map)| (name.clone(), curve_name(map.curve()))).collect();
         let others = names.iter().enumerate().filter(|(at, _)| *at != reference);
-        let ridges = others.map(|(_, name)| (name.clone(), ridge_of(&chosen, name))).collect();
+        let ridges = others.map(|(_, name)| Ok((name.clone(), ridge_of(&chosen, name)?)));
+        let ridges = ridges.collect::<Result<_>>()?;
         Ok(Self { names, reference, fronts, coordinates, curves, ridges })
+    }
+
+    /// The ridge of the regression of a modality onto the reference.
+    pub(crate) fn ridge_onto_reference(&self, name: &str) -> Result<f64> {
+        let ridge = self.ridges.get(name).copied();
+        ridge.ok_or_else(|| Error::other(format!("`{name}` is not mapped onto the reference")))
     }
 
     /// The ridge of the regression from the reference onto a modality, chosen unless given.
@@ -71,14 +78,14 @@ impl Start {
         services: &Services<'_>,
     ) -> Result<f64> {
         let name = &self.names[modality];
-        if let Some([_, back]) = settings.ridges.as_ref().and_then(|ridges| ridges.get(name)) {
+        if let Some([_, back]) = value_of(settings.ridges.as_ref(), name) {
             return Ok(*back);
         }
         let pair = pair_views(views, self.reference, modality, Some(1))?;
         let curves: BTreeMap<&str, &String> =
             pair.names().into_iter().filter_map(|name| Some((name, self.curves.get(name)?))).collect();
         let fitted = fit_ridge(&pair, json!({ "curve": curves }), services)?;
-        Ok(ridge_of(&json!(fitted.parameters), &self.names[self.reference]))
+        ridge_of(&json!(fitted.parameters), &self.names[self.reference])
     }
 }
 
@@ -98,10 +105,10 @@ fn fit_ridge(views: &Views<'_>, given: Json, services: &Services<'_>) -> Result<
     with_context(services, |context| parameters.fit_views(views, context))
 }
 
-/// The ridge that a fit chose for a modality: one number, or one of a table.
-fn ridge_of(chosen: &Json, name: &str) -> f64 {
-    let ridge = &chosen["ridge"];
-    ridge.as_f64().or_else(|| ridge[name].as_f64()).unwrap_or(1.0)
+/// The ridge that a fit chose for a modality.
+fn ridge_of(chosen: &Json, name: &str) -> Result<f64> {
+    let ridge = chosen["ridge"][name].as_f64();
+    ridge.ok_or_else(|| Error::other(format!("the ridge regression returned no ridge of `{name}`")))
 }
 
 fn curve_name(curve: chiasm_closed_form::Curve) -> String {

@@ -80,7 +80,10 @@ fn the_same_seed_gives_the_same_bytes_and_what_was_chosen_gives_them_again() {
 fn a_larger_penalty_on_the_jacobian_makes_the_map_smoother() {
     let [x, y] = world(300, 4);
     let spread = |smoothness: f64| {
-        let parameters = json!({ "train": true, "steps": 150, "hidden": 16, "batch": 128, "smoothness": smoothness, "learning_rate": 3e-3 });
+        let parameters = json!({
+            "train": true, "steps": 150, "hidden": 16, "batch": 128, "smoothness": smoothness,
+            "learning_rate": 3e-3,
+        });
         let host = TestHost::new(1);
         let mut learned = fit(&host, &x, &y, &parameters).unwrap();
         let back = learned.inverses[0].take().unwrap().graph;

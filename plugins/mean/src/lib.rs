@@ -35,8 +35,8 @@ impl Fusion for Mean {
         let width = first.pooled_dim;
         if let Some(other) = rest.iter().find(|m| m.pooled_dim != width) {
             return Err(Error::invalid(format!(
-                "mean: expected modalities of one width, got {} with {width} columns and {} with {}; align them \
-                 into one space first, or fuse with concat",
+                "mean: expected modalities of one width, got {} with {width} columns and {} with {}; align \
+                 them into one space first, or fuse with concat",
                 first.name, other.name, other.pooled_dim
             )));
         }

@@ -14,13 +14,13 @@
 
 use chiasm_closed_form::Views;
 use chiasm_learned::comparison::{Comparison, FEWEST, Holdout, fit_start};
-use chiasm_learned::{Subset, inverse_kind, paired_rows, plugin_error};
+use chiasm_learned::{Subset, check_names, inverse_kind, paired_rows, plugin_error};
 use chiasm_plugin::objective::Report;
 use chiasm_plugin::{AlignSpec, Inputs, Inverse, Json, Learned, Level, Result, Services, json};
 use std::collections::BTreeMap;
 
 use crate::settings::Settings;
-use crate::training::{Training, check_names};
+use crate::training::Training;
 
 /// Shares of the networks in the score that are tried beside none.
 const BLENDS: [f64; 2] = [0.5, 1.0];
@@ -42,7 +42,7 @@ pub(crate) fn fit(
     let settings = Settings::read(parameters)?;
     let views = chiasm_learned::views(data, spec)?;
     let names = views.names();
-    check_names(settings.noise.as_ref(), &names)?;
+    check_names("noise", settings.noise.as_ref(), &names)?;
     let start = fit_start(&views, &settings.start, services)?;
     let choice = choose(&settings, &views, services)?;
     let chosen_start = json!(start.parameters);

@@ -72,7 +72,7 @@ impl Settings {
         within("learning_rate", self.learning_rate, 1e-8, 10.0)?;
         within("weight_decay", self.weight_decay, 0.0, 100.0)?;
         within("dropout", self.dropout, 0.0, 0.95)?;
-        for ridge in self.noise.iter().flat_map(PerModality::values) {
+        for ridge in chiasm_learned::values(self.noise.as_ref()) {
             within("noise", *ridge, 0.0, 1000.0)?;
         }
         within("spectral_norm", self.spectral_norm.unwrap_or(1.0), 1e-3, 1e3)?;
@@ -145,7 +145,7 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "noise",
             "number or table",
             json!(null),
-            "Ridge that the training noise is equivalent to, one number or a table by modality; the start's when not set.",
+            "Ridge that the training noise is equivalent to; the start's when not set.",
         ),
         parameter(
             "spectral_norm",
@@ -163,7 +163,7 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "blend",
             "number",
             json!(null),
-            "Share of the networks in the score, the rest is the start's; chosen among 0, 0.5 and 1 when not set.",
+            "Share of the networks in the score; chosen among 0, 0.5 and 1 when not set.",
         ),
         parameter("start", "table", json!(null), "Parameters of the cca that the networks start from."),
     ]

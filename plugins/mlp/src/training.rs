@@ -1,8 +1,8 @@
 //! The training of an ensemble: items in the coordinates of their fronts, as examples.
 
 use chiasm_closed_form::cca::CcaParams;
-use chiasm_closed_form::{Fitted, Front, PerModality, Views};
-use chiasm_learned::{Examples, Subset, apply, plugin_error};
+use chiasm_closed_form::{Fitted, Front, Views};
+use chiasm_learned::{Examples, Subset, apply, plugin_error, value_of};
 use chiasm_plugin::graph::{Tensor, TensorRef};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{Length, Options, Report, Rows};
@@ -20,12 +20,12 @@ const PATIENCE: u64 = 6;
 const SEED_STEP: u64 = 0x9e37_79b9;
 
 /// What an ensemble is trained on.
-pub(crate) struct Training<'a> {
+pub(crate) struct Training<'a, 's> {
     names: Vec<&'a str>,
     pairs: Vec<(usize, usize)>,
     fronts: Vec<Front>,
     noise: Vec<f64>,
-    items: &'a Subset<'a>,
+    items: &'a Subset<'s>,
     settings: &'a Settings,
     services: &'a Services<'a>,
 }
@@ -33,11 +33,11 @@ pub(crate) struct Training<'a> {
 /// Tensors of a batch's ports, one row for each example.
 type Batch = Vec<(String, Tensor)>;
 
-impl<'a> Training<'a> {
+impl<'a, 's> Training<'a, 's> {
     /// A training on these items from this start; `views` names the modalities.
     pub(crate) fn new(
         views: &'a Views<'_>,
-        items: &'a Subset<'a>,
+        items: &'a Subset<'s>,
         start: &Fitted<CcaParams>,
         settings: &'a Settings,
         services: &'a Services<'a>,
@@ -50,7 +50,7 @@ impl<'a> Training<'a> {
         let chosen = start.parameters.ridges(&names).unwrap_or_else(|| vec![0.0; names.len()]);
         let noise = (names.iter().zip(&fronts).zip(chosen))
             .map(|((name, front), chosen)| {
-                let given = settings.noise.as_ref().and_then(|noise| noise.get(name));
+                let given = value_of(settings.noise.as_ref(), name);
                 front.noise(given.copied().unwrap_or(chosen))
             })
             .collect();
@@ -123,19 +123,6 @@ impl<'a> Training<'a> {
         }
         Ok(batch)
     }
-}
-
-/// Fails on a name that is none of the modalities.
-pub(crate) fn check_names(noise: Option<&PerModality<f64>>, names: &[&str]) -> Result<()> {
-    if let Some(PerModality::Each(values)) = noise
-        && let Some(unknown) = values.keys().find(|key| !names.contains(&key.as_str()))
-    {
-        let expected = names.join(", ");
-        return Err(Error::invalid(format!(
-            "parameter `noise`: expected modalities among {expected}, got `{unknown}`"
-        )));
-    }
-    Ok(())
 }
 
 fn borrowed(batch: &Batch) -> Vec<(&str, TensorRef<'_>)> {

@@ -117,7 +117,8 @@ fn decoders_approximate_an_inverse_of_every_modality() {
     let host = TestHost::new(4);
     let [x, y] = linear(400, 3);
     let parameters = json!({
-        "members": 2, "steps": 400, "batch": 128, "hidden": 64, "blend": 1.0, "reconstruction": 1.0, "dropout": 0.0,
+        "members": 2, "steps": 400, "batch": 128, "hidden": 64, "blend": 1.0, "reconstruction": 1.0,
+        "dropout": 0.0,
         "learning_rate": 3e-3, "noise": { "image": 1e-3, "text": 1e-3 }, "spectral_norm": 4.0,
     });
     let learned = fit(&host, &x, &y, &parameters).unwrap();
