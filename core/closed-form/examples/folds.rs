@@ -2,19 +2,19 @@
 //!
 //! `cargo run -p chiasm-closed-form --example folds -- X.npy Y.npy [METHOD PARAMETERS]`
 //!
-//! Rows of X and Y are paired. A method and its parameters as JSON, such as `kcca '{"source_blocks": [1280, 512]}'`
-//! for two encoders side by side in X or `ot-map '{"pairs": 20}'`, measure that one alone. Fold `j` tests the rows whose index
-//! is `j` modulo 5; everything is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both directions in
-//! percent, at most 600), the same of fold 0, the same with the hubness bank, mean seconds of a fit; then the permutation
-//! null of the first: mean and standard deviation over random partners, and the share of them that does as well.
+//! Rows of X and Y are paired. A method and its parameters as JSON, such as `cca '{"members": 1}'` or `ot-map
+//! '{"pairs": 20}'`, measure that one alone. Fold `j` tests the rows whose index is `j` modulo 5; everything
+//! is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both directions in percent, at most
+//! 600), the same of fold 0, the same with the hubness bank, mean seconds of a fit; then the permutation null
+//! of the first: mean and standard deviation over random partners, and the share of them that does as well.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
 use std::time::Instant;
 
-use chiasm_closed_form::bank::{Role, TOP, WEIGHT, bank_tail};
+use chiasm_closed_form::bank::{TOP, WEIGHT, bank_tail};
 use chiasm_closed_form::{
-    Conduct, Method, Pairs, cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams,
+    FitContext, Method, Views, cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams,
     ot_map::OtMapParams, procrustes::ProcrustesParams, ridge::RidgeParams,
 };
 use chiasm_geometry::folds::{Fold, modulo};
@@ -89,7 +89,7 @@ fn measure(
     let part = |rows: &[usize]| (x.select(Axis(0), rows), y.select(Axis(0), rows));
     let (train, test) = (part(&fold.train), part(&fold.test));
     let start = Instant::now();
-    let (source, target) = fit(method, parameters, Pairs::new(train.0.view(), train.1.view())?)?;
+    let [first, second] = fit(method, parameters, &Views::paired(train.0.view(), train.1.view())?)?;
     let seconds = start.elapsed().as_secs_f64();
     let run = |graph: &Graph, rows: &Array2<f32>| -> Outcome<Array2<f32>> {
         let input = Tensor::f32(&[rows.nrows(), rows.ncols()], rows.iter().copied().collect())?;
@@ -98,8 +98,8 @@ fn measure(
         let shape = (output.shape()[0], output.shape()[1]);
         Ok(Array2::from_shape_vec(shape, output.into_f32()?)?)
     };
-    let (a, b) = (run(&source, &test.0)?, run(&target, &test.1)?);
-    let (bank_a, bank_b) = (run(&source, &train.0)?, run(&target, &train.1)?);
+    let (a, b) = (run(&first, &test.0)?, run(&second, &test.1)?);
+    let (bank_a, bank_b) = (run(&first, &train.0)?, run(&second, &train.1)?);
     let plain = Ranks::of_embeddings(a.view(), b.view())?.rsum();
     let mut random = Random::new(0);
     let null = (0..NULL).map(|_| {
@@ -107,25 +107,25 @@ fn measure(
         Ok(Ranks::of_embeddings(a.view(), partners.view())?.rsum())
     });
     let null = null.collect::<Outcome<Vec<f64>>>()?;
-    let tail =
-        |z: &Array2<f32>, bank: &Array2<f32>, role| run(&bank_tail(bank.view(), TOP, WEIGHT, role)?, z);
-    let (a, b) = (tail(&a, &bank_b, Role::Source)?, tail(&b, &bank_a, Role::Target)?);
+    let clouds = [bank_a.view(), bank_b.view()];
+    let tail = |own: usize, z: &Array2<f32>| run(&bank_tail(own, &clouds, TOP, WEIGHT)?, z);
+    let (a, b) = (tail(0, &a)?, tail(1, &b)?);
     Ok(Measured { plain, bank: Ranks::of_embeddings(a.view(), b.view())?.rsum(), null, seconds })
 }
 
-fn fit(method: &str, parameters: &Value, pairs: Pairs<'_>) -> Outcome<(Graph, Graph)> {
-    fn of<P: Method>(value: Value, pairs: Pairs<'_>) -> Outcome<(Graph, Graph)> {
-        let fitted = serde_json::from_value::<P>(value)?.fit_pairs(pairs, Conduct::default())?;
-        Ok((fitted.source.graph("x")?, fitted.target.graph("y")?))
+fn fit(method: &str, parameters: &Value, views: &Views<'_>) -> Outcome<[Graph; 2]> {
+    fn of<P: Method>(value: Value, views: &Views<'_>) -> Outcome<[Graph; 2]> {
+        let fitted = serde_json::from_value::<P>(value)?.fit_views(views, FitContext::default())?;
+        Ok([fitted.maps[0].graph()?, fitted.maps[1].graph()?])
     }
     let value = parameters.clone();
     match method {
-        "mean-vector" => of::<MeanVectorParams>(value, pairs),
-        "procrustes" => of::<ProcrustesParams>(value, pairs),
-        "ot-map" => of::<OtMapParams>(value, pairs),
-        "ridge" => of::<RidgeParams>(value, pairs),
-        "cca" => of::<CcaParams>(value, pairs),
-        "kcca" => of::<KccaParams>(value, pairs),
+        "mean-vector" => of::<MeanVectorParams>(value, views),
+        "procrustes" => of::<ProcrustesParams>(value, views),
+        "ot-map" => of::<OtMapParams>(value, views),
+        "ridge" => of::<RidgeParams>(value, views),
+        "cca" => of::<CcaParams>(value, views),
+        "kcca" => of::<KccaParams>(value, views),
         other => Err(format!("unknown method {other}; known are {}", METHODS.join(", ")).into()),
     }
 }

@@ -1,13 +1,16 @@
-//! The hubness bank as a graph: two more columns, and the dot product is the corrected score.
+//! The hubness bank as a graph: further columns, with which the dot product is the corrected score.
 //!
-//! score = S - weight (r_source + r_target), r(z) the mean of the `top` largest similarities of z to the OTHER side's
-//! training items (the inductive half of CSLS, Conneau et al. 2018, arXiv 1710.04087). With
-//! e_source = [z, -weight r, 1] and e_target = [z, 1, -weight r] the score is e_source · e_target, so any index of dot
-//! products serves it.
+//! For items of modalities a and b the score is S - w (r_a^(b) + r_b^(a)), r_a^(b)(z) the mean of the `top`
+//! largest similarities of an item z of a to the training items of b (the inductive half of CSLS, Conneau et
+//! al. 2018, arXiv 1710.04087). Each pair i < j of the M modalities takes two columns, in the order (0, 1),
+//! (0, 2), ..., (1, 2), ...: (-w r_i^(j), 1) behind an item of i, (1, -w r_j^(i)) behind an item of j, and
+//! (0, 0) behind all others. So e_a · e_b is that score for every pair, and any index of dot products serves
+//! it.
 
-use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
+use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use ndarray::ArrayView2;
 
+use crate::views::pairs;
 use crate::{Error, Result};
 
 /// Neighbours that served best on held-out rows of 1000 real pairs; flat between 20 and 60.
@@ -15,28 +18,68 @@ pub const TOP: usize = 30;
 /// Weight that served best there; flat between 0.5 and 1.
 pub const WEIGHT: f32 = 0.75;
 
-/// Which side's embeddings a tail stands behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Behind the source map; its bank holds target items.
-    Source,
-    /// Behind the target map; its bank holds source items.
-    Target,
-}
-
-/// The tail: `z [batch, k]` to `e [batch, k + 2]`, given the other side's mapped training items `others [n, k]`.
+/// The graph behind the map of modality `own`: `z [batch, k]` to `e [batch, k + M (M - 1)]`, given the mapped
+/// training items `clouds [n, k]` of all M modalities.
 ///
-/// `top` above `n` means all of them.
+/// `top` above the number of items means all of them.
 ///
 /// # Errors
-/// When the bank is empty or not finite, `top` is 0, or `weight` is negative or not finite.
-pub fn bank_tail(others: ArrayView2<'_, f32>, top: usize, weight: f32, role: Role) -> Result<Graph> {
-    let (n, k) = others.dim();
-    if n == 0 || k == 0 {
-        return Err(Error::data("hubness bank", "at least 1 row and 1 column", format!("{n} by {k}")));
+/// When there are fewer than two clouds or `own` is none of them, a cloud that is used is empty, not finite
+/// or of another width, `top` is 0, or `weight` is negative or not finite.
+pub fn bank_tail(own: usize, clouds: &[ArrayView2<'_, f32>], top: usize, weight: f32) -> Result<Graph> {
+    let k = check(own, clouds, top, weight)?;
+    let mut b = Builder::new("bank");
+    let batch = || Dim::named("batch");
+    let z = b.input("z", DType::F32, &[batch(), k.into()])?;
+    let mut columns = vec![z.clone()];
+    let mut ends: Option<[Value; 2]> = None;
+    let mut penalties: Vec<Option<Value>> = vec![None; clouds.len()];
+    for (other, cloud) in clouds.iter().enumerate().filter(|(other, _)| *other != own) {
+        let n = cloud.nrows();
+        let name = if clouds.len() == 2 { "bank".to_owned() } else { format!("bank_{other}") };
+        let bank = b.constant(&name, Tensor::f32(&[k, n], cloud.t().iter().copied().collect())?);
+        let similarities = b.matmul(&z, &bank);
+        let (nearest, _) = b.top_k(&similarities, top.min(n), -1);
+        let sum = b.reduce_sum(&nearest, &[-1], true);
+        penalties[other] = Some(b.mul_scalar(&sum, -weight / top.min(n) as f32));
+        if ends.is_none() {
+            let zero = b.mul_scalar(&sum, 0.0);
+            let one = b.add_scalar(&zero, 1.0);
+            ends = Some([zero, one]);
+        }
     }
-    if let Some(row) = others.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
-        return Err(Error::data("hubness bank", "finite numbers", format!("row {row} without")));
+    let Some([zero, one]) = ends else { return Ok(b.finish()?) };
+    for (i, j) in pairs(clouds.len()) {
+        let penalty = |other: usize| penalties[other].clone().unwrap_or_else(|| zero.clone());
+        columns.extend(match own {
+            own if own == i => [penalty(j), one.clone()],
+            own if own == j => [one.clone(), penalty(i)],
+            _ => [zero.clone(), zero.clone()],
+        });
+    }
+    let width = k + columns.len() - 1;
+    let e = b.concat(&columns.iter().collect::<Vec<_>>(), 1);
+    b.output("e", &e, DType::F32, &[batch(), width.into()]);
+    Ok(b.finish()?)
+}
+
+/// The width k of all clouds.
+fn check(own: usize, clouds: &[ArrayView2<'_, f32>], top: usize, weight: f32) -> Result<usize> {
+    if clouds.len() < 2 || own >= clouds.len() {
+        let got = format!("{} and place {own}", clouds.len());
+        return Err(Error::data("clouds of a hubness bank", "2 or more and a place among them", got));
+    }
+    let k = clouds[own].ncols();
+    for (at, cloud) in clouds.iter().enumerate().filter(|(at, _)| *at != own) {
+        let what = format!("hubness bank of modality {at}");
+        let (n, width) = cloud.dim();
+        if n == 0 || width == 0 || width != k {
+            let got = format!("{n} by {width}");
+            return Err(Error::data(what, format!("at least 1 row and {k} columns"), got));
+        }
+        if let Some(row) = cloud.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
+            return Err(Error::data(what, "finite numbers", format!("NaN or infinity in row {row}")));
+        }
     }
     if top == 0 {
         return Err(Error::Parameter { name: "top", expected: "at least 1", got: "0".into() });
@@ -44,21 +87,5 @@ pub fn bank_tail(others: ArrayView2<'_, f32>, top: usize, weight: f32, role: Rol
     if !(weight >= 0.0 && weight.is_finite()) {
         return Err(Error::Parameter { name: "weight", expected: "at least 0", got: weight.to_string() });
     }
-    let top = top.min(n);
-    let mut b = Builder::new("bank");
-    let batch = || Dim::named("batch");
-    let z = b.input("z", DType::F32, &[batch(), k.into()])?;
-    let bank = b.constant("bank", Tensor::f32(&[k, n], others.t().iter().copied().collect())?);
-    let similarities = b.matmul(&z, &bank);
-    let (nearest, _) = b.top_k(&similarities, top, -1);
-    let sum = b.reduce_sum(&nearest, &[-1], true);
-    let penalty = b.mul_scalar(&sum, -weight / top as f32);
-    let nothing = b.mul_scalar(&sum, 0.0);
-    let one = b.add_scalar(&nothing, 1.0);
-    let e = match role {
-        Role::Source => b.concat(&[&z, &penalty, &one], 1),
-        Role::Target => b.concat(&[&z, &one, &penalty], 1),
-    };
-    b.output("e", &e, DType::F32, &[batch(), (k + 2).into()]);
-    Ok(b.finish()?)
+    Ok(k)
 }

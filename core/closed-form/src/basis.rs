@@ -1,8 +1,9 @@
-//! The centred spectral basis of one side: its mean and its principal axes.
+//! The centred spectral basis of one modality: its mean and its principal axes.
 //!
-//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ. The smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is
-//! decomposed, so few rows in many columns cost little. Axes without variance are dropped: constant columns,
-//! duplicate rows and n < d need no further care.
+//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ; with weights p the rows are scaled by sqrt(p) and n is their sum. The
+//! smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is decomposed, so few rows in many columns
+//! cost little. Axes without variance are dropped: constant columns, duplicate rows and n < d need no further
+//! care.
 
 use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
@@ -24,11 +25,23 @@ pub(crate) struct Basis {
 }
 
 impl Basis {
-    /// The first `limit` axes of `rows [n, d]`.
-    pub(crate) fn fit(side: &str, rows: &Array2<f64>, limit: usize) -> Result<Self> {
-        let n = rows.nrows() as f64;
-        let mean = rows.sum_axis(Axis(0)) / n;
-        let centred = rows - &mean;
+    /// The first `limit` axes of `rows [n, d]`, each of which counts with its weight: one where none are
+    /// given.
+    pub(crate) fn fit(
+        name: &str,
+        rows: &Array2<f64>,
+        weights: Option<&Array1<f64>>,
+        limit: usize,
+    ) -> Result<Self> {
+        let n = weights.map_or(rows.nrows() as f64, Array1::sum);
+        let mean = match weights {
+            None => rows.sum_axis(Axis(0)) / n,
+            Some(weights) => weights.dot(rows) / n,
+        };
+        let mut centred = rows - &mean;
+        if let Some(weights) = weights {
+            centred *= &weights.mapv(f64::sqrt).insert_axis(Axis(1));
+        }
         let wide = rows.ncols() > rows.nrows();
         let square = if wide { product(&centred, &centred.t())? } else { product(&centred.t(), &centred)? };
         let Eigen { values, vectors } = symmetric_eigen(square.view())?;
@@ -36,8 +49,8 @@ impl Basis {
         let floor = FLOOR * values.first().map_or(0.0, |&top| top.max(1e-12 * n));
         let rank = values.iter().take_while(|&&value| value > floor).count().min(limit);
         if rank == 0 {
-            let got = format!("{} rows that are all alike", rows.nrows());
-            return Err(Error::data(format!("{side} rows"), "rows that differ in direction", got));
+            let got = format!("{} that are all alike", rows.nrows());
+            return Err(Error::data(format!("items of `{name}`"), "items that differ in direction", got));
         }
         let values = first(values.view(), rank);
         let vectors = vectors.slice_axis(Axis(1), Slice::from(..rank)).to_owned();
@@ -55,10 +68,9 @@ impl Basis {
         self.variances.len()
     }
 
-    /// The diagonal of the regularised inverse root: (w + ridge w_top)^-1/2.
-    pub(crate) fn whitening(&self, ridge: f64) -> Array1<f64> {
-        let floor = ridge * self.variances[0];
-        self.variances.mapv(|w| (w + floor).powf(-0.5))
+    /// Variances with a ridge relative to the largest, w + ridge w₁.
+    pub(crate) fn damped(&self, ridge: f64) -> Array1<f64> {
+        self.variances.mapv(|w| w + ridge * self.variances[0])
     }
 }
 
@@ -86,12 +98,13 @@ mod tests {
     use super::*;
     use chiasm_geometry::random::Random;
 
-    /// The Gram route and the covariance route must describe one cloud: same variances, same products of coordinates.
+    /// The Gram route and the covariance route must describe one cloud: same variances, same products of
+    /// coordinates.
     #[test]
     fn few_rows_and_many_rows_agree_with_the_covariance() {
         let mut random = Random::new(1);
         let rows = Array2::from_shape_simple_fn((12, 40), || random.normal());
-        let basis = Basis::fit("source", &rows, 100).unwrap();
+        let basis = Basis::fit("image", &rows, None, 100).unwrap();
         assert_eq!(basis.rank(), 11);
         let z = basis.coordinates(&rows).unwrap();
         let centred = &rows - &basis.mean;
@@ -104,8 +117,24 @@ mod tests {
     #[test]
     fn constant_columns_and_duplicate_rows_take_no_axis() {
         let rows = Array2::from_shape_fn((8, 5), |(i, j)| if j < 3 { 7.0 } else { ((i / 2 + j) % 3) as f64 });
-        assert_eq!(Basis::fit("source", &rows, 100).unwrap().rank(), 2);
-        let error = Basis::fit("target", &Array2::from_elem((8, 5), 0.3), 100).unwrap_err().to_string();
-        assert!(error.contains("target rows") && error.contains("8 rows that are all alike"), "{error}");
+        assert_eq!(Basis::fit("image", &rows, None, 100).unwrap().rank(), 2);
+        let error = Basis::fit("text", &Array2::from_elem((8, 5), 0.3), None, 100).unwrap_err().to_string();
+        assert!(error.contains("items of `text`") && error.contains("8 that are all alike"), "{error}");
+    }
+
+    /// Weights of 1/n stand for n copies of a row that counts once.
+    #[test]
+    fn a_weighted_row_is_as_good_as_one_row_for_its_copies() {
+        let mut random = Random::new(2);
+        for columns in [4, 40] {
+            let rows = Array2::from_shape_simple_fn((9, columns), || random.normal());
+            let copied = rows.select(Axis(0), &[0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8]);
+            let weights = Array1::from_iter([1.0, 3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0])
+                .mapv_into(f64::recip);
+            let [plain, weighted] = [(&rows, None), (&copied, Some(&weights))]
+                .map(|(rows, weights)| Basis::fit("image", rows, weights, 100).unwrap());
+            assert!((&plain.mean - &weighted.mean).iter().all(|x| x.abs() < 1e-12));
+            assert!((&plain.variances - &weighted.variances).iter().all(|x| x.abs() < 1e-10));
+        }
     }
 }

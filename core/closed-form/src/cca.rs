@@ -1,17 +1,26 @@
-//! Regularised canonical correlation analysis with correlation-weighted cosine.
+//! Regularised canonical correlation of two or more modalities with correlation-weighted cosine.
 //!
-//! Finds the directions of both sides that correlate most (Hotelling 1936; ridge: Vinod 1976), keeps the first k and
-//! weights each by its correlation to a power before the cosine (Li, Ravikumar et al., CSA, arXiv 2410.07610). Ridges
-//! are relative to each side's top variance. Unless one setting is given, the best `members` settings of the inner
-//! cross-validation are joined into one map, as [`crate::kcca`] does too; the sums are in this crate's `spectral`.
+//! Finds the directions of all modalities that correlate most: those of canonical correlation for two
+//! (Hotelling 1936; ridge: Vinod 1976), those of its maximum-variance generalisation for more (MAXVAR;
+//! Kettenring 1971). The first k are kept, and each is weighted by its correlation to a power before the
+//! cosine (Li, Ravikumar et al., CSA, arXiv 2410.07610). Ridges are relative to each modality's top variance.
+//! Unless one setting is given, the best `members` settings of the inner cross-validation are joined into one
+//! map, as [`crate::kcca`] does too.
+//!
+//! Rows may lack modalities (the setting of van de Velden and Takane 2012): the covariance of a modality is
+//! that of all its items, the cross-covariance of two that of the rows that hold both, and two modalities
+//! that no row holds together are taken as independent given a third one that links them. Several items of a
+//! row count as one.
 
 use serde::{Deserialize, Serialize};
 
-use crate::pairs::estimator;
-use crate::search::{Look, curves};
-pub use crate::spectral::Setting;
-use crate::spectral::{Grid, Task};
-use crate::{Conduct, Curve, Fitted, Pairs, Result};
+pub use crate::canonical::Setting;
+use crate::canonical::{Grid, Problem, check_grid};
+use crate::features::FeatureSpec;
+use crate::fitted::estimator;
+use crate::per_modality::{PerModality, resolve};
+use crate::search::curves;
+use crate::{Curve, FitContext, Fitted, Result, Views};
 
 /// Settings joined when not given.
 pub const MEMBERS: usize = 20;
@@ -25,24 +34,12 @@ pub struct CcaParams(Cca);
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cca {
-    /// What source rows go through first.
+    /// What items go through first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_curve: Option<Curve>,
-    /// What target rows go through first.
+    pub curve: Option<PerModality<Curve>>,
+    /// Ridge relative to the top variance of the modality.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_curve: Option<Curve>,
-    /// Widths of the encoders whose outputs stand side by side in a source row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_blocks: Option<Vec<usize>>,
-    /// Widths of the encoders whose outputs stand side by side in a target row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_blocks: Option<Vec<usize>>,
-    /// Ridge of the source, relative to its top variance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_ridge: Option<f64>,
-    /// Ridge of the target, relative to its top variance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_ridge: Option<f64>,
+    pub ridge: Option<PerModality<f64>>,
     /// Canonical directions kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
@@ -52,7 +49,7 @@ pub struct Cca {
     /// How many of the best settings are joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<usize>,
-    /// The very settings to join; excludes the five above.
+    /// The very settings to join; excludes the four above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<Setting>>,
 }
@@ -60,58 +57,46 @@ pub struct Cca {
 estimator!(CcaParams, Cca);
 
 impl CcaParams {
-    /// The geometric means of the settings' ridges, source and target; `None` before a fit has chosen them.
-    pub fn ridges(&self) -> Option<[f64; 2]> {
+    /// The geometric means of the settings' ridges for the modalities of these names; `None` before a fit has
+    /// chosen them.
+    pub fn ridges(&self, names: &[&str]) -> Option<Vec<f64>> {
         let settings = self.0.settings.as_ref().filter(|settings| !settings.is_empty())?;
-        let mean = |of: fn(&Setting) -> f64| {
-            let logs: f64 = settings.iter().map(|setting| of(setting).max(f64::MIN_POSITIVE).ln()).sum();
-            (logs / settings.len() as f64).exp()
+        let mean = |name: &&str| {
+            let log = |setting: &Setting| Some(setting.ridge.get(name)?.max(f64::MIN_POSITIVE).ln());
+            let logs: Option<f64> = settings.iter().map(log).sum();
+            Some((logs? / settings.len() as f64).exp())
         };
-        Some([mean(|s| s.source_ridge), mean(|s| s.target_ridge)])
+        names.iter().map(mean).collect()
     }
 }
 
 impl Cca {
     fn check(&self) -> Result<()> {
-        self.grid().check(self.settings.as_deref(), self.members)
+        let settings = self.settings.as_deref();
+        check_grid(self.ridge.as_ref(), self.dimensions, self.power, self.members, settings)
     }
 
-    fn grid(&self) -> Grid {
-        Grid {
-            source_ridge: self.source_ridge,
-            target_ridge: self.target_ridge,
-            dimensions: self.dimensions,
-            power: self.power,
-        }
-    }
-
-    /// Fits on paired rows.
+    /// Fits on the items of two or more modalities.
     ///
     /// # Errors
-    /// When a side does not vary, blocks do not add up, or the caller asked to stop.
-    pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<CcaParams>> {
+    /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<CcaParams>> {
         self.check()?;
-        let look = |side, blocks| Look { side, blocks, kernel: None };
-        let done = Task {
-            grid: self.grid(),
+        let names = views.names();
+        let found = Problem {
+            grid: Grid {
+                ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
+                dimensions: self.dimensions,
+                power: self.power,
+            },
             settings: self.settings.as_deref(),
             members: self.members.unwrap_or(MEMBERS),
-            curves: [curves(self.source_curve), curves(self.target_curve)],
-            looks: [
-                look("source", self.source_blocks.as_deref()),
-                look("target", self.target_blocks.as_deref()),
-            ],
+            curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
+            specs: FeatureSpec::linear(views),
         }
-        .fit(pairs, conduct)?;
-        let [source, target] = done.sides;
-        let parameters = Self {
-            source_curve: Some(done.curves[0]),
-            target_curve: Some(done.curves[1]),
-            source_blocks: self.source_blocks.clone(),
-            target_blocks: self.target_blocks.clone(),
-            settings: Some(done.settings),
-            ..Self::default()
-        };
-        Ok(Fitted { source, target, parameters: parameters.into(), report: done.report })
+        .solve(views, context)?;
+        let parameters =
+            Self { curve: Some(found.curves), settings: Some(found.settings), ..Self::default() };
+        Ok(Fitted { maps: found.maps, parameters: parameters.into(), report: found.report })
     }
 }

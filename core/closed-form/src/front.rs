@@ -1,28 +1,30 @@
-//! Where a learned map begins: a linear side, split into the way to its principal coordinates and its matrix there.
+//! The start of a trained map: a linear map, split into principal coordinates and its matrix there.
 //!
-//! u = s Vᵀ (φ(x) - m), V the strongest principal axes of the training rows and s such that the mean square of a coordinate is
-//! one. In these coordinates the side is z = normalise(S u), and a network can start from S and add to it. The axes are
-//! not whitened: weak ones stay weak, which alone keeps a network on few pairs from learning noise by heart.
+//! u = s Vᵀ (φ(x) - m), V the strongest principal axes of the training items and s such that the mean square
+//! of a coordinate is one. In these coordinates the map is z = normalise(S u), and a network can start from S
+//! and add to it. The axes are not whitened: weak ones stay weak, which keeps a network on few pairs from
+//! fitting noise.
 //!
-//! A ridge of r w₁ in a linear fit equals training with noise of that variance on the rows (Bishop 1995). So the ridge
-//! that cross-validation found for the linear map says how much noise a network should be trained with: [`Front::noise`].
+//! A ridge of r w₁ in a linear fit equals training with noise of that variance on the items (Bishop 1995). So
+//! the ridge that cross-validation found for the linear map says how much noise a network should be trained
+//! with: [`Front::noise`].
 //!
-//! Refused: sides of a kernel method, whose features are not rows of the encoder, and entropic maps.
+//! Refused: maps of a kernel method, whose features are not vectors of the encoder, and entropic maps.
 
 use chiasm_geometry::linalg::product;
 use chiasm_graph::{Builder, DType, Dim, Graph};
 use ndarray::{Array2, ArrayView2};
 
 use crate::basis::Basis;
-use crate::kernel::matrix;
-use crate::search::axes;
-use crate::side::{Lens, vector};
-use crate::{Error, Result, Side};
+use crate::features::FeatureMap;
+use crate::sample::axes;
+use crate::tensors::{matrix, vector};
+use crate::{Error, Map, Result};
 
-/// The way from rows to principal coordinates, and a linear map that starts there.
+/// Principal coordinates of a modality, and a linear map in them.
 #[derive(Debug, Clone)]
 pub struct Front {
-    lens: Lens,
+    features: FeatureMap,
     basis: Basis,
     /// s.
     scale: f64,
@@ -30,32 +32,33 @@ pub struct Front {
 }
 
 impl Front {
-    /// The front of a fitted linear side over its training rows, with as many coordinates as a final fit of so many rows has.
+    /// The front of a fitted linear map over its training items, with as many coordinates as a final fit of
+    /// so many items has.
     ///
     /// # Errors
-    /// When the side is not linear, or the rows do not vary.
-    pub fn new(side: &Side, rows: ArrayView2<'_, f32>) -> Result<Self> {
-        let lens = side.lens().clone();
-        if !side.is_linear() {
+    /// When the map is not linear, or the items do not vary.
+    pub fn new(map: &Map, items: ArrayView2<'_, f32>) -> Result<Self> {
+        let features = map.features().clone();
+        if !map.is_linear() {
             let got = "one that goes through a kernel or an entropic map";
-            return Err(Error::data("the start of a learned map", "a linear side", got));
+            return Err(Error::data("the start of a trained map", "a linear map", got));
         }
-        let basis = Basis::fit("training", &lens.features(rows)?, axes(rows.nrows()))?;
+        let basis = Basis::fit("training items", &features.features(items)?, None, axes(items.nrows()))?;
         let scale = (basis.rank() as f64 / basis.variances.sum()).sqrt();
         let turned = basis.axes.t();
-        let start = match side.weights() {
+        let start = match map.weights() {
             Some(weights) => product(&turned, weights)?,
             None => turned.to_owned(),
         };
         // the mean square of |S u| is the same trace in both forms
         let energy = (&start * &start).sum_axis(ndarray::Axis(1)).dot(&basis.variances);
         let start = start / (scale * energy.sqrt().max(f64::MIN_POSITIVE));
-        Ok(Self { lens, basis, scale, start })
+        Ok(Self { features, basis, scale, start })
     }
 
-    /// Width of a row.
+    /// Width of an item.
     pub fn input_dim(&self) -> usize {
-        self.lens.transform.width()
+        self.features.transform.width()
     }
 
     /// Number of coordinates.
@@ -63,24 +66,25 @@ impl Front {
         self.basis.rank()
     }
 
-    /// S, `[coordinates, k]`, scaled so that a row's image has a mean square length of one.
+    /// S, `[coordinates, k]`, scaled so that the image of an item has a mean square length of one.
     pub fn start(&self) -> &Array2<f64> {
         &self.start
     }
 
-    /// The standard deviation, in each coordinate, of the noise that stands for a ridge relative to the top variance.
+    /// The standard deviation, in each coordinate, of the noise that stands for a ridge relative to the top
+    /// variance.
     pub fn noise(&self, ridge: f64) -> f64 {
         self.scale * (ridge * self.basis.variances[0]).sqrt()
     }
 
-    /// The graph: `input` f32 `[batch, input_dim]` to `u` f32 `[batch, coordinates]`.
+    /// The graph: `x` f32 `[batch, input_dim]` to `u` f32 `[batch, coordinates]`.
     ///
     /// # Errors
     /// When the graph does not verify, which would be a defect of this crate.
-    pub fn graph(&self, input: &str) -> Result<Graph> {
+    pub fn graph(&self) -> Result<Graph> {
         let mut b = Builder::new("front");
-        let x = b.input(input, DType::F32, &[Dim::named("batch"), self.input_dim().into()])?;
-        let h = self.lens.transform.build(&mut b, &x);
+        let x = b.input("x", DType::F32, &[Dim::named("batch"), self.input_dim().into()])?;
+        let h = self.features.transform.build(&mut b, &x);
         let centre = b.constant("centre", vector(&self.basis.mean)?);
         let h = b.sub(&h, &centre);
         let axes = b.constant("axes", matrix(&(&self.basis.axes * self.scale))?);
@@ -89,25 +93,25 @@ impl Front {
         Ok(b.finish()?)
     }
 
-    /// The way back: `u` f32 `[batch, coordinates]` to `output` f32 `[batch, input_dim]`, the row of length one on the
-    /// plane of the kept axes that has these coordinates; or in plain words why there is none.
+    /// The inverse: `u` f32 `[batch, coordinates]` to `x` f32 `[batch, input_dim]`, the item of length one on
+    /// the plane of the kept axes that has these coordinates; or the reason why there is none.
     ///
     /// # Errors
     /// When the graph does not verify, which would be a defect of this crate.
-    pub fn back(&self, output: &str) -> Result<std::result::Result<Graph, String>> {
-        if self.lens.transform.blocks() > 1 {
+    pub fn inverse(&self) -> Result<std::result::Result<Graph, String>> {
+        if self.features.transform.blocks() > 1 {
             let reason = "several encoders are joined, each brought to length one by itself: \
-                          coordinates fix no row of all of them";
+                          coordinates fix no item of all of them";
             return Ok(Err(reason.to_owned()));
         }
-        let mut b = Builder::new("back");
+        let mut b = Builder::new("front_inverse");
         let u = b.input("u", DType::F32, &[Dim::named("batch"), self.coordinates().into()])?;
         let axes = b.constant("axes_back", matrix(&(&self.basis.axes.t() / self.scale))?);
         let centre = b.constant("centre", vector(&self.basis.mean)?);
         let p = b.linear(&u, &axes, Some(&centre));
         let p = b.l2_normalise(&p, -1, 1e-12);
-        let x = self.lens.transform.undo(&mut b, &p);
-        b.output(output, &x, DType::F32, &[Dim::named("batch"), self.input_dim().into()]);
+        let x = self.features.transform.undo(&mut b, &p);
+        b.output("x", &x, DType::F32, &[Dim::named("batch"), self.input_dim().into()]);
         Ok(Ok(b.finish()?))
     }
 }

@@ -1,21 +1,21 @@
-//! The way back from the shared space, exact where one exists: a ray through the unit sphere.
+//! The inverse of a linear map, exact where one exists: where a ray meets the unit sphere.
 //!
-//! A linear side is z = normalise(Wᵀ (p - m)) with p = transform(x) on the unit sphere and the mean m inside it. Let P
-//! be the pseudo-inverse of Wᵀ and u = P z. Every p = m + t u with t > 0 has the direction z again, and since |m| < 1
-//! exactly one of them lies on the sphere:
+//! A linear map is z = normalise(Wᵀ (p - m)) with p = transform(x) on the unit sphere and the mean m inside
+//! it. Let P be the pseudo-inverse of Wᵀ and u = P z. Every p = m + t u with t > 0 has the direction z again,
+//! and since |m| < 1 exactly one of them lies on the sphere:
 //!
 //! t = (1 - |m|²) / (m·u + sqrt((m·u)² + |u|² (1 - |m|²))).
 //!
-//! The curve is then undone. If W has full column rank, every z is reached: source(inverse(z)) = z. If it has full row
-//! rank, p itself is found: inverse(source(x)) = x up to the length of x, which the transform divides away.
+//! The curve is then undone. If W has full column rank, every z is reached: map(inverse(z)) = z. If it has
+//! full row rank, p itself is found: inverse(map(x)) = x up to the length of x, which the transform divides
+//! away.
 
 use chiasm_geometry::linalg::{Svd, product, thin_svd};
 use chiasm_graph::{Builder, DType, Dim, Graph};
 use ndarray::{Array1, Array2};
 
 use crate::Result;
-use crate::kernel::matrix;
-use crate::side::vector;
+use crate::tensors::{matrix, vector};
 use crate::transform::Transform;
 
 /// Singular values below this share of the largest cannot be undone in single precision.
@@ -26,38 +26,38 @@ const FLOOR: f64 = 1e-5;
 pub enum InverseKind {
     /// Both of the below.
     TwoSided,
-    /// inverse(source(x)) = x, up to the length of x.
+    /// inverse(map(x)) = x, up to the length of x.
     Left,
-    /// source(inverse(z)) = z.
+    /// map(inverse(z)) = z.
     Right,
 }
 
-/// The way back: input `z [batch, k]`, output `x [batch, d]`.
+/// An inverse: input `z [batch, k]`, output `x [batch, d]`.
 #[derive(Debug, Clone)]
 pub struct Inverse {
     /// The graph.
     pub graph: Graph,
     /// In which sense it undoes the map.
     pub kind: InverseKind,
-    /// The same in plain words, with the worst amplification.
+    /// The same in words, with the largest amplification of an error.
     pub note: String,
 }
 
-/// The inverse of a linear side, or why there is none.
-pub(crate) fn ray(
+/// The inverse of a linear map, or the reason why there is none.
+pub(crate) fn linear_inverse(
     transform: &Transform,
     centre: &Array1<f64>,
     weights: Option<&Array2<f64>>,
 ) -> Result<std::result::Result<Inverse, String>> {
     if transform.blocks() > 1 {
-        let reason = "the source joins several encoders, each brought to length one by itself: \
+        let reason = "the modality joins several encoders, each brought to length one by itself: \
                       a point of the shared space fixes no row of all of them";
         return Ok(Err(reason.to_owned()));
     }
     let gap = 1.0 - centre.dot(centre);
     if gap < 1e-6 {
         return Ok(Err(
-            "all training rows have nearly the same direction: the ray back is not well defined".into()
+            "all training items have nearly the same direction: the inverse is not well defined".into()
         ));
     }
     let (back, kind, spread) = match weights {
@@ -118,13 +118,13 @@ fn build(transform: &Transform, centre: &Array1<f64>, gap: f64, back: Option<&Ar
 fn note(kind: InverseKind, spread: f64) -> String {
     let sense = match kind {
         InverseKind::TwoSided => {
-            "inverse(source(x)) = x up to the length of x, and source(inverse(z)) = z for unit z"
+            "inverse(map(x)) = x up to the length of x, and map(inverse(z)) = z for unit z"
         }
         InverseKind::Left => {
-            "inverse(source(x)) = x up to the length of x; a z that no x maps to comes back as the nearest one"
+            "inverse(map(x)) = x up to the length of x; a z that no x maps to comes back as the nearest one"
         }
         InverseKind::Right => {
-            "source(inverse(z)) = z for unit z; inverse(source(x)) keeps only what the map kept of x"
+            "map(inverse(z)) = z for unit z; inverse(map(x)) keeps only what the map kept of x"
         }
     };
     format!("{sense}; errors of z grow by at most {spread:.1}")

@@ -1,23 +1,27 @@
 //! Canonical correlation in the feature space of a radial kernel.
 //!
-//! Each side is first seen through k(x, l) = exp(-width |x - l|² / s) against its training rows, averaged over a few
-//! widths, s their mean squared distance (kernel CCA: Lai and Fyfe 2000; Bach and Jordan 2002); then everything is as in [`crate::cca`]. As a graph
-//! this is one layer of distances to the landmarks and one matrix. Above `landmarks` rows a seeded subset serves as
-//! landmarks (Nystroem), so the cost stays that of `landmarks`³. There is no inverse.
+//! Each modality is first seen through k(x, l) = exp(-width |x - l|² / s) against its training items,
+//! averaged over a few widths, s their mean squared distance (kernel CCA: Lai and Fyfe 2000; Bach and Jordan
+//! 2002); then everything is as in [`crate::cca`]. As a graph this is one layer of distances to the landmarks
+//! and one matrix. Above `landmarks` items a seeded subset serves as landmarks (Nystroem), so the cost stays
+//! that of `landmarks`³. There is no inverse.
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::canonical::Setting;
+use crate::canonical::{Grid, Problem, check_grid};
 use crate::cca::MEMBERS;
 use crate::error::check;
-use crate::pairs::estimator;
-use crate::search::{Landmarks, Look, curves};
-pub use crate::spectral::Setting;
-use crate::spectral::{Grid, Task};
-use crate::{Conduct, Curve, Fitted, Pairs, Result};
+use crate::features::{FeatureSpec, Landmarks};
+use crate::fitted::estimator;
+use crate::per_modality::{PerModality, check_each, resolve};
+use crate::search::curves;
+use crate::{Curve, FitContext, Fitted, Result, Views};
 
 /// Landmarks at most when not given.
 pub const LANDMARKS: usize = 2000;
-/// Widths whose kernels are averaged when not given: wide kernels are nearly linear, narrow ones remember.
+/// Widths whose kernels are averaged when not given: wide kernels are nearly linear, narrow ones fit single
+/// items.
 pub const WIDTHS: [f64; 3] = [0.35, 0.7, 1.4];
 
 /// Parameters of kernel canonical correlation, not checked yet; whatever is absent is chosen.
@@ -29,33 +33,18 @@ pub struct KccaParams(Kcca);
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kcca {
-    /// What source rows go through first.
+    /// What items go through first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_curve: Option<Curve>,
-    /// What target rows go through first.
+    pub curve: Option<PerModality<Curve>>,
+    /// Widths of the kernels, over the mean squared distance; their kernels are averaged.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_curve: Option<Curve>,
-    /// Widths of the encoders whose outputs stand side by side in a source row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_blocks: Option<Vec<usize>>,
-    /// Widths of the encoders whose outputs stand side by side in a target row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_blocks: Option<Vec<usize>>,
-    /// Widths of the source kernels, over the mean squared distance; their kernels are averaged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_widths: Option<Vec<f64>>,
-    /// Widths of the target kernels, over the mean squared distance; their kernels are averaged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_widths: Option<Vec<f64>>,
-    /// Training rows that serve as landmarks, at most.
+    pub widths: Option<PerModality<Vec<f64>>>,
+    /// Training items of a modality that serve as landmarks, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub landmarks: Option<usize>,
-    /// Ridge of the source, relative to its top variance.
+    /// Ridge relative to the top variance of the modality.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_ridge: Option<f64>,
-    /// Ridge of the target, relative to its top variance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_ridge: Option<f64>,
+    pub ridge: Option<PerModality<f64>>,
     /// Canonical directions kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
@@ -65,7 +54,7 @@ pub struct Kcca {
     /// How many of the best settings are joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<usize>,
-    /// The very settings to join; excludes the five above.
+    /// The very settings to join; excludes the four above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Vec<Setting>>,
 }
@@ -74,61 +63,48 @@ estimator!(KccaParams, Kcca);
 
 impl Kcca {
     fn check(&self) -> Result<()> {
-        for (name, widths) in [("source_widths", &self.source_widths), ("target_widths", &self.target_widths)]
-        {
-            let good = |list: &Vec<f64>| !list.is_empty() && list.iter().all(|&w| w > 0.0 && w <= 1000.0);
-            check(name, widths, "a list of numbers above 0, at most 1000", good)?;
-        }
+        let good = |list: &Vec<f64>| !list.is_empty() && list.iter().all(|&w| w > 0.0 && w <= 1000.0);
+        check_each("widths", self.widths.as_ref(), "a list of numbers above 0, at most 1000", good)?;
         check("landmarks", &self.landmarks, "2 to 20000", |m| (2..=20_000).contains(m))?;
-        self.grid().check(self.settings.as_deref(), self.members)
+        let settings = self.settings.as_deref();
+        check_grid(self.ridge.as_ref(), self.dimensions, self.power, self.members, settings)
     }
 
-    fn grid(&self) -> Grid {
-        Grid {
-            source_ridge: self.source_ridge,
-            target_ridge: self.target_ridge,
-            dimensions: self.dimensions,
-            power: self.power,
-        }
-    }
-
-    /// Fits on paired rows.
+    /// Fits on the items of two or more modalities.
     ///
     /// # Errors
-    /// When a side does not vary, blocks do not add up, or the caller asked to stop.
-    pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<KccaParams>> {
+    /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<KccaParams>> {
         self.check()?;
-        let landmarks = self.landmarks.unwrap_or(LANDMARKS);
-        let look = |side, blocks, widths| {
-            let kernel = Some(Landmarks { widths, most: landmarks, seed: conduct.seed });
-            Look { side, blocks, kernel }
-        };
-        let widths = |given: &Option<Vec<f64>>| given.clone().unwrap_or_else(|| WIDTHS.to_vec());
-        let widths = [widths(&self.source_widths), widths(&self.target_widths)];
-        let done = Task {
-            grid: self.grid(),
+        let names = views.names();
+        let most = self.landmarks.unwrap_or(LANDMARKS);
+        let widths: Vec<Vec<f64>> = resolve("widths", self.widths.as_ref(), &names)?
+            .into_iter()
+            .map(|given| given.unwrap_or_else(|| WIDTHS.to_vec()))
+            .collect();
+        let mut specs = FeatureSpec::linear(views);
+        for (spec, widths) in specs.iter_mut().zip(&widths) {
+            spec.kernel = Some(Landmarks { widths, most, seed: context.seed });
+        }
+        let found = Problem {
+            grid: Grid {
+                ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
+                dimensions: self.dimensions,
+                power: self.power,
+            },
             settings: self.settings.as_deref(),
             members: self.members.unwrap_or(MEMBERS),
-            curves: [curves(self.source_curve), curves(self.target_curve)],
-            looks: [
-                look("source", self.source_blocks.as_deref(), &widths[0]),
-                look("target", self.target_blocks.as_deref(), &widths[1]),
-            ],
+            curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
+            specs,
         }
-        .fit(pairs, conduct)?;
-        let [source, target] = done.sides;
-        let [source_widths, target_widths] = widths.map(Some);
+        .solve(views, context)?;
         let parameters = Self {
-            source_curve: Some(done.curves[0]),
-            target_curve: Some(done.curves[1]),
-            source_blocks: self.source_blocks.clone(),
-            target_blocks: self.target_blocks.clone(),
-            source_widths,
-            target_widths,
-            landmarks: Some(landmarks),
-            settings: Some(done.settings),
+            curve: Some(found.curves),
+            widths: Some(PerModality::each(&names, &widths)),
+            landmarks: Some(most),
+            settings: Some(found.settings),
             ..Self::default()
         };
-        Ok(Fitted { source, target, parameters: parameters.into(), report: done.report })
+        Ok(Fitted { maps: found.maps, parameters: parameters.into(), report: found.report })
     }
 }

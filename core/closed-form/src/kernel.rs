@@ -1,10 +1,11 @@
 //! A radial kernel as a feature map, so that every linear method has its kernel form.
 //!
-//! k(x, l) is the mean over some widths w of exp(-w |x - l|² / s), s the mean squared distance of the landmarks: a plain
-//! mean of kernels needs no choice and rarely loses to one (Goenen and Alpaydin 2011). With the landmarks' kernel matrix
-//! K = U diag(w) Uᵀ the features are k(x, L) U w^-1/2 over the strongest components: exact when every training row
-//! is a landmark (Schoelkopf, Smola and Mueller 1998), and the Nystroem map when only some are (Williams and Seeger
-//! 2001). Its graph is one layer of distances and one matrix.
+//! k(x, l) is the mean over some widths w of exp(-w |x - l|² / s), s the mean squared distance of the
+//! landmarks: a plain mean of kernels needs no choice and rarely loses to one (Goenen and Alpaydin 2011).
+//! With the landmarks' kernel matrix K = U diag(w) Uᵀ the features are k(x, L) U w^-1/2 over the strongest
+//! components: exact when every training row is a landmark (Schoelkopf, Smola and Mueller 1998), and the
+//! Nystroem map when only some are (Williams and Seeger 2001). Its graph is one layer of distances and one
+//! matrix.
 
 use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
 use chiasm_graph::{Builder, Tensor, Value};
@@ -12,6 +13,7 @@ use ndarray::{Array1, Array2, Axis};
 
 use crate::Result;
 use crate::basis::columns;
+use crate::tensors::matrix;
 
 /// Components weaker than this share of the strongest are rounding.
 const FLOOR: f64 = 1e-9;
@@ -78,12 +80,6 @@ impl Kernel {
     ) -> Result<(Array2<f64>, Array1<f64>)> {
         Ok((product(&self.projection, weights)? / self.rates.len() as f64, centre.dot(weights)))
     }
-}
-
-/// A matrix as a tensor of single precision.
-pub(crate) fn matrix(values: &Array2<f64>) -> Result<Tensor> {
-    let data = values.iter().map(|&x| x as f32).collect();
-    Ok(Tensor::f32(&[values.nrows(), values.ncols()], data)?)
 }
 
 fn mean_kernel(rates: &[f64], distances: Array2<f64>) -> Array2<f64> {

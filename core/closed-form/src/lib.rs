@@ -1,43 +1,83 @@
-//! Closed-form maps between two paired point clouds, and their ONNX graphs.
+//! Closed-form maps of two or more modalities into one shared space, and their ONNX graphs.
 //!
-//! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`], [`kcca`],
-//! [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. All are linfa estimators: a
-//! `...Params` struct (also what a recipe may say) is checked by [`linfa::ParamGuard`] and fitted with [`linfa::traits::Fit`], or with [`Method::fit_pairs`] when progress, cancelling
-//! and a seed matter. What is not given is chosen by cross-validation inside the rows that were given (see [`search`]); what
-//! was chosen comes back as parameters, and fitting with those again searches nothing and gives the same bits.
+//! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`],
+//! [`kcca`], [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. A fit
+//! reads [`Views`]: the items of every modality and the row that each belongs to. A row may hold several
+//! items of a modality, and counts once all the same, or none. A fit gives one [`Map`] for each modality. A
+//! map becomes an ONNX graph and is evaluated nowhere else; normalising and centring are part of that graph,
+//! and rows come out with length one, so that the score of two items is a dot product.
 //!
-//! A learned map starts from a linear side's [`Front`] and is held against [`rivals`].
+//! ```
+//! use chiasm_closed_form::{FitContext, Method, View, Views, cca::CcaParams};
+//! use ndarray::Array2;
 //!
-//! A fit is two [`Side`]s. A side becomes an ONNX graph and is evaluated nowhere else; normalising and centring are
-//! part of that graph, and rows come out with length one, so that the score of a pair is a dot product.
+//! // Twenty rows: all have an image, the first fifteen a text, the last fifteen a sound.
+//! let items = |rows: std::ops::Range<usize>, d: usize| {
+//!     Array2::from_shape_fn((rows.len(), d), |(i, j)| (((rows.start + i) * (2 * j + 3)) as f32).sin())
+//! };
+//! let (image, text, sound) = (items(0..20, 6), items(0..15, 4), items(5..20, 5));
+//! fn view<'a>(name: &str, items: &'a Array2<f32>, rows: std::ops::Range<usize>) -> View<'a> {
+//!     View { name: name.into(), blocks: vec![items.ncols()], items: items.view(), rows: rows.collect() }
+//! }
+//! let views = vec![view("image", &image, 0..20), view("text", &text, 0..15), view("sound", &sound, 5..20)];
+//! let views = Views::new(views, None, Vec::new())?;
+//! let fitted = CcaParams::default().fit_views(&views, FitContext::default())?;
+//! let graph = fitted.maps[0].graph()?; // input x [batch, 6], output z [batch, k]
+//! assert_eq!(fitted.maps[0].output_dim(), fitted.maps[2].output_dim());
+//! # assert_eq!(graph.outputs()[0].name, "z");
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
+//!
+//! Parameters of a method are a `...Params` struct, which is also what a recipe may say; those that may
+//! differ between modalities are a [`PerModality`]. What is not given is chosen by cross-validation inside
+//! the training rows, or by validation rows (see [`search`]); what was chosen comes back as parameters, and
+//! fitting with those again searches nothing and gives the same bits. For two modalities with complete rows
+//! each method is also a linfa estimator: its parameters are checked by [`linfa::ParamGuard`] and fitted with
+//! [`linfa::traits::Fit`].
+//!
+//! A trained map starts from a linear map's [`Front`] and is compared with [`baselines`]. [`bank`] makes the
+//! graph that corrects scores for hubness.
 
+mod aligner;
 pub mod bank;
+mod baselines;
 mod basis;
+mod canonical;
 pub mod cca;
-mod deliver;
+mod context;
+mod crosses;
 mod error;
+mod features;
+mod fitted;
+mod folds;
 mod front;
 mod inverse;
 pub mod kcca;
 mod kernel;
+mod map;
 pub mod mean_vector;
 pub mod ot_map;
-mod pairs;
+mod partners;
+mod per_modality;
+mod prepared;
 pub mod procrustes;
 pub mod ridge;
-mod rivals;
+mod sample;
 pub mod search;
-mod side;
 mod spectral;
+mod tensors;
 mod transform;
 mod unpaired;
+mod views;
 
-pub use deliver::{Delivery, Method};
+pub use baselines::{Baseline, baselines};
+pub use context::FitContext;
 pub use error::{Error, Result};
+pub use fitted::{Export, Fitted, Method};
 pub use front::Front;
 pub use inverse::{Inverse, InverseKind};
-pub use pairs::{Conduct, Fitted, Pairs};
-pub use rivals::{Rival, rivals};
-pub use search::Report;
-pub use side::Side;
+pub use map::Map;
+pub use per_modality::PerModality;
+pub use search::SearchReport;
 pub use transform::Curve;
+pub use views::{View, Views};

@@ -1,32 +1,26 @@
-//! The honest floor: both clouds are moved onto one mean, and nothing else is learned.
+//! The baseline that learns no pairing: every modality is centred on its mean, and nothing else is learned.
 //!
-//! z = normalise(x - mean), the shorter side padded with zeros. The pairing is not used, so retrieval is at chance
-//! unless the two encoders share coordinates already; what a method scores above this is what it learned.
+//! z = normalise(x - mean), shorter vectors padded with zeros. Which items belong together is not used, so
+//! retrieval is at chance unless the encoders share coordinates already; what a method scores above this is
+//! what it learned.
 
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::pairs::estimator;
-use crate::search::Look;
-use crate::side::Side;
-use crate::{Conduct, Curve, Fitted, Pairs, Result};
+use crate::features::FeatureSpec;
+use crate::fitted::estimator;
+use crate::sample::{selected, weights};
+use crate::{Curve, FitContext, Fitted, Map, Result, Views};
 
-/// Parameters of the mean vector, not checked yet.
+/// Parameters of the mean vector, not checked yet: there are none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MeanVectorParams(MeanVector);
 
-/// Checked parameters of the mean vector.
+/// Checked parameters of the mean vector: there are none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct MeanVector {
-    /// Widths of the encoders whose outputs stand side by side in a source row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_blocks: Option<Vec<usize>>,
-    /// Widths of the encoders whose outputs stand side by side in a target row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_blocks: Option<Vec<usize>>,
-}
+pub struct MeanVector {}
 
 estimator!(MeanVectorParams, MeanVector);
 
@@ -35,26 +29,27 @@ impl MeanVector {
         Ok(())
     }
 
-    /// Fits on rows; which belongs to which does not matter.
+    /// Fits on items; which belongs to which does not matter.
     ///
     /// # Errors
-    /// When blocks do not add up.
-    pub fn fit_with(&self, pairs: Pairs<'_>, _: Conduct<'_>) -> Result<Fitted<MeanVectorParams>> {
-        let width = pairs.source.ncols().max(pairs.target.ncols());
-        let side = |side, blocks, rows: ndarray::ArrayView2<'_, f32>| -> Result<Side> {
-            let lens = Look { side, blocks, kernel: None }.open(Curve::Unit, rows, 0)?;
-            let features = lens.features(rows)?;
-            let mean = features.sum_axis(Axis(0)) / rows.nrows() as f64;
-            let padded =
-                || Array2::from_shape_fn((rows.ncols(), width), |(i, j)| f64::from(u8::from(i == j)));
-            let weights = (rows.ncols() < width).then(padded);
-            Ok(Side::new(lens, mean, weights))
-        };
-        Ok(Fitted {
-            source: side("source", self.source_blocks.as_deref(), pairs.source)?,
-            target: side("target", self.target_blocks.as_deref(), pairs.target)?,
-            parameters: self.clone().into(),
-            report: None,
-        })
+    /// Never, for views that were checked.
+    pub fn fit_with(&self, views: &Views<'_>, _: FitContext<'_>) -> Result<Fitted<MeanVectorParams>> {
+        let width = views.all().iter().map(|view| view.items.ncols()).max().unwrap_or(0);
+        let places = views.training();
+        let mut maps = Vec::new();
+        for ((view, spec), places) in views.all().iter().zip(FeatureSpec::linear(views)).zip(&places) {
+            let items = view.items.select(Axis(0), places);
+            let rows: Vec<usize> = selected(&view.rows, places);
+            let features = spec.fit(Curve::Unit, items.view(), 0)?;
+            let values = features.features(items.view())?;
+            let mean = match weights(&rows) {
+                None => values.sum_axis(Axis(0)) / values.nrows() as f64,
+                Some(weights) => weights.dot(&values) / weights.sum(),
+            };
+            let d = items.ncols();
+            let padded = || Array2::from_shape_fn((d, width), |(i, j)| f64::from(u8::from(i == j)));
+            maps.push(Map::new(features, mean, (d < width).then(padded)));
+        }
+        Ok(Fitted { maps, parameters: self.clone().into(), report: None })
     }
 }

@@ -1,21 +1,32 @@
-//! Orthogonal Procrustes between the leading axes of both sides.
+//! Orthogonal Procrustes between the leading axes of two or more modalities.
 //!
-//! Both sides are reduced to their first k principal coordinates, brought to length one, and the source is turned onto
-//! the target by R = U Vᵀ of AᵀB = U S Vᵀ, which minimises |A R - B| over all orthogonal R (Schoenemann 1966). The
-//! shape of each side is kept: distances within k coordinates are those of the encoder.
+//! Each modality is reduced to its first k principal coordinates, brought to length one. With two, the one is
+//! turned onto the other, the reference, by R = U Vᵀ of AᵀB = U S Vᵀ, which minimises |A R - B| over all
+//! orthogonal R (Schoenemann 1966). With more, each but the reference is turned onto the sum of all others in
+//! turns, R_a = polar(Σ_b C_ab R_b), until the rotations stay, which raises Σ tr(R_aᵀ C_ab R_b) over all
+//! pairs (generalised Procrustes; Gower 1975). Since a common rotation changes nothing, the reference keeps
+//! its own coordinates. C_ab is summed over the rows that hold both. The shape of each modality is kept:
+//! distances within k coordinates are those of the encoder.
 
 use chiasm_geometry::linalg::{Svd, product, thin_svd};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use crate::basis::{columns, unit_rows};
 use crate::error::check;
-use crate::pairs::estimator;
-use crate::search::{Beat, Half, Look, Method, axes, criterion, curves, open, search};
-use crate::{Conduct, Curve, Fitted, Pairs, Result};
+use crate::features::FeatureSpec;
+use crate::fitted::estimator;
+use crate::per_modality::{PerModality, resolve};
+use crate::prepared::prepare;
+use crate::sample::{RowMeans, axes};
+use crate::search::{Candidates, Fold, Tick, curves, search};
+use crate::{Curve, FitContext, Fitted, Result, Views};
 
 const DIMENSIONS: [usize; 10] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384];
 const QUICK: [usize; 3] = [32, 64, 128];
+/// Turns at most, and the largest change of a rotation that ends them.
+const TURNS: usize = 100;
+const STILL: f64 = 1e-7;
 
 /// Parameters of Procrustes, not checked yet; whatever is absent is chosen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -26,73 +37,65 @@ pub struct ProcrustesParams(Procrustes);
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Procrustes {
-    /// What source rows go through first.
+    /// What items go through first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_curve: Option<Curve>,
-    /// What target rows go through first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_curve: Option<Curve>,
-    /// Widths of the encoders whose outputs stand side by side in a source row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_blocks: Option<Vec<usize>>,
-    /// Widths of the encoders whose outputs stand side by side in a target row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_blocks: Option<Vec<usize>>,
-    /// Principal coordinates kept of each side.
+    pub curve: Option<PerModality<Curve>>,
+    /// Principal coordinates kept of each modality.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
 }
 
 estimator!(ProcrustesParams, Procrustes);
 
+/// The choice among numbers of coordinates, given the place of the reference.
+pub(crate) struct Sizes {
+    pub(crate) dimensions: Option<usize>,
+    pub(crate) reference: usize,
+}
+
 impl Procrustes {
     fn check(&self) -> Result<()> {
         check("dimensions", &self.dimensions, "at least 1", |&k| k > 0)
     }
 
-    /// Fits on paired rows.
+    /// Fits on the items of two or more modalities.
     ///
     /// # Errors
-    /// When a side does not vary, blocks do not add up, or the caller asked to stop.
-    pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<ProcrustesParams>> {
+    /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<ProcrustesParams>> {
         self.check()?;
-        let look = |side, blocks| Look { side, blocks, kernel: None };
-        let looks =
-            [look("source", self.source_blocks.as_deref()), look("target", self.target_blocks.as_deref())];
-        let candidates = [curves(self.source_curve), curves(self.target_curve)];
-        let found = search(self, pairs, looks, &candidates, conduct)?;
-        let limit = axes(pairs.rows()).max(self.dimensions.unwrap_or(0));
-        let [source, target] = open(pairs, looks, found.curves, limit)?;
-        let k = found.ranked[0].min(source.basis.rank()).min(target.basis.rank());
-        let turn = rotation(&source.coordinates, &target.coordinates, k)?;
-        let rank = target.basis.rank();
-        let fitted = Self {
-            source_curve: Some(found.curves[0]),
-            target_curve: Some(found.curves[1]),
-            source_blocks: self.source_blocks.clone(),
-            target_blocks: self.target_blocks.clone(),
-            dimensions: Some(k),
-        };
-        let lift = |rank: usize, turn: &Array2<f64>| {
+        views.check_linked()?;
+        let names = views.names();
+        let specs = FeatureSpec::linear(views);
+        let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
+        let sizes = Sizes { dimensions: self.dimensions, reference: views.reference() };
+        let found = search(&sizes, views, &specs, &candidates, context)?;
+        let least = self.dimensions.unwrap_or(0);
+        let prepared = prepare(views, &specs, &found.curves, |rows| axes(rows).max(least))?;
+        let rank = prepared.iter().map(|view| view.basis.rank()).min().unwrap_or(1);
+        let k = found.ranked[0].min(rank);
+        let means: Vec<RowMeans> =
+            prepared.iter().map(|view| leading(&view.coordinates, &view.rows, k)).collect();
+        let rotations = rotations(&means, views.reference())?;
+        let lift = |rank: usize, rotation: &Array2<f64>| {
             let mut out = Array2::zeros((rank, k));
-            out.slice_axis_mut(ndarray::Axis(0), ndarray::Slice::from(..k)).assign(turn);
+            out.slice_axis_mut(Axis(0), Slice::from(..k)).assign(rotation);
             out
         };
-        let first = lift(source.basis.rank(), &turn);
-        Ok(Fitted {
-            source: source.side(&first)?,
-            target: target.side(&lift(rank, &Array2::eye(k)))?,
-            parameters: fitted.into(),
-            report: found.report,
-        })
+        let maps = prepared.into_iter().zip(&rotations).map(|(view, rotation)| {
+            let weights = lift(view.basis.rank(), rotation);
+            view.map(&weights)
+        });
+        let parameters = Self { curve: Some(PerModality::each(&names, &found.curves)), dimensions: Some(k) };
+        Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters: parameters.into(), report: found.report })
     }
 }
 
-impl Method for Procrustes {
+impl Candidates for Sizes {
     type Setting = usize;
 
-    fn candidates(&self, ranks: [usize; 2], quick: bool) -> Vec<usize> {
-        let rank = ranks[0].min(ranks[1]).max(1);
+    fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<usize> {
+        let rank = ranks.iter().copied().min().unwrap_or(1).max(1);
         let list: &[usize] = if quick { &QUICK } else { &DIMENSIONS };
         let mut sizes: Vec<usize> = list.iter().copied().filter(|&k| k <= rank).collect();
         if sizes.is_empty() {
@@ -101,23 +104,84 @@ impl Method for Procrustes {
         self.dimensions.map_or(sizes, |k| vec![k])
     }
 
-    fn scores(&self, source: &Half, target: &Half, candidates: &[usize], beat: Beat<'_>) -> Result<Vec<f64>> {
-        candidates
-            .iter()
-            .map(|&k| {
-                beat()?;
-                let k = k.min(source.basis.rank()).min(target.basis.rank());
-                let turned = product(&columns(&source.test, k), &rotation(&source.train, &target.train, k)?)?;
-                criterion(&unit_rows(turned), &unit_rows(columns(&target.test, k).to_owned()))
-            })
-            .collect()
+    fn scores(&self, fold: &Fold<'_>, candidates: &[usize], tick: Tick<'_>) -> Result<Vec<f64>> {
+        let rank = fold.views.iter().map(|view| view.basis.rank()).min().unwrap_or(1);
+        let mut out = Vec::with_capacity(candidates.len());
+        for &k in candidates {
+            tick()?;
+            let k = k.min(rank);
+            let means: Vec<RowMeans> =
+                fold.views.iter().map(|view| leading(&view.train, &view.rows, k)).collect();
+            let rotations = rotations(&means, self.reference)?;
+            let image = |(at, rotation): (usize, &Array2<f64>)| -> Result<Array2<f64>> {
+                let rows = columns(&fold.views[at].test, k);
+                let turned = if at == self.reference { rows.to_owned() } else { product(&rows, rotation)? };
+                Ok(unit_rows(turned))
+            };
+            let images: Vec<_> = rotations.iter().enumerate().map(image).collect::<Result<_>>()?;
+            out.push(fold.criterion(&images)?);
+        }
+        Ok(out)
     }
 }
 
-/// The orthogonal `[k, k]` that turns unit rows of the first k source coordinates onto the target's.
-fn rotation(source: &Array2<f64>, target: &Array2<f64>, k: usize) -> Result<Array2<f64>> {
-    let unit = |coordinates: &Array2<f64>| unit_rows(columns(coordinates, k).to_owned());
-    polar(product(&unit(source).t(), &unit(target))?.view())
+/// The row means of the first k coordinates, each item brought to length one.
+fn leading(coordinates: &Array2<f64>, rows: &[usize], k: usize) -> RowMeans {
+    RowMeans::of(unit_rows(columns(coordinates, k).to_owned()), rows)
+}
+
+/// The orthogonal `[k, k]` of each modality; that of the reference is the identity.
+fn rotations(modalities: &[RowMeans], reference: usize) -> Result<Vec<Array2<f64>>> {
+    let count = modalities.len();
+    let mut crosses: Vec<Vec<(Array2<f64>, usize)>> = Vec::new();
+    for a in modalities {
+        let with = |b: &RowMeans| -> Result<(Array2<f64>, usize)> {
+            let (first, second) = a.shared(b);
+            Ok((product(&first.t(), &second)?, first.nrows()))
+        };
+        crosses.push(modalities.iter().map(with).collect::<Result<_>>()?);
+    }
+    let k = crosses[reference][reference].0.nrows();
+    let mut rotations: Vec<Option<Array2<f64>>> = vec![None; count];
+    rotations[reference] = Some(Array2::eye(k));
+    // the modality with the most rows in common with those that are placed comes next
+    while let Some(next) = (0..count).filter(|&at| rotations[at].is_none()).max_by_key(|&at| {
+        let rows = |b: usize| if rotations[b].is_some() { crosses[at][b].1 } else { 0 };
+        ((0..count).map(rows).sum::<usize>(), std::cmp::Reverse(at))
+    }) {
+        rotations[next] = Some(turned_onto(next, &crosses, &rotations)?);
+    }
+    for _ in 0..if count == 2 { 0 } else { TURNS } {
+        let mut moved: f64 = 0.0;
+        for at in (0..count).filter(|&at| at != reference) {
+            let next = turned_onto(at, &crosses, &rotations)?;
+            if let Some(last) = &rotations[at] {
+                moved = moved.max((&next - last).iter().map(|d| d * d).sum::<f64>().sqrt());
+            }
+            rotations[at] = Some(next);
+        }
+        if moved < STILL {
+            break;
+        }
+    }
+    Ok(rotations.into_iter().map(|rotation| rotation.unwrap_or_else(|| Array2::eye(k))).collect())
+}
+
+/// The rotation of one modality onto the sum of all others that have one.
+fn turned_onto(
+    at: usize,
+    crosses: &[Vec<(Array2<f64>, usize)>],
+    rotations: &[Option<Array2<f64>>],
+) -> Result<Array2<f64>> {
+    let k = crosses[at][at].0.nrows();
+    let mut pull = Array2::zeros((k, k));
+    for (b, rotation) in rotations.iter().enumerate().filter(|(b, _)| *b != at) {
+        let (cross, rows) = &crosses[at][b];
+        if let Some(rotation) = rotation.as_ref().filter(|_| *rows > 0) {
+            pull += &product(cross, rotation)?;
+        }
+    }
+    polar(pull.view())
 }
 
 /// The orthogonal matrix nearest to a square one.

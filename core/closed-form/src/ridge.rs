@@ -1,33 +1,28 @@
-//! Ridge regression of one side on the other, in whichever direction serves better.
+//! Ridge regression of every other modality on one, whose space is the shared one.
 //!
-//! With A the centred regressors and B the centred responses, W = (AᵀA + n r w₁ I)⁻¹ AᵀB, the ridge r relative to the
-//! regressors' top variance w₁ (Hoerl and Kennard 1970). The score is the cosine between prediction and response. Since
-//! cosine after regression favours the side that is predicted (hubs gather on the regressed side), both directions are
-//! tried.
+//! With A the centred regressors and B the centred responses, W = (AᵀA + n r w₁ I)⁻¹ AᵀB, the ridge r
+//! relative to the regressors' top variance w₁ (Hoerl and Kennard 1970). The score is the cosine between
+//! prediction and response, or of two predictions. Since cosine after regression favours the modality that is
+//! predicted (hubs gather among predictions), both directions are tried where there are two modalities and no
+//! anchor. A modality that shares no row with the predicted one is predicted through one that links them,
+//! which is two regressions one after the other.
 
 use chiasm_geometry::linalg::product;
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::basis::unit_rows;
-use crate::error::check;
-use crate::pairs::estimator;
-use crate::search::{Beat, Half, Look, Method, Opened, criterion, curves, open, search};
-use crate::side::Side;
-use crate::{Conduct, Curve, Fitted, Pairs, Result};
+use crate::basis::{Basis, unit_rows};
+use crate::crosses::CrossCovariances;
+use crate::features::FeatureSpec;
+use crate::fitted::estimator;
+use crate::per_modality::{PerModality, check_each, resolve};
+use crate::prepared::prepare;
+use crate::sample::RowMeans;
+use crate::search::{Candidates, Fold, Tick, curves, search};
+use crate::{Curve, Error, FitContext, Fitted, Map, Result, Views};
 
 const RIDGES: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 const QUICK: [f64; 3] = [0.01, 0.1, 1.0];
-
-/// Which side is predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// The target from the source; the shared space is the target's.
-    SourceToTarget,
-    /// The source from the target; the shared space is the source's.
-    TargetToSource,
-}
 
 /// Parameters of ridge regression, not checked yet; whatever is absent is chosen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -38,114 +33,170 @@ pub struct RidgeParams(Ridge);
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ridge {
-    /// What source rows go through first.
+    /// What items go through first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_curve: Option<Curve>,
-    /// What target rows go through first.
+    pub curve: Option<PerModality<Curve>>,
+    /// The modality that is predicted from the others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_curve: Option<Curve>,
-    /// Widths of the encoders whose outputs stand side by side in a source row.
+    pub onto: Option<String>,
+    /// Ridge relative to the top variance of the modality that predicts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_blocks: Option<Vec<usize>>,
-    /// Widths of the encoders whose outputs stand side by side in a target row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_blocks: Option<Vec<usize>>,
-    /// Which side is predicted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub direction: Option<Direction>,
-    /// Ridge relative to the top variance of the regressors.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ridge: Option<f64>,
+    pub ridge: Option<PerModality<f64>>,
 }
 
 estimator!(RidgeParams, Ridge);
 
+/// The choice of what is predicted and of the ridges.
+struct Grid {
+    /// Places of the modalities that may be predicted.
+    onto: Vec<usize>,
+    /// Those given, by modality.
+    ridges: Vec<Option<f64>>,
+}
+
+/// One candidate.
+#[derive(Debug, Clone)]
+struct Point {
+    onto: usize,
+    /// By modality; that of the predicted one is not used.
+    ridges: Vec<f64>,
+}
+
 impl Ridge {
     fn check(&self) -> Result<()> {
-        check("ridge", &self.ridge, "a number from 0 to 1000", |r| (0.0..=1000.0).contains(r))
+        check_each("ridge", self.ridge.as_ref(), "a number from 0 to 1000", |r| (0.0..=1000.0).contains(r))
     }
 
-    /// Fits on paired rows.
+    /// The modalities that may be predicted.
+    fn onto(&self, views: &Views<'_>) -> Result<Vec<usize>> {
+        let names = views.names();
+        match &self.onto {
+            Some(onto) => match names.iter().position(|name| name == onto) {
+                Some(place) => Ok(vec![place]),
+                None => {
+                    let expected = format!("a modality among {}", names.join(", "));
+                    Err(Error::data("parameter `onto`", expected, format!("`{onto}`")))
+                }
+            },
+            None if views.count() == 2 && views.anchor().is_none() => Ok(vec![1, 0]),
+            None => Ok(vec![views.reference()]),
+        }
+    }
+
+    /// Fits on the items of two or more modalities.
     ///
     /// # Errors
-    /// When a side does not vary, blocks do not add up, or the caller asked to stop.
-    pub fn fit_with(&self, pairs: Pairs<'_>, conduct: Conduct<'_>) -> Result<Fitted<RidgeParams>> {
+    /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<RidgeParams>> {
         self.check()?;
-        let look = |side, blocks| Look { side, blocks, kernel: None };
-        let looks =
-            [look("source", self.source_blocks.as_deref()), look("target", self.target_blocks.as_deref())];
-        let candidates = [curves(self.source_curve), curves(self.target_curve)];
-        let found = search(self, pairs, looks, &candidates, conduct)?;
-        let (direction, ridge) = found.ranked[0];
-        // every axis: the prediction then reaches the whole space of the other side, and can be undone
-        let [source, target] = open(pairs, looks, found.curves, usize::MAX)?;
-        let (source, target) = match direction {
-            Direction::SourceToTarget => predict(source, target, ridge)?,
-            Direction::TargetToSource => {
-                let (target, source) = predict(target, source, ridge)?;
-                (source, target)
-            }
+        views.check_linked()?;
+        let names = views.names();
+        let specs = FeatureSpec::linear(views);
+        let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
+        let grid = Grid { onto: self.onto(views)?, ridges: resolve("ridge", self.ridge.as_ref(), &names)? };
+        let mut found = search(&grid, views, &specs, &candidates, context)?;
+        let Point { onto, ridges } = found.ranked.swap_remove(0);
+        // every axis: a prediction then reaches the whole space of the predicted modality, and can be undone
+        let mut prepared = prepare(views, &specs, &found.curves, |_| usize::MAX)?;
+        let means: Vec<RowMeans> = prepared
+            .iter_mut()
+            .map(|view| RowMeans::of(std::mem::take(&mut view.coordinates), &view.rows))
+            .collect();
+        let bases: Vec<&Basis> = prepared.iter().map(|view| &view.basis).collect();
+        let weights = weights(&bases, &CrossCovariances::of(&means, views.anchor())?, onto, &ridges)?;
+        // responses go back from principal coordinates to the encoder's own: the shared space is that
+        // encoder's, centred
+        let axes = prepared[onto].basis.axes.t().to_owned();
+        let mut maps = Vec::new();
+        for (view, weights) in prepared.into_iter().zip(weights) {
+            maps.push(match weights {
+                Some(inner) => view.map(&product(&inner, &axes)?)?,
+                None => Map::new(view.features, view.basis.mean, None),
+            });
+        }
+        let used = |(at, name): (usize, &&str)| (at != onto).then(|| ((*name).to_owned(), ridges[at]));
+        let parameters = Self {
+            curve: Some(PerModality::each(&names, &found.curves)),
+            onto: Some(names[onto].to_owned()),
+            ridge: Some(PerModality::Each(names.iter().enumerate().filter_map(used).collect())),
         };
-        let fitted = Self {
-            source_curve: Some(found.curves[0]),
-            target_curve: Some(found.curves[1]),
-            source_blocks: self.source_blocks.clone(),
-            target_blocks: self.target_blocks.clone(),
-            direction: Some(direction),
-            ridge: Some(ridge),
-        };
-        Ok(Fitted { source, target, parameters: fitted.into(), report: found.report })
+        Ok(Fitted { maps, parameters: parameters.into(), report: found.report })
     }
 }
 
-impl Method for Ridge {
-    type Setting = (Direction, f64);
+impl Grid {
+    fn point(&self, onto: usize, ridges: impl Fn(usize) -> f64) -> Point {
+        let ridge = |at: usize| if at == onto { 0.0 } else { self.ridges[at].unwrap_or_else(|| ridges(at)) };
+        Point { onto, ridges: (0..self.ridges.len()).map(ridge).collect() }
+    }
+}
 
-    fn candidates(&self, _ranks: [usize; 2], quick: bool) -> Vec<(Direction, f64)> {
-        let both = [Direction::SourceToTarget, Direction::TargetToSource];
-        let directions = self.direction.map_or(both.to_vec(), |d| vec![d]);
-        let ridges = self.ridge.map_or(if quick { QUICK.to_vec() } else { RIDGES.to_vec() }, |r| vec![r]);
-        directions.into_iter().flat_map(|d| ridges.iter().map(move |&r| (d, r))).collect()
+impl Candidates for Grid {
+    type Setting = Point;
+
+    fn candidates(&self, _ranks: &[usize], quick: bool) -> Vec<Point> {
+        let list: &[f64] = if quick { &QUICK } else { &RIDGES };
+        let mut points = Vec::new();
+        for &onto in &self.onto {
+            points.extend(list.iter().map(|&ridge| self.point(onto, |_| ridge)));
+        }
+        points.dedup_by(|a, b| a.onto == b.onto && a.ridges == b.ridges);
+        points
     }
 
-    fn scores(
-        &self,
-        source: &Half,
-        target: &Half,
-        candidates: &[(Direction, f64)],
-        beat: Beat<'_>,
-    ) -> Result<Vec<f64>> {
-        candidates
-            .iter()
-            .map(|&(direction, ridge)| {
-                beat()?;
-                let (from, to) = match direction {
-                    Direction::SourceToTarget => (source, target),
-                    Direction::TargetToSource => (target, source),
-                };
-                let weights = weights(&from.basis.variances, &from.train, &to.train, ridge)?;
-                let predicted = product(&from.test, &weights)?;
-                criterion(&unit_rows(predicted), &unit_rows(to.test.clone()))
+    /// The best ridges with that of one predicting modality varied, where there are several.
+    fn refinements(&self, _ranks: &[usize], best: &Point) -> Vec<Point> {
+        let free: Vec<usize> =
+            (0..self.ridges.len()).filter(|&at| at != best.onto && self.ridges[at].is_none()).collect();
+        if free.len() < 2 {
+            return Vec::new();
+        }
+        let varied = |at: usize| {
+            let others = RIDGES.into_iter().filter(move |ridge| *ridge != best.ridges[at]);
+            others.map(move |ridge| {
+                self.point(best.onto, |other| if other == at { ridge } else { best.ridges[other] })
             })
-            .collect()
+        };
+        free.into_iter().flat_map(varied).collect()
+    }
+
+    fn scores(&self, fold: &Fold<'_>, candidates: &[Point], tick: Tick<'_>) -> Result<Vec<f64>> {
+        let bases: Vec<&Basis> = fold.views.iter().map(|view| &view.basis).collect();
+        let means: Vec<RowMeans> =
+            fold.views.iter().map(|view| RowMeans::of(view.train.clone(), &view.rows)).collect();
+        let crosses = CrossCovariances::of(&means, fold.anchor)?;
+        let mut out = Vec::with_capacity(candidates.len());
+        for point in candidates {
+            tick()?;
+            let weights = weights(&bases, &crosses, point.onto, &point.ridges)?;
+            let image = |(view, weights): (&&crate::prepared::FoldView, Option<Array2<f64>>)| {
+                let image = match weights {
+                    Some(weights) => product(&view.test, &weights)?,
+                    None => view.test.clone(),
+                };
+                Ok(unit_rows(image))
+            };
+            let images: Vec<_> = fold.views.iter().zip(weights).map(image).collect::<Result<_>>()?;
+            out.push(fold.criterion(&images)?);
+        }
+        Ok(out)
     }
 }
 
-/// The regressor's side and the response's, which keeps its own coordinates.
-fn predict(from: Opened, to: Opened, ridge: f64) -> Result<(Side, Side)> {
-    let inner = weights(&from.basis.variances, &from.coordinates, &to.coordinates, ridge)?;
-    // responses go back from principal coordinates to the encoder's own: the shared space is that encoder's, centred
-    let outer = product(&inner, &to.basis.axes.t())?;
-    Ok((from.side(&outer)?, Side::new(to.lens, to.basis.mean, None)))
-}
-
-/// (w + ridge w₁)⁻¹ E[a bᵀ] in principal coordinates.
+/// (w + ridge w₁)⁻¹ E[a bᵀ] in principal coordinates for every a but the predicted b.
 fn weights(
-    variances: &ndarray::Array1<f64>,
-    from: &Array2<f64>,
-    to: &Array2<f64>,
-    ridge: f64,
-) -> Result<Array2<f64>> {
-    let shrunk = variances.mapv(|w| w + ridge * variances[0]).insert_axis(Axis(1));
-    Ok(product(&from.t(), to)? / from.nrows() as f64 / &shrunk)
+    bases: &[&Basis],
+    crosses: &CrossCovariances,
+    onto: usize,
+    ridges: &[f64],
+) -> Result<Vec<Option<Array2<f64>>>> {
+    let damped: Vec<Array1<f64>> =
+        bases.iter().zip(ridges).map(|(basis, &ridge)| basis.damped(ridge)).collect();
+    let of = |at: usize| -> Result<Option<Array2<f64>>> {
+        if at == onto {
+            return Ok(None);
+        }
+        Ok(Some(crosses.get(at, onto, &damped)? / damped[at].view().insert_axis(Axis(1))))
+    };
+    (0..bases.len()).map(of).collect()
 }

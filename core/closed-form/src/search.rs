@@ -1,250 +1,200 @@
-//! Choosing what was not given, by cross-validation inside the training rows.
+//! Choosing what was not given, inside the training rows.
 //!
-//! Five seeded folds; a candidate is scored by the mean of recall@1 to recall@20 in both directions on the rows left
-//! out, a smoother figure than recall at a few ranks and so less of a lottery. First each side's curve is chosen, one side
-//! after the other with a few quick settings; then the whole grid of settings is scored with those curves. Nothing
-//! outside the given rows is looked at.
+//! Five seeded folds over rows, all items of a row on one side; or, where validation rows are given, one fold
+//! that tests those. A candidate is scored by the mean of recall@1 to recall@20 in both directions on the
+//! rows left out, with one item a row and modality, averaged over all pairs of modalities, or over those with
+//! the anchor. That is a smoother figure than recall at a few ranks, so a choice depends less on chance.
+//! First the curve of each modality is chosen, one modality after the other with a few quick settings; then
+//! the whole grid of settings is scored with those curves, and where there are more than two modalities the
+//! best of it is varied in one modality at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use chiasm_geometry::folds::{Fold, seeded};
 use chiasm_geometry::linalg::product;
-use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::basis::Basis;
-use crate::kernel::Kernel;
-use crate::side::{Lens, Side};
-use crate::transform::{Curve, Transform};
-use crate::{Conduct, Error, Pairs, Result};
+use crate::features::FeatureSpec;
+use crate::folds::{Folds, Match, RowFold};
+use crate::prepared::{FoldView, fold_view};
+use crate::sample::AXES;
+use crate::{Curve, Error, FitContext, Result, Views};
 
-/// Folds of the inner cross-validation.
-const FOLDS: usize = 5;
 /// Ranks that the criterion looks at.
 const DEPTH: usize = 20;
-/// Below this many rows the defaults are taken: a fold would hold a single row.
-const FEWEST: usize = 2 * FOLDS;
-/// Rows that the search uses at most; more would cost time and change no choice.
-const MOST: usize = 2000;
-/// Axes of a side at most while searching.
-const AXES: usize = 300;
 
 /// How a choice was made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct SearchReport {
     /// The criterion in words.
     pub criterion: String,
     /// Its value for the best candidate.
     pub score: f64,
-    /// Its value for a map that knows nothing.
+    /// Its value for maps that know nothing.
     pub chance: f64,
     /// Candidates scored.
     pub candidates: usize,
     /// Rows that the search used.
     pub rows: usize,
-    /// Inner folds.
+    /// Inner folds; 1 where validation rows were given.
     pub folds: usize,
 }
 
-/// The curves to try: what is given, else both.
-pub(crate) fn curves(given: Option<Curve>) -> Vec<Curve> {
-    given.map_or_else(|| vec![Curve::Unit, Curve::SignedRoot], |curve| vec![curve])
-}
-
-/// How a side is looked at, but for its curve.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Look<'a> {
-    pub(crate) side: &'static str,
-    pub(crate) blocks: Option<&'a [usize]>,
-    pub(crate) kernel: Option<Landmarks<'a>>,
-}
-
-/// The landmarks of a kernel.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Landmarks<'a> {
-    pub(crate) widths: &'a [f64],
-    pub(crate) most: usize,
-    pub(crate) seed: u64,
-}
-
-/// One side of one fold in its own spectral basis.
-pub(crate) struct Half {
-    pub(crate) basis: Basis,
-    pub(crate) train: Array2<f64>,
-    pub(crate) test: Array2<f64>,
-}
-
 /// Called between pieces of work; an error asks to stop.
-pub(crate) type Beat<'a> = &'a (dyn Fn() -> Result<()> + Sync);
+pub(crate) type Tick<'a> = &'a (dyn Fn() -> Result<()> + Sync);
 
 /// A method seen by the search.
-pub(crate) trait Method: Sync {
+pub(crate) trait Candidates: Sync {
     /// What is chosen.
     type Setting: Clone + Send + Sync;
 
-    /// The candidates for sides of these ranks; only a few when `quick`.
-    fn candidates(&self, ranks: [usize; 2], quick: bool) -> Vec<Self::Setting>;
+    /// The candidates for modalities of these ranks; only a few when `quick`.
+    fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<Self::Setting>;
 
-    /// The criterion of each candidate on the test rows of one fold; `beat` is called now and then and may stop it.
-    fn scores(
-        &self,
-        source: &Half,
-        target: &Half,
-        candidates: &[Self::Setting],
-        beat: Beat<'_>,
-    ) -> Result<Vec<f64>>;
+    /// More candidates near the best of [`Candidates::candidates`].
+    fn refinements(&self, _ranks: &[usize], _best: &Self::Setting) -> Vec<Self::Setting> {
+        Vec::new()
+    }
+
+    /// The criterion of each candidate on the test rows of one fold; `tick` is called now and then and may
+    /// stop it.
+    fn scores(&self, fold: &Fold<'_>, candidates: &[Self::Setting], tick: Tick<'_>) -> Result<Vec<f64>>;
+}
+
+/// One fold as a method sees it.
+pub(crate) struct Fold<'a> {
+    /// By modality.
+    pub(crate) views: Vec<&'a FoldView>,
+    matches: &'a [Match],
+    pub(crate) anchor: Option<usize>,
+}
+
+impl Fold<'_> {
+    /// The mean over the pairs of modalities of mean recall@1..20 both ways, for unit rows that the test
+    /// items map to.
+    pub(crate) fn criterion(&self, images: &[Array2<f64>]) -> Result<f64> {
+        let mut sum = 0.0;
+        for found in self.matches {
+            let (a, b) = found.modalities;
+            let first = images[a].select(Axis(0), &found.places.0);
+            let second = images[b].select(Axis(0), &found.places.1);
+            let scores = product(&first, &second.t())?;
+            sum += Ranks::of_scores(scores.mapv(|s| s as f32).view())?.early_recall(DEPTH);
+        }
+        Ok(sum / self.matches.len().max(1) as f64)
+    }
 }
 
 /// What a search found: the curves, and all settings by falling score.
-pub(crate) struct Found<S> {
-    pub(crate) curves: [Curve; 2],
+pub(crate) struct Choice<S> {
+    pub(crate) curves: Vec<Curve>,
     pub(crate) ranked: Vec<S>,
     /// `None` when there was nothing to choose or there were too few rows to choose by.
-    pub(crate) report: Option<Report>,
+    pub(crate) report: Option<SearchReport>,
 }
 
-impl Look<'_> {
-    /// The fitted lens of training rows.
-    pub(crate) fn open(self, curve: Curve, rows: ArrayView2<'_, f32>, limit: usize) -> Result<Lens> {
-        let transform = Transform::new(self.side, curve, self.blocks, rows.ncols())?;
-        let Some(Landmarks { widths, most, seed }) = self.kernel else {
-            return Ok(Lens { transform, kernel: None });
-        };
-        let chosen = subset(rows.nrows(), most, seed);
-        let landmarks = transform.apply(rows.select(Axis(0), &chosen).view());
-        Ok(Lens { transform, kernel: Some(Kernel::fit(landmarks, widths, limit)?) })
-    }
-}
-
-/// One side of all training rows, in its own basis.
-pub(crate) struct Opened {
-    pub(crate) lens: Lens,
-    pub(crate) basis: Basis,
-    pub(crate) coordinates: Array2<f64>,
-}
-
-impl Opened {
-    /// The side that maps coordinates with `weights`.
-    pub(crate) fn side(self, weights: &Array2<f64>) -> Result<Side> {
-        let weights = product(&self.basis.axes, weights)?;
-        Ok(Side::new(self.lens, self.basis.mean, Some(weights)))
-    }
-}
-
-/// Both sides of all training rows in their own bases.
-pub(crate) fn open(
-    pairs: Pairs<'_>,
-    looks: [Look<'_>; 2],
-    curves: [Curve; 2],
-    limit: usize,
-) -> Result<[Opened; 2]> {
-    let side = |at: usize, rows: ArrayView2<'_, f32>| -> Result<Opened> {
-        let lens = looks[at].open(curves[at], rows, limit)?;
-        let features = lens.features(rows)?;
-        let basis = Basis::fit(looks[at].side, &features, limit)?;
-        Ok(Opened { coordinates: basis.coordinates(&features)?, basis, lens })
-    };
-    let (source, target) = rayon::join(|| side(0, pairs.source), || side(1, pairs.target));
-    Ok([source?, target?])
-}
-
-/// Axes of a side in a final fit: more rows bear more.
-pub(crate) fn axes(rows: usize) -> usize {
-    (rows / 4).clamp(AXES, 1024)
-}
-
-/// The criterion: mean recall@1..20 both ways of paired unit rows.
-pub(crate) fn criterion(source: &Array2<f64>, target: &Array2<f64>) -> Result<f64> {
-    let scores = product(source, &target.t())?;
-    Ok(Ranks::of_scores(scores.mapv(|s| s as f32).view())?.early_recall(DEPTH))
+/// The curves to try for each modality: what is given, else both.
+pub(crate) fn curves(given: &[Option<Curve>]) -> Vec<Vec<Curve>> {
+    let both = || vec![Curve::Unit, Curve::SignedRoot];
+    given.iter().map(|given| given.map_or_else(both, |curve| vec![curve])).collect()
 }
 
 /// Chooses curves and ranks settings; asks nothing of the data when each list holds one candidate.
-pub(crate) fn search<M: Method>(
+pub(crate) fn search<M: Candidates>(
     method: &M,
-    pairs: Pairs<'_>,
-    looks: [Look<'_>; 2],
-    curves: &[Vec<Curve>; 2],
-    conduct: Conduct<'_>,
-) -> Result<Found<M::Setting>> {
-    let first = [curves[0][0], curves[1][0]];
-    let rows = pairs.rows();
-    let free = |ranks| curves.iter().any(|list| list.len() > 1) || method.candidates(ranks, false).len() > 1;
-    if !free([AXES, AXES]) || rows < FEWEST {
-        let ranked = method.candidates([rows - 1, rows - 1], true);
-        return Ok(Found { curves: first, ranked, report: None });
-    }
-    let chosen = subset(rows, MOST, conduct.seed);
-    let folds: Vec<Fold> = seeded(chosen.len(), FOLDS, conduct.seed)?
-        .into_iter()
-        .map(|fold| {
-            let name = |places: Vec<usize>| places.into_iter().map(|place| chosen[place]).collect();
-            Fold { train: name(fold.train), test: name(fold.test) }
-        })
-        .collect();
-    let lists = [curves[0].len(), curves[1].len()];
-    let passes = |list: usize| if list > 1 { list } else { 0 };
-    let tables = 2 * passes(lists[0]) + passes(lists[1]) + 1;
-    let ticker = Ticker::new(conduct, (FOLDS * (lists[0] + lists[1] + tables)) as u64);
-    let bench = Bench { method, halves: halves(pairs, looks, curves, &folds, &ticker)?, lists, ticker };
-    let mut best = [0, 0];
-    // the source, then the target, then the source again if the target's choice moved
-    for side in [0, 1, 0] {
-        let settled = side == 0 && best[0] > 0 && best[1] == 0;
-        if lists[side] > 1 && !settled {
-            best[side] = bench.best_curve(side, best)?;
-        }
-    }
-    let (settings, scores) = bench.table(best, false)?;
-    let mut order: Vec<usize> = (0..settings.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let report = Report {
-        criterion: format!("mean of recall@1 to recall@{DEPTH}, both directions, rows left out"),
-        score: scores[order[0]],
-        chance: chance(chosen.len() / FOLDS),
-        candidates: settings.len() + lists[0] + lists[1] - 2,
-        rows: chosen.len(),
-        folds: FOLDS,
+    views: &Views<'_>,
+    specs: &[FeatureSpec<'_>],
+    curves: &[Vec<Curve>],
+    context: FitContext<'_>,
+) -> Result<Choice<M::Setting>> {
+    let free = curves.iter().any(|list| list.len() > 1)
+        || method.candidates(&vec![AXES; views.count()], false).len() > 1;
+    let folds = if free { Folds::of(views, context.seed)? } else { None };
+    let Some(folds) = folds else {
+        let ranks: Vec<usize> = views.training().iter().map(|items| items.len() - 1).collect();
+        let ranked = method.candidates(&ranks, true);
+        return Ok(Choice { curves: curves.iter().map(|list| list[0]).collect(), ranked, report: None });
     };
-    let ranked = order.into_iter().map(|at| settings[at].clone()).collect();
-    Ok(Found { curves: [curves[0][best[0]], curves[1][best[1]]], ranked, report: Some(report) })
+    let lists: Vec<usize> = curves.iter().map(Vec::len).collect();
+    let steps = folds.splits.len() * (lists.iter().sum::<usize>() + tables(&lists));
+    let progress = Progress::new(context, steps as u64);
+    let prepared = prepare(views, specs, curves, &folds.splits, &progress)?;
+    let evaluator = Evaluator { method, prepared, folds: &folds, lists, anchor: views.anchor(), progress };
+    let best = evaluator.best_curves()?;
+    let (settings, scores) = evaluator.ranked(&best)?;
+    let report = SearchReport {
+        criterion: criterion_in_words(views, &folds),
+        score: scores[0],
+        chance: folds.mean_over_matches(chance),
+        candidates: settings.len() + evaluator.lists.iter().map(|list| list - 1).sum::<usize>(),
+        rows: folds.rows,
+        folds: folds.splits.len(),
+    };
+    let curves = curves.iter().zip(&best).map(|(list, &at)| list[at]).collect();
+    Ok(Choice { curves, ranked: settings, report: Some(report) })
 }
 
-/// At most `limit` of `n` rows in increasing order, seeded.
-pub(crate) fn subset(n: usize, limit: usize, seed: u64) -> Vec<usize> {
-    if n <= limit {
-        return (0..n).collect();
-    }
-    let mut chosen = Random::new(seed).permutation(n);
-    chosen.truncate(limit);
-    chosen.sort_unstable();
-    chosen
+fn criterion_in_words(views: &Views<'_>, folds: &Folds) -> String {
+    let pairs = match (views.count(), views.anchor()) {
+        (2, _) => String::new(),
+        (_, None) => ", all pairs of modalities".to_owned(),
+        (_, Some(anchor)) => format!(", pairs with {}", views.all()[anchor].name),
+    };
+    let rows = if folds.validation { "validation rows" } else { "rows left out" };
+    format!("mean of recall@1 to recall@{DEPTH}, both directions{pairs}, {rows}")
 }
 
-/// The criterion of a map that knows nothing, over a gallery of `n`.
+/// The criterion of maps that know nothing, over a gallery of `n`.
 fn chance(n: usize) -> f64 {
     (1..=DEPTH).map(|k| (k as f64 / n as f64).min(1.0)).sum::<f64>() / DEPTH as f64
 }
 
-/// Everything that is worked out once and scored many times.
-struct Bench<'a, M> {
-    method: &'a M,
-    /// By fold, then the source's curves, then the target's.
-    halves: Vec<Vec<Half>>,
-    lists: [usize; 2],
-    ticker: Ticker<'a>,
+/// The most tables of scores that a search works out: each curve once, those of all modalities but the last
+/// perhaps twice, and the grid with what refines it.
+fn tables(lists: &[usize]) -> usize {
+    let passes = |list: &usize| if *list > 1 { *list } else { 0 };
+    let again = &lists[..lists.len() - 1];
+    lists.iter().map(passes).sum::<usize>() + again.iter().map(passes).sum::<usize>() + 2
 }
 
-impl<M: Method> Bench<'_, M> {
-    fn best_curve(&self, side: usize, mut at: [usize; 2]) -> Result<usize> {
+/// Everything that is worked out once and scored many times.
+struct Evaluator<'a, M> {
+    method: &'a M,
+    /// By fold, by modality, by curve.
+    prepared: Vec<Vec<Vec<FoldView>>>,
+    folds: &'a Folds,
+    /// Number of curves of each modality.
+    lists: Vec<usize>,
+    anchor: Option<usize>,
+    progress: Progress<'a>,
+}
+
+impl<M: Candidates> Evaluator<'_, M> {
+    /// The best curve of each modality in turn; then once more for those after whose turn another choice
+    /// moved.
+    fn best_curves(&self) -> Result<Vec<usize>> {
+        let count = self.lists.len();
+        let mut best = vec![0; count];
+        // the choices that each modality's own was made with
+        let mut seen: Vec<Option<Vec<usize>>> = vec![None; count];
+        for modality in (0..count).chain(0..count - 1) {
+            if self.lists[modality] > 1 && seen[modality].as_ref() != Some(&best) {
+                best[modality] = self.best_curve(modality, &best)?;
+            }
+            seen[modality] = Some(best.clone());
+        }
+        Ok(best)
+    }
+
+    fn best_curve(&self, modality: usize, at: &[usize]) -> Result<usize> {
+        let mut at = at.to_vec();
         let mut best = (0, f64::NEG_INFINITY);
-        for curve in 0..self.lists[side] {
-            at[side] = curve;
-            let (_, scores) = self.table(at, true)?;
-            let score = scores.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        for curve in 0..self.lists[modality] {
+            at[modality] = curve;
+            let candidates = self.method.candidates(&self.ranks(&at), true);
+            let score = self.scores(&at, &candidates)?.into_iter().fold(f64::NEG_INFINITY, f64::max);
             if score > best.1 {
                 best = (curve, score);
             }
@@ -252,77 +202,92 @@ impl<M: Method> Bench<'_, M> {
         Ok(best.0)
     }
 
-    /// The candidates and the mean of their scores over the folds.
-    fn table(&self, curves: [usize; 2], quick: bool) -> Result<(Vec<M::Setting>, Vec<f64>)> {
-        let place = [curves[0], self.lists[0] + curves[1]];
-        let rank =
-            |side: usize| self.halves.iter().map(|fold| fold[place[side]].basis.rank()).min().unwrap_or(1);
-        let candidates = self.method.candidates([rank(0), rank(1)], quick);
+    /// All settings and their scores, best first.
+    fn ranked(&self, curves: &[usize]) -> Result<(Vec<M::Setting>, Vec<f64>)> {
+        let ranks = self.ranks(curves);
+        let mut settings = self.method.candidates(&ranks, false);
+        let mut scores = self.scores(curves, &settings)?;
+        // of equal scores the first counts
+        let best = (1..scores.len()).fold(0, |best, at| if scores[at] > scores[best] { at } else { best });
+        let more = self.method.refinements(&ranks, &settings[best]);
+        if !more.is_empty() {
+            scores.extend(self.scores(curves, &more)?);
+            settings.extend(more);
+        }
+        let mut order: Vec<usize> = (0..settings.len()).collect();
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        Ok(order.into_iter().map(|at| (settings[at].clone(), scores[at])).unzip())
+    }
+
+    /// The least rank of each modality over the folds.
+    fn ranks(&self, curves: &[usize]) -> Vec<usize> {
+        let rank = |(modality, &curve): (usize, &usize)| {
+            self.prepared.iter().map(|fold| fold[modality][curve].basis.rank()).min().unwrap_or(1)
+        };
+        curves.iter().enumerate().map(rank).collect()
+    }
+
+    /// The mean of the candidates' scores over the folds.
+    fn scores(&self, curves: &[usize], candidates: &[M::Setting]) -> Result<Vec<f64>> {
         let by_fold: Vec<Vec<f64>> = self
-            .halves
+            .prepared
             .par_iter()
-            .map(|fold| {
-                let beat = || self.ticker.tick(0);
-                let scores = self.method.scores(&fold[place[0]], &fold[place[1]], &candidates, &beat)?;
-                self.ticker.tick(1)?;
+            .zip(&self.folds.splits)
+            .map(|(prepared, split)| {
+                let views = prepared.iter().zip(curves).map(|(list, &curve)| &list[curve]).collect();
+                let fold = Fold { views, matches: &split.matches, anchor: self.anchor };
+                let tick = || self.progress.tick(0);
+                let scores = self.method.scores(&fold, candidates, &tick)?;
+                self.progress.tick(1)?;
                 Ok(scores)
             })
             .collect::<Result<_>>()?;
         let mean = |at: usize| by_fold.iter().map(|fold| fold[at]).sum::<f64>() / by_fold.len() as f64;
-        let scores = (0..candidates.len()).map(mean).collect();
-        Ok((candidates, scores))
+        Ok((0..candidates.len()).map(mean).collect())
     }
 }
 
-fn halves(
-    pairs: Pairs<'_>,
-    looks: [Look<'_>; 2],
-    curves: &[Vec<Curve>; 2],
-    folds: &[Fold],
-    ticker: &Ticker<'_>,
-) -> Result<Vec<Vec<Half>>> {
-    let sides = [pairs.source, pairs.target];
-    let jobs: Vec<(usize, Curve)> =
-        (0..2).flat_map(|side| curves[side].iter().map(move |&curve| (side, curve))).collect();
+/// Every modality of every fold behind each of its curves.
+fn prepare(
+    views: &Views<'_>,
+    specs: &[FeatureSpec<'_>],
+    curves: &[Vec<Curve>],
+    folds: &[RowFold],
+    progress: &Progress<'_>,
+) -> Result<Vec<Vec<Vec<FoldView>>>> {
+    let of_modality = |fold: &RowFold, at: usize| -> Result<Vec<FoldView>> {
+        curves[at]
+            .par_iter()
+            .map(|&curve| {
+                let prepared =
+                    fold_view(&views.all()[at], specs[at], curve, &fold.train[at], &fold.test[at])?;
+                progress.tick(1)?;
+                Ok(prepared)
+            })
+            .collect()
+    };
     folds
         .par_iter()
-        .map(|fold| {
-            jobs.par_iter()
-                .map(|&(side, curve)| {
-                    let train = sides[side].select(Axis(0), &fold.train);
-                    let test = sides[side].select(Axis(0), &fold.test);
-                    let lens = looks[side].open(curve, train.view(), AXES)?;
-                    let train = lens.features(train.view())?;
-                    let basis = Basis::fit(looks[side].side, &train, AXES)?;
-                    let half = Half {
-                        train: basis.coordinates(&train)?,
-                        test: basis.coordinates(&lens.features(test.view())?)?,
-                        basis,
-                    };
-                    ticker.tick(1)?;
-                    Ok(half)
-                })
-                .collect()
-        })
+        .map(|fold| (0..curves.len()).into_par_iter().map(|at| of_modality(fold, at)).collect())
         .collect()
 }
 
 /// Counts work done on any thread, and passes on the wish to stop.
-struct Ticker<'a> {
-    conduct: Conduct<'a>,
+struct Progress<'a> {
+    context: FitContext<'a>,
     done: AtomicU64,
     total: u64,
     stopped: AtomicBool,
 }
 
-impl<'a> Ticker<'a> {
-    fn new(conduct: Conduct<'a>, total: u64) -> Self {
-        Self { conduct, done: AtomicU64::new(0), total, stopped: AtomicBool::new(false) }
+impl<'a> Progress<'a> {
+    fn new(context: FitContext<'a>, total: u64) -> Self {
+        Self { context, done: AtomicU64::new(0), total, stopped: AtomicBool::new(false) }
     }
 
     fn tick(&self, steps: u64) -> Result<()> {
         let done = self.done.fetch_add(steps, Ordering::Relaxed) + steps;
-        let go_on = (self.conduct.progress)(done.min(self.total), self.total);
+        let go_on = (self.context.progress)(done.min(self.total), self.total);
         if !go_on || self.stopped.load(Ordering::Relaxed) {
             self.stopped.store(true, Ordering::Relaxed);
             return Err(Error::Cancelled);

@@ -1,15 +1,13 @@
-//! What happens to a row before any centring: each encoder's block is curved and brought to length one.
+//! What happens to an item before any centring: each encoder's block is curved and brought to length one.
 //!
-//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which tames the few large values of
-//! pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman 2012). With several encoders side
-//! by side each block is treated alone and weighted 1/sqrt(blocks), so that the whole row has length one again and no
-//! encoder drowns another.
+//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which tames the few large values
+//! of pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman 2012). With several
+//! encoders side by side each block is treated alone and weighted 1/sqrt(blocks), so that the whole row has
+//! length one again and no encoder drowns another.
 
 use chiasm_graph::{Attr, Builder, Value};
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Slice};
 use serde::{Deserialize, Serialize};
-
-use crate::{Error, Result};
 
 /// Below this length a block counts as zero.
 const TINY: f64 = 1e-12;
@@ -32,14 +30,9 @@ pub(crate) struct Transform {
 }
 
 impl Transform {
-    /// A transform of rows of `width`; without `blocks` the row is one block.
-    pub(crate) fn new(side: &str, curve: Curve, blocks: Option<&[usize]>, width: usize) -> Result<Self> {
-        let blocks = blocks.map_or_else(|| vec![width], <[usize]>::to_vec);
-        if blocks.iter().sum::<usize>() != width || blocks.contains(&0) {
-            let what = format!("blocks of the {side} side");
-            return Err(Error::data(what, format!("widths that add up to {width}"), format!("{blocks:?}")));
-        }
-        Ok(Self { curve, blocks })
+    /// A transform of items that consist of these blocks.
+    pub(crate) fn new(curve: Curve, blocks: &[usize]) -> Self {
+        Self { curve, blocks: blocks.to_vec() }
     }
 
     /// Number of columns.

@@ -1,9 +1,9 @@
 //! First rotations between two clouds of unit rows of which no pair is known.
 //!
-//! Two guesses, for nothing says beforehand which will do. *Centroids*: k-means on both sides, and the quadratic assignment
-//! of the centroids that maximises the CKA of their inner products, the best of some runs (the start of mini-vec2vec
-//! and of Schnaus et al. 2025). *Distances*: the entropic Gromov-Wasserstein plan of a sample. Either sees inner products
-//! alone, which a rotation leaves as they are.
+//! Two starts, since nothing says beforehand which will do. *Centroids*: k-means on both clouds, and the
+//! quadratic assignment of the centroids that maximises the CKA of their inner products, the best of some
+//! runs (the start of mini-vec2vec and of Schnaus et al. 2025). *Distances*: the entropic Gromov-Wasserstein
+//! plan of a sample. Either sees inner products alone, which a rotation leaves as they are.
 
 use chiasm_geometry::linalg::product;
 use chiasm_geometry::random::Random;
@@ -13,25 +13,25 @@ use ndarray::{Array2, ArrayView2, Axis};
 use crate::Result;
 use crate::basis::unit_rows;
 use crate::procrustes::polar;
-use crate::search::subset;
+use crate::sample::subset;
 
-/// Centroids of each side; fewer where there are few rows.
+/// Centroids of each cloud; fewer where there are few rows.
 const CENTROIDS: usize = 20;
-/// Runs of k-means on both sides, and starts of the assignment in each.
+/// Runs of k-means on both clouds, and starts of the assignment in each.
 const RUNS: u64 = 12;
 const STARTS: usize = 200;
 /// Lloyd's steps.
 const STEPS: usize = 25;
-/// Rows of each side that Gromov-Wasserstein sees at most: its work grows with their square.
+/// Rows of each cloud that Gromov-Wasserstein sees at most: its work grows with their square.
 const SEEN: usize = 600;
 
-/// Rotations `[k, k]` from the source rows `a [n, k]` to the target rows `b [n, k]`, one of each guess.
+/// Rotations `[k, k]` from the rows `a [n, k]` to the rows `b [m, k]`, one of each start.
 pub(crate) fn rotations(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Vec<Array2<f64>>> {
     Ok(vec![by_centroids(a, b, seed)?, by_distances(a, b, seed)?])
 }
 
 fn by_centroids(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f64>> {
-    let count = CENTROIDS.min(a.nrows());
+    let count = CENTROIDS.min(a.nrows()).min(b.nrows());
     let mut best = (f64::NEG_INFINITY, Array2::zeros((0, 0)));
     for run in 0..RUNS {
         let mut random = Random::new(seed.wrapping_add(run));
@@ -71,19 +71,19 @@ fn centroids(rows: &Array2<f64>, count: usize, random: &mut Random) -> Result<Ar
             let mut sum = sums.row_mut(nearest);
             sum += &row;
         }
-        centres = unit_rows(sums); // a centre that nobody is near stays zero, and is alike to none
+        centres = unit_rows(sums); // a centre without a near row stays zero, and is similar to none
     }
     Ok(centres)
 }
 
 fn by_distances(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f64>> {
-    let seen = subset(a.nrows(), SEEN, seed);
-    let pick = |rows: &Array2<f64>| rows.select(Axis(0), &seen).mapv(|v| v as f32);
+    let pick =
+        |rows: &Array2<f64>| rows.select(Axis(0), &subset(rows.nrows(), SEEN, seed)).mapv(|v| v as f32);
     let (x, y) = (pick(a), pick(b));
     let space = |rows: ArrayView2<'_, f32>| Space::squared_euclidean(rows).map(Space::normalised);
-    let weights = uniform(seen.len());
     let solver = Gromov::entropic(1e-3).annealing(0.02).iterations(30).tolerance(1e-3);
-    let found = solver.solve(&space(x.view())?, &space(y.view())?, &weights, &weights)?;
+    let found =
+        solver.solve(&space(x.view())?, &space(y.view())?, &uniform(x.nrows()), &uniform(y.nrows()))?;
     let targets = barycentric(found.plan.view(), y.view())?.mapv(f64::from);
     polar(product(&x.mapv(f64::from).t(), &targets)?.view())
 }

@@ -3,32 +3,43 @@
 
 mod common;
 
-use chiasm_closed_form::bank::{Role, bank_tail};
-use chiasm_closed_form::{Conduct, Fitted, Front, InverseKind, Method, Pairs};
+use chiasm_closed_form::bank::bank_tail;
+use chiasm_closed_form::{Fitted, Front, InverseKind, Method, View, Views};
 use chiasm_closed_form::{
     cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
     ridge::RidgeParams,
 };
 use chiasm_geometry::hubness::bank;
 use chiasm_geometry::retrieval::Ranks;
-use common::{engine, gap, pairs, run, unit};
+use common::{engine, fit_views, gap, pairs, run, unit};
 use ndarray::{Array2, Axis, concatenate};
 use serde_json::{Value, json};
 
 fn fit<P: Method>(x: &Array2<f32>, y: &Array2<f32>, parameters: Value) -> Fitted<P> {
-    let parameters: P = serde_json::from_value(parameters).unwrap();
-    parameters.fit_pairs(Pairs::new(x.view(), y.view()).unwrap(), Conduct::default()).unwrap()
+    common::fit(x, y, parameters).unwrap()
+}
+
+/// The same with two encoders side by side in the first modality.
+fn fit_blocks<P: Method>(x: &Array2<f32>, y: &Array2<f32>, blocks: [usize; 2]) -> Fitted<P> {
+    let view = |name: &str, items, blocks: &[usize]| View {
+        name: name.to_owned(),
+        blocks: blocks.to_vec(),
+        items,
+        rows: (0..x.nrows()).collect(),
+    };
+    let both = vec![view("first", x.view(), &blocks), view("second", y.view(), &[y.ncols()])];
+    fit_views(&Views::new(both, None, Vec::new()).unwrap(), json!({})).unwrap()
 }
 
 fn unit_rows_of<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
     let Some(engine) = engine() else { return };
     let fitted: Fitted<P> = fit(x, y, json!({}));
-    let (source, target) = (fitted.source.graph("x").unwrap(), fitted.target.graph("y").unwrap());
+    let (source, target) = (fitted.maps[0].graph().unwrap(), fitted.maps[1].graph().unwrap());
     for z in [run(engine, &source, x), run(engine, &target, y)] {
         // 1e-6: single precision
         assert!(z.outer_iter().all(|row| (row.dot(&row) - 1.0).abs() < 1e-6));
     }
-    assert_eq!(fitted.source.output_dim(), fitted.target.output_dim());
+    assert_eq!(fitted.maps[0].output_dim(), fitted.maps[1].output_dim());
     // one row at a time gives what the batch gave: the batch axis is free and rows do not mix
     let first = x.select(Axis(0), &[0]);
     assert!(gap(&run(engine, &source, &first), &run(engine, &source, x).select(Axis(0), &[0])) < 1e-6);
@@ -44,47 +55,47 @@ fn every_method_gives_unit_rows_of_one_width() {
     unit_rows_of::<MeanVectorParams>(&x, &y);
 }
 
-/// source(inverse(z)) = z for z that no training row maps to.
+/// map(inverse(z)) = z for z that no training item maps to.
 #[test]
 fn a_right_inverse_reaches_every_point() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 20, 12, 6, 2);
     for curve in ["unit", "signed-root"] {
-        let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "source_curve": curve, "dimensions": 6 }));
-        let way = fitted.source.inverse().unwrap().unwrap();
+        let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "curve": { "first": curve }, "dimensions": 6 }));
+        let way = fitted.maps[0].inverse().unwrap().unwrap();
         assert_eq!(way.kind, InverseKind::Right);
-        let z = unit(&pairs(50, fitted.source.output_dim(), 1, 3, 9).0);
-        let back = run(engine, &fitted.source.graph("x").unwrap(), &run(engine, &way.graph, &z));
+        let z = unit(&pairs(50, fitted.maps[0].output_dim(), 1, 3, 9).0);
+        let back = run(engine, &fitted.maps[0].graph().unwrap(), &run(engine, &way.graph, &z));
         // 1e-4: the map's condition is below 100
         assert!(gap(&back, &z) < 1e-4, "{curve}: {} ({})", gap(&back, &z), way.note);
     }
 }
 
-/// inverse(source(x)) = x up to its length when nothing is projected away, and then both ways hold.
+/// inverse(map(x)) = x up to its length when nothing is projected away, and then both ways hold.
 #[test]
 fn a_full_procrustes_turn_is_undone_both_ways() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 8, 11, 8, 3);
     let fitted: Fitted<ProcrustesParams> = fit(&x, &y, json!({ "dimensions": 8 }));
-    let way = fitted.source.inverse().unwrap().unwrap();
+    let way = fitted.maps[0].inverse().unwrap().unwrap();
     assert_eq!(way.kind, InverseKind::TwoSided);
     let new = pairs(40, 8, 1, 8, 4).0;
-    let z = run(engine, &fitted.source.graph("x").unwrap(), &new);
+    let z = run(engine, &fitted.maps[0].graph().unwrap(), &new);
     let x_back = run(engine, &way.graph, &z);
     assert!(gap(&unit(&x_back), &unit(&new)) < 1e-4, "{}", gap(&unit(&x_back), &unit(&new)));
 }
 
-/// A narrow source predicted into a wide target: x is found again, up to its length.
+/// A narrow modality predicted into a wide one: x is found again, up to its length.
 #[test]
 fn a_left_inverse_finds_the_row_again() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 7, 15, 7, 5);
-    let given = json!({ "direction": "source-to-target", "source_curve": "signed-root", "ridge": 0.01 });
+    let given = json!({ "onto": "second", "curve": { "first": "signed-root" }, "ridge": 0.01 });
     let fitted: Fitted<RidgeParams> = fit(&x, &y, given);
-    let way = fitted.source.inverse().unwrap().unwrap();
+    let way = fitted.maps[0].inverse().unwrap().unwrap();
     assert_eq!(way.kind, InverseKind::Left);
     let new = pairs(40, 7, 1, 7, 6).0;
-    let back = run(engine, &way.graph, &run(engine, &fitted.source.graph("x").unwrap(), &new));
+    let back = run(engine, &way.graph, &run(engine, &fitted.maps[0].graph().unwrap(), &new));
     assert!(gap(&unit(&back), &unit(&new)) < 1e-3, "{} ({})", gap(&unit(&back), &unit(&new)), way.note);
 }
 
@@ -92,13 +103,15 @@ fn a_left_inverse_finds_the_row_again() {
 fn where_there_is_no_way_back_the_reason_is_given() {
     let (x, y) = pairs(60, 14, 9, 5, 7);
     let kernel: Fitted<KccaParams> = fit(&x, &y, json!({}));
-    assert!(kernel.source.inverse().unwrap().unwrap_err().contains("kernel"));
-    let joined: Fitted<CcaParams> = fit(&x, &y, json!({ "source_blocks": [10, 4] }));
-    assert!(joined.source.inverse().unwrap().unwrap_err().contains("several encoders"));
+    assert!(kernel.maps[0].inverse().unwrap().unwrap_err().contains("kernel"));
+    let joined: Fitted<CcaParams> = fit_blocks(&x, &y, [10, 4]);
+    assert!(joined.maps[0].inverse().unwrap().unwrap_err().contains("several encoders"));
     let few = (x.select(Axis(0), &[0, 1, 2, 3]), y.select(Axis(0), &[0, 1, 2, 3]));
-    let thin: Fitted<RidgeParams> = fit(&few.0, &few.1, json!({ "direction": "source-to-target" }));
-    assert!(thin.source.inverse().unwrap().unwrap_err().contains("weaker"));
-    let note = thin.deliver().unwrap().notes["inverse"].as_str().unwrap().to_owned();
+    let thin: Fitted<RidgeParams> = fit(&few.0, &few.1, json!({ "onto": "second" }));
+    assert!(thin.maps[0].inverse().unwrap().unwrap_err().contains("weaker"));
+    let exported = thin.export(&["first", "second"]).unwrap();
+    assert!(exported.inverses[0].is_none() && exported.inverses[1].is_some());
+    let note = exported.notes["inverses"]["first"].as_str().unwrap().to_owned();
     assert!(note.starts_with("none: "), "{note}");
 }
 
@@ -109,39 +122,48 @@ fn joined_encoders_do_not_drown_each_other() {
     let (x, y) = pairs(80, 12, 9, 5, 8);
     let (a, b) = (x.select(Axis(1), &[0, 1, 2, 3, 4, 5, 6]), x.select(Axis(1), &[7, 8, 9, 10, 11]));
     let loud = concatenate(Axis(1), &[a.view(), (&b * 1000.0).view()]).unwrap();
-    let given = json!({ "source_blocks": [7, 5] });
-    let (quiet, shrill): (Fitted<CcaParams>, Fitted<CcaParams>) =
-        (fit(&x, &y, given.clone()), fit(&loud, &y, given));
-    let z =
-        [(&quiet, &x), (&shrill, &loud)].map(|(f, rows)| run(engine, &f.source.graph("x").unwrap(), rows));
-    let t = [&quiet, &shrill].map(|f| run(engine, &f.target.graph("y").unwrap(), &y));
+    let [quiet, shrill]: [Fitted<CcaParams>; 2] = [&x, &loud].map(|x| fit_blocks(x, &y, [7, 5]));
+    let z = [(&quiet, &x), (&shrill, &loud)].map(|(f, rows)| run(engine, &f.maps[0].graph().unwrap(), rows));
+    let t = [&quiet, &shrill].map(|f| run(engine, &f.maps[1].graph().unwrap(), &y));
     // scores, since a basis may differ by signs; 1e-4 for the different rounding of the scaled rows
     assert!(gap(&z[0].dot(&t[0].t()), &z[1].dot(&t[1].t())) < 1e-4);
 }
 
-/// The dot product of the banked rows is the corrected score of the numbers' own definition.
+/// The dot product of the banked rows is the corrected score of the numbers' own definition, for every pair.
 #[test]
 fn the_bank_as_a_graph_is_the_bank_in_numbers() {
     let Some(engine) = engine() else { return };
-    let (a, b) = (unit(&pairs(30, 6, 1, 6, 10).0), unit(&pairs(30, 6, 1, 6, 11).0));
-    let (bank_a, bank_b) = (unit(&pairs(90, 6, 1, 6, 12).0), unit(&pairs(90, 6, 1, 6, 13).0));
-    for top in [7, 1000] {
-        let source = run(engine, &bank_tail(bank_b.view(), top, 0.75, Role::Source).unwrap(), &a);
-        let target = run(engine, &bank_tail(bank_a.view(), top, 0.75, Role::Target).unwrap(), &b);
-        let rows = bank(a.view(), bank_b.view(), top, 0.75).unwrap();
-        let columns = bank(b.view(), bank_a.view(), top, 0.75).unwrap();
-        let plain = a.dot(&b.t());
-        let expected =
-            Array2::from_shape_fn(plain.dim(), |(i, j)| plain[[i, j]] - (rows[i] + columns[j]) as f32);
-        assert!(gap(&source.dot(&target.t()), &expected) < 1e-5);
+    for count in [2, 3] {
+        let cloud = |n, seed| unit(&pairs(n, 6, 1, 6, seed).0);
+        let asked: Vec<_> = (0..count).map(|at| cloud(30, 10 + at as u64)).collect();
+        let banks: Vec<_> = (0..count).map(|at| cloud(90 + 5 * at, 20 + at as u64)).collect();
+        let clouds: Vec<_> = banks.iter().map(Array2::view).collect();
+        for top in [7, 1000] {
+            let banked: Vec<_> = (0..count)
+                .map(|own| run(engine, &bank_tail(own, &clouds, top, 0.75).unwrap(), &asked[own]))
+                .collect();
+            assert_eq!(banked[0].ncols(), 6 + count * (count - 1));
+            for (a, b) in [(0, 1), (0, count - 1), (1, count - 1)].into_iter().filter(|(a, b)| a < b) {
+                let rows = bank(asked[a].view(), clouds[b], top, 0.75).unwrap();
+                let columns = bank(asked[b].view(), clouds[a], top, 0.75).unwrap();
+                let plain = asked[a].dot(&asked[b].t());
+                let expected = Array2::from_shape_fn(plain.dim(), |(i, j)| {
+                    plain[[i, j]] - (rows[i] + columns[j]) as f32
+                });
+                assert!(gap(&banked[a].dot(&banked[b].t()), &expected) < 1e-5, "{a} and {b} of {count}");
+            }
+        }
     }
-    assert!(bank_tail(bank_a.view(), 0, 0.75, Role::Source).is_err());
-    assert!(bank_tail(bank_a.view(), 5, -1.0, Role::Source).is_err());
+    let one = unit(&pairs(90, 6, 1, 6, 12).0);
+    let clouds = [one.view(), one.view()];
+    assert!(bank_tail(0, &clouds, 0, 0.75).is_err());
+    assert!(bank_tail(0, &clouds, 5, -1.0).is_err());
+    assert!(bank_tail(2, &clouds, 5, 0.75).is_err());
 }
 
-/// What is learned must beat the floor on rows never seen, and the floor must be near chance.
+/// What is learned must exceed the baseline on rows never seen, and the baseline must be near chance.
 #[test]
-fn learned_maps_beat_the_floor_on_unseen_rows() {
+fn learned_maps_exceed_the_baseline_on_unseen_rows() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(400, 24, 16, 8, 14);
     let part =
@@ -153,12 +175,12 @@ fn learned_maps_beat_the_floor_on_unseen_rows() {
     };
     fn graphs<P: Method>(x: &Array2<f32>, y: &Array2<f32>) -> (chiasm_graph::Graph, chiasm_graph::Graph) {
         let fitted: Fitted<P> = fit(x, y, json!({}));
-        (fitted.source.graph("x").unwrap(), fitted.target.graph("y").unwrap())
+        (fitted.maps[0].graph().unwrap(), fitted.maps[1].graph().unwrap())
     }
     let (source, target) = graphs::<MeanVectorParams>(&xt, &yt);
-    let floor = score(&source, &target);
+    let baseline = score(&source, &target);
     // chance is 32 of 600 here, its standard error over 200 queries about 10
-    assert!(floor < 75.0, "{floor}");
+    assert!(baseline < 75.0, "{baseline}");
     for (source, target) in [
         graphs::<ProcrustesParams>(&xt, &yt),
         graphs::<RidgeParams>(&xt, &yt),
@@ -181,7 +203,7 @@ fn a_rotation_of_an_encoder_changes_no_score() {
             turned[[i, 0]] = 0.6 * x[[i, 0]] - 0.8 * x[[i, 3]];
             turned[[i, 3]] = 0.8 * x[[i, 0]] + 0.6 * x[[i, 3]];
         }
-        let given = json!({ "source_curve": "unit", "target_curve": "unit", "dimensions": 4 });
+        let given = json!({ "curve": "unit", "dimensions": 4 });
         fn scores<P: Method>(
             engine: &chiasm_runtime::Engine,
             x: &Array2<f32>,
@@ -189,8 +211,8 @@ fn a_rotation_of_an_encoder_changes_no_score() {
             given: &Value,
         ) -> Array2<f32> {
             let fitted: Fitted<P> = fit(x, y, given.clone());
-            let target = run(engine, &fitted.target.graph("y").unwrap(), y);
-            run(engine, &fitted.source.graph("x").unwrap(), x).dot(&target.t())
+            let target = run(engine, &fitted.maps[1].graph().unwrap(), y);
+            run(engine, &fitted.maps[0].graph().unwrap(), x).dot(&target.t())
         }
         let p = [&x, &turned].map(|x| scores::<ProcrustesParams>(engine, x, &y, &given));
         let c = [&x, &turned].map(|x| scores::<CcaParams>(engine, x, &y, &given));
@@ -199,15 +221,15 @@ fn a_rotation_of_an_encoder_changes_no_score() {
     }
 }
 
-/// A learned map starts here: the front's matrix on its coordinates must be the side, its coordinates of unit mean square, and with
-/// all axes kept the way back must find the direction of every training row.
+/// A trained map starts here: the front's matrix on its coordinates must be the map, its coordinates of unit
+/// mean square, and with all axes kept the inverse must find the direction of every training item.
 #[test]
-fn a_front_with_its_start_is_the_side() {
+fn a_front_with_its_start_is_the_map() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 20, 12, 6, 4);
-    let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "source_curve": "signed-root" }));
-    let front = Front::new(&fitted.source, x.view()).unwrap();
-    let u = run(engine, &front.graph("x").unwrap(), &x);
+    let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "curve": { "first": "signed-root" } }));
+    let front = Front::new(&fitted.maps[0], x.view()).unwrap();
+    let u = run(engine, &front.graph().unwrap(), &x);
     assert_eq!(u.ncols(), front.coordinates());
     let square = u.iter().map(|v| f64::from(v * v)).sum::<f64>() / u.len() as f64;
     assert!((square - 1.0).abs() < 1e-4, "mean square {square}");
@@ -215,17 +237,17 @@ fn a_front_with_its_start_is_the_side() {
     let length = z.iter().map(|v| f64::from(v * v)).sum::<f64>() / z.nrows() as f64;
     assert!((length - 1.0).abs() < 1e-4, "mean square length {length}");
     // 1e-5: two orders of the same sums in single precision
-    assert!(gap(&unit(&z), &run(engine, &fitted.source.graph("x").unwrap(), &x)) < 1e-5);
-    let back = run(engine, &front.back("x").unwrap().unwrap(), &u);
+    assert!(gap(&unit(&z), &run(engine, &fitted.maps[0].graph().unwrap(), &x)) < 1e-5);
+    let back = run(engine, &front.inverse().unwrap().unwrap(), &u);
     // 1e-3: the square that undoes the signed root has no slope at zero
     assert!(gap(&unit(&back), &unit(&x)) < 1e-3);
-    let [source, target] = fitted.parameters.ridges().unwrap();
-    assert!((0.01..=1.0).contains(&source) && (0.01..=1.0).contains(&target));
+    let ridges = fitted.parameters.ridges(&["first", "second"]).unwrap();
+    assert!(ridges.iter().all(|ridge| (0.01..=1.0).contains(ridge)));
     assert!(
-        front.noise(4.0 * source) / front.noise(source) - 2.0 < 1e-12,
+        front.noise(4.0 * ridges[0]) / front.noise(ridges[0]) - 2.0 < 1e-12,
         "a variance, so twice the deviation"
     );
     let kernel: Fitted<KccaParams> = fit(&x, &y, json!({}));
-    let refusal = Front::new(&kernel.source, x.view()).unwrap_err().to_string();
+    let refusal = Front::new(&kernel.maps[0], x.view()).unwrap_err().to_string();
     assert!(refusal.contains("kernel"), "{refusal}");
 }

@@ -4,8 +4,8 @@
 
 mod common;
 
+use chiasm_closed_form::Fitted;
 use chiasm_closed_form::ot_map::OtMapParams;
-use chiasm_closed_form::{Conduct, Fitted, Method, Pairs};
 use chiasm_geometry::random::Random;
 use ndarray::Array2;
 use serde_json::json;
@@ -22,15 +22,14 @@ fn turned(n: usize, d: usize) -> (Array2<f32>, Array2<f32>) {
 }
 
 fn fit(x: &Array2<f32>, y: &Array2<f32>, parameters: serde_json::Value) -> Fitted<OtMapParams> {
-    let parameters: OtMapParams = serde_json::from_value(parameters).unwrap();
-    parameters.fit_pairs(Pairs::new(x.view(), y.view()).unwrap(), Conduct::default()).unwrap()
+    common::fit(x, y, parameters).unwrap()
 }
 
 /// The share of rows whose nearest image of the other side is their partner's.
 fn found(fitted: &Fitted<OtMapParams>, x: &Array2<f32>, y: &Array2<f32>) -> Option<f64> {
     let engine = common::engine()?;
-    let a = common::run(engine, &fitted.source.graph("x").unwrap(), x);
-    let b = common::run(engine, &fitted.target.graph("y").unwrap(), y);
+    let a = common::run(engine, &fitted.maps[0].graph().unwrap(), x);
+    let b = common::run(engine, &fitted.maps[1].graph().unwrap(), y);
     let scores = a.dot(&b.t());
     let own = |(i, row): (usize, ndarray::ArrayView1<'_, f32>)| row.iter().all(|score| *score <= row[i]);
     Some(scores.outer_iter().enumerate().filter(|at| own(*at)).count() as f64 / x.nrows() as f64)
@@ -47,6 +46,27 @@ fn rows_without_a_partner_find_it() {
     let exact = json!({ "pairs": 6, "dimensions": 10, "steps": 20, "solver": "emd" });
     let exact = found(&fit(&x, &y, exact), &x, &y).unwrap();
     assert!(exact > 0.9, "by assignment {exact}");
+}
+
+/// Rows that hold one modality only are the items without a partner, and the two need not be as many.
+#[test]
+fn rows_that_hold_one_modality_find_their_partners() {
+    let (x, y) = turned(300, 10);
+    let Some(engine) = common::engine() else { return };
+    let kept: Vec<usize> = (0..300).filter(|row| *row < 6 || row % 8 != 0).collect();
+    // nothing but the first six rows says who belongs to whom
+    let rows = kept.iter().enumerate().map(|(at, row)| if *row < 6 { *row } else { 1000 + at }).collect();
+    let clouds: Vec<common::Cloud> =
+        vec![("image", x.clone(), (0..300).collect()), ("text", y.select(ndarray::Axis(0), &kept), rows)];
+    for (anchor, solver) in [(None, "sinkhorn"), (Some("image"), "sinkhorn"), (None, "emd")] {
+        let given = json!({ "dimensions": 10, "solver": solver });
+        let fitted: Fitted<OtMapParams> = common::fit_views(&common::views(&clouds, anchor), given).unwrap();
+        let a = common::run(engine, &fitted.maps[0].graph().unwrap(), &x);
+        let b = common::run(engine, &fitted.maps[1].graph().unwrap(), &y);
+        let scores = a.dot(&b.t());
+        let own = (0..300).filter(|&i| scores.row(i).iter().all(|score| *score <= scores[[i, i]])).count();
+        assert!(own > 270, "{own} of 300 with {solver}, anchor {anchor:?}");
+    }
 }
 
 /// Unequal groups in general position, turned: which group is which shows in their inner products alone.
@@ -80,14 +100,14 @@ fn what_was_chosen_gives_the_same_bits() {
         let first = fit(&x, &y, json!({ "pairs": pairs }));
         assert_eq!(first.report.is_some(), pairs > 100, "twenty pairs choose nothing");
         let again = fit(&x, &y, serde_json::to_value(&first.parameters).unwrap());
-        let bytes = |fitted: &Fitted<OtMapParams>| fitted.source.graph("x").unwrap().to_bytes().unwrap();
-        assert_eq!(bytes(&first), bytes(&again));
+        assert_eq!(common::bytes(&first), common::bytes(&again));
         assert!(again.report.is_none());
     }
 }
 
-/// A cloud that lies the same way on both sides of each axis, beside one long constant column, and a copy whose axes are
-/// stretched and turned. Rows of length one then keep the cloud's shape up to its square, 1e-6.
+/// A cloud that lies the same way on both sides of each axis, beside one long constant column, and a copy
+/// whose axes are stretched and turned. Rows of length one then keep the cloud's shape up to its square,
+/// 1e-6.
 fn stretched() -> (Array2<f32>, Array2<f32>) {
     let mut random = Random::new(3);
     let some = Array2::from_shape_simple_fn((12, 4), || 0.2 + random.uniform());
@@ -102,19 +122,16 @@ fn stretched() -> (Array2<f32>, Array2<f32>) {
     (long(&cloud), long(&copy))
 }
 
-/// The optimal map of a stretch along its own axes is that stretch: every row meets its partner, and comes back.
+/// The optimal map of a stretch along its own axes is that stretch: every row meets its partner, and comes
+/// back.
 #[test]
 fn a_gaussian_map_undoes_a_stretch_and_has_an_inverse() {
     let (x, y) = stretched();
     let Some(engine) = common::engine() else { return };
     let worst = |map: &str| {
-        let fitted = fit(
-            &x,
-            &y,
-            json!({ "map": map, "dimensions": 4, "source_curve": "unit", "target_curve": "unit" }),
-        );
-        let a = common::run(engine, &fitted.source.graph("x").unwrap(), &x);
-        let b = common::run(engine, &fitted.target.graph("y").unwrap(), &y);
+        let fitted = fit(&x, &y, json!({ "map": map, "dimensions": 4, "curve": "unit" }));
+        let a = common::run(engine, &fitted.maps[0].graph().unwrap(), &x);
+        let b = common::run(engine, &fitted.maps[1].graph().unwrap(), &y);
         let cosines = (&a * &b).sum_axis(ndarray::Axis(1));
         (cosines.iter().fold(1.0_f32, |least, &c| least.min(c)), fitted, a)
     };
@@ -125,9 +142,8 @@ fn a_gaussian_map_undoes_a_stretch_and_has_an_inverse() {
         turned < 0.9 && moved > 0.9999,
         "cosine of the worst pair: {turned} turned, {moved} by the Gaussian map"
     );
-    let back = fitted.source.inverse().unwrap().unwrap();
-    let again =
-        common::run(engine, &fitted.source.graph("x").unwrap(), &common::run(engine, &back.graph, &z));
+    let back = fitted.maps[0].inverse().unwrap().unwrap();
+    let again = common::run(engine, &fitted.maps[0].graph().unwrap(), &common::run(engine, &back.graph, &z));
     assert!(common::gap(&again, &z) < 1e-3, "{}", common::gap(&again, &z));
 }
 
@@ -138,8 +154,8 @@ fn attention_sends_rows_to_their_mean_partners() {
     let Some(engine) = common::engine() else { return };
     let settings = |map: &str| json!({ "map": map, "pairs": 20, "dimensions": 6, "eps_scale": 0.1 });
     let plain = fit(&x, &y, settings("orthogonal"));
-    let q = common::run(engine, &plain.source.graph("x").unwrap(), &x).mapv(f64::from);
-    let k = common::run(engine, &plain.target.graph("y").unwrap(), &y).mapv(f64::from);
+    let q = common::run(engine, &plain.maps[0].graph().unwrap(), &x).mapv(f64::from);
+    let k = common::run(engine, &plain.maps[1].graph().unwrap(), &y).mapv(f64::from);
     let cost = q.dot(&k.t()).mapv(|s| 2.0 - 2.0 * s);
     let kernel = (&cost / (-0.1 * cost.mean().unwrap())).mapv(f64::exp);
     let mut v = ndarray::Array1::<f64>::ones(150);
@@ -149,20 +165,18 @@ fn attention_sends_rows_to_their_mean_partners() {
     }
     let want = common::unit(&(&kernel * &v).dot(&k).mapv(|v| v as f32));
     let fitted = fit(&x, &y, settings("attention"));
-    let got = common::run(engine, &fitted.source.graph("x").unwrap(), &x);
+    let got = common::run(engine, &fitted.maps[0].graph().unwrap(), &x);
     // The plan's marginals are 1e-3 off.
     assert!(common::gap(&got, &want) < 3e-3, "{}", common::gap(&got, &want));
     assert!(found(&fitted, &x, &y).unwrap() > 0.5);
-    assert!(fitted.source.inverse().unwrap().unwrap_err().contains("entropic"));
+    assert!(fitted.maps[0].inverse().unwrap().unwrap_err().contains("entropic"));
 }
 
 #[test]
 fn idle_settings_and_a_plan_that_takes_too_long_are_refused() {
     let (x, y) = turned(300, 10);
     let refusal = |parameters: serde_json::Value| {
-        let parameters: OtMapParams = serde_json::from_value(parameters).unwrap();
-        let pairs = Pairs::new(x.view(), y.view()).unwrap();
-        parameters.fit_pairs(pairs, Conduct::default()).unwrap_err().to_string()
+        common::fit::<OtMapParams>(&x, &y, parameters).unwrap_err().to_string()
     };
     for (parameters, told) in [
         (json!({ "shrinkage": 0.1 }), "map = gaussian"),
@@ -191,11 +205,9 @@ fn few_or_equal_rows_give_unit_rows_or_a_reason() {
                     (1..rows - 1).for_each(|i| x.row_mut(i).assign(&y.row(0)));
                 }
                 let parameters = json!({ "map": map, "pairs": pairs });
-                let parameters: OtMapParams = serde_json::from_value(parameters).unwrap();
-                let pairs = Pairs::new(x.view(), y.view()).unwrap();
-                match parameters.fit_pairs(pairs, Conduct::default()) {
+                match common::fit::<OtMapParams>(&x, &y, parameters) {
                     Ok(fitted) => {
-                        let z = common::run(engine, &fitted.source.graph("x").unwrap(), &x);
+                        let z = common::run(engine, &fitted.maps[0].graph().unwrap(), &x);
                         let long = |row: ndarray::ArrayView1<'_, f32>| (row.dot(&row) - 1.0).abs() < 1e-4;
                         assert!(z.outer_iter().all(long), "{map}, {rows} rows: {z}");
                     }

@@ -5,37 +5,26 @@ mod common;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chiasm_closed_form::{Conduct, Error, Fitted, Method, Pairs};
+use chiasm_closed_form::{Error, FitContext, Fitted, Method, Views};
 use chiasm_closed_form::{
     cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
     ridge::RidgeParams,
 };
-use common::pairs;
+use common::{bytes, fit, pairs};
 use linfa::traits::Fit;
 use ndarray::Array2;
 use serde_json::{Value, json};
-
-fn fit<P: Method>(x: &Array2<f32>, y: &Array2<f32>, parameters: Value) -> Result<Fitted<P>, Error> {
-    let parameters: P = serde_json::from_value(parameters).unwrap();
-    parameters.fit_pairs(Pairs::new(x.view(), y.view())?, Conduct::default())
-}
-
-/// The graphs of a fit as bytes.
-fn bytes<P: Method>(fitted: &Fitted<P>) -> Vec<Vec<u8>> {
-    let graphs = [fitted.source.graph("x"), fitted.target.graph("y")];
-    graphs.into_iter().map(|graph| graph.unwrap().to_bytes().unwrap()).collect()
-}
 
 /// Fits, or says what is wrong with the data; weights without NaN either way.
 fn survives<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
     match fit::<P>(x, y, json!({})) {
         Ok(fitted) => {
-            for graph in [fitted.source.graph("x").unwrap(), fitted.target.graph("y").unwrap()] {
+            for graph in fitted.maps.iter().map(|map| map.graph().unwrap()) {
                 for name in graph.weight_names() {
                     assert!(!graph.weight(name).unwrap().data().has_nan(), "{name} of {} rows", x.nrows());
                 }
             }
-            fitted.deliver().unwrap();
+            fitted.export(&["first", "second"]).unwrap();
         }
         Err(error) => assert!(matches!(error, Error::Data { .. }), "{error}"),
     }
@@ -81,16 +70,19 @@ fn rows_that_cannot_be_fitted_are_named() {
     let message =
         |x: &Array2<f32>, y: &Array2<f32>| fit::<CcaParams>(x, y, json!({})).unwrap_err().to_string();
     let alike = message(&Array2::from_elem((20, 6), 2.0), &y);
-    assert!(alike.contains("source rows") && alike.contains("all alike"), "{alike}");
+    assert!(alike.contains("items of `first`") && alike.contains("all alike"), "{alike}");
     let mut holed = y.clone();
     holed[[13, 2]] = f32::NAN;
-    assert!(message(&x, &holed).contains("target rows: row 13"), "{}", message(&x, &holed));
+    assert!(
+        message(&x, &holed)
+            .contains("modality `second`: expected finite numbers, got NaN or infinity in item 13"),
+        "{}",
+        message(&x, &holed)
+    );
     let short = y.select(ndarray::Axis(0), &[0, 1, 2]);
-    assert!(message(&x, &short).contains("20 source rows and 3 target rows"));
+    assert!(message(&x, &short).contains("20 rows of the first array and 3 of the second"));
     let one = (x.select(ndarray::Axis(0), &[0]), y.select(ndarray::Axis(0), &[0]));
     assert!(message(&one.0, &one.1).contains("at least 2"));
-    let blocks = fit::<CcaParams>(&x, &y, json!({ "source_blocks": [4, 4] })).unwrap_err().to_string();
-    assert!(blocks.contains("add up to 6") && blocks.contains("[4, 4]"), "{blocks}");
 }
 
 #[test]
@@ -98,15 +90,18 @@ fn parameters_out_of_range_say_the_range_and_the_value() {
     let (x, y) = pairs(20, 6, 5, 3, 2);
     let message = |given: Value| fit::<KccaParams>(&x, &y, given).unwrap_err().to_string();
     assert_eq!(
-        message(json!({ "source_widths": [-1.0] })),
-        "parameter `source_widths`: expected a list of numbers above 0, at most 1000, got [-1.0]"
+        message(json!({ "widths": { "first": [-1.0] } })),
+        "parameter `widths`: expected a list of numbers above 0, at most 1000, got [-1.0]"
     );
     assert!(message(json!({ "members": 0 })).contains("1 to 375"));
     assert!(message(json!({ "power": 11.0 })).contains("got 11"));
-    let setting = json!({ "source_ridge": 0.1, "target_ridge": 0.1, "dimensions": 2, "power": 1.0 });
+    let setting = json!({ "ridge": 0.1, "dimensions": 2, "power": 1.0 });
     assert!(message(json!({ "power": 1.0, "settings": [setting] })).contains("alone"));
     assert!(fit::<RidgeParams>(&x, &y, json!({ "ridge": -0.1 })).is_err());
     assert!(fit::<ProcrustesParams>(&x, &y, json!({ "dimensions": 0 })).is_err());
+    assert!(message(json!({ "ridge": { "third": 0.1 } })).contains("among first, second, got `third`"));
+    let partial = json!({ "ridge": { "first": 0.1 }, "dimensions": 2, "power": 1.0 });
+    assert!(message(json!({ "settings": [partial] })).contains("none for `second`"));
     let unknown = serde_json::from_value::<CcaParams>(json!({ "dimension": 4 })).unwrap_err().to_string();
     assert!(unknown.contains("unknown field `dimension`") && unknown.contains("`dimensions`"), "{unknown}");
 }
@@ -149,17 +144,17 @@ fn the_number_of_threads_changes_no_bit() {
 fn fewer_landmarks_than_rows_still_fit() {
     let (x, y) = pairs(120, 20, 12, 5, 5);
     let fitted: Fitted<KccaParams> = fit(&x, &y, json!({ "landmarks": 40 })).unwrap();
-    let graph = fitted.source.graph("x").unwrap();
+    let graph = fitted.maps[0].graph().unwrap();
     assert_eq!(graph.weight("landmarks").unwrap().shape(), [20, 40]);
 }
 
 #[test]
 fn a_fit_stops_when_asked_and_counts_up_to_its_total() {
     let (x, y) = pairs(60, 20, 12, 5, 6);
-    let pairs = Pairs::new(x.view(), y.view()).unwrap();
+    let views = Views::paired(x.view(), y.view()).unwrap();
     let calls = AtomicU64::new(0);
     let stop = |_, _| calls.fetch_add(1, Ordering::Relaxed) < 3;
-    let result = CcaParams::default().fit_pairs(pairs, Conduct { seed: 0, progress: &stop });
+    let result = CcaParams::default().fit_views(&views, FitContext { seed: 0, progress: &stop });
     assert!(matches!(result, Err(Error::Cancelled)));
     let most = AtomicU64::new(0);
     let watch = |done: u64, total: u64| {
@@ -167,7 +162,7 @@ fn a_fit_stops_when_asked_and_counts_up_to_its_total() {
         most.fetch_max(done, Ordering::Relaxed);
         true
     };
-    CcaParams::default().fit_pairs(pairs, Conduct { seed: 0, progress: &watch }).unwrap();
+    CcaParams::default().fit_views(&views, FitContext { seed: 0, progress: &watch }).unwrap();
     assert!(most.load(Ordering::Relaxed) > 10);
 }
 

@@ -1,8 +1,8 @@
-//! Layers that bring their own weights: a builder beside a store of weights, by name.
+//! A builder of graphs whose layers take their weights, by name, from a store.
 //!
-//! Why a store: what is trained and what is delivered are two graphs of one network. Both are built by the same code, which asks
-//! the store for each weight by name: the first time it is drawn, afterwards it is there, trained or not. Asked for twice in one
-//! graph, it is one weight. As with [`Builder`], mistakes wait for [`Layers::finish`].
+//! The trained graph and the exported graph of a network are built by the same code. It asks the store for
+//! each weight by name: the first request draws the weight, later requests return it, trained or not. Two
+//! requests in one graph give one weight. As with [`Builder`], errors are reported by [`Layers::finish`].
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use chiasm_plugin::{Error, Result};
 /// Under the root of a layer normalisation.
 const NORM_EPSILON: f32 = 1e-5;
 
-/// How a weight begins.
+/// How a weight is initialised.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Begin {
+pub enum Init {
     /// Every element is this.
-    At(f32),
-    /// Normal, with this deviation.
+    Constant(f32),
+    /// Normal, with this standard deviation.
     Normal(f64),
 }
 
-/// The weights of a network, in the order in which they were first asked for.
+/// The weights of a network, in the order in which they were first requested.
 #[derive(Debug, Clone)]
 pub struct Weights {
     random: Random,
@@ -30,7 +30,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// No weights yet; those to come are drawn from this seed.
+    /// No weights yet; they are drawn from this seed when they are requested.
     pub fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), named: Vec::new() }
     }
@@ -40,38 +40,38 @@ impl Weights {
         self.named.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// How many numbers they are.
+    /// Number of elements of all weights.
     pub fn count(&self) -> usize {
         self.named.iter().map(|(_, tensor)| tensor.shape().iter().product::<usize>()).sum()
     }
 
-    /// Takes the values that a training brought back.
+    /// Replaces the values by trained ones.
     ///
     /// # Errors
     /// When one is missing or has another shape.
-    pub fn take(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
+    pub fn load(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
         for (name, own) in &mut self.named {
             let found = trained.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor);
             match found {
                 Some(new) if new.shape() == own.shape() => *own = new.clone(),
                 Some(new) => return Err(other_shape(name, own.shape(), new.shape())),
-                None => return Err(Error::other(format!("the training brought no `{name}` back"))),
+                None => return Err(Error::other(format!("the training returned no weight `{name}`"))),
             }
         }
         Ok(())
     }
 
     /// The weight of this name, drawn when it is new.
-    fn get(&mut self, name: &str, shape: &[usize], begin: Begin) -> Result<Tensor> {
+    fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         if let Some((_, tensor)) = self.named.iter().find(|(own, _)| own == name) {
             let fits = tensor.shape() == shape;
             return if fits { Ok(tensor.clone()) } else { Err(other_shape(name, tensor.shape(), shape)) };
         }
         let count = shape.iter().product();
-        let values = match begin {
-            Begin::At(value) => vec![value; count],
+        let values = match init {
+            Init::Constant(value) => vec![value; count],
             #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
-            Begin::Normal(deviation) => {
+            Init::Normal(deviation) => {
                 (0..count).map(|_| (deviation * self.random.normal()) as f32).collect()
             }
         };
@@ -85,16 +85,16 @@ fn other_shape(name: &str, expected: &[usize], got: &[usize]) -> Error {
     Error::other(format!("the weight `{name}`: expected shape {expected:?}, got {got:?}"))
 }
 
-/// A graph under construction whose layers bring their weights.
+/// A graph under construction whose layers take their weights from a store.
 #[derive(Debug)]
 pub struct Layers<'w> {
     /// The graph so far.
     pub b: Builder,
     weights: &'w mut Weights,
     placed: BTreeMap<String, Value>,
-    /// The shares of every attention so far, by its name.
-    pub(crate) shares: BTreeMap<String, Value>,
-    trouble: Option<Error>,
+    /// The attention weights of every attention so far, by its name.
+    pub(crate) attention: BTreeMap<String, Value>,
+    error: Option<Error>,
 }
 
 impl<'w> Layers<'w> {
@@ -104,25 +104,25 @@ impl<'w> Layers<'w> {
             b: Builder::new(name),
             weights,
             placed: BTreeMap::new(),
-            shares: BTreeMap::new(),
-            trouble: None,
+            attention: BTreeMap::new(),
+            error: None,
         }
     }
 
     /// The finished graph.
     ///
     /// # Errors
-    /// The first mistake made on the way.
+    /// The first error of a layer or of the builder.
     pub fn finish(self) -> Result<Graph> {
-        match self.trouble {
+        match self.error {
             Some(error) => Err(error),
             None => Ok(self.b.finish()?),
         }
     }
 
     /// A weight by name.
-    pub fn weight(&mut self, name: &str, shape: &[usize], begin: Begin) -> Value {
-        match self.weights.get(name, shape, begin) {
+    pub fn weight(&mut self, name: &str, shape: &[usize], init: Init) -> Value {
+        match self.weights.get(name, shape, init) {
             Err(error) => self.fail(error),
             Ok(tensor) => match self.placed.get(name) {
                 Some(value) => value.clone(),
@@ -135,7 +135,7 @@ impl<'w> Layers<'w> {
         }
     }
 
-    /// A row of numbers that no training moves.
+    /// A row of numbers that are not trained.
     pub fn numbers(&mut self, numbers: &[f32]) -> Value {
         match Tensor::f32(&[numbers.len()], numbers.to_vec()) {
             Ok(tensor) => self.b.constant("numbers", tensor),
@@ -143,18 +143,19 @@ impl<'w> Layers<'w> {
         }
     }
 
-    /// `x W + b` over the last axis: `<name>/weight [input, output]`, drawn as Glorot and Bengio (2010) do, and `<name>/bias`.
+    /// `x W + b` over the last axis: `<name>/weight [input, output]`, drawn as Glorot and Bengio (2010) do,
+    /// and `<name>/bias`.
     pub fn linear(&mut self, name: &str, x: &Value, input: usize, output: usize) -> Value {
         let deviation = (2.0 / (input + output).max(1) as f64).sqrt();
-        let weight = self.weight(&format!("{name}/weight"), &[input, output], Begin::Normal(deviation));
-        let bias = self.weight(&format!("{name}/bias"), &[output], Begin::At(0.0));
+        let weight = self.weight(&format!("{name}/weight"), &[input, output], Init::Normal(deviation));
+        let bias = self.weight(&format!("{name}/bias"), &[output], Init::Constant(0.0));
         self.b.linear(x, &weight, Some(&bias))
     }
 
     /// Layer normalisation over the last axis: `<name>/scale` and `<name>/shift`, `[width]`.
     pub fn norm(&mut self, name: &str, x: &Value, width: usize) -> Value {
-        let scale = self.weight(&format!("{name}/scale"), &[width], Begin::At(1.0));
-        let shift = self.weight(&format!("{name}/shift"), &[width], Begin::At(0.0));
+        let scale = self.weight(&format!("{name}/scale"), &[width], Init::Constant(1.0));
+        let shift = self.weight(&format!("{name}/shift"), &[width], Init::Constant(0.0));
         self.b.layer_norm(x, &scale, &shift, NORM_EPSILON)
     }
 
@@ -165,9 +166,9 @@ impl<'w> Layers<'w> {
         self.linear(&format!("{name}/out"), &inner, hidden, output)
     }
 
-    /// Keeps the first mistake for [`Layers::finish`].
+    /// Records the first error for [`Layers::finish`].
     pub fn fail(&mut self, error: Error) -> Value {
-        self.trouble.get_or_insert(error);
+        self.error.get_or_insert(error);
         Value::none()
     }
 }

@@ -1,24 +1,33 @@
-//! What plugins that train share: a residual network over a linear start, attention over tokens, losses as graphs, and the contest with the closed forms.
+//! What plugins that train share: a residual network over a linear start, attention over tokens, losses as
+//! graphs, training examples of any number of modalities, and the comparison with the closed forms.
 //!
-//! A learned map here never starts from nothing: it is a closed form's matrix plus a network whose last layer is zero, so that
-//! the first loss is the closed form's. And it never stands alone: a part of the training rows is held out, the mean vector,
-//! Procrustes, ridge and CCA are fitted on the rest as it is, and the notes say who won ([`contest`]).
+//! A trained aligner starts from a closed form: its network adds to a fixed matrix, and its last layer is
+//! zero at first, so that the first loss is the closed form's. It is also compared with closed forms: some
+//! rows are held out, the mean vector, Procrustes, ridge and CCA are fitted on the other rows, and the notes
+//! say which method finds best ([`comparison`]).
 //!
-//! Networks over tokens are another matter: no closed form starts them. [`Layers`] builds them, [`attention`] is what they look with.
+//! Networks over tokens have no closed form to start from. [`Layers`] builds them, with the operations of
+//! [`attention`].
 
+mod arrays;
 pub mod attention;
-pub mod contest;
+pub mod comparison;
+mod examples;
 mod layers;
 pub mod losses;
 mod network;
-mod rows;
+mod parameters;
+mod subset;
 
-pub use layers::{Begin, Layers, Weights};
-pub use network::{Network, Placed, Shape};
-pub use rows::{apply, inverse_kind, matrix, refuse, tensor};
+pub use arrays::{apply, inverse_kind, matrix, plugin_error, tensor};
+pub use examples::{Examples, paired_rows};
+pub use layers::{Init, Layers, Weights};
+pub use network::{BoundNetwork, Network, Shape};
+pub use parameters::{check_names, value_of, values};
+pub use subset::{Subset, views};
 
-/// Steps of a training of which the recipe says nothing: `few` for up to a thousand rows, and more with the root of their
-/// number.
+/// Training steps where the recipe gives none: `few` for up to a thousand rows, and more with the square root
+/// of their number.
 pub fn steps(few: u64, rows: usize) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,17 +1,19 @@
 //! A residual network over a linear map: `(S + D) x + W₂ gelu(W₁ x + b₁) + b₂`.
 //!
-//! S is a closed form's matrix and stays; D and W₂ begin at zero, so the network begins as the closed form. Weight decay pulls D,
-//! and with it the linear path, back to S (L2-SP; Li, Grandvalet and Davoine 2018), and the network towards none.
+//! S is a closed form's matrix and is not trained; D and W₂ are zero at first, so the network starts as the
+//! closed form. Weight decay pulls D, and with it the linear path, back to S (L2-SP; Li, Grandvalet and
+//! Davoine 2018), and the residual to zero.
 //!
-//! Spectral normalisation (Miyato et al. 2018) bounds the largest singular value of W₁ and W₂ after every step, by one step of
-//! the power iteration, whose vector is carried along.
+//! Spectral normalisation (Miyato et al. 2018) bounds the largest singular value of W₁ and W₂ after every
+//! step, by one step of the power iteration, whose vector is carried from step to step.
 
 use chiasm_geometry::random::Random;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::{Error, Result};
 
-/// How much of a fresh random vector a power iteration is given at each step: a matrix that is zero would end it for good.
+/// Share of a random vector added to a power iteration at each step: without it a matrix of zeros would stop
+/// the iteration for good.
 const RESEED: f32 = 1e-3;
 /// Below this length a vector counts as zero.
 const TINY: f32 = 1e-12;
@@ -21,13 +23,13 @@ const TINY: f32 = 1e-12;
 pub struct Shape {
     /// Columns of a row.
     pub input: usize,
-    /// Hidden units; 0 leaves the linear path alone.
+    /// Hidden units; 0 for the linear path alone.
     pub hidden: usize,
-    /// Columns of its image.
+    /// Columns of its output.
     pub output: usize,
 }
 
-/// A network's weights, by name: `<name>/start`, `/turn` (D), `/in`, `/in_bias`, `/out`, `/out_bias`.
+/// A network's weights, by name: `<name>/start` (S), `/delta` (D), `/in`, `/in_bias`, `/out`, `/out_bias`.
 #[derive(Debug, Clone)]
 pub struct Network {
     name: String,
@@ -36,7 +38,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network that is its start, `[input, output]`, until it is trained.
+    /// A network that equals its start, `[input, output]`, until it is trained.
     ///
     /// # Errors
     /// Never, for a start that fits in memory.
@@ -51,7 +53,7 @@ impl Network {
         let zeros = |shape: &[usize]| Tensor::f32(shape, vec![0.0; shape.iter().product()]);
         let mut weights = vec![
             ("start", Tensor::f32(&[input, output], start.iter().copied().map(narrow).collect())?),
-            ("turn", zeros(&[input, output])?),
+            ("delta", zeros(&[input, output])?),
         ];
         if hidden > 0 {
             weights.push(("in", Tensor::f32(&[input, hidden], first)?));
@@ -78,31 +80,31 @@ impl Network {
         self.weights.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Puts the weights into a graph.
-    pub fn place(&self, b: &mut Builder) -> Placed {
-        Placed(self.weights.iter().map(|(name, tensor)| b.constant(name, tensor.clone())).collect())
+    /// Adds the weights to a graph.
+    pub fn bind(&self, b: &mut Builder) -> BoundNetwork {
+        BoundNetwork(self.weights.iter().map(|(name, tensor)| b.constant(name, tensor.clone())).collect())
     }
 
-    /// Takes its weights from those that a training brought back.
+    /// Replaces its weights by trained ones of the same names.
     ///
     /// # Errors
     /// When one is missing.
-    pub fn take(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
+    pub fn load(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
         for (name, tensor) in self.weights.iter_mut().skip(1) {
             let found = trained.iter().find(|(other, _)| other == name);
             let (_, new) =
-                found.ok_or_else(|| Error::other(format!("the training brought no `{name}` back")))?;
+                found.ok_or_else(|| Error::other(format!("the training returned no weight `{name}`")))?;
             *tensor = new.clone();
         }
         Ok(())
     }
 
-    /// The vectors of the power iteration, `<layer>/power`, to stand in the objective's graph as weights that only
-    /// [`Network::bound`] uses.
+    /// The first vectors of the power iteration, `<layer>/power`: weights of the objective's graph that only
+    /// [`Network::spectral_norm`] uses.
     ///
     /// # Errors
     /// Never, for layers that fit in memory.
-    pub fn powers(&self, seed: u64) -> Result<Vec<(String, Tensor)>> {
+    pub fn power_vectors(&self, seed: u64) -> Result<Vec<(String, Tensor)>> {
         let mut random = Random::new(seed);
         #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
         let mut vector = |length: usize| {
@@ -118,18 +120,19 @@ impl Network {
         self.weights.iter().filter(move |(name, _)| bounded.contains(name))
     }
 
-    /// Adds the bound to an objective's `after` graph: layers and vectors come in by name and leave as `next/<name>`.
+    /// Adds the bound to an objective's `after` graph, with layers and vectors as inputs by name and as
+    /// outputs `next/<name>`.
     ///
     /// # Errors
     /// When a name is taken.
-    pub fn bound(&self, b: &mut Builder, limit: f32, powers: &[(String, Tensor)]) -> Result<()> {
+    pub fn spectral_norm(&self, b: &mut Builder, limit: f32, powers: &[(String, Tensor)]) -> Result<()> {
         for ((name, layer), (power, fresh)) in self.layers().zip(powers) {
             let w = port(b, name, layer)?;
             let right = port(b, power, fresh)?;
             let forth = b.matmul(&w, &right);
             let left = b.l2_normalise(&forth, 0, TINY);
-            let turned = b.transpose(&w, &[1, 0]);
-            let back = b.matmul(&turned, &left);
+            let transposed = b.transpose(&w, &[1, 0]);
+            let back = b.matmul(&transposed, &left);
             let squares = b.mul(&back, &back);
             let sum = b.reduce_sum(&squares, &[0, 1], false);
             let largest = b.sqrt(&sum);
@@ -138,9 +141,9 @@ impl Network {
             let next = b.div(&w, &over);
             b.output(&format!("next/{name}"), &next, DType::F32, &lengths(layer));
             let right = b.l2_normalise(&back, 0, TINY);
-            let fresh_vector = b.constant("fresh", fresh.clone());
-            let little = b.mul_scalar(&fresh_vector, RESEED);
-            let right = b.add(&right, &little);
+            let random = b.constant("random", fresh.clone());
+            let share = b.mul_scalar(&random, RESEED);
+            let right = b.add(&right, &share);
             b.output(&format!("next/{power}"), &right, DType::F32, &lengths(fresh));
         }
         Ok(())
@@ -153,19 +156,19 @@ impl Network {
     pub fn graph(&self, input: &str, output: &str) -> Result<Graph> {
         let mut b = Builder::new(self.name.clone());
         let x = b.input(input, DType::F32, &[Dim::named("batch"), self.shape.input.into()])?;
-        let z = self.place(&mut b).call(&mut b, &x, None);
+        let z = self.bind(&mut b).forward(&mut b, &x, None);
         b.output(output, &z, DType::F32, &[Dim::named("batch"), self.shape.output.into()]);
         Ok(b.finish()?)
     }
 }
 
-/// A network whose weights stand in a graph.
+/// A network whose weights are in a graph.
 #[derive(Debug, Clone)]
-pub struct Placed(Vec<Value>);
+pub struct BoundNetwork(Vec<Value>);
 
-impl Placed {
-    /// The image of rows `[batch, input]`; `mask [batch, hidden]` multiplies the hidden units (dropout).
-    pub fn call(&self, b: &mut Builder, x: &Value, mask: Option<&Value>) -> Value {
+impl BoundNetwork {
+    /// The output for rows `[batch, input]`; `mask [batch, hidden]` multiplies the hidden units (dropout).
+    pub fn forward(&self, b: &mut Builder, x: &Value, mask: Option<&Value>) -> Value {
         let linear = b.add(&self.0[0], &self.0[1]);
         let linear = b.matmul(x, &linear);
         let [_, _, inner, inner_bias, outer, outer_bias] = self.0.as_slice() else { return linear };
@@ -176,8 +179,8 @@ impl Placed {
         b.add(&linear, &more)
     }
 
-    /// The image of its start alone.
-    pub fn begun(&self, b: &mut Builder, x: &Value) -> Value {
+    /// The output of its start alone.
+    pub fn start(&self, b: &mut Builder, x: &Value) -> Value {
         b.matmul(x, &self.0[0])
     }
 }

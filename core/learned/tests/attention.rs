@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use chiasm_learned::attention::{Block, Entry, Tokens};
-use chiasm_learned::{Begin, Layers, Weights};
+use chiasm_learned::attention::{Block, TokenInput, Tokens};
+use chiasm_learned::{Init, Layers, Weights};
 use chiasm_plugin::Json;
 use chiasm_plugin::graph::{DType, Dim, Graph, Tensor, Value};
 use chiasm_runtime::{Engine, Search, SessionOptions};
@@ -40,7 +40,8 @@ fn input(layers: &mut Layers<'_>, name: &str, width: usize) -> Tokens {
     Tokens { values, mask: Some(mask), width }
 }
 
-/// The loss is the sum of the output's elements, each times the probe's: its derivative by every weight is stored too.
+/// The loss is the sum of the output's elements, each times the probe's: its derivative by every weight is
+/// stored too.
 fn against_pytorch(
     case: &str,
     shape: &[usize],
@@ -83,7 +84,7 @@ fn against_pytorch(
     graph(&mut weights);
     let known: Vec<(String, Tensor)> =
         weights.iter().map(|(name, tensor)| (name.to_owned(), sines(name, tensor.shape(), 0.6))).collect();
-    weights.take(&known).unwrap();
+    weights.load(&known).unwrap();
     let graph = graph(&mut weights);
     let names: Vec<&str> = weights.iter().map(|(name, _)| name).collect();
     let lifted = graph.lifted(&names).unwrap();
@@ -142,7 +143,7 @@ fn every_block_is_pytorchs() {
 }
 
 /// Two streams through their entries, every block, pooled: `[batch, 4]` of five numbers a block and stream.
-fn everything(places: usize) -> Graph {
+fn everything(positions: usize) -> Graph {
     let mut weights = Weights::new(3);
     let mut layers = Layers::new("everything", &mut weights);
     let streams: Vec<Tokens> = ["a", "b"]
@@ -150,8 +151,8 @@ fn everything(places: usize) -> Graph {
         .map(|name| {
             let raw = input(&mut layers, name, 3);
             let mask = raw.mask.clone().unwrap();
-            let entry = Entry { name, tokens: &raw.values, mask: &mask, width: 3, places };
-            layers.entry(&entry, WIDTH)
+            let input = TokenInput { name, tokens: &raw.values, mask: &mask, width: 3, positions };
+            layers.embed_tokens(&input, WIDTH)
         })
         .collect();
     let one = layers.one_way("one", BLOCK, &streams[1], &streams[0]);
@@ -208,16 +209,16 @@ fn absent_modalities_single_tokens_and_empty_batches_are_ordinary() {
     assert!(out.iter().all(|x| x.is_finite()), "{out:?}");
     assert!(
         row(&out, 0).iter().zip(row(&out, 1)).any(|(x, y)| (x - y).abs() > 1e-3),
-        "what is there is seen"
+        "a present token has an influence"
     );
-    // no modality at all: the learned tokens alone, whatever the hidden ones hold
+    // no modality at all: the learned tokens alone, whatever the masked ones hold
     let other = fused(&graph, &sines("x", &[3, 1, 3], 9.0), &none, &sines("y", &[3, 2, 3], 9.0), &both);
     assert!(row(&out, 2).iter().zip(row(&other, 2)).all(|(x, y)| (x - y).abs() < 1e-6));
     let empty = |shape: &[usize]| Tensor::f32(shape, vec![]).unwrap();
     fused(&graph, &empty(&[0, 2, 3]), &empty(&[0, 2]), &empty(&[0, 1, 3]), &empty(&[0, 1]));
 }
 
-/// More tokens than places: the later ones share the last place.
+/// More tokens than position embeddings: the later ones share the last one.
 #[test]
 fn long_sequences_are_finite() {
     let out = fused(
@@ -230,24 +231,26 @@ fn long_sequences_are_finite() {
     assert!(out.iter().all(|x| x.is_finite()));
 }
 
-/// A row that sees nothing gets nothing from the values: what is left is the bias of the last layer, which begins at zero.
+/// A query without a key gets nothing from the values: what is left is the bias of the last layer, which is
+/// zero at first.
 #[test]
-fn a_row_that_sees_no_key_gets_zeros() {
+fn a_query_without_a_key_gets_zeros() {
     let mut weights = Weights::new(1);
     let mut layers = Layers::new("one", &mut weights);
     let (a, b) = (input(&mut layers, "a", 6), input(&mut layers, "b", WIDTH));
     let out = layers.multi_head("n", 2, &b, &a);
     layers.b.output("out", &out, DType::F32, &[Dim::named("batch"), Dim::named("b_length"), WIDTH.into()]);
     let graph = layers.finish().unwrap();
-    let (a, b, seen) = (sines("a", &[1, 2, 6], 1.0), sines("b", &[1, 2, WIDTH], 1.0), ones(&[1, 2]));
-    let hidden = Tensor::f32(&[1, 2], vec![0.0, 0.0]).unwrap();
-    let out =
-        run(&graph, &[("a", &a), ("mask_a", &hidden), ("b", &b), ("mask_b", &seen)]).remove("out").unwrap();
+    let (a, b, present) = (sines("a", &[1, 2, 6], 1.0), sines("b", &[1, 2, WIDTH], 1.0), ones(&[1, 2]));
+    let masked = Tensor::f32(&[1, 2], vec![0.0, 0.0]).unwrap();
+    let out = run(&graph, &[("a", &a), ("mask_a", &masked), ("b", &b), ("mask_b", &present)])
+        .remove("out")
+        .unwrap();
     assert!(out.as_f32().unwrap().iter().all(|x| *x == 0.0), "{out:?}");
 }
 
 #[test]
-fn mistakes_are_told_at_the_end() {
+fn finish_reports_the_first_error() {
     let mut weights = Weights::new(1);
     let mut layers = Layers::new("wrong", &mut weights);
     let a = input(&mut layers, "a", 6);
@@ -255,8 +258,8 @@ fn mistakes_are_told_at_the_end() {
     let error = layers.finish().unwrap_err();
     assert!(error.message().contains("divides the width 6, got 4"), "{error}");
     let mut layers = Layers::new("wrong", &mut weights);
-    layers.weight("w", &[2], Begin::At(0.0));
-    layers.weight("w", &[3], Begin::At(0.0));
+    layers.weight("w", &[2], Init::Constant(0.0));
+    layers.weight("w", &[3], Init::Constant(0.0));
     let error = layers.finish().unwrap_err();
     assert!(error.message().contains("`w`: expected shape [2], got [3]"), "{error}");
 }

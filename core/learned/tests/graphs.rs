@@ -1,4 +1,4 @@
-//! Losses against PyTorch's values, and the network against what it promises, as graphs in the engine.
+//! Losses against PyTorch's values, and the network's start and bound, as graphs in the engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use chiasm_learned::{Network, losses};
@@ -46,14 +46,14 @@ fn losses_are_pytorchs() {
     let temperature = |b: &mut Builder| b.constant("log_temperature", Tensor::scalar(0.2_f32.ln()));
     let infonce = loss(|b, x, y| {
         let t = temperature(b);
-        losses::infonce(b, x, y, &t)
+        losses::infonce(b, x, y, &t, None)
     });
     let siglip = loss(|b, x, y| {
         let t = temperature(b);
         let bias = b.constant("bias", Tensor::scalar(-1.5));
-        losses::siglip(b, x, y, &t, &bias)
+        losses::siglip(b, x, y, [&t, &bias], None)
     });
-    let squared = loss(losses::squared);
+    let squared = loss(|b, x, y| losses::squared(b, x, y, None));
     for (name, got, expected) in [
         ("infonce", infonce, 0.445_629_24_f32),
         ("siglip", siglip, 2.262_752_8),
@@ -64,7 +64,7 @@ fn losses_are_pytorchs() {
 }
 
 #[test]
-fn a_network_begins_as_its_start() {
+fn a_network_starts_as_its_start_matrix() {
     let start = Array2::from_shape_fn((4, 3), |(i, j)| ((3 * i + j) as f64).cos());
     let network = Network::new("n", &start, 8, 1).unwrap();
     let rows = Array2::from_shape_fn((5, 4), |(i, j)| ((i + 2 * j) as f64).sin());
@@ -75,15 +75,16 @@ fn a_network_begins_as_its_start() {
     assert!(close, "{image:?} is not {expected}");
 }
 
-/// Thirty steps of the bound on a fixed matrix: its largest singular value ends at the limit, and stays there. The matrix is
-/// 5 u vᵀ plus 1 of another pair, so the power iteration is exact to 5^-60; 1e-3 leaves room for the fresh share.
+/// Thirty steps of the bound on a fixed matrix: its largest singular value ends at the limit and stays there.
+/// The matrix is 5 u vᵀ plus 1 of another pair, so the power iteration is exact to 5^-60; 1e-3 covers the
+/// random share of each step.
 #[test]
 fn spectral_normalisation_finds_the_largest_singular_value() {
     let mut network = Network::new("n", &Array2::zeros((3, 2)), 2, 1).unwrap();
     let inner = Tensor::f32(&[3, 2], vec![5.0, 0.0, 0.0, 1.0, 0.0, 0.0]).unwrap();
     let kept = network.names().map(str::to_owned).collect::<Vec<_>>();
     let shapes: [(&str, &[usize]); 5] = [
-        ("n/turn", &[3, 2]),
+        ("n/delta", &[3, 2]),
         ("n/in", &[3, 2]),
         ("n/in_bias", &[2]),
         ("n/out", &[2, 2]),
@@ -95,10 +96,10 @@ fn spectral_normalisation_finds_the_largest_singular_value() {
         .map(|(name, shape)| ((*name).to_owned(), if *name == "n/in" { inner.clone() } else { zeros(shape) }))
         .collect();
     assert_eq!(kept[1..], trained.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
-    network.take(&trained).unwrap();
-    let powers = network.powers(3).unwrap();
+    network.load(&trained).unwrap();
+    let powers = network.power_vectors(3).unwrap();
     let mut b = Builder::new("after");
-    network.bound(&mut b, 2.0, &powers).unwrap();
+    network.spectral_norm(&mut b, 2.0, &powers).unwrap();
     let graph = b.finish().unwrap();
     let names = ["n/in", "n/out", "n/in/power", "n/out/power"];
     let mut state = vec![inner, zeros(&[2, 2]), powers[0].1.clone(), powers[1].1.clone()];

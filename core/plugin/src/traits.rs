@@ -98,7 +98,7 @@ pub trait Fusion: Send + Sync + 'static {
 pub struct Parameter {
     /// Its key.
     pub name: String,
-    /// What it holds: `number`, `integer`, `list of numbers`, `text`, `true or false`.
+    /// What it holds, one of [`Parameter::KINDS`].
     #[serde(rename = "type")]
     pub kind: String,
     /// Its value when not set; `null` when it is then chosen from the data.
@@ -108,6 +108,23 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// The kinds of value. Those that end in `or table` are one value for all modalities, or a table of them by name.
+    pub const KINDS: [&str; 13] = [
+        "integer",
+        "number",
+        "text",
+        "true or false",
+        "table",
+        "list of integers",
+        "list of numbers",
+        "list of settings",
+        "integer or table",
+        "number or table",
+        "text or table",
+        "true or false or table",
+        "list of numbers or table",
+    ];
+
     /// A parameter.
     pub fn new(name: &str, kind: &str, default: impl Into<Value>, doc: &str) -> Self {
         Self { name: name.into(), kind: kind.into(), default: default.into(), doc: doc.into() }

@@ -1,7 +1,8 @@
 //! The concat fusion: the modalities side by side, brought to length one.
 //!
-//! The baseline that loses nothing: the score of two fused rows is the mean of the modalities' scores when their rows
-//! have equal lengths. Learns nothing, so it takes no parameters.
+//! The baseline that keeps every number: the score of two fused rows is the mean of the modalities' scores
+//! when their rows have equal lengths. A row of zeros stands for an absent modality. It learns nothing and
+//! takes no parameters.
 
 use chiasm_plugin::graph::{Builder, DType, Dim, Value};
 use chiasm_plugin::{
@@ -51,6 +52,8 @@ chiasm_plugin::export_plugin! { fusions: [Concat] }
 mod tests {
     use super::*;
     use chiasm_plugin::Modality;
+    use chiasm_plugin::graph::Tensor;
+    use chiasm_runtime::{Engine, Search, SessionOptions};
 
     fn modality(name: &str, pooled_dim: usize) -> Modality {
         Modality { name: name.into(), pooled_dim, token_dim: None }
@@ -66,6 +69,24 @@ mod tests {
         let names: Vec<String> = fused.inputs().into_iter().map(|port| port.to_string()).collect();
         assert_eq!(names, ["image.pooled f32[batch,3]", "text.pooled f32[batch,5]"]);
         assert_eq!(fused.outputs()[0].to_string(), "fused f32[batch,8]");
+    }
+
+    /// Four modalities of other widths, of which the second is absent: the others side by side, at length
+    /// one.
+    #[test]
+    fn four_modalities_stand_side_by_side_and_an_absent_one_is_zero() {
+        let engine = Engine::open(&Search::from_environment(None)).unwrap();
+        let widths = [("image", 1), ("text", 2), ("sound", 1), ("depth", 3)];
+        let modalities = widths.map(|(name, width)| modality(name, width));
+        let spec = FusionSpec { modalities: modalities.to_vec(), task: None };
+        let fused =
+            Concat::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+        let values = [vec![2.0], vec![0.0, 0.0], vec![-1.0], vec![2.0, 0.0, 4.0]];
+        let tensors = values.map(|values| Tensor::f32(&[1, values.len()], values).unwrap());
+        let ports = fused.inputs();
+        let given: Vec<(&str, &Tensor)> = ports.iter().map(|port| port.name.as_str()).zip(&tensors).collect();
+        let out = engine.session(&fused, &SessionOptions::default()).unwrap().run(&given).unwrap();
+        assert_eq!(out[0].1.as_f32().unwrap(), [0.4, 0.0, 0.0, -0.2, 0.4, 0.0, 0.8]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The fit: one network with its loss is trained, and built again without it.
+//! The fit: a network is trained with its loss, and built again without it for the export.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use chiasm_plugin::ndarray::{ArrayViewD, CowArray, IxDyn};
 use chiasm_plugin::objective::{Draw, Length, Objective, Options, Rows, Trained};
 use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Json, Level, Result, Services, json};
 
+use crate::attention::weights_by_stream;
 use crate::head::Head;
-use crate::looks::attention;
-use crate::model::{Merged, Model, Stream};
+use crate::model::{FusedStreams, Model, Stream};
 use crate::settings::{Mode, Settings};
 
 /// The largest norm of a step's gradient.
 const CLIP: f64 = 1.0;
-/// The part of the training rows that says when to stop.
+/// The part of the training rows that is held out for early stopping.
 const HELD_OUT: f64 = 0.1;
 /// The step size rises in one step of so many.
 const WARMUP: u64 = 20;
@@ -36,12 +36,12 @@ pub(crate) fn fit(
     let target = data.matrix("target")?;
     let head = Head::new(task, target)?;
     let (model, arrays) = read(spec, data, settings, &head)?;
-    told(&model, services)?;
+    check_keys(&model, services)?;
     let mut weights = Weights::new(services.seed());
     let objective = objective(&model, &head, &mut weights)?;
     let trained = train(&model, &objective, &arrays, target.into_dyn(), services)?;
-    weights.take(&trained.weights)?;
-    let graph = delivered(&model, &head, task.has_logits(), &mut weights)?;
+    weights.load(&trained.weights)?;
+    let graph = exported(&model, &head, task.has_logits(), &mut weights)?;
     let report = &trained.report;
     let best = report.curve.iter().find(|point| point.step == report.best_step).and_then(|point| point.score);
     let mut notes = json!({
@@ -79,7 +79,8 @@ fn read<'a>(
             shape.len() == rank && mask_shape.len() == 2 && shape[..rank - 1] == mask_shape[..rank - 1];
         if !fits {
             return Err(Error::invalid(format!(
-                "`{}` and `{}`: expected one row, and one mask number, for each item{}, got shapes {shape:?} and {mask_shape:?}",
+                "`{}` and `{}`: expected one row, and one mask number, for each item{}, got shapes {shape:?} \
+                 and {mask_shape:?}",
                 names[0],
                 names[1],
                 if rank == 3 { " and token" } else { "" }
@@ -97,23 +98,23 @@ fn read<'a>(
     Ok((Model::new(streams, settings, corrects)?, arrays))
 }
 
-/// Attention over one key is no attention: refused when nobody has more, else told.
-fn told(model: &Model, services: &Services<'_>) -> Result<()> {
-    let idle = model.idle().join(", ");
-    if idle.is_empty() {
+/// Fails when no query has more than one key, and warns when some have not.
+fn check_keys(model: &Model, services: &Services<'_>) -> Result<()> {
+    let names = model.with_single_key().join(", ");
+    if names.is_empty() {
         return Ok(());
     }
     let message =
-        format!("{idle} would look at a single token, and a softmax over one key is 1 whatever is asked");
-    if model.blind() {
-        let help = "give an encoder that shows its tokens, or set `mode` to concat, gated-sum or bilinear";
+        format!("{names} would attend to a single token, and a softmax over one key is 1 for every query");
+    if model.has_single_keys_only() {
+        let help = "give an encoder with a tokens output, or set `mode` to concat, gated-sum or bilinear";
         return Err(Error::invalid(format!("{message}; {help}")));
     }
     services.log(Level::Warning, &message);
     Ok(())
 }
 
-/// The loss of rows, with noise in their way.
+/// The training of the network, with modality dropout and dropout.
 fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Objective> {
     let set = &model.settings;
     let mut random = Vec::new();
@@ -125,12 +126,11 @@ fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Object
         let port = format!("keep/{name}");
         let drawn = layers.b.input(&port, DType::F32, &[Dim::named("batch"), 1.into()])?;
         random.push((port, Draw::Mask { keep: 1.0 - set.modality_dropout }));
-        // hidden or not: the draw's size is of no interest
+        // 0 or 1, without the scale of dropout
         let kept = layers.b.sign(&drawn);
         Ok(layers.b.mul(&mask, &kept))
     };
-    let merged = model.fused(&mut layers, &mut hide)?;
-    let Merged { row: mut fused, width, sum, .. } = merged;
+    let FusedStreams { row: mut fused, width, sum, .. } = model.fused(&mut layers, &mut hide)?;
     if set.dropout > 0.0 {
         let drawn = layers.b.input("keep", DType::F32, &[Dim::named("batch"), width.into()])?;
         random.push(("keep".to_owned(), Draw::Mask { keep: 1.0 - set.dropout }));
@@ -183,10 +183,10 @@ fn train(
     services.train(objective, &Rows { training: &rows, validation: &[] }, &options)
 }
 
-/// The graph that leaves: what training saw without its noise, and where attention went.
-fn delivered(model: &Model, head: &Head, logits: bool, weights: &mut Weights) -> Result<Graph> {
+/// The exported graph: the network without dropout, and its attention weights.
+fn exported(model: &Model, head: &Head, logits: bool, weights: &mut Weights) -> Result<Graph> {
     let mut layers = Layers::new("cross-attention", weights);
-    let Merged { row, width, looks, sequences, sum } =
+    let FusedStreams { row, width, records, sequences, sum } =
         model.fused(&mut layers, &mut |_, _, mask| Ok(mask))?;
     let answer = head.answer(&mut layers, &model.settings, &row, width, sum.as_ref());
     let columns = Dim::Fixed(head.columns());
@@ -194,9 +194,9 @@ fn delivered(model: &Model, head: &Head, logits: bool, weights: &mut Weights) ->
         true => vec![("fused".to_owned(), row, width.into()), ("logits".to_owned(), answer, columns)],
         false => vec![("fused".to_owned(), answer, columns)],
     };
-    for (at, shares) in attention(&mut layers, &looks, &sequences) {
+    for (at, attention) in weights_by_stream(&mut layers, &records, &sequences) {
         let name = &model.streams[at].name;
-        outputs.push((format!("attention.{name}"), shares, Dim::named(format!("{name}_length"))));
+        outputs.push((format!("attention.{name}"), attention, Dim::named(format!("{name}_length"))));
     }
     for (name, value, last) in outputs {
         layers.b.output(&name, &value, DType::F32, &[Dim::named("batch"), last]);
@@ -204,7 +204,7 @@ fn delivered(model: &Model, head: &Head, logits: bool, weights: &mut Weights) ->
     layers.finish()
 }
 
-/// The learned share of each modality's own tokens.
+/// The learned balance of each modality: the share of its own tokens.
 fn balances(model: &Model, weights: &Weights) -> Result<BTreeMap<String, f32>> {
     let mut shares = BTreeMap::new();
     for (at, stream) in model.streams.iter().enumerate() {

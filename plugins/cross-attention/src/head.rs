@@ -1,6 +1,6 @@
-//! From a fused row to the task's answer, and how wrong that is.
+//! From a fused row to the task's answer, and the loss of that answer.
 
-use chiasm_learned::{Begin, Layers, losses};
+use chiasm_learned::{Init, Layers, losses};
 use chiasm_plugin::graph::Value;
 use chiasm_plugin::ndarray::{ArrayView1, ArrayView2, Axis};
 use chiasm_plugin::{Error, Result, Task, TaskKind};
@@ -20,7 +20,8 @@ pub(crate) struct Head {
     scale: Option<[Vec<f32>; 2]>,
 }
 
-/// Of a column, in double precision, for squares leave single precision soon; one that never changes keeps its own unit.
+/// Of a column, in double precision, because squares overflow single precision; a constant column has
+/// deviation 1.
 #[expect(clippy::cast_possible_truncation, reason = "both lie within the column's range")]
 fn mean_and_deviation(column: ArrayView1<'_, f32>) -> (f32, f32) {
     let column = column.mapv(f64::from);
@@ -55,14 +56,15 @@ impl Head {
         self.columns
     }
 
-    /// Whether the answer may begin as the sum of the aligned vectors.
+    /// Whether the answer may start as the sum of the aligned vectors.
     pub(crate) fn corrects(&self) -> bool {
         self.kind == TaskKind::Retrieval
     }
 
-    /// The answer to fused rows of this width, `[batch, columns]`: logits, numbers in their own units, or unit vectors.
+    /// The answer to fused rows of this width, `[batch, columns]`: logits, numbers in their own units, or
+    /// unit vectors.
     ///
-    /// Added to `sum`, where there is one, is a correction that begins at zero: what retrieves well already is only made better.
+    /// Where there is a `sum`, the answer is the sum and a correction that starts at zero.
     pub(crate) fn answer(
         &self,
         layers: &mut Layers<'_>,
@@ -76,7 +78,7 @@ impl Head {
             _ => layers.feed_forward("head", fused, [width, set.hidden, self.columns]),
         };
         if let Some(sum) = sum {
-            let gain = layers.weight("head/gain", &[self.columns], Begin::At(0.0));
+            let gain = layers.weight("head/gain", &[self.columns], Init::Constant(0.0));
             raw = layers.b.mul(&raw, &gain);
             raw = layers.b.add(&raw, sum);
         }
@@ -91,7 +93,7 @@ impl Head {
         }
     }
 
-    /// What training makes small: cross-entropy, that of each label, the squared error in deviations, or InfoNCE.
+    /// The loss: cross-entropy, that of each label, the squared error in deviations, or InfoNCE.
     pub(crate) fn loss(
         &self,
         layers: &mut Layers<'_>,
@@ -107,32 +109,32 @@ impl Head {
                     &[answer],
                     &[("axes", axes.into()), ("keepdims", 0.into())],
                 );
-                let told = layers.b.mul(answer, target);
-                let told = layers.b.reduce_sum(&told, &[-1], false);
-                let missed = layers.b.sub(&all, &told);
-                losses::mean(&mut layers.b, &missed)
+                let right = layers.b.mul(answer, target);
+                let right = layers.b.reduce_sum(&right, &[-1], false);
+                let loss = layers.b.sub(&all, &right);
+                losses::mean(&mut layers.b, &loss)
             }
             TaskKind::MultiLabel => {
                 let all = layers.b.op("Softplus", &[answer], &[]);
-                let told = layers.b.mul(answer, target);
-                let missed = layers.b.sub(&all, &told);
-                losses::mean(&mut layers.b, &missed)
+                let right = layers.b.mul(answer, target);
+                let loss = layers.b.sub(&all, &right);
+                losses::mean(&mut layers.b, &loss)
             }
             TaskKind::Regression => {
-                let mut apart = layers.b.sub(answer, target);
+                let mut difference = layers.b.sub(answer, target);
                 if let Some([_, deviation]) = &self.scale {
                     let deviation = layers.numbers(deviation);
-                    apart = layers.b.div(&apart, &deviation);
+                    difference = layers.b.div(&difference, &deviation);
                 }
-                let squares = layers.b.mul(&apart, &apart);
+                let squares = layers.b.mul(&difference, &difference);
                 losses::mean(&mut layers.b, &squares)
             }
             TaskKind::Retrieval => {
                 #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
                 let first = set.temperature.ln() as f32;
-                let temperature = layers.weight("log_temperature", &[], Begin::At(first));
+                let temperature = layers.weight("log_temperature", &[], Init::Constant(first));
                 let target = layers.b.l2_normalise(target, -1, TINY);
-                losses::infonce(&mut layers.b, answer, &target, &temperature)
+                losses::infonce(&mut layers.b, answer, &target, &temperature, None)
             }
         }
     }

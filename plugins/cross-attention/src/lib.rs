@@ -1,18 +1,19 @@
-//! The cross-attention fusion: tokens of several modalities, one task, one graph with its head.
+//! The cross-attention fusion: tokens of two or more modalities, trained for one task, in one graph with its
+//! head.
 //!
-//! Attention compares a question's words with a picture's patches one by one, which no arithmetic on two pooled vectors can.
-//! The simple ways to fuse pooled vectors are here too, as modes with the same head and the same training, so that what attention
-//! brings is a matter of one word in the recipe.
+//! Attention compares single tokens, such as a question's words with a picture's patches, which is not
+//! possible with pooled vectors. Simple fusions of pooled vectors are modes too, with the same head and the
+//! same training, for comparison.
 //!
-//! A modality may be missing: its mask is then all 0, and a learned token, or vector, stands in its place. Training hides modalities at random
-//! so that this is nothing new.
+//! A modality may be absent from a row: its mask is then zero, and a learned token, or vector, takes its
+//! place. Training hides modalities at random, so that the fusion learns to answer without them.
 //!
-//! What it refuses: attention over a single token, since a softmax over one key is 1 whatever the query says; and a fit without a
-//! task, since nothing says then what is worth keeping.
+//! Refused: attention over a single token, because a softmax over one key is 1 for every query; and a fit
+//! without a task.
 
+mod attention;
 mod fit;
 mod head;
-mod looks;
 mod model;
 mod settings;
 

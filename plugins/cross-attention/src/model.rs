@@ -1,21 +1,21 @@
 //! From ports to one fused row, by mode.
 
-use chiasm_learned::attention::{Block, Entry, Tokens};
-use chiasm_learned::{Begin, Layers};
+use chiasm_learned::attention::{Block, TokenInput, Tokens};
+use chiasm_learned::{Init, Layers};
 use chiasm_plugin::graph::{DType, Dim, Value};
 use chiasm_plugin::{Error, Result};
 
-use crate::looks::Look;
+use crate::attention::AttentionRecord;
 use crate::settings::{Mode, Settings};
 
-/// Deviation of a learned stand-in at the start.
+/// Standard deviation of the vector of an absent modality at initialisation.
 const SMALL: f64 = 0.02;
 
 /// The sizes of one modality.
 #[derive(Debug, Clone)]
 pub(crate) struct Stream {
     pub name: String,
-    /// Length of what is read: a token or a pooled vector.
+    /// Length of its input: a token or a pooled vector.
     pub width: usize,
     /// Tokens of the longest training row.
     pub longest: usize,
@@ -23,38 +23,39 @@ pub(crate) struct Stream {
     pub pooled: usize,
 }
 
-/// What the weights are for.
+/// A network over these modalities.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     pub streams: Vec<Stream>,
     pub settings: Settings,
-    /// The place of the modality that asks.
+    /// The place of the modality that gives the queries.
     pub query: usize,
     /// Whether the answer is a correction of the sum of the aligned vectors.
     pub corrects: bool,
 }
 
-/// What comes of the modalities.
-pub(crate) struct Merged {
+/// The modalities fused.
+pub(crate) struct FusedStreams {
     /// `[batch, width]`.
     pub row: Value,
     pub width: usize,
-    /// Who looked at whom; empty without attention.
-    pub looks: Vec<Look>,
-    /// The sequences that were looked at, by stream.
+    /// Every attention; empty for modes without.
+    pub records: Vec<AttentionRecord>,
+    /// The sequences attended to, by stream.
     pub sequences: Vec<Tokens>,
-    /// The sum of the aligned vectors that are there, each with a learned weight; when the answer corrects it.
+    /// The sum of the aligned vectors that are present, each with a learned weight; when the answer corrects
+    /// it.
     pub sum: Option<Value>,
 }
 
-impl Merged {
+impl FusedStreams {
     fn of(row: Value, width: usize) -> Self {
-        Self { row, width, looks: Vec::new(), sequences: Vec::new(), sum: None }
+        Self { row, width, records: Vec::new(), sequences: Vec::new(), sum: None }
     }
 }
 
-/// One modality in a graph.
-struct Seen {
+/// The inputs of one modality in a graph.
+struct StreamInput {
     /// Tokens `[batch, T, width]`, or a pooled vector `[batch, width]`.
     values: Value,
     /// `[batch, T]`.
@@ -64,7 +65,10 @@ struct Seen {
 }
 
 impl Model {
-    /// Checks that the mode makes sense for these modalities.
+    /// A model of at least two modalities.
+    ///
+    /// # Errors
+    /// When there are fewer, or the modality of the queries is none of them.
     pub(crate) fn new(streams: Vec<Stream>, settings: Settings, corrects: bool) -> Result<Self> {
         let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
         let query = match &settings.query {
@@ -80,34 +84,34 @@ impl Model {
         Ok(Self { streams, settings, query, corrects })
     }
 
-    /// The modalities that look at a single key: for them attention is the identity.
-    pub(crate) fn idle(&self) -> Vec<&str> {
+    /// The modalities whose queries have a single key: their attention weights are always 1.
+    pub(crate) fn with_single_key(&self) -> Vec<&str> {
         let keys = |at: usize| -> usize {
             let others = self.streams.iter().enumerate().filter(|(other, _)| *other != at);
             others.map(|(_, stream)| stream.longest).sum()
         };
-        let asking: Vec<usize> = match self.settings.mode {
+        let querying: Vec<usize> = match self.settings.mode {
             Mode::Decoder | Mode::OneWay => vec![self.query],
             Mode::TwoWay | Mode::Gated => (0..self.streams.len()).collect(),
             _ => Vec::new(),
         };
-        asking.into_iter().filter(|at| keys(*at) < 2).map(|at| self.streams[at].name.as_str()).collect()
+        querying.into_iter().filter(|at| keys(*at) < 2).map(|at| self.streams[at].name.as_str()).collect()
     }
 
-    /// Whether every modality that looks, looks at a single key.
-    pub(crate) fn blind(&self) -> bool {
-        let asking = if self.settings.mode.one_asks() { 1 } else { self.streams.len() };
-        self.idle().len() == asking
+    /// Whether every modality with queries has a single key.
+    pub(crate) fn has_single_keys_only(&self) -> bool {
+        let querying = if self.settings.mode.has_one_query_modality() { 1 } else { self.streams.len() };
+        self.with_single_key().len() == querying
     }
 
-    /// The ports that the mode reads, and the fused row behind them. `hide` may take away modalities: it is given the graph, a
-    /// modality's name and its mask.
+    /// Adds the ports that the mode reads, and fuses them. `hide` may hide modalities: it is given the graph,
+    /// a modality's name and its mask, and returns the mask to use.
     pub(crate) fn fused(
         &self,
         layers: &mut Layers<'_>,
         hide: &mut dyn FnMut(&mut Layers<'_>, &str, Value) -> Result<Value>,
-    ) -> Result<Merged> {
-        let mut seen = Vec::new();
+    ) -> Result<FusedStreams> {
+        let mut inputs = Vec::new();
         for Stream { name, width, pooled, .. } in &self.streams {
             let (batch, length) = (Dim::named("batch"), Dim::named(format!("{name}_length")));
             let dims = match self.settings.mode.attends() {
@@ -127,69 +131,74 @@ impl Model {
                     &[Dim::named("batch"), (*pooled).into()],
                 )?),
             };
-            seen.push(Seen { values, mask, aligned });
+            inputs.push(StreamInput { values, mask, aligned });
         }
-        let mut merged =
-            if self.settings.mode.attends() { self.attended(layers, &seen) } else { self.met(layers, &seen) };
-        merged.sum = self.sum(layers, &seen);
-        Ok(merged)
+        let mut fused = match self.settings.mode.attends() {
+            true => self.fuse_tokens(layers, &inputs),
+            false => self.fuse_pooled(layers, &inputs),
+        };
+        fused.sum = self.sum(layers, &inputs);
+        Ok(fused)
     }
 
-    /// The sum of the aligned vectors that are there, each with a learned weight: that of the modality that asks begins at 1, the others' at a
-    /// half, for what was mapped is less to be trusted than what it was mapped to.
-    fn sum(&self, layers: &mut Layers<'_>, seen: &[Seen]) -> Option<Value> {
+    /// The sum of the aligned vectors that are present, each with a learned weight. The weight of the
+    /// modality of the queries starts at 1, those of the others at a half.
+    fn sum(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> Option<Value> {
         if !self.corrects {
             return None;
         }
-        let parts: Option<Vec<Value>> = (self.streams.iter().zip(seen).enumerate())
-            .map(|(at, (stream, seen))| {
-                let begin = if at == self.query { 1.0 } else { 0.5 };
-                let share = layers.weight(&format!("{}/share", stream.name), &[], Begin::At(begin));
-                // Not by a factor of zero: an encoder that was given nothing may have made NaN of it.
-                let (there, zero) = (some(layers, &seen.mask), layers.b.scalar(0.0));
-                let aligned = layers.b.where_(&there, seen.aligned.as_ref()?, &zero);
+        let parts: Option<Vec<Value>> = (self.streams.iter().zip(inputs).enumerate())
+            .map(|(at, (stream, input))| {
+                let first = if at == self.query { 1.0 } else { 0.5 };
+                let share = layers.weight(&format!("{}/share", stream.name), &[], Init::Constant(first));
+                // Not by a factor of zero: the vector of an absent modality may hold NaN.
+                let (present, zero) = (is_present(layers, &input.mask), layers.b.scalar(0.0));
+                let aligned = layers.b.where_(&present, input.aligned.as_ref()?, &zero);
                 Some(layers.b.mul(&aligned, &share))
             })
             .collect();
         parts.map(|parts| sum(layers, &parts))
     }
 
-    /// Fused by attention over tokens.
-    fn attended(&self, layers: &mut Layers<'_>, seen: &[Seen]) -> Merged {
+    /// Fuses by attention over tokens.
+    fn fuse_tokens(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> FusedStreams {
         let set = &self.settings;
         let (width, block) = (set.width, Block { heads: set.heads, hidden: set.hidden });
-        let mut streams: Vec<Tokens> = (self.streams.iter().zip(seen))
-            .map(|(stream, seen)| {
-                let places = set.places.unwrap_or(stream.longest);
-                let (name, tokens, mask) = (stream.name.as_str(), &seen.values, &seen.mask);
-                layers.entry(&Entry { name, tokens, mask, width: stream.width, places }, width)
+        let mut streams: Vec<Tokens> = (self.streams.iter().zip(inputs))
+            .map(|(stream, input)| {
+                let positions = set.positions.unwrap_or(stream.longest);
+                let (name, tokens, mask) = (stream.name.as_str(), &input.values, &input.mask);
+                let input = TokenInput { name, tokens, mask, width: stream.width, positions };
+                layers.embed_tokens(&input, width)
             })
             .collect();
         let sequences = streams.clone();
         let others = |at: usize| (0..sequences.len()).filter(|other| *other != at).collect::<Vec<_>>();
-        let mut looks = Vec::new();
+        let mut records = Vec::new();
         let (row, width) = match set.mode {
             Mode::Decoder | Mode::OneWay => {
-                let mut asking = streams.remove(self.query);
+                let mut queries = streams.remove(self.query);
                 let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
-                let mut look = |name: &str, asking: &Tokens| {
-                    looks.push(Look::of_heads(&format!("{name}/cross"), asking.clone(), others(self.query)));
+                let mut record = |name: &str, queries: &Tokens| {
+                    let name = format!("{name}/cross");
+                    records.push(AttentionRecord::of_heads(&name, queries.clone(), others(self.query)));
                 };
                 if set.mode == Mode::OneWay {
-                    asking = layers.one_way("fusion", block, &asking, &keys);
-                    look("fusion", &asking);
+                    queries = layers.one_way("fusion", block, &queries, &keys);
+                    record("fusion", &queries);
                 } else {
                     for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
-                        asking = layers.decoder(&name, block, &asking, &keys);
-                        look(&name, &asking);
+                        queries = layers.decoder(&name, block, &queries, &keys);
+                        record(&name, &queries);
                     }
-                    asking = asking.with(layers.norm("fusion/norm", &asking.values, width));
+                    queries = queries.with(layers.norm("fusion/norm", &queries.values, width));
                 }
-                (layers.pool(&asking), width)
+                (layers.pool(&queries), width)
             }
             Mode::Gated => {
                 for (at, stream) in streams.iter().enumerate() {
-                    looks.push(Look::plain(&format!("fusion/{at}/cross"), stream.clone(), others(at)));
+                    let name = format!("fusion/{at}/cross");
+                    records.push(AttentionRecord::plain(&name, stream.clone(), others(at)));
                 }
                 (layers.gated("fusion", &streams), streams.len() * width)
             }
@@ -198,7 +207,7 @@ impl Model {
                 let mut latents = layers.latents("fusion", set.latents, width, &keys);
                 for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
                     latents = layers.latent(&name, block, &latents, &keys);
-                    looks.push(Look::of_heads(
+                    records.push(AttentionRecord::of_heads(
                         &format!("{name}/cross"),
                         latents.clone(),
                         (0..streams.len()).collect(),
@@ -211,7 +220,8 @@ impl Model {
                 for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
                     streams = layers.two_way(&name, block, &streams);
                     for (at, stream) in streams.iter().enumerate() {
-                        looks.push(Look::of_heads(&format!("{name}/{at}/cross"), stream.clone(), others(at)));
+                        let name = format!("{name}/{at}/cross");
+                        records.push(AttentionRecord::of_heads(&name, stream.clone(), others(at)));
                     }
                 }
                 let pooled: Vec<Value> = (self.streams.iter().zip(&streams))
@@ -224,69 +234,72 @@ impl Model {
                 (layers.b.concat(&pooled.iter().collect::<Vec<_>>(), 1), pooled.len() * width)
             }
         };
-        Merged { looks, sequences, ..Merged::of(row, width) }
+        FusedStreams { records, sequences, ..FusedStreams::of(row, width) }
     }
 
-    /// Fused from pooled vectors, a learned one in place of each that is absent.
-    fn met(&self, layers: &mut Layers<'_>, seen: &[Seen]) -> Merged {
+    /// Fuses pooled vectors, with a learned one in place of each that is absent.
+    fn fuse_pooled(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> FusedStreams {
         let Settings { mode, width, hidden, .. } = self.settings;
         let zero = layers.b.scalar(0.0);
-        let (mut rows, mut there) = (Vec::new(), Vec::new());
-        for (stream, seen) in self.streams.iter().zip(seen) {
-            let some = some(layers, &seen.mask);
+        let (mut rows, mut present) = (Vec::new(), Vec::new());
+        for (stream, input) in self.streams.iter().zip(inputs) {
+            let is_present = is_present(layers, &input.mask);
             let absent =
-                layers.weight(&format!("{}/absent", stream.name), &[stream.width], Begin::Normal(SMALL));
-            let row = layers.norm(&format!("{}/norm", stream.name), &seen.values, stream.width);
-            rows.push(layers.b.where_(&some, &row, &absent));
-            there.push(layers.b.cast(&some, DType::F32));
+                layers.weight(&format!("{}/absent", stream.name), &[stream.width], Init::Normal(SMALL));
+            // before the norm, whose derivative of NaN would be NaN: an absent vector may hold it
+            let values = layers.b.where_(&is_present, &input.values, &zero);
+            let row = layers.norm(&format!("{}/norm", stream.name), &values, stream.width);
+            rows.push(layers.b.where_(&is_present, &row, &absent));
+            present.push(layers.b.cast(&is_present, DType::F32));
         }
-        let projected = |layers: &mut Layers<'_>, what: &str| -> Vec<Value> {
+        let projected = |layers: &mut Layers<'_>| -> Vec<Value> {
             (self.streams.iter().zip(&rows))
                 .map(|(stream, row)| {
-                    layers.linear(&format!("{}/{what}", stream.name), row, stream.width, width)
+                    layers.linear(&format!("{}/input", stream.name), row, stream.width, width)
                 })
                 .collect()
         };
         let total: usize = self.streams.iter().map(|stream| stream.width).sum();
         let (row, width) = match mode {
             Mode::Mean => {
-                let parts = projected(layers, "entry");
+                let parts = projected(layers);
                 let sum = sum(layers, &parts);
                 #[expect(clippy::cast_precision_loss, reason = "a few modalities")]
                 let share = (parts.len() as f32).recip();
                 (layers.b.mul_scalar(&sum, share), width)
             }
             Mode::GatedSum => {
-                let parts = projected(layers, "entry");
+                let parts = projected(layers);
                 (self.gated_sum(layers, &rows, &parts), width)
             }
             Mode::Bilinear => {
-                let parts = projected(layers, "entry");
-                let bent: Vec<Value> = parts.iter().map(|part| layers.b.tanh(part)).collect();
-                let product = bent.into_iter().reduce(|all, part| layers.b.mul(&all, &part));
+                let parts = projected(layers);
+                let bounded: Vec<Value> = parts.iter().map(|part| layers.b.tanh(part)).collect();
+                let product = bounded.into_iter().reduce(|all, part| layers.b.mul(&all, &part));
                 (product.unwrap_or(zero), width)
             }
             Mode::Late => {
-                let count = sum(layers, &there);
+                let count = sum(layers, &present);
                 let count = layers.b.max_scalar(&count, 1.0);
-                let parts: Vec<Value> = (self.streams.iter().zip(&rows).zip(&there))
-                    .map(|((stream, row), there)| {
+                let parts: Vec<Value> = (self.streams.iter().zip(&rows).zip(&present))
+                    .map(|((stream, row), present)| {
                         let sizes = [stream.width, hidden, width];
                         let part = layers.feed_forward(&format!("{}/alone", stream.name), row, sizes);
                         let part = layers.b.gelu(&part);
-                        let share = layers.b.div(there, &count);
+                        let share = layers.b.div(present, &count);
                         layers.b.mul(&part, &share)
                     })
                     .collect();
-                // a linear head over these is the mean of the heads of those that are there
+                // a linear head over these is the mean of the heads of the modalities that are present
                 (layers.b.concat(&parts.iter().collect::<Vec<_>>(), 1), parts.len() * width)
             }
             _ => (layers.b.concat(&rows.iter().collect::<Vec<_>>(), 1), total),
         };
-        Merged::of(row, width)
+        FusedStreams::of(row, width)
     }
 
-    /// The gated multimodal unit: `sum_m g_m tanh(part_m)`, the shares g a softmax over what all rows say together.
+    /// The gated multimodal unit: `sum_m g_m tanh(part_m)`, the shares g a softmax of a linear map of all
+    /// rows.
     fn gated_sum(&self, layers: &mut Layers<'_>, rows: &[Value], parts: &[Value]) -> Value {
         let total = self.streams.iter().map(|stream| stream.width).sum();
         let all = layers.b.concat(&rows.iter().collect::<Vec<_>>(), 1);
@@ -295,22 +308,22 @@ impl Model {
             .collect();
         let gates = layers.b.concat(&gates.iter().collect::<Vec<_>>(), 1);
         let gates = layers.b.softmax(&gates, 1);
-        let bent: Vec<Value> = parts
+        let bounded: Vec<Value> = parts
             .iter()
             .map(|part| {
                 let part = layers.b.tanh(part);
                 layers.b.unsqueeze(&part, &[1])
             })
             .collect();
-        let bent = layers.b.concat(&bent.iter().collect::<Vec<_>>(), 1);
+        let bounded = layers.b.concat(&bounded.iter().collect::<Vec<_>>(), 1);
         let gates = layers.b.unsqueeze(&gates, &[1]);
-        let sum = layers.b.matmul(&gates, &bent);
+        let sum = layers.b.matmul(&gates, &bounded);
         layers.b.squeeze(&sum, &[1])
     }
 }
 
-/// Whether a modality is there, `[batch, 1]`.
-fn some(layers: &mut Layers<'_>, mask: &Value) -> Value {
+/// Whether a modality is present, `[batch, 1]`.
+fn is_present(layers: &mut Layers<'_>, mask: &Value) -> Value {
     let count = layers.b.reduce_sum(mask, &[1], true);
     let zero = layers.b.scalar(0.0);
     layers.b.op("Greater", &[&count, &zero], &[])

@@ -1,21 +1,21 @@
-//! What a recipe may say of the cross-attention fusion.
+//! What a recipe may set of the cross-attention fusion.
 
 use chiasm_plugin::{Error, Json, Parameter, Result, json, within};
 use serde::{Deserialize, Serialize};
 
-/// How modalities meet.
+/// How modalities are fused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
-    /// The asking modality looks at itself and at the others, layer by layer.
+    /// One modality attends to itself and to the others, layer by layer.
     Decoder,
-    /// The asking modality looks at the others, once.
+    /// One modality attends to the others, in one layer.
     OneWay,
-    /// Each looks at itself and at the others, layer by layer.
+    /// Each attends to itself and to the others, layer by layer.
     TwoWay,
-    /// As seed 004 prints it: each looks at the translated others, by a learned balance.
+    /// Each is mixed, by a learned balance, with its attention to linear maps of the others.
     Gated,
-    /// Learned queries look at all tokens.
+    /// Learned queries attend to all tokens.
     Latent,
     /// Pooled vectors side by side.
     Concat,
@@ -25,23 +25,23 @@ pub(crate) enum Mode {
     GatedSum,
     /// Their product in a low-rank space (Kim et al. 2017).
     Bilinear,
-    /// A score from each alone, averaged.
+    /// The answer of each alone, averaged.
     Late,
 }
 
 impl Mode {
-    /// Whether one modality asks and the others only answer.
-    pub(crate) fn one_asks(self) -> bool {
+    /// Whether one modality gives the queries and the others only keys.
+    pub(crate) fn has_one_query_modality(self) -> bool {
         matches!(self, Self::Decoder | Self::OneWay)
     }
 
-    /// Whether it looks at tokens; the others look at pooled vectors.
+    /// Whether it reads tokens; the other modes read pooled vectors.
     pub(crate) fn attends(self) -> bool {
         matches!(self, Self::Decoder | Self::OneWay | Self::TwoWay | Self::Gated | Self::Latent)
     }
 }
 
-/// The recipe's parameters; what is `None` is chosen.
+/// The recipe's parameters; those that are `None` are chosen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -52,7 +52,7 @@ pub(crate) struct Settings {
     pub depth: usize,
     pub hidden: usize,
     pub latents: usize,
-    pub places: Option<usize>,
+    pub positions: Option<usize>,
     pub epochs: u64,
     pub batch: usize,
     pub learning_rate: f64,
@@ -74,7 +74,7 @@ impl Default for Settings {
             depth: 2,
             hidden: 256,
             latents: 16,
-            places: None,
+            positions: None,
             epochs: 60,
             batch: 64,
             learning_rate: 2e-3,
@@ -101,7 +101,7 @@ impl Settings {
         within("depth", self.depth as f64, 1.0, 48.0)?;
         within("hidden", self.hidden as f64, 1.0, 65_536.0)?;
         within("latents", self.latents as f64, 1.0, 4096.0)?;
-        within("places", self.places.unwrap_or(0) as f64, 0.0, 65_536.0)?;
+        within("positions", self.positions.unwrap_or(0) as f64, 0.0, 65_536.0)?;
         within("epochs", self.epochs as f64, 1.0, 1e6)?;
         within("batch", self.batch as f64, 1.0, 65_536.0)?;
         within("learning_rate", self.learning_rate, 1e-8, 10.0)?;
@@ -128,22 +128,22 @@ pub(crate) fn parameters() -> Vec<Parameter> {
         text(
             "mode",
             json!(usual.mode),
-            "decoder, one-way, two-way, gated or latent attention; or of pooled vectors: concat, mean, gated-sum, bilinear, late.",
+            "decoder, one-way, two-way, gated, latent; pooled: concat, mean, gated-sum, bilinear, late.",
         ),
         text(
             "query",
             json!(null),
-            "The modality that asks in decoder and one-way, and that counts most where retrieval begins; the last one when not set.",
+            "The modality of the queries, with the largest weight in the residual; the last when not set.",
         ),
-        integer("width", json!(usual.width), "Length of every token inside."),
+        integer("width", json!(usual.width), "Width of every token inside the network."),
         integer("heads", json!(usual.heads), "Heads of every attention; they divide the width."),
         integer("depth", json!(usual.depth), "Layers of decoder, two-way and latent."),
         integer("hidden", json!(usual.hidden), "Hidden units of every feed-forward network."),
         integer("latents", json!(usual.latents), "Learned queries of latent."),
         integer(
-            "places",
+            "positions",
             json!(null),
-            "Places of tokens that are told apart, 0 for none; as many as the longest training sequence when not set.",
+            "Position embeddings, 0 for none; the tokens of the longest training sequence when not set.",
         ),
         integer("epochs", json!(usual.epochs), "Passes over the training rows, at most."),
         integer("batch", json!(usual.batch), "Rows of a mini-batch."),
@@ -153,7 +153,7 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "The largest step size; it falls to 0 as half a cosine.",
         ),
         number("weight_decay", usual.weight_decay, "Decoupled decay of matrices."),
-        number("dropout", usual.dropout, "Fraction of the fused numbers left out at a step."),
+        number("dropout", usual.dropout, "Fraction of the fused numbers set to zero at a step."),
         number(
             "modality_dropout",
             usual.modality_dropout,
@@ -164,12 +164,16 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             json!(usual.patience),
             "Epochs without a better loss on rows held out that end the training.",
         ),
-        number("temperature", usual.temperature, "Where retrieval's learned temperature starts."),
+        number(
+            "temperature",
+            usual.temperature,
+            "Temperature of retrieval at the first step; it is learned.",
+        ),
         Parameter::new(
             "residual",
-            "boolean",
+            "true or false",
             json!(usual.residual),
-            "Whether retrieval begins at the sum of the aligned vectors and learns a correction, or from nothing.",
+            "Whether retrieval starts at the sum of the aligned vectors and learns a correction.",
         ),
     ]
 }

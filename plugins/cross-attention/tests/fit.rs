@@ -1,7 +1,7 @@
 //! Fits with a known answer, in a real engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "a fusion has several ports: one matrix through a graph is of no use here")]
+#[expect(dead_code, reason = "the data of aligners is of no use here")]
 #[path = "../../mlp/tests/common/mod.rs"]
 mod common;
 
@@ -11,9 +11,10 @@ use chiasm_cross_attention::CrossAttention;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, Array3, Axis};
 use chiasm_plugin::{
-    Fused, Fusion, FusionSpec, Inputs, Json, Lent, Modality, Result, Services, Task, TaskKind, json,
+    Fused, Fusion, FusionSpec, Inputs, Json, Lent, Modality, Parameter, Result, Services, Task, TaskKind,
+    json,
 };
-use common::Bench;
+use common::TestHost;
 
 const KEYS: usize = 4;
 const COLOURS: usize = 3;
@@ -31,11 +32,12 @@ impl Dice {
     }
 }
 
-/// Pictures of four objects, each shape once, in any order and colour; questions name a shape; the answer is its colour.
+/// Pictures of four objects, each shape once, in any order and colour; questions name a shape; the answer is
+/// its colour.
 ///
-/// The pooled picture says which colours there are and not where, and the question alone says nothing: who sees only pooled
-/// vectors can at best name the picture's commonest colour, right in 0.55 of the cases (the mean share of the commonest of three
-/// colours among four draws is 0.56).
+/// The pooled picture says which colours there are and not where, and the question alone says nothing: who
+/// sees only pooled vectors can at best name the picture's commonest colour, right in 0.55 of the cases (the
+/// mean share of the commonest of three colours among four draws is 0.56).
 struct World {
     pictures: Array3<f32>,
     questions: Array3<f32>,
@@ -86,7 +88,7 @@ impl World {
         FusionSpec { modalities, task: Some(Task { kind, labels }) }
     }
 
-    fn fit(&self, bench: &Bench, kind: TaskKind, parameters: &Json) -> Result<Fused> {
+    fn fit(&self, host: &TestHost, kind: TaskKind, parameters: &Json) -> Result<Fused> {
         let image_mask = Array2::ones((self.pictures.len_of(Axis(0)), self.pictures.len_of(Axis(1))));
         let pooled =
             [self.pictures.mean_axis(Axis(1)).unwrap(), self.questions.index_axis(Axis(1), 0).to_owned()];
@@ -102,11 +104,11 @@ impl World {
             ("text.tokens", self.questions.view().into_dyn()),
         ];
         let data = Inputs::of(&matrices).and(&tokens);
-        CrossAttention::fit(&Self::spec(kind), &data, parameters, &Services::of(bench))
+        CrossAttention::fit(&Self::spec(kind), &data, parameters, &Services::of(host))
     }
 
     /// The outputs for these rows, with some modalities hidden.
-    fn run(&self, bench: &Bench, graph: &Graph, hidden: &[&str]) -> BTreeMap<String, Array2<f32>> {
+    fn run(&self, host: &TestHost, graph: &Graph, hidden: &[&str]) -> BTreeMap<String, Array2<f32>> {
         let rows = self.pictures.len_of(Axis(0));
         let tensor = |shape: &[usize], values: Vec<f32>| Tensor::f32(shape, values).unwrap();
         let seen = |name: &str, mask: &Array2<f32>| -> Vec<f32> {
@@ -131,7 +133,7 @@ impl World {
             .filter(|(name, _)| graph.input(name).is_ok())
             .map(|(name, tensor)| (*name, tensor))
             .collect();
-        let outputs = bench.run(graph, &given).unwrap().into_iter();
+        let outputs = host.run(graph, &given).unwrap().into_iter();
         outputs
             .map(|(name, tensor)| {
                 let shape = (tensor.shape()[0], tensor.shape()[1]);
@@ -140,8 +142,8 @@ impl World {
             .collect()
     }
 
-    fn accuracy(&self, bench: &Bench, graph: &Graph, hidden: &[&str]) -> f64 {
-        let logits = &self.run(bench, graph, hidden)["logits"];
+    fn accuracy(&self, host: &TestHost, graph: &Graph, hidden: &[&str]) -> f64 {
+        let logits = &self.run(host, graph, hidden)["logits"];
         assert!(logits.iter().all(|x| x.is_finite()));
         let best = |row: chiasm_plugin::ndarray::ArrayView1<'_, f32>| {
             (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap()
@@ -153,9 +155,9 @@ impl World {
 }
 
 impl World {
-    /// The mean share of looks at a picture that went to the object asked for, and the mean of all shares' sums.
-    fn looks(&self, bench: &Bench, graph: &Graph) -> (f32, f32) {
-        let shares = &self.run(bench, graph, &[])["attention.image"];
+    /// The mean attention weight of the object asked for, and the mean sum of the weights of a picture.
+    fn attention(&self, host: &TestHost, graph: &Graph) -> (f32, f32) {
+        let shares = &self.run(host, graph, &[])["attention.image"];
         let (mut right, rows) = (0.0, shares.nrows());
         for (row, shares) in shares.outer_iter().enumerate() {
             let asked = (0..KEYS).find(|shape| self.questions[[row, 0, *shape]] == 1.0).unwrap();
@@ -176,17 +178,17 @@ fn small(mode: &str, epochs: u64) -> Json {
 /// 600 test rows: an accuracy of 0.55 is known to within 0.04 (two standard errors).
 #[test]
 fn attention_answers_what_pooled_vectors_cannot() {
-    let (bench, training, test) = (Bench::new(3), World::new(2000, 1), World::new(600, 2));
-    let fit = |mode: &str| training.fit(&bench, TaskKind::Classification, &small(mode, 24)).unwrap().graph;
-    let pooled = ["concat", "late"].map(|mode| test.accuracy(&bench, &fit(mode), &[]));
+    let (host, training, test) = (TestHost::new(3), World::new(2000, 1), World::new(600, 2));
+    let fit = |mode: &str| training.fit(&host, TaskKind::Classification, &small(mode, 24)).unwrap().graph;
+    let pooled = ["concat", "late"].map(|mode| test.accuracy(&host, &fit(mode), &[]));
     assert!(pooled.iter().all(|share| (0.45..0.65).contains(share)), "{pooled:?}");
     for mode in ["decoder", "one-way", "two-way", "gated", "latent"] {
         let graph = fit(mode);
-        let share = test.accuracy(&bench, &graph, &[]);
+        let share = test.accuracy(&host, &graph, &[]);
         assert!(share > 0.9, "{mode}: {share}, against {pooled:?} of pooled vectors");
-        let (right, sum) = test.looks(&bench, &graph);
+        let (right, sum) = test.attention(&host, &graph);
         assert!((sum - 1.0).abs() < 1e-5 || mode == "latent", "{mode}: shares sum to {sum}");
-        // sixteen latents share the looking; what one asks for is a matter for all of them
+        // the weight is averaged over all latents, of which some attend elsewhere
         let least = if mode == "latent" { 0.27 } else { 0.5 };
         assert!(
             right > least * sum,
@@ -195,17 +197,23 @@ fn attention_answers_what_pooled_vectors_cannot() {
         if mode != "decoder" {
             continue;
         }
-        // one modality away: the ceiling of the other, and not worse
-        let blind = test.accuracy(&bench, &graph, &["image"]);
-        assert!((0.25..0.42).contains(&blind), "a question alone is worth chance, 1/3, got {blind}");
-        let deaf = test.accuracy(&bench, &graph, &["text"]);
-        assert!((0.45..0.65).contains(&deaf), "a picture alone is worth its commonest colour, got {deaf}");
+        // with one modality hidden: the best that the other alone allows
+        let without_image = test.accuracy(&host, &graph, &["image"]);
+        assert!(
+            (0.25..0.42).contains(&without_image),
+            "a question alone reaches chance, 1/3, got {without_image}"
+        );
+        let without_text = test.accuracy(&host, &graph, &["text"]);
+        assert!(
+            (0.45..0.65).contains(&without_text),
+            "a picture alone reaches the share of its commonest colour, got {without_text}"
+        );
     }
 }
 
 #[test]
 fn every_mode_serves_every_task() {
-    let (bench, training) = (Bench::new(5), World::new(60, 4));
+    let (host, training) = (TestHost::new(5), World::new(60, 4));
     let (none, single, few) = (World::new(0, 7), World::new(1, 5), World::new(7, 6));
     let kinds = [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
     let modes = [
@@ -221,12 +229,12 @@ fn every_mode_serves_every_task() {
         "late",
     ];
     for (mode, kind) in modes.iter().flat_map(|mode| kinds.map(|kind| (mode, kind))) {
-        let fused = training.fit(&bench, kind, &small(mode, 2)).unwrap();
+        let fused = training.fit(&host, kind, &small(mode, 2)).unwrap();
         fused.graph.verify_learned().unwrap();
         assert!(fused.notes["trained_parameters"].as_u64().unwrap() > 0);
         for hidden in [&[][..], &["image"], &["image", "text"]] {
             for world in [&none, &single, &few] {
-                let outputs = world.run(&bench, &fused.graph, hidden);
+                let outputs = world.run(&host, &fused.graph, hidden);
                 let answer = if kind == TaskKind::Retrieval { "fused" } else { "logits" };
                 assert_eq!(outputs[answer].dim(), (world.answers.nrows(), COLOURS), "{mode} {kind:?}");
                 assert!(outputs.values().flatten().all(|x| x.is_finite()), "{mode} {kind:?} {hidden:?}");
@@ -243,12 +251,12 @@ fn every_mode_serves_every_task() {
 /// Numbers come back in their own units, far from zero and one.
 #[test]
 fn regression_answers_in_the_targets_units() {
-    let (bench, mut training, mut test) = (Bench::new(3), World::new(2000, 1), World::new(200, 2));
+    let (host, mut training, mut test) = (TestHost::new(3), World::new(2000, 1), World::new(200, 2));
     for world in [&mut training, &mut test] {
         world.answers.mapv_inplace(|x| 1000.0 + 50.0 * x);
     }
-    let fused = training.fit(&bench, TaskKind::Regression, &small("two-way", 30)).unwrap();
-    let numbers = &test.run(&bench, &fused.graph, &[])["logits"];
+    let fused = training.fit(&host, TaskKind::Regression, &small("two-way", 30)).unwrap();
+    let numbers = &test.run(&host, &fused.graph, &[])["logits"];
     let error = (numbers - &test.answers).mapv(|x| x * x).mean().unwrap().sqrt();
     // the mean alone misses by 50 sqrt(2)/3 = 23.6
     assert!(error < 12.0, "{error}");
@@ -258,7 +266,8 @@ fn regression_answers_in_the_targets_units() {
 fn the_same_seed_gives_the_same_bytes() {
     let training = World::new(80, 1);
     let fit = |seed| {
-        let fused = training.fit(&Bench::new(seed), TaskKind::Classification, &small("two-way", 2)).unwrap();
+        let fused =
+            training.fit(&TestHost::new(seed), TaskKind::Classification, &small("two-way", 2)).unwrap();
         fused.graph.to_bytes().unwrap()
     };
     assert_eq!(fit(1), fit(1));
@@ -267,9 +276,9 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn what_makes_no_sense_is_refused_with_a_way_out() {
-    let (bench, mut world) = (Bench::new(1), World::new(40, 1));
+    let (host, mut world) = (TestHost::new(1), World::new(40, 1));
     let refused = |world: &World, parameters: Json| {
-        world.fit(&bench, TaskKind::Classification, &parameters).unwrap_err().message().to_owned()
+        world.fit(&host, TaskKind::Classification, &parameters).unwrap_err().message().to_owned()
     };
     for (parameters, words) in [
         (json!({ "heads": 3 }), "divisor of `width` = 128, got 3"),
@@ -281,15 +290,24 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
         assert!(message.contains(words), "expected `{words}` in: {message}");
     }
     let spec = FusionSpec { task: None, ..World::spec(TaskKind::Classification) };
-    let error = CrossAttention::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&bench)).unwrap_err();
+    let error = CrossAttention::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&host)).unwrap_err();
     assert!(error.message().contains("needs a task"), "{error}");
-    // one token a picture: one-way has a single key to look at, two-way still has the words
+    // one token a picture: one-way has a single key, two-way still has the words
     world.pictures = world.pictures.slice_axis(Axis(1), (..1).into()).to_owned();
     let message = refused(&world, small("one-way", 1));
     assert!(message.contains("softmax over one key") && message.contains("concat"), "{message}");
-    world.fit(&bench, TaskKind::Classification, &small("two-way", 1)).unwrap();
-    assert!(bench.said.lock().unwrap().iter().any(|said| said.contains("text would look at a single token")));
+    world.fit(&host, TaskKind::Classification, &small("two-way", 1)).unwrap();
+    assert!(
+        host.messages.lock().unwrap().iter().any(|said| said.contains("text would attend to a single token"))
+    );
     world.answers[[3, 0]] = f32::NAN;
     let message = refused(&world, small("two-way", 1));
     assert!(message.contains("row 3"), "{message}");
+}
+
+#[test]
+fn every_parameter_is_of_a_kind_that_is_checked() {
+    for Parameter { name, kind, .. } in CrossAttention::parameters() {
+        assert!(Parameter::KINDS.contains(&kind.as_str()), "`{name}` is of the kind `{kind}`");
+    }
 }

@@ -1,156 +1,182 @@
-//! The fit: ridge there and back, trained further as a pair, and delivered only when rows held out say that the trained pair
-//! comes back better and finds as well.
+//! The fit: ridge regressions there and back, trained further as a pair, and the trained pair returned only
+//! where rows held out show that it comes back better and finds as well.
 //!
-//! A fifth of the rows is held out. On the rest both ridges are fitted and the pair is trained, early stopping by the loss. The
-//! trained pair wins when its round trip from the source loses less than the ridge pair's and its recall is at most one standard
-//! error lower: of several weights of the cycle the heaviest that does. Then everything is fitted again on all rows, for that many
-//! steps. With `train` given nothing is held out.
+//! Every modality but the reference is a pair with it. For each pair the validation rows, or a fifth of its
+//! rows where none are given, are held out. On the rest both ridges are fitted and the pair is trained, with
+//! early stopping by the loss. The trained pair is better when its round trip from the modality loses less
+//! than the ridge pair's and its recall is at most one standard error lower. Weights of the cycle are tried
+//! from the largest on, and the first that is better is taken. Then everything is fitted again on all rows
+//! but given validation rows, for that many steps. With `train` given nothing is held out.
 
-use chiasm_learned::contest::{self, Contest, FEWEST, Held};
-use chiasm_plugin::ndarray::{Array2, ArrayView2};
-use chiasm_plugin::{Inputs, Inverse, InverseKind, Json, Learned, Level, Result, Services, json};
+use std::collections::BTreeMap;
+
+use chiasm_closed_form::{PerModality, Views};
+use chiasm_learned::comparison::{Comparison, FEWEST, Holdout, fit_start};
+use chiasm_learned::{Subset, paired_rows};
+use chiasm_plugin::{AlignSpec, Inputs, Inverse, InverseKind, Json, Learned, Level, Result, Services, json};
 use serde::Serialize;
 
 use crate::model::Model;
-use crate::pair::Pair;
+use crate::pair::{Pair, Schedule, reference_map};
 use crate::settings::Settings;
+use crate::start::{Start, pair_views};
 
 /// Weights of the cycle that are tried, the first that keeps recall is taken.
 const WEIGHTS: [f64; 4] = [1.0, 0.3, 0.1, 0.03];
 
-/// What the rows held out said.
+/// What is chosen for a pair on the rows held out.
 struct Choice {
     train: bool,
-    cycle: Option<f64>,
-    steps: u64,
+    schedule: Schedule,
     notes: Json,
 }
 
 /// The fit of a recipe's `[align]`.
-pub(crate) fn fit(data: &Inputs<'_>, parameters: &Json, services: &Services<'_>) -> Result<Learned> {
-    let mut settings = Settings::read(parameters)?;
-    let sides = [data.matrix("source.pooled")?, data.matrix("target.pooled")?];
-    let choice = choose(&settings, sides, services)?;
-    settings.cycle = choice.cycle;
-    let pair = Pair::fit(&settings, sides, services)?;
-    let mut model = Model::new(&pair.starts, settings.hidden, services.seed())?;
-    if choice.train {
-        pair.train(&mut model, &settings, choice.steps, None, services)?;
+pub(crate) fn fit(
+    spec: &AlignSpec,
+    data: &Inputs<'_>,
+    parameters: &Json,
+    services: &Services<'_>,
+) -> Result<Learned> {
+    let settings = Settings::read(parameters)?;
+    let views = chiasm_learned::views(data, spec)?;
+    settings.check_names(&views.names())?;
+    let reference = views.reference();
+    let others = (0..views.count()).filter(|modality| *modality != reference);
+    let choices = others.map(|modality| {
+        let choice = choose(&settings, &views, modality, services);
+        let name = &views.all()[modality].name;
+        Ok((modality, choice.map_err(|error| error.context(format!("modality `{name}`")))?))
+    });
+    let choices: BTreeMap<usize, Choice> = choices.collect::<Result<_>>()?;
+    let training = Subset::training(&views);
+    let start = Start::fit(&views, &training, &settings, services)?;
+    let (mut maps, mut inverses) = (Vec::new(), Vec::new());
+    let (mut notes, mut senses) = (BTreeMap::new(), BTreeMap::new());
+    let mut chosen = Settings { curve: Some(PerModality::Each(start.curves.clone())), ..settings.clone() };
+    for (modality, name) in start.names.iter().enumerate() {
+        let Some(choice) = choices.get(&modality) else {
+            maps.push(reference_map(&start)?);
+            inverses.push(None);
+            senses.insert(name, "none: the reference is not mapped, only brought to length one".to_owned());
+            continue;
+        };
+        let pair = Pair::fit(&start, &views, &training, modality, &settings, services)?;
+        let mut model = Model::new(&pair.matrices, settings.hidden, services.seed())?;
+        if choice.train {
+            pair.train(&mut model, &settings, choice.schedule, None, services)?;
+        }
+        maps.push(pair.there(&model)?);
+        let (inverse, sense) = match pair.back(&model)? {
+            Ok(graph) => (
+                Some(Inverse { graph, kind: InverseKind::Approximate }),
+                format!("approximate, by the {} map back", if choice.train { "trained" } else { "ridge" }),
+            ),
+            Err(reason) => (None, format!("none: {reason}")),
+        };
+        inverses.push(inverse);
+        senses.insert(name, sense);
+        chosen.record(name, choice.train, choice.schedule, pair.ridges);
+        let steps = if choice.train { choice.schedule.steps } else { 0 };
+        notes.insert(name, json!({ "trained": choice.train, "steps": steps, "held_out": choice.notes }));
     }
-    let (inverse, said) = match pair.back(&model)? {
-        Ok(graph) => (
-            Some(Inverse { graph, kind: InverseKind::Approximate }),
-            "the map back, trained or ridge".to_owned(),
-        ),
-        Err(reason) => (None, format!("none: {reason}")),
-    };
-    let learned = Learned {
-        source: pair.there(&model, "x")?,
-        target: pair.target("y")?,
-        inverse,
-        parameters: Json::Null,
-        notes: json!({ "trained": choice.train, "steps": choice.steps, "held_out": choice.notes, "inverse": said }),
-    };
-    let [source_curve, target_curve] = pair.curves.map(Some);
-    let chosen = Settings {
-        train: Some(choice.train),
-        steps: Some(choice.steps),
-        ridges: Some(pair.ridges),
-        source_curve,
-        target_curve,
-        ..settings
-    };
-    Ok(Learned { parameters: json!(chosen), ..learned })
+    let notes = json!({ "reference": start.names[reference], "pairs": notes, "inverses": senses });
+    Ok(Learned { maps, inverses, parameters: json!(chosen), notes })
 }
 
-/// Whether to train and for how long, by rows held out, unless that is given.
-fn choose(settings: &Settings, sides: [ArrayView2<'_, f32>; 2], services: &Services<'_>) -> Result<Choice> {
-    let rows = sides[0].nrows();
-    let steps = settings.steps_for(rows);
-    if let Some(train) = settings.train {
-        return Ok(Choice {
-            train,
-            cycle: settings.cycle,
-            steps,
-            notes: json!("none: the parameters say which pair is delivered"),
-        });
+/// Whether to train a pair, with which weight of the cycle and for how long, chosen on rows held out unless
+/// given.
+fn choose(
+    settings: &Settings,
+    views: &Views<'_>,
+    modality: usize,
+    services: &Services<'_>,
+) -> Result<Choice> {
+    let name = &views.all()[modality].name;
+    let views = pair_views(views, modality, views.reference(), None)?;
+    let rows = paired_rows(&[&views.all()[0].rows, &views.all()[1].rows], &[(0, 1)]);
+    let fitted = rows.iter().filter(|row| views.validation().binary_search(row).is_err()).count();
+    let given = settings.cycle_of(name);
+    let schedule = Schedule { cycle: given.unwrap_or(WEIGHTS[0]), steps: settings.steps_of(name, fitted) };
+    if let Some(train) = settings.train_of(name) {
+        let notes = json!("none: `train` says whether the pair is trained");
+        return Ok(Choice { train, schedule, notes });
     }
-    let Some(held) = Held::out(sides[0], sides[1], services.seed())? else {
-        let notes = format!("none: {rows} rows are fewer than {FEWEST}, so the ridge pair is delivered");
-        return Ok(Choice { train: false, cycle: settings.cycle, steps, notes: json!(notes) });
+    let Some(holdout) = Holdout::new(&views, services.seed())? else {
+        let notes = format!("none: {fitted} rows are fewer than {FEWEST}, so the ridge pair is returned");
+        return Ok(Choice { train: false, schedule, notes: json!(notes) });
     };
-    let training = held.training.each_ref().map(Array2::view);
-    let start = contest::start(training, &Json::Null, settings.blocks(), services)?;
-    let mut contest = Contest::open(&held, &start, settings.blocks(), services)?;
-    let pair = Pair::fit(settings, training, services)?;
-    let ridge = Model::new(&pair.starts, settings.hidden, services.seed())?;
-    let images = |model: &Model| pair.images(model, &held.validation, services);
-    let before = images(&ridge)?;
-    let recall = contest.enter("ridge pair", &before.scored)?.early_recall;
-    let error = (recall * (1.0 - recall) / (2.0 * held.validation[0].nrows() as f64)).sqrt();
-    let mut tried = Vec::new();
-    for weight in settings.cycle.map_or(WEIGHTS.to_vec(), |weight| vec![weight]) {
-        let mut model = ridge.clone();
-        let one = Settings { cycle: Some(weight), ..settings.clone() };
-        let report = pair.train(&mut model, &one, steps, Some(&held.validation), services)?;
-        let after = images(&model)?;
-        let reached = contest.enter(&format!("cycle {weight}"), &after.scored)?.early_recall;
-        let good = report.best_step > 0 && after.lost[0] < before.lost[0] && reached >= recall - error;
-        tried.push(Trial { cycle: weight, lost: after.lost, recall: reached, steps: report.best_step, good });
-        if good {
+    let closed_form_views = holdout.closed_form_views(&views)?;
+    let cca = fit_start(&closed_form_views, &Json::Null, services)?;
+    let held_out = &holdout.held_out;
+    let mut comparison = Comparison::new(&closed_form_views, held_out, &cca, services)?;
+    let start = Start::fit(&closed_form_views, &holdout.training, settings, services)?;
+    let pair = Pair::fit(&start, &closed_form_views, &holdout.training, 0, settings, services)?;
+    let ridge_model = Model::new(&pair.matrices, settings.hidden, services.seed())?;
+    let before = pair.images(&ridge_model, held_out, services)?;
+    let recall = comparison.add("ridge pair", &before.scored)?.early_recall;
+    let error = (recall * (1.0 - recall) / (2.0 * comparison.rows())).sqrt();
+    let mut trials = Vec::new();
+    for cycle in given.map_or(WEIGHTS.to_vec(), |cycle| vec![cycle]) {
+        let mut model = ridge_model.clone();
+        let report =
+            pair.train(&mut model, settings, Schedule { cycle, ..schedule }, Some(held_out), services)?;
+        let after = pair.images(&model, held_out, services)?;
+        let reached = comparison.add(&format!("cycle {cycle}"), &after.scored)?.early_recall;
+        let better = report.best_step > 0 && after.lost[0] < before.lost[0] && reached >= recall - error;
+        trials.push(Trial { cycle, lost: after.lost, recall: reached, steps: report.best_step, better });
+        if better {
             break;
         }
     }
-    let ridge = Trial { cycle: 0.0, lost: before.lost, recall, steps: 0, good: false };
-    let chosen = tried.last().filter(|trial| trial.good);
-    let verdict = verdict(&ridge, error, chosen);
-    let against = contest.verdict("cycle", "the trained pair");
+    let ridge = Trial { cycle: 0.0, lost: before.lost, recall, steps: 0, better: false };
+    let best = trials.last().filter(|trial| trial.better);
+    let verdict = verdict(&ridge, error, best, views.names()[1]);
+    let against = comparison.verdict("cycle", "the trained pair");
     services.log(Level::Info, &verdict);
     services.log(Level::Info, &against);
+    let schedule = best.map_or(schedule, |trial| Schedule { cycle: trial.cycle, steps: trial.steps });
+    let train = best.is_some();
     let notes = json!({
         "verdict": verdict,
         "against_closed_forms": against,
         "ridge_pair": ridge,
-        "tried": tried,
-        "contest": contest.table(),
+        "trials": trials,
+        "comparison": comparison.table(),
     });
-    let (cycle, steps) = chosen.map_or((settings.cycle, 1), |trial| (Some(trial.cycle), trial.steps));
-    Ok(Choice { train: chosen.is_some(), cycle, steps, notes })
+    Ok(Choice { train, schedule, notes })
 }
 
-/// What one pair reached on the rows held out.
+/// What one pair of maps reaches on the rows held out.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Trial {
     cycle: f64,
-    /// The share of the variance lost on the way there and back, from the source and from the target.
+    /// The share of the variance lost on the way there and back, from the modality and from the reference.
     lost: [f64; 2],
     /// Mean of recall@1 to recall@20.
     recall: f64,
     steps: u64,
-    good: bool,
+    better: bool,
 }
 
-/// Which pair is delivered and why.
-fn verdict(ridge: &Trial, error: f64, chosen: Option<&Trial>) -> String {
-    let loses = |trial: &Trial| {
-        let [source, target] = trial.lost.map(|share| 100.0 * share);
+/// Which pair is returned and why.
+fn verdict(ridge: &Trial, error: f64, best: Option<&Trial>, reference: &str) -> String {
+    let figures = |trial: &Trial| {
+        let [own, other] = trial.lost.map(|share| 100.0 * share);
         format!(
-            "loses {source:.1} % of the source's and {target:.1} % of the target's variance on a round trip, at a mean \
+            "loses {own:.1} % of the variance on a round trip, {other:.1} % from {reference}, at a mean \
              recall@1..20 of {:.4}",
             trial.recall
         )
     };
-    let base = format!("the ridge pair {} (standard error {error:.4})", loses(ridge));
-    match chosen {
+    let base = format!("the ridge pair {} (standard error {error:.4})", figures(ridge));
+    match best {
         Some(trial) => {
-            format!(
-                "{base}; the trained pair, with cycle = {}, {}, and is delivered",
-                trial.cycle,
-                loses(trial)
-            )
+            let trained = figures(trial);
+            format!("{base}; the trained pair, with cycle = {}, {trained}, and is returned", trial.cycle)
         }
         None => {
-            format!("{base}; no trained pair came back better and found as well: the ridge pair is delivered")
+            format!("{base}; no trained pair comes back better and finds as well: the ridge pair is returned")
         }
     }
 }

@@ -1,30 +1,40 @@
-//! The cycle aligner: a map there and a map back, begun as ridge regressions and trained to undo each other.
+//! The cycle aligner: for each modality a map onto the reference and a map back, started from ridge
+//! regressions and trained to invert each other.
 //!
-//! The seed of this is neural geometry warping: regression on pairs, cycle consistency both ways, a hinge against images that
-//! fall together, a penalty on the Jacobian. Cycle consistency is easy to have while alignment is poor, so it is a check
-//! and never the score: the trained pair is delivered only when it also finds as well as the ridge pair.
+//! The reference is the anchor where the recipe names one, else the last modality; its items keep their own
+//! space. The terms of the training are regression on pairs, cycle consistency both ways, a hinge against
+//! images that collapse, and a penalty on the Jacobian. Cycle consistency is easily reached by maps that
+//! align badly. It therefore is checked but not optimised alone: the trained pair is returned only when it
+//! also finds as well as the ridge pair.
 
 mod fit;
 mod model;
 mod pair;
 mod settings;
+mod start;
 
-use chiasm_plugin::{Aligner, Inputs, Json, Learned, Parameter, Result, Services};
+use chiasm_plugin::{AlignSpec, Aligner, Inputs, Json, Learned, Parameter, Result, Services};
 
-/// Maps there and back that undo each other.
+/// Maps onto a reference and back that invert each other.
 #[derive(Debug)]
 pub struct Cycle;
 
 impl Aligner for Cycle {
     const ID: &'static str = "cycle";
-    const DOC: &'static str = "A map there and a map back that undo each other, begun as ridge regressions.";
+    const DOC: &'static str =
+        "Maps onto a reference modality and back that invert each other, started from ridge regressions.";
 
     fn parameters() -> Vec<Parameter> {
         settings::parameters()
     }
 
-    fn fit(data: &Inputs<'_>, parameters: &Json, services: &Services<'_>) -> Result<Learned> {
-        fit::fit(data, parameters, services)
+    fn fit(
+        spec: &AlignSpec,
+        data: &Inputs<'_>,
+        parameters: &Json,
+        services: &Services<'_>,
+    ) -> Result<Learned> {
+        fit::fit(spec, data, parameters, services)
     }
 }
 

@@ -1,150 +1,165 @@
-//! The ridge pair: where the training starts, what it is measured against, and the graphs of either.
+//! One modality and the reference: the ridge pair where the training starts, and the graphs of either pair.
 
-use chiasm_closed_form::ridge::RidgeParams;
-use chiasm_closed_form::{Conduct, Fitted, Front, Method, Pairs};
-use chiasm_geometry::linalg::product;
-use chiasm_learned::contest::Sides;
-use chiasm_learned::{apply, refuse, tensor};
-use chiasm_plugin::graph::{Builder, DType, Dim, Graph, TensorRef};
-use chiasm_plugin::ndarray::{Array2, ArrayView2, Axis};
+use chiasm_closed_form::Views;
+use chiasm_learned::{Examples, Subset, apply, plugin_error};
+use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, TensorRef};
+use chiasm_plugin::ndarray::{Array2, ArrayView2};
 use chiasm_plugin::objective::{Length, Options, Report, Rows};
-use chiasm_plugin::{Json, Result, Services, json, read_parameters};
+use chiasm_plugin::{Error, Result, Services};
 
-use crate::model::{Model, SIDES, sphere};
+use crate::model::{Model, PORTS, sphere};
 use crate::settings::Settings;
+use crate::start::{Start, regression};
 
 /// Checks of the validation loss in a training.
 const CHECKS: u64 = 20;
 /// Checks without a better one that end it.
 const PATIENCE: u64 = 8;
 
-/// The ridge pair on some rows.
-pub(crate) struct Pair {
-    fronts: [Front; 2],
-    pub starts: [Array2<f64>; 2],
-    coordinates: Sides,
+/// The ridge pair of a modality and the reference, on their training items.
+pub(crate) struct Pair<'a> {
+    start: &'a Start,
+    /// The places of the modality and of the reference.
+    sides: [usize; 2],
+    rows: [&'a [usize]; 2],
+    examples: Examples,
+    /// The matrices of the ridge pair, there and back, in principal coordinates.
+    pub matrices: [Array2<f64>; 2],
+    /// The ridges of the regressions there and back.
     pub ridges: [f64; 2],
-    pub curves: [String; 2],
 }
 
-/// What a pair makes of rows held out.
+/// What a pair of maps makes of items held out.
 pub(crate) struct Images {
-    /// Unit rows of both sides, as they are scored.
-    pub scored: Sides,
-    /// The share of the variance lost on the way there and back, from the source and from the target.
+    /// Unit rows of both modalities, as they are scored.
+    pub scored: [Array2<f32>; 2],
+    /// The share of the variance lost on the way there and back, from the modality and from the reference.
     pub lost: [f64; 2],
 }
 
-impl Pair {
-    /// Both ridges, each with what cross-validation chooses for it unless given.
+/// A training's settings that the rows held out may choose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schedule {
+    pub cycle: f64,
+    pub steps: u64,
+}
+
+impl<'a> Pair<'a> {
+    /// The ridge pair of a modality and the reference, with the ridge of the way back chosen unless given.
     pub(crate) fn fit(
+        start: &'a Start,
+        views: &Views<'_>,
+        training: &'a Subset<'_>,
+        modality: usize,
         settings: &Settings,
-        sides: [ArrayView2<'_, f32>; 2],
         services: &Services<'_>,
     ) -> Result<Self> {
-        let given = |at: usize| settings.ridges.map(|ridges| ridges[at]);
-        let [x, y] = sides;
-        let there = ridge(
-            [x, y],
-            services,
-            json!({
-                "direction": "source-to-target", "ridge": given(0),
-                "source_blocks": settings.source_blocks, "target_blocks": settings.target_blocks,
-                "source_curve": settings.source_curve, "target_curve": settings.target_curve,
-            }),
-        )?;
-        let chosen = json!(there.parameters);
-        let back = ridge(
-            [y, x],
-            services,
-            json!({
-                "direction": "source-to-target", "ridge": given(1),
-                "source_blocks": settings.target_blocks, "target_blocks": settings.source_blocks,
-                "source_curve": chosen["target_curve"], "target_curve": chosen["source_curve"],
-            }),
-        )?;
-        let number = |fitted: &Fitted<RidgeParams>| json!(fitted.parameters)["ridge"].as_f64().unwrap_or(1.0);
-        let text = |key: &str| chosen[key].as_str().unwrap_or_default().to_owned();
-        let ridges = [number(&there), number(&back)];
-        let curves = [text("source_curve"), text("target_curve")];
-        let fronts =
-            [Front::new(&there.source, x).map_err(refuse)?, Front::new(&there.target, y).map_err(refuse)?];
-        let rows = |at: usize, rows| apply(services, &fronts[at].graph("rows").map_err(refuse)?, rows);
-        let coordinates = [rows(0, x)?, rows(1, y)?];
-        let [u, v] = coordinates.each_ref().map(|rows| rows.mapv(f64::from));
-        let starts = [regression(&u, &v, ridges[0])?, regression(&v, &u, ridges[1])?];
-        Ok(Self { fronts, starts, coordinates, ridges, curves })
+        let sides = [modality, start.reference];
+        let name = &start.names[modality];
+        let rows = sides.map(|side| training.rows[side].as_slice());
+        let examples = Examples::new(&rows, &[(0, 1)]);
+        if examples.len() < 2 {
+            return Err(Error::invalid(format!(
+                "modality `{name}`: expected at least 2 rows that also hold `{}`, got {}",
+                start.names[start.reference],
+                examples.len()
+            )));
+        }
+        let there = start.ridge_onto_reference(name)?;
+        let back = start.back_ridge(views, modality, settings, services)?;
+        let mut own = Vec::new();
+        for (place, side) in sides.into_iter().enumerate() {
+            let selected = examples.select(place, start.coordinates[side].view())?;
+            own.push(chiasm_learned::matrix(selected)?.mapv(f64::from));
+        }
+        let matrices = [
+            regression(&own[0], &own[1], examples.weights(), there)?,
+            regression(&own[1], &own[0], examples.weights(), back)?,
+        ];
+        Ok(Self { start, sides, rows, examples, matrices, ridges: [there, back] })
     }
 
+    /// Number of rows that hold both modalities.
+    pub(crate) fn row_count(&self) -> usize {
+        chiasm_learned::paired_rows(&self.rows, &[(0, 1)]).len()
+    }
+
+    /// Trains the maps; with items to validate on, those of `validation` that belong to both modalities, the
+    /// weights of the best check are kept.
     pub(crate) fn train(
         &self,
         model: &mut Model,
         settings: &Settings,
-        steps: u64,
-        validation: Option<&Sides>,
+        schedule: Schedule,
+        validation: Option<&Subset<'_>>,
         services: &Services<'_>,
     ) -> Result<Report> {
-        let coordinates = |at: usize, rows: ArrayView2<'_, f32>| {
-            tensor(apply(services, &self.fronts[at].graph("rows").map_err(refuse)?, rows)?.view())
-        };
-        let own = [tensor(self.coordinates[0].view())?, tensor(self.coordinates[1].view())?];
-        let judged = match validation {
-            Some([x, y]) => vec![coordinates(0, x.view())?, coordinates(1, y.view())?],
+        let held_out = validation.map(|items| (items, Examples::new(&items.row_lists(), &[(0, 1)])));
+        let masked = !self.examples.are_complete()
+            || held_out.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
+        let own = self.sides.map(|side| self.start.coordinates[side].view());
+        let own = batch(&self.examples, own, masked)?;
+        let held_out = match &held_out {
+            Some((items, examples)) => {
+                let coordinates =
+                    self.coordinates([items.items[0].view(), items.items[1].view()], services)?;
+                batch(examples, coordinates.each_ref().map(Array2::view), masked)?
+            }
             None => Vec::new(),
         };
-        let training: Vec<_> = SIDES.into_iter().zip(own.iter().map(TensorRef::from)).collect();
-        let validation: Vec<_> = SIDES.into_iter().zip(judged.iter().map(TensorRef::from)).collect();
         let options = Options {
             learning_rate: settings.learning_rate,
             weight_decay: settings.weight_decay,
-            length: Length::Steps(steps),
+            length: Length::Steps(schedule.steps),
             batch: settings.batch,
-            warmup: steps / 10,
+            warmup: schedule.steps / 10,
             validation: 0.0,
-            check_every: Some(steps.div_ceil(CHECKS)),
+            check_every: Some(schedule.steps.div_ceil(CHECKS)),
             patience: Some(PATIENCE),
             seed: services.seed(),
             ..Options::default()
         };
-        let rows = Rows { training: &training, validation: &validation };
-        let trained = services.train(&model.objective(settings)?, &rows, &options)?;
-        model.take(&trained.weights)?;
+        let (own, held_out) = (borrowed(&own), borrowed(&held_out));
+        let rows = Rows { training: &own, validation: &held_out };
+        let trained = services.train(&model.objective(settings, schedule.cycle, masked)?, &rows, &options)?;
+        model.load(&trained.weights)?;
         Ok(trained.report)
     }
 
-    pub(crate) fn images(&self, model: &Model, rows: &Sides, services: &Services<'_>) -> Result<Images> {
+    /// The images of the items of both modalities, and what is lost on the way there and back.
+    pub(crate) fn images(
+        &self,
+        model: &Model,
+        items: &Subset<'_>,
+        services: &Services<'_>,
+    ) -> Result<Images> {
+        let [first, second] = [items.items[0].view(), items.items[1].view()];
         let scored = [
-            apply(services, &self.there(model, "x")?, rows[0].view())?,
-            apply(services, &self.target("y")?, rows[1].view())?,
+            apply(services, &self.there(model)?, first)?,
+            apply(services, &reference_map(self.start)?, second)?,
         ];
-        let front =
-            |at: usize| apply(services, &self.fronts[at].graph("rows").map_err(refuse)?, rows[at].view());
+        let [u, _] = self.coordinates([first, second], services)?;
         let scale = (scored[0].ncols() as f32).sqrt();
         let on_sphere = |rows: &Array2<f32>| rows * scale;
         let [there, back] = [model.maps[0].graph("rows", "out")?, model.maps[1].graph("rows", "out")?];
-        let round_u = apply(services, &back, on_sphere(&scored[0]).view())?;
+        let cycle_u = apply(services, &back, on_sphere(&scored[0]).view())?;
         let back_w = apply(services, &back, on_sphere(&scored[1]).view())?;
-        let round_w = unit(apply(services, &there, back_w.view())?) * scale;
-        Ok(Images { lost: [lost(&round_u, &front(0)?), lost(&round_w, &on_sphere(&scored[1]))], scored })
+        let cycle_w = unit(apply(services, &there, back_w.view())?) * scale;
+        Ok(Images { lost: [lost(&cycle_u, &u), lost(&cycle_w, &on_sphere(&scored[1]))], scored })
     }
 
-    /// `input` to unit rows `z`.
-    pub(crate) fn there(&self, model: &Model, input: &str) -> Result<Graph> {
+    /// The map of the modality, `x` to unit rows `z`.
+    pub(crate) fn there(&self, model: &Model) -> Result<Graph> {
         let map = model.maps[0].graph("u", "out")?;
-        let joined = self.fronts[0].graph(input).map_err(refuse)?.join(&map, &[("u", "u")])?;
+        let front = self.start.fronts[self.sides[0]].graph().map_err(plugin_error)?;
+        let joined = front.join(&map, &[("u", "u")])?;
         Ok(joined.join(&unit_graph("out", model.maps[0].shape().output)?, &[("out", "out")])?)
     }
 
-    /// The target's rows to unit rows `z`.
-    pub(crate) fn target(&self, input: &str) -> Result<Graph> {
-        let front = self.fronts[1].graph(input).map_err(refuse)?;
-        Ok(front.join(&unit_graph("u", self.fronts[1].coordinates())?, &[("u", "u")])?)
-    }
-
-    /// Unit rows `z` back to the source's rows, or why that cannot be.
+    /// Unit rows `z` back to the modality's items, or the reason why there is no such map.
     pub(crate) fn back(&self, model: &Model) -> Result<Result<Graph, String>> {
-        let back = match self.fronts[0].back("x").map_err(refuse)? {
-            Ok(back) => back,
+        let undo = match self.start.fronts[self.sides[0]].inverse().map_err(plugin_error)? {
+            Ok(undo) => undo,
             Err(reason) => return Ok(Err(reason)),
         };
         let width = model.maps[1].shape().input;
@@ -154,29 +169,47 @@ impl Pair {
         let w = sphere(&mut b, &z, width);
         b.output("w", &w, DType::F32, &dims);
         let map = model.maps[1].graph("w", "u")?;
-        Ok(Ok(b.finish()?.join(&map, &[("w", "w")])?.join(&back, &[("u", "u")])?))
+        Ok(Ok(b.finish()?.join(&map, &[("w", "w")])?.join(&undo, &[("u", "u")])?))
+    }
+
+    /// Items of both modalities in the coordinates of their fronts.
+    fn coordinates(
+        &self,
+        items: [ArrayView2<'_, f32>; 2],
+        services: &Services<'_>,
+    ) -> Result<[Array2<f32>; 2]> {
+        let of = |side: usize, items| {
+            apply(services, &self.start.fronts[side].graph().map_err(plugin_error)?, items)
+        };
+        Ok([of(self.sides[0], items[0])?, of(self.sides[1], items[1])?])
     }
 }
 
-/// A ridge fit with these parameters.
-fn ridge(
-    sides: [ArrayView2<'_, f32>; 2],
-    services: &Services<'_>,
-    given: Json,
-) -> Result<Fitted<RidgeParams>> {
-    let progress = |done, total| services.progress(done, total).is_ok();
-    let conduct = Conduct { seed: services.seed(), progress: &progress };
-    let parameters: RidgeParams = read_parameters(&given)?;
-    Pairs::new(sides[0], sides[1]).and_then(|pairs| parameters.fit_pairs(pairs, conduct)).map_err(refuse)
+/// The map of the reference, `x` to unit rows `z`.
+pub(crate) fn reference_map(start: &Start) -> Result<Graph> {
+    let front = &start.fronts[start.reference];
+    let graph = front.graph().map_err(plugin_error)?;
+    Ok(graph.join(&unit_graph("u", front.coordinates())?, &[("u", "u")])?)
 }
 
-/// Ridge regression between principal coordinates, which do not correlate: diag(1 / (cᵢ + r c₁)) UᵀV / n.
-fn regression(from: &Array2<f64>, to: &Array2<f64>, ridge: f64) -> Result<Array2<f64>> {
-    let n = from.nrows() as f64;
-    let variances = (from * from).sum_axis(Axis(0)) / n;
-    let top = variances.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    let shrunk = variances.mapv(|variance| 1.0 / (n * (variance + ridge * top)));
-    Ok(product(&from.t(), to)? * &shrunk.insert_axis(Axis(1)))
+/// The examples as tensors of the batch ports.
+fn batch(
+    examples: &Examples,
+    coordinates: [ArrayView2<'_, f32>; 2],
+    masked: bool,
+) -> Result<Vec<(String, Tensor)>> {
+    let mut tensors = Vec::new();
+    for (place, (port, coordinates)) in PORTS.iter().zip(coordinates).enumerate() {
+        tensors.push(((*port).to_owned(), examples.select(place, coordinates)?));
+    }
+    if masked {
+        tensors.extend(examples.mask_tensors(&PORTS)?);
+    }
+    Ok(tensors)
+}
+
+fn borrowed(batch: &[(String, Tensor)]) -> Vec<(&str, TensorRef<'_>)> {
+    batch.iter().map(|(name, tensor)| (name.as_str(), TensorRef::from(tensor))).collect()
 }
 
 /// `input` rows to unit rows `z`.

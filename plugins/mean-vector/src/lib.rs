@@ -1,13 +1,11 @@
-//! The mean-vector aligner: the honest floor that every other aligner has to beat.
+//! The mean-vector aligner: the baseline that learns no pairing, and that every other aligner has to exceed.
 
 use chiasm_closed_form::mean_vector::MeanVectorParams;
 
 chiasm_closed_form::aligner! {
-    MeanVector(MeanVectorParams), "mean-vector", "Moves both sides onto one mean and learns nothing else: the floor.",
-    {
-        "source_blocks": "list of integers", "Widths of the encoders that stand side by side in a source row.";
-        "target_blocks": "list of integers", "Widths of the encoders that stand side by side in a target row.";
-    }
+    MeanVector(MeanVectorParams), "mean-vector",
+    "Centres every modality on its mean and learns nothing else: the baseline.",
+    {}
 }
 
 chiasm_plugin::export_plugin! { aligners: [MeanVector] }

@@ -15,25 +15,28 @@ use std::time::Instant;
 
 use chiasm_geometry::folds::modulo;
 use chiasm_geometry::retrieval::Ranks;
+use chiasm_mlp::Mlp;
+use chiasm_plugin::Json;
 use chiasm_plugin::ndarray::{Array2, Axis};
-use chiasm_plugin::{Aligner, Inputs, Json, Services};
-use common::{Bench, through};
+use common::{AlignData, TestHost, through};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [x, y, rest @ ..] = arguments.as_slice() else { panic!("expected: folds X.npy Y.npy [PARAMETERS]") };
+    let [x, y, rest @ ..] = arguments.as_slice() else {
+        panic!("expected: mlp_folds X.npy Y.npy [PARAMETERS]")
+    };
     let parameters: Json = rest.first().map_or(Json::Null, |text| text.parse().unwrap());
     let (x, y) = (read(x), read(y));
-    let bench = Bench::new(0);
+    let host = TestHost::new(0);
     let mut sums = Vec::new();
     for fold in modulo(x.nrows(), 5).unwrap() {
         let clock = Instant::now();
         let part = |rows: &[usize]| [x.select(Axis(0), rows), y.select(Axis(0), rows)];
         let (train, test) = (part(&fold.train), part(&fold.test));
-        let data = Inputs::of(&[("source.pooled", train[0].view()), ("target.pooled", train[1].view())]);
-        let learned = chiasm_mlp::Mlp::fit(&data, &parameters, &Services::of(&bench)).unwrap();
+        let data = AlignData::complete(&[("first", &train[0]), ("second", &train[1])]);
+        let learned = data.fit::<Mlp>(&host, &parameters).unwrap();
         let seconds = clock.elapsed().as_secs_f64();
-        let (a, b) = (through(&bench, &learned.source, &test[0]), through(&bench, &learned.target, &test[1]));
+        let [a, b] = [0, 1].map(|at| through(&host, &learned.maps[at], &test[at]));
         sums.push(Ranks::of_embeddings(a.view(), b.view()).unwrap().rsum());
         println!(
             "rsum {:6.1}  {seconds:6.1} s  blend {} steps {}\n  {}",

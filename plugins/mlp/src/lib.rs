@@ -1,31 +1,40 @@
-//! The mlp aligner: two networks into a shared space, begun as the canonical correlations and held against every closed form.
+//! The mlp aligner: one network for each modality into a shared space, started from canonical correlations
+//! and compared with the closed forms.
 //!
-//! Each network is a residual one over its side's principal coordinates and starts as the map of `cca`. It is trained with noise
-//! that stands for the ridge which cross-validation found for the start (Bishop 1995): without it a network on a few hundred
-//! pairs learns them by heart within ten steps. Some networks from different seeds are averaged, perhaps with the start, and a
-//! fifth of the training rows says whether that beats the start, which is delivered otherwise.
+//! Each network is a residual one over its modality's principal coordinates and starts as the map of `cca`.
+//! The loss is the mean over all pairs of modalities, or over those with the anchor where the recipe names
+//! one. Networks are trained with noise equivalent to the ridge that cross-validation found for the start
+//! (Bishop 1995): without it a network on a few hundred rows overfits within ten steps. Several networks from
+//! different seeds are averaged, perhaps with the start; rows held out decide whether that is better than the
+//! start, which is returned otherwise.
 
-mod deliver;
+mod ensemble;
 mod fit;
 mod model;
 mod settings;
+mod training;
 
-use chiasm_plugin::{Aligner, Inputs, Json, Learned, Parameter, Result, Services};
+use chiasm_plugin::{AlignSpec, Aligner, Inputs, Json, Learned, Parameter, Result, Services};
 
-/// Two networks into a shared space.
+/// Networks into a shared space.
 #[derive(Debug)]
 pub struct Mlp;
 
 impl Aligner for Mlp {
     const ID: &'static str = "mlp";
-    const DOC: &'static str = "Networks into a shared space, begun as canonical correlations.";
+    const DOC: &'static str = "Networks into a shared space, started from canonical correlations.";
 
     fn parameters() -> Vec<Parameter> {
         settings::parameters()
     }
 
-    fn fit(data: &Inputs<'_>, parameters: &Json, services: &Services<'_>) -> Result<Learned> {
-        fit::fit(data, parameters, services)
+    fn fit(
+        spec: &AlignSpec,
+        data: &Inputs<'_>,
+        parameters: &Json,
+        services: &Services<'_>,
+    ) -> Result<Learned> {
+        fit::fit(spec, data, parameters, services)
     }
 }
 

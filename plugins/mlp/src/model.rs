@@ -1,80 +1,120 @@
-//! One member: two networks into the shared space, perhaps two decoders back, and the objective that trains them.
+//! One ensemble member: a network for each modality into the shared space, perhaps a decoder for each, and
+//! the objective that trains them.
 //!
 //! ```text
-//! a = unit(f_A(u + noise)), b = unit(f_B(v + noise))       u, v: principal coordinates of source and target
-//! loss = infonce | siglip | mse (a, b)  +  reconstruction * (mean |g_A(a) - u|² + mean |g_B(b) - v|²)
+//! z_m  = unit(f_m(u_m + noise))                    u_m: principal coordinates of an item of modality m
+//! loss = mean over pairs (a, b) of  infonce | siglip | mse (z_a, z_b)
+//!      + reconstruction * sum over m of  mean |g_m(z_m) - u_m|²
 //! ```
 //!
-//! A coordinate's mean square is one, so that a decoder's error is the share of the variance that it misses. Validation sees
-//! neither noise nor dropout, and judges the network beside its start, each with half of the score: a single network on few pairs
-//! is worth less than its start, but mends it.
+//! The mean square of a coordinate is one, so that a decoder's error is the share of the variance that it
+//! misses. Validation has neither noise nor dropout, and measures the network joined with its start, each
+//! with half of the score: on a few hundred rows a network alone finds worse than its start, and the two
+//! together find better.
 
 use chiasm_closed_form::Front;
-use chiasm_learned::{Network, losses};
-use chiasm_plugin::graph::{Builder, DType, Dim, Tensor, Value};
+use chiasm_learned::losses::{self, BatchMask};
+use chiasm_learned::{Network, plugin_error};
+use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{Draw, Objective};
 use chiasm_plugin::{Error, Result};
 
 use crate::settings::{Loss, Settings};
 
-/// The batch ports.
-pub(crate) const SIDES: [&str; 2] = ["source", "target"];
-/// Below this length a mapped row counts as zero.
+/// Below this length a mapped item counts as zero.
 pub(crate) const TINY: f32 = 1e-12;
 
-/// A member's networks, source first.
+/// A member's networks, one for each modality.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
-    pub maps: [Network; 2],
-    pub decoders: Option<[Network; 2]>,
+    names: Vec<String>,
+    pub maps: Vec<Network>,
+    /// One for each modality, or none.
+    pub decoders: Vec<Network>,
 }
 
-/// What a side's pass through the graph left.
-struct Passed {
-    image: Value,
-    /// Beside the start, without noise and dropout.
-    judged: Value,
-    /// The decoder's errors, trained and clean.
-    missed: Option<[Value; 2]>,
+/// What the loss of a training is taken over.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// Pairs of modalities.
+    pub pairs: Vec<(usize, usize)>,
+    /// Whether examples lack modalities or share rows.
+    pub masked: bool,
+    /// The standard deviation of the noise on each modality's coordinates.
+    pub noise: Vec<f64>,
+}
+
+/// What the networks make of a modality's items in the objective's graph.
+struct Mapped {
+    /// With noise and dropout, `[batch, k]`.
+    trained: Value,
+    /// Without them, joined with the start, `[batch, 2 k]`.
+    validated: Value,
+    /// The decoder's errors from either, scalars.
+    errors: Option<[Value; 2]>,
 }
 
 impl Model {
-    pub(crate) fn new(fronts: [&Front; 2], settings: &Settings, seed: u64) -> Result<Self> {
-        let map = |at: usize| {
-            Network::new(SIDES[at], fronts[at].start(), settings.hidden, seed.wrapping_add(at as u64))
-        };
-        let decoder = |at: usize| {
-            let start = Array2::zeros((fronts[at].start().ncols(), fronts[at].coordinates()));
-            let name = format!("{}/decoder", SIDES[at]);
-            Network::new(&name, &start, settings.hidden, seed.wrapping_add(2 + at as u64))
-        };
-        let decoders = match settings.reconstruction > 0.0 {
-            true => Some([decoder(0)?, decoder(1)?]),
-            false => None,
-        };
-        Ok(Self { maps: [map(0)?, map(1)?], decoders })
+    /// Networks that equal their starts, for modalities of these names.
+    pub(crate) fn new(names: &[&str], fronts: &[Front], settings: &Settings, seed: u64) -> Result<Self> {
+        let (maps, decoders): (Vec<_>, Vec<_>) = names
+            .iter()
+            .zip(fronts)
+            .zip(0_u64..)
+            .map(|((name, front), place)| {
+                let (map, decoder) = (format!("map/{name}"), format!("decoder/{name}"));
+                let zeros = Array2::zeros((front.start().ncols(), front.coordinates()));
+                let seeds = [place, place + names.len() as u64].map(|place| seed.wrapping_add(place));
+                (
+                    Network::new(&map, front.start(), settings.hidden, seeds[0]),
+                    Network::new(&decoder, &zeros, settings.hidden, seeds[1]),
+                )
+            })
+            .unzip();
+        let decoders = if settings.reconstruction > 0.0 { decoders } else { Vec::new() };
+        Ok(Self {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            maps: maps.into_iter().collect::<Result<_>>()?,
+            decoders: decoders.into_iter().collect::<Result<_>>()?,
+        })
     }
 
-    /// What makes the networks better; `noise` is the standard deviation on each side's coordinates.
-    pub(crate) fn objective(&self, settings: &Settings, noise: [f64; 2], seed: u64) -> Result<Objective> {
+    /// The training of these networks: batch ports `items/<modality>` f32 `[batch, coordinates]`, and with a
+    /// mask those of [`BatchMask::new`].
+    pub(crate) fn objective(&self, settings: &Settings, terms: &Terms, seed: u64) -> Result<Objective> {
         let mut b = Builder::new("mlp");
+        let mask = match terms.masked {
+            true => {
+                let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+                Some(BatchMask::new(&mut b, &names)?)
+            }
+            false => None,
+        };
         let mut random = Vec::new();
-        let source = self.pass(&mut b, 0, settings, noise[0], &mut random)?;
-        let target = self.pass(&mut b, 1, settings, noise[1], &mut random)?;
-        let mut free: Vec<String> = self.networks().flat_map(Network::trainable).map(str::to_owned).collect();
-        let [mut loss, mut judged] = align(&mut b, settings, [&source, &target], &mut free)?;
-        if let (Some(a), Some(c)) = (&source.missed, &target.missed) {
+        let mapped = (0..self.names.len())
+            .map(|at| self.mapped(&mut b, at, settings, terms.noise[at], mask.as_ref(), &mut random))
+            .collect::<Result<Vec<_>>>()?;
+        let mut trainable: Vec<String> =
+            self.networks().flat_map(Network::trainable).map(str::to_owned).collect();
+        let [mut loss, mut validation] =
+            align(&mut b, settings, &terms.pairs, &mapped, mask.as_ref(), &mut trainable);
+        let errors: Option<Vec<[Value; 2]>> = mapped.iter().map(|mapped| mapped.errors.clone()).collect();
+        if let Some(errors) = errors {
             b.output("alignment", &loss, DType::F32, &[]);
-            let [trained, clean] = [0, 1].map(|at| b.add(&a[at], &c[at]));
+            let [trained, validated] = [0, 1].map(|at| {
+                let mut parts = errors.iter().map(|both| both[at].clone());
+                let first = parts.next().unwrap_or_else(Value::none);
+                parts.fold(first, |sum, part| b.add(&sum, &part))
+            });
             b.output("reconstruction", &trained, DType::F32, &[]);
             loss = losses::plus(&mut b, &loss, settings.reconstruction, &trained);
-            judged = losses::plus(&mut b, &judged, settings.reconstruction, &clean);
+            validation = losses::plus(&mut b, &validation, settings.reconstruction, &validated);
         }
         b.output("loss", &loss, DType::F32, &[]);
-        b.output("validation", &judged, DType::F32, &[]);
-        let after = self.bounds(&mut b, settings, seed)?;
-        let names: Vec<&str> = free.iter().map(String::as_str).collect();
+        b.output("validation", &validation, DType::F32, &[]);
+        let after = self.spectral_norm(&mut b, settings, seed)?;
+        let names: Vec<&str> = trainable.iter().map(String::as_str).collect();
         let mut objective = Objective::new(b.finish()?, &names)?;
         for (port, draw) in random {
             objective = objective.with_random(&port, draw);
@@ -83,66 +123,71 @@ impl Model {
         Ok(objective)
     }
 
-    /// Takes the weights that a training brought back.
-    pub(crate) fn take(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
-        let decoders = self.decoders.iter_mut().flatten();
-        self.maps.iter_mut().chain(decoders).try_for_each(|network| network.take(trained))
+    /// Replaces the weights by trained ones.
+    pub(crate) fn load(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
+        self.maps.iter_mut().chain(&mut self.decoders).try_for_each(|network| network.load(trained))
     }
 
     fn networks(&self) -> impl Iterator<Item = &Network> {
-        self.maps.iter().chain(self.decoders.iter().flatten())
+        self.maps.iter().chain(&self.decoders)
     }
 
-    fn pass(
+    /// One modality's pass through its networks; adds its ports, and those of `random` to fill with noise.
+    fn mapped(
         &self,
         b: &mut Builder,
         at: usize,
         settings: &Settings,
         noise: f64,
+        mask: Option<&BatchMask>,
         random: &mut Vec<(String, Draw)>,
-    ) -> Result<Passed> {
-        let (side, shape) = (SIDES[at], self.maps[at].shape());
-        let port = |b: &mut Builder, name: String, width: usize| {
-            b.input(&name, DType::F32, &[Dim::named("batch"), width.into()])
+    ) -> Result<Mapped> {
+        let (name, shape) = (&self.names[at], self.maps[at].shape());
+        let port = |b: &mut Builder, name: &str, width: usize| {
+            b.input(name, DType::F32, &[Dim::named("batch"), width.into()])
         };
-        let rows = port(b, side.to_owned(), shape.input)?;
-        let mut noisy = rows.clone();
+        let items = port(b, &format!("items/{name}"), shape.input)?;
+        let mut noisy = items.clone();
         if noise > 0.0 {
-            let name = format!("noise/{side}");
-            let drawn = port(b, name.clone(), shape.input)?;
-            noisy = losses::plus(b, &rows, noise, &drawn);
+            let name = format!("noise/{name}");
+            let drawn = port(b, &name, shape.input)?;
+            noisy = losses::plus(b, &items, noise, &drawn);
             random.push((name, Draw::Normal));
         }
-        let mut mask = None;
+        let mut dropout = None;
         if settings.dropout > 0.0 && shape.hidden > 0 {
-            let name = format!("mask/{side}");
-            mask = Some(port(b, name.clone(), shape.hidden)?);
+            let name = format!("dropout/{name}");
+            dropout = Some(port(b, &name, shape.hidden)?);
             random.push((name, Draw::Mask { keep: 1.0 - settings.dropout }));
         }
-        let map = self.maps[at].place(b);
-        let images = [map.call(b, &noisy, mask.as_ref()), map.call(b, &rows, None), map.begun(b, &rows)];
-        let [image, clean, begun] = images.map(|image| b.l2_normalise(&image, -1, TINY));
-        let judged = b.concat(&[&clean, &begun], 1);
-        let judged = b.mul_scalar(&judged, std::f32::consts::FRAC_1_SQRT_2);
-        let missed = self.decoders.as_ref().map(|decoders| {
-            let decoder = decoders[at].place(b);
-            [&image, &clean].map(|image| {
-                let back = decoder.call(b, image, None);
-                let apart = b.sub(&back, &rows);
-                let squares = b.mul(&apart, &apart);
-                losses::mean(b, &squares)
+        let map = self.maps[at].bind(b);
+        let outputs =
+            [map.forward(b, &noisy, dropout.as_ref()), map.forward(b, &items, None), map.start(b, &items)];
+        let [trained, clean, start] = outputs.map(|output| b.l2_normalise(&output, -1, TINY));
+        let joined = b.concat(&[&clean, &start], 1);
+        let validated = b.mul_scalar(&joined, std::f32::consts::FRAC_1_SQRT_2);
+        let errors = self.decoders.get(at).map(|decoder| {
+            let decoder = decoder.bind(b);
+            [&trained, &clean].map(|z| {
+                let decoded = decoder.forward(b, z, None);
+                let difference = b.sub(&decoded, &items);
+                let squares = b.mul(&difference, &difference);
+                match mask {
+                    None => losses::mean(b, &squares),
+                    Some(mask) => {
+                        let axes: &[i64] = &[-1];
+                        let attributes = [("axes", axes.into()), ("keepdims", 0.into())];
+                        let means = b.op("ReduceMean", &[&squares], &attributes);
+                        mask.mean(b, &means, at)
+                    }
+                }
             })
         });
-        Ok(Passed { image, judged, missed })
+        Ok(Mapped { trained, validated, errors })
     }
 
-    /// The bounds on the layers, and the vectors that they need as weights of the objective.
-    fn bounds(
-        &self,
-        b: &mut Builder,
-        settings: &Settings,
-        seed: u64,
-    ) -> Result<Option<chiasm_plugin::graph::Graph>> {
+    /// The bounds on the layers, and the vectors of their power iterations as weights of the objective.
+    fn spectral_norm(&self, b: &mut Builder, settings: &Settings, seed: u64) -> Result<Option<Graph>> {
         let Some(limit) = settings.spectral_norm else { return Ok(None) };
         if settings.hidden == 0 {
             return Err(Error::invalid(
@@ -151,10 +196,10 @@ impl Model {
         }
         let mut after = Builder::new("spectral_norm");
         for (network, seed) in self.networks().zip(seed..) {
-            let powers = network.powers(seed)?;
+            let vectors = network.power_vectors(seed)?;
             #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
-            network.bound(&mut after, limit as f32, &powers)?;
-            powers.into_iter().for_each(|(name, vector)| {
+            network.spectral_norm(&mut after, limit as f32, &vectors)?;
+            vectors.into_iter().for_each(|(name, vector)| {
                 b.constant(&name, vector);
             });
         }
@@ -162,31 +207,50 @@ impl Model {
     }
 }
 
-/// The alignment loss of the trained and of the judged images; its own weights are added to those to train.
+/// The alignment losses of the training and of the validation; their own weights are added to `trainable`.
 fn align(
     b: &mut Builder,
     settings: &Settings,
-    sides: [&Passed; 2],
-    free: &mut Vec<String>,
-) -> Result<[Value; 2]> {
+    pairs: &[(usize, usize)],
+    mapped: &[Mapped],
+    mask: Option<&BatchMask>,
+    trainable: &mut Vec<String>,
+) -> [Value; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
     let mut scalar = |b: &mut Builder, name: &str, first: f64| {
-        free.push(name.to_owned());
+        trainable.push(name.to_owned());
         b.constant(name, Tensor::scalar(first as f32))
     };
-    let [first, second] = sides;
-    let views = [(&first.image, &second.image), (&first.judged, &second.judged)];
-    Ok(match settings.loss {
-        Loss::Mse => views.map(|(x, y)| losses::squared(b, x, y)),
-        Loss::Infonce => {
-            let temperature = scalar(b, "log_temperature", settings.temperature.ln());
-            views.map(|(x, y)| losses::infonce(b, x, y, &temperature))
-        }
-        Loss::Siglip => {
-            let temperature = scalar(b, "log_temperature", settings.temperature.ln());
-            // the odds of a true pair among a batch
-            let bias = scalar(b, "bias", -(settings.batch as f64).ln());
-            views.map(|(x, y)| losses::siglip(b, x, y, &temperature, &bias))
-        }
+    let temperature = match settings.loss {
+        Loss::Mse => None,
+        Loss::Infonce | Loss::Siglip => Some(scalar(b, "loss/log_temperature", settings.temperature.ln())),
+    };
+    let bias = match settings.loss {
+        // the odds of a true pair among a batch
+        Loss::Siglip => Some(scalar(b, "loss/bias", -(settings.batch as f64).ln())),
+        Loss::Mse | Loss::Infonce => None,
+    };
+    let masks: Vec<_> =
+        pairs.iter().map(|&(first, second)| mask.map(|mask| mask.pair(b, [first, second]))).collect();
+    let views: [fn(&Mapped) -> &Value; 2] = [|mapped| &mapped.trained, |mapped| &mapped.validated];
+    views.map(|of| {
+        let terms: Vec<Value> = pairs
+            .iter()
+            .zip(&masks)
+            .map(|(&(first, second), mask)| {
+                let (x, y, mask) = (of(&mapped[first]), of(&mapped[second]), mask.as_ref());
+                match (&temperature, &bias) {
+                    (Some(temperature), Some(bias)) => losses::siglip(b, x, y, [temperature, bias], mask),
+                    (Some(temperature), None) => losses::infonce(b, x, y, temperature, mask),
+                    _ => losses::squared(b, x, y, mask),
+                }
+            })
+            .collect();
+        losses::average(b, &terms)
     })
+}
+
+/// A front's coordinates of items.
+pub(crate) fn front_graph(front: &Front) -> Result<Graph> {
+    front.graph().map_err(plugin_error)
 }

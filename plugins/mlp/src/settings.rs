@@ -1,9 +1,10 @@
 //! What a recipe may say of the mlp aligner.
 
+use chiasm_closed_form::PerModality;
 use chiasm_plugin::{Json, Parameter, Result, json, within};
 use serde::{Deserialize, Serialize};
 
-/// The loss of paired rows.
+/// The loss of a pair of modalities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Loss {
@@ -26,15 +27,11 @@ pub(crate) struct Settings {
     pub learning_rate: f64,
     pub weight_decay: f64,
     pub dropout: f64,
-    pub noise: Option<[f64; 2]>,
+    pub noise: Option<PerModality<f64>>,
     pub spectral_norm: Option<f64>,
     pub reconstruction: f64,
     pub blend: Option<f64>,
     pub start: Json,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_blocks: Option<Vec<usize>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_blocks: Option<Vec<usize>>,
 }
 
 impl Default for Settings {
@@ -55,8 +52,6 @@ impl Default for Settings {
             reconstruction: 0.0,
             blend: None,
             start: Json::Null,
-            source_blocks: None,
-            target_blocks: None,
         }
     }
 }
@@ -77,21 +72,17 @@ impl Settings {
         within("learning_rate", self.learning_rate, 1e-8, 10.0)?;
         within("weight_decay", self.weight_decay, 0.0, 100.0)?;
         within("dropout", self.dropout, 0.0, 0.95)?;
-        for ridge in self.noise.into_iter().flatten() {
-            within("noise", ridge, 0.0, 1000.0)?;
+        for ridge in chiasm_learned::values(self.noise.as_ref()) {
+            within("noise", *ridge, 0.0, 1000.0)?;
         }
         within("spectral_norm", self.spectral_norm.unwrap_or(1.0), 1e-3, 1e3)?;
         within("reconstruction", self.reconstruction, 0.0, 1e3)?;
         within("blend", self.blend.unwrap_or(0.0), 0.0, 1.0)
     }
 
-    /// Steps when not said: 150 for up to a thousand rows, and more with the root of their number.
+    /// The steps given, else 150 for up to a thousand rows, and more with the square root of their number.
     pub(crate) fn steps_for(&self, rows: usize) -> u64 {
         self.steps.unwrap_or_else(|| chiasm_learned::steps(150, rows))
-    }
-
-    pub(crate) fn blocks(&self) -> [Option<&[usize]>; 2] {
-        [self.source_blocks.as_deref(), self.target_blocks.as_deref()]
     }
 }
 
@@ -101,12 +92,17 @@ pub(crate) fn parameters() -> Vec<Parameter> {
     let parameter = |name, kind, default: Json, what| Parameter::new(name, kind, default, what);
     vec![
         parameter("loss", "text", json!(usual.loss), "infonce, siglip or mse."),
-        parameter("temperature", "number", json!(usual.temperature), "Where the learned temperature starts."),
+        parameter(
+            "temperature",
+            "number",
+            json!(usual.temperature),
+            "The temperature at the first step; it is learned.",
+        ),
         parameter(
             "hidden",
             "integer",
             json!(usual.hidden),
-            "Hidden units of each network; 0 leaves a linear map.",
+            "Hidden units of each network; 0 for a linear map.",
         ),
         parameter(
             "members",
@@ -118,19 +114,19 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "steps",
             "integer",
             json!(null),
-            "Mini-batches to train for; 150, and more above a thousand pairs, when not set.",
+            "Mini-batches to train for; 150, and more above a thousand rows, when not set.",
         ),
         parameter(
             "early_stopping",
             "true or false",
             json!(usual.early_stopping),
-            "Whether the loss on rows held out ends the training; on few pairs that is too soon.",
+            "Whether the loss on rows held out ends the training; on a few hundred rows that is too early.",
         ),
         parameter(
             "batch",
             "integer",
             json!(usual.batch),
-            "Pairs in a mini-batch: each is told from all others.",
+            "Examples in a mini-batch; each is contrasted with all others.",
         ),
         parameter(
             "learning_rate",
@@ -143,13 +139,13 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "dropout",
             "number",
             json!(usual.dropout),
-            "Fraction of the hidden units left out at a step.",
+            "Fraction of the hidden units set to zero at a step.",
         ),
         parameter(
             "noise",
-            "list of numbers",
+            "number or table",
             json!(null),
-            "Ridges, source and target, that the training noise stands for; the start's own when not set.",
+            "Ridge that the training noise is equivalent to; the start's when not set.",
         ),
         parameter(
             "spectral_norm",
@@ -161,26 +157,14 @@ pub(crate) fn parameters() -> Vec<Parameter> {
             "reconstruction",
             "number",
             json!(usual.reconstruction),
-            "Weight of the decoders' error; above 0 gives an inverse.",
+            "Weight of the decoders' error; above 0 gives every modality an approximate inverse.",
         ),
         parameter(
             "blend",
             "number",
             json!(null),
-            "Share of the networks in the score, the rest is the start's; chosen among 0, 0.5 and 1 when not set.",
+            "Share of the networks in the score; chosen among 0, 0.5 and 1 when not set.",
         ),
         parameter("start", "table", json!(null), "Parameters of the cca that the networks start from."),
-        parameter(
-            "source_blocks",
-            "list of integers",
-            json!(null),
-            "Widths of the encoders that stand side by side in a source row.",
-        ),
-        parameter(
-            "target_blocks",
-            "list of integers",
-            json!(null),
-            "Widths of the encoders that stand side by side in a target row.",
-        ),
     ]
 }

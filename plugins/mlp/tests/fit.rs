@@ -7,21 +7,21 @@ use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
 use chiasm_mlp::Mlp;
 use chiasm_plugin::ndarray::Array2;
-use chiasm_plugin::{Aligner, Code, Inputs, InverseKind, Json, Learned, Result, Services, json};
-use common::{Bench, through};
+use chiasm_plugin::{Aligner, Code, InverseKind, Json, Learned, Parameter, Result, json};
+use common::{AlignData, TestHost, through};
 
-fn fit(bench: &Bench, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> Result<Learned> {
-    let data = Inputs::of(&[("source.pooled", x.view()), ("target.pooled", y.view())]);
-    Mlp::fit(&data, parameters, &Services::of(bench))
+fn fit(host: &TestHost, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> Result<Learned> {
+    AlignData::complete(&[("image", x), ("text", y)]).fit::<Mlp>(host, parameters)
 }
 
-fn rsum(bench: &Bench, learned: &Learned, x: &Array2<f32>, y: &Array2<f32>) -> f64 {
-    let images = [through(bench, &learned.source, x), through(bench, &learned.target, y)];
+fn rsum(host: &TestHost, learned: &Learned, x: &Array2<f32>, y: &Array2<f32>) -> f64 {
+    let images = [through(host, &learned.maps[0], x), through(host, &learned.maps[1], y)];
     Ranks::of_embeddings(images[0].view(), images[1].view()).unwrap().rsum()
 }
 
-/// Two angles; the source shows their first harmonics, the target their second and third. Different harmonics do not correlate,
-/// so no linear map can tell which rows belong together, though either side fixes both angles.
+/// Two angles; the first modality holds their first harmonics, the second their second and third. Different
+/// harmonics do not correlate, so no linear map can tell which rows belong together, though either modality
+/// fixes both angles.
 fn harmonics(rows: usize, seed: u64) -> [Array2<f32>; 2] {
     let mut random = Random::new(seed);
     let (mut x, mut y) = (Array2::zeros((rows, 4)), Array2::zeros((rows, 8)));
@@ -50,44 +50,45 @@ fn linear(rows: usize, seed: u64) -> [Array2<f32>; 2] {
     [x, y]
 }
 
-/// Chance is 10.7 of 600 for a gallery of 300. The MLP reaches about 500; half of that is beyond any linear map by far.
+/// Chance is 10.7 of 600 for a gallery of 300. The MLP reaches about 500; half of that is beyond any linear
+/// map by far.
 #[test]
 fn a_coupling_without_any_correlation_is_learned() {
-    let bench = Bench::new(5);
+    let host = TestHost::new(5);
     let ([x, y], [tx, ty]) = (harmonics(2000, 1), harmonics(300, 2));
     let parameters = json!({
         "hidden": 128, "members": 1, "steps": 500, "batch": 256, "learning_rate": 5e-3, "dropout": 0.0,
-        "noise": [1e-4, 1e-4], "temperature": 0.1,
+        "noise": 1e-4, "temperature": 0.1,
     });
-    let learned = fit(&bench, &x, &y, &parameters).unwrap();
+    let learned = fit(&host, &x, &y, &parameters).unwrap();
     let (got, start) = {
         let mut start = learned.parameters.clone();
         start["blend"] = json!(0.0);
-        (rsum(&bench, &learned, &tx, &ty), rsum(&bench, &fit(&bench, &x, &y, &start).unwrap(), &tx, &ty))
+        (rsum(&host, &learned, &tx, &ty), rsum(&host, &fit(&host, &x, &y, &start).unwrap(), &tx, &ty))
     };
     assert!(start < 60.0, "the world is linear after all: {start}");
     assert!(got > 250.0, "{got}; {}", learned.notes);
     let verdict = learned.notes["held_out"]["verdict"].as_str().unwrap();
     assert!(verdict.starts_with("the MLP beats every closed form here"), "{verdict}");
-    assert_eq!(bench.said.lock().unwrap()[0], verdict, "the user is told");
+    assert_eq!(host.messages.lock().unwrap()[0], verdict, "the user is told");
 }
 
 #[test]
-fn it_says_who_won_and_is_never_worse_than_its_start() {
-    let bench = Bench::new(3);
+fn the_notes_compare_with_the_closed_forms_and_the_result_is_never_worse_than_its_start() {
+    let host = TestHost::new(3);
     let [x, y] = linear(200, 1);
     let small = json!({ "members": 1, "steps": 20, "hidden": 16 });
-    let learned = fit(&bench, &x, &y, &small).unwrap();
+    let learned = fit(&host, &x, &y, &small).unwrap();
     let held = &learned.notes["held_out"];
-    let maps = held["contest"]["maps"].as_array().unwrap();
+    let maps = held["comparison"]["maps"].as_array().unwrap();
     let names: Vec<&str> = maps.iter().map(|map| map["map"].as_str().unwrap()).collect();
     assert_eq!(names, ["mean-vector", "procrustes", "ridge", "cca", "mlp, blend 0.5", "mlp, blend 1"]);
     let reached = |name: &str| maps.iter().find(|m| m["map"] == name).unwrap()["rsum"].as_f64().unwrap();
-    let delivered = match learned.notes["blend"].as_f64().unwrap() {
+    let result = match learned.notes["blend"].as_f64().unwrap() {
         0.0 => reached("cca"),
         blend => reached(&format!("mlp, blend {blend}")),
     };
-    assert!(delivered >= reached("cca"), "{held}");
+    assert!(result >= reached("cca"), "{held}");
     let best = ["mean-vector", "procrustes", "ridge", "cca"].map(reached).into_iter().fold(0.0, f64::max);
     let won = reached("mlp, blend 0.5").max(reached("mlp, blend 1")) > best;
     let verdict = held["verdict"].as_str().unwrap();
@@ -100,8 +101,8 @@ fn the_same_seed_gives_the_same_bytes_and_what_was_chosen_gives_them_again() {
     let parameters =
         json!({ "members": 2, "steps": 12, "hidden": 8, "batch": 32, "blend": 0.5, "loss": "siglip" });
     let bytes = |seed, parameters: &Json| {
-        let learned = fit(&Bench::new(seed), &x, &y, parameters).unwrap();
-        (learned.source.to_bytes().unwrap(), learned.parameters)
+        let learned = fit(&TestHost::new(seed), &x, &y, parameters).unwrap();
+        (learned.maps[0].to_bytes().unwrap(), learned.parameters)
     };
     let (first, chosen) = bytes(1, &parameters);
     assert_eq!(first, bytes(1, &parameters).0);
@@ -109,31 +110,33 @@ fn the_same_seed_gives_the_same_bytes_and_what_was_chosen_gives_them_again() {
     assert_ne!(first, bytes(2, &parameters).0);
 }
 
-/// The target sees five of the six source dimensions, so that a cosine of sqrt(5/6) = 0.91 is the best to hope for; a decoder that
-/// knows nothing has 0.
+/// The text depends on five of the six dimensions of an image, so that a cosine of sqrt(5/6) = 0.91 is the
+/// best possible for images; untrained decoders reach 0.
 #[test]
-fn decoders_bring_rows_back() {
-    let bench = Bench::new(4);
+fn decoders_approximate_an_inverse_of_every_modality() {
+    let host = TestHost::new(4);
     let [x, y] = linear(400, 3);
     let parameters = json!({
-        "members": 2, "steps": 400, "batch": 128, "hidden": 64, "blend": 1.0, "reconstruction": 1.0, "dropout": 0.0,
-        "learning_rate": 3e-3, "noise": [1e-3, 1e-3], "spectral_norm": 4.0,
+        "members": 2, "steps": 400, "batch": 128, "hidden": 64, "blend": 1.0, "reconstruction": 1.0,
+        "dropout": 0.0,
+        "learning_rate": 3e-3, "noise": { "image": 1e-3, "text": 1e-3 }, "spectral_norm": 4.0,
     });
-    let learned = fit(&bench, &x, &y, &parameters).unwrap();
-    let inverse = learned.inverse.unwrap();
-    assert_eq!(inverse.kind, InverseKind::Approximate);
-    let [tx, _] = linear(100, 9);
-    let back = through(&bench, &inverse.graph, &through(&bench, &learned.source, &tx));
-    let mut cosine = 0.0;
-    for (got, row) in back.outer_iter().zip(tx.outer_iter()) {
-        cosine += f64::from(got.dot(&row) / (got.dot(&got) * row.dot(&row)).sqrt()) / 100.0;
+    let learned = fit(&host, &x, &y, &parameters).unwrap();
+    for (at, items) in linear(100, 9).iter().enumerate() {
+        let inverse = learned.inverses[at].as_ref().unwrap();
+        assert_eq!(inverse.kind, InverseKind::Approximate);
+        let back = through(&host, &inverse.graph, &through(&host, &learned.maps[at], items));
+        let mut cosine = 0.0;
+        for (got, row) in back.outer_iter().zip(items.outer_iter()) {
+            cosine += f64::from(got.dot(&row) / (got.dot(&got) * row.dot(&row)).sqrt()) / 100.0;
+        }
+        assert!(cosine > 0.7, "modality {at}: mean cosine of an item and its round trip: {cosine}");
     }
-    assert!(cosine > 0.7, "mean cosine of a row and its round trip: {cosine}");
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_by_name() {
-    let bench = Bench::new(1);
+    let host = TestHost::new(1);
     let [x, y] = linear(60, 4);
     for (parameters, word) in [
         (json!({ "dropout": 1.5 }), "`dropout`"),
@@ -141,12 +144,13 @@ fn what_makes_no_sense_is_refused_by_name() {
         (json!({ "loss": "triplet" }), "triplet"),
         (json!({ "blend": 2.0 }), "`blend`"),
         (json!({ "batch": 1 }), "`batch`"),
-        (json!({ "noise": [0.1] }), "array of length 2"),
+        (json!({ "noise": [0.1] }), "expected f64"),
+        (json!({ "noise": { "sound": 0.1 } }), "`noise`: expected modalities among image, text, got `sound`"),
         (json!({ "start": { "power": -1.0 } }), "`power`"),
         (json!({ "start": { "pover": 1.0 } }), "pover"),
         (json!({ "hidden": 0, "spectral_norm": 1.0, "blend": 1.0 }), "`spectral_norm`"),
     ] {
-        let refusal = fit(&bench, &x, &y, &parameters).unwrap_err();
+        let refusal = fit(&host, &x, &y, &parameters).unwrap_err();
         assert_eq!(refusal.code(), Code::INVALID, "{parameters}: {refusal}");
         assert!(refusal.message().contains(word), "{parameters}: {refusal}");
     }
@@ -155,11 +159,18 @@ fn what_makes_no_sense_is_refused_by_name() {
 /// The list that `plugin inspect` shows and the keys that a fit accepts must not drift apart.
 #[test]
 fn the_listed_parameters_are_the_known_ones() {
-    let bench = Bench::new(1);
+    let host = TestHost::new(1);
     let [x, y] = linear(60, 4);
-    let refusal = fit(&bench, &x, &y, &json!({ "no such key": 1 })).unwrap_err();
+    let refusal = fit(&host, &x, &y, &json!({ "no such key": 1 })).unwrap_err();
     for parameter in Mlp::parameters() {
         assert!(refusal.message().contains(&format!("`{}`", parameter.name)), "{refusal}");
     }
     assert_eq!(refusal.message().matches('`').count() / 2 - 1, Mlp::parameters().len(), "{refusal}");
+}
+
+#[test]
+fn every_parameter_is_of_a_kind_that_is_checked() {
+    for Parameter { name, kind, .. } in Mlp::parameters() {
+        assert!(Parameter::KINDS.contains(&kind.as_str()), "`{name}` is of the kind `{kind}`");
+    }
 }

@@ -1,16 +1,17 @@
-//! The ridge aligner: predicts one encoder's space from the other's, in the direction that serves better.
+//! The ridge aligner: predicts one encoder's space from the others'.
 
 use chiasm_closed_form::ridge::RidgeParams;
 
 chiasm_closed_form::aligner! {
-    Ridge(RidgeParams), "ridge", "Ridge regression of one side on the other, in the better direction.",
+    Ridge(RidgeParams), "ridge",
+    "Ridge regression of every other modality on one, the anchor where there is one.",
     {
-        "source_curve": "text", "What source rows go through before they are brought to length one: unit or signed-root.";
-        "target_curve": "text", "What target rows go through before they are brought to length one: unit or signed-root.";
-        "source_blocks": "list of integers", "Widths of the encoders that stand side by side in a source row.";
-        "target_blocks": "list of integers", "Widths of the encoders that stand side by side in a target row.";
-        "direction": "text", "Which side is predicted: source-to-target or target-to-source.";
-        "ridge": "number", "Ridge relative to the top variance of the regressors.";
+        "curve": "text",
+            "What items go through first: unit or signed-root; one for all, or by modality.";
+        "onto": "text",
+            "The modality that is predicted: not set, the anchor, the better one of two, or the last.";
+        "ridge": "number",
+            "Ridge relative to the top variance of the modality that predicts; one for all, or by modality.";
     }
 }
 

@@ -7,10 +7,12 @@
     reason = "each test file uses its own part"
 )]
 
+use chiasm_closed_form::{Error, FitContext, Fitted, Method, View, Views};
 use chiasm_geometry::random::Random;
 use chiasm_graph::{Graph, Tensor};
 use chiasm_runtime::{Engine, Search, SessionOptions};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
+use serde_json::Value;
 
 /// The engine, or a line that says why the test is skipped.
 pub fn engine() -> Option<&'static Engine> {
@@ -54,4 +56,52 @@ pub fn unit(rows: &Array2<f32>) -> Array2<f32> {
     let mut rows = rows.clone();
     rows.outer_iter_mut().for_each(|mut row| row /= row.dot(&row).sqrt());
     rows
+}
+
+/// A fit of two modalities, `first` and `second`, with one item each in every row.
+pub fn fit<P: Method>(x: &Array2<f32>, y: &Array2<f32>, parameters: Value) -> Result<Fitted<P>, Error> {
+    fit_views(&Views::paired(x.view(), y.view())?, parameters)
+}
+
+pub fn fit_views<P: Method>(views: &Views<'_>, parameters: Value) -> Result<Fitted<P>, Error> {
+    let parameters: P = serde_json::from_value(parameters).unwrap();
+    parameters.fit_views(views, FitContext::default())
+}
+
+/// A modality: its name, its items and their rows.
+pub type Cloud = (&'static str, Array2<f32>, Vec<usize>);
+
+/// One view of each cloud, an encoder each.
+pub fn views<'a>(clouds: &'a [Cloud], anchor: Option<&str>) -> Views<'a> {
+    let view = |(name, items, rows): &'a Cloud| View {
+        name: (*name).to_owned(),
+        blocks: vec![items.ncols()],
+        items: items.view(),
+        rows: rows.clone(),
+    };
+    let anchor = anchor.map(|anchor| clouds.iter().position(|(name, ..)| *name == anchor).unwrap());
+    Views::new(clouds.iter().map(view).collect(), anchor, Vec::new()).unwrap()
+}
+
+/// The items of a cloud that lie in these rows.
+pub fn part(cloud: &Cloud, holds: impl Fn(usize) -> bool) -> Cloud {
+    let places: Vec<usize> = (0..cloud.2.len()).filter(|&at| holds(cloud.2[at])).collect();
+    let rows = places.iter().map(|&at| cloud.2[at]).collect();
+    (cloud.0, cloud.1.select(Axis(0), &places), rows)
+}
+
+/// The graphs of a fit as bytes.
+pub fn bytes<P>(fitted: &Fitted<P>) -> Vec<Vec<u8>> {
+    fitted.maps.iter().map(|map| map.graph().unwrap().to_bytes().unwrap()).collect()
+}
+
+/// Modalities that show one latent vector for each of `n` rows, with noise.
+pub fn shared_latents(n: usize, widths: &[(&'static str, usize)], latent: usize, seed: u64) -> Vec<Cloud> {
+    let mut random = Random::new(seed);
+    let mut noise = |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal() as f32);
+    let z = noise(n, latent);
+    let cloud = |&(name, d): &(&'static str, usize)| {
+        (name, z.dot(&noise(latent, d)) + noise(n, d) * 0.3 + 0.5, (0..n).collect())
+    };
+    widths.iter().map(cloud).collect()
 }

@@ -3,7 +3,7 @@
 Run with `python make.py` in a venv that holds numpy, scipy and scikit-learn; the result is kept beside this file. Every
 value is worked out by another route than the crate takes: CCA by a generalised eigenproblem, Procrustes by
 scipy.linalg.orthogonal_procrustes, ridge by sklearn.linear_model.Ridge, kernel CCA by sklearn's KernelCenterer and dual
-coefficients. Compared are the cosines of all held-out pairs, which do not depend on signs or rotations of a basis.
+coefficients, MAXVAR through matrix square roots and explicit sums over pairs. Compared are the cosines of all held-out pairs, which do not depend on signs or rotations of a basis.
 """
 
 import json
@@ -107,6 +107,136 @@ def kernel_cca(xt, yt, xs, ys, gx, gy, settings):
     return joined(at, bt, a, b, settings)
 
 
+# Three modalities, and rows that lack some: a modality is (items, row of each item), items already of length one.
+
+
+def moments(modalities):
+    """Means and covariances of every row counted once, and cross-covariances over the rows that hold both."""
+    by_row = [{r: [x for x, q in zip(z, rows) if q == r] for r in rows} for z, rows in modalities]
+    means, own = [], []
+    for items in by_row:
+        m = np.mean([np.mean(xs, axis=0) for xs in items.values()], axis=0)
+        means.append(m)
+        own.append(np.mean([np.mean([np.outer(x - m, x - m) for x in xs], axis=0) for xs in items.values()], axis=0))
+    cross = {}
+    for a in range(len(by_row)):
+        for b in range(a + 1, len(by_row)):
+            shared = sorted(set(by_row[a]) & set(by_row[b]))
+            if not shared:
+                continue
+            # sums over the pairs of a row, each with weight 1 / (n_a n_b)
+            pairs = [
+                (x, y, 1 / len(by_row[a][r]) / len(by_row[b][r]))
+                for r in shared
+                for x in by_row[a][r]
+                for y in by_row[b][r]
+            ]
+            ma = sum(w * x for x, _, w in pairs) / len(shared)
+            mb = sum(w * y for _, y, w in pairs) / len(shared)
+            cross[a, b] = sum(w * np.outer(x - ma, y - mb) for x, y, w in pairs) / len(shared)
+            cross[b, a] = cross[a, b].T
+    return means, own, cross
+
+
+def power(c, p):
+    w, u = np.linalg.eigh(c)
+    return u * w**p @ u.T
+
+
+def maxvar(own, cross, ridges, k, p, through=1):
+    """Weighted MAXVAR directions through matrix square roots; pairs without rows are completed through one modality."""
+    m = len(own)
+    white = [power(c + r * np.linalg.eigvalsh(c)[-1] * np.eye(len(c)), -0.5) for c, r in zip(own, ridges)]
+    corr = {(a, b): white[a] @ c @ white[b] for (a, b), c in cross.items()}
+    blocks = [[np.eye(len(own[a])) for a in range(m)] for _ in range(m)]
+    for a in range(m):
+        for b in range(m):
+            if a != b:
+                blocks[a][b] = corr[a, b] if (a, b) in corr else corr[a, through] @ corr[through, b]
+            else:
+                blocks[a][b] = np.eye(len(own[a]))
+    values, vectors = np.linalg.eigh(np.block(blocks))
+    top = np.argsort(-values)[:k]
+    rho = (values[top] - 1) / (m - 1)
+    ends = np.cumsum([0] + [len(c) for c in own])
+    parts = [vectors[ends[a] : ends[a + 1]][:, top] * np.sqrt(m) for a in range(m)]
+    return [w @ v * np.clip(rho, 0, None) ** p for w, v in zip(white, parts)]
+
+
+def joined_maxvar(own, cross, settings):
+    """The mean of the settings' forms over all pairs of modalities, factored through square roots of the covariances."""
+    form = 0
+    for ridges, k, p in settings:
+        u = maxvar(own, cross, ridges, k, p)
+        energy = [np.trace(v.T @ c @ v) for v, c in zip(u, own)]
+        stack = np.vstack([power(c, 0.5) @ v for v, c in zip(u, own)])
+        form = form + stack @ stack.T / np.prod(energy) ** (1 / len(own))
+    values, vectors = np.linalg.eigh(form)
+    k = max(k for _, k, _ in settings)
+    z = vectors[:, ::-1][:, :k] * np.sqrt(values[::-1][:k])
+    ends = np.cumsum([0] + [len(c) for c in own])
+    return [power(c, -0.5) @ z[a:b] for c, a, b in zip(own, ends[:-1], ends[1:])]
+
+
+def all_cosines(means, weights, tests):
+    """Of held-out items, for each pair of modalities in order."""
+    images = [(t - m) @ w for t, m, w in zip(tests, means, weights)]
+    return [cosines(images[a], images[b]).tolist() for a in range(len(images)) for b in range(a + 1, len(images))]
+
+
+def two_views(own, cross, ridges, k, p):
+    white = [power(c + r * np.linalg.eigvalsh(c)[-1] * np.eye(len(c)), -0.5) for c, r in zip(own, ridges)]
+    u, s, vt = np.linalg.svd(white[0] @ cross[0, 1] @ white[1])
+    return [white[0] @ u[:, :k] * s[:k] ** p, white[1] @ vt[:k].T * s[:k] ** p]
+
+
+def three():
+    """Fifty-eight rows to fit on and twelve to measure on, of three modalities that show one latent vector."""
+    n, train = 70, 58
+    z = rng.normal(size=(n, 4))
+    raw = [(z @ rng.normal(size=(4, d)) + 0.4 * rng.normal(size=(n, d)) + 0.3).astype(np.float32) for d in (7, 6, 5)]
+    items = [unit(x.astype(np.float64)) for x in raw]
+    tests = [x[train:] for x in items]
+    holds = {
+        "complete": [lambda r: True] * 3,
+        "missing": [lambda r: r % 5 != 1, lambda r: r % 7 != 3, lambda r: r % 4 != 2],
+        "apart": [lambda r: r < 28, lambda r: r % 7 != 3, lambda r: r >= 28],
+    }
+    settings = [((0.1, 0.03, 0.2), 4, 1.0), ((0.3, 0.1, 0.1), 5, 0.5)]
+    out = {"train": train, "items": [x.tolist() for x in raw]}
+    for name, has in holds.items():
+        kept = [[r for r in range(train) if h(r)] for h in has]
+        means, own, cross = moments([(x[rows], rows) for x, rows in zip(items, kept)])
+        plain = maxvar(own, cross, *settings[0])
+        out[name] = {
+            "rows": kept,
+            "one": all_cosines(means, plain, tests),
+            "joined": all_cosines(means, joined_maxvar(own, cross, settings), tests),
+        }
+    return out
+
+
+def several():
+    """Rows with one to three items of the second modality, each pair of a row weighted 1 / (n_a n_b)."""
+    n, train = 52, 40
+    z = rng.normal(size=(n, 4))
+    rows = [r for r in range(n) for _ in range(1 + r % 3 if r < train else 1)]
+    a = (z @ rng.normal(size=(4, 7)) + 0.3 * rng.normal(size=(n, 7))).astype(np.float32)
+    b = (z[rows] @ rng.normal(size=(4, 6)) + 0.6 * rng.normal(size=(len(rows), 6))).astype(np.float32)
+    xa, xb = unit(a.astype(np.float64)), unit(b.astype(np.float64))
+    fit = [r for r in rows if r < train]
+    means, own, cross = moments([(xa[:train], list(range(train))), (xb[: len(fit)], fit)])
+    weights = two_views(own, cross, (0.0, 0.0), 4, 1.0)
+    tests = [xa[train:], xb[len(fit) :]]
+    return {
+        "first": a.tolist(),
+        "second": b.tolist(),
+        "rows": rows,
+        "train": train,
+        "cca": all_cosines(means, weights, tests)[0],
+    }
+
+
 SETTINGS = [(0.1, 0.03, 4, 1.0), (0.1, 0.03, 5, 0.5), (0.3, 0.2, 5, 1.5)]
 train, test = 60, 12
 x, y = cloud(train + test, 9, 6, 4)
@@ -125,8 +255,18 @@ cases = {
     "procrustes": procrustes(xt, yt, xs, ys, 5).tolist(),
     "ridge": ridge(xt, yt, xs, ys, 0.07).tolist(),
     "ridge_back": ridge(yt, xt, ys, xs, 0.2).T.tolist(),
+    "three": three(),
+    "several": several(),
     "kcca": kernel_cca(xt, yt, xs, ys, [0.7], [1.0, 0.5], SETTINGS).tolist(),
 }
-round_ = lambda v: [round_(u) for u in v] if isinstance(v, list) else (round(v, 9) if isinstance(v, float) else v)
-text = json.dumps({key: round_(value) for key, value in cases.items()})
+
+
+def round_(v):
+    if isinstance(v, dict):
+        return {key: round_(value) for key, value in v.items()}
+    return [round_(u) for u in v] if isinstance(v, list) else round(v, 9) if isinstance(v, float) else v
+
+
+
+text = json.dumps(round_(cases))
 Path(__file__).with_name("cases.json").write_text(text + "\n")

@@ -1,9 +1,9 @@
-//! Ways to fuse sequences. With more than two of them, each looks at all the others in a row.
+//! Fusions of sequences. With more than two of them, each attends to all the others, concatenated.
 
 use chiasm_plugin::graph::Value;
 
 use super::{SMALL, Tokens};
-use crate::layers::{Begin, Layers};
+use crate::layers::{Init, Layers};
 
 /// Sizes of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,32 +17,34 @@ pub struct Block {
 impl Layers<'_> {
     /// `LayerNorm(z_B + MHA(z_B, z_A, z_A))`, the shape of `z_B`.
     pub fn one_way(&mut self, name: &str, block: Block, queries: &Tokens, keys: &Tokens) -> Tokens {
-        let seen = self.multi_head(&format!("{name}/cross"), block.heads, queries, keys);
-        let sum = self.b.add(&queries.values, &seen);
+        let attended = self.multi_head(&format!("{name}/cross"), block.heads, queries, keys);
+        let sum = self.b.add(&queries.values, &attended);
         queries.with(self.norm(&format!("{name}/norm"), &sum, queries.width))
     }
 
-    /// One layer of a decoder (Vaswani et al. 2017, section 3.1, with the normalisation inside the residual): queries look at themselves, then at
-    /// the keys, which stay as they are, then think.
+    /// One layer of a decoder (Vaswani et al. 2017, section 3.1, with the normalisation inside the residual):
+    /// self-attention of the queries, cross-attention to the keys, which stay as they are, and a feed-forward
+    /// network.
     pub fn decoder(&mut self, name: &str, block: Block, queries: &Tokens, keys: &Tokens) -> Tokens {
         let normed = queries.with(self.norm(&format!("{name}/self/norm"), &queries.values, queries.width));
-        let seen = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
-        let x = queries.with(self.b.add(&queries.values, &seen));
-        let x = self.crossed(name, block, &x, keys);
-        self.thought(name, block, &x)
+        let attended = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
+        let x = queries.with(self.b.add(&queries.values, &attended));
+        let x = self.cross_attention_residual(name, block, &x, keys);
+        self.feed_forward_residual(name, block, &x)
     }
 
-    /// One layer of co-attention: each stream looks at itself, then at what the others then hold, then thinks.
+    /// One layer of co-attention: for each stream self-attention, cross-attention to the others' results, and
+    /// a feed-forward network.
     ///
-    /// `x += MHA(LN x)`, `x += MHA(LN x, LN others)`, `x += FFN(LN x)`, with the normalisation inside the residual (Xiong et al. 2020),
-    /// so that depth trains without a warm-up.
+    /// `x += MHA(LN x)`, `x += MHA(LN x, LN others)`, `x += FFN(LN x)`, with the normalisation inside the
+    /// residual (Xiong et al. 2020), which trains deep stacks without a warm-up.
     pub fn two_way(&mut self, name: &str, block: Block, streams: &[Tokens]) -> Vec<Tokens> {
         let own: Vec<Tokens> = (streams.iter().enumerate())
             .map(|(at, x)| {
                 let name = format!("{name}/{at}/self");
                 let normed = x.with(self.norm(&format!("{name}/norm"), &x.values, x.width));
-                let seen = self.multi_head(&name, block.heads, &normed, &normed);
-                x.with(self.b.add(&x.values, &seen))
+                let attended = self.multi_head(&name, block.heads, &normed, &normed);
+                x.with(self.b.add(&x.values, &attended))
             })
             .collect();
         let normed: Vec<Tokens> = (own.iter().enumerate())
@@ -51,17 +53,19 @@ impl Layers<'_> {
         (own.iter().enumerate())
             .map(|(at, x)| {
                 let others = self.others(&normed, at);
-                let seen = self.multi_head(&format!("{name}/{at}/cross"), block.heads, &normed[at], &others);
-                let x = x.with(self.b.add(&x.values, &seen));
-                self.thought(&format!("{name}/{at}"), block, &x)
+                let attended =
+                    self.multi_head(&format!("{name}/{at}/cross"), block.heads, &normed[at], &others);
+                let x = x.with(self.b.add(&x.values, &attended));
+                self.feed_forward_residual(&format!("{name}/{at}"), block, &x)
             })
             .collect()
     }
 
-    /// `h_A = a z_A + (1 - a) CrossAttn(z_A, T_BA z_B)` with `CrossAttn(q, k) = softmax(q k' / sqrt(d)) k`, likewise every other stream;
-    /// gives the pooled `LayerNorm(h)` side by side, `[batch, streams width]`.
+    /// `h_A = a z_A + (1 - a) CrossAttn(z_A, T_BA z_B)` with `CrossAttn(q, k) = softmax(q k' / sqrt(d)) k`,
+    /// likewise every other stream; gives the pooled `LayerNorm(h)` side by side, `[batch, streams width]`.
     ///
-    /// T are linear maps. The balance a lies in [0, 1] as the sigmoid of `<name>/<stream>/balance`, a scalar that begins at 0.
+    /// T are linear maps. The balance a lies in [0, 1] as the sigmoid of `<name>/<stream>/balance`, a scalar
+    /// that starts at 0.
     pub fn gated(&mut self, name: &str, streams: &[Tokens]) -> Value {
         let pooled: Vec<Value> = (streams.iter().enumerate())
             .map(|(at, own)| {
@@ -75,13 +79,13 @@ impl Layers<'_> {
                     })
                     .collect();
                 let others = self.others(&translated, at);
-                let seen = self.plain_attention(&format!("{name}/{at}/cross"), own, &others);
-                let balance = self.weight(&format!("{name}/{at}/balance"), &[], Begin::At(0.0));
+                let attended = self.plain_attention(&format!("{name}/{at}/cross"), own, &others);
+                let balance = self.weight(&format!("{name}/{at}/balance"), &[], Init::Constant(0.0));
                 let balance = self.b.op("Sigmoid", &[&balance], &[]);
                 // a z + (1 - a) s = s + a (z - s)
-                let apart = self.b.sub(&own.values, &seen);
-                let apart = self.b.mul(&apart, &balance);
-                let h = self.b.add(&seen, &apart);
+                let difference = self.b.sub(&own.values, &attended);
+                let difference = self.b.mul(&difference, &balance);
+                let h = self.b.add(&attended, &difference);
                 let h = own.with(self.norm(&format!("{name}/{at}/norm"), &h, own.width));
                 self.pool(&h)
             })
@@ -89,45 +93,46 @@ impl Layers<'_> {
         self.b.concat(&pooled.iter().collect::<Vec<_>>(), -1)
     }
 
-    /// Learned queries, `[count, width]`, before they have looked at anything, one set for each row of `like`: `[batch, count, width]`.
+    /// Learned queries, `[count, width]`, repeated for each row of `like`: `[batch, count, width]`.
     pub fn latents(&mut self, name: &str, count: usize, width: usize, like: &Tokens) -> Tokens {
-        let values = self.weight(&format!("{name}/latents"), &[1, count, width], Begin::Normal(SMALL));
+        let values = self.weight(&format!("{name}/latents"), &[1, count, width], Init::Normal(SMALL));
         let shape = self.b.shape(&like.values);
-        let first = self.b.ints("places", &[0]);
+        let first = self.b.ints("axes", &[0]);
         let batch = self.b.gather(&shape, &first, 0);
-        let ones = self.b.ints("places", &[1, 1]);
+        let ones = self.b.ints("ones", &[1, 1]);
         let batch = self.b.concat(&[&batch, &ones], 0);
-        // Spelt out: the engine refuses a product of one set of queries with an empty batch.
+        // Expanded here, because the engine refuses to broadcast the queries over an empty batch.
         let values = self.b.expand(&values, &batch);
         Tokens { values, mask: None, width }
     }
 
-    /// One layer of a Perceiver (Jaegle et al. 2021): latents look at all tokens, then at each other, then think. The cost is linear
-    /// in the number of tokens.
+    /// One layer of a Perceiver (Jaegle et al. 2021): cross-attention of the latents to all tokens,
+    /// self-attention among the latents and a feed-forward network. The cost is linear in the number of
+    /// tokens.
     pub fn latent(&mut self, name: &str, block: Block, latents: &Tokens, tokens: &Tokens) -> Tokens {
-        let x = self.crossed(name, block, latents, tokens);
+        let x = self.cross_attention_residual(name, block, latents, tokens);
         let normed = x.with(self.norm(&format!("{name}/self/norm"), &x.values, x.width));
-        let seen = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
-        let x = x.with(self.b.add(&x.values, &seen));
-        self.thought(name, block, &x)
+        let attended = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
+        let x = x.with(self.b.add(&x.values, &attended));
+        self.feed_forward_residual(name, block, &x)
     }
 
     /// `x + MHA(LN x, LN keys)`.
-    fn crossed(&mut self, name: &str, block: Block, x: &Tokens, keys: &Tokens) -> Tokens {
-        let asked = x.with(self.norm(&format!("{name}/cross/norm"), &x.values, x.width));
+    fn cross_attention_residual(&mut self, name: &str, block: Block, x: &Tokens, keys: &Tokens) -> Tokens {
+        let queries = x.with(self.norm(&format!("{name}/cross/norm"), &x.values, x.width));
         let keys = keys.with(self.norm(&format!("{name}/cross/keys"), &keys.values, keys.width));
-        let seen = self.multi_head(&format!("{name}/cross"), block.heads, &asked, &keys);
-        x.with(self.b.add(&x.values, &seen))
+        let attended = self.multi_head(&format!("{name}/cross"), block.heads, &queries, &keys);
+        x.with(self.b.add(&x.values, &attended))
     }
 
     /// `x + FFN(LN x)`.
-    fn thought(&mut self, name: &str, block: Block, x: &Tokens) -> Tokens {
+    fn feed_forward_residual(&mut self, name: &str, block: Block, x: &Tokens) -> Tokens {
         let normed = self.norm(&format!("{name}/feed/norm"), &x.values, x.width);
         let more = self.feed_forward(&format!("{name}/feed"), &normed, [x.width, block.hidden, x.width]);
         x.with(self.b.add(&x.values, &more))
     }
 
-    /// All streams but one, in a row; the stream itself when it is alone.
+    /// All streams but one, concatenated; the stream itself when it is alone.
     fn others(&mut self, streams: &[Tokens], at: usize) -> Tokens {
         let others: Vec<&Tokens> =
             streams.iter().enumerate().filter(|(from, _)| *from != at).map(|(_, other)| other).collect();

@@ -1,31 +1,33 @@
-//! An engine and a trainer in place of the host's, for plugins that train.
+//! An engine and a trainer in place of the host's, and the data of a fit, for plugins that train.
 
 use std::sync::Mutex;
 
 use chiasm_plugin::graph::{Graph, Tensor};
-use chiasm_plugin::ndarray::Array2;
+use chiasm_plugin::ndarray::{Array1, Array2};
 use chiasm_plugin::objective::{Objective, Options, Rows, Trained};
-use chiasm_plugin::{Error, Lent, Result};
+use chiasm_plugin::{
+    AlignModality, AlignSpec, Aligner, Error, Inputs, Json, Learned, Lent, Result, Services,
+};
 use chiasm_runtime::{Engine, Search, SessionOptions};
 use chiasm_train::Trainer;
 
 /// What the host would lend.
-pub struct Bench {
+pub struct TestHost {
     pub engine: &'static Engine,
     pub seed: u64,
-    pub said: Mutex<Vec<String>>,
+    pub messages: Mutex<Vec<String>>,
 }
 
-impl Bench {
+impl TestHost {
     pub fn new(seed: u64) -> Self {
         let engine = Engine::open(&Search::from_environment(None)).unwrap();
-        Self { engine, seed, said: Mutex::default() }
+        Self { engine, seed, messages: Mutex::default() }
     }
 }
 
-impl Lent for Bench {
+impl Lent for TestHost {
     fn log(&self, _: u8, message: &str) {
-        self.said.lock().unwrap().push(message.to_owned());
+        self.messages.lock().unwrap().push(message.to_owned());
     }
 
     fn progress(&self, _: u64, _: u64) -> Result<()> {
@@ -51,9 +53,63 @@ impl Lent for Bench {
 }
 
 /// Rows through a graph.
-pub fn through(bench: &Bench, graph: &Graph, rows: &Array2<f32>) -> Array2<f32> {
+pub fn through(host: &TestHost, graph: &Graph, rows: &Array2<f32>) -> Array2<f32> {
     let input = Tensor::f32(&[rows.nrows(), rows.ncols()], rows.iter().copied().collect()).unwrap();
-    let (_, output) = bench.run(graph, &[(&graph.inputs()[0].name, &input)]).unwrap().remove(0);
+    let (_, output) = host.run(graph, &[(&graph.inputs()[0].name, &input)]).unwrap().remove(0);
     let shape = (output.shape()[0], output.shape()[1]);
     Array2::from_shape_vec(shape, output.into_f32().unwrap()).unwrap()
+}
+
+/// The items of some modalities and their rows.
+#[derive(Clone)]
+pub struct AlignData {
+    pub modalities: Vec<(&'static str, Array2<f32>, Vec<usize>)>,
+    pub anchor: Option<&'static str>,
+    pub validation: Vec<usize>,
+}
+
+impl AlignData {
+    /// One item of each modality in every row.
+    pub fn complete(modalities: &[(&'static str, &Array2<f32>)]) -> Self {
+        let modalities = modalities
+            .iter()
+            .map(|(name, items)| (*name, (*items).clone(), (0..items.nrows()).collect()))
+            .collect();
+        Self { modalities, anchor: None, validation: Vec::new() }
+    }
+
+    /// A fit on these items.
+    pub fn fit<A: Aligner>(&self, host: &TestHost, parameters: &Json) -> Result<Learned> {
+        let spec = AlignSpec {
+            modalities: (self.modalities.iter())
+                .map(|(name, items, _)| AlignModality {
+                    name: (*name).to_owned(),
+                    dim: items.ncols(),
+                    blocks: vec![items.ncols()],
+                })
+                .collect(),
+            anchor: self.anchor.map(str::to_owned),
+        };
+        let integers = |values: &[usize]| -> Array1<i64> {
+            values.iter().map(|value| i64::try_from(*value).unwrap()).collect()
+        };
+        let names: Vec<[String; 2]> = (self.modalities.iter())
+            .map(|(name, ..)| [format!("{name}.pooled"), format!("{name}.row")])
+            .collect();
+        let rows: Vec<Array1<i64>> = self.modalities.iter().map(|(.., rows)| integers(rows)).collect();
+        let validation = integers(&self.validation);
+        let matrices: Vec<_> = (names.iter().zip(&self.modalities))
+            .map(|([name, _], (_, items, _))| (name.as_str(), items.view()))
+            .collect();
+        let mut arrays: Vec<_> = names
+            .iter()
+            .zip(&rows)
+            .map(|([_, name], rows)| (name.as_str(), rows.view().into_dyn()))
+            .collect();
+        if !self.validation.is_empty() {
+            arrays.push(("validation", validation.view().into_dyn()));
+        }
+        let data = Inputs::of(&matrices).and_integers(&arrays);
+        A::fit(&spec, &data, parameters, &Services::of(host))
+    }
 }

@@ -1,4 +1,4 @@
-//! Rows on their way between arrays, tensors and graphs.
+//! Conversions between arrays and tensors, and between the errors and kinds of neighbouring crates.
 
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, ArrayView2};
@@ -36,17 +36,17 @@ pub fn apply(services: &Services<'_>, graph: &Graph, rows: ArrayView2<'_, f32>) 
     }
 }
 
-/// A closed form's refusal as a plugin's: what the user can mend is told as invalid.
-pub fn refuse(error: chiasm_closed_form::Error) -> Error {
-    use chiasm_closed_form::Error as Refusal;
+/// A closed form's error as a plugin's; what the user can correct becomes an invalid input.
+pub fn plugin_error(error: chiasm_closed_form::Error) -> Error {
+    use chiasm_closed_form::Error as Closed;
     match error {
-        Refusal::Cancelled => Error::cancelled(),
-        error @ (Refusal::Graph(_) | Refusal::Linfa(_)) => Error::from(error),
+        Closed::Cancelled => Error::cancelled(),
+        error @ (Closed::Graph(_) | Closed::Linfa(_)) => Error::from(error),
         error => Error::invalid(error.to_string()),
     }
 }
 
-/// In which sense a closed form's inverse is one, in the plugin's words.
+/// The kind of a closed form's inverse as a plugin's.
 pub fn inverse_kind(kind: chiasm_closed_form::InverseKind) -> InverseKind {
     use chiasm_closed_form::InverseKind as Kind;
     match kind {

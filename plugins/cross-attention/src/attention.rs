@@ -1,34 +1,35 @@
-//! How much each token was looked at: the figure behind "it looked at the right object".
+//! How much attention each token gets: the exported graph shows it beside its answer.
 
 use chiasm_learned::Layers;
 use chiasm_learned::attention::Tokens;
 use chiasm_plugin::graph::Value;
 
-/// One attention: who asked, and the streams whose tokens, one after the other, were its keys.
-pub(crate) struct Look {
+/// One attention: its queries, and the streams whose tokens, concatenated, are its keys.
+pub(crate) struct AttentionRecord {
     name: String,
     heads: bool,
     queries: Tokens,
     keys: Vec<usize>,
 }
 
-impl Look {
+impl AttentionRecord {
     /// Of a multi-head attention.
     pub(crate) fn of_heads(name: &str, queries: Tokens, keys: Vec<usize>) -> Self {
         Self { name: name.to_owned(), heads: true, queries, keys }
     }
 
-    /// Of one without heads.
+    /// Of an attention without heads.
     pub(crate) fn plain(name: &str, queries: Tokens, keys: Vec<usize>) -> Self {
         Self { name: name.to_owned(), heads: false, queries, keys }
     }
 }
 
-/// For every stream that was looked at: its place, and the share of the looks that each of its tokens got, `[batch, T]`, averaged over
-/// those who looked. The learned token in front of a stream is left out: where the modality is there, nobody sees it.
-pub(crate) fn attention(
+/// For every stream that was attended to: its place, and the attention weight of each of its tokens, `[batch,
+/// T]`, averaged over the attentions. The learned token in front of a stream is left out: it is masked where
+/// the modality is present.
+pub(crate) fn weights_by_stream(
     layers: &mut Layers<'_>,
-    looks: &[Look],
+    records: &[AttentionRecord],
     sequences: &[Tokens],
 ) -> Vec<(usize, Value)> {
     let (one, first) = (layers.b.ints("one", &[1]), layers.b.ints("first", &[0]));
@@ -38,17 +39,17 @@ pub(crate) fn attention(
             layers.b.gather(&shape, &one, 0)
         })
         .collect();
-    let mut got: Vec<Vec<Value>> = vec![Vec::new(); sequences.len()];
-    for look in looks {
-        let shares = layers.looks(&look.name, look.heads, &look.queries);
+    let mut parts: Vec<Vec<Value>> = vec![Vec::new(); sequences.len()];
+    for record in records {
+        let weights = layers.attention_weights(&record.name, record.heads, &record.queries);
         let mut start = first.clone();
-        for &key in &look.keys {
+        for &key in &record.keys {
             let (own, end) = (layers.b.add(&start, &one), layers.b.add(&start, &lengths[key]));
-            got[key].push(layers.b.op("Slice", &[&shares, &own, &end, &one], &[]));
+            parts[key].push(layers.b.op("Slice", &[&weights, &own, &end, &one], &[]));
             start = end;
         }
     }
-    let averaged = got.into_iter().enumerate().filter_map(|(stream, parts)| {
+    let averaged = parts.into_iter().enumerate().filter_map(|(stream, parts)| {
         #[expect(clippy::cast_precision_loss, reason = "a few modalities")]
         let share = (parts.len() as f32).recip();
         let sum = parts.into_iter().reduce(|all, part| layers.b.add(&all, &part))?;

@@ -1,22 +1,28 @@
-//! Trained members as the graphs that leave.
+//! Trained members as the graphs that are exported.
 
 use chiasm_closed_form::Front;
-use chiasm_learned::refuse;
-use chiasm_plugin::Result;
+use chiasm_learned::plugin_error;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
+use chiasm_plugin::{Inverse, InverseKind, Result};
 
-use crate::model::{Model, TINY};
+use crate::model::{Model, TINY, front_graph};
 
-/// Members that share their fronts.
+/// Members that share the fronts of their modalities.
+#[derive(Debug)]
 pub(crate) struct Ensemble {
-    pub fronts: [Front; 2],
+    pub fronts: Vec<Front>,
     pub members: Vec<Model>,
 }
 
 impl Ensemble {
-    /// A side's map, rows to unit rows `z`; the members have this share of the score, the start the rest.
-    pub(crate) fn graph(&self, side: usize, input: &str, blend: f64) -> Result<Graph> {
-        let front = &self.fronts[side];
+    /// The map of every modality, `x` to unit rows `z`; the members have this share of the score, the start
+    /// the rest.
+    pub(crate) fn maps(&self, blend: f64) -> Result<Vec<Graph>> {
+        (0..self.fronts.len()).map(|modality| self.map(modality, blend)).collect()
+    }
+
+    fn map(&self, modality: usize, blend: f64) -> Result<Graph> {
+        let front = &self.fronts[modality];
         let mut b = Builder::new("mlp");
         let u = b.input("u", DType::F32, &[Dim::named("batch"), front.coordinates().into()])?;
         let mut parts: Vec<Value> = Vec::new();
@@ -25,13 +31,13 @@ impl Ensemble {
             #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
             let values = start.iter().map(|&x| x as f32).collect();
             let weights = b.constant("start", Tensor::f32(&[start.nrows(), start.ncols()], values)?);
-            let image = b.matmul(&u, &weights);
-            parts.push(shared(&mut b, &image, 1.0 - blend));
+            let output = b.matmul(&u, &weights);
+            parts.push(unit_with_share(&mut b, &output, 1.0 - blend));
         }
         if blend > 0.0 {
             for member in &self.members {
-                let image = member.maps[side].place(&mut b).call(&mut b, &u, None);
-                parts.push(shared(&mut b, &image, self.share(blend)));
+                let output = member.maps[modality].bind(&mut b).forward(&mut b, &u, None);
+                parts.push(unit_with_share(&mut b, &output, blend / self.members.len() as f64));
             }
         }
         let z = match parts.as_slice() {
@@ -40,20 +46,21 @@ impl Ensemble {
         };
         let width = front.start().ncols() * parts.len();
         b.output("z", &z, DType::F32, &[Dim::named("batch"), width.into()]);
-        Ok(front.graph(input).map_err(refuse)?.join(&b.finish()?, &[("u", "u")])?)
+        Ok(front_graph(front)?.join(&b.finish()?, &[("u", "u")])?)
     }
 
-    /// The way back from the source's image: the mean of what the members' decoders say; or why there is none.
-    pub(crate) fn inverse(&self, blend: f64) -> Result<(Option<Graph>, String)> {
-        let front = &self.fronts[0];
+    /// The approximate inverse of a modality's map, the mean of the members' decoders, or the reason why
+    /// there is none; with a sentence for the notes.
+    pub(crate) fn inverse(&self, modality: usize, blend: f64) -> Result<(Option<Inverse>, String)> {
+        let front = &self.fronts[modality];
         let decoders: Vec<_> =
-            self.members.iter().filter_map(|m| m.decoders.as_ref().map(|d| &d[0])).collect();
+            self.members.iter().filter_map(|member| member.decoders.get(modality)).collect();
         if decoders.is_empty() {
             let reason = "none: a network has no closed inverse; `reconstruction` above 0 trains a decoder";
             return Ok((None, reason.to_owned()));
         }
-        let back = match front.back("x").map_err(refuse)? {
-            Ok(back) => back,
+        let undo = match front.inverse().map_err(plugin_error)? {
+            Ok(undo) => undo,
             Err(reason) => return Ok((None, format!("none: {reason}"))),
         };
         let width = front.start().ncols();
@@ -68,26 +75,22 @@ impl Ensemble {
                 .map(|(name, at)| b.ints(name, &[at as i64]));
             let part = b.op("Slice", &[&z, &starts, &ends, &axes], &[]);
             let part = b.l2_normalise(&part, -1, TINY);
-            let u = decoder.place(&mut b).call(&mut b, &part, None);
+            let u = decoder.bind(&mut b).forward(&mut b, &part, None);
             sum = Some(sum.map_or(u.clone(), |sum| b.add(&sum, &u)));
         }
         let sum = sum.unwrap_or(z);
         #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
         let u = b.mul_scalar(&sum, (decoders.len() as f64).recip() as f32);
         b.output("u", &u, DType::F32, &[Dim::named("batch"), front.coordinates().into()]);
-        let graph = b.finish()?.join(&back, &[("u", "u")])?;
-        Ok((Some(graph), "trained decoders: inverse(source(x)) is near x, up to the length of x".to_owned()))
-    }
-
-    /// One member's share of the score.
-    fn share(&self, blend: f64) -> f64 {
-        blend / self.members.len() as f64
+        let graph = b.finish()?.join(&undo, &[("u", "u")])?;
+        let sense = "approximate, by trained decoders: inverse(map(x)) is near x, up to the length of x";
+        Ok((Some(Inverse { graph, kind: InverseKind::Approximate }), sense.to_owned()))
     }
 }
 
-/// Unit rows that bring this share into a dot product.
-fn shared(b: &mut Builder, image: &Value, share: f64) -> Value {
-    let unit = b.l2_normalise(image, -1, TINY);
+/// Rows of length sqrt(share), whose dot products are that share of a score.
+fn unit_with_share(b: &mut Builder, rows: &Value, share: f64) -> Value {
+    let unit = b.l2_normalise(rows, -1, TINY);
     #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
     b.mul_scalar(&unit, share.sqrt() as f32)
 }

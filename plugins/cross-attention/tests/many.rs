@@ -1,0 +1,200 @@
+//! Three and four modalities, hidden and absent ones included, in a real engine.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "the data of aligners is of no use here")]
+#[path = "../../mlp/tests/common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+
+use chiasm_cross_attention::CrossAttention;
+use chiasm_plugin::graph::{Graph, Tensor};
+use chiasm_plugin::ndarray::{Array2, Array3, ArrayView1, Axis};
+use chiasm_plugin::{
+    Fused, Fusion, FusionSpec, Inputs, Json, Lent, Modality, Services, Task, TaskKind, json,
+};
+use common::TestHost;
+
+const NAMES: [&str; 4] = ["image", "text", "sound", "depth"];
+/// Length of a token of each modality, and tokens of a row.
+const WIDTHS: [usize; 4] = [5, 7, 6, 4];
+const LENGTHS: [usize; 4] = [4, 3, 5, 2];
+const CLASSES: usize = 3;
+const MODES: [&str; 10] =
+    ["decoder", "one-way", "two-way", "gated", "latent", "concat", "mean", "gated-sum", "bilinear", "late"];
+
+/// Rows of some modalities. The class is marked on one token of the sound; everything else is noise.
+#[derive(Clone)]
+struct World {
+    tokens: Vec<Array3<f32>>,
+    masks: Vec<Array2<f32>>,
+    target: Array2<f32>,
+}
+
+/// A small random stream, so that the test's world depends on nothing else.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % sides as u64).unwrap()
+    }
+}
+
+impl World {
+    fn new(modalities: usize, rows: usize, seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let mut tokens: Vec<Array3<f32>> = (0..modalities)
+            .map(|at| {
+                Array3::from_shape_simple_fn((rows, LENGTHS[at], WIDTHS[at]), || {
+                    dice.below(1000) as f32 / 1000.0 - 0.5
+                })
+            })
+            .collect();
+        let mut target = Array2::zeros((rows, CLASSES));
+        for row in 0..rows {
+            let (class, place) = (dice.below(CLASSES), dice.below(LENGTHS[2]));
+            target[[row, class]] = 1.0;
+            tokens[2][[row, place, class]] += 4.0;
+        }
+        let masks = (0..modalities).map(|at| Array2::ones((rows, LENGTHS[at]))).collect();
+        Self { tokens, masks, target }
+    }
+
+    /// Takes a modality away from every row that `chosen` accepts; what stands there is noise of another
+    /// size.
+    fn hide(&mut self, modality: usize, chosen: impl Fn(usize) -> bool) {
+        for row in (0..self.target.nrows()).filter(|row| chosen(*row)) {
+            self.masks[modality].row_mut(row).fill(0.0);
+            self.tokens[modality].index_axis_mut(Axis(0), row).mapv_inplace(|x| 50.0 * x - 7.0);
+        }
+    }
+
+    fn pooled(&self, modality: usize) -> Array2<f32> {
+        self.tokens[modality].mean_axis(Axis(1)).unwrap()
+    }
+
+    fn spec(&self, kind: TaskKind) -> FusionSpec {
+        let modality = |at: usize| Modality {
+            name: NAMES[at].into(),
+            pooled_dim: WIDTHS[at],
+            token_dim: Some(WIDTHS[at]),
+        };
+        let labels = match kind {
+            TaskKind::Retrieval => Vec::new(),
+            _ => ["red", "green", "blue"].map(str::to_owned).to_vec(),
+        };
+        let modalities = (0..self.tokens.len()).map(modality).collect();
+        FusionSpec { modalities, task: Some(Task { kind, labels }) }
+    }
+
+    fn fit(&self, host: &TestHost, kind: TaskKind, parameters: &Json) -> Fused {
+        let count = self.tokens.len();
+        let names: Vec<[String; 3]> = (0..count)
+            .map(|at| ["mask", "pooled", "tokens"].map(|port| format!("{}.{port}", NAMES[at])))
+            .collect();
+        let pooled: Vec<Array2<f32>> = (0..count).map(|at| self.pooled(at)).collect();
+        let mut matrices = vec![("target", self.target.view())];
+        for (at, [mask, vector, _]) in names.iter().enumerate() {
+            matrices.push((mask, self.masks[at].view()));
+            matrices.push((vector, pooled[at].view()));
+        }
+        let tokens: Vec<_> = names
+            .iter()
+            .zip(&self.tokens)
+            .map(|([.., name], values)| (name.as_str(), values.view().into_dyn()))
+            .collect();
+        let data = Inputs::of(&matrices).and(&tokens);
+        CrossAttention::fit(&self.spec(kind), &data, parameters, &Services::of(host)).unwrap()
+    }
+
+    fn run(&self, host: &TestHost, graph: &Graph) -> BTreeMap<String, Array2<f32>> {
+        let tensor = |shape: &[usize], values: Vec<f32>| Tensor::f32(shape, values).unwrap();
+        let mut ports = Vec::new();
+        for at in 0..self.tokens.len() {
+            let (tokens, mask, pooled) = (&self.tokens[at], &self.masks[at], self.pooled(at));
+            let name = NAMES[at];
+            ports.push((format!("{name}.tokens"), tensor(tokens.shape(), tokens.iter().copied().collect())));
+            ports.push((format!("{name}.mask"), tensor(mask.shape(), mask.iter().copied().collect())));
+            ports.push((format!("{name}.pooled"), tensor(pooled.shape(), pooled.iter().copied().collect())));
+        }
+        let given: Vec<(&str, &Tensor)> = (ports.iter())
+            .filter(|(name, _)| graph.input(name).is_ok())
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect();
+        let outputs = host.run(graph, &given).unwrap().into_iter();
+        outputs
+            .map(|(name, tensor)| {
+                let shape = (tensor.shape()[0], tensor.shape()[1]);
+                (name, Array2::from_shape_vec(shape, tensor.into_f32().unwrap()).unwrap())
+            })
+            .collect()
+    }
+
+    fn accuracy(&self, host: &TestHost, graph: &Graph) -> f64 {
+        let logits = &self.run(host, graph)["logits"];
+        let best =
+            |row: ArrayView1<'_, f32>| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+        let right = logits.outer_iter().zip(self.target.outer_iter()).filter(|(a, b)| best(*a) == best(*b));
+        right.count() as f64 / logits.nrows() as f64
+    }
+}
+
+fn small(mode: &str, epochs: u64) -> Json {
+    json!({
+        "mode": mode, "query": "text", "width": 16, "heads": 2, "depth": 1, "hidden": 32, "latents": 4,
+        "epochs": epochs, "learning_rate": 3e-3, "dropout": 0.0, "patience": 100,
+    })
+}
+
+/// Every set of hidden modalities, in every mode, with three and with four: finite answers of the right
+/// shape, which do not depend on what stands in the place of a hidden modality, and attention that goes to
+/// the modalities that are present.
+#[test]
+fn every_mode_takes_three_and_four_modalities_with_any_of_them_hidden() {
+    let host = TestHost::new(5);
+    for (count, mode) in [3, 4].into_iter().flat_map(|count| MODES.map(|mode| (count, mode))) {
+        let mut training = World::new(count, 40, 4);
+        (0..count).for_each(|at| training.hide(at, |row| row % (count + 1) == at));
+        for kind in [TaskKind::Classification, TaskKind::Retrieval] {
+            let graph = training.fit(&host, kind, &small(mode, 1)).graph;
+            graph.verify_learned().unwrap();
+            for hidden in 0..1_usize << count {
+                let is_hidden = |at: usize| hidden >> at & 1 == 1;
+                let mut few = World::new(count, 3, 6);
+                (0..count).filter(|at| is_hidden(*at)).for_each(|at| few.hide(at, |_| true));
+                let outputs = few.run(&host, &graph);
+                let answer = if kind == TaskKind::Retrieval { "fused" } else { "logits" };
+                assert_eq!(outputs[answer].dim(), (3, CLASSES), "{mode} {kind:?}");
+                assert!(outputs.values().flatten().all(|x| x.is_finite()), "{mode} {kind:?} {hidden}");
+                let mut other = few.clone();
+                for at in (0..count).filter(|at| is_hidden(*at)) {
+                    other.tokens[at].fill(f32::NAN);
+                }
+                assert_eq!(other.run(&host, &graph)[answer], outputs[answer], "{mode} {kind:?} {hidden}");
+                for at in 0..count {
+                    let Some(shares) = outputs.get(&format!("attention.{}", NAMES[at])) else { continue };
+                    let total = shares.sum();
+                    assert_eq!(total == 0.0, is_hidden(at), "{mode} {hidden}: {total} of {}", NAMES[at]);
+                }
+            }
+        }
+    }
+}
+
+/// The third of four modalities alone says which class it is; the query is another. 200 test rows: 0.9 is
+/// many standard errors above the chance of a third, at which answers stay where the sound is hidden.
+#[test]
+fn every_mode_finds_the_modality_that_answers() {
+    let (host, training, test) = (TestHost::new(3), World::new(4, 600, 1), World::new(4, 200, 2));
+    let mut silent = test.clone();
+    silent.hide(2, |_| true);
+    for mode in MODES {
+        let graph = training.fit(&host, TaskKind::Classification, &small(mode, 15)).graph;
+        let (share, without) = (test.accuracy(&host, &graph), silent.accuracy(&host, &graph));
+        // a product of four vectors passes the least of one of them on
+        let least = if mode == "bilinear" { 0.6 } else { 0.9 };
+        assert!(share > least, "{mode}: {share}");
+        assert!((0.15..0.5).contains(&without), "{mode}: {without} without the sound");
+    }
+}

@@ -1,0 +1,157 @@
+//! Where the networks start: ridge regressions onto the reference, and principal coordinates of every
+//! modality.
+
+use chiasm_closed_form::ridge::RidgeParams;
+use chiasm_closed_form::{Fitted, Front, Method, View, Views};
+use chiasm_geometry::linalg::{product, symmetric_eigen};
+use chiasm_learned::comparison::with_context;
+use chiasm_learned::{Subset, apply, plugin_error, value_of};
+use chiasm_plugin::ndarray::{Array2, Axis};
+use chiasm_plugin::{Error, Json, Result, Services, json, read_parameters};
+use std::collections::BTreeMap;
+
+use crate::settings::Settings;
+
+/// The modalities, regressed onto the reference, in principal coordinates.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub names: Vec<String>,
+    /// The place of the modality that the others are mapped onto.
+    pub reference: usize,
+    pub fronts: Vec<Front>,
+    /// Coordinates of the training items of each modality.
+    pub coordinates: Vec<Array2<f32>>,
+    /// What the items of each modality go through first.
+    pub curves: BTreeMap<String, String>,
+    /// The ridge of each modality's regression onto the reference; none for the reference.
+    ridges: BTreeMap<String, f64>,
+}
+
+impl Start {
+    /// Regressions onto the last of the views or their anchor, with ridges and curves chosen unless given,
+    /// and fronts over the training items.
+    pub(crate) fn fit(
+        views: &Views<'_>,
+        training: &Subset<'_>,
+        settings: &Settings,
+        services: &Services<'_>,
+    ) -> Result<Self> {
+        let reference = views.reference();
+        let anchored = Views::new(views.all().to_vec(), Some(reference), views.validation().to_vec());
+        let ridges: BTreeMap<&str, f64> = (views.names().into_iter())
+            .filter_map(|name| Some((name, value_of(settings.ridges.as_ref(), name)?[0])))
+            .collect();
+        let given = json!({
+            "ridge": (!ridges.is_empty()).then_some(ridges),
+            "curve": settings.curve_of(&views.names()),
+        });
+        let fitted = fit_ridge(&anchored.map_err(plugin_error)?, given, services)?;
+        let (mut fronts, mut coordinates) = (Vec::new(), Vec::new());
+        for (map, items) in fitted.maps.iter().zip(&training.items) {
+            let front = Front::new(map, items.view()).map_err(plugin_error)?;
+            let graph = front.graph().map_err(plugin_error)?;
+            coordinates.push(apply(services, &graph, items.view())?);
+            fronts.push(front);
+        }
+        let names: Vec<String> = views.names().into_iter().map(str::to_owned).collect();
+        let chosen = json!(fitted.parameters);
+        let curves = names.iter().zip(&fitted.maps);
+        let curves = curves.map(|(name, map)| (name.clone(), curve_name(map.curve()))).collect();
+        let others = names.iter().enumerate().filter(|(at, _)| *at != reference);
+        let ridges = others.map(|(_, name)| Ok((name.clone(), ridge_of(&chosen, name)?)));
+        let ridges = ridges.collect::<Result<_>>()?;
+        Ok(Self { names, reference, fronts, coordinates, curves, ridges })
+    }
+
+    /// The ridge of the regression of a modality onto the reference.
+    pub(crate) fn ridge_onto_reference(&self, name: &str) -> Result<f64> {
+        let ridge = self.ridges.get(name).copied();
+        ridge.ok_or_else(|| Error::other(format!("`{name}` is not mapped onto the reference")))
+    }
+
+    /// The ridge of the regression from the reference onto a modality, chosen unless given.
+    pub(crate) fn back_ridge(
+        &self,
+        views: &Views<'_>,
+        modality: usize,
+        settings: &Settings,
+        services: &Services<'_>,
+    ) -> Result<f64> {
+        let name = &self.names[modality];
+        if let Some([_, back]) = value_of(settings.ridges.as_ref(), name) {
+            return Ok(*back);
+        }
+        let pair = pair_views(views, self.reference, modality, Some(1))?;
+        let curves: BTreeMap<&str, &String> =
+            pair.names().into_iter().filter_map(|name| Some((name, self.curves.get(name)?))).collect();
+        let fitted = fit_ridge(&pair, json!({ "curve": curves }), services)?;
+        ridge_of(&json!(fitted.parameters), &self.names[self.reference])
+    }
+}
+
+/// Two of the modalities as views of their own.
+pub(crate) fn pair_views<'a>(
+    views: &Views<'a>,
+    first: usize,
+    second: usize,
+    anchor: Option<usize>,
+) -> Result<Views<'a>> {
+    let pair: Vec<View<'a>> = [first, second].map(|at| views.all()[at].clone()).to_vec();
+    Views::new(pair, anchor, views.validation().to_vec()).map_err(plugin_error)
+}
+
+fn fit_ridge(views: &Views<'_>, given: Json, services: &Services<'_>) -> Result<Fitted<RidgeParams>> {
+    let parameters: RidgeParams = read_parameters(&given)?;
+    with_context(services, |context| parameters.fit_views(views, context))
+}
+
+/// The ridge that a fit chose for a modality.
+fn ridge_of(chosen: &Json, name: &str) -> Result<f64> {
+    let ridge = chosen["ridge"][name].as_f64();
+    ridge.ok_or_else(|| Error::other(format!("the ridge regression returned no ridge of `{name}`")))
+}
+
+fn curve_name(curve: chiasm_closed_form::Curve) -> String {
+    json!(curve).as_str().unwrap_or_default().to_owned()
+}
+
+/// Ridge regression between principal coordinates of weighted examples, without an intercept: (UᵀWU + n r c₁
+/// I)⁻¹ UᵀWV, with n the sum of the weights and c₁ the top variance of U.
+pub(crate) fn regression(
+    from: &Array2<f64>,
+    to: &Array2<f64>,
+    weights: &[f32],
+    ridge: f64,
+) -> Result<Array2<f64>> {
+    let mut weighted = from.clone();
+    for (mut row, weight) in weighted.axis_iter_mut(Axis(0)).zip(weights) {
+        row *= f64::from(*weight);
+    }
+    let n: f64 = weights.iter().copied().map(f64::from).sum();
+    let gram = product(&weighted.t(), from)? / n;
+    let eigen = symmetric_eigen(gram.view())?;
+    let top = eigen.values.first().copied().unwrap_or(1.0).max(f64::MIN_POSITIVE);
+    let shrunk = eigen.values.mapv(|value| 1.0 / (n * (value.max(0.0) + ridge * top)));
+    let projected = product(&eigen.vectors.t(), &product(&weighted.t(), to)?)?;
+    Ok(product(&eigen.vectors, &(projected * &shrunk.insert_axis(Axis(1))))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The normal equations hold for the solution, to rounding in double precision.
+    #[test]
+    fn the_regression_solves_the_normal_equations() {
+        let u = Array2::from_shape_fn((9, 3), |(i, j)| ((2 * i + 3 * j) as f64).sin() * (j + 1) as f64);
+        let v = Array2::from_shape_fn((9, 2), |(i, j)| ((i + 5 * j) as f64).cos());
+        let weights: Vec<f32> = (0..9).map(|i| if i < 3 { 1.0 / 3.0 } else { 1.0 }).collect();
+        let solved = regression(&u, &v, &weights, 0.2).unwrap();
+        let weighted = &u * &Array2::from_shape_fn((9, 1), |(i, _)| f64::from(weights[i]));
+        let n: f64 = weights.iter().copied().map(f64::from).sum();
+        let gram = weighted.t().dot(&u) / n;
+        let top = symmetric_eigen(gram.view()).unwrap().values[0];
+        let residual = gram.dot(&solved) + &solved * (0.2 * top) - weighted.t().dot(&v) / n;
+        assert!(residual.iter().all(|x| x.abs() < 1e-12), "{residual}");
+    }
+}

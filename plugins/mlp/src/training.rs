@@ -1,0 +1,130 @@
+//! The training of an ensemble: items in the coordinates of their fronts, as examples.
+
+use chiasm_closed_form::cca::CcaParams;
+use chiasm_closed_form::{Fitted, Front, Views};
+use chiasm_learned::{Examples, Subset, apply, plugin_error, value_of};
+use chiasm_plugin::graph::{Tensor, TensorRef};
+use chiasm_plugin::ndarray::Array2;
+use chiasm_plugin::objective::{Length, Options, Report, Rows};
+use chiasm_plugin::{Error, Result, Services};
+
+use crate::ensemble::Ensemble;
+use crate::model::{Model, Terms, front_graph};
+use crate::settings::Settings;
+
+/// Checks of the validation loss in a training.
+const CHECKS: u64 = 15;
+/// Checks without a better one that end it.
+const PATIENCE: u64 = 6;
+/// The step between the members' seeds.
+const SEED_STEP: u64 = 0x9e37_79b9;
+
+/// What an ensemble is trained on.
+pub(crate) struct Training<'a, 's> {
+    names: Vec<&'a str>,
+    pairs: Vec<(usize, usize)>,
+    fronts: Vec<Front>,
+    noise: Vec<f64>,
+    items: &'a Subset<'s>,
+    settings: &'a Settings,
+    services: &'a Services<'a>,
+}
+
+/// Tensors of a batch's ports, one row for each example.
+type Batch = Vec<(String, Tensor)>;
+
+impl<'a, 's> Training<'a, 's> {
+    /// A training on these items from this start; `views` names the modalities.
+    pub(crate) fn new(
+        views: &'a Views<'_>,
+        items: &'a Subset<'s>,
+        start: &Fitted<CcaParams>,
+        settings: &'a Settings,
+        services: &'a Services<'a>,
+    ) -> Result<Self> {
+        let names = views.names();
+        let fronts = start.maps.iter().zip(&items.items);
+        let fronts = fronts
+            .map(|(map, items)| Front::new(map, items.view()).map_err(plugin_error))
+            .collect::<Result<Vec<_>>>()?;
+        let chosen = start.parameters.ridges(&names).unwrap_or_else(|| vec![0.0; names.len()]);
+        let noise = (names.iter().zip(&fronts).zip(chosen))
+            .map(|((name, front), chosen)| {
+                let given = value_of(settings.noise.as_ref(), name);
+                front.noise(given.copied().unwrap_or(chosen))
+            })
+            .collect();
+        let pairs = views.scored_pairs();
+        Ok(Self { names, pairs, fronts, noise, items, settings, services })
+    }
+
+    /// Trains every member for so many steps; with items to validate on, the weights of the best check are
+    /// kept.
+    pub(crate) fn run(self, steps: u64, validation: Option<&Subset<'_>>) -> Result<(Ensemble, Vec<Report>)> {
+        let examples = Examples::new(&self.items.row_lists(), &self.pairs);
+        let pairs = examples.present_pairs(&self.pairs);
+        let alone = (0..self.names.len()).find(|at| !pairs.iter().any(|&(a, b)| a == *at || b == *at));
+        if let Some(at) = alone {
+            return Err(Error::invalid(format!(
+                "modality `{}`: expected rows that also hold {}, got none",
+                self.names[at],
+                if self.pairs.len() < self.names.len() { "the anchor" } else { "another modality" }
+            )));
+        }
+        let validation = validation.map(|items| (items, Examples::new(&items.row_lists(), &pairs)));
+        let validation = validation.filter(|(_, examples)| !examples.is_empty());
+        let masked = !examples.are_complete()
+            || validation.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
+        let own = self.batch(self.items, &examples, masked)?;
+        let held_out = match &validation {
+            Some((items, examples)) => self.batch(items, examples, masked)?,
+            None => Vec::new(),
+        };
+        let (own, held_out) = (borrowed(&own), borrowed(&held_out));
+        let rows = Rows { training: &own, validation: &held_out };
+        let terms = Terms { pairs, masked, noise: self.noise };
+        let (mut members, mut reports) = (Vec::new(), Vec::new());
+        for member in 0..self.settings.members as u64 {
+            let seed = self.services.seed().wrapping_add(SEED_STEP.wrapping_mul(member + 1));
+            let mut model = Model::new(&self.names, &self.fronts, self.settings, seed)?;
+            let objective = model.objective(self.settings, &terms, seed)?;
+            let options = Options {
+                learning_rate: self.settings.learning_rate,
+                weight_decay: self.settings.weight_decay,
+                length: Length::Steps(steps),
+                batch: self.settings.batch,
+                warmup: steps / 10,
+                validation: 0.0,
+                check_every: Some(steps.div_ceil(CHECKS)),
+                patience: Some(PATIENCE),
+                seed,
+                ..Options::default()
+            };
+            let trained = self.services.train(&objective, &rows, &options)?;
+            model.load(&trained.weights)?;
+            members.push(model);
+            reports.push(trained.report);
+        }
+        Ok((Ensemble { fronts: self.fronts, members }, reports))
+    }
+
+    /// The examples as tensors of the batch ports.
+    fn batch(&self, items: &Subset<'_>, examples: &Examples, masked: bool) -> Result<Batch> {
+        let mut batch = Vec::new();
+        for (at, (front, items)) in self.fronts.iter().zip(&items.items).enumerate() {
+            let coordinates = match items.nrows() {
+                0 => Array2::zeros((1, front.coordinates())),
+                _ => apply(self.services, &front_graph(front)?, items.view())?,
+            };
+            batch.push((format!("items/{}", self.names[at]), examples.select(at, coordinates.view())?));
+        }
+        if masked {
+            batch.extend(examples.mask_tensors(&self.names)?);
+        }
+        Ok(batch)
+    }
+}
+
+fn borrowed(batch: &Batch) -> Vec<(&str, TensorRef<'_>)> {
+    batch.iter().map(|(name, tensor)| (name.as_str(), TensorRef::from(tensor))).collect()
+}
