@@ -55,7 +55,6 @@ pub type Outputs = BTreeMap<String, Array2<f32>>;
 
 /// Held-out items, before and after their heads.
 pub(super) struct HeldOut {
-    pub rows: Vec<usize>,
     pub embedded: Vec<Embedded>,
     pub aligned: Vec<Aligned>,
 }
@@ -175,7 +174,7 @@ impl<'a> Run<'a> {
         let rows = data.dataset.rows_of(Split::Test);
         let embedded = self.embed(data, &rows, false)?;
         let aligned = self.model.align_all(&embedded, self.bench)?;
-        Ok(HeldOut { rows, embedded, aligned })
+        Ok(HeldOut { embedded, aligned })
     }
 
     /// The items of some rows through the encoders.
