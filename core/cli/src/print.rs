@@ -1,7 +1,7 @@
 //! Results on stdout: JSON for machines, tables for people.
 
-use chiasm_host::{Task, TaskKind};
 use chiasm_geometry::retrieval::Figures;
+use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -13,7 +13,8 @@ use std::{
 /// The first failure of stdout, a reader that left aside.
 static FAILURE: OnceLock<Error> = OnceLock::new();
 
-/// One line on stdout. A reader that has left, as `head` does, has seen enough: the rest is dropped without an error.
+/// One line on stdout. A reader that has left, as `head` does, has seen enough: the rest is dropped without
+/// an error.
 pub fn line(text: &str) {
     if let Err(error) = writeln!(stdout(), "{text}")
         && error.kind() != ErrorKind::BrokenPipe
@@ -40,7 +41,8 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
-/// A table in Markdown, to read here or paste elsewhere; every column after the first `left` ones is set to the right.
+/// A table in Markdown, to read here or paste elsewhere; every column after the first `left` ones is set to
+/// the right.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
@@ -53,7 +55,8 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
     line(&table.to_string());
 }
 
-/// A table whose last column is prose, wrapped to the terminal (140 columns off one); the third column is set to the right.
+/// A table whose last column is prose, wrapped to the terminal (140 columns off one); the third column is set
+/// to the right.
 pub fn prose(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
@@ -99,12 +102,25 @@ pub fn metrics(metrics: &Metrics) {
             let [at_1, at_5, at_10] = recalls(f);
             let name = format!("  {direction}, shuffled pairs");
             let mut row = vec![name, at_1, String::new(), at_5, at_10, format!("{:.3}", f.mrr)];
-            row.extend([format!("{:.3}", f.map), format!("{:.1}", f.median_rank), String::new(), String::new()]);
+            row.extend([
+                format!("{:.3}", f.map),
+                format!("{:.1}", f.median_rank),
+                String::new(),
+                String::new(),
+            ]);
             rows.push(row);
         }
     }
     let header = [
-        "retrieval, %", "recall@1", "95 %", "recall@5", "recall@10", "mrr", "map", "median", "chance@1",
+        "retrieval, %",
+        "recall@1",
+        "95 %",
+        "recall@5",
+        "recall@10",
+        "mrr",
+        "map",
+        "median",
+        "chance@1",
         "queries",
     ];
     table(&header, rows, 1);
@@ -229,7 +245,9 @@ pub fn plan(report: &PlanReport) {
     let anchor = report.anchor.as_ref().map(|anchor| format!(", bound to {anchor}")).unwrap_or_default();
     line(&format!("align: {} maps {}{anchor}{bank}", report.aligner, held.join(", ")));
     for [first, second] in &report.emergent {
-        line(&format!("no training row holds {first} and {second}: what joins them is learned through the others"));
+        line(&format!(
+            "no training row holds {first} and {second}: what joins them is learned through the others"
+        ));
     }
     let reads = if report.reads_tokens { ", from tokens" } else { "" };
     line(&format!("fuse: {}{reads}", report.fusion.as_deref().unwrap_or("nothing")));

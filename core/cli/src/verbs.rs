@@ -9,8 +9,8 @@ use crate::{
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    AddOptions, CompareOptions, Error, FitOptions, Inputs, Layout, ModelStore, Outputs, Plan, Raw, Recipe, Run,
-    Workbench,
+    AddOptions, CompareOptions, Error, FitOptions, Inputs, Layout, ModelStore, Outputs, Plan, Raw, Recipe,
+    Run, Workbench,
 };
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, path::Path};
@@ -234,12 +234,7 @@ fn nested(outputs: &Outputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
 }
 
 /// Raw inputs from the flags, or from a table with a column per modality.
-fn inputs(
-    opened: &Run<'_>,
-    args: &RunArgs,
-    given: &Given,
-    bench: &Workbench,
-) -> Outcome<Inputs> {
+fn inputs(opened: &Run<'_>, args: &RunArgs, given: &Given, bench: &Workbench) -> Outcome<Inputs> {
     let names = opened.names();
     if let Some(path) = &args.input {
         if let Some(flag) = given.keys().find(|name| !given[*name].is_empty()) {
@@ -330,8 +325,7 @@ pub fn search(
         print::table(&["rank", "score", "item"], rows, 0);
     }
     if let Some(target) = how.strip {
-        let paths: Vec<_> =
-            found.iter().filter_map(|one| one.item.path().map(Path::to_path_buf)).collect();
+        let paths: Vec<_> = found.iter().filter_map(|one| one.item.path().map(Path::to_path_buf)).collect();
         strip::write(&paths, target)?;
         bench.reporter.note(&format!("wrote {}", target.display()));
     }

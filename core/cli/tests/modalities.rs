@@ -112,7 +112,8 @@ fn an_aligner_of_two_says_so_in_the_plan() {
     shop.refused(&["plan", "recipe.toml"], &["\"ot-map\" takes exactly 2 modalities, and the recipe has 3"]);
 }
 
-/// Training rows hold a and b, or b and c: a and c are joined through b, and permuted rows do not find each other.
+/// Training rows hold a and b, or b and c: a and c are joined through b, and permuted rows do not find each
+/// other.
 #[test]
 fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
     let shop = views("plugin = \"cca\"\nanchor = \"b\"\n");
@@ -159,7 +160,10 @@ fn validation_rows_choose_and_test_rows_only_measure() {
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(shop.path("run/manifest.json")).unwrap()).unwrap();
     let counts = &manifest["rows"];
-    assert_eq!((&counts["train"], &counts["validation"], &counts["test"]), (&180.into(), &60.into(), &60.into()));
+    assert_eq!(
+        (&counts["train"], &counts["validation"], &counts["test"]),
+        (&180.into(), &60.into(), &60.into())
+    );
     assert!(whole == with(false), "fewer test rows changed a map");
 }
 
@@ -168,7 +172,8 @@ fn a_search_names_the_modality_it_searches() {
     let shop = views("plugin = \"cca\"\n");
     rows(&shop, |_, _| true);
     fit(&shop, &[]);
-    shop.call(&["search", "run", "--a", "5"]).refused("two others", &["say which one to search: --in b or --in c"]);
+    shop.call(&["search", "run", "--a", "5"])
+        .refused("two others", &["say which one to search: --in b or --in c"]);
     let found = shop.good(&["search", "run", "--a", "5", "--in", "c", "--format", "json"]);
     let found: Value = serde_json::from_str(&found).unwrap();
     let rows: Vec<&Value> = found.as_array().unwrap().iter().map(|one| &one["row"]).collect();
@@ -201,8 +206,9 @@ fn a_csv_is_as_good_as_json_lines() {
     assert!(first == VIEWS.map(|(name, _)| maps(name)));
 }
 
-/// Five captions a picture: recall of both directions, and average precision, by brute force in Python on the vectors that the
-/// merged model gives. Ties have measure zero here; sums of 1000 and fewer numbers differ by rounding alone.
+/// Five captions a picture: recall of both directions, and average precision, by brute force in Python on the
+/// vectors that the merged model gives. Ties have measure zero here; sums of 1000 and fewer numbers differ by
+/// rounding alone.
 #[test]
 fn five_captions_are_scored_as_the_field_does() {
     let shop = Workshop::new();
@@ -253,7 +259,8 @@ print(json.dumps({'image->text': figures(i @ t.T, right), 'text->image': figures
     }
 }
 
-/// What a run handed out is what it was: a file that was changed or deleted is noticed, and fitted again when asked.
+/// What a run handed out is what it was: a file that was changed or deleted is noticed, and fitted again when
+/// asked.
 #[test]
 fn a_damaged_run_is_refused_and_fitted_again() {
     let shop = views("plugin = \"procrustes\"\n");

@@ -188,7 +188,10 @@ fn an_unreadable_image_is_named_and_can_be_skipped() {
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(shop.path("run/manifest.json")).unwrap()).unwrap();
     let skipped = manifest["rows"]["skipped"].as_array().unwrap();
-    assert_eq!((skipped.len(), &skipped[0]["row"], &skipped[0]["modality"]), (1, &"s7".into(), &"image".into()));
+    assert_eq!(
+        (skipped.len(), &skipped[0]["row"], &skipped[0]["modality"]),
+        (1, &"s7".into(), &"image".into())
+    );
     // A held-out row that was skipped is no answer to a search either.
     shop.write("world/images/9.png", "nor is this");
     shop.good(&[&FIT[..], &["--skip-bad"]].concat());

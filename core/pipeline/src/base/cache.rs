@@ -1,7 +1,7 @@
 //! What a killed run goes on from: embeddings by content, in small shards, and the states of trainings.
 //!
-//! A shard's key is the sha256 of everything its numbers depend on: model, ports, preprocessing, adapter, engine,
-//! device and the raw bytes of its items. A key that is there is right; nothing is ever invalidated.
+//! A shard's key is the sha256 of everything its numbers depend on: model, ports, preprocessing, adapter,
+//! engine, device and the raw bytes of its items. A key that is there is right; nothing is ever invalidated.
 
 use crate::base::error::Error;
 use ndarray::{Array, Dimension, IxDyn};

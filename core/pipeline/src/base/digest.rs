@@ -24,7 +24,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A digest over a list of parts. Each part is preceded by its length, so that no two lists of parts read the same.
+/// A digest over a list of parts. Each part is preceded by its length, so that no two lists of parts read the
+/// same.
 #[derive(Clone, Default)]
 pub struct Key(Sha256);
 

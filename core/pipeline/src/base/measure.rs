@@ -13,8 +13,8 @@ use std::path::Path;
 /// Measures two .npy files of vectors `[n, a]`, `[m, b]`; in double precision where either file is.
 ///
 /// # Errors
-/// When a file cannot be read, holds something other than finite float rows (two at least), labels are not one whole number a
-/// row, a measure asked for does not exist, or none applies.
+/// When a file cannot be read, holds something other than finite float rows (two at least), labels are not
+/// one whole number a row, a measure asked for does not exist, or none applies.
 pub fn measure_files(
     files: [&Path; 2],
     labels: Option<&Path>,

@@ -1,4 +1,5 @@
-//! What every stage uses: errors with places, digests, the cache, arrays in files, progress, and the workbench.
+//! What every stage uses: errors with places, digests, the cache, arrays in files, progress, and the
+//! workbench.
 
 pub mod cache;
 pub mod digest;

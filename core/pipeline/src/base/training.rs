@@ -1,5 +1,5 @@
-//! Trainings that plugins ask for: on the run's device and threads, shown as a bar, gone on with after a kill, and remembered, so
-//! that their curves enter the run folder.
+//! Trainings that plugins ask for: on the run's device and threads, shown as a bar, gone on with after a
+//! kill, and remembered, so that their curves enter the run folder.
 
 use crate::base::{cache::Cache, reporter::Reporter};
 use chiasm_runtime::{Engine, Search, SessionOptions};

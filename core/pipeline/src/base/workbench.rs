@@ -76,7 +76,8 @@ impl Workbench {
         SessionOptions { device: self.device, threads: self.threads, ..SessionOptions::default() }
     }
 
-    /// What the host offers to a plugin while it does `task`; every random choice of the plugin starts from `seed`.
+    /// What the host offers to a plugin while it does `task`; every random choice of the plugin starts from
+    /// `seed`.
     pub fn services(&self, task: &str, seed: u64) -> Services {
         Services {
             task: task.to_owned(),

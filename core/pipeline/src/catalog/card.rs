@@ -1,7 +1,8 @@
-//! Encoder cards: `models/<name>/card.toml`, the facts about one frozen encoder, and the folders they are found in.
+//! Encoder cards: `models/<name>/card.toml`, the facts about one frozen encoder, and the folders they are
+//! found in.
 //!
-//! A card is data: which adapter reads its raw input, which file and hash, which ports mean what. The model file
-//! itself may lie elsewhere (weights are not kept in repositories).
+//! A card is data: which adapter reads its raw input, which file and hash, which ports mean what. The model
+//! file itself may lie elsewhere (weights are not kept in repositories).
 
 use crate::base::problem::{Problem, did_you_mean};
 use serde::{Deserialize, Serialize};
@@ -51,8 +52,8 @@ pub struct ModelStore {
 }
 
 impl ModelStore {
-    /// The store seen from `start` (a recipe's folder): `extra` folders, `models/` in `start` and in each folder
-    /// above it, the folders of `$CHIASM_MODELS`, then the user's own.
+    /// The store seen from `start` (a recipe's folder): `extra` folders, `models/` in `start` and in each
+    /// folder above it, the folders of `$CHIASM_MODELS`, then the user's own.
     pub fn new(start: &Path, extra: &[PathBuf]) -> Self {
         let mut folders = extra.to_vec();
         let start = std::path::absolute(start).unwrap_or_else(|_| start.to_path_buf());

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 /// What `model add` is told.
 #[derive(Debug, Clone)]
 pub struct AddOptions {
-    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME@REVISION/PATH.onnx` (the revision may be left out).
+    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME@REVISION/PATH.onnx` (the
+    /// revision may be left out).
     pub path: PathBuf,
     /// The name recipes will use; the file's stem unless said.
     pub name: Option<String>,
@@ -79,7 +80,7 @@ pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
         "model": path,
         "sha256": sha256,
         "licence": options.licence,
-        "source": address.map(|a| format!("{} ({}) of the Hugging Face hub, {}", a.repository, a.revision, a.file)).unwrap_or_default(),
+        "source": address.map(source).unwrap_or_default(),
         "ports": draft.ports,
         "preprocessing": draft.preprocessing,
     });
@@ -88,6 +89,12 @@ pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
     let card = with_overrides(card, &options.overrides)?;
     write(&card, &target)?;
     Ok(Added { card, path: target, reason: draft.reason })
+}
+
+/// Where a hub model is from, in words.
+fn source(address: Address) -> String {
+    let Address { repository, revision, file } = address;
+    format!("{repository} ({revision}) of the Hugging Face hub, {file}")
 }
 
 /// Copies what came with a hub model beside its card, where adapters look first; whether there was anything.

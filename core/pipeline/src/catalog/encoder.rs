@@ -265,8 +265,7 @@ fn file_digest(path: &Path) -> Result<String, Problem> {
 
 fn pooled_dim(name: &str, graph: &Graph) -> Result<usize, Problem> {
     let code = "chiasm::model::ports";
-    let pooled =
-        graph.output("pooled").map_err(|e| Problem::new(code, format!("model {name:?}: {e}")))?;
+    let pooled = graph.output("pooled").map_err(|e| Problem::new(code, format!("model {name:?}: {e}")))?;
     pooled.fixed(-1).ok_or_else(|| {
         let message = format!("the width of the pooled vectors of {name:?} is not known: {pooled}");
         Problem::new(code, message).help("export the model with that axis fixed")

@@ -1,7 +1,7 @@
 //! Models from the Hugging Face hub: `hf:ORG/NAME[@REVISION]/PATH.onnx`, through hf-hub and its usual cache.
 //!
-//! What is in the cache is taken from there, without a question to the network. The card that is made locks the
-//! file by its sha256: a hub that serves other bytes later is noticed. Needs the feature `hub`.
+//! What is in the cache is taken from there, without a question to the network. The card that is made locks
+//! the file by its sha256: a hub that serves other bytes later is noticed. Needs the feature `hub`.
 
 use crate::base::problem::Problem;
 use std::path::PathBuf;

@@ -141,7 +141,8 @@ fn measure(
     let sample = Sample::embed(plan, bench, options.skip_bad)?;
     let splits = [Split::Train, Split::Validation, Split::Test];
     let of = |at: usize| -> Vec<Embedded> { splits.iter().map(|s| sample.of(*s)[at].clone()).collect() };
-    let all = (0..plan.modalities.len()).map(|at| Embedded::joined(&of(at))).collect::<Result<Vec<_>, _>>()?;
+    let all =
+        (0..plan.modalities.len()).map(|at| Embedded::joined(&of(at))).collect::<Result<Vec<_>, _>>()?;
     let rows_of = |split| rows_with(sample.of(split), 1);
     let [train, validation, test] = splits.map(rows_of);
     let rows = Rows { train, validation, test };
@@ -174,7 +175,8 @@ fn fold_rows(rows: &Rows, count: usize) -> Result<Vec<Rows>, Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let mut all: Vec<usize> = [&rows.train, &rows.validation, &rows.test].into_iter().flatten().copied().collect();
+    let mut all: Vec<usize> =
+        [&rows.train, &rows.validation, &rows.test].into_iter().flatten().copied().collect();
     all.sort_unstable();
     let folds = split::modulo(all.len(), count)
         .map_err(|e| Error::input("chiasm::compare::folds", e.to_string(), "choose another --folds"))?;

@@ -1,7 +1,7 @@
 //! Embedding: every raw item through its encoders once, shard by shard, each shard kept in the cache.
 //!
-//! Rows of one split are embedded together, so that a run that is opened later finds the shards of its test rows. An item that
-//! several rows share (a picture and its many questions) is embedded once.
+//! Rows of one split are embedded together, so that a run that is opened later finds the shards of its test
+//! rows. An item that several rows share (a picture and its many questions) is embedded once.
 
 mod shard;
 pub mod tokens;
@@ -149,7 +149,8 @@ impl Embedded {
         let rows: Vec<usize> = parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
         let with_tokens: Vec<&ItemTokens> = parts.iter().filter_map(|part| part.tokens.as_ref()).collect();
         let tokens = (with_tokens.len() == parts.len()).then(|| {
-            let sequences: Vec<Tokens> = with_tokens.iter().map(|part| Tokens::clone(&part.sequences)).collect();
+            let sequences: Vec<Tokens> =
+                with_tokens.iter().map(|part| Tokens::clone(&part.sequences)).collect();
             let width = first.token_dim().unwrap_or_default();
             let mut places = Vec::with_capacity(rows.len());
             let mut start = 0;
@@ -240,7 +241,8 @@ fn unique(items: &[Raw]) -> (Vec<&Raw>, Vec<usize>) {
     (unique, all)
 }
 
-/// The mean of each group of vectors, groups of these sizes one after the other; a group without vectors is zero.
+/// The mean of each group of vectors, groups of these sizes one after the other; a group without vectors is
+/// zero.
 pub fn means(vectors: &Array2<f32>, counts: &[usize]) -> Array2<f32> {
     let mut means = Array2::zeros((counts.len(), vectors.ncols()));
     let mut start = 0;

@@ -75,7 +75,8 @@ pub(super) fn encode(
     Ok(Encoded { pooled, tokens, bad })
 }
 
-/// Refuses tokens that the machine cannot hold: those of all items, and once more those of the rows they are split into.
+/// Refuses tokens that the machine cannot hold: those of all items, and once more those of the rows they are
+/// split into.
 fn fits_memory(
     encoder: &str,
     sequences: usize,
@@ -89,7 +90,8 @@ fn fits_memory(
             Err(Error::input(
                 "chiasm::data::tokens_memory",
                 format!(
-                    "the tokens of {:?}, {length} of {width} numbers each, take {:.1} GiB for items and rows; {:.1} GiB are free",
+                    "the tokens of {:?}, {length} of {width} numbers each, take {:.1} GiB for items and rows; \
+                     {:.1} GiB are free",
                     encoder,
                     gib(wanted),
                     gib(available)

@@ -43,7 +43,8 @@ pub fn fit(plan: &Plan, cases: &Cases, bench: &Workbench) -> Result<Option<Fused
     Ok(Some(bench.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
 }
 
-/// What the fusion should answer for every row: classes, labels, numbers, or the mean of the items to be found.
+/// What the fusion should answer for every row: classes, labels, numbers, or the mean of the items to be
+/// found.
 fn target(plan: &Plan, cases: &Cases) -> Option<Array2<f32>> {
     let task = plan.data.task.as_ref()?;
     task.target(&cases.rows).or_else(|| cases.targets.as_ref().map(|targets| targets.means()))

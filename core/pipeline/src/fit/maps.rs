@@ -51,7 +51,8 @@ impl Training {
         Ok(bench.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
     }
 
-    /// The same items with the pairs broken: the rows of every modality but the first are permuted among those that it has.
+    /// The same items with the pairs broken: the rows of every modality but the first are permuted among
+    /// those that it has.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         let items = self.items.iter().enumerate().map(|(at, items)| match at {
@@ -70,7 +71,8 @@ pub fn plain_heads(learned: &Learned, items: &[Embedded]) -> Result<Vec<Head>, E
     items.iter().zip(&learned.maps).map(|(items, map)| Head::new(&items.name, map, None)).collect()
 }
 
-/// The heads of learned maps with a hubness bank: each modality's correction looks at the others' training items.
+/// The heads of learned maps with a hubness bank: each modality's correction looks at the others' training
+/// items.
 ///
 /// # Errors
 /// When the training items cannot be mapped.

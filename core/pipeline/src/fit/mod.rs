@@ -1,4 +1,5 @@
-//! The fit: embed, align, fuse, merge; then the run that was drafted is opened, and proves, measures and checks itself.
+//! The fit: embed, align, fuse, merge; then the run that was drafted is opened, and proves, measures and
+//! checks itself.
 
 pub mod fusion;
 pub mod maps;
@@ -95,8 +96,8 @@ pub struct Fit {
 /// Carries a plan out and returns the run folder; nothing is there until all of it is.
 ///
 /// # Errors
-/// When an item cannot be read (and is not to be skipped), a plugin or the engine fails, the merged model does not
-/// reproduce its parts, or the disk refuses. No run folder is left behind then.
+/// When an item cannot be read (and is not to be skipped), a plugin or the engine fails, the merged model
+/// does not reproduce its parts, or the disk refuses. No run folder is left behind then.
 pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitted, Error> {
     let key = key(plan, bench, options.skip_bad)?;
     if !options.force && is_up_to_date(&options.output, &key) {
@@ -214,7 +215,8 @@ impl Sample {
             return Ok(Training { items: train.to_vec(), validation: Vec::new() });
         }
         let items = train.iter().zip(validation);
-        let items = items.map(|(a, b)| Embedded::joined(&[a.clone(), b.clone()])).collect::<Result<_, _>>()?;
+        let items =
+            items.map(|(a, b)| Embedded::joined(&[a.clone(), b.clone()])).collect::<Result<_, _>>()?;
         Ok(Training { items, validation: rows_with(validation, 1) })
     }
 

@@ -14,8 +14,8 @@ use crate::{
         draft::Draft,
         evaluate::Metrics,
         files::{
-            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest, ModalityManifest,
-            RowCounts,
+            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest,
+            ModalityManifest, RowCounts,
         },
         graphs::{FUSED, embeds},
         prove::Proof,
@@ -183,8 +183,8 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let outputs: Vec<String> = names.iter().map(|name| format!("`{}`", embeds(name))).collect();
     let _ = write!(
         text,
-        "# {}, merged\n\n`model.onnx` maps {} modalities into one space: the score of two items is the dot product \
-         of their vectors, the outputs {}.\n\n",
+        "# {}, merged\n\n`model.onnx` maps {} modalities into one space: the score of two items is the dot \
+         product of their vectors, the outputs {}.\n\n",
         names.join(" and "),
         names.len(),
         outputs.join(", "),
@@ -202,9 +202,9 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let worst = proof.staged_against_merged.values().copied().fold(0.0, f32::max);
     let _ = write!(
         text,
-        "\nMeasured on {} held-out rows; rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\nThe merged \
-         model reproduces its parts to {worst:.1e} on {} combinations of items; the encoders' weights are as they \
-         were.\n\n## Parts\n\n",
+        "\nMeasured on {} held-out rows; rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
+         The merged model reproduces its parts to {worst:.1e} on {} combinations of items; the encoders' \
+         weights are as they were.\n\n## Parts\n\n",
         metrics.rows, metrics.rsum, metrics.rsum_max, proof.rows
     );
     for card in &cards {

@@ -50,8 +50,8 @@ impl<'a> Column<'a> {
 }
 
 impl Data {
-    /// Reads the data of a recipe. Answers of the task are those of a run that has learned `known`, else those that the
-    /// training rows name.
+    /// Reads the data of a recipe. Answers of the task are those of a run that has learned `known`, else
+    /// those that the training rows name.
     ///
     /// # Errors
     /// Every problem found, together.
@@ -85,7 +85,8 @@ impl Data {
         Ok(Self { dataset: Arc::new(dataset), items, task })
     }
 
-    /// The same data without some items: `left_out` is told a row's id, a modality and the place of an item in its row.
+    /// The same data without some items: `left_out` is told a row's id, a modality and the place of an item
+    /// in its row.
     #[must_use]
     pub fn without(&self, names: &[&str], left_out: &dyn Fn(&str, &str, usize) -> bool) -> Self {
         let ids = &self.dataset.ids;
@@ -101,15 +102,16 @@ impl Data {
         Self { dataset: Arc::clone(&self.dataset), items, task }
     }
 
-    /// Refuses splits that cannot be fitted on or measured, and modalities that no training row joins to the others.
+    /// Refuses splits that cannot be fitted on or measured, and modalities that no training row joins to the
+    /// others.
     pub(super) fn check_splits(&self, recipe: &Recipe, problems: &mut Problems) {
         for (split, name, least) in [(Split::Train, "train", 2), (Split::Test, "test", 1)] {
             let rows = self.dataset.rows_of(split);
             let joint = rows.iter().filter(|row| self.modalities_of(**row) >= 2).count();
             if joint < least {
                 let message = format!(
-                    "the {name} split has {} rows, {joint} of them with two or more modalities; at least {least} \
-                     are needed",
+                    "the {name} split has {} rows, {joint} of them with two or more modalities; at least \
+                     {least} are needed",
                     rows.len()
                 );
                 let problem = Problem::new("chiasm::data::split", message);
@@ -119,7 +121,8 @@ impl Data {
         let joined = self.joined();
         for (encoder, _) in recipe.encoders.iter().zip(&joined).filter(|(_, joined)| !**joined) {
             let name = &encoder.modality.value;
-            let message = format!("no training row joins {name:?} to the other modalities, directly or through one");
+            let message =
+                format!("no training row joins {name:?} to the other modalities, directly or through one");
             problems.push(
                 Problem::new("chiasm::data::not_joined", message)
                     .at(&encoder.modality.at, "this modality")
@@ -172,7 +175,8 @@ fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Probl
         return Err(Problem::new("chiasm::data::pairs", "`data.pairs` is missing").into());
     };
     if let Some((other, others)) = counts.iter().find(|(_, count)| *count != rows) {
-        let message = format!("{first} has {rows} rows and {other} has {others}: rows are paired by position");
+        let message =
+            format!("{first} has {rows} rows and {other} has {others}: rows are paired by position");
         let problem = Problem::new("chiasm::data::rows", message);
         return Err(problem
             .help("give files of equal length, or a `data.pairs` file that names the rows")

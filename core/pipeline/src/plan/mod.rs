@@ -173,7 +173,9 @@ fn check_plugin(bench: &Workbench, kind: &str, plugin: &PluginRecipe, problems: 
         Err(error) => problems.push(
             Problem::new("chiasm::plan::plugin", error.to_string())
                 .at(&plugin.id.at, format!("this {kind}"))
-                .help("`chiasm plugin list` shows what there is, `chiasm plugin why ID` where it was looked for"),
+                .help(
+                    "`chiasm plugin list` shows what there is, `chiasm plugin why ID` where it was looked for",
+                ),
         ),
         Ok(parameters) => {
             let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
@@ -210,7 +212,9 @@ fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> 
             encoder.modality.value
         );
         let problem = Problem::new("chiasm::plan::tokens", message).at(&encoder.items.at, "this rule");
-        problems.push(problem.help("use items = \"first\" or \"each\": the fusion reads the first item of a row"));
+        problems.push(
+            problem.help("use items = \"first\" or \"each\": the fusion reads the first item of a row"),
+        );
     }
     needs
 }

@@ -6,11 +6,7 @@ use crate::{
         dataset::{Dataset, Items, Split, items},
         raw::Raw,
     },
-    recipe::{
-        PluginRecipe, Recipe,
-        encoders::ItemRule,
-        task::TaskRecipe,
-    },
+    recipe::{PluginRecipe, Recipe, encoders::ItemRule, task::TaskRecipe},
 };
 use chiasm_host::{FusionNeeds, Takes, Task, TaskKind};
 use ndarray::{Array2, Axis};
@@ -45,8 +41,8 @@ pub enum Truth {
 }
 
 impl TaskPlan {
-    /// What the recipe's task means for these rows; `None` without one. Answers are those of a run that has learned `known`, else
-    /// those that the training rows name.
+    /// What the recipe's task means for these rows; `None` without one. Answers are those of a run that has
+    /// learned `known`, else those that the training rows name.
     pub(crate) fn check(
         recipe: &Recipe,
         dataset: &Dataset,
@@ -54,67 +50,12 @@ impl TaskPlan {
         known: Option<&Task>,
     ) -> Result<Option<Self>, Problem> {
         let Some(task) = &recipe.task else { return Ok(None) };
-        let values = dataset.values(&task.of.value);
-        let wrong = |row: usize, expected: &str| {
-            let message = format!(
-                "column `{}` of row {:?}: expected {expected}, got {}",
-                task.of.value, dataset.ids[row], values[row]
-            );
-            Problem::new("chiasm::data::task", message).at(&task.of.at, "this column")
-        };
         let kind = task.kind.value;
-        let answers =
-            |names: &[Vec<String>]| known.map_or_else(|| trained(names, dataset), |known| known.labels.clone());
+        let column = Answers { task, dataset, values: dataset.values(&task.of.value), known };
         let (labels, truth) = match kind {
-            TaskKind::Classification => {
-                let names: Vec<Vec<String>> = values.iter().map(|value| vec![named(value)]).collect();
-                let labels = answers(&names);
-                let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
-                let truth = Truth::Class(names.iter().map(place).collect());
-                (labels, truth)
-            }
-            TaskKind::MultiLabel => {
-                let list = |(row, value): (usize, &Value)| match value {
-                    Value::Array(names) if !names.contains(&Value::Null) => {
-                        Ok(names.iter().map(named).collect())
-                    }
-                    _ => Err(wrong(row, "a list of labels")),
-                };
-                let names: Vec<Vec<String>> =
-                    values.iter().enumerate().map(list).collect::<Result<_, _>>()?;
-                let labels = answers(&names);
-                let places = |names: &Vec<String>| {
-                    let held: BTreeSet<usize> =
-                        names.iter().filter_map(|name| labels.binary_search(name).ok()).collect();
-                    held.into_iter().collect() // a label that is named twice holds once
-                };
-                let truth = Truth::Labels(names.iter().map(places).collect());
-                (labels, truth)
-            }
-            TaskKind::Regression => {
-                let rows: Vec<Vec<f32>> = (values.iter().enumerate())
-                    .map(|(row, value)| {
-                        let expected = "a number or a list of numbers, none beyond 3.4e38";
-                        numbers(value).ok_or_else(|| wrong(row, expected))
-                    })
-                    .collect::<Result<_, _>>()?;
-                let width = known.map_or_else(|| rows.first().map_or(0, Vec::len), |known| known.labels.len());
-                if let Some(row) = rows.iter().position(|row| row.len() != width) {
-                    return Err(wrong(row, &format!("{width} number(s), as in the rows before")));
-                }
-                let all = Array2::from_shape_vec((rows.len(), width), rows.concat());
-                let all = all.map_err(|e| Problem::new("chiasm::data::task", e.to_string()))?;
-                let test = all.select(Axis(0), &dataset.rows_of(Split::Test));
-                if test.columns().into_iter().all(|column| column.iter().all(|x| *x == column[0])) {
-                    let message = format!(
-                        "column `{}` never changes in the {} held-out row(s): how well it is predicted cannot be told",
-                        task.of.value,
-                        test.nrows()
-                    );
-                    return Err(Problem::new("chiasm::data::task", message).at(&task.of.at, "this column"));
-                }
-                (columns(&task.of.value, width), Truth::Numbers(all))
-            }
+            TaskKind::Classification => column.classes(),
+            TaskKind::MultiLabel => column.labels()?,
+            TaskKind::Regression => column.numbers()?,
             TaskKind::Retrieval => (Vec::new(), others(recipe, task, dataset, takes)?),
         };
         if matches!(kind, TaskKind::Classification | TaskKind::MultiLabel) && labels.len() < 2 {
@@ -149,6 +90,78 @@ impl TaskPlan {
             Truth::Others { items, .. } => items.raw.iter().map(Raw::content).collect::<Vec<_>>().join("\n"),
             truth => format!("{:?} {truth:?}", self.task),
         }
+    }
+}
+
+/// The column of a task's answers.
+struct Answers<'a> {
+    task: &'a TaskRecipe,
+    dataset: &'a Dataset,
+    values: &'a [Value],
+    /// What a run has learned already.
+    known: Option<&'a Task>,
+}
+
+impl Answers<'_> {
+    /// The names of the answers: those that were learned, else those that the training rows name.
+    fn names(&self, names: &[Vec<String>]) -> Vec<String> {
+        self.known.map_or_else(|| trained(names, self.dataset), |known| known.labels.clone())
+    }
+
+    fn wrong(&self, row: usize, expected: &str) -> Problem {
+        let message = format!(
+            "column `{}` of row {:?}: expected {expected}, got {}",
+            self.task.of.value, self.dataset.ids[row], self.values[row]
+        );
+        Problem::new("chiasm::data::task", message).at(&self.task.of.at, "this column")
+    }
+
+    fn classes(&self) -> (Vec<String>, Truth) {
+        let names: Vec<Vec<String>> = self.values.iter().map(|value| vec![named(value)]).collect();
+        let labels = self.names(&names);
+        let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
+        let truth = Truth::Class(names.iter().map(place).collect());
+        (labels, truth)
+    }
+
+    fn labels(&self) -> Result<(Vec<String>, Truth), Problem> {
+        let list = |(row, value): (usize, &Value)| match value {
+            Value::Array(names) if !names.contains(&Value::Null) => Ok(names.iter().map(named).collect()),
+            _ => Err(self.wrong(row, "a list of labels")),
+        };
+        let names: Vec<Vec<String>> = self.values.iter().enumerate().map(list).collect::<Result<_, _>>()?;
+        let labels = self.names(&names);
+        let places = |names: &Vec<String>| {
+            let held: BTreeSet<usize> =
+                names.iter().filter_map(|name| labels.binary_search(name).ok()).collect();
+            held.into_iter().collect() // a label that is named twice holds once
+        };
+        let truth = Truth::Labels(names.iter().map(places).collect());
+        Ok((labels, truth))
+    }
+
+    fn numbers(&self) -> Result<(Vec<String>, Truth), Problem> {
+        let expected = "a number or a list of numbers, none beyond 3.4e38";
+        let read = |(row, value): (usize, &Value)| numbers(value).ok_or_else(|| self.wrong(row, expected));
+        let rows: Vec<Vec<f32>> = self.values.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let first = || rows.first().map_or(0, Vec::len);
+        let width = self.known.map_or_else(first, |known| known.labels.len());
+        if let Some(row) = rows.iter().position(|row| row.len() != width) {
+            return Err(self.wrong(row, &format!("{width} number(s), as in the rows before")));
+        }
+        let all = Array2::from_shape_vec((rows.len(), width), rows.concat());
+        let all = all.map_err(|e| Problem::new("chiasm::data::task", e.to_string()))?;
+        let name = &self.task.of.value;
+        let test = all.select(Axis(0), &self.dataset.rows_of(Split::Test));
+        if test.columns().into_iter().all(|column| column.iter().all(|x| *x == column[0])) {
+            let message = format!(
+                "column `{name}` never changes in the {} held-out row(s): how well it is predicted cannot be \
+                 told",
+                test.nrows()
+            );
+            return Err(Problem::new("chiasm::data::task", message).at(&self.task.of.at, "this column"));
+        }
+        Ok((columns(name, width), Truth::Numbers(all)))
     }
 }
 

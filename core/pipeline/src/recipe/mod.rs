@@ -90,8 +90,8 @@ pub struct ScoreRecipe {
     pub bank: Option<Bank>,
 }
 
-/// The hubness bank: score - weight * (mean of the `top` largest similarities of each item to the other modality's training
-/// items).
+/// The hubness bank: score - weight * (mean of the `top` largest similarities of each item to the other
+/// modality's training items).
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Bank {
     /// How many nearest training items are averaged.

@@ -12,7 +12,8 @@ const KINDS: [TaskKind; 4] =
 pub struct TaskRecipe {
     /// What kind of task.
     pub kind: At<TaskKind>,
-    /// The column of the pairs that holds each row's answer; for retrieval the modality whose other items are to be found.
+    /// The column of the pairs that holds each row's answer; for retrieval the modality whose other items are
+    /// to be found.
     pub of: At<String>,
 }
 
@@ -40,7 +41,8 @@ pub(super) fn read_task(root: &Reader<'_>) -> Option<TaskRecipe> {
         Some(TaskKind::Retrieval) => table.required_string("modality", "modality = \"text\""),
         Some(_) => table.required_string("column", "column = \"answer\""),
         None => {
-            let _ = (table.string("modality"), table.string("column")); // known keys, whatever the kind was to be
+            // both keys are known, whatever the kind was to be
+            let _ = (table.string("modality"), table.string("column"));
             None
         }
     };

@@ -40,10 +40,17 @@ pub enum Value {
 pub type Table = Vec<(String, Node)>;
 
 impl Value {
-    /// Whether it is what a plugin's parameter of this kind takes, see `Parameter::kind`; a kind that is not known here takes anything.
+    /// Whether it is what a plugin's parameter of this kind takes, see `Parameter::kind`; a kind that is not
+    /// known here takes anything.
     pub fn is(&self, kind: &str) -> bool {
         let all =
             |kind: &str| matches!(self, Self::Array(list) if list.iter().all(|node| node.value.is(kind)));
+        if let Some(kind) = kind.strip_suffix(" or table") {
+            // one value for all modalities, or one by the name of each
+            let each =
+                matches!(self, Self::Table(table) if table.iter().all(|(_, node)| node.value.is(kind)));
+            return each || self.is(kind);
+        }
         match kind {
             "integer" => matches!(self, Self::Integer(_)),
             "number" => matches!(self, Self::Integer(_) | Self::Float(_)),
@@ -340,14 +347,17 @@ pub fn unknown_key<'k>(
         .help(help)
 }
 
-/// Reads one `--swap key=a,b` or `--swap 'key=["a", ["b", "c"]]'`: the key, and each value as `--set` takes it.
+/// Reads one `--swap key=a,b` or `--swap 'key=["a", ["b", "c"]]'`: the key, and each value as `--set` takes
+/// it.
 ///
 /// # Errors
 /// When there is no `=`, or no value.
 pub fn swap(assignment: &str) -> Result<(String, Vec<String>), Problem> {
     let bad = || {
-        Problem::new("chiasm::recipe::swap", format!("--swap expects key.path=a,b, got {assignment:?}"))
-            .help("for example --swap align.plugin=procrustes,cca; values that are lists: --swap 'key=[\"a\", [\"b\", \"c\"]]'")
+        Problem::new("chiasm::recipe::swap", format!("--swap expects key.path=a,b, got {assignment:?}")).help(
+            "for example --swap align.plugin=procrustes,cca; values that are lists: --swap \
+                 'key=[\"a\", [\"b\", \"c\"]]'",
+        )
     };
     let (key, list) = assignment.split_once('=').ok_or_else(bad)?;
     let values: Vec<String> = match DeValue::parse(list) {

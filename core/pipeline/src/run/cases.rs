@@ -1,6 +1,8 @@
-//! Rows as a fusion sees them: of every modality one aligned vector, and the tokens of one item with their mask.
+//! Rows as a fusion sees them: of every modality one aligned vector, and the tokens of one item with their
+//! mask.
 //!
-//! The first item of a row stands for its modality. A modality that the row lacks has a vector of zeros and a mask of zeros.
+//! The first item of a row stands for its modality. A modality that the row lacks has a vector of zeros and a
+//! mask of zeros.
 
 use super::model::Model;
 use crate::{
@@ -120,8 +122,8 @@ impl Cases {
         Ok(all.unwrap_or_default())
     }
 
-    /// What the fusion's ports of one modality get for some rows: name, shape, values. A hidden modality has a vector and a
-    /// mask of zeros.
+    /// What the fusion's ports of one modality get for some rows: name, shape, values. A hidden modality has
+    /// a vector and a mask of zeros.
     fn ports(&self, at: usize, rows: Slice, hidden: bool) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         let seen = f32::from(u8::from(!hidden));
         let pooled = self.pooled[at].slice_axis(Axis(0), rows);

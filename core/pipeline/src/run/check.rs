@@ -1,6 +1,7 @@
 //! Checking what maps do to the geometry: the maps of a run on its held-out items, or any ONNX file.
 //!
-//! Each map of a run should reach the images of the other modalities, and goes through its inverse where there is one.
+//! Each map of a run should reach the images of the other modalities, and goes through its inverse where
+//! there is one.
 
 use super::{
     files::{CHECKS, FailedChecks, read_json},

@@ -1,9 +1,11 @@
-//! Writing a run folder: everything goes into a hidden folder beside it, which takes the run's name at the end in one step.
+//! Writing a run folder: everything goes into a hidden folder beside it, which takes the run's name at the
+//! end in one step.
 //!
-//! A killed run leaves only the hidden folder, which the next one clears; a folder that has the run's name is whole. An older
-//! run of that name is exchanged for the new one in one step where the file system can, so that there is a run at every moment.
-//! Files and folders are flushed to the disk before the exchange. Nothing in a run depends on when it was made, but for
-//! `timings.json`, the one file that differs between two runs of the same recipe.
+//! A killed run leaves only the hidden folder, which the next one clears; a folder that has the run's name is
+//! whole. An older run of that name is exchanged for the new one in one step where the file system can, so
+//! that there is a run at every moment. Files and folders are flushed to the disk before the exchange.
+//! Nothing in a run depends on when it was made, but for `timings.json`, the one file that differs between
+//! two runs of the same recipe.
 
 use super::files::{MANIFEST, Manifest, TIMINGS};
 use crate::base::{digest::sha256_of, error::Error};
@@ -26,8 +28,8 @@ impl Draft {
     /// Starts a draft of the run folder `target`, clearing what a killed run left.
     ///
     /// # Errors
-    /// When `target` is something other than a run folder, another process is making the same run, or the disk
-    /// refuses.
+    /// When `target` is something other than a run folder, another process is making the same run, or the
+    /// disk refuses.
     pub fn begin(target: &Path) -> Result<Self, Error> {
         if target.exists() && !target.join(MANIFEST).is_file() {
             return Err(Error::input(
@@ -129,7 +131,8 @@ impl Draft {
         Ok(self.target.clone())
     }
 
-    /// Gives the draft the run's name and the older run the draft's, which is cleared when the draft is dropped.
+    /// Gives the draft the run's name and the older run the draft's, which is cleared when the draft is
+    /// dropped.
     fn exchange(&self) -> Result<(), Error> {
         match renameat_with(CWD, &self.folder, CWD, &self.target, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),

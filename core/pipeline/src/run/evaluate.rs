@@ -1,8 +1,10 @@
-//! Evaluation of retrieval, for every ordered pair of modalities: all held-out items of one ask, all held-out items of the other
-//! are the gallery, and every item of the query's row is right (or every item whose row has the same label).
+//! Evaluation of retrieval, for every ordered pair of modalities: all held-out items of one ask, all held-out
+//! items of the other are the gallery, and every item of the query's row is right (or every item whose row
+//! has the same label).
 //!
-//! Five captions a picture are thereby the protocol of Flickr30k and COCO. A query whose row has no item of the other modality
-//! has no right answer and is left out. Intervals are bootstraps over rows, not over items.
+//! Five captions a picture are thereby the protocol of Flickr30k and COCO. A query whose row has no item of
+//! the other modality has no right answer and is left out. Intervals are bootstraps over rows, not over
+//! items.
 
 use super::{
     cases::{Cases, targets},
@@ -188,7 +190,8 @@ pub fn figures(
     Ok(control(retrieval))
 }
 
-/// The same with CSLS (Conneau et al. 2018), which looks at the whole gallery and all queries, on vectors without a bank.
+/// The same with CSLS (Conneau et al. 2018), which looks at the whole gallery and all queries, on vectors
+/// without a bank.
 fn csls(aligned: &[Aligned], relevance: &Relevance) -> Result<Control, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in Direction::all(aligned, relevance) {

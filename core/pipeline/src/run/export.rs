@@ -1,4 +1,5 @@
-//! Exporting a run: its model in another layout, or with narrow weights, proved by running both in fresh sessions.
+//! Exporting a run: its model in another layout, or with narrow weights, proved by running both in fresh
+//! sessions.
 
 use super::{
     draft::Draft,
@@ -35,7 +36,8 @@ pub struct Exported {
     pub modalities: Vec<ModalityManifest>,
     /// The key of the run that was exported.
     pub run_key: String,
-    /// The largest absolute difference of each output against `model.onnx` in a fresh session, on made-up inputs.
+    /// The largest absolute difference of each output against `model.onnx` in a fresh session, on made-up
+    /// inputs.
     pub differences: BTreeMap<String, f32>,
     /// What narrow weights save and cost, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,12 +60,12 @@ pub struct Narrow {
 /// What `export --format json` prints, beside the model.
 const RECORD: &str = "export.json";
 
-/// Copies a run's model and preprocessing into `output`, which must not exist yet; with `weights` in fewer bits, whose loss is
-/// measured on the run's held-out rows.
+/// Copies a run's model and preprocessing into `output`, which must not exist yet; with `weights` in fewer
+/// bits, whose loss is measured on the run's held-out rows.
 ///
 /// # Errors
-/// When `run` is no run, `output` exists, the disk refuses, the copy does not compute what the run does, or the data that a
-/// loss is to be measured on is not there any more.
+/// When `run` is no run, `output` exists, the disk refuses, the copy does not compute what the run does, or
+/// the data that a loss is to be measured on is not there any more.
 pub fn export(
     run: &Path,
     layout: Layout,
@@ -122,8 +124,9 @@ pub fn export(
     Ok(exported)
 }
 
-/// Runs the model as fitted, as it is to be stored where that is another, and every exported file on the same made-up inputs: a
-/// file must compute what was to be stored, and how far that is from what was fitted is reported.
+/// Runs the model as fitted, as it is to be stored where that is another, and every exported file on the same
+/// made-up inputs: a file must compute what was to be stored, and how far that is from what was fitted is
+/// reported.
 fn prove(
     fitted: &Graph,
     stored: Option<&Graph>,
@@ -155,7 +158,8 @@ fn prove(
             let difference = stored.as_ref().map_or(reported, from);
             if difference > TOLERANCE {
                 return Err(Error::Gate(format!(
-                    "{name} does not compute what the run does: {output} differs by {difference:e}; nothing was exported"
+                    "{name} does not compute what the run does: {output} differs by {difference:e}; nothing was \
+                     exported"
                 )));
             }
             differences.insert(output, reported);
@@ -181,7 +185,8 @@ fn probe(port: &Port) -> Result<Tensor, Error> {
 
 /// What is in an export, and how its files belong together.
 fn readme(exported: &Exported, parts: &[(String, Graph)]) -> String {
-    let mut text = String::from("# Exported from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
+    let mut text =
+        String::from("# Exported from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
     for (name, graph) in parts {
         let list = |ports: Vec<Port>| ports.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| {name} | {} | {} |", list(graph.inputs()), list(graph.outputs()));

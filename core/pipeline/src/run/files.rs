@@ -1,4 +1,5 @@
-//! The run folder as one typed place: the names of its files, what they hold, and whether they are as they were written.
+//! The run folder as one typed place: the names of its files, what they hold, and whether they are as they
+//! were written.
 //!
 //! ```text
 //! model.onnx (.data)      everything in one graph

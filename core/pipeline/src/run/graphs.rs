@@ -1,5 +1,5 @@
-//! The graphs of a run: encoders joined to a tower, towers, maps and fusion to the merged model; and the way back, parts cut
-//! out of a merged model.
+//! The graphs of a run: encoders joined to a tower, towers, maps and fusion to the merged model; and the way
+//! back, parts cut out of a merged model.
 //!
 //! ```text
 //! encoder  inputs of the model -> tokens, mask, pooled
@@ -22,8 +22,8 @@ pub struct Part<'a> {
     pub inputs: Vec<(String, String)>,
 }
 
-/// A modality's encoders, pooled vectors concatenated: output `<modality>/pooled`, and `<modality>/tokens` and
-/// `<modality>/mask` of the first encoder when they are wanted.
+/// A modality's encoders, pooled vectors concatenated: output `<modality>/pooled`, and `<modality>/tokens`
+/// and `<modality>/mask` of the first encoder when they are wanted.
 ///
 /// # Errors
 /// When the graphs cannot be joined.
@@ -76,8 +76,8 @@ fn concatenation(modality: &str, pooled: &[Port]) -> Result<Graph, chiasm_graph:
     builder.finish()
 }
 
-/// The map of one modality with its hubness bank: `<modality>/pooled` to `<modality>_embeds`, and to `<modality>/z` where a bank
-/// follows the map.
+/// The map of one modality with its hubness bank: `<modality>/pooled` to `<modality>_embeds`, and to
+/// `<modality>/z` where a bank follows the map.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// The modality.
@@ -140,7 +140,8 @@ pub const FUSED: &str = "fused_embeds";
 /// The answers of the merged model to its task.
 pub const LOGITS: &str = "logits";
 
-/// The share of the fusion's attention on each token of a modality; an output of graphs that are made to show it.
+/// The share of the fusion's attention on each token of a modality; an output of graphs that are made to show
+/// it.
 pub fn attention(modality: &str) -> String {
     format!("{modality}_attention")
 }
@@ -176,8 +177,9 @@ pub fn absent(modality: &str, port: &str) -> String {
 
 /// The merged model: every tower (encoders and head), and the fusion over aligned embeddings and tokens.
 ///
-/// Outputs `<modality>_embeds` for each tower, then those of the fusion: `fused_embeds`, `logits`, and with `attention` its shares
-/// of attention. A modality of the fusion without a tower is absent: its ports stay inputs, by the names of [`absent`].
+/// Outputs `<modality>_embeds` for each tower, then those of the fusion: `fused_embeds`, `logits`, and with
+/// `attention` its shares of attention. A modality of the fusion without a tower is absent: its ports stay
+/// inputs, by the names of [`absent`].
 ///
 /// # Errors
 /// When the graphs cannot be joined, e.g. for operator sets that cannot be brought together.
@@ -197,7 +199,9 @@ pub fn merged(towers: &[Tower], fusion: Option<&Graph>, attention: bool) -> Resu
         whole = with_fusion(whole, towers, fusion).map_err(Error::graph(context()))?;
         let of_fusion = fusion.outputs().into_iter().map(|port| port.name);
         outputs.extend(
-            of_fusion.filter(|name| attention || !name.starts_with("attention.")).map(|name| fused_output(&name)),
+            of_fusion
+                .filter(|name| attention || !name.starts_with("attention."))
+                .map(|name| fused_output(&name)),
         );
     }
     let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
@@ -238,8 +242,8 @@ fn with_fusion(towers_graph: Graph, towers: &[Tower], fusion: &Graph) -> Result<
     Ok(whole)
 }
 
-/// Free axes called as people call them: `batch` for the first (one for each modality while nothing joins them), and for
-/// the others the name their encoder gave them.
+/// Free axes called as people call them: `batch` for the first (one for each modality while nothing joins
+/// them), and for the others the name their encoder gave them.
 fn with_plain_axes(graph: &Graph, joined: bool) -> Graph {
     let mut names: Vec<(String, String)> = Vec::new();
     for port in graph.inputs().iter().chain(&graph.outputs()) {
@@ -276,8 +280,9 @@ pub struct Named<'a> {
     pub inputs: Vec<String>,
 }
 
-/// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the encoder's name in front, or, for an
-/// encoder that serves two modalities, the modality's: so that no two encoders read the same port by accident.
+/// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the
+/// encoder's name in front, or, for an encoder that serves two modalities, the modality's: so that no two
+/// encoders read the same port by accident.
 pub fn input_names(encoders: &[Named<'_>]) -> Vec<Vec<(String, String)>> {
     let ways: [fn(&Named<'_>, &str) -> String; 3] = [
         |_, input| input.to_owned(),
@@ -307,8 +312,8 @@ pub fn cut_encoders(model: &Graph, modality: &str, tokens: bool) -> Result<Graph
     cut(model, &names, modality)
 }
 
-/// One encoder cut out of a merged model, with the ports that it had before it was joined: the inputs of its adapter, the
-/// outputs `pooled` and, for the first encoder with `tokens`, `tokens` and `mask`.
+/// One encoder cut out of a merged model, with the ports that it had before it was joined: the inputs of its
+/// adapter, the outputs `pooled` and, for the first encoder with `tokens`, `tokens` and `mask`.
 ///
 /// # Errors
 /// When the model has no such tensor.

@@ -16,24 +16,26 @@ use chiasm_runtime::{EmbedOptions, ItemInput, Sink, embed};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
-/// The raw items of some modalities: item i of one belongs to item i of the others where there are equally many.
+/// The raw items of some modalities: item i of one belongs to item i of the others where there are equally
+/// many.
 pub type Inputs = BTreeMap<String, Vec<Raw>>;
 
 impl Run<'_> {
-    /// Raw items through the merged model: the embeddings of every modality that is given; and what the fusion makes of them
-    /// when they are given equally often and those that are not given may be absent.
+    /// Raw items through the merged model: the embeddings of every modality that is given; and what the
+    /// fusion makes of them when they are given equally often and those that are not given may be absent.
     ///
-    /// With `attention` also the shares of the fusion's attention, `<modality>_attention` `[n, T]`, zero beyond the last token.
+    /// With `attention` also the shares of the fusion's attention, `<modality>_attention` `[n, T]`, zero
+    /// beyond the last token.
     ///
     /// # Errors
     /// When an item cannot be read, the engine refuses, or there is no attention to show.
     pub fn run(&self, inputs: &Inputs, attention: bool) -> Result<Outputs, Error> {
         let count = |name: &str| inputs.get(name).map_or(0, Vec::len);
-        let given: Vec<usize> = (0..self.modalities.len())
-            .filter(|at| count(&self.modalities[*at].name) > 0)
-            .collect();
-        let together =
-            given.windows(2).all(|two| count(&self.modalities[two[0]].name) == count(&self.modalities[two[1]].name));
+        let given: Vec<usize> =
+            (0..self.modalities.len()).filter(|at| count(&self.modalities[*at].name) > 0).collect();
+        let together = given
+            .windows(2)
+            .all(|two| count(&self.modalities[two[0]].name) == count(&self.modalities[two[1]].name));
         if !together && self.manifest.fused.is_some() {
             let counts: Vec<String> = (given.iter())
                 .map(|at| &self.modalities[*at].name)
@@ -100,7 +102,8 @@ impl Run<'_> {
         self.batches(graph, given, &columns, &names)
     }
 
-    /// Raw items, one column a modality, through a graph in batches. Ports of absent modalities get one token that is masked.
+    /// Raw items, one column a modality, through a graph in batches. Ports of absent modalities get one token
+    /// that is masked.
     fn batches(
         &self,
         graph: &Graph,
@@ -110,7 +113,8 @@ impl Run<'_> {
     ) -> Result<Outputs, Error> {
         let session = self.bench.session_for_batches(graph)?;
         let is_input = |name: &String| session.inputs().iter().any(|port| port.name == *name);
-        // of every encoder of the given modalities, the inputs that this graph has, by the merged model's names
+        // of every encoder of the given modalities, the inputs that this graph has, by the merged model's
+        // names
         let mut inputs: Vec<ItemInput> = Vec::new();
         let mut kept: Vec<Vec<Vec<bool>>> = Vec::new();
         for at in given {

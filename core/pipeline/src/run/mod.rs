@@ -1,4 +1,5 @@
-//! The run folder, and a run opened from it: one type that proves, measures, checks, searches, runs and exports.
+//! The run folder, and a run opened from it: one type that proves, measures, checks, searches, runs and
+//! exports.
 
 pub mod cases;
 pub mod check;

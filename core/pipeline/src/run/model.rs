@@ -1,4 +1,5 @@
-//! What follows the encoders: the heads, their inverses and the fusion, whether just fitted or read from a run folder.
+//! What follows the encoders: the heads, their inverses and the fusion, whether just fitted or read from a
+//! run folder.
 
 use super::graphs::{Head, embeds, pooled};
 use crate::{
@@ -16,7 +17,8 @@ pub struct Model {
     pub heads: Vec<Head>,
     /// The inverse of each map, where there is one.
     pub inverses: Vec<Option<Inverse>>,
-    /// From `<modality>.pooled`, `.tokens` and `.mask` to `fused`, perhaps `logits` and `attention.<modality>`.
+    /// From `<modality>.pooled`, `.tokens` and `.mask` to `fused`, perhaps `logits` and
+    /// `attention.<modality>`.
     pub fusion: Option<Graph>,
     /// What the fusion was trained for.
     pub task: Option<Task>,

@@ -1,7 +1,7 @@
 //! A run, opened: what was measured when it was fitted is measured again through the same code.
 //!
-//! Only the run folder is needed; for measuring, checking and searching also the data that its recipe names. Every file is
-//! compared with the digest that the manifest recorded before anything is read from it.
+//! Only the run folder is needed; for measuring, checking and searching also the data that its recipe names.
+//! Every file is compared with the digest that the manifest recorded before anything is read from it.
 
 use super::{
     check::{Checked, Items as CheckItems, RowLabels, check_maps},
@@ -72,11 +72,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// As [`Run::open`].
-    pub fn open_stored(
-        folder: &Path,
-        storage: Option<Storage>,
-        bench: &'a Workbench,
-    ) -> Result<Self, Error> {
+    pub fn open_stored(folder: &Path, storage: Option<Storage>, bench: &'a Workbench) -> Result<Self, Error> {
         let manifest = files::read_manifest(folder)?;
         manifest.verify(folder)?;
         let recipe = read_recipe(folder, &[])?;
@@ -89,9 +85,8 @@ impl<'a> Run<'a> {
             let name = &modality.name;
             heads.push(Head { modality: name.clone(), graph: part(&files::head(name))? });
             let kind = learned.inverses.get(name);
-            let inverse = kind.map(|kind| {
-                Ok::<_, Error>(Inverse { graph: part(&files::inverse(name))?, kind: *kind })
-            });
+            let inverse =
+                kind.map(|kind| Ok::<_, Error>(Inverse { graph: part(&files::inverse(name))?, kind: *kind }));
             inverses.push(inverse.transpose()?);
         }
         let model = Model { heads, inverses, fusion, task: manifest.task.clone() };
@@ -132,7 +127,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Checks the run's maps on the held-out items of its data; `overrides` are `--set` assignments of `checks.*`.
+    /// Checks the run's maps on the held-out items of its data; `overrides` are `--set` assignments of
+    /// `checks.*`.
     ///
     /// # Errors
     /// When the data is not there any more, an item cannot be read, or an assignment is not understood.

@@ -1,16 +1,12 @@
-//! What must hold before a merged model is handed out: the frozen weights are untouched, and `model.onnx` computes what its
-//! parts compute. A failure is a gate: no run folder appears.
+//! What must hold before a merged model is handed out: the frozen weights are untouched, and `model.onnx`
+//! computes what its parts compute. A failure is a gate: no run folder appears.
 
 use super::{
     graphs::{embeds, fused_output, pooled},
     open::Run,
 };
 use crate::{
-    base::{
-        digest::Key,
-        error::Error,
-        workbench::Workbench,
-    },
+    base::{digest::Key, error::Error, workbench::Workbench},
     catalog::{encoder::Encoder, raw::Raw},
     plan::Modality,
 };
@@ -19,8 +15,8 @@ use chiasm_runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Largest absolute difference allowed between staged and merged outputs: embeddings are unit vectors in f32, and
-/// the two ways differ only in how ONNX Runtime fuses and orders the same sums.
+/// Largest absolute difference allowed between staged and merged outputs: embeddings are unit vectors in f32,
+/// and the two ways differ only in how ONNX Runtime fuses and orders the same sums.
 pub const TOLERANCE: f32 = 1e-4;
 /// Combinations of held-out items that both ways are compared on.
 const ROWS: usize = 8;
@@ -41,11 +37,12 @@ pub struct Proof {
 }
 
 impl Run<'_> {
-    /// Proves the run's `model.onnx` against the encoders that it was made from, on some held-out items of each modality (the
-    /// i-th of one beside the i-th of the others).
+    /// Proves the run's `model.onnx` against the encoders that it was made from, on some held-out items of
+    /// each modality (the i-th of one beside the i-th of the others).
     ///
     /// # Errors
-    /// [`Error::Gate`], naming the encoder whose weights changed or the first output that differs; else the engine's.
+    /// [`Error::Gate`], naming the encoder whose weights changed or the first output that differs; else the
+    /// engine's.
     pub fn prove(&self, encoders: &[Modality], items: &[Vec<Raw>]) -> Result<Proof, Error> {
         let model = self.part(super::files::MODEL)?;
         let frozen_weights = self.frozen(encoders, &model)?;
@@ -54,7 +51,8 @@ impl Run<'_> {
         let mut differences: BTreeMap<String, f32> = BTreeMap::new();
         let rows = items.iter().map(Vec::len).max().unwrap_or_default().min(ROWS);
         for row in 0..rows {
-            let raws: Vec<&Raw> = items.iter().filter_map(|items| items.get(row % items.len().max(1))).collect();
+            let raws: Vec<&Raw> =
+                items.iter().filter_map(|items| items.get(row % items.len().max(1))).collect();
             let inputs = self.merged_inputs(encoders, &raws)?;
             let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
             let got = whole.run(&borrowed)?;
@@ -97,8 +95,8 @@ impl Run<'_> {
                 for (name, hash) in used.weight_hashes() {
                     if !there.contains(&hash) {
                         return Err(Error::Gate(format!(
-                            "the weight {name:?} of {:?} is not in the merged model as it was: frozen weights must not \
-                             change",
+                            "the weight {name:?} of {:?} is not in the merged model as it was: frozen weights \
+                             must not change",
                             encoder.name
                         )));
                     }
@@ -111,8 +109,8 @@ impl Run<'_> {
             let lost = head.graph.weight_hashes().into_iter().find(|(_, hash)| !there.contains(hash));
             if let Some((name, _)) = lost {
                 return Err(Error::Gate(format!(
-                    "the weight {name:?} of the map of {:?} is not in the merged model as it was: only a fusion may be \
-                     trained after it",
+                    "the weight {name:?} of the map of {:?} is not in the merged model as it was: only a \
+                     fusion may be trained after it",
                     head.modality
                 )));
             }

@@ -17,8 +17,8 @@ use std::{
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 impl Run<'_> {
-    /// Rows of raw inputs from a JSONL file: one column per modality, in every row those of the first one; other columns are not
-    /// looked at.
+    /// Rows of raw inputs from a JSONL file: one column per modality, in every row those of the first one;
+    /// other columns are not looked at.
     ///
     /// # Errors
     /// When the file cannot be read, holds no row, or a row is not as the first one is; the line is named.

@@ -1,4 +1,5 @@
-//! How well a fusion answers its task on held-out rows, beside what each modality alone and a guess would give.
+//! How well a fusion answers its task on held-out rows, beside what each modality alone and a guess would
+//! give.
 
 use super::cases::{Cases, Targets};
 use crate::{
@@ -23,8 +24,8 @@ const LEVEL: f64 = 0.95;
 pub struct TaskMetrics {
     /// The kind of task.
     pub kind: TaskKind,
-    /// What the numbers are: `accuracy`, `micro_f1` (labels whose logit is above 0), `r2` (the mean over columns), or `rsum`:
-    /// recall@1, @5 and @10 in percent, summed, at most 300.
+    /// What the numbers are: `accuracy`, `micro_f1` (labels whose logit is above 0), `r2` (the mean over
+    /// columns), or `rsum`: recall@1, @5 and @10 in percent, summed, at most 300.
     pub metric: String,
     /// On the held-out rows, all modalities seen.
     pub score: f64,
@@ -32,11 +33,11 @@ pub struct TaskMetrics {
     pub interval: [f64; 2],
     /// With this modality hidden.
     pub without: BTreeMap<String, f64>,
-    /// What needs no fusion: the commonest class, every label; for retrieval the aligned vector of each modality, and their
-    /// sum.
+    /// What needs no fusion: the commonest class, every label; for retrieval the aligned vector of each
+    /// modality, and their sum.
     pub baselines: BTreeMap<String, f64>,
-    /// Further figures: macro and micro F1 and ROC AUC of classes and labels, the mean absolute error of numbers, recall@1, @5,
-    /// @10 and mrr of retrieval.
+    /// Further figures: macro and micro F1 and ROC AUC of classes and labels, the mean absolute error of
+    /// numbers, recall@1, @5, @10 and mrr of retrieval.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, f64>,
     /// Rows it was measured on.
@@ -126,7 +127,8 @@ impl Question<'_> {
             Truth::Labels(labels) => {
                 let counts = |(row, answer): (&usize, ArrayView1<'_, f32>)| {
                     let hold = |column: &usize| labels[*row].contains(column);
-                    let given: Vec<usize> = (0..answer.len()).filter(|column| answer[*column] > 0.0).collect();
+                    let given: Vec<usize> =
+                        (0..answer.len()).filter(|column| answer[*column] > 0.0).collect();
                     let right = given.iter().filter(|column| hold(column)).count();
                     [right, given.len() - right, labels[*row].len() - right].map(|count| count as f64)
                 };
@@ -266,10 +268,7 @@ fn recalls(answers: &Array2<f32>, targets: &Targets) -> Result<Vec<Point>, Error
     Ok(found.outcomes.iter().map(|outcome| [1, 5, 10].map(|k| outcome.first.recall(k))).collect())
 }
 
-fn retrieve(
-    answers: &Array2<f32>,
-    targets: &Targets,
-) -> Result<chiasm_geometry::retrieval::Figures, Error> {
+fn retrieve(answers: &Array2<f32>, targets: &Targets) -> Result<chiasm_geometry::retrieval::Figures, Error> {
     search(answers, targets, |retrieval| retrieval.outcomes().figures())
 }
 
@@ -332,8 +331,8 @@ mod tests {
         assert_eq!(metrics.figures["mean_absolute_error"], 4.0);
     }
 
-    /// Row 0 finds its second item first; the item of row 1 stands behind one of row 0's and level with the other, so that it
-    /// is second or third with equal odds.
+    /// Row 0 finds its second item first; the item of row 1 stands behind one of row 0's and level with the
+    /// other, so that it is second or third with equal odds.
     #[test]
     fn retrieval_takes_the_best_of_a_rows_own_items() {
         let items = array![[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]];

@@ -107,7 +107,12 @@ impl Items {
 ///
 /// # Errors
 /// The rows that hold an item of the wrong kind, such as a text where a row number is taken.
-pub fn items(column: &[Vec<Cell>], takes: Takes, which: ItemRule, folder: &Path) -> Result<Items, Vec<usize>> {
+pub fn items(
+    column: &[Vec<Cell>],
+    takes: Takes,
+    which: ItemRule,
+    folder: &Path,
+) -> Result<Items, Vec<usize>> {
     let most = match which {
         ItemRule::First => 1,
         ItemRule::Each | ItemRule::Mean => usize::MAX,
