@@ -4,8 +4,8 @@ use crate::sums::harmonic;
 
 /// The place of right items with equal scores.
 ///
-/// `better` items have higher scores; `ties` wrong ones and `right` right ones (at least 1) share the score, and any
-/// order of them is as likely as another.
+/// `better` items have higher scores; `ties` wrong ones and `right` right ones (at least 1) share the score,
+/// and any order of them is as likely as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rank {
     /// Items with higher scores.
@@ -29,8 +29,8 @@ impl Rank {
 
     /// Probability that a right item of this place is among the first `k`.
     ///
-    /// With m = k - better places left for t = ties + right items it is 1 - C(ties, m) / C(t, m); for a single right item
-    /// that is clip((k - better) / (ties + 1), 0, 1).
+    /// With m = k - better places left for t = ties + right items it is 1 - C(ties, m) / C(t, m); for a
+    /// single right item that is clip((k - better) / (ties + 1), 0, 1).
     pub fn recall(self, k: usize) -> f64 {
         let places = k.saturating_sub(self.better).min(self.size());
         1.0 - self.miss(places)
