@@ -33,6 +33,9 @@ impl Rank {
     /// single right item that is clip((k - better) / (ties + 1), 0, 1).
     pub fn recall(self, k: usize) -> f64 {
         let places = k.saturating_sub(self.better).min(self.size());
+        if self.right == 1 {
+            return places as f64 / self.size() as f64; // the same, without the rounding of a difference
+        }
         1.0 - self.miss(places)
     }
 
@@ -40,9 +43,6 @@ impl Rank {
     fn miss(self, places: usize) -> f64 {
         if places > self.ties {
             return 0.0;
-        }
-        if self.right == 1 {
-            return (self.size() - places) as f64 / self.size() as f64; // exact, and one step
         }
         let still_wrong = |at: usize| (self.ties - at) as f64 / (self.size() - at) as f64;
         (0..places).map(still_wrong).product()
