@@ -1,7 +1,8 @@
 //! Measures side by side with the best peer of each, in turns, on the same clouds and threads.
 //!
-//! `cargo bench -p chiasm-geometry --profile dev --bench measures -- --peer PYTHON --scripts DIR [--only mmd]`
-//! The peers' CCA and Procrustes also compute singular vectors; ours, as measures, need the values alone.
+//! `cargo bench -p chiasm-geometry --profile dev --bench measures -- --peer PYTHON --scripts DIR [--only
+//! mmd]` The peers' CCA and Procrustes also compute singular vectors; ours, as measures, need the values
+//! alone.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -67,7 +68,8 @@ fn knn(x: Cloud<'_>, _: Cloud<'_>) -> f64 {
     Neighbours::of(x, 10, 0).unwrap().distance.sum()
 }
 
-/// With the peers' width, one over the mean squared distance, which they find before the clock starts: so does the warm-up.
+/// With the peers' width, one over the mean squared distance, which they find before the clock starts: so
+/// does the warm-up.
 fn mmd(x: Cloud<'_>, y: Cloud<'_>) -> f64 {
     static GAMMA: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
     mmd2_rbf(x, y, Some(*GAMMA.get_or_init(|| gamma(x, y)))).unwrap().biased

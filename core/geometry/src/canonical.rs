@@ -1,4 +1,5 @@
-//! Linear relations of paired clouds: canonical correlations, SVCCA, the Procrustes residual. Widths may differ.
+//! Linear relations of paired clouds: canonical correlations, SVCCA, the Procrustes residual. Widths may
+//! differ.
 
 use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2};
@@ -9,10 +10,12 @@ use crate::products::{singular_values, spectrum, symmetric};
 use crate::real::Real;
 use crate::{Error, Result};
 
-/// Canonical correlations of paired rows `x [n, a]`, `y [n, b]` (Hotelling 1936), `min(a, b)` of them, descending.
+/// Canonical correlations of paired rows `x [n, a]`, `y [n, b]` (Hotelling 1936), `min(a, b)` of them,
+/// descending.
 ///
-/// They are the singular values of `Cx^{-1/2} Cxy Cy^{-1/2}`; `ridge > 0` is added to the diagonals of the covariances
-/// `Cx = XᵀX / n` and `Cy` (after scaling by a power of two if values lie beyond 1e6 or below 1e-6).
+/// They are the singular values of `Cx^{-1/2} Cxy Cy^{-1/2}`; `ridge > 0` is added to the diagonals of the
+/// covariances `Cx = XᵀX / n` and `Cy` (after scaling by a power of two if values lie beyond 1e6 or below
+/// 1e-6).
 ///
 /// # Errors
 /// When rows do not pair up, a value is not finite, or a covariance with its ridge is not positive definite.
@@ -35,11 +38,13 @@ pub fn correlations<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, ridge: 
 
 /// SVCCA of paired rows `x [n, a]`, `y [n, b]`: the mean canonical correlation of the leading principal axes.
 ///
-/// Each cloud keeps the fewest axes that hold `variance` (0.99 in the paper) of its variance (Raghu et al. 2017, arXiv
+/// Each cloud keeps the fewest axes that hold `variance` (0.99 in the paper) of its variance (Raghu et al.
+/// 2017, arXiv
 /// 1706.05806, section 2); the mean is over the smaller number of axes. In [0, 1], no unit.
 ///
 /// # Errors
-/// When rows do not pair up, a value is not finite, `variance` is not in (0, 1], or all rows of a cloud are equal.
+/// When rows do not pair up, a value is not finite, `variance` is not in (0, 1], or all rows of a cloud are
+/// equal.
 pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64) -> Result<f64> {
     if !(variance > 0.0 && variance <= 1.0) {
         let expected = "a share in (0, 1]".into();
@@ -83,10 +88,11 @@ fn leading(values: &[f64], variance: f64, side: usize) -> Result<usize> {
     if first < values.len() { Ok(first) } else { Err(Error::NoSpread(NAMES[side])) }
 }
 
-/// What is left after the best rotation and scale: `1 - (‖XᵀY‖_* / (‖X‖ ‖Y‖))²` of centred clouds, in [0, 1], no unit.
+/// What is left after the best rotation and scale: `1 - (‖XᵀY‖_* / (‖X‖ ‖Y‖))²` of centred clouds, in [0, 1],
+/// no unit.
 ///
-/// The disparity of `scipy.spatial.procrustes` (Gower 1975; Schönemann 1966 for the rotation); the narrower cloud counts
-/// as padded with zero columns.
+/// The disparity of `scipy.spatial.procrustes` (Gower 1975; Schönemann 1966 for the rotation); the narrower
+/// cloud counts as padded with zero columns.
 ///
 /// # Errors
 /// When rows do not pair up, a value is not finite, or all rows of a cloud are equal.
@@ -107,7 +113,8 @@ pub fn procrustes_residual<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) 
     }
 }
 
-/// `‖XᵀY‖_*` from `XXᵀ` and `YYᵀ`: the trace of `(K^{1/2} L K^{1/2})^{1/2}`, as singular values of `K^{1/2} L^{1/2}`.
+/// `‖XᵀY‖_*` from `XXᵀ` and `YYᵀ`: the trace of `(K^{1/2} L K^{1/2})^{1/2}`, as singular values of `K^{1/2}
+/// L^{1/2}`.
 pub(crate) fn nuclear_by_rows(k: Mat<f64>, l: Mat<f64>) -> Result<f64> {
     let root = |m: Mat<f64>| crate::products::function_of(&m, f64::sqrt);
     Ok(singular_values(&(root(k)? * root(l)?))?.iter().sum())

@@ -1,4 +1,5 @@
-//! One pair of clouds under measure: what several measures share is worked out once, and a shuffle keeps what it can.
+//! One pair of clouds under measure: what several measures share is worked out once, and a shuffle keeps what
+//! it can.
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use std::cell::OnceCell;

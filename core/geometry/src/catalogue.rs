@@ -1,4 +1,5 @@
-//! The measures by name: what each needs, its unit, what its permutation null does, how many rows it looks at.
+//! The measures by name: what each needs, its unit, what its permutation null does, how many rows it looks
+//! at.
 
 /// What a permutation null shuffles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Centred kernel alignment: how alike two clouds of paired rows place their points, whatever their widths.
 //!
-//! `CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` (Kornblith et al. 2019, arXiv 1905.00414, section 3), no unit, 1 for
-//! clouds that agree up to rotation and scale. HSIC comes in two forms: biased, `tr(K H L H)` (Gretton et al. 2005), which
-//! rises towards 1 with the width even for unrelated clouds, and unbiased (Song et al. 2012, JMLR 13, eq. 5), whose CKA
-//! is 0 on average for them. Neither kernel needs an `n x n` matrix here: the linear one is made of `XᵀY`, `XᵀX`, `YᵀY`
-//! where that is less work, the Gaussian one goes by tiles.
+//! `CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` (Kornblith et al. 2019, arXiv 1905.00414, section 3), no
+//! unit, 1 for clouds that agree up to rotation and scale. HSIC comes in two forms: biased, `tr(K H L H)`
+//! (Gretton et al. 2005), which rises towards 1 with the width even for unrelated clouds, and unbiased (Song
+//! et al. 2012, JMLR 13, eq. 5), whose CKA is 0 on average for them. Neither kernel needs an `n x n` matrix
+//! here: the linear one is made of `XᵀY`, `XᵀX`, `YᵀY` where that is less work, the Gaussian one goes by
+//! tiles.
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -50,9 +51,11 @@ pub fn linear<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Cka
     ratios([moments(xy, &k, &l), moments(xx, &k, &k), moments(yy, &l, &l)])
 }
 
-/// CKA with Gaussian kernels `exp(-d² / (2 (share · median d)²))` of paired rows `x [n, a]`, `y [n, b]`, `n >= 4`.
+/// CKA with Gaussian kernels `exp(-d² / (2 (share · median d)²))` of paired rows `x [n, a]`, `y [n, b]`, `n
+/// >= 4`.
 ///
-/// `share` is the width over the median distance of different rows (Kornblith et al. use 0.2, 0.4, 0.8; 1 is common).
+/// `share` is the width over the median distance of different rows (Kornblith et al. use 0.2, 0.4, 0.8; 1 is
+/// common).
 ///
 /// # Errors
 /// As [`linear`], and when more than half of all distances are zero.

@@ -1,7 +1,8 @@
 //! Clouds as the measures want them: known to be finite, centred, in a range whose squares do not overflow.
 //!
-//! Measures take `f32` or `f64`: large products run in the type they are given, everything after them in `f64`.
-//! Values beyond 1e6 or below 1e-6 are scaled by a power of two first, so that a cloud at 1e30 has squares.
+//! Measures take `f32` or `f64`: large products run in the type they are given, everything after them in
+//! `f64`. Values beyond 1e6 or below 1e-6 are scaled by a power of two first, so that a cloud at 1e30 has
+//! squares.
 
 use faer::MatRef;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, parallel::prelude::*};
@@ -15,15 +16,16 @@ pub(crate) const NAMES: [&str; 2] = ["first cloud", "second cloud"];
 
 /// Where a cloud lies and how large it is.
 pub(crate) struct Survey {
-    /// The mean row in `f64`: the first row and the mean of what the others add to it, so that a constant column has its
-    /// constant for a mean and no rounding passes for spread.
+    /// The mean row in `f64`: the first row and the mean of what the others add to it, so that a constant
+    /// column has its constant for a mean and no rounding passes for spread.
     pub mean: Array1<f64>,
     /// The largest magnitude.
     pub top: f64,
 }
 
 impl Survey {
-    /// What values are divided by: 1 for a common range, else the power of two nearest to the largest, which rounds nothing.
+    /// What values are divided by: 1 for a common range, else the power of two nearest to the largest, which
+    /// rounds nothing.
     pub fn unit(&self) -> f64 {
         if self.top == 0.0 || (1e-6..1e6).contains(&self.top) { 1.0 } else { self.top.log2().round().exp2() }
     }

@@ -15,7 +15,8 @@ const ROUNDS: usize = 100;
 
 /// Mean silhouette of the rows of `x [n, d]` under `labels` (Rousseeuw 1987), Euclidean, in [-1, 1], no unit.
 ///
-/// `(b - a) / max(a, b)`, `a` the mean distance to the row's own label, `b` to the nearest other; 0 for a lone row.
+/// `(b - a) / max(a, b)`, `a` the mean distance to the row's own label, `b` to the nearest other; 0 for a
+/// lone row.
 ///
 /// # Errors
 /// When counts differ, there are not 2 to n - 1 labels, or a value is not finite.
@@ -45,7 +46,8 @@ pub fn silhouette<T: Real>(x: ArrayView2<'_, T>, labels: &[usize]) -> Result<f64
     Ok((0..n).map(score).sum::<f64>() / n as f64)
 }
 
-/// Normalised mutual information of two labellings, over the mean of their entropies, in [0, 1] (scikit-learn's default).
+/// Normalised mutual information of two labellings, over the mean of their entropies, in [0, 1]
+/// (scikit-learn's default).
 ///
 /// # Errors
 /// When counts differ.
@@ -64,7 +66,8 @@ pub fn nmi(a: &[usize], b: &[usize]) -> Result<f64> {
     Ok(if mean > 0.0 { (information / mean).clamp(0.0, 1.0) } else { 1.0 })
 }
 
-/// Labels `0..k` of the rows of `x [n, d]` by k-means (Lloyd 1982), k-means++ starts (Arthur and Vassilvitskii 2007).
+/// Labels `0..k` of the rows of `x [n, d]` by k-means (Lloyd 1982), k-means++ starts (Arthur and
+/// Vassilvitskii 2007).
 ///
 /// # Errors
 /// When `k` is not inside `1..=n`, or a value is not finite.

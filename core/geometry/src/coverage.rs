@@ -1,8 +1,8 @@
 //! How much of a target cloud another cloud reaches.
 //!
-//! Coverage of Naeem, Oh, Uh, Choi and Yoo ("Reliable fidelity and diversity metrics", 2020): the share of targets whose
-//! ball, as wide as the distance to their k-th neighbour among the targets, holds at least one point of the other cloud.
-//! Two equally large samples of one distribution reach about 1 - 2⁻ᵏ.
+//! Coverage of Naeem, Oh, Uh, Choi and Yoo ("Reliable fidelity and diversity metrics", 2020): the share of
+//! targets whose ball, as wide as the distance to their k-th neighbour among the targets, holds at least one
+//! point of the other cloud. Two equally large samples of one distribution reach about 1 - 2⁻ᵏ.
 
 use ndarray::ArrayView2;
 

@@ -9,10 +9,12 @@ use crate::pairwise::{Points, distances, distances_within};
 use crate::real::Real;
 use crate::{Error, Result};
 
-/// Starts of the Gromov-Wasserstein search: the product plan and the match of mean distances, both ways round.
+/// Starts of the Gromov-Wasserstein search: the product plan and the match of mean distances, both ways
+/// round.
 const STARTS: usize = 3;
 
-/// Exact W2 of `x [n, d]` and `y [m, d]`, equal weights within each: `sqrt(min <P, |x_i - y_j|²>)`; the input's unit.
+/// Exact W2 of `x [n, d]` and `y [m, d]`, equal weights within each: `sqrt(min <P, |x_i - y_j|²>)`; the
+/// input's unit.
 ///
 /// The cost matrix has `n m` entries in `f64`; the plan's duals certify the optimum to 1e-9 of it.
 ///
@@ -30,10 +32,11 @@ pub fn w2_exact<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, time: Durat
     Ok(both.unit * found.transport_cost.max(0.0).sqrt())
 }
 
-/// Sinkhorn divergence of `x [n, d]` and `y [m, d]`, squared Euclidean cost, `epsilon` as a share of the mean cost.
+/// Sinkhorn divergence of `x [n, d]` and `y [m, d]`, squared Euclidean cost, `epsilon` as a share of the mean
+/// cost.
 ///
-/// `OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`, each `<P, C> + ε KL(P | a bᵀ)` (Feydy et al. 2019, arXiv 1810.08278); the
-/// input's unit squared. Single precision inside: about 1e-5 of the mean cost is its floor.
+/// `OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`, each `<P, C> + ε KL(P | a bᵀ)` (Feydy et al. 2019, arXiv
+/// 1810.08278); the input's unit squared. Single precision inside: about 1e-5 of the mean cost is its floor.
 ///
 /// # Errors
 /// When widths differ, a cloud is empty, a value is not finite, or all points are one.
@@ -46,8 +49,9 @@ pub fn sinkhorn_divergence<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, 
     Ok(both.unit * both.unit * found.value)
 }
 
-/// Gromov-Wasserstein distance of `x [n, a]` and `y [m, b]`: the root of `min_T Σ (Dx_ik - Dy_jl)² T_ij T_kl` with each
-/// cloud's Euclidean distances in units of their mean (Mémoli 2011; Peyré et al. 2016). No unit, widths may differ.
+/// Gromov-Wasserstein distance of `x [n, a]` and `y [m, b]`: the root of `min_T Σ (Dx_ik - Dy_jl)² T_ij T_kl`
+/// with each cloud's Euclidean distances in units of their mean (Mémoli 2011; Peyré et al. 2016). No unit,
+/// widths may differ.
 ///
 /// Conditional gradient from three starts: a stationary point, so an upper bound of the distance.
 ///

@@ -1,7 +1,8 @@
-//! Intrinsic dimension from the distances to the first two neighbours (Two-NN: Facco et al. 2017, Sci. Rep. 7:12140).
+//! Intrinsic dimension from the distances to the first two neighbours (Two-NN: Facco et al. 2017, Sci. Rep.
+//! 7:12140).
 //!
-//! `μ = r2 / r1` follows `1 - μ^-d`. Two estimators are in use: the paper's line through the origin,
-//! `-ln(1 - F(μ)) = d ln μ` over the smallest 90 % of the ratios, and the likelihood's maximum `(n - 1) / Σ ln μ`
+//! `μ = r2 / r1` follows `1 - μ^-d`. Two estimators are in use: the paper's line through the origin, `-ln(1 -
+//! F(μ)) = d ln μ` over the smallest 90 % of the ratios, and the likelihood's maximum `(n - 1) / Σ ln μ`
 //! (Denti et al. 2022), which uses all of them and is the less noisy where no point is an outlier.
 
 use crate::neighbours::Neighbours;
@@ -24,7 +25,8 @@ pub struct Dimension {
 /// Two-NN estimates from at least two neighbours of each row.
 ///
 /// # Errors
-/// When there are fewer than two neighbours, or fewer than ten rows without a duplicate, or all ratios are one.
+/// When there are fewer than two neighbours, or fewer than ten rows without a duplicate, or all ratios are
+/// one.
 pub fn two_nn(neighbours: &Neighbours) -> Result<Dimension> {
     if neighbours.distance.ncols() < 2 {
         let got = neighbours.distance.ncols().to_string();

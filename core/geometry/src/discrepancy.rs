@@ -24,14 +24,15 @@ pub struct Mmd {
     pub gamma: f64,
 }
 
-/// Squared MMD of samples `x [n, d]`, `y [m, d]` with the kernel `exp(-gamma |a - b|²)` (Gretton et al. 2012, JMLR 13,
-/// eq. 5 and lemma 6). No unit.
+/// Squared MMD of samples `x [n, d]`, `y [m, d]` with the kernel `exp(-gamma |a - b|²)` (Gretton et al. 2012,
+/// JMLR 13, eq. 5 and lemma 6). No unit.
 ///
-/// Without a `gamma` it is `1 / (2 median²)`, the median over the distances of different rows of both samples together
-/// (section 8 there); of more than 2000 rows 2000 are looked at.
+/// Without a `gamma` it is `1 / (2 median²)`, the median over the distances of different rows of both samples
+/// together (section 8 there); of more than 2000 rows 2000 are looked at.
 ///
 /// # Errors
-/// When widths differ, a sample has fewer than two rows, a value is not finite, or the median distance is zero.
+/// When widths differ, a sample has fewer than two rows, a value is not finite, or the median distance is
+/// zero.
 pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Option<f64>) -> Result<Mmd> {
     let Together { x, y, unit } = together(x, y, 2)?;
     let scaled = match gamma {
@@ -52,9 +53,11 @@ pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Opti
     })
 }
 
-/// Bures-Wasserstein distance: W2 between Gaussians with the means and covariances (over n) of `x [n, d]` and `y [m, d]`.
+/// Bures-Wasserstein distance: W2 between Gaussians with the means and covariances (over n) of `x [n, d]` and
+/// `y [m, d]`.
 ///
-/// `sqrt(|μx - μy|² + tr Σx + tr Σy - 2 tr (Σx^{1/2} Σy Σx^{1/2})^{1/2})` (Dowson and Landau 1982); the unit of the input.
+/// `sqrt(|μx - μy|² + tr Σx + tr Σy - 2 tr (Σx^{1/2} Σy Σx^{1/2})^{1/2})` (Dowson and Landau 1982); the unit
+/// of the input.
 ///
 /// # Errors
 /// When widths differ, a cloud is empty, or a value is not finite.
@@ -74,8 +77,8 @@ pub fn bures_w2<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f
     Ok(unit * square.max(0.0).sqrt())
 }
 
-/// Sliced W2: the root of the mean squared W2 of the projections of `x [n, d]` and `y [m, d]` onto the unit rows of
-/// `directions [p, d]` (Bonneel et al. 2015); the unit of the input.
+/// Sliced W2: the root of the mean squared W2 of the projections of `x [n, d]` and `y [m, d]` onto the unit
+/// rows of `directions [p, d]` (Bonneel et al. 2015); the unit of the input.
 ///
 /// # Errors
 /// When widths differ, a cloud is empty, a value is not finite, or there are no directions.
@@ -126,7 +129,8 @@ fn w2_on_line(mut x: Vec<f64>, mut y: Vec<f64>) -> f64 {
     sum / (n as f64 * m as f64)
 }
 
-/// Modality gap: the distance between the mean unit vectors of `x [n, d]` and `y [m, d]` (Liang et al. 2022, arXiv
+/// Modality gap: the distance between the mean unit vectors of `x [n, d]` and `y [m, d]` (Liang et al. 2022,
+/// arXiv
 /// 2203.02053, section 2). In [0, 2]; the unit is the radius of the sphere.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
-//! Neighbourhood graphs of paired rows and how two of them differ. Widths may differ; a cloud's scale does not count.
+//! Neighbourhood graphs of paired rows and how two of them differ. Widths may differ; a cloud's scale does
+//! not count.
 //!
-//! A cloud's graph joins each row to its k nearest (either way round) and holds the minimum spanning tree of all
-//! distances besides, so that it is connected and every geodesic is finite. It needs all distances: give a subsample.
+//! A cloud's graph joins each row to its k nearest (either way round) and holds the minimum spanning tree of
+//! all distances besides, so that it is connected and every geodesic is finite. It needs all distances: give
+//! a subsample.
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -100,9 +102,9 @@ impl Graph {
     }
 }
 
-/// How far geodesic distances of paired rows are from proportional: `sqrt(1 - <gx, gy>² / (‖gx‖² ‖gy‖²))` over all pairs of
-/// rows, `g` the lengths of the shortest ways in the graphs (Tenenbaum et al. 2000 for these; the sine is the relative
-/// residual of the best common scale). In [0, 1], no unit.
+/// How far geodesic distances of paired rows are from proportional: `sqrt(1 - <gx, gy>² / (‖gx‖² ‖gy‖²))`
+/// over all pairs of rows, `g` the lengths of the shortest ways in the graphs (Tenenbaum et al. 2000 for
+/// these; the sine is the relative residual of the best common scale). In [0, 1], no unit.
 ///
 /// # Errors
 /// When the graphs have other numbers of rows.
@@ -122,8 +124,9 @@ pub fn geodesic_distortion(x: &Graph, y: &Graph) -> Result<f64> {
     Ok((1.0 - xy * xy / (xx * yy)).max(0.0).sqrt())
 }
 
-/// Mean of `|κx(i) - κy(i)| / k`, `κ(i)` the mean over the edges at row i of the augmented Forman-Ricci curvature
-/// `4 - deg i - deg j + 3 triangles` (Samal et al. 2018, Sci. Rep. 8:8650): a discrete scalar curvature; no unit.
+/// Mean of `|κx(i) - κy(i)| / k`, `κ(i)` the mean over the edges at row i of the augmented Forman-Ricci
+/// curvature `4 - deg i - deg j + 3 triangles` (Samal et al. 2018, Sci. Rep. 8:8650): a discrete scalar
+/// curvature; no unit.
 ///
 /// # Errors
 /// As [`geodesic_distortion`].
@@ -134,11 +137,12 @@ pub fn curvature_mismatch(x: &Graph, y: &Graph) -> Result<f64> {
     Ok(apart.collect::<Vec<_>>().into_iter().sum::<f64>() / (n * k) as f64)
 }
 
-/// Hausdorff distance of the two kNN graphs: the farthest that a neighbour in one cloud lies from the other cloud's
-/// neighbourhood.
+/// Hausdorff distance of the two kNN graphs: the farthest that a neighbour in one cloud lies from the other
+/// cloud's neighbourhood.
 ///
-/// `max` over edges `i -> j` of one graph of the distance, in the other cloud, of `j` to the nearest of `i` and its
-/// neighbours there, both ways; in units of that cloud's mean distance to the k-th neighbour. 0 where the graphs agree.
+/// `max` over edges `i -> j` of one graph of the distance, in the other cloud, of `j` to the nearest of `i`
+/// and its neighbours there, both ways; in units of that cloud's mean distance to the k-th neighbour. 0 where
+/// the graphs agree.
 ///
 /// # Errors
 /// As [`geodesic_distortion`].

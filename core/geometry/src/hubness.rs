@@ -1,15 +1,15 @@
 //! Penalties against hubs: items that lie near everything and so crowd out the true partners.
 //!
-//! The *bank* is inductive: an item's penalty looks only at the other side's training items, so each query is scored
-//! alone and an index can hold the corrected vectors. CSLS (Conneau et al. 2018, arXiv 1710.04087) looks at the whole
-//! gallery under test; it is transductive and is reported apart.
+//! The *bank* is inductive: an item's penalty looks only at the other side's training items, so each query is
+//! scored alone and an index can hold the corrected vectors. CSLS (Conneau et al. 2018, arXiv 1710.04087)
+//! looks at the whole gallery under test; it is transductive and is reported apart.
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::{ArrayView1, ArrayView2, Axis, parallel::prelude::*};
 
 use crate::linalg::product;
 use crate::{Error, Result, same};
 
-/// Rows of the similarity matrix held at a time.
+/// Rows of the similarity matrix that a thread holds at a time.
 const BLOCK: usize = 512;
 
 /// Mean similarity of each row of `items [n, k]` to its `top` nearest rows of `others [m, k]`.
@@ -29,22 +29,25 @@ pub fn nearness(items: ArrayView2<'_, f32>, others: ArrayView2<'_, f32>, top: us
     }
     let top = top.min(others.nrows());
     let others = others.mapv(f64::from);
-    let mut out = Vec::with_capacity(items.nrows());
-    for rows in items.axis_chunks_iter(Axis(0), BLOCK) {
-        for similarities in product(&rows.mapv(f64::from), &others.t())?.outer_iter() {
-            let mut row = similarities.to_vec();
-            row.select_nth_unstable_by(top - 1, |a, b| b.total_cmp(a));
-            row.truncate(top);
-            // summed in sorted order: the selection's order is not part of its contract
-            row.sort_unstable_by(f64::total_cmp);
-            out.push(row.iter().sum::<f64>() / top as f64);
-        }
-    }
-    Ok(out)
+    let mean_of_largest = |similarities: ArrayView1<'_, f64>| {
+        let mut row = similarities.to_vec();
+        row.select_nth_unstable_by(top - 1, |a, b| b.total_cmp(a));
+        row.truncate(top);
+        // summed in sorted order: the selection's order is not part of its contract
+        row.sort_unstable_by(f64::total_cmp);
+        row.iter().sum::<f64>() / top as f64
+    };
+    let blocks: Result<Vec<Vec<f64>>> = (items.axis_chunks_iter(Axis(0), BLOCK).into_par_iter())
+        .map(|rows| {
+            let similarities = product(&rows.mapv(f64::from), &others.t())?;
+            Ok(similarities.outer_iter().map(mean_of_largest).collect())
+        })
+        .collect();
+    Ok(blocks?.concat())
 }
 
-/// Penalties of the bank score `S - weight (r_first + r_second)`, r the [`nearness`] to the other side's training
-/// items.
+/// Penalties of the bank score `S - weight (r_first + r_second)`, r the [`nearness`] to the other side's
+/// training items.
 ///
 /// # Errors
 /// As [`nearness`].
@@ -57,8 +60,8 @@ pub fn bank(
     Ok(nearness(items, bank, top)?.into_iter().map(|r| weight * r).collect())
 }
 
-/// Penalties of CSLS for both sides of a test set, `first [n, k]` and `second [m, k]`: `2 S - r_first - r_second`, halved so
-/// that the score stays `S - penalty`. The sides need no pairs, nor as many items.
+/// Penalties of CSLS for both sides of a test set, `first [n, k]` and `second [m, k]`: `2 S - r_first -
+/// r_second`, halved so that the score stays `S - penalty`. The sides need no pairs, nor as many items.
 ///
 /// # Errors
 /// As [`nearness`].

@@ -1,11 +1,12 @@
 //! Mutual information of two paired clouds, from neighbour counts.
 //!
-//! First estimator of Kraskov, Stoegbauer and Grassberger ("Estimating mutual information", 2004, eq. 8), maximum norm:
-//! I = psi(k) + psi(n) - mean(psi(nx + 1) + psi(ny + 1)), where nx counts the points nearer in x alone than the k-th
-//! joint neighbour. Where that neighbour lies at the point itself, ties are counted: k is then how many lie there
-//! jointly, nx how many in x alone (Gao, Kannan, Oh and Viswanath 2017, arXiv 1709.06212, with psi for the logarithm).
-//! It needs no bins and no densities, but a few dimensions: its bias grows with them, so give it the leading principal
-//! coordinates. It can never show more than psi(n) - psi(k).
+//! First estimator of Kraskov, Stoegbauer and Grassberger ("Estimating mutual information", 2004, eq. 8),
+//! maximum norm: I = psi(k) + psi(n) - mean(psi(nx + 1) + psi(ny + 1)), where nx counts the points nearer in
+//! x alone than the k-th joint neighbour. Where that neighbour lies at the point itself, ties are counted: k
+//! is then how many lie there jointly, nx how many in x alone (Gao, Kannan, Oh and Viswanath 2017, arXiv
+//! 1709.06212, with psi for the logarithm). It needs no bins and no densities, but a few dimensions: its bias
+//! grows with them, so give it the leading principal coordinates. It can never show more than psi(n) -
+//! psi(k).
 
 use ndarray::{Array2, ArrayView2};
 
@@ -49,8 +50,8 @@ pub fn ceiling(n: usize, neighbours: usize) -> f64 {
     psi[n] - psi[neighbours]
 }
 
-/// Scores `[n, <= wanted]` of the rows of `x [n, d]` on their leading principal axes, the first with unit variance: two clouds
-/// must be equally large for joint neighbours to mean anything.
+/// Scores `[n, <= wanted]` of the rows of `x [n, d]` on their leading principal axes, the first with unit
+/// variance: two clouds must be equally large for joint neighbours to mean anything.
 ///
 /// # Errors
 /// When a value is not finite or the decomposition does not converge.
@@ -96,7 +97,8 @@ mod tests {
         (x, y)
     }
 
-    /// The estimator's standard deviation at n = 1500, k = 5 is about 0.03 nats (its authors' figure 4); three of them.
+    /// The estimator's standard deviation at n = 1500, k = 5 is about 0.03 nats (its authors' figure 4);
+    /// three of them.
     #[test]
     fn gaussian_pairs_show_the_closed_form() {
         for (r, seed) in [(0.0, 1), (0.6, 2), (0.9, 3)] {
@@ -107,8 +109,9 @@ mod tests {
         }
     }
 
-    /// Classes that say nothing of each other tell nothing, those that are one another tell the classes' entropy, ln 2; a cloud of one
-    /// point tells nothing. Drawn of 400: the standard error of independent pairs is far below 0.02.
+    /// Classes that say nothing of each other tell nothing, those that are one another tell the classes'
+    /// entropy, ln 2; a cloud of one point tells nothing. Drawn of 400: the standard error of independent
+    /// pairs is far below 0.02.
     #[test]
     fn tied_points_are_counted() {
         let mut random = Random::new(6);

@@ -1,4 +1,5 @@
-//! The loops that every entry of a matrix of distances passes through, compiled for the widest vectors of the machine.
+//! The loops that every entry of a matrix of distances passes through, compiled for the widest vectors of the
+//! machine.
 //!
 //! The loops are plain Rust; [`pulp`] compiles them for AVX2 and the baseline and chooses at run time.
 
@@ -8,14 +9,18 @@ use crate::real::Real;
 
 /// Sums that run side by side: two AVX2 registers of single precision.
 const LANES: usize = 16;
-/// Terms after which a sum leaves single precision for `f64`: 32 in each lane, so that its rounding stays near 1e-7.
+/// Terms after which a sum leaves single precision for `f64`: 32 in each lane, so that its rounding stays
+/// near 1e-7.
 const SEGMENT: usize = 32 * LANES;
 
-/// Defines a function whose body is compiled for the widest vectors of the machine; `fused` is whether these multiply and
-/// add in one step, which elsewhere would be a library call. A closure would not do: the call of a closure is not always
-/// inlined, and then its body stays compiled for the baseline.
+/// Defines a function whose body is compiled for the widest vectors of the machine; `fused` is whether these
+/// multiply and add in one step, which elsewhere would be a library call. A closure would not do: the call of
+/// a closure is not always inlined, and then its body stays compiled for the baseline.
 macro_rules! widest {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty, |$fused:pat_param| $body:block) => {
+    (
+        $(#[$doc:meta])*
+        fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty, |$fused:pat_param| $body:block
+    ) => {
         $(#[$doc])*
         pub(crate) fn $name<'a, T: Real>($($arg: $ty),*) -> $ret {
             struct Call<'a, T> { $($arg: $ty),* }
@@ -34,8 +39,8 @@ macro_rules! widest {
 }
 
 widest! {
-    /// From inner products `-2 <x_i, y_j>` to squared distances, given the squared norms; what lies below their rounding is
-    /// zero.
+    /// From inner products `-2 <x_i, y_j>` to squared distances, given the squared norms; what lies below
+    /// their rounding is zero.
     fn squared_distances(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> (), |_| {
         let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
         for (row, &own) in products.chunks_exact_mut(others.len()).zip(own) {
@@ -49,7 +54,8 @@ widest! {
 }
 
 widest! {
-    /// `Σ exp(s_ij - own_i - others_j)` over products `s` row after row; an exponent that rounding lifts above zero is zero.
+    /// `Σ exp(s_ij - own_i - others_j)` over products `s` row after row; an exponent that rounding lifts
+    /// above zero is zero.
     fn sum_of_exponentials(products: &'a [T], own: &'a [T], others: &'a [T]) -> f64, |fused| {
         let mut total = 0.0;
         for (row, &own) in products.chunks_exact(others.len()).zip(own) {
@@ -62,7 +68,8 @@ widest! {
                         sums[l] += exp_of_at_most_zero(lane[l] - own - others[l], fused);
                     }
                 }
-                let rest = rest.iter().zip(other_rest).map(|(&s, &other)| exp_of_at_most_zero(s - own - other, fused));
+                let rest = rest.iter().zip(other_rest);
+                let rest = rest.map(|(&s, &other)| exp_of_at_most_zero(s - own - other, fused));
                 total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
             }
         }
@@ -91,7 +98,13 @@ widest! {
 
 widest! {
     /// Takes the mean off rows, multiplies them by `factor`, and adds their squared lengths to a list.
-    fn centre(rows: &'a [T], mean: &'a [f64], factor: f64, out: &'a mut [T], squares: &'a mut Vec<f64>) -> (), |_| {
+    fn centre(
+        rows: &'a [T],
+        mean: &'a [f64],
+        factor: f64,
+        out: &'a mut [T],
+        squares: &'a mut Vec<f64>,
+    ) -> (), |_| {
         for (row, out) in rows.chunks_exact(mean.len()).zip(out.chunks_exact_mut(mean.len())) {
             for ((out, &value), mean) in out.iter_mut().zip(row).zip(mean) {
                 let wide: f64 = value.into();

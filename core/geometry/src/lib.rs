@@ -1,9 +1,10 @@
 //! Measures of two point clouds, and of the retrieval between them.
 //!
-//! Pure numbers: no files, no graphs, no global state. Everything here is deterministic for a given seed. What fits
-//! use ([`linalg`], [`spectrum`], [`retrieval::Ranks`]) runs sequentially: callers spread whole tasks. [`retrieval::Retrieval`]
-//! uses every thread and gives the same whatever their number. Measures of clouds ([`measure`] has them all) use every
-//! thread and repeat for one number of threads. Scores of tasks are in [`scores`].
+//! Pure numbers: no files, no graphs, no global state. Everything here is deterministic for a given seed.
+//! What fits use ([`linalg`], [`spectrum`], [`retrieval::Ranks`]) runs sequentially: callers spread whole
+//! tasks. [`retrieval::Retrieval`] uses every thread and gives the same whatever their number. Measures of
+//! clouds ([`measure`] has them all) use every thread and repeat for one number of threads. Scores of tasks
+//! are in [`scores`].
 
 pub mod canonical;
 mod case;

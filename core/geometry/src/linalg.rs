@@ -1,7 +1,8 @@
 //! Dense linear algebra: ndarray at the door, faer inside, double precision.
 //!
-//! Every call is sequential, so the same input gives the same bits whatever the thread budget; parallelism belongs
-//! one level up, over folds and candidates. Decompositions refuse input that is not finite, for they would spin on it.
+//! Every call is sequential, so the same input gives the same bits whatever the thread budget; parallelism
+//! belongs one level up, over folds and candidates. Decompositions refuse input that is not finite, for they
+//! would spin on it.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};

@@ -1,8 +1,9 @@
 //! Shapes of neighbourhoods of paired rows in one space: two distances between their covariance matrices.
 //!
-//! Around each point the covariance of its neighbours and itself, within each cloud, on the leading principal axes of both
-//! clouds together. Few neighbours span few directions, so each covariance is shrunk towards its mean variance:
-//! `Σ = (1 - s) S + s tr(S)/r I` (Ledoit and Wolf 2004, fixed s = 0.1). The measure is the mean over points.
+//! Around each point the covariance of its neighbours and itself, within each cloud, on the leading principal
+//! axes of both clouds together. Few neighbours span few directions, so each covariance is shrunk towards its
+//! mean variance: `Σ = (1 - s) S + s tr(S)/r I` (Ledoit and Wolf 2004, fixed s = 0.1). The measure is the
+//! mean over points.
 
 use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
@@ -28,10 +29,12 @@ pub struct LocalCovariances {
     pub affine_invariant: f64,
 }
 
-/// Local covariances of paired rows `x [n, d]`, `y [n, d]` on at most `axes` common principal axes; no unit (log ratios).
+/// Local covariances of paired rows `x [n, d]`, `y [n, d]` on at most `axes` common principal axes; no unit
+/// (log ratios).
 ///
 /// # Errors
-/// When shapes differ, a value is not finite, a neighbourhood is a single point repeated, or `nx`, `ny` are of others.
+/// When shapes differ, a value is not finite, a neighbourhood is a single point repeated, or `nx`, `ny` are
+/// of others.
 pub fn local_covariances<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,

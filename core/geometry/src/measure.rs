@@ -1,7 +1,7 @@
 //! Every measure of two clouds from one call, each beside its permutation null.
 //!
-//! A measure that does not apply (other widths, other counts, no labels, degenerate input) is left out with its reason;
-//! the rest goes on. Measures that look at a sample say how many rows that was.
+//! A measure that does not apply (other widths, other counts, no labels, degenerate input) is left out with
+//! its reason; the rest goes on. Measures that look at a sample say how many rows that was.
 
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
@@ -85,8 +85,8 @@ pub struct Report {
 /// Measures `x [n, a]` and `y [m, b]`; `watch(key, step, steps)` hears of every step.
 ///
 /// # Errors
-/// When a cloud has fewer than two rows, a value is not finite, a measure asked for does not exist, or labels are not one a
-/// row.
+/// When a cloud has fewer than two rows, a value is not finite, a measure asked for does not exist, or labels
+/// are not one a row.
 pub fn measure<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,

@@ -1,7 +1,9 @@
-//! Second moments of paired clouds in one pass: `XᵀX`, `YᵀY`, `XᵀY` of centred rows, and the rows' squared lengths.
+//! Second moments of paired clouds in one pass: `XᵀX`, `YᵀY`, `XᵀY` of centred rows, and the rows' squared
+//! lengths.
 //!
-//! Each thread centres a block of rows while it lies in its cache and multiplies it there, so that no centred copy of a
-//! cloud is ever written to memory. Sums in the clouds' own precision are one block long; beyond that they run in `f64`.
+//! Each thread centres a block of rows while it lies in its cache and multiplies it there, so that no centred
+//! copy of a cloud is ever written to memory. Sums in the clouds' own precision are one block long; beyond
+//! that they run in `f64`.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
@@ -31,7 +33,8 @@ pub(crate) struct Moments {
     pub squares: [Vec<f64>; 2],
 }
 
-/// Moments of paired rows; `own` asks for `XᵀX` and `YᵀY` as well. Clouds are scaled as [`crate::cloud`] says.
+/// Moments of paired rows; `own` asks for `XᵀX` and `YᵀY` as well. Clouds are scaled as [`crate::cloud`]
+/// says.
 ///
 /// # Errors
 /// When rows do not pair up, are fewer than `least`, or a value is not finite.

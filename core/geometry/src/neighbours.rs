@@ -1,8 +1,8 @@
 //! Exact nearest neighbours within a cloud, by brute force at the speed of the matrix product.
 //!
-//! A tile of distances serves its rows and, transposed, its columns, so only half of all tiles are worked out. Equal
-//! distances are ordered by a hash of the pair and a salt: two clouds that are salted differently break ties
-//! independently, so a constant cloud has random neighbours and scores chance, not perfection.
+//! A tile of distances serves its rows and, transposed, its columns, so only half of all tiles are worked
+//! out. Equal distances are ordered by a hash of the pair and a salt: two clouds that are salted differently
+//! break ties independently, so a constant cloud has random neighbours and scores chance, not perfection.
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;

@@ -1,10 +1,12 @@
-//! Neighbourhoods that two clouds of paired rows share. Widths may differ; rows count as they are given (normalise them
-//! first for cosine neighbourhoods). Chance is about `k / (n - 1)` for both; equal distances are ordered at random.
+//! Neighbourhoods that two clouds of paired rows share. Widths may differ; rows count as they are given
+//! (normalise them first for cosine neighbourhoods). Chance is about `k / (n - 1)` for both; equal distances
+//! are ordered at random.
 
 use crate::neighbours::{Neighbours, shared};
 use crate::{Result, same};
 
-/// Mutual k-nearest-neighbour score: the mean of `|N_x(i) ∩ N_y(i)| / k` (Huh et al. 2024, arXiv 2405.07987, appendix A).
+/// Mutual k-nearest-neighbour score: the mean of `|N_x(i) ∩ N_y(i)| / k` (Huh et al. 2024, arXiv 2405.07987,
+/// appendix A).
 ///
 /// In [0, 1], no unit.
 ///

@@ -8,26 +8,33 @@ use crate::pairwise::{Points, ranges};
 use crate::real::Real;
 use crate::{Result, same};
 
-/// Fraction of samples closer than the true match, both ways, of paired rows `x [n, d]`, `y [n, d]` (Liu et al. 2019,
-/// "Jointly embedding multiple single-cell omics measurements", section 3).
+/// Roundings of the input's type, relative to the longest vector, that a distance may be off: as
+/// [`crate::retrieval::TIE`].
+const TIE: f64 = 8.0;
+
+/// Fraction of samples closer than the true match, both ways, of paired rows `x [n, d]`, `y [n, d]` (Liu et
+/// al. 2019, "Jointly embedding multiple single-cell omics measurements", section 3).
 ///
-/// Euclidean distances in `f64`; others as near as the partner count half, so a constant map scores 0.5, chance. In
-/// [0, 1], no unit; 0 is best.
+/// Euclidean distances in `f64`; others as near as the partner, up to the rounding of the input's type, count
+/// half, so a constant map scores 0.5, chance. In [0, 1], no unit; 0 is best.
 ///
 /// # Errors
 /// When shapes differ, there are fewer than two rows, or a value is not finite.
 pub fn foscttm<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
     same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
     let both = together(x, y, 2)?;
+    // What the rounding of the vectors, as they were given, may do to a distance.
+    let shift = TIE * T::EPSILON * longest(x, both.unit).max(longest(y, both.unit));
     let (x, y) = (both.x.mapv(Into::<f64>::into), both.y.mapv(Into::<f64>::into));
     let (px, py) = (Points::new(&x), Points::new(&y));
     let n = x.nrows();
     let own: Vec<f64> = (0..n).map(|i| (&x.row(i) - &y.row(i)).mapv(|v| v * v).sum()).collect();
-    // What the rounding of a product may do to a distance: nearer than that is a tie.
+    // What the rounding of a product may do to a squared distance.
     let size = x.iter().chain(&y).fold(0.0f64, |top, v| top.max(v.abs())).powi(2) * x.ncols() as f64;
     let rounding = 64.0 * f64::EPSILON * size;
     let nearer = |square: f64, own: f64| {
-        0.5 * (f64::from(square < own - rounding) + f64::from(square <= own + rounding))
+        let slack = rounding + 2.0 * own.sqrt() * shift + shift * shift;
+        0.5 * (f64::from(square < own - slack) + f64::from(square <= own + slack))
     };
     let sums: Vec<f64> = (ranges(n).into_par_iter())
         .map(|rows| {
@@ -42,4 +49,32 @@ pub fn foscttm<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f6
         })
         .collect();
     Ok(sums.into_iter().sum::<f64>() / (2 * n * (n - 1)) as f64)
+}
+
+/// The length of the longest row, in units of `unit`.
+fn longest<T: Real>(cloud: ArrayView2<'_, T>, unit: f64) -> f64 {
+    let square = |v: &T| {
+        let wide: f64 = (*v).into();
+        (wide / unit).powi(2)
+    };
+    let squares = cloud.outer_iter().map(|row| row.iter().map(square).sum::<f64>());
+    squares.fold(0.0f64, f64::max).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    /// The same vector over and over, a rounding up or down, far from the origin.
+    #[test]
+    fn a_constant_map_is_chance_up_to_rounding() {
+        let map = |turn: usize| {
+            Array2::from_shape_fn((30, 20), |(i, j)| {
+                let value = 3.0 + (j as f32).sin();
+                if (i * turn + j).is_multiple_of(3) { value * (1.0 + f32::EPSILON) } else { value }
+            })
+        };
+        assert_eq!(foscttm(map(1).view(), map(7).view()).unwrap(), 0.5);
+    }
 }

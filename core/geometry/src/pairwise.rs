@@ -1,7 +1,9 @@
-//! Squared distances in tiles: one matrix product each, spread over threads, half of them where both sides are one.
+//! Squared distances in tiles: one matrix product each, spread over threads, half of them where both sides
+//! are one.
 //!
-//! `|x_i - y_j|² = |x_i|² + |y_j|² - 2 <x_i, y_j>` loses digits where points almost meet: what lies below the rounding of
-//! the norms is zero here, so that duplicates tie. Sums over tiles are added in a fixed order: the same bits every time.
+//! `|x_i - y_j|² = |x_i|² + |y_j|² - 2 <x_i, y_j>` loses digits where points almost meet: what lies below the
+//! rounding of the norms is zero here, so that duplicates tie. Sums over tiles are added in a fixed order:
+//! the same bits every time.
 
 use faer::{Accum, MatMut, Par, linalg::matmul::matmul};
 use ndarray::{Array2, Axis};
@@ -49,8 +51,9 @@ impl<'a, T: Real> Points<'a, T> {
         matmul(product, Accum::Replace, x, y.transpose(), factor, Par::Seq);
     }
 
-    /// `Σ exp(-gamma d²_ij)` over all pairs of rows, `i` of this and `j` of `other`; of a cloud and itself half the tiles are
-    /// worked out, and its diagonal is exactly one each. `-gamma d²` is `2 gamma <x, y>` less `gamma` times both norms.
+    /// `Σ exp(-gamma d²_ij)` over all pairs of rows, `i` of this and `j` of `other`; of a cloud and itself
+    /// half the tiles are worked out, and its diagonal is exactly one each. `-gamma d²` is `2 gamma <x, y>`
+    /// less `gamma` times both norms.
     pub fn kernel_sum(&self, other: &Self, gamma: T) -> f64 {
         let one = std::ptr::eq(self, other);
         let tiles = if one { half_tiles(self.len()) } else { tiles(self.len(), other.len()) };
@@ -126,8 +129,8 @@ pub(crate) fn distances_within<T: Real>(x: &Array2<T>) -> Array2<f64> {
     all
 }
 
-/// The median squared distance between different rows of clouds taken together; of more than 2000 rows in all it is the
-/// median of 2000 (as many of each cloud as is its share), drawn with a fixed seed.
+/// The median squared distance between different rows of clouds taken together; of more than 2000 rows in all
+/// it is the median of 2000 (as many of each cloud as is its share), drawn with a fixed seed.
 pub(crate) fn median_square<T: Real>(clouds: &[&Array2<T>]) -> f64 {
     let total: usize = clouds.iter().map(|cloud| cloud.nrows()).sum();
     let mut random = Random::new(0x6d65_6469_616e);

@@ -1,9 +1,10 @@
-//! Persistent homology of a small cloud (components and loops of its Vietoris-Rips filtration), and the bottleneck
-//! distance of two diagrams.
+//! Persistent homology of a small cloud (components and loops of its Vietoris-Rips filtration), and the
+//! bottleneck distance of two diagrams.
 //!
-//! H0 is read off the minimum spanning tree. H1 comes from cohomology over Z/2 (de Silva, Morozov, Vejdemo-Johansson
-//! 2011): edges from the longest to the shortest, each coboundary reduced by those before it; tree edges are cleared.
-//! Edges longer than the enclosing radius are left out, for there everything has become one cone (Henselman, Bauer).
+//! H0 is read off the minimum spanning tree. H1 comes from cohomology over Z/2 (de Silva, Morozov,
+//! Vejdemo-Johansson 2011): edges from the longest to the shortest, each coboundary reduced by those before
+//! it; tree edges are cleared. Edges longer than the enclosing radius are left out, for there everything has
+//! become one cone (Henselman, Bauer).
 
 use ndarray::ArrayView2;
 use std::collections::{BinaryHeap, HashMap};
@@ -24,7 +25,8 @@ pub struct Persistence {
     pub h1: Diagram,
 }
 
-/// Diagrams of the rows of `x [n, d]`, distances in units of their mean. Work grows like `n³`: some hundred rows.
+/// Diagrams of the rows of `x [n, d]`, distances in units of their mean. Work grows like `n³`: some hundred
+/// rows.
 ///
 /// # Errors
 /// When there are fewer than two rows, a value is not finite, or all rows are equal.
@@ -108,8 +110,8 @@ fn pivot(column: &mut BinaryHeap<Triangle>) -> Option<Triangle> {
     None
 }
 
-/// Bottleneck distance of two diagrams: the smallest `r` at which a matching moves no point farther than `r` in the
-/// maximum norm; a point may go to the diagonal (Cohen-Steiner et al. 2007). The unit of the diagrams.
+/// Bottleneck distance of two diagrams: the smallest `r` at which a matching moves no point farther than `r`
+/// in the maximum norm; a point may go to the diagonal (Cohen-Steiner et al. 2007). The unit of the diagrams.
 pub fn bottleneck(a: &[(f64, f64)], b: &[(f64, f64)]) -> f64 {
     let apart = |p: (f64, f64), q: (f64, f64)| (p.0 - q.0).abs().max((p.1 - q.1).abs());
     let life = |p: &(f64, f64)| (p.1 - p.0) / 2.0;

@@ -1,4 +1,5 @@
-//! The products that paired measures are made of, at the speed of the machine: all threads, half of what is symmetric.
+//! The products that paired measures are made of, at the speed of the machine: all threads, half of what is
+//! symmetric.
 
 use faer::linalg::matmul::{
     matmul,

@@ -1,7 +1,7 @@
 //! A small seeded generator, the only source of chance in the pure-number crates.
 //!
-//! SplitMix64 (Steele, Lea and Flood 2014): one word of state and the same stream on every platform, which is all
-//! that folds, permutations and bootstraps need. Not for cryptography.
+//! SplitMix64 (Steele, Lea and Flood 2014): one word of state and the same stream on every platform, which is
+//! all that folds, permutations and bootstraps need. Not for cryptography.
 
 /// SplitMix64.
 #[derive(Debug, Clone)]

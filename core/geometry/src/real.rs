@@ -13,7 +13,8 @@ pub trait Real: RealField + NdFloat + Into<f64> {
     const EPSILON: f64;
 }
 
-// Both are called for every number of a cloud: a call that is not inlined would keep the loops from vectorising.
+// Both are called for every number of a cloud: a call that is not inlined would keep the loops from
+// vectorising.
 impl Real for f32 {
     #[inline(always)]
     fn of(value: f64) -> Self {
@@ -38,8 +39,8 @@ impl Real for f64 {
     const EPSILON: f64 = Self::EPSILON;
 }
 
-/// `e^x` for `x <= 0` in single precision, relative error below 3e-7 (Cephes' polynomial after Cody-Waite reduction);
-/// zero below e^-80.
+/// `e^x` for `x <= 0` in single precision, relative error below 3e-7 (Cephes' polynomial after Cody-Waite
+/// reduction); zero below e^-80.
 #[inline(always)]
 fn exp_of_negative(x: f32, fused: bool) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits

@@ -1,7 +1,7 @@
 //! How well answers match the truth: classification, labels, ranking of labels, regression.
 //!
-//! The definitions are scikit-learn's (`accuracy_score`, `f1_score`, `roc_auc_score`, `mean_absolute_error`, `r2_score`);
-//! where a score is not defined and scikit-learn warns, it is said here what is returned.
+//! The definitions are scikit-learn's (`accuracy_score`, `f1_score`, `roc_auc_score`, `mean_absolute_error`,
+//! `r2_score`); where a score is not defined and scikit-learn warns, it is said here what is returned.
 
 use ndarray::{ArrayView1, ArrayView2};
 use std::collections::BTreeMap;
@@ -55,7 +55,8 @@ impl Counts {
         Ok(counts.into_values().collect())
     }
 
-    /// The counts of every label, columns of `truth [n, l]` and `predicted [n, l]`, also of labels that no row has.
+    /// The counts of every label, columns of `truth [n, l]` and `predicted [n, l]`, also of labels that no
+    /// row has.
     ///
     /// # Errors
     /// When the shapes differ or there are no rows.
@@ -95,8 +96,9 @@ pub fn micro_f1(counts: &[Counts]) -> f64 {
     total.f1()
 }
 
-/// Area under the ROC curve: the probability that a row with the label scores above one without, equal scores counting half
-/// (Mann and Whitney 1947). Nothing when all rows have the label or none has, where scikit-learn gives NaN.
+/// Area under the ROC curve: the probability that a row with the label scores above one without, equal scores
+/// counting half (Mann and Whitney 1947). Nothing when all rows have the label or none has, where
+/// scikit-learn gives NaN.
 ///
 /// # Errors
 /// When the lengths differ, there are no rows, or a score is NaN.
@@ -121,7 +123,8 @@ pub fn roc_auc(truth: &[bool], scores: &[f32]) -> Result<Option<f64>> {
 
 /// Mean area under the ROC curve over labels, the columns of `truth [n, l]` and `scores [n, l]`.
 ///
-/// A label that all rows have or none has is left out (scikit-learn gives NaN for the whole); nothing when all are.
+/// A label that all rows have or none has is left out (scikit-learn gives NaN for the whole); nothing when
+/// all are.
 ///
 /// # Errors
 /// When the shapes differ, there are no rows, or a score is NaN.
@@ -131,12 +134,12 @@ pub fn macro_roc_auc(truth: ArrayView2<'_, bool>, scores: ArrayView2<'_, f32>) -
     mean_roc_auc(columns.map(|(truth, scores)| (truth.to_vec(), scores.to_vec())))
 }
 
-/// Mean area under the ROC curve of each class against the rest (`multi_class="ovr"`), for the classes `truth [n]` and
-/// scores `[n, c]`.
+/// Mean area under the ROC curve of each class against the rest (`multi_class="ovr"`), for the classes `truth
+/// [n]` and scores `[n, c]`.
 ///
-/// Scores should be probabilities, for they are compared between rows: what softmax takes off a row's logits counts. A class
-/// that all rows have or none has is left out (scikit-learn refuses it); nothing when all are. For two classes it is
-/// the area of the second class's scores where the two columns sum to one.
+/// Scores should be probabilities, for they are compared between rows: what softmax takes off a row's logits
+/// counts. A class that all rows have or none has is left out (scikit-learn refuses it); nothing when all
+/// are. For two classes it is the area of the second class's scores where the two columns sum to one.
 ///
 /// # Errors
 /// When the lengths differ, there are no rows, a class has no column, or a score is NaN.
@@ -159,7 +162,8 @@ fn mean_roc_auc(columns: impl Iterator<Item = (Vec<bool>, Vec<f32>)>) -> Result<
     Ok((!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64))
 }
 
-/// Mean absolute error over all rows and columns of `truth [n, c]` and `predicted [n, c]`, in the unit of the values.
+/// Mean absolute error over all rows and columns of `truth [n, c]` and `predicted [n, c]`, in the unit of the
+/// values.
 ///
 /// # Errors
 /// When the shapes differ, there are no values, or one is not finite.
@@ -169,11 +173,11 @@ pub fn mean_absolute_error(truth: ArrayView2<'_, f32>, predicted: ArrayView2<'_,
     Ok(errors.sum::<f64>() / truth.len() as f64)
 }
 
-/// Coefficient of determination `1 - Σ (t - p)² / Σ (t - mean t)²`, the mean over the columns of `truth [n, c]` and
-/// `predicted [n, c]`.
+/// Coefficient of determination `1 - Σ (t - p)² / Σ (t - mean t)²`, the mean over the columns of `truth [n,
+/// c]` and `predicted [n, c]`.
 ///
-/// A column that never changes has 1 where it is met exactly and 0 elsewhere (`force_finite=True`). Nothing for fewer than two
-/// rows, where scikit-learn gives NaN.
+/// A column that never changes has 1 where it is met exactly and 0 elsewhere (`force_finite=True`). Nothing
+/// for fewer than two rows, where scikit-learn gives NaN.
 ///
 /// # Errors
 /// When the shapes differ, there are no values, or one is not finite.

@@ -1,9 +1,10 @@
 //! Singular values alone, orientation and regularised solves of dense matrices: what a Jacobian is asked.
 //!
-//! The singular values of `A [m, n]` are the roots of the eigenvalues of its smaller Gram matrix, formed and reduced in
-//! double precision (the reduction is faer's, the values of the tridiagonal matrix are ours). That takes a third of the work of a bidiagonalisation in double precision, and costs digits only
-//! below `sqrt(eps) = 1.5e-8` of the largest value: less than the rounding of the single-precision matrices it is for.
-//! Like all linear algebra here each call is sequential; callers spread matrices over threads.
+//! The singular values of `A [m, n]` are the roots of the eigenvalues of its smaller Gram matrix, formed and
+//! reduced in double precision (the reduction is faer's, the values of the tridiagonal matrix are ours). That
+//! takes a third of the work of a bidiagonalisation in double precision, and costs digits only below
+//! `sqrt(eps) = 1.5e-8` of the largest value: less than the rounding of the single-precision matrices it is
+//! for. Like all linear algebra here each call is sequential; callers spread matrices over threads.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::tridiag::{tridiag_in_place, tridiag_in_place_scratch};
@@ -16,7 +17,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use crate::linalg::finite;
 use crate::{Error, Result, tridiagonal};
 
-/// Singular values of `a [m, n]`, the `min(m, n)` of them, descending; absolute error about `1e-8` of the largest.
+/// Singular values of `a [m, n]`, the `min(m, n)` of them, descending; absolute error about `1e-8` of the
+/// largest.
 ///
 /// # Errors
 /// When the matrix holds a value that is not finite, or the iteration does not converge.
@@ -52,7 +54,8 @@ pub fn orientation(a: ArrayView2<'_, f64>) -> Result<i8> {
     Ok(sign)
 }
 
-/// The step `d` that solves `(AᵀA + damping·max diag(AᵀA)·I) d = Aᵀ r`: Levenberg's damped least squares (1944).
+/// The step `d` that solves `(AᵀA + damping·max diag(AᵀA)·I) d = Aᵀ r`: Levenberg's damped least squares
+/// (1944).
 ///
 /// `a [m, n]` with `m >= n`, `r [m]`, `damping > 0`; the result is `[n]`.
 ///
@@ -180,7 +183,8 @@ mod tests {
         assert_eq!(orientation(Array2::eye(4).view()).unwrap(), 1);
     }
 
-    /// Without noise in the right side a small damping recovers the solution to about damping times the condition.
+    /// Without noise in the right side a small damping recovers the solution to about damping times the
+    /// condition.
     #[test]
     fn least_squares_recover_what_was_multiplied() {
         let (a, x) = (noise(30, 12, 7), noise(12, 1, 8).remove_axis(ndarray::Axis(1)));

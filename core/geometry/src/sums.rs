@@ -2,7 +2,8 @@
 
 /// `1/(from + 1) + ... + 1/to`, the difference of two harmonic numbers, to 1e-13 of itself.
 ///
-/// Short sums are added up; for long ones H(n) = ln n + γ + 1/(2n) - 1/(12n²) + 1/(120n⁴) - 1/(252n⁶) from n = 64 on.
+/// Short sums are added up; for long ones H(n) = ln n + γ + 1/(2n) - 1/(12n²) + 1/(120n⁴) - 1/(252n⁶) from n
+/// = 64 on.
 pub(crate) fn harmonic(from: usize, to: usize) -> f64 {
     const SHORT: usize = 64;
     let add = |from: usize, to: usize| (from + 1..=to).map(|n| 1.0 / n as f64).sum::<f64>();

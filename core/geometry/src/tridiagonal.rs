@@ -1,15 +1,16 @@
 //! Eigenvalues alone of a symmetric tridiagonal matrix: the root-free QL iteration of Pal, Walker and Kahan.
 //!
-//! One step costs two divisions and no square root where the usual QL step takes a rotation with both, and it is the
-//! step that the singular values of a Jacobian spend their time in once the matrix is tridiagonal. Parlett, The Symmetric
-//! Eigenvalue Problem (1980), section 8.15; LAPACK's `dsterf` does the same.
+//! One step costs two divisions and no square root where the usual QL step takes a rotation with both, and it
+//! is the step that the singular values of a Jacobian spend their time in once the matrix is tridiagonal.
+//! Parlett, The Symmetric Eigenvalue Problem (1980), section 8.15; LAPACK's `dsterf` does the same.
 
 use crate::{Error, Result};
 
 /// Sweeps that a value may take; three are usual.
 const SWEEPS: usize = 60;
 
-/// Eigenvalues, ascending, of the matrix with this diagonal `[n]` and these neighbours `[n - 1]`; both are used up.
+/// Eigenvalues, ascending, of the matrix with this diagonal `[n]` and these neighbours `[n - 1]`; both are
+/// used up.
 ///
 /// Absolute error: a few units in the last place of the largest.
 ///
@@ -18,7 +19,8 @@ const SWEEPS: usize = 60;
 pub(crate) fn eigenvalues(diagonal: &mut [f64], neighbours: &mut [f64]) -> Result<()> {
     let scale = diagonal.iter().chain(neighbours.iter()).fold(0.0_f64, |top, value| top.max(value.abs()));
     if scale > 0.0 {
-        // Squares of the neighbours are what the iteration turns over; scaled, they neither overflow nor vanish.
+        // Squares of the neighbours are what the iteration turns over; scaled, they neither overflow nor
+        // vanish.
         diagonal.iter_mut().for_each(|value| *value /= scale);
         neighbours.iter_mut().for_each(|value| *value = (*value / scale).powi(2));
         let mut start = 0;
@@ -144,7 +146,8 @@ mod tests {
         count
     }
 
-    /// Random matrices, graded ones, ones that fall apart, tiny and huge ones. Tolerance: 1e-13 of the largest value.
+    /// Random matrices, graded ones, ones that fall apart, tiny and huge ones. Tolerance: 1e-13 of the
+    /// largest value.
     #[test]
     fn as_many_lie_below_each_as_its_place_says() {
         let mut random = Random::new(11);

@@ -1,5 +1,5 @@
-//! Every measure against NumPy, SciPy, scikit-learn, POT and ripser + persim (reference/make_measures.py), and zero
-//! for identical clouds, chance for constant maps, refusals.
+//! Every measure against NumPy, SciPy, scikit-learn, POT and ripser + persim (reference/make_measures.py),
+//! and zero for identical clouds, chance for constant maps, refusals.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 use chiasm_geometry::canonical::{correlations, procrustes_residual, svcca};
@@ -133,7 +133,8 @@ fn all(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, null: usize) -> Report {
     measure(x, y, &Request { labels, null, k: 4, ..Request::default() }, &|_, _, _| {}).unwrap()
 }
 
-/// A cloud and itself: every distance is zero and every likeness complete; both are remarkable beside their null.
+/// A cloud and itself: every distance is zero and every likeness complete; both are remarkable beside their
+/// null.
 #[test]
 fn a_cloud_and_itself_are_one() {
     let x = noise(60, 5, 1);

@@ -1,5 +1,5 @@
-//! What must hold of the measures for any two clouds: bounds, symmetry, invariance under rotations and reorderings, the
-//! triangle inequality, and a finite value or a reason whatever the rows are.
+//! What must hold of the measures for any two clouds: bounds, symmetry, invariance under rotations and
+//! reorderings, the triangle inequality, and a finite value or a reason whatever the rows are.
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its case has failed")]
 
 use chiasm_geometry::catalogue::CATALOGUE;
@@ -64,7 +64,8 @@ proptest! {
         same(&plain, &all(&moved_x, &moved_y), &["silhouette"])?; // labels stay where they are
     }
 
-    /// Shifts and common scales: likenesses and residuals do not see them, distances of one space scale along.
+    /// Shifts and common scales: likenesses and residuals do not see them, distances of one space scale
+    /// along.
     #[test]
     fn likeness_does_not_see_place_and_scale(n in 12..40_usize, d in 2..6_usize, seed: u64) {
         let (x, y) = pair(n, d, seed);
@@ -77,7 +78,8 @@ proptest! {
         }
     }
 
-    /// Bures is the least W2 of any clouds with these means and covariances (Gelbrich 1990); a projection only shortens.
+    /// Bures is the least W2 of any clouds with these means and covariances (Gelbrich 1990); a projection
+    /// only shortens.
     #[test]
     fn distances_are_metrics_and_bound_each_other(n in 2..30_usize, m in 2..30_usize, d in 1..5_usize, seed: u64) {
         let clouds = [noise(n, d, seed), noise(m, d, seed ^ 1) * 2.0 + 1.0, noise(n, d, seed ^ 2) - 0.5];

@@ -127,7 +127,8 @@ fn a_constant_map_scores_chance() {
     assert!((found.chance().recall_at_5 - want).abs() < 1e-12);
 }
 
-/// Vectors of length 100: what differs by a few roundings of their product ties, what differs by more does not.
+/// Vectors of length 100: what differs by a few roundings of their product ties, what differs by more does
+/// not.
 #[test]
 fn equal_up_to_rounding_ties_relative_to_the_lengths() {
     let query = array![[100.0f32, 0.0]];
@@ -141,8 +142,8 @@ fn equal_up_to_rounding_ties_relative_to_the_lengths() {
     }
 }
 
-/// A hub that beats every true partner in the plain score is put in its place by either correction; CSLS takes sides of
-/// unequal size.
+/// A hub that beats every true partner in the plain score is put in its place by either correction; CSLS
+/// takes sides of unequal size.
 #[test]
 fn a_hub_loses_its_lead() {
     let queries = array![[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
@@ -160,8 +161,8 @@ fn a_hub_loses_its_lead() {
     assert_eq!(firsts(Some(&bank(gallery.view(), queries.view(), 2, 0.75).unwrap()))[..2], [0, 0]);
 }
 
-/// Rows that belong together stand far above their null; rows that do not lie within it. Under the null p is uniform:
-/// 60 values have a mean within 4 standard errors (0.15) of a half.
+/// Rows that belong together stand far above their null; rows that do not lie within it. Under the null p is
+/// uniform: 60 values have a mean within 4 standard errors (0.15) of a half.
 #[test]
 fn the_permutation_null_knows_chance() {
     let base = noise(60, 12, 1);
@@ -189,7 +190,8 @@ fn the_permutation_null_knows_chance() {
     }
 }
 
-/// The observed value is the mean recall of all queries, and a null of all rows' places is the one by brute force.
+/// The observed value is the mean recall of all queries, and a null of all rows' places is the one by brute
+/// force.
 #[test]
 fn a_permutation_is_retrieval_with_other_groups() {
     let (x, y) = (noise(12, 3, 1), noise(6, 3, 2));

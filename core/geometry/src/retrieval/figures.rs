@@ -24,7 +24,8 @@ pub struct Outcome {
     pub ndcg_at_10: f64,
 }
 
-/// The figures of one direction, means over its queries (but for the median); all but `median_rank` lie in [0, 1].
+/// The figures of one direction, means over its queries (but for the median); all but `median_rank` lie in
+/// [0, 1].
 ///
 /// "Right" is any item of the query's group. With one right item a query, `map` equals `mrr`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,8 +33,8 @@ pub struct Figures {
     /// Share of queries with a right item in the first place.
     #[serde(rename = "recall@1")]
     pub recall_at_1: f64,
-    /// Share of queries with any right item among the first five, the recall of image-text retrieval (Karpathy and Fei-Fei
-    /// 2015); information retrieval calls it success or accuracy at 5.
+    /// Share of queries with any right item among the first five, the recall of image-text retrieval
+    /// (Karpathy and Fei-Fei 2015); information retrieval calls it success or accuracy at 5.
     #[serde(rename = "recall@5")]
     pub recall_at_5: f64,
     /// Share of queries with any right item among the first ten.
@@ -41,15 +42,18 @@ pub struct Figures {
     pub recall_at_10: f64,
     /// Mean of 1 / rank of the first right item.
     pub mrr: f64,
-    /// Mean average precision over the whole gallery, as `sklearn.metrics.average_precision_score` has it without ties.
+    /// Mean average precision over the whole gallery, as `sklearn.metrics.average_precision_score` has it
+    /// without ties.
     pub map: f64,
-    /// Mean average precision of the first ten places: precisions at the right ones, summed and divided by min(10, right),
-    /// as sentence-transformers' `InformationRetrievalEvaluator` has it. (`map_cut.10` of trec_eval, which MTEB reports,
-    /// divides by the number of right items, also where there are more than ten.)
+    /// Mean average precision of the first ten places: precisions at the right ones, summed and divided by
+    /// min(10, right), as sentence-transformers' `InformationRetrievalEvaluator` has it. (`map_cut.10` of
+    /// trec_eval, which MTEB reports, divides by the number of right items, also where there are more than
+    /// ten.)
     #[serde(rename = "map@10")]
     pub map_at_10: f64,
-    /// Normalised discounted cumulative gain of the first ten places (Järvelin and Kekäläinen 2002): Σ 1 / log2(rank + 1) over
-    /// the right ones, divided by the most that it can be. `ndcg_cut.10` of trec_eval, sentence-transformers and MTEB.
+    /// Normalised discounted cumulative gain of the first ten places (Järvelin and Kekäläinen 2002): Σ 1 /
+    /// log2(rank + 1) over the right ones, divided by the most that it can be. `ndcg_cut.10` of trec_eval,
+    /// sentence-transformers and MTEB.
     #[serde(rename = "ndcg@10")]
     pub ndcg_at_10: f64,
     /// Median over queries of the expected rank of the first right item, counted from 1.
@@ -84,9 +88,10 @@ impl From<Rank> for Outcome {
 
 /// Expected sum of the precisions at the right items among the first `depth` places.
 ///
-/// In a block of t tied items, p of them right and R right ones before it, place i (from 1) holds a right item with
-/// probability p / t, and then R + 1 + (i - 1) c right ones stand so far, c = (p - 1) / (t - 1). With the block behind b items
-/// the terms are p / t (c + (R + 1 - c (b + 1)) / (b + i)), whose sum over i is a difference of harmonic numbers.
+/// In a block of t tied items, p of them right and R right ones before it, place i (from 1) holds a right
+/// item with probability p / t, and then R + 1 + (i - 1) c right ones stand so far, c = (p - 1) / (t - 1).
+/// With the block behind b items the terms are p / t (c + (R + 1 - c (b + 1)) / (b + i)), whose sum over i is
+/// a difference of harmonic numbers.
 fn precisions(places: &[Rank], depth: usize) -> f64 {
     let mut right_before = 0;
     let mut sum = 0.0;
@@ -174,7 +179,8 @@ mod tests {
         all
     }
 
-    /// As `sklearn.metrics.average_precision_score`, the evaluator of sentence-transformers and trec_eval say it in words.
+    /// As `sklearn.metrics.average_precision_score`, the evaluator of sentence-transformers and trec_eval say
+    /// it in words.
     fn by_definition(order: &[u8], depth: usize) -> (f64, f64) {
         let right = order.iter().filter(|&&r| r == 1).count();
         let (mut hits, mut precisions, mut gain) = (0.0, 0.0, 0.0);

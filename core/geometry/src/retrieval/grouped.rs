@@ -22,9 +22,9 @@ pub struct Items<'a> {
 
 /// Queries that each look for the gallery items of their group.
 ///
-/// Five captions a picture, `groups` being the picture's row, are the protocol of Flickr30k and COCO; `groups` being labels,
-/// `map` is the category mAP of cross-modal retrieval. Queries are spread over all threads; the result does not depend on
-/// how many there are.
+/// Five captions a picture, `groups` being the picture's row, are the protocol of Flickr30k and COCO;
+/// `groups` being labels, `map` is the category mAP of cross-modal retrieval. Queries are spread over all
+/// threads; the result does not depend on how many there are.
 pub struct Retrieval<'a> {
     pub(super) scorer: Scorer<'a>,
     pub(super) queries: &'a [usize],
@@ -45,8 +45,9 @@ pub struct Outcomes {
 }
 
 impl<'a> Retrieval<'a> {
-    /// `queries [q, d]` and `gallery [g, d]`. A `penalty` `[g]` is taken off every score of a gallery item, as
-    /// [`crate::hubness`] makes them; a penalty of a query would move all of its scores alike and change no rank.
+    /// `queries [q, d]` and `gallery [g, d]`. A `penalty` `[g]` is taken off every score of a gallery item,
+    /// as [`crate::hubness`] makes them; a penalty of a query would move all of its scores alike and change
+    /// no rank.
     ///
     /// # Errors
     /// When sizes differ, a value is not finite, or no query has a right item in the gallery.
@@ -89,8 +90,8 @@ impl<'a> Retrieval<'a> {
 
     /// The places of the right items, best first.
     ///
-    /// A window of equal scores opens around the best right item that lies in none yet. Every score of the gallery then falls
-    /// into a window or between two of them.
+    /// A window of equal scores opens around the best right item that lies in none yet. Every score of the
+    /// gallery then falls into a window or between two of them.
     fn places(&self, query: usize, scores: &[f64], right: &[usize]) -> Vec<Rank> {
         let length = self.scorer.query_length(query);
         let mut own: Vec<(f64, usize)> = right.iter().map(|&item| (scores[item], item)).collect();
@@ -133,8 +134,8 @@ impl Outcomes {
         Figures::of(&self.outcomes)
     }
 
-    /// The figures of a random order of the gallery, given how many right items each query has: recall@k is the mean of
-    /// `1 - C(g - p, k) / C(g, k)`.
+    /// The figures of a random order of the gallery, given how many right items each query has: recall@k is
+    /// the mean of `1 - C(g - p, k) / C(g, k)`.
     pub fn chance(&self) -> Figures {
         let mut known: HashMap<usize, Outcome> = HashMap::new();
         let of = |outcome: &Outcome| {

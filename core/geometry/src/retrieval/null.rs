@@ -38,15 +38,17 @@ struct Row {
 }
 
 impl Retrieval<'_> {
-    /// The mean over queries of a statistic of the first right item (`|rank| rank.recall(10)`, `Rank::reciprocal`), beside
-    /// what it is when a permutation of the rows says which group each row looks for.
+    /// The mean over queries of a statistic of the first right item (`|rank| rank.recall(10)`,
+    /// `Rank::reciprocal`), beside what it is when a permutation of the rows says which group each row looks
+    /// for.
     ///
-    /// `rows` is the row that each query belongs to; queries of one row move together. Rows without a right item in the
-    /// gallery take no part. At most 1000 queries are looked at, drawn by whole rows with `seed`; each is ranked once, against
-    /// every group, after which a permutation is a look-up.
+    /// `rows` is the row that each query belongs to; queries of one row move together. Rows without a right
+    /// item in the gallery take no part. At most 1000 queries are looked at, drawn by whole rows with `seed`;
+    /// each is ranked once, against every group, after which a permutation is a look-up.
     ///
     /// # Errors
-    /// When `rows` is not one a query, the queries of a row have different groups, or there are no permutations.
+    /// When `rows` is not one a query, the queries of a row have different groups, or there are no
+    /// permutations.
     pub fn permutation_null(
         &self,
         rows: &[usize],

@@ -18,8 +18,8 @@ pub struct Ranks {
 }
 
 impl Ranks {
-    /// Ranks from a square score matrix `[n, n]` whose diagonal holds the true pairs; scores tie where they are the same
-    /// number.
+    /// Ranks from a square score matrix `[n, n]` whose diagonal holds the true pairs; scores tie where they
+    /// are the same number.
     ///
     /// # Errors
     /// When the matrix is not square or holds NaN.
@@ -90,8 +90,8 @@ impl Ranks {
         Self::of_embeddings(first, second.select(Axis(0), &order).view())
     }
 
-    /// Mean of recall@1, @2, ... @`depth` over both directions: a smoother figure than [`Ranks::rsum`] to choose by,
-    /// for one query that moves by one place changes it little.
+    /// Mean of recall@1, @2, ... @`depth` over both directions: a smoother figure than [`Ranks::rsum`] to
+    /// choose by, for one query that moves by one place changes it little.
     pub fn early_recall(&self, depth: usize) -> f64 {
         let at = |k: usize| recall(&self.forward, k) + recall(&self.backward, k);
         (1..=depth).map(at).sum::<f64>() / (2 * depth) as f64
@@ -170,7 +170,8 @@ mod tests {
         assert!((ranks.early_recall(2) - (1.0 / 3.0 + 2.0 / 3.0 + 2.5 / 3.0 + 1.0) / 4.0).abs() < 1e-12);
     }
 
-    /// A constant map of 20 rows scores 1/20, 5/20 and 10/20, also over the edge of a block and off by a rounding.
+    /// A constant map of 20 rows scores 1/20, 5/20 and 10/20, also over the edge of a block and off by a
+    /// rounding.
     #[test]
     fn a_constant_map_scores_chance() {
         let map = |n: usize| {
@@ -198,7 +199,8 @@ mod tests {
         }
     }
 
-    /// The reference compares every pair of scores, summed one by one; no two lie at the tolerance to the last bits.
+    /// The reference compares every pair of scores, summed one by one; no two lie at the tolerance to the
+    /// last bits.
     #[test]
     fn blocks_agree_with_the_definition() {
         let n = 1031;

@@ -4,8 +4,8 @@ use crate::sums::harmonic;
 
 /// The place of right items with equal scores.
 ///
-/// `better` items have higher scores; `ties` wrong ones and `right` right ones (at least 1) share the score, and any
-/// order of them is as likely as another.
+/// `better` items have higher scores; `ties` wrong ones and `right` right ones (at least 1) share the score,
+/// and any order of them is as likely as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rank {
     /// Items with higher scores.
@@ -29,10 +29,13 @@ impl Rank {
 
     /// Probability that a right item of this place is among the first `k`.
     ///
-    /// With m = k - better places left for t = ties + right items it is 1 - C(ties, m) / C(t, m); for a single right item
-    /// that is clip((k - better) / (ties + 1), 0, 1).
+    /// With m = k - better places left for t = ties + right items it is 1 - C(ties, m) / C(t, m); for a
+    /// single right item that is clip((k - better) / (ties + 1), 0, 1).
     pub fn recall(self, k: usize) -> f64 {
         let places = k.saturating_sub(self.better).min(self.size());
+        if self.right == 1 {
+            return places as f64 / self.size() as f64; // the same, without the rounding of a difference
+        }
         1.0 - self.miss(places)
     }
 
@@ -40,9 +43,6 @@ impl Rank {
     fn miss(self, places: usize) -> f64 {
         if places > self.ties {
             return 0.0;
-        }
-        if self.right == 1 {
-            return (self.size() - places) as f64 / self.size() as f64; // exact, and one step
         }
         let still_wrong = |at: usize| (self.ties - at) as f64 / (self.size() - at) as f64;
         (0..places).map(still_wrong).product()

@@ -7,8 +7,8 @@ use crate::{Error, Result, same};
 
 /// Percentile interval of a statistic over independent cases, such as one answer a row.
 ///
-/// `statistic` gets a resample of `cases`; `level` is the coverage, 0.95 for instance. The interval lies within the
-/// statistic's own range.
+/// `statistic` gets a resample of `cases`; `level` is the coverage, 0.95 for instance. The interval lies
+/// within the statistic's own range.
 ///
 /// # Errors
 /// When there are no cases or no draws, or `level` is not inside (0, 1).
@@ -26,11 +26,11 @@ pub fn bootstrap<T: Copy>(
     })
 }
 
-/// Percentile interval of a statistic of sums over cases, resampled by rows: all cases of a row come together, for cases
-/// that show one thing are not independent.
+/// Percentile interval of a statistic of sums over cases, resampled by rows: all cases of a row come
+/// together, for cases that show one thing are not independent.
 ///
-/// Case `i` belongs to `rows[i]` and adds `cases[i]`; `statistic` gets the sums. The cost is that of the rows, not of the
-/// cases. A mean is the sums of values and of ones; micro F1 the sums of its counts.
+/// Case `i` belongs to `rows[i]` and adds `cases[i]`; `statistic` gets the sums. The cost is that of the
+/// rows, not of the cases. A mean is the sums of values and of ones; micro F1 the sums of its counts.
 ///
 /// # Errors
 /// When the lengths differ, there are no cases or no draws, or `level` is not inside (0, 1).
@@ -116,8 +116,9 @@ mod tests {
         assert!(bootstrap(&hits, mean, 10, 1.0, 0).is_err());
     }
 
-    /// Five equal captions a row say no more than one: the interval is that of 200 rows, not of 1000 items, which would have
-    /// the half width 0.031. A mean of rows that have one case each is the plain bootstrap, draw by draw.
+    /// Five equal captions a row say no more than one: the interval is that of 200 rows, not of 1000 items,
+    /// which would have the half width 0.031. A mean of rows that have one case each is the plain bootstrap,
+    /// draw by draw.
     #[test]
     fn cases_of_a_row_come_together() {
         let rows: Vec<usize> = (0..1000).map(|i| 7 * (i % 200)).collect();

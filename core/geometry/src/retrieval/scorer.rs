@@ -6,11 +6,12 @@ use ndarray::{Array2, ArrayView2};
 use crate::linalg::finite;
 use crate::{Error, Result, same};
 
-/// Scores closer than this share of the product of the two vectors' lengths are equal: eight units of single precision.
+/// Scores closer than this share of the product of the two vectors' lengths are equal: eight units of single
+/// precision.
 ///
-/// Rounding the entries of two vectors moves their product by at most one unit (2^-23), and computing them in single
-/// precision (a product over some hundred terms, and a division by the length) by a few more. Scores of items that differ
-/// in anything that a model sees are apart by far more.
+/// Rounding the entries of two vectors moves their product by at most one unit (2^-23), and computing them in
+/// single precision (a product over some hundred terms, and a division by the length) by a few more. Scores
+/// of items that differ in anything that a model sees are apart by far more.
 pub const TIE: f64 = 8.0 * f32::EPSILON as f64;
 /// Scores held at a time by one thread, unless a few queries already have more: 4 MiB.
 const SCORES: usize = 1 << 19;

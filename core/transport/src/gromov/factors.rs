@@ -1,8 +1,9 @@
 //! Squared distances as a product of thin matrices, from points or found in a matrix that hides them.
 //!
-//! `D = p 1^T + 1 p^T - 2 X X^T`, with p the squared norms, has rank d + 2. A matrix of squared Euclidean distances shows its
-//! X by a pivoted Cholesky decomposition of its centred Gram matrix `-1/2 J D J` (Torgerson 1952; Harbrecht, Peters and
-//! Schneider 2012), in O(n r^2). It is taken only where it gives back the matrix to single precision.
+//! `D = p 1^T + 1 p^T - 2 X X^T`, with p the squared norms, has rank d + 2. A matrix of squared Euclidean
+//! distances shows its X by a pivoted Cholesky decomposition of its centred Gram matrix `-1/2 J D J`
+//! (Torgerson 1952; Harbrecht, Peters and Schneider 2012), in O(n r^2). It is taken only where it gives back
+//! the matrix to single precision.
 
 use faer::Mat;
 use ndarray::{Array2, ArrayView2};
@@ -25,7 +26,8 @@ pub(super) struct Factors {
 const FEW: usize = 256;
 /// Ranks above this share of the points save too little.
 const SHARE: usize = 3;
-/// What may be missing of a squared distance, as a share of the largest one: a few roundings of a product in single precision.
+/// What may be missing of a squared distance, as a share of the largest one: a few roundings of a product in
+/// single precision.
 const MISSING: f64 = 1e-6;
 /// Steps whose progress tells the rank to expect.
 const WINDOW: usize = 16;
@@ -59,7 +61,8 @@ impl Factors {
 
     /// `<D_x T D_y, T>` for a plan `T[n, m]`, in double precision, for what is summed nearly cancels.
     ///
-    /// A left factor has the right one's columns in another order: `K = right_x^T T right_y` holds all sums there are.
+    /// A left factor has the right one's columns in another order: `K = right_x^T T right_y` holds all sums
+    /// there are.
     pub fn agreement(&self, plan: &Array2<f32>, other: &Self) -> f64 {
         let wide = |z: &Array2<f32>| Mat::from_fn(z.nrows(), z.ncols(), |i, j| f64::from(z[[i, j]]));
         let sums = times(&wide(&self.right).transpose().to_owned(), &times(&wide(plan), &wide(&other.right)));
@@ -75,7 +78,8 @@ impl Factors {
         (0..self.rank()).map(|i| (0..other.rank()).map(|j| term(i, j)).sum::<f64>()).sum()
     }
 
-    /// Of a symmetric matrix whose largest entry is `top`; none when it holds no squared distances of low rank.
+    /// Of a symmetric matrix whose largest entry is `top`; none when it holds no squared distances of low
+    /// rank.
     pub fn hidden_in(distances: &Array2<f32>, top: f32) -> Option<Self> {
         let n = distances.nrows();
         let missing = MISSING * f64::from(top);
@@ -99,8 +103,9 @@ impl Factors {
         product(1.0, self.left.view(), product(1.0, self.right.t(), m).view())
     }
 
-    /// Whether `D v` and `left (right^T v)` agree for vectors of random signs: what an entry lacks, in the mean of its row,
-    /// then lies below `missing`, and no single one lacks more than that many times the root of n.
+    /// Whether `D v` and `left (right^T v)` agree for vectors of random signs: what an entry lacks, in the
+    /// mean of its row, then lies below `missing`, and no single one lacks more than that many times the root
+    /// of n.
     fn gives(&self, distances: &Array2<f32>, missing: f64) -> bool {
         let n = distances.nrows();
         (0..PROBES).all(|probe| {

@@ -1,7 +1,7 @@
 //! A space known by its inner distances: a matrix, or points whose squared distances have low rank.
 //!
-//! `D = p 1^T + 1 p^T - 2 X X^T` has rank d + 2, so that `D_x T D_y`, the heart of every Gromov-Wasserstein method, costs
-//! `O(n^2 d)` and not `O(n^3)` (Peyré et al. 2016; Scetbon et al. 2022, arXiv 2106.01128).
+//! `D = p 1^T + 1 p^T - 2 X X^T` has rank d + 2, so that `D_x T D_y`, the heart of every Gromov-Wasserstein
+//! method, costs `O(n^2 d)` and not `O(n^3)` (Peyré et al. 2016; Scetbon et al. 2022, arXiv 2106.01128).
 
 use ndarray::{Array2, ArrayView2, Zip};
 use rayon::prelude::*;
@@ -44,7 +44,8 @@ impl Space {
 
     /// A given symmetric matrix of distances or similarities `D[n, n]`.
     ///
-    /// Squared Euclidean distances of points with few coordinates are recognised, and then cost as little as the points.
+    /// Squared Euclidean distances of points with few coordinates are recognised, and then cost as little as
+    /// the points.
     ///
     /// # Errors
     /// When it is empty, not finite, not square, or not symmetric within 1e-4 of its largest entry.
