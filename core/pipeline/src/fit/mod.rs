@@ -120,7 +120,7 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     draft.write_json(files::MANIFEST, &manifest)?;
 
     let run = Run::open(draft.folder(), bench)?;
-    let items = sample.held_out_items(plan);
+    let items = sample.items_to_prove(plan);
     let proof = timings.time("prove", || run.prove(&plan.modalities, &items))?;
     let mut metrics = timings.time("measure", || run.measure())?;
     let control = timings.time("control", || {
@@ -220,10 +220,13 @@ impl Sample {
         Ok(Training { items, validation: rows_with(validation, 1) })
     }
 
-    /// The raw held-out items of every modality.
-    fn held_out_items(&self, plan: &Plan) -> Vec<Vec<Raw>> {
+    /// Raw items of every modality to prove the merged model on: held-out ones, or training ones where none is held out.
+    fn items_to_prove(&self, plan: &Plan) -> Vec<Vec<Raw>> {
         let rows = self.data.dataset.rows_of(Split::Test);
-        let of = |at: usize| self.data.items[at].of_rows(&rows).raw;
+        let of = |at: usize| {
+            let held_out = self.data.items[at].of_rows(&rows).raw;
+            if held_out.is_empty() { self.data.items[at].raw.clone() } else { held_out }
+        };
         (0..plan.modalities.len()).map(of).collect()
     }
 
