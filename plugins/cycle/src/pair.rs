@@ -21,7 +21,6 @@ pub(crate) struct Pair<'a> {
     start: &'a Start,
     /// The places of the modality and of the reference.
     sides: [usize; 2],
-    rows: [&'a [usize]; 2],
     examples: Examples,
     /// The matrices of the ridge pair, there and back, in principal coordinates.
     pub matrices: [Array2<f64>; 2],
@@ -49,7 +48,7 @@ impl<'a> Pair<'a> {
     pub(crate) fn fit(
         start: &'a Start,
         views: &Views<'_>,
-        training: &'a Subset<'_>,
+        training: &Subset<'_>,
         modality: usize,
         settings: &Settings,
         services: &Services<'_>,
@@ -76,12 +75,7 @@ impl<'a> Pair<'a> {
             regression(&own[0], &own[1], examples.weights(), there)?,
             regression(&own[1], &own[0], examples.weights(), back)?,
         ];
-        Ok(Self { start, sides, rows, examples, matrices, ridges: [there, back] })
-    }
-
-    /// Number of rows that hold both modalities.
-    pub(crate) fn row_count(&self) -> usize {
-        chiasm_learned::paired_rows(&self.rows, &[(0, 1)]).len()
+        Ok(Self { start, sides, examples, matrices, ridges: [there, back] })
     }
 
     /// Trains the maps; with items to validate on, those of `validation` that belong to both modalities, the

@@ -38,11 +38,9 @@ fn linear(rows: usize, seed: u64) -> [Array2<f32>; 3] {
     let mut random = Random::new(seed);
     let mut draw = |columns| Array2::from_shape_simple_fn((rows, columns), || random.normal() as f32);
     let (hidden, noise) = (draw(6), [draw(8), draw(7), draw(9)]);
-    let mut at = 0.0;
+    let mut mixing = Random::new(77);
     noise.map(|noise| {
-        at += 1.0;
-        let mixing =
-            Array2::from_shape_fn((6, noise.ncols()), |(i, j)| ((i * 9 + j) as f32 * 1.7 + at).sin());
+        let mixing = Array2::from_shape_simple_fn((6, noise.ncols()), || mixing.normal() as f32);
         hidden.dot(&mixing) + noise * 0.5
     })
 }
