@@ -5,6 +5,7 @@ use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::{
     io::{Error, ErrorKind, Write, stderr, stdout},
     sync::OnceLock,
@@ -126,10 +127,14 @@ pub fn metrics(metrics: &Metrics) {
     table(&header, rows, 1);
     let of = (metrics.rsum, metrics.rsum_max, metrics.rows);
     line(&format!("rsum {:.1} of {:.0} on {} held-out rows", of.0, of.1, of.2));
+    if !metrics.not_measured.is_empty() {
+        let names = metrics.not_measured.join(", ");
+        line(&format!("not measured, since no held-out row holds both: {names}"));
+    }
     for (direction, scored) in &metrics.retrieval {
         if let Some(null) = &scored.permutation {
             line(&format!(
-                "{direction} was never trained on pairs: recall@10 {} against {} (sd {}) with permuted rows, p = {:.3}",
+                "{direction}: no training row held both; recall@10 {} against {} (sd {}) with permuted rows, p = {:.3}",
                 percent(null.value),
                 percent(null.mean),
                 percent(null.sd),
@@ -267,7 +272,8 @@ pub fn plan(report: &PlanReport) {
 pub fn variants(variants: &[Variant]) {
     let Some(first) = variants.first() else { return };
     let keys: Vec<&String> = first.swapped.keys().collect();
-    let directions: Vec<&String> = first.test.retrieval.keys().collect();
+    let all = variants.iter().flat_map(|variant| variant.test.retrieval.keys());
+    let directions: BTreeSet<&String> = all.collect();
     let mut header: Vec<String> = keys.iter().map(|k| (*k).clone()).collect();
     header.push("score".into());
     header.push("test rsum".into());
@@ -290,10 +296,13 @@ pub fn variants(variants: &[Variant]) {
                 .collect();
             row.push(v.score.to_owned());
             row.push(format!("{:.1}", v.test.rsum));
-            row.extend(v.test.retrieval.values().map(|d| percent(d.recall_at_1)));
+            let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), percent);
+            let test = |direction: &&String| v.test.retrieval.get(*direction).map(|f| f.recall_at_1);
+            row.extend(directions.iter().map(|direction| shown(test(direction))));
             if let Some(cv) = &v.cross_validation {
                 row.extend([format!("{:.1}", cv.rsum), format!("{:.1}", cv.rsum_sd)]);
-                row.extend(cv.recall_at_1.values().map(|r| percent(*r)));
+                let mean = |direction: &&String| cv.recall_at_1.get(*direction).copied();
+                row.extend(directions.iter().map(|direction| shown(mean(direction))));
             }
             if let Some(task) = &v.task {
                 let show = |value| score(&task.test.metric, value);

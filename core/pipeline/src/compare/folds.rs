@@ -2,7 +2,7 @@
 
 use crate::run::{evaluate::Control, task_score::TaskMetrics};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Means of a fusion's scores over the folds.
 #[derive(Debug, Clone, Serialize)]
@@ -94,12 +94,19 @@ pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
 /// The figures of the folds; `None` without folds.
 pub(super) fn summary<'a>(folds: impl Iterator<Item = &'a Control>) -> Option<CrossValidation> {
     let folds: Vec<&Control> = folds.collect();
-    let first = folds.first()?;
+    folds.first()?;
     let count = folds.len() as f64;
     let mean = |of: &dyn Fn(&Control) -> f64| folds.iter().map(|f| of(f)).sum::<f64>() / count;
     let rsum = mean(&|f| f.rsum);
-    let recall_at_1 = (first.retrieval.keys())
-        .map(|key| (key.clone(), mean(&|f| f.retrieval.get(key).map_or(f64::NAN, |d| d.recall_at_1))))
+    let directions: BTreeSet<&String> = folds.iter().flat_map(|fold| fold.retrieval.keys()).collect();
+    let recall_at_1 = directions
+        .into_iter()
+        .map(|direction| {
+            // over the folds that have the direction
+            let found: Vec<f64> =
+                folds.iter().filter_map(|f| Some(f.retrieval.get(direction)?.recall_at_1)).collect();
+            (direction.clone(), found.iter().sum::<f64>() / found.len() as f64)
+        })
         .collect();
     let variance = mean(&|f| (f.rsum - rsum).powi(2));
     let fold_rsum = folds.iter().map(|f| f.rsum).collect();

@@ -36,7 +36,7 @@ pub struct Variant {
     /// How well the fusion answers its task, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskVariant>,
-    /// Seconds to fit the test split's maps, parameter search included.
+    /// Seconds to fit and score the test split, parameter search included.
     pub fit_seconds: f64,
 }
 
@@ -56,7 +56,7 @@ pub struct CompareOptions {
     pub swaps: Vec<String>,
     /// Folds (row mod n); 0 leaves cross-validation out.
     pub folds: usize,
-    /// Leave out rows with an item that cannot be read.
+    /// Leave out items that cannot be read.
     pub skip_bad: bool,
 }
 
@@ -206,7 +206,7 @@ fn score(
     let asked = (rows.test.as_slice(), plan.seed());
     let task = score_task(&fit.model, &plan.modalities, &sample.data, &test, asked, bench)?;
     let bank = plan.recipe.score.bank.unwrap_or_default();
-    fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.items, bank, bench)?;
+    fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.fitted(), bank, bench)?;
     let banked = figures(&fit.model.align_all(&test, bench)?, |own| &own.embeds, &relevance)?;
     Ok(Scores { retrieval: [plain, banked], task })
 }

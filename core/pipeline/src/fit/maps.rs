@@ -51,8 +51,20 @@ impl Training {
         Ok(bench.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
     }
 
-    /// The same items with the pairs broken: the rows of every modality but the first are permuted among
-    /// those that it has.
+    /// The items of the rows that maps are fitted on, without the validation rows.
+    pub fn fitted(&self) -> Vec<Embedded> {
+        if self.validation.is_empty() {
+            return self.items.clone();
+        }
+        let of = |items: &Embedded| {
+            let fitted = |at: &usize| self.validation.binary_search(&items.rows[*at]).is_err();
+            items.at(&(0..items.rows.len()).filter(fitted).collect::<Vec<_>>())
+        };
+        self.items.iter().map(of).collect()
+    }
+
+    /// The same items with the pairs broken: the rows of every modality but the first are permuted among the rows
+    /// that hold it.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         let items = self.items.iter().enumerate().map(|(at, items)| match at {

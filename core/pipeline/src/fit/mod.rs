@@ -114,8 +114,8 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     let fit = timings.time("fuse", || fuse(plan, &sample.data, &training, learned, bench))?;
     let trainings = bench.trainings.take();
     let graph = timings.time("merge", || merge::merge(plan, &fit.model, &fit.learned.parameters))?;
-    let mut manifest = write::manifest(plan, key, sample.counts(), bench)?;
-    timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training)?))?;
+    let mut manifest = write::manifest(plan, key, &sample, bench)?;
+    timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training.fitted())?))?;
     manifest.outputs = draft.hashes()?;
     draft.write_json(files::MANIFEST, &manifest)?;
 
@@ -167,7 +167,11 @@ impl Sample {
             let rows = data.dataset.rows_of(split);
             let (embedded, bad) = request.embed(&rows, bench)?;
             skipped.extend(bad);
-            skipped.extend(unreadable_targets(data, &plan.modalities, &rows, skip_bad, bench)?);
+            for target in unreadable_targets(data, &plan.modalities, &rows, skip_bad, bench)? {
+                if !skipped.contains(&target) {
+                    skipped.push(target);
+                }
+            }
             splits.insert(split, embedded);
         }
         for one in skipped.iter().take(10) {
@@ -230,6 +234,7 @@ impl Sample {
         (0..plan.modalities.len()).map(of).collect()
     }
 
+    /// Rows used, and items skipped.
     fn counts(&self) -> RowCounts {
         let rows = |split| rows_with(self.of(split), 1).len();
         RowCounts {
@@ -274,7 +279,7 @@ fn fuse(
 ) -> Result<Fit, Error> {
     let mut fit = learn_fusion(plan, data, training, learned, bench)?;
     if let Some(bank) = plan.recipe.score.bank {
-        fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.items, bank, bench)?;
+        fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.fitted(), bank, bench)?;
     }
     Ok(fit)
 }
@@ -297,7 +302,14 @@ pub fn learn_fusion(
     if plan.recipe.fuse.is_some() {
         let mut rows = rows_with(&training.items, 1);
         rows.retain(|row| training.validation.binary_search(row).is_err());
-        let found = targets(data, &plan.modalities, &model, &rows, bench)?;
+        let mut found = targets(data, &plan.modalities, &model, &rows, bench)?;
+        if let Some(targets) = found.as_mut().filter(|targets| targets.counts.contains(&0)) {
+            // a row without anything to find has no target
+            let counts = std::mem::take(&mut targets.counts);
+            rows =
+                rows.into_iter().zip(&counts).filter(|(_, count)| **count > 0).map(|(row, _)| row).collect();
+            targets.counts = counts.into_iter().filter(|count| *count > 0).collect();
+        }
         let cases = Cases::of(&model, &training.items, &rows, found, bench)?;
         if let Some(Fused { graph, notes }) = fusion::fit(plan, &cases, bench)? {
             (model.fusion, fusion_notes) = (Some(graph), notes);
@@ -307,8 +319,8 @@ pub fn learn_fusion(
 }
 
 /// How many dimensions the training vectors of each modality span.
-fn spans(training: &Training) -> Result<BTreeMap<String, usize>, Error> {
-    training.items.iter().map(|items| Ok((items.name.clone(), span(&items.pooled)?))).collect()
+fn spans(items: &[Embedded]) -> Result<BTreeMap<String, usize>, Error> {
+    items.iter().map(|items| Ok((items.name.clone(), span(&items.pooled)?))).collect()
 }
 
 /// sha256 over everything the run depends on.
@@ -317,6 +329,7 @@ fn key(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<String, Error> 
     key.add(env!("CARGO_PKG_VERSION")).add(&plan.recipe.text).add(plan.recipe.overrides.join("\n"));
     key.add(bench.engine_identity()?).add(bench.device.as_str());
     key.add([u8::from(skip_bad)]).add(plan.seed().to_string());
+    key.add(plan.recipe.folder.as_os_str().as_encoded_bytes());
     key.add(bench.host.aligner(&plan.recipe.align.plugin.id.value)?.sha256());
     if let Some(PluginRecipe { id, .. }) = &plan.recipe.fuse {
         key.add(bench.host.fusion(&id.value)?.sha256());
@@ -334,8 +347,8 @@ fn key(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<String, Error> 
     for (id, split) in plan.data.dataset.ids.iter().zip(&plan.data.dataset.splits) {
         key.add(id).add([*split as u8]);
     }
-    if let Some(label) = &plan.recipe.eval.label {
-        key.add(format!("{:?}", plan.data.dataset.values(&label.value)));
+    for column in plan.recipe.values() {
+        key.add(format!("{:?}", plan.data.dataset.values(&column.value)));
     }
     if let Some(task) = &plan.data.task {
         key.add(task.content());

@@ -1,6 +1,6 @@
 //! The files of a run folder: the parts that a run is opened from, then what the opened run found.
 
-use super::{Fit, merge::input_names};
+use super::{Fit, Sample, merge::input_names};
 use crate::{
     base::{
         digest::{hex, sha256_of},
@@ -15,7 +15,7 @@ use crate::{
         evaluate::Metrics,
         files::{
             self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest,
-            ModalityManifest, RowCounts,
+            ModalityManifest,
         },
         graphs::{FUSED, embeds},
         prove::Proof,
@@ -96,8 +96,8 @@ pub fn results(
 ///
 /// # Errors
 /// When an input cannot be read again.
-pub fn manifest(plan: &Plan, key: String, rows: RowCounts, bench: &Workbench) -> Result<Manifest, Error> {
-    let mut names = input_names(plan).into_iter();
+pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) -> Result<Manifest, Error> {
+    let mut input_names = input_names(plan).into_iter();
     let mut modalities = Vec::new();
     let mut inputs = BTreeMap::new();
     for modality in &plan.modalities {
@@ -113,7 +113,7 @@ pub fn manifest(plan: &Plan, key: String, rows: RowCounts, bench: &Workbench) ->
                 identity: encoder.identity.clone(),
                 pooled: encoder.pooled_dim,
                 tokens: encoder.token_dim,
-                inputs: names.next().unwrap_or_default().into_iter().collect(),
+                inputs: input_names.next().unwrap_or_default().into_iter().collect(),
                 spec: portable(&encoder.spec, encoder.card.is_some()),
             });
         }
@@ -124,6 +124,7 @@ pub fn manifest(plan: &Plan, key: String, rows: RowCounts, bench: &Workbench) ->
         let path = plan.recipe.path(&pairs.value);
         inputs.insert("pairs".to_owned(), sha256_of(&path).map_err(|e| Error::io("read", &path, e))?);
     }
+    let names: Vec<&str> = plan.modalities.iter().map(|modality| modality.name.as_str()).collect();
     let aligner = &plan.recipe.align.plugin.id.value;
     inputs.insert(format!("plugin {aligner}"), hex(bench.host.aligner(aligner)?.sha256()));
     if let Some(fuse) = &plan.recipe.fuse {
@@ -137,10 +138,10 @@ pub fn manifest(plan: &Plan, key: String, rows: RowCounts, bench: &Workbench) ->
         seed: plan.seed(),
         modalities,
         anchor: plan.anchor().map(str::to_owned),
-        emergent: plan.report().emergent,
+        emergent: sample.data.emergent(&names),
         fused: plan.recipe.fuse.as_ref().map(|_| FUSED.to_owned()),
         task: plan.data.task.as_ref().map(|plan| plan.task.clone()),
-        rows,
+        rows: sample.counts(),
         inputs,
         ..Manifest::default()
     })

@@ -96,8 +96,12 @@ impl Data {
         };
         let items = names.iter().zip(&self.items).map(|(name, items)| keep(name, items)).collect();
         let mut task = self.task.clone();
-        if let Some(Truth::Others { modality, items }) = task.as_mut().map(|task| &mut task.truth) {
-            *items = keep(modality, items);
+        let items: Vec<Items> = items;
+        if let Some(Truth::Others { modality, items: others }) = task.as_mut().map(|task| &mut task.truth) {
+            *others = keep(modality, others);
+            if let Some(own) = names.iter().position(|name| name == modality) {
+                *others = others.without_first_of(&items[own]);
+            }
         }
         Self { dataset: Arc::clone(&self.dataset), items, task }
     }
@@ -148,6 +152,13 @@ impl Data {
         joined
     }
 
+    /// Pairs of modalities, called by these names, that no training row holds together.
+    pub fn emergent(&self, names: &[&str]) -> Vec<[String; 2]> {
+        let pairs = (0..names.len()).flat_map(|b| (0..b).map(move |a| [a, b]));
+        let apart = pairs.filter(|[a, b]| !self.seen_together(*a, *b));
+        apart.map(|pair| pair.map(|at| names[at].to_owned())).collect()
+    }
+
     /// Whether any training row holds both modalities.
     pub fn seen_together(&self, first: usize, second: usize) -> bool {
         let own = &self.items[second].rows;
@@ -158,7 +169,7 @@ impl Data {
 
 /// No data file: row i of every file of vectors is row i of the data.
 fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Problems> {
-    if let Some(column) = recipe.values().next() {
+    if let Some(column) = recipe.values().chain(&recipe.data.split).next() {
         let message = format!("{:?} is a column, and there is no `data.pairs`", column.value);
         let problem = Problem::new("chiasm::recipe::no_pairs", message).at(&column.at, "this column");
         return Err(problem.help("give the rows as a file with that column").into());

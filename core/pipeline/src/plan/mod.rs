@@ -44,7 +44,7 @@ pub struct Modality {
     pub name: String,
     /// Which items of a row's list are used.
     pub rule: ItemRule,
-    /// The same for rows that maps are fitted on.
+    /// The same for training and validation rows.
     pub train_rule: ItemRule,
     /// Its encoders.
     pub encoders: Vec<Encoder>,
@@ -206,6 +206,17 @@ fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> 
         }
     }
     check_needs(recipe.task.as_ref(), recipe.fuse.as_ref(), &needs, problems);
+    let retrieved = recipe.task.as_ref().filter(|task| task.column().is_none());
+    for encoder in recipe.encoders.iter().filter(|e| takes_mean(e)) {
+        if retrieved.is_some_and(|task| task.of.value == encoder.modality.value) {
+            let message = format!(
+                "the task finds the other items of a row, and [encoders.{}] takes the mean of all as the query",
+                encoder.modality.value
+            );
+            let problem = Problem::new("chiasm::plan::task", message).at(&encoder.items.at, "this rule");
+            problems.push(problem.help("use items = \"first\" or \"each\""));
+        }
+    }
     for encoder in recipe.encoders.iter().filter(|e| needs.tokens && takes_mean(e)) {
         let message = format!(
             "the fusion reads the tokens of one item a row, and [encoders.{}] takes the mean of all",

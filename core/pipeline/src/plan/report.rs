@@ -100,8 +100,7 @@ impl PlanReport {
                 licence: encoder.licence(),
             }));
         }
-        let pairs = (0..modalities.len()).flat_map(|b| (0..b).map(move |a| [a, b]));
-        let emergent = pairs.filter(|[a, b]| !data.seen_together(*a, *b));
+        let names: Vec<&str> = modalities.iter().map(|modality| modality.name.as_str()).collect();
         Self {
             rows: data.dataset.len(),
             train: count(Split::Train),
@@ -111,7 +110,7 @@ impl PlanReport {
             encoders,
             aligner: recipe.align.plugin.id.value.clone(),
             anchor: plan.anchor().map(str::to_owned),
-            emergent: emergent.map(|pair| pair.map(|at| modalities[at].name.clone())).collect(),
+            emergent: data.emergent(&names),
             fusion: recipe.fuse.as_ref().map(|f| f.id.value.clone()),
             task: data.task.as_ref().map(|plan| plan.task.clone()),
             reads_tokens: *reads_tokens,

@@ -17,7 +17,7 @@ pub struct EncoderRecipe {
     pub column: At<String>,
     /// Which items of a list are used.
     pub items: At<ItemRule>,
-    /// The same for rows that maps are fitted on; as `items` unless given.
+    /// The same for training and validation rows; as `items` unless given.
     pub train_items: At<ItemRule>,
 }
 
@@ -34,11 +34,12 @@ pub enum ItemRule {
 }
 
 /// Names that no modality may have: the fused vector's, and the flags of the verbs that take raw inputs.
-pub const RESERVED_NAMES: [&str; 16] = [
+pub const RESERVED_NAMES: [&str; 17] = [
     "attention",
     "device",
     "engine",
     "format",
+    "fuse",
     "fused",
     "help",
     "in",

@@ -89,7 +89,7 @@ impl Draft {
         self.write(name, text)
     }
 
-    /// Hashes every file written so far, but the one that may differ.
+    /// Hashes every file written so far, but the one that may differ and the manifest, which holds the hashes.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -99,7 +99,7 @@ impl Draft {
         let mut hashes = BTreeMap::new();
         for path in files {
             let name = path.strip_prefix(&self.folder).unwrap_or(&path).to_string_lossy().into_owned();
-            if name != TIMINGS {
+            if name != TIMINGS && name != MANIFEST {
                 hashes.insert(name, sha256_of(&path).map_err(|e| Error::io("read", &path, e))?);
             }
         }
@@ -246,6 +246,7 @@ mod tests {
         let draft = Draft::begin(&here.path().join("run")).unwrap();
         draft.write("b/c.txt", "").unwrap();
         draft.write(TIMINGS, "1").unwrap();
+        draft.write(MANIFEST, "{}").unwrap();
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // sha256 of nothing
         assert_eq!(draft.hashes().unwrap(), BTreeMap::from([("b/c.txt".to_owned(), empty.to_owned())]));
     }

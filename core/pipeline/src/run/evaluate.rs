@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     base::{error::Error, workbench::Workbench},
-    catalog::dataset::Split,
-    embed::Embedded,
+    embed::{Embedded, rows_with},
     plan::{Modality, data::Data},
 };
 use chiasm_geometry::{
@@ -26,7 +25,7 @@ use chiasm_geometry::{
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Resamples of the bootstrap, and its level.
 const DRAWS: usize = 1000;
@@ -45,7 +44,10 @@ pub struct Metrics {
     pub rsum: f64,
     /// The largest that `rsum` can be: 300 for each direction.
     pub rsum_max: f64,
-    /// Held-out rows it was measured on.
+    /// Directions that cannot be measured: no held-out row holds both modalities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_measured: Vec<String>,
+    /// Held-out rows that hold two modalities or more.
     pub rows: usize,
     /// Held-out items of each modality.
     pub items: BTreeMap<String, usize>,
@@ -132,7 +134,8 @@ impl<'a> Direction<'a> {
         let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
         let of = |(first, second): (&'a Aligned, &'a Aligned)| {
             let groups = [first, second].map(|own| relevance.groups(&own.rows));
-            let shared = groups[0].iter().any(|group| groups[1].contains(group));
+            let others: HashSet<&usize> = groups[1].iter().collect();
+            let shared = groups[0].iter().any(|group| others.contains(group));
             let name = format!("{}->{}", first.name, second.name);
             (first.name != second.name && shared).then_some((name, Self { first, second, groups }))
         };
@@ -208,6 +211,14 @@ fn control(retrieval: BTreeMap<String, Figures>) -> Control {
     Control { retrieval, rsum }
 }
 
+/// The directions between modalities that are not among those measured.
+fn not_measured(aligned: &[Aligned], measured: &HashSet<String>) -> Vec<String> {
+    let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
+    let names = pairs.filter(|(first, second)| first.name != second.name);
+    let names = names.map(|(first, second)| format!("{}->{}", first.name, second.name));
+    names.filter(|name| !measured.contains(name)).collect()
+}
+
 /// recall@1 + recall@5 + recall@10 in percent.
 fn recalls(figures: &Figures) -> f64 {
     100.0 * (figures.recall_at_1 + figures.recall_at_5 + figures.recall_at_10)
@@ -219,10 +230,9 @@ impl Run<'_> {
     /// # Errors
     /// When the data is not there any more, or an item cannot be read.
     pub fn measure(&self) -> Result<Metrics, Error> {
-        let data = self.data()?;
-        let held_out = self.held_out(&data)?;
+        let (data, held_out) = (self.data()?, self.held_out()?);
         let aligned = &held_out.aligned;
-        let relevance = self.relevance(&data);
+        let relevance = self.relevance(data);
         let mut retrieval = BTreeMap::new();
         for (name, direction) in Direction::all(aligned, &relevance) {
             let pair = [&direction.first.name, &direction.second.name];
@@ -234,16 +244,17 @@ impl Run<'_> {
             let message = "no held-out row holds two modalities, so nothing can be measured";
             return Err(Error::input("chiasm::eval::rows", message, "hold out rows with two modalities"));
         }
-        let mut rows: Vec<usize> = aligned.iter().flat_map(|own| own.rows.iter().copied()).collect();
-        rows.sort_unstable();
-        rows.dedup();
-        let (embedded, asked) = (&held_out.embedded, (rows.as_slice(), self.manifest.seed));
-        let task = score_task(&self.model, &self.modalities, &data, embedded, asked, self.bench)?;
+        let retrieval_names: HashSet<String> = retrieval.keys().cloned().collect();
+        let embedded = &held_out.embedded;
+        let rows = rows_with(embedded, 1);
+        let asked = (rows.as_slice(), self.manifest.seed);
+        let task = score_task(&self.model, &self.modalities, data, embedded, asked, self.bench)?;
         Ok(Metrics {
             rsum: retrieval.values().map(|scored| recalls(&scored.figures)).sum(),
             rsum_max: 300.0 * retrieval.len() as f64,
             retrieval,
-            rows: rows.len(),
+            not_measured: not_measured(aligned, &retrieval_names),
+            rows: rows_with(embedded, 2).len(),
             items: aligned.iter().map(|own| (own.name.clone(), own.rows.len())).collect(),
             shuffled_pairs: None,
             task,
@@ -256,13 +267,11 @@ impl Run<'_> {
     /// # Errors
     /// As [`Run::measure`].
     pub fn measure_heads(&self, heads: &[Head]) -> Result<Control, Error> {
-        let data = self.data()?;
-        let rows = data.dataset.rows_of(Split::Test);
-        let embedded = self.embed(&data, &rows, false)?;
+        let embedded = &self.held_out()?.embedded;
         let inverses = heads.iter().map(|_| None).collect();
         let model = Model { heads: heads.to_vec(), inverses, fusion: None, task: None };
-        let aligned = model.align_all(&embedded, self.bench)?;
-        figures(&aligned, |own| &own.embeds, &self.relevance(&data))
+        let aligned = model.align_all(embedded, self.bench)?;
+        figures(&aligned, |own| &own.embeds, &self.relevance(self.data()?))
     }
 
     fn relevance(&self, data: &Data) -> Relevance {

@@ -1,7 +1,6 @@
 //! Raw items through a run: all of its modalities, or any of them.
 
 use super::{
-    files::FUSION,
     graphs::{Tower, cut_encoders, embeds, merged},
     model::reads_tokens,
     open::{Outputs, Run},
@@ -82,14 +81,16 @@ impl Run<'_> {
 
     /// The merged model of these modalities alone, put together from the run's parts.
     fn fused_graph(&self, given: &[usize], attention: bool) -> Result<Graph, Error> {
-        let fusion = self.part(FUSION)?;
+        let Some(fusion) = &self.model.fusion else {
+            return Err(Error::Internal("no fusion to join".to_owned()));
+        };
         let mut towers = Vec::new();
         for at in given {
             let head = self.model.heads[*at].clone();
-            let tokens = reads_tokens(&fusion, &head.modality);
+            let tokens = reads_tokens(fusion, &head.modality);
             towers.push(Tower { encoders: cut_encoders(&self.merged, &head.modality, tokens)?, head });
         }
-        merged(&towers, Some(&fusion), attention)
+        merged(&towers, Some(fusion), attention)
     }
 
     fn all_outputs(&self, graph: &Graph, given: &[usize], inputs: &Inputs) -> Result<Outputs, Error> {

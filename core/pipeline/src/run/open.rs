@@ -10,7 +10,7 @@ use super::{
     model::{Aligned, Model},
 };
 use crate::{
-    base::{error::Error, workbench::Workbench},
+    base::{digest::sha256_of, error::Error, workbench::Workbench},
     catalog::{
         dataset::Split,
         encoder::{Encoder, Recorded},
@@ -24,10 +24,11 @@ use crate::{
 };
 use chiasm_check::Settings;
 use chiasm_graph::{Graph, Storage};
-use chiasm_host::{Inverse, Takes};
+use chiasm_host::{EncoderSpec, Inverse, Takes};
 use ndarray::Array2;
 use std::{
-    collections::BTreeMap,
+    cell::OnceCell,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +47,8 @@ pub struct Run<'a> {
     pub(super) learned: LearnedFile,
     pub(super) bench: &'a Workbench,
     recipe: Recipe,
+    data: OnceCell<Data>,
+    held_out: OnceCell<HeldOut>,
     /// How the weights of its graphs are stored, when not as fitted.
     storage: Option<Storage>,
 }
@@ -99,7 +102,20 @@ impl<'a> Run<'a> {
             })
             .collect::<Result<_, _>>()?;
         let folder = folder.to_path_buf();
-        Ok(Self { manifest, folder, modalities, merged, model, learned, bench, recipe, storage })
+        let (data, held_out) = (OnceCell::new(), OnceCell::new());
+        Ok(Self {
+            manifest,
+            folder,
+            modalities,
+            merged,
+            model,
+            learned,
+            bench,
+            recipe,
+            data,
+            held_out,
+            storage,
+        })
     }
 
     /// The names of the run's modalities, in order.
@@ -135,9 +151,9 @@ impl<'a> Run<'a> {
     pub fn check(&self, overrides: &[String]) -> Result<Checked, Error> {
         let checks: ChecksRecipe = read_recipe(&self.folder, overrides)?.checks;
         let data = self.data()?;
-        let held_out = self.held_out(&data)?;
+        let held_out = self.held_out()?;
         let train = match &checks.labels {
-            Some(_) => self.embed(&data, &data.dataset.rows_of(Split::Train), true)?,
+            Some(_) => self.embed(data, &data.dataset.rows_of(Split::Train), true)?,
             None => Vec::new(),
         };
         let labels = checks.labels.as_ref().map(|column| RowLabels::new(data.dataset.values(&column.value)));
@@ -151,26 +167,52 @@ impl<'a> Run<'a> {
         check_maps(&self.model, &items, &settings, self.bench)
     }
 
-    /// The run's data, without the items that the fit skipped.
+    /// The run's data, without the items that the fit skipped; read once.
     ///
     /// # Errors
     /// When it is not there any more, or is not what the recipe says.
-    pub(super) fn data(&self) -> Result<Data, Error> {
+    pub(super) fn data(&self) -> Result<&Data, Error> {
+        if let Some(data) = self.data.get() {
+            return Ok(data);
+        }
         let columns: Vec<Column<'_>> = self.modalities.iter().map(Column::of).collect();
         let data = Data::read(&self.recipe, &columns, self.manifest.task.as_ref())?;
-        let skipped = |row: &str, modality: &str, item: usize| {
-            let own = self.manifest.rows.skipped.iter();
-            own.into_iter().any(|s| s.item == item && s.row == row && s.modality == modality)
-        };
-        Ok(data.without(&self.names(), &skipped))
+        self.note_changed_data()?;
+        let skipped: HashSet<(&str, &str, usize)> = self
+            .manifest
+            .rows
+            .skipped
+            .iter()
+            .map(|s| (s.row.as_str(), s.modality.as_str(), s.item))
+            .collect();
+        let left_out = |row: &str, modality: &str, item: usize| skipped.contains(&(row, modality, item));
+        let data = if skipped.is_empty() { data } else { data.without(&self.names(), &left_out) };
+        Ok(self.data.get_or_init(|| data))
     }
 
-    /// The held-out items.
-    pub(super) fn held_out(&self, data: &Data) -> Result<HeldOut, Error> {
-        let rows = data.dataset.rows_of(Split::Test);
-        let embedded = self.embed(data, &rows, false)?;
+    /// Tells when the data file is not the one that the run was fitted on: what is measured then is today's file.
+    fn note_changed_data(&self) -> Result<(), Error> {
+        let Some(file) = &self.recipe.data.pairs else { return Ok(()) };
+        let path = self.recipe.path(&file.value);
+        let digest = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
+        if self.manifest.inputs.get("pairs").is_some_and(|fitted| *fitted != digest) {
+            self.bench.reporter.note(&format!(
+                "{} changed since the fit: its rows may not be those that were held out",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The held-out items; embedded once.
+    pub(super) fn held_out(&self) -> Result<&HeldOut, Error> {
+        if let Some(held_out) = self.held_out.get() {
+            return Ok(held_out);
+        }
+        let data = self.data()?;
+        let embedded = self.embed(data, &data.dataset.rows_of(Split::Test), false)?;
         let aligned = self.model.align_all(&embedded, self.bench)?;
-        Ok(HeldOut { embedded, aligned })
+        Ok(self.held_out.get_or_init(|| HeldOut { embedded, aligned }))
     }
 
     /// The items of some rows through the encoders.
@@ -234,6 +276,8 @@ fn open_modality(
         let mut spec = recorded.spec.clone();
         if spec.directory.as_os_str().is_empty() {
             spec.directory = source.folder.join(&recorded.folder);
+        } else {
+            check_vectors(&spec, &recorded.identity, bench)?;
         }
         let alone = manifest.encoders.len() == 1;
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
@@ -250,4 +294,15 @@ fn open_modality(
         encoders.push(Encoder::of_run(recorded, spec, bench)?);
     }
     Ok(Modality { name: manifest.name.clone(), rule, train_rule, encoders })
+}
+
+/// Refuses a file of vectors, which a run does not hold, that is not the one it was fitted on.
+fn check_vectors(spec: &EncoderSpec, identity: &str, bench: &Workbench) -> Result<(), Error> {
+    let file = spec.preprocessing["vectors"].as_str().unwrap_or_default();
+    let path = spec.directory.join(file);
+    if Encoder::of_vectors(&path, bench)?.identity == identity {
+        return Ok(());
+    }
+    let message = format!("{} is not the file of vectors that the run was fitted on", path.display());
+    Err(Error::input("chiasm::run::vectors", message, "bring the file back, or fit the run again"))
 }

@@ -30,7 +30,7 @@ pub struct Proof {
     pub tolerance: f32,
     /// The largest absolute difference seen, by output.
     pub staged_against_merged: BTreeMap<String, f32>,
-    /// Encoder to sha256 over its weights: the same before and after.
+    /// `modality/encoder` to sha256 over its weights: the same before and after.
     pub frozen_weights: BTreeMap<String, String>,
     /// The provider that really ran the merged model.
     pub provider: String,
@@ -44,9 +44,9 @@ impl Run<'_> {
     /// [`Error::Gate`], naming the encoder whose weights changed or the first output that differs; else the
     /// engine's.
     pub fn prove(&self, encoders: &[Modality], items: &[Vec<Raw>]) -> Result<Proof, Error> {
-        let model = self.part(super::files::MODEL)?;
-        let frozen_weights = self.frozen(encoders, &model)?;
-        let whole = self.bench.session(&model)?;
+        let model = &self.merged;
+        let frozen_weights = self.frozen(encoders, model)?;
+        let whole = self.bench.session(model)?;
         let staged = Staged::open(self, encoders)?;
         let mut differences: BTreeMap<String, f32> = BTreeMap::new();
         let rows = items.iter().map(Vec::len).max().unwrap_or_default().min(ROWS);
@@ -102,7 +102,7 @@ impl Run<'_> {
                     }
                     key.add(name).add(hash);
                 }
-                proved.insert(encoder.name.clone(), key.finish());
+                proved.insert(format!("{}/{}", modality.name, encoder.name), key.finish());
             }
         }
         for head in &self.model.heads {
@@ -128,8 +128,7 @@ impl Run<'_> {
                 }
             }
         }
-        let model_inputs = self.part(super::files::MODEL)?.inputs();
-        inputs.retain(|(name, _)| model_inputs.iter().any(|port| port.name == *name));
+        inputs.retain(|(name, _)| self.merged.input(name).is_ok());
         Ok(inputs)
     }
 }

@@ -4,6 +4,7 @@ use super::{infer::Inputs, open::Run};
 use crate::{
     base::error::Error,
     catalog::{dataset::Split, raw::Raw},
+    embed::embed_items,
 };
 use serde::Serialize;
 
@@ -40,10 +41,10 @@ impl Run<'_> {
         let output = &self.manifest.modalities[own].output;
         let question = self.run(&inputs, false)?.remove(output).unwrap_or_default();
         let data = self.data()?;
-        let rows = data.dataset.rows_of(Split::Test);
-        let gallery = self.embed(&data, &rows, false)?;
-        let aligned = self.model.align(other, &gallery[other], self.bench)?;
-        let items = data.items[other].of_rows(&rows);
+        let items = data.items[other].of_rows(&data.dataset.rows_of(Split::Test));
+        let modality = &self.modalities[other];
+        let (gallery, _) = embed_items(modality, &items, modality.rule, false, false, self.bench)?;
+        let aligned = self.model.align(other, &gallery, self.bench)?;
         let scores = aligned.embeds.dot(&question.row(0));
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));

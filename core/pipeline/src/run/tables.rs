@@ -35,7 +35,7 @@ impl Run<'_> {
         for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             let bad = |what: String| bad(index + 1, what);
             let row: Value = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
-            let here: Vec<&str> = names.iter().copied().filter(|name| !row[*name].is_null()).collect();
+            let here: Vec<&str> = names.iter().copied().filter(|name| !is_absent(&row[*name])).collect();
             if here.is_empty() {
                 return Err(bad(format!("expected some of {}, got none of them", names.join(", "))));
             }
@@ -59,6 +59,16 @@ impl Run<'_> {
             return Err(bad(1, "expected rows, got none".to_owned()));
         }
         Ok(columns)
+    }
+}
+
+/// Whether a cell holds no item: null, an empty text or an empty list.
+fn is_absent(cell: &Value) -> bool {
+    match cell {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
     }
 }
 

@@ -88,6 +88,16 @@ impl Items {
         self.filter(|row| rows.binary_search(row).is_err())
     }
 
+    /// These items but for the one of each row that is the first of `items`.
+    pub fn without_first_of(&self, items: &Self) -> Self {
+        let kept = |at: &usize| {
+            let first = items.rows.partition_point(|row| *row < self.rows[*at]);
+            let same = items.rows.get(first) == Some(&self.rows[*at]);
+            !(same && items.position[first] == self.position[*at])
+        };
+        self.select(&(0..self.raw.len()).filter(kept).collect::<Vec<_>>())
+    }
+
     /// These items and those of other rows, by rising row.
     pub fn with(mut self, others: &Self) -> Self {
         self.raw.extend_from_slice(&others.raw);
