@@ -17,8 +17,8 @@ use chiasm_plugin::{AlignSpec, Inputs, Inverse, InverseKind, Json, Learned, Leve
 use serde::Serialize;
 
 use crate::model::Model;
-use crate::pair::{Pair, Schedule, reference_map};
-use crate::settings::Settings;
+use crate::pair::{Pair, reference_map};
+use crate::settings::{Schedule, Settings};
 use crate::start::{Start, pair_views};
 
 /// Weights of the cycle that are tried, the first that keeps recall is taken.

@@ -8,7 +8,7 @@ use chiasm_plugin::objective::{Length, Options, Report, Rows};
 use chiasm_plugin::{Error, Result, Services};
 
 use crate::model::{Model, PORTS, sphere};
-use crate::settings::Settings;
+use crate::settings::{Schedule, Settings};
 use crate::start::{Start, regression};
 
 /// Checks of the validation loss in a training.
@@ -34,13 +34,6 @@ pub(crate) struct Images {
     pub scored: [Array2<f32>; 2],
     /// The share of the variance lost on the way there and back, from the modality and from the reference.
     pub lost: [f64; 2],
-}
-
-/// A training's settings that the rows held out may choose.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Schedule {
-    pub cycle: f64,
-    pub steps: u64,
 }
 
 impl<'a> Pair<'a> {

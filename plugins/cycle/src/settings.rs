@@ -7,7 +7,12 @@ use chiasm_learned::{check_names, value_of, values};
 use chiasm_plugin::{Json, Parameter, Result, json, within};
 use serde::{Deserialize, Serialize};
 
-use crate::pair::Schedule;
+/// A training's settings that the rows held out may choose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schedule {
+    pub cycle: f64,
+    pub steps: u64,
+}
 
 /// The recipe's parameters; those that are `None` are chosen. What concerns a pair is set by the name of its
 /// modality that is not the reference.

@@ -7,8 +7,9 @@ use crate::{
     catalog::dataset::Split,
     embed::{Embedded, rows_with},
     fit::{
-        Sample, learn_fusion,
+        learn::learn_fusion,
         maps::{Training, banked_heads},
+        sample::Sample,
     },
     plan::Plan,
     recipe::{Recipe, tree},

@@ -1,6 +1,6 @@
 //! The files of a run folder: the parts that a run is opened from, then what the opened run found.
 
-use super::{Fit, Sample, merge::input_names};
+use super::{learn::Fit, merge::input_names, sample::Sample};
 use crate::{
     base::{
         digest::{hex, sha256_of},

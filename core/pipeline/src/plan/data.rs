@@ -1,7 +1,7 @@
 //! The rows of a recipe, and the raw items of every modality.
 
 use super::{
-    Modality,
+    modality::Modality,
     task::{TaskPlan, Truth},
 };
 use crate::{

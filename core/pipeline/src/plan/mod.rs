@@ -3,6 +3,7 @@
 //! Every problem is found before anything is embedded, and all of them are reported together.
 
 pub mod data;
+mod modality;
 pub mod report;
 pub mod task;
 
@@ -22,6 +23,7 @@ use crate::{
 use chiasm_graph::OPSET;
 use chiasm_host::FusionNeeds;
 use data::{Column, Data};
+pub use modality::Modality;
 use report::PlanReport;
 use std::collections::BTreeSet;
 use task::check_needs;
@@ -36,30 +38,6 @@ pub struct Plan {
     pub data: Data,
     /// Whether the fusion reads tokens.
     pub reads_tokens: bool,
-}
-
-/// One modality, its encoders opened.
-pub struct Modality {
-    /// Its name.
-    pub name: String,
-    /// Which items of a row's list are used.
-    pub rule: ItemRule,
-    /// The same for training and validation rows.
-    pub train_rule: ItemRule,
-    /// Its encoders.
-    pub encoders: Vec<Encoder>,
-}
-
-impl Modality {
-    /// Width of the pooled vectors, all encoders together.
-    pub fn width(&self) -> usize {
-        self.encoders.iter().map(|e| e.pooled_dim).sum()
-    }
-
-    /// Width of each encoder's pooled vectors.
-    pub fn blocks(&self) -> Vec<usize> {
-        self.encoders.iter().map(|e| e.pooled_dim).collect()
-    }
 }
 
 impl Plan {
@@ -111,7 +89,12 @@ impl Plan {
 
     /// What the plan would do, for people and machines.
     pub fn report(&self) -> PlanReport {
-        PlanReport::of(self, merged_opset(self.modalities.iter().flat_map(|m| &m.encoders)))
+        let opset = merged_opset(self.modalities.iter().flat_map(|m| &m.encoders));
+        PlanReport {
+            reads_tokens: self.reads_tokens,
+            opset,
+            ..PlanReport::of(&self.recipe, &self.modalities, &self.data)
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a plan would do, for people and machines.
 
-use super::Plan;
-use crate::catalog::dataset::Split;
+use super::{data::Data, modality::Modality};
+use crate::{catalog::dataset::Split, recipe::Recipe};
 use chiasm_host::Task;
 use serde::Serialize;
 
 /// What a plan would do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct PlanReport {
     /// Rows of the data.
     pub rows: usize,
@@ -77,8 +77,8 @@ pub struct EncoderReport {
 }
 
 impl PlanReport {
-    pub(super) fn of(plan: &Plan, opset: i64) -> Self {
-        let Plan { recipe, modalities, data, reads_tokens } = plan;
+    /// But for what the fusion reads and the operator set.
+    pub(super) fn of(recipe: &Recipe, modalities: &[Modality], data: &Data) -> Self {
         let count = |split| data.dataset.rows_of(split).len();
         let mut encoders = Vec::new();
         let mut shown = Vec::new();
@@ -109,14 +109,13 @@ impl PlanReport {
             modalities: shown,
             encoders,
             aligner: recipe.align.plugin.id.value.clone(),
-            anchor: plan.anchor().map(str::to_owned),
+            anchor: recipe.align.anchor.as_ref().map(|anchor| anchor.value.clone()),
             emergent: data.emergent(&names),
             fusion: recipe.fuse.as_ref().map(|f| f.id.value.clone()),
             task: data.task.as_ref().map(|plan| plan.task.clone()),
-            reads_tokens: *reads_tokens,
             bank: recipe.score.bank.is_some(),
-            opset,
             embedding_bytes,
+            ..Self::default()
         }
     }
 }

@@ -27,9 +27,9 @@ use chiasm_graph::{Graph, Storage};
 use chiasm_host::{EncoderSpec, Inverse, Takes};
 use ndarray::Array2;
 use std::{
-    cell::OnceCell,
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// A run whose files were verified and whose adapters are open.
@@ -47,8 +47,8 @@ pub struct Run<'a> {
     pub(super) learned: LearnedFile,
     pub(super) bench: &'a Workbench,
     recipe: Recipe,
-    data: OnceCell<Data>,
-    held_out: OnceCell<HeldOut>,
+    data: OnceLock<Data>,
+    held_out: OnceLock<HeldOut>,
     /// How the weights of its graphs are stored, when not as fitted.
     storage: Option<Storage>,
 }
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
             })
             .collect::<Result<_, _>>()?;
         let folder = folder.to_path_buf();
-        let (data, held_out) = (OnceCell::new(), OnceCell::new());
+        let (data, held_out) = (OnceLock::new(), OnceLock::new());
         Ok(Self {
             manifest,
             folder,

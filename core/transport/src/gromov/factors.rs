@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::product::product;
-use super::unit_hash;
+use super::product::unit_hash;
 use crate::gaussian::times;
 
 /// `D = left right^T`, both `[n, d + 2]`: `right = [X, 1, p]` and `left = scale [-2 unit X, p, 1]`.

@@ -21,6 +21,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Ix1, Zip, iter::Lanes};
 use std::time::{Duration, Instant};
 
 use crate::{Cost, Error, Limits, Progress, Result, Sinkhorn, Stop, exact, on_line};
+use product::{dot, unit_hash};
 use space::{agreement, sandwich};
 
 /// A Gromov-Wasserstein solver with its settings.
@@ -320,15 +321,6 @@ impl Problem<'_> {
     }
 }
 
-/// A number in [0, 1) that looks random (splitmix64).
-fn unit_hash(i: u64, seed: u64) -> f64 {
-    let mut z =
-        i.wrapping_add(seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-}
-
 /// The mass of each row or column.
 fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
     let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
@@ -337,14 +329,6 @@ fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
 
 fn inner(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
-}
-
-/// `sum x y`, rows in single precision lanes, their sum in double.
-fn dot(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
-    let rows = Zip::from(x.rows()).and(y.rows());
-    let sums: Array1<f64> =
-        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum());
-    sums.sum()
 }
 
 fn distance(x: &Array2<f32>, y: &Array2<f32>) -> f64 {

@@ -8,7 +8,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::unit_hash;
+use super::product::unit_hash;
 use crate::{Result, cost::finite, same};
 
 /// The best permutation found: source point i goes to target point `places[i]`; and its CKA, at most 1.

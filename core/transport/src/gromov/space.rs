@@ -176,6 +176,6 @@ pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Sp
 pub(super) fn agreement(x: &Space, plan: &Array2<f32>, y: &Space) -> f64 {
     match (x.of_points(), y.of_points()) {
         (Some(f), Some(g)) => f.agreement(plan, g),
-        _ => super::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes()),
+        _ => super::product::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes()),
     }
 }

@@ -5,9 +5,16 @@ use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use std::time::Instant;
 
-use super::Outcome;
 use super::engine::{Engine, potentials};
 use crate::{Result, Stop, simd};
+
+/// How an iteration ended; `columns` are the sums of the last sweep.
+pub(super) struct Outcome {
+    pub stop: Stop,
+    pub error: f64,
+    pub iterations: usize,
+    pub columns: Vec<f64>,
+}
 
 /// How a solve went.
 #[derive(Debug, Clone, Copy)]

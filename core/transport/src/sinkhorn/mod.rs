@@ -17,6 +17,7 @@ pub use coupling::{Coupling, Report};
 use std::time::{Duration, Instant};
 
 use crate::{Cost, Error, Limits, Progress, Result, Stop};
+use coupling::Outcome;
 use engine::{Engine, out_of_range};
 use newton::Newton;
 use rule::Rule;
@@ -316,14 +317,6 @@ impl Sinkhorn {
             Marginals::Partial { mass } => (Rule::at_most(0.0), Rule::at_most(0.0), mass),
         }
     }
-}
-
-/// How an iteration ended; `columns` are the sums of the last sweep.
-struct Outcome {
-    stop: Stop,
-    error: f64,
-    iterations: usize,
-    columns: Vec<f64>,
 }
 
 /// Sees that an error has stopped falling near the floor of single precision.

@@ -3,7 +3,7 @@
 //! A cell that is a JSON list is a list; an empty cell holds nothing; any other cell is a text. In a column
 //! of values a number or a truth value is read as such.
 
-use super::{LONGEST_LINE, rows::Rows};
+use super::rows::{LONGEST_LINE, Rows};
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use serde_json::Value;
 use std::{

@@ -1,6 +1,6 @@
 //! JSON lines: one object a line; empty lines are passed over.
 
-use super::{LONGEST_LINE, rows::Rows};
+use super::rows::{LONGEST_LINE, Rows};
 use serde_json::{Map, Value};
 use std::{
     fs::File,

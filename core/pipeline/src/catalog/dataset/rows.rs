@@ -1,12 +1,19 @@
 //! Rows as they are put together and checked, whatever the format of the file.
 
-use super::{Cell, Columns, Dataset, Split};
+use super::{
+    cells::Cell,
+    splits::Split,
+    table::{Columns, Dataset},
+};
 use crate::base::problem::{Problem, Problems, did_you_mean};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     path::Path,
 };
+
+/// The longest line of a text file, in bytes; a longer one is refused before it is held whole.
+pub(super) const LONGEST_LINE: u64 = 64 << 20;
 
 /// Bad rows that are shown one by one.
 const SHOWN: usize = 5;

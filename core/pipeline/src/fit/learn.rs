@@ -1,0 +1,83 @@
+//! What is learned from a sample: maps, perhaps a hubness bank, perhaps a fusion.
+
+use super::{
+    fusion,
+    maps::{Training, banked_heads, plain_heads},
+};
+use crate::{
+    base::{error::Error, workbench::Workbench},
+    embed::{Embedded, rows_with},
+    plan::{Plan, data::Data},
+    run::{
+        cases::{Cases, targets},
+        check::span,
+        model::Model,
+    },
+};
+use chiasm_host::{Fused, Learned};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What was learned.
+pub struct Fit {
+    /// The aligner's maps.
+    pub learned: Learned,
+    /// The heads and the fusion.
+    pub model: Model,
+    /// What the fusion notes of its fit.
+    pub fusion_notes: Value,
+}
+
+/// Heads with their bank, and the fusion on the training rows.
+pub(super) fn fuse(
+    plan: &Plan,
+    data: &Data,
+    training: &Training,
+    learned: Learned,
+    bench: &Workbench,
+) -> Result<Fit, Error> {
+    let mut fit = learn_fusion(plan, data, training, learned, bench)?;
+    if let Some(bank) = plan.recipe.score.bank {
+        fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.fitted(), bank, bench)?;
+    }
+    Ok(fit)
+}
+
+/// A model of learned maps without a bank, and the fusion on the training rows.
+///
+/// # Errors
+/// When the fusion refuses or fails.
+pub fn learn_fusion(
+    plan: &Plan,
+    data: &Data,
+    training: &Training,
+    learned: Learned,
+    bench: &Workbench,
+) -> Result<Fit, Error> {
+    let heads = plain_heads(&learned, &training.items)?;
+    let task = data.task.as_ref().map(|task| task.task.clone());
+    let mut model = Model { heads, inverses: learned.inverses.clone(), fusion: None, task };
+    let mut fusion_notes = Value::Null;
+    if plan.recipe.fuse.is_some() {
+        let mut rows = rows_with(&training.items, 1);
+        rows.retain(|row| training.validation.binary_search(row).is_err());
+        let mut found = targets(data, &plan.modalities, &model, &rows, bench)?;
+        if let Some(targets) = found.as_mut().filter(|targets| targets.counts.contains(&0)) {
+            // a row without anything to find has no target
+            let counts = std::mem::take(&mut targets.counts);
+            rows =
+                rows.into_iter().zip(&counts).filter(|(_, count)| **count > 0).map(|(row, _)| row).collect();
+            targets.counts = counts.into_iter().filter(|count| *count > 0).collect();
+        }
+        let cases = Cases::of(&model, &training.items, &rows, found, bench)?;
+        if let Some(Fused { graph, notes }) = fusion::fit(plan, &cases, bench)? {
+            (model.fusion, fusion_notes) = (Some(graph), notes);
+        }
+    }
+    Ok(Fit { learned, model, fusion_notes })
+}
+
+/// How many dimensions the training vectors of each modality span.
+pub(super) fn spans(items: &[Embedded]) -> Result<BTreeMap<String, usize>, Error> {
+    items.iter().map(|items| Ok((items.name.clone(), span(&items.pooled)?))).collect()
+}

@@ -1,0 +1,144 @@
+//! The items of a plan in vectors, and the data without the items that could not be read.
+
+use super::maps::Training;
+use crate::{
+    base::{error::Error, workbench::Workbench},
+    catalog::{dataset::Split, raw::Raw},
+    embed::{Embedded, Request, Skipped, embed_items, rows_with},
+    plan::{Modality, Plan, data::Data, task::Truth},
+    recipe::encoders::ItemRule,
+    run::files::RowCounts,
+};
+use std::collections::{BTreeMap, HashSet};
+
+/// The items of a plan in vectors, and the data without the items that could not be read.
+pub struct Sample {
+    /// The data without the items that were skipped.
+    pub data: Data,
+    /// Items of every modality, by split.
+    pub splits: BTreeMap<Split, Vec<Embedded>>,
+    /// What was skipped.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Sample {
+    /// Embeds the items of every split.
+    ///
+    /// # Errors
+    /// As [`Request::embed`], and when too few rows are left.
+    pub fn embed(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<Self, Error> {
+        let data = &plan.data;
+        let (mut splits, mut skipped) = (BTreeMap::new(), Vec::new());
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            let request = Request {
+                modalities: &plan.modalities,
+                items: &data.items,
+                ids: &data.dataset.ids,
+                tokens: &|_| plan.reads_tokens,
+                skip_bad,
+                training: split != Split::Test,
+            };
+            let rows = data.dataset.rows_of(split);
+            let (embedded, bad) = request.embed(&rows, bench)?;
+            skipped.extend(bad);
+            for target in unreadable_targets(data, &plan.modalities, &rows, skip_bad, bench)? {
+                if !skipped.contains(&target) {
+                    skipped.push(target);
+                }
+            }
+            splits.insert(split, embedded);
+        }
+        for one in skipped.iter().take(10) {
+            let Skipped { row, modality, reason, .. } = one;
+            bench.reporter.note(&format!("skipped an item of {modality} in row {row:?}: {reason}"));
+        }
+        if !skipped.is_empty() {
+            bench.reporter.note(&format!("skipped {} items (--skip-bad)", skipped.len()));
+        }
+        let names: Vec<&str> = plan.modalities.iter().map(|modality| modality.name.as_str()).collect();
+        let places: HashSet<(&str, &str, usize)> =
+            skipped.iter().map(|s: &Skipped| (s.row.as_str(), s.modality.as_str(), s.item)).collect();
+        let left_out = |row: &str, modality: &str, item: usize| places.contains(&(row, modality, item));
+        let data = if skipped.is_empty() { data.clone() } else { data.without(&names, &left_out) };
+        let sample = Self { data, splits, skipped };
+        sample.check_rows()?;
+        Ok(sample)
+    }
+
+    fn check_rows(&self) -> Result<(), Error> {
+        let joint = |split| rows_with(self.of(split), 2).len();
+        let (train, test) = (joint(Split::Train), joint(Split::Test));
+        if train < 2 || test < 1 {
+            return Err(Error::input(
+                "chiasm::data::split",
+                format!("{train} train and {test} test rows hold two or more modalities that can be read"),
+                "at least 2 and 1 are needed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The items of a split.
+    pub fn of(&self, split: Split) -> &[Embedded] {
+        self.splits.get(&split).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the maps are fitted on: the training rows, and the validation rows to choose by.
+    ///
+    /// # Errors
+    /// When the splits cannot be joined, which would be a defect.
+    pub fn training(&self) -> Result<Training, Error> {
+        let (train, validation) = (self.of(Split::Train), self.of(Split::Validation));
+        if validation.iter().all(|items| items.rows.is_empty()) {
+            return Ok(Training { items: train.to_vec(), validation: Vec::new() });
+        }
+        let items = train.iter().zip(validation);
+        let items =
+            items.map(|(a, b)| Embedded::joined(&[a.clone(), b.clone()])).collect::<Result<_, _>>()?;
+        Ok(Training { items, validation: rows_with(validation, 1) })
+    }
+
+    /// Raw items of every modality to prove the merged model on: held-out ones, or training ones where none is held out.
+    pub(super) fn items_to_prove(&self, plan: &Plan) -> Vec<Vec<Raw>> {
+        let rows = self.data.dataset.rows_of(Split::Test);
+        let of = |at: usize| {
+            let held_out = self.data.items[at].of_rows(&rows).raw;
+            if held_out.is_empty() { self.data.items[at].raw.clone() } else { held_out }
+        };
+        (0..plan.modalities.len()).map(of).collect()
+    }
+
+    /// Rows used, and items skipped.
+    pub(super) fn counts(&self) -> RowCounts {
+        let rows = |split| rows_with(self.of(split), 1).len();
+        RowCounts {
+            train: rows(Split::Train),
+            validation: rows(Split::Validation),
+            test: rows(Split::Test),
+            skipped: self.skipped.clone(),
+        }
+    }
+}
+
+/// The items to be found by a retrieval task that cannot be read.
+fn unreadable_targets(
+    data: &Data,
+    modalities: &[Modality],
+    rows: &[usize],
+    skip_bad: bool,
+    bench: &Workbench,
+) -> Result<Vec<Skipped>, Error> {
+    let Some(Truth::Others { modality, items }) = data.task.as_ref().map(|task| &task.truth) else {
+        return Ok(Vec::new());
+    };
+    let Some(own) = modalities.iter().find(|own| own.name == *modality) else { return Ok(Vec::new()) };
+    let items = items.of_rows(rows);
+    let (_, bad) = embed_items(own, &items, ItemRule::Each, false, skip_bad, bench)?;
+    let skipped = |(at, reason): (usize, String)| Skipped {
+        row: data.dataset.ids[items.rows[at]].clone(),
+        modality: modality.clone(),
+        item: items.position[at],
+        reason,
+    };
+    Ok(bad.into_iter().map(skipped).collect())
+}
