@@ -223,8 +223,9 @@ fn a_mask_that_hides_nothing_changes_nothing() {
     let rows: [&[usize]; 3] = [&[0, 1, 2, 3]; 3];
     let examples = Examples::new(&rows, &PAIRS);
     assert!(examples.are_complete());
-    let vectors: Vec<(String, Tensor)> =
-        (0..3).map(|at| (NAMES[at].to_owned(), tensor(items(at).slice_axis(Axis(0), (..4).into())).unwrap())).collect();
+    let vectors: Vec<(String, Tensor)> = (0..3)
+        .map(|at| (NAMES[at].to_owned(), tensor(items(at).slice_axis(Axis(0), (..4).into())).unwrap()))
+        .collect();
     let mask = examples.mask_tensors(&NAMES).unwrap();
     let all: Vec<(String, Tensor)> = vectors.iter().cloned().chain(mask).collect();
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {

@@ -1,6 +1,7 @@
 //! From ports to one fused row, by mode.
 
 use chiasm_learned::attention::{Block, TokenInput, Tokens};
+use chiasm_learned::losses::average;
 use chiasm_learned::{Init, Layers};
 use chiasm_plugin::graph::{DType, Dim, Value};
 use chiasm_plugin::{Error, Result};
@@ -275,8 +276,11 @@ impl Model {
             Mode::Bilinear => {
                 let parts = projected(layers);
                 let bounded: Vec<Value> = parts.iter().map(|part| layers.b.tanh(part)).collect();
-                let product = bounded.into_iter().reduce(|all, part| layers.b.mul(&all, &part));
-                (product.unwrap_or(zero), width)
+                // over pairs, because a product of more than two passes hardly anything of each
+                let pairs = (0..bounded.len()).flat_map(|a| (a + 1..bounded.len()).map(move |b| (a, b)));
+                let products: Vec<Value> =
+                    pairs.map(|(a, b)| layers.b.mul(&bounded[a], &bounded[b])).collect();
+                (average(&mut layers.b, &products), width)
             }
             Mode::Late => {
                 let count = sum(layers, &present);

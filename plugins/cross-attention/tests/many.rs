@@ -191,19 +191,19 @@ fn every_mode_takes_three_and_four_modalities_with_any_of_them_hidden() {
     }
 }
 
-/// The third of four modalities alone says which class it is; the query is another. 200 test rows: 0.9 is
-/// many standard errors above the chance of a third, at which answers stay where the sound is hidden.
+/// The third of four modalities alone says which class it is; the query is another. 200 test rows: 0.7 is ten
+/// standard errors above the chance of a third, near which answers stay where the sound is hidden.
 #[test]
 fn every_mode_finds_the_modality_that_answers() {
     let (host, training, test) = (TestHost::new(3), World::new(4, 600, 1), World::new(4, 200, 2));
     let mut silent = test.clone();
     silent.hide(2, |_| true);
-    for mode in MODES {
+    let fitted = MODES.map(|mode| {
         let graph = training.fit(&host, TaskKind::Classification, &small(mode, 15)).graph;
-        let (share, without) = (test.accuracy(&host, &graph), silent.accuracy(&host, &graph));
-        // a product of four vectors passes the least of one of them on
-        let least = if mode == "bilinear" { 0.6 } else { 0.9 };
-        assert!(share > least, "{mode}: {share}");
-        assert!((0.15..0.5).contains(&without), "{mode}: {without} without the sound");
+        (mode, test.accuracy(&host, &graph), silent.accuracy(&host, &graph))
+    });
+    for (mode, share, without) in fitted {
+        assert!(share > 0.7, "{mode}: {share}, of {fitted:?}");
+        assert!((0.15..0.5).contains(&without), "{mode}: {without} without the sound, of {fitted:?}");
     }
 }
