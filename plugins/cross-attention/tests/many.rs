@@ -111,9 +111,8 @@ impl World {
     fn run(&self, host: &TestHost, graph: &Graph) -> BTreeMap<String, Array2<f32>> {
         let tensor = |shape: &[usize], values: Vec<f32>| Tensor::f32(shape, values).unwrap();
         let mut ports = Vec::new();
-        for at in 0..self.tokens.len() {
-            let (tokens, mask, pooled) = (&self.tokens[at], &self.masks[at], self.pooled(at));
-            let name = NAMES[at];
+        for (at, (tokens, mask)) in self.tokens.iter().zip(&self.masks).enumerate() {
+            let (name, pooled) = (NAMES[at], self.pooled(at));
             ports.push((format!("{name}.tokens"), tensor(tokens.shape(), tokens.iter().copied().collect())));
             ports.push((format!("{name}.mask"), tensor(mask.shape(), mask.iter().copied().collect())));
             ports.push((format!("{name}.pooled"), tensor(pooled.shape(), pooled.iter().copied().collect())));
@@ -175,16 +174,11 @@ fn every_mode_takes_three_and_four_modalities_with_any_of_them_hidden() {
             assert_eq!(outputs[answer].dim(), (1 << count, CLASSES), "{mode} {kind:?}");
             assert!(outputs.values().flatten().all(|x| x.is_finite()), "{mode} {kind:?}");
             assert_eq!(other.run(&host, &graph)[answer], outputs[answer], "{mode} {kind:?}");
-            for at in 0..count {
-                let Some(shares) = outputs.get(&format!("attention.{}", NAMES[at])) else { continue };
+            for (at, name) in NAMES[..count].iter().enumerate() {
+                let Some(shares) = outputs.get(&format!("attention.{name}")) else { continue };
                 for (row, shares) in shares.outer_iter().enumerate() {
                     let total = shares.sum();
-                    assert_eq!(
-                        total == 0.0,
-                        is_hidden(row, at),
-                        "{mode}, row {row}: {total} of {}",
-                        NAMES[at]
-                    );
+                    assert_eq!(total == 0.0, is_hidden(row, at), "{mode}, row {row}: {total} of {name}");
                 }
             }
         }
