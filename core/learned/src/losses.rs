@@ -216,15 +216,15 @@ pub fn squared(b: &mut Builder, first: &Value, second: &Value, mask: Option<&Pai
     }
 }
 
-/// The mean of scalars.
-pub fn average(b: &mut Builder, losses: &[Value]) -> Value {
-    let Some((first, rest)) = losses.split_first() else { return Value::none() };
-    let sum = rest.iter().fold(first.clone(), |sum, loss| b.add(&sum, loss));
+/// The mean of values of one shape.
+pub fn average(b: &mut Builder, values: &[Value]) -> Value {
+    let Some((first, rest)) = values.split_first() else { return Value::none() };
+    let sum = rest.iter().fold(first.clone(), |sum, value| b.add(&sum, value));
     if rest.is_empty() {
         return sum;
     }
-    #[expect(clippy::cast_precision_loss, reason = "a few losses")]
-    b.mul_scalar(&sum, (losses.len() as f32).recip())
+    #[expect(clippy::cast_precision_loss, reason = "a few values")]
+    b.mul_scalar(&sum, (values.len() as f32).recip())
 }
 
 /// `weight * term` added to a loss.

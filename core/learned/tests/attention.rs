@@ -40,17 +40,9 @@ fn input(layers: &mut Layers<'_>, name: &str, width: usize) -> Tokens {
     Tokens { values, mask: Some(mask), width }
 }
 
-/// The loss is the sum of the output's elements, each times the probe's: its derivative by every weight is
-/// stored too.
-fn against_pytorch(
-    case: &str,
-    shape: &[usize],
-    streams: &str,
-    build: impl Fn(&mut Layers<'_>, &[Tokens]) -> Value,
-) {
-    let stored: Json = serde_json::from_str(include_str!("reference/attention.json")).unwrap();
-    let stored = &stored[case];
-    let inputs: Vec<(String, Tensor)> = [("a", 5, 6), ("b", 4, WIDTH), ("c", 3, WIDTH), ("d", 2, WIDTH)]
+/// The sequences of these names, each followed by its mask.
+fn masked_sequences(streams: &str) -> Vec<(String, Tensor)> {
+    [("a", 5, 6), ("b", 4, WIDTH), ("c", 3, WIDTH), ("d", 2, WIDTH)]
         .into_iter()
         .zip([
             [1., 1., 1., 0., 0., 1., 1., 1., 1., 1.].as_slice(),
@@ -63,7 +55,20 @@ fn against_pytorch(
             let mask = Tensor::f32(&[2, length], mask.to_vec()).unwrap();
             [(name.to_owned(), sines(name, &[2, length, width], 1.5)), (format!("mask_{name}"), mask)]
         })
-        .collect();
+        .collect()
+}
+
+/// The loss is the sum of the output's elements, each times the probe's: its derivative by every weight is
+/// stored too.
+fn against_pytorch(
+    case: &str,
+    shape: &[usize],
+    streams: &str,
+    build: impl Fn(&mut Layers<'_>, &[Tokens]) -> Value,
+) {
+    let stored: Json = serde_json::from_str(include_str!("reference/attention.json")).unwrap();
+    let stored = &stored[case];
+    let inputs = masked_sequences(streams);
     let mut weights = Weights::new(1);
     let graph = |weights: &mut Weights| {
         let mut layers = Layers::new(case, weights);

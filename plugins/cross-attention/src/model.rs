@@ -1,6 +1,7 @@
 //! From ports to one fused row, by mode.
 
 use chiasm_learned::attention::{Block, TokenInput, Tokens};
+use chiasm_learned::losses::average;
 use chiasm_learned::{Init, Layers};
 use chiasm_plugin::graph::{DType, Dim, Value};
 use chiasm_plugin::{Error, Result};
@@ -163,7 +164,7 @@ impl Model {
     /// Fuses by attention over tokens.
     fn fuse_tokens(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> FusedStreams {
         let set = &self.settings;
-        let (width, block) = (set.width, Block { heads: set.heads, hidden: set.hidden });
+        let (width, block) = (set.width, self.block());
         let mut streams: Vec<Tokens> = (self.streams.iter().zip(inputs))
             .map(|(stream, input)| {
                 let positions = set.positions.unwrap_or(stream.longest);
@@ -173,55 +174,23 @@ impl Model {
             })
             .collect();
         let sequences = streams.clone();
-        let others = |at: usize| (0..sequences.len()).filter(|other| *other != at).collect::<Vec<_>>();
         let mut records = Vec::new();
         let (row, width) = match set.mode {
-            Mode::Decoder | Mode::OneWay => {
-                let mut queries = streams.remove(self.query);
-                let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
-                let mut record = |name: &str, queries: &Tokens| {
-                    let name = format!("{name}/cross");
-                    records.push(AttentionRecord::of_heads(&name, queries.clone(), others(self.query)));
-                };
-                if set.mode == Mode::OneWay {
-                    queries = layers.one_way("fusion", block, &queries, &keys);
-                    record("fusion", &queries);
-                } else {
-                    for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
-                        queries = layers.decoder(&name, block, &queries, &keys);
-                        record(&name, &queries);
-                    }
-                    queries = queries.with(layers.norm("fusion/norm", &queries.values, width));
-                }
-                (layers.pool(&queries), width)
-            }
+            Mode::Decoder | Mode::OneWay => (self.attend_from_query(layers, streams, &mut records), width),
             Mode::Gated => {
                 for (at, stream) in streams.iter().enumerate() {
                     let name = format!("fusion/{at}/cross");
-                    records.push(AttentionRecord::plain(&name, stream.clone(), others(at)));
+                    records.push(AttentionRecord::plain(&name, stream.clone(), self.others(at)));
                 }
                 (layers.gated("fusion", &streams), streams.len() * width)
             }
-            Mode::Latent => {
-                let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
-                let mut latents = layers.latents("fusion", set.latents, width, &keys);
-                for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
-                    latents = layers.latent(&name, block, &latents, &keys);
-                    records.push(AttentionRecord::of_heads(
-                        &format!("{name}/cross"),
-                        latents.clone(),
-                        (0..streams.len()).collect(),
-                    ));
-                }
-                let out = latents.with(layers.norm("fusion/norm", &latents.values, width));
-                (layers.pool(&out), width)
-            }
+            Mode::Latent => (self.attend_from_latents(layers, &streams, &mut records), width),
             _ => {
                 for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
                     streams = layers.two_way(&name, block, &streams);
                     for (at, stream) in streams.iter().enumerate() {
                         let name = format!("{name}/{at}/cross");
-                        records.push(AttentionRecord::of_heads(&name, stream.clone(), others(at)));
+                        records.push(AttentionRecord::of_heads(&name, stream.clone(), self.others(at)));
                     }
                 }
                 let pooled: Vec<Value> = (self.streams.iter().zip(&streams))
@@ -235,6 +204,60 @@ impl Model {
             }
         };
         FusedStreams { records, sequences, ..FusedStreams::of(row, width) }
+    }
+
+    /// The places of all modalities but one.
+    fn others(&self, at: usize) -> Vec<usize> {
+        (0..self.streams.len()).filter(|other| *other != at).collect()
+    }
+
+    fn block(&self) -> Block {
+        Block { heads: self.settings.heads, hidden: self.settings.hidden }
+    }
+
+    /// The modality of the queries attends to the others; pooled, `[batch, width]`.
+    fn attend_from_query(
+        &self,
+        layers: &mut Layers<'_>,
+        mut streams: Vec<Tokens>,
+        records: &mut Vec<AttentionRecord>,
+    ) -> Value {
+        let mut queries = streams.remove(self.query);
+        let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
+        let mut record = |name: &str, queries: &Tokens| {
+            let name = format!("{name}/cross");
+            records.push(AttentionRecord::of_heads(&name, queries.clone(), self.others(self.query)));
+        };
+        if self.settings.mode == Mode::OneWay {
+            queries = layers.one_way("fusion", self.block(), &queries, &keys);
+            record("fusion", &queries);
+        } else {
+            for name in (0..self.settings.depth).map(|layer| format!("fusion/{layer}")) {
+                queries = layers.decoder(&name, self.block(), &queries, &keys);
+                record(&name, &queries);
+            }
+            queries = queries.with(layers.norm("fusion/norm", &queries.values, queries.width));
+        }
+        layers.pool(&queries)
+    }
+
+    /// Learned queries attend to all modalities; pooled, `[batch, width]`.
+    fn attend_from_latents(
+        &self,
+        layers: &mut Layers<'_>,
+        streams: &[Tokens],
+        records: &mut Vec<AttentionRecord>,
+    ) -> Value {
+        let Settings { width, depth, latents, .. } = self.settings;
+        let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
+        let mut latents = layers.latents("fusion", latents, width, &keys);
+        for name in (0..depth).map(|layer| format!("fusion/{layer}")) {
+            latents = layers.latent(&name, self.block(), &latents, &keys);
+            let all = (0..streams.len()).collect();
+            records.push(AttentionRecord::of_heads(&format!("{name}/cross"), latents.clone(), all));
+        }
+        let out = latents.with(layers.norm("fusion/norm", &latents.values, width));
+        layers.pool(&out)
     }
 
     /// Fuses pooled vectors, with a learned one in place of each that is absent.
@@ -263,10 +286,7 @@ impl Model {
         let (row, width) = match mode {
             Mode::Mean => {
                 let parts = projected(layers);
-                let sum = sum(layers, &parts);
-                #[expect(clippy::cast_precision_loss, reason = "a few modalities")]
-                let share = (parts.len() as f32).recip();
-                (layers.b.mul_scalar(&sum, share), width)
+                (average(&mut layers.b, &parts), width)
             }
             Mode::GatedSum => {
                 let parts = projected(layers);
@@ -274,9 +294,7 @@ impl Model {
             }
             Mode::Bilinear => {
                 let parts = projected(layers);
-                let bounded: Vec<Value> = parts.iter().map(|part| layers.b.tanh(part)).collect();
-                let product = bounded.into_iter().reduce(|all, part| layers.b.mul(&all, &part));
-                (product.unwrap_or(zero), width)
+                (bilinear(layers, &parts), width)
             }
             Mode::Late => {
                 let count = sum(layers, &present);
@@ -320,6 +338,15 @@ impl Model {
         let sum = layers.b.matmul(&gates, &bounded);
         layers.b.squeeze(&sum, &[1])
     }
+}
+
+/// The mean over all pairs of `tanh(a) tanh(b)`. A product of all of them would be near zero from three on,
+/// and learn nothing.
+fn bilinear(layers: &mut Layers<'_>, parts: &[Value]) -> Value {
+    let bounded: Vec<Value> = parts.iter().map(|part| layers.b.tanh(part)).collect();
+    let pairs = (0..bounded.len()).flat_map(|a| (a + 1..bounded.len()).map(move |b| (a, b)));
+    let products: Vec<Value> = pairs.map(|(a, b)| layers.b.mul(&bounded[a], &bounded[b])).collect();
+    average(&mut layers.b, &products)
 }
 
 /// Whether a modality is present, `[batch, 1]`.

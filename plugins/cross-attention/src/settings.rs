@@ -23,7 +23,7 @@ pub(crate) enum Mode {
     Mean,
     /// Their sum, with shares that depend on all of them (Arevalo et al. 2017).
     GatedSum,
-    /// Their product in a low-rank space (Kim et al. 2017).
+    /// Their products in a low-rank space (Kim et al. 2017), averaged over the pairs of modalities.
     Bilinear,
     /// The answer of each alone, averaged.
     Late,

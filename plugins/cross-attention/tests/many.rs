@@ -111,9 +111,8 @@ impl World {
     fn run(&self, host: &TestHost, graph: &Graph) -> BTreeMap<String, Array2<f32>> {
         let tensor = |shape: &[usize], values: Vec<f32>| Tensor::f32(shape, values).unwrap();
         let mut ports = Vec::new();
-        for at in 0..self.tokens.len() {
-            let (tokens, mask, pooled) = (&self.tokens[at], &self.masks[at], self.pooled(at));
-            let name = NAMES[at];
+        for (at, (tokens, mask)) in self.tokens.iter().zip(&self.masks).enumerate() {
+            let (name, pooled) = (NAMES[at], self.pooled(at));
             ports.push((format!("{name}.tokens"), tensor(tokens.shape(), tokens.iter().copied().collect())));
             ports.push((format!("{name}.mask"), tensor(mask.shape(), mask.iter().copied().collect())));
             ports.push((format!("{name}.pooled"), tensor(pooled.shape(), pooled.iter().copied().collect())));
@@ -175,35 +174,30 @@ fn every_mode_takes_three_and_four_modalities_with_any_of_them_hidden() {
             assert_eq!(outputs[answer].dim(), (1 << count, CLASSES), "{mode} {kind:?}");
             assert!(outputs.values().flatten().all(|x| x.is_finite()), "{mode} {kind:?}");
             assert_eq!(other.run(&host, &graph)[answer], outputs[answer], "{mode} {kind:?}");
-            for at in 0..count {
-                let Some(shares) = outputs.get(&format!("attention.{}", NAMES[at])) else { continue };
+            for (at, name) in NAMES[..count].iter().enumerate() {
+                let Some(shares) = outputs.get(&format!("attention.{name}")) else { continue };
                 for (row, shares) in shares.outer_iter().enumerate() {
                     let total = shares.sum();
-                    assert_eq!(
-                        total == 0.0,
-                        is_hidden(row, at),
-                        "{mode}, row {row}: {total} of {}",
-                        NAMES[at]
-                    );
+                    assert_eq!(total == 0.0, is_hidden(row, at), "{mode}, row {row}: {total} of {name}");
                 }
             }
         }
     }
 }
 
-/// The third of four modalities alone says which class it is; the query is another. 200 test rows: 0.9 is
-/// many standard errors above the chance of a third, at which answers stay where the sound is hidden.
+/// The third of four modalities alone says which class it is; the query is another. 200 test rows: 0.7 is ten
+/// standard errors above the chance of a third, near which answers stay where the sound is hidden.
 #[test]
 fn every_mode_finds_the_modality_that_answers() {
     let (host, training, test) = (TestHost::new(3), World::new(4, 600, 1), World::new(4, 200, 2));
     let mut silent = test.clone();
     silent.hide(2, |_| true);
-    for mode in MODES {
+    let fitted = MODES.map(|mode| {
         let graph = training.fit(&host, TaskKind::Classification, &small(mode, 15)).graph;
-        let (share, without) = (test.accuracy(&host, &graph), silent.accuracy(&host, &graph));
-        // a product of four vectors passes the least of one of them on
-        let least = if mode == "bilinear" { 0.6 } else { 0.9 };
-        assert!(share > least, "{mode}: {share}");
-        assert!((0.15..0.5).contains(&without), "{mode}: {without} without the sound");
+        (mode, test.accuracy(&host, &graph), silent.accuracy(&host, &graph))
+    });
+    for (mode, share, without) in fitted {
+        assert!(share > 0.7, "{mode}: {share}, of {fitted:?}");
+        assert!((0.15..0.5).contains(&without), "{mode}: {without} without the sound, of {fitted:?}");
     }
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use chiasm_cycle::Cycle;
+use chiasm_geometry::random::Random;
 use chiasm_plugin::ndarray::{Array2, ArrayView1, Axis};
 use chiasm_plugin::{Aligner, Code, Json, Learned, Parameter, Result, json};
 use common::{AlignData, TestHost, through};
@@ -15,7 +16,7 @@ fn fit(host: &TestHost, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> 
 
 /// A normal number of this row and column, the same on every machine to rounding.
 fn normal(row: usize, column: usize, stream: u64) -> f64 {
-    let mut random = chiasm_geometry::random::Random::new(stream + 1_000_003 * row as u64 + column as u64);
+    let mut random = Random::new(stream + 1_000_003 * row as u64 + column as u64);
     random.next_u64();
     random.normal()
 }
@@ -201,5 +202,40 @@ fn several_items_in_a_row_are_trained_on() {
 fn every_parameter_is_of_a_kind_that_is_checked() {
     for Parameter { name, kind, .. } in Cycle::parameters() {
         assert!(Parameter::KINDS.contains(&kind.as_str()), "`{name}` is of the kind `{kind}`");
+    }
+}
+
+/// Twelve and ten columns; the second modality is a noisy linear map of the first four columns of the first.
+fn stored_world(rows: usize, seed: u64) -> [Array2<f32>; 2] {
+    let mut random = Random::new(seed);
+    let mut draw = |columns| Array2::from_shape_simple_fn((rows, columns), || random.normal() as f32);
+    let (x, noise) = (draw(12), draw(10));
+    let mixing =
+        Array2::from_shape_fn((12, 10), |(i, j)| if i < 4 { ((i * 10 + j) as f32 * 1.7).sin() } else { 0.0 });
+    let y = x.dot(&mixing) + noise * 0.3;
+    [x, y]
+}
+
+/// The first numbers of both maps and of the inverse on new rows, as stored when this aligner took exactly
+/// two modalities. 2e-3 of vectors of length one covers the rounding of another processor in the training.
+#[test]
+fn two_modalities_give_the_stored_maps() {
+    let host = TestHost::new(3);
+    let ([x, y], [tx, ty]) = (stored_world(200, 1), stored_world(50, 2));
+    let parameters = json!({ "train": true, "steps": 40, "hidden": 16, "batch": 64 });
+    let learned = fit(&host, &x, &y, &parameters).unwrap();
+    let z = through(&host, &learned.maps[0], &tx);
+    let inverse = &learned.inverses[0].as_ref().unwrap().graph;
+    let stored: [(Array2<f32>, [f32; 4]); 3] = [
+        (through(&host, inverse, &z), [0.210_220_59, 0.551_522_73, -0.749_464_87, -0.159_626_45]),
+        (z, [-0.049_415_495, 0.983_758_87, -0.004_143_292_5, 0.067_168]),
+        (through(&host, &learned.maps[1], &ty), [-0.117_794_61, 0.487_587_9, -0.234_305_86, 0.262_385_76]),
+    ];
+    for (got, expected) in stored {
+        let got = &got.as_slice().unwrap()[..4];
+        assert!(
+            got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-3),
+            "{got:?}, expected {expected:?}"
+        );
     }
 }

@@ -89,82 +89,53 @@ impl Settings {
 /// What `plugin inspect` lists.
 pub(crate) fn parameters() -> Vec<Parameter> {
     let usual = Settings::default();
-    let parameter = |name, kind, default: Json, what| Parameter::new(name, kind, default, what);
+    let integer = |name, value: usize, what| Parameter::new(name, "integer", value, what);
+    let number = |name, value: f64, what| Parameter::new(name, "number", value, what);
+    let chosen = |name, kind, what| Parameter::new(name, kind, Json::Null, what);
     vec![
-        parameter("loss", "text", json!(usual.loss), "infonce, siglip or mse."),
-        parameter(
-            "temperature",
-            "number",
-            json!(usual.temperature),
-            "The temperature at the first step; it is learned.",
-        ),
-        parameter(
-            "hidden",
-            "integer",
-            json!(usual.hidden),
-            "Hidden units of each network; 0 for a linear map.",
-        ),
-        parameter(
-            "members",
-            "integer",
-            json!(usual.members),
-            "Networks trained from different seeds, their scores averaged.",
-        ),
-        parameter(
+        Parameter::new("loss", "text", json!(usual.loss), "infonce, siglip or mse."),
+        number("temperature", usual.temperature, "The temperature at the first step; it is learned."),
+        integer("hidden", usual.hidden, "Hidden units of each network; 0 for a linear map."),
+        integer("members", usual.members, "Networks trained from different seeds, their scores averaged."),
+        chosen(
             "steps",
             "integer",
-            json!(null),
             "Mini-batches to train for; 150, and more above a thousand rows, when not set.",
         ),
-        parameter(
+        Parameter::new(
             "early_stopping",
             "true or false",
-            json!(usual.early_stopping),
+            usual.early_stopping,
             "Whether the loss on rows held out ends the training; on a few hundred rows that is too early.",
         ),
-        parameter(
-            "batch",
-            "integer",
-            json!(usual.batch),
-            "Examples in a mini-batch; each is contrasted with all others.",
-        ),
-        parameter(
+        integer("batch", usual.batch, "Examples in a mini-batch; each is contrasted with all others."),
+        number(
             "learning_rate",
-            "number",
-            json!(usual.learning_rate),
+            usual.learning_rate,
             "The largest step size; it falls to 0 as half a cosine.",
         ),
-        parameter("weight_decay", "number", json!(usual.weight_decay), "Decoupled decay, towards the start."),
-        parameter(
-            "dropout",
-            "number",
-            json!(usual.dropout),
-            "Fraction of the hidden units set to zero at a step.",
-        ),
-        parameter(
+        number("weight_decay", usual.weight_decay, "Decoupled decay, towards the start."),
+        number("dropout", usual.dropout, "Fraction of the hidden units set to zero at a step."),
+        chosen(
             "noise",
             "number or table",
-            json!(null),
             "Ridge that the training noise is equivalent to; the start's when not set.",
         ),
-        parameter(
+        chosen(
             "spectral_norm",
             "number",
-            json!(null),
             "Largest singular value of a network's layer; unbounded when not set.",
         ),
-        parameter(
+        number(
             "reconstruction",
-            "number",
-            json!(usual.reconstruction),
+            usual.reconstruction,
             "Weight of the decoders' error; above 0 gives every modality an approximate inverse.",
         ),
-        parameter(
+        chosen(
             "blend",
             "number",
-            json!(null),
             "Share of the networks in the score; chosen among 0, 0.5 and 1 when not set.",
         ),
-        parameter("start", "table", json!(null), "Parameters of the cca that the networks start from."),
+        chosen("start", "table", "Parameters of the cca that the networks start from."),
     ]
 }
