@@ -2,8 +2,9 @@
 //!
 //! `cargo run -p chiasm-closed-form --example scaling -- [METHOD [ROWS [WIDTHS]]]`
 //!
-//! `cca 800 1280,384,288,256` when not given. Modalities show one latent vector of 40 numbers, with noise; a fifth of the
-//! items of each is missing. Two, three, ... of the widths are fitted in turn, everything chosen inside.
+//! METHOD ROWS WIDTHS are `cca 800 1280,384,288,256` when not given. Modalities show one latent vector of 40
+//! numbers, with noise; a fifth of the items of each is missing. Two, three, ... of the widths are fitted in
+//! turn, everything chosen inside.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
@@ -60,7 +61,7 @@ fn clouds(rows: usize, widths: &[usize]) -> Vec<Cloud> {
     let latent = noise(rows, 40);
     let cloud = |(at, &d): (usize, &usize)| {
         let items = latent.dot(&noise(40, d)) + noise(rows, d) * 30.0;
-        let kept: Vec<usize> = (0..rows).filter(|row| (row * 7 + at * 3) % 5 != 0).collect();
+        let kept: Vec<usize> = (0..rows).filter(|row| !(row * 7 + at * 3).is_multiple_of(5)).collect();
         (items.select(Axis(0), &kept), kept)
     };
     widths.iter().enumerate().map(cloud).collect()

@@ -6,7 +6,7 @@
 //! care.
 
 use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
-use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
 
 use crate::{Error, Result};
 
@@ -67,16 +67,16 @@ impl Basis {
     pub(crate) fn rank(&self) -> usize {
         self.variances.len()
     }
+}
 
-    /// Variances with a ridge relative to the largest, w + ridge w₁.
-    pub(crate) fn damped(&self, ridge: f64) -> Array1<f64> {
-        self.variances.mapv(|w| w + ridge * self.variances[0])
-    }
+/// Variances with a ridge relative to the largest, w + ridge w₁.
+pub(crate) fn damped(variances: &Array1<f64>, ridge: f64) -> Array1<f64> {
+    variances.mapv(|w| w + ridge * variances[0])
 }
 
 /// The first `count` entries.
-fn first(values: ndarray::ArrayView1<'_, f64>, count: usize) -> Array1<f64> {
-    values.slice_axis(Axis(0), Slice::from(..count)).to_owned()
+pub(crate) fn first(values: ArrayView1<'_, f64>, count: usize) -> Array1<f64> {
+    values.slice_axis(Axis(0), Slice::from(..count.min(values.len()))).to_owned()
 }
 
 /// The first `count` columns.

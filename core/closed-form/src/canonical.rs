@@ -1,14 +1,15 @@
 //! The grid of canonical correlation and its fit, shared by the linear and the kernel form.
 
+use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
-use crate::basis::Basis;
+use crate::basis::{columns, first};
 use crate::crosses::CrossCovariances;
 use crate::error::check;
 use crate::features::FeatureSpec;
 use crate::per_modality::{PerModality, check_each, complete};
 use crate::prepared::{Prepared, prepare};
-use crate::sample::{RowMeans, axes};
+use crate::sample::{AXES, RowMeans, axes};
 use crate::search::{Candidates, Choice, Fold, SearchReport, Tick, search};
 use crate::spectral::{Directions, Point, join};
 use crate::{Curve, FitContext, Map, Result, Views};
@@ -18,6 +19,8 @@ const RIDGES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
 const QUICK: [[f64; 2]; 3] = [[0.1, 0.1], [0.1, 0.03], [0.03, 0.1]];
 const QUICK_EQUAL: [f64; 2] = [0.1, 0.03];
 const DIMENSIONS: [usize; 5] = [32, 64, 96, 128, 192];
+/// Axes of each modality at most while searching, where there are more than two.
+const SEARCHED: usize = 200;
 const POWERS: [f64; 3] = [0.5, 1.0, 1.5];
 
 /// One point of the grid of canonical correlation.
@@ -104,16 +107,21 @@ impl Candidates for Grid {
     }
 
     fn scores(&self, fold: &Fold<'_>, candidates: &[Point], tick: Tick<'_>) -> Result<Vec<f64>> {
-        let bases: Vec<&Basis> = fold.views.iter().map(|view| &view.basis).collect();
-        let means: Vec<RowMeans> =
-            fold.views.iter().map(|view| RowMeans::of(view.train.clone(), &view.rows)).collect();
-        let tests: Vec<_> = fold.views.iter().map(|view| &view.test).collect();
+        // one decomposition sees the axes of all modalities at once, so that more of these may keep fewer
+        let most = if fold.views.len() == 2 { AXES } else { SEARCHED };
+        let views = || fold.views.iter();
+        let variances: Vec<Array1<f64>> =
+            views().map(|view| first(view.basis.variances.view(), most)).collect();
+        let variances: Vec<&Array1<f64>> = variances.iter().collect();
+        let kept = |rows: &Array2<f64>| columns(rows, most.min(rows.ncols())).to_owned();
+        let means: Vec<RowMeans> = views().map(|view| RowMeans::of(kept(&view.train), &view.rows)).collect();
+        let tests: Vec<Array2<f64>> = views().map(|view| kept(&view.test)).collect();
         let crosses = CrossCovariances::of(&means, fold.anchor)?;
         let widest = candidates.iter().map(|point| point.dimensions).max().unwrap_or(1);
         let mut out = Vec::with_capacity(candidates.len());
         for group in candidates.chunk_by(|a, b| a.ridges == b.ridges) {
             tick()?;
-            let found = Directions::of(&bases, &crosses, &group[0].ridges, widest)?;
+            let found = Directions::of(&variances, &crosses, &group[0].ridges, widest)?;
             let images = found.images(&tests)?;
             for point in group {
                 out.push(fold.criterion(&found.weighted(&images, point))?);
@@ -167,8 +175,8 @@ impl Problem<'_> {
         let means: Vec<RowMeans> =
             prepared.iter_mut().map(|view| RowMeans::of(coordinates(view), &view.rows)).collect();
         let crosses = CrossCovariances::of(&means, views.anchor())?;
-        let bases: Vec<&Basis> = prepared.iter().map(|view| &view.basis).collect();
-        let weights = join(&bases, &crosses, &points)?;
+        let variances: Vec<&Array1<f64>> = prepared.iter().map(|view| &view.basis.variances).collect();
+        let weights = join(&variances, &crosses, &points)?;
         let maps = prepared.into_iter().zip(&weights).map(|(view, weights)| view.map(weights));
         Ok(Solution {
             maps: maps.collect::<Result<_>>()?,

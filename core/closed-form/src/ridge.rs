@@ -11,7 +11,7 @@ use chiasm_geometry::linalg::product;
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::basis::{Basis, unit_rows};
+use crate::basis::{Basis, damped, unit_rows};
 use crate::crosses::CrossCovariances;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
@@ -191,7 +191,7 @@ fn weights(
     ridges: &[f64],
 ) -> Result<Vec<Option<Array2<f64>>>> {
     let damped: Vec<Array1<f64>> =
-        bases.iter().zip(ridges).map(|(basis, &ridge)| basis.damped(ridge)).collect();
+        bases.iter().zip(ridges).map(|(basis, &ridge)| damped(&basis.variances, ridge)).collect();
     let of = |at: usize| -> Result<Option<Array2<f64>>> {
         if at == onto {
             return Ok(None);

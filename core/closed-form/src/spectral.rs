@@ -3,10 +3,10 @@
 //! Each modality is taken in its spectral basis (coordinates a with variances v) and whitened with a ridge r
 //! relative to the top variance, W_a = (v + r v₁)^-½. R is the symmetric matrix of the blocks W_a E[a bᵀ] W_b
 //! of all pairs, its diagonal blocks zero. The eigenvectors of 1 + R with the largest eigenvalues λ are the
-//! directions of maximum-variance generalised canonical correlation (MAXVAR; Kettenring 1971), and ρ = (λ -
-//! 1) / (M - 1) is their mean (shrunken) correlation. For M = 2 they are the singular vectors and values of
-//! the one block: canonical correlation (Hotelling 1936). With missing rows the blocks are those of the
-//! available cases, as [`crate::cca`] says.
+//! directions of maximum-variance generalised canonical correlation (MAXVAR; Kettenring 1971), and their mean
+//! (shrunken) correlation is ρ = (λ - 1) / (M - 1). For M = 2 they are the singular vectors and values of the
+//! one block: canonical correlation (Hotelling 1936). With missing rows the blocks are those of the available
+//! cases, as [`crate::cca`] says.
 //!
 //! A setting keeps the first `dimensions` directions and weights each by ρ^power: its similarity of items of
 //! a and b is the bilinear form aᵀ M_ab b, M_ab = U_a ρ^2power U_bᵀ, U_a the directions in unwhitened
@@ -22,7 +22,7 @@ use chiasm_geometry::linalg::{Eigen, Svd, product, symmetric_eigen, thin_svd};
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice, concatenate};
 use rayon::prelude::*;
 
-use crate::basis::{Basis, columns, unit_rows};
+use crate::basis::{columns, damped, unit_rows};
 use crate::crosses::CrossCovariances;
 use crate::views::pairs;
 use crate::{Error, Result};
@@ -47,53 +47,52 @@ pub(crate) struct Directions {
 }
 
 impl Directions {
-    /// At most `limit` directions.
+    /// At most `limit` directions of modalities with these variances.
     pub(crate) fn of(
-        bases: &[&Basis],
+        variances: &[&Array1<f64>],
         crosses: &CrossCovariances,
         ridges: &[f64],
         limit: usize,
     ) -> Result<Self> {
         let damped: Vec<Array1<f64>> =
-            bases.iter().zip(ridges).map(|(basis, &ridge)| basis.damped(ridge)).collect();
+            variances.iter().zip(ridges).map(|(variances, &ridge)| damped(variances, ridge)).collect();
         let whitening: Vec<Array1<f64>> = damped.iter().map(|values| values.mapv(|w| w.powf(-0.5))).collect();
         let whitened = |a: usize, b: usize| -> Result<Array2<f64>> {
             Ok(crosses.get(a, b, &damped)? * whitening[a].view().insert_axis(Axis(1)) * &whitening[b])
         };
-        if bases.len() == 2 {
+        if variances.len() == 2 {
             let Svd { u, s, v } = thin_svd(whitened(0, 1)?.view())?;
             let vectors = [u, v].into_iter().zip(&whitening);
             let vectors = vectors.map(|(part, w)| part * w.view().insert_axis(Axis(1))).collect();
             return Ok(Self { vectors, correlations: s });
         }
-        let starts = starts(bases.iter().map(|basis| basis.rank()));
-        let size = starts[bases.len()];
+        let count = variances.len();
+        let starts = starts(variances.iter().map(|values| values.len()));
+        let size = starts[count];
         let mut blocks = Array2::zeros((size, size));
-        for (a, b) in pairs(bases.len()) {
+        for (a, b) in pairs(count) {
             let block = whitened(a, b)?;
             let (rows, columns) = (starts[a]..starts[a + 1], starts[b]..starts[b + 1]);
             part_mut(&mut blocks, rows.clone(), columns.clone()).assign(&block);
             part_mut(&mut blocks, columns, rows).assign(&block.t());
         }
         let Eigen { values, vectors } = symmetric_eigen(blocks.view())?;
-        let count = values.iter().take_while(|&&value| value > FLOOR * values[0]).count().min(limit);
+        let kept = values.iter().take_while(|&&value| value > FLOOR * values[0]).count().min(limit);
         // the directions of two modalities have unit length in each; here that is their mean
-        let scale = (bases.len() as f64).sqrt();
+        let scale = (count as f64).sqrt();
         let part = |at: usize| {
             let rows = vectors.slice_axis(Axis(0), Slice::from(starts[at]..starts[at + 1]));
-            &rows.slice_axis(Axis(1), Slice::from(..count))
-                * scale
-                * whitening[at].view().insert_axis(Axis(1))
+            &rows.slice_axis(Axis(1), Slice::from(..kept)) * scale * whitening[at].view().insert_axis(Axis(1))
         };
-        let others = (bases.len() - 1) as f64;
+        let others = (count - 1) as f64;
         Ok(Self {
-            vectors: (0..bases.len()).map(part).collect(),
-            correlations: values.iter().take(count).map(|value| value / others).collect(),
+            vectors: (0..count).map(part).collect(),
+            correlations: values.iter().take(kept).map(|value| value / others).collect(),
         })
     }
 
     /// What `rows [n, rank]` of each modality map to, all directions and no weights.
-    pub(crate) fn images(&self, rows: &[&Array2<f64>]) -> Result<Vec<Array2<f64>>> {
+    pub(crate) fn images(&self, rows: &[Array2<f64>]) -> Result<Vec<Array2<f64>>> {
         rows.iter().zip(&self.vectors).map(|(rows, vectors)| Ok(product(rows, vectors)?)).collect()
     }
 
@@ -111,7 +110,7 @@ impl Directions {
 /// The weights of every modality, `[rank, k]` each in the coordinates of its basis, of the settings' joint
 /// form.
 pub(crate) fn join(
-    bases: &[&Basis],
+    variances: &[&Array1<f64>],
     crosses: &CrossCovariances,
     settings: &[Point],
 ) -> Result<Vec<Array2<f64>>> {
@@ -119,16 +118,16 @@ pub(crate) fn join(
     let groups: Vec<&[Point]> = settings.chunk_by(|a, b| a.ridges == b.ridges).collect();
     let found: Vec<Directions> = groups
         .par_iter()
-        .map(|group| Directions::of(bases, crosses, &group[0].ridges, widest))
+        .map(|group| Directions::of(variances, crosses, &group[0].ridges, widest))
         .collect::<Result<_>>()?;
+    let roots: Vec<Array1<f64>> = variances.iter().map(|variances| variances.mapv(f64::sqrt)).collect();
     // v^½ U ρ^power of each setting, by modality, scaled to unit mean similarity
     let mut factors: Vec<Vec<Array2<f64>>> = Vec::new();
     for (group, found) in groups.iter().zip(&found) {
         for setting in *group {
-            factors.extend(scaled(bases, found, setting));
+            factors.extend(scaled(&roots, found, setting));
         }
     }
-    let roots: Vec<Array1<f64>> = bases.iter().map(|basis| basis.variances.mapv(f64::sqrt)).collect();
     let none = || Error::data("shared rows", "modalities that vary together", "no correlation at all");
     if factors.is_empty() {
         return Err(none());
@@ -146,19 +145,18 @@ pub(crate) fn join(
 }
 
 /// The factors of one setting's form; `None` where it is nothing.
-fn scaled(bases: &[&Basis], found: &Directions, setting: &Point) -> Option<Vec<Array2<f64>>> {
+fn scaled(roots: &[Array1<f64>], found: &Directions, setting: &Point) -> Option<Vec<Array2<f64>>> {
     let weights = found.weights(setting);
     let factors: Vec<Array2<f64>> = found
         .vectors
         .iter()
-        .zip(bases)
-        .map(|(vectors, basis)| {
-            let roots = basis.variances.mapv(f64::sqrt);
+        .zip(roots)
+        .map(|(vectors, roots)| {
             &columns(vectors, weights.len()) * &weights * roots.view().insert_axis(Axis(1))
         })
         .collect();
     let energy = |factor: &Array2<f64>| factor.iter().map(|x| x * x).sum::<f64>();
-    let mean = factors.iter().map(energy).product::<f64>().powf(1.0 / bases.len() as f64);
+    let mean = factors.iter().map(energy).product::<f64>().powf(1.0 / roots.len() as f64);
     let scale = mean.sqrt();
     (scale > 0.0).then(|| factors.into_iter().map(|factor| factor / scale).collect())
 }

@@ -71,7 +71,7 @@ fn generalised_procrustes_recovers_known_rotations() {
     let z = fit_and_map::<ProcrustesParams>(
         &clouds,
         100,
-        |at, row| at == 1 || (row % 2 == 0) == (at == 0),
+        |at, row| at == 1 || row.is_multiple_of(2) == (at == 0),
         given,
     );
     assert!((&z[0] * &z[2]).sum_axis(Axis(1)).iter().all(|cosine| *cosine > 0.9));
@@ -111,7 +111,7 @@ fn emergent_directions_are_far_above_chance() {
         return;
     }
     let clouds = shared_latents(400, &WIDTHS, 5, 5);
-    let apart = |at: usize, row: usize| at == 1 || (row % 2 == 0) == (at == 0);
+    let apart = |at: usize, row: usize| at == 1 || row.is_multiple_of(2) == (at == 0);
     let emergent = [
         fit_and_map::<ProcrustesParams>(&clouds, 300, apart, json!({})),
         fit_and_map::<RidgeParams>(&clouds, 300, apart, json!({})),
@@ -131,7 +131,7 @@ fn rows_that_lack_a_modality_are_used() {
         return;
     }
     let clouds = shared_latents(260, &WIDTHS, 5, 6);
-    let missing = |at: usize, row: usize| (row * 7 + at * 3) % 5 != 0;
+    let missing = |at: usize, row: usize| !(row * 7 + at * 3).is_multiple_of(5);
     let complete = |_: usize, row: usize| (0..3).all(|at| missing(at, row));
     let given = json!({ "curve": "unit", "settings": [{ "ridge": 0.03, "dimensions": 5, "power": 1.0 }] });
     let total = |z: &[Array2<f32>]| rsum(&z[0], &z[1]) + rsum(&z[1], &z[2]) + rsum(&z[0], &z[2]);

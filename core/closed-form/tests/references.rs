@@ -48,9 +48,12 @@ fn by_name(first: impl Into<Value>, second: impl Into<Value>) -> Value {
     json!({ "first": first.into(), "second": second.into() })
 }
 
+fn setting(first: f64, second: f64, dimensions: usize, power: f64) -> Value {
+    json!({ "ridge": by_name(first, second), "dimensions": dimensions, "power": power })
+}
+
 fn settings() -> Value {
-    let one = |first: f64, second: f64, dimensions: usize, power: f64| json!({ "ridge": by_name(first, second), "dimensions": dimensions, "power": power });
-    json!([one(0.1, 0.03, 4, 1.0), one(0.1, 0.03, 5, 0.5), one(0.3, 0.2, 5, 1.5)])
+    json!([setting(0.1, 0.03, 4, 1.0), setting(0.1, 0.03, 5, 0.5), setting(0.3, 0.2, 5, 1.5)])
 }
 
 #[test]
