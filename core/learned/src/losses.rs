@@ -10,7 +10,7 @@
 //!
 //! w_i is the weight of example i where it holds both items and 0 elsewhere; the negatives N_i are the
 //! examples of other rows that hold an item of b. An absent item therefore is no negative and has no loss,
-//! and items of one row are never told apart.
+//! and items of one row are never contrasted.
 
 use chiasm_plugin::Result;
 use chiasm_plugin::graph::{Builder, DType, Dim, Value};
@@ -168,8 +168,8 @@ pub fn infonce(
     b.mul_scalar(&both, 0.5)
 }
 
-/// SigLIP's loss (Zhai et al. 2023): every pair of rows is told true or false by itself, with logit `cosine /
-/// temperature + bias`.
+/// SigLIP's loss (Zhai et al. 2023): every pair of rows is classified by itself as matching or not, with
+/// logit `cosine / temperature + bias`.
 ///
 /// `mean_i sum_j softplus(logit_ij) - mean_i logit_ii`, which is `-log sigmoid` of each logit with its sign.
 /// With a mask j runs over i and its negatives, and the loss is the mean of both directions.

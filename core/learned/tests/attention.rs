@@ -40,6 +40,10 @@ fn input(layers: &mut Layers<'_>, name: &str, width: usize) -> Tokens {
     Tokens { values, mask: Some(mask), width }
 }
 
+fn stored_values() -> Json {
+    serde_json::from_str(include_str!("reference/attention.json")).unwrap()
+}
+
 /// The sequences of these names, each followed by its mask.
 fn masked_sequences(streams: &str) -> Vec<(String, Tensor)> {
     [("a", 5, 6), ("b", 4, WIDTH), ("c", 3, WIDTH), ("d", 2, WIDTH)]
@@ -66,9 +70,7 @@ fn against_pytorch(
     streams: &str,
     build: impl Fn(&mut Layers<'_>, &[Tokens]) -> Value,
 ) {
-    let stored: Json = serde_json::from_str(include_str!("reference/attention.json")).unwrap();
-    let stored = &stored[case];
-    let inputs = masked_sequences(streams);
+    let (stored, inputs) = (&stored_values()[case], masked_sequences(streams));
     let mut weights = Weights::new(1);
     let graph = |weights: &mut Weights| {
         let mut layers = Layers::new(case, weights);
