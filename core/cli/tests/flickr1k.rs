@@ -122,9 +122,10 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
     let (cycle, rsum) = run("cycle");
     let (_, ridge) = run("ridge");
     assert!(rsum >= ridge - 15.0, "cycle {rsum}, ridge {ridge}");
-    let held_out = &cycle["notes"]["held_out"];
-    let (pair, delivered) = (&held_out["ridge_pair"], held_out["tried"].as_array().unwrap().last().unwrap());
-    assert_eq!(cycle["notes"]["trained"], true, "{held_out}");
+    let image = &cycle["notes"]["pairs"]["image"];
+    let held_out = &image["held_out"];
+    let (pair, delivered) = (&held_out["ridge_pair"], held_out["trials"].as_array().unwrap().last().unwrap());
+    assert_eq!(image["trained"], true, "{held_out}");
     let recall = |of: &Value| of["recall"].as_f64().unwrap();
     assert!(recall(delivered) >= recall(pair) - 0.027, "{held_out}");
     for way in 0..2 {

@@ -162,6 +162,8 @@ macro_rules! aligner_tests {
             fn the_listed_parameters_are_the_known_ones() {
                 let refusal = fit(&two(), &json!({ "no such key": 1 })).unwrap_err();
                 for parameter in $name::parameters() {
+                    let kind = parameter.kind.as_str();
+                    assert!(::chiasm_plugin::Parameter::KINDS.contains(&kind), "{kind}");
                     assert!(refusal.message().contains(&format!("`{}`", parameter.name)), "{refusal}");
                     fit(&two(), &json!({ parameter.name.as_str(): null })).unwrap();
                 }

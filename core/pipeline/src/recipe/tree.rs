@@ -56,6 +56,7 @@ impl Value {
             "number" => matches!(self, Self::Integer(_) | Self::Float(_)),
             "text" => matches!(self, Self::String(_)),
             "true or false" => matches!(self, Self::Boolean(_)),
+            "table" => matches!(self, Self::Table(_)),
             "list of integers" => all("integer"),
             "list of numbers" => all("number"),
             _ => true,
