@@ -33,7 +33,7 @@ pub use base::{
 };
 pub use catalog::{
     card::{Card, ModelStore},
-    dataset::{Columns, Dataset, Split},
+    dataset::{Cell, Columns, Dataset, Split},
     draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model},
     raw::Raw,
 };
