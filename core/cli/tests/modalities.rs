@@ -130,7 +130,8 @@ fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
     }
     assert_eq!(metrics["retrieval"]["a->b"]["emergent"], false);
     rows(&shop, |row, name| name == "a" || (row % 2 == 0 && name == "b"));
-    shop.refused(&["plan", "recipe.toml"], &["no training row joins \"c\" to the other modalities"]);
+    let apart = ["no training row joins \"c\" to the other modalities"];
+    shop.call(&["plan", "recipe.toml"]).refused("a modality apart", &apart);
 }
 
 /// Validation rows choose, test rows only measure: what happens to the test rows changes no map.

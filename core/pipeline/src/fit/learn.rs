@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     base::{error::Error, workbench::Workbench},
-    embed::{Embedded, rows_with},
+    embed::{Embedded, means, rows_with},
     plan::{Plan, data::Data},
     run::{
         cases::{Cases, targets},
@@ -77,7 +77,14 @@ pub fn learn_fusion(
     Ok(Fit { learned, model, fusion_notes })
 }
 
-/// How many dimensions the training vectors of each modality span.
+/// How many dimensions the pairs show of each modality: what the means of its rows span, of rows that hold
+/// another modality too. A map learns nothing of any further dimension.
 pub(super) fn spans(items: &[Embedded]) -> Result<BTreeMap<String, usize>, Error> {
-    items.iter().map(|items| Ok((items.name.clone(), span(&items.pooled)?))).collect()
+    let joint = rows_with(items, 2);
+    let of = |items: &Embedded| {
+        let paired = items.select(&joint);
+        let counts: Vec<usize> = paired.rows.chunk_by(|a, b| a == b).map(<[usize]>::len).collect();
+        Ok((items.name.clone(), span(&means(&paired.pooled, &counts))?))
+    };
+    items.iter().map(of).collect()
 }

@@ -160,7 +160,7 @@ pub struct LearnedFile {
     pub notes: Value,
     /// In which sense each inverse is one, by modality.
     pub inverses: BTreeMap<String, InverseKind>,
-    /// How many dimensions the training vectors of each modality span.
+    /// How many dimensions the training pairs show of each modality.
     pub spanned: BTreeMap<String, usize>,
     /// What the fusion notes of its fit.
     #[serde(default, skip_serializing_if = "Value::is_null")]
