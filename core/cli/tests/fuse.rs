@@ -213,11 +213,7 @@ fn what_cannot_be_learned_is_refused_before_anything_is_embedded() {
             &["expected a number or a list of numbers"],
         ),
         ("[task]\nkind = \"multi-label\"\ncolumn = \"answer\"\n", SMALL, &["expected a list of labels"]),
-        (
-            "[task]\nkind = \"retrieval\"\nmodality = \"question\"\n",
-            SMALL,
-            &["column `question`", "holds one"],
-        ),
+        ("[task]\nkind = \"retrieval\"\nmodality = \"question\"\n", SMALL, &["column `question`", "holds 1"]),
         (
             "[task]\nkind = \"retrieval\"\nmodality = \"sound\"\n",
             SMALL,
@@ -329,5 +325,5 @@ fn inputs_that_do_not_belong_together_are_told_apart() {
     let looks =
         ["run", "run", "--image", &image, "--image", &image, "--question", "a", "--attention", "x.svg"];
     shop.call(&looks)
-        .refused("two and one", &["as many raw inputs of each modality, got 2 of image and 1 of question"]);
+        .refused("two and one", &["as many raw items of each modality, got 2 of image and 1 of question"]);
 }

@@ -100,7 +100,7 @@ fn one_file_found_twice_is_listed_once() {
 fn another_major_a_panic_that_aborts_and_a_stranger_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let own = format!("\"abi\":\"{}\"", chiasm_abi::VERSION);
-    let next = chiasm_abi::VERSION.replacen('1', "2", 1);
+    let next = chiasm_abi::VERSION.replacen('2', "3", 1);
     let major = patched("fixture-plain", folder.path(), &own, &format!("\"abi\":\"{next}\""));
     let host = host_of(std::slice::from_ref(&major));
     assert!(

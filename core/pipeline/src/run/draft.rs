@@ -89,7 +89,8 @@ impl Draft {
         self.write(name, text)
     }
 
-    /// Hashes every file written so far, but the one that may differ and the manifest, which holds the hashes.
+    /// Hashes every file written so far, but the one that may differ and the manifest, which holds the
+    /// hashes.
     ///
     /// # Errors
     /// When the disk refuses.

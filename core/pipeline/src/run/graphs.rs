@@ -302,18 +302,21 @@ pub fn input_names(encoders: &[Named<'_>]) -> Vec<Vec<(String, String)>> {
     encoders.iter().map(of).collect()
 }
 
-/// The encoders of a modality cut out of a merged model, to the outputs that [`encoders`] gave them.
+/// The encoders of a modality cut out of a merged model: `<modality>/pooled`, and of `tokens` and `mask`
+/// those asked for.
 ///
 /// # Errors
 /// When the model has no such tensor.
-pub fn cut_encoders(model: &Graph, modality: &str, tokens: bool) -> Result<Graph, Error> {
-    let ports: &[&str] = if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] };
-    let names: Vec<String> = ports.iter().map(|port| format!("{modality}/{port}")).collect();
+pub fn cut_encoders(model: &Graph, modality: &str, ports: &[&str]) -> Result<Graph, Error> {
+    let names: Vec<String> =
+        std::iter::once(&"pooled").chain(ports).map(|port| format!("{modality}/{port}")).collect();
     cut(model, &names, modality)
 }
 
 /// One encoder cut out of a merged model, with the ports that it had before it was joined: the inputs of its
-/// adapter, the outputs `pooled` and, for the first encoder with `tokens`, `tokens` and `mask`.
+/// adapter, and the outputs `pooled`, `tokens` and `mask` where `ports`, those that the merged model has, are
+/// not empty. Tokens that nothing reads are not in the model: the mask stands in their place, one number a
+/// token.
 ///
 /// # Errors
 /// When the model has no such tensor.
@@ -321,18 +324,32 @@ pub fn cut_encoder(
     model: &Graph,
     modality: &str,
     place: &EncoderPlace<'_>,
-    tokens: bool,
+    ports: &[&str],
 ) -> Result<Graph, Error> {
+    let context = || format!("the encoder {:?}", place.name);
     let own = if place.alone { pooled(modality) } else { format!("{modality}/{}/pooled", place.name) };
     let mut outputs = vec![(own, "pooled".to_owned())];
-    if tokens {
-        outputs.extend(["tokens", "mask"].map(|port| (format!("{modality}/{port}"), port.to_owned())));
-    }
+    outputs.extend(ports.iter().map(|port| (format!("{modality}/{port}"), (*port).to_owned())));
     let names: Vec<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
     let graph = cut(model, &names, modality)?;
     let inputs = place.inputs.iter().filter(|(_, merged)| graph.input(merged).is_ok());
     outputs.extend(inputs.map(|(own, merged)| (merged.clone(), own.clone())));
-    rename(&graph, &outputs).map_err(Error::graph(format!("the encoder {:?}", place.name)))
+    let graph = rename(&graph, &outputs).map_err(Error::graph(context()))?;
+    if ports != ["mask"] {
+        return Ok(graph);
+    }
+    let joined = mask_as_tokens().and_then(|tokens| graph.join(&tokens, &[("mask", "own_mask")]));
+    joined.and_then(|joined| joined.extract(&["pooled", "tokens", "mask"])).map_err(Error::graph(context()))
+}
+
+fn mask_as_tokens() -> Result<Graph, chiasm_graph::Error> {
+    let mut b = Builder::new("mask");
+    let dims = [Dim::named("batch"), Dim::named("tokens")];
+    let mask = b.input("own_mask", DType::F32, &dims)?;
+    let tokens = b.unsqueeze(&mask, &[2]);
+    let [batch, length] = dims;
+    b.output("tokens", &tokens, DType::F32, &[batch, length, Dim::Fixed(1)]);
+    b.finish()
 }
 
 /// Where an encoder stands in a merged model.

@@ -2,7 +2,7 @@
 
 use super::{
     graphs::{Tower, cut_encoders, embeds, merged},
-    model::reads_tokens,
+    model::{reads_tokens, token_ports},
     open::{Outputs, Run},
 };
 use crate::{
@@ -87,8 +87,8 @@ impl Run<'_> {
         let mut towers = Vec::new();
         for at in given {
             let head = self.model.heads[*at].clone();
-            let tokens = reads_tokens(fusion, &head.modality);
-            towers.push(Tower { encoders: cut_encoders(&self.merged, &head.modality, tokens)?, head });
+            let ports = token_ports(fusion, &head.modality);
+            towers.push(Tower { encoders: cut_encoders(&self.merged, &head.modality, &ports)?, head });
         }
         merged(&towers, Some(fusion), attention)
     }

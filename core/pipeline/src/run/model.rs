@@ -71,6 +71,11 @@ impl Model {
         self.fusion.as_ref().is_some_and(|fusion| reads_tokens(fusion, modality))
     }
 
+    /// The ports `tokens` and `mask` of this modality that the fusion reads.
+    pub fn token_ports(&self, modality: &str) -> Vec<&'static str> {
+        self.fusion.as_ref().map(|fusion| token_ports(fusion, modality)).unwrap_or_default()
+    }
+
     /// The output that answers the task: `logits`, or `fused` where the vector itself is the answer.
     pub fn answer(&self) -> &'static str {
         if self.task.as_ref().is_some_and(Task::has_logits) { "logits" } else { "fused" }
@@ -79,7 +84,15 @@ impl Model {
 
 /// Whether a fused graph reads tokens or masks of this modality.
 pub fn reads_tokens(fusion: &Graph, modality: &str) -> bool {
-    ["tokens", "mask"].iter().any(|port| fusion.input(&format!("{modality}.{port}")).is_ok())
+    !token_ports(fusion, modality).is_empty()
+}
+
+/// The ports `tokens` and `mask` of this modality that a fused graph reads: a merged model has no others.
+pub fn token_ports(fusion: &Graph, modality: &str) -> Vec<&'static str> {
+    ["tokens", "mask"]
+        .into_iter()
+        .filter(|port| fusion.input(&format!("{modality}.{port}")).is_ok())
+        .collect()
 }
 
 /// A matrix through a graph with one input; the wanted outputs in order.

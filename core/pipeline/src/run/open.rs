@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
                 let encoder = recipe.encoder(&modality.name);
                 let rules = encoder.map(|e| [e.items.value, e.train_items.value]).unwrap_or_default();
                 let source = Source { folder, merged: &merged, storage };
-                open_modality(&source, modality, rules, model.reads_tokens(&modality.name), bench)
+                open_modality(&source, modality, rules, &model.token_ports(&modality.name), bench)
             })
             .collect::<Result<_, _>>()?;
         let folder = folder.to_path_buf();
@@ -190,7 +190,8 @@ impl<'a> Run<'a> {
         Ok(self.data.get_or_init(|| data))
     }
 
-    /// Tells when the data file is not the one that the run was fitted on: what is measured then is today's file.
+    /// Tells when the data file is not the one that the run was fitted on: what is measured then is today's
+    /// file.
     fn note_changed_data(&self) -> Result<(), Error> {
         let Some(file) = &self.recipe.data.pairs else { return Ok(()) };
         let path = self.recipe.path(&file.value);
@@ -268,7 +269,7 @@ fn open_modality(
     source: &Source<'_>,
     manifest: &ModalityManifest,
     [rule, train_rule]: [ItemRule; 2],
-    tokens: bool,
+    ports: &[&str],
     bench: &Workbench,
 ) -> Result<Modality, Error> {
     let mut encoders = Vec::new();
@@ -281,15 +282,23 @@ fn open_modality(
         }
         let alone = manifest.encoders.len() == 1;
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
-        let graph = cut_encoder(source.merged, &manifest.name, &place, tokens && at == 0)?;
-        // narrow weights make other vectors, which the cache must not mix with those of the fit
-        let stored = source.storage.map(|storage| format!("{} {}", recorded.identity, storage.as_str()));
+        let ports = if at == 0 { ports } else { &[] };
+        let graph = cut_encoder(source.merged, &manifest.name, &place, ports)?;
+        // what differs from the fit, narrow weights or a mask in place of tokens, has entries of its own in
+        // the cache
+        let mut identity = recorded.identity.clone();
+        if let Some(storage) = source.storage {
+            identity.push_str(&format!(" {}", storage.as_str()));
+        }
+        if ports == ["mask"] {
+            identity.push_str(" mask");
+        }
         let recorded = Recorded {
             adapter: &recorded.adapter,
             graph,
-            identity: stored.as_deref().unwrap_or(&recorded.identity),
+            identity: &identity,
             pooled_dim: recorded.pooled,
-            token_dim: recorded.tokens,
+            token_dim: if ports == ["mask"] { Some(1) } else { recorded.tokens },
         };
         encoders.push(Encoder::of_run(recorded, spec, bench)?);
     }
