@@ -159,12 +159,12 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
     compare(&["align.plugin=mlp,cycle"])
 }
 
-/// Pictures, captions and speech in one space: every direction, a pair of modalities that was never seen together, items that
-/// are missing, and what several captions are worth.
+/// Pictures, captions and speech in one space: every direction, a pair of modalities that was never seen
+/// together, items that are missing, and what several captions are worth.
 pub fn trimodal(extra: &[String]) -> Outcome {
     let real = real().ok_or(
-        "trimodal needs the encoders and pairs of flickr1k: examples/trimodal/README.md says how to get them; \
-         name their folder in CHIASM_REAL",
+        "trimodal needs the encoders and pairs of flickr1k: examples/trimodal/README.md says how \
+         to get them; name their folder in CHIASM_REAL",
     )?;
     let python = provision::everything()?;
     let chiasm = root().join(provision::target()).join("debug/chiasm");
@@ -174,7 +174,8 @@ pub fn trimodal(extra: &[String]) -> Outcome {
     preparing.current_dir(root()).arg(prepare).arg("--real").arg(&real).arg("--out").arg(&folder);
     must(&mut preparing)?;
     let fit = |data: &str, more: &[&str]| {
-        let pairs = format!("data.pairs={}", root().join(&folder).join(format!("{data}.jsonl")).display());
+        let file = root().join(&folder).join(format!("{data}.jsonl"));
+        let pairs = format!("data.pairs={}", file.display());
         let run = folder.join(data);
         let mut fit = command(&chiasm);
         fit.env("CHIASM_MODELS", real.join("models")).args(["fit", "examples/trimodal/recipe.toml"]);
