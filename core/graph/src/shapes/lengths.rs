@@ -351,7 +351,7 @@ mod tests {
     fn a_concat_with_an_unknown_length_is_of_unknown_length_however_many_there_are() {
         assert_eq!(concatenated([2, 3, 4].into_iter().map(Dim::Fixed)), Length::Fixed(9));
         for count in [1, 2, 64, 65, 1000] {
-            let free = (0..count).map(|at| Dim::named(&format!("n{at}")));
+            let free = (0..count).map(|at| Dim::named(format!("n{at}")));
             let length = concatenated([Dim::Fixed(1)].into_iter().chain(free));
             assert!(matches!(length, Length::Symbol(_)), "{count} unknown lengths: {length:?}");
         }
