@@ -59,7 +59,7 @@ pub fn inverse(modality: &str) -> String {
     format!("aligner/{modality}.inverse.onnx")
 }
 
-/// The content of [`MANIFEST`]: what a run was made of and what it made.
+/// The content of `manifest.json`: what a run was made of and what it made.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 pub struct Manifest {
     /// Version of Chiasm that made it.
