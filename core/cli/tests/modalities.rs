@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Workshop, npy, peers};
+use common::{Numbers, Workshop, npy, peers};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -12,18 +12,6 @@ const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
 const ROWS: usize = 300;
 /// Widths of the views.
 const VIEWS: [(&str, usize); 3] = [("a", 12), ("b", 10), ("c", 8)];
-
-/// SplitMix64, as numbers in [-1, 1).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    }
-}
 
 /// Three files of vectors that are noisy linear views of six common numbers, and a recipe that aligns them.
 fn views(align: &str) -> Workshop {
@@ -258,8 +246,8 @@ print(json.dumps({'image->text': figures(i @ t.T, right), 'text->image': figures
     }
 }
 
-/// With labels every item of the class is right. 60 held-out rows of four classes of 15: a random order has a right item first in
-/// one of four cases, and the average precision of a class is far above a row's.
+/// With labels every item of the class is right. 60 held-out rows of four classes of 15: a random order
+/// has a right item first in one of four cases, and the average precision of a class is far above a row's.
 #[test]
 fn items_with_the_same_label_can_be_right() {
     let shop = views("plugin = \"cca\"\n");

@@ -2,21 +2,9 @@
 
 mod common;
 
-use common::{Ended, Workshop, contents, npy};
+use common::{Ended, Numbers, Workshop, contents, npy};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// SplitMix64, as numbers in [-1, 1).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    }
-}
 
 /// Vectors whose common cause, three numbers, each side folds in its own way; `gain` 1 folds.
 fn folded(shop: &Workshop, gain: f32) -> PathBuf {

@@ -13,6 +13,18 @@ use world::World;
 /// A temporary folder with a cache of its own.
 pub struct Workshop(TempDir);
 
+/// SplitMix64, as numbers in [-1, 1).
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+}
+
 /// What a call of the binary ended with.
 pub struct Ended {
     pub code: Option<i32>,
