@@ -277,10 +277,17 @@ pub fn variants(variants: &[Variant]) {
     let mut header: Vec<String> = keys.iter().map(|k| (*k).clone()).collect();
     header.push("score".into());
     header.push("test rsum".into());
-    header.extend(directions.iter().map(|d| format!("R@1 {d}")));
+    let recall = |direction: &&String| {
+        let emergent = variants
+            .iter()
+            .flat_map(|variant| &variant.emergent)
+            .any(|[a, b]| **direction == format!("{a}->{b}") || **direction == format!("{b}->{a}"));
+        format!("R@1 {direction}{}", if emergent { " (emergent)" } else { "" })
+    };
+    header.extend(directions.iter().map(recall));
     if first.cross_validation.is_some() {
         header.extend(["CV rsum".into(), "sd".into()]);
-        header.extend(directions.iter().map(|d| format!("R@1 {d}")));
+        header.extend(directions.iter().map(recall));
     }
     let task = first.task.as_ref();
     if let Some(task) = task {

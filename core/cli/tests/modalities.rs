@@ -117,6 +117,8 @@ fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
         assert!(recall(&metrics, direction) > 0.5, "{direction}: {scored}");
     }
     assert_eq!(metrics["retrieval"]["a->b"]["emergent"], false);
+    let table = shop.good(&["compare", "recipe.toml", "--folds", "0"]);
+    assert!(table.contains("R@1 a->c (emergent)") && !table.contains("R@1 a->b (emergent)"), "{table}");
     rows(&shop, |row, name| name == "a" || (row % 2 == 0 && name == "b"));
     let apart = ["no training row joins \"c\" to the other modalities"];
     shop.call(&["plan", "recipe.toml"]).refused("a modality apart", &apart);

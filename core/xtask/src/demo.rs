@@ -2,7 +2,7 @@
 
 use crate::{
     provision,
-    shell::{Outcome, cargo, must, root, say},
+    shell::{Outcome, must, root, say},
 };
 use std::{
     path::{Path, PathBuf},
@@ -21,11 +21,7 @@ pub fn run() -> Outcome {
     let folder = provision::target().join("demo");
     let world = folder.join("world");
     let run = folder.join("run");
-    must(
-        cargo()
-            .args(["run", "--quiet", "--package", "world", "--", "--count", SCENES, "--seed", SEED, "--out"])
-            .arg(&world),
-    )?;
+    must(built("world").args(["--count", SCENES, "--seed", SEED, "--out"]).arg(&world))?;
     let recipe = "examples/demo/recipe.toml";
     let pairs = format!("data.pairs={}", root().join(&world).join("pairs.jsonl").display());
     must(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
@@ -63,7 +59,12 @@ fn caption(world: &Path, row: usize) -> Outcome<(String, String)> {
     both.ok_or_else(|| format!("row {row} of {} has no caption or no picture", path.display()))
 }
 
-/// The binary, run in the root folder.
+/// A program of the workspace build. `cargo run --package` would resolve other features, and compile again.
+fn built(name: &str) -> Command {
+    command(&root().join(provision::target()).join("debug").join(name))
+}
+
+/// A binary, run in the root folder.
 fn command(chiasm: &Path) -> Command {
     let mut command = Command::new(chiasm);
     command.current_dir(root());
@@ -78,11 +79,7 @@ pub fn questions(extra: &[String]) -> Outcome {
     let chiasm = provision::binary()?;
     let folder = provision::target().join("questions");
     let (quiz, run) = (folder.join("quiz"), folder.join("run"));
-    must(
-        cargo()
-            .args(["run", "--quiet", "--package", "world", "--bin", "questions", "--", "--out"])
-            .arg(&quiz),
-    )?;
+    must(built("questions").arg("--out").arg(&quiz))?;
     let pairs = format!("data.pairs={}", root().join(&quiz).join("pairs.jsonl").display());
     let recipe = "examples/questions/recipe.toml";
     must(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs]).args(extra).arg("-o").arg(&run))?;
@@ -104,13 +101,7 @@ pub fn questions(extra: &[String]) -> Outcome {
         std::fs::write(root().join(path), bytes).map_err(|e| format!("{}: {e}", path.display()))
     };
     write(&outputs, &looks.stdout)?;
-    must(
-        cargo()
-            .args(["run", "--quiet", "--package", "world", "--bin", "looked", "--", "--rows"])
-            .arg(&rows)
-            .arg("--outputs")
-            .arg(&outputs),
-    )?;
+    must(built("looked").arg("--rows").arg(&rows).arg("--outputs").arg(&outputs))?;
     say(&format!("where it looked: {}", svg.display()));
     Ok(())
 }

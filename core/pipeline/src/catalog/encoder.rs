@@ -150,10 +150,7 @@ impl Encoder {
     /// When the adapter is not there or refuses the specification.
     pub fn of_run(recorded: Recorded<'_>, spec: EncoderSpec, bench: &Workbench) -> Result<Self, Error> {
         let Recorded { adapter: adapter_id, graph, identity, pooled_dim, token_dim } = recorded;
-        let kind = bench.host.adapter(adapter_id)?;
-        let takes = kind.takes()?;
-        let adapter = kind.open(&spec, &bench.services("opening an adapter", 0))?;
-        let (inputs, rows) = (adapter.inputs().to_vec(), adapter.rows()?);
+        let Opened { takes, inputs, rows, adapter, sha256 } = Opened::of(adapter_id, &spec, bench)?;
         Ok(Self {
             name: spec.name.clone(),
             takes,
@@ -168,7 +165,7 @@ impl Encoder {
             files: Vec::new(),
             identity: identity.to_owned(),
             adapter,
-            adapter_sha256: hex(kind.sha256()),
+            adapter_sha256: sha256,
         })
     }
 
@@ -181,11 +178,8 @@ impl Encoder {
     ) -> Result<Self, Problem> {
         let name = source.name;
         let plugin = |e: HostError| Problem::new("chiasm::model::adapter", e.to_string());
-        let kind = bench.host.adapter(source.adapter).map_err(plugin)?;
-        let takes = kind.takes().map_err(plugin)?;
-        let adapter = kind.open(&spec, &bench.services("opening an adapter", 0)).map_err(plugin)?;
-        let inputs = adapter.inputs().to_vec();
-        let rows = adapter.rows().map_err(plugin)?;
+        let opened = Opened::of(source.adapter, &spec, bench).map_err(plugin)?;
+        let Opened { takes, inputs, rows, adapter, sha256 } = opened;
         let tail = adapter.tail().map_err(plugin)?;
         let ports = |e: Error| Problem::new("chiasm::model::ports", e.to_string());
         let graph = match source.model {
@@ -210,7 +204,7 @@ impl Encoder {
             files: source.files,
             identity: identity.finish(),
             adapter,
-            adapter_sha256: hex(kind.sha256()),
+            adapter_sha256: sha256,
         })
     }
 
@@ -253,6 +247,26 @@ impl Encoder {
     /// The licence that its card states; empty without a card.
     pub fn licence(&self) -> String {
         self.card.as_ref().map(|found| found.card.licence.clone()).unwrap_or_default()
+    }
+}
+
+/// An adapter that was opened, with what it says of itself.
+struct Opened {
+    takes: Takes,
+    inputs: Vec<ModelInput>,
+    rows: Option<u64>,
+    adapter: Adapter,
+    /// Digest of its library.
+    sha256: String,
+}
+
+impl Opened {
+    fn of(id: &str, spec: &EncoderSpec, bench: &Workbench) -> Result<Self, HostError> {
+        let kind = bench.host.adapter(id)?;
+        let takes = kind.takes()?;
+        let adapter = kind.open(spec, &bench.services("opening an adapter", 0))?;
+        let (inputs, rows) = (adapter.inputs().to_vec(), adapter.rows()?);
+        Ok(Self { takes, inputs, rows, adapter, sha256: hex(kind.sha256()) })
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Variant {
     pub score: &'static str,
     /// On the held-out test rows.
     pub test: Control,
+    /// Pairs of modalities that no training row holds together, so that their directions are emergent.
+    pub emergent: Vec<[String; 2]>,
     /// Over the folds; none when cross-validation was left out.
     pub cross_validation: Option<CrossValidation>,
     /// How well the fusion answers its task, where there is one.
@@ -160,10 +162,12 @@ fn measure(
             &by_fold.iter().filter_map(|fold| fold.task.as_ref()).collect::<Vec<_>>(),
         ),
     });
+    let names: Vec<&str> = plan.modalities.iter().map(|modality| modality.name.as_str()).collect();
     let variant = |which: usize, score| Variant {
         swapped: swapped.iter().cloned().collect(),
         score,
         test: test.retrieval[which].clone(),
+        emergent: sample.data.emergent(&names),
         cross_validation: summary(by_fold.iter().map(|fold| &fold.retrieval[which])),
         task: task.clone(),
         fit_seconds,
