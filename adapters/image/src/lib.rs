@@ -6,7 +6,6 @@
 
 mod draft;
 mod files;
-mod tail;
 
 pub mod decode;
 pub mod preprocessing;
@@ -14,6 +13,7 @@ pub mod resize;
 
 use std::path::Path;
 
+use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
@@ -48,7 +48,7 @@ impl Adapter for Image {
             serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
         let preprocessing = Preprocessing::new(&parameters).map_err(about)?;
         let input = pixel_input(spec, &preprocessing)?;
-        let tail = tail::tail(spec, None, parameters.layout == Layout::Nhwc)?;
+        let tail = encoder_tail(spec, None, parameters.layout == Layout::Nhwc)?;
         Ok(Self { preprocessing, input, tail })
     }
 

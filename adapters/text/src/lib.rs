@@ -7,11 +7,10 @@
 //! Refused when the adapter opens: a model input that a tokenizer cannot fill, and a `max_length` without room for a word.
 
 mod draft;
-#[path = "../../image/src/tail.rs"]
-mod tail;
 
 use std::path::Path;
 
+use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
@@ -79,7 +78,7 @@ impl Adapter for Text {
         }
         let mask =
             inputs.iter().find(|(row, _)| matches!(row, Row::Mask)).map(|(_, input)| input.name.as_str());
-        let tail = tail::tail(spec, mask, false)?;
+        let tail = encoder_tail(spec, mask, false)?;
         Ok(Self { tokenizer, inputs, tail })
     }
 

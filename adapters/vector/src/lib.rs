@@ -7,13 +7,12 @@
 mod columns;
 mod matrix;
 mod numpy;
-#[path = "../../image/src/tail.rs"]
-mod tail;
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
@@ -90,7 +89,7 @@ impl Adapter for Vector {
             ports: json!({ "pooled": PORT }),
             ..Default::default()
         };
-        tail::tail(&spec, None, false)
+        encoder_tail(&spec, None, false)
     }
 }
 

@@ -46,7 +46,7 @@ impl ExtensionModule for AlignerModule_Ref {
     const ID: &'static str = "chiasm.aligner/2";
 }
 impl ExtensionModule for FusionModule_Ref {
-    const ID: &'static str = "chiasm.fusion/1";
+    const ID: &'static str = "chiasm.fusion/2";
 }
 
 /// A module of a type that only its layout tells.

@@ -298,7 +298,13 @@ fn numbers_of_any_size_are_learned_and_those_that_cannot_be_judged_refused() {
 fn settings_of_another_type_are_refused_before_anything_is_embedded() {
     let shop = quiz(20, SMALL);
     let wrong = ["plan", "recipe.toml", "--set", "fuse.width=\"wide\"", "--set", "fuse.mode=3"];
-    shop.refused(&wrong, &["`fuse.width` expects: integer; got", "`fuse.mode` expects: text; got"]);
+    shop.refused(
+        &wrong,
+        &[
+            "`fuse.width`: expected an integer from 1 to 8192, got",
+            "`fuse.mode`: expected one of decoder, one-way",
+        ],
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! it.
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
+use chiasm_parameters::ParameterError;
 use ndarray::ArrayView2;
 
 use crate::views::pairs;
@@ -82,10 +83,10 @@ fn check(own: usize, clouds: &[ArrayView2<'_, f32>], top: usize, weight: f32) ->
         }
     }
     if top == 0 {
-        return Err(Error::Parameter { name: "top", expected: "at least 1", got: "0".into() });
+        return Err(ParameterError::new("top", "at least 1", "0").into());
     }
     if !(weight >= 0.0 && weight.is_finite()) {
-        return Err(Error::Parameter { name: "weight", expected: "at least 0", got: weight.to_string() });
+        return Err(ParameterError::new("weight", "at least 0", weight.to_string()).into());
     }
     Ok(k)
 }

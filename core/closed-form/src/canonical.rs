@@ -1,13 +1,13 @@
 //! The grid of canonical correlation and its fit, shared by the linear and the kernel form.
 
+use chiasm_parameters::{ParameterError, Parameters, PerModality};
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use crate::basis::{columns, first};
 use crate::crosses::CrossCovariances;
-use crate::error::check;
 use crate::features::FeatureSpec;
-use crate::per_modality::{PerModality, check_each, complete};
+use crate::per_modality::complete;
 use crate::prepared::{Prepared, prepare};
 use crate::sample::{AXES, RowMeans, axes};
 use crate::search::{Candidates, Choice, Fold, SearchReport, Tick, search};
@@ -24,14 +24,17 @@ const SEARCHED: usize = 200;
 const POWERS: [f64; 3] = [0.5, 1.0, 1.5];
 
 /// One point of the grid of canonical correlation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
-    /// Ridge relative to the top variance of the modality.
+    /// Ridge relative to the largest variance of the modality.
+    #[parameter(default = 0.1.into(), range = 0..=1000)]
     pub ridge: PerModality<f64>,
-    /// Canonical directions kept.
+    /// Number of canonical directions kept.
+    #[parameter(default = 64, range = 1..)]
     pub dimensions: usize,
     /// Power of the correlation that weights each direction.
+    #[parameter(default = 1.0, range = 0..=10)]
     pub power: f64,
 }
 
@@ -210,32 +213,19 @@ impl Setting {
     }
 }
 
-/// Checks what a user may fix of the grid.
-pub(crate) fn check_grid(
-    ridge: Option<&PerModality<f64>>,
-    dimensions: Option<usize>,
-    power: Option<f64>,
-    members: Option<usize>,
+/// Fails when settings are given and the grid is too (`searched`), or when there are none in the list.
+pub(crate) fn check_settings(
     settings: Option<&[Setting]>,
-) -> Result<()> {
-    check_point(ridge, dimensions, power)?;
-    check("members", &members, "1 to 375", |m| (1..=375).contains(m))?;
+    searched: bool,
+) -> std::result::Result<(), ParameterError> {
     let Some(settings) = settings else { return Ok(()) };
-    let alone = ridge.is_none() && dimensions.is_none() && power.is_none() && members.is_none();
-    let given = Some(settings.len());
-    check("settings", &given, "alone, without ridge, dimensions, power or members", |_| alone)?;
-    check("settings", &given, "at least one", |&n| n > 0)?;
-    settings.iter().try_for_each(|setting| {
-        check_point(Some(&setting.ridge), Some(setting.dimensions), Some(setting.power))
-    })
-}
-
-fn check_point(
-    ridge: Option<&PerModality<f64>>,
-    dimensions: Option<usize>,
-    power: Option<f64>,
-) -> Result<()> {
-    check_each("ridge", ridge, "a number from 0 to 1000", |r| (0.0..=1000.0).contains(r))?;
-    check("dimensions", &dimensions, "at least 1", |&k| k > 0)?;
-    check("power", &power, "a number from 0 to 10", |p| (0.0..=10.0).contains(p))
+    let count = || format!("{} settings", settings.len());
+    if searched {
+        let expected = "no settings beside ridge, dimensions or power, which they hold";
+        return Err(ParameterError::new("settings", expected, count()));
+    }
+    if settings.is_empty() {
+        return Err(ParameterError::new("settings", "at least one", count()));
+    }
+    settings.iter().try_for_each(Parameters::check)
 }

@@ -12,55 +12,53 @@
 //! that no row holds together are taken as independent given a third one that links them. Several items of a
 //! row count as one.
 
+use chiasm_parameters::{ParameterError, Parameters, PerModality};
 use serde::{Deserialize, Serialize};
 
 pub use crate::canonical::Setting;
-use crate::canonical::{Grid, Problem, check_grid};
+use crate::canonical::{Grid, Problem, check_settings};
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
-use crate::per_modality::{PerModality, resolve};
+use crate::per_modality::resolve;
 use crate::search::curves;
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
-/// Settings joined when not given.
-pub const MEMBERS: usize = 20;
+/// Number of settings that are joined by default.
+pub(crate) const MEMBERS: usize = 20;
 
-/// Parameters of canonical correlation, not checked yet; whatever is absent is chosen.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CcaParams(Cca);
-
-/// Checked parameters of canonical correlation.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Parameters of canonical correlation; those that are not set are chosen from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct Cca {
-    /// What items go through first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+#[parameters(builder, check = Self::check_together)]
+pub struct CcaParams {
+    /// What items go through before they are brought to length one.
     pub curve: Option<PerModality<Curve>>,
-    /// Ridge relative to the top variance of the modality.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Ridge relative to the largest variance of the modality.
+    #[parameter(range = 0..=1000)]
     pub ridge: Option<PerModality<f64>>,
-    /// Canonical directions kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Number of canonical directions kept.
+    #[parameter(range = 1..)]
     pub dimensions: Option<usize>,
     /// Power of the correlation that weights each direction.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[parameter(range = 0..=10)]
     pub power: Option<f64>,
-    /// How many of the best settings are joined.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub members: Option<usize>,
-    /// The very settings to join; excludes the four above.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Number of the best settings that are joined into one map.
+    #[parameter(default = MEMBERS, range = 1..=375)]
+    pub members: usize,
+    /// The settings to join, instead of a search: excludes ridge, dimensions and power.
     pub settings: Option<Vec<Setting>>,
 }
 
-estimator!(CcaParams, Cca);
+/// The maps of a fit, and how they were found.
+pub type Cca = Fitted<CcaParams>;
+
+estimator!(CcaParams);
 
 impl CcaParams {
     /// The geometric means of the settings' ridges for the modalities of these names; `None` before a fit has
     /// chosen them.
     pub fn ridges(&self, names: &[&str]) -> Option<Vec<f64>> {
-        let settings = self.0.settings.as_ref().filter(|settings| !settings.is_empty())?;
+        let settings = self.settings.as_ref().filter(|settings| !settings.is_empty())?;
         let mean = |name: &&str| {
             let log = |setting: &Setting| Some(setting.ridge.get(name)?.max(f64::MIN_POSITIVE).ln());
             let logs: Option<f64> = settings.iter().map(log).sum();
@@ -70,18 +68,17 @@ impl CcaParams {
     }
 }
 
-impl Cca {
-    fn check(&self) -> Result<()> {
-        let settings = self.settings.as_deref();
-        check_grid(self.ridge.as_ref(), self.dimensions, self.power, self.members, settings)
+impl CcaParams {
+    fn check_together(&self) -> std::result::Result<(), ParameterError> {
+        let searched = self.ridge.is_some() || self.dimensions.is_some() || self.power.is_some();
+        check_settings(self.settings.as_deref(), searched)
     }
 
     /// Fits on the items of two or more modalities.
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<CcaParams>> {
-        self.check()?;
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Cca> {
         let names = views.names();
         let found = Problem {
             grid: Grid {
@@ -90,13 +87,13 @@ impl Cca {
                 power: self.power,
             },
             settings: self.settings.as_deref(),
-            members: self.members.unwrap_or(MEMBERS),
+            members: self.members,
             curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
             specs: FeatureSpec::linear(views),
         }
         .solve(views, context)?;
         let parameters =
             Self { curve: Some(found.curves), settings: Some(found.settings), ..Self::default() };
-        Ok(Fitted { maps: found.maps, parameters: parameters.into(), report: found.report })
+        Ok(Fitted { maps: found.maps, parameters, report: found.report })
     }
 }

@@ -14,15 +14,8 @@ pub enum Error {
         got: String,
     },
     /// A parameter is out of range.
-    #[error("parameter `{name}`: expected {expected}, got {got}")]
-    Parameter {
-        /// Its key.
-        name: &'static str,
-        /// The range in words.
-        expected: &'static str,
-        /// The value that was given.
-        got: String,
-    },
+    #[error(transparent)]
+    Parameter(#[from] chiasm_parameters::ParameterError),
     /// The caller asked to stop.
     #[error("stopped as asked")]
     Cancelled,
@@ -46,18 +39,5 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn data(what: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Data { what: what.into(), expected: expected.into(), got: got.into() }
-    }
-}
-
-/// Fails unless `good`; names the parameter, the range and the value.
-pub(crate) fn check<T: std::fmt::Debug>(
-    name: &'static str,
-    value: &Option<T>,
-    expected: &'static str,
-    good: impl Fn(&T) -> bool,
-) -> Result<()> {
-    match value {
-        Some(value) if !good(value) => Err(Error::Parameter { name, expected, got: format!("{value:?}") }),
-        _ => Ok(()),
     }
 }

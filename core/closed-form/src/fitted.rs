@@ -1,15 +1,16 @@
 //! What comes out of a fit, and the trait of everything that can be fitted.
 
 use chiasm_graph::Graph;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use chiasm_parameters::Parameters;
 use serde_json::{Map as Object, Value, json};
+
+use ndarray::{Array2, ArrayBase, Data, Ix2};
 
 use crate::search::SearchReport;
 use crate::{FitContext, Inverse, Map, Result, Views};
 
 /// Parameters of a method: checked, then fitted.
-pub trait Method: DeserializeOwned + Serialize {
+pub trait Method: Parameters {
     /// The most modalities that the method takes; `None` when it takes any number.
     const MOST_MODALITIES: Option<usize> = None;
 
@@ -45,7 +46,12 @@ pub struct Export {
     pub notes: Value,
 }
 
-impl<P: Serialize> Fitted<P> {
+impl<P: Parameters> Fitted<P> {
+    /// The parameters of the method with their defaults: `Cca::params().ridge(0.1).fit(&dataset)`.
+    pub fn params() -> P {
+        P::default()
+    }
+
     /// The graphs of a fit with its parameters and notes; `names` are those of the modalities.
     ///
     /// # Errors
@@ -68,36 +74,21 @@ impl<P: Serialize> Fitted<P> {
         Ok(Export {
             maps: self.maps.iter().map(Map::graph).collect::<Result<_>>()?,
             inverses,
-            parameters: serde_json::to_value(&self.parameters).unwrap_or_default(),
+            parameters: self.parameters.to_json(),
             notes: json!({ "dimensions": dimensions, "search": self.report, "inverses": senses }),
         })
     }
 }
 
-/// Implements linfa's two traits and [`Method`] for a method: the check of its parameters and the fit.
+/// Implements [`Method`] and linfa's `Fit` for the parameters of a method.
 macro_rules! estimator {
-    ($params:ident, $valid:ident $(, most: $most:expr)?) => {
-        impl linfa::ParamGuard for $params {
-            type Checked = $valid;
-            type Error = $crate::Error;
-
-            fn check_ref(&self) -> $crate::Result<&$valid> {
-                self.0.check()?;
-                Ok(&self.0)
-            }
-
-            fn check(self) -> $crate::Result<$valid> {
-                self.0.check()?;
-                Ok(self.0)
-            }
-        }
-
-        impl<S: ndarray::Data<Elem = f32>>
+    ($params:ident $(, most: $most:expr)?) => {
+        impl<F: linfa::Float, S: ndarray::Data<Elem = F>>
             linfa::traits::Fit<
                 ndarray::ArrayBase<S, ndarray::Ix2>,
                 ndarray::ArrayBase<S, ndarray::Ix2>,
                 $crate::Error,
-            > for $valid
+            > for $params
         {
             type Object = $crate::Fitted<$params>;
 
@@ -108,7 +99,10 @@ macro_rules! estimator {
                     ndarray::ArrayBase<S, ndarray::Ix2>,
                 >,
             ) -> $crate::Result<Self::Object> {
-                self.fit_with(&$crate::Views::of(dataset)?, $crate::FitContext::default())
+                let [first, second] =
+                    [&dataset.records, &dataset.targets].map($crate::fitted::single_precision);
+                let views = $crate::Views::paired(first.view(), second.view())?;
+                $crate::Method::fit_views(self.clone(), &views, $crate::FitContext::default())
             }
         }
 
@@ -120,15 +114,15 @@ macro_rules! estimator {
                 views: &$crate::Views<'_>,
                 context: $crate::FitContext<'_>,
             ) -> $crate::Result<$crate::Fitted<Self>> {
-                linfa::ParamGuard::check(self)?.fit_with(views, context)
-            }
-        }
-
-        impl From<$valid> for $params {
-            fn from(values: $valid) -> Self {
-                Self(values)
+                chiasm_parameters::Parameters::check(&self)?;
+                self.fit_with(views, context)
             }
         }
     };
 }
 pub(crate) use estimator;
+
+/// A matrix in single precision, in which maps are stored.
+pub(crate) fn single_precision<F: linfa::Float, S: Data<Elem = F>>(rows: &ArrayBase<S, Ix2>) -> Array2<f32> {
+    rows.mapv(|value| value.to_f32().unwrap_or(f32::NAN))
+}

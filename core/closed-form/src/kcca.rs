@@ -6,15 +6,15 @@
 //! and one matrix. Above `landmarks` items a seeded subset serves as landmarks (Nystroem), so the cost stays
 //! that of `landmarks`³. There is no inverse.
 
+use chiasm_parameters::{ParameterError, Parameters, PerModality};
 use serde::{Deserialize, Serialize};
 
 pub use crate::canonical::Setting;
-use crate::canonical::{Grid, Problem, check_grid};
+use crate::canonical::{Grid, Problem, check_settings};
 use crate::cca::MEMBERS;
-use crate::error::check;
 use crate::features::{FeatureSpec, Landmarks};
 use crate::fitted::estimator;
-use crate::per_modality::{PerModality, check_each, resolve};
+use crate::per_modality::resolve;
 use crate::search::curves;
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
@@ -24,60 +24,56 @@ pub const LANDMARKS: usize = 2000;
 /// items.
 pub const WIDTHS: [f64; 3] = [0.35, 0.7, 1.4];
 
-/// Parameters of kernel canonical correlation, not checked yet; whatever is absent is chosen.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KccaParams(Kcca);
-
-/// Checked parameters of kernel canonical correlation.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Parameters of kernel canonical correlation; those that are not set are chosen from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct Kcca {
-    /// What items go through first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+#[parameters(builder, check = Self::check_together)]
+pub struct KccaParams {
+    /// What items go through before they are brought to length one.
     pub curve: Option<PerModality<Curve>>,
-    /// Widths of the kernels, over the mean squared distance; their kernels are averaged.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Widths of the kernels, divided by the mean squared distance; the kernels are averaged.
+    #[parameter(default = Some(WIDTHS.to_vec().into()), above = 0, range = ..=1000)]
     pub widths: Option<PerModality<Vec<f64>>>,
-    /// Training items of a modality that serve as landmarks, at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub landmarks: Option<usize>,
-    /// Ridge relative to the top variance of the modality.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The largest number of training items of a modality that serve as landmarks.
+    #[parameter(default = LANDMARKS, range = 2..=20_000)]
+    pub landmarks: usize,
+    /// Ridge relative to the largest variance of the modality.
+    #[parameter(range = 0..=1000)]
     pub ridge: Option<PerModality<f64>>,
-    /// Canonical directions kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Number of canonical directions kept.
+    #[parameter(range = 1..)]
     pub dimensions: Option<usize>,
     /// Power of the correlation that weights each direction.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[parameter(range = 0..=10)]
     pub power: Option<f64>,
-    /// How many of the best settings are joined.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub members: Option<usize>,
-    /// The very settings to join; excludes the four above.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Number of the best settings that are joined into one map.
+    #[parameter(default = MEMBERS, range = 1..=375)]
+    pub members: usize,
+    /// The settings to join, instead of a search: excludes ridge, dimensions and power.
     pub settings: Option<Vec<Setting>>,
 }
 
-estimator!(KccaParams, Kcca);
+/// The maps of a fit, and how they were found.
+pub type Kcca = Fitted<KccaParams>;
 
-impl Kcca {
-    fn check(&self) -> Result<()> {
-        let good = |list: &Vec<f64>| !list.is_empty() && list.iter().all(|&w| w > 0.0 && w <= 1000.0);
-        check_each("widths", self.widths.as_ref(), "a list of numbers above 0, at most 1000", good)?;
-        check("landmarks", &self.landmarks, "2 to 20000", |m| (2..=20_000).contains(m))?;
-        let settings = self.settings.as_deref();
-        check_grid(self.ridge.as_ref(), self.dimensions, self.power, self.members, settings)
+estimator!(KccaParams);
+
+impl KccaParams {
+    fn check_together(&self) -> std::result::Result<(), ParameterError> {
+        if self.widths.iter().flat_map(PerModality::values).any(Vec::is_empty) {
+            return Err(ParameterError::new("widths", "at least one width", "an empty list"));
+        }
+        let searched = self.ridge.is_some() || self.dimensions.is_some() || self.power.is_some();
+        check_settings(self.settings.as_deref(), searched)
     }
 
     /// Fits on the items of two or more modalities.
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<KccaParams>> {
-        self.check()?;
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Kcca> {
         let names = views.names();
-        let most = self.landmarks.unwrap_or(LANDMARKS);
+        let most = self.landmarks;
         let widths: Vec<Vec<f64>> = resolve("widths", self.widths.as_ref(), &names)?
             .into_iter()
             .map(|given| given.unwrap_or_else(|| WIDTHS.to_vec()))
@@ -93,7 +89,7 @@ impl Kcca {
                 power: self.power,
             },
             settings: self.settings.as_deref(),
-            members: self.members.unwrap_or(MEMBERS),
+            members: self.members,
             curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
             specs,
         }
@@ -101,10 +97,10 @@ impl Kcca {
         let parameters = Self {
             curve: Some(found.curves),
             widths: Some(PerModality::each(&names, &widths)),
-            landmarks: Some(most),
+            landmarks: most,
             settings: Some(found.settings),
             ..Self::default()
         };
-        Ok(Fitted { maps: found.maps, parameters: parameters.into(), report: found.report })
+        Ok(Fitted { maps: found.maps, parameters, report: found.report })
     }
 }

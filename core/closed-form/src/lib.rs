@@ -38,7 +38,6 @@
 //! A trained map starts from a linear map's [`Front`] and is compared with [`baselines`]. [`bank`] makes the
 //! graph that corrects scores for hubness.
 
-mod aligner;
 pub mod bank;
 mod baselines;
 mod basis;
@@ -71,13 +70,13 @@ mod unpaired;
 mod views;
 
 pub use baselines::{Baseline, baselines};
+pub use chiasm_parameters::PerModality;
 pub use context::FitContext;
 pub use error::{Error, Result};
 pub use fitted::{Export, Fitted, Method};
 pub use front::Front;
 pub use inverse::{Inverse, InverseKind};
 pub use map::Map;
-pub use per_modality::PerModality;
 pub use search::SearchReport;
 pub use transform::Curve;
 pub use views::{View, Views};

@@ -4,6 +4,7 @@
 //! retrieval is at chance unless the encoders share coordinates already; what a method scores above this is
 //! what it learned.
 
+use chiasm_parameters::Parameters;
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -12,28 +13,22 @@ use crate::fitted::estimator;
 use crate::sample::{selected, weights};
 use crate::{Curve, FitContext, Fitted, Map, Result, Views};
 
-/// Parameters of the mean vector, not checked yet: there are none.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MeanVectorParams(MeanVector);
-
-/// Checked parameters of the mean vector: there are none.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Parameters of the mean vector: there are none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct MeanVector {}
+pub struct MeanVectorParams {}
 
-estimator!(MeanVectorParams, MeanVector);
+/// The maps of a fit, and how they were found.
+pub type MeanVector = Fitted<MeanVectorParams>;
 
-impl MeanVector {
-    fn check(&self) -> Result<()> {
-        Ok(())
-    }
+estimator!(MeanVectorParams);
 
+impl MeanVectorParams {
     /// Fits on items; which belongs to which does not matter.
     ///
     /// # Errors
     /// Never, for views that were checked.
-    pub fn fit_with(&self, views: &Views<'_>, _: FitContext<'_>) -> Result<Fitted<MeanVectorParams>> {
+    pub fn fit_with(&self, views: &Views<'_>, _: FitContext<'_>) -> Result<MeanVector> {
         let width = views.all().iter().map(|view| view.items.ncols()).max().unwrap_or(0);
         let places = views.training();
         let mut maps = Vec::new();
@@ -50,6 +45,6 @@ impl MeanVector {
             let padded = || Array2::from_shape_fn((d, width), |(i, j)| f64::from(u8::from(i == j)));
             maps.push(Map::new(features, mean, (d < width).then(padded)));
         }
-        Ok(Fitted { maps, parameters: self.clone().into(), report: None })
+        Ok(Fitted { maps, parameters: self.clone(), report: None })
     }
 }

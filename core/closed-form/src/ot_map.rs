@@ -30,16 +30,16 @@
 use std::time::Duration;
 
 use chiasm_geometry::linalg::product;
+use chiasm_parameters::{Choice, ParameterError, Parameters, PerModality};
 use chiasm_transport::{Cost, EntropicMap, Limits, Sinkhorn, exact, gaussian_map, uniform};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use crate::basis::columns;
-use crate::error::check;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::partners::{Clouds, Parts};
-use crate::per_modality::{PerModality, resolve};
+use crate::per_modality::resolve;
 use crate::prepared::Prepared;
 use crate::procrustes::{Sizes, polar};
 use crate::sample::{axes, distinct, selected, subset};
@@ -61,7 +61,7 @@ const ATTENDED: usize = 4096;
 const MOST_EXACT: usize = 20_000;
 
 /// How the plan of each turn is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "lowercase")]
 pub enum Solver {
     /// Entropic: each item goes to a mean of its likely partners.
@@ -71,7 +71,7 @@ pub enum Solver {
 }
 
 /// What a turned item goes through on its way to the items of the reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "lowercase")]
 pub enum MapKind {
     /// Nothing: the map is the rotation.
@@ -82,61 +82,62 @@ pub enum MapKind {
     Attention,
 }
 
-/// Parameters of Wasserstein-Procrustes, not checked yet.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OtMapParams(OtMap);
-
-/// Checked parameters of Wasserstein-Procrustes.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Parameters of Wasserstein-Procrustes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct OtMap {
-    /// What items go through first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+#[parameters(builder, check = Self::check_together)]
+pub struct OtMapParams {
+    /// What items go through before they are brought to length one.
     pub curve: Option<PerModality<Curve>>,
-    /// Principal coordinates kept of each modality.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Number of principal coordinates kept of each modality.
+    #[parameter(range = 1..)]
     pub dimensions: Option<usize>,
-    /// So many of the rows that hold both count as pairs at most, the first ones (all).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The largest number of rows that hold both modalities and count as pairs, the first ones; all of them
+    /// when not set.
     pub pairs: Option<usize>,
-    /// How the plan of each turn is found (sinkhorn).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub solver: Option<Solver>,
-    /// Sinkhorn's regularisation as a share of the mean cost (0.05).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How the transport plan of each turn is found.
+    #[parameter(default = Solver::Sinkhorn)]
+    pub solver: Solver,
+    /// Sinkhorn's regularisation as a share of the mean cost; 0.05 when not set.
+    #[parameter(above = 0)]
     pub eps_scale: Option<f64>,
-    /// What an item without a partner counts beside a pair (0.1).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<f64>,
-    /// Turns of plan and rotation at most (20); 0 uses the pairs alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    /// What a turned item goes through (orthogonal: nothing).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub map: Option<MapKind>,
-    /// Of a Gaussian map: the share of each covariance that its mean variance replaces (0).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The weight of an item without a partner, where a pair has weight 1.
+    #[parameter(default = WEIGHT, range = 0..)]
+    pub weight: f64,
+    /// The largest number of turns, each a transport plan and a rotation; 0 uses the pairs alone.
+    #[parameter(default = STEPS)]
+    pub steps: usize,
+    /// What a rotated item goes through.
+    #[parameter(default = MapKind::Orthogonal)]
+    pub map: MapKind,
+    /// Of a Gaussian map: the share of each covariance that its mean variance replaces, below 1; 0 when not
+    /// set.
+    #[parameter(range = 0..=1)]
     pub shrinkage: Option<f64>,
-    /// Of the exact solver: the most seconds for one plan (600).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of the exact solver: the largest number of seconds for one plan; 600 when not set.
+    #[parameter(above = 0)]
     pub time_limit: Option<f64>,
 }
 
-estimator!(OtMapParams, OtMap, most: 2);
+/// The maps of a fit, and how they were found.
+pub type OtMap = Fitted<OtMapParams>;
 
-impl OtMap {
-    fn check(&self) -> Result<()> {
-        check("dimensions", &self.dimensions, "at least 1", |&k| k > 0)?;
-        check("eps_scale", &self.eps_scale, "a number above 0", |&e| e > 0.0 && e.is_finite())?;
-        check("weight", &self.weight, "a number >= 0", |&w| w >= 0.0 && w.is_finite())?;
-        check("shrinkage", &self.shrinkage, "a number in [0, 1)", |s| (0.0..1.0).contains(s))?;
-        check("time_limit", &self.time_limit, "seconds above 0", |&t| t > 0.0)?;
-        let (exact, map) = (self.solver == Some(Solver::Emd), self.map.unwrap_or(MapKind::Orthogonal));
-        check("shrinkage", &self.shrinkage, "none but with map = gaussian", |_| map == MapKind::Gaussian)?;
-        check("time_limit", &self.time_limit, "none but with solver = emd", |_| exact)?;
-        let entropic = !exact || map == MapKind::Attention;
-        check("eps_scale", &self.eps_scale, "none with solver = emd but for map = attention", |_| entropic)
+estimator!(OtMapParams, most: 2);
+
+impl OtMapParams {
+    fn check_together(&self) -> std::result::Result<(), ParameterError> {
+        let refuse = |name: &str, value: Option<f64>, wrong: bool, expected: &str| match value {
+            Some(value) if wrong => Err(ParameterError::new(name, expected, value.to_string())),
+            _ => Ok(()),
+        };
+        let (exact, gaussian) = (self.solver == Solver::Emd, self.map == MapKind::Gaussian);
+        let entropic = !exact || self.map == MapKind::Attention;
+        let whole = self.shrinkage.is_some_and(|share| share >= 1.0);
+        refuse("shrinkage", self.shrinkage, whole, "a number below 1")?;
+        refuse("shrinkage", self.shrinkage, !gaussian, "no value without map = gaussian")?;
+        refuse("time_limit", self.time_limit, !exact, "no value without solver = emd")?;
+        let expected = "no value with solver = emd, unless map = attention";
+        refuse("eps_scale", self.eps_scale, !entropic, expected)
     }
 
     /// Fits on the items of two modalities; rows that hold both are pairs.
@@ -144,8 +145,7 @@ impl OtMap {
     /// # Errors
     /// When there are more than two modalities, a parameter is out of range or idle, a modality does not
     /// vary, no plan is found (in time), or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<OtMapParams>> {
-        self.check()?;
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<OtMap> {
         if views.count() != 2 {
             return Err(Error::data("modalities of ot-map", "exactly 2", views.count().to_string()));
         }
@@ -163,7 +163,7 @@ impl OtMap {
         let (a, b) = (clouds(from), clouds(to));
         let mut turn = self.turns(&a, &b, context)?;
         let mut attention = None;
-        match self.map.unwrap_or(MapKind::Orthogonal) {
+        match self.map {
             MapKind::Orthogonal => {}
             MapKind::Gaussian => turn = self.stretched(&turn, &prepared[from], &prepared[to], k)?,
             MapKind::Attention => {
@@ -183,7 +183,7 @@ impl OtMap {
         }
         let parameters =
             Self { curve: Some(PerModality::each(&names, &curves)), dimensions: Some(k), ..self.clone() };
-        Ok(Fitted { maps, parameters: parameters.into(), report })
+        Ok(Fitted { maps, parameters, report })
     }
 
     /// The rotation and behind it the Gaussian map of the turned coordinates, whose means are zero.
@@ -285,7 +285,7 @@ impl OtMap {
         let weighted = &a.rest * &a.weights.view().insert_axis(Axis(1));
         let masses = [&a.weights, &b.weights].map(|weights| (weights / weights.sum()).to_vec());
         let (mut turn, mut cost) = (start.clone(), 0.0);
-        let (steps, weight) = (self.steps.unwrap_or(STEPS), self.weight.unwrap_or(WEIGHT));
+        let (steps, weight) = (self.steps, self.weight);
         for step in 0..steps {
             if !(context.progress)((at * steps + step) as u64, (of * steps) as u64) {
                 return Err(Error::Cancelled);
@@ -310,7 +310,7 @@ impl OtMap {
         y: ArrayView2<'_, f32>,
         [mass, held]: &[Vec<f64>; 2],
     ) -> Result<(f64, Array2<f32>)> {
-        match self.solver.unwrap_or(Solver::Sinkhorn) {
+        match self.solver {
             Solver::Sinkhorn => {
                 let cost = Cost::squared_euclidean(x, y)?;
                 let coupling = self.entropic().solve(&cost, mass, held)?;

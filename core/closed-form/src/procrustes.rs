@@ -9,14 +9,14 @@
 //! distances within k coordinates are those of the encoder.
 
 use chiasm_geometry::linalg::{Svd, product, thin_svd};
+use chiasm_parameters::{Parameters, PerModality};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 use crate::basis::{columns, unit_rows};
-use crate::error::check;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
-use crate::per_modality::{PerModality, resolve};
+use crate::per_modality::resolve;
 use crate::prepared::prepare;
 use crate::sample::{RowMeans, axes};
 use crate::search::{Candidates, Fold, Tick, curves, search};
@@ -31,24 +31,22 @@ const TURNS: usize = 100;
 const SEARCH_TURNS: usize = 2;
 const STILL: f64 = 1e-6;
 
-/// Parameters of Procrustes, not checked yet; whatever is absent is chosen.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ProcrustesParams(Procrustes);
-
-/// Checked parameters of Procrustes.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Parameters of Procrustes; those that are not set are chosen from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct Procrustes {
-    /// What items go through first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+#[parameters(builder)]
+pub struct ProcrustesParams {
+    /// What items go through before they are brought to length one.
     pub curve: Option<PerModality<Curve>>,
-    /// Principal coordinates kept of each modality.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Number of principal coordinates kept of each modality.
+    #[parameter(range = 1..)]
     pub dimensions: Option<usize>,
 }
 
-estimator!(ProcrustesParams, Procrustes);
+/// The maps of a fit, and how they were found.
+pub type Procrustes = Fitted<ProcrustesParams>;
+
+estimator!(ProcrustesParams);
 
 /// The choice among numbers of coordinates, given the place of the reference.
 pub(crate) struct Sizes {
@@ -56,17 +54,12 @@ pub(crate) struct Sizes {
     pub(crate) reference: usize,
 }
 
-impl Procrustes {
-    fn check(&self) -> Result<()> {
-        check("dimensions", &self.dimensions, "at least 1", |&k| k > 0)
-    }
-
+impl ProcrustesParams {
     /// Fits on the items of two or more modalities.
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<ProcrustesParams>> {
-        self.check()?;
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Procrustes> {
         views.check_linked()?;
         let names = views.names();
         let specs = FeatureSpec::linear(views);
@@ -90,7 +83,7 @@ impl Procrustes {
             view.map(&weights)
         });
         let parameters = Self { curve: Some(PerModality::each(&names, &found.curves)), dimensions: Some(k) };
-        Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters: parameters.into(), report: found.report })
+        Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters, report: found.report })
     }
 }
 

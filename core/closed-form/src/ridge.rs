@@ -8,6 +8,7 @@
 //! which is two regressions one after the other.
 
 use chiasm_geometry::linalg::product;
+use chiasm_parameters::{Parameters, PerModality};
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::basis::{Basis, damped, unit_rows};
 use crate::crosses::CrossCovariances;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
-use crate::per_modality::{PerModality, check_each, resolve};
+use crate::per_modality::resolve;
 use crate::prepared::prepare;
 use crate::sample::RowMeans;
 use crate::search::{Candidates, Fold, Tick, curves, search};
@@ -24,27 +25,25 @@ use crate::{Curve, Error, FitContext, Fitted, Map, Result, Views};
 const RIDGES: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 const QUICK: [f64; 3] = [0.01, 0.1, 1.0];
 
-/// Parameters of ridge regression, not checked yet; whatever is absent is chosen.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RidgeParams(Ridge);
-
-/// Checked parameters of ridge regression.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Parameters of ridge regression; those that are not set are chosen from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct Ridge {
-    /// What items go through first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+#[parameters(builder)]
+pub struct RidgeParams {
+    /// What items go through before they are brought to length one.
     pub curve: Option<PerModality<Curve>>,
-    /// The modality that is predicted from the others.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The modality that is predicted from the others. When not set: the anchor, the better one of two
+    /// modalities, or the last one.
     pub onto: Option<String>,
-    /// Ridge relative to the top variance of the modality that predicts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Ridge relative to the largest variance of the modality that predicts.
+    #[parameter(range = 0..=1000)]
     pub ridge: Option<PerModality<f64>>,
 }
 
-estimator!(RidgeParams, Ridge);
+/// The maps of a fit, and how they were found.
+pub type Ridge = Fitted<RidgeParams>;
+
+estimator!(RidgeParams);
 
 /// The choice of what is predicted and of the ridges.
 struct Grid {
@@ -62,13 +61,9 @@ struct Point {
     ridges: Vec<f64>,
 }
 
-impl Ridge {
-    fn check(&self) -> Result<()> {
-        check_each("ridge", self.ridge.as_ref(), "a number from 0 to 1000", |r| (0.0..=1000.0).contains(r))
-    }
-
+impl RidgeParams {
     /// The modalities that may be predicted.
-    fn onto(&self, views: &Views<'_>) -> Result<Vec<usize>> {
+    fn predicted(&self, views: &Views<'_>) -> Result<Vec<usize>> {
         let names = views.names();
         match &self.onto {
             Some(onto) => match names.iter().position(|name| name == onto) {
@@ -87,13 +82,13 @@ impl Ridge {
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Fitted<RidgeParams>> {
-        self.check()?;
+    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Ridge> {
         views.check_linked()?;
         let names = views.names();
         let specs = FeatureSpec::linear(views);
         let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
-        let grid = Grid { onto: self.onto(views)?, ridges: resolve("ridge", self.ridge.as_ref(), &names)? };
+        let grid =
+            Grid { onto: self.predicted(views)?, ridges: resolve("ridge", self.ridge.as_ref(), &names)? };
         let mut found = search(&grid, views, &specs, &candidates, context)?;
         let Point { onto, ridges } = found.ranked.swap_remove(0);
         // every axis: a prediction then reaches the whole space of the predicted modality, and can be undone
@@ -120,7 +115,7 @@ impl Ridge {
             onto: Some(names[onto].to_owned()),
             ridge: Some(PerModality::Each(names.iter().enumerate().filter_map(used).collect())),
         };
-        Ok(Fitted { maps, parameters: parameters.into(), report: found.report })
+        Ok(Fitted { maps, parameters, report: found.report })
     }
 }
 

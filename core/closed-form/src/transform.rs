@@ -6,6 +6,7 @@
 //! length one again and no encoder drowns another.
 
 use chiasm_graph::{Attr, Builder, Value};
+use chiasm_parameters::Choice;
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +14,12 @@ use serde::{Deserialize, Serialize};
 const TINY: f64 = 1e-12;
 
 /// What a block goes through before it is brought to length one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "kebab-case")]
 pub enum Curve {
-    /// Nothing.
+    /// The items as they are.
     Unit,
-    /// sign(x) sqrt|x|.
+    /// The signed square root sign(x) sqrt|x|.
     SignedRoot,
 }
 

@@ -159,10 +159,17 @@ fn a_fusion_is_held_to_the_modalities_given() {
 
 #[test]
 fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
-    assert_eq!(plain().fusion("sum").unwrap().needs().unwrap(), FusionNeeds::default());
+    assert_eq!(plain().fusion("sum").unwrap().needs(&json!({})).unwrap(), FusionNeeds::default());
     let fusion = plain().fusion("pool").unwrap();
-    let needs = fusion.needs().unwrap();
+    let needs = fusion.needs(&json!({})).unwrap();
     assert_eq!((needs.tokens, needs.tasks), (true, vec![TaskKind::Classification]));
+    assert!(
+        !fusion.needs(&json!({ "tokens": false })).unwrap().tokens,
+        "what it reads depends on parameters"
+    );
+    let refused = fusion.needs(&json!({ "tokens": 1 })).unwrap_err();
+    assert_eq!(refused.code, Code::INVALID);
+    assert!(refused.message.contains("`tokens`: expected true or false, got 1"), "{refused}");
     let image = Modality { name: "image".into(), pooled_dim: 5, token_dim: Some(3) };
     let labels = vec!["yes".to_owned(), "no".to_owned()];
     let task = Task { kind: TaskKind::Classification, labels };
@@ -209,7 +216,7 @@ fn panics_become_errors_with_the_place() {
     let error = hostile("panic-thread", &Recorder::default()).unwrap_err();
     assert!(error.detail.as_ref().unwrap().contains("in a thread"), "{error:?}");
     let aligner = host_of(&[library("fixture-hostile")]).aligner("hostile").unwrap();
-    assert_eq!(aligner.parameters().unwrap_err().code, Code::PANICKED);
+    assert_eq!(aligner.takes(&json!({ "does": "panic-takes" })).unwrap_err().code, Code::PANICKED);
 }
 
 #[test]

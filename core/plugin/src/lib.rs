@@ -18,11 +18,11 @@
 
 mod error;
 mod inputs;
+mod items;
 mod learned;
 mod services;
 mod spec;
 mod traits;
-mod views;
 
 #[doc(hidden)]
 pub mod export;
@@ -30,8 +30,11 @@ pub mod export;
 pub use chiasm_abi::Code;
 pub use chiasm_graph as graph;
 pub use chiasm_objective as objective;
+pub use chiasm_parameters as parameters;
+pub use chiasm_parameters::{Choice, NoParameters, Parameter, ParameterError, Parameters, PerModality};
 pub use error::{Error, Result};
 pub use inputs::Inputs;
+pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use serde_json::{Value as Json, json};
@@ -40,5 +43,4 @@ pub use spec::{
     AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality,
     ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind,
 };
-pub use traits::{Adapter, Aligner, Fusion, Parameter, read_parameters, within};
-pub use views::{Pairs, View, Views};
+pub use traits::{Adapter, Aligner, Fusion, read_parameters};

@@ -143,9 +143,9 @@ pub struct FusionSpec {
 /// What an aligner aligns.
 ///
 /// The data of a fit are, for every modality, `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64 `[items]`, the row that
-/// each item belongs to, never falling. Items of different modalities that share a row are pairs. A row may hold several
+/// each item belongs to, in ascending order. Items of different modalities that share a row are pairs. A row may hold several
 /// items of a modality, or none. `validation` i64 `[n]`, when it is there, lists the rows that choose between settings;
-/// the other rows are for fitting. [`crate::Inputs::views`] reads all of it.
+/// the other rows are for fitting. [`crate::Inputs::training_items`] reads all of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AlignSpec {
     /// The modalities, in the recipe's order.

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use chiasm_graph::{Graph, Tensor};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use chiasm_parameters::{Parameters, read};
 use serde_json::Value;
 
 use crate::{
     AlignSpec, Draft, EncoderSpec, Error, Fused, FusionNeeds, FusionSpec, Inputs, Item, Learned,
-    ModalityCount, ModelInput, Result, Services, Signature, Takes,
+    ModalityCount, ModelInput, Result, Services, Signature, Takes, TrainingItems,
 };
 
 /// Turns raw items of one modality into an encoder's inputs.
@@ -50,23 +49,38 @@ pub trait Aligner: Send + Sync + 'static {
     const ID: &'static str;
     /// One sentence.
     const DOC: &'static str;
+    /// What the recipe may set in `[align]`; [`NoParameters`](crate::NoParameters) where there is nothing.
+    type Parameters: Parameters;
 
-    /// What the user may set.
-    fn parameters() -> Vec<Parameter>;
-
-    /// How many modalities it takes: two or more, unless said.
-    fn takes() -> ModalityCount {
+    /// How many modalities it takes with these parameters. The default is two or more.
+    fn takes(parameters: &Self::Parameters) -> ModalityCount {
+        let _ = parameters;
         ModalityCount::default()
     }
 
-    /// Fits on the training items of every modality. `data` is read with [`Inputs::views`]; `parameters` is a JSON object,
-    /// read with [`read_parameters`].
+    /// Fits on the training items of every modality. The parameters have been checked.
+    ///
+    /// # Errors
+    /// When the items cannot be fitted, a parameter does not suit them, or the host asked to stop.
     fn fit(
+        items: &TrainingItems<'_>,
+        parameters: Self::Parameters,
+        services: &Services<'_>,
+    ) -> Result<Learned>;
+
+    /// Reads the items and the parameters, then fits. The host calls it; a plugin's tests may.
+    ///
+    /// # Errors
+    /// When the items or the parameters are not as they must be, or the fit fails.
+    fn fit_json(
         spec: &AlignSpec,
         data: &Inputs<'_>,
         parameters: &Value,
         services: &Services<'_>,
-    ) -> Result<Learned>;
+    ) -> Result<Learned> {
+        let parameters = read_parameters(parameters)?;
+        Self::fit(&data.training_items(spec)?, parameters, services)
+    }
 }
 
 /// Learns or builds a map from several modalities into one vector, and perhaps the answer to a task.
@@ -76,75 +90,45 @@ pub trait Fusion: Send + Sync + 'static {
     /// One sentence.
     const DOC: &'static str;
 
-    /// What the user may set.
-    fn parameters() -> Vec<Parameter>;
+    /// What the recipe may set in `[fuse]`; [`NoParameters`](crate::NoParameters) where there is nothing.
+    type Parameters: Parameters;
 
-    /// What it reads beside pooled vectors, and what it can be trained for: nothing, unless said.
-    fn needs() -> FusionNeeds {
+    /// What it reads beside pooled vectors with these parameters, and the tasks that it can be trained for. The
+    /// default is none of them.
+    fn needs(parameters: &Self::Parameters) -> FusionNeeds {
+        let _ = parameters;
         FusionNeeds::default()
     }
 
-    /// Fits on training rows only: what `data` holds, [`FusionSpec`] says.
+    /// Fits on training rows only. [`FusionSpec`] lists what `data` holds. The parameters have been checked.
+    ///
+    /// # Errors
+    /// When the data cannot be fitted, a parameter does not suit them, or the host asked to stop.
     fn fit(
+        spec: &FusionSpec,
+        data: &Inputs<'_>,
+        parameters: Self::Parameters,
+        services: &Services<'_>,
+    ) -> Result<Fused>;
+
+    /// Reads the parameters, then fits. The host calls it; a plugin's tests may.
+    ///
+    /// # Errors
+    /// When the parameters are not as they must be, or the fit fails.
+    fn fit_json(
         spec: &FusionSpec,
         data: &Inputs<'_>,
         parameters: &Value,
         services: &Services<'_>,
-    ) -> Result<Fused>;
-}
-
-/// One thing that the user may set, for `plugin inspect`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Parameter {
-    /// Its key.
-    pub name: String,
-    /// What it holds, one of [`Parameter::KINDS`].
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Its value when not set; `null` when it is then chosen from the data.
-    pub default: Value,
-    /// One sentence.
-    pub doc: String,
-}
-
-impl Parameter {
-    /// The kinds of value. Those that end in `or table` are one value for all modalities, or a table of them by name.
-    pub const KINDS: [&str; 13] = [
-        "integer",
-        "number",
-        "text",
-        "true or false",
-        "table",
-        "list of integers",
-        "list of numbers",
-        "list of settings",
-        "integer or table",
-        "number or table",
-        "text or table",
-        "true or false or table",
-        "list of numbers or table",
-    ];
-
-    /// A parameter.
-    pub fn new(name: &str, kind: &str, default: impl Into<Value>, doc: &str) -> Self {
-        Self { name: name.into(), kind: kind.into(), default: default.into(), doc: doc.into() }
+    ) -> Result<Fused> {
+        Self::fit(spec, data, read_parameters(parameters)?, services)
     }
 }
 
-/// Refuses a parameter outside `low..=high`, by name.
+/// Reads and checks parameters from a JSON object; `null` reads as an object without keys.
 ///
 /// # Errors
-/// [`Error::invalid`] with what was expected and got.
-pub fn within(name: &str, value: f64, low: f64, high: f64) -> Result<()> {
-    match (low..=high).contains(&value) {
-        true => Ok(()),
-        false => Err(Error::invalid(format!("parameter `{name}`: expected {low} to {high}, got {value}"))),
-    }
-}
-
-/// Reads parameters into a struct; `null` reads as `{}`. With `#[serde(default, deny_unknown_fields)]` on the struct, a misspelt key is an
-/// error that names the known ones.
-pub fn read_parameters<P: DeserializeOwned>(parameters: &Value) -> Result<P> {
-    let object = if parameters.is_null() { Value::Object(Default::default()) } else { parameters.clone() };
-    serde_json::from_value(object).map_err(|e| Error::invalid(format!("parameters: {e}")))
+/// [`Error::invalid`] with the parameter, what was expected and what was given.
+pub fn read_parameters<P: Parameters>(parameters: &Value) -> Result<P> {
+    read(parameters).map_err(|e| Error::invalid(e.to_string()))
 }

@@ -20,13 +20,15 @@ use std::path::Path;
 const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-graph", &[]),
     ("chiasm-transport", &[]),
+    ("chiasm-parameters-derive", &[]),
+    ("chiasm-parameters", &["chiasm-parameters-derive"]),
     ("chiasm-abi", &[]),
     ("chiasm-geometry", &["chiasm-transport"]),
-    ("chiasm-closed-form", &["chiasm-graph", "chiasm-geometry", "chiasm-transport"]),
+    ("chiasm-closed-form", &["chiasm-graph", "chiasm-geometry", "chiasm-parameters", "chiasm-transport"]),
     ("chiasm-objective", &["chiasm-graph"]),
-    ("chiasm-plugin", &["chiasm-abi", "chiasm-graph", "chiasm-objective"]),
+    ("chiasm-plugin", &["chiasm-abi", "chiasm-graph", "chiasm-objective", "chiasm-parameters"]),
     ("chiasm-host", &["chiasm-abi", "chiasm-graph", "chiasm-objective", "chiasm-plugin"]),
-    ("chiasm-learned", &["chiasm-plugin", "chiasm-closed-form", "chiasm-geometry"]),
+    ("chiasm-kit", &["chiasm-plugin", "chiasm-closed-form", "chiasm-geometry"]),
     ("chiasm-runtime", &["chiasm-graph"]),
     ("chiasm-train", &["chiasm-graph", "chiasm-objective", "chiasm-runtime"]),
     ("chiasm-check", &["chiasm-graph", "chiasm-geometry", "chiasm-runtime"]),
@@ -62,9 +64,9 @@ const CRATES: &[(&str, &[&str])] = &[
 const FOLDERS: &[(&str, &[&str])] = &[
     (
         "plugins",
-        &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-learned", "chiasm-transport"],
+        &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-kit", "chiasm-transport"],
     ),
-    ("adapters", &["chiasm-plugin"]),
+    ("adapters", &["chiasm-plugin", "chiasm-kit"]),
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];
 

@@ -1,21 +1,23 @@
 //! The cca aligner: the directions in which all encoders vary together, each weighted by how much they do.
 
 use chiasm_closed_form::cca::CcaParams;
+use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
 
-chiasm_closed_form::aligner! {
-    Cca(CcaParams), "cca",
-    "Regularised (generalised) canonical correlation with correlation-weighted cosine.",
-    {
-        "curve": "text",
-            "What items go through first: unit or signed-root; one for all, or by modality.";
-        "ridge": "number", "Ridge relative to the top variance of the modality; one for all, or by modality.";
-        "dimensions": "integer", "Canonical directions kept.";
-        "power": "number", "Power of the correlation that weights each direction.";
-        "members": "integer", "How many of the best settings are joined into one map (20).";
-        "settings": "list of settings", "The very settings to join, each with ridge, dimensions and power.";
+/// Regularised (generalised) canonical correlation with correlation-weighted cosine.
+#[derive(Debug)]
+pub struct Cca;
+
+impl Aligner for Cca {
+    const ID: &'static str = "cca";
+    const DOC: &'static str =
+        "Regularised (generalised) canonical correlation with correlation-weighted cosine.";
+    type Parameters = CcaParams;
+
+    fn fit(items: &TrainingItems<'_>, parameters: CcaParams, services: &Services<'_>) -> Result<Learned> {
+        chiasm_kit::fit_method(items, parameters, services)
     }
 }
 
 chiasm_plugin::export_plugin! { aligners: [Cca] }
 
-chiasm_closed_form::aligner_tests!(Cca);
+chiasm_kit::aligner_tests!(Cca);

@@ -5,29 +5,18 @@
 //! takes no parameters.
 
 use chiasm_plugin::graph::{Builder, DType, Dim, Value};
-use chiasm_plugin::{
-    Error, Fused, Fusion, FusionSpec, Inputs, Json, Parameter, Result, Services, json, read_parameters,
-};
-use serde::Deserialize;
+use chiasm_plugin::{Error, Fused, Fusion, FusionSpec, Inputs, NoParameters, Result, Services, json};
 
 /// The modalities side by side, brought to length one.
 #[derive(Debug)]
 pub struct Concat;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Nothing {}
-
 impl Fusion for Concat {
     const ID: &'static str = "concat";
     const DOC: &'static str = "The modalities side by side, brought to length one.";
+    type Parameters = NoParameters;
 
-    fn parameters() -> Vec<Parameter> {
-        Vec::new()
-    }
-
-    fn fit(spec: &FusionSpec, _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
-        let Nothing {} = read_parameters(parameters)?;
+    fn fit(spec: &FusionSpec, _: &Inputs<'_>, _: NoParameters, _: &Services<'_>) -> Result<Fused> {
         let modalities = &spec.modalities;
         if modalities.is_empty() {
             return Err(Error::invalid("concat: expected at least one modality, got none"));
@@ -51,8 +40,8 @@ chiasm_plugin::export_plugin! { fusions: [Concat] }
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chiasm_plugin::Modality;
     use chiasm_plugin::graph::Tensor;
+    use chiasm_plugin::{Json, Modality};
     use chiasm_runtime::{Engine, Search, SessionOptions};
 
     fn modality(name: &str, pooled_dim: usize) -> Modality {
@@ -64,7 +53,7 @@ mod tests {
         let both = [modality("image", 3), modality("text", 5)];
         let spec = FusionSpec { modalities: both.to_vec(), task: None };
         let fused =
-            Concat::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+            Concat::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
         fused.verify_learned().unwrap();
         let names: Vec<String> = fused.inputs().into_iter().map(|port| port.to_string()).collect();
         assert_eq!(names, ["image.pooled f32[batch,3]", "text.pooled f32[batch,5]"]);
@@ -80,7 +69,7 @@ mod tests {
         let modalities = widths.map(|(name, width)| modality(name, width));
         let spec = FusionSpec { modalities: modalities.to_vec(), task: None };
         let fused =
-            Concat::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+            Concat::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
         let values = [vec![2.0], vec![0.0, 0.0], vec![-1.0], vec![2.0, 0.0, 4.0]];
         let tensors = values.map(|values| Tensor::f32(&[1, values.len()], values).unwrap());
         let ports = fused.inputs();
@@ -93,7 +82,7 @@ mod tests {
     fn nothing_to_fuse_and_unknown_parameters_are_refused() {
         let refuse = |modalities: &[Modality], parameters: Json| {
             let (spec, data) = (FusionSpec { modalities: modalities.to_vec(), task: None }, Inputs::of(&[]));
-            Concat::fit(&spec, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
+            Concat::fit_json(&spec, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
         };
         assert!(refuse(&[], json!({})).message().contains("at least one modality"));
         assert!(refuse(&[modality("image", 3)], json!({ "weight": 1 })).message().contains("weight"));

@@ -1,7 +1,7 @@
 //! How much attention each token gets: the exported graph shows it beside its answer.
 
-use chiasm_learned::Layers;
-use chiasm_learned::attention::Tokens;
+use chiasm_kit::Layers;
+use chiasm_kit::attention::Tokens;
 use chiasm_plugin::graph::Value;
 
 /// One attention: its queries, and the streams whose tokens, concatenated, are its keys.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use chiasm_learned::{Layers, Weights};
+use chiasm_kit::{Layers, Weights};
 use chiasm_plugin::graph::{DType, Dim, Graph, TensorRef, Value};
 use chiasm_plugin::ndarray::{ArrayViewD, CowArray, IxDyn};
 use chiasm_plugin::objective::{Draw, Length, Objective, Options, Rows, Trained};
-use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Json, Level, Result, Services, json};
+use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Level, Result, Services, json};
 
 use crate::attention::weights_by_stream;
 use crate::head::Head;
@@ -24,10 +24,9 @@ const WARMUP: u64 = 20;
 pub(crate) fn fit(
     spec: &FusionSpec,
     data: &Inputs<'_>,
-    parameters: &Json,
+    settings: Settings,
     services: &Services<'_>,
 ) -> Result<Fused> {
-    let settings = Settings::read(parameters)?;
     let task = spec.task.as_ref().ok_or_else(|| {
         Error::invalid(
             "a fusion that trains needs a task: expected one, got none; `concat` and `mean` need none",

@@ -1,6 +1,6 @@
 //! From a fused row to the task's answer, and the loss of that answer.
 
-use chiasm_learned::{Init, Layers, losses};
+use chiasm_kit::{Init, Layers, losses};
 use chiasm_plugin::graph::Value;
 use chiasm_plugin::ndarray::{ArrayView1, ArrayView2, Axis};
 use chiasm_plugin::{Error, Result, Task, TaskKind};

@@ -17,9 +17,9 @@ mod head;
 mod model;
 mod settings;
 
-use chiasm_plugin::{
-    Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Json, Parameter, Result, Services, TaskKind,
-};
+use chiasm_plugin::{Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Result, Services, TaskKind};
+
+pub use settings::{Mode, Settings};
 
 /// Attention between tokens of several modalities, trained for a task.
 #[derive(Debug)]
@@ -29,23 +29,21 @@ impl Fusion for CrossAttention {
     const ID: &'static str = "cross-attention";
     const DOC: &'static str = "Attention between tokens of several modalities, trained for a task.";
 
-    fn parameters() -> Vec<Parameter> {
-        settings::parameters()
-    }
+    type Parameters = Settings;
 
-    fn needs() -> FusionNeeds {
+    fn needs(settings: &Settings) -> FusionNeeds {
         let tasks =
             [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
-        FusionNeeds { tokens: true, tasks: tasks.to_vec() }
+        FusionNeeds { tokens: settings.mode.attends(), tasks: tasks.to_vec() }
     }
 
     fn fit(
         spec: &FusionSpec,
         data: &Inputs<'_>,
-        parameters: &Json,
+        settings: Settings,
         services: &Services<'_>,
     ) -> Result<Fused> {
-        fit::fit(spec, data, parameters, services)
+        fit::fit(spec, data, settings, services)
     }
 }
 

@@ -1,8 +1,8 @@
 //! From ports to one fused row, by mode.
 
-use chiasm_learned::attention::{Block, TokenInput, Tokens};
-use chiasm_learned::losses::average;
-use chiasm_learned::{Init, Layers};
+use chiasm_kit::attention::{Block, TokenInput, Tokens};
+use chiasm_kit::losses::average;
+use chiasm_kit::{Init, Layers};
 use chiasm_plugin::graph::{DType, Dim, Value};
 use chiasm_plugin::{Error, Result};
 

@@ -1,12 +1,12 @@
 //! What a recipe may set of the cross-attention fusion.
 
-use chiasm_plugin::{Error, Json, Parameter, Result, json, within};
+use chiasm_plugin::{Choice, ParameterError, Parameters};
 use serde::{Deserialize, Serialize};
 
 /// How modalities are fused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Mode {
+pub enum Mode {
     /// One modality attends to itself and to the others, layer by layer.
     Decoder,
     /// One modality attends to the others, in one layer.
@@ -41,139 +41,70 @@ impl Mode {
     }
 }
 
-/// The recipe's parameters; those that are `None` are chosen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The parameters of the cross-attention fusion; those that are not set are chosen.
+#[derive(Debug, Clone, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Settings {
+#[parameters(check = Self::check_heads)]
+pub struct Settings {
+    /// How modalities are fused. The modes decoder, one-way, two-way, gated and latent read tokens; the others
+    /// read pooled vectors.
+    #[parameter(default = Mode::Decoder)]
     pub mode: Mode,
+    /// The modality of the queries, with the largest weight in the residual; the last one when not set.
     pub query: Option<String>,
+    /// Width of every token inside the network.
+    #[parameter(default = 128, range = 1..=8192)]
     pub width: usize,
+    /// Heads of every attention; their number divides the width.
+    #[parameter(default = 4, range = 1..=256)]
     pub heads: usize,
+    /// Layers of the modes decoder, two-way and latent.
+    #[parameter(default = 2, range = 1..=48)]
     pub depth: usize,
+    /// Hidden units of every feed-forward network.
+    #[parameter(default = 256, range = 1..=65_536)]
     pub hidden: usize,
+    /// Learned queries of the mode latent.
+    #[parameter(default = 16, range = 1..=4096)]
     pub latents: usize,
+    /// Number of position embeddings, 0 for none; the tokens of the longest training sequence when not set.
+    #[parameter(range = 0..=65_536)]
     pub positions: Option<usize>,
+    /// The largest number of passes over the training rows.
+    #[parameter(default = 60, range = 1..=1_000_000)]
     pub epochs: u64,
+    /// Rows of a mini-batch.
+    #[parameter(default = 64, range = 1..=65_536)]
     pub batch: usize,
+    /// The largest step size; it falls to 0 as half a cosine.
+    #[parameter(default = 2e-3, range = 1e-8..=10)]
     pub learning_rate: f64,
+    /// Decoupled weight decay of matrices.
+    #[parameter(default = 1e-2, range = 0..=100)]
     pub weight_decay: f64,
+    /// Fraction of the fused numbers set to zero at a step.
+    #[parameter(default = 0.1, range = 0.0..=0.95)]
     pub dropout: f64,
+    /// Probability of each modality to be hidden from a row at a step.
+    #[parameter(default = 0.1, range = 0.0..=0.95)]
     pub modality_dropout: f64,
+    /// Epochs without a better loss on the rows held out that end the training.
+    #[parameter(default = 10, range = 1..=1_000_000)]
     pub patience: u64,
+    /// Temperature of retrieval at the first step; it is learned.
+    #[parameter(default = 0.07, range = 1e-3..=10)]
     pub temperature: f64,
+    /// Whether retrieval starts at the sum of the aligned vectors and learns a correction.
+    #[parameter(default = true)]
     pub residual: bool,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            mode: Mode::Decoder,
-            query: None,
-            width: 128,
-            heads: 4,
-            depth: 2,
-            hidden: 256,
-            latents: 16,
-            positions: None,
-            epochs: 60,
-            batch: 64,
-            learning_rate: 2e-3,
-            weight_decay: 1e-2,
-            dropout: 0.1,
-            modality_dropout: 0.1,
-            patience: 10,
-            temperature: 0.07,
-            residual: true,
-        }
-    }
-}
-
 impl Settings {
-    pub(crate) fn read(parameters: &Json) -> Result<Self> {
-        let settings: Self = chiasm_plugin::read_parameters(parameters)?;
-        settings.check()?;
-        Ok(settings)
-    }
-
-    fn check(&self) -> Result<()> {
-        within("width", self.width as f64, 1.0, 8192.0)?;
-        within("heads", self.heads as f64, 1.0, 256.0)?;
-        within("depth", self.depth as f64, 1.0, 48.0)?;
-        within("hidden", self.hidden as f64, 1.0, 65_536.0)?;
-        within("latents", self.latents as f64, 1.0, 4096.0)?;
-        within("positions", self.positions.unwrap_or(0) as f64, 0.0, 65_536.0)?;
-        within("epochs", self.epochs as f64, 1.0, 1e6)?;
-        within("batch", self.batch as f64, 1.0, 65_536.0)?;
-        within("learning_rate", self.learning_rate, 1e-8, 10.0)?;
-        within("weight_decay", self.weight_decay, 0.0, 100.0)?;
-        within("dropout", self.dropout, 0.0, 0.95)?;
-        within("modality_dropout", self.modality_dropout, 0.0, 0.95)?;
-        within("patience", self.patience as f64, 1.0, 1e6)?;
-        within("temperature", self.temperature, 1e-3, 10.0)?;
+    fn check_heads(&self) -> Result<(), ParameterError> {
         if self.width.is_multiple_of(self.heads) {
             return Ok(());
         }
-        let message = format!("a divisor of `width` = {}, got {}", self.width, self.heads);
-        Err(Error::invalid(format!("parameter `heads`: expected {message}")))
+        let expected = format!("a divisor of `width` = {}", self.width);
+        Err(ParameterError::new("heads", expected, self.heads.to_string()))
     }
-}
-
-/// What `plugin inspect` lists.
-pub(crate) fn parameters() -> Vec<Parameter> {
-    let usual = Settings::default();
-    let text = |name, default: Json, what| Parameter::new(name, "text", default, what);
-    let integer = |name, default: Json, what| Parameter::new(name, "integer", default, what);
-    let number = |name, default: f64, what| Parameter::new(name, "number", default, what);
-    vec![
-        text(
-            "mode",
-            json!(usual.mode),
-            "decoder, one-way, two-way, gated, latent; pooled: concat, mean, gated-sum, bilinear, late.",
-        ),
-        text(
-            "query",
-            json!(null),
-            "The modality of the queries, with the largest weight in the residual; the last when not set.",
-        ),
-        integer("width", json!(usual.width), "Width of every token inside the network."),
-        integer("heads", json!(usual.heads), "Heads of every attention; they divide the width."),
-        integer("depth", json!(usual.depth), "Layers of decoder, two-way and latent."),
-        integer("hidden", json!(usual.hidden), "Hidden units of every feed-forward network."),
-        integer("latents", json!(usual.latents), "Learned queries of latent."),
-        integer(
-            "positions",
-            json!(null),
-            "Position embeddings, 0 for none; the tokens of the longest training sequence when not set.",
-        ),
-        integer("epochs", json!(usual.epochs), "Passes over the training rows, at most."),
-        integer("batch", json!(usual.batch), "Rows of a mini-batch."),
-        number(
-            "learning_rate",
-            usual.learning_rate,
-            "The largest step size; it falls to 0 as half a cosine.",
-        ),
-        number("weight_decay", usual.weight_decay, "Decoupled decay of matrices."),
-        number("dropout", usual.dropout, "Fraction of the fused numbers set to zero at a step."),
-        number(
-            "modality_dropout",
-            usual.modality_dropout,
-            "Chance of each modality to be hidden from a row at a step.",
-        ),
-        integer(
-            "patience",
-            json!(usual.patience),
-            "Epochs without a better loss on rows held out that end the training.",
-        ),
-        number(
-            "temperature",
-            usual.temperature,
-            "Temperature of retrieval at the first step; it is learned.",
-        ),
-        Parameter::new(
-            "residual",
-            "true or false",
-            json!(usual.residual),
-            "Whether retrieval starts at the sum of the aligned vectors and learns a correction.",
-        ),
-    ]
 }

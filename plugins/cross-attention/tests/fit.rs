@@ -11,8 +11,7 @@ use chiasm_cross_attention::CrossAttention;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, Array3, Axis};
 use chiasm_plugin::{
-    Fused, Fusion, FusionSpec, Inputs, Json, Lent, Modality, Parameter, Result, Services, Task, TaskKind,
-    json,
+    Fused, Fusion, FusionSpec, Inputs, Json, Lent, Modality, Result, Services, Task, TaskKind, json,
 };
 use common::TestHost;
 
@@ -104,7 +103,7 @@ impl World {
             ("text.tokens", self.questions.view().into_dyn()),
         ];
         let data = Inputs::of(&matrices).and(&tokens);
-        CrossAttention::fit(&Self::spec(kind), &data, parameters, &Services::of(host))
+        CrossAttention::fit_json(&Self::spec(kind), &data, parameters, &Services::of(host))
     }
 
     /// The outputs for these rows, with some modalities hidden.
@@ -290,7 +289,8 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
         assert!(message.contains(words), "expected `{words}` in: {message}");
     }
     let spec = FusionSpec { task: None, ..World::spec(TaskKind::Classification) };
-    let error = CrossAttention::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&host)).unwrap_err();
+    let error =
+        CrossAttention::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&host)).unwrap_err();
     assert!(error.message().contains("needs a task"), "{error}");
     // one token a picture: one-way has a single key, two-way still has the words
     world.pictures = world.pictures.slice_axis(Axis(1), (..1).into()).to_owned();
@@ -303,11 +303,4 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
     world.answers[[3, 0]] = f32::NAN;
     let message = refused(&world, small("two-way", 1));
     assert!(message.contains("row 3"), "{message}");
-}
-
-#[test]
-fn every_parameter_is_of_a_kind_that_is_checked() {
-    for Parameter { name, kind, .. } in CrossAttention::parameters() {
-        assert!(Parameter::KINDS.contains(&kind.as_str()), "`{name}` is of the kind `{kind}`");
-    }
 }

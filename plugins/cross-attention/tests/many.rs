@@ -105,7 +105,7 @@ impl World {
             .map(|([.., name], values)| (name.as_str(), values.view().into_dyn()))
             .collect();
         let data = Inputs::of(&matrices).and(&tokens);
-        CrossAttention::fit(&self.spec(kind), &data, parameters, &Services::of(host)).unwrap()
+        CrossAttention::fit_json(&self.spec(kind), &data, parameters, &Services::of(host)).unwrap()
     }
 
     fn run(&self, host: &TestHost, graph: &Graph) -> BTreeMap<String, Array2<f32>> {

@@ -10,10 +10,13 @@
 
 use std::collections::BTreeMap;
 
+use chiasm_closed_form::cca::CcaParams;
 use chiasm_closed_form::{PerModality, Views};
-use chiasm_learned::comparison::{Comparison, FEWEST, Holdout, fit_start};
-use chiasm_learned::{Subset, paired_rows};
-use chiasm_plugin::{AlignSpec, Inputs, Inverse, InverseKind, Json, Learned, Level, Result, Services, json};
+use chiasm_kit::comparison::{Comparison, FEWEST, Holdout, fit_start};
+use chiasm_kit::{Subset, paired_rows};
+use chiasm_plugin::{
+    Error, Inverse, InverseKind, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
+};
 use serde::Serialize;
 
 use crate::model::Model;
@@ -32,15 +35,9 @@ struct Choice {
 }
 
 /// The fit of a recipe's `[align]`.
-pub(crate) fn fit(
-    spec: &AlignSpec,
-    data: &Inputs<'_>,
-    parameters: &Json,
-    services: &Services<'_>,
-) -> Result<Learned> {
-    let settings = Settings::read(parameters)?;
-    let views = chiasm_learned::views(data, spec)?;
-    settings.check_names(&views.names())?;
+pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Services<'_>) -> Result<Learned> {
+    let views = chiasm_kit::views(items)?;
+    settings.check_names(&views.names()).map_err(|e| Error::invalid(e.to_string()))?;
     let reference = views.reference();
     let others = (0..views.count()).filter(|modality| *modality != reference);
     let choices = others.map(|modality| {
@@ -81,7 +78,7 @@ pub(crate) fn fit(
         notes.insert(name, json!({ "trained": choice.train, "steps": steps, "held_out": choice.notes }));
     }
     let notes = json!({ "reference": start.names[reference], "pairs": notes, "inverses": senses });
-    Ok(Learned { maps, inverses, parameters: json!(chosen), notes })
+    Ok(Learned { maps, inverses, parameters: chosen.to_json(), notes })
 }
 
 /// Whether to train a pair, with which weight of the cycle and for how long, chosen on rows held out unless
@@ -107,7 +104,7 @@ fn choose(
         return Ok(Choice { train: false, schedule, notes: json!(notes) });
     };
     let closed_form_views = holdout.closed_form_views(&views)?;
-    let cca = fit_start(&closed_form_views, &Json::Null, services)?;
+    let cca = fit_start(&closed_form_views, &CcaParams::default(), services)?;
     let held_out = &holdout.held_out;
     let mut comparison = Comparison::new(&closed_form_views, held_out, &cca, services)?;
     let start = Start::fit(&closed_form_views, &holdout.training, settings, services)?;

@@ -13,7 +13,9 @@ mod pair;
 mod settings;
 mod start;
 
-use chiasm_plugin::{AlignSpec, Aligner, Inputs, Json, Learned, Parameter, Result, Services};
+use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
+
+pub use settings::Settings;
 
 /// Maps onto a reference and back that invert each other.
 #[derive(Debug)]
@@ -24,17 +26,10 @@ impl Aligner for Cycle {
     const DOC: &'static str =
         "Maps onto a reference modality and back that invert each other, started from ridge regressions.";
 
-    fn parameters() -> Vec<Parameter> {
-        settings::parameters()
-    }
+    type Parameters = Settings;
 
-    fn fit(
-        spec: &AlignSpec,
-        data: &Inputs<'_>,
-        parameters: &Json,
-        services: &Services<'_>,
-    ) -> Result<Learned> {
-        fit::fit(spec, data, parameters, services)
+    fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Services<'_>) -> Result<Learned> {
+        fit::fit(items, settings, services)
     }
 }
 

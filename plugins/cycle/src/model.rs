@@ -16,8 +16,8 @@
 //! [`Graph::jvp`]. Where a row gives several examples, each counts with its weight in the first three lines,
 //! and InfoNCE does not contrast them.
 
-use chiasm_learned::Network;
-use chiasm_learned::losses::{self, BatchMask};
+use chiasm_kit::Network;
+use chiasm_kit::losses::{self, BatchMask};
 use chiasm_plugin::Result;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;

@@ -1,7 +1,7 @@
 //! One modality and the reference: the ridge pair where the training starts, and the graphs of either pair.
 
 use chiasm_closed_form::Views;
-use chiasm_learned::{Examples, Subset, apply, plugin_error};
+use chiasm_kit::{Examples, Subset, apply, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, TensorRef};
 use chiasm_plugin::ndarray::{Array2, ArrayView2};
 use chiasm_plugin::objective::{Length, Options, Report, Rows};
@@ -62,7 +62,7 @@ impl<'a> Pair<'a> {
         let mut own = Vec::new();
         for (place, side) in sides.into_iter().enumerate() {
             let selected = examples.select(place, start.coordinates[side].view())?;
-            own.push(chiasm_learned::matrix(selected)?.mapv(f64::from));
+            own.push(chiasm_kit::matrix(selected)?.mapv(f64::from));
         }
         let matrices = [
             regression(&own[0], &own[1], examples.weights(), there)?,

@@ -1,13 +1,13 @@
 //! Where the networks start: ridge regressions onto the reference, and principal coordinates of every
 //! modality.
 
-use chiasm_closed_form::ridge::RidgeParams;
-use chiasm_closed_form::{Fitted, Front, Method, View, Views};
+use chiasm_closed_form::ridge::{Ridge, RidgeParams};
+use chiasm_closed_form::{Curve, Front, Method, View, Views};
 use chiasm_geometry::linalg::{product, symmetric_eigen};
-use chiasm_learned::comparison::with_context;
-use chiasm_learned::{Subset, apply, plugin_error, value_of};
+use chiasm_kit::comparison::with_context;
+use chiasm_kit::{Subset, apply, plugin_error};
 use chiasm_plugin::ndarray::{Array2, Axis};
-use chiasm_plugin::{Error, Json, Result, Services, json, read_parameters};
+use chiasm_plugin::{Error, PerModality, Result, Services};
 use std::collections::BTreeMap;
 
 use crate::settings::Settings;
@@ -22,7 +22,7 @@ pub(crate) struct Start {
     /// Coordinates of the training items of each modality.
     pub coordinates: Vec<Array2<f32>>,
     /// What the items of each modality go through first.
-    pub curves: BTreeMap<String, String>,
+    pub curves: BTreeMap<String, Curve>,
     /// The ridge of each modality's regression onto the reference; none for the reference.
     ridges: BTreeMap<String, f64>,
 }
@@ -38,13 +38,14 @@ impl Start {
     ) -> Result<Self> {
         let reference = views.reference();
         let anchored = Views::new(views.all().to_vec(), Some(reference), views.validation().to_vec());
-        let ridges: BTreeMap<&str, f64> = (views.names().into_iter())
-            .filter_map(|name| Some((name, value_of(settings.ridges.as_ref(), name)?[0])))
+        let ridges: BTreeMap<String, f64> = (views.names().into_iter())
+            .filter_map(|name| Some((name.to_owned(), settings.ridges.as_ref()?.get(name)?[0])))
             .collect();
-        let given = json!({
-            "ridge": (!ridges.is_empty()).then_some(ridges),
-            "curve": settings.curve_of(&views.names()),
-        });
+        let given = RidgeParams {
+            ridge: (!ridges.is_empty()).then_some(PerModality::Each(ridges)),
+            curve: settings.curve_of(&views.names()),
+            ..RidgeParams::default()
+        };
         let fitted = fit_ridge(&anchored.map_err(plugin_error)?, given, services)?;
         let (mut fronts, mut coordinates) = (Vec::new(), Vec::new());
         for (map, items) in fitted.maps.iter().zip(&training.items) {
@@ -54,11 +55,10 @@ impl Start {
             fronts.push(front);
         }
         let names: Vec<String> = views.names().into_iter().map(str::to_owned).collect();
-        let chosen = json!(fitted.parameters);
         let curves = names.iter().zip(&fitted.maps);
-        let curves = curves.map(|(name, map)| (name.clone(), curve_name(map.curve()))).collect();
+        let curves = curves.map(|(name, map)| (name.clone(), map.curve())).collect();
         let others = names.iter().enumerate().filter(|(at, _)| *at != reference);
-        let ridges = others.map(|(_, name)| Ok((name.clone(), ridge_of(&chosen, name)?)));
+        let ridges = others.map(|(_, name)| Ok((name.clone(), ridge_of(&fitted.parameters, name)?)));
         let ridges = ridges.collect::<Result<_>>()?;
         Ok(Self { names, reference, fronts, coordinates, curves, ridges })
     }
@@ -78,14 +78,14 @@ impl Start {
         services: &Services<'_>,
     ) -> Result<f64> {
         let name = &self.names[modality];
-        if let Some([_, back]) = value_of(settings.ridges.as_ref(), name) {
+        if let Some([_, back]) = settings.ridges.as_ref().and_then(|ridges| ridges.get(name)) {
             return Ok(*back);
         }
         let pair = pair_views(views, self.reference, modality, Some(1))?;
-        let curves: BTreeMap<&str, &String> =
-            pair.names().into_iter().filter_map(|name| Some((name, self.curves.get(name)?))).collect();
-        let fitted = fit_ridge(&pair, json!({ "curve": curves }), services)?;
-        ridge_of(&json!(fitted.parameters), &self.names[self.reference])
+        let curves =
+            pair.names().into_iter().filter_map(|name| Some((name.to_owned(), *self.curves.get(name)?)));
+        let given = RidgeParams::default().curve(PerModality::Each(curves.collect()));
+        ridge_of(&fit_ridge(&pair, given, services)?.parameters, &self.names[self.reference])
     }
 }
 
@@ -100,19 +100,14 @@ pub(crate) fn pair_views<'a>(
     Views::new(pair, anchor, views.validation().to_vec()).map_err(plugin_error)
 }
 
-fn fit_ridge(views: &Views<'_>, given: Json, services: &Services<'_>) -> Result<Fitted<RidgeParams>> {
-    let parameters: RidgeParams = read_parameters(&given)?;
+fn fit_ridge(views: &Views<'_>, parameters: RidgeParams, services: &Services<'_>) -> Result<Ridge> {
     with_context(services, |context| parameters.fit_views(views, context))
 }
 
 /// The ridge that a fit chose for a modality.
-fn ridge_of(chosen: &Json, name: &str) -> Result<f64> {
-    let ridge = chosen["ridge"][name].as_f64();
+fn ridge_of(chosen: &RidgeParams, name: &str) -> Result<f64> {
+    let ridge = chosen.ridge.as_ref().and_then(|ridge| ridge.get(name)).copied();
     ridge.ok_or_else(|| Error::other(format!("the ridge regression returned no ridge of `{name}`")))
-}
-
-fn curve_name(curve: chiasm_closed_form::Curve) -> String {
-    json!(curve).as_str().unwrap_or_default().to_owned()
 }
 
 /// Ridge regression between principal coordinates of weighted examples, without an intercept: (UᵀWU + n r c₁

@@ -7,7 +7,7 @@ mod common;
 use chiasm_cycle::Cycle;
 use chiasm_geometry::random::Random;
 use chiasm_plugin::ndarray::{Array2, ArrayView1, Axis};
-use chiasm_plugin::{Aligner, Code, Json, Learned, Parameter, Result, json};
+use chiasm_plugin::{Code, Json, Learned, Result, json};
 use common::{AlignData, TestHost, through};
 
 fn fit(host: &TestHost, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> Result<Learned> {
@@ -98,29 +98,6 @@ fn a_larger_penalty_on_the_jacobian_makes_the_map_smoother() {
     assert!(smooth < 0.9 * rough, "{smooth} with the penalty, {rough} without");
 }
 
-#[test]
-fn what_makes_no_sense_is_refused_by_name() {
-    let host = TestHost::new(1);
-    let [x, y] = world(60, 4);
-    for (parameters, word) in [
-        (json!({ "cycle": -1.0 }), "`cycle`"),
-        (json!({ "margin": 1e9 }), "`margin`"),
-        (json!({ "ridges": [0.1, 0.0] }), "`ridges`"),
-        (json!({ "ridges": { "sound": [0.1, 0.1] } }), "`ridges`: expected modalities among image, text"),
-        (json!({ "curve": "bent" }), "bent"),
-        (json!({ "steps": 0 }), "`steps`"),
-    ] {
-        let refusal = fit(&host, &x, &y, &parameters).unwrap_err();
-        assert_eq!(refusal.code(), Code::INVALID, "{parameters}: {refusal}");
-        assert!(refusal.message().contains(word), "{parameters}: {refusal}");
-    }
-    let refusal = fit(&host, &x, &y, &json!({ "no such key": 1 })).unwrap_err();
-    for parameter in Cycle::parameters() {
-        assert!(refusal.message().contains(&format!("`{}`", parameter.name)), "{refusal}");
-    }
-    assert_eq!(refusal.message().matches('`').count() / 2 - 1, Cycle::parameters().len(), "{refusal}");
-}
-
 /// Three views of one cloud: image as in [`world`], text and a sound that is a noisy function of the text.
 fn three(rows: usize, stream: u64) -> [Array2<f32>; 3] {
     let [image, text] = world(rows, stream);
@@ -199,10 +176,26 @@ fn several_items_in_a_row_are_trained_on() {
 }
 
 #[test]
-fn every_parameter_is_of_a_kind_that_is_checked() {
-    for Parameter { name, kind, .. } in Cycle::parameters() {
-        assert!(Parameter::KINDS.contains(&kind.as_str()), "`{name}` is of the kind `{kind}`");
+fn what_makes_no_sense_is_refused_by_name() {
+    let host = TestHost::new(1);
+    let [x, y] = world(60, 4);
+    for (parameters, word) in [
+        (json!({ "cycle": -1.0 }), "`cycle`"),
+        (json!({ "margin": 1e9 }), "`margin`"),
+        (json!({ "ridges": [0.1, 0.0] }), "`ridges`"),
+        (json!({ "ridges": { "sound": [0.1, 0.1] } }), "`ridges`: expected modalities among image, text"),
+        (json!({ "curve": "bent" }), "bent"),
+        (json!({ "steps": 0 }), "`steps`"),
+    ] {
+        let refusal = fit(&host, &x, &y, &parameters).unwrap_err();
+        assert_eq!(refusal.code(), Code::INVALID, "{parameters}: {refusal}");
+        assert!(refusal.message().contains(word), "{parameters}: {refusal}");
     }
+}
+
+#[test]
+fn parameters_are_those_of_the_list() {
+    chiasm_kit::testing::check_parameters::<Cycle>();
 }
 
 /// Twelve and ten columns; the second modality is a noisy linear map of the first four columns of the first.

@@ -5,29 +5,18 @@
 //! others. It learns nothing, takes no parameters, and refuses modalities of unequal widths.
 
 use chiasm_plugin::graph::{Builder, DType, Dim};
-use chiasm_plugin::{
-    Error, Fused, Fusion, FusionSpec, Inputs, Json, Parameter, Result, Services, json, read_parameters,
-};
-use serde::Deserialize;
+use chiasm_plugin::{Error, Fused, Fusion, FusionSpec, Inputs, NoParameters, Result, Services, json};
 
 /// The mean of the modalities' unit rows, brought to length one.
 #[derive(Debug)]
 pub struct Mean;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Nothing {}
-
 impl Fusion for Mean {
     const ID: &'static str = "mean";
     const DOC: &'static str = "The mean of the modalities' unit rows, brought to length one.";
+    type Parameters = NoParameters;
 
-    fn parameters() -> Vec<Parameter> {
-        Vec::new()
-    }
-
-    fn fit(spec: &FusionSpec, _: &Inputs<'_>, parameters: &Json, _: &Services<'_>) -> Result<Fused> {
-        let Nothing {} = read_parameters(parameters)?;
+    fn fit(spec: &FusionSpec, _: &Inputs<'_>, _: NoParameters, _: &Services<'_>) -> Result<Fused> {
         let modalities = &spec.modalities;
         let [first, rest @ ..] = modalities.as_slice() else {
             return Err(Error::invalid("mean: expected at least one modality, got none"));
@@ -77,7 +66,7 @@ mod tests {
             .map(|(&pooled_dim, name)| Modality { name: name.into(), pooled_dim, token_dim: None })
             .collect();
         let spec = FusionSpec { modalities, task: None };
-        Mean::fit(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
+        Mean::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Trained members as the graphs that are exported.
 
 use chiasm_closed_form::Front;
-use chiasm_learned::plugin_error;
+use chiasm_kit::plugin_error;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::{Inverse, InverseKind, Result};
 

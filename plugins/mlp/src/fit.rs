@@ -13,10 +13,12 @@
 //! With `blend` given there is nothing to choose, and the first part is left out.
 
 use chiasm_closed_form::Views;
-use chiasm_learned::comparison::{Comparison, FEWEST, Holdout, fit_start};
-use chiasm_learned::{Subset, check_names, inverse_kind, paired_rows, plugin_error};
+use chiasm_kit::comparison::{Comparison, FEWEST, Holdout, fit_start};
+use chiasm_kit::{Subset, inverse_kind, paired_rows, plugin_error};
 use chiasm_plugin::objective::Report;
-use chiasm_plugin::{AlignSpec, Inputs, Inverse, Json, Learned, Level, Result, Services, json};
+use chiasm_plugin::{
+    Error, Inverse, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
+};
 use std::collections::BTreeMap;
 
 use crate::settings::Settings;
@@ -33,19 +35,15 @@ struct Choice {
 }
 
 /// The fit of a recipe's `[align]`.
-pub(crate) fn fit(
-    spec: &AlignSpec,
-    data: &Inputs<'_>,
-    parameters: &Json,
-    services: &Services<'_>,
-) -> Result<Learned> {
-    let settings = Settings::read(parameters)?;
-    let views = chiasm_learned::views(data, spec)?;
+pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Services<'_>) -> Result<Learned> {
+    let views = chiasm_kit::views(items)?;
     let names = views.names();
-    check_names("noise", settings.noise.as_ref(), &names)?;
-    let start = fit_start(&views, &settings.start, services)?;
+    if let Some(noise) = &settings.noise {
+        noise.check_names("noise", &names).map_err(|e| Error::invalid(e.to_string()))?;
+    }
+    let start = fit_start(&views, &settings.start.clone().unwrap_or_default(), services)?;
     let choice = choose(&settings, &views, services)?;
-    let chosen_start = json!(start.parameters);
+    let chosen_start = Some(start.parameters.clone());
     let (maps, inverses, senses) = if choice.blend > 0.0 {
         let training = Subset::training(&views);
         let training = Training::new(&views, &training, &start, &settings, services)?;
@@ -69,7 +67,7 @@ pub(crate) fn fit(
     });
     let chosen =
         Settings { blend: Some(choice.blend), steps: Some(choice.steps), start: chosen_start, ..settings };
-    Ok(Learned { maps, inverses, parameters: json!(chosen), notes })
+    Ok(Learned { maps, inverses, parameters: chosen.to_json(), notes })
 }
 
 /// The share of the networks and the steps, chosen on rows held out unless they are given.
@@ -87,7 +85,7 @@ fn choose(settings: &Settings, views: &Views<'_>, services: &Services<'_>) -> Re
         return Ok(Choice { blend: 0.0, steps, notes: json!(notes) });
     };
     let closed_form_views = holdout.closed_form_views(views)?;
-    let start = fit_start(&closed_form_views, &settings.start, services)?;
+    let start = fit_start(&closed_form_views, &settings.start.clone().unwrap_or_default(), services)?;
     let held_out = &holdout.held_out;
     let mut comparison = Comparison::new(&closed_form_views, held_out, &start, services)?;
     let training = Training::new(views, &holdout.training, &start, settings, services)?;

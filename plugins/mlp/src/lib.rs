@@ -14,7 +14,9 @@ mod model;
 mod settings;
 mod training;
 
-use chiasm_plugin::{AlignSpec, Aligner, Inputs, Json, Learned, Parameter, Result, Services};
+use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
+
+pub use settings::{Loss, Settings};
 
 /// Networks into a shared space.
 #[derive(Debug)]
@@ -24,17 +26,10 @@ impl Aligner for Mlp {
     const ID: &'static str = "mlp";
     const DOC: &'static str = "Networks into a shared space, started from canonical correlations.";
 
-    fn parameters() -> Vec<Parameter> {
-        settings::parameters()
-    }
+    type Parameters = Settings;
 
-    fn fit(
-        spec: &AlignSpec,
-        data: &Inputs<'_>,
-        parameters: &Json,
-        services: &Services<'_>,
-    ) -> Result<Learned> {
-        fit::fit(spec, data, parameters, services)
+    fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Services<'_>) -> Result<Learned> {
+        fit::fit(items, settings, services)
     }
 }
 

@@ -13,8 +13,8 @@
 //! together find better.
 
 use chiasm_closed_form::Front;
-use chiasm_learned::losses::{self, BatchMask};
-use chiasm_learned::{Network, plugin_error};
+use chiasm_kit::losses::{self, BatchMask};
+use chiasm_kit::{Network, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{Draw, Objective};

@@ -1,8 +1,8 @@
 //! The training of an ensemble: items in the coordinates of their fronts, as examples.
 
-use chiasm_closed_form::cca::CcaParams;
-use chiasm_closed_form::{Fitted, Front, Views};
-use chiasm_learned::{Examples, Subset, apply, plugin_error, value_of};
+use chiasm_closed_form::cca::Cca;
+use chiasm_closed_form::{Front, Views};
+use chiasm_kit::{Examples, Subset, apply, plugin_error};
 use chiasm_plugin::graph::{Tensor, TensorRef};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{Length, Options, Report, Rows};
@@ -38,7 +38,7 @@ impl<'a, 's> Training<'a, 's> {
     pub(crate) fn new(
         views: &'a Views<'_>,
         items: &'a Subset<'s>,
-        start: &Fitted<CcaParams>,
+        start: &Cca,
         settings: &'a Settings,
         services: &'a Services<'a>,
     ) -> Result<Self> {
@@ -50,7 +50,7 @@ impl<'a, 's> Training<'a, 's> {
         let chosen = start.parameters.ridges(&names).unwrap_or_else(|| vec![0.0; names.len()]);
         let noise = (names.iter().zip(&fronts).zip(chosen))
             .map(|((name, front), chosen)| {
-                let given = value_of(settings.noise.as_ref(), name);
+                let given = settings.noise.as_ref().and_then(|noise| noise.get(name));
                 front.noise(given.copied().unwrap_or(chosen))
             })
             .collect();

@@ -7,7 +7,7 @@ use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
 use chiasm_mlp::Mlp;
 use chiasm_plugin::ndarray::Array2;
-use chiasm_plugin::{Aligner, Code, InverseKind, Json, Learned, Parameter, Result, json};
+use chiasm_plugin::{Code, InverseKind, Json, Learned, Result, json};
 use common::{AlignData, TestHost, through};
 
 fn fit(host: &TestHost, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> Result<Learned> {
@@ -156,23 +156,9 @@ fn what_makes_no_sense_is_refused_by_name() {
     }
 }
 
-/// The list that `plugin inspect` shows and the keys that a fit accepts must not drift apart.
 #[test]
-fn the_listed_parameters_are_the_known_ones() {
-    let host = TestHost::new(1);
-    let [x, y] = linear(60, 4);
-    let refusal = fit(&host, &x, &y, &json!({ "no such key": 1 })).unwrap_err();
-    for parameter in Mlp::parameters() {
-        assert!(refusal.message().contains(&format!("`{}`", parameter.name)), "{refusal}");
-    }
-    assert_eq!(refusal.message().matches('`').count() / 2 - 1, Mlp::parameters().len(), "{refusal}");
-}
-
-#[test]
-fn every_parameter_is_of_a_kind_that_is_checked() {
-    for Parameter { name, kind, .. } in Mlp::parameters() {
-        assert!(Parameter::KINDS.contains(&kind.as_str()), "`{name}` is of the kind `{kind}`");
-    }
+fn parameters_are_those_of_the_list() {
+    chiasm_kit::testing::check_parameters::<Mlp>();
 }
 
 /// Twelve and ten columns; the second modality is a noisy linear map of the first four columns of the first.

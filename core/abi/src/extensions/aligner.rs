@@ -11,10 +11,11 @@ use crate::ServicesRef;
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = AlignerModule_Ref)))]
 pub struct AlignerModule {
-    /// The parameters of the aligner of this id, as a JSON list of `{name, type, default, doc}`.
+    /// The parameters of the aligner of this id, as a JSON list of `{name, type, range, default, doc}`.
     pub parameters: extern "C" fn(id: RStr<'_>) -> Reply<RString>,
-    /// How many modalities the aligner of this id takes, as a JSON object `{least, most}`; `most` is `null` without a limit.
-    pub takes: extern "C" fn(id: RStr<'_>) -> Reply<RString>,
+    /// Checks the parameters, a JSON object, of the aligner of this id. Returns how many modalities it takes
+    /// with them, as a JSON object `{least, most}`; `most` is `null` without a limit.
+    pub takes: extern "C" fn(id: RStr<'_>, parameters: RStr<'_>) -> Reply<RString>,
     /// Fits. The job's context is the modalities and the anchor as JSON; its data are `<modality>.pooled` and
     /// `<modality>.row`, and `validation` where rows are set apart. The outcome's graphs are `map.<modality>` for every
     /// modality, and `inverse.<modality>` where one exists.

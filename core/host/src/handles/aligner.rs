@@ -58,10 +58,14 @@ impl Aligner {
         answer.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
-    /// How many modalities it takes.
-    pub fn takes(&self) -> Result<ModalityCount> {
+    /// Checks parameters, a JSON object, and returns how many modalities it takes with them.
+    ///
+    /// # Errors
+    /// When a parameter is unknown, of another kind or out of range, or the plugin fails.
+    pub fn takes(&self, parameters: &Value) -> Result<ModalityCount> {
         let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        let text = answer.take(self.module.takes()(self.id.as_str().into()))?;
+        let text = answer
+            .take(self.module.takes()(self.id.as_str().into(), parameters.to_string().as_str().into()))?;
         answer.json(&text, "numbers of modalities")
     }
 

@@ -52,11 +52,15 @@ impl Fusion {
         answer.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
-    /// What it reads beside pooled vectors, and what it can be trained for.
-    pub fn needs(&self) -> Result<FusionNeeds> {
-        let Some(needs) = self.module.needs() else { return Ok(FusionNeeds::default()) };
+    /// Checks parameters, a JSON object, and returns what it reads beside pooled vectors with them, and the
+    /// tasks that it can be trained for.
+    ///
+    /// # Errors
+    /// When a parameter is unknown, of another kind or out of range, or the plugin fails.
+    pub fn needs(&self, parameters: &Value) -> Result<FusionNeeds> {
         let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        answer.json(&answer.take(needs(self.id.as_str().into()))?, "needs")
+        let reply = self.module.needs()(self.id.as_str().into(), parameters.to_string().as_str().into());
+        answer.json(&answer.take(reply)?, "needs")
     }
 
     /// Fits or builds on the arrays that [`FusionSpec`] speaks of, and checks what comes back: a sound, finite graph with ports
@@ -69,7 +73,7 @@ impl Fusion {
         services: &dyn HostServices,
     ) -> Result<Fused> {
         let answer = Answer { tag: &self.tag, phase: Phase::Fit };
-        let needs = self.needs()?;
+        let needs = self.needs(parameters)?;
         let context = serde_json::to_value(spec)
             .map_err(|e| HostError::new(Code::INVALID, Phase::Fit, e.to_string()).of(&self.tag))?;
         let outcome =

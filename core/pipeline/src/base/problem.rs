@@ -94,6 +94,11 @@ impl Problems {
         result.map_err(|problem| self.push(problem)).ok()
     }
 
+    /// The number of problems.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

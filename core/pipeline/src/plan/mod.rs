@@ -21,7 +21,7 @@ use crate::{
     },
 };
 use chiasm_graph::OPSET;
-use chiasm_host::FusionNeeds;
+use chiasm_host::{FusionNeeds, HostError, Parameter};
 use data::{Column, Data};
 pub use modality::Modality;
 use report::PlanReport;
@@ -131,13 +131,14 @@ fn open(
     opened
 }
 
-/// The aligner's plugin, its parameters, and whether it takes so many modalities.
+/// The aligner's plugin, its parameters, and whether it takes as many modalities as the recipe has.
 fn check_aligner(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) {
     let plugin = &recipe.align.plugin;
-    check_plugin(bench, "aligner", plugin, problems);
+    let aligner = bench.host.aligner(&plugin.id.value);
+    let list = aligner.as_ref().map_err(Clone::clone).and_then(|aligner| aligner.parameters());
+    let takes = check_plugin("aligner", plugin, list, problems, || aligner?.takes(&plugin.to_json()));
     let count = recipe.encoders.len();
-    let takes = bench.host.aligner(&plugin.id.value).and_then(|aligner| aligner.takes());
-    if let Some(takes) = takes.ok().filter(|takes| !takes.contains(count)) {
+    if let Some(takes) = takes.filter(|takes| !takes.contains(count)) {
         let message = format!("{:?} takes {takes}, and the recipe has {count}", plugin.id.value);
         problems.push(
             Problem::new("chiasm::plan::modalities", message)
@@ -147,12 +148,18 @@ fn check_aligner(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) {
     }
 }
 
-fn check_plugin(bench: &Workbench, kind: &str, plugin: &PluginRecipe, problems: &mut Problems) {
-    let parameters = match kind {
-        "aligner" => bench.host.aligner(&plugin.id.value).and_then(|a| a.parameters()),
-        _ => bench.host.fusion(&plugin.id.value).and_then(|f| f.parameters()),
-    };
-    match parameters {
+/// Checks the parameters of a plugin: each against its declaration, and all of them by `ask`, which asks the
+/// plugin. Returns the plugin's answer, or `None` when there is a problem.
+fn check_plugin<T>(
+    kind: &str,
+    plugin: &PluginRecipe,
+    list: Result<Vec<Parameter>, HostError>,
+    problems: &mut Problems,
+    ask: impl FnOnce() -> Result<T, HostError>,
+) -> Option<T> {
+    let before = problems.count();
+    let path = if kind == "aligner" { "align" } else { "fuse" };
+    match list {
         Err(error) => problems.push(
             Problem::new("chiasm::plan::plugin", error.to_string())
                 .at(&plugin.id.at, format!("this {kind}"))
@@ -160,32 +167,47 @@ fn check_plugin(bench: &Workbench, kind: &str, plugin: &PluginRecipe, problems: 
                     "`chiasm plugin list` shows what there is, `chiasm plugin why ID` where it was looked for",
                 ),
         ),
-        Ok(parameters) => {
-            let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-            let path = if kind == "aligner" { "align" } else { "fuse" };
-            for (key, node) in plugin.parameters.iter().filter(|(k, _)| !known.contains(&k.as_str())) {
-                problems.push(tree::unknown_key(path, key, node, known.iter().copied()));
-            }
+        Ok(list) => {
             for (key, node) in &plugin.parameters {
-                let kind = parameters.iter().find(|p| p.name == *key).map(|p| p.kind.as_str());
-                if let Some(expected) = kind.filter(|kind| !node.value.is(kind)) {
-                    let message = format!("`{path}.{key}` expects: {expected}; got {}", node.value.kind());
-                    let problem = Problem::new("chiasm::recipe::wrong_type", message);
-                    problems.push(problem.at(&node.at, "this value"));
+                let Some(parameter) = list.iter().find(|parameter| parameter.name == *key) else {
+                    let known = list.iter().map(|parameter| parameter.name.as_str());
+                    problems.push(tree::unknown_key(path, key, node, known));
+                    continue;
+                };
+                if let Err(error) = parameter.check(&node.value.to_json()) {
+                    let message = format!(
+                        "`{path}.{}`: expected {}, got {}",
+                        error.parameter, error.expected, error.got
+                    );
+                    let problem = Problem::new("chiasm::plan::parameter", message).at(&node.at, "this value");
+                    let help = format!("`chiasm plugin inspect {}` lists the parameters", plugin.id.value);
+                    problems.push(problem.help(help));
                 }
             }
         }
     }
+    if problems.count() > before {
+        return None;
+    }
+    match ask() {
+        Ok(answer) => Some(answer),
+        Err(error) => {
+            let problem = Problem::new("chiasm::plan::parameter", error.to_string());
+            problems.push(problem.at(&plugin.id.at, format!("the parameters of this {kind}")));
+            None
+        }
+    }
 }
 
-/// The fusion's plugin, what it needs, and whether the recipe has that.
+/// The fusion's plugin, its parameters, what it needs with them, and whether the recipe has that.
 fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
     let mut needs = FusionNeeds::default();
     if let Some(fuse) = &recipe.fuse {
-        check_plugin(bench, "fusion", fuse, problems);
-        match bench.host.fusion(&fuse.id.value).and_then(|fusion| fusion.needs()) {
-            Ok(found) => needs = found,
-            Err(_) => return needs, // `check_plugin` reported it
+        let fusion = bench.host.fusion(&fuse.id.value);
+        let list = fusion.as_ref().map_err(Clone::clone).and_then(|fusion| fusion.parameters());
+        match check_plugin("fusion", fuse, list, problems, || fusion?.needs(&fuse.to_json())) {
+            Some(found) => needs = found,
+            None => return needs,
         }
     }
     check_needs(recipe.task.as_ref(), recipe.fuse.as_ref(), &needs, problems);

@@ -40,29 +40,6 @@ pub enum Value {
 pub type Table = Vec<(String, Node)>;
 
 impl Value {
-    /// Whether it is what a plugin's parameter of this kind takes, see `Parameter::kind`; a kind that is not
-    /// known here takes anything.
-    pub fn is(&self, kind: &str) -> bool {
-        let all =
-            |kind: &str| matches!(self, Self::Array(list) if list.iter().all(|node| node.value.is(kind)));
-        if let Some(kind) = kind.strip_suffix(" or table") {
-            // one value for all modalities, or one by the name of each
-            let each =
-                matches!(self, Self::Table(table) if table.iter().all(|(_, node)| node.value.is(kind)));
-            return each || self.is(kind);
-        }
-        match kind {
-            "integer" => matches!(self, Self::Integer(_)),
-            "number" => matches!(self, Self::Integer(_) | Self::Float(_)),
-            "text" => matches!(self, Self::String(_)),
-            "true or false" => matches!(self, Self::Boolean(_)),
-            "table" => matches!(self, Self::Table(_)),
-            "list of integers" => all("integer"),
-            "list of numbers" => all("number"),
-            _ => true,
-        }
-    }
-
     /// What it is, in words.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::opened::Opened;
 use crate::{
     Adapter, AlignSpec, Aligner, Draft, EncoderSpec, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs,
-    Learned, ModalityCount, Parameter, Result, Services, Signature, Takes,
+    Learned, ModalityCount, Parameter, Parameters, Result, Services, Signature, Takes, read_parameters,
 };
 
 /// A plugin as the macro describes it.
@@ -42,7 +42,7 @@ impl AdapterEntry {
 pub struct AlignerEntry {
     pub(super) id: &'static str,
     pub(super) parameters: fn() -> Vec<Parameter>,
-    pub(super) takes: fn() -> ModalityCount,
+    pub(super) takes: fn(&Value) -> Result<ModalityCount>,
     pub(super) fit: FitAligner,
 }
 
@@ -51,7 +51,12 @@ type FitAligner = fn(&AlignSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<L
 impl AlignerEntry {
     /// The entry of an aligner.
     pub const fn of<A: Aligner>() -> Self {
-        Self { id: A::ID, parameters: A::parameters, takes: A::takes, fit: A::fit }
+        Self {
+            id: A::ID,
+            parameters: A::Parameters::list,
+            takes: |parameters| Ok(A::takes(&read_parameters(parameters)?)),
+            fit: A::fit_json,
+        }
     }
 }
 
@@ -61,14 +66,19 @@ type FitFusion = fn(&FusionSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<F
 pub struct FusionEntry {
     pub(super) id: &'static str,
     pub(super) parameters: fn() -> Vec<Parameter>,
-    pub(super) needs: fn() -> FusionNeeds,
+    pub(super) needs: fn(&Value) -> Result<FusionNeeds>,
     pub(super) fit: FitFusion,
 }
 
 impl FusionEntry {
     /// The entry of a fusion.
     pub const fn of<F: Fusion>() -> Self {
-        Self { id: F::ID, parameters: F::parameters, needs: F::needs, fit: F::fit }
+        Self {
+            id: F::ID,
+            parameters: F::Parameters::list,
+            needs: |parameters| Ok(F::needs(&read_parameters(parameters)?)),
+            fit: F::fit_json,
+        }
     }
 }
 

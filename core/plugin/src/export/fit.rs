@@ -1,4 +1,4 @@
-//! `chiasm.aligner/2` and `chiasm.fusion/1` over the author's [`Aligner`](crate::Aligner)s and [`Fusion`](crate::Fusion)s.
+//! `chiasm.aligner/2` and `chiasm.fusion/2` over the author's [`Aligner`](crate::Aligner)s and [`Fusion`](crate::Fusion)s.
 
 use chiasm_abi::stable::{RStr, RString};
 use chiasm_abi::{FitJob, NamedBytes, Outcome, Reply, ServicesRef};
@@ -19,10 +19,10 @@ pub(super) extern "C" fn aligner_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RS
     })
 }
 
-pub(super) extern "C" fn aligner_takes<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
+pub(super) extern "C" fn aligner_takes<P: Plugin>(id: RStr<'_>, parameters: RStr<'_>) -> Reply<RString> {
     guard::call(|| {
         let entry = find(P::ALIGNERS, "aligner", id.as_str(), |entry| entry.id)?;
-        Ok(serde_json::to_string(&(entry.takes)())?.into())
+        Ok(serde_json::to_string(&(entry.takes)(&serde_json::from_str(parameters.as_str())?)?)?.into())
     })
 }
 
@@ -33,10 +33,10 @@ pub(super) extern "C" fn fusion_parameters<P: Plugin>(id: RStr<'_>) -> Reply<RSt
     })
 }
 
-pub(super) extern "C" fn fusion_needs<P: Plugin>(id: RStr<'_>) -> Reply<RString> {
+pub(super) extern "C" fn fusion_needs<P: Plugin>(id: RStr<'_>, parameters: RStr<'_>) -> Reply<RString> {
     guard::call(|| {
         let entry = find(P::FUSIONS, "fusion", id.as_str(), |entry| entry.id)?;
-        Ok(serde_json::to_string(&(entry.needs)())?.into())
+        Ok(serde_json::to_string(&(entry.needs)(&serde_json::from_str(parameters.as_str())?)?)?.into())
     })
 }
 

@@ -110,6 +110,6 @@ impl AlignData {
             arrays.push(("validation", validation.view().into_dyn()));
         }
         let data = Inputs::of(&matrices).and_integers(&arrays);
-        A::fit(&spec, &data, parameters, &Services::of(host))
+        A::fit_json(&spec, &data, parameters, &Services::of(host))
     }
 }

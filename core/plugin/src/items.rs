@@ -1,4 +1,4 @@
-//! The training items of an aligner, read from its inputs: what belongs to which row, and which items are pairs.
+//! The training items of an aligner: the items of every modality, the row of each, and which items are pairs.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -6,25 +6,26 @@ use crate::{AlignSpec, Error, Inputs, Result};
 
 /// The training items of every modality, in the order of the specification.
 #[derive(Clone, Debug)]
-pub struct Views<'a> {
+pub struct TrainingItems<'a> {
     /// One for each modality.
-    pub views: Vec<View<'a>>,
+    pub modalities: Vec<ModalityItems<'a>>,
     /// The place of the anchor among them, when the recipe names one.
     pub anchor: Option<usize>,
-    /// The rows that choose between settings, rising; empty when the method has to set some apart itself.
+    /// The validation rows, in ascending order: they choose between settings and are not fitted on. Empty when
+    /// the method has to hold out rows itself.
     pub validation: Vec<usize>,
 }
 
 /// The training items of one modality.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
+pub struct ModalityItems<'a> {
     /// The modality's name.
     pub name: String,
     /// Lengths of the encoders' vectors that stand side by side.
     pub blocks: Vec<usize>,
     /// Vectors, `[items, dim]`.
     pub pooled: ArrayView2<'a, f32>,
-    /// The row of each item, never falling.
+    /// The row of each item, in ascending order; a row that holds several items is repeated.
     pub rows: Vec<usize>,
 }
 
@@ -35,7 +36,7 @@ pub struct Pairs {
     pub first: Array2<f32>,
     /// Vectors of the second modality, `[pairs, dim]`.
     pub second: Array2<f32>,
-    /// The row that each pair comes from, never falling.
+    /// The row that each pair comes from, in ascending order.
     pub rows: Vec<usize>,
     /// The weight of each pair: the weights of one row add up to one.
     pub weights: Vec<f64>,
@@ -45,9 +46,9 @@ impl<'a> Inputs<'a> {
     /// The items of every modality that the specification names.
     ///
     /// # Errors
-    /// When an array is missing or of another shape, or the rows of a modality fall.
-    pub fn views(&self, spec: &AlignSpec) -> Result<Views<'a>> {
-        let views = spec.modalities.iter().map(|modality| {
+    /// When an array is missing or of another shape, or the rows of a modality are not sorted.
+    pub fn training_items(&self, spec: &AlignSpec) -> Result<TrainingItems<'a>> {
+        let modalities = spec.modalities.iter().map(|modality| {
             let name = &modality.name;
             let pooled = self.matrix(&format!("{name}.pooled"))?;
             let rows = self.rows(&format!("{name}.row"))?;
@@ -60,15 +61,15 @@ impl<'a> Inputs<'a> {
                 )));
             }
             if rows.windows(2).any(|two| two[0] > two[1]) {
-                return Err(Error::invalid(format!("input `{name}.row`: expected rows that never fall")));
+                return Err(Error::invalid(format!("input `{name}.row`: expected rows in ascending order")));
             }
-            Ok(View { name: name.clone(), blocks: modality.blocks.clone(), pooled, rows })
+            Ok(ModalityItems { name: name.clone(), blocks: modality.blocks.clone(), pooled, rows })
         });
-        let views = views.collect::<Result<Vec<_>>>()?;
+        let modalities = modalities.collect::<Result<Vec<_>>>()?;
         let anchor = match &spec.anchor {
             None => None,
             Some(anchor) => {
-                Some(views.iter().position(|view| view.name == *anchor).ok_or_else(|| {
+                Some(modalities.iter().position(|one| one.name == *anchor).ok_or_else(|| {
                     Error::invalid(format!("the anchor `{anchor}` is none of the modalities"))
                 })?)
             }
@@ -77,7 +78,7 @@ impl<'a> Inputs<'a> {
         let mut validation = if has_validation { self.rows("validation")? } else { Vec::new() };
         validation.sort_unstable();
         validation.dedup();
-        Ok(Views { views, anchor, validation })
+        Ok(TrainingItems { modalities, anchor, validation })
     }
 
     fn rows(&self, name: &str) -> Result<Vec<usize>> {
@@ -90,17 +91,17 @@ impl<'a> Inputs<'a> {
     }
 }
 
-impl Views<'_> {
+impl TrainingItems<'_> {
     /// The place of the modality that the others are mapped onto: the anchor, or the last one where none is named.
     pub fn reference(&self) -> usize {
-        self.anchor.unwrap_or_else(|| self.views.len().saturating_sub(1))
+        self.anchor.unwrap_or_else(|| self.modalities.len().saturating_sub(1))
     }
 
     /// The pairs of two modalities on the rows that hold both.
     ///
     /// A row with p items of one and q of the other gives max(p, q) pairs, in which the items of each take turns.
     pub fn pairs(&self, first: usize, second: usize) -> Pairs {
-        let (a, b) = (&self.views[first], &self.views[second]);
+        let (a, b) = (&self.modalities[first], &self.modalities[second]);
         let mut places: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
         let (mut rows, mut weights) = (Vec::new(), Vec::new());
         for (row, own) in groups(&a.rows) {
@@ -155,9 +156,9 @@ mod tests {
         let (rows_i, rows_t) = (Array1::from(vec![0_i64, 1, 4]), Array1::from(vec![1_i64, 1, 3, 4]));
         let inputs = Inputs::of(&[("image.pooled", image.view()), ("text.pooled", text.view())])
             .and_integers(&[("image.row", rows_i.view().into_dyn()), ("text.row", rows_t.view().into_dyn())]);
-        let views = inputs.views(&spec(None)).unwrap();
-        assert_eq!((views.reference(), views.views[1].rows.as_slice()), (1, &[1, 1, 3, 4][..]));
-        let pairs = views.pairs(0, 1);
+        let items = inputs.training_items(&spec(None)).unwrap();
+        assert_eq!((items.reference(), items.modalities[1].rows.as_slice()), (1, &[1, 1, 3, 4][..]));
+        let pairs = items.pairs(0, 1);
         assert_eq!(pairs.rows, [1, 1, 4]);
         assert_eq!(pairs.first.column(0).to_vec(), [2.0, 2.0, 3.0]);
         assert_eq!(pairs.second.column(0).to_vec(), [10.0, 20.0, 40.0]);
@@ -165,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_anchor_and_falling_rows_are_refused() {
+    fn an_unknown_anchor_and_unsorted_rows_are_refused() {
         let (image, text) = (array![[1.0_f32], [2.0]], array![[1.0_f32, 0.0], [0.0, 1.0]]);
         let (rising, falling) = (Array1::from(vec![0_i64, 1]), Array1::from(vec![1_i64, 0]));
         let views = |spec: &AlignSpec, rows: &Array1<i64>| {
             let rows = [("image.row", rising.view().into_dyn()), ("text.row", rows.view().into_dyn())];
             let inputs = Inputs::of(&[("image.pooled", image.view()), ("text.pooled", text.view())]);
-            inputs.and_integers(&rows).views(spec).map(|views| views.reference())
+            inputs.and_integers(&rows).training_items(spec).map(|items| items.reference())
         };
         assert_eq!(views(&spec(Some("image")), &rising).unwrap(), 0);
         assert!(views(&spec(Some("sound")), &rising).unwrap_err().message().contains("`sound`"));

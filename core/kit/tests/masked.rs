@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use chiasm_learned::losses::{self, BatchMask};
-use chiasm_learned::{Examples, tensor};
+use chiasm_kit::losses::{self, BatchMask};
+use chiasm_kit::{Examples, tensor};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::{Array2, Axis};
 use chiasm_runtime::{Engine, Search, SessionOptions};

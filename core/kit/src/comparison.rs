@@ -1,7 +1,7 @@
 //! A trained map against the closed forms, on rows that neither was fitted on.
 
-use chiasm_closed_form::cca::CcaParams;
-use chiasm_closed_form::{FitContext, Fitted, Method, Views, baselines};
+use chiasm_closed_form::cca::{Cca, CcaParams};
+use chiasm_closed_form::{FitContext, Method, Views, baselines};
 use chiasm_geometry::folds::seeded;
 use chiasm_geometry::retrieval::{Ranks, recall};
 use chiasm_plugin::graph::Graph;
@@ -126,9 +126,8 @@ impl<'a> Holdout<'a> {
 ///
 /// # Errors
 /// When the parameters or the items are refused, or the caller asked to stop.
-pub fn fit_start(views: &Views<'_>, given: &Json, services: &Services<'_>) -> Result<Fitted<CcaParams>> {
-    let parameters: CcaParams = chiasm_plugin::read_parameters(given).map_err(|e| e.context("`start`"))?;
-    with_context(services, |context| parameters.fit_views(views, context))
+pub fn fit_start(views: &Views<'_>, given: &CcaParams, services: &Services<'_>) -> Result<Cca> {
+    with_context(services, |context| given.clone().fit_views(views, context))
 }
 
 /// A closed form's fit, with the seed and the progress of these services.
@@ -152,7 +151,7 @@ impl Comparison {
     pub fn new(
         views: &Views<'_>,
         held_out: &Subset<'_>,
-        start: &Fitted<CcaParams>,
+        start: &Cca,
         services: &Services<'_>,
     ) -> Result<Self> {
         let names = views.names();

@@ -2,23 +2,22 @@
 
 use chiasm_closed_form::{View, Views};
 use chiasm_plugin::ndarray::{Axis, CowArray, Ix2};
-use chiasm_plugin::{AlignSpec, Inputs, Result};
+use chiasm_plugin::{Result, TrainingItems};
 
 use crate::plugin_error;
 
-/// The checked items of a fit.
+/// The training items of an aligner as the views that closed forms read.
 ///
-/// # Errors When an array is missing, or of another shape than the specification says, or the items cannot be
-/// fitted on.
-pub fn views<'a>(data: &Inputs<'a>, spec: &AlignSpec) -> Result<Views<'a>> {
-    let given = data.views(spec)?;
-    let all = given.views.into_iter().map(|view| View {
-        name: view.name,
-        blocks: view.blocks,
-        items: view.pooled,
-        rows: view.rows,
+/// # Errors
+/// When the items cannot be fitted: too few, or not finite.
+pub fn views<'a>(items: &TrainingItems<'a>) -> Result<Views<'a>> {
+    let all = items.modalities.iter().map(|modality| View {
+        name: modality.name.clone(),
+        blocks: modality.blocks.clone(),
+        items: modality.pooled,
+        rows: modality.rows.clone(),
     });
-    Views::new(all.collect(), given.anchor, given.validation).map_err(plugin_error)
+    Views::new(all.collect(), items.anchor, items.validation.clone()).map_err(plugin_error)
 }
 
 /// Items of every modality on some of the rows; borrowed where a modality keeps all of its items.

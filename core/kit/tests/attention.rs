@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use chiasm_learned::attention::{Block, TokenInput, Tokens};
-use chiasm_learned::{Init, Layers, Weights};
+use chiasm_kit::attention::{Block, TokenInput, Tokens};
+use chiasm_kit::{Init, Layers, Weights};
 use chiasm_plugin::Json;
 use chiasm_plugin::graph::{DType, Dim, Graph, Tensor, Value};
 use chiasm_runtime::{Engine, Search, SessionOptions};

@@ -18,7 +18,7 @@ use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};
 
 /// Builds the tail of `spec`. `mask` names the model's port `[B,T]` that is 1 for real tokens and 0 for padding; without it
 /// every token is real. A feature map is `[B,H,W,C]` with `channels_last`. Output ports: `tokens` f32 `[batch,tokens,D]`, `mask` f32 `[batch,tokens]`, `pooled` f32 `[batch,P]`.
-pub fn tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool) -> Result<Graph> {
+pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool) -> Result<Graph> {
     let ports: Ports = serde_json::from_value(spec.ports.clone())
         .map_err(|e| Error::invalid(format!("the [ports] table of `{}`: {e}", spec.name)))?;
     let names = ports.pooled.map_or_else(|| vec!["mean".to_owned()], Names::into_vec);

@@ -1,7 +1,7 @@
 //! Losses against PyTorch's values, and the network's start and bound, as graphs in the engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use chiasm_learned::{Network, losses};
+use chiasm_kit::{Network, losses};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_runtime::{Engine, Search, SessionOptions};

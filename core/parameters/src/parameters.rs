@@ -1,0 +1,56 @@
+//! The trait of a struct of parameters, and how one is read.
+
+use crate::{Parameter, ParameterError, check_object};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A struct whose fields are the parameters of a method. Implement it with `#[derive(Parameters)]`.
+pub trait Parameters: Serialize + DeserializeOwned + Default {
+    /// The parameters, in the order of the fields.
+    fn list() -> Vec<Parameter>;
+
+    /// Checks every number against the range of its parameter, and what concerns several parameters.
+    ///
+    /// # Errors
+    /// The first parameter that is not as it must be.
+    fn check(&self) -> Result<(), ParameterError>;
+
+    /// The parameters as a JSON object, without those that are not set.
+    fn to_json(&self) -> Value {
+        let Ok(Value::Object(mut object)) = serde_json::to_value(self) else {
+            return Value::Object(Map::new());
+        };
+        object.retain(|_, value| !value.is_null());
+        Value::Object(object)
+    }
+}
+
+/// Reads parameters from a JSON object; `null` reads as an object without keys.
+///
+/// # Errors
+/// When the value is no object, a key is unknown, a value is of another kind or out of range, or the
+/// parameters contradict each other.
+pub fn read<P: Parameters>(value: &Value) -> Result<P, ParameterError> {
+    let empty = Map::new();
+    let object = match value {
+        Value::Null => &empty,
+        Value::Object(object) => object,
+        other => return Err(ParameterError::new("", "a table of parameters", other.to_string())),
+    };
+    check_object(&P::list(), object)?;
+    // A parameter that is `null` is not set: then it has its default.
+    let set: Map<String, Value> =
+        object.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let parameters: P = serde_json::from_value(Value::Object(set))
+        .map_err(|error| ParameterError::new("", "parameters that can be read", error.to_string()))?;
+    parameters.check()?;
+    Ok(parameters)
+}
+
+/// A method without parameters.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, chiasm_parameters_derive::Parameters,
+)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
