@@ -4,6 +4,8 @@ use chiasm_graph::Graph;
 use chiasm_parameters::Parameters;
 use serde_json::{Map as Object, Value, json};
 
+use linfa::DatasetBase;
+use linfa::traits::{PredictInplace, Transformer};
 use ndarray::{Array2, ArrayBase, Data, Ix2};
 
 use crate::search::SearchReport;
@@ -77,6 +79,46 @@ impl<P: Parameters> Fitted<P> {
             parameters: self.parameters.to_json(),
             notes: json!({ "dimensions": dimensions, "search": self.report, "inverses": senses }),
         })
+    }
+}
+
+/// Items of two modalities, records and targets, to their images in the shared space: unit rows in single
+/// precision.
+///
+/// # Panics
+/// As in linfa itself, when the records or the targets are not as wide as those of the fit.
+impl<F: linfa::Float, S: Data<Elem = F>, P: Parameters>
+    Transformer<DatasetBase<ArrayBase<S, Ix2>, ArrayBase<S, Ix2>>, DatasetBase<Array2<f32>, Array2<f32>>>
+    for Fitted<P>
+{
+    fn transform(
+        &self,
+        dataset: DatasetBase<ArrayBase<S, Ix2>, ArrayBase<S, Ix2>>,
+    ) -> DatasetBase<Array2<f32>, Array2<f32>> {
+        let [records, targets] = [(0, &dataset.records), (1, &dataset.targets)].map(|(modality, rows)| {
+            let mut images = Array2::zeros((rows.nrows(), self.maps[modality].output_dim()));
+            self.maps[modality].predict_inplace(rows, &mut images);
+            images
+        });
+        DatasetBase::new(records, targets)
+    }
+}
+
+/// Items of one modality to their images: `map.predict(&items)`.
+///
+/// # Panics
+/// As in linfa itself, when the items are not as wide as those of the fit.
+impl<F: linfa::Float, S: Data<Elem = F>> PredictInplace<ArrayBase<S, Ix2>, Array2<f32>> for Map {
+    fn predict_inplace<'a>(&'a self, items: &'a ArrayBase<S, Ix2>, images: &mut Array2<f32>) {
+        let mapped = self.apply(single_precision(items).view());
+        assert!(mapped.is_ok(), "the items should be {} wide, as those of the fit", self.input_dim());
+        if let Ok(mapped) = mapped {
+            images.assign(&mapped);
+        }
+    }
+
+    fn default_target(&self, items: &ArrayBase<S, Ix2>) -> Array2<f32> {
+        Array2::zeros((items.nrows(), self.output_dim()))
     }
 }
 

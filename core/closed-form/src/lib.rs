@@ -28,12 +28,26 @@
 //! # Ok::<(), chiasm_closed_form::Error>(())
 //! ```
 //!
+//! Two modalities with complete rows are a linfa data set, in single or double precision:
+//!
+//! ```
+//! use chiasm_closed_form::cca::Cca;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let dataset = Dataset::new(x, y);
+//! let cca = Cca::params().ridge(0.1).fit(&dataset)?;
+//! let images = cca.transform(dataset); // unit rows of both modalities in the shared space
+//! assert_eq!(images.records.ncols(), images.targets.ncols());
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
+//!
 //! Parameters of a method are a `...Params` struct, which is also what a recipe may say; those that may
 //! differ between modalities are a [`PerModality`]. What is not given is chosen by cross-validation inside
 //! the training rows, or by validation rows (see [`search`]); what was chosen comes back as parameters, and
-//! fitting with those again searches nothing and gives the same bits. For two modalities with complete rows
-//! each method is also a linfa estimator: its parameters are checked by [`linfa::ParamGuard`] and fitted with
-//! [`linfa::traits::Fit`].
+//! fitting with those again searches nothing and gives the same bits.
 //!
 //! A trained map starts from a linear map's [`Front`] and is compared with [`baselines`]. [`bank`] makes the
 //! graph that corrects scores for hubness.

@@ -2,16 +2,19 @@
 //!
 //! z = normalise(Wᵀ (φ(x) - m)), φ the transform and, for a kernel method, the kernel features behind it;
 //! without W the coordinates stay as they are. An entropic map may follow: z' = normalise(softmax(z Kᵀ + c)
-//! V). No map is evaluated in this crate: its graph is what runs and what is exported.
+//! V). Pipelines run and export the graph; [`Map::apply`] computes the same in Rust, for users of this crate
+//! alone.
 
+use chiasm_geometry::linalg::product;
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_transport::EntropicMap;
 use ndarray::{Array1, Array2, ArrayView2};
 
+use crate::basis::unit_rows;
 use crate::features::FeatureMap;
 use crate::inverse::{Inverse, linear_inverse};
 use crate::tensors::{matrix, vector};
-use crate::{Curve, Result};
+use crate::{Curve, Error, Result};
 
 /// Below this length a mapped item counts as zero.
 const TINY: f32 = 1e-12;
@@ -91,6 +94,32 @@ impl Map {
         }
         b.output("z", &z, DType::F32, &[Dim::named("batch"), self.output_dim().into()]);
         Ok(b.finish()?)
+    }
+
+    /// The images of items `[n, input_dim]`: unit rows `[n, output_dim]`, those of the graph up to rounding.
+    ///
+    /// # Errors
+    /// When the items have another width.
+    pub fn apply(&self, items: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        let (expected, got) = (self.input_dim(), items.ncols());
+        if got != expected {
+            return Err(Error::data("items of a map", format!("{expected} columns"), got.to_string()));
+        }
+        let mut z = self.features.features(items)? - &self.centre;
+        if let Some(weights) = &self.weights {
+            z = product(&z, weights)?;
+        }
+        z = unit_rows(z);
+        if let Some(attention) = &self.attention {
+            let mut scores = z.dot(&attention.keys.t().mapv(f64::from)) + attention.bias.mapv(f64::from);
+            for mut row in scores.outer_iter_mut() {
+                let top = row.fold(f64::NEG_INFINITY, |top, &score| top.max(score));
+                row.mapv_inplace(|score| (score - top).exp());
+                row /= row.sum();
+            }
+            z = unit_rows(scores.dot(&attention.values.mapv(f64::from)));
+        }
+        Ok(z.mapv(|value| value as f32))
     }
 
     /// The inverse, `z [batch, output_dim]` to `x [batch, input_dim]`, or the reason why there is none.

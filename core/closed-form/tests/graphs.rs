@@ -35,10 +35,16 @@ fn unit_rows_of<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
     let Some(engine) = engine() else { return };
     let fitted: Fitted<P> = fit(x, y, json!({}));
     let (source, target) = (fitted.maps[0].graph().unwrap(), fitted.maps[1].graph().unwrap());
-    for z in [run(engine, &source, x), run(engine, &target, y)] {
+    for (z, applied) in [
+        (run(engine, &source, x), fitted.maps[0].apply(x.view()).unwrap()),
+        (run(engine, &target, y), fitted.maps[1].apply(y.view()).unwrap()),
+    ] {
         // 1e-6: single precision
         assert!(z.outer_iter().all(|row| (row.dot(&row) - 1.0).abs() < 1e-6));
+        // the graph computes in single precision, `apply` in double: sums of up to a hundred products differ
+        assert!(gap(&z, &applied) < 2e-5, "{}", gap(&z, &applied));
     }
+    assert!(fitted.maps[0].apply(x.slice(ndarray::s![.., 1..])).is_err(), "items of another width");
     assert_eq!(fitted.maps[0].output_dim(), fitted.maps[1].output_dim());
     // one row at a time gives what the batch gave: the batch axis is free and rows do not mix
     let first = x.select(Axis(0), &[0]);

@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chiasm_closed_form::{Error, FitContext, Fitted, Method, Views};
 use chiasm_closed_form::{
-    cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
+    cca::CcaParams,
+    kcca::KccaParams,
+    mean_vector::MeanVectorParams,
+    procrustes::{Procrustes, ProcrustesParams},
     ridge::RidgeParams,
 };
 use common::{bytes, fit, pairs};
-use linfa::traits::Fit;
+use linfa::traits::{Fit, Predict, Transformer};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
@@ -91,12 +94,13 @@ fn parameters_out_of_range_say_the_range_and_the_value() {
     let message = |given: Value| fit::<KccaParams>(&x, &y, given).unwrap_err().to_string();
     assert_eq!(
         message(json!({ "widths": { "first": [-1.0] } })),
-        "parameter `widths`: expected a list of numbers above 0, at most 1000, got [-1.0]"
+        "parameter `widths`: expected a list of numbers above 0, at most 1000, or a table of them by modality, \
+         got -1"
     );
-    assert!(message(json!({ "members": 0 })).contains("1 to 375"));
+    assert!(message(json!({ "members": 0 })).contains("from 1 to 375"));
     assert!(message(json!({ "power": 11.0 })).contains("got 11"));
     let setting = json!({ "ridge": 0.1, "dimensions": 2, "power": 1.0 });
-    assert!(message(json!({ "power": 1.0, "settings": [setting] })).contains("alone"));
+    assert!(message(json!({ "power": 1.0, "settings": [setting] })).contains("no settings beside ridge"));
     assert!(fit::<RidgeParams>(&x, &y, json!({ "ridge": -0.1 })).is_err());
     assert!(fit::<ProcrustesParams>(&x, &y, json!({ "dimensions": 0 })).is_err());
     assert!(message(json!({ "ridge": { "third": 0.1 } })).contains("among first, second, got `third`"));
@@ -166,12 +170,19 @@ fn a_fit_stops_when_asked_and_counts_up_to_its_total() {
     assert!(most.load(Ordering::Relaxed) > 10);
 }
 
-/// linfa's own door: a data set in, the same fit out.
+/// A linfa data set in either precision gives the same fit, and its transform the images of both modalities.
 #[test]
-fn the_estimators_are_linfas() {
+fn a_linfa_data_set_gives_the_same_fit_in_either_precision() {
     let (x, y) = pairs(40, 8, 6, 4, 7);
     let by_hand: Fitted<ProcrustesParams> = fit(&x, &y, json!({})).unwrap();
-    let dataset = linfa::Dataset::new(x, ndarray::Array1::<f32>::zeros(40)).with_targets(y);
-    let fitted = ProcrustesParams::default().fit(&dataset).unwrap();
+    let wide = linfa::DatasetBase::new(x.mapv(f64::from), y.mapv(f64::from));
+    assert_eq!(bytes(&by_hand), bytes(&Procrustes::params().fit(&wide).unwrap()));
+    let dataset = linfa::DatasetBase::new(x.clone(), y);
+    let fitted = Procrustes::params().fit(&dataset).unwrap();
     assert_eq!(bytes(&by_hand), bytes(&fitted));
+    let images = fitted.transform(dataset);
+    assert_eq!(images.records, fitted.maps[0].apply(x.view()).unwrap());
+    assert_eq!(fitted.maps[0].predict(&x), images.records);
+    let refused = Procrustes::params().dimensions(0_usize).fit(&wide).unwrap_err().to_string();
+    assert!(refused.contains("`dimensions`: expected an integer of at least 1, got 0"), "{refused}");
 }

@@ -18,6 +18,14 @@ pub struct Learned {
     pub notes: Value,
 }
 
+impl Learned {
+    /// Maps without inverses and notes.
+    pub fn new(maps: Vec<Graph>, parameters: Value) -> Self {
+        let inverses = maps.iter().map(|_| None).collect();
+        Self { maps, inverses, parameters, notes: Value::Null }
+    }
+}
+
 /// The inverse of one map: input `z` f32 `[batch, k]`, output `x` f32 `[batch, dim]`.
 #[derive(Clone, Debug)]
 pub struct Inverse {

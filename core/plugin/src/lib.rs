@@ -1,20 +1,75 @@
 //! What a plugin author imports: three safe traits, tensors, services and [`export_plugin!`].
 //!
-//! A plugin is an ordinary library crate with `crate-type = ["cdylib", "rlib"]`, one or more types that implement [`Adapter`],
-//! [`Aligner`] or [`Fusion`], and this as its last line:
+//! A plugin is a library crate with `crate-type = ["cdylib", "rlib"]`, one or more types that implement
+//! [`Adapter`], [`Aligner`] or [`Fusion`], and [`export_plugin!`] as its last line. This is a whole aligner:
 //!
-//! ```ignore
-//! chiasm_plugin::export_plugin! { aligners: [Shift] }
+//! ```
+//! use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor};
+//! use chiasm_plugin::ndarray::{ArrayView2, Axis};
+//! use chiasm_plugin::{Aligner, Learned, Parameters, Result, Services, TrainingItems};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize, Parameters)]
+//! #[serde(default, deny_unknown_fields)]
+//! pub struct CentreParameters {
+//!     /// The share of the mean that is subtracted.
+//!     #[parameter(default = 1.0, range = 0.0..=1.0)]
+//!     share: f32,
+//! }
+//!
+//! /// Subtracts the mean of every modality and keeps the first columns, as many as all modalities have.
+//! pub struct Centre;
+//!
+//! impl Aligner for Centre {
+//!     const ID: &'static str = "centre";
+//!     const DOC: &'static str = "Subtracts the mean of every modality.";
+//!     type Parameters = CentreParameters;
+//!
+//!     fn fit(items: &TrainingItems<'_>, set: CentreParameters, _: &Services<'_>) -> Result<Learned> {
+//!         let width = items.modalities.iter().map(|one| one.pooled.ncols()).min().unwrap_or(0);
+//!         let maps = items.modalities.iter().map(|one| map(one.pooled, set.share, width));
+//!         Ok(Learned::new(maps.collect::<Result<_>>()?, set.to_json()))
+//!     }
+//! }
+//!
+//! fn map(pooled: ArrayView2<'_, f32>, share: f32, width: usize) -> Result<Graph> {
+//!     let mean = pooled.mean_axis(Axis(0)).unwrap_or_default() * share;
+//!     let mut b = Builder::new("centre");
+//!     let x = b.input("x", DType::F32, &[Dim::named("batch"), pooled.ncols().into()])?;
+//!     let mean = b.constant("mean", Tensor::f32(&[mean.len()], mean.to_vec())?);
+//!     let first = b.ints("first", &(0..width as i64).collect::<Vec<_>>());
+//!     let centred = b.sub(&x, &mean);
+//!     let kept = b.gather(&centred, &first, 1);
+//!     let z = b.l2_normalise(&kept, -1, 1e-12);
+//!     b.output("z", &z, DType::F32, &[Dim::named("batch"), width.into()]);
+//!     Ok(b.finish()?)
+//! }
+//!
+//! chiasm_plugin::export_plugin! { aligners: [Centre] }
+//! # let x = ndarray::array![[1.0_f32, 4.0], [3.0, 0.0]];
+//! # let rows = ndarray::Array1::from(vec![0_i64, 1]);
+//! # let data = chiasm_plugin::Inputs::of(&[("a.pooled", x.view()), ("b.pooled", x.view())]);
+//! # let rows = [("a.row", rows.view().into_dyn()), ("b.row", rows.view().into_dyn())];
+//! # let modality = |name: &str| chiasm_plugin::AlignModality { name: name.into(), dim: 2, blocks: vec![2] };
+//! # let spec = chiasm_plugin::AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
+//! # let set = chiasm_plugin::json!({ "share": 0.5 });
+//! # let learned = Centre::fit_json(&spec, &data.and_integers(&rows), &set, &Services::detached(0, 1)).unwrap();
+//! # assert_eq!(learned.maps[1].outputs()[0].to_string(), "z f32[batch,2]");
+//! # learned.maps[0].verify_learned().unwrap();
 //! ```
 //!
-//! No ABI type reaches the author, and no `unsafe`. The macro writes the manifest (from Cargo's environment, so it cannot drift)
-//! into an ELF section that a host reads without running code, and wraps every call: a panic, also one on a rayon worker, becomes
-//! an [`Error`] with file and line; an opened adapter that panicked takes no more calls; a drop that panics ends there; rayon keeps
-//! to the host's thread budget.
+//! The smallest adapter and the smallest fusion are in the documentation of their traits. `chiasm-kit` holds
+//! what Chiasm's own plugins share: closed forms, networks, encoder tails, and tests.
 //!
-//! What a learned thing is: an ONNX graph (see [`graph`]). A plugin never evaluates its own map in the merged model; the runtime does.
+//! No ABI type reaches the author, and no `unsafe`. The macro writes the manifest, from Cargo's environment,
+//! into an ELF section that a host reads without running code, and guards every call. A panic, on a rayon
+//! worker too, becomes an [`Error`] with file and line. An opened adapter that panicked takes no more calls.
+//! rayon keeps to the host's number of threads.
 //!
-//! What it refuses: inputs whose views do not add up, unknown parameters (use [`read_parameters`]), calls after the host asked for rest.
+//! Everything learned is an ONNX graph (see [`graph`]). A plugin does not evaluate its map in the merged
+//! model; the runtime does.
+//!
+//! Refused before the author's code runs: inputs whose shapes do not agree, parameters that are unknown or out
+//! of range, and calls after the host asked the plugin to stop.
 
 mod error;
 mod inputs;

@@ -12,6 +12,62 @@ use crate::{
 };
 
 /// Turns raw items of one modality into an encoder's inputs.
+///
+/// ```
+/// use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor};
+/// use chiasm_plugin::{
+///     Adapter, Draft, EncoderSpec, Error, Item, ModelInput, Result, Services, Signature, Takes,
+/// };
+/// use std::path::Path;
+///
+/// /// Texts as their number of characters.
+/// pub struct Lengths;
+///
+/// impl Adapter for Lengths {
+///     const ID: &'static str = "lengths";
+///     const DOC: &'static str = "Texts as their number of characters.";
+///
+///     fn takes() -> Takes {
+///         Takes::Text
+///     }
+///
+///     fn draft(_: &Signature, _: &Path) -> Result<Option<Draft>> {
+///         Ok(None)
+///     }
+///
+///     fn open(_: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
+///         Ok(Self)
+///     }
+///
+///     fn inputs(&self) -> Vec<ModelInput> {
+///         vec![ModelInput { name: "x".into(), dtype: DType::F32, dims: vec![Some(1)], pad: 0.0 }]
+///     }
+///
+///     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
+///         let Item::Text(text) = item else { return Err(Error::invalid("expected a text")) };
+///         Ok(vec![Tensor::f32(&[1], vec![text.chars().count() as f32])?])
+///     }
+///
+///     // The model has an output `features` [batch, 1]: it is the pooled vector and the only token.
+///     fn tail(&self) -> Result<Graph> {
+///         let (batch, one) = (Dim::named("batch"), Dim::Fixed(1));
+///         let mut b = Builder::new("tail");
+///         let pooled = b.input("features", DType::F32, &[batch.clone(), one.clone()])?;
+///         let tokens = b.unsqueeze(&pooled, &[1]);
+///         let zero = b.mul_scalar(&pooled, 0.0);
+///         let mask = b.add_scalar(&zero, 1.0);
+///         let pooled = b.mul_scalar(&pooled, 1.0);
+///         b.output("tokens", &tokens, DType::F32, &[batch.clone(), one.clone(), one.clone()]);
+///         b.output("mask", &mask, DType::F32, &[batch.clone(), one.clone()]);
+///         b.output("pooled", &pooled, DType::F32, &[batch, one]);
+///         Ok(b.finish()?)
+///     }
+/// }
+///
+/// chiasm_plugin::export_plugin! { adapters: [Lengths] }
+/// # assert_eq!(Lengths.prepare(Item::Text("four")).unwrap()[0].as_f32().unwrap(), [4.0]);
+/// # assert_eq!(Lengths.tail().unwrap().outputs().len(), 3);
+/// ```
 pub trait Adapter: Send + Sync + Sized + 'static {
     /// What a card's `adapter = "..."` says: lower-case letters, digits, `-`.
     const ID: &'static str;
@@ -84,6 +140,42 @@ pub trait Aligner: Send + Sync + 'static {
 }
 
 /// Learns or builds a map from several modalities into one vector, and perhaps the answer to a task.
+///
+/// ```
+/// use chiasm_plugin::graph::{Builder, DType, Dim};
+/// use chiasm_plugin::{Error, Fused, Fusion, FusionSpec, Inputs, NoParameters, Result, Services, json};
+///
+/// /// The sum of the pooled vectors.
+/// pub struct Sum;
+///
+/// impl Fusion for Sum {
+///     const ID: &'static str = "sum";
+///     const DOC: &'static str = "The sum of the pooled vectors.";
+///     type Parameters = NoParameters;
+///
+///     fn fit(spec: &FusionSpec, _: &Inputs<'_>, _: NoParameters, _: &Services<'_>) -> Result<Fused> {
+///         let mut b = Builder::new("sum");
+///         let (mut sum, mut width) = (None, 0);
+///         for one in &spec.modalities {
+///             width = one.pooled_dim;
+///             let port = format!("{}.pooled", one.name);
+///             let pooled = b.input(&port, DType::F32, &[Dim::named("batch"), width.into()])?;
+///             sum = Some(sum.map_or(pooled.clone(), |sum| b.add(&sum, &pooled)));
+///         }
+///         let sum = sum.ok_or_else(|| Error::invalid("expected at least one modality, got none"))?;
+///         let sum = b.mul_scalar(&sum, 1.0);
+///         b.output("fused", &sum, DType::F32, &[Dim::named("batch"), width.into()]);
+///         Ok(Fused { graph: b.finish()?, notes: json!({}) })
+///     }
+/// }
+///
+/// chiasm_plugin::export_plugin! { fusions: [Sum] }
+/// # let one = |name: &str| chiasm_plugin::Modality { name: name.into(), pooled_dim: 2, token_dim: None };
+/// # let spec = FusionSpec { modalities: vec![one("a"), one("b")], task: None };
+/// # let services = Services::detached(0, 1);
+/// # let fused = Sum::fit(&spec, &Inputs::of(&[]), NoParameters {}, &services).unwrap();
+/// # assert_eq!(fused.graph.outputs()[0].to_string(), "fused f32[batch,2]");
+/// ```
 pub trait Fusion: Send + Sync + 'static {
     /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
     const ID: &'static str;
