@@ -6,8 +6,9 @@
 //! Lanczos) that clips in another place. Two one-dimensional calls restore Pillow's order, and what is left is its
 //! coefficients' 16-bit rounding: at most one level in a value (tests/pillow.rs).
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::Deserialize;
 
 use crate::decode::Rgb;
@@ -87,13 +88,15 @@ fn one_pass(picture: Rgb, width: u32, height: u32, algorithm: ResizeAlg) -> Resu
     if (picture.width, picture.height) == (width, height) {
         return Ok(picture);
     }
-    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, PixelType::U8x3)
+    // Typed images: `Resizer::resize` would compile the code of every pixel type into this crate.
+    let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.pixels)
         .map_err(|error| error.to_string())?;
-    let mut result = Image::new(width, height, PixelType::U8x3);
+    let mut result = TypedImage::<U8x3>::new(width, height);
     Resizer::new()
-        .resize(&source, &mut result, &ResizeOptions::new().resize_alg(algorithm))
+        .resize_typed(&source, &mut result, &ResizeOptions::new().resize_alg(algorithm))
         .map_err(|error| error.to_string())?;
-    Ok(Rgb { width, height, pixels: result.into_vec() })
+    let pixels = result.pixels().iter().flat_map(|pixel| pixel.0).collect();
+    Ok(Rgb { width, height, pixels })
 }
 
 /// Hugging Face's rule: an odd margin leaves the extra pixel at the bottom and the right.
