@@ -8,17 +8,17 @@ use std::path::PathBuf;
 #[command(name = "chiasm", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
     #[command(flatten)]
-    pub shared: Shared,
+    pub global: GlobalOptions,
     #[command(subcommand)]
-    pub verb: Verb,
+    pub command: CliCommand,
 }
 
 /// Options every verb takes.
 #[derive(Debug, Args)]
-pub struct Shared {
+pub struct GlobalOptions {
     /// How results are printed on stdout; everything else goes to stderr.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
     /// The ONNX Runtime library to use, before any that would be found.
     #[arg(long, global = true, value_name = "PATH")]
     pub engine: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub struct Shared {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     Table,
     Json,
 }
@@ -53,22 +53,22 @@ pub enum DeviceArg {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub enum CliCommand {
     /// Say what is there, what is missing, and the command that mends it.
     Doctor {
         /// Look at one thing only.
         #[arg(long, value_enum)]
-        only: Option<Part>,
+        only: Option<DoctorPart>,
     },
     /// Bring ONNX Runtime.
     #[command(subcommand)]
-    Engine(EngineVerb),
+    Engine(EngineCommand),
     /// Look at plugins.
     #[command(subcommand)]
-    Plugin(PluginVerb),
+    Plugin(PluginCommand),
     /// Add and look at encoders.
     #[command(subcommand)]
-    Model(ModelVerb),
+    Model(ModelCommand),
     /// Check a whole recipe and show what it would do, before anything is embedded.
     Plan(RecipeArgs),
     /// Embed, align, fuse, check and export: a recipe becomes a run folder with one merged model.onnx.
@@ -137,11 +137,11 @@ pub enum Verb {
         /// The run folder.
         run: PathBuf,
         /// onnx: the merged model and its preprocessing; towers: one model per modality.
-        #[arg(long, value_enum, default_value_t = Layout::Onnx)]
-        layout: Layout,
+        #[arg(long, value_enum, default_value_t = LayoutArg::Onnx)]
+        layout: LayoutArg,
         /// Store the weights in fewer bits, and measure on the run's held-out rows what that costs.
         #[arg(long, value_enum, value_name = "BITS")]
-        weights: Option<Weights>,
+        weights: Option<WeightsArg>,
         /// The folder to write.
         #[arg(short = 'o', long = "output", value_name = "DIR")]
         output: PathBuf,
@@ -150,7 +150,7 @@ pub enum Verb {
 
 /// How an export stores its weights; it computes in single precision all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Weights {
+pub enum WeightsArg {
     /// Floats of 16 bits: half the file.
     Fp16,
     /// Integers of 8 bits, a scale for each output channel: a quarter of the file.
@@ -158,7 +158,7 @@ pub enum Weights {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+pub enum DoctorPart {
     Engine,
     Devices,
     Plugins,
@@ -166,7 +166,7 @@ pub enum Part {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Layout {
+pub enum LayoutArg {
     Onnx,
     Towers,
 }
@@ -327,7 +327,7 @@ pub struct RunArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum EngineVerb {
+pub enum EngineCommand {
     /// Bring the pinned official build of ONNX Runtime through your own pip, uv or npm, checked by sha256.
     Install {
         /// The build with CUDA.
@@ -340,7 +340,7 @@ pub enum EngineVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum PluginVerb {
+pub enum PluginCommand {
     /// List the plugins found, also those shadowed or refused.
     List,
     /// Read one plugin file's manifest without running its code.
@@ -356,7 +356,7 @@ pub enum PluginVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ModelVerb {
+pub enum ModelCommand {
     /// Make a card for a local .onnx, its ports read from the graph.
     Add {
         /// The ONNX file: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (with the feature `hub`).

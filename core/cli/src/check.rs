@@ -1,21 +1,25 @@
 //! `chiasm check`: verdicts as a table for people, as JSON for machines; a FAIL ends with exit code 1.
 
 use crate::{
-    Outcome,
-    args::{CheckArgs, Shared},
+    CommandResult,
+    args::{CheckArgs, GlobalOptions},
     json, print,
 };
 use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
-use chiasm_pipeline::{Error, GraphCheck, Run, Workbench, check_graph};
+use chiasm_pipeline::{Environment, Error, GraphCheckInput, Run, check_graph};
 use std::{io::IsTerminal, path::Path};
 
 /// `check`
-pub fn check(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
-    let Some(at) = &args.at else { return check_run(args, shared, bench) };
-    let what =
-        GraphCheck { graph: &args.subject, at, inverse: args.inverse.as_deref(), onto: args.onto.as_deref() };
-    let report = check_graph(&what, &args.overrides, bench)?;
-    if json(shared) {
+pub fn check(args: &CheckArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let Some(at) = &args.at else { return check_run(args, global, env) };
+    let what = GraphCheckInput {
+        graph: &args.subject,
+        at,
+        inverse: args.inverse.as_deref(),
+        onto: args.onto.as_deref(),
+    };
+    let report = check_graph(&what, &args.overrides, env)?;
+    if json(global) {
         print::json(&report);
     } else {
         show(&report);
@@ -23,14 +27,14 @@ pub fn check(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
     gate(&failed(&report), &args.subject, "")
 }
 
-fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
+fn check_run(args: &CheckArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
     if args.subject.is_file() {
         let message = format!("{} is a file: the points to check it at are missing", args.subject.display());
         let help = "give --at points.npy, float rows [n, d] as the graph takes them";
         return Err(Error::input("chiasm::check::points", message, help));
     }
-    let checked = Run::open(&args.subject, bench)?.check(&args.overrides)?;
-    if json(shared) {
+    let checked = Run::open(&args.subject, env)?.check(&args.overrides)?;
+    if json(global) {
         print::json(&checked);
     } else {
         checked.maps.iter().for_each(show);
@@ -39,7 +43,7 @@ fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
 }
 
 /// Exit code 1 when a check failed; `hint` says what to do about it.
-pub fn gate(failed: &[String], what: &Path, hint: &str) -> Outcome {
+pub fn gate(failed: &[String], what: &Path, hint: &str) -> CommandResult {
     if failed.is_empty() {
         return Ok(());
     }

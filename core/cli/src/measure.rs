@@ -1,8 +1,8 @@
 //! `chiasm measure`: every measure of two files of vectors, as a table for people, as JSON for machines.
 
 use crate::{
-    args::{MeasureArgs, Shared},
-    outcome::{Outcome, json, runs_without_engine},
+    args::{GlobalOptions, MeasureArgs},
+    command_result::{CommandResult, json, runs_without_engine},
     print,
     progress::Terminal,
 };
@@ -10,20 +10,20 @@ use chiasm_check::digits as number;
 use chiasm_geometry::measure::{Found, Report, Request};
 
 /// `measure`
-pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {
-    runs_without_engine("measure", shared)?;
+pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
+    runs_without_engine("measure", global)?;
     let request = Request {
         only: args.only.clone(),
         k: args.k,
         null: args.null,
         seed: args.seed,
         labels: None,
-        threads: shared.threads.unwrap_or(0),
+        threads: global.threads.unwrap_or(0),
     };
     let files = [args.first.as_path(), args.second.as_path()];
-    let reporter = Terminal::new(shared.quiet);
+    let reporter = Terminal::new(global.quiet);
     let report = chiasm_pipeline::measure_files(files, args.labels.as_deref(), &request, &reporter)?;
-    if json(shared) {
+    if json(global) {
         print::json(&report);
     } else {
         show(&report);

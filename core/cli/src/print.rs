@@ -2,7 +2,7 @@
 
 use chiasm_geometry::retrieval::Figures;
 use chiasm_host::{Task, TaskKind};
-use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
+use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -269,7 +269,7 @@ pub fn plan(report: &PlanReport) {
 }
 
 /// The comparison, one row a variant and score.
-pub fn variants(variants: &[Variant]) {
+pub fn variants(variants: &[VariantReport]) {
     let Some(first) = variants.first() else { return };
     let keys: Vec<&String> = first.swapped.keys().collect();
     let all = variants.iter().flat_map(|variant| variant.test.retrieval.keys());
@@ -327,7 +327,7 @@ pub fn variants(variants: &[Variant]) {
 }
 
 /// What an export wrote.
-pub fn exported(exported: &Exported) {
+pub fn exported(exported: &ExportReport) {
     for file in &exported.files {
         line(&file.display().to_string());
     }
@@ -341,7 +341,7 @@ pub fn exported(exported: &Exported) {
 }
 
 /// What narrow weights save and cost.
-fn narrowed(narrow: &Narrow) {
+fn narrowed(narrow: &ReducedPrecision) {
     let (before, after) = (&narrow.before, &narrow.after);
     let figure = |name: String, [before, after]: [f64; 2], show: &dyn Fn(f64) -> String| {
         let change = show((after - before).abs());

@@ -7,8 +7,8 @@
 mod problem;
 
 use crate::{
-    args::{Shared, Solver, TransportArgs},
-    outcome::{Outcome, json, runs_without_engine},
+    args::{GlobalOptions, Solver, TransportArgs},
+    command_result::{CommandResult, json, runs_without_engine},
     print,
     progress::Terminal,
 };
@@ -18,7 +18,7 @@ use chiasm_transport::{
     low_rank_gromov,
 };
 use ndarray::Array2;
-use problem::{Problem, is_npz, settings};
+use problem::{TransportProblem, is_npz, settings};
 use serde_json::{Value, json as object};
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
@@ -26,14 +26,14 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 const MOST: usize = 1 << 30;
 
 /// `transport`
-pub fn transport(args: &TransportArgs, shared: &Shared) -> Outcome {
-    runs_without_engine("transport", shared)?;
+pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult {
+    runs_without_engine("transport", global)?;
     settings(args)?;
-    if let Some(threads) = shared.threads {
+    if let Some(threads) = global.threads {
         // Fails only where a pool is there already, which then has its own size.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
-    let problem = Problem::read(args)?;
+    let problem = TransportProblem::read(args)?;
     let (n, m) = problem.shape;
     let factors = args.solver == Solver::Lowrank || args.rank.is_some();
     let low_rank_file = factors && args.output.as_deref().is_some_and(is_npz);
@@ -42,16 +42,16 @@ pub fn transport(args: &TransportArgs, shared: &Shared) -> Outcome {
         let help = "leave -o out, or take --solver lowrank (or gw with --rank) -o factors.npz";
         return Err(Error::input("chiasm::transport::plan", message, help));
     }
-    let bar = Arc::new(Terminal::new(shared.quiet));
+    let bar = Arc::new(Terminal::new(global.quiet));
     let answer = solve(args, &problem, &bar).map_err(|e| problem.refuse(&e));
     bar.end();
     let answer = answer?;
     if let Some(path) = &args.output {
         answer.plan.write(path)?;
     }
-    warn(&answer, shared);
+    warn(&answer, global);
     let said = answer.said(args, (n, m));
-    if json(shared) {
+    if json(global) {
         print::json(&said);
         return Ok(());
     }
@@ -62,24 +62,24 @@ pub fn transport(args: &TransportArgs, shared: &Shared) -> Outcome {
 }
 
 /// What a solver reached.
-struct Answer {
+struct Solution {
     cost: f64,
     marginal_error: f64,
     /// None where the solver has none that could be compared (exact).
     iterations: Option<usize>,
     seconds: f64,
     stop: Stop,
-    plan: Plan,
+    plan: SolutionPlan,
     /// Figures of this solver alone.
     more: Vec<(&'static str, f64)>,
 }
 
-enum Plan {
+enum SolutionPlan {
     Dense(Array2<f64>),
     Factors(Box<LowRankPlan>),
 }
 
-fn solve(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
     match args.solver {
         Solver::Emd => emd(args, problem, bar),
         Solver::Sinkhorn | Solver::Unbalanced | Solver::Partial => entropic(args, problem, bar),
@@ -89,23 +89,23 @@ fn solve(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved
     }
 }
 
-fn emd(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
     let limits = Limits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
     let found = exact(problem.dense_cost()?.view(), &problem.a, &problem.b, &limits)?;
     let plan = found.plan();
-    Ok(Answer {
+    Ok(Solution {
         cost: found.transport_cost,
         marginal_error: problem.marginal_error(&plan),
         iterations: None,
         seconds: found.seconds,
         stop: found.stop,
-        plan: Plan::Dense(plan),
+        plan: SolutionPlan::Dense(plan),
         more: vec![("gap", found.gap)],
     })
 }
 
-fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn entropic(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
     let most = args.iterations.unwrap_or(10_000);
     let mut solver = match args.eps {
         Some(eps) => Sinkhorn::new(eps),
@@ -139,18 +139,18 @@ fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
         }
         more.push(("mass", mass));
     }
-    Ok(Answer {
+    Ok(Solution {
         cost: report.transport_cost,
         marginal_error: report.marginal_error,
         iterations: Some(report.iterations),
         seconds: report.seconds,
         stop: report.stop,
-        plan: Plan::Dense(plan),
+        plan: SolutionPlan::Dense(plan),
         more,
     })
 }
 
-fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn gromov(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
     let most = args.iterations.unwrap_or(1000);
     let solver = args.eps.map_or_else(Gromov::conditional_gradient, Gromov::entropic);
     let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
@@ -162,18 +162,18 @@ fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solve
     }
     let (x, y) = problem.spaces()?;
     let found = solver.solve(&x, &y, &problem.a, &problem.b)?;
-    Ok(Answer {
+    Ok(Solution {
         cost: found.value,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
         seconds: found.seconds,
         stop: found.stop,
-        plan: Plan::Dense(found.plan.mapv(f64::from)),
+        plan: SolutionPlan::Dense(found.plan.mapv(f64::from)),
         more: Vec::new(),
     })
 }
 
-fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn factored(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
     let most = args.iterations.unwrap_or(200);
     let limits = Limits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
     let rank = args.rank.unwrap_or(50);
@@ -185,14 +185,14 @@ fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
         let (x, y) = problem.points()?;
         low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?
     };
-    Ok(Answer {
+    Ok(Solution {
         cost: found.transport_cost,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
         seconds: found.seconds,
         stop: found.stop,
         more: vec![("rank", found.source.ncols() as f64)],
-        plan: Plan::Factors(Box::new(found)),
+        plan: SolutionPlan::Factors(Box::new(found)),
     })
 }
 
@@ -215,7 +215,7 @@ fn watcher(
     }
 }
 
-impl Answer {
+impl Solution {
     fn said(&self, args: &TransportArgs, (n, m): (usize, usize)) -> Value {
         let mut said = object!({
             "solver": format!("{:?}", args.solver).to_lowercase(),
@@ -237,7 +237,7 @@ impl Answer {
     }
 }
 
-fn warn(answer: &Answer, shared: &Shared) {
+fn warn(answer: &Solution, global: &GlobalOptions) {
     let why = match answer.stop {
         Stop::Converged => return,
         Stop::Iterations => "the iteration limit came first (--iterations)",
@@ -247,14 +247,14 @@ fn warn(answer: &Answer, shared: &Shared) {
         }
         Stop::Cancelled => "it was stopped",
     };
-    if !shared.quiet {
+    if !global.quiet {
         let error = answer.marginal_error;
         print::note(&format!("warning: not converged, {why}; marginal error {error:.1e}"));
     }
 }
 
-impl Plan {
-    fn write(&self, path: &Path) -> Outcome {
+impl SolutionPlan {
+    fn write(&self, path: &Path) -> CommandResult {
         let plan = match self {
             Self::Factors(found) if is_npz(path) => {
                 let factors = [("source", &found.source), ("target", &found.target)];

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Workshop, project};
+use common::{Sandbox, project};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -28,9 +28,9 @@ fn models(real: &Path) -> std::ffi::OsString {
 }
 
 /// The comparison of some aligners, five folds, as rows of JSON.
-fn compare(shop: &Workshop, real: &Path, select: &str, aligners: &str) -> Vec<Value> {
+fn compare(sandbox: &Sandbox, real: &Path, select: &str, aligners: &str) -> Vec<Value> {
     compare_on(
-        shop,
+        sandbox,
         real,
         &real.join("flickr1k/pairs.jsonl"),
         &["--set", &format!("encoders.text.items={select}")],
@@ -39,8 +39,8 @@ fn compare(shop: &Workshop, real: &Path, select: &str, aligners: &str) -> Vec<Va
 }
 
 /// The comparison on pairs of one's own, with more arguments.
-fn compare_on(shop: &Workshop, real: &Path, pairs: &Path, more: &[&str], aligners: &str) -> Vec<Value> {
-    let output = shop
+fn compare_on(sandbox: &Sandbox, real: &Path, pairs: &Path, more: &[&str], aligners: &str) -> Vec<Value> {
+    let output = sandbox
         .chiasm()
         .env("CHIASM_MODELS", models(real))
         .arg("compare")
@@ -64,8 +64,8 @@ fn cv_rsum(rows: &[Value], aligner: &str, score: &str) -> f64 {
 #[test]
 fn closed_forms_reach_what_they_are_known_to_reach() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
-    let rows = compare(&shop, &real, "first", "mean-vector,procrustes,ridge,cca,kcca,ot-map");
+    let sandbox = Sandbox::new();
+    let rows = compare(&sandbox, &real, "first", "mean-vector,procrustes,ridge,cca,kcca,ot-map");
     let chance = cv_rsum(&rows, "mean-vector", "plain");
     assert!((8.0..26.0).contains(&chance), "the floor must lie at chance (16 of 600): {chance}");
     for (aligner, score, known) in [
@@ -78,7 +78,7 @@ fn closed_forms_reach_what_they_are_known_to_reach() {
         let got = cv_rsum(&rows, aligner, score);
         assert!(got >= known - 3.0, "{aligner} ({score}): {got}, known {known}");
     }
-    let rows = compare(&shop, &real, "mean", "cca");
+    let rows = compare(&sandbox, &real, "mean", "cca");
     let got = cv_rsum(&rows, "cca", "plain");
     assert!(got >= 397.0, "cca on the mean of five captions: {got}, known 400");
 }
@@ -88,9 +88,9 @@ fn closed_forms_reach_what_they_are_known_to_reach() {
 #[test]
 fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
+    let sandbox = Sandbox::new();
     for (select, bound) in [("first", 305.0), ("mean", 388.0)] {
-        let got = cv_rsum(&compare(&shop, &real, select, "mlp"), "mlp", "plain");
+        let got = cv_rsum(&compare(&sandbox, &real, select, "mlp"), "mlp", "plain");
         assert!(got >= bound, "mlp on {select}: {got}");
     }
 }
@@ -100,10 +100,10 @@ fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
 #[test]
 fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
+    let sandbox = Sandbox::new();
     let run = |aligner: &str| -> (Value, f64) {
-        let folder = shop.path(aligner);
-        let output = shop
+        let folder = sandbox.path(aligner);
+        let output = sandbox
             .chiasm()
             .env("CHIASM_MODELS", models(&real))
             .arg("fit")
@@ -139,10 +139,10 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
 #[test]
 fn rows_without_a_partner_make_twenty_pairs_worth_more() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
+    let sandbox = Sandbox::new();
     let first = ["--set", "encoders.text.items=first"];
     let set = [&first[..], &["--set", "align.pairs=20"]].concat();
-    let rows = compare_on(&shop, &real, &real.join("flickr1k/pairs.jsonl"), &set, "ot-map");
+    let rows = compare_on(&sandbox, &real, &real.join("flickr1k/pairs.jsonl"), &set, "ot-map");
     let ours = cv_rsum(&rows, "ot-map", "plain");
     let folder = real.join("flickr1k").canonicalize().unwrap();
     let text = std::fs::read_to_string(folder.join("pairs.jsonl")).unwrap();
@@ -158,8 +158,9 @@ fn rows_without_a_partner_make_twenty_pairs_worth_more() {
                 format!("{row}\n")
             })
             .collect::<String>();
-        let pairs = shop.write(&format!("few{fold}.jsonl"), few);
-        let rows = compare_on(&shop, &real, &pairs, &[&first[..], &["--folds", "0"]].concat(), "procrustes");
+        let pairs = sandbox.write(&format!("few{fold}.jsonl"), few);
+        let rows =
+            compare_on(&sandbox, &real, &pairs, &[&first[..], &["--folds", "0"]].concat(), "procrustes");
         let plain = rows.iter().find(|row| row["score"] == "plain").unwrap();
         sum += plain["test"]["rsum"].as_f64().unwrap();
     }
@@ -170,8 +171,8 @@ fn rows_without_a_partner_make_twenty_pairs_worth_more() {
 #[test]
 fn another_encoder_is_one_word() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
-    let output = shop
+    let sandbox = Sandbox::new();
+    let output = sandbox
         .chiasm()
         .env("CHIASM_MODELS", models(&real))
         .arg("plan")

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Workshop, npy};
+use common::{Sandbox, npy};
 use serde_json::Value;
 
 const ROWS: usize = 48;
@@ -26,13 +26,13 @@ fn values(rows: usize, phase: f32) -> Vec<f32> {
     (0..rows * 4).map(value).collect()
 }
 
-fn shop() -> Workshop {
-    let shop = Workshop::new();
-    shop.write("a.npy", npy(ROWS, 4, &values(ROWS, 0.0)));
-    shop.write("b.npy", npy(ROWS, 4, &values(ROWS, 1.0)));
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.npy", npy(ROWS, 4, &values(ROWS, 0.0)));
+    sandbox.write("b.npy", npy(ROWS, 4, &values(ROWS, 1.0)));
     let labels: Vec<i64> = (0..ROWS as i64).map(|i| i % 3).collect();
-    shop.write("labels.npy", npy_of_labels(&labels));
-    shop
+    sandbox.write("labels.npy", npy_of_labels(&labels));
+    sandbox
 }
 
 fn npy_of_labels(labels: &[i64]) -> Vec<u8> {
@@ -42,8 +42,8 @@ fn npy_of_labels(labels: &[i64]) -> Vec<u8> {
     start.into_iter().chain(labels.iter().flat_map(|label| label.to_le_bytes())).collect()
 }
 
-fn json(shop: &Workshop, arguments: &[&str]) -> Value {
-    let text = shop.good(&[&["measure", "--format", "json"], arguments].concat());
+fn json(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let text = sandbox.good(&[&["measure", "--format", "json"], arguments].concat());
     serde_json::from_str(&text).unwrap()
 }
 
@@ -53,8 +53,8 @@ fn value(report: &Value, key: &str) -> f64 {
 
 #[test]
 fn every_measure_stands_beside_chance() {
-    let shop = shop();
-    let report = json(&shop, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]);
+    let sandbox = sandbox();
+    let report = json(&sandbox, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]);
     assert_eq!(report["skipped"].as_object().unwrap().len(), 0, "{report:#}");
     for key in KEYS.split_whitespace() {
         let found = &report["measures"][key];
@@ -69,32 +69,32 @@ fn every_measure_stands_beside_chance() {
     }
     assert_eq!(
         report,
-        json(&shop, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]),
+        json(&sandbox, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]),
         "same seed"
     );
 }
 
 #[test]
 fn some_measures_and_a_table_for_people() {
-    let shop = shop();
-    let report = json(&shop, &["a.npy", "b.npy", "--only", "cka_linear,mutual_knn", "-k", "5"]);
+    let sandbox = sandbox();
+    let report = json(&sandbox, &["a.npy", "b.npy", "--only", "cka_linear,mutual_knn", "-k", "5"]);
     let keys: Vec<&String> = report["measures"].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["cka_linear", "mutual_knn@5"]);
-    let table = shop.good(&["measure", "a.npy", "b.npy", "--only", "bures_w2,silhouette"]);
+    let table = sandbox.good(&["measure", "a.npy", "b.npy", "--only", "bures_w2,silhouette"]);
     assert!(table.contains("bures_w2") && table.contains("length"), "{table}");
     assert!(table.contains("silhouette: left out; it needs labels"), "{table}");
 }
 
 #[test]
 fn what_does_not_apply_is_left_out_with_its_reason() {
-    let shop = shop();
-    shop.write("fewer.npy", npy(30, 4, &values(30, 2.0)));
-    let report = json(&shop, &["a.npy", "fewer.npy"]);
+    let sandbox = sandbox();
+    sandbox.write("fewer.npy", npy(30, 4, &values(30, 2.0)));
+    let report = json(&sandbox, &["a.npy", "fewer.npy"]);
     let reason = report["skipped"]["procrustes_residual"].as_str().unwrap();
     assert!(reason.contains("paired rows") && reason.contains("48 and 30"), "{reason}");
     assert!(value(&report, "w2_exact") > 0.0);
-    shop.write("narrow.npy", npy(ROWS * 2, 2, &values(ROWS, 2.0)));
-    let report = json(&shop, &["a.npy", "narrow.npy"]);
+    sandbox.write("narrow.npy", npy(ROWS * 2, 2, &values(ROWS, 2.0)));
+    let report = json(&sandbox, &["a.npy", "narrow.npy"]);
     let reason = report["skipped"]["mmd2_rbf"].as_str().unwrap();
     assert!(reason.contains("the widths are 4 and 2"), "{reason}");
     assert!(value(&report, "gw") > 0.0);
@@ -102,17 +102,17 @@ fn what_does_not_apply_is_left_out_with_its_reason() {
 
 #[test]
 fn duplicates_and_constant_columns_are_measured_and_named() {
-    let shop = shop();
+    let sandbox = sandbox();
     let mut spoilt = values(ROWS, 0.0);
     spoilt.copy_within(0..40, 40); // rows 10 to 19 are rows 0 to 9
     spoilt.iter_mut().skip(3).step_by(4).for_each(|v| *v = 0.1);
-    shop.write("spoilt.npy", npy(ROWS, 4, &spoilt));
-    let report = json(&shop, &["spoilt.npy", "b.npy"]);
+    sandbox.write("spoilt.npy", npy(ROWS, 4, &spoilt));
+    let report = json(&sandbox, &["spoilt.npy", "b.npy"]);
     let notes = report["notes"].to_string();
     assert!(notes.contains("10 of 48 rows repeat") && notes.contains("1 of 4 columns"), "{notes}");
     assert!(value(&report, "intrinsic_dimension_a") > 0.0);
-    shop.write("constant.npy", npy(ROWS, 4, &[0.3; ROWS * 4]));
-    let report = json(&shop, &["a.npy", "constant.npy"]);
+    sandbox.write("constant.npy", npy(ROWS, 4, &[0.3; ROWS * 4]));
+    let report = json(&sandbox, &["a.npy", "constant.npy"]);
     assert_eq!(value(&report, "foscttm"), 0.5, "chance");
     let reason = report["skipped"]["cka_linear"].as_str().unwrap();
     assert!(reason.contains("second cloud has no spread"), "{reason}");
@@ -120,16 +120,16 @@ fn duplicates_and_constant_columns_are_measured_and_named() {
 
 #[test]
 fn hostile_files_are_refused_with_their_name() {
-    let shop = shop();
-    shop.write("empty.npy", npy(0, 4, &[]));
-    shop.write("one.npy", npy(1, 4, &values(1, 0.0)));
+    let sandbox = sandbox();
+    sandbox.write("empty.npy", npy(0, 4, &[]));
+    sandbox.write("one.npy", npy(1, 4, &values(1, 0.0)));
     let mut bad = values(ROWS, 0.0);
     bad[4 * 7 + 1] = f32::NAN;
-    shop.write("nan.npy", npy(ROWS, 4, &bad));
-    shop.write("text.npy", "not an array");
-    shop.write("cut.npy", &npy(ROWS, 4, &values(ROWS, 0.0))[..300]);
+    sandbox.write("nan.npy", npy(ROWS, 4, &bad));
+    sandbox.write("text.npy", "not an array");
+    sandbox.write("cut.npy", &npy(ROWS, 4, &values(ROWS, 0.0))[..300]);
     let refused = |arguments: &[&str], words: &[&str]| {
-        shop.refused(&[&["measure"], arguments].concat(), words);
+        sandbox.refused(&[&["measure"], arguments].concat(), words);
     };
     refused(&["empty.npy", "b.npy"], &["empty.npy", "at least two rows"]);
     refused(&["a.npy", "one.npy"], &["one.npy", "1 x 4"]);
@@ -140,7 +140,7 @@ fn hostile_files_are_refused_with_their_name() {
     refused(&["a.npy", "b.npy", "--only", "cka_cubic"], &["cka_cubic", "cka_linear"]);
     refused(&["a.npy", "b.npy", "--only", "silhouette"], &["silhouette", "--labels"]);
     refused(&["a.npy", "b.npy", "--only", "mutual_knn", "-k", "48"], &["1 to 47", "48"]);
-    shop.write("few.npy", npy_of_labels(&[0, 1]));
+    sandbox.write("few.npy", npy_of_labels(&[0, 1]));
     refused(&["a.npy", "b.npy", "--labels", "few.npy"], &["labels", "48", "2"]);
     refused(&["a.npy", "b.npy", "--labels", "b.npy"], &["holds no labels"]);
 }

@@ -1,7 +1,7 @@
 //! Recipe to plan to run: the whole way from separate encoders to one merged graph.
 //!
 //! ```text
-//! base      errors with places, digests, the cache, progress, the workbench
+//! base      errors with places, digests, the cache, progress, the environment
 //! recipe    what the user wrote: TOML with the place of every value
 //! catalog   model cards, encoders opened from them, data files
 //! plan      a recipe with everything looked up and checked
@@ -23,38 +23,38 @@ mod run;
 
 pub use base::{
     cache::{Cache, write_npy},
+    environment::Environment,
     error::Error,
     measure::measure_files,
     npy::{read_matrix, read_npy},
-    problem::{Origin, Problem, Problems},
-    reporter::{Quiet, Reporter},
-    training::{Training, Trainings},
-    workbench::Workbench,
+    problem::{Problem, Problems, SourceSpan},
+    reporter::{Reporter, SilentReporter},
+    training::{TrainingLog, TrainingRecord},
 };
 pub use catalog::{
-    card::{Card, ModelStore},
-    dataset::{Cell, Columns, Dataset, Split},
-    draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model},
-    raw::Raw,
+    card::{ModelCard, ModelStore},
+    dataset::{Dataset, DatasetColumns, ItemRef, Split},
+    new_card::{AddModelOptions, AddedModel, add_model, inspect_model},
+    raw::RawItem,
 };
 pub use compare::{
-    CompareOptions, TaskVariant, Variant, compare,
-    folds::{CrossValidation, Gain, TaskFolds},
+    CompareOptions, VariantReport, VariantTaskReport, compare,
+    folds::{CrossValidation, MeanWithInterval, TaskCrossValidation},
 };
-pub use fit::{FitOptions, Fitted, Timings, fit};
+pub use fit::{FitOptions, FitReport, StageTimings, fit};
 pub use plan::{
     Plan,
     report::{EncoderReport, ModalityReport, PlanReport},
 };
 pub use recipe::{Recipe, encoders::RESERVED_NAMES};
 pub use run::{
-    check::{Checked, GraphCheck, check_graph},
-    evaluate::{Control, Metrics, Scored},
-    export::{Exported, Layout, Narrow, export},
-    files::{Manifest, read_manifest},
-    infer::Inputs,
-    open::{Outputs, Run},
-    search::Found,
-    tables::{stored_control, write_npz},
+    check::{GraphCheckInput, RunChecks, check_graph},
+    evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
+    export::{ExportLayout, ExportReport, ReducedPrecision, export},
+    files::{RunManifest, read_manifest},
+    infer::RawInputs,
+    open::{Run, RunOutputs},
+    search::SearchHit,
+    tables::{stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
 };

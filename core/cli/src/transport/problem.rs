@@ -2,7 +2,7 @@
 
 use crate::{
     args::{CostKind, Solver, TransportArgs},
-    outcome::Outcome,
+    command_result::CommandResult,
 };
 use chiasm_pipeline::{Error, read_matrix, read_npy};
 use chiasm_transport::{Cost, Error as Refusal, Result as Solved, Space, uniform};
@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, Axis};
 use std::path::{Path, PathBuf};
 
 /// What is to be solved.
-pub struct Problem {
+pub struct TransportProblem {
     pub a: Vec<f64>,
     pub b: Vec<f64>,
     pub shape: (usize, usize),
@@ -27,7 +27,7 @@ pub fn is_npz(path: &Path) -> bool {
 }
 
 /// Refuses settings that the solver does not have, and asks for those it needs.
-pub fn settings(args: &TransportArgs) -> Outcome {
+pub fn settings(args: &TransportArgs) -> CommandResult {
     use Solver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
     let entropic = [Sinkhorn, Unbalanced, Partial];
     let given: [(&str, bool, &[Solver]); 10] = [
@@ -98,9 +98,9 @@ pub fn settings(args: &TransportArgs) -> Outcome {
     }
 }
 
-impl Problem {
+impl TransportProblem {
     /// Reads the files that the arguments name.
-    pub fn read(args: &TransportArgs) -> Outcome<Self> {
+    pub fn read(args: &TransportArgs) -> CommandResult<Self> {
         let points = |path: &Option<PathBuf>| path.as_deref().map(checked).transpose();
         let (x, y) = (points(&args.source)?, points(&args.target)?);
         let matrix = points(&args.cost_matrix)?;
@@ -252,7 +252,7 @@ impl Problem {
 }
 
 /// A matrix without NaN and infinity, also as single precision.
-fn checked(path: &Path) -> Outcome<Array2<f64>> {
+fn checked(path: &Path) -> CommandResult<Array2<f64>> {
     let matrix = read_matrix(path)?;
     let bad = matrix.outer_iter().position(|row| row.iter().any(|v| !(*v as f32).is_finite()));
     match bad {

@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use world::World;
 
 /// A temporary folder with a cache of its own.
-pub struct Workshop(TempDir);
+pub struct Sandbox(TempDir);
 
 /// SplitMix64, as numbers in [-1, 1).
-pub struct Numbers(pub u64);
+pub struct RandomNumbers(pub u64);
 
-impl Numbers {
+impl RandomNumbers {
     pub fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,13 +26,13 @@ impl Numbers {
 }
 
 /// What a call of the binary ended with.
-pub struct Ended {
+pub struct CommandOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Workshop {
+impl Sandbox {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -56,21 +56,21 @@ impl Workshop {
         command
     }
 
-    pub fn call(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.chiasm().args(arguments).output().unwrap())
+    pub fn call(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(self.chiasm().args(arguments).output().unwrap())
     }
 
     /// The call's stdout; the call must succeed.
     pub fn good(&self, arguments: &[&str]) -> String {
-        let ended = self.call(arguments);
-        assert_eq!(ended.code, Some(0), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
-        ended.stdout
+        let output = self.call(arguments);
+        assert_eq!(output.code, Some(0), "{arguments:?}: {}{}", output.stdout, output.stderr);
+        output.stdout
     }
 
     /// The call must end with exit code 2, say every one of `words`, and leave no run folder.
     pub fn refused(&self, arguments: &[&str], words: &[&str]) {
-        let ended = self.call(arguments);
-        ended.refused(arguments, words);
+        let output = self.call(arguments);
+        output.refused(arguments, words);
         self.nothing_made(arguments);
     }
 
@@ -134,7 +134,7 @@ plugin = "concat"
     }
 }
 
-impl Ended {
+impl CommandOutput {
     pub fn of(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

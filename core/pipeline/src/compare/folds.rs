@@ -1,12 +1,12 @@
 //! Figures of several folds as means with intervals.
 
-use crate::run::{evaluate::Control, task_score::TaskMetrics};
+use crate::run::{evaluate::RetrievalSummary, task_score::TaskMetrics};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Means of a fusion's scores over the folds.
 #[derive(Debug, Clone, Serialize)]
-pub struct TaskFolds {
+pub struct TaskCrossValidation {
     /// The score of each fold.
     pub fold_scores: Vec<f64>,
     /// Their mean.
@@ -18,19 +18,19 @@ pub struct TaskFolds {
     /// Mean scores of what needs no fusion.
     pub baselines: BTreeMap<String, f64>,
     /// By how much the fusion is ahead of each of these, fold by fold.
-    pub gains: BTreeMap<String, Gain>,
+    pub gains: BTreeMap<String, MeanWithInterval>,
 }
 
 /// A mean difference over the folds.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Gain {
+pub struct MeanWithInterval {
     /// The mean.
     pub mean: f64,
     /// Its 95 % interval, from Student's t over the folds: the pairing takes out what makes folds differ.
     pub interval: [f64; 2],
 }
 
-impl Gain {
+impl MeanWithInterval {
     /// Of one number a fold.
     fn of(folds: &[f64]) -> Self {
         let count = folds.len() as f64;
@@ -62,7 +62,7 @@ const T: [f64; 19] = [
 ];
 
 /// The scores of a fusion over the folds; `None` without folds.
-pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
+pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskCrossValidation> {
     let first = folds.first()?;
     let scores: Vec<f64> = folds.iter().map(|fold| fold.score).collect();
     let each = |of: fn(&TaskMetrics) -> &BTreeMap<String, f64>| -> Vec<(String, Vec<f64>)> {
@@ -72,16 +72,16 @@ pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
     };
     let (without, baselines) = (each(|fold| &fold.without), each(|fold| &fold.baselines));
     let means = |all: &[(String, Vec<f64>)]| {
-        all.iter().map(|(key, values)| (key.clone(), Gain::of(values).mean)).collect()
+        all.iter().map(|(key, values)| (key.clone(), MeanWithInterval::of(values).mean)).collect()
     };
     let ahead = |values: &[f64]| {
-        Gain::of(&scores.iter().zip(values).map(|(own, other)| own - other).collect::<Vec<_>>())
+        MeanWithInterval::of(&scores.iter().zip(values).map(|(own, other)| own - other).collect::<Vec<_>>())
     };
     let gains = (without.iter().map(|(key, values)| (format!("without {key}"), ahead(values))))
         .chain(baselines.iter().map(|(key, values)| (key.clone(), ahead(values))))
         .collect();
-    let Gain { mean, interval } = Gain::of(&scores);
-    Some(TaskFolds {
+    let MeanWithInterval { mean, interval } = MeanWithInterval::of(&scores);
+    Some(TaskCrossValidation {
         score: mean,
         interval,
         without: means(&without),
@@ -92,11 +92,11 @@ pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
 }
 
 /// The figures of the folds; `None` without folds.
-pub(super) fn summary<'a>(folds: impl Iterator<Item = &'a Control>) -> Option<CrossValidation> {
-    let folds: Vec<&Control> = folds.collect();
+pub(super) fn summary<'a>(folds: impl Iterator<Item = &'a RetrievalSummary>) -> Option<CrossValidation> {
+    let folds: Vec<&RetrievalSummary> = folds.collect();
     folds.first()?;
     let count = folds.len() as f64;
-    let mean = |of: &dyn Fn(&Control) -> f64| folds.iter().map(|f| of(f)).sum::<f64>() / count;
+    let mean = |of: &dyn Fn(&RetrievalSummary) -> f64| folds.iter().map(|f| of(f)).sum::<f64>() / count;
     let rsum = mean(&|f| f.rsum);
     let directions: BTreeSet<&String> = folds.iter().flat_map(|fold| fold.retrieval.keys()).collect();
     let recall_at_1 = directions
@@ -120,7 +120,7 @@ mod tests {
     /// The variance of 1 to 5 is (4 + 1 + 0 + 1 + 4) / 4 = 2.5, and t for four degrees of freedom 2.776.
     #[test]
     fn a_gain_has_students_interval() {
-        let gain = Gain::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let gain = MeanWithInterval::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
         let half = 2.776 * (2.5_f64 / 5.0).sqrt();
         assert!((gain.mean - 3.0).abs() < 1e-12);
         assert!(

@@ -7,22 +7,22 @@ mod shard;
 pub mod tokens;
 
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    catalog::{dataset::Items, raw::Raw},
-    plan::Modality,
+    base::{environment::Environment, error::Error},
+    catalog::{dataset::RawItems, raw::RawItem},
+    plan::ModalityEncoders,
     recipe::encoders::ItemRule,
 };
 use ndarray::{Array2, Axis, Slice, concatenate};
-use shard::{Encoded, encode};
+use shard::{EncodedItems, encode};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-use tokens::Tokens;
+use tokens::TokenSequences;
 
 /// The vectors of one modality's items.
 #[derive(Debug, Clone)]
-pub struct Embedded {
+pub struct EmbeddedItems {
     /// The modality.
     pub name: String,
     /// Widths of its encoders' vectors, which stand side by side.
@@ -38,13 +38,13 @@ pub struct Embedded {
 /// The tokens of different items, and which of them each item has.
 #[derive(Debug, Clone)]
 pub struct ItemTokens {
-    sequences: Arc<Tokens>,
+    sequences: Arc<TokenSequences>,
     places: Vec<usize>,
 }
 
 /// An item that could not be read and was left out.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Skipped {
+pub struct SkippedItem {
     /// The id of its row.
     pub row: String,
     /// Its modality.
@@ -56,11 +56,11 @@ pub struct Skipped {
 }
 
 /// What to embed.
-pub struct Request<'a> {
+pub struct EmbedRequest<'a> {
     /// The modalities.
-    pub modalities: &'a [Modality],
+    pub modalities: &'a [ModalityEncoders],
     /// The items of each.
-    pub items: &'a [Items],
+    pub items: &'a [RawItems],
     /// The names of the rows.
     pub ids: &'a [String],
     /// Modalities whose tokens are wanted.
@@ -71,19 +71,23 @@ pub struct Request<'a> {
     pub training: bool,
 }
 
-impl Request<'_> {
+impl EmbedRequest<'_> {
     /// Embeds the items of these rows, which must rise.
     ///
     /// # Errors
     /// When an item cannot be read and is not to be skipped, the engine refuses, or a vector is not finite.
-    pub fn embed(&self, rows: &[usize], bench: &Workbench) -> Result<(Vec<Embedded>, Vec<Skipped>), Error> {
+    pub fn embed(
+        &self,
+        rows: &[usize],
+        env: &Environment,
+    ) -> Result<(Vec<EmbeddedItems>, Vec<SkippedItem>), Error> {
         let (mut all, mut skipped) = (Vec::new(), Vec::new());
         for (modality, items) in self.modalities.iter().zip(self.items) {
             let items = items.of_rows(rows);
             let tokens = (self.tokens)(&modality.name);
             let rule = if self.training { modality.train_rule } else { modality.rule };
-            let (embedded, bad) = embed_items(modality, &items, rule, tokens, self.skip_bad, bench)?;
-            skipped.extend(bad.into_iter().map(|(at, reason)| Skipped {
+            let (embedded, bad) = embed_items(modality, &items, rule, tokens, self.skip_bad, env)?;
+            skipped.extend(bad.into_iter().map(|(at, reason)| SkippedItem {
                 row: self.ids[items.rows[at]].clone(),
                 modality: modality.name.clone(),
                 item: items.position[at],
@@ -95,7 +99,7 @@ impl Request<'_> {
     }
 }
 
-impl Embedded {
+impl EmbeddedItems {
     /// The items of these rows, which must rise.
     pub fn select(&self, rows: &[usize]) -> Self {
         let wanted: BTreeSet<&usize> = rows.iter().collect();
@@ -126,7 +130,7 @@ impl Embedded {
     }
 
     /// The tokens of every item, in order.
-    pub fn sequences(&self) -> Option<Tokens> {
+    pub fn sequences(&self) -> Option<TokenSequences> {
         self.tokens.as_ref().map(|tokens| tokens.sequences.select(&tokens.places))
     }
 
@@ -149,8 +153,8 @@ impl Embedded {
         let rows: Vec<usize> = parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
         let with_tokens: Vec<&ItemTokens> = parts.iter().filter_map(|part| part.tokens.as_ref()).collect();
         let tokens = (with_tokens.len() == parts.len()).then(|| {
-            let sequences: Vec<Tokens> =
-                with_tokens.iter().map(|part| Tokens::clone(&part.sequences)).collect();
+            let sequences: Vec<TokenSequences> =
+                with_tokens.iter().map(|part| TokenSequences::clone(&part.sequences)).collect();
             let width = first.token_dim().unwrap_or_default();
             let mut places = Vec::with_capacity(rows.len());
             let mut start = 0;
@@ -158,7 +162,7 @@ impl Embedded {
                 places.extend(part.places.iter().map(|place| start + place));
                 start += part.sequences.mask.nrows();
             }
-            ItemTokens { sequences: Arc::new(Tokens::joined(&sequences, width)), places }
+            ItemTokens { sequences: Arc::new(TokenSequences::joined(&sequences, width)), places }
         });
         let whole = Self { name: first.name.clone(), blocks: first.blocks.clone(), pooled, rows, tokens };
         let mut order: Vec<usize> = (0..whole.rows.len()).collect();
@@ -168,7 +172,7 @@ impl Embedded {
 }
 
 /// Every row that holds items of at least `least` of these modalities, rising.
-pub fn rows_with(modalities: &[Embedded], least: usize) -> Vec<usize> {
+pub fn rows_with(modalities: &[EmbeddedItems], least: usize) -> Vec<usize> {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for modality in modalities {
         modality.rows.chunk_by(|a, b| a == b).for_each(|chunk| *counts.entry(chunk[0]).or_default() += 1);
@@ -179,21 +183,21 @@ pub fn rows_with(modalities: &[Embedded], least: usize) -> Vec<usize> {
 /// The vectors of some items of a modality; and the items that could not be read, by place, with the reason.
 ///
 /// # Errors
-/// As [`Request::embed`].
+/// As [`EmbedRequest::embed`].
 pub fn embed_items(
-    modality: &Modality,
-    items: &Items,
+    modality: &ModalityEncoders,
+    items: &RawItems,
     rule: ItemRule,
     tokens: bool,
     skip_bad: bool,
-    bench: &Workbench,
-) -> Result<(Embedded, BTreeMap<usize, String>), Error> {
+    env: &Environment,
+) -> Result<(EmbeddedItems, BTreeMap<usize, String>), Error> {
     let (unique, places) = unique(&items.raw);
     let (mut parts, mut sequences, mut bad) = (Vec::new(), None, BTreeMap::new());
     for (index, encoder) in modality.encoders.iter().enumerate() {
         let wanted = (tokens && index == 0).then_some(items.raw.len());
-        let Encoded { pooled, tokens, bad: found } =
-            encode(encoder, &modality.name, &unique, wanted, bench, skip_bad)?;
+        let EncodedItems { pooled, tokens, bad: found } =
+            encode(encoder, &modality.name, &unique, wanted, env, skip_bad)?;
         parts.push(pooled);
         sequences = sequences.or(tokens);
         bad.extend(found);
@@ -205,7 +209,7 @@ pub fn embed_items(
         (0..places.len()).filter_map(|at| Some((at, bad.get(&places[at])?.clone()))).collect();
     let kept: Vec<usize> = (0..places.len()).filter(|at| !bad.contains_key(at)).collect();
     let kept_places: Vec<usize> = kept.iter().map(|at| places[*at]).collect();
-    let all = Embedded {
+    let all = EmbeddedItems {
         name: modality.name.clone(),
         blocks: modality.blocks(),
         pooled: pooled.select(Axis(0), &kept_places),
@@ -216,9 +220,9 @@ pub fn embed_items(
 }
 
 /// The items of each row as one, their mean.
-fn mean_of_rows(all: &Embedded) -> Embedded {
+fn mean_of_rows(all: &EmbeddedItems) -> EmbeddedItems {
     let counts: Vec<usize> = all.rows.chunk_by(|a, b| a == b).map(<[usize]>::len).collect();
-    Embedded {
+    EmbeddedItems {
         name: all.name.clone(),
         blocks: all.blocks.clone(),
         pooled: means(&all.pooled, &counts),
@@ -228,8 +232,8 @@ fn mean_of_rows(all: &Embedded) -> Embedded {
 }
 
 /// Different items in the order in which they come, and the place of each item among them.
-fn unique(items: &[Raw]) -> (Vec<&Raw>, Vec<usize>) {
-    let mut places: HashMap<&Raw, usize> = HashMap::new();
+fn unique(items: &[RawItem]) -> (Vec<&RawItem>, Vec<usize>) {
+    let mut places: HashMap<&RawItem, usize> = HashMap::new();
     let mut unique = Vec::new();
     let mut all = Vec::with_capacity(items.len());
     for item in items {

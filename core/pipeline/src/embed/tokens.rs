@@ -4,16 +4,16 @@ use ndarray::{Array2, Array3, Axis, Slice};
 
 /// Sequences padded to the longest.
 #[derive(Debug, Clone)]
-pub struct Tokens {
+pub struct TokenSequences {
     /// `[n, T, width]`, zero where the mask is.
     pub values: Array3<f32>,
     /// `[n, T]` of 0 and 1.
     pub mask: Array2<f32>,
 }
 
-impl Tokens {
+impl TokenSequences {
     /// Shards one after the other, each as long as the longest.
-    pub fn joined(shards: &[Tokens], width: usize) -> Self {
+    pub fn joined(shards: &[TokenSequences], width: usize) -> Self {
         let length = shards.iter().map(|shard| shard.mask.ncols()).max().unwrap_or_default();
         let count = shards.iter().map(|shard| shard.mask.nrows()).sum();
         let mut all =

@@ -2,10 +2,10 @@
 
 use super::maps::view;
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::tokens::Tokens,
+    base::{environment::Environment, error::Error},
+    embed::tokens::TokenSequences,
     plan::Plan,
-    run::cases::Cases,
+    run::fusion_inputs::FusionInputs,
 };
 use chiasm_host::{Data, Fused, FusionSpec, Modality};
 use ndarray::{Array2, Axis};
@@ -14,7 +14,7 @@ use ndarray::{Array2, Axis};
 ///
 /// # Errors
 /// When the fusion refuses or fails; the error names the plugin.
-pub fn fit(plan: &Plan, cases: &Cases, bench: &Workbench) -> Result<Option<Fused>, Error> {
+pub fn fit(plan: &Plan, cases: &FusionInputs, env: &Environment) -> Result<Option<Fused>, Error> {
     let Some(recipe) = &plan.recipe.fuse else { return Ok(None) };
     let target = target(plan, cases);
     let ports: Vec<[String; 3]> = (cases.names.iter())
@@ -25,7 +25,7 @@ pub fn fit(plan: &Plan, cases: &Cases, bench: &Workbench) -> Result<Option<Fused
     for (at, [pooled_port, tokens_port, mask_port]) in ports.iter().enumerate() {
         let (pooled, tokens) = (&cases.pooled[at], &cases.tokens[at]);
         data.push((pooled_port, view(pooled)));
-        if let Some(Tokens { values, mask }) = tokens {
+        if let Some(TokenSequences { values, mask }) = tokens {
             data.push((tokens_port, Data::f32(values.shape(), values.as_slice().unwrap_or_default())));
             data.push((mask_port, view(mask)));
         }
@@ -39,13 +39,13 @@ pub fn fit(plan: &Plan, cases: &Cases, bench: &Workbench) -> Result<Option<Fused
     let task = plan.data.task.as_ref().map(|plan| plan.task.clone());
     let spec = FusionSpec { modalities, task };
     let id = &recipe.id.value;
-    let services = bench.services(&format!("fuse ({id})"), plan.seed());
-    Ok(Some(bench.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
+    let services = env.services(&format!("fuse ({id})"), plan.seed());
+    Ok(Some(env.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
 }
 
 /// What the fusion should answer for every row: classes, labels, numbers, or the mean of the items to be
 /// found.
-fn target(plan: &Plan, cases: &Cases) -> Option<Array2<f32>> {
+fn target(plan: &Plan, cases: &FusionInputs) -> Option<Array2<f32>> {
     let task = plan.data.task.as_ref()?;
     task.target(&cases.rows).or_else(|| cases.targets.as_ref().map(|targets| targets.means()))
 }

@@ -1,11 +1,11 @@
 //! Fitting the maps: the aligner on training items, the hubness bank, and the control on shuffled pairs.
 
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::Embedded,
+    base::{environment::Environment, error::Error},
+    embed::EmbeddedItems,
     plan::Plan,
-    recipe::Bank,
-    run::{graphs::Head, model::Model},
+    recipe::BankSettings,
+    run::{graphs::Head, model::LearnedModel},
 };
 use chiasm_closed_form::bank::bank_tail;
 use chiasm_geometry::random::Random;
@@ -15,19 +15,19 @@ use ndarray::Array2;
 use serde_json::Value;
 
 /// The items that maps are fitted on.
-pub struct Training {
+pub struct TrainingSet {
     /// Items of every modality, of training and of validation rows.
-    pub items: Vec<Embedded>,
+    pub items: Vec<EmbeddedItems>,
     /// The rows that choose between settings, rising.
     pub validation: Vec<usize>,
 }
 
-impl Training {
+impl TrainingSet {
     /// Fits the plan's aligner with these parameters.
     ///
     /// # Errors
     /// When the aligner refuses or fails; the error names the plugin.
-    pub fn align(&self, plan: &Plan, parameters: &Value, bench: &Workbench) -> Result<Learned, Error> {
+    pub fn align(&self, plan: &Plan, parameters: &Value, env: &Environment) -> Result<Learned, Error> {
         let id = &plan.recipe.align.plugin.id.value;
         let spec = AlignSpec {
             modalities: self.items.iter().map(modality).collect(),
@@ -47,16 +47,16 @@ impl Training {
         if !validation.is_empty() {
             data.push(("validation", Data::i64(&[validation.len()], &validation)));
         }
-        let services = bench.services(&format!("align ({id})"), plan.seed());
-        Ok(bench.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
+        let services = env.services(&format!("align ({id})"), plan.seed());
+        Ok(env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
     }
 
     /// The items of the rows that maps are fitted on, without the validation rows.
-    pub fn fitted(&self) -> Vec<Embedded> {
+    pub fn fitted(&self) -> Vec<EmbeddedItems> {
         if self.validation.is_empty() {
             return self.items.clone();
         }
-        let of = |items: &Embedded| {
+        let of = |items: &EmbeddedItems| {
             let fitted = |at: &usize| self.validation.binary_search(&items.rows[*at]).is_err();
             items.at(&(0..items.rows.len()).filter(fitted).collect::<Vec<_>>())
         };
@@ -79,7 +79,7 @@ impl Training {
 ///
 /// # Errors
 /// When a graph cannot be joined.
-pub fn plain_heads(learned: &Learned, items: &[Embedded]) -> Result<Vec<Head>, Error> {
+pub fn plain_heads(learned: &Learned, items: &[EmbeddedItems]) -> Result<Vec<Head>, Error> {
     items.iter().zip(&learned.maps).map(|(items, map)| Head::new(&items.name, map, None)).collect()
 }
 
@@ -90,14 +90,14 @@ pub fn plain_heads(learned: &Learned, items: &[Embedded]) -> Result<Vec<Head>, E
 /// When the training items cannot be mapped.
 pub fn banked_heads(
     learned: &Learned,
-    model: &Model,
-    items: &[Embedded],
-    bank: Bank,
-    bench: &Workbench,
+    model: &LearnedModel,
+    items: &[EmbeddedItems],
+    bank: BankSettings,
+    env: &Environment,
 ) -> Result<Vec<Head>, Error> {
-    let z: Vec<Array2<f32>> = model.align_all(items, bench)?.into_iter().map(|aligned| aligned.z).collect();
+    let z: Vec<Array2<f32>> = model.align_all(items, env)?.into_iter().map(|aligned| aligned.z).collect();
     let clouds: Vec<_> = z.iter().map(Array2::view).collect();
-    let head = |(at, (items, map)): (usize, (&Embedded, &Graph))| {
+    let head = |(at, (items, map)): (usize, (&EmbeddedItems, &Graph))| {
         let tail = bank_tail(at, &clouds, bank.top, bank.weight)
             .map_err(|e| Error::Internal(format!("the hubness bank: {e}")))?;
         Head::new(&items.name, map, Some(&tail))
@@ -105,12 +105,12 @@ pub fn banked_heads(
     items.iter().zip(&learned.maps).enumerate().map(head).collect()
 }
 
-fn modality(items: &Embedded) -> AlignModality {
+fn modality(items: &EmbeddedItems) -> AlignModality {
     AlignModality { name: items.name.clone(), dim: items.pooled.ncols(), blocks: items.blocks.clone() }
 }
 
 /// The items with their rows permuted: the items of the row `old[order[i]]` move to the row `old[i]`.
-fn shuffled(items: &Embedded, seed: u64) -> Embedded {
+fn shuffled(items: &EmbeddedItems, seed: u64) -> EmbeddedItems {
     let old: Vec<usize> = items.rows.chunk_by(|a, b| a == b).map(|chunk| chunk[0]).collect();
     let order = Random::new(seed).permutation(old.len());
     let mut new = vec![0; old.len()];
@@ -137,7 +137,7 @@ mod tests {
     /// Items stay together as their row moves, and every row that had items has some.
     #[test]
     fn shuffling_moves_whole_rows_among_those_there_are() {
-        let items = Embedded {
+        let items = EmbeddedItems {
             name: "text".into(),
             blocks: vec![1],
             pooled: array![[1.0], [1.5], [3.0], [7.0], [7.5]],

@@ -4,8 +4,8 @@ use crate::{
     base::error::Error,
     plan::Plan,
     run::{
-        graphs::{self, FUSED, LOGITS, Named, Part, Tower},
-        model::Model,
+        graphs::{self, EncoderInputNames, EncoderPart, FUSED, LOGITS, Tower},
+        model::LearnedModel,
     },
 };
 use chiasm_graph::Graph;
@@ -15,12 +15,16 @@ use serde_json::Value;
 ///
 /// # Errors
 /// When the graphs cannot be joined.
-pub fn merge(plan: &Plan, model: &Model, parameters: &Value) -> Result<Graph, Error> {
+pub fn merge(plan: &Plan, model: &LearnedModel, parameters: &Value) -> Result<Graph, Error> {
     let mut inputs = input_names(plan).into_iter();
     let mut towers = Vec::new();
     for (modality, head) in plan.modalities.iter().zip(&model.heads) {
-        let parts: Vec<Part<'_>> = (modality.encoders.iter())
-            .map(|e| Part { name: &e.name, graph: &e.graph, inputs: inputs.next().unwrap_or_default() })
+        let parts: Vec<EncoderPart<'_>> = (modality.encoders.iter())
+            .map(|e| EncoderPart {
+                name: &e.name,
+                graph: &e.graph,
+                inputs: inputs.next().unwrap_or_default(),
+            })
             .collect();
         let encoders = graphs::encoders(&modality.name, &parts, model.reads_tokens(&modality.name))?;
         towers.push(Tower { encoders, head: head.clone() });
@@ -31,9 +35,9 @@ pub fn merge(plan: &Plan, model: &Model, parameters: &Value) -> Result<Graph, Er
 
 /// For every encoder, in the order of the modalities: its input names, and what the merged model calls them.
 pub fn input_names(plan: &Plan) -> Vec<Vec<(String, String)>> {
-    let all: Vec<Named<'_>> = (plan.modalities.iter())
+    let all: Vec<EncoderInputNames<'_>> = (plan.modalities.iter())
         .flat_map(|m| m.encoders.iter().map(move |encoder| (m, encoder)))
-        .map(|(m, e)| Named {
+        .map(|(m, e)| EncoderInputNames {
             modality: &m.name,
             encoder: &e.name,
             inputs: e.graph.inputs().into_iter().map(|port| port.name).collect(),

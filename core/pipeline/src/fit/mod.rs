@@ -1,23 +1,23 @@
 //! The fit: embed, align, fuse, merge; then the run that was drafted is opened, and proves, measures and
 //! checks itself.
 
+pub mod embedded_data;
 mod fusion;
 pub mod learn;
 pub mod maps;
 mod merge;
-pub mod sample;
 mod write;
 
 use crate::{
-    base::{digest::Key, error::Error, workbench::Workbench},
-    catalog::raw::Raw,
+    base::{digest::KeyHasher, environment::Environment, error::Error},
+    catalog::raw::RawItem,
     plan::Plan,
     recipe::PluginRecipe,
-    run::{check::stored_failures, draft::Draft, files, open::Run},
+    run::{check::stored_failures, draft::DraftFolder, files, open::Run},
 };
+use embedded_data::EmbeddedData;
 use learn::{fuse, spans};
 use maps::plain_heads;
-use sample::Sample;
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -32,28 +32,28 @@ pub struct FitOptions {
     pub output: PathBuf,
     /// Leave out items that cannot be read.
     pub skip_bad: bool,
-    /// Fit again even when the run is there and up to date.
+    /// FittedModel again even when the run is there and up to date.
     pub force: bool,
 }
 
 /// What a fit made.
 #[derive(Debug)]
-pub struct Fitted {
+pub struct FitReport {
     /// The run folder.
     pub run: PathBuf,
     /// False when the run was there already, made of the same things.
     pub fresh: bool,
     /// Seconds of each stage.
-    pub timings: Timings,
+    pub timings: StageTimings,
     /// Every check that failed, as `modality: check`; the run is there all the same, to be looked at.
     pub failed: Vec<String>,
 }
 
 /// Seconds of each stage, in order.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Timings(Vec<(String, f64)>);
+pub struct StageTimings(Vec<(String, f64)>);
 
-impl Timings {
+impl StageTimings {
     /// Stage and seconds, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(stage, seconds)| (stage.as_str(), *seconds))
@@ -72,34 +72,39 @@ impl Timings {
 /// # Errors
 /// When an item cannot be read (and is not to be skipped), a plugin or the engine fails, the merged model
 /// does not reproduce its parts, or the disk refuses. No run folder is left behind then.
-pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitted, Error> {
-    let key = key(plan, bench, options.skip_bad)?;
+pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitReport, Error> {
+    let key = key(plan, env, options.skip_bad)?;
     if !options.force && is_up_to_date(&options.output, &key) {
         let failed = stored_failures(&options.output)?;
-        return Ok(Fitted { run: options.output.clone(), fresh: false, timings: Timings::default(), failed });
+        return Ok(FitReport {
+            run: options.output.clone(),
+            fresh: false,
+            timings: StageTimings::default(),
+            failed,
+        });
     }
-    let draft = Draft::begin(&options.output)?;
-    bench.trainings.take();
-    let mut timings = Timings::default();
-    let sample = timings.time("embed", || Sample::embed(plan, bench, options.skip_bad))?;
+    let draft = DraftFolder::begin(&options.output)?;
+    env.trainings.take();
+    let mut timings = StageTimings::default();
+    let sample = timings.time("embed", || EmbeddedData::embed(plan, env, options.skip_bad))?;
     let training = sample.training()?;
     let aligner = &plan.recipe.align.plugin;
-    let learned = timings.time("align", || training.align(plan, &aligner.to_json(), bench))?;
-    let fit = timings.time("fuse", || fuse(plan, &sample.data, &training, learned, bench))?;
-    let trainings = bench.trainings.take();
+    let learned = timings.time("align", || training.align(plan, &aligner.to_json(), env))?;
+    let fit = timings.time("fuse", || fuse(plan, &sample.data, &training, learned, env))?;
+    let trainings = env.trainings.take();
     let graph = timings.time("merge", || merge::merge(plan, &fit.model, &fit.learned.parameters))?;
-    let mut manifest = write::manifest(plan, key, &sample, bench)?;
+    let mut manifest = write::manifest(plan, key, &sample, env)?;
     timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training.fitted())?))?;
     manifest.outputs = draft.hashes()?;
     draft.write_json(files::MANIFEST, &manifest)?;
 
-    let run = Run::open(draft.folder(), bench)?;
+    let run = Run::open(draft.folder(), env)?;
     let items = sample.items_to_prove(plan);
     let proof = timings.time("prove", || run.prove(&plan.modalities, &items))?;
     let mut metrics = timings.time("measure", || run.measure())?;
     let control = timings.time("control", || {
         let shuffled = training.shuffled(plan.seed());
-        let maps = shuffled.align(plan, &fit.learned.parameters, bench)?;
+        let maps = shuffled.align(plan, &fit.learned.parameters, env)?;
         run.measure_heads(&plain_heads(&maps, &shuffled.items)?)
     })?;
     metrics.shuffled_pairs = Some(control);
@@ -113,7 +118,7 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     manifest.provider = proof.provider.clone();
     manifest.frozen_weights = proof.frozen_weights.clone();
     manifest.outputs = draft.hashes()?;
-    Ok(Fitted { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed })
+    Ok(FitReport { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed })
 }
 
 /// Whether the run is there, was made of the same things, and has all its files as they were written.
@@ -122,22 +127,22 @@ fn is_up_to_date(run: &Path, key: &str) -> bool {
 }
 
 /// sha256 over everything the run depends on.
-fn key(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<String, Error> {
-    let mut key = Key::default();
+fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> {
+    let mut key = KeyHasher::default();
     key.add(env!("CARGO_PKG_VERSION")).add(&plan.recipe.text).add(plan.recipe.overrides.join("\n"));
-    key.add(bench.engine_identity()?).add(bench.device.as_str());
+    key.add(env.engine_identity()?).add(env.device.as_str());
     key.add([u8::from(skip_bad)]).add(plan.seed().to_string());
     key.add(plan.recipe.folder.as_os_str().as_encoded_bytes());
-    key.add(bench.host.aligner(&plan.recipe.align.plugin.id.value)?.sha256());
+    key.add(env.host.aligner(&plan.recipe.align.plugin.id.value)?.sha256());
     if let Some(PluginRecipe { id, .. }) = &plan.recipe.fuse {
-        key.add(bench.host.fusion(&id.value)?.sha256());
+        key.add(env.host.fusion(&id.value)?.sha256());
     }
     for (modality, items) in plan.modalities.iter().zip(&plan.data.items) {
         modality.encoders.iter().for_each(|e| {
             key.add(e.key().finish());
         });
         // rows may share an item: its file is read once
-        let mut contents: HashMap<&Raw, String> = HashMap::new();
+        let mut contents: HashMap<&RawItem, String> = HashMap::new();
         for (raw, row) in items.raw.iter().zip(&items.rows) {
             key.add(row.to_string()).add(contents.entry(raw).or_insert_with(|| raw.content()));
         }

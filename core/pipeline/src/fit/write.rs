@@ -1,21 +1,21 @@
 //! The files of a run folder: the parts that a run is opened from, then what the opened run found.
 
-use super::{learn::Fit, merge::input_names, sample::Sample};
+use super::{embedded_data::EmbeddedData, learn::FittedModel, merge::input_names};
 use crate::{
     base::{
         digest::{hex, sha256_of},
+        environment::Environment,
         error::Error,
-        workbench::Workbench,
     },
     plan::Plan,
     recipe::Recipe,
     run::{
-        check::Checked,
-        draft::Draft,
+        check::RunChecks,
+        draft::DraftFolder,
         evaluate::Metrics,
         files::{
-            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest,
-            ModalityManifest,
+            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, MODEL, ModalityManifest, RecipeLock,
+            RunManifest,
         },
         graphs::{FUSED, embeds},
         prove::Proof,
@@ -31,9 +31,9 @@ use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 /// # Errors
 /// When the disk refuses.
 pub fn parts(
-    draft: &Draft,
+    draft: &DraftFolder,
     plan: &Plan,
-    fit: &Fit,
+    fit: &FittedModel,
     merged: &Graph,
     spanned: BTreeMap<String, usize>,
 ) -> Result<(), Error> {
@@ -79,14 +79,14 @@ pub fn parts(
 /// # Errors
 /// When the disk refuses.
 pub fn results(
-    draft: &Draft,
+    draft: &DraftFolder,
     plan: &Plan,
     metrics: &Metrics,
     proof: &Proof,
-    checked: &Checked,
+    checked: &RunChecks,
 ) -> Result<(), Error> {
     draft.write_json(files::METRICS, metrics)?;
-    let Checked { verdict, failed, maps } = checked;
+    let RunChecks { verdict, failed, maps } = checked;
     let checks = json!({ "verdict": verdict, "failed": failed, "merged": proof, "maps": maps });
     draft.write_json(files::CHECKS, &checks)?;
     draft.write(files::README, readme(plan, metrics, proof))
@@ -96,7 +96,12 @@ pub fn results(
 ///
 /// # Errors
 /// When an input cannot be read again.
-pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) -> Result<Manifest, Error> {
+pub fn manifest(
+    plan: &Plan,
+    key: String,
+    sample: &EmbeddedData,
+    env: &Environment,
+) -> Result<RunManifest, Error> {
     let mut input_names = input_names(plan).into_iter();
     let mut modalities = Vec::new();
     let mut inputs = BTreeMap::new();
@@ -126,15 +131,15 @@ pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) ->
     }
     let names: Vec<&str> = plan.modalities.iter().map(|modality| modality.name.as_str()).collect();
     let aligner = &plan.recipe.align.plugin.id.value;
-    inputs.insert(format!("plugin {aligner}"), hex(bench.host.aligner(aligner)?.sha256()));
+    inputs.insert(format!("plugin {aligner}"), hex(env.host.aligner(aligner)?.sha256()));
     if let Some(fuse) = &plan.recipe.fuse {
         let id = &fuse.id.value;
-        inputs.insert(format!("plugin {id}"), hex(bench.host.fusion(id)?.sha256()));
+        inputs.insert(format!("plugin {id}"), hex(env.host.fusion(id)?.sha256()));
     }
-    Ok(Manifest {
+    Ok(RunManifest {
         chiasm: env!("CARGO_PKG_VERSION").to_owned(),
         key,
-        engine: bench.engine_identity()?,
+        engine: env.engine_identity()?,
         seed: plan.seed(),
         modalities,
         anchor: plan.anchor().map(str::to_owned),
@@ -143,11 +148,11 @@ pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) ->
         task: plan.data.task.as_ref().map(|plan| plan.task.clone()),
         rows: sample.counts(),
         inputs,
-        ..Manifest::default()
+        ..RunManifest::default()
     })
 }
 
-fn save(draft: &Draft, name: &str, graph: &Graph) -> Result<(), Error> {
+fn save(draft: &DraftFolder, name: &str, graph: &Graph) -> Result<(), Error> {
     let path = draft.folder().join(name);
     let parent = path.parent().unwrap_or(draft.folder());
     std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
@@ -160,9 +165,9 @@ fn folder(modality: &str, encoder: &str) -> String {
     format!("{}/{modality}/{encoder}", files::PREPROCESSING)
 }
 
-fn lock(recipe: &Recipe) -> Result<Lock, Error> {
+fn lock(recipe: &Recipe) -> Result<RecipeLock, Error> {
     let folder = std::path::absolute(&recipe.folder).map_err(|e| Error::io("find", &recipe.folder, e))?;
-    Ok(Lock { folder, overrides: recipe.overrides.clone() })
+    Ok(RecipeLock { folder, overrides: recipe.overrides.clone() })
 }
 
 /// The adapter's specification without this machine's folder: the run has all its files, but not vectors.

@@ -1,12 +1,12 @@
 //! The rows of a recipe, and the raw items of every modality.
 
 use super::{
-    modality::Modality,
-    task::{TaskPlan, Truth},
+    modality::ModalityEncoders,
+    task::{GroundTruth, TaskPlan},
 };
 use crate::{
     base::problem::{Problem, Problems},
-    catalog::dataset::{Columns, Dataset, Items, Split, items},
+    catalog::dataset::{Dataset, DatasetColumns, RawItems, Split, raw_items},
     recipe::{
         Recipe,
         encoders::{EncoderRecipe, ItemRule},
@@ -17,18 +17,18 @@ use std::sync::Arc;
 
 /// Everything that a recipe's data file says.
 #[derive(Debug, Clone)]
-pub struct Data {
+pub struct RecipeData {
     /// The rows: ids, splits, labels and answers.
     pub dataset: Arc<Dataset>,
     /// The items of every modality, in the recipe's order.
-    pub items: Vec<Items>,
+    pub items: Vec<RawItems>,
     /// What the fusion is trained for.
     pub task: Option<TaskPlan>,
 }
 
 /// What has to be known of a modality to read its column.
 #[derive(Debug, Clone)]
-pub struct Column<'a> {
+pub struct ModalityColumn<'a> {
     /// The modality.
     pub modality: &'a str,
     /// What its adapters take.
@@ -37,9 +37,9 @@ pub struct Column<'a> {
     pub rows: Option<u64>,
 }
 
-impl<'a> Column<'a> {
+impl<'a> ModalityColumn<'a> {
     /// Of a modality whose encoders are open.
-    pub fn of(modality: &'a Modality) -> Self {
+    pub fn of(modality: &'a ModalityEncoders) -> Self {
         let first = modality.encoders.first();
         Self {
             modality: &modality.name,
@@ -49,18 +49,22 @@ impl<'a> Column<'a> {
     }
 }
 
-impl Data {
+impl RecipeData {
     /// Reads the data of a recipe. Answers of the task are those of a run that has learned `known`, else
     /// those that the training rows name.
     ///
     /// # Errors
     /// Every problem found, together.
-    pub fn read(recipe: &Recipe, columns: &[Column<'_>], known: Option<&Task>) -> Result<Self, Problems> {
+    pub fn read(
+        recipe: &Recipe,
+        columns: &[ModalityColumn<'_>],
+        known: Option<&Task>,
+    ) -> Result<Self, Problems> {
         let dataset = match &recipe.data.pairs {
             Some(file) => {
                 let values: Vec<&str> = recipe.values().map(|at| at.value.as_str()).collect();
                 let split = recipe.data.split.as_ref().map(|split| split.value.as_str());
-                let columns = Columns { inputs: &recipe.inputs(), values: &values, split };
+                let columns = DatasetColumns { inputs: &recipe.inputs(), values: &values, split };
                 Dataset::read(&recipe.path(&file.value), columns)?
             }
             None => by_position(recipe, columns)?,
@@ -70,7 +74,7 @@ impl Data {
         for (encoder, column) in recipe.encoders.iter().zip(columns) {
             let cells = dataset.column(&encoder.column.value);
             let [held_out, fitted] = [encoder.items.value, encoder.train_items.value]
-                .map(|rule| items(cells, column.takes, rule, &dataset.folder));
+                .map(|rule| raw_items(cells, column.takes, rule, &dataset.folder));
             match held_out.and_then(|held_out| Ok((held_out, fitted?))) {
                 Ok((held_out, fitted)) => {
                     let test = dataset.rows_of(Split::Test);
@@ -90,14 +94,16 @@ impl Data {
     #[must_use]
     pub fn without(&self, names: &[&str], left_out: &dyn Fn(&str, &str, usize) -> bool) -> Self {
         let ids = &self.dataset.ids;
-        let keep = |name: &str, items: &Items| {
+        let keep = |name: &str, items: &RawItems| {
             let stays = |at: &usize| !left_out(&ids[items.rows[*at]], name, items.position[*at]);
             items.select(&(0..items.raw.len()).filter(stays).collect::<Vec<_>>())
         };
         let items = names.iter().zip(&self.items).map(|(name, items)| keep(name, items)).collect();
         let mut task = self.task.clone();
-        let items: Vec<Items> = items;
-        if let Some(Truth::Others { modality, items: others }) = task.as_mut().map(|task| &mut task.truth) {
+        let items: Vec<RawItems> = items;
+        if let Some(GroundTruth::Others { modality, items: others }) =
+            task.as_mut().map(|task| &mut task.truth)
+        {
             *others = keep(modality, others);
             if let Some(own) = names.iter().position(|name| name == modality) {
                 *others = others.without_first_of(&items[own]);
@@ -168,7 +174,7 @@ impl Data {
 }
 
 /// No data file: row i of every file of vectors is row i of the data.
-fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Problems> {
+fn by_position(recipe: &Recipe, columns: &[ModalityColumn<'_>]) -> Result<Dataset, Problems> {
     if let Some(column) = recipe.values().chain(&recipe.data.split).next() {
         let message = format!("{:?} is a column, and there is no `data.pairs`", column.value);
         let problem = Problem::new("chiasm::recipe::no_pairs", message).at(&column.at, "this column");

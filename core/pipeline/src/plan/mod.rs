@@ -9,9 +9,9 @@ pub mod task;
 
 use crate::{
     base::{
+        environment::Environment,
         error::Error,
         problem::{Problem, Problems},
-        workbench::Workbench,
     },
     catalog::{card::ModelStore, encoder::Encoder},
     recipe::{
@@ -22,8 +22,8 @@ use crate::{
 };
 use chiasm_graph::OPSET;
 use chiasm_host::{FusionNeeds, HostError, Parameter};
-use data::{Column, Data};
-pub use modality::Modality;
+use data::{ModalityColumn, RecipeData};
+pub use modality::ModalityEncoders;
 use report::PlanReport;
 use std::collections::BTreeSet;
 use task::check_needs;
@@ -33,9 +33,9 @@ pub struct Plan {
     /// What the user wrote.
     pub recipe: Recipe,
     /// The modalities, in the recipe's order.
-    pub modalities: Vec<Modality>,
+    pub modalities: Vec<ModalityEncoders>,
     /// The rows, and the items of every modality.
-    pub data: Data,
+    pub data: RecipeData,
     /// Whether the fusion reads tokens.
     pub reads_tokens: bool,
 }
@@ -45,13 +45,13 @@ impl Plan {
     ///
     /// # Errors
     /// Every problem found, together.
-    pub fn check(recipe: Recipe, bench: &Workbench) -> Result<Self, Error> {
+    pub fn check(recipe: Recipe, bench: &Environment) -> Result<Self, Error> {
         let mut problems = Problems::default();
         let store = ModelStore::new(&recipe.folder, &bench.models);
         let mut modalities = Vec::new();
         for encoder in &recipe.encoders {
             let encoders = open(encoder, &recipe, &store, bench, &mut problems);
-            modalities.extend(encoders.map(|encoders| Modality {
+            modalities.extend(encoders.map(|encoders| ModalityEncoders {
                 name: encoder.modality.value.clone(),
                 rule: encoder.items.value,
                 train_rule: encoder.train_items.value,
@@ -63,8 +63,8 @@ impl Plan {
         check_opsets(modalities.iter().flat_map(|m| &m.encoders), &mut problems);
         let mut data = None;
         if modalities.len() == recipe.encoders.len() {
-            let columns: Vec<Column<'_>> = modalities.iter().map(Column::of).collect();
-            match Data::read(&recipe, &columns, None) {
+            let columns: Vec<ModalityColumn<'_>> = modalities.iter().map(ModalityColumn::of).collect();
+            match RecipeData::read(&recipe, &columns, None) {
                 Ok(read) => {
                     check_vectors(&recipe, &modalities, &read, &mut problems);
                     read.check_splits(&recipe, &mut problems);
@@ -102,7 +102,7 @@ fn open(
     encoder: &EncoderRecipe,
     recipe: &Recipe,
     store: &ModelStore,
-    bench: &Workbench,
+    bench: &Environment,
     problems: &mut Problems,
 ) -> Option<Vec<Encoder>> {
     let mut opened = Vec::new();
@@ -132,7 +132,7 @@ fn open(
 }
 
 /// The aligner's plugin, its parameters, and whether it takes as many modalities as the recipe has.
-fn check_aligner(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) {
+fn check_aligner(bench: &Environment, recipe: &Recipe, problems: &mut Problems) {
     let plugin = &recipe.align.plugin;
     let aligner = bench.host.aligner(&plugin.id.value);
     let list = aligner.as_ref().map_err(Clone::clone).and_then(|aligner| aligner.parameters());
@@ -200,7 +200,7 @@ fn check_plugin<T>(
 }
 
 /// The fusion's plugin, its parameters, what it needs with them, and whether the recipe has that.
-fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
+fn check_fusion(bench: &Environment, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
     let mut needs = FusionNeeds::default();
     if let Some(fuse) = &recipe.fuse {
         let fusion = bench.host.fusion(&fuse.id.value);
@@ -258,7 +258,12 @@ fn takes_mean(encoder: &EncoderRecipe) -> bool {
 }
 
 /// Row numbers are cheap to try: one beyond the file's end, or a row that is not finite, is found now.
-fn check_vectors(recipe: &Recipe, modalities: &[Modality], data: &Data, problems: &mut Problems) {
+fn check_vectors(
+    recipe: &Recipe,
+    modalities: &[ModalityEncoders],
+    data: &RecipeData,
+    problems: &mut Problems,
+) {
     for ((encoder, modality), items) in recipe.encoders.iter().zip(modalities).zip(&data.items) {
         let Some(vectors) = &encoder.vectors else { continue };
         for opened in &modality.encoders {

@@ -3,7 +3,7 @@
 use crate::{catalog::encoder::Encoder, recipe::encoders::ItemRule};
 
 /// One modality, its encoders opened.
-pub struct Modality {
+pub struct ModalityEncoders {
     /// Its name.
     pub name: String,
     /// Which items of a row's list are used.
@@ -14,7 +14,7 @@ pub struct Modality {
     pub encoders: Vec<Encoder>,
 }
 
-impl Modality {
+impl ModalityEncoders {
     /// Width of the pooled vectors, all encoders together.
     pub fn width(&self) -> usize {
         self.encoders.iter().map(|e| e.pooled_dim).sum()

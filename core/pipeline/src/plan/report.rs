@@ -1,6 +1,6 @@
 //! What a plan would do, for people and machines.
 
-use super::{data::Data, modality::Modality};
+use super::{data::RecipeData, modality::ModalityEncoders};
 use crate::{catalog::dataset::Split, recipe::Recipe};
 use chiasm_host::Task;
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub struct EncoderReport {
     pub opset: i64,
     /// Bytes of its weights.
     pub weight_bytes: u64,
-    /// Items it has to embed.
+    /// RawItems it has to embed.
     pub items: usize,
     /// Its licence.
     pub licence: String,
@@ -78,7 +78,7 @@ pub struct EncoderReport {
 
 impl PlanReport {
     /// But for what the fusion reads and the operator set.
-    pub(super) fn of(recipe: &Recipe, modalities: &[Modality], data: &Data) -> Self {
+    pub(super) fn of(recipe: &Recipe, modalities: &[ModalityEncoders], data: &RecipeData) -> Self {
         let count = |split| data.dataset.rows_of(split).len();
         let mut encoders = Vec::new();
         let mut shown = Vec::new();

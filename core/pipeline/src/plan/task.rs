@@ -3,8 +3,8 @@
 use crate::{
     base::problem::{Problem, Problems},
     catalog::{
-        dataset::{Dataset, Items, Split, items},
-        raw::Raw,
+        dataset::{Dataset, RawItems, Split, raw_items},
+        raw::RawItem,
     },
     recipe::{PluginRecipe, Recipe, encoders::ItemRule, task::TaskRecipe},
 };
@@ -19,12 +19,12 @@ pub struct TaskPlan {
     /// Its kind and the names of its answers.
     pub task: Task,
     /// What is right.
-    pub truth: Truth,
+    pub truth: GroundTruth,
 }
 
 /// What is right for every row of the dataset.
 #[derive(Debug, Clone)]
-pub enum Truth {
+pub enum GroundTruth {
     /// The right class; none for an answer that no training row has, which nobody can give.
     Class(Vec<Option<usize>>),
     /// The labels that hold, but for those that no training row has.
@@ -36,7 +36,7 @@ pub enum Truth {
         /// The modality.
         modality: String,
         /// Its items.
-        items: Items,
+        items: RawItems,
     },
 }
 
@@ -73,12 +73,12 @@ impl TaskPlan {
     pub(crate) fn target(&self, rows: &[usize]) -> Option<Array2<f32>> {
         let width = self.task.labels.len();
         let of = |row: usize, column: usize| match &self.truth {
-            Truth::Class(classes) => f32::from(u8::from(classes[row] == Some(column))),
-            Truth::Labels(labels) => f32::from(u8::from(labels[row].contains(&column))),
-            Truth::Numbers(numbers) => numbers[[row, column]],
-            Truth::Others { .. } => 0.0,
+            GroundTruth::Class(classes) => f32::from(u8::from(classes[row] == Some(column))),
+            GroundTruth::Labels(labels) => f32::from(u8::from(labels[row].contains(&column))),
+            GroundTruth::Numbers(numbers) => numbers[[row, column]],
+            GroundTruth::Others { .. } => 0.0,
         };
-        let given = !matches!(self.truth, Truth::Others { .. });
+        let given = !matches!(self.truth, GroundTruth::Others { .. });
         given.then(|| Array2::from_shape_fn((rows.len(), width), |(row, column)| of(rows[row], column)))
     }
 }
@@ -87,7 +87,9 @@ impl TaskPlan {
     /// What is right for every row, as text that enters hashes.
     pub(crate) fn content(&self) -> String {
         match &self.truth {
-            Truth::Others { items, .. } => items.raw.iter().map(Raw::content).collect::<Vec<_>>().join("\n"),
+            GroundTruth::Others { items, .. } => {
+                items.raw.iter().map(RawItem::content).collect::<Vec<_>>().join("\n")
+            }
             truth => format!("{:?} {truth:?}", self.task),
         }
     }
@@ -116,15 +118,15 @@ impl Answers<'_> {
         Problem::new("chiasm::data::task", message).at(&self.task.of.at, "this column")
     }
 
-    fn classes(&self) -> (Vec<String>, Truth) {
+    fn classes(&self) -> (Vec<String>, GroundTruth) {
         let names: Vec<Vec<String>> = self.values.iter().map(|value| vec![named(value)]).collect();
         let labels = self.names(&names);
         let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
-        let truth = Truth::Class(names.iter().map(place).collect());
+        let truth = GroundTruth::Class(names.iter().map(place).collect());
         (labels, truth)
     }
 
-    fn labels(&self) -> Result<(Vec<String>, Truth), Problem> {
+    fn labels(&self) -> Result<(Vec<String>, GroundTruth), Problem> {
         let list = |(row, value): (usize, &Value)| match value {
             Value::Array(names) if !names.contains(&Value::Null) => Ok(names.iter().map(named).collect()),
             _ => Err(self.wrong(row, "a list of labels")),
@@ -136,11 +138,11 @@ impl Answers<'_> {
                 names.iter().filter_map(|name| labels.binary_search(name).ok()).collect();
             held.into_iter().collect() // a label that is named twice holds once
         };
-        let truth = Truth::Labels(names.iter().map(places).collect());
+        let truth = GroundTruth::Labels(names.iter().map(places).collect());
         Ok((labels, truth))
     }
 
-    fn numbers(&self) -> Result<(Vec<String>, Truth), Problem> {
+    fn numbers(&self) -> Result<(Vec<String>, GroundTruth), Problem> {
         let expected = "a number or a list of numbers, none beyond 3.4e38";
         let read = |(row, value): (usize, &Value)| numbers(value).ok_or_else(|| self.wrong(row, expected));
         let rows: Vec<Vec<f32>> = self.values.iter().enumerate().map(read).collect::<Result<_, _>>()?;
@@ -161,7 +163,7 @@ impl Answers<'_> {
             );
             return Err(Problem::new("chiasm::data::task", message).at(&self.task.of.at, "this column"));
         }
-        Ok((columns(name, width), Truth::Numbers(all)))
+        Ok((columns(name, width), GroundTruth::Numbers(all)))
     }
 }
 
@@ -234,7 +236,7 @@ fn others(
     task: &TaskRecipe,
     dataset: &Dataset,
     takes: &dyn Fn(&str) -> Option<Takes>,
-) -> Result<Truth, Problem> {
+) -> Result<GroundTruth, Problem> {
     let modality = &task.of.value;
     let code = "chiasm::plan::task";
     let Some((encoder, takes)) = recipe.encoder(modality).zip(takes(modality)) else {
@@ -254,10 +256,10 @@ fn others(
             .at(&task.of.at, "this modality")
             .help("give a list of two or more, such as captions"));
     }
-    let all = items(cells, takes, ItemRule::Each, &dataset.folder).map_err(|_| {
+    let all = raw_items(cells, takes, ItemRule::Each, &dataset.folder).map_err(|_| {
         let message = format!("column `{column}` holds cells that {modality:?} cannot read");
         Problem::new("chiasm::data::task", message).at(&task.of.at, "this modality")
     })?;
     let kept: Vec<usize> = (0..all.raw.len()).filter(|at| all.position[*at] > 0).collect();
-    Ok(Truth::Others { modality: modality.clone(), items: all.select(&kept) })
+    Ok(GroundTruth::Others { modality: modality.clone(), items: all.select(&kept) })
 }

@@ -5,12 +5,12 @@
 
 use super::{
     files::{CHECKS, FailedChecks, read_json},
-    model::{Aligned, Model},
+    model::{AlignedItems, LearnedModel},
 };
 use crate::{
-    base::{error::Error, npy::read_matrix, reporter::Steps, workbench::Workbench},
-    embed::Embedded,
-    recipe::checks::settings_of,
+    base::{environment::Environment, error::Error, npy::read_matrix, reporter::StageProgress},
+    embed::EmbeddedItems,
+    recipe::checks::settings_from_overrides,
 };
 use chiasm_check::{Claims, Labels, Report, Settings, Subject, Verdict};
 use chiasm_graph::Graph;
@@ -27,7 +27,7 @@ use std::{
 
 /// What was found of a run's maps.
 #[derive(Debug, Clone, Serialize)]
-pub struct Checked {
+pub struct RunChecks {
     /// The worst verdict.
     pub verdict: Verdict,
     /// Every check that failed, as `modality: check`.
@@ -37,15 +37,15 @@ pub struct Checked {
 }
 
 /// The held-out items of a run, and what else its maps are checked with.
-pub(super) struct Items<'a> {
+pub(super) struct CheckInputs<'a> {
     /// Held-out items of every modality.
-    pub test: &'a [Embedded],
+    pub test: &'a [EmbeddedItems],
     /// The same items in the shared space.
-    pub aligned: &'a [Aligned],
+    pub aligned: &'a [AlignedItems],
     /// How many dimensions the training vectors of each modality span.
     pub spanned: &'a BTreeMap<String, usize>,
     /// The label of every row, and the training items, where the recipe names labels.
-    pub labelled: Option<(RowLabels, &'a [Embedded])>,
+    pub labelled: Option<(RowLabels, &'a [EmbeddedItems])>,
 }
 
 /// Checks every map of a model on held-out items.
@@ -53,11 +53,11 @@ pub(super) struct Items<'a> {
 /// # Errors
 /// When a map is none, or the engine refuses.
 pub(super) fn check_maps(
-    model: &Model,
-    items: &Items<'_>,
+    model: &LearnedModel,
+    items: &CheckInputs<'_>,
     settings: &Settings,
-    bench: &Workbench,
-) -> Result<Checked, Error> {
+    env: &Environment,
+) -> Result<RunChecks, Error> {
     let mut maps = Vec::new();
     for (at, head) in model.heads.iter().enumerate() {
         if items.test[at].rows.is_empty() {
@@ -83,12 +83,12 @@ pub(super) fn check_maps(
             labels,
             spanned: items.spanned.get(&head.modality).copied(),
         };
-        maps.push(subject_report(&subject, settings, bench)?);
+        maps.push(subject_report(&subject, settings, env)?);
     }
     let failed = |report: &Report| -> Vec<String> {
         report.of(Verdict::Fail).map(|check| format!("{}: {}", report.map, check.name)).collect()
     };
-    Ok(Checked {
+    Ok(RunChecks {
         verdict: maps.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Pass),
         failed: maps.iter().flat_map(failed).collect(),
         maps,
@@ -111,18 +111,17 @@ fn claims(kind: InverseKind) -> Claims {
     }
 }
 
-fn subject_report(subject: &Subject<'_>, settings: &Settings, bench: &Workbench) -> Result<Report, Error> {
-    let options =
-        SessionOptions { device: bench.device, threads: bench.threads, ..SessionOptions::default() };
+fn subject_report(subject: &Subject<'_>, settings: &Settings, env: &Environment) -> Result<Report, Error> {
+    let options = SessionOptions { device: env.device, threads: env.threads, ..SessionOptions::default() };
     let total = settings.points.min(subject.points.nrows());
-    let steps = Steps::begin(&*bench.reporter, &format!("check {}", subject.name), total);
+    let steps = StageProgress::begin(&*env.reporter, &format!("check {}", subject.name), total);
     let before = Mutex::new(0);
     let progress = |done: usize, _: usize| {
         let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
         steps.add(done.saturating_sub(*before));
         *before = done;
     };
-    let report = chiasm_check::check(subject, settings, bench.engine()?, &options, &progress);
+    let report = chiasm_check::check(subject, settings, env.engine()?, &options, &progress);
     report.map_err(|e| match e {
         chiasm_check::Error::Runtime(e) => Error::Runtime(e),
         e => {
@@ -133,7 +132,7 @@ fn subject_report(subject: &Subject<'_>, settings: &Settings, bench: &Workbench)
 
 /// A graph to check by itself, and the arrays it is checked with.
 #[derive(Debug, Clone)]
-pub struct GraphCheck<'a> {
+pub struct GraphCheckInput<'a> {
     /// The map, an .onnx file.
     pub graph: &'a Path,
     /// The points, an .npy file.
@@ -148,8 +147,12 @@ pub struct GraphCheck<'a> {
 ///
 /// # Errors
 /// When a file cannot be read, the graph is no map of rows, or the points do not fit it.
-pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbench) -> Result<Report, Error> {
-    let settings = settings_of(overrides, 0)?;
+pub fn check_graph(
+    what: &GraphCheckInput<'_>,
+    overrides: &[String],
+    env: &Environment,
+) -> Result<Report, Error> {
+    let settings = settings_from_overrides(overrides, 0)?;
     let load = |path: &Path| Graph::load(path).map_err(Error::graph(path.display().to_string()));
     let map = load(what.graph)?;
     let rows = |path: &Path| read_matrix(path).map(|rows| rows.mapv(|v| v as f32));
@@ -166,7 +169,7 @@ pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbenc
         labels: None,
         spanned: None,
     };
-    subject_report(&subject, &settings, bench)
+    subject_report(&subject, &settings, env)
 }
 
 /// The class of every row, numbered in the order of the labels' names.

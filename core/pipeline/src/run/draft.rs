@@ -7,7 +7,7 @@
 //! Nothing in a run depends on when it was made, but for `timings.json`, the one file that differs between
 //! two runs of the same recipe.
 
-use super::files::{MANIFEST, Manifest, TIMINGS};
+use super::files::{MANIFEST, RunManifest, TIMINGS};
 use crate::base::{digest::sha256_of, error::Error};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
@@ -18,13 +18,13 @@ use std::{
 };
 
 /// A run folder in the making.
-pub struct Draft {
+pub struct DraftFolder {
     target: PathBuf,
     folder: PathBuf,
     _lock: File,
 }
 
-impl Draft {
+impl DraftFolder {
     /// Starts a draft of the run folder `target`, clearing what a killed run left.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Draft {
     ///
     /// # Errors
     /// When the disk refuses; the older run is then still there.
-    pub fn finish(self, manifest: &Manifest) -> Result<PathBuf, Error> {
+    pub fn finish(self, manifest: &RunManifest) -> Result<PathBuf, Error> {
         self.write_json(MANIFEST, manifest)?;
         self.place()
     }
@@ -119,7 +119,7 @@ impl Draft {
     /// Moves the draft into place as it is.
     ///
     /// # Errors
-    /// As [`Draft::finish`].
+    /// As [`DraftFolder::finish`].
     pub fn place(self) -> Result<PathBuf, Error> {
         flush(&self.folder)?;
         if self.target.exists() {
@@ -156,7 +156,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for DraftFolder {
     /// Clears the hidden folder: an abandoned draft, or the run that the draft replaced.
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder); // best effort: the next draft clears it otherwise
@@ -203,8 +203,8 @@ mod tests {
     use super::*;
     use crate::run::files::read_manifest;
 
-    fn manifest() -> Manifest {
-        Manifest { key: "k".into(), ..Manifest::default() }
+    fn manifest() -> RunManifest {
+        RunManifest { key: "k".into(), ..RunManifest::default() }
     }
 
     #[test]
@@ -212,11 +212,11 @@ mod tests {
         let here = tempfile::tempdir().unwrap();
         let target = here.path().join("run");
         std::fs::create_dir_all(here.path().join(".run.partial/a")).unwrap(); // what a killed run leaves
-        let draft = Draft::begin(&target).unwrap();
+        let draft = DraftFolder::begin(&target).unwrap();
         draft.write("b/half.txt", "half").unwrap();
         drop(draft); // what a failed run leaves: nothing
         assert!(!target.exists() && !here.path().join(".run.partial").exists());
-        let draft = Draft::begin(&target).unwrap();
+        let draft = DraftFolder::begin(&target).unwrap();
         assert!(!draft.folder().join("a").exists());
         draft.write("whole.txt", "whole").unwrap();
         draft.finish(&manifest()).unwrap();
@@ -228,23 +228,23 @@ mod tests {
     fn a_folder_that_is_no_run_is_not_touched() {
         let here = tempfile::tempdir().unwrap();
         std::fs::write(here.path().join("thesis.txt"), "mine").unwrap();
-        assert!(Draft::begin(here.path()).is_err());
+        assert!(DraftFolder::begin(here.path()).is_err());
         assert_eq!(std::fs::read_to_string(here.path().join("thesis.txt")).unwrap(), "mine");
     }
 
     #[test]
     fn two_processes_do_not_make_the_same_run() {
         let here = tempfile::tempdir().unwrap();
-        let first = Draft::begin(&here.path().join("run")).unwrap();
-        assert!(Draft::begin(&here.path().join("run")).is_err());
+        let first = DraftFolder::begin(&here.path().join("run")).unwrap();
+        assert!(DraftFolder::begin(&here.path().join("run")).is_err());
         drop(first);
-        assert!(Draft::begin(&here.path().join("run")).is_ok());
+        assert!(DraftFolder::begin(&here.path().join("run")).is_ok());
     }
 
     #[test]
     fn hashes_cover_all_but_timings() {
         let here = tempfile::tempdir().unwrap();
-        let draft = Draft::begin(&here.path().join("run")).unwrap();
+        let draft = DraftFolder::begin(&here.path().join("run")).unwrap();
         draft.write("b/c.txt", "").unwrap();
         draft.write(TIMINGS, "1").unwrap();
         draft.write(MANIFEST, "{}").unwrap();
@@ -259,7 +259,7 @@ mod tests {
         let target = here.path().join("run");
         std::fs::create_dir_all(here.path().join(".run.old/a")).unwrap();
         for text in ["first", "second"] {
-            let draft = Draft::begin(&target).unwrap();
+            let draft = DraftFolder::begin(&target).unwrap();
             draft.write("file.txt", text).unwrap();
             draft.finish(&manifest()).unwrap();
             assert_eq!(std::fs::read_to_string(target.join("file.txt")).unwrap(), text);
@@ -275,9 +275,9 @@ mod tests {
     fn a_run_with_a_missing_or_changed_file_is_damaged() {
         let here = tempfile::tempdir().unwrap();
         let target = here.path().join("run");
-        let draft = Draft::begin(&target).unwrap();
+        let draft = DraftFolder::begin(&target).unwrap();
         draft.write("model.onnx", "weights").unwrap();
-        let manifest = Manifest { outputs: draft.hashes().unwrap(), ..manifest() };
+        let manifest = RunManifest { outputs: draft.hashes().unwrap(), ..manifest() };
         draft.finish(&manifest).unwrap();
         manifest.verify(&target).unwrap();
         std::fs::write(target.join("model.onnx"), "weight").unwrap();

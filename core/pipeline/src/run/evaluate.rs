@@ -7,16 +7,16 @@
 //! items.
 
 use super::{
-    cases::{Cases, targets},
+    fusion_inputs::{FusionInputs, targets},
     graphs::Head,
-    model::{Aligned, Model},
+    model::{AlignedItems, LearnedModel},
     open::Run,
-    task_score::{Question, TaskMetrics},
+    task_score::{TaskMetrics, TaskScorer},
 };
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::{Embedded, rows_with},
-    plan::{Modality, data::Data},
+    base::{environment::Environment, error::Error},
+    embed::{EmbeddedItems, rows_with},
+    plan::{ModalityEncoders, data::RecipeData},
 };
 use chiasm_geometry::{
     hubness,
@@ -39,7 +39,7 @@ const CSLS_TOP: usize = 10;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Metrics {
     /// By direction, e.g. `image->text`: the first asks, the second answers.
-    pub retrieval: BTreeMap<String, Scored>,
+    pub retrieval: BTreeMap<String, DirectionMetrics>,
     /// Sum of recall@1, @5 and @10 of all directions, in percent.
     pub rsum: f64,
     /// The largest that `rsum` can be: 300 for each direction.
@@ -53,17 +53,17 @@ pub struct Metrics {
     pub items: BTreeMap<String, usize>,
     /// The same maps fitted on shuffled training pairs: must lie at chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shuffled_pairs: Option<Control>,
+    pub shuffled_pairs: Option<RetrievalSummary>,
     /// How well the fusion answers its task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskMetrics>,
     /// Scores that look at the whole gallery at once; never comparable with the ones above.
-    pub transductive: BTreeMap<String, Control>,
+    pub transductive: BTreeMap<String, RetrievalSummary>,
 }
 
 /// One direction.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Scored {
+pub struct DirectionMetrics {
     /// recall@1, @5, @10, mrr, map, map@10, ndcg@10, median rank.
     #[serde(flatten)]
     pub figures: Figures,
@@ -87,7 +87,7 @@ pub struct Scored {
 
 /// A control's or a variant's figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Control {
+pub struct RetrievalSummary {
     /// By direction.
     pub retrieval: BTreeMap<String, Figures>,
     /// Sum of the recalls, in percent.
@@ -99,7 +99,7 @@ pub struct Relevance(Vec<usize>);
 
 impl Relevance {
     /// Items of the same row, or of rows with the same value in the column `label`.
-    pub fn of(data: &Data, label: Option<&str>) -> Self {
+    pub fn of(data: &RecipeData, label: Option<&str>) -> Self {
         match label {
             None => Self((0..data.dataset.len()).collect()),
             Some(column) => Self(classes(data.dataset.values(column))),
@@ -123,16 +123,16 @@ fn classes(values: &[Value]) -> Vec<usize> {
 
 /// Two modalities, one asking the other.
 struct Direction<'a> {
-    first: &'a Aligned,
-    second: &'a Aligned,
+    first: &'a AlignedItems,
+    second: &'a AlignedItems,
     groups: [Vec<usize>; 2],
 }
 
 impl<'a> Direction<'a> {
     /// Every ordered pair of modalities that share a group, by name.
-    fn all(aligned: &'a [Aligned], relevance: &Relevance) -> Vec<(String, Self)> {
+    fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
         let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
-        let of = |(first, second): (&'a Aligned, &'a Aligned)| {
+        let of = |(first, second): (&'a AlignedItems, &'a AlignedItems)| {
             let groups = [first, second].map(|own| relevance.groups(&own.rows));
             let others: HashSet<&usize> = groups[1].iter().collect();
             let shared = groups[0].iter().any(|group| others.contains(group));
@@ -144,7 +144,7 @@ impl<'a> Direction<'a> {
 
     fn retrieval<'b>(
         &'b self,
-        vectors: impl Fn(&'b Aligned) -> &'b Array2<f32>,
+        vectors: impl Fn(&'b AlignedItems) -> &'b Array2<f32>,
         penalty: Option<&[f64]>,
     ) -> Result<Retrieval<'b>, Error> {
         let queries = Items { vectors: vectors(self.first).view(), groups: &self.groups[0] };
@@ -152,7 +152,7 @@ impl<'a> Direction<'a> {
         Retrieval::new(queries, gallery, penalty).map_err(measure)
     }
 
-    fn scored(&self, emergent: bool, seed: u64) -> Result<Scored, Error> {
+    fn scored(&self, emergent: bool, seed: u64) -> Result<DirectionMetrics, Error> {
         let retrieval = self.retrieval(|own| &own.embeds, None)?;
         let found = retrieval.outcomes();
         let rows = &self.first.rows;
@@ -164,7 +164,7 @@ impl<'a> Direction<'a> {
             .then(|| retrieval.permutation_null(rows, |rank| rank.recall(10), PERMUTATIONS, seed))
             .transpose()
             .map_err(measure)?;
-        Ok(Scored {
+        Ok(DirectionMetrics {
             figures: found.figures(),
             interval: [low, high],
             chance: found.chance(),
@@ -182,10 +182,10 @@ impl<'a> Direction<'a> {
 /// # Errors
 /// When a vector is not finite.
 pub fn figures(
-    aligned: &[Aligned],
-    vectors: fn(&Aligned) -> &Array2<f32>,
+    aligned: &[AlignedItems],
+    vectors: fn(&AlignedItems) -> &Array2<f32>,
     relevance: &Relevance,
-) -> Result<Control, Error> {
+) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in Direction::all(aligned, relevance) {
         retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().figures());
@@ -195,7 +195,7 @@ pub fn figures(
 
 /// The same with CSLS (Conneau et al. 2018), which looks at the whole gallery and all queries, on vectors
 /// without a bank.
-fn csls(aligned: &[Aligned], relevance: &Relevance) -> Result<Control, Error> {
+fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in Direction::all(aligned, relevance) {
         let (first, second) = (direction.first.z.view(), direction.second.z.view());
@@ -206,13 +206,13 @@ fn csls(aligned: &[Aligned], relevance: &Relevance) -> Result<Control, Error> {
     Ok(control(retrieval))
 }
 
-fn control(retrieval: BTreeMap<String, Figures>) -> Control {
+fn control(retrieval: BTreeMap<String, Figures>) -> RetrievalSummary {
     let rsum = retrieval.values().map(recalls).sum();
-    Control { retrieval, rsum }
+    RetrievalSummary { retrieval, rsum }
 }
 
 /// The directions between modalities that are not among those measured.
-fn not_measured(aligned: &[Aligned], measured: &HashSet<String>) -> Vec<String> {
+fn not_measured(aligned: &[AlignedItems], measured: &HashSet<String>) -> Vec<String> {
     let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
     let names = pairs.filter(|(first, second)| first.name != second.name);
     let names = names.map(|(first, second)| format!("{}->{}", first.name, second.name));
@@ -248,7 +248,7 @@ impl Run<'_> {
         let embedded = &held_out.embedded;
         let rows = rows_with(embedded, 1);
         let asked = (rows.as_slice(), self.manifest.seed);
-        let task = score_task(&self.model, &self.modalities, data, embedded, asked, self.bench)?;
+        let task = score_task(&self.model, &self.modalities, data, embedded, asked, self.env)?;
         Ok(Metrics {
             rsum: retrieval.values().map(|scored| recalls(&scored.figures)).sum(),
             rsum_max: 300.0 * retrieval.len() as f64,
@@ -266,15 +266,15 @@ impl Run<'_> {
     ///
     /// # Errors
     /// As [`Run::measure`].
-    pub fn measure_heads(&self, heads: &[Head]) -> Result<Control, Error> {
+    pub fn measure_heads(&self, heads: &[Head]) -> Result<RetrievalSummary, Error> {
         let embedded = &self.held_out()?.embedded;
         let inverses = heads.iter().map(|_| None).collect();
-        let model = Model { heads: heads.to_vec(), inverses, fusion: None, task: None };
-        let aligned = model.align_all(embedded, self.bench)?;
+        let model = LearnedModel { heads: heads.to_vec(), inverses, fusion: None, task: None };
+        let aligned = model.align_all(embedded, self.env)?;
         figures(&aligned, |own| &own.embeds, &self.relevance(self.data()?))
     }
 
-    fn relevance(&self, data: &Data) -> Relevance {
+    fn relevance(&self, data: &RecipeData) -> Relevance {
         let label = self.recipe().eval.label.as_ref();
         Relevance::of(data, label.map(|column| column.value.as_str()))
     }
@@ -285,18 +285,18 @@ impl Run<'_> {
 /// # Errors
 /// When an item to be found cannot be read, or the engine refuses.
 pub fn score_task(
-    model: &Model,
-    modalities: &[Modality],
-    data: &Data,
-    embedded: &[Embedded],
+    model: &LearnedModel,
+    modalities: &[ModalityEncoders],
+    data: &RecipeData,
+    embedded: &[EmbeddedItems],
     (rows, seed): (&[usize], u64),
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<Option<TaskMetrics>, Error> {
     let (Some(task), Some(_)) = (&data.task, &model.fusion) else { return Ok(None) };
-    let found = targets(data, modalities, model, rows, bench)?;
-    let cases = Cases::of(model, embedded, rows, found, bench)?;
-    let question = Question { task, cases: &cases, seed };
-    question.score(&|hidden| cases.outputs(model, model.answer(), hidden, bench)).map(Some)
+    let found = targets(data, modalities, model, rows, env)?;
+    let cases = FusionInputs::of(model, embedded, rows, found, env)?;
+    let question = TaskScorer { task, cases: &cases, seed };
+    question.score(&|hidden| cases.outputs(model, model.answer(), hidden, env)).map(Some)
 }
 
 fn measure(error: chiasm_geometry::Error) -> Error {

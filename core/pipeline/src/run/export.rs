@@ -2,14 +2,14 @@
 //! sessions.
 
 use super::{
-    draft::Draft,
+    draft::DraftFolder,
     evaluate::Metrics,
     files::{MODEL, ModalityManifest, PREPROCESSING, README},
     graphs::embeds,
     open::Run,
     prove::{TOLERANCE, largest_difference},
 };
-use crate::base::{error::Error, workbench::Workbench};
+use crate::base::{environment::Environment, error::Error};
 use chiasm_graph::{DType, Dim, Graph, Port, Storage, Tensor};
 use serde::Serialize;
 use std::{
@@ -20,7 +20,7 @@ use std::{
 
 /// How the model is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub enum ExportLayout {
     /// The merged model as one file.
     Merged,
     /// One model a modality, for filling an index and asking it.
@@ -29,7 +29,7 @@ pub enum Layout {
 
 /// What was written, and how far its outputs are from the run's own model.
 #[derive(Debug, Clone, Serialize)]
-pub struct Exported {
+pub struct ExportReport {
     /// The files, models first.
     pub files: Vec<PathBuf>,
     /// The modalities: how raw items are prepared, and which ports they have.
@@ -41,12 +41,12 @@ pub struct Exported {
     pub differences: BTreeMap<String, f32>,
     /// What narrow weights save and cost, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub narrow: Option<Narrow>,
+    pub narrow: Option<ReducedPrecision>,
 }
 
 /// Weights in fewer bits: what they save, and the run's metrics with and without, on its held-out rows.
 #[derive(Debug, Clone, Serialize)]
-pub struct Narrow {
+pub struct ReducedPrecision {
     /// `fp16` or `int8`.
     pub weights: &'static str,
     /// Bytes of the merged model's weights before and after.
@@ -68,34 +68,34 @@ const RECORD: &str = "export.json";
 /// the data that a loss is to be measured on is not there any more.
 pub fn export(
     run: &Path,
-    layout: Layout,
+    layout: ExportLayout,
     weights: Option<Storage>,
     output: &Path,
-    bench: &Workbench,
-) -> Result<Exported, Error> {
+    env: &Environment,
+) -> Result<ExportReport, Error> {
     if output.exists() {
         let message = format!("{} exists", output.display());
         return Err(Error::input("chiasm::export::exists", message, "choose a new folder for -o"));
     }
-    let opened = Run::open(run, bench)?;
+    let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
     let fitted = opened.part(MODEL)?;
     let stored =
         weights.map(|storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()));
     let model = stored.as_ref().unwrap_or(&fitted);
     let narrow = weights.map(|storage| {
-        Ok::<_, Error>(Narrow {
+        Ok::<_, Error>(ReducedPrecision {
             weights: storage.as_str(),
             bytes: [fitted.weight_bytes(), model.weight_bytes()],
             before: opened.measure()?,
-            after: Run::open_stored(run, Some(storage), bench)?.measure()?,
+            after: Run::open_stored(run, Some(storage), env)?.measure()?,
         })
     });
     let narrow = narrow.transpose()?;
-    let draft = Draft::begin(output)?;
+    let draft = DraftFolder::begin(output)?;
     let parts: Vec<(String, Graph)> = match layout {
-        Layout::Merged => vec![(MODEL.to_owned(), model.clone())],
-        Layout::Towers => (manifest.modalities.iter())
+        ExportLayout::Merged => vec![(MODEL.to_owned(), model.clone())],
+        ExportLayout::Towers => (manifest.modalities.iter())
             .map(|m| {
                 let tower = model
                     .extract(&[&embeds(&m.name)])
@@ -114,10 +114,10 @@ pub fn export(
         copy(&run.join(PREPROCESSING), &draft.folder().join(PREPROCESSING))?;
         files.push(output.join(PREPROCESSING));
     }
-    let differences = prove(&fitted, stored.as_ref(), draft.folder(), &parts, bench)?;
+    let differences = prove(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
     files.extend([output.join(RECORD), output.join(README)]);
     let modalities = manifest.modalities.clone();
-    let exported = Exported { files, modalities, run_key: manifest.key.clone(), differences, narrow };
+    let exported = ExportReport { files, modalities, run_key: manifest.key.clone(), differences, narrow };
     draft.write(README, readme(&exported, &parts))?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
@@ -132,7 +132,7 @@ fn prove(
     stored: Option<&Graph>,
     folder: &Path,
     parts: &[(String, Graph)],
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<BTreeMap<String, f32>, Error> {
     let inputs: Vec<(String, Tensor)> = fitted
         .inputs()
@@ -141,7 +141,7 @@ fn prove(
         .collect::<Result<_, Error>>()?;
     let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let outputs = |graph: &Graph| -> Result<BTreeMap<String, Tensor>, Error> {
-        Ok(bench.session(graph)?.run(&borrowed)?.into_iter().collect())
+        Ok(env.session(graph)?.run(&borrowed)?.into_iter().collect())
     };
     let (fitted, stored) = (outputs(fitted)?, stored.map(outputs).transpose()?);
     let mut differences = BTreeMap::new();
@@ -150,7 +150,7 @@ fn prove(
         let again = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
         let wanted: Vec<(&str, &Tensor)> =
             borrowed.iter().filter(|(n, _)| graph.inputs().iter().any(|p| p.name == *n)).copied().collect();
-        for (output, got) in bench.session(&again)?.run(&wanted)? {
+        for (output, got) in env.session(&again)?.run(&wanted)? {
             let from = |outputs: &BTreeMap<String, Tensor>| {
                 outputs.get(&output).map_or(f32::INFINITY, |other| largest_difference(other, &got))
             };
@@ -184,9 +184,9 @@ fn probe(port: &Port) -> Result<Tensor, Error> {
 }
 
 /// What is in an export, and how its files belong together.
-fn readme(exported: &Exported, parts: &[(String, Graph)]) -> String {
+fn readme(exported: &ExportReport, parts: &[(String, Graph)]) -> String {
     let mut text =
-        String::from("# Exported from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
+        String::from("# ExportReport from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
     for (name, graph) in parts {
         let list = |ports: Vec<Port>| ports.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| {name} | {} | {} |", list(graph.inputs()), list(graph.outputs()));

@@ -14,7 +14,7 @@
 
 use crate::{
     base::{digest::sha256_of, error::Error},
-    embed::Skipped,
+    embed::SkippedItem,
 };
 use chiasm_host::{EncoderSpec, InverseKind, Task};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -61,7 +61,7 @@ pub fn inverse(modality: &str) -> String {
 
 /// The content of `manifest.json`: what a run was made of and what it made.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
-pub struct Manifest {
+pub struct RunManifest {
     /// Version of Chiasm that made it.
     pub chiasm: String,
     /// sha256 over everything the run depends on: same key, same bytes.
@@ -137,12 +137,12 @@ pub struct RowCounts {
     /// Rows that they were measured on.
     pub test: usize,
     /// Items left out because they could not be read (`--skip-bad`).
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedItem>,
 }
 
 /// The content of [`LOCK`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Lock {
+pub struct RecipeLock {
     /// The folder that relative paths of the recipe start from.
     pub folder: PathBuf,
     /// The `--set` assignments, in order.
@@ -178,7 +178,7 @@ pub struct FailedChecks {
 ///
 /// # Errors
 /// When `run` is no run folder, or its manifest was damaged.
-pub fn read_manifest(run: &Path) -> Result<Manifest, Error> {
+pub fn read_manifest(run: &Path) -> Result<RunManifest, Error> {
     let path = run.join(MANIFEST);
     if !path.is_file() {
         return Err(Error::input(
@@ -202,7 +202,7 @@ pub fn read_json<T: DeserializeOwned>(run: &Path, name: &str) -> Result<T, Error
     })
 }
 
-impl Manifest {
+impl RunManifest {
     /// Whether every file that the run wrote is there with the bytes it was written with.
     ///
     /// # Errors

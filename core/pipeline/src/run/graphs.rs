@@ -13,7 +13,7 @@ use chiasm_graph::{Builder, DType, Dim, Graph, Port};
 use std::collections::BTreeMap;
 
 /// One encoder's place in the merged model.
-pub struct Part<'a> {
+pub struct EncoderPart<'a> {
     /// The encoder's name, unique in its modality.
     pub name: &'a str,
     /// Its graph: model and tail.
@@ -27,7 +27,7 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// When the graphs cannot be joined.
-pub fn encoders(modality: &str, parts: &[Part<'_>], tokens: bool) -> Result<Graph, Error> {
+pub fn encoders(modality: &str, parts: &[EncoderPart<'_>], tokens: bool) -> Result<Graph, Error> {
     let context = || format!("the encoders of {modality:?}");
     let mut whole: Option<Graph> = None;
     let mut outputs: Vec<Port> = Vec::new();
@@ -177,7 +177,7 @@ pub fn absent(modality: &str, port: &str) -> String {
 
 /// The merged model: every tower (encoders and head), and the fusion over aligned embeddings and tokens.
 ///
-/// Outputs `<modality>_embeds` for each tower, then those of the fusion: `fused_embeds`, `logits`, and with
+/// RunOutputs `<modality>_embeds` for each tower, then those of the fusion: `fused_embeds`, `logits`, and with
 /// `attention` its shares of attention. A modality of the fusion without a tower is absent: its ports stay
 /// inputs, by the names of [`absent`].
 ///
@@ -271,7 +271,7 @@ fn rename(graph: &Graph, names: &[(String, String)]) -> Result<Graph, chiasm_gra
 }
 
 /// An encoder among those whose inputs get names.
-pub struct Named<'a> {
+pub struct EncoderInputNames<'a> {
     /// Its modality.
     pub modality: &'a str,
     /// Its own name.
@@ -283,22 +283,23 @@ pub struct Named<'a> {
 /// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the
 /// encoder's name in front, or, for an encoder that serves two modalities, the modality's: so that no two
 /// encoders read the same port by accident.
-pub fn input_names(encoders: &[Named<'_>]) -> Vec<Vec<(String, String)>> {
-    let ways: [fn(&Named<'_>, &str) -> String; 3] = [
+pub fn input_names(encoders: &[EncoderInputNames<'_>]) -> Vec<Vec<(String, String)>> {
+    let ways: [fn(&EncoderInputNames<'_>, &str) -> String; 3] = [
         |_, input| input.to_owned(),
         |named, input| format!("{}_{input}", named.encoder),
         |named, input| format!("{}_{}_{input}", named.modality, named.encoder),
     ];
-    let count = |way: &fn(&Named<'_>, &str) -> String, name: &str| {
+    let count = |way: &fn(&EncoderInputNames<'_>, &str) -> String, name: &str| {
         let all = encoders.iter().flat_map(|named| named.inputs.iter().map(move |input| way(named, input)));
         all.filter(|other| other == name).count()
     };
-    let merged = |named: &Named<'_>, input: &str| {
+    let merged = |named: &EncoderInputNames<'_>, input: &str| {
         let free = ways.iter().find(|way| count(way, &way(named, input)) == 1);
         free.unwrap_or(&ways[2])(named, input)
     };
-    let of =
-        |named: &Named<'_>| named.inputs.iter().map(|input| (input.clone(), merged(named, input))).collect();
+    let of = |named: &EncoderInputNames<'_>| {
+        named.inputs.iter().map(|input| (input.clone(), merged(named, input))).collect()
+    };
     encoders.iter().map(of).collect()
 }
 
@@ -315,7 +316,7 @@ pub fn cut_encoders(model: &Graph, modality: &str, ports: &[&str]) -> Result<Gra
 
 /// One encoder cut out of a merged model, with the ports that it had before it was joined: the inputs of its
 /// adapter, and the outputs `pooled`, `tokens` and `mask` where `ports`, those that the merged model has, are
-/// not empty. Tokens that nothing reads are not in the model: the mask stands in their place, one number a
+/// not empty. TokenSequences that nothing reads are not in the model: the mask stands in their place, one number a
 /// token.
 ///
 /// # Errors

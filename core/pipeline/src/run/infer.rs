@@ -1,13 +1,13 @@
-//! Raw items through a run: all of its modalities, or any of them.
+//! RawItem items through a run: all of its modalities, or any of them.
 
 use super::{
     graphs::{Tower, cut_encoders, embeds, merged},
     model::{reads_tokens, token_ports},
-    open::{Outputs, Run},
+    open::{Run, RunOutputs},
 };
 use crate::{
-    base::{error::Error, reporter::Steps},
-    catalog::raw::Raw,
+    base::{error::Error, reporter::StageProgress},
+    catalog::raw::RawItem,
 };
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
 use chiasm_host::HostError;
@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 
 /// The raw items of some modalities: item i of one belongs to item i of the others where there are equally
 /// many.
-pub type Inputs = BTreeMap<String, Vec<Raw>>;
+pub type RawInputs = BTreeMap<String, Vec<RawItem>>;
 
 impl Run<'_> {
-    /// Raw items through the merged model: the embeddings of every modality that is given; and what the
+    /// RawItem items through the merged model: the embeddings of every modality that is given; and what the
     /// fusion makes of them when they are given equally often and those that are not given may be absent.
     ///
     /// With `attention` also the shares of the fusion's attention, `<modality>_attention` `[n, T]`, zero
@@ -28,7 +28,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// When an item cannot be read, the engine refuses, or there is no attention to show.
-    pub fn run(&self, inputs: &Inputs, attention: bool) -> Result<Outputs, Error> {
+    pub fn run(&self, inputs: &RawInputs, attention: bool) -> Result<RunOutputs, Error> {
         let count = |name: &str| inputs.get(name).map_or(0, Vec::len);
         let given: Vec<usize> =
             (0..self.modalities.len()).filter(|at| count(&self.modalities[*at].name) > 0).collect();
@@ -45,7 +45,7 @@ impl Run<'_> {
             if attention {
                 return Err(Error::input("chiasm::run::counts", message, "give each item its partner"));
             }
-            self.bench.reporter.note(&format!("{message}: each is embedded alone"));
+            self.env.reporter.note(&format!("{message}: each is embedded alone"));
         }
         if together && self.manifest.fused.is_some() && (attention || self.may_be_absent(&given)) {
             let graph = self.fused_graph(&given, attention)?;
@@ -60,7 +60,7 @@ impl Run<'_> {
         if together && given.len() == self.modalities.len() {
             return self.all_outputs(&self.merged, &given, inputs);
         }
-        let mut outputs = Outputs::new();
+        let mut outputs = RunOutputs::new();
         for at in given {
             let part = self.merged.extract(&[&embeds(&self.modalities[at].name)]);
             let part = part.map_err(Error::graph("a part of the merged model"))?;
@@ -93,26 +93,26 @@ impl Run<'_> {
         merged(&towers, Some(fusion), attention)
     }
 
-    fn all_outputs(&self, graph: &Graph, given: &[usize], inputs: &Inputs) -> Result<Outputs, Error> {
+    fn all_outputs(&self, graph: &Graph, given: &[usize], inputs: &RawInputs) -> Result<RunOutputs, Error> {
         let names: Vec<String> = graph.outputs().into_iter().map(|port| port.name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let columns: Vec<&[Raw]> = (given.iter())
+        let columns: Vec<&[RawItem]> = (given.iter())
             .filter_map(|at| inputs.get(&self.modalities[*at].name))
             .map(Vec::as_slice)
             .collect();
         self.batches(graph, given, &columns, &names)
     }
 
-    /// Raw items, one column a modality, through a graph in batches. Ports of absent modalities get one token
+    /// RawItem items, one column a modality, through a graph in batches. Ports of absent modalities get one token
     /// that is masked.
     fn batches(
         &self,
         graph: &Graph,
         given: &[usize],
-        columns: &[&[Raw]],
+        columns: &[&[RawItem]],
         outputs: &[&str],
-    ) -> Result<Outputs, Error> {
-        let session = self.bench.session_for_batches(graph)?;
+    ) -> Result<RunOutputs, Error> {
+        let session = self.env.session_for_batches(graph)?;
         let is_input = |name: &String| session.inputs().iter().any(|port| port.name == *name);
         // of every encoder of the given modalities, the inputs that this graph has, by the merged model's
         // names
@@ -148,14 +148,14 @@ impl Run<'_> {
             Ok(tensors)
         };
         let count = columns.iter().map(|column| column.len()).min().unwrap_or_default();
-        let steps = Steps::begin(&*self.bench.reporter, "run", count);
-        let options = EmbedOptions { threads: self.bench.threads, limits: None };
+        let steps = StageProgress::begin(&*self.env.reporter, "run", count);
+        let options = EmbedOptions { threads: self.env.threads, limits: None };
         let none = vec![Vec::new(); count];
         let outputs_of = outputs.iter().map(|name| ((*name).to_owned(), none.clone())).collect();
-        let mut rows_of = RowsOf { outputs: outputs_of, steps, before: 0 };
+        let mut rows_of = OutputCollector { outputs: outputs_of, steps, before: 0 };
         match embed(&session, count, &inputs, outputs, &options, prepare, &mut rows_of) {
             Err(chiasm_runtime::Error::Item { index, reason }) => {
-                let shown: Vec<String> = columns.iter().map(|column| column[index].shown()).collect();
+                let shown: Vec<String> = columns.iter().map(|column| column[index].describe()).collect();
                 let message = format!("cannot read {}: {reason}", shown.join(" and "));
                 return Err(Error::input("chiasm::run::unreadable_item", message, "give another item"));
             }
@@ -175,13 +175,13 @@ fn masked(port: &Port) -> Result<(ItemInput, Tensor), Error> {
 }
 
 /// Keeps every row of every output, however long.
-struct RowsOf<'a> {
+struct OutputCollector<'a> {
     outputs: BTreeMap<String, Vec<Vec<f32>>>,
-    steps: Steps<'a>,
+    steps: StageProgress<'a>,
     before: usize,
 }
 
-impl Sink for RowsOf<'_> {
+impl Sink for OutputCollector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         for (name, tensor) in outputs {
             let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("`{name}` was not asked for"))?;

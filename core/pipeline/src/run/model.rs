@@ -3,8 +3,8 @@
 
 use super::graphs::{Head, embeds, pooled};
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::Embedded,
+    base::{environment::Environment, error::Error},
+    embed::EmbeddedItems,
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Inverse, Task};
@@ -12,7 +12,7 @@ use ndarray::Array2;
 
 /// Everything behind the encoders.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct LearnedModel {
     /// The head of each modality, in order.
     pub heads: Vec<Head>,
     /// The inverse of each map, where there is one.
@@ -26,7 +26,7 @@ pub struct Model {
 
 /// The items of one modality in the shared space.
 #[derive(Debug, Clone)]
-pub struct Aligned {
+pub struct AlignedItems {
     /// The modality.
     pub name: String,
     /// Unit vectors before any hubness bank, `[items, k]`.
@@ -37,7 +37,7 @@ pub struct Aligned {
     pub rows: Vec<usize>,
 }
 
-impl Model {
+impl LearnedModel {
     /// The place of a modality.
     pub fn place(&self, modality: &str) -> Option<usize> {
         self.heads.iter().position(|head| head.modality == modality)
@@ -47,23 +47,32 @@ impl Model {
     ///
     /// # Errors
     /// When the engine refuses.
-    pub fn align(&self, at: usize, embedded: &Embedded, bench: &Workbench) -> Result<Aligned, Error> {
+    pub fn align(
+        &self,
+        at: usize,
+        embedded: &EmbeddedItems,
+        env: &Environment,
+    ) -> Result<AlignedItems, Error> {
         let head = &self.heads[at];
         let (input, output, z_name) = (pooled(&head.modality), embeds(&head.modality), head.z());
         let names: Vec<&str> =
             if z_name == output { vec![&output] } else { vec![output.as_str(), z_name.as_str()] };
-        let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, bench)?;
+        let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, env)?;
         let embeds = if outputs.is_empty() { Array2::default((0, 0)) } else { outputs.remove(0) };
         let z = outputs.pop().unwrap_or_else(|| embeds.clone());
-        Ok(Aligned { name: embedded.name.clone(), z, embeds, rows: embedded.rows.clone() })
+        Ok(AlignedItems { name: embedded.name.clone(), z, embeds, rows: embedded.rows.clone() })
     }
 
     /// The items of every modality through its head.
     ///
     /// # Errors
-    /// As [`Model::align`].
-    pub fn align_all(&self, embedded: &[Embedded], bench: &Workbench) -> Result<Vec<Aligned>, Error> {
-        embedded.iter().enumerate().map(|(at, embedded)| self.align(at, embedded, bench)).collect()
+    /// As [`LearnedModel::align`].
+    pub fn align_all(
+        &self,
+        embedded: &[EmbeddedItems],
+        env: &Environment,
+    ) -> Result<Vec<AlignedItems>, Error> {
+        embedded.iter().enumerate().map(|(at, embedded)| self.align(at, embedded, env)).collect()
     }
 
     /// Whether the fusion reads tokens or masks of this modality.
@@ -101,12 +110,12 @@ pub fn run_rows(
     input: &str,
     outputs: &[&str],
     rows: &Array2<f32>,
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<Vec<Array2<f32>>, Error> {
     let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());
     let shape = [rows.nrows(), rows.ncols()];
     let tensor = Tensor::f32(&shape, rows.iter().copied().collect()).map_err(internal)?;
-    let found = bench.session(graph)?.run_outputs(&[(input, &tensor)], outputs)?;
+    let found = env.session(graph)?.run_outputs(&[(input, &tensor)], outputs)?;
     found.into_iter().map(|(_, tensor)| matrix(tensor)).collect()
 }
 

@@ -4,21 +4,23 @@
 //! Every file is compared with the digest that the manifest recorded before anything is read from it.
 
 use super::{
-    check::{Checked, Items as CheckItems, RowLabels, check_maps},
-    files::{self, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest, ModalityManifest, RECIPE},
+    check::{CheckInputs, RowLabels, RunChecks, check_maps},
+    files::{
+        self, FUSION, LEARNED, LOCK, LearnedFile, MODEL, ModalityManifest, RECIPE, RecipeLock, RunManifest,
+    },
     graphs::{EncoderPlace, Head, cut_encoder},
-    model::{Aligned, Model},
+    model::{AlignedItems, LearnedModel},
 };
 use crate::{
-    base::{digest::sha256_of, error::Error, workbench::Workbench},
+    base::{digest::sha256_of, environment::Environment, error::Error},
     catalog::{
         dataset::Split,
-        encoder::{Encoder, Recorded},
+        encoder::{Encoder, RecordedEncoder},
     },
-    embed::{Embedded, Request},
+    embed::{EmbedRequest, EmbeddedItems},
     plan::{
-        Modality,
-        data::{Column, Data},
+        ModalityEncoders,
+        data::{ModalityColumn, RecipeData},
     },
     recipe::{Recipe, checks::ChecksRecipe, encoders::ItemRule},
 };
@@ -35,31 +37,31 @@ use std::{
 /// A run whose files were verified and whose adapters are open.
 pub struct Run<'a> {
     /// What the run says of itself.
-    pub manifest: Manifest,
+    pub manifest: RunManifest,
     pub(super) folder: PathBuf,
     /// The modalities, their encoders cut out of the merged model.
-    pub(super) modalities: Vec<Modality>,
+    pub(super) modalities: Vec<ModalityEncoders>,
     /// `model.onnx`.
     pub(super) merged: Graph,
     /// What follows the encoders.
-    pub(super) model: Model,
+    pub(super) model: LearnedModel,
     /// What the aligner chose and noted.
     pub(super) learned: LearnedFile,
-    pub(super) bench: &'a Workbench,
+    pub(super) env: &'a Environment,
     recipe: Recipe,
-    data: OnceLock<Data>,
+    data: OnceLock<RecipeData>,
     held_out: OnceLock<HeldOut>,
     /// How the weights of its graphs are stored, when not as fitted.
     storage: Option<Storage>,
 }
 
 /// The outputs for some raw items: output name to one row an item.
-pub type Outputs = BTreeMap<String, Array2<f32>>;
+pub type RunOutputs = BTreeMap<String, Array2<f32>>;
 
 /// Held-out items, before and after their heads.
 pub(super) struct HeldOut {
-    pub embedded: Vec<Embedded>,
-    pub aligned: Vec<Aligned>,
+    pub embedded: Vec<EmbeddedItems>,
+    pub aligned: Vec<AlignedItems>,
 }
 
 impl<'a> Run<'a> {
@@ -67,15 +69,15 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// When it is no run, a file of it is missing or was changed, or an adapter it needs is not there.
-    pub fn open(folder: &Path, bench: &'a Workbench) -> Result<Self, Error> {
-        Self::open_stored(folder, None, bench)
+    pub fn open(folder: &Path, env: &'a Environment) -> Result<Self, Error> {
+        Self::open_stored(folder, None, env)
     }
 
     /// The same run with the weights of all its graphs stored in fewer bits.
     ///
     /// # Errors
     /// As [`Run::open`].
-    pub fn open_stored(folder: &Path, storage: Option<Storage>, bench: &'a Workbench) -> Result<Self, Error> {
+    pub fn open_stored(folder: &Path, storage: Option<Storage>, env: &'a Environment) -> Result<Self, Error> {
         let manifest = files::read_manifest(folder)?;
         manifest.verify(folder)?;
         let recipe = read_recipe(folder, &[])?;
@@ -92,13 +94,13 @@ impl<'a> Run<'a> {
                 kind.map(|kind| Ok::<_, Error>(Inverse { graph: part(&files::inverse(name))?, kind: *kind }));
             inverses.push(inverse.transpose()?);
         }
-        let model = Model { heads, inverses, fusion, task: manifest.task.clone() };
+        let model = LearnedModel { heads, inverses, fusion, task: manifest.task.clone() };
         let modalities = (manifest.modalities.iter())
             .map(|modality| {
                 let encoder = recipe.encoder(&modality.name);
                 let rules = encoder.map(|e| [e.items.value, e.train_items.value]).unwrap_or_default();
-                let source = Source { folder, merged: &merged, storage };
-                open_modality(&source, modality, rules, &model.token_ports(&modality.name), bench)
+                let source = RunSource { folder, merged: &merged, storage };
+                open_modality(&source, modality, rules, &model.token_ports(&modality.name), env)
             })
             .collect::<Result<_, _>>()?;
         let folder = folder.to_path_buf();
@@ -110,7 +112,7 @@ impl<'a> Run<'a> {
             merged,
             model,
             learned,
-            bench,
+            env,
             recipe,
             data,
             held_out,
@@ -148,7 +150,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// When the data is not there any more, an item cannot be read, or an assignment is not understood.
-    pub fn check(&self, overrides: &[String]) -> Result<Checked, Error> {
+    pub fn check(&self, overrides: &[String]) -> Result<RunChecks, Error> {
         let checks: ChecksRecipe = read_recipe(&self.folder, overrides)?.checks;
         let data = self.data()?;
         let held_out = self.held_out()?;
@@ -157,26 +159,26 @@ impl<'a> Run<'a> {
             None => Vec::new(),
         };
         let labels = checks.labels.as_ref().map(|column| RowLabels::new(data.dataset.values(&column.value)));
-        let items = CheckItems {
+        let items = CheckInputs {
             test: &held_out.embedded,
             aligned: &held_out.aligned,
             spanned: &self.learned.spanned,
             labelled: labels.map(|labels| (labels, train.as_slice())),
         };
         let settings = Settings { seed: self.manifest.seed, ..checks.settings };
-        check_maps(&self.model, &items, &settings, self.bench)
+        check_maps(&self.model, &items, &settings, self.env)
     }
 
     /// The run's data, without the items that the fit skipped; read once.
     ///
     /// # Errors
     /// When it is not there any more, or is not what the recipe says.
-    pub(super) fn data(&self) -> Result<&Data, Error> {
+    pub(super) fn data(&self) -> Result<&RecipeData, Error> {
         if let Some(data) = self.data.get() {
             return Ok(data);
         }
-        let columns: Vec<Column<'_>> = self.modalities.iter().map(Column::of).collect();
-        let data = Data::read(&self.recipe, &columns, self.manifest.task.as_ref())?;
+        let columns: Vec<ModalityColumn<'_>> = self.modalities.iter().map(ModalityColumn::of).collect();
+        let data = RecipeData::read(&self.recipe, &columns, self.manifest.task.as_ref())?;
         self.note_changed_data()?;
         let skipped: HashSet<(&str, &str, usize)> = self
             .manifest
@@ -197,7 +199,7 @@ impl<'a> Run<'a> {
         let path = self.recipe.path(&file.value);
         let digest = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
         if self.manifest.inputs.get("pairs").is_some_and(|fitted| *fitted != digest) {
-            self.bench.reporter.note(&format!(
+            self.env.reporter.note(&format!(
                 "{} changed since the fit: its rows may not be those that were held out",
                 path.display()
             ));
@@ -212,13 +214,18 @@ impl<'a> Run<'a> {
         }
         let data = self.data()?;
         let embedded = self.embed(data, &data.dataset.rows_of(Split::Test), false)?;
-        let aligned = self.model.align_all(&embedded, self.bench)?;
+        let aligned = self.model.align_all(&embedded, self.env)?;
         Ok(self.held_out.get_or_init(|| HeldOut { embedded, aligned }))
     }
 
     /// The items of some rows through the encoders.
-    pub(super) fn embed(&self, data: &Data, rows: &[usize], training: bool) -> Result<Vec<Embedded>, Error> {
-        let request = Request {
+    pub(super) fn embed(
+        &self,
+        data: &RecipeData,
+        rows: &[usize],
+        training: bool,
+    ) -> Result<Vec<EmbeddedItems>, Error> {
+        let request = EmbedRequest {
             modalities: &self.modalities,
             items: &data.items,
             ids: &data.dataset.ids,
@@ -226,7 +233,7 @@ impl<'a> Run<'a> {
             skip_bad: false,
             training,
         };
-        Ok(request.embed(rows, self.bench)?.0)
+        Ok(request.embed(rows, self.env)?.0)
     }
 
     /// The recipe that the run was fitted from.
@@ -251,7 +258,7 @@ fn load(folder: &Path, name: &str, storage: Option<Storage>) -> Result<Graph, Er
 
 /// The recipe of a run, with more assignments.
 fn read_recipe(folder: &Path, more: &[String]) -> Result<Recipe, Error> {
-    let lock: Lock = files::read_json(folder, LOCK)?;
+    let lock: RecipeLock = files::read_json(folder, LOCK)?;
     let path = folder.join(RECIPE);
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
     let overrides = [&lock.overrides[..], more].concat();
@@ -259,26 +266,26 @@ fn read_recipe(folder: &Path, more: &[String]) -> Result<Recipe, Error> {
 }
 
 /// Where the encoders of a run come from.
-struct Source<'a> {
+struct RunSource<'a> {
     folder: &'a Path,
     merged: &'a Graph,
     storage: Option<Storage>,
 }
 
 fn open_modality(
-    source: &Source<'_>,
+    source: &RunSource<'_>,
     manifest: &ModalityManifest,
     [rule, train_rule]: [ItemRule; 2],
     ports: &[&str],
-    bench: &Workbench,
-) -> Result<Modality, Error> {
+    env: &Environment,
+) -> Result<ModalityEncoders, Error> {
     let mut encoders = Vec::new();
     for (at, recorded) in manifest.encoders.iter().enumerate() {
         let mut spec = recorded.spec.clone();
         if spec.directory.as_os_str().is_empty() {
             spec.directory = source.folder.join(&recorded.folder);
         } else {
-            check_vectors(&spec, &recorded.identity, bench)?;
+            check_vectors(&spec, &recorded.identity, env)?;
         }
         let alone = manifest.encoders.len() == 1;
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
@@ -293,23 +300,23 @@ fn open_modality(
         if ports == ["mask"] {
             identity.push_str(" mask");
         }
-        let recorded = Recorded {
+        let recorded = RecordedEncoder {
             adapter: &recorded.adapter,
             graph,
             identity: &identity,
             pooled_dim: recorded.pooled,
             token_dim: if ports == ["mask"] { Some(1) } else { recorded.tokens },
         };
-        encoders.push(Encoder::of_run(recorded, spec, bench)?);
+        encoders.push(Encoder::of_run(recorded, spec, env)?);
     }
-    Ok(Modality { name: manifest.name.clone(), rule, train_rule, encoders })
+    Ok(ModalityEncoders { name: manifest.name.clone(), rule, train_rule, encoders })
 }
 
 /// Refuses a file of vectors, which a run does not hold, that is not the one it was fitted on.
-fn check_vectors(spec: &EncoderSpec, identity: &str, bench: &Workbench) -> Result<(), Error> {
+fn check_vectors(spec: &EncoderSpec, identity: &str, env: &Environment) -> Result<(), Error> {
     let file = spec.preprocessing["vectors"].as_str().unwrap_or_default();
     let path = spec.directory.join(file);
-    if Encoder::of_vectors(&path, bench)?.identity == identity {
+    if Encoder::of_vectors(&path, env)?.identity == identity {
         return Ok(());
     }
     let message = format!("{} is not the file of vectors that the run was fitted on", path.display());

@@ -6,9 +6,9 @@ use super::{
     open::Run,
 };
 use crate::{
-    base::{digest::Key, error::Error, workbench::Workbench},
-    catalog::{encoder::Encoder, raw::Raw},
-    plan::Modality,
+    base::{digest::KeyHasher, environment::Environment, error::Error},
+    catalog::{encoder::Encoder, raw::RawItem},
+    plan::ModalityEncoders,
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_runtime::Session;
@@ -43,15 +43,15 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Gate`], naming the encoder whose weights changed or the first output that differs; else the
     /// engine's.
-    pub fn prove(&self, encoders: &[Modality], items: &[Vec<Raw>]) -> Result<Proof, Error> {
+    pub fn prove(&self, encoders: &[ModalityEncoders], items: &[Vec<RawItem>]) -> Result<Proof, Error> {
         let model = &self.merged;
         let frozen_weights = self.frozen(encoders, model)?;
-        let whole = self.bench.session(model)?;
-        let staged = Staged::open(self, encoders)?;
+        let whole = self.env.session(model)?;
+        let staged = StagedModel::open(self, encoders)?;
         let mut differences: BTreeMap<String, f32> = BTreeMap::new();
         let rows = items.iter().map(Vec::len).max().unwrap_or_default().min(ROWS);
         for row in 0..rows {
-            let raws: Vec<&Raw> =
+            let raws: Vec<&RawItem> =
                 items.iter().filter_map(|items| items.get(row % items.len().max(1))).collect();
             let inputs = self.merged_inputs(encoders, &raws)?;
             let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
@@ -84,14 +84,18 @@ impl Run<'_> {
     }
 
     /// Every weight of every encoder and of every map is in the merged model, byte for byte.
-    fn frozen(&self, encoders: &[Modality], model: &Graph) -> Result<BTreeMap<String, String>, Error> {
+    fn frozen(
+        &self,
+        encoders: &[ModalityEncoders],
+        model: &Graph,
+    ) -> Result<BTreeMap<String, String>, Error> {
         let there: BTreeSet<String> = model.weight_hashes().into_values().collect();
         let mut proved = BTreeMap::new();
         for modality in encoders {
             for (at, encoder) in modality.encoders.iter().enumerate() {
                 let used = encoder.graph.extract(self.used(&modality.name, at));
                 let used = used.map_err(Error::graph(format!("the weights of {:?}", encoder.name)))?;
-                let mut key = Key::default();
+                let mut key = KeyHasher::default();
                 for (name, hash) in used.weight_hashes() {
                     if !there.contains(&hash) {
                         return Err(Error::Gate(format!(
@@ -119,7 +123,11 @@ impl Run<'_> {
     }
 
     /// One item of each modality, prepared for every encoder, with a batch axis and the merged model's names.
-    fn merged_inputs(&self, encoders: &[Modality], raws: &[&Raw]) -> Result<Vec<(String, Tensor)>, Error> {
+    fn merged_inputs(
+        &self,
+        encoders: &[ModalityEncoders],
+        raws: &[&RawItem],
+    ) -> Result<Vec<(String, Tensor)>, Error> {
         let mut inputs = Vec::new();
         for ((modality, manifest), raw) in encoders.iter().zip(&self.manifest.modalities).zip(raws) {
             for (encoder, recorded) in modality.encoders.iter().zip(&manifest.encoders) {
@@ -133,7 +141,7 @@ impl Run<'_> {
     }
 }
 
-fn prepared(encoder: &Encoder, raw: &Raw) -> Result<Vec<(String, Tensor)>, Error> {
+fn prepared(encoder: &Encoder, raw: &RawItem) -> Result<Vec<(String, Tensor)>, Error> {
     let tensors = encoder.prepare(raw)?;
     let named = encoder.inputs.iter().zip(tensors);
     named.map(|(input, tensor)| Ok((input.name.clone(), batch_of_one(tensor)?))).collect()
@@ -159,7 +167,7 @@ fn batch_of_one(tensor: Tensor) -> Result<Tensor, Error> {
 }
 
 /// The same computation in stages: each encoder alone, then each head, then the fusion.
-struct Staged {
+struct StagedModel {
     encoders: Vec<Vec<Session>>,
     heads: Vec<HeadSession>,
     fusion: Option<Session>,
@@ -173,33 +181,33 @@ struct HeadSession {
     session: Session,
 }
 
-impl Staged {
-    fn open(run: &Run<'_>, encoders: &[Modality]) -> Result<Self, Error> {
-        let bench: &Workbench = run.bench;
+impl StagedModel {
+    fn open(run: &Run<'_>, encoders: &[ModalityEncoders]) -> Result<Self, Error> {
+        let env: &Environment = run.env;
         let (mut all, mut heads) = (Vec::new(), Vec::new());
         for (modality, head) in encoders.iter().zip(&run.model.heads) {
             let mut sessions = Vec::new();
             for (at, encoder) in modality.encoders.iter().enumerate() {
                 let part = encoder.graph.extract(run.used(&modality.name, at));
-                sessions.push(bench.session(&part.map_err(Error::graph(format!("{:?}", encoder.name)))?)?);
+                sessions.push(env.session(&part.map_err(Error::graph(format!("{:?}", encoder.name)))?)?);
             }
             all.push(sessions);
             let (z, own) = (head.z(), embeds(&head.modality));
             let outputs = if z == own { vec![own] } else { vec![own, z.clone()] };
-            let session = bench.session(&head.graph)?;
+            let session = env.session(&head.graph)?;
             heads.push(HeadSession { modality: head.modality.clone(), z, outputs, session });
         }
         let fusion = run.model.fusion.as_ref().map(|fusion| {
             let outputs = fusion.outputs().into_iter().map(|port| port.name);
             let outputs: Vec<String> = outputs.filter(|name| !name.starts_with("attention.")).collect();
             let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            bench.session(&fusion.extract(&outputs).map_err(Error::graph("the fusion"))?)
+            env.session(&fusion.extract(&outputs).map_err(Error::graph("the fusion"))?)
         });
         Ok(Self { encoders: all, heads, fusion: fusion.transpose()? })
     }
 
     /// The merged model's outputs for one item of each modality.
-    fn run(&self, encoders: &[Modality], raws: &[&Raw]) -> Result<Vec<(String, Tensor)>, Error> {
+    fn run(&self, encoders: &[ModalityEncoders], raws: &[&RawItem]) -> Result<Vec<(String, Tensor)>, Error> {
         let mut outputs = Vec::new();
         let mut fused = Vec::new();
         for (at, modality) in encoders.iter().enumerate() {

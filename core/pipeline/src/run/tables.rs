@@ -1,12 +1,12 @@
 //! Small files that verbs read and write: tables of raw inputs, arrays of outputs, a run's stored control.
 
 use super::{
-    evaluate::{Control, Metrics},
+    evaluate::{Metrics, RetrievalSummary},
     files::{METRICS, read_json},
-    infer::Inputs,
-    open::{Outputs, Run},
+    infer::RawInputs,
+    open::{Run, RunOutputs},
 };
-use crate::{base::error::Error, catalog::raw::Raw};
+use crate::{base::error::Error, catalog::raw::RawItem};
 use npyz::WriterBuilder;
 use serde_json::Value;
 use std::{
@@ -22,7 +22,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// When the file cannot be read, holds no row, or a row is not as the first one is; the line is named.
-    pub fn read_table(&self, path: &Path) -> Result<Inputs, Error> {
+    pub fn read_table(&self, path: &Path) -> Result<RawInputs, Error> {
         let bad = |line: usize, what: String| {
             let help = "one JSON object a line, with one string or row number for each modality";
             Error::input("chiasm::run::table", format!("{}:{line}: {what}", path.display()), help)
@@ -31,7 +31,7 @@ impl Run<'_> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let names = self.names();
         let mut first: Option<Vec<&str>> = None;
-        let mut columns = Inputs::new();
+        let mut columns = RawInputs::new();
         for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             let bad = |what: String| bad(index + 1, what);
             let row: Value = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
@@ -50,7 +50,7 @@ impl Run<'_> {
                     Value::Number(number) if number.is_u64() => number.to_string(),
                     other => return Err(bad(format!("expected one {name}, got {other}"))),
                 };
-                let raw = Raw::read(&written, self.takes(name)?, folder);
+                let raw = RawItem::parse(&written, self.takes(name)?, folder);
                 let raw = raw.map_err(|what| bad(format!("{name}: {what}")))?;
                 columns.entry(name.to_owned()).or_default().push(raw);
             }
@@ -76,7 +76,7 @@ fn is_absent(cell: &Value) -> bool {
 ///
 /// # Errors
 /// When the disk refuses; nothing is left under that name then.
-pub fn write_npz(path: &Path, outputs: &Outputs) -> Result<(), Error> {
+pub fn write_npz(path: &Path, outputs: &RunOutputs) -> Result<(), Error> {
     let temporary = path.with_extension("npz.tmp");
     let written = npz(&temporary, outputs).and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|e| {
@@ -85,7 +85,7 @@ pub fn write_npz(path: &Path, outputs: &Outputs) -> Result<(), Error> {
     })
 }
 
-fn npz(path: &Path, outputs: &Outputs) -> std::io::Result<()> {
+fn npz(path: &Path, outputs: &RunOutputs) -> std::io::Result<()> {
     let mut archive = ZipWriter::new(BufWriter::new(File::create(path)?));
     for (name, matrix) in outputs {
         archive
@@ -106,6 +106,6 @@ fn npz(path: &Path, outputs: &Outputs) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When the run has no readable metrics.
-pub fn stored_control(run: &Path) -> Result<Option<Control>, Error> {
+pub fn stored_shuffled_pairs(run: &Path) -> Result<Option<RetrievalSummary>, Error> {
     Ok(read_json::<Metrics>(run, METRICS)?.shuffled_pairs)
 }

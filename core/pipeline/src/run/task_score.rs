@@ -1,10 +1,10 @@
 //! How well a fusion answers its task on held-out rows, beside what each modality alone and a guess would
 //! give.
 
-use super::cases::{Cases, Targets};
+use super::fusion_inputs::{FusionInputs, RetrievalTargets};
 use crate::{
     base::error::Error,
-    plan::task::{TaskPlan, Truth},
+    plan::task::{GroundTruth, TaskPlan},
 };
 use chiasm_geometry::{
     retrieval::{Items, Retrieval, bootstrap},
@@ -45,16 +45,16 @@ pub struct TaskMetrics {
 }
 
 /// Rows to be answered, beside what is right for them.
-pub(super) struct Question<'a> {
+pub(super) struct TaskScorer<'a> {
     /// The task.
     pub task: &'a TaskPlan,
     /// The rows, their aligned vectors and, for retrieval, what is to be found.
-    pub cases: &'a Cases,
+    pub cases: &'a FusionInputs,
     /// Seed of the bootstrap.
     pub seed: u64,
 }
 
-impl Question<'_> {
+impl TaskScorer<'_> {
     /// Scores the answers; `answers` is asked with no modality hidden, then with each.
     ///
     /// # Errors
@@ -94,14 +94,14 @@ impl Question<'_> {
         };
         let mut all: Vec<(String, Array2<f32>)> = Vec::new();
         match &self.task.truth {
-            Truth::Class(classes) => {
+            GroundTruth::Class(classes) => {
                 let count = |class: usize| rows.iter().filter(|row| classes[**row] == Some(class)).count();
                 let commonest = (0..columns).max_by_key(|class| count(*class));
                 all.push(("commonest_class".to_owned(), constant(commonest)));
             }
-            Truth::Labels(_) => all.push(("every_label".to_owned(), constant(None))),
-            Truth::Numbers(_) => {}
-            Truth::Others { .. } => {
+            GroundTruth::Labels(_) => all.push(("every_label".to_owned(), constant(None))),
+            GroundTruth::Numbers(_) => {}
+            GroundTruth::Others { .. } => {
                 let pooled = &self.cases.pooled;
                 all.extend(self.cases.names.iter().cloned().zip(pooled.iter().cloned()));
                 let sum = |sum: Array2<f32>, next: &Array2<f32>| sum + next;
@@ -117,14 +117,14 @@ impl Question<'_> {
     fn points(&self, answers: &Array2<f32>) -> Result<Vec<Point>, Error> {
         let rows = self.cases.rows.iter().zip(answers.outer_iter());
         Ok(match &self.task.truth {
-            Truth::Class(classes) => {
+            GroundTruth::Class(classes) => {
                 let right = |(row, answer): (&usize, ArrayView1<'_, f32>)| {
                     let found = largest(answer);
                     [f64::from(u8::from(found.is_some() && found == classes[*row])), 0.0, 0.0]
                 };
                 rows.map(right).collect()
             }
-            Truth::Labels(labels) => {
+            GroundTruth::Labels(labels) => {
                 let counts = |(row, answer): (&usize, ArrayView1<'_, f32>)| {
                     let hold = |column: &usize| labels[*row].contains(column);
                     let given: Vec<usize> =
@@ -134,8 +134,8 @@ impl Question<'_> {
                 };
                 rows.map(counts).collect()
             }
-            Truth::Numbers(numbers) => errors(&numbers.select(Axis(0), &self.cases.rows), answers),
-            Truth::Others { .. } => match &self.cases.targets {
+            GroundTruth::Numbers(numbers) => errors(&numbers.select(Axis(0), &self.cases.rows), answers),
+            GroundTruth::Others { .. } => match &self.cases.targets {
                 Some(targets) => recalls(answers, targets)?,
                 None => Vec::new(),
             },
@@ -150,7 +150,7 @@ impl Question<'_> {
         };
         let rows = &self.cases.rows;
         match &self.task.truth {
-            Truth::Class(classes) => {
+            GroundTruth::Class(classes) => {
                 let unknown = self.task.task.labels.len();
                 let truth: Vec<usize> = rows.iter().map(|row| classes[*row].unwrap_or(unknown)).collect();
                 let found: Vec<usize> =
@@ -165,7 +165,7 @@ impl Question<'_> {
                     add("roc_auc", scores::roc_auc_one_vs_rest(&truth, shares.view()).map_err(scoring)?);
                 }
             }
-            Truth::Labels(labels) => {
+            GroundTruth::Labels(labels) => {
                 let truth = Array2::from_shape_fn(answers.dim(), |(r, c)| labels[rows[r]].contains(&c));
                 let found = answers.mapv(|logit| logit > 0.0);
                 let counts = scores::Counts::of_labels(truth.view(), found.view()).map_err(scoring)?;
@@ -173,12 +173,12 @@ impl Question<'_> {
                 add("micro_f1", Some(scores::micro_f1(&counts)));
                 add("roc_auc", scores::macro_roc_auc(truth.view(), answers.view()).map_err(scoring)?);
             }
-            Truth::Numbers(numbers) => {
+            GroundTruth::Numbers(numbers) => {
                 let truth = numbers.select(Axis(0), rows);
                 let error = scores::mean_absolute_error(truth.view(), answers.view());
                 add("mean_absolute_error", Some(error.map_err(scoring)?));
             }
-            Truth::Others { .. } => {
+            GroundTruth::Others { .. } => {
                 if let Some(targets) = &self.cases.targets {
                     let found = retrieve(answers, targets)?;
                     add("recall@1", Some(found.recall_at_1));
@@ -252,7 +252,7 @@ fn errors(right: &Array2<f32>, answers: &Array2<f32>) -> Vec<Point> {
 /// Each row's fused vector asks for its own items among those of all rows.
 fn search<T>(
     answers: &Array2<f32>,
-    targets: &Targets,
+    targets: &RetrievalTargets,
     read: impl FnOnce(&Retrieval<'_>) -> T,
 ) -> Result<T, Error> {
     let own: Vec<usize> = (0..answers.nrows()).collect();
@@ -263,12 +263,15 @@ fn search<T>(
     Ok(read(&Retrieval::new(queries, gallery, None).map_err(scoring)?))
 }
 
-fn recalls(answers: &Array2<f32>, targets: &Targets) -> Result<Vec<Point>, Error> {
+fn recalls(answers: &Array2<f32>, targets: &RetrievalTargets) -> Result<Vec<Point>, Error> {
     let found = search(answers, targets, |retrieval| retrieval.outcomes())?;
     Ok(found.outcomes.iter().map(|outcome| [1, 5, 10].map(|k| outcome.first.recall(k))).collect())
 }
 
-fn retrieve(answers: &Array2<f32>, targets: &Targets) -> Result<chiasm_geometry::retrieval::Figures, Error> {
+fn retrieve(
+    answers: &Array2<f32>,
+    targets: &RetrievalTargets,
+) -> Result<chiasm_geometry::retrieval::Figures, Error> {
     search(answers, targets, |retrieval| retrieval.outcomes().figures())
 }
 
@@ -282,8 +285,8 @@ mod tests {
     use chiasm_host::Task;
     use ndarray::array;
 
-    fn cases(rows: usize, targets: Option<Targets>) -> Cases {
-        Cases {
+    fn cases(rows: usize, targets: Option<RetrievalTargets>) -> FusionInputs {
+        FusionInputs {
             rows: (0..rows).collect(),
             names: vec!["image".into(), "text".into()],
             pooled: vec![Array2::zeros((rows, 2)), Array2::zeros((rows, 2))],
@@ -292,18 +295,21 @@ mod tests {
         }
     }
 
-    fn plan(kind: TaskKind, labels: &[&str], truth: Truth) -> TaskPlan {
+    fn plan(kind: TaskKind, labels: &[&str], truth: GroundTruth) -> TaskPlan {
         TaskPlan { task: Task { kind, labels: labels.iter().map(|l| (*l).to_owned()).collect() }, truth }
     }
 
-    fn score(task: &TaskPlan, cases: &Cases, given: &Array2<f32>) -> TaskMetrics {
-        Question { task, cases, seed: 1 }.score(&|_| Ok(given.clone())).unwrap()
+    fn score(task: &TaskPlan, cases: &FusionInputs, given: &Array2<f32>) -> TaskMetrics {
+        TaskScorer { task, cases, seed: 1 }.score(&|_| Ok(given.clone())).unwrap()
     }
 
     #[test]
     fn accuracy_counts_an_unknown_answer_as_wrong() {
-        let task =
-            plan(TaskKind::Classification, &["a", "b"], Truth::Class(vec![Some(0), None, Some(1), Some(1)]));
+        let task = plan(
+            TaskKind::Classification,
+            &["a", "b"],
+            GroundTruth::Class(vec![Some(0), None, Some(1), Some(1)]),
+        );
         let given = array![[2.0, 1.0], [0.0, 1.0], [0.0, 1.0], [3.0, 1.0]];
         let metrics = score(&task, &cases(4, None), &given);
         assert_eq!((metrics.metric.as_str(), metrics.score), ("accuracy", 0.5));
@@ -316,7 +322,7 @@ mod tests {
     /// tp = 2, fp = 1, fn = 1: 2 tp / (2 tp + fp + fn) = 4 / 6.
     #[test]
     fn micro_f1_by_hand() {
-        let task = plan(TaskKind::MultiLabel, &["a", "b"], Truth::Labels(vec![vec![0], vec![0, 1]]));
+        let task = plan(TaskKind::MultiLabel, &["a", "b"], GroundTruth::Labels(vec![vec![0], vec![0, 1]]));
         let metrics = score(&task, &cases(2, None), &array![[1.0, 1.0], [1.0, -1.0]]);
         assert!((metrics.score - 4.0 / 6.0).abs() < 1e-12);
         assert!((metrics.figures["micro_f1"] - 4.0 / 6.0).abs() < 1e-12);
@@ -325,7 +331,8 @@ mod tests {
     /// Errors 1 in every row, deviations 5: 1 - 1 / 25. The constant column counts for nothing.
     #[test]
     fn r2_by_hand() {
-        let task = plan(TaskKind::Regression, &["a", "b"], Truth::Numbers(array![[0.0, 7.0], [10.0, 7.0]]));
+        let task =
+            plan(TaskKind::Regression, &["a", "b"], GroundTruth::Numbers(array![[0.0, 7.0], [10.0, 7.0]]));
         let metrics = score(&task, &cases(2, None), &array![[1.0, 0.0], [9.0, 0.0]]);
         assert!((metrics.score - 0.96).abs() < 1e-12);
         assert_eq!(metrics.figures["mean_absolute_error"], 4.0);
@@ -336,7 +343,7 @@ mod tests {
     #[test]
     fn retrieval_takes_the_best_of_a_rows_own_items() {
         let items = array![[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]];
-        let targets = Targets::new(items, vec![2, 1]);
+        let targets = RetrievalTargets::new(items, vec![2, 1]);
         let found = recalls(&array![[2.0, 1.0], [1.0, 0.5]], &targets).unwrap();
         assert_eq!(found, [[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]);
     }

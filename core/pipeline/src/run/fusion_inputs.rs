@@ -4,11 +4,11 @@
 //! The first item of a row stands for its modality. A modality that the row lacks has a vector of zeros and a
 //! mask of zeros.
 
-use super::model::Model;
+use super::model::LearnedModel;
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::{Embedded, embed_items, means, tokens::Tokens},
-    plan::{Modality, data::Data, task::Truth},
+    base::{environment::Environment, error::Error},
+    embed::{EmbeddedItems, embed_items, means, tokens::TokenSequences},
+    plan::{ModalityEncoders, data::RecipeData, task::GroundTruth},
     recipe::encoders::ItemRule,
 };
 use chiasm_graph::Tensor;
@@ -21,29 +21,29 @@ const BATCH: usize = 256;
 const TINY: f32 = 1e-12;
 
 /// Some rows as a fusion sees them.
-pub struct Cases {
+pub struct FusionInputs {
     /// The rows.
     pub rows: Vec<usize>,
     /// The modalities, in order.
     pub names: Vec<String>,
-    /// Aligned vectors of each modality, `[rows, k]`; zero where the row lacks it.
+    /// AlignedItems vectors of each modality, `[rows, k]`; zero where the row lacks it.
     pub pooled: Vec<Array2<f32>>,
-    /// Tokens of each modality, where they were embedded.
-    pub tokens: Vec<Option<Tokens>>,
+    /// TokenSequences of each modality, where they were embedded.
+    pub tokens: Vec<Option<TokenSequences>>,
     /// For retrieval, what is to be found.
-    pub targets: Option<Targets>,
+    pub targets: Option<RetrievalTargets>,
 }
 
 /// Items to be found: aligned unit vectors, and how many of them belong to each row, in order.
-pub struct Targets {
+pub struct RetrievalTargets {
     /// `[items, k]`.
     pub items: Array2<f32>,
     /// Items of each row.
     pub counts: Vec<usize>,
 }
 
-impl Targets {
-    /// Aligned vectors, brought to unit length.
+impl RetrievalTargets {
+    /// AlignedItems vectors, brought to unit length.
     pub fn new(mut items: Array2<f32>, counts: Vec<usize>) -> Self {
         for mut row in items.rows_mut() {
             let length = row.dot(&row).sqrt().max(TINY);
@@ -58,17 +58,17 @@ impl Targets {
     }
 }
 
-impl Cases {
+impl FusionInputs {
     /// These rows of embedded items, through the heads of a model. `targets` are those of a retrieval task.
     ///
     /// # Errors
     /// When the engine refuses.
     pub fn of(
-        model: &Model,
-        embedded: &[Embedded],
+        model: &LearnedModel,
+        embedded: &[EmbeddedItems],
         rows: &[usize],
-        targets: Option<Targets>,
-        bench: &Workbench,
+        targets: Option<RetrievalTargets>,
+        env: &Environment,
     ) -> Result<Self, Error> {
         let (mut names, mut pooled, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         for (at, own) in embedded.iter().enumerate() {
@@ -76,7 +76,7 @@ impl Cases {
             let place: HashMap<usize, usize> =
                 first.rows.iter().enumerate().map(|(at, row)| (*row, at)).collect();
             let places: Vec<Option<usize>> = rows.iter().map(|row| place.get(row).copied()).collect();
-            pooled.push(spread(&model.align(at, &first, bench)?.z, &places));
+            pooled.push(spread(&model.align(at, &first, env)?.z, &places));
             tokens.push(first.sequences().map(|sequences| spread_tokens(sequences, &places)));
             names.push(own.name.clone());
         }
@@ -89,15 +89,15 @@ impl Cases {
     /// When there is no fusion or no such output, or the engine refuses.
     pub fn outputs(
         &self,
-        model: &Model,
+        model: &LearnedModel,
         output: &str,
         hidden: Option<usize>,
-        bench: &Workbench,
+        env: &Environment,
     ) -> Result<Array2<f32>, Error> {
         let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());
         let Some(fusion) = &model.fusion else { return Err(Error::Internal("no fusion to ask".to_owned())) };
         let graph = fusion.extract(&[output]).map_err(internal)?;
-        let session = bench.session(&graph)?;
+        let session = env.session(&graph)?;
         let wanted: Vec<String> = graph.inputs().into_iter().map(|port| port.name).collect();
         let mut all: Option<Array2<f32>> = None;
         for start in (0..self.rows.len()).step_by(BATCH) {
@@ -128,7 +128,7 @@ impl Cases {
         let seen = f32::from(u8::from(!hidden));
         let pooled = self.pooled[at].slice_axis(Axis(0), rows);
         let mut ports = vec![("pooled", pooled.shape().to_vec(), pooled.iter().map(|x| x * seen).collect())];
-        if let Some(Tokens { values, mask }) = &self.tokens[at] {
+        if let Some(TokenSequences { values, mask }) = &self.tokens[at] {
             let (values, mask) = (values.slice_axis(Axis(0), rows), mask.slice_axis(Axis(0), rows));
             ports.push(("tokens", values.shape().to_vec(), values.iter().copied().collect()));
             ports.push(("mask", mask.shape().to_vec(), mask.iter().map(|there| there * seen).collect()));
@@ -142,23 +142,23 @@ impl Cases {
 /// # Errors
 /// When an item cannot be read, or the engine refuses.
 pub fn targets(
-    data: &Data,
-    modalities: &[Modality],
-    model: &Model,
+    data: &RecipeData,
+    modalities: &[ModalityEncoders],
+    model: &LearnedModel,
     rows: &[usize],
-    bench: &Workbench,
-) -> Result<Option<Targets>, Error> {
-    let Some(Truth::Others { modality, items }) = data.task.as_ref().map(|task| &task.truth) else {
+    env: &Environment,
+) -> Result<Option<RetrievalTargets>, Error> {
+    let Some(GroundTruth::Others { modality, items }) = data.task.as_ref().map(|task| &task.truth) else {
         return Ok(None);
     };
     let missing = || Error::Internal(format!("the run has no modality {modality:?}"));
     let at = model.place(modality).ok_or_else(missing)?;
     let items = items.of_rows(rows);
-    let (embedded, _) = embed_items(&modalities[at], &items, ItemRule::Each, false, false, bench)?;
+    let (embedded, _) = embed_items(&modalities[at], &items, ItemRule::Each, false, false, env)?;
     let sizes: HashMap<usize, usize> =
         embedded.rows.chunk_by(|a, b| a == b).map(|chunk| (chunk[0], chunk.len())).collect();
     let counts = rows.iter().map(|row| sizes.get(row).copied().unwrap_or_default()).collect();
-    Ok(Some(Targets::new(model.align(at, &embedded, bench)?.z, counts)))
+    Ok(Some(RetrievalTargets::new(model.align(at, &embedded, env)?.z, counts)))
 }
 
 /// The vector at each place; zero where there is none.
@@ -171,13 +171,13 @@ fn spread(vectors: &Array2<f32>, places: &[Option<usize>]) -> Array2<f32> {
 }
 
 /// The sequence at each place; one that is all masked where there is none.
-fn spread_tokens(tokens: Tokens, places: &[Option<usize>]) -> Tokens {
+fn spread_tokens(tokens: TokenSequences, places: &[Option<usize>]) -> TokenSequences {
     let complete: Option<Vec<usize>> = places.iter().copied().collect();
     if complete.is_some_and(|complete| complete.iter().enumerate().all(|(at, place)| at == *place)) {
         return tokens;
     }
     let (_, length, width) = tokens.values.dim();
-    let mut all = Tokens {
+    let mut all = TokenSequences {
         values: Array3::zeros((places.len(), length.max(1), width)),
         mask: Array2::zeros((places.len(), length.max(1))),
     };

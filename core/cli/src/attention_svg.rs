@@ -1,8 +1,8 @@
 //! Where a fusion looked, drawn over the pictures: bright where it looked most, one panel a row.
 
-use crate::Outcome;
+use crate::CommandResult;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chiasm_pipeline::{Error, Outputs, Raw};
+use chiasm_pipeline::{Error, RawItem, RunOutputs};
 use image::{ImageFormat, imageops};
 use ndarray::ArrayView1;
 use std::collections::BTreeMap;
@@ -25,11 +25,11 @@ const VEIL: f32 = 0.7;
 
 /// Writes the SVG. The tokens of a picture's encoder are taken as a square grid over the whole picture, row by row.
 pub fn write(
-    inputs: &BTreeMap<String, Vec<Raw>>,
-    outputs: &Outputs,
+    inputs: &BTreeMap<String, Vec<RawItem>>,
+    outputs: &RunOutputs,
     answers: &[String],
     target: &Path,
-) -> Outcome {
+) -> CommandResult {
     let pictures = inputs.iter().find_map(|(name, raws)| {
         let shares = outputs.get(&format!("{name}_attention"))?;
         raws.first()?.path().map(|_| (name, raws, shares))
@@ -56,7 +56,7 @@ pub fn write(
         panel(&mut svg, (left, top), &raws[row], shares.row(row), grid)?;
         let asked = inputs.iter().filter(|(other, _)| *other != name).filter_map(|(_, raws)| {
             match raws.get(row)? {
-                Raw::Text(text) => Some(text.clone()),
+                RawItem::Text(text) => Some(text.clone()),
                 _ => None,
             }
         });
@@ -79,7 +79,13 @@ pub fn write(
 }
 
 /// A picture, and a veil over each cell that is the thicker the less it was looked at.
-fn panel(svg: &mut String, at: (u32, u32), raw: &Raw, shares: ArrayView1<'_, f32>, grid: usize) -> Outcome {
+fn panel(
+    svg: &mut String,
+    at: (u32, u32),
+    raw: &RawItem,
+    shares: ArrayView1<'_, f32>,
+    grid: usize,
+) -> CommandResult {
     let (left, top) = at;
     let path = raw.path().unwrap_or(Path::new(""));
     let wrong = |e: image::ImageError| refused(format!("{}: {e}", path.display()));

@@ -1,18 +1,18 @@
-//! Raw inputs on the command line: each modality of the run named there is a flag of `run` and `search`.
+//! RawItem inputs on the command line: each modality of the run named there is a flag of `run` and `search`.
 
 use chiasm_pipeline::read_manifest;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 /// Values by modality, in the order given.
-pub type Given = BTreeMap<String, Vec<String>>;
+pub type ModalityValues = BTreeMap<String, Vec<String>>;
 
 /// Prefix of the argument ids made here.
 const ID: &str = "modality:";
 const VERBS: [&str; 2] = ["run", "search"];
 
 /// Adds a flag for every modality of the run that the arguments name.
-pub fn with_modalities(command: Command, arguments: &[OsString]) -> Command {
+pub fn with_modality_flags(command: Command, arguments: &[OsString]) -> Command {
     let names = modalities(arguments);
     VERBS.into_iter().fold(command, |command, verb| {
         command.mut_subcommand(verb, |mut sub| {
@@ -40,8 +40,8 @@ fn modalities(arguments: &[OsString]) -> Vec<String> {
 }
 
 /// What was given for each modality.
-pub fn given(matches: &ArgMatches) -> Given {
-    let Some((_, sub)) = matches.subcommand() else { return Given::new() };
+pub fn given(matches: &ArgMatches) -> ModalityValues {
+    let Some((_, sub)) = matches.subcommand() else { return ModalityValues::new() };
     (sub.ids())
         .filter_map(|id| Some((id.as_str(), id.as_str().strip_prefix(ID)?)))
         .map(|(id, name)| {

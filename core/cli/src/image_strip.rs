@@ -1,6 +1,6 @@
 //! Pictures side by side: people would rather look than read.
 
-use crate::Outcome;
+use crate::CommandResult;
 use chiasm_pipeline::Error;
 use image::{Rgb, RgbImage, imageops};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ const HEIGHT: u32 = 128;
 const GAP: u32 = 6;
 
 /// Writes the pictures at `paths`, equally high, from left to right, into one PNG.
-pub fn write(paths: &[PathBuf], target: &Path) -> Outcome {
-    let pictures: Vec<RgbImage> = paths.iter().map(|path| scaled(path)).collect::<Outcome<_>>()?;
+pub fn write(paths: &[PathBuf], target: &Path) -> CommandResult {
+    let pictures: Vec<RgbImage> = paths.iter().map(|path| scaled(path)).collect::<CommandResult<_>>()?;
     let width = pictures.iter().map(|p| p.width() + GAP).sum::<u32>() + GAP;
     let mut strip = RgbImage::from_pixel(width, HEIGHT + 2 * GAP, Rgb([255, 255, 255]));
     let mut left = GAP;
@@ -25,7 +25,7 @@ pub fn write(paths: &[PathBuf], target: &Path) -> Outcome {
     strip.save(target).map_err(|e| Error::io("write", target, std::io::Error::other(e)))
 }
 
-fn scaled(path: &Path) -> Outcome<RgbImage> {
+fn scaled(path: &Path) -> CommandResult<RgbImage> {
     let picture = image::open(path)
         .map_err(|e| {
             Error::input(

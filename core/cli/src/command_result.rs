@@ -1,20 +1,20 @@
 //! How a verb ends, how it prints, and which of everybody's options it refuses.
 
-use crate::args::{DeviceArg, Format, Shared};
+use crate::args::{DeviceArg, GlobalOptions, OutputFormat};
 use chiasm_pipeline::Error;
 
 /// What a verb ends with.
-pub type Outcome<T = ()> = Result<T, Error>;
+pub type CommandResult<T = ()> = Result<T, Error>;
 
 /// Whether results are printed as JSON.
-pub fn json(shared: &Shared) -> bool {
-    shared.format == Format::Json
+pub fn json(global: &GlobalOptions) -> bool {
+    global.format == OutputFormat::Json
 }
 
 /// Refuses `--device cuda` and `--engine` for a verb that runs in Chiasm's own code on the CPU.
-pub fn runs_without_engine(verb: &str, shared: &Shared) -> Outcome {
+pub fn runs_without_engine(verb: &str, global: &GlobalOptions) -> CommandResult {
     let refuse = |message: String, help: &str| Err(Error::input("chiasm::unused_option", message, help));
-    if shared.device == DeviceArg::Cuda {
+    if global.device == DeviceArg::Cuda {
         return refuse(
             format!(
                 "`chiasm {verb}` runs on the CPU only, in Chiasm's own code: it cannot use --device cuda"
@@ -22,7 +22,7 @@ pub fn runs_without_engine(verb: &str, shared: &Shared) -> Outcome {
             "leave --device out, or say --device cpu",
         );
     }
-    if let Some(engine) = &shared.engine {
+    if let Some(engine) = &global.engine {
         return refuse(
             format!("`chiasm {verb}` needs no ONNX Runtime: it cannot use --engine {}", engine.display()),
             "leave --engine out",
