@@ -1,4 +1,4 @@
-//! Comparing variants of one recipe: each fitted on its training rows and cross-validated, all in one table.
+//! Comparing variants of one recipe. Each is fitted on its training rows and cross-validated.
 
 pub mod folds;
 
@@ -14,59 +14,61 @@ use crate::{
     plan::Plan,
     recipe::{Recipe, tree},
     run::{
-        evaluate::{Relevance, RetrievalSummary, figures, score_task},
+        evaluate::{Relevance, RetrievalSummary, retrieval_summary, score_task},
         task_score::TaskMetrics,
     },
 };
 use chiasm_geometry::folds as split;
-use folds::{CrossValidation, TaskCrossValidation, summary, task_folds};
+use folds::{CrossValidation, TaskCrossValidation, retrieval_over_folds, task_over_folds};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 /// One row of the comparison.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct VariantReport {
-    /// What was swapped, key to value.
+    /// The swapped keys and their values.
     pub swapped: BTreeMap<String, String>,
-    /// `plain`, or `bank`: with the hubness bank.
+    /// `plain`, or `bank` for scores with the hubness bank.
     pub score: &'static str,
-    /// On the held-out test rows.
+    /// Retrieval on the test rows.
     pub test: RetrievalSummary,
-    /// Pairs of modalities that no training row holds together, so that their directions are emergent.
+    /// Pairs of modalities that no training row has together; their directions are emergent.
     pub emergent: Vec<[String; 2]>,
-    /// Over the folds; none when cross-validation was left out.
+    /// Retrieval over the folds; `None` without cross-validation.
     pub cross_validation: Option<CrossValidation>,
-    /// How well the fusion answers its task, where there is one.
+    /// The scores of the fusion, if it was trained for a task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<VariantTaskReport>,
-    /// Seconds to fit and score the test split, parameter search included.
+    /// Seconds to fit and to score the test split, including the parameter search.
     pub fit_seconds: f64,
 }
 
-/// A fusion's scores in one variant.
+/// The scores of a fusion in one variant.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct VariantTaskReport {
-    /// On the held-out test rows.
+    /// Scores on the test rows.
     pub test: TaskMetrics,
-    /// Over the folds.
+    /// Scores over the folds.
     pub cross_validation: Option<TaskCrossValidation>,
 }
 
-/// How to compare.
+/// Options of [`compare`].
 #[derive(Debug, Clone)]
 pub struct CompareOptions {
     /// `key=a,b` or `key=[...]` assignments; every combination is a variant.
     pub swaps: Vec<String>,
-    /// Folds (row mod n); 0 leaves cross-validation out.
+    /// Number of folds (row mod n) of the cross-validation; 0 for none.
     pub folds: usize,
-    /// Leave out items that cannot be read.
+    /// Skip items that cannot be read.
     pub skip_bad: bool,
 }
 
-/// Fits and measures every combination; `ready` is told of each variant as it is done.
+/// Fits and measures every variant of a recipe. `ready` is called for each variant when it is done.
 ///
 /// # Errors
-/// When a swap does not parse, a variant's plan has problems, or a fit fails.
+/// If a swap is invalid, the plan of a variant has problems, or a fit fails.
 pub fn compare(
     path: &Path,
     overrides: &[String],
@@ -90,7 +92,7 @@ pub fn compare(
     Ok(variants)
 }
 
-/// Every combination of the swaps' values, in the order given.
+/// Returns every combination of the values of the swaps, in the given order.
 fn combinations(swaps: &[String]) -> Result<Vec<Vec<(String, String)>>, Problem> {
     let mut all = vec![Vec::new()];
     for swap in swaps {
@@ -108,7 +110,7 @@ fn combinations(swaps: &[String]) -> Result<Vec<Vec<(String, String)>>, Problem>
     Ok(all)
 }
 
-/// The rows of one fit: to fit on, to choose by, and held out.
+/// The rows of one fit, by split.
 #[derive(Clone, PartialEq)]
 struct SplitRows {
     train: Vec<usize>,
@@ -116,10 +118,10 @@ struct SplitRows {
     test: Vec<usize>,
 }
 
-/// The held-out figures of one fit.
+/// The test scores of one fit.
 #[derive(Clone)]
 struct FitScores {
-    /// Plain, and with the bank.
+    /// Without and with the hubness bank.
     retrieval: [RetrievalSummary; 2],
     task: Option<TaskMetrics>,
 }
@@ -135,10 +137,10 @@ fn measure(
         return Err(Error::input(
             "chiasm::compare::train_items",
             format!(
-                "the folds make training rows of test rows, and `items` and `train_items` of {:?} differ",
+                "cross-validation uses test rows as training rows, but `items` and `train_items` of {:?} differ",
                 modality.name
             ),
-            "leave the folds out with --folds 0, or take the same items for both",
+            "use --folds 0 for no cross-validation, or set `items` and `train_items` to the same value",
         ));
     }
     let sample = EmbeddedData::embed(plan, env, options.skip_bad)?;
@@ -158,7 +160,7 @@ fn measure(
     }
     let task = test.task.as_ref().map(|test| VariantTaskReport {
         test: test.clone(),
-        cross_validation: task_folds(
+        cross_validation: task_over_folds(
             &by_fold.iter().filter_map(|fold| fold.task.as_ref()).collect::<Vec<_>>(),
         ),
     });
@@ -168,14 +170,15 @@ fn measure(
         score,
         test: test.retrieval[which].clone(),
         emergent: sample.data.emergent(&names),
-        cross_validation: summary(by_fold.iter().map(|fold| &fold.retrieval[which])),
+        cross_validation: retrieval_over_folds(by_fold.iter().map(|fold| &fold.retrieval[which])),
         task: task.clone(),
         fit_seconds,
     };
     Ok(vec![variant(0, "plain"), variant(1, "bank")])
 }
 
-/// The rows of every fold: all rows by place modulo the number of folds, none left aside to choose by.
+/// Returns the rows of every fold. A row belongs to the fold of its index modulo `count`; there are no validation
+/// rows.
 fn fold_rows(rows: &SplitRows, count: usize) -> Result<Vec<SplitRows>, Error> {
     if count == 0 {
         return Ok(Vec::new());
@@ -207,11 +210,11 @@ fn score(
     let test = select(&rows.test);
     let label = plan.recipe.eval.label.as_ref().map(|column| column.value.as_str());
     let relevance = Relevance::of(&sample.data, label);
-    let plain = figures(&fit.model.align_all(&test, env)?, |own| &own.z, &relevance)?;
+    let plain = retrieval_summary(&fit.model.align_all(&test, env)?, |own| &own.z, &relevance)?;
     let asked = (rows.test.as_slice(), plan.seed());
     let task = score_task(&fit.model, &plan.modalities, &sample.data, &test, asked, env)?;
     let bank = plan.recipe.score.bank.unwrap_or_default();
-    fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.fitted(), bank, env)?;
-    let banked = figures(&fit.model.align_all(&test, env)?, |own| &own.embeds, &relevance)?;
+    fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.training_items(), bank, env)?;
+    let banked = retrieval_summary(&fit.model.align_all(&test, env)?, |own| &own.embeds, &relevance)?;
     Ok(FitScores { retrieval: [plain, banked], task })
 }

@@ -1,4 +1,4 @@
-//! One encoder over many items: shards from the cache where they are there, else through the engine.
+//! Running one encoder over many items. Each shard is loaded from the cache, or else computed by the engine.
 
 use super::tokens::TokenSequences;
 use crate::{
@@ -11,20 +11,21 @@ use ndarray::{Array2, Array3, Axis, Slice};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// RawItems of one shard: what a killed run loses at most.
+/// Items per shard. An interrupted fit loses at most the items of one shard.
 const SHARD: usize = 2048;
 
-/// What an encoder made of its items.
+/// The output of an encoder for a list of items.
 pub(super) struct EncodedItems {
-    /// `[items, width]`; bad items are zero.
+    /// Pooled vectors, `[items, width]`; zero for items that could not be read.
     pub pooled: Array2<f32>,
-    /// When they were asked for; bad items have none.
+    /// Tokens, if requested. Items that could not be read have none.
     pub tokens: Option<TokenSequences>,
-    /// RawItems that could not be read, and why.
+    /// The items that could not be read, with the reasons.
     pub bad: BTreeMap<usize, String>,
 }
 
-/// Every item through an encoder; with tokens when they are wanted, for so many rows.
+/// Runs an encoder over `items`. Tokens are returned if `tokens` is given: the number of items, with repetitions,
+/// that will need their sequences.
 pub(super) fn encode(
     encoder: &Encoder,
     modality: &str,
@@ -60,7 +61,7 @@ pub(super) fn encode(
                 let made = run(encoder, session, shard, width, env, skip_bad, &steps)?;
                 made.check_finite(encoder, shard)?;
                 if made.bad.is_empty() {
-                    made.store(key, env)?; // a shard with a bad item is tried again next time
+                    made.store(key, env)?; // a shard with unreadable items is not cached
                 }
                 made
             }
@@ -76,25 +77,24 @@ pub(super) fn encode(
     Ok(EncodedItems { pooled, tokens, bad })
 }
 
-/// Refuses tokens that the machine cannot hold: those of all items, and once more those of the rows they are
-/// split into.
+/// Returns an error if the tokens do not fit into memory: `sequences` counts those of the distinct items and once
+/// more those of all items.
 fn fits_memory(
     encoder: &str,
     sequences: usize,
     (_, length, width): (usize, usize, usize),
     available: Option<u64>,
 ) -> Result<(), Error> {
-    let wanted = sequences as u64 * length as u64 * width as u64 * 4;
+    let needed = sequences as u64 * length as u64 * width as u64 * 4;
     match available {
-        Some(available) if wanted > available => {
+        Some(available) if needed > available => {
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
             Err(Error::input(
                 "chiasm::data::tokens_memory",
                 format!(
-                    "the tokens of {:?}, {length} of {width} numbers each, take {:.1} GiB for items and rows; \
-                     {:.1} GiB are free",
+                    "the tokens of {:?}, {length} x {width} numbers per item, take {:.1} GiB; {:.1} GiB are free",
                     encoder,
-                    gib(wanted),
+                    gib(needed),
                     gib(available)
                 ),
                 "give fewer rows, or fuse pooled vectors: plugin = \"concat\" or \"mean\"",
@@ -104,14 +104,15 @@ fn fits_memory(
     }
 }
 
-/// Bytes that can still be had, where the system says so.
+/// Returns the available memory in bytes, if the system reports it.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// A shard's parts have keys of their own, so that pooled vectors serve runs with and without tokens.
+/// Returns the key of a part of a shard. Tokens have their own keys, so that fits with and without tokens share the
+/// pooled vectors.
 fn part(key: &str, part: &str) -> String {
     let mut whole = KeyHasher::default();
     whole.add(key).add(part);
@@ -158,7 +159,7 @@ impl EncodedItems {
             Some(row) => Err(Error::input(
                 "chiasm::data::not_finite",
                 format!("{:?} gives NaN or infinity for {}", encoder.name, shard[row].describe()),
-                "look at that input, and at the model's preprocessing; nothing was kept",
+                "check that item and the preprocessing of the model; nothing was kept",
             )),
         }
     }
@@ -209,12 +210,12 @@ fn run(
     Ok(EncodedItems { pooled: gather.pooled, tokens, bad: gather.bad })
 }
 
-/// Keeps what a session gives for the items of a shard, at their places.
+/// Collects the outputs of a session for the items of a shard.
 struct ShardCollector<'a> {
     shard: &'a [&'a RawItem],
     skip_bad: bool,
     pooled: Array2<f32>,
-    /// Of every item the tokens up to the last one that is there, and their mask.
+    /// The tokens of each item up to the last one with mask 1, and their mask.
     sequences: Vec<(Vec<f32>, Vec<f32>)>,
     bad: BTreeMap<usize, String>,
     steps: &'a StageProgress<'a>,
@@ -222,7 +223,7 @@ struct ShardCollector<'a> {
 }
 
 impl ShardCollector<'_> {
-    /// All sequences, padded to the longest.
+    /// Returns all sequences, padded to the longest.
     fn tokens(&mut self, width: usize) -> TokenSequences {
         let sequences = std::mem::take(&mut self.sequences);
         let longest = sequences.iter().map(|(_, mask)| mask.len()).max().unwrap_or_default();
@@ -232,7 +233,7 @@ impl ShardCollector<'_> {
         };
         let rows = tokens.values.outer_iter_mut().zip(tokens.mask.outer_iter_mut());
         for ((mut values, mut mask), own) in rows.zip(sequences) {
-            // what comes after the last token stays zero
+            // The padding stays zero.
             values.iter_mut().zip(own.0).for_each(|(to, from)| *to = from);
             mask.iter_mut().zip(own.1).for_each(|(to, from)| *to = from);
         }
@@ -245,7 +246,7 @@ impl Sink for ShardCollector<'_> {
         let named = |name: &str| {
             let found = outputs.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
             let values = found.and_then(|tensor| Some((tensor.shape(), tensor.as_f32()?)));
-            values.ok_or_else(|| format!("the session gave no numbers `{name}`"))
+            values.ok_or_else(|| format!("the session returned no f32 output `{name}`"))
         };
         let (_, pooled) = named("pooled")?;
         for (row, values) in rows.iter().zip(pooled.chunks_exact(self.pooled.ncols().max(1))) {
@@ -255,12 +256,14 @@ impl Sink for ShardCollector<'_> {
             return Ok(());
         }
         let ((shape, tokens), (_, mask)) = (named("tokens")?, named("mask")?);
-        let &[_, length, width] = shape else { return Err(format!("tokens of shape {shape:?}")) };
+        let &[_, length, width] = shape else {
+            return Err(format!("expected tokens with 3 axes, got the shape {shape:?}"));
+        };
         let items = tokens.chunks_exact((length * width).max(1)).zip(mask.chunks_exact(length.max(1)));
         for (row, (tokens, mask)) in rows.iter().zip(items) {
             let steps = mask.iter().rposition(|there| *there != 0.0).map_or(0, |last| last + 1);
             let mut own = tokens[..steps * width].to_vec();
-            // what a hidden token holds is of no use to anybody
+            // Masked tokens are set to zero.
             let hidden = mask[..steps].iter().enumerate().filter(|(_, there)| **there == 0.0);
             hidden.for_each(|(step, _)| own[step * width..(step + 1) * width].fill(0.0));
             self.sequences[*row] = (own, mask[..steps].to_vec());
@@ -284,11 +287,11 @@ fn unreadable(item: &RawItem, reason: &str) -> Error {
     Error::input(
         "chiasm::data::unreadable_item",
         format!("cannot read {}: {reason}", item.describe()),
-        "mend or remove it, or leave such rows out with --skip-bad",
+        "repair or remove it, or skip unreadable items with --skip-bad",
     )
 }
 
-/// The key of a shard: the encoder's, and the content of every item.
+/// Returns the key of a shard: the digest of the encoder's key and the content of every item.
 fn shard_key(encoder: &KeyHasher, shard: &[&RawItem]) -> String {
     let contents: Vec<String> = shard.par_iter().map(|raw| raw.content()).collect();
     let mut key = encoder.clone();
@@ -302,9 +305,9 @@ fn shard_key(encoder: &KeyHasher, shard: &[&RawItem]) -> String {
 mod tests {
     use super::*;
 
-    /// A million pictures of 49 tokens of 1280 numbers are 250.88e9 bytes.
+    /// One million items x 49 tokens x 1280 numbers x 4 bytes = 250.88e9 bytes.
     #[test]
-    fn tokens_that_do_not_fit_are_refused_before_they_fill_the_memory() {
+    fn tokens_that_do_not_fit_into_memory_are_refused() {
         let fits = |free| fits_memory("big", 1_000_000, (0, 49, 1280), free);
         let message = fits(Some(16 << 30)).unwrap_err().to_string();
         assert!(message.contains("take 233.7 GiB") && message.contains("16.0 GiB are free"), "{message}");

@@ -1,4 +1,4 @@
-//! The items of a plan in vectors, and the data without the items that could not be read.
+//! The embedded items of a plan.
 
 use super::maps::TrainingSet;
 use crate::{
@@ -11,13 +11,13 @@ use crate::{
 };
 use std::collections::{BTreeMap, HashSet};
 
-/// The items of a plan in vectors, and the data without the items that could not be read.
+/// The embedded items of a plan, and its data without skipped items.
 pub struct EmbeddedData {
-    /// The data without the items that were skipped.
+    /// The data without skipped items.
     pub data: RecipeData,
-    /// Items of every modality, by split.
+    /// The items of every modality, by split.
     pub splits: BTreeMap<Split, Vec<EmbeddedItems>>,
-    /// What was skipped.
+    /// The skipped items.
     pub skipped: Vec<SkippedItem>,
 }
 
@@ -25,7 +25,7 @@ impl EmbeddedData {
     /// Embeds the items of every split.
     ///
     /// # Errors
-    /// As [`EmbedRequest::embed`], and when too few rows are left.
+    /// As [`EmbedRequest::embed`], and if too few rows remain.
     pub fn embed(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<Self, Error> {
         let data = &plan.data;
         let (mut splits, mut skipped) = (BTreeMap::new(), Vec::new());
@@ -71,22 +71,25 @@ impl EmbeddedData {
         if train < 2 || test < 1 {
             return Err(Error::input(
                 "chiasm::data::split",
-                format!("{train} train and {test} test rows hold two or more modalities that can be read"),
-                "at least 2 and 1 are needed",
+                format!(
+                    "expected at least 2 train rows and 1 test row with two or more readable modalities, got \
+                     {train} and {test}"
+                ),
+                "repair items that cannot be read, or add rows",
             ));
         }
         Ok(())
     }
 
-    /// The items of a split.
+    /// Returns the items of a split.
     pub fn of(&self, split: Split) -> &[EmbeddedItems] {
         self.splits.get(&split).map_or(&[], Vec::as_slice)
     }
 
-    /// What the maps are fitted on: the training rows, and the validation rows to choose by.
+    /// Returns the items of the training and validation rows.
     ///
     /// # Errors
-    /// When the splits cannot be joined, which would be a defect.
+    /// [`Error::Internal`] if the splits cannot be joined.
     pub fn training(&self) -> Result<TrainingSet, Error> {
         let (train, validation) = (self.of(Split::Train), self.of(Split::Validation));
         if validation.iter().all(|items| items.rows.is_empty()) {
@@ -98,7 +101,8 @@ impl EmbeddedData {
         Ok(TrainingSet { items, validation: rows_with(validation, 1) })
     }
 
-    /// RawItem items of every modality to prove the merged model on: held-out ones, or training ones where none is held out.
+    /// Returns raw items of every modality for the comparison of the merged model with its parts: test items, or all
+    /// items if there are no test items.
     pub(super) fn items_to_prove(&self, plan: &Plan) -> Vec<Vec<RawItem>> {
         let rows = self.data.dataset.rows_of(Split::Test);
         let of = |at: usize| {
@@ -108,7 +112,7 @@ impl EmbeddedData {
         (0..plan.modalities.len()).map(of).collect()
     }
 
-    /// Rows used, and items skipped.
+    /// Returns the number of rows per split, and the skipped items.
     pub(super) fn counts(&self) -> RowCounts {
         let rows = |split| rows_with(self.of(split), 1).len();
         RowCounts {
@@ -120,7 +124,7 @@ impl EmbeddedData {
     }
 }
 
-/// The items to be found by a retrieval task that cannot be read.
+/// Returns the target items of a retrieval task that cannot be read.
 fn unreadable_targets(
     data: &RecipeData,
     modalities: &[ModalityEncoders],

@@ -1,4 +1,4 @@
-//! Fitting a fusion on what it reads of the training rows.
+//! Fitting a fusion on the training rows.
 
 use super::maps::view;
 use crate::{
@@ -10,10 +10,10 @@ use crate::{
 use chiasm_host::{Data, Fused, FusionSpec, Modality};
 use ndarray::{Array2, Axis};
 
-/// Fits the plan's fusion on these rows; `None` when the recipe has none.
+/// Fits the fusion of the plan; returns `None` if the recipe has none.
 ///
 /// # Errors
-/// When the fusion refuses or fails; the error names the plugin.
+/// If the fusion fails. The error names the plugin.
 pub fn fit(plan: &Plan, cases: &FusionInputs, env: &Environment) -> Result<Option<Fused>, Error> {
     let Some(recipe) = &plan.recipe.fuse else { return Ok(None) };
     let target = target(plan, cases);
@@ -43,8 +43,8 @@ pub fn fit(plan: &Plan, cases: &FusionInputs, env: &Environment) -> Result<Optio
     Ok(Some(env.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
 }
 
-/// What the fusion should answer for every row: classes, labels, numbers, or the mean of the items to be
-/// found.
+/// Returns the training target of every row: classes, labels, numbers, or for retrieval the mean of its target
+/// items.
 fn target(plan: &Plan, cases: &FusionInputs) -> Option<Array2<f32>> {
     let task = plan.data.task.as_ref()?;
     task.target(&cases.rows).or_else(|| cases.targets.as_ref().map(|targets| targets.means()))

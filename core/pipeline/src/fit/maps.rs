@@ -1,4 +1,4 @@
-//! Fitting the maps: the aligner on training items, the hubness bank, and the control on shuffled pairs.
+//! Fitting the maps with the aligner, adding the hubness bank, and shuffling the pairs for the control.
 
 use crate::{
     base::{environment::Environment, error::Error},
@@ -16,17 +16,17 @@ use serde_json::Value;
 
 /// The items that maps are fitted on.
 pub struct TrainingSet {
-    /// Items of every modality, of training and of validation rows.
+    /// The items of every modality, in training and validation rows.
     pub items: Vec<EmbeddedItems>,
-    /// The rows that choose between settings, rising.
+    /// The validation rows, sorted in ascending order.
     pub validation: Vec<usize>,
 }
 
 impl TrainingSet {
-    /// Fits the plan's aligner with these parameters.
+    /// Fits the aligner of the plan with these parameters.
     ///
     /// # Errors
-    /// When the aligner refuses or fails; the error names the plugin.
+    /// If the aligner fails. The error names the plugin.
     pub fn align(&self, plan: &Plan, parameters: &Value, env: &Environment) -> Result<Learned, Error> {
         let id = &plan.recipe.align.plugin.id.value;
         let spec = AlignSpec {
@@ -51,8 +51,8 @@ impl TrainingSet {
         Ok(env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
     }
 
-    /// The items of the rows that maps are fitted on, without the validation rows.
-    pub fn fitted(&self) -> Vec<EmbeddedItems> {
+    /// Returns the items of the training rows, without those of the validation rows.
+    pub fn training_items(&self) -> Vec<EmbeddedItems> {
         if self.validation.is_empty() {
             return self.items.clone();
         }
@@ -63,8 +63,8 @@ impl TrainingSet {
         self.items.iter().map(of).collect()
     }
 
-    /// The same items with the pairs broken: the rows of every modality but the first are permuted among the rows
-    /// that hold it.
+    /// Returns the items with shuffled pairs: the rows of every modality except the first are permuted among the rows
+    /// that have it.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         let items = self.items.iter().enumerate().map(|(at, items)| match at {
@@ -75,19 +75,19 @@ impl TrainingSet {
     }
 }
 
-/// The heads of learned maps, without a bank.
+/// Returns the heads of the maps without a hubness bank.
 ///
 /// # Errors
-/// When a graph cannot be joined.
+/// If a graph cannot be joined.
 pub fn plain_heads(learned: &Learned, items: &[EmbeddedItems]) -> Result<Vec<Head>, Error> {
     items.iter().zip(&learned.maps).map(|(items, map)| Head::new(&items.name, map, None)).collect()
 }
 
-/// The heads of learned maps with a hubness bank: each modality's correction looks at the others' training
-/// items.
+/// Returns the heads of the maps with a hubness bank, which holds the aligned training items of the other
+/// modalities.
 ///
 /// # Errors
-/// When the training items cannot be mapped.
+/// If the training items cannot be mapped.
 pub fn banked_heads(
     learned: &Learned,
     model: &LearnedModel,
@@ -109,7 +109,7 @@ fn modality(items: &EmbeddedItems) -> AlignModality {
     AlignModality { name: items.name.clone(), dim: items.pooled.ncols(), blocks: items.blocks.clone() }
 }
 
-/// The items with their rows permuted: the items of the row `old[order[i]]` move to the row `old[i]`.
+/// Permutes the rows of items: the items of the row `old[order[i]]` move to the row `old[i]`.
 fn shuffled(items: &EmbeddedItems, seed: u64) -> EmbeddedItems {
     let old: Vec<usize> = items.rows.chunk_by(|a, b| a == b).map(|chunk| chunk[0]).collect();
     let order = Random::new(seed).permutation(old.len());
@@ -124,7 +124,7 @@ fn shuffled(items: &EmbeddedItems, seed: u64) -> EmbeddedItems {
     moved.at(&places)
 }
 
-/// A matrix as a plugin sees it. Matrices here are always dense and row-major.
+/// Returns a view of a matrix for plugins. The matrix must be in row-major order, as all matrices here are.
 pub fn view(matrix: &Array2<f32>) -> Data<'_> {
     Data::f32(&[matrix.nrows(), matrix.ncols()], matrix.as_slice().unwrap_or_default())
 }
@@ -134,9 +134,9 @@ mod tests {
     use super::*;
     use ndarray::array;
 
-    /// Items stay together as their row moves, and every row that had items has some.
+    /// The items of a row stay together, and the set of rows that have items stays the same.
     #[test]
-    fn shuffling_moves_whole_rows_among_those_there_are() {
+    fn shuffling_permutes_whole_rows() {
         let items = EmbeddedItems {
             name: "text".into(),
             blocks: vec![1],

@@ -1,5 +1,6 @@
-//! The fit: embed, align, fuse, merge; then the run that was drafted is opened, and proves, measures and
-//! checks itself.
+//! Fitting a plan: embed the items, fit maps and fusion, and write a draft of the run folder with the merged model.
+//! Then open the draft as a run, compare the merged model with its parts, measure it, check its maps, and move it
+//! into place.
 
 pub mod embedded_data;
 mod fusion;
@@ -25,36 +26,37 @@ use std::{
     time::Instant,
 };
 
-/// How to fit.
+/// Options of [`fit`].
 #[derive(Debug, Clone)]
 pub struct FitOptions {
-    /// The run folder to make.
+    /// The run folder to write.
     pub output: PathBuf,
-    /// Leave out items that cannot be read.
+    /// Skip items that cannot be read.
     pub skip_bad: bool,
-    /// FittedModel again even when the run is there and up to date.
+    /// Fit even if the run folder exists and is up to date.
     pub force: bool,
 }
 
-/// What a fit made.
+/// The result of a fit.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FitReport {
     /// The run folder.
     pub run: PathBuf,
-    /// False when the run was there already, made of the same things.
+    /// False if the run folder was already up to date.
     pub fresh: bool,
-    /// Seconds of each stage.
+    /// Duration of each stage.
     pub timings: StageTimings,
-    /// Every check that failed, as `modality: check`; the run is there all the same, to be looked at.
+    /// Every check that failed, as `modality: check`. The run folder exists also in this case.
     pub failed: Vec<String>,
 }
 
-/// Seconds of each stage, in order.
+/// The duration of each stage in seconds, in order.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct StageTimings(Vec<(String, f64)>);
 
 impl StageTimings {
-    /// Stage and seconds, in order.
+    /// Iterates over stages and seconds, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(stage, seconds)| (stage.as_str(), *seconds))
     }
@@ -67,11 +69,11 @@ impl StageTimings {
     }
 }
 
-/// Carries a plan out and returns the run folder; nothing is there until all of it is.
+/// Fits a plan and writes the run folder, which appears only once it is complete.
 ///
 /// # Errors
-/// When an item cannot be read (and is not to be skipped), a plugin or the engine fails, the merged model
-/// does not reproduce its parts, or the disk refuses. No run folder is left behind then.
+/// If an item cannot be read and is not skipped, a plugin or the engine fails, the merged model does not reproduce
+/// its parts, or a file cannot be written. No run folder is written then.
 pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitReport, Error> {
     let key = key(plan, env, options.skip_bad)?;
     if !options.force && is_up_to_date(&options.output, &key) {
@@ -94,8 +96,8 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
     let trainings = env.trainings.take();
     let graph = timings.time("merge", || merge::merge(plan, &fit.model, &fit.learned.parameters))?;
     let mut manifest = write::manifest(plan, key, &sample, env)?;
-    timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training.fitted())?))?;
-    manifest.outputs = draft.hashes()?;
+    timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training.training_items())?))?;
+    manifest.outputs = draft.digests()?;
     draft.write_json(files::MANIFEST, &manifest)?;
 
     let run = Run::open(draft.folder(), env)?;
@@ -117,16 +119,16 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
     draft.write_json(files::TIMINGS, &timings)?;
     manifest.provider = proof.provider.clone();
     manifest.frozen_weights = proof.frozen_weights.clone();
-    manifest.outputs = draft.hashes()?;
+    manifest.outputs = draft.digests()?;
     Ok(FitReport { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed })
 }
 
-/// Whether the run is there, was made of the same things, and has all its files as they were written.
+/// Returns whether the run folder exists, has this key, and all its files are unchanged.
 fn is_up_to_date(run: &Path, key: &str) -> bool {
     files::read_manifest(run).is_ok_and(|manifest| manifest.key == key && manifest.verify(run).is_ok())
 }
 
-/// sha256 over everything the run depends on.
+/// Returns the SHA-256 of everything that the run depends on.
 fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> {
     let mut key = KeyHasher::default();
     key.add(env!("CARGO_PKG_VERSION")).add(&plan.recipe.text).add(plan.recipe.overrides.join("\n"));
@@ -141,7 +143,7 @@ fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> 
         modality.encoders.iter().for_each(|e| {
             key.add(e.key().finish());
         });
-        // rows may share an item: its file is read once
+        // Each file is read once, also if several rows share it.
         let mut contents: HashMap<&RawItem, String> = HashMap::new();
         for (raw, row) in items.raw.iter().zip(&items.rows) {
             key.add(row.to_string()).add(contents.entry(raw).or_insert_with(|| raw.content()));

@@ -1,4 +1,4 @@
-//! The files of a run folder: the parts that a run is opened from, then what the opened run found.
+//! Writing the files of a run folder: first the parts that a run is opened from, then its results.
 
 use super::{embedded_data::EmbeddedData, learn::FittedModel, merge::input_names};
 use crate::{
@@ -26,10 +26,10 @@ use chiasm_host::EncoderSpec;
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
-/// Writes the graphs, what was learned, the preprocessing and the recipe.
+/// Writes the graphs, the aligner's parameters, the preprocessing and the recipe.
 ///
 /// # Errors
-/// When the disk refuses.
+/// If a file cannot be written.
 pub fn parts(
     draft: &DraftFolder,
     plan: &Plan,
@@ -74,10 +74,10 @@ pub fn parts(
     draft.write_json(LOCK, &lock(&plan.recipe)?)
 }
 
-/// Writes what the opened run found: metrics, checks and the model card.
+/// Writes the results of the opened run: metrics, checks and the model card.
 ///
 /// # Errors
-/// When the disk refuses.
+/// If a file cannot be written.
 pub fn results(
     draft: &DraftFolder,
     plan: &Plan,
@@ -92,10 +92,11 @@ pub fn results(
     draft.write(files::README, readme(plan, metrics, proof))
 }
 
-/// The manifest, but for what is known only when the run was proved and written.
+/// Returns the manifest without the fields that are known only at the end: `provider`, `frozen_weights` and
+/// `outputs`.
 ///
 /// # Errors
-/// When an input cannot be read again.
+/// If the data file cannot be read.
 pub fn manifest(
     plan: &Plan,
     key: String,
@@ -160,7 +161,7 @@ fn save(draft: &DraftFolder, name: &str, graph: &Graph) -> Result<(), Error> {
     Ok(())
 }
 
-/// The folder in the run of an encoder's card and files.
+/// Returns the folder of an encoder's card and files, relative to the run folder.
 fn folder(modality: &str, encoder: &str) -> String {
     format!("{}/{modality}/{encoder}", files::PREPROCESSING)
 }
@@ -170,13 +171,14 @@ fn lock(recipe: &Recipe) -> Result<RecipeLock, Error> {
     Ok(RecipeLock { folder, overrides: recipe.overrides.clone() })
 }
 
-/// The adapter's specification without this machine's folder: the run has all its files, but not vectors.
+/// Returns the specification without an absolute folder, if the encoder has a card: its files are in the run folder.
+/// Files of vectors are not.
 fn portable(spec: &EncoderSpec, has_card: bool) -> EncoderSpec {
     let directory = if has_card { PathBuf::new() } else { spec.directory.clone() };
     EncoderSpec { directory, ..spec.clone() }
 }
 
-/// The model card of the merged model.
+/// Returns the model card of the merged model, in Markdown.
 fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let encoders = plan.modalities.iter().flat_map(|m| &m.encoders);
     let cards: Vec<_> = encoders.filter_map(|e| Some(&e.card.as_ref()?.card)).collect();
@@ -189,8 +191,8 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let outputs: Vec<String> = names.iter().map(|name| format!("`{}`", embeds(name))).collect();
     let _ = write!(
         text,
-        "# {}, merged\n\n`model.onnx` maps {} modalities into one space: the score of two items is the dot \
-         product of their vectors, the outputs {}.\n\n",
+        "# {}, merged\n\n`model.onnx` maps {} modalities into one space. The score of two items is the dot product \
+         of their embeddings, the outputs {}.\n\n",
         names.join(" and "),
         names.len(),
         outputs.join(", "),
@@ -208,9 +210,9 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let worst = proof.staged_against_merged.values().copied().fold(0.0, f32::max);
     let _ = write!(
         text,
-        "\nMeasured on {} held-out rows; rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
-         The merged model reproduces its parts to {worst:.1e} on {} combinations of items; the encoders' \
-         weights are as they were.\n\n## Parts\n\n",
+        "\nMeasured on {} test rows: rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
+         The outputs of the merged model differ from those of its parts by at most {worst:.1e} on {} combinations of \
+         items. The weights of the encoders are unchanged.\n\n## Parts\n\n",
         metrics.rows, metrics.rsum, metrics.rsum_max, proof.rows
     );
     for card in &cards {

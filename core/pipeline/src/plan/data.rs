@@ -1,4 +1,4 @@
-//! The rows of a recipe, and the raw items of every modality.
+//! The rows and raw items of a recipe.
 
 use super::{
     modality::ModalityEncoders,
@@ -15,30 +15,30 @@ use crate::{
 use chiasm_host::{Takes, Task};
 use std::sync::Arc;
 
-/// Everything that a recipe's data file says.
+/// The data of a recipe.
 #[derive(Debug, Clone)]
 pub struct RecipeData {
-    /// The rows: ids, splits, labels and answers.
+    /// The rows: ids, splits, labels and targets.
     pub dataset: Arc<Dataset>,
-    /// The items of every modality, in the recipe's order.
+    /// The items of every modality, in the order of the recipe.
     pub items: Vec<RawItems>,
-    /// What the fusion is trained for.
+    /// The task of the fusion.
     pub task: Option<TaskPlan>,
 }
 
-/// What has to be known of a modality to read its column.
+/// The properties of a modality that determine how its column is read.
 #[derive(Debug, Clone)]
 pub struct ModalityColumn<'a> {
     /// The modality.
     pub modality: &'a str,
-    /// What its adapters take.
+    /// The kind of raw item that its adapters take.
     pub takes: Takes,
-    /// Rows of its file of vectors, where it is one.
+    /// The number of rows, for a file of vectors.
     pub rows: Option<u64>,
 }
 
 impl<'a> ModalityColumn<'a> {
-    /// Of a modality whose encoders are open.
+    /// Returns the column of a modality.
     pub fn of(modality: &'a ModalityEncoders) -> Self {
         let first = modality.encoders.first();
         Self {
@@ -50,11 +50,11 @@ impl<'a> ModalityColumn<'a> {
 }
 
 impl RecipeData {
-    /// Reads the data of a recipe. Answers of the task are those of a run that has learned `known`, else
-    /// those that the training rows name.
+    /// Reads the data of a recipe. The labels of the task are those of `known`, the task of a finished run; for
+    /// `None`, those of the training rows.
     ///
     /// # Errors
-    /// Every problem found, together.
+    /// Every problem in the data.
     pub fn read(
         recipe: &Recipe,
         columns: &[ModalityColumn<'_>],
@@ -89,8 +89,8 @@ impl RecipeData {
         Ok(Self { dataset: Arc::new(dataset), items, task })
     }
 
-    /// The same data without some items: `left_out` is told a row's id, a modality and the place of an item
-    /// in its row.
+    /// Returns the data without some items. `left_out` takes the id of a row, a modality and the index of an item
+    /// within its row.
     #[must_use]
     pub fn without(&self, names: &[&str], left_out: &dyn Fn(&str, &str, usize) -> bool) -> Self {
         let ids = &self.dataset.ids;
@@ -112,8 +112,7 @@ impl RecipeData {
         Self { dataset: Arc::clone(&self.dataset), items, task }
     }
 
-    /// Refuses splits that cannot be fitted on or measured, and modalities that no training row joins to the
-    /// others.
+    /// Reports splits that are too small, and modalities that no training row joins to the others.
     pub(super) fn check_splits(&self, recipe: &Recipe, problems: &mut Problems) {
         for (split, name, least) in [(Split::Train, "train", 2), (Split::Test, "test", 1)] {
             let rows = self.dataset.rows_of(split);
@@ -125,28 +124,29 @@ impl RecipeData {
                     rows.len()
                 );
                 let problem = Problem::new("chiasm::data::split", message);
-                problems.push(problem.help("name more rows of that split, or rows with more modalities"));
+                problems.push(problem.help("add rows to that split, or modalities to its rows"));
             }
         }
         let joined = self.joined();
         for (encoder, _) in recipe.encoders.iter().zip(&joined).filter(|(_, joined)| !**joined) {
             let name = &encoder.modality.value;
-            let message =
-                format!("no training row joins {name:?} to the other modalities, directly or through one");
+            let message = format!(
+                "no training row joins {name:?} to the other modalities, directly or through another modality"
+            );
             problems.push(
                 Problem::new("chiasm::data::not_joined", message)
                     .at(&encoder.modality.at, "this modality")
-                    .help("add rows that hold it beside another modality"),
+                    .help("add training rows that have this modality and another one"),
             );
         }
     }
 
-    /// How many modalities a row holds.
+    /// Returns the number of modalities that a row has.
     fn modalities_of(&self, row: usize) -> usize {
         self.items.iter().filter(|items| items.rows.binary_search(&row).is_ok()).count()
     }
 
-    /// Whether each modality is joined to the first one by training rows, directly or through others.
+    /// Returns whether each modality is joined to the first one by training rows, directly or through others.
     fn joined(&self) -> Vec<bool> {
         let count = self.items.len();
         let mut joined: Vec<bool> = (0..count).map(|at| at == 0).collect();
@@ -158,14 +158,14 @@ impl RecipeData {
         joined
     }
 
-    /// Pairs of modalities, called by these names, that no training row holds together.
+    /// Returns the pairs of modalities that no training row has together. `names` are the names of all modalities.
     pub fn emergent(&self, names: &[&str]) -> Vec<[String; 2]> {
         let pairs = (0..names.len()).flat_map(|b| (0..b).map(move |a| [a, b]));
         let apart = pairs.filter(|[a, b]| !self.seen_together(*a, *b));
         apart.map(|pair| pair.map(|at| names[at].to_owned())).collect()
     }
 
-    /// Whether any training row holds both modalities.
+    /// Returns whether any training row has both modalities.
     pub fn seen_together(&self, first: usize, second: usize) -> bool {
         let own = &self.items[second].rows;
         let train = |row: &usize| self.dataset.splits[*row] == Split::Train;
@@ -173,18 +173,18 @@ impl RecipeData {
     }
 }
 
-/// No data file: row i of every file of vectors is row i of the data.
+/// Pairs files of vectors by position: row i of every file is row i of the data.
 fn by_position(recipe: &Recipe, columns: &[ModalityColumn<'_>]) -> Result<Dataset, Problems> {
     if let Some(column) = recipe.values().chain(&recipe.data.split).next() {
-        let message = format!("{:?} is a column, and there is no `data.pairs`", column.value);
+        let message = format!("the recipe names the column {:?}, but has no `data.pairs` file", column.value);
         let problem = Problem::new("chiasm::recipe::no_pairs", message).at(&column.at, "this column");
-        return Err(problem.help("give the rows as a file with that column").into());
+        return Err(problem.help("add data.pairs = \"FILE\", a file with that column").into());
     }
     let mut counts = Vec::new();
     for column in columns {
         let Some(rows) = column.rows else {
             let problem = Problem::new("chiasm::data::pairs", "`data.pairs` is missing");
-            return Err(problem.help("only files of vectors can be paired without one").into());
+            return Err(problem.help("add it; only files of vectors can be paired without it").into());
         };
         counts.push((column.modality, rows));
     }
@@ -193,10 +193,10 @@ fn by_position(recipe: &Recipe, columns: &[ModalityColumn<'_>]) -> Result<Datase
     };
     if let Some((other, others)) = counts.iter().find(|(_, count)| *count != rows) {
         let message =
-            format!("{first} has {rows} rows and {other} has {others}: rows are paired by position");
+            format!("{first} has {rows} rows and {other} has {others}, but rows are paired by position");
         let problem = Problem::new("chiasm::data::rows", message);
         return Err(problem
-            .help("give files of equal length, or a `data.pairs` file that names the rows")
+            .help("give files of equal length, or a `data.pairs` file with row numbers")
             .into());
     }
     Ok(Dataset::by_position(rows, &recipe.inputs()))
@@ -204,11 +204,11 @@ fn by_position(recipe: &Recipe, columns: &[ModalityColumn<'_>]) -> Result<Datase
 
 fn wrong_cells(encoder: &EncoderRecipe, takes: Takes, dataset: &Dataset, rows: &[usize]) -> Problem {
     let expected = match (takes, encoder.items.value) {
-        (Takes::Path, ItemRule::First) => "a file's path",
-        (Takes::Path, _) => "paths of files",
+        (Takes::Path, ItemRule::First) => "a file path",
+        (Takes::Path, _) => "file paths",
         (Takes::Text, ItemRule::First) => "a text",
         (Takes::Text, _) => "texts",
-        (Takes::Row, _) => "row numbers of its vectors",
+        (Takes::Row, _) => "row numbers of its file of vectors",
     };
     let example = rows.first().map(|row| dataset.ids[*row].as_str()).unwrap_or_default();
     let message = format!(

@@ -1,6 +1,6 @@
-//! The plan: a recipe with everything looked up and checked. Only a plan can be fitted.
+//! The plan: a recipe whose models, plugins and data were found and checked.
 //!
-//! Every problem is found before anything is embedded, and all of them are reported together.
+//! Only a plan can be fitted, so all problems in a recipe are reported together, before anything is embedded.
 
 pub mod data;
 mod modality;
@@ -28,11 +28,11 @@ use report::PlanReport;
 use std::collections::BTreeSet;
 use task::check_needs;
 
-/// A recipe that can run.
+/// A checked recipe.
 pub struct Plan {
-    /// What the user wrote.
+    /// The recipe.
     pub recipe: Recipe,
-    /// The modalities, in the recipe's order.
+    /// The modalities, in the order of the recipe.
     pub modalities: Vec<ModalityEncoders>,
     /// The rows, and the items of every modality.
     pub data: RecipeData,
@@ -41,10 +41,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Looks up and checks everything the recipe names.
+    /// Finds and checks everything that the recipe names.
     ///
     /// # Errors
-    /// Every problem found, together.
+    /// Every problem in the recipe.
     pub fn check(recipe: Recipe, bench: &Environment) -> Result<Self, Error> {
         let mut problems = Problems::default();
         let store = ModelStore::new(&recipe.folder, &bench.models);
@@ -77,17 +77,17 @@ impl Plan {
         Ok(Self { recipe, modalities, data, reads_tokens: needs.tokens })
     }
 
-    /// The seed of everything random.
+    /// Returns the random seed.
     pub fn seed(&self) -> u64 {
         self.recipe.seed
     }
 
-    /// The name of the modality that the others are bound to, when the recipe names one.
+    /// Returns the name of the anchor, if the recipe names one.
     pub fn anchor(&self) -> Option<&str> {
         self.recipe.align.anchor.as_ref().map(|anchor| anchor.value.as_str())
     }
 
-    /// What the plan would do, for people and machines.
+    /// Summarises the plan.
     pub fn report(&self) -> PlanReport {
         let opset = merged_opset(self.modalities.iter().flat_map(|m| &m.encoders));
         PlanReport {
@@ -123,7 +123,7 @@ fn open(
     let same = |all: &Vec<Encoder>| all.windows(2).all(|two| two[0].takes == two[1].takes);
     if !opened.as_ref().is_none_or(same) {
         let message =
-            format!("the encoders of {:?} read different kinds of raw input", encoder.modality.value);
+            format!("the encoders of {:?} take different kinds of raw items", encoder.modality.value);
         problems
             .push(Problem::new("chiasm::plan::takes", message).at(&encoder.modality.at, "these encoders"));
         return None;
@@ -243,8 +243,10 @@ fn check_opsets<'a>(encoders: impl Iterator<Item = &'a Encoder> + Clone, problem
     let opset = merged_opset(encoders.clone());
     for encoder in encoders {
         if let Err(error) = encoder.graph.upgraded(opset) {
-            let message =
-                format!("{:?} cannot join a merged model of operator set {opset}: {error}", encoder.name);
+            let message = format!(
+                "{:?} cannot be upgraded to operator set {opset} of the merged model: {error}",
+                encoder.name
+            );
             problems.push(
                 Problem::new("chiasm::plan::opset", message)
                     .help("export the model again with a newer operator set"),
@@ -257,7 +259,7 @@ fn takes_mean(encoder: &EncoderRecipe) -> bool {
     [encoder.items.value, encoder.train_items.value].contains(&ItemRule::Mean)
 }
 
-/// Row numbers are cheap to try: one beyond the file's end, or a row that is not finite, is found now.
+/// Reports row numbers beyond the end of a file of vectors, and rows that are not finite.
 fn check_vectors(
     recipe: &Recipe,
     modalities: &[ModalityEncoders],

@@ -1,8 +1,8 @@
-//! One modality of a plan or of a run.
+//! One modality of a plan or of a run, with its encoders.
 
 use crate::{catalog::encoder::Encoder, recipe::encoders::ItemRule};
 
-/// One modality, its encoders opened.
+/// One modality with its opened encoders.
 pub struct ModalityEncoders {
     /// Its name.
     pub name: String,
@@ -15,12 +15,12 @@ pub struct ModalityEncoders {
 }
 
 impl ModalityEncoders {
-    /// Width of the pooled vectors, all encoders together.
+    /// Returns the width of the concatenated pooled vectors of all encoders.
     pub fn width(&self) -> usize {
         self.encoders.iter().map(|e| e.pooled_dim).sum()
     }
 
-    /// Width of each encoder's pooled vectors.
+    /// Returns the width of each encoder's pooled vectors.
     pub fn blocks(&self) -> Vec<usize> {
         self.encoders.iter().map(|e| e.pooled_dim).collect()
     }

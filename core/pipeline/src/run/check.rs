@@ -1,7 +1,7 @@
-//! Checking what maps do to the geometry: the maps of a run on its held-out items, or any ONNX file.
+//! Checking the geometry of maps: those of a run on its test items, or any ONNX file.
 //!
-//! Each map of a run should reach the images of the other modalities, and goes through its inverse where
-//! there is one.
+//! The targets of each map of a run are the aligned items of the other modalities. Round trips are checked if the map
+//! has an inverse.
 
 use super::{
     files::{CHECKS, FailedChecks, read_json},
@@ -25,33 +25,34 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What was found of a run's maps.
+/// The results of the checks of a run.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RunChecks {
     /// The worst verdict.
     pub verdict: Verdict,
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
-    /// One report a map.
+    /// The report of each map.
     pub maps: Vec<Report>,
 }
 
-/// The held-out items of a run, and what else its maps are checked with.
+/// The data that the maps of a run are checked with.
 pub(super) struct CheckInputs<'a> {
-    /// Held-out items of every modality.
+    /// The test items of every modality.
     pub test: &'a [EmbeddedItems],
     /// The same items in the shared space.
     pub aligned: &'a [AlignedItems],
-    /// How many dimensions the training vectors of each modality span.
+    /// The dimension that the training vectors of each modality span.
     pub spanned: &'a BTreeMap<String, usize>,
-    /// The label of every row, and the training items, where the recipe names labels.
+    /// The label of every row, and the training items, if the recipe names labels.
     pub labelled: Option<(RowLabels, &'a [EmbeddedItems])>,
 }
 
-/// Checks every map of a model on held-out items.
+/// Checks every map of a model on test items.
 ///
 /// # Errors
-/// When a map is none, or the engine refuses.
+/// If a graph is not a map of rows, or the engine fails.
 pub(super) fn check_maps(
     model: &LearnedModel,
     items: &CheckInputs<'_>,
@@ -61,13 +62,14 @@ pub(super) fn check_maps(
     let mut maps = Vec::new();
     for (at, head) in model.heads.iter().enumerate() {
         if items.test[at].rows.is_empty() {
-            continue; // no held-out item shows what this map does
+            continue; // without test items the map cannot be checked
         }
         let map = head.map()?;
         let others: Vec<_> =
             (0..items.aligned.len()).filter(|o| *o != at).map(|o| items.aligned[o].z.view()).collect();
-        let others = concatenate(Axis(0), &others)
-            .map_err(|e| Error::Internal(format!("the images of the other modalities: {e}")))?;
+        let others = concatenate(Axis(0), &others).map_err(|e| {
+            Error::Internal(format!("joining the aligned items of the other modalities: {e}"))
+        })?;
         let labels = items.labelled.as_ref().map(|(labels, train)| Labels {
             labels: labels.of(&items.test[at].rows),
             training: train[at].pooled.view(),
@@ -95,15 +97,15 @@ pub(super) fn check_maps(
     })
 }
 
-/// How many dimensions vectors span.
+/// Returns the dimension of the subspace that the vectors span.
 ///
 /// # Errors
-/// When they hold NaN.
-pub fn span(rows: &Array2<f32>) -> Result<usize, Error> {
+/// If they hold NaN.
+pub fn spanned_dimension(rows: &Array2<f32>) -> Result<usize, Error> {
     chiasm_check::spanned(rows.view()).map_err(|e| Error::Internal(format!("the training vectors: {e}")))
 }
 
-/// What an inverse of this kind claims.
+/// Returns what an inverse of this kind claims.
 fn claims(kind: InverseKind) -> Claims {
     Claims {
         left: matches!(kind, InverseKind::Left | InverseKind::TwoSided),
@@ -130,23 +132,23 @@ fn subject_report(subject: &Subject<'_>, settings: &Settings, env: &Environment)
     })
 }
 
-/// A graph to check by itself, and the arrays it is checked with.
+/// The files for a check of one graph.
 #[derive(Debug, Clone)]
 pub struct GraphCheckInput<'a> {
     /// The map, an .onnx file.
     pub graph: &'a Path,
-    /// The points, an .npy file.
+    /// The points to check it at, an .npy file.
     pub at: &'a Path,
-    /// Its inverse, an .onnx file, taken to claim both ways.
+    /// The inverse, an .onnx file. It is checked as a two-sided inverse.
     pub inverse: Option<&'a Path>,
-    /// The cloud that images should reach, an .npy file.
+    /// The target points that the images should cover, an .npy file.
     pub onto: Option<&'a Path>,
 }
 
-/// Checks a map that belongs to no run.
+/// Checks a map from an .onnx file.
 ///
 /// # Errors
-/// When a file cannot be read, the graph is no map of rows, or the points do not fit it.
+/// If a file cannot be read, the graph is not a map of rows, or the points do not have its input width.
 pub fn check_graph(
     what: &GraphCheckInput<'_>,
     overrides: &[String],
@@ -172,11 +174,11 @@ pub fn check_graph(
     subject_report(&subject, &settings, env)
 }
 
-/// The class of every row, numbered in the order of the labels' names.
+/// The class of every row. Classes are numbered in the sorted order of the labels.
 pub(super) struct RowLabels(Vec<usize>);
 
 impl RowLabels {
-    /// The classes of a column's values.
+    /// Returns the classes of the values of a column.
     pub fn new(values: &[Value]) -> Self {
         let names: Vec<String> = values.iter().map(Value::to_string).collect();
         let classes: BTreeSet<&String> = names.iter().collect();
@@ -185,16 +187,16 @@ impl RowLabels {
         Self(names.iter().map(|name| numbers.get(name).copied().unwrap_or_default()).collect())
     }
 
-    /// Those of some rows.
+    /// Returns the classes of some rows.
     pub fn of(&self, rows: &[usize]) -> Vec<usize> {
         rows.iter().map(|row| self.0[*row]).collect()
     }
 }
 
-/// Every check of a finished run that failed, as `modality: check`.
+/// Returns every failed check of a finished run, as `modality: check`.
 ///
 /// # Errors
-/// When the run's checks cannot be read.
+/// If `checks.json` of the run cannot be read.
 pub fn stored_failures(run: &Path) -> Result<Vec<String>, Error> {
     read_json::<FailedChecks>(run, CHECKS).map(|checks| checks.failed)
 }

@@ -1,8 +1,6 @@
-//! Rows as a fusion sees them: of every modality one aligned vector, and the tokens of one item with their
-//! mask.
+//! The inputs of a fusion: for every row and modality one aligned vector, and the tokens of one item with their mask.
 //!
-//! The first item of a row stands for its modality. A modality that the row lacks has a vector of zeros and a
-//! mask of zeros.
+//! They are those of the first item of the row. If the row lacks the modality, its vector and its mask are zero.
 
 use super::model::LearnedModel;
 use crate::{
@@ -15,35 +13,35 @@ use chiasm_graph::Tensor;
 use ndarray::{Array2, Array3, Axis, Slice};
 use std::collections::HashMap;
 
-/// Rows that go through the fusion at once.
+/// Rows per batch.
 const BATCH: usize = 256;
-/// Below this length a vector counts as zero.
+/// The lower bound of the norm that a vector is divided by.
 const TINY: f32 = 1e-12;
 
-/// Some rows as a fusion sees them.
+/// The inputs of a fusion for some rows.
 pub struct FusionInputs {
     /// The rows.
     pub rows: Vec<usize>,
     /// The modalities, in order.
     pub names: Vec<String>,
-    /// AlignedItems vectors of each modality, `[rows, k]`; zero where the row lacks it.
+    /// Aligned vectors of each modality, `[rows, k]`; zero if the row lacks it.
     pub pooled: Vec<Array2<f32>>,
-    /// TokenSequences of each modality, where they were embedded.
+    /// Tokens of each modality, if they were embedded.
     pub tokens: Vec<Option<TokenSequences>>,
-    /// For retrieval, what is to be found.
+    /// The targets of a retrieval task.
     pub targets: Option<RetrievalTargets>,
 }
 
-/// Items to be found: aligned unit vectors, and how many of them belong to each row, in order.
+/// The target items of a retrieval task: aligned unit vectors in the order of the rows, and their number per row.
 pub struct RetrievalTargets {
-    /// `[items, k]`.
+    /// Aligned unit vectors, `[items, k]`.
     pub items: Array2<f32>,
-    /// Items of each row.
+    /// Number of items of each row.
     pub counts: Vec<usize>,
 }
 
 impl RetrievalTargets {
-    /// AlignedItems vectors, brought to unit length.
+    /// Returns targets from aligned vectors, which are normalised to unit length.
     pub fn new(mut items: Array2<f32>, counts: Vec<usize>) -> Self {
         for mut row in items.rows_mut() {
             let length = row.dot(&row).sqrt().max(TINY);
@@ -52,17 +50,17 @@ impl RetrievalTargets {
         Self { items, counts }
     }
 
-    /// The mean of each row's items: what the fused vector should be near to.
+    /// Returns the mean of the items of each row: the training target of the fused vector.
     pub fn means(&self) -> Array2<f32> {
         means(&self.items, &self.counts)
     }
 }
 
 impl FusionInputs {
-    /// These rows of embedded items, through the heads of a model. `targets` are those of a retrieval task.
+    /// Aligns the first item of these rows with the heads of a model. `targets` are those of a retrieval task.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// If the engine fails.
     pub fn of(
         model: &LearnedModel,
         embedded: &[EmbeddedItems],
@@ -83,10 +81,11 @@ impl FusionInputs {
         Ok(Self { rows: rows.to_vec(), names, pooled, tokens, targets })
     }
 
-    /// The fusion's output of this name for every row, with one modality hidden or none.
+    /// Runs the fusion and returns its output called `output` for every row. `hidden` is the index of a modality to
+    /// hide.
     ///
     /// # Errors
-    /// When there is no fusion or no such output, or the engine refuses.
+    /// If there is no fusion or no such output, or the engine fails.
     pub fn outputs(
         &self,
         model: &LearnedModel,
@@ -95,7 +94,9 @@ impl FusionInputs {
         env: &Environment,
     ) -> Result<Array2<f32>, Error> {
         let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());
-        let Some(fusion) = &model.fusion else { return Err(Error::Internal("no fusion to ask".to_owned())) };
+        let Some(fusion) = &model.fusion else {
+            return Err(Error::Internal("the model has no fusion".to_owned()));
+        };
         let graph = fusion.extract(&[output]).map_err(internal)?;
         let session = env.session(&graph)?;
         let wanted: Vec<String> = graph.inputs().into_iter().map(|port| port.name).collect();
@@ -122,8 +123,8 @@ impl FusionInputs {
         Ok(all.unwrap_or_default())
     }
 
-    /// What the fusion's ports of one modality get for some rows: name, shape, values. A hidden modality has
-    /// a vector and a mask of zeros.
+    /// Returns the values of the fusion's ports of one modality for some rows: name, shape, values. For a hidden
+    /// modality, the vector and the mask are zero.
     fn ports(&self, at: usize, rows: Slice, hidden: bool) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         let seen = f32::from(u8::from(!hidden));
         let pooled = self.pooled[at].slice_axis(Axis(0), rows);
@@ -137,11 +138,11 @@ impl FusionInputs {
     }
 }
 
-/// For a retrieval task, the items to be found of these rows, through their head; `None` for any other task.
+/// Returns the aligned target items of these rows for a retrieval task, or `None` for any other task.
 ///
 /// # Errors
-/// When an item cannot be read, or the engine refuses.
-pub fn targets(
+/// If an item cannot be read, or the engine fails.
+pub fn retrieval_targets(
     data: &RecipeData,
     modalities: &[ModalityEncoders],
     model: &LearnedModel,
@@ -161,7 +162,7 @@ pub fn targets(
     Ok(Some(RetrievalTargets::new(model.align(at, &embedded, env)?.z, counts)))
 }
 
-/// The vector at each place; zero where there is none.
+/// Returns the vector at each index, or zero for `None`.
 fn spread(vectors: &Array2<f32>, places: &[Option<usize>]) -> Array2<f32> {
     let mut all = Array2::zeros((places.len(), vectors.ncols()));
     for (mut to, place) in all.outer_iter_mut().zip(places) {
@@ -170,7 +171,7 @@ fn spread(vectors: &Array2<f32>, places: &[Option<usize>]) -> Array2<f32> {
     all
 }
 
-/// The sequence at each place; one that is all masked where there is none.
+/// Returns the sequence at each index, or a fully masked one for `None`.
 fn spread_tokens(tokens: TokenSequences, places: &[Option<usize>]) -> TokenSequences {
     let complete: Option<Vec<usize>> = places.iter().copied().collect();
     if complete.is_some_and(|complete| complete.iter().enumerate().all(|(at, place)| at == *place)) {

@@ -1,5 +1,4 @@
-//! The run folder, and a run opened from it: one type that proves, measures, checks, searches, runs and
-//! exports.
+//! The run folder, and [`open::Run`], which measures, checks, searches, runs and exports it.
 
 pub mod check;
 pub mod draft;
