@@ -324,7 +324,7 @@ fn inputs_that_do_not_belong_together_are_told_apart() {
         &format!("{}{{\"question\": \"a\"}}", row("")),
         &["rows.jsonl:2: expected image, as in the first row, got question"],
     );
-    refused(&format!("{}{{}}", row("")), &["rows.jsonl:2: expected some of image, question, got none"]);
+    refused(&format!("{}{{}}", row("")), &["rows.jsonl:2: expected at least one of image, question, got none"]);
     refused(&row(", \"question\": [\"a\", \"b\"]"), &["expected one question, got [\"a\",\"b\"]"]);
     refused("", &["expected rows, got none"]);
     sandbox.write("rows.jsonl", row(", \"question\": \"a\", \"answer\": \"red\""));

@@ -299,7 +299,7 @@ pub fn score_task(
     let found = retrieval_targets(data, modalities, model, rows, env)?;
     let cases = FusionInputs::of(model, embedded, rows, found, env)?;
     let question = TaskScorer { task, cases: &cases, seed };
-    question.score(&|hidden| cases.outputs(model, model.answer(), hidden, env)).map(Some)
+    question.score(&|hidden| cases.outputs(model, model.prediction_output(), hidden, env)).map(Some)
 }
 
 fn measure_error(error: chiasm_geometry::Error) -> Error {

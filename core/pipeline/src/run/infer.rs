@@ -1,7 +1,7 @@
-//! RawItem items through a run: all of its modalities, or any of them.
+//! Running raw items of any of the modalities through a run.
 
 use super::{
-    graphs::{Tower, cut_encoders, embeds, merged},
+    graphs::{Tower, embeds, extract_encoders, merged},
     model::{reads_tokens, token_ports},
     open::{Run, RunOutputs},
 };
@@ -15,19 +15,18 @@ use chiasm_runtime::{EmbedOptions, ItemInput, Sink, embed};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
-/// The raw items of some modalities: item i of one belongs to item i of the others where there are equally
-/// many.
+/// Raw items by modality. If all modalities have the same number of items, item i of each belongs to one row.
 pub type RawInputs = BTreeMap<String, Vec<RawItem>>;
 
 impl Run<'_> {
-    /// RawItem items through the merged model: the embeddings of every modality that is given; and what the
-    /// fusion makes of them when they are given equally often and those that are not given may be absent.
+    /// Runs raw items through the merged model. Returns the embeddings of every given modality, and the outputs of the
+    /// fusion if all given modalities have the same number of items and the fusion supports absent ones.
     ///
-    /// With `attention` also the shares of the fusion's attention, `<modality>_attention` `[n, T]`, zero
-    /// beyond the last token.
+    /// With `attention`, it also returns the attention weights of the fusion, `<modality>_attention` `[n, T]`, which
+    /// are zero after the last token.
     ///
     /// # Errors
-    /// When an item cannot be read, the engine refuses, or there is no attention to show.
+    /// If an item cannot be read, the engine fails, or the fusion has no attention output.
     pub fn run(&self, inputs: &RawInputs, attention: bool) -> Result<RunOutputs, Error> {
         let count = |name: &str| inputs.get(name).map_or(0, Vec::len);
         let given: Vec<usize> =
@@ -40,19 +39,21 @@ impl Run<'_> {
                 .map(|at| &self.modalities[*at].name)
                 .map(|name| format!("{} of {name}", count(name)))
                 .collect();
-            let message =
-                format!("fusing takes as many raw items of each modality, got {}", counts.join(" and "));
+            let message = format!(
+                "the fusion needs the same number of raw items of each modality, got {}",
+                counts.join(" and ")
+            );
             if attention {
-                return Err(Error::input("chiasm::run::counts", message, "give each item its partner"));
+                let help = "give the same number of items of each modality";
+                return Err(Error::input("chiasm::run::counts", message, help));
             }
-            self.env.reporter.note(&format!("{message}: each is embedded alone"));
+            self.env.reporter.note(&format!("{message}: each modality is only embedded"));
         }
         if together && self.manifest.fused.is_some() && (attention || self.may_be_absent(&given)) {
             let graph = self.fused_graph(&given, attention)?;
             if attention && graph.outputs().iter().all(|port| !port.name.ends_with("_attention")) {
-                let help =
-                    "attention is what decoder, one-way, two-way, gated and latent of `cross-attention` have";
-                let message = "the fusion of this run shows no attention";
+                let help = "use `cross-attention` with the mode decoder, one-way, two-way, gated or latent";
+                let message = "the fusion of this run has no attention output";
                 return Err(Error::input("chiasm::run::attention", message, help));
             }
             return self.all_outputs(&graph, &given, inputs);
@@ -69,7 +70,7 @@ impl Run<'_> {
         Ok(outputs)
     }
 
-    /// Whether some modalities are missing, and the fusion is told so by their masks.
+    /// Returns whether modalities are missing and the fusion supports that, because it reads their masks.
     fn may_be_absent(&self, given: &[usize]) -> bool {
         let mut missing = (0..self.modalities.len()).filter(|at| !given.contains(at)).peekable();
         if missing.peek().is_none() || given.is_empty() {
@@ -79,16 +80,16 @@ impl Run<'_> {
         missing.all(|at| reads_tokens(fusion, &self.modalities[at].name))
     }
 
-    /// The merged model of these modalities alone, put together from the run's parts.
+    /// Joins the merged model of the given modalities from the parts of the run.
     fn fused_graph(&self, given: &[usize], attention: bool) -> Result<Graph, Error> {
         let Some(fusion) = &self.model.fusion else {
-            return Err(Error::Internal("no fusion to join".to_owned()));
+            return Err(Error::Internal("the model has no fusion".to_owned()));
         };
         let mut towers = Vec::new();
         for at in given {
             let head = self.model.heads[*at].clone();
             let ports = token_ports(fusion, &head.modality);
-            towers.push(Tower { encoders: cut_encoders(&self.merged, &head.modality, &ports)?, head });
+            towers.push(Tower { encoders: extract_encoders(&self.merged, &head.modality, &ports)?, head });
         }
         merged(&towers, Some(fusion), attention)
     }
@@ -103,8 +104,8 @@ impl Run<'_> {
         self.batches(graph, given, &columns, &names)
     }
 
-    /// RawItem items, one column a modality, through a graph in batches. Ports of absent modalities get one token
-    /// that is masked.
+    /// Runs raw items, one column per given modality, through a graph in batches. Ports of absent modalities get one
+    /// masked token.
     fn batches(
         &self,
         graph: &Graph,
@@ -165,7 +166,7 @@ impl Run<'_> {
     }
 }
 
-/// What an absent modality's port of the fusion gets: zeros, one token long.
+/// Returns the value for a port of an absent modality: zeros of length one.
 fn masked(port: &Port) -> Result<(ItemInput, Tensor), Error> {
     let free = |dim: &Dim| dim.fixed().unwrap_or(1);
     let shape: Vec<usize> = port.dims.iter().flatten().skip(1).map(free).collect();
@@ -174,7 +175,7 @@ fn masked(port: &Port) -> Result<(ItemInput, Tensor), Error> {
     Ok((ItemInput { name: port.name.clone(), dtype: DType::F32, dims, pad: 0.0 }, tensor))
 }
 
-/// Keeps every row of every output, however long.
+/// Collects the rows of every output. Rows may have different lengths.
 struct OutputCollector<'a> {
     outputs: BTreeMap<String, Vec<Vec<f32>>>,
     steps: StageProgress<'a>,
@@ -184,7 +185,7 @@ struct OutputCollector<'a> {
 impl Sink for OutputCollector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         for (name, tensor) in outputs {
-            let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("`{name}` was not asked for"))?;
+            let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("unexpected output `{name}`"))?;
             let width = tensor.shape().iter().skip(1).product::<usize>();
             let values = tensor.as_f32().ok_or_else(|| format!("`{name}` is {}, not f32", tensor.dtype()))?;
             for (row, values) in rows.iter().zip(values.chunks_exact(width.max(1))) {
@@ -201,7 +202,7 @@ impl Sink for OutputCollector<'_> {
     }
 }
 
-/// Rows as a matrix as wide as the longest, zero beyond a row's end.
+/// Returns rows as a matrix, padded with zeros to the longest.
 fn padded(rows: Vec<Vec<f32>>) -> Array2<f32> {
     let width = rows.iter().map(Vec::len).max().unwrap_or_default();
     let mut all = Array2::zeros((rows.len(), width));

@@ -1,4 +1,4 @@
-//! Small files that verbs read and write: tables of raw inputs, arrays of outputs, a run's stored control.
+//! Reading tables of raw items, writing outputs as .npz, and reading the stored control of a run.
 
 use super::{
     evaluate::{Metrics, RetrievalSummary},
@@ -17,14 +17,14 @@ use std::{
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 impl Run<'_> {
-    /// Rows of raw inputs from a JSONL file: one column per modality, in every row those of the first one;
-    /// other columns are not looked at.
+    /// Reads raw items from a JSONL file with one column per modality. Every row must have the modalities of the first
+    /// row. Other columns are ignored.
     ///
     /// # Errors
-    /// When the file cannot be read, holds no row, or a row is not as the first one is; the line is named.
+    /// If the file cannot be read, has no rows, or has an invalid row. The message names the line.
     pub fn read_table(&self, path: &Path) -> Result<RawInputs, Error> {
         let bad = |line: usize, what: String| {
-            let help = "one JSON object a line, with one string or row number for each modality";
+            let help = "give one JSON object per line, with one string or row number for each modality";
             Error::input("chiasm::run::table", format!("{}:{line}: {what}", path.display()), help)
         };
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
@@ -37,7 +37,7 @@ impl Run<'_> {
             let row: Value = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
             let here: Vec<&str> = names.iter().copied().filter(|name| !is_absent(&row[*name])).collect();
             if here.is_empty() {
-                return Err(bad(format!("expected some of {}, got none of them", names.join(", "))));
+                return Err(bad(format!("expected at least one of {}, got none", names.join(", "))));
             }
             let first = first.get_or_insert_with(|| here.clone());
             if *first != here {
@@ -62,7 +62,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether a cell holds no item: null, an empty text or an empty list.
+/// Returns whether a cell holds no item: null, an empty text or an empty list.
 fn is_absent(cell: &Value) -> bool {
     match cell {
         Value::Null => true,
@@ -72,15 +72,15 @@ fn is_absent(cell: &Value) -> bool {
     }
 }
 
-/// Writes outputs as the arrays of one .npz.
+/// Writes outputs as the arrays of one .npz file.
 ///
 /// # Errors
-/// When the disk refuses; nothing is left under that name then.
+/// If the file cannot be written. An existing file is unchanged then.
 pub fn write_npz(path: &Path, outputs: &RunOutputs) -> Result<(), Error> {
     let temporary = path.with_extension("npz.tmp");
     let written = npz(&temporary, outputs).and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|e| {
-        let _ = std::fs::remove_file(&temporary); // best effort: the error below is what matters
+        let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
         Error::io("write", path, e)
     })
 }
@@ -102,10 +102,10 @@ fn npz(path: &Path, outputs: &RunOutputs) -> std::io::Result<()> {
     archive.finish().map_err(std::io::Error::other)?.flush()
 }
 
-/// The shuffled-pairs control that a fit stored: it needs a fit of its own, so `eval` does not make it again.
+/// Reads the shuffled-pairs control that the fit stored in the run. It needs its own fit, so `eval` does not compute it.
 ///
 /// # Errors
-/// When the run has no readable metrics.
+/// If the metrics of the run cannot be read.
 pub fn stored_shuffled_pairs(run: &Path) -> Result<Option<RetrievalSummary>, Error> {
     Ok(read_json::<Metrics>(run, METRICS)?.shuffled_pairs)
 }
