@@ -1,4 +1,4 @@
-//! The verbs over recipes and runs: each opens what it needs, calls the pipeline, and prints.
+//! The commands on models, recipes and runs. Each calls the pipeline and prints the result.
 
 use crate::{
     CommandResult,
@@ -58,8 +58,8 @@ pub fn model_add(options: &AddModelOptions, global: &GlobalOptions, env: &Enviro
         return Ok(());
     }
     print::line(&added.path.display().to_string());
-    print::line(&format!("{} reads it: {}", added.card.adapter, added.reason));
-    print::line("read the card once: what a graph cannot tell (mean, std, size) is a guess");
+    print::line(&format!("adapter {}: {}", added.card.adapter, added.reason));
+    print::line("check the card: values that the graph does not contain (mean, std, size) are guesses");
     Ok(())
 }
 
@@ -82,8 +82,9 @@ pub fn plan(args: &RecipeArgs, global: &GlobalOptions, env: &Environment) -> Com
     Ok(())
 }
 
-/// What to do about a fit whose checks failed.
-const FAILED: &str = "; the run is there to be looked at: `chiasm check RUN` says why, `[checks]` in the recipe draws the lines elsewhere";
+/// The hint for a fit whose checks failed.
+const FAILED: &str = "; the run folder was written: `chiasm check RUN` shows the reasons, and `[checks]` in \
+                      the recipe sets other limits";
 
 /// `fit`
 pub fn fit(
@@ -94,7 +95,7 @@ pub fn fit(
     global: &GlobalOptions,
     env: &Environment,
 ) -> CommandResult {
-    env.engine()?; // before the plan's work: without an engine there is nothing to do
+    env.engine()?; // fails early if the engine is missing
     let plan = checked(args, env)?;
     let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
     let fitted = chiasm_pipeline::fit(&plan, env, &options)?;
@@ -107,8 +108,8 @@ pub fn fit(
         }));
         return check::gate(&fitted.failed, output, FAILED);
     }
-    let made = if fitted.fresh { "made" } else { "is up to date (--force makes it again):" };
-    print::line(&format!("{made} {}", output.display()));
+    let outcome = if fitted.fresh { "wrote" } else { "up to date (use --force to fit again):" };
+    print::line(&format!("{outcome} {}", output.display()));
     for (stage, seconds) in fitted.timings.iter() {
         print::line(&format!("{stage:>10}  {seconds:6.2} s"));
     }
@@ -167,9 +168,9 @@ pub fn run(
     let opened = Run::open(&args.run, env)?;
     let inputs = inputs(&opened, args, given, env)?;
     let outputs = opened.run(&inputs, attention.is_some())?;
-    let answers = answers(&opened, &outputs);
+    let predictions = predictions(&opened, &outputs);
     if let Some(path) = attention {
-        attention_svg::write(&inputs, &outputs, &answers, path)?;
+        attention_svg::write(&inputs, &outputs, &predictions, path)?;
         env.reporter.note(&format!("wrote {}", path.display()));
     }
     if let Some(path) = &args.output {
@@ -179,7 +180,7 @@ pub fn run(
     }
     if json(global) {
         let scores = scores(&opened, &outputs);
-        print::json(&object!({ "outputs": nested(&outputs), "scores": scores, "answers": answers }));
+        print::json(&object!({ "outputs": nested(&outputs), "scores": scores, "answers": predictions }));
         return Ok(());
     }
     let rows = (outputs.iter())
@@ -193,8 +194,8 @@ pub fn run(
         })
         .collect();
     print::table(&["output", "shape", "begins"], rows, 3);
-    for (row, answer) in answers.iter().enumerate() {
-        print::line(&format!("answer {}: {answer}", row + 1));
+    for (row, prediction) in predictions.iter().enumerate() {
+        print::line(&format!("answer {}: {prediction}", row + 1));
     }
     for (pair, scores) in scores(&opened, &outputs) {
         print::line(&format!("scores of {pair} (rows: the first, columns: the second):"));
@@ -205,14 +206,15 @@ pub fn run(
     Ok(())
 }
 
-/// The fusion's answer to each row in words; none without a task with labels.
-fn answers(opened: &Run<'_>, outputs: &RunOutputs) -> Vec<String> {
+/// Returns the fusion's prediction for each row as text; empty if the run has no task with labels.
+fn predictions(opened: &Run<'_>, outputs: &RunOutputs) -> Vec<String> {
     let task = opened.manifest.task.as_ref();
     let Some((task, logits)) = task.zip(outputs.get("logits")) else { return Vec::new() };
-    logits.outer_iter().map(|row| print::answer(task, &row.to_vec())).collect()
+    logits.outer_iter().map(|row| print::prediction(task, &row.to_vec())).collect()
 }
 
-/// Every item of one modality against every item of another, for each pair of modalities that were given.
+/// Returns the scores of every item of one modality with every item of another, for each pair of given
+/// modalities.
 fn scores(opened: &Run<'_>, outputs: &RunOutputs) -> BTreeMap<String, Vec<Vec<f32>>> {
     let given: Vec<_> =
         opened.manifest.modalities.iter().filter_map(|m| Some((&m.name, outputs.get(&m.output)?))).collect();
@@ -233,7 +235,7 @@ fn nested(outputs: &RunOutputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
         .collect()
 }
 
-/// RawItem inputs from the flags, or from a table with a column per modality.
+/// Reads the raw items from the flags, or from a table with a column per modality.
 fn inputs(
     opened: &Run<'_>,
     args: &RunArgs,
@@ -243,15 +245,15 @@ fn inputs(
     let names = opened.names();
     if let Some(path) = &args.input {
         if let Some(flag) = given.keys().find(|name| !given[*name].is_empty()) {
-            let help = "put all raw inputs into the table, or all into flags";
-            let message = format!("--{flag} beside --input {}", path.display());
+            let help = "put all raw items into the table, or give all as flags";
+            let message = format!("--{flag} cannot be used together with --input {}", path.display());
             return Err(Error::input("chiasm::run::two_sources", message, help));
         }
         let table = opened.read_table(path)?;
         let missing: Vec<&str> = names.into_iter().filter(|name| !table.contains_key(*name)).collect();
         if !missing.is_empty() {
             let note =
-                format!("{} has no column {}: absent in every row", path.display(), missing.join(", "));
+                format!("{} has no column {}: absent from every row", path.display(), missing.join(", "));
             env.reporter.note(&note);
         }
         return Ok(table);
@@ -260,7 +262,7 @@ fn inputs(
         let flags: Vec<String> = names.iter().map(|n| format!("--{n} ...")).collect();
         return Err(Error::input(
             "chiasm::run::no_input",
-            "no raw input was given",
+            "no raw item was given",
             format!("give {}", flags.join(" or ")),
         ));
     }
@@ -269,7 +271,7 @@ fn inputs(
             let takes = opened.takes(name)?;
             let read = |value: &String| {
                 RawItem::parse(value, takes, Path::new("")).map_err(|what| {
-                    let help = "a modality of vectors takes the number of a row, counted from 0";
+                    let help = "for a file of vectors, give a row number, counted from 0";
                     Error::input("chiasm::run::row", format!("--{name}: {what}"), help)
                 })
             };
@@ -278,13 +280,13 @@ fn inputs(
         .collect()
 }
 
-/// How to search, and what to make of it.
+/// What to search for.
 pub struct SearchRequest<'a> {
     /// The modality to search.
     pub among: Option<&'a str>,
-    /// How many items to show.
+    /// The number of results.
     pub top: usize,
-    /// Where to write the pictures found side by side.
+    /// The PNG file for the images found.
     pub strip: Option<&'a Path>,
 }
 
@@ -301,19 +303,15 @@ pub fn search(
     let mut all = inputs.iter().flat_map(|(name, raws)| raws.iter().map(move |raw| (name, raw)));
     let (Some((modality, query)), None) = (all.next(), all.next()) else {
         let help = "give one raw item of one modality";
-        return Err(Error::input(
-            "chiasm::search::one_query",
-            "a search asks with exactly one raw item",
-            help,
-        ));
+        return Err(Error::input("chiasm::search::one_query", "a search needs exactly one raw item", help));
     };
     let others: Vec<&str> = opened.names().into_iter().filter(|name| name != modality).collect();
     let among = match (request.among, others.as_slice()) {
         (Some(among), _) => among,
         (None, [only]) => only,
         (None, several) => {
-            let message = format!("the run has {} other modalities", several.len());
-            let help = format!("say which one to search: --in {}", several.join(" or --in "));
+            let message = format!("the run has {} other modalities, and --in is missing", several.len());
+            let help = format!("name the one to search: --in {}", several.join(" or --in "));
             return Err(Error::input("chiasm::search::modality", message, help));
         }
     };

@@ -1,4 +1,5 @@
-//! `doctor` and `engine install`: what is there, what was tried, and the command that mends what is missing.
+//! `doctor` and `engine install`: which parts are installed, where they were searched, and how to install
+//! them.
 
 use crate::{
     args::{DoctorPart, GlobalOptions, ToolArg},
@@ -11,7 +12,7 @@ use chiasm_runtime::{Engine, InstallOptions, Outcome as AttemptOutcome, Tool};
 use serde_json::{Value, json as object};
 use std::path::Path;
 
-/// Looks at every part, prints what it saw, and fails when the engine is missing or a plugin named with `--plugin` cannot
+/// Prints the status of every part. Fails if the engine is missing, or a plugin named with `--plugin` cannot
 /// be used.
 pub fn doctor(only: Option<DoctorPart>, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let wanted = |part| only.is_none_or(|only| only == part);
@@ -52,7 +53,7 @@ fn engine_report(env: &Environment, engine: &chiasm_runtime::Result<&'static Eng
                     format!("usable {}", version.as_deref().unwrap_or("")).trim().to_owned()
                 }
                 AttemptOutcome::Refused(reason) => format!("refused: {reason}"),
-                AttemptOutcome::Absent(expected) => format!("nothing: {expected}"),
+                AttemptOutcome::Absent(expected) => format!("not found: {expected}"),
             };
             object!({ "place": attempt.place, "path": attempt.path, "outcome": outcome })
         })
@@ -69,7 +70,8 @@ fn devices_report(engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
         Ok(engine) => match engine.cuda() {
             Ok(()) => object!({ "cpu": "ready", "cuda": "ready" }),
             Err(missing) => {
-                object!({ "cpu": "ready", "cuda": format!("not there: {missing}"), "mend": chiasm_runtime::MEND_CUDA })
+                let cuda = format!("not available: {missing}");
+                object!({ "cpu": "ready", "cuda": cuda, "mend": chiasm_runtime::MEND_CUDA })
             }
         },
     }
@@ -84,7 +86,10 @@ fn plugins_report(env: &Environment) -> Value {
                 Status::Refused(reason) => format!("refused: {reason}"),
             };
             let ids: Vec<&str> = plugin.provides.iter().map(|p| p.what.id.as_str()).collect();
-            object!({ "plugin": plugin.id, "version": plugin.version, "provides": ids.join(", "), "status": status })
+            let provides = ids.join(", ");
+            object!({
+                "plugin": plugin.id, "version": plugin.version, "provides": provides, "status": status
+            })
         })
         .collect();
     Value::Array(plugins)
@@ -104,7 +109,7 @@ fn models_report(env: &Environment) -> Value {
     Value::Array(models)
 }
 
-/// The report as indented lines: a list of objects is one line each.
+/// Prints the report as indented lines. Each object in a list is one line.
 fn show(report: &Value) {
     for (part, value) in report.as_object().into_iter().flatten() {
         print::line(part);
@@ -150,9 +155,9 @@ pub fn install(cuda: bool, tool: Option<ToolArg>, global: &GlobalOptions) -> Com
     });
     let options = InstallOptions { cuda, tool, ..InstallOptions::default() };
     let terminal = crate::progress::Terminal::new(global.quiet);
-    let mut say = |message: &str| chiasm_pipeline::Reporter::note(&terminal, message);
-    let installed = chiasm_runtime::install(&options, &mut say)?;
-    installed.missing.iter().for_each(|missing| say(missing));
+    let mut note = |message: &str| chiasm_pipeline::Reporter::note(&terminal, message);
+    let installed = chiasm_runtime::install(&options, &mut note)?;
+    installed.missing.iter().for_each(|missing| note(missing));
     if json(global) {
         print::json(&object!({ "path": installed.path, "version": installed.version }));
     } else {

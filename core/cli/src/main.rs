@@ -1,4 +1,4 @@
-//! The `chiasm` binary: arguments in, one verb of the pipeline, results on stdout, everything else on stderr.
+//! The `chiasm` command. It prints results on stdout and everything else on stderr.
 
 mod args;
 mod attention_svg;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let given = modality_flags::given(&matches);
+    let given = modality_flags::modality_values(&matches);
     let outcome = perform(&cli, given).and_then(|()| match print::failure() {
         None => Ok(()),
         Some(error) => Err(Error::io("write", Path::new("stdout"), error.kind().into())),
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -92,14 +92,14 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
     }
 }
 
-/// What the verbs work with; fails when a plugin that the user named cannot be used.
+/// Returns the environment. Fails if a plugin named with `--plugin` cannot be used.
 fn environment(global: &GlobalOptions) -> CommandResult<Environment> {
     let env = unchecked_environment(global);
     env.host.check_named()?;
     Ok(env)
 }
 
-/// The same for verbs that report what is wrong with a plugin.
+/// Returns the environment for commands that report the status of plugins themselves.
 fn unchecked_environment(global: &GlobalOptions) -> Environment {
     let device = match global.device {
         DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
@@ -118,13 +118,13 @@ fn unchecked_environment(global: &GlobalOptions) -> Environment {
     }
 }
 
-/// Prints an error once, with its place in the user's file where it has one.
-fn complain(error: &Error) {
+/// Prints an error, with its location in the recipe if it has one.
+fn print_error(error: &Error) {
     let mut text = String::new();
     let handler = miette::GraphicalReportHandler::new_themed(theme()).with_width(100);
     let drawn = match error {
         Error::Problems(problems) => handler.render_report(&mut text, problems as &dyn Diagnostic),
-        other => handler.render_report(&mut text, &Plain(other.to_string())),
+        other => handler.render_report(&mut text, &PlainMessage(other.to_string())),
     };
     match drawn {
         Ok(()) => print::note(text.trim_end()),
@@ -138,9 +138,9 @@ fn theme() -> miette::GraphicalTheme {
     if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() }
 }
 
-/// An error with a message and nothing else.
+/// A diagnostic with only a message.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Plain(String);
+struct PlainMessage(String);
 
-impl Diagnostic for Plain {}
+impl Diagnostic for PlainMessage {}

@@ -1,8 +1,8 @@
-//! `chiasm measure`: every measure of two files of vectors, as a table for people, as JSON for machines.
+//! `chiasm measure`: measures of two files of vectors, as a table or as JSON.
 
 use crate::{
     args::{GlobalOptions, MeasureArgs},
-    command_result::{CommandResult, json, runs_without_engine},
+    command_result::{CommandResult, check_unused_options, json},
     print,
     progress::Terminal,
 };
@@ -11,7 +11,7 @@ use chiasm_geometry::measure::{Found, Report, Request};
 
 /// `measure`
 pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
-    runs_without_engine("measure", global)?;
+    check_unused_options("measure", global)?;
     let request = Request {
         only: args.only.clone(),
         k: args.k,
@@ -51,6 +51,6 @@ fn show(report: &Report) {
         print::line(note);
     }
     for (key, reason) in &report.skipped {
-        print::line(&format!("{key}: left out; {reason}"));
+        print::line(&format!("{key}: skipped; {reason}"));
     }
 }

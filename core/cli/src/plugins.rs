@@ -7,7 +7,7 @@ use crate::{
 };
 use chiasm_host::{Host, Status};
 
-/// Carries one of the three out.
+/// Runs one of the three commands.
 pub fn plugin(verb: &PluginCommand, global: &GlobalOptions, host: &Host) -> CommandResult {
     match verb {
         PluginCommand::List => list(global, host),

@@ -59,8 +59,9 @@ fn cv_rsum(rows: &[Value], aligner: &str, score: &str) -> f64 {
     row["cross_validation"]["rsum"].as_f64().unwrap()
 }
 
-/// The bounds are what plain NumPy reached for each method (examples/flickr1k has what this code reaches), less 3: another
-/// processor rounds differently and may choose a neighbouring parameter in a fold, and differences under 5 are noise.
+/// The bounds are what plain NumPy reached for each method (examples/flickr1k has what this code reaches),
+/// less 3: another processor rounds differently and may choose a neighbouring parameter in a fold, and
+/// differences under 5 are noise.
 #[test]
 fn closed_forms_reach_what_they_are_known_to_reach() {
     let Some(real) = real() else { return };
@@ -83,8 +84,9 @@ fn closed_forms_reach_what_they_are_known_to_reach() {
     assert!(got >= 397.0, "cca on the mean of five captions: {got}, known 400");
 }
 
-/// Eight hundred pairs are few: closed forms are known to win there. What trains must come near them, which it can only by starting
-/// from them and being held back. Bounds: 305 and 388 are what the aligner is for; chance is 16.
+/// Eight hundred pairs are few: closed forms are known to win there. What trains must come near them, which
+/// it can only by starting from them and being held back. Bounds: 305 and 388 are what the aligner is for;
+/// chance is 16.
 #[test]
 fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
     let Some(real) = real() else { return };
@@ -95,8 +97,9 @@ fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
     }
 }
 
-/// Cycle consistency is for coming back: less of the variance is lost on a round trip, both ways, than by the pair of ridges, at
-/// equal recall. Recall on 160 rows has a standard error of .027, and 15 points of rsum are one fold's standard deviation.
+/// Cycle consistency is for coming back: less of the variance is lost on a round trip, both ways, than by the
+/// pair of ridges, at equal recall. Recall on 160 rows has a standard error of .027, and 15 points of rsum
+/// are one fold's standard deviation.
 #[test]
 fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
     let Some(real) = real() else { return };
@@ -134,8 +137,8 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
     }
 }
 
-/// The first 20 training rows of each fold are pairs for both; ot-map also sees the other 780 rows, shuffled. Same pairs and same
-/// test rows on both sides; seen: 97 against 66.
+/// The first 20 training rows of each fold are pairs for both; ot-map also sees the other 780 rows, shuffled.
+/// Same pairs and same test rows on both sides; seen: 97 against 66.
 #[test]
 fn rows_without_a_partner_make_twenty_pairs_worth_more() {
     let Some(real) = real() else { return };

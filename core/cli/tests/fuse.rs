@@ -1,4 +1,5 @@
-//! Fusions that read tokens and learn a task, from the command line: fit, eval, run with any of the inputs, and what is refused.
+//! Fusions that read tokens and learn a task, from the command line: fit, eval, run with any of the inputs,
+//! and what is refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -324,7 +325,10 @@ fn inputs_that_do_not_belong_together_are_told_apart() {
         &format!("{}{{\"question\": \"a\"}}", row("")),
         &["rows.jsonl:2: expected image, as in the first row, got question"],
     );
-    refused(&format!("{}{{}}", row("")), &["rows.jsonl:2: expected at least one of image, question, got none"]);
+    refused(
+        &format!("{}{{}}", row("")),
+        &["rows.jsonl:2: expected at least one of image, question, got none"],
+    );
     refused(&row(", \"question\": [\"a\", \"b\"]"), &["expected one question, got [\"a\",\"b\"]"]);
     refused("", &["expected rows, got none"]);
     sandbox.write("rows.jsonl", row(", \"question\": \"a\", \"answer\": \"red\""));

@@ -1,4 +1,5 @@
-//! `chiasm measure`: all measures of two files, some of them, beside chance, and files that cannot be measured.
+//! `chiasm measure`: all measures of two files, some of them, beside chance, and files that cannot be
+//! measured.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -206,7 +206,8 @@ fn both_layouts_compute_what_the_run_does() {
 #[test]
 fn narrow_weights_save_bytes_and_their_loss_is_measured() {
     let sandbox = fitted(60);
-    // An embedding is a unit vector: half a unit in the last of 11 or 7 bits of every weight, through a few layers.
+    // An embedding is a unit vector: half a unit in the last of 11 or 7 bits of every weight, through a few
+    // layers.
     for (weights, bits, share, most) in [("fp16", 11, 0.51, 1e-2), ("int8", 7, 0.27, 1e-1)] {
         let exported =
             json(&sandbox.good(&["export", "run", "--weights", weights, "-o", weights, "--format", "json"]));

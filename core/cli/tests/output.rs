@@ -1,5 +1,5 @@
-//! What reaches the user when something around a verb is wrong: a pipe that is closed, a disk that is full, an option that
-//! the verb does not use, a plugin that is broken.
+//! What reaches the user when something around a verb is wrong: a pipe that is closed, a disk that is full,
+//! an option that the verb does not use, a plugin that is broken.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,6 +1,8 @@
-//! `chiasm transport` on files: the figures are POT's, plans have the marginals asked for, bad input is refused by name.
+//! `chiasm transport` on files: the figures are POT's, plans have the marginals asked for, bad input is
+//! refused by name.
 //!
-//! The reference values are those of the transport crate, made by POT (core/transport/tests/reference/make.py).
+//! The reference values are those of the transport crate, made by POT
+//! (core/transport/tests/reference/make.py).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -128,7 +130,8 @@ fn plans_are_written_and_a_limit_is_a_warning() {
     assert!(cut.stdout.contains("marginal_error"), "{}", cut.stdout);
 }
 
-/// Legal but odd: every solver gives a finite, right figure, or says what stands in the way, and does it in seconds.
+/// Legal but odd: every solver gives a finite, right figure, or says what stands in the way, and does it in
+/// seconds.
 #[test]
 fn odd_input_gives_a_right_answer_or_a_plain_refusal() {
     let reference = Reference::new();
@@ -237,7 +240,8 @@ fn masses_and_offsets_change_nothing_but_the_unit() {
     scaled("b", 7.0);
     let heavy = ["x.npy", "y.npy", "--a", "a7.npy", "--b", "b7.npy", "--solver"];
     let cost = |arguments: &[&str]| reference.solve(arguments)["cost"].as_f64().unwrap();
-    // Seven times a weight is rounded anew on its way through the file, and a low-rank plan is one local optimum of many.
+    // Seven times a weight is rounded anew on its way through the file, and a low-rank plan is one local
+    // optimum of many.
     for (solver, tolerance) in [("emd", 1e-5), ("lowrank", 2e-3)] {
         let (one, seven) =
             (cost(&[&WEIGHTED[..], &["--solver", solver]].concat()), cost(&[&heavy[..], &[solver]].concat()));
@@ -247,7 +251,8 @@ fn masses_and_offsets_change_nothing_but_the_unit() {
         .sandbox
         .refused(&[&["transport"][..], &heavy, &["gw"]].concat(), &["a7.npy", "shares that sum to one"]);
 
-    // Points a hundred million from zero, in double precision, whose differences single precision does not hold.
+    // Points a hundred million from zero, in double precision, whose differences single precision does not
+    // hold.
     let script = "import numpy
 for name in 'xy':
     numpy.save(f'far-{name}.npy', numpy.load(f'{name}.npy').astype('f8') + 1e8)";

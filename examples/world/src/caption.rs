@@ -1,7 +1,7 @@
 //! From facts to sentences: a handful of styles, each filled with words of the world.
 //!
-//! Every caption names every object by colour and shape, so that it nearly identifies its picture; sizes, places,
-//! relations and the background are said in some wordings and left out in others, as people do.
+//! Every caption names every object by colour and shape, so that it nearly identifies its picture; sizes,
+//! places, relations and the background are said in some wordings and left out in others, as people do.
 
 use crate::rng::Rng;
 use crate::scene::{Object, Scene, Size};

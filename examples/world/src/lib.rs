@@ -1,12 +1,12 @@
 //! The demo's procedural world: scenes of coloured shapes, captions of them, and questions about them.
 //!
-//! Real image–caption collections are large, licensed by others and slow to embed; this one is made on the spot,
-//! is the same on every machine, and comes with its ground truth. A scene holds two or three shapes on a loose
-//! 3x3 grid; it can be rendered to a 64x64 picture, described in as many wordings as asked for, and asked about in ways
-//! that neither the picture nor the words answer alone.
+//! Real image–caption collections are large, licensed by others and slow to embed; this one is made on the
+//! spot, is the same on every machine, and comes with its ground truth. A scene holds two or three shapes on
+//! a loose 3x3 grid; it can be rendered to a 64x64 picture, described in as many wordings as asked for, and
+//! asked about in ways that neither the picture nor the words answer alone.
 //!
-//! Everything is integer arithmetic over one splitmix64 stream per scene, so pictures and captions are equal to the
-//! byte wherever they are made, and scene `i` never depends on how many scenes are made.
+//! Everything is integer arithmetic over one splitmix64 stream per scene, so pictures and captions are equal
+//! to the byte wherever they are made, and scene `i` never depends on how many scenes are made.
 //!
 //! ```
 //! let scene = world::World::new(7).scene(0);

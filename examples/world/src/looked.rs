@@ -41,7 +41,8 @@ impl Looked {
 mod tests {
     use super::*;
 
-    /// A grid of 4 x 4 over 64 pixels: the box from (10, 20) to (20, 40) touches columns 0 and 1 of rows 1 and 2.
+    /// A grid of 4 x 4 over 64 pixels: the box from (10, 20) to (20, 40) touches columns 0 and 1 of rows 1
+    /// and 2.
     #[test]
     fn cells_that_the_box_touches_count() {
         let mut shares = vec![0.0; 16];

@@ -1,7 +1,8 @@
-//! What may be asked of a picture: questions about relations, each with one right answer and one right object.
+//! What may be asked of a picture: questions about relations, each with one right answer and one right
+//! object.
 //!
-//! A question is answered by one thing and not by another that stands elsewhere, so that neither its words nor a list of what
-//! the picture holds is enough: one has to look where the question says. Plain names only.
+//! A question is answered by one thing and not by another that stands elsewhere, so that neither its words
+//! nor a list of what the picture holds is enough: one has to look where the question says. Plain names only.
 
 use crate::scene::{Object, Relation, Scene};
 
@@ -17,8 +18,8 @@ pub struct Question {
 }
 
 impl Scene {
-    /// Every question that has one answer here: exactly one object lies so from the one that the question names, and
-    /// another object, which would give another answer, does not.
+    /// Every question that has one answer here: exactly one object lies so from the one that the question
+    /// names, and another object, which would give another answer, does not.
     pub fn questions(&self) -> Vec<Question> {
         let mut questions = Vec::new();
         for (at, anchor) in self.objects.iter().enumerate() {
@@ -59,7 +60,8 @@ mod tests {
     use crate::{Colour, Shape, World};
     use std::collections::BTreeSet;
 
-    /// The objects that answer a question, found by reading its words against the boxes alone, and what each would answer.
+    /// The objects that answer a question, found by reading its words against the boxes alone, and what each
+    /// would answer.
     fn read<'a>(scene: &'a Scene, text: &str) -> Vec<(usize, &'a str)> {
         let words: Vec<&str> = text.split(' ').collect();
         let shape = words[words.len() - 1];

@@ -1,8 +1,8 @@
 //! A quiz as a folder: `images/*.png`, `pairs.jsonl` with one row per question, and `ceilings.json`.
 //!
-//! Questions are picked so that both halves are needed. Those of one picture have different answers, so that whoever sees the
-//! picture alone is right once; and those are preferred whose words had this answer least often in their split, so that whoever
-//! reads the words alone is right little more often than by chance.
+//! Questions are picked so that both halves are needed. Those of one picture have different answers, so that
+//! whoever sees the picture alone is right once; and those are preferred whose words had this answer least
+//! often in their split, so that whoever reads the words alone is right little more often than by chance.
 
 use crate::dataset::{self, Error, Split};
 use crate::rng::Rng;
@@ -28,7 +28,8 @@ pub struct QuizRow {
     pub question: String,
     /// One word.
     pub answer: String,
-    /// The box of the object that is the answer's: left, top, right, bottom in pixels, the last two exclusive.
+    /// The box of the object that is the answer's: left, top, right, bottom in pixels, the last two
+    /// exclusive.
     pub object: [u32; 4],
     /// The boxes of all objects.
     pub objects: Vec<[u32; 4]>,
@@ -36,8 +37,8 @@ pub struct QuizRow {
 
 /// How often the best predictor that lacks a modality can be right on the test rows, as shares of 1.
 ///
-/// Each is told the test answers themselves and gives, for all that it sees, the most frequent one: no predictor that sees no more is right
-/// more often on these rows.
+/// Each is told the test answers themselves and gives, for all that it sees, the most frequent one: no
+/// predictor that sees no more is right more often on these rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ceilings {
     /// Test rows.
@@ -84,8 +85,8 @@ fn majority(rows: &[&QuizRow], key: fn(&QuizRow) -> &str) -> f64 {
     right as f64 / rows.len().max(1) as f64
 }
 
-/// Writes a quiz about the world's first `pictures` scenes that answer `each` questions in different ways, into the folder, which is
-/// made if need be; returns the rows and their ceilings.
+/// Writes a quiz about the world's first `pictures` scenes that answer `each` questions in different ways,
+/// into the folder, which is made if need be; returns the rows and their ceilings.
 ///
 /// A longer quiz begins with the rows of a shorter one. Refuses an `each` of 0 or above [`MOST`].
 pub fn write_quiz(
@@ -204,12 +205,14 @@ mod tests {
     #[test]
     fn the_question_alone_is_hardly_better_than_chance() {
         let (_folder, rows, ceilings) = quiz(6000, 4);
-        // Eight colours, or eight shapes: 12.5 % if every wording had every answer equally often. Over the few test rows of a wording
-        // the most frequent answer is above that even in a fair draw: 25 % here when any four questions are taken.
+        // Eight colours, or eight shapes: 12.5 % if every wording had every answer equally often. Over the
+        // few test rows of a wording the most frequent answer is above that even in a fair draw: 25 % here
+        // when any four questions are taken.
         assert!((0.125..0.22).contains(&ceilings.question_only), "{ceilings:?}");
         // One of sixteen, and no answer is much more frequent than another.
         assert!((0.0625..0.08).contains(&ceilings.prior), "{ceilings:?}");
-        // What the training rows say of a wording helps even less with the test rows: the most frequent answer there, read here.
+        // What the training rows say of a wording helps even less with the test rows: the most frequent
+        // answer there, read here.
         let mut seen: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.split == Split::Train) {
             *seen.entry(&row.question).or_default().entry(&row.answer).or_default() += 1;

@@ -1,6 +1,7 @@
 //! From facts to pixels: each shape is a yes-or-no question asked at 4x4 points of every pixel.
 //!
-//! Whole numbers only: a shape's points are given in eighths of a pixel, relative to its centre, y growing downwards.
+//! Whole numbers only: a shape's points are given in eighths of a pixel, relative to its centre, y growing
+//! downwards.
 
 use crate::scene::{Object, SIDE, Scene, Shape, UNIT};
 use image::{Rgb, RgbImage};
@@ -58,8 +59,8 @@ impl Shape {
     }
 }
 
-/// A pentagram is what at least four of its five edges' half-planes hold.
-/// Each edge lies at cos(72 deg) = 0.309 of the radius from the centre; the points below are its normals, in thousandths.
+/// A pentagram is what at least four of its five edges' half-planes hold. Each edge lies at cos(72 deg) =
+/// 0.309 of the radius from the centre; the points below are its normals, in thousandths.
 fn star(x: i64, y: i64, r: i64) -> bool {
     const NORMALS: [[i64; 2]; 5] = [[0, 1000], [951, 309], [588, -809], [-588, -809], [-951, 309]];
     let held = NORMALS.iter().filter(|[nx, ny]| (x * nx - y * ny) / 1000 <= 309 * r).count();

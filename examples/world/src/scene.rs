@@ -1,6 +1,7 @@
 //! Scenes as facts: what is where, in which colour and size. Pictures and captions are both made from these.
 //!
-//! Lengths are kept in eighths of a pixel (`UNIT`), so that positions are loose and the arithmetic stays whole.
+//! Lengths are kept in eighths of a pixel (`UNIT`), so that positions are loose and the arithmetic stays
+//! whole.
 
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! A workshop in a temporary folder: a small world, recipes, files of vectors, and the binary with its own cache.
+//! A workshop in a temporary folder: a small world, recipes, files of vectors, and the binary with its own
+//! cache.
 #![allow(clippy::allow_attributes, reason = "an expectation may go unmet in one of the test files")]
 #![allow(dead_code, reason = "each test file uses its own part of the workshop")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,8 +1,8 @@
 //! The cache on disk: embeddings in shards, and checkpoints of trainings. An interrupted fit resumes from it.
 //!
-//! The key of a shard is the SHA-256 of everything its values depend on: model, ports, preprocessing, adapter,
-//! engine, device and the bytes of its raw items. An entry is therefore never stale, and none is ever
-//! invalidated.
+//! The key of a shard is the SHA-256 of everything its values depend on: model, ports, preprocessing,
+//! adapter, engine, device and the bytes of its raw items. An entry is therefore never stale, and none is
+//! ever invalidated.
 
 use crate::base::error::Error;
 use ndarray::{Array, Dimension, IxDyn};
@@ -24,8 +24,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Returns the user's cache: `$CHIASM_CACHE`, else `chiasm` in `$XDG_CACHE_HOME`, in `~/.cache`, or in the
-    /// system's temporary folder.
+    /// Returns the user's cache: `$CHIASM_CACHE`, else `chiasm` in `$XDG_CACHE_HOME`, in `~/.cache`, or in
+    /// the system's temporary folder.
     pub fn of_user() -> Self {
         let named = std::env::var_os("CHIASM_CACHE").map(PathBuf::from);
         let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
@@ -44,7 +44,8 @@ impl Cache {
         self.folder.join("trainings")
     }
 
-    /// Returns the shard stored under `key`, or `None` if it is missing, damaged or does not have `rows` rows.
+    /// Returns the shard stored under `key`, or `None` if it is missing, damaged or does not have `rows`
+    /// rows.
     pub fn load<D: Dimension>(&self, key: &str, rows: usize) -> Option<Array<f32, D>> {
         let file = File::open(self.path(key)).ok()?;
         let npy = npyz::NpyFile::new(BufReader::new(file)).ok()?;

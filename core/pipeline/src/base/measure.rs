@@ -14,8 +14,8 @@ use std::path::Path;
 /// is float64.
 ///
 /// # Errors
-/// If a file cannot be read or does not hold at least two rows of finite floats, if `labels` does not hold one
-/// non-negative integer per row, or if a requested measure does not exist or none applies.
+/// If a file cannot be read or does not hold at least two rows of finite floats, if `labels` does not hold
+/// one non-negative integer per row, or if a requested measure does not exist or none applies.
 pub fn measure_files(
     files: [&Path; 2],
     labels: Option<&Path>,

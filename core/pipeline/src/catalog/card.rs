@@ -70,8 +70,8 @@ impl ModelStore {
         &self.folders
     }
 
-    /// Returns every card with its path, and a problem for each card that cannot be read. Of several cards with
-    /// one name, the first is returned.
+    /// Returns every card with its path, and a problem for each card that cannot be read. Of several cards
+    /// with one name, the first is returned.
     pub fn list(&self) -> Vec<Result<(ModelCard, PathBuf), Problem>> {
         let mut found: Vec<Result<(ModelCard, PathBuf), Problem>> = Vec::new();
         let entries = self.folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flat_map(|entries| {
@@ -134,8 +134,8 @@ impl std::fmt::Display for ModelStore {
     }
 }
 
-/// Returns the user's models folder, where `chiasm model add` writes cards: `chiasm/models` in `$XDG_DATA_HOME`
-/// or in `~/.local/share`.
+/// Returns the user's models folder, where `chiasm model add` writes cards: `chiasm/models` in
+/// `$XDG_DATA_HOME` or in `~/.local/share`.
 pub fn user_models() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));

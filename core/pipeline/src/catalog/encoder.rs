@@ -220,7 +220,8 @@ impl Encoder {
         self.adapter.prepare(raw.item())
     }
 
-    /// Returns the digest of everything that its vectors depend on, except the items, the engine and the device.
+    /// Returns the digest of everything that its vectors depend on, except the items, the engine and the
+    /// device.
     pub fn key(&self) -> KeyHasher {
         let mut key = KeyHasher::default();
         key.add(&self.identity).add(&self.adapter_id).add(&self.adapter_sha256);
@@ -301,8 +302,8 @@ fn check_inputs(name: &str, graph: &Graph, made: &[ModelInput]) -> Result<(), Pr
     Ok(())
 }
 
-/// Returns the files that `[preprocessing]` names, such as a tokenizer. They are in the folder of the card or of
-/// the model, and are part of the encoder.
+/// Returns the files that `[preprocessing]` names, such as a tokenizer. They are in the folder of the card or
+/// of the model, and are part of the encoder.
 fn companions(preprocessing: &serde_json::Value, found: &ResolvedCard) -> Vec<(String, PathBuf)> {
     let values = preprocessing.as_object().into_iter().flat_map(|o| o.values());
     let names = values.filter_map(|v| v.as_str()).filter(|s| !s.is_empty());

@@ -1,7 +1,7 @@
 //! Models from the Hugging Face hub, `hf:ORG/NAME[@REVISION]/PATH.onnx`, through hf-hub and its usual cache.
 //!
-//! Cached files are used without a network request. The model card records the SHA-256 of the file, so a changed
-//! file on the hub is detected. Needs the feature `hub`.
+//! Cached files are used without a network request. The model card records the SHA-256 of the file, so a
+//! changed file on the hub is detected. Needs the feature `hub`.
 
 use crate::base::problem::Problem;
 use std::path::PathBuf;

@@ -3,7 +3,8 @@
 use crate::base::error::Error;
 use chiasm_graph::Graph;
 
-/// Joins a model with its tail. The result has the inputs of the model, and the outputs tokens, mask and pooled.
+/// Joins a model with its tail. The result has the inputs of the model, and the outputs tokens, mask and
+/// pooled.
 ///
 /// The inputs of the tail are named like ports or inner tensors of the model.
 ///

@@ -58,8 +58,8 @@ pub struct CrossValidation {
     pub recall_at_1: BTreeMap<String, f64>,
 }
 
-/// The 0.975 quantiles of Student's t distribution for 1, 2, ... degrees of freedom. For more, the normal quantile
-/// is used.
+/// The 0.975 quantiles of Student's t distribution for 1, 2, ... degrees of freedom. For more, the normal
+/// quantile is used.
 const T: [f64; 19] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093,

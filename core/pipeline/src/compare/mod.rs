@@ -137,7 +137,7 @@ fn measure(
         return Err(Error::input(
             "chiasm::compare::train_items",
             format!(
-                "cross-validation uses test rows as training rows, but `items` and `train_items` of {:?} differ",
+                "cross-validation trains on test rows, but `items` and `train_items` of {:?} differ",
                 modality.name
             ),
             "use --folds 0 for no cross-validation, or set `items` and `train_items` to the same value",
@@ -177,8 +177,8 @@ fn measure(
     Ok(vec![variant(0, "plain"), variant(1, "bank")])
 }
 
-/// Returns the rows of every fold. A row belongs to the fold of its index modulo `count`; there are no validation
-/// rows.
+/// Returns the rows of every fold. A row belongs to the fold of its index modulo `count`; there are no
+/// validation rows.
 fn fold_rows(rows: &SplitRows, count: usize) -> Result<Vec<SplitRows>, Error> {
     if count == 0 {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! Embedding raw items with their encoders, in shards that are cached.
 //!
-//! Each split is embedded separately, so that a run that is opened later finds the shards of its test rows in the
-//! cache. An item that several rows share (a picture with many questions) is embedded once.
+//! Each split is embedded separately, so that a run that is opened later finds the shards of its test rows in
+//! the cache. An item that several rows share (a picture with many questions) is embedded once.
 
 mod shard;
 pub mod tokens;
@@ -180,7 +180,8 @@ pub fn rows_with(modalities: &[EmbeddedItems], least: usize) -> Vec<usize> {
     counts.into_iter().filter(|(_, count)| *count >= least).map(|(row, _)| row).collect()
 }
 
-/// Embeds items of one modality. Also returns the indices of the items that could not be read, with the reasons.
+/// Embeds items of one modality. Also returns the indices of the items that could not be read, with the
+/// reasons.
 ///
 /// # Errors
 /// As [`EmbedRequest::embed`].
@@ -246,8 +247,8 @@ fn unique(items: &[RawItem]) -> (Vec<&RawItem>, Vec<usize>) {
     (unique, all)
 }
 
-/// Returns the mean of each group of consecutive vectors; `counts` are the sizes of the groups. The mean of an
-/// empty group is zero.
+/// Returns the mean of each group of consecutive vectors; `counts` are the sizes of the groups. The mean of
+/// an empty group is zero.
 pub fn means(vectors: &Array2<f32>, counts: &[usize]) -> Array2<f32> {
     let mut means = Array2::zeros((counts.len(), vectors.ncols()));
     let mut start = 0;

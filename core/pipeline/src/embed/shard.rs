@@ -24,8 +24,8 @@ pub(super) struct EncodedItems {
     pub bad: BTreeMap<usize, String>,
 }
 
-/// Runs an encoder over `items`. Tokens are returned if `tokens` is given: the number of items, with repetitions,
-/// that will need their sequences.
+/// Runs an encoder over `items`. Tokens are returned if `tokens` is given: the number of items, with
+/// repetitions, that will need their sequences.
 pub(super) fn encode(
     encoder: &Encoder,
     modality: &str,
@@ -77,8 +77,8 @@ pub(super) fn encode(
     Ok(EncodedItems { pooled, tokens, bad })
 }
 
-/// Returns an error if the tokens do not fit into memory: `sequences` counts those of the distinct items and once
-/// more those of all items.
+/// Returns an error if the tokens do not fit into memory: `sequences` counts those of the distinct items and
+/// once more those of all items.
 fn fits_memory(
     encoder: &str,
     sequences: usize,
@@ -92,7 +92,8 @@ fn fits_memory(
             Err(Error::input(
                 "chiasm::data::tokens_memory",
                 format!(
-                    "the tokens of {:?}, {length} x {width} numbers per item, take {:.1} GiB; {:.1} GiB are free",
+                    "the tokens of {:?}, {length} x {width} numbers per item, take {:.1} GiB; {:.1} GiB are \
+                     free",
                     encoder,
                     gib(needed),
                     gib(available)
@@ -111,8 +112,8 @@ fn available_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Returns the key of a part of a shard. Tokens have their own keys, so that fits with and without tokens share the
-/// pooled vectors.
+/// Returns the key of a part of a shard. Tokens have their own keys, so that fits with and without tokens
+/// share the pooled vectors.
 fn part(key: &str, part: &str) -> String {
     let mut whole = KeyHasher::default();
     whole.add(key).add(part);

@@ -101,8 +101,8 @@ impl EmbeddedData {
         Ok(TrainingSet { items, validation: rows_with(validation, 1) })
     }
 
-    /// Returns raw items of every modality for the comparison of the merged model with its parts: test items, or all
-    /// items if there are no test items.
+    /// Returns raw items of every modality for the comparison of the merged model with its parts: test items,
+    /// or all items if there are no test items.
     pub(super) fn items_to_prove(&self, plan: &Plan) -> Vec<Vec<RawItem>> {
         let rows = self.data.dataset.rows_of(Split::Test);
         let of = |at: usize| {

@@ -14,23 +14,23 @@ use ndarray::{Array2, Axis};
 ///
 /// # Errors
 /// If the fusion fails. The error names the plugin.
-pub fn fit(plan: &Plan, cases: &FusionInputs, env: &Environment) -> Result<Option<Fused>, Error> {
+pub fn fit(plan: &Plan, inputs: &FusionInputs, env: &Environment) -> Result<Option<Fused>, Error> {
     let Some(recipe) = &plan.recipe.fuse else { return Ok(None) };
-    let target = target(plan, cases);
-    let ports: Vec<[String; 3]> = (cases.names.iter())
+    let target = target(plan, inputs);
+    let ports: Vec<[String; 3]> = (inputs.names.iter())
         .map(|name| ["pooled", "tokens", "mask"].map(|port| format!("{name}.{port}")))
         .collect();
     let mut modalities = Vec::new();
     let mut data: Vec<(&str, Data<'_>)> = Vec::new();
     for (at, [pooled_port, tokens_port, mask_port]) in ports.iter().enumerate() {
-        let (pooled, tokens) = (&cases.pooled[at], &cases.tokens[at]);
+        let (pooled, tokens) = (&inputs.pooled[at], &inputs.tokens[at]);
         data.push((pooled_port, view(pooled)));
         if let Some(TokenSequences { values, mask }) = tokens {
             data.push((tokens_port, Data::f32(values.shape(), values.as_slice().unwrap_or_default())));
             data.push((mask_port, view(mask)));
         }
         modalities.push(Modality {
-            name: cases.names[at].clone(),
+            name: inputs.names[at].clone(),
             pooled_dim: pooled.ncols(),
             token_dim: tokens.as_ref().map(|tokens| tokens.values.len_of(Axis(2))),
         });
@@ -43,9 +43,9 @@ pub fn fit(plan: &Plan, cases: &FusionInputs, env: &Environment) -> Result<Optio
     Ok(Some(env.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
 }
 
-/// Returns the training target of every row: classes, labels, numbers, or for retrieval the mean of its target
-/// items.
-fn target(plan: &Plan, cases: &FusionInputs) -> Option<Array2<f32>> {
+/// Returns the training target of every row: classes, labels, numbers, or for retrieval the mean of its
+/// target items.
+fn target(plan: &Plan, inputs: &FusionInputs) -> Option<Array2<f32>> {
     let task = plan.data.task.as_ref()?;
-    task.target(&cases.rows).or_else(|| cases.targets.as_ref().map(|targets| targets.means()))
+    task.target(&inputs.rows).or_else(|| inputs.targets.as_ref().map(|targets| targets.means()))
 }

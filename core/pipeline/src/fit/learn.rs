@@ -69,16 +69,17 @@ pub fn learn_fusion(
                 rows.into_iter().zip(&counts).filter(|(_, count)| **count > 0).map(|(row, _)| row).collect();
             targets.counts = counts.into_iter().filter(|count| *count > 0).collect();
         }
-        let cases = FusionInputs::of(&model, &training.items, &rows, found, env)?;
-        if let Some(Fused { graph, notes }) = fusion::fit(plan, &cases, env)? {
+        let inputs = FusionInputs::of(&model, &training.items, &rows, found, env)?;
+        if let Some(Fused { graph, notes }) = fusion::fit(plan, &inputs, env)? {
             (model.fusion, fusion_notes) = (Some(graph), notes);
         }
     }
     Ok(FittedModel { learned, model, fusion_notes })
 }
 
-/// Returns the dimension of the subspace that the training pairs of each modality span: that of the row means, over
-/// rows that also have another modality. A map cannot learn anything about directions outside this subspace.
+/// Returns the dimension of the subspace that the training pairs of each modality span: that of the row
+/// means, over rows that also have another modality. A map cannot learn anything about directions outside
+/// this subspace.
 pub(super) fn spans(items: &[EmbeddedItems]) -> Result<BTreeMap<String, usize>, Error> {
     let joint = rows_with(items, 2);
     let of = |items: &EmbeddedItems| {

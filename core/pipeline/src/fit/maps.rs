@@ -63,8 +63,8 @@ impl TrainingSet {
         self.items.iter().map(of).collect()
     }
 
-    /// Returns the items with shuffled pairs: the rows of every modality except the first are permuted among the rows
-    /// that have it.
+    /// Returns the items with shuffled pairs: the rows of every modality except the first are permuted among
+    /// the rows that have it.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         let items = self.items.iter().enumerate().map(|(at, items)| match at {

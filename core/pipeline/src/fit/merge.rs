@@ -33,8 +33,8 @@ pub fn merge(plan: &Plan, model: &LearnedModel, parameters: &Value) -> Result<Gr
     Ok(described(graph, plan, parameters))
 }
 
-/// Returns pairs for every encoder, in the order of the modalities: the name of an input, and its name in the merged
-/// model.
+/// Returns pairs for every encoder, in the order of the modalities: the name of an input, and its name in the
+/// merged model.
 pub fn input_names(plan: &Plan) -> Vec<Vec<(String, String)>> {
     let all: Vec<EncoderInputNames<'_>> = (plan.modalities.iter())
         .flat_map(|m| m.encoders.iter().map(move |encoder| (m, encoder)))

@@ -1,6 +1,6 @@
-//! Fitting a plan: embed the items, fit maps and fusion, and write a draft of the run folder with the merged model.
-//! Then open the draft as a run, compare the merged model with its parts, measure it, check its maps, and move it
-//! into place.
+//! Fitting a plan: embed the items, fit maps and fusion, and write a draft of the run folder with the merged
+//! model. Then open the draft as a run, compare the merged model with its parts, measure it, check its maps,
+//! and move it into place.
 
 pub mod embedded_data;
 mod fusion;
@@ -72,8 +72,8 @@ impl StageTimings {
 /// Fits a plan and writes the run folder, which appears only once it is complete.
 ///
 /// # Errors
-/// If an item cannot be read and is not skipped, a plugin or the engine fails, the merged model does not reproduce
-/// its parts, or a file cannot be written. No run folder is written then.
+/// If an item cannot be read and is not skipped, a plugin or the engine fails, the merged model does not
+/// reproduce its parts, or a file cannot be written. No run folder is written then.
 pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitReport, Error> {
     let key = key(plan, env, options.skip_bad)?;
     if !options.force && is_up_to_date(&options.output, &key) {

@@ -171,8 +171,8 @@ fn lock(recipe: &Recipe) -> Result<RecipeLock, Error> {
     Ok(RecipeLock { folder, overrides: recipe.overrides.clone() })
 }
 
-/// Returns the specification without an absolute folder, if the encoder has a card: its files are in the run folder.
-/// Files of vectors are not.
+/// Returns the specification without an absolute folder, if the encoder has a card: its files are in the run
+/// folder. Files of vectors are not.
 fn portable(spec: &EncoderSpec, has_card: bool) -> EncoderSpec {
     let directory = if has_card { PathBuf::new() } else { spec.directory.clone() };
     EncoderSpec { directory, ..spec.clone() }
@@ -191,8 +191,8 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let outputs: Vec<String> = names.iter().map(|name| format!("`{}`", embeds(name))).collect();
     let _ = write!(
         text,
-        "# {}, merged\n\n`model.onnx` maps {} modalities into one space. The score of two items is the dot product \
-         of their embeddings, the outputs {}.\n\n",
+        "# {}, merged\n\n`model.onnx` maps {} modalities into one space. The score of two items is the dot \
+         product of their embeddings, the outputs {}.\n\n",
         names.join(" and "),
         names.len(),
         outputs.join(", "),
@@ -210,9 +210,9 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let worst = proof.staged_against_merged.values().copied().fold(0.0, f32::max);
     let _ = write!(
         text,
-        "\nMeasured on {} test rows: rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
-         The outputs of the merged model differ from those of its parts by at most {worst:.1e} on {} combinations of \
-         items. The weights of the encoders are unchanged.\n\n## Parts\n\n",
+        "\nMeasured on {} held-out rows: rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
+         The outputs of the merged model differ from those of its parts by at most {worst:.1e} on {} \
+         combinations of items. The weights of the encoders are unchanged.\n\n## Parts\n\n",
         metrics.rows, metrics.rsum, metrics.rsum_max, proof.rows
     );
     for card in &cards {

@@ -50,8 +50,8 @@ impl<'a> ModalityColumn<'a> {
 }
 
 impl RecipeData {
-    /// Reads the data of a recipe. The labels of the task are those of `known`, the task of a finished run; for
-    /// `None`, those of the training rows.
+    /// Reads the data of a recipe. The labels of the task are those of `known`, the task of a finished run;
+    /// for `None`, those of the training rows.
     ///
     /// # Errors
     /// Every problem in the data.
@@ -89,8 +89,8 @@ impl RecipeData {
         Ok(Self { dataset: Arc::new(dataset), items, task })
     }
 
-    /// Returns the data without some items. `left_out` takes the id of a row, a modality and the index of an item
-    /// within its row.
+    /// Returns the data without some items. `left_out` takes the id of a row, a modality and the index of an
+    /// item within its row.
     #[must_use]
     pub fn without(&self, names: &[&str], left_out: &dyn Fn(&str, &str, usize) -> bool) -> Self {
         let ids = &self.dataset.ids;
@@ -158,7 +158,8 @@ impl RecipeData {
         joined
     }
 
-    /// Returns the pairs of modalities that no training row has together. `names` are the names of all modalities.
+    /// Returns the pairs of modalities that no training row has together. `names` are the names of all
+    /// modalities.
     pub fn emergent(&self, names: &[&str]) -> Vec<[String; 2]> {
         let pairs = (0..names.len()).flat_map(|b| (0..b).map(move |a| [a, b]));
         let apart = pairs.filter(|[a, b]| !self.seen_together(*a, *b));

@@ -31,7 +31,8 @@ pub enum GroundTruth {
     Labels(Vec<Vec<usize>>),
     /// Numbers, `[rows, c]`.
     Numbers(Array2<f32>),
-    /// For retrieval: the items of a modality except the first of each row. The fused vector should retrieve them.
+    /// For retrieval: the items of a modality except the first of each row. The fused vector should retrieve
+    /// them.
     Others {
         /// The modality.
         modality: String,
@@ -41,8 +42,8 @@ pub enum GroundTruth {
 }
 
 impl TaskPlan {
-    /// Reads the ground truth of the recipe's task; `None` if it has no task. The labels are those of `known`, the
-    /// task of a finished run; for `None`, those of the training rows.
+    /// Reads the ground truth of the recipe's task; `None` if it has no task. The labels are those of
+    /// `known`, the task of a finished run; for `None`, those of the training rows.
     pub(crate) fn check(
         recipe: &Recipe,
         dataset: &Dataset,
@@ -69,7 +70,8 @@ impl TaskPlan {
         Ok(Some(Self { task: Task { kind, labels }, truth }))
     }
 
-    /// Returns the training targets of some rows, `[n, c]`. `None` for retrieval, whose targets are aligned vectors.
+    /// Returns the training targets of some rows, `[n, c]`. `None` for retrieval, whose targets are aligned
+    /// vectors.
     pub(crate) fn target(&self, rows: &[usize]) -> Option<Array2<f32>> {
         let width = self.task.labels.len();
         let of = |row: usize, column: usize| match &self.truth {

@@ -71,8 +71,8 @@ pub(super) fn read_encoders(root: &TableReader<'_>, problems: &RefCell<Problems>
     if tables.rest().len() < 2 {
         let message = format!("expected two or more modalities, got {}", tables.rest().len());
         root.problem(Problem::new(code, message).at(tables.origin(), "these encoders").help(
-            "add tables such as [encoders.image] and [encoders.text]; for several encoders of ONE modality, give \
-             a list: model = [\"a\", \"b\"]",
+            "add tables such as [encoders.image] and [encoders.text]; for several encoders of ONE modality, \
+             give a list: model = [\"a\", \"b\"]",
         ));
     }
     all
@@ -111,7 +111,8 @@ fn check_name(reader: &TableReader<'_>, modality: &Located<String>) {
     let code = "chiasm::recipe::modality_name";
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         let message = format!(
-            "expected a modality name of letters, digits and `_`, since it is part of ONNX port names; got {name:?}"
+            "expected a modality name of letters, digits and `_`, since it is part of ONNX port names; got \
+             {name:?}"
         );
         reader.problem(Problem::new(code, message).at(&modality.at, "this name"));
     }

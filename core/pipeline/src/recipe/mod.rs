@@ -111,8 +111,8 @@ impl Default for BankSettings {
 /// The table `[eval]`: which test items are relevant for a query.
 #[derive(Debug, Clone, Default)]
 pub struct EvalRecipe {
-    /// Items are relevant if their rows have the same value in this column. For `None`, the items of the same row
-    /// are relevant.
+    /// Items are relevant if their rows have the same value in this column. For `None`, the items of the same
+    /// row are relevant.
     pub label: Option<Located<String>>,
 }
 

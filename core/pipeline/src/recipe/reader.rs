@@ -1,7 +1,7 @@
 //! Reading a table of the recipe key by key.
 //!
-//! serde stops at its first error and does not keep locations. A [`TableReader`] reports all errors at once, each
-//! with its location, and suggests the most similar known key for an unknown one.
+//! serde stops at its first error and does not keep locations. A [`TableReader`] reports all errors at once,
+//! each with its location, and suggests the most similar known key for an unknown one.
 
 use super::tree::{TomlNode, TomlTable, TomlValue, unknown_key};
 use crate::base::problem::{Problem, Problems, SourceSpan};
@@ -16,7 +16,8 @@ pub struct Located<T> {
     pub at: SourceSpan,
 }
 
-/// Reads one table key by key and records which keys were read. [`TableReader::finish`] reports all other keys.
+/// Reads one table key by key and records which keys were read. [`TableReader::finish`] reports all other
+/// keys.
 pub struct TableReader<'a> {
     path: String,
     table: &'a TomlTable,

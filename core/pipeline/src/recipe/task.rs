@@ -12,8 +12,8 @@ const KINDS: [TaskKind; 4] =
 pub struct TaskRecipe {
     /// The kind of task.
     pub kind: Located<TaskKind>,
-    /// The column of the data that holds the target of each row; for retrieval, the modality whose other items
-    /// are the targets.
+    /// The column of the data that holds the target of each row; for retrieval, the modality whose other
+    /// items are the targets.
     pub of: Located<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Checking the geometry of maps: those of a run on its test items, or any ONNX file.
 //!
-//! The targets of each map of a run are the aligned items of the other modalities. Round trips are checked if the map
-//! has an inverse.
+//! The targets of each map of a run are the aligned items of the other modalities. Round trips are checked if
+//! the map has an inverse.
 
 use super::{
     files::{CHECKS, FailedChecks, read_json},

@@ -1,9 +1,9 @@
 //! Writing a run folder. All files are written to a hidden folder, which is renamed at the end.
 //!
-//! A folder with the name of the run is therefore always complete. An interrupted fit leaves only the hidden folder,
-//! which the next fit removes. An existing run is exchanged with the new one atomically, if the file system supports
-//! it. Files and folders are flushed to the disk before. `timings.json` is the only file that differs between two runs
-//! of the same recipe.
+//! A folder with the name of the run is therefore always complete. An interrupted fit leaves only the hidden
+//! folder, which the next fit removes. An existing run is exchanged with the new one atomically, if the file
+//! system supports it. Files and folders are flushed to the disk before. `timings.json` is the only file that
+//! differs between two runs of the same recipe.
 
 use super::files::{MANIFEST, RunManifest, TIMINGS};
 use crate::base::{digest::sha256_of, error::Error};
@@ -26,8 +26,8 @@ impl DraftFolder {
     /// Starts a draft of the run folder `target`, and removes the remains of an interrupted one.
     ///
     /// # Errors
-    /// If `target` exists and is not a run folder, another process is writing the same run, or a folder cannot be
-    /// created.
+    /// If `target` exists and is not a run folder, another process is writing the same run, or a folder
+    /// cannot be created.
     pub fn begin(target: &Path) -> Result<Self, Error> {
         if target.exists() && !target.join(MANIFEST).is_file() {
             return Err(Error::input(

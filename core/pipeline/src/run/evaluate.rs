@@ -1,9 +1,9 @@
 //! Evaluation of retrieval, for every ordered pair of modalities. The queries are all test items of the first
-//! modality, the gallery is all test items of the second. Gallery items of the query's row are relevant, or those
-//! whose row has the same label.
+//! modality, the gallery is all test items of the second. Gallery items of the query's row are relevant, or
+//! those whose row has the same label.
 //!
-//! With five captions per picture, this is the protocol of Flickr30k and COCO. A query without a relevant item is
-//! left out. Confidence intervals are bootstrapped over rows, not over items.
+//! With five captions per picture, this is the protocol of Flickr30k and COCO. A query without a relevant
+//! item is left out. Confidence intervals are bootstrapped over rows, not over items.
 
 use super::{
     fusion_inputs::{FusionInputs, retrieval_targets},
@@ -57,7 +57,8 @@ pub struct Metrics {
     /// Scores of the fusion on its task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskMetrics>,
-    /// Transductive scores, which use all queries and the whole gallery. Not comparable with the metrics above.
+    /// Transductive scores, which use all queries and the whole gallery. Not comparable with the metrics
+    /// above.
     pub transductive: BTreeMap<String, RetrievalSummary>,
 }
 
@@ -195,8 +196,8 @@ pub fn retrieval_summary(
     Ok(with_rsum(retrieval))
 }
 
-/// Computes the metrics of every direction with CSLS (Conneau et al. 2018), which uses all queries and the whole
-/// gallery. The vectors are those without a hubness bank.
+/// Computes the metrics of every direction with CSLS (Conneau et al. 2018), which uses all queries and the
+/// whole gallery. The vectors are those without a hubness bank.
 fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in Direction::all(aligned, relevance) {
@@ -282,8 +283,8 @@ impl Run<'_> {
     }
 }
 
-/// Scores the fusion of a model on its task, on some rows. `seed` is that of the bootstrap. Returns `None` if there is
-/// no fusion or no task.
+/// Scores the fusion of a model on its task, on some rows. `seed` is that of the bootstrap. Returns `None` if
+/// there is no fusion or no task.
 ///
 /// # Errors
 /// If a target item cannot be read, or the engine fails.
@@ -297,9 +298,9 @@ pub fn score_task(
 ) -> Result<Option<TaskMetrics>, Error> {
     let (Some(task), Some(_)) = (&data.task, &model.fusion) else { return Ok(None) };
     let found = retrieval_targets(data, modalities, model, rows, env)?;
-    let cases = FusionInputs::of(model, embedded, rows, found, env)?;
-    let question = TaskScorer { task, cases: &cases, seed };
-    question.score(&|hidden| cases.outputs(model, model.prediction_output(), hidden, env)).map(Some)
+    let inputs = FusionInputs::of(model, embedded, rows, found, env)?;
+    let question = TaskScorer { task, inputs: &inputs, seed };
+    question.score(&|hidden| inputs.outputs(model, model.prediction_output(), hidden, env)).map(Some)
 }
 
 fn measure_error(error: chiasm_geometry::Error) -> Error {

@@ -1,5 +1,5 @@
-//! Exporting a run: its model in another layout or with reduced-precision weights. The outputs of the exported files
-//! are compared with those of the run.
+//! Exporting a run: its model in another layout or with reduced-precision weights. The outputs of the
+//! exported files are compared with those of the run.
 
 use super::{
     draft::DraftFolder,
@@ -61,12 +61,12 @@ pub struct ReducedPrecision {
 /// The file in an export that holds its [`ExportReport`].
 const RECORD: &str = "export.json";
 
-/// Copies the model and the preprocessing of a run into `output`, which must not exist. If `weights` is given, they are
-/// stored in fewer bits, and the metrics are measured with and without.
+/// Copies the model and the preprocessing of a run into `output`, which must not exist. If `weights` is
+/// given, they are stored in fewer bits, and the metrics are measured with and without.
 ///
 /// # Errors
-/// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not reproduce the
-/// outputs of the run; with `weights`, also if the data of the run cannot be read.
+/// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not
+/// reproduce the outputs of the run; with `weights`, also if the data of the run cannot be read.
 pub fn export(
     run: &Path,
     layout: ExportLayout,
@@ -125,8 +125,8 @@ pub fn export(
     Ok(exported)
 }
 
-/// Runs all models on the same synthetic inputs: `fitted`, `stored` if its weights have reduced precision, and every
-/// exported file. Returns the differences of the files from `fitted`.
+/// Runs all models on the same synthetic inputs: `fitted`, `stored` if its weights have reduced precision,
+/// and every exported file. Returns the differences of the files from `fitted`.
 ///
 /// # Errors
 /// If a file does not reproduce `stored`, or `fitted` if that is `None`.
@@ -200,7 +200,7 @@ fn readme(exported: &ExportReport, parts: &[(String, Graph)]) -> String {
         let (before, after) = (&narrow.before, &narrow.after);
         let _ = writeln!(
             text,
-            "\nThe weights are stored as {}: rsum {:.1} before, {:.1} after, on {} test rows.",
+            "\nThe weights are stored as {}: rsum {:.1} before, {:.1} after, on {} held-out rows.",
             narrow.weights, before.rsum, after.rsum, after.rows
         );
     }

@@ -1,6 +1,8 @@
-//! The inputs of a fusion: for every row and modality one aligned vector, and the tokens of one item with their mask.
+//! The inputs of a fusion: for every row and modality one aligned vector, and the tokens of one item with
+//! their mask.
 //!
-//! They are those of the first item of the row. If the row lacks the modality, its vector and its mask are zero.
+//! They are those of the first item of the row. If the row lacks the modality, its vector and its mask are
+//! zero.
 
 use super::model::LearnedModel;
 use crate::{
@@ -32,7 +34,8 @@ pub struct FusionInputs {
     pub targets: Option<RetrievalTargets>,
 }
 
-/// The target items of a retrieval task: aligned unit vectors in the order of the rows, and their number per row.
+/// The target items of a retrieval task: aligned unit vectors in the order of the rows, and their number per
+/// row.
 pub struct RetrievalTargets {
     /// Aligned unit vectors, `[items, k]`.
     pub items: Array2<f32>,
@@ -57,7 +60,8 @@ impl RetrievalTargets {
 }
 
 impl FusionInputs {
-    /// Aligns the first item of these rows with the heads of a model. `targets` are those of a retrieval task.
+    /// Aligns the first item of these rows with the heads of a model. `targets` are those of a retrieval
+    /// task.
     ///
     /// # Errors
     /// If the engine fails.
@@ -81,8 +85,8 @@ impl FusionInputs {
         Ok(Self { rows: rows.to_vec(), names, pooled, tokens, targets })
     }
 
-    /// Runs the fusion and returns its output called `output` for every row. `hidden` is the index of a modality to
-    /// hide.
+    /// Runs the fusion and returns its output called `output` for every row. `hidden` is the index of a
+    /// modality to hide.
     ///
     /// # Errors
     /// If there is no fusion or no such output, or the engine fails.
@@ -123,8 +127,8 @@ impl FusionInputs {
         Ok(all.unwrap_or_default())
     }
 
-    /// Returns the values of the fusion's ports of one modality for some rows: name, shape, values. For a hidden
-    /// modality, the vector and the mask are zero.
+    /// Returns the values of the fusion's ports of one modality for some rows: name, shape, values. For a
+    /// hidden modality, the vector and the mask are zero.
     fn ports(&self, at: usize, rows: Slice, hidden: bool) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         let seen = f32::from(u8::from(!hidden));
         let pooled = self.pooled[at].slice_axis(Axis(0), rows);

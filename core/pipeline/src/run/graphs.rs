@@ -21,8 +21,8 @@ pub struct EncoderPart<'a> {
     pub inputs: Vec<(String, String)>,
 }
 
-/// Joins the encoders of a modality and concatenates their pooled vectors. The output is `<modality>/pooled`; with
-/// `tokens` also `<modality>/tokens` and `<modality>/mask` of the first encoder.
+/// Joins the encoders of a modality and concatenates their pooled vectors. The output is `<modality>/pooled`;
+/// with `tokens` also `<modality>/tokens` and `<modality>/mask` of the first encoder.
 ///
 /// # Errors
 /// If the graphs cannot be joined.
@@ -75,8 +75,8 @@ fn concatenation(modality: &str, pooled: &[Port]) -> Result<Graph, chiasm_graph:
     builder.finish()
 }
 
-/// The map of one modality with its hubness bank, if any. It maps `<modality>/pooled` to `<modality>_embeds`, and with
-/// a bank also to `<modality>/z`, the vectors before the bank.
+/// The map of one modality with its hubness bank, if any. It maps `<modality>/pooled` to `<modality>_embeds`,
+/// and with a bank also to `<modality>/z`, the vectors before the bank.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// The modality.
@@ -175,9 +175,9 @@ pub fn absent(modality: &str, port: &str) -> String {
 
 /// Joins all towers and the fusion to the merged model.
 ///
-/// The outputs are `<modality>_embeds` of each tower, then those of the fusion: `fused_embeds`, `logits`, and with
-/// `attention` its attention weights. The inputs of the fusion that belong to a modality without a tower become inputs
-/// of the model, with the names of [`absent`].
+/// The outputs are `<modality>_embeds` of each tower, then those of the fusion: `fused_embeds`, `logits`, and
+/// with `attention` its attention weights. The inputs of the fusion that belong to a modality without a tower
+/// become inputs of the model, with the names of [`absent`].
 ///
 /// # Errors
 /// If the graphs cannot be joined, e.g. because of their operator sets.
@@ -240,8 +240,8 @@ fn with_fusion(towers_graph: Graph, towers: &[Tower], fusion: &Graph) -> Result<
     Ok(whole)
 }
 
-/// Renames free axes. The first is `batch`, or `<modality>_batch` if no fusion joins the modalities. The others get
-/// the name that they have in their encoder.
+/// Renames free axes. The first is `batch`, or `<modality>_batch` if no fusion joins the modalities. The
+/// others get the name that they have in their encoder.
 fn with_plain_axes(graph: &Graph, joined: bool) -> Graph {
     let mut names: Vec<(String, String)> = Vec::new();
     for port in graph.inputs().iter().chain(&graph.outputs()) {
@@ -278,8 +278,9 @@ pub struct EncoderInputNames<'a> {
     pub inputs: Vec<String>,
 }
 
-/// Returns the name of each input in the merged model. It is the name in the encoder if that is unique, else with the
-/// encoder's name as prefix, else with the names of modality and encoder. No two encoders share an input.
+/// Returns the name of each input in the merged model. It is the name in the encoder if that is unique, else
+/// with the encoder's name as prefix, else with the names of modality and encoder. No two encoders share an
+/// input.
 pub fn input_names(encoders: &[EncoderInputNames<'_>]) -> Vec<Vec<(String, String)>> {
     let ways: [fn(&EncoderInputNames<'_>, &str) -> String; 3] = [
         |_, input| input.to_owned(),
@@ -300,8 +301,8 @@ pub fn input_names(encoders: &[EncoderInputNames<'_>]) -> Vec<Vec<(String, Strin
     encoders.iter().map(of).collect()
 }
 
-/// Extracts the encoders of a modality from a merged model. The outputs are `<modality>/pooled` and those of `ports`
-/// (`tokens`, `mask`).
+/// Extracts the encoders of a modality from a merged model. The outputs are `<modality>/pooled` and those of
+/// `ports` (`tokens`, `mask`).
 ///
 /// # Errors
 /// If the model has no such tensor.
@@ -311,9 +312,10 @@ pub fn extract_encoders(model: &Graph, modality: &str, ports: &[&str]) -> Result
     extract(model, &names, modality)
 }
 
-/// Extracts one encoder from a merged model, with the port names that it had before. `ports` are those of `tokens` and
-/// `mask` that the merged model has; they become outputs besides `pooled`. If it has only the mask, because the fusion
-/// does not read the tokens, the output `tokens` is the mask with a last axis of length 1.
+/// Extracts one encoder from a merged model, with the port names that it had before. `ports` are those of
+/// `tokens` and `mask` that the merged model has; they become outputs besides `pooled`. If it has only the
+/// mask, because the fusion does not read the tokens, the output `tokens` is the mask with a last axis of
+/// length 1.
 ///
 /// # Errors
 /// If the model has no such tensor.

@@ -19,11 +19,12 @@ use std::collections::BTreeMap;
 pub type RawInputs = BTreeMap<String, Vec<RawItem>>;
 
 impl Run<'_> {
-    /// Runs raw items through the merged model. Returns the embeddings of every given modality, and the outputs of the
-    /// fusion if all given modalities have the same number of items and the fusion supports absent ones.
+    /// Runs raw items through the merged model. Returns the embeddings of every given modality, and the
+    /// outputs of the fusion if all given modalities have the same number of items and the fusion supports
+    /// absent ones.
     ///
-    /// With `attention`, it also returns the attention weights of the fusion, `<modality>_attention` `[n, T]`, which
-    /// are zero after the last token.
+    /// With `attention`, it also returns the attention weights of the fusion, `<modality>_attention` `[n,
+    /// T]`, which are zero after the last token.
     ///
     /// # Errors
     /// If an item cannot be read, the engine fails, or the fusion has no attention output.
@@ -104,8 +105,8 @@ impl Run<'_> {
         self.batches(graph, given, &columns, &names)
     }
 
-    /// Runs raw items, one column per given modality, through a graph in batches. Ports of absent modalities get one
-    /// masked token.
+    /// Runs raw items, one column per given modality, through a graph in batches. Ports of absent modalities
+    /// get one masked token.
     fn batches(
         &self,
         graph: &Graph,

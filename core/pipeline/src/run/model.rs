@@ -16,8 +16,8 @@ pub struct LearnedModel {
     pub heads: Vec<Head>,
     /// The inverse of each map, if it has one.
     pub inverses: Vec<Option<Inverse>>,
-    /// The fusion, if there is one. Inputs: `<modality>.pooled`, `.tokens` and `.mask`. Outputs: `fused`, optionally
-    /// `logits` and `attention.<modality>`.
+    /// The fusion, if there is one. Inputs: `<modality>.pooled`, `.tokens` and `.mask`. Outputs: `fused`,
+    /// optionally `logits` and `attention.<modality>`.
     pub fusion: Option<Graph>,
     /// The task of the fusion.
     pub task: Option<Task>,
@@ -95,7 +95,8 @@ pub fn reads_tokens(fusion: &Graph, modality: &str) -> bool {
     !token_ports(fusion, modality).is_empty()
 }
 
-/// Returns those of the ports `tokens` and `mask` of a modality that a fusion reads. A merged model has only these.
+/// Returns those of the ports `tokens` and `mask` of a modality that a fusion reads. A merged model has only
+/// these.
 pub fn token_ports(fusion: &Graph, modality: &str) -> Vec<&'static str> {
     ["tokens", "mask"]
         .into_iter()

@@ -1,7 +1,7 @@
 //! Opening a run folder. A fit measures its own results through an opened run as well.
 //!
-//! Running and exporting need only the run folder. Measuring, checking and searching also need the data that the
-//! recipe names. All files are compared with the digests in the manifest when the run is opened.
+//! Running and exporting need only the run folder. Measuring, checking and searching also need the data that
+//! the recipe names. All files are compared with the digests in the manifest when the run is opened.
 
 use super::{
     check::{CheckInputs, RowLabels, RunChecks, check_maps},
@@ -289,8 +289,8 @@ fn open_modality(
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
         let ports = if at == 0 { ports } else { &[] };
         let graph = extract_encoder(source.merged, &manifest.name, &place, ports)?;
-        // Encoders that differ from those of the fit have their own entries in the cache: those with other weights, and
-        // those with the mask in place of tokens.
+        // Encoders that differ from those of the fit have their own entries in the cache: those with other
+        // weights, and those with the mask in place of tokens.
         let mut identity = recorded.identity.clone();
         if let Some(storage) = source.storage {
             identity.push_str(&format!(" {}", storage.as_str()));

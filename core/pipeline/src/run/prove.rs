@@ -1,5 +1,5 @@
-//! The proof of a merged model: the frozen weights are unchanged, and `model.onnx` reproduces the outputs of its parts.
-//! Without it, no run folder is written.
+//! The proof of a merged model: the frozen weights are unchanged, and `model.onnx` reproduces the outputs of
+//! its parts. Without it, no run folder is written.
 
 use super::{
     graphs::{embeds, fused_output, pooled},
@@ -15,8 +15,8 @@ use chiasm_runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The largest absolute difference allowed between the merged model and its parts. Embeddings are unit vectors in f32,
-/// and ONNX Runtime may fuse and order the same sums differently.
+/// The largest absolute difference allowed between the merged model and its parts. Embeddings are unit
+/// vectors in f32, and ONNX Runtime may fuse and order the same sums differently.
 pub const TOLERANCE: f32 = 1e-4;
 /// Maximum number of combinations of items that are compared.
 const ROWS: usize = 8;
@@ -38,12 +38,12 @@ pub struct Proof {
 }
 
 impl Run<'_> {
-    /// Compares `model.onnx` with the encoders that it was joined from, on some items of each modality. The i-th items
-    /// of all modalities are run together.
+    /// Compares `model.onnx` with the encoders that it was joined from, on some items of each modality. The
+    /// i-th items of all modalities are run together.
     ///
     /// # Errors
-    /// [`Error::Gate`] if the weights of an encoder changed or an output differs. Also if an item cannot be read or the
-    /// engine fails.
+    /// [`Error::Gate`] if the weights of an encoder changed or an output differs. Also if an item cannot be
+    /// read or the engine fails.
     pub fn prove(&self, encoders: &[ModalityEncoders], items: &[Vec<RawItem>]) -> Result<Proof, Error> {
         let model = &self.merged;
         let frozen_weights = self.check_frozen_weights(encoders, model)?;
@@ -67,8 +67,8 @@ impl Run<'_> {
         for port in model.outputs() {
             if let Some(difference) = differences.get(&port.name).filter(|d| **d > TOLERANCE) {
                 return Err(Error::Gate(format!(
-                    "the merged model does not reproduce its parts: {} differs by {difference:e}, the limit is \
-                     {TOLERANCE:e}; no run folder was written",
+                    "the merged model does not reproduce its parts: {} differs by {difference:e}, the limit \
+                     is {TOLERANCE:e}; no run folder was written",
                     port.name
                 )));
             }
@@ -84,8 +84,8 @@ impl Run<'_> {
         if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] }
     }
 
-    /// Checks that every weight of every encoder and map is in the merged model, byte for byte. Returns the digest of
-    /// each encoder's weights.
+    /// Checks that every weight of every encoder and map is in the merged model, byte for byte. Returns the
+    /// digest of each encoder's weights.
     fn check_frozen_weights(
         &self,
         encoders: &[ModalityEncoders],
@@ -101,7 +101,8 @@ impl Run<'_> {
                 for (name, hash) in used.weight_hashes() {
                     if !there.contains(&hash) {
                         return Err(Error::Gate(format!(
-                            "the frozen weight {name:?} of {:?} is missing from the merged model, or was changed",
+                            "the frozen weight {name:?} of {:?} is missing from the merged model, or was \
+                             changed",
                             encoder.name
                         )));
                     }
@@ -147,7 +148,8 @@ fn prepared(encoder: &Encoder, raw: &RawItem) -> Result<Vec<(String, Tensor)>, E
     named.map(|(input, tensor)| Ok((input.name.clone(), batch_of_one(tensor)?))).collect()
 }
 
-/// Returns the largest absolute difference of two tensors. It is infinite if the shapes differ or a value is NaN.
+/// Returns the largest absolute difference of two tensors. It is infinite if the shapes differ or a value is
+/// NaN.
 pub fn largest_difference(expected: &Tensor, got: &Tensor) -> f32 {
     match (expected.as_f32(), got.as_f32()) {
         (Some(a), Some(b)) if expected.shape() == got.shape() => {

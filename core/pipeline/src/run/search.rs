@@ -24,8 +24,8 @@ pub struct SearchHit {
 }
 
 impl Run<'_> {
-    /// Returns the `top` test items of the modality `among` with the highest scores for a raw item of `modality`, best
-    /// first.
+    /// Returns the `top` test items of the modality `among` with the highest scores for a raw item of
+    /// `modality`, best first.
     ///
     /// # Errors
     /// If the run has no such modality, or the data or an item cannot be read.

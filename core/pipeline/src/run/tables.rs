@@ -17,8 +17,8 @@ use std::{
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 impl Run<'_> {
-    /// Reads raw items from a JSONL file with one column per modality. Every row must have the modalities of the first
-    /// row. Other columns are ignored.
+    /// Reads raw items from a JSONL file with one column per modality. Every row must have the modalities of
+    /// the first row. Other columns are ignored.
     ///
     /// # Errors
     /// If the file cannot be read, has no rows, or has an invalid row. The message names the line.
@@ -102,7 +102,8 @@ fn npz(path: &Path, outputs: &RunOutputs) -> std::io::Result<()> {
     archive.finish().map_err(std::io::Error::other)?.flush()
 }
 
-/// Reads the shuffled-pairs control that the fit stored in the run. It needs its own fit, so `eval` does not compute it.
+/// Reads the shuffled-pairs control that the fit stored in the run. It needs its own fit, so `eval` does not
+/// compute it.
 ///
 /// # Errors
 /// If the metrics of the run cannot be read.

@@ -24,8 +24,8 @@ const LEVEL: f64 = 0.95;
 pub struct TaskMetrics {
     /// The kind of task.
     pub kind: TaskKind,
-    /// The metric of all scores: `accuracy`, `micro_f1` (a label is predicted if its logit is positive), `r2` (the mean
-    /// over columns), or `rsum` (the sum of recall@1, @5 and @10 in percent, at most 300).
+    /// The metric of all scores: `accuracy`, `micro_f1` (a label is predicted if its logit is positive), `r2`
+    /// (the mean over columns), or `rsum` (the sum of recall@1, @5 and @10 in percent, at most 300).
     pub metric: String,
     /// The score on the test rows.
     pub score: f64,
@@ -33,11 +33,11 @@ pub struct TaskMetrics {
     pub interval: [f64; 2],
     /// The score with one modality hidden, by modality.
     pub without: BTreeMap<String, f64>,
-    /// The scores of baselines without a fusion: the most frequent class; all labels; for retrieval, the aligned vector
-    /// of each modality and their sum.
+    /// The scores of baselines without a fusion: the most frequent class; all labels; for retrieval, the
+    /// aligned vector of each modality and their sum.
     pub baselines: BTreeMap<String, f64>,
-    /// Further metrics: macro F1, micro F1 and ROC AUC for classes and labels; the mean absolute error for numbers;
-    /// recall@1, @5, @10 and MRR for retrieval.
+    /// Further metrics: macro F1, micro F1 and ROC AUC for classes and labels; the mean absolute error for
+    /// numbers; recall@1, @5, @10 and MRR for retrieval.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, f64>,
     /// Number of rows.
@@ -49,13 +49,14 @@ pub(super) struct TaskScorer<'a> {
     /// The task and its ground truth.
     pub task: &'a TaskPlan,
     /// The rows, their aligned vectors and, for retrieval, their targets.
-    pub cases: &'a FusionInputs,
+    pub inputs: &'a FusionInputs,
     /// Seed of the bootstrap.
     pub seed: u64,
 }
 
 impl TaskScorer<'_> {
-    /// Scores predictions. `predict` is called without a hidden modality, then with the index of each one as hidden.
+    /// Scores predictions. `predict` is called without a hidden modality, then with the index of each one as
+    /// hidden.
     ///
     /// # Errors
     /// Those of `predict`.
@@ -69,7 +70,7 @@ impl TaskScorer<'_> {
         let rows = self.points(&predictions)?;
         let interval = bootstrap(&rows, statistic, DRAWS, LEVEL, self.seed).map_err(scoring)?;
         let mut without = BTreeMap::new();
-        for (at, name) in self.cases.names.iter().enumerate() {
+        for (at, name) in self.inputs.names.iter().enumerate() {
             without.insert(name.clone(), statistic(&self.points(&predict(Some(at))?)?));
         }
         Ok(TaskMetrics {
@@ -80,13 +81,13 @@ impl TaskScorer<'_> {
             without,
             baselines: self.baselines(statistic)?,
             figures: self.figures(&predictions)?,
-            rows: self.cases.rows.len(),
+            rows: self.inputs.rows.len(),
         })
     }
 
     fn baselines(&self, statistic: Statistic) -> Result<BTreeMap<String, f64>, Error> {
         let columns = self.task.task.labels.len();
-        let rows = &self.cases.rows;
+        let rows = &self.inputs.rows;
         let constant = |column: Option<usize>| {
             Array2::from_shape_fn((rows.len(), columns), |(_, c)| {
                 if column.is_none_or(|own| own == c) { 1.0 } else { 0.0 }
@@ -102,8 +103,8 @@ impl TaskScorer<'_> {
             GroundTruth::Labels(_) => all.push(("every_label".to_owned(), constant(None))),
             GroundTruth::Numbers(_) => {}
             GroundTruth::Others { .. } => {
-                let pooled = &self.cases.pooled;
-                all.extend(self.cases.names.iter().cloned().zip(pooled.iter().cloned()));
+                let pooled = &self.inputs.pooled;
+                all.extend(self.inputs.names.iter().cloned().zip(pooled.iter().cloned()));
                 let sum = |sum: Array2<f32>, next: &Array2<f32>| sum + next;
                 if let Some((first, rest)) = pooled.split_first() {
                     all.push(("sum".to_owned(), rest.iter().fold(first.clone(), sum)));
@@ -117,7 +118,7 @@ impl TaskScorer<'_> {
 
     /// Returns the contribution of each row to the statistic.
     fn points(&self, predictions: &Array2<f32>) -> Result<Vec<Point>, Error> {
-        let rows = self.cases.rows.iter().zip(predictions.outer_iter());
+        let rows = self.inputs.rows.iter().zip(predictions.outer_iter());
         Ok(match &self.task.truth {
             GroundTruth::Class(classes) => {
                 let right = |(row, prediction): (&usize, ArrayView1<'_, f32>)| {
@@ -136,8 +137,8 @@ impl TaskScorer<'_> {
                 };
                 rows.map(counts).collect()
             }
-            GroundTruth::Numbers(numbers) => errors(&numbers.select(Axis(0), &self.cases.rows), predictions),
-            GroundTruth::Others { .. } => match &self.cases.targets {
+            GroundTruth::Numbers(numbers) => errors(&numbers.select(Axis(0), &self.inputs.rows), predictions),
+            GroundTruth::Others { .. } => match &self.inputs.targets {
                 Some(targets) => recalls(predictions, targets)?,
                 None => Vec::new(),
             },
@@ -150,7 +151,7 @@ impl TaskScorer<'_> {
         let mut add = |name: &str, value: Option<f64>| {
             figures.extend(value.filter(|v| v.is_finite()).map(|value| (name.to_owned(), value)));
         };
-        let rows = &self.cases.rows;
+        let rows = &self.inputs.rows;
         match &self.task.truth {
             GroundTruth::Class(classes) => {
                 let unknown = self.task.task.labels.len();
@@ -183,7 +184,7 @@ impl TaskScorer<'_> {
                 add("mean_absolute_error", Some(error.map_err(scoring)?));
             }
             GroundTruth::Others { .. } => {
-                if let Some(targets) = &self.cases.targets {
+                if let Some(targets) = &self.inputs.targets {
                     let found = retrieve(predictions, targets)?;
                     add("recall@1", Some(found.recall_at_1));
                     add("recall@5", Some(found.recall_at_5));
@@ -289,7 +290,7 @@ mod tests {
     use chiasm_host::Task;
     use ndarray::array;
 
-    fn cases(rows: usize, targets: Option<RetrievalTargets>) -> FusionInputs {
+    fn inputs(rows: usize, targets: Option<RetrievalTargets>) -> FusionInputs {
         FusionInputs {
             rows: (0..rows).collect(),
             names: vec!["image".into(), "text".into()],
@@ -303,8 +304,8 @@ mod tests {
         TaskPlan { task: Task { kind, labels: labels.iter().map(|l| (*l).to_owned()).collect() }, truth }
     }
 
-    fn score(task: &TaskPlan, cases: &FusionInputs, predictions: &Array2<f32>) -> TaskMetrics {
-        TaskScorer { task, cases, seed: 1 }.score(&|_| Ok(predictions.clone())).unwrap()
+    fn score(task: &TaskPlan, inputs: &FusionInputs, predictions: &Array2<f32>) -> TaskMetrics {
+        TaskScorer { task, inputs, seed: 1 }.score(&|_| Ok(predictions.clone())).unwrap()
     }
 
     #[test]
@@ -315,7 +316,7 @@ mod tests {
             GroundTruth::Class(vec![Some(0), None, Some(1), Some(1)]),
         );
         let predictions = array![[2.0, 1.0], [0.0, 1.0], [0.0, 1.0], [3.0, 1.0]];
-        let metrics = score(&task, &cases(4, None), &predictions);
+        let metrics = score(&task, &inputs(4, None), &predictions);
         assert_eq!((metrics.metric.as_str(), metrics.score), ("accuracy", 0.5));
         assert_eq!(metrics.baselines["commonest_class"], 0.5);
         assert!(metrics.interval[0] <= 0.5 && metrics.interval[1] >= 0.5, "{:?}", metrics.interval);
@@ -327,7 +328,7 @@ mod tests {
     #[test]
     fn micro_f1_equals_the_value_computed_by_hand() {
         let task = plan(TaskKind::MultiLabel, &["a", "b"], GroundTruth::Labels(vec![vec![0], vec![0, 1]]));
-        let metrics = score(&task, &cases(2, None), &array![[1.0, 1.0], [1.0, -1.0]]);
+        let metrics = score(&task, &inputs(2, None), &array![[1.0, 1.0], [1.0, -1.0]]);
         assert!((metrics.score - 4.0 / 6.0).abs() < 1e-12);
         assert!((metrics.figures["micro_f1"] - 4.0 / 6.0).abs() < 1e-12);
     }
@@ -337,13 +338,13 @@ mod tests {
     fn r2_equals_the_value_computed_by_hand() {
         let task =
             plan(TaskKind::Regression, &["a", "b"], GroundTruth::Numbers(array![[0.0, 7.0], [10.0, 7.0]]));
-        let metrics = score(&task, &cases(2, None), &array![[1.0, 0.0], [9.0, 0.0]]);
+        let metrics = score(&task, &inputs(2, None), &array![[1.0, 0.0], [9.0, 0.0]]);
         assert!((metrics.score - 0.96).abs() < 1e-12);
         assert_eq!(metrics.figures["mean_absolute_error"], 4.0);
     }
 
-    /// The second item of row 0 has rank 1. The item of row 1 is below one item of row 0 and tied with the other, so its
-    /// rank is 2 or 3 with equal probability.
+    /// The second item of row 0 has rank 1. The item of row 1 is below one item of row 0 and tied with the
+    /// other, so its rank is 2 or 3 with equal probability.
     #[test]
     fn the_recall_of_a_row_is_that_of_its_best_item() {
         let items = array![[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]];

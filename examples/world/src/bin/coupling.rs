@@ -1,8 +1,8 @@
 //! `coupling`: two clouds of vectors that share a cause, each through its own frozen random network.
 //!
-//! s ~ N(0, 1) in a few dimensions; a = P sin(W s + p) + noise, b = Q sin(V s + q) + noise. At a high `--gain` the
-//! sines fold the cause several times over, so that what a and b have in common is no linear function of either, and
-//! every linear map misses most of it. At a gain near zero the world is linear.
+//! s ~ N(0, 1) in a few dimensions; a = P sin(W s + p) + noise, b = Q sin(V s + q) + noise. At a high
+//! `--gain` the sines fold the cause several times over, so that what a and b have in common is no linear
+//! function of either, and every linear map misses most of it. At a gain near zero the world is linear.
 //!
 //! Vectors come from 64-bit sines, so two machines agree to rounding, not to the byte.
 

@@ -5,8 +5,9 @@
 //! pairs.csv       a header line, then one row a line       a.png,"[""x"", ""y""]",3
 //! pairs.parquet   columns of texts, integers, lists of these
 //! ```
-//! If a cell is absent, null, `""` or `[]`, the row lacks that modality. The same content gives the same rows in
-//! every format, with one exception: an integer in a CSV file is a text, unless the adapter takes row numbers.
+//! If a cell is absent, null, `""` or `[]`, the row lacks that modality. The same content gives the same rows
+//! in every format, with one exception: an integer in a CSV file is a text, unless the adapter takes row
+//! numbers.
 
 mod cells;
 mod csv;

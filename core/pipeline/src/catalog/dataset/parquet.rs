@@ -1,9 +1,9 @@
-//! Parquet: columns of texts, integers, floats or booleans, or of lists of these. It uses the low-level column
-//! reader, because Arrow would add about a hundred crates.
+//! Parquet: columns of texts, integers, floats or booleans, or of lists of these. It uses the low-level
+//! column reader, because Arrow would add about a hundred crates.
 //!
-//! A column is stored as values with two levels each: the repetition level (0 starts a row) and the definition
-//! level (the maximum if the value is present; less if the value, its list or its cell is null). A few bytes can
-//! encode any number of repeated values, so the size of the decoded data is limited.
+//! A column is stored as values with two levels each: the repetition level (0 starts a row) and the
+//! definition level (the maximum if the value is present; less if the value, its list or its cell is null). A
+//! few bytes can encode any number of repeated values, so the size of the decoded data is limited.
 
 use super::rows::DatasetBuilder;
 use parquet::{
@@ -27,8 +27,8 @@ use std::{
 /// Bytes that a cell or a list entry takes in memory, besides its text.
 const CELL: u64 = 64;
 
-/// The limit of the decoded cells of a file, in bytes: the larger of `LEAST_BUDGET` and `BUDGET_RATIO` times the
-/// size of the file.
+/// The limit of the decoded cells of a file, in bytes: the larger of `LEAST_BUDGET` and `BUDGET_RATIO` times
+/// the size of the file.
 const LEAST_BUDGET: u64 = 256 << 20;
 const BUDGET_RATIO: u64 = 64;
 
@@ -73,7 +73,8 @@ fn failed(error: ParquetError) -> String {
     }
 }
 
-/// Returns the name of a type that is stored as numbers or bytes but represents something else, such as a date.
+/// Returns the name of a type that is stored as numbers or bytes but represents something else, such as a
+/// date.
 fn foreign(kind: ConvertedType, logical: Option<&LogicalType>) -> Option<String> {
     use ConvertedType::{
         ENUM, INT_8, INT_16, INT_32, INT_64, JSON, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8,

@@ -29,8 +29,8 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Returns a dataset for files of vectors that are paired by position: row i of every column is row i of its
-    /// file.
+    /// Returns a dataset for files of vectors that are paired by position: row i of every column is row i of
+    /// its file.
     pub fn by_position(count: u64, columns: &[&str]) -> Self {
         let cells: Vec<Vec<ItemRef>> = (0..count).map(|row| vec![ItemRef::Row(row)]).collect();
         Self {
