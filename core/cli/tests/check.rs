@@ -1,4 +1,4 @@
-//! `chiasm check`: verdicts on graphs built by hand, on runs, and what becomes of a FAIL.
+//! `chiasm check`: verdicts on simple graphs and on runs, and the exit code of a FAIL.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value as Node};
 use common::{CommandOutput, Sandbox, npy};
 use serde_json::Value;
 
-/// A map of three dimensions, saved as `name`.
+/// Saves a map of three dimensions as `name`.
 fn graph(sandbox: &Sandbox, name: &str, body: impl FnOnce(&mut Builder, &Node) -> Node) {
     let mut b = Builder::new("map");
     let dims = [Dim::named("n"), Dim::Fixed(3)];
@@ -24,11 +24,11 @@ fn times(b: &mut Builder, x: &Node, matrix: [f32; 9]) -> Node {
     b.matmul(x, &matrix)
 }
 
-/// A turn by the angle of a 3-4-5 triangle, a projection of rank 2, a fold, and forty points.
+/// Writes a rotation, a map of rank 2, the absolute value (which folds), and forty points.
 fn maps() -> Sandbox {
     let sandbox = Sandbox::new();
-    graph(&sandbox, "turn.onnx", |b, x| times(b, x, [0.6, 0.8, 0.0, -0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
-    graph(&sandbox, "flat.onnx", |b, x| times(b, x, [1.0, 0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 1.0]));
+    graph(&sandbox, "rotation.onnx", |b, x| times(b, x, [0.6, 0.8, 0.0, -0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
+    graph(&sandbox, "rank2.onnx", |b, x| times(b, x, [1.0, 0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 1.0]));
     graph(&sandbox, "fold.onnx", |b, x| b.abs(x));
     let values: Vec<f32> = (0..120).map(|i| (i as f32 * 1.7).sin() * 2.0 + (i as f32 * 0.3).cos()).collect();
     sandbox.write("points.npy", npy(40, 3, &values));
@@ -47,9 +47,9 @@ fn verdict<'a>(report: &'a Value, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_turn_passes_with_singular_values_one() {
+fn a_rotation_passes_with_singular_values_one() {
     let sandbox = maps();
-    let (code, report) = check(&sandbox, "turn.onnx");
+    let (code, report) = check(&sandbox, "rotation.onnx");
     assert_eq!((code, &report["verdict"]), (Some(0), &Value::from("pass")), "{report:#}");
     let jacobian = &report["jacobian"];
     let values = jacobian["singular_values"].as_array().unwrap();
@@ -62,11 +62,11 @@ fn a_turn_passes_with_singular_values_one() {
     assert!(jacobian["log_volume"][7].as_f64().unwrap().abs() < 1e-6);
 }
 
-/// (1 0 1; 0 2 0; 1 0 1) has the singular values 2, 2 and 0.
+/// The singular values of (1 0 1; 0 2 0; 1 0 1) are 2, 2 and 0.
 #[test]
-fn a_flat_map_fails_with_its_rank() {
+fn a_map_of_rank_2_fails() {
     let sandbox = maps();
-    let (code, report) = check(&sandbox, "flat.onnx");
+    let (code, report) = check(&sandbox, "rank2.onnx");
     assert_eq!((code, verdict(&report, "rank")), (Some(1), "fail"));
     let values = report["jacobian"]["singular_values"][0].as_array().unwrap();
     for (value, exact) in values.iter().zip([2.0, 2.0, 0.0]) {
@@ -84,7 +84,7 @@ fn a_fold_fails_though_its_singular_values_are_one() {
 }
 
 #[test]
-fn the_table_says_what_each_number_means() {
+fn the_table_explains_each_value() {
     let sandbox = maps();
     let output = sandbox.call(&["check", "fold.onnx", "--at", "points.npy"]);
     assert_eq!(output.code, Some(1));
@@ -105,16 +105,16 @@ fn an_inverse_and_targets_can_be_given() {
     let sandbox = maps();
     graph(&sandbox, "back.onnx", |b, x| times(b, x, [0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
     let more = ["--inverse", "back.onnx", "--onto", "points.npy", "--format", "json"];
-    let text = sandbox.good(&[&["check", "turn.onnx", "--at", "points.npy"][..], &more].concat());
+    let text = sandbox.good(&[&["check", "rotation.onnx", "--at", "points.npy"][..], &more].concat());
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((verdict(&report, "round_trip"), verdict(&report, "cycle")), ("pass", "pass"));
     assert!(report["checks"].as_array().unwrap().iter().any(|c| c["name"] == "surjectivity"));
 }
 
 #[test]
-fn limits_move_and_wrong_ones_are_named() {
+fn limits_can_be_set_and_invalid_ones_are_refused() {
     let sandbox = maps();
-    let at = ["check", "turn.onnx", "--at", "points.npy"];
+    let at = ["check", "rotation.onnx", "--at", "points.npy"];
     let strict = sandbox.call(&[&at[..], &["--set", "checks.lipschitz.fail=0.5"]].concat());
     assert_eq!(strict.code, Some(1), "{}", strict.stdout);
     for (set, words) in [
@@ -129,10 +129,10 @@ fn limits_move_and_wrong_ones_are_named() {
 }
 
 #[test]
-fn a_map_that_tells_nothing_fails() {
+fn a_constant_map_fails() {
     let sandbox = maps();
-    graph(&sandbox, "still.onnx", |b, x| times(b, x, [0.0; 9]));
-    let (code, report) = check(&sandbox, "still.onnx");
+    graph(&sandbox, "constant.onnx", |b, x| times(b, x, [0.0; 9]));
+    let (code, report) = check(&sandbox, "constant.onnx");
     assert_eq!(code, Some(1));
     assert_eq!(
         (verdict(&report, "rank"), verdict(&report, "condition_number")),
@@ -142,26 +142,26 @@ fn a_map_that_tells_nothing_fails() {
 }
 
 #[test]
-fn what_cannot_be_checked_is_said() {
+fn invalid_input_is_refused() {
     let sandbox = maps();
     let mut b = Builder::new("wide");
     let z = b.input("z", DType::F32, &[Dim::named("n"), Dim::Fixed(3)]).unwrap();
     let x = b.concat(&[&z, &z], 1);
     b.output("x", &x, DType::F32, &[Dim::named("n"), Dim::Fixed(6)]);
     b.finish().unwrap().save(sandbox.path("back.onnx")).unwrap();
-    let back = ["check", "turn.onnx", "--at", "points.npy", "--inverse", "back.onnx"];
+    let back = ["check", "rotation.onnx", "--at", "points.npy", "--inverse", "back.onnx"];
     sandbox.call(&back).refused("a wide inverse", &["expected 3 columns, got 6"]);
     sandbox.write("wide.npy", npy(4, 5, &[0.5; 20]));
     sandbox.write("torn.npy", &npy(4, 3, &[0.5; 12])[..100]);
-    sandbox.call(&["check", "turn.onnx"]).refused("no points", &["--at points.npy"]);
-    sandbox.call(&["check", "turn.onnx", "--at", "wide.npy"]).refused("wide points", &["width 3", "5"]);
-    sandbox.call(&["check", "turn.onnx", "--at", "torn.npy"]).refused("torn points", &["torn.npy"]);
+    sandbox.call(&["check", "rotation.onnx"]).refused("no points", &["--at points.npy"]);
+    sandbox.call(&["check", "rotation.onnx", "--at", "wide.npy"]).refused("wide points", &["width 3", "5"]);
+    sandbox.call(&["check", "rotation.onnx", "--at", "torn.npy"]).refused("torn points", &["torn.npy"]);
     sandbox.call(&["check", "points.npy", "--at", "points.npy"]).refused("no graph", &["points.npy"]);
     sandbox.call(&["check", "nowhere"]).refused("no run", &["nowhere"]);
 }
 
 #[test]
-fn a_fit_checks_its_maps_and_check_says_the_same_of_the_run() {
+fn check_reproduces_the_checks_of_the_fit() {
     let sandbox = Sandbox::new();
     sandbox.world(300);
     sandbox.recipe();
@@ -180,12 +180,12 @@ fn a_fit_checks_its_maps_and_check_says_the_same_of_the_run() {
 }
 
 #[test]
-fn a_failed_check_ends_a_fit_with_1_and_leaves_the_run_to_look_at() {
+fn a_failed_check_gives_exit_code_1_and_the_run_is_written() {
     let sandbox = Sandbox::new();
     sandbox.vectors([80, 80]);
     let impossible = ["fit", "recipe.toml", "-o", "run", "--set", "checks.surjectivity.fail=1.1"];
     for _ in 0..2 {
-        let output = sandbox.call(&impossible); // the second time the run is up to date, and failed still
+        let output = sandbox.call(&impossible); // the second time the run is up to date
         assert_eq!(output.code, Some(1), "{}", output.stderr);
         assert!(output.stderr.contains("surjectivity"), "{}", output.stderr);
         assert!(sandbox.path("run/model.onnx").is_file());
@@ -194,12 +194,12 @@ fn a_failed_check_ends_a_fit_with_1_and_leaves_the_run_to_look_at() {
     sandbox.call(&nonsense).refused("labels without pairs", &["no `data.pairs`"]);
 }
 
-/// Labels are a column of the pairs; a map whose inverse keeps what tells the classes apart passes.
+/// The map passes the check `probe` if its inverse preserves the classes.
 #[test]
-fn labels_of_the_pairs_are_read_off_reconstructed_rows() {
+fn labels_are_predicted_from_reconstructed_rows() {
     let sandbox = Sandbox::new();
     sandbox.vectors([120, 120]);
-    // two classes at opposite ends of both clouds
+    // Two separated classes in both modalities.
     let end = |row: usize| if row.is_multiple_of(2) { 3.0 } else { -3.0 };
     let value = |row: usize, column: usize| ((row * 37 + column * 101) % 89) as f32 / 89.0 - 0.5 + end(row);
     for name in ["a.npy", "b.npy"] {

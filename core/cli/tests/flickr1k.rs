@@ -1,4 +1,4 @@
-//! Real encoders on real pairs, from raw pictures and captions, when they are there (see examples/flickr1k).
+//! Real encoders on Flickr pictures and captions, if they are available (see examples/flickr1k).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,12 +22,12 @@ fn real() -> Option<PathBuf> {
     there.then_some(folder)
 }
 
-/// Where model cards are: the project's, and the real parts'.
+/// The folders of model cards.
 fn models(real: &Path) -> std::ffi::OsString {
     std::env::join_paths([project().join("models"), real.join("models")]).unwrap()
 }
 
-/// The comparison of some aligners, five folds, as rows of JSON.
+/// Compares aligners with five folds and returns the rows.
 fn compare(sandbox: &Sandbox, real: &Path, select: &str, aligners: &str) -> Vec<Value> {
     compare_on(
         sandbox,
@@ -38,7 +38,7 @@ fn compare(sandbox: &Sandbox, real: &Path, select: &str, aligners: &str) -> Vec<
     )
 }
 
-/// The comparison on pairs of one's own, with more arguments.
+/// Compares aligners on the given pairs, with further arguments.
 fn compare_on(sandbox: &Sandbox, real: &Path, pairs: &Path, more: &[&str], aligners: &str) -> Vec<Value> {
     let output = sandbox
         .chiasm()
@@ -59,11 +59,10 @@ fn cv_rsum(rows: &[Value], aligner: &str, score: &str) -> f64 {
     row["cross_validation"]["rsum"].as_f64().unwrap()
 }
 
-/// The bounds are what plain NumPy reached for each method (examples/flickr1k has what this code reaches),
-/// less 3: another processor rounds differently and may choose a neighbouring parameter in a fold, and
-/// differences under 5 are noise.
+/// The bounds are the results of NumPy implementations minus 3, since rounding may change the chosen
+/// parameters. Differences under 5 are noise. examples/flickr1k lists the results of this code.
 #[test]
-fn closed_forms_reach_what_they_are_known_to_reach() {
+fn closed_forms_reach_their_known_results() {
     let Some(real) = real() else { return };
     let sandbox = Sandbox::new();
     let rows = compare(&sandbox, &real, "first", "mean-vector,procrustes,ridge,cca,kcca,ot-map");
@@ -84,11 +83,10 @@ fn closed_forms_reach_what_they_are_known_to_reach() {
     assert!(got >= 397.0, "cca on the mean of five captions: {got}, known 400");
 }
 
-/// Eight hundred pairs are few: closed forms are known to win there. What trains must come near them, which
-/// it can only by starting from them and being held back. Bounds: 305 and 388 are what the aligner is for;
-/// chance is 16.
+/// On 800 pairs, closed forms are better than trained networks. The aligner starts from them and must stay
+/// close. The bounds are its goals; chance is 16.
 #[test]
-fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
+fn mlp_is_not_worse_than_the_closed_forms() {
     let Some(real) = real() else { return };
     let sandbox = Sandbox::new();
     for (select, bound) in [("first", 305.0), ("mean", 388.0)] {
@@ -97,11 +95,11 @@ fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
     }
 }
 
-/// Cycle consistency is for coming back: less of the variance is lost on a round trip, both ways, than by the
-/// pair of ridges, at equal recall. Recall on 160 rows has a standard error of .027, and 15 points of rsum
-/// are one fold's standard deviation.
+/// A round trip with `cycle` loses less variance than one with two ridge maps, in both directions, at equal
+/// recall. The standard error of recall on 160 rows is .027, and the standard deviation of rsum over folds is
+/// 15.
 #[test]
-fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
+fn cycle_has_a_smaller_round_trip_error_than_ridge_at_equal_recall() {
     let Some(real) = real() else { return };
     let sandbox = Sandbox::new();
     let run = |aligner: &str| -> (Value, f64) {
@@ -137,10 +135,10 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
     }
 }
 
-/// The first 20 training rows of each fold are pairs for both; ot-map also sees the other 780 rows, shuffled.
-/// Same pairs and same test rows on both sides; seen: 97 against 66.
+/// Both methods get the first 20 training rows of each fold as pairs; ot-map also gets the other 780 rows,
+/// shuffled. The measured rsum is 97 against 66.
 #[test]
-fn rows_without_a_partner_make_twenty_pairs_worth_more() {
+fn unpaired_rows_improve_a_fit_on_twenty_pairs() {
     let Some(real) = real() else { return };
     let sandbox = Sandbox::new();
     let first = ["--set", "encoders.text.items=first"];
@@ -172,7 +170,7 @@ fn rows_without_a_partner_make_twenty_pairs_worth_more() {
 }
 
 #[test]
-fn another_encoder_is_one_word() {
+fn an_assignment_replaces_the_encoder() {
     let Some(real) = real() else { return };
     let sandbox = Sandbox::new();
     let output = sandbox

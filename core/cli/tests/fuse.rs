@@ -1,5 +1,4 @@
-//! Fusions that read tokens and learn a task, from the command line: fit, eval, run with any of the inputs,
-//! and what is refused.
+//! Fusions that read tokens and learn a task: fit, eval, run with some of the inputs, and invalid input.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,7 +11,7 @@ use world::World;
 const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
 const QUESTION: &str = "what colour is the shape left of the circle";
 
-/// Questions about this many pictures, four a picture, and a recipe that answers them.
+/// Writes four questions about each picture, and a recipe that learns to answer them.
 fn quiz(pictures: usize, fuse: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     world::write_quiz(&World::new(11), &sandbox.path("quiz"), pictures, 4).unwrap();
@@ -45,7 +44,7 @@ const SMALL: &str =
     "plugin = \"cross-attention\"\nwidth = 16\nheads = 2\nhidden = 16\ndepth = 1\nepochs = 2\n";
 
 #[test]
-fn any_of_the_inputs_is_enough_and_python_agrees() {
+fn a_run_takes_any_of_the_inputs_and_python_reproduces_it() {
     let sandbox = quiz(60, SMALL);
     sandbox.good(&FIT);
     let image = picture(&sandbox);
@@ -78,7 +77,7 @@ fn any_of_the_inputs_is_enough_and_python_agrees() {
         .unwrap();
     assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
     for (name, difference) in json(&String::from_utf8_lossy(&peer.stdout)).as_object().unwrap() {
-        // f32 through two builds of one engine, preprocessing included
+        // Two builds of ONNX Runtime in f32, including the preprocessing.
         assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
     }
 
@@ -90,22 +89,22 @@ fn any_of_the_inputs_is_enough_and_python_agrees() {
         "--question",
         QUESTION,
         "--attention",
-        "looks.svg",
+        "attention.svg",
         "--format",
         "json",
     ];
-    let looks = json(&sandbox.good(&svg));
-    let shares = looks["outputs"]["image_attention"][0].as_array().unwrap();
+    let attention = json(&sandbox.good(&svg));
+    let shares = attention["outputs"]["image_attention"][0].as_array().unwrap();
     let sum: f64 = shares.iter().map(|share| share.as_f64().unwrap()).sum();
     assert!(shares.len() == 64 && (sum - 1.0).abs() < 1e-5, "{} shares, sum {sum}", shares.len());
-    let drawn = std::fs::read_to_string(sandbox.path("looks.svg")).unwrap();
+    let drawn = std::fs::read_to_string(sandbox.path("attention.svg")).unwrap();
     assert!(
         drawn.contains("what colour is the shape") && drawn.matches("<rect").count() == 65,
         "{drawn:.300}"
     );
-    // a picture alone: the question is not there to be looked at, nor to look
+    // Attention can only be drawn over an image.
     let alone = sandbox.call(&["run", "run", "--question", QUESTION, "--attention", "none.svg"]);
-    alone.refused("no picture", &["no modality of pictures was looked at"]);
+    alone.refused("no picture", &["the outputs have no attention on a modality of images"]);
 }
 
 fn stored(sandbox: &Sandbox, file: &str) -> String {
@@ -113,7 +112,7 @@ fn stored(sandbox: &Sandbox, file: &str) -> String {
 }
 
 #[test]
-fn eval_measures_what_fit_measured_and_two_fits_are_alike() {
+fn eval_reproduces_the_metrics_of_fit_and_two_fits_are_equal() {
     let sandbox = quiz(60, SMALL);
     sandbox.good(&FIT);
     let (again, kept) =
@@ -123,7 +122,7 @@ fn eval_measures_what_fit_measured_and_two_fits_are_alike() {
     assert_eq!(again["rows"], kept["rows"]);
     for path in ["/score", "/without/image", "/without/question", "/baselines/commonest_class"] {
         let of = |metrics: &Value| metrics.pointer(path).unwrap().as_f64().unwrap();
-        // raw inputs in other batches: a tie in the sixth digit may fall the other way
+        // The batches differ, so a tie in the sixth digit may be broken differently.
         assert!((of(again) - of(kept)).abs() < 0.03, "{path}: {again} and {kept}");
     }
     let output = sandbox
@@ -135,9 +134,9 @@ fn eval_measures_what_fit_measured_and_two_fits_are_alike() {
     assert_eq!(contents(&sandbox.path("run")), contents(&sandbox.path("second")));
 }
 
-/// The world's ceilings are told by its generator; concat is what pooled vectors allow.
+/// Attention over tokens is better than pooled vectors, and than the ceilings of either input alone.
 #[test]
-fn attention_beats_pooled_vectors_and_the_ceiling_of_either_side() {
+fn attention_beats_pooled_vectors_and_the_ceiling_of_either_input() {
     let sandbox =
         quiz(1500, "plugin = \"cross-attention\"\nwidth = 64\nhidden = 128\ndepth = 1\nepochs = 12\n");
     let ceilings = json(&std::fs::read_to_string(sandbox.path("quiz/ceilings.json")).unwrap());
@@ -176,7 +175,7 @@ fn a_fused_vector_retrieves_the_other_captions() {
     let outputs = sandbox.good(&["run", "run", "--image", "world/images/3.png"]);
     assert!(outputs.contains("fused_embeds") && !outputs.contains("logits"), "{outputs}");
 
-    // A text of no words: its own embedding is no number, which the fused vector must not take up.
+    // The embedding of a text without tokens is NaN, but the fused vector is finite.
     let script = "import numpy, onnxruntime as ort
 s = ort.InferenceSession('run/model.onnx', providers=['CPUExecutionProvider'])
 kinds = {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}
@@ -192,7 +191,7 @@ print(bool(numpy.isfinite(s.run(['fused_embeds'], feed)[0]).all()))";
 }
 
 #[test]
-fn what_cannot_be_learned_is_refused_before_anything_is_embedded() {
+fn invalid_tasks_are_refused_before_anything_is_embedded() {
     let sandbox = quiz(6, SMALL);
     let class = "[task]\nkind = \"classification\"\ncolumn = \"answer\"\n";
     for (task, fuse, words) in [
@@ -232,20 +231,20 @@ fn what_cannot_be_learned_is_refused_before_anything_is_embedded() {
 }
 
 #[test]
-fn eval_keeps_the_answers_that_were_learned() {
+fn eval_keeps_the_labels_of_the_fit() {
     let sandbox = quiz(60, SMALL);
     sandbox.good(&FIT);
     let measured = || json(&sandbox.good(&["eval", "run", "--format", "json"]))["task"].clone();
     let before = measured();
     let pairs = std::fs::read_to_string(sandbox.path("quiz/pairs.jsonl")).unwrap();
-    // Another training row with an answer that sorts before all others.
+    // A new training row with a label that sorts before all others.
     let mut row = json(pairs.lines().next().unwrap());
     (row["id"], row["split"], row["answer"]) = ("new".into(), "train".into(), "aaa".into());
     sandbox.write("quiz/pairs.jsonl", format!("{pairs}{row}\n"));
     assert_eq!(measured(), before);
 }
 
-/// Two clouds of 60 rows, and a recipe over them whose task is a column of the pairs.
+/// Writes two files of 60 vectors, and a recipe whose task is a column of the data.
 fn clouds(task: &str, column: impl Fn(usize) -> Value) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.vectors([60, 60]);
@@ -272,7 +271,7 @@ fn score(sandbox: &Sandbox) -> f64 {
 }
 
 #[test]
-fn a_label_named_twice_holds_once() {
+fn repeated_labels_count_once() {
     let labels = |i: usize| if i.is_multiple_of(3) { vec!["a", "b"] } else { vec!["b"] };
     let once = score(&clouds("multi-label", |i| labels(i).into()));
     let twice = score(&clouds("multi-label", |i| labels(i).repeat(2).into()));
@@ -280,11 +279,11 @@ fn a_label_named_twice_holds_once() {
 }
 
 #[test]
-fn numbers_of_any_size_are_learned_and_those_that_cannot_be_judged_refused() {
+fn numbers_of_any_size_are_learned_and_constant_columns_are_refused() {
     let number = |i: usize| (i * 7 % 60) as f64;
     let plain = score(&clouds("regression", |i| number(i).into()));
     for size in [1e-14, 1e30] {
-        // The same numbers in another unit, so the same steps up to rounding.
+        // The same numbers in another unit: the training is the same up to rounding.
         let scaled = score(&clouds("regression", |i| (number(i) * size).into()));
         assert!((scaled - plain).abs() < 1e-2 * (1.0 + plain.abs()), "{size}: {scaled}, plain {plain}");
     }
@@ -299,7 +298,7 @@ fn numbers_of_any_size_are_learned_and_those_that_cannot_be_judged_refused() {
 }
 
 #[test]
-fn settings_of_another_type_are_refused_before_anything_is_embedded() {
+fn parameters_of_the_wrong_type_are_refused_before_anything_is_embedded() {
     let sandbox = quiz(20, SMALL);
     let wrong = ["plan", "recipe.toml", "--set", "fuse.width=\"wide\"", "--set", "fuse.mode=3"];
     sandbox.refused(
@@ -312,7 +311,7 @@ fn settings_of_another_type_are_refused_before_anything_is_embedded() {
 }
 
 #[test]
-fn inputs_that_do_not_belong_together_are_told_apart() {
+fn inconsistent_inputs_are_refused() {
     let sandbox = quiz(60, SMALL);
     sandbox.good(&FIT);
     let image = picture(&sandbox);
@@ -334,10 +333,11 @@ fn inputs_that_do_not_belong_together_are_told_apart() {
     sandbox.write("rows.jsonl", row(", \"question\": \"a\", \"answer\": \"red\""));
     sandbox.good(&["run", "run", "--input", "rows.jsonl"]);
     let both = sandbox.call(&["run", "run", "--input", "rows.jsonl", "--question", "b"]);
-    both.refused("two sources", &["--question beside --input rows.jsonl"]);
-    let looks =
+    both.refused("two sources", &["--question cannot be used together with --input rows.jsonl"]);
+    let attention =
         ["run", "run", "--image", &image, "--image", &image, "--question", "a", "--attention", "x.svg"];
-    sandbox
-        .call(&looks)
-        .refused("two and one", &["as many raw items of each modality, got 2 of image and 1 of question"]);
+    sandbox.call(&attention).refused(
+        "two and one",
+        &["the same number of raw items of each modality, got 2 of image and 1 of question"],
+    );
 }

@@ -1,5 +1,4 @@
-//! `chiasm measure`: all measures of two files, some of them, beside chance, and files that cannot be
-//! measured.
+//! `chiasm measure`: all measures, selected ones, comparison with chance, and invalid files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,19 +9,19 @@ use serde_json::Value;
 
 const ROWS: usize = 48;
 
-/// Every key of the documentation, at the default number of neighbours.
+/// All keys, with the default number of neighbours.
 const KEYS: &str = "cka_linear cka_linear_unbiased cka_rbf cka_rbf_unbiased svcca mutual_knn@10 \
     neighbourhood_jaccard@10 procrustes_residual w2_exact sinkhorn_divergence sliced_w2 bures_w2 mmd2_rbf \
     mmd2_rbf_biased gw hausdorff_knn geodesic_distortion curvature_mismatch covariance_log_euclidean \
     covariance_affine_invariant persistence_bottleneck_h0 persistence_bottleneck_h1 intrinsic_dimension_a \
     intrinsic_dimension_b mutual_information_ksg modality_gap foscttm silhouette nmi";
 
-/// Three clumps in four dimensions.
+/// Three clusters in four dimensions.
 fn values(rows: usize, phase: f32) -> Vec<f32> {
     let value = |i: usize| {
         let (row, column) = (i / 4, i % 4);
-        let clump = if row % 3 == column { 4.0 } else { 0.0 };
-        clump + (i as f32 * 1.7).sin() + 0.3 * (i as f32 * 0.37 + phase).cos()
+        let cluster = if row % 3 == column { 4.0 } else { 0.0 };
+        cluster + (i as f32 * 1.7).sin() + 0.3 * (i as f32 * 0.37 + phase).cos()
     };
     (0..rows * 4).map(value).collect()
 }
@@ -53,7 +52,7 @@ fn value(report: &Value, key: &str) -> f64 {
 }
 
 #[test]
-fn every_measure_stands_beside_chance() {
+fn every_measure_is_compared_with_chance() {
     let sandbox = sandbox();
     let report = json(&sandbox, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]);
     assert_eq!(report["skipped"].as_object().unwrap().len(), 0, "{report:#}");
@@ -76,18 +75,18 @@ fn every_measure_stands_beside_chance() {
 }
 
 #[test]
-fn some_measures_and_a_table_for_people() {
+fn selected_measures_as_json_and_as_a_table() {
     let sandbox = sandbox();
     let report = json(&sandbox, &["a.npy", "b.npy", "--only", "cka_linear,mutual_knn", "-k", "5"]);
     let keys: Vec<&String> = report["measures"].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["cka_linear", "mutual_knn@5"]);
     let table = sandbox.good(&["measure", "a.npy", "b.npy", "--only", "bures_w2,silhouette"]);
     assert!(table.contains("bures_w2") && table.contains("length"), "{table}");
-    assert!(table.contains("silhouette: left out; it needs labels"), "{table}");
+    assert!(table.contains("silhouette: skipped; it needs labels"), "{table}");
 }
 
 #[test]
-fn what_does_not_apply_is_left_out_with_its_reason() {
+fn measures_that_do_not_apply_are_skipped_with_a_reason() {
     let sandbox = sandbox();
     sandbox.write("fewer.npy", npy(30, 4, &values(30, 2.0)));
     let report = json(&sandbox, &["a.npy", "fewer.npy"]);
@@ -102,13 +101,13 @@ fn what_does_not_apply_is_left_out_with_its_reason() {
 }
 
 #[test]
-fn duplicates_and_constant_columns_are_measured_and_named() {
+fn duplicate_rows_and_constant_columns_are_reported() {
     let sandbox = sandbox();
-    let mut spoilt = values(ROWS, 0.0);
-    spoilt.copy_within(0..40, 40); // rows 10 to 19 are rows 0 to 9
-    spoilt.iter_mut().skip(3).step_by(4).for_each(|v| *v = 0.1);
-    sandbox.write("spoilt.npy", npy(ROWS, 4, &spoilt));
-    let report = json(&sandbox, &["spoilt.npy", "b.npy"]);
+    let mut duplicated = values(ROWS, 0.0);
+    duplicated.copy_within(0..40, 40); // rows 10 to 19 are rows 0 to 9
+    duplicated.iter_mut().skip(3).step_by(4).for_each(|v| *v = 0.1);
+    sandbox.write("duplicated.npy", npy(ROWS, 4, &duplicated));
+    let report = json(&sandbox, &["duplicated.npy", "b.npy"]);
     let notes = report["notes"].to_string();
     assert!(notes.contains("10 of 48 rows repeat") && notes.contains("1 of 4 columns"), "{notes}");
     assert!(value(&report, "intrinsic_dimension_a") > 0.0);
@@ -120,7 +119,7 @@ fn duplicates_and_constant_columns_are_measured_and_named() {
 }
 
 #[test]
-fn hostile_files_are_refused_with_their_name() {
+fn errors_name_the_invalid_file() {
     let sandbox = sandbox();
     sandbox.write("empty.npy", npy(0, 4, &[]));
     sandbox.write("one.npy", npy(1, 4, &values(1, 0.0)));

@@ -1,4 +1,4 @@
-//! The whole way on a small world: fit, measure, run, search, export; and the merged model in Python.
+//! Fit, eval, run, search and export on a small world, and the merged model in Python.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ fn python_accepts_the_merged_model_and_reproduces_run() {
     let differences = json(&String::from_utf8_lossy(&peer.stdout));
     let names: Vec<&String> = differences.as_object().unwrap().keys().collect();
     assert_eq!(names, ["fused_embeds", "image_embeds", "text_embeds"]);
-    // unit vectors in f32 through two builds of one engine, preprocessing included
+    // Two builds of ONNX Runtime in f32, including the preprocessing.
     for (name, difference) in differences.as_object().unwrap() {
         assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
     }
@@ -60,7 +60,7 @@ fn an_encoder_of_two_modalities_is_stored_once() {
     let size = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().len();
     let (merged, encoder) =
         (size(sandbox.path("run/model.onnx")), size(project().join("models/demo-text/model.onnx")));
-    // the encoder once, and two maps of its width
+    // The file holds the encoder once, and two maps.
     assert!(merged < encoder + encoder / 2, "{merged} bytes of an encoder of {encoder}");
     let outputs =
         sandbox.good(&["run", "run", "--first", "a red ring", "--second", "a red ring", "--format", "json"]);
@@ -70,23 +70,23 @@ fn an_encoder_of_two_modalities_is_stored_once() {
 }
 
 #[test]
-fn held_out_pairs_are_found_and_shuffled_pairs_are_not() {
+fn test_pairs_are_retrieved_and_shuffled_pairs_are_at_chance() {
     let sandbox = fitted(400);
     let metrics = json(&sandbox.good(&["eval", "run", "--format", "json"]));
     let stored = json(&std::fs::read_to_string(sandbox.path("run/metrics.json")).unwrap());
     for direction in ["image->text", "text->image"] {
         let of = |metrics: &Value, key: &str| metrics["retrieval"][direction][key].as_f64().unwrap();
-        // 80 held-out pairs: chance is 1/8; the maps must be far above it
+        // Chance is 1/8 for 80 test pairs.
         assert!(of(&metrics, "recall@10") > 0.4, "{direction}: {metrics}");
         let control = metrics["shuffled_pairs"]["retrieval"][direction]["recall@10"].as_f64().unwrap();
         assert!(control < 0.3, "shuffled pairs must lie near chance: {control}");
-        // measured anew through the run's own files; a tie may fall the other way
+        // Ties may be broken differently.
         assert!((of(&metrics, "mrr") - of(&stored, "mrr")).abs() < 1e-3);
     }
 }
 
 #[test]
-fn the_same_recipe_gives_the_same_bytes_also_after_being_killed() {
+fn a_killed_fit_gives_the_same_bytes_when_repeated() {
     let sandbox = Sandbox::new();
     sandbox.world(250);
     sandbox.recipe();
@@ -111,7 +111,7 @@ fn the_same_recipe_gives_the_same_bytes_also_after_being_killed() {
 }
 
 #[test]
-fn a_finished_run_is_not_made_again_and_a_changed_recipe_replaces_it() {
+fn an_up_to_date_run_is_kept_and_a_changed_recipe_replaces_it() {
     let sandbox = fitted(60);
     let again = json(&sandbox.good(&[&FIT[..], &["--format", "json"]].concat()));
     assert_eq!(again["fresh"], false);
@@ -123,7 +123,7 @@ fn a_finished_run_is_not_made_again_and_a_changed_recipe_replaces_it() {
 }
 
 #[test]
-fn frozen_weights_are_in_the_merged_model_as_they_were() {
+fn frozen_weights_are_unchanged_in_the_merged_model() {
     let sandbox = fitted(60);
     let merged = chiasm_graph::Graph::load(sandbox.path("run/model.onnx")).unwrap();
     let ports: Vec<String> = merged.inputs().iter().map(ToString::to_string).collect();
@@ -171,7 +171,7 @@ fn one_modality_alone_gives_its_embedding_and_a_search_finds_pictures() {
 }
 
 #[test]
-fn rows_go_in_as_a_table_and_come_out_as_arrays() {
+fn a_table_of_raw_items_gives_arrays_of_outputs() {
     let sandbox = fitted(60);
     sandbox.write("rows.jsonl", "{\"image\": \"world/images/1.png\", \"text\": \"a red circle\"}\n{\"image\": \"world/images/2.png\", \"text\": \"a star\"}\n");
     sandbox.good(&["run", "run", "--input", "rows.jsonl", "-o", "out.npz"]);
@@ -183,13 +183,13 @@ fn rows_go_in_as_a_table_and_come_out_as_arrays() {
 }
 
 #[test]
-fn both_layouts_compute_what_the_run_does() {
+fn both_layouts_reproduce_the_run() {
     let sandbox = fitted(60);
-    sandbox.write("onnx.partial/mine.txt", "somebody's own");
+    sandbox.write("onnx.partial/mine.txt", "not part of the export");
     let bare = Sandbox::new();
     bare.vectors([40, 40]);
     bare.good(&FIT);
-    bare.good(&["export", "run", "-o", "copy"]); // it has no preprocessing to copy
+    bare.good(&["export", "run", "-o", "copy"]); // this run has no preprocessing
     for (layout, files) in [("onnx", vec!["model.onnx"]), ("towers", vec!["image.onnx", "text.onnx"])] {
         let exported =
             json(&sandbox.good(&["export", "run", "--layout", layout, "-o", layout, "--format", "json"]));
@@ -198,16 +198,18 @@ fn both_layouts_compute_what_the_run_does() {
             assert!(difference.as_f64().unwrap() < 1e-4, "{output} differs by {difference}");
         }
     }
-    assert_eq!(std::fs::read_to_string(sandbox.path("onnx.partial/mine.txt")).unwrap(), "somebody's own");
+    assert_eq!(
+        std::fs::read_to_string(sandbox.path("onnx.partial/mine.txt")).unwrap(),
+        "not part of the export"
+    );
     let again = sandbox.call(&["export", "run", "--layout", "towers", "-o", "towers"]);
     again.refused("an export over an export", &["towers exists"]);
 }
 
 #[test]
-fn narrow_weights_save_bytes_and_their_loss_is_measured() {
+fn reduced_precision_weights_are_smaller_and_their_effect_is_measured() {
     let sandbox = fitted(60);
-    // An embedding is a unit vector: half a unit in the last of 11 or 7 bits of every weight, through a few
-    // layers.
+    // Embeddings are unit vectors; the bounds follow from rounding the weights to 11 or 7 bits.
     for (weights, bits, share, most) in [("fp16", 11, 0.51, 1e-2), ("int8", 7, 0.27, 1e-1)] {
         let exported =
             json(&sandbox.good(&["export", "run", "--weights", weights, "-o", weights, "--format", "json"]));
@@ -228,7 +230,7 @@ fn narrow_weights_save_bytes_and_their_loss_is_measured() {
                 .unwrap();
         assert_eq!(record, exported);
     }
-    // Python reads the file, too, and computes what was reported.
+    // The file is also valid in Python.
     let script = "import numpy, onnxruntime as ort
 a, b = (ort.InferenceSession(f'{d}/model.onnx', providers=['CPUExecutionProvider']) for d in ('run', 'fp16'))
 feed = {i.name: (numpy.ones if 'int' in i.type else numpy.zeros)([d if isinstance(d, int) else 2 for d in i.shape], {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}.get(i.type, 'float32')) for i in a.get_inputs()}
@@ -241,7 +243,7 @@ print(max(float(abs(x - y).max()) for x, y in zip(a.run(None, feed), b.run(None,
 }
 
 #[test]
-fn the_bank_travels_in_the_model_and_scores_are_still_dot_products() {
+fn the_bank_is_part_of_the_model_and_scores_are_dot_products() {
     let sandbox = fitted(120);
     let ask = ["run", "run", "--image", "world/images/3.png", "--text", "a red circle", "--format", "json"];
     let plain = json(&sandbox.good(&ask));
@@ -250,7 +252,7 @@ fn the_bank_travels_in_the_model_and_scores_are_still_dot_products() {
     let width = |value: &Value| value["outputs"]["image_embeds"][0].as_array().unwrap().len();
     assert_eq!(width(&banked), width(&plain) + 2);
     let score = |value: &Value| value["scores"]["image->text"][0][0].as_f64().unwrap();
-    assert!(score(&banked) < score(&plain), "the correction takes something off");
+    assert!(score(&banked) < score(&plain), "the correction lowers the score");
 }
 
 #[test]
@@ -264,7 +266,7 @@ fn a_plan_embeds_nothing() {
 }
 
 #[test]
-fn vectors_merge_without_any_model() {
+fn files_of_vectors_merge_without_a_model() {
     let sandbox = Sandbox::new();
     sandbox.vectors([60, 60]);
     sandbox.good(&FIT);
@@ -273,7 +275,7 @@ fn vectors_merge_without_any_model() {
 }
 
 #[test]
-fn a_card_is_drafted_from_the_graph_and_works() {
+fn a_card_created_from_a_graph_can_be_used() {
     let sandbox = fitted(60);
     let model = project().join("models/demo-image/model.onnx");
     let model = model.to_str().unwrap();
@@ -305,5 +307,10 @@ fn variants_are_compared_in_one_table() {
     let rows = table.as_array().unwrap();
     assert_eq!(rows.len(), 4, "two variants, each plain and with the bank");
     let rsum = |i: usize| rows[i]["cross_validation"]["rsum"].as_f64().unwrap();
-    assert!(rsum(2) > rsum(0) + 50.0, "ridge must beat the honest floor: {} and {}", rsum(2), rsum(0));
+    assert!(
+        rsum(2) > rsum(0) + 50.0,
+        "ridge must be better than the mean vector: {} and {}",
+        rsum(2),
+        rsum(0)
+    );
 }

@@ -1,4 +1,4 @@
-//! Three and more modalities, several items a row, and rows that lack some: from the command line.
+//! Three modalities, several items per row, and rows that lack modalities.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,8 @@ const ROWS: usize = 300;
 /// Widths of the views.
 const VIEWS: [(&str, usize); 3] = [("a", 12), ("b", 10), ("c", 8)];
 
-/// Three files of vectors that are noisy linear views of six common numbers, and a recipe that aligns them.
+/// Writes three files of vectors, noisy linear functions of six latent numbers, and a recipe that aligns
+/// them.
 fn views(align: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let mut numbers = RandomNumbers(3);
@@ -35,7 +36,7 @@ fn views(align: &str) -> Sandbox {
     sandbox
 }
 
-/// Every fifth row is test and holds all views; `keep` says which views a training row holds.
+/// Writes the rows. Every fifth row is test and has all views; `keep` selects the views of a training row.
 fn rows(sandbox: &Sandbox, keep: impl Fn(usize, &str) -> bool) {
     let mut lines = String::new();
     for row in 0..ROWS {
@@ -55,7 +56,7 @@ fn metrics(sandbox: &Sandbox) -> Value {
     serde_json::from_str(&sandbox.good(&["eval", "run", "--format", "json"])).unwrap()
 }
 
-/// A fit whose checks may fail: maps of few pairs fold or miss a part of the other side.
+/// Fits the recipe. The checks may fail, since there are few pairs.
 fn fit(sandbox: &Sandbox, more: &[&str]) {
     let output = sandbox.call(&[&FIT[..], more].concat());
     assert!(matches!(output.code, Some(0 | 1)), "{more:?}: {}", output.stderr);
@@ -65,9 +66,9 @@ fn recall(metrics: &Value, direction: &str) -> f64 {
     metrics["retrieval"][direction]["recall@10"].as_f64().unwrap()
 }
 
-/// 60 held-out rows: chance is 10 / 60. A fifth of the training items is missing.
+/// Chance is 10 / 60 for 60 test rows. A fifth of the training items is missing.
 #[test]
-fn every_aligner_of_many_modalities_joins_three_with_rows_that_lack_some() {
+fn every_aligner_of_many_modalities_aligns_three_with_missing_items() {
     let sandbox = views("plugin = \"cca\"\n");
     rows(&sandbox, |row, name| (row * 7 + name.len() * 3 + usize::from(name.as_bytes()[0])) % 5 != 1);
     let trained = "align.steps=60";
@@ -94,21 +95,21 @@ fn every_aligner_of_many_modalities_joins_three_with_rows_that_lack_some() {
 }
 
 #[test]
-fn an_aligner_of_two_says_so_in_the_plan() {
+fn the_plan_refuses_three_modalities_for_an_aligner_of_two() {
     let sandbox = views("plugin = \"ot-map\"\n");
     rows(&sandbox, |_, _| true);
     sandbox
         .refused(&["plan", "recipe.toml"], &["\"ot-map\" takes exactly 2 modalities, and the recipe has 3"]);
 }
 
-/// Training rows hold a and b, or b and c: a and c are joined through b, and permuted rows do not find each
-/// other.
+/// Training rows have a and b, or b and c. So a and c are aligned through b, and retrieval is better than
+/// with permuted rows.
 #[test]
-fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
+fn modalities_without_common_rows_are_aligned_through_a_third_one() {
     let sandbox = views("plugin = \"cca\"\nanchor = \"b\"\n");
     rows(&sandbox, |row, name| name == "b" || (row % 2 == 0) == (name == "a"));
     let plan = sandbox.good(&["plan", "recipe.toml"]);
-    assert!(plan.contains("no training row holds a and c"), "{plan}");
+    assert!(plan.contains("no training row has both a and c"), "{plan}");
     fit(&sandbox, &[]);
     let metrics = metrics(&sandbox);
     for direction in ["a->c", "c->a"] {
@@ -125,9 +126,9 @@ fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
     sandbox.call(&["plan", "recipe.toml"]).refused("a modality apart", &apart);
 }
 
-/// Validation rows choose, test rows only measure: what happens to the test rows changes no map.
+/// Removing test rows does not change a map.
 #[test]
-fn validation_rows_choose_and_test_rows_only_measure() {
+fn test_rows_do_not_affect_the_maps() {
     let sandbox = views("plugin = \"cca\"\n");
     rows(&sandbox, |_, _| true);
     let with = |last: bool| {
@@ -164,7 +165,7 @@ fn a_search_names_the_modality_it_searches() {
     fit(&sandbox, &[]);
     sandbox
         .call(&["search", "run", "--a", "5"])
-        .refused("two others", &["say which one to search: --in b or --in c"]);
+        .refused("two others", &["name the one to search: --in b or --in c"]);
     let found = sandbox.good(&["search", "run", "--a", "5", "--in", "c", "--format", "json"]);
     let found: Value = serde_json::from_str(&found).unwrap();
     let rows: Vec<&Value> = found.as_array().unwrap().iter().map(|one| &one["row"]).collect();
@@ -177,9 +178,9 @@ fn a_search_names_the_modality_it_searches() {
     assert_eq!(pairs, ["a->b", "a->c", "b->c"]);
 }
 
-/// The same rows as JSON lines and as CSV make the same maps.
+/// The same rows as JSON lines and as CSV give the same maps.
 #[test]
-fn a_csv_is_as_good_as_json_lines() {
+fn a_csv_file_gives_the_same_maps_as_json_lines() {
     let sandbox = views("plugin = \"procrustes\"\n");
     rows(&sandbox, |row, name| row % 4 != 1 || name != "c");
     let mut table = String::from("id,split,a,b,c\n");
@@ -197,11 +198,10 @@ fn a_csv_is_as_good_as_json_lines() {
     assert!(first == VIEWS.map(|(name, _)| maps(name)));
 }
 
-/// Five captions a picture: recall of both directions, and average precision, by brute force in Python on the
-/// vectors that the merged model gives. Ties have measure zero here; sums of 1000 and fewer numbers differ by
-/// rounding alone.
+/// With five captions per picture, recall and average precision are compared with a direct computation in
+/// Python on the embeddings. There are no ties, so the results differ only by rounding.
 #[test]
-fn five_captions_are_scored_as_the_field_does() {
+fn metrics_with_five_captions_equal_a_direct_computation() {
     let sandbox = Sandbox::new();
     sandbox.world(150);
     let recipe = std::fs::read_to_string(sandbox.recipe()).unwrap();
@@ -250,10 +250,10 @@ print(json.dumps({'image->text': figures(i @ t.T, right), 'text->image': figures
     }
 }
 
-/// With labels every item of the class is right. 60 held-out rows of four classes of 15: a random order
-/// has a right item first in one of four cases, and the average precision of a class is far above a row's.
+/// With labels, every item of the same class is relevant. For 60 test rows in four classes of 15, the
+/// recall@1 of a random order is 1/4.
 #[test]
-fn items_with_the_same_label_can_be_right() {
+fn items_with_the_same_label_can_be_relevant() {
     let sandbox = views("plugin = \"cca\"\n");
     rows(&sandbox, |_, _| true);
     let text = std::fs::read_to_string(sandbox.path("rows.jsonl")).unwrap();
@@ -274,7 +274,7 @@ fn items_with_the_same_label_can_be_right() {
     assert!(of("recall@1") > 0.5 && of("map") < of("mrr"), "{scored}");
 }
 
-/// The bank's correction is part of the vectors: two more columns for each pair of modalities.
+/// The hubness bank adds two columns to the embeddings for each pair of modalities.
 #[test]
 fn a_bank_of_three_modalities_corrects_every_pair() {
     let sandbox = views("plugin = \"procrustes\"\ndimensions = 6\n");
@@ -291,12 +291,10 @@ fn a_bank_of_three_modalities_corrects_every_pair() {
     }
     for pair in ["a->b", "a->c", "b->c"] {
         let score = |outputs: &Value| outputs["scores"][pair][0][0].as_f64().unwrap();
-        assert!(score(&banked) < score(&plain), "{pair}: the correction takes something off");
+        assert!(score(&banked) < score(&plain), "{pair}: the correction lowers the score");
     }
 }
 
-/// What a run handed out is what it was: a file that was changed or deleted is noticed, and fitted again when
-/// asked.
 #[test]
 fn a_damaged_run_is_refused_and_fitted_again() {
     let sandbox = views("plugin = \"procrustes\"\n");
@@ -316,15 +314,15 @@ fn a_damaged_run_is_refused_and_fitted_again() {
         for verb in [&["eval", "run"][..], &["check", "run"], &["run", "run", "--a", "1"]] {
             sandbox.call(verb).refused(name, &[name, "was changed", "fit the run again"]);
         }
-        assert!(fresh(&sandbox), "{name} was changed and the run counts as up to date");
+        assert!(fresh(&sandbox), "{name} was changed but the run counts as up to date");
     }
     std::fs::remove_file(sandbox.path("run/model.onnx")).unwrap();
     sandbox.call(&["export", "run", "-o", "out"]).refused("no model", &["model.onnx", "cannot be read"]);
-    assert!(fresh(&sandbox), "model.onnx is gone and the run counts as up to date");
+    assert!(fresh(&sandbox), "model.onnx is gone but the run counts as up to date");
     assert!(std::fs::read(sandbox.path("run/model.onnx")).unwrap() == model);
 }
 
-/// The seed of the recipe is the plugins' seed, in a comparison as in a fit.
+/// `compare` passes the seed of the recipe to the plugins, as `fit` does.
 #[test]
 fn a_comparison_uses_the_recipes_seed() {
     let sandbox = views("plugin = \"mlp\"\nsteps = 30\nmembers = 1\nblend = 1.0\n");
@@ -338,7 +336,7 @@ fn a_comparison_uses_the_recipes_seed() {
     assert!((fitted - rsum(2)).abs() < 1e-9, "fit {fitted}, compare {}", rsum(2));
 }
 
-/// The export's page and record describe the export, not the run that it came from.
+/// The README and the record of an export describe the export, not the run.
 #[test]
 fn an_export_describes_itself() {
     let sandbox = views("plugin = \"procrustes\"\n");

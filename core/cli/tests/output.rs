@@ -1,5 +1,4 @@
-//! What reaches the user when something around a verb is wrong: a pipe that is closed, a disk that is full,
-//! an option that the verb does not use, a plugin that is broken.
+//! Errors around a command: closed pipes, a full disk, unused options, and broken plugins.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +7,7 @@ mod common;
 use common::{CommandOutput, Sandbox, npy};
 use std::process::Stdio;
 
-/// The writing end of a pipe that nobody reads.
+/// Returns the writing end of a closed pipe.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -23,7 +22,7 @@ fn clouds(sandbox: &Sandbox) {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_stdout_is_not_an_error() {
     let sandbox = Sandbox::new();
     clouds(&sandbox);
     for arguments in [
@@ -43,12 +42,12 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn an_error_that_nobody_reads_keeps_its_exit_code() {
+fn a_closed_stderr_does_not_change_the_exit_code() {
     let sandbox = Sandbox::new();
     clouds(&sandbox);
     let refused = sandbox.chiasm().args(["plan", "nowhere.toml"]).stderr(closed_pipe()).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
-    // A warning that nobody reads does not end the work.
+    // A warning on a closed stderr is ignored.
     let warned = ["transport", "x.npy", "y.npy", "--iterations", "1"];
     let warned = sandbox.chiasm().args(warned).stderr(closed_pipe()).output().unwrap();
     assert_eq!(warned.status.code(), Some(0));
@@ -65,36 +64,36 @@ fn results_that_do_not_fit_on_the_disk_are_an_error() {
 }
 
 #[test]
-fn verbs_that_need_no_engine_refuse_options_about_it() {
+fn commands_without_onnx_runtime_refuse_its_options() {
     let sandbox = Sandbox::new();
     clouds(&sandbox);
-    for verb in ["transport", "measure"] {
-        let call = |options: &[&str]| sandbox.call(&[&[verb, "x.npy", "y.npy"], options].concat());
-        call(&["--device", "cuda"]).refused(verb, &["runs on the CPU only", "--device cuda"]);
-        call(&["--engine", "lib.so"]).refused(verb, &["needs no ONNX Runtime", "--engine lib.so"]);
+    for command in ["transport", "measure"] {
+        let call = |options: &[&str]| sandbox.call(&[&[command, "x.npy", "y.npy"], options].concat());
+        call(&["--device", "cuda"]).refused(command, &["runs on the CPU only", "--device cuda"]);
+        call(&["--engine", "lib.so"]).refused(command, &["does not use ONNX Runtime", "--engine lib.so"]);
         for device in ["cpu", "auto"] {
             let output = call(&["--device", device]);
-            assert_eq!(output.code, Some(0), "{verb} --device {device}: {}", output.stderr);
+            assert_eq!(output.code, Some(0), "{command} --device {device}: {}", output.stderr);
         }
     }
 }
 
 #[test]
-fn a_broken_plugin_is_a_finding_of_the_verbs_that_look_at_plugins() {
+fn commands_about_plugins_report_a_broken_plugin() {
     let sandbox = Sandbox::new();
     sandbox.write("broken.so", "not a library at all");
     let broken = ["--plugin", "broken.so"];
-    // The whole report, then the error: a script sees that what it named cannot be used.
+    // The complete report is printed before the error.
     let output = sandbox.call(&[&["doctor", "--only", "plugins"], &broken[..]].concat());
     assert!(output.stdout.contains("broken.so") && output.stdout.contains("refused: "), "{}", output.stdout);
     assert!(output.stdout.contains("ridge"), "the other plugins are missing: {}", output.stdout);
     output.refused("doctor", &["broken.so"]);
-    for verb in [&["plugin", "why", "cca"][..], &["plugin", "list"]] {
-        let said = sandbox.good(&[verb, &broken].concat());
-        let line = said.lines().find(|line| line.contains("broken.so")).unwrap_or_default();
-        assert!(line.contains("refused"), "{verb:?}: {said}");
-        assert!(said.contains("cca"), "{verb:?}: {said}");
+    for command in [&["plugin", "why", "cca"][..], &["plugin", "list"]] {
+        let printed = sandbox.good(&[command, &broken].concat());
+        let line = printed.lines().find(|line| line.contains("broken.so")).unwrap_or_default();
+        assert!(line.contains("refused"), "{command:?}: {printed}");
+        assert!(printed.contains("cca"), "{command:?}: {printed}");
     }
-    // A verb that would use plugins still stops.
+    // A command that uses plugins fails.
     sandbox.call(&[&["model", "list"], &broken[..]].concat()).refused("model list", &["broken.so"]);
 }

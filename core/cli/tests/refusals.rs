@@ -1,4 +1,4 @@
-//! Whatever is wrong with the input: one clear error, exit 2, nothing half-written.
+//! Invalid input gives one error and exit code 2, and no run folder.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::process::Command;
 const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
 
 #[test]
-fn a_missing_model_is_named_with_its_nearest() {
+fn a_missing_model_is_refused_with_a_suggestion() {
     let sandbox = Sandbox::new();
     sandbox.world(10);
     sandbox.recipe();
@@ -21,7 +21,7 @@ fn a_missing_model_is_named_with_its_nearest() {
     );
 }
 
-/// A model of one's own: a card and a file made by `make`.
+/// Writes a model file and its card.
 fn with_model(sandbox: &Sandbox, model: &[u8], ports: &str) {
     use sha2::Digest;
     let sha256: String = sha2::Sha256::digest(model).iter().map(|b| format!("{b:02x}")).collect();
@@ -114,7 +114,7 @@ fn a_plugin_of_another_abi_major_is_refused() {
 }
 
 #[test]
-fn a_library_that_is_no_plugin_is_refused() {
+fn a_file_that_is_not_a_plugin_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
     sandbox.write("notes.so", "not a library at all");
@@ -122,7 +122,7 @@ fn a_library_that_is_no_plugin_is_refused() {
 }
 
 #[test]
-fn typos_are_all_reported_at_once_with_what_was_meant() {
+fn all_typos_are_reported_together_with_suggestions() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "recipe.toml",
@@ -180,7 +180,7 @@ fn an_unreadable_image_is_named_and_can_be_skipped() {
     let sandbox = Sandbox::new();
     sandbox.world(40);
     sandbox.recipe();
-    sandbox.write("world/images/7.png", "this is no picture");
+    sandbox.write("world/images/7.png", "not an image");
     sandbox.refused(&FIT, &["7.png", "--skip-bad"]);
     let output = sandbox.call(&[&FIT[..], &["--skip-bad"]].concat());
     assert_eq!(output.code, Some(0), "{}", output.stderr);
@@ -192,15 +192,15 @@ fn an_unreadable_image_is_named_and_can_be_skipped() {
         (skipped.len(), &skipped[0]["row"], &skipped[0]["modality"]),
         (1, &"s7".into(), &"image".into())
     );
-    // A held-out row that was skipped is no answer to a search either.
-    sandbox.write("world/images/9.png", "nor is this");
+    // A search ignores skipped test items.
+    sandbox.write("world/images/9.png", "not an image");
     sandbox.good(&[&FIT[..], &["--skip-bad"]].concat());
     sandbox.good(&["search", "run", "--text", "a blue star"]);
 }
 
-/// A file system of one megabyte in a name space of its own: the merged model does not fit on it.
+/// The run folder is on a file system of one megabyte, mounted in a separate namespace.
 #[test]
-fn a_full_disk_leaves_nothing() {
+fn a_full_disk_leaves_no_run_folder() {
     let sandbox = Sandbox::new();
     sandbox.world(40);
     sandbox.recipe();
@@ -227,10 +227,10 @@ fn a_full_disk_leaves_nothing() {
 }
 
 #[test]
-fn without_an_engine_the_mending_command_is_named() {
+fn a_missing_engine_is_reported_with_the_command_that_installs_it() {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
-    let home = sandbox.path("nobody");
+    let home = sandbox.path("home");
     let output = sandbox
         .chiasm()
         .args(FIT)
@@ -241,11 +241,11 @@ fn without_an_engine_the_mending_command_is_named() {
         .unwrap();
     CommandOutput::of(output)
         .refused("no engine", &["ONNX Runtime", "was not found", "chiasm engine install"]);
-    sandbox.nothing_made("no engine");
+    sandbox.assert_no_run("no engine");
 }
 
 #[test]
-fn a_file_named_as_the_engine_that_is_none_is_refused() {
+fn an_engine_that_is_not_a_library_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
     sandbox.write("libonnxruntime.so", "no library");
@@ -256,7 +256,7 @@ fn a_file_named_as_the_engine_that_is_none_is_refused() {
 }
 
 #[test]
-fn cuda_that_is_not_there_is_refused() {
+fn missing_cuda_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
     let devices = sandbox.good(&["doctor", "--only", "devices", "--format", "json"]);
@@ -268,11 +268,11 @@ fn cuda_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_folder_that_is_no_run_is_left_alone() {
+fn a_folder_that_is_not_a_run_is_not_replaced() {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
     sandbox.write("thesis/chapter1.txt", "mine");
     let output = sandbox.call(&["fit", "recipe.toml", "-o", "thesis"]);
-    output.refused("a folder of the user's", &["is not a run folder"]);
+    output.refused("a folder that is not a run", &["is not a run folder"]);
     assert_eq!(std::fs::read_to_string(sandbox.path("thesis/chapter1.txt")).unwrap(), "mine");
 }

@@ -1,4 +1,4 @@
-//! Aligners that train, from the command line: what they say, what they leave, and what a kill costs.
+//! Aligners that train a network: their messages, their files, and resuming after a kill.
 
 mod common;
 
@@ -6,8 +6,9 @@ use common::{CommandOutput, RandomNumbers, Sandbox, contents, npy};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Vectors whose common cause, three numbers, each side folds in its own way; `gain` 1 folds.
-fn folded(sandbox: &Sandbox, gain: f32) -> PathBuf {
+/// Writes two files of vectors that are sines of three latent numbers. With `gain` 1 the dependence is
+/// nonlinear.
+fn nonlinear(sandbox: &Sandbox, gain: f32) -> PathBuf {
     const ROWS: usize = 1_500;
     let mut numbers = RandomNumbers(5);
     let waves: Vec<[f32; 4]> = (0..28).map(|_| [(); 4].map(|()| numbers.next())).collect();
@@ -29,18 +30,17 @@ fn folded(sandbox: &Sandbox, gain: f32) -> PathBuf {
     )
 }
 
-/// A fit that made its run; networks may fold, and the checks that say so end it with 1.
+/// Fits the recipe. The checks may fail, since networks may not be injective.
 fn fitted(sandbox: &Sandbox, arguments: &[&str]) -> CommandOutput {
     let output = sandbox.call(arguments);
     assert!(matches!(output.code, Some(0 | 1)), "{arguments:?}: {}", output.stderr);
     output
 }
 
-/// The curve and the verdict of a run: stderr says who won, the run folder keeps both.
 #[test]
-fn a_fold_is_the_networks_and_a_line_the_closed_forms() {
+fn a_network_beats_the_closed_forms_on_nonlinear_data() {
     let sandbox = Sandbox::new();
-    folded(&sandbox, 1.0);
+    nonlinear(&sandbox, 1.0);
     let output = fitted(&sandbox, &["fit", "recipe.toml", "-o", "run"]);
     assert!(output.stderr.contains("the MLP beats every closed form here"), "{}", output.stderr);
     let json = |file: &str| -> serde_json::Value {
@@ -58,11 +58,10 @@ fn a_fold_is_the_networks_and_a_line_the_closed_forms() {
     assert!(rsum("run") > rsum("cca") + 20.0, "mlp {}, cca {}", rsum("run"), rsum("cca"));
 }
 
-/// Same bytes, killed or not: what a killed training left is taken up, and the merged model does not tell.
 #[test]
-fn a_killed_fit_is_taken_up_and_ends_with_the_same_bytes() {
+fn a_killed_training_resumes_and_gives_the_same_bytes() {
     let sandbox = Sandbox::new();
-    folded(&sandbox, 1.0);
+    nonlinear(&sandbox, 1.0);
     fitted(&sandbox, &["fit", "recipe.toml", "-o", "whole"]);
     std::fs::remove_dir_all(sandbox.path("cache")).unwrap();
     let mut child = sandbox.chiasm().args(["fit", "recipe.toml", "-o", "run"]).spawn().unwrap();

@@ -1,7 +1,6 @@
-//! `chiasm transport` on files: the figures are POT's, plans have the marginals asked for, bad input is
-//! refused by name.
+//! `chiasm transport`: comparison with POT, the marginals of plans, and invalid input.
 //!
-//! The reference values are those of the transport crate, made by POT
+//! The reference values are those of the transport crate, computed with POT
 //! (core/transport/tests/reference/make.py).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -27,7 +26,7 @@ fn matrix(rows: &[Vec<f32>]) -> Vec<u8> {
 }
 
 impl Reference {
-    /// The reference's clouds and weights as files.
+    /// Writes the points and weights of the reference.
     fn new() -> Self {
         let text = std::fs::read(project().join("core/transport/tests/reference/values.json")).unwrap();
         let known: Value = serde_json::from_slice(&text).unwrap();
@@ -48,46 +47,47 @@ impl Reference {
         serde_json::from_str(&self.sandbox.good(&all)).unwrap()
     }
 
-    fn near(&self, said: &Value, key: &str, known: &str, tolerance: f64) {
-        let (got, known) = (said[key].as_f64().unwrap(), self.known[known].as_f64().unwrap());
-        assert!((got - known).abs() <= tolerance * known.abs(), "{known}: {got} in {said}");
+    fn near(&self, report: &Value, key: &str, known: &str, tolerance: f64) {
+        let (got, known) = (report[key].as_f64().unwrap(), self.known[known].as_f64().unwrap());
+        assert!((got - known).abs() <= tolerance * known.abs(), "{known}: {got} in {report}");
     }
 }
 
 const WEIGHTED: [&str; 6] = ["x.npy", "y.npy", "--a", "a.npy", "--b", "b.npy"];
 
-/// 1e-6 where only the weights are rounded to single precision on their way through a file, 1e-5 where the kernel is too.
+/// The tolerance is 1e-6 if only the weights are rounded to single precision, and 1e-5 if the kernel is as
+/// well.
 #[test]
-fn the_figures_are_those_of_pot() {
+fn the_results_equal_those_of_pot() {
     let reference = Reference::new();
     let eps = reference.known["epsilon"].as_f64().unwrap().to_string();
     let solve = |more: &[&str]| reference.solve(&[&WEIGHTED[..], more].concat());
-    let said = solve(&["--solver", "emd"]);
-    reference.near(&said, "cost", "emd", 1e-6);
-    assert!(said["gap"].as_f64().unwrap().abs() < 1e-9 && said["stop"] == "converged", "{said}");
-    let said = solve(&["--solver", "sinkhorn", "--eps", &eps, "--debias"]);
-    reference.near(&said, "cost", "sinkhorn", 1e-5);
-    reference.near(&said, "divergence", "sinkhorn_divergence", 1e-5);
-    assert!(said["marginal_error"].as_f64().unwrap() <= 1e-6, "{said}");
+    let report = solve(&["--solver", "emd"]);
+    reference.near(&report, "cost", "emd", 1e-6);
+    assert!(report["gap"].as_f64().unwrap().abs() < 1e-9 && report["stop"] == "converged", "{report}");
+    let report = solve(&["--solver", "sinkhorn", "--eps", &eps, "--debias"]);
+    reference.near(&report, "cost", "sinkhorn", 1e-5);
+    reference.near(&report, "divergence", "sinkhorn_divergence", 1e-5);
+    assert!(report["marginal_error"].as_f64().unwrap() <= 1e-6, "{report}");
     for (cost, known) in [("euclidean", "sinkhorn_euclidean"), ("cosine", "sinkhorn_cosine")] {
-        let said = solve(&["--solver", "sinkhorn", "--eps-scale", "0.1", "--cost", cost]);
-        reference.near(&said, "cost", known, 1e-4); // a share of the mean distance, which is taken in single precision
+        let report = solve(&["--solver", "sinkhorn", "--eps-scale", "0.1", "--cost", cost]);
+        reference.near(&report, "cost", known, 1e-4); // a share of the mean distance, which is taken in single precision
     }
     let partial = ["x.npy", "y.npy", "--solver", "partial", "--eps", &eps, "--mass", "0.6"];
-    let said = reference.solve(&partial);
-    reference.near(&said, "cost", "partial", 1e-4);
-    reference.near(&said, "mass", "partial_mass", 1e-4);
+    let report = reference.solve(&partial);
+    reference.near(&report, "cost", "partial", 1e-4);
+    reference.near(&report, "mass", "partial_mass", 1e-4);
 }
 
-/// POT's plan of the same entropic Gromov-Wasserstein problem, distances scaled to one on both sides.
+/// Compared with POT, with distances scaled to a maximum of one.
 #[test]
-fn spaces_of_different_width_are_compared_by_their_distances() {
+fn gromov_wasserstein_compares_points_of_different_width() {
     let reference = Reference::new();
-    let said = reference.solve(&["x.npy", "z.npy", "--solver", "gw", "--eps", "0.01", "-o", "plan.npy"]);
-    reference.near(&said, "cost", "entropic_gw", 1e-5); // single-precision plans
-    let said = reference.solve(&["x.npy", "z.npy", "--solver", "gw", "--starts", "4"]);
+    let report = reference.solve(&["x.npy", "z.npy", "--solver", "gw", "--eps", "0.01", "-o", "plan.npy"]);
+    reference.near(&report, "cost", "entropic_gw", 1e-5); // single-precision plans
+    let report = reference.solve(&["x.npy", "z.npy", "--solver", "gw", "--starts", "4"]);
     let known = reference.known["gw_uniform_start"].as_f64().unwrap();
-    assert!(said["cost"].as_f64().unwrap() <= known * 1.001, "four starts do no worse than one: {said}");
+    assert!(report["cost"].as_f64().unwrap() <= known * 1.001, "four starts do no worse than one: {report}");
     let few: Vec<Vec<f32>> = rows(&reference.known["x"]).into_iter().map(|row| row[..3].to_vec()).collect();
     let z = rows(&reference.known["z"]);
     let square = |x: &[f32], z: &[f32]| x.iter().zip(z).map(|(x, z)| (x - z).powi(2)).sum::<f32>();
@@ -96,12 +96,12 @@ fn spaces_of_different_width_are_compared_by_their_distances() {
     let cost: Vec<Vec<f32>> =
         cost.into_iter().map(|row| row.into_iter().map(|c| c / top).collect()).collect();
     reference.sandbox.write("c.npy", matrix(&cost));
-    let said = reference.solve(&["x.npy", "z.npy", "--solver", "fgw", "--cost-matrix", "c.npy"]);
-    reference.near(&said, "cost", "fused_gw", 1e-2); // stationary points of one another's neighbourhood
+    let report = reference.solve(&["x.npy", "z.npy", "--solver", "fgw", "--cost-matrix", "c.npy"]);
+    reference.near(&report, "cost", "fused_gw", 1e-2); // stationary points of one another's neighbourhood
 }
 
 #[test]
-fn plans_are_written_and_a_limit_is_a_warning() {
+fn plans_are_written_and_reaching_a_limit_is_a_warning() {
     let reference = Reference::new();
     for solver in ["emd", "sinkhorn", "lowrank"] {
         let name = format!("{solver}.npy");
@@ -130,10 +130,9 @@ fn plans_are_written_and_a_limit_is_a_warning() {
     assert!(cut.stdout.contains("marginal_error"), "{}", cut.stdout);
 }
 
-/// Legal but odd: every solver gives a finite, right figure, or says what stands in the way, and does it in
-/// seconds.
+/// Unusual but valid input: every solver returns the correct value or an error, within seconds.
 #[test]
-fn odd_input_gives_a_right_answer_or_a_plain_refusal() {
+fn unusual_input_gives_the_correct_value_or_an_error() {
     let reference = Reference::new();
     let x = rows(&reference.known["x"]);
     let solvers: [&[&str]; 9] = [
@@ -189,23 +188,23 @@ fn odd_input_gives_a_right_answer_or_a_plain_refusal() {
 }
 
 #[test]
-fn bad_input_is_refused_by_name() {
+fn errors_name_the_invalid_file_or_option() {
     let reference = Reference::new();
     let sandbox = &reference.sandbox;
-    let mut holed = rows(&reference.known["x"]);
-    holed[7][2] = f32::NAN;
-    sandbox.write("holed.npy", matrix(&holed));
+    let mut nan = rows(&reference.known["x"]);
+    nan[7][2] = f32::NAN;
+    sandbox.write("nan.npy", matrix(&nan));
     sandbox.write("empty.npy", npy(0, 5, &[]));
     sandbox.write("negative.npy", npy(40, 1, &[-1.0; 40]));
     sandbox.write("text.npy", "no array");
     sandbox.write("zeros.npy", npy(40, 1, &[0.0; 40]));
     sandbox.write("twos.npy", npy(40, 1, &[2.0; 40]));
-    holed[7][2] = f32::INFINITY;
-    sandbox.write("endless.npy", matrix(&holed));
+    nan[7][2] = f32::INFINITY;
+    sandbox.write("infinite.npy", matrix(&nan));
     let refused =
         |more: &[&str], words: &[&str]| sandbox.refused(&[&["transport"][..], more].concat(), words);
-    refused(&["holed.npy", "y.npy"], &["holed.npy", "row 7"]);
-    refused(&["endless.npy", "y.npy"], &["endless.npy", "row 7"]);
+    refused(&["nan.npy", "y.npy"], &["nan.npy", "row 7"]);
+    refused(&["infinite.npy", "y.npy"], &["infinite.npy", "row 7"]);
     refused(&["x.npy", "y.npy", "--solver", "gw", "--rank", "3", "--eps", "0.1"], &["--rank", "--eps"]);
     refused(&["x.npy", "y.npy", "--solver", "gw", "--rank", "3", "--cost", "euclidean"], &["squared"]);
     refused(&["x.npy", "y.npy", "--a", "zeros.npy"], &["zeros.npy", "a sum of 0"]);
@@ -216,7 +215,7 @@ fn bad_input_is_refused_by_name() {
     refused(&["x.npy", "z.npy"], &["z.npy", "expected 5, got 3"]);
     refused(&["x.npy", "y.npy", "--a", "negative.npy"], &["negative.npy", "-1"]);
     refused(&["x.npy", "y.npy", "--a", "b.npy"], &["b.npy", "expected 40, got 30"]);
-    refused(&["x.npy", "y.npy", "--a", "x.npy"], &["x.npy", "expected 40 weights in a row"]);
+    refused(&["x.npy", "y.npy", "--a", "x.npy"], &["x.npy", "expected a vector of 40 weights"]);
     refused(&["x.npy", "y.npy", "--iterations", "0"], &["--iterations: expected 1 or more"]);
     refused(&["x.npy", "z.npy", "--solver", "gw", "--tolerance=-1"], &["--tolerance: expected 0 or more"]);
     refused(&["x.npy", "y.npy", "-o", "plan.npz"], &["-o plan.npy"]);
@@ -227,9 +226,9 @@ fn bad_input_is_refused_by_name() {
     refused(&["x.npy", "y.npy", "--time-limit", "0"], &["--time-limit"]);
 }
 
-/// Weighted by shares or by masses, near zero or far from it: the same transport.
+/// Scaling the weights scales the cost, and translating the points does not change it.
 #[test]
-fn masses_and_offsets_change_nothing_but_the_unit() {
+fn the_cost_scales_with_the_mass_and_ignores_offsets() {
     let reference = Reference::new();
     let scaled = |name: &str, by: f32| {
         let text = |v: &Value| v.as_f64().unwrap() as f32 * by;
@@ -240,8 +239,7 @@ fn masses_and_offsets_change_nothing_but_the_unit() {
     scaled("b", 7.0);
     let heavy = ["x.npy", "y.npy", "--a", "a7.npy", "--b", "b7.npy", "--solver"];
     let cost = |arguments: &[&str]| reference.solve(arguments)["cost"].as_f64().unwrap();
-    // Seven times a weight is rounded anew on its way through the file, and a low-rank plan is one local
-    // optimum of many.
+    // Scaled weights are rounded differently, and low-rank plans are local optima.
     for (solver, tolerance) in [("emd", 1e-5), ("lowrank", 2e-3)] {
         let (one, seven) =
             (cost(&[&WEIGHTED[..], &["--solver", solver]].concat()), cost(&[&heavy[..], &[solver]].concat()));
@@ -251,8 +249,7 @@ fn masses_and_offsets_change_nothing_but_the_unit() {
         .sandbox
         .refused(&[&["transport"][..], &heavy, &["gw"]].concat(), &["a7.npy", "shares that sum to one"]);
 
-    // Points a hundred million from zero, in double precision, whose differences single precision does not
-    // hold.
+    // In single precision, points at a distance of 1e8 from zero would be equal.
     let script = "import numpy
 for name in 'xy':
     numpy.save(f'far-{name}.npy', numpy.load(f'{name}.npy').astype('f8') + 1e8)";
@@ -262,29 +259,29 @@ for name in 'xy':
     for solver in [&["emd"][..], &["sinkhorn", "--eps", "0.3"], &["lowrank"]] {
         let near = cost(&[&["x.npy", "y.npy", "--solver"][..], solver].concat());
         let far = cost(&[&["far-x.npy", "far-y.npy", "--solver"][..], solver].concat());
-        // What doubles hold at 1e8 is 1.5e-8.
+        // The resolution of doubles at 1e8 is 1.5e-8.
         assert!((far - near).abs() < 1e-5 * near, "{solver:?}: {far}, near zero {near}");
     }
 }
 
-/// A limit that comes in the first step leaves the plan that was there: never half a one, never "converged".
+/// If the time limit is reached in the first step, the starting plan is returned, and not as "converged".
 #[test]
-fn gromov_wasserstein_cut_short_says_so_and_keeps_its_marginals() {
+fn gromov_wasserstein_with_a_time_limit_keeps_the_marginals() {
     let reference = Reference::new();
     for solver in ["gw", "fgw"] {
         let files = if solver == "gw" { ["x.npy", "z.npy"] } else { ["x.npy", "y.npy"] };
-        let said = reference
+        let report = reference
             .solve(&[&files[..], &["--solver", solver, "--time-limit", "1e-9", "-o", "p.npy"]].concat());
-        assert_eq!(said["stop"], "time", "{said}");
-        assert!(said["marginal_error"].as_f64().unwrap() < 1e-6, "{said}");
+        assert_eq!(report["stop"], "time", "{report}");
+        assert!(report["marginal_error"].as_f64().unwrap() < 1e-6, "{report}");
     }
 }
 
 #[test]
-fn what_leaves_nothing_to_move_is_refused() {
+fn problems_without_mass_or_direction_are_refused() {
     let reference = Reference::new();
     let partial = ["transport", "x.npy", "y.npy", "--solver", "partial", "--mass", "0.5", "--eps", "1e-12"];
-    reference.sandbox.refused(&partial, &["no mass is left in single precision: raise --eps"]);
+    reference.sandbox.refused(&partial, &["no mass is left in single precision: increase --eps"]);
     let mut points = rows(&reference.known["x"]);
     points[3].iter_mut().for_each(|v| *v = 0.0);
     reference.sandbox.write("x.npy", matrix(&points));

@@ -33,6 +33,21 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Returns an environment on the CPU with all cores and the user's cache. Plugins, models and ONNX
+    /// Runtime are searched in the default places and in those that the environment variables name.
+    pub fn discover(reporter: Arc<dyn Reporter>) -> Self {
+        Self {
+            host: Host::discover(&chiasm_host::Search::from_environment(Vec::new())),
+            models: Vec::new(),
+            search: Search::from_environment(None),
+            device: Device::Cpu,
+            threads: 0,
+            cache: Cache::of_user(),
+            reporter,
+            trainings: TrainingLog::default(),
+        }
+    }
+
     /// Returns ONNX Runtime, which is loaded at the first call.
     ///
     /// # Errors

@@ -136,6 +136,23 @@ impl Recipe {
 
     /// Parses the text of a recipe. `name` is its name in messages, and relative paths start at `folder`.
     ///
+    /// ```
+    /// use chiasm_pipeline::Recipe;
+    ///
+    /// let text = r#"
+    ///     [encoders.image]
+    ///     vectors = "image.npy"
+    ///     [encoders.text]
+    ///     vectors = "text.npy"
+    ///     [align]
+    ///     plugin = "cca"
+    /// "#;
+    /// let recipe = Recipe::parse("recipe.toml", text.to_owned(), "data".into(), &["seed=3".to_owned()])?;
+    /// assert_eq!(recipe.inputs(), ["image", "text"]);
+    /// assert_eq!(recipe.seed, 3);
+    /// # Ok::<(), chiasm_pipeline::Problems>(())
+    /// ```
+    ///
     /// # Errors
     /// Every problem in the recipe.
     pub fn parse(name: &str, text: String, folder: PathBuf, overrides: &[String]) -> Result<Self, Problems> {
