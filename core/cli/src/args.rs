@@ -219,8 +219,8 @@ pub struct TransportArgs {
     pub target: Option<PathBuf>,
     /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare the distances
     /// within each set, scaled to a maximum of one.
-    #[arg(long, value_enum, default_value_t = Solver::Sinkhorn)]
-    pub solver: Solver,
+    #[arg(long, value_enum, default_value_t = TransportSolver::Sinkhorn)]
+    pub solver: TransportSolver,
     /// Weight of the entropy, in units of the cost: <P, C> + E KL(P | a b^T), POT's `reg`. Without it, gw and
     /// fgw use the conditional gradient method.
     #[arg(long, value_name = "E", conflicts_with = "eps_scale", allow_negative_numbers = true)]
@@ -277,7 +277,7 @@ pub struct TransportArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Solver {
+pub enum TransportSolver {
     Emd,
     Sinkhorn,
     Unbalanced,

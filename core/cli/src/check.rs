@@ -9,7 +9,7 @@ use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
 use chiasm_pipeline::{Environment, Error, GraphCheckInput, Run, check_graph};
 use std::{io::IsTerminal, path::Path};
 
-/// `check`
+/// Runs `chiasm check`.
 pub fn check(args: &CheckArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let Some(at) = &args.at else { return check_run(args, global, env) };
     let what = GraphCheckInput {

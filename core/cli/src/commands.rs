@@ -15,7 +15,7 @@ use chiasm_pipeline::{
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, path::Path};
 
-/// `model list`
+/// Runs `chiasm model list`.
 pub fn model_list(global: &GlobalOptions, env: &Environment) -> CommandResult {
     let store = store(env);
     let found = store.list();
@@ -36,7 +36,7 @@ pub fn model_list(global: &GlobalOptions, env: &Environment) -> CommandResult {
     Ok(())
 }
 
-/// `model inspect`
+/// Runs `chiasm model inspect`.
 pub fn model_inspect(name: &str, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let report = chiasm_pipeline::inspect_model(name, &store(env), env)?;
     if json(global) {
@@ -50,7 +50,7 @@ pub fn model_inspect(name: &str, global: &GlobalOptions, env: &Environment) -> C
     Ok(())
 }
 
-/// `model add`
+/// Runs `chiasm model add`.
 pub fn model_add(options: &AddModelOptions, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let added = chiasm_pipeline::add_model(options, env)?;
     if json(global) {
@@ -71,7 +71,7 @@ fn checked(args: &RecipeArgs, env: &Environment) -> CommandResult<Plan> {
     Plan::check(Recipe::load(&args.recipe, &args.overrides)?, env)
 }
 
-/// `plan`
+/// Runs `chiasm plan`.
 pub fn plan(args: &RecipeArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let report = checked(args, env)?.report();
     if json(global) {
@@ -86,7 +86,7 @@ pub fn plan(args: &RecipeArgs, global: &GlobalOptions, env: &Environment) -> Com
 const FAILED: &str = "; the run folder was written: `chiasm check RUN` shows the reasons, and `[checks]` in \
                       the recipe sets other limits";
 
-/// `fit`
+/// Runs `chiasm fit`.
 pub fn fit(
     args: &RecipeArgs,
     output: &Path,
@@ -116,7 +116,7 @@ pub fn fit(
     check::gate(&fitted.failed, output, FAILED)
 }
 
-/// `eval`
+/// Runs `chiasm eval`.
 pub fn eval(run: &Path, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let mut metrics = Run::open(run, env)?.measure()?;
     metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
@@ -128,7 +128,7 @@ pub fn eval(run: &Path, global: &GlobalOptions, env: &Environment) -> CommandRes
     Ok(())
 }
 
-/// `compare`
+/// Runs `chiasm compare`.
 pub fn compare(
     args: &RecipeArgs,
     swaps: &[String],
@@ -157,7 +157,7 @@ pub fn compare(
     Ok(())
 }
 
-/// `run`
+/// Runs `chiasm run`.
 pub fn run(
     args: &RunArgs,
     given: &ModalityValues,
@@ -290,7 +290,7 @@ pub struct SearchRequest<'a> {
     pub strip: Option<&'a Path>,
 }
 
-/// `search`
+/// Runs `chiasm search`.
 pub fn search(
     args: &RunArgs,
     given: &ModalityValues,
@@ -335,7 +335,7 @@ pub fn search(
     Ok(())
 }
 
-/// `export`
+/// Runs `chiasm export`.
 pub fn export(
     run: &Path,
     layout: args::LayoutArg,

@@ -146,7 +146,7 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// `engine install`
+/// Runs `chiasm engine install`.
 pub fn install(cuda: bool, tool: Option<ToolArg>, global: &GlobalOptions) -> CommandResult {
     let tool = tool.map(|tool| match tool {
         ToolArg::Pip => Tool::Pip,

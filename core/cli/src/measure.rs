@@ -9,7 +9,7 @@ use crate::{
 use chiasm_check::digits as number;
 use chiasm_geometry::measure::{Found, Report, Request};
 
-/// `measure`
+/// Runs `chiasm measure`.
 pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
     check_unused_options("measure", global)?;
     let request = Request {

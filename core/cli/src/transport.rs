@@ -8,7 +8,7 @@ mod options;
 mod problem;
 
 use crate::{
-    args::{GlobalOptions, Solver, TransportArgs},
+    args::{GlobalOptions, TransportArgs, TransportSolver},
     command_result::{CommandResult, check_unused_options, json},
     print,
     progress::Terminal,
@@ -27,7 +27,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 /// The maximum number of entries of a dense plan that is written: 4 GiB in single precision.
 const MAX_ENTRIES: usize = 1 << 30;
 
-/// `transport`
+/// Runs `chiasm transport`.
 pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult {
     check_unused_options("transport", global)?;
     options::check(args)?;
@@ -37,7 +37,7 @@ pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult 
     }
     let problem = TransportProblem::read(args)?;
     let (n, m) = problem.shape;
-    let factors = args.solver == Solver::Lowrank || args.rank.is_some();
+    let factors = args.solver == TransportSolver::Lowrank || args.rank.is_some();
     let low_rank_file = factors && args.output.as_deref().is_some_and(is_npz);
     if args.output.is_some() && !low_rank_file && n.saturating_mul(m) > MAX_ENTRIES {
         let message = format!("a plan of {n} x {m} takes {} GiB", n.saturating_mul(m) >> 28);
@@ -64,7 +64,7 @@ pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult 
 }
 
 /// The result of a solver.
-struct Solution {
+struct TransportSolution {
     cost: f64,
     marginal_error: f64,
     /// `None` for the exact solver.
@@ -81,22 +81,24 @@ enum SolutionPlan {
     Factors(Box<LowRankPlan>),
 }
 
-fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
+fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     match args.solver {
-        Solver::Emd => emd(args, problem, bar),
-        Solver::Sinkhorn | Solver::Unbalanced | Solver::Partial => entropic(args, problem, bar),
-        Solver::Gw if args.rank.is_some() => factored(args, problem, bar),
-        Solver::Gw | Solver::Fgw => gromov(args, problem, bar),
-        Solver::Lowrank => factored(args, problem, bar),
+        TransportSolver::Emd => emd(args, problem, bar),
+        TransportSolver::Sinkhorn | TransportSolver::Unbalanced | TransportSolver::Partial => {
+            entropic(args, problem, bar)
+        }
+        TransportSolver::Gw if args.rank.is_some() => factored(args, problem, bar),
+        TransportSolver::Gw | TransportSolver::Fgw => gromov(args, problem, bar),
+        TransportSolver::Lowrank => factored(args, problem, bar),
     }
 }
 
-fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
+fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     let limits = Limits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
     let found = exact(problem.dense_cost()?.view(), &problem.a, &problem.b, &limits)?;
     let plan = found.plan();
-    Ok(Solution {
+    Ok(TransportSolution {
         cost: found.transport_cost,
         marginal_error: problem.marginal_error(&plan),
         iterations: None,
@@ -107,7 +109,11 @@ fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) ->
     })
 }
 
-fn entropic(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
+fn entropic(
+    args: &TransportArgs,
+    problem: &TransportProblem,
+    bar: &Arc<Terminal>,
+) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(10_000);
     let mut solver = match args.eps {
         Some(eps) => Sinkhorn::new(eps),
@@ -131,17 +137,17 @@ fn entropic(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal
         more.push(("divergence", divergence.value));
     }
     // The plan is computed only if it is needed, since it may not fit into memory.
-    let wanted = args.output.is_some() || args.solver != Solver::Sinkhorn;
+    let wanted = args.output.is_some() || args.solver != TransportSolver::Sinkhorn;
     let plan = if wanted { coupling.into_plan().mapv(f64::from) } else { Array2::zeros((0, 0)) };
-    if args.solver != Solver::Sinkhorn {
+    if args.solver != TransportSolver::Sinkhorn {
         let mass = plan.sum();
-        if args.solver == Solver::Partial && mass == 0.0 {
+        if args.solver == TransportSolver::Partial && mass == 0.0 {
             let why = "no mass is left in single precision: increase --eps or --eps-scale";
             return Err(chiasm_transport::Error::Breakdown { what: "partial transport", why });
         }
         more.push(("mass", mass));
     }
-    Ok(Solution {
+    Ok(TransportSolution {
         cost: report.transport_cost,
         marginal_error: report.marginal_error,
         iterations: Some(report.iterations),
@@ -152,19 +158,23 @@ fn entropic(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal
     })
 }
 
-fn gromov(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
+fn gromov(
+    args: &TransportArgs,
+    problem: &TransportProblem,
+    bar: &Arc<Terminal>,
+) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(1000);
     let solver = args.eps.map_or_else(Gromov::conditional_gradient, Gromov::entropic);
     let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
     let mut solver =
         solver.starts(args.starts.unwrap_or(1)).watch(watcher(bar, "outer iterations", Some(most)));
-    if args.solver == Solver::Fgw {
+    if args.solver == TransportSolver::Fgw {
         let linear = problem.linear()?.mapv(|c| c as f32);
         solver = solver.fused(linear.view(), args.alpha.unwrap_or(0.5));
     }
     let (x, y) = problem.spaces()?;
     let found = solver.solve(&x, &y, &problem.a, &problem.b)?;
-    Ok(Solution {
+    Ok(TransportSolution {
         cost: found.value,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
@@ -175,19 +185,23 @@ fn gromov(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>)
     })
 }
 
-fn factored(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<Solution> {
+fn factored(
+    args: &TransportArgs,
+    problem: &TransportProblem,
+    bar: &Arc<Terminal>,
+) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(200);
     let limits = Limits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
     let rank = args.rank.unwrap_or(50);
     let (weights, tolerance) = ((&*problem.a, &*problem.b), args.tolerance.unwrap_or(1e-4));
-    let found = if args.solver == Solver::Gw {
+    let found = if args.solver == TransportSolver::Gw {
         let (x, y) = problem.spaces()?;
         low_rank_gromov(&x, &y, weights, rank, tolerance, &limits)?
     } else {
         let (x, y) = problem.points()?;
         low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?
     };
-    Ok(Solution {
+    Ok(TransportSolution {
         cost: found.transport_cost,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
@@ -218,7 +232,7 @@ fn watcher(
     }
 }
 
-impl Solution {
+impl TransportSolution {
     fn report(&self, args: &TransportArgs, (n, m): (usize, usize)) -> Value {
         let mut report = object!({
             "solver": format!("{:?}", args.solver).to_lowercase(),
@@ -240,7 +254,7 @@ impl Solution {
     }
 }
 
-fn warn(solution: &Solution, global: &GlobalOptions) {
+fn warn(solution: &TransportSolution, global: &GlobalOptions) {
     let why = match solution.stop {
         Stop::Converged => return,
         Stop::Iterations => "the iteration limit was reached (--iterations)",

@@ -179,7 +179,8 @@ fn a_fused_vector_retrieves_the_other_captions() {
     let script = "import numpy, onnxruntime as ort
 s = ort.InferenceSession('run/model.onnx', providers=['CPUExecutionProvider'])
 kinds = {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}
-feed = {i.name: numpy.zeros([d if isinstance(d, int) else 2 for d in i.shape], kinds.get(i.type, 'float32')) for i in s.get_inputs()}
+shape = lambda i: [d if isinstance(d, int) else 2 for d in i.shape]
+feed = {i.name: numpy.zeros(shape(i), kinds.get(i.type, 'float32')) for i in s.get_inputs()}
 print(bool(numpy.isfinite(s.run(['fused_embeds'], feed)[0]).all()))";
     let peer = Command::new(peers()).current_dir(sandbox.path("")).args(["-c", script]).output().unwrap();
     assert_eq!(
@@ -257,7 +258,8 @@ fn clouds(task: &str, column: impl Fn(usize) -> Value) -> Sandbox {
         "recipe.toml",
         format!(
             "[encoders.image]\nvectors = \"a.npy\"\n[encoders.text]\nvectors = \"b.npy\"\n\
-             [data]\npairs = \"pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n[checks]\nsurjectivity = {{ fail = 0 }}\n\
+             [data]\npairs = \"pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n\
+             [checks]\nsurjectivity = {{ fail = 0 }}\n\
              [task]\nkind = \"{task}\"\ncolumn = \"truth\"\n\
              [fuse]\nplugin = \"cross-attention\"\nmode = \"concat\"\nhidden = 8\nepochs = 5\n"
         ),

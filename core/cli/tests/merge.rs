@@ -173,7 +173,10 @@ fn one_modality_alone_gives_its_embedding_and_a_search_finds_pictures() {
 #[test]
 fn a_table_of_raw_items_gives_arrays_of_outputs() {
     let sandbox = fitted(60);
-    sandbox.write("rows.jsonl", "{\"image\": \"world/images/1.png\", \"text\": \"a red circle\"}\n{\"image\": \"world/images/2.png\", \"text\": \"a star\"}\n");
+    let rows = r#"{"image": "world/images/1.png", "text": "a red circle"}
+{"image": "world/images/2.png", "text": "a star"}
+"#;
+    sandbox.write("rows.jsonl", rows);
     sandbox.good(&["run", "run", "--input", "rows.jsonl", "-o", "out.npz"]);
     let script =
         "import numpy; a = numpy.load('out.npz'); print(sorted((n, a[n].shape[0]) for n in a.files))";
@@ -233,7 +236,10 @@ fn reduced_precision_weights_are_smaller_and_their_effect_is_measured() {
     // The file is also valid in Python.
     let script = "import numpy, onnxruntime as ort
 a, b = (ort.InferenceSession(f'{d}/model.onnx', providers=['CPUExecutionProvider']) for d in ('run', 'fp16'))
-feed = {i.name: (numpy.ones if 'int' in i.type else numpy.zeros)([d if isinstance(d, int) else 2 for d in i.shape], {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}.get(i.type, 'float32')) for i in a.get_inputs()}
+kinds = {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}
+shape = lambda i: [d if isinstance(d, int) else 2 for d in i.shape]
+make = lambda i: (numpy.ones if 'int' in i.type else numpy.zeros)(shape(i), kinds.get(i.type, 'float32'))
+feed = {i.name: make(i) for i in a.get_inputs()}
 print(max(float(abs(x - y).max()) for x, y in zip(a.run(None, feed), b.run(None, feed))))";
     let output = Command::new(peers()).current_dir(sandbox.path("")).args(["-c", script]).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);

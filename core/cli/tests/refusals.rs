@@ -27,7 +27,9 @@ fn with_model(sandbox: &Sandbox, model: &[u8], ports: &str) {
     let sha256: String = sha2::Sha256::digest(model).iter().map(|b| format!("{b:02x}")).collect();
     sandbox.write("models/broken/model.onnx", model);
     let card = format!(
-        "name = \"broken\"\nadapter = \"image\"\nmodel = \"model.onnx\"\nsha256 = \"{sha256}\"\n[ports]\n{ports}\n[preprocessing]\nsize = [64, 64]\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
+        "name = \"broken\"\nadapter = \"image\"\nmodel = \"model.onnx\"\nsha256 = \"{sha256}\"\n\
+         [ports]\n{ports}\n\
+         [preprocessing]\nsize = [64, 64]\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n"
     );
     sandbox.write("models/broken/card.toml", card);
 }
@@ -126,7 +128,9 @@ fn all_typos_are_reported_together_with_suggestions() {
     let sandbox = Sandbox::new();
     sandbox.write(
         "recipe.toml",
-        "[encoders.image]\nmodle = \"demo-image\"\n[encoders.text]\nmodel = \"demo-text\"\nitems = \"median\"\n[data]\npears = \"p.jsonl\"\n[align]\nplugin = \"cca\"\n[scor]\n",
+        "[encoders.image]\nmodle = \"demo-image\"\n\
+         [encoders.text]\nmodel = \"demo-text\"\nitems = \"median\"\n\
+         [data]\npears = \"p.jsonl\"\n[align]\nplugin = \"cca\"\n[scor]\n",
     );
     let words = [
         "unknown key `modle`",

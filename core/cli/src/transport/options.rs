@@ -1,7 +1,7 @@
 //! Checking the options of `chiasm transport`.
 
 use crate::{
-    args::{CostKind, Solver, TransportArgs},
+    args::{CostKind, TransportArgs, TransportSolver},
     command_result::CommandResult,
 };
 use chiasm_pipeline::Error;
@@ -25,8 +25,8 @@ fn invalid(message: String, help: &str) -> CommandResult {
 
 /// Returns an error for the first option that the solver does not have.
 fn check_support(args: &TransportArgs) -> CommandResult {
-    use Solver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
-    let options: [(&str, bool, &[Solver]); 10] = [
+    use TransportSolver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
+    let options: [(&str, bool, &[TransportSolver]); 10] = [
         ("--eps", args.eps.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
         ("--eps-scale", args.eps_scale.is_some(), &[Sinkhorn, Unbalanced, Partial]),
         ("--cost", args.cost.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
@@ -38,7 +38,7 @@ fn check_support(args: &TransportArgs) -> CommandResult {
         ("--rank", args.rank.is_some(), &[Lowrank, Gw]),
         ("--starts", args.starts.is_some(), &[Gw, Fgw]),
     ];
-    let name = |solver: Solver| format!("{solver:?}").to_lowercase();
+    let name = |solver: TransportSolver| format!("{solver:?}").to_lowercase();
     for (flag, given, solvers) in options {
         if given && !solvers.contains(&args.solver) {
             let supported: Vec<String> = solvers.iter().map(|s| name(*s)).collect();
@@ -64,7 +64,7 @@ fn check_ranges(args: &TransportArgs) -> CommandResult {
 
 /// Checks options that depend on each other, and those that a solver requires.
 fn check_combinations(args: &TransportArgs) -> CommandResult {
-    use Solver::{Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
+    use TransportSolver::{Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
     let factors = args.solver == Lowrank || args.rank.is_some();
     if !factors && args.output.as_deref().is_some_and(is_npz) {
         return invalid(

@@ -90,7 +90,8 @@ impl Sandbox {
             let path = self.write(&format!("world/{name}"), "");
             scene.render().save(&path).unwrap();
             let split = if index % 5 == 0 { "test" } else { "train" };
-            let row = serde_json::json!({ "id": format!("s{index}"), "split": split, "image": name, "captions": scene.captions(5) });
+            let (id, captions) = (format!("s{index}"), scene.captions(5));
+            let row = serde_json::json!({ "id": id, "split": split, "image": name, "captions": captions });
             lines.push_str(&format!("{row}\n"));
         }
         self.write("world/pairs.jsonl", lines)
@@ -130,7 +131,8 @@ plugin = "concat"
         self.write("b.npy", npy(rows[1], 4, &second));
         self.write(
             "recipe.toml",
-            "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n[align]\nplugin = \"ridge\"\n",
+            "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n\
+             [align]\nplugin = \"ridge\"\n",
         )
     }
 }

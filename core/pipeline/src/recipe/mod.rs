@@ -201,7 +201,7 @@ impl Recipe {
 }
 
 /// The tables of a recipe.
-struct Parts {
+struct RecipeTables {
     encoders: Vec<EncoderRecipe>,
     data: DataRecipe,
     align: AlignRecipe,
@@ -213,7 +213,7 @@ struct Parts {
     seed: u64,
 }
 
-fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> Option<Parts> {
+fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> Option<RecipeTables> {
     let root = TableReader::new("", table, whole, problems);
     let seed = root.count("seed").map_or(0, |s| s.value);
     let encoders = read_encoders(&root, problems);
@@ -236,7 +236,7 @@ fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> 
     let checks = read_checks(&root);
     root.finish();
     let data = data.unwrap_or_default();
-    Some(Parts { encoders, data, align: align?, fuse, task, score, eval, checks, seed })
+    Some(RecipeTables { encoders, data, align: align?, fuse, task, score, eval, checks, seed })
 }
 
 fn read_align(root: &TableReader<'_>, encoders: &[EncoderRecipe]) -> Option<AlignRecipe> {

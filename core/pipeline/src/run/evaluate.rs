@@ -125,13 +125,13 @@ fn classes(values: &[Value]) -> Vec<usize> {
 }
 
 /// An ordered pair of modalities: queries and gallery.
-struct Direction<'a> {
+struct RetrievalDirection<'a> {
     first: &'a AlignedItems,
     second: &'a AlignedItems,
     groups: [Vec<usize>; 2],
 }
 
-impl<'a> Direction<'a> {
+impl<'a> RetrievalDirection<'a> {
     /// Returns every ordered pair of modalities that have a common group, with its name.
     fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
         let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
@@ -190,7 +190,7 @@ pub fn retrieval_summary(
     relevance: &Relevance,
 ) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
-    for (name, direction) in Direction::all(aligned, relevance) {
+    for (name, direction) in RetrievalDirection::all(aligned, relevance) {
         retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().figures());
     }
     Ok(with_rsum(retrieval))
@@ -200,7 +200,7 @@ pub fn retrieval_summary(
 /// whole gallery. The vectors are those without a hubness bank.
 fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
-    for (name, direction) in Direction::all(aligned, relevance) {
+    for (name, direction) in RetrievalDirection::all(aligned, relevance) {
         let (first, second) = (direction.first.z.view(), direction.second.z.view());
         let [_, penalty] = hubness::csls(first, second, CSLS_TOP).map_err(measure_error)?;
         let found = direction.retrieval(|own| &own.z, Some(&penalty))?.outcomes();
@@ -237,7 +237,7 @@ impl Run<'_> {
         let aligned = &held_out.aligned;
         let relevance = self.relevance(data);
         let mut retrieval = BTreeMap::new();
-        for (name, direction) in Direction::all(aligned, &relevance) {
+        for (name, direction) in RetrievalDirection::all(aligned, &relevance) {
             let pair = [&direction.first.name, &direction.second.name];
             let emergent = self.manifest.emergent.iter();
             let emergent = emergent.into_iter().any(|[a, b]| pair.contains(&a) && pair.contains(&b));

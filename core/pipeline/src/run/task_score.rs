@@ -67,11 +67,11 @@ impl TaskScorer<'_> {
         let kind = self.task.task.kind;
         let (metric, statistic) = statistic(kind);
         let predictions = predict(None)?;
-        let rows = self.points(&predictions)?;
+        let rows = self.contributions(&predictions)?;
         let interval = bootstrap(&rows, statistic, DRAWS, LEVEL, self.seed).map_err(scoring)?;
         let mut without = BTreeMap::new();
         for (at, name) in self.inputs.names.iter().enumerate() {
-            without.insert(name.clone(), statistic(&self.points(&predict(Some(at))?)?));
+            without.insert(name.clone(), statistic(&self.contributions(&predict(Some(at))?)?));
         }
         Ok(TaskMetrics {
             kind,
@@ -112,12 +112,12 @@ impl TaskScorer<'_> {
             }
         }
         all.into_iter()
-            .map(|(name, predictions)| Ok((name, statistic(&self.points(&predictions)?))))
+            .map(|(name, predictions)| Ok((name, statistic(&self.contributions(&predictions)?))))
             .collect()
     }
 
     /// Returns the contribution of each row to the statistic.
-    fn points(&self, predictions: &Array2<f32>) -> Result<Vec<Point>, Error> {
+    fn contributions(&self, predictions: &Array2<f32>) -> Result<Vec<RowContribution>, Error> {
         let rows = self.inputs.rows.iter().zip(predictions.outer_iter());
         Ok(match &self.task.truth {
             GroundTruth::Class(classes) => {
@@ -198,8 +198,8 @@ impl TaskScorer<'_> {
 }
 
 /// The contribution of one row to a statistic.
-type Point = [f64; 3];
-type Statistic = fn(&[Point]) -> f64;
+type RowContribution = [f64; 3];
+type Statistic = fn(&[RowContribution]) -> f64;
 
 /// Returns the name of the metric of a task, and the function that computes it from the rows.
 fn statistic(kind: TaskKind) -> (&'static str, Statistic) {
@@ -217,7 +217,7 @@ fn statistic(kind: TaskKind) -> (&'static str, Statistic) {
     }
 }
 
-fn sum(rows: &[Point], at: usize) -> f64 {
+fn sum(rows: &[RowContribution], at: usize) -> f64 {
     rows.iter().map(|row| row[at]).sum()
 }
 
@@ -237,8 +237,8 @@ fn softmax(mut logits: Array2<f32>) -> Array2<f32> {
 }
 
 /// Returns the squared errors and the squared deviations from the mean, each column divided by its variance.
-fn errors(truth: &Array2<f32>, predictions: &Array2<f32>) -> Vec<Point> {
-    let mut points = vec![[0.0; 3]; truth.nrows()];
+fn errors(truth: &Array2<f32>, predictions: &Array2<f32>) -> Vec<RowContribution> {
+    let mut contributions = vec![[0.0; 3]; truth.nrows()];
     for (truth, prediction) in truth.columns().into_iter().zip(predictions.columns()) {
         let count = truth.len().max(1) as f64;
         let mean = truth.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
@@ -246,12 +246,12 @@ fn errors(truth: &Array2<f32>, predictions: &Array2<f32>) -> Vec<Point> {
         if variance == 0.0 {
             continue; // R2 is not defined for a constant column
         }
-        for ((point, truth), prediction) in points.iter_mut().zip(truth).zip(prediction) {
-            point[0] += f64::from(truth - prediction).powi(2) / variance;
-            point[1] += (f64::from(*truth) - mean).powi(2) / variance;
+        for ((contribution, truth), prediction) in contributions.iter_mut().zip(truth).zip(prediction) {
+            contribution[0] += f64::from(truth - prediction).powi(2) / variance;
+            contribution[1] += (f64::from(*truth) - mean).powi(2) / variance;
         }
     }
-    points
+    contributions
 }
 
 /// Retrieves the target items of each row with its fused vector, among the targets of all rows.
@@ -268,7 +268,7 @@ fn retrieve_targets<T>(
     Ok(read(&Retrieval::new(queries, gallery, None).map_err(scoring)?))
 }
 
-fn recalls(predictions: &Array2<f32>, targets: &RetrievalTargets) -> Result<Vec<Point>, Error> {
+fn recalls(predictions: &Array2<f32>, targets: &RetrievalTargets) -> Result<Vec<RowContribution>, Error> {
     let found = retrieve_targets(predictions, targets, |retrieval| retrieval.outcomes())?;
     Ok(found.outcomes.iter().map(|outcome| [1, 5, 10].map(|k| outcome.first.recall(k))).collect())
 }

@@ -36,15 +36,15 @@ struct Options {
     /// Standard deviation of the noise, relative to that of the vectors.
     #[arg(long, default_value_t = 0.1)]
     noise: f64,
-    /// Random seed.
+    /// SplitMix64 seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
+struct SplitMix64(u64);
 
-impl Random {
+impl SplitMix64 {
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -66,7 +66,7 @@ struct RandomNetwork {
 }
 
 impl RandomNetwork {
-    fn new(random: &mut Random, cause: usize, width: usize, gain: f64) -> Self {
+    fn new(random: &mut SplitMix64, cause: usize, width: usize, gain: f64) -> Self {
         let spread = gain / (cause as f64).sqrt();
         let inner = (0..cause * HIDDEN).map(|_| spread * random.normal()).collect();
         let phases = (0..HIDDEN).map(|_| PI * (2.0 * random.uniform() - 1.0)).collect();
@@ -76,7 +76,7 @@ impl RandomNetwork {
         Self { inner, phases, outer, width }
     }
 
-    fn encode(&self, cause: &[f64], noise: f64, random: &mut Random) -> Vec<f32> {
+    fn encode(&self, cause: &[f64], noise: f64, random: &mut SplitMix64) -> Vec<f32> {
         let hidden: Vec<f64> = (0..HIDDEN)
             .map(|h| {
                 let row = &self.inner[h * cause.len()..(h + 1) * cause.len()];
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
 }
 
 fn write(options: &Options) -> std::io::Result<()> {
-    let mut random = Random(options.seed);
+    let mut random = SplitMix64(options.seed);
     let encoders = WIDTHS.map(|width| RandomNetwork::new(&mut random, options.cause, width, options.gain));
     let mut clouds = [Vec::new(), Vec::new()];
     for _ in 0..options.pairs {
