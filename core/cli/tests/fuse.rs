@@ -80,12 +80,15 @@ fn a_run_takes_any_of_the_inputs_and_python_reproduces_it() {
         // Two builds of ONNX Runtime in f32, including the preprocessing.
         assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
     }
+    attention_is_drawn_over_the_image(&sandbox, &image);
+}
 
+fn attention_is_drawn_over_the_image(sandbox: &Sandbox, image: &str) {
     let svg = [
         "run",
         "run",
         "--image",
-        &image,
+        image,
         "--question",
         QUESTION,
         "--attention",

@@ -45,12 +45,12 @@ impl Plan {
     ///
     /// # Errors
     /// Every problem in the recipe.
-    pub fn check(recipe: Recipe, bench: &Environment) -> Result<Self, Error> {
+    pub fn check(recipe: Recipe, env: &Environment) -> Result<Self, Error> {
         let mut problems = Problems::default();
-        let store = ModelStore::new(&recipe.folder, &bench.models);
+        let store = ModelStore::new(&recipe.folder, &env.models);
         let mut modalities = Vec::new();
         for encoder in &recipe.encoders {
-            let encoders = open(encoder, &recipe, &store, bench, &mut problems);
+            let encoders = open(encoder, &recipe, &store, env, &mut problems);
             modalities.extend(encoders.map(|encoders| ModalityEncoders {
                 name: encoder.modality.value.clone(),
                 rule: encoder.items.value,
@@ -58,8 +58,8 @@ impl Plan {
                 encoders,
             }));
         }
-        check_aligner(bench, &recipe, &mut problems);
-        let needs = check_fusion(bench, &recipe, &mut problems);
+        check_aligner(env, &recipe, &mut problems);
+        let needs = check_fusion(env, &recipe, &mut problems);
         check_opsets(modalities.iter().flat_map(|m| &m.encoders), &mut problems);
         let mut data = None;
         if modalities.len() == recipe.encoders.len() {
@@ -102,16 +102,16 @@ fn open(
     encoder: &EncoderRecipe,
     recipe: &Recipe,
     store: &ModelStore,
-    bench: &Environment,
+    env: &Environment,
     problems: &mut Problems,
 ) -> Option<Vec<Encoder>> {
     let mut opened = Vec::new();
     if let Some(vectors) = &encoder.vectors {
-        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), bench);
+        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), env);
         opened.push(problems.keep(plan.map_err(|p| p.at(&vectors.at, "these vectors"))));
     }
     for model in &encoder.models {
-        let plan = Encoder::of_model(&model.value, store, bench);
+        let plan = Encoder::of_model(&model.value, store, env);
         opened.push(problems.keep(plan.map_err(|p| p.at(&model.at, "this model"))));
     }
     let names: BTreeSet<&str> = encoder.models.iter().map(|m| m.value.as_str()).collect();
@@ -131,10 +131,10 @@ fn open(
     opened
 }
 
-/// The aligner's plugin, its parameters, and whether it takes as many modalities as the recipe has.
-fn check_aligner(bench: &Environment, recipe: &Recipe, problems: &mut Problems) {
+/// Checks the aligner, its parameters, and whether it takes the number of modalities in the recipe.
+fn check_aligner(env: &Environment, recipe: &Recipe, problems: &mut Problems) {
     let plugin = &recipe.align.plugin;
-    let aligner = bench.host.aligner(&plugin.id.value);
+    let aligner = env.host.aligner(&plugin.id.value);
     let list = aligner.as_ref().map_err(Clone::clone).and_then(|aligner| aligner.parameters());
     let takes = check_plugin("aligner", plugin, list, problems, || aligner?.takes(&plugin.to_json()));
     let count = recipe.encoders.len();
@@ -143,13 +143,13 @@ fn check_aligner(bench: &Environment, recipe: &Recipe, problems: &mut Problems) 
         problems.push(
             Problem::new("chiasm::plan::modalities", message)
                 .at(&plugin.id.at, "this aligner")
-                .help("choose another aligner (`chiasm plugin list`), or leave encoders out"),
+                .help("choose another aligner (`chiasm plugin list`), or remove encoders"),
         );
     }
 }
 
-/// Checks the parameters of a plugin: each against its declaration, and all of them by `ask`, which asks the
-/// plugin. Returns the plugin's answer, or `None` when there is a problem.
+/// Checks each parameter of a plugin against its declaration, and then all of them by calling the plugin with
+/// `ask`. Returns the result of `ask`, or `None` if there is a problem.
 fn check_plugin<T>(
     kind: &str,
     plugin: &PluginRecipe,
@@ -163,9 +163,7 @@ fn check_plugin<T>(
         Err(error) => problems.push(
             Problem::new("chiasm::plan::plugin", error.to_string())
                 .at(&plugin.id.at, format!("this {kind}"))
-                .help(
-                    "`chiasm plugin list` shows what there is, `chiasm plugin why ID` where it was looked for",
-                ),
+                .help("`chiasm plugin list` lists all plugins, `chiasm plugin why ID` the folders searched"),
         ),
         Ok(list) => {
             for (key, node) in &plugin.parameters {
@@ -199,11 +197,11 @@ fn check_plugin<T>(
     }
 }
 
-/// The fusion's plugin, its parameters, what it needs with them, and whether the recipe has that.
-fn check_fusion(bench: &Environment, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
+/// Checks the fusion, its parameters, and whether the recipe has what it needs.
+fn check_fusion(env: &Environment, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
     let mut needs = FusionNeeds::default();
     if let Some(fuse) = &recipe.fuse {
-        let fusion = bench.host.fusion(&fuse.id.value);
+        let fusion = env.host.fusion(&fuse.id.value);
         let list = fusion.as_ref().map_err(Clone::clone).and_then(|fusion| fusion.parameters());
         match check_plugin("fusion", fuse, list, problems, || fusion?.needs(&fuse.to_json())) {
             Some(found) => needs = found,
@@ -215,7 +213,7 @@ fn check_fusion(bench: &Environment, recipe: &Recipe, problems: &mut Problems) -
     for encoder in recipe.encoders.iter().filter(|e| takes_mean(e)) {
         if retrieved.is_some_and(|task| task.of.value == encoder.modality.value) {
             let message = format!(
-                "the task finds the other items of a row, and [encoders.{}] takes the mean of all as the query",
+                "the task retrieves the other items of a row, but [encoders.{}] takes the mean of all",
                 encoder.modality.value
             );
             let problem = Problem::new("chiasm::plan::task", message).at(&encoder.items.at, "this rule");
@@ -224,7 +222,7 @@ fn check_fusion(bench: &Environment, recipe: &Recipe, problems: &mut Problems) -
     }
     for encoder in recipe.encoders.iter().filter(|e| needs.tokens && takes_mean(e)) {
         let message = format!(
-            "the fusion reads the tokens of one item a row, and [encoders.{}] takes the mean of all",
+            "the fusion reads the tokens of one item per row, but [encoders.{}] takes the mean of all",
             encoder.modality.value
         );
         let problem = Problem::new("chiasm::plan::tokens", message).at(&encoder.items.at, "this rule");
