@@ -1,4 +1,4 @@
-//! The command line: every verb and flag, in one place.
+//! The command-line arguments: all commands and flags.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -8,39 +8,39 @@ use std::path::PathBuf;
 #[command(name = "chiasm", version, max_term_width = 100, propagate_version = true)]
 pub struct Cli {
     #[command(flatten)]
-    pub shared: Shared,
+    pub global: GlobalOptions,
     #[command(subcommand)]
-    pub verb: Verb,
+    pub command: CliCommand,
 }
 
-/// Options every verb takes.
+/// Options of every command.
 #[derive(Debug, Args)]
-pub struct Shared {
-    /// How results are printed on stdout; everything else goes to stderr.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-    /// The ONNX Runtime library to use, before any that would be found.
+pub struct GlobalOptions {
+    /// Format of the results on stdout; everything else is printed on stderr.
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+    /// ONNX Runtime library to use instead of searching for one.
     #[arg(long, global = true, value_name = "PATH")]
     pub engine: Option<PathBuf>,
-    /// Where graphs run: cuda fails when CUDA is not there, auto says what it chose.
+    /// Device for graphs; cuda fails if CUDA is not available, auto reports what it chose.
     #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
-    /// Threads to compute with [default: all].
+    /// Number of threads [default: all cores].
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
-    /// A plugin file or folder, before any that would be found (repeatable).
+    /// Plugin file or folder, searched before all others (repeatable).
     #[arg(long = "plugin", global = true, value_name = "PATH")]
     pub plugins: Vec<PathBuf>,
-    /// A folder of model cards, before any that would be found (repeatable).
+    /// Folder of model cards, searched before all others (repeatable).
     #[arg(long, global = true, value_name = "DIR")]
     pub models: Vec<PathBuf>,
-    /// Say nothing but results and errors.
+    /// Print only results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     Table,
     Json,
 }
@@ -53,112 +53,114 @@ pub enum DeviceArg {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Say what is there, what is missing, and the command that mends it.
+pub enum CliCommand {
+    /// Show which parts are installed, which are missing, and how to install them.
     Doctor {
-        /// Look at one thing only.
+        /// Show one part only.
         #[arg(long, value_enum)]
-        only: Option<Part>,
+        only: Option<DoctorPart>,
     },
-    /// Bring ONNX Runtime.
+    /// Install ONNX Runtime.
     #[command(subcommand)]
-    Engine(EngineVerb),
-    /// Look at plugins.
+    Engine(EngineCommand),
+    /// List and inspect plugins.
     #[command(subcommand)]
-    Plugin(PluginVerb),
-    /// Add and look at encoders.
+    Plugin(PluginCommand),
+    /// Add, list and inspect model cards.
     #[command(subcommand)]
-    Model(ModelVerb),
-    /// Check a whole recipe and show what it would do, before anything is embedded.
+    Model(ModelCommand),
+    /// Check a recipe and summarise it, without embedding anything.
     Plan(RecipeArgs),
-    /// Embed, align, fuse, check and export: a recipe becomes a run folder with one merged model.onnx.
+    /// Fit a recipe: embed, align, fuse, merge, measure and check. Writes a run folder with one merged
+    /// model.onnx.
     Fit {
         #[command(flatten)]
         recipe: RecipeArgs,
-        /// The run folder to make.
+        /// Run folder to write.
         #[arg(short = 'o', long = "output", value_name = "RUN")]
         output: PathBuf,
-        /// Leave out items that cannot be read, and say which.
+        /// Skip items that cannot be read, and report them.
         #[arg(long)]
         skip_bad: bool,
-        /// Make the run again even when it is there and up to date.
+        /// Fit even if the run folder exists and is up to date.
         #[arg(long)]
         force: bool,
     },
-    /// Measure a run's merged model on its held-out rows, from each modality to each other one.
+    /// Measure retrieval with a run's merged model on its test rows, for every pair of modalities.
     Eval {
-        /// The run folder.
+        /// Run folder.
         run: PathBuf,
     },
-    /// Check what the maps of a run, or of any ONNX file, do to the geometry: rank, folds, inverses, reach.
+    /// Check the geometry of the maps of a run, or of any ONNX file: rank, folds, inverses, coverage.
     Check(CheckArgs),
-    /// Measure two files of vectors: how alike they are, how far apart, of what shape.
+    /// Measure the similarity, distance and shape of two files of vectors.
     Measure(MeasureArgs),
-    /// Fit a recipe in several variants and compare them: held-out test and cross-validation.
+    /// Fit variants of a recipe and compare them on the test rows and in cross-validation.
     Compare {
         #[command(flatten)]
         recipe: RecipeArgs,
-        /// A key and its values: align.plugin=procrustes,cca (repeatable; every combination is fitted).
+        /// Key and its values: align.plugin=procrustes,cca (repeatable; every combination is fitted).
         #[arg(long, value_name = "KEY=A,B,...")]
         swap: Vec<String>,
-        /// Folds of the cross-validation (row mod N); 0 leaves it out.
+        /// Number of folds of the cross-validation (row mod N); 0 for none.
         #[arg(long, default_value_t = 5)]
         folds: usize,
-        /// Leave out items that cannot be read, and say which.
+        /// Skip items that cannot be read, and report them.
         #[arg(long)]
         skip_bad: bool,
     },
-    /// Solve optimal transport between two clouds of points, or for a given cost matrix.
+    /// Solve optimal transport between two sets of points, or for a given cost matrix.
     Transport(TransportArgs),
-    /// Push raw inputs through a run's merged model; each modality of the run is a flag, e.g. --image a.jpg, and may be left out.
+    /// Run raw items through a run's merged model. Each modality is an optional flag, e.g. --image a.jpg.
     Run {
         #[command(flatten)]
         run: RunArgs,
-        /// Draw where the fusion looked, over the pictures, into this SVG; the shares are also among the outputs.
+        /// Draw the fusion's attention over the images into this SVG file; the weights are also in the
+        /// outputs.
         #[arg(long, value_name = "SVG")]
         attention: Option<PathBuf>,
     },
-    /// Find the run's held-out items nearest to a raw item of another modality.
+    /// Find the test items of a run with the highest scores for a raw item of another modality.
     Search {
         #[command(flatten)]
         run: RunArgs,
-        /// The modality to search [default: the other one, in a run of two].
+        /// Modality to search [default: the other one, if the run has two].
         #[arg(long = "in", value_name = "MODALITY")]
         among: Option<String>,
-        /// How many to show.
+        /// Number of results.
         #[arg(long, default_value_t = 5)]
         top: usize,
-        /// Also write the pictures found side by side into this PNG.
+        /// Also write the images found, side by side, into this PNG file.
         #[arg(long, value_name = "PNG")]
         strip: Option<PathBuf>,
     },
-    /// Copy a run's model in another layout, and prove it in a fresh session.
+    /// Copy a run's model in another layout, and compare its outputs with the run.
     Export {
-        /// The run folder.
+        /// Run folder.
         run: PathBuf,
         /// onnx: the merged model and its preprocessing; towers: one model per modality.
-        #[arg(long, value_enum, default_value_t = Layout::Onnx)]
-        layout: Layout,
-        /// Store the weights in fewer bits, and measure on the run's held-out rows what that costs.
+        #[arg(long, value_enum, default_value_t = LayoutArg::Onnx)]
+        layout: LayoutArg,
+        /// Store the weights in fewer bits, and measure the metrics on the test rows before and after.
         #[arg(long, value_enum, value_name = "BITS")]
-        weights: Option<Weights>,
-        /// The folder to write.
+        weights: Option<WeightsArg>,
+        /// Folder to write.
         #[arg(short = 'o', long = "output", value_name = "DIR")]
         output: PathBuf,
     },
 }
 
-/// How an export stores its weights; it computes in single precision all the same.
+/// The storage of the weights of an export. The computation remains in single precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Weights {
-    /// Floats of 16 bits: half the file.
+pub enum WeightsArg {
+    /// 16-bit floats: half the size.
     Fp16,
-    /// Integers of 8 bits, a scale for each output channel: a quarter of the file.
+    /// 8-bit integers with one scale per output channel: a quarter of the size.
     Int8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+pub enum DoctorPart {
     Engine,
     Devices,
     Plugins,
@@ -166,7 +168,7 @@ pub enum Part {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Layout {
+pub enum LayoutArg {
     Onnx,
     Towers,
 }
@@ -180,99 +182,102 @@ pub enum ToolArg {
 
 #[derive(Debug, Args)]
 pub struct RecipeArgs {
-    /// The recipe (TOML).
+    /// Recipe file (TOML).
     pub recipe: PathBuf,
-    /// Change a key of the recipe: encoders.image.model=squeezenet11 (repeatable).
+    /// Set a key of the recipe: encoders.image.model=squeezenet11 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// A run folder, or an .onnx file with one float input [n, d] and one output [n, o].
+    /// Run folder, or an .onnx file with one float input [n, d] and one output [n, o].
     #[arg(value_name = "RUN|GRAPH.onnx")]
     pub subject: PathBuf,
-    /// The points at which a file is checked: float rows [n, d].
+    /// For a file: the points to check it at, floats [n, d].
     #[arg(long, value_name = "POINTS.npy")]
     pub at: Option<PathBuf>,
-    /// The way back of a file, z to x: round trips are checked both ways.
+    /// For a file: its inverse, z to x. Round trips are checked in both directions.
     #[arg(long, value_name = "INVERSE.onnx", requires = "at")]
     pub inverse: Option<PathBuf>,
-    /// The rows [m, o] that a file's images should reach.
+    /// For a file: the target points [m, o] that its images should cover.
     #[arg(long, value_name = "TARGETS.npy", requires = "at")]
     pub onto: Option<PathBuf>,
-    /// Change a setting: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
+    /// Set a key of [checks]: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
 
-/// Settings that a solver does not have are refused, not ignored.
+/// Options that a solver does not have are refused.
 #[derive(Debug, Args)]
 pub struct TransportArgs {
-    /// The source: float rows [n, d].
+    /// Source points, floats [n, d].
     #[arg(value_name = "X.npy", required_unless_present = "cost_matrix")]
     pub source: Option<PathBuf>,
-    /// The target: float rows [m, d]; gw takes any width.
+    /// Target points, floats [m, d]; gw takes any width.
     #[arg(value_name = "Y.npy", required_unless_present = "cost_matrix")]
     pub target: Option<PathBuf>,
-    /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare inner distances, the largest scaled to one.
-    #[arg(long, value_enum, default_value_t = Solver::Sinkhorn)]
-    pub solver: Solver,
-    /// Weight of the entropy in units of the cost: <P, C> + E KL(P | a b^T), POT's `reg`. gw and fgw without it solve exactly
-    /// linearised problems.
+    /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare the distances
+    /// within each set, scaled to a maximum of one.
+    #[arg(long, value_enum, default_value_t = TransportSolver::Sinkhorn)]
+    pub solver: TransportSolver,
+    /// Weight of the entropy, in units of the cost: <P, C> + E KL(P | a b^T), POT's `reg`. Without it, gw and
+    /// fgw use the conditional gradient method.
     #[arg(long, value_name = "E", conflicts_with = "eps_scale", allow_negative_numbers = true)]
     pub eps: Option<f64>,
-    /// The same as a share of the mean cost [default: 0.05].
+    /// Weight of the entropy as a fraction of the mean cost [default: 0.05].
     #[arg(long, value_name = "S")]
     pub eps_scale: Option<f64>,
-    /// What moving from a point to another costs (for gw: the inner distances) [default: sqeuclidean].
+    /// Cost between two points; for gw and fgw also the distance within each set [default: sqeuclidean].
     #[arg(long, value_enum, conflicts_with = "cost_matrix")]
     pub cost: Option<CostKind>,
-    /// The cost as a matrix [n, m] (for fgw: the linear part).
+    /// Cost matrix [n, m]; for fgw, the linear part.
     #[arg(long, value_name = "C.npy")]
     pub cost_matrix: Option<PathBuf>,
-    /// The source's weights, one a point; equal, with sum one, when not given.
+    /// Weights of the source points [default: 1 / n each].
     #[arg(long, value_name = "W.npy")]
     pub a: Option<PathBuf>,
-    /// The target's weights, one a point.
+    /// Weights of the target points [default: 1 / m each].
     #[arg(long, value_name = "W.npy")]
     pub b: Option<PathBuf>,
-    /// Stop at this L1 error of the marginals relative to the mass (gw, fgw: mass moved by a step; lowrank, gw
-    /// with --rank: fall of the cost).
+    /// Stop at this L1 error of the marginals, relative to the mass (gw, fgw: mass moved in one step;
+    /// lowrank, gw with
+    /// --rank: decrease of the cost).
     #[arg(long, value_name = "T")]
     pub tolerance: Option<f64>,
-    /// The most iterations (emd: pivots).
+    /// Maximum number of iterations (emd: pivots).
     #[arg(long, value_name = "N")]
     pub iterations: Option<usize>,
-    /// The longest time.
+    /// Time limit.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
     pub time_limit: f64,
     /// unbalanced: weight of the penalties R KL(P 1 | a) + R KL(P^T 1 | b), POT's `reg_m`.
     #[arg(long, value_name = "R")]
     pub rho: Option<f64>,
-    /// partial: the mass to move.
+    /// partial: mass to transport.
     #[arg(long, value_name = "M")]
     pub mass: Option<f64>,
     /// fgw: (1 - A) <P, C> + A GW(P), as in POT [default: 0.5].
     #[arg(long, value_name = "A")]
     pub alpha: Option<f64>,
-    /// Latent points through which all mass goes: memory linear in the points. lowrank [default: 50]; gw, which without it
-    /// holds matrices of all pairs of points.
+    /// Rank of the plan, which makes memory linear in the number of points. lowrank [default: 50]; gw, which
+    /// without it needs matrices of all pairs of points.
     #[arg(long, value_name = "R")]
     pub rank: Option<usize>,
-    /// gw, fgw: starting plans, the best is kept; always the same ones [default: 1].
+    /// gw, fgw: number of starting plans, of which the best result is kept; they are deterministic [default:
+    /// 1].
     #[arg(long, value_name = "N")]
     pub starts: Option<usize>,
-    /// sinkhorn: also the debiased Sinkhorn divergence of both clouds.
+    /// sinkhorn: also compute the debiased Sinkhorn divergence.
     #[arg(long)]
     pub debias: bool,
-    /// Write the plan [n, m]; with --rank or lowrank also its two factors, into an .npz.
+    /// Write the plan [n, m] as .npy, or with --rank or lowrank its two factors as .npz.
     #[arg(short = 'o', long = "output", value_name = "PLAN.npy")]
     pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Solver {
+pub enum TransportSolver {
     Emd,
     Sinkhorn,
     Unbalanced,
@@ -291,97 +296,97 @@ pub enum CostKind {
 
 #[derive(Debug, Args)]
 pub struct MeasureArgs {
-    /// Float rows [n, a].
+    /// Vectors [n, a].
     #[arg(value_name = "A.npy")]
     pub first: PathBuf,
-    /// Float rows [m, b]; row i belongs to row i of A where a measure needs pairs.
+    /// Vectors [m, b]; for measures of pairs, row i belongs to row i of A.
     #[arg(value_name = "B.npy")]
     pub second: PathBuf,
-    /// Measure these only: cka_linear,mutual_knn [default: all that apply].
+    /// Measures to compute, e.g. cka_linear,mutual_knn [default: all that apply].
     #[arg(long, value_name = "KEY,...", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Permutations to compare with: adds p_value and z.
+    /// Number of permutations of the null distribution; adds p_value and z.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub null: usize,
-    /// A whole number for each row: adds silhouette and nmi.
+    /// Labels, one non-negative integer per row; adds silhouette and nmi.
     #[arg(long, value_name = "LABELS.npy")]
     pub labels: Option<PathBuf>,
-    /// Of samples, directions and permutations.
+    /// Random seed of samples, directions and permutations.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Neighbours.
+    /// Number of nearest neighbours.
     #[arg(short, long, default_value_t = 10)]
     pub k: usize,
 }
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The run folder.
+    /// Run folder.
     pub run: PathBuf,
-    /// Rows of raw inputs: a JSONL file with a column per modality.
+    /// JSONL file of raw items, with one column per modality.
     #[arg(long, value_name = "ROWS.jsonl")]
     pub input: Option<PathBuf>,
-    /// Write the embeddings into this .npz instead of printing them.
+    /// Write the outputs into this .npz file instead of printing them.
     #[arg(short = 'o', long = "output", value_name = "OUT.npz")]
     pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum EngineVerb {
-    /// Bring the pinned official build of ONNX Runtime through your own pip, uv or npm, checked by sha256.
+pub enum EngineCommand {
+    /// Install the pinned official build of ONNX Runtime with pip, uv or npm, and verify its SHA-256.
     Install {
-        /// The build with CUDA.
+        /// Install the build with CUDA.
         #[arg(long)]
         cuda: bool,
-        /// Which tool fetches it [default: the first there is].
+        /// Tool to download with [default: the first one found].
         #[arg(long, value_enum)]
         tool: Option<ToolArg>,
     },
 }
 
 #[derive(Debug, Subcommand)]
-pub enum PluginVerb {
-    /// List the plugins found, also those shadowed or refused.
+pub enum PluginCommand {
+    /// List all plugins found, including shadowed and refused ones.
     List,
-    /// Read one plugin file's manifest without running its code.
+    /// Show the manifest of a plugin file without running its code.
     Inspect {
-        /// The file.
+        /// Plugin file.
         path: PathBuf,
     },
-    /// Explain how an id was looked up: every place, and why each file was taken or not.
+    /// Explain how an id is resolved: every folder searched, and why each file was used or not.
     Why {
-        /// The id, e.g. cca.
+        /// Id of an aligner, fusion or adapter, e.g. cca.
         id: String,
     },
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ModelVerb {
-    /// Make a card for a local .onnx, its ports read from the graph.
+pub enum ModelCommand {
+    /// Create a model card for an .onnx file from the ports of its graph.
     Add {
-        /// The ONNX file: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (with the feature `hub`).
+        /// ONNX file: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (needs the feature `hub`).
         path: PathBuf,
-        /// The name recipes will use [default: the file's name].
+        /// Name of the card [default: the name of the file].
         #[arg(long)]
         name: Option<String>,
-        /// The adapter [default: the one that recognises the ports].
+        /// Id of the adapter [default: the one that recognises the ports].
         #[arg(long)]
         adapter: Option<String>,
-        /// The models folder to write the card into [default: the user's own].
+        /// Models folder to write the card into [default: the user's models folder].
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
-        /// The model's licence, for the card.
+        /// Licence of the model.
         #[arg(long, default_value = "")]
         licence: String,
         /// Set a key of the card: preprocessing.mean=[0.5,0.5,0.5] (repeatable).
         #[arg(long = "set", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// List the cards found.
+    /// List all model cards found.
     List,
-    /// Show a card and its model's ports.
+    /// Show a card and the ports of its model.
     Inspect {
-        /// The card's name.
+        /// Name of the card.
         name: String,
     },
 }

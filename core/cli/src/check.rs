@@ -1,21 +1,25 @@
-//! `chiasm check`: verdicts as a table for people, as JSON for machines; a FAIL ends with exit code 1.
+//! `chiasm check`: the verdicts as a table or as JSON. The exit code is 1 if a check fails.
 
 use crate::{
-    Outcome,
-    args::{CheckArgs, Shared},
+    CommandResult,
+    args::{CheckArgs, GlobalOptions},
     json, print,
 };
 use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
-use chiasm_pipeline::{Error, GraphCheck, Run, Workbench, check_graph};
+use chiasm_pipeline::{Environment, Error, GraphCheckInput, Run, check_graph};
 use std::{io::IsTerminal, path::Path};
 
-/// `check`
-pub fn check(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
-    let Some(at) = &args.at else { return check_run(args, shared, bench) };
-    let what =
-        GraphCheck { graph: &args.subject, at, inverse: args.inverse.as_deref(), onto: args.onto.as_deref() };
-    let report = check_graph(&what, &args.overrides, bench)?;
-    if json(shared) {
+/// Runs `chiasm check`.
+pub fn check(args: &CheckArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let Some(at) = &args.at else { return check_run(args, global, env) };
+    let what = GraphCheckInput {
+        graph: &args.subject,
+        at,
+        inverse: args.inverse.as_deref(),
+        onto: args.onto.as_deref(),
+    };
+    let report = check_graph(&what, &args.overrides, env)?;
+    if json(global) {
         print::json(&report);
     } else {
         show(&report);
@@ -23,14 +27,14 @@ pub fn check(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
     gate(&failed(&report), &args.subject, "")
 }
 
-fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
+fn check_run(args: &CheckArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
     if args.subject.is_file() {
-        let message = format!("{} is a file: the points to check it at are missing", args.subject.display());
-        let help = "give --at points.npy, float rows [n, d] as the graph takes them";
+        let message = format!("{} is a file, but --at is missing", args.subject.display());
+        let help = "give the points to check it at: --at points.npy, floats [n, d]";
         return Err(Error::input("chiasm::check::points", message, help));
     }
-    let checked = Run::open(&args.subject, bench)?.check(&args.overrides)?;
-    if json(shared) {
+    let checked = Run::open(&args.subject, env)?.check(&args.overrides)?;
+    if json(global) {
         print::json(&checked);
     } else {
         checked.maps.iter().for_each(show);
@@ -38,20 +42,20 @@ fn check_run(args: &CheckArgs, shared: &Shared, bench: &Workbench) -> Outcome {
     gate(&checked.failed, &args.subject, "")
 }
 
-/// Exit code 1 when a check failed; `hint` says what to do about it.
-pub fn gate(failed: &[String], what: &Path, hint: &str) -> Outcome {
+/// Returns an error with exit code 1 if a check failed. `hint` is appended to the message.
+pub fn gate(failed: &[String], what: &Path, hint: &str) -> CommandResult {
     if failed.is_empty() {
         return Ok(());
     }
     let (count, names) = (failed.len(), failed.join(", "));
-    Err(Error::Gate(format!("{}: {count} of the checks failed ({names}){hint}", what.display())))
+    Err(Error::Gate(format!("{}: {count} check(s) failed ({names}){hint}", what.display())))
 }
 
 fn failed(report: &Report) -> Vec<String> {
     report.of(Verdict::Fail).map(|check| check.name.to_owned()).collect()
 }
 
-/// One map: its ends, its spectrum, its verdicts, and what does not apply.
+/// Prints the report of one map: widths, singular values, verdicts, and the checks that do not apply.
 fn show(report: &Report) {
     print::line("");
     print::line(&format!(
@@ -63,14 +67,14 @@ fn show(report: &Report) {
     }
     print::line("");
     let rows = report.checks.iter().map(row).collect();
-    print::prose(&["verdict", "check", "number", "good", "meaning"], rows);
+    print::wrapped_table(&["verdict", "check", "value", "limit", "meaning"], rows);
     let skipped: Vec<String> = report.skipped.iter().map(|s| format!("{} ({})", s.name, s.reason)).collect();
     if !skipped.is_empty() {
         print::line(&format!("does not apply: {}", skipped.join("; ")));
     }
 }
 
-/// Quantiles over the points: where the spectrum lies, in five numbers.
+/// Prints quantiles of the Jacobian's properties over the points.
 fn spectrum(spectra: &Spectra) {
     let row = |name: &str, mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
@@ -82,7 +86,7 @@ fn spectrum(spectra: &Spectra) {
     }
     let rows = vec![
         row("largest singular value", spectra.stretches()),
-        row("weakest attainable one", spectra.margins()),
+        row("smallest attainable singular value", spectra.margins()),
         row("condition number", spectra.condition_number.clone()),
         row("log-volume", spectra.log_volume.clone()),
         row(
@@ -91,7 +95,7 @@ fn spectrum(spectra: &Spectra) {
         ),
     ];
     let points = format!("Jacobian at {} points", spectra.rank.len());
-    print::table(&[&points, "least", "25 %", "median", "75 %", "most"], rows, 1);
+    print::table(&[&points, "min", "25 %", "median", "75 %", "max"], rows, 1);
 }
 
 fn row(check: &Check) -> Vec<String> {

@@ -1,58 +1,59 @@
-//! `doctor` and `engine install`: what is there, what was tried, and the command that mends what is missing.
+//! `doctor` and `engine install`: which parts are installed, where they were searched, and how to install
+//! them.
 
 use crate::{
-    args::{Part, Shared, ToolArg},
-    outcome::{Outcome, json},
+    args::{DoctorPart, GlobalOptions, ToolArg},
+    command_result::{CommandResult, json},
     print,
 };
 use chiasm_host::Status;
-use chiasm_pipeline::{ModelStore, Workbench};
-use chiasm_runtime::{Engine, InstallOptions, Outcome as Found, Tool};
+use chiasm_pipeline::{Environment, ModelStore};
+use chiasm_runtime::{Engine, InstallOptions, Outcome as AttemptOutcome, Tool};
 use serde_json::{Value, json as object};
 use std::path::Path;
 
-/// Looks at every part, prints what it saw, and fails when the engine is missing or a plugin named with `--plugin` cannot
+/// Prints the status of every part. Fails if the engine is missing, or a plugin named with `--plugin` cannot
 /// be used.
-pub fn doctor(only: Option<Part>, shared: &Shared, bench: &Workbench) -> Outcome {
+pub fn doctor(only: Option<DoctorPart>, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let wanted = |part| only.is_none_or(|only| only == part);
-    let engine = Engine::open(&bench.search);
+    let engine = Engine::open(&env.search);
     let mut report = serde_json::Map::new();
-    if wanted(Part::Engine) {
-        report.insert("engine".into(), engine_report(bench, &engine));
+    if wanted(DoctorPart::Engine) {
+        report.insert("engine".into(), engine_report(env, &engine));
     }
-    if wanted(Part::Devices) {
+    if wanted(DoctorPart::Devices) {
         report.insert("devices".into(), devices_report(&engine));
     }
-    if wanted(Part::Plugins) {
-        report.insert("plugins".into(), plugins_report(bench));
+    if wanted(DoctorPart::Plugins) {
+        report.insert("plugins".into(), plugins_report(env));
     }
-    if wanted(Part::Models) {
-        report.insert("models".into(), models_report(bench));
+    if wanted(DoctorPart::Models) {
+        report.insert("models".into(), models_report(env));
     }
     let report = Value::Object(report);
-    if json(shared) {
+    if json(global) {
         print::json(&report)
     } else {
         show(&report)
     }
-    if wanted(Part::Engine) {
+    if wanted(DoctorPart::Engine) {
         engine.map(drop)?;
     }
-    if wanted(Part::Plugins) {
-        bench.host.check_named()?;
+    if wanted(DoctorPart::Plugins) {
+        env.host.check_named()?;
     }
     Ok(())
 }
 
-fn engine_report(bench: &Workbench, engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
-    let attempts: Vec<Value> = (bench.search.attempts().iter())
+fn engine_report(env: &Environment, engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
+    let attempts: Vec<Value> = (env.search.attempts().iter())
         .map(|attempt| {
             let outcome = match &attempt.outcome {
-                Found::Usable(version) => {
+                AttemptOutcome::Usable(version) => {
                     format!("usable {}", version.as_deref().unwrap_or("")).trim().to_owned()
                 }
-                Found::Refused(reason) => format!("refused: {reason}"),
-                Found::Absent(expected) => format!("nothing: {expected}"),
+                AttemptOutcome::Refused(reason) => format!("refused: {reason}"),
+                AttemptOutcome::Absent(expected) => format!("not found: {expected}"),
             };
             object!({ "place": attempt.place, "path": attempt.path, "outcome": outcome })
         })
@@ -69,14 +70,15 @@ fn devices_report(engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
         Ok(engine) => match engine.cuda() {
             Ok(()) => object!({ "cpu": "ready", "cuda": "ready" }),
             Err(missing) => {
-                object!({ "cpu": "ready", "cuda": format!("not there: {missing}"), "mend": chiasm_runtime::MEND_CUDA })
+                let cuda = format!("not available: {missing}");
+                object!({ "cpu": "ready", "cuda": cuda, "mend": chiasm_runtime::MEND_CUDA })
             }
         },
     }
 }
 
-fn plugins_report(bench: &Workbench) -> Value {
-    let plugins: Vec<Value> = (bench.host.plugins().iter())
+fn plugins_report(env: &Environment) -> Value {
+    let plugins: Vec<Value> = (env.host.plugins().iter())
         .map(|plugin| {
             let status = match &plugin.status {
                 Status::Ready => "ready".to_owned(),
@@ -84,14 +86,17 @@ fn plugins_report(bench: &Workbench) -> Value {
                 Status::Refused(reason) => format!("refused: {reason}"),
             };
             let ids: Vec<&str> = plugin.provides.iter().map(|p| p.what.id.as_str()).collect();
-            object!({ "plugin": plugin.id, "version": plugin.version, "provides": ids.join(", "), "status": status })
+            let provides = ids.join(", ");
+            object!({
+                "plugin": plugin.id, "version": plugin.version, "provides": provides, "status": status
+            })
         })
         .collect();
     Value::Array(plugins)
 }
 
-fn models_report(bench: &Workbench) -> Value {
-    let store = ModelStore::new(Path::new("."), &bench.models);
+fn models_report(env: &Environment) -> Value {
+    let store = ModelStore::new(Path::new("."), &env.models);
     let models: Vec<Value> = (store.list().into_iter())
         .map(|entry| match entry {
             Err(problem) => object!({ "model": null, "status": problem.to_string() }),
@@ -104,7 +109,7 @@ fn models_report(bench: &Workbench) -> Value {
     Value::Array(models)
 }
 
-/// The report as indented lines: a list of objects is one line each.
+/// Prints the report as indented lines. Each object in a list is one line.
 fn show(report: &Value) {
     for (part, value) in report.as_object().into_iter().flatten() {
         print::line(part);
@@ -141,19 +146,19 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// `engine install`
-pub fn install(cuda: bool, tool: Option<ToolArg>, shared: &Shared) -> Outcome {
+/// Runs `chiasm engine install`.
+pub fn install(cuda: bool, tool: Option<ToolArg>, global: &GlobalOptions) -> CommandResult {
     let tool = tool.map(|tool| match tool {
         ToolArg::Pip => Tool::Pip,
         ToolArg::Uv => Tool::Uv,
         ToolArg::Npm => Tool::Npm,
     });
     let options = InstallOptions { cuda, tool, ..InstallOptions::default() };
-    let terminal = crate::progress::Terminal::new(shared.quiet);
-    let mut say = |message: &str| chiasm_pipeline::Reporter::note(&terminal, message);
-    let installed = chiasm_runtime::install(&options, &mut say)?;
-    installed.missing.iter().for_each(|missing| say(missing));
-    if json(shared) {
+    let terminal = crate::progress::Terminal::new(global.quiet);
+    let mut note = |message: &str| chiasm_pipeline::Reporter::note(&terminal, message);
+    let installed = chiasm_runtime::install(&options, &mut note)?;
+    installed.missing.iter().for_each(|missing| note(missing));
+    if json(global) {
         print::json(&object!({ "path": installed.path, "version": installed.version }));
     } else {
         print::line(&format!("ONNX Runtime {} at {}", installed.version, installed.path.display()));

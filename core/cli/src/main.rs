@@ -1,30 +1,30 @@
-//! The `chiasm` binary: arguments in, one verb of the pipeline, results on stdout, everything else on stderr.
+//! The `chiasm` command. It prints results on stdout and everything else on stderr.
 
 mod args;
+mod attention_svg;
 mod check;
+mod command_result;
+mod commands;
 mod doctor;
-mod items;
-mod looks;
+mod image_strip;
 mod measure;
-mod outcome;
+mod modality_flags;
 mod plugins;
 mod print;
 mod progress;
-mod strip;
 mod transport;
-mod verbs;
 
-use args::{Cli, DeviceArg, EngineVerb, ModelVerb, Shared, Verb};
+use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions, ModelCommand};
 use chiasm_host::{Host, Search as PluginSearch};
-use chiasm_pipeline::{Cache, Error, Trainings, Workbench};
+use chiasm_pipeline::{Cache, Environment, Error, TrainingLog};
 use clap::{CommandFactory, FromArgMatches};
+use command_result::{CommandResult, json};
 use miette::Diagnostic;
-use outcome::{Outcome, json};
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let mut command = items::with_modalities(Cli::command(), &arguments);
+    let mut command = modality_flags::with_modality_flags(Cli::command(), &arguments);
     let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
         Err(error) => error.exit(), // clap prints; usage errors exit with 2
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let given = items::given(&matches);
+    let given = modality_flags::modality_values(&matches);
     let outcome = perform(&cli, given).and_then(|()| match print::failure() {
         None => Ok(()),
         Some(error) => Err(Error::io("write", Path::new("stdout"), error.kind().into())),
@@ -41,22 +41,24 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn perform(cli: &Cli, given: items::Given) -> Outcome {
-    let shared = &cli.shared;
-    match &cli.verb {
-        Verb::Doctor { only } => doctor::doctor(*only, shared, &unchecked_workbench(shared)),
-        Verb::Engine(EngineVerb::Install { cuda, tool }) => doctor::install(*cuda, *tool, shared),
-        Verb::Plugin(verb) => plugins::plugin(verb, shared, &unchecked_workbench(shared).host),
-        Verb::Model(ModelVerb::List) => verbs::model_list(shared, &workbench(shared)?),
-        Verb::Model(ModelVerb::Inspect { name }) => verbs::model_inspect(name, shared, &workbench(shared)?),
-        Verb::Model(ModelVerb::Add { path, name, adapter, into, licence, overrides }) => {
-            let options = chiasm_pipeline::AddOptions {
+fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
+    let global = &cli.global;
+    match &cli.command {
+        CliCommand::Doctor { only } => doctor::doctor(*only, global, &unchecked_environment(global)),
+        CliCommand::Engine(EngineCommand::Install { cuda, tool }) => doctor::install(*cuda, *tool, global),
+        CliCommand::Plugin(verb) => plugins::plugin(verb, global, &unchecked_environment(global).host),
+        CliCommand::Model(ModelCommand::List) => commands::model_list(global, &environment(global)?),
+        CliCommand::Model(ModelCommand::Inspect { name }) => {
+            commands::model_inspect(name, global, &environment(global)?)
+        }
+        CliCommand::Model(ModelCommand::Add { path, name, adapter, into, licence, overrides }) => {
+            let options = chiasm_pipeline::AddModelOptions {
                 path: path.clone(),
                 name: name.clone(),
                 adapter: adapter.clone(),
@@ -64,65 +66,65 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
                 licence: licence.clone(),
                 overrides: overrides.clone(),
             };
-            verbs::model_add(&options, shared, &workbench(shared)?)
+            commands::model_add(&options, global, &environment(global)?)
         }
-        Verb::Plan(recipe) => verbs::plan(recipe, shared, &workbench(shared)?),
-        Verb::Fit { recipe, output, skip_bad, force } => {
-            verbs::fit(recipe, output, *skip_bad, *force, shared, &workbench(shared)?)
+        CliCommand::Plan(recipe) => commands::plan(recipe, global, &environment(global)?),
+        CliCommand::Fit { recipe, output, skip_bad, force } => {
+            commands::fit(recipe, output, *skip_bad, *force, global, &environment(global)?)
         }
-        Verb::Check(args) => check::check(args, shared, &workbench(shared)?),
-        Verb::Measure(args) => measure::measure(args, shared),
-        Verb::Eval { run } => verbs::eval(run, shared, &workbench(shared)?),
-        Verb::Compare { recipe, swap, folds, skip_bad } => {
-            verbs::compare(recipe, swap, *folds, *skip_bad, shared, &workbench(shared)?)
+        CliCommand::Check(args) => check::check(args, global, &environment(global)?),
+        CliCommand::Measure(args) => measure::measure(args, global),
+        CliCommand::Eval { run } => commands::eval(run, global, &environment(global)?),
+        CliCommand::Compare { recipe, swap, folds, skip_bad } => {
+            commands::compare(recipe, swap, *folds, *skip_bad, global, &environment(global)?)
         }
-        Verb::Transport(args) => transport::transport(args, shared),
-        Verb::Run { run, attention } => {
-            verbs::run(run, &given, attention.as_deref(), shared, &workbench(shared)?)
+        CliCommand::Transport(args) => transport::transport(args, global),
+        CliCommand::Run { run, attention } => {
+            commands::run(run, &given, attention.as_deref(), global, &environment(global)?)
         }
-        Verb::Search { run, among, top, strip } => {
-            let how = verbs::SearchHow { among: among.as_deref(), top: *top, strip: strip.as_deref() };
-            verbs::search(run, &given, &how, shared, &workbench(shared)?)
+        CliCommand::Search { run, among, top, strip } => {
+            let how = commands::SearchRequest { among: among.as_deref(), top: *top, strip: strip.as_deref() };
+            commands::search(run, &given, &how, global, &environment(global)?)
         }
-        Verb::Export { run, layout, weights, output } => {
-            verbs::export(run, *layout, *weights, output, shared, &workbench(shared)?)
+        CliCommand::Export { run, layout, weights, output } => {
+            commands::export(run, *layout, *weights, output, global, &environment(global)?)
         }
     }
 }
 
-/// What the verbs work with; fails when a plugin that the user named cannot be used.
-fn workbench(shared: &Shared) -> Outcome<Workbench> {
-    let bench = unchecked_workbench(shared);
-    bench.host.check_named()?;
-    Ok(bench)
+/// Returns the environment. Fails if a plugin named with `--plugin` cannot be used.
+fn environment(global: &GlobalOptions) -> CommandResult<Environment> {
+    let env = unchecked_environment(global);
+    env.host.check_named()?;
+    Ok(env)
 }
 
-/// The same for verbs that report what is wrong with a plugin.
-fn unchecked_workbench(shared: &Shared) -> Workbench {
-    let device = match shared.device {
+/// Returns the environment for commands that report the status of plugins themselves.
+fn unchecked_environment(global: &GlobalOptions) -> Environment {
+    let device = match global.device {
         DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
         DeviceArg::Cuda => chiasm_runtime::Device::Cuda,
         DeviceArg::Auto => chiasm_runtime::Device::Auto,
     };
-    Workbench {
-        host: Host::discover(&PluginSearch::from_environment(shared.plugins.clone())),
-        models: shared.models.clone(),
-        search: chiasm_runtime::Search::from_environment(shared.engine.clone()),
+    Environment {
+        host: Host::discover(&PluginSearch::from_environment(global.plugins.clone())),
+        models: global.models.clone(),
+        search: chiasm_runtime::Search::from_environment(global.engine.clone()),
         device,
-        threads: shared.threads.unwrap_or(0),
+        threads: global.threads.unwrap_or(0),
         cache: Cache::of_user(),
-        reporter: Arc::new(progress::Terminal::new(shared.quiet)),
-        trainings: Trainings::default(),
+        reporter: Arc::new(progress::Terminal::new(global.quiet)),
+        trainings: TrainingLog::default(),
     }
 }
 
-/// Prints an error once, with its place in the user's file where it has one.
-fn complain(error: &Error) {
+/// Prints an error, with its location in the recipe if it has one.
+fn print_error(error: &Error) {
     let mut text = String::new();
     let handler = miette::GraphicalReportHandler::new_themed(theme()).with_width(100);
     let drawn = match error {
         Error::Problems(problems) => handler.render_report(&mut text, problems as &dyn Diagnostic),
-        other => handler.render_report(&mut text, &Plain(other.to_string())),
+        other => handler.render_report(&mut text, &PlainMessage(other.to_string())),
     };
     match drawn {
         Ok(()) => print::note(text.trim_end()),
@@ -136,9 +138,9 @@ fn theme() -> miette::GraphicalTheme {
     if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() }
 }
 
-/// An error with a message and nothing else.
+/// A diagnostic with only a message.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Plain(String);
+struct PlainMessage(String);
 
-impl Diagnostic for Plain {}
+impl Diagnostic for PlainMessage {}

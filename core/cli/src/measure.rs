@@ -1,29 +1,29 @@
-//! `chiasm measure`: every measure of two files of vectors, as a table for people, as JSON for machines.
+//! `chiasm measure`: measures of two files of vectors, as a table or as JSON.
 
 use crate::{
-    args::{MeasureArgs, Shared},
-    outcome::{Outcome, json, runs_without_engine},
+    args::{GlobalOptions, MeasureArgs},
+    command_result::{CommandResult, check_unused_options, json},
     print,
     progress::Terminal,
 };
 use chiasm_check::digits as number;
 use chiasm_geometry::measure::{Found, Report, Request};
 
-/// `measure`
-pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {
-    runs_without_engine("measure", shared)?;
+/// Runs `chiasm measure`.
+pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
+    check_unused_options("measure", global)?;
     let request = Request {
         only: args.only.clone(),
         k: args.k,
         null: args.null,
         seed: args.seed,
         labels: None,
-        threads: shared.threads.unwrap_or(0),
+        threads: global.threads.unwrap_or(0),
     };
     let files = [args.first.as_path(), args.second.as_path()];
-    let reporter = Terminal::new(shared.quiet);
+    let reporter = Terminal::new(global.quiet);
     let report = chiasm_pipeline::measure_files(files, args.labels.as_deref(), &request, &reporter)?;
-    if json(shared) {
+    if json(global) {
         print::json(&report);
     } else {
         show(&report);
@@ -51,6 +51,6 @@ fn show(report: &Report) {
         print::line(note);
     }
     for (key, reason) in &report.skipped {
-        print::line(&format!("{key}: left out; {reason}"));
+        print::line(&format!("{key}: skipped; {reason}"));
     }
 }

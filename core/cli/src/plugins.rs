@@ -1,19 +1,19 @@
 //! `plugin list`, `plugin inspect` and `plugin why`.
 
 use crate::{
-    args::{PluginVerb, Shared},
-    outcome::{Outcome, json},
+    args::{GlobalOptions, PluginCommand},
+    command_result::{CommandResult, json},
     print,
 };
 use chiasm_host::{Host, Status};
 
-/// Carries one of the three out.
-pub fn plugin(verb: &PluginVerb, shared: &Shared, host: &Host) -> Outcome {
+/// Runs one of the three commands.
+pub fn plugin(verb: &PluginCommand, global: &GlobalOptions, host: &Host) -> CommandResult {
     match verb {
-        PluginVerb::List => list(shared, host),
-        PluginVerb::Inspect { path } => {
+        PluginCommand::List => list(global, host),
+        PluginCommand::Inspect { path } => {
             let manifest = Host::inspect(path)?;
-            if json(shared) {
+            if json(global) {
                 print::json(&manifest);
                 return Ok(());
             }
@@ -27,9 +27,9 @@ pub fn plugin(verb: &PluginVerb, shared: &Shared, host: &Host) -> Outcome {
             }
             Ok(())
         }
-        PluginVerb::Why { id } => {
+        PluginCommand::Why { id } => {
             let steps = host.why(id);
-            if json(shared) {
+            if json(global) {
                 print::json(&steps)
             } else {
                 steps.iter().for_each(|step| print::line(step))
@@ -39,8 +39,8 @@ pub fn plugin(verb: &PluginVerb, shared: &Shared, host: &Host) -> Outcome {
     }
 }
 
-fn list(shared: &Shared, host: &Host) -> Outcome {
-    if json(shared) {
+fn list(global: &GlobalOptions, host: &Host) -> CommandResult {
+    if json(global) {
         print::json(&host.plugins());
         return Ok(());
     }

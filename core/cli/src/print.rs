@@ -1,8 +1,8 @@
-//! Results on stdout: JSON for machines, tables for people.
+//! Printing results on stdout, as tables or JSON.
 
 use chiasm_geometry::retrieval::Figures;
 use chiasm_host::{Task, TaskKind};
-use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
+use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -11,11 +11,10 @@ use std::{
     sync::OnceLock,
 };
 
-/// The first failure of stdout, a reader that left aside.
+/// The first error of writing to stdout, except a closed pipe.
 static FAILURE: OnceLock<Error> = OnceLock::new();
 
-/// One line on stdout. A reader that has left, as `head` does, has seen enough: the rest is dropped without
-/// an error.
+/// Prints a line on stdout. A closed pipe, as with `head`, is not an error.
 pub fn line(text: &str) {
     if let Err(error) = writeln!(stdout(), "{text}")
         && error.kind() != ErrorKind::BrokenPipe
@@ -24,17 +23,17 @@ pub fn line(text: &str) {
     }
 }
 
-/// What kept a line from stdout (a full disk, say): the results are not all there.
+/// Returns the first error of writing to stdout, e.g. a full disk.
 pub fn failure() -> Option<&'static Error> {
     FAILURE.get()
 }
 
-/// One message on stderr; there is nobody to tell when that fails.
+/// Prints a message on stderr. Errors are ignored, since they cannot be reported.
 pub fn note(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// A value as pretty JSON.
+/// Prints a value as indented JSON.
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => line(&text),
@@ -42,8 +41,7 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
-/// A table in Markdown, to read here or paste elsewhere; every column after the first `left` ones is set to
-/// the right.
+/// Prints a Markdown table. The first `left` columns are left-aligned, the others right-aligned.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
@@ -56,9 +54,9 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
     line(&table.to_string());
 }
 
-/// A table whose last column is prose, wrapped to the terminal (140 columns off one); the third column is set
-/// to the right.
-pub fn prose(header: &[&str], rows: Vec<Vec<String>>) {
+/// Prints a Markdown table that is wrapped to the width of the terminal, or to 140 columns. The third column
+/// is right-aligned.
+pub fn wrapped_table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -76,8 +74,33 @@ fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
 }
 
-/// A run's metrics: every direction beside chance, then the control on shuffled pairs.
+/// Prints the metrics of a run: every direction, then the control on shuffled pairs.
 pub fn metrics(metrics: &Metrics) {
+    retrieval_table(metrics);
+    let of = (metrics.rsum, metrics.rsum_max, metrics.rows);
+    line(&format!("rsum {:.1} of {:.0} on {} held-out rows", of.0, of.1, of.2));
+    if !metrics.not_measured.is_empty() {
+        let names = metrics.not_measured.join(", ");
+        line(&format!("not measured, because no test row has both modalities: {names}"));
+    }
+    for (direction, scored) in &metrics.retrieval {
+        if let Some(null) = &scored.permutation {
+            line(&format!(
+                "{direction}: emergent; recall@10 {}, with permuted rows {} (sd {}), p = {:.3}",
+                percent(null.value),
+                percent(null.mean),
+                percent(null.sd),
+                null.p_value
+            ));
+        }
+    }
+    if let Some(task) = &metrics.task {
+        line("");
+        task_table(task);
+    }
+}
+
+fn retrieval_table(metrics: &Metrics) {
     let recalls = |f: &Figures| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
     let mut rows = Vec::new();
     for (direction, scored) in &metrics.retrieval {
@@ -125,30 +148,9 @@ pub fn metrics(metrics: &Metrics) {
         "queries",
     ];
     table(&header, rows, 1);
-    let of = (metrics.rsum, metrics.rsum_max, metrics.rows);
-    line(&format!("rsum {:.1} of {:.0} on {} held-out rows", of.0, of.1, of.2));
-    if !metrics.not_measured.is_empty() {
-        let names = metrics.not_measured.join(", ");
-        line(&format!("not measured, since no held-out row holds both: {names}"));
-    }
-    for (direction, scored) in &metrics.retrieval {
-        if let Some(null) = &scored.permutation {
-            line(&format!(
-                "{direction}: no training row held both; recall@10 {} against {} (sd {}) with permuted rows, p = {:.3}",
-                percent(null.value),
-                percent(null.mean),
-                percent(null.sd),
-                null.p_value
-            ));
-        }
-    }
-    if let Some(task) = &metrics.task {
-        line("");
-        task_table(task);
-    }
 }
 
-/// A task's score beside what each modality alone and a guess give.
+/// Prints the score of a task, with each modality hidden and for the baselines.
 fn task_table(task: &TaskMetrics) {
     let show = |value: f64| score(&task.metric, value);
     let interval = format!("{}..{}", show(task.interval[0]), show(task.interval[1]));
@@ -172,12 +174,12 @@ fn task_table(task: &TaskMetrics) {
     line(&format!("{} held-out rows{figures}", task.rows));
 }
 
-/// A task's score in a few words, to follow others.
+/// Formats the score of a task, to be appended to other text.
 pub fn task_score(task: &TaskMetrics) -> String {
     format!(", {} {} ({})", task.kind.as_str(), score(&task.metric, task.score), metric(&task.metric))
 }
 
-/// A metric's name with its unit.
+/// Returns the name of a metric with its unit.
 fn metric(name: &str) -> &str {
     match name {
         "accuracy" => "accuracy in %",
@@ -187,7 +189,7 @@ fn metric(name: &str) -> &str {
     }
 }
 
-/// A score in the unit that [`metric`] names.
+/// Formats a score in the unit that [`metric`] names.
 fn score(metric: &str, value: f64) -> String {
     match metric {
         "rsum" => format!("{value:.1}"),
@@ -196,8 +198,8 @@ fn score(metric: &str, value: f64) -> String {
     }
 }
 
-/// Logits in words: the likeliest classes, the labels that hold, or the numbers.
-pub fn answer(task: &Task, logits: &[f32]) -> String {
+/// Formats logits: the most probable classes, the predicted labels, or the numbers.
+pub fn prediction(task: &Task, logits: &[f32]) -> String {
     let named = |shown: &[(usize, f32)]| -> String {
         let of = |(column, value): &(usize, f32)| {
             format!("{} {value:.2}", task.labels.get(*column).map_or("?", String::as_str))
@@ -223,7 +225,7 @@ pub fn answer(task: &Task, logits: &[f32]) -> String {
     }
 }
 
-/// A plan, before anything is done.
+/// Prints the summary of a plan.
 pub fn plan(report: &PlanReport) {
     let rows = (report.encoders.iter())
         .map(|e| {
@@ -247,29 +249,29 @@ pub fn plan(report: &PlanReport) {
         .map(|m| format!("{} ({} items in {} rows)", m.name, m.items, m.rows))
         .collect();
     let bank = if report.bank { ", hubness bank" } else { "" };
-    let anchor = report.anchor.as_ref().map(|anchor| format!(", bound to {anchor}")).unwrap_or_default();
+    let anchor = report.anchor.as_ref().map(|anchor| format!(", anchor {anchor}")).unwrap_or_default();
     line(&format!("align: {} maps {}{anchor}{bank}", report.aligner, held.join(", ")));
     for [first, second] in &report.emergent {
         line(&format!(
-            "no training row holds {first} and {second}: what joins them is learned through the others"
+            "no training row has both {first} and {second}: they are aligned through other modalities"
         ));
     }
     let reads = if report.reads_tokens { ", from tokens" } else { "" };
     line(&format!("fuse: {}{reads}", report.fusion.as_deref().unwrap_or("nothing")));
     if let Some(task) = &report.task {
         let answers =
-            if task.has_logits() { format!(", {} answers", task.labels.len()) } else { String::new() };
+            if task.has_logits() { format!(", {} labels", task.labels.len()) } else { String::new() };
         line(&format!("task: {}{answers}", task.kind.as_str()));
     }
     line(&format!(
-        "merged model: operator set {}; embeddings: {:.1} MB of memory",
+        "merged model: operator set {}; pooled vectors: {:.1} MB of memory",
         report.opset,
         report.embedding_bytes as f64 / 1e6
     ));
 }
 
-/// The comparison, one row a variant and score.
-pub fn variants(variants: &[Variant]) {
+/// Prints a comparison, with one row per variant and score.
+pub fn variants(variants: &[VariantReport]) {
     let Some(first) = variants.first() else { return };
     let keys: Vec<&String> = first.swapped.keys().collect();
     let all = variants.iter().flat_map(|variant| variant.test.retrieval.keys());
@@ -326,22 +328,22 @@ pub fn variants(variants: &[Variant]) {
     table(&header, rows, keys.len() + 1);
 }
 
-/// What an export wrote.
-pub fn exported(exported: &Exported) {
+/// Prints the result of an export.
+pub fn exported(exported: &ExportReport) {
     for file in &exported.files {
         line(&file.display().to_string());
     }
     for (output, difference) in &exported.differences {
-        line(&format!("{output}: differs from the run by {difference:.1e} in a fresh session"));
+        line(&format!("{output}: differs from the run by {difference:.1e}"));
     }
     if let Some(narrow) = &exported.narrow {
         line("");
-        narrowed(narrow);
+        reduced_precision(narrow);
     }
 }
 
-/// What narrow weights save and cost.
-fn narrowed(narrow: &Narrow) {
+/// Prints the effect of reduced-precision weights.
+fn reduced_precision(narrow: &ReducedPrecision) {
     let (before, after) = (&narrow.before, &narrow.after);
     let figure = |name: String, [before, after]: [f64; 2], show: &dyn Fn(f64) -> String| {
         let change = show((after - before).abs());

@@ -1,18 +1,18 @@
-//! Progress on stderr: bars with an ETA on a terminal, nothing off one.
+//! Progress bars and notes on stderr. Bars are shown only on a terminal.
 
 use crate::print;
 use chiasm_pipeline::Reporter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
 
-/// Draws stages as bars and notes as lines on stderr.
+/// A reporter that draws stages as bars and prints notes as lines on stderr.
 pub struct Terminal {
     bar: Mutex<ProgressBar>,
     quiet: bool,
 }
 
 impl Terminal {
-    /// `quiet` says nothing at all.
+    /// Returns a reporter; `quiet` suppresses all output.
     pub fn new(quiet: bool) -> Self {
         Self { bar: Mutex::new(ProgressBar::hidden()), quiet }
     }

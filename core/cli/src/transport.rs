@@ -1,14 +1,15 @@
-//! `chiasm transport`: one problem of optimal transport from files, its figures on stdout, its plan into a file.
+//! `chiasm transport`: solves an optimal transport problem given as files, and prints or writes the result.
 //!
-//! Every solver answers with the same five figures: `cost` is `<P, C>` without any entropy (for gw and fgw the objective
-//! at the plan), `marginal_error` the L1 distance of the marginals from what was asked. A limit that comes before the
-//! tolerance is a warning, since the plan is what was reached until then; input that has no answer is refused.
+//! All solvers report `cost`, which is `<P, C>` without the entropy (for gw and fgw, the objective at the
+//! plan), and `marginal_error`, the L1 distance of the plan's marginals from the weights. If a limit is
+//! reached before the tolerance, the current plan is returned with a warning. Invalid input is an error.
 
+mod options;
 mod problem;
 
 use crate::{
-    args::{Shared, Solver, TransportArgs},
-    outcome::{Outcome, json, runs_without_engine},
+    args::{GlobalOptions, TransportArgs, TransportSolver},
+    command_result::{CommandResult, check_unused_options, json},
     print,
     progress::Terminal,
 };
@@ -18,94 +19,101 @@ use chiasm_transport::{
     low_rank_gromov,
 };
 use ndarray::Array2;
-use problem::{Problem, is_npz, settings};
+use options::is_npz;
+use problem::TransportProblem;
 use serde_json::{Value, json as object};
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
-/// The largest dense plan that is written, in entries: 4 GiB in single precision.
-const MOST: usize = 1 << 30;
+/// The maximum number of entries of a dense plan that is written: 4 GiB in single precision.
+const MAX_ENTRIES: usize = 1 << 30;
 
-/// `transport`
-pub fn transport(args: &TransportArgs, shared: &Shared) -> Outcome {
-    runs_without_engine("transport", shared)?;
-    settings(args)?;
-    if let Some(threads) = shared.threads {
-        // Fails only where a pool is there already, which then has its own size.
+/// Runs `chiasm transport`.
+pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult {
+    check_unused_options("transport", global)?;
+    options::check(args)?;
+    if let Some(threads) = global.threads {
+        // Fails only if a thread pool exists already; its size is kept then.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
-    let problem = Problem::read(args)?;
+    let problem = TransportProblem::read(args)?;
     let (n, m) = problem.shape;
-    let factors = args.solver == Solver::Lowrank || args.rank.is_some();
+    let factors = args.solver == TransportSolver::Lowrank || args.rank.is_some();
     let low_rank_file = factors && args.output.as_deref().is_some_and(is_npz);
-    if args.output.is_some() && !low_rank_file && n.saturating_mul(m) > MOST {
+    if args.output.is_some() && !low_rank_file && n.saturating_mul(m) > MAX_ENTRIES {
         let message = format!("a plan of {n} x {m} takes {} GiB", n.saturating_mul(m) >> 28);
-        let help = "leave -o out, or take --solver lowrank (or gw with --rank) -o factors.npz";
+        let help = "remove -o, or write factors: --solver lowrank (or gw with --rank) and -o factors.npz";
         return Err(Error::input("chiasm::transport::plan", message, help));
     }
-    let bar = Arc::new(Terminal::new(shared.quiet));
-    let answer = solve(args, &problem, &bar).map_err(|e| problem.refuse(&e));
+    let bar = Arc::new(Terminal::new(global.quiet));
+    let solution = solve(args, &problem, &bar).map_err(|e| problem.error(&e));
     bar.end();
-    let answer = answer?;
+    let solution = solution?;
     if let Some(path) = &args.output {
-        answer.plan.write(path)?;
+        solution.plan.write(path)?;
     }
-    warn(&answer, shared);
-    let said = answer.said(args, (n, m));
-    if json(shared) {
-        print::json(&said);
+    warn(&solution, global);
+    let report = solution.report(args, (n, m));
+    if json(global) {
+        print::json(&report);
         return Ok(());
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let rows = said.as_object().into_iter().flatten().map(|(key, v)| vec![key.clone(), text(v)]).collect();
+    let rows = report.as_object().into_iter().flatten().map(|(key, v)| vec![key.clone(), text(v)]).collect();
     print::table(&["transport", ""], rows, 1);
     Ok(())
 }
 
-/// What a solver reached.
-struct Answer {
+/// The result of a solver.
+struct TransportSolution {
     cost: f64,
     marginal_error: f64,
-    /// None where the solver has none that could be compared (exact).
+    /// `None` for the exact solver.
     iterations: Option<usize>,
     seconds: f64,
     stop: Stop,
-    plan: Plan,
-    /// Figures of this solver alone.
+    plan: SolutionPlan,
+    /// Further values that only this solver reports.
     more: Vec<(&'static str, f64)>,
 }
 
-enum Plan {
+enum SolutionPlan {
     Dense(Array2<f64>),
     Factors(Box<LowRankPlan>),
 }
 
-fn solve(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     match args.solver {
-        Solver::Emd => emd(args, problem, bar),
-        Solver::Sinkhorn | Solver::Unbalanced | Solver::Partial => entropic(args, problem, bar),
-        Solver::Gw if args.rank.is_some() => factored(args, problem, bar),
-        Solver::Gw | Solver::Fgw => gromov(args, problem, bar),
-        Solver::Lowrank => factored(args, problem, bar),
+        TransportSolver::Emd => emd(args, problem, bar),
+        TransportSolver::Sinkhorn | TransportSolver::Unbalanced | TransportSolver::Partial => {
+            entropic(args, problem, bar)
+        }
+        TransportSolver::Gw if args.rank.is_some() => factored(args, problem, bar),
+        TransportSolver::Gw | TransportSolver::Fgw => gromov(args, problem, bar),
+        TransportSolver::Lowrank => factored(args, problem, bar),
     }
 }
 
-fn emd(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     let limits = Limits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
     let found = exact(problem.dense_cost()?.view(), &problem.a, &problem.b, &limits)?;
     let plan = found.plan();
-    Ok(Answer {
+    Ok(TransportSolution {
         cost: found.transport_cost,
         marginal_error: problem.marginal_error(&plan),
         iterations: None,
         seconds: found.seconds,
         stop: found.stop,
-        plan: Plan::Dense(plan),
+        plan: SolutionPlan::Dense(plan),
         more: vec![("gap", found.gap)],
     })
 }
 
-fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn entropic(
+    args: &TransportArgs,
+    problem: &TransportProblem,
+    bar: &Arc<Terminal>,
+) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(10_000);
     let mut solver = match args.eps {
         Some(eps) => Sinkhorn::new(eps),
@@ -128,71 +136,79 @@ fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
         let divergence = solver.divergence(x.view(), y.view(), &problem.a, &problem.b)?;
         more.push(("divergence", divergence.value));
     }
-    // The plan of a problem too large to hold it is never made; nobody asked for it (checked before).
-    let wanted = args.output.is_some() || args.solver != Solver::Sinkhorn;
+    // The plan is computed only if it is needed, since it may not fit into memory.
+    let wanted = args.output.is_some() || args.solver != TransportSolver::Sinkhorn;
     let plan = if wanted { coupling.into_plan().mapv(f64::from) } else { Array2::zeros((0, 0)) };
-    if args.solver != Solver::Sinkhorn {
+    if args.solver != TransportSolver::Sinkhorn {
         let mass = plan.sum();
-        if args.solver == Solver::Partial && mass == 0.0 {
-            let why = "no mass is left in single precision: raise --eps or --eps-scale";
+        if args.solver == TransportSolver::Partial && mass == 0.0 {
+            let why = "no mass is left in single precision: increase --eps or --eps-scale";
             return Err(chiasm_transport::Error::Breakdown { what: "partial transport", why });
         }
         more.push(("mass", mass));
     }
-    Ok(Answer {
+    Ok(TransportSolution {
         cost: report.transport_cost,
         marginal_error: report.marginal_error,
         iterations: Some(report.iterations),
         seconds: report.seconds,
         stop: report.stop,
-        plan: Plan::Dense(plan),
+        plan: SolutionPlan::Dense(plan),
         more,
     })
 }
 
-fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn gromov(
+    args: &TransportArgs,
+    problem: &TransportProblem,
+    bar: &Arc<Terminal>,
+) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(1000);
     let solver = args.eps.map_or_else(Gromov::conditional_gradient, Gromov::entropic);
     let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
     let mut solver =
         solver.starts(args.starts.unwrap_or(1)).watch(watcher(bar, "outer iterations", Some(most)));
-    if args.solver == Solver::Fgw {
+    if args.solver == TransportSolver::Fgw {
         let linear = problem.linear()?.mapv(|c| c as f32);
         solver = solver.fused(linear.view(), args.alpha.unwrap_or(0.5));
     }
     let (x, y) = problem.spaces()?;
     let found = solver.solve(&x, &y, &problem.a, &problem.b)?;
-    Ok(Answer {
+    Ok(TransportSolution {
         cost: found.value,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
         seconds: found.seconds,
         stop: found.stop,
-        plan: Plan::Dense(found.plan.mapv(f64::from)),
+        plan: SolutionPlan::Dense(found.plan.mapv(f64::from)),
         more: Vec::new(),
     })
 }
 
-fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
+fn factored(
+    args: &TransportArgs,
+    problem: &TransportProblem,
+    bar: &Arc<Terminal>,
+) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(200);
     let limits = Limits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
     let rank = args.rank.unwrap_or(50);
     let (weights, tolerance) = ((&*problem.a, &*problem.b), args.tolerance.unwrap_or(1e-4));
-    let found = if args.solver == Solver::Gw {
+    let found = if args.solver == TransportSolver::Gw {
         let (x, y) = problem.spaces()?;
         low_rank_gromov(&x, &y, weights, rank, tolerance, &limits)?
     } else {
         let (x, y) = problem.points()?;
         low_rank(x.view(), y.view(), weights, rank, tolerance, &limits)?
     };
-    Ok(Answer {
+    Ok(TransportSolution {
         cost: found.transport_cost,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
         seconds: found.seconds,
         stop: found.stop,
         more: vec![("rank", found.source.ncols() as f64)],
-        plan: Plan::Factors(Box::new(found)),
+        plan: SolutionPlan::Factors(Box::new(found)),
     })
 }
 
@@ -200,7 +216,8 @@ fn time(args: &TransportArgs) -> Duration {
     Duration::try_from_secs_f64(args.time_limit).unwrap_or(Duration::MAX)
 }
 
-/// Moves the bar; a problem without a limit has no length.
+/// Returns a callback that updates the progress bar. `most` is the maximum number of iterations, if there is
+/// one.
 fn watcher(
     bar: &Arc<Terminal>,
     what: &str,
@@ -215,9 +232,9 @@ fn watcher(
     }
 }
 
-impl Answer {
-    fn said(&self, args: &TransportArgs, (n, m): (usize, usize)) -> Value {
-        let mut said = object!({
+impl TransportSolution {
+    fn report(&self, args: &TransportArgs, (n, m): (usize, usize)) -> Value {
+        let mut report = object!({
             "solver": format!("{:?}", args.solver).to_lowercase(),
             "n": n,
             "m": m,
@@ -228,33 +245,33 @@ impl Answer {
             "stop": format!("{:?}", self.stop).to_lowercase(),
         });
         for (key, figure) in &self.more {
-            said[*key] = object!(figure);
+            report[*key] = object!(figure);
         }
         if let Some(path) = &args.output {
-            said["plan"] = object!(path);
+            report["plan"] = object!(path);
         }
-        said
+        report
     }
 }
 
-fn warn(answer: &Answer, shared: &Shared) {
-    let why = match answer.stop {
+fn warn(solution: &TransportSolution, global: &GlobalOptions) {
+    let why = match solution.stop {
         Stop::Converged => return,
-        Stop::Iterations => "the iteration limit came first (--iterations)",
-        Stop::Time => "the time limit came first (--time-limit)",
+        Stop::Iterations => "the iteration limit was reached (--iterations)",
+        Stop::Time => "the time limit was reached (--time-limit)",
         Stop::Stalled => {
-            "the error no longer falls: the tolerance lies below what single precision can reach"
+            "the error no longer decreases: the tolerance is below the limit of single precision"
         }
-        Stop::Cancelled => "it was stopped",
+        Stop::Cancelled => "it was cancelled",
     };
-    if !shared.quiet {
-        let error = answer.marginal_error;
+    if !global.quiet {
+        let error = solution.marginal_error;
         print::note(&format!("warning: not converged, {why}; marginal error {error:.1e}"));
     }
 }
 
-impl Plan {
-    fn write(&self, path: &Path) -> Outcome {
+impl SolutionPlan {
+    fn write(&self, path: &Path) -> CommandResult {
         let plan = match self {
             Self::Factors(found) if is_npz(path) => {
                 let factors = [("source", &found.source), ("target", &found.target)];
@@ -269,7 +286,7 @@ impl Plan {
         let temporary = path.with_extension("npy.tmp");
         let written = write_npy(&temporary, plan).and_then(|()| std::fs::rename(&temporary, path));
         written.map_err(|e| {
-            let _ = std::fs::remove_file(&temporary); // best effort: the error below is what matters
+            let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
             Error::io("write", path, e)
         })
     }

@@ -1,22 +1,22 @@
-//! `chiasm check`: verdicts on graphs built by hand, on runs, and what becomes of a FAIL.
+//! `chiasm check`: verdicts on simple graphs and on runs, and the exit code of a FAIL.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value as Node};
-use common::{Ended, Workshop, npy};
+use common::{CommandOutput, Sandbox, npy};
 use serde_json::Value;
 
-/// A map of three dimensions, saved as `name`.
-fn graph(shop: &Workshop, name: &str, body: impl FnOnce(&mut Builder, &Node) -> Node) {
+/// Saves a map of three dimensions as `name`.
+fn graph(sandbox: &Sandbox, name: &str, body: impl FnOnce(&mut Builder, &Node) -> Node) {
     let mut b = Builder::new("map");
     let dims = [Dim::named("n"), Dim::Fixed(3)];
     let x = b.input("x", DType::F32, &dims).unwrap();
     let z = body(&mut b, &x);
     b.output("z", &z, DType::F32, &dims);
     let built: Graph = b.finish().unwrap();
-    built.save(shop.path(name)).unwrap();
+    built.save(sandbox.path(name)).unwrap();
 }
 
 fn times(b: &mut Builder, x: &Node, matrix: [f32; 9]) -> Node {
@@ -24,19 +24,20 @@ fn times(b: &mut Builder, x: &Node, matrix: [f32; 9]) -> Node {
     b.matmul(x, &matrix)
 }
 
-/// A turn by the angle of a 3-4-5 triangle, a projection of rank 2, a fold, and forty points.
-fn maps() -> Workshop {
-    let shop = Workshop::new();
-    graph(&shop, "turn.onnx", |b, x| times(b, x, [0.6, 0.8, 0.0, -0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
-    graph(&shop, "flat.onnx", |b, x| times(b, x, [1.0, 0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 1.0]));
-    graph(&shop, "fold.onnx", |b, x| b.abs(x));
+/// Writes a rotation, a map of rank 2, the absolute value (which folds), and forty points.
+fn maps() -> Sandbox {
+    let sandbox = Sandbox::new();
+    graph(&sandbox, "rotation.onnx", |b, x| times(b, x, [0.6, 0.8, 0.0, -0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
+    graph(&sandbox, "rank2.onnx", |b, x| times(b, x, [1.0, 0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 1.0]));
+    graph(&sandbox, "fold.onnx", |b, x| b.abs(x));
     let values: Vec<f32> = (0..120).map(|i| (i as f32 * 1.7).sin() * 2.0 + (i as f32 * 0.3).cos()).collect();
-    shop.write("points.npy", npy(40, 3, &values));
-    shop
+    sandbox.write("points.npy", npy(40, 3, &values));
+    sandbox
 }
 
-fn check(shop: &Workshop, map: &str) -> (Option<i32>, Value) {
-    let Ended { code, stdout, .. } = shop.call(&["check", map, "--at", "points.npy", "--format", "json"]);
+fn check(sandbox: &Sandbox, map: &str) -> (Option<i32>, Value) {
+    let CommandOutput { code, stdout, .. } =
+        sandbox.call(&["check", map, "--at", "points.npy", "--format", "json"]);
     (code, serde_json::from_str(&stdout).unwrap())
 }
 
@@ -46,9 +47,9 @@ fn verdict<'a>(report: &'a Value, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_turn_passes_with_singular_values_one() {
-    let shop = maps();
-    let (code, report) = check(&shop, "turn.onnx");
+fn a_rotation_passes_with_singular_values_one() {
+    let sandbox = maps();
+    let (code, report) = check(&sandbox, "rotation.onnx");
     assert_eq!((code, &report["verdict"]), (Some(0), &Value::from("pass")), "{report:#}");
     let jacobian = &report["jacobian"];
     let values = jacobian["singular_values"].as_array().unwrap();
@@ -61,11 +62,11 @@ fn a_turn_passes_with_singular_values_one() {
     assert!(jacobian["log_volume"][7].as_f64().unwrap().abs() < 1e-6);
 }
 
-/// (1 0 1; 0 2 0; 1 0 1) has the singular values 2, 2 and 0.
+/// The singular values of (1 0 1; 0 2 0; 1 0 1) are 2, 2 and 0.
 #[test]
-fn a_flat_map_fails_with_its_rank() {
-    let shop = maps();
-    let (code, report) = check(&shop, "flat.onnx");
+fn a_map_of_rank_2_fails() {
+    let sandbox = maps();
+    let (code, report) = check(&sandbox, "rank2.onnx");
     assert_eq!((code, verdict(&report, "rank")), (Some(1), "fail"));
     let values = report["jacobian"]["singular_values"][0].as_array().unwrap();
     for (value, exact) in values.iter().zip([2.0, 2.0, 0.0]) {
@@ -76,41 +77,45 @@ fn a_flat_map_fails_with_its_rank() {
 
 #[test]
 fn a_fold_fails_though_its_singular_values_are_one() {
-    let shop = maps();
-    let (code, report) = check(&shop, "fold.onnx");
+    let sandbox = maps();
+    let (code, report) = check(&sandbox, "fold.onnx");
     assert_eq!((code, verdict(&report, "rank")), (Some(1), "pass"));
     assert_eq!((verdict(&report, "orientation"), verdict(&report, "collision")), ("fail", "fail"));
 }
 
 #[test]
-fn the_table_says_what_each_number_means() {
-    let shop = maps();
-    let ended = shop.call(&["check", "fold.onnx", "--at", "points.npy"]);
-    assert_eq!(ended.code, Some(1));
+fn the_table_explains_each_value() {
+    let sandbox = maps();
+    let output = sandbox.call(&["check", "fold.onnx", "--at", "points.npy"]);
+    assert_eq!(output.code, Some(1));
     for words in
         ["fold.onnx: 3 -> 3 dimensions, 40 points", "singular value", "FAIL", "orientation", "does not apply"]
     {
-        assert!(ended.stdout.contains(words), "no {words:?} in {}", ended.stdout);
+        assert!(output.stdout.contains(words), "no {words:?} in {}", output.stdout);
     }
-    assert!(ended.stderr.contains("orientation") && ended.stderr.contains("collision"), "{}", ended.stderr);
+    assert!(
+        output.stderr.contains("orientation") && output.stderr.contains("collision"),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
 fn an_inverse_and_targets_can_be_given() {
-    let shop = maps();
-    graph(&shop, "back.onnx", |b, x| times(b, x, [0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
+    let sandbox = maps();
+    graph(&sandbox, "back.onnx", |b, x| times(b, x, [0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0]));
     let more = ["--inverse", "back.onnx", "--onto", "points.npy", "--format", "json"];
-    let text = shop.good(&[&["check", "turn.onnx", "--at", "points.npy"][..], &more].concat());
+    let text = sandbox.good(&[&["check", "rotation.onnx", "--at", "points.npy"][..], &more].concat());
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((verdict(&report, "round_trip"), verdict(&report, "cycle")), ("pass", "pass"));
     assert!(report["checks"].as_array().unwrap().iter().any(|c| c["name"] == "surjectivity"));
 }
 
 #[test]
-fn limits_move_and_wrong_ones_are_named() {
-    let shop = maps();
-    let at = ["check", "turn.onnx", "--at", "points.npy"];
-    let strict = shop.call(&[&at[..], &["--set", "checks.lipschitz.fail=0.5"]].concat());
+fn limits_can_be_set_and_invalid_ones_are_refused() {
+    let sandbox = maps();
+    let at = ["check", "rotation.onnx", "--at", "points.npy"];
+    let strict = sandbox.call(&[&at[..], &["--set", "checks.lipschitz.fail=0.5"]].concat());
     assert_eq!(strict.code, Some(1), "{}", strict.stdout);
     for (set, words) in [
         ("checks.lipshitz.fail=0.5", "did you mean `lipschitz`?"),
@@ -119,15 +124,15 @@ fn limits_move_and_wrong_ones_are_named() {
         ("check.points=3", "did you mean `checks`?"),
         ("checks.condition_number.fail=nan", "`checks.condition_number.fail` expects a number"),
     ] {
-        shop.call(&[&at[..], &["--set", set]].concat()).refused(set, &[words]);
+        sandbox.call(&[&at[..], &["--set", set]].concat()).refused(set, &[words]);
     }
 }
 
 #[test]
-fn a_map_that_tells_nothing_fails() {
-    let shop = maps();
-    graph(&shop, "still.onnx", |b, x| times(b, x, [0.0; 9]));
-    let (code, report) = check(&shop, "still.onnx");
+fn a_constant_map_fails() {
+    let sandbox = maps();
+    graph(&sandbox, "constant.onnx", |b, x| times(b, x, [0.0; 9]));
+    let (code, report) = check(&sandbox, "constant.onnx");
     assert_eq!(code, Some(1));
     assert_eq!(
         (verdict(&report, "rank"), verdict(&report, "condition_number")),
@@ -137,34 +142,34 @@ fn a_map_that_tells_nothing_fails() {
 }
 
 #[test]
-fn what_cannot_be_checked_is_said() {
-    let shop = maps();
+fn invalid_input_is_refused() {
+    let sandbox = maps();
     let mut b = Builder::new("wide");
     let z = b.input("z", DType::F32, &[Dim::named("n"), Dim::Fixed(3)]).unwrap();
     let x = b.concat(&[&z, &z], 1);
     b.output("x", &x, DType::F32, &[Dim::named("n"), Dim::Fixed(6)]);
-    b.finish().unwrap().save(shop.path("back.onnx")).unwrap();
-    let back = ["check", "turn.onnx", "--at", "points.npy", "--inverse", "back.onnx"];
-    shop.call(&back).refused("a wide inverse", &["expected 3 columns, got 6"]);
-    shop.write("wide.npy", npy(4, 5, &[0.5; 20]));
-    shop.write("torn.npy", &npy(4, 3, &[0.5; 12])[..100]);
-    shop.call(&["check", "turn.onnx"]).refused("no points", &["--at points.npy"]);
-    shop.call(&["check", "turn.onnx", "--at", "wide.npy"]).refused("wide points", &["width 3", "5"]);
-    shop.call(&["check", "turn.onnx", "--at", "torn.npy"]).refused("torn points", &["torn.npy"]);
-    shop.call(&["check", "points.npy", "--at", "points.npy"]).refused("no graph", &["points.npy"]);
-    shop.call(&["check", "nowhere"]).refused("no run", &["nowhere"]);
+    b.finish().unwrap().save(sandbox.path("back.onnx")).unwrap();
+    let back = ["check", "rotation.onnx", "--at", "points.npy", "--inverse", "back.onnx"];
+    sandbox.call(&back).refused("a wide inverse", &["expected 3 columns, got 6"]);
+    sandbox.write("wide.npy", npy(4, 5, &[0.5; 20]));
+    sandbox.write("torn.npy", &npy(4, 3, &[0.5; 12])[..100]);
+    sandbox.call(&["check", "rotation.onnx"]).refused("no points", &["--at points.npy"]);
+    sandbox.call(&["check", "rotation.onnx", "--at", "wide.npy"]).refused("wide points", &["width 3", "5"]);
+    sandbox.call(&["check", "rotation.onnx", "--at", "torn.npy"]).refused("torn points", &["torn.npy"]);
+    sandbox.call(&["check", "points.npy", "--at", "points.npy"]).refused("no graph", &["points.npy"]);
+    sandbox.call(&["check", "nowhere"]).refused("no run", &["nowhere"]);
 }
 
 #[test]
-fn a_fit_checks_its_maps_and_check_says_the_same_of_the_run() {
-    let shop = Workshop::new();
-    shop.world(300);
-    shop.recipe();
-    shop.good(&["fit", "recipe.toml", "-o", "run"]);
+fn check_reproduces_the_checks_of_the_fit() {
+    let sandbox = Sandbox::new();
+    sandbox.world(300);
+    sandbox.recipe();
+    sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
     let stored: Value =
-        serde_json::from_str(&std::fs::read_to_string(shop.path("run/checks.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(sandbox.path("run/checks.json")).unwrap()).unwrap();
     assert!(stored["merged"]["staged_against_merged"].is_object());
-    let again: Value = serde_json::from_str(&shop.good(&["check", "run", "--format", "json"])).unwrap();
+    let again: Value = serde_json::from_str(&sandbox.good(&["check", "run", "--format", "json"])).unwrap();
     for (side, name) in ["image", "text"].into_iter().enumerate() {
         let (one, other) = (&stored["maps"][side], &again["maps"][side]);
         assert_eq!((one["map"].as_str(), other["map"].as_str()), (Some(name), Some(name)));
@@ -175,37 +180,37 @@ fn a_fit_checks_its_maps_and_check_says_the_same_of_the_run() {
 }
 
 #[test]
-fn a_failed_check_ends_a_fit_with_1_and_leaves_the_run_to_look_at() {
-    let shop = Workshop::new();
-    shop.vectors([80, 80]);
+fn a_failed_check_gives_exit_code_1_and_the_run_is_written() {
+    let sandbox = Sandbox::new();
+    sandbox.vectors([80, 80]);
     let impossible = ["fit", "recipe.toml", "-o", "run", "--set", "checks.surjectivity.fail=1.1"];
     for _ in 0..2 {
-        let ended = shop.call(&impossible); // the second time the run is up to date, and failed still
-        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-        assert!(ended.stderr.contains("surjectivity"), "{}", ended.stderr);
-        assert!(shop.path("run/model.onnx").is_file());
+        let output = sandbox.call(&impossible); // the second time the run is up to date
+        assert_eq!(output.code, Some(1), "{}", output.stderr);
+        assert!(output.stderr.contains("surjectivity"), "{}", output.stderr);
+        assert!(sandbox.path("run/model.onnx").is_file());
     }
     let nonsense = ["fit", "recipe.toml", "-o", "other", "--set", "checks.labels=class"];
-    shop.call(&nonsense).refused("labels without pairs", &["no `data.pairs`"]);
+    sandbox.call(&nonsense).refused("labels without pairs", &["no `data.pairs`"]);
 }
 
-/// Labels are a column of the pairs; a map whose inverse keeps what tells the classes apart passes.
+/// The map passes the check `probe` if its inverse preserves the classes.
 #[test]
-fn labels_of_the_pairs_are_read_off_reconstructed_rows() {
-    let shop = Workshop::new();
-    shop.vectors([120, 120]);
-    // two classes at opposite ends of both clouds
+fn labels_are_predicted_from_reconstructed_rows() {
+    let sandbox = Sandbox::new();
+    sandbox.vectors([120, 120]);
+    // Two separated classes in both modalities.
     let end = |row: usize| if row.is_multiple_of(2) { 3.0 } else { -3.0 };
     let value = |row: usize, column: usize| ((row * 37 + column * 101) % 89) as f32 / 89.0 - 0.5 + end(row);
     for name in ["a.npy", "b.npy"] {
         let values: Vec<f32> = (0..120 * 4).map(|i| value(i / 4, i % 4)).collect();
-        shop.write(name, npy(120, 4, &values));
+        sandbox.write(name, npy(120, 4, &values));
     }
     let rows = (0..120).map(|row| {
         let kind = if row % 2 == 0 { "even" } else { "odd" };
         format!("{{\"a\": {row}, \"b\": {row}, \"kind\": \"{kind}\"}}\n")
     });
-    shop.write("pairs.jsonl", rows.collect::<String>());
+    sandbox.write("pairs.jsonl", rows.collect::<String>());
     let set = [
         "--set",
         "data.pairs=pairs.jsonl",
@@ -214,10 +219,10 @@ fn labels_of_the_pairs_are_read_off_reconstructed_rows() {
         "--set",
         "align.plugin=procrustes",
     ];
-    shop.good(&[&["fit", "recipe.toml", "-o", "run"][..], &set].concat());
+    sandbox.good(&[&["fit", "recipe.toml", "-o", "run"][..], &set].concat());
     let stored: Value =
-        serde_json::from_str(&std::fs::read_to_string(shop.path("run/checks.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(sandbox.path("run/checks.json")).unwrap()).unwrap();
     assert_eq!(verdict(&stored["maps"][0], "probe"), "pass", "{stored:#}");
-    let again: Value = serde_json::from_str(&shop.good(&["check", "run", "--format", "json"])).unwrap();
+    let again: Value = serde_json::from_str(&sandbox.good(&["check", "run", "--format", "json"])).unwrap();
     assert_eq!(verdict(&again["maps"][0], "probe"), "pass");
 }

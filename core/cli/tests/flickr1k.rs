@@ -1,10 +1,10 @@
-//! Real encoders on real pairs, from raw pictures and captions, when they are there (see examples/flickr1k).
+//! Real encoders on Flickr pictures and captions, if they are available (see examples/flickr1k).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{Workshop, project};
+use common::{Sandbox, project};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -22,15 +22,15 @@ fn real() -> Option<PathBuf> {
     there.then_some(folder)
 }
 
-/// Where model cards are: the project's, and the real parts'.
+/// The folders of model cards.
 fn models(real: &Path) -> std::ffi::OsString {
     std::env::join_paths([project().join("models"), real.join("models")]).unwrap()
 }
 
-/// The comparison of some aligners, five folds, as rows of JSON.
-fn compare(shop: &Workshop, real: &Path, select: &str, aligners: &str) -> Vec<Value> {
+/// Compares aligners with five folds and returns the rows.
+fn compare(sandbox: &Sandbox, real: &Path, select: &str, aligners: &str) -> Vec<Value> {
     compare_on(
-        shop,
+        sandbox,
         real,
         &real.join("flickr1k/pairs.jsonl"),
         &["--set", &format!("encoders.text.items={select}")],
@@ -38,9 +38,9 @@ fn compare(shop: &Workshop, real: &Path, select: &str, aligners: &str) -> Vec<Va
     )
 }
 
-/// The comparison on pairs of one's own, with more arguments.
-fn compare_on(shop: &Workshop, real: &Path, pairs: &Path, more: &[&str], aligners: &str) -> Vec<Value> {
-    let output = shop
+/// Compares aligners on the given pairs, with further arguments.
+fn compare_on(sandbox: &Sandbox, real: &Path, pairs: &Path, more: &[&str], aligners: &str) -> Vec<Value> {
+    let output = sandbox
         .chiasm()
         .env("CHIASM_MODELS", models(real))
         .arg("compare")
@@ -59,13 +59,13 @@ fn cv_rsum(rows: &[Value], aligner: &str, score: &str) -> f64 {
     row["cross_validation"]["rsum"].as_f64().unwrap()
 }
 
-/// The bounds are what plain NumPy reached for each method (examples/flickr1k has what this code reaches), less 3: another
-/// processor rounds differently and may choose a neighbouring parameter in a fold, and differences under 5 are noise.
+/// The bounds are the results of NumPy implementations minus 3, since rounding may change the chosen
+/// parameters. Differences under 5 are noise. examples/flickr1k lists the results of this code.
 #[test]
-fn closed_forms_reach_what_they_are_known_to_reach() {
+fn closed_forms_reach_their_known_results() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
-    let rows = compare(&shop, &real, "first", "mean-vector,procrustes,ridge,cca,kcca,ot-map");
+    let sandbox = Sandbox::new();
+    let rows = compare(&sandbox, &real, "first", "mean-vector,procrustes,ridge,cca,kcca,ot-map");
     let chance = cv_rsum(&rows, "mean-vector", "plain");
     assert!((8.0..26.0).contains(&chance), "the floor must lie at chance (16 of 600): {chance}");
     for (aligner, score, known) in [
@@ -78,32 +78,33 @@ fn closed_forms_reach_what_they_are_known_to_reach() {
         let got = cv_rsum(&rows, aligner, score);
         assert!(got >= known - 3.0, "{aligner} ({score}): {got}, known {known}");
     }
-    let rows = compare(&shop, &real, "mean", "cca");
+    let rows = compare(&sandbox, &real, "mean", "cca");
     let got = cv_rsum(&rows, "cca", "plain");
     assert!(got >= 397.0, "cca on the mean of five captions: {got}, known 400");
 }
 
-/// Eight hundred pairs are few: closed forms are known to win there. What trains must come near them, which it can only by starting
-/// from them and being held back. Bounds: 305 and 388 are what the aligner is for; chance is 16.
+/// On 800 pairs, closed forms are better than trained networks. The aligner starts from them and must stay
+/// close. The bounds are its goals; chance is 16.
 #[test]
-fn mlp_starts_from_the_closed_forms_and_stays_there_or_above() {
+fn mlp_is_not_worse_than_the_closed_forms() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
+    let sandbox = Sandbox::new();
     for (select, bound) in [("first", 305.0), ("mean", 388.0)] {
-        let got = cv_rsum(&compare(&shop, &real, select, "mlp"), "mlp", "plain");
+        let got = cv_rsum(&compare(&sandbox, &real, select, "mlp"), "mlp", "plain");
         assert!(got >= bound, "mlp on {select}: {got}");
     }
 }
 
-/// Cycle consistency is for coming back: less of the variance is lost on a round trip, both ways, than by the pair of ridges, at
-/// equal recall. Recall on 160 rows has a standard error of .027, and 15 points of rsum are one fold's standard deviation.
+/// A round trip with `cycle` loses less variance than one with two ridge maps, in both directions, at equal
+/// recall. The standard error of recall on 160 rows is .027, and the standard deviation of rsum over folds is
+/// 15.
 #[test]
-fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
+fn cycle_has_a_smaller_round_trip_error_than_ridge_at_equal_recall() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
+    let sandbox = Sandbox::new();
     let run = |aligner: &str| -> (Value, f64) {
-        let folder = shop.path(aligner);
-        let output = shop
+        let folder = sandbox.path(aligner);
+        let output = sandbox
             .chiasm()
             .env("CHIASM_MODELS", models(&real))
             .arg("fit")
@@ -134,15 +135,15 @@ fn cycle_comes_back_closer_than_ridges_at_equal_recall() {
     }
 }
 
-/// The first 20 training rows of each fold are pairs for both; ot-map also sees the other 780 rows, shuffled. Same pairs and same
-/// test rows on both sides; seen: 97 against 66.
+/// Both methods get the first 20 training rows of each fold as pairs; ot-map also gets the other 780 rows,
+/// shuffled. The measured rsum is 97 against 66.
 #[test]
-fn rows_without_a_partner_make_twenty_pairs_worth_more() {
+fn unpaired_rows_improve_a_fit_on_twenty_pairs() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
+    let sandbox = Sandbox::new();
     let first = ["--set", "encoders.text.items=first"];
     let set = [&first[..], &["--set", "align.pairs=20"]].concat();
-    let rows = compare_on(&shop, &real, &real.join("flickr1k/pairs.jsonl"), &set, "ot-map");
+    let rows = compare_on(&sandbox, &real, &real.join("flickr1k/pairs.jsonl"), &set, "ot-map");
     let ours = cv_rsum(&rows, "ot-map", "plain");
     let folder = real.join("flickr1k").canonicalize().unwrap();
     let text = std::fs::read_to_string(folder.join("pairs.jsonl")).unwrap();
@@ -158,8 +159,9 @@ fn rows_without_a_partner_make_twenty_pairs_worth_more() {
                 format!("{row}\n")
             })
             .collect::<String>();
-        let pairs = shop.write(&format!("few{fold}.jsonl"), few);
-        let rows = compare_on(&shop, &real, &pairs, &[&first[..], &["--folds", "0"]].concat(), "procrustes");
+        let pairs = sandbox.write(&format!("few{fold}.jsonl"), few);
+        let rows =
+            compare_on(&sandbox, &real, &pairs, &[&first[..], &["--folds", "0"]].concat(), "procrustes");
         let plain = rows.iter().find(|row| row["score"] == "plain").unwrap();
         sum += plain["test"]["rsum"].as_f64().unwrap();
     }
@@ -168,10 +170,10 @@ fn rows_without_a_partner_make_twenty_pairs_worth_more() {
 }
 
 #[test]
-fn another_encoder_is_one_word() {
+fn an_assignment_replaces_the_encoder() {
     let Some(real) = real() else { return };
-    let shop = Workshop::new();
-    let output = shop
+    let sandbox = Sandbox::new();
+    let output = sandbox
         .chiasm()
         .env("CHIASM_MODELS", models(&real))
         .arg("plan")

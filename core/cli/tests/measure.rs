@@ -1,38 +1,38 @@
-//! `chiasm measure`: all measures of two files, some of them, beside chance, and files that cannot be measured.
+//! `chiasm measure`: all measures, selected ones, comparison with chance, and invalid files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{Workshop, npy};
+use common::{Sandbox, npy};
 use serde_json::Value;
 
 const ROWS: usize = 48;
 
-/// Every key of the documentation, at the default number of neighbours.
+/// All keys, with the default number of neighbours.
 const KEYS: &str = "cka_linear cka_linear_unbiased cka_rbf cka_rbf_unbiased svcca mutual_knn@10 \
     neighbourhood_jaccard@10 procrustes_residual w2_exact sinkhorn_divergence sliced_w2 bures_w2 mmd2_rbf \
     mmd2_rbf_biased gw hausdorff_knn geodesic_distortion curvature_mismatch covariance_log_euclidean \
     covariance_affine_invariant persistence_bottleneck_h0 persistence_bottleneck_h1 intrinsic_dimension_a \
     intrinsic_dimension_b mutual_information_ksg modality_gap foscttm silhouette nmi";
 
-/// Three clumps in four dimensions.
+/// Three clusters in four dimensions.
 fn values(rows: usize, phase: f32) -> Vec<f32> {
     let value = |i: usize| {
         let (row, column) = (i / 4, i % 4);
-        let clump = if row % 3 == column { 4.0 } else { 0.0 };
-        clump + (i as f32 * 1.7).sin() + 0.3 * (i as f32 * 0.37 + phase).cos()
+        let cluster = if row % 3 == column { 4.0 } else { 0.0 };
+        cluster + (i as f32 * 1.7).sin() + 0.3 * (i as f32 * 0.37 + phase).cos()
     };
     (0..rows * 4).map(value).collect()
 }
 
-fn shop() -> Workshop {
-    let shop = Workshop::new();
-    shop.write("a.npy", npy(ROWS, 4, &values(ROWS, 0.0)));
-    shop.write("b.npy", npy(ROWS, 4, &values(ROWS, 1.0)));
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.npy", npy(ROWS, 4, &values(ROWS, 0.0)));
+    sandbox.write("b.npy", npy(ROWS, 4, &values(ROWS, 1.0)));
     let labels: Vec<i64> = (0..ROWS as i64).map(|i| i % 3).collect();
-    shop.write("labels.npy", npy_of_labels(&labels));
-    shop
+    sandbox.write("labels.npy", npy_of_labels(&labels));
+    sandbox
 }
 
 fn npy_of_labels(labels: &[i64]) -> Vec<u8> {
@@ -42,8 +42,8 @@ fn npy_of_labels(labels: &[i64]) -> Vec<u8> {
     start.into_iter().chain(labels.iter().flat_map(|label| label.to_le_bytes())).collect()
 }
 
-fn json(shop: &Workshop, arguments: &[&str]) -> Value {
-    let text = shop.good(&[&["measure", "--format", "json"], arguments].concat());
+fn json(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    let text = sandbox.good(&[&["measure", "--format", "json"], arguments].concat());
     serde_json::from_str(&text).unwrap()
 }
 
@@ -52,9 +52,9 @@ fn value(report: &Value, key: &str) -> f64 {
 }
 
 #[test]
-fn every_measure_stands_beside_chance() {
-    let shop = shop();
-    let report = json(&shop, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]);
+fn every_measure_is_compared_with_chance() {
+    let sandbox = sandbox();
+    let report = json(&sandbox, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]);
     assert_eq!(report["skipped"].as_object().unwrap().len(), 0, "{report:#}");
     for key in KEYS.split_whitespace() {
         let found = &report["measures"][key];
@@ -69,67 +69,67 @@ fn every_measure_stands_beside_chance() {
     }
     assert_eq!(
         report,
-        json(&shop, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]),
+        json(&sandbox, &["a.npy", "b.npy", "--labels", "labels.npy", "--null", "9"]),
         "same seed"
     );
 }
 
 #[test]
-fn some_measures_and_a_table_for_people() {
-    let shop = shop();
-    let report = json(&shop, &["a.npy", "b.npy", "--only", "cka_linear,mutual_knn", "-k", "5"]);
+fn selected_measures_as_json_and_as_a_table() {
+    let sandbox = sandbox();
+    let report = json(&sandbox, &["a.npy", "b.npy", "--only", "cka_linear,mutual_knn", "-k", "5"]);
     let keys: Vec<&String> = report["measures"].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["cka_linear", "mutual_knn@5"]);
-    let table = shop.good(&["measure", "a.npy", "b.npy", "--only", "bures_w2,silhouette"]);
+    let table = sandbox.good(&["measure", "a.npy", "b.npy", "--only", "bures_w2,silhouette"]);
     assert!(table.contains("bures_w2") && table.contains("length"), "{table}");
-    assert!(table.contains("silhouette: left out; it needs labels"), "{table}");
+    assert!(table.contains("silhouette: skipped; it needs labels"), "{table}");
 }
 
 #[test]
-fn what_does_not_apply_is_left_out_with_its_reason() {
-    let shop = shop();
-    shop.write("fewer.npy", npy(30, 4, &values(30, 2.0)));
-    let report = json(&shop, &["a.npy", "fewer.npy"]);
+fn measures_that_do_not_apply_are_skipped_with_a_reason() {
+    let sandbox = sandbox();
+    sandbox.write("fewer.npy", npy(30, 4, &values(30, 2.0)));
+    let report = json(&sandbox, &["a.npy", "fewer.npy"]);
     let reason = report["skipped"]["procrustes_residual"].as_str().unwrap();
     assert!(reason.contains("paired rows") && reason.contains("48 and 30"), "{reason}");
     assert!(value(&report, "w2_exact") > 0.0);
-    shop.write("narrow.npy", npy(ROWS * 2, 2, &values(ROWS, 2.0)));
-    let report = json(&shop, &["a.npy", "narrow.npy"]);
+    sandbox.write("narrow.npy", npy(ROWS * 2, 2, &values(ROWS, 2.0)));
+    let report = json(&sandbox, &["a.npy", "narrow.npy"]);
     let reason = report["skipped"]["mmd2_rbf"].as_str().unwrap();
     assert!(reason.contains("the widths are 4 and 2"), "{reason}");
     assert!(value(&report, "gw") > 0.0);
 }
 
 #[test]
-fn duplicates_and_constant_columns_are_measured_and_named() {
-    let shop = shop();
-    let mut spoilt = values(ROWS, 0.0);
-    spoilt.copy_within(0..40, 40); // rows 10 to 19 are rows 0 to 9
-    spoilt.iter_mut().skip(3).step_by(4).for_each(|v| *v = 0.1);
-    shop.write("spoilt.npy", npy(ROWS, 4, &spoilt));
-    let report = json(&shop, &["spoilt.npy", "b.npy"]);
+fn duplicate_rows_and_constant_columns_are_reported() {
+    let sandbox = sandbox();
+    let mut duplicated = values(ROWS, 0.0);
+    duplicated.copy_within(0..40, 40); // rows 10 to 19 are rows 0 to 9
+    duplicated.iter_mut().skip(3).step_by(4).for_each(|v| *v = 0.1);
+    sandbox.write("duplicated.npy", npy(ROWS, 4, &duplicated));
+    let report = json(&sandbox, &["duplicated.npy", "b.npy"]);
     let notes = report["notes"].to_string();
     assert!(notes.contains("10 of 48 rows repeat") && notes.contains("1 of 4 columns"), "{notes}");
     assert!(value(&report, "intrinsic_dimension_a") > 0.0);
-    shop.write("constant.npy", npy(ROWS, 4, &[0.3; ROWS * 4]));
-    let report = json(&shop, &["a.npy", "constant.npy"]);
+    sandbox.write("constant.npy", npy(ROWS, 4, &[0.3; ROWS * 4]));
+    let report = json(&sandbox, &["a.npy", "constant.npy"]);
     assert_eq!(value(&report, "foscttm"), 0.5, "chance");
     let reason = report["skipped"]["cka_linear"].as_str().unwrap();
     assert!(reason.contains("second cloud has no spread"), "{reason}");
 }
 
 #[test]
-fn hostile_files_are_refused_with_their_name() {
-    let shop = shop();
-    shop.write("empty.npy", npy(0, 4, &[]));
-    shop.write("one.npy", npy(1, 4, &values(1, 0.0)));
+fn errors_name_the_invalid_file() {
+    let sandbox = sandbox();
+    sandbox.write("empty.npy", npy(0, 4, &[]));
+    sandbox.write("one.npy", npy(1, 4, &values(1, 0.0)));
     let mut bad = values(ROWS, 0.0);
     bad[4 * 7 + 1] = f32::NAN;
-    shop.write("nan.npy", npy(ROWS, 4, &bad));
-    shop.write("text.npy", "not an array");
-    shop.write("cut.npy", &npy(ROWS, 4, &values(ROWS, 0.0))[..300]);
+    sandbox.write("nan.npy", npy(ROWS, 4, &bad));
+    sandbox.write("text.npy", "not an array");
+    sandbox.write("cut.npy", &npy(ROWS, 4, &values(ROWS, 0.0))[..300]);
     let refused = |arguments: &[&str], words: &[&str]| {
-        shop.refused(&[&["measure"], arguments].concat(), words);
+        sandbox.refused(&[&["measure"], arguments].concat(), words);
     };
     refused(&["empty.npy", "b.npy"], &["empty.npy", "at least two rows"]);
     refused(&["a.npy", "one.npy"], &["one.npy", "1 x 4"]);
@@ -140,7 +140,7 @@ fn hostile_files_are_refused_with_their_name() {
     refused(&["a.npy", "b.npy", "--only", "cka_cubic"], &["cka_cubic", "cka_linear"]);
     refused(&["a.npy", "b.npy", "--only", "silhouette"], &["silhouette", "--labels"]);
     refused(&["a.npy", "b.npy", "--only", "mutual_knn", "-k", "48"], &["1 to 47", "48"]);
-    shop.write("few.npy", npy_of_labels(&[0, 1]));
+    sandbox.write("few.npy", npy_of_labels(&[0, 1]));
     refused(&["a.npy", "b.npy", "--labels", "few.npy"], &["labels", "48", "2"]);
     refused(&["a.npy", "b.npy", "--labels", "b.npy"], &["holds no labels"]);
 }

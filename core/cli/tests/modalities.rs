@@ -1,10 +1,10 @@
-//! Three and more modalities, several items a row, and rows that lack some: from the command line.
+//! Three modalities, several items per row, and rows that lack modalities.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{Numbers, Workshop, npy, peers};
+use common::{RandomNumbers, Sandbox, npy, peers};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -13,10 +13,11 @@ const ROWS: usize = 300;
 /// Widths of the views.
 const VIEWS: [(&str, usize); 3] = [("a", 12), ("b", 10), ("c", 8)];
 
-/// Three files of vectors that are noisy linear views of six common numbers, and a recipe that aligns them.
-fn views(align: &str) -> Workshop {
-    let shop = Workshop::new();
-    let mut numbers = Numbers(3);
+/// Writes three files of vectors, noisy linear functions of six latent numbers, and a recipe that aligns
+/// them.
+fn views(align: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut numbers = RandomNumbers(3);
     let causes: Vec<[f32; 6]> = (0..ROWS).map(|_| [(); 6].map(|()| numbers.next())).collect();
     let mut recipe = String::new();
     for (name, width) in VIEWS {
@@ -28,15 +29,15 @@ fn views(align: &str) -> Workshop {
                 values.push(clean + 0.1 * numbers.next());
             }
         }
-        shop.write(&format!("{name}.npy"), npy(ROWS, width, &values));
+        sandbox.write(&format!("{name}.npy"), npy(ROWS, width, &values));
         recipe.push_str(&format!("[encoders.{name}]\nvectors = \"{name}.npy\"\n"));
     }
-    shop.write("recipe.toml", format!("{recipe}[data]\npairs = \"rows.jsonl\"\n[align]\n{align}"));
-    shop
+    sandbox.write("recipe.toml", format!("{recipe}[data]\npairs = \"rows.jsonl\"\n[align]\n{align}"));
+    sandbox
 }
 
-/// Every fifth row is test and holds all views; `keep` says which views a training row holds.
-fn rows(shop: &Workshop, keep: impl Fn(usize, &str) -> bool) {
+/// Writes the rows. Every fifth row is test and has all views; `keep` selects the views of a training row.
+fn rows(sandbox: &Sandbox, keep: impl Fn(usize, &str) -> bool) {
     let mut lines = String::new();
     for row in 0..ROWS {
         let split = if row % 5 == 0 { "test" } else { "train" };
@@ -48,28 +49,28 @@ fn rows(shop: &Workshop, keep: impl Fn(usize, &str) -> bool) {
         }
         lines.push_str(&format!("{line}\n"));
     }
-    shop.write("rows.jsonl", lines);
+    sandbox.write("rows.jsonl", lines);
 }
 
-fn metrics(shop: &Workshop) -> Value {
-    serde_json::from_str(&shop.good(&["eval", "run", "--format", "json"])).unwrap()
+fn metrics(sandbox: &Sandbox) -> Value {
+    serde_json::from_str(&sandbox.good(&["eval", "run", "--format", "json"])).unwrap()
 }
 
-/// A fit whose checks may fail: maps of few pairs fold or miss a part of the other side.
-fn fit(shop: &Workshop, more: &[&str]) {
-    let ended = shop.call(&[&FIT[..], more].concat());
-    assert!(matches!(ended.code, Some(0 | 1)), "{more:?}: {}", ended.stderr);
+/// Fits the recipe. The checks may fail, since there are few pairs.
+fn fit(sandbox: &Sandbox, more: &[&str]) {
+    let output = sandbox.call(&[&FIT[..], more].concat());
+    assert!(matches!(output.code, Some(0 | 1)), "{more:?}: {}", output.stderr);
 }
 
 fn recall(metrics: &Value, direction: &str) -> f64 {
     metrics["retrieval"][direction]["recall@10"].as_f64().unwrap()
 }
 
-/// 60 held-out rows: chance is 10 / 60. A fifth of the training items is missing.
+/// Chance is 10 / 60 for 60 test rows. A fifth of the training items is missing.
 #[test]
-fn every_aligner_of_many_modalities_joins_three_with_rows_that_lack_some() {
-    let shop = views("plugin = \"cca\"\n");
-    rows(&shop, |row, name| (row * 7 + name.len() * 3 + usize::from(name.as_bytes()[0])) % 5 != 1);
+fn every_aligner_of_many_modalities_aligns_three_with_missing_items() {
+    let sandbox = views("plugin = \"cca\"\n");
+    rows(&sandbox, |row, name| (row * 7 + name.len() * 3 + usize::from(name.as_bytes()[0])) % 5 != 1);
     let trained = "align.steps=60";
     for (aligner, more, least) in [
         ("procrustes", &[][..], 0.5),
@@ -81,8 +82,8 @@ fn every_aligner_of_many_modalities_joins_three_with_rows_that_lack_some() {
         ("mean-vector", &[], 0.0),
     ] {
         let set = format!("align.plugin={aligner}");
-        fit(&shop, &[&["--set", &set], more].concat());
-        let metrics = metrics(&shop);
+        fit(&sandbox, &[&["--set", &set], more].concat());
+        let metrics = metrics(&sandbox);
         let directions: Vec<&String> = metrics["retrieval"].as_object().unwrap().keys().collect();
         assert_eq!(directions, ["a->b", "a->c", "b->a", "b->c", "c->a", "c->b"]);
         assert_eq!(metrics["rsum_max"], 1800.0);
@@ -94,22 +95,23 @@ fn every_aligner_of_many_modalities_joins_three_with_rows_that_lack_some() {
 }
 
 #[test]
-fn an_aligner_of_two_says_so_in_the_plan() {
-    let shop = views("plugin = \"ot-map\"\n");
-    rows(&shop, |_, _| true);
-    shop.refused(&["plan", "recipe.toml"], &["\"ot-map\" takes exactly 2 modalities, and the recipe has 3"]);
+fn the_plan_refuses_three_modalities_for_an_aligner_of_two() {
+    let sandbox = views("plugin = \"ot-map\"\n");
+    rows(&sandbox, |_, _| true);
+    sandbox
+        .refused(&["plan", "recipe.toml"], &["\"ot-map\" takes exactly 2 modalities, and the recipe has 3"]);
 }
 
-/// Training rows hold a and b, or b and c: a and c are joined through b, and permuted rows do not find each
-/// other.
+/// Training rows have a and b, or b and c. So a and c are aligned through b, and retrieval is better than
+/// with permuted rows.
 #[test]
-fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
-    let shop = views("plugin = \"cca\"\nanchor = \"b\"\n");
-    rows(&shop, |row, name| name == "b" || (row % 2 == 0) == (name == "a"));
-    let plan = shop.good(&["plan", "recipe.toml"]);
-    assert!(plan.contains("no training row holds a and c"), "{plan}");
-    fit(&shop, &[]);
-    let metrics = metrics(&shop);
+fn modalities_without_common_rows_are_aligned_through_a_third_one() {
+    let sandbox = views("plugin = \"cca\"\nanchor = \"b\"\n");
+    rows(&sandbox, |row, name| name == "b" || (row % 2 == 0) == (name == "a"));
+    let plan = sandbox.good(&["plan", "recipe.toml"]);
+    assert!(plan.contains("no training row has both a and c"), "{plan}");
+    fit(&sandbox, &[]);
+    let metrics = metrics(&sandbox);
     for direction in ["a->c", "c->a"] {
         let scored = &metrics["retrieval"][direction];
         assert_eq!(scored["emergent"], true);
@@ -117,20 +119,20 @@ fn modalities_that_were_never_seen_together_are_joined_through_a_third() {
         assert!(recall(&metrics, direction) > 0.5, "{direction}: {scored}");
     }
     assert_eq!(metrics["retrieval"]["a->b"]["emergent"], false);
-    let table = shop.good(&["compare", "recipe.toml", "--folds", "0"]);
+    let table = sandbox.good(&["compare", "recipe.toml", "--folds", "0"]);
     assert!(table.contains("R@1 a->c (emergent)") && !table.contains("R@1 a->b (emergent)"), "{table}");
-    rows(&shop, |row, name| name == "a" || (row % 2 == 0 && name == "b"));
+    rows(&sandbox, |row, name| name == "a" || (row % 2 == 0 && name == "b"));
     let apart = ["no training row joins \"c\" to the other modalities"];
-    shop.call(&["plan", "recipe.toml"]).refused("a modality apart", &apart);
+    sandbox.call(&["plan", "recipe.toml"]).refused("a modality apart", &apart);
 }
 
-/// Validation rows choose, test rows only measure: what happens to the test rows changes no map.
+/// Removing test rows does not change a map.
 #[test]
-fn validation_rows_choose_and_test_rows_only_measure() {
-    let shop = views("plugin = \"cca\"\n");
-    rows(&shop, |_, _| true);
+fn test_rows_do_not_affect_the_maps() {
+    let sandbox = views("plugin = \"cca\"\n");
+    rows(&sandbox, |_, _| true);
     let with = |last: bool| {
-        let text = std::fs::read_to_string(shop.path("rows.jsonl")).unwrap();
+        let text = std::fs::read_to_string(sandbox.path("rows.jsonl")).unwrap();
         let mut lines = String::new();
         for (at, line) in text.lines().enumerate() {
             let mut row: Value = serde_json::from_str(line).unwrap();
@@ -141,13 +143,13 @@ fn validation_rows_choose_and_test_rows_only_measure() {
                 lines.push_str(&format!("{row}\n"));
             }
         }
-        shop.write("split.jsonl", lines);
-        fit(&shop, &["--set", "data.pairs=split.jsonl"]);
-        std::fs::read(shop.path("run/aligner/a.onnx")).unwrap()
+        sandbox.write("split.jsonl", lines);
+        fit(&sandbox, &["--set", "data.pairs=split.jsonl"]);
+        std::fs::read(sandbox.path("run/aligner/a.onnx")).unwrap()
     };
     let whole = with(true);
     let manifest: Value =
-        serde_json::from_slice(&std::fs::read(shop.path("run/manifest.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(sandbox.path("run/manifest.json")).unwrap()).unwrap();
     let counts = &manifest["rows"];
     assert_eq!(
         (&counts["train"], &counts["validation"], &counts["test"]),
@@ -158,28 +160,29 @@ fn validation_rows_choose_and_test_rows_only_measure() {
 
 #[test]
 fn a_search_names_the_modality_it_searches() {
-    let shop = views("plugin = \"cca\"\n");
-    rows(&shop, |_, _| true);
-    fit(&shop, &[]);
-    shop.call(&["search", "run", "--a", "5"])
-        .refused("two others", &["say which one to search: --in b or --in c"]);
-    let found = shop.good(&["search", "run", "--a", "5", "--in", "c", "--format", "json"]);
+    let sandbox = views("plugin = \"cca\"\n");
+    rows(&sandbox, |_, _| true);
+    fit(&sandbox, &[]);
+    sandbox
+        .call(&["search", "run", "--a", "5"])
+        .refused("two others", &["name the one to search: --in b or --in c"]);
+    let found = sandbox.good(&["search", "run", "--a", "5", "--in", "c", "--format", "json"]);
     let found: Value = serde_json::from_str(&found).unwrap();
     let rows: Vec<&Value> = found.as_array().unwrap().iter().map(|one| &one["row"]).collect();
     assert_eq!(rows.len(), 5);
     assert!(rows.contains(&&json!("r5")), "{found}");
-    shop.call(&["search", "run", "--a", "5", "--in", "a"]).refused("itself", &["search among b or c"]);
-    let outputs = shop.good(&["run", "run", "--a", "5", "--b", "5", "--c", "5", "--format", "json"]);
+    sandbox.call(&["search", "run", "--a", "5", "--in", "a"]).refused("itself", &["search among b or c"]);
+    let outputs = sandbox.good(&["run", "run", "--a", "5", "--b", "5", "--c", "5", "--format", "json"]);
     let outputs: Value = serde_json::from_str(&outputs).unwrap();
     let pairs: Vec<&String> = outputs["scores"].as_object().unwrap().keys().collect();
     assert_eq!(pairs, ["a->b", "a->c", "b->c"]);
 }
 
-/// The same rows as JSON lines and as CSV make the same maps.
+/// The same rows as JSON lines and as CSV give the same maps.
 #[test]
-fn a_csv_is_as_good_as_json_lines() {
-    let shop = views("plugin = \"procrustes\"\n");
-    rows(&shop, |row, name| row % 4 != 1 || name != "c");
+fn a_csv_file_gives_the_same_maps_as_json_lines() {
+    let sandbox = views("plugin = \"procrustes\"\n");
+    rows(&sandbox, |row, name| row % 4 != 1 || name != "c");
     let mut table = String::from("id,split,a,b,c\n");
     for row in 0..ROWS {
         let test = row % 5 == 0;
@@ -187,27 +190,26 @@ fn a_csv_is_as_good_as_json_lines() {
         let last = if test || row % 4 != 1 { row.to_string() } else { String::new() };
         table.push_str(&format!("r{row},{split},{row},{row},{last}\n"));
     }
-    shop.write("rows.csv", table);
-    fit(&shop, &[]);
-    let maps = |name: &str| std::fs::read(shop.path(&format!("run/aligner/{name}.onnx"))).unwrap();
+    sandbox.write("rows.csv", table);
+    fit(&sandbox, &[]);
+    let maps = |name: &str| std::fs::read(sandbox.path(&format!("run/aligner/{name}.onnx"))).unwrap();
     let first = VIEWS.map(|(name, _)| maps(name));
-    fit(&shop, &["--set", "data.pairs=rows.csv"]);
+    fit(&sandbox, &["--set", "data.pairs=rows.csv"]);
     assert!(first == VIEWS.map(|(name, _)| maps(name)));
 }
 
-/// Five captions a picture: recall of both directions, and average precision, by brute force in Python on the
-/// vectors that the merged model gives. Ties have measure zero here; sums of 1000 and fewer numbers differ by
-/// rounding alone.
+/// With five captions per picture, recall and average precision are compared with a direct computation in
+/// Python on the embeddings. There are no ties, so the results differ only by rounding.
 #[test]
-fn five_captions_are_scored_as_the_field_does() {
-    let shop = Workshop::new();
-    shop.world(150);
-    let recipe = std::fs::read_to_string(shop.recipe()).unwrap();
-    shop.write("recipe.toml", recipe.replace("items = \"first\"", "items = \"each\""));
-    fit(&shop, &[]);
-    let metrics = metrics(&shop);
+fn metrics_with_five_captions_equal_a_direct_computation() {
+    let sandbox = Sandbox::new();
+    sandbox.world(150);
+    let recipe = std::fs::read_to_string(sandbox.recipe()).unwrap();
+    sandbox.write("recipe.toml", recipe.replace("items = \"first\"", "items = \"each\""));
+    fit(&sandbox, &[]);
+    let metrics = metrics(&sandbox);
     assert_eq!(metrics["items"], json!({ "image": 30, "text": 150 }));
-    let world = std::fs::read_to_string(shop.path("world/pairs.jsonl")).unwrap();
+    let world = std::fs::read_to_string(sandbox.path("world/pairs.jsonl")).unwrap();
     let (mut images, mut texts) = (String::new(), String::new());
     for line in world.lines() {
         let row: Value = serde_json::from_str(line).unwrap();
@@ -219,10 +221,10 @@ fn five_captions_are_scored_as_the_field_does() {
             }
         }
     }
-    shop.write("images.jsonl", images);
-    shop.write("texts.jsonl", texts);
-    shop.good(&["run", "run", "--input", "images.jsonl", "-o", "images.npz"]);
-    shop.good(&["run", "run", "--input", "texts.jsonl", "-o", "texts.npz"]);
+    sandbox.write("images.jsonl", images);
+    sandbox.write("texts.jsonl", texts);
+    sandbox.good(&["run", "run", "--input", "images.jsonl", "-o", "images.npz"]);
+    sandbox.good(&["run", "run", "--input", "texts.jsonl", "-o", "texts.npz"]);
     let script = "import json, numpy
 i = numpy.load('images.npz')['image_embeds'].astype(float)
 t = numpy.load('texts.npz')['text_embeds'].astype(float)
@@ -236,7 +238,7 @@ def figures(scores, right):
     return out | {'mrr': (1 / (1 + hit.argmax(axis=1))).mean(), 'map': precision.mean()}
 right = rows[None] == numpy.arange(len(i))[:, None]
 print(json.dumps({'image->text': figures(i @ t.T, right), 'text->image': figures(t @ i.T, right.T)}))";
-    let output = Command::new(peers()).current_dir(shop.path("")).args(["-c", script]).output().unwrap();
+    let output = Command::new(peers()).current_dir(sandbox.path("")).args(["-c", script]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
     for (direction, figures) in theirs.as_object().unwrap() {
@@ -248,40 +250,40 @@ print(json.dumps({'image->text': figures(i @ t.T, right), 'text->image': figures
     }
 }
 
-/// With labels every item of the class is right. 60 held-out rows of four classes of 15: a random order
-/// has a right item first in one of four cases, and the average precision of a class is far above a row's.
+/// With labels, every item of the same class is relevant. For 60 test rows in four classes of 15, the
+/// recall@1 of a random order is 1/4.
 #[test]
-fn items_with_the_same_label_can_be_right() {
-    let shop = views("plugin = \"cca\"\n");
-    rows(&shop, |_, _| true);
-    let text = std::fs::read_to_string(shop.path("rows.jsonl")).unwrap();
+fn items_with_the_same_label_can_be_relevant() {
+    let sandbox = views("plugin = \"cca\"\n");
+    rows(&sandbox, |_, _| true);
+    let text = std::fs::read_to_string(sandbox.path("rows.jsonl")).unwrap();
     let mut lines = String::new();
     for (at, line) in text.lines().enumerate() {
         let mut row: Value = serde_json::from_str(line).unwrap();
         row["class"] = format!("class {}", at / 5 % 4).into();
         lines.push_str(&format!("{row}\n"));
     }
-    shop.write("rows.jsonl", lines);
+    sandbox.write("rows.jsonl", lines);
     let label = ["--set", "eval.relevant=label"];
-    shop.refused(&[&FIT[..], &label].concat(), &["`eval.label` names no column"]);
-    fit(&shop, &[&label[..], &["--set", "eval.label=class"]].concat());
-    let metrics = metrics(&shop);
+    sandbox.refused(&[&FIT[..], &label].concat(), &["`eval.label` names no column"]);
+    fit(&sandbox, &[&label[..], &["--set", "eval.label=class"]].concat());
+    let metrics = metrics(&sandbox);
     let scored = &metrics["retrieval"]["a->b"];
     assert_eq!(scored["chance"]["recall@1"], 0.25);
     let of = |name: &str| scored[name].as_f64().unwrap();
     assert!(of("recall@1") > 0.5 && of("map") < of("mrr"), "{scored}");
 }
 
-/// The bank's correction is part of the vectors: two more columns for each pair of modalities.
+/// The hubness bank adds two columns to the embeddings for each pair of modalities.
 #[test]
 fn a_bank_of_three_modalities_corrects_every_pair() {
-    let shop = views("plugin = \"procrustes\"\ndimensions = 6\n");
-    rows(&shop, |_, _| true);
-    fit(&shop, &["--set", "score.bank=true"]);
+    let sandbox = views("plugin = \"procrustes\"\ndimensions = 6\n");
+    rows(&sandbox, |_, _| true);
+    fit(&sandbox, &["--set", "score.bank=true"]);
     let ask = ["run", "run", "--a", "1", "--b", "1", "--c", "1", "--format", "json"];
-    let banked: Value = serde_json::from_str(&shop.good(&ask)).unwrap();
-    fit(&shop, &[]);
-    let plain: Value = serde_json::from_str(&shop.good(&ask)).unwrap();
+    let banked: Value = serde_json::from_str(&sandbox.good(&ask)).unwrap();
+    fit(&sandbox, &[]);
+    let plain: Value = serde_json::from_str(&sandbox.good(&ask)).unwrap();
     for (name, _) in VIEWS {
         let width =
             |outputs: &Value| outputs["outputs"][format!("{name}_embeds")][0].as_array().unwrap().len();
@@ -289,67 +291,65 @@ fn a_bank_of_three_modalities_corrects_every_pair() {
     }
     for pair in ["a->b", "a->c", "b->c"] {
         let score = |outputs: &Value| outputs["scores"][pair][0][0].as_f64().unwrap();
-        assert!(score(&banked) < score(&plain), "{pair}: the correction takes something off");
+        assert!(score(&banked) < score(&plain), "{pair}: the correction lowers the score");
     }
 }
 
-/// What a run handed out is what it was: a file that was changed or deleted is noticed, and fitted again when
-/// asked.
 #[test]
 fn a_damaged_run_is_refused_and_fitted_again() {
-    let shop = views("plugin = \"procrustes\"\n");
-    rows(&shop, |_, _| true);
-    fit(&shop, &[]);
-    let model = std::fs::read(shop.path("run/model.onnx")).unwrap();
-    let fresh = |shop: &Workshop| -> bool {
-        let ended = shop.call(&[&FIT[..], &["--format", "json"]].concat());
-        serde_json::from_str::<Value>(&ended.stdout).unwrap()["fresh"].as_bool().unwrap()
+    let sandbox = views("plugin = \"procrustes\"\n");
+    rows(&sandbox, |_, _| true);
+    fit(&sandbox, &[]);
+    let model = std::fs::read(sandbox.path("run/model.onnx")).unwrap();
+    let fresh = |sandbox: &Sandbox| -> bool {
+        let output = sandbox.call(&[&FIT[..], &["--format", "json"]].concat());
+        serde_json::from_str::<Value>(&output.stdout).unwrap()["fresh"].as_bool().unwrap()
     };
-    assert!(!fresh(&shop), "nothing changed");
+    assert!(!fresh(&sandbox), "nothing changed");
     for name in ["run/model.onnx", "run/aligner/a.onnx"] {
-        let mut bytes = std::fs::read(shop.path(name)).unwrap();
+        let mut bytes = std::fs::read(sandbox.path(name)).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x80;
-        std::fs::write(shop.path(name), bytes).unwrap();
+        std::fs::write(sandbox.path(name), bytes).unwrap();
         for verb in [&["eval", "run"][..], &["check", "run"], &["run", "run", "--a", "1"]] {
-            shop.call(verb).refused(name, &[name, "was changed", "fit the run again"]);
+            sandbox.call(verb).refused(name, &[name, "was changed", "fit the run again"]);
         }
-        assert!(fresh(&shop), "{name} was changed and the run counts as up to date");
+        assert!(fresh(&sandbox), "{name} was changed but the run counts as up to date");
     }
-    std::fs::remove_file(shop.path("run/model.onnx")).unwrap();
-    shop.call(&["export", "run", "-o", "out"]).refused("no model", &["model.onnx", "cannot be read"]);
-    assert!(fresh(&shop), "model.onnx is gone and the run counts as up to date");
-    assert!(std::fs::read(shop.path("run/model.onnx")).unwrap() == model);
+    std::fs::remove_file(sandbox.path("run/model.onnx")).unwrap();
+    sandbox.call(&["export", "run", "-o", "out"]).refused("no model", &["model.onnx", "cannot be read"]);
+    assert!(fresh(&sandbox), "model.onnx is gone but the run counts as up to date");
+    assert!(std::fs::read(sandbox.path("run/model.onnx")).unwrap() == model);
 }
 
-/// The seed of the recipe is the plugins' seed, in a comparison as in a fit.
+/// `compare` passes the seed of the recipe to the plugins, as `fit` does.
 #[test]
 fn a_comparison_uses_the_recipes_seed() {
-    let shop = views("plugin = \"mlp\"\nsteps = 30\nmembers = 1\nblend = 1.0\n");
-    rows(&shop, |_, _| true);
+    let sandbox = views("plugin = \"mlp\"\nsteps = 30\nmembers = 1\nblend = 1.0\n");
+    rows(&sandbox, |_, _| true);
     let compare = ["compare", "recipe.toml", "--swap", "seed=0,1", "--folds", "0", "--format", "json"];
-    let table: Value = serde_json::from_str(&shop.good(&compare)).unwrap();
+    let table: Value = serde_json::from_str(&sandbox.good(&compare)).unwrap();
     let rsum = |at: usize| table[at]["test"]["rsum"].as_f64().unwrap();
     assert_ne!(rsum(0), rsum(2), "two seeds fitted the same");
-    fit(&shop, &["--set", "seed=1"]);
-    let fitted = metrics(&shop)["rsum"].as_f64().unwrap();
+    fit(&sandbox, &["--set", "seed=1"]);
+    let fitted = metrics(&sandbox)["rsum"].as_f64().unwrap();
     assert!((fitted - rsum(2)).abs() < 1e-9, "fit {fitted}, compare {}", rsum(2));
 }
 
-/// The export's page and record describe the export, not the run that it came from.
+/// The README and the record of an export describe the export, not the run.
 #[test]
 fn an_export_describes_itself() {
-    let shop = views("plugin = \"procrustes\"\n");
-    rows(&shop, |_, _| true);
-    fit(&shop, &[]);
-    shop.good(&["export", "run", "--layout", "towers", "-o", "towers"]);
-    let page = std::fs::read_to_string(shop.path("towers/README.md")).unwrap();
+    let sandbox = views("plugin = \"procrustes\"\n");
+    rows(&sandbox, |_, _| true);
+    fit(&sandbox, &[]);
+    sandbox.good(&["export", "run", "--layout", "towers", "-o", "towers"]);
+    let page = std::fs::read_to_string(sandbox.path("towers/README.md")).unwrap();
     assert!(!page.contains("model.onnx"), "{page}");
     for (name, _) in VIEWS {
         assert!(page.contains(&format!("| {name}.onnx |")), "{page}");
     }
     let record: Value =
-        serde_json::from_slice(&std::fs::read(shop.path("towers/export.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(sandbox.path("towers/export.json")).unwrap()).unwrap();
     assert_eq!(record["modalities"].as_array().unwrap().len(), 3);
-    assert!(!shop.path("towers/manifest.json").exists());
+    assert!(!sandbox.path("towers/manifest.json").exists());
 }

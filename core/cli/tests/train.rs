@@ -1,15 +1,16 @@
-//! Aligners that train, from the command line: what they say, what they leave, and what a kill costs.
+//! Aligners that train a network: their messages, their files, and resuming after a kill.
 
 mod common;
 
-use common::{Ended, Numbers, Workshop, contents, npy};
+use common::{CommandOutput, RandomNumbers, Sandbox, contents, npy};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Vectors whose common cause, three numbers, each side folds in its own way; `gain` 1 folds.
-fn folded(shop: &Workshop, gain: f32) -> PathBuf {
+/// Writes two files of vectors that are sines of three latent numbers. With `gain` 1 the dependence is
+/// nonlinear.
+fn nonlinear(sandbox: &Sandbox, gain: f32) -> PathBuf {
     const ROWS: usize = 1_500;
-    let mut numbers = Numbers(5);
+    let mut numbers = RandomNumbers(5);
     let waves: Vec<[f32; 4]> = (0..28).map(|_| [(); 4].map(|()| numbers.next())).collect();
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for _ in 0..ROWS {
@@ -20,63 +21,61 @@ fn folded(shop: &Workshop, gain: f32) -> PathBuf {
             if column < 16 { &mut a } else { &mut b }.push(value);
         }
     }
-    shop.write("a.npy", npy(ROWS, 16, &a));
-    shop.write("b.npy", npy(ROWS, 12, &b));
-    shop.write(
+    sandbox.write("a.npy", npy(ROWS, 16, &a));
+    sandbox.write("b.npy", npy(ROWS, 12, &b));
+    sandbox.write(
         "recipe.toml",
         "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n\
          [align]\nplugin = \"mlp\"\nhidden = 64\nmembers = 1\nsteps = 400\nbatch = 256\n",
     )
 }
 
-/// A fit that made its run; networks may fold, and the checks that say so end it with 1.
-fn fitted(shop: &Workshop, arguments: &[&str]) -> Ended {
-    let ended = shop.call(arguments);
-    assert!(matches!(ended.code, Some(0 | 1)), "{arguments:?}: {}", ended.stderr);
-    ended
+/// Fits the recipe. The checks may fail, since networks may not be injective.
+fn fitted(sandbox: &Sandbox, arguments: &[&str]) -> CommandOutput {
+    let output = sandbox.call(arguments);
+    assert!(matches!(output.code, Some(0 | 1)), "{arguments:?}: {}", output.stderr);
+    output
 }
 
-/// The curve and the verdict of a run: stderr says who won, the run folder keeps both.
 #[test]
-fn a_fold_is_the_networks_and_a_line_the_closed_forms() {
-    let shop = Workshop::new();
-    folded(&shop, 1.0);
-    let ended = fitted(&shop, &["fit", "recipe.toml", "-o", "run"]);
-    assert!(ended.stderr.contains("the MLP beats every closed form here"), "{}", ended.stderr);
+fn a_network_beats_the_closed_forms_on_nonlinear_data() {
+    let sandbox = Sandbox::new();
+    nonlinear(&sandbox, 1.0);
+    let output = fitted(&sandbox, &["fit", "recipe.toml", "-o", "run"]);
+    assert!(output.stderr.contains("the MLP beats every closed form here"), "{}", output.stderr);
     let json = |file: &str| -> serde_json::Value {
-        serde_json::from_slice(&std::fs::read(shop.path(file)).unwrap()).unwrap()
+        serde_json::from_slice(&std::fs::read(sandbox.path(file)).unwrap()).unwrap()
     };
     let curve = json("run/training.json")[0]["curve"].as_array().unwrap().clone();
     let loss = |at: &serde_json::Value| at["training"]["loss"].as_f64().unwrap();
     assert!(loss(curve.last().unwrap()) < 0.9 * loss(&curve[1]), "{curve:?}");
     let rsum = |run: &str| json(&format!("{run}/metrics.json"))["rsum"].as_f64().unwrap();
-    shop.write(
+    sandbox.write(
         "cca.toml",
         "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n[align]\nplugin = \"cca\"\n",
     );
-    fitted(&shop, &["fit", "cca.toml", "-o", "cca"]);
+    fitted(&sandbox, &["fit", "cca.toml", "-o", "cca"]);
     assert!(rsum("run") > rsum("cca") + 20.0, "mlp {}, cca {}", rsum("run"), rsum("cca"));
 }
 
-/// Same bytes, killed or not: what a killed training left is taken up, and the merged model does not tell.
 #[test]
-fn a_killed_fit_is_taken_up_and_ends_with_the_same_bytes() {
-    let shop = Workshop::new();
-    folded(&shop, 1.0);
-    fitted(&shop, &["fit", "recipe.toml", "-o", "whole"]);
-    std::fs::remove_dir_all(shop.path("cache")).unwrap();
-    let mut child = shop.chiasm().args(["fit", "recipe.toml", "-o", "run"]).spawn().unwrap();
+fn a_killed_training_resumes_and_gives_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    nonlinear(&sandbox, 1.0);
+    fitted(&sandbox, &["fit", "recipe.toml", "-o", "whole"]);
+    std::fs::remove_dir_all(sandbox.path("cache")).unwrap();
+    let mut child = sandbox.chiasm().args(["fit", "recipe.toml", "-o", "run"]).spawn().unwrap();
     let since = Instant::now();
-    while !holds_a_file(&shop.path("cache/trainings")) {
+    while !holds_a_file(&sandbox.path("cache/trainings")) {
         assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint");
         assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!shop.path("run").exists(), "a killed fit left a run folder");
-    fitted(&shop, &["fit", "recipe.toml", "-o", "run"]);
-    let (run, whole) = (contents(&shop.path("run")), contents(&shop.path("whole")));
+    assert!(!sandbox.path("run").exists(), "a killed fit left a run folder");
+    fitted(&sandbox, &["fit", "recipe.toml", "-o", "run"]);
+    let (run, whole) = (contents(&sandbox.path("run")), contents(&sandbox.path("whole")));
     for file in ["model.onnx", "aligner/a.onnx", "aligner/b.onnx", "training.json", "metrics.json"] {
         assert!(run[file] == whole[file], "{file} differs");
     }

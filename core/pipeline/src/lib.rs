@@ -1,16 +1,44 @@
-//! Recipe to plan to run: the whole way from separate encoders to one merged graph.
+//! From a recipe to a run folder with one merged ONNX model, and from a run folder to its results.
+//!
+//! A recipe names frozen encoders, a data file, an aligner and optionally a fusion. [`Plan::check`] finds and
+//! checks everything that a [`Recipe`] names, [`fit()`] writes the run folder, and [`Run`] measures, checks,
+//! searches and runs it. [`compare()`] cross-validates variants of a recipe, and [`export()`] writes the
+//! model in another layout.
+//!
+//! ```no_run
+//! use chiasm_pipeline::{Environment, FitOptions, Plan, RawItem, Recipe, Run, SilentReporter, fit};
+//! use std::{path::Path, sync::Arc};
+//!
+//! # fn main() -> Result<(), chiasm_pipeline::Error> {
+//! let env = Environment::discover(Arc::new(SilentReporter));
+//! let recipe = Recipe::load(Path::new("recipe.toml"), &["seed=1".to_owned()])?;
+//! let plan = Plan::check(recipe, &env)?;
+//! let options = FitOptions { output: "run".into(), skip_bad: false, force: false };
+//! let report = fit(&plan, &env, &options)?;
+//!
+//! let run = Run::open(&report.run, &env)?;
+//! println!("rsum {:.1}", run.measure()?.rsum);
+//! let query = RawItem::Text("a red circle".to_owned());
+//! for hit in run.search("text", &query, "image", 5)? {
+//!     println!("{:.3} {}", hit.score, hit.item.describe());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Stages
 //!
 //! ```text
-//! base      errors with places, digests, the cache, progress, the workbench
-//! recipe    what the user wrote: TOML with the place of every value
-//! catalog   model cards, encoders opened from them, data files
-//! plan      a recipe with everything looked up and checked
-//! embed     raw items to vectors, cached
-//! run       the run folder; a run opened from it measures, checks, searches and exports
-//! fit       maps, fusion, merged graph, written as a draft run that then proves and measures itself
-//! compare   many fits side by side
+//! base      errors, digests, the cache, .npy files, progress, the environment
+//! recipe    parsing a recipe, with the location of every value
+//! catalog   model cards, the encoders opened from them, data files
+//! plan      a recipe whose models, plugins and data were found and checked
+//! embed     embedding raw items, cached
+//! run       the run folder; an opened run measures, checks, searches and exports
+//! fit       fitting maps and fusion, and writing the run folder
+//! compare   fitting and cross-validating variants of a recipe
 //! ```
-//! A stage uses itself and those above it in this list, never one below; `cargo xtask layering` holds that.
+//! A stage uses only itself and the stages above it in this list. `cargo xtask layering` checks that.
 
 mod base;
 mod catalog;
@@ -23,38 +51,38 @@ mod run;
 
 pub use base::{
     cache::{Cache, write_npy},
+    environment::Environment,
     error::Error,
     measure::measure_files,
     npy::{read_matrix, read_npy},
-    problem::{Origin, Problem, Problems},
-    reporter::{Quiet, Reporter},
-    training::{Training, Trainings},
-    workbench::Workbench,
+    problem::{Problem, Problems, SourceSpan},
+    reporter::{Reporter, SilentReporter},
+    training::{TrainingLog, TrainingRecord},
 };
 pub use catalog::{
-    card::{Card, ModelStore},
-    dataset::{Cell, Columns, Dataset, Split},
-    draft_card::{AddOptions, Added, add as add_model, inspect as inspect_model},
-    raw::Raw,
+    card::{ModelCard, ModelStore},
+    dataset::{Dataset, DatasetColumns, ItemRef, Split},
+    new_card::{AddModelOptions, AddedModel, add_model, inspect_model},
+    raw::RawItem,
 };
 pub use compare::{
-    CompareOptions, TaskVariant, Variant, compare,
-    folds::{CrossValidation, Gain, TaskFolds},
+    CompareOptions, VariantReport, VariantTaskReport, compare,
+    folds::{CrossValidation, MeanWithInterval, TaskCrossValidation},
 };
-pub use fit::{FitOptions, Fitted, Timings, fit};
+pub use fit::{FitOptions, FitReport, StageTimings, fit};
 pub use plan::{
     Plan,
     report::{EncoderReport, ModalityReport, PlanReport},
 };
 pub use recipe::{Recipe, encoders::RESERVED_NAMES};
 pub use run::{
-    check::{Checked, GraphCheck, check_graph},
-    evaluate::{Control, Metrics, Scored},
-    export::{Exported, Layout, Narrow, export},
-    files::{Manifest, read_manifest},
-    infer::Inputs,
-    open::{Outputs, Run},
-    search::Found,
-    tables::{stored_control, write_npz},
+    check::{GraphCheckInput, RunChecks, check_graph},
+    evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
+    export::{ExportLayout, ExportReport, ReducedPrecision, export},
+    files::{RunManifest, read_manifest},
+    infer::RawInputs,
+    open::{Run, RunOutputs},
+    search::SearchHit,
+    tables::{stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
 };

@@ -101,7 +101,7 @@ pub fn questions(extra: &[String]) -> Outcome {
         std::fs::write(root().join(path), bytes).map_err(|e| format!("{}: {e}", path.display()))
     };
     write(&outputs, &looks.stdout)?;
-    must(built("looked").arg("--rows").arg(&rows).arg("--outputs").arg(&outputs))?;
+    must(built("attention_overlap").arg("--rows").arg(&rows).arg("--outputs").arg(&outputs))?;
     say(&format!("where it looked: {}", svg.display()));
     Ok(())
 }

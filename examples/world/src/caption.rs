@@ -1,35 +1,35 @@
-//! From facts to sentences: a handful of styles, each filled with words of the world.
+//! Captions of scenes, in several styles of sentences and with synonyms.
 //!
-//! Every caption names every object by colour and shape, so that it nearly identifies its picture; sizes, places,
-//! relations and the background are said in some wordings and left out in others, as people do.
+//! Every caption names every object by colour and shape, so that it nearly identifies its picture. Sizes,
+//! places, relations and the background are mentioned in some captions only.
 
 use crate::rng::Rng;
 use crate::scene::{Object, Scene, Size};
 use crate::words::PLACES;
 
-/// A way of building the sentence.
-type Style = fn(&mut Speaker<'_>) -> String;
-/// Successive captions of a scene go round these.
-const STYLES: [Style; 5] = [chain, list_with_relation, places, told, plain_list];
-/// How often a plain name is kept although there are synonyms, in percent.
+/// A function that builds the sentence.
+type Style = fn(&mut CaptionWriter<'_>) -> String;
+/// The styles; successive captions of a scene cycle through them.
+const STYLES: [Style; 5] = [chain, list_with_relation, places, sequence, plain_list];
+/// The probability of using the plain name if there are synonyms, in percent.
 const PLAIN: u32 = 55;
 
 impl Scene {
-    /// That many descriptions of the scene, in different styles and words; always the same ones for a scene.
+    /// Returns `count` captions of the scene, in different styles and words. They are deterministic.
     ///
-    /// No two are equal as long as fewer than some hundreds are asked for.
+    /// They are all different for `count` up to a few hundred.
     pub fn captions(&self, count: usize) -> Vec<String> {
         let mut rng = Rng::of(self.wording, 0);
         let first = rng.below(STYLES.len() as u32) as usize;
         let mut captions: Vec<String> = Vec::with_capacity(count);
         for number in 0..count {
             let style = STYLES[(first + number) % STYLES.len()];
-            let mut caption = Speaker::new(self, &mut rng).say(style);
+            let mut caption = CaptionWriter::new(self, &mut rng).say(style);
             for _ in 0..20 {
                 if !captions.contains(&caption) {
                     break;
                 }
-                caption = Speaker::new(self, &mut rng).say(style);
+                caption = CaptionWriter::new(self, &mut rng).say(style);
             }
             captions.push(caption);
         }
@@ -37,14 +37,14 @@ impl Scene {
     }
 }
 
-/// One caption being spoken: the objects in the order of mention, each with the name it keeps throughout.
-struct Speaker<'a> {
+/// Writes one caption. The objects are in the order of their mention, each with the name used in the caption.
+struct CaptionWriter<'a> {
     scene: &'a Scene,
     rng: &'a mut Rng,
     objects: Vec<(&'a Object, String)>,
 }
 
-impl<'a> Speaker<'a> {
+impl<'a> CaptionWriter<'a> {
     fn new(scene: &'a Scene, rng: &'a mut Rng) -> Self {
         let mut order: Vec<&Object> = scene.objects.iter().collect();
         rng.shuffle(&mut order);
@@ -68,11 +68,11 @@ impl<'a> Speaker<'a> {
         }
     }
 
-    /// The first mention: "a small red circle".
+    /// Returns the first mention of an object: "a small red circle".
     fn a(&mut self, index: usize) -> String {
         let (object, name) = &self.objects[index];
-        let said = if object.size == Size::Medium { 20 } else { 65 };
-        let phrase = if self.rng.percent(said) {
+        let with_size = if object.size == Size::Medium { 20 } else { 65 };
+        let phrase = if self.rng.percent(with_size) {
             format!("{} {name}", word(self.rng, object.size.words()))
         } else {
             name.clone()
@@ -81,12 +81,12 @@ impl<'a> Speaker<'a> {
         format!("{article} {phrase}")
     }
 
-    /// A later mention: "the red circle".
+    /// Returns a later mention of an object: "the red circle".
     fn the(&self, index: usize) -> String {
         format!("the {}", self.objects[index].1)
     }
 
-    /// How the first lies to the second: "to the left of".
+    /// Returns the relation of one object to another: "to the left of".
     fn relation(&mut self, from: usize, to: usize) -> &'static str {
         let all = self.objects[from].0.relations_to(self.objects[to].0);
         // Objects never share a cell, so a relation always holds; see the test in `scene`.
@@ -102,7 +102,7 @@ impl<'a> Speaker<'a> {
         self.objects.len()
     }
 
-    /// "a, b and c" of all objects.
+    /// Returns a list of all objects: "a, b and c".
     fn all(&mut self) -> String {
         let mentions: Vec<String> = (0..self.count()).map(|i| self.a(i)).collect();
         enumerate(&mentions)
@@ -110,7 +110,7 @@ impl<'a> Speaker<'a> {
 }
 
 /// "a red circle to the left of a blue ring, and a green star above the red circle"
-fn chain(s: &mut Speaker<'_>) -> String {
+fn chain(s: &mut CaptionWriter<'_>) -> String {
     let verb = s.rng.pick(&["", "is ", "sits ", "lies "]);
     let mut text = format!("{} {verb}{} {}", s.a(0), s.relation(0, 1), s.a(1));
     if s.count() == 3 {
@@ -121,7 +121,7 @@ fn chain(s: &mut Speaker<'_>) -> String {
 }
 
 /// "a red circle, a blue ring and a green star, with the red circle above the green star"
-fn list_with_relation(s: &mut Speaker<'_>) -> String {
+fn list_with_relation(s: &mut CaptionWriter<'_>) -> String {
     let (from, to) = (0, s.count() - 1);
     let (list, relation) = (s.all(), s.relation(from, to));
     match s.rng.below(2) {
@@ -131,13 +131,13 @@ fn list_with_relation(s: &mut Speaker<'_>) -> String {
 }
 
 /// "a red circle at the top, a blue ring in the middle and a green star on the left side"
-fn places(s: &mut Speaker<'_>) -> String {
+fn places(s: &mut CaptionWriter<'_>) -> String {
     let mentions: Vec<String> = (0..s.count()).map(|i| format!("{} {}", s.a(i), s.place(i))).collect();
     enumerate(&mentions)
 }
 
-/// "there is a red circle in the middle; a blue ring is above it" with every object told of in turn.
-fn told(s: &mut Speaker<'_>) -> String {
+/// "there is a red circle in the middle; a blue ring is above the red circle"
+fn sequence(s: &mut CaptionWriter<'_>) -> String {
     let opening = s.rng.pick(&["there is", "you can see", "we see"]);
     let mut text = format!("{opening} {} {}", s.a(0), s.place(0));
     for next in 1..s.count() {
@@ -148,12 +148,12 @@ fn told(s: &mut Speaker<'_>) -> String {
 }
 
 /// "a picture of a red circle, a blue ring and a green star"
-fn plain_list(s: &mut Speaker<'_>) -> String {
+fn plain_list(s: &mut CaptionWriter<'_>) -> String {
     let opening = s.rng.pick(&["a picture of", "an image with", "a drawing of", "this shows"]);
     format!("{opening} {}", s.all())
 }
 
-/// The plain word, or now and then one of its synonyms.
+/// Returns the plain word, or sometimes a random synonym.
 fn word(rng: &mut Rng, words: &'static [&'static str]) -> &'static str {
     if rng.percent(PLAIN) { words[0] } else { rng.pick(words) }
 }
@@ -170,7 +170,7 @@ mod tests {
     use crate::{Background, Colour, Object, Relation, Scene, Shape, Size, World};
     use std::collections::HashSet;
 
-    /// An object as a caption speaks of it, and the words that follow up to the next one.
+    /// An object mentioned in a caption, and the words that follow up to the next mention.
     struct Mention {
         size: Option<Size>,
         colour: Colour,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn captions_say_what_the_scene_holds_and_nothing_else() {
+    fn captions_are_true_and_name_every_object() {
         for index in 0..2000 {
             let scene = World::new(3).scene(index);
             for caption in scene.captions(5) {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_check_notices_a_false_caption() {
+    fn the_check_detects_a_false_caption() {
         let scene = World::new(3).scene(0);
         let caption = &scene.captions(1)[0];
         let colour = Colour::ALL.iter().find(|c| scene.objects.iter().all(|o| o.colour != **c)).unwrap();
@@ -210,7 +210,7 @@ mod tests {
         assert!(repeated <= 5, "{repeated} of 5000 captions describe two scenes");
     }
 
-    /// Reads a caption back and holds it against the facts.
+    /// Parses a caption and compares it with the scene.
     fn check(scene: &Scene, caption: &str) -> Result<(), String> {
         let mentions = mentions(caption);
         let find = |m: &Mention| -> Result<&Object, String> {
@@ -252,7 +252,7 @@ mod tests {
                 at += 2;
                 continue;
             }
-            // Articles and sizes belong to the mention that follows: they never end a relation or a place.
+            // Articles and sizes belong to the next mention.
             let leading = ["a", "an", "the"].contains(&words[at]) && next_is_object(&words[at + 1..])
                 || Size::ALL.iter().any(|s| s.words().contains(&words[at]));
             if let (false, Some(last)) = (leading, found.last_mut()) {
@@ -270,7 +270,7 @@ mod tests {
         })
     }
 
-    /// A place such as "in the top left corner" must be the object's cell.
+    /// Checks that a place such as "in the top left corner" is the cell of the object.
     fn place(after: &str, object: &Object) -> Result<(), String> {
         if !["corner", "edge", "side", "upper", "lower", "at the", "middle", "centre"]
             .iter()
@@ -278,11 +278,11 @@ mod tests {
         {
             return Ok(());
         }
-        let says = |words: &[&str]| words.iter().any(|w| after.split(' ').any(|said| said == *w));
+        let has_any = |words: &[&str]| words.iter().any(|w| after.split(' ').any(|word| word == *w));
         let line = |low: &[&str], high: &[&str]| {
-            if says(low) {
+            if has_any(low) {
                 0
-            } else if says(high) {
+            } else if has_any(high) {
                 2
             } else {
                 1

@@ -1,4 +1,4 @@
-//! A world as a folder: `images/*.png` and `pairs.jsonl`, one row per scene.
+//! Writing a data set of scenes: `images/*.png`, and `pairs.jsonl` with one row per scene.
 
 use crate::{Scene, World};
 use rayon::prelude::*;
@@ -9,45 +9,45 @@ use std::path::{Path, PathBuf};
 /// Captions written for each scene.
 const CAPTIONS: usize = 5;
 
-/// What keeps a world from being written.
+/// The error of writing a data set.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A folder or file could not be written.
     #[error("cannot write {path}: {source}; is the folder writable and the disk not full?")]
     Write {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A picture could not be written.
     #[error("cannot write the picture {path}: {source}; is the folder writable and the disk not full?")]
     Picture {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// What the encoder said.
+        /// The error of the image encoder.
         source: image::ImageError,
     },
-    /// A picture does not answer that many questions in different ways.
+    /// The number of questions per picture is out of range.
     #[error("expected 1 to {most} questions about each picture, got {each}", most = crate::quiz::MOST)]
     Questions {
-        /// How many were asked for.
+        /// The requested number.
         each: usize,
     },
 }
 
-/// What a scene is for.
+/// The split of a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Four scenes of five.
+pub enum SceneSplit {
+    /// Training: four of five scenes.
     Train,
-    /// Every fifth scene.
+    /// Test: every fifth scene.
     Test,
 }
 
-impl Split {
-    /// Decided by the scene's index alone, so that a longer world keeps the splits of a shorter one.
+impl SceneSplit {
+    /// Returns the split of a scene. It depends only on the index, not on the number of scenes.
     pub(crate) fn of(id: u64) -> Self {
         if id % 5 == 4 { Self::Test } else { Self::Train }
     }
@@ -55,23 +55,23 @@ impl Split {
 
 /// One line of `pairs.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct SceneRow {
     /// The scene's index in its world.
     pub id: u64,
-    /// That of the index.
-    pub split: Split,
-    /// The picture's path, relative to the folder.
+    /// The split.
+    pub split: SceneSplit,
+    /// The path of the picture, relative to the folder.
     pub image: String,
-    /// Five wordings.
+    /// Five captions.
     pub captions: Vec<String>,
-    /// The facts behind picture and captions.
+    /// The scene.
     pub scene: Scene,
 }
 
-/// Writes the first `count` scenes into the folder, which is made if need be; returns the rows.
+/// Writes the first `count` scenes into the folder, which is created if it does not exist. Returns the rows.
 ///
-/// `pairs.jsonl` appears last and whole, under a temporary name until then.
-pub fn write(world: &World, folder: &Path, count: u64) -> Result<Vec<Row>, Error> {
+/// `pairs.jsonl` is written last, under a temporary name, and then renamed.
+pub fn write(world: &World, folder: &Path, count: u64) -> Result<Vec<SceneRow>, Error> {
     let images = folder.join("images");
     std::fs::create_dir_all(&images).map_err(|source| Error::Write { path: images, source })?;
     let rows =
@@ -80,13 +80,13 @@ pub fn write(world: &World, folder: &Path, count: u64) -> Result<Vec<Row>, Error
     Ok(rows)
 }
 
-fn write_scene(world: &World, folder: &Path, id: u64) -> Result<Row, Error> {
+fn write_scene(world: &World, folder: &Path, id: u64) -> Result<SceneRow, Error> {
     let scene = world.scene(id);
     let image = write_picture(&scene, folder, id)?;
-    Ok(Row { id, split: Split::of(id), image, captions: scene.captions(CAPTIONS), scene })
+    Ok(SceneRow { id, split: SceneSplit::of(id), image, captions: scene.captions(CAPTIONS), scene })
 }
 
-/// Saves the picture of the scene of this index; returns its path, relative to the folder.
+/// Saves the picture of a scene. Returns its path, relative to the folder.
 pub(crate) fn write_picture(scene: &Scene, folder: &Path, id: u64) -> Result<String, Error> {
     let image = format!("images/{id:06}.png");
     let path = folder.join(&image);
@@ -94,7 +94,7 @@ pub(crate) fn write_picture(scene: &Scene, folder: &Path, id: u64) -> Result<Str
     Ok(image)
 }
 
-/// Writes one line of JSON per row; the file appears whole.
+/// Writes one line of JSON per row. The file is written under a temporary name and then renamed.
 pub(crate) fn write_lines(rows: &[impl Serialize], path: &Path) -> Result<(), Error> {
     let unfinished = path.with_added_extension("tmp");
     let write = || {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_holds_what_the_world_says() {
+    fn the_folder_holds_the_scenes_of_the_world() {
         let folder = tempfile::tempdir().unwrap();
         let world = World::new(9);
         let rows = write(&world, folder.path(), 20).unwrap();
@@ -132,16 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn the_error_names_a_folder_that_cannot_be_created() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = write(&World::new(1), file.path(), 1).unwrap_err().to_string();
         assert!(error.contains("images") && error.contains("cannot write"), "{error}");
     }
 
     #[test]
-    fn the_world_is_the_same_everywhere_and_ever() {
-        // FNV-1a over pixels and captions of 200 scenes, stored when the demo's encoders were trained:
-        // another value means that the models under models/ have to be trained again.
+    fn the_world_is_the_same_on_every_machine() {
+        // FNV-1a over pixels and captions of 200 scenes, from when the demo's encoders were trained. If it
+        // changes, the models in models/ must be trained again.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for index in 0..200 {
             let scene = World::new(2026).scene(index);

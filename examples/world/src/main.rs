@@ -1,4 +1,4 @@
-//! `world`: writes a folder of pictures and captions.
+//! `world`: writes a data set of pictures and captions.
 
 use clap::Parser;
 use std::io::Write;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use world::World;
 
-/// Makes scenes of coloured shapes: images/*.png and pairs.jsonl.
+/// Write scenes of coloured shapes: images/*.png and pairs.jsonl.
 #[derive(Parser)]
 struct Options {
-    /// Folder to write into; made if need be.
+    /// Folder to write into; created if it does not exist.
     #[arg(long)]
     out: PathBuf,
-    /// How many scenes.
+    /// Number of scenes.
     #[arg(long, default_value_t = 5000)]
     count: u64,
-    /// Which world: another seed gives other scenes.
+    /// Random seed of the scenes.
     #[arg(long, default_value_t = 2026)]
     seed: u64,
 }
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     match world::write(&World::new(options.seed), &options.out, options.count) {
         Ok(rows) => {
-            // A closed pipe is no failure: the folder is written.
+            // A closed pipe is not an error, since the folder was written.
             let _ = writeln!(std::io::stderr(), "{} scenes in {}", rows.len(), options.out.display());
             ExitCode::SUCCESS
         }

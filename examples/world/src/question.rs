@@ -1,24 +1,24 @@
-//! What may be asked of a picture: questions about relations, each with one right answer and one right object.
+//! Questions about the relations of objects. Each has one correct answer, which is about one object.
 //!
-//! A question is answered by one thing and not by another that stands elsewhere, so that neither its words nor a list of what
-//! the picture holds is enough: one has to look where the question says. Plain names only.
+//! The scene always has another object that would give a different answer. Neither the text nor a list of the
+//! objects is therefore sufficient: the answer depends on the positions. Questions use plain names only.
 
 use crate::scene::{Object, Relation, Scene};
 
-/// A question about a scene.
+/// A question about a scene, with its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// In words: "what colour is the shape left of the circle" or "what is above the red ring".
+    /// The text: "what colour is the shape left of the circle" or "what is above the red ring".
     pub text: String,
-    /// One word: the plain name of a colour or of a shape.
+    /// The answer: the plain name of a colour or of a shape.
     pub answer: &'static str,
-    /// Which of the scene's objects is the answer's, counted from 0.
+    /// The index of the object that the answer is about.
     pub object: usize,
 }
 
 impl Scene {
-    /// Every question that has one answer here: exactly one object lies so from the one that the question names, and
-    /// another object, which would give another answer, does not.
+    /// Returns every question with exactly one answer: one object has the relation to the named object, and
+    /// another object, which would give a different answer, does not.
     pub fn questions(&self) -> Vec<Question> {
         let mut questions = Vec::new();
         for (at, anchor) in self.objects.iter().enumerate() {
@@ -27,15 +27,16 @@ impl Scene {
                 let (there, elsewhere): (Vec<usize>, Vec<usize>) =
                     others.partition(|&other| self.objects[other].relations_to(anchor).contains(&relation));
                 if let [object] = there[..] {
-                    questions.extend(self.asked(anchor, relation, object, &elsewhere));
+                    questions.extend(self.about(anchor, relation, object, &elsewhere));
                 }
             }
         }
         questions
     }
 
-    /// For its colour and for its shape, as far as the name of the anchor and the answer are the only ones.
-    fn asked(&self, anchor: &Object, relation: Relation, object: usize, others: &[usize]) -> Vec<Question> {
+    /// Returns the questions for the object's colour and shape, if the anchor's name is unique and the answer
+    /// is different for another object.
+    fn about(&self, anchor: &Object, relation: Relation, object: usize, others: &[usize]) -> Vec<Question> {
         let found = &self.objects[object];
         let others = || others.iter().map(|&other| &self.objects[other]);
         let alike = self.objects.iter().filter(|o| o.shape == anchor.shape).count();
@@ -59,7 +60,8 @@ mod tests {
     use crate::{Colour, Shape, World};
     use std::collections::BTreeSet;
 
-    /// The objects that answer a question, found by reading its words against the boxes alone, and what each would answer.
+    /// Parses a question and returns the objects with the relation, computed from the boxes, and their
+    /// answers.
     fn read<'a>(scene: &'a Scene, text: &str) -> Vec<(usize, &'a str)> {
         let words: Vec<&str> = text.split(' ').collect();
         let shape = words[words.len() - 1];
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_object_answers_and_another_would_answer_otherwise() {
+    fn exactly_one_object_answers_and_another_object_gives_another_answer() {
         let mut asked = 0;
         for index in 0..3000 {
             let scene = World::new(21).scene(index);
@@ -109,13 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn two_objects_leave_nothing_to_ask() {
+    fn scenes_of_two_objects_have_no_questions() {
         let scenes = (0..500).map(|index| World::new(22).scene(index)).filter(|s| s.objects.len() == 2);
         assert!(scenes.map(|scene| scene.questions().len()).all(|count| count == 0));
     }
 
     #[test]
-    fn every_relation_colour_and_shape_is_asked_for() {
+    fn all_relations_colours_and_shapes_occur_in_questions() {
         let all: Vec<Question> =
             (0..2000).flat_map(|index| World::new(23).scene(index).questions()).collect();
         let answers: BTreeSet<&str> = all.iter().map(|q| q.answer).collect();

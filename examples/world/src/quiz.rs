@@ -1,10 +1,12 @@
-//! A quiz as a folder: `images/*.png`, `pairs.jsonl` with one row per question, and `ceilings.json`.
+//! Writing a data set of questions: `images/*.png`, `pairs.jsonl` with one row per question, and
+//! `ceilings.json`.
 //!
-//! Questions are picked so that both halves are needed. Those of one picture have different answers, so that whoever sees the
-//! picture alone is right once; and those are preferred whose words had this answer least often in their split, so that whoever
-//! reads the words alone is right little more often than by chance.
+//! Questions are chosen so that both the picture and the question are needed. The questions about one picture
+//! have different answers, so that a predictor that sees only the picture is right once. Questions whose text
+//! had the same answer least often in the split are preferred, so that a predictor that reads only the
+//! question is hardly better than chance.
 
-use crate::dataset::{self, Error, Split};
+use crate::dataset::{self, Error, SceneSplit};
 use crate::rng::Rng;
 use crate::{Question, Scene, World};
 use rayon::prelude::*;
@@ -12,54 +14,55 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Most questions of a picture: three colours and three shapes are all the answers that it has.
+/// The maximum number of questions per picture: it has at most three colours and three shapes as answers.
 pub const MOST: usize = 6;
 
 /// One line of a quiz's `pairs.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuizRow {
-    /// The row's number.
+    /// The number of the row.
     pub id: u64,
-    /// That of the scene: no picture is in both.
-    pub split: Split,
-    /// The picture's path, relative to the folder.
+    /// The split of the scene. No picture is in both splits.
+    pub split: SceneSplit,
+    /// The path of the picture, relative to the folder.
     pub image: String,
-    /// In words.
+    /// The text of the question.
     pub question: String,
-    /// One word.
+    /// The answer, one word.
     pub answer: String,
-    /// The box of the object that is the answer's: left, top, right, bottom in pixels, the last two exclusive.
+    /// The box of the object that the answer is about: left, top, right, bottom in pixels, the last two
+    /// exclusive.
     pub object: [u32; 4],
     /// The boxes of all objects.
     pub objects: Vec<[u32; 4]>,
 }
 
-/// How often the best predictor that lacks a modality can be right on the test rows, as shares of 1.
+/// Upper bounds of the accuracy on the test rows for predictors that lack a modality.
 ///
-/// Each is told the test answers themselves and gives, for all that it sees, the most frequent one: no predictor that sees no more is right
-/// more often on these rows.
+/// Each bound is the accuracy of the most frequent test answer for each distinct input. No predictor with the
+/// same input can be more accurate on these rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ceilings {
-    /// Test rows.
+    /// Number of test rows.
     pub rows: usize,
-    /// Test pictures.
+    /// Number of test pictures.
     pub pictures: usize,
-    /// Different questions among the test rows.
+    /// Number of distinct questions in the test rows.
     pub questions: usize,
-    /// Different answers among the test rows.
+    /// Number of distinct answers in the test rows.
     pub answers: usize,
-    /// Sees nothing: one answer for all rows.
+    /// Bound without any input: one answer for all rows.
     pub prior: f64,
-    /// Reads the question: one answer for each wording.
+    /// Bound with the question only: one answer per distinct question.
     pub question_only: f64,
-    /// Sees the picture: one answer for each picture.
+    /// Bound with the picture only: one answer per picture.
     pub picture_only: f64,
 }
 
 impl Ceilings {
-    /// Of the test rows among these; all zero where there is none.
+    /// Computes the bounds from the test rows; all are zero if there are none.
     pub fn of(rows: &[QuizRow]) -> Self {
-        let rows: Vec<&QuizRow> = rows.iter().filter(|row| row.split == Split::Test).collect();
+        let rows: Vec<&QuizRow> = rows.iter().filter(|row| row.split == SceneSplit::Test).collect();
         let different =
             |key: fn(&QuizRow) -> &str| rows.iter().map(|row| key(row)).collect::<BTreeSet<_>>().len();
         Self {
@@ -74,7 +77,7 @@ impl Ceilings {
     }
 }
 
-/// The share of rows whose answer is the most frequent one among the rows of the same key.
+/// Returns the fraction of rows whose answer is the most frequent one among the rows with the same key.
 fn majority(rows: &[&QuizRow], key: fn(&QuizRow) -> &str) -> f64 {
     let mut counts: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for row in rows {
@@ -84,10 +87,14 @@ fn majority(rows: &[&QuizRow], key: fn(&QuizRow) -> &str) -> f64 {
     right as f64 / rows.len().max(1) as f64
 }
 
-/// Writes a quiz about the world's first `pictures` scenes that answer `each` questions in different ways, into the folder, which is
-/// made if need be; returns the rows and their ceilings.
+/// Writes a quiz into the folder, which is created if it does not exist. It has `each` questions with
+/// different answers about each of the first `pictures` scenes of the world that have so many. Returns the
+/// rows and their ceilings.
 ///
-/// A longer quiz begins with the rows of a shorter one. Refuses an `each` of 0 or above [`MOST`].
+/// A longer quiz begins with the rows of a shorter one.
+///
+/// # Errors
+/// If `each` is 0 or greater than [`MOST`], or a file cannot be written.
 pub fn write_quiz(
     world: &World,
     folder: &Path,
@@ -102,7 +109,7 @@ pub fn write_quiz(
     let mut picker = Picker::default();
     let asked = (0..).filter_map(|id| {
         let scene = world.scene(id);
-        picker.pick(&scene, Split::of(id), each).map(|questions| (id, scene, questions))
+        picker.pick(&scene, SceneSplit::of(id), each).map(|questions| (id, scene, questions))
     });
     let asked: Vec<(u64, Scene, Vec<Question>)> = asked.take(pictures).collect();
     let names: Vec<String> = asked
@@ -114,7 +121,7 @@ pub fn write_quiz(
         let objects: Vec<[u32; 4]> = scene.objects.iter().map(|o| o.bounds).collect();
         rows.extend(questions.into_iter().map(|question| QuizRow {
             id: 0,
-            split: Split::of(id),
+            split: SceneSplit::of(id),
             image: image.clone(),
             question: question.text,
             answer: question.answer.to_owned(),
@@ -129,15 +136,16 @@ pub fn write_quiz(
     Ok((rows, ceilings))
 }
 
-/// Remembers how often each question had each answer.
+/// Chooses questions, and counts how often each question had each answer.
 #[derive(Default)]
 struct Picker {
-    counts: BTreeMap<(Split, String, &'static str), u32>,
+    counts: BTreeMap<(SceneSplit, String, &'static str), u32>,
 }
 
 impl Picker {
-    /// That many questions of the scene, with different answers; none if it has not as many.
-    fn pick(&mut self, scene: &Scene, split: Split, each: usize) -> Option<Vec<Question>> {
+    /// Returns `each` questions about the scene with different answers, or `None` if it does not have so
+    /// many.
+    fn pick(&mut self, scene: &Scene, split: SceneSplit, each: usize) -> Option<Vec<Question>> {
         let key = |question: &Question| (split, question.text.clone(), question.answer);
         let mut all = scene.questions();
         Rng::of(scene.wording, 1).shuffle(&mut all);
@@ -178,7 +186,7 @@ mod tests {
             assert_eq!(row.id, number as u64);
             assert!(row.objects.contains(&row.object));
             let scene: u64 = row.image["images/".len()..].trim_end_matches(".png").parse().unwrap();
-            assert_eq!(row.split, Split::of(scene));
+            assert_eq!(row.split, SceneSplit::of(scene));
             let picture = image::open(folder.path().join(&row.image)).unwrap().to_rgb8();
             assert_eq!(picture, World::new(31).scene(scene).render());
             let known = World::new(31).scene(scene).questions();
@@ -190,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_alone_is_right_once() {
+    fn the_answers_about_one_picture_differ() {
         let (_folder, rows, ceilings) = quiz(500, 4);
         let mut answers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for row in &rows {
@@ -202,35 +210,35 @@ mod tests {
     }
 
     #[test]
-    fn the_question_alone_is_hardly_better_than_chance() {
+    fn the_ceiling_of_the_question_alone_is_close_to_chance() {
         let (_folder, rows, ceilings) = quiz(6000, 4);
-        // Eight colours, or eight shapes: 12.5 % if every wording had every answer equally often. Over the few test rows of a wording
-        // the most frequent answer is above that even in a fair draw: 25 % here when any four questions are taken.
+        // Chance is 12.5 % (eight colours or eight shapes). There are few test rows per question, so the most
+        // frequent answer is above chance also for a random choice of questions: 25 % here.
         assert!((0.125..0.22).contains(&ceilings.question_only), "{ceilings:?}");
-        // One of sixteen, and no answer is much more frequent than another.
+        // Chance is one of sixteen; the answers are almost equally frequent.
         assert!((0.0625..0.08).contains(&ceilings.prior), "{ceilings:?}");
-        // What the training rows say of a wording helps even less with the test rows: the most frequent answer there, read here.
+        // Predicting the most frequent answer in the training rows is even less accurate.
         let mut seen: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.split == Split::Train) {
+        for row in rows.iter().filter(|row| row.split == SceneSplit::Train) {
             *seen.entry(&row.question).or_default().entry(&row.answer).or_default() += 1;
         }
         let guess = |row: &&&QuizRow| {
             let answers = &seen[row.question.as_str()];
             answers.iter().max_by_key(|(_, count)| **count).is_some_and(|(answer, _)| *answer == row.answer)
         };
-        let test: Vec<&QuizRow> = rows.iter().filter(|row| row.split == Split::Test).collect();
+        let test: Vec<&QuizRow> = rows.iter().filter(|row| row.split == SceneSplit::Test).collect();
         let right = test.iter().filter(guess).count() as f64 / test.len() as f64;
         assert!(right < ceilings.question_only && right < 0.15, "{right}");
     }
 
     #[test]
-    fn a_longer_quiz_begins_with_the_shorter() {
+    fn a_longer_quiz_begins_with_the_shorter_one() {
         let (short, long) = (quiz(60, 2).1, quiz(90, 2).1);
         assert_eq!(short[..], long[..short.len()]);
     }
 
     #[test]
-    fn ceilings_are_counted_on_test_rows_alone() {
+    fn ceilings_use_only_test_rows() {
         let row = |split, image: &str, question: &str, answer: &str| QuizRow {
             id: 0,
             split,
@@ -241,11 +249,11 @@ mod tests {
             objects: Vec::new(),
         };
         let rows = [
-            row(Split::Test, "a", "q", "red"),
-            row(Split::Test, "a", "r", "red"),
-            row(Split::Test, "b", "q", "blue"),
-            row(Split::Test, "b", "q", "blue"),
-            row(Split::Train, "c", "s", "pink"),
+            row(SceneSplit::Test, "a", "q", "red"),
+            row(SceneSplit::Test, "a", "r", "red"),
+            row(SceneSplit::Test, "b", "q", "blue"),
+            row(SceneSplit::Test, "b", "q", "blue"),
+            row(SceneSplit::Train, "c", "s", "pink"),
         ];
         let found = Ceilings::of(&rows);
         let (prior, question_only, picture_only) = (0.5, 0.75, 1.0);
@@ -258,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_questions_that_no_picture_has_is_refused() {
+    fn a_number_of_questions_out_of_range_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         for each in [0, 7] {
             let error = write_quiz(&World::new(1), folder.path(), 1, each).unwrap_err().to_string();

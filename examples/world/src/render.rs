@@ -1,6 +1,7 @@
-//! From facts to pixels: each shape is a yes-or-no question asked at 4x4 points of every pixel.
+//! Rendering scenes. The coverage of a pixel is computed at 4x4 sample points.
 //!
-//! Whole numbers only: a shape's points are given in eighths of a pixel, relative to its centre, y growing downwards.
+//! Whole numbers only: a shape's points are given in eighths of a pixel, relative to its centre, y growing
+//! downwards.
 
 use crate::scene::{Object, SIDE, Scene, Shape, UNIT};
 use image::{Rgb, RgbImage};
@@ -9,7 +10,7 @@ use image::{Rgb, RgbImage};
 const SAMPLES: i32 = 4;
 
 impl Scene {
-    /// The 64x64 picture of the scene, anti-aliased; later objects lie on top of earlier ones.
+    /// Renders the scene as an anti-aliased 64x64 picture. Later objects are drawn over earlier ones.
     pub fn render(&self) -> RgbImage {
         let mut picture = RgbImage::from_pixel(SIDE, SIDE, Rgb(self.shade));
         for object in &self.objects {
@@ -26,7 +27,7 @@ impl Scene {
 }
 
 impl Object {
-    /// How many of the pixel's sample points the shape covers.
+    /// Returns the number of sample points of a pixel that the shape covers.
     fn coverage(&self, x: u32, y: u32) -> u32 {
         let step = UNIT / SAMPLES;
         let point = |pixel: u32, sample: i32, axis: usize| {
@@ -42,7 +43,7 @@ impl Object {
 }
 
 impl Shape {
-    /// Does the shape of this radius, centred at the origin, cover the point?
+    /// Returns whether the shape of radius `r`, centred at the origin, covers the point.
     fn covers(self, x: i64, y: i64, r: i64) -> bool {
         let inside = x.abs() <= r && y.abs() <= r;
         match self {
@@ -58,8 +59,9 @@ impl Shape {
     }
 }
 
-/// A pentagram is what at least four of its five edges' half-planes hold.
-/// Each edge lies at cos(72 deg) = 0.309 of the radius from the centre; the points below are its normals, in thousandths.
+/// A pentagram is the set of points that are in at least four of the half-planes of its five edges. Each edge
+/// lies at cos(72 deg) = 0.309 of the radius from the centre; the points below are its normals, in
+/// thousandths.
 fn star(x: i64, y: i64, r: i64) -> bool {
     const NORMALS: [[i64; 2]; 5] = [[0, 1000], [951, 309], [588, -809], [-588, -809], [-951, 309]];
     let held = NORMALS.iter().filter(|[nx, ny]| (x * nx - y * ny) / 1000 <= 309 * r).count();
@@ -85,7 +87,7 @@ mod tests {
     use crate::World;
 
     #[test]
-    fn only_the_boxes_are_painted_and_each_object_shows_its_colour() {
+    fn only_the_boxes_are_painted_and_every_object_is_visible() {
         for index in 0..300 {
             let scene = World::new(5).scene(index);
             let picture = scene.render();
@@ -100,14 +102,14 @@ mod tests {
             }
             for object in &scene.objects {
                 let full = picture.pixels().filter(|p| p.0 == object.paint).count();
-                // The thinnest is a small star or ring: some pixels of it are always covered fully.
+                // Also in the thinnest shapes, small stars and rings, some pixels are fully covered.
                 assert!(full >= 8, "{index}: {object:?} shows {full} pixels");
             }
         }
     }
 
     #[test]
-    fn each_shape_fills_its_box_and_has_an_area_of_its_own() {
+    fn each_shape_has_the_expected_area_and_extent() {
         let r = 400;
         for &shape in Shape::ALL {
             let (mut area, mut low, mut high) = (0_i64, [r; 2], [-r; 2]);
@@ -119,7 +121,7 @@ mod tests {
                 }
             }
             let share = area as f64 / (4 * r * r) as f64;
-            // Closed forms; the heart's area has none that fits its box, so only its measured value is held.
+            // Closed forms, except for the heart, where it is the measured value.
             let expected = match shape {
                 Shape::Circle => std::f64::consts::FRAC_PI_4,
                 Shape::Square => 1.0,
@@ -130,7 +132,7 @@ mod tests {
                 Shape::Heart => 0.70,
             };
             assert!((share - expected).abs() < 0.02, "{shape:?}: {share} of the box, expected {expected}");
-            // A star's feet and waist stop at 0.81 and 0.95 of its radius; the others reach the box's edge.
+            // A star extends to 0.81 and 0.95 of its radius; the other shapes reach the edge of the box.
             let reach = if shape == Shape::Star { r * 80 / 100 } else { r * 97 / 100 };
             assert!(
                 low.iter().all(|&v| v <= -reach) && high.iter().all(|&v| v >= reach),

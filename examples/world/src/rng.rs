@@ -1,4 +1,4 @@
-//! The random stream of the world: splitmix64, chosen because it is six lines of integer arithmetic.
+//! The random number generator splitmix64.
 //!
 //! Source: Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 
@@ -9,7 +9,7 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct Rng(u64);
 
 impl Rng {
-    /// The stream number `index` of `seed`: both are mixed, so that neighbours share nothing.
+    /// Returns the stream `index` of `seed`. Both are mixed, so that the streams are independent.
     pub(crate) fn of(seed: u64, index: u64) -> Self {
         Self(mix(mix(seed.wrapping_add(GOLDEN)).wrapping_add(index.wrapping_mul(GOLDEN))))
     }
@@ -19,12 +19,13 @@ impl Rng {
         mix(self.0)
     }
 
-    /// A whole number in `0..bound` (for small bounds the bias of the multiply-shift is below 2^-24).
+    /// Returns an integer in `0..bound`. For small bounds the bias of the multiply-shift method is below
+    /// 2^-24.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
-    /// A whole number in `low..=high`.
+    /// Returns an integer in `low..=high`.
     pub(crate) fn between(&mut self, low: i32, high: i32) -> i32 {
         low + self.below((high - low + 1) as u32) as i32
     }
@@ -63,13 +64,13 @@ mod tests {
     }
 
     #[test]
-    fn every_value_below_the_bound_turns_up_about_equally_often() {
+    fn values_below_the_bound_are_uniform() {
         let mut rng = Rng::of(1, 2);
         let mut counts = [0_u32; 9];
         for _ in 0..9000 {
             counts[rng.below(9) as usize] += 1;
         }
-        // 1000 expected each, standard deviation 30: five of them.
+        // The expected count is 1000 with a standard deviation of 30; the limit is five of them.
         assert!(counts.iter().all(|&n| n.abs_diff(1000) < 150), "{counts:?}");
     }
 }

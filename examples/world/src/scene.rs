@@ -1,29 +1,30 @@
-//! Scenes as facts: what is where, in which colour and size. Pictures and captions are both made from these.
+//! Scenes: objects with shape, colour, size and position. Pictures and captions are generated from them.
 //!
-//! Lengths are kept in eighths of a pixel (`UNIT`), so that positions are loose and the arithmetic stays whole.
+//! Lengths are integers in eighths of a pixel (`UNIT`).
 
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Width and height of a picture, in pixels.
 pub const SIDE: u32 = 64;
-/// Sub-pixel steps per pixel, in which centres and radii are counted.
+/// The number of length units per pixel.
 pub(crate) const UNIT: i32 = 8;
 /// Centres of the grid's three columns (and rows), in pixels.
 const LINES: [i32; 3] = [12, 32, 52];
-/// How far a centre strays from its grid point, in pixels. Objects of neighbouring cells barely touch then.
+/// The maximum distance of a centre from its grid point per axis, in pixels. Objects in adjacent cells hardly
+/// overlap.
 const STRAY: i32 = 2;
-/// Two centres must be this far apart along an axis, in pixels, before a relation along it is spoken of.
+/// The minimum distance of two centres along an axis, in pixels, for a relation along it.
 const CLEAR: i32 = 10;
 
 /// One picture's ground truth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scene {
-    /// The shade everything stands on.
+    /// The background.
     pub background: Background,
-    /// Two or three objects, in drawing order; no two share both shape and colour.
+    /// Two or three objects, in drawing order. No two have the same shape and colour.
     pub objects: Vec<Object>,
-    /// Feeds the choice of words, so that captions are fixed by the scene.
+    /// The seed of the captions.
     #[serde(skip)]
     pub(crate) wording: u64,
     #[serde(skip)]
@@ -33,13 +34,13 @@ pub struct Scene {
 /// One shape in a scene.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
-    /// What it is.
+    /// Its shape.
     pub shape: Shape,
-    /// Its named colour; the pixels stray a little from the name's.
+    /// Its colour. The colour of the pixels varies a little.
     pub colour: Colour,
-    /// Its named size.
+    /// Its size.
     pub size: Size,
-    /// Left, top, right, bottom in pixels; the last two are exclusive. All of it lies inside the picture.
+    /// Left, top, right, bottom in pixels; the last two are exclusive. The box is inside the picture.
     #[serde(rename = "box")]
     pub bounds: [u32; 4],
     #[serde(skip)]
@@ -58,14 +59,14 @@ macro_rules! named {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
-            /// Every one of them, in a fixed order.
+            /// All values, in a fixed order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
         }
     };
 }
 
 named! {
-    /// What an object is.
+    /// The shape of an object.
     Shape {
         /// A filled disc.
         Circle,
@@ -86,7 +87,7 @@ named! {
     }
 }
 named! {
-    /// What colour an object has.
+    /// The colour of an object.
     Colour {
         /// (214, 40, 40).
         Red,
@@ -107,7 +108,7 @@ named! {
     }
 }
 named! {
-    /// How large an object is.
+    /// The size of an object.
     Size {
         /// About 10 pixels across.
         Small,
@@ -129,7 +130,7 @@ named! {
     }
 }
 named! {
-    /// Where one object lies, seen from another.
+    /// The position of one object relative to another.
     Relation {
         /// Further left.
         Left,
@@ -181,13 +182,13 @@ impl Object {
         Self { shape, colour, size, bounds, centre, radius, paint }
     }
 
-    /// Column and row of the 3x3 grid, each 0, 1 or 2, counted from the top left.
+    /// Returns the column and row in the 3x3 grid, each 0, 1 or 2, from the top left.
     pub fn cell(&self) -> [usize; 2] {
         let [left, top, right, bottom] = self.bounds;
         [(left + right) / 2, (top + bottom) / 2].map(|middle| (middle * 3 / SIDE) as usize)
     }
 
-    /// How this object lies to the other: every relation that is plain to see, one or two of them.
+    /// Returns the relations of this object to another: one or two.
     pub fn relations_to(&self, other: &Self) -> Vec<Relation> {
         let middle = |o: &Self, axis: usize| (o.bounds[axis] + o.bounds[axis + 2]) as i32 / 2;
         let pairs = [(Relation::Left, Relation::Right), (Relation::Above, Relation::Below)];
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_the_world_can_hold_turns_up() {
+    fn all_shapes_colours_sizes_and_cells_occur() {
         let all: Vec<Scene> = scenes().collect();
         let objects: Vec<&Object> = all.iter().flat_map(|s| &s.objects).collect();
         for &shape in Shape::ALL {
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn relations_are_each_others_opposites() {
+    fn the_relations_of_two_objects_are_opposite() {
         let opposite = |r| match r {
             Relation::Left => Relation::Right,
             Relation::Right => Relation::Left,

@@ -1,9 +1,9 @@
-//! The words of the world: what each fact may be called. The first of each list is its plain name.
+//! The words for shapes, colours, sizes, backgrounds and relations. The first of each list is the plain name.
 
 use crate::scene::{Background, Colour, Relation, Shape, Size};
 
 impl Shape {
-    /// What the shape may be called, its plain name first.
+    /// Returns the words for the shape, the plain name first.
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Self::Circle => &["circle", "disc", "dot"],
@@ -19,7 +19,7 @@ impl Shape {
 }
 
 impl Colour {
-    /// What the colour may be called, its plain name first.
+    /// Returns the words for the colour, the plain name first.
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Self::Red => &["red", "crimson", "scarlet"],
@@ -35,7 +35,7 @@ impl Colour {
 }
 
 impl Size {
-    /// What the size may be called, its plain name first.
+    /// Returns the words for the size, the plain name first.
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Self::Small => &["small", "little", "tiny"],
@@ -46,7 +46,7 @@ impl Size {
 }
 
 impl Background {
-    /// What the shade may be called, its plain name first.
+    /// Returns the words for the background, the plain name first.
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Self::Dark => &["dark", "black"],
@@ -57,7 +57,7 @@ impl Background {
 }
 
 impl Relation {
-    /// The phrases that may stand between two objects, the plainest first.
+    /// Returns the phrases for the relation, the plain one first.
     pub fn phrases(self) -> &'static [&'static str] {
         match self {
             Self::Left => &["left of", "to the left of"],
@@ -68,7 +68,7 @@ impl Relation {
     }
 }
 
-/// Where a cell of the 3x3 grid is said to be; indexed by row, then column.
+/// The phrases for each cell of the 3x3 grid, indexed by row, then column.
 pub(crate) const PLACES: [[&[&str]; 3]; 3] = [
     [
         &["in the top left corner", "at the upper left"],

@@ -1,16 +1,16 @@
-//! The problem in the files: points, weights and costs, each checked under its own file's name.
+//! Reading an optimal transport problem from files: points, weights and costs. Errors name the file.
 
 use crate::{
-    args::{CostKind, Solver, TransportArgs},
-    outcome::Outcome,
+    args::{CostKind, TransportArgs},
+    command_result::CommandResult,
 };
 use chiasm_pipeline::{Error, read_matrix, read_npy};
-use chiasm_transport::{Cost, Error as Refusal, Result as Solved, Space, uniform};
+use chiasm_transport::{Cost, Error as SolverError, Result as Solved, Space, uniform};
 use ndarray::{Array1, Array2, Axis};
 use std::path::{Path, PathBuf};
 
-/// What is to be solved.
-pub struct Problem {
+/// An optimal transport problem.
+pub struct TransportProblem {
     pub a: Vec<f64>,
     pub b: Vec<f64>,
     pub shape: (usize, usize),
@@ -21,101 +21,26 @@ pub struct Problem {
     files: [Option<PathBuf>; 5],
 }
 
-/// Whether a file holds several arrays by its name.
-pub fn is_npz(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "npz")
-}
-
-/// Refuses settings that the solver does not have, and asks for those it needs.
-pub fn settings(args: &TransportArgs) -> Outcome {
-    use Solver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
-    let entropic = [Sinkhorn, Unbalanced, Partial];
-    let given: [(&str, bool, &[Solver]); 10] = [
-        ("--eps", args.eps.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
-        ("--eps-scale", args.eps_scale.is_some(), &entropic),
-        ("--cost", args.cost.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
-        ("--cost-matrix", args.cost_matrix.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Fgw]),
-        ("--tolerance", args.tolerance.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
-        ("--rho", args.rho.is_some(), &[Unbalanced]),
-        ("--mass", args.mass.is_some(), &[Partial]),
-        ("--alpha", args.alpha.is_some(), &[Fgw]),
-        ("--rank", args.rank.is_some(), &[Lowrank, Gw]),
-        ("--starts", args.starts.is_some(), &[Gw, Fgw]),
-    ];
-    let refuse =
-        |message: String, help: &str| Err(Error::input("chiasm::transport::settings", message, help));
-    let name = |solver: Solver| format!("{solver:?}").to_lowercase();
-    for (flag, there, solvers) in given {
-        if there && !solvers.contains(&args.solver) {
-            let those: Vec<String> = solvers.iter().map(|s| name(*s)).collect();
-            let message = format!("{flag} does nothing for --solver {}", name(args.solver));
-            return refuse(message, &format!("it is for {}", those.join(", ")));
-        }
-    }
-    for (flag, counted) in
-        [("--iterations", args.iterations), ("--starts", args.starts), ("--rank", args.rank)]
-    {
-        if counted == Some(0) {
-            return refuse(format!("{flag}: expected 1 or more, got 0"), "leave it out for the usual number");
-        }
-    }
-    if let Some(got) = args.tolerance.filter(|t| t.is_nan() || *t < 0.0) {
-        return refuse(format!("--tolerance: expected 0 or more, got {got}"), "0 runs all iterations");
-    }
-    let factors = args.solver == Lowrank || args.rank.is_some();
-    if !factors && args.output.as_deref().is_some_and(is_npz) {
-        return refuse(
-            "-o: a whole plan is one array, an .npz holds the factors of --rank".into(),
-            "-o plan.npy",
-        );
-    }
-    let plain = args.solver == Sinkhorn
-        && args.cost_matrix.is_none()
-        && args.cost.is_none_or(|kind| kind == CostKind::Sqeuclidean);
-    match args.solver {
-        Unbalanced if args.rho.is_none() => {
-            refuse("--solver unbalanced needs --rho, the weight of its penalties".into(), "e.g. --rho 1.0")
-        }
-        Gw if args.rank.is_some() && (args.eps.is_some() || args.starts.is_some()) => refuse(
-            "--rank takes neither --eps nor --starts: its steps and its start are its own".into(),
-            "leave --rank out where n x m fits into memory",
-        ),
-        Gw if args.rank.is_some() && args.cost == Some(CostKind::Euclidean) => refuse(
-            "--rank needs squared distances: Euclidean ones have no low rank".into(),
-            "--cost sqeuclidean or cosine",
-        ),
-        Partial if args.mass.is_none() => {
-            refuse("--solver partial needs --mass, the mass to move".into(), "e.g. --mass 0.8")
-        }
-        _ if args.debias && !plain => refuse(
-            "--debias is for --solver sinkhorn on points with squared Euclidean costs".into(),
-            "leave it out",
-        ),
-        _ if args.time_limit.is_nan() || args.time_limit <= 0.0 => {
-            refuse(format!("--time-limit: expected seconds above 0, got {}", args.time_limit), "e.g. 60")
-        }
-        _ => Ok(()),
-    }
-}
-
-impl Problem {
-    /// Reads the files that the arguments name.
-    pub fn read(args: &TransportArgs) -> Outcome<Self> {
-        let points = |path: &Option<PathBuf>| path.as_deref().map(checked).transpose();
+impl TransportProblem {
+    /// Reads the files given as arguments.
+    pub fn read(args: &TransportArgs) -> CommandResult<Self> {
+        let points = |path: &Option<PathBuf>| path.as_deref().map(read_finite_matrix).transpose();
         let (x, y) = (points(&args.source)?, points(&args.target)?);
         let matrix = points(&args.cost_matrix)?;
         let shape = match (&matrix, &x, &y) {
             (Some(c), _, _) => c.dim(),
             (None, Some(x), Some(y)) => (x.nrows(), y.nrows()),
-            _ => (0, 0), // clap asked for both points or the matrix
+            _ => (0, 0), // clap requires either both point files or the matrix
         };
         let weights = |path: &Option<PathBuf>, n: usize| match path {
             Some(path) => {
                 let weights = read_npy(path)?;
                 if weights.shape().iter().filter(|axis| **axis != 1).count() > 1 {
                     let (file, shape) = (path.display(), weights.shape());
-                    let message = format!("{file}: expected {n} weights in a row, got an array of {shape:?}");
-                    return Err(Error::input("chiasm::transport::weights", message, "one weight a point"));
+                    let message =
+                        format!("{file}: expected a vector of {n} weights, got the shape {shape:?}");
+                    let help = "give one weight per point";
+                    return Err(Error::input("chiasm::transport::weights", message, help));
                 }
                 Ok(weights.into_iter().collect())
             }
@@ -127,33 +52,33 @@ impl Problem {
         Ok(Self { a, b, shape, x, y, matrix, kind, files })
     }
 
-    /// Both clouds in single precision.
+    /// Returns both sets of points in single precision, centred on the source.
     pub fn points(&self) -> Solved<(Array2<f32>, Array2<f32>)> {
         let (x, y) = self.clouds()?;
-        // Distances stay, digits are won: far from zero single precision would not tell the points apart.
+        // Centring keeps the distances and avoids a loss of precision for points far from zero.
         let centre = match self.kind {
             CostKind::Cosine => Array1::zeros(x.ncols()),
             _ => x.sum_axis(Axis(0)) / x.nrows().max(1) as f64,
         };
         let moved = |z: &Array2<f64>| match z.ncols() == centre.len() {
             true => (z - &centre).mapv(|v| v as f32),
-            false => z.mapv(|v| v as f32), // to be refused
+            false => z.mapv(|v| v as f32), // the solver reports the different widths
         };
         Ok((moved(x), moved(y)))
     }
 
-    /// Refuses weights that are no shares, for a solver whose objective is not linear in them.
-    pub fn shares(&self) -> Solved<()> {
+    /// Returns an error if the weights do not sum to one, for solvers whose objective is not linear in them.
+    pub fn check_unit_mass(&self) -> Solved<()> {
         for (what, weights) in [("source weights", &self.a), ("target weights", &self.b)] {
             let got: f64 = weights.iter().sum();
             if got.is_nan() || (got - 1.0).abs() > 1e-6 {
-                return Err(Refusal::Setting { what, expected: "shares that sum to one", got });
+                return Err(SolverError::Setting { what, expected: "shares that sum to one", got });
             }
         }
         Ok(())
     }
 
-    /// The cost as the entropic solvers take it.
+    /// Returns the cost in the type of the entropic solvers.
     pub fn cost(&self) -> Solved<Cost<'_>> {
         if let Some(matrix) = &self.matrix {
             return Cost::matrix64(matrix.view());
@@ -166,35 +91,37 @@ impl Problem {
         }
     }
 
-    /// The cost as a matrix in double precision.
+    /// Returns the cost matrix in double precision.
     pub fn dense_cost(&self) -> Solved<Array2<f64>> {
         if let Some(matrix) = &self.matrix {
             return Ok(matrix.clone());
         }
         let (x, y) = self.clouds()?;
-        self.cost()?; // refuses what has no cost
+        self.cost()?; // reports points without a valid cost
         Ok(distances(x, y, self.kind))
     }
 
-    /// The linear part of a fused problem: the given matrix, or the points' costs with the largest at one.
+    /// Returns the linear part of a fused problem: the given matrix, or the costs of the points, scaled to a
+    /// maximum of one.
     pub fn linear(&self) -> Solved<Array2<f64>> {
         let cost = self.dense_cost()?;
         let top = cost.iter().fold(0.0_f64, |top, &c| top.max(c));
         Ok(if self.matrix.is_none() && top > 0.0 { cost / top } else { cost })
     }
 
-    /// Inner distances of both clouds, the largest of each at one.
+    /// Returns the distances within both sets of points, each scaled to a maximum of one.
     pub fn spaces(&self) -> Solved<(Space, Space)> {
-        self.shares()?;
+        self.check_unit_mass()?;
         let (x, y) = self.clouds()?;
         for (what, z) in [("source points", x), ("target points", y)] {
             if self.kind == CostKind::Cosine && z.rows().into_iter().any(|row| row.iter().all(|v| *v == 0.0))
             {
-                return Err(Refusal::NoDirection(what));
+                return Err(SolverError::NoDirection(what));
             }
         }
         let space = |z: &Array2<f64>| {
-            // The largest distance becomes one anyway: centred and scaled, no square leaves single precision.
+            // Centring and scaling keep all squares in the range of single precision. The scale does not
+            // matter, since the largest distance is normalised to one.
             let moved = z - &(z.sum_axis(Axis(0)) / z.nrows().max(1) as f64);
             let top = moved.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
             let unit = if top > 0.0 { moved / top } else { moved };
@@ -203,14 +130,14 @@ impl Problem {
                 CostKind::Euclidean => {
                     Space::matrix(distances(&unit, &unit, self.kind).mapv(|d| d as f32).view())
                 }
-                // Twice the cosine distance, which the normalising divides away.
+                // This is twice the cosine distance; the factor is removed by the normalisation.
                 CostKind::Cosine => Space::squared_euclidean(directions(z).mapv(|v| v as f32).view()),
             }
         };
         Ok((space(x)?.normalised(), space(y)?.normalised()))
     }
 
-    /// L1 distance of a plan's marginals from the weights, divided by the mass.
+    /// Returns the L1 distance of a plan's marginals from the weights, divided by the mass.
     pub fn marginal_error(&self, plan: &Array2<f64>) -> f64 {
         let distance =
             |sums: Vec<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
@@ -219,15 +146,15 @@ impl Problem {
         (rows + columns) / self.a.iter().sum::<f64>()
     }
 
-    /// The solver's refusal under the name of the file that it is about.
-    pub fn refuse(&self, refusal: &Refusal) -> Error {
-        let about = match refusal {
-            Refusal::Empty(what)
-            | Refusal::Shape { what, .. }
-            | Refusal::NotFinite { what, .. }
-            | Refusal::NoDirection(what)
-            | Refusal::Weights { what, .. }
-            | Refusal::Setting { what, .. } => *what,
+    /// Converts an error of a solver. The message names the file that it is about, or all files.
+    pub fn error(&self, error: &SolverError) -> Error {
+        let about = match error {
+            SolverError::Empty(what)
+            | SolverError::Shape { what, .. }
+            | SolverError::NotFinite { what, .. }
+            | SolverError::NoDirection(what)
+            | SolverError::Weights { what, .. }
+            | SolverError::Setting { what, .. } => *what,
             _ => "",
         };
         let starts = ["source points", "target points", "cost matrix", "source weights", "target weights"];
@@ -238,21 +165,21 @@ impl Problem {
             None => self.files.iter().flatten().map(PathBuf::as_path).collect(),
         };
         let names: Vec<String> = all.iter().map(|path| path.display().to_string()).collect();
-        let help = "`chiasm transport --help` tells what each setting is in";
-        Error::input("chiasm::transport", format!("{}: {refusal}", names.join(", ")), help)
+        let help = "see `chiasm transport --help` for the units and ranges of the options";
+        Error::input("chiasm::transport", format!("{}: {error}", names.join(", ")), help)
     }
 
     fn clouds(&self) -> Solved<(&Array2<f64>, &Array2<f64>)> {
         match (&self.x, &self.y) {
             (Some(x), Some(y)) => Ok((x, y)),
-            (None, _) => Err(Refusal::Empty("source points")),
-            _ => Err(Refusal::Empty("target points")),
+            (None, _) => Err(SolverError::Empty("source points")),
+            _ => Err(SolverError::Empty("target points")),
         }
     }
 }
 
-/// A matrix without NaN and infinity, also as single precision.
-fn checked(path: &Path) -> Outcome<Array2<f64>> {
+/// Reads a matrix and checks that its values are finite in single precision.
+fn read_finite_matrix(path: &Path) -> CommandResult<Array2<f64>> {
     let matrix = read_matrix(path)?;
     let bad = matrix.outer_iter().position(|row| row.iter().any(|v| !(*v as f32).is_finite()));
     match bad {
@@ -260,14 +187,14 @@ fn checked(path: &Path) -> Outcome<Array2<f64>> {
         Some(row) => {
             let message =
                 format!("{}: row {row} holds a value that is not finite in single precision", path.display());
-            let help =
-                "drop the row or compute it again; values must stay below 3e38, where single precision ends";
+            let help = "drop the row or compute it again; absolute values must be below 3e38";
             Err(Error::input("chiasm::transport::points", message, help))
         }
     }
 }
 
-/// All costs between two clouds in double precision; squared distances of centred points lose little to cancellation.
+/// Returns the costs between two sets of points in double precision. The points are centred to reduce
+/// cancellation.
 fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
     if kind == CostKind::Cosine {
         return directions(x).dot(&directions(y).t()).mapv(|s| (1.0 - s).max(0.0));
@@ -282,7 +209,7 @@ fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
     cost
 }
 
-/// Rows of length one; a zero row stays zero.
+/// Normalises rows to unit length. A zero row stays zero.
 fn directions(z: &Array2<f64>) -> Array2<f64> {
     let lengths = z.map_axis(Axis(1), |row| row.dot(&row).sqrt().max(f64::MIN_POSITIVE));
     z / &lengths.insert_axis(Axis(1))

@@ -1,6 +1,6 @@
-//! A workshop in a temporary folder: a small world, recipes, files of vectors, and the binary with its own cache.
+//! A temporary folder for tests: a small world, recipes, files of vectors, and the binary with its own cache.
 #![allow(clippy::allow_attributes, reason = "an expectation may go unmet in one of the test files")]
-#![allow(dead_code, reason = "each test file uses its own part of the workshop")]
+#![allow(dead_code, reason = "not every test file uses every function")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -10,13 +10,13 @@ use std::{
 use tempfile::TempDir;
 use world::World;
 
-/// A temporary folder with a cache of its own.
-pub struct Workshop(TempDir);
+/// A temporary folder with its own cache.
+pub struct Sandbox(TempDir);
 
-/// SplitMix64, as numbers in [-1, 1).
-pub struct Numbers(pub u64);
+/// SplitMix64, scaled to [-1, 1).
+pub struct RandomNumbers(pub u64);
 
-impl Numbers {
+impl RandomNumbers {
     pub fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,14 +25,14 @@ impl Numbers {
     }
 }
 
-/// What a call of the binary ended with.
-pub struct Ended {
+/// The exit code and output of a command.
+pub struct CommandOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Workshop {
+impl Sandbox {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -48,7 +48,8 @@ impl Workshop {
         path
     }
 
-    /// The binary, in this folder, with this folder's cache, the project's models and no ambient settings.
+    /// Returns the command `chiasm` in this folder, with its cache, the project's models, and no other plugin
+    /// paths.
     pub fn chiasm(&self) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.0.path()).env("CHIASM_CACHE", self.path("cache")).env("NO_COLOR", "1");
@@ -56,30 +57,30 @@ impl Workshop {
         command
     }
 
-    pub fn call(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.chiasm().args(arguments).output().unwrap())
+    pub fn call(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(self.chiasm().args(arguments).output().unwrap())
     }
 
-    /// The call's stdout; the call must succeed.
+    /// Runs a command that must succeed, and returns its stdout.
     pub fn good(&self, arguments: &[&str]) -> String {
-        let ended = self.call(arguments);
-        assert_eq!(ended.code, Some(0), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
-        ended.stdout
+        let output = self.call(arguments);
+        assert_eq!(output.code, Some(0), "{arguments:?}: {}{}", output.stdout, output.stderr);
+        output.stdout
     }
 
-    /// The call must end with exit code 2, say every one of `words`, and leave no run folder.
+    /// Runs a command that must fail with exit code 2, print all of `words`, and write no run folder.
     pub fn refused(&self, arguments: &[&str], words: &[&str]) {
-        let ended = self.call(arguments);
-        ended.refused(arguments, words);
-        self.nothing_made(arguments);
+        let output = self.call(arguments);
+        output.refused(arguments, words);
+        self.assert_no_run(arguments);
     }
 
-    /// No run folder, whole or half.
-    pub fn nothing_made(&self, context: impl std::fmt::Debug) {
+    /// Asserts that there is no run folder.
+    pub fn assert_no_run(&self, context: impl std::fmt::Debug) {
         assert!(!self.path("run").exists(), "{context:?} left a run folder");
     }
 
-    /// A world of `count` scenes: pictures and pairs.jsonl in `world/`.
+    /// Writes `count` scenes of a world: pictures and pairs.jsonl in `world/`.
     pub fn world(&self, count: usize) -> PathBuf {
         let world = World::new(7);
         let mut lines = String::new();
@@ -89,13 +90,14 @@ impl Workshop {
             let path = self.write(&format!("world/{name}"), "");
             scene.render().save(&path).unwrap();
             let split = if index % 5 == 0 { "test" } else { "train" };
-            let row = serde_json::json!({ "id": format!("s{index}"), "split": split, "image": name, "captions": scene.captions(5) });
+            let (id, captions) = (format!("s{index}"), scene.captions(5));
+            let row = serde_json::json!({ "id": id, "split": split, "image": name, "captions": captions });
             lines.push_str(&format!("{row}\n"));
         }
         self.write("world/pairs.jsonl", lines)
     }
 
-    /// The recipe of the demo, on this folder's world.
+    /// Writes the recipe of the demo.
     pub fn recipe(&self) -> PathBuf {
         self.write(
             "recipe.toml",
@@ -119,7 +121,7 @@ plugin = "concat"
         )
     }
 
-    /// Two files of vectors that a linear map joins, and their recipe; `rows` may differ.
+    /// Writes two files of linearly dependent vectors, with these numbers of rows, and their recipe.
     pub fn vectors(&self, rows: [usize; 2]) -> PathBuf {
         let value = |row: usize, column: usize| ((row * 37 + column * 101) % 89) as f32 / 89.0 - 0.5;
         let first: Vec<f32> = (0..rows[0] * 6).map(|i| value(i / 6, i % 6)).collect();
@@ -129,33 +131,34 @@ plugin = "concat"
         self.write("b.npy", npy(rows[1], 4, &second));
         self.write(
             "recipe.toml",
-            "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n[align]\nplugin = \"ridge\"\n",
+            "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n\
+             [align]\nplugin = \"ridge\"\n",
         )
     }
 }
 
-impl Ended {
+impl CommandOutput {
     pub fn of(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
     pub fn refused(&self, context: impl std::fmt::Debug, words: &[&str]) {
-        let said = self.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
-        assert_eq!(self.code, Some(2), "{context:?}: {said}");
+        let message = self.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace(" │ ", " ");
+        assert_eq!(self.code, Some(2), "{context:?}: {message}");
         for word in words {
-            assert!(said.contains(word), "{context:?} does not say {word:?}: {said}");
+            assert!(message.contains(word), "{context:?} does not print {word:?}: {message}");
         }
-        assert!(!said.contains("panicked"), "{context:?} panicked: {said}");
+        assert!(!message.contains("panicked"), "{context:?} panicked: {message}");
     }
 }
 
-/// The project's root folder.
+/// Returns the root folder of the project.
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
 }
 
-/// The binary; its plugins must have been built beside it.
+/// Returns the binary. Its plugins must have been built in the same folder.
 pub fn binary() -> PathBuf {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_chiasm"));
     let plugin = binary.with_file_name("libchiasm_ridge.so");
@@ -163,7 +166,7 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// Python with the peers that outputs are compared with.
+/// Returns the Python interpreter with the packages that results are compared with.
 pub fn peers() -> PathBuf {
     let named = std::env::var_os("CHIASM_PEERS").map(PathBuf::from);
     let python = named.unwrap_or_else(|| binary().parent().unwrap().join("../peers/bin/python"));
@@ -171,7 +174,7 @@ pub fn peers() -> PathBuf {
     python
 }
 
-/// The bytes of an .npy file of f32 in C order.
+/// Returns the bytes of an .npy file of f32 in C order.
 pub fn npy(rows: usize, columns: usize, values: &[f32]) -> Vec<u8> {
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     while (10 + header.len() + 1) % 64 != 0 {
@@ -185,7 +188,7 @@ pub fn npy(rows: usize, columns: usize, values: &[f32]) -> Vec<u8> {
     bytes
 }
 
-/// Every file below a folder with its bytes, by name; `timings.json` is the one that may differ.
+/// Returns the bytes of every file below a folder, by name, except `timings.json`.
 pub fn contents(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     let mut all = std::collections::BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];

@@ -1,7 +1,8 @@
-//! What a killed run goes on from: embeddings by content, in small shards, and the states of trainings.
+//! The cache on disk: embeddings in shards, and checkpoints of trainings. An interrupted fit resumes from it.
 //!
-//! A shard's key is the sha256 of everything its numbers depend on: model, ports, preprocessing, adapter,
-//! engine, device and the raw bytes of its items. A key that is there is right; nothing is ever invalidated.
+//! The key of a shard is the SHA-256 of everything its values depend on: model, ports, preprocessing,
+//! adapter, engine, device and the bytes of its raw items. An entry is therefore never stale, and none is
+//! ever invalidated.
 
 use crate::base::error::Error;
 use ndarray::{Array, Dimension, IxDyn};
@@ -13,17 +14,18 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Shards that this process has stored.
+/// Number of shards that this process has stored; makes temporary names unique.
 static STORED: AtomicU64 = AtomicU64::new(0);
 
-/// A folder of shards and, beside them, of trainings.
+/// A cache folder, with embeddings in `embeddings/` and checkpoints in `trainings/`.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
 }
 
 impl Cache {
-    /// The cache at `$CHIASM_CACHE`, else in the user's cache folder, else in the system's temporary one.
+    /// Returns the user's cache: `$CHIASM_CACHE`, else `chiasm` in `$XDG_CACHE_HOME`, in `~/.cache`, or in
+    /// the system's temporary folder.
     pub fn of_user() -> Self {
         let named = std::env::var_os("CHIASM_CACHE").map(PathBuf::from);
         let xdg = std::env::var_os("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
@@ -32,17 +34,18 @@ impl Cache {
         Self { folder: named.unwrap_or_else(base) }
     }
 
-    /// A cache in a folder of one's own.
+    /// Returns a cache in `folder`.
     pub fn at(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// Where trainings keep their states.
+    /// Returns the folder of training checkpoints.
     pub fn trainings(&self) -> PathBuf {
         self.folder.join("trainings")
     }
 
-    /// The shard `key`, when it is there, whole, and of `rows` rows.
+    /// Returns the shard stored under `key`, or `None` if it is missing, damaged or does not have `rows`
+    /// rows.
     pub fn load<D: Dimension>(&self, key: &str, rows: usize) -> Option<Array<f32, D>> {
         let file = File::open(self.path(key)).ok()?;
         let npy = npyz::NpyFile::new(BufReader::new(file)).ok()?;
@@ -55,20 +58,20 @@ impl Cache {
         Array::from_shape_vec(IxDyn(&shape), values).ok()?.into_dimensionality().ok()
     }
 
-    /// Keeps a shard: written to a temporary name, then renamed.
+    /// Stores a shard. It is written under a temporary name and then renamed.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If the file cannot be written.
     pub fn store<D: Dimension>(&self, key: &str, shard: &Array<f32, D>) -> Result<(), Error> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.folder);
         std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        // Nobody else's, not even another thread's that keeps the same shard.
+        // The name is unique, also among threads that store the same shard.
         let count = STORED.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
         let written = write_npy(&temporary, shard).and_then(|()| std::fs::rename(&temporary, &path));
         written.map_err(|e| {
-            let _ = std::fs::remove_file(&temporary); // best effort: the error below is what matters
+            let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
             Error::io("write", &path, e)
         })
     }
@@ -79,10 +82,10 @@ impl Cache {
     }
 }
 
-/// Writes an array as .npy (C order).
+/// Writes an array as an .npy file, in C order.
 ///
 /// # Errors
-/// When the disk refuses.
+/// If the file cannot be written.
 pub fn write_npy<T: npyz::AutoSerialize, D: Dimension>(
     path: &Path,
     array: &Array<T, D>,
@@ -101,7 +104,7 @@ mod tests {
     use ndarray::{Ix2, Ix3, array};
 
     #[test]
-    fn a_shard_comes_back_and_a_damaged_one_counts_as_absent() {
+    fn stored_shards_load_and_damaged_ones_count_as_missing() {
         let here = tempfile::tempdir().unwrap();
         let cache = Cache::at(here.path());
         let shard = array![[1.0_f32, -2.5], [f32::MIN_POSITIVE, 4.0]];

@@ -1,12 +1,12 @@
-//! SHA-256 digests of files and of lists of parts.
+//! SHA-256 digests of files and of lists of byte strings.
 
 use sha2::{Digest, Sha256};
 use std::{io::Read, path::Path};
 
-/// The sha256 of a file in hex, read in blocks.
+/// Returns the SHA-256 of a file, in hex.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
@@ -19,18 +19,17 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     }
 }
 
-/// Lower-case hex.
+/// Formats bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A digest over a list of parts. Each part is preceded by its length, so that no two lists of parts read the
-/// same.
+/// Hashes a list of byte strings. Each is preceded by its length, so `["ab", "c"]` and `["a", "bc"]` differ.
 #[derive(Clone, Default)]
-pub struct Key(Sha256);
+pub struct KeyHasher(Sha256);
 
-impl Key {
-    /// Adds a part.
+impl KeyHasher {
+    /// Adds one byte string.
     pub fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
         let part = part.as_ref();
         self.0.update((part.len() as u64).to_le_bytes());
@@ -38,7 +37,7 @@ impl Key {
         self
     }
 
-    /// The digest so far, in hex.
+    /// Returns the digest of everything added so far, in hex.
     pub fn finish(&self) -> String {
         hex(&self.0.clone().finalize())
     }
@@ -49,9 +48,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_know_where_parts_end() {
+    fn the_digest_depends_on_where_parts_end() {
         let key = |parts: &[&str]| {
-            let mut key = Key::default();
+            let mut key = KeyHasher::default();
             parts.iter().for_each(|p| {
                 key.add(p);
             });

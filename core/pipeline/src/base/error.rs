@@ -1,65 +1,65 @@
-//! The pipeline's error: what went wrong, and which exit code it deserves.
+//! The pipeline's error type, and the exit code of each error.
 
 use crate::base::problem::{Problem, Problems};
 use std::path::{Path, PathBuf};
 
-/// Why a verb did not finish.
+/// The reason why a pipeline operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Something the user gave is wrong; nothing was started, or nothing was kept.
+    /// The user's input is invalid. Nothing was started, or nothing was kept.
     #[error(transparent)]
     Problems(#[from] Problems),
-    /// The file system refused.
+    /// A file operation failed.
     #[error("cannot {verb} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as a verb: "read", "write".
         verb: &'static str,
-        /// On which path.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A graph could not be made, joined or verified.
+    /// A graph could not be built, joined or verified.
     #[error("{context}: {source}")]
     Graph {
-        /// What was being made.
+        /// Which graph.
         context: String,
-        /// Why not.
+        /// The error of the graph library.
         source: chiasm_graph::Error,
     },
-    /// ONNX Runtime is missing or refused.
+    /// ONNX Runtime is missing, or could not run a graph.
     #[error(transparent)]
     Runtime(#[from] chiasm_runtime::Error),
-    /// A plugin is missing, refused, or failed.
+    /// A plugin is missing, was refused, or failed.
     #[error(transparent)]
     Host(#[from] chiasm_host::HostError),
-    /// A check that protects the user failed: the result would not have been what it says.
+    /// A result did not pass a check, for example the comparison of the merged model with its parts.
     #[error("{0}")]
     Gate(String),
-    /// An invariant of ours broke.
-    #[error("{0}; this is a bug of chiasm, please report it")]
+    /// An internal invariant does not hold.
+    #[error("{0}; this is a bug in chiasm, please report it")]
     Internal(String),
 }
 
 impl Error {
-    /// A file-system error on `path`.
+    /// Returns a file error about `path`; `verb` names the operation.
     pub fn io(verb: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io { verb, path: path.to_path_buf(), source }
     }
 
-    /// One thing wrong in what the user gave.
+    /// Returns an error about one problem in the user's input.
     pub fn input(code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
         Problem::new(code, message).help(help).into()
     }
 
-    /// A graph error while `context` was being made.
+    /// Returns a function that adds `context` to a graph error.
     pub fn graph(context: impl Into<String>) -> impl FnOnce(chiasm_graph::Error) -> Self {
         let context = context.into();
         move |source| Self::Graph { context, source }
     }
 
-    /// 1 when a gate failed, 2 when the input or the machine is at fault.
+    /// Returns the exit code: 1 if a check failed, 2 for any other error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Gate(_) => 1,

@@ -1,8 +1,8 @@
-//! `measure`: two files of vectors, every measure of them.
+//! Geometry measures of two .npy files of vectors.
 
 use crate::base::{
     error::Error,
-    npy::{Rows, read_labels, read_rows},
+    npy::{FloatMatrix, read_labels, read_rows},
     reporter::Reporter,
 };
 use chiasm_geometry::Real;
@@ -10,11 +10,12 @@ use chiasm_geometry::measure::{Report, Request, measure};
 use ndarray::ArrayView2;
 use std::path::Path;
 
-/// Measures two .npy files of vectors `[n, a]`, `[m, b]`; in double precision where either file is.
+/// Measures two .npy files of vectors `[n, a]` and `[m, b]`. It computes in double precision if either file
+/// is float64.
 ///
 /// # Errors
-/// When a file cannot be read, holds something other than finite float rows (two at least), labels are not
-/// one whole number a row, a measure asked for does not exist, or none applies.
+/// If a file cannot be read or does not hold at least two rows of finite floats, if `labels` does not hold
+/// one non-negative integer per row, or if a requested measure does not exist or none applies.
 pub fn measure_files(
     files: [&Path; 2],
     labels: Option<&Path>,
@@ -25,7 +26,9 @@ pub fn measure_files(
     let labels = labels.map(read_labels).transpose()?;
     let request = Request { labels, ..request.clone() };
     let report = match (a, b) {
-        (Rows::Single(a), Rows::Single(b)) => run(files, a.view(), b.view(), &request, reporter),
+        (FloatMatrix::Single(a), FloatMatrix::Single(b)) => {
+            run(files, a.view(), b.view(), &request, reporter)
+        }
         (a, b) => run(files, a.double().view(), b.double().view(), &request, reporter),
     };
     reporter.end();
@@ -39,8 +42,8 @@ fn run<T: Real>(
     request: &Request,
     reporter: &dyn Reporter,
 ) -> Result<Report, Error> {
-    fit(files[0], a)?;
-    fit(files[1], b)?;
+    check_rows(files[0], a)?;
+    check_rows(files[1], b)?;
     let watch = |key: &str, step: usize, steps: usize| {
         if step == 0 {
             reporter.begin(key, steps as u64);
@@ -48,7 +51,7 @@ fn run<T: Real>(
         reporter.advance(step as u64);
     };
     let bad =
-        |what: String| Error::input("chiasm::measure", what, "chiasm measure --help lists what it takes");
+        |what: String| Error::input("chiasm::measure", what, "see `chiasm measure --help` for the options");
     let report = measure(a, b, request, &watch).map_err(|e| bad(e.to_string()))?;
     if report.measures.is_empty() {
         let reasons: Vec<String> = report.skipped.iter().map(|(key, why)| format!("{key}: {why}")).collect();
@@ -57,14 +60,17 @@ fn run<T: Real>(
     Ok(report)
 }
 
-/// Fails with the file's name unless its rows can be measured.
-fn fit<T: Real>(file: &Path, rows: ArrayView2<'_, T>) -> Result<(), Error> {
+/// Returns an error that names the file if its rows cannot be measured.
+fn check_rows<T: Real>(file: &Path, rows: ArrayView2<'_, T>) -> Result<(), Error> {
     let bad = |what: String, help: &str| {
         Err(Error::input("chiasm::measure::rows", format!("{}: {what}", file.display()), help))
     };
     let (n, d) = rows.dim();
     if n < 2 || d == 0 {
-        return bad(format!("it holds {n} x {d} numbers"), "give at least two rows of at least one number");
+        return bad(
+            format!("expected at least 2 rows of at least 1 number, got {n} x {d}"),
+            "give a file with at least two rows",
+        );
     }
     match rows.outer_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
         Some(row) => bad(

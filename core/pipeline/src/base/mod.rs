@@ -1,12 +1,11 @@
-//! What every stage uses: errors with places, digests, the cache, arrays in files, progress, and the
-//! workbench.
+//! What every stage uses: errors, digests, the cache, .npy files, progress, and the environment.
 
 pub mod cache;
 pub mod digest;
+pub mod environment;
 pub mod error;
 pub mod measure;
 pub mod npy;
 pub mod problem;
 pub mod reporter;
 pub mod training;
-pub mod workbench;

@@ -1,28 +1,28 @@
-//! Arrays that a user brings as .npy files: read in the precision they have, refused by name.
+//! Reading .npy files of floats and labels. Errors name the file.
 
 use crate::base::error::Error;
 use ndarray::{Array2, ArrayD, Ix2, ShapeBuilder};
 use npyz::Order;
 use std::path::Path;
 
-/// The floats of a file in the precision it has.
-pub(crate) enum Floats {
+/// An array of floats, in the precision of its file.
+pub(crate) enum FloatArray {
     /// float32
     Single(ArrayD<f32>),
     /// float64
     Double(ArrayD<f64>),
 }
 
-/// Rows of floats in the precision they have.
-pub(crate) enum Rows {
+/// A matrix of floats, in the precision of its file.
+pub(crate) enum FloatMatrix {
     /// float32
     Single(Array2<f32>),
     /// float64
     Double(Array2<f64>),
 }
 
-impl Rows {
-    /// As float64.
+impl FloatMatrix {
+    /// Converts to float64.
     pub fn double(self) -> Array2<f64> {
         match self {
             Self::Single(rows) => rows.mapv(f64::from),
@@ -31,49 +31,49 @@ impl Rows {
     }
 }
 
-/// The array in an .npy file of f32 or f64, whatever its shape.
+/// Reads an .npy file of float32 or float64, of any shape.
 ///
 /// # Errors
-/// When it cannot be read, or holds something other than floats.
+/// If the file cannot be read, or does not hold floats.
 pub fn read_npy(path: &Path) -> Result<ArrayD<f64>, Error> {
     Ok(match floats(path)? {
-        Floats::Single(array) => array.mapv(f64::from),
-        Floats::Double(array) => array,
+        FloatArray::Single(array) => array.mapv(f64::from),
+        FloatArray::Double(array) => array,
     })
 }
 
-/// The rows of an .npy file of f32 or f64.
+/// Reads an .npy file of float32 or float64 with two axes.
 ///
 /// # Errors
-/// As [`read_npy`], and when it is no matrix.
+/// As [`read_npy`], and if the array is not a matrix.
 pub fn read_matrix(path: &Path) -> Result<Array2<f64>, Error> {
-    read_rows(path).map(Rows::double)
+    read_rows(path).map(FloatMatrix::double)
 }
 
-/// The rows of an .npy file, in the precision they have.
+/// Reads an .npy file with two axes, in the precision of the file.
 ///
 /// # Errors
 /// As [`read_matrix`].
-pub(crate) fn read_rows(path: &Path) -> Result<Rows, Error> {
+pub(crate) fn read_rows(path: &Path) -> Result<FloatMatrix, Error> {
     match floats(path)? {
-        Floats::Single(array) => matrix(path, array).map(Rows::Single),
-        Floats::Double(array) => matrix(path, array).map(Rows::Double),
+        FloatArray::Single(array) => matrix(path, array).map(FloatMatrix::Single),
+        FloatArray::Double(array) => matrix(path, array).map(FloatMatrix::Double),
     }
 }
 
-/// The whole numbers of an .npy file: one label a row.
+/// Reads an .npy file of labels: int64 or int32, of shape `[n]`.
 ///
 /// # Errors
-/// When it cannot be read, or holds something other than one row of int64 or int32, none below zero.
+/// If the file cannot be read, is not a vector of integers, or holds a negative number.
 pub(crate) fn read_labels(path: &Path) -> Result<Vec<usize>, Error> {
     let bad = |what: String| {
-        let help = "give an .npy file of int64 [n], none below 0: numpy.save(path, labels.astype(\"int64\"))";
+        let help = "give an .npy file of non-negative int64 [n]: numpy.save(path, labels.astype(\"int64\"))";
         Error::input("chiasm::labels", format!("{} holds no labels: {what}", path.display()), help)
     };
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let npy = npyz::NpyFile::new(bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
     if npy.shape().len() != 1 {
-        return Err(bad(format!("its shape is {:?}", npy.shape())));
+        return Err(bad(format!("expected one axis, got the shape {:?}", npy.shape())));
     }
     let values: Vec<i64> = match npy.try_data::<i64>() {
         Ok(values) => values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?,
@@ -85,9 +85,9 @@ pub(crate) fn read_labels(path: &Path) -> Result<Vec<usize>, Error> {
     values.iter().map(|&v| usize::try_from(v).map_err(|_| bad(format!("label {v} is below 0")))).collect()
 }
 
-fn floats(path: &Path) -> Result<Floats, Error> {
+fn floats(path: &Path) -> Result<FloatArray, Error> {
     let bad = |what: String| {
-        let message = format!("{} is no array of floats: {what}", path.display());
+        let message = format!("{} is not an array of floats: {what}", path.display());
         let help = "give an .npy file of float32 or float64: numpy.save(path, array)";
         Error::input("chiasm::array", message, help)
     };
@@ -98,12 +98,12 @@ fn floats(path: &Path) -> Result<Floats, Error> {
     match npy.try_data::<f32>() {
         Ok(values) => {
             let values = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
-            ArrayD::from_shape_vec(shape, values).map(Floats::Single).map_err(|e| bad(e.to_string()))
+            ArrayD::from_shape_vec(shape, values).map(FloatArray::Single).map_err(|e| bad(e.to_string()))
         }
         Err(npy) => {
             let values = npy.data::<f64>().map_err(|e| bad(e.to_string()))?;
             let values = values.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
-            ArrayD::from_shape_vec(shape, values).map(Floats::Double).map_err(|e| bad(e.to_string()))
+            ArrayD::from_shape_vec(shape, values).map(FloatArray::Double).map_err(|e| bad(e.to_string()))
         }
     }
 }
@@ -111,7 +111,7 @@ fn floats(path: &Path) -> Result<Floats, Error> {
 fn matrix<T>(path: &Path, array: ArrayD<T>) -> Result<Array2<T>, Error> {
     let shape = array.shape().to_vec();
     array.into_dimensionality::<Ix2>().map_err(|_| {
-        let message = format!("{} is no matrix of floats: its shape is {shape:?}", path.display());
+        let message = format!("{} is not a matrix of floats: its shape is {shape:?}", path.display());
         Error::input("chiasm::array", message, "give rows [n, d]: numpy.save(path, array.reshape(n, d))")
     })
 }

@@ -1,54 +1,54 @@
-//! Problems: everything wrong with what the user gave, gathered and shown at once, each with its place.
+//! Problems in the user's input, each with its location in the recipe.
 //!
-//! A recipe is checked to the end before it is refused, so that one look mends it all.
+//! A recipe is checked to the end, and all problems are reported together.
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use std::{fmt, ops::Range, sync::Arc};
 
-/// A place in a text the user gave: the recipe file, or one `--set`.
+/// A range of bytes in the user's input: in the recipe file, or in one `--set` assignment.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct SourceSpan {
     source: Arc<NamedSource<String>>,
     span: Range<usize>,
 }
 
-impl Origin {
-    /// The bytes `span` of `source`.
+impl SourceSpan {
+    /// Returns the bytes `span` of `source`.
     pub fn new(source: &Arc<NamedSource<String>>, span: Range<usize>) -> Self {
         Self { source: Arc::clone(source), span }
     }
 }
 
-/// One thing wrong, with a code to search for, its place and what to do about it.
+/// One problem in the user's input: a stable code, a message, its location, and what to do about it.
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: &'static str,
     message: String,
-    label: Option<(Origin, String)>,
+    label: Option<(SourceSpan, String)>,
     help: Option<String>,
 }
 
 impl Problem {
-    /// A problem with no place in a file; `code` is its stable name, e.g. `chiasm::recipe::unknown_key`.
+    /// Returns a problem without a location; `code` is its stable name, e.g. `chiasm::recipe::unknown_key`.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), label: None, help: None }
     }
 
-    /// Points at the text that caused it, with a short `label` under the arrow.
+    /// Adds the location of the text that caused it; `label` is shown below that text.
     #[must_use]
-    pub fn at(mut self, origin: &Origin, label: impl Into<String>) -> Self {
+    pub fn at(mut self, origin: &SourceSpan, label: impl Into<String>) -> Self {
         self.label = Some((origin.clone(), label.into()));
         self
     }
 
-    /// Says what to do.
+    /// Adds what the user can do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The stable name of this kind of problem.
+    /// Returns the stable code of this kind of problem.
     pub fn code_name(&self) -> &'static str {
         self.code
     }
@@ -79,40 +79,40 @@ impl Diagnostic for Problem {
     }
 }
 
-/// All the problems found in one go; never empty once it is an error.
+/// Problems that are reported together. Not empty when returned as an error.
 #[derive(Debug, Clone, Default)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds one.
+    /// Adds a problem.
     pub fn push(&mut self, problem: Problem) {
         self.0.push(problem);
     }
 
-    /// Adds the error of a result and passes its value on.
+    /// Adds the error of a result, or returns its value.
     pub fn keep<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
         result.map_err(|problem| self.push(problem)).ok()
     }
 
-    /// The number of problems.
+    /// Returns the number of problems.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is wrong.
+    /// Returns whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The problems, in the order they were found.
+    /// Iterates over the problems, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
 
-    /// The value, or all the problems when there are any.
+    /// Returns the value if there are no problems.
     ///
     /// # Errors
-    /// The problems, unless there are none and there is a value.
+    /// The problems, if there are any or if there is no value.
     pub fn or<T>(self, value: Option<T>) -> Result<T, Self> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
@@ -131,7 +131,7 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
             [one] => one.fmt(f),
-            many => write!(f, "{} problems, nothing was started", many.len()),
+            many => write!(f, "{} problems; nothing was started", many.len()),
         }
     }
 }
@@ -168,7 +168,7 @@ impl Problems {
     }
 }
 
-/// " (did you mean `x`?)" for the nearest of `known`, or nothing when none is near.
+/// Returns "did you mean `x`?" for the word of `known` that is most similar to `word`, or `None` if none is.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     known
         .into_iter()

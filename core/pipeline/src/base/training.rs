@@ -1,5 +1,7 @@
-//! Trainings that plugins ask for: on the run's device and threads, shown as a bar, gone on with after a
-//! kill, and remembered, so that their curves enter the run folder.
+//! Trainings requested by plugins.
+//!
+//! A training runs on the device and threads of the fit, reports its progress, resumes from checkpoints, and
+//! is logged, so that its curve is written to the run folder.
 
 use crate::base::{cache::Cache, reporter::Reporter};
 use chiasm_runtime::{Engine, Search, SessionOptions};
@@ -7,43 +9,43 @@ use chiasm_train::{Objective, Options, Progress, Report, Rows, Stopped, Trained,
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How one training of a fit went.
+/// The report of one training of a fit.
 #[derive(Debug, Clone, Serialize)]
-pub struct Training {
-    /// The task that asked for it.
+pub struct TrainingRecord {
+    /// The step of the fit that requested it, e.g. `align (mlp)`.
     pub task: String,
-    /// How it went.
+    /// Its curve, and why it stopped.
     #[serde(flatten)]
     pub report: Report,
 }
 
-/// The trainings since somebody last asked, in order. Clones share them.
+/// The trainings since the last [`TrainingLog::take`], in order. Clones share one log.
 #[derive(Debug, Clone, Default)]
-pub struct Trainings(Arc<Mutex<Vec<Training>>>);
+pub struct TrainingLog(Arc<Mutex<Vec<TrainingRecord>>>);
 
-impl Trainings {
-    /// Takes them out.
-    pub fn take(&self) -> Vec<Training> {
+impl TrainingLog {
+    /// Returns all records and empties the log.
+    pub fn take(&self) -> Vec<TrainingRecord> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn add(&self, training: Training) {
+    fn add(&self, training: TrainingRecord) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(training);
     }
 }
 
-/// What trainings of one task need.
-pub(crate) struct Trains<'a> {
+/// Runs the trainings that one task requests.
+pub(crate) struct TrainingRunner<'a> {
     pub task: &'a str,
     pub search: &'a Search,
     pub session: SessionOptions,
     pub cache: &'a Cache,
     pub reporter: &'a dyn Reporter,
-    pub trainings: &'a Trainings,
+    pub trainings: &'a TrainingLog,
 }
 
-impl Trains<'_> {
-    /// Trains, and remembers how it went.
+impl TrainingRunner<'_> {
+    /// Runs one training and logs its report.
     pub fn train(
         &self,
         objective: &Objective,
@@ -70,12 +72,12 @@ impl Trains<'_> {
         if let Stopped::Diverged(_) = trained.report.stopped {
             self.reporter.note(&format!("{}: {}", self.task, trained.report.sentence()));
         }
-        self.trainings.add(Training { task: self.task.to_owned(), report: trained.report.clone() });
+        self.trainings.add(TrainingRecord { task: self.task.to_owned(), report: trained.report.clone() });
         Ok(trained)
     }
 }
 
-/// The losses of a step in one line.
+/// Formats the losses of a step as one line.
 fn losses(progress: &Progress<'_>) -> String {
     let named = progress.losses.iter().map(|(name, value)| (name.as_str(), *value));
     let all = named.chain(progress.validation.map(|value| ("validation", value)));
@@ -88,37 +90,37 @@ mod tests {
     use chiasm_graph::{Builder, DType, Dim, Tensor};
     use chiasm_train::Length;
 
-    /// Keeps what it is told.
+    /// Records every report as a line of text.
     #[derive(Default)]
-    struct Heard(Mutex<Vec<String>>);
+    struct RecordingReporter(Mutex<Vec<String>>);
 
-    impl Heard {
-        fn hear(&self, words: String) {
-            self.0.lock().unwrap().push(words);
+    impl RecordingReporter {
+        fn record(&self, line: String) {
+            self.0.lock().unwrap().push(line);
         }
     }
 
-    impl Reporter for Heard {
+    impl Reporter for RecordingReporter {
         fn begin(&self, stage: &str, total: u64) {
-            self.hear(format!("begin {stage} {total}"));
+            self.record(format!("begin {stage} {total}"));
         }
         fn advance(&self, done: u64) {
-            self.hear(format!("advance {done}"));
+            self.record(format!("advance {done}"));
         }
         fn status(&self, text: &str) {
-            self.hear(text.split(' ').step_by(3).collect::<Vec<_>>().join(" "));
+            self.record(text.split(' ').step_by(3).collect::<Vec<_>>().join(" "));
         }
         fn end(&self) {
-            self.hear("end".into());
+            self.record("end".into());
         }
         fn note(&self, message: &str) {
-            self.hear(message.into());
+            self.record(message.into());
         }
     }
 
-    /// `loss = mean(x w)`: it falls for ever.
+    /// `loss = mean(x w)`, which decreases without bound.
     fn objective() -> Objective {
-        let mut b = Builder::new("falls");
+        let mut b = Builder::new("unbounded");
         let x = b.input("x", DType::F32, &[Dim::named("batch"), Dim::Fixed(2)]).unwrap();
         let w = b.constant("w", Tensor::f32(&[2, 1], vec![1.0, 2.0]).unwrap());
         let out = b.matmul(&x, &w);
@@ -128,15 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn a_training_is_shown_remembered_and_not_repeated() {
+    fn a_training_is_reported_logged_and_cached() {
         let here = tempfile::tempdir().unwrap();
-        let (cache, heard, trainings) = (Cache::at(here.path()), Heard::default(), Trainings::default());
-        let trains = Trains {
+        let cache = Cache::at(here.path());
+        let (reporter, trainings) = (RecordingReporter::default(), TrainingLog::default());
+        let trains = TrainingRunner {
             task: "align (x)",
             search: &Search::from_environment(None),
             session: SessionOptions { threads: 1, ..SessionOptions::default() },
             cache: &cache,
-            reporter: &heard,
+            reporter: &reporter,
             trainings: &trainings,
         };
         let x = Tensor::f32(&[10, 2], vec![1.0; 20]).unwrap();
@@ -144,17 +147,17 @@ mod tests {
         let rows = Rows { training: &rows, validation: &[] };
         let options = Options { length: Length::Steps(2), ..Options::default() };
         let first = trains.train(&objective(), &rows, &options).unwrap();
-        assert!(cache.trainings().starts_with(here.path()), "two caches share nothing");
-        let told = std::mem::take(&mut *heard.0.lock().unwrap());
+        assert!(cache.trainings().starts_with(here.path()), "checkpoints are in the cache's own folder");
+        let reports = std::mem::take(&mut *reporter.0.lock().unwrap());
         let both = "loss validation";
-        assert_eq!(told, ["begin align (x) 2", "advance 1", both, "advance 2", both, "end"]);
+        assert_eq!(reports, ["begin align (x) 2", "advance 1", both, "advance 2", both, "end"]);
         let again = trains.train(&objective(), &rows, &options).unwrap();
         assert_eq!(again.weights, first.weights);
-        assert!(heard.0.lock().unwrap().is_empty(), "it was there already, in the cache");
-        let remembered = serde_json::to_value(trainings.take()).unwrap();
-        assert_eq!(remembered.as_array().unwrap().len(), 2);
-        assert_eq!(remembered[0]["task"], "align (x)");
-        assert_eq!(remembered[1]["curve"].as_array().unwrap().len(), 2);
+        assert!(reporter.0.lock().unwrap().is_empty(), "the second training comes from the cache");
+        let logged = serde_json::to_value(trainings.take()).unwrap();
+        assert_eq!(logged.as_array().unwrap().len(), 2);
+        assert_eq!(logged[0]["task"], "align (x)");
+        assert_eq!(logged[1]["curve"].as_array().unwrap().len(), 2);
         assert!(trainings.take().is_empty());
         let broken = Options { batch: 0, ..options };
         let message = trains.train(&objective(), &rows, &broken).unwrap_err();

@@ -1,47 +1,47 @@
-//! Encoder cards: `models/<name>/card.toml`, the facts about one frozen encoder, and the folders they are
-//! found in.
+//! Model cards, `models/<name>/card.toml`, and the folders that are searched for them.
 //!
-//! A card is data: which adapter reads its raw input, which file and hash, which ports mean what. The model
-//! file itself may lie elsewhere (weights are not kept in repositories).
+//! A card describes one frozen encoder: its file and digest, the adapter that prepares its raw input, and the
+//! meaning of its ports. The model file may be in another folder than its card.
 
 use crate::base::problem::{Problem, did_you_mean};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The facts about one encoder.
+/// The content of a model card.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Card {
-    /// The name recipes use.
+pub struct ModelCard {
+    /// The name by which recipes refer to the model.
     pub name: String,
     /// The id of the adapter that prepares its raw input.
     pub adapter: String,
-    /// The ONNX file: beside the card, an absolute path, or `<name>/<file>` in a models folder.
+    /// The ONNX file: a path relative to the card's folder, an absolute path, or `<name>/<file>` in a models
+    /// folder.
     pub model: String,
-    /// The file's sha256 in hex; checked at every use.
+    /// The SHA-256 of the file, in hex. Checked whenever the model is opened.
     pub sha256: String,
-    /// The model's licence, passed on to what is made from it.
+    /// The model's licence. The model card of a run repeats it.
     #[serde(default)]
     pub licence: String,
-    /// Where the model is from, in words.
+    /// The origin of the model, as text.
     #[serde(default)]
     pub source: String,
-    /// How the model's ports become tokens, mask and pooled: the adapter's own table.
+    /// How the model's ports become tokens, mask and pooled vectors. The adapter defines the keys.
     #[serde(default)]
     pub ports: toml::Table,
-    /// How raw input becomes the model's inputs: the adapter's own table.
+    /// How raw input becomes the model's inputs. The adapter defines the keys.
     #[serde(default)]
     pub preprocessing: toml::Table,
 }
 
-/// A card that was found, and its file.
+/// A card and its files on disk.
 #[derive(Debug, Clone)]
-pub struct FoundCard {
+pub struct ResolvedCard {
     /// The card.
-    pub card: Card,
-    /// The card's file.
+    pub card: ModelCard,
+    /// The path of the card.
     pub card_path: PathBuf,
-    /// The model's file.
+    /// The path of the model.
     pub model_path: PathBuf,
 }
 
@@ -52,8 +52,8 @@ pub struct ModelStore {
 }
 
 impl ModelStore {
-    /// The store seen from `start` (a recipe's folder): `extra` folders, `models/` in `start` and in each
-    /// folder above it, the folders of `$CHIASM_MODELS`, then the user's own.
+    /// Returns the store for a recipe in the folder `start`. It searches the `extra` folders, `models/` in
+    /// `start` and in each folder above it, the folders of `$CHIASM_MODELS`, then the user's models folder.
     pub fn new(start: &Path, extra: &[PathBuf]) -> Self {
         let mut folders = extra.to_vec();
         let start = std::path::absolute(start).unwrap_or_else(|_| start.to_path_buf());
@@ -65,14 +65,15 @@ impl ModelStore {
         Self { folders }
     }
 
-    /// The folders, in the order they are searched.
+    /// Returns the folders, in search order.
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
 
-    /// Every card, the first of each name; a card that cannot be read is a problem in its place.
-    pub fn list(&self) -> Vec<Result<(Card, PathBuf), Problem>> {
-        let mut found: Vec<Result<(Card, PathBuf), Problem>> = Vec::new();
+    /// Returns every card with its path, and a problem for each card that cannot be read. Of several cards
+    /// with one name, the first is returned.
+    pub fn list(&self) -> Vec<Result<(ModelCard, PathBuf), Problem>> {
+        let mut found: Vec<Result<(ModelCard, PathBuf), Problem>> = Vec::new();
         let entries = self.folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flat_map(|entries| {
             let mut paths: Vec<_> = entries.flatten().map(|e| e.path().join("card.toml")).collect();
             paths.sort();
@@ -89,17 +90,17 @@ impl ModelStore {
         found
     }
 
-    /// The encoder called `name`: its card, and its model file where it was found.
+    /// Finds the card called `name` and its model file.
     ///
     /// # Errors
-    /// When no folder has the card, the card is not valid, or the model file is nowhere.
-    pub fn find(&self, name: &str) -> Result<FoundCard, Problem> {
+    /// If no folder has the card, the card is invalid, or the model file is missing.
+    pub fn find(&self, name: &str) -> Result<ResolvedCard, Problem> {
         let card_path =
             self.folders.iter().map(|f| f.join(name).join("card.toml")).find(|p| p.is_file()).ok_or_else(
                 || {
                     let known: Vec<String> = self.list().into_iter().flatten().map(|(c, _)| c.name).collect();
                     let help = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| {
-                        format!("`chiasm model add FILE.onnx --name {name}` makes a card; searched: {}", self)
+                        format!("`chiasm model add FILE.onnx --name {name}` creates a card; searched: {self}")
                     });
                     Problem::new("chiasm::model::unknown", format!("there is no model card called {name:?}"))
                         .help(help)
@@ -107,16 +108,16 @@ impl ModelStore {
             )?;
         let card = read_card(&card_path)?;
         let model_path = self.model_file(&card, &card_path)?;
-        Ok(FoundCard { card, card_path, model_path })
+        Ok(ResolvedCard { card, card_path, model_path })
     }
 
-    fn model_file(&self, card: &Card, card_path: &Path) -> Result<PathBuf, Problem> {
+    fn model_file(&self, card: &ModelCard, card_path: &Path) -> Result<PathBuf, Problem> {
         let beside = card_path.parent().unwrap_or(Path::new("")).join(&card.model);
         let elsewhere = self.folders.iter().map(|f| f.join(&card.name).join(&card.model));
         std::iter::once(beside).chain(elsewhere).find(|p| p.is_file()).ok_or_else(|| {
             let message = format!("the file {} of model {:?} was not found", card.model, card.name);
             Problem::new("chiasm::model::missing_file", message).help(format!(
-                "put it beside {} or at <folder>/{}/{}, with the folder named in CHIASM_MODELS; searched: {}",
+                "put it beside {} or at <folder>/{}/{}, and add <folder> to CHIASM_MODELS; searched: {}",
                 card_path.display(),
                 card.name,
                 card.model,
@@ -133,20 +134,22 @@ impl std::fmt::Display for ModelStore {
     }
 }
 
-/// The user's own models folder, where `chiasm model add` writes cards: `$XDG_DATA_HOME/chiasm/models`.
+/// Returns the user's models folder, where `chiasm model add` writes cards: `chiasm/models` in
+/// `$XDG_DATA_HOME` or in `~/.local/share`.
 pub fn user_models() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
     data.or(home).map(|folder| folder.join("chiasm/models"))
 }
 
-/// Reads one card.
+/// Reads a model card.
 ///
 /// # Errors
-/// When the file cannot be read or is not a card: what was expected, with the line.
-pub fn read_card(path: &Path) -> Result<Card, Problem> {
+/// If the file cannot be read or is not a valid card. The message names the line.
+pub fn read_card(path: &Path) -> Result<ModelCard, Problem> {
     let code = "chiasm::model::card";
     let text = std::fs::read_to_string(path)
         .map_err(|e| Problem::new(code, format!("cannot read the card {}: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|e| Problem::new(code, format!("{} is not a card: {e}", path.display())))
+    toml::from_str(&text)
+        .map_err(|e| Problem::new(code, format!("{} is not a valid card: {e}", path.display())))
 }

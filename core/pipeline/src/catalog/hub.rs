@@ -1,47 +1,47 @@
-//! Models from the Hugging Face hub: `hf:ORG/NAME[@REVISION]/PATH.onnx`, through hf-hub and its usual cache.
+//! Models from the Hugging Face hub, `hf:ORG/NAME[@REVISION]/PATH.onnx`, through hf-hub and its usual cache.
 //!
-//! What is in the cache is taken from there, without a question to the network. The card that is made locks
-//! the file by its sha256: a hub that serves other bytes later is noticed. Needs the feature `hub`.
+//! Cached files are used without a network request. The model card records the SHA-256 of the file, so a
+//! changed file on the hub is detected. Needs the feature `hub`.
 
 use crate::base::problem::Problem;
 use std::path::PathBuf;
 
 /// A model file on the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct HubAddress {
     /// `ORG/NAME`.
     pub repository: String,
-    /// Branch, tag or commit.
+    /// A branch, tag or commit.
     pub revision: String,
     /// The file's path in the repository.
     pub file: String,
 }
 
-/// What was brought.
+/// A model downloaded from the hub or found in its cache.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchedModel {
     /// The model.
     pub model: PathBuf,
-    /// Files of the repository that adapters look for beside a model.
+    /// Files of the repository that adapters look for next to a model.
     pub companions: Vec<PathBuf>,
 }
 
-/// Files of a repository, at its root, that tell how raw input is prepared.
+/// Files in the root of a repository that describe how raw input is prepared.
 #[cfg(feature = "hub")]
 const COMPANIONS: [&str; 2] = ["tokenizer.json", "preprocessor_config.json"];
 
-impl Address {
-    /// Reads `hf:ORG/NAME[@REVISION]/PATH.onnx`; `None` when `text` is no such address but a path.
+impl HubAddress {
+    /// Parses `hf:ORG/NAME[@REVISION]/PATH.onnx`. Returns `None` if `text` does not start with `hf:`.
     ///
     /// # Errors
-    /// When it begins with `hf:` and does not go on as it should.
+    /// If `text` starts with `hf:` but is not a valid address.
     pub fn parse(text: &str) -> Result<Option<Self>, Problem> {
         let Some(rest) = text.strip_prefix("hf:") else { return Ok(None) };
         let mut parts = rest.splitn(3, '/');
         let (Some(org), Some(name), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(Problem::new(
                 "chiasm::hub::address",
-                format!("a hub address is hf:ORG/NAME/PATH.onnx, got {text:?}"),
+                format!("expected a hub address hf:ORG/NAME/PATH.onnx, got {text:?}"),
             )
             .help("for example hf:sentence-transformers/all-MiniLM-L6-v2/onnx/model.onnx"));
         };
@@ -53,28 +53,28 @@ impl Address {
         }))
     }
 
-    /// Brings the file and its companions, from the cache when they are there.
+    /// Returns the file and its companions, from the cache or else from the hub.
     ///
     /// # Errors
-    /// When the hub has no such file or cannot be reached.
+    /// If the hub has no such file or cannot be reached.
     #[cfg(feature = "hub")]
-    pub fn fetch(&self) -> Result<Fetched, Problem> {
+    pub fn fetch(&self) -> Result<FetchedModel, Problem> {
         self.fetch_with(hf_hub::Cache::from_env())
     }
 
-    /// This build has no hub in it.
+    /// Returns an error, because this build does not have the feature `hub`.
     ///
     /// # Errors
-    /// Always, with what to do.
+    /// Always.
     #[cfg(not(feature = "hub"))]
-    pub fn fetch(&self) -> Result<Fetched, Problem> {
-        let message = "this chiasm was built without the hub";
+    pub fn fetch(&self) -> Result<FetchedModel, Problem> {
+        let message = "this build of chiasm cannot download from the Hugging Face hub";
         let help = "build it with `--features hub`, or download the file and give its path";
         Err(Problem::new("chiasm::hub::not_built", message).help(help))
     }
 
     #[cfg(feature = "hub")]
-    fn fetch_with(&self, cache: hf_hub::Cache) -> Result<Fetched, Problem> {
+    fn fetch_with(&self, cache: hf_hub::Cache) -> Result<FetchedModel, Problem> {
         use hf_hub::{Repo, RepoType, api::sync::ApiBuilder};
         let repository = Repo::with_revision(self.repository.clone(), RepoType::Model, self.revision.clone());
         let get = |file: &str| -> Result<PathBuf, String> {
@@ -89,9 +89,9 @@ impl Address {
             Problem::new("chiasm::hub::fetch", message)
                 .help("check the name and the network, or download the file and give its path")
         })?;
-        // A repository without one of these is as good: the adapter says what it misses.
+        // Companions are optional here: the adapter reports a file that it needs.
         let companions = COMPANIONS.into_iter().filter_map(|name| get(name).ok()).collect();
-        Ok(Fetched { model, companions })
+        Ok(FetchedModel { model, companions })
     }
 }
 
@@ -100,19 +100,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_paths() {
-        let address = Address::parse("hf:org/name@v2/onnx/model.onnx").unwrap().unwrap();
+    fn hub_addresses_are_parsed_and_paths_are_not() {
+        let address = HubAddress::parse("hf:org/name@v2/onnx/model.onnx").unwrap().unwrap();
         assert_eq!((address.repository.as_str(), address.revision.as_str()), ("org/name", "v2"));
         assert_eq!(address.file, "onnx/model.onnx");
-        assert_eq!(Address::parse("hf:org/name/m.onnx").unwrap().unwrap().revision, "main");
-        assert!(Address::parse("models/a.onnx").unwrap().is_none());
-        assert!(Address::parse("hf:org/name").unwrap_err().to_string().contains("hf:ORG/NAME/PATH.onnx"));
+        assert_eq!(HubAddress::parse("hf:org/name/m.onnx").unwrap().unwrap().revision, "main");
+        assert!(HubAddress::parse("models/a.onnx").unwrap().is_none());
+        assert!(HubAddress::parse("hf:org/name").unwrap_err().to_string().contains("hf:ORG/NAME/PATH.onnx"));
     }
 
-    /// A cache as hf-hub lays it out, with nothing of the network in it.
+    /// A cache folder with the layout of hf-hub.
     #[cfg(feature = "hub")]
     #[test]
-    fn what_is_in_the_cache_needs_no_network() {
+    fn cached_files_are_used_without_a_network_request() {
         let here = tempfile::tempdir().unwrap();
         let repository = here.path().join("models--org--name");
         let snapshot = repository.join("snapshots/0123abc");
@@ -122,7 +122,7 @@ mod tests {
         for name in ["onnx/model.onnx", "tokenizer.json", "preprocessor_config.json"] {
             std::fs::write(snapshot.join(name), name).unwrap();
         }
-        let address = Address::parse("hf:org/name/onnx/model.onnx").unwrap().unwrap();
+        let address = HubAddress::parse("hf:org/name/onnx/model.onnx").unwrap().unwrap();
         let fetched = address.fetch_with(hf_hub::Cache::new(here.path().to_path_buf())).unwrap();
         assert_eq!(std::fs::read_to_string(&fetched.model).unwrap(), "onnx/model.onnx");
         let names: Vec<_> = fetched.companions.iter().map(|p| p.file_name().unwrap().to_owned()).collect();

@@ -1,9 +1,9 @@
-//! What a recipe refers to: model cards, encoders opened from them, and the rows of data files.
+//! What a recipe refers to: model cards, the encoders opened from them, and data files.
 
 pub mod card;
 pub mod dataset;
-pub mod draft_card;
 pub mod encoder;
 pub mod hub;
+pub mod new_card;
 pub mod raw;
 mod tail;

@@ -1,4 +1,4 @@
-//! Raw items as adapters take them: files, texts, and rows of files of vectors.
+//! Raw items, as adapters take them: files, texts, and rows of files of vectors.
 
 use crate::base::digest::sha256_of;
 use chiasm_host::{Item, Takes};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// One raw item of a modality.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Raw {
+pub enum RawItem {
     /// A file.
     Path(PathBuf),
     /// A text.
@@ -15,13 +15,13 @@ pub enum Raw {
     Row(usize),
 }
 
-impl Raw {
-    /// What `written` in a table means to an adapter; relative paths start at `folder`.
+impl RawItem {
+    /// Parses a cell of a table for an adapter that takes `takes`. Relative paths start at `folder`.
     ///
     /// # Errors
-    /// What was expected, for something that should be a row number and is not.
-    pub fn read(written: &str, takes: Takes, folder: &Path) -> Result<Self, String> {
-        let no_row = |_| format!("expected a row number of its vectors, got {written:?}");
+    /// If a row number is expected and `written` is not one.
+    pub fn parse(written: &str, takes: Takes, folder: &Path) -> Result<Self, String> {
+        let no_row = |_| format!("expected a row number of its file of vectors, got {written:?}");
         Ok(match takes {
             Takes::Path => Self::Path(folder.join(written)),
             Takes::Text => Self::Text(written.to_owned()),
@@ -29,7 +29,7 @@ impl Raw {
         })
     }
 
-    /// The item as an adapter takes it.
+    /// Returns the item in the type that adapters take.
     pub fn item(&self) -> Item<'_> {
         match self {
             Self::Path(path) => Item::Path(path),
@@ -38,7 +38,7 @@ impl Raw {
         }
     }
 
-    /// The file, when it is one.
+    /// Returns the path, if the item is a file.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Path(path) => Some(path),
@@ -46,8 +46,8 @@ impl Raw {
         }
     }
 
-    /// How the item is called in messages; a path in the working folder is shown from there.
-    pub fn shown(&self) -> String {
+    /// Describes the item in messages. A path below the working folder is shown relative to it.
+    pub fn describe(&self) -> String {
         match self {
             Self::Path(path) => {
                 let here = std::env::current_dir().unwrap_or_default();
@@ -58,7 +58,7 @@ impl Raw {
         }
     }
 
-    /// What the item is, for digests: a file's hash, a text, a row's number.
+    /// Returns the content of the item for digests: the digest of a file, a text, or a row number.
     pub fn content(&self) -> String {
         match self {
             Self::Path(path) => {

@@ -1,14 +1,15 @@
-//! A model joined with its adapter's tail.
+//! Joining a model with the tail of its adapter.
 
 use crate::base::error::Error;
 use chiasm_graph::Graph;
 
-/// The model with its tail: the same inputs, and of the outputs only tokens, mask and pooled.
+/// Joins a model with its tail. The result has the inputs of the model, and the outputs tokens, mask and
+/// pooled.
 ///
-/// The tail names ports or inner tensors of the model as its inputs.
+/// The inputs of the tail are named like ports or inner tensors of the model.
 ///
 /// # Errors
-/// When the tail wants a tensor the model does not have.
+/// If the model does not have a tensor that the tail needs.
 pub(super) fn with_tail(name: &str, model: &Graph, tail: &Graph) -> Result<Graph, Error> {
     let context = || format!("model {name:?} and its tail");
     let inputs = model.inputs();
@@ -16,7 +17,7 @@ pub(super) fn with_tail(name: &str, model: &Graph, tail: &Graph) -> Result<Graph
     let mut links = Vec::new();
     for port in tail.inputs() {
         if inputs.iter().any(|i| i.name == port.name) {
-            continue; // both read the same raw input
+            continue; // the model and the tail share this input
         }
         if model.outputs().iter().all(|o| o.name != port.name) {
             model = model.expose(&port.name).map_err(Error::graph(context()))?;

@@ -1,37 +1,39 @@
-//! Figures of several folds as means with intervals.
+//! Means and confidence intervals over the folds of a cross-validation.
 
-use crate::run::{evaluate::Control, task_score::TaskMetrics};
+use crate::run::{evaluate::RetrievalSummary, task_score::TaskMetrics};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Means of a fusion's scores over the folds.
+/// The scores of a fusion over the folds.
 #[derive(Debug, Clone, Serialize)]
-pub struct TaskFolds {
+#[non_exhaustive]
+pub struct TaskCrossValidation {
     /// The score of each fold.
     pub fold_scores: Vec<f64>,
-    /// Their mean.
+    /// The mean of these scores.
     pub score: f64,
-    /// Its 95 % interval, from Student's t over the folds.
+    /// Its 95 % confidence interval, from Student's t distribution over the folds.
     pub interval: [f64; 2],
-    /// Mean scores with a modality hidden.
+    /// The mean scores with one modality hidden.
     pub without: BTreeMap<String, f64>,
-    /// Mean scores of what needs no fusion.
+    /// The mean scores of the baselines.
     pub baselines: BTreeMap<String, f64>,
-    /// By how much the fusion is ahead of each of these, fold by fold.
-    pub gains: BTreeMap<String, Gain>,
+    /// The paired difference of the score to each of these.
+    pub gains: BTreeMap<String, MeanWithInterval>,
 }
 
-/// A mean difference over the folds.
+/// A mean over the folds with its confidence interval.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Gain {
+#[non_exhaustive]
+pub struct MeanWithInterval {
     /// The mean.
     pub mean: f64,
-    /// Its 95 % interval, from Student's t over the folds: the pairing takes out what makes folds differ.
+    /// Its 95 % confidence interval, from Student's t distribution over the folds.
     pub interval: [f64; 2],
 }
 
-impl Gain {
-    /// Of one number a fold.
+impl MeanWithInterval {
+    /// Returns the mean and interval of one number per fold.
     fn of(folds: &[f64]) -> Self {
         let count = folds.len() as f64;
         let mean = folds.iter().sum::<f64>() / count;
@@ -41,28 +43,30 @@ impl Gain {
     }
 }
 
-/// Means over the folds.
+/// Retrieval over the folds.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct CrossValidation {
-    /// Sum of recalls of each fold, in percent.
+    /// The sum of recalls of each fold, in percent.
     pub fold_rsum: Vec<f64>,
-    /// Their mean.
+    /// The mean of these sums.
     pub rsum: f64,
-    /// Their standard deviation (over n).
+    /// Their standard deviation (with denominator n).
     pub rsum_sd: f64,
-    /// Mean recall@1 by direction.
+    /// The mean recall@1 of each direction.
     #[serde(rename = "recall@1")]
     pub recall_at_1: BTreeMap<String, f64>,
 }
 
-/// Quantiles 0.975 of Student's t for 1, 2, ... degrees of freedom; beyond them the normal's is near enough.
+/// The 0.975 quantiles of Student's t distribution for 1, 2, ... degrees of freedom. For more, the normal
+/// quantile is used.
 const T: [f64; 19] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093,
 ];
 
-/// The scores of a fusion over the folds; `None` without folds.
-pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
+/// Summarises the scores of a fusion over the folds; `None` without folds.
+pub(super) fn task_over_folds(folds: &[&TaskMetrics]) -> Option<TaskCrossValidation> {
     let first = folds.first()?;
     let scores: Vec<f64> = folds.iter().map(|fold| fold.score).collect();
     let each = |of: fn(&TaskMetrics) -> &BTreeMap<String, f64>| -> Vec<(String, Vec<f64>)> {
@@ -72,16 +76,16 @@ pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
     };
     let (without, baselines) = (each(|fold| &fold.without), each(|fold| &fold.baselines));
     let means = |all: &[(String, Vec<f64>)]| {
-        all.iter().map(|(key, values)| (key.clone(), Gain::of(values).mean)).collect()
+        all.iter().map(|(key, values)| (key.clone(), MeanWithInterval::of(values).mean)).collect()
     };
-    let ahead = |values: &[f64]| {
-        Gain::of(&scores.iter().zip(values).map(|(own, other)| own - other).collect::<Vec<_>>())
+    let difference = |values: &[f64]| {
+        MeanWithInterval::of(&scores.iter().zip(values).map(|(own, other)| own - other).collect::<Vec<_>>())
     };
-    let gains = (without.iter().map(|(key, values)| (format!("without {key}"), ahead(values))))
-        .chain(baselines.iter().map(|(key, values)| (key.clone(), ahead(values))))
+    let gains = (without.iter().map(|(key, values)| (format!("without {key}"), difference(values))))
+        .chain(baselines.iter().map(|(key, values)| (key.clone(), difference(values))))
         .collect();
-    let Gain { mean, interval } = Gain::of(&scores);
-    Some(TaskFolds {
+    let MeanWithInterval { mean, interval } = MeanWithInterval::of(&scores);
+    Some(TaskCrossValidation {
         score: mean,
         interval,
         without: means(&without),
@@ -91,18 +95,20 @@ pub(super) fn task_folds(folds: &[&TaskMetrics]) -> Option<TaskFolds> {
     })
 }
 
-/// The figures of the folds; `None` without folds.
-pub(super) fn summary<'a>(folds: impl Iterator<Item = &'a Control>) -> Option<CrossValidation> {
-    let folds: Vec<&Control> = folds.collect();
+/// Summarises retrieval over the folds; `None` without folds.
+pub(super) fn retrieval_over_folds<'a>(
+    folds: impl Iterator<Item = &'a RetrievalSummary>,
+) -> Option<CrossValidation> {
+    let folds: Vec<&RetrievalSummary> = folds.collect();
     folds.first()?;
     let count = folds.len() as f64;
-    let mean = |of: &dyn Fn(&Control) -> f64| folds.iter().map(|f| of(f)).sum::<f64>() / count;
+    let mean = |of: &dyn Fn(&RetrievalSummary) -> f64| folds.iter().map(|f| of(f)).sum::<f64>() / count;
     let rsum = mean(&|f| f.rsum);
     let directions: BTreeSet<&String> = folds.iter().flat_map(|fold| fold.retrieval.keys()).collect();
     let recall_at_1 = directions
         .into_iter()
         .map(|direction| {
-            // over the folds that have the direction
+            // The mean over the folds that have this direction.
             let found: Vec<f64> =
                 folds.iter().filter_map(|f| Some(f.retrieval.get(direction)?.recall_at_1)).collect();
             (direction.clone(), found.iter().sum::<f64>() / found.len() as f64)
@@ -119,8 +125,8 @@ mod tests {
 
     /// The variance of 1 to 5 is (4 + 1 + 0 + 1 + 4) / 4 = 2.5, and t for four degrees of freedom 2.776.
     #[test]
-    fn a_gain_has_students_interval() {
-        let gain = Gain::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+    fn the_interval_is_from_students_t_distribution() {
+        let gain = MeanWithInterval::of(&[1.0, 2.0, 3.0, 4.0, 5.0]);
         let half = 2.776 * (2.5_f64 / 5.0).sqrt();
         assert!((gain.mean - 3.0).abs() < 1e-12);
         assert!(

@@ -1,88 +1,90 @@
-//! Comparing variants of one recipe: each fitted on its training rows and cross-validated, all in one table.
+//! Comparing variants of one recipe. Each is fitted on its training rows and cross-validated.
 
 pub mod folds;
 
 use crate::{
-    base::{error::Error, problem::Problem, workbench::Workbench},
+    base::{environment::Environment, error::Error, problem::Problem},
     catalog::dataset::Split,
-    embed::{Embedded, rows_with},
+    embed::{EmbeddedItems, rows_with},
     fit::{
+        embedded_data::EmbeddedData,
         learn::learn_fusion,
-        maps::{Training, banked_heads},
-        sample::Sample,
+        maps::{TrainingSet, banked_heads},
     },
     plan::Plan,
     recipe::{Recipe, tree},
     run::{
-        evaluate::{Control, Relevance, figures, score_task},
+        evaluate::{Relevance, RetrievalSummary, retrieval_summary, score_task},
         task_score::TaskMetrics,
     },
 };
 use chiasm_geometry::folds as split;
-use folds::{CrossValidation, TaskFolds, summary, task_folds};
+use folds::{CrossValidation, TaskCrossValidation, retrieval_over_folds, task_over_folds};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 /// One row of the comparison.
 #[derive(Debug, Clone, Serialize)]
-pub struct Variant {
-    /// What was swapped, key to value.
+#[non_exhaustive]
+pub struct VariantReport {
+    /// The swapped keys and their values.
     pub swapped: BTreeMap<String, String>,
-    /// `plain`, or `bank`: with the hubness bank.
+    /// `plain`, or `bank` for scores with the hubness bank.
     pub score: &'static str,
-    /// On the held-out test rows.
-    pub test: Control,
-    /// Pairs of modalities that no training row holds together, so that their directions are emergent.
+    /// Retrieval on the test rows.
+    pub test: RetrievalSummary,
+    /// Pairs of modalities that no training row has together; their directions are emergent.
     pub emergent: Vec<[String; 2]>,
-    /// Over the folds; none when cross-validation was left out.
+    /// Retrieval over the folds; `None` without cross-validation.
     pub cross_validation: Option<CrossValidation>,
-    /// How well the fusion answers its task, where there is one.
+    /// The scores of the fusion, if it was trained for a task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskVariant>,
-    /// Seconds to fit and score the test split, parameter search included.
+    pub task: Option<VariantTaskReport>,
+    /// Seconds to fit and to score the test split, including the parameter search.
     pub fit_seconds: f64,
 }
 
-/// A fusion's scores in one variant.
+/// The scores of a fusion in one variant.
 #[derive(Debug, Clone, Serialize)]
-pub struct TaskVariant {
-    /// On the held-out test rows.
+#[non_exhaustive]
+pub struct VariantTaskReport {
+    /// Scores on the test rows.
     pub test: TaskMetrics,
-    /// Over the folds.
-    pub cross_validation: Option<TaskFolds>,
+    /// Scores over the folds.
+    pub cross_validation: Option<TaskCrossValidation>,
 }
 
-/// How to compare.
+/// Options of [`compare`].
 #[derive(Debug, Clone)]
 pub struct CompareOptions {
     /// `key=a,b` or `key=[...]` assignments; every combination is a variant.
     pub swaps: Vec<String>,
-    /// Folds (row mod n); 0 leaves cross-validation out.
+    /// Number of folds (row mod n) of the cross-validation; 0 for none.
     pub folds: usize,
-    /// Leave out items that cannot be read.
+    /// Skip items that cannot be read.
     pub skip_bad: bool,
 }
 
-/// Fits and measures every combination; `ready` is told of each variant as it is done.
+/// Fits and measures every variant of a recipe. `ready` is called for each variant when it is done.
 ///
 /// # Errors
-/// When a swap does not parse, a variant's plan has problems, or a fit fails.
+/// If a swap is invalid, the plan of a variant has problems, or a fit fails.
 pub fn compare(
     path: &Path,
     overrides: &[String],
     options: &CompareOptions,
-    bench: &Workbench,
-    ready: &mut dyn FnMut(&Variant),
-) -> Result<Vec<Variant>, Error> {
+    env: &Environment,
+    ready: &mut dyn FnMut(&VariantReport),
+) -> Result<Vec<VariantReport>, Error> {
     let mut variants = Vec::new();
     let mut plans = Vec::new();
     for swapped in combinations(&options.swaps)? {
         let assignments = swapped.iter().map(|(key, value)| format!("{key}={value}"));
         let all: Vec<String> = overrides.iter().cloned().chain(assignments).collect();
-        plans.push((swapped, Plan::check(Recipe::load(path, &all)?, bench)?));
+        plans.push((swapped, Plan::check(Recipe::load(path, &all)?, env)?));
     }
     for (swapped, plan) in plans {
-        for variant in measure(&plan, &swapped, options, bench)? {
+        for variant in measure(&plan, &swapped, options, env)? {
             ready(&variant);
             variants.push(variant);
         }
@@ -90,11 +92,11 @@ pub fn compare(
     Ok(variants)
 }
 
-/// Every combination of the swaps' values, in the order given.
+/// Returns every combination of the values of the swaps, in the given order.
 fn combinations(swaps: &[String]) -> Result<Vec<Vec<(String, String)>>, Problem> {
     let mut all = vec![Vec::new()];
     for swap in swaps {
-        let (key, values) = tree::swap(swap)?;
+        let (key, values) = tree::parse_swap(swap)?;
         all = (all.iter())
             .flat_map(|before: &Vec<(String, String)>| {
                 values.iter().map(|value| {
@@ -108,19 +110,19 @@ fn combinations(swaps: &[String]) -> Result<Vec<Vec<(String, String)>>, Problem>
     Ok(all)
 }
 
-/// The rows of one fit: to fit on, to choose by, and held out.
+/// The rows of one fit, by split.
 #[derive(Clone, PartialEq)]
-struct Rows {
+struct SplitRows {
     train: Vec<usize>,
     validation: Vec<usize>,
     test: Vec<usize>,
 }
 
-/// The held-out figures of one fit.
+/// The test scores of one fit.
 #[derive(Clone)]
-struct Scores {
-    /// Plain, and with the bank.
-    retrieval: [Control; 2],
+struct FitScores {
+    /// Without and with the hubness bank.
+    retrieval: [RetrievalSummary; 2],
     task: Option<TaskMetrics>,
 }
 
@@ -128,55 +130,56 @@ fn measure(
     plan: &Plan,
     swapped: &[(String, String)],
     options: &CompareOptions,
-    bench: &Workbench,
-) -> Result<Vec<Variant>, Error> {
+    env: &Environment,
+) -> Result<Vec<VariantReport>, Error> {
     let mixed = plan.modalities.iter().find(|m| m.rule != m.train_rule).filter(|_| options.folds > 0);
     if let Some(modality) = mixed {
         return Err(Error::input(
             "chiasm::compare::train_items",
             format!(
-                "the folds make training rows of test rows, and `items` and `train_items` of {:?} differ",
+                "cross-validation trains on test rows, but `items` and `train_items` of {:?} differ",
                 modality.name
             ),
-            "leave the folds out with --folds 0, or take the same items for both",
+            "use --folds 0 for no cross-validation, or set `items` and `train_items` to the same value",
         ));
     }
-    let sample = Sample::embed(plan, bench, options.skip_bad)?;
+    let sample = EmbeddedData::embed(plan, env, options.skip_bad)?;
     let splits = [Split::Train, Split::Validation, Split::Test];
-    let of = |at: usize| -> Vec<Embedded> { splits.iter().map(|s| sample.of(*s)[at].clone()).collect() };
+    let of = |at: usize| -> Vec<EmbeddedItems> { splits.iter().map(|s| sample.of(*s)[at].clone()).collect() };
     let all =
-        (0..plan.modalities.len()).map(|at| Embedded::joined(&of(at))).collect::<Result<Vec<_>, _>>()?;
+        (0..plan.modalities.len()).map(|at| EmbeddedItems::joined(&of(at))).collect::<Result<Vec<_>, _>>()?;
     let rows_of = |split| rows_with(sample.of(split), 1);
     let [train, validation, test] = splits.map(rows_of);
-    let rows = Rows { train, validation, test };
+    let rows = SplitRows { train, validation, test };
     let clock = Instant::now();
-    let test = score(plan, &sample, &all, &rows, bench)?;
+    let test = score(plan, &sample, &all, &rows, env)?;
     let fit_seconds = clock.elapsed().as_secs_f64();
-    let mut by_fold: Vec<Scores> = Vec::new();
+    let mut by_fold: Vec<FitScores> = Vec::new();
     for fold in fold_rows(&rows, options.folds)? {
-        by_fold.push(if fold == rows { test.clone() } else { score(plan, &sample, &all, &fold, bench)? });
+        by_fold.push(if fold == rows { test.clone() } else { score(plan, &sample, &all, &fold, env)? });
     }
-    let task = test.task.as_ref().map(|test| TaskVariant {
+    let task = test.task.as_ref().map(|test| VariantTaskReport {
         test: test.clone(),
-        cross_validation: task_folds(
+        cross_validation: task_over_folds(
             &by_fold.iter().filter_map(|fold| fold.task.as_ref()).collect::<Vec<_>>(),
         ),
     });
     let names: Vec<&str> = plan.modalities.iter().map(|modality| modality.name.as_str()).collect();
-    let variant = |which: usize, score| Variant {
+    let variant = |which: usize, score| VariantReport {
         swapped: swapped.iter().cloned().collect(),
         score,
         test: test.retrieval[which].clone(),
         emergent: sample.data.emergent(&names),
-        cross_validation: summary(by_fold.iter().map(|fold| &fold.retrieval[which])),
+        cross_validation: retrieval_over_folds(by_fold.iter().map(|fold| &fold.retrieval[which])),
         task: task.clone(),
         fit_seconds,
     };
     Ok(vec![variant(0, "plain"), variant(1, "bank")])
 }
 
-/// The rows of every fold: all rows by place modulo the number of folds, none left aside to choose by.
-fn fold_rows(rows: &Rows, count: usize) -> Result<Vec<Rows>, Error> {
+/// Returns the rows of every fold. A row belongs to the fold of its index modulo `count`; there are no
+/// validation rows.
+fn fold_rows(rows: &SplitRows, count: usize) -> Result<Vec<SplitRows>, Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -187,31 +190,31 @@ fn fold_rows(rows: &Rows, count: usize) -> Result<Vec<Rows>, Error> {
         .map_err(|e| Error::input("chiasm::compare::folds", e.to_string(), "choose another --folds"))?;
     let pick = |places: &[usize]| places.iter().map(|&at| all[at]).collect::<Vec<_>>();
     Ok((folds.iter())
-        .map(|fold| Rows { train: pick(&fold.train), validation: Vec::new(), test: pick(&fold.test) })
+        .map(|fold| SplitRows { train: pick(&fold.train), validation: Vec::new(), test: pick(&fold.test) })
         .collect())
 }
 
 fn score(
     plan: &Plan,
-    sample: &Sample,
-    all: &[Embedded],
-    rows: &Rows,
-    bench: &Workbench,
-) -> Result<Scores, Error> {
+    sample: &EmbeddedData,
+    all: &[EmbeddedItems],
+    rows: &SplitRows,
+    env: &Environment,
+) -> Result<FitScores, Error> {
     let select = |rows: &[usize]| all.iter().map(|items| items.select(rows)).collect::<Vec<_>>();
     let mut fitted: Vec<usize> = rows.train.iter().chain(&rows.validation).copied().collect();
     fitted.sort_unstable();
-    let training = Training { items: select(&fitted), validation: rows.validation.clone() };
-    let learned = training.align(plan, &plan.recipe.align.plugin.to_json(), bench)?;
-    let mut fit = learn_fusion(plan, &sample.data, &training, learned, bench)?;
+    let training = TrainingSet { items: select(&fitted), validation: rows.validation.clone() };
+    let learned = training.align(plan, &plan.recipe.align.plugin.to_json(), env)?;
+    let mut fit = learn_fusion(plan, &sample.data, &training, learned, env)?;
     let test = select(&rows.test);
     let label = plan.recipe.eval.label.as_ref().map(|column| column.value.as_str());
     let relevance = Relevance::of(&sample.data, label);
-    let plain = figures(&fit.model.align_all(&test, bench)?, |own| &own.z, &relevance)?;
+    let plain = retrieval_summary(&fit.model.align_all(&test, env)?, |own| &own.z, &relevance)?;
     let asked = (rows.test.as_slice(), plan.seed());
-    let task = score_task(&fit.model, &plan.modalities, &sample.data, &test, asked, bench)?;
+    let task = score_task(&fit.model, &plan.modalities, &sample.data, &test, asked, env)?;
     let bank = plan.recipe.score.bank.unwrap_or_default();
-    fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.fitted(), bank, bench)?;
-    let banked = figures(&fit.model.align_all(&test, bench)?, |own| &own.embeds, &relevance)?;
-    Ok(Scores { retrieval: [plain, banked], task })
+    fit.model.heads = banked_heads(&fit.learned, &fit.model, &training.training_items(), bank, env)?;
+    let banked = retrieval_summary(&fit.model.align_all(&test, env)?, |own| &own.embeds, &relevance)?;
+    Ok(FitScores { retrieval: [plain, banked], task })
 }

@@ -1,89 +1,93 @@
-//! Embedding: every raw item through its encoders once, shard by shard, each shard kept in the cache.
+//! Embedding raw items with their encoders, in shards that are cached.
 //!
-//! Rows of one split are embedded together, so that a run that is opened later finds the shards of its test
-//! rows. An item that several rows share (a picture and its many questions) is embedded once.
+//! Each split is embedded separately, so that a run that is opened later finds the shards of its test rows in
+//! the cache. An item that several rows share (a picture with many questions) is embedded once.
 
 mod shard;
 pub mod tokens;
 
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    catalog::{dataset::Items, raw::Raw},
-    plan::Modality,
+    base::{environment::Environment, error::Error},
+    catalog::{dataset::RawItems, raw::RawItem},
+    plan::ModalityEncoders,
     recipe::encoders::ItemRule,
 };
 use ndarray::{Array2, Axis, Slice, concatenate};
-use shard::{Encoded, encode};
+use shard::{EncodedItems, encode};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-use tokens::Tokens;
+use tokens::TokenSequences;
 
-/// The vectors of one modality's items.
+/// The embedded items of one modality.
 #[derive(Debug, Clone)]
-pub struct Embedded {
+pub struct EmbeddedItems {
     /// The modality.
     pub name: String,
-    /// Widths of its encoders' vectors, which stand side by side.
+    /// Width of each encoder's pooled vectors, which are concatenated.
     pub blocks: Vec<usize>,
     /// Pooled vectors, `[items, width]`.
     pub pooled: Array2<f32>,
-    /// The row of each item, never falling.
+    /// The row of each item, sorted in ascending order.
     pub rows: Vec<usize>,
-    /// The tokens of its first encoder, where they were asked for.
+    /// The tokens of the first encoder, if requested.
     pub tokens: Option<ItemTokens>,
 }
 
-/// The tokens of different items, and which of them each item has.
+/// The tokens of the distinct items, and the index of each item's sequence among them.
 #[derive(Debug, Clone)]
 pub struct ItemTokens {
-    sequences: Arc<Tokens>,
-    places: Vec<usize>,
+    sequences: Arc<TokenSequences>,
+    indices: Vec<usize>,
 }
 
-/// An item that could not be read and was left out.
+/// An item that was skipped because it could not be read.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Skipped {
+pub struct SkippedItem {
     /// The id of its row.
     pub row: String,
     /// Its modality.
     pub modality: String,
-    /// Its place among the row's items, from 0.
+    /// Its index among the items of the row.
     pub item: usize,
-    /// Why it could not be read.
+    /// The reason.
     pub reason: String,
 }
 
-/// What to embed.
-pub struct Request<'a> {
+/// The items to embed, and how.
+pub struct EmbedRequest<'a> {
     /// The modalities.
-    pub modalities: &'a [Modality],
-    /// The items of each.
-    pub items: &'a [Items],
-    /// The names of the rows.
+    pub modalities: &'a [ModalityEncoders],
+    /// The items of each modality.
+    pub items: &'a [RawItems],
+    /// The ids of the rows.
     pub ids: &'a [String],
-    /// Modalities whose tokens are wanted.
+    /// Whether to return the tokens of a modality.
     pub tokens: &'a dyn Fn(&str) -> bool,
-    /// Leave out items that cannot be read.
+    /// Skip items that cannot be read.
     pub skip_bad: bool,
-    /// Whether maps are fitted on the rows.
+    /// Whether the rows are training or validation rows.
     pub training: bool,
 }
 
-impl Request<'_> {
-    /// Embeds the items of these rows, which must rise.
+impl EmbedRequest<'_> {
+    /// Embeds the items of these rows, which must be sorted in ascending order.
     ///
     /// # Errors
-    /// When an item cannot be read and is not to be skipped, the engine refuses, or a vector is not finite.
-    pub fn embed(&self, rows: &[usize], bench: &Workbench) -> Result<(Vec<Embedded>, Vec<Skipped>), Error> {
+    /// If an item cannot be read and `skip_bad` is not set, the engine fails, or a vector is not finite.
+    pub fn embed(
+        &self,
+        rows: &[usize],
+        env: &Environment,
+    ) -> Result<(Vec<EmbeddedItems>, Vec<SkippedItem>), Error> {
         let (mut all, mut skipped) = (Vec::new(), Vec::new());
         for (modality, items) in self.modalities.iter().zip(self.items) {
             let items = items.of_rows(rows);
             let tokens = (self.tokens)(&modality.name);
             let rule = if self.training { modality.train_rule } else { modality.rule };
-            let (embedded, bad) = embed_items(modality, &items, rule, tokens, self.skip_bad, bench)?;
-            skipped.extend(bad.into_iter().map(|(at, reason)| Skipped {
+            let (embedded, bad) = embed_items(modality, &items, rule, tokens, self.skip_bad, env)?;
+            skipped.extend(bad.into_iter().map(|(at, reason)| SkippedItem {
                 row: self.ids[items.rows[at]].clone(),
                 modality: modality.name.clone(),
                 item: items.position[at],
@@ -95,50 +99,50 @@ impl Request<'_> {
     }
 }
 
-impl Embedded {
-    /// The items of these rows, which must rise.
+impl EmbeddedItems {
+    /// Returns the items of these rows.
     pub fn select(&self, rows: &[usize]) -> Self {
         let wanted: BTreeSet<&usize> = rows.iter().collect();
         let kept: Vec<usize> = (0..self.rows.len()).filter(|at| wanted.contains(&self.rows[*at])).collect();
         self.at(&kept)
     }
 
-    /// The first item of every row.
+    /// Returns the first item of every row.
     pub fn first_of_rows(&self) -> Self {
         let kept: Vec<usize> =
             (0..self.rows.len()).filter(|at| *at == 0 || self.rows[at - 1] != self.rows[*at]).collect();
         self.at(&kept)
     }
 
-    /// The items at these places.
-    pub fn at(&self, places: &[usize]) -> Self {
+    /// Returns the items at these indices.
+    pub fn at(&self, indices: &[usize]) -> Self {
         let tokens = self.tokens.as_ref().map(|tokens| ItemTokens {
             sequences: Arc::clone(&tokens.sequences),
-            places: places.iter().map(|at| tokens.places[*at]).collect(),
+            indices: indices.iter().map(|at| tokens.indices[*at]).collect(),
         });
         Self {
             name: self.name.clone(),
             blocks: self.blocks.clone(),
-            pooled: self.pooled.select(Axis(0), places),
-            rows: places.iter().map(|at| self.rows[*at]).collect(),
+            pooled: self.pooled.select(Axis(0), indices),
+            rows: indices.iter().map(|at| self.rows[*at]).collect(),
             tokens,
         }
     }
 
-    /// The tokens of every item, in order.
-    pub fn sequences(&self) -> Option<Tokens> {
-        self.tokens.as_ref().map(|tokens| tokens.sequences.select(&tokens.places))
+    /// Returns the tokens of every item, in order.
+    pub fn sequences(&self) -> Option<TokenSequences> {
+        self.tokens.as_ref().map(|tokens| tokens.sequences.select(&tokens.indices))
     }
 
-    /// Width of a token's vector.
+    /// Returns the width of the token vectors.
     pub fn token_dim(&self) -> Option<usize> {
         self.tokens.as_ref().map(|tokens| tokens.sequences.values.len_of(Axis(2)))
     }
 
-    /// The items of several sets of rows of one modality as one, by rising row.
+    /// Joins the items of several sets of rows of one modality, sorted by row.
     ///
     /// # Errors
-    /// When the sets are not of one modality.
+    /// If there are no sets, or their widths differ.
     pub fn joined(parts: &[Self]) -> Result<Self, Error> {
         let Some(first) = parts.first() else {
             return Err(Error::Internal("no items to join".to_owned()));
@@ -149,16 +153,16 @@ impl Embedded {
         let rows: Vec<usize> = parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
         let with_tokens: Vec<&ItemTokens> = parts.iter().filter_map(|part| part.tokens.as_ref()).collect();
         let tokens = (with_tokens.len() == parts.len()).then(|| {
-            let sequences: Vec<Tokens> =
-                with_tokens.iter().map(|part| Tokens::clone(&part.sequences)).collect();
+            let sequences: Vec<TokenSequences> =
+                with_tokens.iter().map(|part| TokenSequences::clone(&part.sequences)).collect();
             let width = first.token_dim().unwrap_or_default();
-            let mut places = Vec::with_capacity(rows.len());
+            let mut indices = Vec::with_capacity(rows.len());
             let mut start = 0;
             for part in &with_tokens {
-                places.extend(part.places.iter().map(|place| start + place));
+                indices.extend(part.indices.iter().map(|index| start + index));
                 start += part.sequences.mask.nrows();
             }
-            ItemTokens { sequences: Arc::new(Tokens::joined(&sequences, width)), places }
+            ItemTokens { sequences: Arc::new(TokenSequences::joined(&sequences, width)), indices }
         });
         let whole = Self { name: first.name.clone(), blocks: first.blocks.clone(), pooled, rows, tokens };
         let mut order: Vec<usize> = (0..whole.rows.len()).collect();
@@ -167,8 +171,8 @@ impl Embedded {
     }
 }
 
-/// Every row that holds items of at least `least` of these modalities, rising.
-pub fn rows_with(modalities: &[Embedded], least: usize) -> Vec<usize> {
+/// Returns every row that has items of at least `least` of these modalities, sorted in ascending order.
+pub fn rows_with(modalities: &[EmbeddedItems], least: usize) -> Vec<usize> {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for modality in modalities {
         modality.rows.chunk_by(|a, b| a == b).for_each(|chunk| *counts.entry(chunk[0]).or_default() += 1);
@@ -176,49 +180,51 @@ pub fn rows_with(modalities: &[Embedded], least: usize) -> Vec<usize> {
     counts.into_iter().filter(|(_, count)| *count >= least).map(|(row, _)| row).collect()
 }
 
-/// The vectors of some items of a modality; and the items that could not be read, by place, with the reason.
+/// Embeds items of one modality. Also returns the indices of the items that could not be read, with the
+/// reasons.
 ///
 /// # Errors
-/// As [`Request::embed`].
+/// As [`EmbedRequest::embed`].
 pub fn embed_items(
-    modality: &Modality,
-    items: &Items,
+    modality: &ModalityEncoders,
+    items: &RawItems,
     rule: ItemRule,
     tokens: bool,
     skip_bad: bool,
-    bench: &Workbench,
-) -> Result<(Embedded, BTreeMap<usize, String>), Error> {
-    let (unique, places) = unique(&items.raw);
+    env: &Environment,
+) -> Result<(EmbeddedItems, BTreeMap<usize, String>), Error> {
+    let (unique, indices) = unique(&items.raw);
     let (mut parts, mut sequences, mut bad) = (Vec::new(), None, BTreeMap::new());
     for (index, encoder) in modality.encoders.iter().enumerate() {
         let wanted = (tokens && index == 0).then_some(items.raw.len());
-        let Encoded { pooled, tokens, bad: found } =
-            encode(encoder, &modality.name, &unique, wanted, bench, skip_bad)?;
+        let EncodedItems { pooled, tokens, bad: found } =
+            encode(encoder, &modality.name, &unique, wanted, env, skip_bad)?;
         parts.push(pooled);
         sequences = sequences.or(tokens);
         bad.extend(found);
     }
     let views: Vec<_> = parts.iter().map(Array2::view).collect();
     let pooled = concatenate(Axis(1), &views)
-        .map_err(|e| Error::Internal(format!("encoders of {:?} disagree in rows: {e}", modality.name)))?;
+        .map_err(|e| Error::Internal(format!("joining the encoders of {:?}: {e}", modality.name)))?;
     let bad: BTreeMap<usize, String> =
-        (0..places.len()).filter_map(|at| Some((at, bad.get(&places[at])?.clone()))).collect();
-    let kept: Vec<usize> = (0..places.len()).filter(|at| !bad.contains_key(at)).collect();
-    let kept_places: Vec<usize> = kept.iter().map(|at| places[*at]).collect();
-    let all = Embedded {
+        (0..indices.len()).filter_map(|at| Some((at, bad.get(&indices[at])?.clone()))).collect();
+    let kept: Vec<usize> = (0..indices.len()).filter(|at| !bad.contains_key(at)).collect();
+    let kept_indices: Vec<usize> = kept.iter().map(|at| indices[*at]).collect();
+    let all = EmbeddedItems {
         name: modality.name.clone(),
         blocks: modality.blocks(),
-        pooled: pooled.select(Axis(0), &kept_places),
+        pooled: pooled.select(Axis(0), &kept_indices),
         rows: kept.iter().map(|at| items.rows[*at]).collect(),
-        tokens: sequences.map(|sequences| ItemTokens { sequences: Arc::new(sequences), places: kept_places }),
+        tokens: sequences
+            .map(|sequences| ItemTokens { sequences: Arc::new(sequences), indices: kept_indices }),
     };
     Ok((if rule == ItemRule::Mean { mean_of_rows(&all) } else { all }, bad))
 }
 
-/// The items of each row as one, their mean.
-fn mean_of_rows(all: &Embedded) -> Embedded {
+/// Replaces the items of each row by one item: their mean.
+fn mean_of_rows(all: &EmbeddedItems) -> EmbeddedItems {
     let counts: Vec<usize> = all.rows.chunk_by(|a, b| a == b).map(<[usize]>::len).collect();
-    Embedded {
+    EmbeddedItems {
         name: all.name.clone(),
         blocks: all.blocks.clone(),
         pooled: means(&all.pooled, &counts),
@@ -227,13 +233,13 @@ fn mean_of_rows(all: &Embedded) -> Embedded {
     }
 }
 
-/// Different items in the order in which they come, and the place of each item among them.
-fn unique(items: &[Raw]) -> (Vec<&Raw>, Vec<usize>) {
-    let mut places: HashMap<&Raw, usize> = HashMap::new();
+/// Returns the distinct items, in order of first occurrence, and the index of each item among them.
+fn unique(items: &[RawItem]) -> (Vec<&RawItem>, Vec<usize>) {
+    let mut indices: HashMap<&RawItem, usize> = HashMap::new();
     let mut unique = Vec::new();
     let mut all = Vec::with_capacity(items.len());
     for item in items {
-        all.push(*places.entry(item).or_insert_with(|| {
+        all.push(*indices.entry(item).or_insert_with(|| {
             unique.push(item);
             unique.len() - 1
         }));
@@ -241,8 +247,8 @@ fn unique(items: &[Raw]) -> (Vec<&Raw>, Vec<usize>) {
     (unique, all)
 }
 
-/// The mean of each group of vectors, groups of these sizes one after the other; a group without vectors is
-/// zero.
+/// Returns the mean of each group of consecutive vectors; `counts` are the sizes of the groups. The mean of
+/// an empty group is zero.
 pub fn means(vectors: &Array2<f32>, counts: &[usize]) -> Array2<f32> {
     let mut means = Array2::zeros((counts.len(), vectors.ncols()));
     let mut start = 0;

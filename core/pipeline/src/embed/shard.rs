@@ -1,9 +1,9 @@
-//! One encoder over many items: shards from the cache where they are there, else through the engine.
+//! Running one encoder over many items. Each shard is loaded from the cache, or else computed by the engine.
 
-use super::tokens::Tokens;
+use super::tokens::TokenSequences;
 use crate::{
-    base::{digest::Key, error::Error, reporter::Steps, workbench::Workbench},
-    catalog::{encoder::Encoder, raw::Raw},
+    base::{digest::KeyHasher, environment::Environment, error::Error, reporter::StageProgress},
+    catalog::{encoder::Encoder, raw::RawItem},
 };
 use chiasm_graph::Tensor;
 use chiasm_runtime::{EmbedOptions, ItemInput, OnBad, Session, Sink, embed};
@@ -11,41 +11,43 @@ use ndarray::{Array2, Array3, Axis, Slice};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Items of one shard: what a killed run loses at most.
+/// Items per shard. An interrupted fit loses at most the items of one shard.
 const SHARD: usize = 2048;
 
-/// What an encoder made of its items.
-pub(super) struct Encoded {
-    /// `[items, width]`; bad items are zero.
+/// The output of an encoder for a list of items.
+pub(super) struct EncodedItems {
+    /// Pooled vectors, `[items, width]`; zero for items that could not be read.
     pub pooled: Array2<f32>,
-    /// When they were asked for; bad items have none.
-    pub tokens: Option<Tokens>,
-    /// Items that could not be read, and why.
+    /// Tokens, if requested. Items that could not be read have none.
+    pub tokens: Option<TokenSequences>,
+    /// The items that could not be read, with the reasons.
     pub bad: BTreeMap<usize, String>,
 }
 
-/// Every item through an encoder; with tokens when they are wanted, for so many rows.
+/// Runs an encoder over `items`. Tokens are returned if `tokens` is given: the number of items, with
+/// repetitions, that will need their sequences.
 pub(super) fn encode(
     encoder: &Encoder,
     modality: &str,
-    items: &[&Raw],
+    items: &[&RawItem],
     tokens: Option<usize>,
-    bench: &Workbench,
+    env: &Environment,
     skip_bad: bool,
-) -> Result<Encoded, Error> {
-    let engine = bench.engine_identity()?;
+) -> Result<EncodedItems, Error> {
+    let engine = env.engine_identity()?;
     let mut key = encoder.key();
-    key.add(engine).add(bench.device.as_str());
-    let shards: Vec<&[&Raw]> = items.chunks(SHARD).collect();
+    key.add(engine).add(env.device.as_str());
+    let shards: Vec<&[&RawItem]> = items.chunks(SHARD).collect();
     let keys: Vec<String> = shards.iter().map(|shard| shard_key(&key, shard)).collect();
-    let steps = Steps::begin(&*bench.reporter, &format!("embed {modality} ({})", encoder.name), items.len());
+    let steps =
+        StageProgress::begin(&*env.reporter, &format!("embed {modality} ({})", encoder.name), items.len());
     let width = tokens.map(|_| encoder.tokens_dim()).transpose()?;
     let mut session = None;
     let mut pooled = Array2::zeros((items.len(), encoder.pooled_dim));
     let (mut sequences, mut bad) = (Vec::new(), BTreeMap::new());
     for (index, (shard, key)) in shards.iter().zip(&keys).enumerate() {
         let start = index * SHARD;
-        let kept = kept(encoder, key, shard.len(), width, bench);
+        let kept = kept(encoder, key, shard.len(), width, env);
         let done = match kept {
             Some(kept) => {
                 steps.add(shard.len());
@@ -54,12 +56,12 @@ pub(super) fn encode(
             None => {
                 let session = match &mut session {
                     Some(session) => session,
-                    none => none.insert(open(encoder, width.is_some(), bench)?),
+                    none => none.insert(open(encoder, width.is_some(), env)?),
                 };
-                let made = run(encoder, session, shard, width, bench, skip_bad, &steps)?;
+                let made = run(encoder, session, shard, width, env, skip_bad, &steps)?;
                 made.check_finite(encoder, shard)?;
                 if made.bad.is_empty() {
-                    made.store(key, bench)?; // a shard with a bad item is tried again next time
+                    made.store(key, env)?; // a shard with unreadable items is not cached
                 }
                 made
             }
@@ -71,29 +73,29 @@ pub(super) fn encode(
         sequences.extend(done.tokens);
         bad.extend(done.bad.into_iter().map(|(item, reason)| (start + item, reason)));
     }
-    let tokens = width.map(|width| Tokens::joined(&sequences, width));
-    Ok(Encoded { pooled, tokens, bad })
+    let tokens = width.map(|width| TokenSequences::joined(&sequences, width));
+    Ok(EncodedItems { pooled, tokens, bad })
 }
 
-/// Refuses tokens that the machine cannot hold: those of all items, and once more those of the rows they are
-/// split into.
+/// Returns an error if the tokens do not fit into memory: `sequences` counts those of the distinct items and
+/// once more those of all items.
 fn fits_memory(
     encoder: &str,
     sequences: usize,
     (_, length, width): (usize, usize, usize),
     available: Option<u64>,
 ) -> Result<(), Error> {
-    let wanted = sequences as u64 * length as u64 * width as u64 * 4;
+    let needed = sequences as u64 * length as u64 * width as u64 * 4;
     match available {
-        Some(available) if wanted > available => {
+        Some(available) if needed > available => {
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
             Err(Error::input(
                 "chiasm::data::tokens_memory",
                 format!(
-                    "the tokens of {:?}, {length} of {width} numbers each, take {:.1} GiB for items and rows; \
-                     {:.1} GiB are free",
+                    "the tokens of {:?}, {length} x {width} numbers per item, take {:.1} GiB; {:.1} GiB are \
+                     free",
                     encoder,
-                    gib(wanted),
+                    gib(needed),
                     gib(available)
                 ),
                 "give fewer rows, or fuse pooled vectors: plugin = \"concat\" or \"mean\"",
@@ -103,16 +105,17 @@ fn fits_memory(
     }
 }
 
-/// Bytes that can still be had, where the system says so.
+/// Returns the available memory in bytes, if the system reports it.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// A shard's parts have keys of their own, so that pooled vectors serve runs with and without tokens.
+/// Returns the key of a part of a shard. Tokens have their own keys, so that fits with and without tokens
+/// share the pooled vectors.
 fn part(key: &str, part: &str) -> String {
-    let mut whole = Key::default();
+    let mut whole = KeyHasher::default();
     whole.add(key).add(part);
     whole.finish()
 }
@@ -122,31 +125,31 @@ fn kept(
     key: &str,
     rows: usize,
     width: Option<usize>,
-    bench: &Workbench,
-) -> Option<Encoded> {
-    let pooled: Array2<f32> = bench.cache.load(key, rows)?;
+    env: &Environment,
+) -> Option<EncodedItems> {
+    let pooled: Array2<f32> = env.cache.load(key, rows)?;
     let tokens = match width {
         None => None,
         Some(width) => {
-            let values: Array3<f32> = bench.cache.load(&part(key, "tokens"), rows)?;
-            let mask: Array2<f32> = bench.cache.load(&part(key, "mask"), rows)?;
+            let values: Array3<f32> = env.cache.load(&part(key, "tokens"), rows)?;
+            let mask: Array2<f32> = env.cache.load(&part(key, "mask"), rows)?;
             let fits = values.dim() == (rows, mask.ncols(), width);
-            Some(fits.then_some(Tokens { values, mask })?)
+            Some(fits.then_some(TokenSequences { values, mask })?)
         }
     };
-    (pooled.ncols() == encoder.pooled_dim).then_some(Encoded { pooled, tokens, bad: BTreeMap::new() })
+    (pooled.ncols() == encoder.pooled_dim).then_some(EncodedItems { pooled, tokens, bad: BTreeMap::new() })
 }
 
-impl Encoded {
-    fn store(&self, key: &str, bench: &Workbench) -> Result<(), Error> {
+impl EncodedItems {
+    fn store(&self, key: &str, env: &Environment) -> Result<(), Error> {
         if let Some(tokens) = &self.tokens {
-            bench.cache.store(&part(key, "tokens"), &tokens.values)?;
-            bench.cache.store(&part(key, "mask"), &tokens.mask)?;
+            env.cache.store(&part(key, "tokens"), &tokens.values)?;
+            env.cache.store(&part(key, "mask"), &tokens.mask)?;
         }
-        bench.cache.store(key, &self.pooled)
+        env.cache.store(key, &self.pooled)
     }
 
-    fn check_finite(&self, encoder: &Encoder, shard: &[&Raw]) -> Result<(), Error> {
+    fn check_finite(&self, encoder: &Encoder, shard: &[&RawItem]) -> Result<(), Error> {
         let finite = |row: usize| {
             let tokens =
                 self.tokens.iter().flat_map(|tokens| tokens.values.index_axis(Axis(0), row).into_iter());
@@ -156,28 +159,28 @@ impl Encoded {
             None => Ok(()),
             Some(row) => Err(Error::input(
                 "chiasm::data::not_finite",
-                format!("{:?} gives NaN or infinity for {}", encoder.name, shard[row].shown()),
-                "look at that input, and at the model's preprocessing; nothing was kept",
+                format!("{:?} gives NaN or infinity for {}", encoder.name, shard[row].describe()),
+                "check that item and the preprocessing of the model; nothing was kept",
             )),
         }
     }
 }
 
-fn open(encoder: &Encoder, tokens: bool, bench: &Workbench) -> Result<Session, Error> {
+fn open(encoder: &Encoder, tokens: bool, env: &Environment) -> Result<Session, Error> {
     let wanted: &[&str] = if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] };
     let graph = encoder.graph.extract(wanted);
-    bench.session_for_batches(&graph.map_err(Error::graph(format!("the outputs of {:?}", encoder.name)))?)
+    env.session_for_batches(&graph.map_err(Error::graph(format!("the outputs of {:?}", encoder.name)))?)
 }
 
 fn run(
     encoder: &Encoder,
     session: &Session,
-    shard: &[&Raw],
+    shard: &[&RawItem],
     width: Option<usize>,
-    bench: &Workbench,
+    env: &Environment,
     skip_bad: bool,
-    steps: &Steps<'_>,
-) -> Result<Encoded, Error> {
+    steps: &StageProgress<'_>,
+) -> Result<EncodedItems, Error> {
     let inputs: Vec<ItemInput> = (encoder.inputs.iter())
         .filter(|i| session.inputs().iter().any(|port| port.name == i.name))
         .map(|i| ItemInput { name: i.name.clone(), dtype: i.dtype, dims: i.dims.clone(), pad: i.pad })
@@ -189,8 +192,8 @@ fn run(
             tensors.into_iter().zip(&wanted).filter_map(|(t, &keep)| keep.then_some(t)).collect::<Vec<_>>()
         })
     };
-    let options = EmbedOptions { threads: bench.threads, limits: None };
-    let mut gather = Gather {
+    let options = EmbedOptions { threads: env.threads, limits: None };
+    let mut gather = ShardCollector {
         shard,
         skip_bad,
         pooled: Array2::zeros((shard.len(), encoder.pooled_dim)),
@@ -205,33 +208,33 @@ fn run(
         other => other?,
     };
     let tokens = width.map(|width| gather.tokens(width));
-    Ok(Encoded { pooled: gather.pooled, tokens, bad: gather.bad })
+    Ok(EncodedItems { pooled: gather.pooled, tokens, bad: gather.bad })
 }
 
-/// Keeps what a session gives for the items of a shard, at their places.
-struct Gather<'a> {
-    shard: &'a [&'a Raw],
+/// Collects the outputs of a session for the items of a shard.
+struct ShardCollector<'a> {
+    shard: &'a [&'a RawItem],
     skip_bad: bool,
     pooled: Array2<f32>,
-    /// Of every item the tokens up to the last one that is there, and their mask.
+    /// The tokens of each item up to the last one with mask 1, and their mask.
     sequences: Vec<(Vec<f32>, Vec<f32>)>,
     bad: BTreeMap<usize, String>,
-    steps: &'a Steps<'a>,
+    steps: &'a StageProgress<'a>,
     before: usize,
 }
 
-impl Gather<'_> {
-    /// All sequences, padded to the longest.
-    fn tokens(&mut self, width: usize) -> Tokens {
+impl ShardCollector<'_> {
+    /// Returns all sequences, padded to the longest.
+    fn tokens(&mut self, width: usize) -> TokenSequences {
         let sequences = std::mem::take(&mut self.sequences);
         let longest = sequences.iter().map(|(_, mask)| mask.len()).max().unwrap_or_default();
-        let mut tokens = Tokens {
+        let mut tokens = TokenSequences {
             values: Array3::zeros((sequences.len(), longest, width)),
             mask: Array2::zeros((sequences.len(), longest)),
         };
         let rows = tokens.values.outer_iter_mut().zip(tokens.mask.outer_iter_mut());
         for ((mut values, mut mask), own) in rows.zip(sequences) {
-            // what comes after the last token stays zero
+            // The padding stays zero.
             values.iter_mut().zip(own.0).for_each(|(to, from)| *to = from);
             mask.iter_mut().zip(own.1).for_each(|(to, from)| *to = from);
         }
@@ -239,12 +242,12 @@ impl Gather<'_> {
     }
 }
 
-impl Sink for Gather<'_> {
+impl Sink for ShardCollector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         let named = |name: &str| {
             let found = outputs.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
             let values = found.and_then(|tensor| Some((tensor.shape(), tensor.as_f32()?)));
-            values.ok_or_else(|| format!("the session gave no numbers `{name}`"))
+            values.ok_or_else(|| format!("the session returned no f32 output `{name}`"))
         };
         let (_, pooled) = named("pooled")?;
         for (row, values) in rows.iter().zip(pooled.chunks_exact(self.pooled.ncols().max(1))) {
@@ -254,12 +257,14 @@ impl Sink for Gather<'_> {
             return Ok(());
         }
         let ((shape, tokens), (_, mask)) = (named("tokens")?, named("mask")?);
-        let &[_, length, width] = shape else { return Err(format!("tokens of shape {shape:?}")) };
+        let &[_, length, width] = shape else {
+            return Err(format!("expected tokens with 3 axes, got the shape {shape:?}"));
+        };
         let items = tokens.chunks_exact((length * width).max(1)).zip(mask.chunks_exact(length.max(1)));
         for (row, (tokens, mask)) in rows.iter().zip(items) {
             let steps = mask.iter().rposition(|there| *there != 0.0).map_or(0, |last| last + 1);
             let mut own = tokens[..steps * width].to_vec();
-            // what a hidden token holds is of no use to anybody
+            // Masked tokens are set to zero.
             let hidden = mask[..steps].iter().enumerate().filter(|(_, there)| **there == 0.0);
             hidden.for_each(|(step, _)| own[step * width..(step + 1) * width].fill(0.0));
             self.sequences[*row] = (own, mask[..steps].to_vec());
@@ -268,7 +273,7 @@ impl Sink for Gather<'_> {
     }
 
     fn bad_item(&mut self, item: usize, reason: &str) -> OnBad {
-        self.bad.insert(item, format!("{}: {reason}", self.shard[item].shown()));
+        self.bad.insert(item, format!("{}: {reason}", self.shard[item].describe()));
         if self.skip_bad { OnBad::Skip } else { OnBad::Abort }
     }
 
@@ -279,16 +284,16 @@ impl Sink for Gather<'_> {
     }
 }
 
-fn unreadable(item: &Raw, reason: &str) -> Error {
+fn unreadable(item: &RawItem, reason: &str) -> Error {
     Error::input(
         "chiasm::data::unreadable_item",
-        format!("cannot read {}: {reason}", item.shown()),
-        "mend or remove it, or leave such rows out with --skip-bad",
+        format!("cannot read {}: {reason}", item.describe()),
+        "repair or remove it, or skip unreadable items with --skip-bad",
     )
 }
 
-/// The key of a shard: the encoder's, and the content of every item.
-fn shard_key(encoder: &Key, shard: &[&Raw]) -> String {
+/// Returns the key of a shard: the digest of the encoder's key and the content of every item.
+fn shard_key(encoder: &KeyHasher, shard: &[&RawItem]) -> String {
     let contents: Vec<String> = shard.par_iter().map(|raw| raw.content()).collect();
     let mut key = encoder.clone();
     contents.iter().for_each(|content| {
@@ -301,9 +306,9 @@ fn shard_key(encoder: &Key, shard: &[&Raw]) -> String {
 mod tests {
     use super::*;
 
-    /// A million pictures of 49 tokens of 1280 numbers are 250.88e9 bytes.
+    /// One million items x 49 tokens x 1280 numbers x 4 bytes = 250.88e9 bytes.
     #[test]
-    fn tokens_that_do_not_fit_are_refused_before_they_fill_the_memory() {
+    fn tokens_that_do_not_fit_into_memory_are_refused() {
         let fits = |free| fits_memory("big", 1_000_000, (0, 49, 1280), free);
         let message = fits(Some(16 << 30)).unwrap_err().to_string();
         assert!(message.contains("take 233.7 GiB") && message.contains("16.0 GiB are free"), "{message}");

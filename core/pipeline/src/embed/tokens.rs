@@ -1,19 +1,19 @@
-//! Sequences of token vectors with their masks.
+//! Sequences of token vectors and their masks.
 
 use ndarray::{Array2, Array3, Axis, Slice};
 
-/// Sequences padded to the longest.
+/// Token sequences, padded to the longest.
 #[derive(Debug, Clone)]
-pub struct Tokens {
-    /// `[n, T, width]`, zero where the mask is.
+pub struct TokenSequences {
+    /// Token vectors, `[n, T, width]`; zero where the mask is 0.
     pub values: Array3<f32>,
-    /// `[n, T]` of 0 and 1.
+    /// Mask, `[n, T]`: 1 for a token, 0 for padding.
     pub mask: Array2<f32>,
 }
 
-impl Tokens {
-    /// Shards one after the other, each as long as the longest.
-    pub fn joined(shards: &[Tokens], width: usize) -> Self {
+impl TokenSequences {
+    /// Concatenates shards and pads all sequences to the longest.
+    pub fn joined(shards: &[TokenSequences], width: usize) -> Self {
         let length = shards.iter().map(|shard| shard.mask.ncols()).max().unwrap_or_default();
         let count = shards.iter().map(|shard| shard.mask.nrows()).sum();
         let mut all =
@@ -31,8 +31,8 @@ impl Tokens {
         all
     }
 
-    /// The sequences at these places.
-    pub fn select(&self, places: &[usize]) -> Self {
-        Self { values: self.values.select(Axis(0), places), mask: self.mask.select(Axis(0), places) }
+    /// Returns the sequences at these indices.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self { values: self.values.select(Axis(0), indices), mask: self.mask.select(Axis(0), indices) }
     }
 }

@@ -1,36 +1,36 @@
-//! Fitting a fusion on what it reads of the training rows.
+//! Fitting a fusion on the training rows.
 
 use super::maps::view;
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::tokens::Tokens,
+    base::{environment::Environment, error::Error},
+    embed::tokens::TokenSequences,
     plan::Plan,
-    run::cases::Cases,
+    run::fusion_inputs::FusionInputs,
 };
 use chiasm_host::{Data, Fused, FusionSpec, Modality};
 use ndarray::{Array2, Axis};
 
-/// Fits the plan's fusion on these rows; `None` when the recipe has none.
+/// Fits the fusion of the plan; returns `None` if the recipe has none.
 ///
 /// # Errors
-/// When the fusion refuses or fails; the error names the plugin.
-pub fn fit(plan: &Plan, cases: &Cases, bench: &Workbench) -> Result<Option<Fused>, Error> {
+/// If the fusion fails. The error names the plugin.
+pub fn fit(plan: &Plan, inputs: &FusionInputs, env: &Environment) -> Result<Option<Fused>, Error> {
     let Some(recipe) = &plan.recipe.fuse else { return Ok(None) };
-    let target = target(plan, cases);
-    let ports: Vec<[String; 3]> = (cases.names.iter())
+    let target = target(plan, inputs);
+    let ports: Vec<[String; 3]> = (inputs.names.iter())
         .map(|name| ["pooled", "tokens", "mask"].map(|port| format!("{name}.{port}")))
         .collect();
     let mut modalities = Vec::new();
     let mut data: Vec<(&str, Data<'_>)> = Vec::new();
     for (at, [pooled_port, tokens_port, mask_port]) in ports.iter().enumerate() {
-        let (pooled, tokens) = (&cases.pooled[at], &cases.tokens[at]);
+        let (pooled, tokens) = (&inputs.pooled[at], &inputs.tokens[at]);
         data.push((pooled_port, view(pooled)));
-        if let Some(Tokens { values, mask }) = tokens {
+        if let Some(TokenSequences { values, mask }) = tokens {
             data.push((tokens_port, Data::f32(values.shape(), values.as_slice().unwrap_or_default())));
             data.push((mask_port, view(mask)));
         }
         modalities.push(Modality {
-            name: cases.names[at].clone(),
+            name: inputs.names[at].clone(),
             pooled_dim: pooled.ncols(),
             token_dim: tokens.as_ref().map(|tokens| tokens.values.len_of(Axis(2))),
         });
@@ -39,13 +39,13 @@ pub fn fit(plan: &Plan, cases: &Cases, bench: &Workbench) -> Result<Option<Fused
     let task = plan.data.task.as_ref().map(|plan| plan.task.clone());
     let spec = FusionSpec { modalities, task };
     let id = &recipe.id.value;
-    let services = bench.services(&format!("fuse ({id})"), plan.seed());
-    Ok(Some(bench.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
+    let services = env.services(&format!("fuse ({id})"), plan.seed());
+    Ok(Some(env.host.fusion(id)?.fit(&spec, &data, &recipe.to_json(), &services)?))
 }
 
-/// What the fusion should answer for every row: classes, labels, numbers, or the mean of the items to be
-/// found.
-fn target(plan: &Plan, cases: &Cases) -> Option<Array2<f32>> {
+/// Returns the training target of every row: classes, labels, numbers, or for retrieval the mean of its
+/// target items.
+fn target(plan: &Plan, inputs: &FusionInputs) -> Option<Array2<f32>> {
     let task = plan.data.task.as_ref()?;
-    task.target(&cases.rows).or_else(|| cases.targets.as_ref().map(|targets| targets.means()))
+    task.target(&inputs.rows).or_else(|| inputs.targets.as_ref().map(|targets| targets.means()))
 }

@@ -1,11 +1,11 @@
-//! Fitting the maps: the aligner on training items, the hubness bank, and the control on shuffled pairs.
+//! Fitting the maps with the aligner, adding the hubness bank, and shuffling the pairs for the control.
 
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::Embedded,
+    base::{environment::Environment, error::Error},
+    embed::EmbeddedItems,
     plan::Plan,
-    recipe::Bank,
-    run::{graphs::Head, model::Model},
+    recipe::BankSettings,
+    run::{graphs::Head, model::LearnedModel},
 };
 use chiasm_closed_form::bank::bank_tail;
 use chiasm_geometry::random::Random;
@@ -15,19 +15,19 @@ use ndarray::Array2;
 use serde_json::Value;
 
 /// The items that maps are fitted on.
-pub struct Training {
-    /// Items of every modality, of training and of validation rows.
-    pub items: Vec<Embedded>,
-    /// The rows that choose between settings, rising.
+pub struct TrainingSet {
+    /// The items of every modality, in training and validation rows.
+    pub items: Vec<EmbeddedItems>,
+    /// The validation rows, sorted in ascending order.
     pub validation: Vec<usize>,
 }
 
-impl Training {
-    /// Fits the plan's aligner with these parameters.
+impl TrainingSet {
+    /// Fits the aligner of the plan with these parameters.
     ///
     /// # Errors
-    /// When the aligner refuses or fails; the error names the plugin.
-    pub fn align(&self, plan: &Plan, parameters: &Value, bench: &Workbench) -> Result<Learned, Error> {
+    /// If the aligner fails. The error names the plugin.
+    pub fn align(&self, plan: &Plan, parameters: &Value, env: &Environment) -> Result<Learned, Error> {
         let id = &plan.recipe.align.plugin.id.value;
         let spec = AlignSpec {
             modalities: self.items.iter().map(modality).collect(),
@@ -47,24 +47,24 @@ impl Training {
         if !validation.is_empty() {
             data.push(("validation", Data::i64(&[validation.len()], &validation)));
         }
-        let services = bench.services(&format!("align ({id})"), plan.seed());
-        Ok(bench.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
+        let services = env.services(&format!("align ({id})"), plan.seed());
+        Ok(env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
     }
 
-    /// The items of the rows that maps are fitted on, without the validation rows.
-    pub fn fitted(&self) -> Vec<Embedded> {
+    /// Returns the items of the training rows, without those of the validation rows.
+    pub fn training_items(&self) -> Vec<EmbeddedItems> {
         if self.validation.is_empty() {
             return self.items.clone();
         }
-        let of = |items: &Embedded| {
+        let of = |items: &EmbeddedItems| {
             let fitted = |at: &usize| self.validation.binary_search(&items.rows[*at]).is_err();
             items.at(&(0..items.rows.len()).filter(fitted).collect::<Vec<_>>())
         };
         self.items.iter().map(of).collect()
     }
 
-    /// The same items with the pairs broken: the rows of every modality but the first are permuted among the rows
-    /// that hold it.
+    /// Returns the items with shuffled pairs: the rows of every modality except the first are permuted among
+    /// the rows that have it.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         let items = self.items.iter().enumerate().map(|(at, items)| match at {
@@ -75,29 +75,29 @@ impl Training {
     }
 }
 
-/// The heads of learned maps, without a bank.
+/// Returns the heads of the maps without a hubness bank.
 ///
 /// # Errors
-/// When a graph cannot be joined.
-pub fn plain_heads(learned: &Learned, items: &[Embedded]) -> Result<Vec<Head>, Error> {
+/// If a graph cannot be joined.
+pub fn plain_heads(learned: &Learned, items: &[EmbeddedItems]) -> Result<Vec<Head>, Error> {
     items.iter().zip(&learned.maps).map(|(items, map)| Head::new(&items.name, map, None)).collect()
 }
 
-/// The heads of learned maps with a hubness bank: each modality's correction looks at the others' training
-/// items.
+/// Returns the heads of the maps with a hubness bank, which holds the aligned training items of the other
+/// modalities.
 ///
 /// # Errors
-/// When the training items cannot be mapped.
+/// If the training items cannot be mapped.
 pub fn banked_heads(
     learned: &Learned,
-    model: &Model,
-    items: &[Embedded],
-    bank: Bank,
-    bench: &Workbench,
+    model: &LearnedModel,
+    items: &[EmbeddedItems],
+    bank: BankSettings,
+    env: &Environment,
 ) -> Result<Vec<Head>, Error> {
-    let z: Vec<Array2<f32>> = model.align_all(items, bench)?.into_iter().map(|aligned| aligned.z).collect();
+    let z: Vec<Array2<f32>> = model.align_all(items, env)?.into_iter().map(|aligned| aligned.z).collect();
     let clouds: Vec<_> = z.iter().map(Array2::view).collect();
-    let head = |(at, (items, map)): (usize, (&Embedded, &Graph))| {
+    let head = |(at, (items, map)): (usize, (&EmbeddedItems, &Graph))| {
         let tail = bank_tail(at, &clouds, bank.top, bank.weight)
             .map_err(|e| Error::Internal(format!("the hubness bank: {e}")))?;
         Head::new(&items.name, map, Some(&tail))
@@ -105,12 +105,12 @@ pub fn banked_heads(
     items.iter().zip(&learned.maps).enumerate().map(head).collect()
 }
 
-fn modality(items: &Embedded) -> AlignModality {
+fn modality(items: &EmbeddedItems) -> AlignModality {
     AlignModality { name: items.name.clone(), dim: items.pooled.ncols(), blocks: items.blocks.clone() }
 }
 
-/// The items with their rows permuted: the items of the row `old[order[i]]` move to the row `old[i]`.
-fn shuffled(items: &Embedded, seed: u64) -> Embedded {
+/// Permutes the rows of items: the items of the row `old[order[i]]` move to the row `old[i]`.
+fn shuffled(items: &EmbeddedItems, seed: u64) -> EmbeddedItems {
     let old: Vec<usize> = items.rows.chunk_by(|a, b| a == b).map(|chunk| chunk[0]).collect();
     let order = Random::new(seed).permutation(old.len());
     let mut new = vec![0; old.len()];
@@ -124,7 +124,7 @@ fn shuffled(items: &Embedded, seed: u64) -> Embedded {
     moved.at(&places)
 }
 
-/// A matrix as a plugin sees it. Matrices here are always dense and row-major.
+/// Returns a view of a matrix for plugins. The matrix must be in row-major order, as all matrices here are.
 pub fn view(matrix: &Array2<f32>) -> Data<'_> {
     Data::f32(&[matrix.nrows(), matrix.ncols()], matrix.as_slice().unwrap_or_default())
 }
@@ -134,10 +134,10 @@ mod tests {
     use super::*;
     use ndarray::array;
 
-    /// Items stay together as their row moves, and every row that had items has some.
+    /// The items of a row stay together, and the set of rows that have items stays the same.
     #[test]
-    fn shuffling_moves_whole_rows_among_those_there_are() {
-        let items = Embedded {
+    fn shuffling_permutes_whole_rows() {
+        let items = EmbeddedItems {
             name: "text".into(),
             blocks: vec![1],
             pooled: array![[1.0], [1.5], [3.0], [7.0], [7.5]],

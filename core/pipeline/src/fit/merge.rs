@@ -1,26 +1,30 @@
-//! Joining encoders, heads and fusion into the merged model.
+//! Joining encoders, heads and fusion to the merged model of a plan.
 
 use crate::{
     base::error::Error,
     plan::Plan,
     run::{
-        graphs::{self, FUSED, LOGITS, Named, Part, Tower},
-        model::Model,
+        graphs::{self, EncoderInputNames, EncoderPart, FUSED, LOGITS, Tower},
+        model::LearnedModel,
     },
 };
 use chiasm_graph::Graph;
 use serde_json::Value;
 
-/// The merged model of a plan's encoders and what was learned.
+/// Joins the encoders of a plan with the fitted heads and fusion.
 ///
 /// # Errors
-/// When the graphs cannot be joined.
-pub fn merge(plan: &Plan, model: &Model, parameters: &Value) -> Result<Graph, Error> {
+/// If the graphs cannot be joined.
+pub fn merge(plan: &Plan, model: &LearnedModel, parameters: &Value) -> Result<Graph, Error> {
     let mut inputs = input_names(plan).into_iter();
     let mut towers = Vec::new();
     for (modality, head) in plan.modalities.iter().zip(&model.heads) {
-        let parts: Vec<Part<'_>> = (modality.encoders.iter())
-            .map(|e| Part { name: &e.name, graph: &e.graph, inputs: inputs.next().unwrap_or_default() })
+        let parts: Vec<EncoderPart<'_>> = (modality.encoders.iter())
+            .map(|e| EncoderPart {
+                name: &e.name,
+                graph: &e.graph,
+                inputs: inputs.next().unwrap_or_default(),
+            })
             .collect();
         let encoders = graphs::encoders(&modality.name, &parts, model.reads_tokens(&modality.name))?;
         towers.push(Tower { encoders, head: head.clone() });
@@ -29,11 +33,12 @@ pub fn merge(plan: &Plan, model: &Model, parameters: &Value) -> Result<Graph, Er
     Ok(described(graph, plan, parameters))
 }
 
-/// For every encoder, in the order of the modalities: its input names, and what the merged model calls them.
+/// Returns pairs for every encoder, in the order of the modalities: the name of an input, and its name in the
+/// merged model.
 pub fn input_names(plan: &Plan) -> Vec<Vec<(String, String)>> {
-    let all: Vec<Named<'_>> = (plan.modalities.iter())
+    let all: Vec<EncoderInputNames<'_>> = (plan.modalities.iter())
         .flat_map(|m| m.encoders.iter().map(move |encoder| (m, encoder)))
-        .map(|(m, e)| Named {
+        .map(|(m, e)| EncoderInputNames {
             modality: &m.name,
             encoder: &e.name,
             inputs: e.graph.inputs().into_iter().map(|port| port.name).collect(),
@@ -42,7 +47,7 @@ pub fn input_names(plan: &Plan) -> Vec<Vec<(String, String)>> {
     graphs::input_names(&all)
 }
 
-/// The merged model with what it is made of in its metadata.
+/// Adds the metadata of the merged model: its encoders, aligner, fusion and task.
 fn described(graph: Graph, plan: &Plan, parameters: &Value) -> Graph {
     let encoders: Vec<&str> =
         plan.modalities.iter().flat_map(|m| &m.encoders).map(|e| e.name.as_str()).collect();

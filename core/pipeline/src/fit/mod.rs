@@ -1,23 +1,24 @@
-//! The fit: embed, align, fuse, merge; then the run that was drafted is opened, and proves, measures and
-//! checks itself.
+//! Fitting a plan: embed the items, fit maps and fusion, and write a draft of the run folder with the merged
+//! model. Then open the draft as a run, compare the merged model with its parts, measure it, check its maps,
+//! and move it into place.
 
+pub mod embedded_data;
 mod fusion;
 pub mod learn;
 pub mod maps;
 mod merge;
-pub mod sample;
 mod write;
 
 use crate::{
-    base::{digest::Key, error::Error, workbench::Workbench},
-    catalog::raw::Raw,
+    base::{digest::KeyHasher, environment::Environment, error::Error},
+    catalog::raw::RawItem,
     plan::Plan,
     recipe::PluginRecipe,
-    run::{check::stored_failures, draft::Draft, files, open::Run},
+    run::{check::stored_failures, draft::DraftFolder, files, open::Run},
 };
+use embedded_data::EmbeddedData;
 use learn::{fuse, spans};
 use maps::plain_heads;
-use sample::Sample;
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -25,36 +26,37 @@ use std::{
     time::Instant,
 };
 
-/// How to fit.
+/// Options of [`fit`].
 #[derive(Debug, Clone)]
 pub struct FitOptions {
-    /// The run folder to make.
+    /// The run folder to write.
     pub output: PathBuf,
-    /// Leave out items that cannot be read.
+    /// Skip items that cannot be read.
     pub skip_bad: bool,
-    /// Fit again even when the run is there and up to date.
+    /// Fit even if the run folder exists and is up to date.
     pub force: bool,
 }
 
-/// What a fit made.
+/// The result of a fit.
 #[derive(Debug)]
-pub struct Fitted {
+#[non_exhaustive]
+pub struct FitReport {
     /// The run folder.
     pub run: PathBuf,
-    /// False when the run was there already, made of the same things.
+    /// False if the run folder was already up to date.
     pub fresh: bool,
-    /// Seconds of each stage.
-    pub timings: Timings,
-    /// Every check that failed, as `modality: check`; the run is there all the same, to be looked at.
+    /// Duration of each stage.
+    pub timings: StageTimings,
+    /// Every check that failed, as `modality: check`. The run folder exists also in this case.
     pub failed: Vec<String>,
 }
 
-/// Seconds of each stage, in order.
+/// The duration of each stage in seconds, in order.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Timings(Vec<(String, f64)>);
+pub struct StageTimings(Vec<(String, f64)>);
 
-impl Timings {
-    /// Stage and seconds, in order.
+impl StageTimings {
+    /// Iterates over stages and seconds, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(stage, seconds)| (stage.as_str(), *seconds))
     }
@@ -67,39 +69,44 @@ impl Timings {
     }
 }
 
-/// Carries a plan out and returns the run folder; nothing is there until all of it is.
+/// Fits a plan and writes the run folder, which appears only once it is complete.
 ///
 /// # Errors
-/// When an item cannot be read (and is not to be skipped), a plugin or the engine fails, the merged model
-/// does not reproduce its parts, or the disk refuses. No run folder is left behind then.
-pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitted, Error> {
-    let key = key(plan, bench, options.skip_bad)?;
+/// If an item cannot be read and is not skipped, a plugin or the engine fails, the merged model does not
+/// reproduce its parts, or a file cannot be written. No run folder is written then.
+pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitReport, Error> {
+    let key = key(plan, env, options.skip_bad)?;
     if !options.force && is_up_to_date(&options.output, &key) {
         let failed = stored_failures(&options.output)?;
-        return Ok(Fitted { run: options.output.clone(), fresh: false, timings: Timings::default(), failed });
+        return Ok(FitReport {
+            run: options.output.clone(),
+            fresh: false,
+            timings: StageTimings::default(),
+            failed,
+        });
     }
-    let draft = Draft::begin(&options.output)?;
-    bench.trainings.take();
-    let mut timings = Timings::default();
-    let sample = timings.time("embed", || Sample::embed(plan, bench, options.skip_bad))?;
+    let draft = DraftFolder::begin(&options.output)?;
+    env.trainings.take();
+    let mut timings = StageTimings::default();
+    let sample = timings.time("embed", || EmbeddedData::embed(plan, env, options.skip_bad))?;
     let training = sample.training()?;
     let aligner = &plan.recipe.align.plugin;
-    let learned = timings.time("align", || training.align(plan, &aligner.to_json(), bench))?;
-    let fit = timings.time("fuse", || fuse(plan, &sample.data, &training, learned, bench))?;
-    let trainings = bench.trainings.take();
+    let learned = timings.time("align", || training.align(plan, &aligner.to_json(), env))?;
+    let fit = timings.time("fuse", || fuse(plan, &sample.data, &training, learned, env))?;
+    let trainings = env.trainings.take();
     let graph = timings.time("merge", || merge::merge(plan, &fit.model, &fit.learned.parameters))?;
-    let mut manifest = write::manifest(plan, key, &sample, bench)?;
-    timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training.fitted())?))?;
-    manifest.outputs = draft.hashes()?;
+    let mut manifest = write::manifest(plan, key, &sample, env)?;
+    timings.time("write", || write::parts(&draft, plan, &fit, &graph, spans(&training.training_items())?))?;
+    manifest.outputs = draft.digests()?;
     draft.write_json(files::MANIFEST, &manifest)?;
 
-    let run = Run::open(draft.folder(), bench)?;
+    let run = Run::open(draft.folder(), env)?;
     let items = sample.items_to_prove(plan);
     let proof = timings.time("prove", || run.prove(&plan.modalities, &items))?;
     let mut metrics = timings.time("measure", || run.measure())?;
     let control = timings.time("control", || {
         let shuffled = training.shuffled(plan.seed());
-        let maps = shuffled.align(plan, &fit.learned.parameters, bench)?;
+        let maps = shuffled.align(plan, &fit.learned.parameters, env)?;
         run.measure_heads(&plain_heads(&maps, &shuffled.items)?)
     })?;
     metrics.shuffled_pairs = Some(control);
@@ -112,32 +119,32 @@ pub fn fit(plan: &Plan, bench: &Workbench, options: &FitOptions) -> Result<Fitte
     draft.write_json(files::TIMINGS, &timings)?;
     manifest.provider = proof.provider.clone();
     manifest.frozen_weights = proof.frozen_weights.clone();
-    manifest.outputs = draft.hashes()?;
-    Ok(Fitted { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed })
+    manifest.outputs = draft.digests()?;
+    Ok(FitReport { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed })
 }
 
-/// Whether the run is there, was made of the same things, and has all its files as they were written.
+/// Returns whether the run folder exists, has this key, and all its files are unchanged.
 fn is_up_to_date(run: &Path, key: &str) -> bool {
     files::read_manifest(run).is_ok_and(|manifest| manifest.key == key && manifest.verify(run).is_ok())
 }
 
-/// sha256 over everything the run depends on.
-fn key(plan: &Plan, bench: &Workbench, skip_bad: bool) -> Result<String, Error> {
-    let mut key = Key::default();
+/// Returns the SHA-256 of everything that the run depends on.
+fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> {
+    let mut key = KeyHasher::default();
     key.add(env!("CARGO_PKG_VERSION")).add(&plan.recipe.text).add(plan.recipe.overrides.join("\n"));
-    key.add(bench.engine_identity()?).add(bench.device.as_str());
+    key.add(env.engine_identity()?).add(env.device.as_str());
     key.add([u8::from(skip_bad)]).add(plan.seed().to_string());
     key.add(plan.recipe.folder.as_os_str().as_encoded_bytes());
-    key.add(bench.host.aligner(&plan.recipe.align.plugin.id.value)?.sha256());
+    key.add(env.host.aligner(&plan.recipe.align.plugin.id.value)?.sha256());
     if let Some(PluginRecipe { id, .. }) = &plan.recipe.fuse {
-        key.add(bench.host.fusion(&id.value)?.sha256());
+        key.add(env.host.fusion(&id.value)?.sha256());
     }
     for (modality, items) in plan.modalities.iter().zip(&plan.data.items) {
         modality.encoders.iter().for_each(|e| {
             key.add(e.key().finish());
         });
-        // rows may share an item: its file is read once
-        let mut contents: HashMap<&Raw, String> = HashMap::new();
+        // Each file is read once, also if several rows share it.
+        let mut contents: HashMap<&RawItem, String> = HashMap::new();
         for (raw, row) in items.raw.iter().zip(&items.rows) {
             key.add(row.to_string()).add(contents.entry(raw).or_insert_with(|| raw.content()));
         }

@@ -1,21 +1,21 @@
-//! The files of a run folder: the parts that a run is opened from, then what the opened run found.
+//! Writing the files of a run folder: first the parts that a run is opened from, then its results.
 
-use super::{learn::Fit, merge::input_names, sample::Sample};
+use super::{embedded_data::EmbeddedData, learn::FittedModel, merge::input_names};
 use crate::{
     base::{
         digest::{hex, sha256_of},
+        environment::Environment,
         error::Error,
-        workbench::Workbench,
     },
     plan::Plan,
     recipe::Recipe,
     run::{
-        check::Checked,
-        draft::Draft,
+        check::RunChecks,
+        draft::DraftFolder,
         evaluate::Metrics,
         files::{
-            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest,
-            ModalityManifest,
+            self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, MODEL, ModalityManifest, RecipeLock,
+            RunManifest,
         },
         graphs::{FUSED, embeds},
         prove::Proof,
@@ -26,14 +26,14 @@ use chiasm_host::EncoderSpec;
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
-/// Writes the graphs, what was learned, the preprocessing and the recipe.
+/// Writes the graphs, the aligner's parameters, the preprocessing and the recipe.
 ///
 /// # Errors
-/// When the disk refuses.
+/// If a file cannot be written.
 pub fn parts(
-    draft: &Draft,
+    draft: &DraftFolder,
     plan: &Plan,
-    fit: &Fit,
+    fit: &FittedModel,
     merged: &Graph,
     spanned: BTreeMap<String, usize>,
 ) -> Result<(), Error> {
@@ -74,29 +74,35 @@ pub fn parts(
     draft.write_json(LOCK, &lock(&plan.recipe)?)
 }
 
-/// Writes what the opened run found: metrics, checks and the model card.
+/// Writes the results of the opened run: metrics, checks and the model card.
 ///
 /// # Errors
-/// When the disk refuses.
+/// If a file cannot be written.
 pub fn results(
-    draft: &Draft,
+    draft: &DraftFolder,
     plan: &Plan,
     metrics: &Metrics,
     proof: &Proof,
-    checked: &Checked,
+    checked: &RunChecks,
 ) -> Result<(), Error> {
     draft.write_json(files::METRICS, metrics)?;
-    let Checked { verdict, failed, maps } = checked;
+    let RunChecks { verdict, failed, maps } = checked;
     let checks = json!({ "verdict": verdict, "failed": failed, "merged": proof, "maps": maps });
     draft.write_json(files::CHECKS, &checks)?;
     draft.write(files::README, readme(plan, metrics, proof))
 }
 
-/// The manifest, but for what is known only when the run was proved and written.
+/// Returns the manifest without the fields that are known only at the end: `provider`, `frozen_weights` and
+/// `outputs`.
 ///
 /// # Errors
-/// When an input cannot be read again.
-pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) -> Result<Manifest, Error> {
+/// If the data file cannot be read.
+pub fn manifest(
+    plan: &Plan,
+    key: String,
+    sample: &EmbeddedData,
+    env: &Environment,
+) -> Result<RunManifest, Error> {
     let mut input_names = input_names(plan).into_iter();
     let mut modalities = Vec::new();
     let mut inputs = BTreeMap::new();
@@ -126,15 +132,15 @@ pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) ->
     }
     let names: Vec<&str> = plan.modalities.iter().map(|modality| modality.name.as_str()).collect();
     let aligner = &plan.recipe.align.plugin.id.value;
-    inputs.insert(format!("plugin {aligner}"), hex(bench.host.aligner(aligner)?.sha256()));
+    inputs.insert(format!("plugin {aligner}"), hex(env.host.aligner(aligner)?.sha256()));
     if let Some(fuse) = &plan.recipe.fuse {
         let id = &fuse.id.value;
-        inputs.insert(format!("plugin {id}"), hex(bench.host.fusion(id)?.sha256()));
+        inputs.insert(format!("plugin {id}"), hex(env.host.fusion(id)?.sha256()));
     }
-    Ok(Manifest {
+    Ok(RunManifest {
         chiasm: env!("CARGO_PKG_VERSION").to_owned(),
         key,
-        engine: bench.engine_identity()?,
+        engine: env.engine_identity()?,
         seed: plan.seed(),
         modalities,
         anchor: plan.anchor().map(str::to_owned),
@@ -143,11 +149,11 @@ pub fn manifest(plan: &Plan, key: String, sample: &Sample, bench: &Workbench) ->
         task: plan.data.task.as_ref().map(|plan| plan.task.clone()),
         rows: sample.counts(),
         inputs,
-        ..Manifest::default()
+        ..RunManifest::default()
     })
 }
 
-fn save(draft: &Draft, name: &str, graph: &Graph) -> Result<(), Error> {
+fn save(draft: &DraftFolder, name: &str, graph: &Graph) -> Result<(), Error> {
     let path = draft.folder().join(name);
     let parent = path.parent().unwrap_or(draft.folder());
     std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
@@ -155,23 +161,24 @@ fn save(draft: &Draft, name: &str, graph: &Graph) -> Result<(), Error> {
     Ok(())
 }
 
-/// The folder in the run of an encoder's card and files.
+/// Returns the folder of an encoder's card and files, relative to the run folder.
 fn folder(modality: &str, encoder: &str) -> String {
     format!("{}/{modality}/{encoder}", files::PREPROCESSING)
 }
 
-fn lock(recipe: &Recipe) -> Result<Lock, Error> {
+fn lock(recipe: &Recipe) -> Result<RecipeLock, Error> {
     let folder = std::path::absolute(&recipe.folder).map_err(|e| Error::io("find", &recipe.folder, e))?;
-    Ok(Lock { folder, overrides: recipe.overrides.clone() })
+    Ok(RecipeLock { folder, overrides: recipe.overrides.clone() })
 }
 
-/// The adapter's specification without this machine's folder: the run has all its files, but not vectors.
+/// Returns the specification without an absolute folder, if the encoder has a card: its files are in the run
+/// folder. Files of vectors are not.
 fn portable(spec: &EncoderSpec, has_card: bool) -> EncoderSpec {
     let directory = if has_card { PathBuf::new() } else { spec.directory.clone() };
     EncoderSpec { directory, ..spec.clone() }
 }
 
-/// The model card of the merged model.
+/// Returns the model card of the merged model, in Markdown.
 fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let encoders = plan.modalities.iter().flat_map(|m| &m.encoders);
     let cards: Vec<_> = encoders.filter_map(|e| Some(&e.card.as_ref()?.card)).collect();
@@ -184,8 +191,8 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let outputs: Vec<String> = names.iter().map(|name| format!("`{}`", embeds(name))).collect();
     let _ = write!(
         text,
-        "# {}, merged\n\n`model.onnx` maps {} modalities into one space: the score of two items is the dot \
-         product of their vectors, the outputs {}.\n\n",
+        "# {}, merged\n\n`model.onnx` maps {} modalities into one space. The score of two items is the dot \
+         product of their embeddings, the outputs {}.\n\n",
         names.join(" and "),
         names.len(),
         outputs.join(", "),
@@ -203,9 +210,9 @@ fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
     let worst = proof.staged_against_merged.values().copied().fold(0.0, f32::max);
     let _ = write!(
         text,
-        "\nMeasured on {} held-out rows; rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
-         The merged model reproduces its parts to {worst:.1e} on {} combinations of items; the encoders' \
-         weights are as they were.\n\n## Parts\n\n",
+        "\nMeasured on {} held-out rows: rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
+         The outputs of the merged model differ from those of its parts by at most {worst:.1e} on {} \
+         combinations of items. The weights of the encoders are unchanged.\n\n## Parts\n\n",
         metrics.rows, metrics.rsum, metrics.rsum_max, proof.rows
     );
     for card in &cards {

@@ -1,12 +1,12 @@
-//! The rows of a recipe, and the raw items of every modality.
+//! The rows and raw items of a recipe.
 
 use super::{
-    modality::Modality,
-    task::{TaskPlan, Truth},
+    modality::ModalityEncoders,
+    task::{GroundTruth, TaskPlan},
 };
 use crate::{
     base::problem::{Problem, Problems},
-    catalog::dataset::{Columns, Dataset, Items, Split, items},
+    catalog::dataset::{Dataset, DatasetColumns, RawItems, Split, raw_items},
     recipe::{
         Recipe,
         encoders::{EncoderRecipe, ItemRule},
@@ -15,31 +15,31 @@ use crate::{
 use chiasm_host::{Takes, Task};
 use std::sync::Arc;
 
-/// Everything that a recipe's data file says.
+/// The data of a recipe.
 #[derive(Debug, Clone)]
-pub struct Data {
-    /// The rows: ids, splits, labels and answers.
+pub struct RecipeData {
+    /// The rows: ids, splits, labels and targets.
     pub dataset: Arc<Dataset>,
-    /// The items of every modality, in the recipe's order.
-    pub items: Vec<Items>,
-    /// What the fusion is trained for.
+    /// The items of every modality, in the order of the recipe.
+    pub items: Vec<RawItems>,
+    /// The task of the fusion.
     pub task: Option<TaskPlan>,
 }
 
-/// What has to be known of a modality to read its column.
+/// The properties of a modality that determine how its column is read.
 #[derive(Debug, Clone)]
-pub struct Column<'a> {
+pub struct ModalityColumn<'a> {
     /// The modality.
     pub modality: &'a str,
-    /// What its adapters take.
+    /// The kind of raw item that its adapters take.
     pub takes: Takes,
-    /// Rows of its file of vectors, where it is one.
+    /// The number of rows, for a file of vectors.
     pub rows: Option<u64>,
 }
 
-impl<'a> Column<'a> {
-    /// Of a modality whose encoders are open.
-    pub fn of(modality: &'a Modality) -> Self {
+impl<'a> ModalityColumn<'a> {
+    /// Returns the column of a modality.
+    pub fn of(modality: &'a ModalityEncoders) -> Self {
         let first = modality.encoders.first();
         Self {
             modality: &modality.name,
@@ -49,18 +49,22 @@ impl<'a> Column<'a> {
     }
 }
 
-impl Data {
-    /// Reads the data of a recipe. Answers of the task are those of a run that has learned `known`, else
-    /// those that the training rows name.
+impl RecipeData {
+    /// Reads the data of a recipe. The labels of the task are those of `known`, the task of a finished run;
+    /// for `None`, those of the training rows.
     ///
     /// # Errors
-    /// Every problem found, together.
-    pub fn read(recipe: &Recipe, columns: &[Column<'_>], known: Option<&Task>) -> Result<Self, Problems> {
+    /// Every problem in the data.
+    pub fn read(
+        recipe: &Recipe,
+        columns: &[ModalityColumn<'_>],
+        known: Option<&Task>,
+    ) -> Result<Self, Problems> {
         let dataset = match &recipe.data.pairs {
             Some(file) => {
                 let values: Vec<&str> = recipe.values().map(|at| at.value.as_str()).collect();
                 let split = recipe.data.split.as_ref().map(|split| split.value.as_str());
-                let columns = Columns { inputs: &recipe.inputs(), values: &values, split };
+                let columns = DatasetColumns { inputs: &recipe.inputs(), values: &values, split };
                 Dataset::read(&recipe.path(&file.value), columns)?
             }
             None => by_position(recipe, columns)?,
@@ -70,7 +74,7 @@ impl Data {
         for (encoder, column) in recipe.encoders.iter().zip(columns) {
             let cells = dataset.column(&encoder.column.value);
             let [held_out, fitted] = [encoder.items.value, encoder.train_items.value]
-                .map(|rule| items(cells, column.takes, rule, &dataset.folder));
+                .map(|rule| raw_items(cells, column.takes, rule, &dataset.folder));
             match held_out.and_then(|held_out| Ok((held_out, fitted?))) {
                 Ok((held_out, fitted)) => {
                     let test = dataset.rows_of(Split::Test);
@@ -85,19 +89,21 @@ impl Data {
         Ok(Self { dataset: Arc::new(dataset), items, task })
     }
 
-    /// The same data without some items: `left_out` is told a row's id, a modality and the place of an item
-    /// in its row.
+    /// Returns the data without some items. `left_out` takes the id of a row, a modality and the index of an
+    /// item within its row.
     #[must_use]
     pub fn without(&self, names: &[&str], left_out: &dyn Fn(&str, &str, usize) -> bool) -> Self {
         let ids = &self.dataset.ids;
-        let keep = |name: &str, items: &Items| {
+        let keep = |name: &str, items: &RawItems| {
             let stays = |at: &usize| !left_out(&ids[items.rows[*at]], name, items.position[*at]);
             items.select(&(0..items.raw.len()).filter(stays).collect::<Vec<_>>())
         };
         let items = names.iter().zip(&self.items).map(|(name, items)| keep(name, items)).collect();
         let mut task = self.task.clone();
-        let items: Vec<Items> = items;
-        if let Some(Truth::Others { modality, items: others }) = task.as_mut().map(|task| &mut task.truth) {
+        let items: Vec<RawItems> = items;
+        if let Some(GroundTruth::Others { modality, items: others }) =
+            task.as_mut().map(|task| &mut task.truth)
+        {
             *others = keep(modality, others);
             if let Some(own) = names.iter().position(|name| name == modality) {
                 *others = others.without_first_of(&items[own]);
@@ -106,8 +112,7 @@ impl Data {
         Self { dataset: Arc::clone(&self.dataset), items, task }
     }
 
-    /// Refuses splits that cannot be fitted on or measured, and modalities that no training row joins to the
-    /// others.
+    /// Reports splits that are too small, and modalities that no training row joins to the others.
     pub(super) fn check_splits(&self, recipe: &Recipe, problems: &mut Problems) {
         for (split, name, least) in [(Split::Train, "train", 2), (Split::Test, "test", 1)] {
             let rows = self.dataset.rows_of(split);
@@ -119,28 +124,29 @@ impl Data {
                     rows.len()
                 );
                 let problem = Problem::new("chiasm::data::split", message);
-                problems.push(problem.help("name more rows of that split, or rows with more modalities"));
+                problems.push(problem.help("add rows to that split, or modalities to its rows"));
             }
         }
         let joined = self.joined();
         for (encoder, _) in recipe.encoders.iter().zip(&joined).filter(|(_, joined)| !**joined) {
             let name = &encoder.modality.value;
-            let message =
-                format!("no training row joins {name:?} to the other modalities, directly or through one");
+            let message = format!(
+                "no training row joins {name:?} to the other modalities, directly or through another modality"
+            );
             problems.push(
                 Problem::new("chiasm::data::not_joined", message)
                     .at(&encoder.modality.at, "this modality")
-                    .help("add rows that hold it beside another modality"),
+                    .help("add training rows that have this modality and another one"),
             );
         }
     }
 
-    /// How many modalities a row holds.
+    /// Returns the number of modalities that a row has.
     fn modalities_of(&self, row: usize) -> usize {
         self.items.iter().filter(|items| items.rows.binary_search(&row).is_ok()).count()
     }
 
-    /// Whether each modality is joined to the first one by training rows, directly or through others.
+    /// Returns whether each modality is joined to the first one by training rows, directly or through others.
     fn joined(&self) -> Vec<bool> {
         let count = self.items.len();
         let mut joined: Vec<bool> = (0..count).map(|at| at == 0).collect();
@@ -152,14 +158,15 @@ impl Data {
         joined
     }
 
-    /// Pairs of modalities, called by these names, that no training row holds together.
+    /// Returns the pairs of modalities that no training row has together. `names` are the names of all
+    /// modalities.
     pub fn emergent(&self, names: &[&str]) -> Vec<[String; 2]> {
         let pairs = (0..names.len()).flat_map(|b| (0..b).map(move |a| [a, b]));
         let apart = pairs.filter(|[a, b]| !self.seen_together(*a, *b));
         apart.map(|pair| pair.map(|at| names[at].to_owned())).collect()
     }
 
-    /// Whether any training row holds both modalities.
+    /// Returns whether any training row has both modalities.
     pub fn seen_together(&self, first: usize, second: usize) -> bool {
         let own = &self.items[second].rows;
         let train = |row: &usize| self.dataset.splits[*row] == Split::Train;
@@ -167,18 +174,18 @@ impl Data {
     }
 }
 
-/// No data file: row i of every file of vectors is row i of the data.
-fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Problems> {
+/// Pairs files of vectors by position: row i of every file is row i of the data.
+fn by_position(recipe: &Recipe, columns: &[ModalityColumn<'_>]) -> Result<Dataset, Problems> {
     if let Some(column) = recipe.values().chain(&recipe.data.split).next() {
-        let message = format!("{:?} is a column, and there is no `data.pairs`", column.value);
+        let message = format!("the recipe names the column {:?}, but has no `data.pairs` file", column.value);
         let problem = Problem::new("chiasm::recipe::no_pairs", message).at(&column.at, "this column");
-        return Err(problem.help("give the rows as a file with that column").into());
+        return Err(problem.help("add data.pairs = \"FILE\", a file with that column").into());
     }
     let mut counts = Vec::new();
     for column in columns {
         let Some(rows) = column.rows else {
             let problem = Problem::new("chiasm::data::pairs", "`data.pairs` is missing");
-            return Err(problem.help("only files of vectors can be paired without one").into());
+            return Err(problem.help("add it; only files of vectors can be paired without it").into());
         };
         counts.push((column.modality, rows));
     }
@@ -187,10 +194,10 @@ fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Probl
     };
     if let Some((other, others)) = counts.iter().find(|(_, count)| *count != rows) {
         let message =
-            format!("{first} has {rows} rows and {other} has {others}: rows are paired by position");
+            format!("{first} has {rows} rows and {other} has {others}, but rows are paired by position");
         let problem = Problem::new("chiasm::data::rows", message);
         return Err(problem
-            .help("give files of equal length, or a `data.pairs` file that names the rows")
+            .help("give files of equal length, or a `data.pairs` file with row numbers")
             .into());
     }
     Ok(Dataset::by_position(rows, &recipe.inputs()))
@@ -198,11 +205,11 @@ fn by_position(recipe: &Recipe, columns: &[Column<'_>]) -> Result<Dataset, Probl
 
 fn wrong_cells(encoder: &EncoderRecipe, takes: Takes, dataset: &Dataset, rows: &[usize]) -> Problem {
     let expected = match (takes, encoder.items.value) {
-        (Takes::Path, ItemRule::First) => "a file's path",
-        (Takes::Path, _) => "paths of files",
+        (Takes::Path, ItemRule::First) => "a file path",
+        (Takes::Path, _) => "file paths",
         (Takes::Text, ItemRule::First) => "a text",
         (Takes::Text, _) => "texts",
-        (Takes::Row, _) => "row numbers of its vectors",
+        (Takes::Row, _) => "row numbers of its file of vectors",
     };
     let example = rows.first().map(|row| dataset.ids[*row].as_str()).unwrap_or_default();
     let message = format!(

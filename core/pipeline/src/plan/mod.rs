@@ -1,6 +1,6 @@
-//! The plan: a recipe with everything looked up and checked. Only a plan can be fitted.
+//! The plan: a recipe whose models, plugins and data were found and checked.
 //!
-//! Every problem is found before anything is embedded, and all of them are reported together.
+//! Only a plan can be fitted, so all problems in a recipe are reported together, before anything is embedded.
 
 pub mod data;
 mod modality;
@@ -9,9 +9,9 @@ pub mod task;
 
 use crate::{
     base::{
+        environment::Environment,
         error::Error,
         problem::{Problem, Problems},
-        workbench::Workbench,
     },
     catalog::{card::ModelStore, encoder::Encoder},
     recipe::{
@@ -22,49 +22,49 @@ use crate::{
 };
 use chiasm_graph::OPSET;
 use chiasm_host::{FusionNeeds, HostError, Parameter};
-use data::{Column, Data};
-pub use modality::Modality;
+use data::{ModalityColumn, RecipeData};
+pub use modality::ModalityEncoders;
 use report::PlanReport;
 use std::collections::BTreeSet;
 use task::check_needs;
 
-/// A recipe that can run.
+/// A checked recipe.
 pub struct Plan {
-    /// What the user wrote.
+    /// The recipe.
     pub recipe: Recipe,
-    /// The modalities, in the recipe's order.
-    pub modalities: Vec<Modality>,
+    /// The modalities, in the order of the recipe.
+    pub modalities: Vec<ModalityEncoders>,
     /// The rows, and the items of every modality.
-    pub data: Data,
+    pub data: RecipeData,
     /// Whether the fusion reads tokens.
     pub reads_tokens: bool,
 }
 
 impl Plan {
-    /// Looks up and checks everything the recipe names.
+    /// Finds and checks everything that the recipe names.
     ///
     /// # Errors
-    /// Every problem found, together.
-    pub fn check(recipe: Recipe, bench: &Workbench) -> Result<Self, Error> {
+    /// Every problem in the recipe.
+    pub fn check(recipe: Recipe, env: &Environment) -> Result<Self, Error> {
         let mut problems = Problems::default();
-        let store = ModelStore::new(&recipe.folder, &bench.models);
+        let store = ModelStore::new(&recipe.folder, &env.models);
         let mut modalities = Vec::new();
         for encoder in &recipe.encoders {
-            let encoders = open(encoder, &recipe, &store, bench, &mut problems);
-            modalities.extend(encoders.map(|encoders| Modality {
+            let encoders = open(encoder, &recipe, &store, env, &mut problems);
+            modalities.extend(encoders.map(|encoders| ModalityEncoders {
                 name: encoder.modality.value.clone(),
                 rule: encoder.items.value,
                 train_rule: encoder.train_items.value,
                 encoders,
             }));
         }
-        check_aligner(bench, &recipe, &mut problems);
-        let needs = check_fusion(bench, &recipe, &mut problems);
+        check_aligner(env, &recipe, &mut problems);
+        let needs = check_fusion(env, &recipe, &mut problems);
         check_opsets(modalities.iter().flat_map(|m| &m.encoders), &mut problems);
         let mut data = None;
         if modalities.len() == recipe.encoders.len() {
-            let columns: Vec<Column<'_>> = modalities.iter().map(Column::of).collect();
-            match Data::read(&recipe, &columns, None) {
+            let columns: Vec<ModalityColumn<'_>> = modalities.iter().map(ModalityColumn::of).collect();
+            match RecipeData::read(&recipe, &columns, None) {
                 Ok(read) => {
                     check_vectors(&recipe, &modalities, &read, &mut problems);
                     read.check_splits(&recipe, &mut problems);
@@ -77,17 +77,17 @@ impl Plan {
         Ok(Self { recipe, modalities, data, reads_tokens: needs.tokens })
     }
 
-    /// The seed of everything random.
+    /// Returns the random seed.
     pub fn seed(&self) -> u64 {
         self.recipe.seed
     }
 
-    /// The name of the modality that the others are bound to, when the recipe names one.
+    /// Returns the name of the anchor, if the recipe names one.
     pub fn anchor(&self) -> Option<&str> {
         self.recipe.align.anchor.as_ref().map(|anchor| anchor.value.as_str())
     }
 
-    /// What the plan would do, for people and machines.
+    /// Summarises the plan.
     pub fn report(&self) -> PlanReport {
         let opset = merged_opset(self.modalities.iter().flat_map(|m| &m.encoders));
         PlanReport {
@@ -102,16 +102,16 @@ fn open(
     encoder: &EncoderRecipe,
     recipe: &Recipe,
     store: &ModelStore,
-    bench: &Workbench,
+    env: &Environment,
     problems: &mut Problems,
 ) -> Option<Vec<Encoder>> {
     let mut opened = Vec::new();
     if let Some(vectors) = &encoder.vectors {
-        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), bench);
+        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), env);
         opened.push(problems.keep(plan.map_err(|p| p.at(&vectors.at, "these vectors"))));
     }
     for model in &encoder.models {
-        let plan = Encoder::of_model(&model.value, store, bench);
+        let plan = Encoder::of_model(&model.value, store, env);
         opened.push(problems.keep(plan.map_err(|p| p.at(&model.at, "this model"))));
     }
     let names: BTreeSet<&str> = encoder.models.iter().map(|m| m.value.as_str()).collect();
@@ -123,7 +123,7 @@ fn open(
     let same = |all: &Vec<Encoder>| all.windows(2).all(|two| two[0].takes == two[1].takes);
     if !opened.as_ref().is_none_or(same) {
         let message =
-            format!("the encoders of {:?} read different kinds of raw input", encoder.modality.value);
+            format!("the encoders of {:?} take different kinds of raw items", encoder.modality.value);
         problems
             .push(Problem::new("chiasm::plan::takes", message).at(&encoder.modality.at, "these encoders"));
         return None;
@@ -131,10 +131,10 @@ fn open(
     opened
 }
 
-/// The aligner's plugin, its parameters, and whether it takes as many modalities as the recipe has.
-fn check_aligner(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) {
+/// Checks the aligner, its parameters, and whether it takes the number of modalities in the recipe.
+fn check_aligner(env: &Environment, recipe: &Recipe, problems: &mut Problems) {
     let plugin = &recipe.align.plugin;
-    let aligner = bench.host.aligner(&plugin.id.value);
+    let aligner = env.host.aligner(&plugin.id.value);
     let list = aligner.as_ref().map_err(Clone::clone).and_then(|aligner| aligner.parameters());
     let takes = check_plugin("aligner", plugin, list, problems, || aligner?.takes(&plugin.to_json()));
     let count = recipe.encoders.len();
@@ -143,13 +143,13 @@ fn check_aligner(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) {
         problems.push(
             Problem::new("chiasm::plan::modalities", message)
                 .at(&plugin.id.at, "this aligner")
-                .help("choose another aligner (`chiasm plugin list`), or leave encoders out"),
+                .help("choose another aligner (`chiasm plugin list`), or remove encoders"),
         );
     }
 }
 
-/// Checks the parameters of a plugin: each against its declaration, and all of them by `ask`, which asks the
-/// plugin. Returns the plugin's answer, or `None` when there is a problem.
+/// Checks each parameter of a plugin against its declaration, and then all of them by calling the plugin with
+/// `ask`. Returns the result of `ask`, or `None` if there is a problem.
 fn check_plugin<T>(
     kind: &str,
     plugin: &PluginRecipe,
@@ -163,9 +163,7 @@ fn check_plugin<T>(
         Err(error) => problems.push(
             Problem::new("chiasm::plan::plugin", error.to_string())
                 .at(&plugin.id.at, format!("this {kind}"))
-                .help(
-                    "`chiasm plugin list` shows what there is, `chiasm plugin why ID` where it was looked for",
-                ),
+                .help("`chiasm plugin list` lists all plugins, `chiasm plugin why ID` the folders searched"),
         ),
         Ok(list) => {
             for (key, node) in &plugin.parameters {
@@ -199,11 +197,11 @@ fn check_plugin<T>(
     }
 }
 
-/// The fusion's plugin, its parameters, what it needs with them, and whether the recipe has that.
-fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
+/// Checks the fusion, its parameters, and whether the recipe has what it needs.
+fn check_fusion(env: &Environment, recipe: &Recipe, problems: &mut Problems) -> FusionNeeds {
     let mut needs = FusionNeeds::default();
     if let Some(fuse) = &recipe.fuse {
-        let fusion = bench.host.fusion(&fuse.id.value);
+        let fusion = env.host.fusion(&fuse.id.value);
         let list = fusion.as_ref().map_err(Clone::clone).and_then(|fusion| fusion.parameters());
         match check_plugin("fusion", fuse, list, problems, || fusion?.needs(&fuse.to_json())) {
             Some(found) => needs = found,
@@ -215,7 +213,7 @@ fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> 
     for encoder in recipe.encoders.iter().filter(|e| takes_mean(e)) {
         if retrieved.is_some_and(|task| task.of.value == encoder.modality.value) {
             let message = format!(
-                "the task finds the other items of a row, and [encoders.{}] takes the mean of all as the query",
+                "the task retrieves the other items of a row, but [encoders.{}] takes the mean of all",
                 encoder.modality.value
             );
             let problem = Problem::new("chiasm::plan::task", message).at(&encoder.items.at, "this rule");
@@ -224,7 +222,7 @@ fn check_fusion(bench: &Workbench, recipe: &Recipe, problems: &mut Problems) -> 
     }
     for encoder in recipe.encoders.iter().filter(|e| needs.tokens && takes_mean(e)) {
         let message = format!(
-            "the fusion reads the tokens of one item a row, and [encoders.{}] takes the mean of all",
+            "the fusion reads the tokens of one item per row, but [encoders.{}] takes the mean of all",
             encoder.modality.value
         );
         let problem = Problem::new("chiasm::plan::tokens", message).at(&encoder.items.at, "this rule");
@@ -243,8 +241,10 @@ fn check_opsets<'a>(encoders: impl Iterator<Item = &'a Encoder> + Clone, problem
     let opset = merged_opset(encoders.clone());
     for encoder in encoders {
         if let Err(error) = encoder.graph.upgraded(opset) {
-            let message =
-                format!("{:?} cannot join a merged model of operator set {opset}: {error}", encoder.name);
+            let message = format!(
+                "{:?} cannot be upgraded to operator set {opset} of the merged model: {error}",
+                encoder.name
+            );
             problems.push(
                 Problem::new("chiasm::plan::opset", message)
                     .help("export the model again with a newer operator set"),
@@ -257,8 +257,13 @@ fn takes_mean(encoder: &EncoderRecipe) -> bool {
     [encoder.items.value, encoder.train_items.value].contains(&ItemRule::Mean)
 }
 
-/// Row numbers are cheap to try: one beyond the file's end, or a row that is not finite, is found now.
-fn check_vectors(recipe: &Recipe, modalities: &[Modality], data: &Data, problems: &mut Problems) {
+/// Reports row numbers beyond the end of a file of vectors, and rows that are not finite.
+fn check_vectors(
+    recipe: &Recipe,
+    modalities: &[ModalityEncoders],
+    data: &RecipeData,
+    problems: &mut Problems,
+) {
     for ((encoder, modality), items) in recipe.encoders.iter().zip(modalities).zip(&data.items) {
         let Some(vectors) = &encoder.vectors else { continue };
         for opened in &modality.encoders {

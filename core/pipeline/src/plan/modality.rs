@@ -1,9 +1,9 @@
-//! One modality of a plan or of a run.
+//! One modality of a plan or of a run, with its encoders.
 
 use crate::{catalog::encoder::Encoder, recipe::encoders::ItemRule};
 
-/// One modality, its encoders opened.
-pub struct Modality {
+/// One modality with its opened encoders.
+pub struct ModalityEncoders {
     /// Its name.
     pub name: String,
     /// Which items of a row's list are used.
@@ -14,13 +14,13 @@ pub struct Modality {
     pub encoders: Vec<Encoder>,
 }
 
-impl Modality {
-    /// Width of the pooled vectors, all encoders together.
+impl ModalityEncoders {
+    /// Returns the width of the concatenated pooled vectors of all encoders.
     pub fn width(&self) -> usize {
         self.encoders.iter().map(|e| e.pooled_dim).sum()
     }
 
-    /// Width of each encoder's pooled vectors.
+    /// Returns the width of each encoder's pooled vectors.
     pub fn blocks(&self) -> Vec<usize> {
         self.encoders.iter().map(|e| e.pooled_dim).collect()
     }

@@ -1,20 +1,21 @@
-//! What a plan would do, for people and machines.
+//! The summary of a plan.
 
-use super::{data::Data, modality::Modality};
+use super::{data::RecipeData, modality::ModalityEncoders};
 use crate::{catalog::dataset::Split, recipe::Recipe};
 use chiasm_host::Task;
 use serde::Serialize;
 
-/// What a plan would do.
+/// The summary of a plan.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct PlanReport {
-    /// Rows of the data.
+    /// Number of rows.
     pub rows: usize,
-    /// Rows that maps are fitted on.
+    /// Number of training rows.
     pub train: usize,
-    /// Rows that choose between settings.
+    /// Number of validation rows.
     pub validation: usize,
-    /// Rows held out.
+    /// Number of test rows.
     pub test: usize,
     /// Every modality.
     pub modalities: Vec<ModalityReport>,
@@ -22,39 +23,41 @@ pub struct PlanReport {
     pub encoders: Vec<EncoderReport>,
     /// The aligner.
     pub aligner: String,
-    /// The modality that the others are bound to, when one is named.
+    /// The anchor, if the recipe names one.
     pub anchor: Option<String>,
-    /// Pairs of modalities that no training row holds together.
+    /// Pairs of modalities that no training row has together.
     pub emergent: Vec<[String; 2]>,
     /// The fusion.
     pub fusion: Option<String>,
-    /// What the fusion is trained for.
+    /// The task of the fusion.
     pub task: Option<Task>,
-    /// Whether the fusion reads tokens: of each modality those of its first encoder.
+    /// Whether the fusion reads tokens: those of the first encoder of each modality.
     pub reads_tokens: bool,
-    /// Whether scores get a hubness bank.
+    /// Whether scores are corrected by a hubness bank.
     pub bank: bool,
     /// The operator set of the merged model.
     pub opset: i64,
-    /// Memory of all pooled vectors, in bytes.
+    /// Memory for all pooled vectors, in bytes.
     pub embedding_bytes: usize,
 }
 
 /// One modality of a plan.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct ModalityReport {
     /// Its name.
     pub name: String,
-    /// Its items.
+    /// Number of items.
     pub items: usize,
-    /// Rows that hold at least one of them.
+    /// Number of rows with at least one item.
     pub rows: usize,
 }
 
 /// One encoder of a plan.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct EncoderReport {
-    /// The modality it serves.
+    /// Its modality.
     pub modality: String,
     /// Its name.
     pub name: String,
@@ -62,23 +65,23 @@ pub struct EncoderReport {
     pub adapter: String,
     /// Its input ports.
     pub inputs: Vec<String>,
-    /// Shape of its tokens.
+    /// Type and shape of its tokens.
     pub tokens: String,
     /// Width of its pooled vectors.
     pub pooled: usize,
     /// Its operator set.
     pub opset: i64,
-    /// Bytes of its weights.
+    /// Size of its weights, in bytes.
     pub weight_bytes: u64,
-    /// Items it has to embed.
+    /// Number of items to embed.
     pub items: usize,
     /// Its licence.
     pub licence: String,
 }
 
 impl PlanReport {
-    /// But for what the fusion reads and the operator set.
-    pub(super) fn of(recipe: &Recipe, modalities: &[Modality], data: &Data) -> Self {
+    /// Summarises a plan, except `reads_tokens` and `opset`.
+    pub(super) fn of(recipe: &Recipe, modalities: &[ModalityEncoders], data: &RecipeData) -> Self {
         let count = |split| data.dataset.rows_of(split).len();
         let mut encoders = Vec::new();
         let mut shown = Vec::new();

@@ -1,10 +1,10 @@
-//! The task of a fusion: what is right for every row.
+//! The task of a fusion and the ground truth of every row.
 
 use crate::{
     base::problem::{Problem, Problems},
     catalog::{
-        dataset::{Dataset, Items, Split, items},
-        raw::Raw,
+        dataset::{Dataset, RawItems, Split, raw_items},
+        raw::RawItem,
     },
     recipe::{PluginRecipe, Recipe, encoders::ItemRule, task::TaskRecipe},
 };
@@ -13,36 +13,37 @@ use ndarray::{Array2, Axis};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A task with what is right for every row.
+/// A task with its ground truth.
 #[derive(Debug, Clone)]
 pub struct TaskPlan {
-    /// Its kind and the names of its answers.
+    /// The kind of task and its labels.
     pub task: Task,
-    /// What is right.
-    pub truth: Truth,
+    /// The ground truth.
+    pub truth: GroundTruth,
 }
 
-/// What is right for every row of the dataset.
+/// The ground truth of every row of the dataset.
 #[derive(Debug, Clone)]
-pub enum Truth {
-    /// The right class; none for an answer that no training row has, which nobody can give.
+pub enum GroundTruth {
+    /// The class of each row; `None` for a class that no training row has, which cannot be predicted.
     Class(Vec<Option<usize>>),
-    /// The labels that hold, but for those that no training row has.
+    /// The labels of each row, without those that no training row has.
     Labels(Vec<Vec<usize>>),
     /// Numbers, `[rows, c]`.
     Numbers(Array2<f32>),
-    /// The items of this modality beyond the first one of each row, to be found by the fused vector.
+    /// For retrieval: the items of a modality except the first of each row. The fused vector should retrieve
+    /// them.
     Others {
         /// The modality.
         modality: String,
         /// Its items.
-        items: Items,
+        items: RawItems,
     },
 }
 
 impl TaskPlan {
-    /// What the recipe's task means for these rows; `None` without one. Answers are those of a run that has
-    /// learned `known`, else those that the training rows name.
+    /// Reads the ground truth of the recipe's task; `None` if it has no task. The labels are those of
+    /// `known`, the task of a finished run; for `None`, those of the training rows.
     pub(crate) fn check(
         recipe: &Recipe,
         dataset: &Dataset,
@@ -60,7 +61,7 @@ impl TaskPlan {
         };
         if matches!(kind, TaskKind::Classification | TaskKind::MultiLabel) && labels.len() < 2 {
             let message = format!(
-                "column `{}`: the training rows hold {} label(s), at least 2 are needed",
+                "column `{}`: expected at least 2 different labels in the training rows, got {}",
                 task.of.value,
                 labels.len()
             );
@@ -69,41 +70,42 @@ impl TaskPlan {
         Ok(Some(Self { task: Task { kind, labels }, truth }))
     }
 
-    /// The target of some rows, `[n, c]`; `None` for retrieval, whose target is learned first.
+    /// Returns the training targets of some rows, `[n, c]`. `None` for retrieval, whose targets are aligned
+    /// vectors.
     pub(crate) fn target(&self, rows: &[usize]) -> Option<Array2<f32>> {
         let width = self.task.labels.len();
         let of = |row: usize, column: usize| match &self.truth {
-            Truth::Class(classes) => f32::from(u8::from(classes[row] == Some(column))),
-            Truth::Labels(labels) => f32::from(u8::from(labels[row].contains(&column))),
-            Truth::Numbers(numbers) => numbers[[row, column]],
-            Truth::Others { .. } => 0.0,
+            GroundTruth::Class(classes) => f32::from(u8::from(classes[row] == Some(column))),
+            GroundTruth::Labels(labels) => f32::from(u8::from(labels[row].contains(&column))),
+            GroundTruth::Numbers(numbers) => numbers[[row, column]],
+            GroundTruth::Others { .. } => 0.0,
         };
-        let given = !matches!(self.truth, Truth::Others { .. });
+        let given = !matches!(self.truth, GroundTruth::Others { .. });
         given.then(|| Array2::from_shape_fn((rows.len(), width), |(row, column)| of(rows[row], column)))
     }
-}
 
-impl TaskPlan {
-    /// What is right for every row, as text that enters hashes.
+    /// Returns the ground truth as text, for digests.
     pub(crate) fn content(&self) -> String {
         match &self.truth {
-            Truth::Others { items, .. } => items.raw.iter().map(Raw::content).collect::<Vec<_>>().join("\n"),
+            GroundTruth::Others { items, .. } => {
+                items.raw.iter().map(RawItem::content).collect::<Vec<_>>().join("\n")
+            }
             truth => format!("{:?} {truth:?}", self.task),
         }
     }
 }
 
-/// The column of a task's answers.
+/// The column of a task's targets.
 struct Answers<'a> {
     task: &'a TaskRecipe,
     dataset: &'a Dataset,
     values: &'a [Value],
-    /// What a run has learned already.
+    /// The task of a finished run.
     known: Option<&'a Task>,
 }
 
 impl Answers<'_> {
-    /// The names of the answers: those that were learned, else those that the training rows name.
+    /// Returns the labels: those of the finished run, else those of the training rows.
     fn names(&self, names: &[Vec<String>]) -> Vec<String> {
         self.known.map_or_else(|| trained(names, self.dataset), |known| known.labels.clone())
     }
@@ -116,15 +118,15 @@ impl Answers<'_> {
         Problem::new("chiasm::data::task", message).at(&self.task.of.at, "this column")
     }
 
-    fn classes(&self) -> (Vec<String>, Truth) {
+    fn classes(&self) -> (Vec<String>, GroundTruth) {
         let names: Vec<Vec<String>> = self.values.iter().map(|value| vec![named(value)]).collect();
         let labels = self.names(&names);
         let place = |names: &Vec<String>| labels.binary_search(&names[0]).ok();
-        let truth = Truth::Class(names.iter().map(place).collect());
+        let truth = GroundTruth::Class(names.iter().map(place).collect());
         (labels, truth)
     }
 
-    fn labels(&self) -> Result<(Vec<String>, Truth), Problem> {
+    fn labels(&self) -> Result<(Vec<String>, GroundTruth), Problem> {
         let list = |(row, value): (usize, &Value)| match value {
             Value::Array(names) if !names.contains(&Value::Null) => Ok(names.iter().map(named).collect()),
             _ => Err(self.wrong(row, "a list of labels")),
@@ -134,14 +136,14 @@ impl Answers<'_> {
         let places = |names: &Vec<String>| {
             let held: BTreeSet<usize> =
                 names.iter().filter_map(|name| labels.binary_search(name).ok()).collect();
-            held.into_iter().collect() // a label that is named twice holds once
+            held.into_iter().collect() // repeated labels count once
         };
-        let truth = Truth::Labels(names.iter().map(places).collect());
+        let truth = GroundTruth::Labels(names.iter().map(places).collect());
         Ok((labels, truth))
     }
 
-    fn numbers(&self) -> Result<(Vec<String>, Truth), Problem> {
-        let expected = "a number or a list of numbers, none beyond 3.4e38";
+    fn numbers(&self) -> Result<(Vec<String>, GroundTruth), Problem> {
+        let expected = "a number or a list of numbers with absolute values up to 3.4e38";
         let read = |(row, value): (usize, &Value)| numbers(value).ok_or_else(|| self.wrong(row, expected));
         let rows: Vec<Vec<f32>> = self.values.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let first = || rows.first().map_or(0, Vec::len);
@@ -155,17 +157,16 @@ impl Answers<'_> {
         let test = all.select(Axis(0), &self.dataset.rows_of(Split::Test));
         if test.columns().into_iter().all(|column| column.iter().all(|x| *x == column[0])) {
             let message = format!(
-                "column `{name}` never changes in the {} held-out row(s): how well it is predicted cannot be \
-                 told",
+                "column `{name}` is constant in the {} test row(s), so R2 is not defined",
                 test.nrows()
             );
             return Err(Problem::new("chiasm::data::task", message).at(&self.task.of.at, "this column"));
         }
-        Ok((columns(name, width), Truth::Numbers(all)))
+        Ok((columns(name, width), GroundTruth::Numbers(all)))
     }
 }
 
-/// Refuses a task without a fusion that takes it, and a fusion without the task that it needs.
+/// Reports a task without a fusion that can learn it, and a fusion without the task that it needs.
 pub(crate) fn check_needs(
     task: Option<&TaskRecipe>,
     fuse: Option<&PluginRecipe>,
@@ -176,7 +177,7 @@ pub(crate) fn check_needs(
     let known = || needs.tasks.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
     match (task, fuse) {
         (Some(task), None) => problems.push(
-            Problem::new(code, "the recipe has a `[task]` and no `[fuse]` that could learn it")
+            Problem::new(code, "the recipe has a `[task]`, but no `[fuse]` to learn it")
                 .at(&task.kind.at, "this task")
                 .help("add [fuse] with plugin = \"cross-attention\""),
         ),
@@ -195,19 +196,19 @@ pub(crate) fn check_needs(
     }
 }
 
-/// A label's name.
+/// Returns the name of a label.
 fn named(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The names that training rows have, sorted.
+/// Returns the labels of the training rows, sorted.
 fn trained(names: &[Vec<String>], dataset: &Dataset) -> Vec<String> {
     let training = dataset.rows_of(Split::Train);
     let distinct: BTreeSet<&String> = training.iter().flat_map(|row| &names[*row]).collect();
     distinct.into_iter().cloned().collect()
 }
 
-/// A number that 32 bits hold.
+/// Converts a number to f32; `None` if it is not finite there.
 #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
 fn number(value: &Value) -> Option<f32> {
     value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
@@ -228,13 +229,13 @@ fn columns(name: &str, width: usize) -> Vec<String> {
     }
 }
 
-/// The items beyond the first one of each row; every row needs some.
+/// Returns the items of the task's modality except the first of each row. Every row needs at least one.
 fn others(
     recipe: &Recipe,
     task: &TaskRecipe,
     dataset: &Dataset,
     takes: &dyn Fn(&str) -> Option<Takes>,
-) -> Result<Truth, Problem> {
+) -> Result<GroundTruth, Problem> {
     let modality = &task.of.value;
     let code = "chiasm::plan::task";
     let Some((encoder, takes)) = recipe.encoder(modality).zip(takes(modality)) else {
@@ -247,17 +248,17 @@ fn others(
     if let Some(row) = cells.iter().position(|cells| cells.len() < 2) {
         let count = cells[row].len();
         let message = format!(
-            "retrieval finds the other items of a row; column `{column}` of row {:?} holds {count}",
+            "retrieval needs two or more items per row; column `{column}` of row {:?} holds {count}",
             dataset.ids[row]
         );
         return Err(Problem::new("chiasm::data::task", message)
             .at(&task.of.at, "this modality")
-            .help("give a list of two or more, such as captions"));
+            .help("give a list of two or more items, such as captions"));
     }
-    let all = items(cells, takes, ItemRule::Each, &dataset.folder).map_err(|_| {
-        let message = format!("column `{column}` holds cells that {modality:?} cannot read");
+    let all = raw_items(cells, takes, ItemRule::Each, &dataset.folder).map_err(|_| {
+        let message = format!("column `{column}` holds items that the adapter of {modality:?} does not take");
         Problem::new("chiasm::data::task", message).at(&task.of.at, "this modality")
     })?;
     let kept: Vec<usize> = (0..all.raw.len()).filter(|at| all.position[*at] > 0).collect();
-    Ok(Truth::Others { modality: modality.clone(), items: all.select(&kept) })
+    Ok(GroundTruth::Others { modality: modality.clone(), items: all.select(&kept) })
 }

@@ -1,22 +1,25 @@
-//! `[checks]`: settings by their names, and limits as `<check> = { warn = .., fail = .. }`.
+//! `[checks]`: settings of the checks, and limits as `<check> = { warn = .., fail = .. }`.
 
-use super::tree::{self, At, Reader, Table};
-use crate::base::problem::{Origin, Problem, Problems};
+use super::{
+    reader::{Located, TableReader},
+    tree::{self, TomlTable},
+};
+use crate::base::problem::{Problem, Problems, SourceSpan};
 use chiasm_check::{CHECKS, Settings};
 use miette::NamedSource;
 use std::{cell::RefCell, sync::Arc};
 
-/// `[checks]`: points, tolerances and limits of the checks.
+/// The table `[checks]`.
 #[derive(Debug, Clone, Default)]
 pub struct ChecksRecipe {
     /// Points, tolerances and limits.
     pub settings: Settings,
-    /// The column of the pairs that holds each row's label.
-    pub labels: Option<At<String>>,
+    /// The column of the data that holds the label of each row.
+    pub labels: Option<Located<String>>,
 }
 
-/// Reads `[checks]`: settings by their names, and limits as `<check> = { warn = .., fail = .. }`.
-pub(super) fn read_checks(root: &Reader<'_>) -> ChecksRecipe {
+/// Reads `[checks]`.
+pub(super) fn read_checks(root: &TableReader<'_>) -> ChecksRecipe {
     let mut checks = ChecksRecipe::default();
     let Some(table) = root.table("checks") else { return checks };
     let settings = &mut checks.settings;
@@ -28,7 +31,7 @@ pub(super) fn read_checks(root: &Reader<'_>) -> ChecksRecipe {
         settings.rank_tolerance = tolerance.value;
         if !(0.0..1.0).contains(&tolerance.value) {
             let message = format!(
-                "`checks.rank_tolerance` expects a share of the largest singular value, 0 to 1, got {}",
+                "`checks.rank_tolerance` expects a fraction of the largest singular value, 0 to 1, got {}",
                 tolerance.value
             );
             root.problem(Problem::new("chiasm::recipe::checks", message).at(&tolerance.at, "this value"));
@@ -41,7 +44,7 @@ pub(super) fn read_checks(root: &Reader<'_>) -> ChecksRecipe {
                 let limit = limits.number(key)?;
                 if limit.value.is_nan() {
                     let message = format!(
-                        "`checks.{}.{key}` expects a number, got nan, which nothing exceeds",
+                        "`checks.{}.{key}` expects a number, got nan, which no value exceeds",
                         check.name
                     );
                     root.problem(Problem::new("chiasm::recipe::checks", message).at(&limit.at, "this limit"));
@@ -56,18 +59,18 @@ pub(super) fn read_checks(root: &Reader<'_>) -> ChecksRecipe {
     checks
 }
 
-/// The settings that `--set checks.a=b` assignments make on their own, without a recipe.
+/// Returns the settings that `--set checks.a=b` assignments give without a recipe.
 ///
 /// # Errors
-/// Every assignment that is not understood.
-pub fn settings_of(overrides: &[String], seed: u64) -> Result<Settings, Problems> {
-    let mut table = Table::new();
+/// Every invalid assignment.
+pub fn settings_from_overrides(overrides: &[String], seed: u64) -> Result<Settings, Problems> {
+    let mut table = TomlTable::new();
     for assignment in overrides {
         tree::set(&mut table, assignment)?;
     }
-    let whole = Origin::new(&Arc::new(NamedSource::new("--set", String::new())), 0..0);
+    let whole = SourceSpan::new(&Arc::new(NamedSource::new("--set", String::new())), 0..0);
     let problems = RefCell::new(Problems::default());
-    let root = Reader::new("", &table, &whole, &problems);
+    let root = TableReader::new("", &table, &whole, &problems);
     let checks = read_checks(&root);
     root.finish();
     problems.into_inner().or(Some(Settings { seed, ..checks.settings }))

@@ -1,27 +1,29 @@
-//! The recipe: what the user wrote, read with every error at once. Nothing is looked up yet.
+//! Parsing a recipe. All errors in it are reported together. Models, plugins and data are not looked up yet.
 
 pub mod checks;
 pub mod encoders;
+pub mod reader;
 pub mod task;
 pub mod tree;
 
 use crate::base::{
     error::Error,
-    problem::{Origin, Problem, Problems},
+    problem::{Problem, Problems, SourceSpan},
 };
 use checks::{ChecksRecipe, read_checks};
 use encoders::{EncoderRecipe, read_encoders};
+use reader::{Located, TableReader};
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
 };
 use task::{TaskRecipe, read_task};
-use tree::{At, Node, Reader, Table, Value};
+use tree::{TomlNode, TomlTable, TomlValue};
 
-/// A whole recipe as written, with the place of every value.
+/// A recipe as written, with the location of every value.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// The file's text, kept verbatim for the run folder.
+    /// The text of the file, which is copied to the run folder.
     pub text: String,
     /// The `--set` assignments, in order.
     pub overrides: Vec<String>,
@@ -29,53 +31,53 @@ pub struct Recipe {
     pub folder: PathBuf,
     /// The encoders by modality, in the order of the file.
     pub encoders: Vec<EncoderRecipe>,
-    /// Where the rows are.
+    /// The data.
     pub data: DataRecipe,
     /// The aligner.
     pub align: AlignRecipe,
     /// The fusion, if any.
     pub fuse: Option<PluginRecipe>,
-    /// What the fusion is trained for, if anything.
+    /// The task that the fusion is trained for, if any.
     pub task: Option<TaskRecipe>,
-    /// How scores are made from embeddings.
+    /// How scores are computed from embeddings.
     pub score: ScoreRecipe,
     /// How retrieval is evaluated.
     pub eval: EvalRecipe,
     /// How the maps are checked.
     pub checks: ChecksRecipe,
-    /// Seed of everything random.
+    /// The random seed.
     pub seed: u64,
 }
 
-/// `[data]`: where the rows are and how they are split.
+/// The table `[data]`.
 #[derive(Debug, Clone, Default)]
 pub struct DataRecipe {
-    /// A JSONL, CSV or Parquet file; `None` when every encoder is a file of vectors, paired row by row.
-    pub pairs: Option<At<String>>,
+    /// A JSONL, CSV or Parquet file; `None` if every encoder is a file of vectors, paired by position.
+    pub pairs: Option<Located<String>>,
     /// The column that names each row's split.
-    pub split: Option<At<String>>,
+    pub split: Option<Located<String>>,
 }
 
-/// `[align]`: the aligner, and the modality that the others are bound to.
+/// The table `[align]`.
 #[derive(Debug, Clone)]
 pub struct AlignRecipe {
     /// The plugin and its parameters.
     pub plugin: PluginRecipe,
-    /// The anchor, if one is named.
-    pub anchor: Option<At<String>>,
+    /// The anchor: the modality that all others are aligned to, if one is named.
+    pub anchor: Option<Located<String>>,
 }
 
-/// A plugin's id and the parameters for it.
+/// The id of a plugin and its parameters.
 #[derive(Debug, Clone)]
 pub struct PluginRecipe {
     /// The id, e.g. `cca`.
-    pub id: At<String>,
-    /// Its parameters, as written.
-    pub parameters: Vec<(String, Node)>,
+    pub id: Located<String>,
+    /// The parameters, as written.
+    pub parameters: Vec<(String, TomlNode)>,
 }
 
 impl PluginRecipe {
-    /// The parameters as a JSON object, as a plugin receives them.
+    /// Returns the parameters as a JSON object.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::Value::Object(
             self.parameters.iter().map(|(k, n)| (k.clone(), n.value.to_json())).collect(),
@@ -83,58 +85,76 @@ impl PluginRecipe {
     }
 }
 
-/// `[score]`: how scores are made.
+/// The table `[score]`.
 #[derive(Debug, Clone, Default)]
 pub struct ScoreRecipe {
-    /// The hubness bank, when wanted.
-    pub bank: Option<Bank>,
+    /// The hubness bank, if one is used.
+    pub bank: Option<BankSettings>,
 }
 
-/// The hubness bank: score - weight * (mean of the `top` largest similarities of each item to the other
-/// modality's training items).
+/// Settings of the hubness bank. The corrected score is the score minus `weight` times the mean of the `top`
+/// largest similarities of each item to the training items of the other modality.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Bank {
-    /// How many nearest training items are averaged.
+pub struct BankSettings {
+    /// The number of nearest training items that are averaged.
     pub top: usize,
     /// The weight of the correction.
     pub weight: f32,
 }
 
-impl Default for Bank {
+impl Default for BankSettings {
     fn default() -> Self {
         Self { top: 30, weight: 0.75 }
     }
 }
 
-/// `[eval]`: which held-out items are right answers to a query.
+/// The table `[eval]`: which test items are relevant for a query.
 #[derive(Debug, Clone, Default)]
 pub struct EvalRecipe {
-    /// The column whose value has to be equal; `None`: the items of the same row are right.
-    pub label: Option<At<String>>,
+    /// Items are relevant if their rows have the same value in this column. For `None`, the items of the same
+    /// row are relevant.
+    pub label: Option<Located<String>>,
 }
 
 impl Recipe {
     /// Reads the recipe at `path` and applies the `--set` assignments.
     ///
     /// # Errors
-    /// When the file cannot be read, or with every problem found in it.
+    /// If the file cannot be read; otherwise every problem in it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|e| {
             Problem::new(
                 "chiasm::recipe::unreadable",
                 format!("cannot read the recipe {}: {e}", path.display()),
             )
-            .help("give the path of a recipe.toml; examples/ has some to start from")
+            .help("give the path of a recipe.toml; examples/ contains some")
         })?;
         let whole = std::path::absolute(path).map_err(|e| Error::io("find", path, e))?;
         let folder = whole.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok(Self::parse(&path.display().to_string(), text, folder, overrides)?)
     }
 
-    /// Reads a recipe's text; `name` is its name in messages and `folder` where relative paths start.
+    /// Parses the text of a recipe. `name` is its name in messages, and relative paths start at `folder`.
+    ///
+    /// ```
+    /// use chiasm_pipeline::Recipe;
+    ///
+    /// let text = r#"
+    ///     [encoders.image]
+    ///     vectors = "image.npy"
+    ///     [encoders.text]
+    ///     vectors = "text.npy"
+    ///     [align]
+    ///     plugin = "cca"
+    /// "#;
+    /// let recipe = Recipe::parse("recipe.toml", text.to_owned(), "data".into(), &["seed=3".to_owned()])?;
+    /// assert_eq!(recipe.inputs(), ["image", "text"]);
+    /// assert_eq!(recipe.seed, 3);
+    /// # Ok::<(), chiasm_pipeline::Problems>(())
+    /// ```
     ///
     /// # Errors
-    /// Every problem found, together.
+    /// Every problem in the recipe.
     pub fn parse(name: &str, text: String, folder: PathBuf, overrides: &[String]) -> Result<Self, Problems> {
         let (mut table, whole) = tree::parse(name, &text)?;
         for assignment in overrides {
@@ -158,30 +178,30 @@ impl Recipe {
         }))
     }
 
-    /// The columns of raw inputs, in the order of the encoders.
+    /// Returns the columns of raw items, in the order of the encoders.
     pub fn inputs(&self) -> Vec<&str> {
         self.encoders.iter().map(|encoder| encoder.column.value.as_str()).collect()
     }
 
-    /// The columns of anything else: labels and answers.
-    pub fn values(&self) -> impl Iterator<Item = &At<String>> {
+    /// Returns the columns of other values: labels and targets.
+    pub fn values(&self) -> impl Iterator<Item = &Located<String>> {
         let task = self.task.as_ref().and_then(TaskRecipe::column);
         self.checks.labels.iter().chain(&self.eval.label).chain(task)
     }
 
-    /// A path as the recipe means it: relative ones start at the recipe's folder.
+    /// Returns a path of the recipe. Relative paths start at the folder of the recipe.
     pub fn path(&self, written: &str) -> PathBuf {
         self.folder.join(written)
     }
 
-    /// The encoders of a modality.
+    /// Returns the encoders of a modality.
     pub fn encoder(&self, modality: &str) -> Option<&EncoderRecipe> {
         self.encoders.iter().find(|encoder| encoder.modality.value == modality)
     }
 }
 
 /// The tables of a recipe.
-struct Parts {
+struct RecipeTables {
     encoders: Vec<EncoderRecipe>,
     data: DataRecipe,
     align: AlignRecipe,
@@ -193,8 +213,8 @@ struct Parts {
     seed: u64,
 }
 
-fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<Parts> {
-    let root = Reader::new("", table, whole, problems);
+fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> Option<RecipeTables> {
+    let root = TableReader::new("", table, whole, problems);
     let seed = root.count("seed").map_or(0, |s| s.value);
     let encoders = read_encoders(&root, problems);
     let data = root.table("data").map(|data| {
@@ -216,10 +236,10 @@ fn read(table: &Table, whole: &Origin, problems: &RefCell<Problems>) -> Option<P
     let checks = read_checks(&root);
     root.finish();
     let data = data.unwrap_or_default();
-    Some(Parts { encoders, data, align: align?, fuse, task, score, eval, checks, seed })
+    Some(RecipeTables { encoders, data, align: align?, fuse, task, score, eval, checks, seed })
 }
 
-fn read_align(root: &Reader<'_>, encoders: &[EncoderRecipe]) -> Option<AlignRecipe> {
+fn read_align(root: &TableReader<'_>, encoders: &[EncoderRecipe]) -> Option<AlignRecipe> {
     let Some(align) = root.table("align") else {
         root.problem(
             Problem::new("chiasm::recipe::missing_key", "the recipe has no `[align]` table")
@@ -237,21 +257,21 @@ fn read_align(root: &Reader<'_>, encoders: &[EncoderRecipe]) -> Option<AlignReci
     Some(AlignRecipe { plugin: read_plugin(&align, "plugin = \"cca\"")?, anchor })
 }
 
-/// Every key that was not asked for yet is the plugin's; the plan checks it against the plugin.
-fn read_plugin(table: &Reader<'_>, example: &str) -> Option<PluginRecipe> {
+/// Reads the plugin's id. All keys that were not read before are its parameters; the plan checks them.
+fn read_plugin(table: &TableReader<'_>, example: &str) -> Option<PluginRecipe> {
     let id = table.required_string("plugin", example)?;
     let parameters = table.rest().into_iter().map(|(k, n)| (k.to_owned(), n.clone())).collect();
     Some(PluginRecipe { id, parameters })
 }
 
-fn read_score(score: Reader<'_>) -> ScoreRecipe {
+fn read_score(score: TableReader<'_>) -> ScoreRecipe {
     let bank = match score.node("bank").map(|n| &n.value) {
-        None | Some(Value::Boolean(false)) => None,
-        Some(Value::Boolean(true)) => Some(Bank::default()),
+        None | Some(TomlValue::Boolean(false)) => None,
+        Some(TomlValue::Boolean(true)) => Some(BankSettings::default()),
         Some(_) => score.table("bank").map(|table| {
-            let bank = Bank {
-                top: table.count("top").map_or(Bank::default().top, |t| t.value as usize),
-                weight: table.number("weight").map_or(Bank::default().weight, |w| w.value as f32),
+            let bank = BankSettings {
+                top: table.count("top").map_or(BankSettings::default().top, |t| t.value as usize),
+                weight: table.number("weight").map_or(BankSettings::default().weight, |w| w.value as f32),
             };
             if bank.top == 0 || !bank.weight.is_finite() || bank.weight < 0.0 {
                 let message = format!("`score.bank` expects top >= 1 and weight >= 0, got {bank:?}");
@@ -265,8 +285,8 @@ fn read_score(score: Reader<'_>) -> ScoreRecipe {
     ScoreRecipe { bank }
 }
 
-/// `relevant = "row"`, or `relevant = "label"` with `label = "COLUMN"`.
-fn read_eval(eval: Reader<'_>) -> EvalRecipe {
+/// Reads `relevant = "row"`, or `relevant = "label"` with `label = "COLUMN"`.
+fn read_eval(eval: TableReader<'_>) -> EvalRecipe {
     let code = "chiasm::recipe::eval";
     let relevant = eval.string("relevant");
     let label = eval.string("label");
@@ -275,7 +295,7 @@ fn read_eval(eval: Reader<'_>) -> EvalRecipe {
         (Some("label"), None) => eval.problem(
             Problem::new(code, "`eval.relevant` is \"label\", and `eval.label` names no column")
                 .at(eval.origin(), "this table")
-                .help("add label = \"COLUMN\": items whose rows have the same value there are right"),
+                .help("add label = \"COLUMN\": items whose rows have the same value there are relevant"),
         ),
         (None | Some("row"), Some(label)) => eval.problem(
             Problem::new(code, "`eval.label` is only used with relevant = \"label\"")
@@ -285,7 +305,7 @@ fn read_eval(eval: Reader<'_>) -> EvalRecipe {
         (Some(other), _) => {
             let message = format!("`eval.relevant` expects \"row\" or \"label\", got {other:?}");
             let at = relevant.as_ref().map_or(eval.origin(), |relevant| &relevant.at);
-            eval.problem(Problem::new(code, message).at(at, "which items are right"));
+            eval.problem(Problem::new(code, message).at(at, "this value"));
         }
     }
     eval.finish();

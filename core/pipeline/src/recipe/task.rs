@@ -1,31 +1,31 @@
-//! `[task]`: what a fusion is trained for.
+//! `[task]`: the task that a fusion is trained for.
 
-use super::tree::{At, Reader};
+use super::reader::{Located, TableReader};
 use crate::base::problem::Problem;
 use chiasm_host::TaskKind;
 
 const KINDS: [TaskKind; 4] =
     [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
 
-/// `[task]`: what a fusion is trained for.
+/// The table `[task]`.
 #[derive(Debug, Clone)]
 pub struct TaskRecipe {
-    /// What kind of task.
-    pub kind: At<TaskKind>,
-    /// The column of the pairs that holds each row's answer; for retrieval the modality whose other items are
-    /// to be found.
-    pub of: At<String>,
+    /// The kind of task.
+    pub kind: Located<TaskKind>,
+    /// The column of the data that holds the target of each row; for retrieval, the modality whose other
+    /// items are the targets.
+    pub of: Located<String>,
 }
 
 impl TaskRecipe {
-    /// The column of the pairs that it reads; retrieval reads none of its own.
-    pub fn column(&self) -> Option<&At<String>> {
+    /// Returns the column of targets; `None` for retrieval.
+    pub fn column(&self) -> Option<&Located<String>> {
         (self.kind.value != TaskKind::Retrieval).then_some(&self.of)
     }
 }
 
 /// Reads `[task]`.
-pub(super) fn read_task(root: &Reader<'_>) -> Option<TaskRecipe> {
+pub(super) fn read_task(root: &TableReader<'_>) -> Option<TaskRecipe> {
     let table = root.table("task")?;
     let written = table.required_string("kind", "kind = \"classification\"");
     let kind = written.and_then(|written| {
@@ -35,13 +35,13 @@ pub(super) fn read_task(root: &Reader<'_>) -> Option<TaskRecipe> {
             let message = format!("`task.kind` expects one of {known}, got {:?}", written.value);
             table.problem(Problem::new("chiasm::recipe::task", message).at(&written.at, "this kind"));
         }
-        Some(At { value: kind?, at: written.at })
+        Some(Located { value: kind?, at: written.at })
     });
     let of = match kind.as_ref().map(|kind| kind.value) {
         Some(TaskKind::Retrieval) => table.required_string("modality", "modality = \"text\""),
         Some(_) => table.required_string("column", "column = \"answer\""),
         None => {
-            // both keys are known, whatever the kind was to be
+            // Mark both keys as known, since the kind is invalid.
             let _ = (table.string("modality"), table.string("column"));
             None
         }

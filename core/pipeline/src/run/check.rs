@@ -1,16 +1,16 @@
-//! Checking what maps do to the geometry: the maps of a run on its held-out items, or any ONNX file.
+//! Checking the geometry of maps: those of a run on its test items, or any ONNX file.
 //!
-//! Each map of a run should reach the images of the other modalities, and goes through its inverse where
-//! there is one.
+//! The targets of each map of a run are the aligned items of the other modalities. Round trips are checked if
+//! the map has an inverse.
 
 use super::{
     files::{CHECKS, FailedChecks, read_json},
-    model::{Aligned, Model},
+    model::{AlignedItems, LearnedModel},
 };
 use crate::{
-    base::{error::Error, npy::read_matrix, reporter::Steps, workbench::Workbench},
-    embed::Embedded,
-    recipe::checks::settings_of,
+    base::{environment::Environment, error::Error, npy::read_matrix, reporter::StageProgress},
+    embed::EmbeddedItems,
+    recipe::checks::settings_from_overrides,
 };
 use chiasm_check::{Claims, Labels, Report, Settings, Subject, Verdict};
 use chiasm_graph::Graph;
@@ -25,49 +25,51 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What was found of a run's maps.
+/// The results of the checks of a run.
 #[derive(Debug, Clone, Serialize)]
-pub struct Checked {
+#[non_exhaustive]
+pub struct RunChecks {
     /// The worst verdict.
     pub verdict: Verdict,
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
-    /// One report a map.
+    /// The report of each map.
     pub maps: Vec<Report>,
 }
 
-/// The held-out items of a run, and what else its maps are checked with.
-pub(super) struct Items<'a> {
-    /// Held-out items of every modality.
-    pub test: &'a [Embedded],
+/// The data that the maps of a run are checked with.
+pub(super) struct CheckInputs<'a> {
+    /// The test items of every modality.
+    pub test: &'a [EmbeddedItems],
     /// The same items in the shared space.
-    pub aligned: &'a [Aligned],
-    /// How many dimensions the training vectors of each modality span.
+    pub aligned: &'a [AlignedItems],
+    /// The dimension that the training vectors of each modality span.
     pub spanned: &'a BTreeMap<String, usize>,
-    /// The label of every row, and the training items, where the recipe names labels.
-    pub labelled: Option<(RowLabels, &'a [Embedded])>,
+    /// The label of every row, and the training items, if the recipe names labels.
+    pub labelled: Option<(RowLabels, &'a [EmbeddedItems])>,
 }
 
-/// Checks every map of a model on held-out items.
+/// Checks every map of a model on test items.
 ///
 /// # Errors
-/// When a map is none, or the engine refuses.
+/// If a graph is not a map of rows, or the engine fails.
 pub(super) fn check_maps(
-    model: &Model,
-    items: &Items<'_>,
+    model: &LearnedModel,
+    items: &CheckInputs<'_>,
     settings: &Settings,
-    bench: &Workbench,
-) -> Result<Checked, Error> {
+    env: &Environment,
+) -> Result<RunChecks, Error> {
     let mut maps = Vec::new();
     for (at, head) in model.heads.iter().enumerate() {
         if items.test[at].rows.is_empty() {
-            continue; // no held-out item shows what this map does
+            continue; // without test items the map cannot be checked
         }
         let map = head.map()?;
         let others: Vec<_> =
             (0..items.aligned.len()).filter(|o| *o != at).map(|o| items.aligned[o].z.view()).collect();
-        let others = concatenate(Axis(0), &others)
-            .map_err(|e| Error::Internal(format!("the images of the other modalities: {e}")))?;
+        let others = concatenate(Axis(0), &others).map_err(|e| {
+            Error::Internal(format!("joining the aligned items of the other modalities: {e}"))
+        })?;
         let labels = items.labelled.as_ref().map(|(labels, train)| Labels {
             labels: labels.of(&items.test[at].rows),
             training: train[at].pooled.view(),
@@ -83,27 +85,27 @@ pub(super) fn check_maps(
             labels,
             spanned: items.spanned.get(&head.modality).copied(),
         };
-        maps.push(subject_report(&subject, settings, bench)?);
+        maps.push(subject_report(&subject, settings, env)?);
     }
     let failed = |report: &Report| -> Vec<String> {
         report.of(Verdict::Fail).map(|check| format!("{}: {}", report.map, check.name)).collect()
     };
-    Ok(Checked {
+    Ok(RunChecks {
         verdict: maps.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Pass),
         failed: maps.iter().flat_map(failed).collect(),
         maps,
     })
 }
 
-/// How many dimensions vectors span.
+/// Returns the dimension of the subspace that the vectors span.
 ///
 /// # Errors
-/// When they hold NaN.
-pub fn span(rows: &Array2<f32>) -> Result<usize, Error> {
+/// If they hold NaN.
+pub fn spanned_dimension(rows: &Array2<f32>) -> Result<usize, Error> {
     chiasm_check::spanned(rows.view()).map_err(|e| Error::Internal(format!("the training vectors: {e}")))
 }
 
-/// What an inverse of this kind claims.
+/// Returns what an inverse of this kind claims.
 fn claims(kind: InverseKind) -> Claims {
     Claims {
         left: matches!(kind, InverseKind::Left | InverseKind::TwoSided),
@@ -111,18 +113,17 @@ fn claims(kind: InverseKind) -> Claims {
     }
 }
 
-fn subject_report(subject: &Subject<'_>, settings: &Settings, bench: &Workbench) -> Result<Report, Error> {
-    let options =
-        SessionOptions { device: bench.device, threads: bench.threads, ..SessionOptions::default() };
+fn subject_report(subject: &Subject<'_>, settings: &Settings, env: &Environment) -> Result<Report, Error> {
+    let options = SessionOptions { device: env.device, threads: env.threads, ..SessionOptions::default() };
     let total = settings.points.min(subject.points.nrows());
-    let steps = Steps::begin(&*bench.reporter, &format!("check {}", subject.name), total);
+    let steps = StageProgress::begin(&*env.reporter, &format!("check {}", subject.name), total);
     let before = Mutex::new(0);
     let progress = |done: usize, _: usize| {
         let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
         steps.add(done.saturating_sub(*before));
         *before = done;
     };
-    let report = chiasm_check::check(subject, settings, bench.engine()?, &options, &progress);
+    let report = chiasm_check::check(subject, settings, env.engine()?, &options, &progress);
     report.map_err(|e| match e {
         chiasm_check::Error::Runtime(e) => Error::Runtime(e),
         e => {
@@ -131,25 +132,29 @@ fn subject_report(subject: &Subject<'_>, settings: &Settings, bench: &Workbench)
     })
 }
 
-/// A graph to check by itself, and the arrays it is checked with.
+/// The files for a check of one graph.
 #[derive(Debug, Clone)]
-pub struct GraphCheck<'a> {
+pub struct GraphCheckInput<'a> {
     /// The map, an .onnx file.
     pub graph: &'a Path,
-    /// The points, an .npy file.
+    /// The points to check it at, an .npy file.
     pub at: &'a Path,
-    /// Its inverse, an .onnx file, taken to claim both ways.
+    /// The inverse, an .onnx file. It is checked as a two-sided inverse.
     pub inverse: Option<&'a Path>,
-    /// The cloud that images should reach, an .npy file.
+    /// The target points that the images should cover, an .npy file.
     pub onto: Option<&'a Path>,
 }
 
-/// Checks a map that belongs to no run.
+/// Checks a map from an .onnx file.
 ///
 /// # Errors
-/// When a file cannot be read, the graph is no map of rows, or the points do not fit it.
-pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbench) -> Result<Report, Error> {
-    let settings = settings_of(overrides, 0)?;
+/// If a file cannot be read, the graph is not a map of rows, or the points do not have its input width.
+pub fn check_graph(
+    what: &GraphCheckInput<'_>,
+    overrides: &[String],
+    env: &Environment,
+) -> Result<Report, Error> {
+    let settings = settings_from_overrides(overrides, 0)?;
     let load = |path: &Path| Graph::load(path).map_err(Error::graph(path.display().to_string()));
     let map = load(what.graph)?;
     let rows = |path: &Path| read_matrix(path).map(|rows| rows.mapv(|v| v as f32));
@@ -166,14 +171,14 @@ pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbenc
         labels: None,
         spanned: None,
     };
-    subject_report(&subject, &settings, bench)
+    subject_report(&subject, &settings, env)
 }
 
-/// The class of every row, numbered in the order of the labels' names.
+/// The class of every row. Classes are numbered in the sorted order of the labels.
 pub(super) struct RowLabels(Vec<usize>);
 
 impl RowLabels {
-    /// The classes of a column's values.
+    /// Returns the classes of the values of a column.
     pub fn new(values: &[Value]) -> Self {
         let names: Vec<String> = values.iter().map(Value::to_string).collect();
         let classes: BTreeSet<&String> = names.iter().collect();
@@ -182,16 +187,16 @@ impl RowLabels {
         Self(names.iter().map(|name| numbers.get(name).copied().unwrap_or_default()).collect())
     }
 
-    /// Those of some rows.
+    /// Returns the classes of some rows.
     pub fn of(&self, rows: &[usize]) -> Vec<usize> {
         rows.iter().map(|row| self.0[*row]).collect()
     }
 }
 
-/// Every check of a finished run that failed, as `modality: check`.
+/// Returns every failed check of a finished run, as `modality: check`.
 ///
 /// # Errors
-/// When the run's checks cannot be read.
+/// If `checks.json` of the run cannot be read.
 pub fn stored_failures(run: &Path) -> Result<Vec<String>, Error> {
     read_json::<FailedChecks>(run, CHECKS).map(|checks| checks.failed)
 }

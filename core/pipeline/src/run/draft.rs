@@ -1,13 +1,11 @@
-//! Writing a run folder: everything goes into a hidden folder beside it, which takes the run's name at the
-//! end in one step.
+//! Writing a run folder. All files are written to a hidden folder, which is renamed at the end.
 //!
-//! A killed run leaves only the hidden folder, which the next one clears; a folder that has the run's name is
-//! whole. An older run of that name is exchanged for the new one in one step where the file system can, so
-//! that there is a run at every moment. Files and folders are flushed to the disk before the exchange.
-//! Nothing in a run depends on when it was made, but for `timings.json`, the one file that differs between
-//! two runs of the same recipe.
+//! A folder with the name of the run is therefore always complete. An interrupted fit leaves only the hidden
+//! folder, which the next fit removes. An existing run is exchanged with the new one atomically, if the file
+//! system supports it. Files and folders are flushed to the disk before. `timings.json` is the only file that
+//! differs between two runs of the same recipe.
 
-use super::files::{MANIFEST, Manifest, TIMINGS};
+use super::files::{MANIFEST, RunManifest, TIMINGS};
 use crate::base::{digest::sha256_of, error::Error};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
@@ -17,19 +15,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A run folder in the making.
-pub struct Draft {
+/// An unfinished run folder.
+pub struct DraftFolder {
     target: PathBuf,
     folder: PathBuf,
     _lock: File,
 }
 
-impl Draft {
-    /// Starts a draft of the run folder `target`, clearing what a killed run left.
+impl DraftFolder {
+    /// Starts a draft of the run folder `target`, and removes the remains of an interrupted one.
     ///
     /// # Errors
-    /// When `target` is something other than a run folder, another process is making the same run, or the
-    /// disk refuses.
+    /// If `target` exists and is not a run folder, another process is writing the same run, or a folder
+    /// cannot be created.
     pub fn begin(target: &Path) -> Result<Self, Error> {
         if target.exists() && !target.join(MANIFEST).is_file() {
             return Err(Error::input(
@@ -49,8 +47,8 @@ impl Draft {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::input(
                     "chiasm::run::busy",
-                    format!("another process is making {}", target.display()),
-                    "wait for it, or choose another folder for -o",
+                    format!("another process is writing {}", target.display()),
+                    "wait until it has finished, or choose another folder for -o",
                 ));
             }
             Err(TryLockError::Error(e)) => return Err(Error::io("lock", &lock_path, e)),
@@ -62,15 +60,15 @@ impl Draft {
         Ok(Self { target, folder, _lock: lock })
     }
 
-    /// Where files are written.
+    /// Returns the hidden folder that files are written to.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Writes a text file, making the folders it needs.
+    /// Writes a file and creates its parent folders.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If the file cannot be written.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = self.folder.join(name);
         let parent = path.parent().unwrap_or(&self.folder);
@@ -78,23 +76,22 @@ impl Draft {
         std::fs::write(&path, content).map_err(|e| Error::io("write", &path, e))
     }
 
-    /// Writes pretty JSON with a final newline.
+    /// Writes a value as indented JSON.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If the file cannot be written.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
         let mut text = serde_json::to_string_pretty(value)
-            .map_err(|e| Error::Internal(format!("{name} cannot be written as JSON: {e}")))?;
+            .map_err(|e| Error::Internal(format!("cannot format {name} as JSON: {e}")))?;
         text.push('\n');
         self.write(name, text)
     }
 
-    /// Hashes every file written so far, but the one that may differ and the manifest, which holds the
-    /// hashes.
+    /// Returns the SHA-256 of every file written so far, except `timings.json` and the manifest.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn hashes(&self) -> Result<BTreeMap<String, String>, Error> {
+    /// If a file cannot be read.
+    pub fn digests(&self) -> Result<BTreeMap<String, String>, Error> {
         let mut files = Vec::new();
         list_files(&self.folder, &mut files)?;
         let mut hashes = BTreeMap::new();
@@ -107,19 +104,19 @@ impl Draft {
         Ok(hashes)
     }
 
-    /// Writes the manifest and moves the draft into place; an older run of that name is replaced.
+    /// Writes the manifest and renames the draft. An existing run of that name is replaced.
     ///
     /// # Errors
-    /// When the disk refuses; the older run is then still there.
-    pub fn finish(self, manifest: &Manifest) -> Result<PathBuf, Error> {
+    /// If a file operation fails. An existing run is unchanged then.
+    pub fn finish(self, manifest: &RunManifest) -> Result<PathBuf, Error> {
         self.write_json(MANIFEST, manifest)?;
         self.place()
     }
 
-    /// Moves the draft into place as it is.
+    /// Renames the draft without writing a manifest.
     ///
     /// # Errors
-    /// As [`Draft::finish`].
+    /// As [`DraftFolder::finish`].
     pub fn place(self) -> Result<PathBuf, Error> {
         flush(&self.folder)?;
         if self.target.exists() {
@@ -132,13 +129,12 @@ impl Draft {
         Ok(self.target.clone())
     }
 
-    /// Gives the draft the run's name and the older run the draft's, which is cleared when the draft is
-    /// dropped.
+    /// Exchanges the names of the draft and the existing run, which is removed when the draft is dropped.
     fn exchange(&self) -> Result<(), Error> {
         match renameat_with(CWD, &self.folder, CWD, &self.target, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
-                // a file system that cannot exchange: two steps, with the older run aside for a moment
+                // The file system cannot exchange two names: rename the existing run first, then the draft.
                 let old = self.folder.with_extension("old");
                 remove(&old)?;
                 let moved = |from: &Path, to: &Path| {
@@ -156,14 +152,14 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
-    /// Clears the hidden folder: an abandoned draft, or the run that the draft replaced.
+impl Drop for DraftFolder {
+    /// Removes the hidden folder: an unfinished draft, or the run that the draft replaced.
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder); // best effort: the next draft clears it otherwise
+        let _ = std::fs::remove_dir_all(&self.folder); // best effort: the next draft removes it otherwise
     }
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder, if it exists.
 fn remove(folder: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(folder) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("clear", folder, e)),
@@ -171,7 +167,7 @@ fn remove(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Writes a folder's files and entries out to the disk.
+/// Flushes the files and entries of a folder to the disk.
 fn flush(folder: &Path) -> Result<(), Error> {
     let mut files = Vec::new();
     list_files(folder, &mut files)?;
@@ -203,20 +199,20 @@ mod tests {
     use super::*;
     use crate::run::files::read_manifest;
 
-    fn manifest() -> Manifest {
-        Manifest { key: "k".into(), ..Manifest::default() }
+    fn manifest() -> RunManifest {
+        RunManifest { key: "k".into(), ..RunManifest::default() }
     }
 
     #[test]
-    fn a_killed_draft_leaves_no_run_and_is_cleared_by_the_next() {
+    fn an_interrupted_draft_leaves_no_run_and_is_removed_by_the_next() {
         let here = tempfile::tempdir().unwrap();
         let target = here.path().join("run");
-        std::fs::create_dir_all(here.path().join(".run.partial/a")).unwrap(); // what a killed run leaves
-        let draft = Draft::begin(&target).unwrap();
+        std::fs::create_dir_all(here.path().join(".run.partial/a")).unwrap(); // left by a killed process
+        let draft = DraftFolder::begin(&target).unwrap();
         draft.write("b/half.txt", "half").unwrap();
-        drop(draft); // what a failed run leaves: nothing
+        drop(draft); // a failed fit leaves nothing
         assert!(!target.exists() && !here.path().join(".run.partial").exists());
-        let draft = Draft::begin(&target).unwrap();
+        let draft = DraftFolder::begin(&target).unwrap();
         assert!(!draft.folder().join("a").exists());
         draft.write("whole.txt", "whole").unwrap();
         draft.finish(&manifest()).unwrap();
@@ -228,38 +224,38 @@ mod tests {
     fn a_folder_that_is_no_run_is_not_touched() {
         let here = tempfile::tempdir().unwrap();
         std::fs::write(here.path().join("thesis.txt"), "mine").unwrap();
-        assert!(Draft::begin(here.path()).is_err());
+        assert!(DraftFolder::begin(here.path()).is_err());
         assert_eq!(std::fs::read_to_string(here.path().join("thesis.txt")).unwrap(), "mine");
     }
 
     #[test]
-    fn two_processes_do_not_make_the_same_run() {
+    fn two_processes_cannot_write_the_same_run() {
         let here = tempfile::tempdir().unwrap();
-        let first = Draft::begin(&here.path().join("run")).unwrap();
-        assert!(Draft::begin(&here.path().join("run")).is_err());
+        let first = DraftFolder::begin(&here.path().join("run")).unwrap();
+        assert!(DraftFolder::begin(&here.path().join("run")).is_err());
         drop(first);
-        assert!(Draft::begin(&here.path().join("run")).is_ok());
+        assert!(DraftFolder::begin(&here.path().join("run")).is_ok());
     }
 
     #[test]
-    fn hashes_cover_all_but_timings() {
+    fn digests_cover_all_files_except_timings_and_manifest() {
         let here = tempfile::tempdir().unwrap();
-        let draft = Draft::begin(&here.path().join("run")).unwrap();
+        let draft = DraftFolder::begin(&here.path().join("run")).unwrap();
         draft.write("b/c.txt", "").unwrap();
         draft.write(TIMINGS, "1").unwrap();
         draft.write(MANIFEST, "{}").unwrap();
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // sha256 of nothing
-        assert_eq!(draft.hashes().unwrap(), BTreeMap::from([("b/c.txt".to_owned(), empty.to_owned())]));
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // SHA-256 of no bytes
+        assert_eq!(draft.digests().unwrap(), BTreeMap::from([("b/c.txt".to_owned(), empty.to_owned())]));
     }
 
-    /// What a fit left that was killed between two renames must not make the next one fail.
+    /// The folder `.run.old` is left if a process is killed between the two renames.
     #[test]
-    fn an_older_run_is_replaced_and_what_was_left_of_one_is_cleared() {
+    fn an_existing_run_is_replaced_and_remains_are_removed() {
         let here = tempfile::tempdir().unwrap();
         let target = here.path().join("run");
         std::fs::create_dir_all(here.path().join(".run.old/a")).unwrap();
         for text in ["first", "second"] {
-            let draft = Draft::begin(&target).unwrap();
+            let draft = DraftFolder::begin(&target).unwrap();
             draft.write("file.txt", text).unwrap();
             draft.finish(&manifest()).unwrap();
             assert_eq!(std::fs::read_to_string(target.join("file.txt")).unwrap(), text);
@@ -272,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_with_a_missing_or_changed_file_is_damaged() {
+    fn verification_detects_missing_and_changed_files() {
         let here = tempfile::tempdir().unwrap();
         let target = here.path().join("run");
-        let draft = Draft::begin(&target).unwrap();
+        let draft = DraftFolder::begin(&target).unwrap();
         draft.write("model.onnx", "weights").unwrap();
-        let manifest = Manifest { outputs: draft.hashes().unwrap(), ..manifest() };
+        let manifest = RunManifest { outputs: draft.digests().unwrap(), ..manifest() };
         draft.finish(&manifest).unwrap();
         manifest.verify(&target).unwrap();
         std::fs::write(target.join("model.onnx"), "weight").unwrap();

@@ -1,22 +1,21 @@
-//! Evaluation of retrieval, for every ordered pair of modalities: all held-out items of one ask, all held-out
-//! items of the other are the gallery, and every item of the query's row is right (or every item whose row
-//! has the same label).
+//! Evaluation of retrieval, for every ordered pair of modalities. The queries are all test items of the first
+//! modality, the gallery is all test items of the second. Gallery items of the query's row are relevant, or
+//! those whose row has the same label.
 //!
-//! Five captions a picture are thereby the protocol of Flickr30k and COCO. A query whose row has no item of
-//! the other modality has no right answer and is left out. Intervals are bootstraps over rows, not over
-//! items.
+//! With five captions per picture, this is the protocol of Flickr30k and COCO. A query without a relevant
+//! item is left out. Confidence intervals are bootstrapped over rows, not over items.
 
 use super::{
-    cases::{Cases, targets},
+    fusion_inputs::{FusionInputs, retrieval_targets},
     graphs::Head,
-    model::{Aligned, Model},
+    model::{AlignedItems, LearnedModel},
     open::Run,
-    task_score::{Question, TaskMetrics},
+    task_score::{TaskMetrics, TaskScorer},
 };
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::{Embedded, rows_with},
-    plan::{Modality, data::Data},
+    base::{environment::Environment, error::Error},
+    embed::{EmbeddedItems, rows_with},
+    plan::{ModalityEncoders, data::RecipeData},
 };
 use chiasm_geometry::{
     hubness,
@@ -27,79 +26,83 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 
-/// Resamples of the bootstrap, and its level.
+/// Number of bootstrap resamples, and the confidence level.
 const DRAWS: usize = 1000;
 const LEVEL: f64 = 0.95;
-/// Permutations of the null of a direction that was never trained.
+/// Permutations of the test of an emergent direction.
 const PERMUTATIONS: usize = 999;
-/// Neighbours of CSLS, as its authors set them.
+/// Neighbours of CSLS, the value of its authors.
 const CSLS_TOP: usize = 10;
 
-/// What `metrics.json` holds and `eval --format json` prints; recalls are fractions.
+/// The content of `metrics.json`. Recalls are fractions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Metrics {
-    /// By direction, e.g. `image->text`: the first asks, the second answers.
-    pub retrieval: BTreeMap<String, Scored>,
+    /// Metrics of each direction, e.g. `image->text` for image queries and a gallery of texts.
+    pub retrieval: BTreeMap<String, DirectionMetrics>,
     /// Sum of recall@1, @5 and @10 of all directions, in percent.
     pub rsum: f64,
-    /// The largest that `rsum` can be: 300 for each direction.
+    /// The maximum of `rsum`: 300 per direction.
     pub rsum_max: f64,
-    /// Directions that cannot be measured: no held-out row holds both modalities.
+    /// Directions that cannot be measured, because no test row has both modalities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_measured: Vec<String>,
-    /// Held-out rows that hold two modalities or more.
+    /// Number of test rows with two or more modalities.
     pub rows: usize,
-    /// Held-out items of each modality.
+    /// Number of test items of each modality.
     pub items: BTreeMap<String, usize>,
-    /// The same maps fitted on shuffled training pairs: must lie at chance.
+    /// The control: the same aligner fitted on shuffled training pairs. Its recall should be at chance level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shuffled_pairs: Option<Control>,
-    /// How well the fusion answers its task.
+    pub shuffled_pairs: Option<RetrievalSummary>,
+    /// Scores of the fusion on its task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskMetrics>,
-    /// Scores that look at the whole gallery at once; never comparable with the ones above.
-    pub transductive: BTreeMap<String, Control>,
+    /// Transductive scores, which use all queries and the whole gallery. Not comparable with the metrics
+    /// above.
+    pub transductive: BTreeMap<String, RetrievalSummary>,
 }
 
-/// One direction.
+/// The retrieval metrics of one direction.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Scored {
+#[non_exhaustive]
+pub struct DirectionMetrics {
     /// recall@1, @5, @10, mrr, map, map@10, ndcg@10, median rank.
     #[serde(flatten)]
     pub figures: Figures,
-    /// 95 % bootstrap interval of recall@1 over the rows.
+    /// 95 % confidence interval of recall@1, bootstrapped over the rows.
     #[serde(rename = "recall@1_interval")]
     pub interval: [f64; 2],
-    /// What a random order of the gallery gives.
+    /// The expected metrics of a random order of the gallery.
     pub chance: Figures,
-    /// Queries that have a right answer.
+    /// Number of queries with a relevant item.
     pub queries: usize,
-    /// Queries that have none and were left out.
+    /// Number of queries without a relevant item, which are left out.
     pub left_out: usize,
-    /// Items of the gallery.
+    /// Number of items in the gallery.
     pub gallery: usize,
-    /// Whether no training row held both modalities: the direction follows from the others.
+    /// Whether the direction is emergent: no training row has both modalities.
     pub emergent: bool,
-    /// For an emergent direction, recall@10 beside what permuted rows give.
+    /// For an emergent direction, a permutation test of recall@10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permutation: Option<PermutationNull>,
 }
 
-/// A control's or a variant's figures.
+/// Retrieval metrics without intervals, for controls and for variants of a recipe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Control {
-    /// By direction.
+#[non_exhaustive]
+pub struct RetrievalSummary {
+    /// Metrics of each direction.
     pub retrieval: BTreeMap<String, Figures>,
-    /// Sum of the recalls, in percent.
+    /// Sum of recall@1, @5 and @10 of all directions, in percent.
     pub rsum: f64,
 }
 
-/// Which items are right for each other: the group of every row.
+/// The group of every row. Items whose rows are in the same group are relevant for each other.
 pub struct Relevance(Vec<usize>);
 
 impl Relevance {
-    /// Items of the same row, or of rows with the same value in the column `label`.
-    pub fn of(data: &Data, label: Option<&str>) -> Self {
+    /// Groups rows by their value in the column `label`; for `None`, each row is a group.
+    pub fn of(data: &RecipeData, label: Option<&str>) -> Self {
         match label {
             None => Self((0..data.dataset.len()).collect()),
             Some(column) => Self(classes(data.dataset.values(column))),
@@ -111,7 +114,7 @@ impl Relevance {
     }
 }
 
-/// Equal values have equal numbers.
+/// Numbers the distinct values.
 fn classes(values: &[Value]) -> Vec<usize> {
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let of = |value: &Value| {
@@ -121,18 +124,18 @@ fn classes(values: &[Value]) -> Vec<usize> {
     values.iter().map(of).collect()
 }
 
-/// Two modalities, one asking the other.
-struct Direction<'a> {
-    first: &'a Aligned,
-    second: &'a Aligned,
+/// An ordered pair of modalities: queries and gallery.
+struct RetrievalDirection<'a> {
+    first: &'a AlignedItems,
+    second: &'a AlignedItems,
     groups: [Vec<usize>; 2],
 }
 
-impl<'a> Direction<'a> {
-    /// Every ordered pair of modalities that share a group, by name.
-    fn all(aligned: &'a [Aligned], relevance: &Relevance) -> Vec<(String, Self)> {
+impl<'a> RetrievalDirection<'a> {
+    /// Returns every ordered pair of modalities that have a common group, with its name.
+    fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
         let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
-        let of = |(first, second): (&'a Aligned, &'a Aligned)| {
+        let of = |(first, second): (&'a AlignedItems, &'a AlignedItems)| {
             let groups = [first, second].map(|own| relevance.groups(&own.rows));
             let others: HashSet<&usize> = groups[1].iter().collect();
             let shared = groups[0].iter().any(|group| others.contains(group));
@@ -144,27 +147,27 @@ impl<'a> Direction<'a> {
 
     fn retrieval<'b>(
         &'b self,
-        vectors: impl Fn(&'b Aligned) -> &'b Array2<f32>,
+        vectors: impl Fn(&'b AlignedItems) -> &'b Array2<f32>,
         penalty: Option<&[f64]>,
     ) -> Result<Retrieval<'b>, Error> {
         let queries = Items { vectors: vectors(self.first).view(), groups: &self.groups[0] };
         let gallery = Items { vectors: vectors(self.second).view(), groups: &self.groups[1] };
-        Retrieval::new(queries, gallery, penalty).map_err(measure)
+        Retrieval::new(queries, gallery, penalty).map_err(measure_error)
     }
 
-    fn scored(&self, emergent: bool, seed: u64) -> Result<Scored, Error> {
+    fn scored(&self, emergent: bool, seed: u64) -> Result<DirectionMetrics, Error> {
         let retrieval = self.retrieval(|own| &own.embeds, None)?;
         let found = retrieval.outcomes();
         let rows = &self.first.rows;
         let (low, high) =
-            found.interval(rows, |one| one.first.recall(1), DRAWS, LEVEL, seed).map_err(measure)?;
-        // labels that two rows share have no permutation of rows that breaks them
+            found.interval(rows, |one| one.first.recall(1), DRAWS, LEVEL, seed).map_err(measure_error)?;
+        // A permutation of rows breaks the pairs only if no two rows share a group.
         let by_row = self.groups[0] == *rows;
         let permutation = (emergent && by_row)
             .then(|| retrieval.permutation_null(rows, |rank| rank.recall(10), PERMUTATIONS, seed))
             .transpose()
-            .map_err(measure)?;
-        Ok(Scored {
+            .map_err(measure_error)?;
+        Ok(DirectionMetrics {
             figures: found.figures(),
             interval: [low, high],
             chance: found.chance(),
@@ -177,78 +180,78 @@ impl<'a> Direction<'a> {
     }
 }
 
-/// The figures of every direction. `vectors` says which vectors are scored by their dot product.
+/// Computes the metrics of every direction. `vectors` selects the vectors whose dot product is the score.
 ///
 /// # Errors
-/// When a vector is not finite.
-pub fn figures(
-    aligned: &[Aligned],
-    vectors: fn(&Aligned) -> &Array2<f32>,
+/// If a vector is not finite.
+pub fn retrieval_summary(
+    aligned: &[AlignedItems],
+    vectors: fn(&AlignedItems) -> &Array2<f32>,
     relevance: &Relevance,
-) -> Result<Control, Error> {
+) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
-    for (name, direction) in Direction::all(aligned, relevance) {
+    for (name, direction) in RetrievalDirection::all(aligned, relevance) {
         retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().figures());
     }
-    Ok(control(retrieval))
+    Ok(with_rsum(retrieval))
 }
 
-/// The same with CSLS (Conneau et al. 2018), which looks at the whole gallery and all queries, on vectors
-/// without a bank.
-fn csls(aligned: &[Aligned], relevance: &Relevance) -> Result<Control, Error> {
+/// Computes the metrics of every direction with CSLS (Conneau et al. 2018), which uses all queries and the
+/// whole gallery. The vectors are those without a hubness bank.
+fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
-    for (name, direction) in Direction::all(aligned, relevance) {
+    for (name, direction) in RetrievalDirection::all(aligned, relevance) {
         let (first, second) = (direction.first.z.view(), direction.second.z.view());
-        let [_, penalty] = hubness::csls(first, second, CSLS_TOP).map_err(measure)?;
+        let [_, penalty] = hubness::csls(first, second, CSLS_TOP).map_err(measure_error)?;
         let found = direction.retrieval(|own| &own.z, Some(&penalty))?.outcomes();
         retrieval.insert(name, found.figures());
     }
-    Ok(control(retrieval))
+    Ok(with_rsum(retrieval))
 }
 
-fn control(retrieval: BTreeMap<String, Figures>) -> Control {
+fn with_rsum(retrieval: BTreeMap<String, Figures>) -> RetrievalSummary {
     let rsum = retrieval.values().map(recalls).sum();
-    Control { retrieval, rsum }
+    RetrievalSummary { retrieval, rsum }
 }
 
-/// The directions between modalities that are not among those measured.
-fn not_measured(aligned: &[Aligned], measured: &HashSet<String>) -> Vec<String> {
+/// Returns the directions that were not measured.
+fn not_measured(aligned: &[AlignedItems], measured: &HashSet<String>) -> Vec<String> {
     let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
     let names = pairs.filter(|(first, second)| first.name != second.name);
     let names = names.map(|(first, second)| format!("{}->{}", first.name, second.name));
     names.filter(|name| !measured.contains(name)).collect()
 }
 
-/// recall@1 + recall@5 + recall@10 in percent.
+/// Returns recall@1 + recall@5 + recall@10, in percent.
 fn recalls(figures: &Figures) -> f64 {
     100.0 * (figures.recall_at_1 + figures.recall_at_5 + figures.recall_at_10)
 }
 
 impl Run<'_> {
-    /// Measures the run on the held-out rows of its data.
+    /// Measures the run on the test rows of its data.
     ///
     /// # Errors
-    /// When the data is not there any more, or an item cannot be read.
+    /// If the data or an item cannot be read, or no test row has two modalities.
     pub fn measure(&self) -> Result<Metrics, Error> {
         let (data, held_out) = (self.data()?, self.held_out()?);
         let aligned = &held_out.aligned;
         let relevance = self.relevance(data);
         let mut retrieval = BTreeMap::new();
-        for (name, direction) in Direction::all(aligned, &relevance) {
+        for (name, direction) in RetrievalDirection::all(aligned, &relevance) {
             let pair = [&direction.first.name, &direction.second.name];
             let emergent = self.manifest.emergent.iter();
             let emergent = emergent.into_iter().any(|[a, b]| pair.contains(&a) && pair.contains(&b));
             retrieval.insert(name, direction.scored(emergent, self.manifest.seed)?);
         }
         if retrieval.is_empty() {
-            let message = "no held-out row holds two modalities, so nothing can be measured";
-            return Err(Error::input("chiasm::eval::rows", message, "hold out rows with two modalities"));
+            let message = "no test row has two modalities, so retrieval cannot be measured";
+            return Err(Error::input("chiasm::eval::rows", message, "add test rows with two modalities"));
         }
         let retrieval_names: HashSet<String> = retrieval.keys().cloned().collect();
         let embedded = &held_out.embedded;
         let rows = rows_with(embedded, 1);
         let asked = (rows.as_slice(), self.manifest.seed);
-        let task = score_task(&self.model, &self.modalities, data, embedded, asked, self.bench)?;
+        let task = score_task(&self.model, &self.modalities, data, embedded, asked, self.env)?;
         Ok(Metrics {
             rsum: retrieval.values().map(|scored| recalls(&scored.figures)).sum(),
             rsum_max: 300.0 * retrieval.len() as f64,
@@ -262,43 +265,44 @@ impl Run<'_> {
         })
     }
 
-    /// The figures of other maps on the run's held-out items.
+    /// Measures other maps on the test items of the run.
     ///
     /// # Errors
     /// As [`Run::measure`].
-    pub fn measure_heads(&self, heads: &[Head]) -> Result<Control, Error> {
+    pub fn measure_heads(&self, heads: &[Head]) -> Result<RetrievalSummary, Error> {
         let embedded = &self.held_out()?.embedded;
         let inverses = heads.iter().map(|_| None).collect();
-        let model = Model { heads: heads.to_vec(), inverses, fusion: None, task: None };
-        let aligned = model.align_all(embedded, self.bench)?;
-        figures(&aligned, |own| &own.embeds, &self.relevance(self.data()?))
+        let model = LearnedModel { heads: heads.to_vec(), inverses, fusion: None, task: None };
+        let aligned = model.align_all(embedded, self.env)?;
+        retrieval_summary(&aligned, |own| &own.embeds, &self.relevance(self.data()?))
     }
 
-    fn relevance(&self, data: &Data) -> Relevance {
+    fn relevance(&self, data: &RecipeData) -> Relevance {
         let label = self.recipe().eval.label.as_ref();
         Relevance::of(data, label.map(|column| column.value.as_str()))
     }
 }
 
-/// How well a model's fusion answers the task on some rows; `None` without a fusion or a task.
+/// Scores the fusion of a model on its task, on some rows. `seed` is that of the bootstrap. Returns `None` if
+/// there is no fusion or no task.
 ///
 /// # Errors
-/// When an item to be found cannot be read, or the engine refuses.
+/// If a target item cannot be read, or the engine fails.
 pub fn score_task(
-    model: &Model,
-    modalities: &[Modality],
-    data: &Data,
-    embedded: &[Embedded],
+    model: &LearnedModel,
+    modalities: &[ModalityEncoders],
+    data: &RecipeData,
+    embedded: &[EmbeddedItems],
     (rows, seed): (&[usize], u64),
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<Option<TaskMetrics>, Error> {
     let (Some(task), Some(_)) = (&data.task, &model.fusion) else { return Ok(None) };
-    let found = targets(data, modalities, model, rows, bench)?;
-    let cases = Cases::of(model, embedded, rows, found, bench)?;
-    let question = Question { task, cases: &cases, seed };
-    question.score(&|hidden| cases.outputs(model, model.answer(), hidden, bench)).map(Some)
+    let found = retrieval_targets(data, modalities, model, rows, env)?;
+    let inputs = FusionInputs::of(model, embedded, rows, found, env)?;
+    let question = TaskScorer { task, inputs: &inputs, seed };
+    question.score(&|hidden| inputs.outputs(model, model.prediction_output(), hidden, env)).map(Some)
 }
 
-fn measure(error: chiasm_geometry::Error) -> Error {
+fn measure_error(error: chiasm_geometry::Error) -> Error {
     Error::Internal(format!("measuring retrieval: {error}"))
 }

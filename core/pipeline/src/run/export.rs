@@ -1,15 +1,15 @@
-//! Exporting a run: its model in another layout, or with narrow weights, proved by running both in fresh
-//! sessions.
+//! Exporting a run: its model in another layout or with reduced-precision weights. The outputs of the
+//! exported files are compared with those of the run.
 
 use super::{
-    draft::Draft,
+    draft::DraftFolder,
     evaluate::Metrics,
     files::{MODEL, ModalityManifest, PREPROCESSING, README},
     graphs::embeds,
     open::Run,
     prove::{TOLERANCE, largest_difference},
 };
-use crate::base::{error::Error, workbench::Workbench};
+use crate::base::{environment::Environment, error::Error};
 use chiasm_graph::{DType, Dim, Graph, Port, Storage, Tensor};
 use serde::Serialize;
 use std::{
@@ -18,84 +18,85 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How the model is laid out.
+/// The layout of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub enum ExportLayout {
     /// The merged model as one file.
     Merged,
-    /// One model a modality, for filling an index and asking it.
+    /// One model per modality, e.g. to embed items for a search index.
     Towers,
 }
 
-/// What was written, and how far its outputs are from the run's own model.
+/// The result of an export.
 #[derive(Debug, Clone, Serialize)]
-pub struct Exported {
+#[non_exhaustive]
+pub struct ExportReport {
     /// The files, models first.
     pub files: Vec<PathBuf>,
-    /// The modalities: how raw items are prepared, and which ports they have.
+    /// The modalities: how raw items are prepared, and the names of the ports.
     pub modalities: Vec<ModalityManifest>,
-    /// The key of the run that was exported.
+    /// The key of the exported run.
     pub run_key: String,
-    /// The largest absolute difference of each output against `model.onnx` in a fresh session, on made-up
-    /// inputs.
+    /// The largest absolute difference of each output from `model.onnx`, on synthetic inputs.
     pub differences: BTreeMap<String, f32>,
-    /// What narrow weights save and cost, when they were asked for.
+    /// The effect of reduced-precision weights, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub narrow: Option<Narrow>,
+    pub narrow: Option<ReducedPrecision>,
 }
 
-/// Weights in fewer bits: what they save, and the run's metrics with and without, on its held-out rows.
+/// The effect of reduced-precision weights: their size, and the metrics on the test rows of the run.
 #[derive(Debug, Clone, Serialize)]
-pub struct Narrow {
+#[non_exhaustive]
+pub struct ReducedPrecision {
     /// `fp16` or `int8`.
     pub weights: &'static str,
-    /// Bytes of the merged model's weights before and after.
+    /// Size of the weights of the merged model in bytes, before and after.
     pub bytes: [u64; 2],
-    /// As fitted.
+    /// Metrics with the weights as fitted.
     pub before: Metrics,
-    /// With narrow weights.
+    /// Metrics with reduced-precision weights.
     pub after: Metrics,
 }
 
-/// What `export --format json` prints, beside the model.
+/// The file in an export that holds its [`ExportReport`].
 const RECORD: &str = "export.json";
 
-/// Copies a run's model and preprocessing into `output`, which must not exist yet; with `weights` in fewer
-/// bits, whose loss is measured on the run's held-out rows.
+/// Copies the model and the preprocessing of a run into `output`, which must not exist. If `weights` is
+/// given, they are stored in fewer bits, and the metrics are measured with and without.
 ///
 /// # Errors
-/// When `run` is no run, `output` exists, the disk refuses, the copy does not compute what the run does, or
-/// the data that a loss is to be measured on is not there any more.
+/// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not
+/// reproduce the outputs of the run; with `weights`, also if the data of the run cannot be read.
 pub fn export(
     run: &Path,
-    layout: Layout,
+    layout: ExportLayout,
     weights: Option<Storage>,
     output: &Path,
-    bench: &Workbench,
-) -> Result<Exported, Error> {
+    env: &Environment,
+) -> Result<ExportReport, Error> {
     if output.exists() {
         let message = format!("{} exists", output.display());
-        return Err(Error::input("chiasm::export::exists", message, "choose a new folder for -o"));
+        return Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"));
     }
-    let opened = Run::open(run, bench)?;
+    let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
     let fitted = opened.part(MODEL)?;
     let stored =
         weights.map(|storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()));
     let model = stored.as_ref().unwrap_or(&fitted);
     let narrow = weights.map(|storage| {
-        Ok::<_, Error>(Narrow {
+        Ok::<_, Error>(ReducedPrecision {
             weights: storage.as_str(),
             bytes: [fitted.weight_bytes(), model.weight_bytes()],
             before: opened.measure()?,
-            after: Run::open_stored(run, Some(storage), bench)?.measure()?,
+            after: Run::open_stored(run, Some(storage), env)?.measure()?,
         })
     });
     let narrow = narrow.transpose()?;
-    let draft = Draft::begin(output)?;
+    let draft = DraftFolder::begin(output)?;
     let parts: Vec<(String, Graph)> = match layout {
-        Layout::Merged => vec![(MODEL.to_owned(), model.clone())],
-        Layout::Towers => (manifest.modalities.iter())
+        ExportLayout::Merged => vec![(MODEL.to_owned(), model.clone())],
+        ExportLayout::Towers => (manifest.modalities.iter())
             .map(|m| {
                 let tower = model
                     .extract(&[&embeds(&m.name)])
@@ -109,48 +110,50 @@ pub fn export(
         graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
         files.push(output.join(name));
     }
-    // a run of vectors alone has no preprocessing
+    // A run with only files of vectors has no preprocessing.
     if run.join(PREPROCESSING).exists() {
         copy(&run.join(PREPROCESSING), &draft.folder().join(PREPROCESSING))?;
         files.push(output.join(PREPROCESSING));
     }
-    let differences = prove(&fitted, stored.as_ref(), draft.folder(), &parts, bench)?;
+    let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
     files.extend([output.join(RECORD), output.join(README)]);
     let modalities = manifest.modalities.clone();
-    let exported = Exported { files, modalities, run_key: manifest.key.clone(), differences, narrow };
+    let exported = ExportReport { files, modalities, run_key: manifest.key.clone(), differences, narrow };
     draft.write(README, readme(&exported, &parts))?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
     Ok(exported)
 }
 
-/// Runs the model as fitted, as it is to be stored where that is another, and every exported file on the same
-/// made-up inputs: a file must compute what was to be stored, and how far that is from what was fitted is
-/// reported.
-fn prove(
+/// Runs all models on the same synthetic inputs: `fitted`, `stored` if its weights have reduced precision,
+/// and every exported file. Returns the differences of the files from `fitted`.
+///
+/// # Errors
+/// If a file does not reproduce `stored`, or `fitted` if that is `None`.
+fn compare_outputs(
     fitted: &Graph,
     stored: Option<&Graph>,
     folder: &Path,
     parts: &[(String, Graph)],
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<BTreeMap<String, f32>, Error> {
     let inputs: Vec<(String, Tensor)> = fitted
         .inputs()
         .iter()
-        .map(|port| Ok((port.name.clone(), probe(port)?)))
+        .map(|port| Ok((port.name.clone(), synthetic_input(port)?)))
         .collect::<Result<_, Error>>()?;
     let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let outputs = |graph: &Graph| -> Result<BTreeMap<String, Tensor>, Error> {
-        Ok(bench.session(graph)?.run(&borrowed)?.into_iter().collect())
+        Ok(env.session(graph)?.run(&borrowed)?.into_iter().collect())
     };
     let (fitted, stored) = (outputs(fitted)?, stored.map(outputs).transpose()?);
     let mut differences = BTreeMap::new();
     for (name, graph) in parts {
         let path = folder.join(name);
-        let again = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
+        let exported = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
         let wanted: Vec<(&str, &Tensor)> =
             borrowed.iter().filter(|(n, _)| graph.inputs().iter().any(|p| p.name == *n)).copied().collect();
-        for (output, got) in bench.session(&again)?.run(&wanted)? {
+        for (output, got) in env.session(&exported)?.run(&wanted)? {
             let from = |outputs: &BTreeMap<String, Tensor>| {
                 outputs.get(&output).map_or(f32::INFINITY, |other| largest_difference(other, &got))
             };
@@ -158,8 +161,8 @@ fn prove(
             let difference = stored.as_ref().map_or(reported, from);
             if difference > TOLERANCE {
                 return Err(Error::Gate(format!(
-                    "{name} does not compute what the run does: {output} differs by {difference:e}; nothing was \
-                     exported"
+                    "{name} does not reproduce the run: {output} differs by {difference:e}, the limit is \
+                     {TOLERANCE:e}; nothing was exported"
                 )));
             }
             differences.insert(output, reported);
@@ -168,8 +171,8 @@ fn prove(
     Ok(differences)
 }
 
-/// A made-up input of a port's type: batch and free axes of length 2, integers 1, floats in a small ramp.
-fn probe(port: &Port) -> Result<Tensor, Error> {
+/// Returns a synthetic input of a port's type. Free axes have length 2, integers are 1, floats form a ramp.
+fn synthetic_input(port: &Port) -> Result<Tensor, Error> {
     let dims = port.dims.as_ref().ok_or_else(|| Error::Internal(format!("input {port} has no rank")))?;
     let shape: Vec<usize> = dims.iter().map(|d| if let Dim::Fixed(n) = d { *n } else { 2 }).collect();
     let count: usize = shape.iter().product();
@@ -183,10 +186,10 @@ fn probe(port: &Port) -> Result<Tensor, Error> {
     made.map_err(|e| Error::Internal(e.to_string()))
 }
 
-/// What is in an export, and how its files belong together.
-fn readme(exported: &Exported, parts: &[(String, Graph)]) -> String {
+/// Returns the README of an export: its files and their ports.
+fn readme(exported: &ExportReport, parts: &[(String, Graph)]) -> String {
     let mut text =
-        String::from("# Exported from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
+        String::from("# ExportReport from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
     for (name, graph) in parts {
         let list = |ports: Vec<Port>| ports.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| {name} | {} | {} |", list(graph.inputs()), list(graph.outputs()));
@@ -201,7 +204,9 @@ fn readme(exported: &Exported, parts: &[(String, Graph)]) -> String {
             narrow.weights, before.rsum, after.rsum, after.rows
         );
     }
-    text.push_str("\n`preprocessing/` holds each encoder's card and the files that prepare its raw items.\n");
+    text.push_str(
+        "\n`preprocessing/` holds the card of each encoder and the files that its adapter needs.\n",
+    );
     text
 }
 

@@ -1,20 +1,22 @@
-//! The run folder as one typed place: the names of its files, what they hold, and whether they are as they
-//! were written.
+//! The files of a run folder: their names, their content, and the verification of their digests.
 //!
 //! ```text
-//! model.onnx (.data)      everything in one graph
-//! aligner/<m>.onnx        the map of each modality with its bank; <m>.inverse.onnx where there is an inverse
-//! aligner/learned.json    what the aligner chose, and what it says of the fit
-//! fusion.onnx             the fusion, where there is one
-//! preprocessing/<m>/<e>/  each encoder's card and the files its adapter needs
-//! recipe.toml recipe.lock the recipe verbatim, and what its text leaves open
-//! metrics.json checks.json training.json timings.json README.md
-//! manifest.json           what went in and what came out, with digests; written last
+//! model.onnx (.data)           the merged model
+//! aligner/<m>.onnx             the head of each modality: its map and hubness bank
+//! aligner/<m>.inverse.onnx     the inverse of the map, if it has one
+//! aligner/learned.json         the parameters that the aligner chose, and its notes on the fit
+//! fusion.onnx                  the fusion, if there is one
+//! preprocessing/<m>/<e>/       the card of each encoder, and the files that its adapter needs
+//! recipe.toml, recipe.lock     a copy of the recipe; its folder and the --set assignments
+//! metrics.json, checks.json    the results
+//! training.json, timings.json  the curves of the trainings; the duration of each stage
+//! README.md                    the model card
+//! manifest.json                the inputs and outputs of the fit, with digests; written last
 //! ```
 
 use crate::{
     base::{digest::sha256_of, error::Error},
-    embed::Skipped,
+    embed::SkippedItem,
 };
 use chiasm_host::{EncoderSpec, InverseKind, Task};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -24,83 +26,85 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file that makes a folder a run; written last.
+/// The manifest. A folder with this file is a run folder; it is written last.
 pub const MANIFEST: &str = "manifest.json";
-/// The one file whose bytes differ between equal runs.
+/// The duration of each stage. The only file that differs between two fits of the same recipe.
 pub const TIMINGS: &str = "timings.json";
-/// How the trainings of the run went: their curves.
+/// The reports of the trainings, with their curves.
 pub const TRAINING: &str = "training.json";
 /// The merged model.
 pub const MODEL: &str = "model.onnx";
-/// The fusion, where there is one.
+/// The fusion, if there is one.
 pub const FUSION: &str = "fusion.onnx";
-/// What the aligner chose and noted.
+/// The parameters that the aligner chose, and its notes.
 pub const LEARNED: &str = "aligner/learned.json";
 /// The results of the checks.
 pub const CHECKS: &str = "checks.json";
 /// The metrics.
 pub const METRICS: &str = "metrics.json";
-/// The recipe, verbatim.
+/// The copy of the recipe.
 pub const RECIPE: &str = "recipe.toml";
-/// What a recipe's text leaves open.
+/// The folder of the recipe, and the `--set` assignments.
 pub const LOCK: &str = "recipe.lock";
 /// The model card.
 pub const README: &str = "README.md";
-/// The folder with cards and what adapters need.
+/// The folder with the cards of the encoders and the files that adapters need.
 pub const PREPROCESSING: &str = "preprocessing";
 
-/// The file with a modality's map and bank.
+/// Returns the file with the map and hubness bank of a modality.
 pub fn head(modality: &str) -> String {
     format!("aligner/{modality}.onnx")
 }
 
-/// The file with a modality's inverse.
+/// Returns the file with the inverse of a modality's map.
 pub fn inverse(modality: &str) -> String {
     format!("aligner/{modality}.inverse.onnx")
 }
 
-/// The content of `manifest.json`: what a run was made of and what it made.
+/// The content of `manifest.json`: the inputs and outputs of a fit.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
-pub struct Manifest {
-    /// Version of Chiasm that made it.
+#[non_exhaustive]
+pub struct RunManifest {
+    /// The version of Chiasm.
     pub chiasm: String,
-    /// sha256 over everything the run depends on: same key, same bytes.
+    /// The SHA-256 of everything that the run depends on. Runs with equal keys have equal files.
     pub key: String,
-    /// ONNX Runtime's version.
+    /// The version of ONNX Runtime.
     pub engine: String,
-    /// The provider that really ran, e.g. `cpu`.
+    /// The execution provider that was used, e.g. `cpu`.
     pub provider: String,
-    /// Seed of everything random.
+    /// The random seed.
     pub seed: u64,
-    /// The modalities: how their raw items are prepared and which ports they have in `model.onnx`.
+    /// The modalities: how their raw items are prepared, and their ports in `model.onnx`.
     pub modalities: Vec<ModalityManifest>,
-    /// The modality that the others are bound to, when the recipe names one.
+    /// The anchor, if the recipe names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<String>,
-    /// Pairs of modalities that no training row held together.
+    /// Pairs of modalities that no training row has together.
     #[serde(default)]
     pub emergent: Vec<[String; 2]>,
-    /// The fused output of `model.onnx`, when there is a fusion.
+    /// The fused output of `model.onnx`, if there is a fusion.
     pub fused: Option<String>,
-    /// What the fusion answers, when it was trained for a task: the labels name the columns of `logits`.
+    /// The task of the fusion, if it has one. The labels name the columns of `logits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// Rows used, and items skipped as unreadable.
+    /// The number of rows per split, and the skipped items.
     pub rows: RowCounts,
-    /// What was read: name to sha256.
+    /// The SHA-256 of each input, by name.
     pub inputs: BTreeMap<String, String>,
-    /// sha256 over each encoder's weights as they went in and as they are in `model.onnx`: equal.
+    /// The SHA-256 of the weights of each encoder, which are the same in the encoder and in `model.onnx`.
     pub frozen_weights: BTreeMap<String, String>,
-    /// What was written: file to sha256.
+    /// The SHA-256 of each output file, by name.
     pub outputs: BTreeMap<String, String>,
 }
 
 /// One modality of a run.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[non_exhaustive]
 pub struct ModalityManifest {
     /// Its name in the recipe.
     pub name: String,
-    /// Its embedding in `model.onnx`.
+    /// Its output of `model.onnx`.
     pub output: String,
     /// The encoders, in order.
     pub encoders: Vec<EncoderManifest>,
@@ -108,42 +112,44 @@ pub struct ModalityManifest {
 
 /// One encoder of a run.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[non_exhaustive]
 pub struct EncoderManifest {
-    /// The card's name, or the vectors' file.
+    /// The name of the card, or the stem of the file of vectors.
     pub name: String,
-    /// The folder in the run that holds the card and what its adapter needs.
+    /// The folder in the run with the card and the files that the adapter needs.
     pub folder: String,
-    /// The adapter that prepares raw items.
+    /// The id of the adapter.
     pub adapter: String,
-    /// Digest of everything that its vectors depend on, but the adapter's code, the engine and the items.
+    /// Digest of everything that the vectors depend on, except the adapter's code, the engine and the items.
     pub identity: String,
-    /// Width of its pooled vectors.
+    /// Width of the pooled vectors.
     pub pooled: usize,
-    /// Width of its tokens' vectors, where it states one.
+    /// Width of the token vectors, if the graph fixes it.
     pub tokens: Option<usize>,
-    /// The adapter's input names to the input names of `model.onnx`.
+    /// The name of each input of the encoder in `model.onnx`, by its name in the adapter.
     pub inputs: BTreeMap<String, String>,
-    /// What the adapter is opened with; an empty directory means `folder`.
+    /// The specification of the adapter; an empty directory means `folder`.
     pub spec: EncoderSpec,
 }
 
-/// Rows used, and items skipped.
+/// The number of rows per split, and the skipped items.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[non_exhaustive]
 pub struct RowCounts {
-    /// Rows that maps were fitted on.
+    /// Number of training rows.
     pub train: usize,
-    /// Rows that chose between settings.
+    /// Number of validation rows.
     pub validation: usize,
-    /// Rows that they were measured on.
+    /// Number of test rows.
     pub test: usize,
-    /// Items left out because they could not be read (`--skip-bad`).
-    pub skipped: Vec<Skipped>,
+    /// Items that were skipped because they could not be read (`--skip-bad`).
+    pub skipped: Vec<SkippedItem>,
 }
 
 /// The content of [`LOCK`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Lock {
-    /// The folder that relative paths of the recipe start from.
+pub struct RecipeLock {
+    /// The folder of the recipe, where its relative paths start.
     pub folder: PathBuf,
     /// The `--set` assignments, in order.
     pub overrides: Vec<String>,
@@ -154,46 +160,46 @@ pub struct Lock {
 pub struct LearnedFile {
     /// The aligner.
     pub plugin: String,
-    /// Everything it chose: given back as parameters, it fits again without a search.
+    /// All parameters, including those that it chose. With them, the aligner fits without a search.
     pub parameters: Value,
-    /// What it notes of the fit.
+    /// The aligner's notes on the fit.
     pub notes: Value,
-    /// In which sense each inverse is one, by modality.
+    /// The kind of each inverse, by modality.
     pub inverses: BTreeMap<String, InverseKind>,
-    /// How many dimensions the training pairs show of each modality.
+    /// The dimension that the training pairs of each modality span.
     pub spanned: BTreeMap<String, usize>,
-    /// What the fusion notes of its fit.
+    /// The fusion's notes on its fit.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub fusion: Value,
 }
 
-/// The part of [`CHECKS`] that is read again.
+/// The part of [`CHECKS`] that is read when a run is up to date.
 #[derive(Debug, Clone, Deserialize)]
 pub struct FailedChecks {
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
 }
 
-/// The manifest of a finished run.
+/// Reads the manifest of a run.
 ///
 /// # Errors
-/// When `run` is no run folder, or its manifest was damaged.
-pub fn read_manifest(run: &Path) -> Result<Manifest, Error> {
+/// If `run` is not a run folder, or its manifest is damaged.
+pub fn read_manifest(run: &Path) -> Result<RunManifest, Error> {
     let path = run.join(MANIFEST);
     if !path.is_file() {
         return Err(Error::input(
             "chiasm::run::not_a_run",
             format!("{} is not a run folder: it has no {MANIFEST}", run.display()),
-            "`chiasm fit RECIPE -o RUN` makes one",
+            "`chiasm fit RECIPE -o RUN` creates one",
         ));
     }
     read_json(run, MANIFEST)
 }
 
-/// A JSON file of a run.
+/// Reads a JSON file of a run.
 ///
 /// # Errors
-/// When it cannot be read, or holds something else than expected.
+/// If the file cannot be read, or does not have the expected structure.
 pub fn read_json<T: DeserializeOwned>(run: &Path, name: &str) -> Result<T, Error> {
     let path = run.join(name);
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
@@ -202,11 +208,11 @@ pub fn read_json<T: DeserializeOwned>(run: &Path, name: &str) -> Result<T, Error
     })
 }
 
-impl Manifest {
-    /// Whether every file that the run wrote is there with the bytes it was written with.
+impl RunManifest {
+    /// Compares every output file with its recorded digest.
     ///
     /// # Errors
-    /// The first file that is missing or was changed.
+    /// If a file is missing or was changed. The message names the first one.
     pub fn verify(&self, run: &Path) -> Result<(), Error> {
         for (name, expected) in &self.outputs {
             let path = run.join(name);

@@ -1,33 +1,32 @@
-//! The graphs of a run: encoders joined to a tower, towers, maps and fusion to the merged model; and the way
-//! back, parts cut out of a merged model.
+//! Joining graphs to the merged model, and extracting parts of it.
 //!
 //! ```text
 //! encoder  inputs of the model -> tokens, mask, pooled
 //! head     <modality>/pooled -> <modality>/z -> <modality>_embeds
-//! tower    inputs of its encoders -> <modality>/pooled, and its head
-//! merged   every tower, and the fusion
+//! tower    the encoders of a modality and its head
+//! merged   all towers, and the fusion
 //! ```
 
 use crate::base::error::Error;
 use chiasm_graph::{Builder, DType, Dim, Graph, Port};
 use std::collections::BTreeMap;
 
-/// One encoder's place in the merged model.
-pub struct Part<'a> {
+/// An encoder that becomes part of a merged model.
+pub struct EncoderPart<'a> {
     /// The encoder's name, unique in its modality.
     pub name: &'a str,
-    /// Its graph: model and tail.
+    /// Its graph: the model with its tail.
     pub graph: &'a Graph,
-    /// Its input ports and what the merged model calls them.
+    /// Its inputs: the name in the encoder, and the name in the merged model.
     pub inputs: Vec<(String, String)>,
 }
 
-/// A modality's encoders, pooled vectors concatenated: output `<modality>/pooled`, and `<modality>/tokens`
-/// and `<modality>/mask` of the first encoder when they are wanted.
+/// Joins the encoders of a modality and concatenates their pooled vectors. The output is `<modality>/pooled`;
+/// with `tokens` also `<modality>/tokens` and `<modality>/mask` of the first encoder.
 ///
 /// # Errors
-/// When the graphs cannot be joined.
-pub fn encoders(modality: &str, parts: &[Part<'_>], tokens: bool) -> Result<Graph, Error> {
+/// If the graphs cannot be joined.
+pub fn encoders(modality: &str, parts: &[EncoderPart<'_>], tokens: bool) -> Result<Graph, Error> {
     let context = || format!("the encoders of {modality:?}");
     let mut whole: Option<Graph> = None;
     let mut outputs: Vec<Port> = Vec::new();
@@ -76,8 +75,8 @@ fn concatenation(modality: &str, pooled: &[Port]) -> Result<Graph, chiasm_graph:
     builder.finish()
 }
 
-/// The map of one modality with its hubness bank: `<modality>/pooled` to `<modality>_embeds`, and to
-/// `<modality>/z` where a bank follows the map.
+/// The map of one modality with its hubness bank, if any. It maps `<modality>/pooled` to `<modality>_embeds`,
+/// and with a bank also to `<modality>/z`, the vectors before the bank.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// The modality.
@@ -87,10 +86,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// A map from `x` to `z`, and a bank's graph from `z` to `e` behind it.
+    /// Joins a map from `x` to `z` with the graph of a bank from `z` to `e`.
     ///
     /// # Errors
-    /// When the graphs cannot be joined.
+    /// If the graphs cannot be joined.
     pub fn new(modality: &str, map: &Graph, bank: Option<&Graph>) -> Result<Self, Error> {
         let context = || format!("the map of {modality:?}");
         let prefix = format!("{modality}/align");
@@ -110,43 +109,42 @@ impl Head {
         Ok(Self { modality: modality.to_owned(), graph })
     }
 
-    /// The tensor with the aligned vectors before any bank.
+    /// Returns the name of the tensor with the aligned vectors, before a bank.
     pub fn z(&self) -> String {
         let z = format!("{}/z", self.modality);
         if self.graph.output(&z).is_ok() { z } else { embeds(&self.modality) }
     }
 
-    /// The map alone: `<modality>/pooled` to the aligned vectors.
+    /// Returns the map without the bank, from `<modality>/pooled` to the aligned vectors.
     ///
     /// # Errors
-    /// When the graph cannot be cut.
+    /// If the map cannot be extracted.
     pub fn map(&self) -> Result<Graph, Error> {
         self.graph.extract(&[&self.z()]).map_err(Error::graph(format!("the map of {:?}", self.modality)))
     }
 }
 
-/// The tensor with a modality's pooled vectors.
+/// Returns the name of the tensor with the pooled vectors of a modality.
 pub fn pooled(modality: &str) -> String {
     format!("{modality}/pooled")
 }
 
-/// A modality's output of the merged model.
+/// Returns the name of a modality's output of the merged model.
 pub fn embeds(modality: &str) -> String {
     format!("{modality}_embeds")
 }
 
 /// The fused output of the merged model.
 pub const FUSED: &str = "fused_embeds";
-/// The answers of the merged model to its task.
+/// The predictions of the merged model for its task.
 pub const LOGITS: &str = "logits";
 
-/// The share of the fusion's attention on each token of a modality; an output of graphs that are made to show
-/// it.
+/// Returns the name of the output with the fusion's attention weight on each token of a modality.
 pub fn attention(modality: &str) -> String {
     format!("{modality}_attention")
 }
 
-/// What a merged model calls the output of a fused graph.
+/// Returns the name in the merged model of an output of the fusion.
 pub fn fused_output(name: &str) -> String {
     match name.strip_prefix("attention.") {
         Some(modality) => attention(modality),
@@ -157,7 +155,7 @@ pub fn fused_output(name: &str) -> String {
 
 /// One modality of a merged model.
 pub struct Tower {
-    /// Its encoders, to `<modality>/pooled` and perhaps `<modality>/tokens` and `<modality>/mask`.
+    /// Its encoders, with the outputs of [`encoders`].
     pub encoders: Graph,
     /// Its head.
     pub head: Head,
@@ -170,19 +168,19 @@ impl Tower {
     }
 }
 
-/// A modality's port of the fusion inside a merged model, where the modality has no tower.
+/// Returns the name in the merged model of an input of the fusion, for a modality without a tower.
 pub fn absent(modality: &str, port: &str) -> String {
     format!("fuse/{modality}.{port}")
 }
 
-/// The merged model: every tower (encoders and head), and the fusion over aligned embeddings and tokens.
+/// Joins all towers and the fusion to the merged model.
 ///
-/// Outputs `<modality>_embeds` for each tower, then those of the fusion: `fused_embeds`, `logits`, and with
-/// `attention` its shares of attention. A modality of the fusion without a tower is absent: its ports stay
-/// inputs, by the names of [`absent`].
+/// The outputs are `<modality>_embeds` of each tower, then those of the fusion: `fused_embeds`, `logits`, and
+/// with `attention` its attention weights. The inputs of the fusion that belong to a modality without a tower
+/// become inputs of the model, with the names of [`absent`].
 ///
 /// # Errors
-/// When the graphs cannot be joined, e.g. for operator sets that cannot be brought together.
+/// If the graphs cannot be joined, e.g. because of their operator sets.
 pub fn merged(towers: &[Tower], fusion: Option<&Graph>, attention: bool) -> Result<Graph, Error> {
     let context = || "the merged model".to_owned();
     let mut whole: Option<Graph> = None;
@@ -209,7 +207,7 @@ pub fn merged(towers: &[Tower], fusion: Option<&Graph>, attention: bool) -> Resu
     Ok(with_plain_axes(&whole, fusion.is_some()))
 }
 
-/// The towers joined with the fusion, their embeddings still outputs.
+/// Joins the towers with the fusion. The embeddings remain outputs.
 fn with_fusion(towers_graph: Graph, towers: &[Tower], fusion: &Graph) -> Result<Graph, chiasm_graph::Error> {
     let names: Vec<(String, String)> = fusion
         .outputs()
@@ -242,8 +240,8 @@ fn with_fusion(towers_graph: Graph, towers: &[Tower], fusion: &Graph) -> Result<
     Ok(whole)
 }
 
-/// Free axes called as people call them: `batch` for the first (one for each modality while nothing joins
-/// them), and for the others the name their encoder gave them.
+/// Renames free axes. The first is `batch`, or `<modality>_batch` if no fusion joins the modalities. The
+/// others get the name that they have in their encoder.
 fn with_plain_axes(graph: &Graph, joined: bool) -> Graph {
     let mut names: Vec<(String, String)> = Vec::new();
     for port in graph.inputs().iter().chain(&graph.outputs()) {
@@ -270,8 +268,8 @@ fn rename(graph: &Graph, names: &[(String, String)]) -> Result<Graph, chiasm_gra
     graph.renamed(&names)
 }
 
-/// An encoder among those whose inputs get names.
-pub struct Named<'a> {
+/// The inputs of an encoder, for [`input_names`].
+pub struct EncoderInputNames<'a> {
     /// Its modality.
     pub modality: &'a str,
     /// Its own name.
@@ -280,47 +278,48 @@ pub struct Named<'a> {
     pub inputs: Vec<String>,
 }
 
-/// What the merged model calls each encoder's inputs: the model's own name when it is free, else with the
-/// encoder's name in front, or, for an encoder that serves two modalities, the modality's: so that no two
-/// encoders read the same port by accident.
-pub fn input_names(encoders: &[Named<'_>]) -> Vec<Vec<(String, String)>> {
-    let ways: [fn(&Named<'_>, &str) -> String; 3] = [
+/// Returns the name of each input in the merged model. It is the name in the encoder if that is unique, else
+/// with the encoder's name as prefix, else with the names of modality and encoder. No two encoders share an
+/// input.
+pub fn input_names(encoders: &[EncoderInputNames<'_>]) -> Vec<Vec<(String, String)>> {
+    let ways: [fn(&EncoderInputNames<'_>, &str) -> String; 3] = [
         |_, input| input.to_owned(),
         |named, input| format!("{}_{input}", named.encoder),
         |named, input| format!("{}_{}_{input}", named.modality, named.encoder),
     ];
-    let count = |way: &fn(&Named<'_>, &str) -> String, name: &str| {
+    let count = |way: &fn(&EncoderInputNames<'_>, &str) -> String, name: &str| {
         let all = encoders.iter().flat_map(|named| named.inputs.iter().map(move |input| way(named, input)));
         all.filter(|other| other == name).count()
     };
-    let merged = |named: &Named<'_>, input: &str| {
+    let merged = |named: &EncoderInputNames<'_>, input: &str| {
         let free = ways.iter().find(|way| count(way, &way(named, input)) == 1);
         free.unwrap_or(&ways[2])(named, input)
     };
-    let of =
-        |named: &Named<'_>| named.inputs.iter().map(|input| (input.clone(), merged(named, input))).collect();
+    let of = |named: &EncoderInputNames<'_>| {
+        named.inputs.iter().map(|input| (input.clone(), merged(named, input))).collect()
+    };
     encoders.iter().map(of).collect()
 }
 
-/// The encoders of a modality cut out of a merged model: `<modality>/pooled`, and of `tokens` and `mask`
-/// those asked for.
+/// Extracts the encoders of a modality from a merged model. The outputs are `<modality>/pooled` and those of
+/// `ports` (`tokens`, `mask`).
 ///
 /// # Errors
-/// When the model has no such tensor.
-pub fn cut_encoders(model: &Graph, modality: &str, ports: &[&str]) -> Result<Graph, Error> {
+/// If the model has no such tensor.
+pub fn extract_encoders(model: &Graph, modality: &str, ports: &[&str]) -> Result<Graph, Error> {
     let names: Vec<String> =
         std::iter::once(&"pooled").chain(ports).map(|port| format!("{modality}/{port}")).collect();
-    cut(model, &names, modality)
+    extract(model, &names, modality)
 }
 
-/// One encoder cut out of a merged model, with the ports that it had before it was joined: the inputs of its
-/// adapter, and the outputs `pooled`, `tokens` and `mask` where `ports`, those that the merged model has, are
-/// not empty. Tokens that nothing reads are not in the model: the mask stands in their place, one number a
-/// token.
+/// Extracts one encoder from a merged model, with the port names that it had before. `ports` are those of
+/// `tokens` and `mask` that the merged model has; they become outputs besides `pooled`. If it has only the
+/// mask, because the fusion does not read the tokens, the output `tokens` is the mask with a last axis of
+/// length 1.
 ///
 /// # Errors
-/// When the model has no such tensor.
-pub fn cut_encoder(
+/// If the model has no such tensor.
+pub fn extract_encoder(
     model: &Graph,
     modality: &str,
     place: &EncoderPlace<'_>,
@@ -331,7 +330,7 @@ pub fn cut_encoder(
     let mut outputs = vec![(own, "pooled".to_owned())];
     outputs.extend(ports.iter().map(|port| (format!("{modality}/{port}"), (*port).to_owned())));
     let names: Vec<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
-    let graph = cut(model, &names, modality)?;
+    let graph = extract(model, &names, modality)?;
     let inputs = place.inputs.iter().filter(|(_, merged)| graph.input(merged).is_ok());
     outputs.extend(inputs.map(|(own, merged)| (merged.clone(), own.clone())));
     let graph = rename(&graph, &outputs).map_err(Error::graph(context()))?;
@@ -352,17 +351,17 @@ fn mask_as_tokens() -> Result<Graph, chiasm_graph::Error> {
     b.finish()
 }
 
-/// Where an encoder stands in a merged model.
+/// Identifies an encoder in a merged model.
 pub struct EncoderPlace<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Whether it is its modality's only encoder.
+    /// Whether it is the only encoder of its modality.
     pub alone: bool,
-    /// Its adapter's input names, and what the merged model calls them.
+    /// The names of its inputs in the merged model, by their names in the adapter.
     pub inputs: &'a BTreeMap<String, String>,
 }
 
-fn cut(model: &Graph, names: &[String], modality: &str) -> Result<Graph, Error> {
+fn extract(model: &Graph, names: &[String], modality: &str) -> Result<Graph, Error> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let context = format!("the encoders of {modality:?} in the merged model");
     model.extract(&names).map_err(Error::graph(context))

@@ -1,13 +1,13 @@
-//! Raw items through a run: all of its modalities, or any of them.
+//! Running raw items of any of the modalities through a run.
 
 use super::{
-    graphs::{Tower, cut_encoders, embeds, merged},
+    graphs::{Tower, embeds, extract_encoders, merged},
     model::{reads_tokens, token_ports},
-    open::{Outputs, Run},
+    open::{Run, RunOutputs},
 };
 use crate::{
-    base::{error::Error, reporter::Steps},
-    catalog::raw::Raw,
+    base::{error::Error, reporter::StageProgress},
+    catalog::raw::RawItem,
 };
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
 use chiasm_host::HostError;
@@ -15,20 +15,20 @@ use chiasm_runtime::{EmbedOptions, ItemInput, Sink, embed};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
-/// The raw items of some modalities: item i of one belongs to item i of the others where there are equally
-/// many.
-pub type Inputs = BTreeMap<String, Vec<Raw>>;
+/// Raw items by modality. If all modalities have the same number of items, item i of each belongs to one row.
+pub type RawInputs = BTreeMap<String, Vec<RawItem>>;
 
 impl Run<'_> {
-    /// Raw items through the merged model: the embeddings of every modality that is given; and what the
-    /// fusion makes of them when they are given equally often and those that are not given may be absent.
+    /// Runs raw items through the merged model. Returns the embeddings of every given modality, and the
+    /// outputs of the fusion if all given modalities have the same number of items and the fusion supports
+    /// absent ones.
     ///
-    /// With `attention` also the shares of the fusion's attention, `<modality>_attention` `[n, T]`, zero
-    /// beyond the last token.
+    /// With `attention`, it also returns the attention weights of the fusion, `<modality>_attention` `[n,
+    /// T]`, which are zero after the last token.
     ///
     /// # Errors
-    /// When an item cannot be read, the engine refuses, or there is no attention to show.
-    pub fn run(&self, inputs: &Inputs, attention: bool) -> Result<Outputs, Error> {
+    /// If an item cannot be read, the engine fails, or the fusion has no attention output.
+    pub fn run(&self, inputs: &RawInputs, attention: bool) -> Result<RunOutputs, Error> {
         let count = |name: &str| inputs.get(name).map_or(0, Vec::len);
         let given: Vec<usize> =
             (0..self.modalities.len()).filter(|at| count(&self.modalities[*at].name) > 0).collect();
@@ -40,19 +40,21 @@ impl Run<'_> {
                 .map(|at| &self.modalities[*at].name)
                 .map(|name| format!("{} of {name}", count(name)))
                 .collect();
-            let message =
-                format!("fusing takes as many raw items of each modality, got {}", counts.join(" and "));
+            let message = format!(
+                "the fusion needs the same number of raw items of each modality, got {}",
+                counts.join(" and ")
+            );
             if attention {
-                return Err(Error::input("chiasm::run::counts", message, "give each item its partner"));
+                let help = "give the same number of items of each modality";
+                return Err(Error::input("chiasm::run::counts", message, help));
             }
-            self.bench.reporter.note(&format!("{message}: each is embedded alone"));
+            self.env.reporter.note(&format!("{message}: each modality is only embedded"));
         }
         if together && self.manifest.fused.is_some() && (attention || self.may_be_absent(&given)) {
             let graph = self.fused_graph(&given, attention)?;
             if attention && graph.outputs().iter().all(|port| !port.name.ends_with("_attention")) {
-                let help =
-                    "attention is what decoder, one-way, two-way, gated and latent of `cross-attention` have";
-                let message = "the fusion of this run shows no attention";
+                let help = "use `cross-attention` with the mode decoder, one-way, two-way, gated or latent";
+                let message = "the fusion of this run has no attention output";
                 return Err(Error::input("chiasm::run::attention", message, help));
             }
             return self.all_outputs(&graph, &given, inputs);
@@ -60,7 +62,7 @@ impl Run<'_> {
         if together && given.len() == self.modalities.len() {
             return self.all_outputs(&self.merged, &given, inputs);
         }
-        let mut outputs = Outputs::new();
+        let mut outputs = RunOutputs::new();
         for at in given {
             let part = self.merged.extract(&[&embeds(&self.modalities[at].name)]);
             let part = part.map_err(Error::graph("a part of the merged model"))?;
@@ -69,7 +71,7 @@ impl Run<'_> {
         Ok(outputs)
     }
 
-    /// Whether some modalities are missing, and the fusion is told so by their masks.
+    /// Returns whether modalities are missing and the fusion supports that, because it reads their masks.
     fn may_be_absent(&self, given: &[usize]) -> bool {
         let mut missing = (0..self.modalities.len()).filter(|at| !given.contains(at)).peekable();
         if missing.peek().is_none() || given.is_empty() {
@@ -79,40 +81,40 @@ impl Run<'_> {
         missing.all(|at| reads_tokens(fusion, &self.modalities[at].name))
     }
 
-    /// The merged model of these modalities alone, put together from the run's parts.
+    /// Joins the merged model of the given modalities from the parts of the run.
     fn fused_graph(&self, given: &[usize], attention: bool) -> Result<Graph, Error> {
         let Some(fusion) = &self.model.fusion else {
-            return Err(Error::Internal("no fusion to join".to_owned()));
+            return Err(Error::Internal("the model has no fusion".to_owned()));
         };
         let mut towers = Vec::new();
         for at in given {
             let head = self.model.heads[*at].clone();
             let ports = token_ports(fusion, &head.modality);
-            towers.push(Tower { encoders: cut_encoders(&self.merged, &head.modality, &ports)?, head });
+            towers.push(Tower { encoders: extract_encoders(&self.merged, &head.modality, &ports)?, head });
         }
         merged(&towers, Some(fusion), attention)
     }
 
-    fn all_outputs(&self, graph: &Graph, given: &[usize], inputs: &Inputs) -> Result<Outputs, Error> {
+    fn all_outputs(&self, graph: &Graph, given: &[usize], inputs: &RawInputs) -> Result<RunOutputs, Error> {
         let names: Vec<String> = graph.outputs().into_iter().map(|port| port.name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let columns: Vec<&[Raw]> = (given.iter())
+        let columns: Vec<&[RawItem]> = (given.iter())
             .filter_map(|at| inputs.get(&self.modalities[*at].name))
             .map(Vec::as_slice)
             .collect();
         self.batches(graph, given, &columns, &names)
     }
 
-    /// Raw items, one column a modality, through a graph in batches. Ports of absent modalities get one token
-    /// that is masked.
+    /// Runs raw items, one column per given modality, through a graph in batches. Ports of absent modalities
+    /// get one masked token.
     fn batches(
         &self,
         graph: &Graph,
         given: &[usize],
-        columns: &[&[Raw]],
+        columns: &[&[RawItem]],
         outputs: &[&str],
-    ) -> Result<Outputs, Error> {
-        let session = self.bench.session_for_batches(graph)?;
+    ) -> Result<RunOutputs, Error> {
+        let session = self.env.session_for_batches(graph)?;
         let is_input = |name: &String| session.inputs().iter().any(|port| port.name == *name);
         // of every encoder of the given modalities, the inputs that this graph has, by the merged model's
         // names
@@ -148,14 +150,14 @@ impl Run<'_> {
             Ok(tensors)
         };
         let count = columns.iter().map(|column| column.len()).min().unwrap_or_default();
-        let steps = Steps::begin(&*self.bench.reporter, "run", count);
-        let options = EmbedOptions { threads: self.bench.threads, limits: None };
+        let steps = StageProgress::begin(&*self.env.reporter, "run", count);
+        let options = EmbedOptions { threads: self.env.threads, limits: None };
         let none = vec![Vec::new(); count];
         let outputs_of = outputs.iter().map(|name| ((*name).to_owned(), none.clone())).collect();
-        let mut rows_of = RowsOf { outputs: outputs_of, steps, before: 0 };
+        let mut rows_of = OutputCollector { outputs: outputs_of, steps, before: 0 };
         match embed(&session, count, &inputs, outputs, &options, prepare, &mut rows_of) {
             Err(chiasm_runtime::Error::Item { index, reason }) => {
-                let shown: Vec<String> = columns.iter().map(|column| column[index].shown()).collect();
+                let shown: Vec<String> = columns.iter().map(|column| column[index].describe()).collect();
                 let message = format!("cannot read {}: {reason}", shown.join(" and "));
                 return Err(Error::input("chiasm::run::unreadable_item", message, "give another item"));
             }
@@ -165,7 +167,7 @@ impl Run<'_> {
     }
 }
 
-/// What an absent modality's port of the fusion gets: zeros, one token long.
+/// Returns the value for a port of an absent modality: zeros of length one.
 fn masked(port: &Port) -> Result<(ItemInput, Tensor), Error> {
     let free = |dim: &Dim| dim.fixed().unwrap_or(1);
     let shape: Vec<usize> = port.dims.iter().flatten().skip(1).map(free).collect();
@@ -174,17 +176,17 @@ fn masked(port: &Port) -> Result<(ItemInput, Tensor), Error> {
     Ok((ItemInput { name: port.name.clone(), dtype: DType::F32, dims, pad: 0.0 }, tensor))
 }
 
-/// Keeps every row of every output, however long.
-struct RowsOf<'a> {
+/// Collects the rows of every output. Rows may have different lengths.
+struct OutputCollector<'a> {
     outputs: BTreeMap<String, Vec<Vec<f32>>>,
-    steps: Steps<'a>,
+    steps: StageProgress<'a>,
     before: usize,
 }
 
-impl Sink for RowsOf<'_> {
+impl Sink for OutputCollector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         for (name, tensor) in outputs {
-            let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("`{name}` was not asked for"))?;
+            let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("unexpected output `{name}`"))?;
             let width = tensor.shape().iter().skip(1).product::<usize>();
             let values = tensor.as_f32().ok_or_else(|| format!("`{name}` is {}, not f32", tensor.dtype()))?;
             for (row, values) in rows.iter().zip(values.chunks_exact(width.max(1))) {
@@ -201,7 +203,7 @@ impl Sink for RowsOf<'_> {
     }
 }
 
-/// Rows as a matrix as wide as the longest, zero beyond a row's end.
+/// Returns rows as a matrix, padded with zeros to the longest.
 fn padded(rows: Vec<Vec<f32>>) -> Array2<f32> {
     let width = rows.iter().map(Vec::len).max().unwrap_or_default();
     let mut all = Array2::zeros((rows.len(), width));

@@ -1,12 +1,11 @@
-//! The run folder, and a run opened from it: one type that proves, measures, checks, searches, runs and
-//! exports.
+//! The run folder, and [`open::Run`], which measures, checks, searches, runs and exports it.
 
-pub mod cases;
 pub mod check;
 pub mod draft;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod fusion_inputs;
 pub mod graphs;
 pub mod infer;
 pub mod model;

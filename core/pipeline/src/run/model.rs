@@ -1,93 +1,102 @@
-//! What follows the encoders: the heads, their inverses and the fusion, whether just fitted or read from a
-//! run folder.
+//! The learned part of a merged model: heads, inverses and fusion, just fitted or read from a run folder.
 
 use super::graphs::{Head, embeds, pooled};
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::Embedded,
+    base::{environment::Environment, error::Error},
+    embed::EmbeddedItems,
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Inverse, Task};
 use ndarray::Array2;
 
-/// Everything behind the encoders.
+/// The heads, inverses and fusion of a merged model.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct LearnedModel {
     /// The head of each modality, in order.
     pub heads: Vec<Head>,
-    /// The inverse of each map, where there is one.
+    /// The inverse of each map, if it has one.
     pub inverses: Vec<Option<Inverse>>,
-    /// From `<modality>.pooled`, `.tokens` and `.mask` to `fused`, perhaps `logits` and
-    /// `attention.<modality>`.
+    /// The fusion, if there is one. Inputs: `<modality>.pooled`, `.tokens` and `.mask`. Outputs: `fused`,
+    /// optionally `logits` and `attention.<modality>`.
     pub fusion: Option<Graph>,
-    /// What the fusion was trained for.
+    /// The task of the fusion.
     pub task: Option<Task>,
 }
 
 /// The items of one modality in the shared space.
 #[derive(Debug, Clone)]
-pub struct Aligned {
+pub struct AlignedItems {
     /// The modality.
     pub name: String,
-    /// Unit vectors before any hubness bank, `[items, k]`.
+    /// Unit vectors before the hubness bank, `[items, k]`.
     pub z: Array2<f32>,
-    /// The vectors that are scored by their dot product, `[items, k]`, or wider with a bank.
+    /// Embeddings, whose dot product is the score: `[items, k]`, or wider with a bank.
     pub embeds: Array2<f32>,
-    /// The row of each item, never falling.
+    /// The row of each item, sorted in ascending order.
     pub rows: Vec<usize>,
 }
 
-impl Model {
-    /// The place of a modality.
+impl LearnedModel {
+    /// Returns the index of a modality.
     pub fn place(&self, modality: &str) -> Option<usize> {
         self.heads.iter().position(|head| head.modality == modality)
     }
 
-    /// Items of one modality through its head.
+    /// Aligns items of the modality `at` with its head.
     ///
     /// # Errors
-    /// When the engine refuses.
-    pub fn align(&self, at: usize, embedded: &Embedded, bench: &Workbench) -> Result<Aligned, Error> {
+    /// If the engine fails.
+    pub fn align(
+        &self,
+        at: usize,
+        embedded: &EmbeddedItems,
+        env: &Environment,
+    ) -> Result<AlignedItems, Error> {
         let head = &self.heads[at];
         let (input, output, z_name) = (pooled(&head.modality), embeds(&head.modality), head.z());
         let names: Vec<&str> =
             if z_name == output { vec![&output] } else { vec![output.as_str(), z_name.as_str()] };
-        let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, bench)?;
+        let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, env)?;
         let embeds = if outputs.is_empty() { Array2::default((0, 0)) } else { outputs.remove(0) };
         let z = outputs.pop().unwrap_or_else(|| embeds.clone());
-        Ok(Aligned { name: embedded.name.clone(), z, embeds, rows: embedded.rows.clone() })
+        Ok(AlignedItems { name: embedded.name.clone(), z, embeds, rows: embedded.rows.clone() })
     }
 
-    /// The items of every modality through its head.
+    /// Aligns the items of every modality.
     ///
     /// # Errors
-    /// As [`Model::align`].
-    pub fn align_all(&self, embedded: &[Embedded], bench: &Workbench) -> Result<Vec<Aligned>, Error> {
-        embedded.iter().enumerate().map(|(at, embedded)| self.align(at, embedded, bench)).collect()
+    /// As [`LearnedModel::align`].
+    pub fn align_all(
+        &self,
+        embedded: &[EmbeddedItems],
+        env: &Environment,
+    ) -> Result<Vec<AlignedItems>, Error> {
+        embedded.iter().enumerate().map(|(at, embedded)| self.align(at, embedded, env)).collect()
     }
 
-    /// Whether the fusion reads tokens or masks of this modality.
+    /// Returns whether the fusion reads the tokens or the mask of a modality.
     pub fn reads_tokens(&self, modality: &str) -> bool {
         self.fusion.as_ref().is_some_and(|fusion| reads_tokens(fusion, modality))
     }
 
-    /// The ports `tokens` and `mask` of this modality that the fusion reads.
+    /// Returns those of the ports `tokens` and `mask` of a modality that the fusion reads.
     pub fn token_ports(&self, modality: &str) -> Vec<&'static str> {
         self.fusion.as_ref().map(|fusion| token_ports(fusion, modality)).unwrap_or_default()
     }
 
-    /// The output that answers the task: `logits`, or `fused` where the vector itself is the answer.
-    pub fn answer(&self) -> &'static str {
+    /// Returns the output with the predictions: `logits`, or `fused` for a retrieval task.
+    pub fn prediction_output(&self) -> &'static str {
         if self.task.as_ref().is_some_and(Task::has_logits) { "logits" } else { "fused" }
     }
 }
 
-/// Whether a fused graph reads tokens or masks of this modality.
+/// Returns whether a fusion reads the tokens or the mask of a modality.
 pub fn reads_tokens(fusion: &Graph, modality: &str) -> bool {
     !token_ports(fusion, modality).is_empty()
 }
 
-/// The ports `tokens` and `mask` of this modality that a fused graph reads: a merged model has no others.
+/// Returns those of the ports `tokens` and `mask` of a modality that a fusion reads. A merged model has only
+/// these.
 pub fn token_ports(fusion: &Graph, modality: &str) -> Vec<&'static str> {
     ["tokens", "mask"]
         .into_iter()
@@ -95,24 +104,24 @@ pub fn token_ports(fusion: &Graph, modality: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// A matrix through a graph with one input; the wanted outputs in order.
+/// Runs a graph with one input on a matrix. Returns the requested outputs, in order.
 pub fn run_rows(
     graph: &Graph,
     input: &str,
     outputs: &[&str],
     rows: &Array2<f32>,
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<Vec<Array2<f32>>, Error> {
     let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());
     let shape = [rows.nrows(), rows.ncols()];
     let tensor = Tensor::f32(&shape, rows.iter().copied().collect()).map_err(internal)?;
-    let found = bench.session(graph)?.run_outputs(&[(input, &tensor)], outputs)?;
+    let found = env.session(graph)?.run_outputs(&[(input, &tensor)], outputs)?;
     found.into_iter().map(|(_, tensor)| matrix(tensor)).collect()
 }
 
-/// A tensor as a matrix: its first axis, and all the others as one.
+/// Converts a tensor to a matrix: the first axis, and all other axes flattened.
 pub fn matrix(tensor: Tensor) -> Result<Array2<f32>, Error> {
-    let internal = |e: String| Error::Internal(format!("an output that is no matrix: {e}"));
+    let internal = |e: String| Error::Internal(format!("an output is not a matrix: {e}"));
     let rows = tensor.shape().first().copied().unwrap_or_default();
     let width = tensor.shape().iter().skip(1).product();
     let values = tensor.into_f32().map_err(|e| internal(e.to_string()))?;

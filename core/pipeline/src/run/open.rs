@@ -1,24 +1,26 @@
-//! A run, opened: what was measured when it was fitted is measured again through the same code.
+//! Opening a run folder. A fit measures its own results through an opened run as well.
 //!
-//! Only the run folder is needed; for measuring, checking and searching also the data that its recipe names.
-//! Every file is compared with the digest that the manifest recorded before anything is read from it.
+//! Running and exporting need only the run folder. Measuring, checking and searching also need the data that
+//! the recipe names. All files are compared with the digests in the manifest when the run is opened.
 
 use super::{
-    check::{Checked, Items as CheckItems, RowLabels, check_maps},
-    files::{self, FUSION, LEARNED, LOCK, LearnedFile, Lock, MODEL, Manifest, ModalityManifest, RECIPE},
-    graphs::{EncoderPlace, Head, cut_encoder},
-    model::{Aligned, Model},
+    check::{CheckInputs, RowLabels, RunChecks, check_maps},
+    files::{
+        self, FUSION, LEARNED, LOCK, LearnedFile, MODEL, ModalityManifest, RECIPE, RecipeLock, RunManifest,
+    },
+    graphs::{EncoderPlace, Head, extract_encoder},
+    model::{AlignedItems, LearnedModel},
 };
 use crate::{
-    base::{digest::sha256_of, error::Error, workbench::Workbench},
+    base::{digest::sha256_of, environment::Environment, error::Error},
     catalog::{
         dataset::Split,
-        encoder::{Encoder, Recorded},
+        encoder::{Encoder, RecordedEncoder},
     },
-    embed::{Embedded, Request},
+    embed::{EmbedRequest, EmbeddedItems},
     plan::{
-        Modality,
-        data::{Column, Data},
+        ModalityEncoders,
+        data::{ModalityColumn, RecipeData},
     },
     recipe::{Recipe, checks::ChecksRecipe, encoders::ItemRule},
 };
@@ -32,50 +34,50 @@ use std::{
     sync::OnceLock,
 };
 
-/// A run whose files were verified and whose adapters are open.
+/// An opened run: its files were verified and its adapters are open.
 pub struct Run<'a> {
-    /// What the run says of itself.
-    pub manifest: Manifest,
+    /// The manifest.
+    pub manifest: RunManifest,
     pub(super) folder: PathBuf,
-    /// The modalities, their encoders cut out of the merged model.
-    pub(super) modalities: Vec<Modality>,
-    /// `model.onnx`.
+    /// The modalities, with encoders extracted from the merged model.
+    pub(super) modalities: Vec<ModalityEncoders>,
+    /// The merged model, `model.onnx`.
     pub(super) merged: Graph,
-    /// What follows the encoders.
-    pub(super) model: Model,
-    /// What the aligner chose and noted.
+    /// The heads, inverses and fusion.
+    pub(super) model: LearnedModel,
+    /// The parameters that the aligner chose, and its notes.
     pub(super) learned: LearnedFile,
-    pub(super) bench: &'a Workbench,
+    pub(super) env: &'a Environment,
     recipe: Recipe,
-    data: OnceLock<Data>,
+    data: OnceLock<RecipeData>,
     held_out: OnceLock<HeldOut>,
-    /// How the weights of its graphs are stored, when not as fitted.
+    /// The storage of the weights of all graphs; `None` for that of the fit.
     storage: Option<Storage>,
 }
 
-/// The outputs for some raw items: output name to one row an item.
-pub type Outputs = BTreeMap<String, Array2<f32>>;
+/// The outputs for some raw items: a matrix per output name, with one row per item.
+pub type RunOutputs = BTreeMap<String, Array2<f32>>;
 
-/// Held-out items, before and after their heads.
+/// The test items, embedded and aligned.
 pub(super) struct HeldOut {
-    pub embedded: Vec<Embedded>,
-    pub aligned: Vec<Aligned>,
+    pub embedded: Vec<EmbeddedItems>,
+    pub aligned: Vec<AlignedItems>,
 }
 
 impl<'a> Run<'a> {
     /// Opens a run folder.
     ///
     /// # Errors
-    /// When it is no run, a file of it is missing or was changed, or an adapter it needs is not there.
-    pub fn open(folder: &Path, bench: &'a Workbench) -> Result<Self, Error> {
-        Self::open_stored(folder, None, bench)
+    /// If it is not a run folder, a file is missing or was changed, or an adapter is missing.
+    pub fn open(folder: &Path, env: &'a Environment) -> Result<Self, Error> {
+        Self::open_stored(folder, None, env)
     }
 
-    /// The same run with the weights of all its graphs stored in fewer bits.
+    /// Opens a run folder. If `storage` is given, the weights of all graphs are converted to it.
     ///
     /// # Errors
     /// As [`Run::open`].
-    pub fn open_stored(folder: &Path, storage: Option<Storage>, bench: &'a Workbench) -> Result<Self, Error> {
+    pub fn open_stored(folder: &Path, storage: Option<Storage>, env: &'a Environment) -> Result<Self, Error> {
         let manifest = files::read_manifest(folder)?;
         manifest.verify(folder)?;
         let recipe = read_recipe(folder, &[])?;
@@ -92,13 +94,13 @@ impl<'a> Run<'a> {
                 kind.map(|kind| Ok::<_, Error>(Inverse { graph: part(&files::inverse(name))?, kind: *kind }));
             inverses.push(inverse.transpose()?);
         }
-        let model = Model { heads, inverses, fusion, task: manifest.task.clone() };
+        let model = LearnedModel { heads, inverses, fusion, task: manifest.task.clone() };
         let modalities = (manifest.modalities.iter())
             .map(|modality| {
                 let encoder = recipe.encoder(&modality.name);
                 let rules = encoder.map(|e| [e.items.value, e.train_items.value]).unwrap_or_default();
-                let source = Source { folder, merged: &merged, storage };
-                open_modality(&source, modality, rules, &model.token_ports(&modality.name), bench)
+                let source = RunSource { folder, merged: &merged, storage };
+                open_modality(&source, modality, rules, &model.token_ports(&modality.name), env)
             })
             .collect::<Result<_, _>>()?;
         let folder = folder.to_path_buf();
@@ -110,7 +112,7 @@ impl<'a> Run<'a> {
             merged,
             model,
             learned,
-            bench,
+            env,
             recipe,
             data,
             held_out,
@@ -118,24 +120,24 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The names of the run's modalities, in order.
+    /// Returns the names of the modalities, in order.
     pub fn names(&self) -> Vec<&str> {
         self.modalities.iter().map(|modality| modality.name.as_str()).collect()
     }
 
-    /// What the raw items of a modality are.
+    /// Returns the kind of raw item that a modality takes.
     ///
     /// # Errors
-    /// When the run has no such modality.
+    /// If the run has no such modality.
     pub fn takes(&self, modality: &str) -> Result<Takes, Error> {
         let at = self.place(modality)?;
         Ok(self.modalities[at].encoders.first().map_or(Takes::Row, |encoder| encoder.takes))
     }
 
-    /// The place of a modality.
+    /// Returns the index of a modality.
     ///
     /// # Errors
-    /// When the run has no such modality.
+    /// If the run has no such modality.
     pub fn place(&self, modality: &str) -> Result<usize, Error> {
         self.modalities.iter().position(|own| own.name == modality).ok_or_else(|| {
             let help = format!("its modalities are {}", self.names().join(", "));
@@ -143,12 +145,11 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Checks the run's maps on the held-out items of its data; `overrides` are `--set` assignments of
-    /// `checks.*`.
+    /// Checks the maps of the run on its test items. `overrides` are `--set` assignments of `checks.*`.
     ///
     /// # Errors
-    /// When the data is not there any more, an item cannot be read, or an assignment is not understood.
-    pub fn check(&self, overrides: &[String]) -> Result<Checked, Error> {
+    /// If the data or an item cannot be read, or an assignment is invalid.
+    pub fn check(&self, overrides: &[String]) -> Result<RunChecks, Error> {
         let checks: ChecksRecipe = read_recipe(&self.folder, overrides)?.checks;
         let data = self.data()?;
         let held_out = self.held_out()?;
@@ -157,26 +158,26 @@ impl<'a> Run<'a> {
             None => Vec::new(),
         };
         let labels = checks.labels.as_ref().map(|column| RowLabels::new(data.dataset.values(&column.value)));
-        let items = CheckItems {
+        let items = CheckInputs {
             test: &held_out.embedded,
             aligned: &held_out.aligned,
             spanned: &self.learned.spanned,
             labelled: labels.map(|labels| (labels, train.as_slice())),
         };
         let settings = Settings { seed: self.manifest.seed, ..checks.settings };
-        check_maps(&self.model, &items, &settings, self.bench)
+        check_maps(&self.model, &items, &settings, self.env)
     }
 
-    /// The run's data, without the items that the fit skipped; read once.
+    /// Returns the data of the run, without the items that the fit skipped. It is read once.
     ///
     /// # Errors
-    /// When it is not there any more, or is not what the recipe says.
-    pub(super) fn data(&self) -> Result<&Data, Error> {
+    /// If it cannot be read, or does not match the recipe.
+    pub(super) fn data(&self) -> Result<&RecipeData, Error> {
         if let Some(data) = self.data.get() {
             return Ok(data);
         }
-        let columns: Vec<Column<'_>> = self.modalities.iter().map(Column::of).collect();
-        let data = Data::read(&self.recipe, &columns, self.manifest.task.as_ref())?;
+        let columns: Vec<ModalityColumn<'_>> = self.modalities.iter().map(ModalityColumn::of).collect();
+        let data = RecipeData::read(&self.recipe, &columns, self.manifest.task.as_ref())?;
         self.note_changed_data()?;
         let skipped: HashSet<(&str, &str, usize)> = self
             .manifest
@@ -190,35 +191,39 @@ impl<'a> Run<'a> {
         Ok(self.data.get_or_init(|| data))
     }
 
-    /// Tells when the data file is not the one that the run was fitted on: what is measured then is today's
-    /// file.
+    /// Reports if the data file has changed since the fit. The current file is used in any case.
     fn note_changed_data(&self) -> Result<(), Error> {
         let Some(file) = &self.recipe.data.pairs else { return Ok(()) };
         let path = self.recipe.path(&file.value);
         let digest = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
         if self.manifest.inputs.get("pairs").is_some_and(|fitted| *fitted != digest) {
-            self.bench.reporter.note(&format!(
-                "{} changed since the fit: its rows may not be those that were held out",
+            self.env.reporter.note(&format!(
+                "{} has changed since the fit: its test rows may be different ones",
                 path.display()
             ));
         }
         Ok(())
     }
 
-    /// The held-out items; embedded once.
+    /// Returns the test items. They are embedded once.
     pub(super) fn held_out(&self) -> Result<&HeldOut, Error> {
         if let Some(held_out) = self.held_out.get() {
             return Ok(held_out);
         }
         let data = self.data()?;
         let embedded = self.embed(data, &data.dataset.rows_of(Split::Test), false)?;
-        let aligned = self.model.align_all(&embedded, self.bench)?;
+        let aligned = self.model.align_all(&embedded, self.env)?;
         Ok(self.held_out.get_or_init(|| HeldOut { embedded, aligned }))
     }
 
-    /// The items of some rows through the encoders.
-    pub(super) fn embed(&self, data: &Data, rows: &[usize], training: bool) -> Result<Vec<Embedded>, Error> {
-        let request = Request {
+    /// Embeds the items of some rows.
+    pub(super) fn embed(
+        &self,
+        data: &RecipeData,
+        rows: &[usize],
+        training: bool,
+    ) -> Result<Vec<EmbeddedItems>, Error> {
+        let request = EmbedRequest {
             modalities: &self.modalities,
             items: &data.items,
             ids: &data.dataset.ids,
@@ -226,15 +231,15 @@ impl<'a> Run<'a> {
             skip_bad: false,
             training,
         };
-        Ok(request.embed(rows, self.bench)?.0)
+        Ok(request.embed(rows, self.env)?.0)
     }
 
-    /// The recipe that the run was fitted from.
+    /// Returns the recipe of the run.
     pub(super) fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// A graph of the run.
+    /// Loads a graph of the run.
     pub(super) fn part(&self, name: &str) -> Result<Graph, Error> {
         load(&self.folder, name, self.storage)
     }
@@ -249,43 +254,43 @@ fn load(folder: &Path, name: &str, storage: Option<Storage>) -> Result<Graph, Er
     })
 }
 
-/// The recipe of a run, with more assignments.
+/// Reads the recipe of a run and applies further `--set` assignments.
 fn read_recipe(folder: &Path, more: &[String]) -> Result<Recipe, Error> {
-    let lock: Lock = files::read_json(folder, LOCK)?;
+    let lock: RecipeLock = files::read_json(folder, LOCK)?;
     let path = folder.join(RECIPE);
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
     let overrides = [&lock.overrides[..], more].concat();
     Ok(Recipe::parse(RECIPE, text, lock.folder, &overrides)?)
 }
 
-/// Where the encoders of a run come from.
-struct Source<'a> {
+/// The run folder and merged model that encoders are opened from.
+struct RunSource<'a> {
     folder: &'a Path,
     merged: &'a Graph,
     storage: Option<Storage>,
 }
 
 fn open_modality(
-    source: &Source<'_>,
+    source: &RunSource<'_>,
     manifest: &ModalityManifest,
     [rule, train_rule]: [ItemRule; 2],
     ports: &[&str],
-    bench: &Workbench,
-) -> Result<Modality, Error> {
+    env: &Environment,
+) -> Result<ModalityEncoders, Error> {
     let mut encoders = Vec::new();
     for (at, recorded) in manifest.encoders.iter().enumerate() {
         let mut spec = recorded.spec.clone();
         if spec.directory.as_os_str().is_empty() {
             spec.directory = source.folder.join(&recorded.folder);
         } else {
-            check_vectors(&spec, &recorded.identity, bench)?;
+            check_vectors(&spec, &recorded.identity, env)?;
         }
         let alone = manifest.encoders.len() == 1;
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
         let ports = if at == 0 { ports } else { &[] };
-        let graph = cut_encoder(source.merged, &manifest.name, &place, ports)?;
-        // what differs from the fit, narrow weights or a mask in place of tokens, has entries of its own in
-        // the cache
+        let graph = extract_encoder(source.merged, &manifest.name, &place, ports)?;
+        // Encoders that differ from those of the fit have their own entries in the cache: those with other
+        // weights, and those with the mask in place of tokens.
         let mut identity = recorded.identity.clone();
         if let Some(storage) = source.storage {
             identity.push_str(&format!(" {}", storage.as_str()));
@@ -293,25 +298,25 @@ fn open_modality(
         if ports == ["mask"] {
             identity.push_str(" mask");
         }
-        let recorded = Recorded {
+        let recorded = RecordedEncoder {
             adapter: &recorded.adapter,
             graph,
             identity: &identity,
             pooled_dim: recorded.pooled,
             token_dim: if ports == ["mask"] { Some(1) } else { recorded.tokens },
         };
-        encoders.push(Encoder::of_run(recorded, spec, bench)?);
+        encoders.push(Encoder::of_run(recorded, spec, env)?);
     }
-    Ok(Modality { name: manifest.name.clone(), rule, train_rule, encoders })
+    Ok(ModalityEncoders { name: manifest.name.clone(), rule, train_rule, encoders })
 }
 
-/// Refuses a file of vectors, which a run does not hold, that is not the one it was fitted on.
-fn check_vectors(spec: &EncoderSpec, identity: &str, bench: &Workbench) -> Result<(), Error> {
+/// Returns an error if the file of vectors has changed since the fit. It is not part of the run folder.
+fn check_vectors(spec: &EncoderSpec, identity: &str, env: &Environment) -> Result<(), Error> {
     let file = spec.preprocessing["vectors"].as_str().unwrap_or_default();
     let path = spec.directory.join(file);
-    if Encoder::of_vectors(&path, bench)?.identity == identity {
+    if Encoder::of_vectors(&path, env)?.identity == identity {
         return Ok(());
     }
     let message = format!("{} is not the file of vectors that the run was fitted on", path.display());
-    Err(Error::input("chiasm::run::vectors", message, "bring the file back, or fit the run again"))
+    Err(Error::input("chiasm::run::vectors", message, "restore the file, or fit the run again"))
 }

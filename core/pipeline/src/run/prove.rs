@@ -1,57 +1,58 @@
-//! What must hold before a merged model is handed out: the frozen weights are untouched, and `model.onnx`
-//! computes what its parts compute. A failure is a gate: no run folder appears.
+//! The proof of a merged model: the frozen weights are unchanged, and `model.onnx` reproduces the outputs of
+//! its parts. Without it, no run folder is written.
 
 use super::{
     graphs::{embeds, fused_output, pooled},
     open::Run,
 };
 use crate::{
-    base::{digest::Key, error::Error, workbench::Workbench},
-    catalog::{encoder::Encoder, raw::Raw},
-    plan::Modality,
+    base::{digest::KeyHasher, environment::Environment, error::Error},
+    catalog::{encoder::Encoder, raw::RawItem},
+    plan::ModalityEncoders,
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Largest absolute difference allowed between staged and merged outputs: embeddings are unit vectors in f32,
-/// and the two ways differ only in how ONNX Runtime fuses and orders the same sums.
+/// The largest absolute difference allowed between the merged model and its parts. Embeddings are unit
+/// vectors in f32, and ONNX Runtime may fuse and order the same sums differently.
 pub const TOLERANCE: f32 = 1e-4;
-/// Combinations of held-out items that both ways are compared on.
+/// Maximum number of combinations of items that are compared.
 const ROWS: usize = 8;
 
-/// What was proved.
+/// The result of the comparison of a merged model with its parts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Proof {
-    /// Combinations of items compared.
+    /// Number of combinations of items that were compared.
     pub rows: usize,
     /// The largest absolute difference allowed.
     pub tolerance: f32,
-    /// The largest absolute difference seen, by output.
+    /// The largest absolute difference of each output.
     pub staged_against_merged: BTreeMap<String, f32>,
-    /// `modality/encoder` to sha256 over its weights: the same before and after.
+    /// The SHA-256 of the weights of each encoder, by `modality/encoder`.
     pub frozen_weights: BTreeMap<String, String>,
-    /// The provider that really ran the merged model.
+    /// The execution provider that ran the merged model.
     pub provider: String,
 }
 
 impl Run<'_> {
-    /// Proves the run's `model.onnx` against the encoders that it was made from, on some held-out items of
-    /// each modality (the i-th of one beside the i-th of the others).
+    /// Compares `model.onnx` with the encoders that it was joined from, on some items of each modality. The
+    /// i-th items of all modalities are run together.
     ///
     /// # Errors
-    /// [`Error::Gate`], naming the encoder whose weights changed or the first output that differs; else the
-    /// engine's.
-    pub fn prove(&self, encoders: &[Modality], items: &[Vec<Raw>]) -> Result<Proof, Error> {
+    /// [`Error::Gate`] if the weights of an encoder changed or an output differs. Also if an item cannot be
+    /// read or the engine fails.
+    pub fn prove(&self, encoders: &[ModalityEncoders], items: &[Vec<RawItem>]) -> Result<Proof, Error> {
         let model = &self.merged;
-        let frozen_weights = self.frozen(encoders, model)?;
-        let whole = self.bench.session(model)?;
-        let staged = Staged::open(self, encoders)?;
+        let frozen_weights = self.check_frozen_weights(encoders, model)?;
+        let whole = self.env.session(model)?;
+        let staged = StagedModel::open(self, encoders)?;
         let mut differences: BTreeMap<String, f32> = BTreeMap::new();
         let rows = items.iter().map(Vec::len).max().unwrap_or_default().min(ROWS);
         for row in 0..rows {
-            let raws: Vec<&Raw> =
+            let raws: Vec<&RawItem> =
                 items.iter().filter_map(|items| items.get(row % items.len().max(1))).collect();
             let inputs = self.merged_inputs(encoders, &raws)?;
             let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
@@ -66,8 +67,8 @@ impl Run<'_> {
         for port in model.outputs() {
             if let Some(difference) = differences.get(&port.name).filter(|d| **d > TOLERANCE) {
                 return Err(Error::Gate(format!(
-                    "the merged model does not reproduce its parts: {} differs by {difference:e}, at most \
-                     {TOLERANCE:e} is allowed; no run folder was made",
+                    "the merged model does not reproduce its parts: {} differs by {difference:e}, the limit \
+                     is {TOLERANCE:e}; no run folder was written",
                     port.name
                 )));
             }
@@ -77,26 +78,31 @@ impl Run<'_> {
         Ok(Proof { rows, tolerance: TOLERANCE, staged_against_merged, frozen_weights, provider })
     }
 
-    /// The outputs of an encoder that the merged model uses, pooled first.
+    /// Returns the outputs of an encoder that the merged model uses, starting with `pooled`.
     fn used(&self, modality: &str, encoder: usize) -> &'static [&'static str] {
         let tokens = encoder == 0 && self.model.reads_tokens(modality);
         if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] }
     }
 
-    /// Every weight of every encoder and of every map is in the merged model, byte for byte.
-    fn frozen(&self, encoders: &[Modality], model: &Graph) -> Result<BTreeMap<String, String>, Error> {
+    /// Checks that every weight of every encoder and map is in the merged model, byte for byte. Returns the
+    /// digest of each encoder's weights.
+    fn check_frozen_weights(
+        &self,
+        encoders: &[ModalityEncoders],
+        model: &Graph,
+    ) -> Result<BTreeMap<String, String>, Error> {
         let there: BTreeSet<String> = model.weight_hashes().into_values().collect();
         let mut proved = BTreeMap::new();
         for modality in encoders {
             for (at, encoder) in modality.encoders.iter().enumerate() {
                 let used = encoder.graph.extract(self.used(&modality.name, at));
                 let used = used.map_err(Error::graph(format!("the weights of {:?}", encoder.name)))?;
-                let mut key = Key::default();
+                let mut key = KeyHasher::default();
                 for (name, hash) in used.weight_hashes() {
                     if !there.contains(&hash) {
                         return Err(Error::Gate(format!(
-                            "the weight {name:?} of {:?} is not in the merged model as it was: frozen weights \
-                             must not change",
+                            "the frozen weight {name:?} of {:?} is missing from the merged model, or was \
+                             changed",
                             encoder.name
                         )));
                     }
@@ -109,8 +115,7 @@ impl Run<'_> {
             let lost = head.graph.weight_hashes().into_iter().find(|(_, hash)| !there.contains(hash));
             if let Some((name, _)) = lost {
                 return Err(Error::Gate(format!(
-                    "the weight {name:?} of the map of {:?} is not in the merged model as it was: only a \
-                     fusion may be trained after it",
+                    "the weight {name:?} of the map of {:?} is missing from the merged model, or was changed",
                     head.modality
                 )));
             }
@@ -118,8 +123,12 @@ impl Run<'_> {
         Ok(proved)
     }
 
-    /// One item of each modality, prepared for every encoder, with a batch axis and the merged model's names.
-    fn merged_inputs(&self, encoders: &[Modality], raws: &[&Raw]) -> Result<Vec<(String, Tensor)>, Error> {
+    /// Returns the merged model's inputs for one item of each modality, with a batch axis of length 1.
+    fn merged_inputs(
+        &self,
+        encoders: &[ModalityEncoders],
+        raws: &[&RawItem],
+    ) -> Result<Vec<(String, Tensor)>, Error> {
         let mut inputs = Vec::new();
         for ((modality, manifest), raw) in encoders.iter().zip(&self.manifest.modalities).zip(raws) {
             for (encoder, recorded) in modality.encoders.iter().zip(&manifest.encoders) {
@@ -133,17 +142,18 @@ impl Run<'_> {
     }
 }
 
-fn prepared(encoder: &Encoder, raw: &Raw) -> Result<Vec<(String, Tensor)>, Error> {
+fn prepared(encoder: &Encoder, raw: &RawItem) -> Result<Vec<(String, Tensor)>, Error> {
     let tensors = encoder.prepare(raw)?;
     let named = encoder.inputs.iter().zip(tensors);
     named.map(|(input, tensor)| Ok((input.name.clone(), batch_of_one(tensor)?))).collect()
 }
 
-/// The largest absolute difference; infinite when shapes differ or anything is NaN.
+/// Returns the largest absolute difference of two tensors. It is infinite if the shapes differ or a value is
+/// NaN.
 pub fn largest_difference(expected: &Tensor, got: &Tensor) -> f32 {
     match (expected.as_f32(), got.as_f32()) {
         (Some(a), Some(b)) if expected.shape() == got.shape() => {
-            // a NaN must not hide: it compares as infinitely different
+            // `f32::max` would ignore a NaN.
             let difference =
                 |(a, b): (&f32, &f32)| if a.is_nan() || b.is_nan() { f32::INFINITY } else { (a - b).abs() };
             a.iter().zip(b).map(difference).fold(0.0, f32::max)
@@ -152,20 +162,20 @@ pub fn largest_difference(expected: &Tensor, got: &Tensor) -> f32 {
     }
 }
 
-/// A tensor with a batch axis of length 1 in front.
+/// Adds a batch axis of length 1 as the first axis.
 fn batch_of_one(tensor: Tensor) -> Result<Tensor, Error> {
     let shape: Vec<usize> = std::iter::once(1).chain(tensor.shape().iter().copied()).collect();
     tensor.reshaped(&shape).map_err(|e| Error::Internal(e.to_string()))
 }
 
-/// The same computation in stages: each encoder alone, then each head, then the fusion.
-struct Staged {
+/// The parts of a merged model in separate sessions: each encoder, each head, and the fusion.
+struct StagedModel {
     encoders: Vec<Vec<Session>>,
     heads: Vec<HeadSession>,
     fusion: Option<Session>,
 }
 
-/// A head with the names of its outputs.
+/// The session of a head.
 struct HeadSession {
     modality: String,
     z: String,
@@ -173,33 +183,33 @@ struct HeadSession {
     session: Session,
 }
 
-impl Staged {
-    fn open(run: &Run<'_>, encoders: &[Modality]) -> Result<Self, Error> {
-        let bench: &Workbench = run.bench;
+impl StagedModel {
+    fn open(run: &Run<'_>, encoders: &[ModalityEncoders]) -> Result<Self, Error> {
+        let env: &Environment = run.env;
         let (mut all, mut heads) = (Vec::new(), Vec::new());
         for (modality, head) in encoders.iter().zip(&run.model.heads) {
             let mut sessions = Vec::new();
             for (at, encoder) in modality.encoders.iter().enumerate() {
                 let part = encoder.graph.extract(run.used(&modality.name, at));
-                sessions.push(bench.session(&part.map_err(Error::graph(format!("{:?}", encoder.name)))?)?);
+                sessions.push(env.session(&part.map_err(Error::graph(format!("{:?}", encoder.name)))?)?);
             }
             all.push(sessions);
             let (z, own) = (head.z(), embeds(&head.modality));
             let outputs = if z == own { vec![own] } else { vec![own, z.clone()] };
-            let session = bench.session(&head.graph)?;
+            let session = env.session(&head.graph)?;
             heads.push(HeadSession { modality: head.modality.clone(), z, outputs, session });
         }
         let fusion = run.model.fusion.as_ref().map(|fusion| {
             let outputs = fusion.outputs().into_iter().map(|port| port.name);
             let outputs: Vec<String> = outputs.filter(|name| !name.starts_with("attention.")).collect();
             let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            bench.session(&fusion.extract(&outputs).map_err(Error::graph("the fusion"))?)
+            env.session(&fusion.extract(&outputs).map_err(Error::graph("the fusion"))?)
         });
         Ok(Self { encoders: all, heads, fusion: fusion.transpose()? })
     }
 
-    /// The merged model's outputs for one item of each modality.
-    fn run(&self, encoders: &[Modality], raws: &[&Raw]) -> Result<Vec<(String, Tensor)>, Error> {
+    /// Returns the outputs that the merged model should have for one item of each modality.
+    fn run(&self, encoders: &[ModalityEncoders], raws: &[&RawItem]) -> Result<Vec<(String, Tensor)>, Error> {
         let mut outputs = Vec::new();
         let mut fused = Vec::new();
         for (at, modality) in encoders.iter().enumerate() {

@@ -1,12 +1,12 @@
-//! Small files that verbs read and write: tables of raw inputs, arrays of outputs, a run's stored control.
+//! Reading tables of raw items, writing outputs as .npz, and reading the stored control of a run.
 
 use super::{
-    evaluate::{Control, Metrics},
+    evaluate::{Metrics, RetrievalSummary},
     files::{METRICS, read_json},
-    infer::Inputs,
-    open::{Outputs, Run},
+    infer::RawInputs,
+    open::{Run, RunOutputs},
 };
-use crate::{base::error::Error, catalog::raw::Raw};
+use crate::{base::error::Error, catalog::raw::RawItem};
 use npyz::WriterBuilder;
 use serde_json::Value;
 use std::{
@@ -17,27 +17,27 @@ use std::{
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 impl Run<'_> {
-    /// Rows of raw inputs from a JSONL file: one column per modality, in every row those of the first one;
-    /// other columns are not looked at.
+    /// Reads raw items from a JSONL file with one column per modality. Every row must have the modalities of
+    /// the first row. Other columns are ignored.
     ///
     /// # Errors
-    /// When the file cannot be read, holds no row, or a row is not as the first one is; the line is named.
-    pub fn read_table(&self, path: &Path) -> Result<Inputs, Error> {
+    /// If the file cannot be read, has no rows, or has an invalid row. The message names the line.
+    pub fn read_table(&self, path: &Path) -> Result<RawInputs, Error> {
         let bad = |line: usize, what: String| {
-            let help = "one JSON object a line, with one string or row number for each modality";
+            let help = "give one JSON object per line, with one string or row number for each modality";
             Error::input("chiasm::run::table", format!("{}:{line}: {what}", path.display()), help)
         };
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let names = self.names();
         let mut first: Option<Vec<&str>> = None;
-        let mut columns = Inputs::new();
+        let mut columns = RawInputs::new();
         for (index, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             let bad = |what: String| bad(index + 1, what);
             let row: Value = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
             let here: Vec<&str> = names.iter().copied().filter(|name| !is_absent(&row[*name])).collect();
             if here.is_empty() {
-                return Err(bad(format!("expected some of {}, got none of them", names.join(", "))));
+                return Err(bad(format!("expected at least one of {}, got none", names.join(", "))));
             }
             let first = first.get_or_insert_with(|| here.clone());
             if *first != here {
@@ -50,7 +50,7 @@ impl Run<'_> {
                     Value::Number(number) if number.is_u64() => number.to_string(),
                     other => return Err(bad(format!("expected one {name}, got {other}"))),
                 };
-                let raw = Raw::read(&written, self.takes(name)?, folder);
+                let raw = RawItem::parse(&written, self.takes(name)?, folder);
                 let raw = raw.map_err(|what| bad(format!("{name}: {what}")))?;
                 columns.entry(name.to_owned()).or_default().push(raw);
             }
@@ -62,7 +62,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether a cell holds no item: null, an empty text or an empty list.
+/// Returns whether a cell holds no item: null, an empty text or an empty list.
 fn is_absent(cell: &Value) -> bool {
     match cell {
         Value::Null => true,
@@ -72,20 +72,20 @@ fn is_absent(cell: &Value) -> bool {
     }
 }
 
-/// Writes outputs as the arrays of one .npz.
+/// Writes outputs as the arrays of one .npz file.
 ///
 /// # Errors
-/// When the disk refuses; nothing is left under that name then.
-pub fn write_npz(path: &Path, outputs: &Outputs) -> Result<(), Error> {
+/// If the file cannot be written. An existing file is unchanged then.
+pub fn write_npz(path: &Path, outputs: &RunOutputs) -> Result<(), Error> {
     let temporary = path.with_extension("npz.tmp");
     let written = npz(&temporary, outputs).and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|e| {
-        let _ = std::fs::remove_file(&temporary); // best effort: the error below is what matters
+        let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
         Error::io("write", path, e)
     })
 }
 
-fn npz(path: &Path, outputs: &Outputs) -> std::io::Result<()> {
+fn npz(path: &Path, outputs: &RunOutputs) -> std::io::Result<()> {
     let mut archive = ZipWriter::new(BufWriter::new(File::create(path)?));
     for (name, matrix) in outputs {
         archive
@@ -102,10 +102,11 @@ fn npz(path: &Path, outputs: &Outputs) -> std::io::Result<()> {
     archive.finish().map_err(std::io::Error::other)?.flush()
 }
 
-/// The shuffled-pairs control that a fit stored: it needs a fit of its own, so `eval` does not make it again.
+/// Reads the shuffled-pairs control that the fit stored in the run. It needs its own fit, so `eval` does not
+/// compute it.
 ///
 /// # Errors
-/// When the run has no readable metrics.
-pub fn stored_control(run: &Path) -> Result<Option<Control>, Error> {
+/// If the metrics of the run cannot be read.
+pub fn stored_shuffled_pairs(run: &Path) -> Result<Option<RetrievalSummary>, Error> {
     Ok(read_json::<Metrics>(run, METRICS)?.shuffled_pairs)
 }

@@ -1,10 +1,11 @@
-//! `coupling`: two clouds of vectors that share a cause, each through its own frozen random network.
+//! `coupling`: writes two files of vectors that depend on a common latent variable through two random
+//! networks.
 //!
-//! s ~ N(0, 1) in a few dimensions; a = P sin(W s + p) + noise, b = Q sin(V s + q) + noise. At a high `--gain` the
-//! sines fold the cause several times over, so that what a and b have in common is no linear function of either, and
-//! every linear map misses most of it. At a gain near zero the world is linear.
+//! s ~ N(0, 1) in a few dimensions; a = P sin(W s + p) + noise, b = Q sin(V s + q) + noise. For a large
+//! `--gain`, the sines have several periods in the range of s, and no linear map predicts b from a well. For
+//! a gain near zero, the dependence is linear.
 //!
-//! Vectors come from 64-bit sines, so two machines agree to rounding, not to the byte.
+//! The vectors are computed with 64-bit sines, so they may differ between machines by rounding.
 
 use clap::Parser;
 use std::f64::consts::{PI, TAU};
@@ -17,33 +18,33 @@ const HIDDEN: usize = 256;
 /// Columns of a and of b.
 const WIDTHS: [usize; 2] = [128, 96];
 
-/// Makes a.npy and b.npy, paired row by row.
+/// Write a.npy and b.npy, paired row by row.
 #[derive(Parser)]
 struct Options {
-    /// Folder to write into; made if need be.
+    /// Folder to write into; created if it does not exist.
     #[arg(long)]
     out: PathBuf,
-    /// How many pairs.
+    /// Number of pairs.
     #[arg(long, default_value_t = 25_000)]
     pairs: usize,
-    /// Dimensions of the shared cause.
+    /// Number of dimensions of the latent variable.
     #[arg(long, default_value_t = 6)]
     cause: usize,
-    /// How often the sines fold the cause.
+    /// Scale of the inner weights; a larger one makes the networks less linear.
     #[arg(long, default_value_t = 3.0)]
     gain: f64,
-    /// Standard deviation of the noise, relative to the vectors'.
+    /// Standard deviation of the noise, relative to that of the vectors.
     #[arg(long, default_value_t = 0.1)]
     noise: f64,
-    /// Which world.
+    /// SplitMix64 seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
+struct SplitMix64(u64);
 
-impl Random {
+impl SplitMix64 {
     fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -56,26 +57,26 @@ impl Random {
     }
 }
 
-/// A frozen random network.
-struct Encoder {
+/// A network with one hidden layer of sines and random weights.
+struct RandomNetwork {
     inner: Vec<f64>,
     phases: Vec<f64>,
     outer: Vec<f64>,
     width: usize,
 }
 
-impl Encoder {
-    fn new(random: &mut Random, cause: usize, width: usize, gain: f64) -> Self {
+impl RandomNetwork {
+    fn new(random: &mut SplitMix64, cause: usize, width: usize, gain: f64) -> Self {
         let spread = gain / (cause as f64).sqrt();
         let inner = (0..cause * HIDDEN).map(|_| spread * random.normal()).collect();
         let phases = (0..HIDDEN).map(|_| PI * (2.0 * random.uniform() - 1.0)).collect();
-        // a sine's mean square is a half: the vectors' is then one
+        // The mean square of a sine is 1/2, so that of the vectors is 1.
         let scale = (2.0 / HIDDEN as f64).sqrt();
         let outer = (0..HIDDEN * width).map(|_| scale * random.normal()).collect();
         Self { inner, phases, outer, width }
     }
 
-    fn encode(&self, cause: &[f64], noise: f64, random: &mut Random) -> Vec<f32> {
+    fn encode(&self, cause: &[f64], noise: f64, random: &mut SplitMix64) -> Vec<f32> {
         let hidden: Vec<f64> = (0..HIDDEN)
             .map(|h| {
                 let row = &self.inner[h * cause.len()..(h + 1) * cause.len()];
@@ -107,8 +108,8 @@ fn main() -> ExitCode {
 }
 
 fn write(options: &Options) -> std::io::Result<()> {
-    let mut random = Random(options.seed);
-    let encoders = WIDTHS.map(|width| Encoder::new(&mut random, options.cause, width, options.gain));
+    let mut random = SplitMix64(options.seed);
+    let encoders = WIDTHS.map(|width| RandomNetwork::new(&mut random, options.cause, width, options.gain));
     let mut clouds = [Vec::new(), Vec::new()];
     for _ in 0..options.pairs {
         let cause: Vec<f64> = (0..options.cause).map(|_| random.normal()).collect();
@@ -123,7 +124,7 @@ fn write(options: &Options) -> std::io::Result<()> {
     Ok(())
 }
 
-/// NumPy's format, version 1.0.
+/// Writes an .npy file, version 1.0.
 fn save(path: &Path, rows: usize, columns: usize, values: &[f32]) -> std::io::Result<()> {
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     let padded = format!("{header:<117}\n");

@@ -1,4 +1,4 @@
-//! `questions`: writes a folder of pictures and of questions about them.
+//! `questions`: writes a data set of pictures and questions about them.
 
 use clap::Parser;
 use std::io::Write;
@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use world::World;
 
-/// Makes questions about scenes of coloured shapes: images/*.png, pairs.jsonl and ceilings.json.
+/// Write questions about scenes of coloured shapes: images/*.png, pairs.jsonl and ceilings.json.
 #[derive(Parser)]
 struct Options {
-    /// Folder to write into; made if need be.
+    /// Folder to write into; created if it does not exist.
     #[arg(long)]
     out: PathBuf,
-    /// How many pictures.
+    /// Number of pictures.
     #[arg(long, default_value_t = 10_000)]
     pictures: usize,
-    /// How many questions about each picture, all with different answers: 1 to 6.
+    /// Number of questions about each picture, all with different answers: 1 to 6.
     #[arg(long, default_value_t = 4)]
     each: usize,
-    /// Which world: another seed gives other scenes.
+    /// Random seed of the scenes.
     #[arg(long, default_value_t = 2027)]
     seed: u64,
 }
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
         Ok((rows, ceilings)) => {
             let [prior, question, picture] =
                 [ceilings.prior, ceilings.question_only, ceilings.picture_only].map(|share| 100.0 * share);
-            // A closed pipe is no failure: the folder is written.
+            // A closed pipe is not an error, since the folder was written.
             let _ = writeln!(
                 std::io::stderr(),
-                "{} questions about {} pictures in {}\nof {} test answers at most {prior:.1} % are told blindly, \
-                 {question:.1} % by the question alone, {picture:.1} % by the picture alone",
+                "{} questions about {} pictures in {}\nceilings on {} test rows: {prior:.1} % without input, \
+                 {question:.1} % with the question alone, {picture:.1} % with the picture alone",
                 rows.len(),
                 options.pictures,
                 options.out.display(),

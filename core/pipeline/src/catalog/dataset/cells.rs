@@ -1,22 +1,22 @@
-//! Cells: the items that a row holds of one modality, as written, and as an adapter takes them.
+//! Cells of a data file, and the raw items that they refer to.
 
-use crate::{catalog::raw::Raw, recipe::encoders::ItemRule};
+use crate::{catalog::raw::RawItem, recipe::encoders::ItemRule};
 use chiasm_host::Takes;
 use serde_json::Value;
 use std::path::Path;
 
-/// One item as the file writes it.
+/// A reference to one item, as written in a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Cell {
-    /// A text or a path, as the adapter takes it.
+pub enum ItemRef {
+    /// A text or a path, depending on the adapter.
     Text(String),
-    /// A row number of a file of vectors.
+    /// A row number in a file of vectors.
     Row(u64),
 }
 
-impl Cell {
-    /// The items of one cell; null and the empty text are no item, alone and within a list.
-    pub(super) fn read(value: &Value) -> Result<Vec<Self>, String> {
+impl ItemRef {
+    /// Returns the items of one cell. Null and the empty text are no items, also within a list.
+    pub(super) fn parse(value: &Value) -> Result<Vec<Self>, String> {
         let items = match value {
             Value::Array(items) => items.as_slice(),
             one => std::slice::from_ref(one),
@@ -30,25 +30,25 @@ impl Cell {
                 (_, Some(row)) => cells.push(Self::Row(row)),
                 _ => {
                     let expected = "expected a text, a row number, or a list of these";
-                    return Err(format!("{expected}, got {}", shown(value)));
+                    return Err(format!("{expected}, got {}", excerpt(value)));
                 }
             }
         }
         Ok(cells)
     }
 
-    /// The item as an adapter takes it; `None` when it is of another kind.
-    fn raw(&self, takes: Takes, folder: &Path) -> Option<Raw> {
+    /// Returns the raw item for an adapter, or `None` if it is of another kind.
+    fn raw(&self, takes: Takes, folder: &Path) -> Option<RawItem> {
         match (self, takes) {
-            (Self::Text(text), _) => Raw::read(text, takes, folder).ok(),
-            (Self::Row(row), Takes::Row) => usize::try_from(*row).ok().map(Raw::Row),
+            (Self::Text(text), _) => RawItem::parse(text, takes, folder).ok(),
+            (Self::Row(row), Takes::Row) => usize::try_from(*row).ok().map(RawItem::Row),
             (Self::Row(_), Takes::Text | Takes::Path) => None,
         }
     }
 }
 
-/// The start of a value, for a message.
-pub(super) fn shown(value: &Value) -> String {
+/// Returns the start of a value, for messages.
+pub(super) fn excerpt(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
     match text.char_indices().nth(LONGEST) {
@@ -57,38 +57,38 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-/// The raw items of one modality; three lists of the same length, in the order of the rows.
+/// The raw items of one modality: three lists of the same length, in the order of the rows.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Items {
+pub struct RawItems {
     /// The items.
-    pub raw: Vec<Raw>,
-    /// The row of each item; never falls.
+    pub raw: Vec<RawItem>,
+    /// The row of each item, sorted in ascending order.
     pub rows: Vec<usize>,
-    /// The place of each item within its row, from 0.
+    /// The index of each item within its row.
     pub position: Vec<usize>,
 }
 
-impl Items {
-    /// The items at these places.
-    pub fn select(&self, places: &[usize]) -> Self {
+impl RawItems {
+    /// Returns the items at these indices.
+    pub fn select(&self, indices: &[usize]) -> Self {
         Self {
-            raw: places.iter().map(|at| self.raw[*at].clone()).collect(),
-            rows: places.iter().map(|at| self.rows[*at]).collect(),
-            position: places.iter().map(|at| self.position[*at]).collect(),
+            raw: indices.iter().map(|at| self.raw[*at].clone()).collect(),
+            rows: indices.iter().map(|at| self.rows[*at]).collect(),
+            position: indices.iter().map(|at| self.position[*at]).collect(),
         }
     }
 
-    /// The items of these rows, which must rise.
+    /// Returns the items of these rows, which must be sorted in ascending order.
     pub fn of_rows(&self, rows: &[usize]) -> Self {
         self.filter(|row| rows.binary_search(row).is_ok())
     }
 
-    /// The items of all rows but these, which must rise.
+    /// Returns the items of all rows except these, which must be sorted in ascending order.
     pub fn without_rows(&self, rows: &[usize]) -> Self {
         self.filter(|row| rows.binary_search(row).is_err())
     }
 
-    /// These items but for the one of each row that is the first of `items`.
+    /// Returns these items without those that are the first item of their row in `items`.
     pub fn without_first_of(&self, items: &Self) -> Self {
         let kept = |at: &usize| {
             let first = items.rows.partition_point(|row| *row < self.rows[*at]);
@@ -98,7 +98,7 @@ impl Items {
         self.select(&(0..self.raw.len()).filter(kept).collect::<Vec<_>>())
     }
 
-    /// These items and those of other rows, by rising row.
+    /// Returns these items and `others`, sorted by row. The two must not share rows.
     pub fn with(mut self, others: &Self) -> Self {
         self.raw.extend_from_slice(&others.raw);
         self.rows.extend_from_slice(&others.rows);
@@ -113,23 +113,23 @@ impl Items {
     }
 }
 
-/// The items of a column as an adapter takes them; relative paths start at `folder`.
+/// Returns the raw items of a column. Relative paths start at `folder`.
 ///
 /// # Errors
-/// The rows that hold an item of the wrong kind, such as a text where a row number is taken.
-pub fn items(
-    column: &[Vec<Cell>],
+/// The rows that hold an item of the wrong kind, such as a text where a row number is expected.
+pub fn raw_items(
+    column: &[Vec<ItemRef>],
     takes: Takes,
     which: ItemRule,
     folder: &Path,
-) -> Result<Items, Vec<usize>> {
-    let most = match which {
+) -> Result<RawItems, Vec<usize>> {
+    let per_row = match which {
         ItemRule::First => 1,
         ItemRule::Each | ItemRule::Mean => usize::MAX,
     };
-    let (mut items, mut wrong) = (Items::default(), Vec::new());
+    let (mut items, mut wrong) = (RawItems::default(), Vec::new());
     for (row, cells) in column.iter().enumerate() {
-        for (position, cell) in cells.iter().take(most).enumerate() {
+        for (position, cell) in cells.iter().take(per_row).enumerate() {
             if let Some(raw) = cell.raw(takes, folder) {
                 items.raw.push(raw);
                 items.rows.push(row);

@@ -1,9 +1,9 @@
-//! Tables of text: a header line, then one row a line, quoted as RFC 4180 says.
+//! CSV and TSV: a header line, then one row per line, quoted as in RFC 4180.
 //!
-//! A cell that is a JSON list is a list; an empty cell holds nothing; any other cell is a text. In a column
-//! of values a number or a truth value is read as such.
+//! An empty cell is null, a cell that is a JSON list is a list, and any other cell is a text. In a column of
+//! values, numbers and booleans are read as such.
 
-use super::rows::{LONGEST_LINE, Rows};
+use super::rows::{DatasetBuilder, LONGEST_LINE};
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use serde_json::Value;
 use std::{
@@ -14,14 +14,14 @@ use std::{
     rc::Rc,
 };
 
-/// Reads every line into `rows`; `delimiter` stands between cells.
-pub(super) fn read(file: File, delimiter: u8, rows: &mut Rows<'_>) -> Result<(), String> {
+/// Reads every line into `rows`. `delimiter` separates the cells.
+pub(super) fn read(file: File, delimiter: u8, rows: &mut DatasetBuilder<'_>) -> Result<(), String> {
     let left = Rc::new(Cell::new(LONGEST_LINE));
-    let limited = Limited { inner: file, left: Rc::clone(&left) };
+    let limited = LimitedReader { inner: file, left: Rc::clone(&left) };
     let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(limited);
     let header = reader.headers().map_err(failed)?.clone();
     let columns = places(&header)?;
-    rows.has(columns.keys().copied());
+    rows.add_columns(columns.keys().copied());
     if !rows.missing().is_empty() {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(super) fn read(file: File, delimiter: u8, rows: &mut Rows<'_>) -> Result<(),
                 let item = |name: &str| cells.get(name).cloned().unwrap_or_default();
                 rows.push(&place, item, |name| typed(item(name)));
             }
-            Err(complaint) => rows.complain(&place, &complaint),
+            Err(error) => rows.add_error(&place, &error),
         }
     }
 }
@@ -46,38 +46,38 @@ fn failed(error: csv::Error) -> String {
     format!("cannot read it: {error}")
 }
 
-/// Where each column is; columns without a name are passed over.
+/// Returns the index of each column. Columns without a name are ignored.
 fn places(header: &StringRecord) -> Result<HashMap<&str, usize>, String> {
     let mut places = HashMap::new();
     for (at, name) in header.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         if places.insert(name, at).is_some() {
-            return Err(format!("two columns of the header line are named `{name}`"));
+            return Err(format!("two columns in the header line are named `{name}`"));
         }
     }
     Ok(places)
 }
 
-/// The cells of one line that are wanted, by column.
+/// Returns the cells of one line that are needed, by column.
 fn row<'h>(
     record: &ByteRecord,
     header: &StringRecord,
     columns: &HashMap<&'h str, usize>,
-    rows: &Rows<'_>,
+    rows: &DatasetBuilder<'_>,
 ) -> Result<HashMap<&'h str, Value>, String> {
     let (expected, got) = (header.len(), record.len());
     if got != expected {
         return Err(format!("expected {expected} cells as in the header line, got {got}"));
     }
-    let wanted = columns.iter().filter(|(name, _)| rows.wants(name));
+    let wanted = columns.iter().filter(|(name, _)| rows.needs(name));
     let cells = wanted.map(|(name, at)| {
         let text = std::str::from_utf8(&record[*at]);
         let text = text.map_err(|error| format!("column `{name}` is not UTF-8: {error}"))?;
-        Ok((*name, cell(text).map_err(|complaint| format!("column `{name}`: {complaint}"))?))
+        Ok((*name, cell(text).map_err(|error| format!("column `{name}`: {error}"))?))
     });
     cells.collect()
 }
 
-/// Null for an empty cell, a list for a JSON list, else the text itself.
+/// Returns null for an empty cell, a list for a JSON list, else the text.
 fn cell(text: &str) -> Result<Value, String> {
     if text.is_empty() {
         return Ok(Value::Null);
@@ -86,7 +86,7 @@ fn cell(text: &str) -> Result<Value, String> {
     if trimmed.starts_with('[') {
         match serde_json::from_str(trimmed) {
             Ok(list) => return Ok(list),
-            // "[music] plays" is a text; this was meant as a list.
+            // `["x"` was meant as a list; "[music] plays" is a text.
             Err(error)
                 if ["[\"", "['"].iter().any(|start| trimmed.starts_with(start)) && trimmed.ends_with(']') =>
             {
@@ -98,7 +98,7 @@ fn cell(text: &str) -> Result<Value, String> {
     Ok(Value::String(text.to_owned()))
 }
 
-/// A number or a truth value where the text is one; digits too many for a number stay a text.
+/// Returns a number or boolean if the text is one. An integer that does not fit into 64 bits stays a text.
 fn typed(cell: Value) -> Value {
     let Value::String(text) = &cell else { return cell };
     match serde_json::from_str(text) {
@@ -108,13 +108,13 @@ fn typed(cell: Value) -> Value {
     }
 }
 
-/// A reader that refuses to give more than `left` bytes.
-struct Limited<R> {
+/// A reader that fails after `left` bytes.
+struct LimitedReader<R> {
     inner: R,
     left: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Limited<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         let left = self.left.get().checked_sub(read as u64).ok_or_else(|| {

@@ -1,6 +1,6 @@
-//! JSON lines: one object a line; empty lines are passed over.
+//! JSON lines: one object per line. Empty lines are ignored.
 
-use super::rows::{LONGEST_LINE, Rows};
+use super::rows::{DatasetBuilder, LONGEST_LINE};
 use serde_json::{Map, Value};
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Reads every line into `rows`.
-pub(super) fn read(file: File, rows: &mut Rows<'_>) -> Result<(), String> {
+pub(super) fn read(file: File, rows: &mut DatasetBuilder<'_>) -> Result<(), String> {
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     for number in 1.. {
@@ -28,11 +28,11 @@ pub(super) fn read(file: File, rows: &mut Rows<'_>) -> Result<(), String> {
         }
         match object(text) {
             Ok(object) => {
-                rows.has(object.keys().map(String::as_str));
+                rows.add_columns(object.keys().map(String::as_str));
                 let cell = |name: &str| object.get(name).cloned().unwrap_or_default();
                 rows.push(&place, cell, cell);
             }
-            Err(complaint) => rows.complain(&place, &complaint),
+            Err(error) => rows.add_error(&place, &error),
         }
     }
     Ok(())
@@ -42,7 +42,7 @@ fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
     let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(format!("expected one JSON object a line, got {}", super::cells::shown(&other))),
-        Err(error) => Err(format!("not JSON (one object a line is expected): {error}")),
+        Ok(other) => Err(format!("expected one JSON object per line, got {}", super::cells::excerpt(&other))),
+        Err(error) => Err(format!("not JSON (expected one object per line): {error}")),
     }
 }

@@ -1,13 +1,13 @@
-//! Datasets: one row per thing, each with zero, one or several items of every modality.
+//! Data files. Each row has zero, one or several items of every modality.
 //!
 //! ```text
 //! pairs.jsonl     one JSON object a line             {"image": "a.png", "captions": ["x", "y"], "frame": 3}
 //! pairs.csv       a header line, then one row a line       a.png,"[""x"", ""y""]",3
 //! pairs.parquet   columns of texts, integers, lists of these
 //! ```
-//! A cell that is absent, null, `""` or `[]` holds no item: the row lacks that modality. The same content
-//! gives the same rows in each format, but for whole numbers in CSV, which are texts until an adapter asks
-//! for rows.
+//! If a cell is absent, null, `""` or `[]`, the row lacks that modality. The same content gives the same rows
+//! in every format, with one exception: an integer in a CSV file is a text, unless the adapter takes row
+//! numbers.
 
 mod cells;
 mod csv;
@@ -19,37 +19,36 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{Cell, Items, items};
+pub use cells::{ItemRef, RawItems, raw_items};
 pub use splits::Split;
-pub use table::{Columns, Dataset};
+pub use table::{Dataset, DatasetColumns};
 
 use crate::base::problem::{Problem, Problems};
-use rows::Rows;
+use rows::DatasetBuilder;
 use std::{fs::File, path::Path};
 
 impl Dataset {
-    /// Reads columns of the file at `path`; its extension says the format.
+    /// Reads columns of the file at `path`. The extension determines the format.
     ///
-    /// Without a column that names the splits, every fifth row (row mod 5 = 0) is test and the others are
-    /// train.
+    /// If no column names the splits, every fifth row (row mod 5 = 0) is test and the others are train.
     ///
     /// # Errors
-    /// An unknown extension, a file that cannot be read, columns that it lacks, or every bad row, the first
-    /// few with their lines: not JSON, a cell of the wrong kind, no item, no value, an unknown split, a
-    /// repeated id.
-    pub fn read(path: &Path, columns: Columns<'_>) -> Result<Self, Problems> {
+    /// If the extension is unknown, the file cannot be read, or a column is missing; or if a row is invalid
+    /// (not JSON, a cell of the wrong kind, no item, no value, an unknown split, a repeated id). The first
+    /// few invalid rows are listed with their lines.
+    pub fn read(path: &Path, columns: DatasetColumns<'_>) -> Result<Self, Problems> {
         let failed = |message| Problem::new("chiasm::data::file", format!("{}: {message}", path.display()));
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        let mut rows = Rows::new(columns);
-        let read: fn(File, &mut Rows<'_>) -> Result<(), String> = match extension.as_str() {
+        let mut rows = DatasetBuilder::new(columns);
+        let read: fn(File, &mut DatasetBuilder<'_>) -> Result<(), String> = match extension.as_str() {
             "jsonl" | "ndjson" | "json" => jsonl::read,
             "csv" => |file, rows| csv::read(file, b',', rows),
             "tsv" => |file, rows| csv::read(file, b'\t', rows),
             "parquet" => parquet::read,
             _ => {
-                let message = format!("its extension {extension:?} names no format of rows that is known");
-                let known = ".jsonl, .ndjson or .json (one JSON object a line), .csv, .tsv and .parquet";
-                return Err(failed(message).help(format!("the formats are {known}")).into());
+                let message = format!("unknown file extension {extension:?}");
+                let known = ".jsonl, .ndjson or .json (one JSON object per line), .csv, .tsv and .parquet";
+                return Err(failed(message).help(format!("the supported formats are {known}")).into());
             }
         };
         open(path).and_then(|file| read(file, &mut rows)).map_err(failed)?;
@@ -57,7 +56,7 @@ impl Dataset {
     }
 }
 
-/// Opens a regular file; a device or a pipe might never end.
+/// Opens a regular file. Devices and pipes are refused, since reading them may never end.
 fn open(path: &Path) -> Result<File, String> {
     let failed = |error| format!("cannot read it: {error}");
     if !std::fs::metadata(path).map_err(failed)?.is_file() {

@@ -1,11 +1,11 @@
-//! Parquet: columns of texts, integers, floats or truth values, or of lists of these, by the low-level column
-//! reader; Arrow would be a hundred crates.
+//! Parquet: columns of texts, integers, floats or booleans, or of lists of these. It uses the low-level
+//! column reader, because Arrow would add about a hundred crates.
 //!
-//! A column is stored as its values with two levels each: repetition (0 begins a row) and definition (the
-//! maximum for a value that is there; less where it, its list or its whole cell is null). A few bytes can
-//! stand for any number of repeated values, so what is decoded is counted against a budget.
+//! A column is stored as values with two levels each: the repetition level (0 starts a row) and the
+//! definition level (the maximum if the value is present; less if the value, its list or its cell is null). A
+//! few bytes can encode any number of repeated values, so the size of the decoded data is limited.
 
-use super::rows::Rows;
+use super::rows::DatasetBuilder;
 use parquet::{
     basic::{ConvertedType, Encoding, LogicalType},
     column::{
@@ -24,16 +24,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// Bytes that a cell or an entry of a list takes besides its text.
+/// Bytes that a cell or a list entry takes in memory, besides its text.
 const CELL: u64 = 64;
 
-/// What the decoded cells of a file may take: this many bytes, or this many times its size if that is more.
+/// The limit of the decoded cells of a file, in bytes: the larger of `LEAST_BUDGET` and `BUDGET_RATIO` times
+/// the size of the file.
 const LEAST_BUDGET: u64 = 256 << 20;
 const BUDGET_RATIO: u64 = 64;
 
 /// Reads every row into `rows`.
-pub(super) fn read(file: File, rows: &mut Rows<'_>) -> Result<(), String> {
-    // The reader of pages panics on some damaged headers.
+pub(super) fn read(file: File, rows: &mut DatasetBuilder<'_>) -> Result<(), String> {
+    // The page reader panics on some damaged headers.
     let read = catch_unwind(AssertUnwindSafe(|| columns(file, rows)));
     let columns = read.unwrap_or_else(|_| Err("cannot read it as Parquet: it is damaged".into()))?;
     let count = columns.values().next().map_or(0, Vec::len);
@@ -44,20 +45,20 @@ pub(super) fn read(file: File, rows: &mut Rows<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The wanted columns, all of the same length; none when one of them is missing.
-fn columns(file: File, rows: &mut Rows<'_>) -> Result<BTreeMap<String, Vec<Value>>, String> {
+/// Returns the requested columns, all of the same length; none if one of them is missing.
+fn columns(file: File, rows: &mut DatasetBuilder<'_>) -> Result<BTreeMap<String, Vec<Value>>, String> {
     let size = file.metadata().map_err(|error| format!("cannot read it: {error}"))?.len();
-    let mut budget = Budget(LEAST_BUDGET.max(size.saturating_mul(BUDGET_RATIO)));
+    let mut budget = DecodeBudget(LEAST_BUDGET.max(size.saturating_mul(BUDGET_RATIO)));
     let reader = SerializedFileReader::new(file).map_err(failed)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let fields = schema.root_schema().get_fields();
-    rows.has(fields.iter().map(|field| field.name()));
+    rows.add_columns(fields.iter().map(|field| field.name()));
     let mut columns = BTreeMap::new();
     if !rows.missing().is_empty() {
         return Ok(columns);
     }
-    for field in fields.iter().filter(|field| rows.wants(field.name())) {
-        let column = Column::of(schema, field.name())?;
+    for field in fields.iter().filter(|field| rows.needs(field.name())) {
+        let column = ParquetColumn::of(schema, field.name())?;
         let values =
             column.read(&reader, &mut budget).map_err(|e| format!("column `{}`: {e}", column.name))?;
         columns.insert(column.name, values);
@@ -72,7 +73,8 @@ fn failed(error: ParquetError) -> String {
     }
 }
 
-/// The name of a type that is stored as numbers or bytes and means something else, such as a date.
+/// Returns the name of a type that is stored as numbers or bytes but represents something else, such as a
+/// date.
 fn foreign(kind: ConvertedType, logical: Option<&LogicalType>) -> Option<String> {
     use ConvertedType::{
         ENUM, INT_8, INT_16, INT_32, INT_64, JSON, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8,
@@ -87,10 +89,10 @@ fn foreign(kind: ConvertedType, logical: Option<&LogicalType>) -> Option<String>
     }
 }
 
-/// Bytes that may still be decoded.
-struct Budget(u64);
+/// The number of bytes that may still be decoded.
+struct DecodeBudget(u64);
 
-impl Budget {
+impl DecodeBudget {
     fn spend(&mut self, bytes: u64) -> Result<(), String> {
         self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
             let most = LEAST_BUDGET >> 20;
@@ -102,24 +104,24 @@ impl Budget {
     }
 }
 
-/// A column and how its levels are read.
-struct Column {
+/// A column and the meaning of its levels.
+struct ParquetColumn {
     name: String,
-    /// Its place among the stored columns.
+    /// Its index among the stored columns.
     leaf: usize,
     list: bool,
-    /// The definition level of a value that is there.
+    /// The definition level of a value that is present.
     full: i16,
-    /// The definition level of a list that is there and empty; below it the cell is null.
+    /// The definition level of an empty list. At a lower level the cell is null.
     empty: i16,
     kind: ConvertedType,
 }
 
-impl Column {
+impl ParquetColumn {
     fn of(schema: &SchemaDescriptor, name: &str) -> Result<Self, String> {
         let mut leaves =
             (0..schema.num_columns()).filter(|&leaf| schema.get_column_root(leaf).name() == name);
-        let expected = "expected texts, integers, floats, truth values or lists of these";
+        let expected = "expected texts, integers, floats, booleans or lists of these";
         let (Some(leaf), None) = (leaves.next(), leaves.next()) else {
             return Err(format!("column `{name}`: {expected}, got a structure"));
         };
@@ -136,8 +138,12 @@ impl Column {
         Ok(Self { name: name.to_owned(), leaf, list, full: stored.max_def_level(), empty, kind })
     }
 
-    /// The column's cells, one a row.
-    fn read(&self, reader: &SerializedFileReader<File>, budget: &mut Budget) -> Result<Vec<Value>, String> {
+    /// Returns the cells of the column, one per row.
+    fn read(
+        &self,
+        reader: &SerializedFileReader<File>,
+        budget: &mut DecodeBudget,
+    ) -> Result<Vec<Value>, String> {
         let metadata = reader.metadata();
         let mut cells = Vec::new();
         for group in 0..metadata.num_row_groups() {
@@ -146,8 +152,8 @@ impl Column {
             let pages = group.get_column_page_reader(self.leaf).map_err(failed)?;
             let most = u64::try_from(stored.num_values()).unwrap_or(u64::MAX).saturating_mul(CELL);
             let bytes = u64::try_from(stored.uncompressed_size()).unwrap_or(u64::MAX);
-            Budget(budget.0).spend(most.max(bytes))?;
-            let pages = Box::new(Guarded { pages, budget: budget.0 });
+            DecodeBudget(budget.0).spend(most.max(bytes))?;
+            let pages = Box::new(LimitedPages { pages, budget: budget.0 });
             let unsigned = matches!(self.kind, ConvertedType::UINT_32 | ConvertedType::UINT_64);
             let column = get_column_reader(stored.column_descr_ptr(), pages);
             let before = cells.len();
@@ -179,7 +185,7 @@ impl Column {
         mut column: ColumnReaderImpl<T>,
         value: impl Fn(&T::T) -> Result<Value, String>,
         cells: &mut Vec<Value>,
-        budget: &mut Budget,
+        budget: &mut DecodeBudget,
     ) -> Result<(), String> {
         let (mut definitions, mut repetitions, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         loop {
@@ -205,7 +211,7 @@ impl Column {
         }
     }
 
-    /// Adds what one level says: a cell, the first entry of a list, or its next one.
+    /// Adds one value: a cell, the first entry of a list, or its next entry.
     fn add(&self, found: Option<Value>, definition: i16, begins: bool, cells: &mut Vec<Value>) {
         if !self.list {
             cells.push(found.unwrap_or_default());
@@ -226,19 +232,21 @@ fn text(bytes: &ByteArray) -> Result<Value, String> {
     Ok(text.into())
 }
 
-/// Pages of a column, each refused if it would decode to more than the budget.
-struct Guarded {
+/// A page reader that fails if a page would exceed the budget.
+struct LimitedPages {
     pages: Box<dyn PageReader>,
     budget: u64,
 }
 
-impl Guarded {
+impl LimitedPages {
     fn check(&self, bytes: u64) -> ParquetResult<()> {
-        Budget(self.budget).spend(bytes).map_err(|refused: String| ParquetError::External(refused.into()))
+        DecodeBudget(self.budget)
+            .spend(bytes)
+            .map_err(|refused: String| ParquetError::External(refused.into()))
     }
 }
 
-impl Iterator for Guarded {
+impl Iterator for LimitedPages {
     type Item = ParquetResult<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -246,7 +254,7 @@ impl Iterator for Guarded {
     }
 }
 
-impl PageReader for Guarded {
+impl PageReader for LimitedPages {
     fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
         let levels = self.pages.peek_next_page()?.and_then(|page| page.num_levels);
         self.check((levels.unwrap_or_default() as u64).saturating_mul(CELL))?;
@@ -254,9 +262,9 @@ impl PageReader for Guarded {
         if let Some(page) = &page {
             self.check((u64::from(page.num_values()) * CELL).max(page.buffer().len() as u64))?;
             if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
-                // Each text may repeat the one before it, so no page header bounds their size.
+                // Each text may repeat the one before it, so the page header does not bound the decoded size.
                 let message =
-                    "DELTA_BYTE_ARRAY is not read; write the column in plain or dictionary encoding";
+                    "DELTA_BYTE_ARRAY is not supported; write the column in plain or dictionary encoding";
                 return Err(ParquetError::External(message.into()));
             }
         }

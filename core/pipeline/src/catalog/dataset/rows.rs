@@ -1,9 +1,9 @@
-//! Rows as they are put together and checked, whatever the format of the file.
+//! Building and checking the rows of a dataset, for every file format.
 
 use super::{
-    cells::Cell,
+    cells::ItemRef,
     splits::Split,
-    table::{Columns, Dataset},
+    table::{Dataset, DatasetColumns},
 };
 use crate::base::problem::{Problem, Problems, did_you_mean};
 use serde_json::Value;
@@ -12,14 +12,14 @@ use std::{
     path::Path,
 };
 
-/// The longest line of a text file, in bytes; a longer one is refused before it is held whole.
+/// The maximum length of a line of a text file, in bytes. It limits the memory for a line.
 pub(super) const LONGEST_LINE: u64 = 64 << 20;
 
-/// Bad rows that are shown one by one.
-const SHOWN: usize = 5;
+/// Number of invalid rows that are listed one by one.
+const LISTED: usize = 5;
 
-/// The rows read so far, and what is wrong with them.
-pub(super) struct Rows<'a> {
+/// The rows read so far, and the errors in them.
+pub(super) struct DatasetBuilder<'a> {
     split: Option<&'a str>,
     /// The columns that the file has.
     known: BTreeSet<String>,
@@ -27,14 +27,16 @@ pub(super) struct Rows<'a> {
     ids: Vec<String>,
     seen: HashSet<String>,
     splits: Vec<Option<Split>>,
-    inputs: BTreeMap<&'a str, Vec<Vec<Cell>>>,
+    inputs: BTreeMap<&'a str, Vec<Vec<ItemRef>>>,
     values: BTreeMap<&'a str, Vec<Value>>,
-    complaints: Vec<String>,
-    bad: usize,
+    /// The first errors.
+    errors: Vec<String>,
+    /// The number of invalid rows.
+    invalid: usize,
 }
 
-impl<'a> Rows<'a> {
-    pub(super) fn new(columns: Columns<'a>) -> Self {
+impl<'a> DatasetBuilder<'a> {
+    pub(super) fn new(columns: DatasetColumns<'a>) -> Self {
         Self {
             split: columns.split,
             known: BTreeSet::new(),
@@ -44,13 +46,13 @@ impl<'a> Rows<'a> {
             splits: Vec::new(),
             inputs: columns.inputs.iter().map(|name| (*name, Vec::new())).collect(),
             values: columns.values.iter().map(|name| (*name, Vec::new())).collect(),
-            complaints: Vec::new(),
-            bad: 0,
+            errors: Vec::new(),
+            invalid: 0,
         }
     }
 
-    /// Notes columns that the file has.
-    pub(super) fn has<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
+    /// Adds names to the columns that the file has.
+    pub(super) fn add_columns<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) {
         for name in names {
             if !self.known.contains(name) {
                 self.known.insert(name.to_owned());
@@ -58,8 +60,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Whether a column is read.
-    pub(super) fn wants(&self, name: &str) -> bool {
+    /// Returns whether a column is needed.
+    pub(super) fn needs(&self, name: &str) -> bool {
         let special = name == "id" || name == self.split_column();
         special || self.inputs.contains_key(name) || self.values.contains_key(name)
     }
@@ -68,24 +70,25 @@ impl<'a> Rows<'a> {
         self.split.unwrap_or("split")
     }
 
-    /// Adds the row at `place`, such as "line 3"; `item` and `value` look a cell up as one or the other.
+    /// Adds the row at `place`, such as "line 3". `item` and `value` return the cell of a column: `item` for
+    /// items, `value` for values.
     pub(super) fn push(&mut self, place: &str, item: impl Fn(&str) -> Value, value: impl Fn(&str) -> Value) {
         self.count += 1;
-        if let Err(complaint) = self.add(item, value) {
-            self.complain(place, &complaint);
+        if let Err(error) = self.add(item, value) {
+            self.add_error(place, &error);
         }
     }
 
-    /// Notes that the row at `place` is bad.
-    pub(super) fn complain(&mut self, place: &str, complaint: &str) {
-        self.bad += 1;
-        if self.bad <= SHOWN {
-            self.complaints.push(format!("{place}: {complaint}"));
+    /// Records that the row at `place` is invalid.
+    pub(super) fn add_error(&mut self, place: &str, error: &str) {
+        self.invalid += 1;
+        if self.invalid <= LISTED {
+            self.errors.push(format!("{place}: {error}"));
         }
     }
 
     fn add(&mut self, item: impl Fn(&str) -> Value, value: impl Fn(&str) -> Value) -> Result<(), String> {
-        let of = |name: &str, complaint| format!("column `{name}`: {complaint}");
+        let of = |name: &str, error| format!("column `{name}`: {error}");
         let id = match item("id") {
             Value::Null => String::new(),
             Value::String(text) => text,
@@ -93,18 +96,18 @@ impl<'a> Rows<'a> {
         };
         let id = if id.is_empty() { self.count.to_string() } else { id };
         let split = self.split_column();
-        let split = Split::read(&item(split)).map_err(|complaint| of(split, complaint))?;
-        let cells = self.inputs.keys().map(|name| Cell::read(&item(name)).map_err(|c| of(name, c)));
-        let cells: Vec<Vec<Cell>> = cells.collect::<Result<_, _>>()?;
+        let split = Split::parse(&item(split)).map_err(|error| of(split, error))?;
+        let cells = self.inputs.keys().map(|name| ItemRef::parse(&item(name)).map_err(|e| of(name, e)));
+        let cells: Vec<Vec<ItemRef>> = cells.collect::<Result<_, _>>()?;
         if !cells.is_empty() && cells.iter().all(Vec::is_empty) {
             return Err(format!("no item in any of the columns {}", list(self.inputs.keys().copied())));
         }
         let values: Vec<Value> = self.values.keys().map(|name| value(name)).collect();
         if let Some((name, _)) = self.values.keys().zip(&values).find(|(_, value)| value.is_null()) {
-            return Err(of(name, "no value; give one or leave the row out".to_owned()));
+            return Err(of(name, "no value; add one or remove the row".to_owned()));
         }
         if !self.seen.insert(id.clone()) {
-            return Err(format!("the id {id:?} was used by an earlier row"));
+            return Err(format!("the id {id:?} is already used by an earlier row"));
         }
         self.ids.push(id);
         self.splits.push(split);
@@ -113,23 +116,23 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The columns that were asked for and are not there.
+    /// Returns the requested columns that the file does not have.
     pub(super) fn missing(&self) -> Vec<&'a str> {
-        let wanted = self.inputs.keys().chain(self.values.keys()).chain(&self.split);
-        wanted.copied().filter(|name| !self.known.contains(*name)).collect()
+        let requested = self.inputs.keys().chain(self.values.keys()).chain(&self.split);
+        requested.copied().filter(|name| !self.known.contains(*name)).collect()
     }
 
-    /// The dataset, when every column was there and every row good.
+    /// Returns the dataset, if no column is missing and every row is valid.
     pub(super) fn finish(self, path: &Path) -> Result<Dataset, Problems> {
         let mut problems = Problems::default();
         let missing = if self.known.is_empty() { Vec::new() } else { self.missing() };
         let named = self.splits.iter().flatten().count();
         if !missing.is_empty() {
             missing.into_iter().for_each(|name| problems.push(self.no_column(path, name)));
-        } else if self.bad > 0 {
-            let more = self.bad - self.complaints.len();
+        } else if self.invalid > 0 {
+            let more = self.invalid - self.errors.len();
             let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-            let message = format!("{}:\n  {}{more}", path.display(), self.complaints.join("\n  "));
+            let message = format!("{}:\n  {}{more}", path.display(), self.errors.join("\n  "));
             problems.push(Problem::new("chiasm::data::rows", message));
         } else if self.ids.is_empty() {
             problems.push(Problem::new("chiasm::data::rows", format!("{} has no rows", path.display())));
@@ -138,7 +141,7 @@ impl<'a> Rows<'a> {
             let message = format!("{path}: {named} of {rows} rows name their split in column `{column}`");
             problems.push(
                 Problem::new("chiasm::data::split", message)
-                    .help("name the split of every row, or leave the column out"),
+                    .help("name the split of every row, or remove the column"),
             );
         }
         let splits = self.splits.iter().enumerate();
@@ -163,7 +166,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Names for a message: `a`, `b`.
+/// Formats names for a message: `a`, `b`.
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     const LONGEST: usize = 40;
     let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();

@@ -1,21 +1,21 @@
-//! The part of the work that a row serves.
+//! The train, validation and test splits.
 
 use serde_json::Value;
 
-/// The part of the work that a row serves.
+/// The split of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Split {
-    /// Maps are fitted on it.
+    /// Maps are fitted on these rows.
     Train,
-    /// Settings are chosen on it; never fitted on.
+    /// Settings are chosen on these rows; nothing is fitted on them.
     Validation,
-    /// Results are measured on it; neither fitted on nor chosen by.
+    /// Results are measured on these rows; they are used for nothing else.
     Test,
 }
 
 impl Split {
-    /// The split that a cell names; `None` for an empty cell.
-    pub(super) fn read(cell: &Value) -> Result<Option<Self>, String> {
+    /// Returns the split that a cell names; `None` for an empty cell.
+    pub(super) fn parse(cell: &Value) -> Result<Option<Self>, String> {
         Ok(Some(match cell {
             Value::Null => return Ok(None),
             Value::String(name) => match name.as_str() {
@@ -29,7 +29,7 @@ impl Split {
         }))
     }
 
-    /// The split of a row where no column names one: every fifth row (row mod 5 = 0) is test.
+    /// Returns the split of a row if no column names it: every fifth row (row mod 5 = 0) is test.
     pub(super) fn by_position(row: usize) -> Self {
         if row.is_multiple_of(5) { Self::Test } else { Self::Train }
     }
@@ -37,5 +37,5 @@ impl Split {
 
 fn unknown(cell: &Value) -> String {
     let expected = "expected \"train\", \"validation\" (or \"val\", \"valid\", \"dev\") or \"test\"";
-    format!("{expected}, got {}", super::cells::shown(cell))
+    format!("{expected}, got {}", super::cells::excerpt(cell))
 }

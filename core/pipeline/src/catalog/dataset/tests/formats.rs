@@ -1,7 +1,7 @@
-//! One content in every format, and what each format tolerates or refuses.
+//! The same content in every format, and what each format accepts or refuses.
 
-use super::{COLUMNS, Columns, expect, parquet::table, read, refused, text};
-use crate::catalog::dataset::{Cell, Split};
+use super::{COLUMNS, DatasetColumns, expect, parquet::table, read, refused, text};
+use crate::catalog::dataset::{ItemRef, Split};
 use serde_json::json;
 
 const LINES: &str = r#"
@@ -35,8 +35,8 @@ fn json_lines_and_csv_give_the_same_rows() {
 }
 
 #[test]
-fn three_formats_give_the_same_rows() {
-    let columns = Columns { inputs: &["image", "captions"], values: &["answer", "tags"], split: None };
+fn json_lines_csv_and_parquet_give_the_same_rows() {
+    let columns = DatasetColumns { inputs: &["image", "captions"], values: &["answer", "tags"], split: None };
     let lines = r#"{"image": "a.png", "captions": ["x", "y"], "answer": 3, "tags": ["p"]}
 {"image": null, "captions": ["z"], "answer": 4, "tags": []}
 {"image": "c.png", "captions": [], "answer": -5, "tags": ["p", "q"]}
@@ -58,7 +58,7 @@ d.png,,6,"[""r""]"
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_tolerated() {
+fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
     for (name, content) in [("rows.jsonl", LINES), ("rows.csv", TABLE)] {
         let windows = format!("\u{feff}{}", content.trim_start().replace('\n', "\r\n"));
         let (plain, windows) = (read(name, content, COLUMNS), read(name, windows, COLUMNS));
@@ -71,16 +71,16 @@ fn a_byte_order_mark_and_windows_line_ends_are_tolerated() {
 
 #[test]
 fn row_numbers_are_integers_in_json_and_texts_in_csv() {
-    let columns = Columns { inputs: &["frame"], values: &[], split: None };
+    let columns = DatasetColumns { inputs: &["frame"], values: &[], split: None };
     let lines = read("rows.jsonl", "{\"frame\": 3}\n{\"frame\": [4, 5]}\n", columns).unwrap();
-    assert_eq!(lines.column("frame"), [vec![Cell::Row(3)], vec![Cell::Row(4), Cell::Row(5)]]);
+    assert_eq!(lines.column("frame"), [vec![ItemRef::Row(3)], vec![ItemRef::Row(4), ItemRef::Row(5)]]);
     let csv = read("rows.csv", "frame\n3\n\"[4, 5]\"\n", columns).unwrap();
-    assert_eq!(csv.column("frame"), [vec![text("3")], vec![Cell::Row(4), Cell::Row(5)]]);
+    assert_eq!(csv.column("frame"), [vec![text("3")], vec![ItemRef::Row(4), ItemRef::Row(5)]]);
 }
 
 #[test]
-fn csv_labels_keep_digits_that_no_number_holds() {
-    let columns = Columns { inputs: &["image"], values: &["label"], split: None };
+fn csv_labels_that_are_not_exact_numbers_stay_texts() {
+    let columns = DatasetColumns { inputs: &["image"], values: &["label"], split: None };
     let content = "image,label\na,007\nb,123456789012345678901234\nc,1e3\nd,NaN\n";
     let data = read("rows.csv", content, columns).unwrap();
     assert_eq!(
@@ -90,7 +90,7 @@ fn csv_labels_keep_digits_that_no_number_holds() {
 }
 
 #[test]
-fn an_unknown_extension_names_the_known_ones() {
+fn an_unknown_extension_is_refused_with_the_supported_ones() {
     let known = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"];
     for name in ["rows.xlsx", "rows.jsonl.gz", "rows"] {
         expect(&refused(name, LINES, COLUMNS), &known);
@@ -108,16 +108,16 @@ fn only_a_regular_file_is_opened() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_named_by_its_line() {
-    let columns = Columns { inputs: &["image"], values: &[], split: None };
+fn text_that_is_not_utf8_is_refused_with_its_line() {
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
     let lines = refused("rows.jsonl", b"{\"image\": \"a\"}\n{\"image\": \"\xff\"}\n", columns);
     expect(&lines, &["line 2: not UTF-8"]);
     expect(&refused("rows.csv", b"image\na\n\xff\n", columns), &["line 3: column `image` is not UTF-8"]);
 }
 
 #[test]
-fn lines_that_do_not_end_are_refused() {
-    let columns = Columns { inputs: &["image"], values: &[], split: None };
+fn lines_that_are_too_long_are_refused() {
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
     let long = "x".repeat(65 << 20);
     let line = format!("{{\"image\": \"a\"}}\n{{\"image\": \"{long}\"}}\n");
     expect(&refused("rows.jsonl", line, columns), &["line 2 is longer than 64 MiB"]);
@@ -126,7 +126,7 @@ fn lines_that_do_not_end_are_refused() {
 }
 
 #[test]
-fn bad_lines_of_a_csv_are_named() {
+fn invalid_lines_of_a_csv_file_are_listed() {
     let content = "image,captions,answer\na,x,1\nb,x\nc,\"[\"\"x\"\" \"\"y\"\"]\",1\nd,\"['x']\",1\n,,1\n";
     expect(
         &refused("rows.csv", content, COLUMNS),

@@ -3,14 +3,14 @@ mod items;
 mod parquet;
 mod rules;
 
-use super::{Cell, Columns, Dataset};
+use super::{Dataset, DatasetColumns, ItemRef};
 use crate::base::problem::Problems;
 
-const COLUMNS: Columns<'static> =
-    Columns { inputs: &["image", "captions"], values: &["answer"], split: None };
+const COLUMNS: DatasetColumns<'static> =
+    DatasetColumns { inputs: &["image", "captions"], values: &["answer"], split: None };
 
-/// Reads `content` as a file of that name in a folder of its own, and leaves the folder out of what it gives.
-fn read(name: &str, content: impl AsRef<[u8]>, columns: Columns<'_>) -> Result<Dataset, Problems> {
+/// Reads `content` from a file called `name` in a temporary folder. The returned dataset has no folder.
+fn read(name: &str, content: impl AsRef<[u8]>, columns: DatasetColumns<'_>) -> Result<Dataset, Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
@@ -20,8 +20,8 @@ fn read(name: &str, content: impl AsRef<[u8]>, columns: Columns<'_>) -> Result<D
     Ok(data)
 }
 
-/// All messages and advice of the problems of such a file.
-fn refused(name: &str, content: impl AsRef<[u8]>, columns: Columns<'_>) -> String {
+/// Returns all messages and help texts for a file that must be refused.
+fn refused(name: &str, content: impl AsRef<[u8]>, columns: DatasetColumns<'_>) -> String {
     use miette::Diagnostic;
     let problems = read(name, content, columns).unwrap_err();
     let help = |problem: &crate::Problem| problem.help().map(|h| h.to_string()).unwrap_or_default();
@@ -34,6 +34,6 @@ fn expect(message: &str, parts: &[&str]) {
     }
 }
 
-fn text(text: &str) -> Cell {
-    Cell::Text(text.into())
+fn text(text: &str) -> ItemRef {
+    ItemRef::Text(text.into())
 }

@@ -1,7 +1,7 @@
-//! Parquet files, written by the crate's low-level writer.
+//! Parquet files, written with the low-level writer of the parquet crate.
 
-use super::{COLUMNS, Columns, expect, read, refused, text};
-use crate::catalog::dataset::Cell;
+use super::{COLUMNS, DatasetColumns, expect, read, refused, text};
+use crate::catalog::dataset::ItemRef;
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},
     data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
@@ -14,10 +14,10 @@ use parquet::{
 use serde_json::json;
 use std::sync::Arc;
 
-/// One stored column: what writes it.
+/// Writes one stored column.
 type Write<'a> = &'a dyn Fn(&mut SerializedColumnWriter<'_>);
 
-/// A file of one row group, its columns in the order of the schema.
+/// Returns the bytes of a file with one row group. The columns are in the order of the schema.
 fn file(schema: &str, properties: WriterProperties, columns: &[Write<'_>]) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut bytes = Vec::new();
@@ -33,7 +33,7 @@ fn file(schema: &str, properties: WriterProperties, columns: &[Write<'_>]) -> Ve
     bytes
 }
 
-/// Writes values with their levels; a column that needs no levels of a kind gets none.
+/// Writes values with their levels. Empty levels are for a column that has none of that kind.
 fn put<T: DataType>(
     column: &mut SerializedColumnWriter<'_>,
     values: &[T::T],
@@ -53,8 +53,8 @@ fn plain() -> WriterProperties {
     WriterProperties::builder().build()
 }
 
-/// Four rows: a text that may be null, lists (null, empty, and of two), integers, and lists that are never
-/// null.
+/// Four rows with a nullable text, nullable lists (null, empty, and of two), integers, and lists that are not
+/// nullable.
 pub(super) fn table() -> Vec<u8> {
     let schema = "message rows {
         optional binary image (UTF8);
@@ -82,7 +82,7 @@ pub(super) fn table() -> Vec<u8> {
 }
 
 #[test]
-fn integers_are_row_numbers_and_null_entries_are_none() {
+fn integers_are_row_numbers_and_null_entries_are_ignored() {
     let schema = "message rows {
         optional int32 frame (UINT_32);
         required group shots (LIST) { repeated group list { optional int64 element; } }
@@ -97,18 +97,18 @@ fn integers_are_row_numbers_and_null_entries_are_none() {
             &|column| put::<DoubleType>(column, &[0.5, 1.0, -2.0], &[], &[]),
         ],
     );
-    let columns = Columns { inputs: &["frame", "shots"], values: &["score"], split: None };
+    let columns = DatasetColumns { inputs: &["frame", "shots"], values: &["score"], split: None };
     let problems = refused("rows.parquet", &bytes, columns);
     expect(&problems, &["row 2: no item in any of the columns `frame`, `shots`"]);
-    let columns = Columns { inputs: &["score"], values: &[], split: None };
+    let columns = DatasetColumns { inputs: &["score"], values: &[], split: None };
     expect(
         &refused("rows.parquet", &bytes, columns),
         &["row 1: column `score`: expected a text, a row number"],
     );
-    let columns = Columns { inputs: &[], values: &["score"], split: None };
+    let columns = DatasetColumns { inputs: &[], values: &["score"], split: None };
     let data = read("rows.parquet", &bytes, columns).unwrap();
     assert_eq!(data.values("score"), [json!(0.5), json!(1.0), json!(-2.0)]);
-    let columns = Columns { inputs: &["frame", "shots"], values: &[], split: None };
+    let columns = DatasetColumns { inputs: &["frame", "shots"], values: &[], split: None };
     let whole = file(
         schema,
         plain(),
@@ -119,12 +119,12 @@ fn integers_are_row_numbers_and_null_entries_are_none() {
         ],
     );
     let data = read("rows.parquet", whole, columns).unwrap();
-    assert_eq!(data.column("frame"), [vec![Cell::Row(7)], vec![Cell::Row(u64::from(u32::MAX))]]);
-    assert_eq!(data.column("shots"), [vec![Cell::Row(1), Cell::Row(2)], vec![]]);
+    assert_eq!(data.column("frame"), [vec![ItemRef::Row(7)], vec![ItemRef::Row(u64::from(u32::MAX))]]);
+    assert_eq!(data.column("shots"), [vec![ItemRef::Row(1), ItemRef::Row(2)], vec![]]);
 }
 
 #[test]
-fn several_row_groups_follow_each_other() {
+fn row_groups_are_concatenated() {
     let schema = Arc::new(parse_message_type("message rows { required binary image (UTF8); }").unwrap());
     let mut bytes = Vec::new();
     let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(plain())).unwrap();
@@ -136,21 +136,21 @@ fn several_row_groups_follow_each_other() {
         group.close().unwrap();
     }
     writer.close().unwrap();
-    let columns = Columns { inputs: &["image"], values: &[], split: None };
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
     let data = read("rows.parquet", bytes, columns).unwrap();
     assert_eq!(data.column("image"), [vec![text("a")], vec![text("b")], vec![text("c")]]);
 }
 
 #[test]
-fn columns_of_another_kind_and_missing_ones_are_refused() {
-    let columns = Columns { inputs: &["image"], values: &["unread"], split: None };
+fn unsupported_and_missing_columns_are_refused() {
+    let columns = DatasetColumns { inputs: &["image"], values: &["unread"], split: None };
     expect(&refused("rows.parquet", table(), columns), &["column `unread`", "got a structure"]);
-    let columns = Columns { inputs: &["image", "caption"], values: &[], split: None };
+    let columns = DatasetColumns { inputs: &["image", "caption"], values: &[], split: None };
     let message = refused("rows.parquet", table(), columns);
     expect(&message, &["no column `caption`", "did you mean `captions`?", "`answer`, `captions`, `image`"]);
     let days = "message rows { required int32 image (DATE); }";
     let days = file(days, plain(), &[&|column| put::<Int32Type>(column, &[1], &[], &[])]);
-    let columns = Columns { inputs: &["image"], values: &[], split: None };
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
     expect(&refused("rows.parquet", days, columns), &["column `image`: expected texts", "got Date"]);
     let bytes = "message rows { required binary image; }";
     let bytes = file(
@@ -165,8 +165,8 @@ fn columns_of_another_kind_and_missing_ones_are_refused() {
 
 #[test]
 fn a_small_file_that_decodes_to_a_large_one_is_refused() {
-    let columns = Columns { inputs: &["image"], values: &[], split: None };
-    // A text of 1 MiB once in the dictionary, and 1,000 rows that name it.
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
+    // A dictionary with one text of 1 MiB, and 1,000 rows that refer to it.
     let long = ByteArray::from("x".repeat(1 << 20).as_str());
     let rows = vec![long; 1000];
     let properties = || {
@@ -192,7 +192,7 @@ fn a_small_file_that_decodes_to_a_large_one_is_refused() {
     );
     assert!(bytes.len() < 1 << 16);
     expect(&refused("rows.parquet", bytes, columns), &["column `image`", "more than 256 MiB"]);
-    // Texts that each repeat the one before.
+    // Texts that are each equal to the one before.
     let prefixed = properties().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
     let schema = "message rows { required binary image (UTF8); }";
     let bytes = file(schema, prefixed.build(), &[&|column| put::<ByteArrayType>(column, &rows, &[], &[])]);
@@ -200,7 +200,7 @@ fn a_small_file_that_decodes_to_a_large_one_is_refused() {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_or_other_rows_and_never_a_crash() {
+fn a_damaged_file_never_panics() {
     let whole = table();
     for end in 0..whole.len() {
         refused("rows.parquet", &whole[..end], COLUMNS);

@@ -1,16 +1,17 @@
-//! The rules that hold in every format, shown on JSON lines.
+//! The rules that hold in every format, tested with JSON lines.
 
-use super::{COLUMNS, Columns, Dataset, expect, read, refused, text};
-use crate::catalog::dataset::{Cell, Split};
+use super::{COLUMNS, Dataset, DatasetColumns, expect, read, refused, text};
+use crate::catalog::dataset::{ItemRef, Split};
 use serde_json::json;
 
-const INPUTS: Columns<'static> = Columns { inputs: &["image", "captions"], values: &[], split: None };
+const INPUTS: DatasetColumns<'static> =
+    DatasetColumns { inputs: &["image", "captions"], values: &[], split: None };
 
-fn lines(content: &str, columns: Columns<'_>) -> Dataset {
+fn lines(content: &str, columns: DatasetColumns<'_>) -> Dataset {
     read("rows.jsonl", content, columns).unwrap()
 }
 
-fn bad(content: &str, columns: Columns<'_>) -> String {
+fn bad(content: &str, columns: DatasetColumns<'_>) -> String {
     refused("rows.jsonl", content, columns)
 }
 
@@ -29,16 +30,16 @@ fn a_cell_that_is_absent_null_or_empty_holds_no_item() {
 }
 
 #[test]
-fn a_row_without_any_item_is_named() {
+fn a_row_without_any_item_is_refused() {
     let message = bad("{\"image\": \"a\"}\n\n{\"captions\": []}\n", INPUTS);
     expect(&message, &["line 3: no item in any of the columns `captions`, `image`"]);
 }
 
 #[test]
-fn a_column_that_no_row_has_is_named_with_those_there_are() {
+fn a_missing_column_is_refused_with_the_columns_of_the_file() {
     let message = bad("{\"image\": \"a\", \"caption\": \"x\"}\n{\"image\": \"b\"}\n", INPUTS);
     expect(&message, &["no column `captions`", "`caption`, `image`", "did you mean `caption`?"]);
-    let columns = Columns { values: &["anwser"], ..INPUTS };
+    let columns = DatasetColumns { values: &["anwser"], ..INPUTS };
     let message = bad("{\"image\": \"a\", \"captions\": \"x\", \"answer\": 1}\n", columns);
     expect(&message, &["no column `anwser`", "did you mean `answer`?"]);
     for (name, content) in [("rows.csv", "image,caption\na,x\n"), ("rows.tsv", "image\tcaption\na\tx\n")] {
@@ -49,7 +50,7 @@ fn a_column_that_no_row_has_is_named_with_those_there_are() {
 #[test]
 fn items_are_texts_and_row_numbers() {
     let data = lines(r#"{"image": [0, "a", 18446744073709551615], "captions": 2}"#, INPUTS);
-    assert_eq!(data.column("image")[0], [Cell::Row(0), text("a"), Cell::Row(u64::MAX)]);
+    assert_eq!(data.column("image")[0], [ItemRef::Row(0), text("a"), ItemRef::Row(u64::MAX)]);
     for wrong in ["-1", "1.5", "true", "{}", "[[\"a\"]]", "[false]"] {
         let content = format!("{{\"image\": \"a\", \"captions\": {wrong}}}");
         expect(&bad(&content, INPUTS), &["line 1: column `captions`: expected a text, a row number"]);
@@ -57,7 +58,7 @@ fn items_are_texts_and_row_numbers() {
 }
 
 #[test]
-fn values_must_be_there_in_every_row() {
+fn every_row_must_have_a_value() {
     let content =
         "{\"image\": \"a\", \"captions\": \"x\", \"answer\": 1}\n{\"image\": \"b\", \"answer\": null}\n";
     expect(&bad(content, COLUMNS), &["line 2: column `answer`: no value"]);
@@ -66,23 +67,23 @@ fn values_must_be_there_in_every_row() {
 }
 
 #[test]
-fn a_column_serves_as_input_and_as_value() {
-    let columns = Columns { inputs: &["image"], values: &["image"], split: None };
+fn a_column_can_be_both_input_and_value() {
+    let columns = DatasetColumns { inputs: &["image"], values: &["image"], split: None };
     let data = read("rows.csv", "image\n3\nb\n", columns).unwrap();
     assert_eq!(data.column("image"), [vec![text("3")], vec![text("b")]]);
     assert_eq!(data.values("image"), [json!(3), json!("b")]);
 }
 
 #[test]
-fn an_id_is_the_column_or_the_number_of_the_row() {
+fn the_id_of_a_row_is_its_id_column_or_its_number() {
     let data = lines("\n{\"image\": \"a\"}\n\n{\"id\": 9, \"image\": \"b\", \"captions\": 1}\n", INPUTS);
     assert_eq!(data.ids, ["1", "9"]);
     let content = "{\"id\": \"x\", \"image\": \"a\", \"captions\": 1}\n";
-    expect(&bad(&content.repeat(2), INPUTS), &["line 2: the id \"x\" was used"]);
+    expect(&bad(&content.repeat(2), INPUTS), &["line 2: the id \"x\" is already used"]);
 }
 
 #[test]
-fn splits_are_named_by_every_row_or_by_none() {
+fn every_row_or_no_row_must_name_its_split() {
     let row = |split: &str| format!("{{\"image\": \"a\", \"captions\": 1, \"split\": {split}}}\n");
     let named = ["\"train\"", "\"validation\"", "\"val\"", "\"valid\"", "\"dev\"", "\"test\""].map(row);
     let data = lines(&named.concat(), INPUTS);
@@ -103,8 +104,8 @@ fn without_a_split_column_every_fifth_row_is_test() {
 }
 
 #[test]
-fn a_split_column_that_the_recipe_names_must_be_there() {
-    let columns = Columns { split: Some("fold"), ..INPUTS };
+fn a_missing_split_column_is_refused_if_the_recipe_names_it() {
+    let columns = DatasetColumns { split: Some("fold"), ..INPUTS };
     let rows = |extra: &str| format!("{{\"image\": \"a\", \"captions\": 1{extra}}}\n");
     expect(&bad(&rows(", \"folds\": \"train\""), columns), &["no column `fold`", "did you mean `folds`?"]);
     expect(&bad(&rows(", \"fold\": null"), columns), &["0 of 1 rows name their split", "`fold`"]);
@@ -113,7 +114,7 @@ fn a_split_column_that_the_recipe_names_must_be_there() {
 }
 
 #[test]
-fn the_first_five_bad_lines_are_shown_and_the_others_counted() {
+fn the_first_five_invalid_lines_are_listed_and_the_others_counted() {
     let content = String::from("{\"image\": \"a\", \"captions\": 1}\n") + &"nonsense\n[1]\n".repeat(4);
     let message = bad(&content, INPUTS);
     expect(
@@ -135,6 +136,6 @@ fn rows_by_position_are_row_numbers() {
     let data = Dataset::by_position(6, &["a", "b"]);
     assert_eq!((data.len(), data.is_empty()), (6, false));
     assert_eq!(data.ids, ["0", "1", "2", "3", "4", "5"]);
-    assert_eq!(data.column("b")[4], [Cell::Row(4)]);
+    assert_eq!(data.column("b")[4], [ItemRef::Row(4)]);
     assert_eq!(data.rows_of(Split::Test), [0, 5]);
 }

@@ -1,49 +1,50 @@
-//! Rows as a fusion sees them: of every modality one aligned vector, and the tokens of one item with their
-//! mask.
+//! The inputs of a fusion: for every row and modality one aligned vector, and the tokens of one item with
+//! their mask.
 //!
-//! The first item of a row stands for its modality. A modality that the row lacks has a vector of zeros and a
-//! mask of zeros.
+//! They are those of the first item of the row. If the row lacks the modality, its vector and its mask are
+//! zero.
 
-use super::model::Model;
+use super::model::LearnedModel;
 use crate::{
-    base::{error::Error, workbench::Workbench},
-    embed::{Embedded, embed_items, means, tokens::Tokens},
-    plan::{Modality, data::Data, task::Truth},
+    base::{environment::Environment, error::Error},
+    embed::{EmbeddedItems, embed_items, means, tokens::TokenSequences},
+    plan::{ModalityEncoders, data::RecipeData, task::GroundTruth},
     recipe::encoders::ItemRule,
 };
 use chiasm_graph::Tensor;
 use ndarray::{Array2, Array3, Axis, Slice};
 use std::collections::HashMap;
 
-/// Rows that go through the fusion at once.
+/// Rows per batch.
 const BATCH: usize = 256;
-/// Below this length a vector counts as zero.
+/// The lower bound of the norm that a vector is divided by.
 const TINY: f32 = 1e-12;
 
-/// Some rows as a fusion sees them.
-pub struct Cases {
+/// The inputs of a fusion for some rows.
+pub struct FusionInputs {
     /// The rows.
     pub rows: Vec<usize>,
     /// The modalities, in order.
     pub names: Vec<String>,
-    /// Aligned vectors of each modality, `[rows, k]`; zero where the row lacks it.
+    /// Aligned vectors of each modality, `[rows, k]`; zero if the row lacks it.
     pub pooled: Vec<Array2<f32>>,
-    /// Tokens of each modality, where they were embedded.
-    pub tokens: Vec<Option<Tokens>>,
-    /// For retrieval, what is to be found.
-    pub targets: Option<Targets>,
+    /// Tokens of each modality, if they were embedded.
+    pub tokens: Vec<Option<TokenSequences>>,
+    /// The targets of a retrieval task.
+    pub targets: Option<RetrievalTargets>,
 }
 
-/// Items to be found: aligned unit vectors, and how many of them belong to each row, in order.
-pub struct Targets {
-    /// `[items, k]`.
+/// The target items of a retrieval task: aligned unit vectors in the order of the rows, and their number per
+/// row.
+pub struct RetrievalTargets {
+    /// Aligned unit vectors, `[items, k]`.
     pub items: Array2<f32>,
-    /// Items of each row.
+    /// Number of items of each row.
     pub counts: Vec<usize>,
 }
 
-impl Targets {
-    /// Aligned vectors, brought to unit length.
+impl RetrievalTargets {
+    /// Returns targets from aligned vectors, which are normalised to unit length.
     pub fn new(mut items: Array2<f32>, counts: Vec<usize>) -> Self {
         for mut row in items.rows_mut() {
             let length = row.dot(&row).sqrt().max(TINY);
@@ -52,23 +53,24 @@ impl Targets {
         Self { items, counts }
     }
 
-    /// The mean of each row's items: what the fused vector should be near to.
+    /// Returns the mean of the items of each row: the training target of the fused vector.
     pub fn means(&self) -> Array2<f32> {
         means(&self.items, &self.counts)
     }
 }
 
-impl Cases {
-    /// These rows of embedded items, through the heads of a model. `targets` are those of a retrieval task.
+impl FusionInputs {
+    /// Aligns the first item of these rows with the heads of a model. `targets` are those of a retrieval
+    /// task.
     ///
     /// # Errors
-    /// When the engine refuses.
+    /// If the engine fails.
     pub fn of(
-        model: &Model,
-        embedded: &[Embedded],
+        model: &LearnedModel,
+        embedded: &[EmbeddedItems],
         rows: &[usize],
-        targets: Option<Targets>,
-        bench: &Workbench,
+        targets: Option<RetrievalTargets>,
+        env: &Environment,
     ) -> Result<Self, Error> {
         let (mut names, mut pooled, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         for (at, own) in embedded.iter().enumerate() {
@@ -76,28 +78,31 @@ impl Cases {
             let place: HashMap<usize, usize> =
                 first.rows.iter().enumerate().map(|(at, row)| (*row, at)).collect();
             let places: Vec<Option<usize>> = rows.iter().map(|row| place.get(row).copied()).collect();
-            pooled.push(spread(&model.align(at, &first, bench)?.z, &places));
+            pooled.push(spread(&model.align(at, &first, env)?.z, &places));
             tokens.push(first.sequences().map(|sequences| spread_tokens(sequences, &places)));
             names.push(own.name.clone());
         }
         Ok(Self { rows: rows.to_vec(), names, pooled, tokens, targets })
     }
 
-    /// The fusion's output of this name for every row, with one modality hidden or none.
+    /// Runs the fusion and returns its output called `output` for every row. `hidden` is the index of a
+    /// modality to hide.
     ///
     /// # Errors
-    /// When there is no fusion or no such output, or the engine refuses.
+    /// If there is no fusion or no such output, or the engine fails.
     pub fn outputs(
         &self,
-        model: &Model,
+        model: &LearnedModel,
         output: &str,
         hidden: Option<usize>,
-        bench: &Workbench,
+        env: &Environment,
     ) -> Result<Array2<f32>, Error> {
         let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());
-        let Some(fusion) = &model.fusion else { return Err(Error::Internal("no fusion to ask".to_owned())) };
+        let Some(fusion) = &model.fusion else {
+            return Err(Error::Internal("the model has no fusion".to_owned()));
+        };
         let graph = fusion.extract(&[output]).map_err(internal)?;
-        let session = bench.session(&graph)?;
+        let session = env.session(&graph)?;
         let wanted: Vec<String> = graph.inputs().into_iter().map(|port| port.name).collect();
         let mut all: Option<Array2<f32>> = None;
         for start in (0..self.rows.len()).step_by(BATCH) {
@@ -122,13 +127,13 @@ impl Cases {
         Ok(all.unwrap_or_default())
     }
 
-    /// What the fusion's ports of one modality get for some rows: name, shape, values. A hidden modality has
-    /// a vector and a mask of zeros.
+    /// Returns the values of the fusion's ports of one modality for some rows: name, shape, values. For a
+    /// hidden modality, the vector and the mask are zero.
     fn ports(&self, at: usize, rows: Slice, hidden: bool) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         let seen = f32::from(u8::from(!hidden));
         let pooled = self.pooled[at].slice_axis(Axis(0), rows);
         let mut ports = vec![("pooled", pooled.shape().to_vec(), pooled.iter().map(|x| x * seen).collect())];
-        if let Some(Tokens { values, mask }) = &self.tokens[at] {
+        if let Some(TokenSequences { values, mask }) = &self.tokens[at] {
             let (values, mask) = (values.slice_axis(Axis(0), rows), mask.slice_axis(Axis(0), rows));
             ports.push(("tokens", values.shape().to_vec(), values.iter().copied().collect()));
             ports.push(("mask", mask.shape().to_vec(), mask.iter().map(|there| there * seen).collect()));
@@ -137,31 +142,31 @@ impl Cases {
     }
 }
 
-/// For a retrieval task, the items to be found of these rows, through their head; `None` for any other task.
+/// Returns the aligned target items of these rows for a retrieval task, or `None` for any other task.
 ///
 /// # Errors
-/// When an item cannot be read, or the engine refuses.
-pub fn targets(
-    data: &Data,
-    modalities: &[Modality],
-    model: &Model,
+/// If an item cannot be read, or the engine fails.
+pub fn retrieval_targets(
+    data: &RecipeData,
+    modalities: &[ModalityEncoders],
+    model: &LearnedModel,
     rows: &[usize],
-    bench: &Workbench,
-) -> Result<Option<Targets>, Error> {
-    let Some(Truth::Others { modality, items }) = data.task.as_ref().map(|task| &task.truth) else {
+    env: &Environment,
+) -> Result<Option<RetrievalTargets>, Error> {
+    let Some(GroundTruth::Others { modality, items }) = data.task.as_ref().map(|task| &task.truth) else {
         return Ok(None);
     };
     let missing = || Error::Internal(format!("the run has no modality {modality:?}"));
     let at = model.place(modality).ok_or_else(missing)?;
     let items = items.of_rows(rows);
-    let (embedded, _) = embed_items(&modalities[at], &items, ItemRule::Each, false, false, bench)?;
+    let (embedded, _) = embed_items(&modalities[at], &items, ItemRule::Each, false, false, env)?;
     let sizes: HashMap<usize, usize> =
         embedded.rows.chunk_by(|a, b| a == b).map(|chunk| (chunk[0], chunk.len())).collect();
     let counts = rows.iter().map(|row| sizes.get(row).copied().unwrap_or_default()).collect();
-    Ok(Some(Targets::new(model.align(at, &embedded, bench)?.z, counts)))
+    Ok(Some(RetrievalTargets::new(model.align(at, &embedded, env)?.z, counts)))
 }
 
-/// The vector at each place; zero where there is none.
+/// Returns the vector at each index, or zero for `None`.
 fn spread(vectors: &Array2<f32>, places: &[Option<usize>]) -> Array2<f32> {
     let mut all = Array2::zeros((places.len(), vectors.ncols()));
     for (mut to, place) in all.outer_iter_mut().zip(places) {
@@ -170,14 +175,14 @@ fn spread(vectors: &Array2<f32>, places: &[Option<usize>]) -> Array2<f32> {
     all
 }
 
-/// The sequence at each place; one that is all masked where there is none.
-fn spread_tokens(tokens: Tokens, places: &[Option<usize>]) -> Tokens {
+/// Returns the sequence at each index, or a fully masked one for `None`.
+fn spread_tokens(tokens: TokenSequences, places: &[Option<usize>]) -> TokenSequences {
     let complete: Option<Vec<usize>> = places.iter().copied().collect();
     if complete.is_some_and(|complete| complete.iter().enumerate().all(|(at, place)| at == *place)) {
         return tokens;
     }
     let (_, length, width) = tokens.values.dim();
-    let mut all = Tokens {
+    let mut all = TokenSequences {
         values: Array3::zeros((places.len(), length.max(1), width)),
         mask: Array2::zeros((places.len(), length.max(1))),
     };

@@ -1,25 +1,25 @@
-//! The verbs over recipes and runs: each opens what it needs, calls the pipeline, and prints.
+//! The commands on models, recipes and runs. Each calls the pipeline and prints the result.
 
 use crate::{
-    Outcome,
-    args::{self, RecipeArgs, RunArgs, Shared},
-    check,
-    items::Given,
-    json, looks, print, strip,
+    CommandResult,
+    args::{self, GlobalOptions, RecipeArgs, RunArgs},
+    attention_svg, check, image_strip, json,
+    modality_flags::ModalityValues,
+    print,
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    AddOptions, CompareOptions, Error, FitOptions, Inputs, Layout, ModelStore, Outputs, Plan, Raw, Recipe,
-    Run, Workbench,
+    AddModelOptions, CompareOptions, Environment, Error, ExportLayout, FitOptions, ModelStore, Plan,
+    RawInputs, RawItem, Recipe, Run, RunOutputs,
 };
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, path::Path};
 
-/// `model list`
-pub fn model_list(shared: &Shared, bench: &Workbench) -> Outcome {
-    let store = store(bench);
+/// Runs `chiasm model list`.
+pub fn model_list(global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let store = store(env);
     let found = store.list();
-    if json(shared) {
+    if json(global) {
         let cards: Vec<Value> =
             found.iter().flatten().map(|(card, path)| object!({ "card": card, "path": path })).collect();
         print::json(&cards);
@@ -36,10 +36,10 @@ pub fn model_list(shared: &Shared, bench: &Workbench) -> Outcome {
     Ok(())
 }
 
-/// `model inspect`
-pub fn model_inspect(name: &str, shared: &Shared, bench: &Workbench) -> Outcome {
-    let report = chiasm_pipeline::inspect_model(name, &store(bench), bench)?;
-    if json(shared) {
+/// Runs `chiasm model inspect`.
+pub fn model_inspect(name: &str, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let report = chiasm_pipeline::inspect_model(name, &store(env), env)?;
+    if json(global) {
         print::json(&report);
         return Ok(());
     }
@@ -50,31 +50,31 @@ pub fn model_inspect(name: &str, shared: &Shared, bench: &Workbench) -> Outcome 
     Ok(())
 }
 
-/// `model add`
-pub fn model_add(options: &AddOptions, shared: &Shared, bench: &Workbench) -> Outcome {
-    let added = chiasm_pipeline::add_model(options, bench)?;
-    if json(shared) {
+/// Runs `chiasm model add`.
+pub fn model_add(options: &AddModelOptions, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let added = chiasm_pipeline::add_model(options, env)?;
+    if json(global) {
         print::json(&object!({ "card": added.card, "path": added.path, "reason": added.reason }));
         return Ok(());
     }
     print::line(&added.path.display().to_string());
-    print::line(&format!("{} reads it: {}", added.card.adapter, added.reason));
-    print::line("read the card once: what a graph cannot tell (mean, std, size) is a guess");
+    print::line(&format!("adapter {}: {}", added.card.adapter, added.reason));
+    print::line("check the card: values that the graph does not contain (mean, std, size) are guesses");
     Ok(())
 }
 
-fn store(bench: &Workbench) -> ModelStore {
-    ModelStore::new(Path::new("."), &bench.models)
+fn store(env: &Environment) -> ModelStore {
+    ModelStore::new(Path::new("."), &env.models)
 }
 
-fn checked(args: &RecipeArgs, bench: &Workbench) -> Outcome<Plan> {
-    Plan::check(Recipe::load(&args.recipe, &args.overrides)?, bench)
+fn checked(args: &RecipeArgs, env: &Environment) -> CommandResult<Plan> {
+    Plan::check(Recipe::load(&args.recipe, &args.overrides)?, env)
 }
 
-/// `plan`
-pub fn plan(args: &RecipeArgs, shared: &Shared, bench: &Workbench) -> Outcome {
-    let report = checked(args, bench)?.report();
-    if json(shared) {
+/// Runs `chiasm plan`.
+pub fn plan(args: &RecipeArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let report = checked(args, env)?.report();
+    if json(global) {
         print::json(&report)
     } else {
         print::plan(&report)
@@ -82,23 +82,24 @@ pub fn plan(args: &RecipeArgs, shared: &Shared, bench: &Workbench) -> Outcome {
     Ok(())
 }
 
-/// What to do about a fit whose checks failed.
-const FAILED: &str = "; the run is there to be looked at: `chiasm check RUN` says why, `[checks]` in the recipe draws the lines elsewhere";
+/// The hint for a fit whose checks failed.
+const FAILED: &str = "; the run folder was written: `chiasm check RUN` shows the reasons, and `[checks]` in \
+                      the recipe sets other limits";
 
-/// `fit`
+/// Runs `chiasm fit`.
 pub fn fit(
     args: &RecipeArgs,
     output: &Path,
     skip_bad: bool,
     force: bool,
-    shared: &Shared,
-    bench: &Workbench,
-) -> Outcome {
-    bench.engine()?; // before the plan's work: without an engine there is nothing to do
-    let plan = checked(args, bench)?;
+    global: &GlobalOptions,
+    env: &Environment,
+) -> CommandResult {
+    env.engine()?; // fails early if the engine is missing
+    let plan = checked(args, env)?;
     let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
-    let fitted = chiasm_pipeline::fit(&plan, bench, &options)?;
-    if json(shared) {
+    let fitted = chiasm_pipeline::fit(&plan, env, &options)?;
+    if json(global) {
         print::json(&object!({
             "run": fitted.run,
             "fresh": fitted.fresh,
@@ -107,19 +108,19 @@ pub fn fit(
         }));
         return check::gate(&fitted.failed, output, FAILED);
     }
-    let made = if fitted.fresh { "made" } else { "is up to date (--force makes it again):" };
-    print::line(&format!("{made} {}", output.display()));
+    let outcome = if fitted.fresh { "wrote" } else { "up to date (use --force to fit again):" };
+    print::line(&format!("{outcome} {}", output.display()));
     for (stage, seconds) in fitted.timings.iter() {
         print::line(&format!("{stage:>10}  {seconds:6.2} s"));
     }
     check::gate(&fitted.failed, output, FAILED)
 }
 
-/// `eval`
-pub fn eval(run: &Path, shared: &Shared, bench: &Workbench) -> Outcome {
-    let mut metrics = Run::open(run, bench)?.measure()?;
-    metrics.shuffled_pairs = chiasm_pipeline::stored_control(run)?;
-    if json(shared) {
+/// Runs `chiasm eval`.
+pub fn eval(run: &Path, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let mut metrics = Run::open(run, env)?.measure()?;
+    metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
+    if json(global) {
         print::json(&metrics)
     } else {
         print::metrics(&metrics)
@@ -127,28 +128,28 @@ pub fn eval(run: &Path, shared: &Shared, bench: &Workbench) -> Outcome {
     Ok(())
 }
 
-/// `compare`
+/// Runs `chiasm compare`.
 pub fn compare(
     args: &RecipeArgs,
     swaps: &[String],
     folds: usize,
     skip_bad: bool,
-    shared: &Shared,
-    bench: &Workbench,
-) -> Outcome {
+    global: &GlobalOptions,
+    env: &Environment,
+) -> CommandResult {
     let options = CompareOptions { swaps: swaps.to_vec(), folds, skip_bad };
-    let mut ready = |variant: &chiasm_pipeline::Variant| {
+    let mut ready = |variant: &chiasm_pipeline::VariantReport| {
         let names: Vec<&str> = variant.swapped.values().map(String::as_str).collect();
         let task = variant.task.as_ref().map(|task| print::task_score(&task.test)).unwrap_or_default();
-        bench.reporter.note(&format!(
+        env.reporter.note(&format!(
             "{} ({}): test rsum {:.1}{task}",
             names.join(" "),
             variant.score,
             variant.test.rsum
         ));
     };
-    let variants = chiasm_pipeline::compare(&args.recipe, &args.overrides, &options, bench, &mut ready)?;
-    if json(shared) {
+    let variants = chiasm_pipeline::compare(&args.recipe, &args.overrides, &options, env, &mut ready)?;
+    if json(global) {
         print::json(&variants)
     } else {
         print::variants(&variants)
@@ -156,30 +157,30 @@ pub fn compare(
     Ok(())
 }
 
-/// `run`
+/// Runs `chiasm run`.
 pub fn run(
     args: &RunArgs,
-    given: &Given,
+    given: &ModalityValues,
     attention: Option<&Path>,
-    shared: &Shared,
-    bench: &Workbench,
-) -> Outcome {
-    let opened = Run::open(&args.run, bench)?;
-    let inputs = inputs(&opened, args, given, bench)?;
+    global: &GlobalOptions,
+    env: &Environment,
+) -> CommandResult {
+    let opened = Run::open(&args.run, env)?;
+    let inputs = inputs(&opened, args, given, env)?;
     let outputs = opened.run(&inputs, attention.is_some())?;
-    let answers = answers(&opened, &outputs);
+    let predictions = predictions(&opened, &outputs);
     if let Some(path) = attention {
-        looks::write(&inputs, &outputs, &answers, path)?;
-        bench.reporter.note(&format!("wrote {}", path.display()));
+        attention_svg::write(&inputs, &outputs, &predictions, path)?;
+        env.reporter.note(&format!("wrote {}", path.display()));
     }
     if let Some(path) = &args.output {
         chiasm_pipeline::write_npz(path, &outputs)?;
         print::line(&path.display().to_string());
         return Ok(());
     }
-    if json(shared) {
+    if json(global) {
         let scores = scores(&opened, &outputs);
-        print::json(&object!({ "outputs": nested(&outputs), "scores": scores, "answers": answers }));
+        print::json(&object!({ "outputs": nested(&outputs), "scores": scores, "answers": predictions }));
         return Ok(());
     }
     let rows = (outputs.iter())
@@ -193,8 +194,8 @@ pub fn run(
         })
         .collect();
     print::table(&["output", "shape", "begins"], rows, 3);
-    for (row, answer) in answers.iter().enumerate() {
-        print::line(&format!("answer {}: {answer}", row + 1));
+    for (row, prediction) in predictions.iter().enumerate() {
+        print::line(&format!("answer {}: {prediction}", row + 1));
     }
     for (pair, scores) in scores(&opened, &outputs) {
         print::line(&format!("scores of {pair} (rows: the first, columns: the second):"));
@@ -205,15 +206,16 @@ pub fn run(
     Ok(())
 }
 
-/// The fusion's answer to each row in words; none without a task with labels.
-fn answers(opened: &Run<'_>, outputs: &Outputs) -> Vec<String> {
+/// Returns the fusion's prediction for each row as text; empty if the run has no task with labels.
+fn predictions(opened: &Run<'_>, outputs: &RunOutputs) -> Vec<String> {
     let task = opened.manifest.task.as_ref();
     let Some((task, logits)) = task.zip(outputs.get("logits")) else { return Vec::new() };
-    logits.outer_iter().map(|row| print::answer(task, &row.to_vec())).collect()
+    logits.outer_iter().map(|row| print::prediction(task, &row.to_vec())).collect()
 }
 
-/// Every item of one modality against every item of another, for each pair of modalities that were given.
-fn scores(opened: &Run<'_>, outputs: &Outputs) -> BTreeMap<String, Vec<Vec<f32>>> {
+/// Returns the scores of every item of one modality with every item of another, for each pair of given
+/// modalities.
+fn scores(opened: &Run<'_>, outputs: &RunOutputs) -> BTreeMap<String, Vec<Vec<f32>>> {
     let given: Vec<_> =
         opened.manifest.modalities.iter().filter_map(|m| Some((&m.name, outputs.get(&m.output)?))).collect();
     let mut scores = BTreeMap::new();
@@ -226,28 +228,33 @@ fn scores(opened: &Run<'_>, outputs: &Outputs) -> BTreeMap<String, Vec<Vec<f32>>
     scores
 }
 
-fn nested(outputs: &Outputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
+fn nested(outputs: &RunOutputs) -> BTreeMap<&str, Vec<Vec<f32>>> {
     outputs
         .iter()
         .map(|(name, m)| (name.as_str(), m.outer_iter().map(|row| row.to_vec()).collect()))
         .collect()
 }
 
-/// Raw inputs from the flags, or from a table with a column per modality.
-fn inputs(opened: &Run<'_>, args: &RunArgs, given: &Given, bench: &Workbench) -> Outcome<Inputs> {
+/// Reads the raw items from the flags, or from a table with a column per modality.
+fn inputs(
+    opened: &Run<'_>,
+    args: &RunArgs,
+    given: &ModalityValues,
+    env: &Environment,
+) -> CommandResult<RawInputs> {
     let names = opened.names();
     if let Some(path) = &args.input {
         if let Some(flag) = given.keys().find(|name| !given[*name].is_empty()) {
-            let help = "put all raw inputs into the table, or all into flags";
-            let message = format!("--{flag} beside --input {}", path.display());
+            let help = "put all raw items into the table, or give all as flags";
+            let message = format!("--{flag} cannot be used together with --input {}", path.display());
             return Err(Error::input("chiasm::run::two_sources", message, help));
         }
         let table = opened.read_table(path)?;
         let missing: Vec<&str> = names.into_iter().filter(|name| !table.contains_key(*name)).collect();
         if !missing.is_empty() {
             let note =
-                format!("{} has no column {}: absent in every row", path.display(), missing.join(", "));
-            bench.reporter.note(&note);
+                format!("{} has no column {}: absent from every row", path.display(), missing.join(", "));
+            env.reporter.note(&note);
         }
         return Ok(table);
     }
@@ -255,7 +262,7 @@ fn inputs(opened: &Run<'_>, args: &RunArgs, given: &Given, bench: &Workbench) ->
         let flags: Vec<String> = names.iter().map(|n| format!("--{n} ...")).collect();
         return Err(Error::input(
             "chiasm::run::no_input",
-            "no raw input was given",
+            "no raw item was given",
             format!("give {}", flags.join(" or ")),
         ));
     }
@@ -263,94 +270,90 @@ fn inputs(opened: &Run<'_>, args: &RunArgs, given: &Given, bench: &Workbench) ->
         .map(|(name, values)| {
             let takes = opened.takes(name)?;
             let read = |value: &String| {
-                Raw::read(value, takes, Path::new("")).map_err(|what| {
-                    let help = "a modality of vectors takes the number of a row, counted from 0";
+                RawItem::parse(value, takes, Path::new("")).map_err(|what| {
+                    let help = "for a file of vectors, give a row number, counted from 0";
                     Error::input("chiasm::run::row", format!("--{name}: {what}"), help)
                 })
             };
-            Ok((name.clone(), values.iter().map(read).collect::<Outcome<_>>()?))
+            Ok((name.clone(), values.iter().map(read).collect::<CommandResult<_>>()?))
         })
         .collect()
 }
 
-/// How to search, and what to make of it.
-pub struct SearchHow<'a> {
+/// What to search for.
+pub struct SearchRequest<'a> {
     /// The modality to search.
     pub among: Option<&'a str>,
-    /// How many items to show.
+    /// The number of results.
     pub top: usize,
-    /// Where to write the pictures found side by side.
+    /// The PNG file for the images found.
     pub strip: Option<&'a Path>,
 }
 
-/// `search`
+/// Runs `chiasm search`.
 pub fn search(
     args: &RunArgs,
-    given: &Given,
-    how: &SearchHow<'_>,
-    shared: &Shared,
-    bench: &Workbench,
-) -> Outcome {
-    let opened = Run::open(&args.run, bench)?;
-    let inputs = inputs(&opened, args, given, bench)?;
+    given: &ModalityValues,
+    request: &SearchRequest<'_>,
+    global: &GlobalOptions,
+    env: &Environment,
+) -> CommandResult {
+    let opened = Run::open(&args.run, env)?;
+    let inputs = inputs(&opened, args, given, env)?;
     let mut all = inputs.iter().flat_map(|(name, raws)| raws.iter().map(move |raw| (name, raw)));
     let (Some((modality, query)), None) = (all.next(), all.next()) else {
         let help = "give one raw item of one modality";
-        return Err(Error::input(
-            "chiasm::search::one_query",
-            "a search asks with exactly one raw item",
-            help,
-        ));
+        return Err(Error::input("chiasm::search::one_query", "a search needs exactly one raw item", help));
     };
     let others: Vec<&str> = opened.names().into_iter().filter(|name| name != modality).collect();
-    let among = match (how.among, others.as_slice()) {
+    let among = match (request.among, others.as_slice()) {
         (Some(among), _) => among,
         (None, [only]) => only,
         (None, several) => {
-            let message = format!("the run has {} other modalities", several.len());
-            let help = format!("say which one to search: --in {}", several.join(" or --in "));
+            let message = format!("the run has {} other modalities, and --in is missing", several.len());
+            let help = format!("name the one to search: --in {}", several.join(" or --in "));
             return Err(Error::input("chiasm::search::modality", message, help));
         }
     };
-    let found = opened.search(modality, query, among, how.top)?;
-    if json(shared) {
+    let found = opened.search(modality, query, among, request.top)?;
+    if json(global) {
         let rows: Vec<Value> = (found.iter())
-            .map(|one| object!({ "item": one.item.shown(), "row": one.row, "score": one.score }))
+            .map(|one| object!({ "item": one.item.describe(), "row": one.row, "score": one.score }))
             .collect();
         print::json(&rows);
     } else {
         let rows = (found.iter().enumerate())
-            .map(|(rank, one)| vec![(rank + 1).to_string(), format!("{:.4}", one.score), one.item.shown()])
+            .map(|(rank, one)| vec![(rank + 1).to_string(), format!("{:.4}", one.score), one.item.describe()])
             .collect();
         print::table(&["rank", "score", "item"], rows, 0);
     }
-    if let Some(target) = how.strip {
+    if let Some(target) = request.strip {
         let paths: Vec<_> = found.iter().filter_map(|one| one.item.path().map(Path::to_path_buf)).collect();
-        strip::write(&paths, target)?;
-        bench.reporter.note(&format!("wrote {}", target.display()));
+        image_strip::write(&paths, target)?;
+        env.reporter.note(&format!("wrote {}", target.display()));
     }
     Ok(())
 }
 
-/// `export`
+/// Runs `chiasm export`.
 pub fn export(
     run: &Path,
-    layout: args::Layout,
-    weights: Option<args::Weights>,
+    layout: args::LayoutArg,
+    weights: Option<args::WeightsArg>,
     output: &Path,
-    shared: &Shared,
-    bench: &Workbench,
-) -> Outcome {
+    global: &GlobalOptions,
+    env: &Environment,
+) -> CommandResult {
     let layout = match layout {
-        args::Layout::Onnx => Layout::Merged,
-        args::Layout::Towers => Layout::Towers,
+        args::LayoutArg::Onnx => ExportLayout::Merged,
+        args::LayoutArg::Towers => ExportLayout::Towers,
     };
     let weights = weights.map(|weights| match weights {
-        args::Weights::Fp16 => Storage::Fp16,
-        args::Weights::Int8 => Storage::Int8,
+        args::WeightsArg::Fp16 => Storage::Fp16,
+        args::WeightsArg::Int8 => Storage::Int8,
     });
-    let exported = chiasm_pipeline::export(run, layout, weights, output, bench)?;
-    if json(shared) {
+    let exported = chiasm_pipeline::export(run, layout, weights, output, env)?;
+    if json(global) {
         print::json(&exported)
     } else {
         print::exported(&exported)

@@ -1,18 +1,18 @@
-//! `looked`: how often a fusion looked at the right object.
+//! `attention_overlap`: how much of a fusion's attention is on the object that answers the question.
 
 use clap::Parser;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use world::{Looked, QuizRow};
+use world::{AttentionOverlap, QuizRow};
 
-/// Compares where a fusion looked with where the answers are.
+/// Compare the attention of a fusion with the boxes of the objects that answer the questions.
 #[derive(Parser)]
 struct Options {
-    /// Rows of a quiz, as `chiasm run --input` got them.
+    /// Rows of a quiz, the input of `chiasm run --input`.
     #[arg(long)]
     rows: PathBuf,
-    /// What `chiasm run RUN --input ROWS --attention SVG --format json` printed.
+    /// Output of `chiasm run RUN --input ROWS --attention SVG --format json`.
     #[arg(long)]
     outputs: PathBuf,
 }
@@ -20,8 +20,8 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let (mut out, mut errors) = (std::io::stdout(), std::io::stderr());
-    // A closed pipe is no failure.
-    match judged(&options) {
+    // A closed pipe is not an error.
+    match report(&options) {
         Ok(text) => {
             let _ = writeln!(out, "{text}");
             ExitCode::SUCCESS
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn judged(options: &Options) -> Result<String, String> {
+fn report(options: &Options) -> Result<String, String> {
     let rows: Vec<QuizRow> = lines(&options.rows)?;
     let text = std::fs::read_to_string(&options.outputs).map_err(|e| named(&options.outputs, e))?;
     let outputs: serde_json::Value = serde_json::from_str(&text).map_err(|e| named(&options.outputs, e))?;
@@ -41,21 +41,24 @@ fn judged(options: &Options) -> Result<String, String> {
         .map_err(|e| named(&options.outputs, format!("outputs.image_attention: {e}")))?;
     if shares.len() != rows.len() || rows.is_empty() {
         return Err(format!(
-            "{} rows and looks at {} pictures: expected as many of either, and some",
+            "expected attention for every row of the quiz, got {} rows and attention for {} pictures",
             rows.len(),
             shares.len()
         ));
     }
-    let looked: Option<Vec<Looked>> =
-        rows.iter().zip(&shares).map(|(row, shares)| Looked::of(shares, row.object)).collect();
-    let looked = looked.ok_or("the looks are no square grid")?;
-    let mean = |of: &dyn Fn(&Looked) -> f64| 100.0 * looked.iter().map(of).sum::<f64>() / looked.len() as f64;
+    let overlaps: Option<Vec<AttentionOverlap>> =
+        rows.iter().zip(&shares).map(|(row, shares)| AttentionOverlap::of(shares, row.object)).collect();
+    let overlaps = overlaps.ok_or("expected attention on a square grid of tokens")?;
+    let mean = |of: &dyn Fn(&AttentionOverlap) -> f64| {
+        100.0 * overlaps.iter().map(of).sum::<f64>() / overlaps.len() as f64
+    };
     Ok(format!(
-        "{:.1} % of the looks at {} pictures fall on the right object's cells, where chance is {:.1} %; the cell most looked at is one of them in {:.1} %",
-        mean(&|looked| looked.inside),
+        "{:.1} % of the attention over {} pictures is on the cells of the answer's object, where chance is \
+         {:.1} %; the cell with the most attention is one of them in {:.1} %",
+        mean(&|overlap| overlap.inside),
         rows.len(),
-        mean(&|looked| looked.chance),
-        mean(&|looked| f64::from(u8::from(looked.strongest)))
+        mean(&|overlap| overlap.chance),
+        mean(&|overlap| f64::from(u8::from(overlap.strongest)))
     ))
 }
 

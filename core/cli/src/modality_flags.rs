@@ -1,21 +1,22 @@
-//! Raw inputs on the command line: each modality of the run named there is a flag of `run` and `search`.
+//! Flags for raw items: `run` and `search` have one flag for each modality of the run folder in the
+//! arguments.
 
 use chiasm_pipeline::read_manifest;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
-/// Values by modality, in the order given.
-pub type Given = BTreeMap<String, Vec<String>>;
+/// The values of the modality flags, by modality.
+pub type ModalityValues = BTreeMap<String, Vec<String>>;
 
-/// Prefix of the argument ids made here.
+/// The prefix of the argument ids of modality flags.
 const ID: &str = "modality:";
-const VERBS: [&str; 2] = ["run", "search"];
+const COMMANDS: [&str; 2] = ["run", "search"];
 
-/// Adds a flag for every modality of the run that the arguments name.
-pub fn with_modalities(command: Command, arguments: &[OsString]) -> Command {
+/// Adds a flag for every modality of the run folder in the arguments.
+pub fn with_modality_flags(command: Command, arguments: &[OsString]) -> Command {
     let names = modalities(arguments);
-    VERBS.into_iter().fold(command, |command, verb| {
-        command.mut_subcommand(verb, |mut sub| {
+    COMMANDS.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |mut sub| {
             let taken: Vec<String> =
                 sub.get_arguments().filter_map(|a| a.get_long().map(str::to_owned)).collect();
             for name in names.iter().filter(|name| !taken.contains(name)) {
@@ -24,7 +25,7 @@ pub fn with_modalities(command: Command, arguments: &[OsString]) -> Command {
                         .long(name.clone())
                         .action(ArgAction::Append)
                         .value_name(name.to_uppercase())
-                        .help(format!("A raw input of modality {name} (repeatable)")),
+                        .help(format!("Raw item of the modality {name} (repeatable)")),
                 );
             }
             sub
@@ -32,16 +33,16 @@ pub fn with_modalities(command: Command, arguments: &[OsString]) -> Command {
     })
 }
 
-/// The modalities of the first run folder named after a verb that takes raw inputs.
+/// Returns the modalities of the first run folder after a command that takes raw items.
 fn modalities(arguments: &[OsString]) -> Vec<String> {
-    let after = arguments.iter().skip_while(|a| !VERBS.iter().any(|v| a.as_os_str() == *v)).skip(1);
+    let after = arguments.iter().skip_while(|a| !COMMANDS.iter().any(|c| a.as_os_str() == *c)).skip(1);
     let manifest = after.filter_map(|a| read_manifest(Path::new(a)).ok()).next();
     manifest.map(|m| m.modalities.into_iter().map(|m| m.name).collect()).unwrap_or_default()
 }
 
-/// What was given for each modality.
-pub fn given(matches: &ArgMatches) -> Given {
-    let Some((_, sub)) = matches.subcommand() else { return Given::new() };
+/// Returns the values of the modality flags.
+pub fn modality_values(matches: &ArgMatches) -> ModalityValues {
+    let Some((_, sub)) = matches.subcommand() else { return ModalityValues::new() };
     (sub.ids())
         .filter_map(|id| Some((id.as_str(), id.as_str().strip_prefix(ID)?)))
         .map(|(id, name)| {
@@ -59,10 +60,10 @@ mod tests {
     fn no_modality_may_be_named_like_a_flag() {
         let mut command = crate::args::Cli::command();
         command.build();
-        for verb in VERBS {
-            let sub = command.find_subcommand(verb).unwrap();
+        for name in COMMANDS {
+            let sub = command.find_subcommand(name).unwrap();
             for flag in sub.get_arguments().filter_map(|argument| argument.get_long()) {
-                assert!(chiasm_pipeline::RESERVED_NAMES.contains(&flag), "--{flag} of {verb}");
+                assert!(chiasm_pipeline::RESERVED_NAMES.contains(&flag), "--{flag} of {name}");
             }
         }
     }

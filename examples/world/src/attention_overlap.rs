@@ -1,20 +1,21 @@
-//! Whether a fusion looked at the object that is the answer's.
+//! The overlap of a fusion's attention with the object that answers a question.
 
 use crate::scene::SIDE;
 
-/// Looks at one picture, beside the box of the right object.
+/// The overlap of the attention over one picture with the box of the answer's object.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Looked {
-    /// The share of the looks that fell on cells which the box touches.
+pub struct AttentionOverlap {
+    /// The fraction of the attention on cells that the box touches.
     pub inside: f64,
-    /// The share of all cells that it touches: what looking anywhere gives.
+    /// The fraction of cells that the box touches: the value of uniform attention.
     pub chance: f64,
-    /// Whether the cell most looked at is one of them.
+    /// Whether the box touches the cell with the most attention.
     pub strongest: bool,
 }
 
-impl Looked {
-    /// Of shares over a square grid that covers the picture, row by row; `None` when they are no square grid.
+impl AttentionOverlap {
+    /// Returns the overlap for attention weights on a square grid over the picture, in row-major order.
+    /// `None` if the number of weights is not a square.
     pub fn of(shares: &[f64], object: [u32; 4]) -> Option<Self> {
         let side = shares.len().isqrt();
         if side == 0 || side * side != shares.len() {
@@ -41,15 +42,16 @@ impl Looked {
 mod tests {
     use super::*;
 
-    /// A grid of 4 x 4 over 64 pixels: the box from (10, 20) to (20, 40) touches columns 0 and 1 of rows 1 and 2.
+    /// A grid of 4 x 4 over 64 pixels: the box from (10, 20) to (20, 40) touches columns 0 and 1 of rows 1
+    /// and 2.
     #[test]
-    fn cells_that_the_box_touches_count() {
+    fn the_overlap_counts_all_cells_that_the_box_touches() {
         let mut shares = vec![0.0; 16];
         shares[4] = 0.5;
         shares[9] = 0.25;
         shares[15] = 0.25;
-        let looked = Looked::of(&shares, [10, 20, 20, 40]).unwrap();
-        assert_eq!(looked, Looked { inside: 0.75, chance: 0.25, strongest: true });
-        assert_eq!(Looked::of(&shares[..15], [0, 0, 1, 1]), None);
+        let overlap = AttentionOverlap::of(&shares, [10, 20, 20, 40]).unwrap();
+        assert_eq!(overlap, AttentionOverlap { inside: 0.75, chance: 0.25, strongest: true });
+        assert_eq!(AttentionOverlap::of(&shares[..15], [0, 0, 1, 1]), None);
     }
 }

@@ -1,54 +1,53 @@
-//! Making a card for a local model: ports from its graph, meaning from the adapter that recognises them.
+//! Creating a card for an ONNX file. The adapter that recognises the graph's ports drafts its tables.
 
 use super::{
-    card::{Card, ModelStore, user_models},
+    card::{ModelCard, ModelStore, user_models},
     encoder::Encoder,
-    hub::Address,
+    hub::HubAddress,
 };
 use crate::{
-    base::{digest::sha256_of, error::Error, problem::Problem, workbench::Workbench},
+    base::{digest::sha256_of, environment::Environment, error::Error, problem::Problem},
     recipe::tree,
 };
 use chiasm_graph::{Graph, Port};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// What `model add` is told.
+/// Options of [`add_model`].
 #[derive(Debug, Clone)]
-pub struct AddOptions {
-    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME@REVISION/PATH.onnx` (the
-    /// revision may be left out).
+pub struct AddModelOptions {
+    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME[@REVISION]/PATH.onnx`.
     pub path: PathBuf,
-    /// The name recipes will use; the file's stem unless said.
+    /// The name of the card. Default: the stem of the file's name.
     pub name: Option<String>,
-    /// The adapter; the one that recognises the ports unless said.
+    /// The id of the adapter. Default: the one that recognises the ports.
     pub adapter: Option<String>,
-    /// The models folder to write into; the user's own unless said.
+    /// The models folder to write into. Default: the user's models folder.
     pub into: Option<PathBuf>,
     /// The model's licence.
     pub licence: String,
-    /// `key=value` changes to the card.
+    /// `key=value` assignments that change the card.
     pub overrides: Vec<String>,
 }
 
-/// A card that was written, and why it says what it says.
+/// A card that [`add_model`] wrote.
 #[derive(Debug)]
-pub struct Added {
+pub struct AddedModel {
     /// The card.
-    pub card: Card,
-    /// Where it was written.
+    pub card: ModelCard,
+    /// The path of the card.
     pub path: PathBuf,
-    /// The adapter's reasons and what it could not know.
+    /// How the adapter chose the values, and what it could not determine.
     pub reason: String,
 }
 
-/// Writes the card of a local model.
+/// Writes a card for an ONNX file.
 ///
 /// # Errors
-/// When the file is no ONNX model, no adapter recognises it, or a card of that name is there already.
-pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
-    let address = Address::parse(&options.path.to_string_lossy())?;
-    let fetched = address.as_ref().map(Address::fetch).transpose()?;
+/// If the file is not an ONNX model, no adapter recognises it, or a card of that name exists.
+pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedModel, Error> {
+    let address = HubAddress::parse(&options.path.to_string_lossy())?;
+    let fetched = address.as_ref().map(HubAddress::fetch).transpose()?;
     let given = fetched.as_ref().map_or(&options.path, |f| &f.model);
     let path = std::path::absolute(given).map_err(|e| Error::io("find", given, e))?;
     let graph = Graph::load(&path).map_err(|e| {
@@ -58,11 +57,12 @@ pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = options.name.clone().unwrap_or(stem);
     let folder = options.into.clone().or_else(user_models).ok_or_else(|| {
-        Error::input("chiasm::model::folder", "the user's models folder is not known", "name one with --into")
+        let message = "there is no user's models folder: neither XDG_DATA_HOME nor HOME is set";
+        Error::input("chiasm::model::folder", message, "give a folder with --into")
     })?;
     let target = folder.join(&name).join("card.toml");
     if target.exists() {
-        let message = format!("there is a card at {} already", target.display());
+        let message = format!("the card {} already exists", target.display());
         return Err(Error::input(
             "chiasm::model::exists",
             message,
@@ -70,10 +70,10 @@ pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
         ));
     }
     let companions = fetched.map(|f| f.companions).unwrap_or_default();
-    let beside = bring(&companions, &target)?;
+    let beside = copy_companions(&companions, &target)?;
     let directory = if beside { target.parent() } else { path.parent() };
     let directory = directory.unwrap_or(Path::new(""));
-    let (adapter, draft) = recognise(&graph, &path, directory, options.adapter.as_deref(), bench)?;
+    let (adapter, draft) = recognise(&graph, &path, directory, options.adapter.as_deref(), env)?;
     let card = json!({
         "name": name,
         "adapter": adapter,
@@ -84,21 +84,22 @@ pub fn add(options: &AddOptions, bench: &Workbench) -> Result<Added, Error> {
         "ports": draft.ports,
         "preprocessing": draft.preprocessing,
     });
-    let card: Card = serde_json::from_value(card)
-        .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a card: {e}")))?;
+    let card: ModelCard = serde_json::from_value(card)
+        .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a valid card: {e}")))?;
     let card = with_overrides(card, &options.overrides)?;
     write(&card, &target)?;
-    Ok(Added { card, path: target, reason: draft.reason })
+    Ok(AddedModel { card, path: target, reason: draft.reason })
 }
 
-/// Where a hub model is from, in words.
-fn source(address: Address) -> String {
-    let Address { repository, revision, file } = address;
+/// Describes the origin of a hub model.
+fn source(address: HubAddress) -> String {
+    let HubAddress { repository, revision, file } = address;
     format!("{repository} ({revision}) of the Hugging Face hub, {file}")
 }
 
-/// Copies what came with a hub model beside its card, where adapters look first; whether there was anything.
-fn bring(companions: &[PathBuf], card: &Path) -> Result<bool, Error> {
+/// Copies the companion files of a hub model into the card's folder, which adapters search first. Returns
+/// whether there are any.
+fn copy_companions(companions: &[PathBuf], card: &Path) -> Result<bool, Error> {
     let folder = card.parent().unwrap_or(Path::new(""));
     for companion in companions {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
@@ -113,49 +114,50 @@ fn recognise(
     path: &Path,
     directory: &Path,
     wanted: Option<&str>,
-    bench: &Workbench,
+    env: &Environment,
 ) -> Result<(String, chiasm_host::Draft), Error> {
     let ids: Vec<String> = match wanted {
         Some(id) => vec![id.to_owned()],
-        None => bench.host.ids("adapter").into_iter().map(str::to_owned).collect(),
+        None => env.host.ids("adapter").into_iter().map(str::to_owned).collect(),
     };
     let signature = chiasm_host::Signature::of(graph);
     for id in &ids {
-        if let Some(draft) = bench.host.adapter(id)?.draft(&signature, directory)? {
+        if let Some(draft) = env.host.adapter(id)?.draft(&signature, directory)? {
             return Ok((id.clone(), draft));
         }
     }
     let list = |ports: Vec<Port>| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
     let message = format!(
-        "no adapter recognises {} (in {}; out {}); asked: {}",
+        "no adapter recognises {} (inputs {}; outputs {}); tried: {}",
         path.display(),
         list(graph.inputs()),
         list(graph.outputs()),
         ids.join(", ")
     );
-    let help = "write models/<name>/card.toml by hand, or bring a plugin with an adapter for it";
+    let help = "write models/<name>/card.toml by hand, or install a plugin with an adapter for it";
     Err(Error::input("chiasm::model::not_recognised", message, help))
 }
 
-fn with_overrides(card: Card, overrides: &[String]) -> Result<Card, Error> {
+fn with_overrides(card: ModelCard, overrides: &[String]) -> Result<ModelCard, Error> {
     let text =
-        toml::to_string(&card).map_err(|e| Error::Internal(format!("a card that is not TOML: {e}")))?;
+        toml::to_string(&card).map_err(|e| Error::Internal(format!("cannot format a card as TOML: {e}")))?;
     let (mut table, _) = tree::parse("card.toml", &text)?;
     for assignment in overrides {
         tree::set(&mut table, assignment)?;
     }
-    let value = tree::Value::Table(table).to_json();
+    let value = tree::TomlValue::Table(table).to_json();
     serde_json::from_value(value).map_err(|e| {
         Error::input(
             "chiasm::model::card",
-            format!("with --set, this is not a card: {e}"),
-            "look at the keys of --set",
+            format!("with the --set assignments, the card is invalid: {e}"),
+            "check the keys and values of --set",
         )
     })
 }
 
-fn write(card: &Card, target: &Path) -> Result<(), Error> {
-    let text = toml::to_string(card).map_err(|e| Error::Internal(format!("a card that is not TOML: {e}")))?;
+fn write(card: &ModelCard, target: &Path) -> Result<(), Error> {
+    let text =
+        toml::to_string(card).map_err(|e| Error::Internal(format!("cannot format a card as TOML: {e}")))?;
     let folder = target.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let temporary = target.with_extension("tmp");
@@ -163,12 +165,12 @@ fn write(card: &Card, target: &Path) -> Result<(), Error> {
     std::fs::rename(&temporary, target).map_err(|e| Error::io("move", &temporary, e))
 }
 
-/// A card, its files and its model's ports, as JSON.
+/// Returns a card, its files and the ports of its model, as JSON.
 ///
 /// # Errors
-/// When there is no such card, or its model cannot be read.
-pub fn inspect(name: &str, store: &ModelStore, bench: &Workbench) -> Result<serde_json::Value, Error> {
-    let encoder = Encoder::of_model(name, store, bench)?;
+/// If there is no such card, or its model cannot be opened.
+pub fn inspect_model(name: &str, store: &ModelStore, env: &Environment) -> Result<serde_json::Value, Error> {
+    let encoder = Encoder::of_model(name, store, env)?;
     let card = encoder.card.as_ref();
     Ok(json!({
         "name": name,

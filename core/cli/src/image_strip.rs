@@ -1,17 +1,17 @@
-//! Pictures side by side: people would rather look than read.
+//! Writing images side by side into one PNG file.
 
-use crate::Outcome;
+use crate::CommandResult;
 use chiasm_pipeline::Error;
 use image::{Rgb, RgbImage, imageops};
 use std::path::{Path, PathBuf};
 
-/// Height of the strip, and the gap between pictures, in pixels.
+/// The height of the images and the gap between them, in pixels.
 const HEIGHT: u32 = 128;
 const GAP: u32 = 6;
 
-/// Writes the pictures at `paths`, equally high, from left to right, into one PNG.
-pub fn write(paths: &[PathBuf], target: &Path) -> Outcome {
-    let pictures: Vec<RgbImage> = paths.iter().map(|path| scaled(path)).collect::<Outcome<_>>()?;
+/// Writes the images at `paths`, scaled to equal height, from left to right into one PNG file.
+pub fn write(paths: &[PathBuf], target: &Path) -> CommandResult {
+    let pictures: Vec<RgbImage> = paths.iter().map(|path| scaled(path)).collect::<CommandResult<_>>()?;
     let width = pictures.iter().map(|p| p.width() + GAP).sum::<u32>() + GAP;
     let mut strip = RgbImage::from_pixel(width, HEIGHT + 2 * GAP, Rgb([255, 255, 255]));
     let mut left = GAP;
@@ -25,13 +25,13 @@ pub fn write(paths: &[PathBuf], target: &Path) -> Outcome {
     strip.save(target).map_err(|e| Error::io("write", target, std::io::Error::other(e)))
 }
 
-fn scaled(path: &Path) -> Outcome<RgbImage> {
+fn scaled(path: &Path) -> CommandResult<RgbImage> {
     let picture = image::open(path)
         .map_err(|e| {
             Error::input(
                 "chiasm::search::strip",
                 format!("{}: {e}", path.display()),
-                "--strip shows pictures only",
+                "--strip works only for modalities of images",
             )
         })?
         .to_rgb8();

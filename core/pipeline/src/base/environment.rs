@@ -1,10 +1,10 @@
-//! The workbench: the host, the engine and the cache that every verb works with, opened once.
+//! The environment that operations run in: plugins, engine, device, cache and reporter.
 
 use crate::base::{
     cache::Cache,
     error::Error,
     reporter::Reporter,
-    training::{Trainings, Trains},
+    training::{TrainingLog, TrainingRunner},
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Host, HostServices, Level};
@@ -12,49 +12,64 @@ use chiasm_runtime::{Device, Engine, Search, Session, SessionOptions};
 use chiasm_train::{Objective, Options, Rows, Trained};
 use std::{path::PathBuf, sync::Arc};
 
-/// What verbs work with.
-pub struct Workbench {
+/// The environment that operations run in.
+pub struct Environment {
     /// The plugins.
     pub host: Host,
-    /// Folders of model cards named by the user, before those that are found.
+    /// Folders of model cards given by the user; searched before all others.
     pub models: Vec<PathBuf>,
-    /// Where ONNX Runtime is looked for.
+    /// Where to look for ONNX Runtime.
     pub search: Search,
-    /// Where graphs run.
+    /// The device that graphs run on.
     pub device: Device,
-    /// Threads to compute with; 0 takes every core.
+    /// Number of threads; 0 means all cores.
     pub threads: usize,
-    /// Where embeddings are kept.
+    /// The cache of embeddings and checkpoints.
     pub cache: Cache,
-    /// Who is told of progress.
+    /// Receives progress reports.
     pub reporter: Arc<dyn Reporter>,
-    /// How the trainings went that plugins asked for.
-    pub trainings: Trainings,
+    /// The trainings requested by plugins.
+    pub trainings: TrainingLog,
 }
 
-impl Workbench {
-    /// The engine, started at the first call.
+impl Environment {
+    /// Returns an environment on the CPU with all cores and the user's cache. Plugins, models and ONNX
+    /// Runtime are searched in the default places and in those that the environment variables name.
+    pub fn discover(reporter: Arc<dyn Reporter>) -> Self {
+        Self {
+            host: Host::discover(&chiasm_host::Search::from_environment(Vec::new())),
+            models: Vec::new(),
+            search: Search::from_environment(None),
+            device: Device::Cpu,
+            threads: 0,
+            cache: Cache::of_user(),
+            reporter,
+            trainings: TrainingLog::default(),
+        }
+    }
+
+    /// Returns ONNX Runtime, which is loaded at the first call.
     ///
     /// # Errors
-    /// When there is none: every place tried, and the command that mends it.
+    /// If it is not found. The message lists every path tried and the command that installs it.
     pub fn engine(&self) -> Result<&'static Engine, Error> {
         Ok(Engine::open(&self.search)?)
     }
 
-    /// The engine in words, as it enters hashes and manifests.
+    /// Returns the engine's name and version, as used in digests and manifests.
     ///
     /// # Errors
-    /// As [`Workbench::engine`].
+    /// As [`Environment::engine`].
     pub fn engine_identity(&self) -> Result<String, Error> {
         let found = self.engine()?.found();
         let file = || found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(format!("onnxruntime {}", found.version.clone().unwrap_or_else(file)))
     }
 
-    /// A session for many batches.
+    /// Returns a session that is optimised for many batches.
     ///
     /// # Errors
-    /// When there is no engine, or it refuses the graph or the device.
+    /// If the engine is missing, or cannot load the graph on the device.
     pub fn session_for_batches(&self, graph: &Graph) -> Result<Session, Error> {
         let options = SessionOptions::batches(self.device, self.threads);
         let session = self.engine()?.session(graph, &options)?;
@@ -64,10 +79,10 @@ impl Workbench {
         Ok(session)
     }
 
-    /// A session for single calls.
+    /// Returns a session for single calls.
     ///
     /// # Errors
-    /// As [`Workbench::session_for_batches`].
+    /// As [`Environment::session_for_batches`].
     pub fn session(&self, graph: &Graph) -> Result<Session, Error> {
         Ok(self.engine()?.session(graph, &self.options())?)
     }
@@ -76,10 +91,9 @@ impl Workbench {
         SessionOptions { device: self.device, threads: self.threads, ..SessionOptions::default() }
     }
 
-    /// What the host offers to a plugin while it does `task`; every random choice of the plugin starts from
-    /// `seed`.
-    pub fn services(&self, task: &str, seed: u64) -> Services {
-        Services {
+    /// Returns the services for a plugin that carries out `task`; `seed` is the seed it gets.
+    pub fn services(&self, task: &str, seed: u64) -> TaskServices {
+        TaskServices {
             task: task.to_owned(),
             reporter: Arc::clone(&self.reporter),
             seed,
@@ -92,8 +106,8 @@ impl Workbench {
     }
 }
 
-/// What the host offers to a plugin, for one task.
-pub struct Services {
+/// The services that the host offers to a plugin during one task.
+pub struct TaskServices {
     task: String,
     reporter: Arc<dyn Reporter>,
     seed: u64,
@@ -101,10 +115,10 @@ pub struct Services {
     search: Search,
     options: SessionOptions,
     cache: Cache,
-    trainings: Trainings,
+    trainings: TrainingLog,
 }
 
-impl HostServices for Services {
+impl HostServices for TaskServices {
     fn log(&self, plugin: &str, level: Level, message: &str) {
         if level != Level::Debug {
             self.reporter.note(&format!("{plugin}: {message}"));
@@ -142,7 +156,7 @@ impl HostServices for Services {
         rows: &Rows<'_>,
         options: &Options,
     ) -> Result<Trained, String> {
-        let trains = Trains {
+        let trains = TrainingRunner {
             task: &self.task,
             search: &self.search,
             session: self.options,

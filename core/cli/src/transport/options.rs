@@ -1,0 +1,103 @@
+//! Checking the options of `chiasm transport`.
+
+use crate::{
+    args::{CostKind, TransportArgs, TransportSolver},
+    command_result::CommandResult,
+};
+use chiasm_pipeline::Error;
+use std::path::Path;
+
+/// Returns whether a path has the extension .npz.
+pub fn is_npz(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "npz")
+}
+
+/// Returns an error if an option is not supported by the solver, is out of range, or is missing.
+pub fn check(args: &TransportArgs) -> CommandResult {
+    check_support(args)?;
+    check_ranges(args)?;
+    check_combinations(args)
+}
+
+fn invalid(message: String, help: &str) -> CommandResult {
+    Err(Error::input("chiasm::transport::settings", message, help))
+}
+
+/// Returns an error for the first option that the solver does not have.
+fn check_support(args: &TransportArgs) -> CommandResult {
+    use TransportSolver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
+    let options: [(&str, bool, &[TransportSolver]); 10] = [
+        ("--eps", args.eps.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
+        ("--eps-scale", args.eps_scale.is_some(), &[Sinkhorn, Unbalanced, Partial]),
+        ("--cost", args.cost.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
+        ("--cost-matrix", args.cost_matrix.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Fgw]),
+        ("--tolerance", args.tolerance.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
+        ("--rho", args.rho.is_some(), &[Unbalanced]),
+        ("--mass", args.mass.is_some(), &[Partial]),
+        ("--alpha", args.alpha.is_some(), &[Fgw]),
+        ("--rank", args.rank.is_some(), &[Lowrank, Gw]),
+        ("--starts", args.starts.is_some(), &[Gw, Fgw]),
+    ];
+    let name = |solver: TransportSolver| format!("{solver:?}").to_lowercase();
+    for (flag, given, solvers) in options {
+        if given && !solvers.contains(&args.solver) {
+            let supported: Vec<String> = solvers.iter().map(|s| name(*s)).collect();
+            let message = format!("--solver {} does not support {flag}", name(args.solver));
+            return invalid(message, &format!("{flag} is for {}", supported.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+fn check_ranges(args: &TransportArgs) -> CommandResult {
+    for (flag, count) in [("--iterations", args.iterations), ("--starts", args.starts), ("--rank", args.rank)]
+    {
+        if count == Some(0) {
+            return invalid(format!("{flag}: expected 1 or more, got 0"), "remove it to use the default");
+        }
+    }
+    if let Some(got) = args.tolerance.filter(|t| t.is_nan() || *t < 0.0) {
+        return invalid(format!("--tolerance: expected 0 or more, got {got}"), "0 runs all iterations");
+    }
+    Ok(())
+}
+
+/// Checks options that depend on each other, and those that a solver requires.
+fn check_combinations(args: &TransportArgs) -> CommandResult {
+    use TransportSolver::{Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
+    let factors = args.solver == Lowrank || args.rank.is_some();
+    if !factors && args.output.as_deref().is_some_and(is_npz) {
+        return invalid(
+            "-o: an .npz file holds the factors of a plan with --rank, but this plan is one array".into(),
+            "use -o plan.npy",
+        );
+    }
+    let squared_points = args.solver == Sinkhorn
+        && args.cost_matrix.is_none()
+        && args.cost.is_none_or(|kind| kind == CostKind::Sqeuclidean);
+    match args.solver {
+        Unbalanced if args.rho.is_none() => {
+            invalid("--solver unbalanced needs --rho, the weight of its penalties".into(), "e.g. --rho 1.0")
+        }
+        Gw if args.rank.is_some() && (args.eps.is_some() || args.starts.is_some()) => invalid(
+            "--rank cannot be used together with --eps or --starts".into(),
+            "remove --rank if n x m numbers fit into memory",
+        ),
+        Gw if args.rank.is_some() && args.cost == Some(CostKind::Euclidean) => invalid(
+            "--rank needs squared distances, because Euclidean distances do not have low rank".into(),
+            "use --cost sqeuclidean or cosine",
+        ),
+        Partial if args.mass.is_none() => {
+            invalid("--solver partial needs --mass, the mass to transport".into(), "e.g. --mass 0.8")
+        }
+        _ if args.debias && !squared_points => invalid(
+            "--debias is for --solver sinkhorn on points with squared Euclidean costs".into(),
+            "remove it",
+        ),
+        _ if args.time_limit.is_nan() || args.time_limit <= 0.0 => invalid(
+            format!("--time-limit: expected a positive number of seconds, got {}", args.time_limit),
+            "e.g. --time-limit 60",
+        ),
+        _ => Ok(()),
+    }
+}
