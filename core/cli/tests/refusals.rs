@@ -4,6 +4,7 @@
 
 mod common;
 
+use chiasm_testing::{Requirement, skip};
 use common::{Ended, Workshop, project};
 use std::process::Command;
 
@@ -213,8 +214,7 @@ fn a_full_disk_leaves_nothing() {
     };
     let mount = "mount -t tmpfs -o size=1m none small";
     if enter(mount).code != Some(0) {
-        eprintln!("skipped: this system does not let a user mount a small file system");
-        return;
+        return skip(Requirement::SmallFileSystem, "`unshare -rm` and `mount -t tmpfs` fail");
     }
     let binary = common::binary();
     let fit = format!(
@@ -260,8 +260,7 @@ fn cuda_that_is_not_there_is_refused() {
     shop.vectors([40, 40]);
     let devices = shop.good(&["doctor", "--only", "devices", "--format", "json"]);
     if serde_json::from_str::<serde_json::Value>(&devices).unwrap()["devices"]["cuda"] == "ready" {
-        eprintln!("skipped: this machine has CUDA");
-        return;
+        return skip(Requirement::NoCuda, "CUDA is ready on this machine");
     }
     shop.refused(&[&FIT[..], &["--device", "cuda"]].concat(), &["CUDA", "chiasm engine install --cuda"]);
 }
