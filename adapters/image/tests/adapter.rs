@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chiasm_image::Image;
 use chiasm_plugin::graph::{DType, Tensor};
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use chiasm_testing::{Requirement, skip};
 
 fn port(name: &str, dtype: DType, dims: &[i64]) -> PortSpec {
@@ -47,7 +47,7 @@ fn picture(name: &str) -> PathBuf {
 
 /// Runs a card's tail on inputs; without an engine the test is skipped.
 fn run(spec: &EncoderSpec, inputs: &[(&str, &Tensor)]) -> Option<Vec<(String, Tensor)>> {
-    let engine = Engine::open(&Search::from_environment(None));
+    let engine = Engine::open(&EngineSearch::from_environment(None));
     let engine = engine.inspect_err(|error| skip(Requirement::Engine, &error.to_string())).ok()?;
     let tail = open(spec).unwrap().tail().unwrap();
     let session = engine.session(&tail, &SessionOptions::default()).unwrap();

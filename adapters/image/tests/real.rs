@@ -6,7 +6,7 @@ use std::path::Path;
 use chiasm_image::Image;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::{Adapter, EncoderSpec, Item, Json, Services, Signature};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use chiasm_testing::{Requirement, real_data, skip};
 
 /// Decoders round differently by a few levels (see pillow.rs); an embedding must hardly care: cosine above 0.999 for these
@@ -16,7 +16,7 @@ fn the_cards_embed_as_pillow_and_the_engine_do() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let Some(models) = real_data("models") else { return };
     let real = models.parent().unwrap();
-    let engine = match Engine::open(&Search::from_environment(None)) {
+    let engine = match Engine::open(&EngineSearch::from_environment(None)) {
         Ok(engine) => engine,
         Err(error) => return skip(Requirement::Engine, &error.to_string()),
     };

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use chiasm_testing::{Requirement, real_data, skip};
 use chiasm_text::Text;
 
 fn engine() -> Option<&'static Engine> {
-    let engine = Engine::open(&Search::from_environment(None));
+    let engine = Engine::open(&EngineSearch::from_environment(None));
     engine.inspect_err(|error| skip(Requirement::Engine, &error.to_string())).ok()
 }
 

@@ -5,9 +5,9 @@
 //! median of each is compared, since other work on the machine meets both. The singular values are held
 //! against PyTorch's in double precision.
 
-use chiasm_check::{Ends, Map, Settings, Spectra};
+use chiasm_check::{CheckSettings, JacobianSpectra, LearnedMap, SphereConstraints};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use ndarray::Array2;
 use std::{collections::BTreeMap, path::Path, process::Command, time::Instant};
 
@@ -34,12 +34,13 @@ fn main() -> Fallible<()> {
     let read = |name: &str| array(&folder.path().join(format!("{name}.npy")));
     let (x, exact) = (read("x")?, read("singular")?);
     let graph = mlp(&read("w1")?, &read("w2")?)?;
-    let engine = Engine::open(&Search::from_environment(None))?;
+    let engine = Engine::open(&EngineSearch::from_environment(None))?;
     let options = SessionOptions { threads: THREADS, ..SessionOptions::default() };
-    let map = Map::open(&graph, engine, &options)?;
+    let map = LearnedMap::open(&graph, engine, &options)?;
     let jacobians = map.jacobians()?;
     let x = x.mapv(|v| v as f32);
-    let ours = || Spectra::at(&jacobians, x.view(), Ends::default(), &Settings::default());
+    let ours =
+        || JacobianSpectra::at(&jacobians, x.view(), SphereConstraints::default(), &CheckSettings::default());
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut spectra = ours()?;
     for _ in 0..rounds {
@@ -57,7 +58,7 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-fn report(times: BTreeMap<&str, Vec<f64>>, spectra: &Spectra, exact: &Array2<f64>) {
+fn report(times: BTreeMap<&str, Vec<f64>>, spectra: &JacobianSpectra, exact: &Array2<f64>) {
     let medians: BTreeMap<&str, f64> = times.into_iter().map(|(who, times)| (who, median(times))).collect();
     for (who, seconds) in &medians {
         say(&format!("{who:>22}  {seconds:.3} s  {:.2} times ours", seconds / medians["ours"]));

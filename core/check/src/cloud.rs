@@ -3,14 +3,14 @@
 use chiasm_geometry::spectrum::{distances, singular_values};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use crate::map::Map;
+use crate::map::LearnedMap;
 use crate::{Error, Result};
 
 /// Rows looked at: pairwise distances grow with their square.
 pub(crate) const MOST: usize = 1024;
 
 /// Points, images and the distances between points.
-pub(crate) struct Cloud {
+pub(crate) struct PointCloud {
     /// Which of the given points these are.
     pub(crate) rows: Vec<usize>,
     /// The points as the map takes them.
@@ -25,9 +25,9 @@ pub(crate) struct Cloud {
     pub(crate) apart: Array2<f64>,
 }
 
-impl Cloud {
+impl PointCloud {
     /// The points `[n, d]` (of many, those spread evenly) and their images.
-    pub(crate) fn new(map: &Map<'_>, points: ArrayView2<'_, f32>) -> Result<Self> {
+    pub(crate) fn new(map: &LearnedMap<'_>, points: ArrayView2<'_, f32>) -> Result<Self> {
         if points.nrows() == 0 {
             return Err(Error::Points {
                 what: "points",

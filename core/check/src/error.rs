@@ -1,6 +1,6 @@
 //! What can keep a map from being checked.
 
-/// Why a map could not be checked at all; a check that does not apply is [`crate::Skipped`] instead.
+/// Why a map could not be checked at all; a check that does not apply is [`crate::SkippedCheck`] instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

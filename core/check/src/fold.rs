@@ -15,10 +15,10 @@ use chiasm_geometry::spectrum::{damped_least_squares, distances};
 use ndarray::{Array1, Array2, Axis};
 
 use crate::Result;
-use crate::cloud::{Cloud, unit};
-use crate::map::{Jacobians, Map};
-use crate::spectra::{Spectra, norm};
-use crate::verdict::{Findings, digits};
+use crate::cloud::{PointCloud, unit};
+use crate::map::{Jacobians, LearnedMap};
+use crate::spectra::{JacobianSpectra, norm};
+use crate::verdict::{CheckLog, digits};
 
 /// Points nearer than this share of the mean distance are not distinct enough to be witnesses.
 const DISTINCT: f64 = 0.01;
@@ -41,12 +41,12 @@ struct Witness {
 
 /// Judges global injectivity.
 pub(crate) fn judge(
-    findings: &mut Findings<'_>,
-    map: &Map<'_>,
+    findings: &mut CheckLog<'_>,
+    map: &LearnedMap<'_>,
     jacobians: &Jacobians<'_>,
-    cloud: &Cloud,
+    cloud: &PointCloud,
     places: &[usize],
-    spectra: &Spectra,
+    spectra: &JacobianSpectra,
 ) -> Result<()> {
     let (from, to) = (spectra.ends.input(cloud.x.ncols()), spectra.ends.output(cloud.z.ncols()));
     if from > to {
@@ -70,7 +70,7 @@ pub(crate) fn judge(
     }
     let apart = distances(points.view(), points.view())?;
     let scale = if points.nrows() > 1 { apart.sum() / (apart.len() - points.nrows()) as f64 } else { 1.0 };
-    let hunt = Hunt {
+    let hunt = CollisionSearch {
         map,
         jacobians,
         points: &points,
@@ -97,8 +97,8 @@ pub(crate) fn judge(
     Ok(())
 }
 
-struct Hunt<'a> {
-    map: &'a Map<'a>,
+struct CollisionSearch<'a> {
+    map: &'a LearnedMap<'a>,
     jacobians: &'a Jacobians<'a>,
     /// Unit rows when only the direction counts.
     points: &'a Array2<f64>,
@@ -108,7 +108,7 @@ struct Hunt<'a> {
     on_sphere: bool,
 }
 
-impl Hunt<'_> {
+impl CollisionSearch<'_> {
     /// The pair of given points whose images come nearest.
     fn pairs(&self, apart: &Array2<f64>) -> Result<Option<Witness>> {
         let images = distances(self.images.view(), self.images.view())?;

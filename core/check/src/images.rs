@@ -6,10 +6,10 @@ use chiasm_geometry::information::{ceiling, mutual_information, principal_coordi
 use chiasm_geometry::random::Random;
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::cloud::{Cloud, spread, unit};
-use crate::settings::Limits;
-use crate::verdict::Findings;
-use crate::{Result, Settings};
+use crate::cloud::{PointCloud, spread, unit};
+use crate::settings::CheckLimits;
+use crate::verdict::CheckLog;
+use crate::{CheckSettings, Result};
 
 /// Rows of the information check: its cost grows with their square, and it is made once per shuffle.
 const INFORMATION_ROWS: usize = 400;
@@ -24,7 +24,7 @@ const SHUFFLES: usize = 19;
 
 /// Labels of the held-out points, and labelled rows to learn to read them from.
 #[derive(Debug, Clone)]
-pub struct Labels<'a> {
+pub struct ProbeLabels<'a> {
     /// The class of each held-out point.
     pub labels: Vec<usize>,
     /// Rows `[m, d]` that were not held out.
@@ -35,8 +35,8 @@ pub struct Labels<'a> {
 
 /// Judges how much of the target's neighbourhoods images reach.
 pub(crate) fn surjectivity(
-    findings: &mut Findings<'_>,
-    cloud: &Cloud,
+    findings: &mut CheckLog<'_>,
+    cloud: &PointCloud,
     targets: Option<&Array2<f64>>,
     neighbours: usize,
 ) -> Result<()> {
@@ -64,7 +64,11 @@ pub(crate) fn surjectivity(
 }
 
 /// Judges whether images tell their points apart better than images of other points do.
-pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: &Settings) -> Result<()> {
+pub(crate) fn information(
+    findings: &mut CheckLog<'_>,
+    cloud: &PointCloud,
+    settings: &CheckSettings,
+) -> Result<()> {
     let rows = spread(cloud.x.nrows(), INFORMATION_ROWS);
     let (n, neighbours) = (rows.len(), settings.neighbours);
     if n < LEAST_ROWS {
@@ -83,7 +87,7 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
         chance = chance.max(mutual_information(x.view(), shuffled.view(), neighbours)?);
     }
     let own = settings.limits("information");
-    let limits = Limits { warn: own.warn.or(Some(chance + EXCEED)), fail: own.fail };
+    let limits = CheckLimits { warn: own.warn.or(Some(chance + EXCEED)), fail: own.fail };
     findings.judge_by(
         "information",
         told,
@@ -100,10 +104,10 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
 
 /// Judges whether labels survive the way there and back: nearest class mean, fitted on the rows themselves.
 pub(crate) fn probe(
-    findings: &mut Findings<'_>,
-    labels: Option<&Labels<'_>>,
+    findings: &mut CheckLog<'_>,
+    labels: Option<&ProbeLabels<'_>>,
     home: Option<&Array2<f64>>,
-    cloud: &Cloud,
+    cloud: &PointCloud,
 ) {
     let (Some(labels), Some(home)) = (labels, home) else {
         let reason = if labels.is_none() { "no labels were given" } else { "there is no way back" };

@@ -8,11 +8,11 @@
 
 use ndarray::{Array2, Axis};
 
-use crate::cloud::{Cloud, centred, unit};
-use crate::map::Map;
-use crate::settings::Limits;
-use crate::spectra::Ends;
-use crate::verdict::{Findings, digits};
+use crate::cloud::{PointCloud, centred, unit};
+use crate::map::LearnedMap;
+use crate::settings::CheckLimits;
+use crate::spectra::SphereConstraints;
+use crate::verdict::{CheckLog, digits};
 use crate::{Error, Result};
 
 /// A share of the floor that a good decoder may lie above it.
@@ -22,7 +22,7 @@ const ROUNDINGS: f64 = 16.0 / (1 << 24) as f64;
 
 /// Which way an inverse claims to be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claims {
+pub struct InverseSides {
     /// `inverse(map(x)) = x`.
     pub left: bool,
     /// `map(inverse(z)) = z`.
@@ -30,23 +30,23 @@ pub struct Claims {
 }
 
 /// What the map itself allows.
-pub(crate) struct Floor {
+pub(crate) struct ErrorFloor {
     /// Share of the data's variance that the map cannot see.
     pub(crate) lost: f64,
     /// The median condition number.
     pub(crate) condition: f64,
     /// Which ends are spheres.
-    pub(crate) ends: Ends,
+    pub(crate) ends: SphereConstraints,
 }
 
 /// Judges the round trip from x, and the cycle from images and targets; the points as they come back.
 pub(crate) fn judge(
-    findings: &mut Findings<'_>,
-    map: &Map<'_>,
-    back: (&Map<'_>, Claims),
-    cloud: &Cloud,
+    findings: &mut CheckLog<'_>,
+    map: &LearnedMap<'_>,
+    back: (&LearnedMap<'_>, InverseSides),
+    cloud: &PointCloud,
     targets: Option<&Array2<f64>>,
-    floor: &Floor,
+    floor: &ErrorFloor,
 ) -> Result<Array2<f64>> {
     let (inverse, claims) = back;
     let settings = findings.settings;
@@ -93,16 +93,16 @@ pub(crate) fn judge(
 }
 
 /// Limits moved up to a floor: what nothing could beat does not count against a map.
-fn above(limits: Limits, floor: f64) -> Limits {
+fn above(limits: CheckLimits, floor: f64) -> CheckLimits {
     let up = |limit: Option<f64>| limit.map(|limit| limit.max(floor));
-    Limits { warn: up(limits.warn), fail: up(limits.fail) }
+    CheckLimits { warn: up(limits.warn), fail: up(limits.fail) }
 }
 
-fn cycle(map: &Map<'_>, inverse: &Map<'_>, z: &Array2<f64>) -> Result<f64> {
+fn cycle(map: &LearnedMap<'_>, inverse: &LearnedMap<'_>, z: &Array2<f64>) -> Result<f64> {
     Ok(deviation(z, &run(map, &run(inverse, z)?)?))
 }
 
-fn run(map: &Map<'_>, rows: &Array2<f64>) -> Result<Array2<f64>> {
+fn run(map: &LearnedMap<'_>, rows: &Array2<f64>) -> Result<Array2<f64>> {
     Ok(map.apply(rows.mapv(|v| v as f32).view())?.mapv(f64::from))
 }
 

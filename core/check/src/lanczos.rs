@@ -14,8 +14,8 @@ use chiasm_runtime::Session;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::Result;
-use crate::map::Map;
-use crate::spectra::Ends;
+use crate::map::LearnedMap;
+use crate::spectra::SphereConstraints;
 
 /// Steps, and Ritz values.
 const STEPS: usize = 64;
@@ -24,16 +24,16 @@ const STEPS: usize = 64;
 const INVARIANT: f64 = 1e-6;
 
 /// Products of the Jacobians at some points with vectors.
-pub(crate) struct Products<'a> {
-    map: &'a Map<'a>,
+pub(crate) struct JacobianProducts<'a> {
+    map: &'a LearnedMap<'a>,
     points: ArrayView2<'a, f32>,
     forward: Session,
     backward: Session,
 }
 
-impl<'a> Products<'a> {
+impl<'a> JacobianProducts<'a> {
     /// Differentiates a map both ways.
-    pub(crate) fn open(map: &'a Map<'a>, points: ArrayView2<'a, f32>) -> Result<Self> {
+    pub(crate) fn open(map: &'a LearnedMap<'a>, points: ArrayView2<'a, f32>) -> Result<Self> {
         let (x, z) = map.ports();
         let forward = map.derived(|graph| graph.jvp(&[x])?.extract(&[&format!("tangent/{z}")]))?;
         let backward = map.derived(|graph| graph.vjp(&[z], &[x])?.extract(&[&format!("gradient/{x}")]))?;
@@ -68,15 +68,21 @@ impl<'a> Products<'a> {
 }
 
 /// The ends of the map at these points, and whether all share them: `x [n, d]`, `z [n, o]`.
-pub(crate) fn ends(products: &Products<'_>, x: &Array2<f64>, z: &Array2<f64>, seed: u64) -> Result<Ends> {
+pub(crate) fn ends(
+    products: &JacobianProducts<'_>,
+    x: &Array2<f64>,
+    z: &Array2<f64>,
+    seed: u64,
+) -> Result<SphereConstraints> {
     let mut start = random_rows(x.dim(), &mut Random::new(seed));
     normalise(&mut start);
     // the stretch of a random direction: no larger than the largest, so it can only be too strict
     let stretch = normalise(&mut products.push(&start)?) * (x.ncols() as f64).sqrt();
     let (along, across) = (products.push(x)?, products.pull(z)?);
     let row = |rows: &Array2<f64>, i: usize| rows.row(i).to_owned();
-    let told = |i| Ends::told(&row(&along, i), &row(&across, i), &row(x, i), &row(z, i), stretch[i]);
-    Ok(Ends::shared((0..x.nrows()).map(told)))
+    let told =
+        |i| SphereConstraints::told(&row(&along, i), &row(&across, i), &row(x, i), &row(z, i), stretch[i]);
+    Ok(SphereConstraints::shared((0..x.nrows()).map(told)))
 }
 
 /// Ritz values of the Jacobian at each point, descending; `done` hears how many steps of how many were made.
@@ -84,7 +90,7 @@ pub(crate) fn ends(products: &Products<'_>, x: &Array2<f64>, z: &Array2<f64>, se
 /// The process starts on the narrower side, where every direction could be kept, and beside the directions
 /// `blind` there that are lost by construction (none, or one a point).
 pub(crate) fn ritz_values(
-    products: &Products<'_>,
+    products: &JacobianProducts<'_>,
     (d, o): (usize, usize),
     blind: [Option<Array2<f64>>; 2],
     seed: u64,

@@ -35,15 +35,15 @@ use chiasm_runtime::{Engine, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
-pub use images::Labels;
-pub use inverse::Claims;
-pub use map::{Jacobian, Jacobians, Map};
-pub use settings::{Bound, CHECKS, Definition, Limits, Settings, definition};
-pub use spectra::{Ends, Spectra};
-pub use verdict::{Check, Report, Skipped, Verdict, digits};
+pub use images::ProbeLabels;
+pub use inverse::InverseSides;
+pub use map::{Jacobian, Jacobians, LearnedMap};
+pub use settings::{CHECKS, CheckDefinition, CheckLimits, CheckSettings, LimitKind, definition};
+pub use spectra::{JacobianSpectra, SphereConstraints};
+pub use verdict::{CheckResult, MapReport, SkippedCheck, Verdict, digits};
 
 /// A map and what is known around it.
-pub struct Subject<'a> {
+pub struct CheckInput<'a> {
     /// What it is called in the report.
     pub name: &'a str,
     /// The map.
@@ -51,11 +51,11 @@ pub struct Subject<'a> {
     /// Held-out points `[n, d]`.
     pub points: ArrayView2<'a, f32>,
     /// The way back, input `z [n, o]`, output `x [n, d]`, and which way it claims to be an inverse.
-    pub inverse: Option<(&'a Graph, Claims)>,
+    pub inverse: Option<(&'a Graph, InverseSides)>,
     /// The cloud `[m, o]` that images should reach.
     pub targets: Option<ArrayView2<'a, f32>>,
     /// Labels of the points.
-    pub labels: Option<Labels<'a>>,
+    pub labels: Option<ProbeLabels<'a>>,
     /// Dimensions that the rows it was learned from span, if that is known: it could learn nothing of the
     /// others.
     pub spanned: Option<usize>,
@@ -68,22 +68,22 @@ pub struct Subject<'a> {
 /// graph that cannot be differentiated is no error: the checks that need its Jacobian are then skipped, with
 /// the operator's name.
 pub fn check(
-    subject: &Subject<'_>,
-    settings: &Settings,
+    subject: &CheckInput<'_>,
+    settings: &CheckSettings,
     engine: &Engine,
     options: &SessionOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Report> {
-    let map = Map::open(subject.map, engine, options)?;
-    let cloud = cloud::Cloud::new(&map, subject.points)?;
+) -> Result<MapReport> {
+    let map = LearnedMap::open(subject.map, engine, options)?;
+    let cloud = cloud::PointCloud::new(&map, subject.points)?;
     let targets = targets(subject, &cloud)?;
-    let mut findings = verdict::Findings::new(settings);
-    let mut floor = inverse::Floor { lost: 0.0, condition: 1.0, ends: Ends::default() };
+    let mut findings = verdict::CheckLog::new(settings);
+    let mut floor = inverse::ErrorFloor { lost: 0.0, condition: 1.0, ends: SphereConstraints::default() };
     let mut jacobian = None;
     match differential(&mut findings, &map, &cloud, subject.spanned, progress) {
         Ok((spectra, lost)) => {
             let condition = cloud::median(&spectra.condition_number);
-            floor = inverse::Floor { lost, condition, ends: spectra.ends };
+            floor = inverse::ErrorFloor { lost, condition, ends: spectra.ends };
             jacobian = Some(spectra);
         }
         Err(Error::Graph(reason)) => skip_differential(&mut findings, &reason),
@@ -91,7 +91,7 @@ pub fn check(
     }
     let home = match subject.inverse {
         Some((graph, claims)) => {
-            let back = Map::open(graph, engine, options)?;
+            let back = LearnedMap::open(graph, engine, options)?;
             Some(inverse::judge(&mut findings, &map, (&back, claims), &cloud, targets.as_ref(), &floor)?)
         }
         None => {
@@ -105,7 +105,7 @@ pub fn check(
     let order = |name: &str| CHECKS.iter().position(|check| check.name == name);
     findings.checks.sort_by_key(|check| order(check.name));
     findings.skipped.sort_by_key(|skipped| order(skipped.name));
-    Ok(Report {
+    Ok(MapReport {
         map: subject.name.to_owned(),
         input: map.width(),
         output: cloud.z.ncols(),
@@ -130,12 +130,12 @@ pub fn spanned(rows: ArrayView2<'_, f32>) -> Result<usize> {
 /// Every check that needs the Jacobian: the spectra, and the share of the data's variance that the map cannot
 /// see.
 fn differential(
-    findings: &mut verdict::Findings<'_>,
-    map: &Map<'_>,
-    cloud: &cloud::Cloud,
+    findings: &mut verdict::CheckLog<'_>,
+    map: &LearnedMap<'_>,
+    cloud: &cloud::PointCloud,
     taught: Option<usize>,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<(Spectra, f64)> {
+) -> Result<(JacobianSpectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
     if d.min(o) > spectra::WIDE {
         return Ok((wide::look(findings, map, cloud, progress)?, 0.0));
@@ -154,13 +154,13 @@ fn differential(
     Ok((spectra, lost))
 }
 
-fn skip_differential(findings: &mut verdict::Findings<'_>, reason: &chiasm_graph::Error) {
+fn skip_differential(findings: &mut verdict::CheckLog<'_>, reason: &chiasm_graph::Error) {
     let needing = CHECKS.iter().take_while(|check| check.name != "round_trip");
     needing
         .for_each(|check| findings.skip(check.name, format!("the map cannot be differentiated: {reason}")));
 }
 
-fn targets(subject: &Subject<'_>, cloud: &cloud::Cloud) -> Result<Option<Array2<f64>>> {
+fn targets(subject: &CheckInput<'_>, cloud: &cloud::PointCloud) -> Result<Option<Array2<f64>>> {
     let Some(targets) = subject.targets else { return Ok(None) };
     if targets.ncols() != cloud.z.ncols() {
         let expected = format!("width {} as the map's images", cloud.z.ncols());

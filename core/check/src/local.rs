@@ -10,11 +10,11 @@ use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::{orientation, singular_values};
 use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 
-use crate::cloud::{Cloud, median};
-use crate::map::{Jacobian, Jacobians, Map};
-use crate::spectra::{Ends, Spectra, norm, seen};
-use crate::verdict::{Findings, digits};
-use crate::{Result, Settings};
+use crate::cloud::{PointCloud, median};
+use crate::map::{Jacobian, Jacobians, LearnedMap};
+use crate::spectra::{JacobianSpectra, SphereConstraints, norm, seen};
+use crate::verdict::{CheckLog, digits};
+use crate::{CheckSettings, Result};
 
 /// Points at which the null space is held against the data: each takes an eigendecomposition with vectors.
 const NULL_SPACE_POINTS: usize = 8;
@@ -29,9 +29,9 @@ const CLEAR: f32 = 1e-3;
 const SETTLED: f64 = 0.01;
 
 /// What was seen at one point.
-pub(crate) struct Local {
+pub(crate) struct PointMeasures {
     values: Array1<f64>,
-    ends: Ends,
+    ends: SphereConstraints,
     orientation: i8,
     /// Share of the data's variance in the row space.
     seen: Option<f64>,
@@ -45,13 +45,13 @@ pub(crate) struct Local {
 
 /// The pass over the Jacobians at `places` of the cloud.
 pub(crate) fn look(
-    map: &Map<'_>,
+    map: &LearnedMap<'_>,
     jacobians: &Jacobians<'_>,
-    cloud: &Cloud,
+    cloud: &PointCloud,
     places: &[usize],
-    settings: &Settings,
+    settings: &CheckSettings,
     done: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Local>> {
+) -> Result<Vec<PointMeasures>> {
     let points = cloud.x32.select(Axis(0), places);
     let ways = ways(cloud, places, settings.seed);
     let (differences, unsettled) = central_differences(map, points.view(), &ways)?;
@@ -61,7 +61,7 @@ pub(crate) fn look(
         let place = places[number];
         let (x, z) = (cloud.x.row(place).to_owned(), cloud.z.row(place).to_owned());
         let values = singular_values(jacobian.view())?;
-        let ends = Ends::at(jacobian.view(), &x, &z, values[0]);
+        let ends = SphereConstraints::at(jacobian.view(), &x, &z, values[0]);
         let reduces = jacobian.ncols() <= jacobian.nrows() && number % stride == 0;
         let push = |way: &Array1<f64>| jacobian.t().dot(way);
         let bend = cloud.nearest(place).filter(|_| left_out.is_empty()).map(|other| {
@@ -72,7 +72,7 @@ pub(crate) fn look(
         let (analytic, numeric) = (push(&way), differences.row(number).to_owned());
         let floor = 1e-3 * values[0] * norm(&way);
         let off = norm(&(&analytic - &numeric)) / norm(&analytic).max(floor).max(f64::MIN_POSITIVE);
-        Ok(Local {
+        Ok(PointMeasures {
             orientation: oriented(&jacobian, ends, &x, &z, values[0])?,
             seen: reduces.then(|| variance_seen(&jacobian, &left_out, cloud, settings)).transpose()?,
             bend,
@@ -86,23 +86,29 @@ pub(crate) fn look(
 
 /// The spectra of what was seen, with the ends that all points share.
 pub(crate) fn spectra(
-    locals: &mut [Local],
+    locals: &mut [PointMeasures],
     (d, o): (usize, usize),
     spanned: usize,
-    settings: &Settings,
-) -> Spectra {
-    let ends = Ends::shared(locals.iter().map(|l| l.ends));
-    let finite = |l: &mut Local| {
+    settings: &CheckSettings,
+) -> JacobianSpectra {
+    let ends = SphereConstraints::shared(locals.iter().map(|l| l.ends));
+    let finite = |l: &mut PointMeasures| {
         let values = std::mem::take(&mut l.values);
         let kept = (d - l.left_out).min(values.len());
         values.slice_axis(Axis(0), Slice::from(..kept)).to_owned()
     };
     let values = locals.iter_mut().map(finite).collect();
-    Spectra::of(values, (d, o), spanned, ends, settings)
+    JacobianSpectra::of(values, (d, o), spanned, ends, settings)
 }
 
 /// Judges what was seen.
-pub(crate) fn judge(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
+pub(crate) fn judge(
+    findings: &mut CheckLog<'_>,
+    locals: &[PointMeasures],
+    spectra: &JacobianSpectra,
+    d: usize,
+    o: usize,
+) {
     judge_derivative(findings, locals, d);
     judge_rank(findings, spectra, d, o);
     judge_stretch(findings, spectra);
@@ -121,7 +127,7 @@ pub(crate) fn judge(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spe
     }
 }
 
-fn judge_derivative(findings: &mut Findings<'_>, locals: &[Local], d: usize) {
+fn judge_derivative(findings: &mut CheckLog<'_>, locals: &[PointMeasures], d: usize) {
     let derivatives: Vec<f64> = locals.iter().filter_map(|l| l.derivative).collect();
     let off = median(&derivatives);
     if derivatives.is_empty() {
@@ -148,7 +154,7 @@ fn judge_derivative(findings: &mut Findings<'_>, locals: &[Local], d: usize) {
     findings.judge("differentiable", share, meaning);
 }
 
-fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize) {
+fn judge_rank(findings: &mut CheckLog<'_>, spectra: &JacobianSpectra, d: usize, o: usize) {
     let attainable = spectra.attainable_rank;
     let values = spectra.rank.iter().zip(&spectra.singular_values);
     let short = values.filter(|(rank, values)| **rank < attainable.min(values.len())).count();
@@ -175,7 +181,7 @@ fn judge_rank(findings: &mut Findings<'_>, spectra: &Spectra, d: usize, o: usize
     findings.judge("condition_number", condition, meaning);
 }
 
-fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
+fn judge_stretch(findings: &mut CheckLog<'_>, spectra: &JacobianSpectra) {
     let (stretches, margins) = (spectra.stretches(), spectra.margins());
     let most = stretches.iter().copied().fold(0.0, f64::max);
     findings.judge(
@@ -199,7 +205,13 @@ fn judge_stretch(findings: &mut Findings<'_>, spectra: &Spectra) {
     );
 }
 
-fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
+fn judge_orientation(
+    findings: &mut CheckLog<'_>,
+    locals: &[PointMeasures],
+    spectra: &JacobianSpectra,
+    d: usize,
+    o: usize,
+) {
     let ends = spectra.ends;
     if d != o || ends.ignores_length != ends.on_sphere {
         let (from, to) = (ends.input(d), ends.output(o));
@@ -228,7 +240,13 @@ fn judge_orientation(findings: &mut Findings<'_>, locals: &[Local], spectra: &Sp
     findings.judge("orientation", rarer as f64 / signs.len() as f64, meaning);
 }
 
-fn judge_null_space(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spectra, d: usize, o: usize) {
+fn judge_null_space(
+    findings: &mut CheckLog<'_>,
+    locals: &[PointMeasures],
+    spectra: &JacobianSpectra,
+    d: usize,
+    o: usize,
+) {
     let (from, to) = (spectra.ends.input(d), spectra.ends.output(o));
     match lost(locals) {
         Some(lost) if from > to => findings.judge(
@@ -245,13 +263,13 @@ fn judge_null_space(findings: &mut Findings<'_>, locals: &[Local], spectra: &Spe
 }
 
 /// Share of the data's variance that the map cannot see, mean of the points looked at.
-pub(crate) fn lost(locals: &[Local]) -> Option<f64> {
+pub(crate) fn lost(locals: &[PointMeasures]) -> Option<f64> {
     let seen: Vec<f64> = locals.iter().filter_map(|l| l.seen).collect();
     (!seen.is_empty()).then(|| (1.0 - seen.iter().sum::<f64>() / seen.len() as f64).max(0.0))
 }
 
 /// Where the attainable rank comes from, in words.
-fn why(ends: Ends, d: usize, o: usize) -> String {
+fn why(ends: SphereConstraints, d: usize, o: usize) -> String {
     let mut said = format!("a map from {d} to {o} dimensions");
     match (ends.ignores_length, ends.on_sphere) {
         (true, true) => said.push_str(" that ignores its input's length and ends on a sphere"),
@@ -264,7 +282,7 @@ fn why(ends: Ends, d: usize, o: usize) -> String {
 
 /// Whether a determinant is far enough from zero for its sign to mean something: no direction, but the one
 /// that two spheres leave out, is weaker than a thousandth of the strongest, which rounding could not turn.
-fn clear(values: &[f32], ends: Ends) -> bool {
+fn clear(values: &[f32], ends: SphereConstraints) -> bool {
     let weakest = values.len().checked_sub(1 + usize::from(ends.on_sphere)).and_then(|at| values.get(at));
     values.first().zip(weakest).is_some_and(|(top, weakest)| *weakest > CLEAR * *top)
 }
@@ -272,7 +290,13 @@ fn clear(values: &[f32], ends: Ends) -> bool {
 /// The sign of the determinant; between spheres, that of the map between their tangent spaces, both oriented
 /// by the outward normal: J takes x to 0 and ends orthogonal to z, so adding the step from x to z fills in
 /// the missing block.
-fn oriented(jacobian: &Array2<f64>, ends: Ends, x: &Array1<f64>, z: &Array1<f64>, top: f64) -> Result<i8> {
+fn oriented(
+    jacobian: &Array2<f64>,
+    ends: SphereConstraints,
+    x: &Array1<f64>,
+    z: &Array1<f64>,
+    top: f64,
+) -> Result<i8> {
     if jacobian.nrows() != jacobian.ncols() || ends.ignores_length != ends.on_sphere {
         return Ok(0);
     }
@@ -287,8 +311,8 @@ fn oriented(jacobian: &Array2<f64>, ends: Ends, x: &Array1<f64>, z: &Array1<f64>
 fn variance_seen(
     jacobian: &Array2<f64>,
     left_out: &[usize],
-    cloud: &Cloud,
-    settings: &Settings,
+    cloud: &PointCloud,
+    settings: &CheckSettings,
 ) -> Result<f64> {
     let basis = seen(jacobian.view(), settings.rank_tolerance)?;
     let inside = chiasm_geometry::linalg::product(&cloud.centred, &basis)?;
@@ -299,7 +323,7 @@ fn variance_seen(
 }
 
 /// For each point, the way to another one: directions in which the data really varies, not noise.
-fn ways(cloud: &Cloud, places: &[usize], seed: u64) -> Array2<f64> {
+fn ways(cloud: &PointCloud, places: &[usize], seed: u64) -> Array2<f64> {
     let mut random = Random::new(seed);
     let n = cloud.x.nrows();
     let mut ways = Array2::zeros((places.len(), cloud.x.ncols()));
@@ -317,7 +341,7 @@ fn ways(cloud: &Cloud, places: &[usize], seed: u64) -> Array2<f64> {
 /// Derivatives along `ways` by the five-point rule (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, and how much
 /// the three-point rule changes between both steps, relative.
 fn central_differences(
-    map: &Map<'_>,
+    map: &LearnedMap<'_>,
     points: ArrayView2<'_, f32>,
     ways: &Array2<f64>,
 ) -> Result<(Array2<f64>, Vec<f64>)> {

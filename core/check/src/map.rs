@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 const HAIR: f32 = 1e-8;
 
 /// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
-pub struct Map<'a> {
+pub struct LearnedMap<'a> {
     graph: &'a Graph,
     engine: &'a Engine,
     options: SessionOptions,
@@ -32,7 +32,7 @@ pub struct Map<'a> {
     width: usize,
 }
 
-impl<'a> Map<'a> {
+impl<'a> LearnedMap<'a> {
     /// Loads a graph.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl<'a> Map<'a> {
         let output = format!("jacobian/{}", self.z);
         let threads = chiasm_runtime::threads(self.options.threads);
         let graph = self.graph.jacobian(&self.x, &self.z)?.extract(&[&output])?;
-        let options = SessionOptions { lanes: threads, fuse: true, ..self.options };
+        let options = SessionOptions { replicas: threads, fuse: true, ..self.options };
         let session = self.engine.session(&graph, &options)?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let chunk = CHUNK_BYTES / (4 * self.width * self.widest()).max(1);
@@ -110,7 +110,7 @@ impl<'a> Map<'a> {
 
 /// A map that also tells its derivative.
 pub struct Jacobians<'a> {
-    map: &'a Map<'a>,
+    map: &'a LearnedMap<'a>,
     session: Session,
     output: String,
     pool: rayon::ThreadPool,
@@ -174,8 +174,8 @@ impl Jacobians<'_> {
 
     fn columns(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
         let rows = self.map.tensor(rows)?;
-        let lane = rayon::current_thread_index().unwrap_or(0);
-        Ok(self.session.run_on(lane, &[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
+        let replica = rayon::current_thread_index().unwrap_or(0);
+        Ok(self.session.run_on_replica(replica, &[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
     }
 }
 

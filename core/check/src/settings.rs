@@ -6,7 +6,7 @@ use serde::Serialize;
 /// On which side of its limits a number is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Bound {
+pub enum LimitKind {
     /// Small is good.
     AtMost,
     /// Large is good.
@@ -15,7 +15,7 @@ pub enum Bound {
 
 /// Beyond which number a check warns, and beyond which it fails; `None` never does.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Limits {
+pub struct CheckLimits {
     /// The last number that passes.
     pub warn: Option<f64>,
     /// The last number that does not fail.
@@ -24,27 +24,37 @@ pub struct Limits {
 
 /// One check: its name, which numbers are good, and where the lines are drawn unless the user draws others.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Definition {
+pub struct CheckDefinition {
     /// The name in recipes and reports.
     pub name: &'static str,
     /// Which side is good.
-    pub bound: Bound,
+    pub bound: LimitKind,
     /// The limits unless set.
-    pub limits: Limits,
+    pub limits: CheckLimits,
     /// What the number is.
     pub what: &'static str,
 }
 
-const fn most(name: &'static str, warn: Option<f64>, fail: Option<f64>, what: &'static str) -> Definition {
-    Definition { name, bound: Bound::AtMost, limits: Limits { warn, fail }, what }
+const fn most(
+    name: &'static str,
+    warn: Option<f64>,
+    fail: Option<f64>,
+    what: &'static str,
+) -> CheckDefinition {
+    CheckDefinition { name, bound: LimitKind::AtMost, limits: CheckLimits { warn, fail }, what }
 }
 
-const fn least(name: &'static str, warn: Option<f64>, fail: Option<f64>, what: &'static str) -> Definition {
-    Definition { name, bound: Bound::AtLeast, limits: Limits { warn, fail }, what }
+const fn least(
+    name: &'static str,
+    warn: Option<f64>,
+    fail: Option<f64>,
+    what: &'static str,
+) -> CheckDefinition {
+    CheckDefinition { name, bound: LimitKind::AtLeast, limits: CheckLimits { warn, fail }, what }
 }
 
 /// Every check, in the order of a report.
-pub const CHECKS: &[Definition] = &[
+pub const CHECKS: &[CheckDefinition] = &[
     most("derivative", Some(1e-3), Some(1e-2), "median relative difference of J v to central differences"),
     most("differentiable", Some(0.0), None, "share of the inputs by which the derivative is not finite"),
     most(
@@ -108,13 +118,13 @@ pub const CHECKS: &[Definition] = &[
 ];
 
 /// The definition of a check; `None` for a name that is none.
-pub fn definition(name: &str) -> Option<&'static Definition> {
+pub fn definition(name: &str) -> Option<&'static CheckDefinition> {
     CHECKS.iter().find(|check| check.name == name)
 }
 
 /// How to check.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Settings {
+pub struct CheckSettings {
     /// Points at which Jacobians are taken; they are spread evenly over those given.
     pub points: usize,
     /// Singular values below this share of the largest count as zero.
@@ -129,11 +139,11 @@ pub struct Settings {
     pub neighbours: usize,
     /// Seed of directions, starts and shuffles.
     pub seed: u64,
-    /// Limits that were set, by check; see [`Settings::limits`].
-    pub limits: Vec<(&'static str, Limits)>,
+    /// Limits that were set, by check; see [`CheckSettings::limits`].
+    pub limits: Vec<(&'static str, CheckLimits)>,
 }
 
-impl Default for Settings {
+impl Default for CheckSettings {
     fn default() -> Self {
         Self {
             points: 64,
@@ -146,17 +156,17 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl CheckSettings {
     /// The limits of a check, the user's before the default ones.
-    pub fn limits(&self, name: &str) -> Limits {
+    pub fn limits(&self, name: &str) -> CheckLimits {
         let own = self.limits.iter().find(|(of, _)| *of == name).map(|(_, limits)| *limits);
         own.or(definition(name).map(|check| check.limits)).unwrap_or_default()
     }
 
     /// Sets the limits of a check; a part that is `None` stays as it was.
-    pub fn set_limits(&mut self, check: &'static Definition, warn: Option<f64>, fail: Option<f64>) {
+    pub fn set_limits(&mut self, check: &'static CheckDefinition, warn: Option<f64>, fail: Option<f64>) {
         let before = self.limits(check.name);
-        let limits = Limits { warn: warn.or(before.warn), fail: fail.or(before.fail) };
+        let limits = CheckLimits { warn: warn.or(before.warn), fail: fail.or(before.fail) };
         self.limits.retain(|(name, _)| *name != check.name);
         self.limits.push((check.name, limits));
     }
@@ -168,19 +178,19 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_set_keeps_the_other_one() {
-        let mut settings = Settings::default();
+        let mut settings = CheckSettings::default();
         settings.set_limits(definition("condition_number").unwrap(), Some(50.0), None);
-        assert_eq!(settings.limits("condition_number"), Limits { warn: Some(50.0), fail: Some(1e6) });
+        assert_eq!(settings.limits("condition_number"), CheckLimits { warn: Some(50.0), fail: Some(1e6) });
         assert_eq!(settings.limits("rank"), definition("rank").unwrap().limits);
     }
 
     #[test]
     fn no_check_fails_before_it_warns() {
         for check in CHECKS {
-            let Limits { warn: Some(warn), fail: Some(fail) } = check.limits else { continue };
+            let CheckLimits { warn: Some(warn), fail: Some(fail) } = check.limits else { continue };
             let ordered = match check.bound {
-                Bound::AtMost => warn <= fail,
-                Bound::AtLeast => warn >= fail,
+                LimitKind::AtMost => warn <= fail,
+                LimitKind::AtLeast => warn >= fail,
             };
             assert!(ordered, "{}", check.name);
         }

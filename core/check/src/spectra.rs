@@ -18,7 +18,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use serde::Serialize;
 
 use crate::map::Jacobians;
-use crate::{Result, Settings};
+use crate::{CheckSettings, Result};
 
 /// A derivative along the length below this share of the largest stretch is zero by construction: far above
 /// the rounding of single precision (1e-6), far below what a map does to a direction that it means to keep.
@@ -33,14 +33,14 @@ pub(crate) const WIDE: usize = 2048;
 
 /// Which ends of a map are spheres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Ends {
+pub struct SphereConstraints {
     /// `f(c x) = f(x)` for `c > 0`: only the direction of the input counts.
     pub ignores_length: bool,
     /// `|f(x)|` is constant.
     pub on_sphere: bool,
 }
 
-impl Ends {
+impl SphereConstraints {
     /// Dimensions of the input that the map can tell apart.
     pub fn input(self, width: usize) -> usize {
         width.saturating_sub(usize::from(self.ignores_length))
@@ -80,10 +80,10 @@ impl Ends {
 
 /// The Jacobians' spectra at some points.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Spectra {
+pub struct JacobianSpectra {
     /// Which ends are spheres.
     #[serde(flatten)]
-    pub ends: Ends,
+    pub ends: SphereConstraints,
     /// Whether these are all singular values; else the Ritz values of a Lanczos process, for very wide maps:
     /// the largest are singular values, the smallest is an upper bound.
     pub exact: bool,
@@ -104,7 +104,7 @@ pub struct Spectra {
     pub log_volume: Vec<f64>,
 }
 
-impl Spectra {
+impl JacobianSpectra {
     /// Spectra at `points [n, d]` with the ends taken as given.
     ///
     /// # Errors
@@ -112,8 +112,8 @@ impl Spectra {
     pub fn at(
         jacobians: &Jacobians<'_>,
         points: ArrayView2<'_, f32>,
-        ends: Ends,
-        settings: &Settings,
+        ends: SphereConstraints,
+        settings: &CheckSettings,
     ) -> Result<Self> {
         let values = jacobians
             .each(points, &|_| (), |_, jacobian| Ok(singular_values(jacobian.transposed.view())?))?;
@@ -127,8 +127,8 @@ impl Spectra {
         values: Vec<Array1<f64>>,
         (d, o): (usize, usize),
         spanned: usize,
-        ends: Ends,
-        settings: &Settings,
+        ends: SphereConstraints,
+        settings: &CheckSettings,
     ) -> Self {
         let possible = ends.input(d).min(ends.output(o.min(spanned)));
         let attainable = settings.expected_rank.unwrap_or(possible).min(d).min(o);

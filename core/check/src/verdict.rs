@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::settings::{Bound, Limits, Settings, definition};
-use crate::spectra::Spectra;
+use crate::settings::{CheckLimits, CheckSettings, LimitKind, definition};
+use crate::spectra::JacobianSpectra;
 
 /// What is to be thought of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,7 +19,7 @@ pub enum Verdict {
 
 /// One check that was made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Check {
+pub struct CheckResult {
     /// Its name, one of [`crate::CHECKS`].
     pub name: &'static str,
     /// The verdict.
@@ -27,16 +27,16 @@ pub struct Check {
     /// The number, `null` in JSON when it is not finite (which fails).
     pub number: f64,
     /// On which side of the limits it is good.
-    pub bound: Bound,
+    pub bound: LimitKind,
     /// The limits it was held against.
-    pub limits: Limits,
+    pub limits: CheckLimits,
     /// What it means, in one sentence.
     pub meaning: String,
 }
 
 /// A check that does not apply, and why.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Skipped {
+pub struct SkippedCheck {
     /// Its name.
     pub name: &'static str,
     /// Why it does not apply.
@@ -45,7 +45,7 @@ pub struct Skipped {
 
 /// All that was found of one map.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct MapReport {
     /// What the map is called.
     pub map: String,
     /// Width of its input.
@@ -57,35 +57,35 @@ pub struct Report {
     /// The worst verdict.
     pub verdict: Verdict,
     /// The Jacobians' spectra; `None` when the graph could not be differentiated.
-    pub jacobian: Option<Spectra>,
+    pub jacobian: Option<JacobianSpectra>,
     /// The checks, in the order of [`crate::CHECKS`].
-    pub checks: Vec<Check>,
+    pub checks: Vec<CheckResult>,
     /// The checks that do not apply.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedCheck>,
 }
 
-impl Report {
+impl MapReport {
     /// The checks of a verdict.
-    pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &Check> {
+    pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &CheckResult> {
         self.checks.iter().filter(move |check| check.verdict == verdict)
     }
 
     /// A check by name.
-    pub fn check(&self, name: &str) -> Option<&Check> {
+    pub fn check(&self, name: &str) -> Option<&CheckResult> {
         self.checks.iter().find(|check| check.name == name)
     }
 }
 
 /// Gathers checks as they are made.
 #[derive(Debug)]
-pub(crate) struct Findings<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) checks: Vec<Check>,
-    pub(crate) skipped: Vec<Skipped>,
+pub(crate) struct CheckLog<'a> {
+    pub(crate) settings: &'a CheckSettings,
+    pub(crate) checks: Vec<CheckResult>,
+    pub(crate) skipped: Vec<SkippedCheck>,
 }
 
-impl<'a> Findings<'a> {
-    pub(crate) fn new(settings: &'a Settings) -> Self {
+impl<'a> CheckLog<'a> {
+    pub(crate) fn new(settings: &'a CheckSettings) -> Self {
         Self { settings, checks: Vec::new(), skipped: Vec::new() }
     }
 
@@ -95,14 +95,14 @@ impl<'a> Findings<'a> {
     }
 
     /// Holds a number against limits that depend on the map.
-    pub(crate) fn judge_by(&mut self, name: &'static str, number: f64, limits: Limits, meaning: String) {
-        let bound = definition(name).map_or(Bound::AtMost, |check| check.bound);
+    pub(crate) fn judge_by(&mut self, name: &'static str, number: f64, limits: CheckLimits, meaning: String) {
+        let bound = definition(name).map_or(LimitKind::AtMost, |check| check.bound);
         let verdict = verdict(number, bound, limits);
-        self.checks.push(Check { name, verdict, number, bound, limits, meaning });
+        self.checks.push(CheckResult { name, verdict, number, bound, limits, meaning });
     }
 
     pub(crate) fn skip(&mut self, name: &'static str, reason: impl Into<String>) {
-        self.skipped.push(Skipped { name, reason: reason.into() });
+        self.skipped.push(SkippedCheck { name, reason: reason.into() });
     }
 
     /// The worst verdict so far.
@@ -111,11 +111,11 @@ impl<'a> Findings<'a> {
     }
 }
 
-fn verdict(number: f64, bound: Bound, limits: Limits) -> Verdict {
+fn verdict(number: f64, bound: LimitKind, limits: CheckLimits) -> Verdict {
     let beyond = |limit: Option<f64>| {
         limit.is_some_and(|limit| match bound {
-            Bound::AtMost => number > limit,
-            Bound::AtLeast => number < limit,
+            LimitKind::AtMost => number > limit,
+            LimitKind::AtLeast => number < limit,
         })
     };
     if !number.is_finite() || beyond(limits.fail) {
@@ -161,10 +161,13 @@ mod tests {
 
     #[test]
     fn a_number_on_the_line_still_passes() {
-        let limits = Limits { warn: Some(1.0), fail: Some(2.0) };
-        let at_most = [1.0, 1.5, 2.0, 2.5].map(|n| verdict(n, Bound::AtMost, limits));
+        let limits = CheckLimits { warn: Some(1.0), fail: Some(2.0) };
+        let at_most = [1.0, 1.5, 2.0, 2.5].map(|n| verdict(n, LimitKind::AtMost, limits));
         assert_eq!(at_most, [Verdict::Pass, Verdict::Warn, Verdict::Warn, Verdict::Fail]);
-        assert_eq!(verdict(1.0, Bound::AtLeast, Limits { warn: None, fail: Some(1.0) }), Verdict::Pass);
-        assert_eq!(verdict(f64::NAN, Bound::AtMost, Limits::default()), Verdict::Fail);
+        assert_eq!(
+            verdict(1.0, LimitKind::AtLeast, CheckLimits { warn: None, fail: Some(1.0) }),
+            Verdict::Pass
+        );
+        assert_eq!(verdict(f64::NAN, LimitKind::AtMost, CheckLimits::default()), Verdict::Fail);
     }
 }

@@ -2,11 +2,11 @@
 
 use ndarray::Axis;
 
-use crate::cloud::{Cloud, median, spread, unit};
-use crate::lanczos::{Products, ends, ritz_values};
-use crate::map::Map;
-use crate::spectra::{Spectra, WIDE};
-use crate::verdict::{Findings, digits};
+use crate::cloud::{PointCloud, median, spread, unit};
+use crate::lanczos::{JacobianProducts, ends, ritz_values};
+use crate::map::LearnedMap;
+use crate::spectra::{JacobianSpectra, WIDE};
+use crate::verdict::{CheckLog, digits};
 use crate::{CHECKS, Result};
 
 /// Points at most: each keeps two vectors of every Lanczos step.
@@ -14,21 +14,21 @@ const POINTS: usize = 16;
 
 /// Judges what the ends of the spectra tell; everything that needs whole Jacobians does not apply.
 pub(crate) fn look(
-    findings: &mut Findings<'_>,
-    map: &Map<'_>,
-    cloud: &Cloud,
+    findings: &mut CheckLog<'_>,
+    map: &LearnedMap<'_>,
+    cloud: &PointCloud,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Spectra> {
+) -> Result<JacobianSpectra> {
     let settings = findings.settings;
     let places = spread(cloud.x.nrows(), settings.points.clamp(1, POINTS));
     let points = cloud.x32.select(Axis(0), &places);
     let (x, z) = (cloud.x.select(Axis(0), &places), cloud.z.select(Axis(0), &places));
-    let products = Products::open(map, points.view())?;
+    let products = JacobianProducts::open(map, points.view())?;
     let (d, o) = (x.ncols(), z.ncols());
     let ends = ends(&products, &x, &z, settings.seed)?;
     let blind = [ends.ignores_length.then(|| unit(&x)), ends.on_sphere.then(|| unit(&z))];
     let values = ritz_values(&products, (d, o), blind, settings.seed, progress)?;
-    let spectra = Spectra::of(values, (d, o), usize::MAX, ends, settings);
+    let spectra = JacobianSpectra::of(values, (d, o), usize::MAX, ends, settings);
     let stretches = spectra.stretches();
     let weak = stretches
         .iter()

@@ -2,7 +2,7 @@
 
 mod common;
 
-use chiasm_check::{Claims, Error, Labels, Settings, Subject, Verdict, check};
+use chiasm_check::{CheckInput, CheckSettings, Error, InverseSides, ProbeLabels, Verdict, check};
 use chiasm_graph::{Builder, DType, Dim, Tensor};
 use common::*;
 use ndarray::{Array2, Axis, array};
@@ -159,7 +159,7 @@ fn a_map_is_not_asked_for_what_its_data_could_not_teach() {
     let dead = report(&blind, &points);
     assert_eq!(verdict(&dead, "rank"), Verdict::Pass, "{dead:#?}");
     points.column_mut(2).iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &blind,
         points: points.view(),
@@ -202,8 +202,8 @@ fn an_exact_inverse_passes_and_a_wrong_one_fails() {
     let q = orthogonal(5, 5, 18);
     let (map, back, wrong) = (linear(&q), linear(&q.t().to_owned()), linear(&-q.t().to_owned()));
     let points = points(60, 5, 19);
-    let both = Claims { left: true, right: true };
-    let subject = |inverse| Subject {
+    let both = InverseSides { left: true, right: true };
+    let subject = |inverse| CheckInput {
         name: "map",
         map: &map,
         points: points.view(),
@@ -226,11 +226,11 @@ fn a_decoder_is_held_against_what_the_map_kept() {
     let w = orthogonal(8, 4, 20);
     let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
     let points = points(400, 8, 21);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &map,
         points: points.view(),
-        inverse: Some((&decoder, Claims { left: true, right: false })),
+        inverse: Some((&decoder, InverseSides { left: true, right: false })),
         targets: None,
         labels: None,
         spanned: None,
@@ -248,7 +248,7 @@ fn images_that_reach_half_the_targets_are_told_so() {
     let mut targets = points(200, 2, 22);
     targets.slice_axis_mut(Axis(0), (100..).into()).mapv_inplace(|v| v + 50.0);
     let points = points(200, 2, 23);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &identity,
         points: points.view(),
@@ -270,13 +270,13 @@ fn labels_are_read_off_what_comes_back() {
     for (kept, verdict_of) in [(0, Verdict::Pass), (3, Verdict::Fail)] {
         let w = Array2::from_shape_fn((6, 3), |(i, j)| f64::from(u8::from(i == j + kept)));
         let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
-        let subject = Subject {
+        let subject = CheckInput {
             name: "map",
             map: &map,
             points: rows.view(),
-            inverse: Some((&decoder, Claims { left: true, right: true })),
+            inverse: Some((&decoder, InverseSides { left: true, right: true })),
             targets: None,
-            labels: Some(Labels {
+            labels: Some(ProbeLabels {
                 labels: labels.clone(),
                 training: rows.view(),
                 training_labels: labels.clone(),
@@ -290,10 +290,10 @@ fn labels_are_read_off_what_comes_back() {
 #[test]
 fn limits_can_be_drawn_elsewhere() {
     let stretched = linear(&Array2::from_diag(&array![1.0, 60.0]));
-    let mut settings = Settings::default();
+    let mut settings = CheckSettings::default();
     settings.set_limits(chiasm_check::definition("condition_number").unwrap(), Some(10.0), Some(50.0));
     let points = points(20, 2, 25);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &stretched,
         points: points.view(),
@@ -304,7 +304,7 @@ fn limits_can_be_drawn_elsewhere() {
     };
     let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
     assert_eq!(verdict(&report, "condition_number"), Verdict::Fail);
-    let settings = Settings { expected_rank: Some(1), ..Settings::default() };
+    let settings = CheckSettings { expected_rank: Some(1), ..CheckSettings::default() };
     let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
     assert_eq!(report.jacobian.unwrap().attainable_rank, 1);
 }
@@ -318,7 +318,7 @@ fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
     b.output("z", &z, DType::F32, &[Dim::named("n"), 2.into()]);
     let two = b.finish().unwrap();
     let refuse = |graph, points: Array2<f32>| {
-        let subject = Subject {
+        let subject = CheckInput {
             name: "map",
             map: graph,
             points: points.view(),
@@ -327,7 +327,7 @@ fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
             labels: None,
             spanned: None,
         };
-        check(&subject, &Settings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
+        check(&subject, &CheckSettings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
     };
     let error = refuse(&two, points(5, 2, 1));
     assert!(matches!(error, Error::NotAMap { .. }) && error.to_string().contains("y f32[n,2]"), "{error}");

@@ -5,7 +5,7 @@ use crate::{
     args::{CheckArgs, Shared},
     json, print,
 };
-use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
+use chiasm_check::{CheckResult, JacobianSpectra, LimitKind, MapReport, Verdict, digits as number};
 use chiasm_pipeline::{Error, GraphCheck, Run, Workbench, check_graph};
 use std::{io::IsTerminal, path::Path};
 
@@ -47,12 +47,12 @@ pub fn gate(failed: &[String], what: &Path, hint: &str) -> Outcome {
     Err(Error::Gate(format!("{}: {count} of the checks failed ({names}){hint}", what.display())))
 }
 
-fn failed(report: &Report) -> Vec<String> {
+fn failed(report: &MapReport) -> Vec<String> {
     report.of(Verdict::Fail).map(|check| check.name.to_owned()).collect()
 }
 
 /// One map: its ends, its spectrum, its verdicts, and what does not apply.
-fn show(report: &Report) {
+fn show(report: &MapReport) {
     print::line("");
     print::line(&format!(
         "{}: {} -> {} dimensions, {} points",
@@ -71,7 +71,7 @@ fn show(report: &Report) {
 }
 
 /// Quantiles over the points: where the spectrum lies, in five numbers.
-fn spectrum(spectra: &Spectra) {
+fn spectrum(spectra: &JacobianSpectra) {
     let row = |name: &str, mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| number(values[((values.len() - 1) as f64 * share).round() as usize]);
@@ -94,10 +94,10 @@ fn spectrum(spectra: &Spectra) {
     print::table(&[&points, "least", "25 %", "median", "75 %", "most"], rows, 1);
 }
 
-fn row(check: &Check) -> Vec<String> {
+fn row(check: &CheckResult) -> Vec<String> {
     let sign = match check.bound {
-        Bound::AtMost => "<=",
-        Bound::AtLeast => ">=",
+        LimitKind::AtMost => "<=",
+        LimitKind::AtLeast => ">=",
     };
     let line = match (check.limits.warn, check.limits.fail) {
         (None, None) => String::new(),

@@ -7,7 +7,7 @@ use crate::{
 };
 use chiasm_host::Status;
 use chiasm_pipeline::{ModelStore, Workbench};
-use chiasm_runtime::{Engine, InstallOptions, Outcome as Found, Tool};
+use chiasm_runtime::{Engine, InstallOptions, PackageTool, PlaceStatus as Found};
 use serde_json::{Value, json as object};
 use std::path::Path;
 
@@ -59,7 +59,7 @@ fn engine_report(bench: &Workbench, engine: &chiasm_runtime::Result<&'static Eng
         .collect();
     match engine {
         Ok(engine) => object!({ "used": engine.found(), "tried": attempts }),
-        Err(_) => object!({ "used": null, "tried": attempts, "mend": chiasm_runtime::MEND }),
+        Err(_) => object!({ "used": null, "tried": attempts, "mend": chiasm_runtime::INSTALL_COMMAND }),
     }
 }
 
@@ -69,7 +69,7 @@ fn devices_report(engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
         Ok(engine) => match engine.cuda() {
             Ok(()) => object!({ "cpu": "ready", "cuda": "ready" }),
             Err(missing) => {
-                object!({ "cpu": "ready", "cuda": format!("not there: {missing}"), "mend": chiasm_runtime::MEND_CUDA })
+                object!({ "cpu": "ready", "cuda": format!("not there: {missing}"), "mend": chiasm_runtime::INSTALL_CUDA_COMMAND })
             }
         },
     }
@@ -144,9 +144,9 @@ fn words(value: &Value) -> String {
 /// `engine install`
 pub fn install(cuda: bool, tool: Option<ToolArg>, shared: &Shared) -> Outcome {
     let tool = tool.map(|tool| match tool {
-        ToolArg::Pip => Tool::Pip,
-        ToolArg::Uv => Tool::Uv,
-        ToolArg::Npm => Tool::Npm,
+        ToolArg::Pip => PackageTool::Pip,
+        ToolArg::Uv => PackageTool::Uv,
+        ToolArg::Npm => PackageTool::Npm,
     });
     let options = InstallOptions { cuda, tool, ..InstallOptions::default() };
     let terminal = crate::progress::Terminal::new(shared.quiet);

@@ -15,7 +15,7 @@ mod transport;
 mod verbs;
 
 use args::{Cli, DeviceArg, EngineVerb, ModelVerb, Shared, Verb};
-use chiasm_host::{Host, Search as PluginSearch};
+use chiasm_host::{EngineSearch as PluginSearch, Host};
 use chiasm_pipeline::{Cache, Error, Trainings, Workbench};
 use clap::{CommandFactory, FromArgMatches};
 use miette::Diagnostic;
@@ -80,7 +80,7 @@ fn perform(cli: &Cli, given: items::Given) -> Outcome {
         Verb::Run { run, attention } => {
             verbs::run(run, &given, attention.as_deref(), shared, &workbench(shared)?)
         }
-        Verb::Search { run, among, top, strip } => {
+        Verb::EngineSearch { run, among, top, strip } => {
             let how = verbs::SearchHow { among: among.as_deref(), top: *top, strip: strip.as_deref() };
             verbs::search(run, &given, &how, shared, &workbench(shared)?)
         }
@@ -107,7 +107,7 @@ fn unchecked_workbench(shared: &Shared) -> Workbench {
     Workbench {
         host: Host::discover(&PluginSearch::from_environment(shared.plugins.clone())),
         models: shared.models.clone(),
-        search: chiasm_runtime::Search::from_environment(shared.engine.clone()),
+        search: chiasm_runtime::EngineSearch::from_environment(shared.engine.clone()),
         device,
         threads: shared.threads.unwrap_or(0),
         cache: Cache::of_user(),

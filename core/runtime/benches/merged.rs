@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
-use chiasm_runtime::{Engine, Search, Session, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, Session, SessionOptions};
 
 /// Before every round; and calls of a round.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -32,7 +32,7 @@ fn main() -> Fallible<()> {
     let number =
         |name: &str, otherwise: usize| said.get(name).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let (threads, rounds, length) = (number("--threads", 2), number("--rounds", 60), number("--length", 16));
-    let engine = Engine::open(&Search::from_environment(None))?;
+    let engine = Engine::open(&EngineSearch::from_environment(None))?;
     let options = SessionOptions { threads, ..SessionOptions::default() };
     let merged = Graph::load(run.join("model.onnx"))?;
     let whole = engine.session(&merged, &options)?;

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
-use chiasm_runtime::{Device, Engine, Search, SessionOptions};
-use chiasm_train::{Length, Objective, Options, Rows, Trainable, Trainer};
+use chiasm_runtime::{Device, Engine, EngineSearch, SessionOptions};
+use chiasm_train::{Objective, TrainableWeight, Trainer, TrainingLength, TrainingOptions, TrainingRows};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -33,9 +33,9 @@ fn main() -> Fallible<()> {
     let number =
         |name: &str, otherwise: usize| given.get(name).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let device: Device = given.get("--device").copied().unwrap_or("cpu").parse()?;
-    let problem = Problem::new(python, &scripts)?;
+    let problem = ObjectiveProblem::new(python, &scripts)?;
     let trainer = Trainer {
-        engine: Engine::open(&Search::from_environment(None))?,
+        engine: Engine::open(&EngineSearch::from_environment(None))?,
         session: SessionOptions { device, threads: number("--threads", 2), ..SessionOptions::default() },
         checkpoints: None,
     };
@@ -61,14 +61,14 @@ fn main() -> Fallible<()> {
 }
 
 /// The peers' problem: rows, starting weights, and what PyTorch makes of them.
-struct Problem {
+struct ObjectiveProblem {
     x: Tensor,
     y: Tensor,
     graph: Graph,
     losses: Vec<f64>,
 }
 
-impl Problem {
+impl ObjectiveProblem {
     fn new(python: &str, scripts: &Path) -> Fallible<Self> {
         let folder = tempfile::tempdir()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer.py");
@@ -84,18 +84,18 @@ impl Problem {
     fn train(&self, trainer: &Trainer<'_>, steps: usize, mut each: impl FnMut(f32)) -> Fallible<()> {
         let mut objective = Objective::new(self.graph.clone(), &["w1", "b1", "w2", "b2"])?;
         // The peers let every weight decay.
-        objective.trainable.iter_mut().for_each(|Trainable { decay, .. }| *decay = true);
-        let options = Options {
+        objective.trainable.iter_mut().for_each(|TrainableWeight { decay, .. }| *decay = true);
+        let options = TrainingOptions {
             floor: 1.0,
-            length: Length::Steps(steps as u64),
+            length: TrainingLength::Steps(steps as u64),
             batch: BATCH,
             shuffle: false,
             validation: 0.0,
             check_every: Some(u64::MAX),
-            ..Options::default()
+            ..TrainingOptions::default()
         };
         let rows = [("x", (&self.x).into()), ("y", (&self.y).into())];
-        let rows = Rows { training: &rows, validation: &[] };
+        let rows = TrainingRows { training: &rows, validation: &[] };
         trainer.train(&objective, &rows, &options, &mut |progress| {
             each(progress.losses[0].1);
             true

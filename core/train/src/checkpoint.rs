@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use chiasm_graph::{Builder, Graph, Tensor};
-use chiasm_objective::{Objective, Options, Point, Rows, Stopped};
+use chiasm_objective::{CurvePoint, Objective, StopReason, TrainingOptions, TrainingRows};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +17,7 @@ pub(crate) type Tensors = Vec<(String, Tensor)>;
 
 /// How far a training is, beside its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Ledger {
+pub(crate) struct TrainingState {
     pub step: u64,
     /// The loss of the first step, which an explosion is measured by.
     pub first_loss: Option<f32>,
@@ -25,14 +25,14 @@ pub(crate) struct Ledger {
     pub best_score: Option<f32>,
     /// Checks since the best one.
     pub waited: u64,
-    pub curve: Vec<Point>,
+    pub curve: Vec<CurvePoint>,
     /// Set when the training is over.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<StopReason>,
 }
 
 /// What a checkpoint holds.
-pub(crate) struct Saved {
-    pub ledger: Ledger,
+pub(crate) struct SavedTraining {
+    pub ledger: TrainingState,
     /// The stepper's state; empty when the training is over.
     pub state: Tensors,
     /// The weights to return if nothing better comes; the weights returned when the training is over.
@@ -53,7 +53,7 @@ impl Checkpoint {
     }
 
     /// What was saved, if it is there and whole.
-    pub fn load(&self) -> Option<Saved> {
+    pub fn load(&self) -> Option<SavedTraining> {
         let graph = Graph::load(&self.0).ok()?;
         let ledger = serde_json::from_str(graph.metadata().get(LEDGER)?).ok()?;
         let tensors = |prefix: &str| -> Option<Tensors> {
@@ -63,11 +63,11 @@ impl Checkpoint {
                 .map(|name| Some((name[prefix.len()..].to_owned(), graph.weight(name).ok()?)))
                 .collect()
         };
-        Some(Saved { ledger, state: tensors(STATE)?, kept: tensors(KEPT)? })
+        Some(SavedTraining { ledger, state: tensors(STATE)?, kept: tensors(KEPT)? })
     }
 
     /// Saves; what was there before is replaced in one step.
-    pub fn save(&self, ledger: &Ledger, state: &Tensors, kept: &Tensors) -> Result<()> {
+    pub fn save(&self, ledger: &TrainingState, state: &Tensors, kept: &Tensors) -> Result<()> {
         let failed = |reason: &dyn std::fmt::Display| Error::Checkpoint {
             path: self.0.clone(),
             reason: reason.to_string(),
@@ -92,8 +92,8 @@ impl Checkpoint {
 pub(crate) fn key(
     objective: &Objective,
     step: &Graph,
-    rows: &Rows<'_>,
-    options: &Options,
+    rows: &TrainingRows<'_>,
+    options: &TrainingOptions,
     place: &str,
 ) -> Result<String> {
     let mut hash = Sha256::new();

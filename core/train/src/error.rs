@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a training did not take place. A loss that diverges is no error: see [`crate::Stopped`].
+/// Why a training did not take place. A loss that diverges is no error: see [`crate::StopReason`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The objective is not one.

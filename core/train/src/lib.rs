@@ -9,13 +9,13 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (graph, rows): (chiasm_graph::Graph, chiasm_train::Rows<'_>) = todo!();
-//! use chiasm_runtime::{Engine, Search, SessionOptions};
-//! use chiasm_train::{Objective, Options, Trainer};
-//! let engine = Engine::open(&Search::from_environment(None))?;
+//! # let (graph, rows): (chiasm_graph::Graph, chiasm_train::TrainingRows<'_>) = todo!();
+//! use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+//! use chiasm_train::{Objective, TrainingOptions, Trainer};
+//! let engine = Engine::open(&EngineSearch::from_environment(None))?;
 //! let trainer = Trainer { engine, session: SessionOptions::default(), checkpoints: None };
 //! let objective = Objective::new(graph, &["w", "b"])?;
-//! let trained = trainer.train(&objective, &rows, &Options::default(), &mut |progress| {
+//! let trained = trainer.train(&objective, &rows, &TrainingOptions::default(), &mut |progress| {
 //!     println!("{} of {}: {:?}", progress.step, progress.steps, progress.losses);
 //!     true
 //! })?;
@@ -34,8 +34,9 @@ mod trainer;
 mod validation;
 
 pub use chiasm_objective::{
-    Draw, LOSS, Length, Objective, Optimizer, Options, Point, Progress, Random, Report, Rows, Stopped,
-    Trainable, Trained, VALIDATION,
+    CurvePoint, LOSS, NoiseDistribution, Objective, Optimizer, RandomInput, StopReason, TrainableWeight,
+    TrainedWeights, TrainingLength, TrainingOptions, TrainingProgress, TrainingReport, TrainingRows,
+    VALIDATION,
 };
 pub use error::{Error, Result};
 pub use trainer::Trainer;

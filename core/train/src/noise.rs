@@ -3,15 +3,15 @@
 //!
 //! SplitMix64 (Steele, Lea and Flood 2014) is a hash of a counter: number `i` of a stream needs no number before it.
 
-use chiasm_objective::Draw;
+use chiasm_objective::NoiseDistribution;
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One stream of random bits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stream(u64);
+pub(crate) struct RandomStream(u64);
 
-impl Stream {
+impl RandomStream {
     /// The stream of a seed for a purpose, such as `(epoch, ..)` or `(step, port)`.
     pub fn new(seed: u64, purpose: &[u64]) -> Self {
         Self(purpose.iter().fold(mix(seed), |key, part| mix(key.wrapping_add(GOLDEN) ^ mix(*part))))
@@ -33,12 +33,12 @@ impl Stream {
     }
 
     /// Fills with independent draws.
-    pub fn fill(self, draw: Draw, values: &mut [f32]) {
+    pub fn fill(self, draw: NoiseDistribution, values: &mut [f32]) {
         match draw {
-            Draw::Normal => self.normal(values),
-            Draw::Uniform => self.each(values, unit),
-            Draw::Sign => self.each(values, |bits| if bits >> 31 == 0 { 1.0 } else { -1.0 }),
-            Draw::Mask { keep } => {
+            NoiseDistribution::Normal => self.normal(values),
+            NoiseDistribution::Uniform => self.each(values, unit),
+            NoiseDistribution::Sign => self.each(values, |bits| if bits >> 31 == 0 { 1.0 } else { -1.0 }),
+            NoiseDistribution::Mask { keep } => {
                 #[expect(clippy::cast_possible_truncation, reason = "a mask is f32")]
                 let kept = (1.0 / keep) as f32;
                 #[expect(
@@ -91,9 +91,9 @@ fn unit(bits: u32) -> f32 {
 mod tests {
     use super::*;
 
-    fn draws(draw: Draw) -> Vec<f32> {
+    fn draws(draw: NoiseDistribution) -> Vec<f32> {
         let mut values = vec![0.0; 200_001];
-        Stream::new(5, &[7, 1]).fill(draw, &mut values);
+        RandomStream::new(5, &[7, 1]).fill(draw, &mut values);
         values
     }
 
@@ -107,24 +107,24 @@ mod tests {
     #[test]
     fn draws_have_the_moments_of_their_distributions() {
         for (draw, mean, variance) in [
-            (Draw::Normal, 0.0, 1.0),
-            (Draw::Uniform, 0.5, 1.0 / 12.0),
-            (Draw::Sign, 0.0, 1.0),
-            (Draw::Mask { keep: 0.8 }, 1.0, 0.25),
-            (Draw::Mask { keep: 1.0 }, 1.0, 0.0),
+            (NoiseDistribution::Normal, 0.0, 1.0),
+            (NoiseDistribution::Uniform, 0.5, 1.0 / 12.0),
+            (NoiseDistribution::Sign, 0.0, 1.0),
+            (NoiseDistribution::Mask { keep: 0.8 }, 1.0, 0.25),
+            (NoiseDistribution::Mask { keep: 1.0 }, 1.0, 0.0),
         ] {
             let (got_mean, got_variance) = moments(&draws(draw));
             assert!((got_mean - mean).abs() < 0.022, "{draw:?}: mean {got_mean}");
             assert!((got_variance - variance).abs() < 0.045, "{draw:?}: variance {got_variance}");
         }
-        assert!(draws(Draw::Sign).iter().all(|v| v.abs() == 1.0));
-        assert!(draws(Draw::Mask { keep: 0.8 }).iter().all(|v| *v == 0.0 || *v == 1.25));
-        assert!(draws(Draw::Uniform).iter().all(|v| (0.0..1.0).contains(v)));
+        assert!(draws(NoiseDistribution::Sign).iter().all(|v| v.abs() == 1.0));
+        assert!(draws(NoiseDistribution::Mask { keep: 0.8 }).iter().all(|v| *v == 0.0 || *v == 1.25));
+        assert!(draws(NoiseDistribution::Uniform).iter().all(|v| (0.0..1.0).contains(v)));
     }
 
     #[test]
     fn streams_differ_by_seed_and_purpose_and_repeat() {
-        let of = |seed, purpose: &[u64]| Stream::new(seed, purpose).permutation(50);
+        let of = |seed, purpose: &[u64]| RandomStream::new(seed, purpose).permutation(50);
         let all = [of(1, &[1, 2]), of(2, &[1, 2]), of(1, &[2, 1]), of(1, &[1]), of(1, &[1, 3])];
         for (i, one) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|other| other != one));

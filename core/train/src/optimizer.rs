@@ -10,23 +10,23 @@
 //! ```
 
 use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Result, Tensor, Value};
-use chiasm_objective::{Optimizer, Options};
-use chiasm_runtime::State;
+use chiasm_objective::{Optimizer, TrainingOptions};
+use chiasm_runtime::StateVariable;
 
-use crate::task::{CONTROL, Weight};
+use crate::task::{CONTROL, UpdatedWeight};
 
 /// The norm of the whole gradient before clipping, given back when it is clipped.
 pub(crate) const GRADIENT_NORM: &str = "gradient_norm";
 
 /// An optimizer's graph and the state that it keeps beside the weights.
-pub(crate) struct Update {
+pub(crate) struct OptimizerGraph {
     /// Inputs `<weight>`, `gradient/<weight>`, states, controls. Outputs `next/<weight>`, next states, perhaps the norm.
     pub graph: Graph,
-    pub state: Vec<State>,
+    pub state: Vec<StateVariable>,
 }
 
 /// The scalars of a step, by input name: `at` of `steps`, counted from 0.
-pub(crate) fn controls(options: &Options, at: u64, steps: u64) -> Vec<(String, f32)> {
+pub(crate) fn controls(options: &TrainingOptions, at: u64, steps: u64) -> Vec<(String, f32)> {
     let rate = options.rate(at, steps);
     let mut step = rate;
     let mut scalars = vec![("keep", 1.0 - rate * options.weight_decay)];
@@ -43,9 +43,9 @@ pub(crate) fn controls(options: &Options, at: u64, steps: u64) -> Vec<(String, f
 }
 
 /// The optimizer of the options, for these weights.
-pub(crate) fn update(weights: &[Weight], options: &Options) -> Result<Update> {
-    let mut maker = Maker { b: Builder::new("update"), state: Vec::new() };
-    let trained: Vec<&Weight> = weights.iter().filter(|weight| weight.trained).collect();
+pub(crate) fn update(weights: &[UpdatedWeight], options: &TrainingOptions) -> Result<OptimizerGraph> {
+    let mut maker = OptimizerBuilder { b: Builder::new("update"), state: Vec::new() };
+    let trained: Vec<&UpdatedWeight> = weights.iter().filter(|weight| weight.trained).collect();
     let mut gradients = Vec::new();
     for weight in &trained {
         gradients.push(maker.input(&format!("gradient/{}", weight.name), weight.first.shape())?);
@@ -72,15 +72,15 @@ pub(crate) fn update(weights: &[Weight], options: &Options) -> Result<Update> {
         let next = maker.b.sub(&kept, &change);
         maker.output(&format!("next/{}", weight.name), &next, shape);
     }
-    Ok(Update { graph: maker.b.finish()?, state: maker.state })
+    Ok(OptimizerGraph { graph: maker.b.finish()?, state: maker.state })
 }
 
-struct Maker {
+struct OptimizerBuilder {
     b: Builder,
-    state: Vec<State>,
+    state: Vec<StateVariable>,
 }
 
-impl Maker {
+impl OptimizerBuilder {
     fn input(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
         self.b.input(name, DType::F32, &fixed(shape))
     }
@@ -114,7 +114,7 @@ impl Maker {
     fn direction(
         &mut self,
         optimizer: &Optimizer,
-        weight: &Weight,
+        weight: &UpdatedWeight,
         gradient: &Value,
         epsilon: Option<&Value>,
     ) -> Result<Value> {
@@ -136,7 +136,7 @@ impl Maker {
     }
 
     /// The state `s' = decay s + new`.
-    fn decayed(&mut self, kind: &str, weight: &Weight, decay: f64, new: &Value) -> Result<Value> {
+    fn decayed(&mut self, kind: &str, weight: &UpdatedWeight, decay: f64, new: &Value) -> Result<Value> {
         let old = self.remembered(kind, weight)?;
         let faded = self.scaled(&old, decay);
         let next = self.b.add(&faded, new);
@@ -144,7 +144,7 @@ impl Maker {
         Ok(next)
     }
 
-    fn lion(&mut self, weight: &Weight, beta1: f64, beta2: f64, gradient: &Value) -> Result<Value> {
+    fn lion(&mut self, weight: &UpdatedWeight, beta1: f64, beta2: f64, gradient: &Value) -> Result<Value> {
         let old = self.remembered("mean", weight)?;
         let [faded, new] = [self.scaled(&old, beta1), self.scaled(gradient, 1.0 - beta1)];
         let mixed = self.b.add(&faded, &new);
@@ -154,15 +154,15 @@ impl Maker {
         Ok(self.b.sign(&mixed))
     }
 
-    fn remembered(&mut self, kind: &str, weight: &Weight) -> Result<Value> {
+    fn remembered(&mut self, kind: &str, weight: &UpdatedWeight) -> Result<Value> {
         let (input, output) = names(kind, weight);
         let value = self.input(&input, weight.first.shape())?;
         let first = Tensor::zeros(DType::F32, weight.first.shape())?;
-        self.state.push(State { input, output, first });
+        self.state.push(StateVariable { input, output, first });
         Ok(value)
     }
 
-    fn remember(&mut self, kind: &str, weight: &Weight, value: &Value) {
+    fn remember(&mut self, kind: &str, weight: &UpdatedWeight, value: &Value) {
         self.output(&names(kind, weight).1, value, weight.first.shape());
     }
 
@@ -173,7 +173,7 @@ impl Maker {
 }
 
 /// Where a state enters and leaves.
-fn names(kind: &str, weight: &Weight) -> (String, String) {
+fn names(kind: &str, weight: &UpdatedWeight) -> (String, String) {
     let input = format!("{CONTROL}{kind}/{}", weight.name);
     let output = format!("next/{input}");
     (input, output)

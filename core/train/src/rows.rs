@@ -1,11 +1,11 @@
 //! The rows of a training: checked against the ports, split, shuffled, and what a step is given of them.
 
 use chiasm_graph::{Port, TensorRef};
-use chiasm_objective::{Draw, Options, Rows};
+use chiasm_objective::{NoiseDistribution, TrainingOptions, TrainingRows};
 
-use crate::noise::Stream;
+use crate::noise::RandomStream;
 use crate::step::data_port;
-use crate::task::Task;
+use crate::task::CheckedObjective;
 use crate::{Error, Result};
 
 /// What a stream of chance is for.
@@ -17,12 +17,12 @@ pub(crate) mod purpose {
 }
 
 /// Rows that fit the batch ports, by the name that they are bound to.
-pub(crate) struct Bound<'a> {
+pub(crate) struct BoundRows<'a> {
     data: Vec<(String, TensorRef<'a>)>,
     count: usize,
 }
 
-impl<'a> Bound<'a> {
+impl<'a> BoundRows<'a> {
     /// Looks the rows through.
     fn new(which: &'static str, ports: &[Port], rows: &[(&'a str, TensorRef<'a>)]) -> Result<Self> {
         let wrong = |reason: String| Error::Rows { which, reason };
@@ -67,36 +67,36 @@ impl<'a> Bound<'a> {
 }
 
 /// All rows of a training, and which of them are for what.
-pub(crate) struct Material<'a> {
-    pub data: Bound<'a>,
+pub(crate) struct TrainingData<'a> {
+    pub data: BoundRows<'a>,
     /// Numbers of the rows of `data` to train on.
     pub training: Vec<i64>,
-    own: Option<Bound<'a>>,
+    own: Option<BoundRows<'a>>,
     held: Vec<i64>,
 }
 
-impl<'a> Material<'a> {
+impl<'a> TrainingData<'a> {
     /// Validation rows of their own, or a part of the others.
-    pub fn new(ports: &[Port], rows: &Rows<'a>, options: &Options) -> Result<Self> {
-        let data = Bound::new("training", ports, rows.training)?;
+    pub fn new(ports: &[Port], rows: &TrainingRows<'a>, options: &TrainingOptions) -> Result<Self> {
+        let data = BoundRows::new("training", ports, rows.training)?;
         if rows.validation.is_empty() {
             let [training, held] = split(data.count, options);
             return Ok(Self { data, training, own: None, held });
         }
-        let own = Bound::new("validation", ports, rows.validation)?;
+        let own = BoundRows::new("validation", ports, rows.validation)?;
         let [training, held] = [data.count, own.count].map(|count| (0..count as i64).collect());
         Ok(Self { data, training, own: Some(own), held })
     }
 
     /// The rows to validate on and their numbers, when there are any.
-    pub fn held(&self) -> Option<(&Bound<'a>, &[i64])> {
+    pub fn held(&self) -> Option<(&BoundRows<'a>, &[i64])> {
         (!self.held.is_empty()).then(|| (self.own.as_ref().unwrap_or(&self.data), &self.held[..]))
     }
 }
 
 /// Numbers of rows, training and validation; the latter empty when nothing is held out.
-fn split(count: usize, options: &Options) -> [Vec<i64>; 2] {
-    let order = Stream::new(options.seed, &[purpose::SPLIT]).permutation(count);
+fn split(count: usize, options: &TrainingOptions) -> [Vec<i64>; 2] {
+    let order = RandomStream::new(options.seed, &[purpose::SPLIT]).permutation(count);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the rows")]
     let held = (count as f64 * options.validation).round() as usize;
     let held = if options.validation > 0.0 { held.clamp(usize::from(count > 1), count - 1) } else { 0 };
@@ -107,7 +107,7 @@ fn split(count: usize, options: &Options) -> [Vec<i64>; 2] {
 }
 
 /// The mini-batches of a training; an epoch leaves out the rows that do not fill one.
-pub(crate) struct Batches {
+pub(crate) struct MiniBatches {
     rows: Vec<i64>,
     batch: usize,
     shuffle: bool,
@@ -117,8 +117,8 @@ pub(crate) struct Batches {
     chosen: Vec<i64>,
 }
 
-impl Batches {
-    pub fn new(rows: Vec<i64>, options: &Options) -> Self {
+impl MiniBatches {
+    pub fn new(rows: Vec<i64>, options: &TrainingOptions) -> Self {
         let batch = options.batch.clamp(1, rows.len().max(1));
         let order = (0..rows.len()).collect();
         let (shuffle, seed) = (options.shuffle, options.seed);
@@ -135,7 +135,8 @@ impl Batches {
         let batches = (self.rows.len() / self.batch).max(1) as u64;
         let epoch = at / batches;
         if self.shuffle && self.epoch != Some(epoch) {
-            self.order = Stream::new(self.seed, &[purpose::SHUFFLE, epoch]).permutation(self.rows.len());
+            self.order =
+                RandomStream::new(self.seed, &[purpose::SHUFFLE, epoch]).permutation(self.rows.len());
             self.epoch = Some(epoch);
         }
         let start = usize::try_from(at % batches).unwrap_or_default() * self.batch;
@@ -146,28 +147,28 @@ impl Batches {
 }
 
 /// The random ports that a graph takes, filled for a step or for validation.
-pub(crate) struct Noise {
+pub(crate) struct RandomInputs {
     seed: u64,
-    ports: Vec<Filled>,
+    ports: Vec<FilledInput>,
 }
 
-struct Filled {
+struct FilledInput {
     /// Its place among the objective's random ports: what its stream depends on.
     place: u64,
     name: String,
-    draw: Draw,
+    draw: NoiseDistribution,
     shape: Vec<usize>,
     values: Vec<f32>,
 }
 
-impl Noise {
+impl RandomInputs {
     /// For the random ports among these inputs, at a batch of so many rows.
-    pub fn new(task: &Task, inputs: &[Port], batch: usize, seed: u64) -> Self {
+    pub fn new(task: &CheckedObjective, inputs: &[Port], batch: usize, seed: u64) -> Self {
         let ports = (0..).zip(&task.random).filter_map(|(place, random)| {
             let port = inputs.iter().find(|port| port.name == random.port)?;
             let shape = task.shape(port, batch);
             let values = vec![0.0; shape.iter().product()];
-            Some(Filled { place, name: random.port.clone(), draw: random.draw, shape, values })
+            Some(FilledInput { place, name: random.port.clone(), draw: random.draw, shape, values })
         });
         Self { seed, ports: ports.collect() }
     }
@@ -175,7 +176,7 @@ impl Noise {
     /// Fills for a training step.
     pub fn step(&mut self, at: u64) {
         for port in &mut self.ports {
-            Stream::new(self.seed, &[purpose::NOISE, at, port.place]).fill(port.draw, &mut port.values);
+            RandomStream::new(self.seed, &[purpose::NOISE, at, port.place]).fill(port.draw, &mut port.values);
         }
     }
 
@@ -183,8 +184,8 @@ impl Noise {
     pub fn validation(&mut self, part: u64) {
         for port in &mut self.ports {
             match port.draw {
-                Draw::Mask { .. } => port.values.fill(1.0),
-                draw => Stream::new(self.seed, &[purpose::VALIDATION, part, port.place])
+                NoiseDistribution::Mask { .. } => port.values.fill(1.0),
+                draw => RandomStream::new(self.seed, &[purpose::VALIDATION, part, port.place])
                     .fill(draw, &mut port.values),
             }
         }
@@ -202,9 +203,9 @@ mod tests {
 
     #[test]
     fn an_epoch_visits_each_row_at_most_once_and_epochs_differ() {
-        let options = Options { batch: 4, ..Options::default() };
+        let options = TrainingOptions { batch: 4, ..TrainingOptions::default() };
         let rows: Vec<i64> = (0..11).map(|row| row * 3).collect();
-        let mut batches = Batches::new(rows.clone(), &options);
+        let mut batches = MiniBatches::new(rows.clone(), &options);
         let mut epoch =
             |first: u64| -> Vec<i64> { (first..first + 2).flat_map(|at| batches.at(at).to_vec()).collect() };
         let (first, second, again) = (epoch(0), epoch(2), epoch(0));
@@ -217,14 +218,15 @@ mod tests {
         }
         assert_ne!(first, second);
         assert_eq!(first, again, "a batch depends on its step alone");
-        let mut in_order = Batches::new(rows.clone(), &Options { shuffle: false, ..options });
+        let mut in_order = MiniBatches::new(rows.clone(), &TrainingOptions { shuffle: false, ..options });
         assert_eq!(in_order.at(3), &rows[4..8]);
         assert_eq!(in_order.at(2), &rows[..4]);
     }
 
     #[test]
     fn the_split_is_whole_and_follows_the_seed() {
-        let at = |seed, validation| split(20, &Options { seed, validation, ..Options::default() });
+        let at =
+            |seed, validation| split(20, &TrainingOptions { seed, validation, ..TrainingOptions::default() });
         let [training, validation] = at(3, 0.25);
         assert_eq!((training.len(), validation.len()), (15, 5));
         let mut all = [training.clone(), validation].concat();

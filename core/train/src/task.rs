@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
-use chiasm_objective::{LOSS, Objective, Random, VALIDATION};
+use chiasm_objective::{LOSS, Objective, RandomInput, VALIDATION};
 
 use crate::{Error, Result};
 
@@ -11,13 +11,13 @@ use crate::{Error, Result};
 pub(crate) const CONTROL: &str = "control/";
 
 /// An objective that can be trained.
-pub(crate) struct Task {
+pub(crate) struct CheckedObjective {
     /// The graph with its weights as inputs.
     pub lifted: Graph,
     /// The part of it that a training step computes.
     pub forward: Graph,
-    pub weights: Vec<Weight>,
-    pub random: Vec<Random>,
+    pub weights: Vec<UpdatedWeight>,
+    pub random: Vec<RandomInput>,
     pub after: Option<Graph>,
     /// Inputs that take rows.
     pub ports: Vec<Port>,
@@ -28,7 +28,7 @@ pub(crate) struct Task {
 }
 
 /// A weight that moves.
-pub(crate) struct Weight {
+pub(crate) struct UpdatedWeight {
     pub name: String,
     pub first: Tensor,
     /// By its gradient; else by `after` alone.
@@ -36,11 +36,13 @@ pub(crate) struct Weight {
     pub decay: bool,
 }
 
-impl Task {
+impl CheckedObjective {
     pub fn read(objective: &Objective) -> Result<Self> {
         read(objective).map_err(|problem| match problem {
-            Problem::Told(reason) => Error::Objective { name: objective.graph.name().to_owned(), reason },
-            Problem::Graph(error) => Error::Graph(error),
+            ObjectiveProblem::Told(reason) => {
+                Error::Objective { name: objective.graph.name().to_owned(), reason }
+            }
+            ObjectiveProblem::Graph(error) => Error::Graph(error),
         })
     }
 
@@ -56,24 +58,24 @@ impl Task {
     }
 }
 
-enum Problem {
+enum ObjectiveProblem {
     Told(String),
     Graph(chiasm_graph::Error),
 }
 
-impl From<String> for Problem {
+impl From<String> for ObjectiveProblem {
     fn from(reason: String) -> Self {
         Self::Told(reason)
     }
 }
 
-impl From<chiasm_graph::Error> for Problem {
+impl From<chiasm_graph::Error> for ObjectiveProblem {
     fn from(error: chiasm_graph::Error) -> Self {
         Self::Graph(error)
     }
 }
 
-fn read(objective: &Objective) -> Result<Task, Problem> {
+fn read(objective: &Objective) -> Result<CheckedObjective, ObjectiveProblem> {
     let graph = &objective.graph;
     let terms = terms(graph)?;
     let judged = graph.outputs().iter().any(|port| port.name == VALIDATION);
@@ -98,7 +100,7 @@ fn read(objective: &Objective) -> Result<Task, Problem> {
     if let Some(idle) = weights.iter().find(|w| w.trained && forward.input(&w.name).is_err()) {
         return Err(format!("its loss does not depend on the weight `{}`; do not train it", idle.name).into());
     }
-    Ok(Task {
+    Ok(CheckedObjective {
         lifted,
         forward,
         random: objective.random.clone(),
@@ -111,7 +113,7 @@ fn read(objective: &Objective) -> Result<Task, Problem> {
 }
 
 /// The outputs of a step, the loss first; every output must be a scalar.
-fn terms(graph: &Graph) -> Result<Vec<String>, Problem> {
+fn terms(graph: &Graph) -> Result<Vec<String>, ObjectiveProblem> {
     let outputs = graph.outputs();
     for port in &outputs {
         if port.dtype != DType::F32 || port.dims.as_ref().is_none_or(|dims| !dims.is_empty()) {
@@ -126,7 +128,7 @@ fn terms(graph: &Graph) -> Result<Vec<String>, Problem> {
     Ok(std::iter::once(LOSS.to_owned()).chain(others).collect())
 }
 
-fn trained(objective: &Objective) -> Result<Vec<Weight>, Problem> {
+fn trained(objective: &Objective) -> Result<Vec<UpdatedWeight>, ObjectiveProblem> {
     if objective.trainable.is_empty() {
         return Err("it names no weight to train".to_owned().into());
     }
@@ -145,13 +147,13 @@ fn trained(objective: &Objective) -> Result<Vec<Weight>, Problem> {
             if !seen.insert(&trainable.name) {
                 return Err(format!("the weight `{}` is named twice", trainable.name).into());
             }
-            Ok(Weight { name: trainable.name.clone(), first, trained: true, decay: trainable.decay })
+            Ok(UpdatedWeight { name: trainable.name.clone(), first, trained: true, decay: trainable.decay })
         })
         .collect()
 }
 
 /// The weights that only `after` moves, once its ports are found to be weights and their next values.
-fn carried(objective: &Objective, trained: &[Weight]) -> Result<Vec<Weight>, Problem> {
+fn carried(objective: &Objective, trained: &[UpdatedWeight]) -> Result<Vec<UpdatedWeight>, ObjectiveProblem> {
     let Some(after) = &objective.after else { return Ok(Vec::new()) };
     let rewritten: Vec<String> = after.outputs().into_iter().map(|port| port.name).collect();
     let mut carried = Vec::new();
@@ -160,7 +162,7 @@ fn carried(objective: &Objective, trained: &[Weight]) -> Result<Vec<Weight>, Pro
         let weight = weight.ok_or_else(|| format!("its `after` gives `{name}`; expected `next/<weight>`"))?;
         if !trained.iter().any(|w| w.name == weight) {
             let first = objective.graph.weight(weight)?;
-            carried.push(Weight { name: weight.to_owned(), first, trained: false, decay: false });
+            carried.push(UpdatedWeight { name: weight.to_owned(), first, trained: false, decay: false });
         }
     }
     for port in after.inputs() {
@@ -176,7 +178,7 @@ fn carried(objective: &Objective, trained: &[Weight]) -> Result<Vec<Weight>, Pro
 }
 
 /// Names of the first axes of the batch ports.
-fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, Problem> {
+fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, ObjectiveProblem> {
     if ports.is_empty() {
         return Err("it has no input that takes rows".to_owned().into());
     }
@@ -192,7 +194,11 @@ fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, Problem> {
         .collect()
 }
 
-fn check_random(graph: &Graph, random: &Random, batch: &HashSet<String>) -> Result<(), Problem> {
+fn check_random(
+    graph: &Graph,
+    random: &RandomInput,
+    batch: &HashSet<String>,
+) -> Result<(), ObjectiveProblem> {
     let port = graph.input(&random.port)?;
     let known = |dim: &Dim| match dim {
         Dim::Fixed(_) => true,
@@ -204,7 +210,7 @@ fn check_random(graph: &Graph, random: &Random, batch: &HashSet<String>) -> Resu
             format!("its random input {port} must be f32, its axes fixed or as long as the batch").into()
         );
     }
-    if let chiasm_objective::Draw::Mask { keep } = random.draw
+    if let chiasm_objective::NoiseDistribution::Mask { keep } = random.draw
         && !(keep > 0.0 && keep <= 1.0)
     {
         return Err(format!(

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chiasm_graph::{Graph, Tensor, TensorRef};
-use chiasm_objective::{Objective, Optimizer, Options, Point, Progress, Report, Rows, Stopped, Trained};
+use chiasm_objective::{
+    CurvePoint, Objective, Optimizer, StopReason, TrainedWeights, TrainingOptions, TrainingProgress,
+    TrainingReport, TrainingRows,
+};
 use chiasm_runtime::{Engine, Session, SessionOptions, Stepper};
 
-use crate::checkpoint::{self, Checkpoint, Ledger, Saved, Tensors};
+use crate::checkpoint::{self, Checkpoint, SavedTraining, Tensors, TrainingState};
 use crate::optimizer;
-use crate::rows::{Batches, Material, Noise};
+use crate::rows::{MiniBatches, RandomInputs, TrainingData};
 use crate::step::{self, INDEX};
-use crate::task::Task;
-use crate::validation::{Judge, scalar};
+use crate::task::CheckedObjective;
+use crate::validation::{Validator, scalar};
 use crate::{Error, Result};
 
 /// A loss this many times the first one (or 1, if that is more) has exploded.
@@ -38,19 +41,19 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// When objective, rows or options make no sense, the engine fails, or the checkpoint cannot be written. A diverging loss is no
-    /// error: training stops with the best weights so far, and [`Report::stopped`] says why.
+    /// error: training stops with the best weights so far, and [`TrainingReport::stopped`] says why.
     pub fn train(
         &self,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-        observe: &mut dyn FnMut(&Progress<'_>) -> bool,
-    ) -> Result<Trained> {
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+        observe: &mut dyn FnMut(&TrainingProgress<'_>) -> bool,
+    ) -> Result<TrainedWeights> {
         check(options)?;
-        let task = Task::read(objective)?;
-        let material = Material::new(&task.ports, rows, options)?;
+        let task = CheckedObjective::read(objective)?;
+        let material = TrainingData::new(&task.ports, rows, options)?;
         let (graph, state) = step::training(&task, options)?;
-        let place = SessionOptions { fuse: true, lanes: 1, ..self.session };
+        let place = SessionOptions { fuse: true, replicas: 1, ..self.session };
         let session = self.engine.session(&graph, &place)?;
         let checkpoint = match self.checkpoints {
             Some(folder) => {
@@ -61,13 +64,13 @@ impl Trainer<'_> {
         };
         let saved = checkpoint.as_ref().and_then(Checkpoint::load);
         let saved = match saved {
-            Some(Saved { ledger, kept, .. }) if ledger.stopped.is_some() => {
+            Some(SavedTraining { ledger, kept, .. }) if ledger.stopped.is_some() => {
                 return Ok(over(&task, ledger, kept));
             }
             other => other,
         };
         let judge = match material.held() {
-            Some((data, held)) => Some(Judge::new(self.engine, &place, &task, data, held, options.seed)?),
+            Some((data, held)) => Some(Validator::new(self.engine, &place, &task, data, held, options.seed)?),
             None => None,
         };
         let rows = material.training.len();
@@ -75,9 +78,9 @@ impl Trainer<'_> {
         let (ledger, state, kept) = begin(&task, state, saved);
         let inputs = graph.inputs();
         let stepper = session.stepper(&material.data.views(&inputs), state)?;
-        let batches = Batches::new(material.training, options);
-        let run = Run {
-            noise: Noise::new(&task, &inputs, batches.batch(), options.seed),
+        let batches = MiniBatches::new(material.training, options);
+        let run = TrainingLoop {
+            noise: RandomInputs::new(&task, &inputs, batches.batch(), options.seed),
             controls: inputs.into_iter().map(|port| port.name).collect(),
             stepper,
             weights: task.weights.len(),
@@ -99,8 +102,8 @@ impl Trainer<'_> {
         &self,
         objective: &Objective,
         step: &Graph,
-        rows: &Rows<'_>,
-        options: &Options,
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
         session: &Session,
     ) -> Result<String> {
         let found = self.engine.found();
@@ -113,12 +116,12 @@ impl Trainer<'_> {
 
 /// Where a training begins: at the start, or where a checkpoint left it.
 fn begin(
-    task: &Task,
-    state: Vec<chiasm_runtime::State>,
-    saved: Option<Saved>,
-) -> (Ledger, Vec<chiasm_runtime::State>, Tensors) {
+    task: &CheckedObjective,
+    state: Vec<chiasm_runtime::StateVariable>,
+    saved: Option<SavedTraining>,
+) -> (TrainingState, Vec<chiasm_runtime::StateVariable>, Tensors) {
     let start = || {
-        let ledger = Ledger {
+        let ledger = TrainingState {
             step: 0,
             first_loss: None,
             best_step: 0,
@@ -130,11 +133,11 @@ fn begin(
         let kept = task.weights.iter().map(|w| (w.name.clone(), w.first.clone())).collect();
         (ledger, state.clone(), kept)
     };
-    let resume = |saved: Saved| {
-        let at = |state: &chiasm_runtime::State| {
+    let resume = |saved: SavedTraining| {
+        let at = |state: &chiasm_runtime::StateVariable| {
             let (_, value) = saved.state.iter().find(|(name, _)| *name == state.input)?;
             let fits = value.shape() == state.first.shape() && value.dtype() == state.first.dtype();
-            fits.then(|| chiasm_runtime::State { first: value.clone(), ..state.clone() })
+            fits.then(|| chiasm_runtime::StateVariable { first: value.clone(), ..state.clone() })
         };
         let state = state.iter().map(at).collect::<Option<Vec<_>>>()?;
         Some((saved.ledger, state, saved.kept))
@@ -143,39 +146,47 @@ fn begin(
 }
 
 /// What is returned of a training that is over.
-fn over(task: &Task, ledger: Ledger, mut kept: Tensors) -> Trained {
+fn over(task: &CheckedObjective, ledger: TrainingState, mut kept: Tensors) -> TrainedWeights {
     let place = |name: &str| task.weights.iter().position(|weight| weight.name == name);
     kept.sort_by_key(|(name, _)| place(name));
-    let stopped = ledger.stopped.unwrap_or(Stopped::Finished);
-    Trained {
+    let stopped = ledger.stopped.unwrap_or(StopReason::Finished);
+    TrainedWeights {
         weights: kept,
-        report: Report { steps: ledger.step, best_step: ledger.best_step, stopped, curve: ledger.curve },
+        report: TrainingReport {
+            steps: ledger.step,
+            best_step: ledger.best_step,
+            stopped,
+            curve: ledger.curve,
+        },
     }
 }
 
 /// A training under way.
-struct Run<'a, 'd> {
+struct TrainingLoop<'a, 'd> {
     stepper: Stepper<'d>,
     /// How many of the stepper's states, the first ones, are weights.
     weights: usize,
-    judge: Option<Judge<'d>>,
-    batches: Batches,
-    noise: Noise,
+    judge: Option<Validator<'d>>,
+    batches: MiniBatches,
+    noise: RandomInputs,
     /// Names of the step's inputs, by which scalars are given.
     controls: Vec<String>,
-    options: &'a Options,
+    options: &'a TrainingOptions,
     steps: u64,
     check_every: u64,
     checkpoint: Option<Checkpoint>,
-    ledger: Ledger,
+    ledger: TrainingState,
     /// The best weights so far.
     kept: Tensors,
     /// Sums of the outputs since the last check.
     sums: BTreeMap<String, f64>,
 }
 
-impl Run<'_, '_> {
-    fn finish(mut self, observe: &mut dyn FnMut(&Progress<'_>) -> bool) -> Result<(Ledger, Tensors)> {
+impl TrainingLoop<'_, '_> {
+    fn finish(
+        mut self,
+        observe: &mut dyn FnMut(&TrainingProgress<'_>) -> bool,
+    ) -> Result<(TrainingState, Tensors)> {
         if self.ledger.curve.is_empty() {
             self.check()?;
         }
@@ -185,7 +196,7 @@ impl Run<'_, '_> {
             if self.ledger.stopped.is_none() && (last || self.ledger.step.is_multiple_of(self.check_every)) {
                 self.check()?;
             }
-            let progress = Progress {
+            let progress = TrainingProgress {
                 step: self.ledger.step,
                 steps: self.steps,
                 losses: &losses,
@@ -197,9 +208,9 @@ impl Run<'_, '_> {
         }
         let unjudged = self.judge.is_none();
         if self.ledger.stopped.is_none() {
-            self.ledger.stopped = Some(Stopped::Finished);
+            self.ledger.stopped = Some(StopReason::Finished);
         }
-        if unjudged && !matches!(self.ledger.stopped, Some(Stopped::Diverged(_))) {
+        if unjudged && !matches!(self.ledger.stopped, Some(StopReason::Diverged(_))) {
             self.kept = self.current()?;
             self.ledger.best_step = self.ledger.step;
         }
@@ -262,7 +273,7 @@ impl Run<'_, '_> {
         let rate = self.options.rate(self.ledger.step.saturating_sub(1), self.steps) as f32;
         let step = self.ledger.step;
         let finite = |(_, value): &(String, f32)| value.is_finite();
-        self.ledger.curve.push(Point {
+        self.ledger.curve.push(CurvePoint {
             step,
             rate,
             training: training.into_iter().filter(finite).collect(),
@@ -287,7 +298,7 @@ impl Run<'_, '_> {
             self.ledger.waited += 1;
         }
         if judged && self.options.patience.is_some_and(|patience| self.ledger.waited >= patience.max(1)) {
-            self.ledger.stopped = Some(Stopped::Early(self.ledger.waited));
+            self.ledger.stopped = Some(StopReason::Early(self.ledger.waited));
         } else if let Some(checkpoint) = &self.checkpoint {
             checkpoint.save(&self.ledger, &self.stepper.state()?, &self.kept)?;
         }
@@ -303,7 +314,7 @@ impl Run<'_, '_> {
 
     fn diverged(&mut self, what: &str, first: f32) {
         let rate = self.options.learning_rate;
-        self.ledger.stopped = Some(Stopped::Diverged(format!(
+        self.ledger.stopped = Some(StopReason::Diverged(format!(
             "the loss {what} at step {} (it was {first:.4} at the first); lower the learning rate ({rate:e}), clip the \
              gradient, or look for numbers in the rows that are not finite",
             self.ledger.step
@@ -312,7 +323,7 @@ impl Run<'_, '_> {
 }
 
 /// Options that make sense.
-fn check(options: &Options) -> Result<()> {
+fn check(options: &TrainingOptions) -> Result<()> {
     let positive = |value: f64| value > 0.0 && value.is_finite();
     let part = |value: f64| (0.0..1.0).contains(&value);
     let (optimizer, momenta) = match options.optimizer {

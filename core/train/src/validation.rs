@@ -4,32 +4,32 @@ use chiasm_graph::{Tensor, TensorRef};
 use chiasm_runtime::{Engine, SessionOptions, Stepper};
 
 use crate::Result;
-use crate::rows::{Bound, Noise};
+use crate::rows::{BoundRows, RandomInputs};
 use crate::step::{self, INDEX};
-use crate::task::Task;
+use crate::task::CheckedObjective;
 
 /// Rows judged at once, at most: a contrastive loss takes a matrix of that length squared. More rows are judged in equal
 /// parts, whose outputs are averaged.
 const AT_ONCE: usize = 4096;
 
 /// Judges weights on the same rows again and again.
-pub(crate) struct Judge<'d> {
+pub(crate) struct Validator<'d> {
     stepper: Stepper<'d>,
-    parts: Vec<Part>,
+    parts: Vec<ValidationPart>,
 }
 
-struct Part {
+struct ValidationPart {
     rows: Vec<i64>,
-    noise: Noise,
+    noise: RandomInputs,
 }
 
-impl<'d> Judge<'d> {
+impl<'d> Validator<'d> {
     /// For these rows of the data.
     pub fn new(
         engine: &Engine,
         session: &SessionOptions,
-        task: &Task,
-        data: &Bound<'d>,
+        task: &CheckedObjective,
+        data: &BoundRows<'d>,
         rows: &[i64],
         seed: u64,
     ) -> Result<Self> {
@@ -38,9 +38,9 @@ impl<'d> Judge<'d> {
         let count = rows.len().div_ceil(AT_ONCE).max(1);
         let parts = (0..count).map(|part| {
             let rows = rows[rows.len() * part / count..rows.len() * (part + 1) / count].to_vec();
-            let mut noise = Noise::new(task, &inputs, rows.len(), seed);
+            let mut noise = RandomInputs::new(task, &inputs, rows.len(), seed);
             noise.validation(part as u64);
-            Part { rows, noise }
+            ValidationPart { rows, noise }
         });
         let parts = parts.collect();
         Ok(Self {

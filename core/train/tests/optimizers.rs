@@ -4,7 +4,7 @@
 mod common;
 
 use chiasm_graph::Tensor;
-use chiasm_train::{Length, Objective, Optimizer, Options};
+use chiasm_train::{Objective, Optimizer, TrainingLength, TrainingOptions};
 use common::{network, train, trainer};
 use serde_json::Value;
 
@@ -36,17 +36,17 @@ fn fifty_steps_are_those_of_pytorch() {
         ("lion", Optimizer::Lion { beta1: 0.9, beta2: 0.99 }, 0.01, None),
     ];
     for (case, optimizer, learning_rate, clip) in cases {
-        let options = Options {
+        let options = TrainingOptions {
             optimizer,
             learning_rate,
             weight_decay: 0.1,
             warmup: 5,
             floor: 0.1,
-            length: Length::Steps(50),
+            length: TrainingLength::Steps(50),
             batch: 24,
             clip,
             validation: 0.0,
-            ..Options::default()
+            ..TrainingOptions::default()
         };
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         let trained = train(&trainer(), &objective, &x, &y, &options, &mut |progress| {

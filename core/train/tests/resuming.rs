@@ -8,7 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chiasm_graph::{Builder, DType, Dim};
-use chiasm_train::{Draw, Error, Length, Objective, Options, Progress, Trained, Trainer};
+use chiasm_train::{
+    Error, NoiseDistribution, Objective, TrainedWeights, Trainer, TrainingLength, TrainingOptions,
+    TrainingProgress,
+};
 use common::{bytes, rows, scalar, squared_error, tensor, trainer};
 
 /// A linear map under dropout, so that rows, noise and optimizer state must all go on where they were.
@@ -21,36 +24,38 @@ fn objective() -> Objective {
     let out = b.matmul(&kept, &w);
     let loss = squared_error(&mut b, &out, &y);
     scalar(&mut b, "loss", &loss);
-    Objective::new(b.finish().unwrap(), &["w"]).unwrap().with_random("mask", Draw::Mask { keep: 0.8 })
+    Objective::new(b.finish().unwrap(), &["w"])
+        .unwrap()
+        .with_random("mask", NoiseDistribution::Mask { keep: 0.8 })
 }
 
-fn options() -> Options {
-    let length = Length::Steps(90);
-    Options {
+fn options() -> TrainingOptions {
+    let length = TrainingLength::Steps(90);
+    TrainingOptions {
         learning_rate: 0.02,
         length,
         batch: 16,
         validation: 0.2,
         clip: Some(1.0),
         check_every: Some(7),
-        ..Options::default()
+        ..TrainingOptions::default()
     }
 }
 
 fn run(
     folder: Option<&Path>,
-    options: &Options,
-    observe: &mut dyn FnMut(&Progress<'_>) -> bool,
-) -> chiasm_train::Result<Trained> {
+    options: &TrainingOptions,
+    observe: &mut dyn FnMut(&TrainingProgress<'_>) -> bool,
+) -> chiasm_train::Result<TrainedWeights> {
     let (x, y) = (tensor(&[100, 8], 2), tensor(&[100, 4], 3));
     common::train(&Trainer { checkpoints: folder, ..trainer() }, &objective(), &x, &y, options, observe)
 }
 
 #[test]
 fn the_same_training_gives_the_same_bytes_and_another_seed_others() {
-    let once = |options: &Options| bytes(&run(None, options, &mut |_| true).unwrap());
+    let once = |options: &TrainingOptions| bytes(&run(None, options, &mut |_| true).unwrap());
     assert_eq!(once(&options()), once(&options()));
-    assert_ne!(once(&options()), once(&Options { seed: 1, ..options() }));
+    assert_ne!(once(&options()), once(&TrainingOptions { seed: 1, ..options() }));
 }
 
 #[test]
@@ -74,7 +79,7 @@ fn a_training_that_was_stopped_goes_on_to_the_same_bytes() {
 fn a_finished_training_is_not_repeated_and_another_one_not_mistaken_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut steps = 0;
-    let mut counted = |options: &Options| {
+    let mut counted = |options: &TrainingOptions| {
         steps = 0;
         let trained = run(Some(folder.path()), options, &mut |_| {
             steps += 1;
@@ -85,7 +90,7 @@ fn a_finished_training_is_not_repeated_and_another_one_not_mistaken_for_it() {
     let first = counted(&options());
     assert_eq!(first.1, 90);
     assert_eq!(counted(&options()), (first.0, 0));
-    assert_eq!(counted(&Options { learning_rate: 0.03, ..options() }).1, 90);
+    assert_eq!(counted(&TrainingOptions { learning_rate: 0.03, ..options() }).1, 90);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn choose(settings: &Settings, views: &Views<'_>, services: &Services<'_>) -> Re
         0.0 => "the start alone, since no share of the networks was better on the rows held out".to_owned(),
         blend => format!("the networks with a share of {blend} in the score"),
     };
-    let trainings: Vec<String> = reports.iter().map(Report::sentence).collect();
+    let trainings: Vec<String> = reports.iter().map(TrainingReport::sentence).collect();
     let notes = json!({
         "verdict": verdict, "result": result, "comparison": comparison.table(), "trainings": trainings,
     });

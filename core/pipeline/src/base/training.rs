@@ -2,8 +2,11 @@
 //! kill, and remembered, so that their curves enter the run folder.
 
 use crate::base::{cache::Cache, reporter::Reporter};
-use chiasm_runtime::{Engine, Search, SessionOptions};
-use chiasm_train::{Objective, Options, Progress, Report, Rows, Stopped, Trained, Trainer};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_train::{
+    Objective, StopReason, TrainedWeights, Trainer, TrainingOptions, TrainingProgress, TrainingReport,
+    TrainingRows,
+};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +17,7 @@ pub struct Training {
     pub task: String,
     /// How it went.
     #[serde(flatten)]
-    pub report: Report,
+    pub report: TrainingReport,
 }
 
 /// The trainings since somebody last asked, in order. Clones share them.
@@ -35,7 +38,7 @@ impl Trainings {
 /// What trainings of one task need.
 pub(crate) struct Trains<'a> {
     pub task: &'a str,
-    pub search: &'a Search,
+    pub search: &'a EngineSearch,
     pub session: SessionOptions,
     pub cache: &'a Cache,
     pub reporter: &'a dyn Reporter,
@@ -47,9 +50,9 @@ impl Trains<'_> {
     pub fn train(
         &self,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-    ) -> Result<Trained, String> {
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights, String> {
         let engine = Engine::open(self.search).map_err(|e| e.to_string())?;
         let folder = self.cache.trainings();
         let trainer = Trainer { engine, session: self.session, checkpoints: Some(&folder) };
@@ -67,7 +70,7 @@ impl Trains<'_> {
             self.reporter.end();
         }
         let trained = trained.map_err(|e| e.to_string())?;
-        if let Stopped::Diverged(_) = trained.report.stopped {
+        if let StopReason::Diverged(_) = trained.report.stopped {
             self.reporter.note(&format!("{}: {}", self.task, trained.report.sentence()));
         }
         self.trainings.add(Training { task: self.task.to_owned(), report: trained.report.clone() });
@@ -76,7 +79,7 @@ impl Trains<'_> {
 }
 
 /// The losses of a step in one line.
-fn losses(progress: &Progress<'_>) -> String {
+fn losses(progress: &TrainingProgress<'_>) -> String {
     let named = progress.losses.iter().map(|(name, value)| (name.as_str(), *value));
     let all = named.chain(progress.validation.map(|value| ("validation", value)));
     all.map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join("  ")
@@ -86,7 +89,7 @@ fn losses(progress: &Progress<'_>) -> String {
 mod tests {
     use super::*;
     use chiasm_graph::{Builder, DType, Dim, Tensor};
-    use chiasm_train::Length;
+    use chiasm_train::TrainingLength;
 
     /// Keeps what it is told.
     #[derive(Default)]
@@ -133,7 +136,7 @@ mod tests {
         let (cache, heard, trainings) = (Cache::at(here.path()), Heard::default(), Trainings::default());
         let trains = Trains {
             task: "align (x)",
-            search: &Search::from_environment(None),
+            search: &EngineSearch::from_environment(None),
             session: SessionOptions { threads: 1, ..SessionOptions::default() },
             cache: &cache,
             reporter: &heard,
@@ -141,8 +144,8 @@ mod tests {
         };
         let x = Tensor::f32(&[10, 2], vec![1.0; 20]).unwrap();
         let rows = [("x", (&x).into())];
-        let rows = Rows { training: &rows, validation: &[] };
-        let options = Options { length: Length::Steps(2), ..Options::default() };
+        let rows = TrainingRows { training: &rows, validation: &[] };
+        let options = TrainingOptions { length: TrainingLength::Steps(2), ..TrainingOptions::default() };
         let first = trains.train(&objective(), &rows, &options).unwrap();
         assert!(cache.trainings().starts_with(here.path()), "two caches share nothing");
         let told = std::mem::take(&mut *heard.0.lock().unwrap());
@@ -156,7 +159,7 @@ mod tests {
         assert_eq!(remembered[0]["task"], "align (x)");
         assert_eq!(remembered[1]["curve"].as_array().unwrap().len(), 2);
         assert!(trainings.take().is_empty());
-        let broken = Options { batch: 0, ..options };
+        let broken = TrainingOptions { batch: 0, ..options };
         let message = trains.train(&objective(), &rows, &broken).unwrap_err();
         assert!(message.contains("`batch`"), "{message}");
     }

@@ -8,8 +8,8 @@ use crate::base::{
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Host, HostServices, Level};
-use chiasm_runtime::{Device, Engine, Search, Session, SessionOptions};
-use chiasm_train::{Objective, Options, Rows, Trained};
+use chiasm_runtime::{Device, Engine, EngineSearch, Session, SessionOptions};
+use chiasm_train::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use std::{path::PathBuf, sync::Arc};
 
 /// What verbs work with.
@@ -19,7 +19,7 @@ pub struct Workbench {
     /// Folders of model cards named by the user, before those that are found.
     pub models: Vec<PathBuf>,
     /// Where ONNX Runtime is looked for.
-    pub search: Search,
+    pub search: EngineSearch,
     /// Where graphs run.
     pub device: Device,
     /// Threads to compute with; 0 takes every core.
@@ -98,7 +98,7 @@ pub struct Services {
     reporter: Arc<dyn Reporter>,
     seed: u64,
     threads: usize,
-    search: Search,
+    search: EngineSearch,
     options: SessionOptions,
     cache: Cache,
     trainings: Trainings,
@@ -139,9 +139,9 @@ impl HostServices for Services {
         &self,
         _plugin: &str,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-    ) -> Result<Trained, String> {
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights, String> {
         let trains = Trains {
             task: &self.task,
             search: &self.search,

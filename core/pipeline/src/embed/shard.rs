@@ -6,7 +6,7 @@ use crate::{
     catalog::{encoder::Encoder, raw::Raw},
 };
 use chiasm_graph::Tensor;
-use chiasm_runtime::{EmbedOptions, ItemInput, OnBad, Session, Sink, embed};
+use chiasm_runtime::{BadItemPolicy, BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, Session, embed};
 use ndarray::{Array2, Array3, Axis, Slice};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -200,7 +200,8 @@ fn run(
         before: 0,
     };
     let outputs: &[&str] = if width.is_some() { &["pooled", "tokens", "mask"] } else { &["pooled"] };
-    match embed(session, shard.len(), &inputs, outputs, &options, prepare, &mut gather) {
+    let request = EmbedRequest { items: shard.len(), inputs: &inputs, outputs, options };
+    match embed(session, &request, prepare, &mut gather) {
         Err(chiasm_runtime::Error::Item { index, reason }) => return Err(unreadable(shard[index], &reason)),
         other => other?,
     };
@@ -239,7 +240,7 @@ impl Gather<'_> {
     }
 }
 
-impl Sink for Gather<'_> {
+impl BatchReceiver for Gather<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         let named = |name: &str| {
             let found = outputs.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
@@ -267,9 +268,9 @@ impl Sink for Gather<'_> {
         Ok(())
     }
 
-    fn bad_item(&mut self, item: usize, reason: &str) -> OnBad {
+    fn bad_item(&mut self, item: usize, reason: &str) -> BadItemPolicy {
         self.bad.insert(item, format!("{}: {reason}", self.shard[item].shown()));
-        if self.skip_bad { OnBad::Skip } else { OnBad::Abort }
+        if self.skip_bad { BadItemPolicy::Skip } else { BadItemPolicy::Abort }
     }
 
     fn progress(&mut self, done: usize, _: usize) -> bool {

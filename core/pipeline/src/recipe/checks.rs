@@ -2,7 +2,7 @@
 
 use super::tree::{self, At, Reader, Table};
 use crate::base::problem::{Origin, Problem, Problems};
-use chiasm_check::{CHECKS, Settings};
+use chiasm_check::{CHECKS, CheckSettings};
 use miette::NamedSource;
 use std::{cell::RefCell, sync::Arc};
 
@@ -10,7 +10,7 @@ use std::{cell::RefCell, sync::Arc};
 #[derive(Debug, Clone, Default)]
 pub struct ChecksRecipe {
     /// Points, tolerances and limits.
-    pub settings: Settings,
+    pub settings: CheckSettings,
     /// The column of the pairs that holds each row's label.
     pub labels: Option<At<String>>,
 }
@@ -60,7 +60,7 @@ pub(super) fn read_checks(root: &Reader<'_>) -> ChecksRecipe {
 ///
 /// # Errors
 /// Every assignment that is not understood.
-pub fn settings_of(overrides: &[String], seed: u64) -> Result<Settings, Problems> {
+pub fn settings_of(overrides: &[String], seed: u64) -> Result<CheckSettings, Problems> {
     let mut table = Table::new();
     for assignment in overrides {
         tree::set(&mut table, assignment)?;
@@ -70,5 +70,5 @@ pub fn settings_of(overrides: &[String], seed: u64) -> Result<Settings, Problems
     let root = Reader::new("", &table, &whole, &problems);
     let checks = read_checks(&root);
     root.finish();
-    problems.into_inner().or(Some(Settings { seed, ..checks.settings }))
+    problems.into_inner().or(Some(CheckSettings { seed, ..checks.settings }))
 }

@@ -12,7 +12,7 @@ use crate::{
     embed::Embedded,
     recipe::checks::settings_of,
 };
-use chiasm_check::{Claims, Labels, Report, Settings, Subject, Verdict};
+use chiasm_check::{CheckInput, CheckSettings, InverseSides, MapReport, ProbeLabels, Verdict};
 use chiasm_graph::Graph;
 use chiasm_host::InverseKind;
 use chiasm_runtime::SessionOptions;
@@ -33,7 +33,7 @@ pub struct Checked {
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
     /// One report a map.
-    pub maps: Vec<Report>,
+    pub maps: Vec<MapReport>,
 }
 
 /// The held-out items of a run, and what else its maps are checked with.
@@ -55,7 +55,7 @@ pub(super) struct Items<'a> {
 pub(super) fn check_maps(
     model: &Model,
     items: &Items<'_>,
-    settings: &Settings,
+    settings: &CheckSettings,
     bench: &Workbench,
 ) -> Result<Checked, Error> {
     let mut maps = Vec::new();
@@ -68,13 +68,13 @@ pub(super) fn check_maps(
             (0..items.aligned.len()).filter(|o| *o != at).map(|o| items.aligned[o].z.view()).collect();
         let others = concatenate(Axis(0), &others)
             .map_err(|e| Error::Internal(format!("the images of the other modalities: {e}")))?;
-        let labels = items.labelled.as_ref().map(|(labels, train)| Labels {
+        let labels = items.labelled.as_ref().map(|(labels, train)| ProbeLabels {
             labels: labels.of(&items.test[at].rows),
             training: train[at].pooled.view(),
             training_labels: labels.of(&train[at].rows),
         });
         let inverse = model.inverses[at].as_ref();
-        let subject = Subject {
+        let subject = CheckInput {
             name: &head.modality,
             map: &map,
             points: items.test[at].pooled.view(),
@@ -85,7 +85,7 @@ pub(super) fn check_maps(
         };
         maps.push(subject_report(&subject, settings, bench)?);
     }
-    let failed = |report: &Report| -> Vec<String> {
+    let failed = |report: &MapReport| -> Vec<String> {
         report.of(Verdict::Fail).map(|check| format!("{}: {}", report.map, check.name)).collect()
     };
     Ok(Checked {
@@ -104,14 +104,18 @@ pub fn span(rows: &Array2<f32>) -> Result<usize, Error> {
 }
 
 /// What an inverse of this kind claims.
-fn claims(kind: InverseKind) -> Claims {
-    Claims {
+fn claims(kind: InverseKind) -> InverseSides {
+    InverseSides {
         left: matches!(kind, InverseKind::Left | InverseKind::TwoSided),
         right: matches!(kind, InverseKind::Right | InverseKind::TwoSided),
     }
 }
 
-fn subject_report(subject: &Subject<'_>, settings: &Settings, bench: &Workbench) -> Result<Report, Error> {
+fn subject_report(
+    subject: &CheckInput<'_>,
+    settings: &CheckSettings,
+    bench: &Workbench,
+) -> Result<MapReport, Error> {
     let options =
         SessionOptions { device: bench.device, threads: bench.threads, ..SessionOptions::default() };
     let total = settings.points.min(subject.points.nrows());
@@ -148,7 +152,11 @@ pub struct GraphCheck<'a> {
 ///
 /// # Errors
 /// When a file cannot be read, the graph is no map of rows, or the points do not fit it.
-pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbench) -> Result<Report, Error> {
+pub fn check_graph(
+    what: &GraphCheck<'_>,
+    overrides: &[String],
+    bench: &Workbench,
+) -> Result<MapReport, Error> {
     let settings = settings_of(overrides, 0)?;
     let load = |path: &Path| Graph::load(path).map_err(Error::graph(path.display().to_string()));
     let map = load(what.graph)?;
@@ -157,11 +165,11 @@ pub fn check_graph(what: &GraphCheck<'_>, overrides: &[String], bench: &Workbenc
     let inverse = what.inverse.map(load).transpose()?;
     let targets = what.onto.map(rows).transpose()?;
     let name = what.graph.display().to_string();
-    let subject = Subject {
+    let subject = CheckInput {
         name: &name,
         map: &map,
         points: points.view(),
-        inverse: inverse.as_ref().map(|graph| (graph, Claims { left: true, right: true })),
+        inverse: inverse.as_ref().map(|graph| (graph, InverseSides { left: true, right: true })),
         targets: targets.as_ref().map(Array2::view),
         labels: None,
         spanned: None,

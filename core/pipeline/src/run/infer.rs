@@ -11,7 +11,7 @@ use crate::{
 };
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
 use chiasm_host::HostError;
-use chiasm_runtime::{EmbedOptions, ItemInput, Sink, embed};
+use chiasm_runtime::{BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, embed};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
@@ -153,7 +153,8 @@ impl Run<'_> {
         let none = vec![Vec::new(); count];
         let outputs_of = outputs.iter().map(|name| ((*name).to_owned(), none.clone())).collect();
         let mut rows_of = RowsOf { outputs: outputs_of, steps, before: 0 };
-        match embed(&session, count, &inputs, outputs, &options, prepare, &mut rows_of) {
+        let request = EmbedRequest { items: count, inputs: &inputs, outputs, options };
+        match embed(&session, &request, prepare, &mut rows_of) {
             Err(chiasm_runtime::Error::Item { index, reason }) => {
                 let shown: Vec<String> = columns.iter().map(|column| column[index].shown()).collect();
                 let message = format!("cannot read {}: {reason}", shown.join(" and "));
@@ -181,7 +182,7 @@ struct RowsOf<'a> {
     before: usize,
 }
 
-impl Sink for RowsOf<'_> {
+impl BatchReceiver for RowsOf<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         for (name, tensor) in outputs {
             let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("`{name}` was not asked for"))?;

@@ -22,7 +22,7 @@ use crate::{
     },
     recipe::{Recipe, checks::ChecksRecipe, encoders::ItemRule},
 };
-use chiasm_check::Settings;
+use chiasm_check::CheckSettings;
 use chiasm_graph::{Graph, Storage};
 use chiasm_host::{EncoderSpec, Inverse, Takes};
 use ndarray::Array2;
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
             spanned: &self.learned.spanned,
             labelled: labels.map(|labels| (labels, train.as_slice())),
         };
-        let settings = Settings { seed: self.manifest.seed, ..checks.settings };
+        let settings = CheckSettings { seed: self.manifest.seed, ..checks.settings };
         check_maps(&self.model, &items, &settings, self.bench)
     }
 
