@@ -1,9 +1,10 @@
-//! Jacobians and all singular values of a 384-1024-384 GELU map at 64 points, beside `torch.func` and JAX.
+//! Times the Jacobians and all singular values of a 384-1024-384 GELU map at 64 points, and compares with
+//! `torch.func` and JAX.
 //!
 //! `cargo bench -p chiasm-check --profile dev --bench jacobian -- --peer PYTHON --scripts DIR [--rounds N]`,
-//! where DIR holds the peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads; the
-//! median of each is compared, since other work on the machine meets both. The singular values are held
-//! against PyTorch's in double precision.
+//! where DIR holds the peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads, so
+//! that other work on the machine affects both; medians are compared. The singular values are compared with
+//! PyTorch's in double precision.
 
 use chiasm_check::{CheckSettings, JacobianSpectra, LearnedMap, SphereConstraints};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
@@ -89,7 +90,7 @@ fn mlp(w1: &Array2<f64>, w2: &Array2<f64>) -> Fallible<Graph> {
     Ok(b.finish()?)
 }
 
-/// The peer's own median; it warms up once and repeats three times.
+/// Returns the peer's own median of three runs after one warm-up.
 fn seconds(python: &str, scripts: &str, peer: &str) -> Fallible<f64> {
     let script = Path::new(scripts).join("jacobian.py");
     let threads = THREADS.to_string();

@@ -1,19 +1,18 @@
-//! What is checked and where the lines are drawn: one table, so that a recipe, a report and a page say the
-//! same.
+//! The checks and their default limits, in one table that recipes, reports and documentation share.
 
 use serde::Serialize;
 
-/// On which side of its limits a number is good.
+/// Whether the limits of a check are upper or lower ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitKind {
-    /// Small is good.
+    /// Upper limits: small numbers are good.
     AtMost,
-    /// Large is good.
+    /// Lower limits: large numbers are good.
     AtLeast,
 }
 
-/// Beyond which number a check warns, and beyond which it fails; `None` never does.
+/// The limits beyond which a check warns and fails; `None` means never.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct CheckLimits {
     /// The last number that passes.
@@ -22,14 +21,14 @@ pub struct CheckLimits {
     pub fail: Option<f64>,
 }
 
-/// One check: its name, which numbers are good, and where the lines are drawn unless the user draws others.
+/// The definition of a check: its name, its default limits, and what its number means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckDefinition {
     /// The name in recipes and reports.
     pub name: &'static str,
-    /// Which side is good.
+    /// Whether the limits are upper or lower ones.
     pub bound: LimitKind,
-    /// The limits unless set.
+    /// The default limits.
     pub limits: CheckLimits,
     /// What the number is.
     pub what: &'static str,
@@ -57,19 +56,14 @@ const fn least(
 pub const CHECKS: &[CheckDefinition] = &[
     most("derivative", Some(1e-3), Some(1e-2), "median relative difference of J v to central differences"),
     most("differentiable", Some(0.0), None, "share of the inputs by which the derivative is not finite"),
-    most(
-        "rank",
-        Some(0.0),
-        Some(0.01),
-        "share of the points where the rank falls short of the attainable one",
-    ),
+    most("rank", Some(0.0), Some(0.01), "share of the points where the rank is below the attainable one"),
     most(
         "condition_number",
         Some(1e3),
         Some(1e6),
-        "strongest over weakest attainable stretch, median of the points",
+        "largest over smallest attainable singular value, median of the points",
     ),
-    most("lipschitz", Some(10.0), None, "largest stretch at any point over the median point's"),
+    most("lipschitz", Some(10.0), None, "largest stretch at any point over that of the median point"),
     least(
         "local_injectivity",
         Some(1e-2),
@@ -92,7 +86,7 @@ pub const CHECKS: &[CheckDefinition] = &[
         "null_space",
         Some(0.9),
         None,
-        "share of the data's variance that the map cannot see, mean of the points",
+        "share of the data's variance that the map loses, mean of the points",
     ),
     most(
         "smoothness",
@@ -117,29 +111,35 @@ pub const CHECKS: &[CheckDefinition] = &[
     ),
 ];
 
-/// The definition of a check; `None` for a name that is none.
+/// Returns the definition of a check; `None` for an unknown name.
+///
+/// ```
+/// let rank = chiasm_check::definition("rank").expect("a check");
+/// assert_eq!(rank.limits.fail, Some(0.01));
+/// assert!(chiasm_check::definition("ranc").is_none());
+/// ```
 pub fn definition(name: &str) -> Option<&'static CheckDefinition> {
     CHECKS.iter().find(|check| check.name == name)
 }
 
-/// How to check.
+/// The settings of [`crate::check`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CheckSettings {
-    /// Points at which Jacobians are taken; they are spread evenly over those given.
+    /// The number of points at which Jacobians are computed, evenly spaced among the given ones.
     pub points: usize,
-    /// Singular values below this share of the largest count as zero.
+    /// Singular values below this fraction of the largest count as zero.
     ///
-    /// 1e-6 by default: Jacobians are computed in single precision, so a direction a million times weaker
+    /// The default is 1e-6: Jacobians are computed in single precision, so a direction a million times weaker
     /// than the strongest is hardly larger than the rounding of the others (1e-7), and no inverse in single
-    /// precision can undo it.
+    /// precision can restore it.
     pub rank_tolerance: f64,
-    /// The rank that the map should have; found from its ends unless said.
+    /// The rank that the map should have; `None` takes the attainable rank.
     pub expected_rank: Option<usize>,
-    /// Neighbours of the surjectivity and information checks.
+    /// The number of neighbours in the surjectivity and information checks.
     pub neighbours: usize,
-    /// Seed of directions, starts and shuffles.
+    /// The seed of random directions, starting points and shuffles.
     pub seed: u64,
-    /// Limits that were set, by check; see [`CheckSettings::limits`].
+    /// The limits that were set, by check; see [`CheckSettings::limits`].
     pub limits: Vec<(&'static str, CheckLimits)>,
 }
 
@@ -157,13 +157,13 @@ impl Default for CheckSettings {
 }
 
 impl CheckSettings {
-    /// The limits of a check, the user's before the default ones.
+    /// Returns the limits of a check: those that were set, otherwise the default ones.
     pub fn limits(&self, name: &str) -> CheckLimits {
         let own = self.limits.iter().find(|(of, _)| *of == name).map(|(_, limits)| *limits);
         own.or(definition(name).map(|check| check.limits)).unwrap_or_default()
     }
 
-    /// Sets the limits of a check; a part that is `None` stays as it was.
+    /// Sets the limits of a check; `None` keeps a limit.
     pub fn set_limits(&mut self, check: &'static CheckDefinition, warn: Option<f64>, fail: Option<f64>) {
         let before = self.limits(check.name);
         let limits = CheckLimits { warn: warn.or(before.warn), fail: fail.or(before.fail) };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn no_check_fails_before_it_warns() {
+    fn every_check_warns_before_it_fails() {
         for check in CHECKS {
             let CheckLimits { warn: Some(warn), fail: Some(fail) } = check.limits else { continue };
             let ordered = match check.bound {

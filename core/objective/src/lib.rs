@@ -1,4 +1,5 @@
-//! Data types of a training: the [`Objective`], the [`TrainingOptions`], and the [`TrainedWeights`] it returns.
+//! Data types of a training: the [`Objective`], the [`TrainingOptions`], and the [`TrainedWeights`] it
+//! returns.
 //!
 //! Plugins, the host and the trainer share them, so that a plugin needs no engine. Nothing is validated here;
 //! `chiasm-train` validates everything before the first step.
@@ -33,13 +34,15 @@ pub use trained::{CurvePoint, StopReason, TrainedWeights, TrainingProgress, Trai
 
 /// The name of the output that training minimises.
 pub const LOSS: &str = "loss";
-/// The name of the optional output that scores the validation rows; lower is better. Without it [`LOSS`] does.
+/// The name of the optional output that scores the validation rows; lower is better. Without it [`LOSS`]
+/// does.
 pub const VALIDATION: &str = "validation";
 
 /// A loss as a graph, and the weights that are trained.
 ///
 /// The graph's inputs are batch ports (the first axis is free: the rows of a mini-batch) and the ports of
-/// `random`. Its outputs are `f32` scalars: [`LOSS`], optionally [`VALIDATION`], and any other terms to record.
+/// `random`. Its outputs are `f32` scalars: [`LOSS`], optionally [`VALIDATION`], and any other terms to
+/// record.
 #[derive(Clone, Debug)]
 pub struct Objective {
     /// The graph, with the starting weights.
@@ -50,8 +53,8 @@ pub struct Objective {
     pub random: Vec<RandomInput>,
     /// A graph applied to the weights after every update, such as a clamp or a spectral normalisation.
     ///
-    /// Its inputs have the names of weights, its outputs are `next/<weight>`. A weight that it rewrites and that
-    /// is not trained is kept from step to step (the vector of a power iteration).
+    /// Its inputs have the names of weights, its outputs are `next/<weight>`. A weight that it rewrites and
+    /// that is not trained is kept from step to step (the vector of a power iteration).
     pub after: Option<Graph>,
 }
 

@@ -28,9 +28,11 @@ pub struct TrainingOptions {
     pub shuffle: bool,
     /// Clips the norm of the whole gradient to this value.
     pub clip: Option<f64>,
-    /// The fraction of the training rows held out for validation when no validation rows are given; 0 for none.
+    /// The fraction of the training rows held out for validation when no validation rows are given; 0 for
+    /// none.
     pub validation: f64,
-    /// The steps between two checks (validation, curve, checkpoint); `None` is an epoch, but at least 10 steps.
+    /// The steps between two checks (validation, curve, checkpoint); `None` is an epoch, but at least 10
+    /// steps.
     pub check_every: Option<u64>,
     /// Early stopping: ends the training after this many checks without a better score.
     pub patience: Option<u64>,
@@ -58,7 +60,8 @@ impl Default for TrainingOptions {
     }
 }
 
-/// An update rule for a weight `w` with gradient `g` and step size `r`. Weight decay is decoupled in all of them.
+/// An update rule for a weight `w` with gradient `g` and step size `r`. Weight decay is decoupled in all of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Optimizer {

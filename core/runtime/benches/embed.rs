@@ -1,9 +1,9 @@
 //! Embeds 1000 pictures and 5000 captions with real encoders, and compares with a Python script
 //! (`peer_embed.py`).
 //!
-//! `cargo bench -p chiasm-runtime --profile dev --bench embed -- [--only text|image] [--threads N] [--replicas
-//! N] [--rows N] [--steps N] [--bytes N] [--rounds N] [--peer PYTHON]`. With `--peer`, rounds of both
-//! alternate and the best of each is compared, since other work on the machine only ever adds time.
+//! `cargo bench -p chiasm-runtime --profile dev --bench embed -- [--only text|image] [--threads N]
+//! [--replicas N] [--rows N] [--steps N] [--bytes N] [--rounds N] [--peer PYTHON]`. With `--peer`, rounds of
+//! both alternate and the best of each is compared, since other work on the machine only ever adds time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

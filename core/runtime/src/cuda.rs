@@ -17,7 +17,8 @@ pub const CUDA_FOLDER_VARIABLE: &str = "CHIASM_CUDA_DIR";
 /// The driver's library. It is part of the driver; no package has it.
 const DRIVER: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
 
-/// The package of each library, by a part of the library's name; the versions are those that the wheel requires.
+/// The package of each library, by a part of the library's name; the versions are those that the wheel
+/// requires.
 const PACKAGES: &[(&str, &str)] = &[
     ("cudnn", "nvidia-cudnn-cu13~=9.0"),
     ("cublas", "nvidia-cublas~=13.0"),

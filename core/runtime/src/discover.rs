@@ -2,8 +2,8 @@
 //!
 //! The order is: the `--engine` flag, `ORT_DYLIB_PATH`, the executable's folder, the user cache, the active
 //! Python environment, the system. The user names the first two, so an unusable library there is an error;
-//! anywhere else it is recorded and the search continues. [`EngineSearch`] is plain data: a test can set every
-//! place to a folder of its own.
+//! anywhere else it is recorded and the search continues. [`EngineSearch`] is plain data: a test can set
+//! every place to a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -56,7 +56,8 @@ pub struct FoundEngine {
 }
 
 impl EngineSearch {
-    /// Reads the places of this machine from the environment; `flag` is the library named on the command line.
+    /// Reads the places of this machine from the environment; `flag` is the library named on the command
+    /// line.
     pub fn from_environment(flag: Option<PathBuf>) -> Self {
         let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));

@@ -1,8 +1,8 @@
 //! Many items through one model: prepared, batched and run by a pool of equal workers.
 //!
 //! A worker that is free runs a batch when one is ready and a replica of the session is free; otherwise it
-//! prepares the next item; otherwise it waits. So preparation and inference overlap without extra threads, and
-//! items are prepared at most a bounded window ahead. Items are cut into shards in item order, a shard is
+//! prepares the next item; otherwise it waits. So preparation and inference overlap without extra threads,
+//! and items are prepared at most a bounded window ahead. Items are cut into shards in item order, a shard is
 //! divided by [`crate::batch::plan`], and finished batches are delivered in the order of the plan: what is
 //! delivered, and in which order, does not depend on timing.
 
@@ -44,8 +44,8 @@ pub struct EmbedRequest<'a> {
     pub options: EmbedOptions,
 }
 
-/// Measured on the CPU (`benches/embed.rs`): a few pictures or a thousand tokens already fill the kernels, and
-/// more of them no longer fit its caches (2048 tokens cost a quarter more time per caption than 1024).
+/// Measured on the CPU (`benches/embed.rs`): a few pictures or a thousand tokens already fill the kernels,
+/// and more of them no longer fit its caches (2048 tokens cost a quarter more time per caption than 1024).
 const CPU_LIMITS: BatchLimits = BatchLimits { rows: 64, steps: 1024, bytes: 4 << 20 };
 /// A GPU needs larger batches, and has the memory.
 const CUDA_LIMITS: BatchLimits = BatchLimits { rows: 512, steps: 32768, bytes: 256 << 20 };

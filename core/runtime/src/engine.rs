@@ -1,8 +1,8 @@
 //! Starts the engine, one per process, and creates sessions.
 //!
-//! ONNX Runtime allows one environment per process, so a `OnceLock` keeps it until the process ends. It starts
-//! without telemetry and without a log: its errors are returned as values. `ORT_LOG` (verbose, info, warning,
-//! error) turns its own log on.
+//! ONNX Runtime allows one environment per process, so a `OnceLock` keeps it until the process ends. It
+//! starts without telemetry and without a log: its errors are returned as values. `ORT_LOG` (verbose, info,
+//! warning, error) turns its own log on.
 
 use std::fmt;
 use std::path::Path;
@@ -67,7 +67,8 @@ pub struct SessionOptions {
     pub device: Device,
     /// CPU threads over all replicas; 0 takes every core.
     pub threads: usize,
-    /// Copies of the model that run batches in parallel, each with its share of the threads; 0 and 1 make one.
+    /// Copies of the model that run batches in parallel, each with its share of the threads; 0 and 1 make
+    /// one.
     ///
     /// One replica with all threads is fastest for a single run. One replica per thread is fastest for many
     /// batches, since no operator then waits for another thread; see [`SessionOptions::batches`].
@@ -75,7 +76,8 @@ pub struct SessionOptions {
     /// On the CPU, fuse adjacent element-wise operators of a graph in memory into one pass
     /// ([`chiasm_graph::fuse`]).
     ///
-    /// For generated graphs (training steps, Jacobians); the engine's own optimisations serve an encoder better.
+    /// For generated graphs (training steps, Jacobians); the engine's own optimisations serve an encoder
+    /// better.
     pub fuse: bool,
 }
 
@@ -238,8 +240,8 @@ impl Engine {
             .collect()
     }
 
-    /// Creates a replica on CUDA. Returns it with its device (all of it on the GPU, or part of it on the CPU), or
-    /// says what is missing.
+    /// Creates a replica on CUDA. Returns it with its device (all of it on the GPU, or part of it on the
+    /// CPU), or says what is missing.
     fn cuda_lane(
         &self,
         source: &LoadedModel<'_>,
@@ -258,8 +260,8 @@ impl Engine {
             let builder = self.builder(crate::threads(options.threads))?;
             Ok::<_, ort::Error>(with_cuda(builder)?.with_quant_qdq(!source.weights_only_quantised)?)
         };
-        // First with CPU fallback disabled: such a session runs entirely on the GPU. If that fails, part of it
-        // runs on the CPU.
+        // First with CPU fallback disabled: such a session runs entirely on the GPU. If that fails, part of
+        // it runs on the CPU.
         let whole = builder().map_err(explain)?.with_disable_cpu_fallback().map_err(|e| explain(e.into()))?;
         if let Ok(session) = source.commit(&mut { whole }) {
             return Ok((Replica::new(session), CUDA_WHOLE));
@@ -306,9 +308,9 @@ struct LoadedModel<'a> {
     /// Whether the weights are stored in few bits and widened by `DequantizeLinear`, with float activations.
     ///
     /// By default the engine then widens the weights of a convolution at every run (2.3 times slower on
-    /// MobileNetV2) and computes matrix products in 8 bits, activations included (0.005 off on unit vectors of
-    /// MiniLM). With its handling of quantised models turned off, the weights are widened once, at load, and
-    /// results are exact to 1e-6.
+    /// MobileNetV2) and computes matrix products in 8 bits, activations included (0.005 off on unit vectors
+    /// of MiniLM). With its handling of quantised models turned off, the weights are widened once, at load,
+    /// and results are exact to 1e-6.
     weights_only_quantised: bool,
     content: Content<'a>,
 }

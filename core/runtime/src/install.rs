@@ -3,8 +3,8 @@
 //!
 //! pip, uv and npm already know the user's mirrors, proxies and credentials, so this crate needs no network
 //! code and names no host. They download one pinned archive per system ([`builds`]), which is used only when
-//! its sha256 is the one in that table. Only the shared libraries and the licence texts are kept. The folder is
-//! created under a temporary name and renamed, so a killed install leaves no incomplete engine. Installing
+//! its sha256 is the one in that table. Only the shared libraries and the licence texts are kept. The folder
+//! is created under a temporary name and renamed, so a killed install leaves no incomplete engine. Installing
 //! again does nothing.
 
 mod builds;
@@ -51,8 +51,8 @@ pub struct InstalledEngine {
 /// `report` is called with a line about each step. The archives are 20 to 300 MB.
 ///
 /// # Errors
-/// [`Error::Install`] when there is no official build for this machine or no package tool, when the tool fails
-/// (with its command and last lines), or when the hash is wrong; [`Error::Io`] when the disk is full or
+/// [`Error::Install`] when there is no official build for this machine or no package tool, when the tool
+/// fails (with its command and last lines), or when the hash is wrong; [`Error::Io`] when the disk is full or
 /// read-only.
 ///
 /// # Examples

@@ -1,9 +1,9 @@
 //! ONNX Runtime: engine discovery and install, sessions, devices, batching. The only crate that names `ort`.
 //!
 //! The engine is a shared library. It is found at run time; it is never linked, and never downloaded without
-//! being asked for. [`EngineSearch`] finds it, [`install()`] installs it, [`Engine`] starts it once per process
-//! and loads models as [`Session`]s, which check their inputs before the engine sees them, and [`embed()`] runs
-//! many items through one.
+//! being asked for. [`EngineSearch`] finds it, [`install()`] installs it, [`Engine`] starts it once per
+//! process and loads models as [`Session`]s, which check their inputs before the engine sees them, and
+//! [`embed()`] runs many items through one.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), chiasm_runtime::Error> {

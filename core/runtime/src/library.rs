@@ -1,9 +1,9 @@
 //! Checks whether a file is an ONNX Runtime that this process can load, without running any of its code.
 //!
 //! Loading the wrong library can crash the process (its constructors run), and `ort` panics on some of them.
-//! So the file is parsed first: its format, its processor, the exported `OrtGetApiBase`, and its version where
-//! the file states it. Refused are files that are not shared libraries, libraries for another processor,
-//! libraries without that entry point, and versions older than the one `ort` was built for.
+//! So the file is parsed first: its format, its processor, the exported `OrtGetApiBase`, and its version
+//! where the file states it. Refused are files that are not shared libraries, libraries for another
+//! processor, libraries without that entry point, and versions older than the one `ort` was built for.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! The kernel of `chiasm.Pointwise`: a fused chain of element-wise operators, run block by block on the CPU.
 //!
 //! ONNX Runtime runs each element-wise operator as a separate pass over memory. A training step has dozens of
-//! them, so the graph fuses them ([`chiasm_graph::fuse`]), and this kernel applies all instructions to a block
-//! of 256 elements while the block is in the first-level cache. The work is split into pieces by its size only,
-//! and partial sums are added in the order of the pieces, so the result does not depend on the number of
-//! threads. Inputs that do not cover one shape as the program says are an error of the run.
+//! them, so the graph fuses them ([`chiasm_graph::fuse`]), and this kernel applies all instructions to a
+//! block of 256 elements while the block is in the first-level cache. The work is split into pieces by its
+//! size only, and partial sums are added in the order of the pieces, so the result does not depend on the
+//! number of threads. Inputs that do not cover one shape as the program says are an error of the run.
 
 mod block;
 mod math;

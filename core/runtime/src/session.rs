@@ -1,8 +1,8 @@
 //! A loaded model that takes and returns named tensors.
 //!
-//! Inputs are checked against the model's ports before the engine sees them, so the error about a wrong tensor
-//! names the port, the expected type and the given one. The engine reads inputs in place; outputs are copied
-//! once. A batch of no rows is answered without the engine, since many operators refuse empty tensors.
+//! Inputs are checked against the model's ports before the engine sees them, so the error about a wrong
+//! tensor names the port, the expected type and the given one. The engine reads inputs in place; outputs are
+//! copied once. A batch of no rows is answered without the engine, since many operators refuse empty tensors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

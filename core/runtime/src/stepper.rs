@@ -2,8 +2,8 @@
 //!
 //! The state and the bound data stay on the session's device; only the inputs given to a step and its outputs
 //! are transferred. The state has two sets of buffers: a step reads one and writes the other, since an output
-//! written over an input would be read by later nodes. On the processor the bound data is read in place; it is
-//! copied only to a GPU.
+//! written over an input would be read by later nodes. On the processor the bound data is read in place; it
+//! is copied only to a GPU.
 
 use std::fmt;
 
@@ -60,8 +60,8 @@ impl Session {
     /// given to each step.
     ///
     /// # Errors
-    /// [`Error::Output`] for a state's output that the model does not have; [`Error::Run`] when the engine runs
-    /// out of memory.
+    /// [`Error::Output`] for a state's output that the model does not have; [`Error::Run`] when the engine
+    /// runs out of memory.
     pub fn stepper<'d>(
         self,
         fixed: &[(&str, TensorRef<'d>)],

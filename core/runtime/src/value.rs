@@ -48,8 +48,8 @@ pub(crate) unsafe fn bound_view(tensor: TensorRef<'_>) -> Result<DynTensor, ort:
     let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
     let data = tensor.bytes().as_ptr().cast_mut().cast::<c_void>();
     let (kind, mut value) = (element_type(tensor.dtype())?.into(), null_mut());
-    // SAFETY: `TensorRef` guarantees that the bytes match the shape and are aligned; an input is never written;
-    // `value` receives the new value, and `result_from_status` takes ownership of the status.
+    // SAFETY: `TensorRef` guarantees that the bytes match the shape and are aligned; an input is never
+    // written; `value` receives the new value, and `result_from_status` takes ownership of the status.
     unsafe {
         let create = ort::api().CreateTensorWithDataAsOrtValue;
         let (length, rank) = (tensor.bytes().len(), shape.len());

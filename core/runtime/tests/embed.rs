@@ -1,4 +1,5 @@
-//! Embedding many items gives the results of embedding them one by one, whatever the batches, threads and timing.
+//! Embedding many items gives the results of embedding them one by one, whatever the batches, threads and
+//! timing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 

@@ -12,8 +12,8 @@ use common::{engine, text_encoder};
 const CHILD: &str = "CHIASM_STARTING_CHILD";
 const THREADS: usize = 8;
 
-/// Run as a child process by the test below: several threads create its first sessions at once. Not a test of its
-/// own: without the variable it does nothing.
+/// Run as a child process by the test below: several threads create its first sessions at once. Not a test of
+/// its own: without the variable it does nothing.
 #[test]
 fn child() {
     if std::env::var_os(CHILD).is_none() {
@@ -31,8 +31,9 @@ fn child() {
     });
 }
 
-/// ONNX Runtime looks up the domain of our operators and adds it without holding a lock in between, so one of two
-/// first sessions could be refused. That happened about once in some tens of processes, so many are tried.
+/// ONNX Runtime looks up the domain of our operators and adds it without holding a lock in between, so one of
+/// two first sessions could be refused. That happened about once in some tens of processes, so many are
+/// tried.
 #[test]
 fn first_sessions_created_at_once_all_succeed() {
     let program = std::env::current_exe().unwrap();

@@ -1,9 +1,9 @@
 //! How a test says that it was skipped.
 //!
-//! A test that cannot run on a machine calls [`skip`] and returns. The test still counts as passed, but the skip
-//! is printed to stderr, and one line about it is appended to the file that `CHIASM_SKIPPED` names.
-//! `cargo xtask test` sets that variable and prints the skipped tests; `cargo xtask ci` fails when the machine
-//! does have what a skipped test said was missing.
+//! A test that cannot run on a machine calls [`skip`] and returns. The test still counts as passed, but the
+//! skip is printed to stderr, and one line about it is appended to the file that `CHIASM_SKIPPED` names.
+//! `cargo xtask test` sets that variable and prints the skipped tests; `cargo xtask ci` fails when the
+//! machine does have what a skipped test said was missing.
 //!
 //! ```
 //! use chiasm_testing::{Requirement, skip};
@@ -145,14 +145,15 @@ fn append(path: &Path, skipped: &SkippedTest) -> std::io::Result<()> {
     file.write_all(format!("{skipped}\n").as_bytes())
 }
 
-/// Returns the folder of the real models and data: `CHIASM_REAL`, else `../shared/real` beside the project. It
-/// need not exist.
+/// Returns the folder of the real models and data: `CHIASM_REAL`, else `../shared/real` beside the project.
+/// It need not exist.
 pub fn real_folder() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/real");
     std::env::var_os(REAL_VARIABLE).map_or_else(beside, PathBuf::from)
 }
 
-/// Returns the path of a file or folder of the real data; records a skip and returns `None` when it is missing.
+/// Returns the path of a file or folder of the real data; records a skip and returns `None` when it is
+/// missing.
 #[track_caller]
 pub fn real_data(name: &str) -> Option<PathBuf> {
     let path = real_folder().join(name);

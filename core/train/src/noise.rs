@@ -1,7 +1,8 @@
-//! Chance that depends on the seed, a purpose and a position alone, so that a training goes on after a kill as if nothing had
-//! happened.
+//! Random numbers that depend only on the seed, a purpose and a position, so that a resumed training draws
+//! the same ones.
 //!
-//! SplitMix64 (Steele, Lea and Flood 2014) is a hash of a counter: number `i` of a stream needs no number before it.
+//! SplitMix64 (Steele, Lea and Flood 2014) hashes a counter: number `i` of a stream needs no number before
+//! it.
 
 use chiasm_objective::NoiseDistribution;
 
@@ -12,17 +13,17 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct RandomStream(u64);
 
 impl RandomStream {
-    /// The stream of a seed for a purpose, such as `(epoch, ..)` or `(step, port)`.
+    /// Returns the stream of a seed for a purpose, such as `[SHUFFLE, epoch]` or `[NOISE, step, port]`.
     pub fn new(seed: u64, purpose: &[u64]) -> Self {
         Self(purpose.iter().fold(mix(seed), |key, part| mix(key.wrapping_add(GOLDEN) ^ mix(*part))))
     }
 
-    /// The 64 bits at a position.
+    /// Returns the 64 bits at a position.
     fn bits(self, at: u64) -> u64 {
         mix(self.0.wrapping_add(at.wrapping_add(1).wrapping_mul(GOLDEN)))
     }
 
-    /// A uniform permutation of `0..n` (Fisher and Yates).
+    /// Returns a uniform permutation of `0..n` (Fisher and Yates).
     pub fn permutation(self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
@@ -32,7 +33,7 @@ impl RandomStream {
         order
     }
 
-    /// Fills with independent draws.
+    /// Fills values with independent draws.
     pub fn fill(self, draw: NoiseDistribution, values: &mut [f32]) {
         match draw {
             NoiseDistribution::Normal => self.normal(values),
@@ -52,8 +53,8 @@ impl RandomStream {
         }
     }
 
-    /// Two values from the two halves of each 64 bits.
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    /// Draws two values from the two halves of each 64 bits.
+    #[expect(clippy::cast_possible_truncation, reason = "takes one half of the bits")]
     fn each(self, values: &mut [f32], value: impl Fn(u32) -> f32) {
         for (at, pair) in values.chunks_mut(2).enumerate() {
             let bits = self.bits(at as u64);
@@ -63,8 +64,8 @@ impl RandomStream {
         }
     }
 
-    /// Pairs of normal numbers (Box and Muller 1958).
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    /// Draws pairs of normal numbers (Box and Muller 1958).
+    #[expect(clippy::cast_possible_truncation, reason = "takes one half of the bits")]
     fn normal(self, values: &mut [f32]) {
         for (at, pair) in values.chunks_mut(2).enumerate() {
             let bits = self.bits(at as u64);
@@ -82,7 +83,7 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The upper 24 bits as a number in `[0, 1)`, which `f32` holds exactly.
+/// Returns the upper 24 bits as a number in `[0, 1)`, which `f32` represents exactly.
 fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 / 16_777_216.0
 }
@@ -103,7 +104,8 @@ mod tests {
         (mean, values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n)
     }
 
-    /// 200,001 draws: the standard error of each mean is below 0.0045 and of each variance below 0.009; five of each are allowed.
+    /// 200,001 draws: the standard error of each mean is below 0.0045 and of each variance below 0.009; five
+    /// standard errors are allowed.
     #[test]
     fn draws_have_the_moments_of_their_distributions() {
         for (draw, mean, variance) in [

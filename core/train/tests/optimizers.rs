@@ -1,4 +1,4 @@
-//! Every optimizer, clipping and the schedule against PyTorch (see reference/make.py).
+//! Compares every optimizer, clipping and the schedule with PyTorch (see reference/make.py).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;
@@ -17,7 +17,7 @@ fn tensor(shape: &[usize], value: &Value) -> Tensor {
 }
 
 #[test]
-fn fifty_steps_are_those_of_pytorch() {
+fn fifty_steps_agree_with_pytorch() {
     let reference: Value = serde_json::from_str(include_str!("reference/optimizers.json")).unwrap();
     let names = ["w1", "b1", "w2", "b2"];
     let weights = names.map(|name| {
@@ -56,8 +56,9 @@ fn fifty_steps_are_those_of_pytorch() {
         })
         .unwrap();
         let expected = &reference[case];
-        // 32 bits against 64: 50 steps of a smooth problem keep five digits. Lion's sign can turn on a rounding error where
-        // a gradient passes zero, which moves a weight by one step size; no such weight is met here.
+        // Single against double precision: 50 steps of a smooth problem keep five digits. Lion's sign can
+        // change by a rounding error where a gradient passes zero, which moves a weight by one step size;
+        // that does not happen here.
         close(case, "loss", &losses, &floats(&expected["losses"]), 2e-5);
         close(case, "norm", &norms, &floats(&expected["norms"]), 2e-4);
         for (name, weight) in &trained.weights {

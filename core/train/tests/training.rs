@@ -1,4 +1,4 @@
-//! What a training does with its rows, its validation and its mishaps.
+//! Trainings: batches, validation, divergence, noise, and the errors about invalid input.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;
@@ -20,7 +20,7 @@ fn options() -> TrainingOptions {
     }
 }
 
-/// `loss = mean((x w - y)^2)` from a start of zeros, beside a weight that has no part in it.
+/// `loss = mean((x w - y)^2)` from a start of zeros, with a weight that the loss does not use.
 fn linear() -> Objective {
     let mut b = Builder::new("linear");
     let (x, y) = (rows(&mut b, "x", 3), rows(&mut b, "y", 2));
@@ -55,7 +55,7 @@ fn a_linear_map_is_found_from_shuffled_batches() {
         ..options()
     };
     let trained = train(&trainer(), &linear(), &x, &y, &options, &mut |_| true).unwrap();
-    // The rows lie on the map without noise, and the step size goes to 0: what is left is rounding.
+    // The rows fit the map without noise, and the step size goes to 0, so only rounding remains.
     for (got, expected) in trained.weights[0].1.as_f32().unwrap().iter().zip(w) {
         assert!((got - expected).abs() < 1e-4, "got {got}, expected {expected}");
     }
@@ -68,7 +68,7 @@ fn a_linear_map_is_found_from_shuffled_batches() {
 
 #[test]
 fn weights_are_never_worse_on_validation_than_the_start() {
-    // Validation rows that the start fits and the training rows lead away from.
+    // The starting weights fit the validation rows; the training rows lead away from them.
     let objective = linear();
     let (x, y, _) = exact_rows(32);
     let still = Tensor::zeros(DType::F32, &[32, 2]).unwrap();
@@ -84,7 +84,7 @@ fn weights_are_never_worse_on_validation_than_the_start() {
 
 #[test]
 fn the_best_weights_are_kept_not_the_last() {
-    // The validation rows lie on half the map, which training passes by.
+    // The validation rows fit half the map, which the training passes on its way.
     let (x, y, _) = exact_rows(64);
     let half = Tensor::f32(&[64, 2], y.as_f32().unwrap().iter().map(|v| v / 2.0).collect()).unwrap();
     let training = [("x", (&x).into()), ("y", (&y).into())];
@@ -99,8 +99,8 @@ fn the_best_weights_are_kept_not_the_last() {
     assert!((1..60).contains(&trained.report.best_step));
 }
 
-/// `loss = mean(sqrt(w) x^2)`: its gradient pushes `w` below 0, where the root is no number.
-fn doomed() -> Objective {
+/// `loss = mean(sqrt(w) x^2)`: its gradient pushes `w` below 0, where the square root is NaN.
+fn diverging() -> Objective {
     let mut b = Builder::new("doomed");
     let x = rows(&mut b, "x", 1);
     let w = b.constant("w", Tensor::f32(&[1], vec![0.05]).unwrap());
@@ -113,7 +113,7 @@ fn doomed() -> Objective {
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_with_the_last_good_weights() {
+fn a_nan_loss_stops_with_the_last_finite_weights() {
     let x = tensor(&[40, 1], 5);
     let training = [("x", (&x).into())];
     let rows = TrainingRows { training: &training, validation: &[] };
@@ -126,7 +126,7 @@ fn a_loss_that_is_no_number_stops_with_the_last_good_weights() {
             check_every: Some(2),
             ..options()
         };
-        let trained = trainer().train(&doomed(), &rows, &options, &mut |_| true).unwrap();
+        let trained = trainer().train(&diverging(), &rows, &options, &mut |_| true).unwrap();
         let StopReason::Diverged(reason) = &trained.report.stopped else { panic!("{:?}", trained.report) };
         assert!(reason.contains("NaN") || reason.contains("finite"), "{reason}");
         assert!(reason.contains("learning rate (4e-3)"), "{reason}");
@@ -149,7 +149,7 @@ fn a_loss_that_explodes_stops() {
 }
 
 #[test]
-fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
+fn noise_differs_at_each_step_and_masks_are_ones_in_validation() {
     let mut b = Builder::new("noise");
     let x = rows(&mut b, "x", 4);
     let mask = b.input("mask", DType::F32, &[Dim::named("batch"), Dim::Fixed(4)]).unwrap();
@@ -180,7 +180,7 @@ fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
         .unwrap();
     let (first, mean) = (seen[0], seen.iter().sum::<f32>() / seen.len() as f32);
     assert!(seen.iter().any(|value| *value != first));
-    // 60 steps of 64 values of variance 1: a standard error of 0.016, five are allowed.
+    // 60 steps of 64 values of variance 1: a standard error of 0.016; five standard errors are allowed.
     assert!((mean - 1.0).abs() < 0.08, "{mean}");
     let checks: Vec<_> =
         trained.report.curve.iter().map(|p| (p.validation["mask_mean"], p.validation["sign_mean"])).collect();
@@ -189,7 +189,7 @@ fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
 }
 
 #[test]
-fn what_comes_after_a_step_constrains_the_weights_and_carries_others_along() {
+fn the_graph_after_a_step_constrains_trained_weights_and_updates_others() {
     let mut b = Builder::new("linear");
     let (x, y) = (rows(&mut b, "x", 3), rows(&mut b, "y", 2));
     let w = b.constant("w", Tensor::zeros(DType::F32, &[3, 2]).unwrap());
@@ -223,7 +223,7 @@ fn what_comes_after_a_step_constrains_the_weights_and_carries_others_along() {
 }
 
 #[test]
-fn many_validation_rows_are_judged_in_parts_and_averaged() {
+fn many_validation_rows_are_scored_in_parts_and_averaged() {
     let mut b = Builder::new("mean");
     let x = rows(&mut b, "x", 1);
     let w = b.constant("w", Tensor::f32(&[1], vec![1.0]).unwrap());
@@ -246,9 +246,9 @@ fn many_validation_rows_are_judged_in_parts_and_averaged() {
 }
 
 #[test]
-fn objectives_rows_and_options_that_make_no_sense_are_told() {
+fn invalid_objectives_rows_and_options_are_named_in_the_error() {
     let (x, y, _) = exact_rows(16);
-    let told = |objective: &Objective, x: &Tensor, options: &TrainingOptions| {
+    let message = |objective: &Objective, x: &Tensor, options: &TrainingOptions| {
         train(&trainer(), objective, x, &y, options, &mut |_| true).unwrap_err().to_string()
     };
     let good = linear();
@@ -259,19 +259,19 @@ fn objectives_rows_and_options_that_make_no_sense_are_told() {
     let narrow = tensor(&[16, 2], 1);
     let short = tensor(&[15, 3], 1);
     let cases = [
-        (told(&trainable("v"), &x, &options()), "`v`"),
-        (told(&trainable("idle"), &x, &options()), "does not depend on the weight `idle`"),
-        (told(&Objective { trainable: Vec::new(), ..good.clone() }, &x, &options()), "no weight to train"),
-        (told(&good.clone().with_random("z", NoiseDistribution::Normal), &x, &options()), "`z`"),
+        (message(&trainable("v"), &x, &options()), "`v`"),
+        (message(&trainable("idle"), &x, &options()), "does not depend on the weight `idle`"),
+        (message(&Objective { trainable: Vec::new(), ..good.clone() }, &x, &options()), "no weight to train"),
+        (message(&good.clone().with_random("z", NoiseDistribution::Normal), &x, &options()), "`z`"),
         (
-            told(&good.clone().with_random("x", NoiseDistribution::Mask { keep: 0.0 }), &x, &options()),
+            message(&good.clone().with_random("x", NoiseDistribution::Mask { keep: 0.0 }), &x, &options()),
             "probability 0",
         ),
-        (told(&good, &narrow, &options()), "expected x f32[batch,3], got f32[16, 2]"),
-        (told(&good, &short, &options()), "as many as the others"),
-        (told(&good, &x, &TrainingOptions { batch: 0, ..options() }), "`batch`"),
-        (told(&good, &x, &TrainingOptions { validation: 1.0, ..options() }), "`validation`"),
-        (told(&good, &x, &TrainingOptions { learning_rate: f64::NAN, ..options() }), "`learning_rate`"),
+        (message(&good, &narrow, &options()), "expected x f32[batch,3], got f32[16, 2]"),
+        (message(&good, &short, &options()), "as the others"),
+        (message(&good, &x, &TrainingOptions { batch: 0, ..options() }), "`batch`"),
+        (message(&good, &x, &TrainingOptions { validation: 1.0, ..options() }), "`validation`"),
+        (message(&good, &x, &TrainingOptions { learning_rate: f64::NAN, ..options() }), "`learning_rate`"),
     ];
     for (message, words) in cases {
         assert!(message.contains(words), "expected `{words}` in: {message}");
@@ -279,7 +279,7 @@ fn objectives_rows_and_options_that_make_no_sense_are_told() {
     let missing = [("x", (&x).into())];
     let rows = TrainingRows { training: &missing, validation: &[] };
     let message = trainer().train(&good, &rows, &options(), &mut |_| true).unwrap_err().to_string();
-    assert!(message.contains("none for `y`; given are: x"), "{message}");
+    assert!(message.contains("none for `y`; given: x"), "{message}");
     assert!(
         train(&trainer(), &small(), &tensor(&[16, 4], 1), &tensor(&[16, 3], 2), &options(), &mut |_| true)
             .is_ok()

@@ -52,7 +52,7 @@ pub fn orthogonal(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
 
 /// The report of a map alone.
 pub fn report(graph: &Graph, points: &Array2<f32>) -> MapReport {
-    look(&CheckInput {
+    check_map(&CheckInput {
         name: "map",
         map: graph,
         points: points.view(),
@@ -63,7 +63,7 @@ pub fn report(graph: &Graph, points: &Array2<f32>) -> MapReport {
     })
 }
 
-pub fn look(subject: &CheckInput<'_>) -> MapReport {
+pub fn check_map(subject: &CheckInput<'_>) -> MapReport {
     check(subject, &CheckSettings::default(), engine(), &SessionOptions::default(), &|_, _| ()).unwrap()
 }
 

@@ -52,7 +52,8 @@ pub struct EmbedReport {
 }
 
 impl EmbedReport {
-    /// Returns the fraction of the wall time that a replica spent inside the model, averaged over the replicas.
+    /// Returns the fraction of the wall time that a replica spent inside the model, averaged over the
+    /// replicas.
     pub fn session_share(&self) -> f64 {
         self.in_session.as_secs_f64()
             / (self.wall.as_secs_f64() * self.replicas.max(1) as f64).max(f64::MIN_POSITIVE)

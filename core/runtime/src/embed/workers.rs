@@ -219,8 +219,8 @@ impl<'a> WorkerPool<'a> {
         }
     }
 
-    /// Returns the items per shard. Without ragged axes there is nothing to sort: a shard is one batch, so the
-    /// first batch can start at once.
+    /// Returns the items per shard. Without ragged axes there is nothing to sort: a shard is one batch, so
+    /// the first batch can start at once.
     fn shard_items(&self, state: &PoolState<'a>) -> usize {
         match state.prepared.front() {
             _ if self.ragged => SHARD_ITEMS,

@@ -1,5 +1,5 @@
-//! The official builds, each pinned by the sha256 of its archive. To move to another version, change only this
-//! file: run the commands of `download` for every row and enter the output of `sha256sum`.
+//! The official builds, each pinned by the sha256 of its archive. To move to another version, change only
+//! this file: run the commands of `download` for every row and enter the output of `sha256sum`.
 
 use std::env::consts::{ARCH, OS};
 
@@ -31,8 +31,8 @@ const CPU: &str = "onnxruntime";
 const GPU: &str = "onnxruntime-gpu";
 const WHEEL_VERSION: &str = "1.31.1";
 
-/// (package, system, processor, platform tag, sha256) of each wheel, all for CPython 3.11: the library inside is
-/// the same for every Python, and one wheel per platform needs one hash.
+/// (package, system, processor, platform tag, sha256) of each wheel, all for CPython 3.11: the library inside
+/// is the same for every Python, and one wheel per platform needs one hash.
 const WHEELS: &[(&str, &str, &str, &str, &str)] = &[
     (
         CPU,

@@ -1,7 +1,7 @@
 //! The interpreter: applies all instructions to one block of a row, then to the next block.
 //!
-//! The loops are plain Rust over slices. The same code is compiled for three widths of vector instructions, and
-//! one is chosen when the session opens, so that one binary runs on every processor.
+//! The loops are plain Rust over slices. The same code is compiled for three widths of vector instructions,
+//! and one is chosen when the session opens, so that one binary runs on every processor.
 
 use chiasm_graph::fuse::{Broadcast, Operation, Program};
 
@@ -88,8 +88,8 @@ impl<'a> PointwiseRun<'a> {
     /// Runs one piece: a share of the rows, or of the columns of a single row.
     ///
     /// # Safety
-    /// The inputs cover the extent as the program says, the outputs have the length that it says, and no other
-    /// call runs this piece.
+    /// The inputs cover the extent as the program says, the outputs have the length that it says, and no
+    /// other call runs this piece.
     #[expect(unsafe_code, reason = "see above")]
     pub(super) unsafe fn run_piece(&self, level: InstructionSet, piece: usize) {
         // SAFETY: the caller guarantees it; the level was detected on this processor.
@@ -197,8 +197,9 @@ impl<'a> PointwiseRun<'a> {
     #[expect(unsafe_code, reason = "the caller guarantees it")]
     unsafe fn steps<const FMA: bool>(&self, at: &Block) {
         for step in &self.plan.steps {
-            // SAFETY: a result never shares memory with an operand of its instruction: outputs are no operands
-            // before they are written, and a register is freed only after the instruction that last uses it.
+            // SAFETY: a result never shares memory with an operand of its instruction: outputs are no
+            // operands before they are written, and a register is freed only after the instruction that last
+            // uses it.
             let (a, b, c, into) = unsafe {
                 let read =
                     |place| std::slice::from_raw_parts(self.address(place, at).cast_const(), at.length);
