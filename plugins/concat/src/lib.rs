@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use chiasm_plugin::graph::Tensor;
     use chiasm_plugin::{Json, Modality};
-    use chiasm_runtime::{Engine, Search, SessionOptions};
+    use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
     fn modality(name: &str, pooled_dim: usize) -> Modality {
         Modality { name: name.into(), pooled_dim, token_dim: None }

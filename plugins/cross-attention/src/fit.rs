@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chiasm_kit::{Layers, Weights};
 use chiasm_plugin::graph::{DType, Dim, Graph, TensorRef, Value};
 use chiasm_plugin::ndarray::{ArrayViewD, CowArray, IxDyn};
-use chiasm_plugin::objective::{Draw, Length, Objective, Options, Rows, Trained};
+use chiasm_plugin::objective::{
+    NoiseDistribution, Objective, TrainedWeights, TrainingLength, TrainingOptions, TrainingRows,
+};
 use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Level, Result, Services, json};
 
 use crate::attention::weights_by_stream;

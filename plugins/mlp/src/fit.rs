@@ -15,7 +15,7 @@
 use chiasm_closed_form::Views;
 use chiasm_kit::comparison::{Comparison, FEWEST, Holdout, fit_start};
 use chiasm_kit::{Subset, inverse_kind, paired_rows, plugin_error};
-use chiasm_plugin::objective::Report;
+use chiasm_plugin::objective::TrainingReport;
 use chiasm_plugin::{
     Error, Inverse, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
 };
