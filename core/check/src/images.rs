@@ -120,8 +120,8 @@ pub(crate) fn probe(
         "probe",
         rebuilt / plain.max(f64::MIN_POSITIVE),
         format!(
-            "the nearest class mean predicts {:.1} % of the labels from reconstructed rows, {:.1} % from the rows \
-             themselves",
+            "the nearest class mean predicts {:.1} % of the labels from reconstructed rows, {:.1} % from \
+             the rows themselves",
             100.0 * rebuilt,
             100.0 * plain
         ),

@@ -55,7 +55,7 @@ fn compare(engine: &Engine, what: &str, real: &Path, arguments: &Arguments) -> F
             if what == "text" { text(engine, real, arguments)? } else { image(engine, real, arguments)? };
         ours = ours.min(report.wall.as_secs_f64());
         say(&format!(
-            "{what}: {} items in {:.2} s, {} batches, padding {:.1} %, inside the session {:.1} % of the time",
+            "{what}: {} items in {:.2} s, {} batches, padding {:.1} %, {:.1} % of the time in the session",
             report.embedded,
             report.wall.as_secs_f64(),
             report.batches,
