@@ -17,7 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// No place has a usable ONNX Runtime.
     #[error(
-        "ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\nTo install it, run: {INSTALL_COMMAND}",
+        "ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\n\
+         To install it, run: {INSTALL_COMMAND}",
         ort::MINOR_VERSION,
         list(.attempts)
     )]
@@ -41,7 +42,8 @@ pub enum Error {
     },
     /// The library was found and is valid, but did not load or start.
     #[error(
-        "the ONNX Runtime at {path} ({place}) did not start: {reason}\nTo install another one, run: {INSTALL_COMMAND}",
+        "the ONNX Runtime at {path} ({place}) did not start: {reason}\n\
+         To install another one, run: {INSTALL_COMMAND}",
         path = .path.display()
     )]
     Start {

@@ -172,7 +172,9 @@ proptest! {
     /// `(f(x + h t) - f(x - h t)) / 2h = J t` to 1e-5 in double precision, and `<c, J t> = <J' c, t>` to
     /// rounding.
     #[test]
-    fn both_modes_are_the_central_difference(steps in steps(), n in 1..5_usize, d in 1..5_usize, seed in 0..1000_u64) {
+    fn both_modes_are_the_central_difference(
+        steps in steps(), n in 1..5_usize, d in 1..5_usize, seed in 0..1000_u64
+    ) {
         let graph = build(&steps, d);
         let wrt = ["x", "row", "square"];
         let shapes = [vec![n, d], vec![d], vec![d, d]];
@@ -189,8 +191,10 @@ proptest! {
         let t: Vec<Vec<f64>> = shapes.iter().map(|shape| noise(shape)).collect();
         let c = noise(&[n, d]);
         let run = |graph: &Graph, inputs: &[(String, Tensor)], output: &str| -> Vec<f64> {
-            let session = engine().session(graph, &SessionOptions { threads: 1, ..SessionOptions::default() }).unwrap();
-            let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+            let options = SessionOptions { threads: 1, ..SessionOptions::default() };
+            let session = engine().session(graph, &options).unwrap();
+            let inputs: Vec<(&str, &Tensor)> =
+                inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
             session.run_outputs(&inputs, &[output]).unwrap().remove(0).1.into_f64().unwrap()
         };
         let at = |h: f64| -> Vec<(String, Tensor)> {

@@ -75,10 +75,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn embedding_equals_one_by_one(
-        items in 0_usize..80, threads in 1_usize..5, replicas in 1_usize..4, rows in 1_usize..20, steps in 1_usize..60
+        items in 0_usize..80, threads in 1_usize..5, replicas in 1_usize..4, rows in 1_usize..20,
+        steps in 1_usize..60
     ) {
         let session = session(replicas);
-        let (got, want) = (pooled(&session, items, options(threads, rows, steps)), one_by_one(&session, items));
+        let got = pooled(&session, items, options(threads, rows, steps));
+        let want = one_by_one(&session, items);
         for (g, w) in got.iter().zip(&want) {
             // Another batch may be summed in another order; the values are of order 1.
             prop_assert!((g - w).abs() <= 1e-5, "{g} {w}");

@@ -54,7 +54,8 @@ fn data_on_the_processor_is_read_in_place() {
     // 64 MiB: with a copy, the process's peak would rise by as much.
     let rows = 8 << 20;
     let data = Tensor::zeros(DType::F32, &[rows, 2]).unwrap();
-    data.bytes().iter().step_by(4096).for_each(|byte| assert_eq!(*byte, 0)); // touch every page before measuring
+    // Touch every page before measuring.
+    data.bytes().iter().step_by(4096).for_each(|byte| assert_eq!(*byte, 0));
     let mut stepper = stepper(&data);
     let Some(before) = peak_mib() else {
         return skip(Requirement::ProcessStatus, "no VmHWM in /proc/self/status");
