@@ -1,12 +1,13 @@
 //! The adapter as a host sees it: cards, mistakes in cards, tails run by the engine.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test")]
+#![expect(clippy::unwrap_used, reason = "test")]
 
 use std::path::{Path, PathBuf};
 
 use chiasm_image::Image;
 use chiasm_plugin::graph::{DType, Tensor};
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_testing::{Requirement, skip};
 
 fn port(name: &str, dtype: DType, dims: &[i64]) -> PortSpec {
     let dim = |length: &i64| match usize::try_from(*length) {
@@ -44,12 +45,10 @@ fn picture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pictures").join(name)
 }
 
-/// Runs a card's tail on inputs; `None`, with a line, where there is no engine.
+/// Runs a card's tail on inputs; without an engine the test is skipped.
 fn run(spec: &EncoderSpec, inputs: &[(&str, &Tensor)]) -> Option<Vec<(String, Tensor)>> {
-    let Ok(engine) = Engine::open(&Search::from_environment(None)) else {
-        println!("SKIPPED: no ONNX Runtime (run `chiasm engine install`)");
-        return None;
-    };
+    let engine = Engine::open(&EngineSearch::from_environment(None));
+    let engine = engine.inspect_err(|error| skip(Requirement::Engine, &error.to_string())).ok()?;
     let tail = open(spec).unwrap().tail().unwrap();
     let session = engine.session(&tail, &SessionOptions::default()).unwrap();
     Some(session.run(inputs).unwrap())

@@ -1,26 +1,24 @@
 //! The cards in models/ on real pictures: our preprocessing and the engine against Pillow and the engine
-//! (tests/reference/real.py). Skipped, with a line, where the real models or an engine are not there.
+//! (tests/reference/real.py). Skipped where the real models or an engine are missing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chiasm_image::Image;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::{Adapter, EncoderSpec, Item, Json, Services, Signature};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_testing::{Requirement, real_data, skip};
 
 /// Decoders round differently by a few levels (see pillow.rs); an embedding must hardly care: cosine above 0.999 for these
 /// pictures. (Over 200 pictures MobileNetV2's median is 0.9996, the first percentile 0.9990, the least 0.9984.)
 #[test]
 fn the_cards_embed_as_pillow_and_the_engine_do() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let real = std::env::var_os("CHIASM_REAL").map_or_else(|| project.join("../shared/real"), PathBuf::from);
-    if !real.join("models").is_dir() {
-        println!("SKIPPED: no real models at {} (set CHIASM_REAL)", real.display());
-        return;
-    }
-    let Ok(engine) = Engine::open(&Search::from_environment(None)) else {
-        println!("SKIPPED: no ONNX Runtime (run `chiasm engine install`)");
-        return;
+    let Some(models) = real_data("models") else { return };
+    let real = models.parent().unwrap();
+    let engine = match Engine::open(&EngineSearch::from_environment(None)) {
+        Ok(engine) => engine,
+        Err(error) => return skip(Requirement::Engine, &error.to_string()),
     };
     let reference = project.join("adapters/image/tests/reference");
     let golden = std::fs::read(reference.join("real.bin")).unwrap();

@@ -1,20 +1,18 @@
 //! Tails with a mask against their formulas, and the real card against the reference tokenizer with the engine
-//! (tests/reference/real.py). Skipped, with a line, where an engine or the real models are not there.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test")]
+//! (tests/reference/real.py). Skipped where an engine or the real models are missing.
+#![expect(clippy::unwrap_used, reason = "test")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_testing::{Requirement, real_data, skip};
 use chiasm_text::Text;
 
 fn engine() -> Option<&'static Engine> {
-    let engine = Engine::open(&Search::from_environment(None)).ok();
-    if engine.is_none() {
-        println!("SKIPPED: no ONNX Runtime (run `chiasm engine install`)");
-    }
-    engine
+    let engine = Engine::open(&EngineSearch::from_environment(None));
+    engine.inspect_err(|error| skip(Requirement::Engine, &error.to_string())).ok()
 }
 
 fn open(spec: &EncoderSpec) -> Text {
@@ -78,12 +76,7 @@ fn padding_is_in_no_pooling() {
 #[test]
 fn the_card_embeds_as_the_reference_does() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let real = std::env::var_os("CHIASM_REAL").map_or_else(|| project.join("../shared/real"), PathBuf::from);
-    let folder = real.join("models/minilm-l6");
-    if !folder.is_dir() {
-        println!("SKIPPED: no real models at {} (set CHIASM_REAL)", real.display());
-        return;
-    }
+    let Some(folder) = real_data("models/minilm-l6") else { return };
     let Some(engine) = engine() else { return };
     let card = std::fs::read_to_string(project.join("models/minilm-l6/card.toml")).unwrap();
     let card: Json = toml::from_str(&card).unwrap();

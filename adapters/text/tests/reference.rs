@@ -79,14 +79,8 @@ fn byte_pairs_equal_the_reference() {
 
 #[test]
 fn the_real_minilm_equals_the_reference() {
-    let real = std::env::var_os("CHIASM_REAL")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/real"), PathBuf::from);
-    let folder = real.join("models/minilm-l6");
-    if !folder.join("tokenizer.json").is_file() {
-        println!("SKIPPED: no real models at {} (set CHIASM_REAL)", real.display());
-        return;
-    }
-    check(&folder, "tokenizer.json", "minilm.golden.json");
+    let Some(tokenizer) = chiasm_testing::real_data("models/minilm-l6/tokenizer.json") else { return };
+    check(tokenizer.parent().unwrap(), "tokenizer.json", "minilm.golden.json");
 }
 
 /// Several host threads share one adapter; each gets what one alone would.

@@ -1,13 +1,14 @@
-//! Jacobians and all singular values of a 384-1024-384 GELU map at 64 points, beside `torch.func` and JAX.
+//! Times the Jacobians and all singular values of a 384-1024-384 GELU map at 64 points, and compares with
+//! `torch.func` and JAX.
 //!
 //! `cargo bench -p chiasm-check --profile dev --bench jacobian -- --peer PYTHON --scripts DIR [--rounds N]`,
-//! where DIR holds the peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads; the
-//! median of each is compared, since other work on the machine meets both. The singular values are held
-//! against PyTorch's in double precision.
+//! where DIR holds the peers' `jacobian.py`. Rounds of ours and of each peer alternate on two threads, so
+//! that other work on the machine affects both; medians are compared. The singular values are compared with
+//! PyTorch's in double precision.
 
-use chiasm_check::{Ends, Map, Settings, Spectra};
+use chiasm_check::{CheckSettings, JacobianSpectra, LearnedMap, SphereConstraints};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use ndarray::Array2;
 use std::{collections::BTreeMap, path::Path, process::Command, time::Instant};
 
@@ -34,12 +35,13 @@ fn main() -> Fallible<()> {
     let read = |name: &str| array(&folder.path().join(format!("{name}.npy")));
     let (x, exact) = (read("x")?, read("singular")?);
     let graph = mlp(&read("w1")?, &read("w2")?)?;
-    let engine = Engine::open(&Search::from_environment(None))?;
+    let engine = Engine::open(&EngineSearch::from_environment(None))?;
     let options = SessionOptions { threads: THREADS, ..SessionOptions::default() };
-    let map = Map::open(&graph, engine, &options)?;
+    let map = LearnedMap::open(&graph, engine, &options)?;
     let jacobians = map.jacobians()?;
     let x = x.mapv(|v| v as f32);
-    let ours = || Spectra::at(&jacobians, x.view(), Ends::default(), &Settings::default());
+    let ours =
+        || JacobianSpectra::at(&jacobians, x.view(), SphereConstraints::default(), &CheckSettings::default());
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut spectra = ours()?;
     for _ in 0..rounds {
@@ -57,7 +59,7 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-fn report(times: BTreeMap<&str, Vec<f64>>, spectra: &Spectra, exact: &Array2<f64>) {
+fn report(times: BTreeMap<&str, Vec<f64>>, spectra: &JacobianSpectra, exact: &Array2<f64>) {
     let medians: BTreeMap<&str, f64> = times.into_iter().map(|(who, times)| (who, median(times))).collect();
     for (who, seconds) in &medians {
         say(&format!("{who:>22}  {seconds:.3} s  {:.2} times ours", seconds / medians["ours"]));
@@ -88,7 +90,7 @@ fn mlp(w1: &Array2<f64>, w2: &Array2<f64>) -> Fallible<Graph> {
     Ok(b.finish()?)
 }
 
-/// The peer's own median; it warms up once and repeats three times.
+/// Returns the peer's own median of three runs after one warm-up.
 fn seconds(python: &str, scripts: &str, peer: &str) -> Fallible<f64> {
     let script = Path::new(scripts).join("jacobian.py");
     let threads = THREADS.to_string();

@@ -1,33 +1,33 @@
-//! The points that a map is checked on, their images, and their distances.
+//! The points that a map is checked on, with their images and distances.
 
 use chiasm_geometry::spectrum::{distances, singular_values};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use crate::map::Map;
+use crate::map::LearnedMap;
 use crate::{Error, Result};
 
-/// Rows looked at: pairwise distances grow with their square.
-pub(crate) const MOST: usize = 1024;
+/// The most points used: the number of pairwise distances grows with their square.
+pub(crate) const MAX_POINTS: usize = 1024;
 
-/// Points, images and the distances between points.
-pub(crate) struct Cloud {
-    /// Which of the given points these are.
+/// Points, their images, and the distances between points.
+pub(crate) struct PointCloud {
+    /// The row numbers of these points among the given ones.
     pub(crate) rows: Vec<usize>,
-    /// The points as the map takes them.
+    /// The points in single precision, as the map takes them.
     pub(crate) x32: Array2<f32>,
     /// The points.
     pub(crate) x: Array2<f64>,
     /// Their images.
     pub(crate) z: Array2<f64>,
-    /// The points less their mean.
+    /// The points minus their mean.
     pub(crate) centred: Array2<f64>,
-    /// Distances between points.
-    pub(crate) apart: Array2<f64>,
+    /// The distances between points.
+    pub(crate) distances: Array2<f64>,
 }
 
-impl Cloud {
-    /// The points `[n, d]` (of many, those spread evenly) and their images.
-    pub(crate) fn new(map: &Map<'_>, points: ArrayView2<'_, f32>) -> Result<Self> {
+impl PointCloud {
+    /// Takes points `[n, d]` (evenly spaced ones, when there are too many) and computes their images.
+    pub(crate) fn new(map: &LearnedMap<'_>, points: ArrayView2<'_, f32>) -> Result<Self> {
         if points.nrows() == 0 {
             return Err(Error::Points {
                 what: "points",
@@ -35,7 +35,7 @@ impl Cloud {
                 got: "none".into(),
             });
         }
-        let rows = spread(points.nrows(), MOST);
+        let rows = evenly_spaced(points.nrows(), MAX_POINTS);
         let x32 = points.select(Axis(0), &rows);
         if let Some(row) = x32.outer_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
             let got = format!("NaN or infinity in row {row}");
@@ -52,13 +52,14 @@ impl Cloud {
         }
         let x = x32.mapv(f64::from);
         let centred = centred(&x);
-        // differences of centred rows lose fewer digits
-        let apart = distances(centred.view(), centred.view())?;
-        Ok(Self { rows, x32, x, z, centred, apart })
+        // The differences of centred rows lose fewer digits.
+        let distances = distances(centred.view(), centred.view())?;
+        Ok(Self { rows, x32, x, z, centred, distances })
     }
 
-    /// Dimensions in which the points vary: their rank when there are more points than dimensions, else the
-    /// inputs that are not constant (fewer points span fewer dimensions whatever the data is like).
+    /// Returns the number of dimensions in which the points vary: their rank when there are more points than
+    /// dimensions, otherwise the number of inputs that are not constant (few points span few dimensions
+    /// whatever the data).
     pub(crate) fn spanned(&self) -> Result<usize> {
         let (n, d) = self.x.dim();
         let spreads = match n {
@@ -66,49 +67,49 @@ impl Cloud {
             _ if n > d => singular_values(self.centred.view())?,
             _ => self.centred.map_axis(Axis(0), |column| column.dot(&column).sqrt()),
         };
-        Ok(moving(&spreads))
+        Ok(count_varying(&spreads))
     }
 
-    /// The nearest other point that is not the same.
+    /// Returns the nearest point that does not coincide with this one.
     pub(crate) fn nearest(&self, place: usize) -> Option<usize> {
-        let floor = SAME * self.scale();
-        let others = self.apart.row(place).into_iter().copied().enumerate();
+        let floor = COINCIDENT * self.scale();
+        let others = self.distances.row(place).into_iter().copied().enumerate();
         let distinct = others.filter(|(other, d)| *other != place && *d > floor);
         distinct.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(other, _)| other)
     }
 
-    /// The median distance between points.
+    /// Returns the median distance between points, estimated from a sample of pairs.
     pub(crate) fn scale(&self) -> f64 {
         let n = self.x.nrows();
-        let sample: Vec<f64> = (1..n).map(|i| self.apart[[i, (i * 7 + 3) % i]]).collect();
+        let sample: Vec<f64> = (1..n).map(|i| self.distances[[i, (i * 7 + 3) % i]]).collect();
         if sample.is_empty() { 1.0 } else { median(&sample) }
     }
 }
 
-/// Directions in which points spread less than this share of the widest one are still.
-const STILL: f64 = 1e-4;
-/// How many of some spreads are not still.
-pub(crate) fn moving(spreads: &Array1<f64>) -> usize {
+/// Points do not vary in a direction whose spread is below this fraction of the widest.
+const CONSTANT: f64 = 1e-4;
+/// Returns the number of spreads that are not negligible.
+pub(crate) fn count_varying(spreads: &Array1<f64>) -> usize {
     let widest = spreads.iter().copied().fold(0.0, f64::max);
-    spreads.iter().filter(|spread| **spread > STILL * widest).count()
+    spreads.iter().filter(|spread| **spread > CONSTANT * widest).count()
 }
 
-/// Points nearer than this share of the median distance are one.
-pub(crate) const SAME: f64 = 1e-6;
+/// Points nearer than this fraction of the median distance coincide.
+const COINCIDENT: f64 = 1e-6;
 
-/// At most `wanted` of `n` places, evenly spread.
-pub(crate) fn spread(n: usize, wanted: usize) -> Vec<usize> {
+/// Returns at most `wanted` of the indices `0..n`, evenly spaced.
+pub(crate) fn evenly_spaced(n: usize, wanted: usize) -> Vec<usize> {
     let wanted = wanted.min(n);
     (0..wanted).map(|i| i * n / wanted.max(1)).collect()
 }
 
-/// Rows less their mean.
+/// Returns rows minus their mean.
 pub(crate) fn centred(rows: &Array2<f64>) -> Array2<f64> {
     let mean = rows.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(rows.ncols()));
     rows - &mean
 }
 
-/// Rows of length one (zero stays zero).
+/// Returns rows scaled to length one (zero stays zero).
 pub(crate) fn unit(rows: &Array2<f64>) -> Array2<f64> {
     let mut unit = rows.clone();
     for mut row in unit.outer_iter_mut() {
@@ -120,7 +121,7 @@ pub(crate) fn unit(rows: &Array2<f64>) -> Array2<f64> {
     unit
 }
 
-/// The median; NaN of nothing.
+/// Returns the median; NaN of an empty slice.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

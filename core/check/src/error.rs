@@ -1,12 +1,13 @@
-//! What can keep a map from being checked.
+//! The error type of this crate.
 
-/// Why a map could not be checked at all; a check that does not apply is [`crate::Skipped`] instead.
+/// Why a map could not be checked; a check that does not apply is a [`crate::SkippedCheck`] instead of an
+/// error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The graph is no map from rows to rows.
+    /// The graph is not a map from rows to rows.
     #[error(
-        "{graph:?} is no map of rows: expected one f32 input [n, d] and one f32 output [n, o], n free; \
+        "{graph:?} is not a map of rows: expected one f32 input [n, d] and one f32 output [n, o], n free; \
          got {got}"
     )]
     NotAMap {
@@ -20,22 +21,22 @@ pub enum Error {
     Points {
         /// Which rows.
         what: &'static str,
-        /// What was needed.
+        /// What was expected.
         expected: String,
-        /// What there was.
+        /// What was given.
         got: String,
     },
     /// A graph could not be differentiated or joined.
     #[error(transparent)]
     Graph(#[from] chiasm_graph::Error),
-    /// The engine is missing or refused.
+    /// The engine is missing or failed.
     #[error(transparent)]
     Runtime(#[from] chiasm_runtime::Error),
-    /// A measure refused its input.
+    /// A measure received invalid input.
     #[error(transparent)]
     Geometry(#[from] chiasm_geometry::Error),
-    /// The threads to compute with could not be had.
-    #[error("cannot start threads to compute with: {0}")]
+    /// The worker threads could not be started.
+    #[error("cannot start the worker threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 

@@ -1,115 +1,117 @@
-//! Global injectivity: distinct points whose images nearly coincide.
+//! Global injectivity: searches for distinct points whose images nearly coincide.
 //!
-//! A fold such as x -> |x| has Jacobians of full rank almost everywhere, so no local test sees it. Two
-//! searches do: every pair of the points given, and Newton's method, which starts at one point and walks
-//! until its image meets that of another; if it arrives anywhere but there, it has found two preimages.
-//! Either way the finding is a witness, not a guess.
+//! A fold such as x -> |x| has Jacobians of full rank almost everywhere, so no local check finds it. Two
+//! searches do. One compares every pair of the given points. The other runs Newton's method from one point
+//! towards the image of another; if it converges to a different point than that one, the image has two
+//! preimages. Both return the pair of points as a witness.
 //!
-//! The number is the least |f(a) - f(b)| / |a - b| over all candidates, in units of the weakest attainable
-//! stretch at any point: at least 1 for every linear map however ill-conditioned, near 1 for a gentle one,
-//! and 0 at a fold. Points outside the ball of the data do not count. Not asked of a map to fewer dimensions:
-//! it has whole surfaces of preimages anyway.
+//! The number is the least |f(a) - f(b)| / |a - b| over all pairs, divided by the smallest attainable
+//! singular value at any point: at least 1 for every linear map, however ill-conditioned, near 1 for a weakly
+//! nonlinear one, and 0 at a fold. Points outside the ball of the data do not count. The check does not apply
+//! to a map to fewer dimensions, where every image has a surface of preimages.
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::{damped_least_squares, distances};
 use ndarray::{Array1, Array2, Axis};
 
 use crate::Result;
-use crate::cloud::{Cloud, unit};
-use crate::map::{Jacobians, Map};
-use crate::spectra::{Spectra, norm};
-use crate::verdict::{Findings, digits};
+use crate::cloud::{PointCloud, unit};
+use crate::map::{Jacobians, LearnedMap};
+use crate::spectra::{JacobianSpectra, norm};
+use crate::verdict::{CheckLog, digits};
 
-/// Points nearer than this share of the mean distance are not distinct enough to be witnesses.
+/// Points nearer than this fraction of the mean distance do not count as distinct.
 const DISTINCT: f64 = 0.01;
-/// Walkers whose steps are all shorter than this share of the data's width have arrived.
-const ARRIVED: f64 = 1e-6;
-/// Newton steps: it doubles its digits with each once it is near.
+/// The iteration has converged when every step is shorter than this fraction of the mean distance.
+const CONVERGED: f64 = 1e-6;
+/// The most Newton steps; near the solution each doubles the number of correct digits.
 const STEPS: usize = 12;
-/// Damping of the steps relative to the largest squared stretch: only directions below the rank tolerance
-/// feel it.
+/// The damping of the steps, relative to the largest squared singular value: it affects only directions below
+/// the rank tolerance.
 const DAMPING: f64 = 1e-10;
-/// How far beyond the farthest point of the data a witness may lie, from their mean.
+/// The largest distance of a witness from the data's mean, relative to that of the farthest point.
 const BALL: f64 = 1.25;
 
-/// Two distinct points with their images' distance over their own.
+/// Two distinct points, their distance, and the distance of their images divided by it.
 struct Witness {
     ratio: f64,
-    apart: f64,
-    words: String,
+    distance: f64,
+    description: String,
 }
 
-/// Judges global injectivity.
-pub(crate) fn judge(
-    findings: &mut Findings<'_>,
-    map: &Map<'_>,
+/// Checks global injectivity.
+pub(crate) fn check(
+    log: &mut CheckLog<'_>,
+    map: &LearnedMap<'_>,
     jacobians: &Jacobians<'_>,
-    cloud: &Cloud,
+    cloud: &PointCloud,
     places: &[usize],
-    spectra: &Spectra,
+    spectra: &JacobianSpectra,
 ) -> Result<()> {
-    let (from, to) = (spectra.ends.input(cloud.x.ncols()), spectra.ends.output(cloud.z.ncols()));
+    let (from, to) =
+        (spectra.spheres.input_dims(cloud.x.ncols()), spectra.spheres.output_dims(cloud.z.ncols()));
     if from > to {
         let reason = format!(
             "a map from {from} to {to} dimensions cannot be injective on all of space; see null_space and \
              round_trip"
         );
-        findings.skip("collision", reason);
+        log.skip("collision", reason);
         return Ok(());
     }
-    let points = if spectra.ends.ignores_length { unit(&cloud.x) } else { cloud.x.clone() };
-    let lengths =
-        |place: usize| if spectra.ends.ignores_length { norm(&cloud.x.row(place).to_owned()) } else { 1.0 };
+    let points = if spectra.spheres.ignores_length { unit(&cloud.x) } else { cloud.x.clone() };
+    let lengths = |place: usize| {
+        if spectra.spheres.ignores_length { norm(&cloud.x.row(place).to_owned()) } else { 1.0 }
+    };
     let margins = spectra.margins();
     let margin =
         margins.iter().zip(places).map(|(m, &place)| m * lengths(place)).fold(f64::INFINITY, f64::min);
     let strongest = spectra.stretches().into_iter().fold(0.0, f64::max);
     if margin <= spectra.rank_tolerance * strongest {
-        findings.skip("collision", "the rank is short already: lost directions make points collide");
+        log.skip("collision", "the rank is too low: lost directions make points collide");
         return Ok(());
     }
     let apart = distances(points.view(), points.view())?;
     let scale = if points.nrows() > 1 { apart.sum() / (apart.len() - points.nrows()) as f64 } else { 1.0 };
-    let hunt = Hunt {
+    let search = CollisionSearch {
         map,
         jacobians,
         points: &points,
         images: &cloud.z,
         scale,
-        on_sphere: spectra.ends.ignores_length,
+        on_sphere: spectra.spheres.ignores_length,
     };
-    let pairs = hunt.pairs(&apart)?;
-    let newton = hunt.newton(findings.settings.seed)?;
+    let pairs = search.pairs(&apart)?;
+    let newton = search.newton(log.settings.seed)?;
     let Some(worst) = pairs.into_iter().chain(newton).min_by(|a, b| a.ratio.total_cmp(&b.ratio)) else {
-        findings.skip("collision", "no two of the points are distinct");
+        log.skip("collision", "no two of the points are distinct");
         return Ok(());
     };
     let number = worst.ratio / margin;
-    let folds = findings.settings.limits("collision").fail.is_some_and(|least| number < least);
+    let folds = log.settings.limits("collision").fail.is_some_and(|least| number < least);
     let meaning = format!(
-        "{} lie {} mean distances apart, their images {} of what the strongest stretch makes of that: {}",
-        worst.words,
-        digits(worst.apart / scale),
+        "{} lie {} mean distances apart, their images {} of that distance times the largest stretch: {}",
+        worst.description,
+        digits(worst.distance / scale),
         digits(worst.ratio / strongest),
         if folds { "two preimages of one image, the map folds" } else { "no fold found" }
     );
-    findings.judge("collision", number, meaning);
+    log.record("collision", number, meaning);
     Ok(())
 }
 
-struct Hunt<'a> {
-    map: &'a Map<'a>,
+struct CollisionSearch<'a> {
+    map: &'a LearnedMap<'a>,
     jacobians: &'a Jacobians<'a>,
-    /// Unit rows when only the direction counts.
+    /// The points; unit rows when the map ignores their length.
     points: &'a Array2<f64>,
     images: &'a Array2<f64>,
-    /// The typical distance between points.
+    /// The mean distance between points.
     scale: f64,
     on_sphere: bool,
 }
 
-impl Hunt<'_> {
-    /// The pair of given points whose images come nearest.
+impl CollisionSearch<'_> {
+    /// Returns the pair of given points whose images are nearest relative to their distance.
     fn pairs(&self, apart: &Array2<f64>) -> Result<Option<Witness>> {
         let images = distances(self.images.view(), self.images.view())?;
         let mut best: Option<(f64, usize, usize)> = None;
@@ -123,65 +125,65 @@ impl Hunt<'_> {
         }
         Ok(best.map(|(ratio, i, j)| Witness {
             ratio,
-            apart: apart[[i, j]],
-            words: format!("points {j} and {i}"),
+            distance: apart[[i, j]],
+            description: format!("points {j} and {i}"),
         }))
     }
 
-    /// The nearest miss of Newton's method from some points towards the images of others.
+    /// Runs Newton's method from some points towards the images of others and returns the best witness.
     fn newton(&self, seed: u64) -> Result<Option<Witness>> {
         let n = self.points.nrows();
         if n < 2 {
             return Ok(None);
         }
-        let hunts = if self.points.ncols() <= 128 { 32 } else { 8 };
+        let count = if self.points.ncols() <= 128 { 32 } else { 8 };
         let mut random = Random::new(seed ^ 0xf01d);
-        let (mut starts, mut goals) = (Vec::new(), Vec::new());
-        for _ in 0..hunts {
+        let (mut starts, mut target_points) = (Vec::new(), Vec::new());
+        for _ in 0..count {
             let start = random.below(n);
             starts.push(start);
-            goals.push((start + 1 + random.below(n - 1)) % n);
+            target_points.push((start + 1 + random.below(n - 1)) % n);
         }
-        let mut walkers = self.points.select(Axis(0), &starts);
-        let targets = self.images.select(Axis(0), &goals);
+        let mut iterates = self.points.select(Axis(0), &starts);
+        let targets = self.images.select(Axis(0), &target_points);
         for _ in 0..STEPS {
-            if self.step(&mut walkers, &targets)? < ARRIVED * self.scale {
+            if self.step(&mut iterates, &targets)? < CONVERGED * self.scale {
                 break;
             }
         }
-        let reached = self.images_of(&walkers)?;
+        let reached = self.images_of(&iterates)?;
         let mean = self.points.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(self.points.ncols()));
         let radius = self.points.outer_iter().map(|p| norm(&(&p - &mean))).fold(0.0, f64::max);
-        let witnesses = goals.iter().enumerate().filter_map(|(hunt, &goal)| {
-            let found = walkers.row(hunt);
-            let apart = norm(&(&found - &self.points.row(goal)));
+        let witnesses = target_points.iter().enumerate().filter_map(|(number, &target)| {
+            let found = iterates.row(number);
+            let apart = norm(&(&found - &self.points.row(target)));
             let inside = norm(&(&found - &mean)) <= BALL * radius;
-            let missed = norm(&(&reached.row(hunt) - &targets.row(hunt)));
-            let words = format!("point {goal} and one that Newton's method found");
+            let error = norm(&(&reached.row(number) - &targets.row(number)));
+            let description = format!("point {target} and one that Newton's method found");
             (inside && apart > DISTINCT * self.scale).then_some(Witness {
-                ratio: missed / apart,
-                apart,
-                words,
+                ratio: error / apart,
+                distance: apart,
+                description,
             })
         });
         Ok(witnesses.min_by(|a, b| a.ratio.total_cmp(&b.ratio)))
     }
 
-    /// One damped Gauss-Newton step of every walker towards its target, at most as long as the data is wide;
-    /// the longest.
-    fn step(&self, walkers: &mut Array2<f64>, targets: &Array2<f64>) -> Result<f64> {
-        let residuals = targets - &self.images_of(walkers)?;
-        let rows = walkers.mapv(|v| v as f32);
-        let steps = self.jacobians.each(rows.view(), &|_| (), |hunt, jacobian| {
-            let step = damped_least_squares(jacobian.transposed.t(), residuals.row(hunt), DAMPING)?;
+    /// Takes one damped Gauss-Newton step of every iterate towards its target, at most two mean distances
+    /// long. Returns the length of the longest step.
+    fn step(&self, iterates: &mut Array2<f64>, targets: &Array2<f64>) -> Result<f64> {
+        let residuals = targets - &self.images_of(iterates)?;
+        let rows = iterates.mapv(|v| v as f32);
+        let steps = self.jacobians.each(rows.view(), &|_| (), |number, jacobian| {
+            let step = damped_least_squares(jacobian.transposed.t(), residuals.row(number), DAMPING)?;
             let length = norm(&step);
             Ok(if length > 2.0 * self.scale { step * (2.0 * self.scale / length) } else { step })
         })?;
-        for (mut walker, step) in walkers.outer_iter_mut().zip(&steps) {
-            walker += step;
+        for (mut iterate, step) in iterates.outer_iter_mut().zip(&steps) {
+            iterate += step;
         }
         if self.on_sphere {
-            *walkers = unit(walkers);
+            *iterates = unit(iterates);
         }
         Ok(steps.iter().map(norm).fold(0.0, f64::max))
     }

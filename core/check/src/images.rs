@@ -1,30 +1,30 @@
-//! What is asked of the images as a cloud: do they reach the target, do they tell anything of their points,
-//! and can labels still be read off rows that were sent there and back?
+//! Checks of the images as a cloud: how much of the target they cover, the mutual information with their
+//! points, and whether a probe predicts labels from reconstructed rows.
 
 use chiasm_geometry::coverage::coverage;
 use chiasm_geometry::information::{ceiling, mutual_information, principal_coordinates};
 use chiasm_geometry::random::Random;
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::cloud::{Cloud, spread, unit};
-use crate::settings::Limits;
-use crate::verdict::Findings;
-use crate::{Result, Settings};
+use crate::cloud::{PointCloud, evenly_spaced, unit};
+use crate::settings::CheckLimits;
+use crate::verdict::CheckLog;
+use crate::{CheckSettings, Result};
 
-/// Rows of the information check: its cost grows with their square, and it is made once per shuffle.
+/// The most rows of the information check: its cost grows with their square, and it runs once per shuffle.
 const INFORMATION_ROWS: usize = 400;
-/// Below this many rows chance alone often tells more than a good map does.
+/// With fewer rows, shuffled pairs often have more information than the pairs of a good map.
 const LEAST_ROWS: usize = 50;
-/// Nats by which chance must be exceeded: more than rounding makes of nothing.
+/// The nats by which the information must exceed that of shuffled pairs; larger than rounding errors.
 const EXCEED: f64 = 1e-9;
-/// Leading principal coordinates of each side; neighbour estimates of information fade with more.
+/// Leading principal coordinates of each side; neighbour estimates of information degrade with more.
 const COORDINATES: usize = 3;
-/// Shuffles: the map's information must exceed that of every one, so chance passes once in twenty.
+/// The number of shuffles. The map's information must exceed that of all, a permutation test at level 1/20.
 const SHUFFLES: usize = 19;
 
-/// Labels of the held-out points, and labelled rows to learn to read them from.
+/// Labels of the held-out points, and labelled training rows for the probe.
 #[derive(Debug, Clone)]
-pub struct Labels<'a> {
+pub struct ProbeLabels<'a> {
     /// The class of each held-out point.
     pub labels: Vec<usize>,
     /// Rows `[m, d]` that were not held out.
@@ -33,24 +33,24 @@ pub struct Labels<'a> {
     pub training_labels: Vec<usize>,
 }
 
-/// Judges how much of the target's neighbourhoods images reach.
+/// Checks which fraction of the targets have an image in their neighbourhood.
 pub(crate) fn surjectivity(
-    findings: &mut Findings<'_>,
-    cloud: &Cloud,
+    log: &mut CheckLog<'_>,
+    cloud: &PointCloud,
     targets: Option<&Array2<f64>>,
     neighbours: usize,
 ) -> Result<()> {
     let Some(targets) = targets else {
-        findings.skip("surjectivity", "no cloud of targets was given");
+        log.skip("surjectivity", "no cloud of targets was given");
         return Ok(());
     };
     if targets.nrows() <= neighbours {
-        findings.skip("surjectivity", format!("{} targets have no {neighbours} neighbours", targets.nrows()));
+        log.skip("surjectivity", format!("{} targets have no {neighbours} neighbours", targets.nrows()));
         return Ok(());
     }
     let reached = coverage(cloud.z.view(), targets.view(), neighbours)?;
     let alike = 1.0 - 0.5f64.powi(neighbours as i32);
-    findings.judge(
+    log.record(
         "surjectivity",
         reached,
         format!(
@@ -63,69 +63,72 @@ pub(crate) fn surjectivity(
     Ok(())
 }
 
-/// Judges whether images tell their points apart better than images of other points do.
-pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: &Settings) -> Result<()> {
-    let rows = spread(cloud.x.nrows(), INFORMATION_ROWS);
+/// Checks whether images have more information about their points than shuffled images have.
+pub(crate) fn information(
+    log: &mut CheckLog<'_>,
+    cloud: &PointCloud,
+    settings: &CheckSettings,
+) -> Result<()> {
+    let rows = evenly_spaced(cloud.x.nrows(), INFORMATION_ROWS);
     let (n, neighbours) = (rows.len(), settings.neighbours);
     if n < LEAST_ROWS {
-        findings
-            .skip("information", format!("{n} points are too few to estimate it, {LEAST_ROWS} are needed"));
+        log.skip("information", format!("{n} points are too few to estimate it; {LEAST_ROWS} are needed"));
         return Ok(());
     }
     let leading =
         |cloud: &Array2<f64>| principal_coordinates(cloud.select(Axis(0), &rows).view(), COORDINATES);
     let (x, z) = (leading(&cloud.x)?, leading(&cloud.z)?);
-    let told = mutual_information(x.view(), z.view(), neighbours)?;
+    let own = mutual_information(x.view(), z.view(), neighbours)?;
     let mut random = Random::new(settings.seed);
     let mut chance = 0.0f64;
     for _ in 0..SHUFFLES {
         let shuffled = z.select(Axis(0), &random.permutation(n));
         chance = chance.max(mutual_information(x.view(), shuffled.view(), neighbours)?);
     }
-    let own = settings.limits("information");
-    let limits = Limits { warn: own.warn.or(Some(chance + EXCEED)), fail: own.fail };
-    findings.judge_by(
+    let set = settings.limits("information");
+    let limits = CheckLimits { warn: set.warn.or(Some(chance + EXCEED)), fail: set.fail };
+    log.record_with(
         "information",
-        told,
+        own,
         limits,
         format!(
-            "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal \
-             coordinates each; \
-             shuffled pairs at most {chance:.2}, {n} points can show {:.2})",
+            "x and z share {own:.2} nats (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal \
+             coordinates each); shuffled pairs share at most {chance:.2}, and {n} points can show {:.2}",
             ceiling(n, neighbours)
         ),
     );
     Ok(())
 }
 
-/// Judges whether labels survive the way there and back: nearest class mean, fitted on the rows themselves.
+/// Checks whether a probe (nearest class mean, fitted on the rows themselves) predicts labels from rows that
+/// were mapped and inverted.
 pub(crate) fn probe(
-    findings: &mut Findings<'_>,
-    labels: Option<&Labels<'_>>,
-    home: Option<&Array2<f64>>,
-    cloud: &Cloud,
+    log: &mut CheckLog<'_>,
+    labels: Option<&ProbeLabels<'_>>,
+    reconstructed: Option<&Array2<f64>>,
+    cloud: &PointCloud,
 ) {
-    let (Some(labels), Some(home)) = (labels, home) else {
-        let reason = if labels.is_none() { "no labels were given" } else { "there is no way back" };
-        findings.skip("probe", reason);
+    let (Some(labels), Some(reconstructed)) = (labels, reconstructed) else {
+        let reason = if labels.is_none() { "no labels were given" } else { "there is no inverse" };
+        log.skip("probe", reason);
         return;
     };
     let means = class_means(&unit(&labels.training.mapv(f64::from)), &labels.training_labels);
     let own: Vec<usize> = cloud.rows.iter().filter_map(|&row| labels.labels.get(row).copied()).collect();
-    let (plain, rebuilt) = (accuracy(&means, &cloud.x, &own), accuracy(&means, home, &own));
-    findings.judge(
+    let (plain, rebuilt) = (accuracy(&means, &cloud.x, &own), accuracy(&means, reconstructed, &own));
+    log.record(
         "probe",
         rebuilt / plain.max(f64::MIN_POSITIVE),
         format!(
-            "nearest class means read {:.1} % of the labels off reconstructed rows, {:.1} % off the rows \
-             themselves",
+            "the nearest class mean predicts {:.1} % of the labels from reconstructed rows, {:.1} % from \
+             the rows themselves",
             100.0 * rebuilt,
             100.0 * plain
         ),
     );
 }
 
-/// The mean of each class, one row a class.
+/// Returns the mean of each class, `[classes, d]`.
 fn class_means(rows: &Array2<f64>, labels: &[usize]) -> Array2<f64> {
     let classes = labels.iter().max().map_or(0, |most| most + 1);
     let mut sums = Array2::zeros((classes, rows.ncols()));
@@ -140,7 +143,7 @@ fn class_means(rows: &Array2<f64>, labels: &[usize]) -> Array2<f64> {
     sums
 }
 
-/// Share of rows whose nearest class mean is that of their label; rows count by direction.
+/// Returns the fraction of rows, scaled to length one, whose nearest class mean is that of their label.
 fn accuracy(means: &Array2<f64>, rows: &Array2<f64>, labels: &[usize]) -> f64 {
     let rows = unit(rows);
     let right = rows.outer_iter().zip(labels).filter(|(row, label)| {

@@ -1,77 +1,76 @@
-//! The way back: what comes home of a point that goes there and back again.
+//! Checks of the inverse: the round trip inverse(map(x)) and the cycle map(inverse(z)).
 //!
-//! Errors are in standard deviations: sqrt(sum |x' - x|² / sum |x - mean|²), so 0 is perfect and 1 no better
-//! than always answering the mean. Each direction is judged only where the inverse claims it (a left inverse
-//! claims inverse(map(x)) = x, a right one map(inverse(z)) = z); the other is told without a verdict. The
-//! round trip is held against the map's own floor: what it cannot see of the data, no decoder can give back,
-//! however good.
+//! Errors are in standard deviations: sqrt(sum |x' - x|² / sum |x - mean|²), so 0 is perfect, and 1 is no
+//! better than always returning the mean. A left inverse claims inverse(map(x)) = x, a right inverse
+//! map(inverse(z)) = z; only the claimed direction gets a verdict, the other is reported without one. The
+//! limits of the round trip account for the variance that the map loses, which no decoder can restore.
 
 use ndarray::{Array2, Axis};
 
-use crate::cloud::{Cloud, centred, unit};
-use crate::map::Map;
-use crate::settings::Limits;
-use crate::spectra::Ends;
-use crate::verdict::{Findings, digits};
+use crate::cloud::{PointCloud, centred, unit};
+use crate::map::LearnedMap;
+use crate::settings::CheckLimits;
+use crate::spectra::SphereConstraints;
+use crate::verdict::{CheckLog, digits};
 use crate::{Error, Result};
 
-/// A share of the floor that a good decoder may lie above it.
+/// The error of a good decoder, as a multiple of the error floor.
 const ABOVE_FLOOR: f64 = 1.5;
-/// Single precision amplified by the condition number, with room for a few operations.
+/// The rounding of a few operations in single precision; the condition number amplifies it.
 const ROUNDINGS: f64 = 16.0 / (1 << 24) as f64;
 
-/// Which way an inverse claims to be one.
+/// The directions in which a graph claims to be an inverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claims {
+pub struct InverseSides {
     /// `inverse(map(x)) = x`.
     pub left: bool,
     /// `map(inverse(z)) = z`.
     pub right: bool,
 }
 
-/// What the map itself allows.
-pub(crate) struct Floor {
-    /// Share of the data's variance that the map cannot see.
+/// What limits the round-trip error from below.
+pub(crate) struct ErrorFloor {
+    /// The fraction of the data's variance that the map loses.
     pub(crate) lost: f64,
     /// The median condition number.
     pub(crate) condition: f64,
-    /// Which ends are spheres.
-    pub(crate) ends: Ends,
+    /// Which of the input and output are constrained to a sphere.
+    pub(crate) spheres: SphereConstraints,
 }
 
-/// Judges the round trip from x, and the cycle from images and targets; the points as they come back.
-pub(crate) fn judge(
-    findings: &mut Findings<'_>,
-    map: &Map<'_>,
-    back: (&Map<'_>, Claims),
-    cloud: &Cloud,
+/// Checks the round trip of the points, and the cycle of images and targets; returns the reconstructed
+/// points.
+pub(crate) fn check(
+    log: &mut CheckLog<'_>,
+    map: &LearnedMap<'_>,
+    (inverse, sides): (&LearnedMap<'_>, InverseSides),
+    cloud: &PointCloud,
     targets: Option<&Array2<f64>>,
-    floor: &Floor,
+    floor: &ErrorFloor,
 ) -> Result<Array2<f64>> {
-    let (inverse, claims) = back;
-    let settings = findings.settings;
+    let settings = log.settings;
     let limits = |name: &str| settings.limits(name);
     let rounding = ROUNDINGS * floor.condition;
-    let home = run(inverse, &cloud.z)?;
-    if home.ncols() != cloud.x.ncols() {
-        let (expected, got) = (format!("{} columns", cloud.x.ncols()), format!("{}", home.ncols()));
-        return Err(Error::Points { what: "rows that the inverse gives back", expected, got });
+    let reconstructed = run(inverse, &cloud.z)?;
+    if reconstructed.ncols() != cloud.x.ncols() {
+        let (expected, got) = (format!("{} columns", cloud.x.ncols()), format!("{}", reconstructed.ncols()));
+        return Err(Error::Points { what: "rows that the inverse returns", expected, got });
     }
-    let error = match floor.ends.ignores_length {
-        true => deviation(&unit(&cloud.x), &unit(&home)),
-        false => deviation(&cloud.x, &home),
+    let error = match floor.spheres.ignores_length {
+        true => deviation(&unit(&cloud.x), &unit(&reconstructed)),
+        false => deviation(&cloud.x, &reconstructed),
     };
     let least = floor.lost.sqrt().max(rounding);
-    let length = if floor.ends.ignores_length { " (up to its length)" } else { "" };
+    let length = if floor.spheres.ignores_length { " (up to its length)" } else { "" };
     let meaning = format!(
-        "x{length} comes back to within {} of its spread; the map itself loses {}",
+        "x{length} is reconstructed to within {} standard deviations; the map itself loses {}",
         digits(error),
         digits(least)
     );
-    if claims.left {
-        findings.judge_by("round_trip", error, above(limits("round_trip"), ABOVE_FLOOR * least), meaning);
+    if sides.left {
+        log.record_with("round_trip", error, above(limits("round_trip"), ABOVE_FLOOR * least), meaning);
     } else {
-        findings.skip("round_trip", format!("the inverse does not claim inverse(map(x)) = x; {meaning}"));
+        log.skip("round_trip", format!("the inverse does not claim inverse(map(x)) = x; {meaning}"));
     }
     let mut worst = cycle(map, inverse, &cloud.z)?;
     let mut of = "images";
@@ -82,31 +81,32 @@ pub(crate) fn judge(
         }
     }
     let meaning = format!(
-        "z there and back differs by {worst:.2e} of its spread, the worse of images and targets ({of})"
+        "map(inverse(z)) differs from z by {worst:.2e} standard deviations, the larger of images and targets \
+         ({of})"
     );
-    if claims.right {
-        findings.judge_by("cycle", worst, above(limits("cycle"), rounding), meaning);
+    if sides.right {
+        log.record_with("cycle", worst, above(limits("cycle"), rounding), meaning);
     } else {
-        findings.skip("cycle", format!("the inverse does not claim map(inverse(z)) = z; {meaning}"));
+        log.skip("cycle", format!("the inverse does not claim map(inverse(z)) = z; {meaning}"));
     }
-    Ok(home)
+    Ok(reconstructed)
 }
 
-/// Limits moved up to a floor: what nothing could beat does not count against a map.
-fn above(limits: Limits, floor: f64) -> Limits {
+/// Raises the limits to an error floor that no inverse can undercut.
+fn above(limits: CheckLimits, floor: f64) -> CheckLimits {
     let up = |limit: Option<f64>| limit.map(|limit| limit.max(floor));
-    Limits { warn: up(limits.warn), fail: up(limits.fail) }
+    CheckLimits { warn: up(limits.warn), fail: up(limits.fail) }
 }
 
-fn cycle(map: &Map<'_>, inverse: &Map<'_>, z: &Array2<f64>) -> Result<f64> {
+fn cycle(map: &LearnedMap<'_>, inverse: &LearnedMap<'_>, z: &Array2<f64>) -> Result<f64> {
     Ok(deviation(z, &run(map, &run(inverse, z)?)?))
 }
 
-fn run(map: &Map<'_>, rows: &Array2<f64>) -> Result<Array2<f64>> {
+fn run(map: &LearnedMap<'_>, rows: &Array2<f64>) -> Result<Array2<f64>> {
     Ok(map.apply(rows.mapv(|v| v as f32).view())?.mapv(f64::from))
 }
 
-/// Root of the squared error over the squared spread.
+/// Returns the root of the squared error divided by the squared spread.
 pub(crate) fn deviation(expected: &Array2<f64>, got: &Array2<f64>) -> f64 {
     let squares = |rows: &Array2<f64>| rows.iter().map(|v| v * v).sum::<f64>();
     let spread = if expected.len_of(Axis(0)) > 1 { squares(&centred(expected)) } else { squares(expected) };

@@ -1,11 +1,10 @@
-//! Both ends of the spectrum without the matrix: for maps so wide that their Jacobians would not be worth
-//! forming.
+//! Both ends of the spectrum without forming the Jacobian, for very wide maps.
 //!
 //! Golub-Kahan-Lanczos bidiagonalisation (Golub and Kahan 1965) from a random start, with full
-//! reorthogonalisation: each step takes one product with J (forward mode) and one with Jᵀ (reverse mode), of
+//! reorthogonalisation. Each step takes one product with J (forward mode) and one with Jᵀ (reverse mode), for
 //! all points in one run. The singular values of the small bidiagonal matrix (Ritz values) converge to the
-//! largest ones of J first; the smallest is never below the smallest of J, so it bounds the margin from
-//! above: it can prove a lost rank, never a full one.
+//! largest ones of J first. The smallest is never below the smallest of J, so it can show that the rank is
+//! too low, but not that it is full.
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::spectrum::singular_values;
@@ -14,40 +13,39 @@ use chiasm_runtime::Session;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::Result;
-use crate::map::Map;
-use crate::spectra::Ends;
+use crate::map::LearnedMap;
+use crate::spectra::SphereConstraints;
 
-/// Steps, and Ritz values.
+/// The number of steps, and of Ritz values.
 const STEPS: usize = 64;
-/// A new direction that keeps less than this share of its length is rounding: products are in single
-/// precision.
+/// A new direction that keeps less than this fraction of its length is rounding error of single precision.
 const INVARIANT: f64 = 1e-6;
 
 /// Products of the Jacobians at some points with vectors.
-pub(crate) struct Products<'a> {
-    map: &'a Map<'a>,
+pub(crate) struct JacobianProducts<'a> {
+    map: &'a LearnedMap<'a>,
     points: ArrayView2<'a, f32>,
     forward: Session,
     backward: Session,
 }
 
-impl<'a> Products<'a> {
-    /// Differentiates a map both ways.
-    pub(crate) fn open(map: &'a Map<'a>, points: ArrayView2<'a, f32>) -> Result<Self> {
+impl<'a> JacobianProducts<'a> {
+    /// Differentiates a map in forward and reverse mode.
+    pub(crate) fn open(map: &'a LearnedMap<'a>, points: ArrayView2<'a, f32>) -> Result<Self> {
         let (x, z) = map.ports();
         let forward = map.derived(|graph| graph.jvp(&[x])?.extract(&[&format!("tangent/{z}")]))?;
         let backward = map.derived(|graph| graph.vjp(&[z], &[x])?.extract(&[&format!("gradient/{x}")]))?;
         Ok(Self { map, points, forward, backward })
     }
 
-    /// `J v` at each point: `[n, d]` to `[n, o]`.
-    pub(crate) fn push(&self, v: &Array2<f64>) -> Result<Array2<f64>> {
+    /// Returns `J v` at each point, the Jacobian-vector product: `[n, d]` to `[n, o]`.
+    pub(crate) fn jvp(&self, v: &Array2<f64>) -> Result<Array2<f64>> {
         let name = format!("tangent/{}", self.map.ports().0);
         self.run(&self.forward, &name, &[1, v.nrows(), v.ncols()], v)
     }
 
-    /// `Jᵀ u` at each point: `[n, o]` to `[n, d]`.
-    pub(crate) fn pull(&self, u: &Array2<f64>) -> Result<Array2<f64>> {
+    /// Returns `Jᵀ u` at each point, the vector-Jacobian product: `[n, o]` to `[n, d]`.
+    pub(crate) fn vjp(&self, u: &Array2<f64>) -> Result<Array2<f64>> {
         let name = format!("cotangent/{}", self.map.ports().1);
         self.run(&self.backward, &name, &[u.nrows(), u.ncols()], u)
     }
@@ -56,7 +54,7 @@ impl<'a> Products<'a> {
         let vectors = Tensor::f32(shape, rows.iter().map(|v| *v as f32).collect())?;
         let points = self.map.tensor(self.points)?;
         let both = [(self.map.ports().0, &points), (name, &vectors)];
-        // the derivative of a linear map does not depend on the point
+        // The derivative of a linear map does not depend on the point.
         let wanted: Vec<_> = both
             .into_iter()
             .filter(|(name, _)| session.inputs().iter().any(|port| port.name == *name))
@@ -67,35 +65,49 @@ impl<'a> Products<'a> {
     }
 }
 
-/// The ends of the map at these points, and whether all share them: `x [n, d]`, `z [n, o]`.
-pub(crate) fn ends(products: &Products<'_>, x: &Array2<f64>, z: &Array2<f64>, seed: u64) -> Result<Ends> {
+/// Returns the sphere constraints that hold at all of these points: `x [n, d]`, `z [n, o]`.
+pub(crate) fn sphere_constraints(
+    products: &JacobianProducts<'_>,
+    x: &Array2<f64>,
+    z: &Array2<f64>,
+    seed: u64,
+) -> Result<SphereConstraints> {
     let mut start = random_rows(x.dim(), &mut Random::new(seed));
     normalise(&mut start);
-    // the stretch of a random direction: no larger than the largest, so it can only be too strict
-    let stretch = normalise(&mut products.push(&start)?) * (x.ncols() as f64).sqrt();
-    let (along, across) = (products.push(x)?, products.pull(z)?);
+    // The stretch of a random direction is at most the largest one, so the test can only be too strict.
+    let stretch = normalise(&mut products.jvp(&start)?) * (x.ncols() as f64).sqrt();
+    let (along, across) = (products.jvp(x)?, products.vjp(z)?);
     let row = |rows: &Array2<f64>, i: usize| rows.row(i).to_owned();
-    let told = |i| Ends::told(&row(&along, i), &row(&across, i), &row(x, i), &row(z, i), stretch[i]);
-    Ok(Ends::shared((0..x.nrows()).map(told)))
+    let constraints = |i| {
+        SphereConstraints::from_products(
+            &row(&along, i),
+            &row(&across, i),
+            &row(x, i),
+            &row(z, i),
+            stretch[i],
+        )
+    };
+    Ok(SphereConstraints::shared((0..x.nrows()).map(constraints)))
 }
 
-/// Ritz values of the Jacobian at each point, descending; `done` hears how many steps of how many were made.
+/// Returns the Ritz values of the Jacobian at each point, in descending order; `done` is called with the
+/// steps done and their number.
 ///
-/// The process starts on the narrower side, where every direction could be kept, and beside the directions
-/// `blind` there that are lost by construction (none, or one a point).
+/// The process starts on the narrower side, orthogonal to the directions `lost` that are lost by construction
+/// (none, or one per point, of the input and of the output).
 pub(crate) fn ritz_values(
-    products: &Products<'_>,
+    products: &JacobianProducts<'_>,
     (d, o): (usize, usize),
-    blind: [Option<Array2<f64>>; 2],
+    lost: [Option<Array2<f64>>; 2],
     seed: u64,
     done: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Array1<f64>>> {
     let n = products.points.nrows();
     let steps = STEPS.min(d).min(o);
     let narrow_input = d <= o;
-    let there = |v: &Array2<f64>| if narrow_input { products.push(v) } else { products.pull(v) };
-    let back = |u: &Array2<f64>| if narrow_input { products.pull(u) } else { products.push(u) };
-    let [input, output] = blind;
+    let there = |v: &Array2<f64>| if narrow_input { products.jvp(v) } else { products.vjp(v) };
+    let back = |u: &Array2<f64>| if narrow_input { products.vjp(u) } else { products.jvp(u) };
+    let [input, output] = lost;
     let (near, far) = if narrow_input { (input, output) } else { (output, input) };
     let (mut near, mut far): (Vec<_>, Vec<_>) = (near.into_iter().collect(), far.into_iter().collect());
     let mut random = Random::new(seed);
@@ -119,8 +131,8 @@ pub(crate) fn ritz_values(
     (0..n).map(|point| Ok(singular_values(bidiagonal(point).view())?)).collect()
 }
 
-/// Makes rows the next of an orthonormal basis and returns the lengths that were left of them; where nothing
-/// was left, the space so far is invariant, and a random direction goes on beside it.
+/// Orthogonalises rows against a basis, appends them to it, and returns their remaining lengths. Where
+/// nothing remains, the space is invariant, and a random direction is appended instead.
 fn continue_basis(rows: &mut Array2<f64>, basis: &mut Vec<Array2<f64>>, random: &mut Random) -> Array1<f64> {
     let before = rows.map_axis(Axis(1), |row| row.dot(&row).sqrt());
     orthogonalise(rows, basis);
@@ -137,7 +149,7 @@ fn continue_basis(rows: &mut Array2<f64>, basis: &mut Vec<Array2<f64>>, random: 
     left
 }
 
-/// Takes out of each row its parts along that row of the others; twice, for one pass leaves rounding behind.
+/// Subtracts from each row its components along the same row of the others; twice, to remove rounding errors.
 fn orthogonalise(rows: &mut Array2<f64>, others: &[Array2<f64>]) {
     for other in others.iter().chain(others) {
         let parts = (&*rows * other).sum_axis(Axis(1)).insert_axis(Axis(1));
@@ -145,7 +157,7 @@ fn orthogonalise(rows: &mut Array2<f64>, others: &[Array2<f64>]) {
     }
 }
 
-/// Brings each row to length one (zero stays zero) and returns the lengths.
+/// Scales each row to length one (zero stays zero) and returns the lengths.
 fn normalise(rows: &mut Array2<f64>) -> Array1<f64> {
     let lengths = rows.map_axis(Axis(1), |row| row.dot(&row).sqrt());
     for (mut row, length) in rows.outer_iter_mut().zip(&lengths) {

@@ -1,20 +1,43 @@
-//! What a learned map does to the geometry, in numbers with verdicts.
+//! Checks what a learned map does to the geometry of its data; each check has a number and a verdict.
 //!
-//! A map is an ONNX graph with one input `x [n, d]` and one output `z [n, o]`, from wherever it came. Its
-//! derivative is a graph too, so its Jacobians are exact to rounding, not estimated. [`check`] looks at it on
-//! held-out points:
+//! A map is any ONNX graph with one input `x [n, d]` and one output `z [n, o]`. Its derivative is a graph
+//! too, so its Jacobians are exact to rounding. [`check`] evaluates it on held-out points:
 //!
 //! ```text
 //! derivative                the exact Jacobian against central differences
-//! rank, condition_number    of the Jacobians, on the dimensions that the map's ends leave     spectra
+//! rank, condition_number    of the Jacobians, relative to the attainable rank                spectra
 //! lipschitz, local_injectivity, smoothness    how much it stretches, shrinks and bends       local
-//! orientation, collision    does it fold? Signs of determinants, Newton's method             fold
-//! null_space                what it cannot see of the data                                   local
-//! round_trip, cycle         through its inverse or decoder, against its own floor            inverse
+//! orientation, collision    whether it folds: signs of determinants, Newton's method         local, fold
+//! null_space                the variance of the data that it loses                           local
+//! round_trip, cycle         the error of its inverse or decoder                              inverse
 //! surjectivity, information, probe            its images as a cloud                          images
 //! ```
-//! Each check says PASS, WARN or FAIL with the number, its limits and one sentence; one that does not apply
-//! says why. Nothing here evaluates a map: ONNX Runtime does, as everywhere.
+//!
+//! Each check returns PASS, WARN or FAIL with its number, its limits and one sentence; a check that does not
+//! apply says why. ONNX Runtime evaluates the map.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (graph, points): (chiasm_graph::Graph, ndarray::Array2<f32>) = unimplemented!();
+//! use chiasm_check::{CheckInput, CheckSettings, Verdict, check};
+//! use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+//!
+//! let engine = Engine::open(&EngineSearch::from_environment(None))?;
+//! let input = CheckInput {
+//!     name: "map",
+//!     map: &graph,
+//!     points: points.view(),
+//!     inverse: None,
+//!     targets: None,
+//!     labels: None,
+//!     spanned: None,
+//! };
+//! let report = check(&input, &CheckSettings::default(), engine, &SessionOptions::default(), &|_, _| ())?;
+//! for failed in report.of(Verdict::Fail) {
+//!     println!("{}: {}", failed.name, failed.meaning);
+//! }
+//! # Ok(()) }
+//! ```
 
 mod cloud;
 mod error;
@@ -35,137 +58,147 @@ use chiasm_runtime::{Engine, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
-pub use images::Labels;
-pub use inverse::Claims;
-pub use map::{Jacobian, Jacobians, Map};
-pub use settings::{Bound, CHECKS, Definition, Limits, Settings, definition};
-pub use spectra::{Ends, Spectra};
-pub use verdict::{Check, Report, Skipped, Verdict, digits};
+pub use images::ProbeLabels;
+pub use inverse::InverseSides;
+pub use map::{Jacobian, Jacobians, LearnedMap};
+pub use settings::{CHECKS, CheckDefinition, CheckLimits, CheckSettings, LimitKind, definition};
+pub use spectra::{JacobianSpectra, SphereConstraints};
+pub use verdict::{CheckResult, MapReport, SkippedCheck, Verdict, digits};
 
-/// A map and what is known around it.
-pub struct Subject<'a> {
-    /// What it is called in the report.
+/// A map to check, and the data to check it with.
+pub struct CheckInput<'a> {
+    /// The map's name in the report.
     pub name: &'a str,
     /// The map.
     pub map: &'a Graph,
     /// Held-out points `[n, d]`.
     pub points: ArrayView2<'a, f32>,
-    /// The way back, input `z [n, o]`, output `x [n, d]`, and which way it claims to be an inverse.
-    pub inverse: Option<(&'a Graph, Claims)>,
-    /// The cloud `[m, o]` that images should reach.
+    /// The inverse, with input `z [n, o]` and output `x [n, d]`, and the directions in which it sides to be
+    /// one.
+    pub inverse: Option<(&'a Graph, InverseSides)>,
+    /// The targets `[m, o]` that the images should cover.
     pub targets: Option<ArrayView2<'a, f32>>,
     /// Labels of the points.
-    pub labels: Option<Labels<'a>>,
-    /// Dimensions that the rows it was learned from span, if that is known: it could learn nothing of the
+    pub labels: Option<ProbeLabels<'a>>,
+    /// The number of dimensions that the training rows span, if known: the map could not learn about the
     /// others.
     pub spanned: Option<usize>,
 }
 
-/// Checks a map; `progress` hears `(done, total)` points.
+/// Checks a map. `progress` is called with the number of points done and their total.
 ///
 /// # Errors
-/// When the graph is no map of rows, the points do not fit it or are not finite, or the engine refuses. A
-/// graph that cannot be differentiated is no error: the checks that need its Jacobian are then skipped, with
-/// the operator's name.
+/// When the graph is not a map of rows, the points do not fit it or are not finite, or the engine fails. A
+/// graph that cannot be differentiated is not an error: the checks that need its Jacobian are skipped, and
+/// the reason names the operator.
 pub fn check(
-    subject: &Subject<'_>,
-    settings: &Settings,
+    subject: &CheckInput<'_>,
+    settings: &CheckSettings,
     engine: &Engine,
     options: &SessionOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Report> {
-    let map = Map::open(subject.map, engine, options)?;
-    let cloud = cloud::Cloud::new(&map, subject.points)?;
+) -> Result<MapReport> {
+    let map = LearnedMap::open(subject.map, engine, options)?;
+    let cloud = cloud::PointCloud::new(&map, subject.points)?;
     let targets = targets(subject, &cloud)?;
-    let mut findings = verdict::Findings::new(settings);
-    let mut floor = inverse::Floor { lost: 0.0, condition: 1.0, ends: Ends::default() };
+    let mut log = verdict::CheckLog::new(settings);
+    let mut floor = inverse::ErrorFloor { lost: 0.0, condition: 1.0, spheres: SphereConstraints::default() };
     let mut jacobian = None;
-    match differential(&mut findings, &map, &cloud, subject.spanned, progress) {
+    match check_jacobians(&mut log, &map, &cloud, subject.spanned, progress) {
         Ok((spectra, lost)) => {
             let condition = cloud::median(&spectra.condition_number);
-            floor = inverse::Floor { lost, condition, ends: spectra.ends };
+            floor = inverse::ErrorFloor { lost, condition, spheres: spectra.spheres };
             jacobian = Some(spectra);
         }
-        Err(Error::Graph(reason)) => skip_differential(&mut findings, &reason),
+        Err(Error::Graph(reason)) => skip_jacobian_checks(&mut log, &reason),
         Err(other) => return Err(other),
     }
-    let home = match subject.inverse {
-        Some((graph, claims)) => {
-            let back = Map::open(graph, engine, options)?;
-            Some(inverse::judge(&mut findings, &map, (&back, claims), &cloud, targets.as_ref(), &floor)?)
+    let reconstructed = match subject.inverse {
+        Some((graph, sides)) => {
+            let inverse = LearnedMap::open(graph, engine, options)?;
+            Some(inverse::check(&mut log, &map, (&inverse, sides), &cloud, targets.as_ref(), &floor)?)
         }
         None => {
-            ["round_trip", "cycle"].into_iter().for_each(|name| findings.skip(name, "there is no inverse"));
+            ["round_trip", "cycle"].into_iter().for_each(|name| log.skip(name, "there is no inverse"));
             None
         }
     };
-    images::surjectivity(&mut findings, &cloud, targets.as_ref(), settings.neighbours)?;
-    images::information(&mut findings, &cloud, settings)?;
-    images::probe(&mut findings, subject.labels.as_ref(), home.as_ref(), &cloud);
+    images::surjectivity(&mut log, &cloud, targets.as_ref(), settings.neighbours)?;
+    images::information(&mut log, &cloud, settings)?;
+    images::probe(&mut log, subject.labels.as_ref(), reconstructed.as_ref(), &cloud);
     let order = |name: &str| CHECKS.iter().position(|check| check.name == name);
-    findings.checks.sort_by_key(|check| order(check.name));
-    findings.skipped.sort_by_key(|skipped| order(skipped.name));
-    Ok(Report {
+    log.checks.sort_by_key(|check| order(check.name));
+    log.skipped.sort_by_key(|skipped| order(skipped.name));
+    Ok(MapReport {
         map: subject.name.to_owned(),
         input: map.width(),
         output: cloud.z.ncols(),
         points: subject.points.nrows(),
-        verdict: findings.worst(),
+        verdict: log.worst(),
         jacobian,
-        checks: findings.checks,
-        skipped: findings.skipped,
+        checks: log.checks,
+        skipped: log.skipped,
     })
 }
 
-/// Dimensions that rows `[n, d]` span about their mean (of very many, those spread evenly): what a map can
-/// learn from them.
+/// Returns the number of dimensions that rows `[n, d]` span about their mean. Of very many rows, evenly
+/// spaced ones are used.
 ///
 /// # Errors
 /// When a row is not finite.
+///
+/// # Examples
+/// ```
+/// use ndarray::array;
+///
+/// let rows = array![[0.0_f32, 0.0, 1.0], [1.0, 2.0, 1.0], [2.0, 4.0, 1.0]];
+/// assert_eq!(chiasm_check::spanned(rows.view())?, 1);
+/// # Ok::<(), chiasm_check::Error>(())
+/// ```
 pub fn spanned(rows: ArrayView2<'_, f32>) -> Result<usize> {
-    let rows = rows.select(Axis(0), &cloud::spread(rows.nrows(), 2 * cloud::MOST)).mapv(f64::from);
-    Ok(cloud::moving(&singular_values(cloud::centred(&rows).view())?))
+    let rows =
+        rows.select(Axis(0), &cloud::evenly_spaced(rows.nrows(), 2 * cloud::MAX_POINTS)).mapv(f64::from);
+    Ok(cloud::count_varying(&singular_values(cloud::centred(&rows).view())?))
 }
 
-/// Every check that needs the Jacobian: the spectra, and the share of the data's variance that the map cannot
-/// see.
-fn differential(
-    findings: &mut verdict::Findings<'_>,
-    map: &Map<'_>,
-    cloud: &cloud::Cloud,
-    taught: Option<usize>,
+/// Runs every check that needs the Jacobian. Returns the spectra, and the fraction of the data's variance
+/// that the map loses.
+fn check_jacobians(
+    log: &mut verdict::CheckLog<'_>,
+    map: &LearnedMap<'_>,
+    cloud: &cloud::PointCloud,
+    spanned_in_training: Option<usize>,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<(Spectra, f64)> {
+) -> Result<(JacobianSpectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
     if d.min(o) > spectra::WIDE {
-        return Ok((wide::look(findings, map, cloud, progress)?, 0.0));
+        return Ok((wide::check(log, map, cloud, progress)?, 0.0));
     }
-    let settings = findings.settings;
+    let settings = log.settings;
     let jacobians = map.jacobians()?;
-    let places = cloud::spread(cloud.x.nrows(), settings.points.max(1));
+    let places = cloud::evenly_spaced(cloud.x.nrows(), settings.points.max(1));
     let done = |points: usize| progress(points, places.len());
-    let spanned = cloud.spanned()?.min(taught.unwrap_or(usize::MAX));
-    let mut locals = local::look(map, &jacobians, cloud, &places, settings, &done)?;
-    let spectra = local::spectra(&mut locals, (d, o), spanned, settings);
-    local::judge(findings, &locals, &spectra, d, o);
-    fold::judge(findings, map, &jacobians, cloud, &places, &spectra)?;
-    let reduces = spectra.ends.input(d) > spectra.ends.output(o);
-    let lost = local::lost(&locals).filter(|_| reduces).unwrap_or_default();
+    let spanned = cloud.spanned()?.min(spanned_in_training.unwrap_or(usize::MAX));
+    let mut measures = local::measure(map, &jacobians, cloud, &places, settings, &done)?;
+    let spectra = local::spectra(&mut measures, (d, o), spanned, settings);
+    local::check(log, &measures, &spectra, d, o);
+    fold::check(log, map, &jacobians, cloud, &places, &spectra)?;
+    let reduces = spectra.spheres.input_dims(d) > spectra.spheres.output_dims(o);
+    let lost = local::variance_lost(&measures).filter(|_| reduces).unwrap_or_default();
     Ok((spectra, lost))
 }
 
-fn skip_differential(findings: &mut verdict::Findings<'_>, reason: &chiasm_graph::Error) {
+fn skip_jacobian_checks(log: &mut verdict::CheckLog<'_>, reason: &chiasm_graph::Error) {
     let needing = CHECKS.iter().take_while(|check| check.name != "round_trip");
-    needing
-        .for_each(|check| findings.skip(check.name, format!("the map cannot be differentiated: {reason}")));
+    needing.for_each(|check| log.skip(check.name, format!("the map cannot be differentiated: {reason}")));
 }
 
-fn targets(subject: &Subject<'_>, cloud: &cloud::Cloud) -> Result<Option<Array2<f64>>> {
+fn targets(subject: &CheckInput<'_>, cloud: &cloud::PointCloud) -> Result<Option<Array2<f64>>> {
     let Some(targets) = subject.targets else { return Ok(None) };
     if targets.ncols() != cloud.z.ncols() {
         let expected = format!("width {} as the map's images", cloud.z.ncols());
         return Err(Error::Points { what: "targets", expected, got: targets.ncols().to_string() });
     }
-    let rows = cloud::spread(targets.nrows(), cloud::MOST);
+    let rows = cloud::evenly_spaced(targets.nrows(), cloud::MAX_POINTS);
     Ok(Some(targets.select(Axis(0), &rows).mapv(f64::from)))
 }

@@ -1,9 +1,9 @@
-//! A learned map, ready to run: rows in, rows out, and its Jacobian at many points in few runs.
+//! Runs a learned map on rows, and computes its Jacobians at many points in few runs.
 //!
 //! The derivative is a graph too (`Graph::jacobian`, forward mode): one run gives all columns of the
 //! Jacobians of a chunk of points, exact to rounding. Chunks keep the widest intermediate tensor within a
-//! memory budget. Each thread has a copy of the graph and takes chunk after chunk, looks at the Jacobians and
-//! forgets them: no thread waits for another, and the number of points is bounded by time and not by memory.
+//! memory budget. Each thread has a replica of the graph, takes chunk after chunk, and drops the Jacobians
+//! after use, so no thread waits for another and memory does not grow with the number of points.
 
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_runtime::{Engine, Session, SessionOptions};
@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Error, Result};
 
-/// Bytes that the widest tensor of one thread's run may take: few enough to stay in the caches between one
-/// operator and the next, enough that an operator is worth its call.
+/// The most bytes of the widest tensor of one thread's run: few enough to stay in the caches between
+/// operators, enough to outweigh the cost of calling an operator.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate: a square
-/// root moves by 1e-4.
-const HAIR: f32 = 1e-8;
+/// How far zeros are moved where a slope is infinite, relative to the point's typical coordinate; a square
+/// root then changes by 1e-4.
+const ZERO_SHIFT: f32 = 1e-8;
 
 /// A graph with one input `x [n, d]` and one output `z [n, o]`, loaded.
-pub struct Map<'a> {
+pub struct LearnedMap<'a> {
     graph: &'a Graph,
     engine: &'a Engine,
     options: SessionOptions,
@@ -32,11 +32,11 @@ pub struct Map<'a> {
     width: usize,
 }
 
-impl<'a> Map<'a> {
+impl<'a> LearnedMap<'a> {
     /// Loads a graph.
     ///
     /// # Errors
-    /// [`Error::NotAMap`] for other ports, or what the engine refuses.
+    /// [`Error::NotAMap`] for other ports; [`Error::Runtime`] when the engine refuses the graph.
     pub fn open(graph: &'a Graph, engine: &'a Engine, options: &SessionOptions) -> Result<Self> {
         let (inputs, outputs) = (graph.inputs(), graph.outputs());
         let rows = |port: &Port| {
@@ -51,21 +51,21 @@ impl<'a> Map<'a> {
         Ok(Self { graph, engine, options: *options, session, x, z, width })
     }
 
-    /// Width `d` of the input.
+    /// Returns the width `d` of the input.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows `[n, d]` through the map: `[n, o]`.
+    /// Maps rows `[n, d]` to images `[n, o]`.
     ///
     /// # Errors
-    /// When the rows have another width, or the engine refuses.
+    /// When the rows have another width, or the engine fails.
     pub fn apply(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         let mut outputs = self.session.run(&[(&self.x, &self.tensor(rows)?)])?;
         matrix(outputs.remove(0).1)
     }
 
-    /// The map with its Jacobian.
+    /// Differentiates the map and loads its Jacobian.
     ///
     /// # Errors
     /// When an operator has no derivative, named by the message, or threads cannot be started.
@@ -73,14 +73,14 @@ impl<'a> Map<'a> {
         let output = format!("jacobian/{}", self.z);
         let threads = chiasm_runtime::threads(self.options.threads);
         let graph = self.graph.jacobian(&self.x, &self.z)?.extract(&[&output])?;
-        let options = SessionOptions { lanes: threads, fuse: true, ..self.options };
+        let options = SessionOptions { replicas: threads, fuse: true, ..self.options };
         let session = self.engine.session(&graph, &options)?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let chunk = CHUNK_BYTES / (4 * self.width * self.widest()).max(1);
         Ok(Jacobians { map: self, session, output, pool, chunk: chunk.clamp(1, 256) })
     }
 
-    /// A graph made of this one, loaded.
+    /// Loads a graph derived from this one.
     pub(crate) fn derived(
         &self,
         make: impl FnOnce(&Graph) -> chiasm_graph::Result<Graph>,
@@ -88,7 +88,7 @@ impl<'a> Map<'a> {
         Ok(self.engine.session(&make(self.graph)?, &self.options)?)
     }
 
-    /// Names of the input and the output.
+    /// Returns the names of the input and the output.
     pub(crate) fn ports(&self) -> (&str, &str) {
         (&self.x, &self.z)
     }
@@ -101,16 +101,16 @@ impl<'a> Map<'a> {
         Ok(Tensor::f32(&[rows.nrows(), rows.ncols()], rows.iter().copied().collect())?)
     }
 
-    /// The longest axis of the weights: as wide as anything in between is likely to be.
+    /// Returns the longest axis of the weights, an estimate of the widest intermediate tensor.
     fn widest(&self) -> usize {
         let weights = self.graph.weight_names().filter_map(|name| self.graph.weight(name).ok());
         weights.flat_map(|w| w.shape().to_vec()).fold(self.width, usize::max)
     }
 }
 
-/// A map that also tells its derivative.
+/// The Jacobians of a map, computed in parallel.
 pub struct Jacobians<'a> {
-    map: &'a Map<'a>,
+    map: &'a LearnedMap<'a>,
     session: Session,
     output: String,
     pool: rayon::ThreadPool,
@@ -118,54 +118,58 @@ pub struct Jacobians<'a> {
 }
 
 impl Jacobians<'_> {
-    /// Calls `look` with each point's number and Jacobian, spread over threads; `done` hears how many points
-    /// are through. The answers come in the order of `points [n, d]`.
+    /// Calls `use_one` with each point's number and Jacobian, on several threads, and returns the results in
+    /// the order of `points [n, d]`. `done` is called with the number of points done.
     ///
     /// # Errors
-    /// When the points have another width, the engine refuses, or `look` does.
+    /// When the points have another width, or the engine or `use_one` fails.
     pub fn each<T: Send>(
         &self,
         points: ArrayView2<'_, f32>,
         done: &(dyn Fn(usize) + Sync),
-        look: impl Fn(usize, Jacobian) -> Result<T> + Sync,
+        use_one: impl Fn(usize, Jacobian) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let n = points.nrows();
-        // few points are still shared by all threads
+        // Few points are still shared by all threads.
         let chunk = self.chunk.min(n.div_ceil(self.pool.current_num_threads())).max(1);
-        let through = AtomicUsize::new(0);
-        let look_at = |start: usize| -> Result<Vec<T>> {
+        let finished = AtomicUsize::new(0);
+        let run_chunk = |start: usize| -> Result<Vec<T>> {
             let end = n.min(start + chunk);
             let jacobians = self.of_chunk(points.slice_axis(Axis(0), Slice::from(start..end)))?;
-            let answers: Result<Vec<T>> =
-                jacobians.into_iter().zip(start..).map(|(jacobian, point)| look(point, jacobian)).collect();
-            done(through.fetch_add(end - start, Ordering::Relaxed) + end - start);
+            let answers: Result<Vec<T>> = jacobians
+                .into_iter()
+                .zip(start..)
+                .map(|(jacobian, point)| use_one(point, jacobian))
+                .collect();
+            done(finished.fetch_add(end - start, Ordering::Relaxed) + end - start);
             answers
         };
         let chunks: Vec<usize> = (0..n).step_by(chunk).collect();
         let answers: Result<Vec<Vec<T>>> =
-            self.pool.install(|| chunks.into_par_iter().with_max_len(1).map(look_at).collect());
+            self.pool.install(|| chunks.into_par_iter().with_max_len(1).map(run_chunk).collect());
         Ok(answers?.into_iter().flatten().collect())
     }
 
-    /// The Jacobians of a chunk. Where one is not finite, it is taken again a hair off the zeros of its
-    /// point: a square root there has an infinite slope, and spoils the derivative by every other input too
-    /// (0 times infinity).
+    /// Computes the Jacobians of a chunk. One that is not finite is computed again with the zeros of its
+    /// point slightly shifted: a square root has an infinite slope at zero, which makes the derivative by
+    /// every other input NaN too (0 times infinity).
     fn of_chunk(&self, rows: ArrayView2<'_, f32>) -> Result<Vec<Jacobian>> {
         let columns = self.columns(rows)?;
         let one = |point| Jacobian { transposed: jacobian(&columns, point), left_out: Vec::new() };
         let mut jacobians: Vec<Jacobian> = (0..rows.nrows()).map(one).collect();
-        let infinite = |jacobian: &Jacobian| jacobian.transposed.iter().any(|v| !v.is_finite());
-        let spoilt: Vec<usize> = (0..jacobians.len()).filter(|&point| infinite(&jacobians[point])).collect();
-        if spoilt.is_empty() {
+        let has_infinite = |jacobian: &Jacobian| jacobian.transposed.iter().any(|v| !v.is_finite());
+        let not_finite: Vec<usize> =
+            (0..jacobians.len()).filter(|&point| has_infinite(&jacobians[point])).collect();
+        if not_finite.is_empty() {
             return Ok(jacobians);
         }
-        let mut moved = rows.select(Axis(0), &spoilt);
+        let mut moved = rows.select(Axis(0), &not_finite);
         for mut row in moved.outer_iter_mut() {
             let size = row.dot(&row).sqrt() / (row.len() as f32).sqrt();
-            row.mapv_inplace(|v| if v == 0.0 { HAIR * size } else { v });
+            row.mapv_inplace(|v| if v == 0.0 { ZERO_SHIFT * size } else { v });
         }
         let columns = self.columns(moved.view())?;
-        for (at, point) in spoilt.into_iter().enumerate() {
+        for (at, point) in not_finite.into_iter().enumerate() {
             let zeros = rows.row(point).to_vec().into_iter().map(|v| v == 0.0);
             jacobians[point] = Jacobian::without(jacobian(&columns, at), zeros);
         }
@@ -174,23 +178,22 @@ impl Jacobians<'_> {
 
     fn columns(&self, rows: ArrayView2<'_, f32>) -> Result<Tensor> {
         let rows = self.map.tensor(rows)?;
-        let lane = rayon::current_thread_index().unwrap_or(0);
-        Ok(self.session.run_on(lane, &[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
+        let replica = rayon::current_thread_index().unwrap_or(0);
+        Ok(self.session.run_on_replica(replica, &[(&self.map.x, &rows)], &[&self.output])?.remove(0).1)
     }
 }
 
-/// The Jacobian of one point.
+/// The Jacobian at one point.
 #[derive(Debug, Clone)]
 pub struct Jacobian {
-    /// `[d, o]`: row i is the derivative by input i.
+    /// The transposed Jacobian `[d, o]`: row i is the derivative by input i.
     pub transposed: Array2<f64>,
-    /// Inputs by which the slope is infinite; their rows are zero, what the map does to the others is true
-    /// without them.
+    /// The inputs by which the slope is infinite; their rows are zero, the others are valid.
     pub left_out: Vec<usize>,
 }
 
 impl Jacobian {
-    /// Leaves out some inputs, and those by which the derivative is still not finite.
+    /// Leaves out the inputs marked in `out`, and those by which the derivative is still not finite.
     fn without(mut transposed: Array2<f64>, out: impl Iterator<Item = bool>) -> Self {
         let mut left_out = Vec::new();
         for ((input, mut row), out) in transposed.outer_iter_mut().enumerate().zip(out) {
@@ -203,7 +206,7 @@ impl Jacobian {
     }
 }
 
-/// The Jacobian of one point out of `columns [d, n, o]`.
+/// Extracts the Jacobian of one point from `columns [d, n, o]`.
 fn jacobian(columns: &Tensor, point: usize) -> Array2<f64> {
     let (shape, values) = (columns.shape(), columns.as_f32().unwrap_or_default());
     let (points, width) = (shape[1], shape[2]);
@@ -215,7 +218,7 @@ fn jacobian(columns: &Tensor, point: usize) -> Array2<f64> {
     transposed
 }
 
-/// A tensor of any rank as rows.
+/// Flattens a tensor of any rank to rows.
 fn matrix(tensor: Tensor) -> Result<Array2<f32>> {
     let (rows, width) =
         (tensor.shape().first().copied().unwrap_or(1), tensor.shape().iter().skip(1).product());

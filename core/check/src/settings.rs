@@ -1,65 +1,69 @@
-//! What is checked and where the lines are drawn: one table, so that a recipe, a report and a page say the
-//! same.
+//! The checks and their default limits, in one table that recipes, reports and documentation share.
 
 use serde::Serialize;
 
-/// On which side of its limits a number is good.
+/// Whether the limits of a check are upper or lower ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Bound {
-    /// Small is good.
+pub enum LimitKind {
+    /// Upper limits: small numbers are good.
     AtMost,
-    /// Large is good.
+    /// Lower limits: large numbers are good.
     AtLeast,
 }
 
-/// Beyond which number a check warns, and beyond which it fails; `None` never does.
+/// The limits beyond which a check warns and fails; `None` means never.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Limits {
+pub struct CheckLimits {
     /// The last number that passes.
     pub warn: Option<f64>,
     /// The last number that does not fail.
     pub fail: Option<f64>,
 }
 
-/// One check: its name, which numbers are good, and where the lines are drawn unless the user draws others.
+/// The definition of a check: its name, its default limits, and what its number means.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Definition {
+pub struct CheckDefinition {
     /// The name in recipes and reports.
     pub name: &'static str,
-    /// Which side is good.
-    pub bound: Bound,
-    /// The limits unless set.
-    pub limits: Limits,
+    /// Whether the limits are upper or lower ones.
+    pub bound: LimitKind,
+    /// The default limits.
+    pub limits: CheckLimits,
     /// What the number is.
     pub what: &'static str,
 }
 
-const fn most(name: &'static str, warn: Option<f64>, fail: Option<f64>, what: &'static str) -> Definition {
-    Definition { name, bound: Bound::AtMost, limits: Limits { warn, fail }, what }
+const fn most(
+    name: &'static str,
+    warn: Option<f64>,
+    fail: Option<f64>,
+    what: &'static str,
+) -> CheckDefinition {
+    CheckDefinition { name, bound: LimitKind::AtMost, limits: CheckLimits { warn, fail }, what }
 }
 
-const fn least(name: &'static str, warn: Option<f64>, fail: Option<f64>, what: &'static str) -> Definition {
-    Definition { name, bound: Bound::AtLeast, limits: Limits { warn, fail }, what }
+const fn least(
+    name: &'static str,
+    warn: Option<f64>,
+    fail: Option<f64>,
+    what: &'static str,
+) -> CheckDefinition {
+    CheckDefinition { name, bound: LimitKind::AtLeast, limits: CheckLimits { warn, fail }, what }
 }
 
 /// Every check, in the order of a report.
-pub const CHECKS: &[Definition] = &[
+pub const CHECKS: &[CheckDefinition] = &[
     most("derivative", Some(1e-3), Some(1e-2), "median relative difference of J v to central differences"),
     most("differentiable", Some(0.0), None, "share of the inputs by which the derivative is not finite"),
-    most(
-        "rank",
-        Some(0.0),
-        Some(0.01),
-        "share of the points where the rank falls short of the attainable one",
-    ),
+    most("rank", Some(0.0), Some(0.01), "share of the points where the rank is below the attainable one"),
     most(
         "condition_number",
         Some(1e3),
         Some(1e6),
-        "strongest over weakest attainable stretch, median of the points",
+        "largest over smallest attainable singular value, median of the points",
     ),
-    most("lipschitz", Some(10.0), None, "largest stretch at any point over the median point's"),
+    most("lipschitz", Some(10.0), None, "largest stretch at any point over that of the median point"),
     least(
         "local_injectivity",
         Some(1e-2),
@@ -82,7 +86,7 @@ pub const CHECKS: &[Definition] = &[
         "null_space",
         Some(0.9),
         None,
-        "share of the data's variance that the map cannot see, mean of the points",
+        "share of the data's variance that the map loses, mean of the points",
     ),
     most(
         "smoothness",
@@ -107,33 +111,39 @@ pub const CHECKS: &[Definition] = &[
     ),
 ];
 
-/// The definition of a check; `None` for a name that is none.
-pub fn definition(name: &str) -> Option<&'static Definition> {
+/// Returns the definition of a check; `None` for an unknown name.
+///
+/// ```
+/// let rank = chiasm_check::definition("rank").expect("a check");
+/// assert_eq!(rank.limits.fail, Some(0.01));
+/// assert!(chiasm_check::definition("ranc").is_none());
+/// ```
+pub fn definition(name: &str) -> Option<&'static CheckDefinition> {
     CHECKS.iter().find(|check| check.name == name)
 }
 
-/// How to check.
+/// The settings of [`crate::check`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Settings {
-    /// Points at which Jacobians are taken; they are spread evenly over those given.
+pub struct CheckSettings {
+    /// The number of points at which Jacobians are computed, evenly spaced among the given ones.
     pub points: usize,
-    /// Singular values below this share of the largest count as zero.
+    /// Singular values below this fraction of the largest count as zero.
     ///
-    /// 1e-6 by default: Jacobians are computed in single precision, so a direction a million times weaker
+    /// The default is 1e-6: Jacobians are computed in single precision, so a direction a million times weaker
     /// than the strongest is hardly larger than the rounding of the others (1e-7), and no inverse in single
-    /// precision can undo it.
+    /// precision can restore it.
     pub rank_tolerance: f64,
-    /// The rank that the map should have; found from its ends unless said.
+    /// The rank that the map should have; `None` takes the attainable rank.
     pub expected_rank: Option<usize>,
-    /// Neighbours of the surjectivity and information checks.
+    /// The number of neighbours in the surjectivity and information checks.
     pub neighbours: usize,
-    /// Seed of directions, starts and shuffles.
+    /// The seed of random directions, starting points and shuffles.
     pub seed: u64,
-    /// Limits that were set, by check; see [`Settings::limits`].
-    pub limits: Vec<(&'static str, Limits)>,
+    /// The limits that were set, by check; see [`CheckSettings::limits`].
+    pub limits: Vec<(&'static str, CheckLimits)>,
 }
 
-impl Default for Settings {
+impl Default for CheckSettings {
     fn default() -> Self {
         Self {
             points: 64,
@@ -146,17 +156,17 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// The limits of a check, the user's before the default ones.
-    pub fn limits(&self, name: &str) -> Limits {
+impl CheckSettings {
+    /// Returns the limits of a check: those that were set, otherwise the default ones.
+    pub fn limits(&self, name: &str) -> CheckLimits {
         let own = self.limits.iter().find(|(of, _)| *of == name).map(|(_, limits)| *limits);
         own.or(definition(name).map(|check| check.limits)).unwrap_or_default()
     }
 
-    /// Sets the limits of a check; a part that is `None` stays as it was.
-    pub fn set_limits(&mut self, check: &'static Definition, warn: Option<f64>, fail: Option<f64>) {
+    /// Sets the limits of a check; `None` keeps a limit.
+    pub fn set_limits(&mut self, check: &'static CheckDefinition, warn: Option<f64>, fail: Option<f64>) {
         let before = self.limits(check.name);
-        let limits = Limits { warn: warn.or(before.warn), fail: fail.or(before.fail) };
+        let limits = CheckLimits { warn: warn.or(before.warn), fail: fail.or(before.fail) };
         self.limits.retain(|(name, _)| *name != check.name);
         self.limits.push((check.name, limits));
     }
@@ -168,19 +178,19 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_set_keeps_the_other_one() {
-        let mut settings = Settings::default();
+        let mut settings = CheckSettings::default();
         settings.set_limits(definition("condition_number").unwrap(), Some(50.0), None);
-        assert_eq!(settings.limits("condition_number"), Limits { warn: Some(50.0), fail: Some(1e6) });
+        assert_eq!(settings.limits("condition_number"), CheckLimits { warn: Some(50.0), fail: Some(1e6) });
         assert_eq!(settings.limits("rank"), definition("rank").unwrap().limits);
     }
 
     #[test]
-    fn no_check_fails_before_it_warns() {
+    fn every_check_warns_before_it_fails() {
         for check in CHECKS {
-            let Limits { warn: Some(warn), fail: Some(fail) } = check.limits else { continue };
+            let CheckLimits { warn: Some(warn), fail: Some(fail) } = check.limits else { continue };
             let ordered = match check.bound {
-                Bound::AtMost => warn <= fail,
-                Bound::AtLeast => warn >= fail,
+                LimitKind::AtMost => warn <= fail,
+                LimitKind::AtLeast => warn >= fail,
             };
             assert!(ordered, "{}", check.name);
         }

@@ -1,16 +1,15 @@
-//! Singular values of Jacobians, and how many of them a map can have at most.
+//! Singular values of Jacobians, and the largest rank that a map can attain.
 //!
-//! Maps here often end on the unit sphere, and many divide their input by its length first. Neither is a
-//! defect: the derivative along the length is then zero by construction, on both sides. Both ends are found
-//! from the Jacobians themselves, exactly and locally: a map keeps to a sphere iff Jᵀ f = 0 (the gradient of
-//! |f|²/2), and ignores the length of its input iff J x = 0 (Euler's theorem for degree zero). What is left
-//! is the attainable rank
+//! Many maps return unit vectors, and many divide their input by its length first. Neither is a defect: the
+//! derivative along the length is then zero by construction. Both constraints are detected from the
+//! Jacobians, exactly and locally: the images lie on a sphere iff Jᵀ f = 0 (the gradient of |f|²/2), and the
+//! map ignores the length of its input iff J x = 0 (Euler's theorem for degree zero). The attainable rank is
 //!
 //! min(d - [ignores length], o - [on a sphere]),
 //!
-//! that of the map between the tangent spaces of the two spheres, or less where the data leaves no more to
-//! learn: directions in which the points do not vary (dead inputs), or that no training row spans. Rank,
-//! condition number and log-volume are counted on it.
+//! the rank of the map between the tangent spaces of the two spheres. It is lower when the data does not vary
+//! in all directions (dead inputs) or the training rows do not span them. Rank, condition number and
+//! log-volume refer to it.
 
 use chiasm_geometry::linalg::{product, symmetric_eigen};
 use chiasm_geometry::spectrum::singular_values;
@@ -18,46 +17,48 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 use serde::Serialize;
 
 use crate::map::Jacobians;
-use crate::{Result, Settings};
+use crate::{CheckSettings, Result};
 
-/// A derivative along the length below this share of the largest stretch is zero by construction: far above
-/// the rounding of single precision (1e-6), far below what a map does to a direction that it means to keep.
+/// A derivative along the length below this fraction of the largest stretch counts as zero by construction.
+/// It is far above the rounding of single precision (1e-6) and far below the stretch of a direction that a
+/// map keeps.
 const RADIAL: f64 = 1e-4;
 /// The unit roundoff of single precision: smaller values, relative to the largest, are rounding and count as
 /// this.
 const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
 
-/// Above this many dimensions on both sides Jacobians are not formed: 2048² numbers a point, and their cube
-/// in work.
+/// Above this many dimensions on both sides Jacobians are not formed: 2048² numbers per point, and cubic
+/// time.
 pub(crate) const WIDE: usize = 2048;
 
-/// Which ends of a map are spheres.
+/// Which of a map's input and output are constrained to a sphere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Ends {
-    /// `f(c x) = f(x)` for `c > 0`: only the direction of the input counts.
+pub struct SphereConstraints {
+    /// `f(c x) = f(x)` for `c > 0`: the map depends only on the direction of its input.
     pub ignores_length: bool,
-    /// `|f(x)|` is constant.
+    /// `|f(x)|` is constant: the images lie on a sphere.
     pub on_sphere: bool,
 }
 
-impl Ends {
-    /// Dimensions of the input that the map can tell apart.
-    pub fn input(self, width: usize) -> usize {
+impl SphereConstraints {
+    /// Returns the number of input dimensions that the map can distinguish, for inputs of this width.
+    pub fn input_dims(self, width: usize) -> usize {
         width.saturating_sub(usize::from(self.ignores_length))
     }
 
-    /// Dimensions that images can have.
-    pub fn output(self, width: usize) -> usize {
+    /// Returns the number of dimensions that images can have, for outputs of this width.
+    pub fn output_dims(self, width: usize) -> usize {
         width.saturating_sub(usize::from(self.on_sphere))
     }
 
-    /// As seen at one point: transposed Jacobian `[d, o]`, point `[d]`, image `[o]`, largest singular value.
+    /// Detects the constraints at one point, from the transposed Jacobian `[d, o]`, the point `[d]`, the
+    /// image `[o]` and the largest singular value.
     pub(crate) fn at(jacobian: ArrayView2<'_, f64>, x: &Array1<f64>, z: &Array1<f64>, top: f64) -> Self {
-        Self::told(&jacobian.t().dot(x), &jacobian.dot(z), x, z, top)
+        Self::from_products(&jacobian.t().dot(x), &jacobian.dot(z), x, z, top)
     }
 
-    /// From the products `J x` and `Jᵀ z`.
-    pub(crate) fn told(
+    /// Detects the constraints from the products `J x` and `Jᵀ z`.
+    pub(crate) fn from_products(
         along: &Array1<f64>,
         across: &Array1<f64>,
         x: &Array1<f64>,
@@ -68,7 +69,7 @@ impl Ends {
         Self { ignores_length: vanishes(along, x), on_sphere: vanishes(across, z) }
     }
 
-    /// The ends that all points share.
+    /// Returns the constraints that hold at all points.
     pub(crate) fn shared(seen: impl Iterator<Item = Self>) -> Self {
         let both = |a: Self, b: Self| Self {
             ignores_length: a.ignores_length && b.ignores_length,
@@ -78,59 +79,59 @@ impl Ends {
     }
 }
 
-/// The Jacobians' spectra at some points.
+/// The singular values of a map's Jacobians at some points.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Spectra {
-    /// Which ends are spheres.
+pub struct JacobianSpectra {
+    /// Which of the input and output are constrained to a sphere.
     #[serde(flatten)]
-    pub ends: Ends,
-    /// Whether these are all singular values; else the Ritz values of a Lanczos process, for very wide maps:
+    pub spheres: SphereConstraints,
+    /// Whether these are all singular values. For very wide maps they are Ritz values of a Lanczos process:
     /// the largest are singular values, the smallest is an upper bound.
     pub exact: bool,
-    /// Dimensions that the data spans, as far as it is known.
+    /// The number of dimensions that the data spans, as far as known.
     pub spanned: usize,
-    /// The most that the rank can be.
+    /// The largest rank possible.
     pub attainable_rank: usize,
-    /// Singular values below this share of a point's largest count as zero.
+    /// Singular values below this fraction of a point's largest count as zero.
     pub rank_tolerance: f64,
-    /// Of each point, descending, `min(d, o)` of them (less where the slope by some inputs is infinite).
+    /// For each point, `min(d, o)` values in descending order (fewer where some slopes are infinite).
     pub singular_values: Vec<Vec<f32>>,
-    /// Of each point: singular values above the tolerance.
+    /// For each point, the number of singular values above the tolerance.
     pub rank: Vec<usize>,
-    /// Of each point: the largest singular value over that at the attainable rank; at most 2²⁴, where
-    /// rounding begins.
+    /// For each point, the largest singular value divided by that at the attainable rank; at most 2²⁴, the
+    /// limit of single precision.
     pub condition_number: Vec<f64>,
-    /// Of each point: the sum of ln s over the attainable rank, the log of how volume changes.
+    /// For each point, the sum of ln s over the attainable rank: the log of the change of volume.
     pub log_volume: Vec<f64>,
 }
 
-impl Spectra {
-    /// Spectra at `points [n, d]` with the ends taken as given.
+impl JacobianSpectra {
+    /// Computes the spectra at `points [n, d]`, with given sphere constraints.
     ///
     /// # Errors
     /// When the engine refuses, or a Jacobian is not finite.
     pub fn at(
         jacobians: &Jacobians<'_>,
         points: ArrayView2<'_, f32>,
-        ends: Ends,
-        settings: &Settings,
+        spheres: SphereConstraints,
+        settings: &CheckSettings,
     ) -> Result<Self> {
         let values = jacobians
             .each(points, &|_| (), |_, jacobian| Ok(singular_values(jacobian.transposed.view())?))?;
         let output = values.first().map_or(0, Array1::len);
-        Ok(Self::of(values, (points.ncols(), output), usize::MAX, ends, settings))
+        Ok(Self::of(values, (points.ncols(), output), usize::MAX, spheres, settings))
     }
 
-    /// From singular values of each point, of a map from width `d` to width `o` whose data spans `spanned`
-    /// dimensions.
+    /// Derives the other fields from the singular values at each point, of a map from width `d` to width `o`
+    /// whose data spans `spanned` dimensions.
     pub(crate) fn of(
         values: Vec<Array1<f64>>,
         (d, o): (usize, usize),
         spanned: usize,
-        ends: Ends,
-        settings: &Settings,
+        spheres: SphereConstraints,
+        settings: &CheckSettings,
     ) -> Self {
-        let possible = ends.input(d).min(ends.output(o.min(spanned)));
+        let possible = spheres.input_dims(d).min(spheres.output_dims(o.min(spanned)));
         let attainable = settings.expected_rank.unwrap_or(possible).min(d).min(o);
         let tolerance = settings.rank_tolerance;
         let top = |s: &Array1<f64>| s.first().copied().unwrap_or_default();
@@ -141,13 +142,13 @@ impl Spectra {
         let rank = |s: &Array1<f64>| s.iter().filter(|value| **value > tolerance * top(s)).count();
         let condition = |s: &Array1<f64>| {
             if attainable > 0 && top(s) < f64::from(f32::MIN_POSITIVE) {
-                return 1.0 / ROUNDING; // nothing is left to compare: as singular as rounding lets it show
+                return 1.0 / ROUNDING; // a zero Jacobian
             }
             let kept = floored(s);
             kept.first().zip(kept.last()).map_or(1.0, |(first, last)| first / last)
         };
         Self {
-            ends,
+            spheres,
             exact: d.min(o) <= WIDE,
             spanned: spanned.min(d),
             attainable_rank: attainable,
@@ -159,24 +160,25 @@ impl Spectra {
         }
     }
 
-    /// Of each point, the singular value at the attainable rank: how far the map is from folding there.
+    /// Returns, for each point, the singular value at the attainable rank: how far the map is from folding
+    /// there.
     pub fn margins(&self) -> Vec<f64> {
         let last = |s: &Vec<f32>| s.get(self.attainable_rank.saturating_sub(1)).or(s.last()).copied();
         self.singular_values.iter().map(|s| last(s).map_or(0.0, f64::from)).collect()
     }
 
-    /// Of each point, the largest singular value: how far the map stretches there.
+    /// Returns, for each point, the largest singular value: how far the map stretches there.
     pub fn stretches(&self) -> Vec<f64> {
         self.singular_values.iter().map(|s| s.first().copied().map_or(0.0, f64::from)).collect()
     }
 }
 
-/// Shares `[d, r]` of the directions that a transposed Jacobian `[d, o]` sees: an orthonormal basis of its
-/// column space.
+/// Returns an orthonormal basis `[d, r]` of the column space of a transposed Jacobian `[d, o]`: the input
+/// directions that the map depends on.
 ///
 /// # Errors
 /// When the Jacobian is not finite.
-pub(crate) fn seen(jacobian: ArrayView2<'_, f64>, tolerance: f64) -> Result<Array2<f64>> {
+pub(crate) fn row_space(jacobian: ArrayView2<'_, f64>, tolerance: f64) -> Result<Array2<f64>> {
     let eigen = symmetric_eigen(product(&jacobian.t(), &jacobian)?.view())?;
     let floor = tolerance * tolerance * eigen.values[0];
     let kept = eigen.values.iter().filter(|value| **value > floor).count();

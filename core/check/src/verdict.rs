@@ -1,121 +1,127 @@
-//! Verdicts with reasons: the number, the limits it was held against, and one sentence of what it means.
+//! Check results: the number, the limits it is compared with, the verdict, and one sentence of explanation.
 
 use serde::Serialize;
 
-use crate::settings::{Bound, Limits, Settings, definition};
-use crate::spectra::Spectra;
+use crate::settings::{CheckLimits, CheckSettings, LimitKind, definition};
+use crate::spectra::JacobianSpectra;
 
-/// What is to be thought of a number.
+/// The verdict of a check, or the worst one of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// Within the limits.
     Pass,
-    /// Worth a look.
+    /// Beyond the warning limit.
     Warn,
-    /// The map is not what it should be.
+    /// Beyond the failure limit, or not finite.
     Fail,
 }
 
-/// One check that was made.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Check {
+pub struct CheckResult {
     /// Its name, one of [`crate::CHECKS`].
     pub name: &'static str,
     /// The verdict.
     pub verdict: Verdict,
     /// The number, `null` in JSON when it is not finite (which fails).
     pub number: f64,
-    /// On which side of the limits it is good.
-    pub bound: Bound,
-    /// The limits it was held against.
-    pub limits: Limits,
-    /// What it means, in one sentence.
+    /// Whether the limits are upper or lower ones.
+    pub bound: LimitKind,
+    /// The limits that the number was compared with.
+    pub limits: CheckLimits,
+    /// The meaning of the number, in one sentence.
     pub meaning: String,
 }
 
 /// A check that does not apply, and why.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Skipped {
+pub struct SkippedCheck {
     /// Its name.
     pub name: &'static str,
     /// Why it does not apply.
     pub reason: String,
 }
 
-/// All that was found of one map.
+/// The report on one map: its Jacobian spectra and the results of all checks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    /// What the map is called.
+pub struct MapReport {
+    /// The name of the map.
     pub map: String,
-    /// Width of its input.
+    /// The width of its input.
     pub input: usize,
-    /// Width of its output.
+    /// The width of its output.
     pub output: usize,
-    /// Points given.
+    /// The number of points given.
     pub points: usize,
     /// The worst verdict.
     pub verdict: Verdict,
     /// The Jacobians' spectra; `None` when the graph could not be differentiated.
-    pub jacobian: Option<Spectra>,
-    /// The checks, in the order of [`crate::CHECKS`].
-    pub checks: Vec<Check>,
+    pub jacobian: Option<JacobianSpectra>,
+    /// The checks that apply, in the order of [`crate::CHECKS`].
+    pub checks: Vec<CheckResult>,
     /// The checks that do not apply.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedCheck>,
 }
 
-impl Report {
-    /// The checks of a verdict.
-    pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &Check> {
+impl MapReport {
+    /// Returns the checks with this verdict.
+    pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &CheckResult> {
         self.checks.iter().filter(move |check| check.verdict == verdict)
     }
 
-    /// A check by name.
-    pub fn check(&self, name: &str) -> Option<&Check> {
+    /// Returns the check with this name.
+    pub fn check(&self, name: &str) -> Option<&CheckResult> {
         self.checks.iter().find(|check| check.name == name)
     }
 }
 
-/// Gathers checks as they are made.
+/// Collects the results of checks.
 #[derive(Debug)]
-pub(crate) struct Findings<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) checks: Vec<Check>,
-    pub(crate) skipped: Vec<Skipped>,
+pub(crate) struct CheckLog<'a> {
+    pub(crate) settings: &'a CheckSettings,
+    pub(crate) checks: Vec<CheckResult>,
+    pub(crate) skipped: Vec<SkippedCheck>,
 }
 
-impl<'a> Findings<'a> {
-    pub(crate) fn new(settings: &'a Settings) -> Self {
+impl<'a> CheckLog<'a> {
+    pub(crate) fn new(settings: &'a CheckSettings) -> Self {
         Self { settings, checks: Vec::new(), skipped: Vec::new() }
     }
 
-    /// Holds a number against its limits.
-    pub(crate) fn judge(&mut self, name: &'static str, number: f64, meaning: String) {
-        self.judge_by(name, number, self.settings.limits(name), meaning);
+    /// Compares a number with the check's limits and records the result.
+    pub(crate) fn record(&mut self, name: &'static str, number: f64, meaning: String) {
+        self.record_with(name, number, self.settings.limits(name), meaning);
     }
 
-    /// Holds a number against limits that depend on the map.
-    pub(crate) fn judge_by(&mut self, name: &'static str, number: f64, limits: Limits, meaning: String) {
-        let bound = definition(name).map_or(Bound::AtMost, |check| check.bound);
+    /// Compares a number with limits that depend on the map and records the result.
+    pub(crate) fn record_with(
+        &mut self,
+        name: &'static str,
+        number: f64,
+        limits: CheckLimits,
+        meaning: String,
+    ) {
+        let bound = definition(name).map_or(LimitKind::AtMost, |check| check.bound);
         let verdict = verdict(number, bound, limits);
-        self.checks.push(Check { name, verdict, number, bound, limits, meaning });
+        self.checks.push(CheckResult { name, verdict, number, bound, limits, meaning });
     }
 
     pub(crate) fn skip(&mut self, name: &'static str, reason: impl Into<String>) {
-        self.skipped.push(Skipped { name, reason: reason.into() });
+        self.skipped.push(SkippedCheck { name, reason: reason.into() });
     }
 
-    /// The worst verdict so far.
+    /// Returns the worst verdict so far.
     pub(crate) fn worst(&self) -> Verdict {
         self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Pass)
     }
 }
 
-fn verdict(number: f64, bound: Bound, limits: Limits) -> Verdict {
+fn verdict(number: f64, bound: LimitKind, limits: CheckLimits) -> Verdict {
     let beyond = |limit: Option<f64>| {
         limit.is_some_and(|limit| match bound {
-            Bound::AtMost => number > limit,
-            Bound::AtLeast => number < limit,
+            LimitKind::AtMost => number > limit,
+            LimitKind::AtLeast => number < limit,
         })
     };
     if !number.is_finite() || beyond(limits.fail) {
@@ -127,7 +133,12 @@ fn verdict(number: f64, bound: Bound, limits: Limits) -> Verdict {
     }
 }
 
-/// A number with about three digits, in the shorter of both notations: how meanings and tables write it.
+/// Formats a number with about three digits, in the shorter of the plain and the scientific notation.
+///
+/// ```
+/// assert_eq!(chiasm_check::digits(14.137), "14.1");
+/// assert_eq!(chiasm_check::digits(1.6e-8), "1.6e-8");
+/// ```
 pub fn digits(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
@@ -160,11 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_on_the_line_still_passes() {
-        let limits = Limits { warn: Some(1.0), fail: Some(2.0) };
-        let at_most = [1.0, 1.5, 2.0, 2.5].map(|n| verdict(n, Bound::AtMost, limits));
+    fn a_number_equal_to_a_limit_is_within_it() {
+        let limits = CheckLimits { warn: Some(1.0), fail: Some(2.0) };
+        let at_most = [1.0, 1.5, 2.0, 2.5].map(|n| verdict(n, LimitKind::AtMost, limits));
         assert_eq!(at_most, [Verdict::Pass, Verdict::Warn, Verdict::Warn, Verdict::Fail]);
-        assert_eq!(verdict(1.0, Bound::AtLeast, Limits { warn: None, fail: Some(1.0) }), Verdict::Pass);
-        assert_eq!(verdict(f64::NAN, Bound::AtMost, Limits::default()), Verdict::Fail);
+        assert_eq!(
+            verdict(1.0, LimitKind::AtLeast, CheckLimits { warn: None, fail: Some(1.0) }),
+            Verdict::Pass
+        );
+        assert_eq!(verdict(f64::NAN, LimitKind::AtMost, CheckLimits::default()), Verdict::Fail);
     }
 }

@@ -1,34 +1,34 @@
-//! Maps above 2048 dimensions on both sides: both ends of their spectra, and no more.
+//! Checks of maps wider than 2048 dimensions on both sides: only both ends of their spectra.
 
 use ndarray::Axis;
 
-use crate::cloud::{Cloud, median, spread, unit};
-use crate::lanczos::{Products, ends, ritz_values};
-use crate::map::Map;
-use crate::spectra::{Spectra, WIDE};
-use crate::verdict::{Findings, digits};
+use crate::cloud::{PointCloud, evenly_spaced, median, unit};
+use crate::lanczos::{JacobianProducts, ritz_values, sphere_constraints};
+use crate::map::LearnedMap;
+use crate::spectra::{JacobianSpectra, WIDE};
+use crate::verdict::{CheckLog, digits};
 use crate::{CHECKS, Result};
 
-/// Points at most: each keeps two vectors of every Lanczos step.
-const POINTS: usize = 16;
+/// The most points: each keeps two vectors of every Lanczos step.
+const MAX_POINTS: usize = 16;
 
-/// Judges what the ends of the spectra tell; everything that needs whole Jacobians does not apply.
-pub(crate) fn look(
-    findings: &mut Findings<'_>,
-    map: &Map<'_>,
-    cloud: &Cloud,
+/// Checks the ends of the spectra; checks that need whole Jacobians do not apply.
+pub(crate) fn check(
+    log: &mut CheckLog<'_>,
+    map: &LearnedMap<'_>,
+    cloud: &PointCloud,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Spectra> {
-    let settings = findings.settings;
-    let places = spread(cloud.x.nrows(), settings.points.clamp(1, POINTS));
+) -> Result<JacobianSpectra> {
+    let settings = log.settings;
+    let places = evenly_spaced(cloud.x.nrows(), settings.points.clamp(1, MAX_POINTS));
     let points = cloud.x32.select(Axis(0), &places);
     let (x, z) = (cloud.x.select(Axis(0), &places), cloud.z.select(Axis(0), &places));
-    let products = Products::open(map, points.view())?;
+    let products = JacobianProducts::open(map, points.view())?;
     let (d, o) = (x.ncols(), z.ncols());
-    let ends = ends(&products, &x, &z, settings.seed)?;
-    let blind = [ends.ignores_length.then(|| unit(&x)), ends.on_sphere.then(|| unit(&z))];
-    let values = ritz_values(&products, (d, o), blind, settings.seed, progress)?;
-    let spectra = Spectra::of(values, (d, o), usize::MAX, ends, settings);
+    let spheres = sphere_constraints(&products, &x, &z, settings.seed)?;
+    let lost = [spheres.ignores_length.then(|| unit(&x)), spheres.on_sphere.then(|| unit(&z))];
+    let values = ritz_values(&products, (d, o), lost, settings.seed, progress)?;
+    let spectra = JacobianSpectra::of(values, (d, o), usize::MAX, spheres, settings);
     let stretches = spectra.stretches();
     let weak = stretches
         .iter()
@@ -36,14 +36,14 @@ pub(crate) fn look(
         .filter(|(top, low)| *low <= settings.rank_tolerance * *top)
         .count();
     let meaning = match weak {
-        0 => "no lost direction was met by a random start \
-              (a bound, not a count: the map is too wide for all values)"
+        0 => "a Lanczos process from a random start found no lost direction \
+              (a bound, not a count: the map is too wide to compute all values)"
             .to_owned(),
-        n => format!("at {n} of {} points a random start met directions that are lost", places.len()),
+        n => format!("at {n} of {} points a Lanczos process found lost directions", places.len()),
     };
-    findings.judge("rank", weak as f64 / places.len() as f64, meaning);
+    log.record("rank", weak as f64 / places.len() as f64, meaning);
     let bound = median(&spectra.condition_number);
-    findings.judge(
+    log.record(
         "condition_number",
         bound,
         format!(
@@ -57,15 +57,12 @@ pub(crate) fn look(
          point",
         digits(most)
     );
-    findings.judge("lipschitz", most / median(&stretches).max(f64::MIN_POSITIVE), meaning);
-    let judged = ["rank", "condition_number", "lipschitz"];
+    log.record("lipschitz", most / median(&stretches).max(f64::MIN_POSITIVE), meaning);
+    let checked = ["rank", "condition_number", "lipschitz"];
     for check in
-        CHECKS.iter().take_while(|check| check.name != "round_trip").filter(|c| !judged.contains(&c.name))
+        CHECKS.iter().take_while(|check| check.name != "round_trip").filter(|c| !checked.contains(&c.name))
     {
-        findings.skip(
-            check.name,
-            format!("whole Jacobians above {WIDE} dimensions on both sides are not formed"),
-        );
+        log.skip(check.name, format!("whole Jacobians above {WIDE} dimensions on both sides are not formed"));
     }
     Ok(spectra)
 }

@@ -1,13 +1,13 @@
-//! Maps whose verdicts and numbers are known in closed form.
+//! Checks of maps whose verdicts and numbers are known in closed form.
 
 mod common;
 
-use chiasm_check::{Claims, Error, Labels, Settings, Subject, Verdict, check};
+use chiasm_check::{CheckInput, CheckSettings, Error, InverseSides, ProbeLabels, Verdict, check};
 use chiasm_graph::{Builder, DType, Dim, Tensor};
 use common::*;
 use ndarray::{Array2, Axis, array};
 
-/// Jacobians are computed in single precision: 1e-5 relative is ten times its rounding here.
+/// Jacobians are computed in single precision; 1e-5 relative is ten times the rounding here.
 fn near(got: f64, expected: f64) {
     assert!((got - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{got}, expected {expected}");
 }
@@ -26,7 +26,7 @@ fn an_orthogonal_map_passes_with_every_singular_value_one() {
 }
 
 #[test]
-fn a_diagonal_map_shows_its_diagonal() {
+fn the_singular_values_of_a_diagonal_map_are_its_diagonal() {
     let report = report(&linear(&Array2::from_diag(&array![0.5, 4.0, 1.0, 2.0])), &points(20, 4, 3));
     let spectra = report.jacobian.as_ref().unwrap();
     for (got, expected) in spectra.singular_values[7].iter().zip([4.0, 2.0, 1.0, 0.5]) {
@@ -51,7 +51,7 @@ fn a_rank_deficient_map_fails_with_its_rank() {
     assert!(said.contains("4 of 6"), "{said}");
 }
 
-/// |x| has Jacobians of full rank and singular values 1 everywhere: only global tests can see that it folds.
+/// |x| has Jacobians of full rank and singular values 1 everywhere: only global checks can detect the fold.
 #[test]
 fn a_fold_fails_though_its_jacobians_are_perfect() {
     let report = report(&map(6, 6, |b, x| b.abs(x)), &points(64, 6, 7));
@@ -67,7 +67,7 @@ fn a_fold_fails_though_its_jacobians_are_perfect() {
     assert!(report.check("orientation").unwrap().number > 0.3, "half of all orthants reflect: {report:#?}");
 }
 
-/// The square of a complex number is two-to-one, but its determinant 4|x|² never changes sign: Newton's
+/// The square of a complex number is two-to-one, but its determinant 4|x|² never changes sign. Newton's
 /// method finds -x.
 #[test]
 fn a_fold_that_keeps_orientation_is_found_too() {
@@ -83,7 +83,7 @@ fn a_fold_that_keeps_orientation_is_found_too() {
     assert_eq!(verdict(&report, "collision"), Verdict::Fail, "{report:#?}");
 }
 
-/// tanh squeezes up to 50 times here and is injective; nothing may call it a fold.
+/// tanh shrinks distances up to 50 times here and is injective, so no check may report a fold.
 #[test]
 fn a_bent_but_injective_map_does_not_fold() {
     let (q, p) = (orthogonal(5, 5, 9), orthogonal(5, 5, 10));
@@ -100,7 +100,7 @@ fn a_bent_but_injective_map_does_not_fold() {
 
 /// x -> normalise(normalise(x) Q): the rank can only be d - 1, and between the spheres it is an isometry.
 #[test]
-fn a_map_between_spheres_is_judged_between_their_tangent_spaces() {
+fn a_map_between_spheres_is_checked_between_their_tangent_spaces() {
     let q = orthogonal(6, 6, 12);
     let sphere = map(6, 6, |b, x| {
         let unit = b.l2_normalise(x, -1, 1e-12);
@@ -109,14 +109,14 @@ fn a_map_between_spheres_is_judged_between_their_tangent_spaces() {
     });
     let report = report(&sphere, &points(50, 6, 13));
     let spectra = report.jacobian.as_ref().unwrap();
-    assert!(spectra.ends.ignores_length && spectra.ends.on_sphere);
+    assert!(spectra.spheres.ignores_length && spectra.spheres.on_sphere);
     assert_eq!((spectra.attainable_rank, &spectra.rank), (5, &vec![5; 50]));
     spectra.condition_number.iter().for_each(|c| near(*c, 1.0));
     assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
     near(report.check("collision").unwrap().number, 1.0);
 }
 
-/// The antipodal fold of a sphere, x -> |x|/|x|, is seen on the sphere as well.
+/// A fold of the sphere, x -> |x|/|x|, is detected as well.
 #[test]
 fn a_fold_of_a_sphere_fails() {
     let fold = map(4, 4, |b, x| {
@@ -130,11 +130,11 @@ fn a_fold_of_a_sphere_fails() {
     );
 }
 
-/// An ordinary reducing map ending on a sphere: no failure, and the variance it cannot see is that of eight
-/// of twelve equally strong dimensions, and of the one along its image (1/12 of it each; the points are a
-/// sample, hence 0.06).
+/// A map to fewer dimensions that returns unit vectors does not fail. It loses the variance of eight of
+/// twelve dimensions of equal variance, and of the one along its image (1/12 each; the points are a sample,
+/// hence 0.06).
 #[test]
-fn a_map_to_fewer_dimensions_is_told_what_it_cannot_see() {
+fn the_null_space_of_a_map_to_fewer_dimensions_is_measured() {
     let w = orthogonal(12, 4, 15);
     let reduce = map(12, 4, |b, x| {
         let kept = times(b, x, &w);
@@ -149,9 +149,9 @@ fn a_map_to_fewer_dimensions_is_told_what_it_cannot_see() {
     assert_ne!(report.verdict, Verdict::Fail, "{report:#?}");
 }
 
-/// A dead input and too few training rows are no fault of a map: it is asked for no more than it could learn.
+/// A dead input and too few training rows are not a defect of the map: they lower the attainable rank.
 #[test]
-fn a_map_is_not_asked_for_what_its_data_could_not_teach() {
+fn the_attainable_rank_depends_on_the_data() {
     let blind = linear(&Array2::from_diag(&array![1.0, 1.0, 0.0, 1.0]));
     let mut points = points(60, 4, 30);
     assert_eq!(verdict(&report(&blind, &points), "rank"), Verdict::Fail);
@@ -159,7 +159,7 @@ fn a_map_is_not_asked_for_what_its_data_could_not_teach() {
     let dead = report(&blind, &points);
     assert_eq!(verdict(&dead, "rank"), Verdict::Pass, "{dead:#?}");
     points.column_mut(2).iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &blind,
         points: points.view(),
@@ -168,7 +168,7 @@ fn a_map_is_not_asked_for_what_its_data_could_not_teach() {
         labels: None,
         spanned: Some(3),
     };
-    assert_eq!(verdict(&look(&subject), "rank"), Verdict::Pass);
+    assert_eq!(verdict(&check_map(&subject), "rank"), Verdict::Pass);
 }
 
 #[test]
@@ -177,13 +177,13 @@ fn a_constant_map_fails_and_does_not_panic() {
     let report = report(&constant, &points(60, 3, 17));
     assert_eq!(report.verdict, Verdict::Fail);
     assert_eq!(verdict(&report, "rank"), Verdict::Fail);
-    assert_eq!(verdict(&report, "information"), Verdict::Warn, "a constant tells nothing");
+    assert_eq!(verdict(&report, "information"), Verdict::Warn, "a constant has no information");
 }
 
-/// sign(x) sqrt|x| has an infinite slope at 0, where pooled activations often are: those inputs are left out
-/// and told.
+/// sign(x) sqrt|x| has an infinite slope at 0, where pooled activations often are. Those inputs are left out
+/// and reported.
 #[test]
-fn infinite_slopes_are_left_out_and_told() {
+fn infinite_slopes_are_left_out_and_reported() {
     let rooted = map(4, 4, |b, x| {
         let (size, sign) = (b.abs(x), b.sign(x));
         let root = b.sqrt(&size);
@@ -202,8 +202,8 @@ fn an_exact_inverse_passes_and_a_wrong_one_fails() {
     let q = orthogonal(5, 5, 18);
     let (map, back, wrong) = (linear(&q), linear(&q.t().to_owned()), linear(&-q.t().to_owned()));
     let points = points(60, 5, 19);
-    let both = Claims { left: true, right: true };
-    let subject = |inverse| Subject {
+    let both = InverseSides { left: true, right: true };
+    let subject = |inverse| CheckInput {
         name: "map",
         map: &map,
         points: points.view(),
@@ -212,30 +212,30 @@ fn an_exact_inverse_passes_and_a_wrong_one_fails() {
         labels: None,
         spanned: None,
     };
-    let good = look(&subject(&back));
+    let good = check_map(&subject(&back));
     assert_eq!((verdict(&good, "round_trip"), verdict(&good, "cycle")), (Verdict::Pass, Verdict::Pass));
     near(good.check("round_trip").unwrap().number, 0.0);
-    let bad = look(&subject(&wrong));
+    let bad = check_map(&subject(&wrong));
     assert_eq!((verdict(&bad, "round_trip"), verdict(&bad, "cycle")), (Verdict::Fail, Verdict::Fail));
 }
 
-/// The best decoder of a map that keeps 4 of 8 equally strong dimensions errs by sqrt(1/2): its floor, so it
-/// passes.
+/// The best decoder of a map that keeps 4 of 8 dimensions of equal variance has an error of sqrt(1/2), the
+/// error floor, so it passes.
 #[test]
-fn a_decoder_is_held_against_what_the_map_kept() {
+fn the_limits_of_a_decoder_account_for_the_variance_that_the_map_loses() {
     let w = orthogonal(8, 4, 20);
     let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
     let points = points(400, 8, 21);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &map,
         points: points.view(),
-        inverse: Some((&decoder, Claims { left: true, right: false })),
+        inverse: Some((&decoder, InverseSides { left: true, right: false })),
         targets: None,
         labels: None,
         spanned: None,
     };
-    let report = look(&subject);
+    let report = check_map(&subject);
     let error = report.check("round_trip").unwrap();
     assert!((error.number - 0.5f64.sqrt()).abs() < 0.03, "{}", error.number);
     assert_eq!(error.verdict, Verdict::Pass, "{error:?}");
@@ -243,12 +243,12 @@ fn a_decoder_is_held_against_what_the_map_kept() {
 }
 
 #[test]
-fn images_that_reach_half_the_targets_are_told_so() {
+fn surjectivity_is_the_fraction_of_targets_reached() {
     let identity = linear(&Array2::eye(2));
     let mut targets = points(200, 2, 22);
     targets.slice_axis_mut(Axis(0), (100..).into()).mapv_inplace(|v| v + 50.0);
     let points = points(200, 2, 23);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &identity,
         points: points.view(),
@@ -257,43 +257,43 @@ fn images_that_reach_half_the_targets_are_told_so() {
         labels: None,
         spanned: None,
     };
-    let reached = look(&subject).check("surjectivity").unwrap().number;
+    let reached = check_map(&subject).check("surjectivity").unwrap().number;
     assert!((0.4..=0.5).contains(&reached), "{reached}");
 }
 
 #[test]
-fn labels_are_read_off_what_comes_back() {
+fn the_probe_compares_labels_predicted_from_reconstructed_rows() {
     let labels: Vec<usize> = (0..90).map(|i| i % 3).collect();
     let mut rows = points(90, 6, 24);
     rows.outer_iter_mut().zip(&labels).for_each(|(mut row, label)| row[*label] += 8.0);
-    // the first map keeps the three columns that tell the classes apart, the second loses them
+    // The first map keeps the three columns that separate the classes, the second loses them.
     for (kept, verdict_of) in [(0, Verdict::Pass), (3, Verdict::Fail)] {
         let w = Array2::from_shape_fn((6, 3), |(i, j)| f64::from(u8::from(i == j + kept)));
         let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
-        let subject = Subject {
+        let subject = CheckInput {
             name: "map",
             map: &map,
             points: rows.view(),
-            inverse: Some((&decoder, Claims { left: true, right: true })),
+            inverse: Some((&decoder, InverseSides { left: true, right: true })),
             targets: None,
-            labels: Some(Labels {
+            labels: Some(ProbeLabels {
                 labels: labels.clone(),
                 training: rows.view(),
                 training_labels: labels.clone(),
             }),
             spanned: None,
         };
-        assert_eq!(verdict(&look(&subject), "probe"), verdict_of, "columns from {kept}");
+        assert_eq!(verdict(&check_map(&subject), "probe"), verdict_of, "columns from {kept}");
     }
 }
 
 #[test]
-fn limits_can_be_drawn_elsewhere() {
+fn limits_can_be_set() {
     let stretched = linear(&Array2::from_diag(&array![1.0, 60.0]));
-    let mut settings = Settings::default();
+    let mut settings = CheckSettings::default();
     settings.set_limits(chiasm_check::definition("condition_number").unwrap(), Some(10.0), Some(50.0));
     let points = points(20, 2, 25);
-    let subject = Subject {
+    let subject = CheckInput {
         name: "map",
         map: &stretched,
         points: points.view(),
@@ -304,13 +304,13 @@ fn limits_can_be_drawn_elsewhere() {
     };
     let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
     assert_eq!(verdict(&report, "condition_number"), Verdict::Fail);
-    let settings = Settings { expected_rank: Some(1), ..Settings::default() };
+    let settings = CheckSettings { expected_rank: Some(1), ..CheckSettings::default() };
     let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
     assert_eq!(report.jacobian.unwrap().attainable_rank, 1);
 }
 
 #[test]
-fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
+fn invalid_maps_and_points_are_refused_with_the_reason() {
     let mut b = Builder::new("two");
     let x = b.input("x", DType::F32, &[Dim::named("n"), 2.into()]).unwrap();
     let y = b.input("y", DType::F32, &[Dim::named("n"), 2.into()]).unwrap();
@@ -318,7 +318,7 @@ fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
     b.output("z", &z, DType::F32, &[Dim::named("n"), 2.into()]);
     let two = b.finish().unwrap();
     let refuse = |graph, points: Array2<f32>| {
-        let subject = Subject {
+        let subject = CheckInput {
             name: "map",
             map: graph,
             points: points.view(),
@@ -327,7 +327,7 @@ fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
             labels: None,
             spanned: None,
         };
-        check(&subject, &Settings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
+        check(&subject, &CheckSettings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
     };
     let error = refuse(&two, points(5, 2, 1));
     assert!(matches!(error, Error::NotAMap { .. }) && error.to_string().contains("y f32[n,2]"), "{error}");
@@ -340,17 +340,17 @@ fn what_is_no_map_or_does_not_fit_is_refused_in_words() {
 }
 
 #[test]
-fn one_point_is_enough_for_its_jacobian() {
+fn one_point_is_enough_for_a_jacobian() {
     let report = report(&linear(&orthogonal(3, 3, 26)), &points(1, 3, 27));
     assert_eq!(report.jacobian.unwrap().rank, [3]);
     assert_eq!(report.verdict, Verdict::Pass);
 }
 
-/// Above 2048 dimensions on both sides the ends of the spectrum come from products alone. The leading values
-/// are separated, so they have converged; a map that keeps half of its dimensions shows that it loses
-/// directions.
+/// Above 2048 dimensions on both sides the ends of the spectrum are computed from products with the Jacobian.
+/// The leading values are separated, so they have converged. A map that keeps half of its dimensions fails
+/// the rank check.
 #[test]
-fn a_very_wide_map_shows_the_ends_of_its_spectrum() {
+fn the_ends_of_the_spectrum_of_a_very_wide_map_are_found() {
     let wide = |weights: Vec<f32>| {
         let d = weights.len();
         map(d, d, |b, x| {
@@ -368,7 +368,7 @@ fn a_very_wide_map_shows_the_ends_of_its_spectrum() {
     for (got, expected) in spectra.singular_values[1].iter().zip(leading) {
         near(f64::from(*got), f64::from(expected));
     }
-    assert!(spectra.margins().iter().all(|m| *m >= 0.499), "no Ritz value lies below the spectrum");
+    assert!(spectra.margins().iter().all(|m| *m >= 0.499), "no Ritz value is below the spectrum");
     assert_eq!(verdict(&whole, "rank"), Verdict::Pass);
     let half = report(&wide((0..2100).map(|i| (i % 2) as f32).collect()), &points);
     assert_eq!(verdict(&half, "rank"), Verdict::Fail);

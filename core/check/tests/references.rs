@@ -1,4 +1,4 @@
-//! Spectra against NumPy's in double precision, and against finite differences in double precision.
+//! Compares spectra with NumPy's and with finite differences, both in double precision.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,7 +32,7 @@ fn constant(b: &mut Builder, values: &Array2<f64>) -> Value {
     b.constant("weight", Tensor::f32(&shape, values.iter().map(|v| *v as f32).collect()).unwrap())
 }
 
-/// normalise(tanh(x W + b) V), as reference/spectra.py writes it.
+/// normalise(tanh(x W + b) V), as in reference/spectra.py.
 fn bent(stored: &Json) -> Graph {
     let (w, v) = (matrix(&stored["w"]), matrix(&stored["v"]));
     map(w.nrows(), v.ncols(), |b, x| {
@@ -46,20 +46,21 @@ fn bent(stored: &Json) -> Graph {
     })
 }
 
-/// Jacobians in single precision against double: 1e-5 of the largest value is ten times the rounding met.
+/// Jacobians in single precision against double: 1e-5 of the largest value is ten times the observed
+/// rounding.
 #[test]
-fn spectra_are_numpys() {
+fn spectra_agree_with_numpy() {
     let stored = stored();
     let x = matrix(&stored["x"]).mapv(|v| v as f32);
     let report = report(&bent(&stored), &x);
     let spectra = report.jacobian.unwrap();
-    assert!(spectra.ends.on_sphere && !spectra.ends.ignores_length);
+    assert!(spectra.spheres.on_sphere && !spectra.spheres.ignores_length);
     assert_eq!((spectra.attainable_rank, spectra.rank), (3, vec![3; 5]));
     for (got, exact) in spectra.singular_values.iter().zip(matrix(&stored["singular_values"]).outer_iter()) {
         for (got, value) in got.iter().zip(exact) {
             assert!((f64::from(*got) - value).abs() < 1e-5 * exact[0], "{got}, NumPy {value}");
         }
-        assert!(f64::from(got[3]) < 1e-5 * exact[0], "the length of the image cannot move");
+        assert!(f64::from(got[3]) < 1e-5 * exact[0], "the length of the image is constant");
     }
     for (got, exact) in [
         (spectra.condition_number, numbers(&stored["condition_number"])),
@@ -72,7 +73,7 @@ fn spectra_are_numpys() {
 /// Central differences of the same map written in double precision (step 1e-5: error about 1e-10), a GELU
 /// network of 12-20-12.
 #[test]
-fn singular_values_are_those_of_finite_differences_in_double_precision() {
+fn singular_values_agree_with_finite_differences_in_double_precision() {
     let (w, v) = (noise(12, 20, 1) / 3.0, noise(20, 12, 2) / 4.0);
     let (w, v) = (w.mapv(|v| f64::from(v as f32)), v.mapv(|v| f64::from(v as f32)));
     let network = map(12, 12, |b, x| {
@@ -98,7 +99,7 @@ fn singular_values_are_those_of_finite_differences_in_double_precision() {
     }
 }
 
-/// x Phi(x) with Phi by its alternating Taylor series at 0, summed to rounding: fine for the |x| < 6 met
+/// x Phi(x), with Phi by its alternating Taylor series at 0, summed until rounding; accurate for |x| < 6 as
 /// here.
 fn gelu(x: f64) -> f64 {
     assert!(x.abs() < 6.0);

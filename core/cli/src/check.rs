@@ -51,7 +51,7 @@ pub fn gate(failed: &[String], what: &Path, hint: &str) -> CommandResult {
     Err(Error::Gate(format!("{}: {count} check(s) failed ({names}){hint}", what.display())))
 }
 
-fn failed(report: &Report) -> Vec<String> {
+fn failed(report: &MapReport) -> Vec<String> {
     report.of(Verdict::Fail).map(|check| check.name.to_owned()).collect()
 }
 
@@ -98,10 +98,10 @@ fn spectrum(spectra: &Spectra) {
     print::table(&[&points, "min", "25 %", "median", "75 %", "max"], rows, 1);
 }
 
-fn row(check: &Check) -> Vec<String> {
+fn row(check: &CheckResult) -> Vec<String> {
     let sign = match check.bound {
-        Bound::AtMost => "<=",
-        Bound::AtLeast => ">=",
+        LimitKind::AtMost => "<=",
+        LimitKind::AtLeast => ">=",
     };
     let line = match (check.limits.warn, check.limits.fail) {
         (None, None) => String::new(),

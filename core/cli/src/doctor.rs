@@ -60,7 +60,7 @@ fn engine_report(env: &Environment, engine: &chiasm_runtime::Result<&'static Eng
         .collect();
     match engine {
         Ok(engine) => object!({ "used": engine.found(), "tried": attempts }),
-        Err(_) => object!({ "used": null, "tried": attempts, "mend": chiasm_runtime::MEND }),
+        Err(_) => object!({ "used": null, "tried": attempts, "mend": chiasm_runtime::INSTALL_COMMAND }),
     }
 }
 
@@ -149,9 +149,9 @@ fn words(value: &Value) -> String {
 /// Runs `chiasm engine install`.
 pub fn install(cuda: bool, tool: Option<ToolArg>, global: &GlobalOptions) -> CommandResult {
     let tool = tool.map(|tool| match tool {
-        ToolArg::Pip => Tool::Pip,
-        ToolArg::Uv => Tool::Uv,
-        ToolArg::Npm => Tool::Npm,
+        ToolArg::Pip => PackageTool::Pip,
+        ToolArg::Uv => PackageTool::Uv,
+        ToolArg::Npm => PackageTool::Npm,
     });
     let options = InstallOptions { cuda, tool, ..InstallOptions::default() };
     let terminal = crate::progress::Terminal::new(global.quiet);

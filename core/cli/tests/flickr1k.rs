@@ -8,18 +8,9 @@ use common::{Sandbox, project};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+/// The folder of the real encoders and pairs; without them the test is skipped.
 fn real() -> Option<PathBuf> {
-    let named = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| project().join("../shared/real"));
-    let there = folder.join("flickr1k/pairs.jsonl").is_file();
-    if !there {
-        eprintln!(
-            "skipped: no real encoders and pairs at {} (CHIASM_REAL names another place)",
-            folder.display()
-        );
-    }
-    there.then_some(folder)
+    chiasm_testing::real_data("flickr1k/pairs.jsonl").map(|_| chiasm_testing::real_folder())
 }
 
 /// The folders of model cards.

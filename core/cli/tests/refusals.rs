@@ -217,8 +217,7 @@ fn a_full_disk_leaves_no_run_folder() {
     };
     let mount = "mount -t tmpfs -o size=1m none small";
     if enter(mount).code != Some(0) {
-        eprintln!("skipped: this system does not let a user mount a small file system");
-        return;
+        return skip(Requirement::SmallFileSystem, "`unshare -rm` and `mount -t tmpfs` fail");
     }
     let binary = common::binary();
     let fit = format!(
@@ -265,8 +264,7 @@ fn missing_cuda_is_refused() {
     sandbox.vectors([40, 40]);
     let devices = sandbox.good(&["doctor", "--only", "devices", "--format", "json"]);
     if serde_json::from_str::<serde_json::Value>(&devices).unwrap()["devices"]["cuda"] == "ready" {
-        eprintln!("skipped: this machine has CUDA");
-        return;
+        return skip(Requirement::NoCuda, "CUDA is ready on this machine");
     }
     sandbox.refused(&[&FIT[..], &["--device", "cuda"]].concat(), &["CUDA", "chiasm engine install --cuda"]);
 }

@@ -21,7 +21,7 @@ use chiasm_geometry::folds::{Fold, modulo};
 use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
 use chiasm_graph::{Graph, Tensor};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use ndarray::{Array2, Axis};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn main() -> Outcome<()> {
         _ => return Err("expected a method and its parameters as JSON, or neither".into()),
     };
     let (x, y) = (read(x)?, read(y)?);
-    let engine = Engine::open(&Search::from_environment(None))?;
+    let engine = Engine::open(&EngineSearch::from_environment(None))?;
     println!(
         "{:12} {:>7} {:>7} {:>7} {:>7} {:>6} {:>6} {:>5} {:>6}",
         "method", "rsum", "fold 0", "+bank", "fold 0", "fit s", "null", "sd", "p"

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{AlignModality, AlignSpec, Data, EncoderSpec, Host, HostServices, Item, Level, Search};
-use chiasm_plugin::objective::{Objective, Options, Rows as TrainingRows, Trained};
+use chiasm_plugin::objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::{Adapter, Services, json};
 use fixture_plain::Rows;
 
@@ -36,7 +36,13 @@ impl HostServices for Quiet {
     fn run_graph(&self, _: &Graph, _: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String> {
         Err("no engine in a bench".into())
     }
-    fn train(&self, _: &str, _: &Objective, _: &TrainingRows<'_>, _: &Options) -> Result<Trained, String> {
+    fn train(
+        &self,
+        _: &str,
+        _: &Objective,
+        _: &TrainingRows<'_>,
+        _: &TrainingOptions,
+    ) -> Result<TrainedWeights, String> {
         Err("no engine in a bench".into())
     }
 }

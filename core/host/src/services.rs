@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use chiasm_abi::stable::{RErr, ROk, RResult, RSlice, RStr, RVec};
 use chiasm_abi::{Code, NamedOwned, NamedTensor, PluginError, TrainJob, TrainOutcome};
 use chiasm_graph::{Graph, Tensor};
-use chiasm_objective::{Objective, Options, Rows, Trained};
+use chiasm_objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::export::{tensor, train};
 use chiasm_plugin::{Level, export};
 
@@ -32,9 +32,9 @@ pub trait HostServices: Send + Sync {
         &self,
         plugin: &str,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-    ) -> Result<Trained, String>;
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights, String>;
 }
 
 /// The services of one call.

@@ -7,13 +7,13 @@ use chiasm_kit::attention::{Block, TokenInput, Tokens};
 use chiasm_kit::{Init, Layers, Weights};
 use chiasm_plugin::Json;
 use chiasm_plugin::graph::{DType, Dim, Graph, Tensor, Value};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
 const WIDTH: usize = 8;
 const BLOCK: Block = Block { heads: 2, hidden: 12 };
 
 fn run(graph: &Graph, inputs: &[(&str, &Tensor)]) -> BTreeMap<String, Tensor> {
-    let engine = Engine::open(&Search::from_environment(None)).unwrap();
+    let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
     let session = engine.session(graph, &SessionOptions::default()).unwrap();
     let taken: Vec<_> = inputs.iter().filter(|(name, _)| graph.input(name).is_ok()).copied().collect();
     session.run(&taken).unwrap().into_iter().collect()

@@ -4,10 +4,10 @@
 use chiasm_kit::{Network, losses};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
 fn run(graph: &Graph, inputs: &[(&str, &Tensor)]) -> Vec<(String, Tensor)> {
-    let engine = Engine::open(&Search::from_environment(None)).unwrap();
+    let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
     engine.session(graph, &SessionOptions::default()).unwrap().run(inputs).unwrap()
 }
 

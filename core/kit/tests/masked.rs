@@ -8,7 +8,7 @@ use chiasm_kit::losses::{self, BatchMask};
 use chiasm_kit::{Examples, tensor};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::{Array2, Axis};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
 const NAMES: [&str; 3] = ["image", "text", "sound"];
 const PAIRS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
@@ -20,7 +20,7 @@ const BIAS: f64 = -0.7;
 const ROWS: [&[usize]; 3] = [&[0, 3, 4, 9], &[0, 0, 0, 3, 7, 9], &[0, 0, 4, 7, 9]];
 
 fn run(graph: &Graph, inputs: &[(&str, &Tensor)]) -> BTreeMap<String, Tensor> {
-    let engine = Engine::open(&Search::from_environment(None)).unwrap();
+    let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
     engine.session(graph, &SessionOptions::default()).unwrap().run(inputs).unwrap().into_iter().collect()
 }
 

@@ -3,7 +3,7 @@
 use chiasm_abi::stable::{RResult, RSlice};
 use chiasm_abi::{NamedTensor, ServicesRef};
 use chiasm_graph::{Graph, Tensor};
-use chiasm_objective::{Objective, Options, Rows, Trained};
+use chiasm_objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 
 use crate::export::{tensor, train};
 use crate::{Code, Error, Result, error};
@@ -83,7 +83,12 @@ impl<'a> Services<'a> {
     /// Trains an objective in the host's engine, on the run's device, and gives the weights that did best on the validation rows (the
     /// starting weights, when nothing beat them). The host shows the progress, writes the curves into the run folder, and goes on
     /// where a killed run was. The rows are lent, not copied; `options.seed` is the plugin's to set, usually from [`Services::seed`].
-    pub fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained> {
+    pub fn train(
+        &self,
+        objective: &Objective,
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights> {
         match self.0 {
             Lender::Host(host) => host.train(objective, rows, options),
             Lender::Nobody { .. } => {
@@ -116,7 +121,12 @@ pub trait Lent: Sync {
     /// As [`Services::run`].
     fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>>;
     /// As [`Services::train`].
-    fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained>;
+    fn train(
+        &self,
+        objective: &Objective,
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights>;
 }
 
 impl Lent for ServicesRef<'_> {
@@ -164,7 +174,12 @@ impl Lent for ServicesRef<'_> {
                 .collect(),
         }
     }
-    fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained> {
+    fn train(
+        &self,
+        objective: &Objective,
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights> {
         train::ask(objective, rows, options, |job| match ServicesRef::train(self, job) {
             RResult::ROk(outcome) => Ok(outcome),
             RResult::RErr(e) => Err(error::from_abi(&e)),

@@ -1,9 +1,9 @@
-//! Embedding 1000 pictures and 5000 captions with real encoders, beside the best Python script
+//! Embeds 1000 pictures and 5000 captions with real encoders, and compares with a Python script
 //! (`peer_embed.py`).
 //!
-//! `cargo bench -p chiasm-runtime --profile dev --bench embed -- [--only text|image] [--threads N] [--lanes
-//! N] [--rows N] [--steps N] [--bytes N] [--rounds N] [--peer PYTHON]`. With `--peer`, rounds of both
-//! alternate and the best of each is compared, since other work on the machine only ever adds time.
+//! `cargo bench -p chiasm-runtime --profile dev --bench embed -- [--only text|image] [--threads N]
+//! [--replicas N] [--rows N] [--steps N] [--bytes N] [--rounds N] [--peer PYTHON]`. With `--peer`, rounds of
+//! both alternate and the best of each is compared, since other work on the machine only ever adds time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use std::process::Command;
 
 use chiasm_graph::{DType, Tensor};
 use chiasm_runtime::{
-    Device, EmbedOptions, Engine, ItemInput, Limits, OnBad, Report, Search, SessionOptions, embed_all,
+    BadItemPolicy, BatchLimits, Device, EmbedOptions, EmbedReport, EmbedRequest, Engine, EngineSearch,
+    ItemInput, SessionOptions, embed_all,
 };
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, images::Image};
 
@@ -37,7 +38,7 @@ fn main() -> Fallible<()> {
         say(&format!("skipped: no real models and pairs at {}", real.display()));
         return Ok(());
     }
-    let engine = Engine::open(&Search::from_environment(None))?;
+    let engine = Engine::open(&EngineSearch::from_environment(None))?;
     say(&format!("engine {:?}", engine.found()));
     for what in ["text", "image"] {
         if arguments.0.get("--only").is_none_or(|only| only == what) {
@@ -54,7 +55,7 @@ fn compare(engine: &Engine, what: &str, real: &Path, arguments: &Arguments) -> F
             if what == "text" { text(engine, real, arguments)? } else { image(engine, real, arguments)? };
         ours = ours.min(report.wall.as_secs_f64());
         say(&format!(
-            "{what}: {} items in {:.2} s, {} batches, padding {:.1} %, inside the session {:.1} % of the time",
+            "{what}: {} items in {:.2} s, {} batches, padding {:.1} %, {:.1} % of the time in the session",
             report.embedded,
             report.wall.as_secs_f64(),
             report.batches,
@@ -83,9 +84,9 @@ fn python_seconds(python: &str, what: &str, real: &Path, arguments: &Arguments) 
 fn options(arguments: &Arguments) -> (SessionOptions, EmbedOptions) {
     let threads = arguments.number("--threads", 2);
     let mut session = SessionOptions::batches(Device::Cpu, threads);
-    session.lanes = arguments.number("--lanes", session.lanes);
+    session.replicas = arguments.number("--replicas", session.replicas);
     let limits =
-        ["--rows", "--steps", "--bytes"].iter().any(|n| arguments.0.contains_key(*n)).then(|| Limits {
+        ["--rows", "--steps", "--bytes"].iter().any(|n| arguments.0.contains_key(*n)).then(|| BatchLimits {
             rows: arguments.number("--rows", 64),
             steps: arguments.number("--steps", 1024),
             bytes: arguments.number("--bytes", 4 << 20),
@@ -93,7 +94,7 @@ fn options(arguments: &Arguments) -> (SessionOptions, EmbedOptions) {
     (session, EmbedOptions { threads, limits })
 }
 
-fn text(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<Report> {
+fn text(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<EmbedReport> {
     let captions: Vec<String> = pairs(real)?
         .iter()
         .flat_map(|pair| pair["captions"].as_array().cloned().unwrap_or_default())
@@ -118,7 +119,7 @@ fn text(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<Report>
     all(&session, captions.len(), &inputs, "sentence_embedding", &embedding, prepare)
 }
 
-fn image(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<Report> {
+fn image(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<EmbedReport> {
     let files: Vec<PathBuf> = pairs(real)?
         .iter()
         .map(|pair| real.join("flickr1k").join(pair["image"].as_str().unwrap_or_default()))
@@ -159,9 +160,11 @@ fn all(
     output: &str,
     options: &EmbedOptions,
     prepare: impl Fn(usize) -> Result<Vec<Tensor>, String> + Sync,
-) -> Fallible<Report> {
-    let (mut abort, mut go_on) = (|_: usize, _: &str| OnBad::Abort, |_: usize, _: usize| true);
-    Ok(embed_all(session, items, inputs, &[output], options, prepare, &mut abort, &mut go_on)?.report)
+) -> Fallible<EmbedReport> {
+    let (mut abort, mut go_on) = (|_: usize, _: &str| BadItemPolicy::Abort, |_: usize, _: usize| true);
+    let outputs = [output];
+    let request = EmbedRequest { items, inputs, outputs: &outputs, options: *options };
+    Ok(embed_all(session, &request, prepare, &mut abort, &mut go_on)?.report)
 }
 
 fn tensor(made: Result<Tensor, chiasm_graph::Error>) -> Result<Tensor, String> {

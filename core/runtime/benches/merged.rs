@@ -1,10 +1,10 @@
-//! A run's merged model beside its parts run one after the other, here and in Python's onnxruntime, for one
-//! row and for 32.
+//! Times a run's merged model, its parts run one after the other, and both in Python's onnxruntime, for 1 and
+//! 32 rows.
 //!
 //! `cargo bench -p chiasm-runtime --profile dev --bench merged -- --run RUN [--peer PYTHON] [--threads N]
-//! [--rounds N] [--length T]`. Rounds of all ways take turns, a pause and a run unmeasured before each:
-//! threads of a session that has just run go on spinning for a while, and would slow down whoever comes next.
-//! The ratio is that of medians. Free axes but the first are T long; floats are a small ramp, integers 1.
+//! [--rounds N] [--length T]`. The rounds alternate, with a pause and an unmeasured run before each: the
+//! threads of a session keep spinning for a while after a run and would slow down the next one. The ratio is
+//! that of medians. Free axes except the first have length T; floats are a small ramp, integers are 1.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -13,9 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
-use chiasm_runtime::{Engine, Search, Session, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, Session, SessionOptions};
 
-/// Before every round; and calls of a round.
+/// The pause before every round, and the calls per round.
 const PAUSE: Duration = Duration::from_millis(20);
 const CALLS: u32 = 5;
 
@@ -23,16 +23,16 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Fallible<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let said: BTreeMap<&str, &str> =
+    let arguments: BTreeMap<&str, &str> =
         words.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
-    let Some(run) = said.get("--run").map(PathBuf::from) else {
+    let Some(run) = arguments.get("--run").map(PathBuf::from) else {
         say("skipped: name a run folder with --run");
         return Ok(());
     };
     let number =
-        |name: &str, otherwise: usize| said.get(name).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
+        |name: &str, otherwise: usize| arguments.get(name).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let (threads, rounds, length) = (number("--threads", 2), number("--rounds", 60), number("--length", 16));
-    let engine = Engine::open(&Search::from_environment(None))?;
+    let engine = Engine::open(&EngineSearch::from_environment(None))?;
     let options = SessionOptions { threads, ..SessionOptions::default() };
     let merged = Graph::load(run.join("model.onnx"))?;
     let whole = engine.session(&merged, &options)?;
@@ -45,8 +45,10 @@ fn main() -> Fallible<()> {
             .collect::<Fallible<_>>()?;
         let inputs: Vec<(&str, &Tensor)> =
             inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let mut peer =
-            said.get("--peer").map(|python| Peer::start(python, &run, rows, length, threads)).transpose()?;
+        let mut peer = arguments
+            .get("--peer")
+            .map(|python| Peer::start(python, &run, rows, length, threads))
+            .transpose()?;
         let mut times: [Vec<f64>; 4] = Default::default();
         for _ in 0..rounds {
             times[0].push(timed(|| whole.run(&inputs).map(drop).map_err(Into::into))?);
@@ -82,7 +84,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-/// Seconds of one of a few calls in a row.
+/// Returns the mean seconds of a call.
 fn timed(mut work: impl FnMut() -> Fallible<()>) -> Fallible<f64> {
     std::thread::sleep(PAUSE);
     work()?;
@@ -98,7 +100,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Every part of a run in a session of its own.
+/// The parts of a run, each in its own session.
 struct Staged {
     towers: Vec<(String, Session, Session)>,
     fusion: Option<Session>,
@@ -160,7 +162,8 @@ impl Staged {
     }
 }
 
-/// Python's onnxruntime, told to take a round by a line, answering with two times.
+/// Python's onnxruntime in a child process: a line on its input starts a round, and it answers with two
+/// times.
 struct Peer {
     child: Child,
     answers: BufReader<std::process::ChildStdout>,
@@ -186,13 +189,13 @@ impl Peer {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         let times: Vec<f64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        times.try_into().map_err(|_| format!("Python said {line:?}").into())
+        times.try_into().map_err(|_| format!("Python answered {line:?}").into())
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // best effort: a peer that has ended cannot be ended
+        // Best effort: the child may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

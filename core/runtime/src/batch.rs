@@ -1,52 +1,52 @@
-//! Which items go into which batch, and how they are stacked. Pure: no thread, no engine.
+//! Plans which items share a batch, and stacks them. Needs no thread and no engine.
 //!
-//! Ragged items are sorted by length within a shard, the longest first, and packed until the padded size
-//! meets a limit, so that little of a batch is padding. The plan depends on the items alone, never on timing:
+//! Within a shard, ragged items are sorted by length, the longest first, and packed until the padded size
+//! reaches a limit, so that little of a batch is padding. The plan depends only on the items, not on timing:
 //! the same items give the same batches, hence the same bytes.
 
 use chiasm_graph::{DType, Tensor, TensorData};
 
-/// One input of the model as a single item gives it (no batch axis).
+/// One input of the model as a single item provides it (without the batch axis).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemInput {
-    /// The model's input.
+    /// The name of the model's input.
     pub name: String,
     /// Element type.
     pub dtype: DType,
-    /// Length of each axis; `None` is ragged and is padded to the longest of the batch.
+    /// The length of each axis; `None` marks a ragged axis, padded to the longest item of the batch.
     pub dims: Vec<Option<usize>>,
-    /// What a ragged axis is padded with.
+    /// The value that ragged axes are padded with.
     pub pad: f64,
 }
 
-/// The limits of one batch; a single item may exceed them, several may not.
+/// The limits of one batch. An item that exceeds them alone is a batch of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Rows.
+pub struct BatchLimits {
+    /// The most rows.
     pub rows: usize,
-    /// Rows times the longest item, in steps along the ragged axes (tokens, samples).
+    /// The most steps: rows times the steps of the longest item along the ragged axes (tokens, samples).
     pub steps: usize,
-    /// Bytes of all inputs, padding included.
+    /// The most bytes of all inputs, padding included.
     pub bytes: usize,
 }
 
-/// What the plan needs to know of a prepared item.
+/// The size of a prepared item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Size {
+pub(crate) struct ItemSize {
     /// The longest product of ragged axes among the item's inputs; 1 when nothing is ragged.
     pub steps: usize,
     pub bytes: usize,
 }
 
-/// Checks one prepared item against the inputs, and measures it.
+/// Checks a prepared item against the inputs and returns its size.
 ///
 /// # Errors
-/// One sentence that names the input, what was expected and what was got.
-pub(crate) fn measure(item: &[Tensor], inputs: &[ItemInput]) -> Result<Size, String> {
+/// One sentence that names the input, what was expected and what was given.
+pub(crate) fn measure(item: &[Tensor], inputs: &[ItemInput]) -> Result<ItemSize, String> {
     if item.len() != inputs.len() {
         return Err(format!("expected {} prepared tensors, got {}", inputs.len(), item.len()));
     }
-    let mut size = Size { steps: 1, bytes: 0 };
+    let mut size = ItemSize { steps: 1, bytes: 0 };
     for (tensor, input) in item.iter().zip(inputs) {
         let shape = tensor.shape();
         let fits = shape.len() == input.dims.len()
@@ -79,11 +79,11 @@ impl std::fmt::Debug for Ragged<'_> {
 }
 
 /// Splits a shard into batches of positions, the longest items first, ties in item order.
-pub(crate) fn plan(sizes: &[Size], limits: &Limits) -> Vec<Vec<usize>> {
+pub(crate) fn plan(sizes: &[ItemSize], limits: &BatchLimits) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(sizes[i].steps), i));
     let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut first = Size { steps: 0, bytes: 0 };
+    let mut first = ItemSize { steps: 0, bytes: 0 };
     for i in order {
         let fits = |batch: &Vec<usize>| {
             let rows = batch.len() + 1;
@@ -146,12 +146,12 @@ pub(crate) fn stack(items: &[&Tensor], pad: f64) -> Result<Tensor, chiasm_graph:
     }
 }
 
-/// [`measure`] has refused mixed types before; a mix here is an error all the same, never a panic.
+/// [`measure`] refuses mixed types earlier; a mix here is still an error instead of a panic.
 fn mixed(tensor: &Tensor) -> chiasm_graph::Error {
     chiasm_graph::Error::Unsupported(format!("stacking {} with another type", tensor.dtype()))
 }
 
-/// Copies a smaller block into the corner of a larger one of the same rank.
+/// Copies a block into the corner of a larger block of the same rank.
 fn place<T: Copy>(into: &mut [T], outer: &[usize], from: &[T], inner: &[usize]) {
     let (Some((&length, inner_rest)), Some((_, outer_rest))) = (inner.split_first(), outer.split_first())
     else {
@@ -174,10 +174,10 @@ fn place<T: Copy>(into: &mut [T], outer: &[usize], from: &[T], inner: &[usize]) 
 mod tests {
     use super::*;
 
-    const ANY: Limits = Limits { rows: 4, steps: 20, bytes: usize::MAX };
+    const ANY: BatchLimits = BatchLimits { rows: 4, steps: 20, bytes: usize::MAX };
 
-    fn sizes(steps: &[usize]) -> Vec<Size> {
-        steps.iter().map(|&steps| Size { steps, bytes: steps * 8 }).collect()
+    fn sizes(steps: &[usize]) -> Vec<ItemSize> {
+        steps.iter().map(|&steps| ItemSize { steps, bytes: steps * 8 }).collect()
     }
 
     #[test]
@@ -230,6 +230,6 @@ mod tests {
         let message = measure(&[wrong], &inputs).unwrap_err();
         assert!(message.contains("\"ids\": expected i64[any, 4], got i64[2, 3]"), "{message}");
         let right = Tensor::i64(&[5, 4], vec![0; 20]).unwrap();
-        assert_eq!(measure(&[right], &inputs), Ok(Size { steps: 5, bytes: 160 }));
+        assert_eq!(measure(&[right], &inputs), Ok(ItemSize { steps: 5, bytes: 160 }));
     }
 }

@@ -1,9 +1,9 @@
-//! The NVIDIA libraries that ONNX Runtime's CUDA build needs: where they are, and what to install when they
-//! are not.
+//! Finds the NVIDIA libraries that ONNX Runtime's CUDA build needs, and says what to install when some are
+//! missing.
 //!
-//! The wheel names them in its extras `cuda` and `cudnn`. They are looked for in `CHIASM_CUDA_DIR`, in the
+//! The wheel names them in its extras `cuda` and `cudnn`. They are searched in `CHIASM_CUDA_DIR`, in the
 //! `nvidia` packages of the active Python environment, in the CUDA toolkit and in the system's folders, and
-//! loaded from there beforehand, so that no `LD_LIBRARY_PATH` is needed.
+//! loaded before the provider, so that no `LD_LIBRARY_PATH` is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,11 @@ use crate::discover::{ask_python, site_packages, system_folders};
 /// The variable that names a folder of CUDA and cuDNN libraries.
 pub const CUDA_FOLDER_VARIABLE: &str = "CHIASM_CUDA_DIR";
 
-/// The driver's library: it comes with the driver and with no package.
+/// The driver's library. It is part of the driver; no package has it.
 const DRIVER: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so.1" };
 
-/// Which package supplies a library, by a part of its name; the versions are those that the wheel asks for.
+/// The package of each library, by a part of the library's name; the versions are those that the wheel
+/// requires.
 const PACKAGES: &[(&str, &str)] = &[
     ("cudnn", "nvidia-cudnn-cu13~=9.0"),
     ("cublas", "nvidia-cublas~=13.0"),
@@ -27,26 +28,26 @@ const PACKAGES: &[(&str, &str)] = &[
     ("cudart", "nvidia-cuda-runtime~=13.0"),
 ];
 
-/// The libraries found and those that are missing.
+/// The CUDA libraries that were found, and those that are missing.
 #[derive(Debug, Clone)]
 pub struct CudaLibraries {
-    /// Found, in the order in which they must be loaded.
+    /// The paths found, in the order in which they must be loaded.
     pub found: Vec<PathBuf>,
-    /// Not found anywhere.
+    /// The names of those that were found nowhere.
     pub missing: Vec<&'static str>,
-    /// Whether the NVIDIA driver's library is there.
+    /// Whether the NVIDIA driver's library was found.
     pub driver: bool,
 }
 
 impl CudaLibraries {
-    /// Looks in all places of this machine.
+    /// Searches every usual place of this machine.
     pub fn search() -> Self {
         let mut driver = system_folders();
         driver.push(PathBuf::from("C:\\Windows\\System32"));
         Self::in_folders(&folders(), &driver)
     }
 
-    /// Looks in the given folders alone.
+    /// Searches the given folders only.
     pub fn in_folders(folders: &[PathBuf], driver_folders: &[PathBuf]) -> Self {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in CUDA_DYLIBS.iter().chain(CUDNN_DYLIBS) {
@@ -58,8 +59,8 @@ impl CudaLibraries {
         Self { found, missing, driver: driver_folders.iter().any(|f| f.join(DRIVER).is_file()) }
     }
 
-    /// What is missing and the command that supplies it; none when all is there.
-    pub fn complaint(&self) -> Option<String> {
+    /// Says what is missing and how to supply it; `None` when nothing is missing.
+    pub fn missing_message(&self) -> Option<String> {
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
             let packages: Vec<String> = PACKAGES
@@ -69,8 +70,8 @@ impl CudaLibraries {
                 .collect();
             parts.push(format!(
                 "these CUDA 13 and cuDNN 9 libraries were not found: {}. Supply them with `python3 -m pip \
-                 install {}`, \
-                 or name their folder with {CUDA_FOLDER_VARIABLE}",
+                 install {}`, or \
+                 name their folder with {CUDA_FOLDER_VARIABLE}",
                 self.missing.join(", "),
                 packages.join(" ")
             ));
@@ -81,9 +82,9 @@ impl CudaLibraries {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// Loads what was found, so that the provider's own search meets it.
+    /// Loads the libraries found, so that the provider's own search finds them loaded.
     ///
-    /// A library that does not load is left to the provider, whose error then says more than this one could.
+    /// A library that does not load is ignored here: the provider's error says more about it.
     pub(crate) fn preload(&self) {
         for path in &self.found {
             let _ = ort::util::preload_dylib(path.as_path());
@@ -126,14 +127,17 @@ mod tests {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         let folders = [dir.path().to_owned()];
-        let complaint = CudaLibraries::in_folders(&folders, &[]).complaint().unwrap();
-        assert!(complaint.contains("nvidia-cufft~=12.0") && complaint.contains("nvidia-cudnn-cu13~=9.0"));
-        assert!(!complaint.contains("nvidia-cublas"), "{complaint}");
-        assert!(complaint.contains("driver"), "{complaint}");
+        let missing_message = CudaLibraries::in_folders(&folders, &[]).missing_message().unwrap();
+        assert!(
+            missing_message.contains("nvidia-cufft~=12.0")
+                && missing_message.contains("nvidia-cudnn-cu13~=9.0")
+        );
+        assert!(!missing_message.contains("nvidia-cublas"), "{missing_message}");
+        assert!(missing_message.contains("driver"), "{missing_message}");
 
         for name in CUDA_DYLIBS.iter().chain(CUDNN_DYLIBS).chain([&DRIVER]) {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(CudaLibraries::in_folders(&folders, &folders).complaint(), None);
+        assert_eq!(CudaLibraries::in_folders(&folders, &folders).missing_message(), None);
     }
 }

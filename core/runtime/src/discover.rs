@@ -1,9 +1,9 @@
-//! Finding ONNX Runtime on this machine, with a record of every place looked at.
+//! Finds ONNX Runtime on this machine and records every place searched.
 //!
-//! The order is: the flag, `ORT_DYLIB_PATH`, beside the executable, the user cache, the active Python
-//! environment, the system. The first two were named by the user, so a bad library there is an error and not
-//! a reason to look further; anywhere else a bad library is recorded and the search goes on. [`Search`] is
-//! plain data: a test (or a doctor) can point every place at a folder of its own.
+//! The order is: the `--engine` flag, `ORT_DYLIB_PATH`, the executable's folder, the user cache, the active
+//! Python environment, the system. The user names the first two, so an unusable library there is an error;
+//! anywhere else it is recorded and the search continues. [`EngineSearch`] is plain data: a test can set
+//! every place to a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,42 +11,52 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::attempt::{Attempt, Outcome};
 use crate::library::{candidates, inspect, parse_version};
+use crate::searched_place::{PlaceStatus, SearchedPlace};
 use crate::{Error, Result};
 
-/// Where to look, in order.
+/// The places to search for ONNX Runtime, in order.
+///
+/// ```
+/// use chiasm_runtime::EngineSearch;
+///
+/// let nowhere = EngineSearch::default();
+/// assert!(nowhere.find().is_err());
+/// for place in EngineSearch::from_environment(None).attempts() {
+///     println!("{place}");
+/// }
+/// ```
 #[derive(Debug, Clone, Default)]
-pub struct Search {
-    /// A library, or a folder that holds one, named on the command line.
+pub struct EngineSearch {
+    /// A library, or a folder with one, named on the command line.
     pub flag: Option<PathBuf>,
-    /// The value of `ORT_DYLIB_PATH`: a library or a folder that holds one.
+    /// The value of `ORT_DYLIB_PATH`: a library or a folder with one.
     pub variable: Option<PathBuf>,
     /// The folder of the running program.
     pub beside: Option<PathBuf>,
     /// The user cache of engines (one sub-folder per version); see [`cache_folder`].
     pub cache: Option<PathBuf>,
-    /// Python environments by what names them, for example `("VIRTUAL_ENV", "~/venv")`.
+    /// Python environments with the variable that names each, for example `("VIRTUAL_ENV", "~/venv")`.
     pub python_prefixes: Vec<(&'static str, PathBuf)>,
-    /// A Python program to ask for its package folders, when nothing before it served.
+    /// A Python program to ask for its package folders, when no earlier place has a usable library.
     pub python: Option<PathBuf>,
     /// System library folders.
     pub system: Vec<PathBuf>,
 }
 
-/// The engine that the search settled on.
+/// The engine that the search found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct FoundEngine {
     /// The library.
     pub path: PathBuf,
     /// Its version where the file states it.
     pub version: Option<String>,
-    /// The place of the search that held it.
+    /// The place where it was found.
     pub how: &'static str,
 }
 
-impl Search {
-    /// The places of this machine, read from the environment, with an optional library named on the command
+impl EngineSearch {
+    /// Reads the places of this machine from the environment; `flag` is the library named on the command
     /// line.
     pub fn from_environment(flag: Option<PathBuf>) -> Self {
         let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -67,37 +77,37 @@ impl Search {
         }
     }
 
-    /// Looks at every place, also after one that serves: what `chiasm doctor` prints.
-    pub fn attempts(&self) -> Vec<Attempt> {
+    /// Searches every place, also after a usable library; this is what `chiasm doctor` prints.
+    pub fn attempts(&self) -> Vec<SearchedPlace> {
         self.walk(&mut |_| false)
     }
 
-    /// The first engine that can serve.
+    /// Returns the first usable engine.
     ///
     /// # Errors
-    /// [`Error::BadEngine`] for a bad library that the user named, [`Error::NoEngine`] with every place
-    /// otherwise.
-    pub fn find(&self) -> Result<Found> {
-        let mut stop = |a: &Attempt| match a.outcome {
-            Outcome::Usable(_) => true,
+    /// [`Error::BadEngine`] when the user named an unusable library; [`Error::NoEngine`], with every place
+    /// searched, when no place has a usable one.
+    pub fn find(&self) -> Result<FoundEngine> {
+        let mut stop = |a: &SearchedPlace| match a.outcome {
+            PlaceStatus::Usable(_) => true,
             _ => a.place == FLAG || (a.place == VARIABLE && a.path.is_some()),
         };
         let attempts = self.walk(&mut stop);
         match attempts.last() {
-            Some(Attempt { place, path: Some(path), outcome: Outcome::Usable(version) }) => {
-                Ok(Found { path: path.clone(), version: version.clone(), how: place })
+            Some(SearchedPlace { place, path: Some(path), outcome: PlaceStatus::Usable(version) }) => {
+                Ok(FoundEngine { path: path.clone(), version: version.clone(), how: place })
             }
-            Some(Attempt { place, path: Some(path), outcome }) if [FLAG, VARIABLE].contains(place) => {
+            Some(SearchedPlace { place, path: Some(path), outcome }) if [FLAG, VARIABLE].contains(place) => {
                 Err(Error::BadEngine { place, path: path.clone(), reason: outcome.to_string() })
             }
             _ => Err(Error::NoEngine { attempts }),
         }
     }
 
-    /// Visits the places in order until `stop` says so.
-    fn walk(&self, stop: &mut dyn FnMut(&Attempt) -> bool) -> Vec<Attempt> {
-        let mut done: Vec<Attempt> = Vec::new();
-        let mut look = |found: Vec<Attempt>| {
+    /// Visits the places in order until `stop` returns true.
+    fn walk(&self, stop: &mut dyn FnMut(&SearchedPlace) -> bool) -> Vec<SearchedPlace> {
+        let mut done: Vec<SearchedPlace> = Vec::new();
+        let mut look = |found: Vec<SearchedPlace>| {
             found.into_iter().any(|attempt| {
                 done.push(attempt);
                 done.last().is_some_and(&mut *stop)
@@ -120,7 +130,7 @@ const CACHE: &str = "user cache";
 const PYTHON: &str = "python3 on PATH";
 const SYSTEM: &str = "system";
 
-/// Where installed engines live: `chiasm/engine` in the user's cache folder.
+/// Returns the folder of installed engines: `chiasm/engine` in the user's cache folder.
 pub fn cache_folder() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let base = var("XDG_CACHE_HOME").or_else(|| match std::env::consts::OS {
@@ -131,7 +141,7 @@ pub fn cache_folder() -> Option<PathBuf> {
     Some(base.join("chiasm").join("engine"))
 }
 
-fn named(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
+fn named(place: &'static str, path: Option<&Path>) -> Vec<SearchedPlace> {
     match path {
         None => vec![absent(place, None, "not set")],
         Some(path) if path.is_dir() => folder(place, Some(path)),
@@ -139,8 +149,8 @@ fn named(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
     }
 }
 
-/// The engines of one folder, or one line that there is none.
-fn folder(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
+/// Checks the engines of one folder; reports one absent place when it has none.
+fn folder(place: &'static str, path: Option<&Path>) -> Vec<SearchedPlace> {
     let Some(path) = path else { return vec![absent(place, None, "not known")] };
     let found = candidates(path);
     if found.is_empty() {
@@ -149,9 +159,9 @@ fn folder(place: &'static str, path: Option<&Path>) -> Vec<Attempt> {
     found.iter().map(|file| check(place, file)).collect()
 }
 
-/// The cache's versions, the newest first; of one version the CUDA build first, since it serves the CPU as
-/// well.
-fn cached(path: Option<&Path>) -> Vec<Attempt> {
+/// Checks the cached versions, the newest first. Of one version the CUDA build comes first, since it can also
+/// run on the CPU.
+fn cached(path: Option<&Path>) -> Vec<SearchedPlace> {
     let Some(path) = path else { return vec![absent(CACHE, None, "no home folder is set")] };
     let Ok(entries) = std::fs::read_dir(path) else {
         return vec![absent(CACHE, Some(path), "nothing was installed there")];
@@ -164,12 +174,13 @@ fn cached(path: Option<&Path>) -> Vec<Attempt> {
         let number = name.split('-').next().unwrap_or_default();
         std::cmp::Reverse((parse_version(number), name.clone()))
     });
-    let found: Vec<Attempt> = versions.iter().flat_map(|v| folder(CACHE, Some(&path.join(v)))).collect();
+    let found: Vec<SearchedPlace> =
+        versions.iter().flat_map(|v| folder(CACHE, Some(&path.join(v)))).collect();
     if found.is_empty() { vec![absent(CACHE, Some(path), "nothing was installed there")] } else { found }
 }
 
-fn prefix_packages(name: &'static str, prefix: &Path) -> Vec<Attempt> {
-    let found: Vec<Attempt> = site_packages(prefix)
+fn prefix_packages(name: &'static str, prefix: &Path) -> Vec<SearchedPlace> {
+    let found: Vec<SearchedPlace> = site_packages(prefix)
         .iter()
         .flat_map(|site| candidates(&site.join(CAPI)))
         .map(|f| check(name, &f))
@@ -177,10 +188,10 @@ fn prefix_packages(name: &'static str, prefix: &Path) -> Vec<Attempt> {
     if found.is_empty() { vec![absent(name, Some(prefix), "no onnxruntime package in it")] } else { found }
 }
 
-/// Where the Python package keeps the library.
+/// The folder of the library inside the package folder.
 const CAPI: &str = "onnxruntime/capi";
 
-/// The package folders of a Python environment, by its layout on disk.
+/// Returns the package folders of a Python environment, by its layout on disk.
 pub(crate) fn site_packages(prefix: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = vec![prefix.join("Lib").join("site-packages")];
     if let Ok(entries) = std::fs::read_dir(prefix.join("lib")) {
@@ -192,11 +203,11 @@ pub(crate) fn site_packages(prefix: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn asked_packages(python: &Path) -> Vec<Attempt> {
+fn asked_packages(python: &Path) -> Vec<SearchedPlace> {
     match ask_python(python) {
         Err(reason) => vec![absent(PYTHON, Some(python), &reason)],
         Ok(folders) => {
-            let found: Vec<Attempt> = folders
+            let found: Vec<SearchedPlace> = folders
                 .iter()
                 .flat_map(|site| candidates(&site.join(CAPI)))
                 .map(|file| check(PYTHON, &file))
@@ -207,7 +218,7 @@ fn asked_packages(python: &Path) -> Vec<Attempt> {
     }
 }
 
-/// Asks a Python program for its package folders; it is given five seconds.
+/// Asks a Python program for its package folders, with a time limit of five seconds.
 pub(crate) fn ask_python(python: &Path) -> Result<Vec<PathBuf>, String> {
     const ASK: &str = "import site, sysconfig\nfor p in dict.fromkeys([sysconfig.get_path('purelib'), \
                        sysconfig.get_path('platlib'), site.getusersitepackages()]): print(p)";
@@ -231,8 +242,8 @@ pub(crate) fn ask_python(python: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
 }
 
-fn system(folders: &[PathBuf]) -> Vec<Attempt> {
-    let found: Vec<Attempt> =
+fn system(folders: &[PathBuf]) -> Vec<SearchedPlace> {
+    let found: Vec<SearchedPlace> =
         folders.iter().flat_map(|f| candidates(f)).map(|file| check(SYSTEM, &file)).collect();
     if found.is_empty() {
         let reason = format!("no ONNX Runtime library in the {} library folders", folders.len());
@@ -241,7 +252,7 @@ fn system(folders: &[PathBuf]) -> Vec<Attempt> {
     found
 }
 
-/// The folders that the system's own loader looks into.
+/// Returns the folders that the system's loader searches.
 pub(crate) fn system_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for name in ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
@@ -259,19 +270,23 @@ pub(crate) fn system_folders() -> Vec<PathBuf> {
             .map(PathBuf::from),
     );
     let mut seen = std::collections::BTreeSet::new();
-    // Two names of one folder (/lib is often a link to /usr/lib) are one place.
+    // One folder may have two names: /lib is often a link to /usr/lib.
     folders.retain(|f| f.is_dir() && seen.insert(f.canonicalize().unwrap_or_else(|_| f.clone())));
     folders
 }
 
-fn check(place: &'static str, path: &Path) -> Attempt {
+fn check(place: &'static str, path: &Path) -> SearchedPlace {
     let outcome = match inspect(path) {
-        Ok(version) => Outcome::Usable(version),
-        Err(reason) => Outcome::Refused(reason),
+        Ok(version) => PlaceStatus::Usable(version),
+        Err(reason) => PlaceStatus::Refused(reason),
     };
-    Attempt { place, path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())), outcome }
+    SearchedPlace {
+        place,
+        path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+        outcome,
+    }
 }
 
-fn absent(place: &'static str, path: Option<&Path>, reason: &str) -> Attempt {
-    Attempt { place, path: path.map(Path::to_owned), outcome: Outcome::Absent(reason.to_owned()) }
+fn absent(place: &'static str, path: Option<&Path>, reason: &str) -> SearchedPlace {
+    SearchedPlace { place, path: path.map(Path::to_owned), outcome: PlaceStatus::Absent(reason.to_owned()) }
 }

@@ -1,8 +1,8 @@
-//! The started engine: one per process, and the maker of sessions.
+//! Starts the engine, one per process, and creates sessions.
 //!
-//! ONNX Runtime allows one environment in a process, so it is kept in a `OnceLock` for good. It is started
-//! quiet and without telemetry: its errors come back as values, and `ORT_LOG` (verbose, info, warning, error)
-//! opens its own log.
+//! ONNX Runtime allows one environment per process, so a `OnceLock` keeps it until the process ends. It
+//! starts without telemetry and without a log: its errors are returned as values. `ORT_LOG` (verbose, info,
+//! warning, error) turns its own log on.
 
 use std::fmt;
 use std::path::Path;
@@ -16,19 +16,19 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::cuda::CudaLibraries;
-use crate::error::MEND_CUDA;
-use crate::session::Lane;
-use crate::{Error, Found, Result, Search, Session};
+use crate::error::INSTALL_CUDA_COMMAND;
+use crate::session::Replica;
+use crate::{EngineSearch, Error, FoundEngine, Result, Session};
 
 /// Where a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     #[default]
     Cpu,
-    /// An NVIDIA GPU, or an error that says what is missing.
+    /// An NVIDIA GPU; an error says what is missing.
     Cuda,
-    /// CUDA where it works, else the processor; the session says which and why.
+    /// CUDA where it works, otherwise the CPU; [`Session::device_reason`] says why.
     Auto,
 }
 
@@ -60,61 +60,61 @@ impl FromStr for Device {
     }
 }
 
-/// How a session runs.
+/// How a session runs: its device, threads and replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionOptions {
-    /// Where.
+    /// The device.
     pub device: Device,
-    /// Processor threads in all; 0 takes every core.
+    /// CPU threads over all replicas; 0 takes every core.
     pub threads: usize,
-    /// Copies of the model that run batches side by side, each with its share of the threads; 0 and 1 make
+    /// Copies of the model that run batches in parallel, each with its share of the threads; 0 and 1 make
     /// one.
     ///
-    /// One copy with all threads answers a single run fastest. One copy per thread embeds many batches
-    /// fastest, since no operator then waits for another thread; see [`SessionOptions::batches`].
-    pub lanes: usize,
-    /// On the processor, element-wise neighbours of a graph in memory run as one pass
+    /// One replica with all threads is fastest for a single run. One replica per thread is fastest for many
+    /// batches, since no operator then waits for another thread; see [`SessionOptions::batches`].
+    pub replicas: usize,
+    /// On the CPU, fuse adjacent element-wise operators of a graph in memory into one pass
     /// ([`chiasm_graph::fuse`]).
     ///
-    /// For graphs of our own making (training steps, Jacobians): the engine knows better what to do with an
-    /// encoder.
+    /// For generated graphs (training steps, Jacobians); the engine's own optimisations serve an encoder
+    /// better.
     pub fuse: bool,
 }
 
 impl SessionOptions {
-    /// For [`crate::embed`]: one single-threaded copy of the model per thread.
+    /// Options for [`crate::embed()`]: one single-threaded replica per thread.
     pub fn batches(device: Device, threads: usize) -> Self {
         let threads = crate::threads(threads);
-        Self { device, threads, lanes: threads, fuse: false }
+        Self { device, threads, replicas: threads, fuse: false }
     }
 }
 
-/// A model to load.
+/// A model to load: a graph in memory or a file.
 #[derive(Debug, Clone, Copy)]
-pub enum Model<'a> {
-    /// A graph in memory; above 2 GiB it takes the way through a temporary file.
+pub enum ModelSource<'a> {
+    /// A graph in memory; above 2 GiB it is passed through a temporary file.
     Graph(&'a Graph),
-    /// A file; weights beside it are followed.
+    /// A file; external weights beside it are loaded too.
     Path(&'a Path),
 }
 
-impl<'a> From<&'a Graph> for Model<'a> {
+impl<'a> From<&'a Graph> for ModelSource<'a> {
     fn from(graph: &'a Graph) -> Self {
         Self::Graph(graph)
     }
 }
 
-impl<'a> From<&'a Path> for Model<'a> {
+impl<'a> From<&'a Path> for ModelSource<'a> {
     fn from(path: &'a Path) -> Self {
         Self::Path(path)
     }
 }
 
-/// The ONNX Runtime of this process.
+/// The ONNX Runtime of this process, which creates [`Session`]s.
 #[derive(Debug)]
 pub struct Engine {
     environment: Environment,
-    found: Found,
+    found: FoundEngine,
 }
 
 static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -124,8 +124,8 @@ impl Engine {
     /// Finds an engine and starts it.
     ///
     /// # Errors
-    /// Those of [`Search::find`] and [`Engine::start`].
-    pub fn open(search: &Search) -> Result<&'static Self> {
+    /// Those of [`EngineSearch::find`] and [`Engine::start`].
+    pub fn open(search: &EngineSearch) -> Result<&'static Self> {
         Self::start(search.find()?)
     }
 
@@ -133,7 +133,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Start`] when the library does not load, [`Error::AlreadyStarted`] when another one runs.
-    pub fn start(found: Found) -> Result<&'static Self> {
+    pub fn start(found: FoundEngine) -> Result<&'static Self> {
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = ENGINE.get() {
             if running.found.path != found.path {
@@ -153,10 +153,10 @@ impl Engine {
         Ok(ENGINE.get_or_init(|| engine))
     }
 
-    /// Makes the process's first session with our operators, while nobody else makes one.
+    /// Creates the process's first session with our operators before any other session.
     ///
     /// ONNX Runtime keeps one table of domains per process, and the first session with a new domain writes it
-    /// without a lock: of two first sessions made at once one was refused, or the process died.
+    /// without a lock: of two first sessions created at once, one was refused or the process crashed.
     fn make_operators_known(&self) -> Result<()> {
         let mut b = Builder::new("first");
         let x = b.input("x", DType::F32, &[Dim::Fixed(1)])?;
@@ -166,15 +166,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Where the engine was found, and its version.
-    pub fn found(&self) -> &Found {
+    /// Returns where the engine was found, and its version.
+    pub fn found(&self) -> &FoundEngine {
         &self.found
     }
 
-    /// Whether sessions can be made on CUDA; otherwise what is missing.
+    /// Checks that sessions can run on CUDA.
     ///
     /// # Errors
-    /// One sentence, for `chiasm doctor`.
+    /// One sentence that says what is missing; `chiasm doctor` prints it.
     pub fn cuda(&self) -> Result<(), String> {
         if !CUDA::is_available().unwrap_or(false) {
             return Err(format!("{} is a build without CUDA", self.found.path.display()));
@@ -182,47 +182,52 @@ impl Engine {
         self.builder(1)
             .and_then(with_cuda)
             .map(drop)
-            .map_err(|e| CudaLibraries::search().complaint().unwrap_or_else(|| e.to_string()))
+            .map_err(|e| CudaLibraries::search().missing_message().unwrap_or_else(|| e.to_string()))
     }
 
-    /// Loads a model.
+    /// Loads a model as a session.
     ///
     /// # Errors
-    /// A file that is no sound model, a model the engine refuses, a device that is not there.
-    pub fn session<'a>(&self, model: impl Into<Model<'a>>, options: &SessionOptions) -> Result<Session> {
+    /// [`Error::Graph`] for an invalid model file, [`Error::Model`] for a model that the engine refuses,
+    /// [`Error::Device`] for a device that is not available.
+    pub fn session<'a>(
+        &self,
+        model: impl Into<ModelSource<'a>>,
+        options: &SessionOptions,
+    ) -> Result<Session> {
         let model = model.into();
-        let source = Source::read(model)?;
+        let source = LoadedModel::read(model)?;
         let on_cpu = || match model {
-            Model::Graph(graph) if options.fuse => {
+            ModelSource::Graph(graph) if options.fuse => {
                 let fused = graph.fused();
-                self.lanes(&Source::read(Model::Graph(&fused))?, options)
+                self.replicas(&LoadedModel::read(ModelSource::Graph(&fused))?, options)
             }
-            _ => self.lanes(&source, options),
+            _ => self.replicas(&source, options),
         };
-        let (lanes, device, reason) =
+        let (replicas, device, reason) =
             match options.device {
                 Device::Cpu => (on_cpu()?, CPU, "cpu was asked for".to_owned()),
                 Device::Cuda => {
-                    let (lane, device) = self
+                    let (replica, device) = self
                         .cuda_lane(&source, options)
-                        .map_err(|reason| Error::Device { asked: "cuda", reason, mend: self.mend_cuda() })?;
-                    (vec![lane], device, "cuda was asked for".to_owned())
+                        .map_err(|reason| Error::Device { asked: "cuda", reason, fix: self.cuda_fix() })?;
+                    (vec![replica], device, "cuda was asked for".to_owned())
                 }
                 Device::Auto => match self.cuda_lane(&source, options) {
-                    Ok((lane, device)) => (vec![lane], device, "CUDA works here".to_owned()),
+                    Ok((replica, device)) => (vec![replica], device, "CUDA works here".to_owned()),
                     Err(reason) => (on_cpu()?, CPU, format!("CUDA cannot be used: {reason}")),
                 },
             };
-        Ok(Session::new(source.name, source.inputs, source.outputs, lanes, device, reason))
+        Ok(Session::new(source.name, source.inputs, source.outputs, replicas, device, reason))
     }
 
-    fn lanes(&self, source: &Source<'_>, options: &SessionOptions) -> Result<Vec<Lane>> {
+    fn replicas(&self, source: &LoadedModel<'_>, options: &SessionOptions) -> Result<Vec<Replica>> {
         let threads = crate::threads(options.threads);
-        // Copies of a large model cost memory, and its operators are large enough to share.
-        let lanes = if source.weight_bytes > LARGE { 1 } else { options.lanes.clamp(1, threads) };
-        (0..lanes)
-            .map(|lane| {
-                let share = threads / lanes + usize::from(lane < threads % lanes);
+        // Copies of a large model cost memory, and its operators are large enough to use all threads.
+        let replicas = if source.weight_bytes > LARGE { 1 } else { options.replicas.clamp(1, threads) };
+        (0..replicas)
+            .map(|replica| {
+                let share = threads / replicas + usize::from(replica < threads % replicas);
                 let builder = self.builder(share).map_err(|e| source.refused(&e))?;
                 let mut builder =
                     builder.with_quant_qdq(!source.weights_only_quantised).map_err(|e| source.refused(&e))?;
@@ -230,44 +235,45 @@ impl Engine {
                     let domain = crate::pointwise::domain().map_err(|e| source.refused(&e))?;
                     builder = builder.with_operators(domain).map_err(|e| source.refused(&e))?;
                 }
-                source.commit(&mut builder).map_err(|e| source.refused(&e)).map(Lane::new)
+                source.commit(&mut builder).map_err(|e| source.refused(&e)).map(Replica::new)
             })
             .collect()
     }
 
-    /// A session on CUDA and how much of it is there, or what is missing.
+    /// Creates a replica on CUDA. Returns it with its device (all of it on the GPU, or part of it on the
+    /// CPU), or says what is missing.
     fn cuda_lane(
         &self,
-        source: &Source<'_>,
+        source: &LoadedModel<'_>,
         options: &SessionOptions,
-    ) -> Result<(Lane, &'static str), String> {
+    ) -> Result<(Replica, &'static str), String> {
         if !CUDA::is_available().unwrap_or(false) {
             return Err(format!("{} is a build without CUDA", self.found.path.display()));
         }
         let libraries = CudaLibraries::search();
         libraries.preload();
-        let explain = |e: ort::Error| match libraries.complaint() {
-            Some(complaint) => format!("{complaint} (ONNX Runtime says: {e})"),
+        let explain = |e: ort::Error| match libraries.missing_message() {
+            Some(missing_message) => format!("{missing_message} (ONNX Runtime says: {e})"),
             None => e.to_string(),
         };
         let builder = || {
             let builder = self.builder(crate::threads(options.threads))?;
             Ok::<_, ort::Error>(with_cuda(builder)?.with_quant_qdq(!source.weights_only_quantised)?)
         };
-        // First with the CPU forbidden: a session made so runs on the GPU whole. Else part of it runs on the
-        // CPU.
+        // First with CPU fallback disabled: such a session runs entirely on the GPU. If that fails, part of
+        // it runs on the CPU.
         let whole = builder().map_err(explain)?.with_disable_cpu_fallback().map_err(|e| explain(e.into()))?;
         if let Ok(session) = source.commit(&mut { whole }) {
-            return Ok((Lane::new(session), CUDA_WHOLE));
+            return Ok((Replica::new(session), CUDA_WHOLE));
         }
         let session = builder().and_then(|mut b| source.commit(&mut b)).map_err(explain)?;
-        Ok((Lane::new(session), CUDA_PART))
+        Ok((Replica::new(session), CUDA_PART))
     }
 
-    fn mend_cuda(&self) -> String {
+    fn cuda_fix(&self) -> String {
         match CUDA::is_available() {
-            Ok(true) => "supply what is missing, or run with --device cpu".to_owned(),
-            _ => MEND_CUDA.to_owned(),
+            Ok(true) => "install what is missing, or run with --device cpu".to_owned(),
+            _ => INSTALL_CUDA_COMMAND.to_owned(),
         }
     }
 
@@ -279,32 +285,32 @@ impl Engine {
     }
 }
 
-/// Above this many bytes of weights a model is held once, whatever was asked.
+/// Above this many bytes of weights a model has one replica, whatever the options say.
 const LARGE: u64 = 512 << 20;
 const CPU: &str = "cpu";
 const CUDA_WHOLE: &str = "cuda";
-/// Some operators have no CUDA kernel, or work on shapes, which ONNX Runtime keeps on the CPU.
+/// Some operators have no CUDA kernel, or compute shapes, which ONNX Runtime keeps on the CPU.
 const CUDA_PART: &str = "cuda+cpu";
 
 fn with_cuda(builder: SessionBuilder) -> Result<SessionBuilder, ort::Error> {
-    // Full f32 products, so that the GPU's results stand beside the CPU's; and no exhaustive search per new
-    // shape, since batches differ in shape.
+    // Full f32 products, so that results on the GPU agree with those on the CPU; and no exhaustive search for
+    // each new shape, since batches differ in shape.
     let cuda = CUDA::default().with_tf32(false).with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic);
     Ok(builder.with_execution_providers([cuda.build().error_on_failure()])?)
 }
 
-/// A model that was read and checked, ready for the engine.
-struct Source<'a> {
+/// A model that was read and checked, to be passed to the engine.
+struct LoadedModel<'a> {
     name: String,
     inputs: Vec<chiasm_graph::Port>,
     outputs: Vec<chiasm_graph::Port>,
     weight_bytes: u64,
-    /// Weights are stored in few bits and widened by `DequantizeLinear`, while the activations stay floats.
+    /// Whether the weights are stored in few bits and widened by `DequantizeLinear`, with float activations.
     ///
-    /// Left to itself the engine then widens the weights of a convolution anew at every run (2.3 times slower
-    /// on MobileNetV2), and computes a matrix product in 8 bits, activations too (0.005 off on unit vectors
-    /// of MiniLM). Without its treatment of quantised models the weights are widened once, at load, and
-    /// results are exact to 1e-6.
+    /// By default the engine then widens the weights of a convolution at every run (2.3 times slower on
+    /// MobileNetV2) and computes matrix products in 8 bits, activations included (0.005 off on unit vectors
+    /// of MiniLM). With its handling of quantised models turned off, the weights are widened once, at load,
+    /// and results are exact to 1e-6.
     weights_only_quantised: bool,
     content: Content<'a>,
 }
@@ -312,17 +318,19 @@ struct Source<'a> {
 enum Content<'a> {
     Bytes(Vec<u8>),
     File(&'a Path),
-    /// The folder is kept until the session is made.
+    /// The folder is kept until the session exists.
     Temporary(tempfile::TempDir),
 }
 
 const TEMPORARY: &str = "model.onnx";
 
-impl<'a> Source<'a> {
-    fn read(model: Model<'a>) -> Result<Self> {
+impl<'a> LoadedModel<'a> {
+    fn read(model: ModelSource<'a>) -> Result<Self> {
         match model {
-            Model::Graph(graph) => Ok(Self::new(format!("\"{}\"", graph.name()), graph, content(graph)?)),
-            Model::Path(path) => {
+            ModelSource::Graph(graph) => {
+                Ok(Self::new(format!("\"{}\"", graph.name()), graph, content(graph)?))
+            }
+            ModelSource::Path(path) => {
                 let graph = Graph::load(path)?;
                 Ok(Self::new(path.display().to_string(), &graph, Content::File(path)))
             }

@@ -1,47 +1,49 @@
-//! The one error of this room. Every message says what was expected, what was found and what mends it.
+//! The error type of this crate. Every message says what was expected, what was found and how to fix it.
 
 use std::path::PathBuf;
 
-use crate::attempt::{Attempt, list};
+use crate::searched_place::{SearchedPlace, list};
 
-/// The command that brings an engine; every "no engine" message ends with it.
-pub const MEND: &str = "chiasm engine install";
-/// The command that brings an engine which can use an NVIDIA GPU.
-pub const MEND_CUDA: &str = "chiasm engine install --cuda";
+/// The command that installs an engine; every message about a missing engine ends with it.
+pub const INSTALL_COMMAND: &str = "chiasm engine install";
+/// The command that installs an engine that can use an NVIDIA GPU.
+pub const INSTALL_CUDA_COMMAND: &str = "chiasm engine install --cuda";
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between finding the engine and reading a result.
+/// Errors of finding and starting the engine, loading models and running them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No usable ONNX Runtime anywhere.
+    /// No place has a usable ONNX Runtime.
     #[error(
-        "ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\nTo mend it, run: {MEND}",
+        "ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\n\
+         To install it, run: {INSTALL_COMMAND}",
         ort::MINOR_VERSION,
         list(.attempts)
     )]
     NoEngine {
-        /// Every place that was tried, in order.
-        attempts: Vec<Attempt>,
+        /// Every place that was searched, in order.
+        attempts: Vec<SearchedPlace>,
     },
-    /// A library that the user named, and that cannot serve.
+    /// The user named an unusable library.
     #[error(
-        "{place} names {path}, which cannot serve as ONNX Runtime: {reason}\n\
-         Name another library, or drop it and run: {MEND}",
+        "{place} names {path}, which is not a usable ONNX Runtime: {reason}\n\
+         Name another library, or drop it and run: {INSTALL_COMMAND}",
         path = .path.display()
     )]
     BadEngine {
-        /// Who named it (the flag or the environment variable).
+        /// What named it: the flag or the environment variable.
         place: &'static str,
         /// The path named.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// The library was found and is sound, but the system would not load or start it.
+    /// The library was found and is valid, but did not load or start.
     #[error(
-        "the ONNX Runtime at {path} ({place}) did not start: {reason}\nTo mend it, run: {MEND}",
+        "the ONNX Runtime at {path} ({place}) did not start: {reason}\n\
+         To install another one, run: {INSTALL_COMMAND}",
         path = .path.display()
     )]
     Start {
@@ -52,7 +54,7 @@ pub enum Error {
         /// What the loader or the engine said.
         reason: String,
     },
-    /// A process holds one engine; another was asked for.
+    /// Another engine was asked for; a process runs only one.
     #[error(
         "this process already runs the ONNX Runtime at {running}; it cannot also start {asked}",
         running = .running.display(),
@@ -64,10 +66,10 @@ pub enum Error {
         /// The library asked for.
         asked: PathBuf,
     },
-    /// The engine could not be brought.
+    /// The engine could not be installed.
     #[error("the engine could not be installed: {0}")]
     Install(String),
-    /// A file that could not be read or written.
+    /// A file could not be read or written.
     #[error("cannot {doing} {path}: {source}", path = .path.display())]
     Io {
         /// The verb ("read", "write", ...).
@@ -77,15 +79,15 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The device asked for is not there.
-    #[error("device \"{asked}\" was asked for and is not available: {reason}\nTo mend it: {mend}")]
+    /// The device asked for is not available.
+    #[error("device \"{asked}\" was asked for and is not available: {reason}\nTo fix it: {fix}")]
     Device {
         /// The device asked for.
         asked: &'static str,
         /// What is missing.
         reason: String,
-        /// The command or step that mends it.
-        mend: String,
+        /// The command or step that fixes it.
+        fix: String,
     },
     /// The engine refused the model.
     #[error("ONNX Runtime cannot load {model}: {reason}")]
@@ -95,7 +97,7 @@ pub enum Error {
         /// What the engine said.
         reason: String,
     },
-    /// A tensor that does not fit the model's port.
+    /// A tensor does not fit the model's port.
     #[error("input \"{port}\" of {model}: expected {expected}, got {got}")]
     Input {
         /// The model's file or name.
@@ -107,7 +109,7 @@ pub enum Error {
         /// What was given.
         got: String,
     },
-    /// An output name that the model does not have.
+    /// The model has no output of this name.
     #[error("{model} has no output \"{port}\"; it has {known}")]
     Output {
         /// The model's file or name.
@@ -125,7 +127,7 @@ pub enum Error {
         /// What the engine said.
         reason: String,
     },
-    /// An item that could not be prepared, and was not to be skipped.
+    /// An item could not be prepared, and the receiver did not skip it.
     #[error("item {index} cannot be embedded: {reason}")]
     Item {
         /// The item's position.
@@ -133,7 +135,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The receiver of the results asked to stop.
+    /// The receiver asked to stop.
     #[error("stopped on request after {done} of {total} items")]
     Cancelled {
         /// Items delivered.
@@ -141,16 +143,16 @@ pub enum Error {
         /// Items asked for.
         total: usize,
     },
-    /// The receiver of the results failed.
+    /// The receiver failed.
     #[error("the embeddings could not be stored: {0}")]
-    Sink(String),
-    /// A graph that could not be read or written.
+    Receiver(String),
+    /// A graph could not be read or written.
     #[error(transparent)]
     Graph(#[from] chiasm_graph::Error),
 }
 
 impl Error {
-    /// An [`Error::Io`] with its verb and path.
+    /// Returns a constructor of [`Error::Io`] with this verb and path.
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }

@@ -1,11 +1,11 @@
-//! Bringing ONNX Runtime: the official build, through the user's own package tool, checked by hash, into the
-//! user cache.
+//! Installs ONNX Runtime: downloads the official build with the user's package tool, checks its hash, unpacks
+//! it into the user cache.
 //!
-//! Why through pip, uv or npm: they already know the user's mirrors, proxies and credentials, and this crate
-//! then needs no network code and names no host. What they bring is one pinned archive per system
-//! ([`builds`]); it is used only when its sha256 is the one in that table. Only the shared libraries and the
-//! licence texts are kept. The folder is made under a temporary name and renamed, so a killed install leaves
-//! no half engine. Installing twice does nothing.
+//! pip, uv and npm already know the user's mirrors, proxies and credentials, so this crate needs no network
+//! code and names no host. They download one pinned archive per system ([`builds`]), which is used only when
+//! its sha256 is the one in that table. Only the shared libraries and the licence texts are kept. The folder
+//! is created under a temporary name and renamed, so a killed install leaves no incomplete engine. Installing
+//! again does nothing.
 
 mod builds;
 mod download;
@@ -16,44 +16,54 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-pub use tool::Tool;
+pub use tool::PackageTool;
 
 use crate::cuda::CudaLibraries;
 use crate::library::{candidates, inspect};
 use crate::{Error, Result, cache_folder};
 
-/// What to install, with what, and where to.
+/// What to install, with which tool, and where.
 #[derive(Debug, Clone, Default)]
 pub struct InstallOptions {
     /// The build that can use an NVIDIA GPU (it serves the CPU as well, and is ten times larger).
     pub cuda: bool,
-    /// The package tool; the first one present when none is given.
-    pub tool: Option<Tool>,
-    /// The folder of engines; the user cache when none is given.
+    /// The package tool; `None` takes the first one present.
+    pub tool: Option<PackageTool>,
+    /// The folder of engines; `None` takes the user cache.
     pub cache: Option<PathBuf>,
 }
 
-/// What an install left.
+/// An installed engine.
 #[derive(Debug, Clone)]
-pub struct Installed {
+pub struct InstalledEngine {
     /// The library.
     pub path: PathBuf,
     /// The version of ONNX Runtime.
     pub version: &'static str,
-    /// The tool that brought it; none when it was there already.
-    pub tool: Option<Tool>,
-    /// What is still missing before it can be used, one sentence each (CUDA libraries).
+    /// The tool that downloaded it; `None` when it was installed already.
+    pub tool: Option<PackageTool>,
+    /// What is still missing before it can be used (CUDA libraries), one sentence each.
     pub missing: Vec<String>,
 }
 
-/// Brings the pinned engine for this machine, or finds that it is there.
+/// Installs the pinned engine for this machine unless it is installed already.
 ///
-/// `say` is told each step. Takes seconds to minutes: the archives are 20 to 300 MB.
+/// `report` is called with a line about each step. The archives are 20 to 300 MB.
 ///
 /// # Errors
-/// No official build for this machine, no package tool, a tool that failed (with its command and last lines),
-/// a wrong hash, a disk that is full or read-only.
-pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<Installed> {
+/// [`Error::Install`] when there is no official build for this machine or no package tool, when the tool
+/// fails (with its command and last lines), or when the hash is wrong; [`Error::Io`] when the disk is full or
+/// read-only.
+///
+/// # Examples
+/// ```no_run
+/// use chiasm_runtime::{InstallOptions, install};
+///
+/// let installed = install(&InstallOptions::default(), &mut |line| println!("{line}"))?;
+/// println!("ONNX Runtime {} at {}", installed.version, installed.path.display());
+/// # Ok::<(), chiasm_runtime::Error>(())
+/// ```
+pub fn install(options: &InstallOptions, report: &mut dyn FnMut(&str)) -> Result<InstalledEngine> {
     let cache = options
         .cache
         .clone()
@@ -63,35 +73,48 @@ pub fn install(options: &InstallOptions, say: &mut dyn FnMut(&str)) -> Result<In
         Some(tool) => Ok(tool),
         None => download::first_present(options.cuda),
     };
-    // Whatever tool would bring it: an engine that is already there is enough.
+    // An engine that is already installed is enough, whichever tool would download it.
     let wanted = match tool {
         Ok(tool) => vec![builds::find(tool, options.cuda)?],
-        Err(_) => Tool::ALL.iter().filter_map(|t| builds::find(*t, options.cuda).ok()).collect(),
+        Err(_) => PackageTool::ALL.iter().filter_map(|t| builds::find(*t, options.cuda).ok()).collect(),
     };
     for build in &wanted {
         if let Some(path) = present(&cache.join(build.folder())) {
-            say(&format!("ONNX Runtime {} is already at {}", build.version, path.display()));
+            report(&format!("ONNX Runtime {} is already at {}", build.version, path.display()));
             return Ok(finish(options, path, build.version, None));
         }
     }
     let tool = tool?;
     let build = builds::find(tool, options.cuda)?;
-    let path = bring(&build, tool, &cache, say)?;
+    let path = download_and_unpack(&build, tool, &cache, report)?;
     Ok(finish(options, path, build.version, Some(tool)))
 }
 
-fn finish(options: &InstallOptions, path: PathBuf, version: &'static str, tool: Option<Tool>) -> Installed {
-    let missing =
-        if options.cuda { CudaLibraries::search().complaint().into_iter().collect() } else { Vec::new() };
-    Installed { path, version, tool, missing }
+fn finish(
+    options: &InstallOptions,
+    path: PathBuf,
+    version: &'static str,
+    tool: Option<PackageTool>,
+) -> InstalledEngine {
+    let missing = if options.cuda {
+        CudaLibraries::search().missing_message().into_iter().collect()
+    } else {
+        Vec::new()
+    };
+    InstalledEngine { path, version, tool, missing }
 }
 
-/// The sound library of an installed folder.
+/// Returns the usable library of an installed folder.
 fn present(folder: &Path) -> Option<PathBuf> {
     candidates(folder).into_iter().find(|file| inspect(file).is_ok())
 }
 
-fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+fn download_and_unpack(
+    build: &builds::EngineBuild,
+    tool: PackageTool,
+    cache: &Path,
+    report: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
     std::fs::create_dir_all(cache).map_err(Error::io("make the folder", cache))?;
     let work = tempfile::Builder::new()
         .prefix(".install-")
@@ -99,14 +122,13 @@ fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&s
         .map_err(Error::io("make a folder in", cache))?;
     let archives = work.path().join("archive");
     std::fs::create_dir(&archives).map_err(Error::io("make the folder", &archives))?;
-    say(&format!("{tool} brings {} {} ...", build.package, build.version));
+    report(&format!("{tool} downloads {} {} ...", build.package, build.version));
     let archive = download::download(build, tool, &archives)?;
     let hash = sha256(&archive)?;
     if hash != build.sha256 {
         return Err(Error::Install(format!(
-            "{} {} as {tool} brought it has sha256 {hash}, expected {}: it is not the official archive, and \
-             nothing \
-             of it was used",
+            "{} {}, downloaded by {tool}, has sha256 {hash}, expected {}: it is not the official archive, \
+             and it was not used",
             build.package, build.version, build.sha256
         )));
     }
@@ -115,7 +137,7 @@ fn bring(build: &builds::Build, tool: Tool, cache: &Path, say: &mut dyn FnMut(&s
     unpack::unpack(&archive, build, &ready)?;
     let home = cache.join(build.folder());
     if home.exists() && present(&home).is_none() {
-        // Left by a damaged disk or a curious hand: it holds no engine that could serve.
+        // The folder was damaged or edited: it has no usable engine.
         std::fs::remove_dir_all(&home).map_err(Error::io("replace", &home))?;
     }
     if let Err(source) = std::fs::rename(&ready, &home)

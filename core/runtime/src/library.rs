@@ -1,10 +1,9 @@
-//! Is this file an ONNX Runtime this process can load? Answered by reading it, without running any of its
-//! code.
+//! Checks whether a file is an ONNX Runtime that this process can load, without running any of its code.
 //!
-//! Loading the wrong library can crash the process (its constructors run) and `ort` panics on some of them,
-//! so a candidate is parsed first: format, processor, the exported `OrtGetApiBase`, and the version where the
-//! file tells it. Refuses: what is no shared library, another processor's library, a library without that
-//! entry point, a version below the one `ort` was built for.
+//! Loading the wrong library can crash the process (its constructors run), and `ort` panics on some of them.
+//! So the file is parsed first: its format, its processor, the exported `OrtGetApiBase`, and its version
+//! where the file states it. Refused are files that are not shared libraries, libraries for another
+//! processor, libraries without that entry point, and versions older than the one `ort` was built for.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use object::read::NameOrOrdinal;
 use object::{Object, ObjectKind, ObjectSection, ReadCache};
 
-/// The entry point through which every ONNX Runtime hands out its functions.
+/// The function through which every ONNX Runtime exposes its API.
 const ENTRY: &str = "OrtGetApiBase";
 
 /// A parsed version: `1.31.1` is `[1, 31, 1]`.
@@ -21,7 +20,7 @@ pub(crate) type Version = Vec<u32>;
 /// Checks a library file and returns its version where the file states it.
 ///
 /// # Errors
-/// One sentence saying what the file is instead.
+/// One sentence that says what the file is instead.
 pub(crate) fn inspect(path: &Path) -> Result<Option<String>, String> {
     let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
     if meta.is_dir() {
@@ -79,7 +78,7 @@ fn tagged_version<'a>(library: &impl Object<'a>) -> Option<String> {
     version_in(&String::from_utf8_lossy(names[start..].split(|b| *b == 0).next()?))
 }
 
-/// The first dotted number with at least two parts in a name: `libonnxruntime.so.1.31.1` has `1.31.1`.
+/// Returns the first dotted number with at least two parts in a name: `1.31.1` of `libonnxruntime.so.1.31.1`.
 pub(crate) fn version_in(name: &str) -> Option<String> {
     name.split(|c: char| !c.is_ascii_digit() && c != '.')
         .map(|part| part.trim_matches('.'))
@@ -91,7 +90,7 @@ pub(crate) fn parse_version(text: &str) -> Version {
     text.split('.').map_while(|part| part.parse().ok()).collect()
 }
 
-/// Every file in a folder that is named like ONNX Runtime, the highest version first.
+/// Returns the files of a folder that are named like ONNX Runtime, the highest version first.
 pub(crate) fn candidates(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut found: Vec<PathBuf> = entries
@@ -106,7 +105,7 @@ pub(crate) fn candidates(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Named as the systems name it: `libonnxruntime.so[.1.31.1]`, `libonnxruntime[.1.31.1].dylib`,
+/// Whether a file is named like ONNX Runtime: `libonnxruntime.so[.1.31.1]`, `libonnxruntime[.1.31.1].dylib`,
 /// `onnxruntime.dll`.
 pub(crate) fn is_engine_name(name: &str) -> bool {
     match std::env::consts::OS {
@@ -131,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_engine_is_told_apart() {
+    fn files_that_are_not_an_engine_are_refused_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         let text = dir.path().join("libonnxruntime.so");
         std::fs::write(&text, "hello").unwrap();
         assert!(inspect(&text).unwrap_err().contains("not a shared library"));
         assert!(inspect(dir.path()).unwrap_err().contains("folder"));
         assert!(inspect(&dir.path().join("none")).unwrap_err().contains("cannot be read"));
-        // The test program itself is a sound ELF/Mach-O/PE file that is not ONNX Runtime.
+        // The test program itself is a valid ELF, Mach-O or PE file that is not ONNX Runtime.
         assert!(inspect(&std::env::current_exe().unwrap()).is_err());
     }
 }

@@ -1,11 +1,10 @@
-//! The kernel of `chiasm.Pointwise`: a fused chain of element-wise operators, run block by block on the
-//! processor.
+//! The kernel of `chiasm.Pointwise`: a fused chain of element-wise operators, run block by block on the CPU.
 //!
-//! ONNX Runtime runs each element-wise operator as a pass over memory of its own. A training step has dozens
-//! of them, so the graph fuses them ([`chiasm_graph::fuse`]) and this kernel computes a block of 256 elements
-//! through all instructions while it lies in the first-level cache. The work is cut into pieces by its size
-//! alone, and sums are added in the order of the pieces: the result does not depend on the number of threads.
-//! Refused, as an error of the run: inputs that do not cover one shape as the program says.
+//! ONNX Runtime runs each element-wise operator as a separate pass over memory. A training step has dozens of
+//! them, so the graph fuses them ([`chiasm_graph::fuse`]), and this kernel applies all instructions to a
+//! block of 256 elements while the block is in the first-level cache. The work is split into pieces by its
+//! size only, and partial sums are added in the order of the pieces, so the result does not depend on the
+//! number of threads. Inputs that do not cover one shape as the program says are an error of the run.
 
 mod block;
 mod math;
@@ -17,18 +16,18 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
-use block::{Area, Level};
-use plan::Plan;
+use block::{Extent, InstructionSet};
+use plan::RegisterPlan;
 
-/// The domain of our operators, to be registered with a session.
+/// Returns the domain of our operators, to be registered with a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(Pointwise)?.add(crate::product::Product)
+    OperatorDomain::new(DOMAIN)?.add(PointwiseOperator)?.add(crate::product::ProductOperator)
 }
 
-struct Pointwise;
+struct PointwiseOperator;
 
-impl Operator for Pointwise {
-    type Kernel<'attr> = Fused;
+impl Operator for PointwiseOperator {
+    type Kernel<'attr> = PointwiseKernel;
 
     fn name(&self) -> &str {
         OPERATOR
@@ -42,29 +41,29 @@ impl Operator for Pointwise {
         [OperatorOutput::variadic(1).homogenous(TensorElementType::Float32)]
     }
 
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Fused> {
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<PointwiseKernel> {
         let ints = |name: &str| context.get::<Vec<i64>>(name).unwrap_or_default();
         let constants = context.get::<Vec<f32>>("constants").unwrap_or_default();
         let program = Program::read(&ints("inputs"), &constants, &ints("instructions"), &ints("outputs"));
-        let program =
-            program.ok_or_else(|| ort::Error::new("chiasm.Pointwise: its attributes hold no program"))?;
-        Ok(Fused { plan: Plan::new(&program), program, level: Level::detect() })
+        let program = program
+            .ok_or_else(|| ort::Error::new("chiasm.Pointwise: its attributes are not a valid program"))?;
+        Ok(PointwiseKernel { plan: RegisterPlan::new(&program), program, level: InstructionSet::detect() })
     }
 }
 
-/// One fused node, ready to run.
-struct Fused {
+/// The kernel of one fused node.
+struct PointwiseKernel {
     program: Program,
-    plan: Plan,
-    level: Level,
+    plan: RegisterPlan,
+    level: InstructionSet,
 }
 
-/// Elements that are worth a piece of their own.
+/// The number of elements per piece of work.
 const PIECE: usize = 16 * 1024;
-/// At most this many pieces; each has a buffer for the sums of columns.
+/// The most pieces; each has a buffer for its column sums.
 const PIECES: usize = 32;
 
-impl Kernel for Fused {
+impl Kernel for PointwiseKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let mut shape: Option<Vec<i64>> = None;
         let mut inputs = Vec::with_capacity(self.program.inputs.len());
@@ -78,47 +77,47 @@ impl Kernel for Fused {
             inputs.push((data.as_ptr(), data.len()));
         }
         let shape = shape.ok_or_else(|| ort::Error::new("chiasm.Pointwise: no input has the full shape"))?;
-        let area = self.area(&shape);
-        self.check(&inputs, &area)?;
+        let extent = self.extent(&shape);
+        self.check(&inputs, &extent)?;
         let mut outputs = Vec::with_capacity(self.program.outputs.len());
         for (at, output) in self.program.outputs.iter().enumerate() {
-            let mut value = context.output(at, shape_of(output, &shape))?;
+            let mut value = context.output(at, output_shape(output, &shape))?;
             let (_, data) = match &mut value {
                 Some(value) => value.try_extract_tensor_mut::<f32>()?,
                 None => return Err(ort::Error::new(format!("chiasm.Pointwise: output {at} is missing"))),
             };
             outputs.push(data.as_mut_ptr());
         }
-        self.run(context, &area, &inputs, &outputs)
+        self.run(context, &extent, &inputs, &outputs)
     }
 }
 
-impl Fused {
-    /// The shape as rows and columns; one row where nothing depends on rows.
-    fn area(&self, shape: &[i64]) -> Area {
+impl PointwiseKernel {
+    /// Returns the shape as rows and columns; one row when nothing depends on rows.
+    fn extent(&self, shape: &[i64]) -> Extent {
         let length = |dims: &[i64]| dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).product::<usize>();
         let rowwise =
             self.program.inputs.iter().any(|input| matches!(input, Broadcast::Tail | Broadcast::Column))
                 || self.program.outputs.iter().any(|output| output.reach != Reach::Each);
         match shape.split_last() {
-            Some((last, lead)) if rowwise => Area { rows: length(lead), columns: length(&[*last]) },
-            _ => Area { rows: 1, columns: length(shape) },
+            Some((last, lead)) if rowwise => Extent { rows: length(lead), columns: length(&[*last]) },
+            _ => Extent { rows: 1, columns: length(shape) },
         }
     }
 
-    fn check(&self, inputs: &[(*const f32, usize)], area: &Area) -> ort::Result<()> {
+    fn check(&self, inputs: &[(*const f32, usize)], extent: &Extent) -> ort::Result<()> {
         for (at, (broadcast, (_, length))) in self.program.inputs.iter().zip(inputs).enumerate() {
             let fits = match broadcast {
-                Broadcast::Full => *length == area.rows * area.columns,
-                Broadcast::Tail => *length > 0 && length.is_multiple_of(area.columns.max(1)),
-                Broadcast::Column => *length == area.rows,
+                Broadcast::Full => *length == extent.rows * extent.columns,
+                Broadcast::Tail => *length > 0 && length.is_multiple_of(extent.columns.max(1)),
+                Broadcast::Column => *length == extent.rows,
                 Broadcast::Scalar => *length == 1,
             };
-            if !fits && area.rows * area.columns > 0 {
+            if !fits && extent.rows * extent.columns > 0 {
                 return Err(ort::Error::new(format!(
                     "chiasm.Pointwise: input {at} has {length} elements, which do not cover {} rows of {} as \
                      {broadcast:?}",
-                    area.rows, area.columns
+                    extent.rows, extent.columns
                 )));
             }
         }
@@ -128,33 +127,41 @@ impl Fused {
     fn run(
         &self,
         context: &ComputeContext,
-        area: &Area,
+        extent: &Extent,
         inputs: &[(*const f32, usize)],
         outputs: &[*mut f32],
     ) -> ort::Result<()> {
-        let size = area.rows * area.columns;
-        // The sum of a row is one piece's, so a single row with sums is not cut.
-        let whole = area.rows == 1 && !self.plan.row_sums.is_empty();
+        let size = extent.rows * extent.columns;
+        // One piece sums a whole row, so a single row with sums is not split.
+        let whole = extent.rows == 1 && !self.plan.row_sums.is_empty();
         let pieces = if whole { 1 } else { (size / PIECE).clamp(1, PIECES) };
         let sums = self.program.outputs.iter().filter(|output| output.reach == Reach::Column).count();
-        let mut partial = vec![0.0_f32; pieces * sums * area.columns];
-        let task = block::Task::new(&self.program, &self.plan, *area, pieces, inputs, outputs, &mut partial);
+        let mut partial = vec![0.0_f32; pieces * sums * extent.columns];
+        let run = block::PointwiseRun::new(
+            &self.program,
+            &self.plan,
+            *extent,
+            pieces,
+            inputs,
+            outputs,
+            &mut partial,
+        );
         if size > 0 {
             let level = self.level;
             // SAFETY: the pieces write disjoint rows or columns of the outputs, whose lengths were checked
             // above.
             #[expect(unsafe_code, reason = "see above")]
-            context.par_for(pieces, 0, |piece| unsafe { task.run(level, piece) })?;
+            context.par_for(pieces, 0, |piece| unsafe { run.run_piece(level, piece) })?;
         }
         let columns =
             self.program.outputs.iter().zip(outputs).filter(|(output, _)| output.reach == Reach::Column);
         for (number, (_, output)) in columns.enumerate() {
-            // SAFETY: a sum over columns has one element a column, and nothing else writes it.
+            // SAFETY: a column sum has one element per column, and nothing else writes it.
             #[expect(unsafe_code, reason = "see above")]
-            let whole = unsafe { std::slice::from_raw_parts_mut(*output, area.columns) };
+            let whole = unsafe { std::slice::from_raw_parts_mut(*output, extent.columns) };
             whole.fill(0.0);
             for piece in 0..pieces {
-                let from = (piece * sums + number) * area.columns;
+                let from = (piece * sums + number) * extent.columns;
                 whole.iter_mut().zip(&partial[from..]).for_each(|(sum, part)| *sum += part);
             }
         }
@@ -162,8 +169,8 @@ impl Fused {
     }
 }
 
-/// The shape of an output over a shape.
-fn shape_of(output: &Output, shape: &[i64]) -> Vec<i64> {
+/// Returns the shape of an output, given the shape that the node runs over.
+fn output_shape(output: &Output, shape: &[i64]) -> Vec<i64> {
     let rank = shape.len();
     let summed = |at: usize| match output.reach {
         Reach::Each => false,

@@ -1,22 +1,22 @@
-//! The kernel of `chiasm.Product`: a matrix product, either operand as it lies or transposed.
+//! The kernel of `chiasm.Product`: a matrix product whose operands may be transposed.
 //!
-//! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; a training step's sums
-//! have a thousand and more. This one keeps its part of the result in registers and caches for longer (faer's
-//! kernels). The work is cut along the longer side of the result, by its size alone, so that the result does
-//! not depend on the number of threads. Refused, as an error of the run: operands that are no matrices, or
-//! whose inner lengths differ.
+//! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; the sums of a training
+//! step have a thousand terms and more. faer's kernels keep their part of the result in registers and caches
+//! for longer. The work is split along the longer side of the result, by size only, so that the result does
+//! not depend on the number of threads. Operands that are not matrices, or whose inner lengths differ, are an
+//! error of the run.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-/// Multiplications that are worth a piece of their own.
+/// The number of multiplications per piece of work.
 const PIECE: usize = 1 << 27;
 
-pub(crate) struct Product;
+pub(crate) struct ProductOperator;
 
-impl Operator for Product {
-    type Kernel<'attr> = Turned;
+impl Operator for ProductOperator {
+    type Kernel<'attr> = ProductKernel;
 
     fn name(&self) -> &str {
         chiasm_graph::fuse::PRODUCT
@@ -33,19 +33,19 @@ impl Operator for Product {
         [OperatorOutput::required(TensorElementType::Float32)]
     }
 
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Turned> {
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<ProductKernel> {
         let flag = |name: &str| context.get::<i64>(name).unwrap_or(0) != 0;
-        Ok(Turned { a: flag("transA"), b: flag("transB") })
+        Ok(ProductKernel { a: flag("transA"), b: flag("transB") })
     }
 }
 
-/// Which operands are transposed.
-pub(crate) struct Turned {
+/// The kernel of one node: which operands are transposed.
+pub(crate) struct ProductKernel {
     a: bool,
     b: bool,
 }
 
-impl Kernel for Turned {
+impl Kernel for ProductKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let missing = || ort::Error::new("chiasm.Product: an operand is missing");
         let (a, b) = (context.input(0)?.ok_or_else(missing)?, context.input(1)?.ok_or_else(missing)?);
@@ -54,7 +54,7 @@ impl Kernel for Turned {
         let b = if self.b { b.transpose() } else { b };
         if a.ncols() != b.nrows() {
             return Err(ort::Error::new(format!(
-                "chiasm.Product: [{}, {}] times [{}, {}]",
+                "chiasm.Product: expected equal inner lengths, got [{}, {}] times [{}, {}]",
                 a.nrows(),
                 a.ncols(),
                 b.nrows(),
@@ -67,8 +67,8 @@ impl Kernel for Turned {
         if data.is_empty() {
             return Ok(());
         }
-        let whole = Whole { data: data.as_mut_ptr(), columns };
-        // A power of two, so that as many threads finish together.
+        let result = ResultMemory { data: data.as_mut_ptr(), columns };
+        // A power of two divides evenly among as many threads.
         let pieces = (rows * columns * a.ncols().max(1) / PIECE).clamp(1, 64).next_power_of_two();
         let share = |length: usize, piece: usize| (length * piece / pieces, length * (piece + 1) / pieces);
         context.par_for(pieces, 0, |piece| {
@@ -79,33 +79,33 @@ impl Kernel for Turned {
             let (a, b) = (a.subrows(r.0, r.1 - r.0), b.subcols(c.0, c.1 - c.0));
             // SAFETY: the pieces are disjoint parts of the result, which has `rows * columns` elements.
             #[expect(unsafe_code, reason = "see above")]
-            let into = unsafe { whole.part(r, c) };
+            let into = unsafe { result.part(r, c) };
             matmul(into, Accum::Replace, a, b, 1.0, Par::Seq);
         })
     }
 }
 
 /// The memory of a row-major result.
-struct Whole {
+struct ResultMemory {
     data: *mut f32,
     columns: usize,
 }
 
-// SAFETY: each thread writes its own part.
+// SAFETY: each thread writes a disjoint part.
 #[expect(unsafe_code, reason = "see above")]
-unsafe impl Sync for Whole {}
+unsafe impl Sync for ResultMemory {}
 // SAFETY: as above.
 #[expect(unsafe_code, reason = "see above")]
-unsafe impl Send for Whole {}
+unsafe impl Send for ResultMemory {}
 
-impl Whole {
-    /// Some rows and columns, to be written.
+impl ResultMemory {
+    /// Returns some rows and columns as a writable matrix.
     ///
     /// # Safety
-    /// They lie in the result, and nobody else uses them.
+    /// They lie in the result, and no other reference to them exists.
     #[expect(unsafe_code, reason = "see above")]
     unsafe fn part(&self, rows: (usize, usize), columns: (usize, usize)) -> MatMut<'_, f32> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let start = self.data.add(rows.0 * self.columns + columns.0);
             MatMut::from_raw_parts_mut(

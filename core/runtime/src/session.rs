@@ -1,9 +1,8 @@
-//! A loaded model: named tensors in, named tensors out.
+//! A loaded model that takes and returns named tensors.
 //!
-//! Inputs are checked against the model's ports before the engine sees them, so that a wrong tensor is told
-//! by port, expectation and finding. Inputs are lent to the engine without a copy; outputs are copied once,
-//! out of its memory. A batch of no rows is answered without the engine, since many operators refuse empty
-//! tensors.
+//! Inputs are checked against the model's ports before the engine sees them, so the error about a wrong
+//! tensor names the port, the expected type and the given one. The engine reads inputs in place; outputs are
+//! copied once. A batch of no rows is answered without the engine, since many operators refuse empty tensors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,25 +11,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chiasm_graph::{Dim, Port, Tensor, TensorRef};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue};
 
-use crate::value::{lend, take};
+use crate::value::{copy_out, input_view};
 use crate::{Error, Result};
 
-/// A model ready to run. It can be shared by threads; runs on one lane wait for each other.
+/// A loaded model. Threads can share it; runs on one replica wait for each other.
 #[derive(Debug)]
 pub struct Session {
     name: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) replicas: Vec<Replica>,
     device: &'static str,
     reason: String,
 }
 
-/// One copy of the model inside the engine. `ort` allows one run at a time on each.
+/// One copy of the model in the engine. `ort` allows one run at a time on each.
 #[derive(Debug)]
-pub(crate) struct Lane(Mutex<ort::session::Session>);
+pub(crate) struct Replica(Mutex<ort::session::Session>);
 
-impl Lane {
+impl Replica {
     pub(crate) fn new(session: ort::session::Session) -> Self {
         Self(Mutex::new(session))
     }
@@ -45,67 +44,67 @@ impl Session {
         name: String,
         inputs: Vec<Port>,
         outputs: Vec<Port>,
-        lanes: Vec<Lane>,
+        replicas: Vec<Replica>,
         device: &'static str,
         reason: String,
     ) -> Self {
-        Self { name, inputs, outputs, lanes, device, reason }
+        Self { name, inputs, outputs, replicas, device, reason }
     }
 
-    /// The model's file, or its graph's name in quotes.
+    /// Returns the model's file, or its graph's name in quotes.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The model's inputs.
+    /// Returns the model's inputs.
     pub fn inputs(&self) -> &[Port] {
         &self.inputs
     }
 
-    /// The model's outputs.
+    /// Returns the model's outputs.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
     }
 
-    /// Where it really runs: `cpu`, `cuda`, or `cuda+cpu` when some operators stay on the processor.
+    /// Returns the device it runs on: `cpu`, `cuda`, or `cuda+cpu` when some operators stay on the processor.
     pub fn device_used(&self) -> &'static str {
         self.device
     }
 
-    /// Why it runs there.
+    /// Returns why it runs there, in one sentence.
     pub fn device_reason(&self) -> &str {
         &self.reason
     }
 
     /// How many batches can run side by side.
-    pub fn lanes(&self) -> usize {
-        self.lanes.len()
+    pub fn replicas(&self) -> usize {
+        self.replicas.len()
     }
 
     /// Runs the model and returns every output, in the model's order.
     ///
     /// # Errors
-    /// [`Error::Input`] for tensors that do not fit, [`Error::Run`] for what the engine refuses.
+    /// [`Error::Input`] for tensors that do not fit; [`Error::Run`] when the engine fails.
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         let all: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
         self.run_outputs(inputs, &all)
     }
 
-    /// Runs what the named outputs need and returns them in the order of `outputs`.
+    /// Computes only the named outputs and returns them in the order of `outputs`.
     ///
     /// # Errors
-    /// Those of [`Session::run`], and [`Error::Output`] for a name the model does not have.
+    /// Those of [`Session::run`], and [`Error::Output`] for a name that the model does not have.
     pub fn run_outputs(&self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<(String, Tensor)>> {
-        self.run_on(0, inputs, outputs)
+        self.run_on_replica(0, inputs, outputs)
     }
 
-    /// [`Session::run_outputs`] on a lane of the caller's choice (taken modulo their number).
+    /// [`Session::run_outputs`] on a replica of the caller's choice (taken modulo their number).
     ///
     /// # Errors
     /// Those of [`Session::run_outputs`].
-    pub fn run_on(
+    pub fn run_on_replica(
         &self,
-        lane: usize,
+        replica: usize,
         inputs: &[(&str, &Tensor)],
         outputs: &[&str],
     ) -> Result<Vec<(String, Tensor)>> {
@@ -119,17 +118,17 @@ impl Session {
         let failed = |e: ort::Error| Error::Run { model: self.name.clone(), reason: e.to_string() };
         let mut values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
         for (name, tensor) in inputs {
-            values.push((Cow::Borrowed(*name), lend(tensor).map_err(failed)?));
+            values.push((Cow::Borrowed(*name), input_view(tensor).map_err(failed)?));
         }
         let wanted = ports.iter().fold(OutputSelector::no_default(), |all, port| all.with(&port.name));
         let options = RunOptions::new().map_err(failed)?.with_outputs(wanted);
-        let mut session = self.lanes[lane % self.lanes.len()].lock();
+        let mut session = self.replicas[replica % self.replicas.len()].lock();
         let results = session.run_with_options(values, &options).map_err(failed)?;
         ports
             .iter()
             .zip(results.values())
             .map(|(port, value)| {
-                let tensor = take(&value, port.dtype).map_err(|reason| Error::Run {
+                let tensor = copy_out(&value, port.dtype).map_err(|reason| Error::Run {
                     model: self.name.clone(),
                     reason: format!("output \"{}\": {reason}", port.name),
                 })?;
@@ -138,7 +137,7 @@ impl Session {
             .collect()
     }
 
-    /// The output of a name.
+    /// Returns the output port of this name.
     pub(crate) fn output(&self, name: &str) -> Result<&Port> {
         self.outputs.iter().find(|port| port.name == name).ok_or_else(|| Error::Output {
             model: self.name.clone(),
@@ -147,7 +146,7 @@ impl Session {
         })
     }
 
-    /// Whether these are the model's inputs, each once and of the port's type.
+    /// Checks that these are the model's inputs, each once and of the port's type.
     pub(crate) fn check(&self, inputs: &[(&str, TensorRef<'_>)]) -> Result<()> {
         let fail = |port: &str, expected: String, got: String| {
             Err(Error::Input { model: self.name.clone(), port: port.to_owned(), expected, got })
@@ -177,7 +176,7 @@ impl Session {
         Ok(())
     }
 
-    /// The outputs for inputs of no rows: empty tensors, where the ports tell their shape.
+    /// Returns empty outputs for inputs without rows, where the ports determine their shape.
     fn run_empty(&self, inputs: &[(&str, &Tensor)], outputs: &[&Port]) -> Result<Vec<(String, Tensor)>> {
         let mut lengths: BTreeMap<&str, usize> = BTreeMap::new();
         for port in &self.inputs {
@@ -205,7 +204,7 @@ impl Session {
                     _ => Err(Error::Run {
                         model: self.name.clone(),
                         reason: format!(
-                            "a batch of no rows was given, and the shape of output {port} does not follow \
+                            "a batch of no rows was given, and the shape of output {port} cannot be derived \
                              from it"
                         ),
                     }),
@@ -215,7 +214,7 @@ impl Session {
     }
 }
 
-/// Same element type, same number of axes, same length where the port fixes it.
+/// Whether a tensor has the port's element type, its number of axes, and the lengths that it fixes.
 fn fits(port: &Port, tensor: &TensorRef<'_>) -> bool {
     let axes = |dims: &Vec<Dim>| {
         dims.len() == tensor.shape().len()

@@ -1,5 +1,5 @@
-//! Our tensors to the engine's values and back. In: the engine reads our memory, or keeps a copy of its own.
-//! Out: one copy.
+//! Converts tensors to the engine's values and back. Inputs are read in place or copied into the engine's
+//! memory; outputs are copied once.
 
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
@@ -10,8 +10,8 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::SessionInputValue;
 use ort::value::{DynTensor, TensorElementType, TensorValueTypeMarker, Value};
 
-/// A view of our tensor that the engine can read.
-pub(crate) fn lend(tensor: &Tensor) -> Result<SessionInputValue<'_>, ort::Error> {
+/// Returns a view of a tensor as an input of a run.
+pub(crate) fn input_view(tensor: &Tensor) -> Result<SessionInputValue<'_>, ort::Error> {
     let shape = tensor.shape();
     macro_rules! view {
         ($values:expr) => {
@@ -36,21 +36,20 @@ pub(crate) fn lend(tensor: &Tensor) -> Result<SessionInputValue<'_>, ort::Error>
     }
 }
 
-/// A value over our own memory, for [`ort::session::IoBinding`]: `ort`'s own borrowed values are copied when
-/// they are bound.
+/// Returns a value over a tensor's memory for [`ort::session::IoBinding`], which copies `ort`'s own borrowed
+/// values.
 ///
 /// # Safety
 /// The value, and whatever it was bound to, must be dropped or unbound before the memory of `tensor` is freed
 /// or written.
 #[expect(unsafe_code, reason = "the engine's C interface takes an address")]
-pub(crate) unsafe fn borrow(tensor: TensorRef<'_>) -> Result<DynTensor, ort::Error> {
+pub(crate) unsafe fn bound_view(tensor: TensorRef<'_>) -> Result<DynTensor, ort::Error> {
     let shape: Vec<i64> = tensor.shape().iter().map(|d| i64::try_from(*d).unwrap_or(i64::MAX)).collect();
     let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
     let data = tensor.bytes().as_ptr().cast_mut().cast::<c_void>();
     let (kind, mut value) = (element_type(tensor.dtype())?.into(), null_mut());
-    // SAFETY: `TensorRef` has proven that the bytes are as many as the shape holds, and aligned; an input is
-    // never written; `value` is where the call leaves what it made, and its status is taken by
-    // `result_from_status`.
+    // SAFETY: `TensorRef` guarantees that the bytes match the shape and are aligned; an input is never
+    // written; `value` receives the new value, and `result_from_status` takes ownership of the status.
     unsafe {
         let create = ort::api().CreateTensorWithDataAsOrtValue;
         let (length, rank) = (tensor.bytes().len(), shape.len());
@@ -58,13 +57,12 @@ pub(crate) unsafe fn borrow(tensor: TensorRef<'_>) -> Result<DynTensor, ort::Err
         ort::Error::result_from_status(status)?;
     }
     let value = NonNull::new(value).ok_or_else(|| ort::Error::new("the engine made no value"))?;
-    // SAFETY: `value` was made above and is owned by nobody else; it frees nothing, so any allocator's name
-    // will do.
+    // SAFETY: `value` was made above and has no other owner; it frees no memory, so any allocator will do.
     Ok(unsafe { Value::from_ptr(value, Some(&Allocator::default())) })
 }
 
-/// A value in the engine's own memory on the processor.
-pub(crate) fn own(tensor: Tensor) -> Result<DynTensor, ort::Error> {
+/// Copies a tensor into the engine's own memory on the processor.
+pub(crate) fn owned_value(tensor: Tensor) -> Result<DynTensor, ort::Error> {
     let shape = tensor.shape().to_vec();
     macro_rules! owned {
         ($values:expr) => {
@@ -81,7 +79,7 @@ pub(crate) fn own(tensor: Tensor) -> Result<DynTensor, ort::Error> {
     }
 }
 
-/// The engine's name of an element type.
+/// Returns the engine's element type.
 pub(crate) fn element_type(dtype: DType) -> Result<TensorElementType, ort::Error> {
     Ok(match dtype {
         DType::F32 => TensorElementType::Float32,
@@ -101,8 +99,8 @@ pub(crate) fn element_type(dtype: DType) -> Result<TensorElementType, ort::Error
     })
 }
 
-/// A copy of the engine's value, which must be of the element type that the port declares.
-pub(crate) fn take<T: TensorValueTypeMarker + ?Sized>(
+/// Copies an engine's value into a tensor. It must have the element type that the port declares.
+pub(crate) fn copy_out<T: TensorValueTypeMarker + ?Sized>(
     value: &Value<T>,
     dtype: DType,
 ) -> Result<Tensor, String> {

@@ -1,9 +1,9 @@
-//! Derivatives of graphs against central differences, operator by operator, run by the engine in double
+//! Compares the derivative of every operator with central differences, computed by the engine in double
 //! precision.
 //!
-//! Tolerance: a central difference with step `h` errs by about `h^2` times the third derivative plus rounding
-//! `1e-16 / h`; at `h = 1e-5` both are near 1e-10, so 1e-6 relative leaves room for curvature and still
-//! catches any wrong rule.
+//! Tolerance: a central difference with step `h` has an error of about `h^2` times the third derivative plus
+//! rounding `1e-16 / h`. At `h = 1e-5` both are near 1e-10, so 1e-6 relative leaves room for curvature and
+//! still detects any wrong rule.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -134,7 +134,7 @@ impl Case {
 
     /// The case as a graph; with free axes none of the lengths is known before the run.
     fn graph(&self, free: bool) -> Graph {
-        // The output's rank is for the engine to tell.
+        // The engine determines the output's rank.
         let shape =
             open(&self.build(free, &[])).run(&pairs(&self.names(), &self.inputs())).unwrap().remove(0).1;
         self.build(free, shape.shape())
@@ -280,7 +280,7 @@ fn check_reverse(case: &Case, free: bool) {
     }
 }
 
-/// Checks every case and tells all that fail.
+/// Checks every case and lists all that fail.
 fn check_all(check: impl Fn(&Case) + std::panic::RefUnwindSafe) {
     let fails = |case: &&Case| std::panic::catch_unwind(|| check(case)).is_err();
     let failed: Vec<&str> = CASES.iter().filter(fails).map(|case| case.name).collect();
@@ -298,7 +298,7 @@ fn reverse_mode_is_the_transposed_jacobian_times_the_cotangent() {
 }
 
 #[test]
-fn lengths_that_are_only_met_when_the_graph_runs_give_the_same_derivatives() {
+fn free_axes_give_the_same_derivatives() {
     check_all(|case| {
         check_forward(case, true);
         check_reverse(case, true);

@@ -1,8 +1,8 @@
-//! Derivatives of random graphs against PyTorch's in double precision (reference/derivatives.py made the
-//! values), and of other random graphs, made here, against the adjoint identity.
+//! Compares derivatives of random graphs with PyTorch's in double precision (values by
+//! reference/derivatives.py), and checks the adjoint identity on other random graphs.
 //!
-//! Tolerance: 1e-4 of the largest element. The graphs run in single precision, 1e-7, and chain about ten
-//! operators whose slopes reach some tens; a wrong rule is off by its own size.
+//! Tolerance: 1e-4 of the largest element. The graphs run in single precision (1e-7) and chain about ten
+//! operators with slopes up to some tens; a wrong rule has an error of order one.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -64,7 +64,7 @@ fn assert_close(got: &[f32], expected: &[f32], what: &str) {
 }
 
 #[test]
-fn random_graphs_have_pytorchs_derivatives() {
+fn derivatives_of_random_graphs_agree_with_pytorch() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("reference/derivatives.json")).unwrap();
     assert_eq!(cases.len(), 60);
     for (number, case) in cases.iter().enumerate() {
@@ -73,8 +73,8 @@ fn random_graphs_have_pytorchs_derivatives() {
         let wrt: Vec<&str> = names.iter().map(String::as_str).collect();
         let values: Vec<(String, Tensor)> =
             names.iter().cloned().zip(case.inputs.iter().map(Stored::tensor)).collect();
-        let told = |e| panic!("graph {number}: {e}\n{}", graph.to_text());
-        let (jvp, vjp) = (graph.jvp(&wrt).unwrap_or_else(told), graph.vjp(&["y"], &wrt).unwrap_or_else(told));
+        let fail = |e| panic!("graph {number}: {e}\n{}", graph.to_text());
+        let (jvp, vjp) = (graph.jvp(&wrt).unwrap_or_else(fail), graph.vjp(&["y"], &wrt).unwrap_or_else(fail));
         for fuse in [false, true] {
             let what = |part: &str| format!("graph {number} (fused: {fuse}): {part}");
             let mut moved = values.clone();
@@ -172,7 +172,9 @@ proptest! {
     /// `(f(x + h t) - f(x - h t)) / 2h = J t` to 1e-5 in double precision, and `<c, J t> = <J' c, t>` to
     /// rounding.
     #[test]
-    fn both_modes_are_the_central_difference(steps in steps(), n in 1..5_usize, d in 1..5_usize, seed in 0..1000_u64) {
+    fn both_modes_are_the_central_difference(
+        steps in steps(), n in 1..5_usize, d in 1..5_usize, seed in 0..1000_u64
+    ) {
         let graph = build(&steps, d);
         let wrt = ["x", "row", "square"];
         let shapes = [vec![n, d], vec![d], vec![d, d]];
@@ -189,8 +191,10 @@ proptest! {
         let t: Vec<Vec<f64>> = shapes.iter().map(|shape| noise(shape)).collect();
         let c = noise(&[n, d]);
         let run = |graph: &Graph, inputs: &[(String, Tensor)], output: &str| -> Vec<f64> {
-            let session = engine().session(graph, &SessionOptions { threads: 1, ..SessionOptions::default() }).unwrap();
-            let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+            let options = SessionOptions { threads: 1, ..SessionOptions::default() };
+            let session = engine().session(graph, &options).unwrap();
+            let inputs: Vec<(&str, &Tensor)> =
+                inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
             session.run_outputs(&inputs, &[output]).unwrap().remove(0).1.into_f64().unwrap()
         };
         let at = |h: f64| -> Vec<(String, Tensor)> {
@@ -241,7 +245,7 @@ fn a_reverse_pass_of_a_forward_pass_gives_second_derivatives() {
     assert_close(&run(&second, false, &values, "gradient/x"), &[6.0, -12.0, 6.0, -18.0], "6 x t");
 }
 
-/// Below its smallest length a unit vector is x / eps, and so has a derivative at zero.
+/// Below the smallest length a unit vector is x / eps, so it has a derivative at zero.
 #[test]
 fn the_unit_vector_of_zero_has_a_derivative() {
     let mut b = Builder::new("unit");
@@ -258,7 +262,7 @@ fn the_unit_vector_of_zero_has_a_derivative() {
 }
 
 #[test]
-fn a_jacobian_is_that_of_every_row_and_a_stopped_value_is_a_constant() {
+fn a_jacobian_is_computed_for_every_row_and_a_stopped_value_is_a_constant() {
     // y = W x + stop(x): the Jacobian is W at every row.
     let mut b = Builder::new("map");
     let x = b.input("x", DType::F32, &[Dim::named("n"), 3.into()]).unwrap();

@@ -1,10 +1,12 @@
-//! Finding the engine: the order of the places, what is refused, and the message when there is none.
+//! Finding the engine: the order of the places, what is refused, and the error when there is none.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 
-use chiasm_runtime::{Error, Found, Outcome, Search};
+use chiasm_runtime::{EngineSearch, Error, FoundEngine, PlaceStatus};
+#[cfg(target_os = "linux")]
+use chiasm_testing::{Requirement, skip};
 
 /// A folder per place, none of which holds an engine.
 struct Machine(tempfile::TempDir);
@@ -20,14 +22,14 @@ impl Machine {
         path
     }
 
-    fn search(&self) -> Search {
-        Search {
+    fn search(&self) -> EngineSearch {
+        EngineSearch {
             beside: Some(self.folder("program")),
             cache: Some(self.folder("cache")),
             python_prefixes: vec![("VIRTUAL_ENV", self.folder("venv"))],
             python: Some(self.0.path().join("no-python")),
             system: vec![self.folder("lib")],
-            ..Search::default()
+            ..EngineSearch::default()
         }
     }
 
@@ -43,8 +45,8 @@ impl Machine {
     }
 }
 
-fn real_engine() -> Found {
-    Search::from_environment(None).find().unwrap_or_else(|error| panic!("{error}"))
+fn real_engine() -> FoundEngine {
+    EngineSearch::from_environment(None).find().unwrap_or_else(|error| panic!("{error}"))
 }
 
 const LIBRARY: &str = if cfg!(target_os = "macos") {
@@ -56,7 +58,7 @@ const LIBRARY: &str = if cfg!(target_os = "macos") {
 };
 
 #[test]
-fn no_engine_lists_every_place_and_the_command_that_brings_one() {
+fn without_an_engine_the_error_lists_every_place_and_the_install_command() {
     let message = Machine::new().search().find().unwrap_err().to_string();
     for place in
         ["ORT_DYLIB_PATH", "beside the program", "user cache", "VIRTUAL_ENV", "python3 on PATH", "system"]
@@ -67,15 +69,15 @@ fn no_engine_lists_every_place_and_the_command_that_brings_one() {
 }
 
 #[test]
-fn places_are_taken_in_order() {
+fn places_are_searched_in_order() {
     let machine = Machine::new();
     let mut search = machine.search();
-    let expect = |how: &str, folder: &str, search: &Search| {
+    let expect = |how: &str, folder: &str, search: &EngineSearch| {
         let path = machine.engine_in(folder);
         let found = search.find().unwrap();
         assert_eq!((found.how, found.path.as_path()), (how, path.as_path()));
     };
-    // From the last place to the first: each earlier one wins over those filled before.
+    // Filled from the last place to the first: each earlier place takes precedence.
     expect("system", "lib", &search);
     expect("VIRTUAL_ENV", "venv/lib/python3.11/site-packages/onnxruntime/capi", &search);
     expect("user cache", "cache/1.31.1", &search);
@@ -89,14 +91,14 @@ fn places_are_taken_in_order() {
 }
 
 #[test]
-fn a_bad_library_that_the_user_named_is_an_error_and_not_passed_over() {
+fn an_unusable_library_that_the_user_named_is_an_error() {
     let machine = Machine::new();
     machine.engine_in("lib");
     let bad = machine.folder("bad").join(LIBRARY);
     std::fs::write(&bad, "not a library").unwrap();
-    let flag = Search { flag: Some(bad.clone()), ..machine.search() };
-    let variable = Search { variable: Some(bad.clone()), ..machine.search() };
-    let missing = Search { flag: Some(machine.0.path().join("missing.so")), ..machine.search() };
+    let flag = EngineSearch { flag: Some(bad.clone()), ..machine.search() };
+    let variable = EngineSearch { variable: Some(bad.clone()), ..machine.search() };
+    let missing = EngineSearch { flag: Some(machine.0.path().join("missing.so")), ..machine.search() };
     for (search, who, why) in [
         (flag, "--engine", "not a shared library"),
         (variable, "ORT_DYLIB_PATH", "not a shared library"),
@@ -107,26 +109,28 @@ fn a_bad_library_that_the_user_named_is_an_error_and_not_passed_over() {
         assert!(matches!(error, Error::BadEngine { .. }), "{message}");
         assert!(message.contains(who) && message.contains(why), "{message}");
     }
-    // The same file where nobody named it is recorded, and the search goes on.
+    // The same file in a place that the user did not name is recorded, and the search continues.
     std::fs::copy(&bad, machine.folder("program").join(LIBRARY)).unwrap();
     let search = machine.search();
     assert_eq!(search.find().unwrap().how, "system");
     let refused = search.attempts().into_iter().find(|a| a.place == "beside the program").unwrap();
-    assert!(matches!(refused.outcome, Outcome::Refused(_)), "{refused}");
+    assert!(matches!(refused.outcome, PlaceStatus::Refused(_)), "{refused}");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn another_library_is_refused_without_being_loaded() {
     let libc = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/aarch64-linux-gnu/libc.so.6", "/lib64/libc.so.6"];
-    let Some(libc) = libc.iter().map(Path::new).find(|p| p.exists()) else { return };
-    let search = Search { flag: Some(libc.to_owned()), ..Search::default() };
+    let Some(libc) = libc.iter().map(Path::new).find(|p| p.exists()) else {
+        return skip(Requirement::SystemLibrary, &format!("none of {libc:?} exists"));
+    };
+    let search = EngineSearch { flag: Some(libc.to_owned()), ..EngineSearch::default() };
     let message = search.find().unwrap_err().to_string();
     assert!(message.contains("does not export OrtGetApiBase"), "{message}");
 }
 
 #[test]
-fn the_real_engine_tells_its_version() {
+fn the_real_engine_states_its_version() {
     let found = real_engine();
     let version = found.version.unwrap_or_default();
     assert!(version.starts_with("1."), "{} says {version:?}", found.path.display());

@@ -1,8 +1,8 @@
-//! Fused graphs give what the engine's own operators give, and take fewer passes.
+//! Fused graphs give the results of the engine's own operators, with fewer passes.
 //!
-//! Tolerance: both sides compute in single precision with elementary functions good to 2 units in the last
-//! place; over the few dozen operations of these graphs 1e-5 of the largest element is far above the noise
-//! and far below any wrong rule.
+//! Tolerance: both sides compute in single precision, with elementary functions accurate to 2 units in the
+//! last place. Over the few dozen operations of these graphs 1e-5 of the largest element is far above
+//! rounding and far below the error of a wrong rule.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -23,7 +23,7 @@ fn noise(shape: &[usize], seed: u64) -> Tensor {
     Tensor::f32(shape, (0..shape.iter().product()).map(|_| next()).collect()).unwrap()
 }
 
-/// Runs a graph with and without fusion; the nodes left by fusion.
+/// Checks that a graph gives the same with and without fusion; returns the number of nodes after fusion.
 fn same(graph: &Graph, inputs: &[(&str, &Tensor)]) -> usize {
     let run = |fuse, threads| {
         let options = SessionOptions { fuse, threads, ..SessionOptions::default() };
@@ -45,7 +45,7 @@ fn same(graph: &Graph, inputs: &[(&str, &Tensor)]) -> usize {
     graph.fused().node_count()
 }
 
-/// `mlp(x)` against `y` by symmetric InfoNCE, with the gradient by every weight.
+/// Symmetric InfoNCE of `mlp(x)` and `y`, with the gradient by every weight.
 fn info_nce(batch: Dim) -> Graph {
     let mut b = Builder::new("objective");
     let x = b.input("x", DType::F32, &[batch.clone(), 24.into()]).unwrap();
@@ -159,7 +159,7 @@ fn every_operation_is_the_same_fused_and_plain() {
 }
 
 #[test]
-fn values_that_need_each_other_through_a_sum_are_not_one_pass() {
+fn values_that_depend_on_each_other_through_a_sum_are_not_fused() {
     // A softmax by hand: the second pass needs the sums of the first.
     let mut b = Builder::new("softmax");
     let dims = [Dim::named("n"), 33.into()];
@@ -175,7 +175,7 @@ fn values_that_need_each_other_through_a_sum_are_not_one_pass() {
 }
 
 #[test]
-fn a_batch_axis_in_front_is_repeated_over() {
+fn an_operand_is_broadcast_over_a_leading_axis() {
     // A tangent [k, n, d] times a derivative [n, d].
     let mut b = Builder::new("tangent");
     let t = b.input("t", DType::F32, &[7.into(), Dim::named("n"), 12.into()]).unwrap();

@@ -1,11 +1,11 @@
-//! Sessions: what goes in, what comes out, what is refused and how it is told.
+//! Sessions: inputs, outputs, and the errors about wrong ones.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod common;
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, TensorData};
-use chiasm_runtime::{Device, Engine, Error, Found, SessionOptions};
+use chiasm_runtime::{Device, Engine, Error, FoundEngine, SessionOptions};
 use common::{engine, text_encoder, text_item};
 use half::{bf16, f16};
 
@@ -22,7 +22,7 @@ fn identity(dtype: DType) -> Graph {
 }
 
 #[test]
-fn every_element_type_goes_in_and_comes_out() {
+fn every_element_type_passes_through_unchanged() {
     let all: Vec<TensorData> = vec![
         TensorData::F32(vec![1.5, -2.0]),
         TensorData::F64(vec![1e300, -2.0]),
@@ -46,7 +46,7 @@ fn every_element_type_goes_in_and_comes_out() {
 }
 
 #[test]
-fn wrong_inputs_are_told_by_port_before_the_engine_sees_them() {
+fn the_error_about_a_wrong_input_names_the_port() {
     let session = engine().session(&text_encoder(), &options()).unwrap();
     let ids = Tensor::i64(&[1, 2], vec![1, 2]).unwrap();
     let mask = Tensor::f32(&[1, 2], vec![1.0; 2]).unwrap();
@@ -72,7 +72,7 @@ fn wrong_inputs_are_told_by_port_before_the_engine_sees_them() {
 }
 
 #[test]
-fn outputs_are_chosen_by_name_and_in_the_order_asked() {
+fn outputs_are_selected_by_name_in_the_order_asked() {
     let session = engine().session(&text_encoder(), &options()).unwrap();
     let item: Vec<Tensor> = text_item(3)
         .into_iter()
@@ -116,7 +116,7 @@ fn a_model_on_disk_runs_as_the_same_model_in_memory() {
 }
 
 #[test]
-fn what_is_no_model_is_refused_by_name() {
+fn a_file_that_is_not_a_model_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.onnx");
     std::fs::write(&path, "not a model").unwrap();
@@ -127,7 +127,7 @@ fn what_is_no_model_is_refused_by_name() {
 }
 
 #[test]
-fn a_model_the_engine_refuses_is_told_with_its_name() {
+fn a_model_that_the_engine_refuses_is_named_in_the_error() {
     let mut b = Builder::new("impossible");
     let x = b.input("x", DType::F32, &[Dim::named("n"), Dim::Fixed(2)]).unwrap();
     let w = b.constant("w", Tensor::f32(&[3, 2], vec![0.0; 6]).unwrap());
@@ -138,7 +138,7 @@ fn a_model_the_engine_refuses_is_told_with_its_name() {
 }
 
 #[test]
-fn cuda_is_used_when_it_is_there_and_loudly_missed_when_it_is_not() {
+fn cuda_is_used_when_available_and_an_error_otherwise() {
     let on = |device| engine().session(&text_encoder(), &SessionOptions { device, ..options() });
     let auto = on(Device::Auto).unwrap();
     match on(Device::Cuda) {
@@ -150,7 +150,7 @@ fn cuda_is_used_when_it_is_there_and_loudly_missed_when_it_is_not() {
             let message = error.to_string();
             assert!(matches!(error, Error::Device { .. }), "{message}");
             assert!(
-                message.contains("device \"cuda\" was asked for") && message.contains("To mend it: "),
+                message.contains("device \"cuda\" was asked for") && message.contains("To fix it: "),
                 "{message}"
             );
             assert_eq!(auto.device_used(), "cpu");
@@ -163,7 +163,7 @@ fn cuda_is_used_when_it_is_there_and_loudly_missed_when_it_is_not() {
 fn the_engine_starts_once() {
     let running = engine().found().clone();
     assert!(Engine::start(running.clone()).is_ok());
-    let other = Found { path: "/other/libonnxruntime.so".into(), ..running };
+    let other = FoundEngine { path: "/other/libonnxruntime.so".into(), ..running };
     let message = Engine::start(other).unwrap_err().to_string();
     assert!(message.contains("already runs"), "{message}");
 }

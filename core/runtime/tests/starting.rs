@@ -1,4 +1,4 @@
-//! The first sessions of a process may be made at the same moment.
+//! Several threads may create the first sessions of a process at once.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;
@@ -12,8 +12,8 @@ use common::{engine, text_encoder};
 const CHILD: &str = "CHIASM_STARTING_CHILD";
 const THREADS: usize = 8;
 
-/// The child of the test below: its first sessions are made by several threads at once. Without the variable
-/// it does nothing.
+/// Run as a child process by the test below: several threads create its first sessions at once. Not a test of
+/// its own: without the variable it does nothing.
 #[test]
 fn child() {
     if std::env::var_os(CHILD).is_none() {
@@ -31,11 +31,11 @@ fn child() {
     });
 }
 
-/// ONNX Runtime asks whether it knows the domain of our operators, and adds it, without a lock between: of
-/// two first sessions one could be refused. The race is lost about once in some tens of processes, so many
-/// are tried.
+/// ONNX Runtime looks up the domain of our operators and adds it without holding a lock in between, so one of
+/// two first sessions could be refused. That happened about once in some tens of processes, so many are
+/// tried.
 #[test]
-fn first_sessions_made_at_once_are_all_made() {
+fn first_sessions_created_at_once_all_succeed() {
     let program = std::env::current_exe().unwrap();
     for attempt in 0..60 {
         let run = Command::new(&program)

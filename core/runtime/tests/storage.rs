@@ -1,8 +1,8 @@
-//! Graphs with narrow weights compute what the wide ones do, up to what the bits cannot hold.
+//! Graphs with narrow weights compute the same as with wide ones, within the rounding of the weights.
 //!
-//! The bound is a closed form: an operator that is linear in its weight moves by at most itself at |x| and at
-//! the largest error of each weight, `2^-11 |w|` for 16-bit floats and half a scale for 8-bit integers; and a
-//! few roundings of its own.
+//! The bound has a closed form: an operator that is linear in its weight changes by at most its value at |x|
+//! and the largest error of each weight, `2^-11 |w|` for 16-bit floats and half a scale for 8-bit integers,
+//! plus a few roundings of its own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -49,7 +49,7 @@ impl Case {
         outputs[0].1.as_f32().unwrap().to_vec()
     }
 
-    /// The largest error that a weight of these values may have.
+    /// Returns the largest error that each weight may have.
     fn error(&self, storage: Storage) -> Tensor {
         let (shape, values) = (self.weight.shape(), self.weight.as_f32().unwrap());
         let inner: usize = shape[self.channels + 1..].iter().product();
@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn narrow_weights_are_within_their_bits() {
+fn narrow_weights_are_within_their_rounding() {
     for case in cases() {
         let wide = case.graph(&case.weight);
         let expected = case.run(&wide, &case.x);

@@ -1,8 +1,10 @@
-//! The training step of a projector (384-1024-384, GELU, symmetric InfoNCE, batch 1024, AdamW) beside PyTorch and JAX.
+//! Times the training step of a projector (384-1024-384, GELU, symmetric InfoNCE, batch 1024, AdamW), and of
+//! PyTorch and JAX.
 //!
-//! `cargo bench -p chiasm-train --profile dev --bench step -- --peer PYTHON [--scripts FOLDER] [--rounds N] [--threads N]
-//! [--device cpu|cuda]`. FOLDER holds the peers' `mlp_train.py`; it is `../../../shared/bench` when not given. Rounds of ours
-//! and of each peer alternate; medians are compared. Before that, 50 losses must agree with PyTorch's to 1e-3.
+//! `cargo bench -p chiasm-train --profile dev --bench step -- --peer PYTHON [--scripts FOLDER] [--rounds N]
+//! [--threads N] [--device cpu|cuda]`. FOLDER holds the peers' `mlp_train.py`; the default is
+//! `../../../shared/bench`. Rounds of ours and of each peer alternate; medians are compared. Before that, 50
+//! losses must agree with PyTorch's to 1e-3.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +12,14 @@ use std::process::Command;
 use std::time::Instant;
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
-use chiasm_runtime::{Device, Engine, Search, SessionOptions};
-use chiasm_train::{Length, Objective, Options, Rows, Trainable, Trainer};
+use chiasm_runtime::{Device, Engine, EngineSearch, SessionOptions};
+use chiasm_train::{Objective, TrainableWeight, Trainer, TrainingLength, TrainingOptions, TrainingRows};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 const WIDTH: usize = 384;
 const BATCH: usize = 1024;
-/// The peers time blocks of so many steps; so do we.
+/// The number of steps per timed block, as in the peers' scripts.
 const BLOCK: usize = 20;
 const PEERS: [&str; 3] = ["torch", "torch_compile", "jax"];
 
@@ -33,9 +35,9 @@ fn main() -> Fallible<()> {
     let number =
         |name: &str, otherwise: usize| given.get(name).and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let device: Device = given.get("--device").copied().unwrap_or("cpu").parse()?;
-    let problem = Problem::new(python, &scripts)?;
+    let problem = ObjectiveProblem::new(python, &scripts)?;
     let trainer = Trainer {
-        engine: Engine::open(&Search::from_environment(None))?,
+        engine: Engine::open(&EngineSearch::from_environment(None))?,
         session: SessionOptions { device, threads: number("--threads", 2), ..SessionOptions::default() },
         checkpoints: None,
     };
@@ -60,15 +62,15 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// The peers' problem: rows, starting weights, and what PyTorch makes of them.
-struct Problem {
+/// The peers' problem: rows, starting weights, and PyTorch's losses.
+struct ObjectiveProblem {
     x: Tensor,
     y: Tensor,
     graph: Graph,
     losses: Vec<f64>,
 }
 
-impl Problem {
+impl ObjectiveProblem {
     fn new(python: &str, scripts: &Path) -> Fallible<Self> {
         let folder = tempfile::tempdir()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer.py");
@@ -84,18 +86,18 @@ impl Problem {
     fn train(&self, trainer: &Trainer<'_>, steps: usize, mut each: impl FnMut(f32)) -> Fallible<()> {
         let mut objective = Objective::new(self.graph.clone(), &["w1", "b1", "w2", "b2"])?;
         // The peers let every weight decay.
-        objective.trainable.iter_mut().for_each(|Trainable { decay, .. }| *decay = true);
-        let options = Options {
+        objective.trainable.iter_mut().for_each(|TrainableWeight { decay, .. }| *decay = true);
+        let options = TrainingOptions {
             floor: 1.0,
-            length: Length::Steps(steps as u64),
+            length: TrainingLength::Steps(steps as u64),
             batch: BATCH,
             shuffle: false,
             validation: 0.0,
             check_every: Some(u64::MAX),
-            ..Options::default()
+            ..TrainingOptions::default()
         };
         let rows = [("x", (&self.x).into()), ("y", (&self.y).into())];
-        let rows = Rows { training: &rows, validation: &[] };
+        let rows = TrainingRows { training: &rows, validation: &[] };
         trainer.train(&objective, &rows, &options, &mut |progress| {
             each(progress.losses[0].1);
             true
@@ -116,7 +118,7 @@ impl Problem {
         if apart < 1e-3 { Ok(()) } else { Err("the loss curves part".into()) }
     }
 
-    /// The median over blocks, the first of which is left out.
+    /// Returns the median over blocks, without the first one.
     fn steps_per_second(&self, trainer: &Trainer<'_>, steps: usize) -> Fallible<f64> {
         let (mut clock, mut done, mut blocks) = (Instant::now(), 0, Vec::new());
         self.train(trainer, steps + BLOCK, |_| {
@@ -130,7 +132,8 @@ impl Problem {
     }
 }
 
-/// `loss` = symmetric InfoNCE at temperature 0.07 of `gelu(x w1 + b1) w2 + b2` against `y`, both as unit rows.
+/// `loss` = symmetric InfoNCE at temperature 0.07 of `gelu(x w1 + b1) w2 + b2` against `y`, both as unit
+/// rows.
 fn projector(w1: Tensor, w2: Tensor) -> Fallible<Graph> {
     let mut b = Builder::new("projector");
     let hidden = w1.shape()[1];
@@ -144,8 +147,9 @@ fn projector(w1: Tensor, w2: Tensor) -> Fallible<Graph> {
     let v = b.mul_scalar(&v, 1.0 / 0.07);
     let turned = b.transpose(&v, &[1, 0]);
     let scores = b.matmul(&u, &turned);
-    // Both cross entropies: the mean logarithm of the sums of exponentials along rows and columns, less the paired scores. Unit
-    // rows keep every score within 1 / 0.07 = 14.3 of zero, so that one plain exponential serves both, and its sums stay finite.
+    // Both cross entropies: the mean log of the sums of exponentials along rows and columns, minus the paired
+    // scores. Unit rows keep every score within 1 / 0.07 = 14.3 of zero, so one plain exponential serves
+    // both, and its sums stay finite.
     let mean = |b: &mut Builder, x: &Value| b.op("ReduceMean", &[x], &[("keepdims", 0.into())]);
     let exponentials = b.exp(&scores);
     let [by_row, by_column] = [1, 0].map(|axis| {

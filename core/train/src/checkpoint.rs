@@ -1,12 +1,14 @@
-//! Where a training is, in a file: written to a temporary name and renamed, so that a kill leaves the last whole one.
+//! Saves and loads checkpoints.
 //!
-//! The file is an ONNX file without nodes: the tensors are its weights, the rest is a note in it. Its name is a hash of all that
-//! the training depends on, so a checkpoint of anything else is never met. One that does not read counts as absent.
+//! A checkpoint is an ONNX file without nodes: the tensors are its initializers, the rest is in its metadata.
+//! It is written to a temporary name and renamed, so a kill leaves the previous one intact. Its name is a
+//! hash of everything that the training depends on, so no other training loads it. An unreadable checkpoint
+//! is ignored.
 
 use std::path::{Path, PathBuf};
 
 use chiasm_graph::{Builder, Graph, Tensor};
-use chiasm_objective::{Objective, Options, Point, Rows, Stopped};
+use chiasm_objective::{CurvePoint, Objective, StopReason, TrainingOptions, TrainingRows};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,47 +17,47 @@ use crate::{Error, Result};
 /// Named tensors.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// How far a training is, beside its tensors.
+/// The progress of a training, without its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Ledger {
+pub(crate) struct SavedProgress {
     pub step: u64,
-    /// The loss of the first step, which an explosion is measured by.
+    /// The loss of the first step; the reference for an exploding loss.
     pub first_loss: Option<f32>,
     pub best_step: u64,
     pub best_score: Option<f32>,
-    /// Checks since the best one.
+    /// The number of checks since the best one.
     pub waited: u64,
-    pub curve: Vec<Point>,
-    /// Set when the training is over.
-    pub stopped: Option<Stopped>,
+    pub curve: Vec<CurvePoint>,
+    /// Set when the training has ended.
+    pub stopped: Option<StopReason>,
 }
 
-/// What a checkpoint holds.
-pub(crate) struct Saved {
-    pub ledger: Ledger,
-    /// The stepper's state; empty when the training is over.
+/// The content of a checkpoint.
+pub(crate) struct SavedTraining {
+    pub progress: SavedProgress,
+    /// The stepper's state; empty when the training has ended.
     pub state: Tensors,
-    /// The weights to return if nothing better comes; the weights returned when the training is over.
+    /// The best weights so far.
     pub kept: Tensors,
 }
 
-/// The file of one training.
+/// The checkpoint file of one training.
 pub(crate) struct Checkpoint(PathBuf);
 
-const LEDGER: &str = "ledger";
+const PROGRESS: &str = "progress";
 const STATE: &str = "state/";
 const KEPT: &str = "kept/";
 
 impl Checkpoint {
-    /// The checkpoint in a folder for a training of this content.
+    /// Returns the checkpoint of the training with this key, in a folder.
     pub fn new(folder: &Path, key: &str) -> Self {
         Self(folder.join(format!("{key}.onnx")))
     }
 
-    /// What was saved, if it is there and whole.
-    pub fn load(&self) -> Option<Saved> {
+    /// Returns what was saved; `None` when the file is missing or unreadable.
+    pub fn load(&self) -> Option<SavedTraining> {
         let graph = Graph::load(&self.0).ok()?;
-        let ledger = serde_json::from_str(graph.metadata().get(LEDGER)?).ok()?;
+        let progress = serde_json::from_str(graph.metadata().get(PROGRESS)?).ok()?;
         let tensors = |prefix: &str| -> Option<Tensors> {
             let names: Vec<&str> = graph.weight_names().filter(|name| name.starts_with(prefix)).collect();
             names
@@ -63,11 +65,11 @@ impl Checkpoint {
                 .map(|name| Some((name[prefix.len()..].to_owned(), graph.weight(name).ok()?)))
                 .collect()
         };
-        Some(Saved { ledger, state: tensors(STATE)?, kept: tensors(KEPT)? })
+        Some(SavedTraining { progress, state: tensors(STATE)?, kept: tensors(KEPT)? })
     }
 
-    /// Saves; what was there before is replaced in one step.
-    pub fn save(&self, ledger: &Ledger, state: &Tensors, kept: &Tensors) -> Result<()> {
+    /// Saves, replacing the previous checkpoint atomically.
+    pub fn save(&self, progress: &SavedProgress, state: &Tensors, kept: &Tensors) -> Result<()> {
         let failed = |reason: &dyn std::fmt::Display| Error::Checkpoint {
             path: self.0.clone(),
             reason: reason.to_string(),
@@ -78,8 +80,8 @@ impl Checkpoint {
                 b.constant(&format!("{prefix}{name}"), tensor.clone());
             }
         }
-        let note = serde_json::to_string(ledger).map_err(|e| failed(&e))?;
-        let graph = b.finish()?.with_metadata(LEDGER, note);
+        let text = serde_json::to_string(progress).map_err(|e| failed(&e))?;
+        let graph = b.finish()?.with_metadata(PROGRESS, text);
         if let Some(folder) = self.0.parent() {
             std::fs::create_dir_all(folder).map_err(|e| failed(&e))?;
         }
@@ -88,12 +90,13 @@ impl Checkpoint {
     }
 }
 
-/// A hash of all that the bytes of a training depend on: the starting weights, what a step computes from them, where.
+/// Returns a hash of everything that the result of a training depends on: the starting weights, the step, the
+/// rows, the options, and the engine (`place`).
 pub(crate) fn key(
     objective: &Objective,
     step: &Graph,
-    rows: &Rows<'_>,
-    options: &Options,
+    rows: &TrainingRows<'_>,
+    options: &TrainingOptions,
     place: &str,
 ) -> Result<String> {
     let mut hash = Sha256::new();

@@ -1,19 +1,19 @@
-//! The one error of this room.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a training did not take place. A loss that diverges is no error: see [`crate::Stopped`].
+/// Why a training failed. A diverging loss is not an error: see [`crate::StopReason`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The objective is not one.
+    /// The objective is invalid.
     #[error("the objective \"{name}\" cannot be trained: {reason}")]
     Objective {
         /// Its graph's name.
         name: String,
-        /// Expected, got, what to do.
+        /// What was expected, what was given, and what to do.
         reason: String,
     },
     /// The rows do not fit the objective.
@@ -21,15 +21,15 @@ pub enum Error {
     Rows {
         /// `training` or `validation`.
         which: &'static str,
-        /// Expected, got.
+        /// What was expected and what was given.
         reason: String,
     },
-    /// An option makes no sense.
+    /// An option is out of range.
     #[error("training option `{option}`: expected {expected}, got {got}")]
     Option {
         /// Its name.
         option: &'static str,
-        /// What makes sense.
+        /// The values allowed.
         expected: &'static str,
         /// What was given.
         got: String,
@@ -50,10 +50,10 @@ pub enum Error {
         /// Steps asked for.
         steps: u64,
     },
-    /// A graph does not derive, join or read.
+    /// A graph could not be differentiated, joined or read.
     #[error(transparent)]
     Graph(#[from] chiasm_graph::Error),
-    /// The engine refused or failed.
+    /// The engine failed.
     #[error(transparent)]
     Runtime(#[from] chiasm_runtime::Error),
 }

@@ -1,21 +1,22 @@
-//! Objectives become trained weights, on ONNX Runtime, on the processor or a GPU.
+//! Trains objectives on ONNX Runtime, on the CPU or a GPU.
 //!
-//! Everything that a step does is ONE graph: rows are gathered from the bound data by index, the loss and its gradient are
-//! computed, the gradient is clipped, the optimizer moves the weights. Data, weights and optimizer state stay on the device; a
-//! step is given row numbers, noise and a few scalars, and gives the losses back.
+//! A training step is one graph: it gathers a mini-batch from the bound data, computes the loss and its
+//! gradient, clips the gradient and applies the optimizer. Data, weights and optimizer state stay on the
+//! device; a step receives row numbers, noise and a few scalars, and returns the losses.
 //!
-//! Same objective, rows, options, engine and threads: same bytes, also after a kill in between ([`Trainer::checkpoints`]). The
-//! weights returned are never worse on the validation rows than the starting weights, which are judged first.
+//! The same objective, rows, options, engine and threads give the same bytes, also when the training was
+//! killed and resumed ([`Trainer::checkpoints`]). The returned weights are never worse on the validation rows
+//! than the starting weights, which are scored first.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (graph, rows): (chiasm_graph::Graph, chiasm_train::Rows<'_>) = todo!();
-//! use chiasm_runtime::{Engine, Search, SessionOptions};
-//! use chiasm_train::{Objective, Options, Trainer};
-//! let engine = Engine::open(&Search::from_environment(None))?;
+//! # let (graph, rows): (chiasm_graph::Graph, chiasm_train::TrainingRows<'_>) = todo!();
+//! use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+//! use chiasm_train::{Objective, TrainingOptions, Trainer};
+//! let engine = Engine::open(&EngineSearch::from_environment(None))?;
 //! let trainer = Trainer { engine, session: SessionOptions::default(), checkpoints: None };
 //! let objective = Objective::new(graph, &["w", "b"])?;
-//! let trained = trainer.train(&objective, &rows, &Options::default(), &mut |progress| {
+//! let trained = trainer.train(&objective, &rows, &TrainingOptions::default(), &mut |progress| {
 //!     println!("{} of {}: {:?}", progress.step, progress.steps, progress.losses);
 //!     true
 //! })?;
@@ -23,19 +24,21 @@
 //! # Ok(()) }
 //! ```
 
+mod checked_objective;
 mod checkpoint;
 mod error;
 mod noise;
 mod optimizer;
 mod rows;
 mod step;
-mod task;
 mod trainer;
+mod training_loop;
 mod validation;
 
 pub use chiasm_objective::{
-    Draw, LOSS, Length, Objective, Optimizer, Options, Point, Progress, Random, Report, Rows, Stopped,
-    Trainable, Trained, VALIDATION,
+    CurvePoint, LOSS, NoiseDistribution, Objective, Optimizer, RandomInput, StopReason, TrainableWeight,
+    TrainedWeights, TrainingLength, TrainingOptions, TrainingProgress, TrainingReport, TrainingRows,
+    VALIDATION,
 };
 pub use error::{Error, Result};
 pub use trainer::Trainer;

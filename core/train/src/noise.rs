@@ -1,28 +1,29 @@
-//! Chance that depends on the seed, a purpose and a position alone, so that a training goes on after a kill as if nothing had
-//! happened.
+//! Random numbers that depend only on the seed, a purpose and a position, so that a resumed training draws
+//! the same ones.
 //!
-//! SplitMix64 (Steele, Lea and Flood 2014) is a hash of a counter: number `i` of a stream needs no number before it.
+//! SplitMix64 (Steele, Lea and Flood 2014) hashes a counter: number `i` of a stream needs no number before
+//! it.
 
-use chiasm_objective::Draw;
+use chiasm_objective::NoiseDistribution;
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One stream of random bits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stream(u64);
+pub(crate) struct RandomStream(u64);
 
-impl Stream {
-    /// The stream of a seed for a purpose, such as `(epoch, ..)` or `(step, port)`.
+impl RandomStream {
+    /// Returns the stream of a seed for a purpose, such as `[SHUFFLE, epoch]` or `[NOISE, step, port]`.
     pub fn new(seed: u64, purpose: &[u64]) -> Self {
         Self(purpose.iter().fold(mix(seed), |key, part| mix(key.wrapping_add(GOLDEN) ^ mix(*part))))
     }
 
-    /// The 64 bits at a position.
+    /// Returns the 64 bits at a position.
     fn bits(self, at: u64) -> u64 {
         mix(self.0.wrapping_add(at.wrapping_add(1).wrapping_mul(GOLDEN)))
     }
 
-    /// A uniform permutation of `0..n` (Fisher and Yates).
+    /// Returns a uniform permutation of `0..n` (Fisher and Yates).
     pub fn permutation(self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
@@ -32,13 +33,13 @@ impl Stream {
         order
     }
 
-    /// Fills with independent draws.
-    pub fn fill(self, draw: Draw, values: &mut [f32]) {
+    /// Fills values with independent draws.
+    pub fn fill(self, draw: NoiseDistribution, values: &mut [f32]) {
         match draw {
-            Draw::Normal => self.normal(values),
-            Draw::Uniform => self.each(values, unit),
-            Draw::Sign => self.each(values, |bits| if bits >> 31 == 0 { 1.0 } else { -1.0 }),
-            Draw::Mask { keep } => {
+            NoiseDistribution::Normal => self.normal(values),
+            NoiseDistribution::Uniform => self.each(values, unit),
+            NoiseDistribution::Sign => self.each(values, |bits| if bits >> 31 == 0 { 1.0 } else { -1.0 }),
+            NoiseDistribution::Mask { keep } => {
                 #[expect(clippy::cast_possible_truncation, reason = "a mask is f32")]
                 let kept = (1.0 / keep) as f32;
                 #[expect(
@@ -52,8 +53,8 @@ impl Stream {
         }
     }
 
-    /// Two values from the two halves of each 64 bits.
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    /// Draws two values from the two halves of each 64 bits.
+    #[expect(clippy::cast_possible_truncation, reason = "takes one half of the bits")]
     fn each(self, values: &mut [f32], value: impl Fn(u32) -> f32) {
         for (at, pair) in values.chunks_mut(2).enumerate() {
             let bits = self.bits(at as u64);
@@ -63,8 +64,8 @@ impl Stream {
         }
     }
 
-    /// Pairs of normal numbers (Box and Muller 1958).
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    /// Draws pairs of normal numbers (Box and Muller 1958).
+    #[expect(clippy::cast_possible_truncation, reason = "takes one half of the bits")]
     fn normal(self, values: &mut [f32]) {
         for (at, pair) in values.chunks_mut(2).enumerate() {
             let bits = self.bits(at as u64);
@@ -82,7 +83,7 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The upper 24 bits as a number in `[0, 1)`, which `f32` holds exactly.
+/// Returns the upper 24 bits as a number in `[0, 1)`, which `f32` represents exactly.
 fn unit(bits: u32) -> f32 {
     (bits >> 8) as f32 / 16_777_216.0
 }
@@ -91,9 +92,9 @@ fn unit(bits: u32) -> f32 {
 mod tests {
     use super::*;
 
-    fn draws(draw: Draw) -> Vec<f32> {
+    fn draws(draw: NoiseDistribution) -> Vec<f32> {
         let mut values = vec![0.0; 200_001];
-        Stream::new(5, &[7, 1]).fill(draw, &mut values);
+        RandomStream::new(5, &[7, 1]).fill(draw, &mut values);
         values
     }
 
@@ -103,28 +104,29 @@ mod tests {
         (mean, values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n)
     }
 
-    /// 200,001 draws: the standard error of each mean is below 0.0045 and of each variance below 0.009; five of each are allowed.
+    /// 200,001 draws: the standard error of each mean is below 0.0045 and of each variance below 0.009; five
+    /// standard errors are allowed.
     #[test]
     fn draws_have_the_moments_of_their_distributions() {
         for (draw, mean, variance) in [
-            (Draw::Normal, 0.0, 1.0),
-            (Draw::Uniform, 0.5, 1.0 / 12.0),
-            (Draw::Sign, 0.0, 1.0),
-            (Draw::Mask { keep: 0.8 }, 1.0, 0.25),
-            (Draw::Mask { keep: 1.0 }, 1.0, 0.0),
+            (NoiseDistribution::Normal, 0.0, 1.0),
+            (NoiseDistribution::Uniform, 0.5, 1.0 / 12.0),
+            (NoiseDistribution::Sign, 0.0, 1.0),
+            (NoiseDistribution::Mask { keep: 0.8 }, 1.0, 0.25),
+            (NoiseDistribution::Mask { keep: 1.0 }, 1.0, 0.0),
         ] {
             let (got_mean, got_variance) = moments(&draws(draw));
             assert!((got_mean - mean).abs() < 0.022, "{draw:?}: mean {got_mean}");
             assert!((got_variance - variance).abs() < 0.045, "{draw:?}: variance {got_variance}");
         }
-        assert!(draws(Draw::Sign).iter().all(|v| v.abs() == 1.0));
-        assert!(draws(Draw::Mask { keep: 0.8 }).iter().all(|v| *v == 0.0 || *v == 1.25));
-        assert!(draws(Draw::Uniform).iter().all(|v| (0.0..1.0).contains(v)));
+        assert!(draws(NoiseDistribution::Sign).iter().all(|v| v.abs() == 1.0));
+        assert!(draws(NoiseDistribution::Mask { keep: 0.8 }).iter().all(|v| *v == 0.0 || *v == 1.25));
+        assert!(draws(NoiseDistribution::Uniform).iter().all(|v| (0.0..1.0).contains(v)));
     }
 
     #[test]
     fn streams_differ_by_seed_and_purpose_and_repeat() {
-        let of = |seed, purpose: &[u64]| Stream::new(seed, purpose).permutation(50);
+        let of = |seed, purpose: &[u64]| RandomStream::new(seed, purpose).permutation(50);
         let all = [of(1, &[1, 2]), of(2, &[1, 2]), of(1, &[2, 1]), of(1, &[1]), of(1, &[1, 3])];
         for (i, one) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|other| other != one));

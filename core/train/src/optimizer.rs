@@ -1,8 +1,8 @@
-//! Optimizers as graphs: gradients and weights in, next weights and next state out.
+//! Builds optimizers as graphs: gradients and weights in, next weights and next state out.
 //!
-//! What changes from step to step (the step size, the bias corrections) is a handful of scalar inputs, computed here in 64 bits.
-//! Few element-wise passes are wanted, since they are memory traffic beside the matrix products. Adam's means are therefore kept
-//! unscaled, `M = m / (1 - beta1)` and `V = v / (1 - beta2)`, and their corrections go into the scalars:
+//! What changes from step to step (step size, bias corrections) are scalar inputs, computed here in 64 bits.
+//! Each element-wise pass costs memory traffic, so Adam's moving averages are stored unscaled, `M = m / (1 -
+//! beta1)` and `V = v / (1 - beta2)`, and the scalars include their corrections:
 //!
 //! ```text
 //! M' = beta1 M + g      V' = beta2 V + g^2      w' = (1 - r decay) w - s M' / (sqrt(V') + e)
@@ -10,23 +10,24 @@
 //! ```
 
 use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Result, Tensor, Value};
-use chiasm_objective::{Optimizer, Options};
-use chiasm_runtime::State;
+use chiasm_objective::{Optimizer, TrainingOptions};
+use chiasm_runtime::StateVariable;
 
-use crate::task::{CONTROL, Weight};
+use crate::checked_objective::{CONTROL, UpdatedWeight};
 
-/// The norm of the whole gradient before clipping, given back when it is clipped.
+/// The output with the norm of the whole gradient before clipping; present when the gradient is clipped.
 pub(crate) const GRADIENT_NORM: &str = "gradient_norm";
 
-/// An optimizer's graph and the state that it keeps beside the weights.
-pub(crate) struct Update {
-    /// Inputs `<weight>`, `gradient/<weight>`, states, controls. Outputs `next/<weight>`, next states, perhaps the norm.
+/// An optimizer's graph and its state besides the weights.
+pub(crate) struct OptimizerGraph {
+    /// Inputs: `<weight>`, `gradient/<weight>`, states, controls. Outputs: `next/<weight>`, next states, and
+    /// the norm when the gradient is clipped.
     pub graph: Graph,
-    pub state: Vec<State>,
+    pub state: Vec<StateVariable>,
 }
 
-/// The scalars of a step, by input name: `at` of `steps`, counted from 0.
-pub(crate) fn controls(options: &Options, at: u64, steps: u64) -> Vec<(String, f32)> {
+/// Returns the scalar inputs of step `at` of `steps`, counted from 0, by name.
+pub(crate) fn controls(options: &TrainingOptions, at: u64, steps: u64) -> Vec<(String, f32)> {
     let rate = options.rate(at, steps);
     let mut step = rate;
     let mut scalars = vec![("keep", 1.0 - rate * options.weight_decay)];
@@ -42,45 +43,45 @@ pub(crate) fn controls(options: &Options, at: u64, steps: u64) -> Vec<(String, f
     scalars.into_iter().map(|(name, value)| (format!("{CONTROL}{name}"), value as f32)).collect()
 }
 
-/// The optimizer of the options, for these weights.
-pub(crate) fn update(weights: &[Weight], options: &Options) -> Result<Update> {
-    let mut maker = Maker { b: Builder::new("update"), state: Vec::new() };
-    let trained: Vec<&Weight> = weights.iter().filter(|weight| weight.trained).collect();
+/// Builds the optimizer of the options for these weights.
+pub(crate) fn update(weights: &[UpdatedWeight], options: &TrainingOptions) -> Result<OptimizerGraph> {
+    let mut builder = OptimizerBuilder { b: Builder::new("update"), state: Vec::new() };
+    let trained: Vec<&UpdatedWeight> = weights.iter().filter(|weight| weight.trained).collect();
     let mut gradients = Vec::new();
     for weight in &trained {
-        gradients.push(maker.input(&format!("gradient/{}", weight.name), weight.first.shape())?);
+        gradients.push(builder.input(&format!("gradient/{}", weight.name), weight.first.shape())?);
     }
-    if let Some(longest) = options.clip {
-        maker.clip(&mut gradients, longest);
+    if let Some(max_norm) = options.clip {
+        builder.clip(&mut gradients, max_norm);
     }
     let decays = options.weight_decay != 0.0 && trained.iter().any(|weight| weight.decay);
-    let keep = if decays { Some(maker.control("keep")?) } else { None };
-    let step = maker.control("step")?;
+    let keep = if decays { Some(builder.control("keep")?) } else { None };
+    let step = builder.control("step")?;
     let epsilon = match options.optimizer {
-        Optimizer::AdamW { .. } => Some(maker.control("epsilon")?),
+        Optimizer::AdamW { .. } => Some(builder.control("epsilon")?),
         Optimizer::Sgd { .. } | Optimizer::Lion { .. } => None,
     };
     for (weight, gradient) in trained.iter().zip(&gradients) {
         let shape = weight.first.shape();
-        let value = maker.input(&weight.name, shape)?;
+        let value = builder.input(&weight.name, shape)?;
         let kept = match &keep {
-            Some(keep) if weight.decay => maker.b.mul(&value, keep),
+            Some(keep) if weight.decay => builder.b.mul(&value, keep),
             _ => value,
         };
-        let direction = maker.direction(&options.optimizer, weight, gradient, epsilon.as_ref())?;
-        let change = maker.b.mul(&direction, &step);
-        let next = maker.b.sub(&kept, &change);
-        maker.output(&format!("next/{}", weight.name), &next, shape);
+        let direction = builder.direction(&options.optimizer, weight, gradient, epsilon.as_ref())?;
+        let change = builder.b.mul(&direction, &step);
+        let next = builder.b.sub(&kept, &change);
+        builder.output(&format!("next/{}", weight.name), &next, shape);
     }
-    Ok(Update { graph: maker.b.finish()?, state: maker.state })
+    Ok(OptimizerGraph { graph: builder.b.finish()?, state: builder.state })
 }
 
-struct Maker {
+struct OptimizerBuilder {
     b: Builder,
-    state: Vec<State>,
+    state: Vec<StateVariable>,
 }
 
-impl Maker {
+impl OptimizerBuilder {
     fn input(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
         self.b.input(name, DType::F32, &fixed(shape))
     }
@@ -93,28 +94,29 @@ impl Maker {
         self.input(&format!("{CONTROL}{name}"), &[])
     }
 
-    /// Shortens the whole gradient to a norm, as PyTorch's `clip_grad_norm_` does (1e-6 keeps its quotient finite).
-    fn clip(&mut self, gradients: &mut [Value], longest: f64) {
+    /// Clips the norm of the whole gradient as PyTorch's `clip_grad_norm_` does (1e-6 keeps the quotient
+    /// finite).
+    fn clip(&mut self, gradients: &mut [Value], max_norm: f64) {
         let once = [("keepdims", Attr::Int(0))];
         let squares: Vec<Value> =
             gradients.iter().map(|gradient| self.b.op("ReduceSumSquare", &[gradient], &once)).collect();
         let sum = self.b.op("Sum", &squares.iter().collect::<Vec<_>>(), &[]);
         let norm = self.b.sqrt(&sum);
         self.output(GRADIENT_NORM, &norm, &[]);
-        let above = self.b.add_scalar(&norm, 1e-6);
+        let divisor = self.b.add_scalar(&norm, 1e-6);
         #[expect(clippy::cast_possible_truncation, reason = "the graph computes in 32 bits")]
-        let longest = self.b.scalar(longest as f32);
-        let factor = self.b.div(&longest, &above);
+        let max_norm = self.b.scalar(max_norm as f32);
+        let factor = self.b.div(&max_norm, &divisor);
         let one = self.b.scalar(1.0);
         let factor = self.b.op("Min", &[&factor, &one], &[]);
         gradients.iter_mut().for_each(|gradient| *gradient = self.b.mul(gradient, &factor));
     }
 
-    /// What the step size multiplies.
+    /// Returns the update direction, which the step size multiplies.
     fn direction(
         &mut self,
         optimizer: &Optimizer,
-        weight: &Weight,
+        weight: &UpdatedWeight,
         gradient: &Value,
         epsilon: Option<&Value>,
     ) -> Result<Value> {
@@ -135,34 +137,34 @@ impl Maker {
         }
     }
 
-    /// The state `s' = decay s + new`.
-    fn decayed(&mut self, kind: &str, weight: &Weight, decay: f64, new: &Value) -> Result<Value> {
-        let old = self.remembered(kind, weight)?;
-        let faded = self.scaled(&old, decay);
-        let next = self.b.add(&faded, new);
-        self.remember(kind, weight, &next);
+    /// Adds the state `s' = decay s + new` and returns its next value.
+    fn decayed(&mut self, kind: &str, weight: &UpdatedWeight, decay: f64, new: &Value) -> Result<Value> {
+        let old = self.state_input(kind, weight)?;
+        let decayed = self.scaled(&old, decay);
+        let next = self.b.add(&decayed, new);
+        self.state_output(kind, weight, &next);
         Ok(next)
     }
 
-    fn lion(&mut self, weight: &Weight, beta1: f64, beta2: f64, gradient: &Value) -> Result<Value> {
-        let old = self.remembered("mean", weight)?;
-        let [faded, new] = [self.scaled(&old, beta1), self.scaled(gradient, 1.0 - beta1)];
-        let mixed = self.b.add(&faded, &new);
-        let [faded, new] = [self.scaled(&old, beta2), self.scaled(gradient, 1.0 - beta2)];
-        let next = self.b.add(&faded, &new);
-        self.remember("mean", weight, &next);
+    fn lion(&mut self, weight: &UpdatedWeight, beta1: f64, beta2: f64, gradient: &Value) -> Result<Value> {
+        let old = self.state_input("mean", weight)?;
+        let [decayed, new] = [self.scaled(&old, beta1), self.scaled(gradient, 1.0 - beta1)];
+        let mixed = self.b.add(&decayed, &new);
+        let [decayed, new] = [self.scaled(&old, beta2), self.scaled(gradient, 1.0 - beta2)];
+        let next = self.b.add(&decayed, &new);
+        self.state_output("mean", weight, &next);
         Ok(self.b.sign(&mixed))
     }
 
-    fn remembered(&mut self, kind: &str, weight: &Weight) -> Result<Value> {
+    fn state_input(&mut self, kind: &str, weight: &UpdatedWeight) -> Result<Value> {
         let (input, output) = names(kind, weight);
         let value = self.input(&input, weight.first.shape())?;
         let first = Tensor::zeros(DType::F32, weight.first.shape())?;
-        self.state.push(State { input, output, first });
+        self.state.push(StateVariable { input, output, first });
         Ok(value)
     }
 
-    fn remember(&mut self, kind: &str, weight: &Weight, value: &Value) {
+    fn state_output(&mut self, kind: &str, weight: &UpdatedWeight, value: &Value) {
         self.output(&names(kind, weight).1, value, weight.first.shape());
     }
 
@@ -172,8 +174,8 @@ impl Maker {
     }
 }
 
-/// Where a state enters and leaves.
-fn names(kind: &str, weight: &Weight) -> (String, String) {
+/// Returns the input and the output of a state.
+fn names(kind: &str, weight: &UpdatedWeight) -> (String, String) {
     let input = format!("{CONTROL}{kind}/{}", weight.name);
     let output = format!("next/{input}");
     (input, output)

@@ -1,31 +1,35 @@
-//! The two graphs of a training: the step, and the validation. Both gather their rows from the bound data by index.
+//! Builds the two graphs of a training, the step and the validation. Both gather rows from the bound data by
+//! index.
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Port, Result};
-use chiasm_objective::{LOSS, Options};
-use chiasm_runtime::State;
+use chiasm_objective::{LOSS, TrainingOptions};
+use chiasm_runtime::StateVariable;
 
-use crate::optimizer::{self, Update};
-use crate::task::{CONTROL, Task};
+use crate::checked_objective::{CONTROL, CheckedObjective};
+use crate::optimizer::{self, OptimizerGraph};
 
-/// The input that takes the numbers of a batch's rows, `i64[batch]`.
+/// The input with the row numbers of a batch, `i64[batch]`.
 pub(crate) const INDEX: &str = "control/rows";
 
-/// Where the data of a batch port is bound.
+/// Returns the input that the data of a batch port is bound to.
 pub(crate) fn data_port(port: &str) -> String {
     format!("{CONTROL}data/{port}")
 }
 
-/// A training step: its graph and its state, the weights first.
-pub(crate) fn training(task: &Task, options: &Options) -> Result<(Graph, Vec<State>)> {
-    let backward = task.forward.gradient(LOSS, &task.trained())?;
-    let Update { graph: update, state } = optimizer::update(&task.weights, options)?;
-    let gradients: Vec<String> = task.trained().iter().map(|name| format!("gradient/{name}")).collect();
+/// Builds a training step; returns its graph and its state, the weights first.
+pub(crate) fn training(
+    objective: &CheckedObjective,
+    options: &TrainingOptions,
+) -> Result<(Graph, Vec<StateVariable>)> {
+    let backward = objective.forward.gradient(LOSS, &objective.trained())?;
+    let OptimizerGraph { graph: update, state } = optimizer::update(&objective.weights, options)?;
+    let gradients: Vec<String> = objective.trained().iter().map(|name| format!("gradient/{name}")).collect();
     let links: Vec<(&str, &str)> = gradients.iter().map(|name| (name.as_str(), name.as_str())).collect();
-    let mut step = gathered(task, &backward)?.join(&update, &links)?;
-    if let Some(after) = &task.after {
-        step = constrained(task, &step, after)?;
+    let mut step = gathered(objective, &backward)?.join(&update, &links)?;
+    if let Some(after) = &objective.after {
+        step = constrained(objective, &step, after)?;
     }
-    let weights = task.weights.iter().map(|weight| State {
+    let weights = objective.weights.iter().map(|weight| StateVariable {
         input: weight.name.clone(),
         output: format!("next/{}", weight.name),
         first: weight.first.clone(),
@@ -33,18 +37,18 @@ pub(crate) fn training(task: &Task, options: &Options) -> Result<(Graph, Vec<Sta
     Ok((step.simplified(), weights.chain(state).collect()))
 }
 
-/// The judgement of validation rows: the judge first, then the terms. Weights are given.
-pub(crate) fn validation(task: &Task) -> Result<Graph> {
-    let terms = task.terms.iter().map(String::as_str).filter(|name| *name != task.judge);
-    let outputs: Vec<&str> = std::iter::once(task.judge).chain(terms).collect();
-    Ok(gathered(task, &task.lifted.extract(&outputs)?)?.simplified())
+/// Builds the validation graph. Its outputs are the score and then the other terms; the weights are inputs.
+pub(crate) fn validation(objective: &CheckedObjective) -> Result<Graph> {
+    let terms = objective.terms.iter().map(String::as_str).filter(|name| *name != objective.score);
+    let outputs: Vec<&str> = std::iter::once(objective.score).chain(terms).collect();
+    Ok(gathered(objective, &objective.lifted.extract(&outputs)?)?.simplified())
 }
 
-/// A graph whose batch ports are fed from the data.
-fn gathered(task: &Task, graph: &Graph) -> Result<Graph> {
+/// Joins a graph with a gather of its batch ports from the bound data.
+fn gathered(objective: &CheckedObjective, graph: &Graph) -> Result<Graph> {
     let mut b = Builder::new("rows");
     let index = b.input(INDEX, DType::I64, &[Dim::named("batch")])?;
-    let taken: Vec<&Port> = task.ports.iter().filter(|port| graph.input(&port.name).is_ok()).collect();
+    let taken: Vec<&Port> = objective.ports.iter().filter(|port| graph.input(&port.name).is_ok()).collect();
     for port in &taken {
         let rest = port.dims.iter().flatten().skip(1).cloned();
         let rows: Vec<Dim> = std::iter::once(Dim::named("rows")).chain(rest.clone()).collect();
@@ -58,9 +62,9 @@ fn gathered(task: &Task, graph: &Graph) -> Result<Graph> {
     b.finish()?.join(graph, &links)
 }
 
-/// A step whose next weights went through `after`.
-fn constrained(task: &Task, step: &Graph, after: &Graph) -> Result<Graph> {
-    let trained = task.trained();
+/// Appends `after` to a step: it transforms the next weights.
+fn constrained(objective: &CheckedObjective, step: &Graph, after: &Graph) -> Result<Graph> {
+    let trained = objective.trained();
     let inputs: Vec<String> = after.inputs().into_iter().map(|port| port.name).collect();
     let next: Vec<(String, &str)> = inputs
         .iter()

@@ -1,56 +1,61 @@
-//! The loop: step, look, check, keep the best, leave a checkpoint.
+//! The [`Trainer`]: validates its input, prepares the graphs, resumes from a checkpoint, and runs the
+//! training loop.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chiasm_graph::{Graph, Tensor, TensorRef};
-use chiasm_objective::{Objective, Optimizer, Options, Point, Progress, Report, Rows, Stopped, Trained};
-use chiasm_runtime::{Engine, Session, SessionOptions, Stepper};
+use chiasm_graph::Graph;
+use chiasm_objective::{
+    Objective, Optimizer, StopReason, TrainedWeights, TrainingOptions, TrainingProgress, TrainingReport,
+    TrainingRows,
+};
+use chiasm_runtime::{Engine, Session, SessionOptions};
 
-use crate::checkpoint::{self, Checkpoint, Ledger, Saved, Tensors};
-use crate::optimizer;
-use crate::rows::{Batches, Material, Noise};
-use crate::step::{self, INDEX};
-use crate::task::Task;
-use crate::validation::{Judge, scalar};
+use crate::checked_objective::CheckedObjective;
+use crate::checkpoint::{self, Checkpoint, SavedProgress, SavedTraining, Tensors};
+use crate::rows::{MiniBatches, RandomInputs, TrainingData};
+use crate::step;
+use crate::training_loop::TrainingLoop;
+use crate::validation::Validator;
 use crate::{Error, Result};
 
-/// A loss this many times the first one (or 1, if that is more) has exploded.
-const EXPLOSION: f32 = 1e4;
-/// Between two checks, when an epoch is shorter.
-const FEWEST_STEPS: u64 = 10;
+/// The fewest steps between two checks unless the options say otherwise.
+const MIN_CHECK_STEPS: u64 = 10;
 
-/// Where trainings run.
+/// Trains objectives on an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Trainer<'a> {
     /// The engine.
     pub engine: &'a Engine,
-    /// Device and threads.
+    /// The device and the threads.
     pub session: SessionOptions,
-    /// A folder for checkpoints, one file for each training, named by a hash of everything it depends on. A training that finds its
-    /// own goes on from there, and ends with the same bytes as one that was never stopped; a finished one is not repeated.
+    /// A folder for checkpoints, one file per training, named by a hash of everything it depends on. A
+    /// training that finds its checkpoint resumes from it and ends with the same bytes as an uninterrupted
+    /// one; a finished training is not repeated.
     pub checkpoints: Option<&'a Path>,
 }
 
 impl Trainer<'_> {
-    /// Trains, and returns the weights that did best on the validation rows, which the starting weights may be; without validation
-    /// rows the last ones. The observer hears of every step; false stops with [`Error::Cancelled`].
+    /// Trains and returns the weights with the best score on the validation rows (possibly the starting
+    /// weights); without validation rows the last weights. `observe` is called after every step; when it
+    /// returns `false`, the training stops with [`Error::Cancelled`].
     ///
     /// # Errors
-    /// When objective, rows or options make no sense, the engine fails, or the checkpoint cannot be written. A diverging loss is no
-    /// error: training stops with the best weights so far, and [`Report::stopped`] says why.
+    /// When the objective, the rows or the options are invalid, the engine fails, or the checkpoint cannot be
+    /// written. A diverging loss is not an error: training stops with the best weights so far, and
+    /// [`TrainingReport::stopped`] says why.
     pub fn train(
         &self,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-        observe: &mut dyn FnMut(&Progress<'_>) -> bool,
-    ) -> Result<Trained> {
-        check(options)?;
-        let task = Task::read(objective)?;
-        let material = Material::new(&task.ports, rows, options)?;
-        let (graph, state) = step::training(&task, options)?;
-        let place = SessionOptions { fuse: true, lanes: 1, ..self.session };
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+        observe: &mut dyn FnMut(&TrainingProgress<'_>) -> bool,
+    ) -> Result<TrainedWeights> {
+        check_options(options)?;
+        let checked = CheckedObjective::read(objective)?;
+        let data = TrainingData::new(&checked.ports, rows, options)?;
+        let (graph, state) = step::training(&checked, options)?;
+        let place = SessionOptions { fuse: true, replicas: 1, ..self.session };
         let session = self.engine.session(&graph, &place)?;
         let checkpoint = match self.checkpoints {
             Some(folder) => {
@@ -61,46 +66,48 @@ impl Trainer<'_> {
         };
         let saved = checkpoint.as_ref().and_then(Checkpoint::load);
         let saved = match saved {
-            Some(Saved { ledger, kept, .. }) if ledger.stopped.is_some() => {
-                return Ok(over(&task, ledger, kept));
+            Some(SavedTraining { progress, kept, .. }) if progress.stopped.is_some() => {
+                return Ok(trained_weights(&checked, progress, kept));
             }
             other => other,
         };
-        let judge = match material.held() {
-            Some((data, held)) => Some(Judge::new(self.engine, &place, &task, data, held, options.seed)?),
+        let validator = match data.validation() {
+            Some((rows, numbers)) => {
+                Some(Validator::new(self.engine, &place, &checked, rows, numbers, options.seed)?)
+            }
             None => None,
         };
-        let rows = material.training.len();
-        let check_every = options.check_every.unwrap_or(options.steps_per_epoch(rows).max(FEWEST_STEPS));
-        let (ledger, state, kept) = begin(&task, state, saved);
+        let rows = data.training.len();
+        let check_every = options.check_every.unwrap_or(options.steps_per_epoch(rows).max(MIN_CHECK_STEPS));
+        let (progress, state, kept) = starting_point(&checked, state, saved);
         let inputs = graph.inputs();
-        let stepper = session.stepper(&material.data.views(&inputs), state)?;
-        let batches = Batches::new(material.training, options);
-        let run = Run {
-            noise: Noise::new(&task, &inputs, batches.batch(), options.seed),
+        let stepper = session.stepper(&data.data.views(&inputs), state)?;
+        let batches = MiniBatches::new(data.training, options);
+        let training = TrainingLoop {
+            noise: RandomInputs::new(&checked, &inputs, batches.batch(), options.seed),
             controls: inputs.into_iter().map(|port| port.name).collect(),
             stepper,
-            weights: task.weights.len(),
-            judge,
+            weights: checked.weights.len(),
+            validator,
             batches,
             options,
             steps: options.steps(rows),
             check_every: check_every.max(1),
             checkpoint,
-            ledger,
+            progress,
             kept,
             sums: BTreeMap::new(),
         };
-        let (ledger, kept) = run.finish(observe)?;
-        Ok(over(&task, ledger, kept))
+        let (progress, kept) = training.run(observe)?;
+        Ok(trained_weights(&checked, progress, kept))
     }
 
     fn key(
         &self,
         objective: &Objective,
         step: &Graph,
-        rows: &Rows<'_>,
-        options: &Options,
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
         session: &Session,
     ) -> Result<String> {
         let found = self.engine.found();
@@ -111,14 +118,14 @@ impl Trainer<'_> {
     }
 }
 
-/// Where a training begins: at the start, or where a checkpoint left it.
-fn begin(
-    task: &Task,
-    state: Vec<chiasm_runtime::State>,
-    saved: Option<Saved>,
-) -> (Ledger, Vec<chiasm_runtime::State>, Tensors) {
+/// Returns the state to start from: the initial one, or that of a checkpoint.
+fn starting_point(
+    objective: &CheckedObjective,
+    state: Vec<chiasm_runtime::StateVariable>,
+    saved: Option<SavedTraining>,
+) -> (SavedProgress, Vec<chiasm_runtime::StateVariable>, Tensors) {
     let start = || {
-        let ledger = Ledger {
+        let progress = SavedProgress {
             step: 0,
             first_loss: None,
             best_step: 0,
@@ -127,192 +134,43 @@ fn begin(
             curve: Vec::new(),
             stopped: None,
         };
-        let kept = task.weights.iter().map(|w| (w.name.clone(), w.first.clone())).collect();
-        (ledger, state.clone(), kept)
+        let kept = objective.weights.iter().map(|w| (w.name.clone(), w.first.clone())).collect();
+        (progress, state.clone(), kept)
     };
-    let resume = |saved: Saved| {
-        let at = |state: &chiasm_runtime::State| {
+    let resume = |saved: SavedTraining| {
+        let at = |state: &chiasm_runtime::StateVariable| {
             let (_, value) = saved.state.iter().find(|(name, _)| *name == state.input)?;
             let fits = value.shape() == state.first.shape() && value.dtype() == state.first.dtype();
-            fits.then(|| chiasm_runtime::State { first: value.clone(), ..state.clone() })
+            fits.then(|| chiasm_runtime::StateVariable { first: value.clone(), ..state.clone() })
         };
         let state = state.iter().map(at).collect::<Option<Vec<_>>>()?;
-        Some((saved.ledger, state, saved.kept))
+        Some((saved.progress, state, saved.kept))
     };
     saved.and_then(resume).unwrap_or_else(start)
 }
 
-/// What is returned of a training that is over.
-fn over(task: &Task, ledger: Ledger, mut kept: Tensors) -> Trained {
-    let place = |name: &str| task.weights.iter().position(|weight| weight.name == name);
+/// Returns the result of a training that has ended.
+fn trained_weights(
+    objective: &CheckedObjective,
+    progress: SavedProgress,
+    mut kept: Tensors,
+) -> TrainedWeights {
+    let place = |name: &str| objective.weights.iter().position(|weight| weight.name == name);
     kept.sort_by_key(|(name, _)| place(name));
-    let stopped = ledger.stopped.unwrap_or(Stopped::Finished);
-    Trained {
+    let stopped = progress.stopped.unwrap_or(StopReason::Finished);
+    TrainedWeights {
         weights: kept,
-        report: Report { steps: ledger.step, best_step: ledger.best_step, stopped, curve: ledger.curve },
+        report: TrainingReport {
+            steps: progress.step,
+            best_step: progress.best_step,
+            stopped,
+            curve: progress.curve,
+        },
     }
 }
 
-/// A training under way.
-struct Run<'a, 'd> {
-    stepper: Stepper<'d>,
-    /// How many of the stepper's states, the first ones, are weights.
-    weights: usize,
-    judge: Option<Judge<'d>>,
-    batches: Batches,
-    noise: Noise,
-    /// Names of the step's inputs, by which scalars are given.
-    controls: Vec<String>,
-    options: &'a Options,
-    steps: u64,
-    check_every: u64,
-    checkpoint: Option<Checkpoint>,
-    ledger: Ledger,
-    /// The best weights so far.
-    kept: Tensors,
-    /// Sums of the outputs since the last check.
-    sums: BTreeMap<String, f64>,
-}
-
-impl Run<'_, '_> {
-    fn finish(mut self, observe: &mut dyn FnMut(&Progress<'_>) -> bool) -> Result<(Ledger, Tensors)> {
-        if self.ledger.curve.is_empty() {
-            self.check()?;
-        }
-        while self.ledger.stopped.is_none() && self.ledger.step < self.steps {
-            let losses = self.step()?;
-            let last = self.ledger.step == self.steps;
-            if self.ledger.stopped.is_none() && (last || self.ledger.step.is_multiple_of(self.check_every)) {
-                self.check()?;
-            }
-            let progress = Progress {
-                step: self.ledger.step,
-                steps: self.steps,
-                losses: &losses,
-                validation: self.judge.as_ref().and(self.ledger.curve.last()).and_then(|point| point.score),
-            };
-            if !observe(&progress) && !last && self.ledger.stopped.is_none() {
-                return Err(Error::Cancelled { step: self.ledger.step, steps: self.steps });
-            }
-        }
-        let unjudged = self.judge.is_none();
-        if self.ledger.stopped.is_none() {
-            self.ledger.stopped = Some(Stopped::Finished);
-        }
-        if unjudged && !matches!(self.ledger.stopped, Some(Stopped::Diverged(_))) {
-            self.kept = self.current()?;
-            self.ledger.best_step = self.ledger.step;
-        }
-        if let Some(checkpoint) = &self.checkpoint {
-            checkpoint.save(&self.ledger, &Vec::new(), &self.kept)?;
-        }
-        Ok((self.ledger, self.kept))
-    }
-
-    /// One step: its outputs by name.
-    fn step(&mut self) -> Result<Vec<(String, f32)>> {
-        let at = self.ledger.step;
-        self.noise.step(at);
-        let scalars = optimizer::controls(self.options, at, self.steps);
-        let rows = self.batches.at(at);
-        let shape = [rows.len()];
-        let mut given = vec![(INDEX, TensorRef::i64(&shape, rows)?)];
-        given.extend(self.noise.views().collect::<Result<Vec<_>>>()?);
-        for (name, value) in scalars.iter().filter(|(name, _)| self.controls.contains(name)) {
-            given.push((name, TensorRef::f32(&[], std::slice::from_ref(value))?));
-        }
-        let outputs = self.stepper.step(&given)?;
-        let losses: Vec<(String, f32)> =
-            outputs.into_iter().map(|(name, value)| (name, scalar(&value))).collect();
-        self.ledger.step += 1;
-        for (name, value) in &losses {
-            *self.sums.entry(name.clone()).or_default() += f64::from(*value);
-        }
-        let loss = losses.first().map_or(f32::NAN, |(_, value)| *value);
-        let first = *self.ledger.first_loss.get_or_insert(loss);
-        if !loss.is_finite() {
-            self.diverged(&format!("became {loss}"), first);
-        } else if loss.abs() > EXPLOSION * first.abs().max(1.0) {
-            self.diverged(&format!("exploded to {loss:.3e}"), first);
-        }
-        Ok(losses)
-    }
-
-    /// Looks at the weights as they are: a point of the curve, perhaps the best weights, a checkpoint.
-    fn check(&mut self) -> Result<()> {
-        let weights = self.current()?;
-        let validation = match &mut self.judge {
-            Some(judge) => judge.judge(&weights)?,
-            None => Vec::new(),
-        };
-        let since = self.ledger.curve.last().map_or(0, |point| point.step);
-        let taken = (self.ledger.step - since).max(1) as f64;
-        #[expect(clippy::cast_possible_truncation, reason = "losses are f32")]
-        let training: BTreeMap<String, f32> = std::mem::take(&mut self.sums)
-            .into_iter()
-            .map(|(name, sum)| (name, (sum / taken) as f32))
-            .collect();
-        // Patience is about rows held out: the loss of one batch rises and falls.
-        let judged = !validation.is_empty();
-        let score = match validation.first() {
-            Some((_, score)) => Some(*score),
-            None => training.get(chiasm_objective::LOSS).copied(),
-        };
-        #[expect(clippy::cast_possible_truncation, reason = "for the eye")]
-        let rate = self.options.rate(self.ledger.step.saturating_sub(1), self.steps) as f32;
-        let step = self.ledger.step;
-        let finite = |(_, value): &(String, f32)| value.is_finite();
-        self.ledger.curve.push(Point {
-            step,
-            rate,
-            training: training.into_iter().filter(finite).collect(),
-            validation: validation.into_iter().filter(finite).collect(),
-            score: score.filter(|score| score.is_finite()),
-        });
-        if score.is_some_and(|score| !score.is_finite()) {
-            let (what, first) =
-                ("on the validation rows is no finite number", self.ledger.first_loss.unwrap_or(f32::NAN));
-            self.diverged(what, first);
-            return Ok(());
-        }
-        let finite =
-            |(_, tensor): &(String, Tensor)| tensor.as_f32().is_none_or(|v| v.iter().all(|x| x.is_finite()));
-        let better = score.is_some_and(|score| self.ledger.best_score.is_none_or(|best| score < best));
-        if better && weights.iter().all(finite) {
-            self.ledger.best_score = score;
-            self.ledger.best_step = step;
-            self.ledger.waited = 0;
-            self.kept = weights;
-        } else if step > 0 {
-            self.ledger.waited += 1;
-        }
-        if judged && self.options.patience.is_some_and(|patience| self.ledger.waited >= patience.max(1)) {
-            self.ledger.stopped = Some(Stopped::Early(self.ledger.waited));
-        } else if let Some(checkpoint) = &self.checkpoint {
-            checkpoint.save(&self.ledger, &self.stepper.state()?, &self.kept)?;
-        }
-        Ok(())
-    }
-
-    /// The weights as they are now.
-    fn current(&self) -> Result<Tensors> {
-        let mut state = self.stepper.state()?;
-        state.truncate(self.weights);
-        Ok(state)
-    }
-
-    fn diverged(&mut self, what: &str, first: f32) {
-        let rate = self.options.learning_rate;
-        self.ledger.stopped = Some(Stopped::Diverged(format!(
-            "the loss {what} at step {} (it was {first:.4} at the first); lower the learning rate ({rate:e}), clip the \
-             gradient, or look for numbers in the rows that are not finite",
-            self.ledger.step
-        )));
-    }
-}
-
-/// Options that make sense.
-fn check(options: &Options) -> Result<()> {
+/// Checks that every option is in its range.
+fn check_options(options: &TrainingOptions) -> Result<()> {
     let positive = |value: f64| value > 0.0 && value.is_finite();
     let part = |value: f64| (0.0..1.0).contains(&value);
     let (optimizer, momenta) = match options.optimizer {

@@ -1,46 +1,46 @@
-//! The judgement of weights on rows that they were not trained on.
+//! Scores weights on the validation rows.
 
 use chiasm_graph::{Tensor, TensorRef};
 use chiasm_runtime::{Engine, SessionOptions, Stepper};
 
 use crate::Result;
-use crate::rows::{Bound, Noise};
+use crate::checked_objective::CheckedObjective;
+use crate::rows::{BoundRows, RandomInputs};
 use crate::step::{self, INDEX};
-use crate::task::Task;
 
-/// Rows judged at once, at most: a contrastive loss takes a matrix of that length squared. More rows are judged in equal
-/// parts, whose outputs are averaged.
-const AT_ONCE: usize = 4096;
+/// The most rows in one run: a contrastive loss needs a matrix of that length squared. More rows are split
+/// into equal parts, whose outputs are averaged.
+const MAX_ROWS: usize = 4096;
 
-/// Judges weights on the same rows again and again.
-pub(crate) struct Judge<'d> {
+/// Scores weights, always on the same rows with the same noise.
+pub(crate) struct Validator<'d> {
     stepper: Stepper<'d>,
-    parts: Vec<Part>,
+    parts: Vec<ValidationPart>,
 }
 
-struct Part {
+struct ValidationPart {
     rows: Vec<i64>,
-    noise: Noise,
+    noise: RandomInputs,
 }
 
-impl<'d> Judge<'d> {
-    /// For these rows of the data.
+impl<'d> Validator<'d> {
+    /// Creates a validator for these rows of the data.
     pub fn new(
         engine: &Engine,
         session: &SessionOptions,
-        task: &Task,
-        data: &Bound<'d>,
+        objective: &CheckedObjective,
+        data: &BoundRows<'d>,
         rows: &[i64],
         seed: u64,
     ) -> Result<Self> {
-        let graph = step::validation(task)?;
+        let graph = step::validation(objective)?;
         let inputs = graph.inputs();
-        let count = rows.len().div_ceil(AT_ONCE).max(1);
+        let count = rows.len().div_ceil(MAX_ROWS).max(1);
         let parts = (0..count).map(|part| {
             let rows = rows[rows.len() * part / count..rows.len() * (part + 1) / count].to_vec();
-            let mut noise = Noise::new(task, &inputs, rows.len(), seed);
+            let mut noise = RandomInputs::new(objective, &inputs, rows.len(), seed);
             noise.validation(part as u64);
-            Part { rows, noise }
+            ValidationPart { rows, noise }
         });
         let parts = parts.collect();
         Ok(Self {
@@ -49,8 +49,8 @@ impl<'d> Judge<'d> {
         })
     }
 
-    /// The outputs for these weights, the one that counts first.
-    pub fn judge(&mut self, weights: &[(String, Tensor)]) -> Result<Vec<(String, f32)>> {
+    /// Returns the outputs for these weights, the score first.
+    pub fn outputs(&mut self, weights: &[(String, Tensor)]) -> Result<Vec<(String, f32)>> {
         let inputs = self.stepper.session().inputs().to_vec();
         let total: usize = self.parts.iter().map(|part| part.rows.len()).sum();
         let mut sums: Vec<(String, f64)> = Vec::new();
@@ -73,7 +73,7 @@ impl<'d> Judge<'d> {
     }
 }
 
-/// The one number of a scalar.
+/// Returns the value of a scalar.
 pub(crate) fn scalar(tensor: &Tensor) -> f32 {
     tensor.as_f32().and_then(|values| values.first().copied()).unwrap_or(f32::NAN)
 }

@@ -1,10 +1,10 @@
-//! Every optimizer, clipping and the schedule against PyTorch (see reference/make.py).
+//! Compares every optimizer, clipping and the schedule with PyTorch (see reference/make.py).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;
 
 use chiasm_graph::Tensor;
-use chiasm_train::{Length, Objective, Optimizer, Options};
+use chiasm_train::{Objective, Optimizer, TrainingLength, TrainingOptions};
 use common::{network, train, trainer};
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn tensor(shape: &[usize], value: &Value) -> Tensor {
 }
 
 #[test]
-fn fifty_steps_are_those_of_pytorch() {
+fn fifty_steps_agree_with_pytorch() {
     let reference: Value = serde_json::from_str(include_str!("reference/optimizers.json")).unwrap();
     let names = ["w1", "b1", "w2", "b2"];
     let weights = names.map(|name| {
@@ -36,17 +36,17 @@ fn fifty_steps_are_those_of_pytorch() {
         ("lion", Optimizer::Lion { beta1: 0.9, beta2: 0.99 }, 0.01, None),
     ];
     for (case, optimizer, learning_rate, clip) in cases {
-        let options = Options {
+        let options = TrainingOptions {
             optimizer,
             learning_rate,
             weight_decay: 0.1,
             warmup: 5,
             floor: 0.1,
-            length: Length::Steps(50),
+            length: TrainingLength::Steps(50),
             batch: 24,
             clip,
             validation: 0.0,
-            ..Options::default()
+            ..TrainingOptions::default()
         };
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         let trained = train(&trainer(), &objective, &x, &y, &options, &mut |progress| {
@@ -56,8 +56,9 @@ fn fifty_steps_are_those_of_pytorch() {
         })
         .unwrap();
         let expected = &reference[case];
-        // 32 bits against 64: 50 steps of a smooth problem keep five digits. Lion's sign can turn on a rounding error where
-        // a gradient passes zero, which moves a weight by one step size; no such weight is met here.
+        // Single against double precision: 50 steps of a smooth problem keep five digits. Lion's sign can
+        // change by a rounding error where a gradient passes zero, which moves a weight by one step size;
+        // that does not happen here.
         close(case, "loss", &losses, &floats(&expected["losses"]), 2e-5);
         close(case, "norm", &norms, &floats(&expected["norms"]), 2e-4);
         for (name, weight) in &trained.weights {

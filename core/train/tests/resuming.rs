@@ -1,4 +1,4 @@
-//! Same objective, rows, options, engine and threads: same bytes, whatever happened in between.
+//! The same objective, rows, options, engine and threads give the same bytes, also after an interruption.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;
@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chiasm_graph::{Builder, DType, Dim};
-use chiasm_train::{Draw, Error, Length, Objective, Options, Progress, Trained, Trainer};
+use chiasm_train::{
+    Error, NoiseDistribution, Objective, TrainedWeights, Trainer, TrainingLength, TrainingOptions,
+    TrainingProgress,
+};
 use common::{bytes, rows, scalar, squared_error, tensor, trainer};
 
-/// A linear map under dropout, so that rows, noise and optimizer state must all go on where they were.
+/// A linear map with dropout, so that rows, noise and optimizer state must all be resumed.
 fn objective() -> Objective {
     let mut b = Builder::new("linear");
     let (x, y) = (rows(&mut b, "x", 8), rows(&mut b, "y", 4));
@@ -21,40 +24,42 @@ fn objective() -> Objective {
     let out = b.matmul(&kept, &w);
     let loss = squared_error(&mut b, &out, &y);
     scalar(&mut b, "loss", &loss);
-    Objective::new(b.finish().unwrap(), &["w"]).unwrap().with_random("mask", Draw::Mask { keep: 0.8 })
+    Objective::new(b.finish().unwrap(), &["w"])
+        .unwrap()
+        .with_random("mask", NoiseDistribution::Mask { keep: 0.8 })
 }
 
-fn options() -> Options {
-    let length = Length::Steps(90);
-    Options {
+fn options() -> TrainingOptions {
+    let length = TrainingLength::Steps(90);
+    TrainingOptions {
         learning_rate: 0.02,
         length,
         batch: 16,
         validation: 0.2,
         clip: Some(1.0),
         check_every: Some(7),
-        ..Options::default()
+        ..TrainingOptions::default()
     }
 }
 
 fn run(
     folder: Option<&Path>,
-    options: &Options,
-    observe: &mut dyn FnMut(&Progress<'_>) -> bool,
-) -> chiasm_train::Result<Trained> {
+    options: &TrainingOptions,
+    observe: &mut dyn FnMut(&TrainingProgress<'_>) -> bool,
+) -> chiasm_train::Result<TrainedWeights> {
     let (x, y) = (tensor(&[100, 8], 2), tensor(&[100, 4], 3));
     common::train(&Trainer { checkpoints: folder, ..trainer() }, &objective(), &x, &y, options, observe)
 }
 
 #[test]
-fn the_same_training_gives_the_same_bytes_and_another_seed_others() {
-    let once = |options: &Options| bytes(&run(None, options, &mut |_| true).unwrap());
+fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
+    let once = |options: &TrainingOptions| bytes(&run(None, options, &mut |_| true).unwrap());
     assert_eq!(once(&options()), once(&options()));
-    assert_ne!(once(&options()), once(&Options { seed: 1, ..options() }));
+    assert_ne!(once(&options()), once(&TrainingOptions { seed: 1, ..options() }));
 }
 
 #[test]
-fn a_training_that_was_stopped_goes_on_to_the_same_bytes() {
+fn a_stopped_training_resumes_and_ends_with_the_same_bytes() {
     let whole = run(None, &options(), &mut |_| true).unwrap();
     for stop in [1, 7, 8, 40, 89] {
         let folder = tempfile::tempdir().unwrap();
@@ -71,10 +76,10 @@ fn a_training_that_was_stopped_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn a_finished_training_is_not_repeated_and_another_one_not_mistaken_for_it() {
+fn a_finished_training_is_reused_only_for_the_same_training() {
     let folder = tempfile::tempdir().unwrap();
     let mut steps = 0;
-    let mut counted = |options: &Options| {
+    let mut counted = |options: &TrainingOptions| {
         steps = 0;
         let trained = run(Some(folder.path()), options, &mut |_| {
             steps += 1;
@@ -85,11 +90,11 @@ fn a_finished_training_is_not_repeated_and_another_one_not_mistaken_for_it() {
     let first = counted(&options());
     assert_eq!(first.1, 90);
     assert_eq!(counted(&options()), (first.0, 0));
-    assert_eq!(counted(&Options { learning_rate: 0.03, ..options() }).1, 90);
+    assert_eq!(counted(&TrainingOptions { learning_rate: 0.03, ..options() }).1, 90);
 }
 
 #[test]
-fn a_damaged_checkpoint_counts_as_absent() {
+fn a_damaged_checkpoint_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let whole = run(None, &options(), &mut |_| true).unwrap();
     run(Some(folder.path()), &options(), &mut |p| p.step < 50).unwrap_err();
@@ -101,7 +106,8 @@ fn a_damaged_checkpoint_counts_as_absent() {
 
 const CHILD: &str = "CHIASM_TRAIN_CHILD";
 
-/// The child of the test below: trains slowly until it is killed. Without the variable it does nothing.
+/// Run as a child process by the test below: trains slowly until it is killed. Not a test of its own: without
+/// the variable it does nothing.
 #[test]
 fn child() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
@@ -122,7 +128,7 @@ fn a_training_killed_in_the_middle_ends_with_the_same_bytes() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // Until its checkpoint was written three times: the start, and two checks.
+    // Wait until its checkpoint was written three times: at the start and at two checks.
     let patience = Instant::now() + Duration::from_secs(120);
     let mut seen = Vec::new();
     while seen.len() < 3 {
@@ -146,5 +152,5 @@ fn a_training_killed_in_the_middle_ends_with_the_same_bytes() {
     });
     assert_eq!(bytes(&resumed.unwrap()), bytes(&whole));
     let first = first.unwrap();
-    assert!((14..90).contains(&first), "it went on from step {first}");
+    assert!((14..90).contains(&first), "it resumed from step {first}");
 }

@@ -1,23 +1,26 @@
-//! What a training does with its rows, its validation and its mishaps.
+//! Trainings: batches, validation, divergence, noise, and the errors about invalid input.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod common;
 
 use chiasm_graph::{Builder, DType, Dim, Tensor};
-use chiasm_train::{Draw, Length, Objective, Optimizer, Options, Rows, Stopped, Trainable};
+use chiasm_train::{
+    NoiseDistribution, Objective, Optimizer, StopReason, TrainableWeight, TrainingLength, TrainingOptions,
+    TrainingRows,
+};
 use common::{mean, rows, scalar, small, squared_error, tensor, train, trainer};
 
-fn options() -> Options {
-    Options {
+fn options() -> TrainingOptions {
+    TrainingOptions {
         learning_rate: 0.05,
-        length: Length::Steps(60),
+        length: TrainingLength::Steps(60),
         batch: 16,
         check_every: Some(5),
-        ..Options::default()
+        ..TrainingOptions::default()
     }
 }
 
-/// `loss = mean((x w - y)^2)` from a start of zeros, beside a weight that has no part in it.
+/// `loss = mean((x w - y)^2)` from a start of zeros, with a weight that the loss does not use.
 fn linear() -> Objective {
     let mut b = Builder::new("linear");
     let (x, y) = (rows(&mut b, "x", 3), rows(&mut b, "y", 2));
@@ -45,14 +48,19 @@ fn exact_rows(count: usize) -> (Tensor, Tensor, [f32; 6]) {
 #[test]
 fn a_linear_map_is_found_from_shuffled_batches() {
     let (x, y, w) = exact_rows(64);
-    let options = Options { length: Length::Epochs(300), weight_decay: 0.0, validation: 0.25, ..options() };
+    let options = TrainingOptions {
+        length: TrainingLength::Epochs(300),
+        weight_decay: 0.0,
+        validation: 0.25,
+        ..options()
+    };
     let trained = train(&trainer(), &linear(), &x, &y, &options, &mut |_| true).unwrap();
-    // The rows lie on the map without noise, and the step size goes to 0: what is left is rounding.
+    // The rows fit the map without noise, and the step size goes to 0, so only rounding remains.
     for (got, expected) in trained.weights[0].1.as_f32().unwrap().iter().zip(w) {
         assert!((got - expected).abs() < 1e-4, "got {got}, expected {expected}");
     }
     let report = trained.report;
-    assert_eq!((report.steps, &report.stopped), (300 * 3, &Stopped::Finished));
+    assert_eq!((report.steps, &report.stopped), (300 * 3, &StopReason::Finished));
     assert_eq!(report.curve.first().unwrap().step, 0);
     assert_eq!(report.curve.last().unwrap().step, 900);
     assert!(report.curve.last().unwrap().score.unwrap() < 1e-6);
@@ -60,29 +68,29 @@ fn a_linear_map_is_found_from_shuffled_batches() {
 
 #[test]
 fn weights_are_never_worse_on_validation_than_the_start() {
-    // Validation rows that the start fits and the training rows lead away from.
+    // The starting weights fit the validation rows; the training rows lead away from them.
     let objective = linear();
     let (x, y, _) = exact_rows(32);
     let still = Tensor::zeros(DType::F32, &[32, 2]).unwrap();
     let training = [("x", (&x).into()), ("y", (&y).into())];
     let validation = [("x", (&x).into()), ("y", (&still).into())];
-    let rows = Rows { training: &training, validation: &validation };
-    let options = Options { patience: Some(3), ..options() };
+    let rows = TrainingRows { training: &training, validation: &validation };
+    let options = TrainingOptions { patience: Some(3), ..options() };
     let trained = trainer().train(&objective, &rows, &options, &mut |_| true).unwrap();
     assert_eq!(trained.weights[0].1, objective.graph.weight("w").unwrap());
-    assert_eq!((trained.report.best_step, trained.report.stopped), (0, Stopped::Early(3)));
+    assert_eq!((trained.report.best_step, trained.report.stopped), (0, StopReason::Early(3)));
     assert_eq!(trained.report.steps, 15, "three checks of five steps");
 }
 
 #[test]
 fn the_best_weights_are_kept_not_the_last() {
-    // The validation rows lie on half the map, which training passes by.
+    // The validation rows fit half the map, which the training passes on its way.
     let (x, y, _) = exact_rows(64);
     let half = Tensor::f32(&[64, 2], y.as_f32().unwrap().iter().map(|v| v / 2.0).collect()).unwrap();
     let training = [("x", (&x).into()), ("y", (&y).into())];
     let validation = [("x", (&x).into()), ("y", (&half).into())];
-    let rows = Rows { training: &training, validation: &validation };
-    let options = Options { floor: 1.0, ..options() };
+    let rows = TrainingRows { training: &training, validation: &validation };
+    let options = TrainingOptions { floor: 1.0, ..options() };
     let trained = trainer().train(&linear(), &rows, &options, &mut |_| true).unwrap();
     let score = |step| trained.report.curve.iter().find(|p| p.step == step).unwrap().score.unwrap();
     let best = trained.report.curve.iter().map(|p| p.score.unwrap()).fold(f32::INFINITY, f32::min);
@@ -91,8 +99,8 @@ fn the_best_weights_are_kept_not_the_last() {
     assert!((1..60).contains(&trained.report.best_step));
 }
 
-/// `loss = mean(sqrt(w) x^2)`: its gradient pushes `w` below 0, where the root is no number.
-fn doomed() -> Objective {
+/// `loss = mean(sqrt(w) x^2)`: its gradient pushes `w` below 0, where the square root is NaN.
+fn diverging() -> Objective {
     let mut b = Builder::new("doomed");
     let x = rows(&mut b, "x", 1);
     let w = b.constant("w", Tensor::f32(&[1], vec![0.05]).unwrap());
@@ -105,12 +113,12 @@ fn doomed() -> Objective {
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_with_the_last_good_weights() {
+fn a_nan_loss_stops_with_the_last_finite_weights() {
     let x = tensor(&[40, 1], 5);
     let training = [("x", (&x).into())];
-    let rows = Rows { training: &training, validation: &[] };
+    let rows = TrainingRows { training: &training, validation: &[] };
     for validation in [0.0, 0.2] {
-        let options = Options {
+        let options = TrainingOptions {
             learning_rate: 0.004,
             weight_decay: 0.0,
             floor: 1.0,
@@ -118,8 +126,8 @@ fn a_loss_that_is_no_number_stops_with_the_last_good_weights() {
             check_every: Some(2),
             ..options()
         };
-        let trained = trainer().train(&doomed(), &rows, &options, &mut |_| true).unwrap();
-        let Stopped::Diverged(reason) = &trained.report.stopped else { panic!("{:?}", trained.report) };
+        let trained = trainer().train(&diverging(), &rows, &options, &mut |_| true).unwrap();
+        let StopReason::Diverged(reason) = &trained.report.stopped else { panic!("{:?}", trained.report) };
         assert!(reason.contains("NaN") || reason.contains("finite"), "{reason}");
         assert!(reason.contains("learning rate (4e-3)"), "{reason}");
         let w = trained.weights[0].1.as_f32().unwrap()[0];
@@ -133,15 +141,15 @@ fn a_loss_that_is_no_number_stops_with_the_last_good_weights() {
 fn a_loss_that_explodes_stops() {
     let (x, y, _) = exact_rows(64);
     let optimizer = Optimizer::Sgd { momentum: 0.9 };
-    let options = Options { optimizer, learning_rate: 50.0, ..options() };
+    let options = TrainingOptions { optimizer, learning_rate: 50.0, ..options() };
     let trained = train(&trainer(), &linear(), &x, &y, &options, &mut |_| true).unwrap();
-    let Stopped::Diverged(reason) = trained.report.stopped else { panic!("{:?}", trained.report) };
+    let StopReason::Diverged(reason) = trained.report.stopped else { panic!("{:?}", trained.report) };
     assert!(reason.contains("exploded"), "{reason}");
     assert!(trained.weights[0].1.as_f32().unwrap().iter().all(|w| w.is_finite()));
 }
 
 #[test]
-fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
+fn noise_differs_at_each_step_and_masks_are_ones_in_validation() {
     let mut b = Builder::new("noise");
     let x = rows(&mut b, "x", 4);
     let mask = b.input("mask", DType::F32, &[Dim::named("batch"), Dim::Fixed(4)]).unwrap();
@@ -156,12 +164,14 @@ fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
     let sign = mean(&mut b, &sign);
     scalar(&mut b, "sign_mean", &sign);
     let objective = Objective::new(b.finish().unwrap(), &["w"]).unwrap();
-    let objective = objective.with_random("mask", Draw::Mask { keep: 0.5 }).with_random("sign", Draw::Sign);
+    let objective = objective
+        .with_random("mask", NoiseDistribution::Mask { keep: 0.5 })
+        .with_random("sign", NoiseDistribution::Sign);
     let x = tensor(&[50, 4], 6);
     let training = [("x", (&x).into())];
     let mut seen = Vec::new();
-    let rows = Rows { training: &training, validation: &[] };
-    let options = Options { validation: 0.2, ..options() };
+    let rows = TrainingRows { training: &training, validation: &[] };
+    let options = TrainingOptions { validation: 0.2, ..options() };
     let trained = trainer()
         .train(&objective, &rows, &options, &mut |progress| {
             seen.push(progress.losses.iter().find(|(name, _)| name == "mask_mean").unwrap().1);
@@ -170,7 +180,7 @@ fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
         .unwrap();
     let (first, mean) = (seen[0], seen.iter().sum::<f32>() / seen.len() as f32);
     assert!(seen.iter().any(|value| *value != first));
-    // 60 steps of 64 values of variance 1: a standard error of 0.016, five are allowed.
+    // 60 steps of 64 values of variance 1: a standard error of 0.016; five standard errors are allowed.
     assert!((mean - 1.0).abs() < 0.08, "{mean}");
     let checks: Vec<_> =
         trained.report.curve.iter().map(|p| (p.validation["mask_mean"], p.validation["sign_mean"])).collect();
@@ -179,7 +189,7 @@ fn noise_is_drawn_anew_at_each_step_and_masks_are_off_when_validating() {
 }
 
 #[test]
-fn what_comes_after_a_step_constrains_the_weights_and_carries_others_along() {
+fn the_graph_after_a_step_constrains_trained_weights_and_updates_others() {
     let mut b = Builder::new("linear");
     let (x, y) = (rows(&mut b, "x", 3), rows(&mut b, "y", 2));
     let w = b.constant("w", Tensor::zeros(DType::F32, &[3, 2]).unwrap());
@@ -199,7 +209,12 @@ fn what_comes_after_a_step_constrains_the_weights_and_carries_others_along() {
     after.output("next/count", &counted, DType::F32, &[]);
     objective.after = Some(after.finish().unwrap());
     let (x, y, expected) = exact_rows(64);
-    let options = Options { length: Length::Steps(200), weight_decay: 0.0, validation: 0.0, ..options() };
+    let options = TrainingOptions {
+        length: TrainingLength::Steps(200),
+        weight_decay: 0.0,
+        validation: 0.0,
+        ..options()
+    };
     let trained = train(&trainer(), &objective, &x, &y, &options, &mut |_| true).unwrap();
     let (w, count) = (trained.weights[0].1.as_f32().unwrap(), trained.weights[1].1.as_f32().unwrap());
     assert_eq!(count, [200.0]);
@@ -208,7 +223,7 @@ fn what_comes_after_a_step_constrains_the_weights_and_carries_others_along() {
 }
 
 #[test]
-fn many_validation_rows_are_judged_in_parts_and_averaged() {
+fn many_validation_rows_are_scored_in_parts_and_averaged() {
     let mut b = Builder::new("mean");
     let x = rows(&mut b, "x", 1);
     let w = b.constant("w", Tensor::f32(&[1], vec![1.0]).unwrap());
@@ -222,8 +237,8 @@ fn many_validation_rows_are_judged_in_parts_and_averaged() {
     let expected = -3.0 * x.as_f32().unwrap().iter().sum::<f32>() / 10_001.0;
     let few = tensor(&[20, 1], 1);
     let (training, validation) = ([("x", (&few).into())], [("x", (&x).into())]);
-    let rows = Rows { training: &training, validation: &validation };
-    let options = Options { length: Length::Steps(1), ..options() };
+    let rows = TrainingRows { training: &training, validation: &validation };
+    let options = TrainingOptions { length: TrainingLength::Steps(1), ..options() };
     let report = trainer().train(&objective, &rows, &options, &mut |_| true).unwrap().report;
     let score = report.curve[0].score.unwrap();
     assert!((score - expected).abs() < 1e-4, "got {score}, expected {expected}");
@@ -231,37 +246,40 @@ fn many_validation_rows_are_judged_in_parts_and_averaged() {
 }
 
 #[test]
-fn objectives_rows_and_options_that_make_no_sense_are_told() {
+fn invalid_objectives_rows_and_options_are_named_in_the_error() {
     let (x, y, _) = exact_rows(16);
-    let told = |objective: &Objective, x: &Tensor, options: &Options| {
+    let message = |objective: &Objective, x: &Tensor, options: &TrainingOptions| {
         train(&trainer(), objective, x, &y, options, &mut |_| true).unwrap_err().to_string()
     };
     let good = linear();
     let trainable = |name: &str| Objective {
-        trainable: vec![Trainable { name: name.into(), decay: true }],
+        trainable: vec![TrainableWeight { name: name.into(), decay: true }],
         ..good.clone()
     };
     let narrow = tensor(&[16, 2], 1);
     let short = tensor(&[15, 3], 1);
     let cases = [
-        (told(&trainable("v"), &x, &options()), "`v`"),
-        (told(&trainable("idle"), &x, &options()), "does not depend on the weight `idle`"),
-        (told(&Objective { trainable: Vec::new(), ..good.clone() }, &x, &options()), "no weight to train"),
-        (told(&good.clone().with_random("z", Draw::Normal), &x, &options()), "`z`"),
-        (told(&good.clone().with_random("x", Draw::Mask { keep: 0.0 }), &x, &options()), "probability 0"),
-        (told(&good, &narrow, &options()), "expected x f32[batch,3], got f32[16, 2]"),
-        (told(&good, &short, &options()), "as many as the others"),
-        (told(&good, &x, &Options { batch: 0, ..options() }), "`batch`"),
-        (told(&good, &x, &Options { validation: 1.0, ..options() }), "`validation`"),
-        (told(&good, &x, &Options { learning_rate: f64::NAN, ..options() }), "`learning_rate`"),
+        (message(&trainable("v"), &x, &options()), "`v`"),
+        (message(&trainable("idle"), &x, &options()), "does not depend on the weight `idle`"),
+        (message(&Objective { trainable: Vec::new(), ..good.clone() }, &x, &options()), "no weight to train"),
+        (message(&good.clone().with_random("z", NoiseDistribution::Normal), &x, &options()), "`z`"),
+        (
+            message(&good.clone().with_random("x", NoiseDistribution::Mask { keep: 0.0 }), &x, &options()),
+            "probability 0",
+        ),
+        (message(&good, &narrow, &options()), "expected x f32[batch,3], got f32[16, 2]"),
+        (message(&good, &short, &options()), "as the others"),
+        (message(&good, &x, &TrainingOptions { batch: 0, ..options() }), "`batch`"),
+        (message(&good, &x, &TrainingOptions { validation: 1.0, ..options() }), "`validation`"),
+        (message(&good, &x, &TrainingOptions { learning_rate: f64::NAN, ..options() }), "`learning_rate`"),
     ];
     for (message, words) in cases {
         assert!(message.contains(words), "expected `{words}` in: {message}");
     }
     let missing = [("x", (&x).into())];
-    let rows = Rows { training: &missing, validation: &[] };
+    let rows = TrainingRows { training: &missing, validation: &[] };
     let message = trainer().train(&good, &rows, &options(), &mut |_| true).unwrap_err().to_string();
-    assert!(message.contains("none for `y`; given are: x"), "{message}");
+    assert!(message.contains("none for `y`; given: x"), "{message}");
     assert!(
         train(&trainer(), &small(), &tensor(&[16, 4], 1), &tensor(&[16, 3], 2), &options(), &mut |_| true)
             .is_ok()

@@ -3,21 +3,32 @@
 use crate::{
     demo, layering, provision,
     shell::{Outcome, cargo, must, root, say},
-    tidy,
+    skipped, tidy,
 };
-use std::process::Command;
+use chiasm_testing::{SKIPPED_VARIABLE, SkippedTest};
+use std::{collections::BTreeSet, process::Command};
 
-/// Runs every test of the workspace with what they need at hand.
+/// Runs every test of the workspace, then prints the tests that were skipped.
 pub fn test(extra: &[String]) -> Outcome {
+    tested(extra).map(|_| ())
+}
+
+/// Brings what the tests need and runs them; returns those that were skipped.
+fn tested(extra: &[String]) -> Outcome<BTreeSet<SkippedTest>> {
     let python = provision::everything()?;
-    must(
+    let file = skipped::fresh_file()?;
+    let outcome = must(
         cargo()
             // one failure hides no other
             .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"])
             .args(provision::NOT_FOR_USERS)
             .args(extra)
-            .env("CHIASM_PEERS", python),
-    )
+            .env("CHIASM_PEERS", python)
+            .env(SKIPPED_VARIABLE, &file),
+    );
+    // Also after a failure: a skipped test may explain it.
+    let skipped = skipped::report(&file)?;
+    outcome.map(|()| skipped)
 }
 
 /// Everything a change must pass.
@@ -26,7 +37,7 @@ pub fn ci() -> Outcome {
     layering::check()?;
     tidy::check()?;
     demo::run()?; // the README's first command, and its second
-    test(&[])?;
+    skipped::verify(&tested(&[])?)?;
     must(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     must(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     licences()?;

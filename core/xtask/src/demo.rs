@@ -120,8 +120,7 @@ fn held_out(quiz: &Path, count: usize) -> Outcome<PathBuf> {
 
 /// The real encoders and pairs lie outside the project: `CHIASM_REAL`, or `../shared/real`.
 pub fn real() -> Option<PathBuf> {
-    let named = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| root().join("../shared/real"));
+    let folder = chiasm_testing::real_folder();
     folder.join("flickr1k/pairs.jsonl").is_file().then_some(folder)
 }
 

@@ -18,6 +18,7 @@ use std::path::Path;
 /// Every crate outside the folders below, lowest first, and the crates of this project that it may depend on
 /// (dev-dependencies are free).
 const CRATES: &[(&str, &[&str])] = &[
+    ("chiasm-testing", &[]),
     ("chiasm-graph", &[]),
     ("chiasm-transport", &[]),
     ("chiasm-parameters-derive", &[]),
@@ -56,7 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-pipeline",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["chiasm-testing"]),
     ("world", &[]),
 ];
 

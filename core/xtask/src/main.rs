@@ -8,6 +8,7 @@ mod demo;
 mod layering;
 mod provision;
 mod shell;
+mod skipped;
 mod tidy;
 
 use shell::say;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   demo       build, then merge the two small encoders of the demo world and ask the result a question
-  test       build, bring the engine and the Python peers, run every test
+  test       build, bring the engine and the Python peers, run every test, list the skipped ones
   ci         test, and fmt, clippy, layering, tidiness, docs, licences
   layering   the map of crates and of the pipeline's stages, and whether every import keeps to it
   questions  examples/questions: questions about pictures, with attention over tokens, and where it looked

@@ -10,7 +10,15 @@ const LINES: usize = 450;
 const COLUMNS: usize = 110;
 
 /// The folders whose lines are all that short; one that has been mended is added here.
-const NARROW: &[&str] = &["core/xtask", "core/check", "core/graph/src", "core/runtime/src"];
+const NARROW: &[&str] = &[
+    "core/check",
+    "core/graph/src",
+    "core/objective",
+    "core/runtime/src",
+    "core/testing",
+    "core/train",
+    "core/xtask",
+];
 
 /// Fails with every file that is too long or names a place that exists on one machine only.
 pub fn check() -> Outcome {

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use chiasm_plugin::graph::Tensor;
     use chiasm_plugin::{Json, Modality};
-    use chiasm_runtime::{Engine, Search, SessionOptions};
+    use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
     fn modality(name: &str, pooled_dim: usize) -> Modality {
         Modality { name: name.into(), pooled_dim, token_dim: None }
@@ -64,7 +64,7 @@ mod tests {
     /// one.
     #[test]
     fn four_modalities_stand_side_by_side_and_an_absent_one_is_zero() {
-        let engine = Engine::open(&Search::from_environment(None)).unwrap();
+        let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
         let widths = [("image", 1), ("text", 2), ("sound", 1), ("depth", 3)];
         let modalities = widths.map(|(name, width)| modality(name, width));
         let spec = FusionSpec { modalities: modalities.to_vec(), task: None };

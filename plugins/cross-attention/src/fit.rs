@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chiasm_kit::{Layers, Weights};
 use chiasm_plugin::graph::{DType, Dim, Graph, TensorRef, Value};
 use chiasm_plugin::ndarray::{ArrayViewD, CowArray, IxDyn};
-use chiasm_plugin::objective::{Draw, Length, Objective, Options, Rows, Trained};
+use chiasm_plugin::objective::{
+    NoiseDistribution, Objective, TrainedWeights, TrainingLength, TrainingOptions, TrainingRows,
+};
 use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Level, Result, Services, json};
 
 use crate::attention::weights_by_stream;
@@ -124,7 +126,7 @@ fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Object
         }
         let port = format!("keep/{name}");
         let drawn = layers.b.input(&port, DType::F32, &[Dim::named("batch"), 1.into()])?;
-        random.push((port, Draw::Mask { keep: 1.0 - set.modality_dropout }));
+        random.push((port, NoiseDistribution::Mask { keep: 1.0 - set.modality_dropout }));
         // 0 or 1, without the scale of dropout
         let kept = layers.b.sign(&drawn);
         Ok(layers.b.mul(&mask, &kept))
@@ -132,7 +134,7 @@ fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Object
     let FusedStreams { row: mut fused, width, sum, .. } = model.fused(&mut layers, &mut hide)?;
     if set.dropout > 0.0 {
         let drawn = layers.b.input("keep", DType::F32, &[Dim::named("batch"), width.into()])?;
-        random.push(("keep".to_owned(), Draw::Mask { keep: 1.0 - set.dropout }));
+        random.push(("keep".to_owned(), NoiseDistribution::Mask { keep: 1.0 - set.dropout }));
         fused = layers.b.mul(&fused, &drawn);
     }
     let answer = head.answer(&mut layers, set, &fused, width, sum.as_ref());
@@ -154,7 +156,7 @@ fn train(
     arrays: &Arrays<'_>,
     target: ArrayViewD<'_, f32>,
     services: &Services<'_>,
-) -> Result<Trained> {
+) -> Result<TrainedWeights> {
     let set = &model.settings;
     let dense: Vec<(&str, CowArray<'_, f32, IxDyn>)> = (arrays.iter())
         .map(|(name, array)| (name.as_str(), array.as_standard_layout()))
@@ -167,19 +169,19 @@ fn train(
             Ok((*name, TensorRef::f32(array.shape(), values)?))
         })
         .collect::<Result<_>>()?;
-    let options = Options {
+    let options = TrainingOptions {
         learning_rate: set.learning_rate,
         weight_decay: set.weight_decay,
-        length: Length::Epochs(set.epochs),
+        length: TrainingLength::Epochs(set.epochs),
         batch: set.batch,
         clip: Some(CLIP),
         validation: HELD_OUT,
         patience: Some(set.patience),
         seed: services.seed(),
-        ..Options::default()
+        ..TrainingOptions::default()
     };
-    let options = Options { warmup: options.steps(target.shape()[0]) / WARMUP, ..options };
-    services.train(objective, &Rows { training: &rows, validation: &[] }, &options)
+    let options = TrainingOptions { warmup: options.steps(target.shape()[0]) / WARMUP, ..options };
+    services.train(objective, &TrainingRows { training: &rows, validation: &[] }, &options)
 }
 
 /// The exported graph: the network without dropout, and its attention weights.

@@ -21,7 +21,7 @@ use chiasm_kit::losses::{self, BatchMask};
 use chiasm_plugin::Result;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
-use chiasm_plugin::objective::{Draw, Objective};
+use chiasm_plugin::objective::{NoiseDistribution, Objective};
 
 use crate::settings::Settings;
 
@@ -79,7 +79,7 @@ impl Model {
         let graph = joined.extract(&outputs)?.bound(&values)?;
         let objective = Objective::new(graph, &names)?;
         Ok(PORTS.iter().fold(objective, |objective, port| {
-            objective.with_random(&format!("direction/{port}"), Draw::Sign)
+            objective.with_random(&format!("direction/{port}"), NoiseDistribution::Sign)
         }))
     }
 

@@ -4,7 +4,7 @@ use chiasm_closed_form::Views;
 use chiasm_kit::{Examples, Subset, apply, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, TensorRef};
 use chiasm_plugin::ndarray::{Array2, ArrayView2};
-use chiasm_plugin::objective::{Length, Options, Report, Rows};
+use chiasm_plugin::objective::{TrainingLength, TrainingOptions, TrainingReport, TrainingRows};
 use chiasm_plugin::{Error, Result, Services};
 
 use crate::model::{Model, PORTS, sphere};
@@ -80,7 +80,7 @@ impl<'a> Pair<'a> {
         schedule: Schedule,
         validation: Option<&Subset<'_>>,
         services: &Services<'_>,
-    ) -> Result<Report> {
+    ) -> Result<TrainingReport> {
         let held_out = validation.map(|items| (items, Examples::new(&items.row_lists(), &[(0, 1)])));
         let masked = !self.examples.are_complete()
             || held_out.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
@@ -94,20 +94,20 @@ impl<'a> Pair<'a> {
             }
             None => Vec::new(),
         };
-        let options = Options {
+        let options = TrainingOptions {
             learning_rate: settings.learning_rate,
             weight_decay: settings.weight_decay,
-            length: Length::Steps(schedule.steps),
+            length: TrainingLength::Steps(schedule.steps),
             batch: settings.batch,
             warmup: schedule.steps / 10,
             validation: 0.0,
             check_every: Some(schedule.steps.div_ceil(CHECKS)),
             patience: Some(PATIENCE),
             seed: services.seed(),
-            ..Options::default()
+            ..TrainingOptions::default()
         };
         let (own, held_out) = (borrowed(&own), borrowed(&held_out));
-        let rows = Rows { training: &own, validation: &held_out };
+        let rows = TrainingRows { training: &own, validation: &held_out };
         let trained = services.train(&model.objective(settings, schedule.cycle, masked)?, &rows, &options)?;
         model.load(&trained.weights)?;
         Ok(trained.report)

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use chiasm_plugin::Modality;
     use chiasm_plugin::graph::Tensor;
-    use chiasm_runtime::{Engine, Search, SessionOptions};
+    use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
     fn fit(widths: &[usize]) -> Result<Fused> {
         let modalities: Vec<Modality> = widths
@@ -80,7 +80,7 @@ mod tests {
     /// Two rows of three and of four modalities; from the second row one is absent.
     #[test]
     fn the_mean_is_that_of_the_modalities_present() {
-        let engine = Engine::open(&Search::from_environment(None)).unwrap();
+        let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
         for count in [3, 4] {
             let fused = fit(&vec![2; count]).unwrap().graph;
             let rows: Vec<[f32; 4]> =

@@ -15,7 +15,7 @@
 use chiasm_closed_form::Views;
 use chiasm_kit::comparison::{Comparison, FEWEST, Holdout, fit_start};
 use chiasm_kit::{Subset, inverse_kind, paired_rows, plugin_error};
-use chiasm_plugin::objective::Report;
+use chiasm_plugin::objective::TrainingReport;
 use chiasm_plugin::{
     Error, Inverse, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
 };
@@ -108,7 +108,7 @@ fn choose(settings: &Settings, views: &Views<'_>, services: &Services<'_>) -> Re
         0.0 => "the start alone, since no share of the networks was better on the rows held out".to_owned(),
         blend => format!("the networks with a share of {blend} in the score"),
     };
-    let trainings: Vec<String> = reports.iter().map(Report::sentence).collect();
+    let trainings: Vec<String> = reports.iter().map(TrainingReport::sentence).collect();
     let notes = json!({
         "verdict": verdict, "result": result, "comparison": comparison.table(), "trainings": trainings,
     });

@@ -17,7 +17,7 @@ use chiasm_kit::losses::{self, BatchMask};
 use chiasm_kit::{Network, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
-use chiasm_plugin::objective::{Draw, Objective};
+use chiasm_plugin::objective::{NoiseDistribution, Objective};
 use chiasm_plugin::{Error, Result};
 
 use crate::settings::{Loss, Settings};
@@ -140,7 +140,7 @@ impl Model {
         settings: &Settings,
         noise: f64,
         mask: Option<&BatchMask>,
-        random: &mut Vec<(String, Draw)>,
+        random: &mut Vec<(String, NoiseDistribution)>,
     ) -> Result<Mapped> {
         let (name, shape) = (&self.names[at], self.maps[at].shape());
         let port = |b: &mut Builder, name: &str, width: usize| {
@@ -152,13 +152,13 @@ impl Model {
             let name = format!("noise/{name}");
             let drawn = port(b, &name, shape.input)?;
             noisy = losses::plus(b, &items, noise, &drawn);
-            random.push((name, Draw::Normal));
+            random.push((name, NoiseDistribution::Normal));
         }
         let mut dropout = None;
         if settings.dropout > 0.0 && shape.hidden > 0 {
             let name = format!("dropout/{name}");
             dropout = Some(port(b, &name, shape.hidden)?);
-            random.push((name, Draw::Mask { keep: 1.0 - settings.dropout }));
+            random.push((name, NoiseDistribution::Mask { keep: 1.0 - settings.dropout }));
         }
         let map = self.maps[at].bind(b);
         let outputs =

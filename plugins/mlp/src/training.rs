@@ -5,7 +5,7 @@ use chiasm_closed_form::{Front, Views};
 use chiasm_kit::{Examples, Subset, apply, plugin_error};
 use chiasm_plugin::graph::{Tensor, TensorRef};
 use chiasm_plugin::ndarray::Array2;
-use chiasm_plugin::objective::{Length, Options, Report, Rows};
+use chiasm_plugin::objective::{TrainingLength, TrainingOptions, TrainingReport, TrainingRows};
 use chiasm_plugin::{Error, Result, Services};
 
 use crate::ensemble::Ensemble;
@@ -60,7 +60,11 @@ impl<'a, 's> Training<'a, 's> {
 
     /// Trains every member for so many steps; with items to validate on, the weights of the best check are
     /// kept.
-    pub(crate) fn run(self, steps: u64, validation: Option<&Subset<'_>>) -> Result<(Ensemble, Vec<Report>)> {
+    pub(crate) fn run(
+        self,
+        steps: u64,
+        validation: Option<&Subset<'_>>,
+    ) -> Result<(Ensemble, Vec<TrainingReport>)> {
         let examples = Examples::new(&self.items.row_lists(), &self.pairs);
         let pairs = examples.present_pairs(&self.pairs);
         let alone = (0..self.names.len()).find(|at| !pairs.iter().any(|&(a, b)| a == *at || b == *at));
@@ -81,24 +85,24 @@ impl<'a, 's> Training<'a, 's> {
             None => Vec::new(),
         };
         let (own, held_out) = (borrowed(&own), borrowed(&held_out));
-        let rows = Rows { training: &own, validation: &held_out };
+        let rows = TrainingRows { training: &own, validation: &held_out };
         let terms = Terms { pairs, masked, noise: self.noise };
         let (mut members, mut reports) = (Vec::new(), Vec::new());
         for member in 0..self.settings.members as u64 {
             let seed = self.services.seed().wrapping_add(SEED_STEP.wrapping_mul(member + 1));
             let mut model = Model::new(&self.names, &self.fronts, self.settings, seed)?;
             let objective = model.objective(self.settings, &terms, seed)?;
-            let options = Options {
+            let options = TrainingOptions {
                 learning_rate: self.settings.learning_rate,
                 weight_decay: self.settings.weight_decay,
-                length: Length::Steps(steps),
+                length: TrainingLength::Steps(steps),
                 batch: self.settings.batch,
                 warmup: steps / 10,
                 validation: 0.0,
                 check_every: Some(steps.div_ceil(CHECKS)),
                 patience: Some(PATIENCE),
                 seed,
-                ..Options::default()
+                ..TrainingOptions::default()
             };
             let trained = self.services.train(&objective, &rows, &options)?;
             model.load(&trained.weights)?;

@@ -4,15 +4,15 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use chiasm_check::{Report, Settings, Subject, Verdict, check};
+use chiasm_check::{CheckInput, CheckSettings, MapReport, Verdict, check};
 use chiasm_geometry::{linalg::thin_svd, random::Random};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use ndarray::Array2;
 
 /// The engine of this machine; without one the tests fail with the command that brings it.
 pub fn engine() -> &'static Engine {
-    Engine::open(&Search::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
+    Engine::open(&EngineSearch::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A map `x [n, d]` to `z [n, o]`.
@@ -51,8 +51,8 @@ pub fn orthogonal(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
 }
 
 /// The report of a map alone.
-pub fn report(graph: &Graph, points: &Array2<f32>) -> Report {
-    look(&Subject {
+pub fn report(graph: &Graph, points: &Array2<f32>) -> MapReport {
+    check_map(&CheckInput {
         name: "map",
         map: graph,
         points: points.view(),
@@ -63,11 +63,11 @@ pub fn report(graph: &Graph, points: &Array2<f32>) -> Report {
     })
 }
 
-pub fn look(subject: &Subject<'_>) -> Report {
-    check(subject, &Settings::default(), engine(), &SessionOptions::default(), &|_, _| ()).unwrap()
+pub fn check_map(subject: &CheckInput<'_>) -> MapReport {
+    check(subject, &CheckSettings::default(), engine(), &SessionOptions::default(), &|_, _| ()).unwrap()
 }
 
 /// The verdict of one check; panics with the whole report when it was not made.
-pub fn verdict(report: &Report, name: &str) -> Verdict {
+pub fn verdict(report: &MapReport, name: &str) -> Verdict {
     report.check(name).unwrap_or_else(|| panic!("no {name} in {report:#?}")).verdict
 }

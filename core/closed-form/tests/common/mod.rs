@@ -3,23 +3,23 @@
     dead_code,
     clippy::allow_attributes,
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "each test file uses its own part"
 )]
 
 use chiasm_closed_form::{Error, FitContext, Fitted, Method, View, Views};
 use chiasm_geometry::random::Random;
 use chiasm_graph::{Graph, Tensor};
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_testing::{Requirement, skip};
 use ndarray::{Array2, Axis};
 use serde_json::Value;
 
-/// The engine, or a line that says why the test is skipped.
+/// The engine; without one the test is skipped.
 pub fn engine() -> Option<&'static Engine> {
-    match Engine::open(&Search::from_environment(None)) {
+    match Engine::open(&EngineSearch::from_environment(None)) {
         Ok(engine) => Some(engine),
         Err(error) => {
-            println!("skipped: no ONNX Runtime here ({error})");
+            skip(Requirement::Engine, &error.to_string());
             None
         }
     }

@@ -3,7 +3,6 @@
     dead_code,
     clippy::allow_attributes,
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "helpers of tests, of which each test file uses a part"
 )]
 
@@ -20,15 +19,9 @@ pub fn load(name: &str) -> Graph {
     Graph::load(path(name)).unwrap()
 }
 
-/// A real model, `None` (and a line that says so) when the real data is not there.
+/// A real model; without it the test is skipped.
 pub fn real(name: &str) -> Option<Graph> {
-    let root = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/real");
-    let path = root.unwrap_or(beside).join("models").join(name);
-    if !path.exists() {
-        println!("skipped: no real model {name} (set CHIASM_REAL to the folder that holds models/)");
-        return None;
-    }
+    let path = chiasm_testing::real_data(&format!("models/{name}"))?;
     Some(Graph::load(path).unwrap())
 }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Host, HostServices, Level, Search};
-use chiasm_plugin::objective::{Objective, Options, Report, Rows, Stopped, Trained};
+use chiasm_plugin::objective::{
+    Objective, StopReason, TrainedWeights, TrainingOptions, TrainingReport, TrainingRows,
+};
 
 /// The library of a fixture: as a dev-dependency it is built into the folder of the test programs.
 pub fn library(name: &str) -> PathBuf {
@@ -78,9 +80,9 @@ impl HostServices for Recorder {
         &self,
         plugin: &str,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-    ) -> Result<Trained, String> {
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights, String> {
         self.maybe_panic("train");
         let given: Vec<String> = rows
             .training
@@ -97,7 +99,8 @@ impl HostServices for Recorder {
         let weight =
             |name: &str| Ok((name.to_owned(), objective.graph.weight(name).map_err(|e| e.to_string())?));
         let weights = objective.trainable.iter().map(|t| weight(&t.name)).collect::<Result<_, String>>()?;
-        let report = Report { steps: 3, best_step: 0, stopped: Stopped::Early(2), curve: Vec::new() };
-        Ok(Trained { weights, report })
+        let report =
+            TrainingReport { steps: 3, best_step: 0, stopped: StopReason::Early(2), curve: Vec::new() };
+        Ok(TrainedWeights { weights, report })
     }
 }

@@ -8,8 +8,8 @@ use crate::base::{
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Host, HostServices, Level};
-use chiasm_runtime::{Device, Engine, Search, Session, SessionOptions};
-use chiasm_train::{Objective, Options, Rows, Trained};
+use chiasm_runtime::{Device, Engine, EngineSearch, Session, SessionOptions};
+use chiasm_train::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use std::{path::PathBuf, sync::Arc};
 
 /// The environment that operations run in.
@@ -112,7 +112,7 @@ pub struct TaskServices {
     reporter: Arc<dyn Reporter>,
     seed: u64,
     threads: usize,
-    search: Search,
+    search: EngineSearch,
     options: SessionOptions,
     cache: Cache,
     trainings: TrainingLog,

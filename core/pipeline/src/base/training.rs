@@ -4,8 +4,11 @@
 //! is logged, so that its curve is written to the run folder.
 
 use crate::base::{cache::Cache, reporter::Reporter};
-use chiasm_runtime::{Engine, Search, SessionOptions};
-use chiasm_train::{Objective, Options, Progress, Report, Rows, Stopped, Trained, Trainer};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_train::{
+    Objective, StopReason, TrainedWeights, Trainer, TrainingOptions, TrainingProgress, TrainingReport,
+    TrainingRows,
+};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +19,7 @@ pub struct TrainingRecord {
     pub task: String,
     /// Its curve, and why it stopped.
     #[serde(flatten)]
-    pub report: Report,
+    pub report: TrainingReport,
 }
 
 /// The trainings since the last [`TrainingLog::take`], in order. Clones share one log.
@@ -37,7 +40,7 @@ impl TrainingLog {
 /// Runs the trainings that one task requests.
 pub(crate) struct TrainingRunner<'a> {
     pub task: &'a str,
-    pub search: &'a Search,
+    pub search: &'a EngineSearch,
     pub session: SessionOptions,
     pub cache: &'a Cache,
     pub reporter: &'a dyn Reporter,
@@ -49,9 +52,9 @@ impl TrainingRunner<'_> {
     pub fn train(
         &self,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-    ) -> Result<Trained, String> {
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights, String> {
         let engine = Engine::open(self.search).map_err(|e| e.to_string())?;
         let folder = self.cache.trainings();
         let trainer = Trainer { engine, session: self.session, checkpoints: Some(&folder) };
@@ -69,7 +72,7 @@ impl TrainingRunner<'_> {
             self.reporter.end();
         }
         let trained = trained.map_err(|e| e.to_string())?;
-        if let Stopped::Diverged(_) = trained.report.stopped {
+        if let StopReason::Diverged(_) = trained.report.stopped {
             self.reporter.note(&format!("{}: {}", self.task, trained.report.sentence()));
         }
         self.trainings.add(TrainingRecord { task: self.task.to_owned(), report: trained.report.clone() });
@@ -88,7 +91,7 @@ fn losses(progress: &Progress<'_>) -> String {
 mod tests {
     use super::*;
     use chiasm_graph::{Builder, DType, Dim, Tensor};
-    use chiasm_train::Length;
+    use chiasm_train::TrainingLength;
 
     /// Records every report as a line of text.
     #[derive(Default)]
@@ -136,7 +139,7 @@ mod tests {
         let (reporter, trainings) = (RecordingReporter::default(), TrainingLog::default());
         let trains = TrainingRunner {
             task: "align (x)",
-            search: &Search::from_environment(None),
+            search: &EngineSearch::from_environment(None),
             session: SessionOptions { threads: 1, ..SessionOptions::default() },
             cache: &cache,
             reporter: &reporter,
@@ -144,8 +147,8 @@ mod tests {
         };
         let x = Tensor::f32(&[10, 2], vec![1.0; 20]).unwrap();
         let rows = [("x", (&x).into())];
-        let rows = Rows { training: &rows, validation: &[] };
-        let options = Options { length: Length::Steps(2), ..Options::default() };
+        let rows = TrainingRows { training: &rows, validation: &[] };
+        let options = TrainingOptions { length: TrainingLength::Steps(2), ..TrainingOptions::default() };
         let first = trains.train(&objective(), &rows, &options).unwrap();
         assert!(cache.trainings().starts_with(here.path()), "checkpoints are in the cache's own folder");
         let reports = std::mem::take(&mut *reporter.0.lock().unwrap());
@@ -159,7 +162,7 @@ mod tests {
         assert_eq!(logged[0]["task"], "align (x)");
         assert_eq!(logged[1]["curve"].as_array().unwrap().len(), 2);
         assert!(trainings.take().is_empty());
-        let broken = Options { batch: 0, ..options };
+        let broken = TrainingOptions { batch: 0, ..options };
         let message = trains.train(&objective(), &rows, &broken).unwrap_err();
         assert!(message.contains("`batch`"), "{message}");
     }

@@ -6,7 +6,7 @@ use crate::{
     catalog::{encoder::Encoder, raw::RawItem},
 };
 use chiasm_graph::Tensor;
-use chiasm_runtime::{EmbedOptions, ItemInput, OnBad, Session, Sink, embed};
+use chiasm_runtime::{BadItemPolicy, BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, Session, embed};
 use ndarray::{Array2, Array3, Axis, Slice};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -203,7 +203,8 @@ fn run(
         before: 0,
     };
     let outputs: &[&str] = if width.is_some() { &["pooled", "tokens", "mask"] } else { &["pooled"] };
-    match embed(session, shard.len(), &inputs, outputs, &options, prepare, &mut gather) {
+    let request = EmbedRequest { items: shard.len(), inputs: &inputs, outputs, options };
+    match embed(session, &request, prepare, &mut gather) {
         Err(chiasm_runtime::Error::Item { index, reason }) => return Err(unreadable(shard[index], &reason)),
         other => other?,
     };

@@ -73,5 +73,5 @@ pub fn settings_from_overrides(overrides: &[String], seed: u64) -> Result<Settin
     let root = TableReader::new("", &table, &whole, &problems);
     let checks = read_checks(&root);
     root.finish();
-    problems.into_inner().or(Some(Settings { seed, ..checks.settings }))
+    problems.into_inner().or(Some(CheckSettings { seed, ..checks.settings }))
 }

@@ -12,7 +12,7 @@ use crate::{
     embed::EmbeddedItems,
     recipe::checks::settings_from_overrides,
 };
-use chiasm_check::{Claims, Labels, Report, Settings, Subject, Verdict};
+use chiasm_check::{CheckInput, CheckSettings, InverseSides, MapReport, ProbeLabels, Verdict};
 use chiasm_graph::Graph;
 use chiasm_host::InverseKind;
 use chiasm_runtime::SessionOptions;
@@ -76,7 +76,7 @@ pub(super) fn check_maps(
             training_labels: labels.of(&train[at].rows),
         });
         let inverse = model.inverses[at].as_ref();
-        let subject = Subject {
+        let subject = CheckInput {
             name: &head.modality,
             map: &map,
             points: items.test[at].pooled.view(),
@@ -87,7 +87,7 @@ pub(super) fn check_maps(
         };
         maps.push(subject_report(&subject, settings, env)?);
     }
-    let failed = |report: &Report| -> Vec<String> {
+    let failed = |report: &MapReport| -> Vec<String> {
         report.of(Verdict::Fail).map(|check| format!("{}: {}", report.map, check.name)).collect()
     };
     Ok(RunChecks {
@@ -162,11 +162,11 @@ pub fn check_graph(
     let inverse = what.inverse.map(load).transpose()?;
     let targets = what.onto.map(rows).transpose()?;
     let name = what.graph.display().to_string();
-    let subject = Subject {
+    let subject = CheckInput {
         name: &name,
         map: &map,
         points: points.view(),
-        inverse: inverse.as_ref().map(|graph| (graph, Claims { left: true, right: true })),
+        inverse: inverse.as_ref().map(|graph| (graph, InverseSides { left: true, right: true })),
         targets: targets.as_ref().map(Array2::view),
         labels: None,
         spanned: None,

@@ -11,7 +11,7 @@ use crate::{
 };
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
 use chiasm_host::HostError;
-use chiasm_runtime::{EmbedOptions, ItemInput, Sink, embed};
+use chiasm_runtime::{BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, embed};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 

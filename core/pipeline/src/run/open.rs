@@ -24,7 +24,7 @@ use crate::{
     },
     recipe::{Recipe, checks::ChecksRecipe, encoders::ItemRule},
 };
-use chiasm_check::Settings;
+use chiasm_check::CheckSettings;
 use chiasm_graph::{Graph, Storage};
 use chiasm_host::{EncoderSpec, Inverse, Takes};
 use ndarray::Array2;

@@ -5,7 +5,9 @@
 use chiasm_abi::stable::{RSlice, RString};
 use chiasm_abi::{DataType, Layout, NamedOwned, NamedTensor, TensorView, TrainJob, TrainOutcome};
 use chiasm_graph::{Graph, TensorRef};
-use chiasm_objective::{Objective, Options, Random, Report, Rows, Trainable, Trained};
+use chiasm_objective::{
+    Objective, RandomInput, TrainableWeight, TrainedWeights, TrainingOptions, TrainingReport, TrainingRows,
+};
 use serde::{Deserialize, Serialize};
 
 use super::tensor;
@@ -15,18 +17,18 @@ use crate::{Error, Result};
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Specification {
-    trainable: Vec<Trainable>,
-    random: Vec<Random>,
-    options: Options,
+    trainable: Vec<TrainableWeight>,
+    random: Vec<RandomInput>,
+    options: TrainingOptions,
 }
 
 /// Asks for a training through `call`.
 pub fn ask(
     objective: &Objective,
-    rows: &Rows<'_>,
-    options: &Options,
+    rows: &TrainingRows<'_>,
+    options: &TrainingOptions,
     call: impl FnOnce(TrainJob<'_>) -> Result<TrainOutcome>,
-) -> Result<Trained> {
+) -> Result<TrainedWeights> {
     let (trainable, random) = (objective.trainable.clone(), objective.random.clone());
     let specification =
         serde_json::to_string(&Specification { trainable, random, options: options.clone() })?;
@@ -54,14 +56,14 @@ pub fn ask(
     })?;
     let read = |weight: &NamedOwned| Ok((weight.name.to_string(), tensor::read(&weight.tensor.view())?));
     let weights = outcome.weights.iter().map(read).collect::<Result<_>>()?;
-    let report: Report = serde_json::from_str(&outcome.report)?;
-    Ok(Trained { weights, report })
+    let report: TrainingReport = serde_json::from_str(&outcome.report)?;
+    Ok(TrainedWeights { weights, report })
 }
 
 /// Serves a training that was asked for, with `work`.
 pub fn serve(
     job: &TrainJob<'_>,
-    work: impl FnOnce(&Objective, &Rows<'_>, &Options) -> Result<Trained>,
+    work: impl FnOnce(&Objective, &TrainingRows<'_>, &TrainingOptions) -> Result<TrainedWeights>,
 ) -> Result<TrainOutcome> {
     let Specification { trainable, random, options } = serde_json::from_str(job.specification.as_str())
         .map_err(|e| Error::invalid(format!("the training's specification: {e}")))?;
@@ -71,7 +73,7 @@ pub fn serve(
     let layouts = [layouts(job.training.as_slice())?, layouts(job.validation.as_slice())?];
     let training = borrowed(job.training.as_slice(), &layouts[0])?;
     let validation = borrowed(job.validation.as_slice(), &layouts[1])?;
-    let trained = work(&objective, &Rows { training: &training, validation: &validation }, &options)?;
+    let trained = work(&objective, &TrainingRows { training: &training, validation: &validation }, &options)?;
     let give = |(name, weight)| Ok(NamedOwned { name: RString::from(name), tensor: tensor::give(weight)? });
     Ok(TrainOutcome {
         weights: trained.weights.into_iter().map(give).collect::<Result<_>>()?,

@@ -1,66 +1,64 @@
-//! The convenience around [`super::embed`]: all results in memory, one tensor per output, rows in item order.
+//! [`embed_all`]: every result in memory, one tensor per output, rows in item order.
 
 use std::fmt::Display;
 
 use chiasm_graph::{DType, Dim, Port, Tensor};
 
-use super::{EmbedOptions, OnBad, Report, Sink, embed};
-use crate::{Error, ItemInput, Result, Session};
+use super::{BadItemPolicy, BatchReceiver, EmbedReport, EmbedRequest, embed};
+use crate::{Error, Result, Session};
 
-/// All results of a run.
+/// The results of [`embed_all`].
 #[derive(Debug, Clone)]
-pub struct Embedded {
+pub struct EmbeddedItems {
     /// One tensor per output asked for, in that order; its first axis runs over `items`.
     pub outputs: Vec<(String, Tensor)>,
     /// The item of each row: all of them, unless some were skipped.
     pub items: Vec<usize>,
-    /// What was done, and where the time went.
-    pub report: Report,
+    /// Counts and times of the run.
+    pub report: EmbedReport,
 }
 
-/// [`embed`] with everything kept: for outputs of one size per item, such as pooled embeddings.
+/// Runs [`embed`] and returns all outputs as tensors, for outputs of one size per item (pooled vectors).
 ///
-/// `on_bad` decides about bad items, `on_progress` is told (done, total) and stops the work with `false`.
+/// `on_bad` decides about bad items; `on_progress` is called with (done, total) and stops the run when it
+/// returns `false`.
 ///
 /// # Errors
-/// Those of [`embed`]; [`Error::Sink`] for an output whose rows differ in shape between batches.
-#[expect(clippy::too_many_arguments, reason = "the arguments of `embed`, with its sink in two parts")]
+/// Those of [`embed`]; [`Error::Receiver`] for an output whose rows differ in shape between batches.
 pub fn embed_all<P, E>(
     session: &Session,
-    items: usize,
-    inputs: &[ItemInput],
-    outputs: &[&str],
-    options: &EmbedOptions,
+    request: &EmbedRequest<'_>,
     prepare: P,
-    on_bad: &mut (dyn FnMut(usize, &str) -> OnBad + Send),
+    on_bad: &mut (dyn FnMut(usize, &str) -> BadItemPolicy + Send),
     on_progress: &mut (dyn FnMut(usize, usize) -> bool + Send),
-) -> Result<Embedded>
+) -> Result<EmbeddedItems>
 where
     P: Fn(usize) -> Result<Vec<Tensor>, E> + Sync,
     E: Display,
 {
-    let ports: Vec<&Port> = outputs.iter().map(|name| session.output(name)).collect::<Result<_>>()?;
-    let columns = ports.iter().map(|port| Column::new(port, items)).collect();
-    let mut all = All { columns, seen: vec![false; items], on_bad, on_progress };
-    let report = embed(session, items, inputs, outputs, options, prepare, &mut all)?;
-    let All { columns, seen, .. } = all;
+    let items = request.items;
+    let ports: Vec<&Port> = request.outputs.iter().map(|name| session.output(name)).collect::<Result<_>>()?;
+    let columns = ports.iter().map(|port| OutputColumn::new(port, items)).collect();
+    let mut all = Collector { columns, seen: vec![false; items], on_bad, on_progress };
+    let report = embed(session, request, prepare, &mut all)?;
+    let Collector { columns, seen, .. } = all;
     let kept: Vec<usize> = (0..items).filter(|i| seen[*i]).collect();
     let outputs = columns
         .into_iter()
         .zip(ports)
         .map(|(column, port)| Ok((port.name.clone(), column.finish(port, &kept, items)?)))
         .collect::<Result<_>>()?;
-    Ok(Embedded { outputs, items: kept, report })
+    Ok(EmbeddedItems { outputs, items: kept, report })
 }
 
-struct All<'a> {
-    columns: Vec<Column>,
+struct Collector<'a> {
+    columns: Vec<OutputColumn>,
     seen: Vec<bool>,
-    on_bad: &'a mut (dyn FnMut(usize, &str) -> OnBad + Send),
+    on_bad: &'a mut (dyn FnMut(usize, &str) -> BadItemPolicy + Send),
     on_progress: &'a mut (dyn FnMut(usize, usize) -> bool + Send),
 }
 
-impl Sink for All<'_> {
+impl BatchReceiver for Collector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         for (column, (name, tensor)) in self.columns.iter_mut().zip(&outputs) {
             column.place(rows, tensor).map_err(|reason| format!("output \"{name}\": {reason}"))?;
@@ -71,7 +69,7 @@ impl Sink for All<'_> {
         Ok(())
     }
 
-    fn bad_item(&mut self, item: usize, reason: &str) -> OnBad {
+    fn bad_item(&mut self, item: usize, reason: &str) -> BadItemPolicy {
         (self.on_bad)(item, reason)
     }
 
@@ -80,16 +78,16 @@ impl Sink for All<'_> {
     }
 }
 
-/// The rows of one output as bytes, at their items' places.
-struct Column {
+/// The rows of one output as bytes, in item order.
+struct OutputColumn {
     dtype: DType,
-    /// Shape of one row, once the first batch tells it.
+    /// Shape of one row; known from the first batch on.
     row: Option<Vec<usize>>,
     bytes: Vec<u8>,
     items: usize,
 }
 
-impl Column {
+impl OutputColumn {
     fn new(port: &Port, items: usize) -> Self {
         Self { dtype: port.dtype, row: None, bytes: Vec::new(), items }
     }
@@ -130,12 +128,12 @@ impl Column {
     }
 }
 
-/// The shape of a row when there was none: from the port, where it fixes every axis after the first.
+/// The shape of a row when no item was embedded: that of the port, if it fixes every axis after the first.
 fn empty_row(port: &Port) -> Result<Vec<usize>> {
     let dims = port.dims.as_ref().and_then(|dims| dims.get(1..));
     dims.and_then(|dims| dims.iter().map(Dim::fixed).collect()).ok_or_else(|| {
-        Error::Sink(format!(
-            "no item could be embedded, and the shape of output {port} does not follow from the model"
+        Error::Receiver(format!(
+            "no item could be embedded, and the model does not fix the shape of output {port}"
         ))
     })
 }

@@ -1,27 +1,27 @@
-//! The official builds, each pinned by the sha256 of its archive. To move to another version, change this
-//! file alone: run the commands of `download` for every row and write down what `sha256sum` says.
+//! The official builds, each pinned by the sha256 of its archive. To move to another version, change only
+//! this file: run the commands of `download` for every row and enter the output of `sha256sum`.
 
 use std::env::consts::{ARCH, OS};
 
-use super::tool::Tool;
+use super::tool::PackageTool;
 use crate::{Error, Result};
 
-/// One archive that holds ONNX Runtime.
+/// One archive with ONNX Runtime.
 #[derive(Debug, Clone)]
-pub(super) struct Build {
+pub(super) struct EngineBuild {
     pub package: &'static str,
     pub version: &'static str,
     /// Whether it can use CUDA.
     pub cuda: bool,
-    /// pip's name of the platform; unused by npm, whose one archive holds all platforms.
+    /// pip's name of the platform; unused by npm, whose single archive has all platforms.
     pub platform: &'static str,
     pub sha256: &'static str,
     /// The folder inside the archive that holds the libraries.
     pub inside: &'static str,
 }
 
-impl Build {
-    /// The name of its folder in the cache.
+impl EngineBuild {
+    /// Returns the name of its folder in the cache.
     pub fn folder(&self) -> String {
         format!("{}{}", self.version, if self.cuda { "-cuda" } else { "" })
     }
@@ -31,8 +31,8 @@ const CPU: &str = "onnxruntime";
 const GPU: &str = "onnxruntime-gpu";
 const WHEEL_VERSION: &str = "1.31.1";
 
-/// (package, system, processor, platform tag, sha256) of each wheel, all of CPython 3.11: the library inside
-/// is the same for every Python, and one wheel per platform is one hash.
+/// (package, system, processor, platform tag, sha256) of each wheel, all for CPython 3.11: the library inside
+/// is the same for every Python, and one wheel per platform needs one hash.
 const WHEELS: &[(&str, &str, &str, &str, &str)] = &[
     (
         CPU,
@@ -86,7 +86,7 @@ const WHEELS: &[(&str, &str, &str, &str, &str)] = &[
 ];
 
 /// The newest version on npm, one archive for every platform.
-const NODE: Build = Build {
+const NODE: EngineBuild = EngineBuild {
     package: "onnxruntime-node",
     version: "1.30.0",
     cuda: false,
@@ -104,27 +104,26 @@ const NODE_FOLDERS: &[(&str, &str, &str)] = &[
     ("windows", "aarch64", "package/bin/napi-v6/win32/arm64/"),
 ];
 
-/// The build for this machine that a tool can bring.
-pub(super) fn find(tool: Tool, cuda: bool) -> Result<Build> {
+/// Returns the build for this machine that a tool can download.
+pub(super) fn find(tool: PackageTool, cuda: bool) -> Result<EngineBuild> {
     let build = match tool {
-        Tool::Pip | Tool::Uv => wheel(if cuda { GPU } else { CPU }, OS, ARCH),
-        Tool::Npm if cuda => None,
-        Tool::Npm => node(OS, ARCH),
+        PackageTool::Pip | PackageTool::Uv => wheel(if cuda { GPU } else { CPU }, OS, ARCH),
+        PackageTool::Npm if cuda => None,
+        PackageTool::Npm => node(OS, ARCH),
     };
     build.ok_or_else(|| {
         let kind = if cuda { "CUDA" } else { "CPU" };
         Error::Install(format!(
             "{tool} has no official {kind} build of ONNX Runtime for {OS} {ARCH}; build it from source or \
-             take it from \
-             your system, and name the library with ORT_DYLIB_PATH"
+             take it from your system, and name the library with ORT_DYLIB_PATH"
         ))
     })
 }
 
-fn wheel(package: &str, system: &str, processor: &str) -> Option<Build> {
+fn wheel(package: &str, system: &str, processor: &str) -> Option<EngineBuild> {
     let (package, _, _, platform, sha256) =
         WHEELS.iter().find(|w| (w.0, w.1, w.2) == (package, system, processor))?;
-    Some(Build {
+    Some(EngineBuild {
         package,
         version: WHEEL_VERSION,
         cuda: *package == GPU,
@@ -134,9 +133,9 @@ fn wheel(package: &str, system: &str, processor: &str) -> Option<Build> {
     })
 }
 
-fn node(system: &str, processor: &str) -> Option<Build> {
+fn node(system: &str, processor: &str) -> Option<EngineBuild> {
     let (_, _, inside) = NODE_FOLDERS.iter().find(|f| (f.0, f.1) == (system, processor))?;
-    Some(Build { inside, ..NODE })
+    Some(EngineBuild { inside, ..NODE })
 }
 
 #[cfg(test)]
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn npm_refuses_cuda_and_says_why() {
-        let message = find(Tool::Npm, true).unwrap_err().to_string();
+        let message = find(PackageTool::Npm, true).unwrap_err().to_string();
         assert!(message.contains("npm has no official CUDA build"), "{message}");
     }
 }

@@ -1,24 +1,24 @@
-//! The package tools that can bring an engine.
+//! The package tools that can download an engine.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The package tool that brings the archive.
+/// A package tool that can download ONNX Runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
+pub enum PackageTool {
     /// `python3 -m pip`.
     Pip,
-    /// `uv`, which runs pip in an environment of its own.
+    /// `uv`, which runs pip in its own environment.
     Uv,
     /// `npm`; it has the CPU build only.
     Npm,
 }
 
-impl Tool {
-    /// In the order of preference.
+impl PackageTool {
+    /// Every tool, in order of preference.
     pub const ALL: [Self; 3] = [Self::Pip, Self::Uv, Self::Npm];
 
-    /// The name that the command line takes.
+    /// Returns the name that the command line accepts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pip => "pip",
@@ -28,13 +28,13 @@ impl Tool {
     }
 }
 
-impl fmt::Display for Tool {
+impl fmt::Display for PackageTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Tool {
+impl FromStr for PackageTool {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {

@@ -1,16 +1,17 @@
-//! Taking the shared libraries and the licence texts out of an archive, flat into one folder.
+//! Extracts the shared libraries and the licence texts of an archive into one folder.
 //!
-//! Only names of [`wanted`] are written, by their last part, so an archive cannot place a file elsewhere.
+//! Only entries accepted by [`wanted`] are written, under the last part of their path, so an archive cannot
+//! write outside the folder.
 
 use std::fs::File;
 use std::io::{Read, copy};
 use std::path::Path;
 
-use super::builds::Build;
+use super::builds::EngineBuild;
 use crate::library::is_engine_name;
 use crate::{Error, Result};
 
-pub(super) fn unpack(archive: &Path, build: &Build, folder: &Path) -> Result<()> {
+pub(super) fn unpack(archive: &Path, build: &EngineBuild, folder: &Path) -> Result<()> {
     let file = File::open(archive).map_err(Error::io("read", archive))?;
     let broken =
         |e: &dyn std::fmt::Display| Error::Install(format!("{} cannot be unpacked: {e}", archive.display()));
@@ -36,8 +37,8 @@ pub(super) fn unpack(archive: &Path, build: &Build, folder: &Path) -> Result<()>
     Ok(())
 }
 
-/// The plain name under which an entry is kept; none for what is not needed.
-fn wanted(entry: &str, build: &Build) -> Option<String> {
+/// Returns the file name under which an entry is kept; `None` for an entry that is not needed.
+fn wanted(entry: &str, build: &EngineBuild) -> Option<String> {
     let name = entry.rsplit('/').next()?;
     let library = || {
         let provider = ["providers_shared", "providers_cuda"].iter().any(|p| name.contains(p));

@@ -1,35 +1,35 @@
-//! The interpreter: all instructions over one block of a row, then the next block.
+//! The interpreter: applies all instructions to one block of a row, then to the next block.
 //!
-//! The loops are plain Rust over slices; the same code is compiled for three widths of vector instructions
-//! and chosen when the session opens, so that one binary serves every processor.
+//! The loops are plain Rust over slices. The same code is compiled for three widths of vector instructions,
+//! and one is chosen when the session opens, so that one binary runs on every processor.
 
 use chiasm_graph::fuse::{Broadcast, Operation, Program};
 
 use super::math::{erf, exp, log, sigmoid, tanh};
-use super::plan::{Place, Plan};
+use super::plan::{Location, RegisterPlan};
 
-/// Elements of a block: a register is 1 KiB, and a few dozen fit the first-level cache.
+/// The elements of a block. A register is 1 KiB, and a few dozen fit the first-level cache.
 pub(super) const BLOCK: usize = 256;
 
-/// A value of every element of a block, on the boundary of a cache line: a vector that lies on two costs
-/// twice.
+/// One value for every element of a block, aligned to a cache line: a vector that crosses two lines costs
+/// twice as much.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Register([f32; BLOCK]);
 
-/// Rows and columns of what a node runs over.
+/// The rows and columns that a node runs over.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Area {
+pub(super) struct Extent {
     pub(super) rows: usize,
     pub(super) columns: usize,
 }
 
-/// The vector instructions that the processor has.
+/// The vector instructions to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    /// Those that every processor of the kind has.
+pub(super) enum InstructionSet {
+    /// Those that every processor of this architecture has.
     Base,
-    /// 256 bits with fused products.
+    /// 256 bits with fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// 512 bits.
@@ -37,7 +37,7 @@ pub(super) enum Level {
     Avx512,
 }
 
-impl Level {
+impl InstructionSet {
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -53,54 +53,53 @@ impl Level {
     }
 }
 
-/// One run of a fused node, shared by the threads that share its work.
-pub(super) struct Task<'a> {
+/// One run of a fused node, shared by the threads that compute its pieces.
+pub(super) struct PointwiseRun<'a> {
     program: &'a Program,
-    plan: &'a Plan,
-    area: Area,
+    plan: &'a RegisterPlan,
+    extent: Extent,
     pieces: usize,
     inputs: &'a [(*const f32, usize)],
     outputs: &'a [*mut f32],
-    /// Sums of columns: piece by piece, sum by sum.
+    /// Partial column sums, `[pieces, sums, columns]`.
     partial: *mut f32,
 }
 
-// SAFETY: the pieces of a task read the inputs and write disjoint parts of the outputs and of the partial
-// sums.
+// SAFETY: the pieces read the inputs and write disjoint parts of the outputs and of the partial sums.
 #[expect(unsafe_code, reason = "see above")]
-unsafe impl Sync for Task<'_> {}
+unsafe impl Sync for PointwiseRun<'_> {}
 // SAFETY: as above.
 #[expect(unsafe_code, reason = "see above")]
-unsafe impl Send for Task<'_> {}
+unsafe impl Send for PointwiseRun<'_> {}
 
-impl<'a> Task<'a> {
+impl<'a> PointwiseRun<'a> {
     pub(super) fn new(
         program: &'a Program,
-        plan: &'a Plan,
-        area: Area,
+        plan: &'a RegisterPlan,
+        extent: Extent,
         pieces: usize,
         inputs: &'a [(*const f32, usize)],
         outputs: &'a [*mut f32],
         partial: &mut [f32],
     ) -> Self {
-        Self { program, plan, area, pieces, inputs, outputs, partial: partial.as_mut_ptr() }
+        Self { program, plan, extent, pieces, inputs, outputs, partial: partial.as_mut_ptr() }
     }
 
     /// Runs one piece: a share of the rows, or of the columns of a single row.
     ///
     /// # Safety
-    /// The inputs cover the area as the program says, the outputs are as long as it says, and no other call
-    /// runs this piece.
+    /// The inputs cover the extent as the program says, the outputs have the length that it says, and no
+    /// other call runs this piece.
     #[expect(unsafe_code, reason = "see above")]
-    pub(super) unsafe fn run(&self, level: Level, piece: usize) {
-        // SAFETY: the caller's promise; the level was detected on this processor.
+    pub(super) unsafe fn run_piece(&self, level: InstructionSet, piece: usize) {
+        // SAFETY: the caller guarantees it; the level was detected on this processor.
         unsafe {
             match level {
-                Level::Base => self.piece::<false>(piece),
+                InstructionSet::Base => self.piece::<false>(piece),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => self.piece_avx2(piece),
+                InstructionSet::Avx2 => self.piece_avx2(piece),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => self.piece_avx512(piece),
+                InstructionSet::Avx512 => self.piece_avx512(piece),
             }
         }
     }
@@ -109,7 +108,7 @@ impl<'a> Task<'a> {
     #[target_feature(enable = "avx2,fma")]
     #[expect(unsafe_code, reason = "for a processor that has these instructions")]
     unsafe fn piece_avx2(&self, piece: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe { self.piece::<true>(piece) }
     }
 
@@ -117,17 +116,17 @@ impl<'a> Task<'a> {
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
     #[expect(unsafe_code, reason = "for a processor that has these instructions")]
     unsafe fn piece_avx512(&self, piece: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         unsafe { self.piece::<true>(piece) }
     }
 
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the caller's promise")]
+    #[expect(unsafe_code, reason = "the caller guarantees it")]
     unsafe fn piece<const FMA: bool>(&self, piece: usize) {
         let share = |length: usize| (length * piece / self.pieces, length * (piece + 1) / self.pieces);
-        let (rows, columns) = match self.area.rows {
-            1 => ((0, 1), share(self.area.columns)),
-            rows => (share(rows), (0, self.area.columns)),
+        let (rows, columns) = match self.extent.rows {
+            1 => ((0, 1), share(self.extent.columns)),
+            rows => (share(rows), (0, self.extent.columns)),
         };
         let mut registers = vec![Register([0.0; BLOCK]); self.plan.registers];
         let mut fill = |register: usize, value: f32| registers[register].0.fill(value);
@@ -137,11 +136,11 @@ impl<'a> Task<'a> {
             .scalars
             .iter()
             .for_each(|(register, input)| fill(*register, unsafe { *self.inputs[*input].0 }));
-        let sums = self.plan.column_sums.len() * self.area.columns;
+        let sums = self.plan.column_sums.len() * self.extent.columns;
         let mut totals = vec![0.0_f32; self.plan.row_sums.len()];
         for row in rows.0..rows.1 {
             for (register, input) in &self.plan.columns {
-                // SAFETY: a column has one element a row.
+                // SAFETY: a column has one element per row.
                 let value = unsafe { *self.inputs[*input].0.add(row) };
                 registers[*register].0.fill(value);
             }
@@ -149,8 +148,8 @@ impl<'a> Task<'a> {
             totals.fill(0.0);
             while from < columns.1 {
                 let length = BLOCK.min(columns.1 - from);
-                let at = At { row, from, length, registers: registers.as_mut_ptr().cast() };
-                // SAFETY: the block lies in this piece's part of the area.
+                let at = Block { row, from, length, registers: registers.as_mut_ptr().cast() };
+                // SAFETY: the block lies in this piece's part of the extent.
                 unsafe {
                     self.steps::<FMA>(&at);
                     for ((place, _), total) in self.plan.row_sums.iter().zip(&mut totals) {
@@ -158,7 +157,7 @@ impl<'a> Task<'a> {
                     }
                     for (number, place) in self.plan.column_sums.iter().enumerate() {
                         let values = std::slice::from_raw_parts(self.address(*place, &at), length);
-                        let start = piece * sums + number * self.area.columns + from;
+                        let start = piece * sums + number * self.extent.columns + from;
                         let into = std::slice::from_raw_parts_mut(self.partial.add(start), length);
                         into.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
                     }
@@ -166,26 +165,26 @@ impl<'a> Task<'a> {
                 from += length;
             }
             for ((_, output), total) in self.plan.row_sums.iter().zip(&totals) {
-                // SAFETY: a sum over rows has one element a row.
+                // SAFETY: a row sum has one element per row.
                 unsafe { *self.outputs[*output].add(row) = *total };
             }
         }
     }
 
-    /// Where a value lies for this block.
+    /// Returns the address of a value for this block.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the caller's promise")]
-    unsafe fn address(&self, place: Place, at: &At) -> *mut f32 {
-        let offset = at.row * self.area.columns + at.from;
-        // SAFETY: inputs and outputs cover the area, and every register has a block.
+    #[expect(unsafe_code, reason = "the caller guarantees it")]
+    unsafe fn address(&self, place: Location, at: &Block) -> *mut f32 {
+        let offset = at.row * self.extent.columns + at.from;
+        // SAFETY: inputs and outputs cover the extent, and every register has one block.
         unsafe {
             match place {
-                Place::Register(register) => at.registers.add(register * BLOCK),
-                Place::Output(output) => self.outputs[output].add(offset),
-                Place::Input(input) => {
+                Location::Register(register) => at.registers.add(register * BLOCK),
+                Location::Output(output) => self.outputs[output].add(offset),
+                Location::Input(input) => {
                     let (data, length) = self.inputs[input];
                     let offset = match self.program.inputs[input] {
-                        Broadcast::Tail => (at.row * self.area.columns) % length + at.from,
+                        Broadcast::Tail => (at.row * self.extent.columns) % length + at.from,
                         _ => offset,
                     };
                     data.add(offset).cast_mut()
@@ -195,12 +194,12 @@ impl<'a> Task<'a> {
     }
 
     #[inline(always)]
-    #[expect(unsafe_code, reason = "the caller's promise")]
-    unsafe fn steps<const FMA: bool>(&self, at: &At) {
+    #[expect(unsafe_code, reason = "the caller guarantees it")]
+    unsafe fn steps<const FMA: bool>(&self, at: &Block) {
         for step in &self.plan.steps {
-            // SAFETY: a result never lies where an operand of its instruction does: outputs are nobody's
-            // operand before they are written, and registers are freed after the instruction that uses them
-            // last.
+            // SAFETY: a result never shares memory with an operand of its instruction: outputs are no
+            // operands before they are written, and a register is freed only after the instruction that last
+            // uses it.
             let (a, b, c, into) = unsafe {
                 let read =
                     |place| std::slice::from_raw_parts(self.address(place, at).cast_const(), at.length);
@@ -213,7 +212,7 @@ impl<'a> Task<'a> {
 }
 
 /// A block: `length` elements of a row.
-struct At {
+struct Block {
     row: usize,
     from: usize,
     length: usize,
@@ -228,7 +227,7 @@ fn operate<const FMA: bool>(operation: Operation, a: &[f32], b: &[f32], c: &[f32
         Operation::Sub => two(a, b, into, |x, y| x - y),
         Operation::Mul => two(a, b, into, |x, y| x * y),
         Operation::Div => two(a, b, into, |x, y| x / y),
-        // Not-a-number passes, as in ONNX Runtime.
+        // NaN propagates, as in ONNX Runtime.
         Operation::Max => two(a, b, into, |x, y| if x > y || x.is_nan() { x } else { y }),
         Operation::Min => two(a, b, into, |x, y| if x < y || x.is_nan() { x } else { y }),
         Operation::Neg => one(a, into, |x| -x),
@@ -273,14 +272,14 @@ fn two(a: &[f32], b: &[f32], into: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     }
 }
 
-/// A sum in 16 strands, which the compiler keeps in one vector.
+/// Sums in 16 independent accumulators, which the compiler keeps in one vector.
 #[inline(always)]
 fn sum(values: &[f32]) -> f32 {
-    let mut strands = [0.0_f32; 16];
+    let mut accumulators = [0.0_f32; 16];
     let whole = values.chunks_exact(16);
     let rest: f32 = whole.remainder().iter().sum();
     for chunk in whole {
-        strands.iter_mut().zip(chunk).for_each(|(strand, value)| *strand += value);
+        accumulators.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += value);
     }
-    strands.iter().sum::<f32>() + rest
+    accumulators.iter().sum::<f32>() + rest
 }

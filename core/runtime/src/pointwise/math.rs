@@ -1,10 +1,9 @@
-//! Elementary functions in single precision, without branches, so that the compiler computes many at once.
+//! Branch-free elementary functions in single precision, which the compiler vectorises.
 //!
 //! Largest errors against double precision, over the ranges in the tests: `exp` and `log` 2 units in the last
-//! place, `erf` and `tanh` and `sigmoid` 2e-7 absolute. Not-a-number passes through; infinities behave as in
-//! mathematics.
+//! place; `erf`, `tanh` and `sigmoid` 2e-7 absolute. NaN propagates; infinities give the mathematical limits.
 
-/// `a b + c`, fused where the processor does that.
+/// `a b + c`, fused where the processor supports it.
 #[inline(always)]
 pub(super) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
@@ -26,7 +25,7 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
 /// (Cephes, expf).
 #[inline(always)]
 fn power<const FMA: bool>(x: f32) -> f32 {
-    // Adding this rounds to an integer n, which then stands in the lowest bits, below nine that are zero.
+    // Adding this rounds to an integer n, stored in the lowest bits of the mantissa.
     const ROUND: f32 = 12_582_912.0;
     let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
@@ -39,11 +38,11 @@ fn power<const FMA: bool>(x: f32) -> f32 {
     p = fma::<FMA>(p, r, 1.666_666_5e-1);
     p = fma::<FMA>(p, r, 0.5);
     p = fma::<FMA>(p, r * r, r) + 1.0;
-    // n is added to the exponent; in this range what comes out is a normal number.
+    // n is added to the exponent; in this range the result is a normal number.
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// `ln x`: mantissa and exponent apart, the mantissa's logarithm by a polynomial (Cephes, logf).
+/// `ln x`: from the exponent, and from the mantissa by a polynomial (Cephes, logf).
 #[inline(always)]
 pub(super) fn log<const FMA: bool>(x: f32) -> f32 {
     let bits = x.to_bits();
@@ -71,7 +70,7 @@ pub(super) fn log<const FMA: bool>(x: f32) -> f32 {
     if x < 0.0 || x.is_nan() { f32::NAN } else { y }
 }
 
-/// The error function: an odd polynomial near 0, `1 - e^-p(|x|)` beyond.
+/// The error function: an odd polynomial near 0, `1 - e^-p(|x|)` elsewhere.
 #[inline(always)]
 pub(super) fn erf<const FMA: bool>(x: f32) -> f32 {
     let t = x.abs();
@@ -97,11 +96,11 @@ pub(super) fn erf<const FMA: bool>(x: f32) -> f32 {
     magnitude.copysign(x)
 }
 
-/// Hyperbolic tangent: `1 - 2 / (e^2|x| + 1)`, and an odd polynomial where that would cancel.
+/// Hyperbolic tangent: `1 - 2 / (e^2|x| + 1)`, and an odd polynomial near 0, where digits would cancel.
 #[inline(always)]
 pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     let t = x.abs();
-    // From here on it is 1 to the last bit.
+    // Above 10 it is 1 to the last bit.
     let t = if t > 10.0 { 10.0 } else { t };
     let s = t * t;
     let mut near = -5.704_988_7e-3;
@@ -123,7 +122,7 @@ pub(super) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    /// Every function against the standard library in double precision, over a dense grid.
+    /// Returns the largest error against a reference in double precision, over a dense grid.
     fn worst(f: fn(f32) -> f32, reference: fn(f64) -> f64, range: (f32, f32), relative: bool) -> f64 {
         let count = 200_000;
         let mut worst = 0.0_f64;
@@ -162,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn edges_are_those_of_mathematics() {
+    fn infinities_nan_and_the_ends_of_the_range_are_exact() {
         let (exp, log) = (super::exp::<true>, super::log::<true>);
         assert_eq!((exp(f32::NEG_INFINITY), exp(f32::INFINITY), exp(0.0)), (0.0, f32::INFINITY, 1.0));
         assert_eq!((log(0.0), log(f32::INFINITY), log(1.0)), (f32::NEG_INFINITY, f32::INFINITY, 0.0));
         assert!(log(-1.0).is_nan());
-        // Where the exponent field is nearly full, and nearly empty: relative error 2e-6, since x itself is
-        // only so exact there.
+        // Near the largest and smallest exponents the relative error is 2e-6, since x itself is rounded that
+        // much there.
         for (from, to) in [(88.7_f32, 88.722_8), (-87.329, -87.3)] {
             let mut x = from;
             while x <= to {

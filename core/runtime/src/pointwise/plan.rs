@@ -1,44 +1,43 @@
-//! Where each value of a program lives while it runs: in the inputs, in the outputs, or in a register of one
-//! block.
+//! Register allocation: assigns each value of a program to an input, an output, or a register of one block.
 
 use chiasm_graph::fuse::{Broadcast, Operation, Program, Reach};
 
-/// Where a value lies.
+/// Where a value is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In an input's memory.
+pub(super) enum Location {
+    /// An input's memory.
     Input(usize),
-    /// In an output's memory.
+    /// An output's memory.
     Output(usize),
-    /// In a register.
+    /// A register of the block.
     Register(usize),
 }
 
-/// One instruction with the places of its values.
+/// One instruction with the locations of its values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct PlannedInstruction {
     pub(super) operation: Operation,
-    pub(super) operands: [Place; 3],
-    pub(super) result: Place,
+    pub(super) operands: [Location; 3],
+    pub(super) result: Location,
 }
 
-/// A program with its registers given out.
+/// A program with its registers allocated.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+pub(super) struct RegisterPlan {
+    pub(super) steps: Vec<PlannedInstruction>,
     pub(super) registers: usize,
-    /// Registers that hold one number for the whole run, and the number: constants.
+    /// Registers that hold a constant for the whole run, and the constant.
     pub(super) constants: Vec<(usize, f32)>,
-    /// Registers that are filled from an input with one element: the register, the input.
+    /// Registers that are filled from an input with one element: (register, input).
     pub(super) scalars: Vec<(usize, usize)>,
-    /// Registers that are filled at each row: the register, the input.
+    /// Registers that are filled at each row: (register, input).
     pub(super) columns: Vec<(usize, usize)>,
-    /// Sums: the place of the value, the output.
-    pub(super) row_sums: Vec<(Place, usize)>,
-    pub(super) column_sums: Vec<Place>,
+    /// Row sums: (location of the value, output). Column sums: location of the value.
+    pub(super) row_sums: Vec<(Location, usize)>,
+    pub(super) column_sums: Vec<Location>,
 }
 
-impl Plan {
+impl RegisterPlan {
     pub(super) fn new(program: &Program) -> Self {
         let mut plan = Self {
             steps: Vec::new(),
@@ -52,7 +51,7 @@ impl Plan {
         let mut places = Vec::new();
         for (at, broadcast) in program.inputs.iter().enumerate() {
             places.push(match broadcast {
-                Broadcast::Full | Broadcast::Tail => Place::Input(at),
+                Broadcast::Full | Broadcast::Tail => Location::Input(at),
                 Broadcast::Column => plan.filled(|plan, register| plan.columns.push((register, at))),
                 Broadcast::Scalar => plan.filled(|plan, register| plan.scalars.push((register, at))),
             });
@@ -68,18 +67,18 @@ impl Plan {
             let kept =
                 |output: &chiasm_graph::fuse::Output| output.value == value && output.reach == Reach::Each;
             let result = match program.outputs.iter().position(kept) {
-                Some(output) => Place::Output(output),
-                None => Place::Register(free.pop().unwrap_or_else(|| plan.register())),
+                Some(output) => Location::Output(output),
+                None => Location::Register(free.pop().unwrap_or_else(|| plan.register())),
             };
             let operands = instruction.operands.map(|operand| places.get(operand).copied().unwrap_or(result));
-            plan.steps.push(Step { operation: instruction.operation, operands, result });
+            plan.steps.push(PlannedInstruction { operation: instruction.operation, operands, result });
             places.push(result);
             let mut done: Vec<usize> = instruction.operands.to_vec();
             done.push(value);
             done.sort_unstable();
             done.dedup();
             for operand in done {
-                if let (true, Some(Place::Register(register))) =
+                if let (true, Some(Location::Register(register))) =
                     (operand >= first && last.get(operand) == Some(&at), places.get(operand))
                 {
                     free.push(*register);
@@ -101,14 +100,14 @@ impl Plan {
         self.registers - 1
     }
 
-    fn filled(&mut self, note: impl FnOnce(&mut Self, usize)) -> Place {
+    fn filled(&mut self, note: impl FnOnce(&mut Self, usize)) -> Location {
         let register = self.register();
         note(self, register);
-        Place::Register(register)
+        Location::Register(register)
     }
 }
 
-/// The instruction that uses each value last; a value that is summed is used until the end.
+/// Returns the last instruction that uses each value; a summed value is used until the end.
 fn last_uses(program: &Program, first: usize) -> Vec<usize> {
     let mut last: Vec<usize> = (0..first).map(|_| 0).chain(0..program.instructions.len()).collect();
     for (at, instruction) in program.instructions.iter().enumerate() {

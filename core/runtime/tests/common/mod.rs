@@ -1,11 +1,11 @@
 //! What the tests share.
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
-use chiasm_runtime::{Engine, ItemInput, Search};
+use chiasm_runtime::{Engine, EngineSearch, ItemInput};
 
 /// The engine of this machine; without one the tests fail with the command that brings it.
 pub fn engine() -> &'static Engine {
-    Engine::open(&Search::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
+    Engine::open(&EngineSearch::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A little text encoder: `ids[N,T]`, `mask[N,T]` to `pooled[N,3]` (the mean of looked-up rows) and

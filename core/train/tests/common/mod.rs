@@ -2,12 +2,14 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
-use chiasm_runtime::{Engine, Search, SessionOptions};
-use chiasm_train::{Objective, Options, Progress, Result, Rows, Trained, Trainer};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
+use chiasm_train::{
+    Objective, Result, TrainedWeights, Trainer, TrainingOptions, TrainingProgress, TrainingRows,
+};
 
 /// The engine of this machine; without one the tests fail with the command that brings it.
 pub fn engine() -> &'static Engine {
-    Engine::open(&Search::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
+    Engine::open(&EngineSearch::from_environment(None)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Two threads on the processor, no checkpoints.
@@ -22,11 +24,11 @@ pub fn train(
     objective: &Objective,
     x: &Tensor,
     y: &Tensor,
-    options: &Options,
-    observe: &mut dyn FnMut(&Progress<'_>) -> bool,
-) -> Result<Trained> {
+    options: &TrainingOptions,
+    observe: &mut dyn FnMut(&TrainingProgress<'_>) -> bool,
+) -> Result<TrainedWeights> {
     let training = [("x", x.into()), ("y", y.into())];
-    trainer.train(objective, &Rows { training: &training, validation: &[] }, options, observe)
+    trainer.train(objective, &TrainingRows { training: &training, validation: &[] }, options, observe)
 }
 
 /// Numbers in [-1, 1) that look random and are the same everywhere.
@@ -94,7 +96,7 @@ pub fn small() -> Objective {
 }
 
 /// Everything about a result that must be the same, as bytes.
-pub fn bytes(trained: &Trained) -> Vec<u8> {
+pub fn bytes(trained: &TrainedWeights) -> Vec<u8> {
     let mut all = serde_json::to_vec(&trained.report).unwrap();
     for (name, tensor) in &trained.weights {
         all.extend(name.as_bytes());

@@ -4,11 +4,11 @@ use std::sync::Mutex;
 
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array1, Array2};
-use chiasm_plugin::objective::{Objective, Options, Rows, Trained};
+use chiasm_plugin::objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::{
     AlignModality, AlignSpec, Aligner, Error, Inputs, Json, Learned, Lent, Result, Services,
 };
-use chiasm_runtime::{Engine, Search, SessionOptions};
+use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use chiasm_train::Trainer;
 
 /// What the host would lend.
@@ -20,7 +20,7 @@ pub struct TestHost {
 
 impl TestHost {
     pub fn new(seed: u64) -> Self {
-        let engine = Engine::open(&Search::from_environment(None)).unwrap();
+        let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
         Self { engine, seed, messages: Mutex::default() }
     }
 }
@@ -46,7 +46,12 @@ impl Lent for TestHost {
         Ok(self.engine.session(graph, &SessionOptions::default()).and_then(|session| session.run(inputs))?)
     }
 
-    fn train(&self, objective: &Objective, rows: &Rows<'_>, options: &Options) -> Result<Trained> {
+    fn train(
+        &self,
+        objective: &Objective,
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights> {
         let trainer = Trainer { engine: self.engine, session: SessionOptions::default(), checkpoints: None };
         trainer.train(objective, rows, options, &mut |_| true).map_err(Error::from)
     }

@@ -1,34 +1,34 @@
-//! One step of the search for an engine: the place, and what was there.
+//! One place of the search for an engine, and what was found there.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// One place that was looked at, and what was there.
+/// One place that the search looked at, and what it found there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// Which place of the search.
+pub struct SearchedPlace {
+    /// The name of the place.
     pub place: &'static str,
-    /// The file or folder looked at; none when the place is not set on this machine.
+    /// The file or folder looked at; `None` when the place is not set on this machine.
     pub path: Option<PathBuf>,
     /// What was found.
-    pub outcome: Outcome,
+    pub outcome: PlaceStatus,
 }
 
-/// What a place held.
+/// What the search found at a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// A library that can serve, with its version where the file states it.
+pub enum PlaceStatus {
+    /// A usable library, with its version where the file states it.
     Usable(Option<String>),
-    /// A library that cannot, and why.
+    /// An unusable library, and why it is unusable.
     Refused(String),
-    /// Nothing, and what was expected there.
+    /// No library, and what was expected there.
     Absent(String),
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for PlaceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usable(Some(version)) => write!(f, "ONNX Runtime {version}"),
@@ -38,7 +38,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl fmt::Display for Attempt {
+impl fmt::Display for SearchedPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.path {
             Some(path) => write!(f, "{} ({}): {}", self.place, path.display(), self.outcome),
@@ -47,7 +47,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The attempts as an indented list.
-pub(crate) fn list(attempts: &[Attempt]) -> String {
+/// Formats the places as an indented list.
+pub(crate) fn list(attempts: &[SearchedPlace]) -> String {
     attempts.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
 }

@@ -1,84 +1,86 @@
-//! An objective that was looked through: its weights, ports and terms, or the first thing that is wrong with it.
+//! Validates an objective: finds its weights, ports and terms, or the first thing that is wrong with it.
 
 use std::collections::HashSet;
 
 use chiasm_graph::{DType, Dim, Graph, Port, Tensor};
-use chiasm_objective::{LOSS, Objective, Random, VALIDATION};
+use chiasm_objective::{LOSS, Objective, RandomInput, VALIDATION};
 
 use crate::{Error, Result};
 
-/// What every name of the trainer's own begins with; objectives may not use it.
+/// The prefix of the trainer's own ports; objectives may not use it.
 pub(crate) const CONTROL: &str = "control/";
 
-/// An objective that can be trained.
-pub(crate) struct Task {
+/// A valid objective.
+pub(crate) struct CheckedObjective {
     /// The graph with its weights as inputs.
     pub lifted: Graph,
     /// The part of it that a training step computes.
     pub forward: Graph,
-    pub weights: Vec<Weight>,
-    pub random: Vec<Random>,
+    pub weights: Vec<UpdatedWeight>,
+    pub random: Vec<RandomInput>,
     pub after: Option<Graph>,
-    /// Inputs that take rows.
+    /// The inputs that take rows.
     pub ports: Vec<Port>,
-    /// The outputs of a training step: the loss first.
+    /// The outputs of a training step, the loss first.
     pub terms: Vec<String>,
-    /// The output that validation rows are judged by.
-    pub judge: &'static str,
+    /// The output that scores the validation rows.
+    pub score: &'static str,
 }
 
-/// A weight that moves.
-pub(crate) struct Weight {
+/// A weight that changes during a training.
+pub(crate) struct UpdatedWeight {
     pub name: String,
     pub first: Tensor,
-    /// By its gradient; else by `after` alone.
+    /// Whether the optimizer updates it; otherwise only `after` does.
     pub trained: bool,
     pub decay: bool,
 }
 
-impl Task {
+impl CheckedObjective {
     pub fn read(objective: &Objective) -> Result<Self> {
         read(objective).map_err(|problem| match problem {
-            Problem::Told(reason) => Error::Objective { name: objective.graph.name().to_owned(), reason },
-            Problem::Graph(error) => Error::Graph(error),
+            ObjectiveProblem::Invalid(reason) => {
+                Error::Objective { name: objective.graph.name().to_owned(), reason }
+            }
+            ObjectiveProblem::Graph(error) => Error::Graph(error),
         })
     }
 
-    /// Names of the weights that gradients move.
+    /// Returns the names of the weights that the optimizer updates.
     pub fn trained(&self) -> Vec<&str> {
         self.weights.iter().filter(|w| w.trained).map(|w| w.name.as_str()).collect()
     }
 
-    /// The lengths of a random port's axes for a batch of so many rows.
+    /// Returns the shape of a random port for a batch of `batch` rows.
     pub fn shape(&self, port: &Port, batch: usize) -> Vec<usize> {
         let dims = port.dims.iter().flatten();
         dims.map(|dim| dim.fixed().unwrap_or(batch)).collect()
     }
 }
 
-enum Problem {
-    Told(String),
+enum ObjectiveProblem {
+    Invalid(String),
     Graph(chiasm_graph::Error),
 }
 
-impl From<String> for Problem {
+impl From<String> for ObjectiveProblem {
     fn from(reason: String) -> Self {
-        Self::Told(reason)
+        Self::Invalid(reason)
     }
 }
 
-impl From<chiasm_graph::Error> for Problem {
+impl From<chiasm_graph::Error> for ObjectiveProblem {
     fn from(error: chiasm_graph::Error) -> Self {
         Self::Graph(error)
     }
 }
 
-fn read(objective: &Objective) -> Result<Task, Problem> {
+fn read(objective: &Objective) -> Result<CheckedObjective, ObjectiveProblem> {
     let graph = &objective.graph;
     let terms = terms(graph)?;
-    let judged = graph.outputs().iter().any(|port| port.name == VALIDATION);
+    let has_validation = graph.outputs().iter().any(|port| port.name == VALIDATION);
     let mut weights = trained(objective)?;
-    weights.extend(carried(objective, &weights)?);
+    weights.extend(rewritten(objective, &weights)?);
     let is_random = |name: &str| objective.random.iter().any(|random| random.port == name);
     let ports: Vec<Port> = graph.inputs().into_iter().filter(|port| !is_random(&port.name)).collect();
     let batch = batch_axes(&ports)?;
@@ -88,34 +90,36 @@ fn read(objective: &Objective) -> Result<Task, Problem> {
     let own = graph.inputs().into_iter().map(|port| port.name).chain(terms.iter().cloned());
     if let Some(name) = own.chain(weights.iter().map(|w| w.name.clone())).find(|n| n.starts_with(CONTROL)) {
         return Err(format!(
-            "the name `{name}` begins with `{CONTROL}`, which is the trainer's own; rename it"
+            "the name `{name}` begins with `{CONTROL}`, which is reserved for the trainer; rename it"
         )
         .into());
     }
     let names: Vec<&str> = weights.iter().map(|w| w.name.as_str()).collect();
     let lifted = graph.lifted(&names)?;
     let forward = lifted.extract(&terms.iter().map(String::as_str).collect::<Vec<_>>())?;
-    if let Some(idle) = weights.iter().find(|w| w.trained && forward.input(&w.name).is_err()) {
-        return Err(format!("its loss does not depend on the weight `{}`; do not train it", idle.name).into());
+    if let Some(unused) = weights.iter().find(|w| w.trained && forward.input(&w.name).is_err()) {
+        return Err(
+            format!("its loss does not depend on the weight `{}`; do not train it", unused.name).into()
+        );
     }
-    Ok(Task {
+    Ok(CheckedObjective {
         lifted,
         forward,
         random: objective.random.clone(),
         after: objective.after.clone(),
-        judge: if judged { VALIDATION } else { LOSS },
+        score: if has_validation { VALIDATION } else { LOSS },
         weights,
         ports,
         terms,
     })
 }
 
-/// The outputs of a step, the loss first; every output must be a scalar.
-fn terms(graph: &Graph) -> Result<Vec<String>, Problem> {
+/// Returns the outputs of a step, the loss first; every output must be a scalar.
+fn terms(graph: &Graph) -> Result<Vec<String>, ObjectiveProblem> {
     let outputs = graph.outputs();
     for port in &outputs {
         if port.dtype != DType::F32 || port.dims.as_ref().is_none_or(|dims| !dims.is_empty()) {
-            return Err(format!("its outputs must be scalars f32[], and there is {port}").into());
+            return Err(format!("its outputs must be scalars f32[], got {port}").into());
         }
     }
     if !outputs.iter().any(|port| port.name == LOSS) {
@@ -126,7 +130,7 @@ fn terms(graph: &Graph) -> Result<Vec<String>, Problem> {
     Ok(std::iter::once(LOSS.to_owned()).chain(others).collect())
 }
 
-fn trained(objective: &Objective) -> Result<Vec<Weight>, Problem> {
+fn trained(objective: &Objective) -> Result<Vec<UpdatedWeight>, ObjectiveProblem> {
     if objective.trainable.is_empty() {
         return Err("it names no weight to train".to_owned().into());
     }
@@ -145,26 +149,30 @@ fn trained(objective: &Objective) -> Result<Vec<Weight>, Problem> {
             if !seen.insert(&trainable.name) {
                 return Err(format!("the weight `{}` is named twice", trainable.name).into());
             }
-            Ok(Weight { name: trainable.name.clone(), first, trained: true, decay: trainable.decay })
+            Ok(UpdatedWeight { name: trainable.name.clone(), first, trained: true, decay: trainable.decay })
         })
         .collect()
 }
 
-/// The weights that only `after` moves, once its ports are found to be weights and their next values.
-fn carried(objective: &Objective, trained: &[Weight]) -> Result<Vec<Weight>, Problem> {
+/// Returns the weights that only `after` updates. Its inputs must be weights, its outputs their next values.
+fn rewritten(
+    objective: &Objective,
+    trained: &[UpdatedWeight],
+) -> Result<Vec<UpdatedWeight>, ObjectiveProblem> {
     let Some(after) = &objective.after else { return Ok(Vec::new()) };
-    let rewritten: Vec<String> = after.outputs().into_iter().map(|port| port.name).collect();
-    let mut carried = Vec::new();
-    for name in &rewritten {
+    let outputs: Vec<String> = after.outputs().into_iter().map(|port| port.name).collect();
+    let mut found = Vec::new();
+    for name in &outputs {
         let weight = name.strip_prefix("next/");
-        let weight = weight.ok_or_else(|| format!("its `after` gives `{name}`; expected `next/<weight>`"))?;
+        let weight =
+            weight.ok_or_else(|| format!("its `after` has the output `{name}`; expected `next/<weight>`"))?;
         if !trained.iter().any(|w| w.name == weight) {
             let first = objective.graph.weight(weight)?;
-            carried.push(Weight { name: weight.to_owned(), first, trained: false, decay: false });
+            found.push(UpdatedWeight { name: weight.to_owned(), first, trained: false, decay: false });
         }
     }
     for port in after.inputs() {
-        if !trained.iter().chain(&carried).any(|w| w.name == port.name) {
+        if !trained.iter().chain(&found).any(|w| w.name == port.name) {
             return Err(format!(
                 "its `after` reads `{}`, a weight that is neither trained nor rewritten",
                 port.name
@@ -172,11 +180,11 @@ fn carried(objective: &Objective, trained: &[Weight]) -> Result<Vec<Weight>, Pro
             .into());
         }
     }
-    Ok(carried)
+    Ok(found)
 }
 
-/// Names of the first axes of the batch ports.
-fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, Problem> {
+/// Returns the names of the first axes of the batch ports.
+fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, ObjectiveProblem> {
     if ports.is_empty() {
         return Err("it has no input that takes rows".to_owned().into());
     }
@@ -192,7 +200,11 @@ fn batch_axes(ports: &[Port]) -> Result<HashSet<String>, Problem> {
         .collect()
 }
 
-fn check_random(graph: &Graph, random: &Random, batch: &HashSet<String>) -> Result<(), Problem> {
+fn check_random(
+    graph: &Graph,
+    random: &RandomInput,
+    batch: &HashSet<String>,
+) -> Result<(), ObjectiveProblem> {
     let port = graph.input(&random.port)?;
     let known = |dim: &Dim| match dim {
         Dim::Fixed(_) => true,
@@ -204,7 +216,7 @@ fn check_random(graph: &Graph, random: &Random, batch: &HashSet<String>) -> Resu
             format!("its random input {port} must be f32, its axes fixed or as long as the batch").into()
         );
     }
-    if let chiasm_objective::Draw::Mask { keep } = random.draw
+    if let chiasm_objective::NoiseDistribution::Mask { keep } = random.draw
         && !(keep > 0.0 && keep <= 1.0)
     {
         return Err(format!(
