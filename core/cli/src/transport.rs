@@ -14,7 +14,7 @@ use crate::{
 };
 use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
 use chiasm_transport::{
-    Gromov, Limits, LowRankPlan, Marginals, Progress, Result as Solved, Sinkhorn, Stop, exact, low_rank,
+    GromovWasserstein, SolverLimits, LowRankPlan, Marginals, SolverProgress, Result as Solved, Sinkhorn, StopReason, exact, low_rank,
     low_rank_gromov,
 };
 use ndarray::Array2;
@@ -68,7 +68,7 @@ struct Answer {
     /// None where the solver has none that could be compared (exact).
     iterations: Option<usize>,
     seconds: f64,
-    stop: Stop,
+    stop: StopReason,
     plan: Plan,
     /// Figures of this solver alone.
     more: Vec<(&'static str, f64)>,
@@ -90,7 +90,7 @@ fn solve(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved
 }
 
 fn emd(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
-    let limits = Limits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
+    let limits = SolverLimits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
     let found = exact(problem.dense_cost()?.view(), &problem.a, &problem.b, &limits)?;
     let plan = found.plan();
@@ -152,7 +152,7 @@ fn entropic(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Sol
 
 fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
     let most = args.iterations.unwrap_or(1000);
-    let solver = args.eps.map_or_else(Gromov::conditional_gradient, Gromov::entropic);
+    let solver = args.eps.map_or_else(GromovWasserstein::conditional_gradient, GromovWasserstein::entropic);
     let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
     let mut solver =
         solver.starts(args.starts.unwrap_or(1)).watch(watcher(bar, "outer iterations", Some(most)));
@@ -175,7 +175,7 @@ fn gromov(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solve
 
 fn factored(args: &TransportArgs, problem: &Problem, bar: &Arc<Terminal>) -> Solved<Answer> {
     let most = args.iterations.unwrap_or(200);
-    let limits = Limits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
+    let limits = SolverLimits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
     let rank = args.rank.unwrap_or(50);
     let (weights, tolerance) = ((&*problem.a, &*problem.b), args.tolerance.unwrap_or(1e-4));
     let found = if args.solver == Solver::Gw {
@@ -205,7 +205,7 @@ fn watcher(
     bar: &Arc<Terminal>,
     what: &str,
     most: Option<usize>,
-) -> impl Fn(&Progress) -> ControlFlow<()> + Send + Sync + 'static + use<> {
+) -> impl Fn(&SolverProgress) -> ControlFlow<()> + Send + Sync + 'static + use<> {
     bar.begin(what, most.unwrap_or(0) as u64);
     let bar = bar.clone();
     move |progress| {
@@ -239,13 +239,13 @@ impl Answer {
 
 fn warn(answer: &Answer, shared: &Shared) {
     let why = match answer.stop {
-        Stop::Converged => return,
-        Stop::Iterations => "the iteration limit came first (--iterations)",
-        Stop::Time => "the time limit came first (--time-limit)",
-        Stop::Stalled => {
+        StopReason::Converged => return,
+        StopReason::Iterations => "the iteration limit came first (--iterations)",
+        StopReason::Time => "the time limit came first (--time-limit)",
+        StopReason::Stalled => {
             "the error no longer falls: the tolerance lies below what single precision can reach"
         }
-        Stop::Cancelled => "it was stopped",
+        StopReason::Cancelled => "it was stopped",
     };
     if !shared.quiet {
         let error = answer.marginal_error;

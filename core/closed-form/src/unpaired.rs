@@ -7,7 +7,7 @@
 
 use chiasm_geometry::linalg::product;
 use chiasm_geometry::random::Random;
-use chiasm_transport::{Gromov, Space, barycentric, quadratic_assignment, uniform};
+use chiasm_transport::{GromovWasserstein, Space, barycentric, quadratic_assignment, uniform};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::Result;
@@ -81,7 +81,7 @@ fn by_distances(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f6
         |rows: &Array2<f64>| rows.select(Axis(0), &subset(rows.nrows(), SEEN, seed)).mapv(|v| v as f32);
     let (x, y) = (pick(a), pick(b));
     let space = |rows: ArrayView2<'_, f32>| Space::squared_euclidean(rows).map(Space::normalised);
-    let solver = Gromov::entropic(1e-3).annealing(0.02).iterations(30).tolerance(1e-3);
+    let solver = GromovWasserstein::entropic(1e-3).annealing(0.02).iterations(30).tolerance(1e-3);
     let found =
         solver.solve(&space(x.view())?, &space(y.view())?, &uniform(x.nrows()), &uniform(y.nrows()))?;
     let targets = barycentric(found.plan.view(), y.view())?.mapv(f64::from);

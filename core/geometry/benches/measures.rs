@@ -17,7 +17,7 @@ mod peers;
 use chiasm_geometry::canonical::{correlations, procrustes_residual};
 use chiasm_geometry::{cka, discrepancy::mmd2_rbf, neighbours::Neighbours};
 use ndarray::ArrayView2;
-use peers::{Setting, Turns, timed};
+use peers::{BenchOptions, TimingTable, timed};
 
 type Cloud<'a> = ArrayView2<'a, f32>;
 
@@ -41,20 +41,20 @@ const CONTESTS: &[Contest] = &[
 ];
 
 fn main() {
-    let setting = Setting::read();
+    let options = BenchOptions::read();
     for &(name, n, d, ours, script, peers, words) in CONTESTS {
-        if !setting.wants(name) {
+        if !options.wants(name) {
             continue;
         }
-        let (x, y) = setting.clouds(n, d);
+        let (x, y) = options.clouds(n, d);
         let (size, width) = (n.to_string(), d.to_string());
-        let mut turns = Turns::default();
+        let mut turns = TimingTable::default();
         println!("{name}, n = {n}, d = {d}: {:.6}", ours(x.view(), y.view())); // warm-up
-        for _ in 0..setting.rounds {
+        for _ in 0..options.rounds {
             turns.add("ours", timed(|| ours(x.view(), y.view())).1);
             for peer in peers {
                 let call = [&["--impl", peer, "--n", &size, "--d", &width, "--reps", "1"], words].concat();
-                if let Some((line, took)) = setting.peer(script, &call) {
+                if let Some((line, took)) = options.peer(script, &call) {
                     turns.add(peer, took);
                     println!("  {peer}: others {} mmd2 {}", line["others_cpus"], line["mmd2"]);
                 }
