@@ -2,7 +2,7 @@
 //! and can labels still be read off rows that were sent there and back?
 
 use chiasm_geometry::coverage::coverage;
-use chiasm_geometry::information::{ceiling, mutual_information, principal_coordinates};
+use chiasm_geometry::information::{mutual_information, mutual_information_ceiling, principal_coordinates};
 use chiasm_geometry::random::Random;
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -92,7 +92,7 @@ pub(crate) fn information(findings: &mut Findings<'_>, cloud: &Cloud, settings: 
             "z tells {told:.2} nats of x (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal \
              coordinates each; \
              shuffled pairs at most {chance:.2}, {n} points can show {:.2})",
-            ceiling(n, neighbours)
+            mutual_information_ceiling(n, neighbours)
         ),
     );
     Ok(())

@@ -7,19 +7,17 @@ use crate::{
     progress::Terminal,
 };
 use chiasm_check::digits as number;
-use chiasm_geometry::measure::{Found, Report, Request};
+use chiasm_geometry::measure::{MeasuredValue, MeasureReport, MeasureOptions};
 
 /// `measure`
 pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {
     runs_without_engine("measure", shared)?;
-    let request = Request {
-        only: args.only.clone(),
-        k: args.k,
-        null: args.null,
-        seed: args.seed,
-        labels: None,
-        threads: shared.threads.unwrap_or(0),
-    };
+    let request = MeasureOptions::new()
+        .only(args.only.clone())
+        .k(args.k)
+        .null(args.null)
+        .seed(args.seed)
+        .threads(shared.threads.unwrap_or(0));
     let files = [args.first.as_path(), args.second.as_path()];
     let reporter = Terminal::new(shared.quiet);
     let report = chiasm_pipeline::measure_files(files, args.labels.as_deref(), &request, &reporter)?;
@@ -31,8 +29,8 @@ pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {
     Ok(())
 }
 
-fn show(report: &Report) {
-    let row = |(key, found): (&String, &Found)| {
+fn show(report: &MeasureReport) {
+    let row = |(key, found): (&String, &MeasuredValue)| {
         let null = found.null.as_ref();
         let or_nothing = |value: Option<f64>| value.map(number).unwrap_or_default();
         vec![

@@ -1,6 +1,6 @@
 //! Results on stdout: JSON for machines, tables for people.
 
-use chiasm_geometry::retrieval::Figures;
+use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{Exported, Metrics, Narrow, PlanReport, TaskMetrics, Variant};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -78,7 +78,7 @@ fn percent(fraction: f64) -> String {
 
 /// A run's metrics: every direction beside chance, then the control on shuffled pairs.
 pub fn metrics(metrics: &Metrics) {
-    let recalls = |f: &Figures| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
+    let recalls = |f: &RetrievalScores| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
     let mut rows = Vec::new();
     for (direction, scored) in &metrics.retrieval {
         let f = &scored.figures;

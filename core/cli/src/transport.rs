@@ -245,7 +245,7 @@ fn warn(answer: &Answer, shared: &Shared) {
         StopReason::Stalled => {
             "the error no longer falls: the tolerance lies below what single precision can reach"
         }
-        StopReason::Cancelled => "it was stopped",
+        _ => "it was stopped",
     };
     if !shared.quiet {
         let error = answer.marginal_error;

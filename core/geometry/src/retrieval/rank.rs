@@ -1,45 +1,52 @@
-//! The place of right items in a ranking with ties, and what it is worth in expectation.
+//! The rank of relevant items in a ranking with ties, and its expected scores.
 
-use crate::sums::harmonic;
+use crate::harmonic::harmonic;
 
-/// The place of right items with equal scores.
+/// The rank of relevant items that have equal scores.
 ///
-/// `better` items have higher scores; `ties` wrong ones and `right` right ones (at least 1) share the score,
-/// and any order of them is as likely as another.
+/// All orders of the items with equal scores are equally likely.
+///
+/// ```
+/// use chiasm_geometry::retrieval::Rank;
+/// let rank = Rank::single(0, 1); // shares the first place with one irrelevant item
+/// assert_eq!((rank.recall(1), rank.reciprocal(), rank.expected()), (0.5, 0.75, 1.5));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rank {
-    /// Items with higher scores.
+    /// Number of items with higher scores.
     pub better: usize,
-    /// Wrong items with the same score.
+    /// Number of irrelevant items with the same score.
     pub ties: usize,
-    /// Right items with the same score, 1 or more.
+    /// Number of relevant items with the same score, at least 1.
     pub right: usize,
 }
 
 impl Rank {
-    /// The place of a single right item, `better` items ahead of it and `ties` others at its score.
+    /// Returns the rank of a single relevant item with `better` items before it and `ties` irrelevant ones at
+    /// its score.
     pub fn single(better: usize, ties: usize) -> Self {
         Self { better, ties, right: 1 }
     }
 
-    /// Items that share the score.
+    /// Returns the number of items with the same score.
     pub(crate) fn size(self) -> usize {
         self.ties + self.right
     }
 
-    /// Probability that a right item of this place is among the first `k`.
+    /// Returns the probability that one of the relevant items is among the first `k`.
     ///
-    /// With m = k - better places left for t = ties + right items it is 1 - C(ties, m) / C(t, m); for a
-    /// single right item that is clip((k - better) / (ties + 1), 0, 1).
+    /// With m = k - better places for t = ties + right items it is 1 - C(ties, m) / C(t, m). For a single
+    /// relevant item this is clip((k - better) / (ties + 1), 0, 1).
     pub fn recall(self, k: usize) -> f64 {
         let places = k.saturating_sub(self.better).min(self.size());
         if self.right == 1 {
-            return places as f64 / self.size() as f64; // the same, without the rounding of a difference
+            return places as f64 / self.size() as f64; // avoids the rounding error of the difference
         }
         1.0 - self.miss(places)
     }
 
-    /// Probability that the first `places` of the tied items are all wrong: C(ties, m) / C(ties + right, m).
+    /// Returns the probability that the first m of the tied items are irrelevant: C(ties, m) / C(ties +
+    /// right, m).
     fn miss(self, places: usize) -> f64 {
         if places > self.ties {
             return 0.0;
@@ -48,7 +55,7 @@ impl Rank {
         (0..places).map(still_wrong).product()
     }
 
-    /// Expectation of 1 / rank of the first right item, ranks counted from 1.
+    /// Returns the expectation of 1 / rank of the first relevant item, where ranks are counted from 1.
     pub fn reciprocal(self) -> f64 {
         if self.right == 1 {
             return harmonic(self.better, self.better + self.size()) / self.size() as f64;
@@ -66,7 +73,8 @@ impl Rank {
         sum
     }
 
-    /// Expected rank of the first right item, counted from 1: `better + (t + 1) / (right + 1)`.
+    /// Returns the expected rank of the first relevant item, counted from 1:
+    /// `better + (t + 1) / (right + 1)`.
     pub fn expected(self) -> f64 {
         self.better as f64 + (self.size() + 1) as f64 / (self.right + 1) as f64
     }
@@ -76,7 +84,7 @@ impl Rank {
 mod tests {
     use super::*;
 
-    /// Every order of the tied items, as the places (from 0) of the right ones.
+    /// Returns all orders of the tied items, as the places (from 0) of the relevant ones.
     fn orders(rank: Rank) -> Vec<Vec<usize>> {
         (0u32..1 << rank.size())
             .filter(|set| set.count_ones() as usize == rank.right)
@@ -84,7 +92,7 @@ mod tests {
             .collect()
     }
 
-    /// The mean over every order; sums of a few hundred fractions: 1e-12.
+    /// The tolerance allows for sums of a few hundred fractions.
     #[test]
     fn expectations_are_means_over_all_orders() {
         for (better, ties, right) in
@@ -103,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_right_item_is_clipped_linearly() {
+    fn the_recall_of_a_single_relevant_item_is_linear() {
         for (better, ties, k) in [(0, 1, 1), (0, 2, 1), (0, 19, 5), (3, 4, 5), (7, 2, 5), (2, 0, 5)] {
             let want = ((k as f64 - better as f64) / (ties + 1) as f64).clamp(0.0, 1.0);
             assert!((Rank::single(better, ties).recall(k) - want).abs() < 1e-15);

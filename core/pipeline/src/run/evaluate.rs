@@ -20,7 +20,7 @@ use crate::{
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{Figures, Items, PermutationNull, Retrieval},
+    retrieval::{RetrievalScores, RetrievalItems, PermutationNull, Retrieval},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -66,12 +66,12 @@ pub struct Metrics {
 pub struct Scored {
     /// recall@1, @5, @10, mrr, map, map@10, ndcg@10, median rank.
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: RetrievalScores,
     /// 95 % bootstrap interval of recall@1 over the rows.
     #[serde(rename = "recall@1_interval")]
     pub interval: [f64; 2],
     /// What a random order of the gallery gives.
-    pub chance: Figures,
+    pub chance: RetrievalScores,
     /// Queries that have a right answer.
     pub queries: usize,
     /// Queries that have none and were left out.
@@ -89,7 +89,7 @@ pub struct Scored {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Control {
     /// By direction.
-    pub retrieval: BTreeMap<String, Figures>,
+    pub retrieval: BTreeMap<String, RetrievalScores>,
     /// Sum of the recalls, in percent.
     pub rsum: f64,
 }
@@ -147,8 +147,8 @@ impl<'a> Direction<'a> {
         vectors: impl Fn(&'b Aligned) -> &'b Array2<f32>,
         penalty: Option<&[f64]>,
     ) -> Result<Retrieval<'b>, Error> {
-        let queries = Items { vectors: vectors(self.first).view(), groups: &self.groups[0] };
-        let gallery = Items { vectors: vectors(self.second).view(), groups: &self.groups[1] };
+        let queries = RetrievalItems { vectors: vectors(self.first).view(), groups: &self.groups[0] };
+        let gallery = RetrievalItems { vectors: vectors(self.second).view(), groups: &self.groups[1] };
         Retrieval::new(queries, gallery, penalty).map_err(measure)
     }
 
@@ -165,7 +165,7 @@ impl<'a> Direction<'a> {
             .transpose()
             .map_err(measure)?;
         Ok(Scored {
-            figures: found.figures(),
+            figures: found.scores(),
             interval: [low, high],
             chance: found.chance(),
             queries: found.outcomes.len(),
@@ -188,7 +188,7 @@ pub fn figures(
 ) -> Result<Control, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in Direction::all(aligned, relevance) {
-        retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().figures());
+        retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().scores());
     }
     Ok(control(retrieval))
 }
@@ -199,14 +199,14 @@ fn csls(aligned: &[Aligned], relevance: &Relevance) -> Result<Control, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in Direction::all(aligned, relevance) {
         let (first, second) = (direction.first.z.view(), direction.second.z.view());
-        let [_, penalty] = hubness::csls(first, second, CSLS_TOP).map_err(measure)?;
+        let [_, penalty] = hubness::csls_penalties(first, second, CSLS_TOP).map_err(measure)?;
         let found = direction.retrieval(|own| &own.z, Some(&penalty))?.outcomes();
-        retrieval.insert(name, found.figures());
+        retrieval.insert(name, found.scores());
     }
     Ok(control(retrieval))
 }
 
-fn control(retrieval: BTreeMap<String, Figures>) -> Control {
+fn control(retrieval: BTreeMap<String, RetrievalScores>) -> Control {
     let rsum = retrieval.values().map(recalls).sum();
     Control { retrieval, rsum }
 }
@@ -220,7 +220,7 @@ fn not_measured(aligned: &[Aligned], measured: &HashSet<String>) -> Vec<String> 
 }
 
 /// recall@1 + recall@5 + recall@10 in percent.
-fn recalls(figures: &Figures) -> f64 {
+fn recalls(figures: &RetrievalScores) -> f64 {
     100.0 * (figures.recall_at_1 + figures.recall_at_5 + figures.recall_at_10)
 }
 

@@ -7,7 +7,7 @@ use crate::{
     plan::task::{TaskPlan, Truth},
 };
 use chiasm_geometry::{
-    retrieval::{Items, Retrieval, bootstrap},
+    retrieval::{RetrievalItems, Retrieval, bootstrap},
     scores,
 };
 use chiasm_host::TaskKind;
@@ -155,7 +155,7 @@ impl Question<'_> {
                 let truth: Vec<usize> = rows.iter().map(|row| classes[*row].unwrap_or(unknown)).collect();
                 let found: Vec<usize> =
                     answers.outer_iter().map(|answer| largest(answer).unwrap_or_default()).collect();
-                let counts = scores::Counts::of_classes(&truth, &found).map_err(scoring)?;
+                let counts = scores::ConfusionCounts::per_class(&truth, &found).map_err(scoring)?;
                 add("macro_f1", Some(scores::macro_f1(&counts)));
                 add("micro_f1", Some(scores::micro_f1(&counts)));
                 let known: Vec<usize> = (0..truth.len()).filter(|at| truth[*at] < unknown).collect();
@@ -168,7 +168,7 @@ impl Question<'_> {
             Truth::Labels(labels) => {
                 let truth = Array2::from_shape_fn(answers.dim(), |(r, c)| labels[rows[r]].contains(&c));
                 let found = answers.mapv(|logit| logit > 0.0);
-                let counts = scores::Counts::of_labels(truth.view(), found.view()).map_err(scoring)?;
+                let counts = scores::ConfusionCounts::per_label(truth.view(), found.view()).map_err(scoring)?;
                 add("macro_f1", Some(scores::macro_f1(&counts)));
                 add("micro_f1", Some(scores::micro_f1(&counts)));
                 add("roc_auc", scores::macro_roc_auc(truth.view(), answers.view()).map_err(scoring)?);
@@ -258,8 +258,8 @@ fn search<T>(
     let own: Vec<usize> = (0..answers.nrows()).collect();
     let of = |(row, count): (usize, &usize)| std::iter::repeat_n(row, *count);
     let groups: Vec<usize> = targets.counts.iter().enumerate().flat_map(of).collect();
-    let queries = Items { vectors: answers.view(), groups: &own };
-    let gallery = Items { vectors: targets.items.view(), groups: &groups };
+    let queries = RetrievalItems { vectors: answers.view(), groups: &own };
+    let gallery = RetrievalItems { vectors: targets.items.view(), groups: &groups };
     Ok(read(&Retrieval::new(queries, gallery, None).map_err(scoring)?))
 }
 
@@ -268,8 +268,8 @@ fn recalls(answers: &Array2<f32>, targets: &Targets) -> Result<Vec<Point>, Error
     Ok(found.outcomes.iter().map(|outcome| [1, 5, 10].map(|k| outcome.first.recall(k))).collect())
 }
 
-fn retrieve(answers: &Array2<f32>, targets: &Targets) -> Result<chiasm_geometry::retrieval::Figures, Error> {
-    search(answers, targets, |retrieval| retrieval.outcomes().figures())
+fn retrieve(answers: &Array2<f32>, targets: &Targets) -> Result<chiasm_geometry::retrieval::RetrievalScores, Error> {
+    search(answers, targets, |retrieval| retrieval.outcomes().scores())
 }
 
 fn scoring(error: chiasm_geometry::Error) -> Error {

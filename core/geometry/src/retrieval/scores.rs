@@ -1,67 +1,69 @@
-//! What a query's ranking is worth, and the mean over queries.
+//! Scores of the ranking of a query, and their means over queries.
 
 use serde::{Deserialize, Serialize};
 
 use super::rank::Rank;
+use crate::harmonic::harmonic;
 use crate::pairwise::median;
-use crate::sums::harmonic;
 
-/// Where `map@10` and `ndcg@10` stop.
+/// Number of ranks that `map@10` and `ndcg@10` consider.
 const DEPTH: usize = 10;
 
-/// One query's figures, in expectation over ties.
+/// Scores of one query, in expectation over ties.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
-    /// Place of the first right item.
+#[non_exhaustive]
+pub struct QueryOutcome {
+    /// Rank of the first relevant item.
     pub first: Rank,
-    /// Right items in the gallery.
+    /// Number of relevant items in the gallery.
     pub right: usize,
-    /// Mean of the precision at the place of each right item, over the whole gallery.
+    /// Average precision over the whole gallery: the mean of the precision at the rank of each relevant item.
     pub average_precision: f64,
-    /// The same of the first ten places, divided by min(10, right).
+    /// Average precision of the first ten ranks, divided by min(10, right).
     pub average_precision_at_10: f64,
-    /// Normalised discounted cumulative gain of the first ten places, a right item's gain being 1.
+    /// Normalised discounted cumulative gain of the first ten ranks with binary relevance.
     pub ndcg_at_10: f64,
 }
 
-/// The figures of one direction, means over its queries (but for the median); all but `median_rank` lie in
-/// [0, 1].
+/// Scores of one retrieval direction: means over its queries, except for the median rank. All but
+/// `median_rank` are in [0, 1].
 ///
-/// "Right" is any item of the query's group. With one right item a query, `map` equals `mrr`.
+/// All items of the query's group are relevant. With one relevant item per query, `map` equals `mrr`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Share of queries with a right item in the first place.
+#[non_exhaustive]
+pub struct RetrievalScores {
+    /// Share of queries with a relevant item in the first place.
     #[serde(rename = "recall@1")]
     pub recall_at_1: f64,
-    /// Share of queries with any right item among the first five, the recall of image-text retrieval
-    /// (Karpathy and Fei-Fei 2015); information retrieval calls it success or accuracy at 5.
+    /// Share of queries with any relevant item among the first five: recall@5 of image-text retrieval
+    /// (Karpathy and Fei-Fei 2015), called success@5 or accuracy@5 in information retrieval.
     #[serde(rename = "recall@5")]
     pub recall_at_5: f64,
-    /// Share of queries with any right item among the first ten.
+    /// Share of queries with any relevant item among the first ten.
     #[serde(rename = "recall@10")]
     pub recall_at_10: f64,
-    /// Mean of 1 / rank of the first right item.
+    /// Mean reciprocal rank of the first relevant item.
     pub mrr: f64,
-    /// Mean average precision over the whole gallery, as `sklearn.metrics.average_precision_score` has it
-    /// without ties.
+    /// Mean average precision over the whole gallery; without ties as in
+    /// `sklearn.metrics.average_precision_score`.
     pub map: f64,
-    /// Mean average precision of the first ten places: precisions at the right ones, summed and divided by
-    /// min(10, right), as sentence-transformers' `InformationRetrievalEvaluator` has it. (`map_cut.10` of
-    /// trec_eval, which MTEB reports, divides by the number of right items, also where there are more than
-    /// ten.)
+    /// Mean average precision of the first ten ranks, divided by min(10, relevant items) as in the
+    /// `InformationRetrievalEvaluator` of sentence-transformers. (`map_cut.10` of trec_eval, which MTEB
+    /// reports, divides by the number of relevant items.)
     #[serde(rename = "map@10")]
     pub map_at_10: f64,
-    /// Normalised discounted cumulative gain of the first ten places (Järvelin and Kekäläinen 2002): Σ 1 /
-    /// log2(rank + 1) over the right ones, divided by the most that it can be. `ndcg_cut.10` of trec_eval,
+    /// Normalised discounted cumulative gain of the first ten ranks (Järvelin and Kekäläinen 2002): Σ 1 /
+    /// log2(rank + 1) over the relevant items, divided by its maximum. `ndcg_cut.10` of trec_eval,
     /// sentence-transformers and MTEB.
     #[serde(rename = "ndcg@10")]
     pub ndcg_at_10: f64,
-    /// Median over queries of the expected rank of the first right item, counted from 1.
+    /// Median over queries of the expected rank of the first relevant item, counted from 1.
     pub median_rank: f64,
 }
 
-impl Outcome {
-    /// From the places of all right items, best first; nothing where there is none.
+impl QueryOutcome {
+    /// Computes the scores from the ranks of all relevant items, best first. Returns `None` if there are
+    /// none.
     pub fn new(places: &[Rank]) -> Option<Self> {
         places.first().map(|&first| Self::of(first, places))
     }
@@ -79,19 +81,19 @@ impl Outcome {
     }
 }
 
-impl From<Rank> for Outcome {
-    /// Of a query whose right items all stand in one place.
+impl From<Rank> for QueryOutcome {
+    /// The scores of a query whose relevant items all have the same score.
     fn from(rank: Rank) -> Self {
         Self::of(rank, &[rank])
     }
 }
 
-/// Expected sum of the precisions at the right items among the first `depth` places.
+/// Returns the expected sum of the precisions at the relevant items among the first `depth` ranks.
 ///
-/// In a block of t tied items, p of them right and R right ones before it, place i (from 1) holds a right
-/// item with probability p / t, and then R + 1 + (i - 1) c right ones stand so far, c = (p - 1) / (t - 1).
-/// With the block behind b items the terms are p / t (c + (R + 1 - c (b + 1)) / (b + i)), whose sum over i is
-/// a difference of harmonic numbers.
+/// Consider a block of t tied items after b others, with p relevant items in the block and R before it. Place
+/// i of the block (from 1) holds a relevant item with probability p / t, and then R + 1 + (i - 1) c relevant
+/// items are expected up to it, where c = (p - 1) / (t - 1). The terms p / t (c + (R + 1 - c (b + 1)) / (b +
+/// i)) sum to a difference of harmonic numbers.
 fn precisions(places: &[Rank], depth: usize) -> f64 {
     let mut right_before = 0;
     let mut sum = 0.0;
@@ -107,7 +109,7 @@ fn precisions(places: &[Rank], depth: usize) -> f64 {
     sum
 }
 
-/// Expected discounted cumulative gain of the first ten places.
+/// Returns the expected discounted cumulative gain of the first ten ranks.
 fn gain(places: &[Rank]) -> f64 {
     let of_place = |place: &Rank| {
         let end = DEPTH.min(place.better + place.size());
@@ -117,15 +119,15 @@ fn gain(places: &[Rank]) -> f64 {
     places.iter().take_while(|place| place.better < DEPTH).map(of_place).sum()
 }
 
-/// The weight of a rank, counted from 1.
+/// Returns the discount of a rank, counted from 1.
 fn discount(rank: usize) -> f64 {
     1.0 / ((rank + 1) as f64).log2()
 }
 
-impl Figures {
-    /// The means over queries; NaN when there are none.
-    pub fn of(outcomes: &[Outcome]) -> Self {
-        let mean = |of: &dyn Fn(&Outcome) -> f64| mean(outcomes.iter().map(of), outcomes.len());
+impl RetrievalScores {
+    /// Averages the scores of queries; NaN if there are none.
+    pub fn of(outcomes: &[QueryOutcome]) -> Self {
+        let mean = |of: &dyn Fn(&QueryOutcome) -> f64| mean(outcomes.iter().map(of), outcomes.len());
         let mut ranks: Vec<f64> = outcomes.iter().map(|outcome| outcome.first.expected()).collect();
         Self {
             recall_at_1: mean(&|outcome| outcome.first.recall(1)),
@@ -139,18 +141,19 @@ impl Figures {
         }
     }
 
-    /// Of queries with one right item each; NaN when there are none.
+    /// Averages the scores of queries with one relevant item each; NaN if there are none.
     pub fn of_ranks(ranks: &[Rank]) -> Self {
         Self::of(&ranks.iter().map(|&rank| rank.into()).collect::<Vec<_>>())
     }
 }
 
-/// Expected share of the queries with a right item among the first `k`; NaN when there are none.
+/// Returns the expected share of queries with a relevant item among the first `k`, or NaN if there are no
+/// queries.
 pub fn recall(ranks: &[Rank], k: usize) -> f64 {
     mean(ranks.iter().map(|rank| rank.recall(k)), ranks.len())
 }
 
-/// Expected mean reciprocal rank; NaN when there are none.
+/// Returns the expected mean reciprocal rank, or NaN if there are no queries.
 pub fn reciprocal(ranks: &[Rank]) -> f64 {
     mean(ranks.iter().map(|rank| rank.reciprocal()), ranks.len())
 }
@@ -163,7 +166,7 @@ fn mean(values: impl Iterator<Item = f64>, count: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// All orders of blocks of (wrong, right) items: lists of 0 and 1, each block's orders equally likely.
+    /// Returns all equally likely orders of blocks of (irrelevant, relevant) tied items, as lists of 0 and 1.
     fn orders(blocks: &[(usize, usize)]) -> Vec<Vec<u8>> {
         let mut all = vec![Vec::new()];
         for &(wrong, right) in blocks {
@@ -179,8 +182,7 @@ mod tests {
         all
     }
 
-    /// As `sklearn.metrics.average_precision_score`, the evaluator of sentence-transformers and trec_eval say
-    /// it in words.
+    /// Average precision and NDCG by the definitions of scikit-learn, sentence-transformers and trec_eval.
     fn by_definition(order: &[u8], depth: usize) -> (f64, f64) {
         let right = order.iter().filter(|&&r| r == 1).count();
         let (mut hits, mut precisions, mut gain) = (0.0, 0.0, 0.0);
@@ -193,9 +195,9 @@ mod tests {
         (precisions / right.min(depth) as f64, gain / best)
     }
 
-    /// Means over every order of the tied items; a few thousand terms: 1e-12.
+    /// The tolerance allows for sums of a few thousand terms.
     #[test]
-    fn figures_are_means_over_all_orders() {
+    fn scores_are_means_over_all_orders() {
         let cases: [&[(usize, usize)]; 6] = [
             &[(0, 1)],
             &[(3, 2), (2, 0), (1, 3)],
@@ -213,7 +215,7 @@ mod tests {
                 }
                 start += wrong + right;
             }
-            let outcome = Outcome::new(&places).unwrap();
+            let outcome = QueryOutcome::new(&places).unwrap();
             let all = orders(blocks);
             let mean = |f: &dyn Fn(&[u8]) -> f64| all.iter().map(|o| f(o)).sum::<f64>() / all.len() as f64;
             let close =
@@ -225,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_fields() {
-        let figures = Figures::of_ranks(&[Rank::single(0, 0), Rank::single(2, 0)]);
+    fn serialised_scores_have_the_usual_names() {
+        let figures = RetrievalScores::of_ranks(&[Rank::single(0, 0), Rank::single(2, 0)]);
         let text = serde_json::to_value(figures).unwrap();
         for (name, want) in [("recall@1", 0.5), ("recall@5", 1.0), ("recall@10", 1.0), ("map@10", 2.0 / 3.0)]
         {
@@ -236,14 +238,14 @@ mod tests {
         {
             assert!((text[name].as_f64().unwrap() - want).abs() < 1e-15, "{name}");
         }
-        assert_eq!(serde_json::from_value::<Figures>(text).unwrap(), figures);
+        assert_eq!(serde_json::from_value::<RetrievalScores>(text).unwrap(), figures);
     }
 
     #[test]
-    fn chance_is_the_figure_of_one_tie() {
+    fn chance_is_the_score_of_a_single_tie() {
         let chance = Rank { better: 0, ties: 995, right: 5 };
         // 1 - math.comb(995, 10) / math.comb(1000, 10) in Python
         assert!((chance.recall(10) - 0.049_106_295_428_319_46).abs() < 1e-15);
-        assert!(Outcome::new(&[]).is_none());
+        assert!(QueryOutcome::new(&[]).is_none());
     }
 }
