@@ -7,7 +7,7 @@ use crate::{
     progress::Terminal,
 };
 use chiasm_check::digits as number;
-use chiasm_geometry::measure::{MeasuredValue, MeasureReport, MeasureOptions};
+use chiasm_geometry::measure::{MeasureOptions, MeasureReport, MeasuredValue};
 
 /// `measure`
 pub fn measure(args: &MeasureArgs, shared: &Shared) -> Outcome {

@@ -14,8 +14,8 @@ use crate::{
 };
 use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
 use chiasm_transport::{
-    GromovWasserstein, SolverLimits, LowRankPlan, Marginals, SolverProgress, Result as Solved, Sinkhorn, StopReason, exact, low_rank,
-    low_rank_gromov,
+    GromovWasserstein, LowRankPlan, Marginals, Result as Solved, Sinkhorn, SolverLimits, SolverProgress,
+    StopReason, exact, low_rank, low_rank_gromov,
 };
 use ndarray::Array2;
 use problem::{Problem, is_npz, settings};

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use chiasm_geometry::linalg::product;
 use chiasm_parameters::{Choice, ParameterError, Parameters, PerModality};
-use chiasm_transport::{Cost, EntropicMap, SolverLimits, Sinkhorn, PlanEntry, exact, gaussian_map, uniform};
+use chiasm_transport::{Cost, EntropicMap, PlanEntry, Sinkhorn, SolverLimits, exact, gaussian_map, uniform};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 

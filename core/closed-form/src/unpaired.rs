@@ -35,7 +35,10 @@ fn by_centroids(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f6
     let mut best = (f64::NEG_INFINITY, Array2::zeros((0, 0)));
     for run in 0..RUNS {
         let mut random = Random::new(seed.wrapping_add(run));
-        let (x, y) = (spherical_k_means(a, count, STEPS, &mut random)?, spherical_k_means(b, count, STEPS, &mut random)?);
+        let (x, y) = (
+            spherical_k_means(a, count, STEPS, &mut random)?,
+            spherical_k_means(b, count, STEPS, &mut random)?,
+        );
         let gram = |z: &Array2<f64>| product(z, &z.t());
         let (places, cka) =
             quadratic_assignment(gram(&x)?.view(), gram(&y)?.view(), STARTS, random.next_u64())?;

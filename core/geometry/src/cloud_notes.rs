@@ -24,8 +24,8 @@ pub(crate) fn notes<T: Real>(side: usize, x: ArrayView2<'_, T>) -> Vec<String> {
     let mut notes = Vec::new();
     if repeated > 0 {
         notes.push(format!(
-            "{}: {repeated} of {n} rows repeat an earlier one: ties between neighbours are broken at random, and \
-             intrinsic_dimension skips these rows",
+            "{}: {repeated} of {n} rows repeat an earlier one: ties between neighbours are broken at random, \
+             and intrinsic_dimension skips these rows",
             NAMES[side]
         ));
     }

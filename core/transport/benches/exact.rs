@@ -1,7 +1,7 @@
 //! Exact transport compared with POT's network simplex and SciPy's linear assignment, run alternately.
 //!
 //! ```text
-//! cargo bench -p chiasm-transport --profile dev --bench exact -- --peer PYTHON --scripts DIR [--sizes 1000,2000]
+//! cargo bench -p chiasm-transport --profile dev --bench exact -- --peer PYTHON --scripts DIR --sizes 1000
 //! ```
 //!
 //! The clouds are disjoint samples of two mixtures, as in `emd.py --data-kind latent`. Computing the cost

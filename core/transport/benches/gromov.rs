@@ -1,7 +1,7 @@
 //! Entropic Gromov-Wasserstein compared with POT, run alternately.
 //!
 //! ```text
-//! cargo bench -p chiasm-transport --profile dev --bench gromov -- --peer PYTHON --scripts DIR [--sizes 500,1000]
+//! cargo bench -p chiasm-transport --profile dev --bench gromov -- --peer PYTHON --scripts DIR --sizes 500
 //! ```
 //!
 //! Uses the clouds of `gw.py`, which also recomputes POT's objective in double precision. This crate runs

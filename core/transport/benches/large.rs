@@ -2,7 +2,7 @@
 //! Prints time, error and peak memory by size.
 //!
 //! ```text
-//! cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR [--sizes 10000,100000]
+//! cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR --sizes 10000
 //! ```
 //!
 //! `--only gromov` runs low-rank Gromov-Wasserstein between clouds with d = 64 and d = 32. Give the sizes in

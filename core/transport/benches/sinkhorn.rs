@@ -2,7 +2,7 @@
 //! threads.
 //!
 //! ```text
-//! cargo bench -p chiasm-transport --profile dev --bench sinkhorn -- --peer PYTHON --scripts DIR [--sizes 1000,4000]
+//! cargo bench -p chiasm-transport --profile dev --bench sinkhorn -- --peer PYTHON --scripts DIR --sizes 1000
 //! ```
 //!
 //! This crate and POT return the dense plan, OTT and PyTorch only the potentials. `others` is the mean number

@@ -20,7 +20,7 @@ use crate::{
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{RetrievalScores, RetrievalItems, PermutationNull, Retrieval},
+    retrieval::{PermutationNull, Retrieval, RetrievalItems, RetrievalScores},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};

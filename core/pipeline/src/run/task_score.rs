@@ -7,7 +7,7 @@ use crate::{
     plan::task::{TaskPlan, Truth},
 };
 use chiasm_geometry::{
-    retrieval::{RetrievalItems, Retrieval, bootstrap},
+    retrieval::{Retrieval, RetrievalItems, bootstrap},
     scores,
 };
 use chiasm_host::TaskKind;
@@ -168,7 +168,8 @@ impl Question<'_> {
             Truth::Labels(labels) => {
                 let truth = Array2::from_shape_fn(answers.dim(), |(r, c)| labels[rows[r]].contains(&c));
                 let found = answers.mapv(|logit| logit > 0.0);
-                let counts = scores::ConfusionCounts::per_label(truth.view(), found.view()).map_err(scoring)?;
+                let counts =
+                    scores::ConfusionCounts::per_label(truth.view(), found.view()).map_err(scoring)?;
                 add("macro_f1", Some(scores::macro_f1(&counts)));
                 add("micro_f1", Some(scores::micro_f1(&counts)));
                 add("roc_auc", scores::macro_roc_auc(truth.view(), answers.view()).map_err(scoring)?);
@@ -268,7 +269,10 @@ fn recalls(answers: &Array2<f32>, targets: &Targets) -> Result<Vec<Point>, Error
     Ok(found.outcomes.iter().map(|outcome| [1, 5, 10].map(|k| outcome.first.recall(k))).collect())
 }
 
-fn retrieve(answers: &Array2<f32>, targets: &Targets) -> Result<chiasm_geometry::retrieval::RetrievalScores, Error> {
+fn retrieve(
+    answers: &Array2<f32>,
+    targets: &Targets,
+) -> Result<chiasm_geometry::retrieval::RetrievalScores, Error> {
     search(answers, targets, |retrieval| retrieval.outcomes().scores())
 }
 

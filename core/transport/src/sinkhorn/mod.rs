@@ -308,8 +308,7 @@ impl Sinkhorn {
             let Some(columns) = updated else {
                 failures += 1;
                 if failures > 1000 || end.is_some() {
-                    let why =
-                        "the potentials overflow again and again: raise epsilon, or use exact transport";
+                    let why = "the potentials keep overflowing: raise epsilon, or use exact transport";
                     return Err(Error::Breakdown { what: "the Sinkhorn iteration", why });
                 }
                 engine.recover(&source, &target);

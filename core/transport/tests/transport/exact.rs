@@ -116,20 +116,31 @@ proptest! {
     /// A feasible plan with feasible dual potentials of the same value is optimal. Integer costs give ties
     /// and duplicates.
     #[test]
-    fn the_duals_certify_the_plan(n in 1_usize..30, m in 1_usize..30, seed in 0_u64..1000, levels in 1_u64..50, equal: bool) {
+    fn the_dual_potentials_certify_the_plan(
+        n in 1_usize..30,
+        m in 1_usize..30,
+        seed in 0_u64..1000,
+        levels in 1_u64..50,
+        equal: bool,
+    ) {
         let m = if equal { n } else { m };
-        let hash = |i: usize, j: usize| (i as u64 * 7919 + j as u64 * 104_729 + seed * 1_299_709).wrapping_mul(2_654_435_761) >> 7;
+        let hash = |i: usize, j: usize| {
+            let mixed = i as u64 * 7919 + j as u64 * 104_729 + seed * 1_299_709;
+            mixed.wrapping_mul(2_654_435_761) >> 7
+        };
         let cost = Array2::from_shape_fn((n, m), |(i, j)| (hash(i, j) % levels) as f64);
         let weights = |n: usize, s: usize| -> Vec<f64> {
             if equal { return uniform(n); }
-            let raw: Vec<f64> = (0..n).map(|i| (hash(i, s) % 5) as f64 + if i == 0 { 1.0 } else { 0.0 }).collect();
+            let first = |i: usize| if i == 0 { 1.0 } else { 0.0 };
+            let raw: Vec<f64> = (0..n).map(|i| (hash(i, s) % 5) as f64 + first(i)).collect();
             raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect()
         };
         let (a, b) = (weights(n, 1000), weights(m, 2000));
         let result = exact(cost.view(), &a, &b, &SolverLimits::new(1_000_000)).unwrap();
         prop_assert_eq!(result.stop, StopReason::Converged);
         let plan = result.plan();
-        for (sum, want) in plan.sum_axis(Axis(1)).iter().zip(&a).chain(plan.sum_axis(Axis(0)).iter().zip(&b)) {
+        let (rows, columns) = (plan.sum_axis(Axis(1)), plan.sum_axis(Axis(0)));
+        for (sum, want) in rows.iter().zip(&a).chain(columns.iter().zip(&b)) {
             prop_assert!((sum - want).abs() < 1e-12);
         }
         prop_assert!(plan.iter().all(|&p| p >= 0.0));

@@ -95,7 +95,8 @@ fn barycentric_targets_are_the_means_of_the_plan() {
     let plan = coupling.plan();
     let want = plan.dot(&y) / &plan.sum_axis(Axis(1)).insert_axis(Axis(1));
     let got = coupling.barycentric(y.view()).unwrap();
-    assert!((got - want).iter().all(|d| d.abs() < 1e-5)); // single-precision sums of thirty values of order one
+    // Single-precision sums of thirty values of order one.
+    assert!((got - want).iter().all(|d| d.abs() < 1e-5));
 }
 
 /// (1, 1) is nearest to (0, 0), which moves by (10, 0). (5, 4) is nearest to (4, 4), which moves by (0, -1).
@@ -312,7 +313,9 @@ proptest! {
         let solver = Sinkhorn::of_mean_cost(share).tolerance(2e-6);
         let coupling = solver.solve(&cost, &a, &b).unwrap();
         let plan = coupling.plan().mapv(f64::from);
-        let off = |sums: Array1<f64>, want: &[f64]| sums.iter().zip(want).map(|(s, w)| (s - w).abs()).sum::<f64>();
+        let off = |sums: Array1<f64>, want: &[f64]| {
+            sums.iter().zip(want).map(|(s, w)| (s - w).abs()).sum::<f64>()
+        };
         prop_assert!(off(plan.sum_axis(Axis(1)), &a) + off(plan.sum_axis(Axis(0)), &b) < 1e-5);
         let direct = (&plan * &squared(&x.mapv(f64::from), &y.mapv(f64::from))).sum();
         prop_assert!((direct - coupling.report.transport_cost).abs() < 1e-5 * direct + 1e-9);
