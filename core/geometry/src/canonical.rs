@@ -29,7 +29,11 @@ use crate::{Error, Result};
 /// # Errors
 /// When the numbers of rows differ, a value is not finite, or a covariance plus ridge is not positive
 /// definite.
-pub fn correlations<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, ridge: f64) -> Result<Vec<f64>> {
+pub fn canonical_correlations<T: Real>(
+    x: ArrayView2<'_, T>,
+    y: ArrayView2<'_, T>,
+    ridge: f64,
+) -> Result<Vec<f64>> {
     let found = moments(x, y, 2, true)?;
     let n = x.nrows() as f64;
     let factor = |m: Mat<f64>| {

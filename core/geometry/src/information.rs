@@ -61,18 +61,18 @@ pub fn mutual_information_ceiling(n: usize, neighbours: usize) -> f64 {
     psi[n] - psi[neighbours]
 }
 
-/// Returns the coordinates `[n, <= wanted]` of the rows of `x [n, d]` on their leading principal axes, scaled
+/// Returns the coordinates `[n, <= count]` of the rows of `x [n, d]` on their leading principal axes, scaled
 /// so that the first has unit variance. Joint neighbours of two clouds need a common scale.
 ///
 /// # Errors
 /// When a value is not finite or the decomposition does not converge.
-pub fn principal_coordinates(x: ArrayView2<'_, f64>, wanted: usize) -> Result<Array2<f64>> {
+pub fn principal_coordinates(x: ArrayView2<'_, f64>, count: usize) -> Result<Array2<f64>> {
     let centred = match x.mean_axis(ndarray::Axis(0)) {
         Some(mean) => &x - &mean,
         None => x.to_owned(),
     };
     let eigen = symmetric_eigen(product(&centred, &centred.t())?.view())?;
-    let kept = wanted.min(x.ncols()).min(x.nrows());
+    let kept = count.min(x.ncols()).min(x.nrows());
     let top = eigen.values.iter().next().copied().unwrap_or_default();
     let unit = if top > 0.0 { x.nrows() as f64 / top } else { 0.0 };
     Ok(Array2::from_shape_fn((x.nrows(), kept), |(row, axis)| {

@@ -158,17 +158,18 @@ pub fn measure<T: Real>(
     if let Some(labels) = &options.labels {
         crate::same("labels (one for each row)", x.nrows(), labels.len())?;
     }
-    let wanted = wanted(options)?;
+    let selected = selected(options)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
     let (x, y) = (x.to_owned(), y.to_owned());
-    let run = || run(x, y, &wanted, options, watch);
+    let run = || run(x, y, &selected, options, watch);
     match pool {
         Ok(pool) => Ok(pool.install(run)),
         Err(_) => Ok(run()), // without a pool of its own, use the global one
     }
 }
 
-fn wanted(options: &MeasureOptions) -> Result<Vec<&'static Measure>> {
+/// Returns the measures that the options select.
+fn selected(options: &MeasureOptions) -> Result<Vec<&'static Measure>> {
     let named = |m: &Measure, word: &str| word == m.key(options.k) || word == m.name.trim_end_matches('@');
     if let Some(unknown) = options.only.iter().find(|word| !CATALOGUE.iter().any(|m| named(m, word))) {
         let keys: Vec<String> = CATALOGUE.iter().map(|m| m.key(options.k)).collect();
@@ -182,10 +183,11 @@ fn wanted(options: &MeasureOptions) -> Result<Vec<&'static Measure>> {
     Ok(CATALOGUE.iter().filter(chosen).collect())
 }
 
+/// Computes the selected measures, on samples where a measure limits the rows.
 fn run<T: Real>(
     x: Array2<T>,
     y: Array2<T>,
-    wanted: &[&Measure],
+    selected: &[&Measure],
     options: &MeasureOptions,
     watch: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> MeasureReport {
@@ -194,7 +196,7 @@ fn run<T: Real>(
     let mut samples: BTreeMap<usize, CloudPair<T>> = BTreeMap::new();
     let notes = [notes(0, whole.x.view()), notes(1, whole.y.view())].concat();
     let mut report = MeasureReport { measures: BTreeMap::new(), skipped: BTreeMap::new(), notes };
-    for measure in wanted {
+    for measure in selected {
         let key = measure.key(options.k);
         watch(&key, 0, options.null + 1);
         if let Some(reason) = skip_reason(measure, &whole, options) {

@@ -10,7 +10,7 @@
 //! # Ok::<(), chiasm_geometry::Error>(())
 //! ```
 
-use chiasm_transport::{Gromov, Limits, Sinkhorn, Space, exact, uniform};
+use chiasm_transport::{GromovWasserstein, Sinkhorn, SolverLimits, Space, exact, uniform};
 use ndarray::{Array2, ArrayView2};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub fn w2_exact<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, time: Durat
     let both = common_frame(x, y, 1)?;
     let cost = distances(&PointSet::new(&both.x), &PointSet::new(&both.y)).mapv(|d| d * d);
     let (n, m) = cost.dim();
-    let found = exact(cost.view(), &uniform(n), &uniform(m), &Limits::new(usize::MAX).time(time))?;
+    let found = exact(cost.view(), &uniform(n), &uniform(m), &SolverLimits::new(usize::MAX).time(time))?;
     if found.gap > 1e-9 * cost.mean().unwrap_or(0.0) {
         let got = format!("a gap of {:.1e} after {:.0} s", found.gap, found.seconds);
         let expected = "an optimal plan within the time limit".into();
@@ -74,7 +74,7 @@ pub fn gromov_wasserstein<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -
         Ok((Space::matrix(relative.view())?, uniform(cloud.nrows())))
     };
     let ((dx, a), (dy, b)) = (space(0, x)?, space(1, y)?);
-    let found = Gromov::conditional_gradient().starts(STARTS).solve(&dx, &dy, &a, &b)?;
+    let found = GromovWasserstein::conditional_gradient().starts(STARTS).solve(&dx, &dy, &a, &b)?;
     Ok(found.value.max(0.0).sqrt())
 }
 

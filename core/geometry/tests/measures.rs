@@ -13,7 +13,7 @@ use chiasm_geometry::neighbours::Neighbours;
 use chiasm_geometry::persistence::{bottleneck, persistence};
 use chiasm_geometry::random::Random;
 use chiasm_geometry::wasserstein::{gromov_wasserstein, sinkhorn_divergence, w2_exact};
-use chiasm_geometry::{cka, clusters, dimension, pairing};
+use chiasm_geometry::{cka, clusters, dimension, foscttm};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde_json::Value;
 use std::time::Duration;

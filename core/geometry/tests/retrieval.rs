@@ -88,9 +88,9 @@ fn ties_are_blocks_of_equal_scores() {
         let mut places = Vec::new();
         let mut better = 0;
         for block in order.chunk_by(|&a, &b| score(a) == score(b)) {
-            let right = block.iter().filter(|&&item| of_y[item] == of_x[query]).count();
-            if right > 0 {
-                places.push(Rank { better, ties: block.len() - right, right });
+            let relevant = block.iter().filter(|&&item| of_y[item] == of_x[query]).count();
+            if relevant > 0 {
+                places.push(Rank { better, ties: block.len() - relevant, relevant });
             }
             better += block.len();
         }

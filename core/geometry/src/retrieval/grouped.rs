@@ -78,8 +78,8 @@ impl<'a> Retrieval<'a> {
             .flat_map_iter(|block| {
                 let scores = self.scorer.scores(block.clone());
                 let found = |(query, scores): (usize, ndarray::ArrayView1<'_, f64>)| {
-                    let right = self.members.of(self.queries[query])?;
-                    Some((query, QueryOutcome::new(&self.places(query, scores.as_slice()?, right))?))
+                    let relevant = self.members.of(self.queries[query])?;
+                    Some((query, QueryOutcome::new(&self.places(query, scores.as_slice()?, relevant))?))
                 };
                 block.zip(scores.outer_iter()).filter_map(found).collect::<Vec<_>>()
             })
@@ -98,9 +98,9 @@ impl<'a> Retrieval<'a> {
     ///
     /// A window of equal scores is opened around the best relevant item that is in no window yet. Every score
     /// of the gallery is then in a window or between two windows.
-    fn places(&self, query: usize, scores: &[f64], right: &[usize]) -> Vec<Rank> {
+    fn places(&self, query: usize, scores: &[f64], relevant: &[usize]) -> Vec<Rank> {
         let length = self.scorer.query_length(query);
-        let mut own: Vec<(f64, usize)> = right.iter().map(|&item| (scores[item], item)).collect();
+        let mut own: Vec<(f64, usize)> = relevant.iter().map(|&item| (scores[item], item)).collect();
         own.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         let mut places: Vec<Rank> = Vec::new();
         // The upper and the lower edge of each window, in descending order. A score at an edge is below it.
@@ -109,7 +109,7 @@ impl<'a> Retrieval<'a> {
             if let (Some(place), Some(&lower)) = (places.last_mut(), edges.last())
                 && score > lower
             {
-                place.right += 1;
+                place.relevant += 1;
                 continue;
             }
             let slack = self.scorer.tolerance(length, item);
@@ -127,7 +127,7 @@ impl<'a> Retrieval<'a> {
         let mut before = 0;
         for (place, counts) in places.iter_mut().zip(counts.chunks_exact(2)) {
             place.better = before + counts[0];
-            place.ties = counts[1] - place.right;
+            place.ties = counts[1] - place.relevant;
             before += counts[0] + counts[1];
         }
         places
@@ -145,9 +145,9 @@ impl RetrievalOutcomes {
     pub fn chance(&self) -> RetrievalScores {
         let mut known: HashMap<usize, QueryOutcome> = HashMap::new();
         let of = |outcome: &QueryOutcome| {
-            let right = outcome.right;
-            let random = || Rank { better: 0, ties: self.gallery - right, right }.into();
-            *known.entry(right).or_insert_with(random)
+            let relevant = outcome.relevant;
+            let random = || Rank { better: 0, ties: self.gallery - relevant, relevant }.into();
+            *known.entry(relevant).or_insert_with(random)
         };
         RetrievalScores::of(&self.outcomes.iter().map(of).collect::<Vec<_>>())
     }

@@ -145,13 +145,13 @@ impl Retrieval<'_> {
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let first = |group: &usize| {
-            let right = self.members.of(*group).unwrap_or_default();
-            let best = right.iter().copied().max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
+            let relevant = self.members.of(*group).unwrap_or_default();
+            let best = relevant.iter().copied().max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
             let (score, slack) = (scores[best], self.scorer.tolerance(length, best));
             let better = sorted.partition_point(|&other| other > score + slack);
             let end = sorted.partition_point(|&other| other >= score - slack);
-            let tied_right = right.iter().filter(|&&item| scores[item] >= score - slack).count();
-            Some(Rank { better, ties: end - better - tied_right, right: tied_right })
+            let tied_relevant = relevant.iter().filter(|&&item| scores[item] >= score - slack).count();
+            Some(Rank { better, ties: end - better - tied_relevant, relevant: tied_relevant })
         };
         groups.iter().filter_map(first).collect()
     }

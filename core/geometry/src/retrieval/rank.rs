@@ -18,35 +18,35 @@ pub struct Rank {
     /// Number of irrelevant items with the same score.
     pub ties: usize,
     /// Number of relevant items with the same score, at least 1.
-    pub right: usize,
+    pub relevant: usize,
 }
 
 impl Rank {
     /// Returns the rank of a single relevant item with `better` items before it and `ties` irrelevant ones at
     /// its score.
     pub fn single(better: usize, ties: usize) -> Self {
-        Self { better, ties, right: 1 }
+        Self { better, ties, relevant: 1 }
     }
 
     /// Returns the number of items with the same score.
     pub(crate) fn size(self) -> usize {
-        self.ties + self.right
+        self.ties + self.relevant
     }
 
     /// Returns the probability that one of the relevant items is among the first `k`.
     ///
-    /// With m = k - better places for t = ties + right items it is 1 - C(ties, m) / C(t, m). For a single
+    /// With m = k - better places for t = ties + relevant items it is 1 - C(ties, m) / C(t, m). For a single
     /// relevant item this is clip((k - better) / (ties + 1), 0, 1).
     pub fn recall(self, k: usize) -> f64 {
         let places = k.saturating_sub(self.better).min(self.size());
-        if self.right == 1 {
+        if self.relevant == 1 {
             return places as f64 / self.size() as f64; // avoids the rounding error of the difference
         }
         1.0 - self.miss(places)
     }
 
     /// Returns the probability that the first m of the tied items are irrelevant: C(ties, m) / C(ties +
-    /// right, m).
+    /// relevant, m).
     fn miss(self, places: usize) -> f64 {
         if places > self.ties {
             return 0.0;
@@ -57,13 +57,13 @@ impl Rank {
 
     /// Returns the expectation of 1 / rank of the first relevant item, where ranks are counted from 1.
     pub fn reciprocal(self) -> f64 {
-        if self.right == 1 {
+        if self.relevant == 1 {
             return harmonic(self.better, self.better + self.size()) / self.size() as f64;
         }
         let mut all_wrong = 1.0;
         let mut sum = 0.0;
         for at in 0..=self.ties {
-            let here = self.right as f64 / (self.size() - at) as f64;
+            let here = self.relevant as f64 / (self.size() - at) as f64;
             sum += all_wrong * here / (self.better + at + 1) as f64;
             all_wrong *= 1.0 - here;
             if all_wrong < f64::EPSILON * sum {
@@ -74,9 +74,9 @@ impl Rank {
     }
 
     /// Returns the expected rank of the first relevant item, counted from 1:
-    /// `better + (t + 1) / (right + 1)`.
+    /// `better + (t + 1) / (relevant + 1)`.
     pub fn expected(self) -> f64 {
-        self.better as f64 + (self.size() + 1) as f64 / (self.right + 1) as f64
+        self.better as f64 + (self.size() + 1) as f64 / (self.relevant + 1) as f64
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     /// Returns all orders of the tied items, as the places (from 0) of the relevant ones.
     fn orders(rank: Rank) -> Vec<Vec<usize>> {
         (0u32..1 << rank.size())
-            .filter(|set| set.count_ones() as usize == rank.right)
+            .filter(|set| set.count_ones() as usize == rank.relevant)
             .map(|set| (0..rank.size()).filter(|at| set >> at & 1 == 1).map(|at| rank.better + at).collect())
             .collect()
     }
@@ -95,10 +95,10 @@ mod tests {
     /// The tolerance allows for sums of a few hundred fractions.
     #[test]
     fn expectations_are_means_over_all_orders() {
-        for (better, ties, right) in
+        for (better, ties, relevant) in
             (0..4).flat_map(|b| (0..6).flat_map(move |t| (1..5).map(move |r| (b, t, r))))
         {
-            let rank = Rank { better, ties, right };
+            let rank = Rank { better, ties, relevant };
             let all = orders(rank);
             let mean = |f: &dyn Fn(usize) -> f64| all.iter().map(|o| f(o[0])).sum::<f64>() / all.len() as f64;
             for k in 1..12 {

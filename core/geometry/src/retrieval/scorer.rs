@@ -78,12 +78,12 @@ impl<'a> Scorer<'a> {
         Array2::from_shape_vec((rows, items), scores).unwrap_or_default()
     }
 
-    /// Returns the difference up to which scores are equal to that of the relevant item `right`.
+    /// Returns the difference up to which scores are equal to that of the relevant item `relevant`.
     ///
     /// Uses the length of the relevant item for both, since items that are equal up to rounding have equal
     /// lengths.
-    pub fn tolerance(&self, query_length: f64, right: usize) -> f64 {
-        TIE * query_length * self.lengths[right]
+    pub fn tolerance(&self, query_length: f64, relevant: usize) -> f64 {
+        TIE * query_length * self.lengths[relevant]
     }
 
     /// Returns the length of a query vector.

@@ -16,10 +16,10 @@ pub struct QueryOutcome {
     /// Rank of the first relevant item.
     pub first: Rank,
     /// Number of relevant items in the gallery.
-    pub right: usize,
+    pub relevant: usize,
     /// Average precision over the whole gallery: the mean of the precision at the rank of each relevant item.
     pub average_precision: f64,
-    /// Average precision of the first ten ranks, divided by min(10, right).
+    /// Average precision of the first ten ranks, divided by min(10, relevant).
     pub average_precision_at_10: f64,
     /// Normalised discounted cumulative gain of the first ten ranks with binary relevance.
     pub ndcg_at_10: f64,
@@ -69,13 +69,13 @@ impl QueryOutcome {
     }
 
     fn of(first: Rank, places: &[Rank]) -> Self {
-        let right: usize = places.iter().map(|place| place.right).sum();
-        let best: f64 = (1..=right.min(DEPTH)).map(discount).sum();
+        let relevant: usize = places.iter().map(|place| place.relevant).sum();
+        let best: f64 = (1..=relevant.min(DEPTH)).map(discount).sum();
         Self {
             first,
-            right,
-            average_precision: precisions(places, usize::MAX) / right as f64,
-            average_precision_at_10: precisions(places, DEPTH) / right.min(DEPTH) as f64,
+            relevant,
+            average_precision: precisions(places, usize::MAX) / relevant as f64,
+            average_precision_at_10: precisions(places, DEPTH) / relevant.min(DEPTH) as f64,
             ndcg_at_10: gain(places) / best,
         }
     }
@@ -95,16 +95,16 @@ impl From<Rank> for QueryOutcome {
 /// items are expected up to it, where c = (p - 1) / (t - 1). The terms p / t (c + (R + 1 - c (b + 1)) / (b +
 /// i)) sum to a difference of harmonic numbers.
 fn precisions(places: &[Rank], depth: usize) -> f64 {
-    let mut right_before = 0;
+    let mut relevant_before = 0;
     let mut sum = 0.0;
     for place in places.iter().take_while(|place| place.better < depth) {
         let (size, start) = (place.size(), place.better);
         let end = depth.min(start + size);
-        let slope = if size > 1 { (place.right - 1) as f64 / (size - 1) as f64 } else { 0.0 };
-        let rest = (right_before + 1) as f64 - slope * (start + 1) as f64;
+        let slope = if size > 1 { (place.relevant - 1) as f64 / (size - 1) as f64 } else { 0.0 };
+        let rest = (relevant_before + 1) as f64 - slope * (start + 1) as f64;
         let terms = slope * (end - start) as f64 + rest * harmonic(start, end);
-        sum += place.right as f64 / size as f64 * terms;
-        right_before += place.right;
+        sum += place.relevant as f64 / size as f64 * terms;
+        relevant_before += place.relevant;
     }
     sum
 }
@@ -114,7 +114,7 @@ fn gain(places: &[Rank]) -> f64 {
     let of_place = |place: &Rank| {
         let end = DEPTH.min(place.better + place.size());
         let discounts: f64 = (place.better + 1..=end).map(discount).sum();
-        place.right as f64 / place.size() as f64 * discounts
+        place.relevant as f64 / place.size() as f64 * discounts
     };
     places.iter().take_while(|place| place.better < DEPTH).map(of_place).sum()
 }
@@ -169,10 +169,10 @@ mod tests {
     /// Returns all equally likely orders of blocks of (irrelevant, relevant) tied items, as lists of 0 and 1.
     fn orders(blocks: &[(usize, usize)]) -> Vec<Vec<u8>> {
         let mut all = vec![Vec::new()];
-        for &(wrong, right) in blocks {
-            let size = wrong + right;
+        for &(wrong, relevant) in blocks {
+            let size = wrong + relevant;
             let sets: Vec<Vec<u8>> = (0u32..1 << size)
-                .filter(|set| set.count_ones() as usize == right)
+                .filter(|set| set.count_ones() as usize == relevant)
                 .map(|set| (0..size).map(|at| (set >> at & 1) as u8).collect())
                 .collect();
             all = (all.iter())
@@ -184,15 +184,15 @@ mod tests {
 
     /// Average precision and NDCG by the definitions of scikit-learn, sentence-transformers and trec_eval.
     fn by_definition(order: &[u8], depth: usize) -> (f64, f64) {
-        let right = order.iter().filter(|&&r| r == 1).count();
+        let relevant = order.iter().filter(|&&r| r == 1).count();
         let (mut hits, mut precisions, mut gain) = (0.0, 0.0, 0.0);
         for (at, _) in order.iter().enumerate().take(depth).filter(|(_, r)| **r == 1) {
             hits += 1.0;
             precisions += hits / (at + 1) as f64;
             gain += 1.0 / ((at + 2) as f64).log2();
         }
-        let best: f64 = (0..right.min(depth)).map(|at| 1.0 / ((at + 2) as f64).log2()).sum();
-        (precisions / right.min(depth) as f64, gain / best)
+        let best: f64 = (0..relevant.min(depth)).map(|at| 1.0 / ((at + 2) as f64).log2()).sum();
+        (precisions / relevant.min(depth) as f64, gain / best)
     }
 
     /// The tolerance allows for sums of a few thousand terms.
@@ -209,11 +209,11 @@ mod tests {
         for blocks in cases {
             let mut places = Vec::new();
             let mut start = 0;
-            for &(wrong, right) in blocks {
-                if right > 0 {
-                    places.push(Rank { better: start, ties: wrong, right });
+            for &(wrong, relevant) in blocks {
+                if relevant > 0 {
+                    places.push(Rank { better: start, ties: wrong, relevant });
                 }
-                start += wrong + right;
+                start += wrong + relevant;
             }
             let outcome = QueryOutcome::new(&places).unwrap();
             let all = orders(blocks);
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn chance_is_the_score_of_a_single_tie() {
-        let chance = Rank { better: 0, ties: 995, right: 5 };
+        let chance = Rank { better: 0, ties: 995, relevant: 5 };
         // 1 - math.comb(995, 10) / math.comb(1000, 10) in Python
         assert!((chance.recall(10) - 0.049_106_295_428_319_46).abs() < 1e-15);
         assert!(QueryOutcome::new(&[]).is_none());
