@@ -22,8 +22,8 @@ macro_rules! widest {
     ) => {
         $(#[$doc])*
         pub(crate) fn $name<'a, T: Real>($($arg: $ty),*) -> $ret {
-            struct Call<'a, T> { $($arg: $ty),* }
-            impl<T: Real> WithSimd for Call<'_, T> {
+            struct KernelCall<'a, T> { $($arg: $ty),* }
+            impl<T: Real> WithSimd for KernelCall<'_, T> {
                 type Output = $ret;
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, _: S) -> $ret {
@@ -32,7 +32,7 @@ macro_rules! widest {
                     $body
                 }
             }
-            Arch::new().dispatch(Call { $($arg),* })
+            Arch::new().dispatch(KernelCall { $($arg),* })
         }
     };
 }

@@ -26,12 +26,12 @@ use crate::{Error, Result, simd};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Cost<'a> {
-    kind: CostKind<'a>,
+    kind: CostForm<'a>,
     shape: (usize, usize),
 }
 
 #[derive(Debug, Clone)]
-enum CostKind<'a> {
+enum CostForm<'a> {
     Points(PointCost),
     Matrix(Cow<'a, [f32]>),
     Matrix64(Cow<'a, [f64]>),
@@ -80,7 +80,7 @@ impl<'a> Cost<'a> {
     /// When the matrix is empty or not finite.
     pub fn matrix(cost: ArrayView2<'a, f32>) -> Result<Self> {
         finite("cost matrix", cost, |c| c.is_finite())?;
-        Ok(Self { shape: cost.dim(), kind: CostKind::Matrix(rows(cost)) })
+        Ok(Self { shape: cost.dim(), kind: CostForm::Matrix(rows(cost)) })
     }
 
     /// A given cost matrix `C[n, m]` in double precision.
@@ -89,7 +89,7 @@ impl<'a> Cost<'a> {
     /// The errors of [`Cost::matrix`].
     pub fn matrix64(cost: ArrayView2<'a, f64>) -> Result<Self> {
         finite("cost matrix", cost, |c| c.is_finite())?;
-        Ok(Self { shape: cost.dim(), kind: CostKind::Matrix64(rows(cost)) })
+        Ok(Self { shape: cost.dim(), kind: CostForm::Matrix64(rows(cost)) })
     }
 
     /// Returns the number of source points and of target points, `(n, m)`.
@@ -101,8 +101,8 @@ impl<'a> Cost<'a> {
     pub fn mean(&self) -> f64 {
         let (n, m) = self.shape;
         match &self.kind {
-            CostKind::Points(points) if !points.root => points.mean_square() * points.unit,
-            CostKind::Points(_) => {
+            CostForm::Points(points) if !points.root => points.mean_square() * points.unit,
+            CostForm::Points(_) => {
                 let step = n.div_ceil(256);
                 let mut row = vec![0.0; m];
                 let rows = (0..n).step_by(step);
@@ -115,15 +115,15 @@ impl<'a> Cost<'a> {
                     .sum();
                 sum / count as f64
             }
-            CostKind::Matrix(c) => total(c) / (n * m) as f64,
-            CostKind::Matrix64(c) => total(c) / (n * m) as f64,
+            CostForm::Matrix(c) => total(c) / (n * m) as f64,
+            CostForm::Matrix64(c) => total(c) / (n * m) as f64,
         }
     }
 
     /// For squared distances of points: the scaled source points, their squared norms and the unit.
     pub(crate) fn squared_parts(&self) -> Option<(&Array2<f32>, &[f64], f64)> {
         match &self.kind {
-            CostKind::Points(points) if !points.root => Some((&points.x, &points.p, points.unit)),
+            CostForm::Points(points) if !points.root => Some((&points.x, &points.p, points.unit)),
             _ => None,
         }
     }
@@ -132,7 +132,7 @@ impl<'a> Cost<'a> {
     pub(crate) fn costs(&self, rows: Range<usize>, out: &mut [f32]) {
         let m = self.shape.1;
         self.exponents(rows.clone(), -1.0, out);
-        if let CostKind::Points(points) = &self.kind
+        if let CostForm::Points(points) = &self.kind
             && !points.root
         {
             for (i, row) in rows.zip(out.chunks_mut(m)) {
@@ -148,13 +148,13 @@ impl<'a> Cost<'a> {
     pub(crate) fn exponents(&self, rows: Range<usize>, epsilon: f64, out: &mut [f32]) {
         let m = self.shape.1;
         match &self.kind {
-            CostKind::Points(points) => points.exponents(rows, epsilon, &mut out[..]),
-            CostKind::Matrix(cost) => {
+            CostForm::Points(points) => points.exponents(rows, epsilon, &mut out[..]),
+            CostForm::Matrix(cost) => {
                 let factor = (-1.0 / epsilon) as f32;
                 let cost = &cost[rows.start * m..rows.end * m];
                 out.iter_mut().zip(cost).for_each(|(out, &c)| *out = c * factor);
             }
-            CostKind::Matrix64(cost) => {
+            CostForm::Matrix64(cost) => {
                 let factor = -1.0 / epsilon;
                 let cost = &cost[rows.start * m..rows.end * m];
                 out.iter_mut().zip(cost).for_each(|(out, &c)| *out = (c * factor) as f32);
@@ -165,7 +165,7 @@ impl<'a> Cost<'a> {
     /// Returns the part of `-C / epsilon` that depends on source point i only.
     pub(crate) fn source_offset(&self, i: usize, epsilon: f64) -> f64 {
         match &self.kind {
-            CostKind::Points(points) if !points.root => -points.p[i] * (points.unit / epsilon),
+            CostForm::Points(points) if !points.root => -points.p[i] * (points.unit / epsilon),
             _ => 0.0,
         }
     }
@@ -173,7 +173,7 @@ impl<'a> Cost<'a> {
     /// Returns the part of `-C / epsilon` that depends on target point j only.
     pub(crate) fn target_offset(&self, j: usize, epsilon: f64) -> f64 {
         match &self.kind {
-            CostKind::Points(points) if !points.root => -points.q[j] * (points.unit / epsilon),
+            CostForm::Points(points) if !points.root => -points.q[j] * (points.unit / epsilon),
             _ => 0.0,
         }
     }
@@ -193,7 +193,7 @@ impl<'a> Cost<'a> {
         }
         let ((x, p), (y, q)) = (left, right);
         let unit = if root { scale } else { scale * scale };
-        Ok(Self { kind: CostKind::Points(PointCost { x, y, p, q, unit, root }), shape })
+        Ok(Self { kind: CostForm::Points(PointCost { x, y, p, q, unit, root }), shape })
     }
 }
 

@@ -140,7 +140,7 @@ struct ExactProblem<'p> {
 }
 
 /// Entries of the plan, dual potential of the target, and why the solver stopped.
-type Solution = (Vec<PlanEntry>, Vec<f64>, StopReason);
+type ExactSolution = (Vec<PlanEntry>, Vec<f64>, StopReason);
 
 impl ExactProblem<'_> {
     fn row(&self, i: usize) -> &[f64] {
@@ -153,7 +153,7 @@ impl ExactProblem<'_> {
         1e-13 * (self.spread + self.low.abs()) + f64::MIN_POSITIVE
     }
 
-    fn assign(&self, mut v: Vec<f64>) -> Result<Solution> {
+    fn assign(&self, mut v: Vec<f64>) -> Result<ExactSolution> {
         let weight = 1.0 / self.a.len() as f64;
         let timed_out = || self.clock.elapsed() > self.limits.time;
         let why = "the time limit stopped it before it was complete: raise the limit, or use Sinkhorn";
@@ -163,7 +163,7 @@ impl ExactProblem<'_> {
         Ok((column_of.into_iter().enumerate().map(entry).collect(), v, StopReason::Converged))
     }
 
-    fn simplex(&self, start: (Vec<f64>, Vec<f64>)) -> Solution {
+    fn simplex(&self, start: (Vec<f64>, Vec<f64>)) -> ExactSolution {
         let weights = |all: &[f64], kept: &[usize]| -> Vec<f64> { kept.iter().map(|&i| all[i]).collect() };
         let (a, b) = (weights(self.a, &self.rows), weights(self.b, &self.columns));
         let big = self.low.abs().max((self.low + self.spread).abs()) + self.spread;
