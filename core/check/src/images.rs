@@ -2,7 +2,7 @@
 //! points, and whether a probe predicts labels from reconstructed rows.
 
 use chiasm_geometry::coverage::coverage;
-use chiasm_geometry::information::{ceiling, mutual_information, principal_coordinates};
+use chiasm_geometry::information::{mutual_information, mutual_information_ceiling, principal_coordinates};
 use chiasm_geometry::random::Random;
 use ndarray::{Array2, ArrayView2, Axis};
 

@@ -7,7 +7,7 @@ use crate::{
     progress::Terminal,
 };
 use chiasm_check::digits as number;
-use chiasm_geometry::measure::{Found, Report, Request};
+use chiasm_geometry::measure::{MeasureOptions, MeasureReport, MeasuredValue};
 
 /// Runs `chiasm measure`.
 pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
@@ -31,8 +31,8 @@ pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
     Ok(())
 }
 
-fn show(report: &Report) {
-    let row = |(key, found): (&String, &Found)| {
+fn show(report: &MeasureReport) {
+    let row = |(key, found): (&String, &MeasuredValue)| {
         let null = found.null.as_ref();
         let or_nothing = |value: Option<f64>| value.map(number).unwrap_or_default();
         vec![

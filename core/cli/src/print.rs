@@ -1,6 +1,6 @@
 //! Printing results on stdout, as tables or JSON.
 
-use chiasm_geometry::retrieval::Figures;
+use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};

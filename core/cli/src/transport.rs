@@ -15,8 +15,8 @@ use crate::{
 };
 use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
 use chiasm_transport::{
-    Gromov, Limits, LowRankPlan, Marginals, Progress, Result as Solved, Sinkhorn, Stop, exact, low_rank,
-    low_rank_gromov,
+    GromovWasserstein, LowRankPlan, Marginals, Result as Solved, Sinkhorn, SolverLimits, SolverProgress,
+    StopReason, exact, low_rank, low_rank_gromov,
 };
 use ndarray::Array2;
 use options::is_npz;
@@ -164,7 +164,7 @@ fn gromov(
     bar: &Arc<Terminal>,
 ) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(1000);
-    let solver = args.eps.map_or_else(Gromov::conditional_gradient, Gromov::entropic);
+    let solver = args.eps.map_or_else(GromovWasserstein::conditional_gradient, GromovWasserstein::entropic);
     let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
     let mut solver =
         solver.starts(args.starts.unwrap_or(1)).watch(watcher(bar, "outer iterations", Some(most)));
@@ -191,7 +191,7 @@ fn factored(
     bar: &Arc<Terminal>,
 ) -> Solved<TransportSolution> {
     let most = args.iterations.unwrap_or(200);
-    let limits = Limits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
+    let limits = SolverLimits::new(most).time(time(args)).watch(watcher(bar, "iterations", Some(most)));
     let rank = args.rank.unwrap_or(50);
     let (weights, tolerance) = ((&*problem.a, &*problem.b), args.tolerance.unwrap_or(1e-4));
     let found = if args.solver == TransportSolver::Gw {
@@ -222,7 +222,7 @@ fn watcher(
     bar: &Arc<Terminal>,
     what: &str,
     most: Option<usize>,
-) -> impl Fn(&Progress) -> ControlFlow<()> + Send + Sync + 'static + use<> {
+) -> impl Fn(&SolverProgress) -> ControlFlow<()> + Send + Sync + 'static + use<> {
     bar.begin(what, most.unwrap_or(0) as u64);
     let bar = bar.clone();
     move |progress| {

@@ -17,7 +17,7 @@ use chiasm_closed_form::{
     FitContext, Method, Views, cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams,
     ot_map::OtMapParams, procrustes::ProcrustesParams, ridge::RidgeParams,
 };
-use chiasm_geometry::folds::{Fold, modulo};
+use chiasm_geometry::folds::{CrossValidationFold, interleaved_folds};
 use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
 use chiasm_graph::{Graph, Tensor};
@@ -47,7 +47,7 @@ fn main() -> Outcome<()> {
     );
     for method in methods {
         let mut rows = Vec::new();
-        for fold in modulo(x.nrows(), 5)? {
+        for fold in interleaved_folds(x.nrows(), 5)? {
             rows.push(measure(engine, method, &parameters, &x, &y, &fold)?);
         }
         let over = |part: &dyn Fn(&Measured) -> f64| rows.iter().map(part).sum::<f64>() / rows.len() as f64;
@@ -84,7 +84,7 @@ fn measure(
     parameters: &Value,
     x: &Array2<f32>,
     y: &Array2<f32>,
-    fold: &Fold,
+    fold: &CrossValidationFold,
 ) -> Outcome<Measured> {
     let part = |rows: &[usize]| (x.select(Axis(0), rows), y.select(Axis(0), rows));
     let (train, test) = (part(&fold.train), part(&fold.test));

@@ -1,6 +1,6 @@
 //! Which rows of a search train and which test.
 
-use chiasm_geometry::folds::seeded;
+use chiasm_geometry::folds::shuffled_folds;
 use chiasm_geometry::random::Random;
 
 use crate::sample::{matches, subset};
@@ -57,7 +57,7 @@ impl Folds {
         let splits: Vec<(Vec<usize>, Vec<usize>)> = if by_validation {
             vec![(training.clone(), pick(&validation, subset(validation.len(), MOST, seed)))]
         } else {
-            let folds = seeded(training.len(), FOLDS, seed)?.into_iter();
+            let folds = shuffled_folds(training.len(), FOLDS, seed)?.into_iter();
             folds.map(|fold| (pick(&training, fold.train), pick(&training, fold.test))).collect()
         };
         let rows = training.len() + if by_validation { splits[0].1.len() } else { 0 };

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use chiasm_geometry::linalg::product;
 use chiasm_parameters::{Choice, ParameterError, Parameters, PerModality};
-use chiasm_transport::{Cost, EntropicMap, Limits, Sinkhorn, exact, gaussian_map, uniform};
+use chiasm_transport::{Cost, EntropicMap, PlanEntry, Sinkhorn, SolverLimits, exact, gaussian_map, uniform};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -326,9 +326,9 @@ impl OtMapParams {
                 let cost = x.dot(&y.t()).mapv(|s| 1.0 - f64::from(s));
                 let seconds = self.time_limit.unwrap_or(TIME_LIMIT);
                 let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-                let found = exact(cost.view(), mass, held, &Limits::new(usize::MAX).time(time))?;
+                let found = exact(cost.view(), mass, held, &SolverLimits::new(usize::MAX).time(time))?;
                 let mut sums = Array2::zeros(x.dim());
-                for &(i, j, moved) in &found.moves {
+                for &PlanEntry { source: i, target: j, mass: moved } in &found.entries {
                     sums.row_mut(i).scaled_add((moved / mass[i]) as f32, &y.row(j));
                 }
                 Ok((found.transport_cost, sums))

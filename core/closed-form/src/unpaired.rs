@@ -5,13 +5,13 @@
 //! runs (the start of mini-vec2vec and of Schnaus et al. 2025). *Distances*: the entropic Gromov-Wasserstein
 //! plan of a sample. Either sees inner products alone, which a rotation leaves as they are.
 
+use chiasm_geometry::clusters::spherical_k_means;
 use chiasm_geometry::linalg::product;
 use chiasm_geometry::random::Random;
-use chiasm_transport::{Gromov, Space, barycentric, quadratic_assignment, uniform};
+use chiasm_transport::{GromovWasserstein, Space, barycentric, quadratic_assignment, uniform};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::Result;
-use crate::basis::unit_rows;
 use crate::procrustes::polar;
 use crate::sample::subset;
 
@@ -35,7 +35,10 @@ fn by_centroids(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f6
     let mut best = (f64::NEG_INFINITY, Array2::zeros((0, 0)));
     for run in 0..RUNS {
         let mut random = Random::new(seed.wrapping_add(run));
-        let (x, y) = (centroids(a, count, &mut random)?, centroids(b, count, &mut random)?);
+        let (x, y) = (
+            spherical_k_means(a, count, STEPS, &mut random)?,
+            spherical_k_means(b, count, STEPS, &mut random)?,
+        );
         let gram = |z: &Array2<f64>| product(z, &z.t());
         let (places, cka) =
             quadratic_assignment(gram(&x)?.view(), gram(&y)?.view(), STARTS, random.next_u64())?;
@@ -46,42 +49,12 @@ fn by_centroids(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f6
     polar(best.1.view())
 }
 
-/// Unit centroids by Lloyd's steps from rows that lie apart (k-means++; Arthur and Vassilvitskii 2007).
-fn centroids(rows: &Array2<f64>, count: usize, random: &mut Random) -> Result<Array2<f64>> {
-    let mut chosen = vec![random.below(rows.nrows())];
-    let mut far = vec![f64::INFINITY; rows.nrows()];
-    while chosen.len() < count {
-        let last = rows.row(chosen[chosen.len() - 1]);
-        for (far, row) in far.iter_mut().zip(rows.rows()) {
-            *far = far.min(2.0 - 2.0 * row.dot(&last)).max(0.0);
-        }
-        let mut left = random.uniform() * far.iter().sum::<f64>();
-        let place = far.iter().position(|far| {
-            left -= far;
-            left < 0.0
-        });
-        chosen.push(place.unwrap_or(chosen.len() % rows.nrows()));
-    }
-    let mut centres = rows.select(Axis(0), &chosen);
-    for _ in 0..STEPS {
-        let scores = product(rows, &centres.t())?;
-        let mut sums = Array2::zeros(centres.dim());
-        for (row, scores) in rows.rows().into_iter().zip(scores.rows()) {
-            let nearest = (0..count).fold(0, |best, k| if scores[k] > scores[best] { k } else { best });
-            let mut sum = sums.row_mut(nearest);
-            sum += &row;
-        }
-        centres = unit_rows(sums); // a centre without a near row stays zero, and is similar to none
-    }
-    Ok(centres)
-}
-
 fn by_distances(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Array2<f64>> {
     let pick =
         |rows: &Array2<f64>| rows.select(Axis(0), &subset(rows.nrows(), SEEN, seed)).mapv(|v| v as f32);
     let (x, y) = (pick(a), pick(b));
     let space = |rows: ArrayView2<'_, f32>| Space::squared_euclidean(rows).map(Space::normalised);
-    let solver = Gromov::entropic(1e-3).annealing(0.02).iterations(30).tolerance(1e-3);
+    let solver = GromovWasserstein::entropic(1e-3).annealing(0.02).iterations(30).tolerance(1e-3);
     let found =
         solver.solve(&space(x.view())?, &space(y.view())?, &uniform(x.nrows()), &uniform(y.nrows()))?;
     let targets = barycentric(found.plan.view(), y.view())?.mapv(f64::from);

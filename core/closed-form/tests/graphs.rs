@@ -9,7 +9,7 @@ use chiasm_closed_form::{
     cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
     ridge::RidgeParams,
 };
-use chiasm_geometry::hubness::bank;
+use chiasm_geometry::hubness::bank_penalties;
 use chiasm_geometry::retrieval::Ranks;
 use common::{engine, fit_views, gap, pairs, run, unit};
 use ndarray::{Array2, Axis, concatenate};
@@ -150,8 +150,8 @@ fn the_bank_as_a_graph_is_the_bank_in_numbers() {
                 .collect();
             assert_eq!(banked[0].ncols(), 6 + count * (count - 1));
             for (a, b) in [(0, 1), (0, count - 1), (1, count - 1)].into_iter().filter(|(a, b)| a < b) {
-                let rows = bank(asked[a].view(), clouds[b], top, 0.75).unwrap();
-                let columns = bank(asked[b].view(), clouds[a], top, 0.75).unwrap();
+                let rows = bank_penalties(asked[a].view(), clouds[b], top, 0.75).unwrap();
+                let columns = bank_penalties(asked[b].view(), clouds[a], top, 0.75).unwrap();
                 let plain = asked[a].dot(&asked[b].t());
                 let expected = Array2::from_shape_fn(plain.dim(), |(i, j)| {
                     plain[[i, j]] - (rows[i] + columns[j]) as f32

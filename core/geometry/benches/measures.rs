@@ -1,8 +1,10 @@
-//! Measures side by side with the best peer of each, in turns, on the same clouds and threads.
+//! Measures compared with the fastest peers of each, run alternately on the same clouds and threads.
 //!
-//! `cargo bench -p chiasm-geometry --profile dev --bench measures -- --peer PYTHON --scripts DIR [--only
-//! mmd]` The peers' CCA and Procrustes also compute singular vectors; ours, as measures, need the values
-//! alone.
+//! ```text
+//! cargo bench -p chiasm-geometry --profile dev --bench measures -- --peer PYTHON --scripts DIR [--only mmd]
+//! ```
+//!
+//! The peers' CCA and Procrustes also compute singular vectors, which the measures here do not need.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,62 +16,89 @@
 #[path = "../../transport/benches/peers/mod.rs"]
 mod peers;
 
-use chiasm_geometry::canonical::{correlations, procrustes_residual};
+use chiasm_geometry::canonical::{canonical_correlations, procrustes_residual};
 use chiasm_geometry::{cka, discrepancy::mmd2_rbf, neighbours::Neighbours};
 use ndarray::ArrayView2;
-use peers::{Setting, Turns, timed};
+use peers::{BenchOptions, TimingTable, timed};
 
 type Cloud<'a> = ArrayView2<'a, f32>;
 
-/// Name, rows, width, ours, the peers' script, which of them, and how they are called.
-type Contest = (
-    &'static str,
-    usize,
-    usize,
-    fn(Cloud<'_>, Cloud<'_>) -> f64,
-    &'static str,
-    &'static [&'static str],
-    &'static [&'static str],
-);
+/// One measure of this crate and the peers it is compared with.
+struct Comparison {
+    name: &'static str,
+    rows: usize,
+    width: usize,
+    ours: fn(Cloud<'_>, Cloud<'_>) -> f64,
+    /// The peers' script, its implementations, and further arguments.
+    script: &'static str,
+    peers: &'static [&'static str],
+    arguments: &'static [&'static str],
+}
 
-const CONTESTS: &[Contest] = &[
-    ("knn", 20_000, 384, knn, "knn.py", &["faiss_flat", "torch"], &[]),
-    ("mmd", 10_000, 384, mmd, "mmd.py", &["sklearn", "torch", "jax"], &[]),
-    ("cka", 50_000, 768, linear_cka, "linalg.py", &["numpy", "torch", "jax"], &["--task", "cka"]),
-    ("cca", 50_000, 768, cca, "linalg.py", &["numpy", "torch", "jax"], &["--task", "cca"]),
-    ("procrustes", 50_000, 768, residual, "linalg.py", &["numpy", "torch", "jax"], &["--task", "procrustes"]),
+const fn dense(
+    name: &'static str,
+    ours: fn(Cloud<'_>, Cloud<'_>) -> f64,
+    arguments: &'static [&'static str],
+) -> Comparison {
+    let peers = &["numpy", "torch", "jax"];
+    Comparison { name, rows: 50_000, width: 768, ours, script: "linalg.py", peers, arguments }
+}
+
+const COMPARISONS: &[Comparison] = &[
+    Comparison {
+        name: "knn",
+        rows: 20_000,
+        width: 384,
+        ours: knn,
+        script: "knn.py",
+        peers: &["faiss_flat", "torch"],
+        arguments: &[],
+    },
+    Comparison {
+        name: "mmd",
+        rows: 10_000,
+        width: 384,
+        ours: mmd,
+        script: "mmd.py",
+        peers: &["sklearn", "torch", "jax"],
+        arguments: &[],
+    },
+    dense("cka", linear_cka, &["--task", "cka"]),
+    dense("cca", cca, &["--task", "cca"]),
+    dense("procrustes", residual, &["--task", "procrustes"]),
 ];
 
 fn main() {
-    let setting = Setting::read();
-    for &(name, n, d, ours, script, peers, words) in CONTESTS {
-        if !setting.wants(name) {
+    let options = BenchOptions::read();
+    for &Comparison { name, rows: n, width: d, ours, script, peers, arguments } in COMPARISONS {
+        if !options.wants(name) {
             continue;
         }
-        let (x, y) = setting.clouds(n, d);
+        let (x, y) = options.clouds(n, d);
         let (size, width) = (n.to_string(), d.to_string());
-        let mut turns = Turns::default();
+        let mut times = TimingTable::default();
         println!("{name}, n = {n}, d = {d}: {:.6}", ours(x.view(), y.view())); // warm-up
-        for _ in 0..setting.rounds {
-            turns.add("ours", timed(|| ours(x.view(), y.view())).1);
+        for _ in 0..options.rounds {
+            times.add("ours", timed(|| ours(x.view(), y.view())).1);
             for peer in peers {
-                let call = [&["--impl", peer, "--n", &size, "--d", &width, "--reps", "1"], words].concat();
-                if let Some((line, took)) = setting.peer(script, &call) {
-                    turns.add(peer, took);
+                let call =
+                    [&["--impl", peer, "--n", &size, "--d", &width, "--reps", "1"], arguments].concat();
+                if let Some((line, time)) = options.peer(script, &call) {
+                    times.add(peer, time);
                     println!("  {peer}: others {} mmd2 {}", line["others_cpus"], line["mmd2"]);
                 }
             }
         }
-        turns.print();
+        times.print();
     }
 }
 
 fn knn(x: Cloud<'_>, _: Cloud<'_>) -> f64 {
-    Neighbours::of(x, 10, 0).unwrap().distance.sum()
+    Neighbours::new(x, 10, 0).unwrap().distance.sum()
 }
 
-/// With the peers' width, one over the mean squared distance, which they find before the clock starts: so
-/// does the warm-up.
+/// Uses the kernel width of the peers, one over the mean squared distance. They compute it before they start
+/// the timer; here the warm-up does.
 fn mmd(x: Cloud<'_>, y: Cloud<'_>) -> f64 {
     static GAMMA: std::sync::OnceLock<f64> = std::sync::OnceLock::new();
     mmd2_rbf(x, y, Some(*GAMMA.get_or_init(|| gamma(x, y)))).unwrap().biased
@@ -86,7 +115,7 @@ fn linear_cka(x: Cloud<'_>, y: Cloud<'_>) -> f64 {
 }
 
 fn cca(x: Cloud<'_>, y: Cloud<'_>) -> f64 {
-    correlations(x, y, 1e-4).unwrap()[0]
+    canonical_correlations(x, y, 1e-4).unwrap()[0]
 }
 
 fn residual(x: Cloud<'_>, y: Cloud<'_>) -> f64 {

@@ -1,18 +1,18 @@
-//! Seconds of retrieval with five captions a picture: `cargo bench -p chiasm-geometry --profile dev --bench
-//! retrieval`.
+//! Times retrieval with five captions per picture:
+//! `cargo bench -p chiasm-geometry --profile dev --bench retrieval`.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a benchmark prints, and stops where it cannot go on"
 )]
 
-use chiasm_geometry::hubness::csls;
+use chiasm_geometry::hubness::csls_penalties;
 use chiasm_geometry::random::Random;
-use chiasm_geometry::retrieval::{Items, Retrieval};
+use chiasm_geometry::retrieval::{Retrieval, RetrievalItems};
 use ndarray::Array2;
 use std::time::Instant;
 
-/// Pictures, captions of each, width.
+/// Number of pictures, captions per picture, width.
 const SIZE: (usize, usize, usize) = (1000, 5, 512);
 
 fn timed<T>(name: &str, work: impl Fn() -> T) -> T {
@@ -39,13 +39,18 @@ fn main() {
     let category = |of: &[usize]| of.iter().map(|row| row % 10).collect::<Vec<usize>>();
     let (of_x, of_y) = (category(&captions), category(&rows));
     let new = |x, of_x, y, of_y| {
-        Retrieval::new(Items { vectors: x, groups: of_x }, Items { vectors: y, groups: of_y }, None).unwrap()
+        Retrieval::new(
+            RetrievalItems { vectors: x, groups: of_x },
+            RetrievalItems { vectors: y, groups: of_y },
+            None,
+        )
+        .unwrap()
     };
     let (x, y) = (x.view(), y.view());
     let found = timed("5000 captions ask 1000 pictures", || new(x, &captions, y, &rows).outcomes());
     timed("1000 pictures ask 5000 captions", || new(y, &rows, x, &captions).outcomes());
     timed("5000 captions ask 1000 pictures of 10 categories", || new(x, &of_x, y, &of_y).outcomes());
-    let first = |outcome: &chiasm_geometry::retrieval::Outcome| outcome.first.recall(1);
+    let first = |outcome: &chiasm_geometry::retrieval::QueryOutcome| outcome.first.recall(1);
     timed("bootstrap interval, 1000 draws", || found.interval(&captions, first, 1000, 0.95, 1).unwrap());
     let (to, back) = (new(x, &captions, y, &rows), new(y, &rows, x, &captions));
     timed("null of 1000 permutations, captions ask", || {
@@ -54,6 +59,6 @@ fn main() {
     timed("null of 1000 permutations, pictures ask", || {
         back.permutation_null(&rows, |rank| rank.recall(10), 1000, 1).unwrap()
     });
-    timed("CSLS penalties of both sides", || csls(x, y, 10).unwrap());
-    println!("{:?}\nchance {:?}", found.figures(), found.chance());
+    timed("CSLS penalties of both sides", || csls_penalties(x, y, 10).unwrap());
+    println!("{:?}\nchance {:?}", found.scores(), found.chance());
 }

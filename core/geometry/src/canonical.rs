@@ -1,5 +1,14 @@
 //! Linear relations of paired clouds: canonical correlations, SVCCA, the Procrustes residual. Widths may
 //! differ.
+//!
+//! ```
+//! use chiasm_geometry::canonical::{procrustes_residual, svcca};
+//! let x = ndarray::array![[0.0, 1.0], [2.0, 0.0], [1.0, 5.0], [4.0, 4.0]];
+//! let rotated = x.dot(&ndarray::array![[0.6, 0.8], [-0.8, 0.6]]);
+//! assert!(procrustes_residual(x.view(), rotated.view())? < 1e-12);
+//! assert!((svcca(x.view(), rotated.view(), 0.99)? - 1.0).abs() < 1e-9);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2};
@@ -10,16 +19,21 @@ use crate::products::{singular_values, spectrum, symmetric};
 use crate::real::Real;
 use crate::{Error, Result};
 
-/// Canonical correlations of paired rows `x [n, a]`, `y [n, b]` (Hotelling 1936), `min(a, b)` of them,
-/// descending.
+/// Returns the `min(a, b)` canonical correlations of the paired rows `x [n, a]` and `y [n, b]` in descending
+/// order (Hotelling 1936).
 ///
-/// They are the singular values of `Cx^{-1/2} Cxy Cy^{-1/2}`; `ridge > 0` is added to the diagonals of the
-/// covariances `Cx = XᵀX / n` and `Cy` (after scaling by a power of two if values lie beyond 1e6 or below
-/// 1e-6).
+/// They are the singular values of `Cx^{-1/2} Cxy Cy^{-1/2}`. `ridge > 0` is added to the diagonals of the
+/// covariances `Cx = XᵀX / n` and `Cy`. If the largest magnitude is above 1e6 or below 1e-6, clouds are
+/// scaled by a power of two first.
 ///
 /// # Errors
-/// When rows do not pair up, a value is not finite, or a covariance with its ridge is not positive definite.
-pub fn correlations<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, ridge: f64) -> Result<Vec<f64>> {
+/// When the numbers of rows differ, a value is not finite, or a covariance plus ridge is not positive
+/// definite.
+pub fn canonical_correlations<T: Real>(
+    x: ArrayView2<'_, T>,
+    y: ArrayView2<'_, T>,
+    ridge: f64,
+) -> Result<Vec<f64>> {
     let found = moments(x, y, 2, true)?;
     let n = x.nrows() as f64;
     let factor = |m: Mat<f64>| {
@@ -36,15 +50,15 @@ pub fn correlations<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, ridge: 
     Ok(singular_values(&whitened)?.into_iter().map(|s| s / n).collect())
 }
 
-/// SVCCA of paired rows `x [n, a]`, `y [n, b]`: the mean canonical correlation of the leading principal axes.
+/// Returns the SVCCA of the paired rows `x [n, a]` and `y [n, b]`, in [0, 1]: the mean canonical correlation
+/// of their leading principal axes (Raghu et al. 2017, arXiv 1706.05806, section 2).
 ///
-/// Each cloud keeps the fewest axes that hold `variance` (0.99 in the paper) of its variance (Raghu et al.
-/// 2017, arXiv
-/// 1706.05806, section 2); the mean is over the smaller number of axes. In [0, 1], no unit.
+/// Each cloud keeps the fewest axes that explain the share `variance` of its variance (0.99 in the paper).
+/// The mean is over the smaller number of axes.
 ///
 /// # Errors
-/// When rows do not pair up, a value is not finite, `variance` is not in (0, 1], or all rows of a cloud are
-/// equal.
+/// When the numbers of rows differ, a value is not finite, `variance` is not in (0, 1], or all rows of a
+/// cloud are equal.
 pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64) -> Result<f64> {
     if !(variance > 0.0 && variance <= 1.0) {
         let expected = "a share in (0, 1]".into();
@@ -61,21 +75,21 @@ pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64)
     Ok(values.iter().map(|s| s.min(1.0)).sum::<f64>() / values.len() as f64)
 }
 
-/// Axes `[d, k]` that turn a cloud of this `XᵀX` into orthonormal scores.
+/// Returns axes `[d, k]` that map a cloud with this `XᵀX` to orthonormal scores.
 fn axes(own: &Mat<f64>, variance: f64, side: usize) -> Result<Mat<f64>> {
     let (values, vectors) = spectrum(own)?;
     let (first, d) = (leading(&values, variance, side)?, values.len());
     Ok(Mat::from_fn(d, d - first, |i, j| vectors[(i, first + j)] / values[first + j].sqrt()))
 }
 
-/// The orthonormal scores `[n, k]` themselves.
+/// Returns the orthonormal scores `[n, k]`.
 fn scores<T: Real>(x: &Array2<T>, variance: f64, side: usize) -> Result<Mat<f64>> {
     let (values, vectors) = spectrum(&symmetric(faer_rows(x)))?;
     let (first, n) = (leading(&values, variance, side)?, values.len());
     Ok(vectors.subcols(first, n - first).to_owned())
 }
 
-/// Where the leading ones of ascending eigenvalues begin.
+/// Returns the index of the first leading eigenvalue; eigenvalues are ascending.
 fn leading(values: &[f64], variance: f64, side: usize) -> Result<usize> {
     let total: f64 = values.iter().sum();
     let top = values.last().copied().unwrap_or(0.0);
@@ -88,14 +102,14 @@ fn leading(values: &[f64], variance: f64, side: usize) -> Result<usize> {
     if first < values.len() { Ok(first) } else { Err(Error::NoSpread(NAMES[side])) }
 }
 
-/// What is left after the best rotation and scale: `1 - (‖XᵀY‖_* / (‖X‖ ‖Y‖))²` of centred clouds, in [0, 1],
-/// no unit.
+/// Returns the residual of the paired rows `x [n, a]` and `y [n, b]` after the best shift, rotation and
+/// scaling: `1 - (‖XᵀY‖_* / (‖X‖ ‖Y‖))²` of the centred clouds, in [0, 1].
 ///
-/// The disparity of `scipy.spatial.procrustes` (Gower 1975; Schönemann 1966 for the rotation); the narrower
-/// cloud counts as padded with zero columns.
+/// This is the disparity of `scipy.spatial.procrustes` (Gower 1975; Schönemann 1966 for the rotation). The
+/// narrower cloud is padded with zero columns.
 ///
 /// # Errors
-/// When rows do not pair up, a value is not finite, or all rows of a cloud are equal.
+/// When the numbers of rows differ, a value is not finite, or all rows of a cloud are equal.
 pub fn procrustes_residual<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
     let (nuclear, sizes) = if x.ncols().max(y.ncols()) <= x.nrows() {
         let found = moments(x, y, 2, false)?;
@@ -113,8 +127,8 @@ pub fn procrustes_residual<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) 
     }
 }
 
-/// `‖XᵀY‖_*` from `XXᵀ` and `YYᵀ`: the trace of `(K^{1/2} L K^{1/2})^{1/2}`, as singular values of `K^{1/2}
-/// L^{1/2}`.
+/// Returns `‖XᵀY‖_*` from `K = XXᵀ` and `L = YYᵀ`: the trace of `(K^{1/2} L K^{1/2})^{1/2}`, which is the sum
+/// of the singular values of `K^{1/2} L^{1/2}`.
 pub(crate) fn nuclear_by_rows(k: Mat<f64>, l: Mat<f64>) -> Result<f64> {
     let root = |m: Mat<f64>| crate::products::function_of(&m, f64::sqrt);
     Ok(singular_values(&(root(k)? * root(l)?))?.iter().sum())

@@ -1,50 +1,59 @@
-//! The measures by name: what each needs, its unit, what its permutation null does, how many rows it looks
-//! at.
+//! The catalogue of measures: what each one needs, its unit, its permutation null, and how many rows it uses.
+//!
+//! ```
+//! use chiasm_geometry::catalogue::CATALOGUE;
+//! let measure = CATALOGUE.iter().find(|measure| measure.name == "mutual_knn@").unwrap();
+//! assert!(measure.paired);
+//! assert_eq!(measure.key(10), "mutual_knn@10");
+//! ```
 
 /// What a permutation null shuffles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shuffle {
-    /// Which row of the second cloud belongs to which of the first.
+    /// The pairing of the rows of both clouds.
     Pairs,
-    /// Which of the two clouds a row belongs to.
+    /// Which of the two clouds each row belongs to.
     Membership,
-    /// Which label belongs to which row.
+    /// Which label each row has.
     Labels,
-    /// Nothing: no permutation says what chance would be.
+    /// Nothing: the measure has no permutation null.
     Nothing,
 }
 
-/// Which end of the null is the remarkable one.
+/// The tail of the null distribution that counts as extreme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tail {
-    /// Values as large as the one found.
+#[non_exhaustive]
+pub enum NullTail {
+    /// Values at least as large as the measured one.
     Greater,
-    /// Values as small as the one found.
+    /// Values at most as large as the measured one.
     Less,
 }
 
 /// One measure of the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Measure {
-    /// Its name; those that end in `@` are followed by the number of neighbours.
+    /// The name. If it ends in `@`, the number of neighbours follows.
     pub name: &'static str,
-    /// Its unit.
+    /// The unit; empty for a pure number.
     pub unit: &'static str,
-    /// Rows belong to each other, so both clouds need as many.
+    /// Whether rows must be paired, so that both clouds need the same number of rows.
     pub paired: bool,
-    /// Both clouds lie in one space, so both need one width.
+    /// Whether both clouds must lie in one space, so that they need the same width.
     pub common: bool,
-    /// What its null shuffles.
+    /// What the permutation null shuffles.
     pub shuffle: Shuffle,
-    /// Which end of the null counts.
-    pub tail: Tail,
-    /// The most rows it looks at; more are sampled with the seed.
+    /// The tail of the null distribution that counts as extreme.
+    pub tail: NullTail,
+    /// Maximum number of rows; larger clouds are sampled.
     pub rows: usize,
 }
 
 impl Measure {
-    /// The name with the number of neighbours in it.
+    /// Returns the name, with the number of neighbours where it belongs to it.
     pub fn key(&self, k: usize) -> String {
         if self.name.ends_with('@') { format!("{}{k}", self.name) } else { self.name.to_owned() }
     }
@@ -52,40 +61,51 @@ impl Measure {
 
 const ALL: usize = usize::MAX;
 
-const fn paired(name: &'static str, unit: &'static str, common: bool, tail: Tail, rows: usize) -> Measure {
+/// A measure of paired rows.
+const fn paired(
+    name: &'static str,
+    unit: &'static str,
+    common: bool,
+    tail: NullTail,
+    rows: usize,
+) -> Measure {
     Measure { name, unit, paired: true, common, shuffle: Shuffle::Pairs, tail, rows }
 }
 
+/// A measure of two samples of one space.
 const fn samples(name: &'static str, unit: &'static str, rows: usize) -> Measure {
-    let (shuffle, tail) = (Shuffle::Membership, Tail::Greater);
+    let (shuffle, tail) = (Shuffle::Membership, NullTail::Greater);
     Measure { name, unit, paired: false, common: true, shuffle, tail, rows }
 }
 
+/// A measure of two samples of different spaces.
 const fn spaces(name: &'static str, unit: &'static str, rows: usize) -> Measure {
-    let (shuffle, tail) = (Shuffle::Membership, Tail::Greater);
+    let (shuffle, tail) = (Shuffle::Membership, NullTail::Greater);
     Measure { name, unit, paired: false, common: false, shuffle, tail, rows }
 }
 
-const fn alone(name: &'static str) -> Measure {
-    let (shuffle, tail) = (Shuffle::Nothing, Tail::Greater);
+/// A measure of one cloud.
+const fn single(name: &'static str) -> Measure {
+    let (shuffle, tail) = (Shuffle::Nothing, NullTail::Greater);
     Measure { name, unit: "dimensions", paired: false, common: false, shuffle, tail, rows: ALL }
 }
 
+/// A measure of labelled rows.
 const fn labelled(name: &'static str) -> Measure {
-    let (shuffle, tail) = (Shuffle::Labels, Tail::Greater);
+    let (shuffle, tail) = (Shuffle::Labels, NullTail::Greater);
     Measure { name, unit: "", paired: true, common: true, shuffle, tail, rows: 2500 }
 }
 
-/// Every measure, in the order of the report.
+/// All measures, in the order in which they are computed.
 pub const CATALOGUE: &[Measure] = &[
-    paired("cka_linear", "", false, Tail::Greater, ALL),
-    paired("cka_linear_unbiased", "", false, Tail::Greater, ALL),
-    paired("cka_rbf", "", false, Tail::Greater, 10_000),
-    paired("cka_rbf_unbiased", "", false, Tail::Greater, 10_000),
-    paired("svcca", "", false, Tail::Greater, ALL),
-    paired("mutual_knn@", "", false, Tail::Greater, ALL),
-    paired("neighbourhood_jaccard@", "", false, Tail::Greater, ALL),
-    paired("procrustes_residual", "", false, Tail::Less, ALL),
+    paired("cka_linear", "", false, NullTail::Greater, ALL),
+    paired("cka_linear_unbiased", "", false, NullTail::Greater, ALL),
+    paired("cka_rbf", "", false, NullTail::Greater, 10_000),
+    paired("cka_rbf_unbiased", "", false, NullTail::Greater, 10_000),
+    paired("svcca", "", false, NullTail::Greater, ALL),
+    paired("mutual_knn@", "", false, NullTail::Greater, ALL),
+    paired("neighbourhood_jaccard@", "", false, NullTail::Greater, ALL),
+    paired("procrustes_residual", "", false, NullTail::Less, ALL),
     samples("w2_exact", "length", ALL),
     samples("sinkhorn_divergence", "length squared", 5000),
     samples("sliced_w2", "length", ALL),
@@ -93,18 +113,18 @@ pub const CATALOGUE: &[Measure] = &[
     samples("mmd2_rbf", "", ALL),
     samples("mmd2_rbf_biased", "", ALL),
     spaces("gw", "mean distance of each cloud", 500),
-    paired("hausdorff_knn", "mean distance to the k-th neighbour", false, Tail::Less, 2000),
-    paired("geodesic_distortion", "", false, Tail::Less, 2000),
-    paired("curvature_mismatch", "", false, Tail::Less, 2000),
-    paired("covariance_log_euclidean", "log ratio", true, Tail::Less, 2000),
-    paired("covariance_affine_invariant", "log ratio", true, Tail::Less, 2000),
+    paired("hausdorff_knn", "mean distance to the k-th neighbour", false, NullTail::Less, 2000),
+    paired("geodesic_distortion", "", false, NullTail::Less, 2000),
+    paired("curvature_mismatch", "", false, NullTail::Less, 2000),
+    paired("covariance_log_euclidean", "log ratio", true, NullTail::Less, 2000),
+    paired("covariance_affine_invariant", "log ratio", true, NullTail::Less, 2000),
     spaces("persistence_bottleneck_h0", "mean distance of each cloud", 200),
     spaces("persistence_bottleneck_h1", "mean distance of each cloud", 200),
-    alone("intrinsic_dimension_a"),
-    alone("intrinsic_dimension_b"),
-    paired("mutual_information_ksg", "nats", false, Tail::Greater, 1000),
+    single("intrinsic_dimension_a"),
+    single("intrinsic_dimension_b"),
+    paired("mutual_information_ksg", "nats", false, NullTail::Greater, 1000),
     samples("modality_gap", "radius of the unit sphere", ALL),
-    paired("foscttm", "", true, Tail::Less, 20_000),
+    paired("foscttm", "", true, NullTail::Less, 20_000),
     labelled("silhouette"),
     labelled("nmi"),
 ];

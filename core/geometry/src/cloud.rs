@@ -1,41 +1,41 @@
-//! Clouds as the measures want them: known to be finite, centred, in a range whose squares do not overflow.
+//! Preparation of clouds: checks that values are finite, centring, and scaling so that squares do not
+//! overflow.
 //!
-//! Measures take `f32` or `f64`: large products run in the type they are given, everything after them in
-//! `f64`. Values beyond 1e6 or below 1e-6 are scaled by a power of two first, so that a cloud at 1e30 has
-//! squares.
+//! Measures take `f32` or `f64`. Large products are computed in the type of the input, everything else in
+//! `f64`. If the largest magnitude is above 1e6 or below 1e-6, the cloud is scaled by a power of two first.
 
 use faer::MatRef;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, parallel::prelude::*};
 
-use crate::kernels::survey_rows;
+use crate::kernels::accumulate_rows;
 use crate::real::Real;
 use crate::{Error, Result, same};
 
 /// Names of the two sides in errors.
 pub(crate) const NAMES: [&str; 2] = ["first cloud", "second cloud"];
 
-/// Where a cloud lies and how large it is.
-pub(crate) struct Survey {
-    /// The mean row in `f64`: the first row and the mean of what the others add to it, so that a constant
-    /// column has its constant for a mean and no rounding passes for spread.
+/// The mean and the magnitude of a cloud.
+pub(crate) struct CloudStats {
+    /// The mean row in `f64`, computed as the first row plus the mean of the differences to it. The mean of a
+    /// constant column is therefore exact.
     pub mean: Array1<f64>,
-    /// The largest magnitude.
+    /// The largest magnitude of a value.
     pub top: f64,
 }
 
-impl Survey {
-    /// What values are divided by: 1 for a common range, else the power of two nearest to the largest, which
-    /// rounds nothing.
+impl CloudStats {
+    /// Returns the divisor of the values: 1 for ordinary magnitudes, otherwise the power of two nearest to
+    /// the largest magnitude. Dividing by it causes no rounding.
     pub fn unit(&self) -> f64 {
         if self.top == 0.0 || (1e-6..1e6).contains(&self.top) { 1.0 } else { self.top.log2().round().exp2() }
     }
 }
 
-/// Surveys a cloud of at least `least` rows in one pass.
+/// Computes the statistics of a cloud of at least `least` rows in one pass.
 ///
 /// # Errors
-/// When it has fewer rows, no column, a value that is not finite, or values whose sum overflows.
-pub(crate) fn survey<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<Survey> {
+/// When the cloud has fewer rows or no columns, a value is not finite, or a sum overflows.
+pub(crate) fn cloud_stats<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<CloudStats> {
     let what = NAMES[side];
     if x.nrows() < least || x.ncols() == 0 {
         let expected = format!("at least {least} rows of at least 1 number");
@@ -46,7 +46,7 @@ pub(crate) fn survey<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -
         .map(|block| {
             let (mut sum, mut top) = (vec![0.0; x.ncols()], vec![T::of(0.0); x.ncols()]);
             let block = block.as_standard_layout();
-            survey_rows(block.as_slice().unwrap_or_default(), &first, &mut sum, &mut top);
+            accumulate_rows(block.as_slice().unwrap_or_default(), &first, &mut sum, &mut top);
             (sum, top)
         })
         .collect();
@@ -59,15 +59,15 @@ pub(crate) fn survey<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -
         return Err(bad.map_or_else(overflow, |row| Error::NotFinite { what, row }));
     }
     let first: Array1<f64> = first.into_iter().map(Into::into).collect();
-    Ok(Survey { mean: sum / x.nrows() as f64 + first, top })
+    Ok(CloudStats { mean: sum / x.nrows() as f64 + first, top })
 }
 
-/// One cloud, centred on its mean row; measures that do not see its scale take this.
+/// Returns a cloud centred on its mean and scaled; for measures that do not depend on the scale.
 pub(crate) fn centred<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<Array2<T>> {
-    Ok(moved(x, &survey(side, x, least)?))
+    Ok(moved(x, &cloud_stats(side, x, least)?))
 }
 
-/// Both clouds of paired rows, each centred on its own mean.
+/// Returns two clouds of paired rows, each centred on its own mean and scaled.
 pub(crate) fn paired<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,
@@ -77,32 +77,32 @@ pub(crate) fn paired<T: Real>(
     Ok((centred(0, x, least)?, centred(1, y, least)?))
 }
 
-/// Two clouds of one space, moved and scaled alike.
-pub(crate) struct Together<T> {
+/// Two clouds of one space after a common shift and scaling.
+pub(crate) struct CommonFrame<T> {
     pub x: Array2<T>,
     pub y: Array2<T>,
-    /// What a length here must be multiplied with to be a length of the input.
+    /// Factor that converts lengths to those of the input.
     pub unit: f64,
 }
 
-/// Both clouds with the mean of their means at the origin and a common scale.
-pub(crate) fn together<T: Real>(
+/// Shifts and scales two clouds of one space, so that the mean of their means is the origin.
+pub(crate) fn common_frame<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,
     least: usize,
-) -> Result<Together<T>> {
+) -> Result<CommonFrame<T>> {
     same("width of the second cloud (this measure needs one common space)", x.ncols(), y.ncols())?;
-    let (first, second) = (survey(0, x, least)?, survey(1, y, least)?);
-    let common = Survey { mean: (first.mean + second.mean) / 2.0, top: first.top.max(second.top) };
-    Ok(Together { x: moved(x, &common), y: moved(y, &common), unit: common.unit() })
+    let (first, second) = (cloud_stats(0, x, least)?, cloud_stats(1, y, least)?);
+    let common = CloudStats { mean: (first.mean + second.mean) / 2.0, top: first.top.max(second.top) };
+    Ok(CommonFrame { x: moved(x, &common), y: moved(y, &common), unit: common.unit() })
 }
 
-/// The rows of a matrix for faer; every matrix here is in standard layout.
+/// Returns a faer view of a matrix in standard layout.
 pub(crate) fn faer_rows<T: Real>(x: &Array2<T>) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(x.as_slice().unwrap_or_default(), x.nrows(), x.ncols())
 }
 
-fn moved<T: Real>(x: ArrayView2<'_, T>, to: &Survey) -> Array2<T> {
+fn moved<T: Real>(x: ArrayView2<'_, T>, to: &CloudStats) -> Array2<T> {
     let mut out = Array2::zeros(x.dim());
     let factor = 1.0 / to.unit();
     Zip::from(out.rows_mut()).and(x.rows()).par_for_each(|mut out, row| {
@@ -120,21 +120,21 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn huge_and_tiny_clouds_come_to_order_one() {
+    fn huge_and_tiny_clouds_are_scaled_to_order_one() {
         let x = array![[1e30f32, 0.0], [-1e30, 2e30]];
-        let both = together(x.view(), x.view(), 1).unwrap();
+        let both = common_frame(x.view(), x.view(), 1).unwrap();
         assert!(both.x.iter().all(|v| v.abs() < 4.0) && both.unit > 1e29);
         let small = centred(0, (&x * 1e-30 * 1e-30).view(), 1).unwrap();
         assert!(small.iter().any(|v| v.abs() > 0.1));
     }
 
     #[test]
-    fn refusals_name_the_cloud_and_the_row() {
+    fn errors_name_the_cloud_and_the_row() {
         let x = array![[1.0f64, 2.0], [f64::NAN, 0.0]];
         let good = array![[1.0f64, 2.0], [0.0, 0.0]];
         let text = paired(good.view(), x.view(), 1).err().unwrap().to_string();
         assert!(text.contains("second cloud") && text.contains("row 1"), "{text}");
-        let text = together(good.view(), array![[1.0]].view(), 1).err().unwrap().to_string();
+        let text = common_frame(good.view(), array![[1.0]].view(), 1).err().unwrap().to_string();
         assert!(text.contains("common space"), "{text}");
         assert!(centred(0, Array2::<f32>::zeros((0, 3)).view(), 2).is_err());
     }

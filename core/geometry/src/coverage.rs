@@ -1,18 +1,26 @@
-//! How much of a target cloud another cloud reaches.
+//! Coverage: how much of a target cloud another cloud reaches.
 //!
-//! Coverage of Naeem, Oh, Uh, Choi and Yoo ("Reliable fidelity and diversity metrics", 2020): the share of
-//! targets whose ball, as wide as the distance to their k-th neighbour among the targets, holds at least one
-//! point of the other cloud. Two equally large samples of one distribution reach about 1 - 2⁻ᵏ.
+//! The share of targets that have a point of the other cloud within the distance to their k-th nearest
+//! neighbour among the targets (Naeem, Oh, Uh, Choi and Yoo 2020, "Reliable fidelity and diversity metrics").
+//! Two equally large samples of one distribution have a coverage of about 1 - 2⁻ᵏ.
+//!
+//! ```
+//! use chiasm_geometry::coverage::coverage;
+//! let targets = ndarray::Array2::from_shape_fn((20, 1), |(i, _)| i as f64);
+//! let half = targets.slice(ndarray::s![..10, ..]);
+//! assert_eq!(coverage(half, targets.view(), 1)?, 0.55);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::ArrayView2;
 
 use crate::spectrum::distances;
 use crate::{Error, Result, same};
 
-/// Share of the rows of `targets [m, d]` whose k-neighbourhood holds a row of `points [n, d]`.
+/// Returns the share of the rows of `targets [m, d]` whose k-neighbourhood holds a row of `points [n, d]`.
 ///
 /// # Errors
-/// When widths differ, or there are not more than `neighbours` targets.
+/// When widths differ, or `neighbours` is not in `1..m`.
 pub fn coverage(points: ArrayView2<'_, f64>, targets: ArrayView2<'_, f64>, neighbours: usize) -> Result<f64> {
     same("width of the points", targets.ncols(), points.ncols())?;
     if neighbours == 0 || neighbours >= targets.nrows() {

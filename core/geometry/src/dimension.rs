@@ -1,33 +1,44 @@
-//! Intrinsic dimension from the distances to the first two neighbours (Two-NN: Facco et al. 2017, Sci. Rep.
+//! Intrinsic dimension from the distances to the two nearest neighbours (Two-NN: Facco et al. 2017, Sci. Rep.
 //! 7:12140).
 //!
-//! `μ = r2 / r1` follows `1 - μ^-d`. Two estimators are in use: the paper's line through the origin, `-ln(1 -
-//! F(μ)) = d ln μ` over the smallest 90 % of the ratios, and the likelihood's maximum `(n - 1) / Σ ln μ`
-//! (Denti et al. 2022), which uses all of them and is the less noisy where no point is an outlier.
+//! The ratio `μ = r2 / r1` has the distribution function `F(μ) = 1 - μ^-d`. There are two estimators: the
+//! line through the origin of the paper, `-ln(1 - F(μ)) = d ln μ` fitted to the smallest 90 % of the ratios,
+//! and the maximum likelihood estimate `(n - 1) / Σ ln μ` (Denti et al. 2022), which uses all ratios and is
+//! less noisy if there are no outliers.
+//!
+//! ```
+//! use chiasm_geometry::{dimension::two_nn, neighbours::Neighbours, random::Random};
+//! let mut random = Random::new(1);
+//! let plane = ndarray::Array2::from_shape_simple_fn((500, 2), || random.uniform());
+//! let found = two_nn(&Neighbours::new(plane.view(), 2, 0)?)?;
+//! assert!((found.likelihood - 2.0).abs() < 0.4);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use crate::neighbours::Neighbours;
 use crate::{Error, Result};
 
-/// Share of the ratios that the fit leaves out at the top (Facco et al., section "Results").
+/// Share of the largest ratios that the line fit discards (Facco et al., section "Results").
 const DISCARDED: f64 = 0.1;
 
-/// Both estimates; a number of dimensions.
+/// Both Two-NN estimates of the intrinsic dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dimension {
-    /// The line fitted to the smallest 90 % of the ratios, as in the paper.
+#[non_exhaustive]
+pub struct IntrinsicDimension {
+    /// Slope of the line fitted to the smallest 90 % of the ratios, as in the paper.
     pub fit: f64,
-    /// The maximum of the likelihood over all ratios.
+    /// Maximum likelihood estimate from all ratios.
     pub likelihood: f64,
-    /// Rows left out because they have a duplicate (`r1 = 0`).
+    /// Number of rows that were skipped because they have a duplicate (`r1 = 0`).
     pub duplicates: usize,
 }
 
-/// Two-NN estimates from at least two neighbours of each row.
+/// Returns the Two-NN estimates from at least two neighbours of each row.
 ///
 /// # Errors
-/// When there are fewer than two neighbours, or fewer than ten rows without a duplicate, or all ratios are
+/// When there are fewer than two neighbours or fewer than ten rows without a duplicate, or all ratios are
 /// one.
-pub fn two_nn(neighbours: &Neighbours) -> Result<Dimension> {
+pub fn two_nn(neighbours: &Neighbours) -> Result<IntrinsicDimension> {
     if neighbours.distance.ncols() < 2 {
         let got = neighbours.distance.ncols().to_string();
         return Err(Error::Setting { what: "neighbours for Two-NN", expected: "at least 2".into(), got });
@@ -51,5 +62,5 @@ pub fn two_nn(neighbours: &Neighbours) -> Result<Dimension> {
         return Err(Error::NoSpread("ratio of the first two neighbours' distances"));
     }
     let duplicates = neighbours.distance.nrows() - n;
-    Ok(Dimension { fit: products / squares, likelihood: (n - 1) as f64 / sum, duplicates })
+    Ok(IntrinsicDimension { fit: products / squares, likelihood: (n - 1) as f64 / sum, duplicates })
 }

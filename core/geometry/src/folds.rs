@@ -1,30 +1,38 @@
-//! Cross-validation folds: which rows train and which rows test.
+//! Cross-validation folds.
+//!
+//! ```
+//! use chiasm_geometry::folds::interleaved_folds;
+//! let folds = interleaved_folds(6, 3)?;
+//! assert_eq!(folds[0].test, [0, 3]);
+//! assert_eq!(folds[0].train, [1, 2, 4, 5]);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use crate::random::Random;
 use crate::{Error, Result};
 
-/// One split of the rows; both lists are in increasing order.
+/// One split into training and test rows, both sorted in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fold {
+pub struct CrossValidationFold {
     /// Rows to fit on.
     pub train: Vec<usize>,
-    /// Rows to measure on.
+    /// Rows to evaluate on.
     pub test: Vec<usize>,
 }
 
-/// Fold `j` tests the rows whose index is `j` modulo `count`.
+/// Returns `count` folds without shuffling: fold `j` tests the rows whose index is `j` modulo `count`.
 ///
 /// # Errors
 /// When `count` is below 2 or above `rows`.
-pub fn modulo(rows: usize, count: usize) -> Result<Vec<Fold>> {
+pub fn interleaved_folds(rows: usize, count: usize) -> Result<Vec<CrossValidationFold>> {
     split(count, &(0..rows).map(|row| row % count.max(1)).collect::<Vec<_>>())
 }
 
-/// Folds of a seeded random partition, sizes equal to within one row.
+/// Returns `count` folds of a random partition. Their sizes differ by at most one row.
 ///
 /// # Errors
 /// When `count` is below 2 or above `rows`.
-pub fn seeded(rows: usize, count: usize, seed: u64) -> Result<Vec<Fold>> {
+pub fn shuffled_folds(rows: usize, count: usize, seed: u64) -> Result<Vec<CrossValidationFold>> {
     let mut label = vec![0; rows];
     for (place, row) in Random::new(seed).permutation(rows).into_iter().enumerate() {
         label[row] = place % count.max(1);
@@ -32,7 +40,7 @@ pub fn seeded(rows: usize, count: usize, seed: u64) -> Result<Vec<Fold>> {
     split(count, &label)
 }
 
-fn split(count: usize, label: &[usize]) -> Result<Vec<Fold>> {
+fn split(count: usize, label: &[usize]) -> Result<Vec<CrossValidationFold>> {
     if count < 2 || count > label.len() {
         return Err(Error::Setting {
             what: "folds",
@@ -44,7 +52,7 @@ fn split(count: usize, label: &[usize]) -> Result<Vec<Fold>> {
     Ok((0..count)
         .map(|fold| {
             let (train, test) = part(fold);
-            Fold { train, test }
+            CrossValidationFold { train, test }
         })
         .collect())
 }
@@ -55,7 +63,7 @@ mod tests {
 
     #[test]
     fn every_row_is_tested_exactly_once() {
-        for folds in [modulo(11, 5).unwrap(), seeded(11, 5, 9).unwrap()] {
+        for folds in [interleaved_folds(11, 5).unwrap(), shuffled_folds(11, 5, 9).unwrap()] {
             let mut tested: Vec<usize> = folds.iter().flat_map(|f| f.test.clone()).collect();
             tested.sort_unstable();
             assert!(tested.into_iter().eq(0..11));
@@ -65,14 +73,14 @@ mod tests {
                 assert!((2..=3).contains(&fold.test.len()));
             }
         }
-        assert_eq!(modulo(10, 5).unwrap()[1].test, [1, 6]);
+        assert_eq!(interleaved_folds(10, 5).unwrap()[1].test, [1, 6]);
     }
 
     #[test]
-    fn impossible_counts_are_refused_with_both_numbers() {
-        let text = modulo(3, 5).unwrap_err().to_string();
+    fn invalid_counts_are_errors_that_name_the_valid_range() {
+        let text = interleaved_folds(3, 5).unwrap_err().to_string();
         assert!(text.contains("2 to 3") && text.contains("got 5"), "{text}");
-        assert!(seeded(3, 1, 0).is_err());
-        assert!(modulo(3, 0).is_err());
+        assert!(shuffled_folds(3, 1, 0).is_err());
+        assert!(interleaved_folds(3, 0).is_err());
     }
 }

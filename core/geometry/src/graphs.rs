@@ -1,36 +1,44 @@
-//! Neighbourhood graphs of paired rows and how two of them differ. Widths may differ; a cloud's scale does
-//! not count.
+//! Neighbourhood graphs of clouds, and measures that compare the graphs of paired rows.
 //!
-//! A cloud's graph joins each row to its k nearest (either way round) and holds the minimum spanning tree of
-//! all distances besides, so that it is connected and every geodesic is finite. It needs all distances: give
-//! a subsample.
+//! The graph of a cloud is the symmetrised k-nearest-neighbour graph plus the minimum spanning tree of all
+//! distances, so it is connected and all geodesics are finite. It needs all pairwise distances: subsample
+//! large clouds. Widths may differ, and the scale of a cloud does not matter.
+//!
+//! ```
+//! use chiasm_geometry::graphs::{NeighbourGraph, geodesic_distortion};
+//! let x = ndarray::Array2::from_shape_fn((20, 2), |(i, j)| (i * i + j) as f64);
+//! let graph = NeighbourGraph::new(x.view(), 3, 0)?;
+//! let scaled = NeighbourGraph::new((&x * 2.0).view(), 3, 0)?;
+//! assert!(geodesic_distortion(&graph, &scaled)? < 1e-6);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::crossing::relative_distances;
 use crate::neighbours::Neighbours;
+use crate::wasserstein::relative_distances;
 use crate::{Error, Result, same};
 
 /// The neighbourhood graph of a cloud.
 #[derive(Debug, Clone)]
-pub struct Graph {
+pub struct NeighbourGraph {
     neighbours: Neighbours,
     /// Euclidean distances in units of their mean.
     distance: Array2<f64>,
-    /// The rows that each row is joined to, ascending.
+    /// The adjacent rows of each row, sorted in ascending order.
     edges: Vec<Vec<u32>>,
 }
 
-impl Graph {
-    /// Of the rows of `x [n, d]`; `salt` decides between equal distances.
+impl NeighbourGraph {
+    /// Builds the graph of the rows of `x [n, d]`. `salt` seeds the order of equal distances.
     ///
     /// # Errors
-    /// When a value is not finite, `k` is not inside `1..n`, or all rows are equal.
-    pub fn of<T: crate::Real>(x: ArrayView2<'_, T>, k: usize, salt: u64) -> Result<Self> {
-        let neighbours = Neighbours::of(x, k, salt)?;
+    /// When a value is not finite, `k` is not in `1..n`, or all rows are equal.
+    pub fn new<T: crate::Real>(x: ArrayView2<'_, T>, k: usize, salt: u64) -> Result<Self> {
+        let neighbours = Neighbours::new(x, k, salt)?;
         let distance = relative_distances(0, x)?;
         let mut edges = vec![Vec::new(); x.nrows()];
         let listed = neighbours.index.indexed_iter().map(|((i, _), &j)| (i, j as usize));
@@ -46,12 +54,12 @@ impl Graph {
         Ok(Self { neighbours, distance, edges })
     }
 
-    /// Rows of the cloud.
+    /// Returns the number of rows of the cloud.
     pub fn size(&self) -> usize {
         self.edges.len()
     }
 
-    /// The same graph after the cloud's rows have been taken in another order.
+    /// Returns the graph of the cloud with its rows in another order.
     pub(crate) fn reordered(&self, order: &[usize]) -> Self {
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(new, &old)| place[old] = new as u32);
@@ -69,12 +77,12 @@ impl Graph {
         }
     }
 
-    /// Lengths of the shortest ways from one row to all (Dijkstra 1959).
+    /// Returns the lengths of the shortest paths from one row to all rows (Dijkstra 1959).
     fn geodesics(&self, from: usize) -> Vec<f64> {
         let mut best = vec![f64::INFINITY; self.size()];
-        let mut heap = BinaryHeap::from([Reached(0.0, from)]);
+        let mut heap = BinaryHeap::from([QueueEntry(0.0, from)]);
         best[from] = 0.0;
-        while let Some(Reached(length, at)) = heap.pop() {
+        while let Some(QueueEntry(length, at)) = heap.pop() {
             if length > best[at] {
                 continue;
             }
@@ -83,14 +91,14 @@ impl Graph {
                 let through = length + self.distance[[at, next]];
                 if through < best[next] {
                     best[next] = through;
-                    heap.push(Reached(through, next));
+                    heap.push(QueueEntry(through, next));
                 }
             }
         }
         best
     }
 
-    /// Mean augmented Forman-Ricci curvature of each row's edges.
+    /// Returns the mean augmented Forman-Ricci curvature of the edges of a row.
     fn curvature(&self, row: usize) -> f64 {
         let own = &self.edges[row];
         let ricci = |&other: &u32| {
@@ -102,13 +110,15 @@ impl Graph {
     }
 }
 
-/// How far geodesic distances of paired rows are from proportional: `sqrt(1 - <gx, gy>² / (‖gx‖² ‖gy‖²))`
-/// over all pairs of rows, `g` the lengths of the shortest ways in the graphs (Tenenbaum et al. 2000 for
-/// these; the sine is the relative residual of the best common scale). In [0, 1], no unit.
+/// Returns the distortion of the geodesic distances of paired rows, `sqrt(1 - <gx, gy>² / (‖gx‖² ‖gy‖²))`, in
+/// [0, 1].
+///
+/// `g` are the shortest-path lengths between all pairs of rows (geodesics as in Isomap, Tenenbaum et al.
+/// 2000). The value is the relative residual after the best common scale.
 ///
 /// # Errors
-/// When the graphs have other numbers of rows.
-pub fn geodesic_distortion(x: &Graph, y: &Graph) -> Result<f64> {
+/// When the graphs have different numbers of rows.
+pub fn geodesic_distortion(x: &NeighbourGraph, y: &NeighbourGraph) -> Result<f64> {
     same("rows of the second cloud (row i belongs to row i)", x.size(), y.size())?;
     let sums: Vec<[f64; 3]> = (0..x.size())
         .into_par_iter()
@@ -124,34 +134,35 @@ pub fn geodesic_distortion(x: &Graph, y: &Graph) -> Result<f64> {
     Ok((1.0 - xy * xy / (xx * yy)).max(0.0).sqrt())
 }
 
-/// Mean of `|κx(i) - κy(i)| / k`, `κ(i)` the mean over the edges at row i of the augmented Forman-Ricci
-/// curvature `4 - deg i - deg j + 3 triangles` (Samal et al. 2018, Sci. Rep. 8:8650): a discrete scalar
-/// curvature; no unit.
+/// Returns the mean of `|κx(i) - κy(i)| / k` over paired rows, where κ(i) is a discrete scalar curvature.
+///
+/// κ(i) is the mean over the edges (i, j) of the augmented Forman-Ricci curvature
+/// `4 - deg i - deg j + 3 triangles` (Samal et al. 2018, Sci. Rep. 8:8650).
 ///
 /// # Errors
-/// As [`geodesic_distortion`].
-pub fn curvature_mismatch(x: &Graph, y: &Graph) -> Result<f64> {
+/// The errors of [`geodesic_distortion`].
+pub fn curvature_mismatch(x: &NeighbourGraph, y: &NeighbourGraph) -> Result<f64> {
     same("rows of the second cloud (row i belongs to row i)", x.size(), y.size())?;
     let (n, k) = x.neighbours.index.dim();
     let apart = (0..n).into_par_iter().map(|i| (x.curvature(i) - y.curvature(i)).abs());
     Ok(apart.collect::<Vec<_>>().into_iter().sum::<f64>() / (n * k) as f64)
 }
 
-/// Hausdorff distance of the two kNN graphs: the farthest that a neighbour in one cloud lies from the other
-/// cloud's neighbourhood.
+/// Returns the Hausdorff distance of two kNN graphs of paired rows; 0 if the graphs are equal.
 ///
-/// `max` over edges `i -> j` of one graph of the distance, in the other cloud, of `j` to the nearest of `i`
-/// and its neighbours there, both ways; in units of that cloud's mean distance to the k-th neighbour. 0 where
-/// the graphs agree.
+/// For every edge `i -> j` of one graph it takes the distance, in the other cloud, from `j` to the nearest of
+/// `i` and its neighbours there, in units of that cloud's mean distance to the k-th neighbour. The result is
+/// the maximum over all edges of both graphs.
 ///
 /// # Errors
-/// As [`geodesic_distortion`].
-pub fn hausdorff_knn(x: &Graph, y: &Graph) -> Result<f64> {
+/// The errors of [`geodesic_distortion`].
+pub fn hausdorff_knn(x: &NeighbourGraph, y: &NeighbourGraph) -> Result<f64> {
     same("rows of the second cloud (row i belongs to row i)", x.size(), y.size())?;
     Ok(directed(x, y)?.max(directed(y, x)?))
 }
 
-fn directed(from: &Graph, to: &Graph) -> Result<f64> {
+/// Returns the maximum over the edges of one graph.
+fn directed(from: &NeighbourGraph, to: &NeighbourGraph) -> Result<f64> {
     let (n, k) = to.neighbours.index.dim();
     let reach = |i: usize| to.distance[[i, to.neighbours.index[[i, k - 1]] as usize]];
     let scale = (0..n).map(reach).sum::<f64>() / n as f64;
@@ -166,7 +177,7 @@ fn directed(from: &Graph, to: &Graph) -> Result<f64> {
     Ok(farthest.fold(0.0, f64::max) / scale)
 }
 
-/// The minimum spanning tree `(i, j, distance)` of a full matrix of distances (Prim 1957).
+/// Returns the edges `(i, j, distance)` of the minimum spanning tree of a distance matrix (Prim 1957).
 pub(crate) fn spanning_tree(distance: ArrayView2<'_, f64>) -> Vec<(usize, usize, f64)> {
     let n = distance.nrows();
     let mut nearest: Vec<(f64, usize)> = (0..n).map(|j| (distance[[0, j]], 0)).collect();
@@ -186,25 +197,25 @@ pub(crate) fn spanning_tree(distance: ArrayView2<'_, f64>) -> Vec<(usize, usize,
     tree
 }
 
-/// A row and the length of the way to it; the shortest comes first out of a heap.
-struct Reached(f64, usize);
+/// A row and the length of a path to it. A heap returns the shortest first.
+struct QueueEntry(f64, usize);
 
-impl Ord for Reached {
+impl Ord for QueueEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         other.0.total_cmp(&self.0).then(other.1.cmp(&self.1))
     }
 }
 
-impl PartialOrd for Reached {
+impl PartialOrd for QueueEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Reached {
+impl PartialEq for QueueEntry {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Reached {}
+impl Eq for QueueEntry {}

@@ -1,22 +1,33 @@
-//! Mutual information of two paired clouds, from neighbour counts.
+//! Mutual information of two paired clouds, estimated from neighbour counts.
 //!
-//! First estimator of Kraskov, Stoegbauer and Grassberger ("Estimating mutual information", 2004, eq. 8),
-//! maximum norm: I = psi(k) + psi(n) - mean(psi(nx + 1) + psi(ny + 1)), where nx counts the points nearer in
-//! x alone than the k-th joint neighbour. Where that neighbour lies at the point itself, ties are counted: k
-//! is then how many lie there jointly, nx how many in x alone (Gao, Kannan, Oh and Viswanath 2017, arXiv
-//! 1709.06212, with psi for the logarithm). It needs no bins and no densities, but a few dimensions: its bias
-//! grows with them, so give it the leading principal coordinates. It can never show more than psi(n) -
-//! psi(k).
+//! The first estimator of Kraskov, Stögbauer and Grassberger (2004, "Estimating mutual information", eq. 8)
+//! with the maximum norm: `I = psi(k) + psi(n) - mean(psi(nx + 1) + psi(ny + 1))`, where nx is the number of
+//! points that are nearer in x than the k-th joint neighbour. If that neighbour is at distance zero, ties are
+//! counted: k is then the number of points at joint distance zero, and nx that at distance zero in x (Gao,
+//! Kannan, Oh and Viswanath 2017, arXiv 1709.06212, with psi instead of the logarithm).
+//!
+//! The bias grows with the dimension, so use a few [`principal_coordinates`]. The estimate cannot exceed
+//! `psi(n) - psi(k)`.
+//!
+//! ```
+//! use chiasm_geometry::{information::mutual_information, random::Random};
+//! let mut random = Random::new(1);
+//! let x = ndarray::Array2::from_shape_simple_fn((200, 1), || random.normal());
+//! let y = ndarray::Array2::from_shape_simple_fn((200, 1), || random.normal());
+//! assert!(mutual_information(x.view(), y.view(), 5)?.abs() < 0.3);
+//! assert!(mutual_information(x.view(), x.view(), 5)? > 2.0);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::{Array2, ArrayView2};
 
 use crate::linalg::{finite, product, symmetric_eigen};
 use crate::{Error, Result, same};
 
-/// Mutual information in nats of paired rows `x [n, a]` and `y [n, b]` with `neighbours < n`.
+/// Returns the mutual information in nats of the paired rows `x [n, a]` and `y [n, b]`.
 ///
 /// # Errors
-/// When the rows do not pair up, a value is not finite, or there are too few rows.
+/// When the numbers of rows differ, a value is not finite, or `neighbours` is not in `1..n`.
 pub fn mutual_information(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, neighbours: usize) -> Result<f64> {
     let n = x.nrows();
     same("rows of the second cloud", n, y.nrows())?;
@@ -39,29 +50,29 @@ pub fn mutual_information(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, neighb
         let radius = *joint.select_nth_unstable_by(neighbours - 1, f64::total_cmp).1;
         let near = |d: &[f64]| d.iter().filter(|d| **d < radius || radius == 0.0 && **d == 0.0).count();
         let k = if radius > 0.0 { neighbours } else { near(&joint) };
-        sum += psi[near(&dx)] + psi[near(&dy)] - psi[k]; // the point itself is near: nx + 1
+        sum += psi[near(&dx)] + psi[near(&dy)] - psi[k]; // the count includes the point itself: nx + 1
     }
     Ok(psi[n] - sum / n as f64)
 }
 
-/// The most that [`mutual_information`] can show on `n` rows.
-pub fn ceiling(n: usize, neighbours: usize) -> f64 {
+/// Returns the upper bound of [`mutual_information`] for `n` rows.
+pub fn mutual_information_ceiling(n: usize, neighbours: usize) -> f64 {
     let psi = digamma_table(n.max(neighbours));
     psi[n] - psi[neighbours]
 }
 
-/// Scores `[n, <= wanted]` of the rows of `x [n, d]` on their leading principal axes, the first with unit
-/// variance: two clouds must be equally large for joint neighbours to mean anything.
+/// Returns the coordinates `[n, <= count]` of the rows of `x [n, d]` on their leading principal axes, scaled
+/// so that the first has unit variance. Joint neighbours of two clouds need a common scale.
 ///
 /// # Errors
 /// When a value is not finite or the decomposition does not converge.
-pub fn principal_coordinates(x: ArrayView2<'_, f64>, wanted: usize) -> Result<Array2<f64>> {
+pub fn principal_coordinates(x: ArrayView2<'_, f64>, count: usize) -> Result<Array2<f64>> {
     let centred = match x.mean_axis(ndarray::Axis(0)) {
         Some(mean) => &x - &mean,
         None => x.to_owned(),
     };
     let eigen = symmetric_eigen(product(&centred, &centred.t())?.view())?;
-    let kept = wanted.min(x.ncols()).min(x.nrows());
+    let kept = count.min(x.ncols()).min(x.nrows());
     let top = eigen.values.iter().next().copied().unwrap_or_default();
     let unit = if top > 0.0 { x.nrows() as f64 / top } else { 0.0 };
     Ok(Array2::from_shape_fn((x.nrows(), kept), |(row, axis)| {
@@ -74,7 +85,7 @@ fn maximum_norm(points: ArrayView2<'_, f64>, i: usize, j: usize) -> f64 {
     a.iter().zip(b).fold(0.0f64, |far, (a, b)| far.max((a - b).abs()))
 }
 
-/// psi at 0 (unused), 1, ..., n: psi(1) = -gamma, psi(m + 1) = psi(m) + 1/m.
+/// Returns the digamma function at 0 (unused), 1, ..., n: psi(1) = -gamma, psi(m + 1) = psi(m) + 1/m.
 fn digamma_table(n: usize) -> Vec<f64> {
     const GAMMA: f64 = 0.577_215_664_901_532_9;
     let mut table = vec![f64::NAN, -GAMMA];
@@ -89,7 +100,7 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    /// Pairs of standard normals with correlation r: I = -ln(1 - r²) / 2 in closed form.
+    /// Pairs of standard normals with correlation r. In closed form I = -ln(1 - r²) / 2.
     fn pairs(n: usize, r: f64, seed: u64) -> (Array2<f64>, Array2<f64>) {
         let mut random = Random::new(seed);
         let x = Array2::from_shape_simple_fn((n, 1), || random.normal());
@@ -97,10 +108,10 @@ mod tests {
         (x, y)
     }
 
-    /// The estimator's standard deviation at n = 1500, k = 5 is about 0.03 nats (its authors' figure 4);
-    /// three of them.
+    /// Tolerance: three standard deviations, which are about 0.03 nats at n = 1500, k = 5 (figure 4 of the
+    /// paper).
     #[test]
-    fn gaussian_pairs_show_the_closed_form() {
+    fn gaussian_pairs_agree_with_the_closed_form() {
         for (r, seed) in [(0.0, 1), (0.6, 2), (0.9, 3)] {
             let (x, y) = pairs(1500, r, seed);
             let got = mutual_information(x.view(), y.view(), 5).unwrap();
@@ -109,33 +120,32 @@ mod tests {
         }
     }
 
-    /// Classes that say nothing of each other tell nothing, those that are one another tell the classes'
-    /// entropy, ln 2; a cloud of one point tells nothing. Drawn of 400: the standard error of independent
-    /// pairs is far below 0.02.
+    /// Independent classes have no mutual information, equal ones their entropy ln 2, and a constant cloud
+    /// none. The standard error for 400 independent pairs is far below 0.02.
     #[test]
-    fn tied_points_are_counted() {
+    fn discrete_values_are_handled() {
         let mut random = Random::new(6);
         let mut classes =
             || Array2::from_shape_simple_fn((400, 1), || f64::from(u8::from(random.normal() > 0.0)));
         let (x, y) = (classes(), classes());
-        let told = |x: &Array2<f64>, y: &Array2<f64>| mutual_information(x.view(), y.view(), 5).unwrap();
-        assert!(told(&x, &y).abs() < 0.02, "{}", told(&x, &y));
-        assert!((told(&x, &x) - 2.0_f64.ln()).abs() < 0.02, "{}", told(&x, &x));
-        let still = Array2::zeros((60, 2));
-        assert!(told(&still, &still).abs() < 0.02, "{}", told(&still, &still));
+        let nats = |x: &Array2<f64>, y: &Array2<f64>| mutual_information(x.view(), y.view(), 5).unwrap();
+        assert!(nats(&x, &y).abs() < 0.02, "{}", nats(&x, &y));
+        assert!((nats(&x, &x) - 2.0_f64.ln()).abs() < 0.02, "{}", nats(&x, &x));
+        let constant = Array2::zeros((60, 2));
+        assert!(nats(&constant, &constant).abs() < 0.02, "{}", nats(&constant, &constant));
     }
 
     #[test]
-    fn a_cloud_and_itself_come_near_the_ceiling() {
+    fn a_cloud_and_itself_are_close_to_the_ceiling() {
         let (x, _) = pairs(300, 0.0, 4);
         let got = mutual_information(x.view(), x.view(), 5).unwrap();
-        let most = ceiling(300, 5);
+        let most = mutual_information_ceiling(300, 5);
         assert!(got <= most + 1e-9 && got > most - 0.4, "{got} of {most}");
         assert!(mutual_information(x.view(), x.view(), 300).is_err());
     }
 
     #[test]
-    fn principal_coordinates_keep_ratios_of_distances_when_all_are_kept() {
+    fn all_principal_coordinates_preserve_ratios_of_distances() {
         let mut random = Random::new(5);
         let x = Array2::from_shape_simple_fn((20, 3), || random.normal());
         let p = principal_coordinates(x.view(), 3).unwrap();

@@ -1,21 +1,20 @@
-//! The loops that every entry of a matrix of distances passes through, compiled for the widest vectors of the
-//! machine.
+//! The hot loops over distance matrices, compiled for the widest vectors of the machine.
 //!
-//! The loops are plain Rust; [`pulp`] compiles them for AVX2 and the baseline and chooses at run time.
+//! The loops are plain Rust. [`pulp`] compiles them for several instruction sets and chooses at run time.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::real::Real;
 
-/// Sums that run side by side: two AVX2 registers of single precision.
+/// Number of partial sums: two AVX2 registers in single precision.
 const LANES: usize = 16;
-/// Terms after which a sum leaves single precision for `f64`: 32 in each lane, so that its rounding stays
-/// near 1e-7.
+/// Number of terms after which a single-precision sum is added to an `f64` one: 32 per lane, which keeps the
+/// rounding error near 1e-7.
 const SEGMENT: usize = 32 * LANES;
 
-/// Defines a function whose body is compiled for the widest vectors of the machine; `fused` is whether these
-/// multiply and add in one step, which elsewhere would be a library call. A closure would not do: the call of
-/// a closure is not always inlined, and then its body stays compiled for the baseline.
+/// Defines a function whose body is compiled for the widest vectors of the machine. `fused` tells the body
+/// whether a fused multiply-add is one instruction; otherwise it would be a library call. Do not use a
+/// closure instead: if its call is not inlined, its body is compiled for the baseline.
 macro_rules! widest {
     (
         $(#[$doc:meta])*
@@ -23,8 +22,8 @@ macro_rules! widest {
     ) => {
         $(#[$doc])*
         pub(crate) fn $name<'a, T: Real>($($arg: $ty),*) -> $ret {
-            struct Call<'a, T> { $($arg: $ty),* }
-            impl<T: Real> WithSimd for Call<'_, T> {
+            struct KernelCall<'a, T> { $($arg: $ty),* }
+            impl<T: Real> WithSimd for KernelCall<'_, T> {
                 type Output = $ret;
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, _: S) -> $ret {
@@ -33,14 +32,14 @@ macro_rules! widest {
                     $body
                 }
             }
-            Arch::new().dispatch(Call { $($arg),* })
+            Arch::new().dispatch(KernelCall { $($arg),* })
         }
     };
 }
 
 widest! {
-    /// From inner products `-2 <x_i, y_j>` to squared distances, given the squared norms; what lies below
-    /// their rounding is zero.
+    /// Turns inner products `-2 <x_i, y_j>` into squared distances, given the squared norms. Values below the
+    /// rounding error of the norms become zero.
     fn squared_distances(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> (), |_| {
         let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
         for (row, &own) in products.chunks_exact_mut(others.len()).zip(own) {
@@ -54,8 +53,8 @@ widest! {
 }
 
 widest! {
-    /// `Σ exp(s_ij - own_i - others_j)` over products `s` row after row; an exponent that rounding lifts
-    /// above zero is zero.
+    /// Returns `Σ exp(s_ij - own_i - others_j)` over the products `s` in row-major order. Exponents that
+    /// rounding made positive are set to zero.
     fn sum_of_exponentials(products: &'a [T], own: &'a [T], others: &'a [T]) -> f64, |fused| {
         let mut total = 0.0;
         for (row, &own) in products.chunks_exact(others.len()).zip(own) {
@@ -83,8 +82,8 @@ fn exp_of_at_most_zero<T: Real>(x: T, fused: bool) -> T {
 }
 
 widest! {
-    /// Adds rows less the first one to the sums of their columns, and takes in the largest magnitudes.
-    fn survey_rows(rows: &'a [T], first: &'a [T], sums: &'a mut [f64], tops: &'a mut [T]) -> (), |_| {
+    /// Adds the differences of rows to the first row to the column sums, and updates the largest magnitudes.
+    fn accumulate_rows(rows: &'a [T], first: &'a [T], sums: &'a mut [f64], tops: &'a mut [T]) -> (), |_| {
         for row in rows.chunks_exact(first.len()) {
             for (((&value, &first), sum), top) in row.iter().zip(first).zip(&mut *sums).zip(&mut *tops) {
                 let (wide, origin): (f64, f64) = (value.into(), first.into());
@@ -97,7 +96,8 @@ widest! {
 }
 
 widest! {
-    /// Takes the mean off rows, multiplies them by `factor`, and adds their squared lengths to a list.
+    /// Subtracts the mean from rows, multiplies them by `factor`, and appends their squared lengths to a
+    /// list.
     fn centre(
         rows: &'a [T],
         mean: &'a [f64],
@@ -132,9 +132,9 @@ widest! {
 mod tests {
     use super::*;
 
-    /// The reference works the distances out in `f64` from points on a line.
+    /// The reference computes the distances in `f64` from points on a line.
     #[test]
-    fn kernels_agree_with_double_precision_whatever_the_width() {
+    fn kernels_agree_with_double_precision_for_any_width() {
         for width in [1, 15, 16, 17, 511, 513, 700] {
             let (own, others): (Vec<f64>, Vec<f64>) = (
                 (0..3).map(|i| f64::from(i) * 0.4).collect(),

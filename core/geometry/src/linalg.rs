@@ -1,8 +1,17 @@
-//! Dense linear algebra: ndarray at the door, faer inside, double precision.
+//! Dense linear algebra on `ndarray` matrices in double precision, computed by `faer`.
 //!
-//! Every call is sequential, so the same input gives the same bits whatever the thread budget; parallelism
-//! belongs one level up, over folds and candidates. Decompositions refuse input that is not finite, for they
-//! would spin on it.
+//! Every call runs on one thread, so results do not depend on the number of threads: parallelise over tasks.
+//! Decompositions reject input that is not finite, on which they would not terminate.
+//!
+//! ```
+//! use chiasm_geometry::linalg::{Svd, product, thin_svd};
+//! let a = ndarray::array![[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]];
+//! let Svd { u, s, v } = thin_svd(a.view())?;
+//! assert!((s[0] - 4.0).abs() < 1e-12);
+//! let again = product(&(&u * &s), &v.t())?;
+//! assert!((again - a).iter().all(|d| d.abs() < 1e-12));
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
@@ -13,7 +22,7 @@ use ndarray::{Array1, Array2, ArrayBase, ArrayView2, CowArray, Data, Ix2, ShapeB
 use crate::real::Real;
 use crate::{Error, Result};
 
-/// Eigenpairs of a symmetric matrix, largest value first.
+/// Eigenvalues and eigenvectors of a symmetric matrix, largest eigenvalue first.
 #[derive(Debug, Clone)]
 pub struct Eigen {
     /// Eigenvalues, descending.
@@ -33,7 +42,7 @@ pub struct Svd {
     pub v: Array2<f64>,
 }
 
-/// The product `a b`; transposed views cost nothing extra.
+/// Returns the product `a b`. Transposed views are not copied.
 ///
 /// # Errors
 /// When the inner sizes differ.
@@ -48,7 +57,7 @@ where
     Ok(to_array(&out))
 }
 
-/// Eigenpairs of a symmetric matrix `[n, n]` (only its lower half is read).
+/// Returns the eigendecomposition of a symmetric matrix `[n, n]`, of which only the lower triangle is read.
 ///
 /// # Errors
 /// When the matrix is not square, holds a value that is not finite, or the iteration does not converge.
@@ -76,7 +85,7 @@ pub fn symmetric_eigen(a: ArrayView2<'_, f64>) -> Result<Eigen> {
     })
 }
 
-/// The thin singular value decomposition of `a [m, n]`.
+/// Returns the thin singular value decomposition of `a [m, n]`.
 ///
 /// # Errors
 /// When the matrix holds a value that is not finite, or the iteration does not converge.
@@ -101,10 +110,10 @@ pub fn thin_svd(a: ArrayView2<'_, f64>) -> Result<Svd> {
     Ok(Svd { u: to_array(&u), s: Array1::from_shape_fn(k, |i| s[i]), v: to_array(&v) })
 }
 
-/// Fails on the first row that holds NaN or infinity.
+/// Checks that all values are finite.
 ///
 /// # Errors
-/// Names `what` and the row.
+/// [`Error::NotFinite`] with `what` and the first row that holds NaN or infinity.
 pub fn finite<T: Real>(what: &'static str, a: ArrayView2<'_, T>) -> Result<()> {
     match a.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
         Some(row) => Err(Error::NotFinite { what, row }),
@@ -112,7 +121,7 @@ pub fn finite<T: Real>(what: &'static str, a: ArrayView2<'_, T>) -> Result<()> {
     }
 }
 
-/// The same matrix in a layout faer can read through safe code; only a strided view is copied.
+/// Returns the matrix in a layout that faer can view. Copies only if the view is strided.
 fn dense(a: ArrayView2<'_, f64>) -> CowArray<'_, f64, Ix2> {
     if a.is_standard_layout() || a.t().is_standard_layout() {
         CowArray::from(a)
@@ -150,7 +159,7 @@ mod tests {
         assert!(gap < 1e-10, "largest difference {gap}");
     }
 
-    /// ndarray's own product is the reference; the two sum in another order, hence 1e-10.
+    /// The reference is ndarray's product, which sums in another order, hence the tolerance of 1e-10.
     #[test]
     fn product_takes_any_layout() {
         let (a, b) = (noise(17, 40, 1), noise(23, 17, 2));
@@ -162,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn eigen_of_a_known_matrix_and_back() {
+    fn the_eigendecomposition_rebuilds_the_matrix() {
         let small = symmetric_eigen(array![[2.0, 1.0], [1.0, 2.0]].view()).unwrap();
         assert!((small.values[0] - 3.0).abs() < 1e-12 && (small.values[1] - 1.0).abs() < 1e-12);
         let x = noise(30, 60, 3);
@@ -174,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn svd_rebuilds_wide_and_tall_matrices() {
+    fn the_svd_rebuilds_wide_and_tall_matrices() {
         for a in [noise(12, 31, 4), noise(31, 12, 5)] {
             let Svd { u, s, v } = thin_svd(a.view()).unwrap();
             assert_eq!((u.dim().1, v.dim().1), (12, 12));
@@ -184,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_is_refused_with_its_row() {
+    fn nan_is_an_error_that_names_the_row() {
         let mut a = noise(4, 4, 6);
         a[[2, 1]] = f64::NAN;
         for error in [symmetric_eigen(a.view()).unwrap_err(), thin_svd(a.view()).unwrap_err()] {

@@ -1,173 +1,235 @@
-//! Every measure of two clouds from one call, each beside its permutation null.
+//! All measures of two clouds in one call, with permutation nulls.
 //!
-//! A measure that does not apply (other widths, other counts, no labels, degenerate input) is left out with
-//! its reason; the rest goes on. Measures that look at a sample say how many rows that was.
+//! A measure that does not apply (different widths or numbers of rows, no labels, degenerate input) is
+//! skipped with a reason. The result of each measure states how many rows it used.
+//!
+//! ```
+//! use chiasm_geometry::measure::{MeasureOptions, measure};
+//! let x = ndarray::Array2::from_shape_fn((40, 3), |(i, j)| ((i * (2 * j + 3)) % 17) as f64);
+//! let narrow = x.slice(ndarray::s![.., ..2]);
+//! let options = MeasureOptions::new().only(["mutual_knn", "w2_exact"]).k(5).null(9);
+//! let report = measure(x.view(), narrow, &options, &|_, _, _| {})?;
+//! assert_eq!(report.measures["mutual_knn@5"].rows, [40, 40]);
+//! assert!(report.skipped["w2_exact"].contains("one common space"));
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-use crate::case::Case;
-use crate::catalogue::{CATALOGUE, Measure, Shuffle, Tail};
-use crate::notes::notes;
+use crate::catalogue::{CATALOGUE, Measure, NullTail, Shuffle};
+use crate::cloud_notes::notes;
+use crate::cloud_pair::CloudPair;
 use crate::random::Random;
 use crate::real::Real;
 use crate::{Error, Result};
 
-/// The largest clouds that exact transport takes.
+/// Maximum number of rows for exact transport.
 const EXACT_ROWS: usize = 5000;
 
-/// What to measure and how.
+/// What to measure, and how.
 #[derive(Debug, Clone)]
-pub struct Request {
-    /// Keys or names of measures; all where there are none.
+#[non_exhaustive]
+pub struct MeasureOptions {
+    /// Keys or names of the measures; empty for all.
     pub only: Vec<String>,
-    /// Neighbours.
+    /// Number of nearest neighbours (10).
     pub k: usize,
-    /// Permutations of the null; 0 leaves it out.
+    /// Number of permutations of the null; 0 (the default) computes no null.
     pub null: usize,
-    /// Of samples, directions, ties and permutations.
+    /// Seed of samples, directions, ties and permutations (0).
     pub seed: u64,
-    /// A label for each row of both clouds.
+    /// One label per paired row, for the measures of labels.
     pub labels: Option<Vec<usize>>,
-    /// Threads; 0 means all.
+    /// Number of threads; 0 (the default) uses all.
     pub threads: usize,
 }
 
-impl Default for Request {
+impl MeasureOptions {
+    /// Creates the default options: all measures, without nulls and labels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Selects measures by key or name.
+    pub fn only<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.only = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the number of nearest neighbours.
+    pub fn k(mut self, k: usize) -> Self {
+        self.k = k;
+        self
+    }
+
+    /// Sets the number of permutations of the null.
+    pub fn null(mut self, permutations: usize) -> Self {
+        self.null = permutations;
+        self
+    }
+
+    /// Sets the seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets the labels of the paired rows.
+    pub fn labels(mut self, labels: Option<Vec<usize>>) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// Sets the number of threads.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+}
+
+impl Default for MeasureOptions {
     fn default() -> Self {
         Self { only: Vec::new(), k: 10, null: 0, seed: 0, labels: None, threads: 0 }
     }
 }
 
-/// One measure's result.
+/// The result of one measure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Found {
+#[non_exhaustive]
+pub struct MeasuredValue {
     /// The value.
     pub value: f64,
-    /// Its unit; nothing for a pure number.
+    /// The unit; empty for a pure number.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub unit: &'static str,
-    /// Rows of each cloud that were looked at.
+    /// Number of rows of each cloud that were used.
     pub rows: [usize; 2],
-    /// Beside chance.
+    /// Comparison with the permutation null.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub null: Option<Null>,
+    pub null: Option<MeasureNull>,
 }
 
-/// A value beside its permutation null.
+/// Comparison of a value with its permutation null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Null {
-    /// `(1 + permutations at least as remarkable) / (1 + permutations)` (Phipson and Smyth 2010).
+#[non_exhaustive]
+pub struct MeasureNull {
+    /// `(1 + permutations at least as extreme) / (1 + permutations)` (Phipson and Smyth 2010).
     pub p_value: f64,
-    /// `(value - mean) / deviation` of the permutations; none where these do not vary.
+    /// `(value - mean) / standard deviation` of the permutations; `None` if they do not vary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub z: Option<f64>,
-    /// Mean of the permutations.
+    /// Mean over the permutations.
     pub null_mean: f64,
-    /// Which end counts as remarkable.
-    pub tail: Tail,
-    /// How many permutations there were.
+    /// The tail that counts as extreme.
+    pub tail: NullTail,
+    /// Number of permutations.
     pub permutations: usize,
 }
 
-/// All that was measured, and what was not.
+/// Results of all measures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+#[non_exhaustive]
+pub struct MeasureReport {
     /// Results by key.
-    pub measures: BTreeMap<String, Found>,
-    /// Reasons by key.
+    pub measures: BTreeMap<String, MeasuredValue>,
+    /// Reasons of skipped measures by key.
     pub skipped: BTreeMap<String, String>,
-    /// What is odd about the clouds: repeated rows, constant columns.
+    /// Remarks on the clouds: repeated rows, constant columns.
     pub notes: Vec<String>,
 }
 
-/// Measures `x [n, a]` and `y [m, b]`; `watch(key, step, steps)` hears of every step.
+/// Computes the measures of `x [n, a]` and `y [m, b]`.
+///
+/// `watch(key, step, steps)` is called after every step of every measure.
 ///
 /// # Errors
-/// When a cloud has fewer than two rows, a value is not finite, a measure asked for does not exist, or labels
-/// are not one a row.
+/// When a cloud has fewer than two rows, a value is not finite, a selected measure does not exist, or the
+/// number of labels differs from the number of rows.
 pub fn measure<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,
-    request: &Request,
+    options: &MeasureOptions,
     watch: &(dyn Fn(&str, usize, usize) + Sync),
-) -> Result<Report> {
-    crate::cloud::survey(0, x, 2)?;
-    crate::cloud::survey(1, y, 2)?;
-    if let Some(labels) = &request.labels {
+) -> Result<MeasureReport> {
+    crate::cloud::cloud_stats(0, x, 2)?;
+    crate::cloud::cloud_stats(1, y, 2)?;
+    if let Some(labels) = &options.labels {
         crate::same("labels (one for each row)", x.nrows(), labels.len())?;
     }
-    let wanted = wanted(request)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(request.threads).build();
+    let selected = selected(options)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
     let (x, y) = (x.to_owned(), y.to_owned());
-    let run = || run(x, y, &wanted, request, watch);
+    let run = || run(x, y, &selected, options, watch);
     match pool {
         Ok(pool) => Ok(pool.install(run)),
-        Err(_) => Ok(run()), // no threads of our own to be had: those of the process serve
+        Err(_) => Ok(run()), // without a pool of its own, use the global one
     }
 }
 
-fn wanted(request: &Request) -> Result<Vec<&'static Measure>> {
-    let named = |m: &Measure, word: &str| word == m.key(request.k) || word == m.name.trim_end_matches('@');
-    if let Some(unknown) = request.only.iter().find(|word| !CATALOGUE.iter().any(|m| named(m, word))) {
-        let keys: Vec<String> = CATALOGUE.iter().map(|m| m.key(request.k)).collect();
+/// Returns the measures that the options select.
+fn selected(options: &MeasureOptions) -> Result<Vec<&'static Measure>> {
+    let named = |m: &Measure, word: &str| word == m.key(options.k) || word == m.name.trim_end_matches('@');
+    if let Some(unknown) = options.only.iter().find(|word| !CATALOGUE.iter().any(|m| named(m, word))) {
+        let keys: Vec<String> = CATALOGUE.iter().map(|m| m.key(options.k)).collect();
         return Err(Error::Setting {
             what: "measure",
             expected: format!("one of {}", keys.join(", ")),
             got: unknown.clone(),
         });
     }
-    let chosen = |m: &&Measure| request.only.is_empty() || request.only.iter().any(|word| named(m, word));
+    let chosen = |m: &&Measure| options.only.is_empty() || options.only.iter().any(|word| named(m, word));
     Ok(CATALOGUE.iter().filter(chosen).collect())
 }
 
+/// Computes the selected measures, on samples where a measure limits the rows.
 fn run<T: Real>(
     x: Array2<T>,
     y: Array2<T>,
-    wanted: &[&Measure],
-    request: &Request,
+    selected: &[&Measure],
+    options: &MeasureOptions,
     watch: &(dyn Fn(&str, usize, usize) + Sync),
-) -> Report {
+) -> MeasureReport {
     let rows = x.nrows().max(y.nrows());
-    let whole = Case::new(x, y, request.labels.clone(), request.k, request.seed);
-    let mut samples: BTreeMap<usize, Case<T>> = BTreeMap::new();
+    let whole = CloudPair::new(x, y, options.labels.clone(), options.k, options.seed);
+    let mut samples: BTreeMap<usize, CloudPair<T>> = BTreeMap::new();
     let notes = [notes(0, whole.x.view()), notes(1, whole.y.view())].concat();
-    let mut report = Report { measures: BTreeMap::new(), skipped: BTreeMap::new(), notes };
-    for measure in wanted {
-        let key = measure.key(request.k);
-        watch(&key, 0, request.null + 1);
-        if let Some(reason) = refused(measure, &whole, request) {
+    let mut report = MeasureReport { measures: BTreeMap::new(), skipped: BTreeMap::new(), notes };
+    for measure in selected {
+        let key = measure.key(options.k);
+        watch(&key, 0, options.null + 1);
+        if let Some(reason) = skip_reason(measure, &whole, options) {
             report.skipped.insert(key, reason);
             continue;
         }
-        let case = if measure.rows < rows {
+        let pair = if measure.rows < rows {
             samples.entry(measure.rows).or_insert_with(|| whole.sampled(measure.rows))
         } else {
             &whole
         };
-        match found(measure, case, request, &|step| watch(&key, step, request.null + 1)) {
-            Ok(found) => report.measures.insert(key, found).map(|_| ()),
+        match measured(measure, pair, options, &|step| watch(&key, step, options.null + 1)) {
+            Ok(measured) => report.measures.insert(key, measured).map(|_| ()),
             Err(error) => report.skipped.insert(key, error.to_string()).map(|_| ()),
         };
     }
     report
 }
 
-/// Why a measure does not apply to these clouds.
-fn refused<T: Real>(measure: &Measure, case: &Case<T>, request: &Request) -> Option<String> {
-    let ((n, a), (m, b)) = (case.x.dim(), case.y.dim());
-    if measure.shuffle == Shuffle::Labels && request.labels.is_none() {
+/// Returns why a measure does not apply to these clouds, if so.
+fn skip_reason<T: Real>(measure: &Measure, pair: &CloudPair<T>, options: &MeasureOptions) -> Option<String> {
+    let ((n, a), (m, b)) = (pair.x.dim(), pair.y.dim());
+    if measure.shuffle == Shuffle::Labels && options.labels.is_none() {
         Some("it needs labels (--labels labels.npy)".into())
     } else if measure.common && a != b {
         Some(format!(
             "it needs one common space, but the widths are {a} and {b}: map one cloud into the other's space"
         ))
     } else if measure.paired && n != m {
-        Some(format!("it needs paired rows, but there are {n} and {m}"))
+        Some(format!("it needs paired rows, but the clouds have {n} and {m} rows"))
     } else if measure.name == "w2_exact" && n.max(m) > EXACT_ROWS {
         Some(format!(
-            "exact transport takes at most {EXACT_ROWS} rows, here are {}: see sinkhorn_divergence",
+            "exact transport takes at most {EXACT_ROWS} rows, got {}: use sinkhorn_divergence",
             n.max(m)
         ))
     } else {
@@ -175,49 +237,50 @@ fn refused<T: Real>(measure: &Measure, case: &Case<T>, request: &Request) -> Opt
     }
 }
 
-fn found<T: Real>(
+/// Computes a measure and its permutation null.
+fn measured<T: Real>(
     measure: &Measure,
-    case: &Case<T>,
-    request: &Request,
+    pair: &CloudPair<T>,
+    options: &MeasureOptions,
     step: &dyn Fn(usize),
-) -> Result<Found> {
-    let value = finite(case.value(measure)?)?;
+) -> Result<MeasuredValue> {
+    let value = finite(pair.value(measure)?)?;
     step(1);
-    let one_space = case.x.ncols() == case.y.ncols();
+    let one_space = pair.x.ncols() == pair.y.ncols();
     let possible = match measure.shuffle {
         Shuffle::Nothing => false,
-        Shuffle::Membership => one_space, // rows can change sides only where both sides are one space
+        Shuffle::Membership => one_space, // rows can change sides only within one space
         Shuffle::Pairs | Shuffle::Labels => true,
     };
-    let null = if request.null > 0 && possible {
-        let mut random = Random::new(request.seed ^ 0x006e_756c_6c00);
-        let mut values = Vec::with_capacity(request.null);
-        for draw in 0..request.null {
-            values.push(finite(case.shuffled(measure.shuffle, &mut random).value(measure)?)?);
+    let null = if options.null > 0 && possible {
+        let mut random = Random::new(options.seed ^ 0x006e_756c_6c00);
+        let mut values = Vec::with_capacity(options.null);
+        for draw in 0..options.null {
+            values.push(finite(pair.shuffled(measure.shuffle, &mut random).value(measure)?)?);
             step(draw + 2);
         }
-        Some(beside(value, &values, measure.tail))
+        Some(compare_with_null(value, &values, measure.tail))
     } else {
         None
     };
-    Ok(Found { value, unit: measure.unit, rows: [case.x.nrows(), case.y.nrows()], null })
+    Ok(MeasuredValue { value, unit: measure.unit, rows: [pair.x.nrows(), pair.y.nrows()], null })
 }
 
 fn finite(value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(Error::NoConvergence("measure (its value is not finite)")) }
 }
 
-fn beside(value: f64, null: &[f64], tail: Tail) -> Null {
+fn compare_with_null(value: f64, null: &[f64], tail: NullTail) -> MeasureNull {
     let n = null.len() as f64;
-    // Sums in another order: nearer than this is as remarkable.
+    // Values that differ by less are equal up to the order of summation.
     let slack = 1e-12 * value.abs();
     let extreme = null.iter().filter(|v| match tail {
-        Tail::Greater => **v >= value - slack,
-        Tail::Less => **v <= value + slack,
+        NullTail::Greater => **v >= value - slack,
+        NullTail::Less => **v <= value + slack,
     });
     let p_value = (1 + extreme.count()) as f64 / (1.0 + n);
     let mean = null.iter().sum::<f64>() / n;
     let deviation = (null.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0)).sqrt();
     let z = (deviation > slack).then(|| (value - mean) / deviation);
-    Null { p_value, z, null_mean: mean, tail, permutations: null.len() }
+    MeasureNull { p_value, z, null_mean: mean, tail, permutations: null.len() }
 }

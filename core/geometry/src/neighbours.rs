@@ -1,8 +1,18 @@
-//! Exact nearest neighbours within a cloud, by brute force at the speed of the matrix product.
+//! Exact k nearest neighbours within a cloud, by brute force with matrix products.
 //!
-//! A tile of distances serves its rows and, transposed, its columns, so only half of all tiles are worked
-//! out. Equal distances are ordered by a hash of the pair and a salt: two clouds that are salted differently
-//! break ties independently, so a constant cloud has random neighbours and scores chance, not perfection.
+//! A tile of distances serves its rows and, transposed, its columns, so only half of the tiles are computed.
+//! Equal distances are ordered by a hash of the pair and a salt. Clouds with different salts break ties
+//! independently, so a constant cloud has random neighbours and its overlap with another one is at chance
+//! level.
+//!
+//! ```
+//! use chiasm_geometry::neighbours::Neighbours;
+//! let x = ndarray::array![[0.0], [1.0], [3.0], [7.0]];
+//! let near = Neighbours::new(x.view(), 2, 0)?;
+//! assert_eq!(near.index.row(0).to_vec(), [1, 2]);
+//! assert_eq!(near.distance.row(0).to_vec(), [1.0, 3.0]);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -10,41 +20,43 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cloud::centred;
-use crate::pairwise::{Points, TILE, buffer, half_tiles, ranges};
+use crate::pairwise::{PointSet, TILE, buffer, half_tiles, ranges};
 use crate::real::Real;
 use crate::{Error, Result};
 
-/// Columns that are compared to their thresholds in one go.
+/// Columns that are compared with their thresholds together.
 const LANES: usize = 16;
 
-/// The `k` nearest rows of every row, itself left out.
+/// The `k` nearest other rows of every row.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Neighbours {
-    /// Row numbers `[n, k]`, nearest first.
+    /// Row indices `[n, k]`, nearest first.
     pub index: Array2<u32>,
     /// Euclidean distances `[n, k]`, ascending.
     pub distance: Array2<f64>,
 }
 
 impl Neighbours {
-    /// Of the rows of `x [n, d]`; `salt` decides between equal distances.
+    /// Finds the neighbours of the rows of `x [n, d]`. `salt` seeds the order of equal distances.
     ///
     /// # Errors
-    /// When a value is not finite, or `k` is not inside `1..n`.
-    pub fn of<T: Real>(x: ArrayView2<'_, T>, k: usize, salt: u64) -> Result<Self> {
+    /// When a value is not finite, or `k` is not in `1..n`.
+    pub fn new<T: Real>(x: ArrayView2<'_, T>, k: usize, salt: u64) -> Result<Self> {
         let n = x.nrows();
         if k == 0 || k >= n {
-            let expected = format!("1 to {} (the number of rows less one)", n.saturating_sub(1));
+            let expected = format!("1 to {} (the number of rows minus one)", n.saturating_sub(1));
             return Err(Error::Setting { what: "neighbours k", expected, got: k.to_string() });
         }
         Ok(Self::of_centred(&centred(0, x, 2)?, k, salt))
     }
 
-    /// As [`Neighbours::of`], of rows that are known to be fit; distances are in their units.
+    /// Like [`Neighbours::new`] for rows that are checked and centred. Distances are in their unit.
     pub(crate) fn of_centred<T: Real>(x: &Array2<T>, k: usize, salt: u64) -> Self {
-        let points = Points::new(x);
-        let blocks: Vec<Mutex<Lists<T>>> =
-            (ranges(x.nrows()).into_iter()).map(|rows| Mutex::new(Lists::new(rows, k, salt))).collect();
+        let points = PointSet::new(x);
+        let blocks: Vec<Mutex<NeighbourLists<T>>> = (ranges(x.nrows()).into_iter())
+            .map(|rows| Mutex::new(NeighbourLists::new(rows, k, salt)))
+            .collect();
         half_tiles(x.nrows()).par_iter().for_each_init(buffer, |buffer, (rows, columns)| {
             let values = &mut buffer[..rows.len() * columns.len()];
             points.tile(rows.clone(), &points, columns.clone(), values);
@@ -69,14 +81,14 @@ impl Neighbours {
         }
     }
 
-    /// Neighbours of a row, in increasing order of their number.
+    /// Returns the neighbours of a row, sorted by index.
     pub fn sorted(&self, row: usize) -> Vec<u32> {
         let mut list = self.index.row(row).to_vec();
         list.sort_unstable();
         list
     }
 
-    /// The same neighbours after the cloud's rows have been taken in another order.
+    /// Returns the neighbours of the cloud with its rows in another order.
     pub(crate) fn reordered(&self, order: &[usize]) -> Self {
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(new, &old)| place[old] = new as u32);
@@ -85,7 +97,7 @@ impl Neighbours {
     }
 }
 
-/// How many numbers two increasing lists share.
+/// Returns how many values two ascending lists have in common.
 pub(crate) fn shared(a: &[u32], b: &[u32]) -> usize {
     let (mut i, mut j, mut count) = (0, 0, 0);
     while i < a.len() && j < b.len() {
@@ -97,23 +109,23 @@ pub(crate) fn shared(a: &[u32], b: &[u32]) -> usize {
     count
 }
 
-/// Always the block of smaller rows first, so that two threads never wait for each other.
-fn lock<T>(lists: &Mutex<Lists<T>>) -> MutexGuard<'_, Lists<T>> {
+/// Locks the lists of a block. To avoid a deadlock, lock the block with the smaller rows first.
+fn lock<T>(lists: &Mutex<NeighbourLists<T>>) -> MutexGuard<'_, NeighbourLists<T>> {
     lists.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The nearest so far of some rows.
-struct Lists<T> {
+/// The nearest neighbours found so far for a block of rows.
+struct NeighbourLists<T> {
     rows: Range<usize>,
     k: usize,
     salt: u64,
     square: Vec<T>,
     index: Vec<u32>,
-    /// The farthest kept, for each row.
+    /// The largest distance in the list of each row.
     worst: Vec<T>,
 }
 
-impl<T: Real> Lists<T> {
+impl<T: Real> NeighbourLists<T> {
     fn new(rows: Range<usize>, k: usize, salt: u64) -> Self {
         let far = T::infinity();
         let count = rows.len();
@@ -127,6 +139,7 @@ impl<T: Real> Lists<T> {
         }
     }
 
+    /// Adds a tile of distances between the rows of this block.
     fn take_diagonal(&mut self, values: &[T]) {
         let width = self.rows.len();
         for (i, row) in values.chunks(width).enumerate() {
@@ -138,7 +151,7 @@ impl<T: Real> Lists<T> {
         }
     }
 
-    /// A tile of distances to the rows of `other`: candidates for both.
+    /// Adds a tile of distances to the rows of `other`, to the lists of both blocks.
     fn take(&mut self, other: &mut Self, values: &[T]) {
         let width = other.rows.len();
         for (i, row) in values.chunks(width).enumerate() {
@@ -185,7 +198,7 @@ impl<T: Real> Lists<T> {
     }
 }
 
-/// The order of equally near rows: a hash (SplitMix64's last steps).
+/// Returns the sort key of a row among equally near ones: a hash (the finaliser of SplitMix64).
 fn tie(salt: u64, row: usize, index: u32) -> u64 {
     let mut z = (salt ^ ((row as u64) << 32) ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -203,11 +216,11 @@ mod tests {
         Array2::from_shape_simple_fn((n, d), || random.normal())
     }
 
-    /// Over the edges of tiles; the reference sorts all distances, worked out directly.
+    /// Several tiles, the last one partial. The reference sorts all distances, computed directly.
     #[test]
-    fn tiles_find_what_sorting_finds() {
+    fn neighbours_agree_with_sorted_distances() {
         let x = cloud(2 * TILE + 31, 5, 1);
-        let found = Neighbours::of(x.view(), 7, 0).unwrap();
+        let found = Neighbours::new(x.view(), 7, 0).unwrap();
         for i in (0..x.nrows()).step_by(37) {
             let far = |j: &usize| (&x.row(i) - &x.row(*j)).mapv(|v| v * v).sum();
             let mut order: Vec<usize> = (0..x.nrows()).filter(|j| *j != i).collect();
@@ -215,28 +228,29 @@ mod tests {
             assert!(found.index.row(i).iter().map(|j| *j as usize).eq(order[..7].iter().copied()));
             assert!((found.distance[[i, 0]] - far(&order[0]).sqrt()).abs() < 1e-9);
         }
-        let narrow = Neighbours::of(x.mapv(|v| v as f32).view(), 7, 0).unwrap();
+        let narrow = Neighbours::new(x.mapv(|v| v as f32).view(), 7, 0).unwrap();
         let same = narrow.index.iter().zip(&found.index).filter(|(a, b)| a == b).count();
         assert!(same as f64 > 0.999 * found.index.len() as f64, "single precision swaps near ties only");
     }
 
     #[test]
-    fn a_constant_cloud_has_other_neighbours_under_another_salt() {
+    fn a_constant_cloud_has_different_neighbours_for_different_salts() {
         let x = Array2::from_elem((500, 3), 0.1f32);
-        let [a, b] = [1, 2].map(|salt| Neighbours::of(x.view(), 10, salt).unwrap());
+        let [a, b] = [1, 2].map(|salt| Neighbours::new(x.view(), 10, salt).unwrap());
         assert!(a.distance.iter().all(|d| *d == 0.0));
         let overlap: usize = (0..500).map(|i| shared(&a.sorted(i), &b.sorted(i))).sum();
-        // chance is 10 of 499 for each of 5000 neighbours, about 100; its deviation is 10
+        // Each of 5000 neighbours is shared with probability 10 / 499: about 100, with a standard deviation
+        // of 10.
         assert!((50..150).contains(&overlap), "{overlap}");
         assert!((0..500).all(|i| !a.sorted(i).contains(&(i as u32))));
     }
 
     #[test]
-    fn reordering_rows_renames_neighbours() {
+    fn reordered_neighbours_are_those_of_the_reordered_rows() {
         let x = cloud(60, 3, 4);
         let order = Random::new(5).permutation(60);
-        let moved = Neighbours::of(x.select(ndarray::Axis(0), &order).view(), 4, 0).unwrap();
-        assert_eq!(Neighbours::of(x.view(), 4, 0).unwrap().reordered(&order).index, moved.index);
-        assert!(Neighbours::of(x.view(), 60, 0).is_err() && Neighbours::of(x.view(), 0, 0).is_err());
+        let moved = Neighbours::new(x.select(ndarray::Axis(0), &order).view(), 4, 0).unwrap();
+        assert_eq!(Neighbours::new(x.view(), 4, 0).unwrap().reordered(&order).index, moved.index);
+        assert!(Neighbours::new(x.view(), 60, 0).is_err() && Neighbours::new(x.view(), 0, 0).is_err());
     }
 }

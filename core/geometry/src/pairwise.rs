@@ -1,9 +1,9 @@
-//! Squared distances in tiles: one matrix product each, spread over threads, half of them where both sides
-//! are one.
+//! Squared distances in tiles of one matrix product each, computed in parallel. If both sides are the same
+//! cloud, only half of the tiles are computed.
 //!
-//! `|x_i - y_j|² = |x_i|² + |y_j|² - 2 <x_i, y_j>` loses digits where points almost meet: what lies below the
-//! rounding of the norms is zero here, so that duplicates tie. Sums over tiles are added in a fixed order:
-//! the same bits every time.
+//! `|x_i - y_j|² = |x_i|² + |y_j|² - 2 <x_i, y_j>` loses digits for close points. Values below the rounding
+//! error of the norms are set to zero, so that duplicates tie. Sums over tiles are added in a fixed order and
+//! reproducible.
 
 use faer::{Accum, MatMut, Par, linalg::matmul::matmul};
 use ndarray::{Array2, Axis};
@@ -15,19 +15,19 @@ use crate::kernels::{squared_distances, sum_of_exponentials};
 use crate::random::Random;
 use crate::real::Real;
 
-/// Rows and columns of a tile: it stays in the second-level cache while it is read again.
+/// Rows and columns of a tile, which fits into the second-level cache.
 pub(crate) const TILE: usize = 384;
-/// The most points whose distances are all looked at for their median.
+/// Maximum number of points for the median distance; larger clouds are sampled.
 const MEDIAN_POINTS: usize = 2000;
 
 /// Centred points and their squared norms.
-pub(crate) struct Points<'a, T> {
+pub(crate) struct PointSet<'a, T> {
     pub rows: &'a Array2<T>,
     squares: Vec<T>,
 }
 
-impl<'a, T: Real> Points<'a, T> {
-    /// `rows [n, d]` in standard layout.
+impl<'a, T: Real> PointSet<'a, T> {
+    /// Computes the squared norms of `rows [n, d]`, in standard layout.
     pub fn new(rows: &'a Array2<T>) -> Self {
         let square = |row: usize| T::of(rows.row(row).iter().map(|&v| v.into() * v.into()).sum());
         Self { rows, squares: (0..rows.nrows()).into_par_iter().map(square).collect() }
@@ -37,13 +37,13 @@ impl<'a, T: Real> Points<'a, T> {
         self.squares.len()
     }
 
-    /// Squared distances of some rows to some rows of `other`, row after row.
+    /// Writes the squared distances of some rows to some rows of `other` to `out`, row by row.
     pub fn tile(&self, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
         self.products(T::of(-2.0), rows.clone(), other, columns.clone(), out);
         squared_distances(out, &self.squares[rows], &other.squares[columns]);
     }
 
-    /// `factor <x_i, y_j>` of some rows and some rows of `other`, row after row.
+    /// Writes `factor <x_i, y_j>` for some rows and some rows of `other` to `out`, row by row.
     fn products(&self, factor: T, rows: Range<usize>, other: &Self, columns: Range<usize>, out: &mut [T]) {
         let (x, y) = (faer_rows(self.rows), faer_rows(other.rows));
         let (x, y) = (x.subrows(rows.start, rows.len()), y.subrows(columns.start, columns.len()));
@@ -51,9 +51,10 @@ impl<'a, T: Real> Points<'a, T> {
         matmul(product, Accum::Replace, x, y.transpose(), factor, Par::Seq);
     }
 
-    /// `Σ exp(-gamma d²_ij)` over all pairs of rows, `i` of this and `j` of `other`; of a cloud and itself
-    /// half the tiles are worked out, and its diagonal is exactly one each. `-gamma d²` is `2 gamma <x, y>`
-    /// less `gamma` times both norms.
+    /// Returns `Σ exp(-gamma d²_ij)` over all rows i and all rows j of `other`.
+    ///
+    /// The exponent is `2 gamma <x, y>` minus `gamma` times both squared norms. For a cloud and itself half
+    /// of the tiles are computed, and the diagonal terms are exactly one.
     pub fn kernel_sum(&self, other: &Self, gamma: T) -> f64 {
         let one = std::ptr::eq(self, other);
         let tiles = if one { half_tiles(self.len()) } else { tiles(self.len(), other.len()) };
@@ -65,7 +66,7 @@ impl<'a, T: Real> Points<'a, T> {
                 self.products(gamma + gamma, rows.clone(), other, columns.clone(), values);
                 let diagonal = one && rows == columns;
                 if diagonal {
-                    // The norms from both sides are a distance of zero, whatever the product was rounded to.
+                    // Makes the distance of a row to itself exactly zero, despite rounding of the product.
                     let own = &own[rows.clone()];
                     own.iter()
                         .enumerate()
@@ -79,32 +80,32 @@ impl<'a, T: Real> Points<'a, T> {
     }
 }
 
-/// Rows and columns of one tile.
+/// The rows and columns of a tile.
 pub(crate) type Tile = (Range<usize>, Range<usize>);
 
-/// Room for one tile.
+/// Allocates a buffer for one tile.
 pub(crate) fn buffer<T: Real>() -> Vec<T> {
     vec![T::of(0.0); TILE * TILE]
 }
 
-/// The ranges of `n` rows, a tile each.
+/// Splits `n` rows into the ranges of tiles.
 pub(crate) fn ranges(n: usize) -> Vec<Range<usize>> {
     (0..n).step_by(TILE).map(|start| start..(start + TILE).min(n)).collect()
 }
 
-/// All tiles of an `n x m` matrix.
+/// Returns all tiles of an `n x m` matrix.
 pub(crate) fn tiles(n: usize, m: usize) -> Vec<Tile> {
     let columns = ranges(m);
     ranges(n).into_iter().flat_map(|rows| columns.iter().map(move |c| (rows.clone(), c.clone()))).collect()
 }
 
-/// The tiles on and above the diagonal of an `n x n` matrix.
+/// Returns the tiles on and above the diagonal of an `n x n` matrix.
 pub(crate) fn half_tiles(n: usize) -> Vec<Tile> {
     tiles(n, n).into_iter().filter(|(rows, columns)| rows.start <= columns.start).collect()
 }
 
-/// All distances of a small cloud to another, in `f64`.
-pub(crate) fn distances<T: Real>(x: &Points<'_, T>, y: &Points<'_, T>) -> Array2<f64> {
+/// Returns the distances `[n, m]` between two clouds, in `f64`.
+pub(crate) fn distances<T: Real>(x: &PointSet<'_, T>, y: &PointSet<'_, T>) -> Array2<f64> {
     let (n, m) = (x.len(), y.len());
     let blocks: Vec<Vec<f64>> = (ranges(n).into_par_iter())
         .map(|rows| {
@@ -116,9 +117,9 @@ pub(crate) fn distances<T: Real>(x: &Points<'_, T>, y: &Points<'_, T>) -> Array2
     Array2::from_shape_vec((n, m), blocks.concat()).unwrap_or_default()
 }
 
-/// Distances between the rows of one cloud, in `f64`: symmetric, zero on the diagonal.
+/// Returns the distances `[n, n]` within a cloud, in `f64`: symmetric, with zeros on the diagonal.
 pub(crate) fn distances_within<T: Real>(x: &Array2<T>) -> Array2<f64> {
-    let points = Points::new(x);
+    let points = PointSet::new(x);
     let mut all = distances(&points, &points);
     for i in 0..all.nrows() {
         all[[i, i]] = 0.0;
@@ -129,8 +130,8 @@ pub(crate) fn distances_within<T: Real>(x: &Array2<T>) -> Array2<f64> {
     all
 }
 
-/// The median squared distance between different rows of clouds taken together; of more than 2000 rows in all
-/// it is the median of 2000 (as many of each cloud as is its share), drawn with a fixed seed.
+/// Returns the median squared distance between different rows of the union of clouds. Of more than 2000 rows
+/// in total it uses 2000 rows (in proportion to the clouds), drawn with a fixed seed.
 pub(crate) fn median_square<T: Real>(clouds: &[&Array2<T>]) -> f64 {
     let total: usize = clouds.iter().map(|cloud| cloud.nrows()).sum();
     let mut random = Random::new(0x6d65_6469_616e);
@@ -142,7 +143,7 @@ pub(crate) fn median_square<T: Real>(clouds: &[&Array2<T>]) -> f64 {
             cloud.select(Axis(0), &random.permutation(n)[..kept])
         })
         .collect();
-    let points: Vec<Points<'_, T>> = parts.iter().map(Points::new).collect();
+    let points: Vec<PointSet<'_, T>> = parts.iter().map(PointSet::new).collect();
     for (i, x) in points.iter().enumerate() {
         for (j, y) in points.iter().enumerate().skip(i) {
             let all = distances(x, y);
@@ -153,7 +154,7 @@ pub(crate) fn median_square<T: Real>(clouds: &[&Array2<T>]) -> f64 {
     median(&mut squares)
 }
 
-/// The median, the mean of the two middle values of an even number.
+/// Returns the median, or the mean of the two middle values if their number is even.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     let n = values.len();
     if n == 0 {

@@ -1,32 +1,46 @@
 //! Persistent homology of a small cloud (components and loops of its Vietoris-Rips filtration), and the
-//! bottleneck distance of two diagrams.
+//! bottleneck distance of two persistence diagrams.
 //!
-//! H0 is read off the minimum spanning tree. H1 comes from cohomology over Z/2 (de Silva, Morozov,
-//! Vejdemo-Johansson 2011): edges from the longest to the shortest, each coboundary reduced by those before
-//! it; tree edges are cleared. Edges longer than the enclosing radius are left out, for there everything has
-//! become one cone (Henselman, Bauer).
+//! H0 comes from the minimum spanning tree. H1 comes from persistent cohomology over Z/2 (de Silva, Morozov
+//! and Vejdemo-Johansson 2011): the coboundaries of the edges, longest first, are reduced by earlier ones;
+//! edges of the tree are cleared. Edges longer than the enclosing radius are skipped, because the complex is
+//! a cone beyond it (Henselman-Petrusek and Ghrist 2016, arXiv 1606.00199; Bauer 2021, arXiv 1908.02518).
+//!
+//! ```
+//! use chiasm_geometry::persistence::{bottleneck, persistence};
+//! let circle = ndarray::Array2::from_shape_fn((20, 2), |(i, j)| {
+//!     let angle = i as f64 * std::f64::consts::TAU / 20.0;
+//!     if j == 0 { angle.cos() } else { angle.sin() }
+//! });
+//! let found = persistence(circle.view())?;
+//! assert_eq!(found.h1.len(), 1); // one loop
+//! assert_eq!(bottleneck(&found.h1, &found.h1), 0.0);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::ArrayView2;
 use std::collections::{BinaryHeap, HashMap};
 
-use crate::crossing::relative_distances;
 use crate::graphs::spanning_tree;
+use crate::wasserstein::relative_distances;
 use crate::{Real, Result};
 
-/// Births and deaths of the features that die; zero-length ones are left out.
+/// Births and deaths of the features that die, without those of zero persistence.
 pub type Diagram = Vec<(f64, f64)>;
 
-/// Diagrams of H0 and H1.
+/// Persistence diagrams of H0 and H1.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Persistence {
-    /// Components: born at 0, merged at the tree's edges.
+    /// Components: born at 0, merged at the edges of the minimum spanning tree.
     pub h0: Diagram,
     /// Loops.
     pub h1: Diagram,
 }
 
-/// Diagrams of the rows of `x [n, d]`, distances in units of their mean. Work grows like `n³`: some hundred
-/// rows.
+/// Computes the diagrams of the rows of `x [n, d]`, with distances in units of their mean.
+///
+/// The work grows like `n³`; use a few hundred rows at most.
 ///
 /// # Errors
 /// When there are fewer than two rows, a value is not finite, or all rows are equal.
@@ -37,14 +51,14 @@ pub fn persistence<T: Real>(x: ArrayView2<'_, T>) -> Result<Persistence> {
     Ok(Persistence { h0, h1: loops(distance.view(), &tree) })
 }
 
-/// A triangle by length of its longest edge and its corners: the order of the filtration.
+/// A triangle, ordered by the length of its longest edge and then its corners, as in the filtration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Triangle(f64, [u32; 3]);
 
 impl Eq for Triangle {}
 
 impl Ord for Triangle {
-    /// The earliest is the greatest, so that a heap yields the pivot.
+    /// The earliest triangle is the greatest, so that a heap returns the pivot first.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         other.0.total_cmp(&self.0).then(other.1.cmp(&self.1))
     }
@@ -56,6 +70,7 @@ impl PartialOrd for Triangle {
     }
 }
 
+/// Returns the diagram of H1.
 fn loops(distance: ArrayView2<'_, f64>, tree: &[(usize, usize, f64)]) -> Diagram {
     let n = distance.nrows();
     let farthest = |i: usize| distance.row(i).iter().fold(0.0f64, |m, d| m.max(*d));
@@ -75,7 +90,7 @@ fn loops(distance: ArrayView2<'_, f64>, tree: &[(usize, usize, f64)]) -> Diagram
             (longest <= radius).then_some(Triangle(longest, corners))
         })
     };
-    // Which edges' coboundaries were added up to make the column that a triangle is the pivot of.
+    // For each pivot triangle, the edges whose coboundaries sum to its column.
     let mut owner: HashMap<[u32; 3], Vec<(usize, usize)>> = HashMap::new();
     let mut diagram = Vec::new();
     for (birth, i, j) in edges {
@@ -99,7 +114,7 @@ fn loops(distance: ArrayView2<'_, f64>, tree: &[(usize, usize, f64)]) -> Diagram
     diagram
 }
 
-/// Takes the earliest triangle that occurs an odd number of times.
+/// Removes and returns the earliest triangle that occurs an odd number of times.
 fn pivot(column: &mut BinaryHeap<Triangle>) -> Option<Triangle> {
     while let Some(top) = column.pop() {
         if column.peek() != Some(&top) {
@@ -110,8 +125,9 @@ fn pivot(column: &mut BinaryHeap<Triangle>) -> Option<Triangle> {
     None
 }
 
-/// Bottleneck distance of two diagrams: the smallest `r` at which a matching moves no point farther than `r`
-/// in the maximum norm; a point may go to the diagonal (Cohen-Steiner et al. 2007). The unit of the diagrams.
+/// Returns the bottleneck distance of two diagrams, in their unit: the smallest `r` for which a perfect
+/// matching moves no point by more than `r` in the maximum norm, where points may be matched to the diagonal
+/// (Cohen-Steiner et al. 2007).
 pub fn bottleneck(a: &[(f64, f64)], b: &[(f64, f64)]) -> f64 {
     let apart = |p: (f64, f64), q: (f64, f64)| (p.0 - q.0).abs().max((p.1 - q.1).abs());
     let life = |p: &(f64, f64)| (p.1 - p.0) / 2.0;
@@ -122,7 +138,7 @@ pub fn bottleneck(a: &[(f64, f64)], b: &[(f64, f64)]) -> f64 {
     let possible = |r: f64| {
         let joined = |i: usize, j: usize| match (a.get(i), b.get(j)) {
             (Some(p), Some(q)) => apart(*p, *q) <= r,
-            // A point's own place on the diagonal, or two places of the diagonal.
+            // A point may be matched to its own projection on the diagonal; projections match each other.
             (Some(p), None) => j - b.len() == i && life(p) <= r,
             (None, Some(q)) => i - a.len() == j && life(q) <= r,
             (None, None) => true,
@@ -135,7 +151,7 @@ pub fn bottleneck(a: &[(f64, f64)], b: &[(f64, f64)]) -> f64 {
     candidates.get(at).copied().unwrap_or(0.0)
 }
 
-/// Whether every left vertex finds a partner (Hopcroft and Karp 1973).
+/// Returns whether a perfect matching exists (Hopcroft and Karp 1973).
 fn perfect(lists: Vec<Vec<usize>>) -> bool {
     const FREE: usize = usize::MAX;
     let n = lists.len();
@@ -171,7 +187,7 @@ fn perfect(lists: Vec<Vec<usize>>) -> bool {
     }
 }
 
-/// Follows levels to a free right vertex and turns the way round; without recursion, for ways may be long.
+/// Searches an augmenting path along the levels and applies it. Iterative, because paths may be long.
 fn augment(
     start: usize,
     lists: &[Vec<usize>],
@@ -181,27 +197,27 @@ fn augment(
     right: &mut [usize],
 ) -> bool {
     const FREE: usize = usize::MAX;
-    let mut way = vec![start];
-    while let Some(&i) = way.last() {
+    let mut path = vec![start];
+    while let Some(&i) = path.last() {
         let Some(&j) = lists[i].get(tried[i]) else {
-            way.pop();
-            if let Some(&before) = way.last() {
+            path.pop();
+            if let Some(&before) = path.last() {
                 tried[before] += 1;
             }
             continue;
         };
         let next = right[j];
         if next == FREE {
-            for &i in way.iter().rev() {
+            for &i in path.iter().rev() {
                 let j = lists[i][tried[i]];
                 left[i] = j;
                 right[j] = i;
             }
-            way.iter().for_each(|&i| tried[i] = lists[i].len());
+            path.iter().for_each(|&i| tried[i] = lists[i].len());
             return true;
         }
         if level[next] == level[i] + 1 && tried[next] < lists[next].len() {
-            way.push(next);
+            path.push(next);
         } else {
             tried[i] += 1;
         }

@@ -1,19 +1,26 @@
-//! A small seeded generator, the only source of chance in the pure-number crates.
+//! A small seeded random number generator.
 //!
-//! SplitMix64 (Steele, Lea and Flood 2014): one word of state and the same stream on every platform, which is
-//! all that folds, permutations and bootstraps need. Not for cryptography.
+//! ```
+//! use chiasm_geometry::random::Random;
+//! let mut random = Random::new(7);
+//! assert!(random.uniform() < 1.0);
+//! let mut order = random.permutation(5);
+//! order.sort_unstable();
+//! assert_eq!(order, [0, 1, 2, 3, 4]);
+//! ```
 
-/// SplitMix64.
+/// The SplitMix64 generator (Steele, Lea and Flood 2014). Its stream is the same on every platform. Not for
+/// cryptography.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A generator whose whole stream is given by `seed`.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 random bits.
+    /// Returns the next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -22,23 +29,23 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A uniform number in `[0, 1)`.
+    /// Returns a uniform number in `[0, 1)`.
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A uniform index below `n` (0 when `n` is 0).
+    /// Returns a uniform index below `n`, or 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 
-    /// A standard normal number (Box and Muller 1958).
+    /// Returns a standard normal number (Box and Muller 1958).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// A uniform permutation of `0..n` (Fisher and Yates).
+    /// Returns a uniform permutation of `0..n` (Fisher and Yates).
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
@@ -61,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn permutation_holds_every_index_once_and_follows_the_seed() {
+    fn permutations_hold_every_index_once_and_depend_on_the_seed() {
         let mut a = Random::new(7).permutation(100);
         assert_eq!(a, Random::new(7).permutation(100));
         assert_ne!(a, Random::new(8).permutation(100));
@@ -69,7 +76,7 @@ mod tests {
         assert!(a.into_iter().eq(0..100));
     }
 
-    /// 20,000 draws: the mean's standard error is 0.007, the variance's 0.01; five of each are allowed.
+    /// Tolerance: five standard errors, which are 0.007 (mean) and 0.01 (variance) for 20,000 draws.
     #[test]
     fn normal_has_mean_zero_and_variance_one() {
         let mut random = Random::new(3);

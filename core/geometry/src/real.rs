@@ -1,20 +1,20 @@
-//! The numbers that clouds hold: `f32` and `f64`.
+//! The floating-point types of clouds.
 
 use faer::traits::RealField;
 use ndarray::NdFloat;
 
-/// A float that a cloud may hold: `f32` or `f64`.
+/// A floating-point type of a cloud: `f32` or `f64`.
 pub trait Real: RealField + NdFloat + Into<f64> {
-    /// The nearest value of this type.
+    /// Rounds to this type.
     fn of(value: f64) -> Self;
-    /// `e^x` for `x <= 0`, to this type's precision; `fused` where multiplying and adding is one instruction.
+    /// Returns `e^x` for `x <= 0` in this type's precision. Set `fused` if the machine has a fused
+    /// multiply-add.
     fn exp_of_negative(self, fused: bool) -> Self;
-    /// The spacing of this type's numbers at one.
+    /// Distance from one to the next larger number of this type.
     const EPSILON: f64;
 }
 
-// Both are called for every number of a cloud: a call that is not inlined would keep the loops from
-// vectorising.
+// Called for every value of a cloud; calls that are not inlined would keep the loops from vectorising.
 impl Real for f32 {
     #[inline(always)]
     fn of(value: f64) -> Self {
@@ -39,8 +39,8 @@ impl Real for f64 {
     const EPSILON: f64 = Self::EPSILON;
 }
 
-/// `e^x` for `x <= 0` in single precision, relative error below 3e-7 (Cephes' polynomial after Cody-Waite
-/// reduction); zero below e^-80.
+/// Returns `e^x` for `x <= 0` with a relative error below 3e-7, and zero below e^-80 (Cody-Waite reduction,
+/// polynomial from Cephes).
 #[inline(always)]
 fn exp_of_negative(x: f32, fused: bool) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
@@ -63,9 +63,9 @@ fn exp_of_negative(x: f32, fused: bool) -> f32 {
 mod tests {
     use super::*;
 
-    /// Single precision keeps 2^-24 of a value; the polynomial adds about as much again.
+    /// Rounding to single precision costs 2^-24 of a value, and the polynomial about as much again.
     #[test]
-    fn exponentials_are_exact_to_single_precision() {
+    fn exponentials_are_accurate_to_single_precision() {
         for fused in [false, true] {
             for i in 0..8000 {
                 let x = i as f32 * -0.009_97;

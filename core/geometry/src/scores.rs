@@ -1,7 +1,16 @@
-//! How well answers match the truth: classification, labels, ranking of labels, regression.
+//! Scores of predictions: classification, multi-label classification, ranking, regression.
 //!
-//! The definitions are scikit-learn's (`accuracy_score`, `f1_score`, `roc_auc_score`, `mean_absolute_error`,
-//! `r2_score`); where a score is not defined and scikit-learn warns, it is said here what is returned.
+//! The definitions are those of scikit-learn (`accuracy_score`, `f1_score`, `roc_auc_score`,
+//! `mean_absolute_error`, `r2_score`). Each function documents what it returns where its score is undefined.
+//!
+//! ```
+//! use chiasm_geometry::scores::{ConfusionCounts, accuracy, macro_f1, roc_auc};
+//! assert_eq!(accuracy(&[0, 1, 1, 0], &[0, 1, 0, 0])?, 0.75);
+//! let counts = ConfusionCounts::per_class(&[0, 1, 1, 0], &[0, 1, 0, 0])?;
+//! assert!((macro_f1(&counts) - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+//! assert_eq!(roc_auc(&[true, false, true], &[0.9, 0.2, 0.4])?, Some(1.0));
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::{ArrayView1, ArrayView2};
 use std::collections::BTreeMap;
@@ -9,7 +18,7 @@ use std::collections::BTreeMap;
 use crate::linalg::finite;
 use crate::{Error, Result, same};
 
-/// Share of rows whose class was found.
+/// Returns the share of rows with the correct class.
 ///
 /// # Errors
 /// When the lengths differ or there are no rows.
@@ -19,29 +28,30 @@ pub fn accuracy(truth: &[usize], predicted: &[usize]) -> Result<f64> {
     Ok(right as f64 / truth.len() as f64)
 }
 
-/// How often one class or label was found rightly, found wrongly, and missed.
+/// Confusion counts of one class or label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Rows that have it and were given it.
+pub struct ConfusionCounts {
+    /// Rows that have the label and were predicted to have it.
     pub true_positives: usize,
-    /// Rows that were given it without having it.
+    /// Rows that do not have the label but were predicted to have it.
     pub false_positives: usize,
-    /// Rows that have it without being given it.
+    /// Rows that have the label but were not predicted to have it.
     pub false_negatives: usize,
 }
 
-impl Counts {
-    /// `2 tp / (2 tp + fp + fn)`; 0 for a label that no row has or was given, as `zero_division=0`.
+impl ConfusionCounts {
+    /// Returns `2 tp / (2 tp + fp + fn)`, or 0 for a label that neither occurs nor is predicted
+    /// (`zero_division=0`).
     pub fn f1(self) -> f64 {
         let right = 2 * self.true_positives;
         right as f64 / (right + self.false_positives + self.false_negatives).max(1) as f64
     }
 
-    /// The counts of every class that occurs in the truth or in the answers, in the order of their numbers.
+    /// Returns the counts of every class that occurs or is predicted, in ascending order of the classes.
     ///
     /// # Errors
     /// When the lengths differ or there are no rows.
-    pub fn of_classes(truth: &[usize], predicted: &[usize]) -> Result<Vec<Self>> {
+    pub fn per_class(truth: &[usize], predicted: &[usize]) -> Result<Vec<Self>> {
         rows(truth.len(), predicted.len())?;
         let mut counts: BTreeMap<usize, Self> = BTreeMap::new();
         for (&truth, &predicted) in truth.iter().zip(predicted) {
@@ -55,12 +65,11 @@ impl Counts {
         Ok(counts.into_values().collect())
     }
 
-    /// The counts of every label, columns of `truth [n, l]` and `predicted [n, l]`, also of labels that no
-    /// row has.
+    /// Returns the counts of all labels, which are the columns of `truth [n, l]` and `predicted [n, l]`.
     ///
     /// # Errors
     /// When the shapes differ or there are no rows.
-    pub fn of_labels(truth: ArrayView2<'_, bool>, predicted: ArrayView2<'_, bool>) -> Result<Vec<Self>> {
+    pub fn per_label(truth: ArrayView2<'_, bool>, predicted: ArrayView2<'_, bool>) -> Result<Vec<Self>> {
         shapes(truth.dim(), predicted.dim())?;
         let of_column = |(truth, predicted): (ArrayView1<'_, bool>, ArrayView1<'_, bool>)| {
             let both = |t: bool, p: bool| {
@@ -80,15 +89,15 @@ impl Counts {
     }
 }
 
-/// Mean of the F1 of each class or label; NaN when there are none.
-pub fn macro_f1(counts: &[Counts]) -> f64 {
+/// Returns the mean F1 over classes or labels, or NaN if there are none.
+pub fn macro_f1(counts: &[ConfusionCounts]) -> f64 {
     counts.iter().map(|counts| counts.f1()).sum::<f64>() / counts.len() as f64
 }
 
-/// F1 of the summed counts; for one class a row it is the accuracy.
-pub fn micro_f1(counts: &[Counts]) -> f64 {
-    let sum = |of: fn(&Counts) -> usize| counts.iter().map(of).sum();
-    let total = Counts {
+/// Returns the F1 of the summed counts. For single-label classification it equals the accuracy.
+pub fn micro_f1(counts: &[ConfusionCounts]) -> f64 {
+    let sum = |of: fn(&ConfusionCounts) -> usize| counts.iter().map(of).sum();
+    let total = ConfusionCounts {
         true_positives: sum(|counts| counts.true_positives),
         false_positives: sum(|counts| counts.false_positives),
         false_negatives: sum(|counts| counts.false_negatives),
@@ -96,9 +105,9 @@ pub fn micro_f1(counts: &[Counts]) -> f64 {
     total.f1()
 }
 
-/// Area under the ROC curve: the probability that a row with the label scores above one without, equal scores
-/// counting half (Mann and Whitney 1947). Nothing when all rows have the label or none has, where
-/// scikit-learn gives NaN.
+/// Returns the area under the ROC curve: the probability that a row with the label scores higher than one
+/// without, where equal scores count half (Mann and Whitney 1947). Returns `None` if all rows have the label
+/// or none has (scikit-learn: NaN).
 ///
 /// # Errors
 /// When the lengths differ, there are no rows, or a score is NaN.
@@ -110,7 +119,7 @@ pub fn roc_auc(truth: &[bool], scores: &[f32]) -> Result<Option<f64>> {
     let mut order: Vec<(f32, bool)> = scores.iter().copied().zip(truth.iter().copied()).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut twice) = (0_u64, 0_u64);
-    // `==`, so that -0 and 0 tie
+    // Compared by `==`, so that -0.0 and 0.0 tie.
     for tied in order.chunk_by(|a, b| a.0 == b.0) {
         let with = tied.iter().filter(|(_, truth)| *truth).count() as u64;
         let without = tied.len() as u64 - with;
@@ -121,10 +130,10 @@ pub fn roc_auc(truth: &[bool], scores: &[f32]) -> Result<Option<f64>> {
     Ok((with > 0 && below > 0).then(|| twice as f64 / (2.0 * with as f64 * below as f64)))
 }
 
-/// Mean area under the ROC curve over labels, the columns of `truth [n, l]` and `scores [n, l]`.
+/// Returns the mean area under the ROC curve over labels, the columns of `truth [n, l]` and `scores [n, l]`.
 ///
-/// A label that all rows have or none has is left out (scikit-learn gives NaN for the whole); nothing when
-/// all are.
+/// Labels that all rows have or none has are skipped (scikit-learn returns NaN). Returns `None` if all are
+/// skipped.
 ///
 /// # Errors
 /// When the shapes differ, there are no rows, or a score is NaN.
@@ -134,12 +143,12 @@ pub fn macro_roc_auc(truth: ArrayView2<'_, bool>, scores: ArrayView2<'_, f32>) -
     mean_roc_auc(columns.map(|(truth, scores)| (truth.to_vec(), scores.to_vec())))
 }
 
-/// Mean area under the ROC curve of each class against the rest (`multi_class="ovr"`), for the classes `truth
-/// [n]` and scores `[n, c]`.
+/// Returns the mean area under the ROC curve of each class against the rest (`multi_class="ovr"`), for the
+/// classes `truth [n]` and the scores `[n, c]`.
 ///
-/// Scores should be probabilities, for they are compared between rows: what softmax takes off a row's logits
-/// counts. A class that all rows have or none has is left out (scikit-learn refuses it); nothing when all
-/// are. For two classes it is the area of the second class's scores where the two columns sum to one.
+/// Scores are compared between rows, so they should be probabilities, not logits. Classes that all rows have
+/// or none has are skipped (scikit-learn raises an error). Returns `None` if all are skipped. For two classes
+/// with probabilities that sum to one, it equals the area of the second class.
 ///
 /// # Errors
 /// When the lengths differ, there are no rows, a class has no column, or a score is NaN.
@@ -162,8 +171,7 @@ fn mean_roc_auc(columns: impl Iterator<Item = (Vec<bool>, Vec<f32>)>) -> Result<
     Ok((!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64))
 }
 
-/// Mean absolute error over all rows and columns of `truth [n, c]` and `predicted [n, c]`, in the unit of the
-/// values.
+/// Returns the mean absolute error over all values of `truth [n, c]` and `predicted [n, c]`.
 ///
 /// # Errors
 /// When the shapes differ, there are no values, or one is not finite.
@@ -173,11 +181,11 @@ pub fn mean_absolute_error(truth: ArrayView2<'_, f32>, predicted: ArrayView2<'_,
     Ok(errors.sum::<f64>() / truth.len() as f64)
 }
 
-/// Coefficient of determination `1 - Σ (t - p)² / Σ (t - mean t)²`, the mean over the columns of `truth [n,
-/// c]` and `predicted [n, c]`.
+/// Returns the coefficient of determination `1 - Σ (t - p)² / Σ (t - mean t)²`, averaged over the columns of
+/// `truth [n, c]` and `predicted [n, c]`.
 ///
-/// A column that never changes has 1 where it is met exactly and 0 elsewhere (`force_finite=True`). Nothing
-/// for fewer than two rows, where scikit-learn gives NaN.
+/// A constant column has 1 if it is predicted exactly, otherwise 0 (`force_finite=True`). Returns `None` for
+/// fewer than two rows (scikit-learn: NaN).
 ///
 /// # Errors
 /// When the shapes differ, there are no values, or one is not finite.
@@ -203,25 +211,25 @@ pub fn r2(truth: ArrayView2<'_, f32>, predicted: ArrayView2<'_, f32>) -> Result<
 }
 
 fn rows(truth: usize, answers: usize) -> Result<()> {
-    same("rows of the answers (the truth's are expected)", truth, answers)?;
+    same("rows of the predictions", truth, answers)?;
     if truth == 0 {
         let expected = "at least one row".into();
-        return Err(Error::Setting { what: "answers", expected, got: "none".into() });
+        return Err(Error::Setting { what: "predictions", expected, got: "none".into() });
     }
     Ok(())
 }
 
 fn shapes(truth: (usize, usize), answers: (usize, usize)) -> Result<()> {
     rows(truth.0, answers.0)?;
-    same("columns of the answers (the truth's are expected)", truth.1, answers.1)
+    same("columns of the predictions", truth.1, answers.1)
 }
 
 fn numbers(truth: ArrayView2<'_, f32>, predicted: ArrayView2<'_, f32>) -> Result<()> {
     shapes(truth.dim(), predicted.dim())?;
     if truth.ncols() == 0 {
         let expected = "at least one column".into();
-        return Err(Error::Setting { what: "answers", expected, got: "none".into() });
+        return Err(Error::Setting { what: "predictions", expected, got: "none".into() });
     }
     finite("truth", truth)?;
-    finite("answers", predicted)
+    finite("predictions", predicted)
 }

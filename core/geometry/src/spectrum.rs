@@ -1,10 +1,19 @@
-//! Singular values alone, orientation and regularised solves of dense matrices: what a Jacobian is asked.
+//! Singular values without vectors, the sign of the determinant, damped least squares and pairwise distances;
+//! used for the analysis of Jacobians.
 //!
-//! The singular values of `A [m, n]` are the roots of the eigenvalues of its smaller Gram matrix, formed and
-//! reduced in double precision (the reduction is faer's, the values of the tridiagonal matrix are ours). That
-//! takes a third of the work of a bidiagonalisation in double precision, and costs digits only below
-//! `sqrt(eps) = 1.5e-8` of the largest value: less than the rounding of the single-precision matrices it is
-//! for. Like all linear algebra here each call is sequential; callers spread matrices over threads.
+//! Singular values are the roots of the eigenvalues of the smaller Gram matrix, in double precision. `faer`
+//! reduces it to tridiagonal form. This takes a third of the work of a bidiagonalisation and loses accuracy
+//! only below `sqrt(eps) = 1.5e-8` of the largest value, which is less than the rounding of single-precision
+//! matrices. Every call runs on one thread.
+//!
+//! ```
+//! use chiasm_geometry::spectrum::{orientation, singular_values};
+//! let a = ndarray::array![[0.0, 2.0], [3.0, 0.0]];
+//! let s = singular_values(a.view())?;
+//! assert!((s[0] - 3.0).abs() < 1e-7 && (s[1] - 2.0).abs() < 1e-7);
+//! assert_eq!(orientation(a.view())?, -1);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::tridiag::{tridiag_in_place, tridiag_in_place_scratch};
@@ -17,8 +26,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use crate::linalg::finite;
 use crate::{Error, Result, tridiagonal};
 
-/// Singular values of `a [m, n]`, the `min(m, n)` of them, descending; absolute error about `1e-8` of the
-/// largest.
+/// Returns the `min(m, n)` singular values of `a [m, n]` in descending order, with an absolute error of about
+/// 1e-8 of the largest.
 ///
 /// # Errors
 /// When the matrix holds a value that is not finite, or the iteration does not converge.
@@ -34,11 +43,12 @@ pub fn singular_values(a: ArrayView2<'_, f64>) -> Result<Array1<f64>> {
     let mut values: Vec<f64> = (0..n).map(|i| gram[(i, i)]).collect();
     let mut neighbours: Vec<f64> = (1..n).map(|i| gram[(i, i - 1)]).collect();
     tridiagonal::eigenvalues(&mut values, &mut neighbours)?;
-    // one that rounding made negative is a zero
+    // Rounding can make a zero eigenvalue negative.
     Ok(values.into_iter().rev().map(|value| value.max(0.0).sqrt()).collect())
 }
 
-/// The sign of the determinant of a square matrix: 1, -1, or 0 when a pivot of the elimination vanishes.
+/// Returns the sign of the determinant of a square matrix: 1, -1, or 0 if a pivot of the LU decomposition is
+/// zero.
 ///
 /// # Errors
 /// When the matrix is not square or holds a value that is not finite.
@@ -54,10 +64,10 @@ pub fn orientation(a: ArrayView2<'_, f64>) -> Result<i8> {
     Ok(sign)
 }
 
-/// The step `d` that solves `(AᵀA + damping·max diag(AᵀA)·I) d = Aᵀ r`: Levenberg's damped least squares
-/// (1944).
+/// Returns the solution `d [n]` of `(AᵀA + damping·max diag(AᵀA)·I) d = Aᵀ r`, damped least squares
+/// (Levenberg 1944).
 ///
-/// `a [m, n]` with `m >= n`, `r [m]`, `damping > 0`; the result is `[n]`.
+/// `a` is `[m, n]` with `m >= n`, `r` is `[m]`, and `damping > 0`.
 ///
 /// # Errors
 /// When sizes differ, or a value is not finite.
@@ -82,7 +92,7 @@ pub fn damped_least_squares(
     Ok(Array1::from_shape_fn(a.ncols(), |i| step[(i, 0)]))
 }
 
-/// The smaller of `AᵀA` and `AAᵀ`; only its lower half is filled.
+/// Returns the lower triangle of the smaller of `AᵀA` and `AAᵀ`.
 fn gram(a: ArrayView2<'_, f64>) -> Mat<f64> {
     let dense = a.as_standard_layout();
     let a = MatRef::from_row_major_slice(dense.as_slice().unwrap_or_default(), dense.nrows(), dense.ncols());
@@ -92,6 +102,7 @@ fn gram(a: ArrayView2<'_, f64>) -> Mat<f64> {
     gram
 }
 
+/// Writes the lower triangle of `a b` to `out`.
 fn lower_product(out: &mut Mat<f64>, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
     use BlockStructure::{Rectangular, TriangularLower};
     triangular::matmul(
@@ -111,7 +122,7 @@ fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
     Mat::from_fn(a.nrows(), a.ncols(), |row, column| a[[row, column]])
 }
 
-/// 1 for an even permutation, -1 for an odd one.
+/// Returns 1 for an even permutation and -1 for an odd one.
 fn permutation_sign(order: &[usize]) -> i8 {
     let mut seen = vec![false; order.len()];
     let mut sign = 1;
@@ -129,7 +140,7 @@ fn permutation_sign(order: &[usize]) -> i8 {
     sign
 }
 
-/// Distances `[n, m]` between the rows of `a [n, d]` and `b [m, d]`.
+/// Returns the Euclidean distances `[n, m]` between the rows of `a [n, d]` and `b [m, d]`.
 ///
 /// # Errors
 /// When the widths differ.
@@ -154,9 +165,10 @@ mod tests {
         Array2::from_shape_simple_fn((rows, columns), || random.normal())
     }
 
-    /// The Gram matrix loses half the digits of the smallest values only: 1e-7 of the largest is allowed.
+    /// The Gram matrix loses half the digits of the smallest values, hence the tolerance of 1e-7 of the
+    /// largest.
     #[test]
-    fn singular_values_are_those_of_the_full_decomposition() {
+    fn singular_values_agree_with_the_svd() {
         for (rows, columns) in [(1, 1), (40, 40), (17, 60), (60, 17)] {
             let a = noise(rows, columns, 3);
             let exact = thin_svd(a.view()).unwrap().s;
@@ -171,22 +183,22 @@ mod tests {
     }
 
     #[test]
-    fn orientation_flips_with_a_swap_and_with_a_reflection() {
+    fn a_reflection_and_an_odd_permutation_flip_the_orientation() {
         let mut a = noise(30, 30, 5);
         let before = orientation(a.view()).unwrap();
         assert_ne!(before, 0);
         a.row_mut(3).mapv_inplace(|x| -x);
         assert_eq!(orientation(a.view()).unwrap(), -before);
         let swapped = a.select(ndarray::Axis(0), &(0..30).map(|i| i ^ 1).collect::<Vec<_>>());
-        assert_eq!(orientation(swapped.view()).unwrap(), before, "fifteen swaps are odd");
+        assert_eq!(orientation(swapped.view()).unwrap(), before, "fifteen swaps are an odd permutation");
         assert_eq!(orientation(array![[1.0, 2.0], [2.0, 4.0]].view()).unwrap(), 0);
         assert_eq!(orientation(Array2::eye(4).view()).unwrap(), 1);
     }
 
-    /// Without noise in the right side a small damping recovers the solution to about damping times the
-    /// condition.
+    /// Without noise, small damping recovers the solution with an error of about damping times the condition
+    /// number.
     #[test]
-    fn least_squares_recover_what_was_multiplied() {
+    fn least_squares_recover_the_solution() {
         let (a, x) = (noise(30, 12, 7), noise(12, 1, 8).remove_axis(ndarray::Axis(1)));
         let got = damped_least_squares(a.view(), a.dot(&x).view(), 1e-10).unwrap();
         assert!((&got - &x).iter().all(|e| e.abs() < 1e-7), "{got} {x}");

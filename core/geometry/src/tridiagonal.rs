@@ -1,25 +1,24 @@
-//! Eigenvalues alone of a symmetric tridiagonal matrix: the root-free QL iteration of Pal, Walker and Kahan.
+//! Eigenvalues of a symmetric tridiagonal matrix by the root-free QL iteration of Pal, Walker and Kahan.
 //!
-//! One step costs two divisions and no square root where the usual QL step takes a rotation with both, and it
-//! is the step that the singular values of a Jacobian spend their time in once the matrix is tridiagonal.
-//! Parlett, The Symmetric Eigenvalue Problem (1980), section 8.15; LAPACK's `dsterf` does the same.
+//! A step takes two divisions and no square root, where the usual QL step takes a rotation with both. See
+//! Parlett, The Symmetric Eigenvalue Problem (1980), section 8.15, and LAPACK's `dsterf`.
 
 use crate::{Error, Result};
 
-/// Sweeps that a value may take; three are usual.
+/// Maximum number of sweeps per eigenvalue; three are usual.
 const SWEEPS: usize = 60;
 
-/// Eigenvalues, ascending, of the matrix with this diagonal `[n]` and these neighbours `[n - 1]`; both are
-/// used up.
+/// Computes the eigenvalues of the matrix with this diagonal `[n]` and these off-diagonal entries `[n - 1]`.
+/// They are written to `diagonal` in ascending order; `neighbours` is overwritten.
 ///
-/// Absolute error: a few units in the last place of the largest.
+/// The absolute error is a few units in the last place of the largest eigenvalue.
 ///
 /// # Errors
-/// [`Error::NoConvergence`] when a value takes more sweeps than any should.
+/// [`Error::NoConvergence`] when an eigenvalue takes more than [`SWEEPS`] sweeps.
 pub(crate) fn eigenvalues(diagonal: &mut [f64], neighbours: &mut [f64]) -> Result<()> {
     let scale = diagonal.iter().chain(neighbours.iter()).fold(0.0_f64, |top, value| top.max(value.abs()));
     if scale > 0.0 {
-        // Squares of the neighbours are what the iteration turns over; scaled, they neither overflow nor
+        // The iteration works on the squares of the off-diagonal entries; scaled, they neither overflow nor
         // vanish.
         diagonal.iter_mut().for_each(|value| *value /= scale);
         neighbours.iter_mut().for_each(|value| *value = (*value / scale).powi(2));
@@ -27,7 +26,7 @@ pub(crate) fn eigenvalues(diagonal: &mut [f64], neighbours: &mut [f64]) -> Resul
         while start < diagonal.len() {
             let end = start + block(&diagonal[start..], &neighbours[start..]);
             let (d, e) = (&mut diagonal[start..=end], &mut neighbours[start..end]);
-            // The iteration finds values from the front; it is fastest when the small ones stand there.
+            // The iteration finds eigenvalues from the front and is fastest if the small ones come first.
             if d[0].abs() > d[end - start].abs() {
                 d.reverse();
                 e.reverse();
@@ -41,13 +40,14 @@ pub(crate) fn eigenvalues(diagonal: &mut [f64], neighbours: &mut [f64]) -> Resul
     Ok(())
 }
 
-/// The last row of the block that starts at the front: up to a neighbour that is nothing beside its diagonal.
+/// Returns the last row of the block that starts at the front; it ends before a negligible off-diagonal
+/// entry.
 fn block(d: &[f64], squares: &[f64]) -> usize {
     let small = |at: &usize| squares[*at] <= f64::EPSILON.powi(2) * (d[*at] * d[at + 1]).abs();
     (0..d.len() - 1).find(small).unwrap_or(d.len() - 1)
 }
 
-/// Turns one block's diagonal into its eigenvalues, from the front.
+/// Replaces the diagonal of a block by its eigenvalues, from the front.
 fn deflate(d: &mut [f64], squares: &mut [f64]) -> Result<()> {
     let mut front = 0;
     let mut sweeps = 0;
@@ -74,11 +74,12 @@ fn deflate(d: &mut [f64], squares: &mut [f64]) -> Result<()> {
     Ok(())
 }
 
-/// The eigenvalues of `[[a, b], [b, c]]`, given `b²`.
+/// Returns the eigenvalues of `[[a, b], [b, c]]`, given `b²`.
 fn pair(a: f64, square: f64, c: f64) -> (f64, f64) {
     let (middle, half) = (0.5 * (a + c), 0.5 * (a - c));
     let root = half.hypot(square.sqrt());
-    // The one further from zero is a sum without cancellation; the other follows from the determinant.
+    // The eigenvalue farther from zero is a sum without cancellation; the other one follows from the
+    // determinant.
     let far = if middle < 0.0 { middle - root } else { middle + root };
     match far == 0.0 {
         true => (0.0, 0.0),
@@ -86,7 +87,7 @@ fn pair(a: f64, square: f64, c: f64) -> (f64, f64) {
     }
 }
 
-/// One QL sweep with Wilkinson's shift, from the back to the front.
+/// Takes one QL sweep with Wilkinson's shift, from the back to the front.
 fn sweep(d: &mut [f64], squares: &mut [f64]) {
     let last = d.len() - 1;
     let root = squares[0].sqrt();
@@ -118,9 +119,9 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    /// `2 cos(pi k / (n + 1))` are those of zeros between ones (a path's adjacency), in closed form.
+    /// The adjacency matrix of a path (zeros between ones) has the eigenvalues `2 cos(pi k / (n + 1))`.
     #[test]
-    fn a_path_has_cosines() {
+    fn the_eigenvalues_of_a_path_are_cosines() {
         for n in [1_usize, 2, 3, 50, 384] {
             let (mut d, mut e) = (vec![0.0; n], vec![1.0; n - 1]);
             eigenvalues(&mut d, &mut e).unwrap();
@@ -131,7 +132,7 @@ mod tests {
         }
     }
 
-    /// Counting negative pivots (Sylvester's law of inertia) says how many eigenvalues lie below a number.
+    /// Returns the number of eigenvalues below x, by counting negative pivots (Sylvester's law of inertia).
     fn below(d: &[f64], e: &[f64], x: f64) -> usize {
         let mut pivot = 1.0;
         let mut count = 0;
@@ -146,10 +147,9 @@ mod tests {
         count
     }
 
-    /// Random matrices, graded ones, ones that fall apart, tiny and huge ones. Tolerance: 1e-13 of the
-    /// largest value.
+    /// Random, tiny, huge, graded and reducible matrices. Tolerance: 1e-13 of the largest eigenvalue.
     #[test]
-    fn as_many_lie_below_each_as_its_place_says() {
+    fn each_eigenvalue_has_the_right_number_below_it() {
         let mut random = Random::new(11);
         for (case, scale) in [1.0, 1e-150, 1e150, 1.0, 1.0].into_iter().enumerate() {
             let n = 97;
@@ -167,15 +167,15 @@ mod tests {
                 (d.iter().map(|v| v / scale).collect(), e.iter().map(|v| v / scale).collect());
             let top = got.iter().fold(0.0_f64, |m, v| m.max((v / scale).abs()));
             for (place, value) in got.iter().enumerate() {
-                let (value, hair) = (value / scale, 1e-13 * top);
-                assert!(below(&d, &e, value - hair) <= place, "case {case}, {place}");
-                assert!(below(&d, &e, value + hair) > place, "case {case}, {place}");
+                let (value, tolerance) = (value / scale, 1e-13 * top);
+                assert!(below(&d, &e, value - tolerance) <= place, "case {case}, {place}");
+                assert!(below(&d, &e, value + tolerance) > place, "case {case}, {place}");
             }
         }
     }
 
     #[test]
-    fn nothing_and_zeros() {
+    fn empty_and_zero_matrices_are_handled() {
         eigenvalues(&mut [], &mut []).unwrap();
         let mut d = [0.0; 5];
         eigenvalues(&mut d, &mut [0.0; 4]).unwrap();

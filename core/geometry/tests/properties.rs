@@ -1,13 +1,13 @@
-//! What must hold of the measures for any two clouds: bounds, symmetry, invariance under rotations and
-//! reorderings, the triangle inequality, and a finite value or a reason whatever the rows are.
+//! Properties of the measures for any two clouds: bounds, symmetry, invariance under rotations and
+//! permutations, the triangle inequality, and a finite value or a reason for any rows.
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its case has failed")]
 
 use chiasm_geometry::catalogue::CATALOGUE;
-use chiasm_geometry::crossing::w2_exact;
 use chiasm_geometry::discrepancy::{bures_w2, directions, modality_gap, sliced_w2};
 use chiasm_geometry::linalg::thin_svd;
-use chiasm_geometry::measure::{Report, Request, measure};
+use chiasm_geometry::measure::{MeasureOptions, MeasureReport, measure};
 use chiasm_geometry::random::Random;
+use chiasm_geometry::wasserstein::w2_exact;
 use ndarray::{Array2, Axis};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -19,26 +19,26 @@ fn noise(n: usize, d: usize, seed: u64) -> Array2<f64> {
     Array2::from_shape_simple_fn((n, d), || random.normal())
 }
 
-/// Paired rows that have something in common.
+/// Returns clouds of dependent paired rows.
 fn pair(n: usize, d: usize, seed: u64) -> (Array2<f64>, Array2<f64>) {
     let x = noise(n, d, seed);
     let y = x.mapv(f64::tanh) + 0.5 * noise(n, d, seed ^ 1) + 0.2;
     (x, y)
 }
 
-fn all(x: &Array2<f64>, y: &Array2<f64>) -> Report {
+fn all(x: &Array2<f64>, y: &Array2<f64>) -> MeasureReport {
     let labels = (x.nrows() == y.nrows()).then(|| (0..x.nrows()).map(|i| i % 3).collect());
-    measure(x.view(), y.view(), &Request { labels, k: 3, ..Request::default() }, &|_, _, _| {}).unwrap()
+    measure(x.view(), y.view(), &MeasureOptions::new().labels(labels).k(3), &|_, _, _| {}).unwrap()
 }
 
-/// Single precision inside, starts of a search, and directions that stay where they are.
+/// Measures that use single precision, a local search or fixed directions.
 const APPROXIMATE: [&str; 4] = ["gw", "sinkhorn_divergence", "sliced_w2", "nmi"];
 
-fn same(a: &Report, b: &Report, but: &[&str]) -> Result<(), TestCaseError> {
+fn same(a: &MeasureReport, b: &MeasureReport, but: &[&str]) -> Result<(), TestCaseError> {
     for (key, found) in &a.measures {
         let (one, other) = (found.value, b.measures[key].value);
         let left_out = APPROXIMATE.iter().chain(but).any(|name| key.starts_with(name));
-        // another order of summation, and the roots of what it leaves of zero
+        // Allows for another order of summation and for square roots of rounding errors.
         prop_assert!(left_out || (one - other).abs() < 1e-6 * one.abs().max(0.1), "{key}: {one} and {other}");
     }
     Ok(())
@@ -61,13 +61,12 @@ proptest! {
         same(&plain, &all(&x.dot(&turn), &y.dot(&turn)), &[])?;
         let order = Random::new(seed ^ 3).permutation(n);
         let [moved_x, moved_y] = [&x, &y].map(|cloud| cloud.select(Axis(0), &order));
-        same(&plain, &all(&moved_x, &moved_y), &["silhouette"])?; // labels stay where they are
+        same(&plain, &all(&moved_x, &moved_y), &["silhouette"])?; // labels are not permuted
     }
 
-    /// Shifts and common scales: likenesses and residuals do not see them, distances of one space scale
-    /// along.
+    /// Under a common shift and scaling, similarities and residuals do not change, and distances scale.
     #[test]
-    fn likeness_does_not_see_place_and_scale(n in 12..40_usize, d in 2..6_usize, seed: u64) {
+    fn shifts_and_scales_do_not_matter(n in 12..40_usize, d in 2..6_usize, seed: u64) {
         let (x, y) = pair(n, d, seed);
         let (near, far) = (all(&x, &y), all(&(&x * 8.0 + 3.0), &(&y * 8.0 + 3.0)));
         let lengths = ["w2_exact", "bures_w2", "sliced_w2"];
@@ -78,10 +77,14 @@ proptest! {
         }
     }
 
-    /// Bures is the least W2 of any clouds with these means and covariances (Gelbrich 1990); a projection
-    /// only shortens.
+    /// The Bures distance is a lower bound of W2 (Gelbrich 1990), and projections shorten distances.
     #[test]
-    fn distances_are_metrics_and_bound_each_other(n in 2..30_usize, m in 2..30_usize, d in 1..5_usize, seed: u64) {
+    fn distances_are_metrics_and_bound_each_other(
+        n in 2..30_usize,
+        m in 2..30_usize,
+        d in 1..5_usize,
+        seed: u64,
+    ) {
         let clouds = [noise(n, d, seed), noise(m, d, seed ^ 1) * 2.0 + 1.0, noise(n, d, seed ^ 2) - 0.5];
         let axes = directions(d, 32, seed);
         let all = |i: usize, j: usize| {
@@ -101,8 +104,8 @@ proptest! {
     }
 }
 
-/// Duplicates, constant columns, scales at the ends, few rows, rows that are all one.
-fn spoilt(kind: usize, mut x: Array2<f64>) -> Array2<f64> {
+/// Returns a degenerate cloud: duplicates, a constant column, extreme scales, constant rows or an outlier.
+fn degenerate(kind: usize, mut x: Array2<f64>) -> Array2<f64> {
     match kind {
         0 => (0..x.nrows() / 2).for_each(|i| {
             let row = x.row(i).to_owned();
@@ -122,22 +125,29 @@ proptest! {
     #![proptest_config(cases(40))]
 
     #[test]
-    fn any_rows_get_a_finite_value_in_its_range_or_a_reason(
-        n in 2..24_usize, m in 2..24_usize, d in 1..4_usize, kinds in (0..8_usize, 0..8_usize), paired: bool, seed: u64
+    fn any_rows_give_a_finite_value_in_its_range_or_a_reason(
+        n in 2..24_usize,
+        m in 2..24_usize,
+        d in 1..4_usize,
+        kinds in (0..8_usize, 0..8_usize),
+        paired: bool,
+        seed: u64,
     ) {
-        let x = spoilt(kinds.0, noise(n, d, seed));
-        let y = spoilt(kinds.1, noise(if paired { n } else { m }, d, seed ^ 1));
+        let x = degenerate(kinds.0, noise(n, d, seed));
+        let y = degenerate(kinds.1, noise(if paired { n } else { m }, d, seed ^ 1));
         let report = all(&x, &y);
         prop_assert_eq!(report.measures.len() + report.skipped.len(), CATALOGUE.len());
         prop_assert!(report.skipped.values().all(|reason| reason.len() > 10), "{:?}", report.skipped);
         for (key, found) in &report.measures {
             let name = key.split('@').next().unwrap();
             let range = match name {
-                "cka_linear" | "cka_rbf" | "svcca" | "mutual_knn" | "neighbourhood_jaccard" | "procrustes_residual"
-                | "geodesic_distortion" | "foscttm" | "nmi" => 0.0..=1.0,
+                "cka_linear" | "cka_rbf" | "svcca" | "mutual_knn" | "neighbourhood_jaccard"
+                | "procrustes_residual" | "geodesic_distortion" | "foscttm" | "nmi" => 0.0..=1.0,
                 "silhouette" => -1.0..=1.0,
-                "cka_linear_unbiased" | "cka_rbf_unbiased" | "mmd2_rbf" | "mutual_information_ksg" => f64::MIN..=f64::MAX,
-                "sinkhorn_divergence" => f64::MIN..=f64::MAX, // single precision leaves it a little below zero
+                "cka_linear_unbiased" | "cka_rbf_unbiased" | "mmd2_rbf" | "mutual_information_ksg" => {
+                    f64::MIN..=f64::MAX
+                }
+                "sinkhorn_divergence" => f64::MIN..=f64::MAX, // slightly negative in single precision
                 _ => 0.0..=f64::MAX,
             };
             let (low, high) = (range.start() - 1e-9, range.end() + 1e-9);

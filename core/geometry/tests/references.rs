@@ -1,8 +1,8 @@
-//! Ranks and spectra against SciPy and NumPy (see reference/make.py).
+//! Ranks and decompositions compared with SciPy and NumPy (see reference/make.py).
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 use chiasm_geometry::linalg::{product, symmetric_eigen, thin_svd};
-use chiasm_geometry::retrieval::{Figures, Rank, Ranks};
+use chiasm_geometry::retrieval::{Rank, Ranks, RetrievalScores};
 use ndarray::Array2;
 use serde_json::Value;
 
@@ -19,9 +19,9 @@ fn matrix(value: &Value) -> Array2<f64> {
     Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
 }
 
-/// Best and worst ranks are counts: equal exactly.
+/// Best and worst ranks are counts and must be equal.
 #[test]
-fn ranks_with_ties_are_scipys() {
+fn ranks_with_ties_agree_with_scipy() {
     let cases = cases();
     let scores = matrix(&cases["scores"]).mapv(|s| s as f32);
     let ranks = Ranks::of_scores(scores.view()).unwrap();
@@ -31,8 +31,8 @@ fn ranks_with_ties_are_scipys() {
     };
     assert_eq!(ranks.forward, known("forward"));
     assert_eq!(ranks.backward, known("backward"));
-    let figures = Figures::of_ranks(&ranks.forward);
-    // sums of a few dozen fractions: 1e-9
+    let figures = RetrievalScores::of_ranks(&ranks.forward);
+    // The tolerance allows for sums of a few dozen fractions.
     assert!((ranks.rsum() - cases["rsum"].as_f64().unwrap()).abs() < 1e-9);
     assert!((figures.mrr - cases["mrr"].as_f64().unwrap()).abs() < 1e-9);
     assert_eq!(figures.median_rank, cases["median_rank"].as_f64().unwrap());

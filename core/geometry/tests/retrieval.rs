@@ -1,10 +1,12 @@
-//! Retrieval with several right items against scikit-learn, trec_eval and sentence-transformers (see
-//! reference/make_retrieval.py), against brute force, and against what chance must give.
+//! Retrieval with several relevant items compared with scikit-learn, trec_eval and sentence-transformers (see
+//! reference/make_retrieval.py), with brute force, and with chance.
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its case has failed")]
 
-use chiasm_geometry::hubness::{bank, csls};
+use chiasm_geometry::hubness::{bank_penalties, csls_penalties};
 use chiasm_geometry::random::Random;
-use chiasm_geometry::retrieval::{Figures, Items, Outcome, Rank, Ranks, Retrieval, TIE};
+use chiasm_geometry::retrieval::{
+    QueryOutcome, Rank, Ranks, Retrieval, RetrievalItems, RetrievalScores, TIE,
+};
 use ndarray::{Array2, Axis, array};
 use serde_json::Value;
 
@@ -26,13 +28,17 @@ fn noise(n: usize, d: usize, seed: u64) -> Array2<f32> {
     Array2::from_shape_simple_fn((n, d), || random.normal() as f32)
 }
 
-fn figures(x: &Array2<f32>, of_x: &[usize], y: &Array2<f32>, of_y: &[usize]) -> Figures {
-    let (x, y) = (Items { vectors: x.view(), groups: of_x }, Items { vectors: y.view(), groups: of_y });
-    Retrieval::new(x, y, None).unwrap().outcomes().figures()
+fn scores(x: &Array2<f32>, of_x: &[usize], y: &Array2<f32>, of_y: &[usize]) -> RetrievalScores {
+    let (x, y) = (
+        RetrievalItems { vectors: x.view(), groups: of_x },
+        RetrievalItems { vectors: y.view(), groups: of_y },
+    );
+    Retrieval::new(x, y, None).unwrap().outcomes().scores()
 }
 
-/// Recalls and the median are counts: equal exactly. The others are sums of fractions: 1e-12.
-fn same(got: Figures, want: &Value) {
+/// Recalls and the median are counts and must be equal. The tolerance of the others allows for sums of
+/// fractions.
+fn same(got: RetrievalScores, want: &Value) {
     let got = serde_json::to_value(got).unwrap();
     for (name, want) in want.as_object().unwrap() {
         let (got, want) = (got[name].as_f64().unwrap(), want.as_f64().unwrap());
@@ -41,25 +47,25 @@ fn same(got: Figures, want: &Value) {
     }
 }
 
-/// Five captions a picture, the protocol of Flickr30k and COCO.
+/// Five captions per picture, the protocol of Flickr30k and COCO.
 #[test]
-fn five_captions_a_picture_as_the_field_scores_them() {
+fn five_captions_per_picture_agree_with_the_references() {
     let case = &cases()["captions"];
     let (x, y, rows) = (vectors(&case["x"]), vectors(&case["y"]), groups(&case["rows"]));
     let pictures: Vec<usize> = (0..x.nrows()).collect();
-    same(figures(&x, &pictures, &y, &rows), &case["forward"]);
-    same(figures(&y, &rows, &x, &pictures), &case["backward"]);
+    same(scores(&x, &pictures, &y, &rows), &case["forward"]);
+    same(scores(&y, &rows, &x, &pictures), &case["backward"]);
 }
 
-/// Mean average precision over categories, some with more than ten right items.
+/// Mean average precision over categories, some with more than ten relevant items.
 #[test]
-fn categories_as_scikit_learn_and_trec_eval_score_them() {
+fn categories_agree_with_scikit_learn_and_trec_eval() {
     let case = &cases()["labels"];
     let [of_x, of_y] = [groups(&case["labels"][0]), groups(&case["labels"][1])];
-    same(figures(&vectors(&case["x"]), &of_x, &vectors(&case["y"]), &of_y), &case["figures"]);
+    same(scores(&vectors(&case["x"]), &of_x, &vectors(&case["y"]), &of_y), &case["figures"]);
 }
 
-/// Scores of whole numbers, many of them equal: the reference takes blocks of equal scores off a sorted list.
+/// Integer scores with many ties. The reference splits a sorted list into blocks of equal scores.
 #[test]
 fn ties_are_blocks_of_equal_scores() {
     let mut random = Random::new(4);
@@ -68,7 +74,10 @@ fn ties_are_blocks_of_equal_scores() {
     let (x, y) = (whole(700, &mut random), whole(90, &mut random));
     let of_x: Vec<usize> = (0..700).map(|_| random.below(12)).collect();
     let of_y: Vec<usize> = (0..90).map(|_| random.below(10)).collect();
-    let items = [Items { vectors: x.view(), groups: &of_x }, Items { vectors: y.view(), groups: &of_y }];
+    let items = [
+        RetrievalItems { vectors: x.view(), groups: &of_x },
+        RetrievalItems { vectors: y.view(), groups: &of_y },
+    ];
     let got = Retrieval::new(items[0], items[1], None).unwrap().outcomes();
     assert_eq!(got.queries, (0..700).filter(|&q| of_x[q] < 10).collect::<Vec<_>>());
     assert_eq!((got.left_out, got.gallery), (700 - got.queries.len(), 90));
@@ -79,23 +88,27 @@ fn ties_are_blocks_of_equal_scores() {
         let mut places = Vec::new();
         let mut better = 0;
         for block in order.chunk_by(|&a, &b| score(a) == score(b)) {
-            let right = block.iter().filter(|&&item| of_y[item] == of_x[query]).count();
-            if right > 0 {
-                places.push(Rank { better, ties: block.len() - right, right });
+            let relevant = block.iter().filter(|&&item| of_y[item] == of_x[query]).count();
+            if relevant > 0 {
+                places.push(Rank { better, ties: block.len() - relevant, relevant });
             }
             better += block.len();
         }
-        assert_eq!(*outcome, Outcome::new(&places).unwrap(), "query {query}");
+        assert_eq!(*outcome, QueryOutcome::new(&places).unwrap(), "query {query}");
     }
 }
 
-/// One right item each: the two ways to ask agree to the last bit, with penalties and in both directions.
+/// With one relevant item per query `Retrieval` and `Ranks` are bit-identical, with penalties and in both
+/// directions.
 #[test]
-fn paired_sets_are_groups_of_one() {
+fn paired_sets_equal_groups_of_one() {
     let (a, b) = (noise(300, 8, 1), noise(300, 8, 2));
     let own: Vec<usize> = (0..300).collect();
-    let items = [Items { vectors: a.view(), groups: &own }, Items { vectors: b.view(), groups: &own }];
-    let [first, second] = csls(a.view(), b.view(), 10).unwrap();
+    let items = [
+        RetrievalItems { vectors: a.view(), groups: &own },
+        RetrievalItems { vectors: b.view(), groups: &own },
+    ];
+    let [first, second] = csls_penalties(a.view(), b.view(), 10).unwrap();
     let ranks = Ranks::of_penalised(a.view(), b.view(), &first, &second).unwrap();
     let firsts = |x: usize, y: usize, penalty: &[f64]| -> Vec<Rank> {
         let found = Retrieval::new(items[x], items[y], Some(penalty)).unwrap().outcomes();
@@ -105,7 +118,7 @@ fn paired_sets_are_groups_of_one() {
     assert_eq!(firsts(1, 0, &first), ranks.backward);
 }
 
-/// A map that is constant up to roundings scores what a random order scores, in every figure.
+/// A map that is constant up to rounding has exactly the scores of a random order.
 #[test]
 fn a_constant_map_scores_chance() {
     let mut random = Random::new(6);
@@ -117,54 +130,55 @@ fn a_constant_map_scores_chance() {
     let (x, y) = (constant(40), constant(150));
     let of_x: Vec<usize> = (0..40).collect();
     let of_y: Vec<usize> = (0..150).map(|i| if i < 50 { 0 } else { i % 40 }).collect();
-    let items = [Items { vectors: x.view(), groups: &of_x }, Items { vectors: y.view(), groups: &of_y }];
+    let items = [
+        RetrievalItems { vectors: x.view(), groups: &of_x },
+        RetrievalItems { vectors: y.view(), groups: &of_y },
+    ];
     let found = Retrieval::new(items[0], items[1], None).unwrap().outcomes();
-    assert_eq!(found.figures(), found.chance());
-    // 1 - C(g - p, k) / C(g, k) by the product of the odds of k misses
+    assert_eq!(found.scores(), found.chance());
+    // 1 - C(g - p, k) / C(g, k), as a product of the probabilities of k misses.
     let miss = |p: usize, k: usize| (0..k).map(|i| (150 - p - i) as f64 / (150 - i) as f64).product::<f64>();
     let sizes = (0..40).map(|group| of_y.iter().filter(|&&other| other == group).count());
     let want = sizes.map(|p| 1.0 - miss(p, 5)).sum::<f64>() / 40.0;
     assert!((found.chance().recall_at_5 - want).abs() < 1e-12);
 }
 
-/// Vectors of length 100: what differs by a few roundings of their product ties, what differs by more does
-/// not.
+/// For vectors of length 100, scores that differ by a few roundings of the product tie, others do not.
 #[test]
-fn equal_up_to_rounding_ties_relative_to_the_lengths() {
+fn ties_are_relative_to_the_lengths() {
     let query = array![[100.0f32, 0.0]];
     let unit = (TIE * 100.0) as f32;
     for (shift, ties) in [(0.5 * unit, 1), (4.0 * unit, 0)] {
         let gallery = array![[100.0f32, 3.0], [100.0 + shift, 7.0], [20.0, 5.0]];
-        let items = Items { vectors: query.view(), groups: &[0] };
-        let others = Items { vectors: gallery.view(), groups: &[0, 1, 2] };
+        let items = RetrievalItems { vectors: query.view(), groups: &[0] };
+        let others = RetrievalItems { vectors: gallery.view(), groups: &[0, 1, 2] };
         let found = Retrieval::new(items, others, None).unwrap().outcomes();
         assert_eq!(found.outcomes[0].first, Rank::single(1 - ties, ties));
     }
 }
 
-/// A hub that beats every true partner in the plain score is put in its place by either correction; CSLS
-/// takes sides of unequal size.
+/// Both corrections rank the true partners above a hub that has the highest plain scores.
 #[test]
-fn a_hub_loses_its_lead() {
+fn hubness_penalties_demote_a_hub() {
     let queries = array![[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
     let gallery = array![[0.8f32, 0.1, 0.0], [0.1, 0.8, 0.0], [0.9, 0.9, 0.9], [0.7, 0.0, 0.0]];
-    let items = Items { vectors: queries.view(), groups: &[0, 1, 2] };
-    let others = Items { vectors: gallery.view(), groups: &[0, 1, 2, 0] };
+    let items = RetrievalItems { vectors: queries.view(), groups: &[0, 1, 2] };
+    let others = RetrievalItems { vectors: gallery.view(), groups: &[0, 1, 2, 0] };
     let firsts = |penalty: Option<&[f64]>| -> Vec<usize> {
         let found = Retrieval::new(items, others, penalty).unwrap().outcomes();
         found.outcomes.iter().map(|outcome| outcome.first.better).collect()
     };
     assert_eq!(firsts(None)[..2], [1, 1]);
-    let [rows, columns] = csls(queries.view(), gallery.view(), 2).unwrap();
+    let [rows, columns] = csls_penalties(queries.view(), gallery.view(), 2).unwrap();
     assert_eq!((rows.len(), columns.len()), (3, 4));
     assert_eq!(firsts(Some(&columns))[..2], [0, 0]);
-    assert_eq!(firsts(Some(&bank(gallery.view(), queries.view(), 2, 0.75).unwrap()))[..2], [0, 0]);
+    assert_eq!(firsts(Some(&bank_penalties(gallery.view(), queries.view(), 2, 0.75).unwrap()))[..2], [0, 0]);
 }
 
-/// Rows that belong together stand far above their null; rows that do not lie within it. Under the null p is
-/// uniform: 60 values have a mean within 4 standard errors (0.15) of a half.
+/// Related rows are far above their null. For unrelated rows the p-values are uniform: the mean of 60 is
+/// within four standard errors (0.15) of one half.
 #[test]
-fn the_permutation_null_knows_chance() {
+fn the_permutation_null_is_calibrated() {
     let base = noise(60, 12, 1);
     let rows: Vec<usize> = (0..300).map(|i| 10 + i / 5).collect();
     let ids: Vec<usize> = (0..60).map(|i| 10 + i).collect();
@@ -172,15 +186,17 @@ fn the_permutation_null_knows_chance() {
     let null = |x: &Array2<f32>, of: &dyn Fn(usize) -> usize, draws: usize, seed: u64| {
         let (of_x, of_y): (Vec<_>, Vec<_>) =
             (rows.iter().map(|&r| of(r)).collect(), ids.iter().map(|&r| of(r)).collect());
-        let items =
-            [Items { vectors: x.view(), groups: &of_x }, Items { vectors: base.view(), groups: &of_y }];
+        let items = [
+            RetrievalItems { vectors: x.view(), groups: &of_x },
+            RetrievalItems { vectors: base.view(), groups: &of_y },
+        ];
         let retrieval = Retrieval::new(items[0], items[1], None).unwrap();
         retrieval.permutation_null(&rows, |rank| rank.recall(10), draws, seed).unwrap()
     };
     let (by_row, by_label) = (|row: usize| row, |row: usize| row % 7);
     let found = null(&near, &by_row, 199, 3);
     assert_eq!((found.p_value, found.permutations, found.queries), (1.0 / 200.0, 199, 300));
-    // recall@10 of 60 by chance; the null's standard error is sd / sqrt(199), five are allowed
+    // The chance level of recall@10 of 60 items, within five standard errors sd / sqrt(199).
     assert!((found.mean - 10.0 / 60.0).abs() < 5.0 * found.sd / 199.0_f64.sqrt(), "{found:?}");
     assert_eq!(null(&near, &by_label, 99, 3).p_value, 0.01);
     assert_eq!(null(&near, &by_row, 50, 8), null(&near, &by_row, 50, 8));
@@ -190,26 +206,28 @@ fn the_permutation_null_knows_chance() {
     }
 }
 
-/// The observed value is the mean recall of all queries, and a null of all rows' places is the one by brute
-/// force.
+/// The observed value is the score of all queries, and the mean of the null agrees with brute force.
 #[test]
-fn a_permutation_is_retrieval_with_other_groups() {
+fn the_permutation_null_agrees_with_brute_force() {
     let (x, y) = (noise(12, 3, 1), noise(6, 3, 2));
     let rows: Vec<usize> = (0..12).map(|i| i / 2).collect();
     let ids: Vec<usize> = (0..6).collect();
-    let items = [Items { vectors: x.view(), groups: &rows }, Items { vectors: y.view(), groups: &ids }];
+    let items = [
+        RetrievalItems { vectors: x.view(), groups: &rows },
+        RetrievalItems { vectors: y.view(), groups: &ids },
+    ];
     let retrieval = Retrieval::new(items[0], items[1], None).unwrap();
     let found = retrieval.permutation_null(&rows, Rank::reciprocal, 4000, 1).unwrap();
-    assert!((found.value - retrieval.outcomes().figures().mrr).abs() < 1e-15);
-    // each row is as often paired with each other: the mean over all pairings, five standard errors
+    assert!((found.value - retrieval.outcomes().scores().mrr).abs() < 1e-15);
+    // Every row is paired equally often with every other row. Tolerance: five standard errors.
     let mean = (0..6).map(|turn| {
         let turned = y.select(Axis(0), &(0..6).map(|i| (i + turn) % 6).collect::<Vec<_>>());
-        figures(&x, &rows, &turned, &ids).mrr
+        scores(&x, &rows, &turned, &ids).mrr
     });
     assert!((mean.sum::<f64>() / 6.0 - found.mean).abs() < 5.0 * found.sd / 4000.0_f64.sqrt());
 }
 
-/// 1000 rows of 5 queries: one interval of the mean resamples rows, and covers the figure.
+/// 400 rows of 5 queries: the interval resamples rows and contains the score.
 #[test]
 fn intervals_resample_rows() {
     let y = noise(400, 16, 1);
@@ -217,21 +235,27 @@ fn intervals_resample_rows() {
     let rows: Vec<usize> = (0..2000).map(|i| i / 5).collect();
     let ids: Vec<usize> = (0..380).collect();
     let gallery = y.slice_axis(Axis(0), (0..380).into());
-    let items = [Items { vectors: x.view(), groups: &rows }, Items { vectors: gallery, groups: &ids }];
+    let items = [
+        RetrievalItems { vectors: x.view(), groups: &rows },
+        RetrievalItems { vectors: gallery, groups: &ids },
+    ];
     let found = Retrieval::new(items[0], items[1], None).unwrap().outcomes();
     assert_eq!(found.left_out, 100);
-    let hit = |outcome: &Outcome| outcome.first.recall(1);
+    let hit = |outcome: &QueryOutcome| outcome.first.recall(1);
     let (low, high) = found.interval(&rows, hit, 1000, 0.95, 7).unwrap();
-    let value = found.figures().recall_at_1;
+    let value = found.scores().recall_at_1;
     assert!(0.0 <= low && low < value && value < high && high <= 1.0, "{low} {value} {high}");
     assert!(found.interval(&rows[..1900], hit, 1000, 0.95, 7).is_err());
 }
 
 #[test]
-fn bad_input_says_what_to_mend() {
+fn invalid_input_is_an_error_that_names_it() {
     let (x, y) = (noise(4, 3, 1), noise(5, 3, 2));
     let new = |x: &Array2<f32>, of_x: &[usize], y: &Array2<f32>, of_y: &[usize], penalty: Option<&[f64]>| {
-        let items = [Items { vectors: x.view(), groups: of_x }, Items { vectors: y.view(), groups: of_y }];
+        let items = [
+            RetrievalItems { vectors: x.view(), groups: of_x },
+            RetrievalItems { vectors: y.view(), groups: of_y },
+        ];
         Retrieval::new(items[0], items[1], penalty).map(|_| ()).unwrap_err().to_string()
     };
     let (four, five) = ([0, 1, 2, 3], [0, 1, 2, 3, 3]);
@@ -242,7 +266,10 @@ fn bad_input_says_what_to_mend() {
     let mut broken = y.clone();
     broken[[2, 1]] = f32::INFINITY;
     assert!(new(&x, &four, &broken, &five, None).contains("gallery: row 2"));
-    let items = [Items { vectors: x.view(), groups: &four }, Items { vectors: y.view(), groups: &five }];
+    let items = [
+        RetrievalItems { vectors: x.view(), groups: &four },
+        RetrievalItems { vectors: y.view(), groups: &five },
+    ];
     let retrieval = Retrieval::new(items[0], items[1], None).unwrap();
     assert!(retrieval.permutation_null(&[0, 0, 1, 2], |r| r.recall(1), 9, 0).is_err());
     assert!(retrieval.permutation_null(&four, |r| r.recall(1), 0, 0).is_err());

@@ -1,8 +1,8 @@
-//! Scores of tasks against scikit-learn (see reference/make_retrieval.py).
+//! Scores of predictions compared with scikit-learn (see reference/make_retrieval.py).
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 use chiasm_geometry::scores::{
-    Counts, accuracy, macro_f1, macro_roc_auc, mean_absolute_error, micro_f1, r2, roc_auc,
+    ConfusionCounts, accuracy, macro_f1, macro_roc_auc, mean_absolute_error, micro_f1, r2, roc_auc,
     roc_auc_one_vs_rest,
 };
 use ndarray::{Array2, array};
@@ -23,31 +23,31 @@ fn classes(value: &Value) -> Vec<usize> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-/// Ratios of counts, and sums of a few dozen numbers: 1e-12.
+/// The tolerance allows for sums of a few dozen numbers.
 fn close(got: f64, want: &Value) {
     assert!((got - want.as_f64().unwrap()).abs() < 1e-12, "{got}, expected {want}");
 }
 
-/// The fifth class is answered but never true.
+/// The fifth class is predicted but does not occur.
 #[test]
-fn classes_as_scikit_learn_scores_them() {
+fn classification_scores_agree_with_scikit_learn() {
     let c = cases();
     let (truth, said) = (classes(&c["truth"]), classes(&c["said"]));
     close(accuracy(&truth, &said).unwrap(), &c["accuracy"]);
-    let counts = Counts::of_classes(&truth, &said).unwrap();
+    let counts = ConfusionCounts::per_class(&truth, &said).unwrap();
     close(macro_f1(&counts), &c["macro_f1"]);
     close(micro_f1(&counts), &c["micro_f1"]);
     let probability = table::<f32>(&c["probability"]);
     close(roc_auc_one_vs_rest(&truth, probability.view()).unwrap().unwrap(), &c["auc_ovr"]);
 }
 
-/// The fifth label has no row and no answer: F1 of zero, and no area.
+/// The fifth label neither occurs nor is predicted: its F1 is zero, and its ROC area undefined.
 #[test]
-fn labels_as_scikit_learn_scores_them() {
+fn multi_label_scores_agree_with_scikit_learn() {
     let c = cases();
     let (hold, marked, logits) =
         (table::<bool>(&c["hold"]), table::<bool>(&c["marked"]), table(&c["logits"]));
-    let counts = Counts::of_labels(hold.view(), marked.view()).unwrap();
+    let counts = ConfusionCounts::per_label(hold.view(), marked.view()).unwrap();
     close(macro_f1(&counts), &c["label_macro_f1"]);
     close(micro_f1(&counts), &c["label_micro_f1"]);
     let areas: Vec<f64> = serde_json::from_value(c["label_auc"].clone()).unwrap();
@@ -59,9 +59,9 @@ fn labels_as_scikit_learn_scores_them() {
     close(macro_roc_auc(hold.view(), logits.view()).unwrap().unwrap(), &mean.into());
 }
 
-/// The third column never changes and is not met: its R2 is 0.
+/// The third column is constant and not predicted exactly: its R2 is 0.
 #[test]
-fn numbers_as_scikit_learn_scores_them() {
+fn regression_scores_agree_with_scikit_learn() {
     let c = cases();
     let (truth, said) = (table::<f32>(&c["numbers"]), table::<f32>(&c["guesses"]));
     close(mean_absolute_error(truth.view(), said.view()).unwrap(), &c["mae"]);
@@ -69,7 +69,7 @@ fn numbers_as_scikit_learn_scores_them() {
 }
 
 #[test]
-fn what_is_not_defined_is_nothing_or_an_error() {
+fn undefined_scores_are_none_or_an_error() {
     assert_eq!(roc_auc(&[true, true], &[0.1, 0.2]).unwrap(), None);
     assert_eq!(roc_auc(&[true, false], &[0.0, -0.0]).unwrap(), Some(0.5));
     assert!(roc_auc(&[true, false], &[0.1, f32::NAN]).is_err());

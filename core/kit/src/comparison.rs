@@ -2,7 +2,7 @@
 
 use chiasm_closed_form::cca::{Cca, CcaParams};
 use chiasm_closed_form::{FitContext, Method, Views, baselines};
-use chiasm_geometry::folds::seeded;
+use chiasm_geometry::folds::shuffled_folds;
 use chiasm_geometry::retrieval::{Ranks, recall};
 use chiasm_plugin::graph::Graph;
 use chiasm_plugin::ndarray::{Array2, Axis};
@@ -100,7 +100,7 @@ impl<'a> Holdout<'a> {
             return Ok(None);
         } else {
             let parts = PARTS.max(paired.len().div_ceil(MOST));
-            let fold = seeded(paired.len(), parts, seed)?.swap_remove(0);
+            let fold = shuffled_folds(paired.len(), parts, seed)?.swap_remove(0);
             fold.test.into_iter().map(|place| paired[place]).collect()
         };
         let is_held_out = |row: usize| held_out.binary_search(&row).is_ok();

@@ -1,8 +1,12 @@
-//! Exact transport side by side with POT's network simplex and SciPy's assignment, in turns.
+//! Exact transport compared with POT's network simplex and SciPy's linear assignment, run alternately.
 //!
-//! `cargo bench -p chiasm-transport --profile dev --bench exact -- --peer PYTHON --scripts DIR [--sizes 1000,2000]`
-//! Disjoint samples of two mixtures, as `emd.py --data-kind latent`; neither side counts the making of the cost matrix.
-//! General weights are drawn alike, not the same draw.
+//! ```text
+//! cargo bench -p chiasm-transport --profile dev --bench exact -- --peer PYTHON --scripts DIR --sizes 1000
+//! ```
+//!
+//! The clouds are disjoint samples of two mixtures, as in `emd.py --data-kind latent`. Computing the cost
+//! matrix is not timed. The general weights of the peers have the same distribution, but are not the same
+//! draw.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,14 +17,14 @@
 
 mod peers;
 
-use chiasm_transport::{Limits, exact, uniform};
+use chiasm_transport::{SolverLimits, exact, uniform};
 use ndarray::{Array2, ArrayView2, s};
-use peers::{Setting, Turns, timed};
+use peers::{BenchOptions, TimingTable, timed};
 
 fn main() {
-    let setting = Setting::read();
-    for n in setting.sizes(&[1000, 2000, 5000]) {
-        let (x, y) = setting.clouds(2 * n, 384);
+    let options = BenchOptions::read();
+    for n in options.sizes(&[1000, 2000, 5000]) {
+        let (x, y) = options.clouds(2 * n, 384);
         let cost = distances(x.slice(s![..n, ..]), y.slice(s![n.., ..]));
         let weights = |seed: usize| -> Vec<f64> {
             let raw: Vec<f64> =
@@ -32,23 +36,24 @@ fn main() {
             ("uniform", uniform(n), uniform(n), &["pot_emd", "scipy_lsa"][..]),
             ("general", weights(1), weights(2), &["pot_emd_weighted"][..]),
         ];
-        for (name, a, b, peers) in cases.into_iter().filter(|case| setting.wants(case.0)) {
-            let mut turns = Turns::default();
-            for _ in 0..setting.rounds {
-                let (result, time) = timed(|| exact(cost.view(), &a, &b, &Limits::new(usize::MAX)).unwrap());
-                turns.add("ours", time);
+        for (name, a, b, peers) in cases.into_iter().filter(|case| options.wants(case.0)) {
+            let mut times = TimingTable::default();
+            for _ in 0..options.rounds {
+                let (result, time) =
+                    timed(|| exact(cost.view(), &a, &b, &SolverLimits::new(usize::MAX)).unwrap());
+                times.add("ours", time);
                 println!(
                     "n={n} {name}: cost {:.9}, gap {:.1e}, {:?}",
                     result.transport_cost, result.gap, result.stop
                 );
                 for peer in peers {
                     let arguments = ["--impl", peer, "--n", &n.to_string(), "--reps", "1", "--warmup", "0"];
-                    if let Some((line, time)) = setting.peer("emd.py", &arguments) {
-                        turns.add(peer, time);
+                    if let Some((line, time)) = options.peer("emd.py", &arguments) {
+                        times.add(peer, time);
                         println!("  {peer}: cost {} others {}", line["cost"], line["others_cpus"]);
                     }
                 }
-                turns.print();
+                times.print();
             }
         }
     }

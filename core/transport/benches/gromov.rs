@@ -1,8 +1,12 @@
-//! Entropic Gromov-Wasserstein side by side with POT, in turns.
+//! Entropic Gromov-Wasserstein compared with POT, run alternately.
 //!
-//! `cargo bench -p chiasm-transport --profile dev --bench gromov -- --peer PYTHON --scripts DIR [--sizes 500,1000]`
-//! The clouds of `gw.py` (whose value is re-measured there in double precision): ours once from the points, once
-//! from the two matrices that POT is given (in which ours finds points where they have few coordinates: 192 and 384 here). 10 outer iterations.
+//! ```text
+//! cargo bench -p chiasm-transport --profile dev --bench gromov -- --peer PYTHON --scripts DIR --sizes 500
+//! ```
+//!
+//! Uses the clouds of `gw.py`, which also recomputes POT's objective in double precision. This crate runs
+//! once from the points and once from the two matrices that POT receives, in which it detects the low rank
+//! (192 and 384 coordinates). 10 outer iterations.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,27 +17,27 @@
 
 mod peers;
 
-use chiasm_transport::{Gromov, Space, uniform};
+use chiasm_transport::{GromovWasserstein, Space, uniform};
 use ndarray::{Array2, s};
-use peers::{Setting, Turns, timed};
+use peers::{BenchOptions, TimingTable, timed};
 
 fn main() {
-    let setting = Setting::read();
-    for n in setting.sizes(&[500, 1000, 2000]) {
-        let (x, y) = setting.clouds(n, 384);
+    let options = BenchOptions::read();
+    for n in options.sizes(&[500, 1000, 2000]) {
+        let (x, y) = options.clouds(n, 384);
         let y = y.slice(s![.., ..192]).to_owned();
         let points = |z: &Array2<f32>| Space::squared_euclidean(z.view()).unwrap().normalised();
         let (px, py) = (points(&x), points(&y));
         let (dx, dy) = (dense(&x), dense(&y));
         let matrix = |d: &Array2<f32>| Space::matrix(d.view()).unwrap();
-        let solver = Gromov::entropic(0.005).iterations(10).tolerance(0.0);
+        let solver = GromovWasserstein::entropic(0.005).iterations(10).tolerance(0.0);
         let p = uniform(n);
-        let mut turns = Turns::default();
-        for round in 0..=setting.rounds {
+        let mut times = TimingTable::default();
+        for round in 0..=options.rounds {
             let from_points = || solver.solve(&px, &py, &p, &p).unwrap();
-            // What a matrix hides is looked for each time, as POT looks at its own each time.
+            // Includes the detection of low rank, as POT's time includes its own preparation.
             let from_matrices = || solver.solve(&matrix(&dx), &matrix(&dy), &p, &p).unwrap();
-            from_points(); // the peer's process, too, runs once before it is timed
+            from_points(); // warm-up; the peer's process also runs once before it is timed
             let (found, time) = timed(from_points);
             let (other, time_dense) = timed(from_matrices);
             if round == 0 {
@@ -44,20 +48,20 @@ fn main() {
                 );
                 continue; // warm-up
             }
-            turns.add("ours from points", time);
-            turns.add("ours from matrices", time_dense);
-            if setting.wants("pot_egw")
-                && let Some((line, time)) = setting.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"])
+            times.add("ours from points", time);
+            times.add("ours from matrices", time_dense);
+            if options.wants("pot_egw")
+                && let Some((line, time)) = options.peer("gw.py", &["--n", &n.to_string(), "--reps", "1"])
             {
-                turns.add("POT", time);
+                times.add("POT", time);
                 println!("  POT: value {} rows {}", line["gw_value_f64"], line["l1_err_rows"]);
             }
-            turns.print();
+            times.print();
         }
     }
 }
 
-/// Squared distances, the largest at one.
+/// Retimes squared distances, scaled to a maximum of one.
 fn dense(z: &Array2<f32>) -> Array2<f32> {
     let z = z.mapv(f64::from);
     let norms: Vec<f64> = z.rows().into_iter().map(|r| r.dot(&r)).collect();

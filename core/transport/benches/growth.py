@@ -1,4 +1,4 @@
-"""Makes growth.svg from what the bench `large` prints: seconds and peak memory by size, both axes logarithmic.
+"""Plots the output of the benchmark `large` as growth.svg: seconds and peak memory by size, on logarithmic axes.
 
     cargo bench -p chiasm-transport --profile dev --bench large -- ... | tee large.log; python growth.py large.log
 """

@@ -1,7 +1,13 @@
-//! Large clouds in little memory: a coarse start and streaming sweeps, and low rank; time, error and peak memory by size.
+//! Large clouds in little memory: Sinkhorn with a coarse start and a streamed kernel, and low-rank transport.
+//! Prints time, error and peak memory by size.
 //!
-//! `cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR [--sizes 10000,100000]`
-//! `--only gromov`: low-rank Gromov-Wasserstein between d = 64 and its first 32 columns. Sizes in rising order, for the peak is the process's. `growth.py` beside this makes growth.svg of what it prints.
+//! ```text
+//! cargo bench -p chiasm-transport --profile dev --bench large -- --peer PYTHON --scripts DIR --sizes 10000
+//! ```
+//!
+//! `--only gromov` runs low-rank Gromov-Wasserstein between clouds with d = 64 and d = 32. Give the sizes in
+//! ascending order, because the peak memory is that of the process. `growth.py` turns the output into
+//! growth.svg.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,32 +18,32 @@
 
 mod peers;
 
-use chiasm_transport::{Cost, Limits, Sinkhorn, Space, Stop, low_rank, low_rank_gromov, uniform};
+use chiasm_transport::{Cost, Sinkhorn, SolverLimits, Space, StopReason, low_rank, low_rank_gromov, uniform};
 use ndarray::{ArrayView2, s};
-use peers::{Setting, Took, timed};
+use peers::{BenchOptions, RunTime, timed};
 use std::time::Duration;
 
 fn main() {
-    let setting = Setting::read();
-    for n in setting.sizes(&[10_000, 20_000, 50_000, 100_000]) {
-        let (x, y) = setting.clouds(n, 64);
+    let options = BenchOptions::read();
+    for n in options.sizes(&[10_000, 20_000, 50_000, 100_000]) {
+        let (x, y) = options.clouds(n, 64);
         let p = uniform(n);
-        if setting.wants("lowrank") {
+        if options.wants("lowrank") {
             let (plan, time) =
-                timed(|| low_rank(x.view(), y.view(), (&p, &p), 64, 1e-4, &Limits::new(60)).unwrap());
+                timed(|| low_rank(x.view(), y.view(), (&p, &p), 64, 1e-4, &SolverLimits::new(60)).unwrap());
             let figures = (plan.iterations, plan.transport_cost, plan.marginal_error);
             line("rank 64", n, time, plan.stop, figures);
         }
-        if setting.wants("gromov") {
+        if options.wants("gromov") {
             let (plan, time) = timed(|| {
                 let space = |z: ArrayView2<'_, f32>| Space::squared_euclidean(z).unwrap().normalised();
                 let (x, y) = (space(x.view()), space(y.slice(s![.., ..32])));
-                low_rank_gromov(&x, &y, (&p, &p), 50, 1e-4, &Limits::new(200)).unwrap()
+                low_rank_gromov(&x, &y, (&p, &p), 50, 1e-4, &SolverLimits::new(200)).unwrap()
             });
             let figures = (plan.iterations, plan.transport_cost, plan.marginal_error);
             line("gromov, rank 50", n, time, plan.stop, figures);
         }
-        if setting.wants("streaming") {
+        if options.wants("streaming") {
             let (report, time) = timed(|| {
                 let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
                 let solver = Sinkhorn::of_mean_cost(0.05).tolerance(1e-3).memory(64 << 20);
@@ -51,18 +57,24 @@ fn main() {
     }
 }
 
-/// What `growth.py` plots.
-fn line(solver: &str, n: usize, time: Took, stop: Stop, (iterations, cost, error): (usize, f64, f64)) {
+/// Prints a line that `growth.py` can parse.
+fn line(
+    solver: &str,
+    n: usize,
+    time: RunTime,
+    stop: StopReason,
+    (iterations, cost, error): (usize, f64, f64),
+) {
     println!(
-        "{solver}: n {n}, {:.2} s, processor {:.2} s, peak {} MiB, {iterations} iterations, {stop:?}, cost {cost:.5}, \
-         marginal error {error:.1e}",
+        "{solver}: n {n}, {:.2} s, processor {:.2} s, peak {} MiB, {iterations} iterations, {stop:?}, \
+         cost {cost:.5}, marginal error {error:.1e}",
         time.wall,
         time.processor,
         peak_mib()
     );
 }
 
-/// The most memory this process has held.
+/// Returns the peak memory of this process in MiB.
 fn peak_mib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();

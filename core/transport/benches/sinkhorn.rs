@@ -1,7 +1,11 @@
-//! Sinkhorn side by side with what a user would pick today, in turns, on the same clouds and threads.
+//! Sinkhorn compared with POT, OTT-JAX and hand-written PyTorch, run alternately on the same clouds and
+//! threads.
 //!
-//! `cargo bench -p chiasm-transport --profile dev --bench sinkhorn -- --peer PYTHON --scripts DIR [--sizes 1000,4000]`
-//! Ours returns the dense plan (as POT does), peers of OTT and torch return potentials only. `others` is the mean number
+//! ```text
+//! cargo bench -p chiasm-transport --profile dev --bench sinkhorn -- --peer PYTHON --scripts DIR --sizes 1000
+//! ```
+//!
+//! This crate and POT return the dense plan, OTT and PyTorch only the potentials. `others` is the mean number
 //! of cores that other processes used during the peer's run: trust ratios where it is near zero.
 #![expect(
     clippy::unwrap_used,
@@ -13,81 +17,87 @@
 
 mod peers;
 
-use chiasm_transport::{Cost, Sinkhorn, uniform};
-use peers::{Setting, Turns, median, timed};
+use chiasm_transport::{Cost, CouplingReport, Sinkhorn, uniform};
+use ndarray::Array2;
+use peers::{BenchOptions, TimingTable, median, timed};
 use rayon::prelude::*;
 
 const PEERS: &[&str] = &["pot_numpy_kernel", "torch_hand_compile", "ott", "pot_numpy_log"];
 
 fn main() {
-    let setting = Setting::read();
-    for n in setting.sizes(&[1000, 4000, 10_000]) {
-        let (x, y) = setting.clouds(n, 384);
+    let options = BenchOptions::read();
+    for n in options.sizes(&[1000, 4000, 10_000]) {
+        let (x, y) = options.clouds(n, 384);
         for mode in ["fixed", "converge"] {
-            if !PEERS.iter().any(|name| setting.wants(&format!("{mode}/{name}"))) {
-                continue;
-            }
-            let (mut turns, mut shares) = (Turns::default(), Vec::new());
-            for round in 0..=setting.rounds {
-                let solver = Sinkhorn::of_mean_cost(0.05);
-                let solver = match mode {
-                    "fixed" => solver.tolerance(0.0).iterations(setting.iterations).accelerated(false),
-                    _ => solver.tolerance(1e-6),
-                };
-                let ((plan, report), time) = timed(|| {
-                    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
-                    let coupling = solver.solve(&cost, &uniform(n), &uniform(n)).unwrap();
-                    let report = coupling.report;
-                    (coupling.into_plan(), report)
-                });
-                if round == 0 {
-                    let rows = plan
-                        .rows()
-                        .into_iter()
-                        .map(|r| (r.iter().map(|&p| f64::from(p)).sum::<f64>() * n as f64 - 1.0).abs());
-                    let error = rows.sum::<f64>() / n as f64;
-                    println!(
-                        "n={n} {mode}: {} iterations, {:?}, error {:.1e}, rows of the plan {error:.1e}, cost {:.6}",
-                        report.iterations, report.stop, report.marginal_error, report.transport_cost
-                    );
-                    continue; // warm-up
-                }
-                turns.add("ours", time);
-                if mode == "fixed" {
-                    shares.push(100.0 * report.iterations as f64 * read_once(n) / report.seconds);
-                }
-                for name in PEERS {
-                    let slow = *name == "pot_numpy_log" && setting.iterations > 20;
-                    let long = n > 4000 && (slow || mode == "converge" && round > 1);
-                    if !setting.wants(&format!("{mode}/{name}")) || long {
-                        continue;
-                    }
-                    let (n, iterations) = (n.to_string(), setting.iterations.to_string());
-                    let arguments =
-                        ["--impl", name, "--mode", mode, "--n", &n, "--reps", "1", "--iters", &iterations];
-                    if let Some((line, time)) = setting.peer("sinkhorn.py", &arguments) {
-                        turns.add(name, time);
-                        let [cost, rows, columns] =
-                            ["transport_cost", "l1_err_rows", "l1_err_cols"].map(|k| &line[k]);
-                        println!(
-                            "  {name}: cost {cost} rows {rows} columns {columns} others {}",
-                            line["others_cpus"]
-                        );
-                    }
-                }
-                turns.print();
-            }
-            if mode == "fixed" {
-                println!(
-                    "  share of the roofline (each iteration one read of the matrix, and nothing else): {:.0} %",
-                    median(&shares)
-                );
+            if PEERS.iter().any(|name| options.wants(&format!("{mode}/{name}"))) {
+                compare(&options, mode, (&x, &y));
             }
         }
     }
 }
 
-/// Seconds to read an `n x n` matrix of single precision once on all threads.
+/// Runs this crate and its peers with a fixed number of iterations, or until they converge.
+fn compare(options: &BenchOptions, mode: &str, (x, y): (&Array2<f32>, &Array2<f32>)) {
+    let n = x.nrows();
+    let solver = Sinkhorn::of_mean_cost(0.05);
+    let solver = match mode {
+        "fixed" => solver.tolerance(0.0).iterations(options.iterations).accelerated(false),
+        _ => solver.tolerance(1e-6),
+    };
+    let (mut times, mut shares) = (TimingTable::default(), Vec::new());
+    for round in 0..=options.rounds {
+        let ((plan, report), time) = timed(|| {
+            let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+            let coupling = solver.solve(&cost, &uniform(n), &uniform(n)).unwrap();
+            let report = coupling.report;
+            (coupling.into_plan(), report)
+        });
+        if round == 0 {
+            print_result(mode, &plan, &report);
+            continue; // warm-up
+        }
+        times.add("ours", time);
+        if mode == "fixed" {
+            shares.push(100.0 * report.iterations as f64 * read_once(n) / report.seconds);
+        }
+        for name in PEERS {
+            let slow = *name == "pot_numpy_log" && options.iterations > 20;
+            let long = n > 4000 && (slow || mode == "converge" && round > 1);
+            if options.wants(&format!("{mode}/{name}")) && !long {
+                run_peer(options, mode, name, n, &mut times);
+            }
+        }
+        times.print();
+    }
+    if mode == "fixed" {
+        let share = median(&shares);
+        println!(
+            "  share of the roofline (one read of the matrix per iteration, nothing else): {share:.0} %"
+        );
+    }
+}
+
+fn print_result(mode: &str, plan: &Array2<f32>, report: &CouplingReport) {
+    let n = plan.nrows() as f64;
+    let sum = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&p| f64::from(p)).sum::<f64>();
+    let error = plan.rows().into_iter().map(|row| (sum(row) * n - 1.0).abs()).sum::<f64>() / n;
+    println!(
+        "n={n} {mode}: {} iterations, {:?}, error {:.1e}, rows of the plan {error:.1e}, cost {:.6}",
+        report.iterations, report.stop, report.marginal_error, report.transport_cost
+    );
+}
+
+fn run_peer(options: &BenchOptions, mode: &str, name: &str, n: usize, times: &mut TimingTable) {
+    let (n, iterations) = (n.to_string(), options.iterations.to_string());
+    let arguments = ["--impl", name, "--mode", mode, "--n", &n, "--reps", "1", "--iters", &iterations];
+    if let Some((line, time)) = options.peer("sinkhorn.py", &arguments) {
+        times.add(name, time);
+        let [cost, rows, columns] = ["transport_cost", "l1_err_rows", "l1_err_cols"].map(|k| &line[k]);
+        println!("  {name}: cost {cost} rows {rows} columns {columns} others {}", line["others_cpus"]);
+    }
+}
+
+/// Returns the seconds that all threads take to read an `n x n` matrix in single precision once.
 fn read_once(n: usize) -> f64 {
     let matrix = vec![1.0_f32; n * n];
     let sum = |part: &[f32]| {

@@ -1,8 +1,9 @@
-//! What it costs to move mass from a point to another: a formula over two clouds, or a matrix.
+//! Transport costs between two clouds, from points or from a matrix.
 //!
-//! Clouds are centred (costs here are translation invariant) and scaled to order one, so that inner products lose
-//! little in single precision and values of 1e30 do not overflow. A squared distance is then `p_i + q_j - 2 <x_i, y_j>`:
-//! one matrix product makes a block of costs, and `p`, `q` join the potentials without touching the block.
+//! Clouds are centred (the costs are translation invariant) and scaled to order one, so that inner products
+//! lose little in single precision and values of 1e30 do not overflow. A squared distance is then
+//! `p_i + q_j - 2 <x_i, y_j>`: one matrix product computes a block of costs, and `p` and `q` are added to the
+//! dual potentials instead of to the block.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
@@ -11,23 +12,34 @@ use std::{borrow::Cow, ops::Range};
 
 use crate::{Error, Result, simd};
 
-/// The cost `C[i, j] >= 0` between source point i and target point j.
+/// The cost `C[i, j]` of moving one unit of mass from source point i to target point j.
+///
+/// Costs of points are not stored: blocks of them are computed when they are needed.
+///
+/// ```
+/// use chiasm_transport::Cost;
+/// let x = ndarray::array![[0.0_f32, 0.0], [3.0, 4.0]];
+/// let cost = Cost::euclidean(x.view(), x.view())?;
+/// assert_eq!(cost.shape(), (2, 2));
+/// assert_eq!(cost.mean(), 2.5);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Cost<'a> {
-    kind: Kind<'a>,
+    kind: CostForm<'a>,
     shape: (usize, usize),
 }
 
 #[derive(Debug, Clone)]
-enum Kind<'a> {
-    Points(Points),
+enum CostForm<'a> {
+    Points(PointCost),
     Matrix(Cow<'a, [f32]>),
     Matrix64(Cow<'a, [f64]>),
 }
 
-/// Clouds in units of their largest coordinate: `cost = unit * (p + q - 2 x y)`, or `unit * sqrt(...)` with `root`.
+/// Centred and scaled clouds: `cost = unit * (p + q - 2 x y)`, or `unit * sqrt(...)` where `root` is set.
 #[derive(Debug, Clone)]
-struct Points {
+struct PointCost {
     x: Array2<f32>,
     y: Array2<f32>,
     p: Vec<f64>,
@@ -37,7 +49,7 @@ struct Points {
 }
 
 impl<'a> Cost<'a> {
-    /// `|x_i - y_j|^2` for clouds `x[n, d]`, `y[m, d]`.
+    /// Squared Euclidean cost `|x_i - y_j|^2` of the clouds `x[n, d]` and `y[m, d]`.
     ///
     /// # Errors
     /// When a cloud is empty or not finite, or the dimensions differ.
@@ -45,52 +57,52 @@ impl<'a> Cost<'a> {
         Self::points(x, y, false)
     }
 
-    /// `|x_i - y_j|` for clouds `x[n, d]`, `y[m, d]`.
+    /// Euclidean cost `|x_i - y_j|` of the clouds `x[n, d]` and `y[m, d]`.
     ///
     /// # Errors
-    /// As [`Cost::squared_euclidean`].
+    /// The errors of [`Cost::squared_euclidean`].
     pub fn euclidean(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self> {
         Self::points(x, y, true)
     }
 
-    /// `1 - cos(x_i, y_j)` for clouds `x[n, d]`, `y[m, d]`.
+    /// Cosine cost `1 - cos(x_i, y_j)` of the clouds `x[n, d]` and `y[m, d]`.
     ///
     /// # Errors
-    /// As [`Cost::squared_euclidean`], and when a row is zero: it has no direction.
+    /// The errors of [`Cost::squared_euclidean`], and when a row is zero.
     pub fn cosine(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self> {
         // Half the squared distance of unit vectors.
         Self::points(directions(x, "source points")?.view(), directions(y, "target points")?.view(), false)
     }
 
-    /// A given matrix `C[n, m]`.
+    /// A given cost matrix `C[n, m]`.
     ///
     /// # Errors
-    /// When it is empty or not finite.
+    /// When the matrix is empty or not finite.
     pub fn matrix(cost: ArrayView2<'a, f32>) -> Result<Self> {
         finite("cost matrix", cost, |c| c.is_finite())?;
-        Ok(Self { shape: cost.dim(), kind: Kind::Matrix(rows(cost)) })
+        Ok(Self { shape: cost.dim(), kind: CostForm::Matrix(rows(cost)) })
     }
 
-    /// A given matrix `C[n, m]` in double precision.
+    /// A given cost matrix `C[n, m]` in double precision.
     ///
     /// # Errors
-    /// As [`Cost::matrix`].
+    /// The errors of [`Cost::matrix`].
     pub fn matrix64(cost: ArrayView2<'a, f64>) -> Result<Self> {
         finite("cost matrix", cost, |c| c.is_finite())?;
-        Ok(Self { shape: cost.dim(), kind: Kind::Matrix64(rows(cost)) })
+        Ok(Self { shape: cost.dim(), kind: CostForm::Matrix64(rows(cost)) })
     }
 
-    /// Source and target points: `(n, m)`.
+    /// Returns the number of source points and of target points, `(n, m)`.
     pub fn shape(&self) -> (usize, usize) {
         self.shape
     }
 
-    /// The mean entry: exact, but for Euclidean distances, where it is taken over at most 256 evenly spaced rows.
+    /// Returns the mean cost. For Euclidean distances it is the mean over at most 256 evenly spaced rows.
     pub fn mean(&self) -> f64 {
         let (n, m) = self.shape;
         match &self.kind {
-            Kind::Points(points) if !points.root => points.mean_square() * points.unit,
-            Kind::Points(_) => {
+            CostForm::Points(points) if !points.root => points.mean_square() * points.unit,
+            CostForm::Points(_) => {
                 let step = n.div_ceil(256);
                 let mut row = vec![0.0; m];
                 let rows = (0..n).step_by(step);
@@ -103,24 +115,24 @@ impl<'a> Cost<'a> {
                     .sum();
                 sum / count as f64
             }
-            Kind::Matrix(c) => total(c) / (n * m) as f64,
-            Kind::Matrix64(c) => total(c) / (n * m) as f64,
+            CostForm::Matrix(c) => total(c) / (n * m) as f64,
+            CostForm::Matrix64(c) => total(c) / (n * m) as f64,
         }
     }
 
-    /// The centred source points, their squared norms and the unit, where the cost is a squared distance.
+    /// For squared distances of points: the scaled source points, their squared norms and the unit.
     pub(crate) fn squared_parts(&self) -> Option<(&Array2<f32>, &[f64], f64)> {
         match &self.kind {
-            Kind::Points(points) if !points.root => Some((&points.x, &points.p, points.unit)),
+            CostForm::Points(points) if !points.root => Some((&points.x, &points.p, points.unit)),
             _ => None,
         }
     }
 
-    /// The costs of some rows, row after row.
+    /// Writes the costs of some rows to `out`, row by row.
     pub(crate) fn costs(&self, rows: Range<usize>, out: &mut [f32]) {
         let m = self.shape.1;
         self.exponents(rows.clone(), -1.0, out);
-        if let Kind::Points(points) = &self.kind
+        if let CostForm::Points(points) = &self.kind
             && !points.root
         {
             for (i, row) in rows.zip(out.chunks_mut(m)) {
@@ -131,18 +143,18 @@ impl<'a> Cost<'a> {
         }
     }
 
-    /// The part of `-C / epsilon` that depends on both i and j, for some rows; [`Cost::source_offset`] and
-    /// [`Cost::target_offset`] are the rest.
+    /// Writes the part of `-C / epsilon` that depends on both i and j, for some rows, to `out`.
+    /// [`Cost::source_offset`] and [`Cost::target_offset`] are the rest.
     pub(crate) fn exponents(&self, rows: Range<usize>, epsilon: f64, out: &mut [f32]) {
         let m = self.shape.1;
         match &self.kind {
-            Kind::Points(points) => points.exponents(rows, epsilon, &mut out[..]),
-            Kind::Matrix(cost) => {
+            CostForm::Points(points) => points.exponents(rows, epsilon, &mut out[..]),
+            CostForm::Matrix(cost) => {
                 let factor = (-1.0 / epsilon) as f32;
                 let cost = &cost[rows.start * m..rows.end * m];
                 out.iter_mut().zip(cost).for_each(|(out, &c)| *out = c * factor);
             }
-            Kind::Matrix64(cost) => {
+            CostForm::Matrix64(cost) => {
                 let factor = -1.0 / epsilon;
                 let cost = &cost[rows.start * m..rows.end * m];
                 out.iter_mut().zip(cost).for_each(|(out, &c)| *out = (c * factor) as f32);
@@ -150,18 +162,18 @@ impl<'a> Cost<'a> {
         }
     }
 
-    /// The part of `-C / epsilon` that depends on source point i alone.
+    /// Returns the part of `-C / epsilon` that depends on source point i only.
     pub(crate) fn source_offset(&self, i: usize, epsilon: f64) -> f64 {
         match &self.kind {
-            Kind::Points(points) if !points.root => -points.p[i] * (points.unit / epsilon),
+            CostForm::Points(points) if !points.root => -points.p[i] * (points.unit / epsilon),
             _ => 0.0,
         }
     }
 
-    /// The part of `-C / epsilon` that depends on target point j alone.
+    /// Returns the part of `-C / epsilon` that depends on target point j only.
     pub(crate) fn target_offset(&self, j: usize, epsilon: f64) -> f64 {
         match &self.kind {
-            Kind::Points(points) if !points.root => -points.q[j] * (points.unit / epsilon),
+            CostForm::Points(points) if !points.root => -points.q[j] * (points.unit / epsilon),
             _ => 0.0,
         }
     }
@@ -173,7 +185,7 @@ impl<'a> Cost<'a> {
         let shape = (x.nrows(), y.nrows());
         let centre = Array1::from(mean_row(x)).mapv(|c| c as f32);
         let (mut left, mut right, mut scale) = (moved(x, &centre, 1.0), moved(y, &centre, 1.0), 1.0);
-        // Squares of order one lose nothing in single precision; others are scaled first.
+        // Squares far from order one would overflow or vanish in single precision: scale first.
         let top = left.1.iter().chain(&right.1).fold(0.0, |top: f64, &norm| top.max(norm));
         if !(1e-12..1e12).contains(&top) && top > 0.0 {
             scale = top.sqrt();
@@ -181,11 +193,11 @@ impl<'a> Cost<'a> {
         }
         let ((x, p), (y, q)) = (left, right);
         let unit = if root { scale } else { scale * scale };
-        Ok(Self { kind: Kind::Points(Points { x, y, p, q, unit, root }), shape })
+        Ok(Self { kind: CostForm::Points(PointCost { x, y, p, q, unit, root }), shape })
     }
 }
 
-impl Points {
+impl PointCost {
     fn mean_square(&self) -> f64 {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         mean(&self.p) + mean(&self.q) // the source's mean is the origin: inner products average to zero
@@ -209,6 +221,7 @@ impl Points {
     }
 }
 
+/// Returns the mean row in double precision.
 pub(crate) fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
     let parts: Vec<Vec<f64>> = z
         .axis_chunks_iter(Axis(0), 256)
@@ -224,7 +237,7 @@ pub(crate) fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
     (0..z.ncols()).map(|k| parts.iter().map(|part| part[k]).sum::<f64>() / z.nrows() as f64).collect()
 }
 
-/// `(z - centre) / scale` and its squared row norms.
+/// Returns `(z - centre) / scale` and its squared row norms.
 fn moved(z: ArrayView2<'_, f32>, centre: &Array1<f32>, scale: f64) -> (Array2<f32>, Vec<f64>) {
     let z = z.as_standard_layout();
     let mut out = Array2::zeros(z.dim());
@@ -232,12 +245,12 @@ fn moved(z: ArrayView2<'_, f32>, centre: &Array1<f32>, scale: f64) -> (Array2<f3
     let norms = Zip::from(out.rows_mut()).and(z.rows()).par_map_collect(|out, row| {
         let parts = (row.to_slice(), centre.as_slice(), out.into_slice());
         let (Some(row), Some(centre), Some(out)) = parts else { return 0.0 };
-        simd::shifted(row, centre, factor, out)
+        simd::scaled_difference(row, centre, factor, out)
     });
     (out, norms.to_vec())
 }
 
-/// The sum of all entries, in double precision and in the same order whatever the threads.
+/// Returns the sum of all entries in double precision. The order does not depend on the number of threads.
 fn total<T: Copy + Into<f64> + Sync>(values: &[T]) -> f64 {
     let parts: Vec<f64> = values
         .par_chunks(1 << 16)
@@ -251,7 +264,7 @@ fn total<T: Copy + Into<f64> + Sync>(values: &[T]) -> f64 {
     parts.iter().sum()
 }
 
-/// Unit rows divided by the square root of two.
+/// Returns the rows scaled to length `1 / sqrt(2)`, so that squared distances are cosine costs.
 fn directions(z: ArrayView2<'_, f32>, what: &'static str) -> Result<Array2<f32>> {
     let mut out = z.to_owned();
     for mut row in out.rows_mut() {
@@ -264,7 +277,7 @@ fn directions(z: ArrayView2<'_, f32>, what: &'static str) -> Result<Array2<f32>>
     Ok(out)
 }
 
-/// The entries row after row; copied only where the view is not laid out so.
+/// Returns the entries in row-major order; copies only if the view has another layout.
 fn rows<T: Copy>(z: ArrayView2<'_, T>) -> Cow<'_, [T]> {
     match z.to_slice() {
         Some(slice) => Cow::Borrowed(slice),
@@ -272,6 +285,7 @@ fn rows<T: Copy>(z: ArrayView2<'_, T>) -> Cow<'_, [T]> {
     }
 }
 
+/// Returns an error if `z` is empty or a value is not `good`.
 pub(crate) fn finite<T: Copy + Sync>(
     what: &'static str,
     z: ArrayView2<'_, T>,
@@ -280,7 +294,7 @@ pub(crate) fn finite<T: Copy + Sync>(
     if z.is_empty() {
         return Err(Error::Empty(what));
     }
-    // Not short-circuit within a row, so that the test vectorises.
+    // No short circuit within a row, so that the loop vectorises.
     let whole = |row: ArrayView1<'_, T>| row.iter().fold(true, |all, &v| all & good(v));
     let rows: Vec<bool> = Zip::from(z.rows()).par_map_collect(whole).to_vec();
     match rows.iter().position(|good| !good) {

@@ -1,53 +1,68 @@
-//! The Sinkhorn divergence: entropic transport without its bias, a smooth loss that is zero only for equal measures.
+//! The Sinkhorn divergence: entropic transport without its bias. It is a smooth loss that is zero only for
+//! equal measures.
 //!
-//! `S(x, y) = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2` (Feydy et al. 2019, arXiv 1810.08278), each term the dual value
-//! `<P, C> + epsilon KL(P | a b^T)` at one epsilon. Its gradient needs no backpropagation through the iterations: by the
-//! envelope theorem it is the plans', `2 a_i (T_xx(x_i) - T_xy(x_i))` for squared distances, T the barycentric targets.
+//! `S(x, y) = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2` (Feydy et al. 2019, arXiv 1810.08278), where each term
+//! is the dual value `<P, C> + epsilon KL(P | a b^T)` at the same epsilon. By the envelope theorem its
+//! gradient needs no backpropagation through the iterations: for squared distances it is
+//! `2 a_i (T_xx(x_i) - T_xy(x_i))`, where T are the barycentric targets.
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::{Cost, Error, Report, Result, Sinkhorn};
+use crate::{Cost, CouplingReport, Error, Result, Sinkhorn};
 
-/// A Sinkhorn divergence between two clouds for squared Euclidean costs.
+/// The Sinkhorn divergence of two clouds for squared Euclidean costs.
 #[derive(Debug, Clone)]
-pub struct Divergence {
-    /// `S >= 0`, in units of the cost, for weights scaled to sum to one.
+#[non_exhaustive]
+pub struct SinkhornDivergence {
+    /// `S >= 0` in units of the cost, for weights normalised to sum to one.
     pub value: f64,
-    /// Its gradient in the source points, `[n, d]`.
+    /// Gradient with respect to the source points, `[n, d]`.
     pub gradient: Array2<f32>,
-    /// The three solves: across, source, target.
-    pub reports: [Report; 3],
+    /// Reports of the three solves: source to target, source to itself, target to itself.
+    pub reports: [CouplingReport; 3],
 }
 
 impl Sinkhorn {
-    /// The divergence of weighted clouds `x[n, d]`, `y[m, d]`; an epsilon relative to the mean cost is taken across.
+    /// Computes the divergence of the clouds `x[n, d]` and `y[m, d]` with weights `a[n]` and `b[m]`.
+    ///
+    /// An epsilon relative to the mean cost refers to the cost from source to target.
+    ///
+    /// ```
+    /// use chiasm_transport::{Sinkhorn, uniform};
+    /// let x = ndarray::array![[0.0_f32, 0.0], [1.0, 0.0]];
+    /// let y = &x + 3.0;
+    /// let found = Sinkhorn::new(0.1).divergence(x.view(), y.view(), &uniform(2), &uniform(2))?;
+    /// assert!((found.value - 18.0).abs() < 1e-2); // a shift costs its squared length
+    /// # Ok::<(), chiasm_transport::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Sinkhorn::solve`] and [`Cost::squared_euclidean`].
+    /// The errors of [`Sinkhorn::solve`] and [`Cost::squared_euclidean`], and marginals that are not
+    /// balanced.
     pub fn divergence(
         &self,
         x: ArrayView2<'_, f32>,
         y: ArrayView2<'_, f32>,
         a: &[f64],
         b: &[f64],
-    ) -> Result<Divergence> {
-        let (across, source, target) =
+    ) -> Result<SinkhornDivergence> {
+        let (cost_xy, cost_xx, cost_yy) =
             (Cost::squared_euclidean(x, y)?, Cost::squared_euclidean(x, x)?, Cost::squared_euclidean(y, y)?);
-        let plan = self.solve(&across, a, b)?;
-        let alike = self.clone().epsilon(plan.report.epsilon);
-        let own = alike.solve(&source, a, a)?;
-        let other = alike.solve(&target, b, b)?;
+        let xy = self.solve(&cost_xy, a, b)?;
+        let same_epsilon = self.clone().epsilon(xy.report.epsilon);
+        let xx = same_epsilon.solve(&cost_xx, a, a)?;
+        let yy = same_epsilon.solve(&cost_yy, b, b)?;
         let mass: f64 = a.iter().sum();
-        let reports = [plan.report, own.report, other.report];
-        let [Some(across), Some(source), Some(target)] = reports.map(|report| report.dual) else {
-            let why = "its three terms must be balanced: take unbalanced or partial marginals away";
+        let reports = [xy.report, xx.report, yy.report];
+        let [Some(dual_xy), Some(dual_xx), Some(dual_yy)] = reports.map(|report| report.dual) else {
+            let why = "it is defined for balanced transport: use Marginals::Balanced";
             return Err(Error::Breakdown { what: "the Sinkhorn divergence", why });
         };
-        let value = (across - 0.5 * (source + target)) / mass;
-        let mut gradient = own.barycentric(x)? - plan.barycentric(y)?;
+        let value = (dual_xy - 0.5 * (dual_xx + dual_yy)) / mass;
+        let mut gradient = xx.barycentric(x)? - xy.barycentric(y)?;
         for (mut row, weight) in gradient.rows_mut().into_iter().zip(a) {
             row *= (2.0 * weight / mass) as f32;
         }
-        Ok(Divergence { value: value.max(0.0), gradient, reports })
+        Ok(SinkhornDivergence { value: value.max(0.0), gradient, reports })
     }
 }

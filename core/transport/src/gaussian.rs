@@ -1,8 +1,9 @@
-//! Transport between Gaussians: the closed-form affine map and the Bures-Wasserstein distance.
+//! Transport between Gaussians: the affine map in closed form and the Bures-Wasserstein distance.
 //!
-//! `T(x) = m_y + A (x - m_x)`, `A = Sx^{-1/2} (Sx^{1/2} Sy Sx^{1/2})^{1/2} Sx^{-1/2}`, symmetric and positive; the inverse is the
-//! map of the swapped pair (Knott & Smith 1984). Double precision. A covariance without full rank is shrunk towards its
-//! mean variance, for the map needs its inverse.
+//! `T(x) = m_y + A (x - m_x)` with the symmetric positive definite matrix
+//! `A = Sx^{-1/2} (Sx^{1/2} Sy Sx^{1/2})^{1/2} Sx^{-1/2}`; its inverse is the map of the swapped pair (Knott
+//! and Smith 1984). Double precision. The map needs the inverse of a covariance, so covariances without full
+//! rank must be shrunk towards their mean variance.
 
 use faer::{Accum, Mat, MatRef, Par, Side, linalg::matmul::matmul};
 use ndarray::{Array1, Array2, ArrayView2};
@@ -11,24 +12,36 @@ use crate::{Error, Result};
 
 /// The optimal affine map between the Gaussians fitted to two clouds.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GaussianMap {
     /// `A[d, d]`, symmetric: `T(x) = target_mean + A (x - source_mean)`.
     pub matrix: Array2<f64>,
-    /// Its exact inverse.
+    /// The inverse of `matrix`, from its own closed form, `[d, d]`.
     pub inverse: Array2<f64>,
-    /// Mean of the source.
+    /// Mean of the source cloud, `[d]`.
     pub source_mean: Array1<f64>,
-    /// Mean of the target.
+    /// Mean of the target cloud, `[d]`.
     pub target_mean: Array1<f64>,
     /// Squared Bures-Wasserstein distance `|m_x - m_y|^2 + tr(Sx + Sy - 2 (Sx^{1/2} Sy Sx^{1/2})^{1/2})`.
     pub distance_squared: f64,
 }
 
-/// Fits `x[n, d]` and `y[m, d]` (equal weights) by Gaussians, `shrinkage` in [0, 1) of each covariance replaced by its mean
-/// variance, and maps the one to the other.
+/// Fits Gaussians to `x[n, d]` and `y[m, d]` (equal weights) and returns the optimal map from one to the
+/// other.
+///
+/// `shrinkage` in [0, 1) is the share of each covariance that is replaced by its mean variance times the
+/// identity.
+///
+/// ```
+/// let x = ndarray::array![[0.0_f32, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]];
+/// let map = chiasm_transport::gaussian_map(x.view(), (&x + 2.0).view(), 0.0)?;
+/// assert!((map.distance_squared - 8.0).abs() < 1e-9); // a shift by (2, 2)
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 ///
 /// # Errors
-/// On empty or not finite clouds, differing dimensions, a shrinkage out of range, and a covariance that stays singular.
+/// When a cloud is empty or not finite, the dimensions differ, the shrinkage is out of range, or a covariance
+/// is still singular.
 pub fn gaussian_map(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>, shrinkage: f64) -> Result<GaussianMap> {
     crate::same("dimension of the target points", x.ncols(), y.ncols())?;
     if !(0.0..1.0).contains(&shrinkage) {
@@ -54,7 +67,7 @@ pub fn gaussian_map(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>, shrinkage: f
     })
 }
 
-/// Mean and shrunk covariance (divided by n).
+/// Returns the mean and the shrunk covariance (divided by n).
 fn moments(what: &'static str, z: ArrayView2<'_, f32>, shrinkage: f64) -> Result<(Vec<f64>, Mat<f64>)> {
     crate::cost::finite(what, z, |v| v.is_finite())?;
     let (n, d) = z.dim();
@@ -74,18 +87,18 @@ fn moments(what: &'static str, z: ArrayView2<'_, f32>, shrinkage: f64) -> Result
     Ok((mean, covariance))
 }
 
-/// A power of a symmetric positive matrix.
+/// Returns a power of a symmetric positive semi-definite matrix.
 fn power(m: &Mat<f64>, exponent: f64) -> Result<Mat<f64>> {
     let broken = |why| Error::Breakdown { what: "the Gaussian map", why };
-    let eigen = m
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|_| broken("an eigenvalue did not converge: look for huge values"))?;
+    let eigen = m.self_adjoint_eigen(Side::Lower).map_err(|_| {
+        broken("an eigenvalue decomposition did not converge: check the input for huge values")
+    })?;
     let (u, s) = (eigen.U(), eigen.S().column_vector());
     let d = m.nrows();
     let top = (0..d).fold(0.0_f64, |top, k| top.max(s[k]));
     if exponent < 0.0 && (0..d).any(|k| s[k] <= 1e-14 * top) {
         return Err(broken(
-            "a covariance has no inverse (fewer points than dimensions?): raise the shrinkage",
+            "a covariance is singular (are there fewer points than dimensions?): raise the shrinkage",
         ));
     }
     let scaled = Mat::from_fn(d, d, |i, k| u[(i, k)] * s[k].max(0.0).powf(exponent));
@@ -94,6 +107,7 @@ fn power(m: &Mat<f64>, exponent: f64) -> Result<Mat<f64>> {
     Ok(out)
 }
 
+/// Returns the product `a b`.
 pub(crate) fn times(a: &Mat<f64>, b: &Mat<f64>) -> Mat<f64> {
     let mut out = Mat::zeros(a.nrows(), b.ncols());
     matmul(&mut out, Accum::Replace, a, b, 1.0, Par::rayon(0));

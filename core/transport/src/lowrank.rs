@@ -1,54 +1,68 @@
 //! Low-rank transport: memory and time linear in the number of points.
 //!
-//! `P = Q diag(r) R^T`, Q and R plans from either side to r latent points of equal weight (Scetbon et al. 2021, arXiv
-//! 2103.04737, with the inner weights held fixed). For squared distances the best Q given R is an entropic plan of the
-//! points to the latent points' images, so each mirror step is a small Sinkhorn of `n x r`. At the end both factors are
-//! rounded onto their marginals (Altschuler et al. 2017, arXiv 1705.09634), so that the plan is feasible and its cost bounds
-//! the optimum from above, by about the spread of a latent point's share. Starts at a balanced clustering of both clouds
-//! around the same spread-out points; finds a local optimum.
+//! The plan is `P = r Q R^T`, where Q and R are plans from the source and from the target to r latent points
+//! of equal weight (Scetbon et al. 2021, arXiv 2103.04737, with fixed inner weights). For squared distances
+//! the best Q for a given R is an entropic plan from the points to the images of the latent points, so each
+//! mirror descent step is a small `n x r` Sinkhorn problem. At the end both factors are rounded onto their
+//! marginals (Altschuler et al. 2017, arXiv 1705.09634), so the plan is feasible and its cost is an upper
+//! bound of the optimum. The start is a balanced clustering of both clouds around the same far-apart points.
+//! The result is a local optimum.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use std::time::Instant;
 
-use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, uniform};
+use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, uniform};
 
-/// A plan of low rank between two clouds.
+/// A plan of low rank, `P = r Q R^T`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LowRankPlan {
-    /// Plan from source points to latent points, `Q[n, r]`; it has the weights' mass.
+    /// Plan from source points to latent points, `Q[n, r]`; its mass is the mass of the weights.
     pub source: Array2<f32>,
     /// Plan from target points to latent points, `R[m, r]`, of mass one.
     pub target: Array2<f32>,
-    /// `<P, C>` for squared Euclidean costs; between different spaces the objective of Gromov-Wasserstein.
+    /// `<P, C>` for squared Euclidean costs; for Gromov-Wasserstein its objective.
     pub transport_cost: f64,
-    /// L1 distance of both marginals from the weights, as a share of the mass.
+    /// L1 distance of both marginals from the weights, divided by the mass.
     pub marginal_error: f64,
-    /// Mirror steps.
+    /// Mirror descent steps.
     pub iterations: usize,
     /// Wall time.
     pub seconds: f64,
     /// Why it stopped.
-    pub stop: Stop,
+    pub stop: StopReason,
 }
 
-/// Share of the mean cost that a mirror step's regularisation has.
+/// Regularisation of a mirror step, as a share of the mean cost.
 const STEP: f64 = 0.05;
-/// The least share of a point's weight that a step takes the old plan to give each latent point: none is lost for ever, and
-/// exponents stay in the range of single precision.
+/// Lower bound of the previous plan's entries in a step, as a share of the point's weight. It keeps every
+/// latent point reachable and exponents in the range of single precision.
 const FLOOR: f64 = 1e-7;
 
-/// Squared Euclidean transport of rank `rank` between clouds `x[n, d]`, `y[m, d]` with weights of equal sums; stops
-/// when a step lowers the cost by less than `tolerance` of it.
+/// Solves squared Euclidean transport with a plan of rank `rank` between the clouds `x[n, d]` and `y[m, d]`.
+///
+/// The weights `a[n]` and `b[m]` need equal sums. Stops when a step lowers the cost by less than the share
+/// `tolerance`.
+///
+/// ```
+/// use chiasm_transport::{SolverLimits, low_rank, uniform};
+/// let x = ndarray::Array2::from_shape_fn((40, 2), |(i, k)| (i * (k + 3)) as f32 % 7.0);
+/// let p = uniform(40);
+/// let plan = low_rank(x.view(), (&x + 1.0).view(), (&p, &p), 8, 1e-4, &SolverLimits::new(100))?;
+/// assert_eq!(plan.source.dim(), (40, 8));
+/// assert!(plan.marginal_error < 1e-5);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 ///
 /// # Errors
-/// As [`Cost::squared_euclidean`] and [`Sinkhorn::solve`], and for a rank of zero.
+/// The errors of [`Cost::squared_euclidean`] and [`Sinkhorn::solve`], and a rank of zero.
 pub fn low_rank(
     x: ArrayView2<'_, f32>,
     y: ArrayView2<'_, f32>,
     (a, b): (&[f64], &[f64]),
     rank: usize,
     tolerance: f64,
-    limits: &Limits,
+    limits: &SolverLimits,
 ) -> Result<LowRankPlan> {
     let clock = Instant::now();
     if rank == 0 {
@@ -57,12 +71,12 @@ pub fn low_rank(
     let rank = rank.min(x.nrows()).min(y.nrows());
     let mean = Cost::squared_euclidean(x, y)?.mean();
     let (a, b, mass) = crate::balanced(a, b, (x.nrows(), y.nrows()))?;
-    // Centred and at most one, so that squares neither vanish nor overflow in single precision.
+    // Centred and scaled to at most one, so that squares neither vanish nor overflow in single precision.
     let centre: Array1<f32> = crate::cost::mean_row(x).into_iter().map(|c| c as f32).collect();
     let (x, y) = (&x - &centre, &y - &centre);
     let top = x.iter().chain(&y).fold(f32::MIN_POSITIVE, |top, v| top.max(v.abs()));
     let unit = f64::from(top).powi(2);
-    let (mut x, mut y) = (Side::new(x / top, a), Side::new(y / top, b));
+    let (mut x, mut y) = (LowRankSide::new(x / top, a), LowRankSide::new(y / top, b));
     let epsilon = if mean > 0.0 { STEP * mean / unit } else { 1.0 };
     let centres = spread_out(x.points.view(), rank);
     let norms = centres.rows().into_iter().map(|c| c.dot(&c)).collect::<Array1<f32>>();
@@ -94,10 +108,11 @@ pub fn low_rank(
 }
 
 impl LowRankPlan {
-    /// Barycentric targets of the source points for target points `y[m, d]`, in linear time.
+    /// Returns the barycentric targets `[n, d]` of the source points, given the target points `y[m, d]`, in
+    /// linear time.
     ///
     /// # Errors
-    /// When `y` has another number of rows than the plan's target.
+    /// When `y` does not have one row per target point.
     pub fn barycentric(&self, y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         crate::same("rows of the target points", self.target.nrows(), y.nrows())?;
         let images = self.target.t().dot(&y) * self.target.ncols() as f32;
@@ -105,19 +120,21 @@ impl LowRankPlan {
     }
 }
 
-/// One side of a plan: the plan `[n, r]` from its points to the latent points, `weights` and `1 / r` its marginals.
-pub(crate) struct Factor {
+/// One factor of a plan: a plan `[n, r]` from points to latent points with the marginals `weights` and
+/// `1 / r`.
+pub(crate) struct PlanFactor {
     pub weights: Vec<f64>,
     /// Empty before the first step.
     pub plan: Array2<f32>,
 }
 
-impl Factor {
+impl PlanFactor {
     pub fn new(weights: Vec<f64>) -> Self {
         Self { weights, plan: Array2::zeros((0, 0)) }
     }
 
-    /// A mirror step: the plan of least `<cost, Q> + epsilon KL(Q | old Q)`, up to an L1 error of `tolerance`.
+    /// Takes a mirror step: minimises `<cost, Q> + epsilon KL(Q | old Q)` up to an L1 marginal error of
+    /// `tolerance`.
     pub fn step(&mut self, mut cost: Array2<f32>, epsilon: f64, tolerance: f64) -> Result<()> {
         if !self.plan.is_empty() {
             let floor = Array1::from_iter(self.weights.iter().map(|w| (FLOOR * w).max(1e-30) as f32));
@@ -129,14 +146,14 @@ impl Factor {
         let latent = uniform(cost.ncols());
         let solver = Sinkhorn::new(epsilon).tolerance(tolerance).iterations(500);
         let ground = Cost::matrix(cost.view())?;
-        // From zero potentials, hence no annealing: the costs are those of an iteration under way.
+        // A start at zero potentials turns annealing off: these costs are already close to the solution's.
         let coupling = solver.start(&vec![0.0; latent.len()]).solve(&ground, &self.weights, &latent)?;
         self.plan = coupling.into_plan();
         Ok(())
     }
 
-    /// The plan brought to its marginals: what lies above them is scaled down, and what is missing then is added as a
-    /// product. Returns the L1 distance that single precision leaves.
+    /// Rounds the plan onto its marginals: scales down what exceeds them, then adds the missing mass as a
+    /// rank-one term. Returns the L1 marginal error that single precision leaves.
     pub fn round(&mut self) -> f64 {
         let latent = uniform(self.plan.ncols());
         let mut plan = self.plan.mapv(f64::from);
@@ -165,26 +182,27 @@ impl Factor {
     }
 }
 
-/// One cloud and its part of the plan.
-struct Side {
+/// One cloud and its factor of the plan.
+struct LowRankSide {
     points: Array2<f32>,
     squares: Array1<f32>,
-    factor: Factor,
+    factor: PlanFactor,
 }
 
-impl Side {
+impl LowRankSide {
     fn new(points: Array2<f32>, weights: Vec<f64>) -> Self {
         let squares = points.rows().into_iter().map(|p| p.dot(&p)).collect();
-        Self { points, squares, factor: Factor::new(weights) }
+        Self { points, squares, factor: PlanFactor::new(weights) }
     }
 
-    /// Where the latent points lie in this cloud: means, and means of squared norms.
+    /// Returns the images of the latent points in this cloud, and the means of the squared norms they
+    /// average.
     fn images(&self, rank: usize) -> (Array2<f32>, Array1<f32>) {
         let (plan, r) = (self.factor.plan.t(), rank as f32);
         (plan.dot(&self.points) * r, plan.dot(&self.squares) * r)
     }
 
-    /// A mirror step towards latent points at `centres`.
+    /// Takes a mirror step towards latent points at `centres`.
     fn step(
         &mut self,
         centres: &Array2<f32>,
@@ -195,7 +213,7 @@ impl Side {
         self.factor.step(self.points.dot(&centres.t()) * -2.0 + spreads, epsilon, tolerance)
     }
 
-    /// `<P, C>` with the other side.
+    /// Returns `<P, C>` with the other side.
     fn cost(&self, other: &Self, rank: usize) -> f64 {
         let mean = |s: &Self| -> f64 {
             s.factor.weights.iter().zip(&s.squares).map(|(w, &q)| w * f64::from(q)).sum()
@@ -206,7 +224,8 @@ impl Side {
     }
 }
 
-/// Points far from one another: each the farthest, among an evenly spaced sample, from those chosen before (Gonzalez 1985).
+/// Returns `count` points that are far apart: repeatedly the point of an evenly spaced sample that is
+/// farthest from those chosen before (farthest-first traversal, Gonzalez 1985).
 pub(crate) fn spread_out(points: ArrayView2<'_, f32>, count: usize) -> Array2<f32> {
     let n = points.nrows();
     let sample: Vec<usize> = (0..n.min(20 * count)).map(|k| k * n / n.min(20 * count)).collect();

@@ -13,7 +13,7 @@ mod common;
 
 use std::time::Instant;
 
-use chiasm_geometry::folds::modulo;
+use chiasm_geometry::folds::interleaved_folds;
 use chiasm_geometry::retrieval::Ranks;
 use chiasm_mlp::Mlp;
 use chiasm_plugin::Json;
@@ -29,7 +29,7 @@ fn main() {
     let (x, y) = (read(x), read(y));
     let host = TestHost::new(0);
     let mut sums = Vec::new();
-    for fold in modulo(x.nrows(), 5).unwrap() {
+    for fold in interleaved_folds(x.nrows(), 5).unwrap() {
         let clock = Instant::now();
         let part = |rows: &[usize]| [x.select(Axis(0), rows), y.select(Axis(0), rows)];
         let (train, test) = (part(&fold.train), part(&fold.test));

@@ -1,61 +1,67 @@
-//! Queries and a gallery of any sizes: every gallery item of a query's group is right for it.
+//! Retrieval with groups: all gallery items of a query's group are relevant.
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::figures::{Figures, Outcome};
+use super::bootstrap::bootstrap_of_mean;
 use super::rank::Rank;
-use super::resample::bootstrap_of_mean;
 use super::scorer::Scorer;
+use super::scores::{QueryOutcome, RetrievalScores};
 use crate::{Error, Result, same};
 
-/// Items of one side: their vectors `[n, d]` and what each belongs to, a row or a label.
+/// The items of one side: queries or gallery.
 #[derive(Debug, Clone, Copy)]
-pub struct Items<'a> {
-    /// One row each.
+pub struct RetrievalItems<'a> {
+    /// The vectors `[n, d]`, one row per item.
     pub vectors: ArrayView2<'a, f32>,
-    /// Items of one group are right for each other.
+    /// The group of each item, such as a row or a label. Items of the same group are relevant for each other.
     pub groups: &'a [usize],
 }
 
-/// Queries that each look for the gallery items of their group.
+/// Retrieval of the gallery items of each query's group.
 ///
-/// Five captions a picture, `groups` being the picture's row, are the protocol of Flickr30k and COCO;
-/// `groups` being labels, `map` is the category mAP of cross-modal retrieval. Queries are spread over all
-/// threads; the result does not depend on how many there are.
+/// With five captions per picture and the picture's row as `groups`, this is the protocol of Flickr30k and
+/// COCO. With labels as `groups`, `map` is the category mAP of cross-modal retrieval. Queries run in
+/// parallel; the result does not depend on the number of threads.
 pub struct Retrieval<'a> {
     pub(super) scorer: Scorer<'a>,
     pub(super) queries: &'a [usize],
-    pub(super) members: Members,
+    pub(super) members: GroupIndex,
 }
 
-/// What the queries of a [`Retrieval`] found.
+/// The results of all queries of a [`Retrieval`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcomes {
-    /// One for every query that has a right item in the gallery, in the order of the queries.
-    pub outcomes: Vec<Outcome>,
-    /// The query of each outcome, counted from 0.
+#[non_exhaustive]
+pub struct RetrievalOutcomes {
+    /// Results of the queries that have a relevant item in the gallery, in the order of the queries.
+    pub outcomes: Vec<QueryOutcome>,
+    /// Index of the query of each outcome.
     pub queries: Vec<usize>,
-    /// Queries without a right item in the gallery, which are left out.
+    /// Number of queries without a relevant item in the gallery, which are skipped.
     pub left_out: usize,
-    /// Items of the gallery.
+    /// Number of gallery items.
     pub gallery: usize,
 }
 
 impl<'a> Retrieval<'a> {
-    /// `queries [q, d]` and `gallery [g, d]`. A `penalty` `[g]` is taken off every score of a gallery item,
-    /// as [`crate::hubness`] makes them; a penalty of a query would move all of its scores alike and change
-    /// no rank.
+    /// Prepares the retrieval of `queries [q, d]` in `gallery [g, d]`.
+    ///
+    /// A `penalty` `[g]`, for example from [`crate::hubness`], is subtracted from the scores of each gallery
+    /// item. A penalty of a query would shift all its scores and change no rank.
     ///
     /// # Errors
-    /// When sizes differ, a value is not finite, or no query has a right item in the gallery.
-    pub fn new(queries: Items<'a>, gallery: Items<'_>, penalty: Option<&[f64]>) -> Result<Self> {
+    /// When sizes differ, a value is not finite, or no query has a relevant item in the gallery.
+    pub fn new(
+        queries: RetrievalItems<'a>,
+        gallery: RetrievalItems<'_>,
+        penalty: Option<&[f64]>,
+    ) -> Result<Self> {
         same("groups of the queries (one for each)", queries.vectors.nrows(), queries.groups.len())?;
         same("groups of the gallery (one for each item)", gallery.vectors.nrows(), gallery.groups.len())?;
         let scorer = Scorer::new(queries.vectors, gallery.vectors, penalty)?;
-        let members = Members::new(gallery.groups);
+        let members = GroupIndex::new(gallery.groups);
         if !queries.groups.iter().any(|&group| members.of(group).is_some()) {
             return Err(Error::Setting {
                 what: "retrieval",
@@ -67,20 +73,20 @@ impl<'a> Retrieval<'a> {
     }
 
     /// Ranks the gallery for every query.
-    pub fn outcomes(&self) -> Outcomes {
-        let found: Vec<(usize, Outcome)> = (self.blocks().into_par_iter())
+    pub fn outcomes(&self) -> RetrievalOutcomes {
+        let found: Vec<(usize, QueryOutcome)> = (self.blocks().into_par_iter())
             .flat_map_iter(|block| {
                 let scores = self.scorer.scores(block.clone());
                 let found = |(query, scores): (usize, ndarray::ArrayView1<'_, f64>)| {
-                    let right = self.members.of(self.queries[query])?;
-                    Some((query, Outcome::new(&self.places(query, scores.as_slice()?, right))?))
+                    let relevant = self.members.of(self.queries[query])?;
+                    Some((query, QueryOutcome::new(&self.places(query, scores.as_slice()?, relevant))?))
                 };
                 block.zip(scores.outer_iter()).filter_map(found).collect::<Vec<_>>()
             })
             .collect();
-        let (queries, outcomes): (Vec<usize>, Vec<Outcome>) = found.into_iter().unzip();
+        let (queries, outcomes): (Vec<usize>, Vec<QueryOutcome>) = found.into_iter().unzip();
         let left_out = self.queries.len() - queries.len();
-        Outcomes { outcomes, queries, left_out, gallery: self.members.items() }
+        RetrievalOutcomes { outcomes, queries, left_out, gallery: self.members.items() }
     }
 
     fn blocks(&self) -> Vec<Range<usize>> {
@@ -88,22 +94,22 @@ impl<'a> Retrieval<'a> {
         (0..n).step_by(step).map(|start| start..(start + step).min(n)).collect()
     }
 
-    /// The places of the right items, best first.
+    /// Returns the ranks of the relevant items, best first.
     ///
-    /// A window of equal scores opens around the best right item that lies in none yet. Every score of the
-    /// gallery then falls into a window or between two of them.
-    fn places(&self, query: usize, scores: &[f64], right: &[usize]) -> Vec<Rank> {
+    /// A window of equal scores is opened around the best relevant item that is in no window yet. Every score
+    /// of the gallery is then in a window or between two windows.
+    fn places(&self, query: usize, scores: &[f64], relevant: &[usize]) -> Vec<Rank> {
         let length = self.scorer.query_length(query);
-        let mut own: Vec<(f64, usize)> = right.iter().map(|&item| (scores[item], item)).collect();
+        let mut own: Vec<(f64, usize)> = relevant.iter().map(|&item| (scores[item], item)).collect();
         own.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         let mut places: Vec<Rank> = Vec::new();
-        // The upper and the lower edge of each window, descending; scores at or below an edge have passed it.
+        // The upper and the lower edge of each window, in descending order. A score at an edge is below it.
         let mut edges: Vec<f64> = Vec::new();
         for (score, item) in own {
             if let (Some(place), Some(&lower)) = (places.last_mut(), edges.last())
                 && score > lower
             {
-                place.right += 1;
+                place.relevant += 1;
                 continue;
             }
             let slack = self.scorer.tolerance(length, item);
@@ -121,40 +127,42 @@ impl<'a> Retrieval<'a> {
         let mut before = 0;
         for (place, counts) in places.iter_mut().zip(counts.chunks_exact(2)) {
             place.better = before + counts[0];
-            place.ties = counts[1] - place.right;
+            place.ties = counts[1] - place.relevant;
             before += counts[0] + counts[1];
         }
         places
     }
 }
 
-impl Outcomes {
-    /// The figures: means over the queries that were not left out.
-    pub fn figures(&self) -> Figures {
-        Figures::of(&self.outcomes)
+impl RetrievalOutcomes {
+    /// Averages the scores over the queries that were not skipped.
+    pub fn scores(&self) -> RetrievalScores {
+        RetrievalScores::of(&self.outcomes)
     }
 
-    /// The figures of a random order of the gallery, given how many right items each query has: recall@k is
-    /// the mean of `1 - C(g - p, k) / C(g, k)`.
-    pub fn chance(&self) -> Figures {
-        let mut known: HashMap<usize, Outcome> = HashMap::new();
-        let of = |outcome: &Outcome| {
-            let right = outcome.right;
-            let random = || Rank { better: 0, ties: self.gallery - right, right }.into();
-            *known.entry(right).or_insert_with(random)
+    /// Returns the expected scores of a random order of the gallery, given the number p of relevant items of
+    /// each query: recall@k is the mean of `1 - C(g - p, k) / C(g, k)`.
+    pub fn chance(&self) -> RetrievalScores {
+        let mut known: HashMap<usize, QueryOutcome> = HashMap::new();
+        let of = |outcome: &QueryOutcome| {
+            let relevant = outcome.relevant;
+            let random = || Rank { better: 0, ties: self.gallery - relevant, relevant }.into();
+            *known.entry(relevant).or_insert_with(random)
         };
-        Figures::of(&self.outcomes.iter().map(of).collect::<Vec<_>>())
+        RetrievalScores::of(&self.outcomes.iter().map(of).collect::<Vec<_>>())
     }
 
-    /// Bootstrap interval of the mean of a value of each query, `rows` being the row that each query of the
-    /// [`Retrieval`] belongs to, also where the groups are labels: see [`bootstrap_of_mean`].
+    /// Returns the bootstrap interval of the mean of a value per query, resampled by rows: see
+    /// [`bootstrap_of_mean`].
+    ///
+    /// `rows` holds the row of each query of the [`Retrieval`], also if the groups are labels.
     ///
     /// # Errors
-    /// When `rows` is shorter than the queries, or as [`bootstrap_of_mean`].
+    /// When the length of `rows` differs from the number of queries, and the errors of [`bootstrap_of_mean`].
     pub fn interval(
         &self,
         rows: &[usize],
-        value: impl Fn(&Outcome) -> f64,
+        value: impl Fn(&QueryOutcome) -> f64,
         draws: usize,
         level: f64,
         seed: u64,
@@ -166,13 +174,13 @@ impl Outcomes {
     }
 }
 
-/// The gallery's items, group after group.
-pub(super) struct Members {
+/// The gallery items of each group.
+pub(super) struct GroupIndex {
     items: Vec<usize>,
     ranges: HashMap<usize, Range<usize>>,
 }
 
-impl Members {
+impl GroupIndex {
     fn new(groups: &[usize]) -> Self {
         let mut items: Vec<usize> = (0..groups.len()).collect();
         items.sort_by_key(|&item| groups[item]);
@@ -183,11 +191,12 @@ impl Members {
         Self { items, ranges }
     }
 
-    /// The items of a group; none where the gallery has none.
+    /// Returns the items of a group, or `None` if there are none.
     pub fn of(&self, group: usize) -> Option<&[usize]> {
         self.ranges.get(&group).map(|range| &self.items[range.clone()])
     }
 
+    /// Returns the number of gallery items.
     pub fn items(&self) -> usize {
         self.items.len()
     }

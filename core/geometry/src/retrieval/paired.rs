@@ -1,25 +1,34 @@
-//! Two paired sets: row `i` of one is the one right item of row `i` of the other.
+//! Retrieval of paired sets: row `i` of one is the only relevant item of row `i` of the other.
 
 use ndarray::{ArrayView2, Axis};
 
-use super::figures::recall;
 use super::rank::Rank;
 use super::scorer::Scorer;
+use super::scores::recall;
 use crate::random::Random;
 use crate::{Error, Result, same};
 
-/// The place of every row's partner, in both directions; worked out on one thread, the same bits every time.
+/// The rank of every row's partner in both directions, computed on one thread.
+///
+/// ```
+/// use chiasm_geometry::retrieval::Ranks;
+/// let x = ndarray::array![[1.0_f32, 0.0], [0.0, 1.0]];
+/// let ranks = Ranks::of_embeddings(x.view(), x.view())?;
+/// assert_eq!((ranks.forward[0].better, ranks.rsum()), (0, 600.0));
+/// # Ok::<(), chiasm_geometry::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ranks {
-    /// Of each row's partner among the columns (the first side asks).
+    /// Rank of each row's partner with the first side as queries.
     pub forward: Vec<Rank>,
-    /// Of each column's partner among the rows (the second side asks).
+    /// Rank of each row's partner with the second side as queries.
     pub backward: Vec<Rank>,
 }
 
 impl Ranks {
-    /// Ranks from a square score matrix `[n, n]` whose diagonal holds the true pairs; scores tie where they
-    /// are the same number.
+    /// Computes ranks from a square score matrix `[n, n]` with the true pairs on the diagonal. Only equal
+    /// numbers tie.
     ///
     /// # Errors
     /// When the matrix is not square or holds NaN.
@@ -30,14 +39,14 @@ impl Ranks {
         }
         let own = scores.diag().iter().map(|&score| f64::from(score)).collect::<Vec<_>>();
         let tolerance = vec![0.0; own.len()];
-        let mut count = Count::new(&own, &tolerance);
+        let mut count = RankCounter::new(&own, &tolerance);
         for (row, scores) in scores.outer_iter().enumerate() {
             count.add(row, scores.iter().map(|&score| f64::from(score)));
         }
         Ok(count.ranks())
     }
 
-    /// Ranks from embeddings `[n, d]` of both sides; the score is the dot product.
+    /// Computes ranks from the embeddings `[n, d]` of both sides; scores are dot products.
     ///
     /// # Errors
     /// When the two arrays differ in shape or a value is not finite.
@@ -46,8 +55,8 @@ impl Ranks {
         Self::of_penalised(first, second, &nothing, &nothing)
     }
 
-    /// As [`Ranks::of_embeddings`] with a penalty taken off every score of a row and of a column, as
-    /// [`crate::hubness`] makes them.
+    /// Like [`Ranks::of_embeddings`], with penalties `[n]` subtracted from the scores of each item, for
+    /// example from [`crate::hubness`].
     ///
     /// # Errors
     /// When sizes differ or a value is not finite.
@@ -65,14 +74,15 @@ impl Ranks {
         }
         let scorer = Scorer::new(first, second, Some(second_penalty))?;
         let blocks = || (0..n).step_by(scorer.step()).map(|start| start..(start + scorer.step()).min(n));
-        // Backward ranks need every pair's own score first; the product that gives it is the one that ranks.
+        // Backward ranks need the scores of all pairs first. They are computed by the same products as the
+        // ranks, so that they are bit-identical.
         let mut own = Vec::with_capacity(n);
         for rows in blocks() {
             let scores = scorer.scores(rows.clone());
             own.extend(rows.clone().map(|row| scores[[row - rows.start, row]] - first_penalty[row]));
         }
         let tolerance: Vec<f64> = (0..n).map(|i| scorer.tolerance(scorer.query_length(i), i)).collect();
-        let mut count = Count::new(&own, &tolerance);
+        let mut count = RankCounter::new(&own, &tolerance);
         for rows in blocks() {
             for (row, scores) in rows.clone().zip(scorer.scores(rows).outer_iter()) {
                 count.add(row, scores.iter().map(|score| score - first_penalty[row]));
@@ -81,39 +91,40 @@ impl Ranks {
         Ok(count.ranks())
     }
 
-    /// The same after a seeded permutation of the second side broke the pairs: what chance gives.
+    /// Like [`Ranks::of_embeddings`] after a random permutation of the second side, for comparison with
+    /// chance.
     ///
     /// # Errors
-    /// As [`Ranks::of_embeddings`].
+    /// The errors of [`Ranks::of_embeddings`].
     pub fn of_shuffled(first: ArrayView2<'_, f32>, second: ArrayView2<'_, f32>, seed: u64) -> Result<Self> {
         let order = Random::new(seed).permutation(second.nrows());
         Self::of_embeddings(first, second.select(Axis(0), &order).view())
     }
 
-    /// Mean of recall@1, @2, ... @`depth` over both directions: a smoother figure than [`Ranks::rsum`] to
-    /// choose by, for one query that moves by one place changes it little.
+    /// Returns the mean of recall@1, @2, ... @`depth` over both directions. As a criterion for model
+    /// selection it is smoother than [`Ranks::rsum`].
     pub fn early_recall(&self, depth: usize) -> f64 {
         let at = |k: usize| recall(&self.forward, k) + recall(&self.backward, k);
         (1..=depth).map(at).sum::<f64>() / (2 * depth) as f64
     }
 
-    /// Sum of recall@1, @5 and @10 of both directions in percent: at most 600.
+    /// Returns the sum of recall@1, @5 and @10 over both directions in per cent, at most 600.
     pub fn rsum(&self) -> f64 {
         let sum = |ranks: &[Rank]| [1, 5, 10].iter().map(|&k| recall(ranks, k)).sum::<f64>();
         100.0 * (sum(&self.forward) + sum(&self.backward))
     }
 }
 
-/// Counts of better and of equal scores, gathered row by row.
-struct Count<'a> {
-    /// The score of each pair, and how far another may be from it to be equal.
+/// Counts better and equal scores, row by row.
+struct RankCounter<'a> {
+    /// The score of each pair, and the difference up to which other scores are equal to it.
     own: &'a [f64],
     tolerance: &'a [f64],
     forward: Vec<Rank>,
     backward: Vec<Rank>,
 }
 
-impl<'a> Count<'a> {
+impl<'a> RankCounter<'a> {
     fn new(own: &'a [f64], tolerance: &'a [f64]) -> Self {
         let ranks = vec![Rank::single(0, 0); own.len()];
         Self { own, tolerance, forward: ranks.clone(), backward: ranks }
@@ -135,7 +146,7 @@ impl<'a> Count<'a> {
         (self.forward[row].better, self.forward[row].ties) = (better, ties);
     }
 
-    /// So far `ties` counts the better ones too.
+    /// Returns the ranks. Until here, `ties` also counts the better scores.
     fn ranks(mut self) -> Ranks {
         for rank in self.forward.iter_mut().chain(&mut self.backward) {
             rank.ties -= rank.better;
@@ -146,8 +157,8 @@ impl<'a> Count<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::Figures;
     use super::super::scorer::TIE;
+    use super::super::scores::RetrievalScores;
     use super::*;
     use ndarray::{Array2, array};
 
@@ -162,7 +173,7 @@ mod tests {
         let ranks = Ranks::of_scores(scores.view()).unwrap();
         assert_eq!(ranks.forward, [(0, 0), (1, 1), (1, 0)].map(|(better, ties)| Rank::single(better, ties)));
         assert_eq!(ranks.backward, [(0, 0), (1, 0), (0, 0)].map(|(better, ties)| Rank::single(better, ties)));
-        let figures = Figures::of_ranks(&ranks.forward);
+        let figures = RetrievalScores::of_ranks(&ranks.forward);
         assert!((figures.recall_at_1 - 1.0 / 3.0).abs() < 1e-12);
         assert!((figures.mrr - (1.0 + (0.5 + 1.0 / 3.0) / 2.0 + 0.5) / 3.0).abs() < 1e-12);
         assert_eq!(figures.median_rank, 2.0);
@@ -170,8 +181,8 @@ mod tests {
         assert!((ranks.early_recall(2) - (1.0 / 3.0 + 2.0 / 3.0 + 2.5 / 3.0 + 1.0) / 4.0).abs() < 1e-12);
     }
 
-    /// A constant map of 20 rows scores 1/20, 5/20 and 10/20, also over the edge of a block and off by a
-    /// rounding.
+    /// A constant map of 20 rows has the recalls 1/20, 5/20 and 10/20, also with rounding errors and with
+    /// several blocks.
     #[test]
     fn a_constant_map_scores_chance() {
         let map = |n: usize| {
@@ -187,9 +198,9 @@ mod tests {
         assert!(ranks.forward.iter().chain(&ranks.backward).all(|&rank| rank == Rank::single(0, n - 1)));
     }
 
-    /// Groups of equal captions: a perfect map finds each in 1 of m places.
+    /// With groups of m equal vectors a perfect map ranks each of them uniformly among the first m places.
     #[test]
-    fn equal_captions_share_their_places() {
+    fn equal_vectors_share_their_places() {
         for (m, want) in [(2, [0.5, 1.0, 1.0]), (3, [1.0 / 3.0, 1.0, 1.0]), (20, [0.05, 0.25, 0.5])] {
             let base = cloud(60 / m, 16, m as u64);
             let rows = Array2::from_shape_fn((60, 16), |(i, j)| base[[i / m, j]]);
@@ -199,8 +210,7 @@ mod tests {
         }
     }
 
-    /// The reference compares every pair of scores, summed one by one; no two lie at the tolerance to the
-    /// last bits.
+    /// The reference compares all pairs of scores, computed directly.
     #[test]
     fn blocks_agree_with_the_definition() {
         let n = 1031;
@@ -224,17 +234,18 @@ mod tests {
     }
 
     #[test]
-    fn a_perfect_map_scores_600_and_its_shuffle_chance() {
+    fn a_perfect_map_has_an_rsum_of_600_and_a_shuffled_one_chance() {
         let mut a = cloud(400, 16, 3);
         a.outer_iter_mut().for_each(|mut row| row /= row.dot(&row).sqrt());
         assert_eq!(Ranks::of_embeddings(a.view(), a.view()).unwrap().rsum(), 600.0);
         let control = Ranks::of_shuffled(a.view(), a.view(), 5).unwrap().rsum();
-        // chance is 2 * 16 / 400 * 100 = 8; the standard error of 800 queries is about 2, four are allowed
+        // Chance is 2 * 16 / 400 * 100 = 8, with a standard error of about 2 for 800 queries; four are
+        // allowed.
         assert!(control < 16.0, "{control}");
     }
 
     #[test]
-    fn bad_input_is_an_error() {
+    fn invalid_input_is_an_error() {
         let mut a = cloud(6, 3, 1);
         assert!(Ranks::of_embeddings(a.view(), cloud(5, 3, 1).view()).is_err());
         assert!(Ranks::of_embeddings(a.view(), cloud(6, 4, 1).view()).is_err());

@@ -1,4 +1,4 @@
-//! Scores of some queries against a whole gallery, in double precision.
+//! Scores of queries against a whole gallery, in double precision.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array2, ArrayView2};
@@ -6,33 +6,38 @@ use ndarray::{Array2, ArrayView2};
 use crate::linalg::finite;
 use crate::{Error, Result, same};
 
-/// Scores closer than this share of the product of the two vectors' lengths are equal: eight units of single
-/// precision.
+/// Scores that differ by less than this share of the product of the two vectors' lengths are equal: eight
+/// units of single precision.
 ///
-/// Rounding the entries of two vectors moves their product by at most one unit (2^-23), and computing them in
-/// single precision (a product over some hundred terms, and a division by the length) by a few more. Scores
-/// of items that differ in anything that a model sees are apart by far more.
+/// Rounding the entries of two vectors to single precision changes their dot product by at most one unit
+/// (2^-23), and computing the vectors in single precision by a few more. Scores of items that a model can
+/// distinguish differ by far more.
 pub const TIE: f64 = 8.0 * f32::EPSILON as f64;
-/// Scores held at a time by one thread, unless a few queries already have more: 4 MiB.
+/// Number of scores that a thread computes at a time (4 MiB), but at least those of a few queries.
 const SCORES: usize = 1 << 19;
 
-/// Queries and gallery, finite and of one width.
+/// Checked queries and gallery.
 pub(super) struct Scorer<'a> {
     queries: ArrayView2<'a, f32>,
     gallery: Array2<f64>,
     penalty: Vec<f64>,
-    /// Lengths of the gallery's vectors.
+    /// Lengths of the gallery vectors.
     lengths: Vec<f64>,
 }
 
 impl<'a> Scorer<'a> {
-    /// `queries [q, d]`, `gallery [g, d]`, and what is taken off every score of a gallery item, `[g]`.
+    /// Checks `queries [q, d]`, `gallery [g, d]` and the `penalty [g]` that is subtracted from the scores of
+    /// each gallery item.
     pub fn new(
         queries: ArrayView2<'a, f32>,
         gallery: ArrayView2<'_, f32>,
         penalty: Option<&[f64]>,
     ) -> Result<Self> {
-        same("width of the gallery's vectors (the queries' is expected)", queries.ncols(), gallery.ncols())?;
+        same(
+            "width of the gallery vectors (must equal that of the queries)",
+            queries.ncols(),
+            gallery.ncols(),
+        )?;
         finite("queries", queries)?;
         finite("gallery", gallery)?;
         let penalty = penalty.map_or_else(|| vec![0.0; gallery.nrows()], <[f64]>::to_vec);
@@ -45,12 +50,12 @@ impl<'a> Scorer<'a> {
         Ok(Self { queries, gallery, penalty, lengths })
     }
 
-    /// Queries that are scored at a time.
+    /// Returns the number of queries to score at a time.
     pub fn step(&self) -> usize {
         (SCORES / self.gallery.nrows().max(1)).clamp(8, 256)
     }
 
-    /// Scores of some queries, a row of the gallery's size each.
+    /// Returns the scores of some queries, one row of `g` scores each.
     pub fn scores(&self, queries: impl ExactSizeIterator<Item = usize>) -> Array2<f64> {
         let rows = queries.len();
         let mut wide = Vec::with_capacity(rows * self.queries.ncols());
@@ -73,12 +78,15 @@ impl<'a> Scorer<'a> {
         Array2::from_shape_vec((rows, items), scores).unwrap_or_default()
     }
 
-    /// How far scores may be from that of a right item to be equal to it.
-    pub fn tolerance(&self, query_length: f64, right: usize) -> f64 {
-        TIE * query_length * self.lengths[right]
+    /// Returns the difference up to which scores are equal to that of the relevant item `relevant`.
+    ///
+    /// Uses the length of the relevant item for both, since items that are equal up to rounding have equal
+    /// lengths.
+    pub fn tolerance(&self, query_length: f64, relevant: usize) -> f64 {
+        TIE * query_length * self.lengths[relevant]
     }
 
-    /// The length of a query's vector.
+    /// Returns the length of a query vector.
     pub fn query_length(&self, query: usize) -> f64 {
         length(self.queries.row(query).iter())
     }

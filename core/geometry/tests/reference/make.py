@@ -1,6 +1,6 @@
-"""Makes cases.json: ranks with ties by scipy.stats.rankdata and spectra by numpy.linalg of small matrices.
+"""Writes cases.json: ranks with ties by scipy.stats.rankdata and decompositions by numpy.linalg of small matrices.
 
-Run with `python make.py` in a venv that holds numpy and scipy; the result is kept beside this file.
+Run with `python make.py` in an environment with numpy and scipy.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Makes measures.json: every measure of two small clouds by NumPy, SciPy, scikit-learn, POT and ripser + persim.
+"""Writes measures.json: all measures of two small clouds by NumPy, SciPy, scikit-learn, POT and ripser + persim.
 
-Run with `python make_measures.py` in a venv that holds numpy, scipy, scikit-learn, POT, ripser and persim; the result is
-kept beside this file. x [60, 6] and y [60, 6] are noisy images of one latent cloud, z [60, 4] is y's first four columns
-(another width), w [45, 6] is an unpaired sample.
+Run with `python make_measures.py` in an environment with numpy, scipy, scikit-learn, POT, ripser and persim. x [60, 6]
+and y [60, 6] are noisy images of one latent cloud, z [60, 4] has the first four columns of y (another width), and
+w [45, 6] is an unpaired sample.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""Makes retrieval.json: figures of retrieval and of tasks by scikit-learn, trec_eval and sentence-transformers' formulas.
+"""Writes retrieval.json: scores of retrieval and of predictions by scikit-learn, trec_eval and the formulas of
+sentence-transformers.
 
-Run with `python make_retrieval.py` in a venv that holds numpy, scikit-learn and pytrec-eval-terrier; the result is
-kept beside this file. Vectors hold small whole numbers, so that every score is exact and ties are ties.
+Run with `python make_retrieval.py` in an environment with numpy, scikit-learn and pytrec-eval-terrier. Vectors hold
+small integers, so that scores are exact.
 """
 
 import json

@@ -6,7 +6,7 @@ use crate::base::{
     reporter::Reporter,
 };
 use chiasm_geometry::Real;
-use chiasm_geometry::measure::{Report, Request, measure};
+use chiasm_geometry::measure::{MeasureOptions, MeasureReport, measure};
 use ndarray::ArrayView2;
 use std::path::Path;
 
@@ -19,12 +19,12 @@ use std::path::Path;
 pub fn measure_files(
     files: [&Path; 2],
     labels: Option<&Path>,
-    request: &Request,
+    request: &MeasureOptions,
     reporter: &dyn Reporter,
-) -> Result<Report, Error> {
+) -> Result<MeasureReport, Error> {
     let [a, b] = [read_rows(files[0])?, read_rows(files[1])?];
     let labels = labels.map(read_labels).transpose()?;
-    let request = Request { labels, ..request.clone() };
+    let request = request.clone().labels(labels);
     let report = match (a, b) {
         (FloatMatrix::Single(a), FloatMatrix::Single(b)) => {
             run(files, a.view(), b.view(), &request, reporter)
@@ -39,7 +39,7 @@ fn run<T: Real>(
     files: [&Path; 2],
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
-    request: &Request,
+    request: &MeasureOptions,
     reporter: &dyn Reporter,
 ) -> Result<Report, Error> {
     check_rows(files[0], a)?;

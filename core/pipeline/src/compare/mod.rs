@@ -186,7 +186,7 @@ fn fold_rows(rows: &SplitRows, count: usize) -> Result<Vec<SplitRows>, Error> {
     let mut all: Vec<usize> =
         [&rows.train, &rows.validation, &rows.test].into_iter().flatten().copied().collect();
     all.sort_unstable();
-    let folds = split::modulo(all.len(), count)
+    let folds = split::interleaved_folds(all.len(), count)
         .map_err(|e| Error::input("chiasm::compare::folds", e.to_string(), "choose another --folds"))?;
     let pick = |places: &[usize]| places.iter().map(|&at| all[at]).collect::<Vec<_>>();
     Ok((folds.iter())

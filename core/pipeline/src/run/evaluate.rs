@@ -19,7 +19,7 @@ use crate::{
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{Figures, Items, PermutationNull, Retrieval},
+    retrieval::{PermutationNull, Retrieval, RetrievalItems, RetrievalScores},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -204,7 +204,7 @@ fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSumm
         let (first, second) = (direction.first.z.view(), direction.second.z.view());
         let [_, penalty] = hubness::csls(first, second, CSLS_TOP).map_err(measure_error)?;
         let found = direction.retrieval(|own| &own.z, Some(&penalty))?.outcomes();
-        retrieval.insert(name, found.figures());
+        retrieval.insert(name, found.scores());
     }
     Ok(with_rsum(retrieval))
 }

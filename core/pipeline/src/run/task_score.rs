@@ -6,7 +6,7 @@ use crate::{
     plan::task::{GroundTruth, TaskPlan},
 };
 use chiasm_geometry::{
-    retrieval::{Items, Retrieval, bootstrap},
+    retrieval::{Retrieval, RetrievalItems, bootstrap},
     scores,
 };
 use chiasm_host::TaskKind;

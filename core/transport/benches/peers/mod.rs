@@ -1,4 +1,4 @@
-//! What all comparisons share: the peer's Python and scripts, the same bytes for both sides, turns, medians.
+//! Shared parts of the benchmarks: running the peers' Python scripts on the same data, timing, medians.
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
 use ndarray::Array2;
@@ -7,20 +7,20 @@ use std::{path::PathBuf, process::Command, time::Instant};
 
 /// The command line: `--peer PYTHON --scripts DIR [--rounds N] [--sizes 1000,4000] [--only NAME]
 /// [--iterations N]`.
-pub struct Setting {
+pub struct BenchOptions {
     python: Option<String>,
     scripts: PathBuf,
-    /// Turns of ours and theirs.
+    /// How often both sides run.
     pub rounds: usize,
-    /// Problem sizes, if not the default.
+
     sizes: Option<Vec<usize>>,
     only: Option<String>,
-    /// Iterations of a run without a tolerance.
+    /// Number of iterations in runs without a tolerance.
     pub iterations: usize,
 }
 
-impl Setting {
-    /// Reads the command line; without `--peer` only our side runs.
+impl BenchOptions {
+    /// Parses the command line. Without `--peer` only this crate runs.
     pub fn read() -> Self {
         let words: Vec<String> = std::env::args().collect();
         let of = |name: &str| words.iter().position(|w| w == name).and_then(|i| words.get(i + 1)).cloned();
@@ -34,18 +34,18 @@ impl Setting {
         }
     }
 
-    /// The sizes asked for, or these.
+    /// Returns the sizes of the command line, or the default.
     pub fn sizes(&self, default: &[usize]) -> Vec<usize> {
         self.sizes.clone().unwrap_or_else(|| default.to_vec())
     }
 
-    /// Whether a comparison of this name is wanted.
+    /// Returns whether `--only` selects a comparison of this name.
     pub fn wants(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
-    /// One turn of a peer's script: its JSON line, and what it says that it took.
-    pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<(Value, Took)> {
+    /// Runs a peer's script once. Returns its JSON line and the time that it reports.
+    pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<(Value, RunTime)> {
         let python = self.python.as_ref()?;
         let output = Command::new(python)
             .env("OPENBLAS_CORETYPE", "SkylakeX")
@@ -62,10 +62,10 @@ impl Setting {
         let line = line?;
         let wall = line["t_median_s"].as_f64().unwrap_or(f64::NAN);
         let processor = wall * line["own_cpus"].as_f64().unwrap_or(f64::NAN);
-        Some((line, Took { wall, processor }))
+        Some((line, RunTime { wall, processor }))
     }
 
-    /// The very clouds that the scripts use.
+    /// Returns the clouds that the scripts use, and creates them if needed.
     pub fn clouds(&self, n: usize, d: usize) -> (Array2<f32>, Array2<f32>) {
         let folder = std::env::temp_dir().join(format!("chiasm-transport-bench-{n}-{d}"));
         let (n_text, d_text, out) = (n.to_string(), d.to_string(), folder.display().to_string());
@@ -85,23 +85,23 @@ fn load(path: PathBuf) -> Array2<f32> {
     Array2::from_shape_vec((shape[0] as usize, shape[1] as usize), file.into_vec().unwrap()).unwrap()
 }
 
-/// Wall and processor seconds of one call. On a machine that others use the second is the steadier measure.
+/// Wall and processor seconds of one call. Processor time is more stable on a busy machine.
 #[derive(Clone, Copy)]
-pub struct Took {
-    /// By the clock.
+pub struct RunTime {
+    /// Wall time.
     pub wall: f64,
-    /// Of all threads together.
+    /// Processor time of all threads.
     pub processor: f64,
 }
 
-/// Times one call of ours.
-pub fn timed<T>(job: impl FnOnce() -> T) -> (T, Took) {
+/// Calls `job` and returns its result and its time.
+pub fn timed<T>(job: impl FnOnce() -> T) -> (T, RunTime) {
     let (clock, before) = (Instant::now(), processor_seconds());
     let result = job();
-    (result, Took { wall: clock.elapsed().as_secs_f64(), processor: processor_seconds() - before })
+    (result, RunTime { wall: clock.elapsed().as_secs_f64(), processor: processor_seconds() - before })
 }
 
-/// Nanoseconds that each of this process's threads has run, as Linux counts them; zero elsewhere.
+/// Returns the processor time of all threads of this process on Linux, and zero elsewhere.
 fn processor_seconds() -> f64 {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let run = |path: PathBuf| {
@@ -110,23 +110,23 @@ fn processor_seconds() -> f64 {
     tasks.filter_map(|task| run(task.path())).sum::<f64>() * 1e-9
 }
 
-/// Times taken in turn; the first name is ours.
+/// Times by name, in the order of their first run. The first name is this crate.
 #[derive(Default)]
-pub struct Turns(Vec<(String, Vec<Took>)>);
+pub struct TimingTable(Vec<(String, Vec<RunTime>)>);
 
-impl Turns {
-    /// Takes in one time.
-    pub fn add(&mut self, name: &str, took: Took) {
+impl TimingTable {
+    /// Adds one time.
+    pub fn add(&mut self, name: &str, time: RunTime) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, times)) => times.push(took),
-            None => self.0.push((name.to_owned(), vec![took])),
+            Some((_, times)) => times.push(time),
+            None => self.0.push((name.to_owned(), vec![time])),
         }
     }
 
-    /// Medians so far, and their ratios to ours.
+    /// Prints the medians so far and their ratios to the first name.
     pub fn print(&self) {
-        let middle = |times: &[Took]| {
-            let of = |part: fn(&Took) -> f64| median(&times.iter().map(part).collect::<Vec<_>>());
+        let middle = |times: &[RunTime]| {
+            let of = |part: fn(&RunTime) -> f64| median(&times.iter().map(part).collect::<Vec<_>>());
             (of(|t| t.wall), of(|t| t.processor))
         };
         let Some((_, ours)) = self.0.first() else { return };
@@ -134,7 +134,7 @@ impl Turns {
         for (name, times) in &self.0 {
             let (w, p) = middle(times);
             println!(
-                "    {name}: {w:.4} s, processor {p:.4} s; ratio {:.2}, of processor time {:.2} ({} turns)",
+                "    {name}: {w:.4} s, processor {p:.4} s; ratio {:.2}, of processor time {:.2} ({} runs)",
                 w / wall,
                 p / processor,
                 times.len()
@@ -143,7 +143,7 @@ impl Turns {
     }
 }
 
-/// The middle value.
+/// Returns the median, the upper one of an even number of values.
 pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

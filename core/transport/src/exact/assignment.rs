@@ -1,17 +1,19 @@
-//! Linear assignment by shortest augmenting paths (Jonker & Volgenant 1987), from good duals.
+//! Linear assignment by shortest augmenting paths (Jonker and Volgenant 1987), started from dual potentials.
 //!
-//! Given `v`, every row's `u_i = min_j (C_ij - v_j)` makes the duals feasible. Rows take a column at their minimum where it is
-//! free; Jonker and Volgenant's row reduction moves most of the others; the rest search a shortest path each. From duals
-//! near the optimum the searches are short.
+//! Given `v`, the choice `u_i = min_j (C_ij - v_j)` makes the potentials feasible. A row is assigned a column
+//! at its minimum if that is free. Augmenting row reduction assigns most of the other rows, and the rest need
+//! one shortest-path search each. The searches are short if the potentials start near the optimum.
 
 use ndarray::ArrayView2;
 
 use crate::simd;
 
+/// Marks an unassigned row or column.
 const FREE: usize = usize::MAX;
 
-/// The column of every row of the square problem, from the columns' duals `v`, which become optimal; `None` when `stop`,
-/// asked between searches, says so.
+/// Returns the column assigned to each row of a square problem. `v` holds the starting potentials of the
+/// columns and receives the optimal ones. Returns `None` if `stop`, which is called between searches, returns
+/// true.
 pub(super) fn solve(cost: ArrayView2<'_, f64>, v: &mut [f64], stop: impl Fn() -> bool) -> Option<Vec<usize>> {
     let n = cost.nrows();
     let row = |i: usize| cost.row(i).to_slice().unwrap_or_default();
@@ -22,7 +24,7 @@ pub(super) fn solve(cost: ArrayView2<'_, f64>, v: &mut [f64], stop: impl Fn() ->
         free = reduce(&row, free, v, &mut column_of, &mut row_of);
     }
     let mut search =
-        Search { keys: vec![0.0; n], parents: vec![0; n], closed: Vec::new(), reached: Vec::new() };
+        PathSearch { keys: vec![0.0; n], parents: vec![0; n], closed: Vec::new(), distances: Vec::new() };
     for i in free {
         if stop() {
             return None;
@@ -32,8 +34,9 @@ pub(super) fn solve(cost: ArrayView2<'_, f64>, v: &mut [f64], stop: impl Fn() ->
     Some(column_of)
 }
 
-/// Augmenting row reduction: each free row takes its best column, whose dual falls by the distance to the second best, and
-/// the row that had it is free again (tried at once where the dual fell). Returns the rows that stay free.
+/// Augmenting row reduction: each free row takes its best column, whose potential falls by the difference to
+/// the second best. The row that had the column becomes free, and is tried at once if the potential fell.
+/// Returns the rows that are still free.
 fn reduce<'r>(
     row: &impl Fn(usize) -> &'r [f64],
     free: Vec<usize>,
@@ -69,7 +72,7 @@ fn reduce<'r>(
     left
 }
 
-/// The best and the second best column of a row, and the distance of their reduced costs.
+/// Returns the best and the second-best column of a row, and the difference of their reduced costs.
 fn two_best(row: &[f64], v: &[f64]) -> (usize, usize, f64) {
     let (mut first, mut second) = ((0, f64::INFINITY), (0, f64::INFINITY));
     for (j, (c, v)) in row.iter().zip(v).enumerate() {
@@ -87,16 +90,18 @@ fn two_best(row: &[f64], v: &[f64]) -> (usize, usize, f64) {
     (first.0, second.0, gap)
 }
 
-/// Dijkstra's search over columns, dense.
-struct Search {
+/// Dijkstra's algorithm over the columns of a dense matrix.
+struct PathSearch {
     keys: Vec<f64>,
     parents: Vec<u64>,
     closed: Vec<usize>,
-    reached: Vec<f64>,
+    /// Distances of the closed columns.
+    distances: Vec<f64>,
 }
 
-impl Search {
-    /// Finds the shortest alternating path from row `start` to a free column, moves the duals and flips the path.
+impl PathSearch {
+    /// Finds the shortest alternating path from row `start` to a free column, updates the potentials and
+    /// augments the assignment along the path.
     fn augment<'r>(
         &mut self,
         row: &impl Fn(usize) -> &'r [f64],
@@ -107,9 +112,9 @@ impl Search {
     ) {
         self.keys.fill(f64::INFINITY);
         self.closed.clear();
-        self.reached.clear();
+        self.distances.clear();
         let mut i = start;
-        // Distances are measured from the start row's own minimum, whose reduced costs need no dual of the row.
+        // Distances are relative to the minimum of the start row, so the row's own potential is not needed.
         let mut shift = 0.0;
         let end = loop {
             let least = simd::lower_keys(row(i), v, shift, &mut self.keys, &mut self.parents, i as u64);
@@ -120,20 +125,20 @@ impl Search {
                     break;
                 }
             }
-            // A finite row always leaves an open column until a free one is reached.
+            // With finite costs there is an open column until a free one is reached.
             let Some(j) = found else { return };
             if row_of[j] == FREE {
                 break (j, least);
             }
             self.keys[j] = f64::NEG_INFINITY;
             self.closed.push(j);
-            self.reached.push(least);
+            self.distances.push(least);
             i = row_of[j];
             shift = least - (row(i)[j] - v[j]);
         };
         let (mut j, distance) = end;
-        for (&j, reached) in self.closed.iter().zip(&self.reached) {
-            v[j] += reached - distance;
+        for (&j, closed) in self.closed.iter().zip(&self.distances) {
+            v[j] += closed - distance;
         }
         loop {
             let i = self.parents[j] as usize;

@@ -1,14 +1,21 @@
-//! Transport on the line for a convex cost `|x - y|^p`: sorted points matched in order, the closed form.
+//! Transport on the line for a convex cost `|x - y|^p`: matching the sorted points in order is optimal.
 
-use super::Move;
+use super::PlanEntry;
 use crate::{Error, Result};
 
-/// The optimal moves `(source, target, mass)` and `sum mass |x_i - y_j|^p` for points on the line, p >= 1.
+/// Solves transport between points on the line with the cost `|x_i - y_j|^p`, p >= 1. Returns the entries of
+/// the optimal plan and its cost.
+///
+/// ```
+/// let (plan, cost) = chiasm_transport::on_line(&[0.0, 1.0], &[2.0, 1.0], &[0.5; 2], &[0.5; 2], 1.0)?;
+/// assert_eq!((plan[0].source, plan[0].target, cost), (0, 1, 1.0));
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 ///
 /// # Errors
-/// On empty or not finite points, weights that are no weights, unequal sums, and p below one (not convex: order is
-/// not optimal there).
-pub fn on_line(x: &[f64], y: &[f64], a: &[f64], b: &[f64], p: f64) -> Result<(Vec<Move>, f64)> {
+/// When points are empty or not finite, weights are invalid or have unequal sums, or p is below one (matching
+/// in order is not optimal for a concave cost).
+pub fn on_line(x: &[f64], y: &[f64], a: &[f64], b: &[f64], p: f64) -> Result<(Vec<PlanEntry>, f64)> {
     if !(p >= 1.0 && p.is_finite()) {
         return Err(Error::Setting { what: "exponent p", expected: "a number >= 1", got: p });
     }
@@ -27,31 +34,31 @@ pub fn on_line(x: &[f64], y: &[f64], a: &[f64], b: &[f64], p: f64) -> Result<(Ve
         order
     };
     let (rows, columns) = (order(x), order(y));
-    let mut moves = Vec::with_capacity(x.len() + y.len());
+    let mut entries = Vec::with_capacity(x.len() + y.len());
     let (mut i, mut j) = (0, 0);
-    let (mut have, mut want) = (a[rows[0]], b[columns[0]]);
+    let (mut supply, mut demand) = (a[rows[0]], b[columns[0]]);
     let mut cost = 0.0;
     loop {
-        let amount = have.min(want);
+        let amount = supply.min(demand);
         if amount > 0.0 {
-            moves.push((rows[i], columns[j], amount * mass));
+            entries.push(PlanEntry { source: rows[i], target: columns[j], mass: amount * mass });
             cost += amount * mass * (x[rows[i]] - y[columns[j]]).abs().powf(p);
         }
-        (have, want) = (have - amount, want - amount);
-        // What rounding leaves at the end of one side belongs to nobody.
-        if have <= want {
+        (supply, demand) = (supply - amount, demand - amount);
+        // A rounding error that remains at the end of one side is dropped.
+        if supply <= demand {
             i += 1;
             if i == rows.len() {
                 break;
             }
-            have = a[rows[i]];
+            supply = a[rows[i]];
         } else {
             j += 1;
             if j == columns.len() {
                 break;
             }
-            want = b[columns[j]];
+            demand = b[columns[j]];
         }
     }
-    Ok((moves, cost))
+    Ok((entries, cost))
 }

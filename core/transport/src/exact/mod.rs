@@ -1,9 +1,10 @@
-//! Exact transport: assignment for equal uniform weights, network simplex for all others, a closed form on the line.
+//! Exact transport: linear assignment for uniform weights, network simplex for general weights, a closed form
+//! on the line.
 //!
-//! Both solvers start from the duals of an annealed entropic solve, which costs a few reads of the matrix and leaves little
-//! to do: the assignment's searches are short, and the simplex works on the few arcs that are nearly tight, then prices
-//! all arcs and takes in those that the duals refuse, until there is none. Double precision; the duals handed back
-//! certify the optimum ([`Exact::gap`]).
+//! Both solvers start from the dual potentials of a short annealed entropic solve. From there the
+//! assignment's searches are short, and the simplex works on a few candidate arcs with small reduced costs.
+//! It then prices all arcs and adds those with negative reduced costs, until there are none. Double
+//! precision. The dual potentials of the result prove how close to the optimum it is ([`ExactPlan::gap`]).
 
 mod assignment;
 mod line;
@@ -15,48 +16,67 @@ use ndarray::{Array1, Array2, ArrayView2, CowArray};
 use rayon::prelude::*;
 use std::time::Instant;
 
-use crate::{Cost, Error, Limits, Result, Sinkhorn, Stop, simd};
-use simplex::{Arc, Simplex};
+use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, simd};
+use simplex::{CandidateArc, NetworkSimplex};
 
-/// Mass that a plan moves: source, target, how much.
-pub type Move = (usize, usize, f64);
+/// An entry of a sparse plan: the mass that moves from a source point to a target point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlanEntry {
+    /// Index of the source point.
+    pub source: usize,
+    /// Index of the target point.
+    pub target: usize,
+    /// The mass.
+    pub mass: f64,
+}
 
-/// An optimal plan, sparse, with the duals that prove it.
+/// A sparse optimal plan with the dual potentials that certify it.
 #[derive(Debug, Clone)]
-pub struct Exact {
-    /// The moves, at most n + m - 1 of them.
-    pub moves: Vec<Move>,
+#[non_exhaustive]
+pub struct ExactPlan {
+    /// The non-zero entries, at most n + m - 1.
+    pub entries: Vec<PlanEntry>,
     /// `<P, C>`.
     pub transport_cost: f64,
-    /// Source duals f with `f_i + g_j <= C_ij`.
+    /// Dual potential f of the source, `[n]`: `f_i + g_j <= C_ij`.
     pub source_potential: Array1<f64>,
-    /// Target duals g.
+    /// Dual potential g of the target, `[m]`.
     pub target_potential: Array1<f64>,
-    /// `<P, C>` less the dual value of the feasible duals: how far from the optimum the plan can be.
+    /// The duality gap, `<P, C>` minus the dual value: an upper bound of the distance from the optimal cost.
     pub gap: f64,
     /// Wall time.
     pub seconds: f64,
-    /// Why it stopped; only [`Stop::Converged`] is an optimum.
-    pub stop: Stop,
+    /// Why it stopped; the plan is optimal only for [`StopReason::Converged`].
+    pub stop: StopReason,
     shape: (usize, usize),
 }
 
-impl Exact {
-    /// The dense plan `P[n, m]`.
+impl ExactPlan {
+    /// Returns the dense plan `P[n, m]`.
     pub fn plan(&self) -> Array2<f64> {
         let mut plan = Array2::zeros(self.shape);
-        self.moves.iter().for_each(|&(i, j, mass)| plan[[i, j]] += mass);
+        self.entries.iter().for_each(|entry| plan[[entry.source, entry.target]] += entry.mass);
         plan
     }
 }
 
-/// Solves `min <P, C>`, `P 1 = a`, `P^T 1 = b`, `P >= 0`, for `C[n, m]`.
+/// Solves `min <P, C>` subject to `P 1 = a`, `P^T 1 = b`, `P >= 0`, for the cost matrix `C[n, m]`.
 ///
-/// `limits` count simplex pivots (or searches) and time. A plan that was cut short is still feasible, with its gap.
+/// `limits` count simplex pivots and time; the assignment solver obeys the time limit only. A plan that was
+/// cut short is feasible, and its gap bounds its error.
+///
+/// ```
+/// use chiasm_transport::{SolverLimits, exact};
+/// let cost = ndarray::array![[1.0, 3.0], [3.0, 1.0]];
+/// let found = exact(cost.view(), &[0.7, 0.3], &[0.5, 0.5], &SolverLimits::new(1000))?;
+/// assert!((found.transport_cost - 1.4).abs() < 1e-12 && found.gap.abs() < 1e-12);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 ///
 /// # Errors
-/// On an empty or not finite matrix, weights that are no weights, and unequal sums of weights.
-pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &Limits) -> Result<Exact> {
+/// When the matrix is empty or not finite, or weights are invalid or have unequal sums; when the time limit
+/// stops the assignment solver, which has no partial result.
+pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLimits) -> Result<ExactPlan> {
     let clock = Instant::now();
     let shape = cost.dim();
     let entropic = Cost::matrix64(cost)?;
@@ -70,28 +90,28 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &Limits) -
     if !(spread * (shape.0 + shape.1) as f64).is_finite() {
         return Err(Error::Breakdown {
             what: "exact transport",
-            why: "costs differ by more than double precision holds",
+            why: "the range of the costs exceeds double precision: rescale the cost matrix",
         });
     }
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
     let start = start(&entropic, &a, &b, low, limits);
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
-    let problem = Problem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
-    let (moves, v, stop) = if uniform { problem.assign(start.1)? } else { problem.simplex(start) };
-    Ok(problem.finish(moves, v, mass, stop))
+    let problem = ExactProblem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
+    let (entries, v, stop) = if uniform { problem.assign(start.1)? } else { problem.simplex(start) };
+    Ok(problem.finish(entries, v, mass, stop))
 }
 
-/// Candidate arcs for each row that the simplex starts with.
+/// Candidate arcs per row at the start of the simplex.
 const CANDIDATES: f64 = 12.0;
-/// The start's regularisation over the mean cost, and its marginal error: sharp enough to leave little to do.
+/// Regularisation of the entropic start as a share of the mean cost, and its tolerance.
 const START: (f64, f64) = (3e-3, 0.05);
-
-/// Costs below which a start is not worth its time.
+/// Problems with at most this many costs start from zero potentials.
 const SMALL: usize = 2500;
 
-/// Duals near the optimum from a short entropic solve; zeros where that would not pay or cannot be had (equal costs).
-fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &Limits) -> (Vec<f64>, Vec<f64>) {
+/// Returns dual potentials near the optimum from a short entropic solve. Returns zeros for small problems and
+/// where the entropic solve fails (equal costs).
+fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &SolverLimits) -> (Vec<f64>, Vec<f64>) {
     let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
     if a.len() * b.len() <= SMALL {
         return zeros();
@@ -104,47 +124,51 @@ fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &Limits) -> (V
     }
 }
 
-struct Problem<'p> {
+/// A checked exact problem with normalised weights.
+struct ExactProblem<'p> {
     cost: &'p CowArray<'p, f64, ndarray::Ix2>,
     a: &'p [f64],
     b: &'p [f64],
-    /// Points with positive weight.
+    /// Source points with positive weight.
     rows: Vec<usize>,
+    /// Target points with positive weight.
     columns: Vec<usize>,
     low: f64,
     spread: f64,
     clock: Instant,
-    limits: &'p Limits,
+    limits: &'p SolverLimits,
 }
 
-type Plan = (Vec<Move>, Vec<f64>, Stop);
+/// Entries of the plan, dual potential of the target, and why the solver stopped.
+type ExactSolution = (Vec<PlanEntry>, Vec<f64>, StopReason);
 
-impl Problem<'_> {
+impl ExactProblem<'_> {
     fn row(&self, i: usize) -> &[f64] {
         let m = self.b.len();
         self.cost.as_slice().map_or(&[], |cost| &cost[i * m..(i + 1) * m])
     }
 
-    /// What rounding may do to a reduced cost.
+    /// Bound of the rounding error of a reduced cost.
     fn tolerance(&self) -> f64 {
         1e-13 * (self.spread + self.low.abs()) + f64::MIN_POSITIVE
     }
 
-    fn assign(&self, mut v: Vec<f64>) -> Result<Plan> {
+    fn assign(&self, mut v: Vec<f64>) -> Result<ExactSolution> {
         let weight = 1.0 / self.a.len() as f64;
         let timed_out = || self.clock.elapsed() > self.limits.time;
-        let why = "the time limit came before it was complete: allow more, or take the entropic solver";
+        let why = "the time limit stopped it before it was complete: raise the limit, or use Sinkhorn";
         let column_of = assignment::solve(self.cost.view(), &mut v, timed_out)
-            .ok_or(Error::Breakdown { what: "assignment", why })?;
-        let moves = column_of.into_iter().enumerate().map(|(i, j)| (i, j, weight)).collect();
-        Ok((moves, v, Stop::Converged))
+            .ok_or(Error::Breakdown { what: "the assignment solver", why })?;
+        let entry = |(source, target)| PlanEntry { source, target, mass: weight };
+        Ok((column_of.into_iter().enumerate().map(entry).collect(), v, StopReason::Converged))
     }
 
-    fn simplex(&self, start: (Vec<f64>, Vec<f64>)) -> Plan {
+    fn simplex(&self, start: (Vec<f64>, Vec<f64>)) -> ExactSolution {
         let weights = |all: &[f64], kept: &[usize]| -> Vec<f64> { kept.iter().map(|&i| all[i]).collect() };
         let (a, b) = (weights(self.a, &self.rows), weights(self.b, &self.columns));
         let big = self.low.abs().max((self.low + self.spread).abs()) + self.spread;
-        let mut tree = Simplex::new(&a, &b, self.candidates(&start.0, &start.1), big, self.tolerance());
+        let mut tree =
+            NetworkSimplex::new(&a, &b, self.candidates(&start.0, &start.1), big, self.tolerance());
         let mut pivots = 0;
         let stop = loop {
             let budget = 2000.min(self.limits.iterations.saturating_sub(pivots)).max(1);
@@ -156,44 +180,49 @@ impl Problem<'_> {
             if done == budget {
                 continue;
             }
-            let refused = self.refused(&tree);
-            if refused.is_empty() {
-                break Stop::Converged;
+            let violated = self.violated(&tree);
+            if violated.is_empty() {
+                break StopReason::Converged;
             }
-            tree.add(refused);
+            tree.add(violated);
         };
-        let (flows, _) = tree.flows();
-        let moves = flows.into_iter().map(|(i, j, flow)| (self.rows[i], self.columns[j], flow)).collect();
+        let entry = |(i, j, mass): (usize, usize, f64)| PlanEntry {
+            source: self.rows[i],
+            target: self.columns[j],
+            mass,
+        };
+        let entries = tree.flows().into_iter().map(entry).collect();
         let mut v = vec![f64::NEG_INFINITY; self.b.len()];
         for (k, &j) in self.columns.iter().enumerate() {
             v[j] = tree.dual[self.rows.len() + k];
         }
-        (moves, v, stop)
+        (entries, v, stop)
     }
 
-    /// The arcs nearest to tight under the duals, best first: about a dozen for each row.
-    fn candidates(&self, f: &[f64], v: &[f64]) -> Vec<Arc> {
+    /// Returns the arcs with the smallest reduced costs in ascending order, about [`CANDIDATES`] per row.
+    fn candidates(&self, f: &[f64], v: &[f64]) -> Vec<CandidateArc> {
         let m = self.columns.len();
         let reduced = |i: usize| -> Vec<f64> {
             let row = self.row(i);
             self.columns.iter().map(|&j| row[j] - v[j] - f[i]).collect()
         };
-        // The threshold that leaves so many of the arcs of some sampled rows leaves as many of all.
+        // A threshold that keeps this share of the arcs of sampled rows keeps about the same share of all
+        // arcs.
         let step = self.rows.len().div_ceil(64);
         let mut sample: Vec<f64> = self.rows.iter().step_by(step).flat_map(|&i| reduced(i)).collect();
         let keep = ((sample.len() as f64 * CANDIDATES / m as f64) as usize).min(sample.len() - 1);
         let threshold = *sample.select_nth_unstable_by(keep, f64::total_cmp).1;
-        let mut arcs: Vec<(f64, Arc)> = (0..self.rows.len())
+        let mut arcs: Vec<(f64, CandidateArc)> = (0..self.rows.len())
             .into_par_iter()
             .flat_map_iter(|k| {
                 let row = self.row(self.rows[k]);
                 let reduced = reduced(self.rows[k]);
-                let near: Vec<(f64, Arc)> = reduced
+                let near: Vec<(f64, CandidateArc)> = reduced
                     .iter()
                     .enumerate()
                     .filter(|(_, r)| **r <= threshold)
                     .map(|(l, &r)| {
-                        (r, Arc { source: k as u32, target: l as u32, cost: row[self.columns[l]] })
+                        (r, CandidateArc { source: k as u32, target: l as u32, cost: row[self.columns[l]] })
                     })
                     .collect();
                 near
@@ -203,8 +232,8 @@ impl Problem<'_> {
         arcs.into_iter().map(|(_, arc)| arc).collect()
     }
 
-    /// Arcs that the tree's duals refuse, the worst few of each row.
-    fn refused(&self, tree: &Simplex) -> Vec<Arc> {
+    /// Returns arcs with negative reduced costs under the tree's dual potentials, the worst few of each row.
+    fn violated(&self, tree: &NetworkSimplex) -> Vec<CandidateArc> {
         const WORST: usize = 4;
         let n = self.rows.len();
         let tolerance = self.tolerance();
@@ -214,13 +243,13 @@ impl Problem<'_> {
             .into_par_iter()
             .flat_map_iter(|k| {
                 let (row, bound) = (self.row(self.rows[k]), tree.dual[k] - tolerance);
-                let mut bad: Vec<(f64, Arc)> = Vec::new();
+                let mut bad: Vec<(f64, CandidateArc)> = Vec::new();
                 if simd::min_reduced(row, &v) < bound {
                     for (l, &j) in self.columns.iter().enumerate() {
                         if row[j] - v[j] < bound {
                             bad.push((
                                 row[j] - v[j],
-                                Arc { source: k as u32, target: l as u32, cost: row[j] },
+                                CandidateArc { source: k as u32, target: l as u32, cost: row[j] },
                             ));
                         }
                     }
@@ -232,17 +261,21 @@ impl Problem<'_> {
             .collect()
     }
 
-    /// Feasible duals, the gap they certify, and the user's mass. A column without weight has no dual (-infinity) yet.
-    fn finish(&self, moves: Vec<Move>, mut v: Vec<f64>, mass: f64, stop: Stop) -> Exact {
+    /// Makes the dual potentials feasible, computes the gap, and scales the plan to the original mass. `v` is
+    /// -infinity for columns without weight.
+    fn finish(&self, entries: Vec<PlanEntry>, mut v: Vec<f64>, mass: f64, stop: StopReason) -> ExactPlan {
         let u: Vec<f64> =
             (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {
             *v = u.iter().enumerate().map(|(i, u)| self.row(i)[j] - u).fold(f64::INFINITY, f64::min);
         }
-        let primal: f64 = moves.iter().map(|&(i, j, flow)| flow * self.row(i)[j]).sum();
+        let primal: f64 = entries.iter().map(|entry| entry.mass * self.row(entry.source)[entry.target]).sum();
         let dual: f64 = self.a.iter().zip(&u).chain(self.b.iter().zip(&v)).map(|(w, d)| w * d).sum();
-        Exact {
-            moves: moves.into_iter().map(|(i, j, flow)| (i, j, flow * mass)).collect(),
+        ExactPlan {
+            entries: entries
+                .into_iter()
+                .map(|entry| PlanEntry { mass: entry.mass * mass, ..entry })
+                .collect(),
             transport_cost: primal * mass,
             source_potential: u.into(),
             target_potential: v.into(),

@@ -1,23 +1,24 @@
 //! The network simplex for transport, over a growing set of candidate arcs.
 //!
-//! A spanning tree of sources, targets and an artificial root; every arc between a node and its parent runs upwards from a
-//! source and downwards to a target. Block-search pivots and the strongly feasible leaving rule (Cunningham 1976) as in
-//! LEMON's solver (Kovács 2015, arXiv 1207.6381), whose tree is kept here as plain child lists. The start is no
-//! artificial basis but a greedy plan along good duals, which is a forest near the optimum.
+//! The basis is a spanning tree of sources, targets and an artificial root. An arc between a node and its
+//! parent is directed upwards from a source and downwards to a target. Entering arcs are found by block
+//! search, and the leaving arc keeps the tree strongly feasible (Cunningham 1976), as in LEMON's solver
+//! (Kovács 2015, arXiv 1207.6381). The tree is stored as child lists. The initial basis is a greedy plan
+//! along arcs with small reduced costs instead of an artificial one.
 
 const NONE: u32 = u32::MAX;
 
-/// An arc from source to target.
+/// An arc from a source to a target that may enter the basis.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arc {
+pub(super) struct CandidateArc {
     pub source: u32,
     pub target: u32,
     pub cost: f64,
 }
 
-/// The tree; nodes are sources, then targets, then the root.
-pub(super) struct Simplex {
-    arcs: Vec<Arc>,
+/// The spanning tree. Nodes are numbered sources first, then targets, then the root.
+pub(super) struct NetworkSimplex {
+    arcs: Vec<CandidateArc>,
     sources: usize,
     root: u32,
     parent: Vec<u32>,
@@ -28,17 +29,18 @@ pub(super) struct Simplex {
     /// Flow and cost of the arc between a node and its parent.
     flow: Vec<f64>,
     cost: Vec<f64>,
-    /// Dual of each node: a tree arc costs the sum of its ends' duals.
+    /// Dual potential of each node: the cost of a tree arc is the sum of the potentials of its ends.
     pub dual: Vec<f64>,
     stack: Vec<u32>,
+    /// Position of the block search.
     at: usize,
     tolerance: f64,
 }
 
-impl Simplex {
-    /// A feasible tree: `arcs` in the order of their promise are filled greedily, the rest goes through the root at
-    /// `big`, no less than any cost. Weights are positive.
-    pub(super) fn new(a: &[f64], b: &[f64], arcs: Vec<Arc>, big: f64, tolerance: f64) -> Self {
+impl NetworkSimplex {
+    /// Builds a feasible tree. `arcs`, best first, are filled greedily; the remaining mass goes through the
+    /// root at the cost `big`, which must be at least the largest cost. Weights must be positive.
+    pub(super) fn new(a: &[f64], b: &[f64], arcs: Vec<CandidateArc>, big: f64, tolerance: f64) -> Self {
         let (n, nodes) = (a.len(), a.len() + b.len());
         let mut left: Vec<f64> = a.iter().chain(b).copied().collect();
         let mut links: Vec<Vec<(u32, f64, f64)>> = vec![Vec::new(); nodes];
@@ -69,13 +71,14 @@ impl Simplex {
             at: 0,
             tolerance,
         };
-        // Each arc has emptied one of its ends, so a component has one node with something left at most: it hangs there,
-        // else at a source, whose empty arc to the root points upwards as strong feasibility wants.
+        // Each filled arc has emptied one of its ends, so a component has at most one node with mass left.
+        // Attach the component to the root by that node, otherwise by a source: its empty arc to the root is
+        // directed upwards, as strong feasibility requires.
         let with_rest = (0..nodes).filter(|&x| left[x] > 0.0);
         for x in with_rest.chain(0..n).collect::<Vec<_>>() {
             if tree.parent[x] == NONE {
                 tree.flow[x] = left[x];
-                tree.hang(x as u32, root);
+                tree.attach(x as u32, root);
                 tree.grow(x, &links);
             }
         }
@@ -83,25 +86,27 @@ impl Simplex {
         tree
     }
 
-    /// Hangs a component of the greedy plan below its node `x`.
+    /// Attaches a component of the greedy plan below its node `x`.
     fn grow(&mut self, x: usize, links: &[Vec<(u32, f64, f64)>]) {
         let mut open = vec![x];
         while let Some(x) = open.pop() {
             for &(y, flow, cost) in &links[x] {
                 if self.parent[y as usize] == NONE {
                     (self.flow[y as usize], self.cost[y as usize]) = (flow, cost);
-                    self.hang(y, x as u32);
+                    self.attach(y, x as u32);
                     open.push(y as usize);
                 }
             }
         }
     }
 
-    pub(super) fn add(&mut self, arcs: impl IntoIterator<Item = Arc>) {
+    /// Adds candidate arcs.
+    pub(super) fn add(&mut self, arcs: impl IntoIterator<Item = CandidateArc>) {
         self.arcs.extend(arcs);
     }
 
-    /// Pivots until no candidate arc has a negative reduced cost, or `budget` pivots are done; returns those done.
+    /// Pivots until no candidate arc has a negative reduced cost, at most `budget` times. Returns the number
+    /// of pivots.
     pub(super) fn optimise(&mut self, budget: usize) -> usize {
         let mut pivots = 0;
         while pivots < budget
@@ -113,26 +118,25 @@ impl Simplex {
         pivots
     }
 
-    /// Positive flows `(source, target, mass)`, and the mass that still goes through the root.
-    pub(super) fn flows(&self) -> (Vec<(usize, usize, f64)>, f64) {
+    /// Returns the positive flows `(source, target, mass)`, without those through the root.
+    pub(super) fn flows(&self) -> Vec<(usize, usize, f64)> {
         let mut flows = Vec::new();
-        let mut artificial = 0.0;
         for x in 0..self.root as usize {
             let (p, flow) = (self.parent[x] as usize, self.flow[x]);
-            if flow <= 0.0 {
-            } else if p == self.root as usize {
-                artificial += flow;
-            } else if x < self.sources {
+            if flow <= 0.0 || p == self.root as usize {
+                continue;
+            }
+            if x < self.sources {
                 flows.push((x, p - self.sources, flow));
             } else {
                 flows.push((p, x - self.sources, flow));
             }
         }
-        (flows, artificial)
+        flows
     }
 
-    /// Block search: the best arc of the first block that has one.
-    fn entering(&mut self) -> Option<Arc> {
+    /// Returns the entering arc by block search: the best arc of the first block that holds a candidate.
+    fn entering(&mut self) -> Option<CandidateArc> {
         let total = self.arcs.len();
         let block = ((total as f64).sqrt() as usize).max(16);
         let mut seen = 0;
@@ -156,11 +160,11 @@ impl Simplex {
         None
     }
 
-    fn pivot(&mut self, arc: Arc) {
+    fn pivot(&mut self, arc: CandidateArc) {
         let (i, j) = (arc.source, self.sources as u32 + arc.target);
         let apex = self.apex(i, j);
-        // Flow falls on the sources' arcs on i's side and on the targets' arcs on j's side. Of the arcs that block, the last
-        // one along the cycle from the apex leaves.
+        // The flow falls on arcs of sources on the side of i and on arcs of targets on the side of j. Of the
+        // blocking arcs, the last one along the cycle from the apex leaves.
         let mut amount = f64::INFINITY;
         let (mut leaving, mut on_source_side) = (NONE, true);
         let mut x = i;
@@ -186,16 +190,16 @@ impl Simplex {
             }
         }
         let (inner, outer) = if on_source_side { (i, j) } else { (j, i) };
-        self.rehang(inner, outer, leaving, amount, arc.cost);
+        self.reattach(inner, outer, leaving, amount, arc.cost);
     }
 
-    /// Reverses the path from `inner` up to `leaving` and hangs it below `outer`.
-    fn rehang(&mut self, inner: u32, outer: u32, leaving: u32, flow: f64, cost: f64) {
+    /// Reverses the path from `inner` up to `leaving` and attaches it below `outer`.
+    fn reattach(&mut self, inner: u32, outer: u32, leaving: u32, flow: f64, cost: f64) {
         let (mut x, mut below, mut flow, mut cost) = (inner, outer, flow, cost);
         loop {
             let above = self.parent[x as usize];
-            self.unhang(x);
-            self.hang(x, below);
+            self.detach(x);
+            self.attach(x, below);
             std::mem::swap(&mut self.flow[x as usize], &mut flow);
             std::mem::swap(&mut self.cost[x as usize], &mut cost);
             if x == leaving {
@@ -207,7 +211,7 @@ impl Simplex {
         self.refresh(inner);
     }
 
-    /// Depths and duals of `x` (but for the root's) and of all below it.
+    /// Recomputes the depths and dual potentials of `x` (unless it is the root) and of its descendants.
     fn refresh(&mut self, x: u32) {
         let mut stack = std::mem::take(&mut self.stack);
         stack.push(x);
@@ -229,6 +233,7 @@ impl Simplex {
         self.stack = stack;
     }
 
+    /// Returns the lowest common ancestor of two nodes.
     fn apex(&self, mut x: u32, mut y: u32) -> u32 {
         while x != y {
             if self.depth[x as usize] >= self.depth[y as usize] {
@@ -244,7 +249,8 @@ impl Simplex {
         (x as usize) < self.sources
     }
 
-    fn hang(&mut self, x: u32, p: u32) {
+    /// Makes `x` a child of `p`.
+    fn attach(&mut self, x: u32, p: u32) {
         let first = self.child[p as usize];
         self.parent[x as usize] = p;
         self.next[x as usize] = first;
@@ -255,7 +261,8 @@ impl Simplex {
         self.child[p as usize] = x;
     }
 
-    fn unhang(&mut self, x: u32) {
+    /// Removes `x` from the children of its parent.
+    fn detach(&mut self, x: u32) {
         let (before, after) = (self.previous[x as usize], self.next[x as usize]);
         if before == NONE {
             self.child[self.parent[x as usize] as usize] = after;

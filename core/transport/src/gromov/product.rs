@@ -1,44 +1,37 @@
-//! Products of single-precision matrices of any layout.
+//! Products of single-precision matrices of any layout, and hashed random numbers.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array1, Array2, ArrayView2, Zip};
 
-/// `factor * a b` on all threads.
+/// Returns `factor * a b`, computed on all threads.
 pub(super) fn product(factor: f32, a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
     let shape = out.dim();
     if let Some(slice) = out.as_slice_mut() {
         let out = MatMut::from_row_major_slice_mut(slice, shape.0, shape.1);
-        let (a, b) = (a.laid_out(), b.laid_out());
+        let (a, b) = (RowMajor::new(a), RowMajor::new(b));
         matmul(out, Accum::Replace, a.faer(), b.faer(), factor, Par::rayon(0));
     }
     out
 }
 
-/// A matrix as faer sees it without a copy: its memory row after row, or that of its transpose.
-struct Laid<'a> {
+/// A matrix, or its transpose, in row-major layout. Copies only if neither is.
+struct RowMajor<'a> {
     memory: ndarray::CowArray<'a, f32, ndarray::Ix2>,
     transposed: bool,
 }
 
-trait Lay<'a> {
-    fn laid_out(self) -> Laid<'a>;
-}
-
-impl<'a> Lay<'a> for ArrayView2<'a, f32> {
-    fn laid_out(self) -> Laid<'a> {
-        let transposed = !self.is_standard_layout() && self.t().is_standard_layout();
-        let view = if transposed { self.reversed_axes() } else { self };
+impl<'a> RowMajor<'a> {
+    fn new(matrix: ArrayView2<'a, f32>) -> Self {
+        let transposed = !matrix.is_standard_layout() && matrix.t().is_standard_layout();
+        let view = if transposed { matrix.reversed_axes() } else { matrix };
         let memory = if view.is_standard_layout() {
             view.into()
         } else {
             view.as_standard_layout().into_owned().into()
         };
-        Laid { memory, transposed }
+        Self { memory, transposed }
     }
-}
-
-impl Laid<'_> {
     fn faer(&self) -> MatRef<'_, f32> {
         let (rows, columns) = self.memory.dim();
         let view = MatRef::from_row_major_slice(self.memory.as_slice().unwrap_or_default(), rows, columns);
@@ -46,7 +39,7 @@ impl Laid<'_> {
     }
 }
 
-/// `sum x y`, rows in single precision lanes, their sum in double.
+/// Returns the sum of `x_ij y_ij` in double precision.
 pub(super) fn dot(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
     let rows = Zip::from(x.rows()).and(y.rows());
     let sums: Array1<f64> =
@@ -54,7 +47,7 @@ pub(super) fn dot(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
     sums.sum()
 }
 
-/// A number in [0, 1) that looks random (splitmix64).
+/// Returns a pseudo-random number in [0, 1) for the pair `(i, seed)`, by hashing it (SplitMix64).
 pub(super) fn unit_hash(i: u64, seed: u64) -> f64 {
     let mut z =
         i.wrapping_add(seed << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);

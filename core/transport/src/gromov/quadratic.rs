@@ -1,9 +1,11 @@
-//! Quadratic assignment: the permutation under which two similarity matrices agree best, by swaps from many starts.
+//! Quadratic assignment: the permutation under which two similarity matrices agree best, by local search from
+//! many random starts.
 //!
-//! With X and Y centred, `sum_ij X_ij Y_p(i)p(j) / (|X| |Y|)` is linear CKA (Kornblith et al. 2019, arXiv 1905.00414).
-//! Each start swaps two places while that helps: for i, j and their places i', j' a swap adds
-//! `(X_ii - X_jj) (Y_j'j' - Y_i'i') + 2 sum_k (X_ik - X_jk) (Y_j'k' - Y_i'k')`. A local optimum of an NP-hard problem: for tens
-//! of points, such as centroids, thousands of starts take less than a second.
+//! For centred X and Y the objective `sum_ij X_ij Y_p(i)p(j) / (|X| |Y|)` is linear CKA (Kornblith et al.
+//! 2019, arXiv 1905.00414). Each start swaps two assignments as long as that raises it. Swapping the targets
+//! i' and j' of i and j adds `(X_ii - X_jj) (Y_j'j' - Y_i'i') + 2 sum_k (X_ik - X_jk) (Y_j'k' - Y_i'k')`. The
+//! result is a local optimum of an NP-hard problem. For tens of points, such as centroids, thousands of
+//! starts take less than a second.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -11,9 +13,20 @@ use rayon::prelude::*;
 use super::product::unit_hash;
 use crate::{Result, cost::finite, same};
 
-/// The best permutation found: source point i goes to target point `places[i]`; and its CKA, at most 1.
+/// Returns the best permutation found and its linear CKA, at most 1. Source point i is assigned target point
+/// `permutation[i]`.
 ///
-/// `x` and `y` are symmetric `[n, n]`; `starts` random permutations, the same ones for the same `seed`, are improved.
+/// `x` and `y` are symmetric similarity matrices `[n, n]`. The search improves `starts` random permutations,
+/// which depend on `seed`.
+///
+/// ```
+/// let x = ndarray::array![[1.0, 0.5, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 3.0]];
+/// let y = ndarray::array![[3.0, 0.0, 0.0], [0.0, 1.0, 0.5], [0.0, 0.5, 2.0]];
+/// let (permutation, cka) = chiasm_transport::quadratic_assignment(x.view(), y.view(), 10, 1)?;
+/// assert_eq!(permutation, [1, 2, 0]);
+/// assert!((cka - 1.0).abs() < 1e-12);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 ///
 /// # Errors
 /// When a matrix is empty, not finite or not square, or the sizes differ.
@@ -47,7 +60,7 @@ pub fn quadratic_assignment(
     Ok((places, if scale > 0.0 { value / scale } else { 0.0 }))
 }
 
-/// Swaps until none helps.
+/// Swaps assignments until no swap raises the objective.
 fn improve(x: &Array2<f64>, y: &Array2<f64>, places: &mut [usize]) {
     let n = places.len();
     let scale = x.iter().zip(y).fold(0.0_f64, |top, (x, y)| top.max(x.abs() * y.abs()));
@@ -70,7 +83,7 @@ fn improve(x: &Array2<f64>, y: &Array2<f64>, places: &mut [usize]) {
     }
 }
 
-/// Rows and columns brought to mean zero.
+/// Returns the matrix with the means of its rows and columns removed.
 fn centred(m: ArrayView2<'_, f64>) -> Array2<f64> {
     let n = m.nrows() as f64;
     let rows = m.sum_axis(Axis(1)) / n;

@@ -1,7 +1,8 @@
-//! Large clouds: solve a sample, carry its potential over to all points, and refine without ever holding the kernel.
+//! A coarse start for large clouds: solve a sample and extend its potential to all points.
 //!
-//! Potentials are smooth functions of the points, so those of a few thousand points, carried over by one soft minimum,
-//! start the full problem within some per cent of its solution. Memory is linear: blocks of at most 32 MiB for each thread.
+//! Potentials are smooth functions of the points. Those of a few thousand points, extended by one soft
+//! minimum, start the full problem within a few per cent of its solution. Memory is linear in the number of
+//! points: blocks of at most 32 MiB per thread.
 
 use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
@@ -11,15 +12,29 @@ use crate::{Cost, Error, Result, simd, uniform};
 
 /// Points of each side in the coarse problem: its kernel takes 64 MiB.
 const SAMPLE: usize = 4000;
-/// Rows of costs made at a time.
+/// Rows of costs that are computed at a time.
 const BLOCK_ROWS: usize = 64;
 
 impl Sinkhorn {
-    /// These settings started from the solution of an evenly spaced sample of clouds `x[n, d]`, `y[m, d]` with equal weights;
-    /// `make` makes a cost from two clouds, e.g. [`Cost::squared_euclidean`].
+    /// Solves an evenly spaced sample of the clouds `x[n, d]` and `y[m, d]` with equal weights. Returns these
+    /// settings with its solution as the start for the whole clouds.
+    ///
+    /// `make` computes the cost of two clouds, for example [`Cost::squared_euclidean`].
+    ///
+    /// ```
+    /// use chiasm_transport::{Cost, Sinkhorn, uniform};
+    /// let x = ndarray::Array2::from_shape_fn((50, 2), |(i, k)| (i * (k + 3)) as f32 % 7.0);
+    /// let cost = Cost::squared_euclidean(x.view(), x.view())?;
+    /// let solver = Sinkhorn::of_mean_cost(0.05)
+    ///     .memory(0) // do not store the kernel
+    ///     .coarse_start(x.view(), x.view(), |x, y| Cost::squared_euclidean(x, y))?;
+    /// let coupling = solver.solve(&cost, &uniform(50), &uniform(50))?;
+    /// assert!(coupling.report.marginal_error < 1e-5);
+    /// # Ok::<(), chiasm_transport::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Sinkhorn::solve`], and for marginals that are not balanced.
+    /// The errors of [`Sinkhorn::solve`], and marginals that are not balanced.
     pub fn coarse_start(
         &self,
         x: ArrayView2<'_, f32>,
@@ -27,30 +42,32 @@ impl Sinkhorn {
         make: impl Fn(ArrayView2<'_, f32>, ArrayView2<'_, f32>) -> Result<Cost<'static>>,
     ) -> Result<Self> {
         if self.marginals != Marginals::Balanced {
-            let why = "a coarse start is for balanced transport: take it away, or use balanced marginals";
+            let why = "it is defined for balanced transport: use Marginals::Balanced, or solve without it";
             return Err(Error::Breakdown { what: "the coarse start", why });
         }
         let pick = |n: usize| (0..n.min(SAMPLE)).map(|k| k * n / n.min(SAMPLE)).collect::<Vec<_>>();
         let (rows, columns) = (pick(x.nrows()), pick(y.nrows()));
-        let (few_x, few_y) = (x.select(Axis(0), &rows), y.select(Axis(0), &columns));
-        let coarse = make(few_x.view(), few_y.view())?;
+        let (sample_x, sample_y) = (x.select(Axis(0), &rows), y.select(Axis(0), &columns));
+        let coarse = make(sample_x.view(), sample_y.view())?;
         let solved = self.clone().tolerance(self.tolerance.max(1e-3)).solve(
             &coarse,
             &uniform(rows.len()),
             &uniform(columns.len()),
         )?;
-        let all = make(few_x.view(), y)?;
-        let carried = solved.target_potential_on(&all)?;
-        Ok(self.clone().epsilon(solved.report.epsilon).start(&carried))
+        let all = make(sample_x.view(), y)?;
+        let potential = solved.target_potential_on(&all)?;
+        Ok(self.clone().epsilon(solved.report.epsilon).start(&potential))
     }
 }
 
 impl Coupling<'_> {
-    /// The target's potential at other points: `cost` is between the same source points and them,
-    /// `g(y) = -epsilon ln sum_i a_i exp((f_i - c(x_i, y)) / epsilon)`. The out-of-sample map is its gradient.
+    /// Extends the target potential to other points:
+    /// `g(y) = -epsilon ln sum_i a_i exp((f_i - c(x_i, y)) / epsilon)`.
+    ///
+    /// `cost` is the cost between the same source points and the new points `[k]`; the result is `[k]`.
     ///
     /// # Errors
-    /// When the cost's source has another number of points.
+    /// When the cost has another number of source points.
     pub fn target_potential_on(&self, cost: &Cost<'_>) -> Result<Vec<f64>> {
         let (n, m) = cost.shape();
         crate::same("source points of the cost", self.engine.a.len(), n)?;

@@ -1,53 +1,65 @@
-//! What an entropic solver hands back: potentials, the report, and the plan in whatever form is wanted.
+//! The result of an entropic solve: potentials, a report, and the plan in several forms.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use std::time::Instant;
 
-use super::engine::{Engine, potentials};
-use crate::{Result, Stop, simd};
+use super::engine::{ScalingEngine, potentials};
+use crate::{Result, StopReason, simd};
 
-/// How an iteration ended; `columns` are the sums of the last sweep.
-pub(super) struct Outcome {
-    pub stop: Stop,
+/// How an iteration ended. `columns` are the column sums of the last sweep.
+pub(super) struct IterationOutcome {
+    pub stop: StopReason,
     pub error: f64,
     pub iterations: usize,
     pub columns: Vec<f64>,
 }
 
-/// How a solve went.
+/// Statistics of an entropic solve.
 #[derive(Debug, Clone, Copy)]
-pub struct Report {
-    /// `<P, C>`.
+#[non_exhaustive]
+pub struct CouplingReport {
+    /// `<P, C>`, without the entropy term.
     pub transport_cost: f64,
-    /// The dual value of the balanced problem: `<P, C> + epsilon KL(P | a b^T)` at its optimum.
+    /// The dual value, which at the optimum is `<P, C> + epsilon KL(P | a b^T)`. Balanced problems only.
     pub dual: Option<f64>,
-    /// L1 distance of both marginals from what was asked, divided by the mass.
+    /// L1 distance of both marginals from their constraints, divided by the mass.
     pub marginal_error: f64,
-    /// Iterations, each of both half steps.
+    /// Number of iterations; each updates both sides.
     pub iterations: usize,
     /// Wall time.
     pub seconds: f64,
     /// Why it stopped.
-    pub stop: Stop,
-    /// The regularisation used, in units of the cost.
+    pub stop: StopReason,
+    /// The regularisation, in units of the cost.
     pub epsilon: f64,
 }
 
-/// An entropic plan, held as potentials (and the kernel where it was stored).
+/// An entropic plan, stored as dual potentials and, if it fitted into memory, the kernel.
+///
+/// ```
+/// use chiasm_transport::{Cost, Sinkhorn, uniform};
+/// let x = ndarray::array![[0.0_f32], [1.0]];
+/// let cost = Cost::squared_euclidean(x.view(), x.view())?;
+/// let coupling = Sinkhorn::new(0.1).solve(&cost, &uniform(2), &uniform(2))?;
+/// let images = coupling.barycentric(x.view())?;
+/// assert!((images[[1, 0]] - 1.0).abs() < 1e-3);
+/// assert!((coupling.into_plan().sum() - 1.0).abs() < 1e-5);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 pub struct Coupling<'a> {
-    /// How the solve went.
-    pub report: Report,
-    pub(super) engine: Engine<'a>,
+    /// Statistics of the solve.
+    pub report: CouplingReport,
+    pub(super) engine: ScalingEngine<'a>,
     mass: f64,
 }
 
 impl<'a> Coupling<'a> {
     pub(super) fn new(
-        engine: Engine<'a>,
+        engine: ScalingEngine<'a>,
         mass: f64,
-        outcome: Outcome,
+        outcome: IterationOutcome,
         balanced: bool,
         clock: Instant,
     ) -> Self {
@@ -64,7 +76,7 @@ impl<'a> Coupling<'a> {
         let mut coupling = Self {
             engine,
             mass,
-            report: Report {
+            report: CouplingReport {
                 transport_cost: transport_cost.max(0.0),
                 dual: None,
                 marginal_error: outcome.error,
@@ -84,23 +96,23 @@ impl<'a> Coupling<'a> {
         coupling
     }
 
-    /// The source's potential `f[n]`, in units of the cost: `P_ij = mass a_i b_j exp((f_i + g_j - C_ij) / epsilon)` with
-    /// weights that sum to one.
+    /// Returns the source potential `f[n]` in units of the cost:
+    /// `P_ij = mass a_i b_j exp((f_i + g_j - C_ij) / epsilon)` for weights that sum to one.
     pub fn source_potential(&self) -> Array1<f64> {
         Array1::from(potentials(&self.engine.phi, &self.engine.u)) * self.engine.epsilon
     }
 
-    /// The target's potential `g[m]`, in units of the cost.
+    /// Returns the target potential `g[m]` in units of the cost.
     pub fn target_potential(&self) -> Array1<f64> {
         Array1::from(potentials(&self.engine.psi, &self.engine.v)) * self.engine.epsilon
     }
 
-    /// Both sides' weights as the solve used them.
+    /// Returns the weights of both sides as the solver used them.
     pub(crate) fn weights(&self) -> (&[f64], &[f64]) {
         (&self.engine.a, &self.engine.b)
     }
 
-    /// The dense plan `P[n, m]`.
+    /// Returns the dense plan `P[n, m]`.
     pub fn plan(&self) -> Array2<f32> {
         let (n, m) = self.engine.cost.shape();
         let w = self.engine.target_weights();
@@ -112,7 +124,7 @@ impl<'a> Coupling<'a> {
         Array2::from_shape_vec((n, m), blocks.concat()).unwrap_or_default()
     }
 
-    /// The dense plan, in the memory of the kernel where it was stored.
+    /// Returns the dense plan `P[n, m]`, reusing the memory of the kernel if it was stored.
     pub fn into_plan(mut self) -> Array2<f32> {
         let (n, m) = self.engine.cost.shape();
         let Some(mut kernel) = self.engine.kernel.take() else { return self.plan() };
@@ -121,11 +133,14 @@ impl<'a> Coupling<'a> {
         Array2::from_shape_vec((n, m), kernel).unwrap_or_default()
     }
 
-    /// Barycentric targets `T[i] = sum_j P_ij y_j / sum_j P_ij` for points `y[m, d]`: where the plan sends each source
-    /// point on average. A point that the plan leaves alone (unbalanced, partial) goes where it would have gone.
+    /// Returns the barycentric targets `T[i] = sum_j P_ij y_j / sum_j P_ij`, `[n, d]`, given the target
+    /// points `y[m, d]`: the mean of the points that each source point is sent to.
+    ///
+    /// The target of a source point without mass (unbalanced or partial transport) is computed from its
+    /// kernel row.
     ///
     /// # Errors
-    /// When `y` has another number of rows than the target.
+    /// When `y` does not have one row per target point.
     pub fn barycentric(&self, y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         let (n, m) = self.engine.cost.shape();
         crate::same("rows of the target points", m, y.nrows())?;
@@ -154,7 +169,7 @@ impl<'a> Coupling<'a> {
         Ok(Array2::from_shape_vec((n, d), blocks.concat()).unwrap_or_default())
     }
 
-    /// From kernel rows to plan rows, in place.
+    /// Turns kernel rows into plan rows, in place.
     fn scale(&self, first: usize, block: &mut [f32], w: &[f32]) {
         for (i, row) in (first..).zip(block.chunks_mut(w.len())) {
             let factor = (self.mass * self.engine.a[i] * f64::from(self.engine.u[i])) as f32;
@@ -163,8 +178,9 @@ impl<'a> Coupling<'a> {
     }
 }
 
-/// `<P, C> = epsilon (sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E)`: no cost is computed again.
-fn from_kernel(engine: &Engine<'_>, w: &[f32], outcome: &Outcome) -> f64 {
+/// Returns `<P, C> = epsilon (sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E)`, without computing costs
+/// again.
+fn from_kernel(engine: &ScalingEngine<'_>, w: &[f32], outcome: &IterationOutcome) -> f64 {
     let rows: Vec<f64> = engine.blocks(|rows, block| {
         rows.zip(block.chunks(w.len()))
             .map(|(i, row)| {
@@ -178,9 +194,9 @@ fn from_kernel(engine: &Engine<'_>, w: &[f32], outcome: &Outcome) -> f64 {
     engine.epsilon * (rows.iter().sum::<f64>() + columns)
 }
 
-/// `<P, C>` with the costs made again, in units of their mean: where epsilon is above all of them the kernel is nearly
-/// one, and its logarithm all rounding.
-fn from_costs(engine: &Engine<'_>, w: &[f32], mean: f64) -> f64 {
+/// Returns `<P, C>` from recomputed costs, in units of their mean. If epsilon is above all costs, the kernel
+/// is nearly one and its logarithm is only rounding error.
+fn from_costs(engine: &ScalingEngine<'_>, w: &[f32], mean: f64) -> f64 {
     let (cost, m) = (engine.cost, w.len());
     let offsets: Vec<f64> = (0..m).map(|j| cost.target_offset(j, mean)).collect();
     let rows: Vec<f64> = engine.blocks(|rows, block| {

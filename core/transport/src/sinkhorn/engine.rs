@@ -1,28 +1,30 @@
-//! One Sinkhorn iteration in one read of the kernel, log-stable by absorption.
+//! One Sinkhorn iteration in one read of the kernel, stabilised by absorption.
 //!
-//! With potentials `phi`, `psi` (units of epsilon) absorbed, the kernel is `E = exp(phi_i + psi_j - C_ij / epsilon)` and
-//! the scalings `u`, `v` are what has changed since, near one. A sweep handles four rows at a time: their sums
-//! `s_i = sum_j E_ij b_j v_j` give the new `u_i`, and while the rows lie in the cache they join the column sums
-//! `t_j = sum_i a_i u_i E_ij`. No exponential and one read per iteration. A scaling that leaves `exp(±GUARD)` is
-//! absorbed: the potentials take one exact log-domain step and the kernel is made again (Schmitzer 2019,
-//! arXiv 1610.06519). Without memory for the kernel its blocks are made anew in every sweep.
+//! The potentials `phi` and `psi` (in units of epsilon) are absorbed into the kernel
+//! `E = exp(phi_i + psi_j - C_ij / epsilon)`. The scalings `u` and `v` hold the changes since then and stay
+//! near one. A sweep handles four rows at a time: their sums `s_i = sum_j E_ij b_j v_j` give the new `u_i`,
+//! and while the rows are in the cache they are added to the column sums `t_j = sum_i a_i u_i E_ij`. An
+//! iteration reads the kernel once and computes no exponentials. When a scaling leaves `exp(±GUARD)`, the
+//! potentials take one log-domain step and the kernel is recomputed (Schmitzer 2019, arXiv 1610.06519).
+//! Streaming mode, for kernels that exceed the memory limit, recomputes blocks of the kernel in every sweep.
 
 use rayon::prelude::*;
 use std::ops::Range;
 
-use super::rule::Rule;
+use super::rule::MarginalRule;
 use crate::{Cost, memory, simd, simd::ROWS};
 
-/// Largest |ln u| before absorption: entries lost below e^-80 then stay 1e-21 of their row.
+/// Largest |ln u| before absorption. Entries below e^-80, which are set to zero, are then less than 1e-21 of
+/// their row.
 const GUARD: f32 = 30.0;
-/// Rows after which the column sums leave single precision.
+/// Number of rows after which single-precision column sums are added to the double-precision ones.
 const FLUSH: usize = 64;
-/// Values that a block of the streaming mode may hold (32 MiB for each thread), and that one matrix product makes at a
-/// time: fewer rows would spend their time on packing the target's points.
+/// Largest number of values in a block of the streaming mode (32 MiB per thread) and of one matrix product.
+/// With fewer rows, packing the target points would dominate.
 const BLOCK: usize = 8 << 20;
 
 /// The kernel and the scalings of one problem.
-pub(super) struct Engine<'a> {
+pub(super) struct ScalingEngine<'a> {
     pub cost: &'a Cost<'a>,
     pub a: Vec<f64>,
     pub b: Vec<f64>,
@@ -33,14 +35,14 @@ pub(super) struct Engine<'a> {
     /// Scalings since the absorption.
     pub u: Vec<f32>,
     pub v: Vec<f32>,
-    /// `E` row after row, or nothing when streaming.
+    /// `E` in row-major order; `None` when streaming.
     pub kernel: Option<Vec<f32>>,
-    shares: Vec<Share>,
+    shares: Vec<RowShare>,
     backwards: bool,
 }
 
-/// What one thread needs for its rows.
-struct Share {
+/// The rows of one thread and its buffers.
+struct RowShare {
     rows: Range<usize>,
     block: Vec<f32>,
     recent: Vec<f32>,
@@ -49,31 +51,31 @@ struct Share {
     spread: f32,
 }
 
-/// What a sweep found.
-pub(super) struct Swept {
-    /// L1 distance of the rows' marginals from what their rule wants.
+/// Statistics of a sweep.
+pub(super) struct SweepResult {
+    /// L1 distance of the row marginals from their constraint.
     pub error: f64,
-    /// Largest |ln u|; above the guard the scalings must be absorbed.
+    /// Largest |ln u|. Above the guard the scalings must be absorbed.
     pub spread: f32,
 }
 
-/// What a pass over the kernel does with a row's sum.
+/// What a pass over the kernel does with the sum of a row.
 #[derive(Clone, Copy)]
-enum Pass<'r> {
-    /// It gives the new scaling, with which the row joins the column sums.
-    Scale(&'r Rule),
-    /// It goes on to the columns itself: the Hessian's coupling.
+enum RowPass<'r> {
+    /// Computes the new scaling of the row, with which the row is added to the column sums.
+    Scale(&'r MarginalRule),
+    /// Adds the row times its sum to the column sums, as a Hessian-vector product needs it.
     Couple,
 }
 
-impl<'a> Engine<'a> {
-    /// An engine at zero potentials; `stored` says whether the kernel is kept.
+impl<'a> ScalingEngine<'a> {
+    /// Creates an engine at zero potentials. `stored` says whether to store the kernel.
     pub(super) fn new(cost: &'a Cost<'a>, a: Vec<f64>, b: Vec<f64>, epsilon: f64, stored: bool) -> Self {
         let (n, m) = cost.shape();
         let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
         let shares = (0..n)
             .step_by(share)
-            .map(|start| Share {
+            .map(|start| RowShare {
                 rows: start..(start + share).min(n),
                 block: Vec::new(),
                 recent: vec![0.0; m],
@@ -87,15 +89,15 @@ impl<'a> Engine<'a> {
         Self { cost, a, b, epsilon, phi, psi, u, v, kernel, shares, backwards: false }
     }
 
-    /// Starts at `psi`, with every row's largest entry at one: no potential of the rows is needed yet.
+    /// Starts at `psi`. `phi` is chosen such that the largest entry of every row is one.
     pub(super) fn start(&mut self) {
         if self.kernel.is_none() {
-            return self.log_step(&Rule::balanced(), &Rule::balanced());
+            return self.log_step(&MarginalRule::balanced(), &MarginalRule::balanced());
         }
         self.build(true);
     }
 
-    /// Makes the stored kernel from the absorbed potentials, or from `psi` and the rows' maxima.
+    /// Computes the stored kernel from the absorbed potentials, or from `psi` and the maxima of the rows.
     pub(super) fn build(&mut self, from_maxima: bool) {
         let m = self.cost.shape().1;
         let Some(kernel) = &mut self.kernel else { return };
@@ -124,7 +126,7 @@ impl<'a> Engine<'a> {
         self.v.fill(1.0);
     }
 
-    /// Folds the scalings into the potentials and changes to another epsilon; the costs' potentials stay.
+    /// Absorbs the scalings and changes epsilon; the potentials in units of the cost do not change.
     pub(super) fn rescale(&mut self, epsilon: f64) {
         self.phi = potentials(&self.phi, &self.u);
         self.psi = potentials(&self.psi, &self.v);
@@ -133,14 +135,15 @@ impl<'a> Engine<'a> {
         self.epsilon = epsilon;
     }
 
-    /// From the last good `v` on in the log domain, after a scaling has left its range.
-    pub(super) fn recover(&mut self, source: &Rule, target: &Rule) {
+    /// Continues from the last valid `v` in the log domain, after a scaling has left its range.
+    pub(super) fn recover(&mut self, source: &MarginalRule, target: &MarginalRule) {
         self.psi = potentials(&self.psi, &self.v);
         self.log_step(source, target);
     }
 
-    /// One iteration in the log domain from `psi`, exact whatever the range, then the kernel at its result.
-    pub(super) fn log_step(&mut self, source: &Rule, target: &Rule) {
+    /// Takes one iteration from `psi` in the log domain, where no scaling can overflow, and recomputes the
+    /// kernel.
+    pub(super) fn log_step(&mut self, source: &MarginalRule, target: &MarginalRule) {
         let m = self.cost.shape().1;
         let (cost, epsilon, a) = (self.cost, self.epsilon, &self.a);
         let psi = &self.psi;
@@ -187,24 +190,24 @@ impl<'a> Engine<'a> {
         self.build(false);
     }
 
-    /// New `u`, and the column sums that it gives in [`Engine::column_sums`].
-    pub(super) fn sweep(&mut self, rule: &Rule) -> Swept {
-        self.pass(&self.target_weights(), Pass::Scale(rule));
-        Swept {
+    /// Updates `u` and the column sums, which [`ScalingEngine::column_sums`] returns.
+    pub(super) fn sweep(&mut self, rule: &MarginalRule) -> SweepResult {
+        self.pass(&self.target_weights(), RowPass::Scale(rule));
+        SweepResult {
             error: self.shares.iter().map(|share| share.error).sum(),
             spread: self.shares.iter().map(|share| share.spread).fold(0.0, f32::max),
         }
     }
 
-    /// `P^T diag(1/a) P x` for the plan of the last sweep, whose rows are exact.
-    pub(super) fn coupled(&mut self, x: &[f64]) -> Vec<f64> {
+    /// Returns `P^T diag(1/a) P x` for the plan of the last sweep, whose row marginals are exact.
+    pub(super) fn couple(&mut self, x: &[f64]) -> Vec<f64> {
         let w = self.target_weights();
         let wx: Vec<f32> = w.iter().zip(x).map(|(&w, x)| (f64::from(w) * x) as f32).collect();
-        self.pass(&wx, Pass::Couple);
+        self.pass(&wx, RowPass::Couple);
         self.column_sums().iter().zip(w).map(|(t, w)| t * f64::from(w)).collect()
     }
 
-    fn pass(&mut self, w: &[f32], pass: Pass<'_>) {
+    fn pass(&mut self, w: &[f32], pass: RowPass<'_>) {
         let m = w.len();
         let beta = match self.kernel {
             Some(_) => Vec::new(),
@@ -212,7 +215,7 @@ impl<'a> Engine<'a> {
         };
         let backwards = self.backwards;
         self.backwards = !backwards;
-        let job = Job {
+        let job = PassInput {
             cost: self.cost,
             a: &self.a,
             epsilon: self.epsilon,
@@ -233,20 +236,21 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// The mass that the plan moves, from the column sums of the last sweep.
+    /// Returns the mass of the plan, from the column sums of the last sweep.
     pub(super) fn moved(&self, columns: &[f64]) -> f64 {
         self.b.iter().zip(&self.v).zip(columns).map(|((b, &v), t)| b * f64::from(v) * t).sum()
     }
 
-    /// `b_j v_j`.
+    /// Returns `b_j v_j`.
     pub(super) fn target_weights(&self) -> Vec<f32> {
         self.b.iter().zip(&self.v).map(|(b, &v)| (b * f64::from(v)) as f32).collect()
     }
 
-    /// What `job` makes of every block of kernel rows, in order; the blocks are made on the way when streaming.
+    /// Calls `job` with every block of kernel rows, in parallel, and returns the results in order. When
+    /// streaming, the blocks are computed first.
     pub(super) fn blocks<T: Send>(&self, job: impl Fn(Range<usize>, &[f32]) -> T + Sync) -> Vec<T> {
         let (n, m) = self.cost.shape();
-        // Stored rows are cut finer, for balance.
+        // Smaller blocks of stored rows, for load balance.
         let step = if self.kernel.is_some() { BLOCK / 32 / m } else { BLOCK / m }.max(1);
         let beta = target_exponents(self.cost, &self.psi, self.epsilon);
         (0..n.div_ceil(step))
@@ -265,7 +269,7 @@ impl<'a> Engine<'a> {
             .collect()
     }
 
-    /// `t_j = sum_i a_i u_i E_ij` of the last sweep.
+    /// Returns `t_j = sum_i a_i u_i E_ij` of the last sweep.
     pub(super) fn column_sums(&mut self) -> &[f64] {
         let (first, rest) = self.shares.split_at_mut(1);
         for share in rest {
@@ -277,17 +281,17 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// Absorbed potentials and scalings as one.
+/// Returns the potentials that combine absorbed potentials and scalings.
 pub(super) fn potentials(absorbed: &[f64], scaling: &[f32]) -> Vec<f64> {
     absorbed.iter().zip(scaling).map(|(absorbed, &scaling)| absorbed + f64::from(scaling).ln()).collect()
 }
 
-/// `psi_j` and the target's part of `-C / epsilon`, as the kernels want it.
+/// Returns `psi_j` plus the target's part of `-C / epsilon`, in single precision.
 pub(super) fn target_exponents(cost: &Cost<'_>, psi: &[f64], epsilon: f64) -> Vec<f32> {
     psi.iter().enumerate().map(|(j, psi)| (psi + cost.target_offset(j, epsilon)) as f32).collect()
 }
 
-/// `exp(phi_i + psi_j - C_ij / epsilon)` for some rows.
+/// Writes `exp(phi_i + psi_j - C_ij / epsilon)` for some rows to `out`.
 fn exponentiate(
     cost: &Cost<'_>,
     epsilon: f64,
@@ -302,21 +306,21 @@ fn exponentiate(
     }
 }
 
-/// What all shares of a sweep read.
-struct Job<'j> {
+/// Data that all threads read in a pass.
+struct PassInput<'j> {
     cost: &'j Cost<'j>,
     a: &'j [f64],
     epsilon: f64,
     phi: &'j [f64],
     w: &'j [f32],
     beta: &'j [f32],
-    pass: Pass<'j>,
+    pass: RowPass<'j>,
     backwards: bool,
 }
 
-impl Share {
-    /// Sweeps blocks of the kernel that are made on the way.
-    fn stream(&mut self, job: &Job<'_>, u: &mut [f32]) {
+impl RowShare {
+    /// Sweeps the rows in blocks of the kernel that are computed on the way.
+    fn stream(&mut self, job: &PassInput<'_>, u: &mut [f32]) {
         let m = job.w.len();
         let step = (BLOCK / m).next_multiple_of(ROWS).max(ROWS);
         let mut block = std::mem::take(&mut self.block);
@@ -331,8 +335,8 @@ impl Share {
         self.block = block;
     }
 
-    /// Sweeps its part of the stored kernel.
-    fn sweep(&mut self, job: &Job<'_>, u: &mut [f32], kernel: &[f32]) {
+    /// Sweeps the rows of the stored kernel.
+    fn sweep(&mut self, job: &PassInput<'_>, u: &mut [f32], kernel: &[f32]) {
         self.begin();
         self.rows_of(job, self.rows.start, u, kernel);
     }
@@ -342,8 +346,9 @@ impl Share {
         (self.error, self.spread) = (0.0, 0.0);
     }
 
-    /// Four rows at a time, every other sweep from the end: what the cache still holds of the last sweep comes first.
-    fn rows_of(&mut self, job: &Job<'_>, first: usize, u: &mut [f32], kernel: &[f32]) {
+    /// Sweeps four rows at a time. Every other sweep runs backwards, to start with rows that are still in the
+    /// cache.
+    fn rows_of(&mut self, job: &PassInput<'_>, first: usize, u: &mut [f32], kernel: &[f32]) {
         let m = job.w.len();
         let groups = u.len().div_ceil(ROWS);
         for k in 0..groups {
@@ -351,7 +356,7 @@ impl Share {
             let at = group * ROWS;
             let next = if job.backwards { group.wrapping_sub(1) } else { group + 1 };
             let ahead = kernel.get(next.wrapping_mul(ROWS * m)..).unwrap_or_default();
-            // The last group may be short: its missing rows repeat the last one with weight zero.
+            // The last group may be short: its missing rows repeat the last row with weight zero.
             let row = |r: usize| &kernel[(at + r).min(u.len() - 1) * m..][..m];
             let rows = std::array::from_fn(row);
             let sums = simd::dots(rows, job.w);
@@ -361,13 +366,13 @@ impl Share {
             let u = &mut u[at..at + live];
             let mut z = [0.0; ROWS];
             match job.pass {
-                Pass::Scale(rule) => {
+                RowPass::Scale(rule) => {
                     let (error, spread) = rule.update(a, &sums[..live], &job.phi[at_rows], u);
                     self.error += error;
                     self.spread = self.spread.max(spread);
                     z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (a * f64::from(*u)) as f32);
                 }
-                Pass::Couple => {
+                RowPass::Couple => {
                     for (((z, a), u), sum) in z.iter_mut().zip(a).zip(u).zip(sums) {
                         *z = (a * f64::from(*u).powi(2) * sum) as f32;
                     }
@@ -383,7 +388,7 @@ impl Share {
     }
 }
 
-/// Whether scalings of this spread must be absorbed.
+/// Returns whether scalings of this spread must be absorbed.
 pub(super) fn out_of_range(spread: f32) -> bool {
     !spread.is_finite() || spread > GUARD
 }

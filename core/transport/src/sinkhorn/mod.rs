@@ -1,10 +1,12 @@
-//! Entropic transport: `min <P, C> + epsilon KL(P | a b^T)` by Sinkhorn's iteration, log-stable at the speed of memory.
+//! Entropic transport: `min <P, C> + epsilon KL(P | a b^T)` by Sinkhorn iterations, numerically stable for
+//! small epsilon.
 //!
-//! Single precision for the kernel, double for potentials, sums over rows and everything reported. The kernel is
-//! stored when it fits the memory given, else made anew in each sweep. Potentials follow the field's convention
-//! `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)`. The error reported is the L1 distance of both marginals from the
-//! weights, divided by the mass; about 1e-6 is the floor of single precision. Costs above some thousand epsilon lose
-//! digits in the exponent: three are left at `C / epsilon = 1e4`.
+//! The kernel is in single precision; potentials, row sums and everything reported are in double precision.
+//! The kernel is stored if it fits into the memory limit, otherwise recomputed in each iteration. Potentials
+//! follow the convention `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)` (Peyré and Cuturi 2019, arXiv
+//! 1803.00567, chapter 4). The reported error is the L1 distance of both marginals from the weights, divided
+//! by the mass. Single precision limits it to about 1e-6. Costs above some thousand epsilon lose digits in
+//! the exponent: three are left at `C / epsilon = 1e4`.
 
 mod coarse;
 mod coupling;
@@ -12,31 +14,42 @@ mod engine;
 mod newton;
 mod rule;
 
-pub use coupling::{Coupling, Report};
+pub use coupling::{Coupling, CouplingReport};
 
 use std::time::{Duration, Instant};
 
-use crate::{Cost, Error, Limits, Progress, Result, Stop};
-use coupling::Outcome;
-use engine::{Engine, out_of_range};
-use newton::Newton;
-use rule::Rule;
+use crate::{Cost, Error, Result, SolverLimits, SolverProgress, StopReason};
+use coupling::IterationOutcome;
+use engine::{ScalingEngine, SweepResult, out_of_range};
+use newton::NewtonSteps;
+use rule::MarginalRule;
 
-/// What the plan's marginals must be.
+/// The constraints on the marginals of a plan.
+///
+/// ```
+/// use chiasm_transport::{Cost, Marginals, Sinkhorn, uniform};
+/// let x = ndarray::array![[0.0_f32], [1.0], [9.0]];
+/// let cost = Cost::squared_euclidean(x.view(), x.view())?;
+/// let partial = Sinkhorn::new(0.1).marginals(Marginals::Partial { mass: 0.5 });
+/// let plan = partial.solve(&cost, &uniform(3), &uniform(3))?.into_plan();
+/// assert!((plan.sum() - 0.5).abs() < 1e-4);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Marginals {
-    /// `P 1 = a`, `P^T 1 = b`; the weights need equal sums.
+    /// `P 1 = a` and `P^T 1 = b`; the weights need equal sums.
     Balanced,
-    /// Penalties `source KL(P 1 | a) + target KL(P^T 1 | b)`, in units of the cost; infinity asks for equality.
+    /// Penalties `source KL(P 1 | a) + target KL(P^T 1 | b)` in units of the cost; infinity means equality.
     Unbalanced {
-        /// Weight of the source's penalty.
+        /// Weight of the penalty on the source marginal.
         source: f64,
-        /// Weight of the target's penalty.
+        /// Weight of the penalty on the target marginal.
         target: f64,
     },
-    /// `P 1 <= a`, `P^T 1 <= b`, and this much mass in all.
+    /// `P 1 <= a`, `P^T 1 <= b`, and a given total mass.
     Partial {
-        /// The mass to move.
+        /// The total mass of the plan.
         mass: f64,
     },
 }
@@ -47,12 +60,21 @@ enum Epsilon {
     OfMeanCost(f64),
 }
 
-/// Sinkhorn's iteration with its settings.
+/// The Sinkhorn solver of entropic transport.
+///
+/// ```
+/// use chiasm_transport::{Cost, Sinkhorn, StopReason, uniform};
+/// let x = ndarray::array![[0.0_f32, 0.0], [1.0, 0.0], [0.0, 1.0]];
+/// let cost = Cost::euclidean(x.view(), x.view())?;
+/// let coupling = Sinkhorn::of_mean_cost(0.1).iterations(500).solve(&cost, &uniform(3), &uniform(3))?;
+/// assert_eq!(coupling.report.stop, StopReason::Converged);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sinkhorn {
     epsilon: Epsilon,
     tolerance: f64,
-    limits: Limits,
+    limits: SolverLimits,
     accelerated: bool,
     marginals: Marginals,
     memory: usize,
@@ -61,12 +83,13 @@ pub struct Sinkhorn {
 }
 
 impl Sinkhorn {
-    /// Regularisation `epsilon` in units of the cost; tolerance 1e-6, 10,000 iterations, kernel up to 2 GiB.
+    /// Uses the regularisation `epsilon`, in units of the cost. The defaults are balanced marginals, a
+    /// tolerance of 1e-6, 10,000 iterations, one hour, and a stored kernel of up to 2 GiB.
     pub fn new(epsilon: f64) -> Self {
         Self {
             epsilon: Epsilon::Absolute(epsilon),
             tolerance: 1e-6,
-            limits: Limits::new(10_000),
+            limits: SolverLimits::new(10_000),
             accelerated: true,
             marginals: Marginals::Balanced,
             memory: 2 << 30,
@@ -75,90 +98,91 @@ impl Sinkhorn {
         }
     }
 
-    /// Regularisation as a share of the mean cost.
+    /// Uses a share of the mean cost as regularisation, with the same defaults.
     pub fn of_mean_cost(share: f64) -> Self {
         Self { epsilon: Epsilon::OfMeanCost(share), ..Self::new(1.0) }
     }
 
-    /// The same settings with another regularisation, in units of the cost.
+    /// Sets the regularisation, in units of the cost.
     pub fn epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = Epsilon::Absolute(epsilon);
         self
     }
 
-    /// Stops at this L1 marginal error, relative to the mass; 0 runs all iterations.
+    /// Sets the L1 marginal error, relative to the mass, at which to stop; 0 runs all iterations.
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// The most iterations.
+    /// Sets the maximum number of iterations.
     pub fn iterations(mut self, iterations: usize) -> Self {
         self.limits.iterations = iterations;
         self
     }
 
-    /// The longest time.
+    /// Sets the maximum wall time.
     pub fn time_limit(mut self, time: Duration) -> Self {
         self.limits.time = time;
         self
     }
 
-    /// Calls `watcher` after each iteration; `Break` cancels.
+    /// Calls `watcher` after each iteration; `Break` cancels the solve.
     pub fn watch(
         mut self,
-        watcher: impl Fn(&Progress) -> std::ops::ControlFlow<()> + Send + Sync + 'static,
+        watcher: impl Fn(&SolverProgress) -> std::ops::ControlFlow<()> + Send + Sync + 'static,
     ) -> Self {
         self.limits = self.limits.watch(watcher);
         self
     }
 
-    /// Whether Newton steps may replace plain iterations once these are slow (balanced problems; on by default).
+    /// Sets whether Newton steps may replace plain iterations when these converge slowly (balanced problems
+    /// only; on by default).
     pub fn accelerated(mut self, accelerated: bool) -> Self {
         self.accelerated = accelerated;
         self
     }
 
-    /// What the marginals must be.
+    /// Sets the constraints on the marginals.
     pub fn marginals(mut self, marginals: Marginals) -> Self {
         self.marginals = marginals;
         self
     }
 
-    /// Bytes that the kernel may take; above it the costs are made anew in each iteration.
+    /// Sets the memory limit of the stored kernel in bytes. A larger kernel is recomputed in each iteration.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// Starts at a larger epsilon and multiplies it by `factor` in (0, 1) until it is reached (epsilon scaling). Without
-    /// this it is done where the mean cost is above 200 epsilon.
+    /// Starts at a larger epsilon and multiplies it by `factor` in (0, 1) until the given epsilon is reached
+    /// (epsilon scaling). By default this is done with the factor 0.25 if the mean cost is above 200 epsilon.
     pub fn annealing(mut self, factor: f64) -> Self {
         self.annealing = Some(factor);
         self
     }
 
-    /// Starts at these target potentials `g` (units of the cost), as a [`Coupling`] gives them.
+    /// Starts at the target potential `g[m]`, in units of the cost, as from [`Coupling::target_potential`].
     pub fn start(mut self, target_potential: &[f64]) -> Self {
         self.start = Some(target_potential.to_vec());
         self
     }
 
-    /// Solves between weights `a[n]` and `b[m]`.
+    /// Solves the problem with the weights `a[n]` and `b[m]`.
     ///
     /// # Errors
-    /// On weights that are no weights, unequal sums in the balanced problem, settings out of range, and numbers that
-    /// leave double precision. Not reaching the tolerance is no error: see [`Report::stop`].
+    /// When weights are invalid or, in a balanced problem, have unequal sums, a setting is out of range, or
+    /// the potentials overflow. Missing the tolerance is not an error: see [`CouplingReport::stop`].
     pub fn solve<'a>(&self, cost: &'a Cost<'a>, a: &[f64], b: &[f64]) -> Result<Coupling<'a>> {
         let clock = Instant::now();
         let (n, m) = cost.shape();
         let epsilon = self.check(cost)?;
         let (a, b, mass) = self.weights(a, b, (n, m))?;
         let stored = n.saturating_mul(m).saturating_mul(4) <= self.memory;
-        // Inside the pool, so that each iteration's fork is a handful of nanoseconds away.
+        // Inside the thread pool, where forking in each iteration is cheap.
         rayon::scope(|_| {
             let first = self.first_epsilon(cost, epsilon);
-            let mut engine = Engine::new(cost, a, b, first, stored);
+            let mut engine = ScalingEngine::new(cost, a, b, first, stored);
             if let Some(start) = &self.start {
                 crate::same("start potentials", m, start.len())?;
                 engine.psi = start.iter().map(|g| g / first).collect();
@@ -169,6 +193,7 @@ impl Sinkhorn {
         })
     }
 
+    /// Checks the settings and returns epsilon in units of the cost.
     fn check(&self, cost: &Cost<'_>) -> Result<f64> {
         let epsilon = match self.epsilon {
             Epsilon::Absolute(epsilon) => epsilon,
@@ -176,7 +201,7 @@ impl Sinkhorn {
         };
         let setting = |what, expected, got| Err(Error::Setting { what, expected, got });
         if !(epsilon > 0.0 && epsilon.is_finite()) {
-            return setting("epsilon", "a positive number (a share of a zero mean cost is none)", epsilon);
+            return setting("epsilon", "a positive number (a share of a zero mean cost is zero)", epsilon);
         }
         if let Some(f) = self.annealing.filter(|f| !(*f > 0.0 && *f < 1.0)) {
             return setting("annealing factor", "a number between 0 and 1", f);
@@ -187,7 +212,8 @@ impl Sinkhorn {
         Ok(epsilon)
     }
 
-    /// Weights as the iteration wants them, and the factor from its plan to the user's.
+    /// Checks the weights. Returns them as the iteration uses them, and the factor that scales its plan to
+    /// the original mass.
     fn weights(&self, a: &[f64], b: &[f64], shape: (usize, usize)) -> Result<(Vec<f64>, Vec<f64>, f64)> {
         match self.marginals {
             Marginals::Balanced => crate::balanced(a, b, shape),
@@ -201,11 +227,8 @@ impl Sinkhorn {
                 Ok((a.to_vec(), b.to_vec(), 1.0))
             }
             Marginals::Partial { mass } => {
-                let most = crate::mass("source weights", a, shape.0)?.min(crate::mass(
-                    "target weights",
-                    b,
-                    shape.1,
-                )?);
+                let source_mass = crate::mass("source weights", a, shape.0)?;
+                let most = source_mass.min(crate::mass("target weights", b, shape.1)?);
                 if !(mass > 0.0 && mass <= most * (1.0 + 1e-9)) {
                     let expected = "a positive number, at most the smaller sum of weights";
                     return Err(Error::Setting { what: "mass", expected, got: mass });
@@ -215,6 +238,7 @@ impl Sinkhorn {
         }
     }
 
+    /// Returns the epsilon at which annealing starts.
     fn first_epsilon(&self, cost: &Cost<'_>, epsilon: f64) -> f64 {
         if self.annealing.is_none() && self.start.is_some() {
             return epsilon;
@@ -224,47 +248,46 @@ impl Sinkhorn {
         if steep { (mean / 20.0).max(epsilon) } else { epsilon }
     }
 
-    fn anneal(&self, engine: &mut Engine<'_>, epsilon: f64, clock: Instant) -> Result<Outcome> {
+    /// Iterates at decreasing epsilons, then at the given one.
+    fn anneal(
+        &self,
+        engine: &mut ScalingEngine<'_>,
+        epsilon: f64,
+        clock: Instant,
+    ) -> Result<IterationOutcome> {
         let mut done = 0;
         while engine.epsilon > epsilon {
             let loose = self.iterate(engine, self.tolerance.max(0.02), 100, done, clock)?;
             done = loose.iterations;
             let next = engine.epsilon * self.annealing.unwrap_or(0.25);
-            let stopped = matches!(loose.stop, Stop::Cancelled | Stop::Time);
+            let stopped = matches!(loose.stop, StopReason::Cancelled | StopReason::Time);
             engine.rescale(if stopped || next < epsilon * 1.5 { epsilon } else { next });
             engine.build(false);
         }
         self.iterate(engine, self.tolerance, self.limits.iterations, done, clock)
     }
 
-    /// Iterates at one epsilon until the tolerance, a limit of `most` iterations, or the user's limits.
+    /// Iterates at one epsilon until the tolerance, `most` iterations, or the limits are reached. `done`
+    /// iterations were done before.
     fn iterate(
         &self,
-        engine: &mut Engine<'_>,
+        engine: &mut ScalingEngine<'_>,
         tolerance: f64,
         most: usize,
         done: usize,
         clock: Instant,
-    ) -> Result<Outcome> {
+    ) -> Result<IterationOutcome> {
         let (mut source, target, total) = self.rules(engine);
-        let mut newton = (self.accelerated && self.marginals == Marginals::Balanced).then(Newton::default);
-        let mut stall = Stall::default();
+        let mut newton =
+            (self.accelerated && self.marginals == Marginals::Balanced).then(NewtonSteps::default);
+        let mut stall = StallDetector::default();
         let mut failures = 0;
         let mut reads = 0;
         loop {
             reads += 1;
-            let swept = engine.sweep(&source);
-            let mut in_range = !out_of_range(swept.spread);
-            let columns = if in_range { engine.column_sums().to_vec() } else { Vec::new() };
-            let mut error = f64::INFINITY;
-            if in_range {
-                error = (swept.error + target.residual(&engine.b, &columns, &engine.psi, &engine.v)) / total;
-                if let Marginals::Partial { mass } = self.marginals {
-                    error += (engine.moved(&columns) / mass - 1.0).abs();
-                }
-                in_range = error.is_finite();
-            }
-            if let Some(plain) = newton.as_mut().and_then(|newton| newton.judge(error)) {
+            let sweep = engine.sweep(&source);
+            let (error, columns) = self.marginal_error(engine, &sweep, &target, total);
+            if let Some(plain) = newton.as_mut().and_then(|newton| newton.evaluate(error)) {
                 engine.v = plain;
                 continue;
             }
@@ -272,25 +295,27 @@ impl Sinkhorn {
                 .limits
                 .stop(done + reads, clock, error, tolerance)
                 .or_else(|| stall.check(error, tolerance));
-            let end = if reads >= most { end.or(Some(Stop::Iterations)) } else { end };
-            if let Some(stop) = end
-                && in_range
-            {
-                return Ok(Outcome { stop, error, iterations: done + reads, columns });
-            }
+            let end = if reads >= most { end.or(Some(StopReason::Iterations)) } else { end };
+            let columns = match (end, columns) {
+                (Some(stop), Some(columns)) => {
+                    return Ok(IterationOutcome { stop, error, iterations: done + reads, columns });
+                }
+                (_, columns) => columns,
+            };
             let mut v = engine.v.clone();
-            in_range = in_range && !out_of_range(target.update(&engine.b, &columns, &engine.psi, &mut v).1);
-            if !in_range {
+            let updated = columns
+                .filter(|columns| !out_of_range(target.update(&engine.b, columns, &engine.psi, &mut v).1));
+            let Some(columns) = updated else {
                 failures += 1;
                 if failures > 1000 || end.is_some() {
-                    let why = "the potentials keep leaving their range: raise epsilon, or solve it exactly";
-                    return Err(Error::Breakdown { what: "Sinkhorn's iteration", why });
+                    let why = "the potentials keep overflowing: raise epsilon, or use exact transport";
+                    return Err(Error::Breakdown { what: "the Sinkhorn iteration", why });
                 }
                 engine.recover(&source, &target);
                 continue;
-            }
+            };
             if let Some(newton) = &mut newton
-                && newton.wanted(error)
+                && newton.is_due(error)
             {
                 let (faster, products) = newton.step(engine, &columns, v, error, tolerance);
                 reads += products;
@@ -298,41 +323,61 @@ impl Sinkhorn {
             }
             engine.v = v;
             if let Marginals::Partial { mass } = self.marginals {
-                // The multiplier of the total mass: with it the bound on the source's potentials moves.
-                let lift = (mass / engine.moved(&columns)).ln();
-                source = Rule::at_most(source.cap + if lift.is_finite() { lift } else { 0.0 });
+                // The multiplier of the total mass raises the upper bound of the source potentials.
+                let shift = (mass / engine.moved(&columns)).ln();
+                source = MarginalRule::at_most(source.cap + if shift.is_finite() { shift } else { 0.0 });
             }
         }
     }
 
-    /// Both sides' rules at the engine's epsilon, and the mass that errors are relative to.
-    fn rules(&self, engine: &Engine<'_>) -> (Rule, Rule, f64) {
+    /// Returns the marginal error after a sweep, and its column sums unless a scaling or the error is out of
+    /// range.
+    fn marginal_error(
+        &self,
+        engine: &mut ScalingEngine<'_>,
+        sweep: &SweepResult,
+        target: &MarginalRule,
+        total: f64,
+    ) -> (f64, Option<Vec<f64>>) {
+        if out_of_range(sweep.spread) {
+            return (f64::INFINITY, None);
+        }
+        let columns = engine.column_sums().to_vec();
+        let mut error = (sweep.error + target.residual(&engine.b, &columns, &engine.psi, &engine.v)) / total;
+        if let Marginals::Partial { mass } = self.marginals {
+            error += (engine.moved(&columns) / mass - 1.0).abs();
+        }
+        (error, error.is_finite().then_some(columns))
+    }
+
+    /// Returns the rules of both sides at the engine's epsilon, and the mass that errors are relative to.
+    fn rules(&self, engine: &ScalingEngine<'_>) -> (MarginalRule, MarginalRule, f64) {
         match self.marginals {
-            Marginals::Balanced => (Rule::balanced(), Rule::balanced(), 1.0),
+            Marginals::Balanced => (MarginalRule::balanced(), MarginalRule::balanced(), 1.0),
             Marginals::Unbalanced { source, target } => (
-                Rule::soft(source, engine.epsilon),
-                Rule::soft(target, engine.epsilon),
+                MarginalRule::soft(source, engine.epsilon),
+                MarginalRule::soft(target, engine.epsilon),
                 engine.a.iter().sum::<f64>().max(engine.b.iter().sum()),
             ),
-            Marginals::Partial { mass } => (Rule::at_most(0.0), Rule::at_most(0.0), mass),
+            Marginals::Partial { mass } => (MarginalRule::at_most(0.0), MarginalRule::at_most(0.0), mass),
         }
     }
 }
 
-/// Sees that an error has stopped falling near the floor of single precision.
+/// Detects that the error has stopped falling near the limit of single precision.
 #[derive(Default)]
-struct Stall {
+struct StallDetector {
     best: f64,
     since: usize,
 }
 
-impl Stall {
-    fn check(&mut self, error: f64, tolerance: f64) -> Option<Stop> {
+impl StallDetector {
+    fn check(&mut self, error: f64, tolerance: f64) -> Option<StopReason> {
         if self.best == 0.0 || error < 0.95 * self.best {
             self.best = error;
             self.since = 0;
         }
         self.since += 1;
-        (tolerance > 0.0 && self.best < 1e-5 && self.since > 100).then_some(Stop::Stalled)
+        (tolerance > 0.0 && self.best < 1e-5 && self.since > 100).then_some(StopReason::Stalled)
     }
 }

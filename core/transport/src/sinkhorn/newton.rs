@@ -1,32 +1,35 @@
-//! Newton steps on the semi-dual where Sinkhorn's own steps have become slow.
+//! Newton steps on the semi-dual, for problems on which plain Sinkhorn iterations have become slow.
 //!
-//! With the rows exact, the gradient in the target's potential is `b - c`, c the plan's column sums, and the Hessian
-//! `-(diag(c) - P^T diag(1/a) P)` (Brauer et al. 2017, arXiv 1710.06635). Its product with a vector reads the kernel once
-//! in the very pattern of an iteration, so conjugate gradients preconditioned by `diag(c)`, whose first step is
-//! Sinkhorn's, cost one iteration a step, and few slow modes take few steps. A step that does not lower the error
-//! is undone, and plain iterations follow.
+//! If the row marginals are exact, the gradient with respect to the target potential is `b - c`, where c are
+//! the column sums of the plan, and the Hessian is `-(diag(c) - P^T diag(1/a) P)` (Brauer et al. 2017, arXiv
+//! 1710.06635). A Hessian-vector product reads the kernel once, as an iteration does. Conjugate gradients
+//! preconditioned by `diag(c)`, whose first step is a Sinkhorn step, therefore cost one iteration per step,
+//! and a few slow modes need few steps. A step that does not lower the error is undone and followed by plain
+//! iterations.
 
-use super::engine::Engine;
+use super::engine::ScalingEngine;
 
-/// Most products of one Newton step.
+/// Maximum number of Hessian-vector products in one Newton step.
 const PRODUCTS: usize = 60;
-/// Plain iterations between looks at their rate.
+/// Plain iterations over which the convergence rate is measured.
 const WINDOW: usize = 4;
 /// Largest change of a potential in one step, in units of epsilon.
-const REACH: f64 = 2.0;
+const MAX_CHANGE: f64 = 2.0;
 
 /// Decides when to take Newton steps, and undoes those that fail.
 #[derive(Default)]
-pub(super) struct Newton {
+pub(super) struct NewtonSteps {
     errors: Vec<f64>,
     wait: usize,
     failures: u32,
+    /// The error before the last Newton step, and the `v` of a plain iteration.
     trial: Option<(f64, Vec<f32>)>,
 }
 
-impl Newton {
-    /// After a trial: `Some(v)` to go back to, if the error has not fallen.
-    pub(super) fn judge(&mut self, error: f64) -> Option<Vec<f32>> {
+impl NewtonSteps {
+    /// Evaluates the last Newton step, if there was one. Returns the `v` to go back to if the error has not
+    /// fallen.
+    pub(super) fn evaluate(&mut self, error: f64) -> Option<Vec<f32>> {
         let (before, plain) = self.trial.take()?;
         if error < 0.8 * before {
             self.failures = 0;
@@ -38,19 +41,19 @@ impl Newton {
         Some(plain)
     }
 
-    /// Whether plain iterations have become slow enough to be worth a Newton step.
-    pub(super) fn wanted(&mut self, error: f64) -> bool {
+    /// Returns whether plain iterations are so slow that a Newton step pays off.
+    pub(super) fn is_due(&mut self, error: f64) -> bool {
         self.errors.push(error);
         self.wait = self.wait.saturating_sub(1);
         let n = self.errors.len();
         n > WINDOW && self.wait == 0 && error < 0.5 && error > 0.25 * self.errors[n - 1 - WINDOW]
     }
 
-    /// A Newton step from the column sums `t` of the last sweep: the new `v`, and the products that it took. `plain` is
-    /// what a plain iteration would give.
+    /// Computes a Newton step from the column sums `t` of the last sweep. Returns the new `v` and the number
+    /// of products. `plain` is the `v` of a plain iteration.
     pub(super) fn step(
         &mut self,
-        engine: &mut Engine<'_>,
+        engine: &mut ScalingEngine<'_>,
         t: &[f64],
         plain: Vec<f32>,
         error: f64,
@@ -61,7 +64,7 @@ impl Newton {
         let forcing = (0.3 * tolerance / error).clamp(0.02, 0.3);
         let (direction, products) = solve(engine, &columns, forcing);
         let top = direction.iter().fold(0.0_f64, |top, d| top.max(d.abs()));
-        let length = if top > REACH { REACH / top } else { 1.0 };
+        let length = if top > MAX_CHANGE { MAX_CHANGE / top } else { 1.0 };
         let v = engine
             .v
             .iter()
@@ -79,9 +82,9 @@ impl Newton {
     }
 }
 
-/// `(diag(c) - P^T diag(1/a) P) x = b - c` by preconditioned conjugate gradients, until the L1 residual has fallen by
-/// `forcing`.
-fn solve(engine: &mut Engine<'_>, columns: &[f64], forcing: f64) -> (Vec<f64>, usize) {
+/// Solves `(diag(c) - P^T diag(1/a) P) x = b - c` by preconditioned conjugate gradients, until the L1
+/// residual has fallen by the factor `forcing`. Returns x and the number of products.
+fn solve(engine: &mut ScalingEngine<'_>, columns: &[f64], forcing: f64) -> (Vec<f64>, usize) {
     let m = columns.len();
     let inner = |x: &[f64], y: &[f64]| -> f64 { x.iter().zip(y).map(|(x, y)| x * y).sum() };
     let size = |x: &[f64]| -> f64 { x.iter().map(|x| x.abs()).sum() };
@@ -93,15 +96,15 @@ fn solve(engine: &mut Engine<'_>, columns: &[f64], forcing: f64) -> (Vec<f64>, u
     let goal = forcing * size(&r);
     let mut z = precondition(&r);
     let mut p = z.clone();
-    let mut strength = inner(&r, &z);
+    let mut residual = inner(&r, &z);
     for products in 1..=PRODUCTS {
-        let coupled = engine.coupled(&p);
+        let coupled = engine.couple(&p);
         let q: Vec<f64> = (0..m).map(|j| columns[j] * p[j] - coupled[j]).collect();
         let curvature = inner(&p, &q);
-        if !(curvature > 0.0 && strength > 0.0) {
+        if !(curvature > 0.0 && residual > 0.0) {
             return (x, products);
         }
-        let step = strength / curvature;
+        let step = residual / curvature;
         for j in 0..m {
             x[j] += step * p[j];
             r[j] -= step * q[j];
@@ -112,9 +115,9 @@ fn solve(engine: &mut Engine<'_>, columns: &[f64], forcing: f64) -> (Vec<f64>, u
         z = precondition(&r);
         let next = inner(&r, &z);
         for j in 0..m {
-            p[j] = z[j] + next / strength * p[j];
+            p[j] = z[j] + next / residual * p[j];
         }
-        strength = next;
+        residual = next;
     }
     (x, PRODUCTS)
 }

@@ -1,4 +1,4 @@
-"""Makes values.json: small inputs, and what POT and SciPy say about them in double precision.
+"""Writes values.json: small inputs and the results of POT and SciPy for them, in double precision.
 
     pip install POT==0.9.7.post1 scipy && python make.py
 """

@@ -1,7 +1,7 @@
-//! Exact transport against POT and SciPy, certified by duals.
+//! Exact transport compared with POT and SciPy, and certified by dual potentials.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Error, Limits, Stop, exact, on_line, uniform};
+use chiasm_transport::{Error, SolverLimits, StopReason, exact, on_line, uniform};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
@@ -13,13 +13,13 @@ fn near(got: f64, want: f64) {
 fn agrees_with_pot_and_scipy() {
     let r = Reference::read();
     let cost = squared(&r.matrix("x"), &r.matrix("y"));
-    let result = exact(cost.view(), &r.vector("a"), &r.vector("b"), &Limits::new(100_000)).unwrap();
+    let result = exact(cost.view(), &r.vector("a"), &r.vector("b"), &SolverLimits::new(100_000)).unwrap();
     near(result.transport_cost, r.number("emd"));
-    assert_eq!(result.stop, Stop::Converged);
+    assert_eq!(result.stop, StopReason::Converged);
     let square = r.matrix("square");
-    let result = exact(square.view(), &uniform(25), &uniform(25), &Limits::new(100_000)).unwrap();
+    let result = exact(square.view(), &uniform(25), &uniform(25), &SolverLimits::new(100_000)).unwrap();
     near(result.transport_cost * 25.0, r.number("assignment"));
-    let columns: Vec<f64> = result.moves.iter().map(|&(_, j, _)| j as f64).collect();
+    let columns: Vec<f64> = result.entries.iter().map(|entry| entry.target as f64).collect();
     assert_eq!(columns, r.vector("assignment_columns"));
 }
 
@@ -30,13 +30,13 @@ fn agrees_with_pot_on_the_line() {
     near(on_line(&x, &y, &a, &b, 1.0).unwrap().1, r.number("line_1"));
     near(on_line(&x, &y, &a, &b, 2.0).unwrap().1, r.number("line_2"));
     let cost = Array2::from_shape_fn((x.len(), y.len()), |(i, j)| (x[i] - y[j]).abs().powf(1.5));
-    let plane = exact(cost.view(), &a, &b, &Limits::new(100_000)).unwrap().transport_cost;
+    let plane = exact(cost.view(), &a, &b, &SolverLimits::new(100_000)).unwrap().transport_cost;
     near(on_line(&x, &y, &a, &b, 1.5).unwrap().1, plane);
 }
 
 #[test]
-fn hostile_input_is_an_error_or_the_right_answer() {
-    let limits = Limits::new(1000);
+fn invalid_input_is_an_error_and_extreme_input_is_solved() {
+    let limits = SolverLimits::new(1000);
     let nan = array![[0.0, f64::NAN]];
     assert!(matches!(exact(nan.view(), &[1.0], &[0.5, 0.5], &limits), Err(Error::NotFinite { .. })));
     assert!(matches!(exact(Array2::zeros((0, 1)).view(), &[], &[1.0], &limits), Err(Error::Empty(_))));
@@ -55,9 +55,9 @@ fn hostile_input_is_an_error_or_the_right_answer() {
     assert!(matches!(on_line(&[], &[1.0], &[], &[1.0], 1.0), Err(Error::Empty(_))));
 }
 
-/// Large enough for the entropic start: it may only change the time, not the answer.
+/// The problem is large enough for the entropic start, which must not change the result.
 #[test]
-fn a_start_from_entropic_duals_ends_at_a_certified_optimum() {
+fn the_entropic_start_leads_to_a_certified_optimum() {
     let value = |i: usize, s: usize| ((i * 7919 + s * 104_729) % 10_007) as f64 / 10_007.0;
     let cost = Array2::from_shape_fn((150, 130), |(i, j)| {
         (value(i, 1) - value(j, 2)).powi(2) + value(i * 131 + j, 3)
@@ -66,27 +66,27 @@ fn a_start_from_entropic_duals_ends_at_a_certified_optimum() {
     let a: Vec<f64> = raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect();
     let square = cost.slice(ndarray::s![..130, ..]);
     for result in [
-        exact(cost.view(), &a, &uniform(130), &Limits::new(1_000_000)).unwrap(),
-        exact(square, &uniform(130), &uniform(130), &Limits::new(1_000_000)).unwrap(),
+        exact(cost.view(), &a, &uniform(130), &SolverLimits::new(1_000_000)).unwrap(),
+        exact(square, &uniform(130), &uniform(130), &SolverLimits::new(1_000_000)).unwrap(),
     ] {
-        assert_eq!(result.stop, Stop::Converged);
+        assert_eq!(result.stop, StopReason::Converged);
         assert!(result.gap.abs() < 1e-12, "gap {}", result.gap);
     }
 }
 
 #[test]
-fn a_cut_short_solve_says_so_and_is_still_a_plan() {
+fn a_solve_that_hits_a_limit_reports_it_and_returns_a_plan() {
     let cost = Array2::from_shape_fn((80, 70), |(i, j)| (((i * 7919 + j * 104_729) % 1009) as f64).sqrt());
     let raw: Vec<f64> = (0..80).map(|i| 1.0 + (i % 7) as f64).collect();
     let a: Vec<f64> = raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect();
-    let result = exact(cost.view(), &a, &uniform(70), &Limits::new(1)).unwrap();
-    assert_eq!(result.stop, Stop::Iterations);
+    let result = exact(cost.view(), &a, &uniform(70), &SolverLimits::new(1)).unwrap();
+    assert_eq!(result.stop, StopReason::Iterations);
     assert!(result.gap >= 0.0);
 }
 
-/// W2 is a distance: zero to itself, the same both ways, and no detour is shorter.
+/// Identity, symmetry and the triangle inequality.
 #[test]
-fn w2_is_a_distance() {
+fn w2_is_a_metric() {
     let cloud = |n: usize, s: usize| {
         Array2::from_shape_fn((n, 3), |(i, k)| {
             ((i * 7919 + k * 104_729 + s * 1_299_709) % 1009) as f64 / 1009.0
@@ -95,7 +95,7 @@ fn w2_is_a_distance() {
     let clouds = [cloud(30, 1), cloud(40, 2) + 0.5, cloud(25, 3) * 2.0];
     let w2 = |i: usize, j: usize| {
         let (x, y): (&Array2<f64>, &Array2<f64>) = (&clouds[i], &clouds[j]);
-        let limits = Limits::new(1_000_000);
+        let limits = SolverLimits::new(1_000_000);
         let cost = squared(x, y);
         exact(cost.view(), &uniform(x.nrows()), &uniform(y.nrows()), &limits)
             .unwrap()
@@ -113,22 +113,34 @@ fn w2_is_a_distance() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Feasible, with feasible duals of the same value: optimal. Ties and duplicates (integer costs) included.
+    /// A feasible plan with feasible dual potentials of the same value is optimal. Integer costs give ties
+    /// and duplicates.
     #[test]
-    fn the_duals_certify_the_plan(n in 1_usize..30, m in 1_usize..30, seed in 0_u64..1000, levels in 1_u64..50, equal: bool) {
+    fn the_dual_potentials_certify_the_plan(
+        n in 1_usize..30,
+        m in 1_usize..30,
+        seed in 0_u64..1000,
+        levels in 1_u64..50,
+        equal: bool,
+    ) {
         let m = if equal { n } else { m };
-        let hash = |i: usize, j: usize| (i as u64 * 7919 + j as u64 * 104_729 + seed * 1_299_709).wrapping_mul(2_654_435_761) >> 7;
+        let hash = |i: usize, j: usize| {
+            let mixed = i as u64 * 7919 + j as u64 * 104_729 + seed * 1_299_709;
+            mixed.wrapping_mul(2_654_435_761) >> 7
+        };
         let cost = Array2::from_shape_fn((n, m), |(i, j)| (hash(i, j) % levels) as f64);
         let weights = |n: usize, s: usize| -> Vec<f64> {
             if equal { return uniform(n); }
-            let raw: Vec<f64> = (0..n).map(|i| (hash(i, s) % 5) as f64 + if i == 0 { 1.0 } else { 0.0 }).collect();
+            let first = |i: usize| if i == 0 { 1.0 } else { 0.0 };
+            let raw: Vec<f64> = (0..n).map(|i| (hash(i, s) % 5) as f64 + first(i)).collect();
             raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect()
         };
         let (a, b) = (weights(n, 1000), weights(m, 2000));
-        let result = exact(cost.view(), &a, &b, &Limits::new(1_000_000)).unwrap();
-        prop_assert_eq!(result.stop, Stop::Converged);
+        let result = exact(cost.view(), &a, &b, &SolverLimits::new(1_000_000)).unwrap();
+        prop_assert_eq!(result.stop, StopReason::Converged);
         let plan = result.plan();
-        for (sum, want) in plan.sum_axis(Axis(1)).iter().zip(&a).chain(plan.sum_axis(Axis(0)).iter().zip(&b)) {
+        let (rows, columns) = (plan.sum_axis(Axis(1)), plan.sum_axis(Axis(0)));
+        for (sum, want) in rows.iter().zip(&a).chain(columns.iter().zip(&b)) {
             prop_assert!((sum - want).abs() < 1e-12);
         }
         prop_assert!(plan.iter().all(|&p| p >= 0.0));

@@ -1,4 +1,4 @@
-//! The Gaussian map: its defining property, its inverse, its distance.
+//! The Gaussian map: its defining property, its inverse and its distance.
 
 use chiasm_transport::{Error, gaussian_map};
 use ndarray::{Array2, Axis};
@@ -15,11 +15,11 @@ fn covariance(z: &Array2<f64>) -> Array2<f64> {
     centred.t().dot(&centred) / z.nrows() as f64
 }
 
-/// Double precision through two eigen-decompositions of well-conditioned matrices.
+/// Tolerance of double precision through two eigendecompositions of well-conditioned matrices.
 const CLOSE: f64 = 1e-10;
 
 #[test]
-fn the_map_sends_mean_and_covariance_over_and_its_inverse_sends_them_back() {
+fn the_map_transports_mean_and_covariance_and_its_inverse_undoes_it() {
     let (x, y) = (cloud(300, 4, 1), cloud(200, 4, 2) * 1.7);
     let map = gaussian_map(x.view(), y.view(), 0.0).unwrap();
     let (x, y) = (x.mapv(f64::from), y.mapv(f64::from));
@@ -28,13 +28,13 @@ fn the_map_sends_mean_and_covariance_over_and_its_inverse_sends_them_back() {
     assert!((moved.mean_axis(Axis(0)).unwrap() - &map.target_mean).iter().all(|d| d.abs() < CLOSE));
     let back = (&moved - &map.target_mean).dot(&map.inverse) + &map.source_mean;
     assert!((back - &x).iter().all(|d| d.abs() < CLOSE));
-    // For a linear map the distance is the mean squared displacement.
+    // For an affine map the squared distance is the mean squared displacement.
     let displacement = (&moved - &x).mapv(|d| d * d).sum() / x.nrows() as f64;
     assert!((displacement - map.distance_squared).abs() < CLOSE);
 }
 
 #[test]
-fn a_cloud_is_at_no_distance_from_itself_and_a_shift_is_its_length() {
+fn the_distance_to_itself_is_zero_and_to_a_shifted_copy_the_shift() {
     let x = cloud(100, 3, 5);
     assert!(gaussian_map(x.view(), x.view(), 0.0).unwrap().distance_squared < 1e-12);
     let shifted = &x + 2.0;
@@ -43,7 +43,7 @@ fn a_cloud_is_at_no_distance_from_itself_and_a_shift_is_its_length() {
 }
 
 #[test]
-fn too_few_points_need_shrinkage_and_the_message_says_so() {
+fn too_few_points_are_an_error_that_recommends_shrinkage() {
     let (x, y) = (cloud(3, 8, 1), cloud(50, 8, 2));
     let error = gaussian_map(x.view(), y.view(), 0.0).unwrap_err();
     assert!(matches!(error, Error::Breakdown { .. }) && error.to_string().contains("shrinkage"), "{error}");

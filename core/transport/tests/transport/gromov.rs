@@ -1,10 +1,10 @@
-//! Gromov-Wasserstein against POT's values and known matchings.
+//! Gromov-Wasserstein compared with POT and with known matchings.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Error, Gromov, Space, quadratic_assignment, uniform};
+use chiasm_transport::{Error, GromovWasserstein, Space, quadratic_assignment, uniform};
 use ndarray::{Array2, s};
 
-/// Single-precision plans and products; POT's are double.
+/// Tolerance: plans and products are in single precision, those of POT in double.
 const CLOSE: f64 = 1e-5;
 
 fn spaces(r: &Reference) -> (Space, Space) {
@@ -24,35 +24,38 @@ fn entropic_agrees_with_pot_from_points_and_from_matrices() {
     let (dx, dz) = (dense("x"), dense("z"));
     let p = uniform(x.size());
     for (x, z) in [(&x, &z), (&dx, &dz), (&x, &dz), (&dx, &z)] {
-        let found = Gromov::entropic(0.01).tolerance(1e-6).iterations(500).solve(x, z, &p, &p).unwrap();
+        let found =
+            GromovWasserstein::entropic(0.01).tolerance(1e-6).iterations(500).solve(x, z, &p, &p).unwrap();
         let want = r.number("entropic_gw");
         assert!((found.value - want).abs() < CLOSE * want, "got {}, want {want}", found.value);
         assert!(found.marginal_error < 1e-5);
     }
-    let turned = Gromov::entropic(0.01).tolerance(1e-6).iterations(500).solve(&z, &x, &p, &p).unwrap();
+    let turned =
+        GromovWasserstein::entropic(0.01).tolerance(1e-6).iterations(500).solve(&z, &x, &p, &p).unwrap();
     assert!((turned.value - r.number("entropic_gw")).abs() < CLOSE * turned.value);
 }
 
 #[test]
-fn conditional_gradient_is_as_low_as_pots() {
+fn conditional_gradient_reaches_the_objective_of_pot() {
     let r = Reference::read();
     let (x, z) = spaces(&r);
     let p = uniform(x.size());
-    let found = Gromov::conditional_gradient().solve(&x, &z, &p, &p).unwrap();
+    let found = GromovWasserstein::conditional_gradient().solve(&x, &z, &p, &p).unwrap();
     let want = r.number("gw_uniform_start");
     assert!(found.value <= want * (1.0 + CLOSE), "got {}, POT {want}", found.value);
-    let many = Gromov::conditional_gradient().starts(6).solve(&x, &z, &p, &p).unwrap();
+    let many = GromovWasserstein::conditional_gradient().starts(6).solve(&x, &z, &p, &p).unwrap();
     assert!(many.value <= found.value);
 
     let (px, pz) = (r.matrix("x").slice(s![.., ..3]).to_owned(), r.matrix("z"));
     let linear = squared(&px, &pz);
     let linear = (&linear / linear.iter().fold(0.0_f64, |t, v| t.max(*v))).mapv(|v| v as f32);
-    let fused = Gromov::conditional_gradient().fused(linear.view(), 0.5).solve(&x, &z, &p, &p).unwrap();
+    let fused =
+        GromovWasserstein::conditional_gradient().fused(linear.view(), 0.5).solve(&x, &z, &p, &p).unwrap();
     let want = r.number("fused_gw");
     assert!(fused.value <= want * (1.0 + CLOSE), "got {}, POT {want}", fused.value);
 }
 
-/// A rotated copy: the hidden matching has value zero. A few anchors or several starts find it.
+/// For a rotated and permuted copy the true matching has objective zero. A few anchors suffice to find it.
 #[test]
 fn anchors_recover_a_hidden_matching() {
     let r = Reference::read();
@@ -64,34 +67,43 @@ fn anchors_recover_a_hidden_matching() {
     let (sx, sy) = (space(&x), space(&y));
     let p = uniform(n);
     let pairs: Vec<(usize, usize)> = (0..4).map(|j| (order[j], j)).collect();
-    let solver = Gromov::conditional_gradient().anchors(&sx, &sy, &pairs, 0.5).unwrap();
+    let solver = GromovWasserstein::conditional_gradient().anchors(&sx, &sy, &pairs, 0.5).unwrap();
     let found = solver.solve(&sx, &sy, &p, &p).unwrap();
     assert!(found.value < 1e-6, "value {}", found.value);
     assert!((0..n).all(|j| found.plan[[order[j], j]] > 0.9 / n as f32));
 }
 
 #[test]
-fn hostile_input_is_an_error() {
+fn invalid_input_is_an_error() {
     let good = Space::matrix(Array2::from_elem((2, 2), 1.0).view()).unwrap();
     let p = uniform(2);
     let skew = ndarray::array![[0.0_f32, 1.0], [5.0, 0.0]];
     assert!(matches!(Space::matrix(skew.view()), Err(Error::Setting { .. })));
     assert!(matches!(Space::matrix(Array2::zeros((2, 3)).view()), Err(Error::Shape { .. })));
     assert!(matches!(Space::squared_euclidean(Array2::zeros((0, 3)).view()), Err(Error::Empty(_))));
-    assert!(matches!(Gromov::entropic(-1.0).solve(&good, &good, &p, &p), Err(Error::Setting { .. })));
-    assert!(matches!(Gromov::entropic(1.0).solve(&good, &good, &p, &[1.0]), Err(Error::Shape { .. })));
-    assert!(matches!(Gromov::entropic(1.0).anchors(&good, &good, &[(0, 9)], 0.5), Err(Error::Shape { .. })));
-    // Nothing tells these points apart: any plan is optimal, and the value is zero.
-    for solver in [Gromov::entropic(0.1), Gromov::conditional_gradient()] {
+    assert!(matches!(
+        GromovWasserstein::entropic(-1.0).solve(&good, &good, &p, &p),
+        Err(Error::Setting { .. })
+    ));
+    assert!(matches!(
+        GromovWasserstein::entropic(1.0).solve(&good, &good, &p, &[1.0]),
+        Err(Error::Shape { .. })
+    ));
+    assert!(matches!(
+        GromovWasserstein::entropic(1.0).anchors(&good, &good, &[(0, 9)], 0.5),
+        Err(Error::Setting { .. })
+    ));
+    // All distances are equal, so any plan is optimal with objective zero.
+    for solver in [GromovWasserstein::entropic(0.1), GromovWasserstein::conditional_gradient()] {
         assert!(solver.solve(&good, &good, &p, &p).unwrap().value.abs() < 1e-6);
     }
     let point = Space::squared_euclidean(Array2::zeros((1, 3)).view()).unwrap().normalised();
-    assert_eq!(Gromov::entropic(0.1).solve(&point, &point, &[1.0], &[1.0]).unwrap().value, 0.0);
+    assert_eq!(GromovWasserstein::entropic(0.1).solve(&point, &point, &[1.0], &[1.0]).unwrap().value, 0.0);
 }
 
-/// A shuffled copy: the hidden permutation is the only one whose CKA is one.
+/// For a permuted copy only the true permutation has a CKA of one.
 #[test]
-fn swaps_find_a_hidden_permutation() {
+fn quadratic_assignment_finds_a_hidden_permutation() {
     let r = Reference::read();
     let x = r.matrix("x");
     let gram = x.dot(&x.t()).slice(s![..20, ..20]).to_owned();
@@ -109,7 +121,7 @@ fn swaps_find_a_hidden_permutation() {
     ));
 }
 
-/// Points in general position with a few coordinates, and their squared distances.
+/// Pseudo-random points.
 fn cloud(n: usize, d: usize, seed: u64) -> Array2<f32> {
     let mut state = seed;
     Array2::from_shape_simple_fn((n, d), || {
@@ -123,10 +135,11 @@ fn matrix(d: &Array2<f64>) -> Space {
     Space::matrix((d / top).mapv(|v| v as f32).view()).unwrap()
 }
 
-/// A matrix may hide points, nearly hide some, or none at all: the objective that is reported is always that of the matrix.
-/// Checked in double precision on the very plan that comes back; the products are single, over a few hundred terms.
+/// The reported objective is that of the given matrices, whether they hold squared distances, nearly do, or
+/// do not. It is recomputed in double precision from the returned plan; the solver's products are
+/// single-precision sums of a few hundred terms.
 #[test]
-fn the_objective_is_that_of_the_matrices_whatever_they_hide() {
+fn the_objective_is_that_of_the_given_matrices() {
     let n = 300;
     let squares = |z: &Array2<f32>| squared(&z.mapv(f64::from), &z.mapv(f64::from));
     let hidden = squares(&cloud(n, 12, 1));
@@ -137,7 +150,7 @@ fn the_objective_is_that_of_the_matrices_whatever_they_hide() {
     let same = |d: &Array2<f64>| (d / d.iter().fold(0.0_f64, |t, v| t.max(*v))).mapv(|v| f64::from(v as f32));
     for (what, d) in [("hidden", &hidden), ("broken", &broken), ("roots", &hidden.mapv(f64::sqrt))] {
         for (x, y) in [(d, &other), (&other, d), (d, d)] {
-            let solver = Gromov::entropic(0.01).iterations(20);
+            let solver = GromovWasserstein::entropic(0.01).iterations(20);
             let found = solver.solve(&matrix(x), &matrix(y), &p, &p).unwrap();
             let (x, y, plan) = (same(x), same(y), found.plan.mapv(f64::from));
             let (rows, columns) = (plan.sum_axis(ndarray::Axis(1)), plan.sum_axis(ndarray::Axis(0)));
@@ -149,19 +162,19 @@ fn the_objective_is_that_of_the_matrices_whatever_they_hide() {
     }
 }
 
-/// The plan from a matrix that hides points is the plan from the points.
+/// A matrix of squared distances gives the same plan as the points themselves.
 #[test]
-fn hidden_points_move_as_known_ones() {
+fn matrices_of_squared_distances_give_the_plan_of_the_points() {
     let n = 300;
     let (x, y) = (cloud(n, 12, 1), cloud(n, 7, 2));
     let points = |z: &Array2<f32>| Space::squared_euclidean(z.view()).unwrap().normalised();
     let squares = |z: &Array2<f32>| squared(&z.mapv(f64::from), &z.mapv(f64::from));
     let p = uniform(n);
-    let solver = Gromov::entropic(0.01).iterations(20).tolerance(0.0);
+    let solver = GromovWasserstein::entropic(0.01).iterations(20).tolerance(0.0);
     let plan = |x: &Space, y: &Space| solver.solve(x, y, &p, &p).unwrap().plan;
     let apart = |a: &Array2<f32>, b: &Array2<f32>| (a - b).iter().map(|d| f64::from(d.abs())).sum::<f64>();
     let from_points = plan(&points(&x), &points(&y));
     let hidden = plan(&matrix(&squares(&x)), &matrix(&squares(&y)));
-    // Costs of size one, exact to some 1e-7, over an epsilon of 0.01, through twenty steps.
+    // Costs of order one with errors of about 1e-7, divided by epsilon = 0.01, over twenty steps.
     assert!(apart(&from_points, &hidden) < 2e-3, "{}", apart(&from_points, &hidden));
 }

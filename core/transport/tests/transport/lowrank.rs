@@ -1,11 +1,12 @@
-//! Low-rank transport: feasible, an upper bound, and near the optimum where the plan has low rank.
+//! Low-rank transport: the plan is feasible, its cost an upper bound, and close to the optimum if the optimal
+//! plan has low rank.
 
-use chiasm_transport::{Error, Limits, exact, low_rank, uniform};
+use chiasm_transport::{Error, SolverLimits, exact, low_rank, uniform};
 use ndarray::{Array2, Axis};
 
 use crate::reference::squared;
 
-/// Four separate groups; the target's groups are shifted and shuffled.
+/// Four separate groups.
 fn groups(n: usize, shift: f32) -> Array2<f32> {
     Array2::from_shape_fn((n, 2), |(i, k)| {
         let corner = if k == 0 { (i % 4) / 2 } else { (i % 4) % 2 } as f32;
@@ -14,14 +15,14 @@ fn groups(n: usize, shift: f32) -> Array2<f32> {
 }
 
 #[test]
-fn four_groups_need_rank_four() {
+fn rank_four_solves_four_groups() {
     let (x, y) = (groups(400, 0.0), groups(300, 1.0));
     let (a, b) = (uniform(400), uniform(300));
-    let limits = Limits::new(200);
+    let limits = SolverLimits::new(200);
     let plan = low_rank(x.view(), y.view(), (&a, &b), 4, 1e-6, &limits).unwrap();
     let cost = squared(&x.mapv(f64::from), &y.mapv(f64::from));
-    let best = exact(cost.view(), &a, &b, &Limits::new(1_000_000)).unwrap().transport_cost;
-    // What rank four loses is the spread within a group, of order 0.01; the optimum is about 2.
+    let best = exact(cost.view(), &a, &b, &SolverLimits::new(1_000_000)).unwrap().transport_cost;
+    // Rank four loses the spread within a group, of order 0.01. The optimum is about 2.
     assert!(plan.transport_cost >= best - 1e-4, "{} under the optimum {best}", plan.transport_cost);
     assert!(plan.transport_cost < best + 0.02, "{} against {best}", plan.transport_cost);
     assert!(plan.marginal_error < 1e-5);
@@ -35,15 +36,15 @@ fn four_groups_need_rank_four() {
     assert!((&moved - &x - 1.0).iter().all(|d| d.abs() < 0.3), "each point moves to its group's image");
 }
 
-/// As many latent points as target points ask the small problems for nearly sparse plans, which are slow to converge: the
-/// plan must have its marginals all the same, whatever the unit of the points.
+/// With as many latent points as target points the inner problems have nearly sparse plans and converge
+/// slowly. The marginals must hold all the same, at any scale of the points.
 #[test]
 fn a_plan_of_full_rank_has_its_marginals_at_any_scale() {
     let r = crate::reference::Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let solve = |scale: f32| {
         let (x, y) = (&x * scale, &y * scale);
-        let plan = low_rank(x.view(), y.view(), (&a, &b), 30, 1e-4, &Limits::new(200)).unwrap();
+        let plan = low_rank(x.view(), y.view(), (&a, &b), 30, 1e-4, &SolverLimits::new(200)).unwrap();
         assert!(plan.marginal_error < 1e-6, "{}", plan.marginal_error);
         plan.transport_cost / f64::from(scale).powi(2)
     };
@@ -56,10 +57,10 @@ fn a_plan_of_full_rank_has_its_marginals_at_any_scale() {
 }
 
 #[test]
-fn hostile_input_is_an_error_and_odd_input_is_not() {
+fn invalid_input_is_an_error_and_degenerate_input_is_not() {
     let x = groups(8, 0.0);
     let p = uniform(8);
-    let limits = Limits::new(5);
+    let limits = SolverLimits::new(5);
     assert!(matches!(low_rank(x.view(), x.view(), (&p, &p), 0, 1e-3, &limits), Err(Error::Setting { .. })));
     assert!(matches!(
         low_rank(x.view(), x.view(), (&p, &p[..7]), 2, 1e-3, &limits),

@@ -1,11 +1,13 @@
-//! Gromov-Wasserstein of low rank: its value is that of its plan, and near the full solver's where clusters say enough.
+//! Low-rank Gromov-Wasserstein: its objective is that of its plan and close to the full solver's.
 
-use chiasm_transport::{Error, Gromov, Limits, LowRankPlan, Space, Stop, low_rank_gromov, uniform};
+use chiasm_transport::{
+    Error, GromovWasserstein, LowRankPlan, SolverLimits, Space, StopReason, low_rank_gromov, uniform,
+};
 use ndarray::{Array2, Axis};
 
 use crate::reference::{Reference, squared};
 
-/// Seven groups of unequal spread in the plane at places without symmetry, and the same turned, mirrored and shuffled.
+/// Seven groups in the plane at places without symmetry, and a rotated, mirrored and permuted copy.
 fn groups(n: usize) -> (Array2<f32>, Array2<f32>) {
     let places = [[0.0, 0.0], [5.0, 1.0], [2.0, 7.0], [9.0, 4.0], [-4.0, 3.0], [1.0, -6.0], [12.0, -3.0]];
     let wave = |i: usize, k: usize| ((i * 37 + k * 101) % 53) as f32 / 53.0 - 0.5;
@@ -37,46 +39,46 @@ fn objective(plan: &LowRankPlan, d: &Array2<f64>, e: &Array2<f64>) -> f64 {
 }
 
 #[test]
-fn groups_find_their_images() {
+fn groups_are_matched_to_their_images() {
     let (x, y) = groups(301);
     let p = uniform(301);
-    let plan = low_rank_gromov(&space(&x), &space(&y), (&p, &p), 7, 1e-6, &Limits::new(200)).unwrap();
+    let plan = low_rank_gromov(&space(&x), &space(&y), (&p, &p), 7, 1e-6, &SolverLimits::new(200)).unwrap();
     let group = |i: usize| i % 7;
     let image = |j: usize| group((j * 11 + 5) % 301);
     let dense = plan.source.dot(&plan.target.t()) * 7.0;
     let kept: f32 = dense.indexed_iter().filter(|((i, j), _)| group(*i) == image(*j)).map(|(_, p)| p).sum();
     assert!(kept > 0.99, "mass within a group: {kept}");
-    // The optimum is zero; what rank seven loses is the spread within groups, 1e-3 of the largest distance.
+    // The optimum is zero. A plan of rank seven loses the spread within groups, 1e-3 of the largest distance.
     assert!(plan.transport_cost < 2e-3, "{}", plan.transport_cost);
-    assert_eq!(plan.stop, Stop::Converged);
+    assert_eq!(plan.stop, StopReason::Converged);
 }
 
 #[test]
-fn the_value_is_the_plans_and_near_the_full_solvers() {
+fn the_objective_is_that_of_the_plan_and_near_the_full_solver() {
     let r = Reference::read();
     let (x, z) = (r.points("x"), r.points("z"));
     let (a, b) = (r.vector("a"), uniform(z.nrows()));
     let (sx, sz) = (space(&x), space(&z));
-    let full = Gromov::conditional_gradient().starts(6).solve(&sx, &sz, &a, &b).unwrap().value;
+    let full = GromovWasserstein::conditional_gradient().starts(6).solve(&sx, &sz, &a, &b).unwrap().value;
     let mut before = f64::INFINITY;
     for rank in [1, 5, 15, 30] {
-        let plan = low_rank_gromov(&sx, &sz, (&a, &b), rank, 1e-5, &Limits::new(500)).unwrap();
+        let plan = low_rank_gromov(&sx, &sz, (&a, &b), rank, 1e-5, &SolverLimits::new(500)).unwrap();
         let direct = objective(&plan, &distances(&x), &distances(&z));
         let value = plan.transport_cost;
-        assert!((value - direct).abs() < 1e-5 * direct, "rank {rank}: {value}, its plan has {direct}");
+        assert!((value - direct).abs() < 1e-5 * direct, "rank {rank}: {value}, recomputed {direct}");
         assert!(plan.marginal_error < 1e-6, "{}", plan.marginal_error);
-        assert!(value < before, "rank {rank}: {value}, a lower one had {before}");
+        assert!(value < before, "rank {rank}: {value}, the previous rank {before}");
         before = value;
     }
-    // Thirty latent points for thirty points: only the optimum found is another one.
+    // With thirty latent points for thirty points only the local optimum may differ.
     assert!(before > full * (1.0 - 1e-3) && before < 1.25 * full, "{before}, the full solver {full}");
 }
 
 #[test]
-fn hostile_input_is_an_error_and_odd_input_is_not() {
+fn invalid_input_is_an_error_and_degenerate_input_is_not() {
     let (x, _) = groups(21);
     let (s, p) = (space(&x), uniform(21));
-    let limits = Limits::new(5);
+    let limits = SolverLimits::new(5);
     let solve = |x: &Space, a: &[f64], rank| low_rank_gromov(x, &s, (a, &p), rank, 1e-3, &limits);
     assert!(matches!(solve(&s, &p, 0), Err(Error::Setting { .. })));
     assert!(matches!(solve(&s, &p[..20], 3), Err(Error::Shape { .. })));

@@ -1,4 +1,4 @@
-//! The solvers as a user calls them: against stored values of POT and SciPy, properties, hostile input.
+//! Tests of the public solvers: stored values of POT and SciPy, mathematical properties, invalid input.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod exact;

@@ -1,4 +1,4 @@
-//! The stored inputs and values of `reference/make.py`.
+//! Reads the inputs and reference values that `reference/make.py` stored.
 
 use ndarray::Array2;
 use serde_json::Value;

@@ -1,12 +1,15 @@
-//! Entropic transport against POT's values, closed properties, and hostile input.
+//! Entropic transport: values of POT, mathematical properties, invalid input.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Cost, EntropicMap, Error, Marginals, Sinkhorn, Stop, barycentric, shifted, uniform};
+use chiasm_transport::{
+    Cost, EntropicMap, Error, Marginals, Sinkhorn, StopReason, barycentric, shift_by_nearest, uniform,
+};
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
 use std::{ops::ControlFlow, time::Duration};
 
-/// Single-precision kernels: a plan's entries carry some 1e-6, its cost about as much.
+/// Tolerance: with a single-precision kernel the relative error of a plan's entries and of its cost is about
+/// 1e-6.
 const CLOSE: f64 = 3e-6;
 
 fn near(got: f64, want: f64, tolerance: f64) {
@@ -25,10 +28,11 @@ fn agrees_with_pot_on_plan_and_cost_stored_and_streaming() {
     for cost in [&cost, &Cost::matrix64(given.view()).unwrap(), &Cost::matrix(given32.view()).unwrap()] {
         for memory in [usize::MAX, 0] {
             let coupling = solver.clone().memory(memory).solve(cost, &a, &b).unwrap();
-            assert_eq!(coupling.report.stop, Stop::Converged);
+            assert_eq!(coupling.report.stop, StopReason::Converged);
             near(coupling.report.transport_cost, r.number("sinkhorn"), CLOSE);
             let worst = (coupling.plan().mapv(f64::from) - &want).iter().fold(0.0_f64, |w, d| w.max(d.abs()));
-            assert!(worst < 1e-7, "an entry is off by {worst}"); // a tenth of the marginal error left; the largest is 0.03
+            // A tenth of the marginal error; the largest entry is 0.03.
+            assert!(worst < 1e-7, "an entry is off by {worst}");
         }
     }
 }
@@ -62,28 +66,28 @@ fn agrees_with_pot_on_unbalanced_and_partial_transport() {
     let mass = r.number("partial_mass");
     let partial = solver.marginals(Marginals::Partial { mass });
     let coupling = partial.solve(&cost, &uniform(x.nrows()), &uniform(y.nrows())).unwrap();
-    assert_eq!(coupling.report.stop, Stop::Converged);
+    assert_eq!(coupling.report.stop, StopReason::Converged);
     near(coupling.plan().mapv(f64::from).sum(), mass, 1e-5);
-    near(coupling.report.transport_cost, r.number("partial"), 1e-4); // POT's own stop leaves about that
+    near(coupling.report.transport_cost, r.number("partial"), 1e-4); // the error of POT's own stopping rule
 }
 
 #[test]
-fn a_small_epsilon_converges_and_nears_the_exact_cost() {
+fn a_small_epsilon_converges_close_to_the_exact_cost() {
     let r = Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
     let coupling = Sinkhorn::of_mean_cost(1e-3).tolerance(1e-5).solve(&cost, &a, &b).unwrap();
-    assert_eq!(coupling.report.stop, Stop::Converged);
+    assert_eq!(coupling.report.stop, StopReason::Converged);
     let exact = r.number("emd");
-    // <P, C> lies above the optimum by at most epsilon ln(nm).
+    // <P, C> is above the optimum by at most epsilon ln(nm).
     let bound = coupling.report.epsilon * (1200.0_f64).ln();
     assert!((-1e-4..bound).contains(&(coupling.report.transport_cost - exact)), "{:?}", coupling.report);
-    // An entropic dual lies below the optimum of the primal, which is its value plus epsilon KL.
+    // The entropic dual is at most the optimal cost plus epsilon KL.
     assert!(coupling.report.dual.unwrap() <= exact + bound);
 }
 
 #[test]
-fn a_barycentric_target_is_the_plans_mean() {
+fn barycentric_targets_are_the_means_of_the_plan() {
     let r = Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
@@ -91,27 +95,31 @@ fn a_barycentric_target_is_the_plans_mean() {
     let plan = coupling.plan();
     let want = plan.dot(&y) / &plan.sum_axis(Axis(1)).insert_axis(Axis(1));
     let got = coupling.barycentric(y.view()).unwrap();
-    assert!((got - want).iter().all(|d| d.abs() < 1e-5)); // single-precision sums of thirty values of order one
+    // Single-precision sums of thirty values of order one.
+    assert!((got - want).iter().all(|d| d.abs() < 1e-5));
 }
 
-/// By hand: (1, 1) is nearest to (0, 0), which moves by (10, 0); (5, 4) to (4, 4), which moves by (0, -1).
+/// (1, 1) is nearest to (0, 0), which moves by (10, 0). (5, 4) is nearest to (4, 4), which moves by (0, -1).
 #[test]
-fn a_shift_is_that_of_the_nearest_known_point() {
+fn points_move_as_their_nearest_known_point() {
     let (known, images) = (array![[0.0_f32, 0.0], [4.0, 4.0]], array![[10.0_f32, 0.0], [4.0, 3.0]]);
     let x = array![[1.0_f32, 1.0], [5.0, 4.0], [4.0, 4.0]];
-    let moved = shifted(known.view(), images.view(), x.view()).unwrap();
+    let moved = shift_by_nearest(known.view(), images.view(), x.view()).unwrap();
     assert_eq!(moved, array![[11.0_f32, 1.0], [5.0, 3.0], [4.0, 3.0]]);
     let narrow = array![[1.0_f32]];
-    assert!(matches!(shifted(known.view(), images.view(), narrow.view()), Err(Error::Shape { .. })));
+    assert!(matches!(shift_by_nearest(known.view(), images.view(), narrow.view()), Err(Error::Shape { .. })));
     let none = Array2::<f32>::zeros((0, 2));
-    assert!(matches!(shifted(none.view(), none.view(), x.view()), Err(Error::Empty(_))));
+    assert!(matches!(shift_by_nearest(none.view(), none.view(), x.view()), Err(Error::Empty(_))));
     let broken = array![[f32::NAN, 0.0]];
-    assert!(matches!(shifted(known.view(), images.view(), broken.view()), Err(Error::NotFinite { .. })));
+    assert!(matches!(
+        shift_by_nearest(known.view(), images.view(), broken.view()),
+        Err(Error::NotFinite { .. })
+    ));
 }
 
-/// The map out of sample, at a point of the sample, is the plan's own target: an attention layer and nothing else.
+/// At the points of the problem the entropic map equals the barycentric targets.
 #[test]
-fn the_maps_as_attention_give_the_barycentric_targets() {
+fn the_entropic_maps_give_the_barycentric_targets() {
     let r = Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let apply = |map: &EntropicMap, x: &Array2<f32>| {
@@ -126,14 +134,15 @@ fn the_maps_as_attention_give_the_barycentric_targets() {
     let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
     let coupling = Sinkhorn::of_mean_cost(0.1).solve(&cost, &a, &b).unwrap();
     let forward = apply(&coupling.forward_map(y.view()).unwrap(), &x);
-    assert!((forward - coupling.barycentric(y.view()).unwrap()).iter().all(|d| d.abs() < 1e-4)); // exponents to 40 in f32
+    // Exponents up to 40 in single precision.
+    assert!((forward - coupling.barycentric(y.view()).unwrap()).iter().all(|d| d.abs() < 1e-4));
     let backward = apply(&coupling.backward_map(x.view()).unwrap(), &y);
     let turned = barycentric(coupling.plan().t(), x.view()).unwrap();
     assert!((backward - turned).iter().all(|d| d.abs() < 1e-4));
 }
 
 #[test]
-fn the_divergence_agrees_with_pot_and_its_gradient_with_differences() {
+fn the_divergence_agrees_with_pot_and_its_gradient_with_finite_differences() {
     let r = Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let solver = Sinkhorn::new(r.number("epsilon")).tolerance(1e-6);
@@ -147,7 +156,7 @@ fn the_divergence_agrees_with_pot_and_its_gradient_with_differences() {
             moved[[i, k]] += step;
             solver.divergence(moved.view(), y.view(), &a, &b).unwrap().value
         };
-        let step = 0.05; // large, for the values carry single-precision noise of 1e-6
+        let step = 0.05; // large, because the values have single-precision noise of 1e-6
         let want = (at(step) - at(-step)) / (2.0 * f64::from(step));
         let got = f64::from(found.gradient[[i, k]]);
         assert!(
@@ -158,7 +167,7 @@ fn the_divergence_agrees_with_pot_and_its_gradient_with_differences() {
 }
 
 #[test]
-fn a_coarse_start_is_near_the_solution() {
+fn a_coarse_start_is_close_to_the_solution() {
     let wave = |i: usize, k: usize| {
         ((i * (k + 3)) as f32 * 0.37).sin() + 0.1 * ((i * 7919 + k) % 101) as f32 / 101.0
     };
@@ -176,7 +185,7 @@ fn a_coarse_start_is_near_the_solution() {
 }
 
 #[test]
-fn a_warm_start_at_the_solution_needs_no_more_than_a_few_iterations() {
+fn a_warm_start_at_the_solution_converges_in_two_iterations() {
     let r = Reference::read();
     let (x, y) = (r.points("x"), r.points("y"));
     let (a, b) = (uniform(x.nrows()), uniform(y.nrows()));
@@ -188,7 +197,7 @@ fn a_warm_start_at_the_solution_needs_no_more_than_a_few_iterations() {
 }
 
 #[test]
-fn hostile_input_is_an_error_that_names_the_trouble() {
+fn invalid_input_is_an_error_of_the_right_kind() {
     let good = array![[0.0_f32, 1.0], [2.0, 3.0]];
     let bad = array![[0.0_f32, f32::NAN], [2.0, 3.0]];
     let none = Array2::<f32>::zeros((0, 2));
@@ -210,7 +219,7 @@ fn hostile_input_is_an_error_that_names_the_trouble() {
 }
 
 #[test]
-fn odd_but_legal_input_gives_finite_numbers() {
+fn degenerate_input_gives_correct_finite_values() {
     let point = array![[1.0_f32, 2.0]];
     let cloud = array![[1.0_f32, 2.0], [1.0, 2.0], [1.0, 2.0], [4.0, 6.0]];
     let one = Cost::squared_euclidean(point.view(), cloud.view()).unwrap();
@@ -228,7 +237,7 @@ fn odd_but_legal_input_gives_finite_numbers() {
 }
 
 #[test]
-fn huge_and_tiny_scales_change_nothing_but_the_unit() {
+fn the_cost_scales_with_huge_and_tiny_units() {
     let r = Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let solve = |scale: f32| {
@@ -241,9 +250,10 @@ fn huge_and_tiny_scales_change_nothing_but_the_unit() {
     }
 }
 
-/// Far above the costs the plan is the product of the weights, and its cost their mean; a kernel near one must not blur it.
+/// For an epsilon far above the costs the plan is the product of the weights. Its cost must stay accurate
+/// although the kernel is nearly one.
 #[test]
-fn a_huge_epsilon_gives_the_product_plans_cost() {
+fn a_huge_epsilon_gives_the_cost_of_the_product_plan() {
     let r = Reference::read();
     let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
     let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
@@ -263,27 +273,27 @@ fn limits_and_watchers_stop_a_problem_that_cannot_converge() {
     let hard = Sinkhorn::of_mean_cost(1e-7).tolerance(0.0);
     let report = hard.clone().iterations(50).solve(&cost, &uniform(60), &uniform(60)).map(|c| c.report);
     assert!(
-        matches!(report, Ok(r) if r.stop == Stop::Iterations && r.transport_cost.is_finite())
+        matches!(report, Ok(r) if r.stop == StopReason::Iterations && r.transport_cost.is_finite())
             || report.is_err()
     );
     let soft = Sinkhorn::of_mean_cost(0.1).tolerance(0.0);
     let stop = |s: Sinkhorn| s.solve(&cost, &uniform(60), &uniform(60)).unwrap().report.stop;
-    assert_eq!(stop(soft.clone().time_limit(Duration::ZERO)), Stop::Time);
+    assert_eq!(stop(soft.clone().time_limit(Duration::ZERO)), StopReason::Time);
     assert_eq!(
         stop(soft.clone().watch(|p| if p.iteration > 3 {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         })),
-        Stop::Cancelled
+        StopReason::Cancelled
     );
-    assert_eq!(stop(soft.iterations(7)), Stop::Iterations);
+    assert_eq!(stop(soft.iterations(7)), StopReason::Iterations);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Marginals hold, the plan is positive, swapping the sides transposes it, and the order of points is of no matter.
+    /// The marginals hold, swapping the sides transposes the plan, and permuting the points permutes it.
     #[test]
     fn a_plan_has_its_marginals_and_its_symmetries(
         n in 1_usize..20, m in 1_usize..20, d in 1_usize..5, seed in 0_u64..1000, share in 0.02_f64..1.0,
@@ -303,7 +313,9 @@ proptest! {
         let solver = Sinkhorn::of_mean_cost(share).tolerance(2e-6);
         let coupling = solver.solve(&cost, &a, &b).unwrap();
         let plan = coupling.plan().mapv(f64::from);
-        let off = |sums: Array1<f64>, want: &[f64]| sums.iter().zip(want).map(|(s, w)| (s - w).abs()).sum::<f64>();
+        let off = |sums: Array1<f64>, want: &[f64]| {
+            sums.iter().zip(want).map(|(s, w)| (s - w).abs()).sum::<f64>()
+        };
         prop_assert!(off(plan.sum_axis(Axis(1)), &a) + off(plan.sum_axis(Axis(0)), &b) < 1e-5);
         let direct = (&plan * &squared(&x.mapv(f64::from), &y.mapv(f64::from))).sum();
         prop_assert!((direct - coupling.report.transport_cost).abs() < 1e-5 * direct + 1e-9);

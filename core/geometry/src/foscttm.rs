@@ -1,35 +1,43 @@
-//! Whether partners find each other in one space: FOSCTTM.
+//! FOSCTTM: the fraction of samples that are closer than the true match.
+//!
+//! ```
+//! use chiasm_geometry::foscttm::foscttm;
+//! let x = ndarray::array![[0.0, 0.0], [1.0, 0.0], [0.0, 5.0]];
+//! assert_eq!(foscttm(x.view(), (&x + 0.1).view())?, 0.0);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::cloud::together;
-use crate::pairwise::{Points, ranges};
+use crate::cloud::common_frame;
+use crate::pairwise::{PointSet, ranges};
 use crate::real::Real;
 use crate::{Result, same};
 
-/// Roundings of the input's type, relative to the longest vector, that a distance may be off: as
+/// Accepted error of a distance, in units of the input type's rounding of the longest vector. Compare
 /// [`crate::retrieval::TIE`].
 const TIE: f64 = 8.0;
 
-/// Fraction of samples closer than the true match, both ways, of paired rows `x [n, d]`, `y [n, d]` (Liu et
-/// al. 2019, "Jointly embedding multiple single-cell omics measurements", section 3).
+/// Returns the fraction of samples that are closer than the true match, averaged over both directions, of the
+/// paired rows `x [n, d]` and `y [n, d]` (Liu et al. 2019, "Jointly embedding multiple single-cell omics
+/// measurements", section 3).
 ///
-/// Euclidean distances in `f64`; others as near as the partner, up to the rounding of the input's type, count
-/// half, so a constant map scores 0.5, chance. In [0, 1], no unit; 0 is best.
+/// In [0, 1]; 0 is best and 0.5 is chance. Distances are Euclidean, in `f64`. Samples as close as the match,
+/// up to the rounding of the input type, count half, so that a constant map scores 0.5.
 ///
 /// # Errors
 /// When shapes differ, there are fewer than two rows, or a value is not finite.
 pub fn foscttm<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
     same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
-    let both = together(x, y, 2)?;
-    // What the rounding of the vectors, as they were given, may do to a distance.
+    let both = common_frame(x, y, 2)?;
+    // Bound of the effect that rounding of the input has on a distance.
     let shift = TIE * T::EPSILON * longest(x, both.unit).max(longest(y, both.unit));
     let (x, y) = (both.x.mapv(Into::<f64>::into), both.y.mapv(Into::<f64>::into));
-    let (px, py) = (Points::new(&x), Points::new(&y));
+    let (px, py) = (PointSet::new(&x), PointSet::new(&y));
     let n = x.nrows();
     let own: Vec<f64> = (0..n).map(|i| (&x.row(i) - &y.row(i)).mapv(|v| v * v).sum()).collect();
-    // What the rounding of a product may do to a squared distance.
+    // Bound of the effect that rounding of the products has on a squared distance.
     let size = x.iter().chain(&y).fold(0.0f64, |top, v| top.max(v.abs())).powi(2) * x.ncols() as f64;
     let rounding = 64.0 * f64::EPSILON * size;
     let nearer = |square: f64, own: f64| {
@@ -51,7 +59,7 @@ pub fn foscttm<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f6
     Ok(sums.into_iter().sum::<f64>() / (2 * n * (n - 1)) as f64)
 }
 
-/// The length of the longest row, in units of `unit`.
+/// Returns the length of the longest row, in units of `unit`.
 fn longest<T: Real>(cloud: ArrayView2<'_, T>, unit: f64) -> f64 {
     let square = |v: &T| {
         let wide: f64 = (*v).into();
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
     use ndarray::Array2;
 
-    /// The same vector over and over, a rounding up or down, far from the origin.
+    /// Every row is the same vector up to one rounding, far from the origin.
     #[test]
     fn a_constant_map_is_chance_up_to_rounding() {
         let map = |turn: usize| {

@@ -1,17 +1,19 @@
-//! The hot loops, each compiled three times (AVX-512, AVX2 + FMA, baseline) and chosen at run time.
+//! The hot loops, each compiled for AVX-512, for AVX2 with FMA, and for the baseline. The version is chosen
+//! at run time.
 //!
-//! The loops are plain Rust that the compiler vectorises under the wider instruction set, so there is one text for
-//! every machine and no intrinsic but the prefetch. `FMA` is false in the baseline, where a fused multiply-add would
-//! be a library call.
+//! The loops are plain Rust that the compiler vectorises for the wider instruction set. The only intrinsic is
+//! the prefetch. `FMA` is false in the baseline of x86, where a fused multiply-add would be a library call.
 
-/// Columns after which a sum of products leaves `f32` for `f64`: keeps rounding near 1e-7 whatever the row's length.
+/// Number of columns after which a single-precision sum is added to a double-precision one. Keeps the
+/// rounding error near 1e-7 for any row length.
 const SEGMENT: usize = 1024;
-/// Lanes of a sum: one AVX-512 register, two of AVX2.
+/// Lanes of a sum: one AVX-512 register or two AVX2 registers.
 const LANES: usize = 16;
-/// Rows that the sweep handles together, so that the scaling vectors are read once for four rows.
+/// Rows that a sweep handles together, so that the scaling vectors are read once per four rows.
 pub(crate) const ROWS: usize = 4;
 
-/// Defines `fn name(args)` that runs `body::<FMA>(args)` compiled for the widest instruction set of this machine.
+/// Defines `fn name(args)`, which runs `body::<FMA>(args)` compiled for the widest instruction set of the
+/// machine.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $name:ident = $body:ident ( $($arg:ident : $ty:ty),* ) $(-> $ret:ty)?) => {
         $(#[$doc])*
@@ -23,12 +25,13 @@ macro_rules! dispatch {
                 fn avx512($($arg: $ty),*) $(-> $ret)? { $body::<true>($($arg),*) }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $ty),*) $(-> $ret)? { $body::<true>($($arg),*) }
-                match isa() {
-                    // SAFETY: `isa` has seen every instruction set that this function enables.
-                    Isa::Avx512 => return unsafe { avx512($($arg),*) },
+                match instruction_set() {
+                    // SAFETY: `instruction_set` has detected every instruction set that this function
+                    // enables.
+                    InstructionSet::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    Isa::Avx2 => return unsafe { avx2($($arg),*) },
-                    Isa::Baseline => {}
+                    InstructionSet::Avx2 => return unsafe { avx2($($arg),*) },
+                    InstructionSet::Baseline => {}
                 }
             }
             $body::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
@@ -36,8 +39,12 @@ macro_rules! dispatch {
     };
 }
 
+mod double;
+
+pub(crate) use double::{lower_keys, min_reduced, range};
+
 #[cfg(target_arch = "x86_64")]
-enum Isa {
+enum InstructionSet {
     Avx512,
     Avx2,
     Baseline,
@@ -45,64 +52,52 @@ enum Isa {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn isa() -> Isa {
+fn instruction_set() -> InstructionSet {
     let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     let wide = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     match (wide && fma, fma) {
-        (true, _) => Isa::Avx512,
-        (_, true) => Isa::Avx2,
-        _ => Isa::Baseline,
+        (true, _) => InstructionSet::Avx512,
+        (_, true) => InstructionSet::Avx2,
+        _ => InstructionSet::Baseline,
     }
 }
 
 dispatch! {
-    /// `sum_j row[j] w[j]` for four rows.
+    /// Returns `sum_j row[j] w[j]` for four rows.
     dots = dots_body(rows: [&[f32]; ROWS], w: &[f32]) -> [f64; ROWS]
 }
 dispatch! {
-    /// `t[j] += sum_r z[r] rows[r][j]`; `ahead` (the memory that comes next) is fetched into the cache meanwhile.
+    /// Computes `t[j] += sum_r z[r] rows[r][j]`, and prefetches `ahead`, the memory that is needed next.
     add_scaled = add_scaled_body(rows: [&[f32]; ROWS], z: [f32; ROWS], t: &mut [f32], ahead: &[f32])
 }
 dispatch! {
-    /// `row[j] = exp(row[j] + alpha + beta[j])`; zero below e^-80.
+    /// Computes `row[j] = exp(row[j] + alpha + beta[j])`, with zero below e^-80.
     exp_shifted = exp_shifted_body(row: &mut [f32], alpha: f32, beta: &[f32])
 }
 dispatch! {
-    /// `out = factor (row - centre)`; returns its squared norm.
-    shifted = shifted_body(row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]) -> f64
+    /// Computes `out = factor (row - centre)` and returns its squared norm.
+    scaled_difference = scaled_difference_body(
+        row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]
+    ) -> f64
 }
 dispatch! {
-    /// `max_j (row[j] + beta[j])`.
+    /// Returns `max_j (row[j] + beta[j])`.
     max_shifted = max_shifted_body(row: &[f32], beta: &[f32]) -> f32
 }
 dispatch! {
-    /// A running log-sum-exp of every column: `(top[j], sum[j])` takes in `row[j] + alpha`.
+    /// Adds `row[j] + alpha` to the running log-sum-exp `(top[j], sum[j])` of every column.
     log_add = log_add_body(row: &[f32], alpha: f32, top: &mut [f32], sum: &mut [f32])
 }
 dispatch! {
-    /// `row[j] = -scale sqrt(max(0, p + q[j] - 2 row[j]))`, from inner products to negative distances.
+    /// Turns inner products into negative distances: `row[j] = -scale sqrt(max(0, p + q[j] - 2 row[j]))`.
     negative_distances = negative_distances_body(row: &mut [f32], p: f32, q: &[f32], scale: f32)
 }
 dispatch! {
-    /// `sum_j row[j] w[j]` and `sum_j row[j] w[j] ln row[j]`, with 0 ln 0 = 0.
+    /// Returns `sum_j row[j] w[j]` and `sum_j row[j] w[j] ln row[j]`, with 0 ln 0 = 0.
     entropy = entropy_body(row: &[f32], w: &[f32]) -> (f64, f64)
-}
-
-dispatch! {
-    /// `min_j (row[j] - v[j])` in double precision.
-    min_reduced = min_reduced_body(row: &[f64], v: &[f64]) -> f64
-}
-dispatch! {
-    /// The least and the largest of some numbers.
-    range = range_body(values: &[f64]) -> (f64, f64)
-}
-dispatch! {
-    /// A step of Dijkstra's search from a row: `row[j] - v[j] + shift` lowers the open keys, noting `from`; returns the
-    /// least open key. A closed column has the key -infinity.
-    lower_keys = lower_keys_body(row: &[f64], v: &[f64], shift: f64, keys: &mut [f64], parents: &mut [u64], from: u64) -> f64
 }
 
 #[inline(always)]
@@ -110,7 +105,7 @@ fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// e^x for |x| < 87, relative error below 2e-7 (Cephes' polynomial after Cody-Waite reduction).
+/// Returns e^x for |x| < 87 with a relative error below 2e-7 (Cody-Waite reduction, polynomial from Cephes).
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer in the low bits
@@ -127,7 +122,7 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     y * f32::from_bits(power)
 }
 
-/// ln x for positive normal x, relative error below 2e-7 (Cephes).
+/// Returns ln x for positive normal x with a relative error below 2e-7 (polynomial from Cephes).
 #[inline(always)]
 fn log<const FMA: bool>(x: f32) -> f32 {
     let bits = x.to_bits();
@@ -154,7 +149,7 @@ fn log<const FMA: bool>(x: f32) -> f32 {
     fma::<FMA>(e, 0.693_359_4, m + y)
 }
 
-/// One multiply-add of all lanes.
+/// Computes one multiply-add in all lanes.
 #[inline(always)]
 fn accumulate<const FMA: bool>(sum: &mut [f32; LANES], x: &[f32; LANES], w: &[f32; LANES]) {
     for l in 0..LANES {
@@ -204,14 +199,14 @@ fn prefetch(memory: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     for line in memory.chunks(16) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch has no effect but on the cache.
+        // SAFETY: a prefetch affects only the cache.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = memory;
 }
 
-/// Exponents below this give zero: far under anything that single precision can add to a sum of order one.
+/// Exponents below this give zero, which is far below the resolution of a single-precision sum of order one.
 const FLOOR: f32 = -80.0;
 
 #[inline(always)]
@@ -224,7 +219,7 @@ fn exp_shifted_body<const FMA: bool>(row: &mut [f32], alpha: f32, beta: &[f32]) 
 }
 
 #[inline(always)]
-fn shifted_body<const FMA: bool>(row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]) -> f64 {
+fn scaled_difference_body<const FMA: bool>(row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]) -> f64 {
     for ((out, x), c) in out.iter_mut().zip(row).zip(centre) {
         *out = factor * (x - c);
     }
@@ -265,72 +260,6 @@ fn log_add_body<const FMA: bool>(row: &[f32], alpha: f32, top: &mut [f32], sum: 
 }
 
 #[inline(always)]
-fn min_reduced_body<const FMA: bool>(row: &[f64], v: &[f64]) -> f64 {
-    let ((row, row_rest), (v, v_rest)) = (row.as_chunks::<LANES>(), v.as_chunks::<LANES>());
-    let mut low = [f64::INFINITY; LANES];
-    for (row, v) in row.iter().zip(v) {
-        for l in 0..LANES {
-            let x = row[l] - v[l];
-            low[l] = if x < low[l] { x } else { low[l] };
-        }
-    }
-    let rest = row_rest.iter().zip(v_rest).map(|(x, v)| x - v).fold(f64::INFINITY, f64::min);
-    low.into_iter().fold(rest, f64::min)
-}
-
-#[inline(always)]
-fn range_body<const FMA: bool>(values: &[f64]) -> (f64, f64) {
-    let (lanes, rest) = values.as_chunks::<LANES>();
-    let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    for lane in lanes {
-        for l in 0..LANES {
-            low[l] = if lane[l] < low[l] { lane[l] } else { low[l] };
-            high[l] = if lane[l] > high[l] { lane[l] } else { high[l] };
-        }
-    }
-    let all = |ends: [f64; LANES]| ends.into_iter().chain(rest.iter().copied());
-    (all(low).fold(f64::INFINITY, f64::min), all(high).fold(f64::NEG_INFINITY, f64::max))
-}
-
-#[inline(always)]
-fn lower_keys_body<const FMA: bool>(
-    row: &[f64],
-    v: &[f64],
-    shift: f64,
-    keys: &mut [f64],
-    parents: &mut [u64],
-    from: u64,
-) -> f64 {
-    const WIDE: usize = 8;
-    let mut low = [f64::INFINITY; WIDE];
-    let whole = row.len() / WIDE * WIDE;
-    let lanes = row.as_chunks::<WIDE>().0.iter().zip(v.as_chunks::<WIDE>().0);
-    let state = keys.as_chunks_mut::<WIDE>().0.iter_mut().zip(parents.as_chunks_mut::<WIDE>().0);
-    for ((row, v), (keys, parents)) in lanes.zip(state) {
-        for l in 0..WIDE {
-            let x = row[l] - v[l] + shift;
-            let lower = x < keys[l];
-            let key = if lower { x } else { keys[l] };
-            keys[l] = key;
-            parents[l] = if lower { from } else { parents[l] };
-            let open = if key == f64::NEG_INFINITY { f64::INFINITY } else { key };
-            low[l] = if open < low[l] { open } else { low[l] };
-        }
-    }
-    let mut least = low.into_iter().fold(f64::INFINITY, f64::min);
-    for j in whole..row.len() {
-        let x = row[j] - v[j] + shift;
-        if x < keys[j] {
-            (keys[j], parents[j]) = (x, from);
-        }
-        if keys[j] > f64::NEG_INFINITY {
-            least = least.min(keys[j]);
-        }
-    }
-    least
-}
-
-#[inline(always)]
 fn negative_distances_body<const FMA: bool>(row: &mut [f32], p: f32, q: &[f32], scale: f32) {
     for (x, &q) in row.iter_mut().zip(q) {
         *x = -scale * fma::<FMA>(*x, -2.0, p + q).max(0.0).sqrt();
@@ -365,9 +294,9 @@ fn entropy_body<const FMA: bool>(row: &[f32], w: &[f32]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// Single precision keeps 2^-24 of a value; the polynomials add about as much again.
+    /// Rounding to single precision costs 2^-24 of a value, and the polynomials about as much again.
     #[test]
-    fn exponentials_and_logarithms_are_exact_to_single_precision() {
+    fn exponentials_and_logarithms_are_accurate_to_single_precision() {
         for i in -780..780 {
             let x = i as f32 * 0.1017;
             let mut e = [x];
@@ -381,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_agree_with_double_precision_whatever_the_length() {
+    fn sums_agree_with_double_precision_for_any_length() {
         for n in [1, 5, 16, 63, 64, 65, 1024, 1025, 3000] {
             let rows: Vec<Vec<f32>> =
                 (0..4).map(|r| (0..n).map(|j| ((r * 7 + j) % 13) as f32 * 0.3).collect()).collect();
@@ -405,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exponent_far_below_is_zero_and_a_huge_one_is_finite() {
+    fn very_negative_exponents_give_zero_and_huge_ones_stay_finite() {
         let mut row = vec![-500.0, 0.0, 500.0, f32::NEG_INFINITY];
         exp_shifted(&mut row, 0.0, &[0.0; 4]);
         assert_eq!(row[0], 0.0);

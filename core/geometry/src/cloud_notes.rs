@@ -1,4 +1,4 @@
-//! What a reader of measures should know about a cloud: rows that repeat and columns that never change.
+//! Remarks on a cloud that help to read its measures: repeated rows and constant columns.
 
 use ndarray::ArrayView2;
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::cloud::NAMES;
 use crate::real::Real;
 
-/// Remarks on one cloud of at least one row; none where there is nothing to say.
+/// Returns remarks on a cloud of at least one row.
 pub(crate) fn notes<T: Real>(side: usize, x: ArrayView2<'_, T>) -> Vec<String> {
     let (n, d) = x.dim();
     let mut seen = HashSet::with_capacity(n);
@@ -15,7 +15,7 @@ pub(crate) fn notes<T: Real>(side: usize, x: ArrayView2<'_, T>) -> Vec<String> {
         let mut hasher = DefaultHasher::new();
         for &value in row {
             let wide: f64 = value.into();
-            (wide + 0.0).to_bits().hash(&mut hasher); // so that both zeros are one
+            (wide + 0.0).to_bits().hash(&mut hasher); // adding 0.0 turns -0.0 into 0.0
         }
         !seen.insert(hasher.finish())
     });
@@ -23,11 +23,14 @@ pub(crate) fn notes<T: Real>(side: usize, x: ArrayView2<'_, T>) -> Vec<String> {
     let constant = (0..d).filter(|&j| x.column(j).iter().all(|v| *v == first[j])).count();
     let mut notes = Vec::new();
     if repeated > 0 {
-        let what = "repeat an earlier one: their neighbours are drawn at random, intrinsic_dimension leaves them out";
-        notes.push(format!("{}: {repeated} of {n} rows {what}", NAMES[side]));
+        notes.push(format!(
+            "{}: {repeated} of {n} rows repeat an earlier one: ties between neighbours are broken at random, \
+             and intrinsic_dimension skips these rows",
+            NAMES[side]
+        ));
     }
     if constant > 0 {
-        notes.push(format!("{}: {constant} of {d} columns are constant and say nothing", NAMES[side]));
+        notes.push(format!("{}: {constant} of {d} columns are constant", NAMES[side]));
     }
     notes
 }

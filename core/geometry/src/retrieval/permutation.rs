@@ -1,4 +1,4 @@
-//! What a figure would be if the rows of the two sides had nothing to do with each other: a permutation null.
+//! Permutation null of a retrieval score: its distribution if the rows of both sides were unrelated.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -9,46 +9,47 @@ use super::rank::Rank;
 use crate::random::Random;
 use crate::{Error, Result, same};
 
-/// Queries that are looked at; of more, whole rows are drawn until the next would exceed it.
+/// Maximum number of queries. If there are more, whole rows are drawn at random up to this number.
 const QUERIES: usize = 1000;
-/// A permuted figure that falls short of the true one by less than this is as large: sums in another order.
+/// Scores that differ by less are equal up to the order of summation.
 const SLACK: f64 = 1e-12;
 
-/// A figure beside its permutation null.
+/// A retrieval score and its permutation null.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PermutationNull {
-    /// The figure of the queries that were looked at, rows paired as they are.
+    /// The score of the sampled queries with the true pairing.
     pub value: f64,
     /// Mean over the permutations.
     pub mean: f64,
     /// Standard deviation over the permutations.
     pub sd: f64,
-    /// `(1 + permutations with at least that figure) / (1 + permutations)` (Phipson and Smyth 2010).
+    /// `(1 + permutations with at least that score) / (1 + permutations)` (Phipson and Smyth 2010).
     pub p_value: f64,
-    /// Permutations.
+    /// Number of permutations.
     pub permutations: usize,
-    /// Queries that were looked at.
+    /// Number of sampled queries.
     pub queries: usize,
 }
 
-/// A row that asks: its group and its queries.
-struct Row {
+/// The group and the queries of a row.
+struct QueryRow {
     group: usize,
     queries: Vec<usize>,
 }
 
 impl Retrieval<'_> {
-    /// The mean over queries of a statistic of the first right item (`|rank| rank.recall(10)`,
-    /// `Rank::reciprocal`), beside what it is when a permutation of the rows says which group each row looks
-    /// for.
+    /// Computes the mean over queries of a statistic of the first relevant item, such as
+    /// `|rank| rank.recall(10)` or `Rank::reciprocal`, and its distribution when the groups of the rows are
+    /// permuted.
     ///
-    /// `rows` is the row that each query belongs to; queries of one row move together. Rows without a right
-    /// item in the gallery take no part. At most 1000 queries are looked at, drawn by whole rows with `seed`;
-    /// each is ranked once, against every group, after which a permutation is a look-up.
+    /// `rows` holds the row of each query; queries of one row are permuted together. Rows without a relevant
+    /// item in the gallery are skipped. At most 1000 queries are used, drawn by whole rows. Each is ranked
+    /// once against all groups, so a permutation needs only look-ups.
     ///
     /// # Errors
-    /// When `rows` is not one a query, the queries of a row have different groups, or there are no
-    /// permutations.
+    /// When the length of `rows` differs from the number of queries, the queries of a row have different
+    /// groups, or `permutations` is 0.
     pub fn permutation_null(
         &self,
         rows: &[usize],
@@ -68,32 +69,32 @@ impl Retrieval<'_> {
             queries += rows[**row].queries.len();
             queries <= QUERIES
         };
-        let looked_at: Vec<usize> = order.iter().take_while(fits).copied().collect();
-        // a single row of more queries than that is taken whole
-        let looked_at = if looked_at.is_empty() { order[..1].to_vec() } else { looked_at };
-        let mut orders = vec![looked_at.clone()];
+        let sampled: Vec<usize> = order.iter().take_while(fits).copied().collect();
+        // At least one row is used, however many queries it has.
+        let sampled = if sampled.is_empty() { order[..1].to_vec() } else { sampled };
+        let mut orders = vec![sampled.clone()];
         for _ in 0..permutations {
             // The first places of a Fisher-Yates shuffle are a uniform draw without replacement.
-            for at in 0..looked_at.len() {
+            for at in 0..sampled.len() {
                 let from = at + random.below(order.len() - at);
                 order.swap(at, from);
             }
-            orders.push(order[..looked_at.len()].to_vec());
+            orders.push(order[..sampled.len()].to_vec());
         }
-        let values = self.permuted(&rows, &looked_at, &orders, &statistic);
-        let queries = looked_at.iter().map(|&row| rows[row].queries.len()).sum();
-        Ok(beside(&values, queries))
+        let values = self.permuted(&rows, &sampled, &orders, &statistic);
+        let queries = sampled.iter().map(|&row| rows[row].queries.len()).sum();
+        Ok(compare_with_null(&values, queries))
     }
 
-    /// The rows whose group has gallery items, by their number.
-    fn rows(&self, rows: &[usize]) -> Result<Vec<Row>> {
+    /// Returns the rows whose group has gallery items, in ascending order.
+    fn rows(&self, rows: &[usize]) -> Result<Vec<QueryRow>> {
         same("rows of the queries (one for each)", self.queries.len(), rows.len())?;
-        let mut found: BTreeMap<usize, Row> = BTreeMap::new();
+        let mut found: BTreeMap<usize, QueryRow> = BTreeMap::new();
         for (query, (&row, &group)) in rows.iter().zip(self.queries).enumerate() {
             if self.members.of(group).is_none() {
                 continue;
             }
-            let known = found.entry(row).or_insert(Row { group, queries: Vec::new() });
+            let known = found.entry(row).or_insert(QueryRow { group, queries: Vec::new() });
             if known.group != group {
                 return Err(Error::Setting {
                     what: "permutation null",
@@ -106,21 +107,21 @@ impl Retrieval<'_> {
         Ok(found.into_values().collect())
     }
 
-    /// The mean statistic for every order: row `looked_at[i]` looks for the group of row `order[i]`.
+    /// Returns the mean statistic for every order: row `sampled[i]` searches the group of row `order[i]`.
     fn permuted(
         &self,
-        rows: &[Row],
-        looked_at: &[usize],
+        rows: &[QueryRow],
+        sampled: &[usize],
         orders: &[Vec<usize>],
         statistic: &(dyn Fn(Rank) -> f64 + Sync),
     ) -> Vec<f64> {
         let mut groups: Vec<usize> = rows.iter().map(|row| row.group).collect();
         groups.sort_unstable();
         groups.dedup();
-        let place = |row: &Row| groups.binary_search(&row.group).unwrap_or_default();
+        let place = |row: &QueryRow| groups.binary_search(&row.group).unwrap_or_default();
         let places: Vec<usize> = rows.iter().map(place).collect();
-        // queries with their row's place in the orders
-        let queries: Vec<(usize, usize)> = (looked_at.iter().enumerate())
+        // Queries with the place of their row in the orders.
+        let queries: Vec<(usize, usize)> = (sampled.iter().enumerate())
             .flat_map(|(at, &row)| rows[row].queries.iter().map(move |&query| (at, query)))
             .collect();
         let of_block = |block: &[(usize, usize)]| {
@@ -138,26 +139,26 @@ impl Retrieval<'_> {
         (0..orders.len()).map(|order| total(order) / queries.len() as f64).collect()
     }
 
-    /// The place of the first right item of a query, for each group that could be the right one.
+    /// Returns the rank of the first relevant item of a query, for each group that could be the relevant one.
     fn firsts(&self, query: usize, scores: &[f64], groups: &[usize]) -> Vec<Rank> {
         let length = self.scorer.query_length(query);
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let first = |group: &usize| {
-            let right = self.members.of(*group).unwrap_or_default();
-            let best = right.iter().copied().max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
+            let relevant = self.members.of(*group).unwrap_or_default();
+            let best = relevant.iter().copied().max_by(|&a, &b| scores[a].total_cmp(&scores[b]))?;
             let (score, slack) = (scores[best], self.scorer.tolerance(length, best));
             let better = sorted.partition_point(|&other| other > score + slack);
             let end = sorted.partition_point(|&other| other >= score - slack);
-            let tied_right = right.iter().filter(|&&item| scores[item] >= score - slack).count();
-            Some(Rank { better, ties: end - better - tied_right, right: tied_right })
+            let tied_relevant = relevant.iter().filter(|&&item| scores[item] >= score - slack).count();
+            Some(Rank { better, ties: end - better - tied_relevant, relevant: tied_relevant })
         };
         groups.iter().filter_map(first).collect()
     }
 }
 
-/// The first value is the true one, the others are permuted.
-fn beside(values: &[f64], queries: usize) -> PermutationNull {
+/// Compares the first value with the others, which are permuted.
+fn compare_with_null(values: &[f64], queries: usize) -> PermutationNull {
     let (value, null) = (values[0], &values[1..]);
     let n = null.len() as f64;
     let mean = null.iter().sum::<f64>() / n;

@@ -5,10 +5,17 @@ use std::collections::BTreeMap;
 use crate::random::Random;
 use crate::{Error, Result, same};
 
-/// Percentile interval of a statistic over independent cases, such as one answer a row.
+/// Returns the percentile interval of a statistic over independent samples.
 ///
-/// `statistic` gets a resample of `cases`; `level` is the coverage, 0.95 for instance. The interval lies
-/// within the statistic's own range.
+/// `statistic` is called with `draws` resamples of `cases`. `level` is the coverage, for example 0.95.
+///
+/// ```
+/// use chiasm_geometry::retrieval::bootstrap;
+/// let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+/// let (low, high) = bootstrap(&[0.0, 1.0, 1.0, 1.0], mean, 200, 0.95, 1)?;
+/// assert!(0.0 <= low && low <= high && high <= 1.0);
+/// # Ok::<(), chiasm_geometry::Error>(())
+/// ```
 ///
 /// # Errors
 /// When there are no cases or no draws, or `level` is not inside (0, 1).
@@ -26,11 +33,12 @@ pub fn bootstrap<T: Copy>(
     })
 }
 
-/// Percentile interval of a statistic of sums over cases, resampled by rows: all cases of a row come
-/// together, for cases that show one thing are not independent.
+/// Returns the percentile interval of a statistic of sums over cases, where whole rows are resampled, because
+/// cases of the same row are not independent (cluster bootstrap).
 ///
-/// Case `i` belongs to `rows[i]` and adds `cases[i]`; `statistic` gets the sums. The cost is that of the
-/// rows, not of the cases. A mean is the sums of values and of ones; micro F1 the sums of its counts.
+/// Case `i` belongs to `rows[i]` and contributes `cases[i]` to the sums that `statistic` receives. For
+/// example, a mean is the ratio of the sums of values and of ones. The cost grows with the number of rows,
+/// not of cases.
 ///
 /// # Errors
 /// When the lengths differ, there are no cases or no draws, or `level` is not inside (0, 1).
@@ -55,10 +63,11 @@ pub fn bootstrap_of_rows<const N: usize>(
     })
 }
 
-/// Percentile interval of a mean over cases, resampled by rows as in [`bootstrap_of_rows`].
+/// Returns the percentile interval of a mean over cases, where whole rows are resampled as in
+/// [`bootstrap_of_rows`].
 ///
 /// # Errors
-/// As [`bootstrap_of_rows`].
+/// The errors of [`bootstrap_of_rows`].
 pub fn bootstrap_of_mean(
     rows: &[usize],
     values: &[f64],
@@ -74,7 +83,7 @@ fn add<const N: usize>(sums: &mut [f64; N], case: &[f64; N]) {
     sums.iter_mut().zip(case).for_each(|(sum, value)| *sum += value);
 }
 
-/// Percentiles of `draw`, which picks any number of `cases` with replacement.
+/// Returns the percentiles of the values of `draw`, which calls its argument to pick cases with replacement.
 fn percentiles(
     cases: usize,
     draws: usize,
@@ -105,9 +114,10 @@ mod tests {
         values.iter().sum::<f64>() / values.len() as f64
     }
 
-    /// The interval of a mean of n zero-one values has the half width 1.96 sqrt(p (1 - p) / n) = 0.069 here.
+    /// By normal theory the interval of a mean of n zero-one values has the half width 1.96 sqrt(p (1 - p) /
+    /// n) = 0.069.
     #[test]
-    fn bootstrap_covers_as_the_normal_theory_says() {
+    fn the_bootstrap_agrees_with_normal_theory() {
         let hits: Vec<f64> = (0..200).map(|i| f64::from(i % 2)).collect();
         let (low, high) = bootstrap(&hits, mean, 2000, 0.95, 1).unwrap();
         assert!((low - 0.431).abs() < 0.015 && (high - 0.569).abs() < 0.015, "{low} {high}");
@@ -116,11 +126,10 @@ mod tests {
         assert!(bootstrap(&hits, mean, 10, 1.0, 0).is_err());
     }
 
-    /// Five equal captions a row say no more than one: the interval is that of 200 rows, not of 1000 items,
-    /// which would have the half width 0.031. A mean of rows that have one case each is the plain bootstrap,
-    /// draw by draw.
+    /// With five equal items per row the interval is that of 200 rows, not of 1000 items, which would have
+    /// the half width 0.031. With one case per row the result equals the plain bootstrap exactly.
     #[test]
-    fn cases_of_a_row_come_together() {
+    fn cases_of_a_row_are_resampled_together() {
         let rows: Vec<usize> = (0..1000).map(|i| 7 * (i % 200)).collect();
         let hits: Vec<f64> = rows.iter().map(|row| f64::from((row / 7 % 2) as u8)).collect();
         let (low, high) = bootstrap_of_mean(&rows, &hits, 2000, 0.95, 1).unwrap();
@@ -132,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_perfect_score_has_an_interval_of_no_width() {
+    fn a_perfect_score_has_an_interval_of_zero_width() {
         let rows: Vec<usize> = (0..50).map(|i| i / 5).collect();
         assert_eq!(bootstrap_of_mean(&rows, &[1.0; 50], 100, 0.95, 0), Ok((1.0, 1.0)));
     }

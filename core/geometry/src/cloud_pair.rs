@@ -1,5 +1,5 @@
-//! One pair of clouds under measure: what several measures share is worked out once, and a shuffle keeps what
-//! it can.
+//! A pair of clouds with cached intermediate results, which several measures share. A shuffled copy keeps
+//! those that are still valid.
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use std::cell::OnceCell;
@@ -9,44 +9,46 @@ use crate::catalogue::{Measure, Shuffle};
 use crate::cka::{self, Cka};
 use crate::cloud::NAMES;
 use crate::discrepancy::{Mmd, bures_w2, directions, mmd2_rbf, modality_gap, sliced_w2};
-use crate::graphs::{Graph, curvature_mismatch, geodesic_distortion, hausdorff_knn};
-use crate::local::{LocalCovariances, local_covariances};
+use crate::graphs::{NeighbourGraph, curvature_mismatch, geodesic_distortion, hausdorff_knn};
+use crate::local_covariance::{LocalCovariances, local_covariances};
 use crate::neighbours::Neighbours;
 use crate::persistence::{Persistence, bottleneck, persistence};
 use crate::random::Random;
 use crate::real::Real;
-use crate::{Error, Result, canonical, clusters, crossing, dimension, information, overlap, pairing};
+use crate::{
+    Error, Result, canonical, clusters, dimension, foscttm, information, neighbour_overlap, wasserstein,
+};
 
-/// Variance that SVCCA keeps, as its authors do.
+/// Share of the variance that SVCCA keeps, as in the paper.
 const SVCCA_VARIANCE: f64 = 0.99;
-/// Projections of the sliced distance.
+/// Number of projections of the sliced W2 distance.
 const DIRECTIONS: usize = 256;
-/// Sinkhorn divergence: epsilon over the mean cost.
+/// Epsilon of the Sinkhorn divergence, as a share of the mean cost.
 const EPSILON: f64 = 0.05;
-/// Axes of local covariances.
+/// Number of principal axes of local covariances.
 const LOCAL_AXES: usize = 16;
-/// Principal coordinates on which information is estimated.
+/// Number of principal coordinates for mutual information.
 const COORDINATES: usize = 3;
-/// The longest that exact transport may take.
+/// Time limit of exact transport.
 const EXACT_TIME: Duration = Duration::from_secs(600);
 
-/// Two clouds (rows paired where they are as many) and what has been worked out of them.
-pub(crate) struct Case<T> {
+/// Two clouds and their cached intermediate results. Rows are paired if both have the same number of rows.
+pub(crate) struct CloudPair<T> {
     pub x: Array2<T>,
     pub y: Array2<T>,
     labels: Option<Vec<usize>>,
     k: usize,
     seed: u64,
-    near: [OnceCell<Neighbours>; 2],
-    graphs: [OnceCell<Graph>; 2],
+    neighbours: [OnceCell<Neighbours>; 2],
+    graphs: [OnceCell<NeighbourGraph>; 2],
     cka_linear: OnceCell<Cka>,
     cka_rbf: OnceCell<Cka>,
     mmd: OnceCell<Mmd>,
     local: OnceCell<LocalCovariances>,
-    holes: [OnceCell<Persistence>; 2],
+    persistence: [OnceCell<Persistence>; 2],
 }
 
-impl<T: Real> Case<T> {
+impl<T: Real> CloudPair<T> {
     pub fn new(x: Array2<T>, y: Array2<T>, labels: Option<Vec<usize>>, k: usize, seed: u64) -> Self {
         Self {
             x,
@@ -54,17 +56,17 @@ impl<T: Real> Case<T> {
             labels,
             k,
             seed,
-            near: Default::default(),
+            neighbours: Default::default(),
             graphs: Default::default(),
             cka_linear: OnceCell::new(),
             cka_rbf: OnceCell::new(),
             mmd: OnceCell::new(),
             local: OnceCell::new(),
-            holes: Default::default(),
+            persistence: Default::default(),
         }
     }
 
-    /// At most `rows` rows of each cloud, the same rows of both where they are paired.
+    /// Returns a sample of at most `rows` rows of each cloud; the same rows of both if they are paired.
     pub fn sampled(&self, rows: usize) -> Self {
         let pick = |n: usize, seed: u64| {
             let mut kept = Random::new(seed).permutation(n);
@@ -79,41 +81,41 @@ impl<T: Real> Case<T> {
         Self::new(self.x.select(Axis(0), &first), self.y.select(Axis(0), &second), labels, self.k, self.seed)
     }
 
-    /// The same clouds after a permutation.
+    /// Returns the clouds after a random permutation.
     pub fn shuffled(&self, what: Shuffle, random: &mut Random) -> Self {
-        let case = |x, y, labels| Self::new(x, y, labels, self.k, self.seed);
+        let pair = |x, y, labels| Self::new(x, y, labels, self.k, self.seed);
         match what {
             Shuffle::Pairs => {
                 let order = random.permutation(self.y.nrows());
-                let shuffled = case(self.x.clone(), self.y.select(Axis(0), &order), self.labels.clone());
+                let shuffled = pair(self.x.clone(), self.y.select(Axis(0), &order), self.labels.clone());
                 let keep = |known: &OnceCell<Neighbours>, moved: Option<Neighbours>| {
                     moved.or(known.get().cloned()).map(OnceCell::from).unwrap_or_default()
                 };
-                let [first, second] = &self.near;
-                let near = [keep(first, None), keep(second, second.get().map(|n| n.reordered(&order)))];
+                let [first, second] = &self.neighbours;
+                let neighbours = [keep(first, None), keep(second, second.get().map(|n| n.reordered(&order)))];
                 let [first, second] = &self.graphs;
                 let graphs = [
                     first.get().cloned().map(OnceCell::from).unwrap_or_default(),
                     second.get().map(|g| OnceCell::from(g.reordered(&order))).unwrap_or_default(),
                 ];
-                Self { near, graphs, ..shuffled }
+                Self { neighbours, graphs, ..shuffled }
             }
             Shuffle::Membership => {
                 let all = concatenate![Axis(0), self.x.view(), self.y.view()];
                 let order = random.permutation(all.nrows());
                 let (first, second) = order.split_at(self.x.nrows());
-                case(all.select(Axis(0), first), all.select(Axis(0), second), None)
+                pair(all.select(Axis(0), first), all.select(Axis(0), second), None)
             }
             Shuffle::Labels => {
                 let order = random.permutation(self.x.nrows());
                 let labels = self.labels.as_ref().map(|l| order.iter().map(|&i| l[i]).collect());
-                case(self.x.clone(), self.y.clone(), labels)
+                pair(self.x.clone(), self.y.clone(), labels)
             }
-            Shuffle::Nothing => case(self.x.clone(), self.y.clone(), self.labels.clone()),
+            Shuffle::Nothing => pair(self.x.clone(), self.y.clone(), self.labels.clone()),
         }
     }
 
-    /// The value of a measure.
+    /// Computes a measure.
     pub fn value(&self, measure: &Measure) -> Result<f64> {
         let (x, y) = (self.x.view(), self.y.view());
         match measure.name {
@@ -122,31 +124,33 @@ impl<T: Real> Case<T> {
             "cka_rbf" => Ok(get(&self.cka_rbf, || cka::rbf(x, y, 1.0))?.biased),
             "cka_rbf_unbiased" => Ok(get(&self.cka_rbf, || cka::rbf(x, y, 1.0))?.unbiased),
             "svcca" => canonical::svcca(x, y, SVCCA_VARIANCE),
-            "mutual_knn@" => overlap::mutual_knn(self.near(0)?, self.near(1)?),
-            "neighbourhood_jaccard@" => overlap::neighbourhood_jaccard(self.near(0)?, self.near(1)?),
+            "mutual_knn@" => neighbour_overlap::mutual_knn(self.neighbours(0)?, self.neighbours(1)?),
+            "neighbourhood_jaccard@" => {
+                neighbour_overlap::neighbourhood_jaccard(self.neighbours(0)?, self.neighbours(1)?)
+            }
             "procrustes_residual" => canonical::procrustes_residual(x, y),
-            "w2_exact" => crossing::w2_exact(x, y, EXACT_TIME),
-            "sinkhorn_divergence" => crossing::sinkhorn_divergence(x, y, EPSILON),
+            "w2_exact" => wasserstein::w2_exact(x, y, EXACT_TIME),
+            "sinkhorn_divergence" => wasserstein::sinkhorn_divergence(x, y, EPSILON),
             "sliced_w2" => sliced_w2(x, y, directions(x.ncols(), DIRECTIONS, self.seed).view()),
             "bures_w2" => bures_w2(x, y),
             "mmd2_rbf" => Ok(get(&self.mmd, || mmd2_rbf(x, y, None))?.unbiased),
             "mmd2_rbf_biased" => Ok(get(&self.mmd, || mmd2_rbf(x, y, None))?.biased),
-            "gw" => crossing::gromov_wasserstein(x, y),
+            "gw" => wasserstein::gromov_wasserstein(x, y),
             "hausdorff_knn" => hausdorff_knn(self.graph(0)?, self.graph(1)?),
             "geodesic_distortion" => geodesic_distortion(self.graph(0)?, self.graph(1)?),
             "curvature_mismatch" => curvature_mismatch(self.graph(0)?, self.graph(1)?),
             "covariance_log_euclidean" => Ok(self.local()?.log_euclidean),
             "covariance_affine_invariant" => Ok(self.local()?.affine_invariant),
-            "persistence_bottleneck_h0" => Ok(bottleneck(&self.holes(0)?.h0, &self.holes(1)?.h0)),
-            "persistence_bottleneck_h1" => Ok(bottleneck(&self.holes(0)?.h1, &self.holes(1)?.h1)),
-            "intrinsic_dimension_a" => Ok(dimension::two_nn(self.near(0)?)?.fit),
-            "intrinsic_dimension_b" => Ok(dimension::two_nn(self.near(1)?)?.fit),
+            "persistence_bottleneck_h0" => Ok(bottleneck(&self.persistence(0)?.h0, &self.persistence(1)?.h0)),
+            "persistence_bottleneck_h1" => Ok(bottleneck(&self.persistence(0)?.h1, &self.persistence(1)?.h1)),
+            "intrinsic_dimension_a" => Ok(dimension::two_nn(self.neighbours(0)?)?.fit),
+            "intrinsic_dimension_b" => Ok(dimension::two_nn(self.neighbours(1)?)?.fit),
             "mutual_information_ksg" => self.information(),
             "modality_gap" => modality_gap(x, y),
-            "foscttm" => pairing::foscttm(x, y),
+            "foscttm" => foscttm::foscttm(x, y),
             "silhouette" => self.labelled(clusters::silhouette),
             "nmi" => self.labelled(|all, labels| {
-                let found = clusters::k_means(all, clusters::dense(labels).1, self.seed)?;
+                let found = clusters::k_means(all, clusters::contiguous_labels(labels).1, self.seed)?;
                 clusters::nmi(labels, &found)
             }),
             other => {
@@ -160,20 +164,20 @@ impl<T: Real> Case<T> {
         [&self.x, &self.y][side].view()
     }
 
-    fn near(&self, side: usize) -> Result<&Neighbours> {
-        get(&self.near[side], || Neighbours::of(self.side(side), self.k, self.seed ^ side as u64))
+    fn neighbours(&self, side: usize) -> Result<&Neighbours> {
+        get(&self.neighbours[side], || Neighbours::new(self.side(side), self.k, self.seed ^ side as u64))
     }
 
-    fn graph(&self, side: usize) -> Result<&Graph> {
-        get(&self.graphs[side], || Graph::of(self.side(side), self.k, self.seed ^ side as u64))
+    fn graph(&self, side: usize) -> Result<&NeighbourGraph> {
+        get(&self.graphs[side], || NeighbourGraph::new(self.side(side), self.k, self.seed ^ side as u64))
     }
 
-    fn holes(&self, side: usize) -> Result<&Persistence> {
-        get(&self.holes[side], || persistence(self.side(side)))
+    fn persistence(&self, side: usize) -> Result<&Persistence> {
+        get(&self.persistence[side], || persistence(self.side(side)))
     }
 
     fn local(&self) -> Result<&LocalCovariances> {
-        let near = [self.near(0)?, self.near(1)?];
+        let near = [self.neighbours(0)?, self.neighbours(1)?];
         get(&self.local, || local_covariances(self.side(0), self.side(1), near[0], near[1], LOCAL_AXES))
     }
 
@@ -185,7 +189,7 @@ impl<T: Real> Case<T> {
         information::mutual_information(scores(0)?.view(), scores(1)?.view(), self.k)
     }
 
-    /// A measure of both clouds in one, each row with its label.
+    /// Computes a measure of the union of both clouds with the labels of its rows.
     fn labelled(&self, measure: impl Fn(ArrayView2<'_, T>, &[usize]) -> Result<f64>) -> Result<f64> {
         let labels = self.labels.as_deref().ok_or(Error::NoSpread(NAMES[0]))?;
         let all = concatenate![Axis(0), self.x.view(), self.y.view()];
@@ -193,7 +197,7 @@ impl<T: Real> Case<T> {
     }
 }
 
-/// What the cell holds, worked out the first time.
+/// Returns the value of the cell, computing it on the first call.
 fn get<V>(cell: &OnceCell<V>, make: impl FnOnce() -> Result<V>) -> Result<&V> {
     if let Some(value) = cell.get() {
         return Ok(value);

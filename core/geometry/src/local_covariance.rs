@@ -1,27 +1,38 @@
-//! Shapes of neighbourhoods of paired rows in one space: two distances between their covariance matrices.
+//! Distances between the local covariance matrices of paired rows in one space.
 //!
-//! Around each point the covariance of its neighbours and itself, within each cloud, on the leading principal
-//! axes of both clouds together. Few neighbours span few directions, so each covariance is shrunk towards its
-//! mean variance: `Σ = (1 - s) S + s tr(S)/r I` (Ledoit and Wolf 2004, fixed s = 0.1). The measure is the
-//! mean over points.
+//! The local covariance of a point is that of its neighbours and itself within its cloud, on the leading
+//! principal axes of the union of both clouds. Because few neighbours span few directions, it is shrunk
+//! towards its mean variance: `Σ = (1 - s) S + s tr(S)/r I` (Ledoit and Wolf 2004, with fixed s = 0.1). The
+//! measures are means over the points.
+//!
+//! ```
+//! use chiasm_geometry::{local_covariance::local_covariances, neighbours::Neighbours, random::Random};
+//! let mut random = Random::new(1);
+//! let x = ndarray::Array2::from_shape_simple_fn((30, 3), || random.normal());
+//! let near = Neighbours::new(x.view(), 5, 0)?;
+//! let found = local_covariances(x.view(), x.view(), &near, &near, 3)?;
+//! assert!(found.log_euclidean.abs() < 1e-6 && found.affine_invariant.abs() < 1e-6);
+//! # Ok::<(), chiasm_geometry::Error>(())
+//! ```
 
 use faer::{Mat, Side};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 
-use crate::cloud::{faer_rows, survey, together};
+use crate::cloud::{cloud_stats, common_frame, faer_rows};
 use crate::neighbours::Neighbours;
 use crate::products::{function_of, product, spectrum, symmetric};
 use crate::real::Real;
 use crate::{Error, Result, same};
 
-/// Share of the mean variance that each local covariance takes in.
+/// The shrinkage s.
 const SHRINKAGE: f64 = 0.1;
-/// A variance below this share of both clouds' mean square is rounding.
+/// A variance below this share of the mean square of both clouds is considered rounding error.
 const NO_SPREAD: f64 = 1e-24;
 
-/// Mean distances between local covariances of paired points.
+/// Mean distances between the local covariances of paired points.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct LocalCovariances {
     /// `‖log Σx - log Σy‖_F` (Arsigny et al. 2006).
     pub log_euclidean: f64,
@@ -29,12 +40,14 @@ pub struct LocalCovariances {
     pub affine_invariant: f64,
 }
 
-/// Local covariances of paired rows `x [n, d]`, `y [n, d]` on at most `axes` common principal axes; no unit
-/// (log ratios).
+/// Compares the local covariances of the paired rows `x [n, d]` and `y [n, d]` on at most `axes` common
+/// principal axes.
+///
+/// `nx` and `ny` are the neighbours of the rows of `x` and of `y`.
 ///
 /// # Errors
-/// When shapes differ, a value is not finite, a neighbourhood is a single point repeated, or `nx`, `ny` are
-/// of others.
+/// When shapes differ, a value is not finite, all points of a neighbourhood are equal, or `nx` or `ny` has
+/// another number of rows.
 pub fn local_covariances<T: Real>(
     x: ArrayView2<'_, T>,
     y: ArrayView2<'_, T>,
@@ -45,9 +58,9 @@ pub fn local_covariances<T: Real>(
     same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
     same("rows with neighbours of the first cloud", x.nrows(), nx.index.nrows())?;
     same("rows with neighbours of the second cloud", x.nrows(), ny.index.nrows())?;
-    let both = together(x, y, 2)?;
+    let both = common_frame(x, y, 2)?;
     let (x, y) = on_common_axes(&both.x, &both.y, axes)?;
-    // Of a cloud that lies at one point the common axes leave rounding.
+    // On the common axes a constant cloud has rounding errors instead of zeros.
     let squares = |z: &Mat<f64>| z.norm_l2().powi(2) / z.nrows() as f64;
     let least = NO_SPREAD * (squares(&x) + squares(&y));
     let each: Vec<(f64, f64)> = (0..x.nrows())
@@ -67,10 +80,10 @@ pub fn local_covariances<T: Real>(
     })
 }
 
-/// Scores of both clouds on the leading axes of their union.
+/// Returns the coordinates of both clouds on the leading principal axes of their union.
 fn on_common_axes<T: Real>(x: &Array2<T>, y: &Array2<T>, axes: usize) -> Result<(Mat<f64>, Mat<f64>)> {
     let all = concatenate![Axis(0), x.view(), y.view()];
-    let mean = survey(0, all.view(), 2)?.mean.mapv(T::of);
+    let mean = cloud_stats(0, all.view(), 2)?.mean.mapv(T::of);
     let centred = &all - &mean;
     let (_, vectors) = spectrum(&symmetric(faer_rows(&centred).transpose()))?;
     let d = x.ncols();
@@ -83,7 +96,7 @@ fn on_common_axes<T: Real>(x: &Array2<T>, y: &Array2<T>, axes: usize) -> Result<
     Ok((scores(x), scores(y)))
 }
 
-/// The shrunk covariance of a neighbourhood; none where all its points are one.
+/// Returns the shrunk covariance of a neighbourhood, or `None` if all its points are equal.
 fn covariance(scores: &Mat<f64>, i: usize, neighbours: &Neighbours, least: f64) -> Option<Mat<f64>> {
     let rows: Vec<usize> = neighbours.index.row(i).iter().map(|j| *j as usize).chain([i]).collect();
     let (r, count) = (scores.ncols(), rows.len() as f64);

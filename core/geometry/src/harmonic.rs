@@ -1,9 +1,9 @@
-//! Sums with a closed form.
+//! Differences of harmonic numbers.
 
-/// `1/(from + 1) + ... + 1/to`, the difference of two harmonic numbers, to 1e-13 of itself.
+/// Returns `1/(from + 1) + ... + 1/to`, with a relative error below 1e-13.
 ///
-/// Short sums are added up; for long ones H(n) = ln n + γ + 1/(2n) - 1/(12n²) + 1/(120n⁴) - 1/(252n⁶) from n
-/// = 64 on.
+/// Short sums are added term by term. Long ones use H(n) = ln n + γ + 1/(2n) - 1/(12n²) + 1/(120n⁴) -
+/// 1/(252n⁶) for n >= 64.
 pub(crate) fn harmonic(from: usize, to: usize) -> f64 {
     const SHORT: usize = 64;
     let add = |from: usize, to: usize| (from + 1..=to).map(|n| 1.0 / n as f64).sum::<f64>();
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn harmonic_differences_are_the_sums_themselves() {
+    fn harmonic_differences_agree_with_the_sums() {
         for (from, to) in
             [(0, 0), (0, 1), (3, 60), (0, 65), (0, 1000), (10, 129), (500, 5000), (90_000, 90_100)]
         {
