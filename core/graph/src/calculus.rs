@@ -8,16 +8,17 @@
 //! Refused: operators without a rule, ranks that the graph does not tell, derivatives by integers.
 
 mod region;
-mod rules;
+mod rule;
 mod tape;
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{DType, Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, weight};
+use crate::{DType, Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, operators, shapes, weight};
 
 use region::Regions;
-use rules::{Rule, reduce_axes};
-use tape::{Call, Tape};
+
+pub(crate) use rule::{Factor, Flows, Rule, Terms, shifted};
+pub(crate) use tape::{Call, Tape};
 
 /// Sensitivities by the value they belong to.
 type Flowing = HashMap<String, Value>;
@@ -34,7 +35,7 @@ impl Graph {
     /// rule.
     pub fn jvp(&self, wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
-        let mut tape = Tape::new(&graph);
+        let mut tape = tape_of(&graph);
         let mut tangents = Flowing::new();
         for name in wrt {
             let value = tape.directions_input(&format!("tangent/{name}"), &Value::named(name))?;
@@ -65,7 +66,7 @@ impl Graph {
     /// As [`Graph::jvp`].
     pub fn vjp(&self, of: &[&str], wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
-        let mut tape = Tape::new(&graph);
+        let mut tape = tape_of(&graph);
         let mut cotangents = Flowing::new();
         for name in of {
             graph.output(name)?;
@@ -83,7 +84,7 @@ impl Graph {
     pub fn gradient(&self, loss: &str, wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
         graph.output(loss)?;
-        let mut tape = Tape::new(&graph);
+        let mut tape = tape_of(&graph);
         let value = Value::named(loss);
         let dims = tape.dims(&value)?;
         if dims.iter().any(|length| length.fixed() != Some(1)) {
@@ -114,7 +115,7 @@ impl Graph {
                 )));
             }
         };
-        let mut tape = Tape::new(&graph);
+        let mut tape = tape_of(&graph);
         let value = Value::named(x);
         // The same directions at every point: thin, so that a linear first layer is applied once and not at
         // each point.
@@ -192,6 +193,22 @@ impl Graph {
     }
 }
 
+impl Call {
+    /// The derivative rule of this node's operator; an error if there is none.
+    fn rule(&self) -> Result<Rule> {
+        if !self.node.domain.is_empty() {
+            return Err(self.refuse("its domain is not ai.onnx"));
+        }
+        let rule = operators::of(&self.node).and_then(|operator| operator.derivative);
+        rule.ok_or_else(|| self.refuse("no rule for this operator"))
+    }
+}
+
+/// A tape that continues a graph.
+fn tape_of(graph: &Graph) -> Tape {
+    Tape::new(graph, shapes::infer(graph), shapes::infer_node)
+}
+
 /// Carries tangents through every node.
 fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()> {
     for node in &graph.graph.node {
@@ -202,7 +219,7 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()>
             continue;
         }
         let outputs = match call.rule()? {
-            Rule::Flat => Vec::new(),
+            Rule::Zero => Vec::new(),
             Rule::Elementwise(factor) => {
                 let rank = tape.rank(&call.y())?;
                 let mut terms = Vec::new();
@@ -259,7 +276,7 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str
             continue;
         }
         let flows = match call.rule()? {
-            Rule::Flat => Vec::new(),
+            Rule::Zero => Vec::new(),
             Rule::Elementwise(factor) => {
                 let Some(Some(cotangent)) = owed.first() else { continue };
                 let mut flows = Vec::new();
@@ -280,7 +297,7 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str
                 let weight = weight(&mut tape, &call)?;
                 // Thin along the reduced axes: each element gets its weight times the same number.
                 let cotangent = tape.full(cotangent, &call.y())?;
-                let spread = reduce_axes(&mut tape, &call, &cotangent, &axes);
+                let spread = tape.with_reduced_axes(&call, &cotangent, &axes);
                 vec![Some(tape.scaled(&spread, weight))]
             }
             Rule::Formulas { reverse, .. } => reverse(&mut tape, &call, &owed)?,

@@ -9,6 +9,7 @@
 //! broadcast in the middle.
 
 mod groups;
+mod nodes;
 mod product;
 mod program;
 mod writer;
@@ -37,7 +38,7 @@ impl Graph {
         }
         let mut fused = self.clone();
         fused.graph.node = emit(&groups);
-        product::replace(&mut fused.graph.node, &groups.shapes);
+        product::replace(&mut fused.graph.node, &groups.facts);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {
             let import = OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1, ..Default::default() };
             fused.header.opset_import.push(import);

@@ -33,6 +33,7 @@ pub mod fuse;
 mod graph;
 mod guard;
 mod lent;
+mod operators;
 mod ops;
 mod opset;
 mod port;

@@ -6,23 +6,15 @@
 //! curated by hand), or is one of the few whose attribute became an input and is rewritten here (rewrite.rs).
 //! Everything else is refused by name.
 
-mod flow;
-mod operators;
 mod rewrite;
-mod widening;
 
 use std::collections::HashSet;
 
 use onnx_protobuf::NodeProto;
 
-pub(crate) use flow::Flow;
-pub(crate) use operators::NEWEST;
-
-use flow::Operator;
-use widening::Step;
-
 use crate::{
     Error, Graph, Result,
+    operators::{self, Change, NEWEST},
     walk::{self, node_name},
 };
 
@@ -63,25 +55,6 @@ impl Graph {
     }
 }
 
-/// The opset that gave an operator the form it has at `version`; `None` when there is no such operator yet.
-pub(crate) fn since(name: &str, version: i64) -> Option<i64> {
-    versions(name).iter().copied().filter(|since| *since <= version).max()
-}
-
-/// Where the element types of an operator's outputs come from; empty for an unknown operator.
-pub(crate) fn flow(name: &str) -> &'static [Flow] {
-    find(name).map_or(&[], |row| row.2)
-}
-
-fn versions(name: &str) -> &'static [i64] {
-    find(name).map_or(&[], |row| row.1)
-}
-
-fn find(name: &str) -> Option<&'static Operator> {
-    let at = operators::OPERATORS.binary_search_by_key(&name, |row| row.0).ok()?;
-    operators::OPERATORS.get(at)
-}
-
 /// Moves nodes, and those in their subgraphs, from one opset to a higher one; new values get names that are
 /// not taken.
 fn cross(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<String>) -> Result<()> {
@@ -101,19 +74,22 @@ fn cross(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<Str
                 to,
                 reason,
             };
-            if since(&node.op_type, from).is_none() {
+            let operator = operators::find(&node.op_type).filter(|operator| operator.since(from).is_some());
+            let Some(operator) = operator else {
                 return Err(refuse(&node, format!("opset {from} has no such operator")));
-            }
-            let crossed =
-                versions(&node.op_type).iter().filter(|version| from < **version && **version <= to);
-            for version in crossed {
-                match widening::step(&node, *version) {
-                    Step::Keep => {}
-                    Step::Rewrite(change) => moved.extend(rewrite::apply(&mut node, &change, taken)),
-                    Step::Refuse(reason) => {
-                        return Err(refuse(&node, format!("opset {version} changed it: {reason}")));
+            };
+            for version in operator.versions.iter().filter(|version| (from + 1..=to).contains(version)) {
+                let reason = match operator.change(*version) {
+                    Some(Change::MoreTypes | Change::NegativeAxes | Change::Compatible(_)) => continue,
+                    Some(Change::AttributeToInput { attribute, input }) => {
+                        moved.extend(rewrite::attribute_to_input(&mut node, attribute, input, taken));
+                        continue;
                     }
-                }
+                    Some(Change::CompatibleIf(test, _)) if test(&node) => continue,
+                    Some(Change::CompatibleIf(_, reason) | Change::Incompatible(reason)) => reason,
+                    None => "it is not known to mean the same",
+                };
+                return Err(refuse(&node, format!("opset {version} changed it: {reason}")));
             }
         }
         moved.push(node);

@@ -8,11 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use onnx_protobuf::{Message as _, NodeProto};
 
-use crate::{Graph, opset, walk};
-
-/// Operators whose two equal uses may give different results.
-const RANDOM: [&str; 6] =
-    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"];
+use crate::{Graph, operators, walk};
 
 impl Graph {
     /// The same graph without dead nodes and weights, with equal nodes merged; ports stay.
@@ -64,8 +60,7 @@ impl Graph {
 
 /// What a node computes, as bytes; `None` for one that must not be merged.
 fn key(node: &NodeProto) -> Option<Vec<u8>> {
-    let plain = node.domain.is_empty() && opset::since(&node.op_type, opset::NEWEST).is_some();
-    if !plain || RANDOM.contains(&node.op_type.as_str()) || walk::subgraphs(node).next().is_some() {
+    if operators::of(node)?.random || walk::subgraphs(node).next().is_some() {
         return None;
     }
     let mut bare = node.clone();

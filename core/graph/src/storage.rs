@@ -12,7 +12,7 @@ use half::f16;
 use onnx_protobuf::NodeProto;
 
 use crate::{
-    Attr, DType, Graph, Tensor,
+    Attr, DType, Graph, Tensor, operators,
     rename::free_name,
     walk,
     weight::{from_proto, to_proto},
@@ -91,12 +91,8 @@ impl Graph {
             if axis.is_some() || !node.input.iter().any(|name| name == weight) {
                 return;
             }
-            let integer = |name| walk::attribute(node, name).map_or(0, |attribute| attribute.i);
-            axis = Some(match node.op_type.as_str() {
-                "Conv" | "Gather" => 0,
-                "Gemm" if integer("transB") != 0 => 0,
-                _ => last,
-            });
+            let rule = operators::of(node).and_then(|operator| operator.channel_axis);
+            axis = Some(rule.map_or(last, |rule| rule(node, rank)));
         });
         axis.unwrap_or(last)
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use onnx_protobuf::{FunctionProto, GraphProto, NodeProto};
 
-use crate::{Error, Graph, OPSET, Port, Result, graph::operator, opset, walk, walk::node_name, weight};
+use crate::{Error, Graph, OPSET, Port, Result, graph::operator, operators, walk, walk::node_name, weight};
 
 /// What a sound graph consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,21 +26,6 @@ pub struct Report {
     /// Bytes of all weights.
     pub weight_bytes: u64,
 }
-
-/// Operators that a learned graph may use: pure, deterministic, and understood by everything that reads
-/// learned graphs.
-#[rustfmt::skip]
-const LEARNED: &[&str] = &[
-    "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape",
-    "Conv", "Cos", "CumSum", "Div", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor",
-    "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater",
-    "GreaterOrEqual", "Identity", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log",
-    "LogSoftmax", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "OneHot", "Or", "Pad", "Pow",
-    "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape",
-    "Sigmoid", "Sign", "Sin", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub",
-    "Sum", "Tanh", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where",
-];
 
 impl Graph {
     /// Checks the rules of ONNX that this crate relies on; the error names the first break.
@@ -94,10 +79,13 @@ impl Graph {
                 function.name
             )));
         }
-        if let Some(name) = report.operators.keys().find(|name| !LEARNED.contains(&name.as_str())) {
+        if let Some(name) =
+            report.operators.keys().find(|name| !operators::find(name).is_some_and(|row| row.learned))
+        {
+            let allowed: Vec<&str> = operators::all().filter(|row| row.learned).map(|row| row.name).collect();
             return Err(Error::Unsound(format!(
                 "operator `{name}` is not allowed in a learned graph; allowed are {}",
-                LEARNED.join(", ")
+                allowed.join(", ")
             )));
         }
         for (name, tensor) in &self.weights {
@@ -142,7 +130,8 @@ fn check_operator(node: &NodeProto, imports: &HashSet<&str>, version: i64) -> Re
             domain_text(&node.domain),
         )));
     }
-    if node.domain.is_empty() && version <= opset::NEWEST && opset::since(&node.op_type, version).is_none() {
+    let exists = || operators::find(&node.op_type).is_some_and(|row| row.since(version).is_some());
+    if node.domain.is_empty() && version <= operators::NEWEST && !exists() {
         return Err(Error::Unsound(format!(
             "node {} uses an operator that ai.onnx {version} does not have",
             label(node)

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    rules::{Factor, Rule},
+    rule::{Factor, Rule},
     tape::{Call, Tape},
 };
 use crate::{Graph, Result, Value};

@@ -4,10 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use onnx_protobuf::NodeProto;
 
-use super::program::{self, Broadcast};
+use super::{
+    nodes::{self, is_sum},
+    program::{Broadcast, Operation},
+};
 use crate::{
     DType, Graph,
-    shapes::{Length, Shapes},
+    shapes::{self, Facts, Length},
     weight,
 };
 
@@ -18,7 +21,7 @@ const MOST_AGAIN: usize = 32;
 pub(super) struct Groups<'a> {
     pub(super) graph: &'a Graph,
     pub(super) nodes: &'a [NodeProto],
-    pub(super) shapes: Shapes,
+    pub(super) facts: Facts,
     producer: HashMap<&'a str, usize>,
     unit: Vec<usize>,
     pub(super) members: Vec<Vec<usize>>,
@@ -34,7 +37,7 @@ impl<'a> Groups<'a> {
         Self {
             graph,
             nodes,
-            shapes: Shapes::of(graph),
+            facts: shapes::infer(graph),
             producer: nodes.iter().enumerate().flat_map(outputs).collect(),
             unit: (0..nodes.len()).collect(),
             members: (0..nodes.len()).map(|node| vec![node]).collect(),
@@ -65,38 +68,38 @@ impl<'a> Groups<'a> {
     fn runs_over(&self, at: usize) -> Option<Vec<Length>> {
         let node = &self.nodes[at];
         if self.is_sum(at) {
-            let over = self.shapes.fact(&node.input[0]).dims?;
-            program::reach(&self.shapes, node, &over)?;
+            let over = self.facts.of(&node.input[0]).dims?;
+            nodes::reach(&self.facts, node, &over)?;
             return self.is_float(&node.input[0]).then_some(over);
         }
-        program::operation(node)?;
-        if node.op_type == "Cast" && self.is_truth(&node.output[0]) && self.is_float(&node.input[0]) {
+        let operation = nodes::operation(node)?;
+        if operation == Operation::Copy && self.is_truth(&node.output[0]) && self.is_float(&node.input[0]) {
             return None;
         }
-        let over = self.shapes.fact(node.output.first()?).dims?;
+        let over = self.facts.of(node.output.first()?).dims?;
         if over.iter().all(|length| *length == Length::Fixed(1)) {
             return None;
         }
         let typed = |name: &String| self.is_float(name) || self.is_truth(name);
-        let operands = program::operands(node);
+        let operands = nodes::operands(node);
         let fits = |name: &String| typed(name) && self.broadcast(name, &over).is_some();
         (typed(&node.output[0]) && operands.iter().all(fits)).then_some(over)
     }
 
     fn is_sum(&self, at: usize) -> bool {
-        self.nodes[at].op_type == "ReduceSum" && self.nodes[at].domain.is_empty()
+        is_sum(&self.nodes[at])
     }
 
     fn is_float(&self, name: &str) -> bool {
-        self.shapes.fact(name).dtype == Some(DType::F32)
+        self.facts.of(name).dtype == Some(DType::F32)
     }
 
     pub(super) fn is_truth(&self, name: &str) -> bool {
-        self.shapes.fact(name).dtype == Some(DType::Bool)
+        self.facts.of(name).dtype == Some(DType::Bool)
     }
 
     pub(super) fn broadcast(&self, name: &str, over: &[Length]) -> Option<Broadcast> {
-        program::broadcast(&self.shapes.fact(name).dims?, over)
+        nodes::broadcast(&self.facts.of(name).dims?, over)
     }
 
     /// The nodes whose outputs a node takes, in its own order.
@@ -180,7 +183,7 @@ impl<'a> Groups<'a> {
 
     /// What nodes take from outside themselves, constants aside.
     fn taken(&self, nodes: &BTreeSet<usize>) -> BTreeSet<&'a str> {
-        let operands = nodes.iter().flat_map(|node| program::operands(&self.nodes[*node]));
+        let operands = nodes.iter().flat_map(|node| nodes::operands(&self.nodes[*node]));
         let outside = |name: &&str| !self.producer.get(name).is_some_and(|node| nodes.contains(node));
         operands.map(String::as_str).filter(outside).filter(|name| self.constant(name).is_none()).collect()
     }
@@ -198,12 +201,12 @@ impl<'a> Groups<'a> {
             let node = *self.producer.get(name)?;
             let unit = self.unit[node];
             let fits = self.over[unit].as_deref() == Some(over) && self.members[unit].len() > 1;
-            (fits && !self.is_sum(node) && program::is_cheap(&self.nodes[node])).then_some(node)
+            (fits && !self.is_sum(node) && nodes::is_cheap(&self.nodes[node])).then_some(node)
         };
         let (mut cone, mut leaves) = (BTreeSet::from([again(value)?]), BTreeSet::new());
         let mut open: Vec<usize> = cone.iter().copied().collect();
         while let Some(node) = open.pop() {
-            for name in program::operands(&self.nodes[node]).iter().map(String::as_str) {
+            for name in nodes::operands(&self.nodes[node]).iter().map(String::as_str) {
                 let known = taken.contains(name) && name != value || self.constant(name).is_some();
                 if known || self.producer.get(name).is_some_and(|node| nodes.contains(node)) {
                     continue;

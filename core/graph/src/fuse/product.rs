@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use onnx_protobuf::NodeProto;
 
 use super::program::DOMAIN;
-use crate::{Attr, DType, shapes::Shapes, walk::attribute};
+use crate::{Attr, DType, shapes::Facts, walk::attribute};
 
 /// The operator of matrix products.
 pub const PRODUCT: &str = "Product";
 
 /// Writes `MatMul` and plain `Gemm` of two matrices as `chiasm.Product`, transpositions taken in.
-pub(super) fn replace(nodes: &mut [NodeProto], shapes: &Shapes) {
+pub(super) fn replace(nodes: &mut [NodeProto], facts: &Facts) {
     let turned: HashMap<String, String> = nodes.iter().filter_map(transposition).collect();
     for node in nodes {
-        let Some((turn_a, turn_b)) = plain_product(node, shapes) else { continue };
+        let Some((turn_a, turn_b)) = plain_product(node, facts) else { continue };
         let mut turns = [turn_a, turn_b];
         for (input, turn) in node.input.iter_mut().zip(&mut turns) {
             if let Some(before) = turned.get(input) {
@@ -30,9 +30,9 @@ pub(super) fn replace(nodes: &mut [NodeProto], shapes: &Shapes) {
 }
 
 /// Which operands a product of two 32-bit matrices reads transposed; `None` for any other node.
-fn plain_product(node: &NodeProto, shapes: &Shapes) -> Option<(bool, bool)> {
+fn plain_product(node: &NodeProto, facts: &Facts) -> Option<(bool, bool)> {
     let matrix = |name: &String| {
-        let fact = shapes.fact(name);
+        let fact = facts.of(name);
         fact.dtype == Some(DType::F32) && fact.dims.is_some_and(|dims| dims.len() == 2)
     };
     let flag = |name: &str| attribute(node, name).is_some_and(|attribute| attribute.i != 0);

@@ -1,12 +1,7 @@
 //! What a fused node computes: instructions over blocks of rows, and how they are written into the node's
 //! attributes.
 
-use onnx_protobuf::NodeProto;
-
-use crate::{
-    Attr,
-    shapes::{Length, Shapes},
-};
+use crate::Attr;
 
 /// The domain of fused nodes.
 pub const DOMAIN: &str = "chiasm";
@@ -76,11 +71,11 @@ pub enum Reach {
 }
 
 macro_rules! operations {
-    ($($name:ident = $number:literal, $onnx:literal;)*) => {
+    ($($name:ident = $number:literal;)*) => {
         /// What an instruction does; a truth value is 0 or 1.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(i64)]
-        #[expect(missing_docs, reason = "each is the ai.onnx operator of its name")]
+        #[expect(missing_docs, reason = "each is the ai.onnx operator of its name, and `Copy` is `Identity`")]
         pub enum Operation {
             $($name = $number,)*
         }
@@ -92,45 +87,38 @@ macro_rules! operations {
                     _ => None,
                 }
             }
-
-            fn named(operator: &str) -> Option<Self> {
-                match operator {
-                    $($onnx => Some(Self::$name),)*
-                    _ => None,
-                }
-            }
         }
     };
 }
 
 operations! {
-    Add = 0, "Add";
-    Sub = 1, "Sub";
-    Mul = 2, "Mul";
-    Div = 3, "Div";
-    Max = 4, "Max";
-    Min = 5, "Min";
-    Neg = 6, "Neg";
-    Sqrt = 7, "Sqrt";
-    Exp = 8, "Exp";
-    Log = 9, "Log";
-    Abs = 10, "Abs";
-    Sign = 11, "Sign";
-    Erf = 12, "Erf";
-    Tanh = 13, "Tanh";
-    Sigmoid = 14, "Sigmoid";
-    Relu = 15, "Relu";
-    Reciprocal = 16, "Reciprocal";
-    Where = 17, "Where";
-    Equal = 18, "Equal";
-    Greater = 19, "Greater";
-    Less = 20, "Less";
-    GreaterOrEqual = 21, "GreaterOrEqual";
-    LessOrEqual = 22, "LessOrEqual";
-    Not = 23, "Not";
-    And = 24, "And";
-    Or = 25, "Or";
-    Copy = 26, "Identity";
+    Add = 0;
+    Sub = 1;
+    Mul = 2;
+    Div = 3;
+    Max = 4;
+    Min = 5;
+    Neg = 6;
+    Sqrt = 7;
+    Exp = 8;
+    Log = 9;
+    Abs = 10;
+    Sign = 11;
+    Erf = 12;
+    Tanh = 13;
+    Sigmoid = 14;
+    Relu = 15;
+    Reciprocal = 16;
+    Where = 17;
+    Equal = 18;
+    Greater = 19;
+    Less = 20;
+    GreaterOrEqual = 21;
+    LessOrEqual = 22;
+    Not = 23;
+    And = 24;
+    Or = 25;
+    Copy = 26;
 }
 
 impl Program {
@@ -180,59 +168,4 @@ impl Program {
             ("outputs", Attr::Ints(self.outputs.iter().flat_map(output).collect())),
         ]
     }
-}
-
-/// The operation of an element-wise node.
-pub(super) fn operation(node: &NodeProto) -> Option<Operation> {
-    let plain = node.domain.is_empty() && node.output.len() == 1;
-    match node.op_type.as_str() {
-        _ if !plain => None,
-        "Cast" => Some(Operation::Copy),
-        "Expand" => Some(Operation::Copy),
-        "Sum" => Some(Operation::Add),
-        name => Operation::named(name),
-    }
-}
-
-/// Whether a node is computed in less time than its result is written and read: no division, no elementary
-/// function.
-pub(super) fn is_cheap(node: &NodeProto) -> bool {
-    use Operation::{Div, Erf, Exp, Log, Reciprocal, Sigmoid, Sqrt, Tanh};
-    !matches!(operation(node), None | Some(Div | Erf | Exp | Log | Reciprocal | Sigmoid | Sqrt | Tanh))
-}
-
-/// The inputs of a node that are its operands; the rest are axes and shapes.
-pub(super) fn operands(node: &NodeProto) -> &[String] {
-    let count = if matches!(node.op_type.as_str(), "Expand" | "ReduceSum") { 1 } else { node.input.len() };
-    &node.input[..count]
-}
-
-/// How a value covers a shape; `None` when it does so in another way.
-pub(super) fn broadcast(dims: &[Length], over: &[Length]) -> Option<Broadcast> {
-    let one = Length::Fixed(1);
-    let (rank, last) = (over.len(), over.len().checked_sub(1)?);
-    if dims == over {
-        return Some(Broadcast::Full);
-    }
-    if dims.iter().all(|length| *length == one) {
-        return Some(Broadcast::Scalar);
-    }
-    if dims.len() == rank && dims[last] == one && dims[..last] == over[..last] {
-        return Some(Broadcast::Column);
-    }
-    let lead = dims.iter().take_while(|length| **length == one).count();
-    let tail = &dims[lead..];
-    (over.ends_with(tail)).then_some(Broadcast::Tail)
-}
-
-/// What a sum over this shape gathers; `None` for other axes than the last, or all others.
-pub(super) fn reach(shapes: &Shapes, node: &NodeProto, over: &[Length]) -> Option<Reach> {
-    let rank = over.len();
-    let axes = shapes.reduced_axes(node, rank)?;
-    if rank >= 2 && axes == [rank - 1] {
-        return Some(Reach::Row);
-    }
-    let mut sorted = axes;
-    sorted.sort_unstable();
-    (rank >= 2 && sorted == (0..rank - 1).collect::<Vec<_>>()).then_some(Reach::Column)
 }

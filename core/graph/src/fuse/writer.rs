@@ -6,10 +6,8 @@ use onnx_protobuf::NodeProto;
 
 use super::{
     groups::Groups,
-    program::{
-        Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Output, Program, Reach, operands, operation,
-        reach,
-    },
+    nodes::{is_sum, operands, operation, reach},
+    program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Output, Program, Reach},
 };
 use crate::{Attr, DType, shapes::Length, walk::attribute};
 
@@ -91,9 +89,9 @@ impl<'a> Writer<'a, '_> {
         for at in nodes {
             let node = &self.groups.nodes[*at];
             let name = node.output[0].as_str();
-            if node.op_type == "ReduceSum" {
+            if is_sum(node) {
                 let keep = attribute(node, "keepdims").is_none_or(|keep| keep.i != 0);
-                let reach = reach(&self.groups.shapes, node, self.over)?;
+                let reach = reach(&self.groups.facts, node, self.over)?;
                 self.program.outputs.push(Output {
                     value: *self.numbers.get(node.input[0].as_str())?,
                     reach,

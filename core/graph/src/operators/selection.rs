@@ -1,37 +1,143 @@
-//! Operators that pick elements: the way back scatters, and elements picked twice add up.
+//! Operators that select elements: in reverse mode the cotangents are scattered back, and those of elements
+//! that were selected twice add up.
 
-use super::{reshape::shifted, rule::Flows};
-use crate::calculus::tape::{Call, Tape};
-use crate::{Attr, DType, Result, Value, shapes::place_of};
+use onnx_protobuf::NodeProto;
 
-type Terms = Result<Vec<Option<Value>>>;
+use super::{
+    row::{Change::*, Operator, OutputType::*, int, op},
+    shape::same,
+};
+use crate::calculus::{
+    Call, Flows,
+    Rule::{Formulas, Zero},
+    Tape, Terms, shifted,
+};
+use crate::{
+    Attr, DType, Result, Value,
+    shapes::{Facts, Length, resolve_axis},
+};
 
-pub(super) fn where_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let rank = tape.rank(&call.y())?;
-    let mut sides = Vec::new();
-    for input in [1, 2] {
-        let own = tape.rank(&call.x(input))?;
-        sides.push(match &tangents[input] {
-            Some(tangent) => tape.aligned(tangent, own, rank),
-            None => tape.number(0.0, &call.y())?,
-        });
-    }
-    Ok(vec![Some(tape.build.where_(&call.x(0), &sides[0], &sides[1]))])
+#[rustfmt::skip]
+pub(super) const ROWS: &[Operator] = &[
+    op("Compress", &[9, 11, 28]).changes(&[(&[11], NegativeAxes)]),
+    op("Gather", &[1, 11, 13]).changes(&[(&[11], NegativeAxes), (&[13], MoreTypes)])
+        .shape(gather_shape).elements(gathered_elements)
+        .derivative(Formulas { forward: gather_forward, reverse: gather_reverse }).channel_axis(first_axis)
+        .learned(),
+    op("GatherElements", &[11, 13]).changes(&[(&[13], MoreTypes)])
+        .shape(gather_elements_shape)
+        .derivative(Formulas { forward: gather_elements_forward, reverse: gather_elements_reverse })
+        .learned(),
+    op("GatherND", &[11, 12, 13]).changes(&[(&[12], Compatible("batch_dims = 0")), (&[13], MoreTypes)])
+        .learned(),
+    op("NonMaxSuppression", &[10, 11]).changes(&[(&[11], Compatible("defaults written down"))])
+        .outputs(&[Is(DType::I64)]),
+    op("NonZero", &[9, 13]).changes(&[(&[13], MoreTypes)])
+        .outputs(&[Is(DType::I64)]).shape(non_zero_shape).derivative(Zero),
+    op("OneHot", &[9, 11, 28]).changes(&[(&[11], Incompatible("negative indices count from the end"))])
+        .outputs(&[Like(2)]).derivative(Zero).learned(),
+    op("Scatter", &[9, 11]).changes(&[(&[11], Incompatible("it was replaced by ScatterElements"))]),
+    op("ScatterElements", &[11, 13, 16, 18])
+        .changes(&[(&[13], MoreTypes), (&[16], Compatible("reduction = none")),
+            (&[18], Compatible("other reductions"))])
+        .shape(same).learned(),
+    op("ScatterND", &[11, 13, 16, 18])
+        .changes(&[(&[13], MoreTypes), (&[16], Compatible("reduction = none")),
+            (&[18], Compatible("other reductions"))])
+        .shape(same).learned(),
+    op("Slice", &[1, 10, 11, 13])
+        .changes(&[(&[10], Incompatible("its bounds became inputs")), (&[11], NegativeAxes),
+            (&[13], MoreTypes)])
+        .shape(slice_shape).elements(slice_elements)
+        .derivative(Formulas { forward: slice_forward, reverse: slice_reverse }).learned(),
+    op("TensorScatter", &[24]),
+    op("TopK", &[1, 10, 11, 24])
+        .changes(&[(&[10], Incompatible("k became an input")),
+            (&[11], Compatible("largest = 1, sorted = 1")), (&[24], MoreTypes)])
+        .outputs(&[Like(0), Is(DType::I64)]).shape(top_k_shape)
+        .derivative(Formulas { forward: top_k_forward, reverse: top_k_reverse }).learned(),
+    op("Trilu", &[14]).shape(same).learned(),
+    op("Unique", &[11, 28]).outputs(&[Like(0), Is(DType::I64), Is(DType::I64), Is(DType::I64)]),
+];
+
+fn first_axis(_: &NodeProto, _: usize) -> usize {
+    0
 }
 
-pub(super) fn where_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
-    let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let zero = tape.number(0.0, c)?;
-    let mut flows = vec![None];
-    for (input, kept) in [(1, true), (2, false)] {
-        let (a, b) = if kept { (c, &zero) } else { (&zero, c) };
-        let masked = tape.build.where_(&call.x(0), a, b);
-        flows.push(Some(tape.sum_to(&masked, &call.y(), &call.x(input))?));
-    }
-    Ok(flows)
+fn gather_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let (dims, indices) = (facts.input_dims(node, 0)?, facts.input_dims(node, 1)?);
+    let axis = resolve_axis(int(node, "axis", 0), dims.len())?;
+    Some([&dims[..axis], &indices, &dims[axis + 1..]].concat())
 }
 
-pub(super) fn slice_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn gathered_elements(facts: &Facts, node: &NodeProto) -> Option<Vec<Length>> {
+    let (from, indices) = (facts.input_elements(node, 0)?, facts.known_elements(node.input.get(1)?)?);
+    indices.iter().map(|at| from.get(resolve_axis(*at, from.len())?).copied()).collect()
+}
+
+fn gather_elements_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    facts.input_dims(node, 1)
+}
+
+fn non_zero_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let rank = i64::try_from(facts.input_dims(node, 0)?.len()).ok()?;
+    Some(vec![Length::Fixed(rank), facts.fresh()])
+}
+
+fn top_k_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let mut dims = facts.input_dims(node, 0)?;
+    let axis = resolve_axis(int(node, "axis", -1), dims.len())?;
+    let k = facts.known_elements(node.input.get(1)?).and_then(|k| k.first().copied());
+    dims[axis] = k.map_or_else(|| facts.fresh(), Length::Fixed);
+    Some(dims)
+}
+
+fn slice_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let mut dims = facts.input_dims(node, 0)?;
+    let starts = facts.input_or_attribute(node, 1, "starts");
+    let ends = facts.input_or_attribute(node, 2, "ends");
+    let count = facts.input_dims(node, 1)?.first()?.fixed()?;
+    let axes = if node.input.get(3).is_some_and(|name| !name.is_empty()) {
+        facts.known_elements(&node.input[3])?
+    } else {
+        (0..count).collect()
+    };
+    let steps = match node.input.get(4) {
+        Some(name) => facts.known_elements(name),
+        None => Some(vec![1; axes.len()]),
+    };
+    for (at, axis) in axes.iter().enumerate() {
+        let place = resolve_axis(*axis, dims.len())?;
+        let known = dims[place].fixed().zip(starts.as_ref()).zip(ends.as_ref()).zip(steps.as_ref());
+        dims[place] = match known {
+            Some((((length, starts), ends), steps)) if steps[at] > 0 => {
+                let taken = (bound(ends[at], length) - bound(starts[at], length)).max(0);
+                Length::Fixed(taken.div_euclid(steps[at]) + i64::from(taken % steps[at] != 0))
+            }
+            _ => facts.fresh(),
+        };
+    }
+    Some(dims)
+}
+
+fn slice_elements(facts: &Facts, node: &NodeProto) -> Option<Vec<Length>> {
+    let from = facts.input_elements(node, 0)?;
+    let start = *facts.input_or_attribute(node, 1, "starts")?.first()?;
+    let end = *facts.input_or_attribute(node, 2, "ends")?.first()?;
+    if node.input.get(4).is_some_and(|steps| facts.known_elements(steps) != Some(vec![1])) {
+        return None;
+    }
+    let length = i64::try_from(from.len()).ok()?;
+    let (start, end) = (bound(start, length), bound(end, length));
+    Some(from.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?.to_vec())
+}
+
+/// A bound of a slice, which may count from the end or lie outside, as an index from 0 to the length.
+fn bound(value: i64, length: i64) -> i64 {
+    (if value < 0 { value + length } else { value }).clamp(0, length)
+}
+
+fn slice_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let axes = slice_axes(tape, call)?;
     let tangent = tape.full_along(tangent, &call.x(0), &axes)?;
@@ -44,7 +150,7 @@ pub(super) fn slice_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -
 }
 
 /// Scattered to the places that were taken, axis by axis.
-pub(super) fn slice_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn slice_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let mut flow = tape.full(c, &call.y())?;
     let rank = tape.rank(&call.x(0))?;
@@ -65,7 +171,7 @@ pub(super) fn slice_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>)
     Ok(vec![Some(flow)])
 }
 
-pub(super) fn gather_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn gather_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let axis = call.int("axis", 0);
     let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
@@ -73,11 +179,11 @@ pub(super) fn gather_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) 
 }
 
 /// Slices of the cotangent added up at the indices.
-pub(super) fn gather_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn gather_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (x, indices) = (call.x(0), call.x(1));
     let (rank, rank_indices) = (tape.rank(&x)?, tape.rank(&indices)?);
-    let axis = place_of(call.int("axis", 0), rank);
+    let axis = resolve_axis(call.int("axis", 0), rank);
     let axis = axis.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
     let mut flow = tape.full(c, &call.y())?;
     if rank_indices != 1 {
@@ -95,25 +201,25 @@ pub(super) fn gather_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>
     Ok(vec![Some(scatter(tape, &flow, &flat, &length, axis, rank)), None])
 }
 
-pub(super) fn gather_elements_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn gather_elements_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     Ok(vec![Some(gather_elements(tape, tangent, &call.x(0), &call.x(1), call.int("axis", 0))?)])
 }
 
-pub(super) fn gather_elements_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn gather_elements_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let c = tape.full(c, &call.y())?;
     Ok(vec![Some(scatter_elements(tape, &c, &call.x(0), &call.x(1), call.int("axis", 0))?), None])
 }
 
 /// The values follow the places that were chosen; the places themselves are integers.
-pub(super) fn top_k_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn top_k_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let places = chosen(call)?;
     Ok(vec![Some(gather_elements(tape, tangent, &call.x(0), &places, call.int("axis", -1))?), None])
 }
 
-pub(super) fn top_k_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn top_k_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let places = chosen(call)?;
     let c = tape.full(c, &call.y())?;
@@ -202,7 +308,7 @@ fn slice_axes(tape: &mut Tape, call: &Call) -> Result<Vec<i64>> {
     } else {
         tape.ints(&call.x(3))
     };
-    let place = |axis: &i64| place_of(*axis, rank).map(|at| at as i64);
+    let place = |axis: &i64| resolve_axis(*axis, rank).map(|at| at as i64);
     let places = axes.and_then(|axes: Vec<i64>| axes.iter().map(place).collect());
     places.ok_or_else(|| call.refuse("its axes are computed, expected constants"))
 }

@@ -1,20 +1,76 @@
-//! Layers with a formula of their own, cheaper than that of the operators they stand for.
+//! Normalisations, softmax, and losses.
 
-use super::rule::Flows;
-use crate::calculus::tape::{Call, Tape};
-use crate::{Result, Value, shapes::place_of};
+use onnx_protobuf::NodeProto;
 
-type Terms = Result<Vec<Option<Value>>>;
+use super::{
+    row::{
+        Change::{self, *},
+        Operator,
+        OutputType::*,
+        int, op,
+    },
+    shape::same,
+};
+use crate::calculus::{Call, Flows, Rule::Formulas, Tape, Terms};
+use crate::{
+    Result, Value,
+    shapes::{Facts, Length, resolve_axis},
+};
+
+/// Before opset 13 the softmaxes were computed over all axes from one on.
+const FLATTENED: Change = Incompatible("it used to flatten to two axes first, and its default axis changed");
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Operator] = &[
+    op("BatchNormalization", &[1, 6, 7, 9, 14, 15])
+        .changes(&[(&[9], CompatibleIf(is_spatial, "statistics by position were removed")),
+            (&[14], CompatibleIf(has_one_output, "its further outputs, used in training, changed")),
+            (&[15], MoreTypes)])
+        .outputs(&[Like(0), Like(3), Like(3)]),
+    op("GroupNormalization", &[18, 21])
+        .changes(&[(&[21], Incompatible("its scale and bias are by channel and no longer by group"))]),
+    op("Hardmax", &[1, 11, 13])
+        .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)]),
+    op("InstanceNormalization", &[1, 6, 22]).changes(&[(&[22], MoreTypes)]),
+    op("LRN", &[1, 13]).changes(&[(&[13], MoreTypes)]),
+    op("LayerNormalization", &[17])
+        .shape(layer_norm_shape)
+        .derivative(Formulas { forward: layer_norm_forward, reverse: layer_norm_reverse }).learned(),
+    op("LogSoftmax", &[1, 11, 13])
+        .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)])
+        .shape(same).derivative(Formulas { forward: log_softmax_forward, reverse: log_softmax_reverse })
+        .learned(),
+    op("LpNormalization", &[1, 22]).changes(&[(&[22], MoreTypes)]),
+    op("MeanVarianceNormalization", &[9, 13]),
+    op("NegativeLogLikelihoodLoss", &[12, 13, 22]),
+    op("RMSNormalization", &[23]).outputs(&[]),
+    op("Softmax", &[1, 11, 13])
+        .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)])
+        .shape(same).derivative(Formulas { forward: softmax_forward, reverse: softmax_reverse }).learned(),
+    op("SoftmaxCrossEntropyLoss", &[12, 13]).outputs(&[Like(0), Like(0)]),
+];
+
+fn is_spatial(node: &NodeProto) -> bool {
+    int(node, "spatial", 1) == 1
+}
+
+fn has_one_output(node: &NodeProto) -> bool {
+    node.output.iter().skip(1).all(String::is_empty)
+}
+
+fn layer_norm_shape(facts: &mut Facts, node: &NodeProto, output: usize) -> Option<Vec<Length>> {
+    if output == 0 { facts.input_dims(node, 0) } else { None }
+}
 
 /// `y (t - sum(y t))`: the Jacobian `diag(y) - y y'` is symmetric, so both directions share it.
-pub(super) fn softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let axis = axis_from_end(tape, call)?;
     let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
     Ok(vec![Some(softmax(tape, call, &tangent, axis))])
 }
 
-pub(super) fn softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
     let axis = axis_from_end(tape, call)?;
     let cotangent = tape.full(cotangent, &call.y())?;
@@ -29,7 +85,7 @@ fn softmax(tape: &mut Tape, call: &Call, flow: &Value, axis: i64) -> Value {
 }
 
 /// `t - sum(p t)` with `p = e^y`.
-pub(super) fn log_softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn log_softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let axis = axis_from_end(tape, call)?;
     let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
@@ -40,7 +96,7 @@ pub(super) fn log_softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<
 }
 
 /// `c - p sum(c)`.
-pub(super) fn log_softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn log_softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
     let axis = axis_from_end(tape, call)?;
     let cotangent = tape.full(cotangent, &call.y())?;
@@ -59,7 +115,7 @@ struct Norm {
     axes: Vec<i64>,
 }
 
-pub(super) fn layer_norm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn layer_norm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let norm = norm(tape, call)?;
     let (x, scale) = (call.x(0), call.x(1));
     let rank = tape.rank(&x)?;
@@ -81,7 +137,7 @@ pub(super) fn layer_norm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'
     Ok(vec![tape.total(terms)])
 }
 
-pub(super) fn layer_norm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn layer_norm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
     let norm = norm(tape, call)?;
     let (x, scale, y) = (call.x(0), call.x(1), call.y());
@@ -100,7 +156,7 @@ pub(super) fn layer_norm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows
 fn norm(tape: &mut Tape, call: &Call) -> Result<Norm> {
     let x = call.x(0);
     let rank = tape.rank(&x)?;
-    let first = place_of(call.int("axis", -1), rank);
+    let first = resolve_axis(call.int("axis", -1), rank);
     let first = first.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
     let axes: Vec<i64> = (first..rank).map(|at| at as i64 - rank as i64).collect();
     let mean = tape.mean(&x, &x, &axes)?;
@@ -128,7 +184,7 @@ fn moved(tape: &mut Tape, norm: &Norm, flow: &Value, x: &Value) -> Result<Value>
 /// The axis counted from the end, so that it means the same with directions in front.
 fn axis_from_end(tape: &mut Tape, call: &Call) -> Result<i64> {
     let rank = tape.rank(&call.x(0))?;
-    let place = place_of(call.int("axis", -1), rank);
+    let place = resolve_axis(call.int("axis", -1), rank);
     let place = place.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
     Ok(place as i64 - rank as i64)
 }

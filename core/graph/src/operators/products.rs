@@ -1,13 +1,68 @@
 //! Products: `MatMul`, `Gemm`, and `Einsum` of two operands.
 
-use super::rule::Flows;
-use crate::calculus::tape::{Call, Tape};
-use crate::{Attr, Result, Value, shapes::Length};
+use onnx_protobuf::NodeProto;
 
-type Terms = Result<Vec<Option<Value>>>;
+use super::{
+    row::{Change::*, Operator, int, op},
+    shape::broadcast_dims,
+};
+use crate::calculus::{Call, Flows, Rule::Formulas, Tape, Terms};
+use crate::{
+    Attr, Result, Value,
+    shapes::{Facts, Length},
+    walk::attribute,
+};
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Operator] = &[
+    op("Det", &[11, 22]).changes(&[(&[22], MoreTypes)]),
+    op("Einsum", &[12, 28])
+        .shape(einsum_shape).derivative(Formulas { forward: einsum_forward, reverse: einsum_reverse })
+        .learned(),
+    op("Gemm", &[1, 6, 7, 9, 11, 13])
+        .changes(&[(&[9, 13], MoreTypes), (&[11], Compatible("C may be left out"))]).shape(gemm_shape)
+        .derivative(Formulas { forward: gemm_forward, reverse: gemm_reverse }).channel_axis(gemm_channel_axis)
+        .learned(),
+    op("MatMul", &[1, 9, 13]).changes(&[(&[9, 13], MoreTypes)])
+        .shape(matmul_shape).derivative(Formulas { forward: matmul_forward, reverse: matmul_reverse })
+        .learned(),
+];
+
+fn matmul_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let (a, b) = (facts.input_dims(node, 0)?, facts.input_dims(node, 1)?);
+    let (batch_a, rows) = a.split_at(a.len().saturating_sub(2));
+    let (batch_b, columns) = b.split_at(b.len().saturating_sub(2));
+    let mut dims = broadcast_dims(facts, batch_a, batch_b);
+    dims.extend((rows.len() == 2).then(|| rows[0]));
+    dims.extend((columns.len() == 2).then(|| columns[1]));
+    Some(dims)
+}
+
+fn gemm_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let side =
+        |input, flag: &str| Some((facts.input_dims(node, input)?, usize::from(int(node, flag, 0) != 0)));
+    let ((a, trans_a), (b, trans_b)) = (side(0, "transA")?, side(1, "transB")?);
+    Some(vec![*a.get(trans_a)?, *b.get(1 - trans_b)?])
+}
+
+fn gemm_channel_axis(node: &NodeProto, rank: usize) -> usize {
+    if int(node, "transB", 0) != 0 { 0 } else { rank.saturating_sub(1) }
+}
+
+fn einsum_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let equation = String::from_utf8_lossy(&attribute(node, "equation")?.s).replace(' ', "");
+    let (inputs, output) = equation.split_once("->")?;
+    let find = |letter: char| {
+        inputs.split(',').enumerate().find_map(|(input, letters)| {
+            let at = letters.chars().position(|other| other == letter)?;
+            facts.input_dims(node, input)?.get(at).copied()
+        })
+    };
+    output.chars().map(find).collect()
+}
 
 /// `da b + a db`, the directions in front.
-pub(super) fn matmul_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn matmul_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let (a, b) = (call.x(0), call.x(1));
     let (rank_a, rank_b) = two_ranks(tape, call)?;
     let rank = rank_a.max(rank_b);
@@ -26,7 +81,7 @@ pub(super) fn matmul_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) 
 }
 
 /// `c b'`, `a' c`.
-pub(super) fn matmul_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn matmul_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (a, b) = (call.x(0), call.x(1));
     let (rank_a, rank_b) = two_ranks(tape, call)?;
@@ -53,7 +108,7 @@ pub(super) fn matmul_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>
 }
 
 /// `alpha (dA' B' + A' dB') + beta dC`, where a prime is the transposition that the node asks for.
-pub(super) fn gemm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn gemm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let (turn_a, turn_b) = turns(call);
     let turn = |tape: &mut Tape, value: &Value, asked: i64, order: &[i64]| match asked {
         0 => value.clone(),
@@ -83,7 +138,7 @@ pub(super) fn gemm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) ->
 }
 
 /// The three cotangents of `alpha A' B' + beta C`.
-pub(super) fn gemm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn gemm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (a, b) = (call.x(0), call.x(1));
     let (turn_a, turn_b) = turns(call);
@@ -106,7 +161,7 @@ pub(super) fn gemm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) 
 }
 
 /// The same contraction with the directions as one more letter.
-pub(super) fn einsum_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn einsum_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
     let (left, right, output) = letters(call)?;
     let extra = unused(&[&left, &right, &output]);
     let mut terms = Vec::new();
@@ -121,7 +176,7 @@ pub(super) fn einsum_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) 
 
 /// The contraction of the cotangent with the other operand; letters that only one operand has are spread over
 /// it.
-pub(super) fn einsum_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn einsum_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (left, right, output) = letters(call)?;
     let c = tape.full(c, &call.y())?;
