@@ -14,10 +14,10 @@ use onnx_protobuf::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 use crate::{
     Error, Graph, Port, Result,
-    dims::Dims,
+    dims::AxisGroups,
     rename::free_name,
     walk,
-    weight::{self, Outline, Weights},
+    weight::{self, Outline, WeightMap},
 };
 
 impl Graph {
@@ -121,7 +121,7 @@ fn unify_dims(
     links: &HashMap<String, String>,
     free: &HashSet<String>,
 ) -> Result<()> {
-    let mut dims = Dims::new(&first.graph, &next.graph);
+    let mut dims = AxisGroups::new(&first.graph, &next.graph);
     for port in next.inputs() {
         let other = match links.get(&port.name) {
             Some(output) => first.output(output)?,
@@ -263,7 +263,7 @@ fn rename_next(
 }
 
 /// The next graph's weights that the first holds byte for byte, as `(name in next, name in first)`.
-fn same_weights(first: &Weights, next: &Weights) -> Vec<(String, String)> {
+fn same_weights(first: &WeightMap, next: &WeightMap) -> Vec<(String, String)> {
     let mut like: HashMap<Outline<'_>, Vec<&String>> = HashMap::new();
     // The first bytes tell most weights apart, so that few are compared whole and none is hashed.
     for (name, tensor) in first {

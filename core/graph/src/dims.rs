@@ -7,20 +7,20 @@ use onnx_protobuf::GraphProto;
 use crate::{Dim, walk};
 
 /// A free axis: of the first graph (`false`) or of the next (`true`), and its name there.
-type Axis = (bool, String);
+type SidedAxis = (bool, String);
 
 /// New lengths or names of one graph's free axes.
-pub(crate) type Renamed = HashMap<String, Dim>;
+pub(crate) type RenamedAxes = HashMap<String, Dim>;
 
 /// The free axes of two graphs in groups of equal length.
-pub(crate) struct Dims {
+pub(crate) struct AxisGroups {
     /// Each axis with its group's number.
-    groups: BTreeMap<Axis, usize>,
+    groups: BTreeMap<SidedAxis, usize>,
     /// The length of a group that meets a fixed axis.
     fixed: HashMap<usize, usize>,
 }
 
-impl Dims {
+impl AxisGroups {
     /// Every axis in a group of its own.
     pub(crate) fn new(first: &GraphProto, next: &GraphProto) -> Self {
         let mut axes = BTreeSet::new();
@@ -60,16 +60,16 @@ impl Dims {
     ///
     /// A group takes the name with the fewest prefixes, of the first graph before the next; then names that
     /// several groups would have are numbered.
-    pub(crate) fn settle(self) -> (Renamed, Renamed) {
-        let mut members: BTreeMap<usize, Vec<&Axis>> = BTreeMap::new();
+    pub(crate) fn settle(self) -> (RenamedAxes, RenamedAxes) {
+        let mut members: BTreeMap<usize, Vec<&SidedAxis>> = BTreeMap::new();
         for (axis, group) in &self.groups {
             members.entry(*group).or_default().push(axis);
         }
         // Groups of the first graph choose first, so that its own names change only where a link says so.
-        let mut order: Vec<(&usize, &Vec<&Axis>)> = members.iter().collect();
+        let mut order: Vec<(&usize, &Vec<&SidedAxis>)> = members.iter().collect();
         order.sort_by_key(|(_, axes)| axes.iter().all(|(side, _)| *side));
         let mut taken = std::collections::HashSet::new();
-        let (mut first, mut next) = (Renamed::new(), Renamed::new());
+        let (mut first, mut next) = (RenamedAxes::new(), RenamedAxes::new());
         for (group, axes) in order {
             let best = axes.iter().min_by_key(|(side, name)| (name.matches('/').count(), *side, name));
             let Some((_, name)) = best else { continue };
@@ -91,7 +91,7 @@ impl Dims {
 
     fn fix(
         &mut self,
-        axis: Axis,
+        axis: SidedAxis,
         length: usize,
         failed: &dyn Fn(usize, usize) -> String,
     ) -> Result<(), String> {
@@ -102,7 +102,12 @@ impl Dims {
         }
     }
 
-    fn join(&mut self, a: Axis, b: Axis, failed: &dyn Fn(usize, usize) -> String) -> Result<(), String> {
+    fn join(
+        &mut self,
+        a: SidedAxis,
+        b: SidedAxis,
+        failed: &dyn Fn(usize, usize) -> String,
+    ) -> Result<(), String> {
         let (Some(&kept), Some(&gone)) = (self.groups.get(&a), self.groups.get(&b)) else { return Ok(()) };
         if kept == gone {
             return Ok(());

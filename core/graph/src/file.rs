@@ -21,7 +21,7 @@ use onnx_protobuf::{StringStringEntryProto, TensorProto, tensor_proto::DataLocat
 
 use crate::{
     Error, Graph, Result,
-    weight::{self, Weights},
+    weight::{self, WeightMap},
     wire,
 };
 
@@ -147,7 +147,7 @@ fn inside(directory: &Path, location: &str) -> Option<PathBuf> {
 }
 
 /// Weights that only say where their bytes lie, and the bytes with their places.
-fn layout<'a>(weights: &'a Weights, location: &str) -> (Weights, Vec<(u64, &'a [u8])>) {
+fn layout<'a>(weights: &'a WeightMap, location: &str) -> (WeightMap, Vec<(u64, &'a [u8])>) {
     let mut stubs = weights.clone();
     let mut spans = Vec::new();
     let mut end = 0_u64;

@@ -13,7 +13,7 @@ use onnx_protobuf::{GraphProto, Message as _, ModelProto, NodeProto, StringStrin
 
 use crate::{
     Error, Port, Result, Tensor, guard, walk,
-    weight::{self, Weights},
+    weight::{self, WeightMap},
 };
 
 /// An ONNX model as a value.
@@ -24,7 +24,7 @@ pub struct Graph {
     /// The graph without its initializers.
     pub(crate) graph: GraphProto,
     /// The initializers.
-    pub(crate) weights: Weights,
+    pub(crate) weights: WeightMap,
 }
 
 impl Graph {
@@ -224,8 +224,8 @@ fn canonical_domains(header: &mut ModelProto, graph: &mut GraphProto) {
     }
 }
 
-fn take_weights(graph: &mut GraphProto) -> Result<Weights> {
-    let mut weights = Weights::new();
+fn take_weights(graph: &mut GraphProto) -> Result<WeightMap> {
+    let mut weights = WeightMap::new();
     for mut tensor in std::mem::take(&mut graph.initializer) {
         weight::settle(&mut tensor)?;
         let name = std::mem::take(&mut tensor.name);

@@ -18,7 +18,7 @@ pub(crate) const DEPTH: usize = 100;
 
 /// The messages of ONNX, as far as nesting goes; `Leaf` stands for every message that holds no other.
 #[derive(Clone, Copy)]
-enum Kind {
+enum MessageKind {
     Model,
     Training,
     Function,
@@ -40,7 +40,7 @@ enum Kind {
 /// Checks the bytes of a `ModelProto`; an error says at which byte what was wrong.
 pub(crate) fn check(bytes: &[u8]) -> Result<()> {
     let mut cursor = Cursor { bytes, at: 0 };
-    let mut open = vec![(Kind::Model, bytes.len())];
+    let mut open = vec![(MessageKind::Model, bytes.len())];
     while let Some(&(kind, end)) = open.last() {
         if cursor.at == end {
             open.pop();
@@ -79,31 +79,38 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
 
 /// Which message a field holds, `None` for text, numbers, bytes and unknown fields (numbers as in
 /// onnx.proto).
-fn child(kind: Kind, field: u64) -> Option<Kind> {
+fn child(kind: MessageKind, field: u64) -> Option<MessageKind> {
     Some(match (kind, field) {
-        (Kind::Model, 7) | (Kind::Training, 1 | 2) | (Kind::Attribute, 6 | 11) => Kind::Graph,
-        (Kind::Model, 20) => Kind::Training,
-        (Kind::Model, 25) => Kind::Function,
-        (Kind::Graph, 1) | (Kind::Function, 7) => Kind::Node,
-        (Kind::Node, 5) | (Kind::Function, 11) => Kind::Attribute,
-        (Kind::Graph, 5) | (Kind::Attribute, 5 | 10) | (Kind::Sparse, 1 | 2) => Kind::Tensor,
-        (Kind::Graph, 15) | (Kind::Attribute, 22 | 23) => Kind::Sparse,
-        (Kind::Graph, 11..=13) | (Kind::Function, 12) => Kind::ValueInfo,
-        (Kind::Graph, 14) => Kind::Annotation,
-        (Kind::Attribute, 14 | 15) | (Kind::ValueInfo, 2) | (Kind::Wrapper, 1) | (Kind::Map, 2) => Kind::Type,
-        (Kind::Type, 1 | 8) => Kind::TensorType,
-        (Kind::Type, 4 | 9) => Kind::Wrapper,
-        (Kind::Type, 5) => Kind::Map,
-        (Kind::TensorType, 2) => Kind::Shape,
-        (Kind::Model, 8 | 14)
-        | (Kind::Training, 3 | 4)
-        | (Kind::Function, 9 | 14)
-        | (Kind::Graph, 16)
-        | (Kind::Node, 9)
-        | (Kind::ValueInfo, 4)
-        | (Kind::Annotation, 2)
-        | (Kind::Tensor, 3 | 13 | 16)
-        | (Kind::Shape, 1) => Kind::Leaf,
+        (MessageKind::Model, 7) | (MessageKind::Training, 1 | 2) | (MessageKind::Attribute, 6 | 11) => {
+            MessageKind::Graph
+        }
+        (MessageKind::Model, 20) => MessageKind::Training,
+        (MessageKind::Model, 25) => MessageKind::Function,
+        (MessageKind::Graph, 1) | (MessageKind::Function, 7) => MessageKind::Node,
+        (MessageKind::Node, 5) | (MessageKind::Function, 11) => MessageKind::Attribute,
+        (MessageKind::Graph, 5) | (MessageKind::Attribute, 5 | 10) | (MessageKind::Sparse, 1 | 2) => {
+            MessageKind::Tensor
+        }
+        (MessageKind::Graph, 15) | (MessageKind::Attribute, 22 | 23) => MessageKind::Sparse,
+        (MessageKind::Graph, 11..=13) | (MessageKind::Function, 12) => MessageKind::ValueInfo,
+        (MessageKind::Graph, 14) => MessageKind::Annotation,
+        (MessageKind::Attribute, 14 | 15)
+        | (MessageKind::ValueInfo, 2)
+        | (MessageKind::Wrapper, 1)
+        | (MessageKind::Map, 2) => MessageKind::Type,
+        (MessageKind::Type, 1 | 8) => MessageKind::TensorType,
+        (MessageKind::Type, 4 | 9) => MessageKind::Wrapper,
+        (MessageKind::Type, 5) => MessageKind::Map,
+        (MessageKind::TensorType, 2) => MessageKind::Shape,
+        (MessageKind::Model, 8 | 14)
+        | (MessageKind::Training, 3 | 4)
+        | (MessageKind::Function, 9 | 14)
+        | (MessageKind::Graph, 16)
+        | (MessageKind::Node, 9)
+        | (MessageKind::ValueInfo, 4)
+        | (MessageKind::Annotation, 2)
+        | (MessageKind::Tensor, 3 | 13 | 16)
+        | (MessageKind::Shape, 1) => MessageKind::Leaf,
         _ => return None,
     })
 }

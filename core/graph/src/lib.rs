@@ -21,6 +21,7 @@
 //! # Ok::<(), chiasm_graph::Error>(())
 //! ```
 
+mod attr;
 mod builder;
 mod calculus;
 mod compose;
@@ -32,7 +33,6 @@ mod file;
 pub mod fuse;
 mod graph;
 mod guard;
-mod lent;
 mod operators;
 mod ops;
 mod opset;
@@ -42,6 +42,7 @@ mod shapes;
 mod simplify;
 mod storage;
 mod tensor;
+mod tensor_ref;
 mod text;
 mod types;
 mod verify;
@@ -49,16 +50,17 @@ mod walk;
 mod weight;
 mod wire;
 
-pub use builder::{Attr, Builder, Value};
+pub use attr::Attr;
+pub use builder::{Builder, Value};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use file::SavedFiles;
 pub use graph::Graph;
-pub use lent::TensorRef;
 pub use port::{Dim, Port};
 pub use storage::Storage;
 pub use tensor::{Tensor, TensorData};
-pub use verify::Report;
+pub use tensor_ref::TensorRef;
+pub use verify::GraphReport;
 
 /// Version of the `ai.onnx` operators in every graph that Chiasm makes.
 pub const OPSET: i64 = 17;

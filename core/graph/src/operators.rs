@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use onnx_protobuf::NodeProto;
 
-pub(crate) use row::{Change, Fusion, Operator, Outputs};
+pub(crate) use row::{Change, Operator, OutputTypes, PointwiseRole};
 
 /// The newest operator set that the table knows.
 pub(crate) const NEWEST: i64 = 28;

@@ -11,7 +11,7 @@ use crate::{
     DType, Graph, Port, TensorData,
     graph::operator,
     port::type_text,
-    types::{self, Known},
+    types::{self, KnownTypes},
     weight,
 };
 
@@ -50,7 +50,7 @@ impl Graph {
     }
 }
 
-fn write_inner(out: &mut String, depth: usize, graph: &GraphProto, known: Option<&Known>) {
+fn write_inner(out: &mut String, depth: usize, graph: &GraphProto, known: Option<&KnownTypes>) {
     for tensor in &graph.initializer {
         line(out, depth, &format!("weight %{} {}", tensor.name, tensor_text(tensor)));
     }
@@ -61,7 +61,7 @@ fn write_inner(out: &mut String, depth: usize, graph: &GraphProto, known: Option
     graph.node.iter().for_each(|node| write_node(out, depth, node, known));
 }
 
-fn write_node(out: &mut String, depth: usize, node: &NodeProto, known: Option<&Known>) {
+fn write_node(out: &mut String, depth: usize, node: &NodeProto, known: Option<&KnownTypes>) {
     let typed = |name: &String| match known.and_then(|known| known.get(name)) {
         Some((dtype, dims)) => format!("%{name} {}", type_text(*dtype, dims.as_deref())),
         None => format!("%{name}"),

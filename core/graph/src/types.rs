@@ -9,16 +9,16 @@ use onnx_protobuf::{GraphProto, NodeProto};
 
 use crate::{
     DType, Dim, Graph, Port,
-    operators::{self, Outputs},
+    operators::{self, OutputTypes},
     walk::subgraphs,
 };
 
 /// What is known of the values in reach, by name.
-pub(crate) type Known = HashMap<String, (DType, Option<Vec<Dim>>)>;
+pub(crate) type KnownTypes = HashMap<String, (DType, Option<Vec<Dim>>)>;
 
 /// Types of all values outside subgraphs, as far as they can be told.
-pub(crate) fn of(graph: &Graph) -> Known {
-    let mut known = Known::new();
+pub(crate) fn of(graph: &Graph) -> KnownTypes {
+    let mut known = KnownTypes::new();
     for (name, tensor) in &graph.weights {
         if let Some(dtype) = DType::from_onnx(tensor.data_type) {
             let dims = tensor.dims.iter().map(|length| Dim::Fixed(usize::try_from(*length).unwrap_or(0)));
@@ -30,7 +30,7 @@ pub(crate) fn of(graph: &Graph) -> Known {
 }
 
 /// Adds the values of a graph to those known around it.
-fn follow(graph: &GraphProto, known: &mut Known) {
+fn follow(graph: &GraphProto, known: &mut KnownTypes) {
     for value in graph.value_info.iter().chain(&graph.output).chain(&graph.input) {
         if let Ok(Port { name, dtype, dims }) = Port::from_proto(value) {
             known.insert(name, (dtype, dims));
@@ -54,9 +54,9 @@ fn follow(graph: &GraphProto, known: &mut Known) {
 }
 
 /// The element types of a node's outputs, as far as they can be told.
-fn outputs(node: &NodeProto, known: &Known) -> Vec<Option<DType>> {
+fn outputs(node: &NodeProto, known: &KnownTypes) -> Vec<Option<DType>> {
     let Some(operator) = operators::of(node) else { return vec![None; node.output.len()] };
-    if let Outputs::Subgraph { skipped } = operator.outputs {
+    if let OutputTypes::Subgraph { skipped } = operator.outputs {
         return nested(node, skipped, known);
     }
     let input_type = |input: usize| known.get(node.input.get(input)?).map(|(dtype, _)| *dtype);
@@ -64,7 +64,7 @@ fn outputs(node: &NodeProto, known: &Known) -> Vec<Option<DType>> {
 }
 
 /// The types of a body's outputs after the first few.
-fn nested(node: &NodeProto, skipped: usize, known: &Known) -> Vec<Option<DType>> {
+fn nested(node: &NodeProto, skipped: usize, known: &KnownTypes) -> Vec<Option<DType>> {
     let Some(body) = subgraphs(node).next() else { return Vec::new() };
     let mut inner = known.clone();
     follow(body, &mut inner);

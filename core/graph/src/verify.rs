@@ -12,7 +12,7 @@ use crate::{Error, Graph, OPSET, Port, Result, graph::operator, operators, walk,
 
 /// What a sound graph consists of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct GraphReport {
     /// Version of the `ai.onnx` operators.
     pub opset: i64,
     /// Version of the ONNX format.
@@ -29,7 +29,7 @@ pub struct Report {
 
 impl Graph {
     /// Checks the rules of ONNX that this crate relies on; the error names the first break.
-    pub fn verify(&self) -> Result<Report> {
+    pub fn verify(&self) -> Result<GraphReport> {
         let imports: HashSet<&str> =
             self.header.opset_import.iter().map(|import| import.domain.as_str()).collect();
         let mut seen = HashSet::new();
@@ -40,7 +40,7 @@ impl Graph {
         if let Some(twice) = outputs.iter().find(|name| !seen.insert(**name)) {
             return Err(Error::Unsound(format!("two outputs are named `{twice}`")));
         }
-        let mut names = Names::default();
+        let mut names = DefinedNames::default();
         for weight in self.weights.keys() {
             names.define(weight, "a weight")?;
         }
@@ -53,7 +53,7 @@ impl Graph {
             }
         });
         trouble?;
-        Ok(Report {
+        Ok(GraphReport {
             opset: self.opset(),
             ir_version: self.ir_version(),
             inputs: self.inputs(),
@@ -65,7 +65,7 @@ impl Graph {
 
     /// Checks a graph that was learned: sound, `ai.onnx` at [`OPSET`] alone, listed operators, no weight that
     /// is NaN.
-    pub fn verify_learned(&self) -> Result<Report> {
+    pub fn verify_learned(&self) -> Result<GraphReport> {
         let report = self.verify()?;
         if report.opset != OPSET {
             return Err(Error::Unsound(format!(
@@ -140,14 +140,14 @@ fn check_operator(node: &NodeProto, imports: &HashSet<&str>, version: i64) -> Re
     Ok(())
 }
 
-/// Names defined in a scope and in those around it.
+/// DefinedNames defined in a scope and in those around it.
 #[derive(Default)]
-struct Names<'a> {
+struct DefinedNames<'a> {
     own: HashSet<&'a str>,
-    outer: Option<&'a Names<'a>>,
+    outer: Option<&'a DefinedNames<'a>>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> DefinedNames<'a> {
     fn knows(&self, name: &str) -> bool {
         self.own.contains(name) || self.outer.is_some_and(|outer| outer.knows(name))
     }
@@ -163,7 +163,7 @@ impl<'a> Names<'a> {
     }
 }
 
-fn check_graph<'a>(graph: &'a GraphProto, mut names: Names<'a>) -> Result<()> {
+fn check_graph<'a>(graph: &'a GraphProto, mut names: DefinedNames<'a>) -> Result<()> {
     for port in &graph.input {
         names.define(&port.name, "an input")?;
     }
@@ -185,7 +185,7 @@ fn check_graph<'a>(graph: &'a GraphProto, mut names: Names<'a>) -> Result<()> {
     }
 }
 
-fn check_node<'a>(node: &'a NodeProto, names: &mut Names<'a>) -> Result<()> {
+fn check_node<'a>(node: &'a NodeProto, names: &mut DefinedNames<'a>) -> Result<()> {
     if let Some(name) = node.input.iter().find(|name| !name.is_empty() && !names.knows(name)) {
         return Err(Error::Unsound(format!(
             "node {} takes `{name}`, which nothing before it defines",
@@ -193,7 +193,7 @@ fn check_node<'a>(node: &'a NodeProto, names: &mut Names<'a>) -> Result<()> {
         )));
     }
     for inner in walk::subgraphs(node) {
-        check_graph(inner, Names { own: HashSet::new(), outer: Some(names) })?;
+        check_graph(inner, DefinedNames { own: HashSet::new(), outer: Some(names) })?;
     }
     for name in node.output.iter().filter(|name| !name.is_empty()) {
         names.define(name, &format!("node {}", label(node)))?;
@@ -202,7 +202,7 @@ fn check_node<'a>(node: &'a NodeProto, names: &mut Names<'a>) -> Result<()> {
 }
 
 fn check_function(function: &FunctionProto) -> Result<()> {
-    let mut names = Names::default();
+    let mut names = DefinedNames::default();
     let what = format!("local function `{}`", function.name);
     function.input.iter().try_for_each(|name| names.define(name, &what))?;
     function.node.iter().try_for_each(|node| check_node(node, &mut names))?;

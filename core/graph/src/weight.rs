@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{DType, Error, Result, Tensor, tensor::elements};
 
 /// Initializers by name; the tensor itself is kept without its name, so that renaming shares it.
-pub(crate) type Weights = BTreeMap<String, Arc<TensorProto>>;
+pub(crate) type WeightMap = BTreeMap<String, Arc<TensorProto>>;
 
 /// Type, shape and first bytes of a weight.
 pub(crate) type Outline<'a> = (i32, &'a [i64], &'a [u8]);

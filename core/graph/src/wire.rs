@@ -6,7 +6,7 @@ use std::io::Write;
 use onnx_protobuf::{Message as _, TensorProto};
 use protobuf::{CodedOutputStream, rt::WireType};
 
-use crate::{Error, Graph, Result, weight::Weights};
+use crate::{Error, Graph, Result, weight::WeightMap};
 
 /// Most bytes that one protobuf message may take (2 GiB less one).
 pub(crate) const LIMIT: u64 = i32::MAX as u64;
@@ -26,7 +26,7 @@ impl Graph {
 }
 
 /// Writes the model with the given weights in place of its own.
-pub(crate) fn write(graph: &Graph, weights: &Weights, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn write(graph: &Graph, weights: &WeightMap, out: &mut dyn Write) -> Result<()> {
     let (body, total) = sizes(graph, weights);
     if total > LIMIT {
         return Err(Error::TooLarge { bytes: total, limit: LIMIT });
@@ -58,7 +58,7 @@ pub(crate) fn size(graph: &Graph) -> u64 {
 }
 
 /// Bytes of the graph's message and of the whole model; also computes the sizes that writing relies on.
-fn sizes(graph: &Graph, weights: &Weights) -> (u64, u64) {
+fn sizes(graph: &Graph, weights: &WeightMap) -> (u64, u64) {
     let weights = weights.iter().map(|(name, tensor)| delimited(tensor_size(name, tensor)));
     let body = graph.graph.compute_size() + weights.sum::<u64>();
     (body, graph.header.compute_size() + delimited(body))

@@ -11,7 +11,7 @@ mod block;
 mod math;
 mod plan;
 
-use chiasm_graph::fuse::{Broadcast, DOMAIN, OPERATOR, Output, Program, Reach};
+use chiasm_graph::fuse::{Broadcast, DOMAIN, OPERATOR, Program, ProgramOutput, Summation};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
 };
@@ -99,7 +99,7 @@ impl Fused {
         let length = |dims: &[i64]| dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).product::<usize>();
         let rowwise =
             self.program.inputs.iter().any(|input| matches!(input, Broadcast::Tail | Broadcast::Column))
-                || self.program.outputs.iter().any(|output| output.reach != Reach::Each);
+                || self.program.outputs.iter().any(|output| output.summation != Summation::None);
         match shape.split_last() {
             Some((last, lead)) if rowwise => Area { rows: length(lead), columns: length(&[*last]) },
             _ => Area { rows: 1, columns: length(shape) },
@@ -136,7 +136,7 @@ impl Fused {
         // The sum of a row is one piece's, so a single row with sums is not cut.
         let whole = area.rows == 1 && !self.plan.row_sums.is_empty();
         let pieces = if whole { 1 } else { (size / PIECE).clamp(1, PIECES) };
-        let sums = self.program.outputs.iter().filter(|output| output.reach == Reach::Column).count();
+        let sums = self.program.outputs.iter().filter(|output| output.summation == Summation::Column).count();
         let mut partial = vec![0.0_f32; pieces * sums * area.columns];
         let task = block::Task::new(&self.program, &self.plan, *area, pieces, inputs, outputs, &mut partial);
         if size > 0 {
@@ -146,8 +146,12 @@ impl Fused {
             #[expect(unsafe_code, reason = "see above")]
             context.par_for(pieces, 0, |piece| unsafe { task.run(level, piece) })?;
         }
-        let columns =
-            self.program.outputs.iter().zip(outputs).filter(|(output, _)| output.reach == Reach::Column);
+        let columns = self
+            .program
+            .outputs
+            .iter()
+            .zip(outputs)
+            .filter(|(output, _)| output.summation == Summation::Column);
         for (number, (_, output)) in columns.enumerate() {
             // SAFETY: a sum over columns has one element a column, and nothing else writes it.
             #[expect(unsafe_code, reason = "see above")]
@@ -163,12 +167,12 @@ impl Fused {
 }
 
 /// The shape of an output over a shape.
-fn shape_of(output: &Output, shape: &[i64]) -> Vec<i64> {
+fn shape_of(output: &ProgramOutput, shape: &[i64]) -> Vec<i64> {
     let rank = shape.len();
-    let summed = |at: usize| match output.reach {
-        Reach::Each => false,
-        Reach::Row => at + 1 == rank,
-        Reach::Column => at + 1 < rank,
+    let summed = |at: usize| match output.summation {
+        Summation::None => false,
+        Summation::Row => at + 1 == rank,
+        Summation::Column => at + 1 < rank,
     };
     let length = |(at, length): (usize, &i64)| match summed(at) {
         false => Some(*length),

@@ -1,16 +1,16 @@
 //! The kinds of derivative rules, and how a sensitivity is multiplied by a factor.
 
-use super::tape::{Call, Tape};
+use super::tape::{Tape, TapeNode};
 use crate::{Result, Value};
 
 /// Tangents of a node's inputs, or cotangents of its outputs; `None` is zero.
-pub(crate) type Flows<'a> = &'a [Option<Value>];
+pub(crate) type Sensitivities<'a> = &'a [Option<Value>];
 
 /// Tangents of a node's outputs, or cotangents of its inputs; `None` is zero.
-pub(crate) type Terms = Result<Vec<Option<Value>>>;
+pub(crate) type RuleResult = Result<Vec<Option<Value>>>;
 
 /// Computes tangents of outputs from tangents of inputs, or cotangents of inputs from those of outputs.
-pub(crate) type Formula = fn(&mut Tape, &Call, Flows<'_>) -> Terms;
+pub(crate) type Formula = fn(&mut Tape, &TapeNode, Sensitivities<'_>) -> RuleResult;
 
 /// The derivative of one element of an output with respect to one element of an input.
 pub(crate) enum Factor {
@@ -30,13 +30,13 @@ pub(crate) enum Factor {
 /// share the derivative equally; the bounds of `Clip` pass it (as in PyTorch, except that `Max` with a
 /// constant passes the whole derivative where both are equal, as `Clip` does).
 #[derive(Clone, Copy)]
-pub(crate) enum Rule {
+pub(crate) enum DerivativeRule {
     /// Zero everywhere: integers, comparisons, shapes, step functions.
     Zero,
     /// Element by element, after broadcasting: the factor for each input.
-    Elementwise(fn(&mut Tape, &Call, usize) -> Result<Factor>),
+    Elementwise(fn(&mut Tape, &TapeNode, usize) -> Result<Factor>),
     /// A weighted sum over axes: the weight of each element of the first input.
-    Reduction(fn(&mut Tape, &Call) -> Result<Factor>),
+    Reduction(fn(&mut Tape, &TapeNode) -> Result<Factor>),
     /// One formula for each mode.
     Formulas {
         /// The Jacobian-vector product: tangents of the inputs to tangents of the outputs.

@@ -1,8 +1,8 @@
-//! The graph being differentiated, growing at its end, with what is known of its values.
+//! The tape: the graph being differentiated, to which the nodes of the derivative are appended.
 //!
-//! A sensitivity (tangent or cotangent) may be *thin*: of length 1 along axes where the value it belongs to
-//! is longer, and meant to be broadcast. Thin ones save whole passes over memory (the gradient of a mean is
-//! one number); a rule that needs every element calls [`Tape::full`].
+//! A sensitivity (a tangent or a cotangent) may be *thin*: it has length 1 along an axis where the value it
+//! belongs to is longer, and is broadcast there. This saves passes over memory (the gradient of a mean is one
+//! number). A rule that needs every element calls [`Tape::full`] or [`Tape::full_tangent`].
 
 use onnx_protobuf::NodeProto;
 
@@ -16,6 +16,7 @@ use crate::{
 
 /// A graph under differentiation.
 pub(crate) struct Tape {
+    /// The graph so far; rules append their nodes here.
     pub(crate) build: Builder,
     facts: Facts,
     /// How many nodes of `build` are in `facts`.
@@ -25,17 +26,17 @@ pub(crate) struct Tape {
     infer_node: fn(&mut Facts, &NodeProto),
 }
 
-/// One node of the graph that is differentiated.
-pub(crate) struct Call {
-    pub(crate) node: NodeProto,
+/// One node of the graph that is differentiated, with its inputs and outputs as values.
+pub(crate) struct TapeNode {
+    pub(crate) proto: NodeProto,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
 }
 
-impl Call {
+impl TapeNode {
     pub(crate) fn new(node: NodeProto) -> Self {
         let values = |names: &[String]| names.iter().map(|name| Value::named(name)).collect();
-        Self { inputs: values(&node.input), outputs: values(&node.output), node }
+        Self { inputs: values(&node.input), outputs: values(&node.output), proto: node }
     }
 
     /// The first output.
@@ -43,38 +44,42 @@ impl Call {
         self.outputs.first().cloned().unwrap_or_else(Value::none)
     }
 
-    /// An input; none when it is left out.
+    /// An input; [`Value::none`] if it is left out.
     pub(crate) fn x(&self, number: usize) -> Value {
         self.inputs.get(number).cloned().unwrap_or_else(Value::none)
     }
 
+    /// An integer attribute.
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
-        attribute(&self.node, name).map_or(default, |attribute| attribute.i)
+        attribute(&self.proto, name).map_or(default, |attribute| attribute.i)
     }
 
+    /// A float attribute.
     pub(crate) fn float(&self, name: &str, default: f32) -> f32 {
-        attribute(&self.node, name).map_or(default, |attribute| attribute.f)
+        attribute(&self.proto, name).map_or(default, |attribute| attribute.f)
     }
 
+    /// A list of integers that is an attribute.
     pub(crate) fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        attribute(&self.node, name).map(|attribute| attribute.ints.clone())
+        attribute(&self.proto, name).map(|attribute| attribute.ints.clone())
     }
 
+    /// A text attribute; empty if it is left out.
     pub(crate) fn text(&self, name: &str) -> String {
-        attribute(&self.node, name)
+        attribute(&self.proto, name)
             .map_or_else(String::new, |attribute| String::from_utf8_lossy(&attribute.s).into_owned())
     }
 
-    /// Whether the node says that nothing is to flow through it ([`Builder::stop_gradient`]).
+    /// Whether the node stops derivatives ([`Builder::stop_gradient`]).
     pub(crate) fn is_stopped(&self) -> bool {
-        self.node.doc_string == STOPPED
+        self.proto.doc_string == STOPPED
     }
 
-    /// The error that this node cannot be differentiated.
+    /// The error for a node that cannot be differentiated.
     pub(crate) fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::NoDerivative {
-            operator: self.node.op_type.clone(),
-            node: node_name(&self.node).to_owned(),
+            operator: self.proto.op_type.clone(),
+            node: node_name(&self.proto).to_owned(),
             reason: reason.into(),
         }
     }
@@ -86,29 +91,30 @@ impl Tape {
         Self { facts, build: Builder::continuing(graph), followed: graph.graph.node.len(), infer_node }
     }
 
-    /// The axes of a value; an error when its rank is not known.
+    /// The axes of a value; an error if its rank is unknown.
     pub(crate) fn dims(&mut self, value: &Value) -> Result<Vec<Length>> {
         self.catch_up();
         self.facts.of(value.name()).dims.ok_or_else(|| {
             Error::Unsupported(format!(
-                "the rank of `{}` cannot be told from the graph, and its derivative needs it; \
-                 export the model with shapes (`value_info`) for its inner values",
+                "a derivative needs the rank of `{}`, which cannot be inferred from the graph; \
+                 export the model with the shapes of its inner values (`value_info`)",
                 value.name()
             ))
         })
     }
 
+    /// The number of axes of a value.
     pub(crate) fn rank(&mut self, value: &Value) -> Result<usize> {
         Ok(self.dims(value)?.len())
     }
 
-    /// Element type; 32-bit float where it cannot be told.
+    /// The element type of a value; 32-bit float if it is unknown.
     pub(crate) fn dtype(&mut self, value: &Value) -> DType {
         self.catch_up();
         self.facts.of(value.name()).dtype.unwrap_or(DType::F32)
     }
 
-    /// Whether derivatives flow through a value: floating point.
+    /// Whether a value is floating point, so that it has derivatives.
     pub(crate) fn is_float(&mut self, value: &Value) -> bool {
         matches!(self.dtype(value), DType::F32 | DType::F64 | DType::F16 | DType::BF16)
     }
@@ -119,24 +125,25 @@ impl Tape {
         self.facts.known_elements(value.name())
     }
 
-    /// Axes that a reduction removes, as places.
-    pub(crate) fn reduced_axes(&mut self, call: &Call) -> Result<Vec<i64>> {
-        let rank = self.rank(&call.x(0))?;
-        let axes = self.facts.reduced_axes(&call.node, rank);
-        let axes = axes.ok_or_else(|| call.refuse("its axes are computed, expected constants"))?;
+    /// The axes that a reduction removes, none of them negative.
+    pub(crate) fn reduced_axes(&mut self, node: &TapeNode) -> Result<Vec<i64>> {
+        let rank = self.rank(&node.x(0))?;
+        let axes = self.facts.reduced_axes(&node.proto, rank);
+        let axes =
+            axes.ok_or_else(|| node.refuse("its axes are computed by the graph, expected constants"))?;
         Ok(axes.into_iter().map(|axis| axis as i64).collect())
     }
 
     /// A value with the axes of a reduction's output, with the reduced axes put back with length 1.
-    pub(crate) fn with_reduced_axes(&mut self, call: &Call, value: &Value, axes: &[i64]) -> Value {
-        if call.int("keepdims", 1) != 0 || axes.is_empty() {
+    pub(crate) fn with_reduced_axes(&mut self, node: &TapeNode, value: &Value, axes: &[i64]) -> Value {
+        if node.int("keepdims", 1) != 0 || axes.is_empty() {
             value.clone()
         } else {
             self.build.unsqueeze(value, axes)
         }
     }
 
-    /// Makes an input whose axes are those of `like` after one more, free axis.
+    /// Adds an input with a free axis in front of the axes of `like`.
     pub(crate) fn directions_input(&mut self, name: &str, like: &Value) -> Result<Value> {
         let (dims, dtype) = (self.dims(like)?, self.dtype(like));
         let ports = self.port_dims(like, dims.len());
@@ -146,7 +153,7 @@ impl Tape {
         Ok(value)
     }
 
-    /// Makes an input like another value.
+    /// Adds an input with the type and axes of another value.
     pub(crate) fn input_like(&mut self, name: &str, like: &Value) -> Result<Value> {
         let (dims, dtype) = (self.dims(like)?, self.dtype(like));
         let ports = self.port_dims(like, dims.len());
@@ -165,7 +172,7 @@ impl Tape {
         self.build.number(number, dtype)
     }
 
-    /// The lengths of a value's axes as a tensor: a constant where all are known.
+    /// The lengths of a value's axes as a tensor, which is a constant if all are known.
     pub(crate) fn shape(&mut self, value: &Value) -> Result<Value> {
         let dims: Option<Vec<i64>> = self.dims(value)?.into_iter().map(Length::fixed).collect();
         Ok(match dims {
@@ -174,7 +181,7 @@ impl Tape {
         })
     }
 
-    /// The shape of a value with one more axis in front, as long as the first of `tangent`.
+    /// The shape of a value with the first axis of `tangent`, the directions, in front.
     pub(crate) fn shape_with_directions(&mut self, tangent: &Value, value: &Value) -> Result<Value> {
         let whole = self.build.shape(tangent);
         let zero = self.build.ints("first", &[0]);
@@ -183,7 +190,7 @@ impl Tape {
         Ok(self.build.concat(&[&directions, &shape], 0))
     }
 
-    /// A cotangent with every element of the value it belongs to.
+    /// A cotangent expanded to the shape of the value it belongs to.
     pub(crate) fn full(&mut self, cotangent: &Value, of: &Value) -> Result<Value> {
         if self.dims(cotangent)? == self.dims(of)? {
             return Ok(cotangent.clone());
@@ -192,7 +199,7 @@ impl Tape {
         Ok(self.build.expand(cotangent, &shape))
     }
 
-    /// A tangent with every element of the value it belongs to.
+    /// A tangent expanded to the shape of the value it belongs to, for every direction.
     pub(crate) fn full_tangent(&mut self, tangent: &Value, of: &Value) -> Result<Value> {
         if self.dims(tangent)?.get(1..) == Some(&self.dims(of)?[..]) {
             return Ok(tangent.clone());
@@ -203,7 +210,7 @@ impl Tape {
         Ok(self.build.expand(tangent, &shape))
     }
 
-    /// A tangent with every element along these axes of the value it belongs to.
+    /// A tangent expanded along these axes of the value it belongs to.
     pub(crate) fn full_along(&mut self, tangent: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
         let (thin, whole) = (self.dims(tangent)?, self.dims(of)?);
         let same =
@@ -211,14 +218,14 @@ impl Tape {
         if axes.iter().all(same) { Ok(tangent.clone()) } else { self.full_tangent(tangent, of) }
     }
 
-    /// A tangent of a value of rank `from` as one of rank `to`: axes of length 1 after the directions.
+    /// A tangent of a value of rank `from` as one of rank `to`: axes of length 1 are inserted after the directions.
     pub(crate) fn aligned(&mut self, tangent: &Value, from: usize, to: usize) -> Value {
         let axes: Vec<i64> = (1..=to.saturating_sub(from) as i64).collect();
         if axes.is_empty() { tangent.clone() } else { self.build.unsqueeze(tangent, &axes) }
     }
 
-    /// The cotangent of an operand that was broadcast, from the cotangent of the result: summed over the axes
-    /// in which the operand is shorter.
+    /// The cotangent of an operand that was broadcast, from the cotangent of the result: the sum over the axes
+    /// along which the operand is shorter.
     pub(crate) fn sum_to(&mut self, cotangent: &Value, result: &Value, operand: &Value) -> Result<Value> {
         let (whole, own) = (self.dims(result)?, self.dims(operand)?);
         if whole == own {
@@ -226,7 +233,7 @@ impl Tape {
         }
         let given = self.dims(cotangent)?;
         if given == own {
-            // Thin along exactly the axes to be summed: still every one of them counts.
+            // Thin along exactly the axes to be summed: the sum is a product with the number of elements.
             if let Some(count) = ratio(&whole, &own) {
                 let count = self.number(count, cotangent)?;
                 return Ok(self.build.mul(cotangent, &count));
@@ -244,8 +251,8 @@ impl Tape {
             let lead: Vec<i64> = (0..lead as i64).collect();
             return Ok(if only_lead || lead.is_empty() { sum } else { self.build.squeeze(&sum, &lead) });
         }
-        // Lengths are met when the graph runs: axes of length 1 are summed, which changes nothing where the
-        // result's is 1 too.
+        // Lengths are only known when the graph runs: sum all axes along which the operand has length 1, which
+        // changes nothing where the result has length 1 too.
         let own_shape = self.build.shape(operand);
         let ones = self.build.ints("ones", &vec![1; lead]);
         let padded = if lead == 0 { own_shape.clone() } else { self.build.concat(&[&ones, &own_shape], 0) };
@@ -257,15 +264,14 @@ impl Tape {
         Ok(self.build.reshape_to(&sum, &own_shape))
     }
 
-    /// `sum / count` over axes: the mean, in the form that every opset reads alike; the axes stay, with
-    /// length 1.
+    /// The mean over axes, which are kept with length 1. Not `ReduceMean`, whose form differs between opsets.
     pub(crate) fn mean(&mut self, value: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
         let sum = self.build.reduce_sum(value, axes, true);
         let share = self.share(of, axes)?;
         Ok(self.build.mul(&sum, &share))
     }
 
-    /// One over the number of elements of `of` along some axes, as a scalar.
+    /// One over the number of elements of `of` along these axes, as a scalar.
     pub(crate) fn share(&mut self, of: &Value, axes: &[i64]) -> Result<Value> {
         let dims = self.dims(of)?;
         let lengths: Vec<Length> =
@@ -284,14 +290,14 @@ impl Tape {
         Ok(share)
     }
 
-    /// The tangent of a value that nothing moves, with as many directions as another.
+    /// The zero tangent of a value, with as many directions as `any`.
     pub(crate) fn no_tangent(&mut self, any: &Value, of: &Value) -> Result<Value> {
         let zero = self.number(0.0, of)?;
         let shape = self.shape_with_directions(any, of)?;
         Ok(self.build.expand(&zero, &shape))
     }
 
-    /// The unit vectors as thin directions `[width, 1, width]` of a value `[n, width]`.
+    /// The unit vectors as thin tangents `[width, 1, width]` of a value `[n, width]`.
     pub(crate) fn units(&mut self, width: usize, like: &Value) -> Result<Value> {
         let mut ones = vec![0.0_f32; width * width];
         ones.iter_mut().step_by(width + 1).for_each(|one| *one = 1.0);
@@ -300,20 +306,21 @@ impl Tape {
         Ok(if dtype == DType::F32 { units } else { self.build.cast(&units, dtype) })
     }
 
-    /// Makes a sensitivity an output port like another port, with an axis in front if there is one.
+    /// Makes a sensitivity an output port like another port, with the axis `front` in front, if given.
     pub(crate) fn output(&mut self, name: &str, value: &Value, like: &Port, front: Option<Dim>) {
         let dims: Option<Vec<Dim>> =
             like.dims.as_ref().map(|dims| front.iter().chain(dims).cloned().collect());
         self.build.output_port(Port { name: name.to_owned(), dtype: like.dtype, dims }, value);
     }
 
-    /// Zeros of this value's shape.
+    /// Zeros in the shape of a value.
     pub(crate) fn zeros(&mut self, like: &Value) -> Result<Value> {
         let zero = self.number(0.0, like)?;
         let shape = self.shape(like)?;
         Ok(self.build.expand(&zero, &shape))
     }
 
+    /// Infers what is known of the weights and nodes added since the last call.
     fn catch_up(&mut self) {
         for (name, tensor) in self.build.fresh_weights() {
             self.facts.set_weight(&name, &tensor);
@@ -326,7 +333,7 @@ impl Tape {
     }
 }
 
-/// How many elements of `whole` fall on one of `own`, when the lengths tell.
+/// How many elements of a value with axes `whole` are summed into one of `own`; `None` if it is unknown.
 fn ratio(whole: &[Length], own: &[Length]) -> Option<f64> {
     let lead = whole.len().checked_sub(own.len())?;
     whole.iter().enumerate().try_fold(1.0, |all, (at, length)| {

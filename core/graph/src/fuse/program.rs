@@ -1,78 +1,77 @@
-//! What a fused node computes: instructions over blocks of rows, and how they are written into the node's
-//! attributes.
+//! The program of a fused element-wise node, and how it is written into the node's attributes.
 
 use crate::Attr;
 
-/// The domain of fused nodes.
+/// The operator domain of fused nodes.
 pub const DOMAIN: &str = "chiasm";
 
-/// The operator of fused nodes.
+/// The operator type of fused element-wise nodes.
 pub const OPERATOR: &str = "Pointwise";
 
-/// The instructions of one `chiasm.Pointwise` node, over rows of the shape of its full inputs.
+/// What one `chiasm.Pointwise` node computes, element by element over one shape.
 ///
 /// Values are numbered: first the inputs, then the constants, then the result of each instruction.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Program {
-    /// How each input covers the shape.
+    /// How each input is broadcast to the shape.
     pub inputs: Vec<Broadcast>,
     /// Numbers that the instructions use.
     pub constants: Vec<f32>,
-    /// What is computed, in order.
+    /// The instructions, in order.
     pub instructions: Vec<Instruction>,
-    /// What leaves the node, in order.
-    pub outputs: Vec<Output>,
+    /// The outputs of the node, in order.
+    pub outputs: Vec<ProgramOutput>,
 }
 
-/// How an operand covers the shape that a node runs over.
+/// How an operand is broadcast to the shape of a fused node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum Broadcast {
-    /// An element each.
+    /// It has the whole shape.
     Full = 0,
-    /// The last axes, repeated.
+    /// It has the last axes only and is repeated along the others.
     Tail = 1,
-    /// One element a row.
+    /// It has one element per row: all axes but the last.
     Column = 2,
-    /// One element.
+    /// It has one element.
     Scalar = 3,
 }
 
-/// `value = operation(a, b, c)`; operands that an operation does not take are 0.
+/// `value = operation(a, b, c)`; the numbers of unused operands are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    /// What is done.
+    /// The operation.
     pub operation: Operation,
     /// The numbers of the operands.
     pub operands: [usize; 3],
 }
 
-/// One output: a value, or its sums.
+/// One output of a fused node: a value, or its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct ProgramOutput {
     /// The number of the value.
     pub value: usize,
-    /// What becomes of it.
-    pub reach: Reach,
-    /// Whether summed axes stay, with length 1.
+    /// Over which elements the value is summed.
+    pub summation: Summation,
+    /// Whether summed axes are kept, with length 1.
     pub keep: bool,
 }
 
-/// Which elements one element of an output gathers.
+/// Which elements of a value are summed into one element of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
-pub enum Reach {
-    /// Its own.
-    Each = 0,
-    /// Those of a row (the last axis).
+pub enum Summation {
+    /// None: the output is the value itself.
+    None = 0,
+    /// Those of a row: the last axis is summed.
     Row = 1,
-    /// Those of a column (all axes but the last).
+    /// Those of a column: all axes but the last are summed.
     Column = 2,
 }
 
 macro_rules! operations {
     ($($name:ident = $number:literal;)*) => {
-        /// What an instruction does; a truth value is 0 or 1.
+        /// The operation of an instruction; a boolean is 0 or 1.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(i64)]
         #[expect(missing_docs, reason = "each is the ai.onnx operator of its name, and `Copy` is `Identity`")]
@@ -122,7 +121,7 @@ operations! {
 }
 
 impl Program {
-    /// The program that a fused node's attributes hold; `None` for attributes that hold none.
+    /// Reads a program from the attributes of a fused node; `None` if they are malformed.
     pub fn read(inputs: &[i64], constants: &[f32], instructions: &[i64], outputs: &[i64]) -> Option<Self> {
         let broadcast = |number: &i64| match number {
             0 => Some(Broadcast::Full),
@@ -140,11 +139,11 @@ impl Program {
         };
         let values = inputs.len() + constants.len() + instructions.len() / 4;
         let output = |words: &[i64]| {
-            let reach = [Reach::Each, Reach::Row, Reach::Column]
+            let summation = [Summation::None, Summation::Row, Summation::Column]
                 .into_iter()
-                .find(|reach| *reach as i64 == words[1])?;
+                .find(|summation| *summation as i64 == words[1])?;
             let value = usize::try_from(words[0]).ok().filter(|value| *value < values)?;
-            Some(Output { value, reach, keep: words[2] != 0 })
+            Some(ProgramOutput { value, summation, keep: words[2] != 0 })
         };
         Some(Self {
             inputs: inputs.iter().map(broadcast).collect::<Option<_>>()?,
@@ -154,13 +153,15 @@ impl Program {
         })
     }
 
+    /// The attributes that hold the program.
     pub(super) fn attributes(&self) -> [(&'static str, Attr); 4] {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let instruction = |step: &Instruction| {
             let [a, b, c] = step.operands.map(number);
             [step.operation as i64, a, b, c]
         };
-        let output = |output: &Output| [number(output.value), output.reach as i64, i64::from(output.keep)];
+        let output =
+            |output: &ProgramOutput| [number(output.value), output.summation as i64, i64::from(output.keep)];
         [
             ("inputs", Attr::Ints(self.inputs.iter().map(|input| *input as i64).collect())),
             ("constants", Attr::Floats(self.constants.clone())),

@@ -4,14 +4,13 @@
 //! inputs and output.
 
 use super::{
-    row::{Change::*, Fusion::Map, Operator, op},
+    row::{Change::*, Operator, PointwiseRole::Map, op},
     shape::{broadcast, same},
 };
 use crate::calculus::{
-    Call,
+    DerivativeRule::{Elementwise, Zero},
     Factor::{self, Minus, One, Over, Times},
-    Rule::{Elementwise, Zero},
-    Tape,
+    Tape, TapeNode,
 };
 use crate::{Result, Value, fuse::Operation};
 
@@ -69,40 +68,40 @@ pub(super) const ROWS: &[Operator] = &[
         .shape(broadcast).derivative(Elementwise(one)).fusion(Map(Operation::Add)).learned(),
 ];
 
-fn one(_: &mut Tape, _: &Call, _: usize) -> Result<Factor> {
+fn one(_: &mut Tape, _: &TapeNode, _: usize) -> Result<Factor> {
     Ok(One)
 }
 
-fn neg(_: &mut Tape, _: &Call, _: usize) -> Result<Factor> {
+fn neg(_: &mut Tape, _: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Minus)
 }
 
-fn sub(_: &mut Tape, _: &Call, input: usize) -> Result<Factor> {
+fn sub(_: &mut Tape, _: &TapeNode, input: usize) -> Result<Factor> {
     Ok(if input == 0 { One } else { Minus })
 }
 
-fn mul(_: &mut Tape, call: &Call, input: usize) -> Result<Factor> {
-    Ok(Times(call.x(1 - input)))
+fn mul(_: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
+    Ok(Times(node.x(1 - input)))
 }
 
 /// `1 / b`, `-y / b`.
-fn div(tape: &mut Tape, call: &Call, input: usize) -> Result<Factor> {
+fn div(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     if input == 0 {
-        return Ok(Over(call.x(1)));
+        return Ok(Over(node.x(1)));
     }
-    let ratio = tape.build.div(&call.y(), &call.x(1));
+    let ratio = tape.build.div(&node.y(), &node.x(1));
     Ok(Times(tape.build.neg(&ratio)))
 }
 
 /// `-y^2`.
-fn reciprocal(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let square = tape.build.mul(&call.y(), &call.y());
+fn reciprocal(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let square = tape.build.mul(&node.y(), &node.y());
     Ok(Times(tape.build.neg(&square)))
 }
 
 /// `b a^(b-1)`, `y ln a` (0 where `a <= 0`, where the power by a real exponent has no derivative).
-fn pow(tape: &mut Tape, call: &Call, input: usize) -> Result<Factor> {
-    let (a, b) = (call.x(0), call.x(1));
+fn pow(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
+    let (a, b) = (node.x(0), node.x(1));
     let one = tape.number(1.0, &a)?;
     if input == 0 {
         let dtype = tape.dtype(&a);
@@ -115,46 +114,46 @@ fn pow(tape: &mut Tape, call: &Call, input: usize) -> Result<Factor> {
     let positive = tape.build.op("Greater", &[&a, &zero], &[]);
     let safe = tape.build.where_(&positive, &a, &one);
     let log = tape.build.log(&safe);
-    Ok(Times(tape.build.mul(&call.y(), &log)))
+    Ok(Times(tape.build.mul(&node.y(), &log)))
 }
 
 /// `1 / 2y`.
-fn sqrt(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Over(tape.build.add(&call.y(), &call.y())))
+fn sqrt(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Over(tape.build.add(&node.y(), &node.y())))
 }
 
-fn exp(_: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Times(call.y()))
+fn exp(_: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Times(node.y()))
 }
 
-fn log(_: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Over(call.x(0)))
+fn log(_: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Over(node.x(0)))
 }
 
-fn abs(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Times(tape.build.sign(&call.x(0))))
+fn abs(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Times(tape.build.sign(&node.x(0))))
 }
 
 /// 1 inside the bounds and on them, else 0; the bounds themselves are taken as constants.
-fn clip(tape: &mut Tape, call: &Call, input: usize) -> Result<Factor> {
+fn clip(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     if input != 0 {
-        return Err(call.refuse("its bounds depend on what is differentiated, expected constants"));
+        return Err(node.refuse("its bounds depend on what is differentiated, expected constants"));
     }
-    let inside = is(tape, &call.x(0), &call.y());
+    let inside = is(tape, &node.x(0), &node.y());
     Ok(Times(inside))
 }
 
 /// `Max` and `Min`: the share of each input that is the extreme; 1 or 0 where the only other input is a
 /// constant.
-fn extreme(tape: &mut Tape, call: &Call, input: usize) -> Result<Factor> {
-    if call.inputs.len() == 1 {
+fn extreme(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
+    if node.inputs.len() == 1 {
         return Ok(One);
     }
-    let own = is(tape, &call.x(input), &call.y());
-    if call.inputs.len() == 2 && tape.build.is_weight(&call.x(1 - input)) {
+    let own = is(tape, &node.x(input), &node.y());
+    if node.inputs.len() == 2 && tape.build.is_weight(&node.x(1 - input)) {
         return Ok(Times(own));
     }
-    let all: Vec<Option<Value>> = call.inputs.iter().map(|x| Some(is(tape, x, &call.y()))).collect();
+    let all: Vec<Option<Value>> = node.inputs.iter().map(|x| Some(is(tape, x, &node.y()))).collect();
     let all = tape.total(all).unwrap_or_else(|| own.clone());
     Ok(Times(tape.build.div(&own, &all)))
 }

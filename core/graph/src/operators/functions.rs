@@ -6,10 +6,10 @@
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
 use super::{
-    row::{Change::*, Fusion::Map, Operator, op},
+    row::{Change::*, Operator, PointwiseRole::Map, op},
     shape::{broadcast, same},
 };
-use crate::calculus::{Call, Factor, Factor::Times, Rule::Elementwise, Tape};
+use crate::calculus::{DerivativeRule::Elementwise, Factor, Factor::Times, Tape, TapeNode};
 use crate::{Result, Value, fuse::Operation};
 
 #[rustfmt::skip]
@@ -51,58 +51,58 @@ pub(super) const ROWS: &[Operator] = &[
     op("ThresholdedRelu", &[10, 22]).changes(&[(&[22], MoreTypes)]),
 ];
 
-fn sin(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Times(tape.build.op("Cos", &[&call.x(0)], &[])))
+fn sin(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Times(tape.build.op("Cos", &[&node.x(0)], &[])))
 }
 
-fn cos(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let sine = tape.build.op("Sin", &[&call.x(0)], &[]);
+fn cos(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let sine = tape.build.op("Sin", &[&node.x(0)], &[]);
     Ok(Times(tape.build.neg(&sine)))
 }
 
 /// `2 / sqrt(pi) e^(-x^2)`.
-fn erf(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let bell = bell(tape, &call.x(0), 1.0)?;
+fn erf(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let bell = bell(tape, &node.x(0), 1.0)?;
     let height = tape.number(FRAC_2_SQRT_PI, &bell)?;
     Ok(Times(tape.build.mul(&bell, &height)))
 }
 
 /// `1 - y^2`.
-fn tanh(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let square = tape.build.mul(&call.y(), &call.y());
+fn tanh(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let square = tape.build.mul(&node.y(), &node.y());
     let one = tape.number(1.0, &square)?;
     Ok(Times(tape.build.sub(&one, &square)))
 }
 
 /// `y (1 - y)`.
-fn sigmoid(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let one = tape.number(1.0, &call.y())?;
-    let rest = tape.build.sub(&one, &call.y());
-    Ok(Times(tape.build.mul(&call.y(), &rest)))
+fn sigmoid(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let one = tape.number(1.0, &node.y())?;
+    let rest = tape.build.sub(&one, &node.y());
+    Ok(Times(tape.build.mul(&node.y(), &rest)))
 }
 
-fn softplus(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Times(tape.build.op("Sigmoid", &[&call.x(0)], &[])))
+fn softplus(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Times(tape.build.op("Sigmoid", &[&node.x(0)], &[])))
 }
 
 /// 1 where `y > 0`, else 0; `y` is never negative.
-fn relu(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    Ok(Times(tape.build.sign(&call.y())))
+fn relu(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    Ok(Times(tape.build.sign(&node.y())))
 }
 
-fn leaky_relu(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let x = call.x(0);
+fn leaky_relu(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let x = node.x(0);
     let zero = tape.number(0.0, &x)?;
     let positive = tape.build.op("Greater", &[&x, &zero], &[]);
     let one = tape.number(1.0, &x)?;
-    let slope = tape.number(f64::from(call.float("alpha", 0.01)), &x)?;
+    let slope = tape.number(f64::from(node.float("alpha", 0.01)), &x)?;
     Ok(Times(tape.build.where_(&positive, &one, &slope)))
 }
 
 /// `Phi(x) + x phi(x)`; with `approximate = tanh` the derivative of that formula.
-fn gelu(tape: &mut Tape, call: &Call, _: usize) -> Result<Factor> {
-    let x = call.x(0);
-    Ok(Times(if call.text("approximate") == "tanh" { gelu_tanh(tape, &x)? } else { gelu_exact(tape, &x)? }))
+fn gelu(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
+    let x = node.x(0);
+    Ok(Times(if node.text("approximate") == "tanh" { gelu_tanh(tape, &x)? } else { gelu_exact(tape, &x)? }))
 }
 
 fn gelu_exact(tape: &mut Tape, x: &Value) -> Result<Value> {

@@ -5,17 +5,16 @@ use onnx_protobuf::NodeProto;
 use super::{
     row::{
         Change::{self, *},
-        Fusion::{Map, MapFirst},
         InputTypes, Operator,
         OutputType::*,
+        PointwiseRole::{Map, MapFirst},
         int, op,
     },
     shape::{broadcast_dims, same, same_elements, without},
 };
 use crate::calculus::{
-    Call, Factor, Flows,
-    Rule::{Elementwise, Formulas},
-    Tape, Terms, shifted,
+    DerivativeRule::{Elementwise, Formulas},
+    Factor, RuleResult, Sensitivities, Tape, TapeNode, shifted,
 };
 use crate::{
     Attr, DType, Result, Value,
@@ -91,7 +90,7 @@ fn first_type(_: &NodeProto, input_types: InputTypes<'_>) -> Option<DType> {
     input_types(0)
 }
 
-fn one(_: &mut Tape, _: &Call, _: usize) -> Result<Factor> {
+fn one(_: &mut Tape, _: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Factor::One)
 }
 
@@ -211,24 +210,24 @@ fn inferred_axis(facts: &mut Facts, old: Option<&[Length]>, dims: &[Length], ope
 }
 
 /// The tangent in the new type; nothing when that is no floating-point type.
-fn cast_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let (dtype, float) = (tape.dtype(&call.y()), tape.is_float(&call.y()));
+fn cast_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let (dtype, float) = (tape.dtype(&node.y()), tape.is_float(&node.y()));
     Ok(vec![tangents[0].as_ref().filter(|_| float).map(|tangent| tape.build.cast(tangent, dtype))])
 }
 
-fn cast_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
-    let (dtype, float) = (tape.dtype(&call.x(0)), tape.is_float(&call.y()));
+fn cast_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
+    let (dtype, float) = (tape.dtype(&node.x(0)), tape.is_float(&node.y()));
     Ok(vec![cotangents[0].as_ref().filter(|_| float).map(|cotangent| tape.build.cast(cotangent, dtype))])
 }
 
-fn transpose_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let order = order(tape, call)?;
+fn transpose_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let order = order(tape, node)?;
     let shifted: Vec<i64> = std::iter::once(0).chain(order.iter().map(|axis| axis + 1)).collect();
     Ok(vec![tangents[0].as_ref().map(|tangent| tape.build.transpose(tangent, &shifted))])
 }
 
-fn transpose_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
-    let order = order(tape, call)?;
+fn transpose_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
+    let order = order(tape, node)?;
     let mut inverse = vec![0; order.len()];
     for (to, from) in order.iter().enumerate() {
         if let Some(place) = resolve_axis(*from, order.len()) {
@@ -239,36 +238,36 @@ fn transpose_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Ter
 }
 
 /// `Reshape`, `Flatten`, `Squeeze`, `Unsqueeze`: to the output's shape, the directions in front.
-fn reshape_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn reshape_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let tangent = tape.full_tangent(tangent, &call.x(0))?;
-    let shape = tape.shape_with_directions(&tangent, &call.y())?;
+    let tangent = tape.full_tangent(tangent, &node.x(0))?;
+    let shape = tape.shape_with_directions(&tangent, &node.y())?;
     Ok(vec![Some(tape.build.reshape_to(&tangent, &shape))])
 }
 
 /// Back to the input's shape.
-fn reshape_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn reshape_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
-    let cotangent = tape.full(cotangent, &call.y())?;
-    let shape = tape.shape(&call.x(0))?;
+    let cotangent = tape.full(cotangent, &node.y())?;
+    let shape = tape.shape(&node.x(0))?;
     Ok(vec![Some(tape.build.reshape_to(&cotangent, &shape))])
 }
 
 /// A thin tangent is expanded already.
-fn expand_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let (from, to) = (tape.rank(&call.x(0))?, tape.rank(&call.y())?);
+fn expand_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let (from, to) = (tape.rank(&node.x(0))?, tape.rank(&node.y())?);
     Ok(vec![tangents[0].as_ref().map(|tangent| tape.aligned(tangent, from, to))])
 }
 
-fn expand_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn expand_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
-    Ok(vec![Some(tape.sum_to(cotangent, &call.y(), &call.x(0))?)])
+    Ok(vec![Some(tape.sum_to(cotangent, &node.y(), &node.x(0))?)])
 }
 
-fn concat_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn concat_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(any) = tangents.iter().flatten().next() else { return Ok(Vec::new()) };
     let mut parts = Vec::new();
-    for (tangent, x) in tangents.iter().zip(&call.inputs) {
+    for (tangent, x) in tangents.iter().zip(&node.inputs) {
         parts.push(match tangent {
             Some(tangent) => tape.full_tangent(tangent, x)?,
             None => {
@@ -279,19 +278,19 @@ fn concat_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
         });
     }
     let parts: Vec<&Value> = parts.iter().collect();
-    Ok(vec![Some(tape.build.concat(&parts, shifted(call.int("axis", 0))))])
+    Ok(vec![Some(tape.build.concat(&parts, shifted(node.int("axis", 0))))])
 }
 
 /// Cut at the inputs' lengths.
-fn concat_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn concat_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
-    if call.inputs.len() == 1 {
+    if node.inputs.len() == 1 {
         return Ok(vec![Some(cotangent.clone())]);
     }
-    let cotangent = tape.full(cotangent, &call.y())?;
-    let axis = call.int("axis", 0);
+    let cotangent = tape.full(cotangent, &node.y())?;
+    let axis = node.int("axis", 0);
     let mut known = Vec::new();
-    for x in &call.inputs {
+    for x in &node.inputs {
         let dims = tape.dims(x)?;
         known.push(resolve_axis(axis, dims.len()).and_then(|at| dims[at].fixed()));
     }
@@ -300,7 +299,7 @@ fn concat_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms 
         None => {
             let at = tape.build.ints("axis", &[axis]);
             let mut sizes = Vec::new();
-            for x in &call.inputs {
+            for x in &node.inputs {
                 let shape = tape.build.shape(x);
                 sizes.push(tape.build.gather(&shape, &at, 0));
             }
@@ -308,33 +307,33 @@ fn concat_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms 
         }
     };
     let attributes = [("axis", Attr::Int(axis))];
-    let parts = tape.build.op_several("Split", &[&cotangent, &sizes], &attributes, call.inputs.len());
+    let parts = tape.build.op_several("Split", &[&cotangent, &sizes], &attributes, node.inputs.len());
     Ok(parts.into_iter().map(Some).collect())
 }
 
-fn split_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn split_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let axis = call.int("axis", 0);
-    let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
-    let sizes = call.x(1);
+    let axis = node.int("axis", 0);
+    let tangent = tape.full_along(tangent, &node.x(0), &[axis])?;
+    let sizes = node.x(1);
     let inputs = if sizes.name().is_empty() { vec![&tangent] } else { vec![&tangent, &sizes] };
-    let parts = tape.build.copy(&call.node, &inputs, &[("axis", Attr::Int(shifted(axis)))]);
+    let parts = tape.build.copy(&node.proto, &inputs, &[("axis", Attr::Int(shifted(axis)))]);
     Ok(parts.into_iter().map(Some).collect())
 }
 
-fn split_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn split_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let mut parts = Vec::new();
-    for (cotangent, y) in cotangents.iter().zip(&call.outputs) {
+    for (cotangent, y) in cotangents.iter().zip(&node.outputs) {
         parts.push(match cotangent {
             Some(cotangent) => tape.full(cotangent, y)?,
             None => tape.zeros(y)?,
         });
     }
     let parts: Vec<&Value> = parts.iter().collect();
-    Ok(vec![Some(tape.build.concat(&parts, call.int("axis", 0)))])
+    Ok(vec![Some(tape.build.concat(&parts, node.int("axis", 0)))])
 }
 
-fn order(tape: &mut Tape, call: &Call) -> Result<Vec<i64>> {
-    let rank = tape.rank(&call.x(0))? as i64;
-    Ok(call.ints("perm").unwrap_or_else(|| (0..rank).rev().collect()))
+fn order(tape: &mut Tape, node: &TapeNode) -> Result<Vec<i64>> {
+    let rank = tape.rank(&node.x(0))? as i64;
+    Ok(node.ints("perm").unwrap_or_else(|| (0..rank).rev().collect()))
 }

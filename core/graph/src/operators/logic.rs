@@ -1,13 +1,12 @@
 //! Comparisons, truth values and `Where`.
 
 use super::{
-    row::{Change::*, Fusion::Map, Operator, OutputType::*, op},
+    row::{Change::*, Operator, OutputType::*, PointwiseRole::Map, op},
     shape::{broadcast, same},
 };
 use crate::calculus::{
-    Call, Flows,
-    Rule::{Formulas, Zero},
-    Tape, Terms,
+    DerivativeRule::{Formulas, Zero},
+    RuleResult, Sensitivities, Tape, TapeNode,
 };
 use crate::{DType, fuse::Operation};
 
@@ -44,27 +43,27 @@ pub(super) const ROWS: &[Operator] = &[
     op("Xor", &[1, 7]).outputs(&[Is(DType::Bool)]).shape(broadcast).derivative(Zero),
 ];
 
-fn where_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let rank = tape.rank(&call.y())?;
+fn where_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let rank = tape.rank(&node.y())?;
     let mut sides = Vec::new();
     for input in [1, 2] {
-        let own = tape.rank(&call.x(input))?;
+        let own = tape.rank(&node.x(input))?;
         sides.push(match &tangents[input] {
             Some(tangent) => tape.aligned(tangent, own, rank),
-            None => tape.number(0.0, &call.y())?,
+            None => tape.number(0.0, &node.y())?,
         });
     }
-    Ok(vec![Some(tape.build.where_(&call.x(0), &sides[0], &sides[1]))])
+    Ok(vec![Some(tape.build.where_(&node.x(0), &sides[0], &sides[1]))])
 }
 
-fn where_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn where_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let zero = tape.number(0.0, c)?;
     let mut flows = vec![None];
     for (input, kept) in [(1, true), (2, false)] {
         let (a, b) = if kept { (c, &zero) } else { (&zero, c) };
-        let masked = tape.build.where_(&call.x(0), a, b);
-        flows.push(Some(tape.sum_to(&masked, &call.y(), &call.x(input))?));
+        let masked = tape.build.where_(&node.x(0), a, b);
+        flows.push(Some(tape.sum_to(&masked, &node.y(), &node.x(input))?));
     }
     Ok(flows)
 }

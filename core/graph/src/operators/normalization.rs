@@ -11,7 +11,7 @@ use super::{
     },
     shape::same,
 };
-use crate::calculus::{Call, Flows, Rule::Formulas, Tape, Terms};
+use crate::calculus::{DerivativeRule::Formulas, RuleResult, Sensitivities, Tape, TapeNode};
 use crate::{
     Result, Value,
     shapes::{Facts, Length, resolve_axis},
@@ -63,44 +63,44 @@ fn layer_norm_shape(facts: &mut Facts, node: &NodeProto, output: usize) -> Optio
 }
 
 /// `y (t - sum(y t))`: the Jacobian `diag(y) - y y'` is symmetric, so both directions share it.
-fn softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn softmax_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let axis = axis_from_end(tape, call)?;
-    let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
-    Ok(vec![Some(softmax(tape, call, &tangent, axis))])
+    let axis = axis_from_end(tape, node)?;
+    let tangent = tape.full_along(tangent, &node.x(0), &[axis])?;
+    Ok(vec![Some(softmax(tape, node, &tangent, axis))])
 }
 
-fn softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn softmax_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
-    let axis = axis_from_end(tape, call)?;
-    let cotangent = tape.full(cotangent, &call.y())?;
-    Ok(vec![Some(softmax(tape, call, &cotangent, axis))])
+    let axis = axis_from_end(tape, node)?;
+    let cotangent = tape.full(cotangent, &node.y())?;
+    Ok(vec![Some(softmax(tape, node, &cotangent, axis))])
 }
 
-fn softmax(tape: &mut Tape, call: &Call, flow: &Value, axis: i64) -> Value {
-    let weighted = tape.build.mul(&call.y(), flow);
+fn softmax(tape: &mut Tape, node: &TapeNode, flow: &Value, axis: i64) -> Value {
+    let weighted = tape.build.mul(&node.y(), flow);
     let sum = tape.build.reduce_sum(&weighted, &[axis], true);
     let centred = tape.build.sub(flow, &sum);
-    tape.build.mul(&call.y(), &centred)
+    tape.build.mul(&node.y(), &centred)
 }
 
 /// `t - sum(p t)` with `p = e^y`.
-fn log_softmax_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn log_softmax_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let axis = axis_from_end(tape, call)?;
-    let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
-    let share = tape.build.exp(&call.y());
+    let axis = axis_from_end(tape, node)?;
+    let tangent = tape.full_along(tangent, &node.x(0), &[axis])?;
+    let share = tape.build.exp(&node.y());
     let weighted = tape.build.mul(&share, &tangent);
     let sum = tape.build.reduce_sum(&weighted, &[axis], true);
     Ok(vec![Some(tape.build.sub(&tangent, &sum))])
 }
 
 /// `c - p sum(c)`.
-fn log_softmax_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn log_softmax_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
-    let axis = axis_from_end(tape, call)?;
-    let cotangent = tape.full(cotangent, &call.y())?;
-    let share = tape.build.exp(&call.y());
+    let axis = axis_from_end(tape, node)?;
+    let cotangent = tape.full(cotangent, &node.y())?;
+    let share = tape.build.exp(&node.y());
     let sum = tape.build.reduce_sum(&cotangent, &[axis], true);
     let spread = tape.build.mul(&share, &sum);
     Ok(vec![Some(tape.build.sub(&cotangent, &spread))])
@@ -115,9 +115,9 @@ struct Norm {
     axes: Vec<i64>,
 }
 
-fn layer_norm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let norm = norm(tape, call)?;
-    let (x, scale) = (call.x(0), call.x(1));
+fn layer_norm_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let norm = norm(tape, node)?;
+    let (x, scale) = (node.x(0), node.x(1));
     let rank = tape.rank(&x)?;
     let mut terms = Vec::new();
     if let Some(tangent) = &tangents[0] {
@@ -131,39 +131,39 @@ fn layer_norm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Term
         terms.push(Some(tape.build.mul(&tangent, &norm.unit)));
     }
     if let Some(Some(tangent)) = tangents.get(2) {
-        let own = tape.rank(&call.x(2))?;
+        let own = tape.rank(&node.x(2))?;
         terms.push(Some(tape.aligned(tangent, own, rank)));
     }
     Ok(vec![tape.total(terms)])
 }
 
-fn layer_norm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn layer_norm_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
-    let norm = norm(tape, call)?;
-    let (x, scale, y) = (call.x(0), call.x(1), call.y());
+    let norm = norm(tape, node)?;
+    let (x, scale, y) = (node.x(0), node.x(1), node.y());
     let cotangent = tape.full(cotangent, &y)?;
     let scaled = tape.build.mul(&cotangent, &scale);
     let by_x = moved(tape, &norm, &scaled, &x)?;
     let weighted = tape.build.mul(&cotangent, &norm.unit);
     let by_scale = tape.sum_to(&weighted, &y, &scale)?;
     let mut flows = vec![Some(by_x), Some(by_scale)];
-    if !call.x(2).name().is_empty() {
-        flows.push(Some(tape.sum_to(&cotangent, &y, &call.x(2))?));
+    if !node.x(2).name().is_empty() {
+        flows.push(Some(tape.sum_to(&cotangent, &y, &node.x(2))?));
     }
     Ok(flows)
 }
 
-fn norm(tape: &mut Tape, call: &Call) -> Result<Norm> {
-    let x = call.x(0);
+fn norm(tape: &mut Tape, node: &TapeNode) -> Result<Norm> {
+    let x = node.x(0);
     let rank = tape.rank(&x)?;
-    let first = resolve_axis(call.int("axis", -1), rank);
-    let first = first.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
+    let first = resolve_axis(node.int("axis", -1), rank);
+    let first = first.ok_or_else(|| node.refuse("its axis is outside the rank"))?;
     let axes: Vec<i64> = (first..rank).map(|at| at as i64 - rank as i64).collect();
     let mean = tape.mean(&x, &x, &axes)?;
     let centred = tape.build.sub(&x, &mean);
     let square = tape.build.mul(&centred, &centred);
     let variance = tape.mean(&square, &x, &axes)?;
-    let eps = tape.number(f64::from(call.float("epsilon", 1e-5)), &x)?;
+    let eps = tape.number(f64::from(node.float("epsilon", 1e-5)), &x)?;
     let variance = tape.build.add(&variance, &eps);
     let deviation = tape.build.sqrt(&variance);
     let scale = tape.build.op("Reciprocal", &[&deviation], &[]);
@@ -182,9 +182,9 @@ fn moved(tape: &mut Tape, norm: &Norm, flow: &Value, x: &Value) -> Result<Value>
 }
 
 /// The axis counted from the end, so that it means the same with directions in front.
-fn axis_from_end(tape: &mut Tape, call: &Call) -> Result<i64> {
-    let rank = tape.rank(&call.x(0))?;
-    let place = resolve_axis(call.int("axis", -1), rank);
-    let place = place.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
+fn axis_from_end(tape: &mut Tape, node: &TapeNode) -> Result<i64> {
+    let rank = tape.rank(&node.x(0))?;
+    let place = resolve_axis(node.int("axis", -1), rank);
+    let place = place.ok_or_else(|| node.refuse("its axis is outside the rank"))?;
     Ok(place as i64 - rank as i64)
 }

@@ -6,7 +6,7 @@ use super::{
     row::{Change::*, Operator, int, op},
     shape::broadcast_dims,
 };
-use crate::calculus::{Call, Flows, Rule::Formulas, Tape, Terms};
+use crate::calculus::{DerivativeRule::Formulas, RuleResult, Sensitivities, Tape, TapeNode};
 use crate::{
     Attr, Result, Value,
     shapes::{Facts, Length},
@@ -62,9 +62,9 @@ fn einsum_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Len
 }
 
 /// `da b + a db`, the directions in front.
-fn matmul_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let (a, b) = (call.x(0), call.x(1));
-    let (rank_a, rank_b) = two_ranks(tape, call)?;
+fn matmul_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let (a, b) = (node.x(0), node.x(1));
+    let (rank_a, rank_b) = two_ranks(tape, node)?;
     let rank = rank_a.max(rank_b);
     let mut terms = Vec::new();
     if let Some(da) = &tangents[0] {
@@ -81,11 +81,11 @@ fn matmul_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
 }
 
 /// `c b'`, `a' c`.
-fn matmul_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn matmul_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let (a, b) = (call.x(0), call.x(1));
-    let (rank_a, rank_b) = two_ranks(tape, call)?;
-    let c = tape.full(c, &call.y())?;
+    let (a, b) = (node.x(0), node.x(1));
+    let (rank_a, rank_b) = two_ranks(tape, node)?;
+    let c = tape.full(c, &node.y())?;
     if rank_a == 2 && rank_b == 2 {
         let by_a = gemm(tape, &c, &b, (0, 1), 1.0);
         let by_b = gemm(tape, &a, &c, (1, 0), 1.0);
@@ -108,42 +108,42 @@ fn matmul_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms 
 }
 
 /// `alpha (dA' B' + A' dB') + beta dC`, where a prime is the transposition that the node asks for.
-fn gemm_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let (turn_a, turn_b) = turns(call);
+fn gemm_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let (turn_a, turn_b) = turns(node);
     let turn = |tape: &mut Tape, value: &Value, asked: i64, order: &[i64]| match asked {
         0 => value.clone(),
         _ => tape.build.transpose(value, order),
     };
     let mut products = Vec::new();
     if let Some(da) = &tangents[0] {
-        let da = tape.full_along(da, &call.x(0), &[-1 - turn_a])?;
+        let da = tape.full_along(da, &node.x(0), &[-1 - turn_a])?;
         let da = turn(tape, &da, turn_a, &[0, 2, 1]);
-        let b = turn(tape, &call.x(1), turn_b, &[1, 0]);
+        let b = turn(tape, &node.x(1), turn_b, &[1, 0]);
         products.push(Some(tape.build.matmul(&da, &b)));
     }
     if let Some(db) = &tangents[1] {
-        let db = tape.full_along(db, &call.x(1), &[turn_b - 2])?;
+        let db = tape.full_along(db, &node.x(1), &[turn_b - 2])?;
         let db = turn(tape, &db, turn_b, &[0, 2, 1]);
-        let a = turn(tape, &call.x(0), turn_a, &[1, 0]);
+        let a = turn(tape, &node.x(0), turn_a, &[1, 0]);
         products.push(Some(tape.build.matmul(&a, &db)));
     }
     let product = tape.total(products);
-    let mut terms = vec![weighted(tape, product, call.float("alpha", 1.0))?];
+    let mut terms = vec![weighted(tape, product, node.float("alpha", 1.0))?];
     if let Some(Some(dc)) = tangents.get(2) {
-        let rank = tape.rank(&call.x(2))?;
+        let rank = tape.rank(&node.x(2))?;
         let dc = tape.aligned(dc, rank, 2);
-        terms.push(weighted(tape, Some(dc), call.float("beta", 1.0))?);
+        terms.push(weighted(tape, Some(dc), node.float("beta", 1.0))?);
     }
     Ok(vec![tape.total(terms)])
 }
 
 /// The three cotangents of `alpha A' B' + beta C`.
-fn gemm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn gemm_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let (a, b) = (call.x(0), call.x(1));
-    let (turn_a, turn_b) = turns(call);
-    let alpha = call.float("alpha", 1.0);
-    let c = tape.full(c, &call.y())?;
+    let (a, b) = (node.x(0), node.x(1));
+    let (turn_a, turn_b) = turns(node);
+    let alpha = node.float("alpha", 1.0);
+    let c = tape.full(c, &node.y())?;
     let by_a = match turn_a {
         0 => gemm(tape, &c, &b, (0, 1 - turn_b), alpha),
         _ => gemm(tape, &b, &c, (turn_b, 1), alpha),
@@ -153,60 +153,60 @@ fn gemm_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
         _ => gemm(tape, &c, &a, (1, turn_a), alpha),
     };
     let mut flows = vec![Some(by_a), Some(by_b)];
-    if !call.x(2).name().is_empty() {
-        let own = tape.sum_to(&c, &call.y(), &call.x(2))?;
-        flows.push(weighted(tape, Some(own), call.float("beta", 1.0))?);
+    if !node.x(2).name().is_empty() {
+        let own = tape.sum_to(&c, &node.y(), &node.x(2))?;
+        flows.push(weighted(tape, Some(own), node.float("beta", 1.0))?);
     }
     Ok(flows)
 }
 
 /// The same contraction with the directions as one more letter.
-fn einsum_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
-    let (left, right, output) = letters(call)?;
+fn einsum_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let (left, right, output) = letters(node)?;
     let extra = unused(&[&left, &right, &output]);
     let mut terms = Vec::new();
     for (place, (own, other)) in [(&left, &right), (&right, &left)].into_iter().enumerate() {
         let Some(tangent) = tangents.get(place).and_then(Option::as_ref) else { continue };
-        let tangent = tape.full_tangent(tangent, &call.x(place))?;
+        let tangent = tape.full_tangent(tangent, &node.x(place))?;
         let equation = format!("{extra}{own},{other}->{extra}{output}");
-        terms.push(Some(einsum(tape, &equation, &tangent, &call.x(1 - place))));
+        terms.push(Some(einsum(tape, &equation, &tangent, &node.x(1 - place))));
     }
     Ok(vec![tape.total(terms)])
 }
 
 /// The contraction of the cotangent with the other operand; letters that only one operand has are spread over
 /// it.
-fn einsum_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn einsum_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let (left, right, output) = letters(call)?;
-    let c = tape.full(c, &call.y())?;
+    let (left, right, output) = letters(node)?;
+    let c = tape.full(c, &node.y())?;
     let mut flows = Vec::new();
     for (place, (own, other)) in [(&left, &right), (&right, &left)].into_iter().enumerate() {
         let shared = |letter: &char| output.contains(*letter) || other.contains(*letter);
         let known: String = own.chars().filter(shared).collect();
-        let flow = einsum(tape, &format!("{output},{other}->{known}"), &c, &call.x(1 - place));
+        let flow = einsum(tape, &format!("{output},{other}->{known}"), &c, &node.x(1 - place));
         let lone = own.chars().enumerate().filter(|(_, letter)| !shared(letter));
         let axes: Vec<i64> = lone.map(|(at, _)| at as i64).collect();
         flows.push(Some(if axes.is_empty() {
             flow
         } else {
             let flow = tape.build.unsqueeze(&flow, &axes);
-            tape.full(&flow, &call.x(place))?
+            tape.full(&flow, &node.x(place))?
         }));
     }
     Ok(flows)
 }
 
-fn two_ranks(tape: &mut Tape, call: &Call) -> Result<(usize, usize)> {
-    let ranks = (tape.rank(&call.x(0))?, tape.rank(&call.x(1))?);
+fn two_ranks(tape: &mut Tape, node: &TapeNode) -> Result<(usize, usize)> {
+    let ranks = (tape.rank(&node.x(0))?, tape.rank(&node.x(1))?);
     if ranks.0 < 2 || ranks.1 < 2 {
-        return Err(call.refuse("an operand is a vector; write it as a matrix with one row or column"));
+        return Err(node.refuse("an operand is a vector; write it as a matrix with one row or column"));
     }
     Ok(ranks)
 }
 
-fn turns(call: &Call) -> (i64, i64) {
-    (i64::from(call.int("transA", 0) != 0), i64::from(call.int("transB", 0) != 0))
+fn turns(node: &TapeNode) -> (i64, i64) {
+    (i64::from(node.int("transA", 0) != 0), i64::from(node.int("transB", 0) != 0))
 }
 
 fn weighted(tape: &mut Tape, value: Option<Value>, weight: f32) -> Result<Option<Value>> {
@@ -248,8 +248,8 @@ fn last(tape: &mut Tape, value: &Value) -> Result<Value> {
 }
 
 /// The letters of the two operands and of the result.
-fn letters(call: &Call) -> Result<(String, String, String)> {
-    let equation = call.text("equation").replace(' ', "");
+fn letters(node: &TapeNode) -> Result<(String, String, String)> {
+    let equation = node.text("equation").replace(' ', "");
     let parts = equation.split_once("->").and_then(|(inputs, output)| {
         let (left, right) = inputs.split_once(',')?;
         Some((left.to_owned(), right.to_owned(), output.to_owned()))
@@ -259,7 +259,7 @@ fn letters(call: &Call) -> Result<(String, String, String)> {
     };
     let plain = |(left, right, output): &(String, String, String)| [left, right, output].iter().all(distinct);
     parts.filter(plain).ok_or_else(|| {
-        call.refuse(format!(
+        node.refuse(format!(
             "expected two operands, distinct letters and an explicit result, got `{equation}`"
         ))
     })

@@ -8,18 +8,17 @@ use onnx_protobuf::NodeProto;
 use super::{
     row::{
         Change::{self, *},
-        Fusion::Sum,
         Operator,
         OutputType::*,
+        PointwiseRole::Sum,
         int, op,
     },
     shape::without,
 };
 use crate::calculus::{
-    Call,
+    DerivativeRule::{Reduction, Zero},
     Factor::{self, One, Times},
-    Rule::{Reduction, Zero},
-    Tape,
+    Tape, TapeNode,
 };
 use crate::{
     DType, Result, Value,
@@ -84,52 +83,52 @@ fn arg_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length
     Some(dims)
 }
 
-fn sum(_: &mut Tape, _: &Call) -> Result<Factor> {
+fn sum(_: &mut Tape, _: &TapeNode) -> Result<Factor> {
     Ok(One)
 }
 
-fn mean(tape: &mut Tape, call: &Call) -> Result<Factor> {
-    let axes = tape.reduced_axes(call)?;
-    Ok(Times(tape.share(&call.x(0), &axes)?))
+fn mean(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
+    let axes = tape.reduced_axes(node)?;
+    Ok(Times(tape.share(&node.x(0), &axes)?))
 }
 
 /// `2x`.
-fn sum_square(tape: &mut Tape, call: &Call) -> Result<Factor> {
-    Ok(Times(tape.build.add(&call.x(0), &call.x(0))))
+fn sum_square(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
+    Ok(Times(tape.build.add(&node.x(0), &node.x(0))))
 }
 
-fn l1(tape: &mut Tape, call: &Call) -> Result<Factor> {
-    Ok(Times(tape.build.sign(&call.x(0))))
+fn l1(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
+    Ok(Times(tape.build.sign(&node.x(0))))
 }
 
 /// `x / y`, and 0 for zero.
-fn l2(tape: &mut Tape, call: &Call) -> Result<Factor> {
-    let y = kept(tape, call)?;
+fn l2(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
+    let y = kept(tape, node)?;
     let tiny = tape.number(1e-30, &y)?;
     let y = tape.build.op("Max", &[&y, &tiny], &[]);
-    Ok(Times(tape.build.div(&call.x(0), &y)))
+    Ok(Times(tape.build.div(&node.x(0), &y)))
 }
 
 /// The extreme elements share equally.
-fn extreme(tape: &mut Tape, call: &Call) -> Result<Factor> {
-    let y = kept(tape, call)?;
-    let is = tape.build.op("Equal", &[&call.x(0), &y], &[]);
+fn extreme(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
+    let y = kept(tape, node)?;
+    let is = tape.build.op("Equal", &[&node.x(0), &y], &[]);
     let dtype = tape.dtype(&y);
     let is = tape.build.cast(&is, dtype);
-    let axes = tape.reduced_axes(call)?;
+    let axes = tape.reduced_axes(node)?;
     let count = tape.build.reduce_sum(&is, &axes, true);
     Ok(Times(tape.build.div(&is, &count)))
 }
 
 /// `e^(x - y)`.
-fn log_sum_exp(tape: &mut Tape, call: &Call) -> Result<Factor> {
-    let y = kept(tape, call)?;
-    let below = tape.build.sub(&call.x(0), &y);
+fn log_sum_exp(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
+    let y = kept(tape, node)?;
+    let below = tape.build.sub(&node.x(0), &y);
     Ok(Times(tape.build.exp(&below)))
 }
 
 /// The output with the reduced axes in place.
-fn kept(tape: &mut Tape, call: &Call) -> Result<Value> {
-    let axes = tape.reduced_axes(call)?;
-    Ok(tape.with_reduced_axes(call, &call.y(), &axes))
+fn kept(tape: &mut Tape, node: &TapeNode) -> Result<Value> {
+    let axes = tape.reduced_axes(node)?;
+    Ok(tape.with_reduced_axes(node, &node.y(), &axes))
 }

@@ -4,7 +4,7 @@ use onnx_protobuf::NodeProto;
 
 use crate::{
     DType,
-    calculus::Rule,
+    calculus::DerivativeRule,
     fuse::Operation,
     shapes::{Facts, Length},
     walk::attribute,
@@ -19,15 +19,15 @@ pub(crate) struct Operator {
     /// What changed at those operator sets; a graph cannot be moved across one that is not listed.
     pub(crate) changes: &'static [(&'static [i64], Change)],
     /// The element types of its outputs.
-    pub(crate) outputs: Outputs,
+    pub(crate) outputs: OutputTypes,
     /// The axes of its outputs.
     pub(crate) shape: Option<ShapeRule>,
     /// The elements of its first output, where that is a small integer tensor.
     pub(crate) elements: Option<ElementRule>,
     /// Its derivative.
-    pub(crate) derivative: Option<Rule>,
+    pub(crate) derivative: Option<DerivativeRule>,
     /// How it takes part in a fused element-wise pass.
-    pub(crate) fusion: Option<Fusion>,
+    pub(crate) fusion: Option<PointwiseRole>,
     /// The axis of a weight that counts its output channels; the last axis by default.
     pub(crate) channel_axis: Option<AxisRule>,
     /// Whether a learned graph may use it: pure, deterministic, and widely supported.
@@ -53,7 +53,7 @@ pub(crate) type AxisRule = fn(&NodeProto, usize) -> usize;
 
 /// The element types of an operator's outputs.
 #[derive(Clone, Copy)]
-pub(crate) enum Outputs {
+pub(crate) enum OutputTypes {
     /// One entry per output; outputs after the last entry are unknown.
     Each(&'static [OutputType]),
     /// All outputs have the type that this rule returns.
@@ -100,7 +100,7 @@ pub(crate) enum Change {
 
 /// How an operator takes part in a fused element-wise pass.
 #[derive(Clone, Copy)]
-pub(crate) enum Fusion {
+pub(crate) enum PointwiseRole {
     /// One instruction; every input is an operand.
     Map(Operation),
     /// One instruction on the first input; the other inputs are shapes.
@@ -118,13 +118,13 @@ impl Operator {
         input_types: InputTypes<'_>,
     ) -> Option<DType> {
         match self.outputs {
-            Outputs::Each(types) => match types.get(output)? {
+            OutputTypes::Each(types) => match types.get(output)? {
                 OutputType::Like(input) => input_types(*input),
                 OutputType::Is(dtype) => Some(*dtype),
                 OutputType::Open => None,
             },
-            Outputs::All(rule) => rule(node, input_types),
-            Outputs::Subgraph { .. } => None,
+            OutputTypes::All(rule) => rule(node, input_types),
+            OutputTypes::Subgraph { .. } => None,
         }
     }
 
@@ -145,7 +145,7 @@ pub(super) const fn op(name: &'static str, versions: &'static [i64]) -> Operator
         name,
         versions,
         changes: &[],
-        outputs: Outputs::Each(&[OutputType::Like(0)]),
+        outputs: OutputTypes::Each(&[OutputType::Like(0)]),
         shape: None,
         elements: None,
         derivative: None,
@@ -164,19 +164,19 @@ impl Operator {
 
     /// The element type of each output.
     pub(super) const fn outputs(mut self, types: &'static [OutputType]) -> Self {
-        self.outputs = Outputs::Each(types);
+        self.outputs = OutputTypes::Each(types);
         self
     }
 
     /// One rule for the element types of all outputs.
     pub(super) const fn all_outputs(mut self, rule: TypeRule) -> Self {
-        self.outputs = Outputs::All(rule);
+        self.outputs = OutputTypes::All(rule);
         self
     }
 
     /// The outputs are those of the subgraph, after the first few.
     pub(super) const fn subgraph_outputs(mut self, skipped: usize) -> Self {
-        self.outputs = Outputs::Subgraph { skipped };
+        self.outputs = OutputTypes::Subgraph { skipped };
         self
     }
 
@@ -190,12 +190,12 @@ impl Operator {
         self
     }
 
-    pub(super) const fn derivative(mut self, rule: Rule) -> Self {
+    pub(super) const fn derivative(mut self, rule: DerivativeRule) -> Self {
         self.derivative = Some(rule);
         self
     }
 
-    pub(super) const fn fusion(mut self, fusion: Fusion) -> Self {
+    pub(super) const fn fusion(mut self, fusion: PointwiseRole) -> Self {
         self.fusion = Some(fusion);
         self
     }

@@ -8,9 +8,8 @@ use super::{
     shape::same,
 };
 use crate::calculus::{
-    Call, Flows,
-    Rule::{Formulas, Zero},
-    Tape, Terms, shifted,
+    DerivativeRule::{Formulas, Zero},
+    RuleResult, Sensitivities, Tape, TapeNode, shifted,
 };
 use crate::{
     Attr, DType, Result, Value,
@@ -137,33 +136,33 @@ fn bound(value: i64, length: i64) -> i64 {
     (if value < 0 { value + length } else { value }).clamp(0, length)
 }
 
-fn slice_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn slice_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let axes = slice_axes(tape, call)?;
-    let tangent = tape.full_along(tangent, &call.x(0), &axes)?;
+    let axes = slice_axes(tape, node)?;
+    let tangent = tape.full_along(tangent, &node.x(0), &axes)?;
     let shifted: Vec<i64> = axes.iter().map(|axis| axis + 1).collect();
     let axes = tape.build.ints("axes", &shifted);
-    let (starts, ends, steps) = (call.x(1), call.x(2), call.x(4));
+    let (starts, ends, steps) = (node.x(1), node.x(2), node.x(4));
     let mut inputs = vec![&tangent, &starts, &ends, &axes];
     inputs.extend((!steps.name().is_empty()).then_some(&steps));
     Ok(vec![Some(tape.build.op("Slice", &inputs, &[]))])
 }
 
 /// Scattered to the places that were taken, axis by axis.
-fn slice_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn slice_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let mut flow = tape.full(c, &call.y())?;
-    let rank = tape.rank(&call.x(0))?;
-    for (number, axis) in slice_axes(tape, call)?.into_iter().enumerate() {
-        let length = length(tape, &call.x(0), axis);
+    let mut flow = tape.full(c, &node.y())?;
+    let rank = tape.rank(&node.x(0))?;
+    for (number, axis) in slice_axes(tape, node)?.into_iter().enumerate() {
+        let length = length(tape, &node.x(0), axis);
         let places = count_up(tape, &length)?;
         let at = tape.build.ints("at", &[number as i64]);
         let axis_zero = tape.build.ints("axis", &[0]);
-        let start = tape.build.gather(&call.x(1), &at, 0);
-        let end = tape.build.gather(&call.x(2), &at, 0);
+        let start = tape.build.gather(&node.x(1), &at, 0);
+        let end = tape.build.gather(&node.x(2), &at, 0);
         let mut inputs = vec![places, start, end, axis_zero];
-        if !call.x(4).name().is_empty() {
-            inputs.push(tape.build.gather(&call.x(4), &at, 0));
+        if !node.x(4).name().is_empty() {
+            inputs.push(tape.build.gather(&node.x(4), &at, 0));
         }
         let taken = tape.build.op("Slice", &inputs.iter().collect::<Vec<_>>(), &[]);
         flow = scatter(tape, &flow, &taken, &length, axis as usize, rank);
@@ -171,21 +170,21 @@ fn slice_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
     Ok(vec![Some(flow)])
 }
 
-fn gather_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn gather_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let axis = call.int("axis", 0);
-    let tangent = tape.full_along(tangent, &call.x(0), &[axis])?;
-    Ok(vec![Some(tape.build.gather(&tangent, &call.x(1), shifted(axis)))])
+    let axis = node.int("axis", 0);
+    let tangent = tape.full_along(tangent, &node.x(0), &[axis])?;
+    Ok(vec![Some(tape.build.gather(&tangent, &node.x(1), shifted(axis)))])
 }
 
 /// Slices of the cotangent added up at the indices.
-fn gather_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn gather_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let (x, indices) = (call.x(0), call.x(1));
+    let (x, indices) = (node.x(0), node.x(1));
     let (rank, rank_indices) = (tape.rank(&x)?, tape.rank(&indices)?);
-    let axis = resolve_axis(call.int("axis", 0), rank);
-    let axis = axis.ok_or_else(|| call.refuse("its axis is outside the rank"))?;
-    let mut flow = tape.full(c, &call.y())?;
+    let axis = resolve_axis(node.int("axis", 0), rank);
+    let axis = axis.ok_or_else(|| node.refuse("its axis is outside the rank"))?;
+    let mut flow = tape.full(c, &node.y())?;
     if rank_indices != 1 {
         // The axes of the indices become one.
         let mut shape: Vec<i64> = vec![0; axis];
@@ -201,34 +200,34 @@ fn gather_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms 
     Ok(vec![Some(scatter(tape, &flow, &flat, &length, axis, rank)), None])
 }
 
-fn gather_elements_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn gather_elements_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    Ok(vec![Some(gather_elements(tape, tangent, &call.x(0), &call.x(1), call.int("axis", 0))?)])
+    Ok(vec![Some(gather_elements(tape, tangent, &node.x(0), &node.x(1), node.int("axis", 0))?)])
 }
 
-fn gather_elements_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn gather_elements_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let c = tape.full(c, &call.y())?;
-    Ok(vec![Some(scatter_elements(tape, &c, &call.x(0), &call.x(1), call.int("axis", 0))?), None])
+    let c = tape.full(c, &node.y())?;
+    Ok(vec![Some(scatter_elements(tape, &c, &node.x(0), &node.x(1), node.int("axis", 0))?), None])
 }
 
 /// The values follow the places that were chosen; the places themselves are integers.
-fn top_k_forward(tape: &mut Tape, call: &Call, tangents: Flows<'_>) -> Terms {
+fn top_k_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let places = chosen(call)?;
-    Ok(vec![Some(gather_elements(tape, tangent, &call.x(0), &places, call.int("axis", -1))?), None])
+    let places = chosen(node)?;
+    Ok(vec![Some(gather_elements(tape, tangent, &node.x(0), &places, node.int("axis", -1))?), None])
 }
 
-fn top_k_reverse(tape: &mut Tape, call: &Call, cotangents: Flows<'_>) -> Terms {
+fn top_k_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let places = chosen(call)?;
-    let c = tape.full(c, &call.y())?;
-    Ok(vec![Some(scatter_elements(tape, &c, &call.x(0), &places, call.int("axis", -1))?), None])
+    let places = chosen(node)?;
+    let c = tape.full(c, &node.y())?;
+    Ok(vec![Some(scatter_elements(tape, &c, &node.x(0), &places, node.int("axis", -1))?), None])
 }
 
-fn chosen(call: &Call) -> Result<Value> {
-    let places = call.outputs.get(1).filter(|places| !places.name().is_empty());
-    places.cloned().ok_or_else(|| call.refuse("its second output, the places, is left out"))
+fn chosen(node: &TapeNode) -> Result<Value> {
+    let places = node.outputs.get(1).filter(|places| !places.name().is_empty());
+    places.cloned().ok_or_else(|| node.refuse("its second output, the places, is left out"))
 }
 
 /// Elements of a tangent at places of the value it belongs to, for every direction.
@@ -300,15 +299,15 @@ fn tail(tape: &mut Tape, vector: &Value, from: usize) -> Value {
     tape.build.op("Slice", &[vector, &start, &end, &axis], &[])
 }
 
-fn slice_axes(tape: &mut Tape, call: &Call) -> Result<Vec<i64>> {
-    let rank = tape.rank(&call.x(0))?;
-    let axes = if call.x(3).name().is_empty() {
-        let count = tape.dims(&call.x(1))?.first().and_then(|length| length.fixed());
+fn slice_axes(tape: &mut Tape, node: &TapeNode) -> Result<Vec<i64>> {
+    let rank = tape.rank(&node.x(0))?;
+    let axes = if node.x(3).name().is_empty() {
+        let count = tape.dims(&node.x(1))?.first().and_then(|length| length.fixed());
         count.map(|count| (0..count).collect())
     } else {
-        tape.ints(&call.x(3))
+        tape.ints(&node.x(3))
     };
     let place = |axis: &i64| resolve_axis(*axis, rank).map(|at| at as i64);
     let places = axes.and_then(|axes: Vec<i64>| axes.iter().map(place).collect());
-    places.ok_or_else(|| call.refuse("its axes are computed, expected constants"))
+    places.ok_or_else(|| node.refuse("its axes are computed, expected constants"))
 }

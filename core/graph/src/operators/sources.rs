@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     DType,
-    calculus::Rule::Zero,
+    calculus::DerivativeRule::Zero,
     shapes::{Facts, Length, MAX_ELEMENTS},
     weight,
 };

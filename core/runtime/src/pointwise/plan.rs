@@ -1,7 +1,7 @@
 //! Where each value of a program lives while it runs: in the inputs, in the outputs, or in a register of one
 //! block.
 
-use chiasm_graph::fuse::{Broadcast, Operation, Program, Reach};
+use chiasm_graph::fuse::{Broadcast, Operation, Program, Summation};
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,9 @@ impl Plan {
         let mut free: Vec<usize> = Vec::new();
         for (at, instruction) in program.instructions.iter().enumerate() {
             let value = first + at;
-            let kept =
-                |output: &chiasm_graph::fuse::Output| output.value == value && output.reach == Reach::Each;
+            let kept = |output: &chiasm_graph::fuse::ProgramOutput| {
+                output.value == value && output.summation == Summation::None
+            };
             let result = match program.outputs.iter().position(kept) {
                 Some(output) => Place::Output(output),
                 None => Place::Register(free.pop().unwrap_or_else(|| plan.register())),
@@ -87,9 +88,9 @@ impl Plan {
             }
         }
         for (at, output) in program.outputs.iter().enumerate() {
-            match (output.reach, places.get(output.value)) {
-                (Reach::Row, Some(place)) => plan.row_sums.push((*place, at)),
-                (Reach::Column, Some(place)) => plan.column_sums.push(*place),
+            match (output.summation, places.get(output.value)) {
+                (Summation::Row, Some(place)) => plan.row_sums.push((*place, at)),
+                (Summation::Column, Some(place)) => plan.column_sums.push(*place),
                 _ => {}
             }
         }
