@@ -21,7 +21,7 @@ pub(crate) use rule::{DerivativeRule, Factor, RuleResult, Sensitivities, shifted
 pub(crate) use tape::{Tape, TapeNode};
 
 /// Tangents or cotangents by the name of the value they belong to.
-type Sensitivity = HashMap<String, Value>;
+type SensitivityMap = HashMap<String, Value>;
 
 impl Graph {
     /// Returns the graph with Jacobian-vector products (forward mode), for several directions at once.
@@ -31,12 +31,12 @@ impl Graph {
     /// that tangent.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a name that is no input, [`Error::NoDerivative`] for an operator without a rule,
-    /// [`Error::Unsupported`] for inputs that are not floating point and values whose rank is unknown.
+    /// [`Error::Unknown`] for a name that is no input, [`Error::NoDerivative`] for an operator without a
+    /// rule, [`Error::Unsupported`] for inputs that are not floating point and values whose rank is unknown.
     pub fn jvp(&self, wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
         let mut tape = tape_of(&graph);
-        let mut tangents = Sensitivity::new();
+        let mut tangents = SensitivityMap::new();
         for name in wrt {
             let value = tape.directions_input(&format!("tangent/{name}"), &Value::named(name))?;
             tangents.insert((*name).to_owned(), value);
@@ -67,7 +67,7 @@ impl Graph {
     pub fn vjp(&self, of: &[&str], wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
         let mut tape = tape_of(&graph);
-        let mut cotangents = Sensitivity::new();
+        let mut cotangents = SensitivityMap::new();
         for name in of {
             graph.output(name)?;
             let value = tape.input_like(&format!("cotangent/{name}"), &Value::named(name))?;
@@ -76,8 +76,8 @@ impl Graph {
         gradients(&graph, tape, cotangents, wrt)
     }
 
-    /// Returns the graph with the gradient of a scalar output: for each input port `x` named in `wrt` the output
-    /// `gradient/x`, shaped as `x`.
+    /// Returns the graph with the gradient of a scalar output: for each input port `x` named in `wrt` the
+    /// output `gradient/x`, shaped as `x`.
     ///
     /// ```
     /// use chiasm_graph::{Builder, DType, Dim};
@@ -164,8 +164,8 @@ impl Graph {
     /// Returns the graph with input ports turned into weights.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a name that is no input, [`Error::Tensor`] for a tensor whose type or shape does not
-    /// match the port.
+    /// [`Error::Unknown`] for a name that is no input, [`Error::Tensor`] for a tensor whose type or shape
+    /// does not match the port.
     pub fn bound(&self, values: &[(&str, Tensor)]) -> Result<Self> {
         let mut bound = self.clone();
         for (name, tensor) in values {
@@ -225,7 +225,7 @@ fn tape_of(graph: &Graph) -> Tape {
 }
 
 /// Computes the tangents of every node's outputs, in topological order.
-fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Sensitivity) -> Result<()> {
+fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut SensitivityMap) -> Result<()> {
     for node in &graph.graph.node {
         let node = TapeNode::new(node.clone());
         let of_inputs: Vec<Option<Value>> =
@@ -272,9 +272,9 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Sensitivity) -> Result
     Ok(())
 }
 
-/// Computes cotangents from the outputs back to `wrt`, in reverse topological order, and adds the gradients as
-/// outputs.
-fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Sensitivity, wrt: &[&str]) -> Result<Graph> {
+/// Computes cotangents from the outputs back to `wrt`, in reverse topological order, and adds the gradients
+/// as outputs.
+fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: SensitivityMap, wrt: &[&str]) -> Result<Graph> {
     let dependent = dependent_values(graph, &mut tape, wrt);
     let mut regions = Regions::of(graph, &mut tape, &dependent);
     for node in graph.graph.node.iter().rev() {
@@ -310,7 +310,8 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Sensitivity, wrt: &[
                 let Some(Some(cotangent)) = of_outputs.first() else { continue };
                 let axes = tape.reduced_axes(&node)?;
                 let weight = weight(&mut tape, &node)?;
-                // Left with length 1 along the reduced axes: each element's cotangent is its weight times this.
+                // Left with length 1 along the reduced axes: each element's cotangent is its weight times
+                // this.
                 let cotangent = tape.full(cotangent, &node.y())?;
                 let spread = tape.with_reduced_axes(&node, &cotangent, &axes);
                 vec![Some(tape.scaled(&spread, weight))]
@@ -336,7 +337,7 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Sensitivity, wrt: &[
 }
 
 /// Adds a term to the cotangent of a value.
-fn add(tape: &mut Tape, cotangents: &mut Sensitivity, name: &str, term: Value) {
+fn add(tape: &mut Tape, cotangents: &mut SensitivityMap, name: &str, term: Value) {
     let sum = match cotangents.remove(name) {
         Some(before) => tape.build.add(&before, &term),
         None => term,

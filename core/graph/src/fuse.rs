@@ -2,8 +2,8 @@
 //!
 //! Apart from its matrix products, a training step spends its time reading and writing memory. Element-wise
 //! operators over one shape, with the sums over their rows or columns, are fused into one `chiasm.Pointwise`
-//! node, whose CPU kernel (in `chiasm-runtime`) computes them block by block in the first-level cache. A fused
-//! graph runs only on that engine: never save it.
+//! node, whose CPU kernel (in `chiasm-runtime`) computes them block by block in the first-level cache. A
+//! fused graph runs only on that engine: never save it.
 //!
 //! Nodes are grouped greedily in topological order; a group never creates a cycle through a node outside it.
 //! Not fused: values of unknown shape, element types other than 32-bit float and boolean, and operands that

@@ -1,22 +1,21 @@
-//! A look at raw protobuf bytes before they are parsed: cheap, iterative, and never deeper than a small
-//! stack.
+//! A check of protobuf bytes before they are parsed.
 //!
-//! Why: the parser (protobuf 3.4.0, RUSTSEC-2024-0437) recurses without a limit into groups that it does not
-//! know, so a small hostile file could abort the process. The guard walks field headers with its own stack.
-//! It knows which fields of ONNX are messages and looks into those; every other length-prefixed field (names,
-//! weights, unknown fields) is stepped over in one move, as the parser does, so that a weight costs one step
-//! whatever its size.
+//! The parser (protobuf 3.4.0, RUSTSEC-2024-0437) recurses without a limit into unknown groups, so that a
+//! small malicious file could abort the process. This check is iterative: it reads field headers with a stack
+//! of its own. It descends into the fields of ONNX that are messages and skips every other length-prefixed
+//! field (names, weights, unknown fields) in one step, as the parser does.
 //!
-//! It refuses: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths that
-//! pass the end of their message (a file that was cut off), and wire types that do not exist.
+//! Errors: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths beyond
+//! the end of their message (a truncated file), and wire types that do not exist.
 
 use crate::{Error, Result};
 
-/// Deepest nesting of messages that is parsed: protobuf's own limit in every language. A model's plain graph
-/// is 2 deep, each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so about thirty levels of control flow fit.
+/// The maximum nesting of messages, which is also protobuf's limit. The main graph of a model is at depth 2
+/// and each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so that about thirty levels of control flow are
+/// possible.
 pub(crate) const DEPTH: usize = 100;
 
-/// The messages of ONNX, as far as nesting goes; `Leaf` stands for every message that holds no other.
+/// The messages of ONNX that contain messages; `Leaf` stands for all others.
 #[derive(Clone, Copy)]
 enum MessageKind {
     Model,
@@ -37,7 +36,7 @@ enum MessageKind {
     Leaf,
 }
 
-/// Checks the bytes of a `ModelProto`; an error says at which byte what was wrong.
+/// Checks the bytes of a `ModelProto`; the error gives the position of the first bad byte.
 pub(crate) fn check(bytes: &[u8]) -> Result<()> {
     let mut cursor = Cursor { bytes, at: 0 };
     let mut open = vec![(MessageKind::Model, bytes.len())];
@@ -63,22 +62,22 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
                 let inner = cursor.end_of(length, end)?;
                 match child(kind, field) {
                     Some(_) if open.len() >= DEPTH => {
-                        let reason = format!("messages are nested deeper than {DEPTH}, the limit");
+                        let reason = format!("messages are nested deeper than {DEPTH}, the maximum");
                         return Err(wrong(start, reason));
                     }
                     Some(message) => open.push((message, inner)),
                     None => cursor.at = inner,
                 }
             }
-            3 | 4 => return Err(wrong(start, "it holds a protobuf group, which ONNX never does".to_owned())),
+            3 | 4 => return Err(wrong(start, "found a protobuf group, which ONNX does not use".to_owned())),
             _ => return Err(wrong(start, format!("wire type {wire} does not exist"))),
         }
     }
     Ok(())
 }
 
-/// Which message a field holds, `None` for text, numbers, bytes and unknown fields (numbers as in
-/// onnx.proto).
+/// The message that a field contains; `None` for text, numbers, bytes and unknown fields. Field numbers are
+/// those of onnx.proto.
 fn child(kind: MessageKind, field: u64) -> Option<MessageKind> {
     Some(match (kind, field) {
         (MessageKind::Model, 7) | (MessageKind::Training, 1 | 2) | (MessageKind::Attribute, 6 | 11) => {
@@ -115,6 +114,7 @@ fn child(kind: MessageKind, field: u64) -> Option<MessageKind> {
     })
 }
 
+/// A position in the bytes.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -127,7 +127,10 @@ impl Cursor<'_> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
             if self.at >= end {
-                return Err(wrong(start, "a number is cut off: the file is truncated or damaged".to_owned()));
+                return Err(wrong(
+                    start,
+                    "a number is incomplete: the file is truncated or damaged".to_owned(),
+                ));
             }
             let byte = self.bytes[self.at];
             self.at += 1;
@@ -141,12 +144,13 @@ impl Cursor<'_> {
         Err(wrong(start, "a number is longer than ten bytes".to_owned()))
     }
 
+    /// Skips bytes, which must end before `end`.
     fn skip(&mut self, length: u64, end: usize) -> Result<()> {
         self.at = self.end_of(length, end)?;
         Ok(())
     }
 
-    /// Where `length` bytes from here end, which must not pass `end`.
+    /// The position `length` bytes ahead, which must not be beyond `end`.
     fn end_of(&self, length: u64, end: usize) -> Result<usize> {
         let left = end - self.at;
         match usize::try_from(length) {

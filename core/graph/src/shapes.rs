@@ -1,8 +1,8 @@
 //! Shape inference: element types, axes and small integer tensors, as far as the graph determines them.
 //!
 //! Derivatives need to know along which axes an operand was broadcast. A free axis is a symbol: equal symbols
-//! have equal lengths. Shapes that are computed inside the graph (`Shape`, `Gather`, `Concat` ...) are followed
-//! too, because exporters write reshapes that way. The rule of each operator is in its row of
+//! have equal lengths. Shapes that are computed inside the graph (`Shape`, `Gather`, `Concat` ...) are
+//! followed too, because exporters write reshapes that way. The rule of each operator is in its row of
 //! [`crate::operators`]; the outputs of an operator without a rule have unknown axes.
 
 mod facts;

@@ -1,7 +1,6 @@
-//! Element types of inner values, followed through the operators: enough to make an inner tensor a port.
+//! Type inference: the element types of inner values, so that an inner tensor can become a port.
 //!
-//! Lengths of axes are taken where the model states them (ports, weights, annotated values) and never
-//! inferred: the runtime does that, with the real shapes at hand.
+//! Axes are those that the model states (ports, weights, annotated values); they are not inferred here.
 
 use std::collections::HashMap;
 
@@ -13,10 +12,10 @@ use crate::{
     walk::subgraphs,
 };
 
-/// What is known of the values in reach, by name.
+/// The element type of each value in scope, and its axes where the model states them.
 pub(crate) type KnownTypes = HashMap<String, (DType, Option<Vec<Dim>>)>;
 
-/// Types of all values outside subgraphs, as far as they can be told.
+/// Infers the types of all values outside subgraphs, as far as possible.
 pub(crate) fn of(graph: &Graph) -> KnownTypes {
     let mut known = KnownTypes::new();
     for (name, tensor) in &graph.weights {
@@ -29,7 +28,7 @@ pub(crate) fn of(graph: &Graph) -> KnownTypes {
     known
 }
 
-/// Adds the values of a graph to those known around it.
+/// Adds the values of a graph to those known outside it.
 fn follow(graph: &GraphProto, known: &mut KnownTypes) {
     for value in graph.value_info.iter().chain(&graph.output).chain(&graph.input) {
         if let Ok(Port { name, dtype, dims }) = Port::from_proto(value) {
@@ -53,7 +52,7 @@ fn follow(graph: &GraphProto, known: &mut KnownTypes) {
     }
 }
 
-/// The element types of a node's outputs, as far as they can be told.
+/// The element types of a node's outputs, as far as they can be inferred.
 fn outputs(node: &NodeProto, known: &KnownTypes) -> Vec<Option<DType>> {
     let Some(operator) = operators::of(node) else { return vec![None; node.output.len()] };
     if let OutputTypes::Subgraph { skipped } = operator.outputs {
@@ -63,7 +62,7 @@ fn outputs(node: &NodeProto, known: &KnownTypes) -> Vec<Option<DType>> {
     (0..node.output.len()).map(|output| operator.dtype(node, output, &input_type)).collect()
 }
 
-/// The types of a body's outputs after the first few.
+/// The types of the outputs of a node's subgraph, after the first few.
 fn nested(node: &NodeProto, skipped: usize, known: &KnownTypes) -> Vec<Option<DType>> {
     let Some(body) = subgraphs(node).next() else { return Vec::new() };
     let mut inner = known.clone();

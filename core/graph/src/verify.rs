@@ -1,8 +1,9 @@
-//! The rules that every graph keeps, and the stricter ones of graphs that were learned.
+//! Verification of graphs, and the stricter verification of learned graphs.
 //!
-//! Checked: every value is defined once and before it is used (subgraphs see what lies outside them), ports
-//! have types and distinct names, every domain used is imported, local functions speak the model's own opset,
-//! operators exist at that opset. Not checked: shapes, which the runtime infers when it opens the graph.
+//! Checked: every value is defined once and before it is used (subgraphs may use values outside them); ports
+//! have types and distinct names; every domain that is used is imported; local functions have the opset of
+//! the model; operators exist in that opset. Not checked: shapes, which the engine infers when it opens the
+//! graph.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,25 +11,28 @@ use onnx_protobuf::{FunctionProto, GraphProto, NodeProto};
 
 use crate::{Error, Graph, OPSET, Port, Result, graph::operator, operators, walk, walk::node_name, weight};
 
-/// What a sound graph consists of.
+/// The contents of a valid graph, as returned by [`Graph::verify`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphReport {
-    /// Version of the `ai.onnx` operators.
+    /// The version of the `ai.onnx` operator set.
     pub opset: i64,
-    /// Version of the ONNX format.
+    /// The version of the ONNX format (the IR version).
     pub ir_version: i64,
-    /// Input ports.
+    /// The input ports.
     pub inputs: Vec<Port>,
-    /// Output ports.
+    /// The output ports.
     pub outputs: Vec<Port>,
     /// How often each operator is used.
     pub operators: BTreeMap<String, usize>,
-    /// Bytes of all weights.
+    /// The size of all weights in bytes.
     pub weight_bytes: u64,
 }
 
 impl Graph {
-    /// Checks the rules of ONNX that this crate relies on; the error names the first break.
+    /// Checks the rules of ONNX that this crate relies on.
+    ///
+    /// # Errors
+    /// [`Error::Unsound`] with the first violation.
     pub fn verify(&self) -> Result<GraphReport> {
         let imports: HashSet<&str> =
             self.header.opset_import.iter().map(|import| import.domain.as_str()).collect();
@@ -46,13 +50,13 @@ impl Graph {
         }
         check_graph(&self.graph, names)?;
         self.check_functions()?;
-        let mut trouble = Ok(());
+        let mut checked = Ok(());
         self.each_node(&mut |node| {
-            if trouble.is_ok() {
-                trouble = check_operator(node, &imports, self.opset());
+            if checked.is_ok() {
+                checked = check_operator(node, &imports, self.opset());
             }
         });
-        trouble?;
+        checked?;
         Ok(GraphReport {
             opset: self.opset(),
             ir_version: self.ir_version(),
@@ -63,19 +67,22 @@ impl Graph {
         })
     }
 
-    /// Checks a graph that was learned: sound, `ai.onnx` at [`OPSET`] alone, listed operators, no weight that
-    /// is NaN.
+    /// Checks a learned graph: valid, with operators of `ai.onnx` at [`OPSET`] only, each of them allowed in
+    /// learned graphs, and without NaN in its weights.
+    ///
+    /// # Errors
+    /// [`Error::Unsound`] with the first violation.
     pub fn verify_learned(&self) -> Result<GraphReport> {
         let report = self.verify()?;
         if report.opset != OPSET {
             return Err(Error::Unsound(format!(
-                "a learned graph is written in opset {OPSET}, this one in {}",
+                "a learned graph must be written in opset {OPSET}, this one is in {}",
                 report.opset
             )));
         }
         if let Some(function) = self.header.functions.first() {
             return Err(Error::Unsound(format!(
-                "a learned graph has no local functions, this one has `{}`",
+                "a learned graph must have no local functions, this one has `{}`",
                 function.name
             )));
         }
@@ -90,7 +97,7 @@ impl Graph {
         }
         for (name, tensor) in &self.weights {
             if weight::from_proto(tensor)?.data().has_nan() {
-                return Err(Error::Unsound(format!("the weight `{name}` holds a NaN")));
+                return Err(Error::Unsound(format!("the weight `{name}` contains NaN")));
             }
         }
         Ok(report)
@@ -104,12 +111,13 @@ impl Graph {
                 return Err(Error::Unsound(format!("two local functions are named `{}`", function.name)));
             }
             for import in &function.opset_import {
-                // ONNX Runtime runs a function's body with the model's opset, whatever the function says.
+                // ONNX Runtime runs the body of a function with the opset of the model, whatever the function
+                // states.
                 if let Some(version) =
                     self.import(&import.domain).filter(|version| *version != import.version)
                 {
                     return Err(Error::Unsound(format!(
-                        "local function `{}` is written in opset {} of `{}`, the model in {version}",
+                        "local function `{}` is written in opset {} of `{}`, but the model in {version}",
                         function.name,
                         import.version,
                         domain_text(&import.domain),
@@ -133,14 +141,14 @@ fn check_operator(node: &NodeProto, imports: &HashSet<&str>, version: i64) -> Re
     let exists = || operators::find(&node.op_type).is_some_and(|row| row.since(version).is_some());
     if node.domain.is_empty() && version <= operators::NEWEST && !exists() {
         return Err(Error::Unsound(format!(
-            "node {} uses an operator that ai.onnx {version} does not have",
+            "node {} uses an operator that does not exist in ai.onnx {version}",
             label(node)
         )));
     }
     Ok(())
 }
 
-/// DefinedNames defined in a scope and in those around it.
+/// The names defined in a scope and in the scopes around it.
 #[derive(Default)]
 struct DefinedNames<'a> {
     own: HashSet<&'a str>,
@@ -157,7 +165,7 @@ impl<'a> DefinedNames<'a> {
             return Err(Error::Unsound(format!("{what} has no name")));
         }
         if !self.own.insert(name) {
-            return Err(Error::Unsound(format!("`{name}` is defined twice, again by {what}")));
+            return Err(Error::Unsound(format!("`{name}` is defined twice, the second time by {what}")));
         }
         Ok(())
     }
@@ -168,7 +176,7 @@ fn check_graph<'a>(graph: &'a GraphProto, mut names: DefinedNames<'a>) -> Result
         names.define(&port.name, "an input")?;
     }
     for tensor in &graph.initializer {
-        // A subgraph's initializer may fill one of its inputs (the form before IR version 4).
+        // An initializer of a subgraph may have the name of an input (the form before IR version 4).
         if !graph.input.iter().any(|port| port.name == tensor.name) {
             names.define(&tensor.name, "an initializer")?;
         }
@@ -180,7 +188,7 @@ fn check_graph<'a>(graph: &'a GraphProto, mut names: DefinedNames<'a>) -> Result
         check_node(node, &mut names)?;
     }
     match graph.output.iter().find(|port| !names.knows(&port.name)) {
-        Some(port) => Err(Error::Unsound(format!("the output `{}` is made by nothing", port.name))),
+        Some(port) => Err(Error::Unsound(format!("no node computes the output `{}`", port.name))),
         None => Ok(()),
     }
 }
@@ -188,7 +196,7 @@ fn check_graph<'a>(graph: &'a GraphProto, mut names: DefinedNames<'a>) -> Result
 fn check_node<'a>(node: &'a NodeProto, names: &mut DefinedNames<'a>) -> Result<()> {
     if let Some(name) = node.input.iter().find(|name| !name.is_empty() && !names.knows(name)) {
         return Err(Error::Unsound(format!(
-            "node {} takes `{name}`, which nothing before it defines",
+            "node {} uses `{name}`, which is not defined before it",
             label(node)
         )));
     }
@@ -207,12 +215,12 @@ fn check_function(function: &FunctionProto) -> Result<()> {
     function.input.iter().try_for_each(|name| names.define(name, &what))?;
     function.node.iter().try_for_each(|node| check_node(node, &mut names))?;
     match function.output.iter().find(|name| !names.knows(name)) {
-        Some(name) => Err(Error::Unsound(format!("{what} makes no output `{name}`"))),
+        Some(name) => Err(Error::Unsound(format!("{what} does not compute its output `{name}`"))),
         None => Ok(()),
     }
 }
 
-/// A node in words: its operator, and its name or its first output.
+/// A node as text: its operator, and its name or first output.
 pub(crate) fn label(node: &NodeProto) -> String {
     format!("{} `{}`", operator(node), node_name(node))
 }

@@ -1,5 +1,4 @@
-//! Writing a graph in the ONNX format, straight from the shared weights: no second copy of a model is made in
-//! memory.
+//! Writing a graph in the ONNX format, directly from the shared weights, without a copy of them in memory.
 
 use std::io::Write;
 
@@ -8,7 +7,7 @@ use protobuf::{CodedOutputStream, rt::WireType};
 
 use crate::{Error, Graph, Result, weight::WeightMap};
 
-/// Most bytes that one protobuf message may take (2 GiB less one).
+/// The maximum size of a protobuf message in bytes (2 GiB - 1).
 pub(crate) const LIMIT: u64 = i32::MAX as u64;
 
 /// Field numbers of onnx.proto.
@@ -17,7 +16,10 @@ const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_NAME: u32 = 8;
 
 impl Graph {
-    /// The model as bytes, the same for the same graph; an error above 2 GiB (use [`Graph::save`]).
+    /// Returns the model as bytes; equal graphs have equal bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above 2 GiB (use [`Graph::save`]).
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         write(self, &self.weights, &mut bytes)?;
@@ -52,12 +54,12 @@ pub(crate) fn write(graph: &Graph, weights: &WeightMap, out: &mut dyn Write) -> 
     })
 }
 
-/// Bytes of the whole model in one message.
+/// The size of the model as one message, in bytes.
 pub(crate) fn size(graph: &Graph) -> u64 {
     sizes(graph, &graph.weights).1
 }
 
-/// Bytes of the graph's message and of the whole model; also computes the sizes that writing relies on.
+/// The sizes of the graph's message and of the whole model; also caches the sizes that writing uses.
 fn sizes(graph: &Graph, weights: &WeightMap) -> (u64, u64) {
     let weights = weights.iter().map(|(name, tensor)| delimited(tensor_size(name, tensor)));
     let body = graph.graph.compute_size() + weights.sum::<u64>();
@@ -68,7 +70,7 @@ fn tensor_size(name: &str, tensor: &TensorProto) -> u64 {
     tensor.compute_size() + delimited(name.len() as u64)
 }
 
-/// A field with a one-byte tag, its length and its content.
+/// The size of a field with a one-byte tag, its length and its content.
 fn delimited(length: u64) -> u64 {
     1 + protobuf::rt::compute_raw_varint64_size(length) + length
 }

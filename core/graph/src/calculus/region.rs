@@ -1,8 +1,8 @@
 //! Regions of element-wise operators that compute one function of one value, whose derivative is one factor.
 //!
 //! Reverse mode node by node would take a cotangent through a dozen passes for one GELU and keep every
-//! intermediate value in memory. The factor of a whole region depends on forward values only, so it is computed
-//! together with them in one fused pass (`fuse.rs`), and the cotangent is multiplied once.
+//! intermediate value in memory. The factor of a whole region depends on forward values only, so it is
+//! computed together with them in one fused pass (`fuse.rs`), and the cotangent is multiplied once.
 
 use std::collections::{HashMap, HashSet};
 

@@ -48,12 +48,12 @@ pub(crate) enum DerivativeRule {
 
 impl Tape {
     /// A sensitivity times a factor.
-    pub(crate) fn scaled(&mut self, flow: &Value, factor: Factor) -> Value {
+    pub(crate) fn scaled(&mut self, sensitivity: &Value, factor: Factor) -> Value {
         match factor {
-            Factor::One => flow.clone(),
-            Factor::Minus => self.build.neg(flow),
-            Factor::Times(value) => self.build.mul(flow, &value),
-            Factor::Over(value) => self.build.div(flow, &value),
+            Factor::One => sensitivity.clone(),
+            Factor::Minus => self.build.neg(sensitivity),
+            Factor::Times(value) => self.build.mul(sensitivity, &value),
+            Factor::Over(value) => self.build.div(sensitivity, &value),
         }
     }
 

@@ -218,14 +218,15 @@ impl Tape {
         if axes.iter().all(same) { Ok(tangent.clone()) } else { self.full_tangent(tangent, of) }
     }
 
-    /// A tangent of a value of rank `from` as one of rank `to`: axes of length 1 are inserted after the directions.
+    /// A tangent of a value of rank `from` as one of rank `to`: axes of length 1 are inserted after the
+    /// directions.
     pub(crate) fn aligned(&mut self, tangent: &Value, from: usize, to: usize) -> Value {
         let axes: Vec<i64> = (1..=to.saturating_sub(from) as i64).collect();
         if axes.is_empty() { tangent.clone() } else { self.build.unsqueeze(tangent, &axes) }
     }
 
-    /// The cotangent of an operand that was broadcast, from the cotangent of the result: the sum over the axes
-    /// along which the operand is shorter.
+    /// The cotangent of an operand that was broadcast, from the cotangent of the result: the sum over the
+    /// axes along which the operand is shorter.
     pub(crate) fn sum_to(&mut self, cotangent: &Value, result: &Value, operand: &Value) -> Result<Value> {
         let (whole, own) = (self.dims(result)?, self.dims(operand)?);
         if whole == own {
@@ -251,8 +252,8 @@ impl Tape {
             let lead: Vec<i64> = (0..lead as i64).collect();
             return Ok(if only_lead || lead.is_empty() { sum } else { self.build.squeeze(&sum, &lead) });
         }
-        // Lengths are only known when the graph runs: sum all axes along which the operand has length 1, which
-        // changes nothing where the result has length 1 too.
+        // Lengths are only known when the graph runs: sum all axes along which the operand has length 1,
+        // which changes nothing where the result has length 1 too.
         let own_shape = self.build.shape(operand);
         let ones = self.build.ints("ones", &vec![1; lead]);
         let padded = if lead == 0 { own_shape.clone() } else { self.build.concat(&[&ones, &own_shape], 0) };

@@ -114,8 +114,8 @@ impl<'a> FusionGroups<'a> {
         producers.map(|node| self.group_of[node]).filter(|source| *source != group).collect()
     }
 
-    /// Whether two groups can be merged: no path between them passes through a third group, and neither uses the
-    /// other's sums.
+    /// Whether two groups can be merged: no path between them passes through a third group, and neither uses
+    /// the other's sums.
     fn can_merge(&self, a: usize, b: usize) -> bool {
         let needs_sum = |from: usize, of: usize| {
             let producers = self.members[from].iter().flat_map(|node| self.producers(*node));
@@ -189,8 +189,8 @@ impl<'a> FusionGroups<'a> {
         operands.map(String::as_str).filter(outside).filter(|name| self.constant(name).is_none()).collect()
     }
 
-    /// The nodes that compute a value from inputs that are read anyway, or from one more full operand if no other
-    /// node needs the value.
+    /// The nodes that compute a value from inputs that are read anyway, or from one more full operand if no
+    /// other node needs the value.
     fn cone(
         &self,
         value: &str,
@@ -224,8 +224,8 @@ impl<'a> FusionGroups<'a> {
         (known && pays && cone.len() <= MAX_RECOMPUTED).then_some(cone)
     }
 
-    /// Whether only fused groups over the same shape use a value. If all of them compute it again, it need not be
-    /// written.
+    /// Whether only fused groups over the same shape use a value. If all of them compute it again, it need
+    /// not be written.
     fn is_only_fused(&self, value: &str, over: &[Length]) -> bool {
         let port = self.graph.graph.output.iter().any(|port| port.name == value);
         let mut users =

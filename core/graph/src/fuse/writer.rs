@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{Attr, DType, shapes::Length, walk::attribute};
 
-/// Fuses nodes into one, with casts around it for boolean inputs and outputs. Returns the nodes and the values
-/// that they read; `None` if no input has the whole shape. `outputs` are the nodes whose results are outputs.
+/// Fuses nodes into one, with casts around it for boolean inputs and outputs. Returns the nodes and the
+/// values that they read; `None` if no input has the whole shape. `outputs` are the nodes whose results are
+/// outputs.
 pub(super) fn fuse<'a>(
     groups: &FusionGroups<'a>,
     over: &[Length],

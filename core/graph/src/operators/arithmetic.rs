@@ -84,7 +84,7 @@ fn mul(_: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     Ok(Times(node.x(1 - input)))
 }
 
-/// `1 / b`, `-y / b`.
+/// `1 / b` for `a`, `-y / b` for `b`.
 fn div(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     if input == 0 {
         return Ok(Over(node.x(1)));
@@ -99,7 +99,7 @@ fn reciprocal(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Times(tape.build.neg(&square)))
 }
 
-/// `b a^(b-1)`, `y ln a` (0 where `a <= 0`, where the power by a real exponent has no derivative).
+/// `b a^(b-1)` for `a`, `y ln a` for `b` (0 where `a <= 0`, where the power has no derivative by `b`).
 fn pow(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     let (a, b) = (node.x(0), node.x(1));
     let one = tape.number(1.0, &a)?;
@@ -134,32 +134,32 @@ fn abs(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Times(tape.build.sign(&node.x(0))))
 }
 
-/// 1 inside the bounds and on them, else 0; the bounds themselves are taken as constants.
+/// 1 inside the bounds and on them, else 0. Derivatives with respect to the bounds are an error.
 fn clip(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     if input != 0 {
-        return Err(node.refuse("its bounds depend on what is differentiated, expected constants"));
+        return Err(node.refuse("its bounds depend on the inputs of the derivative, expected constants"));
     }
-    let inside = is(tape, &node.x(0), &node.y());
+    let inside = equals(tape, &node.x(0), &node.y());
     Ok(Times(inside))
 }
 
-/// `Max` and `Min`: the share of each input that is the extreme; 1 or 0 where the only other input is a
-/// constant.
+/// `Max` and `Min`: 1 over the number of inputs that equal the result, for each of those; 1 or 0 if the only
+/// other input is a weight.
 fn extreme(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     if node.inputs.len() == 1 {
         return Ok(One);
     }
-    let own = is(tape, &node.x(input), &node.y());
+    let own = equals(tape, &node.x(input), &node.y());
     if node.inputs.len() == 2 && tape.build.is_weight(&node.x(1 - input)) {
         return Ok(Times(own));
     }
-    let all: Vec<Option<Value>> = node.inputs.iter().map(|x| Some(is(tape, x, &node.y()))).collect();
+    let all: Vec<Option<Value>> = node.inputs.iter().map(|x| Some(equals(tape, x, &node.y()))).collect();
     let all = tape.total(all).unwrap_or_else(|| own.clone());
     Ok(Times(tape.build.div(&own, &all)))
 }
 
 /// 1 where two values are equal, else 0.
-fn is(tape: &mut Tape, x: &Value, y: &Value) -> Value {
+fn equals(tape: &mut Tape, x: &Value, y: &Value) -> Value {
     let dtype = tape.dtype(y);
     let equal = tape.build.op("Equal", &[x, y], &[]);
     tape.build.cast(&equal, dtype)

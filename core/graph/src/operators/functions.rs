@@ -85,7 +85,7 @@ fn softplus(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Times(tape.build.op("Sigmoid", &[&node.x(0)], &[])))
 }
 
-/// 1 where `y > 0`, else 0; `y` is never negative.
+/// 1 where `y > 0`, else 0.
 fn relu(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Times(tape.build.sign(&node.y())))
 }
@@ -99,7 +99,7 @@ fn leaky_relu(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
     Ok(Times(tape.build.where_(&positive, &one, &slope)))
 }
 
-/// `Phi(x) + x phi(x)`; with `approximate = tanh` the derivative of that formula.
+/// `Phi(x) + x phi(x)`, or the derivative of the tanh approximation (Hendrycks and Gimpel 2016).
 fn gelu(tape: &mut Tape, node: &TapeNode, _: usize) -> Result<Factor> {
     let x = node.x(0);
     Ok(Times(if node.text("approximate") == "tanh" { gelu_tanh(tape, &x)? } else { gelu_exact(tape, &x)? }))

@@ -1,4 +1,4 @@
-//! Operators that move or convert elements and keep all of them.
+//! Operators that move, copy or convert elements, without selecting or combining them.
 
 use onnx_protobuf::NodeProto;
 
@@ -184,12 +184,12 @@ fn reshape_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Le
     Some(dims)
 }
 
-/// The length of the axis of a reshape that is given as -1: what the other axes leave of the old axes.
+/// The length of the axis that a reshape gives as -1: the old lengths divided by the other new ones.
 fn inferred_axis(facts: &mut Facts, old: Option<&[Length]>, dims: &[Length], open: usize) -> Length {
     let product =
         |dims: &[Length]| dims.iter().try_fold(1_i64, |all, length| all.checked_mul(length.fixed()?));
     let others = [&dims[..open], &dims[open + 1..]].concat();
-    // Equal lengths cancel; one length that is left is the answer, even if it is a symbol.
+    // Equal lengths cancel; if one length is left, it is the result, even if it is a symbol.
     let mut left = old.unwrap_or_default().to_vec();
     let mut fits = !left.is_empty();
     for length in &others {
@@ -209,7 +209,7 @@ fn inferred_axis(facts: &mut Facts, old: Option<&[Length]>, dims: &[Length], ope
     }
 }
 
-/// The tangent in the new type; nothing when that is no floating-point type.
+/// The tangent in the new type; zero if that is not a floating-point type.
 fn cast_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let (dtype, float) = (tape.dtype(&node.y()), tape.is_float(&node.y()));
     Ok(vec![tangents[0].as_ref().filter(|_| float).map(|tangent| tape.build.cast(tangent, dtype))])
@@ -237,7 +237,8 @@ fn transpose_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities
     Ok(vec![cotangents[0].as_ref().map(|cotangent| tape.build.transpose(cotangent, &inverse))])
 }
 
-/// `Reshape`, `Flatten`, `Squeeze`, `Unsqueeze`: to the output's shape, the directions in front.
+/// `Reshape`, `Flatten`, `Squeeze`, `Unsqueeze`: a reshape to the output's shape, with the directions in
+/// front.
 fn reshape_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let tangent = tape.full_tangent(tangent, &node.x(0))?;
@@ -245,7 +246,7 @@ fn reshape_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>
     Ok(vec![Some(tape.build.reshape_to(&tangent, &shape))])
 }
 
-/// Back to the input's shape.
+/// A reshape back to the input's shape.
 fn reshape_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
     let cotangent = tape.full(cotangent, &node.y())?;
@@ -253,7 +254,7 @@ fn reshape_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'
     Ok(vec![Some(tape.build.reshape_to(&cotangent, &shape))])
 }
 
-/// A thin tangent is expanded already.
+/// Only the rank changes: a tangent may have length 1 along axes where its value is longer.
 fn expand_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let (from, to) = (tape.rank(&node.x(0))?, tape.rank(&node.y())?);
     Ok(vec![tangents[0].as_ref().map(|tangent| tape.aligned(tangent, from, to))])
@@ -281,7 +282,7 @@ fn concat_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>)
     Ok(vec![Some(tape.build.concat(&parts, shifted(node.int("axis", 0))))])
 }
 
-/// Cut at the inputs' lengths.
+/// The cotangent split at the lengths of the inputs.
 fn concat_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(cotangent) = &cotangents[0] else { return Ok(Vec::new()) };
     if node.inputs.len() == 1 {

@@ -1,4 +1,4 @@
-//! Comparisons, truth values and `Where`.
+//! Comparisons, boolean operators and `Where`.
 
 use super::{
     row::{Change::*, Operator, OutputType::*, PointwiseRole::Map, op},
@@ -59,11 +59,11 @@ fn where_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) 
 fn where_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let zero = tape.number(0.0, c)?;
-    let mut flows = vec![None];
+    let mut terms = vec![None];
     for (input, kept) in [(1, true), (2, false)] {
         let (a, b) = if kept { (c, &zero) } else { (&zero, c) };
         let masked = tape.build.where_(&node.x(0), a, b);
-        flows.push(Some(tape.sum_to(&masked, &node.y(), &node.x(input))?));
+        terms.push(Some(tape.sum_to(&masked, &node.y(), &node.x(input))?));
     }
-    Ok(flows)
+    Ok(terms)
 }

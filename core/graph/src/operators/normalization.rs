@@ -17,7 +17,7 @@ use crate::{
     shapes::{Facts, Length, resolve_axis},
 };
 
-/// Before opset 13 the softmaxes were computed over all axes from one on.
+/// Until opset 12 softmax was computed over several axes at once.
 const FLATTENED: Change = Incompatible("it used to flatten to two axes first, and its default axis changed");
 
 #[rustfmt::skip]
@@ -62,7 +62,7 @@ fn layer_norm_shape(facts: &mut Facts, node: &NodeProto, output: usize) -> Optio
     if output == 0 { facts.input_dims(node, 0) } else { None }
 }
 
-/// `y (t - sum(y t))`: the Jacobian `diag(y) - y y'` is symmetric, so both directions share it.
+/// `y (t - sum(y t))`: the Jacobian `diag(y) - y y'` is symmetric, so both modes use it.
 fn softmax_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
     let axis = axis_from_end(tape, node)?;
@@ -77,10 +77,10 @@ fn softmax_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'
     Ok(vec![Some(softmax(tape, node, &cotangent, axis))])
 }
 
-fn softmax(tape: &mut Tape, node: &TapeNode, flow: &Value, axis: i64) -> Value {
-    let weighted = tape.build.mul(&node.y(), flow);
+fn softmax(tape: &mut Tape, node: &TapeNode, sensitivity: &Value, axis: i64) -> Value {
+    let weighted = tape.build.mul(&node.y(), sensitivity);
     let sum = tape.build.reduce_sum(&weighted, &[axis], true);
-    let centred = tape.build.sub(flow, &sum);
+    let centred = tape.build.sub(sensitivity, &sum);
     tape.build.mul(&node.y(), &centred)
 }
 
@@ -106,11 +106,11 @@ fn log_softmax_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitiviti
     Ok(vec![Some(tape.build.sub(&cotangent, &spread))])
 }
 
-/// Layer normalisation (Ba, Kiros and Hinton 2016, section 3), taken apart.
-struct Norm {
+/// The parts of layer normalisation (Ba, Kiros and Hinton 2016, section 3).
+struct LayerNorm {
     /// The normalised input.
     unit: Value,
-    /// One over the deviation.
+    /// One over the standard deviation.
     scale: Value,
     axes: Vec<i64>,
 }
@@ -122,8 +122,8 @@ fn layer_norm_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<
     let mut terms = Vec::new();
     if let Some(tangent) = &tangents[0] {
         let tangent = tape.full_along(tangent, &x, &norm.axes)?;
-        let moved = moved(tape, &norm, &tangent, &x)?;
-        terms.push(Some(tape.build.mul(&moved, &scale)));
+        let normalized = normalized_derivative(tape, &norm, &tangent, &x)?;
+        terms.push(Some(tape.build.mul(&normalized, &scale)));
     }
     if let Some(tangent) = &tangents[1] {
         let own = tape.rank(&scale)?;
@@ -143,21 +143,21 @@ fn layer_norm_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivitie
     let (x, scale, y) = (node.x(0), node.x(1), node.y());
     let cotangent = tape.full(cotangent, &y)?;
     let scaled = tape.build.mul(&cotangent, &scale);
-    let by_x = moved(tape, &norm, &scaled, &x)?;
+    let by_x = normalized_derivative(tape, &norm, &scaled, &x)?;
     let weighted = tape.build.mul(&cotangent, &norm.unit);
     let by_scale = tape.sum_to(&weighted, &y, &scale)?;
-    let mut flows = vec![Some(by_x), Some(by_scale)];
+    let mut terms = vec![Some(by_x), Some(by_scale)];
     if !node.x(2).name().is_empty() {
-        flows.push(Some(tape.sum_to(&cotangent, &y, &node.x(2))?));
+        terms.push(Some(tape.sum_to(&cotangent, &y, &node.x(2))?));
     }
-    Ok(flows)
+    Ok(terms)
 }
 
-fn norm(tape: &mut Tape, node: &TapeNode) -> Result<Norm> {
+fn norm(tape: &mut Tape, node: &TapeNode) -> Result<LayerNorm> {
     let x = node.x(0);
     let rank = tape.rank(&x)?;
     let first = resolve_axis(node.int("axis", -1), rank);
-    let first = first.ok_or_else(|| node.refuse("its axis is outside the rank"))?;
+    let first = first.ok_or_else(|| node.refuse("its axis is out of range for the rank of its input"))?;
     let axes: Vec<i64> = (first..rank).map(|at| at as i64 - rank as i64).collect();
     let mean = tape.mean(&x, &x, &axes)?;
     let centred = tape.build.sub(&x, &mean);
@@ -167,24 +167,24 @@ fn norm(tape: &mut Tape, node: &TapeNode) -> Result<Norm> {
     let variance = tape.build.add(&variance, &eps);
     let deviation = tape.build.sqrt(&variance);
     let scale = tape.build.op("Reciprocal", &[&deviation], &[]);
-    Ok(Norm { unit: tape.build.mul(&centred, &scale), scale, axes })
+    Ok(LayerNorm { unit: tape.build.mul(&centred, &scale), scale, axes })
 }
 
-/// `scale (v - mean(v) - unit mean(v unit))`: symmetric, so both directions share it.
-fn moved(tape: &mut Tape, norm: &Norm, flow: &Value, x: &Value) -> Result<Value> {
-    let mean = tape.mean(flow, x, &norm.axes)?;
-    let along = tape.build.mul(flow, &norm.unit);
+/// `scale (v - mean(v) - unit mean(v unit))`: the Jacobian is symmetric, so both modes use it.
+fn normalized_derivative(tape: &mut Tape, norm: &LayerNorm, sensitivity: &Value, x: &Value) -> Result<Value> {
+    let mean = tape.mean(sensitivity, x, &norm.axes)?;
+    let along = tape.build.mul(sensitivity, &norm.unit);
     let along = tape.mean(&along, x, &norm.axes)?;
     let along = tape.build.mul(&norm.unit, &along);
-    let rest = tape.build.sub(flow, &mean);
+    let rest = tape.build.sub(sensitivity, &mean);
     let rest = tape.build.sub(&rest, &along);
     Ok(tape.build.mul(&rest, &norm.scale))
 }
 
-/// The axis counted from the end, so that it means the same with directions in front.
+/// The axis counted from the end, so that it is the same with the directions in front.
 fn axis_from_end(tape: &mut Tape, node: &TapeNode) -> Result<i64> {
     let rank = tape.rank(&node.x(0))?;
     let place = resolve_axis(node.int("axis", -1), rank);
-    let place = place.ok_or_else(|| node.refuse("its axis is outside the rank"))?;
+    let place = place.ok_or_else(|| node.refuse("its axis is out of range for the rank of its input"))?;
     Ok(place as i64 - rank as i64)
 }

@@ -61,7 +61,7 @@ fn einsum_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Len
     output.chars().map(find).collect()
 }
 
-/// `da b + a db`, the directions in front.
+/// `da b + a db`, with the directions in front.
 fn matmul_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let (a, b) = (node.x(0), node.x(1));
     let (rank_a, rank_b) = two_ranks(tape, node)?;
@@ -80,7 +80,7 @@ fn matmul_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>)
     Ok(vec![tape.total(terms)])
 }
 
-/// `c b'`, `a' c`.
+/// `c b'` for `a`, `a' c` for `b`.
 fn matmul_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (a, b) = (node.x(0), node.x(1));
@@ -91,40 +91,40 @@ fn matmul_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_
         let by_b = gemm(tape, &a, &c, (1, 0), 1.0);
         return Ok(vec![Some(by_a), Some(by_b)]);
     }
-    let turned = turned(tape, &b, rank_b);
-    let product = tape.build.matmul(&c, &turned);
+    let swapped_b = swapped(tape, &b, rank_b);
+    let product = tape.build.matmul(&c, &swapped_b);
     let by_a = if rank_b == 2 { product } else { tape.sum_to(&product, &product, &a)? };
     let by_b = if rank_b == 2 {
-        // One product over all rows instead of a product per batch and their sum.
-        let (rows, columns) = (last(tape, &a)?, last(tape, &c)?);
-        let (flat_a, flat_c) = (tape.build.reshape_to(&a, &rows), tape.build.reshape_to(&c, &columns));
+        // One product over all rows, instead of one product per matrix of the batch and their sum.
+        let (shape_a, shape_c) = (matrix_shape(tape, &a)?, matrix_shape(tape, &c)?);
+        let (flat_a, flat_c) = (tape.build.reshape_to(&a, &shape_a), tape.build.reshape_to(&c, &shape_c));
         gemm(tape, &flat_a, &flat_c, (1, 0), 1.0)
     } else {
-        let turned = self::turned(tape, &a, rank_a);
-        let product = tape.build.matmul(&turned, &c);
+        let swapped_a = swapped(tape, &a, rank_a);
+        let product = tape.build.matmul(&swapped_a, &c);
         tape.sum_to(&product, &product, &b)?
     };
     Ok(vec![Some(by_a), Some(by_b)])
 }
 
-/// `alpha (dA' B' + A' dB') + beta dC`, where a prime is the transposition that the node asks for.
+/// `alpha (dA' B' + A' dB') + beta dC`, where a prime stands for the transposition that the node applies.
 fn gemm_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
-    let (turn_a, turn_b) = turns(node);
-    let turn = |tape: &mut Tape, value: &Value, asked: i64, order: &[i64]| match asked {
+    let (trans_a, trans_b) = transpositions(node);
+    let transposed = |tape: &mut Tape, value: &Value, flag: i64, order: &[i64]| match flag {
         0 => value.clone(),
         _ => tape.build.transpose(value, order),
     };
     let mut products = Vec::new();
     if let Some(da) = &tangents[0] {
-        let da = tape.full_along(da, &node.x(0), &[-1 - turn_a])?;
-        let da = turn(tape, &da, turn_a, &[0, 2, 1]);
-        let b = turn(tape, &node.x(1), turn_b, &[1, 0]);
+        let da = tape.full_along(da, &node.x(0), &[-1 - trans_a])?;
+        let da = transposed(tape, &da, trans_a, &[0, 2, 1]);
+        let b = transposed(tape, &node.x(1), trans_b, &[1, 0]);
         products.push(Some(tape.build.matmul(&da, &b)));
     }
     if let Some(db) = &tangents[1] {
-        let db = tape.full_along(db, &node.x(1), &[turn_b - 2])?;
-        let db = turn(tape, &db, turn_b, &[0, 2, 1]);
-        let a = turn(tape, &node.x(0), turn_a, &[1, 0]);
+        let db = tape.full_along(db, &node.x(1), &[trans_b - 2])?;
+        let db = transposed(tape, &db, trans_b, &[0, 2, 1]);
+        let a = transposed(tape, &node.x(0), trans_a, &[1, 0]);
         products.push(Some(tape.build.matmul(&a, &db)));
     }
     let product = tape.total(products);
@@ -141,26 +141,26 @@ fn gemm_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -
 fn gemm_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (a, b) = (node.x(0), node.x(1));
-    let (turn_a, turn_b) = turns(node);
+    let (trans_a, trans_b) = transpositions(node);
     let alpha = node.float("alpha", 1.0);
     let c = tape.full(c, &node.y())?;
-    let by_a = match turn_a {
-        0 => gemm(tape, &c, &b, (0, 1 - turn_b), alpha),
-        _ => gemm(tape, &b, &c, (turn_b, 1), alpha),
+    let by_a = match trans_a {
+        0 => gemm(tape, &c, &b, (0, 1 - trans_b), alpha),
+        _ => gemm(tape, &b, &c, (trans_b, 1), alpha),
     };
-    let by_b = match turn_b {
-        0 => gemm(tape, &a, &c, (1 - turn_a, 0), alpha),
-        _ => gemm(tape, &c, &a, (1, turn_a), alpha),
+    let by_b = match trans_b {
+        0 => gemm(tape, &a, &c, (1 - trans_a, 0), alpha),
+        _ => gemm(tape, &c, &a, (1, trans_a), alpha),
     };
-    let mut flows = vec![Some(by_a), Some(by_b)];
+    let mut terms = vec![Some(by_a), Some(by_b)];
     if !node.x(2).name().is_empty() {
         let own = tape.sum_to(&c, &node.y(), &node.x(2))?;
-        flows.push(weighted(tape, Some(own), node.float("beta", 1.0))?);
+        terms.push(weighted(tape, Some(own), node.float("beta", 1.0))?);
     }
-    Ok(flows)
+    Ok(terms)
 }
 
-/// The same contraction with the directions as one more letter.
+/// The same contraction, with one more letter for the directions.
 fn einsum_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let (left, right, output) = letters(node)?;
     let extra = unused(&[&left, &right, &output]);
@@ -174,38 +174,37 @@ fn einsum_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>)
     Ok(vec![tape.total(terms)])
 }
 
-/// The contraction of the cotangent with the other operand; letters that only one operand has are spread over
-/// it.
+/// The contraction of the cotangent with the other operand, expanded along letters that only one operand has.
 fn einsum_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (left, right, output) = letters(node)?;
     let c = tape.full(c, &node.y())?;
-    let mut flows = Vec::new();
+    let mut terms = Vec::new();
     for (place, (own, other)) in [(&left, &right), (&right, &left)].into_iter().enumerate() {
         let shared = |letter: &char| output.contains(*letter) || other.contains(*letter);
         let known: String = own.chars().filter(shared).collect();
-        let flow = einsum(tape, &format!("{output},{other}->{known}"), &c, &node.x(1 - place));
+        let term = einsum(tape, &format!("{output},{other}->{known}"), &c, &node.x(1 - place));
         let lone = own.chars().enumerate().filter(|(_, letter)| !shared(letter));
         let axes: Vec<i64> = lone.map(|(at, _)| at as i64).collect();
-        flows.push(Some(if axes.is_empty() {
-            flow
+        terms.push(Some(if axes.is_empty() {
+            term
         } else {
-            let flow = tape.build.unsqueeze(&flow, &axes);
-            tape.full(&flow, &node.x(place))?
+            let term = tape.build.unsqueeze(&term, &axes);
+            tape.full(&term, &node.x(place))?
         }));
     }
-    Ok(flows)
+    Ok(terms)
 }
 
 fn two_ranks(tape: &mut Tape, node: &TapeNode) -> Result<(usize, usize)> {
     let ranks = (tape.rank(&node.x(0))?, tape.rank(&node.x(1))?);
     if ranks.0 < 2 || ranks.1 < 2 {
-        return Err(node.refuse("an operand is a vector; write it as a matrix with one row or column"));
+        return Err(node.refuse("an operand is a vector; reshape it to a matrix with one row or one column"));
     }
     Ok(ranks)
 }
 
-fn turns(node: &TapeNode) -> (i64, i64) {
+fn transpositions(node: &TapeNode) -> (i64, i64) {
     (i64::from(node.int("transA", 0) != 0), i64::from(node.int("transB", 0) != 0))
 }
 
@@ -218,9 +217,12 @@ fn weighted(tape: &mut Tape, value: Option<Value>, weight: f32) -> Result<Option
     Ok(Some(tape.build.mul(&value, &weight)))
 }
 
-fn gemm(tape: &mut Tape, a: &Value, b: &Value, turns: (i64, i64), alpha: f32) -> Value {
-    let attributes =
-        [("transA", Attr::Int(turns.0)), ("transB", Attr::Int(turns.1)), ("alpha", Attr::Float(alpha))];
+fn gemm(tape: &mut Tape, a: &Value, b: &Value, transposed: (i64, i64), alpha: f32) -> Value {
+    let attributes = [
+        ("transA", Attr::Int(transposed.0)),
+        ("transB", Attr::Int(transposed.1)),
+        ("alpha", Attr::Float(alpha)),
+    ];
     tape.build.op("Gemm", &[a, b], &attributes)
 }
 
@@ -228,15 +230,15 @@ fn einsum(tape: &mut Tape, equation: &str, a: &Value, b: &Value) -> Value {
     tape.build.op("Einsum", &[a, b], &[("equation", equation.into())])
 }
 
-/// The last two axes swapped.
-fn turned(tape: &mut Tape, value: &Value, rank: usize) -> Value {
+/// A value with its last two axes swapped.
+fn swapped(tape: &mut Tape, value: &Value, rank: usize) -> Value {
     let mut order: Vec<i64> = (0..rank as i64).collect();
     order.swap(rank - 2, rank - 1);
     tape.build.transpose(value, &order)
 }
 
-/// The shape `[-1, last length]`.
-fn last(tape: &mut Tape, value: &Value) -> Result<Value> {
+/// The shape `[-1, length of the last axis]`.
+fn matrix_shape(tape: &mut Tape, value: &Value) -> Result<Value> {
     if let Some(Length::Fixed(length)) = tape.dims(value)?.last() {
         return Ok(tape.build.ints("shape", &[-1, *length]));
     }
@@ -247,7 +249,7 @@ fn last(tape: &mut Tape, value: &Value) -> Result<Value> {
     Ok(tape.build.concat(&[&rows, &length], 0))
 }
 
-/// The letters of the two operands and of the result.
+/// The letters of the two operands and of the output.
 fn letters(node: &TapeNode) -> Result<(String, String, String)> {
     let equation = node.text("equation").replace(' ', "");
     let parts = equation.split_once("->").and_then(|(inputs, output)| {
@@ -260,7 +262,7 @@ fn letters(node: &TapeNode) -> Result<(String, String, String)> {
     let plain = |(left, right, output): &(String, String, String)| [left, right, output].iter().all(distinct);
     parts.filter(plain).ok_or_else(|| {
         node.refuse(format!(
-            "expected two operands, distinct letters and an explicit result, got `{equation}`"
+            "expected two operands, distinct letters and an explicit output, got the equation `{equation}`"
         ))
     })
 }

@@ -109,7 +109,7 @@ fn l2(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
     Ok(Times(tape.build.div(&node.x(0), &y)))
 }
 
-/// The extreme elements share equally.
+/// Elements that equal the result share the derivative equally.
 fn extreme(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
     let y = kept(tape, node)?;
     let is = tape.build.op("Equal", &[&node.x(0), &y], &[]);
@@ -127,7 +127,7 @@ fn log_sum_exp(tape: &mut Tape, node: &TapeNode) -> Result<Factor> {
     Ok(Times(tape.build.exp(&below)))
 }
 
-/// The output with the reduced axes in place.
+/// The output with the reduced axes kept, with length 1.
 fn kept(tape: &mut Tape, node: &TapeNode) -> Result<Value> {
     let axes = tape.reduced_axes(node)?;
     Ok(tape.with_reduced_axes(node, &node.y(), &axes))

@@ -1,5 +1,7 @@
-//! Operators that select elements: in reverse mode the cotangents are scattered back, and those of elements
-//! that were selected twice add up.
+//! Operators that select elements.
+//!
+//! In reverse mode cotangents are scattered back to the selected places; those of elements that were selected
+//! several times are added.
 
 use onnx_protobuf::NodeProto;
 
@@ -148,26 +150,26 @@ fn slice_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) 
     Ok(vec![Some(tape.build.op("Slice", &inputs, &[]))])
 }
 
-/// Scattered to the places that were taken, axis by axis.
+/// The cotangent scattered to the selected indices, axis by axis.
 fn slice_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let mut flow = tape.full(c, &node.y())?;
+    let mut term = tape.full(c, &node.y())?;
     let rank = tape.rank(&node.x(0))?;
     for (number, axis) in slice_axes(tape, node)?.into_iter().enumerate() {
         let length = length(tape, &node.x(0), axis);
-        let places = count_up(tape, &length)?;
+        let indices = range_to(tape, &length)?;
         let at = tape.build.ints("at", &[number as i64]);
         let axis_zero = tape.build.ints("axis", &[0]);
         let start = tape.build.gather(&node.x(1), &at, 0);
         let end = tape.build.gather(&node.x(2), &at, 0);
-        let mut inputs = vec![places, start, end, axis_zero];
+        let mut inputs = vec![indices, start, end, axis_zero];
         if !node.x(4).name().is_empty() {
             inputs.push(tape.build.gather(&node.x(4), &at, 0));
         }
-        let taken = tape.build.op("Slice", &inputs.iter().collect::<Vec<_>>(), &[]);
-        flow = scatter(tape, &flow, &taken, &length, axis as usize, rank);
+        let selected = tape.build.op("Slice", &inputs.iter().collect::<Vec<_>>(), &[]);
+        term = scatter(tape, &term, &selected, &length, axis as usize, rank);
     }
-    Ok(vec![Some(flow)])
+    Ok(vec![Some(term)])
 }
 
 fn gather_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
@@ -177,27 +179,27 @@ fn gather_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>)
     Ok(vec![Some(tape.build.gather(&tangent, &node.x(1), shifted(axis)))])
 }
 
-/// Slices of the cotangent added up at the indices.
+/// Slices of the cotangent, added at the indices.
 fn gather_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
     let (x, indices) = (node.x(0), node.x(1));
     let (rank, rank_indices) = (tape.rank(&x)?, tape.rank(&indices)?);
     let axis = resolve_axis(node.int("axis", 0), rank);
-    let axis = axis.ok_or_else(|| node.refuse("its axis is outside the rank"))?;
-    let mut flow = tape.full(c, &node.y())?;
+    let axis = axis.ok_or_else(|| node.refuse("its axis is out of range for the rank of its input"))?;
+    let mut term = tape.full(c, &node.y())?;
     if rank_indices != 1 {
-        // The axes of the indices become one.
+        // Flatten the axes of the indices into one.
         let mut shape: Vec<i64> = vec![0; axis];
         shape.push(-1);
         let shape = tape.build.ints("shape", &shape);
         let whole = tape.build.shape(&x);
         let rest = tail(tape, &whole, axis + 1);
         let shape = tape.build.concat(&[&shape, &rest], 0);
-        flow = tape.build.reshape_to(&flow, &shape);
+        term = tape.build.reshape_to(&term, &shape);
     }
     let flat = tape.build.reshape(&indices, &[-1]);
     let length = length(tape, &x, axis as i64);
-    Ok(vec![Some(scatter(tape, &flow, &flat, &length, axis, rank)), None])
+    Ok(vec![Some(scatter(tape, &term, &flat, &length, axis, rank)), None])
 }
 
 fn gather_elements_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
@@ -211,44 +213,44 @@ fn gather_elements_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensiti
     Ok(vec![Some(scatter_elements(tape, &c, &node.x(0), &node.x(1), node.int("axis", 0))?), None])
 }
 
-/// The values follow the places that were chosen; the places themselves are integers.
+/// The tangents of the selected elements; the indices are integers and have none.
 fn top_k_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
     let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
-    let places = chosen(node)?;
-    Ok(vec![Some(gather_elements(tape, tangent, &node.x(0), &places, node.int("axis", -1))?), None])
+    let indices = top_k_indices(node)?;
+    Ok(vec![Some(gather_elements(tape, tangent, &node.x(0), &indices, node.int("axis", -1))?), None])
 }
 
 fn top_k_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
     let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
-    let places = chosen(node)?;
+    let indices = top_k_indices(node)?;
     let c = tape.full(c, &node.y())?;
-    Ok(vec![Some(scatter_elements(tape, &c, &node.x(0), &places, node.int("axis", -1))?), None])
+    Ok(vec![Some(scatter_elements(tape, &c, &node.x(0), &indices, node.int("axis", -1))?), None])
 }
 
-fn chosen(node: &TapeNode) -> Result<Value> {
-    let places = node.outputs.get(1).filter(|places| !places.name().is_empty());
-    places.cloned().ok_or_else(|| node.refuse("its second output, the places, is left out"))
+fn top_k_indices(node: &TapeNode) -> Result<Value> {
+    let indices = node.outputs.get(1).filter(|indices| !indices.name().is_empty());
+    indices.cloned().ok_or_else(|| node.refuse("its second output, the indices, is left out"))
 }
 
-/// Elements of a tangent at places of the value it belongs to, for every direction.
-fn gather_elements(tape: &mut Tape, tangent: &Value, x: &Value, places: &Value, axis: i64) -> Result<Value> {
+/// The elements of a tangent at indices into the value it belongs to, for every direction.
+fn gather_elements(tape: &mut Tape, tangent: &Value, x: &Value, indices: &Value, axis: i64) -> Result<Value> {
     let tangent = tape.full_tangent(tangent, x)?;
-    let shape = tape.shape_with_directions(&tangent, places)?;
-    let spread = tape.build.expand(places, &shape);
+    let shape = tape.shape_with_directions(&tangent, indices)?;
+    let spread = tape.build.expand(indices, &shape);
     Ok(tape.build.op("GatherElements", &[&tangent, &spread], &[("axis", Attr::Int(shifted(axis)))]))
 }
 
-fn scatter_elements(tape: &mut Tape, c: &Value, x: &Value, places: &Value, axis: i64) -> Result<Value> {
+fn scatter_elements(tape: &mut Tape, c: &Value, x: &Value, indices: &Value, axis: i64) -> Result<Value> {
     let zeros = tape.zeros(x)?;
     let attributes = [("axis", Attr::Int(axis)), ("reduction", "add".into())];
-    Ok(tape.build.op("ScatterElements", &[&zeros, places, c], &attributes))
+    Ok(tape.build.op("ScatterElements", &[&zeros, indices, c], &attributes))
 }
 
-/// Slices along an axis added into zeros at places `[m]`; the axis becomes `length` long.
+/// Adds slices along an axis into zeros at indices `[m]`; the axis gets this length.
 fn scatter(
     tape: &mut Tape,
     slices: &Value,
-    places: &Value,
+    indices: &Value,
     length: &Value,
     axis: usize,
     rank: usize,
@@ -264,8 +266,8 @@ fn scatter(
         DType::F32 => zeros,
         dtype => tape.build.cast(&zeros, dtype),
     };
-    let places = tape.build.unsqueeze(places, &[-1]);
-    let sum = tape.build.op("ScatterND", &[&zeros, &places, &front], &[("reduction", "add".into())]);
+    let indices = tape.build.unsqueeze(indices, &[-1]);
+    let sum = tape.build.op("ScatterND", &[&zeros, &indices, &front], &[("reduction", "add".into())]);
     if axis == 0 {
         return sum;
     }
@@ -284,14 +286,14 @@ fn length(tape: &mut Tape, x: &Value, axis: i64) -> Value {
 }
 
 /// `0, 1, .. length - 1`.
-fn count_up(tape: &mut Tape, length: &Value) -> Result<Value> {
+fn range_to(tape: &mut Tape, length: &Value) -> Result<Value> {
     let zero = tape.build.constant("zero", crate::Tensor::i64(&[], vec![0])?);
     let one = tape.build.constant("one", crate::Tensor::i64(&[], vec![1])?);
     let end = tape.build.squeeze(length, &[0]);
     Ok(tape.build.op("Range", &[&zero, &end, &one], &[]))
 }
 
-/// The elements of a vector from a place on.
+/// The elements of a vector from an index on.
 fn tail(tape: &mut Tape, vector: &Value, from: usize) -> Value {
     let start = tape.build.ints("start", &[from as i64]);
     let end = tape.build.ints("end", &[i64::MAX]);
@@ -308,6 +310,6 @@ fn slice_axes(tape: &mut Tape, node: &TapeNode) -> Result<Vec<i64>> {
         tape.ints(&node.x(3))
     };
     let place = |axis: &i64| resolve_axis(*axis, rank).map(|at| at as i64);
-    let places = axes.and_then(|axes: Vec<i64>| axes.iter().map(place).collect());
-    places.ok_or_else(|| node.refuse("its axes are computed, expected constants"))
+    let indices = axes.and_then(|axes: Vec<i64>| axes.iter().map(place).collect());
+    indices.ok_or_else(|| node.refuse("its axes are computed by the graph, expected constants"))
 }

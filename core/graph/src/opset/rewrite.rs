@@ -1,7 +1,7 @@
-//! Operators whose attribute of integers became an input: `axes` of reductions, `Squeeze`, `Unsqueeze`;
+//! Rewriting nodes whose integer attribute became an input: `axes` of reductions, `Squeeze` and `Unsqueeze`;
 //! `split` of `Split`.
 //!
-//! The integers go into a `Constant` node in front, which graphs, subgraphs and local functions may all hold.
+//! The integers are put into a `Constant` node, because a local function cannot have weights.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use onnx_protobuf::{NodeProto, TensorProto};
 
 use crate::{DType, rename::free_name, walk};
 
-/// Takes the attribute off the node and feeds the same integers as an input; returns the node that holds
-/// them, which goes in front. A node without the attribute stays as it is: left out means the same in both
-/// forms.
+/// Replaces the attribute by an input with the same integers; returns the `Constant` node that holds them,
+/// which must come before the node. A node without the attribute is unchanged: the default is the same in
+/// both forms.
 pub(super) fn attribute_to_input(
     node: &mut NodeProto,
     attribute: &str,

@@ -1,4 +1,4 @@
-//! What the tests share: the stored models, and the real ones when they are there.
+//! Helpers of the tests: stored models, and real ones if they are available.
 #![allow(
     dead_code,
     clippy::allow_attributes,
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
 
-/// A model of tests/data, made by tests/reference/make.py.
+/// The path of a model in tests/data, which tests/reference/make.py writes.
 pub fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.onnx"))
 }
@@ -20,7 +20,7 @@ pub fn load(name: &str) -> Graph {
     Graph::load(path(name)).unwrap()
 }
 
-/// A real model, `None` (and a line that says so) when the real data is not there.
+/// A real model; prints a line and returns `None` if it is not available.
 pub fn real(name: &str) -> Option<Graph> {
     let root = std::env::var_os("CHIASM_REAL").map(PathBuf::from);
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/real");
@@ -36,7 +36,7 @@ pub fn batch(columns: usize) -> [Dim; 2] {
     [Dim::named("batch"), Dim::Fixed(columns)]
 }
 
-/// `z = x w` with one weight matrix of the given value everywhere.
+/// `z = x w` with a weight matrix whose elements all have this value.
 pub fn linear(name: &str, input: &str, output: &str, sizes: (usize, usize), value: f32) -> Graph {
     let mut b = Builder::new(name);
     let x = b.input(input, DType::F32, &batch(sizes.0)).unwrap();
