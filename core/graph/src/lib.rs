@@ -11,7 +11,7 @@
 //! ```
 //! use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
 //!
-//! // z = x W, and the mean square of z as a loss.
+//! // z = x W, and the sum of the squares of z as a loss.
 //! let mut b = Builder::new("map");
 //! let x = b.input("x", DType::F32, &[Dim::named("batch"), Dim::Fixed(3)])?;
 //! let w = b.constant("w", Tensor::f32(&[3, 2], vec![0.5; 6])?);

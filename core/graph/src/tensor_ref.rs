@@ -73,7 +73,7 @@ impl<'a> TensorRef<'a> {
     /// Returns a copy that owns its elements.
     ///
     /// # Errors
-    /// None in practice: the elements were checked when they were borrowed.
+    /// As [`Tensor::from_bytes`]; not for elements that passed [`TensorRef::new`].
     pub fn to_tensor(&self) -> Result<Tensor> {
         Tensor::from_bytes(self.dtype, self.shape, self.bytes)
     }

@@ -198,9 +198,11 @@ fn renaming_a_port_renames_inner_values_of_that_name() {
         (names(&swapped.inputs()), names(&verified(&swapped).outputs())),
         (vec!["z".into()], vec!["x".into()])
     );
-    for (names, part) in
-        [(&[("w", "v")][..], "no port `w`"), (&[("x", "z")], "would both be named `z`"), (&[("x", "")], "empty")]
-    {
+    for (names, part) in [
+        (&[("w", "v")][..], "no port `w`"),
+        (&[("x", "z")], "would both be named `z`"),
+        (&[("x", "")], "empty"),
+    ] {
         let error = graph.renamed(names).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
@@ -254,7 +256,10 @@ fn element_types_are_inferred_through_operators() {
 fn an_extract_keeps_only_what_its_outputs_need() {
     let merged = linear("a", "x", "u", (2, 3), 1.0).merge(&linear("b", "y", "v", (4, 5), 2.0)).unwrap();
     let part = merged.extract(&["v"]).unwrap();
-    assert_eq!((names(&verified(&part).inputs()), names(&part.outputs())), (vec!["y".into()], vec!["v".into()]));
+    assert_eq!(
+        (names(&verified(&part).inputs()), names(&part.outputs())),
+        (vec!["y".into()], vec!["v".into()])
+    );
     assert_eq!((part.node_count(), part.weight_names().count()), (1, 1));
     // Outputs are in the requested order.
     assert_eq!(names(&merged.extract(&["v", "u"]).unwrap().outputs()), ["v", "u"]);

@@ -78,7 +78,10 @@ fn eight_bit_weights_have_a_scale_per_output_channel() {
             (bytes[0], bytes.iter().filter(|b| **b == 0).count()),
             (127, bytes.len() / scale_shape[axis] - 1)
         );
-        assert_eq!(bytes.iter().filter(|b| **b == 127).count(), bytes.len() - bytes.len() / scale_shape[axis] + 1);
+        assert_eq!(
+            bytes.iter().filter(|b| **b == 127).count(),
+            bytes.len() - bytes.len() / scale_shape[axis] + 1
+        );
     }
 }
 
