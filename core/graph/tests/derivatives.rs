@@ -1,7 +1,5 @@
 //! Derivatives of large graphs. Their values are tested in the runtime.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 use chiasm_graph::{Builder, DType, Dim};
 
 /// A chain of element-wise operators is one region; its derivative must not overflow the stack.
