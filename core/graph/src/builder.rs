@@ -1,68 +1,65 @@
-//! Building a graph node by node: values are handles, names are made, mistakes are told once, by
-//! [`Builder::finish`].
+//! Building a graph node by node.
 //!
-//! Why errors wait: a formula stays a formula (`b.add(&b_x, &c)`), and the finished graph is verified as a
-//! whole anyway.
+//! Values are handles, and their names are generated. Methods that add nodes return no `Result`, so that a
+//! formula reads as one (`b.add(&b_x, &c)`); the first mistake is returned by [`Builder::finish`], which
+//! verifies the whole graph.
 
 use std::{collections::HashMap, sync::Arc};
 
-use onnx_protobuf::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, attribute_proto::AttributeType,
-};
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
 use crate::{
-    DType, Dim, Error, Graph, IR_VERSION, OPSET, Port, Result, Tensor, walk,
-    weight::{self, Weights},
+    Attr, DType, Dim, Error, Graph, IR_VERSION, OPSET, Port, Result, Tensor, walk,
+    weight::{self, WeightMap},
 };
 
 /// A graph under construction.
+///
+/// ```
+/// use chiasm_graph::{Attr, Builder, DType, Dim};
+///
+/// let mut b = Builder::new("centre");
+/// let x = b.input("x", DType::F32, &[Dim::named("batch"), Dim::Fixed(3)])?;
+/// let sum = b.reduce_sum(&x, &[-1], true);
+/// let mean = b.mul_scalar(&sum, 1.0 / 3.0);
+/// let centred = b.sub(&x, &mean);
+/// // Operators without a method of their own are added by name.
+/// let y = b.op("LeakyRelu", &[&centred], &[("alpha", Attr::Float(0.1))]);
+/// b.output("y", &y, DType::F32, &[Dim::named("batch"), Dim::Fixed(3)]);
+/// assert_eq!(b.finish()?.node_count(), 4);
+/// # Ok::<(), chiasm_graph::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Builder {
     graph: GraphProto,
-    weights: Weights,
+    weights: WeightMap,
     outputs: Vec<(Port, String)>,
-    /// Every name taken, with the last number tried behind it.
+    /// Every name in use, with the last number that was appended to it.
     names: HashMap<String, usize>,
-    trouble: Option<Error>,
-    /// The rest of the model that is being continued.
+    /// The first mistake.
+    error: Option<Error>,
+    /// The model without its graph.
     header: ModelProto,
-    /// Scalars and small lists of integers made so far, to be made once.
+    /// Scalars and lists of integers by content, so that equal ones are stored once.
     constants: HashMap<(DType, Vec<usize>, Vec<u8>), Value>,
-    /// Weights not yet fetched by [`Builder::fresh_weights`].
+    /// Weights that [`Builder::fresh_weights`] has not returned yet.
     fresh: Vec<String>,
 }
 
-/// The note on a node that no derivative flows through.
+/// The doc string of a node that stops derivatives.
 pub(crate) const STOPPED: &str = "stop_gradient";
 
-/// A value of the graph under construction: an input, a constant, or a node's output.
+/// A handle to a value of a graph under construction: an input, a constant, or the output of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Value(String);
 
-/// An attribute of a node.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Attr {
-    /// One integer.
-    Int(i64),
-    /// One number.
-    Float(f32),
-    /// Integers.
-    Ints(Vec<i64>),
-    /// Numbers.
-    Floats(Vec<f32>),
-    /// Text.
-    Text(String),
-    /// A tensor.
-    Tensor(Tensor),
-}
-
 impl Value {
-    /// The name of the value in the graph.
+    /// Returns the name of the value in the graph.
     pub fn name(&self) -> &str {
         &self.0
     }
 
-    /// Stands for an optional input that is left out.
+    /// Returns the value that stands for an optional input that is left out.
     pub fn none() -> Self {
         Self(String::new())
     }
@@ -73,14 +70,14 @@ impl Value {
 }
 
 impl Builder {
-    /// An empty graph with a name.
+    /// Starts an empty graph with a name.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             graph: GraphProto { name: name.into(), ..Default::default() },
-            weights: Weights::new(),
+            weights: WeightMap::new(),
             outputs: Vec::new(),
             names: HashMap::new(),
-            trouble: None,
+            error: None,
             header: ModelProto {
                 ir_version: IR_VERSION,
                 producer_name: "chiasm".to_owned(),
@@ -92,7 +89,7 @@ impl Builder {
         }
     }
 
-    /// A graph to be continued at its end; its ports, values and opset stay.
+    /// Continues a graph after its last node; its ports, values and opset are kept.
     pub(crate) fn continuing(graph: &Graph) -> Self {
         let mut builder = Self::new(graph.name());
         builder.names = graph.value_names().into_iter().map(|name| (name, 1)).collect();
@@ -102,17 +99,22 @@ impl Builder {
         builder
     }
 
-    /// Adds an input port; an error when the name is taken.
+    /// Adds an input port.
+    ///
+    /// # Errors
+    /// [`Error::Unsound`] for an empty name and one that is in use.
     pub fn input(&mut self, name: &str, dtype: DType, dims: &[Dim]) -> Result<Value> {
         if name.is_empty() || self.names.contains_key(name) {
-            return Err(Error::Unsound(format!("the input name `{name}` is empty or taken")));
+            return Err(Error::Unsound(format!(
+                "the input name `{name}` is empty or in use; choose another"
+            )));
         }
         self.names.insert(name.to_owned(), 1);
         self.graph.input.push(Port::new(name, dtype, dims).to_proto());
         Ok(Value(name.to_owned()))
     }
 
-    /// Adds a weight; a taken name gets a number behind it.
+    /// Adds a weight. If the name is in use, a number is appended to it.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Value {
         let name = self.unique(name);
         self.weights.insert(name.clone(), Arc::new(weight::to_proto(&tensor)));
@@ -120,7 +122,7 @@ impl Builder {
         Value(name)
     }
 
-    /// A constant that nobody trains: equal ones are one.
+    /// Adds a constant that is not trained; equal ones are stored once.
     fn shared(&mut self, name: &str, tensor: Tensor) -> Value {
         let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().to_vec());
         if let Some(value) = self.constants.get(&key) {
@@ -131,12 +133,12 @@ impl Builder {
         value
     }
 
-    /// A scalar as a weight; equal ones are one weight.
+    /// Adds a scalar as a weight; equal scalars are stored once.
     pub fn scalar(&mut self, value: f32) -> Value {
         self.shared("scalar", Tensor::scalar(value))
     }
 
-    /// A scalar of any floating-point type.
+    /// Adds a scalar of any floating-point type.
     pub(crate) fn number(&mut self, value: f64, dtype: DType) -> Result<Value> {
         let tensor = match dtype {
             DType::F64 => Tensor::f64(&[], vec![value])?,
@@ -147,7 +149,7 @@ impl Builder {
         Ok(self.shared("scalar", tensor))
     }
 
-    /// Integers, such as axes or a shape, as a weight; equal ones are one weight.
+    /// Adds integers, such as axes or a shape, as a weight `i64[n]`; equal lists are stored once.
     pub fn ints(&mut self, name: &str, values: &[i64]) -> Value {
         match Tensor::i64(&[values.len()], values.to_vec()) {
             Ok(tensor) => self.shared(name, tensor),
@@ -155,7 +157,7 @@ impl Builder {
         }
     }
 
-    /// The same value, as a constant to every derivative.
+    /// Returns the same value as a constant for derivatives: no tangent or cotangent passes through it.
     pub fn stop_gradient(&mut self, x: &Value) -> Value {
         let stopped = self.identity(x);
         if let Some(node) = self.graph.node.last_mut() {
@@ -164,14 +166,14 @@ impl Builder {
         stopped
     }
 
-    /// Adds a node with one output, of any `ai.onnx` operator at [`OPSET`].
+    /// Adds a node of any `ai.onnx` operator at [`OPSET`] with one output.
     pub fn op(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attr)]) -> Value {
         let name = self.unique(&snake(operator));
         self.node(operator, inputs, attributes, vec![name.clone()]);
         Value(name)
     }
 
-    /// Adds a node with several outputs.
+    /// Adds a node with `N` outputs.
     pub fn op_many<const N: usize>(
         &mut self,
         operator: &str,
@@ -185,7 +187,7 @@ impl Builder {
         outputs
     }
 
-    /// Adds a node with as many outputs as asked for.
+    /// Adds a node with `count` outputs.
     pub(crate) fn op_several(
         &mut self,
         operator: &str,
@@ -200,7 +202,7 @@ impl Builder {
         outputs
     }
 
-    /// Adds a node like another, with other inputs and some attributes replaced.
+    /// Adds a copy of a node with other inputs and some attributes replaced.
     pub(crate) fn copy(
         &mut self,
         node: &NodeProto,
@@ -215,7 +217,7 @@ impl Builder {
         outputs
     }
 
-    /// Makes a value an output port.
+    /// Makes a value an output port; the value gets the name of the port.
     pub fn output(&mut self, name: &str, value: &Value, dtype: DType, dims: &[Dim]) {
         self.output_port(Port::new(name, dtype, dims), value);
     }
@@ -229,7 +231,7 @@ impl Builder {
         &self.graph.node
     }
 
-    /// The weights made since this was last asked.
+    /// The weights added since the last call.
     pub(crate) fn fresh_weights(&mut self) -> Vec<(String, Arc<onnx_protobuf::TensorProto>)> {
         let fresh = std::mem::take(&mut self.fresh);
         let found = |name: String| self.weights.get(&name).cloned().map(|tensor| (name, tensor));
@@ -241,18 +243,21 @@ impl Builder {
         self.weights.contains_key(&value.0)
     }
 
-    /// The axes that a port states; free ones for anything else.
+    /// The axes that a port states; `None` for other values.
     pub(crate) fn port_dims(&self, name: &str) -> Option<Vec<Dim>> {
         let mut ports = self.graph.input.iter().chain(&self.graph.output);
         ports.find(|port| port.name == name).and_then(|port| Port::from_proto(port).ok()?.dims)
     }
 
-    /// The finished graph; an error tells the first mistake made on the way, or what [`Graph::verify`] finds.
+    /// Returns the finished graph, after [`Graph::verify`].
+    ///
+    /// # Errors
+    /// The first mistake made while building, or what [`Graph::verify`] finds.
     pub fn finish(mut self) -> Result<Graph> {
         for at in 0..self.outputs.len() {
-            self.settle_output(at);
+            self.name_output(at);
         }
-        if let Some(error) = self.trouble {
+        if let Some(error) = self.error {
             return Err(error);
         }
         let built = Graph { header: self.header, graph: self.graph, weights: self.weights };
@@ -260,23 +265,24 @@ impl Builder {
         Ok(built)
     }
 
-    /// Gives an output port's value the port's name, or copies the value where it must keep its own.
-    fn settle_output(&mut self, at: usize) {
+    /// Gives the value of an output port the port's name. Inputs, weights and values that are outputs already
+    /// keep their name and are copied.
+    fn name_output(&mut self, at: usize) {
         let (port, value) = self.outputs[at].clone();
         let name = port.name.clone();
         if self.graph.input.iter().chain(&self.graph.output).any(|other| other.name == name) {
-            self.fail(Error::Unsound(format!("two ports are named `{name}`")));
+            self.fail(Error::Unsound(format!("two ports are named `{name}`; port names must be distinct")));
             return;
         }
-        let settled = self.graph.output.iter().any(|output| output.name == value);
-        let made = self.graph.node.iter().any(|node| node.output.contains(&value));
+        let is_output = self.graph.output.iter().any(|output| output.name == value);
+        let is_node_output = self.graph.node.iter().any(|node| node.output.contains(&value));
         if value != name {
             if self.names.contains_key(&name) {
                 let other = self.unique(&name);
                 self.rename(&name, &other);
             }
             self.names.insert(name.clone(), 1);
-            if made && !settled {
+            if is_node_output && !is_output {
                 self.rename(&value, &name);
             } else {
                 self.node("Identity", &[&Value(value)], &[], vec![name]);
@@ -323,14 +329,14 @@ impl Builder {
         }
     }
 
-    /// Keeps the first mistake for `finish`.
+    /// Records a mistake for `finish`, which returns the first one.
     pub(crate) fn fail(&mut self, error: Error) -> Value {
-        self.trouble.get_or_insert(error);
+        self.error.get_or_insert(error);
         Value::none()
     }
 }
 
-/// `ReduceSum` as `reduce_sum`.
+/// Converts `ReduceSum` to `reduce_sum`.
 fn snake(operator: &str) -> String {
     let mut text = String::with_capacity(operator.len() + 4);
     for letter in operator.chars() {
@@ -340,62 +346,4 @@ fn snake(operator: &str) -> String {
         text.push(letter.to_ascii_lowercase());
     }
     text
-}
-
-impl Attr {
-    pub(crate) fn to_proto(&self, name: &str) -> AttributeProto {
-        let mut proto = AttributeProto { name: name.to_owned(), ..Default::default() };
-        let kind = match self {
-            Self::Int(value) => {
-                proto.i = *value;
-                AttributeType::INT
-            }
-            Self::Float(value) => {
-                proto.f = *value;
-                AttributeType::FLOAT
-            }
-            Self::Ints(values) => {
-                proto.ints.clone_from(values);
-                AttributeType::INTS
-            }
-            Self::Floats(values) => {
-                proto.floats.clone_from(values);
-                AttributeType::FLOATS
-            }
-            Self::Text(text) => {
-                proto.s = text.clone().into_bytes();
-                AttributeType::STRING
-            }
-            Self::Tensor(tensor) => {
-                proto.t = Some(weight::to_proto(tensor)).into();
-                AttributeType::TENSOR
-            }
-        };
-        proto.type_ = kind.into();
-        proto
-    }
-}
-
-impl From<i64> for Attr {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<f32> for Attr {
-    fn from(value: f32) -> Self {
-        Self::Float(value)
-    }
-}
-
-impl From<&[i64]> for Attr {
-    fn from(values: &[i64]) -> Self {
-        Self::Ints(values.to_vec())
-    }
-}
-
-impl From<&str> for Attr {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
 }

@@ -1,29 +1,30 @@
-//! Derivatives of graphs as graphs: forward mode, reverse mode, Jacobians.
+//! Automatic differentiation of graphs: Jacobian-vector products, vector-Jacobian products, Jacobians.
 //!
-//! Why graph to graph: what is checked or trained is then run by the same engine as what is exported, on any
-//! device, and holds for any map, whoever learned it. Each operator has one small rule (rules.rs). Forward
-//! mode carries many directions at once, as one more axis in front; a sensitivity may stay thin (tape.rs).
-//! The result is pruned: values that nothing needs are dropped and equal ones computed once, so that a
-//! gradient costs about three times the function (Griewank and Walther 2008, section 3.3: at most four).
-//! Refused: operators without a rule, ranks that the graph does not tell, derivatives by integers.
+//! A derivative is itself a graph, so that the engine that runs a map also runs its derivatives, on every
+//! device. The rule of each operator is in its row of [`crate::operators`]. Forward mode carries several
+//! directions at once, as an extra first axis. The result is simplified: unused values are dropped and equal
+//! ones computed once, so that a gradient costs about three times the function (the bound is four: Griewank
+//! and Walther 2008, section 3.3). Errors: operators without a rule, values of unknown rank where the rank is
+//! needed, and derivatives with respect to integers.
 
 mod region;
-mod rules;
+mod rule;
 mod tape;
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{DType, Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, weight};
+use crate::{DType, Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, operators, shapes, weight};
 
 use region::Regions;
-use rules::{Rule, reduce_axes};
-use tape::{Call, Tape};
 
-/// Sensitivities by the value they belong to.
-type Flowing = HashMap<String, Value>;
+pub(crate) use rule::{DerivativeRule, Factor, RuleResult, Sensitivities, shifted};
+pub(crate) use tape::{Tape, TapeNode};
+
+/// Tangents or cotangents by the name of the value they belong to.
+type SensitivityMap = HashMap<String, Value>;
 
 impl Graph {
-    /// Forward mode: what small movements of the inputs do to the outputs, for several directions at once.
+    /// Returns the graph with Jacobian-vector products (forward mode), for several directions at once.
     ///
     /// Adds for each input port `x` named in `wrt` the input `tangent/x` `[directions, ..axes of x]`, and for
     /// each floating-point output `y` the output `tangent/y` `[directions, ..axes of y]`: the Jacobian times
@@ -31,11 +32,11 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Unknown`] for a name that is no input, [`Error::NoDerivative`] for an operator without a
-    /// rule.
+    /// rule, [`Error::Unsupported`] for inputs that are not floating point and values whose rank is unknown.
     pub fn jvp(&self, wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
-        let mut tape = Tape::new(&graph);
-        let mut tangents = Flowing::new();
+        let mut tape = tape_of(&graph);
+        let mut tangents = SensitivityMap::new();
         for name in wrt {
             let value = tape.directions_input(&format!("tangent/{name}"), &Value::named(name))?;
             tangents.insert((*name).to_owned(), value);
@@ -55,7 +56,7 @@ impl Graph {
         Ok(tape.build.finish()?.simplified())
     }
 
-    /// Reverse mode: what each input owes to the outputs.
+    /// Returns the graph with vector-Jacobian products (reverse mode).
     ///
     /// Adds for each output `y` named in `of` the input `cotangent/y`, shaped as `y`, and for each input port
     /// `x` named in `wrt` the output `gradient/x`, shaped as `x`: the transposed Jacobian times the
@@ -65,8 +66,8 @@ impl Graph {
     /// As [`Graph::jvp`].
     pub fn vjp(&self, of: &[&str], wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
-        let mut tape = Tape::new(&graph);
-        let mut cotangents = Flowing::new();
+        let mut tape = tape_of(&graph);
+        let mut cotangents = SensitivityMap::new();
         for name in of {
             graph.output(name)?;
             let value = tape.input_like(&format!("cotangent/{name}"), &Value::named(name))?;
@@ -75,33 +76,46 @@ impl Graph {
         gradients(&graph, tape, cotangents, wrt)
     }
 
-    /// The gradient of a scalar output: adds for each input port `x` named in `wrt` the output `gradient/x`,
-    /// shaped as `x`.
+    /// Returns the graph with the gradient of a scalar output: for each input port `x` named in `wrt` the
+    /// output `gradient/x`, shaped as `x`.
+    ///
+    /// ```
+    /// use chiasm_graph::{Builder, DType, Dim};
+    ///
+    /// let mut b = Builder::new("squares");
+    /// let x = b.input("x", DType::F32, &[Dim::Fixed(4)])?;
+    /// let squares = b.mul(&x, &x);
+    /// let loss = b.reduce_sum(&squares, &[0], false);
+    /// b.output("loss", &loss, DType::F32, &[]);
+    /// let step = b.finish()?.gradient("loss", &["x"])?;
+    /// assert_eq!(step.output("gradient/x")?.to_string(), "gradient/x f32[4]");
+    /// # Ok::<(), chiasm_graph::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Graph::jvp`], and [`Error::Unsupported`] when `loss` has axes.
+    /// As [`Graph::jvp`], and [`Error::Unsupported`] if `loss` has more than one element.
     pub fn gradient(&self, loss: &str, wrt: &[&str]) -> Result<Self> {
         let graph = self.differentiable(wrt)?;
         graph.output(loss)?;
-        let mut tape = Tape::new(&graph);
+        let mut tape = tape_of(&graph);
         let value = Value::named(loss);
         let dims = tape.dims(&value)?;
         if dims.iter().any(|length| length.fixed() != Some(1)) {
             return Err(Error::Unsupported(format!(
-                "the gradient of `{loss}` was asked for, which is no scalar; sum it first, or use `vjp`"
+                "a gradient needs a scalar output, and `{loss}` has axes; sum it first, or use `vjp`"
             )));
         }
         let one = tape.number(1.0, &value)?;
         gradients(&graph, tape, HashMap::from([(loss.to_owned(), one)]), wrt)
     }
 
-    /// The Jacobian of output `y[n, o]` by input `x[n, d]`, row by row, in one run.
+    /// Returns the graph with the Jacobian of output `y[n, o]` with respect to input `x[n, d]`, row by row.
     ///
-    /// Adds the output `jacobian/y` `[d, n, o]`: its element `(j, i, k)` is the derivative of `y[i, k]` by
-    /// `x[i, j]`. Rows must not depend on each other, as those of a map do not.
+    /// Adds the output `jacobian/y` `[d, n, o]`: its element `(j, i, k)` is the derivative of `y[i, k]` with
+    /// respect to `x[i, j]`. Each row of `y` must depend on the same row of `x` only.
     ///
     /// # Errors
-    /// As [`Graph::jvp`], and [`Error::Unsupported`] when `x` has another rank or a free width.
+    /// As [`Graph::jvp`], and [`Error::Unsupported`] if `x` is not `[n, d]` with fixed `d`.
     pub fn jacobian(&self, x: &str, y: &str) -> Result<Self> {
         let graph = self.differentiable(&[x])?;
         let port = graph.output(y)?;
@@ -109,15 +123,15 @@ impl Graph {
             Some([_, Dim::Fixed(width)]) => *width,
             _ => {
                 return Err(Error::Unsupported(format!(
-                    "a Jacobian takes an input [n, d] of fixed width d, got {}",
+                    "a Jacobian needs an input [n, d] of fixed width d, got {}",
                     graph.input(x)?
                 )));
             }
         };
-        let mut tape = Tape::new(&graph);
+        let mut tape = tape_of(&graph);
         let value = Value::named(x);
-        // The same directions at every point: thin, so that a linear first layer is applied once and not at
-        // each point.
+        // The directions are the same for every row, so they have length 1 along n: a linear first layer is
+        // applied to them once, not once per row.
         let seeds = tape.units(width, &value)?;
         let mut tangents = HashMap::from([(x.to_owned(), seeds.clone())]);
         forward(&graph, &mut tape, &mut tangents)?;
@@ -130,8 +144,8 @@ impl Graph {
         Ok(tape.build.finish()?.simplified())
     }
 
-    /// The graph with weights made input ports, so that they can be trained or swapped; [`Graph::bound`] is
-    /// the way back.
+    /// Returns the graph with weights turned into input ports, so that they can be trained or exchanged;
+    /// [`Graph::bound`] is the inverse.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a name that is no weight.
@@ -147,11 +161,11 @@ impl Graph {
         Ok(lifted)
     }
 
-    /// The graph with input ports made weights.
+    /// Returns the graph with input ports turned into weights.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a name that is no input, [`Error::Tensor`] for a tensor that does not fit the
-    /// port.
+    /// [`Error::Unknown`] for a name that is no input, [`Error::Tensor`] for a tensor whose type or shape
+    /// does not match the port.
     pub fn bound(&self, values: &[(&str, Tensor)]) -> Result<Self> {
         let mut bound = self.clone();
         for (name, tensor) in values {
@@ -163,7 +177,7 @@ impl Graph {
                 || !dims.iter().zip(tensor.shape()).all(fits)
             {
                 return Err(Error::Tensor(format!(
-                    "for `{port}` is {} of shape {:?}",
+                    "for the input `{port}` has type {} and shape {:?}",
                     tensor.dtype(),
                     tensor.shape()
                 )));
@@ -174,17 +188,19 @@ impl Graph {
         Ok(bound)
     }
 
-    /// This graph in an opset that derivatives can be written in, once the inputs are known to be floating
+    /// The graph in an opset that derivatives can be written in, after a check that the inputs are floating
     /// point.
     fn differentiable(&self, wrt: &[&str]) -> Result<Self> {
         if wrt.is_empty() {
-            return Err(Error::Unsupported("a derivative by nothing: name at least one input".to_owned()));
+            return Err(Error::Unsupported(
+                "a derivative needs at least one input to differentiate by, got none".to_owned(),
+            ));
         }
         for name in wrt {
             let port = self.input(name)?;
             if !matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
                 return Err(Error::Unsupported(format!(
-                    "a derivative by `{port}`, which is not floating point"
+                    "`{port}` is not floating point, so nothing can be differentiated with respect to it"
                 )));
             }
         }
@@ -192,46 +208,62 @@ impl Graph {
     }
 }
 
-/// Carries tangents through every node.
-fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()> {
+impl TapeNode {
+    /// The derivative rule of this node's operator; an error if there is none.
+    fn rule(&self) -> Result<DerivativeRule> {
+        if !self.proto.domain.is_empty() {
+            return Err(self.refuse("its domain is not ai.onnx"));
+        }
+        let rule = operators::of(&self.proto).and_then(|operator| operator.derivative);
+        rule.ok_or_else(|| self.refuse("no rule for this operator"))
+    }
+}
+
+/// A tape that continues a graph.
+fn tape_of(graph: &Graph) -> Tape {
+    Tape::new(graph, shapes::infer(graph), shapes::infer_node)
+}
+
+/// Computes the tangents of every node's outputs, in topological order.
+fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut SensitivityMap) -> Result<()> {
     for node in &graph.graph.node {
-        let call = Call::new(node.clone());
-        let moving: Vec<Option<Value>> =
-            call.inputs.iter().map(|x| tangents.get(x.name()).cloned()).collect();
-        if call.is_stopped() || moving.iter().all(Option::is_none) {
+        let node = TapeNode::new(node.clone());
+        let of_inputs: Vec<Option<Value>> =
+            node.inputs.iter().map(|x| tangents.get(x.name()).cloned()).collect();
+        if node.is_stopped() || of_inputs.iter().all(Option::is_none) {
             continue;
         }
-        let outputs = match call.rule()? {
-            Rule::Flat => Vec::new(),
-            Rule::Elementwise(factor) => {
-                let rank = tape.rank(&call.y())?;
+        let outputs = match node.rule()? {
+            DerivativeRule::Zero => Vec::new(),
+            DerivativeRule::Elementwise(factor) => {
+                let rank = tape.rank(&node.y())?;
                 let mut terms = Vec::new();
-                for (input, tangent) in moving.iter().enumerate() {
+                for (input, tangent) in of_inputs.iter().enumerate() {
                     let Some(tangent) = tangent else { continue };
-                    let own = tape.rank(&call.x(input))?;
+                    let own = tape.rank(&node.x(input))?;
                     let tangent = tape.aligned(tangent, own, rank);
-                    let factor = factor(tape, &call, input)?;
+                    let factor = factor(tape, &node, input)?;
                     terms.push(Some(tape.scaled(&tangent, factor)));
                 }
                 vec![tape.total(terms)]
             }
-            Rule::Reduction(weight) => {
-                let Some(Some(tangent)) = moving.first() else { continue };
-                let axes = tape.reduced_axes(&call)?;
-                let tangent = tape.full_along(tangent, &call.x(0), &axes)?;
-                let weight = weight(tape, &call)?;
+            DerivativeRule::Reduction(weight) => {
+                let Some(Some(tangent)) = of_inputs.first() else { continue };
+                let axes = tape.reduced_axes(&node)?;
+                let tangent = tape.full_along(tangent, &node.x(0), &axes)?;
+                let weight = weight(tape, &node)?;
                 let weighted = tape.scaled(&tangent, weight);
                 let axes: Vec<i64> = axes.iter().map(|axis| axis + 1).collect();
-                let keep = call.int("keepdims", 1) != 0;
+                let keep = node.int("keepdims", 1) != 0;
                 vec![Some(if axes.is_empty() {
                     weighted
                 } else {
                     tape.build.reduce_sum(&weighted, &axes, keep)
                 })]
             }
-            Rule::Formulas { forward, .. } => forward(tape, &call, &moving)?,
+            DerivativeRule::Formulas { forward, .. } => forward(tape, &node, &of_inputs)?,
         };
-        for (y, tangent) in call.outputs.iter().zip(outputs) {
+        for (y, tangent) in node.outputs.iter().zip(outputs) {
             if let Some(tangent) = tangent {
                 tangents.insert(y.name().to_owned(), tangent);
             }
@@ -240,54 +272,55 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut Flowing) -> Result<()>
     Ok(())
 }
 
-/// Carries cotangents back through every node that lies between `wrt` and an output that has one; names the
-/// results.
-fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str]) -> Result<Graph> {
-    let moving = moving(graph, &mut tape, wrt);
-    let mut regions = Regions::of(graph, &mut tape, &moving);
+/// Computes cotangents from the outputs back to `wrt`, in reverse topological order, and adds the gradients
+/// as outputs.
+fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: SensitivityMap, wrt: &[&str]) -> Result<Graph> {
+    let dependent = dependent_values(graph, &mut tape, wrt);
+    let mut regions = Regions::of(graph, &mut tape, &dependent);
     for node in graph.graph.node.iter().rev() {
-        let call = Call::new(node.clone());
-        let reaches = |x: &Value| moving.contains(x.name());
-        let owed: Vec<Option<Value>> =
-            call.outputs.iter().map(|y| cotangents.get(y.name()).cloned()).collect();
-        if call.is_stopped() || owed.iter().all(Option::is_none) || !call.inputs.iter().any(reaches) {
+        let node = TapeNode::new(node.clone());
+        let depends = |x: &Value| dependent.contains(x.name());
+        let of_outputs: Vec<Option<Value>> =
+            node.outputs.iter().map(|y| cotangents.get(y.name()).cloned()).collect();
+        if node.is_stopped() || of_outputs.iter().all(Option::is_none) || !node.inputs.iter().any(depends) {
             continue;
         }
-        if let (Some(source), Some(Some(cotangent))) = (regions.beyond(&call.y()), owed.first()) {
-            let flow = regions.carried(&mut tape, &call.y(), cotangent)?;
-            add(&mut tape, &mut cotangents, &source, flow);
+        if let (Some(source), Some(Some(cotangent))) = (regions.source_of(&node.y()), of_outputs.first()) {
+            let term = regions.cotangent_of_source(&mut tape, &node.y(), cotangent)?;
+            add(&mut tape, &mut cotangents, &source, term);
             continue;
         }
-        let flows = match call.rule()? {
-            Rule::Flat => Vec::new(),
-            Rule::Elementwise(factor) => {
-                let Some(Some(cotangent)) = owed.first() else { continue };
-                let mut flows = Vec::new();
-                for (input, x) in call.inputs.iter().enumerate() {
-                    flows.push(if reaches(x) {
-                        let factor = factor(&mut tape, &call, input)?;
+        let terms = match node.rule()? {
+            DerivativeRule::Zero => Vec::new(),
+            DerivativeRule::Elementwise(factor) => {
+                let Some(Some(cotangent)) = of_outputs.first() else { continue };
+                let mut terms = Vec::new();
+                for (input, x) in node.inputs.iter().enumerate() {
+                    terms.push(if depends(x) {
+                        let factor = factor(&mut tape, &node, input)?;
                         let scaled = tape.scaled(cotangent, factor);
-                        Some(tape.sum_to(&scaled, &call.y(), x)?)
+                        Some(tape.sum_to(&scaled, &node.y(), x)?)
                     } else {
                         None
                     });
                 }
-                flows
+                terms
             }
-            Rule::Reduction(weight) => {
-                let Some(Some(cotangent)) = owed.first() else { continue };
-                let axes = tape.reduced_axes(&call)?;
-                let weight = weight(&mut tape, &call)?;
-                // Thin along the reduced axes: each element gets its weight times the same number.
-                let cotangent = tape.full(cotangent, &call.y())?;
-                let spread = reduce_axes(&mut tape, &call, &cotangent, &axes);
+            DerivativeRule::Reduction(weight) => {
+                let Some(Some(cotangent)) = of_outputs.first() else { continue };
+                let axes = tape.reduced_axes(&node)?;
+                let weight = weight(&mut tape, &node)?;
+                // Left with length 1 along the reduced axes: each element's cotangent is its weight times
+                // this.
+                let cotangent = tape.full(cotangent, &node.y())?;
+                let spread = tape.with_reduced_axes(&node, &cotangent, &axes);
                 vec![Some(tape.scaled(&spread, weight))]
             }
-            Rule::Formulas { reverse, .. } => reverse(&mut tape, &call, &owed)?,
+            DerivativeRule::Formulas { reverse, .. } => reverse(&mut tape, &node, &of_outputs)?,
         };
-        for (x, flow) in call.inputs.iter().zip(flows) {
-            if let Some(flow) = flow.filter(|_| reaches(x)) {
-                add(&mut tape, &mut cotangents, x.name(), flow);
+        for (x, term) in node.inputs.iter().zip(terms) {
+            if let Some(term) = term.filter(|_| depends(x)) {
+                add(&mut tape, &mut cotangents, x.name(), term);
             }
         }
     }
@@ -303,26 +336,26 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: Flowing, wrt: &[&str
     Ok(tape.build.finish()?.simplified())
 }
 
-/// Adds to what a value owes.
-fn add(tape: &mut Tape, cotangents: &mut Flowing, name: &str, flow: Value) {
+/// Adds a term to the cotangent of a value.
+fn add(tape: &mut Tape, cotangents: &mut SensitivityMap, name: &str, term: Value) {
     let sum = match cotangents.remove(name) {
-        Some(before) => tape.build.add(&before, &flow),
-        None => flow,
+        Some(before) => tape.build.add(&before, &term),
+        None => term,
     };
     cotangents.insert(name.to_owned(), sum);
 }
 
-/// The values that move when the inputs named do.
-fn moving(graph: &Graph, tape: &mut Tape, wrt: &[&str]) -> HashSet<String> {
-    let mut moving: HashSet<String> = wrt.iter().map(|name| (*name).to_owned()).collect();
+/// The values that depend on the inputs named.
+fn dependent_values(graph: &Graph, tape: &mut Tape, wrt: &[&str]) -> HashSet<String> {
+    let mut dependent: HashSet<String> = wrt.iter().map(|name| (*name).to_owned()).collect();
     for node in &graph.graph.node {
-        let call = Call::new(node.clone());
-        if !call.is_stopped() && call.inputs.iter().any(|x| moving.contains(x.name())) {
+        let node = TapeNode::new(node.clone());
+        if !node.is_stopped() && node.inputs.iter().any(|x| dependent.contains(x.name())) {
             let float = |y: &&Value| !y.name().is_empty() && tape.is_float(y);
             let outputs: Vec<String> =
-                call.outputs.iter().filter(float).map(|y| y.name().to_owned()).collect();
-            moving.extend(outputs);
+                node.outputs.iter().filter(float).map(|y| y.name().to_owned()).collect();
+            dependent.extend(outputs);
         }
     }
-    moving
+    dependent
 }

@@ -1,9 +1,9 @@
-//! Joining graphs: outputs of one feed inputs of the next, everything else stands side by side.
+//! Joining graphs: outputs of one feed inputs of the next; everything else is placed side by side.
 //!
-//! Ports keep their names; inner names give way where two graphs use the same one. Weights keep their bytes,
-//! and one that both graphs hold is stored once. Free axes are told apart: two graphs that both say `N` mean
-//! two lengths, unless a link or a shared input states that they are one. (A runtime that is told of one
-//! length where there are two fails on reuse of memory, so this is no formality.)
+//! Ports keep their names; inner values whose name is in use are renamed. Weights keep their bytes, and one
+//! that both graphs have is stored once. Free axes are kept apart: an axis `N` in each of two graphs stands
+//! for two lengths, unless a link or a shared input makes them equal. (ONNX Runtime reuses buffers of axes of
+//! equal name, and fails if their lengths differ.)
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,20 +14,41 @@ use onnx_protobuf::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 use crate::{
     Error, Graph, Port, Result,
-    dims::Dims,
+    dims::AxisGroups,
     rename::free_name,
     walk,
-    weight::{self, Outline, Weights},
+    weight::{self, Outline, WeightMap},
 };
 
 impl Graph {
-    /// Feeds outputs of this graph into inputs of the next, as `(output, input)`; ports without a link stay
-    /// ports.
+    /// Feeds outputs of this graph into inputs of the next graph. Links are `(output, input)`; ports without
+    /// a link remain ports.
     ///
-    /// Free inputs of one name are one input and must have one type. The graph of the lower opset is moved to
-    /// the higher one, where that is safe ([`Graph::upgraded`]). Notes of this graph win over those of the
-    /// next under the same key. An error for an unknown port, types that do not fit, two outputs of one name,
-    /// and clashing versions of operators.
+    /// Unlinked inputs of the same name become one input and must have the same type. The graph with the
+    /// lower opset is upgraded to the higher one ([`Graph::upgraded`]). Where both graphs have a metadata
+    /// key, the value of this graph is kept.
+    ///
+    /// ```
+    /// use chiasm_graph::{Builder, DType, Dim, Graph, Result, Tensor};
+    ///
+    /// fn linear(input: &str, output: &str, shape: [usize; 2]) -> Result<Graph> {
+    ///     let mut b = Builder::new(output);
+    ///     let x = b.input(input, DType::F32, &[Dim::named("batch"), shape[0].into()])?;
+    ///     let w = b.constant("w", Tensor::zeros(DType::F32, &shape)?);
+    ///     let y = b.matmul(&x, &w);
+    ///     b.output(output, &y, DType::F32, &[Dim::named("batch"), shape[1].into()]);
+    ///     b.finish()
+    /// }
+    /// let joined = linear("x", "hidden", [2, 3])?.join(&linear("y", "z", [3, 4])?, &[("hidden", "y")])?;
+    /// assert_eq!(joined.inputs()[0].to_string(), "x f32[batch,2]");
+    /// assert_eq!(joined.outputs()[0].to_string(), "z f32[batch,4]");
+    /// # Ok::<(), chiasm_graph::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for an unknown port, [`Error::Join`] for ports of different types and port names
+    /// that would not be distinct, [`Error::Opset`] and [`Error::Unsupported`] for versions of operators that
+    /// cannot be made equal.
     pub fn join(&self, next: &Self, links: &[(&str, &str)]) -> Result<Self> {
         let opset = self.opset().max(next.opset());
         let mut first = self.upgraded(opset)?;
@@ -41,19 +62,22 @@ impl Graph {
         join_functions(&mut first, &mut next);
         let linked: HashSet<String> = links.values().cloned().collect();
         first.hide(&linked);
-        let links = make_way(&mut first, &next, &free, links);
+        let links = free_port_names(&mut first, &next, &free, links);
         let copies = rename_next(&first, &mut next, &free, links);
         Ok(append(first, next, copies))
     }
 
-    /// Puts another graph beside this one: [`Graph::join`] without links.
+    /// Places another graph beside this one: [`Graph::join`] without links.
+    ///
+    /// # Errors
+    /// As [`Graph::join`].
     pub fn merge(&self, other: &Self) -> Result<Self> {
         self.join(other, &[])
     }
 }
 
 impl Graph {
-    /// Makes outputs inner values, whose types stay known.
+    /// Turns outputs into inner values; their types are kept as annotations.
     pub(crate) fn hide(&mut self, names: &HashSet<String>) {
         let inputs: HashSet<String> = self.graph.input.iter().map(|port| port.name.clone()).collect();
         let outputs = std::mem::take(&mut self.graph.output);
@@ -66,7 +90,7 @@ impl Graph {
     }
 }
 
-/// The links by input, after looking up both ports and comparing their types.
+/// The linked output of each linked input, after a check that both ports exist and have the same type.
 fn resolve(first: &Graph, next: &Graph, links: &[(&str, &str)]) -> Result<HashMap<String, String>> {
     let mut resolved = HashMap::new();
     for (output, input) in links {
@@ -75,13 +99,13 @@ fn resolve(first: &Graph, next: &Graph, links: &[(&str, &str)]) -> Result<HashMa
             return Err(clash(&from, &to, "their element types differ; add a cast between them".to_owned()));
         }
         if let Some(other) = resolved.insert(to.name.clone(), from.name.clone()) {
-            return Err(clash(&from, &to, format!("the input already takes `{other}`")));
+            return Err(clash(&from, &to, format!("the input is already linked to `{other}`")));
         }
     }
     Ok(resolved)
 }
 
-/// Port names of the joined graph must be distinct, and a shared input must be of one type.
+/// Checks that the port names of the joined graph are distinct and that shared inputs have the same type.
 fn check_ports(
     first: &Graph,
     next: &Graph,
@@ -97,10 +121,18 @@ fn check_ports(
     for port in next.inputs().into_iter().filter(|port| free.contains(&port.name)) {
         match (inputs.get(&port.name), outputs.get(&port.name)) {
             (Some(other), _) if other.dtype != port.dtype => {
-                return Err(clash(other, &port, format!("inputs of one name must have one type; {hint}")));
+                return Err(clash(
+                    other,
+                    &port,
+                    format!("inputs of the same name must have the same type; {hint}"),
+                ));
             }
             (None, Some(other)) => {
-                return Err(clash(other, &port, format!("an output and a free input share a name; {hint}")));
+                return Err(clash(
+                    other,
+                    &port,
+                    format!("an output and an unlinked input have the same name; {hint}"),
+                ));
             }
             _ => {}
         }
@@ -108,20 +140,20 @@ fn check_ports(
     for port in next.outputs() {
         let passed = free.contains(&port.name) && inputs.contains_key(&port.name);
         if let Some(other) = outputs.get(&port.name).or(inputs.get(&port.name).filter(|_| !passed)) {
-            return Err(clash(other, &port, format!("two ports would have one name; {hint}")));
+            return Err(clash(other, &port, format!("two ports would have the same name; {hint}")));
         }
     }
     Ok(())
 }
 
-/// Makes the axes that a link or a shared input equates one, and keeps all others apart.
+/// Gives one name to the axes that a link or a shared input makes equal, and distinct names to all others.
 fn unify_dims(
     first: &mut Graph,
     next: &mut Graph,
     links: &HashMap<String, String>,
     free: &HashSet<String>,
 ) -> Result<()> {
-    let mut dims = Dims::new(&first.graph, &next.graph);
+    let mut dims = AxisGroups::new(&first.graph, &next.graph);
     for port in next.inputs() {
         let other = match links.get(&port.name) {
             Some(output) => first.output(output)?,
@@ -135,7 +167,7 @@ fn unify_dims(
             dims.equate(a, b).map_err(|reason| clash(&other, &port, reason))?;
         }
     }
-    let (of_first, of_next) = dims.settle();
+    let (of_first, of_next) = dims.names();
     walk::rename_dims(&mut first.graph, &|name| of_first.get(name).cloned());
     walk::rename_dims(&mut next.graph, &|name| of_next.get(name).cloned());
     Ok(())
@@ -150,9 +182,9 @@ fn join_imports(first: &mut Graph, next: &mut Graph) -> Result<()> {
             Some(version) if version == import.version => {}
             Some(version) => {
                 return Err(Error::Unsupported(format!(
-                    "the graphs use the operators of `{}` in versions {version} and {}; \
-                     only versions of ai.onnx can be moved: export both models with one version",
-                    import.domain, import.version
+                    "the graphs use versions {version} and {} of the operators of `{}`; only ai.onnx can be \
+                     upgraded: export both models with the same version",
+                    import.version, import.domain
                 )));
             }
         }
@@ -160,8 +192,8 @@ fn join_imports(first: &mut Graph, next: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Brings the next graph's local functions along; one that both have is kept once, others of the same name
-/// are renamed.
+/// Adds the next graph's local functions. A function that both graphs have is kept once; different functions
+/// of the same name are renamed.
 fn join_functions(first: &mut Graph, next: &mut Graph) {
     let functions = first.header.functions.iter().chain(&next.header.functions);
     let all: HashSet<String> = functions.map(|function| function.name.clone()).collect();
@@ -186,9 +218,9 @@ fn join_functions(first: &mut Graph, next: &mut Graph) {
     }
 }
 
-/// Renames inner values of the first graph that hold the name of a port of the next; gives the links with the
-/// new names.
-fn make_way(
+/// Renames inner values of the first graph that have the name of a port of the next; returns the links with
+/// the new names.
+fn free_port_names(
     first: &mut Graph,
     next: &Graph,
     free: &HashSet<String>,
@@ -196,16 +228,16 @@ fn make_way(
 ) -> HashMap<String, String> {
     let ports: HashSet<&str> = first.port_names().collect();
     let mut taken = first.value_names();
-    let claimed =
+    let clashing =
         free.iter().map(String::as_str).chain(next.graph.output.iter().map(|port| port.name.as_str()));
-    let claimed: HashSet<&str> =
-        claimed.filter(|name| taken.contains(*name) && !ports.contains(name)).collect();
-    // Sorted, so that the same graphs are always joined to the same bytes.
-    let mut claimed: Vec<&str> = claimed.into_iter().collect();
-    claimed.sort_unstable();
+    let clashing: HashSet<&str> =
+        clashing.filter(|name| taken.contains(*name) && !ports.contains(name)).collect();
+    // Sorted, so that joining is deterministic.
+    let mut clashing: Vec<&str> = clashing.into_iter().collect();
+    clashing.sort_unstable();
     taken.extend(next.value_names());
     let mut map = HashMap::new();
-    for name in claimed {
+    for name in clashing {
         let new = free_name(&format!("{}/{name}", scope(first)), &taken);
         taken.insert(new.clone());
         map.insert(name.to_owned(), new);
@@ -214,9 +246,9 @@ fn make_way(
     links.into_iter().map(|(input, output)| (input, map.get(&output).cloned().unwrap_or(output))).collect()
 }
 
-/// Gives the next graph's values the names they have in the joined graph and drops its weights that the first
-/// holds too. Returns the linked inputs that are outputs as well, as `(value, output)`: they need a copy
-/// under the output's name.
+/// Gives the next graph's values their names in the joined graph and drops its weights that the first graph
+/// has too. Returns `(value, output)` for each linked input that is also an output: it is copied under the
+/// output's name.
 fn rename_next(
     first: &Graph,
     next: &mut Graph,
@@ -262,10 +294,10 @@ fn rename_next(
     copies
 }
 
-/// The next graph's weights that the first holds byte for byte, as `(name in next, name in first)`.
-fn same_weights(first: &Weights, next: &Weights) -> Vec<(String, String)> {
+/// The next graph's weights that the first graph has too, as `(name in next, name in first)`.
+fn same_weights(first: &WeightMap, next: &WeightMap) -> Vec<(String, String)> {
     let mut like: HashMap<Outline<'_>, Vec<&String>> = HashMap::new();
-    // The first bytes tell most weights apart, so that few are compared whole and none is hashed.
+    // Most different weights differ in their first bytes, so that few are compared in full.
     for (name, tensor) in first {
         like.entry(weight::outline(tensor)).or_default().push(name);
     }
@@ -297,8 +329,8 @@ fn append(mut first: Graph, next: Graph, copies: Vec<(String, String)>) -> Graph
     let shared: HashSet<String> = graph.input.iter().map(|port| port.name.clone()).collect();
     graph.input.extend(input.into_iter().filter(|port| !shared.contains(&port.name)));
     graph.output.extend(output);
-    let told: HashSet<String> = graph.value_info.iter().map(|value| value.name.clone()).collect();
-    graph.value_info.extend(value_info.into_iter().filter(|value| !told.contains(&value.name)));
+    let annotated: HashSet<String> = graph.value_info.iter().map(|value| value.name.clone()).collect();
+    graph.value_info.extend(value_info.into_iter().filter(|value| !annotated.contains(&value.name)));
     graph.sparse_initializer.extend(sparse_initializer);
     graph.quantization_annotation.extend(quantization_annotation);
     graph.name = format!("{name}+{more}");
@@ -306,7 +338,7 @@ fn append(mut first: Graph, next: Graph, copies: Vec<(String, String)>) -> Graph
     first
 }
 
-/// Gives nodes of the next graph other names where the first has a node of that name.
+/// Renames nodes of the next graph that have the name of a node of the first.
 fn distinct_nodes(first: &[NodeProto], next: &mut [NodeProto], scope: &str) {
     let mut taken = HashSet::new();
     walk::nodes(first, &mut |node| {
@@ -324,7 +356,7 @@ fn distinct_nodes(first: &[NodeProto], next: &mut [NodeProto], scope: &str) {
     });
 }
 
-/// What stands in front of a graph's names when they must be told from another's.
+/// The prefix that makes a graph's names distinct from another graph's.
 fn scope(graph: &Graph) -> &str {
     if graph.name().is_empty() { "graph" } else { graph.name() }
 }

@@ -1,4 +1,4 @@
-//! Which free axes of two graphs are one, and what each is called once they stand in one graph.
+//! Free axes of two graphs that are joined: which have equal lengths, and their names in the joined graph.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,22 +6,22 @@ use onnx_protobuf::GraphProto;
 
 use crate::{Dim, walk};
 
-/// A free axis: of the first graph (`false`) or of the next (`true`), and its name there.
-type Axis = (bool, String);
+/// A free axis: whether it is of the next graph (else of the first), and its name there.
+type SidedAxis = (bool, String);
 
-/// New lengths or names of one graph's free axes.
-pub(crate) type Renamed = HashMap<String, Dim>;
+/// The new length or name of each free axis of one graph.
+pub(crate) type RenamedAxes = HashMap<String, Dim>;
 
 /// The free axes of two graphs in groups of equal length.
-pub(crate) struct Dims {
-    /// Each axis with its group's number.
-    groups: BTreeMap<Axis, usize>,
-    /// The length of a group that meets a fixed axis.
+pub(crate) struct AxisGroups {
+    /// The group number of each axis.
+    groups: BTreeMap<SidedAxis, usize>,
+    /// The length of each group that is linked to a fixed axis.
     fixed: HashMap<usize, usize>,
 }
 
-impl Dims {
-    /// Every axis in a group of its own.
+impl AxisGroups {
+    /// Puts every axis into a group of its own.
     pub(crate) fn new(first: &GraphProto, next: &GraphProto) -> Self {
         let mut axes = BTreeSet::new();
         for (side, graph) in [(false, first), (true, next)] {
@@ -33,11 +33,15 @@ impl Dims {
         Self { groups, fixed: HashMap::new() }
     }
 
-    /// States that a port of the first graph and one of the next have equal lengths; an error when they
-    /// cannot.
+    /// Makes the axes of a port of the first graph equal to those of a port of the next; an error if they
+    /// cannot be equal.
     pub(crate) fn equate(&mut self, first: &[Dim], next: &[Dim]) -> Result<(), String> {
         if first.len() != next.len() {
-            return Err(format!("they have {} and {} axes", first.len(), next.len()));
+            return Err(format!(
+                "they have {} and {} axes, expected the same number",
+                first.len(),
+                next.len()
+            ));
         }
         for (axis, (a, b)) in first.iter().zip(next).enumerate() {
             let failed = |one: usize, other: usize| format!("axis {axis} is {one} long and {other} long");
@@ -58,26 +62,26 @@ impl Dims {
 
     /// The new name or length of every axis that changes, for the first graph and the next.
     ///
-    /// A group takes the name with the fewest prefixes, of the first graph before the next; then names that
-    /// several groups would have are numbered.
-    pub(crate) fn settle(self) -> (Renamed, Renamed) {
-        let mut members: BTreeMap<usize, Vec<&Axis>> = BTreeMap::new();
+    /// A group gets the name with the fewest prefixes; among those, a name of the first graph. A number is
+    /// appended to names that several groups would have.
+    pub(crate) fn names(self) -> (RenamedAxes, RenamedAxes) {
+        let mut members: BTreeMap<usize, Vec<&SidedAxis>> = BTreeMap::new();
         for (axis, group) in &self.groups {
             members.entry(*group).or_default().push(axis);
         }
-        // Groups of the first graph choose first, so that its own names change only where a link says so.
-        let mut order: Vec<(&usize, &Vec<&Axis>)> = members.iter().collect();
+        // Groups of the first graph come first, so that its names change only where a link requires it.
+        let mut order: Vec<(&usize, &Vec<&SidedAxis>)> = members.iter().collect();
         order.sort_by_key(|(_, axes)| axes.iter().all(|(side, _)| *side));
-        let mut taken = std::collections::HashSet::new();
-        let (mut first, mut next) = (Renamed::new(), Renamed::new());
+        let mut used = std::collections::HashSet::new();
+        let (mut first, mut next) = (RenamedAxes::new(), RenamedAxes::new());
         for (group, axes) in order {
             let best = axes.iter().min_by_key(|(side, name)| (name.matches('/').count(), *side, name));
             let Some((_, name)) = best else { continue };
             let dim = match self.fixed.get(group) {
                 Some(length) => Dim::Fixed(*length),
                 None => {
-                    let name = crate::rename::free_name(name, &taken);
-                    taken.insert(name.clone());
+                    let name = crate::rename::free_name(name, &used);
+                    used.insert(name.clone());
                     Dim::Named(name)
                 }
             };
@@ -91,7 +95,7 @@ impl Dims {
 
     fn fix(
         &mut self,
-        axis: Axis,
+        axis: SidedAxis,
         length: usize,
         failed: &dyn Fn(usize, usize) -> String,
     ) -> Result<(), String> {
@@ -102,7 +106,12 @@ impl Dims {
         }
     }
 
-    fn join(&mut self, a: Axis, b: Axis, failed: &dyn Fn(usize, usize) -> String) -> Result<(), String> {
+    fn join(
+        &mut self,
+        a: SidedAxis,
+        b: SidedAxis,
+        failed: &dyn Fn(usize, usize) -> String,
+    ) -> Result<(), String> {
         let (Some(&kept), Some(&gone)) = (self.groups.get(&a), self.groups.get(&b)) else { return Ok(()) };
         if kept == gone {
             return Ok(());

@@ -1,8 +1,8 @@
-//! The element types that ports and tensors may have, and their numbers in the ONNX format.
+//! The element types of ports and tensors, and their numbers in the ONNX format.
 
 use std::fmt;
 
-/// Type of one element of a tensor.
+/// The type of the elements of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DType {
@@ -52,33 +52,34 @@ const TABLE: [(DType, &str, usize, i32); 13] = [
 ];
 
 impl DType {
-    /// Short name: "f32", "i64", "bool".
+    /// Returns the short name: "f32", "i64", "bool".
     pub fn as_str(self) -> &'static str {
         self.row().1
     }
 
-    /// Bytes per element.
+    /// Returns the number of bytes per element.
     pub fn size(self) -> usize {
         self.row().2
     }
 
-    /// The type of a short name, `None` for an unknown one.
+    /// Returns the type with this short name; `None` for an unknown name.
     pub fn parse(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
-    /// The type's number in the ONNX format (`TensorProto.DataType`).
+    /// Returns the number of the type in the ONNX format (`TensorProto.DataType`).
     pub fn onnx(self) -> i32 {
         self.row().3
     }
 
-    /// The type of an ONNX number; `None` for strings, complex numbers and types below eight bits.
+    /// Returns the type with this ONNX number; `None` for strings, complex numbers and types below eight
+    /// bits.
     pub fn from_onnx(number: i32) -> Option<Self> {
         TABLE.iter().find(|row| row.3 == number).map(|row| row.0)
     }
 
     fn row(self) -> &'static (Self, &'static str, usize, i32) {
-        // The table is in the order of the variants; a test holds it.
+        // The table is in the order of the variants; a test checks it.
         &TABLE[self as usize]
     }
 }
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_finds_its_own_row_again() {
+    fn every_type_has_its_own_row() {
         for (dtype, name, _, number) in TABLE {
             assert_eq!(dtype.as_str(), name);
             assert_eq!(DType::from_onnx(number), Some(dtype));

@@ -1,81 +1,80 @@
-//! The one error of this crate: every message names the thing, what was expected, what was got, and what to
-//! do.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
-/// Why a graph could not be read, built, composed or written.
+/// An error while reading, building, composing, differentiating or writing a graph.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file system refused.
+    /// A file could not be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// What was tried: "read", "write", ...
+        /// The action that failed: "read", "write", ...
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// A file was read, and what it holds was refused.
+    /// A file was read, but its content is not a valid model.
     #[error("cannot load `{}`: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What was wrong with it.
+        /// What is wrong with it.
         reason: Box<Error>,
     },
-    /// The bytes are no protobuf that this crate parses: cut off, foreign, or hostile.
+    /// The bytes are not a protobuf message of a model: truncated, of another format, or malicious.
     #[error("not a readable ONNX model (at byte {offset}): {reason}")]
     Wire {
-        /// Where in the bytes the trouble was met.
+        /// The position of the first bad byte.
         offset: usize,
-        /// What was expected and got there.
+        /// What was expected and what was found there.
         reason: String,
     },
-    /// A tensor's shape, type and bytes disagree.
+    /// A tensor's shape, type and number of bytes do not match.
     #[error("tensor {0}")]
     Tensor(String),
-    /// A name that the graph does not have.
+    /// The graph has no port, tensor or weight of this name.
     #[error("the graph has no {kind} `{name}`; it has {known}")]
     Unknown {
-        /// "input", "output", "tensor".
+        /// "input", "output", "port", "tensor" or "weight".
         kind: &'static str,
-        /// The name asked for.
+        /// The name.
         name: String,
-        /// The names it does have, or those that resemble it.
+        /// The names that exist, or those that resemble it.
         known: String,
     },
-    /// Two ports that were to be joined do not fit.
+    /// Two ports cannot be joined, or cannot be in one graph.
     #[error("cannot join `{from}` to `{to}`: {reason}")]
     Join {
-        /// The giving port as text.
+        /// The first port.
         from: String,
-        /// The taking port as text.
+        /// The second port.
         to: String,
-        /// The clash.
+        /// Why they do not fit.
         reason: String,
     },
-    /// An operator changed its meaning between two opsets, or is not known to have kept it.
+    /// An operator changed its meaning between two opsets, or it is not known whether it did.
     #[error(
-        "operator {operator} (node `{node}`) cannot be moved from opset {from} to opset {to}: {reason}; \
-         export this model again at opset {to}, or everything else at opset {from}"
+        "operator {operator} (node `{node}`) cannot be upgraded from opset {from} to opset {to}: {reason}; \
+         export this model with opset {to}, or all other models with opset {from}"
     )]
     Opset {
         /// The operator's type.
         operator: String,
         /// The node's name, or its first output where it has none.
         node: String,
-        /// The opset it is written in.
+        /// The opset of the graph.
         from: i64,
-        /// The opset asked for.
+        /// The requested opset.
         to: i64,
         /// What changed.
         reason: String,
     },
-    /// The calculus has no rule for an operator, or not for this use of it.
-    #[error("no derivative of operator {operator} (node `{node}`): {reason}")]
+    /// There is no derivative rule for an operator, or not for the way this node uses it.
+    #[error("cannot differentiate operator {operator} (node `{node}`): {reason}")]
     NoDerivative {
         /// The operator's type.
         operator: String,
@@ -84,26 +83,26 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// The graph breaks a rule of ONNX or of this crate.
-    #[error("the graph is not sound: {0}")]
+    /// The graph violates a rule of ONNX or of this crate.
+    #[error("the graph is not valid: {0}")]
     Unsound(String),
-    /// Sound, but of a kind that this crate does not take.
+    /// The input is valid, but this crate does not support it.
     #[error("not supported: {0}")]
     Unsupported(String),
-    /// One protobuf holds less than 2 GiB.
+    /// The model is too large for one protobuf message (2 GiB).
     #[error(
-        "the model takes {bytes} bytes and one protobuf holds at most {limit}: \
-         use `save`, which puts the weights beside it in a `.data` file"
+        "the model has {bytes} bytes and a protobuf message at most {limit}: \
+         use `save`, which writes the weights to a `.data` file beside it"
     )]
     TooLarge {
-        /// Bytes needed.
+        /// The size of the model in bytes.
         bytes: u64,
-        /// Bytes that fit.
+        /// The limit in bytes.
         limit: u64,
     },
 }
 
-/// This crate's result.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -111,7 +110,7 @@ impl Error {
         Self::Io { action, path: path.to_owned(), source }
     }
 
-    /// The same error, with the file's name in front (an `Io` error names its file already).
+    /// Adds the name of the file, unless the error has it already.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         match self {
             Self::Io { .. } | Self::File { .. } => self,
@@ -128,7 +127,7 @@ impl Error {
     }
 }
 
-/// "`a`, `b`, `c`", cut after a dozen names, so that a message stays readable.
+/// Formats names as "`a`, `b`, `c`", at most a dozen of them.
 fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 12;
     let mut names = names.into_iter();

@@ -1,4 +1,4 @@
-//! Cutting a graph down: inner tensors made ports, and the part that some outputs need.
+//! Extracting parts of a graph: inner tensors as outputs, and the subgraph that some outputs need.
 
 use std::collections::HashSet;
 
@@ -7,17 +7,23 @@ use onnx_protobuf::{GraphProto, NodeProto, ValueInfoProto};
 use crate::{Error, Graph, Port, Result, types, walk};
 
 impl Graph {
-    /// The graph with an inner tensor as one more output; its element type is followed through the operators,
-    /// its lengths are those the model states, if any. An error when there is no such tensor or its type
-    /// cannot be told.
+    /// Returns the graph with an inner tensor as an additional output. Its element type is inferred; its axes
+    /// are those that the model states, if any.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a name that is no tensor of the main graph, [`Error::Unsupported`] if its
+    /// element type cannot be inferred.
     pub fn expose(&self, tensor: &str) -> Result<Self> {
         let mut exposed = self.clone();
         exposed.expose_mut(tensor)?;
         Ok(exposed)
     }
 
-    /// The part of the graph that these tensors need, in this order as its only outputs (inner ones are
-    /// exposed). Inputs, weights, annotations and functions that nothing uses any more are dropped.
+    /// Returns the part of the graph that computes these tensors, which become its outputs, in this order.
+    /// Inputs, weights, annotations and functions that are no longer used are dropped.
+    ///
+    /// # Errors
+    /// As [`Graph::expose`], and [`Error::Unsound`] for a name given twice.
     pub fn extract(&self, outputs: &[&str]) -> Result<Self> {
         let mut cut = self.clone();
         for name in outputs {
@@ -29,7 +35,7 @@ impl Graph {
         let mut ports = std::mem::take(&mut cut.graph.output);
         for (place, name) in outputs.iter().enumerate() {
             if outputs[..place].contains(name) {
-                return Err(Error::Unsound(format!("the output `{name}` is asked for twice")));
+                return Err(Error::Unsound(format!("the output `{name}` is requested twice")));
             }
             if let Some(at) = ports.iter().position(|port| port.name == *name) {
                 cut.graph.output.push(ports.swap_remove(at));
@@ -63,7 +69,7 @@ impl Graph {
         }
         let Some((dtype, dims)) = types::of(self).remove(tensor) else {
             return Err(Error::Unsupported(format!(
-                "the element type of `{tensor}` cannot be told from the operators that make it; \
+                "the element type of `{tensor}` cannot be inferred from the operators that compute it; \
                  export the model with it as an output or with its type in `value_info`"
             )));
         };
@@ -103,7 +109,7 @@ impl Graph {
         }
     }
 
-    /// Forgets the domains that no node uses, so that they clash with nothing.
+    /// Drops imports of domains that no node uses, so that their versions cannot conflict.
     pub(crate) fn drop_unused_imports(&mut self) {
         let mut used = HashSet::from([String::new()]);
         self.each_node(&mut |node| {
@@ -114,7 +120,7 @@ impl Graph {
     }
 }
 
-/// Visits the names that a node takes from around it: its inputs, and what its subgraphs take from outside
+/// Visits the names of the values that a node uses: its inputs, and what its subgraphs use from outside
 /// themselves.
 fn uses<'a>(node: &'a NodeProto, visit: &mut dyn FnMut(&'a str)) {
     node.input.iter().filter(|name| !name.is_empty()).for_each(|name| visit(name));
@@ -123,6 +129,7 @@ fn uses<'a>(node: &'a NodeProto, visit: &mut dyn FnMut(&'a str)) {
     }
 }
 
+/// Visits the names of the values that a subgraph uses from outside itself.
 fn captures<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
     let mut own: HashSet<&str> = graph.input.iter().map(|port| port.name.as_str()).collect();
     own.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
@@ -138,13 +145,13 @@ fn captures<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
     graph.output.iter().map(|port| port.name.as_str()).filter(|name| !own.contains(name)).for_each(visit);
 }
 
-/// Names that contain the wanted one or are contained in it, else all of them.
-fn alike<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+/// The names that contain this name or are contained in it; all names if there are none.
+fn alike<'a>(sought: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let all: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
-    let wanted = wanted.to_lowercase();
+    let sought = sought.to_lowercase();
     let near = |name: &&str| {
         let name = name.to_lowercase();
-        !wanted.is_empty() && (name.contains(&wanted) || wanted.contains(&name))
+        !sought.is_empty() && (name.contains(&sought) || sought.contains(&name))
     };
     let close: Vec<&str> = all.iter().copied().filter(near).collect();
     if close.is_empty() { all } else { close }

@@ -1,10 +1,9 @@
-//! Graphs in files: weights that lie beside the model, temporary names, and the two-gigabyte limit of
-//! protobuf.
+//! Reading and writing models as files, with weights in a second file above protobuf's limit of 2 GiB.
 //!
-//! A weight in another file (`external_data`) is followed only inside the model's own folder: absolute paths
-//! and `..` are refused. Every file is written under a temporary name and renamed, so that a killed run
-//! leaves no half file. When a `.data` file is written, an older model of the same name is removed first: no
-//! model ever stands beside weights that are not its own.
+//! A weight in another file (`external_data`) is read only from the model's own folder: absolute paths and
+//! `..` are errors. Every file is written under a temporary name and renamed, so that a killed process leaves
+//! no incomplete file. Before a `.data` file is written, an existing model of the same name is removed, so
+//! that no model is ever beside the weights of another.
 
 use std::{
     collections::HashMap,
@@ -21,32 +20,35 @@ use onnx_protobuf::{StringStringEntryProto, TensorProto, tensor_proto::DataLocat
 
 use crate::{
     Error, Graph, Result,
-    weight::{self, Weights},
+    weight::{self, WeightMap},
     wire,
 };
 
-/// What [`Graph::save`] wrote.
+/// The files that [`Graph::save`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedFiles {
     /// The model.
     pub model: PathBuf,
-    /// Its weights, when they did not fit into the model's file.
+    /// The file of the weights, if they did not fit into the model's file.
     pub data: Option<PathBuf>,
 }
 
-/// Weights smaller than this stay in the model's file.
+/// Weights of fewer bytes are stored in the model's file.
 const SMALL: u64 = 1024;
 
-/// Weights start at multiples of this, so that a runtime can map them into memory.
+/// Weights start at multiples of this many bytes, so that an engine can map them into memory.
 const ALIGNMENT: u64 = 4096;
 
 impl Graph {
-    /// Reads a model and the weights that lie beside it; every error names the file.
+    /// Reads a model and the weights in files beside it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`], with the name of the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let size = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
         if size > wire::LIMIT {
-            let reason = format!("it has {size} bytes and a model's own file at most {}", wire::LIMIT);
+            let reason = format!("it has {size} bytes, and the file of a model at most {}", wire::LIMIT);
             return Err(Error::Wire { offset: 0, reason }.in_file(path));
         }
         let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
@@ -56,13 +58,19 @@ impl Graph {
             .map_err(|error| error.in_file(path))
     }
 
-    /// Writes the model; above 2 GiB its weights go to `<name>.data` beside it.
+    /// Writes the model; above 2 GiB its weights are written to `<name>.data` beside it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::File`], with the name of the file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<SavedFiles> {
         self.save_split(path, wire::LIMIT)
     }
 
-    /// Writes the model; when it would take more than `limit` bytes its weights go to `<name>.data` beside
+    /// Writes the model; if it has more than `limit` bytes, its weights are written to `<name>.data` beside
     /// it.
+    ///
+    /// # Errors
+    /// As [`Graph::save`].
     pub fn save_split(&self, path: impl AsRef<Path>, limit: u64) -> Result<SavedFiles> {
         let path = path.as_ref();
         if wire::size(self) <= limit.min(wire::LIMIT) {
@@ -73,7 +81,7 @@ impl Graph {
         name.push(".data");
         let Some(location) = name.to_str().map(str::to_owned) else {
             return Err(Error::Unsupported(format!(
-                "`{}` is not valid Unicode, and the model must name its `.data` file",
+                "the file name of `{}` must be valid Unicode, because the model stores the data file's name",
                 path.display()
             )));
         };
@@ -92,9 +100,10 @@ impl Graph {
     }
 }
 
-/// Brings the bytes of an outside weight into the tensor.
+/// Reads the bytes of a weight in another file into the tensor.
 fn fetch(tensor: &mut TensorProto, directory: &Path, files: &mut HashMap<PathBuf, File>) -> Result<()> {
-    let refuse = |reason: String| Error::Tensor(format!("`{}` lies in another file: {reason}", tensor.name));
+    let refuse =
+        |reason: String| Error::Tensor(format!("`{}` is stored in another file: {reason}", tensor.name));
     let entry = |key: &str| {
         let found = tensor.external_data.iter().find(|entry| entry.key == key);
         found.map(|entry| entry.value.as_str())
@@ -102,18 +111,18 @@ fn fetch(tensor: &mut TensorProto, directory: &Path, files: &mut HashMap<PathBuf
     let number = |key: &str| {
         let text = entry(key);
         let parsed = text.map(str::parse::<u64>).transpose();
-        parsed.map_err(|_| refuse(format!("its {key} `{}` is no number", text.unwrap_or_default())))
+        parsed.map_err(|_| refuse(format!("its {key} `{}` is not a number", text.unwrap_or_default())))
     };
-    let location = entry("location").ok_or_else(|| refuse("it does not say which".to_owned()))?;
+    let location = entry("location").ok_or_else(|| refuse("its `location` is missing".to_owned()))?;
     let path = inside(directory, location).ok_or_else(|| {
-        refuse(format!("`{location}` leaves the model's folder; only files inside it are read"))
+        refuse(format!("`{location}` leaves the model's folder; only files in that folder are read"))
     })?;
     let expected = weight::byte_len(tensor)?
         .ok_or_else(|| refuse(format!("its element type {} has no known width", tensor.data_type)))?;
     let offset = number("offset")?.unwrap_or(0);
     let length = number("length")?.unwrap_or(expected as u64);
     if length != expected as u64 {
-        return Err(refuse(format!("it takes {expected} bytes by its shape, {length} by its entry")));
+        return Err(refuse(format!("its shape needs {expected} bytes, its `length` is {length}")));
     }
     let file = match files.entry(path.clone()) {
         std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
@@ -124,7 +133,7 @@ fn fetch(tensor: &mut TensorProto, directory: &Path, files: &mut HashMap<PathBuf
     let size = file.metadata().map_err(|error| Error::io("read", &path, error))?.len();
     if offset.checked_add(length).is_none_or(|end| end > size) {
         return Err(refuse(format!(
-            "`{}` has {size} bytes, the weight needs {length} from byte {offset}: the file is truncated",
+            "`{}` has {size} bytes, and the weight has {length} from byte {offset}: the file is truncated",
             path.display()
         )));
     }
@@ -138,16 +147,16 @@ fn fetch(tensor: &mut TensorProto, directory: &Path, files: &mut HashMap<PathBuf
     Ok(())
 }
 
-/// The file that a relative location names, `None` when it leaves the folder.
+/// The file at a relative location; `None` if it is outside the folder.
 fn inside(directory: &Path, location: &str) -> Option<PathBuf> {
-    // A backslash separates folders on one system and is part of a name on another: refused on both.
+    // A backslash separates folders on one system and is part of a name on another: not allowed on either.
     let relative = Path::new(location);
     let plain = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     (plain && !location.is_empty() && !location.contains(['\\', ':'])).then(|| directory.join(relative))
 }
 
-/// Weights that only say where their bytes lie, and the bytes with their places.
-fn layout<'a>(weights: &'a Weights, location: &str) -> (Weights, Vec<(u64, &'a [u8])>) {
+/// Weights that refer to a data file instead of holding bytes, and the bytes with their offsets in that file.
+fn layout<'a>(weights: &'a WeightMap, location: &str) -> (WeightMap, Vec<(u64, &'a [u8])>) {
     let mut stubs = weights.clone();
     let mut spans = Vec::new();
     let mut end = 0_u64;
@@ -192,7 +201,7 @@ fn write_data(out: &mut dyn Write, spans: &[(u64, &[u8])]) -> std::io::Result<()
     Ok(())
 }
 
-/// Writes a file under a temporary name beside it, then renames it; nothing is left behind on failure.
+/// Writes a file under a temporary name beside it, then renames it; removes the temporary file on failure.
 fn write_renamed(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let mut name = std::ffi::OsString::from(".");
@@ -211,7 +220,7 @@ fn write_renamed(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) 
         fs::rename(&temporary, path).map_err(|error| Error::io("write", path, error))
     };
     attempt().inspect_err(|_| {
-        // The first error is the one to tell; a leftover under a temporary name harms nobody.
+        // The first error is returned, whether or not the file can be removed.
         let _ = fs::remove_file(&temporary);
     })
 }

@@ -1,14 +1,33 @@
-//! Element-wise neighbours as one node: what a training step spends above its matrix products is passes over
-//! memory.
+//! Operator fusion: element-wise operators that follow each other become one node.
 //!
-//! Chains of element-wise operators over one shape, with the sums over their rows or columns, become one
-//! `chiasm.Pointwise` node, whose kernel (`chiasm-runtime`, on the processor) computes them block by block in
-//! the first-level cache. Such a graph is for running here, never for saving: a graph on a GPU or in another
-//! runtime stays as it was. Nodes are grouped greedily in topological order; a group never closes a circle
-//! through a node outside it. Left alone: shapes that the graph does not tell, other element types, operands
-//! broadcast in the middle.
+//! Apart from its matrix products, a training step spends its time reading and writing memory. Element-wise
+//! operators over one shape, with the sums over their rows or columns, are fused into one `chiasm.Pointwise`
+//! node, whose CPU kernel (in `chiasm-runtime`) computes them block by block in the first-level cache. A
+//! fused graph runs only on that engine: never save it.
+//!
+//! Nodes are grouped greedily in topological order; a group never creates a cycle through a node outside it.
+//! Not fused: values of unknown shape, element types other than 32-bit float and boolean, and operands that
+//! are broadcast along an inner axis.
+//!
+//! ```
+//! use chiasm_graph::{Builder, DType, Dim, fuse};
+//!
+//! let mut b = Builder::new("swish");
+//! let x = b.input("x", DType::F32, &[Dim::named("rows"), Dim::Fixed(8)])?;
+//! let scaled = b.mul_scalar(&x, 2.0);
+//! let sigmoid = b.op("Sigmoid", &[&scaled], &[]);
+//! let y = b.mul(&x, &sigmoid);
+//! b.output("y", &y, DType::F32, &[Dim::named("rows"), Dim::Fixed(8)]);
+//!
+//! let fused = b.finish()?.fused();
+//! let operator = format!("{}.{}", fuse::DOMAIN, fuse::OPERATOR);
+//! assert_eq!(fused.op_types()[&operator], 1);
+//! assert_eq!(fused.node_count(), 1);
+//! # Ok::<(), chiasm_graph::Error>(())
+//! ```
 
 mod groups;
+mod nodes;
 mod product;
 mod program;
 mod writer;
@@ -18,26 +37,27 @@ use std::collections::HashSet;
 use onnx_protobuf::{NodeProto, OperatorSetIdProto};
 
 use crate::{Graph, walk};
-use groups::Groups;
+use groups::FusionGroups;
 
 pub use product::PRODUCT;
-pub use program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Output, Program, Reach};
+pub use program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Program, ProgramOutput, Summation};
 
 impl Graph {
-    /// The same function with element-wise neighbours fused into `chiasm.Pointwise` nodes (see [`Program`]),
-    /// and products of matrices, with the transpositions before them, as `chiasm.Product` nodes.
+    /// Returns the same function with element-wise nodes fused into `chiasm.Pointwise` nodes (see
+    /// [`Program`]), and products of two matrices, with the transpositions before them, as `chiasm.Product`
+    /// nodes. A graph with subgraphs is returned unchanged.
     #[must_use]
     pub fn fused(&self) -> Self {
         if self.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
             return self.clone();
         }
-        let mut groups = Groups::new(self);
+        let mut groups = FusionGroups::new(self);
         for node in 0..groups.nodes.len() {
-            groups.place(node);
+            groups.assign(node);
         }
         let mut fused = self.clone();
         fused.graph.node = emit(&groups);
-        product::replace(&mut fused.graph.node, &groups.shapes);
+        product::replace(&mut fused.graph.node, &groups.facts);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {
             let import = OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1, ..Default::default() };
             fused.header.opset_import.push(import);
@@ -46,24 +66,24 @@ impl Graph {
     }
 }
 
-/// All units as nodes. From the last to the first, so that a unit is asked only for what later ones take of
-/// it.
-fn emit(groups: &Groups<'_>) -> Vec<NodeProto> {
+/// The nodes of all groups. Groups are written from the last to the first, so that each one outputs only what
+/// later groups use.
+fn emit(groups: &FusionGroups<'_>) -> Vec<NodeProto> {
     let mut needed: HashSet<&str> = groups.graph.graph.output.iter().map(|port| port.name.as_str()).collect();
     let mut parts = Vec::new();
-    for unit in groups.order().into_iter().rev() {
-        let members = &groups.members[unit];
-        let fused = match &groups.over[unit] {
+    for group in groups.order().into_iter().rev() {
+        let members = &groups.members[group];
+        let fused = match &groups.over[group] {
             Some(over) if members.len() > 1 => {
-                let asked = |node: &usize| needed.contains(groups.nodes[*node].output[0].as_str());
-                let asked: HashSet<usize> = members.iter().copied().filter(asked).collect();
-                writer::fuse(groups, over, &groups.recomputed(unit, over), &asked)
+                let is_needed = |node: &usize| needed.contains(groups.nodes[*node].output[0].as_str());
+                let outputs: HashSet<usize> = members.iter().copied().filter(is_needed).collect();
+                writer::fuse(groups, over, &groups.recomputed(group, over), &outputs)
             }
             _ => None,
         };
         parts.push(match fused {
-            Some((nodes, taken)) => {
-                needed.extend(taken);
+            Some((nodes, inputs)) => {
+                needed.extend(inputs);
                 nodes
             }
             None => {

@@ -1,24 +1,23 @@
-//! A look at raw protobuf bytes before they are parsed: cheap, iterative, and never deeper than a small
-//! stack.
+//! A check of protobuf bytes before they are parsed.
 //!
-//! Why: the parser (protobuf 3.4.0, RUSTSEC-2024-0437) recurses without a limit into groups that it does not
-//! know, so a small hostile file could abort the process. The guard walks field headers with its own stack.
-//! It knows which fields of ONNX are messages and looks into those; every other length-prefixed field (names,
-//! weights, unknown fields) is stepped over in one move, as the parser does, so that a weight costs one step
-//! whatever its size.
+//! The parser (protobuf 3.4.0, RUSTSEC-2024-0437) recurses without a limit into unknown groups, so that a
+//! small malicious file could abort the process. This check is iterative: it reads field headers with a stack
+//! of its own. It descends into the fields of ONNX that are messages and skips every other length-prefixed
+//! field (names, weights, unknown fields) in one step, as the parser does.
 //!
-//! It refuses: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths that
-//! pass the end of their message (a file that was cut off), and wire types that do not exist.
+//! Errors: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths beyond
+//! the end of their message (a truncated file), and wire types that do not exist.
 
 use crate::{Error, Result};
 
-/// Deepest nesting of messages that is parsed: protobuf's own limit in every language. A model's plain graph
-/// is 2 deep, each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so about thirty levels of control flow fit.
+/// The maximum nesting of messages, which is also protobuf's limit. The main graph of a model is at depth 2
+/// and each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so that about thirty levels of control flow are
+/// possible.
 pub(crate) const DEPTH: usize = 100;
 
-/// The messages of ONNX, as far as nesting goes; `Leaf` stands for every message that holds no other.
+/// The messages of ONNX that contain messages; `Leaf` stands for all others.
 #[derive(Clone, Copy)]
-enum Kind {
+enum MessageKind {
     Model,
     Training,
     Function,
@@ -37,10 +36,10 @@ enum Kind {
     Leaf,
 }
 
-/// Checks the bytes of a `ModelProto`; an error says at which byte what was wrong.
+/// Checks the bytes of a `ModelProto`; the error gives the position of the first bad byte.
 pub(crate) fn check(bytes: &[u8]) -> Result<()> {
     let mut cursor = Cursor { bytes, at: 0 };
-    let mut open = vec![(Kind::Model, bytes.len())];
+    let mut open = vec![(MessageKind::Model, bytes.len())];
     while let Some(&(kind, end)) = open.last() {
         if cursor.at == end {
             open.pop();
@@ -63,51 +62,59 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
                 let inner = cursor.end_of(length, end)?;
                 match child(kind, field) {
                     Some(_) if open.len() >= DEPTH => {
-                        let reason = format!("messages are nested deeper than {DEPTH}, the limit");
+                        let reason = format!("messages are nested deeper than {DEPTH}, the maximum");
                         return Err(wrong(start, reason));
                     }
                     Some(message) => open.push((message, inner)),
                     None => cursor.at = inner,
                 }
             }
-            3 | 4 => return Err(wrong(start, "it holds a protobuf group, which ONNX never does".to_owned())),
+            3 | 4 => return Err(wrong(start, "found a protobuf group, which ONNX does not use".to_owned())),
             _ => return Err(wrong(start, format!("wire type {wire} does not exist"))),
         }
     }
     Ok(())
 }
 
-/// Which message a field holds, `None` for text, numbers, bytes and unknown fields (numbers as in
-/// onnx.proto).
-fn child(kind: Kind, field: u64) -> Option<Kind> {
+/// The message that a field contains; `None` for text, numbers, bytes and unknown fields. Field numbers are
+/// those of onnx.proto.
+fn child(kind: MessageKind, field: u64) -> Option<MessageKind> {
     Some(match (kind, field) {
-        (Kind::Model, 7) | (Kind::Training, 1 | 2) | (Kind::Attribute, 6 | 11) => Kind::Graph,
-        (Kind::Model, 20) => Kind::Training,
-        (Kind::Model, 25) => Kind::Function,
-        (Kind::Graph, 1) | (Kind::Function, 7) => Kind::Node,
-        (Kind::Node, 5) | (Kind::Function, 11) => Kind::Attribute,
-        (Kind::Graph, 5) | (Kind::Attribute, 5 | 10) | (Kind::Sparse, 1 | 2) => Kind::Tensor,
-        (Kind::Graph, 15) | (Kind::Attribute, 22 | 23) => Kind::Sparse,
-        (Kind::Graph, 11..=13) | (Kind::Function, 12) => Kind::ValueInfo,
-        (Kind::Graph, 14) => Kind::Annotation,
-        (Kind::Attribute, 14 | 15) | (Kind::ValueInfo, 2) | (Kind::Wrapper, 1) | (Kind::Map, 2) => Kind::Type,
-        (Kind::Type, 1 | 8) => Kind::TensorType,
-        (Kind::Type, 4 | 9) => Kind::Wrapper,
-        (Kind::Type, 5) => Kind::Map,
-        (Kind::TensorType, 2) => Kind::Shape,
-        (Kind::Model, 8 | 14)
-        | (Kind::Training, 3 | 4)
-        | (Kind::Function, 9 | 14)
-        | (Kind::Graph, 16)
-        | (Kind::Node, 9)
-        | (Kind::ValueInfo, 4)
-        | (Kind::Annotation, 2)
-        | (Kind::Tensor, 3 | 13 | 16)
-        | (Kind::Shape, 1) => Kind::Leaf,
+        (MessageKind::Model, 7) | (MessageKind::Training, 1 | 2) | (MessageKind::Attribute, 6 | 11) => {
+            MessageKind::Graph
+        }
+        (MessageKind::Model, 20) => MessageKind::Training,
+        (MessageKind::Model, 25) => MessageKind::Function,
+        (MessageKind::Graph, 1) | (MessageKind::Function, 7) => MessageKind::Node,
+        (MessageKind::Node, 5) | (MessageKind::Function, 11) => MessageKind::Attribute,
+        (MessageKind::Graph, 5) | (MessageKind::Attribute, 5 | 10) | (MessageKind::Sparse, 1 | 2) => {
+            MessageKind::Tensor
+        }
+        (MessageKind::Graph, 15) | (MessageKind::Attribute, 22 | 23) => MessageKind::Sparse,
+        (MessageKind::Graph, 11..=13) | (MessageKind::Function, 12) => MessageKind::ValueInfo,
+        (MessageKind::Graph, 14) => MessageKind::Annotation,
+        (MessageKind::Attribute, 14 | 15)
+        | (MessageKind::ValueInfo, 2)
+        | (MessageKind::Wrapper, 1)
+        | (MessageKind::Map, 2) => MessageKind::Type,
+        (MessageKind::Type, 1 | 8) => MessageKind::TensorType,
+        (MessageKind::Type, 4 | 9) => MessageKind::Wrapper,
+        (MessageKind::Type, 5) => MessageKind::Map,
+        (MessageKind::TensorType, 2) => MessageKind::Shape,
+        (MessageKind::Model, 8 | 14)
+        | (MessageKind::Training, 3 | 4)
+        | (MessageKind::Function, 9 | 14)
+        | (MessageKind::Graph, 16)
+        | (MessageKind::Node, 9)
+        | (MessageKind::ValueInfo, 4)
+        | (MessageKind::Annotation, 2)
+        | (MessageKind::Tensor, 3 | 13 | 16)
+        | (MessageKind::Shape, 1) => MessageKind::Leaf,
         _ => return None,
     })
 }
 
+/// A position in the bytes.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -120,7 +127,10 @@ impl Cursor<'_> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
             if self.at >= end {
-                return Err(wrong(start, "a number is cut off: the file is truncated or damaged".to_owned()));
+                return Err(wrong(
+                    start,
+                    "a number is incomplete: the file is truncated or damaged".to_owned(),
+                ));
             }
             let byte = self.bytes[self.at];
             self.at += 1;
@@ -134,12 +144,13 @@ impl Cursor<'_> {
         Err(wrong(start, "a number is longer than ten bytes".to_owned()))
     }
 
+    /// Skips bytes, which must end before `end`.
     fn skip(&mut self, length: u64, end: usize) -> Result<()> {
         self.at = self.end_of(length, end)?;
         Ok(())
     }
 
-    /// Where `length` bytes from here end, which must not pass `end`.
+    /// The position `length` bytes ahead, which must not be beyond `end`.
     fn end_of(&self, length: u64, end: usize) -> Result<usize> {
         let left = end - self.at;
         match usize::try_from(length) {

@@ -1,10 +1,11 @@
-//! The builder's vocabulary: operators that mean the same in every opset from [`crate::OPSET`] on, and the
-//! small layers made of them. Reductions take their axes as an input for that reason, and `ReduceMean` is not
-//! among them: its form changed in opset 18.
+//! Methods of [`Builder`] for operators and small layers.
+//!
+//! All operators used here have the same form in every opset from [`crate::OPSET`] on. `ReduceMean` is
+//! missing, because its form changed in opset 18.
 
 use crate::{Attr, Builder, DType, Value};
 
-/// A method for each operator with one input and no attribute.
+/// Defines a method for each operator with one input and no attribute.
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident $operator:literal)*) => {
         impl Builder {
@@ -18,7 +19,7 @@ macro_rules! unary {
     };
 }
 
-/// A method for each element-wise operator with two inputs, which are broadcast to each other.
+/// Defines a method for each operator with two inputs, which are broadcast to each other.
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident $operator:literal)*) => {
         impl Builder {
@@ -95,8 +96,8 @@ impl Builder {
         self.op("Pow", &[x, &exponent], &[])
     }
 
-    /// `x * Phi(x)` with the normal distribution's `Phi`, by the error function (Hendrycks and Gimpel 2016,
-    /// exact form).
+    /// GELU in its exact form: `x * Phi(x)` with the distribution function `Phi` of the standard normal
+    /// distribution (Hendrycks and Gimpel 2016).
     pub fn gelu(&mut self, x: &Value) -> Value {
         let scaled = self.mul_scalar(x, std::f32::consts::FRAC_1_SQRT_2);
         let erf = self.erf(&scaled);
@@ -105,28 +106,29 @@ impl Builder {
         self.mul(&halved, &shifted)
     }
 
-    /// Softmax over one axis (negative counts from the end).
+    /// Softmax over one axis (a negative one counts from the end).
     pub fn softmax(&mut self, x: &Value, axis: i64) -> Value {
         self.op("Softmax", &[x], &[("axis", axis.into())])
     }
 
-    /// `(x - mean) / sqrt(variance + eps) * scale + bias` over the last axis (Ba, Kiros and Hinton 2016).
+    /// Layer normalisation over the last axis: `(x - mean) / sqrt(variance + eps) * scale + bias` (Ba, Kiros
+    /// and Hinton 2016).
     pub fn layer_norm(&mut self, x: &Value, scale: &Value, bias: &Value, eps: f32) -> Value {
         let attributes = [("axis", Attr::Int(-1)), ("epsilon", eps.into())];
         self.op("LayerNormalization", &[x, scale, bias], &attributes)
     }
 
-    /// `x / max(|x|, eps)` with the Euclidean norm over one axis: unit vectors, and zero for zero.
+    /// `x / max(|x|, eps)` with the Euclidean norm over one axis: unit vectors, and zero for the zero vector.
     pub fn l2_normalise(&mut self, x: &Value, axis: i64, eps: f32) -> Value {
         let squares = self.mul(x, x);
         let sum = self.reduce_sum(&squares, &[axis], true);
-        // below the root, so that the root has a slope wherever it is asked for one, also at zero
+        // The maximum is taken before the root, so that the derivative of the root is finite at zero.
         let sum = self.max_scalar(&sum, eps * eps);
         let norm = self.sqrt(&sum);
         self.div(x, &norm)
     }
 
-    /// `x W + b` with `W[in,out]` and `b[out]`.
+    /// Linear layer: `x W + b` with `W[in, out]` and `b[out]`.
     pub fn linear(&mut self, x: &Value, weight: &Value, bias: Option<&Value>) -> Value {
         let product = self.matmul(x, weight);
         match bias {
@@ -135,7 +137,7 @@ impl Builder {
         }
     }
 
-    /// Linear layers `(W[in,out], b[out])` with GELU between them and none after the last.
+    /// Feed-forward network: linear layers `(W[in, out], b[out])` with GELU between them.
     pub fn mlp(&mut self, x: &Value, layers: &[(Value, Value)]) -> Value {
         let mut hidden = x.clone();
         for (index, (weight, bias)) in layers.iter().enumerate() {
@@ -147,29 +149,29 @@ impl Builder {
         hidden
     }
 
-    /// Sum over axes (negative ones count from the end); `keepdims` leaves axes of length 1.
+    /// Sum over axes (negative ones count from the end); `keepdims` keeps them with length 1.
     pub fn reduce_sum(&mut self, x: &Value, axes: &[i64], keepdims: bool) -> Value {
         let axes = self.ints("axes", axes);
         self.op("ReduceSum", &[x, &axes], &[("keepdims", i64::from(keepdims).into())])
     }
 
-    /// Axes in a new order.
+    /// Permutes the axes: axis `i` of the result is axis `order[i]` of `x`.
     pub fn transpose(&mut self, x: &Value, order: &[i64]) -> Value {
         self.op("Transpose", &[x], &[("perm", order.into())])
     }
 
-    /// The same elements under another shape: 0 keeps an axis, one -1 takes what is left.
+    /// The same elements in another shape: 0 keeps the length of an axis, one -1 is inferred.
     pub fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
         let shape = self.ints("shape", shape);
         self.reshape_to(x, &shape)
     }
 
-    /// The same elements under a shape that is itself a value (`i64[rank]`).
+    /// The same elements in a shape that is itself a value (`i64[rank]`).
     pub fn reshape_to(&mut self, x: &Value, shape: &Value) -> Value {
         self.op("Reshape", &[x, shape], &[])
     }
 
-    /// Adds axes of length 1 at these places of the result.
+    /// Inserts axes of length 1 at these indices of the result.
     pub fn unsqueeze(&mut self, x: &Value, axes: &[i64]) -> Value {
         let axes = self.ints("axes", axes);
         self.op("Unsqueeze", &[x, &axes], &[])
@@ -181,19 +183,19 @@ impl Builder {
         self.op("Squeeze", &[x, &axes], &[])
     }
 
-    /// Puts values one after another along an axis.
+    /// Concatenates values along an axis.
     pub fn concat(&mut self, parts: &[&Value], axis: i64) -> Value {
         self.op("Concat", parts, &[("axis", axis.into())])
     }
 
-    /// The `k` largest elements along an axis, descending, and their places (`i64`).
+    /// The `k` largest elements along an axis, in descending order, and their indices (`i64`).
     pub fn top_k(&mut self, x: &Value, k: usize, axis: i64) -> (Value, Value) {
         let k = self.ints("k", &[i64::try_from(k).unwrap_or(i64::MAX)]);
-        let [values, places] = self.op_many("TopK", &[x, &k], &[("axis", axis.into())]);
-        (values, places)
+        let [values, indices] = self.op_many("TopK", &[x, &k], &[("axis", axis.into())]);
+        (values, indices)
     }
 
-    /// `a` where the condition (`bool`) holds, else `b`; all broadcast.
+    /// `a` where the condition (`bool`) is true, else `b`; all are broadcast to each other.
     pub fn where_(&mut self, condition: &Value, a: &Value, b: &Value) -> Value {
         self.op("Where", &[condition, a, b], &[])
     }
@@ -203,7 +205,7 @@ impl Builder {
         self.op("Cast", &[x], &[("to", i64::from(dtype.onnx()).into())])
     }
 
-    /// The slices of `x` along an axis that the indices (`i64` of any rank) name.
+    /// The slices of `x` along an axis at these indices (`i64` of any rank).
     pub fn gather(&mut self, x: &Value, indices: &Value, axis: i64) -> Value {
         self.op("Gather", &[x, indices], &[("axis", axis.into())])
     }
@@ -213,11 +215,11 @@ impl Builder {
         self.op("Expand", &[x, shape], &[])
     }
 
-    /// Mean of `tokens[B,T,D]` over the positions where `mask[B,T]` (`f32`, 0 or 1) is 1: `[B,D]`, zero where
-    /// none is.
+    /// Mean of `tokens[B, T, D]` over the positions where `mask[B, T]` (`f32`, 0 or 1) is 1: `[B, D]`, zero
+    /// if the mask is all zeros.
     pub fn mean_pool(&mut self, tokens: &Value, mask: &Value) -> Value {
-        // A product with the mask as a row reads the tokens once; multiplying and then summing would write
-        // them anew.
+        // A matrix product with the mask as a row reads the tokens once; multiplying and then summing would
+        // write a copy of them.
         let row = self.unsqueeze(mask, &[1]);
         let sum = self.matmul(&row, tokens);
         let sum = self.squeeze(&sum, &[1]);
@@ -226,7 +228,7 @@ impl Builder {
         self.div(&sum, &count)
     }
 
-    /// The first token of `tokens[B,T,D]`: `[B,D]`.
+    /// The first token of `tokens[B, T, D]`: `[B, D]`.
     pub fn cls_pool(&mut self, tokens: &Value) -> Value {
         match crate::Tensor::i64(&[], vec![0]) {
             Ok(first) => {

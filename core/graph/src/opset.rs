@@ -1,97 +1,73 @@
-//! Versions of the `ai.onnx` operators, and moving a graph to a newer one where that is provably safe.
+//! Upgrading a graph to a newer version of the `ai.onnx` operator set.
 //!
-//! Why so careful: ONNX Runtime runs a node with the meaning its model's opset gives it. A number changed
-//! without looking is a wrong result without an error. So a graph moves only when every operator in it, in
-//! its subgraphs and in its local functions, is unchanged or only widened at every step between (widening.rs,
-//! curated by hand), or is one of the few whose attribute became an input and is rewritten here (rewrite.rs).
-//! Everything else is refused by name.
+//! ONNX Runtime gives a node the meaning that its operator has in the model's opset, so that changing the
+//! number alone could change results without an error. A graph is upgraded only if every operator in it, in
+//! its subgraphs and in its local functions, is unchanged or changed compatibly at every opset in between
+//! (see [`crate::operators`]), or can be rewritten because an attribute became an input. Every other change
+//! is an error.
 
-mod flow;
-mod operators;
 mod rewrite;
-mod widening;
 
 use std::collections::HashSet;
 
 use onnx_protobuf::NodeProto;
 
-pub(crate) use flow::Flow;
-pub(crate) use operators::NEWEST;
-
-use flow::Operator;
-use widening::Step;
-
 use crate::{
     Error, Graph, Result,
+    operators::{self, Change, NEWEST},
     walk::{self, node_name},
 };
 
 impl Graph {
-    /// The graph with its operators' version raised to `opset`, meaning the same; a refusal names the
-    /// operator, the node and both versions. A lower version than the graph's is refused.
+    /// Returns the same function written in a newer operator set.
+    ///
+    /// # Errors
+    /// [`Error::Opset`] for a node that cannot be upgraded, with its operator, its name and both versions;
+    /// [`Error::Unsupported`] for an opset below the graph's or above the newest that is known.
     pub fn upgraded(&self, opset: i64) -> Result<Self> {
         let from = self.opset();
         if opset < from || opset > NEWEST.max(from) {
             return Err(Error::Unsupported(format!(
-                "a graph in opset {from} cannot be moved to opset {opset}; possible are {from} to {}",
+                "a graph in opset {from} cannot be upgraded to opset {opset}; possible are {from} to {}",
                 NEWEST.max(from)
             )));
         }
-        let mut raised = self.clone();
+        let mut upgraded = self.clone();
         let mut taken = if from == opset { HashSet::new() } else { self.value_names() };
-        cross(&mut raised.graph.node, from, opset, &mut taken)?;
-        for function in &mut raised.header.functions {
+        upgrade_nodes(&mut upgraded.graph.node, from, opset, &mut taken)?;
+        for function in &mut upgraded.header.functions {
             let Some(import) = function.opset_import.iter_mut().find(|import| import.domain.is_empty())
             else {
                 continue;
             };
             if import.version > opset {
                 return Err(Error::Unsupported(format!(
-                    "local function `{}` is written in opset {}, above {opset}",
+                    "local function `{}` is written in opset {}, which is above {opset}",
                     function.name, import.version
                 )));
             }
-            // Inside a function names are its own.
+            // The names of values in a function are local to it.
             let inner = function.node.iter().flat_map(|node| &node.output).chain(&function.input);
             let mut taken = inner.cloned().collect();
-            cross(&mut function.node, import.version, opset, &mut taken)?;
+            upgrade_nodes(&mut function.node, import.version, opset, &mut taken)?;
             import.version = opset;
         }
-        let import = raised.header.opset_import.iter_mut().find(|import| import.domain.is_empty());
+        let import = upgraded.header.opset_import.iter_mut().find(|import| import.domain.is_empty());
         import.into_iter().for_each(|import| import.version = opset);
-        Ok(raised)
+        Ok(upgraded)
     }
 }
 
-/// The opset that gave an operator the form it has at `version`; `None` when there is no such operator yet.
-pub(crate) fn since(name: &str, version: i64) -> Option<i64> {
-    versions(name).iter().copied().filter(|since| *since <= version).max()
-}
-
-/// Where the element types of an operator's outputs come from; empty for an unknown operator.
-pub(crate) fn flow(name: &str) -> &'static [Flow] {
-    find(name).map_or(&[], |row| row.2)
-}
-
-fn versions(name: &str) -> &'static [i64] {
-    find(name).map_or(&[], |row| row.1)
-}
-
-fn find(name: &str) -> Option<&'static Operator> {
-    let at = operators::OPERATORS.binary_search_by_key(&name, |row| row.0).ok()?;
-    operators::OPERATORS.get(at)
-}
-
-/// Moves nodes, and those in their subgraphs, from one opset to a higher one; new values get names that are
-/// not taken.
-fn cross(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<String>) -> Result<()> {
+/// Upgrades nodes, and those in their subgraphs, from one opset to a higher one. New values get names that
+/// are not in `taken`.
+fn upgrade_nodes(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<String>) -> Result<()> {
     if from == to {
         return Ok(());
     }
     let mut moved = Vec::with_capacity(nodes.len());
     for mut node in std::mem::take(nodes) {
         for inner in walk::subgraphs_mut(&mut node) {
-            cross(&mut inner.node, from, to, taken)?;
+            upgrade_nodes(&mut inner.node, from, to, taken)?;
         }
         if node.domain.is_empty() {
             let refuse = |node: &NodeProto, reason: String| Error::Opset {
@@ -101,19 +77,22 @@ fn cross(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<Str
                 to,
                 reason,
             };
-            if since(&node.op_type, from).is_none() {
+            let operator = operators::find(&node.op_type).filter(|operator| operator.since(from).is_some());
+            let Some(operator) = operator else {
                 return Err(refuse(&node, format!("opset {from} has no such operator")));
-            }
-            let crossed =
-                versions(&node.op_type).iter().filter(|version| from < **version && **version <= to);
-            for version in crossed {
-                match widening::step(&node, *version) {
-                    Step::Keep => {}
-                    Step::Rewrite(change) => moved.extend(rewrite::apply(&mut node, &change, taken)),
-                    Step::Refuse(reason) => {
-                        return Err(refuse(&node, format!("opset {version} changed it: {reason}")));
+            };
+            for version in operator.versions.iter().filter(|version| (from + 1..=to).contains(version)) {
+                let reason = match operator.change(*version) {
+                    Some(Change::MoreTypes | Change::NegativeAxes | Change::Compatible(_)) => continue,
+                    Some(Change::AttributeToInput { attribute, input }) => {
+                        moved.extend(rewrite::attribute_to_input(&mut node, attribute, input, taken));
+                        continue;
                     }
-                }
+                    Some(Change::CompatibleIf(test, _)) if test(&node) => continue,
+                    Some(Change::CompatibleIf(_, reason) | Change::Incompatible(reason)) => reason,
+                    None => "it is not known to mean the same",
+                };
+                return Err(refuse(&node, format!("opset {version} changed it: {reason}")));
             }
         }
         moved.push(node);

@@ -1,4 +1,4 @@
-//! Ports: the typed, named ends of a graph, and how they are written in the ONNX format.
+//! Ports: the inputs and outputs of a graph, with name, element type and axes.
 
 use std::fmt;
 
@@ -9,35 +9,35 @@ use onnx_protobuf::{
 
 use crate::{DType, Error, Result};
 
-/// Length of one axis of a port.
+/// The length of one axis of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Dim {
-    /// Always this long.
+    /// A fixed length.
     Fixed(usize),
-    /// Free; axes of one name are equally long within one run.
+    /// A free length; axes of the same name have the same length within one run.
     Named(String),
-    /// Free, and related to nothing.
+    /// A free length that is not related to any other.
     Unknown,
 }
 
-/// One input or output of a graph.
+/// An input or output of a graph.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Port {
-    /// Name, unique among the graph's ports.
+    /// The name, unique among the graph's ports.
     pub name: String,
-    /// Element type.
+    /// The element type.
     pub dtype: DType,
-    /// Axes; `None` when even their number is not known.
+    /// The axes; `None` if their number is unknown.
     pub dims: Option<Vec<Dim>>,
 }
 
 impl Dim {
-    /// A free axis with a name.
+    /// Returns a free axis with a name.
     pub fn named(name: impl Into<String>) -> Self {
         Self::Named(name.into())
     }
 
-    /// The length of a fixed axis.
+    /// Returns the length of a fixed axis; `None` for a free one.
     pub fn fixed(&self) -> Option<usize> {
         match self {
             Self::Fixed(length) => Some(*length),
@@ -69,19 +69,19 @@ impl fmt::Display for Dim {
 }
 
 impl Port {
-    /// A port with known rank.
+    /// Returns a port with known rank.
     pub fn new(name: impl Into<String>, dtype: DType, dims: &[Dim]) -> Self {
         Self { name: name.into(), dtype, dims: Some(dims.to_vec()) }
     }
 
-    /// The fixed length of an axis (negative counts from the end); `None` when it is free or not known.
+    /// Returns the length of an axis (a negative index counts from the end); `None` if it is free or unknown.
     pub fn fixed(&self, axis: isize) -> Option<usize> {
         let dims = self.dims.as_ref()?;
         let at = if axis < 0 { dims.len().checked_sub(axis.unsigned_abs())? } else { axis.unsigned_abs() };
         dims.get(at)?.fixed()
     }
 
-    /// Its type without its name: `f32[N,3,224,224]`, or `f32[..]` when the rank is not known.
+    /// Returns the type as text without the name: `f32[N,3,224,224]`, or `f32[..]` if the rank is unknown.
     pub fn type_text(&self) -> String {
         type_text(self.dtype, self.dims.as_deref())
     }
@@ -89,13 +89,13 @@ impl Port {
     pub(crate) fn from_proto(value: &ValueInfoProto) -> Result<Self> {
         let Some(type_proto::Value::TensorType(tensor)) = &value.type_.value else {
             return Err(Error::Unsupported(format!(
-                "port `{}` is no tensor (a sequence, map, optional or untyped port)",
+                "port `{}` is not a tensor (but a sequence, map, optional or untyped value)",
                 value.name
             )));
         };
         let dtype = DType::from_onnx(tensor.elem_type).ok_or_else(|| {
             Error::Unsupported(format!(
-                "port `{}` has ONNX element type {}; ports carry numbers of eight bits or more and booleans",
+                "port `{}` has ONNX element type {}; expected numbers of eight bits or more, or booleans",
                 value.name, tensor.elem_type
             ))
         })?;

@@ -1,12 +1,12 @@
-//! Names: prefixes for whole graphs, new names for ports and axes.
+//! Renaming: prefixes for whole graphs, new names for ports and axes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{Dim, Error, Graph, Result, walk};
 
 impl Graph {
-    /// The graph with every name (ports, inner values, weights, nodes, free axes, local functions) behind
-    /// `prefix/`.
+    /// Returns the graph with `prefix/` in front of every name: ports, inner values, weights, nodes, free
+    /// axes and local functions.
     #[must_use]
     pub fn prefixed(&self, prefix: &str) -> Self {
         let prefix = prefix.trim_end_matches('/');
@@ -25,8 +25,12 @@ impl Graph {
         named
     }
 
-    /// The graph with ports renamed `(from, to)`; inner values that hold a new name give way. An error for a
-    /// name that is no port and for a new name that another port has.
+    /// Returns the graph with ports renamed, given as `(from, to)`. Inner values that have a new name are
+    /// renamed too.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a name that is no port, [`Error::Unsound`] for a new name that is empty or not
+    /// unique.
     pub fn renamed(&self, names: &[(&str, &str)]) -> Result<Self> {
         let ports: HashSet<&str> = self.port_names().collect();
         let mut map = HashMap::new();
@@ -36,7 +40,9 @@ impl Graph {
             }
             if to.is_empty() || map.insert((*from).to_owned(), (*to).to_owned()).is_some_and(|old| old != *to)
             {
-                return Err(Error::Unsound(format!("the port `{from}` gets two names or an empty one")));
+                return Err(Error::Unsound(format!(
+                    "the port `{from}` is given two new names or an empty one"
+                )));
             }
         }
         let mut after: HashMap<&str, &str> = HashMap::new();
@@ -44,7 +50,7 @@ impl Graph {
             let new = map.get(*port).map_or(*port, String::as_str);
             if let Some(other) = after.insert(new, port) {
                 return Err(Error::Unsound(format!(
-                    "the ports `{other}` and `{port}` would both be `{new}`"
+                    "the ports `{other}` and `{port}` would both be named `{new}`"
                 )));
             }
         }
@@ -61,8 +67,8 @@ impl Graph {
         Ok(named)
     }
 
-    /// The graph with free axes renamed `(from, to)`; giving two the same name states that they are equally
-    /// long.
+    /// Returns the graph with free axes renamed, given as `(from, to)`. Two axes that get the same name must
+    /// have the same length in every run.
     #[must_use]
     pub fn renamed_dims(&self, names: &[(&str, &str)]) -> Self {
         let mut named = self.clone();
@@ -72,12 +78,12 @@ impl Graph {
         named
     }
 
-    /// Names of all ports, inputs first.
+    /// The names of all ports, inputs first.
     pub(crate) fn port_names(&self) -> impl Iterator<Item = &str> {
         self.graph.input.iter().chain(&self.graph.output).map(|port| port.name.as_str())
     }
 
-    /// Names of all values, at every depth.
+    /// The names of all values, including those of subgraphs.
     pub(crate) fn value_names(&self) -> HashSet<String> {
         let mut names: HashSet<String> = self.weights.keys().cloned().collect();
         walk::value_names(&self.graph, &mut |name| {
@@ -86,7 +92,7 @@ impl Graph {
         names
     }
 
-    /// Renames values and weights wherever they are named; inside functions names are local and stay.
+    /// Renames values and weights, except in local functions, whose names are local.
     pub(crate) fn rename_values(&mut self, rename: &dyn Fn(&str) -> Option<String>) {
         walk::rename_values(&mut self.graph, rename);
         let weights = std::mem::take(&mut self.weights);
@@ -113,7 +119,7 @@ impl Graph {
     }
 }
 
-/// The name, with the first number behind it that makes it free.
+/// The name, with a number appended if it is taken.
 pub(crate) fn free_name(name: &str, taken: &HashSet<String>) -> String {
     let numbered = (2..).map(|number| format!("{name}_{number}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default()

@@ -1,21 +1,18 @@
-//! Pruning: what nothing needs is dropped, what is equal is computed once.
+//! Simplification: removes unused nodes and weights, and merges equal nodes.
 //!
-//! Why here and not left to the runtime: derivatives repeat many small parts (shapes, squares, `e^-x^2`), and
-//! the training step is fused into few passes afterwards, which needs them gone. Weights are left alone:
-//! equal start values of two weights that are trained do not make them one.
+//! This is not left to the engine, because derivatives repeat many small computations (shapes, squares,
+//! `e^(-x^2)`) that must be merged before the graph is fused (`fuse.rs`). Equal weights are not merged:
+//! weights that are trained may start from equal values.
 
 use std::collections::{HashMap, HashSet};
 
 use onnx_protobuf::{Message as _, NodeProto};
 
-use crate::{Graph, opset, walk};
-
-/// Operators whose two equal uses may give different results.
-const RANDOM: [&str; 6] =
-    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"];
+use crate::{Graph, operators, walk};
 
 impl Graph {
-    /// The same graph without dead nodes and weights, with equal nodes merged; ports stay.
+    /// Returns the same function without unused nodes and weights and with equal nodes merged; ports are
+    /// kept.
     #[must_use]
     pub fn simplified(&self) -> Self {
         let mut merged = self.clone();
@@ -23,13 +20,13 @@ impl Graph {
         let outputs: Vec<String> = merged.graph.output.iter().map(|port| port.name.clone()).collect();
         let inputs = merged.graph.input.clone();
         let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-        // Every name is an output already, so that nothing is exposed and nothing can be refused.
+        // All names are outputs already, so that this cannot fail.
         let mut pruned = merged.extract(&names).unwrap_or(merged);
         pruned.graph.input = inputs;
         pruned
     }
 
-    /// Lets every use of a node's outputs refer to the first node that computes the same.
+    /// Replaces every node by the first node that computes the same.
     fn merge_equal(&mut self) {
         let ports: HashSet<String> = self.graph.output.iter().map(|port| port.name.clone()).collect();
         let mut same: HashMap<String, String> = HashMap::new();
@@ -62,10 +59,9 @@ impl Graph {
     }
 }
 
-/// What a node computes, as bytes; `None` for one that must not be merged.
+/// What a node computes, as bytes that are equal for equal nodes; `None` for a node that must not be merged.
 fn key(node: &NodeProto) -> Option<Vec<u8>> {
-    let plain = node.domain.is_empty() && opset::since(&node.op_type, opset::NEWEST).is_some();
-    if !plain || RANDOM.contains(&node.op_type.as_str()) || walk::subgraphs(node).next().is_some() {
+    if operators::of(node)?.random || walk::subgraphs(node).next().is_some() {
         return None;
     }
     let mut bare = node.clone();

@@ -1,10 +1,10 @@
-//! Weights in fewer bits: a smaller file, the same computation.
+//! Weights stored in fewer bits, for smaller files.
 //!
-//! A weight is stored narrow and widened by nodes in front of all others: `Cast` from 16 bits; `Cast` and
-//! `Mul` from 8, with `w = scale * q`, `scale = max |w| / 127` for each output channel (Jacob et al. 2018,
-//! arXiv 1712.05877, symmetric). ONNX Runtime folds that once, at load: activations stay single precision and
-//! speed is that of the wide weights. Not `DequantizeLinear`, which makes some of them quantise the
-//! activations too.
+//! A weight is converted back to 32-bit floats by nodes at the start of the graph: `Cast` from 16 bits;
+//! `Cast` and `Mul` from 8 bits, with `w = scale * q` and `scale = max |w| / 127` per output channel
+//! (symmetric quantization, Jacob et al. 2018, arXiv 1712.05877). ONNX Runtime evaluates these nodes once,
+//! when it loads the model: activations keep single precision, and the speed is that of 32-bit weights.
+//! `DequantizeLinear` is not used, because it makes some engines quantize activations too.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ use half::f16;
 use onnx_protobuf::NodeProto;
 
 use crate::{
-    Attr, DType, Graph, Tensor,
+    Attr, DType, Graph, Tensor, operators,
     rename::free_name,
     walk,
     weight::{from_proto, to_proto},
 };
 
-/// How many bits a graph's large weights are stored in.
+/// The number format in which a graph's large weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Floats of 16 bits: half the file; a number keeps 11 bits.
+    /// 16-bit floats: half the size, 11 significant bits.
     Fp16,
-    /// Integers of 8 bits with a scale for each output channel: a quarter of the file; an error up to 1/254
-    /// of its largest.
+    /// 8-bit integers with a scale for each output channel: a quarter of the size; the error is at most 1/254
+    /// of the channel's largest absolute value.
     Int8,
 }
 
-/// Weights of fewer elements are left alone, as are vectors (biases, norms, scales of what is narrow
-/// already): they save nothing.
-const FEW: usize = 1024;
+/// Weights of fewer elements are not converted, and neither are vectors (biases, norms, scales): they would
+/// save nothing.
+const MIN_ELEMENTS: usize = 1024;
 
 impl Storage {
-    /// Its name: "fp16" or "int8".
+    /// Returns the name: "fp16" or "int8".
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fp16 => "fp16",
@@ -43,8 +43,9 @@ impl Storage {
 }
 
 impl Graph {
-    /// The same graph with its weights of 32-bit floats, two axes and at least 1024 elements stored in fewer
-    /// bits; those with a number that is not finite or, for 16 bits, above 65504 stay as they are.
+    /// Returns the graph with its large weights stored in fewer bits: those of 32-bit floats with at least
+    /// two axes and 1024 elements. Weights with a number that is not finite or, for 16 bits, above 65504 are
+    /// unchanged.
     #[must_use]
     pub fn stored_as(&self, storage: Storage) -> Self {
         let mut narrow = self.clone();
@@ -54,7 +55,9 @@ impl Graph {
             if DType::from_onnx(proto.data_type) != Some(DType::F32) || proto.dims.len() < 2 {
                 continue;
             }
-            let Some(tensor) = from_proto(proto).ok().filter(|tensor| tensor.len() >= FEW) else { continue };
+            let Some(tensor) = from_proto(proto).ok().filter(|tensor| tensor.len() >= MIN_ELEMENTS) else {
+                continue;
+            };
             let parts = match storage {
                 Storage::Fp16 => halves(&tensor).map(|halves| (halves, None)),
                 Storage::Int8 => bytes(&tensor, self.channels(name, tensor.shape().len())),
@@ -83,32 +86,27 @@ impl Graph {
         narrow
     }
 
-    /// The axis of a weight's output channels, as its first user has them; the last one where none says
-    /// otherwise.
+    /// The axis of a weight's output channels, which its first user determines; by default the last axis.
     fn channels(&self, weight: &str, rank: usize) -> usize {
         let (mut axis, last) = (None, rank.saturating_sub(1));
         walk::nodes(&self.graph.node, &mut |node| {
             if axis.is_some() || !node.input.iter().any(|name| name == weight) {
                 return;
             }
-            let integer = |name| walk::attribute(node, name).map_or(0, |attribute| attribute.i);
-            axis = Some(match node.op_type.as_str() {
-                "Conv" | "Gather" => 0,
-                "Gemm" if integer("transB") != 0 => 0,
-                _ => last,
-            });
+            let rule = operators::of(node).and_then(|operator| operator.channel_axis);
+            axis = Some(rule.map_or(last, |rule| rule(node, rank)));
         });
         axis.unwrap_or(last)
     }
 }
 
-/// The tensor in 16-bit floats, if all of it fits.
+/// The tensor as 16-bit floats; `None` if an element does not fit.
 fn halves(tensor: &Tensor) -> Option<Tensor> {
     let narrow: Vec<f16> = tensor.as_f32()?.iter().map(|w| f16::from_f32(*w)).collect();
     narrow.iter().all(|w| w.is_finite()).then(|| Tensor::f16(tensor.shape(), narrow).ok()).flatten()
 }
 
-/// The tensor in 8-bit integers, and the scale of each slice along an axis, shaped to be multiplied with.
+/// The tensor as 8-bit integers, and the scale of each slice along an axis, in a shape that broadcasts.
 fn bytes(tensor: &Tensor, axis: usize) -> Option<(Tensor, Option<Tensor>)> {
     let (wide, shape) = (tensor.as_f32()?, tensor.shape());
     if !wide.iter().all(|w| w.is_finite()) {

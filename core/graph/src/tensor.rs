@@ -1,7 +1,4 @@
-//! Dense row-major tensors: the values that graphs hold as weights and that sessions take and give.
-//!
-//! The elements are typed (`TensorData`), so that reading them needs no cast; their bytes are a view, not a
-//! copy. Strings, complex numbers and types below eight bits are refused: no port may carry them.
+//! Dense tensors: the weights of graphs, and the inputs and outputs of sessions.
 
 use half::{bf16, f16};
 
@@ -11,13 +8,23 @@ use crate::{DType, Error, Result};
 compile_error!("ONNX stores little-endian bytes and tensors are viewed as bytes in place");
 
 /// A dense tensor in row-major order; an empty shape is a scalar.
+///
+/// ```
+/// use chiasm_graph::{DType, Tensor};
+///
+/// let tensor = Tensor::f32(&[2, 3], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0])?;
+/// assert_eq!((tensor.dtype(), tensor.shape(), tensor.len()), (DType::F32, &[2, 3][..], 6));
+/// assert_eq!(tensor.as_f32(), Some(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0][..]));
+/// assert!(Tensor::f32(&[2, 3], vec![0.0; 5]).is_err());
+/// # Ok::<(), chiasm_graph::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
     data: TensorData,
 }
 
-/// The elements of a tensor.
+/// The typed elements of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TensorData {
@@ -49,7 +56,7 @@ pub enum TensorData {
     Bool(Vec<bool>),
 }
 
-/// Runs one expression for whichever vector the data holds.
+/// Evaluates an expression for the vector of elements, whatever its type.
 macro_rules! each {
     ($data:expr, $values:ident => $body:expr) => {
         match $data {
@@ -70,7 +77,7 @@ macro_rules! each {
     };
 }
 
-/// Constructor, borrowing view and owning view of one element type.
+/// Defines the constructor, the borrowing view and the conversion for each element type.
 macro_rules! typed {
     ($($make:ident $view:ident $take:ident $variant:ident $kind:ty;)*) => {
         impl Tensor {
@@ -78,13 +85,13 @@ macro_rules! typed {
                 #[doc = concat!(
                     "A tensor of `",
                     stringify!($kind),
-                    "`; an error when the shape does not hold `data.len()` elements."
+                    "`.\n\n# Errors\n[`Error::Tensor`] if the shape does not have `data.len()` elements."
                 )]
                 pub fn $make(shape: &[usize], data: Vec<$kind>) -> Result<Self> {
                     Self::new(shape, TensorData::$variant(data))
                 }
 
-                #[doc = concat!("The elements, `None` when they are not `", stringify!($kind), "`.")]
+                #[doc = concat!("Returns the elements; `None` if they are not `", stringify!($kind), "`.")]
                 pub fn $view(&self) -> Option<&[$kind]> {
                     match &self.data {
                         TensorData::$variant(values) => Some(values),
@@ -93,7 +100,7 @@ macro_rules! typed {
                 }
 
                 #[doc = concat!(
-                    "The elements without a copy; an error when they are not `",
+                    "Returns the elements without a copy.\n\n# Errors\n[`Error::Tensor`] if they are not `",
                     stringify!($kind),
                     "`."
                 )]
@@ -129,23 +136,29 @@ typed! {
 }
 
 impl Tensor {
-    /// A tensor of any element type; an error when the shape does not hold as many elements as there are.
+    /// Returns a tensor of any element type.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the number of elements does not match the shape.
     pub fn new(shape: &[usize], data: impl Into<TensorData>) -> Result<Self> {
         let data = data.into();
         match elements(shape) {
             Some(count) if count == data.len() => Ok(Self { shape: shape.to_vec(), data }),
             Some(count) => {
-                Err(Error::Tensor(format!("of shape {shape:?} holds {count} elements, got {}", data.len())))
+                Err(Error::Tensor(format!("of shape {shape:?} has {count} elements, got {}", data.len())))
             }
             None => Err(Error::Tensor(format!("of shape {shape:?} is larger than memory"))),
         }
     }
 
-    /// A tensor from little-endian bytes, as ONNX and NumPy store them.
+    /// Returns a tensor from little-endian bytes, as ONNX and NumPy store them.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the number of bytes does not match the shape.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
         if !bytes.len().is_multiple_of(dtype.size()) {
             return Err(Error::Tensor(format!(
-                "of {dtype} takes {} bytes an element, got {} bytes",
+                "of type {dtype} has {} bytes per element, got {} bytes in total",
                 dtype.size(),
                 bytes.len()
             )));
@@ -153,12 +166,15 @@ impl Tensor {
         Self::new(shape, TensorData::from_bytes(dtype, bytes))
     }
 
-    /// A scalar (shape `[]`).
+    /// Returns a scalar (shape `[]`).
     pub fn scalar(value: f32) -> Self {
         Self { shape: Vec::new(), data: TensorData::F32(vec![value]) }
     }
 
-    /// All zeros (`false` for booleans).
+    /// Returns zeros (`false` for booleans).
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the shape is larger than memory.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self> {
         let bytes = elements(shape).and_then(|count| count.checked_mul(dtype.size()));
         let bytes =
@@ -166,49 +182,52 @@ impl Tensor {
         Self::from_bytes(dtype, shape, &vec![0; bytes])
     }
 
-    /// Element type.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         self.data.dtype()
     }
 
-    /// Lengths of the axes.
+    /// Returns the lengths of the axes.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether there is no element.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The typed elements.
+    /// Returns the typed elements.
     pub fn data(&self) -> &TensorData {
         &self.data
     }
 
-    /// The typed elements, without a copy.
+    /// Returns the typed elements without a copy.
     pub fn into_data(self) -> TensorData {
         self.data
     }
 
-    /// The elements as little-endian bytes, without a copy.
+    /// Returns the elements as little-endian bytes, without a copy.
     pub fn bytes(&self) -> &[u8] {
         each!(&self.data, values => bytemuck::cast_slice(values))
     }
 
-    /// The same elements under another shape; an error when it does not hold as many.
+    /// Returns the same elements in another shape.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the number of elements does not match the shape.
     pub fn reshaped(self, shape: &[usize]) -> Result<Self> {
         Self::new(shape, self.data)
     }
 }
 
 impl TensorData {
-    /// Element type.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         match self {
             Self::F32(_) => DType::F32,
@@ -227,17 +246,17 @@ impl TensorData {
         }
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         each!(self, values => values.len())
     }
 
-    /// Whether there is no element.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether some floating-point element is not a number.
+    /// Returns whether any element is NaN.
     pub fn has_nan(&self) -> bool {
         match self {
             Self::F32(values) => values.iter().any(|value| value.is_nan()),
@@ -248,7 +267,7 @@ impl TensorData {
         }
     }
 
-    /// Typed elements from bytes whose number is a multiple of the element's size.
+    /// Typed elements from bytes; the number of bytes is a multiple of the element size.
     fn from_bytes(dtype: DType, bytes: &[u8]) -> Self {
         use bytemuck::pod_collect_to_vec as collect;
         match dtype {
@@ -269,7 +288,7 @@ impl TensorData {
     }
 }
 
-/// How many elements a shape holds; `None` when the number overflows.
+/// The number of elements of a shape; `None` if it overflows.
 pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length))
 }

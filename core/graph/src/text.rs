@@ -1,7 +1,7 @@
-//! A graph as text, one line a node: for reading, for reviewing, and for tests that compare.
+//! Graphs as text, with one line per node, for reading and for comparing.
 //!
-//! Small weights show their values, others the start of their SHA-256, so that a changed weight is a changed
-//! line.
+//! Small weights are shown with their values, others with the start of their SHA-256 digest, so that every
+//! changed weight changes the text.
 
 use std::fmt::Write as _;
 
@@ -11,15 +11,15 @@ use crate::{
     DType, Graph, Port, TensorData,
     graph::operator,
     port::type_text,
-    types::{self, Known},
+    types::{self, KnownTypes},
     weight,
 };
 
-/// Tensors of up to this many elements show them.
+/// Tensors with at most this many elements are shown with their values.
 const SHOWN: usize = 8;
 
 impl Graph {
-    /// The graph as readable text, the same for the same graph.
+    /// Returns the graph as text; equal graphs have equal text.
     pub fn to_text(&self) -> String {
         let mut out = format!("graph {:?}\n", self.name());
         line(&mut out, 0, &format!("ir {}", self.ir_version()));
@@ -50,7 +50,7 @@ impl Graph {
     }
 }
 
-fn write_inner(out: &mut String, depth: usize, graph: &GraphProto, known: Option<&Known>) {
+fn write_inner(out: &mut String, depth: usize, graph: &GraphProto, known: Option<&KnownTypes>) {
     for tensor in &graph.initializer {
         line(out, depth, &format!("weight %{} {}", tensor.name, tensor_text(tensor)));
     }
@@ -61,7 +61,7 @@ fn write_inner(out: &mut String, depth: usize, graph: &GraphProto, known: Option
     graph.node.iter().for_each(|node| write_node(out, depth, node, known));
 }
 
-fn write_node(out: &mut String, depth: usize, node: &NodeProto, known: Option<&Known>) {
+fn write_node(out: &mut String, depth: usize, node: &NodeProto, known: Option<&KnownTypes>) {
     let typed = |name: &String| match known.and_then(|known| known.get(name)) {
         Some((dtype, dims)) => format!("%{name} {}", type_text(*dtype, dims.as_deref())),
         None => format!("%{name}"),
@@ -90,7 +90,7 @@ fn write_node(out: &mut String, depth: usize, node: &NodeProto, known: Option<&K
     }
 }
 
-/// An attribute as `name=value`; `None` for subgraphs, which get lines of their own.
+/// An attribute as `name=value`; `None` for subgraphs, which have lines of their own.
 fn attribute_text(attribute: &AttributeProto) -> Option<String> {
     let value = match attribute.type_.enum_value() {
         _ if !attribute.ref_attr_name.is_empty() => format!("@{}", attribute.ref_attr_name),
@@ -142,11 +142,11 @@ fn elements_text(data: &TensorData) -> String {
 fn hash_start(tensor: &TensorProto) -> String {
     const DIGITS: usize = 16;
     let mut hash = match DType::from_onnx(tensor.data_type) {
-        // Tensors in attributes may still keep their elements in the older typed fields.
+        // Tensors in attributes may have their elements in the older typed fields.
         Some(_) if tensor.raw_data.is_empty() => {
-            let mut settled = tensor.clone();
-            let _ = weight::settle(&mut settled);
-            weight::sha256(&settled)
+            let mut normalized = tensor.clone();
+            let _ = weight::normalize(&mut normalized);
+            weight::sha256(&normalized)
         }
         _ => weight::sha256(tensor),
     };

@@ -1,50 +1,39 @@
-//! The rules that every graph keeps, and the stricter ones of graphs that were learned.
+//! Verification of graphs, and the stricter verification of learned graphs.
 //!
-//! Checked: every value is defined once and before it is used (subgraphs see what lies outside them), ports
-//! have types and distinct names, every domain used is imported, local functions speak the model's own opset,
-//! operators exist at that opset. Not checked: shapes, which the runtime infers when it opens the graph.
+//! Checked: every value is defined once and before it is used (subgraphs may use values outside them); ports
+//! have types and distinct names; every domain that is used is imported; local functions have the opset of
+//! the model; operators exist in that opset. Not checked: shapes, which the engine infers when it opens the
+//! graph.
 
 use std::collections::{BTreeMap, HashSet};
 
 use onnx_protobuf::{FunctionProto, GraphProto, NodeProto};
 
-use crate::{Error, Graph, OPSET, Port, Result, graph::operator, opset, walk, walk::node_name, weight};
+use crate::{Error, Graph, OPSET, Port, Result, graph::operator, operators, walk, walk::node_name, weight};
 
-/// What a sound graph consists of.
+/// The contents of a valid graph, as returned by [`Graph::verify`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// Version of the `ai.onnx` operators.
+pub struct GraphReport {
+    /// The version of the `ai.onnx` operator set.
     pub opset: i64,
-    /// Version of the ONNX format.
+    /// The version of the ONNX format (the IR version).
     pub ir_version: i64,
-    /// Input ports.
+    /// The input ports.
     pub inputs: Vec<Port>,
-    /// Output ports.
+    /// The output ports.
     pub outputs: Vec<Port>,
     /// How often each operator is used.
     pub operators: BTreeMap<String, usize>,
-    /// Bytes of all weights.
+    /// The size of all weights in bytes.
     pub weight_bytes: u64,
 }
 
-/// Operators that a learned graph may use: pure, deterministic, and understood by everything that reads
-/// learned graphs.
-#[rustfmt::skip]
-const LEARNED: &[&str] = &[
-    "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape",
-    "Conv", "Cos", "CumSum", "Div", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor",
-    "Gather", "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater",
-    "GreaterOrEqual", "Identity", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log",
-    "LogSoftmax", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "OneHot", "Or", "Pad", "Pow",
-    "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Shape",
-    "Sigmoid", "Sign", "Sin", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub",
-    "Sum", "Tanh", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where",
-];
-
 impl Graph {
-    /// Checks the rules of ONNX that this crate relies on; the error names the first break.
-    pub fn verify(&self) -> Result<Report> {
+    /// Checks the rules of ONNX that this crate relies on.
+    ///
+    /// # Errors
+    /// [`Error::Unsound`] with the first violation.
+    pub fn verify(&self) -> Result<GraphReport> {
         let imports: HashSet<&str> =
             self.header.opset_import.iter().map(|import| import.domain.as_str()).collect();
         let mut seen = HashSet::new();
@@ -55,20 +44,20 @@ impl Graph {
         if let Some(twice) = outputs.iter().find(|name| !seen.insert(**name)) {
             return Err(Error::Unsound(format!("two outputs are named `{twice}`")));
         }
-        let mut names = Names::default();
+        let mut names = DefinedNames::default();
         for weight in self.weights.keys() {
             names.define(weight, "a weight")?;
         }
         check_graph(&self.graph, names)?;
         self.check_functions()?;
-        let mut trouble = Ok(());
+        let mut checked = Ok(());
         self.each_node(&mut |node| {
-            if trouble.is_ok() {
-                trouble = check_operator(node, &imports, self.opset());
+            if checked.is_ok() {
+                checked = check_operator(node, &imports, self.opset());
             }
         });
-        trouble?;
-        Ok(Report {
+        checked?;
+        Ok(GraphReport {
             opset: self.opset(),
             ir_version: self.ir_version(),
             inputs: self.inputs(),
@@ -78,31 +67,37 @@ impl Graph {
         })
     }
 
-    /// Checks a graph that was learned: sound, `ai.onnx` at [`OPSET`] alone, listed operators, no weight that
-    /// is NaN.
-    pub fn verify_learned(&self) -> Result<Report> {
+    /// Checks a learned graph: valid, with operators of `ai.onnx` at [`OPSET`] only, each of them allowed in
+    /// learned graphs, and without NaN in its weights.
+    ///
+    /// # Errors
+    /// [`Error::Unsound`] with the first violation.
+    pub fn verify_learned(&self) -> Result<GraphReport> {
         let report = self.verify()?;
         if report.opset != OPSET {
             return Err(Error::Unsound(format!(
-                "a learned graph is written in opset {OPSET}, this one in {}",
+                "a learned graph must be written in opset {OPSET}, this one is in {}",
                 report.opset
             )));
         }
         if let Some(function) = self.header.functions.first() {
             return Err(Error::Unsound(format!(
-                "a learned graph has no local functions, this one has `{}`",
+                "a learned graph must have no local functions, this one has `{}`",
                 function.name
             )));
         }
-        if let Some(name) = report.operators.keys().find(|name| !LEARNED.contains(&name.as_str())) {
+        if let Some(name) =
+            report.operators.keys().find(|name| !operators::find(name).is_some_and(|row| row.learned))
+        {
+            let allowed: Vec<&str> = operators::all().filter(|row| row.learned).map(|row| row.name).collect();
             return Err(Error::Unsound(format!(
                 "operator `{name}` is not allowed in a learned graph; allowed are {}",
-                LEARNED.join(", ")
+                allowed.join(", ")
             )));
         }
         for (name, tensor) in &self.weights {
             if weight::from_proto(tensor)?.data().has_nan() {
-                return Err(Error::Unsound(format!("the weight `{name}` holds a NaN")));
+                return Err(Error::Unsound(format!("the weight `{name}` contains NaN")));
             }
         }
         Ok(report)
@@ -116,12 +111,13 @@ impl Graph {
                 return Err(Error::Unsound(format!("two local functions are named `{}`", function.name)));
             }
             for import in &function.opset_import {
-                // ONNX Runtime runs a function's body with the model's opset, whatever the function says.
+                // ONNX Runtime runs the body of a function with the opset of the model, whatever the function
+                // states.
                 if let Some(version) =
                     self.import(&import.domain).filter(|version| *version != import.version)
                 {
                     return Err(Error::Unsound(format!(
-                        "local function `{}` is written in opset {} of `{}`, the model in {version}",
+                        "local function `{}` is written in opset {} of `{}`, but the model in {version}",
                         function.name,
                         import.version,
                         domain_text(&import.domain),
@@ -142,23 +138,24 @@ fn check_operator(node: &NodeProto, imports: &HashSet<&str>, version: i64) -> Re
             domain_text(&node.domain),
         )));
     }
-    if node.domain.is_empty() && version <= opset::NEWEST && opset::since(&node.op_type, version).is_none() {
+    let exists = || operators::find(&node.op_type).is_some_and(|row| row.since(version).is_some());
+    if node.domain.is_empty() && version <= operators::NEWEST && !exists() {
         return Err(Error::Unsound(format!(
-            "node {} uses an operator that ai.onnx {version} does not have",
+            "node {} uses an operator that does not exist in ai.onnx {version}",
             label(node)
         )));
     }
     Ok(())
 }
 
-/// Names defined in a scope and in those around it.
+/// The names defined in a scope and in the scopes around it.
 #[derive(Default)]
-struct Names<'a> {
+struct DefinedNames<'a> {
     own: HashSet<&'a str>,
-    outer: Option<&'a Names<'a>>,
+    outer: Option<&'a DefinedNames<'a>>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> DefinedNames<'a> {
     fn knows(&self, name: &str) -> bool {
         self.own.contains(name) || self.outer.is_some_and(|outer| outer.knows(name))
     }
@@ -168,18 +165,18 @@ impl<'a> Names<'a> {
             return Err(Error::Unsound(format!("{what} has no name")));
         }
         if !self.own.insert(name) {
-            return Err(Error::Unsound(format!("`{name}` is defined twice, again by {what}")));
+            return Err(Error::Unsound(format!("`{name}` is defined twice, the second time by {what}")));
         }
         Ok(())
     }
 }
 
-fn check_graph<'a>(graph: &'a GraphProto, mut names: Names<'a>) -> Result<()> {
+fn check_graph<'a>(graph: &'a GraphProto, mut names: DefinedNames<'a>) -> Result<()> {
     for port in &graph.input {
         names.define(&port.name, "an input")?;
     }
     for tensor in &graph.initializer {
-        // A subgraph's initializer may fill one of its inputs (the form before IR version 4).
+        // An initializer of a subgraph may have the name of an input (the form before IR version 4).
         if !graph.input.iter().any(|port| port.name == tensor.name) {
             names.define(&tensor.name, "an initializer")?;
         }
@@ -191,20 +188,20 @@ fn check_graph<'a>(graph: &'a GraphProto, mut names: Names<'a>) -> Result<()> {
         check_node(node, &mut names)?;
     }
     match graph.output.iter().find(|port| !names.knows(&port.name)) {
-        Some(port) => Err(Error::Unsound(format!("the output `{}` is made by nothing", port.name))),
+        Some(port) => Err(Error::Unsound(format!("no node computes the output `{}`", port.name))),
         None => Ok(()),
     }
 }
 
-fn check_node<'a>(node: &'a NodeProto, names: &mut Names<'a>) -> Result<()> {
+fn check_node<'a>(node: &'a NodeProto, names: &mut DefinedNames<'a>) -> Result<()> {
     if let Some(name) = node.input.iter().find(|name| !name.is_empty() && !names.knows(name)) {
         return Err(Error::Unsound(format!(
-            "node {} takes `{name}`, which nothing before it defines",
+            "node {} uses `{name}`, which is not defined before it",
             label(node)
         )));
     }
     for inner in walk::subgraphs(node) {
-        check_graph(inner, Names { own: HashSet::new(), outer: Some(names) })?;
+        check_graph(inner, DefinedNames { own: HashSet::new(), outer: Some(names) })?;
     }
     for name in node.output.iter().filter(|name| !name.is_empty()) {
         names.define(name, &format!("node {}", label(node)))?;
@@ -213,17 +210,17 @@ fn check_node<'a>(node: &'a NodeProto, names: &mut Names<'a>) -> Result<()> {
 }
 
 fn check_function(function: &FunctionProto) -> Result<()> {
-    let mut names = Names::default();
+    let mut names = DefinedNames::default();
     let what = format!("local function `{}`", function.name);
     function.input.iter().try_for_each(|name| names.define(name, &what))?;
     function.node.iter().try_for_each(|node| check_node(node, &mut names))?;
     match function.output.iter().find(|name| !names.knows(name)) {
-        Some(name) => Err(Error::Unsound(format!("{what} makes no output `{name}`"))),
+        Some(name) => Err(Error::Unsound(format!("{what} does not compute its output `{name}`"))),
         None => Ok(()),
     }
 }
 
-/// A node in words: its operator, and its name or its first output.
+/// A node as text: its operator, and its name or first output.
 pub(crate) fn label(node: &NodeProto) -> String {
     format!("{} `{}`", operator(node), node_name(node))
 }

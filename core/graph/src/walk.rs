@@ -1,13 +1,12 @@
-//! Walking through a graph with everything nested in it: subgraphs of `If`, `Loop`, `Scan` and any attribute
-//! that holds one.
+//! Visiting the parts of a graph, including subgraphs (those of `If`, `Loop`, `Scan` and other attributes).
 //!
-//! Depth is bounded: the guard has refused anything nested deeper than its limit before a graph exists.
+//! These functions are recursive; the depth is bounded, because deeper files are errors (`guard.rs`).
 
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto, type_proto};
 
 use crate::Result;
 
-/// A node's name, or its first output where it has none.
+/// A node's name, or its first output if it has none.
 pub(crate) fn node_name(node: &NodeProto) -> &str {
     if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
 }
@@ -17,14 +16,14 @@ pub(crate) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.as_ref().into_iter().chain(&attribute.graphs))
 }
 
-/// The subgraphs of a node, to be changed.
+/// The subgraphs of a node, mutably.
 pub(crate) fn subgraphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
     node.attribute
         .iter_mut()
         .flat_map(|attribute| attribute.g.as_mut().into_iter().chain(&mut attribute.graphs))
 }
 
-/// Visits every node, those of subgraphs after the node that holds them.
+/// Visits every node; those of subgraphs come after the node that contains them.
 pub(crate) fn nodes<'a>(nodes_: &'a [NodeProto], visit: &mut dyn FnMut(&'a NodeProto)) {
     for node in nodes_ {
         visit(node);
@@ -34,7 +33,7 @@ pub(crate) fn nodes<'a>(nodes_: &'a [NodeProto], visit: &mut dyn FnMut(&'a NodeP
     }
 }
 
-/// Visits every node, to be changed.
+/// Visits every node, mutably.
 pub(crate) fn nodes_mut(nodes: &mut [NodeProto], visit: &mut dyn FnMut(&mut NodeProto)) {
     for node in nodes {
         visit(node);
@@ -44,7 +43,7 @@ pub(crate) fn nodes_mut(nodes: &mut [NodeProto], visit: &mut dyn FnMut(&mut Node
     }
 }
 
-/// Visits every tensor that is written inside a graph: initializers, sparse ones, attributes, at every depth.
+/// Visits every tensor in a graph: initializers, sparse initializers and attributes, at every depth.
 pub(crate) fn tensors_mut(
     graph: &mut GraphProto,
     visit: &mut dyn FnMut(&mut TensorProto) -> Result<()>,
@@ -74,9 +73,8 @@ pub(crate) fn node_tensors_mut(
     Ok(())
 }
 
-/// Replaces every name of a value in a graph and everything nested in it: definitions, uses and annotations
-/// alike, so that names which a subgraph takes from outside stay the same names. Empty names mean "left out"
-/// and stay.
+/// Renames values in a graph and its subgraphs: definitions, uses and annotations. Empty names, which stand
+/// for inputs and outputs that are left out, are kept.
 pub(crate) fn rename_values(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Option<String>) {
     let apply = |name: &mut String| {
         if !name.is_empty()
@@ -86,7 +84,7 @@ pub(crate) fn rename_values(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Opt
         }
     };
     graph.initializer.iter_mut().for_each(|tensor| apply(&mut tensor.name));
-    // A sparse initializer is named by its values.
+    // The name of a sparse initializer is that of its values.
     let sparse = graph.sparse_initializer.iter_mut();
     sparse.filter_map(|sparse| sparse.values.as_mut()).for_each(|values| apply(&mut values.name));
     let ports = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
@@ -101,7 +99,7 @@ pub(crate) fn rename_values(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Opt
     }
 }
 
-/// Replaces names of axes on every port and annotated value, at every depth.
+/// Renames the free axes of every port and annotated value, at every depth.
 pub(crate) fn rename_dims(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Option<crate::Dim>) {
     let ports = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
     for port in ports {
@@ -121,7 +119,7 @@ pub(crate) fn rename_dims(graph: &mut GraphProto, rename: &dyn Fn(&str) -> Optio
     }
 }
 
-/// Visits the names of free axes on every port and annotated value, at every depth.
+/// Visits the names of the free axes of every port and annotated value, at every depth.
 pub(crate) fn dim_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
     for port in graph.input.iter().chain(&graph.output).chain(&graph.value_info) {
         if let Some(type_proto::Value::TensorType(tensor)) = &port.type_.value {
@@ -134,8 +132,8 @@ pub(crate) fn dim_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str
     }
 }
 
-/// Names of all values in a graph and everything nested in it (weights kept outside the graph are the
-/// caller's).
+/// Visits the names of all values in a graph and its subgraphs, without the weights of the main graph, which
+/// are kept outside it.
 pub(crate) fn value_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
     graph.initializer.iter().for_each(|tensor| visit(&tensor.name));
     let sparse = graph.sparse_initializer.iter();

@@ -1,8 +1,7 @@
-//! Weights: tensors in the ONNX format, kept as they are stored and shared between graphs.
+//! Weights: tensors in the ONNX format that graphs share.
 //!
-//! A weight of a known type always keeps its elements in `raw_data` (little-endian); the older typed fields
-//! are brought to that form once, on loading. So a weight's bytes have one form, its hash one meaning, and
-//! copying a graph copies none.
+//! The elements of a weight of a known type are always in `raw_data` (little-endian); older typed fields are
+//! converted when the model is read. So a digest of the bytes identifies a weight.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -11,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{DType, Error, Result, Tensor, tensor::elements};
 
-/// Initializers by name; the tensor itself is kept without its name, so that renaming shares it.
-pub(crate) type Weights = BTreeMap<String, Arc<TensorProto>>;
+/// Initializers by name. The tensors themselves have no name, so that renamed graphs share them.
+pub(crate) type WeightMap = BTreeMap<String, Arc<TensorProto>>;
 
-/// Type, shape and first bytes of a weight.
+/// The type, shape and first bytes of a weight.
 pub(crate) type Outline<'a> = (i32, &'a [i64], &'a [u8]);
 
-/// A tensor in the ONNX format, without a name.
+/// Converts a tensor to the ONNX format, without a name.
 pub(crate) fn to_proto(tensor: &Tensor) -> TensorProto {
     TensorProto {
         // A length above i64::MAX cannot be allocated.
@@ -28,19 +27,19 @@ pub(crate) fn to_proto(tensor: &Tensor) -> TensorProto {
     }
 }
 
-/// A tensor from the ONNX format; refuses types that [`DType`] does not have.
+/// Converts a tensor from the ONNX format; an error for types that are not in [`DType`].
 pub(crate) fn from_proto(proto: &TensorProto) -> Result<Tensor> {
     let dtype = DType::from_onnx(proto.data_type).ok_or_else(|| {
         Error::Unsupported(format!("tensor `{}` has ONNX element type {}", proto.name, proto.data_type))
     })?;
     let mut proto = std::borrow::Cow::Borrowed(proto);
     if proto.raw_data.is_empty() {
-        settle(proto.to_mut())?;
+        normalize(proto.to_mut())?;
     }
     Tensor::from_bytes(dtype, &shape(&proto)?, &proto.raw_data)
 }
 
-/// The elements of a small tensor of integers; `None` for anything else.
+/// The elements of an integer tensor with at most `most` elements; `None` for other tensors.
 pub(crate) fn small_ints(proto: &TensorProto, most: usize) -> Option<Vec<i64>> {
     let count = elements(&shape(proto).ok()?)?;
     if count > most || !matches!(DType::from_onnx(proto.data_type), Some(DType::I64 | DType::I32)) {
@@ -51,8 +50,8 @@ pub(crate) fn small_ints(proto: &TensorProto, most: usize) -> Option<Vec<i64>> {
     tensor.as_i64().map(<[i64]>::to_vec).or_else(narrow)
 }
 
-/// Brings the elements of a known type to `raw_data` and checks that there are as many as the shape says.
-pub(crate) fn settle(proto: &mut TensorProto) -> Result<()> {
+/// Moves the elements of a known type to `raw_data` and checks that their number matches the shape.
+pub(crate) fn normalize(proto: &mut TensorProto) -> Result<()> {
     let Some(dtype) = DType::from_onnx(proto.data_type) else { return Ok(()) };
     if proto.raw_data.is_empty() {
         proto.raw_data = typed_bytes(proto, dtype);
@@ -66,7 +65,7 @@ pub(crate) fn settle(proto: &mut TensorProto) -> Result<()> {
     let got = proto.raw_data.len();
     if expected != Some(got) {
         return Err(Error::Tensor(format!(
-            "`{}` of {dtype} and shape {:?} takes {} bytes, got {got}",
+            "`{}` of type {dtype} and shape {:?} has {} bytes, got {got}",
             proto.name,
             proto.dims,
             expected.unwrap_or_default(),
@@ -75,7 +74,7 @@ pub(crate) fn settle(proto: &mut TensorProto) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that a tensor's shape and type call for; `None` for a type of unknown width.
+/// The number of bytes of a tensor's shape and type; `None` for a type that is not in [`DType`].
 pub(crate) fn byte_len(proto: &TensorProto) -> Result<Option<usize>> {
     let Some(dtype) = DType::from_onnx(proto.data_type) else { return Ok(None) };
     let bytes = elements(&shape(proto)?).and_then(|count| count.checked_mul(dtype.size()));
@@ -84,12 +83,12 @@ pub(crate) fn byte_len(proto: &TensorProto) -> Result<Option<usize>> {
     })
 }
 
-/// Whether the elements lie in another file.
+/// Whether the elements are stored in another file.
 pub(crate) fn is_external(proto: &TensorProto) -> bool {
     proto.data_location.enum_value() == Ok(DataLocation::EXTERNAL)
 }
 
-/// Bytes of the elements as stored.
+/// The size of the elements in bytes.
 pub(crate) fn stored_len(proto: &TensorProto) -> u64 {
     if DType::from_onnx(proto.data_type).is_some() {
         proto.raw_data.len() as u64
@@ -98,12 +97,12 @@ pub(crate) fn stored_len(proto: &TensorProto) -> u64 {
     }
 }
 
-/// SHA-256, in hexadecimal, of the elements' little-endian bytes (of the whole stored message for a foreign
-/// type).
+/// The SHA-256 digest, in hexadecimal, of the elements' little-endian bytes (of the whole message for a type
+/// that is not in [`DType`]).
 pub(crate) fn sha256(proto: &TensorProto) -> String {
     let digest = match DType::from_onnx(proto.data_type) {
         Some(_) => Sha256::digest(&proto.raw_data),
-        // Writing into memory cannot fail; an empty message would only make the hash less telling.
+        // Writing into memory cannot fail.
         None => Sha256::digest(proto.write_to_bytes().unwrap_or_default()),
     };
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -112,13 +111,13 @@ pub(crate) fn sha256(proto: &TensorProto) -> String {
     })
 }
 
-/// What tells most different weights apart at once: type, shape, and the first bytes.
+/// The type, shape and first bytes of a weight, in which most different weights differ.
 pub(crate) fn outline(proto: &TensorProto) -> Outline<'_> {
     const BYTES: usize = 64;
     (proto.data_type, &proto.dims, proto.raw_data.get(..BYTES).unwrap_or(&proto.raw_data))
 }
 
-/// Whether two weights have the same type, shape and bytes, whatever notes they carry.
+/// Whether two weights have the same type, shape and bytes; their doc strings may differ.
 pub(crate) fn same(a: &Arc<TensorProto>, b: &Arc<TensorProto>) -> bool {
     Arc::ptr_eq(a, b)
         || (DType::from_onnx(a.data_type).is_some()
@@ -134,7 +133,7 @@ fn shape(proto: &TensorProto) -> Result<Vec<usize>> {
     })
 }
 
-/// The older typed fields as bytes; types of 32 bits and fewer share `int32_data`.
+/// The elements in the older typed fields as bytes; integers of 32 bits and fewer share `int32_data`.
 fn typed_bytes(proto: &TensorProto, dtype: DType) -> Vec<u8> {
     let narrow = &proto.int32_data;
     match dtype {

@@ -1,14 +1,13 @@
-//! Writing a graph in the ONNX format, straight from the shared weights: no second copy of a model is made in
-//! memory.
+//! Writing a graph in the ONNX format, directly from the shared weights, without a copy of them in memory.
 
 use std::io::Write;
 
 use onnx_protobuf::{Message as _, TensorProto};
 use protobuf::{CodedOutputStream, rt::WireType};
 
-use crate::{Error, Graph, Result, weight::Weights};
+use crate::{Error, Graph, Result, weight::WeightMap};
 
-/// Most bytes that one protobuf message may take (2 GiB less one).
+/// The maximum size of a protobuf message in bytes (2 GiB - 1).
 pub(crate) const LIMIT: u64 = i32::MAX as u64;
 
 /// Field numbers of onnx.proto.
@@ -17,7 +16,10 @@ const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_NAME: u32 = 8;
 
 impl Graph {
-    /// The model as bytes, the same for the same graph; an error above 2 GiB (use [`Graph::save`]).
+    /// Returns the model as bytes; equal graphs have equal bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above 2 GiB (use [`Graph::save`]).
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         write(self, &self.weights, &mut bytes)?;
@@ -26,7 +28,7 @@ impl Graph {
 }
 
 /// Writes the model with the given weights in place of its own.
-pub(crate) fn write(graph: &Graph, weights: &Weights, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn write(graph: &Graph, weights: &WeightMap, out: &mut dyn Write) -> Result<()> {
     let (body, total) = sizes(graph, weights);
     if total > LIMIT {
         return Err(Error::TooLarge { bytes: total, limit: LIMIT });
@@ -52,13 +54,13 @@ pub(crate) fn write(graph: &Graph, weights: &Weights, out: &mut dyn Write) -> Re
     })
 }
 
-/// Bytes of the whole model in one message.
+/// The size of the model as one message, in bytes.
 pub(crate) fn size(graph: &Graph) -> u64 {
     sizes(graph, &graph.weights).1
 }
 
-/// Bytes of the graph's message and of the whole model; also computes the sizes that writing relies on.
-fn sizes(graph: &Graph, weights: &Weights) -> (u64, u64) {
+/// The sizes of the graph's message and of the whole model; also caches the sizes that writing uses.
+fn sizes(graph: &Graph, weights: &WeightMap) -> (u64, u64) {
     let weights = weights.iter().map(|(name, tensor)| delimited(tensor_size(name, tensor)));
     let body = graph.graph.compute_size() + weights.sum::<u64>();
     (body, graph.header.compute_size() + delimited(body))
@@ -68,7 +70,7 @@ fn tensor_size(name: &str, tensor: &TensorProto) -> u64 {
     tensor.compute_size() + delimited(name.len() as u64)
 }
 
-/// A field with a one-byte tag, its length and its content.
+/// The size of a field with a one-byte tag, its length and its content.
 fn delimited(length: u64) -> u64 {
     1 + protobuf::rt::compute_raw_varint64_size(length) + length
 }

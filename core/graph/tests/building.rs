@@ -1,4 +1,4 @@
-//! The builder: names, ports, layers as the text shows them, and mistakes told by `finish`.
+//! The builder: names, ports, layers, and the mistakes that `finish` returns.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -7,7 +7,7 @@ mod common;
 use chiasm_graph::{Attr, Builder, DType, Dim, Graph, IR_VERSION, OPSET, Tensor, Value};
 use common::{batch, names};
 
-/// One graph with every layer of the vocabulary.
+/// One graph with every layer of the builder.
 fn everything() -> Graph {
     let mut b = Builder::new("everything");
     let tokens = b.input("tokens", DType::F32, &["B".into(), "T".into(), 4.into()]).unwrap();
@@ -48,19 +48,19 @@ fn built_graphs_state_their_versions_and_verify_as_learned() {
 }
 
 #[test]
-fn an_output_takes_its_ports_name_without_a_copy() {
+fn an_output_value_gets_the_name_of_its_port_without_a_copy() {
     let mut b = Builder::new("g");
     let x = b.input("x", DType::F32, &batch(2)).unwrap();
     let y = b.neg(&x);
     let z = b.exp(&y);
-    b.output("neg", &z, DType::F32, &batch(2)); // "neg" is what the first node's value is called
+    b.output("neg", &z, DType::F32, &batch(2)); // the name of the first node's value
     let graph = b.finish().unwrap();
     assert_eq!(graph.node_count(), 2);
     assert_eq!(names(&graph.outputs()), ["neg"]);
 }
 
 #[test]
-fn an_input_a_weight_and_a_value_used_twice_become_outputs_by_copies() {
+fn inputs_weights_and_values_used_twice_are_copied_to_become_outputs() {
     let mut b = Builder::new("g");
     let x = b.input("x", DType::F32, &batch(1)).unwrap();
     let w = b.scalar(2.0);
@@ -82,7 +82,7 @@ fn equal_names_get_numbers() {
 }
 
 #[test]
-fn mistakes_are_told() {
+fn finish_returns_the_first_mistake() {
     let mut b = Builder::new("g");
     let x = b.input("x", DType::F32, &batch(1)).unwrap();
     let error = b.input("x", DType::F32, &[]).unwrap_err().to_string();
@@ -90,11 +90,11 @@ fn mistakes_are_told() {
 
     // A value of another graph.
     let mut other = Builder::new("other");
-    let stranger = other.input("stranger", DType::F32, &[]).unwrap();
-    let y = b.add(&x, &stranger);
+    let foreign = other.input("foreign", DType::F32, &[]).unwrap();
+    let y = b.add(&x, &foreign);
     b.output("y", &y, DType::F32, &batch(1));
     let error = b.finish().unwrap_err().to_string();
-    assert!(error.contains("`stranger`"), "{error}");
+    assert!(error.contains("`foreign`"), "{error}");
 
     let mut b = Builder::new("g");
     let x = b.input("x", DType::F32, &batch(1)).unwrap();

@@ -1,5 +1,4 @@
-//! Composing: ports stay, inner names give way, weights keep their bytes and are stored once, axes are told
-//! apart.
+//! Composing graphs: names of ports and inner values, shared weights, free axes, local functions.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -8,8 +7,8 @@ mod common;
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
 use common::{batch, linear, load, names, texts};
 
-/// Bytes and name of a graph's weights, checked to be sound first.
-fn sound(graph: &Graph) -> &Graph {
+/// The graph, after verification.
+fn verified(graph: &Graph) -> &Graph {
     graph.verify().unwrap();
     graph
 }
@@ -21,21 +20,21 @@ fn a_join_feeds_outputs_into_inputs() {
         .unwrap();
     assert_eq!(texts(&joined.inputs()), ["x f32[batch,2]"]);
     assert_eq!(texts(&joined.outputs()), ["out f32[batch,4]"]);
-    // Both weights were called `w`: the second gave way.
-    assert_eq!(sound(&joined).weight_names().collect::<Vec<_>>(), ["b/w", "w"]);
+    // Both weights were named `w`: the second is renamed.
+    assert_eq!(verified(&joined).weight_names().collect::<Vec<_>>(), ["b/w", "w"]);
 }
 
 #[test]
-fn the_linked_name_may_come_again_as_an_output() {
+fn an_output_may_have_the_name_of_a_linked_output() {
     let first = linear("a", "x", "z", (2, 2), 1.0);
     let second = linear("b", "y", "z", (2, 2), 2.0);
     let joined = first.join(&second, &[("z", "y")]).unwrap();
-    assert_eq!(names(&sound(&joined).outputs()), ["z"]);
+    assert_eq!(names(&verified(&joined).outputs()), ["z"]);
     assert!(joined.to_text().contains("%a/z f32[batch,2] = MatMul(%x, %w)"), "{}", joined.to_text());
 }
 
 #[test]
-fn one_output_may_feed_several_inputs_and_a_passed_input_stays_an_output() {
+fn one_output_may_feed_several_inputs_and_an_input_may_be_an_output() {
     let mut b = Builder::new("b");
     let p = b.input("p", DType::F32, &batch(2)).unwrap();
     let q = b.input("q", DType::F32, &batch(2)).unwrap();
@@ -43,15 +42,15 @@ fn one_output_may_feed_several_inputs_and_a_passed_input_stays_an_output() {
     b.output("sum", &sum, DType::F32, &batch(2));
     let next = b.finish().unwrap().expose("p").unwrap();
     let joined = linear("a", "x", "z", (2, 2), 1.0).join(&next, &[("z", "p"), ("z", "q")]).unwrap();
-    assert_eq!(names(&sound(&joined).outputs()), ["sum", "p"]);
+    assert_eq!(names(&verified(&joined).outputs()), ["sum", "p"]);
     assert_eq!(names(&joined.inputs()), ["x"]);
 }
 
 #[test]
-fn free_inputs_of_one_name_are_shared_and_must_agree() {
+fn unlinked_inputs_of_the_same_name_are_shared_and_must_match() {
     let a = linear("a", "x", "u", (2, 3), 1.0);
     let merged = a.merge(&linear("b", "x", "v", (2, 4), 2.0)).unwrap();
-    assert_eq!(texts(&sound(&merged).inputs()), ["x f32[batch,2]"]);
+    assert_eq!(texts(&verified(&merged).inputs()), ["x f32[batch,2]"]);
     assert_eq!(texts(&merged.outputs()), ["u f32[batch,3]", "v f32[batch,4]"]);
 
     let error = a.merge(&linear("b", "x", "v", (5, 4), 2.0)).unwrap_err().to_string();
@@ -59,7 +58,7 @@ fn free_inputs_of_one_name_are_shared_and_must_agree() {
 }
 
 #[test]
-fn ports_that_would_clash_are_an_error_that_says_what_to_do() {
+fn equal_port_names_are_an_error_that_says_what_to_do() {
     let a = linear("a", "x", "z", (2, 2), 1.0);
     for other in [
         linear("b", "y", "z", (2, 2), 1.0),
@@ -72,13 +71,13 @@ fn ports_that_would_clash_are_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn links_that_do_not_fit_are_refused() {
+fn links_that_do_not_fit_are_an_error() {
     let a = linear("a", "x", "z", (2, 3), 1.0);
     let refusal = |next: &Graph, links: &[(&str, &str)]| a.join(next, links).unwrap_err().to_string();
     let b = linear("b", "y", "o", (3, 3), 1.0);
     assert!(refusal(&b, &[("w", "y")]).contains("no output `w`; it has `z`"));
     assert!(refusal(&b, &[("z", "k")]).contains("no input `k`; it has `y`"));
-    assert!(refusal(&b, &[("z", "y"), ("z", "y")]).contains("already takes"));
+    assert!(refusal(&b, &[("z", "y"), ("z", "y")]).contains("already linked"));
     let wrong = refusal(&linear("b", "y", "o", (4, 3), 1.0), &[("z", "y")]);
     assert!(
         wrong.contains("z f32[batch,3]") && wrong.contains("y f32[batch,4]") && wrong.contains("axis 1"),
@@ -91,13 +90,13 @@ fn links_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_weight_that_both_graphs_hold_is_stored_once() {
+fn a_weight_that_both_graphs_have_is_stored_once() {
     let a = linear("a", "x", "z", (8, 8), 0.5).prefixed("a");
     let b = linear("b", "x", "z", (8, 8), 0.5).prefixed("b");
     let merged = a.merge(&b).unwrap();
-    assert_eq!(sound(&merged).weight_bytes(), a.weight_bytes());
+    assert_eq!(verified(&merged).weight_bytes(), a.weight_bytes());
     assert_eq!(merged.weight_names().collect::<Vec<_>>(), ["a/w"]);
-    // Another shape or another value is another weight.
+    // Weights of different shapes or values are different weights.
     for other in [linear("b", "x", "z", (8, 8), -0.5), linear("b", "x", "z", (4, 16), 0.5)] {
         assert_eq!(a.merge(&other).unwrap().weight_names().count(), 2);
     }
@@ -113,11 +112,11 @@ fn weights_keep_their_bytes() {
 }
 
 #[test]
-fn axes_are_one_only_where_a_link_says_so() {
-    // Two encoders with a batch of their own, side by side.
+fn axes_are_equal_only_where_a_link_makes_them_equal() {
+    // Two encoders, each with its own batch axis.
     let encoders = linear("a", "x", "u", (2, 3), 1.0).merge(&linear("b", "y", "v", (4, 3), 2.0)).unwrap();
     assert_eq!(texts(&encoders.inputs()), ["x f32[batch,2]", "y f32[batch_2,4]"]);
-    // A head that takes both at once makes the batches equal.
+    // A head that uses both outputs makes the batch axes equal.
     let mut b = Builder::new("head");
     let p = b.input("p", DType::F32, &[Dim::named("B"), Dim::named("D")]).unwrap();
     let q = b.input("q", DType::F32, &[Dim::named("B"), Dim::named("D")]).unwrap();
@@ -126,7 +125,7 @@ fn axes_are_one_only_where_a_link_says_so() {
     let model = encoders.join(&b.finish().unwrap(), &[("u", "p"), ("v", "q")]).unwrap();
     assert_eq!(texts(&model.inputs()), ["x f32[batch,2]", "y f32[batch,4]"]);
     assert_eq!(texts(&model.outputs()), ["sum f32[batch,3]"]);
-    // The name without a prefix wins.
+    // The name without a prefix is kept.
     let prefixed = linear("a", "x", "u", (2, 3), 1.0).prefixed("image");
     let joined = prefixed.join(&linear("b", "y", "v", (3, 3), 2.0), &[("image/u", "y")]).unwrap();
     assert_eq!(texts(&joined.inputs()), ["image/x f32[batch,2]"]);
@@ -135,50 +134,50 @@ fn axes_are_one_only_where_a_link_says_so() {
 }
 
 #[test]
-fn a_prefix_reaches_into_subgraphs_and_what_they_take_from_outside() {
+fn a_prefix_is_added_inside_subgraphs_too() {
     for name in ["branch", "loop", "sparse", "if_reduce_13"] {
         let graph = load(name);
         let prefixed = graph.prefixed("a");
-        sound(&prefixed);
+        verified(&prefixed);
         for line in prefixed.to_text().lines() {
             let bare = line.split_whitespace().filter(|word| word.trim_start_matches('(').starts_with('%'));
             for word in bare {
                 assert!(word.contains("%a/"), "{name}: {line}");
             }
         }
-        // Beside its own copy nothing is confused, and equal weights are shared.
+        // Merged with its own copy, all nodes are kept and equal weights are shared.
         let merged = graph.merge(&prefixed).unwrap();
-        assert_eq!(sound(&merged).node_count(), 2 * graph.node_count());
+        assert_eq!(verified(&merged).node_count(), 2 * graph.node_count());
         assert_eq!(merged.weight_bytes(), graph.weight_bytes());
     }
 }
 
 #[test]
-fn local_functions_come_along() {
+fn local_functions_are_joined() {
     let (a, b) = (load("function"), load("function_other"));
     let apart = a.prefixed("a").merge(&b.prefixed("b")).unwrap();
-    let text = sound(&apart).to_text();
+    let text = verified(&apart).to_text();
     for function in ["local.a/Scale", "local.b/Scale", "local.a/Double", "local.b/Double"] {
         assert!(text.contains(&format!("function {function}(")), "{function} in\n{text}");
     }
-    // Without prefixes, the equal one is kept once and the other one renamed, with the calls to it.
+    // Without prefixes, an equal function is kept once; a different one is renamed, with the calls to it.
     let joined = a.join(&b, &[("y", "x")]).unwrap();
-    let text = sound(&joined).to_text();
+    let text = verified(&joined).to_text();
     assert_eq!(text.matches("function local.Double(").count(), 1, "{text}");
     assert!(text.contains("%y f32[N] = local.function_other/Scale("), "{text}");
     assert!(text.contains("= local.Scale(%x)"), "{text}");
 }
 
 #[test]
-fn foreign_operators_must_agree_in_version() {
+fn operators_of_other_domains_must_have_the_same_version() {
     let (one, two) = (load("custom_13").prefixed("a"), load("custom_v2_13").prefixed("b"));
     assert!(one.merge(&one.prefixed("c")).is_ok());
     let error = one.merge(&two).unwrap_err().to_string();
-    assert!(error.contains("com.microsoft") && error.contains("1 and 2"), "{error}");
+    assert!(error.contains("com.microsoft") && error.contains("versions 1 and 2"), "{error}");
 }
 
 #[test]
-fn a_join_moves_the_older_graph_to_the_newer_opset() {
+fn a_join_upgrades_the_older_graph() {
     let joined = load("conv_13").merge(&linear("b", "v", "z", (2, 2), 1.0)).unwrap();
     assert_eq!((joined.opset(), joined.ir_version()), (17, 8));
     let error =
@@ -187,21 +186,23 @@ fn a_join_moves_the_older_graph_to_the_newer_opset() {
 }
 
 #[test]
-fn ports_are_renamed_and_inner_names_give_way() {
+fn renaming_a_port_renames_inner_values_of_that_name() {
     let graph = linear("a", "x", "z", (2, 2), 1.0);
     let renamed = graph.renamed(&[("x", "w"), ("z", "x")]).unwrap();
     assert_eq!(names(&renamed.inputs()), ["w"]);
-    assert_eq!(names(&sound(&renamed).outputs()), ["x"]);
+    assert_eq!(names(&verified(&renamed).outputs()), ["x"]);
     assert_eq!(renamed.weight_names().collect::<Vec<_>>(), ["w_2"]);
-    // Swapping two ports is no clash.
+    // Two ports can swap their names.
     let swapped = graph.renamed(&[("x", "z"), ("z", "x")]).unwrap();
     assert_eq!(
-        (names(&swapped.inputs()), names(&sound(&swapped).outputs())),
+        (names(&swapped.inputs()), names(&verified(&swapped).outputs())),
         (vec!["z".into()], vec!["x".into()])
     );
-    for (names, part) in
-        [(&[("w", "v")][..], "no port `w`"), (&[("x", "z")], "would both be `z`"), (&[("x", "")], "empty")]
-    {
+    for (names, part) in [
+        (&[("w", "v")][..], "no port `w`"),
+        (&[("x", "z")], "would both be named `z`"),
+        (&[("x", "")], "empty"),
+    ] {
         let error = graph.renamed(names).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
@@ -212,34 +213,34 @@ fn inner_tensors_are_exposed_with_their_type() {
     let graph = load("branch");
     let exposed =
         graph.join(&linear("b", "v", "o", (3, 2), 1.0), &[("y", "v")]).unwrap().expose("y").unwrap();
-    assert_eq!(names(&sound(&exposed).outputs()), ["unused", "o", "y"]);
+    assert_eq!(names(&verified(&exposed).outputs()), ["unused", "o", "y"]);
     assert_eq!(exposed.output("y").unwrap().dtype, DType::F32);
-    // An output already there changes nothing; an unknown one is refused with names like it.
+    // Exposing an output changes nothing; the error for an unknown name lists similar ones.
     assert_eq!(graph.expose("y").unwrap(), graph);
     let error = load("conv_13").expose("xx").unwrap_err().to_string();
     assert!(error.contains("no tensor `xx`; it has `x`"), "{error}");
-    // Tensors inside a subgraph are nobody else's.
+    // Tensors inside a subgraph cannot be exposed.
     assert!(graph.expose("scaled").is_err());
 }
 
 #[test]
-fn types_are_followed_through_operators_and_control_flow() {
+fn element_types_are_inferred_through_operators() {
     let mut b = Builder::new("types");
     let x = b.input("x", DType::F32, &batch(4)).unwrap();
     let half = b.cast(&x, DType::F16);
     let shape = b.shape(&half);
-    let (_, place) = b.top_k(&half, 1, -1);
+    let (_, index) = b.top_k(&half, 1, -1);
     let less = b.op("Less", &[&half, &half], &[]);
-    let picked = b.where_(&less, &half, &half);
-    let last = b.op("Size", &[&picked], &[]);
+    let selected = b.where_(&less, &half, &half);
+    let last = b.op("Size", &[&selected], &[]);
     b.output("last", &last, DType::I64, &[]);
     let graph = b.finish().unwrap();
     let kinds = [
         (&half, DType::F16),
         (&shape, DType::I64),
-        (&place, DType::I64),
+        (&index, DType::I64),
         (&less, DType::Bool),
-        (&picked, DType::F16),
+        (&selected, DType::F16),
     ];
     for (value, dtype) in kinds {
         assert_eq!(
@@ -252,30 +253,33 @@ fn types_are_followed_through_operators_and_control_flow() {
 }
 
 #[test]
-fn an_extract_keeps_what_is_needed_and_no_more() {
+fn an_extract_keeps_only_what_its_outputs_need() {
     let merged = linear("a", "x", "u", (2, 3), 1.0).merge(&linear("b", "y", "v", (4, 5), 2.0)).unwrap();
     let part = merged.extract(&["v"]).unwrap();
-    assert_eq!((names(&sound(&part).inputs()), names(&part.outputs())), (vec!["y".into()], vec!["v".into()]));
+    assert_eq!(
+        (names(&verified(&part).inputs()), names(&part.outputs())),
+        (vec!["y".into()], vec!["v".into()])
+    );
     assert_eq!((part.node_count(), part.weight_names().count()), (1, 1));
-    // Outputs come in the order asked for.
+    // Outputs are in the requested order.
     assert_eq!(names(&merged.extract(&["v", "u"]).unwrap().outputs()), ["v", "u"]);
     assert!(merged.extract(&["nothing"]).unwrap_err().to_string().contains("`nothing`"));
     assert!(merged.extract(&["v", "v"]).unwrap_err().to_string().contains("twice"));
-    // What only a subgraph takes from outside is needed too; functions that nobody calls are not.
+    // Values that only a subgraph uses are kept; functions that no node calls are dropped.
     let branch = load("branch").extract(&["y"]).unwrap();
-    assert_eq!(names(&sound(&branch).inputs()), ["x", "flag"]);
+    assert_eq!(names(&verified(&branch).inputs()), ["x", "flag"]);
     assert!(branch.weight("w").is_ok());
     let both = load("function").merge(&linear("b", "v", "z", (2, 2), 1.0)).unwrap();
     assert!(!both.extract(&["z"]).unwrap().to_text().contains("local"));
-    assert!(sound(&both.extract(&["y"]).unwrap()).to_text().contains("function local.Double"));
+    assert!(verified(&both.extract(&["y"]).unwrap()).to_text().contains("function local.Double"));
 }
 
 #[test]
-fn notes_of_the_first_graph_win() {
+fn metadata_of_the_first_graph_is_kept() {
     let a = linear("a", "x", "u", (2, 3), 1.0).with_metadata("who", "a").with_metadata("only a", "1");
     let b = linear("b", "y", "v", (2, 3), 1.0).with_metadata("who", "b").with_metadata("only b", "2");
-    let notes = a.merge(&b).unwrap().metadata();
-    assert_eq!((&*notes["who"], &*notes["only a"], &*notes["only b"]), ("a", "1", "2"));
+    let metadata = a.merge(&b).unwrap().metadata();
+    assert_eq!((&*metadata["who"], &*metadata["only a"], &*metadata["only b"]), ("a", "1", "2"));
 }
 
 #[test]

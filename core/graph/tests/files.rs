@@ -1,4 +1,4 @@
-//! Reading and writing: nothing changes on the way, weights may lie beside the model, no half file is left.
+//! Reading and writing files: round trips, external weights, and failed writes.
 
 mod common;
 
@@ -8,7 +8,7 @@ use chiasm_graph::{DType, Graph, Tensor};
 use common::{linear, load, names, path};
 
 #[test]
-fn every_stored_model_comes_back_the_same() {
+fn every_stored_model_round_trips() {
     for name in ["branch", "loop", "function", "old_inputs", "typed_fields", "sparse", "conv_13", "custom_13"]
     {
         let graph = load(name);
@@ -20,16 +20,16 @@ fn every_stored_model_comes_back_the_same() {
 }
 
 #[test]
-fn weights_that_are_listed_as_inputs_are_no_ports() {
+fn weights_that_are_listed_as_inputs_are_not_ports() {
     let graph = load("old_inputs");
     assert_eq!(names(&graph.inputs()), ["x"]);
     assert_eq!(graph.weight("w").unwrap().as_f32().unwrap(), [1.0, 2.0, 3.0]);
-    // From version 4 on such a weight need not be an input, and onnx.checker says so of older ones.
+    // Up to IR version 3 every weight had to be listed as an input.
     assert_eq!(graph.ir_version(), 4);
 }
 
 #[test]
-fn older_typed_fields_hold_the_same_numbers() {
+fn weights_in_typed_fields_are_read() {
     let graph = load("typed_fields");
     let weight = |name: &str| graph.weight(name).unwrap();
     assert_eq!(weight("f32").as_f32().unwrap(), [1.5, -2.0]);
@@ -44,22 +44,22 @@ fn older_typed_fields_hold_the_same_numbers() {
 }
 
 #[test]
-fn a_weights_hash_is_that_of_its_bytes() {
-    // sha256 of the little-endian bytes of 1.0, 2.0, 3.0 as f32, by Python's hashlib.
+fn the_hash_of_a_weight_is_that_of_its_bytes() {
+    // SHA-256 of the little-endian bytes of 1.0, 2.0, 3.0 as f32, by Python's hashlib.
     let expected = "8e628779e6a74ee0b36991c10158f63cafec7d340ad4e075592502c8708524dd";
     assert_eq!(load("old_inputs").weight_hashes()["w"], expected);
 }
 
 #[test]
-fn weights_beside_the_model_are_followed() {
+fn external_weights_are_read() {
     let graph = load("external");
     assert_eq!(graph.weight("w").unwrap(), Tensor::f32(&[2, 3], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap());
-    // Once read, nothing points outside any more.
+    // Once read, the weights are part of the graph.
     Graph::from_bytes(&graph.to_bytes().unwrap()).unwrap();
 }
 
 #[test]
-fn weights_outside_the_models_folder_are_refused() {
+fn weights_outside_the_models_folder_are_an_error() {
     for (name, location) in [("external_up", "../data/external.bin"), ("external_absolute", "/etc/hostname")]
     {
         let error = Graph::load(path(name)).unwrap_err().to_string();
@@ -68,13 +68,13 @@ fn weights_outside_the_models_folder_are_refused() {
 }
 
 #[test]
-fn bytes_alone_cannot_reach_weights_beside_the_model() {
+fn external_weights_cannot_be_read_from_bytes() {
     let error = Graph::from_bytes(&fs::read(path("external")).unwrap()).unwrap_err().to_string();
     assert!(error.contains("`w`") && error.contains("load the model from its path"), "{error}");
 }
 
 #[test]
-fn a_truncated_data_file_is_named() {
+fn the_error_names_a_truncated_data_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("external.onnx");
     fs::copy(path("external"), &file).unwrap();
@@ -87,7 +87,7 @@ fn a_truncated_data_file_is_named() {
 }
 
 #[test]
-fn a_model_above_the_limit_puts_its_weights_beside_it() {
+fn weights_of_a_model_above_the_limit_are_written_to_a_data_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.onnx");
     let graph = linear("big", "x", "z", (40, 30), 0.25);
@@ -102,7 +102,7 @@ fn a_model_above_the_limit_puts_its_weights_beside_it() {
 }
 
 #[test]
-fn several_weights_beside_the_model_keep_their_places() {
+fn several_external_weights_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.onnx");
     let parts = [(1, 0.5), (2, 0.25), (3, -1.0)].map(|(n, value)| {
@@ -119,23 +119,23 @@ fn a_failed_save_leaves_nothing_and_names_the_file() {
     let file = folder.path().join("absent").join("model.onnx");
     let error = linear("small", "x", "z", (2, 2), 1.0).save(&file).unwrap_err().to_string();
     assert!(error.contains("model.onnx"), "{error}");
-    // A folder stands where the file should go: the temporary file must not stay beside it.
-    let taken = folder.path().join("taken.onnx");
-    fs::create_dir(&taken).unwrap();
-    linear("small", "x", "z", (2, 2), 1.0).save(&taken).unwrap_err();
+    // The target is a folder: the temporary file must be removed.
+    let target = folder.path().join("target.onnx");
+    fs::create_dir(&target).unwrap();
+    linear("small", "x", "z", (2, 2), 1.0).save(&target).unwrap_err();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
-fn notes_are_kept() {
+fn metadata_is_kept() {
     let graph = load("loop").with_metadata("b", "2").with_metadata("a", "1").with_metadata("b", "3");
     let again = Graph::from_bytes(&graph.to_bytes().unwrap()).unwrap();
-    let notes: Vec<_> = again.metadata().into_iter().collect();
-    assert_eq!(notes, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "3".to_owned())]);
+    let entries: Vec<_> = again.metadata().into_iter().collect();
+    assert_eq!(entries, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "3".to_owned())]);
 }
 
 #[test]
-fn a_tensor_refuses_what_does_not_fit() {
+fn data_that_does_not_match_the_shape_is_an_error() {
     let error = Tensor::f32(&[2, 3], vec![0.0; 5]).unwrap_err().to_string();
     assert!(error.contains("[2, 3]") && error.contains("6 elements, got 5"), "{error}");
     assert!(Tensor::i64(&[usize::MAX, 2], vec![]).is_err());
@@ -145,8 +145,8 @@ fn a_tensor_refuses_what_does_not_fit() {
 }
 
 #[test]
-fn graphs_travel_between_threads() {
-    fn travels<T: Send + Sync + Clone + 'static>() {}
-    travels::<Graph>();
-    travels::<Tensor>();
+fn graphs_can_be_sent_between_threads() {
+    fn is_sendable<T: Send + Sync + Clone + 'static>() {}
+    is_sendable::<Graph>();
+    is_sendable::<Tensor>();
 }

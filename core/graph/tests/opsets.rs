@@ -1,5 +1,4 @@
-//! Moving a graph to a newer opset: allowed where every operator keeps its meaning, refused by name where
-//! not.
+//! Upgrading a graph to a newer opset.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -8,12 +7,12 @@ mod common;
 use chiasm_graph::{Graph, OPSET};
 use common::{linear, load};
 
-fn refusal(name: &str, opset: i64) -> String {
+fn error_of(name: &str, opset: i64) -> String {
     load(name).upgraded(opset).unwrap_err().to_string()
 }
 
 #[test]
-fn operators_that_were_only_widened_are_moved_as_they_are() {
+fn operators_that_changed_compatibly_are_unchanged() {
     for name in
         ["clip_13", "reshape_13", "add_13", "conv_13", "dequantize_13", "batch_norm_13", "max_pool_13"]
     {
@@ -26,23 +25,23 @@ fn operators_that_were_only_widened_are_moved_as_they_are() {
 }
 
 #[test]
-fn a_changed_meaning_is_refused_by_operator_node_and_both_opsets() {
-    let error = refusal("softmax_11", 13);
+fn the_error_of_an_incompatible_change_names_operator_node_and_both_opsets() {
+    let error = error_of("softmax_11", 13);
     for part in ["Softmax", "`head`", "opset 11", "opset 13", "default axis"] {
         assert!(error.contains(part), "{part} in {error}");
     }
-    assert!(refusal("clip_10", OPSET).contains("bounds became inputs"));
-    assert!(refusal("max_pool_13", 22).contains("ceil_mode"));
+    assert!(error_of("clip_10", OPSET).contains("bounds became inputs"));
+    assert!(error_of("max_pool_13", 22).contains("ceil_mode"));
 }
 
 #[test]
-fn subgraphs_are_looked_into() {
-    let error = refusal("if_softmax_11", 13);
+fn subgraphs_are_upgraded_too() {
+    let error = error_of("if_softmax_11", 13);
     assert!(error.contains("`deep_softmax`"), "{error}");
 }
 
 #[test]
-fn axes_that_became_an_input_are_moved_there() {
+fn attributes_that_became_inputs_are_moved() {
     let cases = [
         ("reduce_sum_11", OPSET, "ReduceSum(%x, %y/axes)", "i64[1] [-1]"),
         ("squeeze_11", OPSET, "Squeeze(%x, %y/axes)", "i64[1] [1]"),
@@ -60,7 +59,7 @@ fn axes_that_became_an_input_are_moved_there() {
             "{name}:\n{text}"
         );
     }
-    // Below the opset that changed the form, nothing is rewritten.
+    // Nothing is rewritten below the opset that changed the form.
     assert!(
         load("reduce_mean_13")
             .upgraded(OPSET)
@@ -71,16 +70,16 @@ fn axes_that_became_an_input_are_moved_there() {
 }
 
 #[test]
-fn local_functions_move_with_their_model() {
+fn local_functions_are_upgraded_with_their_model() {
     let moved = load("function").upgraded(21).unwrap();
     moved.verify().unwrap();
     let old = load("bad_function_opset");
-    // Its bodies are at opset 11 and use only what has not changed: moving brings them to the model's.
+    // Its functions are written in opset 11 and use operators that have not changed since.
     old.upgraded(OPSET).unwrap().verify().unwrap();
 }
 
 #[test]
-fn neither_back_nor_beyond_what_is_known() {
+fn a_lower_opset_and_an_unknown_opset_are_an_error() {
     for opset in [13, 99] {
         let error = linear("a", "x", "z", (2, 2), 1.0).upgraded(opset).unwrap_err().to_string();
         assert!(error.contains("opset 17") && error.contains(&opset.to_string()), "{error}");
@@ -88,14 +87,14 @@ fn neither_back_nor_beyond_what_is_known() {
 }
 
 #[test]
-fn a_move_to_the_same_opset_changes_nothing() {
+fn an_upgrade_to_the_same_opset_changes_nothing() {
     let graph = load("softmax_11");
     assert_eq!(graph.upgraded(11).unwrap(), graph);
 }
 
 #[test]
-fn what_the_builder_makes_can_follow_newer_encoders() {
-    // Every newer opset up to the newest that was reviewed; learned graphs join encoders of any of them.
+fn built_graphs_can_be_upgraded_to_every_reviewed_opset() {
+    // Learned graphs are joined to encoders of any of these opsets; 25 is the newest that was reviewed.
     let mut learned: Vec<Graph> = vec![linear("a", "x", "z", (2, 2), 1.0)];
     learned.push(Graph::from_bytes(&learned[0].to_bytes().unwrap()).unwrap());
     for opset in OPSET..=25 {

@@ -1,5 +1,4 @@
-//! Real pretrained encoders: they load, verify, print, move and merge, with every weight's bytes as they
-//! were.
+//! Real pretrained encoders: loading, verifying, printing, upgrading and merging keep every weight's bytes.
 
 mod common;
 
@@ -14,7 +13,7 @@ const SPEECH: &str = "speech-embedding/embedding_model.onnx";
 const SPECTROGRAM: &str = "speech-embedding/melspectrogram.onnx";
 
 #[test]
-fn every_model_loads_verifies_prints_and_comes_back_the_same() {
+fn every_model_loads_verifies_prints_and_round_trips() {
     for name in [MINILM, MOBILENET, SQUEEZENET, YAMNET, SPEECH, SPECTROGRAM] {
         let Some(graph) = real(name) else { return };
         let report = graph.verify().unwrap();
@@ -44,14 +43,14 @@ fn image_encoders_of_opset_13_merge_with_a_text_encoder_of_opset_17() {
         let hashes = merged.weight_hashes();
         let kept: std::collections::HashSet<&String> = hashes.values().collect();
         for (weight, hash) in image.weight_hashes().into_iter().chain(text.weight_hashes()) {
-            // A weight is there under its name, or its bytes are there under the name of its twin.
+            // A weight has its name, or was merged with an equal weight of another name.
             assert!(hashes.get(&weight).map_or(kept.contains(&hash), |found| *found == hash), "{weight}");
         }
     }
 }
 
 #[test]
-fn an_encoder_beside_itself_stores_its_weights_once() {
+fn an_encoder_merged_with_itself_stores_its_weights_once() {
     let Some(text) = real(MINILM) else { return };
     let twice = text.prefixed("a").merge(&text.prefixed("b")).unwrap();
     twice.verify().unwrap();
@@ -59,7 +58,7 @@ fn an_encoder_beside_itself_stores_its_weights_once() {
 }
 
 #[test]
-fn an_inner_tensor_of_a_real_model_is_exposed_and_cut_out() {
+fn an_inner_tensor_of_a_real_model_is_exposed_and_extracted() {
     let Some(image) = real(MOBILENET) else { return };
     let cut = image.extract(&["features"]).unwrap();
     assert!(cut.weight_bytes() < image.weight_bytes(), "the classifier's weights are gone");

@@ -1,5 +1,5 @@
-//! Narrow weights: what is stored, along which axis, and what is left alone. What such graphs compute is
-//! tested in the runtime.
+//! Weights stored in fewer bits: the values, the axis of the scales, and the weights that are not converted.
+//! The results of such graphs are tested in the runtime.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -35,8 +35,8 @@ fn matmul(first: &[f32]) -> Graph {
 }
 
 #[test]
-fn sixteen_bits_are_the_nearest_ones() {
-    // The nearest binary16 of each, ties to even: by NumPy's float16.
+fn sixteen_bit_weights_are_rounded_to_nearest() {
+    // The nearest binary16 values, with ties to even, computed with NumPy's float16.
     let wide = [1.0, 0.1, 1.0 / 3.0, -65504.0, 6e-8, 1e-9, 2049.0, -0.0];
     let bits: [u16; 8] = [0x3C00, 0x2E66, 0x3555, 0xFBFF, 0x0001, 0x0000, 0x6800, 0x8000];
     let narrow = matmul(&wide).stored_as(Storage::Fp16);
@@ -51,7 +51,7 @@ fn sixteen_bits_are_the_nearest_ones() {
 }
 
 #[test]
-fn eight_bits_have_a_scale_for_each_output_channel() {
+fn eight_bit_weights_have_a_scale_per_output_channel() {
     let square = [Dim::named("n"), Dim::named("c"), Dim::named("h"), Dim::named("w")];
     let transposed = [("transB", Attr::Int(1))];
     let cases = [
@@ -65,10 +65,10 @@ fn eight_bits_have_a_scale_for_each_output_channel() {
         let narrow = graph.stored_as(Storage::Int8);
         narrow.verify().unwrap();
         let (stored, scale) = (narrow.weight("w/int8").unwrap(), narrow.weight("w/scale").unwrap());
-        let mut beside = vec![1; stored.shape().len()];
-        beside[axis] = stored.shape()[axis];
-        assert_eq!(scale.shape(), beside);
-        // The channel of the one large number has scale 1, in which 0.25 vanishes; in all others 0.25 is the
+        let mut scale_shape = vec![1; stored.shape().len()];
+        scale_shape[axis] = stored.shape()[axis];
+        assert_eq!(scale.shape(), scale_shape);
+        // The channel with the value 127 has scale 1, so that 0.25 is rounded to 0; elsewhere 0.25 is the
         // largest.
         let scales = scale.as_f32().unwrap();
         assert_eq!(scales[0], 1.0);
@@ -76,14 +76,17 @@ fn eight_bits_have_a_scale_for_each_output_channel() {
         let bytes = stored.bytes();
         assert_eq!(
             (bytes[0], bytes.iter().filter(|b| **b == 0).count()),
-            (127, bytes.len() / beside[axis] - 1)
+            (127, bytes.len() / scale_shape[axis] - 1)
         );
-        assert_eq!(bytes.iter().filter(|b| **b == 127).count(), bytes.len() - bytes.len() / beside[axis] + 1);
+        assert_eq!(
+            bytes.iter().filter(|b| **b == 127).count(),
+            bytes.len() - bytes.len() / scale_shape[axis] + 1
+        );
     }
 }
 
 #[test]
-fn what_does_not_fit_stays_as_it_is() {
+fn weights_that_cannot_be_converted_are_unchanged() {
     for first in [f32::INFINITY, f32::NAN, 65520.0] {
         let wide = matmul(&[first]);
         assert_eq!(wide.stored_as(Storage::Fp16).weight_names().collect::<Vec<_>>(), ["w"], "{first}");
@@ -106,7 +109,7 @@ fn what_does_not_fit_stays_as_it_is() {
     let vector = b.finish().unwrap();
     assert_eq!(vector.stored_as(Storage::Fp16), vector);
     assert_eq!(vector.stored_as(Storage::Int8), vector);
-    // A channel of zeros, and one whose scale would vanish.
+    // A channel of zeros, and one whose scale would be subnormal.
     let mut first = [0.0; 50];
     first[1] = 1e-44;
     let mut all = matmul(&first);
@@ -115,7 +118,7 @@ fn what_does_not_fit_stays_as_it_is() {
 }
 
 #[test]
-fn taken_names_give_way() {
+fn names_that_are_in_use_are_avoided() {
     let one = matmul(&[]).renamed(&[("x", "w/fp16")]).unwrap();
     let narrow = one.stored_as(Storage::Fp16);
     narrow.verify().unwrap();

@@ -10,7 +10,7 @@ mod block;
 mod math;
 mod plan;
 
-use chiasm_graph::fuse::{Broadcast, DOMAIN, OPERATOR, Output, Program, Reach};
+use chiasm_graph::fuse::{Broadcast, DOMAIN, OPERATOR, Program, ProgramOutput, Summation};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
 };
@@ -98,7 +98,7 @@ impl PointwiseKernel {
         let length = |dims: &[i64]| dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).product::<usize>();
         let rowwise =
             self.program.inputs.iter().any(|input| matches!(input, Broadcast::Tail | Broadcast::Column))
-                || self.program.outputs.iter().any(|output| output.reach != Reach::Each);
+                || self.program.outputs.iter().any(|output| output.summation != Summation::None);
         match shape.split_last() {
             Some((last, lead)) if rowwise => Extent { rows: length(lead), columns: length(&[*last]) },
             _ => Extent { rows: 1, columns: length(shape) },
@@ -153,8 +153,12 @@ impl PointwiseKernel {
             #[expect(unsafe_code, reason = "see above")]
             context.par_for(pieces, 0, |piece| unsafe { run.run_piece(level, piece) })?;
         }
-        let columns =
-            self.program.outputs.iter().zip(outputs).filter(|(output, _)| output.reach == Reach::Column);
+        let columns = self
+            .program
+            .outputs
+            .iter()
+            .zip(outputs)
+            .filter(|(output, _)| output.summation == Summation::Column);
         for (number, (_, output)) in columns.enumerate() {
             // SAFETY: a column sum has one element per column, and nothing else writes it.
             #[expect(unsafe_code, reason = "see above")]
@@ -172,10 +176,10 @@ impl PointwiseKernel {
 /// Returns the shape of an output, given the shape that the node runs over.
 fn output_shape(output: &Output, shape: &[i64]) -> Vec<i64> {
     let rank = shape.len();
-    let summed = |at: usize| match output.reach {
-        Reach::Each => false,
-        Reach::Row => at + 1 == rank,
-        Reach::Column => at + 1 < rank,
+    let summed = |at: usize| match output.summation {
+        Summation::None => false,
+        Summation::Row => at + 1 == rank,
+        Summation::Column => at + 1 < rank,
     };
     let length = |(at, length): (usize, &i64)| match summed(at) {
         false => Some(*length),

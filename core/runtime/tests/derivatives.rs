@@ -287,7 +287,7 @@ fn an_operator_without_a_rule_is_named_with_its_node() {
     b.output("y", &pooled, DType::F32, &[1.into(), 1.into(), 1.into(), 1.into()]);
     let graph = b.finish().unwrap();
     let error = graph.jvp(&["x"]).unwrap_err().to_string();
-    assert_eq!(error, "no derivative of operator GlobalMaxPool (node `y`): no rule for this operator");
+    assert_eq!(error, "cannot differentiate operator GlobalMaxPool (node `y`): no rule for this operator");
     let error = graph.jvp(&["z"]).unwrap_err().to_string();
     assert!(error.contains("no input `z`; it has `x`"), "{error}");
 }

@@ -1,148 +1,164 @@
-//! The graph being differentiated, growing at its end, with what is known of its values.
+//! The tape: the graph being differentiated, to which the nodes of the derivative are appended.
 //!
-//! A sensitivity (tangent or cotangent) may be *thin*: of length 1 along axes where the value it belongs to
-//! is longer, and meant to be broadcast. Thin ones save whole passes over memory (the gradient of a mean is
-//! one number); a rule that needs every element calls [`Tape::full`].
+//! A sensitivity (a tangent or a cotangent) may be *thin*: it has length 1 along an axis where the value it
+//! belongs to is longer, and is broadcast there. This saves passes over memory (the gradient of a mean is one
+//! number). A rule that needs every element calls [`Tape::full`] or [`Tape::full_tangent`].
 
 use onnx_protobuf::NodeProto;
 
 use crate::{
     Attr, Builder, DType, Dim, Error, Graph, Port, Result, Tensor, Value,
     builder::STOPPED,
-    shapes::{Length, Shapes, place_of},
+    shapes::{Facts, Length, resolve_axis},
     walk::attribute,
     walk::node_name,
 };
 
 /// A graph under differentiation.
-pub(super) struct Tape {
-    pub(super) build: Builder,
-    shapes: Shapes,
-    /// Nodes of `build` whose outputs `shapes` knows.
+pub(crate) struct Tape {
+    /// The graph so far; rules append their nodes here.
+    pub(crate) build: Builder,
+    facts: Facts,
+    /// How many nodes of `build` are in `facts`.
     followed: usize,
+    /// Infers what is known of a node's outputs. Passed in, because the operator table, which the inference
+    /// uses, holds rules that use this type.
+    infer_node: fn(&mut Facts, &NodeProto),
 }
 
-/// One node of the graph that is differentiated.
-pub(super) struct Call {
-    pub(super) node: NodeProto,
-    pub(super) inputs: Vec<Value>,
-    pub(super) outputs: Vec<Value>,
+/// One node of the graph that is differentiated, with its inputs and outputs as values.
+pub(crate) struct TapeNode {
+    pub(crate) proto: NodeProto,
+    pub(crate) inputs: Vec<Value>,
+    pub(crate) outputs: Vec<Value>,
 }
 
-impl Call {
-    pub(super) fn new(node: NodeProto) -> Self {
+impl TapeNode {
+    pub(crate) fn new(node: NodeProto) -> Self {
         let values = |names: &[String]| names.iter().map(|name| Value::named(name)).collect();
-        Self { inputs: values(&node.input), outputs: values(&node.output), node }
+        Self { inputs: values(&node.input), outputs: values(&node.output), proto: node }
     }
 
     /// The first output.
-    pub(super) fn y(&self) -> Value {
+    pub(crate) fn y(&self) -> Value {
         self.outputs.first().cloned().unwrap_or_else(Value::none)
     }
 
-    /// An input; none when it is left out.
-    pub(super) fn x(&self, number: usize) -> Value {
+    /// An input; [`Value::none`] if it is left out.
+    pub(crate) fn x(&self, number: usize) -> Value {
         self.inputs.get(number).cloned().unwrap_or_else(Value::none)
     }
 
-    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
-        attribute(&self.node, name).map_or(default, |attribute| attribute.i)
+    /// An integer attribute.
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+        attribute(&self.proto, name).map_or(default, |attribute| attribute.i)
     }
 
-    pub(super) fn float(&self, name: &str, default: f32) -> f32 {
-        attribute(&self.node, name).map_or(default, |attribute| attribute.f)
+    /// A float attribute.
+    pub(crate) fn float(&self, name: &str, default: f32) -> f32 {
+        attribute(&self.proto, name).map_or(default, |attribute| attribute.f)
     }
 
-    pub(super) fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        attribute(&self.node, name).map(|attribute| attribute.ints.clone())
+    /// A list of integers that is an attribute.
+    pub(crate) fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        attribute(&self.proto, name).map(|attribute| attribute.ints.clone())
     }
 
-    pub(super) fn text(&self, name: &str) -> String {
-        attribute(&self.node, name)
+    /// A text attribute; empty if it is left out.
+    pub(crate) fn text(&self, name: &str) -> String {
+        attribute(&self.proto, name)
             .map_or_else(String::new, |attribute| String::from_utf8_lossy(&attribute.s).into_owned())
     }
 
-    /// Whether the node says that nothing is to flow through it ([`Builder::stop_gradient`]).
-    pub(super) fn is_stopped(&self) -> bool {
-        self.node.doc_string == STOPPED
+    /// Whether the node stops derivatives ([`Builder::stop_gradient`]).
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.proto.doc_string == STOPPED
     }
 
-    /// The error that this node cannot be differentiated.
-    pub(super) fn refuse(&self, reason: impl Into<String>) -> Error {
+    /// The error for a node that cannot be differentiated.
+    pub(crate) fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::NoDerivative {
-            operator: self.node.op_type.clone(),
-            node: node_name(&self.node).to_owned(),
+            operator: self.proto.op_type.clone(),
+            node: node_name(&self.proto).to_owned(),
             reason: reason.into(),
         }
     }
 }
 
 impl Tape {
-    pub(super) fn new(graph: &Graph) -> Self {
-        Self {
-            shapes: Shapes::of(graph),
-            build: Builder::continuing(graph),
-            followed: graph.graph.node.len(),
-        }
+    /// A tape that continues a graph with these facts.
+    pub(crate) fn new(graph: &Graph, facts: Facts, infer_node: fn(&mut Facts, &NodeProto)) -> Self {
+        Self { facts, build: Builder::continuing(graph), followed: graph.graph.node.len(), infer_node }
     }
 
-    /// The axes of a value; an error when its rank is not known.
-    pub(super) fn dims(&mut self, value: &Value) -> Result<Vec<Length>> {
+    /// The axes of a value; an error if its rank is unknown.
+    pub(crate) fn dims(&mut self, value: &Value) -> Result<Vec<Length>> {
         self.catch_up();
-        self.shapes.fact(value.name()).dims.ok_or_else(|| {
+        self.facts.of(value.name()).dims.ok_or_else(|| {
             Error::Unsupported(format!(
-                "the rank of `{}` cannot be told from the graph, and its derivative needs it; \
-                 export the model with shapes (`value_info`) for its inner values",
+                "a derivative needs the rank of `{}`, which cannot be inferred from the graph; \
+                 export the model with the shapes of its inner values (`value_info`)",
                 value.name()
             ))
         })
     }
 
-    pub(super) fn rank(&mut self, value: &Value) -> Result<usize> {
+    /// The number of axes of a value.
+    pub(crate) fn rank(&mut self, value: &Value) -> Result<usize> {
         Ok(self.dims(value)?.len())
     }
 
-    /// Element type; 32-bit float where it cannot be told.
-    pub(super) fn dtype(&mut self, value: &Value) -> DType {
+    /// The element type of a value; 32-bit float if it is unknown.
+    pub(crate) fn dtype(&mut self, value: &Value) -> DType {
         self.catch_up();
-        self.shapes.fact(value.name()).dtype.unwrap_or(DType::F32)
+        self.facts.of(value.name()).dtype.unwrap_or(DType::F32)
     }
 
-    /// Whether derivatives flow through a value: floating point.
-    pub(super) fn is_float(&mut self, value: &Value) -> bool {
+    /// Whether a value is floating point, so that it has derivatives.
+    pub(crate) fn is_float(&mut self, value: &Value) -> bool {
         matches!(self.dtype(value), DType::F32 | DType::F64 | DType::F16 | DType::BF16)
     }
 
     /// The integers of a small constant.
-    pub(super) fn ints(&mut self, value: &Value) -> Option<Vec<i64>> {
+    pub(crate) fn ints(&mut self, value: &Value) -> Option<Vec<i64>> {
         self.catch_up();
-        self.shapes.known_ints(value.name())
+        self.facts.known_elements(value.name())
     }
 
-    /// Axes that a reduction removes, as places.
-    pub(super) fn reduced_axes(&mut self, call: &Call) -> Result<Vec<i64>> {
-        let rank = self.rank(&call.x(0))?;
-        let axes = self.shapes.reduced_axes(&call.node, rank);
-        let axes = axes.ok_or_else(|| call.refuse("its axes are computed, expected constants"))?;
+    /// The axes that a reduction removes, none of them negative.
+    pub(crate) fn reduced_axes(&mut self, node: &TapeNode) -> Result<Vec<i64>> {
+        let rank = self.rank(&node.x(0))?;
+        let axes = self.facts.reduced_axes(&node.proto, rank);
+        let axes =
+            axes.ok_or_else(|| node.refuse("its axes are computed by the graph, expected constants"))?;
         Ok(axes.into_iter().map(|axis| axis as i64).collect())
     }
 
-    /// Makes an input whose axes are those of `like` after one more, free axis.
-    pub(super) fn directions_input(&mut self, name: &str, like: &Value) -> Result<Value> {
+    /// A value with the axes of a reduction's output, with the reduced axes put back with length 1.
+    pub(crate) fn with_reduced_axes(&mut self, node: &TapeNode, value: &Value, axes: &[i64]) -> Value {
+        if node.int("keepdims", 1) != 0 || axes.is_empty() {
+            value.clone()
+        } else {
+            self.build.unsqueeze(value, axes)
+        }
+    }
+
+    /// Adds an input with a free axis in front of the axes of `like`.
+    pub(crate) fn directions_input(&mut self, name: &str, like: &Value) -> Result<Value> {
         let (dims, dtype) = (self.dims(like)?, self.dtype(like));
         let ports = self.port_dims(like, dims.len());
-        let directions = self.shapes.symbol("directions");
+        let directions = self.facts.symbol("directions");
         let value = self.build.input(name, dtype, &[vec!["directions".into()], ports].concat())?;
-        self.shapes.input(name, dtype, [vec![directions], dims].concat());
+        self.facts.set_input(name, dtype, [vec![directions], dims].concat());
         Ok(value)
     }
 
-    /// Makes an input like another value.
-    pub(super) fn input_like(&mut self, name: &str, like: &Value) -> Result<Value> {
+    /// Adds an input with the type and axes of another value.
+    pub(crate) fn input_like(&mut self, name: &str, like: &Value) -> Result<Value> {
         let (dims, dtype) = (self.dims(like)?, self.dtype(like));
         let ports = self.port_dims(like, dims.len());
         let value = self.build.input(name, dtype, &ports)?;
-        self.shapes.input(name, dtype, dims);
+        self.facts.set_input(name, dtype, dims);
         Ok(value)
     }
 
@@ -151,13 +167,13 @@ impl Tape {
     }
 
     /// A scalar of the element type of `like`.
-    pub(super) fn number(&mut self, number: f64, like: &Value) -> Result<Value> {
+    pub(crate) fn number(&mut self, number: f64, like: &Value) -> Result<Value> {
         let dtype = self.dtype(like);
         self.build.number(number, dtype)
     }
 
-    /// The lengths of a value's axes as a tensor: a constant where all are known.
-    pub(super) fn shape(&mut self, value: &Value) -> Result<Value> {
+    /// The lengths of a value's axes as a tensor, which is a constant if all are known.
+    pub(crate) fn shape(&mut self, value: &Value) -> Result<Value> {
         let dims: Option<Vec<i64>> = self.dims(value)?.into_iter().map(Length::fixed).collect();
         Ok(match dims {
             Some(dims) => self.build.ints("shape", &dims),
@@ -165,8 +181,8 @@ impl Tape {
         })
     }
 
-    /// The shape of a value with one more axis in front, as long as the first of `tangent`.
-    pub(super) fn shape_with_directions(&mut self, tangent: &Value, value: &Value) -> Result<Value> {
+    /// The shape of a value with the first axis of `tangent`, the directions, in front.
+    pub(crate) fn shape_with_directions(&mut self, tangent: &Value, value: &Value) -> Result<Value> {
         let whole = self.build.shape(tangent);
         let zero = self.build.ints("first", &[0]);
         let directions = self.build.gather(&whole, &zero, 0);
@@ -174,8 +190,8 @@ impl Tape {
         Ok(self.build.concat(&[&directions, &shape], 0))
     }
 
-    /// A cotangent with every element of the value it belongs to.
-    pub(super) fn full(&mut self, cotangent: &Value, of: &Value) -> Result<Value> {
+    /// A cotangent expanded to the shape of the value it belongs to.
+    pub(crate) fn full(&mut self, cotangent: &Value, of: &Value) -> Result<Value> {
         if self.dims(cotangent)? == self.dims(of)? {
             return Ok(cotangent.clone());
         }
@@ -183,8 +199,8 @@ impl Tape {
         Ok(self.build.expand(cotangent, &shape))
     }
 
-    /// A tangent with every element of the value it belongs to.
-    pub(super) fn full_tangent(&mut self, tangent: &Value, of: &Value) -> Result<Value> {
+    /// A tangent expanded to the shape of the value it belongs to, for every direction.
+    pub(crate) fn full_tangent(&mut self, tangent: &Value, of: &Value) -> Result<Value> {
         if self.dims(tangent)?.get(1..) == Some(&self.dims(of)?[..]) {
             return Ok(tangent.clone());
         }
@@ -194,30 +210,31 @@ impl Tape {
         Ok(self.build.expand(tangent, &shape))
     }
 
-    /// A tangent with every element along these axes of the value it belongs to.
-    pub(super) fn full_along(&mut self, tangent: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
+    /// A tangent expanded along these axes of the value it belongs to.
+    pub(crate) fn full_along(&mut self, tangent: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
         let (thin, whole) = (self.dims(tangent)?, self.dims(of)?);
         let same =
-            |axis: &i64| place_of(*axis, whole.len()).is_some_and(|at| thin.get(at + 1) == whole.get(at));
+            |axis: &i64| resolve_axis(*axis, whole.len()).is_some_and(|at| thin.get(at + 1) == whole.get(at));
         if axes.iter().all(same) { Ok(tangent.clone()) } else { self.full_tangent(tangent, of) }
     }
 
-    /// A tangent of a value of rank `from` as one of rank `to`: axes of length 1 after the directions.
-    pub(super) fn aligned(&mut self, tangent: &Value, from: usize, to: usize) -> Value {
+    /// A tangent of a value of rank `from` as one of rank `to`: axes of length 1 are inserted after the
+    /// directions.
+    pub(crate) fn aligned(&mut self, tangent: &Value, from: usize, to: usize) -> Value {
         let axes: Vec<i64> = (1..=to.saturating_sub(from) as i64).collect();
         if axes.is_empty() { tangent.clone() } else { self.build.unsqueeze(tangent, &axes) }
     }
 
-    /// The cotangent of an operand that was broadcast, from the cotangent of the result: summed over the axes
-    /// in which the operand is shorter.
-    pub(super) fn sum_to(&mut self, cotangent: &Value, result: &Value, operand: &Value) -> Result<Value> {
+    /// The cotangent of an operand that was broadcast, from the cotangent of the result: the sum over the
+    /// axes along which the operand is shorter.
+    pub(crate) fn sum_to(&mut self, cotangent: &Value, result: &Value, operand: &Value) -> Result<Value> {
         let (whole, own) = (self.dims(result)?, self.dims(operand)?);
         if whole == own {
             return Ok(cotangent.clone());
         }
         let given = self.dims(cotangent)?;
         if given == own {
-            // Thin along exactly the axes to be summed: still every one of them counts.
+            // Thin along exactly the axes to be summed: the sum is a product with the number of elements.
             if let Some(count) = ratio(&whole, &own) {
                 let count = self.number(count, cotangent)?;
                 return Ok(self.build.mul(cotangent, &count));
@@ -235,8 +252,8 @@ impl Tape {
             let lead: Vec<i64> = (0..lead as i64).collect();
             return Ok(if only_lead || lead.is_empty() { sum } else { self.build.squeeze(&sum, &lead) });
         }
-        // Lengths are met when the graph runs: axes of length 1 are summed, which changes nothing where the
-        // result's is 1 too.
+        // Lengths are only known when the graph runs: sum all axes along which the operand has length 1,
+        // which changes nothing where the result has length 1 too.
         let own_shape = self.build.shape(operand);
         let ones = self.build.ints("ones", &vec![1; lead]);
         let padded = if lead == 0 { own_shape.clone() } else { self.build.concat(&[&ones, &own_shape], 0) };
@@ -248,19 +265,18 @@ impl Tape {
         Ok(self.build.reshape_to(&sum, &own_shape))
     }
 
-    /// `sum / count` over axes: the mean, in the form that every opset reads alike; the axes stay, with
-    /// length 1.
-    pub(super) fn mean(&mut self, value: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
+    /// The mean over axes, which are kept with length 1. Not `ReduceMean`, whose form differs between opsets.
+    pub(crate) fn mean(&mut self, value: &Value, of: &Value, axes: &[i64]) -> Result<Value> {
         let sum = self.build.reduce_sum(value, axes, true);
         let share = self.share(of, axes)?;
         Ok(self.build.mul(&sum, &share))
     }
 
-    /// One over the number of elements of `of` along some axes, as a scalar.
-    pub(super) fn share(&mut self, of: &Value, axes: &[i64]) -> Result<Value> {
+    /// One over the number of elements of `of` along these axes, as a scalar.
+    pub(crate) fn share(&mut self, of: &Value, axes: &[i64]) -> Result<Value> {
         let dims = self.dims(of)?;
         let lengths: Vec<Length> =
-            axes.iter().filter_map(|axis| place_of(*axis, dims.len())).map(|at| dims[at]).collect();
+            axes.iter().filter_map(|axis| resolve_axis(*axis, dims.len())).map(|at| dims[at]).collect();
         let count = lengths.iter().try_fold(1.0, |all, length| Some(all * length.fixed()? as f64));
         if let Some(count) = count {
             return self.number(1.0 / count, of);
@@ -275,15 +291,15 @@ impl Tape {
         Ok(share)
     }
 
-    /// The tangent of a value that nothing moves, with as many directions as another.
-    pub(super) fn no_tangent(&mut self, any: &Value, of: &Value) -> Result<Value> {
+    /// The zero tangent of a value, with as many directions as `any`.
+    pub(crate) fn no_tangent(&mut self, any: &Value, of: &Value) -> Result<Value> {
         let zero = self.number(0.0, of)?;
         let shape = self.shape_with_directions(any, of)?;
         Ok(self.build.expand(&zero, &shape))
     }
 
-    /// The unit vectors as thin directions `[width, 1, width]` of a value `[n, width]`.
-    pub(super) fn units(&mut self, width: usize, like: &Value) -> Result<Value> {
+    /// The unit vectors as thin tangents `[width, 1, width]` of a value `[n, width]`.
+    pub(crate) fn units(&mut self, width: usize, like: &Value) -> Result<Value> {
         let mut ones = vec![0.0_f32; width * width];
         ones.iter_mut().step_by(width + 1).for_each(|one| *one = 1.0);
         let units = self.build.constant("units", Tensor::f32(&[width, 1, width], ones)?);
@@ -291,33 +307,34 @@ impl Tape {
         Ok(if dtype == DType::F32 { units } else { self.build.cast(&units, dtype) })
     }
 
-    /// Makes a sensitivity an output port like another port, with an axis in front if there is one.
-    pub(super) fn output(&mut self, name: &str, value: &Value, like: &Port, front: Option<Dim>) {
+    /// Makes a sensitivity an output port like another port, with the axis `front` in front, if given.
+    pub(crate) fn output(&mut self, name: &str, value: &Value, like: &Port, front: Option<Dim>) {
         let dims: Option<Vec<Dim>> =
             like.dims.as_ref().map(|dims| front.iter().chain(dims).cloned().collect());
         self.build.output_port(Port { name: name.to_owned(), dtype: like.dtype, dims }, value);
     }
 
-    /// Zeros of this value's shape.
-    pub(super) fn zeros(&mut self, like: &Value) -> Result<Value> {
+    /// Zeros in the shape of a value.
+    pub(crate) fn zeros(&mut self, like: &Value) -> Result<Value> {
         let zero = self.number(0.0, like)?;
         let shape = self.shape(like)?;
         Ok(self.build.expand(&zero, &shape))
     }
 
+    /// Infers what is known of the weights and nodes added since the last call.
     fn catch_up(&mut self) {
         for (name, tensor) in self.build.fresh_weights() {
-            self.shapes.weight(&name, &tensor);
+            self.facts.set_weight(&name, &tensor);
         }
         let nodes = self.build.nodes();
         for node in nodes.get(self.followed..).unwrap_or_default() {
-            self.shapes.follow(node);
+            (self.infer_node)(&mut self.facts, node);
         }
         self.followed = nodes.len();
     }
 }
 
-/// How many elements of `whole` fall on one of `own`, when the lengths tell.
+/// How many elements of a value with axes `whole` are summed into one of `own`; `None` if it is unknown.
 fn ratio(whole: &[Length], own: &[Length]) -> Option<f64> {
     let lead = whole.len().checked_sub(own.len())?;
     whole.iter().enumerate().try_fold(1.0, |all, (at, length)| {

@@ -1,38 +1,39 @@
-//! Products of two matrices as one operator, whichever of them is to be read transposed.
+//! Products of two matrices as one operator that reads either operand transposed.
 
 use std::collections::HashMap;
 
 use onnx_protobuf::NodeProto;
 
 use super::program::DOMAIN;
-use crate::{Attr, DType, shapes::Shapes, walk::attribute};
+use crate::{Attr, DType, shapes::Facts, walk::attribute};
 
-/// The operator of matrix products.
+/// The operator type of fused matrix products.
 pub const PRODUCT: &str = "Product";
 
-/// Writes `MatMul` and plain `Gemm` of two matrices as `chiasm.Product`, transpositions taken in.
-pub(super) fn replace(nodes: &mut [NodeProto], shapes: &Shapes) {
-    let turned: HashMap<String, String> = nodes.iter().filter_map(transposition).collect();
+/// Replaces `MatMul` and plain `Gemm` of two matrices by `chiasm.Product`, which also does the transpositions
+/// before them.
+pub(super) fn replace(nodes: &mut [NodeProto], facts: &Facts) {
+    let transposed: HashMap<String, String> = nodes.iter().filter_map(transposition).collect();
     for node in nodes {
-        let Some((turn_a, turn_b)) = plain_product(node, shapes) else { continue };
-        let mut turns = [turn_a, turn_b];
-        for (input, turn) in node.input.iter_mut().zip(&mut turns) {
-            if let Some(before) = turned.get(input) {
+        let Some((trans_a, trans_b)) = plain_product(node, facts) else { continue };
+        let mut flags = [trans_a, trans_b];
+        for (input, flag) in node.input.iter_mut().zip(&mut flags) {
+            if let Some(before) = transposed.get(input) {
                 before.clone_into(input);
-                *turn = !*turn;
+                *flag = !*flag;
             }
         }
-        let flag = |name, turn| Attr::Int(i64::from(turn)).to_proto(name);
-        node.attribute = vec![flag("transA", turns[0]), flag("transB", turns[1])];
+        let attribute = |name, flag| Attr::Int(i64::from(flag)).to_proto(name);
+        node.attribute = vec![attribute("transA", flags[0]), attribute("transB", flags[1])];
         node.op_type = PRODUCT.to_owned();
         node.domain = DOMAIN.to_owned();
     }
 }
 
-/// Which operands a product of two 32-bit matrices reads transposed; `None` for any other node.
-fn plain_product(node: &NodeProto, shapes: &Shapes) -> Option<(bool, bool)> {
+/// Which operands a product of two 32-bit float matrices reads transposed; `None` for any other node.
+fn plain_product(node: &NodeProto, facts: &Facts) -> Option<(bool, bool)> {
     let matrix = |name: &String| {
-        let fact = shapes.fact(name);
+        let fact = facts.of(name);
         fact.dtype == Some(DType::F32) && fact.dims.is_some_and(|dims| dims.len() == 2)
     };
     let flag = |name: &str| attribute(node, name).is_some_and(|attribute| attribute.i != 0);
@@ -46,7 +47,7 @@ fn plain_product(node: &NodeProto, shapes: &Shapes) -> Option<(bool, bool)> {
     }
 }
 
-/// The result and the operand of a transposed matrix.
+/// The output and the input of a node that transposes a matrix.
 fn transposition(node: &NodeProto) -> Option<(String, String)> {
     let swaps = attribute(node, "perm").is_some_and(|perm| perm.ints == [1, 0]);
     let matrix = node.op_type == "Transpose" && node.domain.is_empty() && swaps;

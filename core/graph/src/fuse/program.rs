@@ -1,86 +1,80 @@
-//! What a fused node computes: instructions over blocks of rows, and how they are written into the node's
-//! attributes.
+//! The program of a fused element-wise node, and how it is written into the node's attributes.
 
-use onnx_protobuf::NodeProto;
+use crate::Attr;
 
-use crate::{
-    Attr,
-    shapes::{Length, Shapes},
-};
-
-/// The domain of fused nodes.
+/// The operator domain of fused nodes.
 pub const DOMAIN: &str = "chiasm";
 
-/// The operator of fused nodes.
+/// The operator type of fused element-wise nodes.
 pub const OPERATOR: &str = "Pointwise";
 
-/// The instructions of one `chiasm.Pointwise` node, over rows of the shape of its full inputs.
+/// What one `chiasm.Pointwise` node computes, element by element over one shape.
 ///
 /// Values are numbered: first the inputs, then the constants, then the result of each instruction.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Program {
-    /// How each input covers the shape.
+    /// How each input is broadcast to the shape.
     pub inputs: Vec<Broadcast>,
     /// Numbers that the instructions use.
     pub constants: Vec<f32>,
-    /// What is computed, in order.
+    /// The instructions, in order.
     pub instructions: Vec<Instruction>,
-    /// What leaves the node, in order.
-    pub outputs: Vec<Output>,
+    /// The outputs of the node, in order.
+    pub outputs: Vec<ProgramOutput>,
 }
 
-/// How an operand covers the shape that a node runs over.
+/// How an operand is broadcast to the shape of a fused node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum Broadcast {
-    /// An element each.
+    /// It has the whole shape.
     Full = 0,
-    /// The last axes, repeated.
+    /// It has the last axes only and is repeated along the others.
     Tail = 1,
-    /// One element a row.
+    /// It has one element per row: all axes but the last.
     Column = 2,
-    /// One element.
+    /// It has one element.
     Scalar = 3,
 }
 
-/// `value = operation(a, b, c)`; operands that an operation does not take are 0.
+/// `value = operation(a, b, c)`; the numbers of unused operands are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    /// What is done.
+    /// The operation.
     pub operation: Operation,
     /// The numbers of the operands.
     pub operands: [usize; 3],
 }
 
-/// One output: a value, or its sums.
+/// One output of a fused node: a value, or its sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct ProgramOutput {
     /// The number of the value.
     pub value: usize,
-    /// What becomes of it.
-    pub reach: Reach,
-    /// Whether summed axes stay, with length 1.
+    /// Over which elements the value is summed.
+    pub summation: Summation,
+    /// Whether summed axes are kept, with length 1.
     pub keep: bool,
 }
 
-/// Which elements one element of an output gathers.
+/// Which elements of a value are summed into one element of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
-pub enum Reach {
-    /// Its own.
-    Each = 0,
-    /// Those of a row (the last axis).
+pub enum Summation {
+    /// None: the output is the value itself.
+    None = 0,
+    /// Those of a row: the last axis is summed.
     Row = 1,
-    /// Those of a column (all axes but the last).
+    /// Those of a column: all axes but the last are summed.
     Column = 2,
 }
 
 macro_rules! operations {
-    ($($name:ident = $number:literal, $onnx:literal;)*) => {
-        /// What an instruction does; a truth value is 0 or 1.
+    ($($name:ident = $number:literal;)*) => {
+        /// The operation of an instruction; a boolean is 0 or 1.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(i64)]
-        #[expect(missing_docs, reason = "each is the ai.onnx operator of its name")]
+        #[expect(missing_docs, reason = "each is the ai.onnx operator of its name, and `Copy` is `Identity`")]
         pub enum Operation {
             $($name = $number,)*
         }
@@ -92,49 +86,42 @@ macro_rules! operations {
                     _ => None,
                 }
             }
-
-            fn named(operator: &str) -> Option<Self> {
-                match operator {
-                    $($onnx => Some(Self::$name),)*
-                    _ => None,
-                }
-            }
         }
     };
 }
 
 operations! {
-    Add = 0, "Add";
-    Sub = 1, "Sub";
-    Mul = 2, "Mul";
-    Div = 3, "Div";
-    Max = 4, "Max";
-    Min = 5, "Min";
-    Neg = 6, "Neg";
-    Sqrt = 7, "Sqrt";
-    Exp = 8, "Exp";
-    Log = 9, "Log";
-    Abs = 10, "Abs";
-    Sign = 11, "Sign";
-    Erf = 12, "Erf";
-    Tanh = 13, "Tanh";
-    Sigmoid = 14, "Sigmoid";
-    Relu = 15, "Relu";
-    Reciprocal = 16, "Reciprocal";
-    Where = 17, "Where";
-    Equal = 18, "Equal";
-    Greater = 19, "Greater";
-    Less = 20, "Less";
-    GreaterOrEqual = 21, "GreaterOrEqual";
-    LessOrEqual = 22, "LessOrEqual";
-    Not = 23, "Not";
-    And = 24, "And";
-    Or = 25, "Or";
-    Copy = 26, "Identity";
+    Add = 0;
+    Sub = 1;
+    Mul = 2;
+    Div = 3;
+    Max = 4;
+    Min = 5;
+    Neg = 6;
+    Sqrt = 7;
+    Exp = 8;
+    Log = 9;
+    Abs = 10;
+    Sign = 11;
+    Erf = 12;
+    Tanh = 13;
+    Sigmoid = 14;
+    Relu = 15;
+    Reciprocal = 16;
+    Where = 17;
+    Equal = 18;
+    Greater = 19;
+    Less = 20;
+    GreaterOrEqual = 21;
+    LessOrEqual = 22;
+    Not = 23;
+    And = 24;
+    Or = 25;
+    Copy = 26;
 }
 
 impl Program {
-    /// The program that a fused node's attributes hold; `None` for attributes that hold none.
+    /// Reads a program from the attributes of a fused node; `None` if they are malformed.
     pub fn read(inputs: &[i64], constants: &[f32], instructions: &[i64], outputs: &[i64]) -> Option<Self> {
         let broadcast = |number: &i64| match number {
             0 => Some(Broadcast::Full),
@@ -152,11 +139,11 @@ impl Program {
         };
         let values = inputs.len() + constants.len() + instructions.len() / 4;
         let output = |words: &[i64]| {
-            let reach = [Reach::Each, Reach::Row, Reach::Column]
+            let summation = [Summation::None, Summation::Row, Summation::Column]
                 .into_iter()
-                .find(|reach| *reach as i64 == words[1])?;
+                .find(|summation| *summation as i64 == words[1])?;
             let value = usize::try_from(words[0]).ok().filter(|value| *value < values)?;
-            Some(Output { value, reach, keep: words[2] != 0 })
+            Some(ProgramOutput { value, summation, keep: words[2] != 0 })
         };
         Some(Self {
             inputs: inputs.iter().map(broadcast).collect::<Option<_>>()?,
@@ -166,13 +153,15 @@ impl Program {
         })
     }
 
+    /// The attributes that hold the program.
     pub(super) fn attributes(&self) -> [(&'static str, Attr); 4] {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let instruction = |step: &Instruction| {
             let [a, b, c] = step.operands.map(number);
             [step.operation as i64, a, b, c]
         };
-        let output = |output: &Output| [number(output.value), output.reach as i64, i64::from(output.keep)];
+        let output =
+            |output: &ProgramOutput| [number(output.value), output.summation as i64, i64::from(output.keep)];
         [
             ("inputs", Attr::Ints(self.inputs.iter().map(|input| *input as i64).collect())),
             ("constants", Attr::Floats(self.constants.clone())),
@@ -180,59 +169,4 @@ impl Program {
             ("outputs", Attr::Ints(self.outputs.iter().flat_map(output).collect())),
         ]
     }
-}
-
-/// The operation of an element-wise node.
-pub(super) fn operation(node: &NodeProto) -> Option<Operation> {
-    let plain = node.domain.is_empty() && node.output.len() == 1;
-    match node.op_type.as_str() {
-        _ if !plain => None,
-        "Cast" => Some(Operation::Copy),
-        "Expand" => Some(Operation::Copy),
-        "Sum" => Some(Operation::Add),
-        name => Operation::named(name),
-    }
-}
-
-/// Whether a node is computed in less time than its result is written and read: no division, no elementary
-/// function.
-pub(super) fn is_cheap(node: &NodeProto) -> bool {
-    use Operation::{Div, Erf, Exp, Log, Reciprocal, Sigmoid, Sqrt, Tanh};
-    !matches!(operation(node), None | Some(Div | Erf | Exp | Log | Reciprocal | Sigmoid | Sqrt | Tanh))
-}
-
-/// The inputs of a node that are its operands; the rest are axes and shapes.
-pub(super) fn operands(node: &NodeProto) -> &[String] {
-    let count = if matches!(node.op_type.as_str(), "Expand" | "ReduceSum") { 1 } else { node.input.len() };
-    &node.input[..count]
-}
-
-/// How a value covers a shape; `None` when it does so in another way.
-pub(super) fn broadcast(dims: &[Length], over: &[Length]) -> Option<Broadcast> {
-    let one = Length::Fixed(1);
-    let (rank, last) = (over.len(), over.len().checked_sub(1)?);
-    if dims == over {
-        return Some(Broadcast::Full);
-    }
-    if dims.iter().all(|length| *length == one) {
-        return Some(Broadcast::Scalar);
-    }
-    if dims.len() == rank && dims[last] == one && dims[..last] == over[..last] {
-        return Some(Broadcast::Column);
-    }
-    let lead = dims.iter().take_while(|length| **length == one).count();
-    let tail = &dims[lead..];
-    (over.ends_with(tail)).then_some(Broadcast::Tail)
-}
-
-/// What a sum over this shape gathers; `None` for other axes than the last, or all others.
-pub(super) fn reach(shapes: &Shapes, node: &NodeProto, over: &[Length]) -> Option<Reach> {
-    let rank = over.len();
-    let axes = shapes.reduced_axes(node, rank)?;
-    if rank >= 2 && axes == [rank - 1] {
-        return Some(Reach::Row);
-    }
-    let mut sorted = axes;
-    sorted.sort_unstable();
-    (rank >= 2 && sorted == (0..rank - 1).collect::<Vec<_>>()).then_some(Reach::Column)
 }

@@ -5,41 +5,45 @@ use std::collections::{HashMap, HashSet};
 use onnx_protobuf::NodeProto;
 
 use super::{
-    groups::Groups,
-    program::{
-        Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Output, Program, Reach, operands, operation,
-        reach,
-    },
+    groups::FusionGroups,
+    nodes::{is_sum, operands, operation, summation},
+    program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Program, ProgramOutput, Summation},
 };
 use crate::{Attr, DType, shapes::Length, walk::attribute};
 
-/// Nodes as one fused node, with casts around it where truth values enter or leave, and what it takes. `None`
-/// when there is nothing to gain. `asked` are the nodes whose results are to leave.
+/// Fuses nodes into one, with casts around it for boolean inputs and outputs. Returns the nodes and the
+/// values that they read; `None` if no input has the whole shape. `outputs` are the nodes whose results are
+/// outputs.
 pub(super) fn fuse<'a>(
-    groups: &Groups<'a>,
+    groups: &FusionGroups<'a>,
     over: &[Length],
     nodes: &[usize],
-    asked: &HashSet<usize>,
+    outputs: &HashSet<usize>,
 ) -> Option<(Vec<NodeProto>, Vec<&'a str>)> {
-    let nodes = live(groups, nodes, asked);
-    let mut writer =
-        Writer { groups, over, program: Program::default(), taken: Vec::new(), numbers: HashMap::new() };
-    writer.gather(&nodes)?;
+    let nodes = live(groups, nodes, outputs);
+    let mut writer = ProgramWriter {
+        groups,
+        over,
+        program: Program::default(),
+        inputs: Vec::new(),
+        numbers: HashMap::new(),
+    };
+    writer.number_inputs(&nodes)?;
     if !writer.program.inputs.contains(&Broadcast::Full) {
         return None;
     }
-    let results = writer.compute(&nodes, asked)?;
-    Some((writer.nodes(&results), writer.taken))
+    let results = writer.write_instructions(&nodes, outputs)?;
+    Some((writer.nodes(&results), writer.inputs))
 }
 
-/// The nodes that something asked for depends on.
-fn live(groups: &Groups<'_>, nodes: &[usize], asked: &HashSet<usize>) -> Vec<usize> {
+/// The nodes that the outputs depend on.
+fn live(groups: &FusionGroups<'_>, nodes: &[usize], outputs: &HashSet<usize>) -> Vec<usize> {
     let mut wanted: HashSet<&str> = HashSet::new();
     let mut live = Vec::new();
     for at in nodes.iter().rev() {
         let node = &groups.nodes[*at];
         let name = node.output[0].as_str();
-        if wanted.contains(name) || asked.contains(at) {
+        if wanted.contains(name) || outputs.contains(at) {
             wanted.extend(operands(node).iter().map(String::as_str));
             live.push(*at);
         }
@@ -48,23 +52,23 @@ fn live(groups: &Groups<'_>, nodes: &[usize], asked: &HashSet<usize>) -> Vec<usi
     live
 }
 
-struct Writer<'a, 'g> {
-    groups: &'g Groups<'a>,
+struct ProgramWriter<'a, 'g> {
+    groups: &'g FusionGroups<'a>,
     over: &'g [Length],
     program: Program,
-    /// The values that enter, in the order of the program's inputs.
-    taken: Vec<&'a str>,
+    /// The names of the program's inputs, in order.
+    inputs: Vec<&'a str>,
     numbers: HashMap<&'a str, usize>,
 }
 
-impl<'a> Writer<'a, '_> {
-    /// Numbers what enters: inputs, then constants.
-    fn gather(&mut self, nodes: &[usize]) -> Option<()> {
+impl<'a> ProgramWriter<'a, '_> {
+    /// Numbers the inputs, then the constants.
+    fn number_inputs(&mut self, nodes: &[usize]) -> Option<()> {
         let mut constants: Vec<&'a str> = Vec::new();
         let mut made: HashSet<&str> = HashSet::new();
         for node in nodes.iter().map(|node| &self.groups.nodes[*node]) {
             for name in operands(node).iter().map(String::as_str) {
-                if made.contains(name) || self.taken.contains(&name) || constants.contains(&name) {
+                if made.contains(name) || self.inputs.contains(&name) || constants.contains(&name) {
                     continue;
                 }
                 match self.groups.constant(name) {
@@ -74,29 +78,29 @@ impl<'a> Writer<'a, '_> {
                     }
                     None => {
                         self.program.inputs.push(self.groups.broadcast(name, self.over)?);
-                        self.taken.push(name);
+                        self.inputs.push(name);
                     }
                 }
             }
             made.insert(node.output[0].as_str());
         }
         self.numbers =
-            self.taken.iter().chain(&constants).enumerate().map(|(at, name)| (*name, at)).collect();
+            self.inputs.iter().chain(&constants).enumerate().map(|(at, name)| (*name, at)).collect();
         Some(())
     }
 
-    /// Writes the instructions; the names of the values that leave.
-    fn compute(&mut self, nodes: &[usize], asked: &HashSet<usize>) -> Option<Vec<&'a str>> {
+    /// Writes the instructions; returns the names of the outputs.
+    fn write_instructions(&mut self, nodes: &[usize], outputs: &HashSet<usize>) -> Option<Vec<&'a str>> {
         let mut results = Vec::new();
         for at in nodes {
             let node = &self.groups.nodes[*at];
             let name = node.output[0].as_str();
-            if node.op_type == "ReduceSum" {
+            if is_sum(node) {
                 let keep = attribute(node, "keepdims").is_none_or(|keep| keep.i != 0);
-                let reach = reach(&self.groups.shapes, node, self.over)?;
-                self.program.outputs.push(Output {
+                let summation = summation(&self.groups.facts, node, self.over)?;
+                self.program.outputs.push(ProgramOutput {
                     value: *self.numbers.get(node.input[0].as_str())?,
-                    reach,
+                    summation,
                     keep,
                 });
                 results.push(name);
@@ -116,8 +120,12 @@ impl<'a> Writer<'a, '_> {
                 }
             }
             self.numbers.insert(name, number);
-            if asked.contains(at) {
-                self.program.outputs.push(Output { value: number, reach: Reach::Each, keep: true });
+            if outputs.contains(at) {
+                self.program.outputs.push(ProgramOutput {
+                    value: number,
+                    summation: Summation::None,
+                    keep: true,
+                });
                 results.push(name);
             }
         }
@@ -137,14 +145,14 @@ impl<'a> Writer<'a, '_> {
             attribute: vec![Attr::Int(i64::from(dtype.onnx())).to_proto("to")],
             ..Default::default()
         };
-        // No two fused nodes have a first result in common.
+        // Unique, because no two fused nodes have the same first output.
         let base = results.first().copied().unwrap_or_default();
         let number = |name: &str| format!("{base}/number/{name}");
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let mut fused =
             NodeProto { op_type: OPERATOR.to_owned(), domain: DOMAIN.to_owned(), ..Default::default() };
-        for name in &self.taken {
-            if self.groups.is_truth(name) {
+        for name in &self.inputs {
+            if self.groups.is_bool(name) {
                 before.push(cast((*name).to_owned(), number(name), DType::F32));
                 fused.input.push(number(name));
             } else {
@@ -152,7 +160,7 @@ impl<'a> Writer<'a, '_> {
             }
         }
         for name in results {
-            if self.groups.is_truth(name) {
+            if self.groups.is_bool(name) {
                 after.push(cast(number(name), (*name).to_owned(), DType::Bool));
                 fused.output.push(number(name));
             } else {

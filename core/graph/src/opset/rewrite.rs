@@ -1,7 +1,7 @@
-//! Operators whose attribute of integers became an input: `axes` of reductions, `Squeeze`, `Unsqueeze`;
+//! Rewriting nodes whose integer attribute became an input: `axes` of reductions, `Squeeze` and `Unsqueeze`;
 //! `split` of `Split`.
 //!
-//! The integers go into a `Constant` node in front, which graphs, subgraphs and local functions may all hold.
+//! The integers are put into a `Constant` node, because a local function cannot have weights.
 
 use std::collections::HashSet;
 
@@ -9,23 +9,22 @@ use onnx_protobuf::{NodeProto, TensorProto};
 
 use crate::{DType, rename::free_name, walk};
 
-/// An attribute that becomes an input.
-pub(super) struct Move {
-    pub(super) attribute: &'static str,
-    pub(super) input: usize,
-}
-
-/// Takes the attribute off the node and feeds the same integers as an input; returns the node that holds
-/// them, which goes in front. A node without the attribute stays as it is: left out means the same in both
-/// forms.
-pub(super) fn apply(node: &mut NodeProto, change: &Move, taken: &mut HashSet<String>) -> Option<NodeProto> {
-    let values = walk::attribute(node, change.attribute)?.ints.clone();
-    node.attribute.retain(|attribute| attribute.name != change.attribute);
-    let name = format!("{}/{}", node.output.first()?, change.attribute);
+/// Replaces the attribute by an input with the same integers; returns the `Constant` node that holds them,
+/// which must come before the node. A node without the attribute is unchanged: the default is the same in
+/// both forms.
+pub(super) fn attribute_to_input(
+    node: &mut NodeProto,
+    attribute: &str,
+    input: usize,
+    taken: &mut HashSet<String>,
+) -> Option<NodeProto> {
+    let values = walk::attribute(node, attribute)?.ints.clone();
+    node.attribute.retain(|other| other.name != attribute);
+    let name = format!("{}/{}", node.output.first()?, attribute);
     let name = free_name(&name, taken);
     taken.insert(name.clone());
-    node.input.resize(node.input.len().max(change.input), String::new());
-    node.input.insert(change.input, name.clone());
+    node.input.resize(node.input.len().max(input), String::new());
+    node.input.insert(input, name.clone());
     let tensor = TensorProto {
         dims: vec![i64::try_from(values.len()).unwrap_or(i64::MAX)],
         data_type: DType::I64.onnx(),

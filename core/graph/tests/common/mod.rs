@@ -1,4 +1,4 @@
-//! What the tests share: the stored models, and the real ones when they are there.
+//! Helpers of the tests: stored models, and real ones if they are available.
 #![allow(
     dead_code,
     clippy::allow_attributes,
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor};
 
-/// A model of tests/data, made by tests/reference/make.py.
+/// The path of a model in tests/data, which tests/reference/make.py writes.
 pub fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.onnx"))
 }
@@ -29,7 +29,7 @@ pub fn batch(columns: usize) -> [Dim; 2] {
     [Dim::named("batch"), Dim::Fixed(columns)]
 }
 
-/// `z = x w` with one weight matrix of the given value everywhere.
+/// `z = x w` with a weight matrix whose elements all have this value.
 pub fn linear(name: &str, input: &str, output: &str, sizes: (usize, usize), value: f32) -> Graph {
     let mut b = Builder::new(name);
     let x = b.input(input, DType::F32, &batch(sizes.0)).unwrap();

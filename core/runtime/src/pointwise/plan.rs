@@ -1,6 +1,6 @@
 //! Register allocation: assigns each value of a program to an input, an output, or a register of one block.
 
-use chiasm_graph::fuse::{Broadcast, Operation, Program, Reach};
+use chiasm_graph::fuse::{Broadcast, Operation, Program, Summation};
 
 /// Where a value is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +64,9 @@ impl RegisterPlan {
         let mut free: Vec<usize> = Vec::new();
         for (at, instruction) in program.instructions.iter().enumerate() {
             let value = first + at;
-            let kept =
-                |output: &chiasm_graph::fuse::Output| output.value == value && output.reach == Reach::Each;
+            let kept = |output: &chiasm_graph::fuse::ProgramOutput| {
+                output.value == value && output.summation == Summation::None
+            };
             let result = match program.outputs.iter().position(kept) {
                 Some(output) => Location::Output(output),
                 None => Location::Register(free.pop().unwrap_or_else(|| plan.register())),
@@ -86,9 +87,9 @@ impl RegisterPlan {
             }
         }
         for (at, output) in program.outputs.iter().enumerate() {
-            match (output.reach, places.get(output.value)) {
-                (Reach::Row, Some(place)) => plan.row_sums.push((*place, at)),
-                (Reach::Column, Some(place)) => plan.column_sums.push(*place),
+            match (output.summation, places.get(output.value)) {
+                (Summation::Row, Some(place)) => plan.row_sums.push((*place, at)),
+                (Summation::Column, Some(place)) => plan.column_sums.push(*place),
                 _ => {}
             }
         }

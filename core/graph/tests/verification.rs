@@ -1,4 +1,4 @@
-//! `verify` and `verify_learned`: one broken rule each, named.
+//! `verify` and `verify_learned`: one violated rule per model.
 
 mod common;
 
@@ -6,19 +6,19 @@ use chiasm_graph::{Builder, DType, Graph, Tensor};
 use common::{batch, linear, load, path};
 
 #[test]
-fn each_broken_rule_is_named() {
+fn the_error_names_the_violated_rule() {
     let cases = [
-        ("bad_order", "takes `a`, which nothing before it defines"),
+        ("bad_order", "uses `a`, which is not defined before it"),
         ("bad_twice", "`y` is defined twice"),
-        ("bad_unknown_input", "takes `nowhere`"),
-        ("bad_output", "the output `y` is made by nothing"),
+        ("bad_unknown_input", "uses `nowhere`"),
+        ("bad_output", "no node computes the output `y`"),
         ("bad_operator", "Negate"),
         ("bad_operator_age", "Gelu"),
         ("bad_domain", "`com.microsoft`, which the model does not import"),
-        ("bad_inside", "takes `nowhere`"),
-        ("bad_function_opset", "opset 11 of `ai.onnx`, the model in 17"),
-        ("bad_weight", "takes 12 bytes, got 8"),
-        ("bad_port", "port `y` is no tensor"),
+        ("bad_inside", "uses `nowhere`"),
+        ("bad_function_opset", "opset 11 of `ai.onnx`, but the model in 17"),
+        ("bad_weight", "has 12 bytes, got 8"),
+        ("bad_port", "port `y` is not a tensor"),
         ("bad_text_port", "port `x` has ONNX element type 8"),
         ("bad_no_import", "which version of ai.onnx"),
     ];
@@ -29,7 +29,7 @@ fn each_broken_rule_is_named() {
 }
 
 #[test]
-fn sound_models_are_reported() {
+fn valid_models_are_reported() {
     let report = load("branch").verify().unwrap();
     assert_eq!((report.opset, report.ir_version, report.weight_bytes), (17, 8, 12));
     assert_eq!(report.operators["If"], 2);
@@ -40,12 +40,12 @@ fn sound_models_are_reported() {
 }
 
 #[test]
-fn learned_graphs_use_listed_operators_of_one_opset() {
+fn learned_graphs_use_allowed_operators_of_one_opset() {
     linear("a", "x", "z", (2, 2), 1.0).verify_learned().unwrap();
     let cases = [
-        ("conv_13", "opset 17, this one in 13"),
+        ("conv_13", "opset 17, this one is in 13"),
         ("branch", "operator `If` is not allowed"),
-        ("function", "no local functions"),
+        ("function", "must have no local functions"),
     ];
     for (name, part) in cases {
         let error = load(name).verify_learned().unwrap_err().to_string();
@@ -54,12 +54,12 @@ fn learned_graphs_use_listed_operators_of_one_opset() {
 }
 
 #[test]
-fn a_learned_weight_that_is_not_a_number_is_named() {
+fn the_error_names_a_learned_weight_with_nan() {
     let mut b = Builder::new("g");
     let x = b.input("x", DType::F32, &batch(1)).unwrap();
     let w = b.constant("bad", Tensor::f32(&[1, 2], vec![0.0, f32::NAN]).unwrap());
     let z = b.matmul(&x, &w);
     b.output("z", &z, DType::F32, &batch(2));
     let error = b.finish().unwrap().verify_learned().unwrap_err().to_string();
-    assert!(error.contains("`bad` holds a NaN"), "{error}");
+    assert!(error.contains("`bad` contains NaN"), "{error}");
 }
