@@ -94,7 +94,7 @@ fn the_card_embeds_as_the_reference_does() {
     });
     let session = engine.session(path.as_path(), &SessionOptions::default()).unwrap();
     let names: Vec<String> = adapter.inputs().into_iter().map(|input| input.name).collect();
-    let pairs = std::fs::read_to_string(real.join("flickr1k/pairs.jsonl")).unwrap();
+    let pairs = std::fs::read_to_string(chiasm_testing::real_folder().join("flickr1k/pairs.jsonl")).unwrap();
     let pairs: Vec<&str> = pairs.lines().collect();
     let reference = project.join("adapters/text/tests/reference");
     let golden = std::fs::read(reference.join("real.bin")).unwrap();
