@@ -40,7 +40,7 @@ fn ranks_with_ties_agree_with_scipy() {
 
 /// Well conditioned matrices of order one: 1e-12 leaves four digits of double precision.
 #[test]
-fn spectra_are_numpys() {
+fn decompositions_agree_with_numpy() {
     let cases = cases();
     let a = matrix(&cases["matrix"]);
     let close = |got: &ndarray::Array1<f64>, expected: &Value| {
