@@ -94,7 +94,7 @@ pub(crate) fn information(
         format!(
             "x and z share {own:.2} nats (Kraskov 2004, {neighbours} neighbours, {COORDINATES} principal \
              coordinates each); shuffled pairs share at most {chance:.2}, and {n} points can show {:.2}",
-            ceiling(n, neighbours)
+            mutual_information_ceiling(n, neighbours)
         ),
     );
     Ok(())

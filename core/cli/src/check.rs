@@ -5,7 +5,7 @@ use crate::{
     args::{CheckArgs, GlobalOptions},
     json, print,
 };
-use chiasm_check::{Bound, Check, Report, Spectra, Verdict, digits as number};
+use chiasm_check::{CheckResult, JacobianSpectra, LimitKind, MapReport, Verdict, digits as number};
 use chiasm_pipeline::{Environment, Error, GraphCheckInput, Run, check_graph};
 use std::{io::IsTerminal, path::Path};
 
@@ -56,7 +56,7 @@ fn failed(report: &MapReport) -> Vec<String> {
 }
 
 /// Prints the report of one map: widths, singular values, verdicts, and the checks that do not apply.
-fn show(report: &Report) {
+fn show(report: &MapReport) {
     print::line("");
     print::line(&format!(
         "{}: {} -> {} dimensions, {} points",
@@ -75,7 +75,7 @@ fn show(report: &Report) {
 }
 
 /// Prints quantiles of the Jacobian's properties over the points.
-fn spectrum(spectra: &Spectra) {
+fn spectrum(spectra: &JacobianSpectra) {
     let row = |name: &str, mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| number(values[((values.len() - 1) as f64 * share).round() as usize]);

@@ -8,7 +8,7 @@ use crate::{
 };
 use chiasm_host::Status;
 use chiasm_pipeline::{Environment, ModelStore};
-use chiasm_runtime::{Engine, InstallOptions, Outcome as AttemptOutcome, Tool};
+use chiasm_runtime::{Engine, InstallOptions, PackageTool, PlaceStatus};
 use serde_json::{Value, json as object};
 use std::path::Path;
 
@@ -49,11 +49,11 @@ fn engine_report(env: &Environment, engine: &chiasm_runtime::Result<&'static Eng
     let attempts: Vec<Value> = (env.search.attempts().iter())
         .map(|attempt| {
             let outcome = match &attempt.outcome {
-                AttemptOutcome::Usable(version) => {
+                PlaceStatus::Usable(version) => {
                     format!("usable {}", version.as_deref().unwrap_or("")).trim().to_owned()
                 }
-                AttemptOutcome::Refused(reason) => format!("refused: {reason}"),
-                AttemptOutcome::Absent(expected) => format!("not found: {expected}"),
+                PlaceStatus::Refused(reason) => format!("refused: {reason}"),
+                PlaceStatus::Absent(expected) => format!("not found: {expected}"),
             };
             object!({ "place": attempt.place, "path": attempt.path, "outcome": outcome })
         })
@@ -71,7 +71,7 @@ fn devices_report(engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
             Ok(()) => object!({ "cpu": "ready", "cuda": "ready" }),
             Err(missing) => {
                 let cuda = format!("not available: {missing}");
-                object!({ "cpu": "ready", "cuda": cuda, "mend": chiasm_runtime::MEND_CUDA })
+                object!({ "cpu": "ready", "cuda": cuda, "mend": chiasm_runtime::INSTALL_CUDA_COMMAND })
             }
         },
     }

@@ -109,7 +109,7 @@ fn unchecked_environment(global: &GlobalOptions) -> Environment {
     Environment {
         host: Host::discover(&PluginSearch::from_environment(global.plugins.clone())),
         models: global.models.clone(),
-        search: chiasm_runtime::Search::from_environment(global.engine.clone()),
+        search: chiasm_runtime::EngineSearch::from_environment(global.engine.clone()),
         device,
         threads: global.threads.unwrap_or(0),
         cache: Cache::of_user(),

@@ -12,14 +12,12 @@ use chiasm_geometry::measure::{MeasureOptions, MeasureReport, MeasuredValue};
 /// Runs `chiasm measure`.
 pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
     check_unused_options("measure", global)?;
-    let request = Request {
-        only: args.only.clone(),
-        k: args.k,
-        null: args.null,
-        seed: args.seed,
-        labels: None,
-        threads: global.threads.unwrap_or(0),
-    };
+    let request = MeasureOptions::new()
+        .only(args.only.clone())
+        .k(args.k)
+        .null(args.null)
+        .seed(args.seed)
+        .threads(global.threads.unwrap_or(0));
     let files = [args.first.as_path(), args.second.as_path()];
     let reporter = Terminal::new(global.quiet);
     let report = chiasm_pipeline::measure_files(files, args.labels.as_deref(), &request, &reporter)?;

@@ -101,7 +101,7 @@ pub fn metrics(metrics: &Metrics) {
 }
 
 fn retrieval_table(metrics: &Metrics) {
-    let recalls = |f: &Figures| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
+    let recalls = |f: &RetrievalScores| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
     let mut rows = Vec::new();
     for (direction, scored) in &metrics.retrieval {
         let f = &scored.figures;

@@ -70,7 +70,7 @@ struct TransportSolution {
     /// `None` for the exact solver.
     iterations: Option<usize>,
     seconds: f64,
-    stop: Stop,
+    stop: StopReason,
     plan: SolutionPlan,
     /// Further values that only this solver reports.
     more: Vec<(&'static str, f64)>,
@@ -94,7 +94,7 @@ fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) 
 }
 
 fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
-    let limits = Limits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
+    let limits = SolverLimits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
     let found = exact(problem.dense_cost()?.view(), &problem.a, &problem.b, &limits)?;
     let plan = found.plan();
@@ -256,13 +256,14 @@ impl TransportSolution {
 
 fn warn(solution: &TransportSolution, global: &GlobalOptions) {
     let why = match solution.stop {
-        Stop::Converged => return,
-        Stop::Iterations => "the iteration limit was reached (--iterations)",
-        Stop::Time => "the time limit was reached (--time-limit)",
-        Stop::Stalled => {
+        StopReason::Converged => return,
+        StopReason::Iterations => "the iteration limit was reached (--iterations)",
+        StopReason::Time => "the time limit was reached (--time-limit)",
+        StopReason::Stalled => {
             "the error no longer decreases: the tolerance is below the limit of single precision"
         }
-        Stop::Cancelled => "it was cancelled",
+        StopReason::Cancelled => "it was cancelled",
+        _ => "it stopped early",
     };
     if !global.quiet {
         let error = solution.marginal_error;

@@ -4,6 +4,7 @@
 
 mod common;
 
+use chiasm_testing::{Requirement, skip};
 use common::{CommandOutput, Sandbox, project};
 use std::process::Command;
 

@@ -44,7 +44,7 @@ fn unit_rows_of<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
         // the graph computes in single precision, `apply` in double: sums of up to a hundred products differ
         assert!(gap(&z, &applied) < 2e-5, "{}", gap(&z, &applied));
     }
-    assert!(fitted.maps[0].apply(x.slice(ndarray::s![.., 1..])).is_err(), "items of another width");
+    assert!(fitted.maps[0].apply(x.slice_axis(Axis(1), (1..).into())).is_err(), "items of another width");
     assert_eq!(fitted.maps[0].output_dim(), fitted.maps[1].output_dim());
     // one row at a time gives what the batch gave: the batch axis is free and rows do not mix
     let first = x.select(Axis(0), &[0]);

@@ -135,7 +135,7 @@ impl PointwiseKernel {
         // One piece sums a whole row, so a single row with sums is not split.
         let whole = extent.rows == 1 && !self.plan.row_sums.is_empty();
         let pieces = if whole { 1 } else { (size / PIECE).clamp(1, PIECES) };
-        let sums = self.program.outputs.iter().filter(|output| output.reach == Reach::Column).count();
+        let sums = self.program.outputs.iter().filter(|output| output.summation == Summation::Column).count();
         let mut partial = vec![0.0_f32; pieces * sums * extent.columns];
         let run = block::PointwiseRun::new(
             &self.program,
@@ -174,7 +174,7 @@ impl PointwiseKernel {
 }
 
 /// Returns the shape of an output, given the shape that the node runs over.
-fn output_shape(output: &Output, shape: &[i64]) -> Vec<i64> {
+fn output_shape(output: &ProgramOutput, shape: &[i64]) -> Vec<i64> {
     let rank = shape.len();
     let summed = |at: usize| match output.summation {
         Summation::None => false,

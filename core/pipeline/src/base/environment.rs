@@ -19,7 +19,7 @@ pub struct Environment {
     /// Folders of model cards given by the user; searched before all others.
     pub models: Vec<PathBuf>,
     /// Where to look for ONNX Runtime.
-    pub search: Search,
+    pub search: EngineSearch,
     /// The device that graphs run on.
     pub device: Device,
     /// Number of threads; 0 means all cores.
@@ -39,7 +39,7 @@ impl Environment {
         Self {
             host: Host::discover(&chiasm_host::Search::from_environment(Vec::new())),
             models: Vec::new(),
-            search: Search::from_environment(None),
+            search: EngineSearch::from_environment(None),
             device: Device::Cpu,
             threads: 0,
             cache: Cache::of_user(),
@@ -153,9 +153,9 @@ impl HostServices for TaskServices {
         &self,
         _plugin: &str,
         objective: &Objective,
-        rows: &Rows<'_>,
-        options: &Options,
-    ) -> Result<Trained, String> {
+        rows: &TrainingRows<'_>,
+        options: &TrainingOptions,
+    ) -> Result<TrainedWeights, String> {
         let trains = TrainingRunner {
             task: &self.task,
             search: &self.search,

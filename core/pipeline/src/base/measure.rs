@@ -41,7 +41,7 @@ fn run<T: Real>(
     b: ArrayView2<'_, T>,
     request: &MeasureOptions,
     reporter: &dyn Reporter,
-) -> Result<Report, Error> {
+) -> Result<MeasureReport, Error> {
     check_rows(files[0], a)?;
     check_rows(files[1], b)?;
     let watch = |key: &str, step: usize, steps: usize| {

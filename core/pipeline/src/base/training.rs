@@ -81,7 +81,7 @@ impl TrainingRunner<'_> {
 }
 
 /// Formats the losses of a step as one line.
-fn losses(progress: &Progress<'_>) -> String {
+fn losses(progress: &TrainingProgress<'_>) -> String {
     let named = progress.losses.iter().map(|(name, value)| (name.as_str(), *value));
     let all = named.chain(progress.validation.map(|value| ("validation", value)));
     all.map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>().join("  ")

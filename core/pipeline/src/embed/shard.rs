@@ -243,7 +243,7 @@ impl ShardCollector<'_> {
     }
 }
 
-impl Sink for ShardCollector<'_> {
+impl BatchReceiver for ShardCollector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         let named = |name: &str| {
             let found = outputs.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
@@ -273,9 +273,9 @@ impl Sink for ShardCollector<'_> {
         Ok(())
     }
 
-    fn bad_item(&mut self, item: usize, reason: &str) -> OnBad {
+    fn bad_item(&mut self, item: usize, reason: &str) -> BadItemPolicy {
         self.bad.insert(item, format!("{}: {reason}", self.shard[item].describe()));
-        if self.skip_bad { OnBad::Skip } else { OnBad::Abort }
+        if self.skip_bad { BadItemPolicy::Skip } else { BadItemPolicy::Abort }
     }
 
     fn progress(&mut self, done: usize, _: usize) -> bool {

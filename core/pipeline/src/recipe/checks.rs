@@ -5,7 +5,7 @@ use super::{
     tree::{self, TomlTable},
 };
 use crate::base::problem::{Problem, Problems, SourceSpan};
-use chiasm_check::{CHECKS, Settings};
+use chiasm_check::{CHECKS, CheckSettings};
 use miette::NamedSource;
 use std::{cell::RefCell, sync::Arc};
 
@@ -13,7 +13,7 @@ use std::{cell::RefCell, sync::Arc};
 #[derive(Debug, Clone, Default)]
 pub struct ChecksRecipe {
     /// Points, tolerances and limits.
-    pub settings: Settings,
+    pub settings: CheckSettings,
     /// The column of the data that holds the label of each row.
     pub labels: Option<Located<String>>,
 }
@@ -63,7 +63,7 @@ pub(super) fn read_checks(root: &TableReader<'_>) -> ChecksRecipe {
 ///
 /// # Errors
 /// Every invalid assignment.
-pub fn settings_from_overrides(overrides: &[String], seed: u64) -> Result<Settings, Problems> {
+pub fn settings_from_overrides(overrides: &[String], seed: u64) -> Result<CheckSettings, Problems> {
     let mut table = TomlTable::new();
     for assignment in overrides {
         tree::set(&mut table, assignment)?;

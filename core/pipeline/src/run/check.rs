@@ -34,7 +34,7 @@ pub struct RunChecks {
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
     /// The report of each map.
-    pub maps: Vec<Report>,
+    pub maps: Vec<MapReport>,
 }
 
 /// The data that the maps of a run are checked with.
@@ -56,7 +56,7 @@ pub(super) struct CheckInputs<'a> {
 pub(super) fn check_maps(
     model: &LearnedModel,
     items: &CheckInputs<'_>,
-    settings: &Settings,
+    settings: &CheckSettings,
     env: &Environment,
 ) -> Result<RunChecks, Error> {
     let mut maps = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn check_maps(
         let others = concatenate(Axis(0), &others).map_err(|e| {
             Error::Internal(format!("joining the aligned items of the other modalities: {e}"))
         })?;
-        let labels = items.labelled.as_ref().map(|(labels, train)| Labels {
+        let labels = items.labelled.as_ref().map(|(labels, train)| ProbeLabels {
             labels: labels.of(&items.test[at].rows),
             training: train[at].pooled.view(),
             training_labels: labels.of(&train[at].rows),
@@ -106,14 +106,18 @@ pub fn spanned_dimension(rows: &Array2<f32>) -> Result<usize, Error> {
 }
 
 /// Returns what an inverse of this kind claims.
-fn claims(kind: InverseKind) -> Claims {
-    Claims {
+fn claims(kind: InverseKind) -> InverseSides {
+    InverseSides {
         left: matches!(kind, InverseKind::Left | InverseKind::TwoSided),
         right: matches!(kind, InverseKind::Right | InverseKind::TwoSided),
     }
 }
 
-fn subject_report(subject: &Subject<'_>, settings: &Settings, env: &Environment) -> Result<Report, Error> {
+fn subject_report(
+    subject: &CheckInput<'_>,
+    settings: &CheckSettings,
+    env: &Environment,
+) -> Result<MapReport, Error> {
     let options = SessionOptions { device: env.device, threads: env.threads, ..SessionOptions::default() };
     let total = settings.points.min(subject.points.nrows());
     let steps = StageProgress::begin(&*env.reporter, &format!("check {}", subject.name), total);
@@ -153,7 +157,7 @@ pub fn check_graph(
     what: &GraphCheckInput<'_>,
     overrides: &[String],
     env: &Environment,
-) -> Result<Report, Error> {
+) -> Result<MapReport, Error> {
     let settings = settings_from_overrides(overrides, 0)?;
     let load = |path: &Path| Graph::load(path).map_err(Error::graph(path.display().to_string()));
     let map = load(what.graph)?;

@@ -68,12 +68,12 @@ pub struct Metrics {
 pub struct DirectionMetrics {
     /// recall@1, @5, @10, mrr, map, map@10, ndcg@10, median rank.
     #[serde(flatten)]
-    pub figures: Figures,
+    pub figures: RetrievalScores,
     /// 95 % confidence interval of recall@1, bootstrapped over the rows.
     #[serde(rename = "recall@1_interval")]
     pub interval: [f64; 2],
     /// The expected metrics of a random order of the gallery.
-    pub chance: Figures,
+    pub chance: RetrievalScores,
     /// Number of queries with a relevant item.
     pub queries: usize,
     /// Number of queries without a relevant item, which are left out.
@@ -92,7 +92,7 @@ pub struct DirectionMetrics {
 #[non_exhaustive]
 pub struct RetrievalSummary {
     /// Metrics of each direction.
-    pub retrieval: BTreeMap<String, Figures>,
+    pub retrieval: BTreeMap<String, RetrievalScores>,
     /// Sum of recall@1, @5 and @10 of all directions, in percent.
     pub rsum: f64,
 }
@@ -150,8 +150,8 @@ impl<'a> RetrievalDirection<'a> {
         vectors: impl Fn(&'b AlignedItems) -> &'b Array2<f32>,
         penalty: Option<&[f64]>,
     ) -> Result<Retrieval<'b>, Error> {
-        let queries = Items { vectors: vectors(self.first).view(), groups: &self.groups[0] };
-        let gallery = Items { vectors: vectors(self.second).view(), groups: &self.groups[1] };
+        let queries = RetrievalItems { vectors: vectors(self.first).view(), groups: &self.groups[0] };
+        let gallery = RetrievalItems { vectors: vectors(self.second).view(), groups: &self.groups[1] };
         Retrieval::new(queries, gallery, penalty).map_err(measure_error)
     }
 
@@ -168,7 +168,7 @@ impl<'a> RetrievalDirection<'a> {
             .transpose()
             .map_err(measure_error)?;
         Ok(DirectionMetrics {
-            figures: found.figures(),
+            figures: found.scores(),
             interval: [low, high],
             chance: found.chance(),
             queries: found.outcomes.len(),
@@ -191,7 +191,7 @@ pub fn retrieval_summary(
 ) -> Result<RetrievalSummary, Error> {
     let mut retrieval = BTreeMap::new();
     for (name, direction) in RetrievalDirection::all(aligned, relevance) {
-        retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().figures());
+        retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().scores());
     }
     Ok(with_rsum(retrieval))
 }
@@ -202,14 +202,14 @@ fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSumm
     let mut retrieval = BTreeMap::new();
     for (name, direction) in RetrievalDirection::all(aligned, relevance) {
         let (first, second) = (direction.first.z.view(), direction.second.z.view());
-        let [_, penalty] = hubness::csls(first, second, CSLS_TOP).map_err(measure_error)?;
+        let [_, penalty] = hubness::csls_penalties(first, second, CSLS_TOP).map_err(measure_error)?;
         let found = direction.retrieval(|own| &own.z, Some(&penalty))?.outcomes();
         retrieval.insert(name, found.scores());
     }
     Ok(with_rsum(retrieval))
 }
 
-fn with_rsum(retrieval: BTreeMap<String, Figures>) -> RetrievalSummary {
+fn with_rsum(retrieval: BTreeMap<String, RetrievalScores>) -> RetrievalSummary {
     let rsum = retrieval.values().map(recalls).sum();
     RetrievalSummary { retrieval, rsum }
 }
@@ -223,7 +223,7 @@ fn not_measured(aligned: &[AlignedItems], measured: &HashSet<String>) -> Vec<Str
 }
 
 /// Returns recall@1 + recall@5 + recall@10, in percent.
-fn recalls(figures: &Figures) -> f64 {
+fn recalls(figures: &RetrievalScores) -> f64 {
     100.0 * (figures.recall_at_1 + figures.recall_at_5 + figures.recall_at_10)
 }
 

@@ -155,7 +155,8 @@ impl Run<'_> {
         let none = vec![Vec::new(); count];
         let outputs_of = outputs.iter().map(|name| ((*name).to_owned(), none.clone())).collect();
         let mut rows_of = OutputCollector { outputs: outputs_of, steps, before: 0 };
-        match embed(&session, count, &inputs, outputs, &options, prepare, &mut rows_of) {
+        let request = EmbedRequest { items: count, inputs: &inputs, outputs, options };
+        match embed(&session, &request, prepare, &mut rows_of) {
             Err(chiasm_runtime::Error::Item { index, reason }) => {
                 let shown: Vec<String> = columns.iter().map(|column| column[index].describe()).collect();
                 let message = format!("cannot read {}: {reason}", shown.join(" and "));
@@ -183,7 +184,7 @@ struct OutputCollector<'a> {
     before: usize,
 }
 
-impl Sink for OutputCollector<'_> {
+impl BatchReceiver for OutputCollector<'_> {
     fn batch(&mut self, rows: &[usize], outputs: Vec<(String, Tensor)>) -> Result<(), String> {
         for (name, tensor) in outputs {
             let kept = self.outputs.get_mut(&name).ok_or_else(|| format!("unexpected output `{name}`"))?;

@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
             spanned: &self.learned.spanned,
             labelled: labels.map(|labels| (labels, train.as_slice())),
         };
-        let settings = Settings { seed: self.manifest.seed, ..checks.settings };
+        let settings = CheckSettings { seed: self.manifest.seed, ..checks.settings };
         check_maps(&self.model, &items, &settings, self.env)
     }
 

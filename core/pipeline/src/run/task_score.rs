@@ -160,7 +160,7 @@ impl TaskScorer<'_> {
                     .outer_iter()
                     .map(|prediction| largest(prediction).unwrap_or_default())
                     .collect();
-                let counts = scores::Counts::of_classes(&truth, &found).map_err(scoring)?;
+                let counts = scores::ConfusionCounts::per_class(&truth, &found).map_err(scoring)?;
                 add("macro_f1", Some(scores::macro_f1(&counts)));
                 add("micro_f1", Some(scores::micro_f1(&counts)));
                 let known: Vec<usize> = (0..truth.len()).filter(|at| truth[*at] < unknown).collect();
@@ -173,7 +173,8 @@ impl TaskScorer<'_> {
             GroundTruth::Labels(labels) => {
                 let truth = Array2::from_shape_fn(predictions.dim(), |(r, c)| labels[rows[r]].contains(&c));
                 let found = predictions.mapv(|logit| logit > 0.0);
-                let counts = scores::Counts::of_labels(truth.view(), found.view()).map_err(scoring)?;
+                let counts =
+                    scores::ConfusionCounts::per_label(truth.view(), found.view()).map_err(scoring)?;
                 add("macro_f1", Some(scores::macro_f1(&counts)));
                 add("micro_f1", Some(scores::micro_f1(&counts)));
                 add("roc_auc", scores::macro_roc_auc(truth.view(), predictions.view()).map_err(scoring)?);
@@ -263,8 +264,8 @@ fn retrieve_targets<T>(
     let own: Vec<usize> = (0..predictions.nrows()).collect();
     let of = |(row, count): (usize, &usize)| std::iter::repeat_n(row, *count);
     let groups: Vec<usize> = targets.counts.iter().enumerate().flat_map(of).collect();
-    let queries = Items { vectors: predictions.view(), groups: &own };
-    let gallery = Items { vectors: targets.items.view(), groups: &groups };
+    let queries = RetrievalItems { vectors: predictions.view(), groups: &own };
+    let gallery = RetrievalItems { vectors: targets.items.view(), groups: &groups };
     Ok(read(&Retrieval::new(queries, gallery, None).map_err(scoring)?))
 }
 
@@ -276,8 +277,8 @@ fn recalls(predictions: &Array2<f32>, targets: &RetrievalTargets) -> Result<Vec<
 fn retrieve(
     predictions: &Array2<f32>,
     targets: &RetrievalTargets,
-) -> Result<chiasm_geometry::retrieval::Figures, Error> {
-    retrieve_targets(predictions, targets, |retrieval| retrieval.outcomes().figures())
+) -> Result<chiasm_geometry::retrieval::RetrievalScores, Error> {
+    retrieve_targets(predictions, targets, |retrieval| retrieval.outcomes().scores())
 }
 
 fn scoring(error: chiasm_geometry::Error) -> Error {
