@@ -316,6 +316,53 @@ fn parameters_of_the_wrong_type_are_refused_before_anything_is_embedded() {
 }
 
 #[test]
+fn parameters_out_of_range_are_refused_before_anything_is_embedded() {
+    let sandbox = quiz(20, SMALL);
+    sandbox.refused(
+        &["plan", "recipe.toml", "--set", "fuse.dropout=2"],
+        &["`fuse.dropout`: expected a number from 0 to 0.95, got 2", "chiasm plugin inspect"],
+    );
+    // Only the plugin knows that the heads divide the width.
+    sandbox.refused(
+        &["plan", "recipe.toml", "--set", "fuse.heads=3"],
+        &["parameter `heads`: expected a divisor of `width` = 16, got 3"],
+    );
+    sandbox
+        .refused(&["plan", "recipe.toml", "--set", "align.dimensions=0"], &["`align.dimensions`: expected"]);
+}
+
+/// A mode that reads pooled vectors embeds no tokens, and its merged model still knows which modality is
+/// absent.
+#[test]
+fn a_mode_of_pooled_vectors_embeds_no_tokens() {
+    let sandbox = quiz(60, &format!("{SMALL}mode = \"gated-sum\"\n"));
+    let plan = |mode: &str| {
+        json(&sandbox.good(&[
+            "plan",
+            "recipe.toml",
+            "--format",
+            "json",
+            "--set",
+            &format!("fuse.mode={mode}"),
+        ]))
+    };
+    assert_eq!(plan("gated-sum")["reads_tokens"], false);
+    assert_eq!(plan("decoder")["reads_tokens"], true);
+    sandbox.good(&FIT);
+    let before = stored(&sandbox, "metrics.json");
+    let again = json(&sandbox.good(&["eval", "run", "--format", "json"]));
+    assert_eq!(again["task"]["score"], json(&before)["task"]["score"]);
+    let image = picture(&sandbox);
+    let logits = |arguments: &[&str]| {
+        let all = [&["run", "run", "--format", "json"], arguments].concat();
+        json(&sandbox.good(&all))["outputs"]["logits"].clone()
+    };
+    let both = logits(&["--image", &image, "--question", QUESTION]);
+    let seen = logits(&["--image", &image]);
+    assert!(both.is_array() && seen.is_array() && both != seen, "{both} {seen}");
+}
+
+#[test]
 fn inconsistent_inputs_are_refused() {
     let sandbox = quiz(60, SMALL);
     sandbox.good(&FIT);

@@ -52,11 +52,12 @@ pub enum InverseKind {
 /// A map from several modalities into one vector.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    /// Inputs, those it wants of each modality: `<modality>.pooled` `[batch, k]`, and for a fusion that reads tokens `<modality>.tokens` `[batch, T, d]` and
-    /// `<modality>.mask` `[batch, T]`, with T free. Outputs: `fused` `[batch, f]`, and `logits` `[batch, c]` when the task has labels; and
-    /// if it likes, where its attention went: `attention.<modality>` `[batch, T]`, the share of looks that each token got.
+    /// Inputs, any of these for each modality: `<modality>.pooled` `[batch, k]`, `<modality>.mask` `[batch, T]`,
+    /// and, for a fusion that reads tokens, `<modality>.tokens` `[batch, T, d]`, with T free. Outputs: `fused`
+    /// `[batch, f]`, `logits` `[batch, c]` when the task has labels, and optionally `attention.<modality>`
+    /// `[batch, T]`, the share of the attention that each token gets.
     ///
-    /// A mask row of zeros says that the modality is absent there.
+    /// A row of zeros in a mask means that the modality is absent from that row.
     pub graph: Graph,
     /// Metrics and reasons.
     pub notes: Value,

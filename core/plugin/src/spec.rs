@@ -129,8 +129,12 @@ pub struct ModelInput {
     pub pad: f64,
 }
 
-/// What a fusion is asked for. Its data holds, for each modality, `<name>.pooled` f32 `[n, pooled_dim]`; when it reads tokens also `<name>.tokens` f32
-/// `[n, T, token_dim]` and `<name>.mask` f32 `[n, T]` (0 or 1); and for a task `target` f32 `[n, c]`.
+/// What a fusion is asked for.
+///
+/// The data of a fit are, for each modality, `<name>.pooled` f32 `[n, pooled_dim]`, `<name>.tokens` f32
+/// `[n, T, token_dim]` for a fusion that reads tokens, and `<name>.mask` f32 `[n, T]`: 1 for a token and 0 for
+/// padding. A row without the modality has a mask of zeros. T is 1 for a fusion that reads no tokens. For a task
+/// there is also `target` f32 `[n, c]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FusionSpec {

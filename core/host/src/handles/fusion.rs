@@ -97,8 +97,8 @@ fn ports(graph: &Graph, spec: &FusionSpec, tokens: bool) -> Result<(), String> {
         let mut known = vec![(format!("{name}.pooled"), vec![Axis::Batch, Axis::Exactly(*pooled_dim)])];
         if let Some(width) = token_dim.filter(|_| tokens) {
             known.push((format!("{name}.tokens"), vec![Axis::Batch, Axis::Free, Axis::Exactly(width)]));
-            known.push((format!("{name}.mask"), vec![Axis::Batch, Axis::Free]));
         }
+        known.push((format!("{name}.mask"), vec![Axis::Batch, Axis::Free]));
         let taken: Vec<_> = known.iter().filter(|(port, _)| own.contains(port)).cloned().collect();
         if taken.is_empty() {
             let known: Vec<&str> = known.iter().map(|(port, _)| port.as_str()).collect();

@@ -25,10 +25,10 @@ pub fn fit(plan: &Plan, inputs: &FusionInputs, env: &Environment) -> Result<Opti
     for (at, [pooled_port, tokens_port, mask_port]) in ports.iter().enumerate() {
         let (pooled, tokens) = (&inputs.pooled[at], &inputs.tokens[at]);
         data.push((pooled_port, view(pooled)));
-        if let Some(TokenSequences { values, mask }) = tokens {
+        if let Some(TokenSequences { values, .. }) = tokens {
             data.push((tokens_port, Data::f32(values.shape(), values.as_slice().unwrap_or_default())));
-            data.push((mask_port, view(mask)));
         }
+        data.push((mask_port, view(inputs.mask(at))));
         modalities.push(Modality {
             name: inputs.names[at].clone(),
             pooled_dim: pooled.ncols(),

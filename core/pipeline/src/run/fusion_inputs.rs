@@ -30,6 +30,8 @@ pub struct FusionInputs {
     pub pooled: Vec<Array2<f32>>,
     /// Tokens of each modality, if they were embedded.
     pub tokens: Vec<Option<TokenSequences>>,
+    /// Whether each row holds each modality, `[rows, 1]`, 1 or 0: the mask of a modality without tokens.
+    pub present: Vec<Array2<f32>>,
     /// The targets of a retrieval task.
     pub targets: Option<RetrievalTargets>,
 }
@@ -73,6 +75,7 @@ impl FusionInputs {
         env: &Environment,
     ) -> Result<Self, Error> {
         let (mut names, mut pooled, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+        let mut present = Vec::new();
         for (at, own) in embedded.iter().enumerate() {
             let first = own.select(rows).first_of_rows();
             let place: HashMap<usize, usize> =
@@ -80,9 +83,12 @@ impl FusionInputs {
             let places: Vec<Option<usize>> = rows.iter().map(|row| place.get(row).copied()).collect();
             pooled.push(spread(&model.align(at, &first, env)?.z, &places));
             tokens.push(first.sequences().map(|sequences| spread_tokens(sequences, &places)));
+            present.push(Array2::from_shape_fn((rows.len(), 1), |(row, _)| {
+                f32::from(u8::from(places[row].is_some()))
+            }));
             names.push(own.name.clone());
         }
-        Ok(Self { rows: rows.to_vec(), names, pooled, tokens, targets })
+        Ok(Self { rows: rows.to_vec(), names, pooled, tokens, present, targets })
     }
 
     /// Runs the fusion and returns its output called `output` for every row. `hidden` is the index of a
@@ -127,17 +133,23 @@ impl FusionInputs {
         Ok(all.unwrap_or_default())
     }
 
+    /// Returns the mask of the tokens of a modality, or whether each row holds it when it has no tokens.
+    pub fn mask(&self, at: usize) -> &Array2<f32> {
+        self.tokens[at].as_ref().map_or(&self.present[at], |tokens| &tokens.mask)
+    }
+
     /// Returns the values of the fusion's ports of one modality for some rows: name, shape, values. For a
     /// hidden modality, the vector and the mask are zero.
     fn ports(&self, at: usize, rows: Slice, hidden: bool) -> Vec<(&'static str, Vec<usize>, Vec<f32>)> {
         let seen = f32::from(u8::from(!hidden));
         let pooled = self.pooled[at].slice_axis(Axis(0), rows);
         let mut ports = vec![("pooled", pooled.shape().to_vec(), pooled.iter().map(|x| x * seen).collect())];
-        if let Some(TokenSequences { values, mask }) = &self.tokens[at] {
-            let (values, mask) = (values.slice_axis(Axis(0), rows), mask.slice_axis(Axis(0), rows));
+        if let Some(TokenSequences { values, .. }) = &self.tokens[at] {
+            let values = values.slice_axis(Axis(0), rows);
             ports.push(("tokens", values.shape().to_vec(), values.iter().copied().collect()));
-            ports.push(("mask", mask.shape().to_vec(), mask.iter().map(|there| there * seen).collect()));
         }
+        let mask = self.mask(at).slice_axis(Axis(0), rows);
+        ports.push(("mask", mask.shape().to_vec(), mask.iter().map(|there| there * seen).collect()));
         ports
     }
 }

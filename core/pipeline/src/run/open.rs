@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
             modalities: &self.modalities,
             items: &data.items,
             ids: &data.dataset.ids,
-            tokens: &|name| self.model.reads_tokens(name),
+            tokens: &|name| self.model.token_ports(name).contains(&"tokens"),
             skip_bad: false,
             training,
         };
@@ -289,14 +289,10 @@ fn open_modality(
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
         let ports = if at == 0 { ports } else { &[] };
         let graph = extract_encoder(source.merged, &manifest.name, &place, ports)?;
-        // Encoders that differ from those of the fit have their own entries in the cache: those with other
-        // weights, and those with the mask in place of tokens.
+        // Encoders with other weights than those of the fit have their own entries in the cache.
         let mut identity = recorded.identity.clone();
         if let Some(storage) = source.storage {
             identity.push_str(&format!(" {}", storage.as_str()));
-        }
-        if ports == ["mask"] {
-            identity.push_str(" mask");
         }
         let recorded = RecordedEncoder {
             adapter: &recorded.adapter,
