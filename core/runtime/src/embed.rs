@@ -8,6 +8,7 @@
 
 mod collect;
 mod receiver;
+mod request;
 mod workers;
 
 use std::fmt::Display;
@@ -17,32 +18,10 @@ use chiasm_graph::Tensor;
 
 pub use collect::{EmbeddedItems, embed_all};
 pub use receiver::{BadItemPolicy, BatchReceiver, EmbedReport};
+pub use request::{EmbedOptions, EmbedRequest};
 
-use crate::{BatchLimits, ItemInput, Result, Session};
+use crate::{BatchLimits, Result, Session};
 use workers::WorkerPool;
-
-/// Threads and batch limits of [`embed`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EmbedOptions {
-    /// Workers; 0 takes every core. They include those that run the model on a session made with
-    /// [`crate::SessionOptions::batches`].
-    pub threads: usize,
-    /// The limits of a batch; `None` takes the default of the session's device.
-    pub limits: Option<BatchLimits>,
-}
-
-/// What [`embed`] runs: items `0..items`, the inputs that each gives, and the outputs to return.
-#[derive(Debug, Clone, Copy)]
-pub struct EmbedRequest<'a> {
-    /// The number of items.
-    pub items: usize,
-    /// The model's inputs, in the order in which an item's prepared tensors come.
-    pub inputs: &'a [ItemInput],
-    /// The names of the outputs to compute.
-    pub outputs: &'a [&'a str],
-    /// Threads and batch limits.
-    pub options: EmbedOptions,
-}
 
 /// Measured on the CPU (`benches/embed.rs`): a few pictures or a thousand tokens already fill the kernels,
 /// and more of them no longer fit its caches (2048 tokens cost a quarter more time per caption than 1024).

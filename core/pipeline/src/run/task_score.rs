@@ -297,6 +297,7 @@ mod tests {
             names: vec!["image".into(), "text".into()],
             pooled: vec![Array2::zeros((rows, 2)), Array2::zeros((rows, 2))],
             tokens: vec![None, None],
+            present: vec![Array2::ones((rows, 1)); 2],
             targets,
         }
     }

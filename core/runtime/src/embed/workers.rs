@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use chiasm_graph::Tensor;
 
-use super::EmbedRequest;
 use super::receiver::{BadItemPolicy, BatchReceiver, EmbedReport};
+use super::request::EmbedRequest;
 use crate::batch::{ItemSize, measure, plan, stack};
 use crate::{BatchLimits, Error, Result, Session};
 
