@@ -1,7 +1,8 @@
 //! Pictures prepared per second, beside Pillow and NumPy (peer.py) on the same files and threads, in turn.
 //!
-//! `CHIASM_PEERS=PYTHON cargo bench --profile dev -p chiasm-image --bench prepare -- FOLDER [THREADS]` prints one line of JSON.
-//! `CHIASM_PEERS` is a Python with numpy and pillow; without it only our side is measured.
+//! `CHIASM_PEERS=PYTHON cargo bench --profile dev -p chiasm-image --bench prepare -- FOLDER [THREADS]`
+//! prints one line of JSON. `CHIASM_PEERS` is a Python with numpy and pillow; without it only our side is
+//! measured.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use chiasm_image::Image;
+use chiasm_image::ImageAdapter;
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, json};
 
@@ -41,7 +42,7 @@ fn main() {
     println!("{result}");
 }
 
-fn adapter() -> Image {
+fn adapter() -> ImageAdapter {
     let free = |name: &str| DimSpec::Named(name.into());
     let port = |name: &str, dims| PortSpec { name: name.into(), dtype: DType::F32, dims: Some(dims) };
     let spec = EncoderSpec {
@@ -51,14 +52,16 @@ fn adapter() -> Image {
         )],
         outputs: vec![port("embedding", vec![free("N"), DimSpec::Fixed(8)])],
         ports: json!({ "pooled": "embedding" }),
-        preprocessing: json!({ "size": [224, 224], "scale": 1, "mean": [128, 128, 128], "std": [128, 128, 128] }),
+        preprocessing: json!({
+            "size": [224, 224], "scale": 1, "mean": [128, 128, 128], "std": [128, 128, 128],
+        }),
         ..Default::default()
     };
-    Image::open(&spec, &Services::detached(0, 1)).map_err(|error| error.message().to_owned()).unwrap()
+    ImageAdapter::open(&spec, &Services::detached(0, 1)).map_err(|error| error.message().to_owned()).unwrap()
 }
 
 /// Seconds.
-fn prepare_all(adapter: &Image, files: &[PathBuf], threads: usize) -> f64 {
+fn prepare_all(adapter: &ImageAdapter, files: &[PathBuf], threads: usize) -> f64 {
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     std::thread::scope(|scope| {

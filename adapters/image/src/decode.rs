@@ -1,13 +1,20 @@
-//! File bytes -> 8-bit RGB, as Pillow's `Image.open(..).convert("RGB")` gives it.
+//! Decodes an image file to 8-bit RGB, like Pillow's `Image.open(..).convert("RGB")`.
 //!
-//! Most vision models were trained on, and are published with, Pillow's reading of a file, so every choice here is
-//! Pillow's: the format is told by the content and not by the file's extension, alpha is dropped (not blended),
-//! palettes are looked up, CMYK is read by Adobe's convention, EXIF rotation is ignored unless asked for, and colour
-//! profiles and gamma are ignored. One departure: Pillow clips 16-bit grey at 255, which turns the picture white; we keep the
-//! high byte, as Pillow itself does with 16-bit RGB.
+//! Most vision models are trained on images decoded by Pillow, so this decoder follows Pillow. The format is
+//! detected from the content, not from the file's extension. Alpha is dropped, not blended. Palettes are
+//! looked up. CMYK follows Adobe's convention. EXIF rotation is ignored unless `orient` is set; colour
+//! profiles and gamma are always ignored. There is one difference: Pillow clips 16-bit grey at 255, which
+//! makes the image white. This decoder keeps the high byte, as Pillow does with 16-bit RGB.
 //!
-//! Refused, each with its reason: an empty file, a format not among JPEG, PNG, WebP and BMP, a file that ends before
-//! its picture does, and more pixels than [`MAX_PIXELS`].
+//! These files are refused: empty files, formats other than JPEG, PNG, WebP and BMP, truncated files, and
+//! images of more than [`MAX_PIXELS`] pixels.
+//!
+//! ```
+//! use chiasm_image::decode::{DecodeError, decode};
+//!
+//! assert_eq!(decode(b"", false), Err(DecodeError::Empty));
+//! assert!(matches!(decode(b"a text", false), Err(DecodeError::Format(_))));
+//! ```
 
 use std::io::Cursor;
 
@@ -18,10 +25,10 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// The most pixels a picture may have: Pillow's own limit against decompression bombs.
+/// The largest number of pixels of an image: Pillow's limit against decompression bombs.
 pub const MAX_PIXELS: u64 = 2 * 89_478_485;
 
-/// An 8-bit RGB picture, rows from the top, no padding.
+/// An 8-bit RGB image, rows from the top, without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rgb {
     /// Columns.
@@ -32,58 +39,58 @@ pub struct Rgb {
     pub pixels: Vec<u8>,
 }
 
-/// Why a file gives no picture, in words that end with what to do.
+/// The reason why a file cannot be decoded. The message ends with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// No bytes at all.
+pub enum DecodeError {
+    /// The file is empty.
     #[error("the file is empty; restore it, or leave this row out")]
     Empty,
-    /// The content is none of the known formats.
+    /// The format is not supported.
     #[error("expected JPEG, PNG, WebP or BMP, got {0}; convert the file, or leave this row out")]
     Format(String),
-    /// The file ends before the picture does.
+    /// The file ends before its image does.
     #[error("the file is truncated: {0}; fetch it again, or leave this row out")]
     Truncated(String),
-    /// The header promises more than we will decode.
+    /// The header states more than [`MAX_PIXELS`] pixels.
     #[error("the picture has {width} x {height} pixels, at most {MAX_PIXELS} are read; shrink it first")]
     TooLarge {
-        /// Columns promised.
+        /// Columns in the header.
         width: u64,
-        /// Rows promised.
+        /// Rows in the header.
         height: u64,
     },
-    /// The decoder gave up.
+    /// The decoder failed.
     #[error("the {format} data is damaged: {reason}; fetch the file again, or leave this row out")]
     Damaged {
         /// "JPEG", "PNG", ...
         format: &'static str,
-        /// The decoder's own words.
+        /// The decoder's message.
         reason: String,
     },
 }
 
 /// Decodes a whole file held in memory; `orient` applies the EXIF rotation.
-pub fn decode(bytes: &[u8], orient: bool) -> Result<Rgb, Unreadable> {
+pub fn decode(bytes: &[u8], orient: bool) -> Result<Rgb, DecodeError> {
     if bytes.is_empty() {
-        return Err(Unreadable::Empty);
+        return Err(DecodeError::Empty);
     }
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => decode_jpeg(bytes, orient),
         Ok(ImageFormat::Png) => decode_other(bytes, orient, "PNG", image::codecs::png::PngDecoder::new),
         Ok(ImageFormat::WebP) => decode_other(bytes, orient, "WebP", image::codecs::webp::WebPDecoder::new),
         Ok(ImageFormat::Bmp) => decode_other(bytes, orient, "BMP", image::codecs::bmp::BmpDecoder::new),
-        Ok(other) => Err(Unreadable::Format(format!("{other:?}"))),
+        Ok(other) => Err(DecodeError::Format(format!("{other:?}"))),
         Err(_) => {
-            Err(Unreadable::Format(format!("a file beginning with {:02x?}", &bytes[..bytes.len().min(8)])))
+            Err(DecodeError::Format(format!("a file beginning with {:02x?}", &bytes[..bytes.len().min(8)])))
         }
     }
 }
 
-/// JPEG goes to zune-jpeg directly: `image` would copy the file and forgive a missing end.
-fn decode_jpeg(bytes: &[u8], orient: bool) -> Result<Rgb, Unreadable> {
+/// Decodes a JPEG by zune-jpeg itself, because `image` copies the file and accepts a truncated one.
+fn decode_jpeg(bytes: &[u8], orient: bool) -> Result<Rgb, DecodeError> {
     let damaged = |reason: String| match jpeg_ends(bytes) {
-        true => Unreadable::Damaged { format: "JPEG", reason },
-        false => Unreadable::Truncated(reason),
+        true => DecodeError::Damaged { format: "JPEG", reason },
+        false => DecodeError::Truncated(reason),
     };
     let options = DecoderOptions::default()
         .set_strict_mode(false)
@@ -94,9 +101,9 @@ fn decode_jpeg(bytes: &[u8], orient: bool) -> Result<Rgb, Unreadable> {
     decoder.decode_headers().map_err(|error| damaged(error.to_string()))?;
     let (width, height) = decoder.dimensions().ok_or_else(|| damaged("it has no frame header".into()))?;
     check_size(width as u64, height as u64)?;
-    // The decoder paints what is missing grey; a picture that is half grey must not be embedded as if it were whole.
+    // The decoder fills missing parts with grey, so a truncated image must be refused here.
     if !jpeg_ends(bytes) {
-        return Err(Unreadable::Truncated(format!("its {} bytes hold no end-of-image marker", bytes.len())));
+        return Err(DecodeError::Truncated(format!("its {} bytes hold no end-of-image marker", bytes.len())));
     }
     let pixels = decoder.decode().map_err(|error| damaged(error.to_string()))?;
     let picture = Rgb { width: width as u32, height: height as u32, pixels };
@@ -112,7 +119,7 @@ fn decode_other<'a, D: ImageDecoder>(
     orient: bool,
     format: &'static str,
     open: impl FnOnce(Cursor<&'a [u8]>) -> image::ImageResult<D>,
-) -> Result<Rgb, Unreadable> {
+) -> Result<Rgb, DecodeError> {
     let failed = |error: image::ImageError| refused(error, format);
     let mut decoder = open(Cursor::new(bytes)).map_err(failed)?;
     let (width, height) = decoder.dimensions();
@@ -125,14 +132,14 @@ fn decode_other<'a, D: ImageDecoder>(
     }
 }
 
-fn check_size(width: u64, height: u64) -> Result<(), Unreadable> {
+fn check_size(width: u64, height: u64) -> Result<(), DecodeError> {
     if width.saturating_mul(height) > MAX_PIXELS {
-        return Err(Unreadable::TooLarge { width, height });
+        return Err(DecodeError::TooLarge { width, height });
     }
     Ok(())
 }
 
-fn refused(error: image::ImageError, format: &'static str) -> Unreadable {
+fn refused(error: image::ImageError, format: &'static str) -> DecodeError {
     let ended = match &error {
         image::ImageError::IoError(io) => io.kind() == std::io::ErrorKind::UnexpectedEof,
         other => {
@@ -143,8 +150,8 @@ fn refused(error: image::ImageError, format: &'static str) -> Unreadable {
         }
     };
     match ended {
-        true => Unreadable::Truncated(error.to_string()),
-        false => Unreadable::Damaged { format, reason: error.to_string() },
+        true => DecodeError::Truncated(error.to_string()),
+        false => DecodeError::Damaged { format, reason: error.to_string() },
     }
 }
 
@@ -162,16 +169,16 @@ fn to_rgb(picture: DynamicImage) -> Rgb {
         DynamicImage::ImageRgba16(rgba) => {
             rgba.chunks_exact(4).flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect()
         }
-        // Only floating-point pictures are left, which none of the four formats can hold.
+        // Only floating-point images are left, which none of the four formats can hold.
         other => other.to_rgb8().into_raw(),
     };
     Rgb { width, height, pixels }
 }
 
-fn oriented(picture: Rgb, turn: Orientation) -> Result<Rgb, Unreadable> {
+fn oriented(picture: Rgb, turn: Orientation) -> Result<Rgb, DecodeError> {
     let Rgb { width, height, pixels } = picture;
     let Some(buffer) = image::RgbImage::from_raw(width, height, pixels) else {
-        return Err(Unreadable::Damaged {
+        return Err(DecodeError::Damaged {
             format: "picture",
             reason: "its size does not fit its data".into(),
         });
@@ -181,8 +188,8 @@ fn oriented(picture: Rgb, turn: Orientation) -> Result<Rgb, Unreadable> {
     Ok(to_rgb(picture))
 }
 
-/// Whether the entropy-coded data is closed by an end-of-image marker. Segments are skipped by their length, because
-/// an embedded thumbnail has an end marker of its own.
+/// Returns whether an end-of-image marker follows the entropy-coded data. Segments are skipped by their
+/// length, because an embedded thumbnail has its own end marker.
 fn jpeg_ends(bytes: &[u8]) -> bool {
     let mut at = 2;
     let mut in_scan = false;
@@ -190,7 +197,7 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
         at += step + 1;
         match bytes.get(at) {
             Some(0xd9) => return true,
-            // Stuffed byte, fill byte, restart markers: still inside what we were in.
+            // Stuffed byte, fill byte, restart markers: they begin no segment.
             Some(0x00 | 0x01 | 0xff | 0xd0..=0xd8) => {}
             Some(&marker) if !in_scan || marker != 0 => {
                 let Some(&[high, low]) = bytes.get(at + 1..at + 3) else { return false };

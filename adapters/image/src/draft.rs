@@ -1,14 +1,15 @@
-//! Proposing a card: what the graph and the files beside it tell, and what they cannot.
+//! Drafts a model card from the graph and the files beside it.
 //!
-//! A graph tells the size and where the channels stand. It cannot tell channel order, scale, mean and deviation; a
-//! `preprocessor_config.json` (Hugging Face's) can. Where neither does, the commonest choice is set and the reason says so.
+//! The graph gives the size and the channel axis. The channel order, scale, mean and deviation come from
+//! Hugging Face's `preprocessor_config.json`. A value that neither gives is set to the most common one, and
+//! the reasons say so.
 
 use std::path::Path;
 
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{DimSpec, Draft, Json, PortSpec, Result, Signature, json};
 
-/// A card for a model with one 4-D floating-point input of three channels; `None` for any other.
+/// Drafts a card for a model with one 4-D floating-point input of three channels; `None` for other models.
 pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
     let [input] = signature.inputs.as_slice() else { return Ok(None) };
     let three = |dim: &DimSpec| *dim == DimSpec::Fixed(3);
@@ -29,16 +30,16 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
     });
     let mut preprocessing =
         json!({ "size": size.unwrap_or([224, 224]), "layout": layout, "channels": "rgb" });
-    let told = config.map(|config| configured(&config, &mut preprocessing));
-    reasons.push(match (size, told) {
+    let configured_size = config.map(|config| configured(&config, &mut preprocessing));
+    reasons.push(match (size, configured_size) {
         (Some(_), _) => format!("size: `{}` has it fixed", input.name),
         (None, Some(Some(_))) => "size: preprocessor_config.json says so".into(),
         (None, _) => "size: free in the graph, 224 is the commonest; CHECK".into(),
     });
-    if let (None, Some(Some(theirs))) = (size, told) {
+    if let (None, Some(Some(theirs))) = (size, configured_size) {
         preprocessing["size"] = json!(theirs);
     }
-    if told.is_some() {
+    if configured_size.is_some() {
         reasons.push("resize, filter, scale, mean, std: preprocessor_config.json says so".into());
     } else {
         let usual = json!({
@@ -46,7 +47,8 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
             "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
         });
         merge(&mut preprocessing, usual);
-        let unknown = "resize, filter, channels, scale, mean, std: a graph cannot tell them; these are ImageNet's usual ones";
+        let unknown = "resize, filter, channels, scale, mean, std: a graph cannot tell them; \
+                       these are ImageNet's usual ones";
         reasons.push(format!("{unknown}, CHECK on the model's page"));
     }
     let ports = ports(&signature.outputs, &mut reasons);
@@ -89,7 +91,7 @@ fn pooled_shape(port: &PortSpec) -> bool {
     matches!(port.dims.as_deref(), Some([_, _, DimSpec::Fixed(1), DimSpec::Fixed(1)]))
 }
 
-/// Translates Hugging Face's image processor settings; gives the size they name.
+/// Translates the settings of Hugging Face's image processor; returns their size.
 fn configured(config: &Json, preprocessing: &mut Json) -> Option<[u64; 2]> {
     let on = |key: &str| config[key].as_bool().unwrap_or(true);
     let [height, width] = ["height", "width"].map(|side| {

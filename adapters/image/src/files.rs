@@ -1,17 +1,18 @@
-//! Reading a whole file, with every failure told in words.
+//! Reads a whole file, with an error message for every failure.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// The most bytes a picture's file may have: the largest picture that is decoded, uncompressed, fits well.
+/// The largest size of a file: more than the largest image that is decoded takes without compression.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// The file's bytes. Refused: what is no regular file (a pipe would never end), and more than a gigabyte.
+/// Reads a file. It must be a regular file, because a pipe might never end, of at most [`MAX_BYTES`].
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| format!("cannot be read ({error}); check the path in the pairs table");
-    let mut file = File::open(path).map_err(told)?;
-    let metadata = file.metadata().map_err(told)?;
+    let described =
+        |error: std::io::Error| format!("cannot be read ({error}); check the path in the pairs table");
+    let mut file = File::open(path).map_err(described)?;
+    let metadata = file.metadata().map_err(described)?;
     if !metadata.is_file() {
         return Err("is not a file; check the path in the pairs table".into());
     }
@@ -22,6 +23,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
         ));
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.read_to_end(&mut bytes).map_err(told)?;
+    file.read_to_end(&mut bytes).map_err(described)?;
     Ok(bytes)
 }

@@ -1,8 +1,9 @@
-//! The image adapter: a picture's file in, the encoder's pixel tensor out; a feature map shown as tokens.
+//! The image adapter: decodes an image file, and resizes and scales it to the encoder's pixel tensor.
 //!
-//! Preprocessing is part of a model: the wrong kernel or the wrong channel order costs accuracy silently. So each step follows
-//! the library that models are trained with, Pillow, and is tested against what Pillow stored (tests/reference).
-//! A picture is prepared on the calling thread alone: the host calls from as many threads as it means to use.
+//! Preprocessing is part of a model: another kernel or channel order lowers its accuracy. So each step
+//! follows Pillow, the library that most models are trained with, and is tested against images that Pillow
+//! stored (tests/reference). An image is prepared on the calling thread; the host calls from several
+//! threads.
 
 mod draft;
 mod files;
@@ -20,16 +21,16 @@ use chiasm_plugin::{
     Takes,
 };
 
-use crate::preprocessing::{Layout, Parameters, Preprocessing};
+use crate::preprocessing::{ImageParameters, PixelLayout, Preprocessing};
 
-/// An image encoder's way in.
-pub struct Image {
+/// The adapter of an image encoder.
+pub struct ImageAdapter {
     preprocessing: Preprocessing,
     input: String,
     tail: Graph,
 }
 
-impl Adapter for Image {
+impl Adapter for ImageAdapter {
     const ID: &'static str = "image";
     const DOC: &'static str =
         "Pictures (JPEG, PNG, WebP, BMP) as pixel tensors, resized and scaled as the card says.";
@@ -44,11 +45,11 @@ impl Adapter for Image {
 
     fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
         let about = |reason: String| Error::invalid(format!("[preprocessing] of `{}`: {reason}", spec.name));
-        let parameters: Parameters =
+        let parameters: ImageParameters =
             serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
         let preprocessing = Preprocessing::new(&parameters).map_err(about)?;
         let input = pixel_input(spec, &preprocessing)?;
-        let tail = encoder_tail(spec, None, parameters.layout == Layout::Nhwc)?;
+        let tail = encoder_tail(spec, None, parameters.layout == PixelLayout::Nhwc)?;
         Ok(Self { preprocessing, input, tail })
     }
 
@@ -72,7 +73,7 @@ impl Adapter for Image {
     }
 }
 
-/// The model's only input, which must take what the preprocessing makes.
+/// Returns the name of the model's only input, after checking that it takes the preprocessed image.
 fn pixel_input(spec: &EncoderSpec, preprocessing: &Preprocessing) -> Result<String> {
     let wrong = |got: String| {
         let [a, b, c] = preprocessing.shape();
@@ -102,7 +103,7 @@ fn admits(dim: &DimSpec, length: usize) -> bool {
     !matches!(dim, DimSpec::Fixed(fixed) if *fixed != length)
 }
 
-/// A port as "image f32[N, 3, 224, 224]".
+/// Formats a port as "image f32[N, 3, 224, 224]".
 fn described(port: &PortSpec) -> String {
     let dims = port.dims.iter().flatten().map(|dim| match dim {
         DimSpec::Fixed(length) => length.to_string(),
@@ -112,4 +113,4 @@ fn described(port: &PortSpec) -> String {
     format!("{} {}[{}]", port.name, port.dtype, dims.collect::<Vec<_>>().join(", "))
 }
 
-chiasm_plugin::export_plugin! { adapters: [Image] }
+chiasm_plugin::export_plugin! { adapters: [ImageAdapter] }

@@ -1,10 +1,12 @@
-//! Resampling as Pillow does it: the kernel widens with the reduction (no aliasing), columns before rows, 8-bit levels between.
+//! Resamples images like Pillow: the kernel widens with the reduction, so there is no aliasing; columns are
+//! resampled before rows, with 8-bit levels in between.
 //!
-//! (Pillow 13 swaps the passes for pictures whose height shrinks much more than their width; models were trained before it.)
+//! Pillow 13 swaps the two passes for images whose height shrinks much more than their width. Most models
+//! were trained with earlier versions, so this is not followed.
 //!
-//! `fast_image_resize` follows Pillow's kernels but runs rows before columns; with overshooting kernels (bicubic,
-//! Lanczos) that clips in another place. Two one-dimensional calls restore Pillow's order, and what is left is its
-//! coefficients' 16-bit rounding: at most one level in a value (tests/pillow.rs).
+//! `fast_image_resize` has Pillow's kernels but resamples rows before columns. With kernels that overshoot
+//! (bicubic, Lanczos) this clips other values. Two one-dimensional calls give Pillow's order. The remaining
+//! difference is at most one level, from rounding coefficients to 16 bits (tests/pillow.rs).
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -13,10 +15,10 @@ use serde::Deserialize;
 
 use crate::decode::Rgb;
 
-/// Which kernel weighs the neighbours.
+/// The resampling kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Filter {
+pub enum ResampleFilter {
     /// Catmull-Rom-like cubic (a = -0.5), radius 2: Pillow's `BICUBIC`.
     Bicubic,
     /// Triangle, radius 1: Pillow's `BILINEAR`.
@@ -27,36 +29,36 @@ pub enum Filter {
     Nearest,
 }
 
-/// How a picture of any shape becomes one of the model's shape.
+/// How an image is fitted to the model's input size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Resize {
-    /// To the model's size at once; proportions may change.
+pub enum ResizeMode {
+    /// Resizes to the model's size; proportions may change.
     Stretch,
-    /// The shorter side to `shortest`, proportions kept, then the centre cut out.
+    /// Resizes the shorter side to `shortest` with the proportions kept, then crops the centre.
     ShortestSideCrop,
 }
 
-/// A resize request: everything but the picture.
+/// The parameters of a resize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Target {
+pub struct ResizeTarget {
     /// Rows of the result.
     pub height: u32,
     /// Columns of the result.
     pub width: u32,
     /// How proportions are treated.
-    pub resize: Resize,
+    pub resize: ResizeMode,
     /// The shorter side before cropping; at least `height` and `width`.
     pub shortest: u32,
     /// The kernel.
-    pub filter: Filter,
+    pub filter: ResampleFilter,
 }
 
 /// Resamples `picture` to `target`; the result has exactly `target.height` rows and `target.width` columns.
-pub fn resize(picture: Rgb, target: &Target) -> Result<Rgb, String> {
+pub fn resize(picture: Rgb, target: &ResizeTarget) -> Result<Rgb, String> {
     match target.resize {
-        Resize::Stretch => resample(picture, target.width, target.height, target.filter),
-        Resize::ShortestSideCrop => {
+        ResizeMode::Stretch => resample(picture, target.width, target.height, target.filter),
+        ResizeMode::ShortestSideCrop => {
             let (width, height) = shortest_side(picture.width, picture.height, target.shortest);
             Ok(crop_centre(resample(picture, width, height, target.filter)?, target.width, target.height))
         }
@@ -72,12 +74,12 @@ fn shortest_side(width: u32, height: u32, shortest: u32) -> (u32, u32) {
     }
 }
 
-fn resample(picture: Rgb, width: u32, height: u32, filter: Filter) -> Result<Rgb, String> {
+fn resample(picture: Rgb, width: u32, height: u32, filter: ResampleFilter) -> Result<Rgb, String> {
     let kernel = match filter {
-        Filter::Bicubic => FilterType::CatmullRom,
-        Filter::Bilinear => FilterType::Bilinear,
-        Filter::Lanczos => FilterType::Lanczos3,
-        Filter::Nearest => return one_pass(picture, width, height, ResizeAlg::Nearest),
+        ResampleFilter::Bicubic => FilterType::CatmullRom,
+        ResampleFilter::Bilinear => FilterType::Bilinear,
+        ResampleFilter::Lanczos => FilterType::Lanczos3,
+        ResampleFilter::Nearest => return one_pass(picture, width, height, ResizeAlg::Nearest),
     };
     let rows = picture.height;
     let columns_done = one_pass(picture, width, rows, ResizeAlg::Convolution(kernel))?;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chiasm_image::Image;
+use chiasm_image::ImageAdapter;
 use chiasm_plugin::graph::{DType, Tensor};
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
@@ -17,7 +17,8 @@ fn port(name: &str, dtype: DType, dims: &[i64]) -> PortSpec {
     PortSpec { name: name.into(), dtype, dims: Some(dims.iter().map(dim).collect()) }
 }
 
-/// A model with a feature map of 3 channels, tokens of 4 numbers, and a pooled vector stored as [N,2,1,1] in half floats.
+/// A model with a feature map of 3 channels, tokens of 4 numbers, and a pooled vector stored as [N,2,1,1] in
+/// half precision.
 fn spec(ports: Json, preprocessing: Json) -> EncoderSpec {
     EncoderSpec {
         name: "test".into(),
@@ -33,8 +34,8 @@ fn spec(ports: Json, preprocessing: Json) -> EncoderSpec {
     }
 }
 
-fn open(spec: &EncoderSpec) -> Result<Image, String> {
-    Image::open(spec, &Services::detached(0, 1)).map_err(|error| error.message().to_owned())
+fn open(spec: &EncoderSpec) -> Result<ImageAdapter, String> {
+    ImageAdapter::open(spec, &Services::detached(0, 1)).map_err(|error| error.message().to_owned())
 }
 
 fn small() -> Json {
@@ -112,7 +113,7 @@ fn channels_last_give_the_same_tokens() {
 }
 
 #[test]
-fn a_model_with_a_vector_only_shows_it_as_its_token() {
+fn a_pooled_vector_is_the_only_token_of_a_model_without_tokens() {
     let embedding = Tensor::f16(&[1, 2, 1, 1], [3.0, 4.0].map(half::f16::from_f32).to_vec()).unwrap();
     let Some(outputs) = run(&spec(json!({ "pooled": "embedding" }), small()), &[("embedding", &embedding)])
     else {
@@ -124,7 +125,7 @@ fn a_model_with_a_vector_only_shows_it_as_its_token() {
 }
 
 #[test]
-fn the_tail_says_what_it_shows() {
+fn the_tail_has_the_expected_ports() {
     let tail = open(&spec(json!({ "tokens": "hidden", "pooled": ["cls", "embedding"] }), small()))
         .unwrap()
         .tail()
@@ -135,7 +136,7 @@ fn the_tail_says_what_it_shows() {
 
 /// Numbers of each channel: (level * scale - mean) / std, blue first with `bgr`.
 #[test]
-fn prepares_what_the_card_says() {
+fn prepares_images_as_the_card_states() {
     let plain =
         open(&spec(json!({ "tokens": "features" }), json!({ "size": [27, 37], "scale": 1.0 }))).unwrap();
     let path = picture("rgb.png");
@@ -158,7 +159,7 @@ fn prepares_what_the_card_says() {
 }
 
 #[test]
-fn an_unreadable_picture_is_named_with_reason_and_remedy() {
+fn errors_name_the_file_the_reason_and_the_correction() {
     let adapter = open(&spec(json!({ "tokens": "features" }), small())).unwrap();
     let cases = [
         (picture("none.jpg"), "cannot be read", "pairs table"),
@@ -175,7 +176,7 @@ fn an_unreadable_picture_is_named_with_reason_and_remedy() {
 }
 
 #[test]
-fn mistakes_in_a_card_are_told_when_it_opens() {
+fn an_invalid_card_is_refused_when_the_adapter_opens() {
     let tokens = || json!({ "tokens": "features" });
     let cases: [(Json, Json, &[&str]); 12] = [
         (tokens(), json!({}), &["test", "size"]),
@@ -204,7 +205,7 @@ fn mistakes_in_a_card_are_told_when_it_opens() {
 }
 
 #[test]
-fn drafts_say_what_a_graph_cannot() {
+fn drafts_state_which_values_are_guesses() {
     let signature = Signature {
         inputs: vec![port("pixels", DType::F32, &[-1, 3, 256, 192])],
         outputs: vec![
@@ -216,7 +217,7 @@ fn drafts_say_what_a_graph_cannot() {
     };
     let folder = std::env::temp_dir().join(format!("chiasm-image-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let draft = Image::draft(&signature, &folder).unwrap().unwrap();
+    let draft = ImageAdapter::draft(&signature, &folder).unwrap().unwrap();
     assert_eq!(draft.ports, json!({ "tokens": "features", "pooled": "embedding" }));
     assert_eq!(draft.preprocessing["size"], json!([256, 192]));
     assert!(
@@ -226,16 +227,18 @@ fn drafts_say_what_a_graph_cannot() {
     );
 
     let theirs = json!({
-        "do_center_crop": true, "crop_size": { "height": 224, "width": 224 }, "size": { "shortest_edge": 256 },
+        "do_center_crop": true, "crop_size": { "height": 224, "width": 224 },
+        "size": { "shortest_edge": 256 },
         "resample": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25], "rescale_factor": 0.5,
     });
     std::fs::write(folder.join("preprocessor_config.json"), theirs.to_string()).unwrap();
     let free = vec![port("pixels", DType::F32, &[-1, 3, -2, -3])];
     let signature = Signature { inputs: free.clone(), ..signature };
-    let draft = Image::draft(&signature, &folder).unwrap().unwrap();
+    let draft = ImageAdapter::draft(&signature, &folder).unwrap().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let expected = json!({
-        "size": [224, 224], "resize": "shortest-side-crop", "shortest": 256, "filter": "bilinear", "channels": "rgb",
+        "size": [224, 224], "resize": "shortest-side-crop", "shortest": 256, "filter": "bilinear",
+        "channels": "rgb",
         "scale": 0.5, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "layout": "nchw",
     });
     assert_eq!(draft.preprocessing, expected);
@@ -251,5 +254,5 @@ fn drafts_say_what_a_graph_cannot() {
     assert!(open(&card).is_ok());
 
     let text = Signature { inputs: vec![port("input_ids", DType::I64, &[-1, -2])], ..Default::default() };
-    assert!(Image::draft(&text, &folder).unwrap().is_none());
+    assert!(ImageAdapter::draft(&text, &folder).unwrap().is_none());
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chiasm_image::decode::{Rgb, decode};
-use chiasm_image::resize::{Filter, Resize, Target, resize};
+use chiasm_image::resize::{ResampleFilter, ResizeMode, ResizeTarget, resize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -22,8 +22,8 @@ struct Case {
     offset: usize,
     #[serde(default)]
     orient: bool,
-    filter: Option<Filter>,
-    resize: Option<Resize>,
+    filter: Option<ResampleFilter>,
+    resize: Option<ResizeMode>,
     shortest: Option<u32>,
 }
 
@@ -53,9 +53,9 @@ fn difference(got: &Rgb, case: &Case, expected: &[u8]) -> (u8, f64) {
     (differences.max().unwrap_or(0), sum / expected.len() as f64)
 }
 
-/// Lossless formats leave no freedom: equal. JPEG leaves the inverse transform's rounding and the chroma interpolation to
-/// the decoder: zune-jpeg rounds chroma twice where libjpeg-turbo rounds once, which is up to 3 levels at a hard colour edge
-/// and a third of a level on average (real.rs measures what that does to an embedding).
+/// Lossless formats must be equal. JPEG does not fix the rounding of the inverse transform and the
+/// interpolation of chroma: zune-jpeg rounds chroma twice and libjpeg-turbo once. That is up to 3 levels at
+/// a sharp colour edge and a third of a level on average; real.rs measures the effect on an embedding.
 #[test]
 fn decodes_as_pillow_does() {
     for (case, bytes, expected) in cases("decode") {
@@ -73,12 +73,13 @@ fn decodes_as_pillow_does() {
 const JPEG_LARGEST: u8 = 4;
 const JPEG_MEAN: f64 = 0.5;
 
-/// One level: `fast_image_resize` rounds its coefficients to 16 bits where Pillow has 22; `nearest` only picks.
+/// The tolerance is one level: `fast_image_resize` rounds coefficients to 16 bits and Pillow to 22;
+/// `nearest` has none.
 #[test]
 fn resizes_as_pillow_does() {
     for (case, bytes, expected) in cases("resize") {
         let (filter, how) = (case.filter.unwrap(), case.resize.unwrap());
-        let target = Target {
+        let target = ResizeTarget {
             height: case.height,
             width: case.width,
             resize: how,
@@ -88,7 +89,7 @@ fn resizes_as_pillow_does() {
         let got = resize(decode(&bytes, false).unwrap(), &target).unwrap();
         let (largest, mean) = difference(&got, &case, &expected);
         println!("{} {filter:?} {how:?}: largest {largest}, mean {mean:.4}", case.file);
-        let most = if filter == Filter::Nearest { 0 } else { 1 };
+        let most = if filter == ResampleFilter::Nearest { 0 } else { 1 };
         assert!(largest <= most, "{} {filter:?} {how:?}: largest {largest}, mean {mean:.4}", case.file);
     }
 }
@@ -104,9 +105,9 @@ fn refuses_truncated_files() {
     }
 }
 
-/// Every prefix of every picture is either refused or (when only trailing bytes are missing) decodes; none panics.
+/// Every prefix of an image file is refused, or decodes if only trailing bytes are missing. None panics.
 #[test]
-fn no_prefix_of_a_picture_panics() {
+fn no_prefix_of_an_image_panics() {
     for (_, bytes, _) in cases("decode") {
         for end in (0..bytes.len()).step_by(7) {
             let _ = decode(&bytes[..end], false);
@@ -115,7 +116,7 @@ fn no_prefix_of_a_picture_panics() {
 }
 
 #[test]
-fn tells_what_a_file_is_by_its_content() {
+fn detects_the_format_from_the_content() {
     assert!(decode(b"", false).unwrap_err().to_string().contains("empty"));
     let message = decode(b"id,caption\n1,a dog", false).unwrap_err().to_string();
     assert!(message.contains("expected JPEG, PNG, WebP or BMP"), "{message}");

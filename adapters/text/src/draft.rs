@@ -1,11 +1,11 @@
-//! Proposing a card: the model's ports tell that it is a text model, the files beside it tell the rest.
+//! Drafts a model card from the model's ports and the files beside it.
 
 use std::path::Path;
 
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{Draft, Json, PortSpec, Result, Signature, json};
 
-/// A card for a model with an integer input `input_ids`; `None` for any other.
+/// Drafts a card for a model with an integer input `input_ids`; `None` for other models.
 pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
     let ids = signature.inputs.iter().find(|port| port.name == "input_ids");
     if !ids.is_some_and(|port| matches!(port.dtype, DType::I64 | DType::I32)) {
@@ -25,7 +25,7 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
     Ok(Some(Draft { ports, preprocessing, reason: reasons.join("\n") }))
 }
 
-/// The longest text, from the file that knows best.
+/// Returns the length of the longest text, from the most specific file that states it.
 fn max_length(directory: &Path) -> (u64, String) {
     let places: [(&str, &[&str]); 4] = [
         ("sentence_bert_config.json", &["max_seq_length"]),
@@ -52,7 +52,7 @@ fn ports(outputs: &[PortSpec], directory: &Path, reasons: &mut Vec<String>) -> J
         ports["tokens"] = json!(tokens.name);
         reasons.push(format!("tokens: `{}` has one vector per token", tokens.name));
     }
-    // BERT's `pooler_output` was trained to tell whether two sentences follow each other; it is a poor embedding.
+    // BERT's `pooler_output` was trained for next sentence prediction; it is a poor embedding.
     let pooled = rank(2).find(|port| port.name.contains("embed")).or_else(|| {
         let tokens = rank(3).next().is_some();
         rank(2).next().filter(|_| !tokens)
@@ -75,7 +75,7 @@ fn ports(outputs: &[PortSpec], directory: &Path, reasons: &mut Vec<String>) -> J
     ports
 }
 
-/// A JSON file beside the model or one folder up, where `onnx/` exports have it.
+/// Reads a JSON file beside the model, or one folder up, where exports to `onnx/` have it.
 fn read_near(directory: &Path, name: &str) -> Option<Json> {
     ["", ".."].iter().find_map(|folder| {
         let text = std::fs::read_to_string(directory.join(folder).join(name)).ok()?;

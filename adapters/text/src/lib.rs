@@ -1,10 +1,11 @@
-//! The text adapter: a text in, token numbers and their mask out; the encoder's token vectors shown as they are.
+//! The text adapter: tokenizes a text to token ids and their mask.
 //!
-//! The tokenizer is the model's own `tokenizer.json`, run by the library that wrote it, so lower-casing, accents and word
-//! splitting are never described twice. Padding and truncation stored in that file are replaced: the host pads a batch to its
-//! longest text, and the card says how long a text may be. Truncation keeps the special tokens.
+//! The tokenizer is the model's own `tokenizer.json`, run by the `tokenizers` library. The padding and
+//! truncation in that file are replaced: the host pads a batch to its longest text, and the card sets the
+//! largest number of tokens of a text. Truncation keeps the special tokens.
 //!
-//! Refused when the adapter opens: a model input that a tokenizer cannot fill, and a `max_length` without room for a word.
+//! The adapter refuses to open if the model has an input that a tokenizer cannot fill, or if `max_length`
+//! leaves no room beside the special tokens.
 
 mod draft;
 
@@ -19,33 +20,33 @@ use chiasm_plugin::{
 use serde::Deserialize;
 use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
-/// A text encoder's way in.
-pub struct Text {
+/// The adapter of a text encoder.
+pub struct TextAdapter {
     tokenizer: Tokenizer,
-    inputs: Vec<(Row, ModelInput)>,
+    inputs: Vec<(TextInput, ModelInput)>,
     tail: Graph,
 }
 
 /// A card's `[preprocessing]` table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
-    /// The tokenizer's file, from the card's folder.
+struct TextParameters {
+    /// The tokenizer's file, relative to the card's folder.
     #[serde(default = "tokenizer_json")]
     tokenizer: String,
-    /// The most tokens of a text, special ones included. Default: what the tokenizer's file says.
+    /// The largest number of tokens of a text, with the special ones. Default: that of the tokenizer's file.
     max_length: Option<usize>,
 }
 
-/// What one of the model's inputs holds.
+/// The contents of one of the model's inputs.
 #[derive(Clone, Copy)]
-enum Row {
+enum TextInput {
     Ids,
     Mask,
     Types,
 }
 
-impl Adapter for Text {
+impl Adapter for TextAdapter {
     const ID: &'static str = "text";
     const DOC: &'static str = "Texts as token numbers, by the model's own tokenizer.json.";
 
@@ -59,7 +60,7 @@ impl Adapter for Text {
 
     fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
         let about = |reason: String| Error::invalid(format!("[preprocessing] of `{}`: {reason}", spec.name));
-        let parameters: Parameters =
+        let parameters: TextParameters =
             serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
         let path = spec.directory.join(&parameters.tokenizer);
         let mut tokenizer = Tokenizer::from_file(&path).map_err(|error| {
@@ -70,14 +71,16 @@ impl Adapter for Text {
         limit(&mut tokenizer, parameters.max_length).map_err(about)?;
         let inputs =
             spec.inputs.iter().map(|port| model_input(spec, port, pad)).collect::<Result<Vec<_>>>()?;
-        if !inputs.iter().any(|(row, _)| matches!(row, Row::Ids)) {
+        if !inputs.iter().any(|(row, _)| matches!(row, TextInput::Ids)) {
             return Err(Error::invalid(format!(
                 "the model of `{}` has no input `input_ids`; is this a text model?",
                 spec.name
             )));
         }
-        let mask =
-            inputs.iter().find(|(row, _)| matches!(row, Row::Mask)).map(|(_, input)| input.name.as_str());
+        let mask = inputs
+            .iter()
+            .find(|(row, _)| matches!(row, TextInput::Mask))
+            .map(|(_, input)| input.name.as_str());
         let tail = encoder_tail(spec, mask, false)?;
         Ok(Self { tokenizer, inputs, tail })
     }
@@ -101,9 +104,9 @@ impl Adapter for Text {
             .iter()
             .map(|(row, input)| {
                 let values = match row {
-                    Row::Ids => encoding.get_ids(),
-                    Row::Mask => encoding.get_attention_mask(),
-                    Row::Types => encoding.get_type_ids(),
+                    TextInput::Ids => encoding.get_ids(),
+                    TextInput::Mask => encoding.get_attention_mask(),
+                    TextInput::Types => encoding.get_type_ids(),
                 };
                 tensor(values, input)
             })
@@ -119,7 +122,7 @@ fn tokenizer_json() -> String {
     "tokenizer.json".into()
 }
 
-/// Sets truncation, on the side that the tokenizer's file says.
+/// Sets truncation, on the side given in the tokenizer's file.
 fn limit(tokenizer: &mut Tokenizer, max_length: Option<usize>) -> Result<(), String> {
     let own = tokenizer.get_truncation().cloned();
     let Some(max_length) = max_length.or(own.as_ref().map(|own| own.max_length)) else {
@@ -138,20 +141,22 @@ fn limit(tokenizer: &mut Tokenizer, max_length: Option<usize>) -> Result<(), Str
     Ok(())
 }
 
-/// The padding token: as the file says, else the one so named. What it is hardly matters, as the mask hides it.
+/// Returns the id of the padding token: the one in the file, else one with a usual name, else 0. The mask
+/// hides it.
 fn pad_id(tokenizer: &Tokenizer) -> u32 {
     let stored = tokenizer.get_padding().map(|padding| padding.pad_id);
     stored.or_else(|| ["[PAD]", "<pad>"].iter().find_map(|token| tokenizer.token_to_id(token))).unwrap_or(0)
 }
 
-fn model_input(spec: &EncoderSpec, port: &PortSpec, pad: u32) -> Result<(Row, ModelInput)> {
+fn model_input(spec: &EncoderSpec, port: &PortSpec, pad: u32) -> Result<(TextInput, ModelInput)> {
     let row = match port.name.as_str() {
-        "input_ids" => Row::Ids,
-        "attention_mask" => Row::Mask,
-        "token_type_ids" => Row::Types,
+        "input_ids" => TextInput::Ids,
+        "attention_mask" => TextInput::Mask,
+        "token_type_ids" => TextInput::Types,
         other => {
             return Err(Error::unsupported(format!(
-                "the model of `{}` has an input `{other}`; a text model may have input_ids, attention_mask and token_type_ids",
+                "the model of `{}` has an input `{other}`; a text model may have input_ids, \
+                 attention_mask and token_type_ids",
                 spec.name
             )));
         }
@@ -174,11 +179,11 @@ fn model_input(spec: &EncoderSpec, port: &PortSpec, pad: u32) -> Result<(Row, Mo
             port.name, spec.name, port.dtype
         )));
     }
-    let pad = if matches!(row, Row::Ids) { f64::from(pad) } else { 0.0 };
+    let pad = if matches!(row, TextInput::Ids) { f64::from(pad) } else { 0.0 };
     Ok((row, ModelInput { name: port.name.clone(), dtype: port.dtype, dims: vec![length], pad }))
 }
 
-/// One row; padded here where the model's length is fixed, by the host where it is free.
+/// Returns one text as a tensor. It is padded here if the model's length is fixed, else by the host.
 fn tensor(values: &[u32], input: &ModelInput) -> Result<Tensor> {
     let length = input.dims.first().copied().flatten().unwrap_or(values.len());
     if values.len() > length {
@@ -196,4 +201,4 @@ fn tensor(values: &[u32], input: &ModelInput) -> Result<Tensor> {
     })
 }
 
-chiasm_plugin::export_plugin! { adapters: [Text] }
+chiasm_plugin::export_plugin! { adapters: [TextAdapter] }

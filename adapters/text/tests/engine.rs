@@ -1,5 +1,5 @@
-//! Tails with a mask against their formulas, and the real card against the reference tokenizer with the engine
-//! (tests/reference/real.py). Skipped where an engine or the real models are missing.
+//! Compares tails with their formulas, and the real card with the reference tokenizer and engine
+//! (tests/reference/real.py). Skipped if an engine or the real models are missing.
 #![expect(clippy::unwrap_used, reason = "test")]
 
 use std::path::Path;
@@ -8,20 +8,20 @@ use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, Json, PortSpec, Services, Signature, json};
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use chiasm_testing::{Requirement, real_data, skip};
-use chiasm_text::Text;
+use chiasm_text::TextAdapter;
 
 fn engine() -> Option<&'static Engine> {
     let engine = Engine::open(&EngineSearch::from_environment(None));
     engine.inspect_err(|error| skip(Requirement::Engine, &error.to_string())).ok()
 }
 
-fn open(spec: &EncoderSpec) -> Text {
-    Text::open(spec, &Services::detached(0, 1)).unwrap()
+fn open(spec: &EncoderSpec) -> TextAdapter {
+    TextAdapter::open(spec, &Services::detached(0, 1)).unwrap()
 }
 
 /// Two texts of 3 and 1 real tokens, padded to 4: what stands in the padding (NaN would do) must not be seen.
 #[test]
-fn padding_is_in_no_pooling() {
+fn poolings_ignore_padding() {
     let Some(engine) = engine() else { return };
     let named = |name: &str| DimSpec::Named(name.into());
     let port =
@@ -72,7 +72,7 @@ fn padding_is_in_no_pooling() {
     );
 }
 
-/// The same token numbers through the same engine: equal but for the batch's order of sums (cosine above 0.99999).
+/// The same token ids in the same engine: only the order of sums in a batch differs (cosine above 0.99999).
 #[test]
 fn the_card_embeds_as_the_reference_does() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -82,7 +82,7 @@ fn the_card_embeds_as_the_reference_does() {
     let card: Json = toml::from_str(&card).unwrap();
     let path = folder.join(card["model"].as_str().unwrap());
     let signature = Signature::of(&Graph::load(&path).unwrap());
-    let drafted = Text::draft(&signature, &folder).unwrap().unwrap();
+    let drafted = TextAdapter::draft(&signature, &folder).unwrap().unwrap();
     assert_eq!(drafted.ports, card["ports"]);
     let adapter = open(&EncoderSpec {
         name: "minilm-l6".into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, PortSpec, Services, Signature, json};
-use chiasm_text::Text;
+use chiasm_text::TextAdapter;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -50,8 +50,8 @@ fn spec(directory: &Path, tokenizer: &str, max_length: usize, tokens: DimSpec) -
     }
 }
 
-fn open(spec: &EncoderSpec) -> chiasm_plugin::Result<Text> {
-    Text::open(spec, &Services::detached(0, 1))
+fn open(spec: &EncoderSpec) -> chiasm_plugin::Result<TextAdapter> {
+    TextAdapter::open(spec, &Services::detached(0, 1))
 }
 
 fn check(directory: &Path, tokenizer: &str, golden: &str) {
@@ -101,7 +101,8 @@ fn prepares_on_many_threads() {
     });
 }
 
-/// A model with a fixed length gets rows of that length, padded with the tokenizer's own padding token and masked out.
+/// A model with a fixed length gets rows of that length, padded with the tokenizer's padding token and
+/// masked.
 #[test]
 fn a_fixed_length_is_filled() {
     let adapter = open(&spec(&reference(), "word-piece.json", 12, DimSpec::Fixed(12))).unwrap();
@@ -113,7 +114,7 @@ fn a_fixed_length_is_filled() {
 }
 
 #[test]
-fn mistakes_are_told_when_the_adapter_opens() {
+fn invalid_cards_are_refused_when_the_adapter_opens() {
     let told = |spec: &EncoderSpec| open(spec).err().map(|error| error.message().to_owned()).unwrap();
     let good = spec(&reference(), "word-piece.json", 12, free("T"));
 
@@ -142,11 +143,11 @@ fn drafts_a_card_for_text_models_only() {
     let spec = spec(&reference(), "word-piece.json", 12, free("T"));
     let signature =
         Signature { inputs: spec.inputs.clone(), outputs: spec.outputs.clone(), ..Default::default() };
-    let draft = Text::draft(&signature, &reference()).unwrap().unwrap();
+    let draft = TextAdapter::draft(&signature, &reference()).unwrap().unwrap();
     assert_eq!(draft.ports, spec.ports);
     assert!(draft.reason.contains("none was found"), "{}", draft.reason);
 
     let picture = port("image", DType::F32, &[free("N"), DimSpec::Fixed(3), free("H"), free("W")]);
     let signature = Signature { inputs: vec![picture], ..Default::default() };
-    assert!(Text::draft(&signature, &reference()).unwrap().is_none());
+    assert!(TextAdapter::draft(&signature, &reference()).unwrap().is_none());
 }

@@ -1,8 +1,8 @@
-//! Parquet: one column of equally long lists of floats (`FixedSizeList<float32,d>` or `List<float>`), by the low-level
-//! column reader; Arrow would be a hundred crates for one column.
+//! Reads a Parquet column of equally long lists of floats (`FixedSizeList<float32,d>` or `List<float>`). It
+//! uses the low-level column reader, because Arrow would add about a hundred crates.
 //!
-//! Parquet stores a list column as its numbers with a repetition level each (0 begins a row) and a definition level (below
-//! the maximum, something is null). Both kinds of list look the same there.
+//! Parquet stores both types of list in the same way: as numbers, each with a repetition level (0 begins a
+//! row) and a definition level (a level below the maximum means a null).
 
 use std::fs::File;
 
@@ -20,7 +20,7 @@ pub(crate) fn read_parquet(file: File, column: Option<&str>) -> Result<Matrix, S
     let metadata = reader.metadata();
     let (leaf, name) = choose(metadata.file_metadata().schema_descr(), column)?;
     let full = metadata.file_metadata().schema_descr().column(leaf).max_def_level();
-    let mut rows = Rows { name, full, dim: None, started: 0, open: 0, values: Vec::new() };
+    let mut rows = RowReader { name, full, dim: None, started: 0, open: 0, values: Vec::new() };
     for group in 0..metadata.num_row_groups() {
         let group = reader.get_row_group(group).map_err(damaged)?;
         match group.get_column_reader(leaf).map_err(damaged)? {
@@ -33,7 +33,7 @@ pub(crate) fn read_parquet(file: File, column: Option<&str>) -> Result<Matrix, S
     Ok(Matrix { rows: rows.started, dim: rows.dim.unwrap_or(0), values: rows.values })
 }
 
-/// The leaf's number and the column's name.
+/// Chooses the column; returns the number of its leaf and its name.
 fn choose(schema: &SchemaDescriptor, column: Option<&str>) -> Result<(usize, String), String> {
     use parquet::basic::Type;
     let columns = schema.columns().iter().enumerate();
@@ -58,20 +58,20 @@ fn choose(schema: &SchemaDescriptor, column: Option<&str>) -> Result<(usize, Str
     }
 }
 
-/// Rows as they are put together from levels.
-struct Rows {
+/// Assembles rows from values and levels.
+struct RowReader {
     name: String,
-    /// The definition level of a number that is there.
+    /// The definition level of a number that is not null.
     full: i16,
     dim: Option<usize>,
-    /// Rows begun.
+    /// Number of rows begun.
     started: usize,
-    /// Numbers of the row that is open.
+    /// Number of values in the current row.
     open: usize,
     values: Vec<f32>,
 }
 
-impl Rows {
+impl RowReader {
     fn read<T: DataType>(
         &mut self,
         mut column: ColumnReaderImpl<T>,
@@ -106,7 +106,7 @@ impl Rows {
         }
     }
 
-    /// Checks the length of the row that ends here.
+    /// Ends the current row and checks its length.
     fn close(&mut self) -> Result<(), String> {
         if self.started == 0 {
             return Ok(());

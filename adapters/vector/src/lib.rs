@@ -1,8 +1,8 @@
-//! The vector adapter: embeddings that already exist, as an encoder. A pairs table names their rows by number.
+//! The vector adapter: existing embeddings as an encoder. A pairs table refers to their rows by number.
 //!
-//! The file is told by its content, not its name: `.npy`, `.npz` or Parquet. It is read once, into 32-bit floats, when the
-//! adapter opens; a row is then a copy of a slice. Nothing that is not finite gets in: one NaN would spoil every map
-//! fitted on it, so the file and the row are named instead.
+//! The format of the file, `.npy`, `.npz` or Parquet, is detected from its content. The file is read once,
+//! into 32-bit floats, when the adapter opens. A file with NaN or infinity is refused; the message names the
+//! row.
 
 mod columns;
 mod matrix;
@@ -22,8 +22,8 @@ use serde::Deserialize;
 
 use crate::matrix::Matrix;
 
-/// A file of vectors.
-pub struct Vector {
+/// The adapter of a file of vectors.
+pub struct VectorAdapter {
     path: PathBuf,
     matrix: Matrix,
 }
@@ -31,16 +31,16 @@ pub struct Vector {
 /// A card's or recipe's table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
-    /// The file, from the card's folder.
+struct VectorParameters {
+    /// The file, relative to the card's folder.
     vectors: String,
-    /// The array of an .npz file; not needed when there is one.
+    /// The array of an .npz file; not needed if it holds a single one.
     member: Option<String>,
-    /// The column of a Parquet file; not needed when one column holds vectors.
+    /// The column of a Parquet file; not needed if a single column holds vectors.
     column: Option<String>,
 }
 
-impl Adapter for Vector {
+impl Adapter for VectorAdapter {
     const ID: &'static str = "vector";
     const DOC: &'static str = "Rows of a .npy, .npz or Parquet file of vectors, by number.";
 
@@ -53,7 +53,7 @@ impl Adapter for Vector {
     }
 
     fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
-        let parameters: Parameters = serde_json::from_value(spec.preprocessing.clone())
+        let parameters: VectorParameters = serde_json::from_value(spec.preprocessing.clone())
             .map_err(|error| Error::invalid(format!("[preprocessing] of `{}`: {error}", spec.name)))?;
         let path = spec.directory.join(&parameters.vectors);
         let matrix = read(&path, &parameters)
@@ -96,15 +96,15 @@ impl Adapter for Vector {
 /// The encoder's only input.
 const PORT: &str = "vector";
 
-fn read(path: &Path, parameters: &Parameters) -> Result<Matrix, String> {
-    let told = |error: std::io::Error| format!("cannot be read ({error}); check `vectors`");
-    let mut file = File::open(path).map_err(told)?;
-    if !file.metadata().map_err(told)?.is_file() {
+fn read(path: &Path, parameters: &VectorParameters) -> Result<Matrix, String> {
+    let described = |error: std::io::Error| format!("cannot be read ({error}); check `vectors`");
+    let mut file = File::open(path).map_err(described)?;
+    if !file.metadata().map_err(described)?.is_file() {
         return Err("is not a file; check `vectors`".into());
     }
     let mut magic = [0; 6];
-    let length = file.by_ref().take(6).read(&mut magic).map_err(told)?;
-    file.rewind().map_err(told)?;
+    let length = file.by_ref().take(6).read(&mut magic).map_err(described)?;
+    file.rewind().map_err(described)?;
     let unused = |key: &str, value: &Option<String>| match value {
         Some(value) => Err(format!("{key} = \"{value}\" means nothing for this kind of file; remove it")),
         None => Ok(()),
@@ -127,4 +127,4 @@ fn read(path: &Path, parameters: &Parameters) -> Result<Matrix, String> {
     }
 }
 
-chiasm_plugin::export_plugin! { adapters: [Vector] }
+chiasm_plugin::export_plugin! { adapters: [VectorAdapter] }

@@ -1,4 +1,4 @@
-//! A dense matrix of 32-bit floats, rows one after the other.
+//! A dense matrix of 32-bit floats in row-major order.
 
 /// `rows` vectors of `dim` numbers.
 #[derive(Debug, PartialEq)]
@@ -9,7 +9,8 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// The matrix itself when it has rows and every number is finite as an f32; else the first row that spoils it.
+    /// Checks that the matrix is not empty and that every number is finite. The error names the first other
+    /// row.
     pub(crate) fn checked(self) -> Result<Self, String> {
         if self.rows == 0 || self.dim == 0 {
             return Err(format!("expected rows of numbers, got shape [{}, {}]", self.rows, self.dim));
@@ -25,20 +26,22 @@ impl Matrix {
         match bad.as_slice() {
             [] => Ok(self),
             [first, ..] => Err(format!(
-                "row {first} holds NaN or infinity, and so do {} of {} rows in all; embed these items again, or remove them",
+                "row {first} holds NaN or infinity, and so do {} of {} rows in all; \
+                 embed these items again, or remove them",
                 bad.len(),
                 self.rows
             )),
         }
     }
 
-    /// One row; `None` behind the last.
+    /// Returns one row; `None` if it does not exist.
     pub(crate) fn row(&self, row: usize) -> Option<&[f32]> {
         self.values.chunks_exact(self.dim).nth(row)
     }
 }
 
-/// Room for that many numbers, or an error: a header may promise anything.
+/// Allocates space for this many numbers. Fails if memory does not suffice, because a damaged header may
+/// state any number.
 pub(crate) fn reserve(count: usize) -> Result<Vec<f32>, String> {
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|_| format!("{count} numbers do not fit into memory"))?;

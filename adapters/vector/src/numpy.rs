@@ -1,6 +1,7 @@
-//! NumPy's files: float16, float32 or float64 matrices of either byte order, in C or Fortran order; .npz is a zip of them.
+//! Reads NumPy's .npy and .npz files: float16, float32 or float64 matrices of either byte order, in C or
+//! Fortran order.
 //!
-//! The header is npyz's business; the numbers are read in large blocks and turned into f32 on the way.
+//! npyz reads the header. The numbers are read in large blocks and converted to f32.
 
 use std::fs::File;
 use std::io::Read;
@@ -36,7 +37,7 @@ pub(crate) fn read_npy(mut reader: impl Read) -> Result<Matrix, String> {
     Ok(Matrix { rows, dim, values })
 }
 
-/// Reads one array of an archive: `member`, or the only one.
+/// Reads one array of an .npz archive: `member`, or the only one.
 pub(crate) fn read_npz(file: File, member: Option<&str>) -> Result<Matrix, String> {
     let damaged = |error: zip::result::ZipError| format!("the archive is damaged: {error}");
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(damaged)?;
@@ -64,7 +65,7 @@ pub(crate) fn read_npz(file: File, member: Option<&str>) -> Result<Matrix, Strin
 
 type Number = fn(&[u8]) -> f32;
 
-/// Size and reading of one number of a NumPy type.
+/// Returns the size of a number of a NumPy type and the function that decodes it.
 fn number(dtype: &str) -> Option<(usize, Number)> {
     fn of<const N: usize>(bytes: &[u8]) -> [u8; N] {
         let mut number = [0; N];
@@ -103,7 +104,7 @@ fn read_numbers(
     Ok(values)
 }
 
-/// Columns one after the other -> rows one after the other.
+/// Converts column-major order to row-major order.
 fn transposed(stored: &[f32], rows: usize, dim: usize) -> Result<Vec<f32>, String> {
     let mut values = reserve(stored.len())?;
     values.resize(stored.len(), 0.0);

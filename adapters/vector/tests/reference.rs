@@ -1,4 +1,4 @@
-//! Files that NumPy and pyarrow wrote (tests/reference/make.py), read back exactly; and what must not be read.
+//! Files that NumPy and pyarrow wrote (tests/reference/make.py) are read exactly; other files are refused.
 #![expect(clippy::unwrap_used, reason = "test")]
 
 use std::fs;
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{Adapter, EncoderSpec, Item, Json, Services, Signature, json};
-use chiasm_vector::Vector;
+use chiasm_vector::VectorAdapter;
 
 fn reference() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference")
 }
 
-fn open(preprocessing: Json) -> Result<Vector, String> {
+fn open(preprocessing: Json) -> Result<VectorAdapter, String> {
     let spec =
         EncoderSpec { name: "test".into(), directory: reference(), preprocessing, ..Default::default() };
-    Vector::open(&spec, &Services::detached(0, 1)).map_err(|error| error.message().to_owned())
+    VectorAdapter::open(&spec, &Services::detached(0, 1)).map_err(|error| error.message().to_owned())
 }
 
 fn refusal(preprocessing: Json) -> String {
     open(preprocessing).err().unwrap()
 }
 
-fn row(adapter: &Vector, row: usize) -> Vec<f32> {
+fn row(adapter: &VectorAdapter, row: usize) -> Vec<f32> {
     let tensors = adapter.prepare(Item::Row(row)).unwrap();
     assert_eq!(tensors[0].shape(), [5]);
     tensors[0].as_f32().unwrap().to_vec()
@@ -57,7 +57,7 @@ fn every_kind_of_file_gives_the_same_rows() {
 }
 
 #[test]
-fn a_row_behind_the_last_is_told_with_the_count() {
+fn a_row_that_does_not_exist_is_refused_with_the_number_of_rows() {
     let adapter = open(json!({ "vectors": "f32.npy" })).unwrap();
     for row in [7, usize::MAX] {
         let message = adapter.prepare(Item::Row(row)).unwrap_err().message().to_owned();
@@ -67,7 +67,7 @@ fn a_row_behind_the_last_is_told_with_the_count() {
 }
 
 #[test]
-fn refusals_name_the_file_the_place_and_the_remedy() {
+fn errors_name_the_file_the_place_and_the_correction() {
     let cases: [(Json, &[&str]); 16] = [
         (json!({ "vectors": "bad.npy" }), &["bad.npy", "row 4", "2 of 7 rows"]),
         (json!({ "vectors": "i64.npy" }), &["'<i8'", "astype"]),
@@ -94,7 +94,7 @@ fn refusals_name_the_file_the_place_and_the_remedy() {
     }
 }
 
-/// Cut anywhere, a file is refused; and a header that promises 2^60 numbers neither crashes nor fills memory.
+/// A file truncated anywhere is refused. A header that states 2^60 numbers neither crashes nor fills memory.
 #[test]
 fn damaged_files_are_refused() {
     let folder = std::env::temp_dir().join(format!("chiasm-vector-{}", std::process::id()));
@@ -122,7 +122,7 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
-fn the_tail_shows_one_token_and_no_model_is_its_own() {
+fn the_tail_has_one_token_and_no_card_is_drafted() {
     let adapter = open(json!({ "vectors": "f32.npy" })).unwrap();
     let [input] = adapter.inputs().try_into().unwrap();
     assert_eq!((input.dtype, input.dims), (DType::F32, vec![Some(5)]));
@@ -138,5 +138,5 @@ fn the_tail_shows_one_token_and_no_model_is_its_own() {
             "pooled f32[batch,5]"
         ]
     );
-    assert!(Vector::draft(&Signature::default(), &reference()).unwrap().is_none());
+    assert!(VectorAdapter::draft(&Signature::default(), &reference()).unwrap().is_none());
 }
