@@ -1,7 +1,7 @@
 //! The derive macros of `chiasm-parameters`, which documents them.
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Tokens;
+use proc_macro2::TokenStream as TokenStream2;
 use quote::{ToTokens, quote};
 use std::path::Path;
 use syn::parse::{Parse, ParseStream};
@@ -24,7 +24,7 @@ pub fn choice(input: TokenStream) -> TokenStream {
     derive_choice(&input).unwrap_or_else(Error::into_compile_error).into()
 }
 
-/// What `#[parameter(...)]` says of a field.
+/// The contents of `#[parameter(...)]` on a field.
 #[derive(Default)]
 struct FieldOptions {
     default: Option<Expr>,
@@ -66,7 +66,7 @@ impl Parse for FieldOptions {
     }
 }
 
-/// What `#[parameters(...)]` says of the struct.
+/// The contents of `#[parameters(...)]` on a struct.
 #[derive(Default)]
 struct StructOptions {
     check: Option<syn::Path>,
@@ -102,8 +102,9 @@ fn attribute<T: Parse>(attributes: &[Attribute], name: &str) -> Result<Option<T>
     found.map(Attribute::parse_args).transpose()
 }
 
-/// The path of `chiasm-parameters`: the caller depends on it, or reaches it through `chiasm-plugin`.
-fn root() -> Tokens {
+/// Returns the path of `chiasm-parameters`: a dependency of the calling crate, or re-exported by
+/// `chiasm-plugin`.
+fn root() -> TokenStream2 {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(|folder| Path::new(&folder).join("Cargo.toml"));
     let text = manifest.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     if text.contains("chiasm-parameters") {
@@ -123,7 +124,7 @@ fn doc(attributes: &[Attribute]) -> String {
     lines.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
-fn optional_number(value: Option<&Expr>) -> Tokens {
+fn optional_number(value: Option<&Expr>) -> TokenStream2 {
     match value {
         None => quote!(::core::option::Option::None),
         Some(value) => quote!(::core::option::Option::Some((#value) as f64)),
@@ -132,9 +133,9 @@ fn optional_number(value: Option<&Expr>) -> Tokens {
 
 /// The code that lists, checks and defaults one field.
 struct FieldCode {
-    list: Tokens,
-    check: Tokens,
-    default: Tokens,
+    list: TokenStream2,
+    check: TokenStream2,
+    default: TokenStream2,
 }
 
 fn field_code(field: &Field) -> Result<FieldCode> {
@@ -181,7 +182,7 @@ fn field_code(field: &Field) -> Result<FieldCode> {
 }
 
 /// A method of the field's name that sets it. An optional field takes the value without `Some`.
-fn setter(field: &Field) -> Tokens {
+fn setter(field: &Field) -> TokenStream2 {
     let (name, kind) = (&field.ident, &field.ty);
     let text = format!("Sets `{}`: {}", name.to_token_stream(), doc(&field.attrs));
     match inside_option(kind) {
@@ -215,7 +216,7 @@ fn inside_option(kind: &Type) -> Option<&Type> {
     })
 }
 
-fn derive_parameters(input: &DeriveInput) -> Result<Tokens> {
+fn derive_parameters(input: &DeriveInput) -> Result<TokenStream2> {
     let Data::Struct(data) = &input.data else {
         return Err(Error::new_spanned(input, "expected a struct: its fields are the parameters"));
     };
@@ -271,7 +272,7 @@ fn derive_parameters(input: &DeriveInput) -> Result<Tokens> {
     })
 }
 
-fn derive_choice(input: &DeriveInput) -> Result<Tokens> {
+fn derive_choice(input: &DeriveInput) -> Result<TokenStream2> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new_spanned(input, "expected an enum: its variants are the words"));
     };

@@ -1,4 +1,4 @@
-//! What the derive macros call. Authors need none of it.
+//! Functions that the code of the derive macros calls. They are not part of the public interface.
 
 use crate::{Choice, Kind, ParameterError, ParameterType, Range, kind::ChoiceValue};
 use serde::Serialize;

@@ -1,29 +1,29 @@
-//! A parameter and what it may hold.
+//! The description of a parameter, and the types of its value.
 
 use crate::{ParameterError, Range};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// One parameter: what it is called, what it holds, and what it is when not set.
+/// The description of one parameter: its name, type, range, default and documentation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Parameter {
-    /// Its key.
+    /// The name, which is the key in a recipe.
     pub name: String,
-    /// What it holds.
+    /// The type of its value.
     #[serde(flatten)]
     pub kind: Kind,
-    /// The range that every number of its value lies in.
+    /// The range of every number in its value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<Range>,
-    /// Its value when not set; `null` when the method then chooses one itself.
+    /// Its value when not set; `null` if the method then chooses one.
     pub default: Value,
     /// What it does, in a sentence or two.
     pub doc: String,
 }
 
 impl Parameter {
-    /// What its value must be, in words: the kind, and the range where there is one.
+    /// Describes the values that it takes: the kind, and the range if there is one.
     pub fn expected(&self) -> String {
         self.kind.in_range(self.range.as_ref())
     }
@@ -51,7 +51,7 @@ impl Parameter {
     }
 }
 
-/// What a parameter holds.
+/// The type of a parameter's value.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -105,7 +105,7 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    /// The kind in words, its numbers in the range.
+    /// Describes the kind, with the range of its numbers.
     pub(crate) fn in_range(&self, range: Option<&Range>) -> String {
         let range = range.map(|range| format!(" {range}")).unwrap_or_default();
         match self {
@@ -172,7 +172,7 @@ impl Kind {
         if right { Ok(()) } else { Err(ParameterError::new("", self.to_string(), value.to_string())) }
     }
 
-    /// The same error, where the whole value is wrong, with what this kind expects.
+    /// Replaces the expectation by that of this kind, if the error is about the whole value.
     fn instead(&self, error: ParameterError) -> ParameterError {
         if error.parameter.is_empty() {
             ParameterError { expected: self.to_string(), ..error }

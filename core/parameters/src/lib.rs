@@ -1,4 +1,4 @@
-//! Parameters that are declared once.
+//! Parameters of methods, declared once in a struct.
 //!
 //! The author of a method writes one struct. The documentation, type, range and default of each field are
 //! those of the parameter of the same name; [`Parameters::list`] returns them, [`read`] checks a JSON object
@@ -55,8 +55,8 @@
 //! | `range = A..=B` | every number of the value lies between A and B; either end may be left out |
 //! | `above = A` | every number of the value is larger than A |
 //!
-//! On the struct, `#[parameters(check = path)]` names a function `fn(&Self) -> Result<(), ParameterError>` for
-//! what concerns several parameters at once, such as a width that the number of heads divides, and
+//! On the struct, `#[parameters(check = path)]` names a function `fn(&Self) -> Result<(), ParameterError>`
+//! that checks conditions on several parameters, such as a width that is a multiple of the number of heads.
 //! `#[parameters(builder)]` adds a method for each field that sets it and returns the struct.
 
 #[doc(hidden)]

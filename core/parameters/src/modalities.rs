@@ -14,7 +14,7 @@ use crate::ParameterError;
 pub enum PerModality<T> {
     /// The same for every modality.
     All(T),
-    /// By name; modalities that are not named have no value given.
+    /// Values by name. A modality without a name here has no value.
     Each(BTreeMap<String, T>),
 }
 
@@ -61,10 +61,10 @@ impl<T> PerModality<T> {
         }
     }
 
-    /// Checks that every name is one of the modalities'.
+    /// Checks that every name is a modality.
     ///
     /// # Errors
-    /// A name that is none of them; the message lists those there are.
+    /// A name that is no modality; the message lists the modalities.
     pub fn check_names(&self, parameter: &str, modalities: &[&str]) -> Result<(), ParameterError> {
         let Self::Each(values) = self else { return Ok(()) };
         match values.keys().find(|key| !modalities.contains(&key.as_str())) {

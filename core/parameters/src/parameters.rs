@@ -1,4 +1,4 @@
-//! The trait of a struct of parameters, and how one is read.
+//! The trait of a struct of parameters, and reading one from JSON.
 
 use crate::{Parameter, ParameterError, check_object};
 use serde::de::DeserializeOwned;
@@ -10,10 +10,10 @@ pub trait Parameters: Serialize + DeserializeOwned + Default {
     /// The parameters, in the order of the fields.
     fn list() -> Vec<Parameter>;
 
-    /// Checks every number against the range of its parameter, and what concerns several parameters.
+    /// Checks the range of every number, and the conditions on several parameters.
     ///
     /// # Errors
-    /// The first parameter that is not as it must be.
+    /// The first parameter that is refused.
     fn check(&self) -> Result<(), ParameterError>;
 
     /// The parameters as a JSON object, without those that are not set.
@@ -39,7 +39,7 @@ pub fn read<P: Parameters>(value: &Value) -> Result<P, ParameterError> {
         other => return Err(ParameterError::new("", "a table of parameters", other.to_string())),
     };
     check_object(&P::list(), object)?;
-    // A parameter that is `null` is not set: then it has its default.
+    // A parameter that is `null` is not set and has its default.
     let set: Map<String, Value> =
         object.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
     let parameters: P = serde_json::from_value(Value::Object(set))

@@ -1,4 +1,4 @@
-//! The numbers that a parameter may be.
+//! The range of a number.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,13 +8,13 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Range {
-    /// The least number that is allowed.
+    /// The smallest number allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub least: Option<f64>,
-    /// A number that all allowed ones are larger than.
+    /// All allowed numbers are larger than this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub above: Option<f64>,
-    /// The largest number that is allowed.
+    /// The largest number allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub most: Option<f64>,
 }

@@ -1,11 +1,11 @@
-//! Which Rust types a parameter may have.
+//! The Rust types that a parameter may have.
 
 use crate::{Kind, PerModality};
 use serde::Serialize;
 
 /// A type that a parameter may have.
 pub trait ParameterType {
-    /// What it holds.
+    /// The kind of its value.
     fn kind() -> Kind;
 
     /// Calls `visit` with every number of the value.
