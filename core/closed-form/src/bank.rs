@@ -1,11 +1,21 @@
-//! The hubness bank as a graph: further columns, with which the dot product is the corrected score.
+//! The hubness bank: a graph that appends columns, so that the dot product is the corrected score.
 //!
 //! For items of modalities a and b the score is S - w (r_a^(b) + r_b^(a)), r_a^(b)(z) the mean of the `top`
 //! largest similarities of an item z of a to the training items of b (the inductive half of CSLS, Conneau et
 //! al. 2018, arXiv 1710.04087). Each pair i < j of the M modalities takes two columns, in the order (0, 1),
 //! (0, 2), ..., (1, 2), ...: (-w r_i^(j), 1) behind an item of i, (1, -w r_j^(i)) behind an item of j, and
-//! (0, 0) behind all others. So e_a · e_b is that score for every pair, and any index of dot products serves
-//! it.
+//! (0, 0) behind all others. So e_a · e_b is that score for every pair, and any index of dot products can
+//! search by it.
+//!
+//! ```
+//! use chiasm_closed_form::bank::{TOP, WEIGHT, bank_tail};
+//! use ndarray::Array2;
+//!
+//! let cloud = Array2::<f32>::eye(4); // unit rows, `[n, k]`
+//! let graph = bank_tail(0, &[cloud.view(), cloud.view()], TOP, WEIGHT)?;
+//! assert_eq!(graph.outputs()[0].to_string(), "e f32[batch,6]"); // k + M (M - 1) columns
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_parameters::ParameterError;
@@ -14,13 +24,13 @@ use ndarray::ArrayView2;
 use crate::views::pairs;
 use crate::{Error, Result};
 
-/// Neighbours that served best on held-out rows of 1000 real pairs; flat between 20 and 60.
+/// The number of neighbours with the best recall on held-out rows of 1000 real pairs; flat from 20 to 60.
 pub const TOP: usize = 30;
-/// Weight that served best there; flat between 0.5 and 1.
+/// The weight with the best recall there; flat from 0.5 to 1.
 pub const WEIGHT: f32 = 0.75;
 
-/// The graph behind the map of modality `own`: `z [batch, k]` to `e [batch, k + M (M - 1)]`, given the mapped
-/// training items `clouds [n, k]` of all M modalities.
+/// Builds the graph that follows the map of modality `own`: `z [batch, k]` to `e [batch, k + M (M - 1)]`,
+/// given the mapped training items `clouds [n, k]` of all M modalities.
 ///
 /// `top` above the number of items means all of them.
 ///

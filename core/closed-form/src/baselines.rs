@@ -10,13 +10,13 @@ use crate::{FitContext, Map, Method, Result, Views};
 /// The maps of a closed form.
 #[derive(Debug, Clone)]
 pub struct Baseline {
-    /// What a recipe calls it.
+    /// The method's name in a recipe.
     pub name: &'static str,
     /// The map of each modality, `x` to `z`.
     pub maps: Vec<Graph>,
 }
 
-/// Fits the mean vector, Procrustes and ridge, everything chosen inside the training items.
+/// Fits the mean vector, Procrustes and ridge, with all parameters chosen from the training items.
 ///
 /// # Errors
 /// When the items cannot be fitted or the caller asked to stop.

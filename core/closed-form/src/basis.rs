@@ -1,16 +1,15 @@
 //! The centred spectral basis of one modality: its mean and its principal axes.
 //!
-//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ; with weights p the rows are scaled by sqrt(p) and n is their sum. The
-//! smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is decomposed, so few rows in many columns
-//! cost little. Axes without variance are dropped: constant columns, duplicate rows and n < d need no further
-//! care.
+//! X - 1mᵀ = sqrt(n) U diag(sqrt w) Vᵀ. With weights p, the rows are scaled by sqrt(p) and n is the sum of p.
+//! The smaller of the covariance `[d, d]` and the Gram matrix `[n, n]` is decomposed. Axes without variance
+//! are dropped, so constant columns, duplicate rows and n < d need no special case.
 
 use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
 
 use crate::{Error, Result};
 
-/// Variances below this share of the largest count as none: rounding of double precision squared data.
+/// Variances below this share of the largest count as zero: they are rounding errors.
 const FLOOR: f64 = 1e-10;
 
 /// Mean, axes and variances.
@@ -18,15 +17,14 @@ const FLOOR: f64 = 1e-10;
 pub(crate) struct Basis {
     /// `[d]`.
     pub(crate) mean: Array1<f64>,
-    /// `[d, r]`, orthonormal columns, by falling variance.
+    /// `[d, r]`, orthonormal columns in descending order of variance.
     pub(crate) axes: Array2<f64>,
     /// `[r]`.
     pub(crate) variances: Array1<f64>,
 }
 
 impl Basis {
-    /// The first `limit` axes of `rows [n, d]`, each of which counts with its weight: one where none are
-    /// given.
+    /// Returns the mean and the first `limit` axes of `rows [n, d]`, weighted by `weights` if given.
     pub(crate) fn fit(
         name: &str,
         rows: &Array2<f64>,
@@ -45,7 +43,7 @@ impl Basis {
         let wide = rows.ncols() > rows.nrows();
         let square = if wide { product(&centred, &centred.t())? } else { product(&centred.t(), &centred)? };
         let Eigen { values, vectors } = symmetric_eigen(square.view())?;
-        // the mean's own rounding makes equal rows differ by 1e-16
+        // rounding of the mean makes equal rows differ by 1e-16
         let floor = FLOOR * values.first().map_or(0.0, |&top| top.max(1e-12 * n));
         let rank = values.iter().take_while(|&&value| value > floor).count().min(limit);
         if rank == 0 {
@@ -82,15 +80,6 @@ pub(crate) fn first(values: ArrayView1<'_, f64>, count: usize) -> Array1<f64> {
 /// The first `count` columns.
 pub(crate) fn columns<'a>(matrix: &'a Array2<f64>, count: usize) -> ArrayView2<'a, f64> {
     matrix.slice_axis(Axis(1), Slice::from(..count))
-}
-
-/// Rows brought to length one; zero rows stay zero.
-pub(crate) fn unit_rows(mut rows: Array2<f64>) -> Array2<f64> {
-    for mut row in rows.outer_iter_mut() {
-        let length = row.dot(&row).sqrt().max(1e-12);
-        row /= length;
-    }
-    rows
 }
 
 #[cfg(test)]

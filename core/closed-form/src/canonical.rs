@@ -1,4 +1,4 @@
-//! The grid of canonical correlation and its fit, shared by the linear and the kernel form.
+//! The search grid of canonical correlation and its fit, shared by the linear and the kernel form.
 
 use chiasm_parameters::{ParameterError, Parameters, PerModality};
 use ndarray::{Array1, Array2};
@@ -10,23 +10,24 @@ use crate::features::FeatureSpec;
 use crate::per_modality::complete;
 use crate::prepared::{Prepared, prepare};
 use crate::sample::{AXES, RowMeans, axes};
-use crate::search::{Candidates, Choice, Fold, SearchReport, Tick, search};
-use crate::spectral::{Directions, Point, join};
+use crate::search::{Fold, SearchMethod, SearchReport, SearchResult, Tick, search};
+use crate::spectral::{CcaCandidate, Directions, join};
 use crate::{Curve, FitContext, Map, Result, Views};
 
 const RIDGES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
-/// Of two modalities and few settings; more modalities take the first and the last of [`QUICK_EQUAL`].
+/// Ridges of two modalities in a quick search.
 const QUICK: [[f64; 2]; 3] = [[0.1, 0.1], [0.1, 0.03], [0.03, 0.1]];
+/// Ridges of more modalities in a quick search, equal for all.
 const QUICK_EQUAL: [f64; 2] = [0.1, 0.03];
 const DIMENSIONS: [usize; 5] = [32, 64, 96, 128, 192];
-/// Axes of each modality at most while searching, where there are more than two.
+/// The largest number of axes of each modality in a search, if there are more than two modalities.
 const SEARCHED: usize = 200;
 const POWERS: [f64; 3] = [0.5, 1.0, 1.5];
 
 /// One point of the grid of canonical correlation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Parameters)]
 #[serde(deny_unknown_fields)]
-pub struct Setting {
+pub struct CcaSetting {
     /// Ridge relative to the largest variance of the modality.
     #[parameter(default = 0.1.into(), range = 0..=1000)]
     pub ridge: PerModality<f64>,
@@ -38,18 +39,18 @@ pub struct Setting {
     pub power: f64,
 }
 
-/// The grid, with what the user fixed; ridges in the order of the views.
+/// The grid, with the values that the user fixed; ridges in the order of the views.
 #[derive(Debug, Clone)]
-pub(crate) struct Grid {
+pub(crate) struct CcaGrid {
     pub(crate) ridges: Vec<Option<f64>>,
     pub(crate) dimensions: Option<usize>,
     pub(crate) power: Option<f64>,
 }
 
-impl Grid {
-    /// Every size and power with each of these lists of ridges, what is fixed kept. Ordered by ridge, so that
-    /// neighbours share their decomposition.
-    fn points(&self, ranks: &[usize], ridges: impl Iterator<Item = Vec<f64>>) -> Vec<Point> {
+impl CcaGrid {
+    /// Combines each list of ridges with every number of dimensions and every power; fixed values are kept.
+    /// Ordered by ridges, so that consecutive candidates share their decomposition.
+    fn points(&self, ranks: &[usize], ridges: impl Iterator<Item = Vec<f64>>) -> Vec<CcaCandidate> {
         let fixed = |ridges: Vec<f64>| -> Vec<f64> {
             self.ridges.iter().zip(ridges).map(|(fixed, ridge)| fixed.unwrap_or(ridge)).collect()
         };
@@ -66,7 +67,7 @@ impl Grid {
         for ridges in ridges {
             for &dimensions in &sizes {
                 for &power in &powers {
-                    out.push(Point { ridges: ridges.clone(), dimensions, power });
+                    out.push(CcaCandidate { ridges: ridges.clone(), dimensions, power });
                 }
             }
         }
@@ -74,11 +75,11 @@ impl Grid {
     }
 }
 
-impl Candidates for Grid {
-    type Setting = Point;
+impl SearchMethod for CcaGrid {
+    type Candidate = CcaCandidate;
 
     /// All pairs of ridges for two modalities, equal ones for more.
-    fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<Point> {
+    fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<CcaCandidate> {
         let count = self.ridges.len();
         match (count, quick) {
             (2, true) => self.points(ranks, QUICK.into_iter().map(|pair| pair.to_vec())),
@@ -88,8 +89,8 @@ impl Candidates for Grid {
         }
     }
 
-    /// The best ridges with that of one modality varied.
-    fn refinements(&self, ranks: &[usize], best: &Point) -> Vec<Point> {
+    /// Varies the best ridges in one modality at a time.
+    fn refinements(&self, ranks: &[usize], best: &CcaCandidate) -> Vec<CcaCandidate> {
         let count = self.ridges.len();
         if count == 2 {
             return Vec::new();
@@ -102,15 +103,15 @@ impl Candidates for Grid {
                 ridges
             })
         });
-        // with one free modality the equal ridges were all there is
+        // with one free modality the first candidates already had all its ridges
         if self.ridges.iter().flatten().count() + 1 == count {
             return Vec::new();
         }
         self.points(ranks, varied)
     }
 
-    fn scores(&self, fold: &Fold<'_>, candidates: &[Point], tick: Tick<'_>) -> Result<Vec<f64>> {
-        // one decomposition sees the axes of all modalities at once, so that more of these may keep fewer
+    fn scores(&self, fold: &Fold<'_>, candidates: &[CcaCandidate], tick: Tick<'_>) -> Result<Vec<f64>> {
+        // one decomposition covers the axes of all modalities, so with more than two each keeps fewer
         let most = if fold.views.len() == 2 { AXES } else { SEARCHED };
         let views = || fold.views.iter();
         let variances: Vec<Array1<f64>> =
@@ -134,37 +135,37 @@ impl Candidates for Grid {
     }
 }
 
-/// What the linear and the kernel form are asked to do.
-pub(crate) struct Problem<'a> {
-    pub(crate) grid: Grid,
-    pub(crate) settings: Option<&'a [Setting]>,
+/// A fit of canonical correlation, in its linear or kernel form.
+pub(crate) struct CcaProblem<'a> {
+    pub(crate) grid: CcaGrid,
+    pub(crate) settings: Option<&'a [CcaSetting]>,
     pub(crate) members: usize,
     /// The curves to try, by modality.
     pub(crate) curves: Vec<Vec<Curve>>,
     pub(crate) specs: Vec<FeatureSpec<'a>>,
 }
 
-/// The maps, and what was chosen.
-pub(crate) struct Solution {
+/// The fitted maps and the chosen parameters.
+pub(crate) struct CcaSolution {
     pub(crate) maps: Vec<Map>,
     pub(crate) curves: PerModality<Curve>,
-    pub(crate) settings: Vec<Setting>,
+    pub(crate) settings: Vec<CcaSetting>,
     pub(crate) report: Option<SearchReport>,
 }
 
-impl Problem<'_> {
-    /// Chooses what is open and fits on all training rows.
-    pub(crate) fn solve(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Solution> {
+impl CcaProblem<'_> {
+    /// Chooses what is not given and fits on all training rows.
+    pub(crate) fn solve(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<CcaSolution> {
         views.check_linked()?;
         let names = views.names();
-        let given: Option<Vec<Point>> = match self.settings {
+        let given: Option<Vec<CcaCandidate>> = match self.settings {
             None => None,
             Some(settings) => {
                 Some(settings.iter().map(|setting| setting.point(&names)).collect::<Result<_>>()?)
             }
         };
         let found = match &given {
-            Some(points) if self.curves.iter().all(|list| list.len() == 1) => Choice {
+            Some(points) if self.curves.iter().all(|list| list.len() == 1) => SearchResult {
                 curves: self.curves.iter().map(|list| list[0]).collect(),
                 ranked: points.clone(),
                 report: None,
@@ -181,18 +182,18 @@ impl Problem<'_> {
         let variances: Vec<&Array1<f64>> = prepared.iter().map(|view| &view.basis.variances).collect();
         let weights = join(&variances, &crosses, &points)?;
         let maps = prepared.into_iter().zip(&weights).map(|(view, weights)| view.map(weights));
-        Ok(Solution {
+        Ok(CcaSolution {
             maps: maps.collect::<Result<_>>()?,
             curves: PerModality::each(&names, &found.curves),
-            settings: points.iter().map(|point| Setting::of(point, &names)).collect(),
+            settings: points.iter().map(|point| CcaSetting::of(point, &names)).collect(),
             report: found.report,
         })
     }
 }
 
-/// Neighbours that share their decomposition come together, and sums have one order.
-fn order(a: &Point, b: &Point) -> std::cmp::Ordering {
-    let key = |point: &Point| {
+/// Orders candidates so that those with equal ridges are adjacent and sums have a fixed order.
+fn order(a: &CcaCandidate, b: &CcaCandidate) -> std::cmp::Ordering {
+    let key = |point: &CcaCandidate| {
         let mut key = point.ridges.clone();
         key.extend([point.dimensions as f64, point.power]);
         key
@@ -201,21 +202,21 @@ fn order(a: &Point, b: &Point) -> std::cmp::Ordering {
     a.iter().zip(&b).map(|(x, y)| x.total_cmp(y)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
 }
 
-impl Setting {
-    fn of(point: &Point, names: &[&str]) -> Self {
+impl CcaSetting {
+    fn of(point: &CcaCandidate, names: &[&str]) -> Self {
         let ridge = PerModality::each(names, &point.ridges);
         Self { ridge, dimensions: point.dimensions, power: point.power }
     }
 
-    fn point(&self, names: &[&str]) -> Result<Point> {
+    fn point(&self, names: &[&str]) -> Result<CcaCandidate> {
         let ridges = complete("settings.ridge", &self.ridge, names)?;
-        Ok(Point { ridges, dimensions: self.dimensions, power: self.power })
+        Ok(CcaCandidate { ridges, dimensions: self.dimensions, power: self.power })
     }
 }
 
-/// Fails when settings are given and the grid is too (`searched`), or when there are none in the list.
+/// Fails if settings are given beside values of the grid (`searched`), or if their list is empty.
 pub(crate) fn check_settings(
-    settings: Option<&[Setting]>,
+    settings: Option<&[CcaSetting]>,
     searched: bool,
 ) -> std::result::Result<(), ParameterError> {
     let Some(settings) = settings else { return Ok(()) };

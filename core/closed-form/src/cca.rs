@@ -11,12 +11,24 @@
 //! that of all its items, the cross-covariance of two that of the rows that hold both, and two modalities
 //! that no row holds together are taken as independent given a third one that links them. Several items of a
 //! row count as one.
+//!
+//! ```
+//! use chiasm_closed_form::cca::Cca;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let fitted = Cca::params().ridge(0.1).dimensions(3_usize).fit(&Dataset::new(x, y))?;
+//! assert_eq!(fitted.maps[0].output_dim(), fitted.maps[1].output_dim());
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
 use chiasm_parameters::{ParameterError, Parameters, PerModality};
 use serde::{Deserialize, Serialize};
 
-pub use crate::canonical::Setting;
-use crate::canonical::{Grid, Problem, check_settings};
+pub use crate::canonical::CcaSetting;
+use crate::canonical::{CcaGrid, CcaProblem, check_settings};
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
@@ -46,7 +58,7 @@ pub struct CcaParams {
     #[parameter(default = MEMBERS, range = 1..=375)]
     pub members: usize,
     /// The settings to join, instead of a search: excludes ridge, dimensions and power.
-    pub settings: Option<Vec<Setting>>,
+    pub settings: Option<Vec<CcaSetting>>,
 }
 
 /// The maps of a fit, and how they were found.
@@ -60,7 +72,7 @@ impl CcaParams {
     pub fn ridges(&self, names: &[&str]) -> Option<Vec<f64>> {
         let settings = self.settings.as_ref().filter(|settings| !settings.is_empty())?;
         let mean = |name: &&str| {
-            let log = |setting: &Setting| Some(setting.ridge.get(name)?.max(f64::MIN_POSITIVE).ln());
+            let log = |setting: &CcaSetting| Some(setting.ridge.get(name)?.max(f64::MIN_POSITIVE).ln());
             let logs: Option<f64> = settings.iter().map(log).sum();
             Some((logs? / settings.len() as f64).exp())
         };
@@ -80,8 +92,8 @@ impl CcaParams {
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
     pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Cca> {
         let names = views.names();
-        let found = Problem {
-            grid: Grid {
+        let found = CcaProblem {
+            grid: CcaGrid {
                 ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
                 dimensions: self.dimensions,
                 power: self.power,

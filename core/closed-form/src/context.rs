@@ -1,11 +1,11 @@
-//! How a fit is carried out.
+//! The seed and the progress callback of a fit.
 
-/// The seed of a fit and whom to tell about its progress.
+/// The seed and the progress callback of a fit.
 #[derive(Clone, Copy)]
 pub struct FitContext<'a> {
     /// Seed of the inner folds and of subsamples.
     pub seed: u64,
-    /// Told how much is done of how much; `false` asks to stop.
+    /// Called with the steps done and their total; returns `false` to stop the fit.
     pub progress: &'a (dyn Fn(u64, u64) -> bool + Sync),
 }
 

@@ -1,10 +1,11 @@
 //! Cross-covariances of all pairs of modalities, also of those that share no row.
 //!
-//! A pair with rows that hold both takes E[a bᵀ] over those rows (available cases). A pair a, c without any
-//! is completed through a modality b that shares rows with both, as if a and c were independent given b: C_ac
-//! = C_ab (C_b + r)⁻¹ C_bc (the covariance selection of Dempster 1972, with the ridge r of b), which is R_ac
-//! = R_ab R_bc for whitened coordinates. b is the anchor where it will do, else the modality with the most
-//! shared rows. A longer chain is completed link by link.
+//! The cross-covariance of two modalities that share rows is E[a bᵀ] over those rows (available cases). Two
+//! modalities a, c that share no row are completed through a modality b that shares rows with both, on the
+//! assumption that a and c are independent given b: C_ac = C_ab (C_b + r)⁻¹ C_bc (the covariance selection of
+//! Dempster 1972, with the ridge r of b), which is R_ac = R_ab R_bc for whitened coordinates. b is the anchor
+//! if it shares rows with both, else the modality with the most shared rows. Longer chains are completed link
+//! by link.
 
 use chiasm_geometry::linalg::product;
 use ndarray::{Array1, Array2, Axis};
@@ -12,16 +13,16 @@ use ndarray::{Array1, Array2, Axis};
 use crate::Result;
 use crate::sample::RowMeans;
 
-/// How the cross-covariance of a pair is had.
+/// How the cross-covariance of a pair is computed.
 #[derive(Debug, Clone)]
 enum Link {
-    /// From rows that hold both; the number of these.
+    /// From the rows that hold both, with their number.
     Direct(Array2<f64>, usize),
-    /// Through this modality; the least number of shared rows along the chain.
+    /// Through this modality, with the smallest number of shared rows along the chain.
     Through(usize, usize),
 }
 
-/// The cross-covariances of all pairs, each in the coordinates of both bases.
+/// The cross-covariances of all pairs, in the coordinates of their bases.
 #[derive(Debug, Clone)]
 pub(crate) struct CrossCovariances {
     /// `links[a][b]` for a < b; `None` where no chain of rows leads from one to the other.
@@ -29,7 +30,7 @@ pub(crate) struct CrossCovariances {
 }
 
 impl CrossCovariances {
-    /// Those of these modalities.
+    /// Computes the cross-covariances of all pairs of modalities.
     pub(crate) fn of(modalities: &[RowMeans], anchor: Option<usize>) -> Result<Self> {
         let count = modalities.len();
         let mut links = vec![vec![None; count]; count];
@@ -40,7 +41,7 @@ impl CrossCovariances {
             }
         }
         let mut crosses = Self { links };
-        // chains grow by at most one link a round
+        // each round extends chains by at most one link
         for _ in 0..count {
             let found: Vec<_> = crate::views::pairs(count)
                 .filter(|&(a, c)| crosses.links[a][c].is_none())
@@ -53,7 +54,7 @@ impl CrossCovariances {
         Ok(crosses)
     }
 
-    /// The best modality between two.
+    /// Returns the best modality to connect two others through.
     fn bridge(&self, a: usize, c: usize, anchor: Option<usize>) -> Option<Link> {
         let strength = |b: usize| self.rows(a, b).min(self.rows(b, c));
         if let Some(anchor) = anchor.filter(|&anchor| strength(anchor) > 0) {
@@ -63,7 +64,7 @@ impl CrossCovariances {
         (strength(best) > 0).then(|| Link::Through(best, strength(best)))
     }
 
-    /// The number of rows behind a pair; 0 where nothing is known of it, and of a modality with itself.
+    /// Returns the number of rows that a pair is estimated from; 0 if no chain links it, or if a = b.
     fn rows(&self, a: usize, b: usize) -> usize {
         match &self.links[a.min(b)][a.max(b)] {
             Some(Link::Direct(_, rows) | Link::Through(_, rows)) => *rows,
@@ -71,7 +72,8 @@ impl CrossCovariances {
         }
     }
 
-    /// C_ab, given the variances of each modality with its ridge; zeros where nothing is known.
+    /// Returns C_ab; zeros if no chain links a and b. `damped` holds each modality's variances plus its
+    /// ridge.
     pub(crate) fn get(&self, a: usize, b: usize, damped: &[Array1<f64>]) -> Result<Array2<f64>> {
         if a > b {
             return Ok(self.get(b, a, damped)?.reversed_axes());

@@ -1,6 +1,6 @@
-//! Why a fit was refused.
+//! The errors of a fit.
 
-/// What can go wrong in a fit.
+/// An error of a fit.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The training rows cannot be fitted.
@@ -8,9 +8,9 @@ pub enum Error {
     Data {
         /// Which array or quantity.
         what: String,
-        /// What would do.
+        /// What was expected.
         expected: String,
-        /// What there was.
+        /// What was found.
         got: String,
     },
     /// A parameter is out of range.
@@ -19,13 +19,13 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("stopped as asked")]
     Cancelled,
-    /// The numbers failed.
+    /// A numerical routine failed.
     #[error(transparent)]
     Geometry(#[from] chiasm_geometry::Error),
-    /// No plan was found.
+    /// Optimal transport found no plan.
     #[error(transparent)]
     Transport(#[from] chiasm_transport::Error),
-    /// The graph could not be made.
+    /// A graph could not be built.
     #[error(transparent)]
     Graph(#[from] chiasm_graph::Error),
     /// linfa refused the data set.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::kernel::Kernel;
+use crate::kernel::RadialKernel;
 use crate::sample::subset;
 use crate::transform::{Curve, Transform};
 use crate::{Result, View, Views};
@@ -27,7 +27,7 @@ pub(crate) struct Landmarks<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct FeatureMap {
     pub(crate) transform: Transform,
-    pub(crate) kernel: Option<Kernel>,
+    pub(crate) kernel: Option<RadialKernel>,
 }
 
 impl<'a> FeatureSpec<'a> {
@@ -45,7 +45,7 @@ impl<'a> FeatureSpec<'a> {
         };
         let chosen = subset(items.nrows(), most, seed);
         let landmarks = transform.apply(items.select(Axis(0), &chosen).view());
-        Ok(FeatureMap { transform, kernel: Some(Kernel::fit(landmarks, widths, limit)?) })
+        Ok(FeatureMap { transform, kernel: Some(RadialKernel::fit(landmarks, widths, limit)?) })
     }
 }
 

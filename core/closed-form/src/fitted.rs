@@ -1,17 +1,17 @@
-//! What comes out of a fit, and the trait of everything that can be fitted.
+//! The result of a fit, and the trait of methods that can be fitted.
 
 use chiasm_graph::Graph;
 use chiasm_parameters::Parameters;
-use serde_json::{Map as Object, Value, json};
+use serde_json::{Map as JsonObject, Value, json};
 
 use linfa::DatasetBase;
 use linfa::traits::{PredictInplace, Transformer};
 use ndarray::{Array2, ArrayBase, Data, Ix2};
 
 use crate::search::SearchReport;
-use crate::{FitContext, Inverse, Map, Result, Views};
+use crate::{FitContext, Map, MapInverse, Result, Views};
 
-/// Parameters of a method: checked, then fitted.
+/// The parameters of a method, which fit it.
 pub trait Method: Parameters {
     /// The most modalities that the method takes; `None` when it takes any number.
     const MOST_MODALITIES: Option<usize> = None;
@@ -28,7 +28,7 @@ pub trait Method: Parameters {
 pub struct Fitted<P> {
     /// The maps, in the order of the modalities.
     pub maps: Vec<Map>,
-    /// Everything chosen: fitting with these searches nothing and gives the same bits.
+    /// The parameters with every choice made: fitting with them searches nothing and gives the same bits.
     pub parameters: P,
     /// How the choice was made; `None` when nothing was left to choose.
     pub report: Option<SearchReport>,
@@ -36,15 +36,15 @@ pub struct Fitted<P> {
 
 /// A fit as graphs and JSON, as an aligner plugin returns it.
 #[derive(Debug)]
-pub struct Export {
+pub struct FitExport {
     /// The map of each modality, `x` to `z`.
     pub maps: Vec<Graph>,
     /// The inverse of each map, `z` to `x`, where it exists.
-    pub inverses: Vec<Option<Inverse>>,
-    /// Every parameter, also those that were chosen.
+    pub inverses: Vec<Option<MapInverse>>,
+    /// Every parameter, including the chosen ones.
     pub parameters: Value,
-    /// The width of the shared space, how parameters were chosen, and the sense of each inverse or why there
-    /// is none.
+    /// The width of the shared space, how parameters were chosen, and for each modality the kind of its
+    /// inverse or the reason why there is none.
     pub notes: Value,
 }
 
@@ -58,9 +58,9 @@ impl<P: Parameters> Fitted<P> {
     ///
     /// # Errors
     /// When a graph does not verify, which would be a defect of this crate.
-    pub fn export(&self, names: &[&str]) -> Result<Export> {
+    pub fn export(&self, names: &[&str]) -> Result<FitExport> {
         let mut inverses = Vec::new();
-        let mut senses = Object::new();
+        let mut senses = JsonObject::new();
         for (map, name) in self.maps.iter().zip(names) {
             let (inverse, sense) = match map.inverse()? {
                 Ok(inverse) => {
@@ -73,7 +73,7 @@ impl<P: Parameters> Fitted<P> {
             senses.insert((*name).to_owned(), sense.into());
         }
         let dimensions = self.maps.first().map_or(0, Map::output_dim);
-        Ok(Export {
+        Ok(FitExport {
             maps: self.maps.iter().map(Map::graph).collect::<Result<_>>()?,
             inverses,
             parameters: self.parameters.to_json(),
@@ -82,11 +82,10 @@ impl<P: Parameters> Fitted<P> {
     }
 }
 
-/// Items of two modalities, records and targets, to their images in the shared space: unit rows in single
-/// precision.
+/// Maps items of two modalities, records and targets, to unit rows of the shared space in single precision.
 ///
 /// # Panics
-/// As in linfa itself, when the records or the targets are not as wide as those of the fit.
+/// As linfa itself does, when the records or the targets are not as wide as those of the fit.
 impl<F: linfa::Float, S: Data<Elem = F>, P: Parameters>
     Transformer<DatasetBase<ArrayBase<S, Ix2>, ArrayBase<S, Ix2>>, DatasetBase<Array2<f32>, Array2<f32>>>
     for Fitted<P>
@@ -104,10 +103,10 @@ impl<F: linfa::Float, S: Data<Elem = F>, P: Parameters>
     }
 }
 
-/// Items of one modality to their images: `map.predict(&items)`.
+/// Maps items of one modality: `map.predict(&items)`.
 ///
 /// # Panics
-/// As in linfa itself, when the items are not as wide as those of the fit.
+/// As linfa itself does, when the items are not as wide as those of the fit.
 impl<F: linfa::Float, S: Data<Elem = F>> PredictInplace<ArrayBase<S, Ix2>, Array2<f32>> for Map {
     fn predict_inplace<'a>(&'a self, items: &'a ArrayBase<S, Ix2>, images: &mut Array2<f32>) {
         let mapped = self.apply(single_precision(items).view());

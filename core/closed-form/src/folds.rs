@@ -1,4 +1,4 @@
-//! Which rows of a search train and which test.
+//! Splits the rows of a search into training and test rows.
 
 use chiasm_geometry::folds::shuffled_folds;
 use chiasm_geometry::random::Random;
@@ -9,17 +9,17 @@ use crate::{Result, View, Views};
 
 /// Folds of the inner cross-validation.
 const FOLDS: usize = 5;
-/// Below this many rows the defaults are taken: a fold would hold a single row.
+/// Below this many rows nothing is searched, because a fold would hold a single row.
 const FEWEST: usize = 2 * FOLDS;
-/// Rows that a search fits on or tests at most; more would cost time and change no choice.
+/// The largest number of rows that a search fits on, or tests; more rows did not change a choice.
 const MOST: usize = 2000;
 
 /// The splits of a search.
 pub(crate) struct Folds {
     pub(crate) splits: Vec<RowFold>,
-    /// Rows that take part.
+    /// Number of rows used.
     pub(crate) rows: usize,
-    /// Whether the validation rows are what is tested.
+    /// Whether the test rows are the validation rows.
     pub(crate) validation: bool,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Folds {
 pub(crate) struct RowFold {
     /// Places of the items to fit on.
     pub(crate) train: Vec<Vec<usize>>,
-    /// Places of the items to measure on: one for each test row that the modality has.
+    /// Places of the test items: one for each test row that holds the modality.
     pub(crate) test: Vec<Vec<usize>>,
     pub(crate) matches: Vec<Match>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Match {
 }
 
 impl Folds {
-    /// The folds of the rows that hold two or more modalities; `None` when these are too few to choose by.
+    /// Splits the rows that hold two or more modalities; `None` if there are too few of them.
     pub(crate) fn of(views: &Views<'_>, seed: u64) -> Result<Option<Self>> {
         let is_validation = |row: &usize| views.validation().binary_search(row).is_ok();
         let (validation, training): (Vec<usize>, Vec<usize>) =
@@ -65,7 +65,7 @@ impl Folds {
         Ok(Some(Self { splits, rows, validation: by_validation }))
     }
 
-    /// The mean over folds and pairs of modalities of a figure that depends on the number of test rows.
+    /// Returns the mean of `figure(number of test rows)` over folds and pairs of modalities.
     pub(crate) fn mean_over_matches(&self, figure: impl Fn(usize) -> f64) -> f64 {
         let all: Vec<f64> = self
             .splits
@@ -96,12 +96,12 @@ impl RowFold {
     }
 }
 
-/// Number of `rows` that hold an item of the view.
+/// Counts the `rows` that hold an item of the view.
 fn count(view: &View<'_>, rows: &[usize]) -> usize {
     groups(&view.rows).filter(|(row, _)| rows.binary_search(row).is_ok()).count()
 }
 
-/// The place of one item of each of these rows, picked by the seed where a row holds several.
+/// Returns the place of one item of each of these rows, drawn at random if a row holds several.
 fn one_item_a_row(view: &View<'_>, rows: &[usize], seed: u64) -> Vec<usize> {
     let mut random = Random::new(seed);
     groups(&view.rows)

@@ -1,4 +1,4 @@
-//! The inverse of a linear map, exact where one exists: where a ray meets the unit sphere.
+//! The exact inverse of a linear map: the point where a ray meets the unit sphere.
 //!
 //! A linear map is z = normalise(Wᵀ (p - m)) with p = transform(x) on the unit sphere and the mean m inside
 //! it. Let P be the pseudo-inverse of Wᵀ and u = P z. Every p = m + t u with t > 0 has the direction z again,
@@ -21,10 +21,10 @@ use crate::transform::Transform;
 /// Singular values below this share of the largest cannot be undone in single precision.
 const FLOOR: f64 = 1e-5;
 
-/// In which sense a map is undone.
+/// The side on which an inverse is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InverseKind {
-    /// Both of the below.
+pub enum MapInverseKind {
+    /// Both `Left` and `Right`.
     TwoSided,
     /// inverse(map(x)) = x, up to the length of x.
     Left,
@@ -34,12 +34,12 @@ pub enum InverseKind {
 
 /// An inverse: input `z [batch, k]`, output `x [batch, d]`.
 #[derive(Debug, Clone)]
-pub struct Inverse {
+pub struct MapInverse {
     /// The graph.
     pub graph: Graph,
-    /// In which sense it undoes the map.
-    pub kind: InverseKind,
-    /// The same in words, with the largest amplification of an error.
+    /// The side on which it is exact.
+    pub kind: MapInverseKind,
+    /// The kind in words, with the largest amplification of an error.
     pub note: String,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn linear_inverse(
     transform: &Transform,
     centre: &Array1<f64>,
     weights: Option<&Array2<f64>>,
-) -> Result<std::result::Result<Inverse, String>> {
+) -> Result<std::result::Result<MapInverse, String>> {
     if transform.blocks() > 1 {
         let reason = "the modality joins several encoders, each brought to length one by itself: \
                       a point of the shared space fixes no row of all of them";
@@ -61,7 +61,7 @@ pub(crate) fn linear_inverse(
         ));
     }
     let (back, kind, spread) = match weights {
-        None => (None, InverseKind::TwoSided, 1.0),
+        None => (None, MapInverseKind::TwoSided, 1.0),
         Some(weights) => {
             let (d, k) = weights.dim();
             let Svd { u, s, v } = thin_svd(weights.view())?;
@@ -74,16 +74,16 @@ pub(crate) fn linear_inverse(
                 return Ok(Err(reason));
             }
             let kind = match d.cmp(&k) {
-                std::cmp::Ordering::Equal => InverseKind::TwoSided,
-                std::cmp::Ordering::Greater => InverseKind::Right,
-                std::cmp::Ordering::Less => InverseKind::Left,
+                std::cmp::Ordering::Equal => MapInverseKind::TwoSided,
+                std::cmp::Ordering::Greater => MapInverseKind::Right,
+                std::cmp::Ordering::Less => MapInverseKind::Left,
             };
             // Wᵀ P = 1 for W = U s Vᵀ takes P = U s⁻¹ Vᵀ; rows of z multiply Pᵀ
             (Some(product(&(v / &s), &u.t())?), kind, spread)
         }
     };
     let graph = build(transform, centre, gap, back.as_ref())?;
-    Ok(Ok(Inverse { graph, kind, note: note(kind, spread) }))
+    Ok(Ok(MapInverse { graph, kind, note: note(kind, spread) }))
 }
 
 fn build(transform: &Transform, centre: &Array1<f64>, gap: f64, back: Option<&Array2<f64>>) -> Result<Graph> {
@@ -115,15 +115,15 @@ fn build(transform: &Transform, centre: &Array1<f64>, gap: f64, back: Option<&Ar
     Ok(b.finish()?)
 }
 
-fn note(kind: InverseKind, spread: f64) -> String {
+fn note(kind: MapInverseKind, spread: f64) -> String {
     let sense = match kind {
-        InverseKind::TwoSided => {
+        MapInverseKind::TwoSided => {
             "inverse(map(x)) = x up to the length of x, and map(inverse(z)) = z for unit z"
         }
-        InverseKind::Left => {
+        MapInverseKind::Left => {
             "inverse(map(x)) = x up to the length of x; a z that no x maps to comes back as the nearest one"
         }
-        InverseKind::Right => {
+        MapInverseKind::Right => {
             "map(inverse(z)) = z for unit z; inverse(map(x)) keeps only what the map kept of x"
         }
     };

@@ -1,16 +1,28 @@
 //! Canonical correlation in the feature space of a radial kernel.
 //!
-//! Each modality is first seen through k(x, l) = exp(-width |x - l|² / s) against its training items,
-//! averaged over a few widths, s their mean squared distance (kernel CCA: Lai and Fyfe 2000; Bach and Jordan
-//! 2002); then everything is as in [`crate::cca`]. As a graph this is one layer of distances to the landmarks
-//! and one matrix. Above `landmarks` items a seeded subset serves as landmarks (Nystroem), so the cost stays
-//! that of `landmarks`³. There is no inverse.
+//! Each item x is first mapped to the values k(x, l) = exp(-width |x - l|² / s) for all training items l,
+//! averaged over a few widths; s is the mean squared distance of the training items (kernel CCA: Lai and
+//! Fyfe 2000; Bach and Jordan 2002); then everything is as in [`crate::cca`]. As a graph this is one layer
+//! of distances to the landmarks and one matrix. Above `landmarks` items a seeded subset serves as landmarks
+//! (Nystroem), so the cost stays that of `landmarks`³. There is no inverse.
+//!
+//! ```
+//! use chiasm_closed_form::kcca::Kcca;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let fitted = Kcca::params().ridge(0.1).landmarks(20_usize).fit(&Dataset::new(x, y))?;
+//! assert_eq!((fitted.maps[0].input_dim(), fitted.maps[1].input_dim()), (6, 4));
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
 use chiasm_parameters::{ParameterError, Parameters, PerModality};
 use serde::{Deserialize, Serialize};
 
-pub use crate::canonical::Setting;
-use crate::canonical::{Grid, Problem, check_settings};
+pub use crate::canonical::CcaSetting;
+use crate::canonical::{CcaGrid, CcaProblem, check_settings};
 use crate::cca::MEMBERS;
 use crate::features::{FeatureSpec, Landmarks};
 use crate::fitted::estimator;
@@ -18,9 +30,9 @@ use crate::per_modality::resolve;
 use crate::search::curves;
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
-/// Landmarks at most when not given.
+/// The largest number of landmarks when not given.
 pub const LANDMARKS: usize = 2000;
-/// Widths whose kernels are averaged when not given: wide kernels are nearly linear, narrow ones fit single
+/// Widths of the averaged kernels when not given. Wide kernels are nearly linear, narrow ones fit single
 /// items.
 pub const WIDTHS: [f64; 3] = [0.35, 0.7, 1.4];
 
@@ -50,7 +62,7 @@ pub struct KccaParams {
     #[parameter(default = MEMBERS, range = 1..=375)]
     pub members: usize,
     /// The settings to join, instead of a search: excludes ridge, dimensions and power.
-    pub settings: Option<Vec<Setting>>,
+    pub settings: Option<Vec<CcaSetting>>,
 }
 
 /// The maps of a fit, and how they were found.
@@ -82,8 +94,8 @@ impl KccaParams {
         for (spec, widths) in specs.iter_mut().zip(&widths) {
             spec.kernel = Some(Landmarks { widths, most, seed: context.seed });
         }
-        let found = Problem {
-            grid: Grid {
+        let found = CcaProblem {
+            grid: CcaGrid {
                 ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
                 dimensions: self.dimensions,
                 power: self.power,

@@ -1,11 +1,11 @@
-//! A radial kernel as a feature map, so that every linear method has its kernel form.
+//! A radial kernel as a feature map, with which a linear method becomes a kernel method.
 //!
 //! k(x, l) is the mean over some widths w of exp(-w |x - l|² / s), s the mean squared distance of the
-//! landmarks: a plain mean of kernels needs no choice and rarely loses to one (Goenen and Alpaydin 2011).
-//! With the landmarks' kernel matrix K = U diag(w) Uᵀ the features are k(x, L) U w^-1/2 over the strongest
-//! components: exact when every training row is a landmark (Schoelkopf, Smola and Mueller 1998), and the
-//! Nystroem map when only some are (Williams and Seeger 2001). Its graph is one layer of distances and one
-//! matrix.
+//! landmarks. The plain mean of kernels is rarely worse than a learned combination (Goenen and Alpaydin
+//! 2011). With the landmarks' kernel matrix K = U diag(w) Uᵀ the features are k(x, L) U w^-1/2 over the
+//! strongest components: exact when every training row is a landmark (Schoelkopf, Smola and Mueller 1998),
+//! and the Nystroem map when only some are (Williams and Seeger 2001). Its graph is one layer of distances
+//! and one matrix.
 
 use chiasm_geometry::linalg::{Eigen, product, symmetric_eigen};
 use chiasm_graph::{Builder, Tensor, Value};
@@ -15,25 +15,25 @@ use crate::Result;
 use crate::basis::columns;
 use crate::tensors::matrix;
 
-/// Components weaker than this share of the strongest are rounding.
+/// Components weaker than this share of the strongest are rounding errors.
 const FLOOR: f64 = 1e-9;
 
 /// Landmarks and the projection of their kernel values.
 #[derive(Debug, Clone)]
-pub(crate) struct Kernel {
+pub(crate) struct RadialKernel {
     /// `[m, d]`, transformed.
     landmarks: Array2<f64>,
-    /// The mean of exp(-rate d²) over these.
+    /// The kernel is the mean of exp(-rate d²) over these rates.
     rates: Vec<f64>,
     /// `[m, r]`.
     projection: Array2<f64>,
 }
 
-impl Kernel {
+impl RadialKernel {
     /// The feature map over `landmarks`, at most `limit` features.
     pub(crate) fn fit(landmarks: Array2<f64>, widths: &[f64], limit: usize) -> Result<Self> {
         let distances = squared_distances(&landmarks, &landmarks)?;
-        // landmarks that are all alike have no scale; the basis behind will refuse them
+        // equal landmarks have no scale; `Basis::fit` returns an error for them
         let scale = distances.mean().filter(|&mean| mean > 0.0).unwrap_or(1.0);
         let rates: Vec<f64> = widths.iter().map(|width| width / scale).collect();
         let Eigen { values, vectors } = symmetric_eigen(mean_kernel(&rates, distances).view())?;
@@ -68,11 +68,11 @@ impl Kernel {
                 None => kernel,
             });
         }
-        // no widths, no kernel: the check of the parameters refuses an empty list
+        // the check of the parameters refuses an empty list of widths
         Ok(sum.unwrap_or(distances))
     }
 
-    /// Folds the features' centre and weights into the built values: (sum of kernels) A - c.
+    /// Returns A and c such that (features - centre) weights = (sum of kernels) A - c.
     pub(crate) fn fold(
         &self,
         centre: &Array1<f64>,

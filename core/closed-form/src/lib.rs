@@ -2,10 +2,10 @@
 //!
 //! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`],
 //! [`kcca`], [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. A fit
-//! reads [`Views`]: the items of every modality and the row that each belongs to. A row may hold several
-//! items of a modality, and counts once all the same, or none. A fit gives one [`Map`] for each modality. A
-//! map becomes an ONNX graph and is evaluated nowhere else; normalising and centring are part of that graph,
-//! and rows come out with length one, so that the score of two items is a dot product.
+//! reads [`Views`]: the items of every modality and the row that each belongs to. A row may hold no item of a
+//! modality, or several; it counts once in either case. A fit returns one [`Map`] for each modality. A map
+//! becomes an ONNX graph, which includes normalising and centring. Its output rows have length one, so the
+//! score of two items is a dot product.
 //!
 //! ```
 //! use chiasm_closed_form::{FitContext, Method, View, Views, cca::CcaParams};
@@ -44,13 +44,13 @@
 //! # Ok::<(), chiasm_closed_form::Error>(())
 //! ```
 //!
-//! Parameters of a method are a `...Params` struct, which is also what a recipe may say; those that may
-//! differ between modalities are a [`PerModality`]. What is not given is chosen by cross-validation inside
-//! the training rows, or by validation rows (see [`search`]); what was chosen comes back as parameters, and
-//! fitting with those again searches nothing and gives the same bits.
+//! The parameters of a method are a `...Params` struct, which a recipe sets by the same names. Parameters
+//! that may differ between modalities are a [`PerModality`]. Parameters that are not given are chosen by
+//! cross-validation inside the training rows, or by validation rows (see [`search`]). A fit returns the
+//! chosen parameters; fitting with them again searches nothing and gives the same bits.
 //!
-//! A trained map starts from a linear map's [`Front`] and is compared with [`baselines`]. [`bank`] makes the
-//! graph that corrects scores for hubness.
+//! A trained map starts from a linear map's [`PrincipalProjection`] and is compared with [`baselines`].
+//! [`bank`] builds the graph that corrects scores for hubness.
 
 pub mod bank;
 mod baselines;
@@ -63,7 +63,6 @@ mod error;
 mod features;
 mod fitted;
 mod folds;
-mod front;
 mod inverse;
 pub mod kcca;
 mod kernel;
@@ -73,6 +72,7 @@ pub mod ot_map;
 mod partners;
 mod per_modality;
 mod prepared;
+mod principal_projection;
 pub mod procrustes;
 pub mod ridge;
 mod sample;
@@ -87,10 +87,10 @@ pub use baselines::{Baseline, baselines};
 pub use chiasm_parameters::PerModality;
 pub use context::FitContext;
 pub use error::{Error, Result};
-pub use fitted::{Export, Fitted, Method};
-pub use front::Front;
-pub use inverse::{Inverse, InverseKind};
+pub use fitted::{FitExport, Fitted, Method};
+pub use inverse::{MapInverse, MapInverseKind};
 pub use map::Map;
+pub use principal_projection::PrincipalProjection;
 pub use search::SearchReport;
 pub use transform::Curve;
 pub use views::{View, Views};

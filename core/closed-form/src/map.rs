@@ -2,17 +2,15 @@
 //!
 //! z = normalise(Wᵀ (φ(x) - m)), φ the transform and, for a kernel method, the kernel features behind it;
 //! without W the coordinates stay as they are. An entropic map may follow: z' = normalise(softmax(z Kᵀ + c)
-//! V). Pipelines run and export the graph; [`Map::apply`] computes the same in Rust, for users of this crate
-//! alone.
+//! V). Pipelines run and export the graph. [`Map::apply`] computes the same in Rust, without an engine.
 
-use chiasm_geometry::linalg::product;
+use chiasm_geometry::linalg::{product, unit_rows};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_transport::EntropicMap;
 use ndarray::{Array1, Array2, ArrayView2};
 
-use crate::basis::unit_rows;
 use crate::features::FeatureMap;
-use crate::inverse::{Inverse, linear_inverse};
+use crate::inverse::{MapInverse, linear_inverse};
 use crate::tensors::{matrix, vector};
 use crate::{Curve, Error, Result};
 
@@ -46,7 +44,7 @@ impl Map {
         self.weights.as_ref()
     }
 
-    /// Whether a matrix is all that follows the items' transform.
+    /// Returns whether the map is a matrix after the items' transform, without a kernel or an entropic map.
     pub fn is_linear(&self) -> bool {
         self.features.kernel.is_none() && self.attention.is_none()
     }
@@ -61,7 +59,7 @@ impl Map {
         self.weights.as_ref().map_or(self.centre.len(), Array2::ncols)
     }
 
-    /// What items go through first.
+    /// The curve of the items' transform.
     pub fn curve(&self) -> Curve {
         self.features.transform.curve
     }
@@ -126,7 +124,7 @@ impl Map {
     ///
     /// # Errors
     /// When the decomposition fails.
-    pub fn inverse(&self) -> Result<std::result::Result<Inverse, String>> {
+    pub fn inverse(&self) -> Result<std::result::Result<MapInverse, String>> {
         if self.features.kernel.is_some() {
             let reason =
                 "a kernel map goes through distances to the training items, which have no closed inverse";

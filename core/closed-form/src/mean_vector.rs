@@ -3,6 +3,18 @@
 //! z = normalise(x - mean), shorter vectors padded with zeros. Which items belong together is not used, so
 //! retrieval is at chance unless the encoders share coordinates already; what a method scores above this is
 //! what it learned.
+//!
+//! ```
+//! use chiasm_closed_form::mean_vector::MeanVector;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let fitted = MeanVector::params().fit(&Dataset::new(x, y))?;
+//! assert_eq!(fitted.maps[1].output_dim(), 6);
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
 use chiasm_parameters::Parameters;
 use ndarray::{Array2, Axis};

@@ -1,31 +1,42 @@
-//! Wasserstein-Procrustes: a rotation of two modalities from some known pairs and many items without a
-//! partner.
+//! Wasserstein-Procrustes: a rotation between two modalities from known pairs and items without a partner.
 //!
 //! Rows that hold both modalities are the known pairs; rows that hold one only are the items without a
 //! partner. Both modalities are reduced to k principal coordinates of all their items and brought to length
 //! one, a_i and b_j. The known pairs give a first rotation R = polar(Σ a_i b_iᵀ) of the first modality onto
-//! the second, or of the other one onto the anchor. Then two steps take turns (Grave, Joulin and Berthet
-//! 2019, arXiv 1805.11222): an optimal plan P from the turned items to the items of the reference, both
-//! without a partner, and
+//! the second, or of the other one onto the anchor. Then two steps alternate (Grave, Joulin and Berthet 2019,
+//! arXiv 1805.11222): an optimal plan P from the rotated items without a partner to those of the reference,
+//! and
 //!
 //! R = polar(Σ_pairs a_i b_iᵀ + weight Σ_i a_i (Σ_j P_ij b_j / Σ_j P_ij)ᵀ),
 //!
-//! so that none to all pairs known is one objective. Without any pair each of the starts of `unpaired.rs`
-//! takes its turns, and the one whose plan costs least is kept. With all pairs known there is nothing to
-//! find: R is that of [`crate::procrustes`]. Several items of a row count as one.
+//! so that one objective covers all cases from no known pair to all pairs. Without a known pair, the
+//! iteration is run from each initial rotation of `unpaired.rs` and the result with the cheapest plan is
+//! kept. With all pairs known, R is that of [`crate::procrustes`]. Several items of a row count as one.
 //!
-//! What a turned item goes through then is one of three. *Orthogonal*, nothing: distances stay. *Gaussian*,
-//! the optimal affine map between the Gaussians of both clouds (Knott and Smith 1984), which also matches the
-//! spread along every axis; linear as the rotation is, so it has the same exact inverse. *Attention*, the
+//! A rotated item is then mapped in one of three ways. *Orthogonal*: not at all; distances are kept.
+//! *Gaussian*: the optimal affine map between the Gaussians of both clouds (Knott and Smith 1984), which
+//! also matches the spread along every axis; it is linear, so it has an exact inverse. *Attention*: the
 //! entropic map T(x) = Σ_j softmax_j((2 x·b_j + g_j) / ε) b_j (Pooladian and Niles-Weed 2021, arXiv
-//! 2109.12004), g the dual potential of a plan between both clouds: each item goes to a mean of likely items,
-//! so there is no inverse.
+//! 2109.12004), g the dual potential of a plan between both clouds. Each item is mapped to a mean of likely
+//! items, so there is no inverse.
 //!
-//! `pairs` limits how many of the rows that hold both count as pairs; the others are taken apart, and the
-//! items of the reference without a partner are shuffled before anything looks at them, so that a partner's
-//! place cannot help by accident. Curves and k are chosen as Procrustes chooses them, from the known pairs
-//! alone, where these are enough; a few pairs choose at random (measured: worse than any fixed k from 24 to
-//! 96), so then they are fixed.
+//! `pairs` limits the number of rows that count as pairs; the items of the other rows count as items without
+//! a partner. The reference's items without a partner are shuffled first, so that their order cannot reveal
+//! their partners. Curves and k are chosen as in Procrustes, from the known pairs, if there are at least
+//! 100. With fewer pairs the choice was measured to be worse than any fixed k from 24 to 96, so both are
+//! fixed.
+//!
+//! ```
+//! use chiasm_closed_form::ot_map::OtMap;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let fitted = OtMap::params().dimensions(3_usize).pairs(20_usize).fit(&Dataset::new(x, y))?;
+//! assert_eq!(fitted.maps[0].output_dim(), 3);
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
 use std::time::Duration;
 
@@ -38,32 +49,32 @@ use serde::{Deserialize, Serialize};
 use crate::basis::columns;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
-use crate::partners::{Clouds, Parts};
+use crate::partners::{PartnerClouds, PartnerSplit};
 use crate::per_modality::resolve;
 use crate::prepared::Prepared;
-use crate::procrustes::{Sizes, polar};
+use crate::procrustes::{DimensionSearch, polar};
 use crate::sample::{axes, distinct, selected, subset};
 use crate::search::{SearchReport, curves, search};
 use crate::unpaired::rotations;
 use crate::{Curve, Error, FitContext, Fitted, Result, View, Views};
 
-/// Known pairs from which on curves and k are chosen by them.
+/// The smallest number of known pairs by which curves and k are chosen.
 const ENOUGH: usize = 100;
-/// What is taken below that.
+/// The curve and k with fewer pairs.
 const SAFE: (Curve, usize) = (Curve::Unit, 48);
 const EPS_SCALE: f64 = 0.05;
 const WEIGHT: f64 = 0.1;
 const STEPS: usize = 20;
 const TIME_LIMIT: f64 = 600.0;
-/// Items of each modality that an entropic map attends to at most: the exported layer holds them.
+/// The largest number of items that an entropic map attends to; the exported layer stores them.
 const ATTENDED: usize = 4096;
-/// Items whose distances the exact solver holds at most, 3 GiB in double precision.
+/// The largest number of items for the exact solver: their distances take 3 GiB in double precision.
 const MOST_EXACT: usize = 20_000;
 
 /// How the plan of each turn is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "lowercase")]
-pub enum Solver {
+pub enum PlanSolver {
     /// Entropic: each item goes to a mean of its likely partners.
     Sinkhorn,
     /// Exact: each item goes to one partner, or a few where counts differ.
@@ -96,8 +107,8 @@ pub struct OtMapParams {
     /// when not set.
     pub pairs: Option<usize>,
     /// How the transport plan of each turn is found.
-    #[parameter(default = Solver::Sinkhorn)]
-    pub solver: Solver,
+    #[parameter(default = PlanSolver::Sinkhorn)]
+    pub solver: PlanSolver,
     /// Sinkhorn's regularisation as a share of the mean cost; 0.05 when not set.
     #[parameter(above = 0)]
     pub eps_scale: Option<f64>,
@@ -130,7 +141,7 @@ impl OtMapParams {
             Some(value) if wrong => Err(ParameterError::new(name, expected, value.to_string())),
             _ => Ok(()),
         };
-        let (exact, gaussian) = (self.solver == Solver::Emd, self.map == MapKind::Gaussian);
+        let (exact, gaussian) = (self.solver == PlanSolver::Emd, self.map == MapKind::Gaussian);
         let entropic = !exact || self.map == MapKind::Attention;
         let whole = self.shrinkage.is_some_and(|share| share >= 1.0);
         refuse("shrinkage", self.shrinkage, whole, "a number below 1")?;
@@ -150,7 +161,7 @@ impl OtMapParams {
             return Err(Error::data("modalities of ot-map", "exactly 2", views.count().to_string()));
         }
         let names = views.names();
-        let parts = Parts::of(views, self.pairs, context.seed);
+        let parts = PartnerSplit::of(views, self.pairs, context.seed);
         let (curves, k, report) = self.choose(views, &parts, context)?;
         let specs = FeatureSpec::linear(views);
         let open =
@@ -159,7 +170,7 @@ impl OtMapParams {
         let prepared = [first?, second?];
         let k = k.min(prepared[0].basis.rank()).min(prepared[1].basis.rank());
         let (to, from) = (views.reference(), 1 - views.reference());
-        let clouds = |at: usize| Clouds::of(&prepared[at], &parts[at], k);
+        let clouds = |at: usize| PartnerClouds::of(&prepared[at], &parts[at], k);
         let (a, b) = (clouds(from), clouds(to));
         let mut turn = self.turns(&a, &b, context)?;
         let mut attention = None;
@@ -186,7 +197,8 @@ impl OtMapParams {
         Ok(Fitted { maps, parameters, report })
     }
 
-    /// The rotation and behind it the Gaussian map of the turned coordinates, whose means are zero.
+    /// Returns the product of the rotation and the Gaussian map of the rotated coordinates, whose means are
+    /// zero.
     fn stretched(&self, turn: &Array2<f64>, from: &Prepared, to: &Prepared, k: usize) -> Result<Array2<f64>> {
         let narrow = |rows: &Array2<f64>| rows.mapv(|v| v as f32);
         let turned = product(&columns(&from.coordinates, k), turn)?;
@@ -196,7 +208,7 @@ impl OtMapParams {
         Ok(product(turn, &map.matrix)?)
     }
 
-    /// The entropic map from turned unit rows to those of the reference, of a sample where there are many.
+    /// Fits the entropic map from rotated unit rows to those of the reference, on samples if there are many.
     fn attention(&self, x: &Array2<f64>, y: &Array2<f64>, seed: u64) -> Result<EntropicMap> {
         let pick = |rows: &Array2<f64>| {
             rows.select(Axis(0), &subset(rows.nrows(), ATTENDED, seed)).mapv(|v| v as f32)
@@ -211,11 +223,11 @@ impl OtMapParams {
         Sinkhorn::of_mean_cost(self.eps_scale.unwrap_or(EPS_SCALE)).tolerance(1e-3)
     }
 
-    /// Both curves, k, and how they were chosen.
+    /// Chooses both curves and k; returns the report of the search if there was one.
     fn choose(
         &self,
         views: &Views<'_>,
-        parts: &[Parts; 2],
+        parts: &[PartnerSplit; 2],
         context: FitContext<'_>,
     ) -> Result<(Vec<Curve>, usize, Option<SearchReport>)> {
         let given = resolve("curve", self.curve.as_ref(), &views.names())?;
@@ -242,15 +254,15 @@ impl OtMapParams {
             rows: selected(&views.all()[at].rows, &places[at]),
         };
         let paired = Views::new(vec![view(0), view(1)], views.anchor(), views.validation().to_vec())?;
-        let sizes = Sizes { dimensions: self.dimensions, reference: views.reference() };
+        let sizes = DimensionSearch { dimensions: self.dimensions, reference: views.reference() };
         let found = search(&sizes, &paired, &FeatureSpec::linear(&paired), &curves(&given), context)?;
         let items = parts.iter().map(|part| part.known.len() + part.rest.len()).min().unwrap_or(0);
         let most = axes(items).max(self.dimensions.unwrap_or(0));
         Ok((found.curves, found.ranked[0].min(most), found.report))
     }
 
-    /// The rotation after all turns; without pairs that of the start whose plan ends at the least cost.
-    fn turns(&self, a: &Clouds, b: &Clouds, context: FitContext<'_>) -> Result<Array2<f64>> {
+    /// Returns the rotation after all iterations; without pairs, the one whose last plan has the least cost.
+    fn turns(&self, a: &PartnerClouds, b: &PartnerClouds, context: FitContext<'_>) -> Result<Array2<f64>> {
         let (first, second) = a.known.shared(&b.known);
         let pull = product(&first.t(), &second)?;
         if a.rest.is_empty() || b.rest.is_empty() {
@@ -271,11 +283,12 @@ impl OtMapParams {
         Ok(best.1)
     }
 
-    /// Plan and rotation in turns until the rotation stays: the last plan's cost, and the rotation.
+    /// Alternates plan and rotation until the rotation converges; returns the last plan's cost and the
+    /// rotation.
     fn alternate(
         &self,
-        a: &Clouds,
-        b: &Clouds,
+        a: &PartnerClouds,
+        b: &PartnerClouds,
         pull: &Array2<f64>,
         start: &Array2<f64>,
         (at, of): (usize, usize),
@@ -303,7 +316,7 @@ impl OtMapParams {
         Ok((cost, turn))
     }
 
-    /// What the plan costs, and where it sends each item.
+    /// Returns the cost of the plan and the barycentric target of each item.
     fn targets(
         &self,
         x: ArrayView2<'_, f32>,
@@ -311,16 +324,16 @@ impl OtMapParams {
         [mass, held]: &[Vec<f64>; 2],
     ) -> Result<(f64, Array2<f32>)> {
         match self.solver {
-            Solver::Sinkhorn => {
+            PlanSolver::Sinkhorn => {
                 let cost = Cost::squared_euclidean(x, y)?;
                 let coupling = self.entropic().solve(&cost, mass, held)?;
                 Ok((coupling.report.transport_cost, coupling.barycentric(y)?))
             }
-            Solver::Emd => {
+            PlanSolver::Emd => {
                 let most = x.nrows().max(y.nrows());
                 if most > MOST_EXACT {
                     let expected = format!("at most {MOST_EXACT} without a partner for solver = emd");
-                    return Err(Error::data("items", expected, format!("{most}; take sinkhorn")));
+                    return Err(Error::data("items", expected, format!("{most}; set solver = sinkhorn")));
                 }
                 // For unit rows the assignment of least distance is that of most similarity.
                 let cost = x.dot(&y.t()).mapv(|s| 1.0 - f64::from(s));

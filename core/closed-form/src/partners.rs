@@ -1,28 +1,29 @@
-//! The items of two modalities with and without a partner, as [`crate::ot_map`] sees them.
+//! The items of two modalities with and without a partner, for [`crate::ot_map`].
 
+use chiasm_geometry::linalg::unit_rows;
 use chiasm_geometry::random::Random;
 use ndarray::{Array1, Array2, Axis, Slice};
 
 use crate::Views;
-use crate::basis::{columns, unit_rows};
+use crate::basis::columns;
 use crate::prepared::Prepared;
 use crate::sample::{RowMeans, selected, weights};
 
 /// The training items of one modality, by place.
-pub(crate) struct Parts {
-    /// Those of the known pairs.
+pub(crate) struct PartnerSplit {
+    /// The items of the known pairs.
     pub(crate) known: Vec<usize>,
     /// The row of each of these.
     pub(crate) known_rows: Vec<usize>,
-    /// Those without a partner.
+    /// The items without a partner.
     pub(crate) rest: Vec<usize>,
     /// 1/n(row) of each of these.
     pub(crate) rest_weights: Array1<f64>,
 }
 
-impl Parts {
-    /// Those of both modalities; at most `limit` rows that hold both are known pairs. The others of the
-    /// reference are shuffled, so that their places say nothing.
+impl PartnerSplit {
+    /// Splits the items of both modalities; at most `limit` rows that hold both are known pairs. The other
+    /// items of the reference are shuffled, so that their order cannot reveal their partners.
     pub(crate) fn of(views: &Views<'_>, limit: Option<usize>, seed: u64) -> [Self; 2] {
         let training = views.training();
         let rows = [0, 1].map(|at| selected(&views.all()[at].rows, &training[at]));
@@ -59,7 +60,7 @@ impl Parts {
 }
 
 /// Unit rows of one modality.
-pub(crate) struct Clouds {
+pub(crate) struct PartnerClouds {
     /// Of all items.
     pub(crate) all: Array2<f64>,
     /// Of the known pairs.
@@ -70,9 +71,9 @@ pub(crate) struct Clouds {
     pub(crate) weights: Array1<f64>,
 }
 
-impl Clouds {
-    /// The first k coordinates of items in the order of [`Parts::places`].
-    pub(crate) fn of(view: &Prepared, parts: &Parts, k: usize) -> Self {
+impl PartnerClouds {
+    /// The first k coordinates of items in the order of [`PartnerSplit::places`].
+    pub(crate) fn of(view: &Prepared, parts: &PartnerSplit, k: usize) -> Self {
         let all = unit_rows(columns(&view.coordinates, k).to_owned());
         let part = |range: Slice| all.slice_axis(Axis(0), range).to_owned();
         let known = parts.known.len();

@@ -1,4 +1,4 @@
-//! The values of a parameter that may differ from modality to modality, in the order of the modalities.
+//! Values of a [`PerModality`] parameter in the order of the modalities.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use chiasm_parameters::PerModality;
 
 use crate::{Error, Result};
 
-/// The value given for each of `names`; fails on a name that is none of the modalities.
+/// Returns the value given for each of `names`. Fails if a value is given for another name.
 pub(crate) fn resolve<T: Clone + Debug>(
     parameter: &'static str,
     given: Option<&PerModality<T>>,
@@ -18,7 +18,7 @@ pub(crate) fn resolve<T: Clone + Debug>(
     Ok(names.iter().map(|name| given.and_then(|given| given.get(name)).cloned()).collect())
 }
 
-/// The value of each of `names`; fails on a name that is none of the modalities, and where one has no value.
+/// Returns the value of each of `names`. Fails if one has no value, or if a value is given for another name.
 pub(crate) fn complete<T: Clone + Debug>(
     parameter: &'static str,
     given: &PerModality<T>,

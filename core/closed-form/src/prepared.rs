@@ -20,7 +20,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The training items at `places` of a view, with as many axes as `limit` allows so many rows.
+    /// Prepares the items at `places` of a view, with at most `limit(number of rows)` axes.
     pub(crate) fn of(
         view: &View<'_>,
         spec: FeatureSpec<'_>,
@@ -37,14 +37,14 @@ impl Prepared {
         Ok(Self { coordinates: basis.coordinates(&values)?, features, basis, rows })
     }
 
-    /// The map of coordinates with these weights, `[r, k]`.
+    /// Returns the map with these weights, `[r, k]`, on the coordinates.
     pub(crate) fn map(self, weights: &Array2<f64>) -> Result<Map> {
         let weights = product(&self.basis.axes, weights)?;
         Ok(Map::new(self.features, self.basis.mean, Some(weights)))
     }
 }
 
-/// All modalities of the training rows.
+/// Prepares the training items of all modalities.
 pub(crate) fn prepare(
     views: &Views<'_>,
     specs: &[FeatureSpec<'_>],
@@ -69,7 +69,7 @@ pub(crate) struct FoldView {
     pub(crate) test: Array2<f64>,
 }
 
-/// One modality of one fold, given the places of its items.
+/// Prepares one modality of one fold, given the places of its items.
 pub(crate) fn fold_view(
     view: &View<'_>,
     spec: FeatureSpec<'_>,

@@ -1,4 +1,4 @@
-//! The start of a trained map: a linear map, split into principal coordinates and its matrix there.
+//! A fitted linear map as a projection on principal coordinates and a matrix, from which training starts.
 //!
 //! u = s Vᵀ (φ(x) - m), V the strongest principal axes of the training items and s such that the mean square
 //! of a coordinate is one. In these coordinates the map is z = normalise(S u), and a network can start from S
@@ -7,9 +7,9 @@
 //!
 //! A ridge of r w₁ in a linear fit equals training with noise of that variance on the items (Bishop 1995). So
 //! the ridge that cross-validation found for the linear map says how much noise a network should be trained
-//! with: [`Front::noise`].
+//! with: [`PrincipalProjection::noise`].
 //!
-//! Refused: maps of a kernel method, whose features are not vectors of the encoder, and entropic maps.
+//! Maps with a kernel or an entropic map are refused.
 
 use chiasm_geometry::linalg::product;
 use chiasm_graph::{Builder, DType, Dim, Graph};
@@ -21,9 +21,9 @@ use crate::sample::axes;
 use crate::tensors::{matrix, vector};
 use crate::{Error, Map, Result};
 
-/// Principal coordinates of a modality, and a linear map in them.
+/// The projection of a modality on its principal coordinates, and a linear map of these.
 #[derive(Debug, Clone)]
-pub struct Front {
+pub struct PrincipalProjection {
     features: FeatureMap,
     basis: Basis,
     /// s.
@@ -31,9 +31,9 @@ pub struct Front {
     start: Array2<f64>,
 }
 
-impl Front {
-    /// The front of a fitted linear map over its training items, with as many coordinates as a final fit of
-    /// so many items has.
+impl PrincipalProjection {
+    /// Splits a fitted linear map, given its training items; a final fit of as many items has the same number
+    /// of coordinates.
     ///
     /// # Errors
     /// When the map is not linear, or the items do not vary.
@@ -66,7 +66,7 @@ impl Front {
         self.basis.rank()
     }
 
-    /// S, `[coordinates, k]`, scaled so that the image of an item has a mean square length of one.
+    /// Returns S, `[coordinates, k]`, scaled so that images of items have a mean square length of one.
     pub fn start(&self) -> &Array2<f64> {
         &self.start
     }
@@ -94,7 +94,7 @@ impl Front {
     }
 
     /// The inverse: `u` f32 `[batch, coordinates]` to `x` f32 `[batch, input_dim]`, the item of length one on
-    /// the plane of the kept axes that has these coordinates; or the reason why there is none.
+    /// the plane of the kept axes that has these coordinates. Returns the reason if there is none.
     ///
     /// # Errors
     /// When the graph does not verify, which would be a defect of this crate.

@@ -1,32 +1,43 @@
 //! Orthogonal Procrustes between the leading axes of two or more modalities.
 //!
-//! Each modality is reduced to its first k principal coordinates, brought to length one. With two, the one is
-//! turned onto the other, the reference, by R = U Vᵀ of AᵀB = U S Vᵀ, which minimises |A R - B| over all
-//! orthogonal R (Schoenemann 1966). With more, each but the reference is turned onto the sum of all others in
-//! turns, R_a = polar(Σ_b C_ab R_b), until the rotations stay, which raises Σ tr(R_aᵀ C_ab R_b) over all
-//! pairs (generalised Procrustes; Gower 1975). Since a common rotation changes nothing, the reference keeps
-//! its own coordinates. C_ab is summed over the rows that hold both. The shape of each modality is kept:
-//! distances within k coordinates are those of the encoder.
+//! Each modality is reduced to its first k principal coordinates, scaled to length one. With two, one is
+//! rotated onto the other, the reference, by R = U Vᵀ of AᵀB = U S Vᵀ, which minimises |A R - B| over all
+//! orthogonal R (Schoenemann 1966). With more, each but the reference is rotated onto the sum of all others
+//! in turn, R_a = polar(Σ_b C_ab R_b), until the rotations converge, which increases Σ tr(R_aᵀ C_ab R_b)
+//! over all pairs (generalised Procrustes; Gower 1975). Since a common rotation changes nothing, the
+//! reference keeps its own coordinates. C_ab is summed over the rows that hold both. The shape of each
+//! modality is kept: distances within k coordinates are those of the encoder.
+//!
+//! ```
+//! use chiasm_closed_form::procrustes::Procrustes;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let fitted = Procrustes::params().dimensions(3_usize).fit(&Dataset::new(x, y))?;
+//! assert_eq!(fitted.maps[0].output_dim(), 3);
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
-use chiasm_geometry::linalg::{Svd, product, thin_svd};
+use chiasm_geometry::linalg::{Svd, product, thin_svd, unit_rows};
 use chiasm_parameters::{Parameters, PerModality};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-use crate::basis::{columns, unit_rows};
+use crate::basis::columns;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
 use crate::prepared::prepare;
 use crate::sample::{RowMeans, axes};
-use crate::search::{Candidates, Fold, Tick, curves, search};
+use crate::search::{Fold, SearchMethod, Tick, curves, search};
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
 const DIMENSIONS: [usize; 10] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384];
 const QUICK: [usize; 3] = [32, 64, 128];
-/// Turns at most, and the largest change of a rotation that ends them. A search, which only ranks numbers of
-/// dimensions, takes few: with 2000 rows of three modalities it would otherwise take two minutes, nearly all
-/// of them in directions that carry nothing.
+/// The largest number of iterations; the iteration ends when no rotation changes by more than [`STILL`]. A
+/// search only ranks numbers of dimensions, so it needs few iterations.
 const TURNS: usize = 100;
 const SEARCH_TURNS: usize = 2;
 const STILL: f64 = 1e-6;
@@ -48,8 +59,8 @@ pub type Procrustes = Fitted<ProcrustesParams>;
 
 estimator!(ProcrustesParams);
 
-/// The choice among numbers of coordinates, given the place of the reference.
-pub(crate) struct Sizes {
+/// The search over the number of dimensions, given the place of the reference.
+pub(crate) struct DimensionSearch {
     pub(crate) dimensions: Option<usize>,
     pub(crate) reference: usize,
 }
@@ -64,7 +75,7 @@ impl ProcrustesParams {
         let names = views.names();
         let specs = FeatureSpec::linear(views);
         let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
-        let sizes = Sizes { dimensions: self.dimensions, reference: views.reference() };
+        let sizes = DimensionSearch { dimensions: self.dimensions, reference: views.reference() };
         let found = search(&sizes, views, &specs, &candidates, context)?;
         let least = self.dimensions.unwrap_or(0);
         let prepared = prepare(views, &specs, &found.curves, |rows| axes(rows).max(least))?;
@@ -87,8 +98,8 @@ impl ProcrustesParams {
     }
 }
 
-impl Candidates for Sizes {
-    type Setting = usize;
+impl SearchMethod for DimensionSearch {
+    type Candidate = usize;
 
     fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<usize> {
         let rank = ranks.iter().copied().min().unwrap_or(1).max(1);
@@ -121,12 +132,13 @@ impl Candidates for Sizes {
     }
 }
 
-/// The row means of the first k coordinates, each item brought to length one.
+/// The row means of the first k coordinates, after scaling each item to length one.
 fn leading(coordinates: &Array2<f64>, rows: &[usize], k: usize) -> RowMeans {
     RowMeans::of(unit_rows(columns(coordinates, k).to_owned()), rows)
 }
 
-/// The orthogonal `[k, k]` of each modality after so many turns; that of the reference is the identity.
+/// Returns the rotation `[k, k]` of each modality after at most `turns` iterations; the reference keeps the
+/// identity.
 fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<Vec<Array2<f64>>> {
     let count = modalities.len();
     let mut crosses: Vec<Vec<(Array2<f64>, usize)>> = Vec::new();
@@ -140,7 +152,7 @@ fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<
     let k = crosses[reference][reference].0.nrows();
     let mut rotations: Vec<Option<Array2<f64>>> = vec![None; count];
     rotations[reference] = Some(Array2::eye(k));
-    // the modality with the most rows in common with those that are placed comes next
+    // next is the modality that shares the most rows with those that have a rotation
     while let Some(next) = (0..count).filter(|&at| rotations[at].is_none()).max_by_key(|&at| {
         let rows = |b: usize| if rotations[b].is_some() { crosses[at][b].1 } else { 0 };
         ((0..count).map(rows).sum::<usize>(), std::cmp::Reverse(at))

@@ -2,24 +2,36 @@
 //!
 //! With A the centred regressors and B the centred responses, W = (AᵀA + n r w₁ I)⁻¹ AᵀB, the ridge r
 //! relative to the regressors' top variance w₁ (Hoerl and Kennard 1970). The score is the cosine between
-//! prediction and response, or of two predictions. Since cosine after regression favours the modality that is
-//! predicted (hubs gather among predictions), both directions are tried where there are two modalities and no
-//! anchor. A modality that shares no row with the predicted one is predicted through one that links them,
-//! which is two regressions one after the other.
+//! prediction and response, or of two predictions. The result depends on which modality is predicted,
+//! because predictions become hubs. So both directions are tried if there are two modalities and no anchor.
+//! A modality that shares no row with the predicted one is mapped through a third modality, by two
+//! regressions in turn.
+//!
+//! ```
+//! use chiasm_closed_form::ridge::Ridge;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let fitted = Ridge::params().ridge(0.1).onto("first").fit(&Dataset::new(x, y))?;
+//! assert_eq!(fitted.maps[1].output_dim(), 6);
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
-use chiasm_geometry::linalg::product;
+use chiasm_geometry::linalg::{product, unit_rows};
 use chiasm_parameters::{Parameters, PerModality};
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::basis::{Basis, damped, unit_rows};
+use crate::basis::{Basis, damped};
 use crate::crosses::CrossCovariances;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
 use crate::prepared::prepare;
 use crate::sample::RowMeans;
-use crate::search::{Candidates, Fold, Tick, curves, search};
+use crate::search::{Fold, SearchMethod, Tick, curves, search};
 use crate::{Curve, Error, FitContext, Fitted, Map, Result, Views};
 
 const RIDGES: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -45,17 +57,17 @@ pub type Ridge = Fitted<RidgeParams>;
 
 estimator!(RidgeParams);
 
-/// The choice of what is predicted and of the ridges.
-struct Grid {
+/// The search over the predicted modality and the ridges.
+struct RidgeGrid {
     /// Places of the modalities that may be predicted.
     onto: Vec<usize>,
-    /// Those given, by modality.
+    /// The ridges given, by modality.
     ridges: Vec<Option<f64>>,
 }
 
 /// One candidate.
 #[derive(Debug, Clone)]
-struct Point {
+struct RidgeCandidate {
     onto: usize,
     /// By modality; that of the predicted one is not used.
     ridges: Vec<f64>,
@@ -87,11 +99,13 @@ impl RidgeParams {
         let names = views.names();
         let specs = FeatureSpec::linear(views);
         let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
-        let grid =
-            Grid { onto: self.predicted(views)?, ridges: resolve("ridge", self.ridge.as_ref(), &names)? };
+        let grid = RidgeGrid {
+            onto: self.predicted(views)?,
+            ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
+        };
         let mut found = search(&grid, views, &specs, &candidates, context)?;
-        let Point { onto, ridges } = found.ranked.swap_remove(0);
-        // every axis: a prediction then reaches the whole space of the predicted modality, and can be undone
+        let RidgeCandidate { onto, ridges } = found.ranked.swap_remove(0);
+        // all axes are kept, so that predictions span the space of the predicted modality and can be inverted
         let mut prepared = prepare(views, &specs, &found.curves, |_| usize::MAX)?;
         let means: Vec<RowMeans> = prepared
             .iter_mut()
@@ -99,8 +113,7 @@ impl RidgeParams {
             .collect();
         let bases: Vec<&Basis> = prepared.iter().map(|view| &view.basis).collect();
         let weights = weights(&bases, &CrossCovariances::of(&means, views.anchor())?, onto, &ridges)?;
-        // responses go back from principal coordinates to the encoder's own: the shared space is that
-        // encoder's, centred
+        // the shared space is the centred space of the predicted encoder, not its principal coordinates
         let axes = prepared[onto].basis.axes.t().to_owned();
         let mut maps = Vec::new();
         for (view, weights) in prepared.into_iter().zip(weights) {
@@ -119,17 +132,17 @@ impl RidgeParams {
     }
 }
 
-impl Grid {
-    fn point(&self, onto: usize, ridges: impl Fn(usize) -> f64) -> Point {
+impl RidgeGrid {
+    fn point(&self, onto: usize, ridges: impl Fn(usize) -> f64) -> RidgeCandidate {
         let ridge = |at: usize| if at == onto { 0.0 } else { self.ridges[at].unwrap_or_else(|| ridges(at)) };
-        Point { onto, ridges: (0..self.ridges.len()).map(ridge).collect() }
+        RidgeCandidate { onto, ridges: (0..self.ridges.len()).map(ridge).collect() }
     }
 }
 
-impl Candidates for Grid {
-    type Setting = Point;
+impl SearchMethod for RidgeGrid {
+    type Candidate = RidgeCandidate;
 
-    fn candidates(&self, _ranks: &[usize], quick: bool) -> Vec<Point> {
+    fn candidates(&self, _ranks: &[usize], quick: bool) -> Vec<RidgeCandidate> {
         let list: &[f64] = if quick { &QUICK } else { &RIDGES };
         let mut points = Vec::new();
         for &onto in &self.onto {
@@ -139,8 +152,8 @@ impl Candidates for Grid {
         points
     }
 
-    /// The best ridges with that of one predicting modality varied, where there are several.
-    fn refinements(&self, _ranks: &[usize], best: &Point) -> Vec<Point> {
+    /// Varies the best ridges in one predicting modality at a time, if there are several.
+    fn refinements(&self, _ranks: &[usize], best: &RidgeCandidate) -> Vec<RidgeCandidate> {
         let free: Vec<usize> =
             (0..self.ridges.len()).filter(|&at| at != best.onto && self.ridges[at].is_none()).collect();
         if free.len() < 2 {
@@ -155,7 +168,7 @@ impl Candidates for Grid {
         free.into_iter().flat_map(varied).collect()
     }
 
-    fn scores(&self, fold: &Fold<'_>, candidates: &[Point], tick: Tick<'_>) -> Result<Vec<f64>> {
+    fn scores(&self, fold: &Fold<'_>, candidates: &[RidgeCandidate], tick: Tick<'_>) -> Result<Vec<f64>> {
         let bases: Vec<&Basis> = fold.views.iter().map(|view| &view.basis).collect();
         let means: Vec<RowMeans> =
             fold.views.iter().map(|view| RowMeans::of(view.train.clone(), &view.rows)).collect();

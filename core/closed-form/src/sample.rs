@@ -1,4 +1,4 @@
-//! Items of one modality in the coordinates of its basis, and what two modalities have in common.
+//! Row weights and row means of a modality, and the rows that two modalities share.
 //!
 //! Every row counts once, however many items it holds: an item's weight is 1/n(row) in the statistics of its
 //! own modality, and a row enters the products of two modalities by the means of its items, which equals the
@@ -11,15 +11,15 @@ use ndarray::{Array1, Array2, Axis};
 use crate::Result;
 use crate::views::groups;
 
-/// Axes of a modality at most while searching, and at least in a final fit.
+/// The largest number of axes of a modality in a search, and the smallest limit in a final fit.
 pub(crate) const AXES: usize = 300;
 
-/// Axes of a modality in a final fit: more rows bear more.
+/// The largest number of axes of a modality in a final fit.
 pub(crate) fn axes(rows: usize) -> usize {
     (rows / 4).clamp(AXES, 1024)
 }
 
-/// At most `limit` of `n` places in increasing order, seeded.
+/// Draws at most `limit` of `n` places, returned in ascending order.
 pub(crate) fn subset(n: usize, limit: usize, seed: u64) -> Vec<usize> {
     if n <= limit {
         return (0..n).collect();
@@ -46,7 +46,7 @@ pub(crate) fn selected(rows: &[usize], places: &[usize]) -> Vec<usize> {
     places.iter().map(|&place| rows[place]).collect()
 }
 
-/// Number of different rows, in any order.
+/// Counts distinct rows, which may be in any order.
 pub(crate) fn distinct(rows: &[usize]) -> usize {
     let mut sorted = rows.to_vec();
     sorted.sort_unstable();
@@ -57,14 +57,14 @@ pub(crate) fn distinct(rows: &[usize]) -> usize {
 /// The mean of the items of each row.
 #[derive(Debug, Clone)]
 pub(crate) struct RowMeans {
-    /// Different rows, rising.
+    /// The distinct rows, in ascending order.
     rows: Vec<usize>,
     /// `[rows, r]`.
     means: Array2<f64>,
 }
 
 impl RowMeans {
-    /// The means of `items [n, r]`, whose rows never fall.
+    /// The means of `items [n, r]`, whose rows are in ascending order.
     pub(crate) fn of(items: Array2<f64>, rows: &[usize]) -> Self {
         if weights(rows).is_none() {
             return Self { rows: rows.to_vec(), means: items };
@@ -104,7 +104,7 @@ impl RowMeans {
     }
 }
 
-/// The places of equal entries of two rising lists.
+/// Returns the places of equal entries of two ascending lists.
 pub(crate) fn matches(a: &[usize], b: &[usize]) -> (Vec<usize>, Vec<usize>) {
     a.iter().enumerate().filter_map(|(i, row)| b.binary_search(row).ok().map(|j| (i, j))).unzip()
 }

@@ -1,12 +1,24 @@
-//! Choosing what was not given, inside the training rows.
+//! Chooses the parameters that are not given, inside the training rows.
 //!
-//! Five seeded folds over rows, all items of a row on one side; or, where validation rows are given, one fold
-//! that tests those. A candidate is scored by the mean of recall@1 to recall@20 in both directions on the
-//! rows left out, with one item a row and modality, averaged over all pairs of modalities, or over those with
-//! the anchor. That is a smoother figure than recall at a few ranks, so a choice depends less on chance.
-//! First the curve of each modality is chosen, one modality after the other with a few quick settings; then
-//! the whole grid of settings is scored with those curves, and where there are more than two modalities the
-//! best of it is varied in one modality at a time.
+//! There are five seeded folds over rows, with all items of a row on one side. If validation rows are given,
+//! there is one fold, which tests those. A candidate is scored by the mean of recall@1 to recall@20 in both
+//! directions on the rows left out, with one item per row and modality, averaged over all pairs of
+//! modalities, or over those with the anchor. This varies less with the sample than recall at a few ranks.
+//! First the curve of each modality is chosen, one modality after the other, with few candidates; then the
+//! whole grid of candidates is scored with those curves. With more than two modalities, the best candidate
+//! is then varied in one modality at a time.
+//!
+//! ```
+//! use chiasm_closed_form::procrustes::Procrustes;
+//! use linfa::prelude::*;
+//! use ndarray::Array2;
+//!
+//! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
+//! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
+//! let report = Procrustes::params().fit(&Dataset::new(x, y))?.report;
+//! assert!(report.is_some_and(|report| report.folds == 5 && report.rows == 30));
+//! # Ok::<(), chiasm_closed_form::Error>(())
+//! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -22,17 +34,17 @@ use crate::prepared::{FoldView, fold_view};
 use crate::sample::AXES;
 use crate::{Curve, Error, FitContext, Result, Views};
 
-/// Ranks that the criterion looks at.
+/// The largest rank of the criterion.
 const DEPTH: usize = 20;
 
-/// How a choice was made.
+/// How the parameters were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SearchReport {
     /// The criterion in words.
     pub criterion: String,
     /// Its value for the best candidate.
     pub score: f64,
-    /// Its value for maps that know nothing.
+    /// Its expected value for random scores.
     pub chance: f64,
     /// Candidates scored.
     pub candidates: usize,
@@ -42,28 +54,28 @@ pub struct SearchReport {
     pub folds: usize,
 }
 
-/// Called between pieces of work; an error asks to stop.
+/// Called between units of work; an error stops the search.
 pub(crate) type Tick<'a> = &'a (dyn Fn() -> Result<()> + Sync);
 
-/// A method seen by the search.
-pub(crate) trait Candidates: Sync {
-    /// What is chosen.
-    type Setting: Clone + Send + Sync;
+/// A method whose parameters can be searched.
+pub(crate) trait SearchMethod: Sync {
+    /// The parameters that are chosen together.
+    type Candidate: Clone + Send + Sync;
 
-    /// The candidates for modalities of these ranks; only a few when `quick`.
-    fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<Self::Setting>;
+    /// Returns the candidates for modalities of these ranks; only a few if `quick`.
+    fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<Self::Candidate>;
 
-    /// More candidates near the best of [`Candidates::candidates`].
-    fn refinements(&self, _ranks: &[usize], _best: &Self::Setting) -> Vec<Self::Setting> {
+    /// Returns more candidates near the best of [`SearchMethod::candidates`].
+    fn refinements(&self, _ranks: &[usize], _best: &Self::Candidate) -> Vec<Self::Candidate> {
         Vec::new()
     }
 
-    /// The criterion of each candidate on the test rows of one fold; `tick` is called now and then and may
-    /// stop it.
-    fn scores(&self, fold: &Fold<'_>, candidates: &[Self::Setting], tick: Tick<'_>) -> Result<Vec<f64>>;
+    /// Returns the criterion of each candidate on the test rows of one fold. Calls `tick` between candidates;
+    /// its error stops the search.
+    fn scores(&self, fold: &Fold<'_>, candidates: &[Self::Candidate], tick: Tick<'_>) -> Result<Vec<f64>>;
 }
 
-/// One fold as a method sees it.
+/// One fold, with each modality in the basis of its training items.
 pub(crate) struct Fold<'a> {
     /// By modality.
     pub(crate) views: Vec<&'a FoldView>,
@@ -72,8 +84,8 @@ pub(crate) struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// The mean over the pairs of modalities of mean recall@1..20 both ways, for unit rows that the test
-    /// items map to.
+    /// Returns the mean recall@1 to recall@20 in both directions, averaged over the pairs of modalities.
+    /// `images` are the mapped test items of each modality, unit rows.
     pub(crate) fn criterion(&self, images: &[Array2<f64>]) -> Result<f64> {
         let mut sum = 0.0;
         for found in self.matches {
@@ -87,35 +99,39 @@ impl Fold<'_> {
     }
 }
 
-/// What a search found: the curves, and all settings by falling score.
-pub(crate) struct Choice<S> {
+/// The chosen curves, and all candidates in descending order of their scores.
+pub(crate) struct SearchResult<S> {
     pub(crate) curves: Vec<Curve>,
     pub(crate) ranked: Vec<S>,
     /// `None` when there was nothing to choose or there were too few rows to choose by.
     pub(crate) report: Option<SearchReport>,
 }
 
-/// The curves to try for each modality: what is given, else both.
+/// Returns the curves to try for each modality: the given one, else both.
 pub(crate) fn curves(given: &[Option<Curve>]) -> Vec<Vec<Curve>> {
     let both = || vec![Curve::Unit, Curve::SignedRoot];
     given.iter().map(|given| given.map_or_else(both, |curve| vec![curve])).collect()
 }
 
-/// Chooses curves and ranks settings; asks nothing of the data when each list holds one candidate.
-pub(crate) fn search<M: Candidates>(
+/// Chooses curves and ranks candidates. Scores nothing if there is a single candidate.
+pub(crate) fn search<M: SearchMethod>(
     method: &M,
     views: &Views<'_>,
     specs: &[FeatureSpec<'_>],
     curves: &[Vec<Curve>],
     context: FitContext<'_>,
-) -> Result<Choice<M::Setting>> {
+) -> Result<SearchResult<M::Candidate>> {
     let free = curves.iter().any(|list| list.len() > 1)
         || method.candidates(&vec![AXES; views.count()], false).len() > 1;
     let folds = if free { Folds::of(views, context.seed)? } else { None };
     let Some(folds) = folds else {
         let ranks: Vec<usize> = views.training().iter().map(|items| items.len() - 1).collect();
         let ranked = method.candidates(&ranks, true);
-        return Ok(Choice { curves: curves.iter().map(|list| list[0]).collect(), ranked, report: None });
+        return Ok(SearchResult {
+            curves: curves.iter().map(|list| list[0]).collect(),
+            ranked,
+            report: None,
+        });
     };
     let lists: Vec<usize> = curves.iter().map(Vec::len).collect();
     let steps = folds.splits.len() * (lists.iter().sum::<usize>() + tables(&lists));
@@ -133,7 +149,7 @@ pub(crate) fn search<M: Candidates>(
         folds: folds.splits.len(),
     };
     let curves = curves.iter().zip(&best).map(|(list, &at)| list[at]).collect();
-    Ok(Choice { curves, ranked: settings, report: Some(report) })
+    Ok(SearchResult { curves, ranked: settings, report: Some(report) })
 }
 
 fn criterion_in_words(views: &Views<'_>, folds: &Folds) -> String {
@@ -146,20 +162,20 @@ fn criterion_in_words(views: &Views<'_>, folds: &Folds) -> String {
     format!("mean of recall@1 to recall@{DEPTH}, both directions{pairs}, {rows}")
 }
 
-/// The criterion of maps that know nothing, over a gallery of `n`.
+/// The expected criterion of random scores over a gallery of `n` items.
 fn chance(n: usize) -> f64 {
     (1..=DEPTH).map(|k| (k as f64 / n as f64).min(1.0)).sum::<f64>() / DEPTH as f64
 }
 
-/// The most tables of scores that a search works out: each curve once, those of all modalities but the last
-/// perhaps twice, and the grid with what refines it.
+/// Returns the largest number of score tables of a search: each curve once, those of all modalities but the
+/// last perhaps twice, the grid, and its refinements.
 fn tables(lists: &[usize]) -> usize {
     let passes = |list: &usize| if *list > 1 { *list } else { 0 };
     let again = &lists[..lists.len() - 1];
     lists.iter().map(passes).sum::<usize>() + again.iter().map(passes).sum::<usize>() + 2
 }
 
-/// Everything that is worked out once and scored many times.
+/// The prepared folds, which are computed once and scored many times.
 struct Evaluator<'a, M> {
     method: &'a M,
     /// By fold, by modality, by curve.
@@ -171,13 +187,13 @@ struct Evaluator<'a, M> {
     progress: Progress<'a>,
 }
 
-impl<M: Candidates> Evaluator<'_, M> {
-    /// The best curve of each modality in turn; then once more for those after whose turn another choice
-    /// moved.
+impl<M: SearchMethod> Evaluator<'_, M> {
+    /// Chooses the curve of each modality in turn, and again where the choice of a later modality differs
+    /// from the one that was assumed.
     fn best_curves(&self) -> Result<Vec<usize>> {
         let count = self.lists.len();
         let mut best = vec![0; count];
-        // the choices that each modality's own was made with
+        // the curves of all modalities when each modality's curve was chosen
         let mut seen: Vec<Option<Vec<usize>>> = vec![None; count];
         for modality in (0..count).chain(0..count - 1) {
             if self.lists[modality] > 1 && seen[modality].as_ref() != Some(&best) {
@@ -203,11 +219,11 @@ impl<M: Candidates> Evaluator<'_, M> {
     }
 
     /// All settings and their scores, best first.
-    fn ranked(&self, curves: &[usize]) -> Result<(Vec<M::Setting>, Vec<f64>)> {
+    fn ranked(&self, curves: &[usize]) -> Result<(Vec<M::Candidate>, Vec<f64>)> {
         let ranks = self.ranks(curves);
         let mut settings = self.method.candidates(&ranks, false);
         let mut scores = self.scores(curves, &settings)?;
-        // of equal scores the first counts
+        // the first of equal scores wins
         let best = (1..scores.len()).fold(0, |best, at| if scores[at] > scores[best] { at } else { best });
         let more = self.method.refinements(&ranks, &settings[best]);
         if !more.is_empty() {
@@ -219,7 +235,7 @@ impl<M: Candidates> Evaluator<'_, M> {
         Ok(order.into_iter().map(|at| (settings[at].clone(), scores[at])).unzip())
     }
 
-    /// The least rank of each modality over the folds.
+    /// The smallest rank of each modality over the folds.
     fn ranks(&self, curves: &[usize]) -> Vec<usize> {
         let rank = |(modality, &curve): (usize, &usize)| {
             self.prepared.iter().map(|fold| fold[modality][curve].basis.rank()).min().unwrap_or(1)
@@ -228,7 +244,7 @@ impl<M: Candidates> Evaluator<'_, M> {
     }
 
     /// The mean of the candidates' scores over the folds.
-    fn scores(&self, curves: &[usize], candidates: &[M::Setting]) -> Result<Vec<f64>> {
+    fn scores(&self, curves: &[usize], candidates: &[M::Candidate]) -> Result<Vec<f64>> {
         let by_fold: Vec<Vec<f64>> = self
             .prepared
             .par_iter()
@@ -247,7 +263,7 @@ impl<M: Candidates> Evaluator<'_, M> {
     }
 }
 
-/// Every modality of every fold behind each of its curves.
+/// Prepares every modality of every fold with each of its curves.
 fn prepare(
     views: &Views<'_>,
     specs: &[FeatureSpec<'_>],
@@ -272,7 +288,7 @@ fn prepare(
         .collect()
 }
 
-/// Counts work done on any thread, and passes on the wish to stop.
+/// Counts the work done on all threads, and stops all of them when the caller asks to.
 struct Progress<'a> {
     context: FitContext<'a>,
     done: AtomicU64,

@@ -1,39 +1,39 @@
-//! The linear algebra shared by canonical correlation in its linear and its kernel form.
+//! The linear algebra of canonical correlation, shared by the linear and the kernel form.
 //!
 //! Each modality is taken in its spectral basis (coordinates a with variances v) and whitened with a ridge r
 //! relative to the top variance, W_a = (v + r v₁)^-½. R is the symmetric matrix of the blocks W_a E[a bᵀ] W_b
 //! of all pairs, its diagonal blocks zero. The eigenvectors of 1 + R with the largest eigenvalues λ are the
 //! directions of maximum-variance generalised canonical correlation (MAXVAR; Kettenring 1971), and their mean
 //! (shrunken) correlation is ρ = (λ - 1) / (M - 1). For M = 2 they are the singular vectors and values of the
-//! one block: canonical correlation (Hotelling 1936). With missing rows the blocks are those of the available
-//! cases, as [`crate::cca`] says.
+//! one block: canonical correlation (Hotelling 1936). With missing rows the blocks are estimated from the
+//! available cases, as in [`crate::cca`].
 //!
 //! A setting keeps the first `dimensions` directions and weights each by ρ^power: its similarity of items of
 //! a and b is the bilinear form aᵀ M_ab b, M_ab = U_a ρ^2power U_bᵀ, U_a the directions in unwhitened
 //! coordinates. Several settings are joined by averaging these forms, each scaled to unit mean similarity,
 //! and factoring the mean once more: by the singular value decomposition of v^½ M_ab w^½ for M = 2, and for
-//! more by the eigenvectors of the matrix of all blocks, M_aa among them, which leaves a single setting as it
-//! is. The result is one linear map per modality, steadier than any single setting, since the winner of a
-//! grid is partly luck.
+//! more by the eigenvectors of the matrix of all blocks, M_aa among them, which leaves a single setting
+//! unchanged. The result is one linear map per modality. It varies less than the map of the best setting,
+//! which is partly chosen by chance.
 
 use std::ops::Range;
 
-use chiasm_geometry::linalg::{Eigen, Svd, product, symmetric_eigen, thin_svd};
+use chiasm_geometry::linalg::{Eigen, Svd, product, symmetric_eigen, thin_svd, unit_rows};
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, Slice, concatenate};
 use rayon::prelude::*;
 
-use crate::basis::{columns, damped, unit_rows};
+use crate::basis::{columns, damped};
 use crate::crosses::CrossCovariances;
 use crate::views::pairs;
 use crate::{Error, Result};
 
-/// Directions of the joint form weaker than this share of the strongest are dropped: they could not be
-/// undone.
+/// Directions of the joint form weaker than this share of the strongest are dropped: the map could not be
+/// inverted along them.
 const FLOOR: f64 = 1e-6;
 
 /// One setting, with the ridge of each modality in the order of the views.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Point {
+pub(crate) struct CcaCandidate {
     pub(crate) ridges: Vec<f64>,
     pub(crate) dimensions: usize,
     pub(crate) power: f64,
@@ -47,7 +47,7 @@ pub(crate) struct Directions {
 }
 
 impl Directions {
-    /// At most `limit` directions of modalities with these variances.
+    /// Computes at most `limit` directions of modalities with these variances.
     pub(crate) fn of(
         variances: &[&Array1<f64>],
         crosses: &CrossCovariances,
@@ -78,7 +78,7 @@ impl Directions {
         }
         let Eigen { values, vectors } = symmetric_eigen(blocks.view())?;
         let kept = values.iter().take_while(|&&value| value > FLOOR * values[0]).count().min(limit);
-        // the directions of two modalities have unit length in each; here that is their mean
+        // for two modalities each part of a direction has unit length; here the mean square length is one
         let scale = (count as f64).sqrt();
         let part = |at: usize| {
             let rows = vectors.slice_axis(Axis(0), Slice::from(starts[at]..starts[at + 1]));
@@ -91,31 +91,30 @@ impl Directions {
         })
     }
 
-    /// What `rows [n, rank]` of each modality map to, all directions and no weights.
+    /// Projects `rows [n, rank]` of each modality on all directions, without weights.
     pub(crate) fn images(&self, rows: &[Array2<f64>]) -> Result<Vec<Array2<f64>>> {
         rows.iter().zip(&self.vectors).map(|(rows, vectors)| Ok(product(rows, vectors)?)).collect()
     }
 
-    /// Unit rows of the images under a setting.
-    pub(crate) fn weighted(&self, images: &[Array2<f64>], at: &Point) -> Vec<Array2<f64>> {
+    /// Returns the images weighted by a setting and scaled to unit rows.
+    pub(crate) fn weighted(&self, images: &[Array2<f64>], at: &CcaCandidate) -> Vec<Array2<f64>> {
         let weights = self.weights(at);
         images.iter().map(|image| unit_rows(&columns(image, weights.len()) * &weights)).collect()
     }
 
-    fn weights(&self, at: &Point) -> Array1<f64> {
+    fn weights(&self, at: &CcaCandidate) -> Array1<f64> {
         self.correlations.iter().take(at.dimensions).map(|rho| rho.powf(at.power)).collect()
     }
 }
 
-/// The weights of every modality, `[rank, k]` each in the coordinates of its basis, of the settings' joint
-/// form.
+/// Joins settings: returns the weights `[rank, k]` of each modality in the coordinates of its basis.
 pub(crate) fn join(
     variances: &[&Array1<f64>],
     crosses: &CrossCovariances,
-    settings: &[Point],
+    settings: &[CcaCandidate],
 ) -> Result<Vec<Array2<f64>>> {
     let widest = settings.iter().map(|setting| setting.dimensions).max().unwrap_or(1);
-    let groups: Vec<&[Point]> = settings.chunk_by(|a, b| a.ridges == b.ridges).collect();
+    let groups: Vec<&[CcaCandidate]> = settings.chunk_by(|a, b| a.ridges == b.ridges).collect();
     let found: Vec<Directions> = groups
         .par_iter()
         .map(|group| Directions::of(variances, crosses, &group[0].ridges, widest))
@@ -144,8 +143,8 @@ pub(crate) fn join(
     Ok(vectors.iter().zip(&roots).map(part).collect())
 }
 
-/// The factors of one setting's form; `None` where it is nothing.
-fn scaled(roots: &[Array1<f64>], found: &Directions, setting: &Point) -> Option<Vec<Array2<f64>>> {
+/// Returns the factors of one setting's form; `None` if the form is zero.
+fn scaled(roots: &[Array1<f64>], found: &Directions, setting: &CcaCandidate) -> Option<Vec<Array2<f64>>> {
     let weights = found.weights(setting);
     let factors: Vec<Array2<f64>> = found
         .vectors
@@ -161,7 +160,8 @@ fn scaled(roots: &[Array1<f64>], found: &Directions, setting: &Point) -> Option<
     (scale > 0.0).then(|| factors.into_iter().map(|factor| factor / scale).collect())
 }
 
-/// Vectors, by modality, and values of the mean form whose factors these are, strongest first.
+/// Returns the vectors of each modality and the values of the mean form with these factors, in descending
+/// order.
 fn factored(factors: &[Array2<f64>]) -> Result<(Vec<Array2<f64>>, Array1<f64>)> {
     if let [a, b] = factors {
         let Svd { u, s, v } = thin_svd(product(a, &b.t())?.view())?;
@@ -175,7 +175,7 @@ fn factored(factors: &[Array2<f64>]) -> Result<(Vec<Array2<f64>>, Array1<f64>)> 
     Ok(((0..factors.len()).map(part).collect(), values))
 }
 
-/// All settings' factors of each modality side by side: products of two such are sums over the settings.
+/// Concatenates the factors of all settings: the product of two results is the sum over the settings.
 fn side_by_side(factors: &[Vec<Array2<f64>>]) -> Result<Vec<Array2<f64>>> {
     let count = factors.first().map_or(0, Vec::len);
     (0..count).map(|at| stacked(Axis(1), factors.iter().map(|setting| &setting[at]))).collect()
@@ -186,7 +186,7 @@ fn stacked<'a>(axis: Axis, parts: impl Iterator<Item = &'a Array2<f64>>) -> Resu
     concatenate(axis, &views).map_err(|e| Error::data("factors of a form", "sizes that fit", e.to_string()))
 }
 
-/// Where each part starts among parts of these lengths, and where the last one ends.
+/// Returns the start of each of the concatenated parts of these lengths, and the end of the last.
 fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     let sums = lengths.scan(0, |sum, length| {
         *sum += length;
@@ -195,7 +195,7 @@ fn starts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
     std::iter::once(0).chain(sums).collect()
 }
 
-/// These rows and columns of a matrix.
+/// Returns a mutable view of these rows and columns.
 fn part_mut(matrix: &mut Array2<f64>, rows: Range<usize>, columns: Range<usize>) -> ArrayViewMut2<'_, f64> {
     let mut part = matrix.view_mut();
     part.slice_axis_inplace(Axis(0), Slice::from(rows));

@@ -1,9 +1,9 @@
-//! What happens to an item before any centring: each encoder's block is curved and brought to length one.
+//! The transform of an item before centring: a curve on each encoder's block, and scaling to length one.
 //!
-//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which tames the few large values
-//! of pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman 2012). With several
-//! encoders side by side each block is treated alone and weighted 1/sqrt(blocks), so that the whole row has
-//! length one again and no encoder drowns another.
+//! `unit` divides by the length. `signed-root` takes sign(x) sqrt|x| first, which reduces the influence of
+//! the few large values of pooled activations (the Hellinger map of histograms; Arandjelovic and Zisserman
+//! 2012). If an item concatenates the vectors of several encoders, each block is transformed by itself and
+//! weighted by 1/sqrt(blocks), so that the whole item has length one and all encoders have the same weight.
 
 use chiasm_graph::{Attr, Builder, Value};
 use chiasm_parameters::Choice;
@@ -41,12 +41,12 @@ impl Transform {
         self.blocks.iter().sum()
     }
 
-    /// Number of encoders side by side.
+    /// Number of encoders whose vectors are concatenated.
     pub(crate) fn blocks(&self) -> usize {
         self.blocks.len()
     }
 
-    /// The rows after the transform.
+    /// Applies the transform to rows.
     pub(crate) fn apply(&self, rows: ArrayView2<'_, f32>) -> Array2<f64> {
         let mut out = rows.mapv(f64::from);
         if self.curve == Curve::SignedRoot {
@@ -60,7 +60,7 @@ impl Transform {
         out
     }
 
-    /// The same in a graph.
+    /// Adds the transform to a graph.
     pub(crate) fn build(&self, b: &mut Builder, x: &Value) -> Value {
         let curved = match self.curve {
             Curve::Unit => x.clone(),
@@ -88,7 +88,7 @@ impl Transform {
         b.mul_scalar(&joined, self.weight() as f32)
     }
 
-    /// Undoes the curve in a graph; the length that was divided away stays lost.
+    /// Adds the inverse of the curve to a graph. The length of the item cannot be recovered.
     pub(crate) fn undo(&self, b: &mut Builder, p: &Value) -> Value {
         match self.curve {
             Curve::Unit => p.clone(),

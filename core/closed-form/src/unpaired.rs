@@ -1,9 +1,10 @@
-//! First rotations between two clouds of unit rows of which no pair is known.
+//! Initial rotations between two clouds of unit rows without known pairs.
 //!
-//! Two starts, since nothing says beforehand which will do. *Centroids*: k-means on both clouds, and the
-//! quadratic assignment of the centroids that maximises the CKA of their inner products, the best of some
-//! runs (the start of mini-vec2vec and of Schnaus et al. 2025). *Distances*: the entropic Gromov-Wasserstein
-//! plan of a sample. Either sees inner products alone, which a rotation leaves as they are.
+//! There are two methods, because it is not known beforehand which one succeeds. *Centroids*: k-means on
+//! both clouds, and the quadratic assignment of the centroids that maximises the CKA of their inner
+//! products, the best of some runs (the start of mini-vec2vec and of Schnaus et al. 2025). *Distances*: the
+//! entropic Gromov-Wasserstein plan of a sample. Both use inner products alone, which a rotation does not
+//! change.
 
 use chiasm_geometry::clusters::spherical_k_means;
 use chiasm_geometry::linalg::product;
@@ -20,12 +21,12 @@ const CENTROIDS: usize = 20;
 /// Runs of k-means on both clouds, and starts of the assignment in each.
 const RUNS: u64 = 12;
 const STARTS: usize = 200;
-/// Lloyd's steps.
+/// Iterations of k-means.
 const STEPS: usize = 25;
-/// Rows of each cloud that Gromov-Wasserstein sees at most: its work grows with their square.
+/// The largest sample of each cloud for Gromov-Wasserstein, whose work grows with its square.
 const SEEN: usize = 600;
 
-/// Rotations `[k, k]` from the rows `a [n, k]` to the rows `b [m, k]`, one of each start.
+/// Rotations `[k, k]` from the rows `a [n, k]` to the rows `b [m, k]`, one by each method.
 pub(crate) fn rotations(a: &Array2<f64>, b: &Array2<f64>, seed: u64) -> Result<Vec<Array2<f64>>> {
     Ok(vec![by_centroids(a, b, seed)?, by_distances(a, b, seed)?])
 }

@@ -1,4 +1,4 @@
-//! What a fit reads: the items of every modality, and the row that each item belongs to.
+//! The input of a fit: the items of every modality and the row of each item.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -13,13 +13,12 @@ use crate::{Error, Result};
 pub struct View<'a> {
     /// The modality's name, which messages and parameters use.
     pub name: String,
-    /// Lengths of the encoders' vectors that stand side by side in an item; their sum is the number of
-    /// columns.
+    /// Lengths of the encoders' vectors that are concatenated in an item; their sum is the number of columns.
     pub blocks: Vec<usize>,
     /// One vector for each item, `[items, d]`.
     pub items: ArrayView2<'a, f32>,
-    /// The row of each item, never falling. Items of different modalities with the same row are pairs; a row
-    /// may hold several items of a modality, or none.
+    /// The row of each item, in ascending order. Items of different modalities with the same row are pairs;
+    /// a row may hold several items of a modality, or none.
     pub rows: Vec<usize>,
 }
 
@@ -38,8 +37,8 @@ impl<'a> Views<'a> {
     ///
     /// # Errors
     /// When there are fewer than two modalities, two have one name, the anchor is none of them, an array has
-    /// no columns or holds a value that is not finite, blocks or rows do not fit an array, rows fall, or a
-    /// modality is left with fewer than two items to fit on.
+    /// no columns or holds a value that is not finite, blocks or rows do not fit an array, rows are not in
+    /// ascending order, or a modality is left with fewer than two items to fit on.
     pub fn new(views: Vec<View<'a>>, anchor: Option<usize>, mut validation: Vec<usize>) -> Result<Self> {
         let count = views.len();
         if count < 2 {
@@ -117,7 +116,7 @@ impl<'a> Views<'a> {
         self.anchor.unwrap_or(self.views.len() - 1)
     }
 
-    /// The rows that choose between settings, rising.
+    /// The rows that choose between settings, in ascending order.
     pub fn validation(&self) -> &[usize] {
         &self.validation
     }
@@ -139,7 +138,7 @@ impl<'a> Views<'a> {
         self.views.iter().map(training).collect()
     }
 
-    /// The rows that hold items of two or more modalities, rising.
+    /// The rows that hold items of two or more modalities, in ascending order.
     pub(crate) fn shared_rows(&self) -> Vec<usize> {
         let mut rows: Vec<usize> =
             self.views.iter().flat_map(|view| groups(&view.rows).map(|(row, _)| row)).collect();
@@ -194,7 +193,7 @@ impl View<'_> {
         }
         if let Some(at) = self.rows.windows(2).position(|two| two[0] > two[1]) {
             let got = format!("row {} after row {}", self.rows[at + 1], self.rows[at]);
-            return Err(Error::data(what, "rows that never fall", got));
+            return Err(Error::data(what, "rows in ascending order", got));
         }
         if let Some(at) = self.items.outer_iter().position(|item| item.iter().any(|x| !x.is_finite())) {
             return Err(Error::data(what, "finite numbers", format!("NaN or infinity in item {at}")));
@@ -222,7 +221,7 @@ pub(crate) fn groups(rows: &[usize]) -> impl Iterator<Item = (usize, Range<usize
     })
 }
 
-/// Whether two rising lists have an entry in common.
+/// Returns whether two ascending lists have an entry in common.
 fn shares_a_row(a: &[usize], b: &[usize]) -> bool {
     a.iter().any(|row| b.binary_search(row).is_ok())
 }

@@ -1,10 +1,10 @@
-//! What leaves this crate, run by the engine: unit rows, ways back, blocks, the bank.
+//! The exported graphs, run by the engine: unit rows, inverses, blocks, the hubness bank.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 mod common;
 
 use chiasm_closed_form::bank::bank_tail;
-use chiasm_closed_form::{Fitted, Front, InverseKind, Method, View, Views};
+use chiasm_closed_form::{Fitted, MapInverseKind, Method, PrincipalProjection, View, Views};
 use chiasm_closed_form::{
     cca::CcaParams, kcca::KccaParams, mean_vector::MeanVectorParams, procrustes::ProcrustesParams,
     ridge::RidgeParams,
@@ -19,7 +19,7 @@ fn fit<P: Method>(x: &Array2<f32>, y: &Array2<f32>, parameters: Value) -> Fitted
     common::fit(x, y, parameters).unwrap()
 }
 
-/// The same with two encoders side by side in the first modality.
+/// The same with two encoders in the first modality.
 fn fit_blocks<P: Method>(x: &Array2<f32>, y: &Array2<f32>, blocks: [usize; 2]) -> Fitted<P> {
     let view = |name: &str, items, blocks: &[usize]| View {
         name: name.to_owned(),
@@ -69,7 +69,7 @@ fn a_right_inverse_reaches_every_point() {
     for curve in ["unit", "signed-root"] {
         let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "curve": { "first": curve }, "dimensions": 6 }));
         let way = fitted.maps[0].inverse().unwrap().unwrap();
-        assert_eq!(way.kind, InverseKind::Right);
+        assert_eq!(way.kind, MapInverseKind::Right);
         let z = unit(&pairs(50, fitted.maps[0].output_dim(), 1, 3, 9).0);
         let back = run(engine, &fitted.maps[0].graph().unwrap(), &run(engine, &way.graph, &z));
         // 1e-4: the map's condition is below 100
@@ -79,12 +79,12 @@ fn a_right_inverse_reaches_every_point() {
 
 /// inverse(map(x)) = x up to its length when nothing is projected away, and then both ways hold.
 #[test]
-fn a_full_procrustes_turn_is_undone_both_ways() {
+fn a_procrustes_map_of_full_rank_has_a_two_sided_inverse() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 8, 11, 8, 3);
     let fitted: Fitted<ProcrustesParams> = fit(&x, &y, json!({ "dimensions": 8 }));
     let way = fitted.maps[0].inverse().unwrap().unwrap();
-    assert_eq!(way.kind, InverseKind::TwoSided);
+    assert_eq!(way.kind, MapInverseKind::TwoSided);
     let new = pairs(40, 8, 1, 8, 4).0;
     let z = run(engine, &fitted.maps[0].graph().unwrap(), &new);
     let x_back = run(engine, &way.graph, &z);
@@ -93,20 +93,20 @@ fn a_full_procrustes_turn_is_undone_both_ways() {
 
 /// A narrow modality predicted into a wide one: x is found again, up to its length.
 #[test]
-fn a_left_inverse_finds_the_row_again() {
+fn a_left_inverse_recovers_the_row() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 7, 15, 7, 5);
     let given = json!({ "onto": "second", "curve": { "first": "signed-root" }, "ridge": 0.01 });
     let fitted: Fitted<RidgeParams> = fit(&x, &y, given);
     let way = fitted.maps[0].inverse().unwrap().unwrap();
-    assert_eq!(way.kind, InverseKind::Left);
+    assert_eq!(way.kind, MapInverseKind::Left);
     let new = pairs(40, 7, 1, 7, 6).0;
     let back = run(engine, &way.graph, &run(engine, &fitted.maps[0].graph().unwrap(), &new));
     assert!(gap(&unit(&back), &unit(&new)) < 1e-3, "{} ({})", gap(&unit(&back), &unit(&new)), way.note);
 }
 
 #[test]
-fn where_there_is_no_way_back_the_reason_is_given() {
+fn a_map_without_an_inverse_gives_the_reason() {
     let (x, y) = pairs(60, 14, 9, 5, 7);
     let kernel: Fitted<KccaParams> = fit(&x, &y, json!({}));
     assert!(kernel.maps[0].inverse().unwrap().unwrap_err().contains("kernel"));
@@ -123,7 +123,7 @@ fn where_there_is_no_way_back_the_reason_is_given() {
 
 /// Each encoder's block is brought to length one by itself, so a block's scale must not matter.
 #[test]
-fn joined_encoders_do_not_drown_each_other() {
+fn the_scale_of_an_encoders_block_does_not_matter() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(80, 12, 9, 5, 8);
     let (a, b) = (x.select(Axis(1), &[0, 1, 2, 3, 4, 5, 6]), x.select(Axis(1), &[7, 8, 9, 10, 11]));
@@ -135,9 +135,9 @@ fn joined_encoders_do_not_drown_each_other() {
     assert!(gap(&z[0].dot(&t[0].t()), &z[1].dot(&t[1].t())) < 1e-4);
 }
 
-/// The dot product of the banked rows is the corrected score of the numbers' own definition, for every pair.
+/// The dot product of the bank's output rows is the corrected score by its definition, for every pair.
 #[test]
-fn the_bank_as_a_graph_is_the_bank_in_numbers() {
+fn the_bank_graph_gives_the_corrected_scores() {
     let Some(engine) = engine() else { return };
     for count in [2, 3] {
         let cloud = |n, seed| unit(&pairs(n, 6, 1, 6, seed).0);
@@ -167,9 +167,9 @@ fn the_bank_as_a_graph_is_the_bank_in_numbers() {
     assert!(bank_tail(2, &clouds, 5, 0.75).is_err());
 }
 
-/// What is learned must exceed the baseline on rows never seen, and the baseline must be near chance.
+/// Learned maps must exceed the baseline on test rows, and the baseline must be near chance.
 #[test]
-fn learned_maps_exceed_the_baseline_on_unseen_rows() {
+fn learned_maps_exceed_the_baseline_on_test_rows() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(400, 24, 16, 8, 14);
     let part =
@@ -197,7 +197,7 @@ fn learned_maps_exceed_the_baseline_on_unseen_rows() {
     }
 }
 
-/// Turning an encoder's space must turn nothing in the scores: the methods know no coordinates.
+/// A rotation of an encoder's space must not change the scores.
 #[test]
 fn a_rotation_of_an_encoder_changes_no_score() {
     let Some(engine) = engine() else { return };
@@ -227,33 +227,33 @@ fn a_rotation_of_an_encoder_changes_no_score() {
     }
 }
 
-/// A trained map starts here: the front's matrix on its coordinates must be the map, its coordinates of unit
-/// mean square, and with all axes kept the inverse must find the direction of every training item.
+/// The matrix on the principal coordinates must equal the map, coordinates must have unit mean square, and
+/// with all axes kept the inverse must recover the direction of every training item.
 #[test]
-fn a_front_with_its_start_is_the_map() {
+fn a_principal_projection_with_its_start_equals_the_map() {
     let Some(engine) = engine() else { return };
     let (x, y) = pairs(200, 20, 12, 6, 4);
     let fitted: Fitted<CcaParams> = fit(&x, &y, json!({ "curve": { "first": "signed-root" } }));
-    let front = Front::new(&fitted.maps[0], x.view()).unwrap();
-    let u = run(engine, &front.graph().unwrap(), &x);
-    assert_eq!(u.ncols(), front.coordinates());
+    let projection = PrincipalProjection::new(&fitted.maps[0], x.view()).unwrap();
+    let u = run(engine, &projection.graph().unwrap(), &x);
+    assert_eq!(u.ncols(), projection.coordinates());
     let square = u.iter().map(|v| f64::from(v * v)).sum::<f64>() / u.len() as f64;
     assert!((square - 1.0).abs() < 1e-4, "mean square {square}");
-    let z = u.dot(&front.start().mapv(|w| w as f32));
+    let z = u.dot(&projection.start().mapv(|w| w as f32));
     let length = z.iter().map(|v| f64::from(v * v)).sum::<f64>() / z.nrows() as f64;
     assert!((length - 1.0).abs() < 1e-4, "mean square length {length}");
     // 1e-5: two orders of the same sums in single precision
     assert!(gap(&unit(&z), &run(engine, &fitted.maps[0].graph().unwrap(), &x)) < 1e-5);
-    let back = run(engine, &front.inverse().unwrap().unwrap(), &u);
+    let back = run(engine, &projection.inverse().unwrap().unwrap(), &u);
     // 1e-3: the square that undoes the signed root has no slope at zero
     assert!(gap(&unit(&back), &unit(&x)) < 1e-3);
     let ridges = fitted.parameters.ridges(&["first", "second"]).unwrap();
     assert!(ridges.iter().all(|ridge| (0.01..=1.0).contains(ridge)));
     assert!(
-        front.noise(4.0 * ridges[0]) / front.noise(ridges[0]) - 2.0 < 1e-12,
+        projection.noise(4.0 * ridges[0]) / projection.noise(ridges[0]) - 2.0 < 1e-12,
         "a variance, so twice the deviation"
     );
     let kernel: Fitted<KccaParams> = fit(&x, &y, json!({}));
-    let refusal = Front::new(&kernel.maps[0], x.view()).unwrap_err().to_string();
+    let refusal = PrincipalProjection::new(&kernel.maps[0], x.view()).unwrap_err().to_string();
     assert!(refusal.contains("kernel"), "{refusal}");
 }

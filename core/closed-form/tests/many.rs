@@ -1,4 +1,4 @@
-//! Three modalities: rows that lack some, pairs that no row holds together, several items a row.
+//! Three modalities: incomplete rows, pairs of modalities that share no row, several items per row.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 mod common;
@@ -46,8 +46,7 @@ fn rsum(a: &Array2<f32>, b: &Array2<f32>) -> f64 {
     Ranks::of_embeddings(a.view(), b.view()).unwrap().rsum()
 }
 
-/// One cloud seen in three turned coordinate systems: generalised Procrustes must turn them back onto each
-/// other.
+/// Generalised Procrustes must align three rotated copies of one cloud.
 #[test]
 fn generalised_procrustes_recovers_known_rotations() {
     if engine().is_none() {
@@ -104,9 +103,9 @@ fn a_pair_that_no_row_holds_is_completed_through_a_third_modality() {
     assert!(emergent > 0.95 * whole, "{emergent} of {whole}");
 }
 
-/// All methods find on their own what three modalities have in common, also for the pair that no row holds.
+/// All methods align three modalities with default parameters, also the two that share no row.
 #[test]
-fn emergent_directions_are_far_above_chance() {
+fn modalities_without_shared_rows_are_aligned_above_chance() {
     if engine().is_none() {
         return;
     }
@@ -124,7 +123,7 @@ fn emergent_directions_are_far_above_chance() {
     }
 }
 
-/// A fifth of the items of each modality is missing: rows that lack some must help, not harm.
+/// A fifth of the items of each modality is missing. Incomplete rows must improve the fit.
 #[test]
 fn rows_that_lack_a_modality_are_used() {
     if engine().is_none() {
@@ -197,7 +196,7 @@ fn copies_count_once<P: Method>(parameters: &Value) {
     }
 }
 
-/// An item that is there three times in its row is the same as once.
+/// Copies of an item in its row must not change the fit.
 #[test]
 fn copies_of_an_item_in_its_row_change_nothing() {
     if engine().is_none() {
@@ -220,7 +219,7 @@ fn refits<P: Method>(clouds: &[Cloud], anchor: Option<&str>) {
 }
 
 #[test]
-fn what_was_chosen_for_three_refits_to_the_same_bytes() {
+fn chosen_parameters_of_three_modalities_refit_to_the_same_bytes() {
     let mut clouds = shared_latents(80, &WIDTHS, 5, 9);
     clouds[0] = part(&clouds[0], |row| row % 5 != 1);
     for anchor in [None, Some("image")] {
@@ -254,17 +253,18 @@ fn validation_rows_choose_and_are_not_fitted_on() {
 }
 
 #[test]
-fn modalities_that_nothing_links_and_too_many_are_refused() {
+fn unlinked_modalities_and_wrong_views_are_refused() {
     let clouds = shared_latents(60, &WIDTHS, 5, 11);
     let mut apart = clouds.clone();
     apart[2].2 = (100..160).collect();
-    let told = |error: chiasm_closed_form::Error| error.to_string();
-    let alone = told(fit_views::<CcaParams>(&views(&apart, None), json!({})).unwrap_err());
+    let message_of = |error: chiasm_closed_form::Error| error.to_string();
+    let alone = message_of(fit_views::<CcaParams>(&views(&apart, None), json!({})).unwrap_err());
     assert!(alone.contains("`sound`") && alone.contains("which items belong together"), "{alone}");
     assert!(fit_views::<MeanVectorParams>(&views(&apart, None), json!({})).is_ok(), "needs no pairs");
-    let many = told(fit_views::<OtMapParams>(&views(&clouds, None), json!({})).unwrap_err());
+    let many = message_of(fit_views::<OtMapParams>(&views(&clouds, None), json!({})).unwrap_err());
     assert!(many.contains("exactly 2") && many.contains("got 3"), "{many}");
-    let onto = told(fit_views::<RidgeParams>(&views(&clouds, None), json!({ "onto": "video" })).unwrap_err());
+    let onto =
+        message_of(fit_views::<RidgeParams>(&views(&clouds, None), json!({ "onto": "video" })).unwrap_err());
     assert!(onto.contains("`video`") && onto.contains("image, text, sound"), "{onto}");
     let view = |name: &str, rows: Vec<usize>, blocks: Vec<usize>| View {
         name: name.to_owned(),
@@ -280,8 +280,8 @@ fn modalities_that_nothing_links_and_too_many_are_refused() {
         (view("text", vec![1, 2], vec![12]), "2 row numbers for 60 items"),
         (view("text", rising.clone(), vec![4, 4]), "add up to 12, got [4, 4]"),
     ] {
-        let message = told(Views::new(vec![good(), second], None, Vec::new()).unwrap_err());
+        let message = message_of(Views::new(vec![good(), second], None, Vec::new()).unwrap_err());
         assert!(message.contains(expected), "{message}");
     }
-    assert!(told(Views::new(vec![good()], None, Vec::new()).unwrap_err()).contains("2 or more"));
+    assert!(message_of(Views::new(vec![good()], None, Vec::new()).unwrap_err()).contains("2 or more"));
 }

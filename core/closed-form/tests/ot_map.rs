@@ -1,4 +1,4 @@
-//! Wasserstein-Procrustes: rows without a partner find it, and no row's place gives it away.
+//! Wasserstein-Procrustes: rows without a partner are matched, independently of their order.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -35,9 +35,9 @@ fn found(fitted: &Fitted<OtMapParams>, x: &Array2<f32>, y: &Array2<f32>) -> Opti
     Some(scores.outer_iter().enumerate().filter(|at| own(*at)).count() as f64 / x.nrows() as f64)
 }
 
-/// Six pairs fix a rotation of ten dimensions badly; the plan of the other 294 rows mends it.
+/// Six pairs do not determine a rotation of ten dimensions; the plan of the other 294 rows does.
 #[test]
-fn rows_without_a_partner_find_it() {
+fn rows_without_a_partner_are_matched() {
     let (x, y) = turned(300, 10);
     let settings = |steps: usize| json!({ "pairs": 6, "dimensions": 10, "steps": steps });
     let Some(alone) = found(&fit(&x, &y, settings(0)), &x, &y) else { return };
@@ -50,7 +50,7 @@ fn rows_without_a_partner_find_it() {
 
 /// Rows that hold one modality only are the items without a partner, and the two need not be as many.
 #[test]
-fn rows_that_hold_one_modality_find_their_partners() {
+fn rows_of_one_modality_are_matched() {
     let (x, y) = turned(300, 10);
     let Some(engine) = common::engine() else { return };
     let kept: Vec<usize> = (0..300).filter(|row| *row < 6 || row % 8 != 0).collect();
@@ -84,7 +84,7 @@ fn a_rotation_is_found_without_any_pair() {
 }
 
 #[test]
-fn the_place_of_a_row_without_a_partner_says_nothing() {
+fn the_order_of_rows_without_a_partner_does_not_matter() {
     let (x, _) = turned(120, 6);
     let mut random = Random::new(9);
     let noise = Array2::from_shape_simple_fn((120, 6), || random.normal() as f32);
@@ -94,7 +94,7 @@ fn the_place_of_a_row_without_a_partner_says_nothing() {
 }
 
 #[test]
-fn what_was_chosen_gives_the_same_bits() {
+fn chosen_parameters_give_the_same_bits() {
     let (x, y) = turned(160, 8);
     for pairs in [20, 120, 160] {
         let first = fit(&x, &y, json!({ "pairs": pairs }));
@@ -149,7 +149,7 @@ fn a_gaussian_map_undoes_a_stretch_and_has_an_inverse() {
 
 /// The potentials and the map are worked out again in double precision, by the plain iteration.
 #[test]
-fn attention_sends_rows_to_their_mean_partners() {
+fn attention_maps_rows_to_the_mean_of_their_partners() {
     let (x, y) = turned(150, 6);
     let Some(engine) = common::engine() else { return };
     let settings = |map: &str| json!({ "map": map, "pairs": 20, "dimensions": 6, "eps_scale": 0.1 });
@@ -176,7 +176,7 @@ fn attention_sends_rows_to_their_mean_partners() {
 }
 
 #[test]
-fn idle_settings_and_a_plan_that_takes_too_long_are_refused() {
+fn unused_parameters_and_a_plan_that_takes_too_long_are_refused() {
     let (x, y) = turned(300, 10);
     let refusal = |parameters: serde_json::Value| {
         common::fit::<OtMapParams>(&x, &y, parameters).unwrap_err().to_string()

@@ -1,4 +1,4 @@
-//! Few rows, degenerate rows, bad parameters, cancelling, and the same bytes again.
+//! Few rows, degenerate rows, invalid parameters, cancellation and reproducibility.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
 mod common;
@@ -18,7 +18,7 @@ use linfa::traits::{Fit, Predict, Transformer};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
-/// Fits, or says what is wrong with the data; weights without NaN either way.
+/// A fit succeeds with weights without NaN, or returns an error about the data.
 fn survives<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
     match fit::<P>(x, y, json!({})) {
         Ok(fitted) => {
@@ -89,13 +89,13 @@ fn rows_that_cannot_be_fitted_are_named() {
 }
 
 #[test]
-fn parameters_out_of_range_say_the_range_and_the_value() {
+fn errors_of_parameters_name_the_range_and_the_value() {
     let (x, y) = pairs(20, 6, 5, 3, 2);
     let message = |given: Value| fit::<KccaParams>(&x, &y, given).unwrap_err().to_string();
     assert_eq!(
         message(json!({ "widths": { "first": [-1.0] } })),
-        "parameter `widths`: expected a list of numbers above 0, at most 1000, or a table of them by modality, \
-         got -1"
+        "parameter `widths`: expected a list of numbers above 0, at most 1000, or a table of them by \
+         modality, got -1"
     );
     assert!(message(json!({ "members": 0 })).contains("from 1 to 375"));
     assert!(message(json!({ "power": 11.0 })).contains("got 11"));
@@ -110,7 +110,7 @@ fn parameters_out_of_range_say_the_range_and_the_value() {
     assert!(unknown.contains("unknown field `dimension`") && unknown.contains("`dimensions`"), "{unknown}");
 }
 
-/// What was chosen, given back, searches nothing and makes the same graphs, byte for byte.
+/// Fitting with the chosen parameters searches nothing and gives the same graphs, byte for byte.
 fn refits<P: Method>(x: &Array2<f32>, y: &Array2<f32>) {
     let first: Fitted<P> = fit(x, y, json!({})).unwrap();
     assert!(first.report.as_ref().is_none_or(|report| report.score > report.chance));

@@ -110,6 +110,22 @@ pub fn thin_svd(a: ArrayView2<'_, f64>) -> Result<Svd> {
     Ok(Svd { u: to_array(&u), s: Array1::from_shape_fn(k, |i| s[i]), v: to_array(&v) })
 }
 
+/// Returns the rows scaled to length one. Rows shorter than 1e-12 are divided by 1e-12, so zeros stay zero.
+///
+/// ```
+/// use chiasm_geometry::linalg::unit_rows;
+/// let rows = unit_rows(ndarray::array![[3.0_f32, 4.0], [0.0, 0.0]]);
+/// assert_eq!(rows, ndarray::array![[0.6, 0.8], [0.0, 0.0]]);
+/// ```
+pub fn unit_rows<T: Real>(mut rows: Array2<T>) -> Array2<T> {
+    let floor = T::of(1e-12);
+    for mut row in rows.outer_iter_mut() {
+        let length = row.dot(&row).sqrt();
+        row /= if length > floor { length } else { floor };
+    }
+    rows
+}
+
 /// Checks that all values are finite.
 ///
 /// # Errors

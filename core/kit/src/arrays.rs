@@ -1,4 +1,4 @@
-//! Conversions between arrays and tensors, and between the errors and kinds of neighbouring crates.
+//! Conversions between arrays and tensors, and from types of the closed forms to those of plugins.
 
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, ArrayView2};
@@ -23,7 +23,7 @@ pub fn matrix(tensor: Tensor) -> Result<Array2<f32>> {
     Ok(Array2::from_shape_vec((rows, columns), tensor.into_f32()?)?)
 }
 
-/// Rows through a graph with one input and one output, in the host's engine.
+/// Runs rows through a graph with one input and one output, in the host's engine.
 ///
 /// # Errors
 /// When the host has no engine, or the engine refuses.
@@ -36,7 +36,7 @@ pub fn apply(services: &Services<'_>, graph: &Graph, rows: ArrayView2<'_, f32>) 
     }
 }
 
-/// A closed form's error as a plugin's; what the user can correct becomes an invalid input.
+/// Converts a closed form's error to a plugin's. An error that the user can correct becomes an invalid input.
 pub fn plugin_error(error: chiasm_closed_form::Error) -> Error {
     use chiasm_closed_form::Error as Closed;
     match error {
@@ -46,9 +46,9 @@ pub fn plugin_error(error: chiasm_closed_form::Error) -> Error {
     }
 }
 
-/// The kind of a closed form's inverse as a plugin's.
-pub fn inverse_kind(kind: chiasm_closed_form::InverseKind) -> InverseKind {
-    use chiasm_closed_form::InverseKind as Kind;
+/// Converts the kind of a closed form's inverse to a plugin's.
+pub fn inverse_kind(kind: chiasm_closed_form::MapInverseKind) -> InverseKind {
+    use chiasm_closed_form::MapInverseKind as Kind;
     match kind {
         Kind::TwoSided => InverseKind::TwoSided,
         Kind::Left => InverseKind::Left,

@@ -6,7 +6,7 @@ use chiasm_plugin::{Inverse, Learned, ModalityCount, Result, Services, TrainingI
 use crate::comparison::with_context;
 use crate::{inverse_kind, plugin_error, views};
 
-/// Fits a closed form on the training items of an aligner: the whole body of `Aligner::fit`.
+/// Fits a closed form on the training items of an aligner: the complete body of `Aligner::fit`.
 ///
 /// # Errors
 /// When the items cannot be fitted, a parameter is out of range, or the host asked to stop.
@@ -18,7 +18,7 @@ pub fn fit_method<M: Method>(
     let views: Views<'_> = views(items)?;
     let fitted = with_context(services, |context| parameters.fit_views(&views, context))?;
     let export = fitted.export(&views.names()).map_err(plugin_error)?;
-    let inverse = |inverse: chiasm_closed_form::Inverse| Inverse {
+    let inverse = |inverse: chiasm_closed_form::MapInverse| Inverse {
         kind: inverse_kind(inverse.kind),
         graph: inverse.graph,
     };
@@ -30,7 +30,7 @@ pub fn fit_method<M: Method>(
     })
 }
 
-/// The number of modalities that a closed form takes: `Aligner::takes`.
+/// Returns the number of modalities that a closed form takes, for `Aligner::takes`.
 pub fn modality_count<M: Method>() -> ModalityCount {
     ModalityCount { least: 2, most: M::MOST_MODALITIES }
 }

@@ -1,4 +1,4 @@
-//! A trained map against the closed forms, on rows that neither was fitted on.
+//! Compares trained maps with the closed forms, on rows that neither was fitted on.
 
 use chiasm_closed_form::cca::{Cca, CcaParams};
 use chiasm_closed_form::{FitContext, Method, Views, baselines};
@@ -10,47 +10,47 @@ use chiasm_plugin::{Error, Json, Result, Services, json};
 use serde::Serialize;
 
 use crate::examples::paired_rows;
-use crate::subset::{Subset, reborrowed};
+use crate::subset::{ItemSubset, reborrowed};
 use crate::{apply, plugin_error};
 
-/// One part in so many is held out.
+/// The rows are split into this many parts, of which one is held out.
 const PARTS: usize = 5;
-/// Rows held out at most: more would cost time and change no choice.
+/// The largest number of rows held out; more rows did not change a choice.
 const MOST: usize = 2000;
-/// Below this many paired rows none are held out: the part would be too small to compare on.
+/// Below this many paired rows none are held out, because too few would be left to compare on.
 pub const FEWEST: usize = 50;
-/// The largest rank of the smoother figure, as in the closed forms' own search.
+/// The largest rank of the mean recall, as in the search of the closed forms.
 const DEPTH: usize = 20;
 
 /// Items to fit on and items to compare on, all items of a row on one side.
 #[derive(Debug)]
 pub struct Holdout<'a> {
     /// Items to fit on.
-    pub training: Subset<'a>,
+    pub training: ItemSubset<'a>,
     /// Items to compare on.
-    pub held_out: Subset<'a>,
+    pub held_out: ItemSubset<'a>,
     /// Whether the caller named the rows held out.
     given: bool,
 }
 
-/// What the maps of one method reach on the rows held out.
+/// The recall of one method's maps on the rows held out.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+pub struct ComparisonEntry {
     /// The method's name.
     pub map: String,
-    /// Recall@1 + @5 + @10 of both directions, in percent, averaged over the pairs of modalities: maps are
+    /// Recall@1 + @5 + @10 of both directions, in percent, averaged over the pairs of modalities. Maps are
     /// chosen by it.
     pub rsum: f64,
-    /// Mean of recall@1 to recall@20 of both directions, averaged over the pairs of modalities: a smoother
-    /// figure.
+    /// Mean of recall@1 to recall@20 of both directions, averaged over the pairs of modalities. It varies
+    /// less with the sample.
     pub early_recall: f64,
-    /// The figures of every pair of modalities.
-    pub pairs: Vec<PairEntry>,
+    /// The recall of every pair of modalities.
+    pub pairs: Vec<ComparisonPair>,
 }
 
-/// What two maps reach on the rows held out that hold both modalities, with the first item of each.
+/// The recall of two maps on the held-out rows that hold both modalities, with the first item of each.
 #[derive(Debug, Clone, Serialize)]
-pub struct PairEntry {
+pub struct ComparisonPair {
     /// Names of the modalities.
     pub modalities: [String; 2],
     /// Number of rows.
@@ -73,9 +73,9 @@ struct HeldOutPair {
 
 /// The methods compared, in the order in which they were added.
 #[derive(Debug)]
-pub struct Comparison {
+pub struct MapComparison {
     pairs: Vec<HeldOutPair>,
-    entries: Vec<Entry>,
+    entries: Vec<ComparisonEntry>,
 }
 
 impl<'a> Holdout<'a> {
@@ -105,8 +105,8 @@ impl<'a> Holdout<'a> {
         };
         let is_held_out = |row: usize| held_out.binary_search(&row).is_ok();
         Ok(Some(Self {
-            training: Subset::new(views, |row| !is_held_out(row)),
-            held_out: Subset::new(views, is_held_out),
+            training: ItemSubset::new(views, |row| !is_held_out(row)),
+            held_out: ItemSubset::new(views, is_held_out),
             given,
         }))
     }
@@ -142,15 +142,16 @@ pub fn with_context<T>(
     fit(FitContext { seed: services.seed(), progress: &progress }).map_err(plugin_error)
 }
 
-impl Comparison {
+impl MapComparison {
     /// A comparison with the entries of the mean vector, Procrustes, ridge and `start`, all fitted on
     /// `views`.
     ///
-    /// # Errors When no two rows held out hold a pair of modalities, a closed form refuses the items, or the
-    /// engine fails.
+    /// # Errors
+    /// When no two rows held out hold a pair of modalities, a closed form refuses the items, or the engine
+    /// fails.
     pub fn new(
         views: &Views<'_>,
-        held_out: &Subset<'_>,
+        held_out: &ItemSubset<'_>,
         start: &Cca,
         services: &Services<'_>,
     ) -> Result<Self> {
@@ -173,7 +174,7 @@ impl Comparison {
         Ok(comparison)
     }
 
-    /// Adds maps by their graphs; returns what they reach.
+    /// Adds maps given as graphs; returns their entry.
     ///
     /// # Errors
     /// When the engine fails or a mapped item holds NaN.
@@ -181,25 +182,25 @@ impl Comparison {
         &mut self,
         name: &str,
         maps: &[Graph],
-        held_out: &Subset<'_>,
+        held_out: &ItemSubset<'_>,
         services: &Services<'_>,
-    ) -> Result<Entry> {
+    ) -> Result<ComparisonEntry> {
         let mapped = maps.iter().zip(&held_out.items).map(|(map, items)| apply(services, map, items.view()));
         self.add(name, &mapped.collect::<Result<Vec<_>>>()?)
     }
 
-    /// Adds maps by the unit rows that they make of every item held out; returns what they reach.
+    /// Adds maps given by the unit rows of every item held out; returns their entry.
     ///
     /// # Errors
     /// When a mapped item holds NaN.
-    pub fn add(&mut self, name: &str, mapped: &[Array2<f32>]) -> Result<Entry> {
+    pub fn add(&mut self, name: &str, mapped: &[Array2<f32>]) -> Result<ComparisonEntry> {
         let (mut rsum, mut early_recall, mut pairs) = (0.0, 0.0, Vec::new());
         for HeldOutPair { names, modalities, places } in &self.pairs {
             let [a, b] = [0, 1].map(|side| mapped[modalities[side]].select(Axis(0), &places[side]));
             let ranks = Ranks::of_embeddings(a.view(), b.view())?;
             rsum += ranks.rsum();
             early_recall += ranks.early_recall(DEPTH);
-            pairs.push(PairEntry {
+            pairs.push(ComparisonPair {
                 modalities: names.clone(),
                 rows: places[0].len(),
                 rsum: ranks.rsum(),
@@ -207,28 +208,33 @@ impl Comparison {
             });
         }
         let count = self.pairs.len() as f64;
-        let entry =
-            Entry { map: name.to_owned(), rsum: rsum / count, early_recall: early_recall / count, pairs };
+        let entry = ComparisonEntry {
+            map: name.to_owned(),
+            rsum: rsum / count,
+            early_recall: early_recall / count,
+            pairs,
+        };
         self.entries.push(entry.clone());
         Ok(entry)
     }
 
     /// The entry of this name.
-    pub fn entry(&self, name: &str) -> Option<&Entry> {
+    pub fn entry(&self, name: &str) -> Option<&ComparisonEntry> {
         self.entries.iter().find(|entry| entry.map == name)
     }
 
-    /// Number of rows that the comparison is made on, the mean over the pairs of modalities.
+    /// Returns the number of rows compared, averaged over the pairs of modalities.
     pub fn rows(&self) -> f64 {
         let rows: usize = self.pairs.iter().map(|pair| pair.places[0].len()).sum();
         rows as f64 / self.pairs.len() as f64
     }
 
-    /// One sentence that says whether the trained maps, whose entries start with `trained`, find better than
-    /// every closed form; `title` is what the sentence calls them.
+    /// Returns a sentence that says whether the trained maps have a larger rsum than every closed form. The
+    /// names of their entries start with `trained`; the sentence calls them `title`.
     pub fn verdict(&self, trained: &str, title: &str) -> String {
-        let best =
-            |of: &mut dyn Iterator<Item = &Entry>| of.max_by(|a, b| a.rsum.total_cmp(&b.rsum)).cloned();
+        let best = |of: &mut dyn Iterator<Item = &ComparisonEntry>| {
+            of.max_by(|a, b| a.rsum.total_cmp(&b.rsum)).cloned()
+        };
         let own = best(&mut self.entries.iter().filter(|entry| entry.map.starts_with(trained)));
         let other = best(&mut self.entries.iter().filter(|entry| !entry.map.starts_with(trained)));
         let (Some(own), Some(other)) = (own, other) else { return String::new() };
@@ -253,7 +259,7 @@ impl Comparison {
     }
 }
 
-/// The places of the first item of every row that both lists hold.
+/// Returns the places of the first item of every row that both lists hold.
 fn first_items([first, second]: [&[usize]; 2]) -> [Vec<usize>; 2] {
     let starts = (0..first.len()).filter(|&place| place == 0 || first[place - 1] != first[place]);
     starts

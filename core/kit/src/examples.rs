@@ -1,8 +1,7 @@
-//! Rows as training examples: one item of each modality, or none, side by side.
+//! Training examples: each holds at most one item of each modality of a row.
 //!
-//! A row whose modalities hold at most n items gives n examples, in which the items of each modality take
-//! turns, and each has the weight 1/n, so that every row counts once. Rows that hold no pair of the loss are
-//! left out.
+//! A row whose modalities hold at most n items gives n examples of weight 1/n, so that every row counts once.
+//! A modality with fewer than n items repeats them in order. Rows that hold no pair of the loss are left out.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,25 +14,25 @@ use crate::tensor;
 
 /// Training examples of two or more modalities.
 #[derive(Debug, Clone)]
-pub struct Examples {
-    /// For every modality the item of each example, where the row has one.
+pub struct TrainingExamples {
+    /// For every modality, the item of each example, if the row has one.
     items: Vec<Vec<Option<usize>>>,
-    /// The row of each example, never falling.
+    /// The row of each example, in ascending order.
     rows: Vec<usize>,
     /// The weight of each example: those of a row add up to one.
     weights: Vec<f32>,
 }
 
-/// The rows that hold both modalities of at least one of these pairs, rising; `rows` are those of each
-/// modality's items.
+/// Returns the rows that hold both modalities of at least one of these pairs, in ascending order. `rows`
+/// holds the row of each item, by modality.
 pub fn paired_rows(rows: &[&[usize]], pairs: &[(usize, usize)]) -> Vec<usize> {
     let paired = by_row(rows).into_iter().filter(|(_, items)| holds_pair(items, pairs));
     paired.map(|(row, _)| row).collect()
 }
 
-impl Examples {
-    /// The examples for a loss over these pairs of modalities; `rows` are those of each modality's items,
-    /// never falling.
+impl TrainingExamples {
+    /// Builds the examples for a loss over these pairs of modalities. `rows` holds the row of each item, by
+    /// modality, in ascending order.
     pub fn new(rows: &[&[usize]], pairs: &[(usize, usize)]) -> Self {
         let mut examples =
             Self { items: vec![Vec::new(); rows.len()], rows: Vec::new(), weights: Vec::new() };
@@ -56,7 +55,7 @@ impl Examples {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -79,8 +78,8 @@ impl Examples {
         pairs.iter().filter(held).copied().collect()
     }
 
-    /// A modality's rows for every example, `[examples, width]`, from those of its items. Where an example
-    /// lacks the modality its first item stands, which the mask hides.
+    /// Selects the vector of a modality's item for every example, `[examples, width]`. An example without the
+    /// modality gets its first item, which the mask hides.
     ///
     /// # Errors
     /// When the modality has no item.
@@ -92,8 +91,8 @@ impl Examples {
         tensor(items.select(Axis(0), &places).view())
     }
 
-    /// What [`crate::losses::BatchMask`] reads: the rows numbered from 0 on, the weights, and for every
-    /// modality where it is present.
+    /// Returns the inputs of [`crate::losses::BatchMask`]: rows numbered from 0, weights, and the presence of
+    /// every modality.
     ///
     /// # Errors
     /// Never, for examples that fit in memory.
@@ -112,7 +111,7 @@ impl Examples {
     }
 }
 
-/// A number for every element of a chunk.
+/// Repeats a chunk's number for each of its elements.
 fn numbered((chunk, number): (&[usize], i64)) -> impl Iterator<Item = i64> {
     std::iter::repeat_n(number, chunk.len())
 }
@@ -140,10 +139,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_take_turns_and_rows_without_a_pair_are_left_out() {
+    fn items_are_repeated_and_rows_without_a_pair_are_left_out() {
         let rows: [&[usize]; 3] = [&[0, 2, 5], &[0, 0, 0, 7], &[0, 0, 2, 7]];
         let all = [(0, 1), (0, 2), (1, 2)];
-        let examples = Examples::new(&rows, &all);
+        let examples = TrainingExamples::new(&rows, &all);
         assert_eq!(examples.rows, [0, 0, 0, 2, 7], "row 5 holds one modality");
         assert_eq!(examples.items[0], [Some(0), Some(0), Some(0), Some(1), None]);
         assert_eq!(examples.items[2], [Some(0), Some(1), Some(0), Some(2), Some(3)]);
@@ -155,16 +154,19 @@ mod tests {
         assert_eq!(tensors[2], ("present/image".to_owned(), present));
         let anchored = [(0, 1), (0, 2)];
         assert_eq!(paired_rows(&rows, &anchored), [0, 2], "row 7 lacks the anchor");
-        let examples = Examples::new(&[&[0, 2], &[0, 3], &[2]], &all);
+        let examples = TrainingExamples::new(&[&[0, 2], &[0, 3], &[2]], &all);
         assert_eq!(examples.present_pairs(&all), [(0, 1), (0, 2)]);
     }
 
     #[test]
     fn rows_with_one_item_of_each_modality_are_complete() {
         let rows: [&[usize]; 2] = [&[3, 4, 9], &[3, 4, 9]];
-        let examples = Examples::new(&rows, &[(0, 1)]);
+        let examples = TrainingExamples::new(&rows, &[(0, 1)]);
         assert!(examples.are_complete());
         assert_eq!((examples.len(), examples.is_empty()), (3, false));
-        assert!(!Examples::new(&[&[3, 4, 4], &[3, 4, 4]], &[(0, 1)]).are_complete(), "two items in a row");
+        assert!(
+            !TrainingExamples::new(&[&[3, 4, 4], &[3, 4, 4]], &[(0, 1)]).are_complete(),
+            "two items in a row"
+        );
     }
 }

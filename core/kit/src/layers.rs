@@ -2,7 +2,8 @@
 //!
 //! The trained graph and the exported graph of a network are built by the same code. It asks the store for
 //! each weight by name: the first request draws the weight, later requests return it, trained or not. Two
-//! requests in one graph give one weight. As with [`Builder`], errors are reported by [`Layers::finish`].
+//! requests in one graph give one weight. As with [`Builder`], errors are reported by
+//! [`LayerBuilder::finish`].
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,12 @@ use chiasm_geometry::random::Random;
 use chiasm_plugin::graph::{Builder, Graph, Tensor, Value};
 use chiasm_plugin::{Error, Result};
 
-/// Under the root of a layer normalisation.
+/// Added to the variance in layer normalisation.
 const NORM_EPSILON: f32 = 1e-5;
 
 /// How a weight is initialised.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
+pub enum WeightInit {
     /// Every element is this.
     Constant(f32),
     /// Normal, with this standard deviation.
@@ -24,13 +25,13 @@ pub enum Init {
 
 /// The weights of a network, in the order in which they were first requested.
 #[derive(Debug, Clone)]
-pub struct Weights {
+pub struct WeightStore {
     random: Random,
     named: Vec<(String, Tensor)>,
 }
 
-impl Weights {
-    /// No weights yet; they are drawn from this seed when they are requested.
+impl WeightStore {
+    /// Creates a store without weights; they are drawn from this seed when they are requested.
     pub fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), named: Vec::new() }
     }
@@ -62,16 +63,16 @@ impl Weights {
     }
 
     /// The weight of this name, drawn when it is new.
-    fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+    fn get(&mut self, name: &str, shape: &[usize], init: WeightInit) -> Result<Tensor> {
         if let Some((_, tensor)) = self.named.iter().find(|(own, _)| own == name) {
             let fits = tensor.shape() == shape;
             return if fits { Ok(tensor.clone()) } else { Err(other_shape(name, tensor.shape(), shape)) };
         }
         let count = shape.iter().product();
         let values = match init {
-            Init::Constant(value) => vec![value; count],
+            WeightInit::Constant(value) => vec![value; count],
             #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
-            Init::Normal(deviation) => {
+            WeightInit::Normal(deviation) => {
                 (0..count).map(|_| (deviation * self.random.normal()) as f32).collect()
             }
         };
@@ -87,19 +88,19 @@ fn other_shape(name: &str, expected: &[usize], got: &[usize]) -> Error {
 
 /// A graph under construction whose layers take their weights from a store.
 #[derive(Debug)]
-pub struct Layers<'w> {
+pub struct LayerBuilder<'w> {
     /// The graph so far.
     pub b: Builder,
-    weights: &'w mut Weights,
+    weights: &'w mut WeightStore,
     placed: BTreeMap<String, Value>,
     /// The attention weights of every attention so far, by its name.
     pub(crate) attention: BTreeMap<String, Value>,
     error: Option<Error>,
 }
 
-impl<'w> Layers<'w> {
+impl<'w> LayerBuilder<'w> {
     /// An empty graph of this name over these weights.
-    pub fn new(name: &str, weights: &'w mut Weights) -> Self {
+    pub fn new(name: &str, weights: &'w mut WeightStore) -> Self {
         Self {
             b: Builder::new(name),
             weights,
@@ -121,7 +122,7 @@ impl<'w> Layers<'w> {
     }
 
     /// A weight by name.
-    pub fn weight(&mut self, name: &str, shape: &[usize], init: Init) -> Value {
+    pub fn weight(&mut self, name: &str, shape: &[usize], init: WeightInit) -> Value {
         match self.weights.get(name, shape, init) {
             Err(error) => self.fail(error),
             Ok(tensor) => match self.placed.get(name) {
@@ -147,15 +148,15 @@ impl<'w> Layers<'w> {
     /// and `<name>/bias`.
     pub fn linear(&mut self, name: &str, x: &Value, input: usize, output: usize) -> Value {
         let deviation = (2.0 / (input + output).max(1) as f64).sqrt();
-        let weight = self.weight(&format!("{name}/weight"), &[input, output], Init::Normal(deviation));
-        let bias = self.weight(&format!("{name}/bias"), &[output], Init::Constant(0.0));
+        let weight = self.weight(&format!("{name}/weight"), &[input, output], WeightInit::Normal(deviation));
+        let bias = self.weight(&format!("{name}/bias"), &[output], WeightInit::Constant(0.0));
         self.b.linear(x, &weight, Some(&bias))
     }
 
     /// Layer normalisation over the last axis: `<name>/scale` and `<name>/shift`, `[width]`.
     pub fn norm(&mut self, name: &str, x: &Value, width: usize) -> Value {
-        let scale = self.weight(&format!("{name}/scale"), &[width], Init::Constant(1.0));
-        let shift = self.weight(&format!("{name}/shift"), &[width], Init::Constant(0.0));
+        let scale = self.weight(&format!("{name}/scale"), &[width], WeightInit::Constant(1.0));
+        let shift = self.weight(&format!("{name}/shift"), &[width], WeightInit::Constant(0.0));
         self.b.layer_norm(x, &scale, &shift, NORM_EPSILON)
     }
 
@@ -166,7 +167,7 @@ impl<'w> Layers<'w> {
         self.linear(&format!("{name}/out"), &inner, hidden, output)
     }
 
-    /// Records the first error for [`Layers::finish`].
+    /// Records the first error for [`LayerBuilder::finish`].
     pub fn fail(&mut self, error: Error) -> Value {
         self.error.get_or_insert(error);
         Value::none()

@@ -1,18 +1,18 @@
-//! What Chiasm's own plugins are written with, for plugins of other authors as well.
+//! Building blocks of plugins: Chiasm's own plugins use them, and others can.
 //!
 //! - [`tail`]: the graph behind an encoder, from the `[ports]` table of its card. For adapters.
 //! - [`fit_method`]: a closed form as an aligner.
-//! - [`Network`], [`Layers`], [`attention`], [`losses`], [`Examples`]: networks and losses as graphs, and
-//!   training examples of any number of modalities. For aligners and fusions that train.
-//! - [`comparison`]: a trained aligner starts from a closed form, because its network adds to a fixed matrix and
-//!   its last layer is zero at first. It is also compared with closed forms: some rows are held out, the mean
-//!   vector, Procrustes, ridge and CCA are fitted on the other rows, and the notes say which method has the
-//!   best recall.
+//! - [`Network`], [`LayerBuilder`], [`attention`], [`losses`], [`TrainingExamples`]: networks and losses as
+//!   graphs, and training examples of any number of modalities. For aligners and fusions that train. A
+//!   [`Network`] starts as a closed form, because its residual is zero at first.
+//! - [`comparison`]: compares a trained aligner with closed forms. Some rows are held out; the mean vector,
+//!   Procrustes, ridge and CCA are fitted on the other rows, and the notes say which method has the best
+//!   recall on the held-out rows.
 //! - [`testing`]: the tests that every aligner passes.
 //!
-//! Adapters need [`tail`] only, which is there without the feature `learning`.
+//! Adapters need [`tail`] only, which does not need the feature `learning`.
 //!
-//! A whole aligner plugin, canonical correlation under a name of its own:
+//! A complete aligner plugin, canonical correlation under another name:
 //!
 //! ```
 //! use chiasm_closed_form::cca::CcaParams;
@@ -63,17 +63,17 @@ pub use arrays::{apply, inverse_kind, matrix, plugin_error, tensor};
 #[cfg(feature = "learning")]
 pub use closed_form::{fit_method, modality_count};
 #[cfg(feature = "learning")]
-pub use examples::{Examples, paired_rows};
+pub use examples::{TrainingExamples, paired_rows};
 #[cfg(feature = "learning")]
-pub use layers::{Init, Layers, Weights};
+pub use layers::{LayerBuilder, WeightInit, WeightStore};
 #[cfg(feature = "learning")]
-pub use network::{BoundNetwork, Network, Shape};
+pub use network::{BoundNetwork, Network, NetworkShape};
 #[cfg(feature = "learning")]
-pub use subset::{Subset, views};
+pub use subset::{ItemSubset, views};
 pub use tail::encoder_tail;
 
-/// Training steps where the recipe gives none: `few` for up to a thousand rows, and more with the square root
-/// of their number.
+/// Returns the default number of training steps: `few` for up to a thousand rows, and in proportion to the
+/// square root of the number of rows above that.
 #[cfg(feature = "learning")]
 pub fn steps(few: u64, rows: usize) -> u64 {
     #[expect(

@@ -15,9 +15,9 @@
 use chiasm_plugin::Result;
 use chiasm_plugin::graph::{Builder, DType, Dim, Value};
 
-/// Taken from the score of an item that is no candidate: no score is large enough to matter beside it.
+/// Subtracted from the score of an item that is no candidate: far larger than any score.
 const HIDDEN: f32 = 1e9;
-/// Below this sum of weights a batch holds no pair.
+/// A batch with a smaller sum of weights holds no pair.
 const TINY: f32 = 1e-6;
 
 /// What the examples of a batch hold, where rows lack modalities or stand in several examples.

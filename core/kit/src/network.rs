@@ -12,15 +12,15 @@ use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::{Error, Result};
 
-/// Share of a random vector added to a power iteration at each step: without it a matrix of zeros would stop
-/// the iteration for good.
+/// Share of a random vector added to a power iteration at each step. Without it the iteration would stay at
+/// zero after a matrix of zeros.
 const RESEED: f32 = 1e-3;
 /// Below this length a vector counts as zero.
 const TINY: f32 = 1e-12;
 
 /// Widths of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct NetworkShape {
     /// Columns of a row.
     pub input: usize,
     /// Hidden units; 0 for the linear path alone.
@@ -33,7 +33,7 @@ pub struct Shape {
 #[derive(Debug, Clone)]
 pub struct Network {
     name: String,
-    shape: Shape,
+    shape: NetworkShape,
     weights: Vec<(String, Tensor)>,
 }
 
@@ -44,7 +44,7 @@ impl Network {
     /// Never, for a start that fits in memory.
     pub fn new(name: &str, start: &Array2<f64>, hidden: usize, seed: u64) -> Result<Self> {
         let (input, output) = start.dim();
-        let shape = Shape { input, hidden, output };
+        let shape = NetworkShape { input, hidden, output };
         #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
         let narrow = |x: f64| x as f32;
         let mut random = Random::new(seed);
@@ -66,7 +66,7 @@ impl Network {
     }
 
     /// Its widths.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> NetworkShape {
         self.shape
     }
 

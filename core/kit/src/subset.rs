@@ -1,4 +1,4 @@
-//! The items of every modality on some of the rows.
+//! The items of all modalities that belong to some of the rows.
 
 use chiasm_closed_form::{View, Views};
 use chiasm_plugin::ndarray::{Axis, CowArray, Ix2};
@@ -20,16 +20,16 @@ pub fn views<'a>(items: &TrainingItems<'a>) -> Result<Views<'a>> {
     Views::new(all.collect(), items.anchor, items.validation.clone()).map_err(plugin_error)
 }
 
-/// Items of every modality on some of the rows; borrowed where a modality keeps all of its items.
+/// The items of all modalities that belong to some of the rows. A modality that keeps all items borrows them.
 #[derive(Debug, Clone)]
-pub struct Subset<'a> {
+pub struct ItemSubset<'a> {
     /// Vectors of each modality, `[items, dim]`.
     pub items: Vec<CowArray<'a, f32, Ix2>>,
-    /// The row of each item, never falling.
+    /// The row of each item, in ascending order.
     pub rows: Vec<Vec<usize>>,
 }
 
-impl<'a> Subset<'a> {
+impl<'a> ItemSubset<'a> {
     /// The items on the rows that `keep` accepts.
     pub fn new(views: &Views<'a>, keep: impl Fn(usize) -> bool) -> Self {
         let (mut items, mut rows) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ impl<'a> Subset<'a> {
     }
 }
 
-/// The same views for a shorter time.
+/// Returns the same views with a shorter lifetime.
 pub(crate) fn reborrowed<'b>(views: &'b Views<'_>) -> Result<Views<'b>> {
     let all = views.all().iter().map(|view| View {
         name: view.name.clone(),

@@ -1,23 +1,49 @@
-//! The graph behind an encoder, built from its card's `[ports]` table: every adapter's model ends in the same three ports.
+//! The tail: the graph that follows an encoder and gives every encoder the same three output ports.
 //!
-//! Adapters differ in how they prepare an item, not in what they show, so this is written once. `[ports]` has two keys:
-//! `tokens`, the model's port with one vector per token (`[B,T,D]`) or a feature map (`[B,C,H,W]`, whose positions become
-//! tokens, row by row), and `pooled`, one name or a list whose vectors are concatenated as they are (no weights, no
-//! normalisation: aligners centre and scale). A name is a port of the model, or else a pooling over the tokens that the mask admits:
+//! It is built from the `[ports]` table of the encoder's card, which has two keys:
+//!
+//! - `tokens`: the model's port with one vector per token (`[B,T,D]`), or a feature map (`[B,C,H,W]`), whose
+//!   positions become tokens row by row.
+//! - `pooled`: one name, or a list of names whose vectors are concatenated without weights or normalisation.
+//!
+//! A name in `pooled` is a port of the model or a pooling over the tokens that are not masked:
 //!
 //! - `mean`: `sum_t x_t / T`; `cls`: the first token; `max`: the largest value of each feature;
-//! - `gem3`: `(mean_t max(x_t, 1e-6)^3)^(1/3)`, the generalised mean (Radenovic, Tolias and Chum 2018) for features that are not negative.
+//! - `gem3`: `(mean_t max(x_t, 1e-6)^3)^(1/3)`, the generalised mean (Radenovic, Tolias and Chum 2018) for
+//!   features that are not negative.
 //!
-//! Without `pooled`, it is `mean`; without `tokens`, the pooled vector is the only token. Refused, by name: a port that is not
-//! there, a rank that does not fit, a pooling without tokens, an element type that is no float.
+//! The default of `pooled` is `mean`. Without `tokens`, the pooled vector is the only token. The table is
+//! refused, with the name of the port, if a port does not exist, has another rank or is not of floating
+//! point, or if there is a pooling without tokens.
+//!
+//! ```
+//! use chiasm_plugin::{DimSpec, EncoderSpec, PortSpec, graph::DType, json};
+//!
+//! let dims = vec![DimSpec::Named("batch".into()), DimSpec::Named("length".into()), DimSpec::Fixed(384)];
+//! let spec = EncoderSpec {
+//!     name: "text".into(),
+//!     outputs: vec![PortSpec { name: "hidden".into(), dtype: DType::F32, dims: Some(dims) }],
+//!     ports: json!({ "tokens": "hidden", "pooled": "mean" }),
+//!     ..Default::default()
+//! };
+//! let tail = chiasm_kit::encoder_tail(&spec, None, false)?;
+//! assert_eq!(tail.outputs()[2].to_string(), "pooled f32[batch,384]");
+//! # Ok::<(), chiasm_plugin::Error>(())
+//! ```
 
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use serde::Deserialize;
 
 use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};
 
-/// Builds the tail of `spec`. `mask` names the model's port `[B,T]` that is 1 for real tokens and 0 for padding; without it
-/// every token is real. A feature map is `[B,H,W,C]` with `channels_last`. Output ports: `tokens` f32 `[batch,tokens,D]`, `mask` f32 `[batch,tokens]`, `pooled` f32 `[batch,P]`.
+/// Builds the tail of an encoder, with the output ports `tokens` f32 `[batch,tokens,D]`, `mask` f32
+/// `[batch,tokens]` and `pooled` f32 `[batch,P]`.
+///
+/// `mask` names the model's port `[B,T]` that is 1 for tokens and 0 for padding; without it no token is
+/// padding. With `channels_last` a feature map is `[B,H,W,C]`, else `[B,C,H,W]`.
+///
+/// # Errors
+/// When the `[ports]` table of `spec` does not fit the model.
 pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool) -> Result<Graph> {
     let ports: Ports = serde_json::from_value(spec.ports.clone())
         .map_err(|e| Error::invalid(format!("the [ports] table of `{}`: {e}", spec.name)))?;
@@ -61,14 +87,14 @@ impl Names {
 }
 
 /// Tokens `[B,T,D]` with their mask `[B,T]`, both f32.
-struct Tokens {
+struct TailTokens {
     values: Value,
     mask: Value,
     dim: Dim,
 }
 
 /// A vector per item, `[B,P]` f32.
-struct Pooled {
+struct TailVector {
     values: Value,
     dim: Dim,
 }
@@ -81,7 +107,7 @@ struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    fn tokens(&mut self, name: &str, mask: Option<&str>, channels_last: bool) -> Result<Tokens> {
+    fn tokens(&mut self, name: &str, mask: Option<&str>, channels_last: bool) -> Result<TailTokens> {
         let port = self.output(name).ok_or_else(|| self.missing("tokens", name))?;
         let (values, dim) = match (port.dims.as_deref(), channels_last) {
             (Some([_, _, dim]), _) => (self.float(&port)?, to_dim(dim)),
@@ -107,17 +133,17 @@ impl Tail<'_> {
             }
             None => self.ones(&values)?,
         };
-        Ok(Tokens { values, mask, dim })
+        Ok(TailTokens { values, mask, dim })
     }
 
-    fn pooled(&mut self, name: &str, tokens: Option<&Tokens>) -> Result<Pooled> {
+    fn pooled(&mut self, name: &str, tokens: Option<&TailTokens>) -> Result<TailVector> {
         if let Some(port) = self.output(name) {
             return self.pooled_port(&port);
         }
         let Some(tokens) = tokens.filter(|_| ["mean", "cls", "max", "gem3"].contains(&name)) else {
             return Err(self.missing("pooled", name));
         };
-        let Tokens { values, mask, dim } = tokens;
+        let TailTokens { values, mask, dim } = tokens;
         let b = &mut self.b;
         let values = match name {
             "mean" => b.mean_pool(values, mask),
@@ -131,11 +157,11 @@ impl Tail<'_> {
                 b.pow(&mean, 1.0 / 3.0)
             }
         };
-        Ok(Pooled { values, dim: dim.clone() })
+        Ok(TailVector { values, dim: dim.clone() })
     }
 
-    /// A port `[B,D]`, or one with axes of length 1 behind.
-    fn pooled_port(&mut self, port: &PortSpec) -> Result<Pooled> {
+    /// Reads a port `[B,D]`, or `[B,D,1,..]`.
+    fn pooled_port(&mut self, port: &PortSpec) -> Result<TailVector> {
         let dim = match port.dims.as_deref() {
             Some([_, dim, rest @ ..]) if rest.iter().all(|dim| *dim == DimSpec::Fixed(1)) => to_dim(dim),
             _ => return Err(self.rank("pooled", port, "[batch, D] (or [batch, D, 1, 1])")),
@@ -143,10 +169,10 @@ impl Tail<'_> {
         let flat = port.dims.as_ref().is_some_and(|dims| dims.len() == 2);
         let value = self.float(port)?;
         let values = if flat { value } else { self.b.reshape(&value, &[0, -1]) };
-        Ok(Pooled { values, dim })
+        Ok(TailVector { values, dim })
     }
 
-    fn finish(mut self, tokens: Option<Tokens>, pooled: Vec<Pooled>) -> Result<Graph> {
+    fn finish(mut self, tokens: Option<TailTokens>, pooled: Vec<TailVector>) -> Result<Graph> {
         let total = pooled.iter().map(|part| part.dim.fixed()).sum::<Option<usize>>();
         let dim = total.map_or(Dim::Unknown, Dim::Fixed);
         let parts: Vec<&Value> = pooled.iter().map(|part| &part.values).collect();
@@ -159,7 +185,7 @@ impl Tail<'_> {
             None => {
                 let values = self.b.unsqueeze(&vector, &[1]);
                 let mask = self.ones(&values)?;
-                Tokens { values, mask, dim: dim.clone() }
+                TailTokens { values, mask, dim: dim.clone() }
             }
         };
         let (batch, length) = (Dim::named("batch"), Dim::named("tokens"));
@@ -169,14 +195,14 @@ impl Tail<'_> {
         Ok(self.b.finish()?)
     }
 
-    /// 1 for each token of `[B,T,D]`.
+    /// Returns a mask of ones for tokens `[B,T,D]`.
     fn ones(&mut self, tokens: &Value) -> Result<Value> {
         let shape = self.b.op("Shape", &[tokens], &[("start", 0.into()), ("end", 2.into())]);
         let one = Tensor::f32(&[1], vec![1.0])?;
         Ok(self.b.op("ConstantOfShape", &[&shape], &[("value", chiasm_plugin::graph::Attr::Tensor(one))]))
     }
 
-    /// The port as an input of the tail, in f32.
+    /// Returns the port as an input of the tail, cast to f32.
     fn float(&mut self, port: &PortSpec) -> Result<Value> {
         let value = self.input(port)?;
         match port.dtype {
@@ -230,19 +256,19 @@ impl Tail<'_> {
     }
 }
 
-/// The largest value of each feature among the tokens that the mask admits.
+/// Returns the largest value of each feature among the tokens that are not masked.
 fn max_pool(b: &mut Builder, tokens: &Value, mask: &Value) -> Value {
     let mask = b.unsqueeze(mask, &[2]);
     let admitted = b.cast(&mask, DType::Bool);
     let lowest = b.scalar(f32::MIN);
     let shown = b.where_(&admitted, tokens, &lowest);
-    // Global pooling, as the axes of ReduceMax changed their form in opset 18.
+    // Global pooling, because ReduceMax takes its axes in another form since opset 18.
     let by_feature = b.transpose(&shown, &[0, 2, 1]);
     let largest = b.op("GlobalMaxPool", &[&by_feature], &[]);
     b.squeeze(&largest, &[2])
 }
 
-/// How many tokens a feature map makes, or -1 for "what is left".
+/// Returns the number of tokens of a feature map for a reshape; -1 if it is not fixed.
 fn positions(height: &DimSpec, width: &DimSpec) -> i64 {
     match (height, width) {
         (DimSpec::Fixed(height), DimSpec::Fixed(width)) => (height * width) as i64,
@@ -250,7 +276,7 @@ fn positions(height: &DimSpec, width: &DimSpec) -> i64 {
     }
 }
 
-/// For a reshape: the length, or 0 for "as it was".
+/// Returns the length of a dimension for a reshape; 0, which keeps it, if it is not fixed.
 fn fixed(dim: &DimSpec) -> i64 {
     match dim {
         DimSpec::Fixed(length) => *length as i64,

@@ -75,11 +75,11 @@ fn takes_three<A: Aligner>() -> bool {
     A::takes(&A::Parameters::default()).contains(3)
 }
 
-/// Fits two modalities, and three where the aligner takes them, and checks the ports of the maps, and that the
-/// parameters that were chosen fit again to the same bytes.
+/// Fits two modalities, and three if the aligner takes them. Checks the ports of the maps, and that fitting
+/// again with the chosen parameters gives the same bytes.
 ///
 /// # Panics
-/// When a promise is broken.
+/// When a check fails.
 pub fn check_ports<A: Aligner>() {
     for items in [two_modalities(), three_modalities()].iter().take(1 + usize::from(takes_three::<A>())) {
         let learned = fit::<A>(items, &json!({})).unwrap();
@@ -105,11 +105,11 @@ pub fn check_ports<A: Aligner>() {
     }
 }
 
-/// Checks that an unknown parameter is refused with those that there are, and that every parameter may be left
-/// unset.
+/// Checks that an unknown parameter is refused with a list of the known ones, and that every parameter may be
+/// left unset.
 ///
 /// # Panics
-/// When a promise is broken.
+/// When a check fails.
 pub fn check_parameters<A: Aligner>() {
     let refusal = fit::<A>(&two_modalities(), &json!({ "no such key": 1 })).unwrap_err();
     assert_eq!(refusal.code(), Code::INVALID);
@@ -120,10 +120,10 @@ pub fn check_parameters<A: Aligner>() {
     A::Parameters::default().check().unwrap();
 }
 
-/// Checks that items that are not finite are refused as the user's mistake, with their place.
+/// Checks that items that are not finite are refused as invalid input that names their place.
 ///
 /// # Panics
-/// When a promise is broken.
+/// When a check fails.
 pub fn check_refusals<A: Aligner>() {
     let mut items = two_modalities();
     items[1].pooled[[3, 1]] = f32::NAN;
@@ -141,12 +141,12 @@ macro_rules! aligner_tests {
             use super::*;
 
             #[test]
-            fn maps_have_the_promised_ports() {
+            fn maps_have_the_expected_ports() {
                 $crate::testing::check_ports::<$aligner>();
             }
 
             #[test]
-            fn parameters_are_those_of_the_list() {
+            fn unknown_parameters_are_refused_and_defaults_are_valid() {
                 $crate::testing::check_parameters::<$aligner>();
             }
 

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use chiasm_kit::attention::{Block, TokenInput, Tokens};
-use chiasm_kit::{Init, Layers, Weights};
+use chiasm_kit::attention::{BlockSizes, TokenInput, TokenSequence};
+use chiasm_kit::{LayerBuilder, WeightInit, WeightStore};
 use chiasm_plugin::Json;
 use chiasm_plugin::graph::{DType, Dim, Graph, Tensor, Value};
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 
 const WIDTH: usize = 8;
-const BLOCK: Block = Block { heads: 2, hidden: 12 };
+const BLOCK: BlockSizes = BlockSizes { heads: 2, hidden: 12 };
 
 fn run(graph: &Graph, inputs: &[(&str, &Tensor)]) -> BTreeMap<String, Tensor> {
     let engine = Engine::open(&EngineSearch::from_environment(None)).unwrap();
@@ -32,12 +32,12 @@ fn probe(shape: &[usize]) -> Vec<f32> {
     (0..shape.iter().product::<usize>()).map(|i| (0.7 * i as f64 + 1.0).sin() as f32).collect()
 }
 
-fn input(layers: &mut Layers<'_>, name: &str, width: usize) -> Tokens {
+fn input(layers: &mut LayerBuilder<'_>, name: &str, width: usize) -> TokenSequence {
     let dims = [Dim::named("batch"), Dim::named(format!("{name}_length"))];
     let mask = layers.b.input(&format!("mask_{name}"), DType::F32, &dims).unwrap();
     let [batch, length] = dims;
     let values = layers.b.input(name, DType::F32, &[batch, length, width.into()]).unwrap();
-    Tokens { values, mask: Some(mask), width }
+    TokenSequence { values, mask: Some(mask), width }
 }
 
 fn stored_values() -> Json {
@@ -68,13 +68,13 @@ fn against_pytorch(
     case: &str,
     shape: &[usize],
     streams: &str,
-    build: impl Fn(&mut Layers<'_>, &[Tokens]) -> Value,
+    build: impl Fn(&mut LayerBuilder<'_>, &[TokenSequence]) -> Value,
 ) {
     let (stored, inputs) = (&stored_values()[case], masked_sequences(streams));
-    let mut weights = Weights::new(1);
-    let graph = |weights: &mut Weights| {
-        let mut layers = Layers::new(case, weights);
-        let tokens: Vec<Tokens> = streams
+    let mut weights = WeightStore::new(1);
+    let graph = |weights: &mut WeightStore| {
+        let mut layers = LayerBuilder::new(case, weights);
+        let tokens: Vec<TokenSequence> = streams
             .chars()
             .map(|name| input(&mut layers, &name.to_string(), if name == 'a' { 6 } else { WIDTH }))
             .collect();
@@ -151,9 +151,9 @@ fn every_block_is_pytorchs() {
 
 /// Two streams through their entries, every block, pooled: `[batch, 4]` of five numbers a block and stream.
 fn everything(positions: usize) -> Graph {
-    let mut weights = Weights::new(3);
-    let mut layers = Layers::new("everything", &mut weights);
-    let streams: Vec<Tokens> = ["a", "b"]
+    let mut weights = WeightStore::new(3);
+    let mut layers = LayerBuilder::new("everything", &mut weights);
+    let streams: Vec<TokenSequence> = ["a", "b"]
         .into_iter()
         .map(|name| {
             let raw = input(&mut layers, name, 3);
@@ -242,8 +242,8 @@ fn long_sequences_are_finite() {
 /// zero at first.
 #[test]
 fn a_query_without_a_key_gets_zeros() {
-    let mut weights = Weights::new(1);
-    let mut layers = Layers::new("one", &mut weights);
+    let mut weights = WeightStore::new(1);
+    let mut layers = LayerBuilder::new("one", &mut weights);
     let (a, b) = (input(&mut layers, "a", 6), input(&mut layers, "b", WIDTH));
     let out = layers.multi_head("n", 2, &b, &a);
     layers.b.output("out", &out, DType::F32, &[Dim::named("batch"), Dim::named("b_length"), WIDTH.into()]);
@@ -258,15 +258,15 @@ fn a_query_without_a_key_gets_zeros() {
 
 #[test]
 fn finish_reports_the_first_error() {
-    let mut weights = Weights::new(1);
-    let mut layers = Layers::new("wrong", &mut weights);
+    let mut weights = WeightStore::new(1);
+    let mut layers = LayerBuilder::new("wrong", &mut weights);
     let a = input(&mut layers, "a", 6);
     layers.multi_head("n", 4, &a, &a);
     let error = layers.finish().unwrap_err();
     assert!(error.message().contains("divides the width 6, got 4"), "{error}");
-    let mut layers = Layers::new("wrong", &mut weights);
-    layers.weight("w", &[2], Init::Constant(0.0));
-    layers.weight("w", &[3], Init::Constant(0.0));
+    let mut layers = LayerBuilder::new("wrong", &mut weights);
+    layers.weight("w", &[2], WeightInit::Constant(0.0));
+    layers.weight("w", &[3], WeightInit::Constant(0.0));
     let error = layers.finish().unwrap_err();
     assert!(error.message().contains("`w`: expected shape [2], got [3]"), "{error}");
 }

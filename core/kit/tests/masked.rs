@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chiasm_kit::losses::{self, BatchMask};
-use chiasm_kit::{Examples, tensor};
+use chiasm_kit::{TrainingExamples, tensor};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::{Array2, Axis};
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
@@ -66,7 +66,7 @@ fn graph(loss: Loss, masked: bool) -> Graph {
 }
 
 /// The batch of all examples: vectors of every modality, then what the mask reads.
-fn batch(examples: &Examples) -> Vec<(String, Tensor)> {
+fn batch(examples: &TrainingExamples) -> Vec<(String, Tensor)> {
     let vectors = |at: usize| (NAMES[at].to_owned(), examples.select(at, items(at).view()).unwrap());
     (0..3).map(vectors).chain(examples.mask_tensors(&NAMES).unwrap()).collect()
 }
@@ -136,7 +136,7 @@ fn by_hand(loss: Loss, vectors: &[Array2<f64>; 3]) -> f64 {
 /// 1e-5 relative is rounding of single precision over some tens of terms.
 #[test]
 fn masked_losses_are_those_written_out() {
-    let examples = Examples::new(&ROWS, &PAIRS);
+    let examples = TrainingExamples::new(&ROWS, &PAIRS);
     let vectors = [0, 1, 2].map(|at| items(at).mapv(f64::from));
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {
         let got = run(&graph(loss, true), &refer(&batch(&examples)))["loss"].as_f32().unwrap()[0];
@@ -149,7 +149,7 @@ fn masked_losses_are_those_written_out() {
 /// precision is not. Each item counts with all the examples that it stands in.
 #[test]
 fn gradients_of_masked_losses_are_finite_differences() {
-    let examples = Examples::new(&ROWS, &PAIRS);
+    let examples = TrainingExamples::new(&ROWS, &PAIRS);
     let inputs = batch(&examples);
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {
         let backward = graph(loss, true).gradient("loss", &NAMES).unwrap();
@@ -175,7 +175,7 @@ fn gradients_of_masked_losses_are_finite_differences() {
 /// Whatever stands in the place of an absent item, the loss keeps its bits and the gradient there is zero.
 #[test]
 fn absent_items_have_no_influence() {
-    let examples = Examples::new(&ROWS, &PAIRS);
+    let examples = TrainingExamples::new(&ROWS, &PAIRS);
     let absent: Vec<(usize, usize)> = (expected_examples().iter().enumerate())
         .flat_map(|(place, (.., own))| (0..3).filter(|at| own[*at].is_none()).map(move |at| (place, at)))
         .collect();
@@ -203,7 +203,7 @@ fn absent_items_have_no_influence() {
 #[test]
 fn a_batch_without_a_pair_has_no_loss_of_it() {
     let rows: [&[usize]; 3] = [&[0, 1], &[0, 1], &[2]];
-    let examples = Examples::new(&rows, &[(0, 1)]);
+    let examples = TrainingExamples::new(&rows, &[(0, 1)]);
     let sound = Array2::from_elem((1, WIDTH), 0.5_f32);
     let mut inputs: Vec<(String, Tensor)> =
         (0..2).map(|at| (NAMES[at].to_owned(), examples.select(at, items(at).view()).unwrap())).collect();
@@ -221,7 +221,7 @@ fn a_batch_without_a_pair_has_no_loss_of_it() {
 #[test]
 fn a_mask_that_hides_nothing_changes_nothing() {
     let rows: [&[usize]; 3] = [&[0, 1, 2, 3]; 3];
-    let examples = Examples::new(&rows, &PAIRS);
+    let examples = TrainingExamples::new(&rows, &PAIRS);
     assert!(examples.are_complete());
     let vectors: Vec<(String, Tensor)> = (0..3)
         .map(|at| (NAMES[at].to_owned(), tensor(items(at).slice_axis(Axis(0), (..4).into())).unwrap()))

@@ -1,13 +1,13 @@
-//! The cca aligner: the directions in which all encoders vary together, each weighted by how much they do.
+//! The cca aligner: directions of correlation between all encoders, weighted by their correlations.
 
 use chiasm_closed_form::cca::CcaParams;
 use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
 
 /// Regularised (generalised) canonical correlation with correlation-weighted cosine.
 #[derive(Debug)]
-pub struct Cca;
+pub struct CcaAligner;
 
-impl Aligner for Cca {
+impl Aligner for CcaAligner {
     const ID: &'static str = "cca";
     const DOC: &'static str =
         "Regularised (generalised) canonical correlation with correlation-weighted cosine.";
@@ -18,6 +18,6 @@ impl Aligner for Cca {
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [Cca] }
+chiasm_plugin::export_plugin! { aligners: [CcaAligner] }
 
-chiasm_kit::aligner_tests!(Cca);
+chiasm_kit::aligner_tests!(CcaAligner);

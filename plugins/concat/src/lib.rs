@@ -9,9 +9,9 @@ use chiasm_plugin::{Error, Fused, Fusion, FusionSpec, Inputs, NoParameters, Resu
 
 /// The modalities side by side, brought to length one.
 #[derive(Debug)]
-pub struct Concat;
+pub struct ConcatFusion;
 
-impl Fusion for Concat {
+impl Fusion for ConcatFusion {
     const ID: &'static str = "concat";
     const DOC: &'static str = "The modalities side by side, brought to length one.";
     type Parameters = NoParameters;
@@ -35,7 +35,7 @@ impl Fusion for Concat {
     }
 }
 
-chiasm_plugin::export_plugin! { fusions: [Concat] }
+chiasm_plugin::export_plugin! { fusions: [ConcatFusion] }
 
 #[cfg(test)]
 mod tests {
@@ -52,8 +52,9 @@ mod tests {
     fn widths_add_up_and_ports_carry_the_modalities_names() {
         let both = [modality("image", 3), modality("text", 5)];
         let spec = FusionSpec { modalities: both.to_vec(), task: None };
-        let fused =
-            Concat::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+        let fused = ConcatFusion::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
+            .unwrap()
+            .graph;
         fused.verify_learned().unwrap();
         let names: Vec<String> = fused.inputs().into_iter().map(|port| port.to_string()).collect();
         assert_eq!(names, ["image.pooled f32[batch,3]", "text.pooled f32[batch,5]"]);
@@ -68,8 +69,9 @@ mod tests {
         let widths = [("image", 1), ("text", 2), ("sound", 1), ("depth", 3)];
         let modalities = widths.map(|(name, width)| modality(name, width));
         let spec = FusionSpec { modalities: modalities.to_vec(), task: None };
-        let fused =
-            Concat::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1)).unwrap().graph;
+        let fused = ConcatFusion::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
+            .unwrap()
+            .graph;
         let values = [vec![2.0], vec![0.0, 0.0], vec![-1.0], vec![2.0, 0.0, 4.0]];
         let tensors = values.map(|values| Tensor::f32(&[1, values.len()], values).unwrap());
         let ports = fused.inputs();
@@ -82,7 +84,7 @@ mod tests {
     fn nothing_to_fuse_and_unknown_parameters_are_refused() {
         let refuse = |modalities: &[Modality], parameters: Json| {
             let (spec, data) = (FusionSpec { modalities: modalities.to_vec(), task: None }, Inputs::of(&[]));
-            Concat::fit_json(&spec, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
+            ConcatFusion::fit_json(&spec, &data, &parameters, &Services::detached(0, 1)).unwrap_err()
         };
         assert!(refuse(&[], json!({})).message().contains("at least one modality"));
         assert!(refuse(&[modality("image", 3)], json!({ "weight": 1 })).message().contains("weight"));

@@ -1,25 +1,25 @@
-//! How much attention each token gets: the exported graph shows it beside its answer.
+//! The attention weight of each token, an output of the exported graph.
 
-use chiasm_kit::Layers;
-use chiasm_kit::attention::Tokens;
+use chiasm_kit::LayerBuilder;
+use chiasm_kit::attention::TokenSequence;
 use chiasm_plugin::graph::Value;
 
 /// One attention: its queries, and the streams whose tokens, concatenated, are its keys.
 pub(crate) struct AttentionRecord {
     name: String,
     heads: bool,
-    queries: Tokens,
+    queries: TokenSequence,
     keys: Vec<usize>,
 }
 
 impl AttentionRecord {
     /// Of a multi-head attention.
-    pub(crate) fn of_heads(name: &str, queries: Tokens, keys: Vec<usize>) -> Self {
+    pub(crate) fn of_heads(name: &str, queries: TokenSequence, keys: Vec<usize>) -> Self {
         Self { name: name.to_owned(), heads: true, queries, keys }
     }
 
     /// Of an attention without heads.
-    pub(crate) fn plain(name: &str, queries: Tokens, keys: Vec<usize>) -> Self {
+    pub(crate) fn plain(name: &str, queries: TokenSequence, keys: Vec<usize>) -> Self {
         Self { name: name.to_owned(), heads: false, queries, keys }
     }
 }
@@ -28,9 +28,9 @@ impl AttentionRecord {
 /// T]`, averaged over the attentions. The learned token in front of a stream is left out: it is masked where
 /// the modality is present.
 pub(crate) fn weights_by_stream(
-    layers: &mut Layers<'_>,
+    layers: &mut LayerBuilder<'_>,
     records: &[AttentionRecord],
-    sequences: &[Tokens],
+    sequences: &[TokenSequence],
 ) -> Vec<(usize, Value)> {
     let (one, first) = (layers.b.ints("one", &[1]), layers.b.ints("first", &[0]));
     let lengths: Vec<Value> = (sequences.iter())

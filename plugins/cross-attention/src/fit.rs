@@ -1,8 +1,8 @@
-//! The fit: a network is trained with its loss, and built again without it for the export.
+//! The fit: trains a network with its loss, and builds it again without the loss for the export.
 
 use std::collections::BTreeMap;
 
-use chiasm_kit::{Layers, Weights};
+use chiasm_kit::{LayerBuilder, WeightStore};
 use chiasm_plugin::graph::{DType, Dim, Graph, TensorRef, Value};
 use chiasm_plugin::ndarray::{ArrayViewD, CowArray, IxDyn};
 use chiasm_plugin::objective::{
@@ -11,22 +11,22 @@ use chiasm_plugin::objective::{
 use chiasm_plugin::{Error, Fused, FusionSpec, Inputs, Level, Result, Services, json};
 
 use crate::attention::weights_by_stream;
-use crate::head::Head;
-use crate::model::{FusedStreams, Model, Stream};
-use crate::settings::{Mode, Settings};
+use crate::head::TaskHead;
+use crate::model::{FusedStreams, FusionNetwork, FusionStream};
+use crate::parameters::{CrossAttentionParameters, FusionMode};
 
 /// The largest norm of a step's gradient.
 const CLIP: f64 = 1.0;
 /// The part of the training rows that is held out for early stopping.
 const HELD_OUT: f64 = 0.1;
-/// The step size rises in one step of so many.
+/// The step size rises during the first 1/WARMUP of the steps.
 const WARMUP: u64 = 20;
 
-/// The fit of a recipe's `[fuse]`.
+/// Fits the fusion.
 pub(crate) fn fit(
     spec: &FusionSpec,
     data: &Inputs<'_>,
-    settings: Settings,
+    parameters: CrossAttentionParameters,
     services: &Services<'_>,
 ) -> Result<Fused> {
     let task = spec.task.as_ref().ok_or_else(|| {
@@ -35,10 +35,10 @@ pub(crate) fn fit(
         )
     })?;
     let target = data.matrix("target")?;
-    let head = Head::new(task, target)?;
-    let (model, arrays) = read(spec, data, settings, &head)?;
+    let head = TaskHead::new(task, target)?;
+    let (model, arrays) = read(spec, data, parameters, &head)?;
     check_keys(&model, services)?;
-    let mut weights = Weights::new(services.seed());
+    let mut weights = WeightStore::new(services.seed());
     let objective = objective(&model, &head, &mut weights)?;
     let trained = train(&model, &objective, &arrays, target.into_dyn(), services)?;
     weights.load(&trained.weights)?;
@@ -46,12 +46,12 @@ pub(crate) fn fit(
     let report = &trained.report;
     let best = report.curve.iter().find(|point| point.step == report.best_step).and_then(|point| point.score);
     let mut notes = json!({
-        "mode": model.settings.mode,
+        "mode": model.parameters.mode,
         "trained_parameters": weights.count(),
         "training": report.sentence(),
         "loss_held_out": best,
     });
-    if model.settings.mode == Mode::Gated {
+    if model.parameters.mode == FusionMode::Gated {
         notes["balance"] = json!(balances(&model, &weights)?);
     }
     Ok(Fused { graph, notes })
@@ -63,13 +63,13 @@ type Arrays<'a> = Vec<(String, ArrayViewD<'a, f32>)>;
 fn read<'a>(
     spec: &FusionSpec,
     data: &Inputs<'a>,
-    settings: Settings,
-    head: &Head,
-) -> Result<(Model, Arrays<'a>)> {
-    let port = if settings.mode.attends() { "tokens" } else { "pooled" };
-    let rank = if settings.mode.attends() { 3 } else { 2 };
+    parameters: CrossAttentionParameters,
+    head: &TaskHead,
+) -> Result<(FusionNetwork, Arrays<'a>)> {
+    let port = if parameters.mode.attends() { "tokens" } else { "pooled" };
+    let rank = if parameters.mode.attends() { 3 } else { 2 };
     let (mut streams, mut arrays) = (Vec::new(), Vec::new());
-    let corrects = settings.residual
+    let corrects = parameters.residual
         && head.corrects()
         && spec.modalities.iter().all(|modality| modality.pooled_dim == head.columns());
     for modality in &spec.modalities {
@@ -93,14 +93,14 @@ fn read<'a>(
             let aligned = format!("{name}.pooled");
             arrays.push((aligned.clone(), data.tensor(&aligned)?));
         }
-        streams.push(Stream { name, width, longest: mask_shape[1], pooled });
+        streams.push(FusionStream { name, width, longest: mask_shape[1], pooled });
         arrays.extend(names.into_iter().zip([values, mask]));
     }
-    Ok((Model::new(streams, settings, corrects)?, arrays))
+    Ok((FusionNetwork::new(streams, parameters, corrects)?, arrays))
 }
 
 /// Fails when no query has more than one key, and warns when some have not.
-fn check_keys(model: &Model, services: &Services<'_>) -> Result<()> {
+fn check_keys(model: &FusionNetwork, services: &Services<'_>) -> Result<()> {
     let names = model.with_single_key().join(", ");
     if names.is_empty() {
         return Ok(());
@@ -116,11 +116,11 @@ fn check_keys(model: &Model, services: &Services<'_>) -> Result<()> {
 }
 
 /// The training of the network, with modality dropout and dropout.
-fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Objective> {
-    let set = &model.settings;
+fn objective(model: &FusionNetwork, head: &TaskHead, weights: &mut WeightStore) -> Result<Objective> {
+    let set = &model.parameters;
     let mut random = Vec::new();
-    let mut layers = Layers::new("cross-attention", weights);
-    let mut hide = |layers: &mut Layers<'_>, name: &str, mask: Value| -> Result<Value> {
+    let mut layers = LayerBuilder::new("cross-attention", weights);
+    let mut hide = |layers: &mut LayerBuilder<'_>, name: &str, mask: Value| -> Result<Value> {
         if set.modality_dropout == 0.0 {
             return Ok(mask);
         }
@@ -151,13 +151,13 @@ fn objective(model: &Model, head: &Head, weights: &mut Weights) -> Result<Object
 }
 
 fn train(
-    model: &Model,
+    model: &FusionNetwork,
     objective: &Objective,
     arrays: &Arrays<'_>,
     target: ArrayViewD<'_, f32>,
     services: &Services<'_>,
 ) -> Result<TrainedWeights> {
-    let set = &model.settings;
+    let set = &model.parameters;
     let dense: Vec<(&str, CowArray<'_, f32, IxDyn>)> = (arrays.iter())
         .map(|(name, array)| (name.as_str(), array.as_standard_layout()))
         .chain([("target", target.as_standard_layout())])
@@ -185,11 +185,16 @@ fn train(
 }
 
 /// The exported graph: the network without dropout, and its attention weights.
-fn exported(model: &Model, head: &Head, logits: bool, weights: &mut Weights) -> Result<Graph> {
-    let mut layers = Layers::new("cross-attention", weights);
+fn exported(
+    model: &FusionNetwork,
+    head: &TaskHead,
+    logits: bool,
+    weights: &mut WeightStore,
+) -> Result<Graph> {
+    let mut layers = LayerBuilder::new("cross-attention", weights);
     let FusedStreams { row, width, records, sequences, sum } =
         model.fused(&mut layers, &mut |_, _, mask| Ok(mask))?;
-    let answer = head.answer(&mut layers, &model.settings, &row, width, sum.as_ref());
+    let answer = head.answer(&mut layers, &model.parameters, &row, width, sum.as_ref());
     let columns = Dim::Fixed(head.columns());
     let mut outputs = match logits {
         true => vec![("fused".to_owned(), row, width.into()), ("logits".to_owned(), answer, columns)],
@@ -206,7 +211,7 @@ fn exported(model: &Model, head: &Head, logits: bool, weights: &mut Weights) -> 
 }
 
 /// The learned balance of each modality: the share of its own tokens.
-fn balances(model: &Model, weights: &Weights) -> Result<BTreeMap<String, f32>> {
+fn balances(model: &FusionNetwork, weights: &WeightStore) -> Result<BTreeMap<String, f32>> {
     let mut shares = BTreeMap::new();
     for (at, stream) in model.streams.iter().enumerate() {
         let name = format!("fusion/{at}/balance");

@@ -1,18 +1,18 @@
-//! From a fused row to the task's answer, and the loss of that answer.
+//! The task head: maps a fused row to the task's answer, and computes its loss.
 
-use chiasm_kit::{Init, Layers, losses};
+use chiasm_kit::{LayerBuilder, WeightInit, losses};
 use chiasm_plugin::graph::Value;
 use chiasm_plugin::ndarray::{ArrayView1, ArrayView2, Axis};
 use chiasm_plugin::{Error, Result, Task, TaskKind};
 
-use crate::settings::{Mode, Settings};
+use crate::parameters::{CrossAttentionParameters, FusionMode};
 
 /// Below this length a vector counts as zero.
 const TINY: f32 = 1e-12;
 
-/// The end of the graph.
+/// The task head at the end of the graph.
 #[derive(Debug, Clone)]
-pub(crate) struct Head {
+pub(crate) struct TaskHead {
     kind: TaskKind,
     /// Columns of the target.
     columns: usize,
@@ -20,8 +20,8 @@ pub(crate) struct Head {
     scale: Option<[Vec<f32>; 2]>,
 }
 
-/// Of a column, in double precision, because squares overflow single precision; a constant column has
-/// deviation 1.
+/// Computes the mean and standard deviation of a column, in double precision because squares overflow single
+/// precision. A constant column has deviation 1.
 #[expect(clippy::cast_possible_truncation, reason = "both lie within the column's range")]
 fn mean_and_deviation(column: ArrayView1<'_, f32>) -> (f32, f32) {
     let column = column.mapv(f64::from);
@@ -31,8 +31,8 @@ fn mean_and_deviation(column: ArrayView1<'_, f32>) -> (f32, f32) {
     (mean as f32, if changes { deviation as f32 } else { 1.0 })
 }
 
-impl Head {
-    /// For a task and its target, `[n, columns]`.
+impl TaskHead {
+    /// Creates the head of a task, given its target `[n, columns]`.
     pub(crate) fn new(task: &Task, target: ArrayView2<'_, f32>) -> Result<Self> {
         let (rows, columns) = target.dim();
         if rows < 2 || columns == 0 || (task.has_logits() && columns != task.labels.len()) {
@@ -42,7 +42,9 @@ impl Head {
             return Err(Error::invalid(format!("`target`: {message}")));
         }
         if let Some(row) = target.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
-            return Err(Error::invalid(format!("`target`: expected finite numbers, row {row} holds others")));
+            return Err(Error::invalid(format!(
+                "`target`: expected finite numbers, got NaN or infinity in row {row}"
+            )));
         }
         let scale = (task.kind == TaskKind::Regression).then(|| {
             let (mean, deviation) = target.axis_iter(Axis(1)).map(mean_and_deviation).unzip();
@@ -67,18 +69,18 @@ impl Head {
     /// Where there is a `sum`, the answer is the sum and a correction that starts at zero.
     pub(crate) fn answer(
         &self,
-        layers: &mut Layers<'_>,
-        set: &Settings,
+        layers: &mut LayerBuilder<'_>,
+        set: &CrossAttentionParameters,
         fused: &Value,
         width: usize,
         sum: Option<&Value>,
     ) -> Value {
         let mut raw = match set.mode {
-            Mode::Late => layers.linear("head", fused, width, self.columns),
+            FusionMode::Late => layers.linear("head", fused, width, self.columns),
             _ => layers.feed_forward("head", fused, [width, set.hidden, self.columns]),
         };
         if let Some(sum) = sum {
-            let gain = layers.weight("head/gain", &[self.columns], Init::Constant(0.0));
+            let gain = layers.weight("head/gain", &[self.columns], WeightInit::Constant(0.0));
             raw = layers.b.mul(&raw, &gain);
             raw = layers.b.add(&raw, sum);
         }
@@ -96,8 +98,8 @@ impl Head {
     /// The loss: cross-entropy, that of each label, the squared error in deviations, or InfoNCE.
     pub(crate) fn loss(
         &self,
-        layers: &mut Layers<'_>,
-        set: &Settings,
+        layers: &mut LayerBuilder<'_>,
+        set: &CrossAttentionParameters,
         answer: &Value,
         target: &Value,
     ) -> Value {
@@ -132,7 +134,7 @@ impl Head {
             TaskKind::Retrieval => {
                 #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
                 let first = set.temperature.ln() as f32;
-                let temperature = layers.weight("log_temperature", &[], Init::Constant(first));
+                let temperature = layers.weight("log_temperature", &[], WeightInit::Constant(first));
                 let target = layers.b.l2_normalise(target, -1, TINY);
                 losses::infonce(&mut layers.b, answer, &target, &temperature, None)
             }

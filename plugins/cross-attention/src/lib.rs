@@ -15,36 +15,36 @@ mod attention;
 mod fit;
 mod head;
 mod model;
-mod settings;
+mod parameters;
 
 use chiasm_plugin::{Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Result, Services, TaskKind};
 
-pub use settings::{Mode, Settings};
+pub use parameters::{CrossAttentionParameters, FusionMode};
 
 /// Attention between tokens of several modalities, trained for a task.
 #[derive(Debug)]
-pub struct CrossAttention;
+pub struct CrossAttentionFusion;
 
-impl Fusion for CrossAttention {
+impl Fusion for CrossAttentionFusion {
     const ID: &'static str = "cross-attention";
     const DOC: &'static str = "Attention between tokens of several modalities, trained for a task.";
 
-    type Parameters = Settings;
+    type Parameters = CrossAttentionParameters;
 
-    fn needs(settings: &Settings) -> FusionNeeds {
+    fn needs(parameters: &CrossAttentionParameters) -> FusionNeeds {
         let tasks =
             [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
-        FusionNeeds { tokens: settings.mode.attends(), tasks: tasks.to_vec() }
+        FusionNeeds { tokens: parameters.mode.attends(), tasks: tasks.to_vec() }
     }
 
     fn fit(
         spec: &FusionSpec,
         data: &Inputs<'_>,
-        settings: Settings,
+        parameters: CrossAttentionParameters,
         services: &Services<'_>,
     ) -> Result<Fused> {
-        fit::fit(spec, data, settings, services)
+        fit::fit(spec, data, parameters, services)
     }
 }
 
-chiasm_plugin::export_plugin! { fusions: [CrossAttention] }
+chiasm_plugin::export_plugin! { fusions: [CrossAttentionFusion] }

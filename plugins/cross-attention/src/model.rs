@@ -1,20 +1,20 @@
-//! From ports to one fused row, by mode.
+//! The network from input ports to one fused row, for each mode.
 
-use chiasm_kit::attention::{Block, TokenInput, Tokens};
+use chiasm_kit::attention::{BlockSizes, TokenInput, TokenSequence};
 use chiasm_kit::losses::average;
-use chiasm_kit::{Init, Layers};
+use chiasm_kit::{LayerBuilder, WeightInit};
 use chiasm_plugin::graph::{DType, Dim, Value};
 use chiasm_plugin::{Error, Result};
 
 use crate::attention::AttentionRecord;
-use crate::settings::{Mode, Settings};
+use crate::parameters::{CrossAttentionParameters, FusionMode};
 
 /// Standard deviation of the vector of an absent modality at initialisation.
 const SMALL: f64 = 0.02;
 
 /// The sizes of one modality.
 #[derive(Debug, Clone)]
-pub(crate) struct Stream {
+pub(crate) struct FusionStream {
     pub name: String,
     /// Length of its input: a token or a pooled vector.
     pub width: usize,
@@ -26,9 +26,9 @@ pub(crate) struct Stream {
 
 /// A network over these modalities.
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
-    pub streams: Vec<Stream>,
-    pub settings: Settings,
+pub(crate) struct FusionNetwork {
+    pub streams: Vec<FusionStream>,
+    pub parameters: CrossAttentionParameters,
     /// The place of the modality that gives the queries.
     pub query: usize,
     /// Whether the answer is a correction of the sum of the aligned vectors.
@@ -43,7 +43,7 @@ pub(crate) struct FusedStreams {
     /// Every attention; empty for modes without.
     pub records: Vec<AttentionRecord>,
     /// The sequences attended to, by stream.
-    pub sequences: Vec<Tokens>,
+    pub sequences: Vec<TokenSequence>,
     /// The sum of the aligned vectors that are present, each with a learned weight; when the answer corrects
     /// it.
     pub sum: Option<Value>,
@@ -56,7 +56,7 @@ impl FusedStreams {
 }
 
 /// The inputs of one modality in a graph.
-struct StreamInput {
+struct FusionStreamInput {
     /// Tokens `[batch, T, width]`, or a pooled vector `[batch, width]`.
     values: Value,
     /// `[batch, T]`.
@@ -65,14 +65,18 @@ struct StreamInput {
     aligned: Option<Value>,
 }
 
-impl Model {
+impl FusionNetwork {
     /// A model of at least two modalities.
     ///
     /// # Errors
     /// When there are fewer, or the modality of the queries is none of them.
-    pub(crate) fn new(streams: Vec<Stream>, settings: Settings, corrects: bool) -> Result<Self> {
+    pub(crate) fn new(
+        streams: Vec<FusionStream>,
+        parameters: CrossAttentionParameters,
+        corrects: bool,
+    ) -> Result<Self> {
         let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
-        let query = match &settings.query {
+        let query = match &parameters.query {
             None => names.len().saturating_sub(1),
             Some(name) => names.iter().position(|own| own == name).ok_or_else(|| {
                 let names = names.join(", ");
@@ -82,7 +86,7 @@ impl Model {
         if names.len() < 2 {
             return Err(Error::invalid(format!("expected at least two modalities, got {}", names.len())));
         }
-        Ok(Self { streams, settings, query, corrects })
+        Ok(Self { streams, parameters, query, corrects })
     }
 
     /// The modalities whose queries have a single key: their attention weights are always 1.
@@ -91,9 +95,9 @@ impl Model {
             let others = self.streams.iter().enumerate().filter(|(other, _)| *other != at);
             others.map(|(_, stream)| stream.longest).sum()
         };
-        let querying: Vec<usize> = match self.settings.mode {
-            Mode::Decoder | Mode::OneWay => vec![self.query],
-            Mode::TwoWay | Mode::Gated => (0..self.streams.len()).collect(),
+        let querying: Vec<usize> = match self.parameters.mode {
+            FusionMode::Decoder | FusionMode::OneWay => vec![self.query],
+            FusionMode::TwoWay | FusionMode::Gated => (0..self.streams.len()).collect(),
             _ => Vec::new(),
         };
         querying.into_iter().filter(|at| keys(*at) < 2).map(|at| self.streams[at].name.as_str()).collect()
@@ -101,7 +105,7 @@ impl Model {
 
     /// Whether every modality with queries has a single key.
     pub(crate) fn has_single_keys_only(&self) -> bool {
-        let querying = if self.settings.mode.has_one_query_modality() { 1 } else { self.streams.len() };
+        let querying = if self.parameters.mode.has_one_query_modality() { 1 } else { self.streams.len() };
         self.with_single_key().len() == querying
     }
 
@@ -109,32 +113,32 @@ impl Model {
     /// a modality's name and its mask, and returns the mask to use.
     pub(crate) fn fused(
         &self,
-        layers: &mut Layers<'_>,
-        hide: &mut dyn FnMut(&mut Layers<'_>, &str, Value) -> Result<Value>,
+        layers: &mut LayerBuilder<'_>,
+        hide: &mut dyn FnMut(&mut LayerBuilder<'_>, &str, Value) -> Result<Value>,
     ) -> Result<FusedStreams> {
         let mut inputs = Vec::new();
-        for Stream { name, width, pooled, .. } in &self.streams {
+        for FusionStream { name, width, pooled, .. } in &self.streams {
             let (batch, length) = (Dim::named("batch"), Dim::named(format!("{name}_length")));
-            let dims = match self.settings.mode.attends() {
+            let dims = match self.parameters.mode.attends() {
                 true => vec![batch.clone(), length.clone(), (*width).into()],
                 false => vec![batch.clone(), (*width).into()],
             };
-            let port = if self.settings.mode.attends() { "tokens" } else { "pooled" };
+            let port = if self.parameters.mode.attends() { "tokens" } else { "pooled" };
             let values = layers.b.input(&format!("{name}.{port}"), DType::F32, &dims)?;
             let mask = layers.b.input(&format!("{name}.mask"), DType::F32, &[batch, length])?;
             let mask = hide(layers, name, mask)?;
             let aligned = match self.corrects {
                 false => None,
-                true if !self.settings.mode.attends() => Some(values.clone()),
+                true if !self.parameters.mode.attends() => Some(values.clone()),
                 true => Some(layers.b.input(
                     &format!("{name}.pooled"),
                     DType::F32,
                     &[Dim::named("batch"), (*pooled).into()],
                 )?),
             };
-            inputs.push(StreamInput { values, mask, aligned });
+            inputs.push(FusionStreamInput { values, mask, aligned });
         }
-        let mut fused = match self.settings.mode.attends() {
+        let mut fused = match self.parameters.mode.attends() {
             true => self.fuse_tokens(layers, &inputs),
             false => self.fuse_pooled(layers, &inputs),
         };
@@ -144,15 +148,16 @@ impl Model {
 
     /// The sum of the aligned vectors that are present, each with a learned weight. The weight of the
     /// modality of the queries starts at 1, those of the others at a half.
-    fn sum(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> Option<Value> {
+    fn sum(&self, layers: &mut LayerBuilder<'_>, inputs: &[FusionStreamInput]) -> Option<Value> {
         if !self.corrects {
             return None;
         }
         let parts: Option<Vec<Value>> = (self.streams.iter().zip(inputs).enumerate())
             .map(|(at, (stream, input))| {
                 let first = if at == self.query { 1.0 } else { 0.5 };
-                let share = layers.weight(&format!("{}/share", stream.name), &[], Init::Constant(first));
-                // Not by a factor of zero: the vector of an absent modality may hold NaN.
+                let share =
+                    layers.weight(&format!("{}/share", stream.name), &[], WeightInit::Constant(first));
+                // not multiplied by zero, because the vector of an absent modality may hold NaN
                 let (present, zero) = (is_present(layers, &input.mask), layers.b.scalar(0.0));
                 let aligned = layers.b.where_(&present, input.aligned.as_ref()?, &zero);
                 Some(layers.b.mul(&aligned, &share))
@@ -162,10 +167,10 @@ impl Model {
     }
 
     /// Fuses by attention over tokens.
-    fn fuse_tokens(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> FusedStreams {
-        let set = &self.settings;
+    fn fuse_tokens(&self, layers: &mut LayerBuilder<'_>, inputs: &[FusionStreamInput]) -> FusedStreams {
+        let set = &self.parameters;
         let (width, block) = (set.width, self.block());
-        let mut streams: Vec<Tokens> = (self.streams.iter().zip(inputs))
+        let mut streams: Vec<TokenSequence> = (self.streams.iter().zip(inputs))
             .map(|(stream, input)| {
                 let positions = set.positions.unwrap_or(stream.longest);
                 let (name, tokens, mask) = (stream.name.as_str(), &input.values, &input.mask);
@@ -176,15 +181,17 @@ impl Model {
         let sequences = streams.clone();
         let mut records = Vec::new();
         let (row, width) = match set.mode {
-            Mode::Decoder | Mode::OneWay => (self.attend_from_query(layers, streams, &mut records), width),
-            Mode::Gated => {
+            FusionMode::Decoder | FusionMode::OneWay => {
+                (self.attend_from_query(layers, streams, &mut records), width)
+            }
+            FusionMode::Gated => {
                 for (at, stream) in streams.iter().enumerate() {
                     let name = format!("fusion/{at}/cross");
                     records.push(AttentionRecord::plain(&name, stream.clone(), self.others(at)));
                 }
                 (layers.gated("fusion", &streams), streams.len() * width)
             }
-            Mode::Latent => (self.attend_from_latents(layers, &streams, &mut records), width),
+            FusionMode::Latent => (self.attend_from_latents(layers, &streams, &mut records), width),
             _ => {
                 for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
                     streams = layers.two_way(&name, block, &streams);
@@ -211,28 +218,28 @@ impl Model {
         (0..self.streams.len()).filter(|other| *other != at).collect()
     }
 
-    fn block(&self) -> Block {
-        Block { heads: self.settings.heads, hidden: self.settings.hidden }
+    fn block(&self) -> BlockSizes {
+        BlockSizes { heads: self.parameters.heads, hidden: self.parameters.hidden }
     }
 
     /// The modality of the queries attends to the others; pooled, `[batch, width]`.
     fn attend_from_query(
         &self,
-        layers: &mut Layers<'_>,
-        mut streams: Vec<Tokens>,
+        layers: &mut LayerBuilder<'_>,
+        mut streams: Vec<TokenSequence>,
         records: &mut Vec<AttentionRecord>,
     ) -> Value {
         let mut queries = streams.remove(self.query);
         let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
-        let mut record = |name: &str, queries: &Tokens| {
+        let mut record = |name: &str, queries: &TokenSequence| {
             let name = format!("{name}/cross");
             records.push(AttentionRecord::of_heads(&name, queries.clone(), self.others(self.query)));
         };
-        if self.settings.mode == Mode::OneWay {
+        if self.parameters.mode == FusionMode::OneWay {
             queries = layers.one_way("fusion", self.block(), &queries, &keys);
             record("fusion", &queries);
         } else {
-            for name in (0..self.settings.depth).map(|layer| format!("fusion/{layer}")) {
+            for name in (0..self.parameters.depth).map(|layer| format!("fusion/{layer}")) {
                 queries = layers.decoder(&name, self.block(), &queries, &keys);
                 record(&name, &queries);
             }
@@ -244,11 +251,11 @@ impl Model {
     /// Learned queries attend to all modalities; pooled, `[batch, width]`.
     fn attend_from_latents(
         &self,
-        layers: &mut Layers<'_>,
-        streams: &[Tokens],
+        layers: &mut LayerBuilder<'_>,
+        streams: &[TokenSequence],
         records: &mut Vec<AttentionRecord>,
     ) -> Value {
-        let Settings { width, depth, latents, .. } = self.settings;
+        let CrossAttentionParameters { width, depth, latents, .. } = self.parameters;
         let keys = layers.joined(&streams.iter().collect::<Vec<_>>());
         let mut latents = layers.latents("fusion", latents, width, &keys);
         for name in (0..depth).map(|layer| format!("fusion/{layer}")) {
@@ -261,21 +268,21 @@ impl Model {
     }
 
     /// Fuses pooled vectors, with a learned one in place of each that is absent.
-    fn fuse_pooled(&self, layers: &mut Layers<'_>, inputs: &[StreamInput]) -> FusedStreams {
-        let Settings { mode, width, hidden, .. } = self.settings;
+    fn fuse_pooled(&self, layers: &mut LayerBuilder<'_>, inputs: &[FusionStreamInput]) -> FusedStreams {
+        let CrossAttentionParameters { mode, width, hidden, .. } = self.parameters;
         let zero = layers.b.scalar(0.0);
         let (mut rows, mut present) = (Vec::new(), Vec::new());
         for (stream, input) in self.streams.iter().zip(inputs) {
             let is_present = is_present(layers, &input.mask);
             let absent =
-                layers.weight(&format!("{}/absent", stream.name), &[stream.width], Init::Normal(SMALL));
-            // before the norm, whose derivative of NaN would be NaN: an absent vector may hold it
+                layers.weight(&format!("{}/absent", stream.name), &[stream.width], WeightInit::Normal(SMALL));
+            // before the norm, because an absent vector may hold NaN, and the derivative would be NaN
             let values = layers.b.where_(&is_present, &input.values, &zero);
             let row = layers.norm(&format!("{}/norm", stream.name), &values, stream.width);
             rows.push(layers.b.where_(&is_present, &row, &absent));
             present.push(layers.b.cast(&is_present, DType::F32));
         }
-        let projected = |layers: &mut Layers<'_>| -> Vec<Value> {
+        let projected = |layers: &mut LayerBuilder<'_>| -> Vec<Value> {
             (self.streams.iter().zip(&rows))
                 .map(|(stream, row)| {
                     layers.linear(&format!("{}/input", stream.name), row, stream.width, width)
@@ -284,19 +291,19 @@ impl Model {
         };
         let total: usize = self.streams.iter().map(|stream| stream.width).sum();
         let (row, width) = match mode {
-            Mode::Mean => {
+            FusionMode::Mean => {
                 let parts = projected(layers);
                 (average(&mut layers.b, &parts), width)
             }
-            Mode::GatedSum => {
+            FusionMode::GatedSum => {
                 let parts = projected(layers);
                 (self.gated_sum(layers, &rows, &parts), width)
             }
-            Mode::Bilinear => {
+            FusionMode::Bilinear => {
                 let parts = projected(layers);
                 (bilinear(layers, &parts), width)
             }
-            Mode::Late => {
+            FusionMode::Late => {
                 let count = sum(layers, &present);
                 let count = layers.b.max_scalar(&count, 1.0);
                 let parts: Vec<Value> = (self.streams.iter().zip(&rows).zip(&present))
@@ -318,7 +325,7 @@ impl Model {
 
     /// The gated multimodal unit: `sum_m g_m tanh(part_m)`, the shares g a softmax of a linear map of all
     /// rows.
-    fn gated_sum(&self, layers: &mut Layers<'_>, rows: &[Value], parts: &[Value]) -> Value {
+    fn gated_sum(&self, layers: &mut LayerBuilder<'_>, rows: &[Value], parts: &[Value]) -> Value {
         let total = self.streams.iter().map(|stream| stream.width).sum();
         let all = layers.b.concat(&rows.iter().collect::<Vec<_>>(), 1);
         let gates: Vec<Value> = (self.streams.iter())
@@ -342,7 +349,7 @@ impl Model {
 
 /// The mean over all pairs of `tanh(a) tanh(b)`. A product of all of them would be near zero from three on,
 /// and learn nothing.
-fn bilinear(layers: &mut Layers<'_>, parts: &[Value]) -> Value {
+fn bilinear(layers: &mut LayerBuilder<'_>, parts: &[Value]) -> Value {
     let bounded: Vec<Value> = parts.iter().map(|part| layers.b.tanh(part)).collect();
     let pairs = (0..bounded.len()).flat_map(|a| (a + 1..bounded.len()).map(move |b| (a, b)));
     let products: Vec<Value> = pairs.map(|(a, b)| layers.b.mul(&bounded[a], &bounded[b])).collect();
@@ -350,12 +357,12 @@ fn bilinear(layers: &mut Layers<'_>, parts: &[Value]) -> Value {
 }
 
 /// Whether a modality is present, `[batch, 1]`.
-fn is_present(layers: &mut Layers<'_>, mask: &Value) -> Value {
+fn is_present(layers: &mut LayerBuilder<'_>, mask: &Value) -> Value {
     let count = layers.b.reduce_sum(mask, &[1], true);
     let zero = layers.b.scalar(0.0);
     layers.b.op("Greater", &[&count, &zero], &[])
 }
 
-fn sum(layers: &mut Layers<'_>, parts: &[Value]) -> Value {
+fn sum(layers: &mut LayerBuilder<'_>, parts: &[Value]) -> Value {
     parts.iter().cloned().reduce(|all, part| layers.b.add(&all, &part)).unwrap_or_else(Value::none)
 }

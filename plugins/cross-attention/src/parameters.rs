@@ -1,4 +1,4 @@
-//! What a recipe may set of the cross-attention fusion.
+//! The parameters of the cross-attention fusion.
 
 use chiasm_plugin::{Choice, ParameterError, Parameters};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How modalities are fused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+pub enum FusionMode {
     /// One modality attends to itself and to the others, layer by layer.
     Decoder,
     /// One modality attends to the others, in one layer.
@@ -29,13 +29,13 @@ pub enum Mode {
     Late,
 }
 
-impl Mode {
+impl FusionMode {
     /// Whether one modality gives the queries and the others only keys.
     pub(crate) fn has_one_query_modality(self) -> bool {
         matches!(self, Self::Decoder | Self::OneWay)
     }
 
-    /// Whether it reads tokens; the other modes read pooled vectors.
+    /// Returns whether the mode reads tokens; the other modes read pooled vectors.
     pub(crate) fn attends(self) -> bool {
         matches!(self, Self::Decoder | Self::OneWay | Self::TwoWay | Self::Gated | Self::Latent)
     }
@@ -45,11 +45,11 @@ impl Mode {
 #[derive(Debug, Clone, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
 #[parameters(check = Self::check_heads)]
-pub struct Settings {
-    /// How modalities are fused. The modes decoder, one-way, two-way, gated and latent read tokens; the others
-    /// read pooled vectors.
-    #[parameter(default = Mode::Decoder)]
-    pub mode: Mode,
+pub struct CrossAttentionParameters {
+    /// How modalities are fused. The modes decoder, one-way, two-way, gated and latent read tokens; the
+    /// others read pooled vectors.
+    #[parameter(default = FusionMode::Decoder)]
+    pub mode: FusionMode,
     /// The modality of the queries, with the largest weight in the residual; the last one when not set.
     pub query: Option<String>,
     /// Width of every token inside the network.
@@ -99,7 +99,7 @@ pub struct Settings {
     pub residual: bool,
 }
 
-impl Settings {
+impl CrossAttentionParameters {
     fn check_heads(&self) -> Result<(), ParameterError> {
         if self.width.is_multiple_of(self.heads) {
             return Ok(());

@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use chiasm_cross_attention::CrossAttention;
+use chiasm_cross_attention::CrossAttentionFusion;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, Array3, Axis};
 use chiasm_plugin::{
@@ -103,7 +103,7 @@ impl World {
             ("text.tokens", self.questions.view().into_dyn()),
         ];
         let data = Inputs::of(&matrices).and(&tokens);
-        CrossAttention::fit_json(&Self::spec(kind), &data, parameters, &Services::of(host))
+        CrossAttentionFusion::fit_json(&Self::spec(kind), &data, parameters, &Services::of(host))
     }
 
     /// The outputs for these rows, with some modalities hidden.
@@ -274,7 +274,7 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_way_out() {
+fn invalid_requests_are_refused_with_a_correction() {
     let (host, mut world) = (TestHost::new(1), World::new(40, 1));
     let refused = |world: &World, parameters: Json| {
         world.fit(&host, TaskKind::Classification, &parameters).unwrap_err().message().to_owned()
@@ -289,8 +289,8 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
         assert!(message.contains(words), "expected `{words}` in: {message}");
     }
     let spec = FusionSpec { task: None, ..World::spec(TaskKind::Classification) };
-    let error =
-        CrossAttention::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&host)).unwrap_err();
+    let error = CrossAttentionFusion::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&host))
+        .unwrap_err();
     assert!(error.message().contains("needs a task"), "{error}");
     // one token a picture: one-way has a single key, two-way still has the words
     world.pictures = world.pictures.slice_axis(Axis(1), (..1).into()).to_owned();

@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use chiasm_cross_attention::CrossAttention;
+use chiasm_cross_attention::CrossAttentionFusion;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, Array3, ArrayView1, Axis};
 use chiasm_plugin::{
@@ -105,7 +105,7 @@ impl World {
             .map(|([.., name], values)| (name.as_str(), values.view().into_dyn()))
             .collect();
         let data = Inputs::of(&matrices).and(&tokens);
-        CrossAttention::fit_json(&self.spec(kind), &data, parameters, &Services::of(host)).unwrap()
+        CrossAttentionFusion::fit_json(&self.spec(kind), &data, parameters, &Services::of(host)).unwrap()
     }
 
     fn run(&self, host: &TestHost, graph: &Graph) -> BTreeMap<String, Array2<f32>> {

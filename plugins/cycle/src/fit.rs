@@ -1,56 +1,61 @@
-//! The fit: ridge regressions there and back, trained further as a pair, and the trained pair returned only
-//! where rows held out show that it comes back better and finds as well.
+//! The fit: a pair of ridge regressions is trained further. The trained pair is returned only if, on rows
+//! held out, its round-trip error is lower and its recall is as high.
 //!
 //! Every modality but the reference is a pair with it. For each pair the validation rows, or a fifth of its
 //! rows where none are given, are held out. On the rest both ridges are fitted and the pair is trained, with
-//! early stopping by the loss. The trained pair is better when its round trip from the modality loses less
+//! early stopping by the loss. The trained pair is better if its round trip from the modality loses less
 //! than the ridge pair's and its recall is at most one standard error lower. Weights of the cycle are tried
-//! from the largest on, and the first that is better is taken. Then everything is fitted again on all rows
-//! but given validation rows, for that many steps. With `train` given nothing is held out.
+//! in descending order until one is better. Then the pair is fitted again for as many steps, on all rows but
+//! given validation rows. If `train` is given, nothing is held out.
 
 use std::collections::BTreeMap;
 
 use chiasm_closed_form::cca::CcaParams;
 use chiasm_closed_form::{PerModality, Views};
-use chiasm_kit::comparison::{Comparison, FEWEST, Holdout, fit_start};
-use chiasm_kit::{Subset, paired_rows};
+use chiasm_kit::comparison::{FEWEST, Holdout, MapComparison, fit_start};
+use chiasm_kit::{ItemSubset, paired_rows};
 use chiasm_plugin::{
     Error, Inverse, InverseKind, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
 };
 use serde::Serialize;
 
-use crate::model::Model;
-use crate::pair::{Pair, reference_map};
-use crate::settings::{Schedule, Settings};
-use crate::start::{Start, pair_views};
+use crate::model::CycleNetworks;
+use crate::pair::{CyclePair, reference_map};
+use crate::parameters::{CycleParameters, Schedule};
+use crate::start::{CycleStart, pair_views};
 
-/// Weights of the cycle that are tried, the first that keeps recall is taken.
+/// The weights of the cycle, in the order in which they are tried.
 const WEIGHTS: [f64; 4] = [1.0, 0.3, 0.1, 0.03];
 
-/// What is chosen for a pair on the rows held out.
-struct Choice {
+/// The parameters chosen for a pair on the rows held out.
+struct CycleChoice {
     train: bool,
     schedule: Schedule,
     notes: Json,
 }
 
-/// The fit of a recipe's `[align]`.
-pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Services<'_>) -> Result<Learned> {
+/// Fits the aligner.
+pub(crate) fn fit(
+    items: &TrainingItems<'_>,
+    parameters: CycleParameters,
+    services: &Services<'_>,
+) -> Result<Learned> {
     let views = chiasm_kit::views(items)?;
-    settings.check_names(&views.names()).map_err(|e| Error::invalid(e.to_string()))?;
+    parameters.check_names(&views.names()).map_err(|e| Error::invalid(e.to_string()))?;
     let reference = views.reference();
     let others = (0..views.count()).filter(|modality| *modality != reference);
     let choices = others.map(|modality| {
-        let choice = choose(&settings, &views, modality, services);
+        let choice = choose(&parameters, &views, modality, services);
         let name = &views.all()[modality].name;
         Ok((modality, choice.map_err(|error| error.context(format!("modality `{name}`")))?))
     });
-    let choices: BTreeMap<usize, Choice> = choices.collect::<Result<_>>()?;
-    let training = Subset::training(&views);
-    let start = Start::fit(&views, &training, &settings, services)?;
+    let choices: BTreeMap<usize, CycleChoice> = choices.collect::<Result<_>>()?;
+    let training = ItemSubset::training(&views);
+    let start = CycleStart::fit(&views, &training, &parameters, services)?;
     let (mut maps, mut inverses) = (Vec::new(), Vec::new());
     let (mut notes, mut senses) = (BTreeMap::new(), BTreeMap::new());
-    let mut chosen = Settings { curve: Some(PerModality::Each(start.curves.clone())), ..settings.clone() };
+    let mut chosen =
+        CycleParameters { curve: Some(PerModality::Each(start.curves.clone())), ..parameters.clone() };
     for (modality, name) in start.names.iter().enumerate() {
         let Some(choice) = choices.get(&modality) else {
             maps.push(reference_map(&start)?);
@@ -58,10 +63,10 @@ pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Serv
             senses.insert(name, "none: the reference is not mapped, only brought to length one".to_owned());
             continue;
         };
-        let pair = Pair::fit(&start, &views, &training, modality, &settings, services)?;
-        let mut model = Model::new(&pair.matrices, settings.hidden, services.seed())?;
+        let pair = CyclePair::fit(&start, &views, &training, modality, &parameters, services)?;
+        let mut model = CycleNetworks::new(&pair.matrices, parameters.hidden, services.seed())?;
         if choice.train {
-            pair.train(&mut model, &settings, choice.schedule, None, services)?;
+            pair.train(&mut model, &parameters, choice.schedule, None, services)?;
         }
         maps.push(pair.there(&model)?);
         let (inverse, sense) = match pair.back(&model)? {
@@ -81,35 +86,34 @@ pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Serv
     Ok(Learned { maps, inverses, parameters: chosen.to_json(), notes })
 }
 
-/// Whether to train a pair, with which weight of the cycle and for how long, chosen on rows held out unless
-/// given.
+/// Chooses on rows held out, unless given, whether to train a pair, the weight of the cycle and the steps.
 fn choose(
-    settings: &Settings,
+    parameters: &CycleParameters,
     views: &Views<'_>,
     modality: usize,
     services: &Services<'_>,
-) -> Result<Choice> {
+) -> Result<CycleChoice> {
     let name = &views.all()[modality].name;
     let views = pair_views(views, modality, views.reference(), None)?;
     let rows = paired_rows(&[&views.all()[0].rows, &views.all()[1].rows], &[(0, 1)]);
     let fitted = rows.iter().filter(|row| views.validation().binary_search(row).is_err()).count();
-    let given = settings.cycle_of(name);
-    let schedule = Schedule { cycle: given.unwrap_or(WEIGHTS[0]), steps: settings.steps_of(name, fitted) };
-    if let Some(train) = settings.train_of(name) {
+    let given = parameters.cycle_of(name);
+    let schedule = Schedule { cycle: given.unwrap_or(WEIGHTS[0]), steps: parameters.steps_of(name, fitted) };
+    if let Some(train) = parameters.train_of(name) {
         let notes = json!("none: `train` says whether the pair is trained");
-        return Ok(Choice { train, schedule, notes });
+        return Ok(CycleChoice { train, schedule, notes });
     }
     let Some(holdout) = Holdout::new(&views, services.seed())? else {
         let notes = format!("none: {fitted} rows are fewer than {FEWEST}, so the ridge pair is returned");
-        return Ok(Choice { train: false, schedule, notes: json!(notes) });
+        return Ok(CycleChoice { train: false, schedule, notes: json!(notes) });
     };
     let closed_form_views = holdout.closed_form_views(&views)?;
     let cca = fit_start(&closed_form_views, &CcaParams::default(), services)?;
     let held_out = &holdout.held_out;
-    let mut comparison = Comparison::new(&closed_form_views, held_out, &cca, services)?;
-    let start = Start::fit(&closed_form_views, &holdout.training, settings, services)?;
-    let pair = Pair::fit(&start, &closed_form_views, &holdout.training, 0, settings, services)?;
-    let ridge_model = Model::new(&pair.matrices, settings.hidden, services.seed())?;
+    let mut comparison = MapComparison::new(&closed_form_views, held_out, &cca, services)?;
+    let start = CycleStart::fit(&closed_form_views, &holdout.training, parameters, services)?;
+    let pair = CyclePair::fit(&start, &closed_form_views, &holdout.training, 0, parameters, services)?;
+    let ridge_model = CycleNetworks::new(&pair.matrices, parameters.hidden, services.seed())?;
     let before = pair.images(&ridge_model, held_out, services)?;
     let recall = comparison.add("ridge pair", &before.scored)?.early_recall;
     let error = (recall * (1.0 - recall) / (2.0 * comparison.rows())).sqrt();
@@ -117,16 +121,16 @@ fn choose(
     for cycle in given.map_or(WEIGHTS.to_vec(), |cycle| vec![cycle]) {
         let mut model = ridge_model.clone();
         let report =
-            pair.train(&mut model, settings, Schedule { cycle, ..schedule }, Some(held_out), services)?;
+            pair.train(&mut model, parameters, Schedule { cycle, ..schedule }, Some(held_out), services)?;
         let after = pair.images(&model, held_out, services)?;
         let reached = comparison.add(&format!("cycle {cycle}"), &after.scored)?.early_recall;
         let better = report.best_step > 0 && after.lost[0] < before.lost[0] && reached >= recall - error;
-        trials.push(Trial { cycle, lost: after.lost, recall: reached, steps: report.best_step, better });
+        trials.push(CycleTrial { cycle, lost: after.lost, recall: reached, steps: report.best_step, better });
         if better {
             break;
         }
     }
-    let ridge = Trial { cycle: 0.0, lost: before.lost, recall, steps: 0, better: false };
+    let ridge = CycleTrial { cycle: 0.0, lost: before.lost, recall, steps: 0, better: false };
     let best = trials.last().filter(|trial| trial.better);
     let verdict = verdict(&ridge, error, best, views.names()[1]);
     let against = comparison.verdict("cycle", "the trained pair");
@@ -141,14 +145,14 @@ fn choose(
         "trials": trials,
         "comparison": comparison.table(),
     });
-    Ok(Choice { train, schedule, notes })
+    Ok(CycleChoice { train, schedule, notes })
 }
 
-/// What one pair of maps reaches on the rows held out.
+/// The figures of one pair of maps on the rows held out.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Trial {
+struct CycleTrial {
     cycle: f64,
-    /// The share of the variance lost on the way there and back, from the modality and from the reference.
+    /// The share of the variance lost in a round trip, from the modality and from the reference.
     lost: [f64; 2],
     /// Mean of recall@1 to recall@20.
     recall: f64,
@@ -156,9 +160,9 @@ struct Trial {
     better: bool,
 }
 
-/// Which pair is returned and why.
-fn verdict(ridge: &Trial, error: f64, best: Option<&Trial>, reference: &str) -> String {
-    let figures = |trial: &Trial| {
+/// States which pair is returned and why.
+fn verdict(ridge: &CycleTrial, error: f64, best: Option<&CycleTrial>, reference: &str) -> String {
+    let figures = |trial: &CycleTrial| {
         let [own, other] = trial.lost.map(|share| 100.0 * share);
         format!(
             "loses {own:.1} % of the variance on a round trip, {other:.1} % from {reference}, at a mean \
@@ -173,7 +177,7 @@ fn verdict(ridge: &Trial, error: f64, best: Option<&Trial>, reference: &str) -> 
             format!("{base}; the trained pair, with cycle = {}, {trained}, and is returned", trial.cycle)
         }
         None => {
-            format!("{base}; no trained pair comes back better and finds as well: the ridge pair is returned")
+            format!("{base}; no trained pair loses less at an equal recall: the ridge pair is returned")
         }
     }
 }

@@ -23,7 +23,7 @@ use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{NoiseDistribution, Objective};
 
-use crate::settings::Settings;
+use crate::parameters::CycleParameters;
 
 /// The batch ports: coordinates of the modality and of the reference.
 pub(crate) const PORTS: [&str; 2] = ["modality", "reference"];
@@ -34,7 +34,7 @@ const TEMPERATURE: f32 = 0.1;
 
 /// T_AB and T_BA.
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
+pub(crate) struct CycleNetworks {
     pub maps: [Network; 2],
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn sphere(b: &mut Builder, rows: &Value, width: usize) -> Value {
     b.mul_scalar(&unit, (width as f64).sqrt() as f32)
 }
 
-impl Model {
+impl CycleNetworks {
     /// Networks that equal these matrices, there and back.
     pub(crate) fn new(starts: &[Array2<f64>; 2], hidden: usize, seed: u64) -> Result<Self> {
         let there = Network::new("there", &starts[0], hidden, seed)?;
@@ -58,10 +58,15 @@ impl Model {
     }
 
     /// The training of the networks; with `masked` the batch has the ports of [`BatchMask::new`] too.
-    pub(crate) fn objective(&self, settings: &Settings, cycle: f64, masked: bool) -> Result<Objective> {
+    pub(crate) fn objective(
+        &self,
+        parameters: &CycleParameters,
+        cycle: f64,
+        masked: bool,
+    ) -> Result<Objective> {
         let names: Vec<&str> = self.maps.iter().flat_map(Network::trainable).collect();
-        let main = self.terms(settings, cycle, masked)?;
-        if settings.smoothness == 0.0 {
+        let main = self.terms(parameters, cycle, masked)?;
+        if parameters.smoothness == 0.0 {
             return Ok(Objective::new(main, &names)?);
         }
         // weights become ports while graphs are joined, so that shared weights are found by name and not by
@@ -84,7 +89,7 @@ impl Model {
     }
 
     /// Everything but the directional derivatives, which come in as `derivative/<port> [1, batch, width]`.
-    fn terms(&self, settings: &Settings, cycle: f64, masked: bool) -> Result<Graph> {
+    fn terms(&self, parameters: &CycleParameters, cycle: f64, masked: bool) -> Result<Graph> {
         let [r, q] = [self.maps[0].shape().input, self.maps[0].shape().output];
         let mut b = Builder::new("cycle");
         let port = |b: &mut Builder, name: &str, width: usize| {
@@ -107,21 +112,22 @@ impl Model {
         let mut loss = losses::plus(&mut b, &pairs, cycle, &cycles);
         b.output("pairs", &pairs, DType::F32, &[]);
         b.output("cycle", &cycles, DType::F32, &[]);
-        if settings.contrast > 0.0 {
+        if parameters.contrast > 0.0 {
             let temperature = b.constant("log_temperature", Tensor::scalar(TEMPERATURE.ln()));
             let [first, second] = [&image, &w].map(|rows| b.l2_normalise(rows, -1, TINY));
             let mask = mask.map(|mask| mask.pair(&mut b, [0, 1]));
             let contrast = losses::infonce(&mut b, &first, &second, &temperature, mask.as_ref());
             b.output("contrast", &contrast, DType::F32, &[]);
-            loss = losses::plus(&mut b, &loss, settings.contrast, &contrast);
+            loss = losses::plus(&mut b, &loss, parameters.contrast, &contrast);
         }
-        if settings.injectivity > 0.0 {
-            let hinges = [hinge(&mut b, &image, settings.margin), hinge(&mut b, &back_w, settings.margin)];
+        if parameters.injectivity > 0.0 {
+            let hinges =
+                [hinge(&mut b, &image, parameters.margin), hinge(&mut b, &back_w, parameters.margin)];
             let hinges = b.add(&hinges[0], &hinges[1]);
             b.output("injectivity", &hinges, DType::F32, &[]);
-            loss = losses::plus(&mut b, &loss, settings.injectivity, &hinges);
+            loss = losses::plus(&mut b, &loss, parameters.injectivity, &hinges);
         }
-        if settings.smoothness > 0.0 {
+        if parameters.smoothness > 0.0 {
             let mut means = Vec::new();
             for (port, width) in PORTS.iter().zip([q, r]) {
                 let dims = [1.into(), Dim::named("batch"), width.into()];
@@ -131,7 +137,7 @@ impl Model {
             }
             let smoothness = b.add(&means[0], &means[1]);
             b.output("smoothness", &smoothness, DType::F32, &[]);
-            loss = losses::plus(&mut b, &loss, settings.smoothness, &smoothness);
+            loss = losses::plus(&mut b, &loss, parameters.smoothness, &smoothness);
         }
         b.output("loss", &loss, DType::F32, &[]);
         Ok(b.finish()?)

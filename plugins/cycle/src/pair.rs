@@ -1,55 +1,56 @@
-//! One modality and the reference: the ridge pair where the training starts, and the graphs of either pair.
+//! One modality and the reference: the ridge pair from which training starts, and the graphs of a pair.
 
 use chiasm_closed_form::Views;
-use chiasm_kit::{Examples, Subset, apply, plugin_error};
+use chiasm_geometry::linalg::unit_rows;
+use chiasm_kit::{ItemSubset, TrainingExamples, apply, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, TensorRef};
 use chiasm_plugin::ndarray::{Array2, ArrayView2};
 use chiasm_plugin::objective::{TrainingLength, TrainingOptions, TrainingReport, TrainingRows};
 use chiasm_plugin::{Error, Result, Services};
 
-use crate::model::{Model, PORTS, sphere};
-use crate::settings::{Schedule, Settings};
-use crate::start::{Start, regression};
+use crate::model::{CycleNetworks, PORTS, sphere};
+use crate::parameters::{CycleParameters, Schedule};
+use crate::start::{CycleStart, regression};
 
-/// Checks of the validation loss in a training.
+/// Number of checks of the validation loss in a training.
 const CHECKS: u64 = 20;
-/// Checks without a better one that end it.
+/// Number of checks without improvement that end it.
 const PATIENCE: u64 = 8;
 
 /// The ridge pair of a modality and the reference, on their training items.
-pub(crate) struct Pair<'a> {
-    start: &'a Start,
+pub(crate) struct CyclePair<'a> {
+    start: &'a CycleStart,
     /// The places of the modality and of the reference.
     sides: [usize; 2],
-    examples: Examples,
+    examples: TrainingExamples,
     /// The matrices of the ridge pair, there and back, in principal coordinates.
     pub matrices: [Array2<f64>; 2],
     /// The ridges of the regressions there and back.
     pub ridges: [f64; 2],
 }
 
-/// What a pair of maps makes of items held out.
-pub(crate) struct Images {
+/// The images of held-out items under a pair of maps.
+pub(crate) struct PairImages {
     /// Unit rows of both modalities, as they are scored.
     pub scored: [Array2<f32>; 2],
-    /// The share of the variance lost on the way there and back, from the modality and from the reference.
+    /// The share of the variance lost in a round trip, from the modality and from the reference.
     pub lost: [f64; 2],
 }
 
-impl<'a> Pair<'a> {
-    /// The ridge pair of a modality and the reference, with the ridge of the way back chosen unless given.
+impl<'a> CyclePair<'a> {
+    /// Fits the ridge pair of a modality and the reference. The ridge of the map back is chosen unless given.
     pub(crate) fn fit(
-        start: &'a Start,
+        start: &'a CycleStart,
         views: &Views<'_>,
-        training: &Subset<'_>,
+        training: &ItemSubset<'_>,
         modality: usize,
-        settings: &Settings,
+        parameters: &CycleParameters,
         services: &Services<'_>,
     ) -> Result<Self> {
         let sides = [modality, start.reference];
         let name = &start.names[modality];
         let rows = sides.map(|side| training.rows[side].as_slice());
-        let examples = Examples::new(&rows, &[(0, 1)]);
+        let examples = TrainingExamples::new(&rows, &[(0, 1)]);
         if examples.len() < 2 {
             return Err(Error::invalid(format!(
                 "modality `{name}`: expected at least 2 rows that also hold `{}`, got {}",
@@ -58,7 +59,7 @@ impl<'a> Pair<'a> {
             )));
         }
         let there = start.ridge_onto_reference(name)?;
-        let back = start.back_ridge(views, modality, settings, services)?;
+        let back = start.back_ridge(views, modality, parameters, services)?;
         let mut own = Vec::new();
         for (place, side) in sides.into_iter().enumerate() {
             let selected = examples.select(place, start.coordinates[side].view())?;
@@ -71,17 +72,16 @@ impl<'a> Pair<'a> {
         Ok(Self { start, sides, examples, matrices, ridges: [there, back] })
     }
 
-    /// Trains the maps; with items to validate on, those of `validation` that belong to both modalities, the
-    /// weights of the best check are kept.
+    /// Trains the maps. If there are items to validate on, the weights of the best check are kept.
     pub(crate) fn train(
         &self,
-        model: &mut Model,
-        settings: &Settings,
+        model: &mut CycleNetworks,
+        parameters: &CycleParameters,
         schedule: Schedule,
-        validation: Option<&Subset<'_>>,
+        validation: Option<&ItemSubset<'_>>,
         services: &Services<'_>,
     ) -> Result<TrainingReport> {
-        let held_out = validation.map(|items| (items, Examples::new(&items.row_lists(), &[(0, 1)])));
+        let held_out = validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &[(0, 1)])));
         let masked = !self.examples.are_complete()
             || held_out.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
         let own = self.sides.map(|side| self.start.coordinates[side].view());
@@ -95,10 +95,10 @@ impl<'a> Pair<'a> {
             None => Vec::new(),
         };
         let options = TrainingOptions {
-            learning_rate: settings.learning_rate,
-            weight_decay: settings.weight_decay,
+            learning_rate: parameters.learning_rate,
+            weight_decay: parameters.weight_decay,
             length: TrainingLength::Steps(schedule.steps),
-            batch: settings.batch,
+            batch: parameters.batch,
             warmup: schedule.steps / 10,
             validation: 0.0,
             check_every: Some(schedule.steps.div_ceil(CHECKS)),
@@ -108,18 +108,19 @@ impl<'a> Pair<'a> {
         };
         let (own, held_out) = (borrowed(&own), borrowed(&held_out));
         let rows = TrainingRows { training: &own, validation: &held_out };
-        let trained = services.train(&model.objective(settings, schedule.cycle, masked)?, &rows, &options)?;
+        let trained =
+            services.train(&model.objective(parameters, schedule.cycle, masked)?, &rows, &options)?;
         model.load(&trained.weights)?;
         Ok(trained.report)
     }
 
-    /// The images of the items of both modalities, and what is lost on the way there and back.
+    /// Maps the items of both modalities, and measures the loss of round trips.
     pub(crate) fn images(
         &self,
-        model: &Model,
-        items: &Subset<'_>,
+        model: &CycleNetworks,
+        items: &ItemSubset<'_>,
         services: &Services<'_>,
-    ) -> Result<Images> {
+    ) -> Result<PairImages> {
         let [first, second] = [items.items[0].view(), items.items[1].view()];
         let scored = [
             apply(services, &self.there(model)?, first)?,
@@ -131,21 +132,21 @@ impl<'a> Pair<'a> {
         let [there, back] = [model.maps[0].graph("rows", "out")?, model.maps[1].graph("rows", "out")?];
         let cycle_u = apply(services, &back, on_sphere(&scored[0]).view())?;
         let back_w = apply(services, &back, on_sphere(&scored[1]).view())?;
-        let cycle_w = unit(apply(services, &there, back_w.view())?) * scale;
-        Ok(Images { lost: [lost(&cycle_u, &u), lost(&cycle_w, &on_sphere(&scored[1]))], scored })
+        let cycle_w = unit_rows(apply(services, &there, back_w.view())?) * scale;
+        Ok(PairImages { lost: [lost(&cycle_u, &u), lost(&cycle_w, &on_sphere(&scored[1]))], scored })
     }
 
     /// The map of the modality, `x` to unit rows `z`.
-    pub(crate) fn there(&self, model: &Model) -> Result<Graph> {
+    pub(crate) fn there(&self, model: &CycleNetworks) -> Result<Graph> {
         let map = model.maps[0].graph("u", "out")?;
-        let front = self.start.fronts[self.sides[0]].graph().map_err(plugin_error)?;
-        let joined = front.join(&map, &[("u", "u")])?;
+        let projection = self.start.projections[self.sides[0]].graph().map_err(plugin_error)?;
+        let joined = projection.join(&map, &[("u", "u")])?;
         Ok(joined.join(&unit_graph("out", model.maps[0].shape().output)?, &[("out", "out")])?)
     }
 
-    /// Unit rows `z` back to the modality's items, or the reason why there is no such map.
-    pub(crate) fn back(&self, model: &Model) -> Result<Result<Graph, String>> {
-        let undo = match self.start.fronts[self.sides[0]].inverse().map_err(plugin_error)? {
+    /// Returns the map from unit rows `z` back to items, or the reason why there is none.
+    pub(crate) fn back(&self, model: &CycleNetworks) -> Result<Result<Graph, String>> {
+        let undo = match self.start.projections[self.sides[0]].inverse().map_err(plugin_error)? {
             Ok(undo) => undo,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -159,29 +160,29 @@ impl<'a> Pair<'a> {
         Ok(Ok(b.finish()?.join(&map, &[("w", "w")])?.join(&undo, &[("u", "u")])?))
     }
 
-    /// Items of both modalities in the coordinates of their fronts.
+    /// Items of both modalities in the coordinates of their projections.
     fn coordinates(
         &self,
         items: [ArrayView2<'_, f32>; 2],
         services: &Services<'_>,
     ) -> Result<[Array2<f32>; 2]> {
         let of = |side: usize, items| {
-            apply(services, &self.start.fronts[side].graph().map_err(plugin_error)?, items)
+            apply(services, &self.start.projections[side].graph().map_err(plugin_error)?, items)
         };
         Ok([of(self.sides[0], items[0])?, of(self.sides[1], items[1])?])
     }
 }
 
 /// The map of the reference, `x` to unit rows `z`.
-pub(crate) fn reference_map(start: &Start) -> Result<Graph> {
-    let front = &start.fronts[start.reference];
-    let graph = front.graph().map_err(plugin_error)?;
-    Ok(graph.join(&unit_graph("u", front.coordinates())?, &[("u", "u")])?)
+pub(crate) fn reference_map(start: &CycleStart) -> Result<Graph> {
+    let projection = &start.projections[start.reference];
+    let graph = projection.graph().map_err(plugin_error)?;
+    Ok(graph.join(&unit_graph("u", projection.coordinates())?, &[("u", "u")])?)
 }
 
 /// The examples as tensors of the batch ports.
 fn batch(
-    examples: &Examples,
+    examples: &TrainingExamples,
     coordinates: [ArrayView2<'_, f32>; 2],
     masked: bool,
 ) -> Result<Vec<(String, Tensor)>> {
@@ -207,14 +208,6 @@ fn unit_graph(input: &str, width: usize) -> Result<Graph> {
     let z = b.l2_normalise(&rows, -1, 1e-12);
     b.output("z", &z, DType::F32, &dims);
     Ok(b.finish()?)
-}
-
-fn unit(mut rows: Array2<f32>) -> Array2<f32> {
-    for mut row in rows.outer_iter_mut() {
-        let length = row.dot(&row).sqrt().max(1e-12);
-        row /= length;
-    }
-    rows
 }
 
 /// The squared error as a share of the squares.

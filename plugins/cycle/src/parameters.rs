@@ -1,4 +1,4 @@
-//! What a recipe may set of the cycle aligner.
+//! The parameters of the cycle aligner.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use chiasm_closed_form::Curve;
 use chiasm_plugin::{ParameterError, Parameters, PerModality};
 use serde::{Deserialize, Serialize};
 
-/// A training's settings that the rows held out may choose.
+/// The parameters of a training that may be chosen on rows held out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
     pub cycle: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Schedule {
 /// name of its modality that is not the reference.
 #[derive(Debug, Clone, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct CycleParameters {
     /// Weight of the round trips; chosen among 1, 0.3, 0.1 and 0.03 when not set.
     #[parameter(range = 0..=1000)]
     pub cycle: Option<PerModality<f64>>,
@@ -57,8 +57,8 @@ pub struct Settings {
     pub curve: Option<PerModality<Curve>>,
 }
 
-impl Settings {
-    /// Fails on a table with a name that is none of the modalities.
+impl CycleParameters {
+    /// Checks that the names in all tables are modalities.
     pub(crate) fn check_names(&self, names: &[&str]) -> Result<(), ParameterError> {
         fn check<T>(
             name: &str,
@@ -74,8 +74,7 @@ impl Settings {
         check("curve", self.curve.as_ref(), names)
     }
 
-    /// The steps given for a pair, else 200 for up to a thousand rows, and more with the square root of their
-    /// number.
+    /// Returns the steps given for a pair, else the default for this number of rows.
     pub(crate) fn steps_of(&self, name: &str, rows: usize) -> u64 {
         self.steps
             .as_ref()
@@ -112,7 +111,7 @@ impl Settings {
     }
 }
 
-/// Sets the value of one modality; a value for all others stays out of the table, since each is set in turn.
+/// Sets the value of one modality. A value for all modalities is dropped, because each is set in turn.
 fn set<T>(given: &mut Option<PerModality<T>>, name: &str, value: T) {
     let mut table = match given.take() {
         Some(PerModality::Each(table)) => table,

@@ -1,58 +1,57 @@
-//! Where the networks start: ridge regressions onto the reference, and principal coordinates of every
-//! modality.
+//! The start of training: ridge regressions onto the reference, and principal coordinates of every modality.
 
 use chiasm_closed_form::ridge::{Ridge, RidgeParams};
-use chiasm_closed_form::{Curve, Front, Method, View, Views};
+use chiasm_closed_form::{Curve, Method, PrincipalProjection, View, Views};
 use chiasm_geometry::linalg::{product, symmetric_eigen};
 use chiasm_kit::comparison::with_context;
-use chiasm_kit::{Subset, apply, plugin_error};
+use chiasm_kit::{ItemSubset, apply, plugin_error};
 use chiasm_plugin::ndarray::{Array2, Axis};
 use chiasm_plugin::{Error, PerModality, Result, Services};
 use std::collections::BTreeMap;
 
-use crate::settings::Settings;
+use crate::parameters::CycleParameters;
 
 /// The modalities, regressed onto the reference, in principal coordinates.
 #[derive(Debug)]
-pub(crate) struct Start {
+pub(crate) struct CycleStart {
     pub names: Vec<String>,
     /// The place of the modality that the others are mapped onto.
     pub reference: usize,
-    pub fronts: Vec<Front>,
+    pub projections: Vec<PrincipalProjection>,
     /// Coordinates of the training items of each modality.
     pub coordinates: Vec<Array2<f32>>,
-    /// What the items of each modality go through first.
+    /// The curve of each modality.
     pub curves: BTreeMap<String, Curve>,
     /// The ridge of each modality's regression onto the reference; none for the reference.
     ridges: BTreeMap<String, f64>,
 }
 
-impl Start {
+impl CycleStart {
     /// Regressions onto the last of the views or their anchor, with ridges and curves chosen unless given,
-    /// and fronts over the training items.
+    /// and projections over the training items.
     pub(crate) fn fit(
         views: &Views<'_>,
-        training: &Subset<'_>,
-        settings: &Settings,
+        training: &ItemSubset<'_>,
+        parameters: &CycleParameters,
         services: &Services<'_>,
     ) -> Result<Self> {
         let reference = views.reference();
         let anchored = Views::new(views.all().to_vec(), Some(reference), views.validation().to_vec());
         let ridges: BTreeMap<String, f64> = (views.names().into_iter())
-            .filter_map(|name| Some((name.to_owned(), settings.ridges.as_ref()?.get(name)?[0])))
+            .filter_map(|name| Some((name.to_owned(), parameters.ridges.as_ref()?.get(name)?[0])))
             .collect();
         let given = RidgeParams {
             ridge: (!ridges.is_empty()).then_some(PerModality::Each(ridges)),
-            curve: settings.curve_of(&views.names()),
+            curve: parameters.curve_of(&views.names()),
             ..RidgeParams::default()
         };
         let fitted = fit_ridge(&anchored.map_err(plugin_error)?, given, services)?;
-        let (mut fronts, mut coordinates) = (Vec::new(), Vec::new());
+        let (mut projections, mut coordinates) = (Vec::new(), Vec::new());
         for (map, items) in fitted.maps.iter().zip(&training.items) {
-            let front = Front::new(map, items.view()).map_err(plugin_error)?;
-            let graph = front.graph().map_err(plugin_error)?;
+            let projection = PrincipalProjection::new(map, items.view()).map_err(plugin_error)?;
+            let graph = projection.graph().map_err(plugin_error)?;
             coordinates.push(apply(services, &graph, items.view())?);
-            fronts.push(front);
+            projections.push(projection);
         }
         let names: Vec<String> = views.names().into_iter().map(str::to_owned).collect();
         let curves = names.iter().zip(&fitted.maps);
@@ -60,7 +59,7 @@ impl Start {
         let others = names.iter().enumerate().filter(|(at, _)| *at != reference);
         let ridges = others.map(|(_, name)| Ok((name.clone(), ridge_of(&fitted.parameters, name)?)));
         let ridges = ridges.collect::<Result<_>>()?;
-        Ok(Self { names, reference, fronts, coordinates, curves, ridges })
+        Ok(Self { names, reference, projections, coordinates, curves, ridges })
     }
 
     /// The ridge of the regression of a modality onto the reference.
@@ -74,11 +73,11 @@ impl Start {
         &self,
         views: &Views<'_>,
         modality: usize,
-        settings: &Settings,
+        parameters: &CycleParameters,
         services: &Services<'_>,
     ) -> Result<f64> {
         let name = &self.names[modality];
-        if let Some([_, back]) = settings.ridges.as_ref().and_then(|ridges| ridges.get(name)) {
+        if let Some([_, back]) = parameters.ridges.as_ref().and_then(|ridges| ridges.get(name)) {
             return Ok(*back);
         }
         let pair = pair_views(views, self.reference, modality, Some(1))?;
@@ -89,7 +88,7 @@ impl Start {
     }
 }
 
-/// Two of the modalities as views of their own.
+/// Returns views of two of the modalities.
 pub(crate) fn pair_views<'a>(
     views: &Views<'a>,
     first: usize,

@@ -4,14 +4,14 @@
 #[path = "../../mlp/tests/common/mod.rs"]
 mod common;
 
-use chiasm_cycle::Cycle;
+use chiasm_cycle::CycleAligner;
 use chiasm_geometry::random::Random;
 use chiasm_plugin::ndarray::{Array2, ArrayView1, Axis};
 use chiasm_plugin::{Code, Json, Learned, Result, json};
 use common::{AlignData, TestHost, through};
 
 fn fit(host: &TestHost, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> Result<Learned> {
-    AlignData::complete(&[("image", x), ("text", y)]).fit::<Cycle>(host, parameters)
+    AlignData::complete(&[("image", x), ("text", y)]).fit::<CycleAligner>(host, parameters)
 }
 
 /// A normal number of this row and column, the same on every machine to rounding.
@@ -44,7 +44,7 @@ fn lost(host: &TestHost, learned: &Learned, x: &Array2<f32>) -> f64 {
 /// With room in the text's space, the trained pair must bring back much that the ridge pair cannot, and find
 /// as well.
 #[test]
-fn the_trained_pair_comes_back_better_than_the_ridge_pair() {
+fn the_trained_pair_has_a_lower_round_trip_error_than_the_ridge_pair() {
     let host = TestHost::new(2);
     let ([x, y], [tx, _]) = (world(600, 1), world(200, 77));
     let parameters = json!({ "hidden": 32, "steps": 400, "batch": 128, "learning_rate": 3e-3 });
@@ -63,7 +63,7 @@ fn the_trained_pair_comes_back_better_than_the_ridge_pair() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_and_what_was_chosen_gives_them_again() {
+fn the_same_seed_and_the_chosen_parameters_give_the_same_bytes() {
     let [x, y] = world(80, 3);
     let parameters = json!({ "train": true, "steps": 10, "hidden": 8, "batch": 32 });
     let bytes = |seed, parameters: &Json| {
@@ -129,7 +129,7 @@ fn every_modality_is_a_pair_with_the_anchor() {
     };
     let parameters =
         json!({ "train": true, "steps": { "image": 60, "sound": 40 }, "hidden": 16, "batch": 64 });
-    let learned = data.fit::<Cycle>(&host, &parameters).unwrap();
+    let learned = data.fit::<CycleAligner>(&host, &parameters).unwrap();
     let z: Vec<Array2<f32>> =
         learned.maps.iter().zip(&test).map(|(map, items)| through(&host, map, items)).collect();
     let rsum = |a: usize, b: usize| {
@@ -148,7 +148,7 @@ fn every_modality_is_a_pair_with_the_anchor() {
         let mean = back.outer_iter().zip(test[at].outer_iter()).map(cosine).sum::<f64>() / 300.0;
         assert!(mean > 0.4, "modality {at}: mean cosine of an item and its round trip: {mean}");
     }
-    let again = data.fit::<Cycle>(&host, &learned.parameters).unwrap();
+    let again = data.fit::<CycleAligner>(&host, &learned.parameters).unwrap();
     for (first, second) in learned.maps.iter().zip(&again.maps) {
         assert_eq!(first.to_bytes().unwrap(), second.to_bytes().unwrap());
     }
@@ -169,14 +169,14 @@ fn several_items_in_a_row_are_trained_on() {
         validation: Vec::new(),
     };
     let parameters = json!({ "steps": 20, "hidden": 8, "batch": 32 });
-    let learned = data.fit::<Cycle>(&host, &parameters).unwrap();
+    let learned = data.fit::<CycleAligner>(&host, &parameters).unwrap();
     assert!(learned.notes["pairs"]["image"]["held_out"]["verdict"].is_string());
     let z = through(&host, &learned.maps[0], &image);
     assert!(z.iter().all(|x| x.is_finite()));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_by_name() {
+fn contradictory_parameters_are_refused_by_name() {
     let host = TestHost::new(1);
     let [x, y] = world(60, 4);
     for (parameters, word) in [
@@ -194,8 +194,8 @@ fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[test]
-fn parameters_are_those_of_the_list() {
-    chiasm_kit::testing::check_parameters::<Cycle>();
+fn unknown_and_invalid_parameters_are_refused() {
+    chiasm_kit::testing::check_parameters::<CycleAligner>();
 }
 
 /// Twelve and ten columns; the second modality is a noisy linear map of the first four columns of the first.

@@ -1,13 +1,13 @@
-//! The kcca aligner: canonical correlation behind a radial kernel against the training items.
+//! The kcca aligner: canonical correlation of radial kernel values against the training items.
 
 use chiasm_closed_form::kcca::KccaParams;
 use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
 
 /// Canonical correlation in the space of a radial kernel; the strongest closed form with few pairs.
 #[derive(Debug)]
-pub struct Kcca;
+pub struct KccaAligner;
 
-impl Aligner for Kcca {
+impl Aligner for KccaAligner {
     const ID: &'static str = "kcca";
     const DOC: &'static str =
         "Canonical correlation in the space of a radial kernel; the strongest closed form with few pairs.";
@@ -18,6 +18,6 @@ impl Aligner for Kcca {
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [Kcca] }
+chiasm_plugin::export_plugin! { aligners: [KccaAligner] }
 
-chiasm_kit::aligner_tests!(Kcca);
+chiasm_kit::aligner_tests!(KccaAligner);

@@ -1,13 +1,13 @@
-//! The mean-vector aligner: the baseline that learns no pairing, and that every other aligner has to exceed.
+//! The mean-vector aligner: a baseline that learns no pairing.
 
 use chiasm_closed_form::mean_vector::MeanVectorParams;
 use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
 
 /// Centres every modality on its mean and learns nothing else: the baseline.
 #[derive(Debug)]
-pub struct MeanVector;
+pub struct MeanVectorAligner;
 
-impl Aligner for MeanVector {
+impl Aligner for MeanVectorAligner {
     const ID: &'static str = "mean-vector";
     const DOC: &'static str = "Centres every modality on its mean and learns nothing else: the baseline.";
     type Parameters = MeanVectorParams;
@@ -21,6 +21,6 @@ impl Aligner for MeanVector {
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [MeanVector] }
+chiasm_plugin::export_plugin! { aligners: [MeanVectorAligner] }
 
-chiasm_kit::aligner_tests!(MeanVector);
+chiasm_kit::aligner_tests!(MeanVectorAligner);

@@ -9,9 +9,9 @@ use chiasm_plugin::{Error, Fused, Fusion, FusionSpec, Inputs, NoParameters, Resu
 
 /// The mean of the modalities' unit rows, brought to length one.
 #[derive(Debug)]
-pub struct Mean;
+pub struct MeanFusion;
 
-impl Fusion for Mean {
+impl Fusion for MeanFusion {
     const ID: &'static str = "mean";
     const DOC: &'static str = "The mean of the modalities' unit rows, brought to length one.";
     type Parameters = NoParameters;
@@ -50,7 +50,7 @@ impl Fusion for Mean {
     }
 }
 
-chiasm_plugin::export_plugin! { fusions: [Mean] }
+chiasm_plugin::export_plugin! { fusions: [MeanFusion] }
 
 #[cfg(test)]
 mod tests {
@@ -66,7 +66,7 @@ mod tests {
             .map(|(&pooled_dim, name)| Modality { name: name.into(), pooled_dim, token_dim: None })
             .collect();
         let spec = FusionSpec { modalities, task: None };
-        Mean::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
+        MeanFusion::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::detached(0, 1))
     }
 
     #[test]

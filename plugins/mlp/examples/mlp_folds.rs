@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use chiasm_geometry::folds::interleaved_folds;
 use chiasm_geometry::retrieval::Ranks;
-use chiasm_mlp::Mlp;
+use chiasm_mlp::MlpAligner;
 use chiasm_plugin::Json;
 use chiasm_plugin::ndarray::{Array2, Axis};
 use common::{AlignData, TestHost, through};
@@ -34,7 +34,7 @@ fn main() {
         let part = |rows: &[usize]| [x.select(Axis(0), rows), y.select(Axis(0), rows)];
         let (train, test) = (part(&fold.train), part(&fold.test));
         let data = AlignData::complete(&[("first", &train[0]), ("second", &train[1])]);
-        let learned = data.fit::<Mlp>(&host, &parameters).unwrap();
+        let learned = data.fit::<MlpAligner>(&host, &parameters).unwrap();
         let seconds = clock.elapsed().as_secs_f64();
         let [a, b] = [0, 1].map(|at| through(&host, &learned.maps[at], &test[at]));
         sums.push(Ranks::of_embeddings(a.view(), b.view()).unwrap().rsum());

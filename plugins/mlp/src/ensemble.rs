@@ -1,33 +1,33 @@
-//! Trained members as the graphs that are exported.
+//! The exported graphs of trained members.
 
-use chiasm_closed_form::Front;
+use chiasm_closed_form::PrincipalProjection;
 use chiasm_kit::plugin_error;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::{Inverse, InverseKind, Result};
 
-use crate::model::{Model, TINY, front_graph};
+use crate::model::{MlpMember, TINY, projection_graph};
 
-/// Members that share the fronts of their modalities.
+/// Members that share the projections of their modalities.
 #[derive(Debug)]
 pub(crate) struct Ensemble {
-    pub fronts: Vec<Front>,
-    pub members: Vec<Model>,
+    pub projections: Vec<PrincipalProjection>,
+    pub members: Vec<MlpMember>,
 }
 
 impl Ensemble {
-    /// The map of every modality, `x` to unit rows `z`; the members have this share of the score, the start
-    /// the rest.
+    /// Returns the map of every modality, `x` to unit rows `z`. `blend` is the share of the members in the
+    /// score; the start has the rest.
     pub(crate) fn maps(&self, blend: f64) -> Result<Vec<Graph>> {
-        (0..self.fronts.len()).map(|modality| self.map(modality, blend)).collect()
+        (0..self.projections.len()).map(|modality| self.map(modality, blend)).collect()
     }
 
     fn map(&self, modality: usize, blend: f64) -> Result<Graph> {
-        let front = &self.fronts[modality];
+        let projection = &self.projections[modality];
         let mut b = Builder::new("mlp");
-        let u = b.input("u", DType::F32, &[Dim::named("batch"), front.coordinates().into()])?;
+        let u = b.input("u", DType::F32, &[Dim::named("batch"), projection.coordinates().into()])?;
         let mut parts: Vec<Value> = Vec::new();
         if blend < 1.0 {
-            let start = front.start();
+            let start = projection.start();
             #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
             let values = start.iter().map(|&x| x as f32).collect();
             let weights = b.constant("start", Tensor::f32(&[start.nrows(), start.ncols()], values)?);
@@ -44,26 +44,26 @@ impl Ensemble {
             [one] => one.clone(),
             several => b.concat(&several.iter().collect::<Vec<_>>(), 1),
         };
-        let width = front.start().ncols() * parts.len();
+        let width = projection.start().ncols() * parts.len();
         b.output("z", &z, DType::F32, &[Dim::named("batch"), width.into()]);
-        Ok(front_graph(front)?.join(&b.finish()?, &[("u", "u")])?)
+        Ok(projection_graph(projection)?.join(&b.finish()?, &[("u", "u")])?)
     }
 
     /// The approximate inverse of a modality's map, the mean of the members' decoders, or the reason why
     /// there is none; with a sentence for the notes.
     pub(crate) fn inverse(&self, modality: usize, blend: f64) -> Result<(Option<Inverse>, String)> {
-        let front = &self.fronts[modality];
+        let projection = &self.projections[modality];
         let decoders: Vec<_> =
             self.members.iter().filter_map(|member| member.decoders.get(modality)).collect();
         if decoders.is_empty() {
             let reason = "none: a network has no closed inverse; `reconstruction` above 0 trains a decoder";
             return Ok((None, reason.to_owned()));
         }
-        let undo = match front.inverse().map_err(plugin_error)? {
+        let undo = match projection.inverse().map_err(plugin_error)? {
             Ok(undo) => undo,
             Err(reason) => return Ok((None, format!("none: {reason}"))),
         };
-        let width = front.start().ncols();
+        let width = projection.start().ncols();
         let first = usize::from(blend < 1.0);
         let mut b = Builder::new("decoder");
         let total = width * (first + decoders.len());
@@ -81,7 +81,7 @@ impl Ensemble {
         let sum = sum.unwrap_or(z);
         #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
         let u = b.mul_scalar(&sum, (decoders.len() as f64).recip() as f32);
-        b.output("u", &u, DType::F32, &[Dim::named("batch"), front.coordinates().into()]);
+        b.output("u", &u, DType::F32, &[Dim::named("batch"), projection.coordinates().into()]);
         let graph = b.finish()?.join(&undo, &[("u", "u")])?;
         let sense = "approximate, by trained decoders: inverse(map(x)) is near x, up to the length of x";
         Ok((Some(Inverse { graph, kind: InverseKind::Approximate }), sense.to_owned()))

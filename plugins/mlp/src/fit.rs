@@ -1,52 +1,56 @@
-//! The fit: settings are chosen on rows held out, then everything is fitted on all training rows.
+//! The fit: parameters are chosen on rows held out, then the networks are fitted on all training rows.
 //!
 //! 1. The validation rows, or a fifth of the rows where none are given, are held out. The closed forms and
 //!    the networks are fitted on the rest, and the mean rsum on the rows held out chooses the share of the
-//!    score that the networks get: 0 (the start alone), 0.5 or 1. The result therefore is never worse there
-//!    than its start. The step size falls to zero over a fixed number of steps. Early stopping by the loss on
-//!    the rows held out is an option; on a few hundred rows it stops at a tenth of the steps, while recall
-//!    still rises.
+//!    score that the networks get: 0 (the start alone), 0.5 or 1. On these rows the result therefore is
+//!    never worse than its start. The step size falls to zero over a fixed number of steps. Early stopping
+//!    by the loss on the rows held out is an option; on a few hundred rows it stops at a tenth of the steps,
+//!    while recall still rises.
 //! 2. The start and the networks are fitted again, for that many steps, on all rows but given validation
 //!    rows, and joined: with unit rows zᵢ and shares wᵢ the result is the concatenation of sqrt(wᵢ) zᵢ, whose
 //!    dot product is the mean of the members' scores.
 //!
-//! With `blend` given there is nothing to choose, and the first part is left out.
+//! If `blend` is given, nothing is chosen and the first part is skipped.
 
 use chiasm_closed_form::Views;
-use chiasm_kit::comparison::{Comparison, FEWEST, Holdout, fit_start};
-use chiasm_kit::{Subset, inverse_kind, paired_rows, plugin_error};
+use chiasm_kit::comparison::{FEWEST, Holdout, MapComparison, fit_start};
+use chiasm_kit::{ItemSubset, inverse_kind, paired_rows, plugin_error};
 use chiasm_plugin::objective::TrainingReport;
 use chiasm_plugin::{
     Error, Inverse, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
 };
 use std::collections::BTreeMap;
 
-use crate::settings::Settings;
-use crate::training::Training;
+use crate::parameters::MlpParameters;
+use crate::training::EnsembleTraining;
 
-/// Shares of the networks in the score that are tried beside none.
+/// The shares of the networks in the score that are tried, besides 0.
 const BLENDS: [f64; 2] = [0.5, 1.0];
 
-/// What is chosen on the rows held out.
-struct Choice {
+/// The parameters chosen on the rows held out.
+struct MlpChoice {
     blend: f64,
     steps: u64,
     notes: Json,
 }
 
-/// The fit of a recipe's `[align]`.
-pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Services<'_>) -> Result<Learned> {
+/// Fits the aligner.
+pub(crate) fn fit(
+    items: &TrainingItems<'_>,
+    parameters: MlpParameters,
+    services: &Services<'_>,
+) -> Result<Learned> {
     let views = chiasm_kit::views(items)?;
     let names = views.names();
-    if let Some(noise) = &settings.noise {
+    if let Some(noise) = &parameters.noise {
         noise.check_names("noise", &names).map_err(|e| Error::invalid(e.to_string()))?;
     }
-    let start = fit_start(&views, &settings.start.clone().unwrap_or_default(), services)?;
-    let choice = choose(&settings, &views, services)?;
+    let start = fit_start(&views, &parameters.start.clone().unwrap_or_default(), services)?;
+    let choice = choose(&parameters, &views, services)?;
     let chosen_start = Some(start.parameters.clone());
     let (maps, inverses, senses) = if choice.blend > 0.0 {
-        let training = Subset::training(&views);
-        let training = Training::new(&views, &training, &start, &settings, services)?;
+        let training = ItemSubset::training(&views);
+        let training = EnsembleTraining::new(&views, &training, &start, &parameters, services)?;
         let (ensemble, _) = training.run(choice.steps, None)?;
         let (mut inverses, mut senses) = (Vec::new(), BTreeMap::new());
         for (modality, name) in names.iter().enumerate() {
@@ -65,32 +69,36 @@ pub(crate) fn fit(items: &TrainingItems<'_>, settings: Settings, services: &Serv
     let notes = json!({
         "blend": choice.blend, "steps": choice.steps, "held_out": choice.notes, "inverses": senses,
     });
-    let chosen =
-        Settings { blend: Some(choice.blend), steps: Some(choice.steps), start: chosen_start, ..settings };
+    let chosen = MlpParameters {
+        blend: Some(choice.blend),
+        steps: Some(choice.steps),
+        start: chosen_start,
+        ..parameters
+    };
     Ok(Learned { maps, inverses, parameters: chosen.to_json(), notes })
 }
 
-/// The share of the networks and the steps, chosen on rows held out unless they are given.
-fn choose(settings: &Settings, views: &Views<'_>, services: &Services<'_>) -> Result<Choice> {
+/// Chooses the share of the networks and the steps on rows held out, unless they are given.
+fn choose(parameters: &MlpParameters, views: &Views<'_>, services: &Services<'_>) -> Result<MlpChoice> {
     let rows: Vec<&[usize]> = views.all().iter().map(|view| view.rows.as_slice()).collect();
     let paired = paired_rows(&rows, &views.scored_pairs());
     let fitted = paired.iter().filter(|row| views.validation().binary_search(row).is_err()).count();
-    let steps = settings.steps_for(fitted);
-    if let Some(blend) = settings.blend {
+    let steps = parameters.steps_for(fitted);
+    if let Some(blend) = parameters.blend {
         let notes = json!("none: `blend` gives the share of the score that the networks get");
-        return Ok(Choice { blend, steps, notes });
+        return Ok(MlpChoice { blend, steps, notes });
     }
     let Some(holdout) = Holdout::new(views, services.seed())? else {
         let notes = format!("none: {fitted} rows are fewer than {FEWEST}, so the start is returned");
-        return Ok(Choice { blend: 0.0, steps, notes: json!(notes) });
+        return Ok(MlpChoice { blend: 0.0, steps, notes: json!(notes) });
     };
     let closed_form_views = holdout.closed_form_views(views)?;
-    let start = fit_start(&closed_form_views, &settings.start.clone().unwrap_or_default(), services)?;
+    let start = fit_start(&closed_form_views, &parameters.start.clone().unwrap_or_default(), services)?;
     let held_out = &holdout.held_out;
-    let mut comparison = Comparison::new(&closed_form_views, held_out, &start, services)?;
-    let training = Training::new(views, &holdout.training, &start, settings, services)?;
-    let (ensemble, reports) = training.run(steps, settings.early_stopping.then_some(held_out))?;
-    // the start comes first, so that it is taken when figures are equal
+    let mut comparison = MapComparison::new(&closed_form_views, held_out, &start, services)?;
+    let training = EnsembleTraining::new(views, &holdout.training, &start, parameters, services)?;
+    let (ensemble, reports) = training.run(steps, parameters.early_stopping.then_some(held_out))?;
+    // the start comes first, so that it wins ties
     let mut best = (0.0, comparison.entry("cca").map_or(0.0, |entry| entry.rsum));
     for blend in BLENDS {
         let name = format!("mlp, blend {blend}");
@@ -99,7 +107,7 @@ fn choose(settings: &Settings, views: &Views<'_>, services: &Services<'_>) -> Re
             best = (blend, rsum);
         }
     }
-    // without early stopping these are all steps, or those before a divergence
+    // without early stopping these are all steps, or the steps before a divergence
     let kept = reports.iter().map(|report| report.best_step).sum::<u64>() / reports.len().max(1) as u64;
     let verdict = comparison.verdict("mlp", "the MLP");
     services.log(Level::Info, &verdict);
@@ -112,5 +120,5 @@ fn choose(settings: &Settings, views: &Views<'_>, services: &Services<'_>) -> Re
     let notes = json!({
         "verdict": verdict, "result": result, "comparison": comparison.table(), "trainings": trainings,
     });
-    Ok(Choice { blend, steps: kept.max(1), notes })
+    Ok(MlpChoice { blend, steps: kept.max(1), notes })
 }

@@ -1,5 +1,5 @@
-//! One ensemble member: a network for each modality into the shared space, perhaps a decoder for each, and
-//! the objective that trains them.
+//! One ensemble member: a network and optionally a decoder for each modality, and the objective that trains
+//! them.
 //!
 //! ```text
 //! z_m  = unit(f_m(u_m + noise))                    u_m: principal coordinates of an item of modality m
@@ -8,11 +8,11 @@
 //! ```
 //!
 //! The mean square of a coordinate is one, so that a decoder's error is the share of the variance that it
-//! misses. Validation has neither noise nor dropout, and measures the network joined with its start, each
-//! with half of the score: on a few hundred rows a network alone finds worse than its start, and the two
-//! together find better.
+//! misses. Validation has neither noise nor dropout. It measures the network joined with its start, each
+//! with half of the score: on a few hundred rows a network alone has a lower recall than its start, and both
+//! together have a higher one.
 
-use chiasm_closed_form::Front;
+use chiasm_closed_form::PrincipalProjection;
 use chiasm_kit::losses::{self, BatchMask};
 use chiasm_kit::{Network, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
@@ -20,23 +20,23 @@ use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{NoiseDistribution, Objective};
 use chiasm_plugin::{Error, Result};
 
-use crate::settings::{Loss, Settings};
+use crate::parameters::{MlpLoss, MlpParameters};
 
 /// Below this length a mapped item counts as zero.
 pub(crate) const TINY: f32 = 1e-12;
 
 /// A member's networks, one for each modality.
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
+pub(crate) struct MlpMember {
     names: Vec<String>,
     pub maps: Vec<Network>,
     /// One for each modality, or none.
     pub decoders: Vec<Network>,
 }
 
-/// What the loss of a training is taken over.
+/// The pairs, mask and noise of the loss.
 #[derive(Debug)]
-pub(crate) struct Terms {
+pub(crate) struct LossTerms {
     /// Pairs of modalities.
     pub pairs: Vec<(usize, usize)>,
     /// Whether examples lack modalities or share rows.
@@ -45,8 +45,8 @@ pub(crate) struct Terms {
     pub noise: Vec<f64>,
 }
 
-/// What the networks make of a modality's items in the objective's graph.
-struct Mapped {
+/// The outputs of a modality's networks in the objective's graph.
+struct MappedItems {
     /// With noise and dropout, `[batch, k]`.
     trained: Value,
     /// Without them, joined with the start, `[batch, 2 k]`.
@@ -55,24 +55,29 @@ struct Mapped {
     errors: Option<[Value; 2]>,
 }
 
-impl Model {
+impl MlpMember {
     /// Networks that equal their starts, for modalities of these names.
-    pub(crate) fn new(names: &[&str], fronts: &[Front], settings: &Settings, seed: u64) -> Result<Self> {
+    pub(crate) fn new(
+        names: &[&str],
+        projections: &[PrincipalProjection],
+        parameters: &MlpParameters,
+        seed: u64,
+    ) -> Result<Self> {
         let (maps, decoders): (Vec<_>, Vec<_>) = names
             .iter()
-            .zip(fronts)
+            .zip(projections)
             .zip(0_u64..)
-            .map(|((name, front), place)| {
+            .map(|((name, projection), place)| {
                 let (map, decoder) = (format!("map/{name}"), format!("decoder/{name}"));
-                let zeros = Array2::zeros((front.start().ncols(), front.coordinates()));
+                let zeros = Array2::zeros((projection.start().ncols(), projection.coordinates()));
                 let seeds = [place, place + names.len() as u64].map(|place| seed.wrapping_add(place));
                 (
-                    Network::new(&map, front.start(), settings.hidden, seeds[0]),
-                    Network::new(&decoder, &zeros, settings.hidden, seeds[1]),
+                    Network::new(&map, projection.start(), parameters.hidden, seeds[0]),
+                    Network::new(&decoder, &zeros, parameters.hidden, seeds[1]),
                 )
             })
             .unzip();
-        let decoders = if settings.reconstruction > 0.0 { decoders } else { Vec::new() };
+        let decoders = if parameters.reconstruction > 0.0 { decoders } else { Vec::new() };
         Ok(Self {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             maps: maps.into_iter().collect::<Result<_>>()?,
@@ -82,7 +87,12 @@ impl Model {
 
     /// The training of these networks: batch ports `items/<modality>` f32 `[batch, coordinates]`, and with a
     /// mask those of [`BatchMask::new`].
-    pub(crate) fn objective(&self, settings: &Settings, terms: &Terms, seed: u64) -> Result<Objective> {
+    pub(crate) fn objective(
+        &self,
+        parameters: &MlpParameters,
+        terms: &LossTerms,
+        seed: u64,
+    ) -> Result<Objective> {
         let mut b = Builder::new("mlp");
         let mask = match terms.masked {
             true => {
@@ -93,12 +103,12 @@ impl Model {
         };
         let mut random = Vec::new();
         let mapped = (0..self.names.len())
-            .map(|at| self.mapped(&mut b, at, settings, terms.noise[at], mask.as_ref(), &mut random))
+            .map(|at| self.mapped(&mut b, at, parameters, terms.noise[at], mask.as_ref(), &mut random))
             .collect::<Result<Vec<_>>>()?;
         let mut trainable: Vec<String> =
             self.networks().flat_map(Network::trainable).map(str::to_owned).collect();
         let [mut loss, mut validation] =
-            align(&mut b, settings, &terms.pairs, &mapped, mask.as_ref(), &mut trainable);
+            align(&mut b, parameters, &terms.pairs, &mapped, mask.as_ref(), &mut trainable);
         let errors: Option<Vec<[Value; 2]>> = mapped.iter().map(|mapped| mapped.errors.clone()).collect();
         if let Some(errors) = errors {
             b.output("alignment", &loss, DType::F32, &[]);
@@ -108,12 +118,12 @@ impl Model {
                 parts.fold(first, |sum, part| b.add(&sum, &part))
             });
             b.output("reconstruction", &trained, DType::F32, &[]);
-            loss = losses::plus(&mut b, &loss, settings.reconstruction, &trained);
-            validation = losses::plus(&mut b, &validation, settings.reconstruction, &validated);
+            loss = losses::plus(&mut b, &loss, parameters.reconstruction, &trained);
+            validation = losses::plus(&mut b, &validation, parameters.reconstruction, &validated);
         }
         b.output("loss", &loss, DType::F32, &[]);
         b.output("validation", &validation, DType::F32, &[]);
-        let after = self.spectral_norm(&mut b, settings, seed)?;
+        let after = self.spectral_norm(&mut b, parameters, seed)?;
         let names: Vec<&str> = trainable.iter().map(String::as_str).collect();
         let mut objective = Objective::new(b.finish()?, &names)?;
         for (port, draw) in random {
@@ -132,16 +142,16 @@ impl Model {
         self.maps.iter().chain(&self.decoders)
     }
 
-    /// One modality's pass through its networks; adds its ports, and those of `random` to fill with noise.
+    /// Adds one modality's ports and networks to the graph, and its ports of random numbers to `random`.
     fn mapped(
         &self,
         b: &mut Builder,
         at: usize,
-        settings: &Settings,
+        parameters: &MlpParameters,
         noise: f64,
         mask: Option<&BatchMask>,
         random: &mut Vec<(String, NoiseDistribution)>,
-    ) -> Result<Mapped> {
+    ) -> Result<MappedItems> {
         let (name, shape) = (&self.names[at], self.maps[at].shape());
         let port = |b: &mut Builder, name: &str, width: usize| {
             b.input(name, DType::F32, &[Dim::named("batch"), width.into()])
@@ -155,10 +165,10 @@ impl Model {
             random.push((name, NoiseDistribution::Normal));
         }
         let mut dropout = None;
-        if settings.dropout > 0.0 && shape.hidden > 0 {
+        if parameters.dropout > 0.0 && shape.hidden > 0 {
             let name = format!("dropout/{name}");
             dropout = Some(port(b, &name, shape.hidden)?);
-            random.push((name, NoiseDistribution::Mask { keep: 1.0 - settings.dropout }));
+            random.push((name, NoiseDistribution::Mask { keep: 1.0 - parameters.dropout }));
         }
         let map = self.maps[at].bind(b);
         let outputs =
@@ -183,13 +193,13 @@ impl Model {
                 }
             })
         });
-        Ok(Mapped { trained, validated, errors })
+        Ok(MappedItems { trained, validated, errors })
     }
 
     /// The bounds on the layers, and the vectors of their power iterations as weights of the objective.
-    fn spectral_norm(&self, b: &mut Builder, settings: &Settings, seed: u64) -> Result<Option<Graph>> {
-        let Some(limit) = settings.spectral_norm else { return Ok(None) };
-        if settings.hidden == 0 {
+    fn spectral_norm(&self, b: &mut Builder, parameters: &MlpParameters, seed: u64) -> Result<Option<Graph>> {
+        let Some(limit) = parameters.spectral_norm else { return Ok(None) };
+        if parameters.hidden == 0 {
             return Err(Error::invalid(
                 "parameter `spectral_norm`: expected hidden units to bound, got `hidden` = 0",
             ));
@@ -210,9 +220,9 @@ impl Model {
 /// The alignment losses of the training and of the validation; their own weights are added to `trainable`.
 fn align(
     b: &mut Builder,
-    settings: &Settings,
+    parameters: &MlpParameters,
     pairs: &[(usize, usize)],
-    mapped: &[Mapped],
+    mapped: &[MappedItems],
     mask: Option<&BatchMask>,
     trainable: &mut Vec<String>,
 ) -> [Value; 2] {
@@ -221,18 +231,20 @@ fn align(
         trainable.push(name.to_owned());
         b.constant(name, Tensor::scalar(first as f32))
     };
-    let temperature = match settings.loss {
-        Loss::Mse => None,
-        Loss::Infonce | Loss::Siglip => Some(scalar(b, "loss/log_temperature", settings.temperature.ln())),
+    let temperature = match parameters.loss {
+        MlpLoss::Mse => None,
+        MlpLoss::Infonce | MlpLoss::Siglip => {
+            Some(scalar(b, "loss/log_temperature", parameters.temperature.ln()))
+        }
     };
-    let bias = match settings.loss {
-        // the odds of a true pair among a batch
-        Loss::Siglip => Some(scalar(b, "loss/bias", -(settings.batch as f64).ln())),
-        Loss::Mse | Loss::Infonce => None,
+    let bias = match parameters.loss {
+        // the log odds of a pair among a batch
+        MlpLoss::Siglip => Some(scalar(b, "loss/bias", -(parameters.batch as f64).ln())),
+        MlpLoss::Mse | MlpLoss::Infonce => None,
     };
     let masks: Vec<_> =
         pairs.iter().map(|&(first, second)| mask.map(|mask| mask.pair(b, [first, second]))).collect();
-    let views: [fn(&Mapped) -> &Value; 2] = [|mapped| &mapped.trained, |mapped| &mapped.validated];
+    let views: [fn(&MappedItems) -> &Value; 2] = [|mapped| &mapped.trained, |mapped| &mapped.validated];
     views.map(|of| {
         let terms: Vec<Value> = pairs
             .iter()
@@ -250,7 +262,7 @@ fn align(
     })
 }
 
-/// A front's coordinates of items.
-pub(crate) fn front_graph(front: &Front) -> Result<Graph> {
-    front.graph().map_err(plugin_error)
+/// The graph of a projection, `x` to `u`.
+pub(crate) fn projection_graph(projection: &PrincipalProjection) -> Result<Graph> {
+    projection.graph().map_err(plugin_error)
 }

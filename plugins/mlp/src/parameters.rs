@@ -1,4 +1,4 @@
-//! What a recipe may set of the mlp aligner.
+//! The parameters of the mlp aligner.
 
 use chiasm_closed_form::cca::CcaParams;
 use chiasm_plugin::{Choice, Parameters, PerModality};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The loss of a pair of modalities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "lowercase")]
-pub enum Loss {
+pub enum MlpLoss {
     /// Contrasts each pair with the other pairs of the mini-batch, both ways (van den Oord et al. 2018).
     Infonce,
     /// Decides for each pair alone whether it belongs together (Zhai et al. 2023).
@@ -19,10 +19,10 @@ pub enum Loss {
 /// The parameters of the mlp aligner; those that are not set are chosen.
 #[derive(Debug, Clone, Serialize, Deserialize, Parameters)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct MlpParameters {
     /// The loss of a pair of modalities.
-    #[parameter(default = Loss::Infonce)]
-    pub loss: Loss,
+    #[parameter(default = MlpLoss::Infonce)]
+    pub loss: MlpLoss,
     /// The temperature at the first step; it is learned.
     #[parameter(default = 0.05, range = 1e-3..=10)]
     pub temperature: f64,
@@ -65,8 +65,8 @@ pub struct Settings {
     pub start: Option<CcaParams>,
 }
 
-impl Settings {
-    /// The steps given, else 150 for up to a thousand rows, and more with the square root of their number.
+impl MlpParameters {
+    /// Returns the given steps, else the default for this number of rows.
     pub(crate) fn steps_for(&self, rows: usize) -> u64 {
         self.steps.unwrap_or_else(|| chiasm_kit::steps(150, rows))
     }

@@ -1,71 +1,71 @@
-//! The training of an ensemble: items in the coordinates of their fronts, as examples.
+//! The training of an ensemble on the principal coordinates of items.
 
 use chiasm_closed_form::cca::Cca;
-use chiasm_closed_form::{Front, Views};
-use chiasm_kit::{Examples, Subset, apply, plugin_error};
+use chiasm_closed_form::{PrincipalProjection, Views};
+use chiasm_kit::{ItemSubset, TrainingExamples, apply, plugin_error};
 use chiasm_plugin::graph::{Tensor, TensorRef};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{TrainingLength, TrainingOptions, TrainingReport, TrainingRows};
 use chiasm_plugin::{Error, Result, Services};
 
 use crate::ensemble::Ensemble;
-use crate::model::{Model, Terms, front_graph};
-use crate::settings::Settings;
+use crate::model::{LossTerms, MlpMember, projection_graph};
+use crate::parameters::MlpParameters;
 
-/// Checks of the validation loss in a training.
+/// Number of checks of the validation loss in a training.
 const CHECKS: u64 = 15;
-/// Checks without a better one that end it.
+/// Number of checks without improvement that end it.
 const PATIENCE: u64 = 6;
-/// The step between the members' seeds.
+/// The difference between the seeds of consecutive members.
 const SEED_STEP: u64 = 0x9e37_79b9;
 
-/// What an ensemble is trained on.
-pub(crate) struct Training<'a, 's> {
+/// The data and parameters of an ensemble's training.
+pub(crate) struct EnsembleTraining<'a, 's> {
     names: Vec<&'a str>,
     pairs: Vec<(usize, usize)>,
-    fronts: Vec<Front>,
+    projections: Vec<PrincipalProjection>,
     noise: Vec<f64>,
-    items: &'a Subset<'s>,
-    settings: &'a Settings,
+    items: &'a ItemSubset<'s>,
+    parameters: &'a MlpParameters,
     services: &'a Services<'a>,
 }
 
 /// Tensors of a batch's ports, one row for each example.
 type Batch = Vec<(String, Tensor)>;
 
-impl<'a, 's> Training<'a, 's> {
-    /// A training on these items from this start; `views` names the modalities.
+impl<'a, 's> EnsembleTraining<'a, 's> {
+    /// Prepares a training on these items from this start; `views` names the modalities.
     pub(crate) fn new(
         views: &'a Views<'_>,
-        items: &'a Subset<'s>,
+        items: &'a ItemSubset<'s>,
         start: &Cca,
-        settings: &'a Settings,
+        parameters: &'a MlpParameters,
         services: &'a Services<'a>,
     ) -> Result<Self> {
         let names = views.names();
-        let fronts = start.maps.iter().zip(&items.items);
-        let fronts = fronts
-            .map(|(map, items)| Front::new(map, items.view()).map_err(plugin_error))
+        let projections = start.maps.iter().zip(&items.items);
+        let projections = projections
+            .map(|(map, items)| PrincipalProjection::new(map, items.view()).map_err(plugin_error))
             .collect::<Result<Vec<_>>>()?;
         let chosen = start.parameters.ridges(&names).unwrap_or_else(|| vec![0.0; names.len()]);
-        let noise = (names.iter().zip(&fronts).zip(chosen))
-            .map(|((name, front), chosen)| {
-                let given = settings.noise.as_ref().and_then(|noise| noise.get(name));
-                front.noise(given.copied().unwrap_or(chosen))
+        let noise = (names.iter().zip(&projections).zip(chosen))
+            .map(|((name, projection), chosen)| {
+                let given = parameters.noise.as_ref().and_then(|noise| noise.get(name));
+                projection.noise(given.copied().unwrap_or(chosen))
             })
             .collect();
         let pairs = views.scored_pairs();
-        Ok(Self { names, pairs, fronts, noise, items, settings, services })
+        Ok(Self { names, pairs, projections, noise, items, parameters, services })
     }
 
-    /// Trains every member for so many steps; with items to validate on, the weights of the best check are
-    /// kept.
+    /// Trains every member for `steps` steps. If there are items to validate on, the weights of the best
+    /// check are kept.
     pub(crate) fn run(
         self,
         steps: u64,
-        validation: Option<&Subset<'_>>,
+        validation: Option<&ItemSubset<'_>>,
     ) -> Result<(Ensemble, Vec<TrainingReport>)> {
-        let examples = Examples::new(&self.items.row_lists(), &self.pairs);
+        let examples = TrainingExamples::new(&self.items.row_lists(), &self.pairs);
         let pairs = examples.present_pairs(&self.pairs);
         let alone = (0..self.names.len()).find(|at| !pairs.iter().any(|&(a, b)| a == *at || b == *at));
         if let Some(at) = alone {
@@ -75,7 +75,7 @@ impl<'a, 's> Training<'a, 's> {
                 if self.pairs.len() < self.names.len() { "the anchor" } else { "another modality" }
             )));
         }
-        let validation = validation.map(|items| (items, Examples::new(&items.row_lists(), &pairs)));
+        let validation = validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &pairs)));
         let validation = validation.filter(|(_, examples)| !examples.is_empty());
         let masked = !examples.are_complete()
             || validation.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
@@ -86,17 +86,17 @@ impl<'a, 's> Training<'a, 's> {
         };
         let (own, held_out) = (borrowed(&own), borrowed(&held_out));
         let rows = TrainingRows { training: &own, validation: &held_out };
-        let terms = Terms { pairs, masked, noise: self.noise };
+        let terms = LossTerms { pairs, masked, noise: self.noise };
         let (mut members, mut reports) = (Vec::new(), Vec::new());
-        for member in 0..self.settings.members as u64 {
+        for member in 0..self.parameters.members as u64 {
             let seed = self.services.seed().wrapping_add(SEED_STEP.wrapping_mul(member + 1));
-            let mut model = Model::new(&self.names, &self.fronts, self.settings, seed)?;
-            let objective = model.objective(self.settings, &terms, seed)?;
+            let mut model = MlpMember::new(&self.names, &self.projections, self.parameters, seed)?;
+            let objective = model.objective(self.parameters, &terms, seed)?;
             let options = TrainingOptions {
-                learning_rate: self.settings.learning_rate,
-                weight_decay: self.settings.weight_decay,
+                learning_rate: self.parameters.learning_rate,
+                weight_decay: self.parameters.weight_decay,
                 length: TrainingLength::Steps(steps),
-                batch: self.settings.batch,
+                batch: self.parameters.batch,
                 warmup: steps / 10,
                 validation: 0.0,
                 check_every: Some(steps.div_ceil(CHECKS)),
@@ -109,16 +109,16 @@ impl<'a, 's> Training<'a, 's> {
             members.push(model);
             reports.push(trained.report);
         }
-        Ok((Ensemble { fronts: self.fronts, members }, reports))
+        Ok((Ensemble { projections: self.projections, members }, reports))
     }
 
     /// The examples as tensors of the batch ports.
-    fn batch(&self, items: &Subset<'_>, examples: &Examples, masked: bool) -> Result<Batch> {
+    fn batch(&self, items: &ItemSubset<'_>, examples: &TrainingExamples, masked: bool) -> Result<Batch> {
         let mut batch = Vec::new();
-        for (at, (front, items)) in self.fronts.iter().zip(&items.items).enumerate() {
+        for (at, (projection, items)) in self.projections.iter().zip(&items.items).enumerate() {
             let coordinates = match items.nrows() {
-                0 => Array2::zeros((1, front.coordinates())),
-                _ => apply(self.services, &front_graph(front)?, items.view())?,
+                0 => Array2::zeros((1, projection.coordinates())),
+                _ => apply(self.services, &projection_graph(projection)?, items.view())?,
             };
             batch.push((format!("items/{}", self.names[at]), examples.select(at, coordinates.view())?));
         }

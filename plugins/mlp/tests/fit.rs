@@ -5,13 +5,13 @@ mod common;
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
-use chiasm_mlp::Mlp;
+use chiasm_mlp::MlpAligner;
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::{Code, InverseKind, Json, Learned, Result, json};
 use common::{AlignData, TestHost, through};
 
 fn fit(host: &TestHost, x: &Array2<f32>, y: &Array2<f32>, parameters: &Json) -> Result<Learned> {
-    AlignData::complete(&[("image", x), ("text", y)]).fit::<Mlp>(host, parameters)
+    AlignData::complete(&[("image", x), ("text", y)]).fit::<MlpAligner>(host, parameters)
 }
 
 fn rsum(host: &TestHost, learned: &Learned, x: &Array2<f32>, y: &Array2<f32>) -> f64 {
@@ -96,7 +96,7 @@ fn the_notes_compare_with_the_closed_forms_and_the_result_is_never_worse_than_it
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_and_what_was_chosen_gives_them_again() {
+fn the_same_seed_and_the_chosen_parameters_give_the_same_bytes() {
     let [x, y] = linear(120, 2);
     let parameters =
         json!({ "members": 2, "steps": 12, "hidden": 8, "batch": 32, "blend": 0.5, "loss": "siglip" });
@@ -135,7 +135,7 @@ fn decoders_approximate_an_inverse_of_every_modality() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_by_name() {
+fn contradictory_parameters_are_refused_by_name() {
     let host = TestHost::new(1);
     let [x, y] = linear(60, 4);
     for (parameters, word) in [
@@ -157,8 +157,8 @@ fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[test]
-fn parameters_are_those_of_the_list() {
-    chiasm_kit::testing::check_parameters::<Mlp>();
+fn unknown_and_invalid_parameters_are_refused() {
+    chiasm_kit::testing::check_parameters::<MlpAligner>();
 }
 
 /// Twelve and ten columns; the second modality is a noisy linear map of the first four columns of the first.

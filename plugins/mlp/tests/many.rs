@@ -5,7 +5,7 @@ mod common;
 
 use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
-use chiasm_mlp::Mlp;
+use chiasm_mlp::MlpAligner;
 use chiasm_plugin::ndarray::{Array2, Axis};
 use chiasm_plugin::{Code, Json, Learned, json};
 use common::{AlignData, TestHost, through};
@@ -69,8 +69,8 @@ fn three_modalities_without_any_correlation_are_aligned() {
         "hidden": 128, "members": 1, "steps": 600, "batch": 256, "learning_rate": 5e-3, "dropout": 0.0,
         "noise": 1e-4, "temperature": 0.1,
     });
-    let learned = training.fit::<Mlp>(&host, &parameters).unwrap();
-    let start = training.fit::<Mlp>(&host, &without_start(&learned)).unwrap();
+    let learned = training.fit::<MlpAligner>(&host, &parameters).unwrap();
+    let start = training.fit::<MlpAligner>(&host, &without_start(&learned)).unwrap();
     for pair in [[0, 1], [0, 2], [1, 2]] {
         let (got, linear) = (rsum(&host, &learned, &test, pair), rsum(&host, &start, &test, pair));
         assert!(linear < 60.0, "pair {pair:?}: a linear map finds: {linear}");
@@ -96,7 +96,7 @@ fn an_anchor_binds_modalities_that_share_no_row() {
     (data.modalities[0].1, data.modalities[0].2) = keep(0..200, 0);
     (data.modalities[2].1, data.modalities[2].2) = keep(200..400, 2);
     let parameters = json!({ "members": 1, "steps": 60, "hidden": 16, "batch": 128, "blend": 0.5 });
-    let learned = data.fit::<Mlp>(&host, &parameters).unwrap();
+    let learned = data.fit::<MlpAligner>(&host, &parameters).unwrap();
     let found = rsum(&host, &learned, &test, [0, 2]);
     assert!(found > 150.0, "{found}");
 }
@@ -104,7 +104,7 @@ fn an_anchor_binds_modalities_that_share_no_row() {
 /// Several texts a row and a fifth of all items missing: a fit on everything is no worse on new rows than one
 /// on the complete rows.
 #[test]
-fn incomplete_rows_are_worth_their_items() {
+fn incomplete_rows_are_used() {
     let host = TestHost::new(2);
     let (items, test) = (linear(300, 5), linear(300, 6));
     let mut random = Random::new(7);
@@ -121,9 +121,9 @@ fn incomplete_rows_are_worth_their_items() {
         (*kept, *rows) = (items[at].select(Axis(0), &places), places);
     }
     let parameters = json!({ "members": 1, "steps": 60, "hidden": 16, "batch": 64, "blend": 0.5 });
-    let all = data.fit::<Mlp>(&host, &parameters).unwrap();
+    let all = data.fit::<MlpAligner>(&host, &parameters).unwrap();
     let only = [0, 1, 2].map(|at| items[at].select(Axis(0), &complete_rows));
-    let fewer = complete(&only).fit::<Mlp>(&host, &parameters).unwrap();
+    let fewer = complete(&only).fit::<MlpAligner>(&host, &parameters).unwrap();
     let mean = |learned: &Learned| {
         [[0, 1], [0, 2], [1, 2]].map(|pair| rsum(&host, learned, &test, pair)).iter().sum::<f64>() / 3.0
     };
@@ -139,14 +139,14 @@ fn validation_rows_choose_and_are_not_fitted_on() {
     let mut data = complete(&linear(160, 8));
     data.validation = (120..160).collect();
     let parameters = json!({ "members": 1, "steps": 10, "hidden": 8, "batch": 32 });
-    let chosen = data.fit::<Mlp>(&host, &parameters).unwrap();
+    let chosen = data.fit::<MlpAligner>(&host, &parameters).unwrap();
     assert_eq!(chosen.notes["held_out"]["comparison"]["rows"], 40.0);
     let fixed = chosen.parameters.clone();
-    let before = data.fit::<Mlp>(&host, &fixed).unwrap();
+    let before = data.fit::<MlpAligner>(&host, &fixed).unwrap();
     for (_, items, _) in &mut data.modalities {
         items.slice_axis_mut(Axis(0), (120..).into()).mapv_inplace(|x| 3.0 - x);
     }
-    let after = data.fit::<Mlp>(&host, &fixed).unwrap();
+    let after = data.fit::<MlpAligner>(&host, &fixed).unwrap();
     for ((chosen, before), after) in chosen.maps.iter().zip(&before.maps).zip(&after.maps) {
         assert_eq!(before.to_bytes().unwrap(), chosen.to_bytes().unwrap());
         assert_eq!(before.to_bytes().unwrap(), after.to_bytes().unwrap());
@@ -154,11 +154,11 @@ fn validation_rows_choose_and_are_not_fitted_on() {
 }
 
 #[test]
-fn a_modality_that_is_bound_to_nothing_is_refused_by_name() {
+fn an_unlinked_modality_is_refused_by_name() {
     let host = TestHost::new(1);
     let mut data = complete(&linear(80, 9));
     data.modalities[2].2 = (100..180).collect();
-    let refusal = data.fit::<Mlp>(&host, &json!({ "blend": 1.0 })).unwrap_err();
+    let refusal = data.fit::<MlpAligner>(&host, &json!({ "blend": 1.0 })).unwrap_err();
     assert_eq!(refusal.code(), Code::INVALID);
     assert!(refusal.message().contains("`sound`"), "{refusal}");
 }

@@ -6,11 +6,12 @@ use chiasm_plugin::{Aligner, Learned, ModalityCount, Result, Services, TrainingI
 
 /// Wasserstein-Procrustes of two modalities: a rotation from some pairs and from items without partners.
 #[derive(Debug)]
-pub struct OtMap;
+pub struct OtMapAligner;
 
-impl Aligner for OtMap {
+impl Aligner for OtMapAligner {
     const ID: &'static str = "ot-map";
-    const DOC: &'static str = "Wasserstein-Procrustes of two modalities: a rotation from some pairs and from items without partners.";
+    const DOC: &'static str = "Wasserstein-Procrustes of two modalities: a rotation from some pairs and from \
+                               items without partners.";
     type Parameters = OtMapParams;
 
     fn takes(_: &OtMapParams) -> ModalityCount {
@@ -22,6 +23,6 @@ impl Aligner for OtMap {
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [OtMap] }
+chiasm_plugin::export_plugin! { aligners: [OtMapAligner] }
 
-chiasm_kit::aligner_tests!(OtMap);
+chiasm_kit::aligner_tests!(OtMapAligner);

@@ -1,13 +1,13 @@
-//! The procrustes aligner: turns the leading axes of all encoders onto each other, and changes no distance.
+//! The procrustes aligner: rotates the principal axes of all encoders onto each other, and keeps distances.
 
 use chiasm_closed_form::procrustes::ProcrustesParams;
 use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
 
 /// Generalised Procrustes: turns the leading axes of every modality onto the others; keeps distances.
 #[derive(Debug)]
-pub struct Procrustes;
+pub struct ProcrustesAligner;
 
-impl Aligner for Procrustes {
+impl Aligner for ProcrustesAligner {
     const ID: &'static str = "procrustes";
     const DOC: &'static str =
         "Generalised Procrustes: turns the leading axes of every modality onto the others; keeps distances.";
@@ -22,6 +22,6 @@ impl Aligner for Procrustes {
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [Procrustes] }
+chiasm_plugin::export_plugin! { aligners: [ProcrustesAligner] }
 
-chiasm_kit::aligner_tests!(Procrustes);
+chiasm_kit::aligner_tests!(ProcrustesAligner);

@@ -5,9 +5,9 @@ use chiasm_plugin::{Aligner, Learned, Result, Services, TrainingItems};
 
 /// Ridge regression of every other modality on one, the anchor where there is one.
 #[derive(Debug)]
-pub struct Ridge;
+pub struct RidgeAligner;
 
-impl Aligner for Ridge {
+impl Aligner for RidgeAligner {
     const ID: &'static str = "ridge";
     const DOC: &'static str =
         "Ridge regression of every other modality on one, the anchor where there is one.";
@@ -18,6 +18,6 @@ impl Aligner for Ridge {
     }
 }
 
-chiasm_plugin::export_plugin! { aligners: [Ridge] }
+chiasm_plugin::export_plugin! { aligners: [RidgeAligner] }
 
-chiasm_kit::aligner_tests!(Ridge);
+chiasm_kit::aligner_tests!(RidgeAligner);

@@ -2,21 +2,27 @@
 
 use chiasm_plugin::graph::Value;
 
-use super::{SMALL, Tokens};
-use crate::layers::{Init, Layers};
+use super::{SMALL, TokenSequence};
+use crate::layers::{LayerBuilder, WeightInit};
 
 /// Sizes of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block {
+pub struct BlockSizes {
     /// Heads of every attention.
     pub heads: usize,
     /// Hidden units of every feed-forward network.
     pub hidden: usize,
 }
 
-impl Layers<'_> {
+impl LayerBuilder<'_> {
     /// `LayerNorm(z_B + MHA(z_B, z_A, z_A))`, the shape of `z_B`.
-    pub fn one_way(&mut self, name: &str, block: Block, queries: &Tokens, keys: &Tokens) -> Tokens {
+    pub fn one_way(
+        &mut self,
+        name: &str,
+        block: BlockSizes,
+        queries: &TokenSequence,
+        keys: &TokenSequence,
+    ) -> TokenSequence {
         let attended = self.multi_head(&format!("{name}/cross"), block.heads, queries, keys);
         let sum = self.b.add(&queries.values, &attended);
         queries.with(self.norm(&format!("{name}/norm"), &sum, queries.width))
@@ -25,7 +31,13 @@ impl Layers<'_> {
     /// One layer of a decoder (Vaswani et al. 2017, section 3.1, with the normalisation inside the residual):
     /// self-attention of the queries, cross-attention to the keys, which stay as they are, and a feed-forward
     /// network.
-    pub fn decoder(&mut self, name: &str, block: Block, queries: &Tokens, keys: &Tokens) -> Tokens {
+    pub fn decoder(
+        &mut self,
+        name: &str,
+        block: BlockSizes,
+        queries: &TokenSequence,
+        keys: &TokenSequence,
+    ) -> TokenSequence {
         let normed = queries.with(self.norm(&format!("{name}/self/norm"), &queries.values, queries.width));
         let attended = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
         let x = queries.with(self.b.add(&queries.values, &attended));
@@ -38,8 +50,13 @@ impl Layers<'_> {
     ///
     /// `x += MHA(LN x)`, `x += MHA(LN x, LN others)`, `x += FFN(LN x)`, with the normalisation inside the
     /// residual (Xiong et al. 2020), which trains deep stacks without a warm-up.
-    pub fn two_way(&mut self, name: &str, block: Block, streams: &[Tokens]) -> Vec<Tokens> {
-        let own: Vec<Tokens> = (streams.iter().enumerate())
+    pub fn two_way(
+        &mut self,
+        name: &str,
+        block: BlockSizes,
+        streams: &[TokenSequence],
+    ) -> Vec<TokenSequence> {
+        let own: Vec<TokenSequence> = (streams.iter().enumerate())
             .map(|(at, x)| {
                 let name = format!("{name}/{at}/self");
                 let normed = x.with(self.norm(&format!("{name}/norm"), &x.values, x.width));
@@ -47,7 +64,7 @@ impl Layers<'_> {
                 x.with(self.b.add(&x.values, &attended))
             })
             .collect();
-        let normed: Vec<Tokens> = (own.iter().enumerate())
+        let normed: Vec<TokenSequence> = (own.iter().enumerate())
             .map(|(at, x)| x.with(self.norm(&format!("{name}/{at}/cross/norm"), &x.values, x.width)))
             .collect();
         (own.iter().enumerate())
@@ -66,10 +83,10 @@ impl Layers<'_> {
     ///
     /// T are linear maps. The balance a lies in [0, 1] as the sigmoid of `<name>/<stream>/balance`, a scalar
     /// that starts at 0.
-    pub fn gated(&mut self, name: &str, streams: &[Tokens]) -> Value {
+    pub fn gated(&mut self, name: &str, streams: &[TokenSequence]) -> Value {
         let pooled: Vec<Value> = (streams.iter().enumerate())
             .map(|(at, own)| {
-                let translated: Vec<Tokens> = (streams.iter().enumerate())
+                let translated: Vec<TokenSequence> = (streams.iter().enumerate())
                     .map(|(from, other)| match from == at {
                         true => other.clone(),
                         false => {
@@ -80,7 +97,7 @@ impl Layers<'_> {
                     .collect();
                 let others = self.others(&translated, at);
                 let attended = self.plain_attention(&format!("{name}/{at}/cross"), own, &others);
-                let balance = self.weight(&format!("{name}/{at}/balance"), &[], Init::Constant(0.0));
+                let balance = self.weight(&format!("{name}/{at}/balance"), &[], WeightInit::Constant(0.0));
                 let balance = self.b.op("Sigmoid", &[&balance], &[]);
                 // a z + (1 - a) s = s + a (z - s)
                 let difference = self.b.sub(&own.values, &attended);
@@ -94,8 +111,8 @@ impl Layers<'_> {
     }
 
     /// Learned queries, `[count, width]`, repeated for each row of `like`: `[batch, count, width]`.
-    pub fn latents(&mut self, name: &str, count: usize, width: usize, like: &Tokens) -> Tokens {
-        let values = self.weight(&format!("{name}/latents"), &[1, count, width], Init::Normal(SMALL));
+    pub fn latents(&mut self, name: &str, count: usize, width: usize, like: &TokenSequence) -> TokenSequence {
+        let values = self.weight(&format!("{name}/latents"), &[1, count, width], WeightInit::Normal(SMALL));
         let shape = self.b.shape(&like.values);
         let first = self.b.ints("axes", &[0]);
         let batch = self.b.gather(&shape, &first, 0);
@@ -103,13 +120,19 @@ impl Layers<'_> {
         let batch = self.b.concat(&[&batch, &ones], 0);
         // Expanded here, because the engine refuses to broadcast the queries over an empty batch.
         let values = self.b.expand(&values, &batch);
-        Tokens { values, mask: None, width }
+        TokenSequence { values, mask: None, width }
     }
 
     /// One layer of a Perceiver (Jaegle et al. 2021): cross-attention of the latents to all tokens,
     /// self-attention among the latents and a feed-forward network. The cost is linear in the number of
     /// tokens.
-    pub fn latent(&mut self, name: &str, block: Block, latents: &Tokens, tokens: &Tokens) -> Tokens {
+    pub fn latent(
+        &mut self,
+        name: &str,
+        block: BlockSizes,
+        latents: &TokenSequence,
+        tokens: &TokenSequence,
+    ) -> TokenSequence {
         let x = self.cross_attention_residual(name, block, latents, tokens);
         let normed = x.with(self.norm(&format!("{name}/self/norm"), &x.values, x.width));
         let attended = self.multi_head(&format!("{name}/self"), block.heads, &normed, &normed);
@@ -118,7 +141,13 @@ impl Layers<'_> {
     }
 
     /// `x + MHA(LN x, LN keys)`.
-    fn cross_attention_residual(&mut self, name: &str, block: Block, x: &Tokens, keys: &Tokens) -> Tokens {
+    fn cross_attention_residual(
+        &mut self,
+        name: &str,
+        block: BlockSizes,
+        x: &TokenSequence,
+        keys: &TokenSequence,
+    ) -> TokenSequence {
         let queries = x.with(self.norm(&format!("{name}/cross/norm"), &x.values, x.width));
         let keys = keys.with(self.norm(&format!("{name}/cross/keys"), &keys.values, keys.width));
         let attended = self.multi_head(&format!("{name}/cross"), block.heads, &queries, &keys);
@@ -126,15 +155,15 @@ impl Layers<'_> {
     }
 
     /// `x + FFN(LN x)`.
-    fn feed_forward_residual(&mut self, name: &str, block: Block, x: &Tokens) -> Tokens {
+    fn feed_forward_residual(&mut self, name: &str, block: BlockSizes, x: &TokenSequence) -> TokenSequence {
         let normed = self.norm(&format!("{name}/feed/norm"), &x.values, x.width);
         let more = self.feed_forward(&format!("{name}/feed"), &normed, [x.width, block.hidden, x.width]);
         x.with(self.b.add(&x.values, &more))
     }
 
     /// All streams but one, concatenated; the stream itself when it is alone.
-    fn others(&mut self, streams: &[Tokens], at: usize) -> Tokens {
-        let others: Vec<&Tokens> =
+    fn others(&mut self, streams: &[TokenSequence], at: usize) -> TokenSequence {
+        let others: Vec<&TokenSequence> =
             streams.iter().enumerate().filter(|(from, _)| *from != at).map(|(_, other)| other).collect();
         if others.is_empty() { streams[at].clone() } else { self.joined(&others) }
     }
