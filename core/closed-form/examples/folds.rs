@@ -2,11 +2,12 @@
 //!
 //! `cargo run -p chiasm-closed-form --example folds -- X.npy Y.npy [METHOD PARAMETERS]`
 //!
-//! Rows of X and Y are paired. A method and its parameters as JSON, such as `cca '{"members": 1}'` or `ot-map
-//! '{"pairs": 20}'`, measure that one alone. Fold `j` tests the rows whose index is `j` modulo 5; everything
-//! is chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both directions in percent, at most
-//! 600), the same of fold 0, the same with the hubness bank, mean seconds of a fit; then the permutation null
-//! of the first: mean and standard deviation over random partners, and the share of them that does as well.
+//! Rows of X and Y are paired. A method and its parameters as JSON, such as `cca '{"members": 1}'` or
+//! `ot-map '{"pairs": 20}'`, measure this method alone. Fold `j` tests the rows whose index is `j` modulo 5;
+//! all parameters are chosen on the other rows. Columns: rsum (recall@1 + @5 + @10 of both directions in
+//! percent, at most 600), the same of fold 0, the same with the hubness bank, mean seconds of a fit; then
+//! the permutation null of the first: mean and standard deviation over random partners, and the share of
+//! them with at least the same rsum.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
@@ -27,9 +28,9 @@ use serde_json::{Value, json};
 
 const METHODS: [&str; 6] = ["mean-vector", "procrustes", "ot-map", "ridge", "cca", "kcca"];
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type ExampleResult<T> = Result<T, Box<dyn Error>>;
 
-fn main() -> Outcome<()> {
+fn main() -> ExampleResult<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [x, y, rest @ ..] = arguments.as_slice() else {
         return Err("expected: folds X.npy Y.npy [METHOD PARAMETERS]".into());
@@ -50,7 +51,7 @@ fn main() -> Outcome<()> {
         for fold in interleaved_folds(x.nrows(), 5)? {
             rows.push(measure(engine, method, &parameters, &x, &y, &fold)?);
         }
-        let over = |part: &dyn Fn(&Measured) -> f64| rows.iter().map(part).sum::<f64>() / rows.len() as f64;
+        let over = |part: &dyn Fn(&FoldScores) -> f64| rows.iter().map(part).sum::<f64>() / rows.len() as f64;
         let rsum = over(&|row| row.plain);
         let null: Vec<f64> = (0..NULL).map(|k| over(&|row| row.null[k])).collect();
         let mean = null.iter().sum::<f64>() / NULL as f64;
@@ -70,8 +71,8 @@ fn main() -> Outcome<()> {
 /// Random partners of the permutation null.
 const NULL: usize = 199;
 
-/// rsum without and with the bank, and with random partners; the seconds of the fit.
-struct Measured {
+/// The rsum without and with the bank and with random partners, and the seconds of the fit.
+struct FoldScores {
     plain: f64,
     bank: f64,
     null: Vec<f64>,
@@ -85,13 +86,13 @@ fn measure(
     x: &Array2<f32>,
     y: &Array2<f32>,
     fold: &CrossValidationFold,
-) -> Outcome<Measured> {
+) -> ExampleResult<FoldScores> {
     let part = |rows: &[usize]| (x.select(Axis(0), rows), y.select(Axis(0), rows));
     let (train, test) = (part(&fold.train), part(&fold.test));
     let start = Instant::now();
     let [first, second] = fit(method, parameters, &Views::paired(train.0.view(), train.1.view())?)?;
     let seconds = start.elapsed().as_secs_f64();
-    let run = |graph: &Graph, rows: &Array2<f32>| -> Outcome<Array2<f32>> {
+    let run = |graph: &Graph, rows: &Array2<f32>| -> ExampleResult<Array2<f32>> {
         let input = Tensor::f32(&[rows.nrows(), rows.ncols()], rows.iter().copied().collect())?;
         let session = engine.session(graph, &SessionOptions::default())?;
         let (_, output) = session.run(&[(&graph.inputs()[0].name, &input)])?.remove(0);
@@ -106,15 +107,15 @@ fn measure(
         let partners = b.select(Axis(0), &random.permutation(b.nrows()));
         Ok(Ranks::of_embeddings(a.view(), partners.view())?.rsum())
     });
-    let null = null.collect::<Outcome<Vec<f64>>>()?;
+    let null = null.collect::<ExampleResult<Vec<f64>>>()?;
     let clouds = [bank_a.view(), bank_b.view()];
     let tail = |own: usize, z: &Array2<f32>| run(&bank_tail(own, &clouds, TOP, WEIGHT)?, z);
     let (a, b) = (tail(0, &a)?, tail(1, &b)?);
-    Ok(Measured { plain, bank: Ranks::of_embeddings(a.view(), b.view())?.rsum(), null, seconds })
+    Ok(FoldScores { plain, bank: Ranks::of_embeddings(a.view(), b.view())?.rsum(), null, seconds })
 }
 
-fn fit(method: &str, parameters: &Value, views: &Views<'_>) -> Outcome<[Graph; 2]> {
-    fn of<P: Method>(value: Value, views: &Views<'_>) -> Outcome<[Graph; 2]> {
+fn fit(method: &str, parameters: &Value, views: &Views<'_>) -> ExampleResult<[Graph; 2]> {
+    fn of<P: Method>(value: Value, views: &Views<'_>) -> ExampleResult<[Graph; 2]> {
         let fitted = serde_json::from_value::<P>(value)?.fit_views(views, FitContext::default())?;
         Ok([fitted.maps[0].graph()?, fitted.maps[1].graph()?])
     }
@@ -130,7 +131,7 @@ fn fit(method: &str, parameters: &Value, views: &Views<'_>) -> Outcome<[Graph; 2
     }
 }
 
-fn read(path: &str) -> Outcome<Array2<f32>> {
+fn read(path: &str) -> ExampleResult<Array2<f32>> {
     let file = npyz::NpyFile::new(std::io::BufReader::new(std::fs::File::open(path)?))?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
     let [rows, columns] = shape[..] else {

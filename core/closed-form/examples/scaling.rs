@@ -4,7 +4,7 @@
 //!
 //! METHOD ROWS WIDTHS are `cca 800 1280,384,288,256` when not given. Modalities show one latent vector of 40
 //! numbers, with noise; a fifth of the items of each is missing. Two, three, ... of the widths are fitted in
-//! turn, everything chosen inside.
+//! turn, with all parameters chosen.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
@@ -18,11 +18,11 @@ use chiasm_geometry::random::Random;
 use ndarray::{Array2, Axis};
 
 /// Items and their rows.
-type Cloud = (Array2<f32>, Vec<usize>);
+type ModalityItems = (Array2<f32>, Vec<usize>);
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type ScalingResult<T> = Result<T, Box<dyn Error>>;
 
-fn main() -> Outcome<()> {
+fn main() -> ScalingResult<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let given = |at: usize, usual: &str| arguments.get(at).map_or(usual, String::as_str).to_owned();
     let (method, rows) = (given(0, "cca"), given(1, "800").parse::<usize>()?);
@@ -46,16 +46,16 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn view(at: usize, (items, rows): &Cloud) -> View<'_> {
+fn view(at: usize, (items, rows): &ModalityItems) -> View<'_> {
     View { name: format!("m{at}"), blocks: vec![items.ncols()], items: items.view(), rows: rows.clone() }
 }
 
-fn fit<P: Method + Default>(views: &Views<'_>) -> Outcome<f64> {
+fn fit<P: Method + Default>(views: &Views<'_>) -> ScalingResult<f64> {
     let fitted = P::default().fit_views(views, FitContext::default())?;
     Ok(fitted.report.map_or(0.0, |report| report.score))
 }
 
-fn clouds(rows: usize, widths: &[usize]) -> Vec<Cloud> {
+fn clouds(rows: usize, widths: &[usize]) -> Vec<ModalityItems> {
     let mut random = Random::new(1);
     let mut noise = |n, d| Array2::from_shape_simple_fn((n, d), || random.normal() as f32);
     let latent = noise(rows, 40);

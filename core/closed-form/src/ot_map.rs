@@ -81,7 +81,7 @@ pub enum PlanSolver {
     Emd,
 }
 
-/// What a turned item goes through on its way to the items of the reference.
+/// How a rotated item is mapped to the items of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "lowercase")]
 pub enum MapKind {
@@ -172,7 +172,7 @@ impl OtMapParams {
         let (to, from) = (views.reference(), 1 - views.reference());
         let clouds = |at: usize| PartnerClouds::of(&prepared[at], &parts[at], k);
         let (a, b) = (clouds(from), clouds(to));
-        let mut turn = self.turns(&a, &b, context)?;
+        let mut turn = self.rotation(&a, &b, context)?;
         let mut attention = None;
         match self.map {
             MapKind::Orthogonal => {}
@@ -262,7 +262,7 @@ impl OtMapParams {
     }
 
     /// Returns the rotation after all iterations; without pairs, the one whose last plan has the least cost.
-    fn turns(&self, a: &PartnerClouds, b: &PartnerClouds, context: FitContext<'_>) -> Result<Array2<f64>> {
+    fn rotation(&self, a: &PartnerClouds, b: &PartnerClouds, context: FitContext<'_>) -> Result<Array2<f64>> {
         let (first, second) = a.known.shared(&b.known);
         let pull = product(&first.t(), &second)?;
         if a.rest.is_empty() || b.rest.is_empty() {

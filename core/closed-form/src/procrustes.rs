@@ -157,12 +157,12 @@ fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<
         let rows = |b: usize| if rotations[b].is_some() { crosses[at][b].1 } else { 0 };
         ((0..count).map(rows).sum::<usize>(), std::cmp::Reverse(at))
     }) {
-        rotations[next] = Some(turned_onto(next, &crosses, &rotations)?);
+        rotations[next] = Some(rotation_onto(next, &crosses, &rotations)?);
     }
     for _ in 0..if count == 2 { 0 } else { turns } {
         let mut moved: f64 = 0.0;
         for at in (0..count).filter(|&at| at != reference) {
-            let next = turned_onto(at, &crosses, &rotations)?;
+            let next = rotation_onto(at, &crosses, &rotations)?;
             if let Some(last) = &rotations[at] {
                 moved = moved.max((&next - last).iter().map(|d| d * d).sum::<f64>().sqrt());
             }
@@ -176,7 +176,7 @@ fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<
 }
 
 /// The rotation of one modality onto the sum of all others that have one.
-fn turned_onto(
+fn rotation_onto(
     at: usize,
     crosses: &[Vec<(Array2<f64>, usize)>],
     rotations: &[Option<Array2<f64>>],

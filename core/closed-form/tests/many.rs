@@ -11,14 +11,14 @@ use chiasm_closed_form::{
 use chiasm_geometry::linalg::thin_svd;
 use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::Ranks;
-use common::{Cloud, bytes, engine, fit_views, gap, part, run, shared_latents, views};
+use common::{TestModality, bytes, engine, fit_views, gap, part, run, shared_latents, views};
 use ndarray::{Array2, Axis, Slice};
 use serde_json::{Value, json};
 
 const WIDTHS: [(&str, usize); 3] = [("image", 12), ("text", 10), ("sound", 8)];
 
 /// The images of the clouds' items under a fit.
-fn images<P>(fitted: &Fitted<P>, clouds: &[Cloud]) -> Vec<Array2<f32>> {
+fn images<P>(fitted: &Fitted<P>, clouds: &[TestModality]) -> Vec<Array2<f32>> {
     let engine = engine().unwrap();
     let maps = fitted.maps.iter().map(|map| map.graph().unwrap());
     maps.zip(clouds).map(|(map, cloud)| run(engine, &map, &cloud.1)).collect()
@@ -27,18 +27,18 @@ fn images<P>(fitted: &Fitted<P>, clouds: &[Cloud]) -> Vec<Array2<f32>> {
 /// The fit on rows below `train`, of which each modality has those that `holds` says, and the images of all
 /// other rows.
 fn fit_and_map<P: Method>(
-    clouds: &[Cloud],
+    clouds: &[TestModality],
     train: usize,
     holds: impl Fn(usize, usize) -> bool,
     parameters: Value,
 ) -> Vec<Array2<f32>> {
-    let fitted_on: Vec<Cloud> = clouds
+    let fitted_on: Vec<TestModality> = clouds
         .iter()
         .enumerate()
         .map(|(at, cloud)| part(cloud, |row| row < train && holds(at, row)))
         .collect();
     let fitted: Fitted<P> = fit_views(&views(&fitted_on, Some("text")), parameters).unwrap();
-    let tests: Vec<Cloud> = clouds.iter().map(|cloud| part(cloud, |row| row >= train)).collect();
+    let tests: Vec<TestModality> = clouds.iter().map(|cloud| part(cloud, |row| row >= train)).collect();
     images(&fitted, &tests)
 }
 
@@ -54,7 +54,7 @@ fn generalised_procrustes_recovers_known_rotations() {
     }
     let mut random = Random::new(1);
     let cloud = Array2::from_shape_fn((120, 6), |(_, j)| (random.normal() / (1.0 + j as f64)) as f32);
-    let mut turned = |name| -> Cloud {
+    let mut turned = |name| -> TestModality {
         let basis = Array2::from_shape_simple_fn((6, 6), || random.normal());
         (name, cloud.dot(&thin_svd(basis.view()).unwrap().u.mapv(|v| v as f32)), (0..120).collect())
     };
@@ -86,7 +86,7 @@ fn a_pair_that_no_row_holds_is_completed_through_a_third_modality() {
     let mut random = Random::new(3);
     let mut noise = |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal() as f32);
     let latent = noise(2100, 4);
-    let mut cloud = |name, d, level: f32| -> Cloud {
+    let mut cloud = |name, d, level: f32| -> TestModality {
         (name, latent.dot(&noise(4, d)) + noise(2100, d) * level, (0..2100).collect())
     };
     let clouds = vec![cloud("image", 9, 0.5), cloud("text", 8, 0.01), cloud("sound", 7, 0.5)];
@@ -140,7 +140,7 @@ fn rows_that_lack_a_modality_are_used() {
 }
 
 /// Scores of every pair of modalities, in the order of [`WIDTHS`].
-fn scores<P: Method>(clouds: &[Cloud], parameters: &Value) -> Vec<Array2<f32>> {
+fn scores<P: Method>(clouds: &[TestModality], parameters: &Value) -> Vec<Array2<f32>> {
     let fitted: Fitted<P> = fit_views(&views(clouds, Some("text")), parameters.clone()).unwrap();
     let z = images(&fitted, clouds);
     let of = |name: &str| &z[clouds.iter().position(|cloud| cloud.0 == name).unwrap()];
@@ -156,7 +156,7 @@ fn order_is_free<P: Method>(parameters: &Value) {
     clouds[2] = part(&clouds[2], |row| row % 4 != 2);
     let first = scores::<P>(&clouds, parameters);
     for order in [[2, 0, 1], [1, 2, 0], [2, 1, 0]] {
-        let other: Vec<Cloud> = order.map(|at| clouds[at].clone()).into();
+        let other: Vec<TestModality> = order.map(|at| clouds[at].clone()).into();
         for (a, b) in first.iter().zip(scores::<P>(&other, parameters)) {
             // 1e-4: single precision, and where alternating turns end
             assert!(gap(a, &b) < 1e-4, "{order:?}: {}", gap(a, &b));
@@ -186,8 +186,9 @@ fn copies_count_once<P: Method>(parameters: &Value) {
     let mut copied = clouds.clone();
     let places: Vec<usize> = (0..60).flat_map(|row| std::iter::repeat_n(row, 1 + row % 3)).collect();
     copied[1] = ("text", clouds[1].1.select(Axis(0), &places), places);
-    let fit =
-        |clouds: &[Cloud]| -> Fitted<P> { fit_views(&views(clouds, None), parameters.clone()).unwrap() };
+    let fit = |clouds: &[TestModality]| -> Fitted<P> {
+        fit_views(&views(clouds, None), parameters.clone()).unwrap()
+    };
     let (plain, several) = (images(&fit(&clouds), &clouds), images(&fit(&copied), &clouds));
     for (a, b) in [(0, 1), (1, 2), (0, 2)] {
         let off = gap(&plain[a].dot(&plain[b].t()), &several[a].dot(&several[b].t()));
@@ -209,7 +210,7 @@ fn copies_of_an_item_in_its_row_change_nothing() {
     copies_count_once::<CcaParams>(&json!({ "curve": "unit", "settings": setting }));
 }
 
-fn refits<P: Method>(clouds: &[Cloud], anchor: Option<&str>) {
+fn refits<P: Method>(clouds: &[TestModality], anchor: Option<&str>) {
     let first: Fitted<P> = fit_views(&views(clouds, anchor), json!({})).unwrap();
     let chosen = serde_json::to_value(&first.parameters).unwrap();
     let again: Fitted<P> = fit_views(&views(clouds, anchor), chosen.clone()).unwrap();
@@ -239,7 +240,7 @@ fn validation_rows_choose_and_are_not_fitted_on() {
     for cloud in &mut altered {
         cloud.1.slice_axis_mut(Axis(0), Slice::from(90..)).mapv_inplace(f32::cos);
     }
-    let with = |clouds: &[Cloud], parameters: Value| -> Fitted<CcaParams> {
+    let with = |clouds: &[TestModality], parameters: Value| -> Fitted<CcaParams> {
         let all = views(clouds, None).all().to_vec();
         fit_views(&Views::new(all, None, (90..120).collect()).unwrap(), parameters).unwrap()
     };

@@ -56,7 +56,7 @@ fn rows_of_one_modality_are_matched() {
     let kept: Vec<usize> = (0..300).filter(|row| *row < 6 || row % 8 != 0).collect();
     // nothing but the first six rows says who belongs to whom
     let rows = kept.iter().enumerate().map(|(at, row)| if *row < 6 { *row } else { 1000 + at }).collect();
-    let clouds: Vec<common::Cloud> =
+    let clouds: Vec<common::TestModality> =
         vec![("image", x.clone(), (0..300).collect()), ("text", y.select(ndarray::Axis(0), &kept), rows)];
     for (anchor, solver) in [(None, "sinkhorn"), (Some("image"), "sinkhorn"), (None, "emd")] {
         let given = json!({ "dimensions": 10, "solver": solver });

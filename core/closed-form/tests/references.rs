@@ -1,6 +1,6 @@
-//! The maps, run by the engine, against SciPy and scikit-learn (see reference/make.py).
+//! Compares the maps, run by the engine, with SciPy and scikit-learn (see reference/make.py).
 //!
-//! Compared are the cosines of held-out pairs. Tolerance 2e-5: the graphs are of single precision and the
+//! The cosines of held-out pairs are compared. Tolerance 2e-5: the graphs are of single precision and the
 //! widest amplification in these cases is about 100.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its case has failed")]
 
@@ -57,7 +57,7 @@ fn settings() -> Value {
 }
 
 #[test]
-fn cca_without_a_ridge_is_the_textbook_one() {
+fn cca_without_a_ridge_equals_textbook_cca() {
     let given = json!({ "ridge": 0.0, "dimensions": 4, "power": 1.0 });
     check::<CcaParams>("cca", plain(given));
 }
@@ -82,12 +82,12 @@ fn kernel_cca_is_cca_on_centred_kernels() {
 }
 
 #[test]
-fn procrustes_is_scipys() {
+fn procrustes_equals_scipy() {
     check::<ProcrustesParams>("procrustes", plain(json!({ "dimensions": 5 })));
 }
 
 #[test]
-fn ridge_is_scikit_learns_in_both_directions() {
+fn ridge_equals_scikit_learn_in_both_directions() {
     check::<RidgeParams>("ridge", plain(json!({ "onto": "second", "ridge": 0.07 })));
     check::<RidgeParams>("ridge_back", plain(json!({ "onto": "first", "ridge": 0.2 })));
 }
@@ -105,7 +105,7 @@ fn cca_of_three_modalities_is_maxvar_also_with_missing_rows() {
     let other = json!({ "ridge": ridges([0.3, 0.1, 0.1]), "dimensions": 5, "power": 0.5 });
     for rows in ["complete", "missing", "apart"] {
         let kept: Vec<Vec<usize>> = serde_json::from_value(case[rows]["rows"].clone()).unwrap();
-        let clouds: Vec<common::Cloud> =
+        let clouds: Vec<common::TestModality> =
             (0..3).map(|at| (names[at], items[at].select(Axis(0), &kept[at]), kept[at].clone())).collect();
         for (expected, settings) in [("one", json!([one])), ("joined", json!([one, other]))] {
             let given = json!({ "curve": "unit", "settings": settings });
@@ -132,8 +132,9 @@ fn several_items_of_a_row_are_weighted_pairs() {
     let (first, second) = (array(&case["first"]), array(&case["second"]));
     let rows: Vec<usize> = serde_json::from_value(case["rows"].clone()).unwrap();
     let train = case["train"].as_u64().unwrap() as usize;
-    let clouds: Vec<common::Cloud> = vec![("first", first, (0..52).collect()), ("second", second, rows)];
-    let fitted_on: Vec<common::Cloud> =
+    let clouds: Vec<common::TestModality> =
+        vec![("first", first, (0..52).collect()), ("second", second, rows)];
+    let fitted_on: Vec<common::TestModality> =
         clouds.iter().map(|cloud| common::part(cloud, |row| row < train)).collect();
     let given = json!({ "curve": "unit", "ridge": 0.0, "dimensions": 4, "power": 1.0 });
     let fitted = common::fit_views::<CcaParams>(&common::views(&fitted_on, None), given).unwrap();

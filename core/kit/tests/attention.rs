@@ -1,4 +1,4 @@
-//! Attention against PyTorch's values and derivatives, and at its edges, as graphs in the engine.
+//! Compares attention with PyTorch's values and derivatives, and checks edge cases, as graphs in the engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ fn against_pytorch(
 }
 
 #[test]
-fn every_block_is_pytorchs() {
+fn every_block_equals_pytorch() {
     against_pytorch("multi_head", &[2, 4, WIDTH], "ab", |layers, tokens| {
         layers.multi_head("n", 2, &tokens[1], &tokens[0])
     });
@@ -189,7 +189,7 @@ fn fused(graph: &Graph, a: &Tensor, mask_a: &Tensor, b: &Tensor, mask_b: &Tensor
 }
 
 #[test]
-fn hidden_tokens_do_not_matter_whatever_they_hold() {
+fn masked_tokens_have_no_influence() {
     let graph = everything(4);
     let (a, b) = (sines("a", &[2, 3, 3], 1.0), sines("b", &[2, 2, 3], 1.0));
     let plain = fused(&graph, &a, &ones(&[2, 3]), &b, &ones(&[2, 2]));
@@ -206,7 +206,7 @@ fn hidden_tokens_do_not_matter_whatever_they_hold() {
 }
 
 #[test]
-fn absent_modalities_single_tokens_and_empty_batches_are_ordinary() {
+fn absent_modalities_single_tokens_and_empty_batches_give_finite_values() {
     let graph = everything(4);
     let row = |out: &[f32], at: usize| out[at * 6 * WIDTH..(at + 1) * 6 * WIDTH].to_vec();
     let (a, b) = (sines("a", &[3, 1, 3], 1.0), sines("b", &[3, 2, 3], 1.0));
@@ -238,8 +238,7 @@ fn long_sequences_are_finite() {
     assert!(out.iter().all(|x| x.is_finite()));
 }
 
-/// A query without a key gets nothing from the values: what is left is the bias of the last layer, which is
-/// zero at first.
+/// The output of a query without a key is the bias of the last layer, which is zero at first.
 #[test]
 fn a_query_without_a_key_gets_zeros() {
     let mut weights = WeightStore::new(1);

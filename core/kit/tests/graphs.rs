@@ -1,4 +1,4 @@
-//! Losses against PyTorch's values, and the network's start and bound, as graphs in the engine.
+//! Compares losses with PyTorch's values, and checks a network's start and spectral bound, in the engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use chiasm_kit::{Network, losses};
@@ -42,7 +42,7 @@ fn loss(build: impl Fn(&mut Builder, &Value, &Value) -> Value) -> f32 {
 
 /// Stored by reference/losses.py; 1e-5 relative is rounding of single precision over 49 terms.
 #[test]
-fn losses_are_pytorchs() {
+fn losses_equal_pytorch() {
     let temperature = |b: &mut Builder| b.constant("log_temperature", Tensor::scalar(0.2_f32.ln()));
     let infonce = loss(|b, x, y| {
         let t = temperature(b);

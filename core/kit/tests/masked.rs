@@ -135,7 +135,7 @@ fn by_hand(loss: Loss, vectors: &[Array2<f64>; 3]) -> f64 {
 
 /// 1e-5 relative is rounding of single precision over some tens of terms.
 #[test]
-fn masked_losses_are_those_written_out() {
+fn masked_losses_equal_explicit_sums() {
     let examples = TrainingExamples::new(&ROWS, &PAIRS);
     let vectors = [0, 1, 2].map(|at| items(at).mapv(f64::from));
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {
@@ -148,7 +148,7 @@ fn masked_losses_are_those_written_out() {
 /// Central differences of the sums in double precision with a step of 1e-5 are exact to 1e-9; single
 /// precision is not. Each item counts with all the examples that it stands in.
 #[test]
-fn gradients_of_masked_losses_are_finite_differences() {
+fn gradients_of_masked_losses_equal_finite_differences() {
     let examples = TrainingExamples::new(&ROWS, &PAIRS);
     let inputs = batch(&examples);
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {
@@ -172,7 +172,7 @@ fn gradients_of_masked_losses_are_finite_differences() {
     }
 }
 
-/// Whatever stands in the place of an absent item, the loss keeps its bits and the gradient there is zero.
+/// The values of an absent item do not change the bits of the loss, and their gradient is zero.
 #[test]
 fn absent_items_have_no_influence() {
     let examples = TrainingExamples::new(&ROWS, &PAIRS);
@@ -201,7 +201,7 @@ fn absent_items_have_no_influence() {
 /// A batch without any pair of two modalities, as a small one may be, has a loss of 0 for them and no NaN in
 /// its gradient.
 #[test]
-fn a_batch_without_a_pair_has_no_loss_of_it() {
+fn a_batch_without_a_pair_has_zero_loss() {
     let rows: [&[usize]; 3] = [&[0, 1], &[0, 1], &[2]];
     let examples = TrainingExamples::new(&rows, &[(0, 1)]);
     let sound = Array2::from_elem((1, WIDTH), 0.5_f32);
@@ -219,7 +219,7 @@ fn a_batch_without_a_pair_has_no_loss_of_it() {
 
 /// Complete rows: the plain loss and the masked one are the same number, to rounding.
 #[test]
-fn a_mask_that_hides_nothing_changes_nothing() {
+fn a_mask_without_hidden_items_changes_nothing() {
     let rows: [&[usize]; 3] = [&[0, 1, 2, 3]; 3];
     let examples = TrainingExamples::new(&rows, &PAIRS);
     assert!(examples.are_complete());

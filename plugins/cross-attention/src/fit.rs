@@ -117,29 +117,29 @@ fn check_keys(model: &FusionNetwork, services: &Services<'_>) -> Result<()> {
 
 /// The training of the network, with modality dropout and dropout.
 fn objective(model: &FusionNetwork, head: &TaskHead, weights: &mut WeightStore) -> Result<Objective> {
-    let set = &model.parameters;
+    let parameters = &model.parameters;
     let mut random = Vec::new();
     let mut layers = LayerBuilder::new("cross-attention", weights);
     let mut hide = |layers: &mut LayerBuilder<'_>, name: &str, mask: Value| -> Result<Value> {
-        if set.modality_dropout == 0.0 {
+        if parameters.modality_dropout == 0.0 {
             return Ok(mask);
         }
         let port = format!("keep/{name}");
         let drawn = layers.b.input(&port, DType::F32, &[Dim::named("batch"), 1.into()])?;
-        random.push((port, NoiseDistribution::Mask { keep: 1.0 - set.modality_dropout }));
+        random.push((port, NoiseDistribution::Mask { keep: 1.0 - parameters.modality_dropout }));
         // 0 or 1, without the scale of dropout
         let kept = layers.b.sign(&drawn);
         Ok(layers.b.mul(&mask, &kept))
     };
     let FusedStreams { row: mut fused, width, sum, .. } = model.fused(&mut layers, &mut hide)?;
-    if set.dropout > 0.0 {
+    if parameters.dropout > 0.0 {
         let drawn = layers.b.input("keep", DType::F32, &[Dim::named("batch"), width.into()])?;
-        random.push(("keep".to_owned(), NoiseDistribution::Mask { keep: 1.0 - set.dropout }));
+        random.push(("keep".to_owned(), NoiseDistribution::Mask { keep: 1.0 - parameters.dropout }));
         fused = layers.b.mul(&fused, &drawn);
     }
-    let answer = head.answer(&mut layers, set, &fused, width, sum.as_ref());
+    let answer = head.answer(&mut layers, parameters, &fused, width, sum.as_ref());
     let target = layers.b.input("target", DType::F32, &[Dim::named("batch"), head.columns().into()])?;
-    let loss = head.loss(&mut layers, set, &answer, &target);
+    let loss = head.loss(&mut layers, parameters, &answer, &target);
     layers.b.output("loss", &loss, DType::F32, &[]);
     let graph = layers.finish()?;
     let names: Vec<&str> = weights.iter().map(|(name, _)| name).collect();
@@ -157,7 +157,7 @@ fn train(
     target: ArrayViewD<'_, f32>,
     services: &Services<'_>,
 ) -> Result<TrainedWeights> {
-    let set = &model.parameters;
+    let parameters = &model.parameters;
     let dense: Vec<(&str, CowArray<'_, f32, IxDyn>)> = (arrays.iter())
         .map(|(name, array)| (name.as_str(), array.as_standard_layout()))
         .chain([("target", target.as_standard_layout())])
@@ -170,13 +170,13 @@ fn train(
         })
         .collect::<Result<_>>()?;
     let options = TrainingOptions {
-        learning_rate: set.learning_rate,
-        weight_decay: set.weight_decay,
-        length: TrainingLength::Epochs(set.epochs),
-        batch: set.batch,
+        learning_rate: parameters.learning_rate,
+        weight_decay: parameters.weight_decay,
+        length: TrainingLength::Epochs(parameters.epochs),
+        batch: parameters.batch,
         clip: Some(CLIP),
         validation: HELD_OUT,
-        patience: Some(set.patience),
+        patience: Some(parameters.patience),
         seed: services.seed(),
         ..TrainingOptions::default()
     };

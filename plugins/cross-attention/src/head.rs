@@ -70,14 +70,14 @@ impl TaskHead {
     pub(crate) fn answer(
         &self,
         layers: &mut LayerBuilder<'_>,
-        set: &CrossAttentionParameters,
+        parameters: &CrossAttentionParameters,
         fused: &Value,
         width: usize,
         sum: Option<&Value>,
     ) -> Value {
-        let mut raw = match set.mode {
+        let mut raw = match parameters.mode {
             FusionMode::Late => layers.linear("head", fused, width, self.columns),
-            _ => layers.feed_forward("head", fused, [width, set.hidden, self.columns]),
+            _ => layers.feed_forward("head", fused, [width, parameters.hidden, self.columns]),
         };
         if let Some(sum) = sum {
             let gain = layers.weight("head/gain", &[self.columns], WeightInit::Constant(0.0));
@@ -99,7 +99,7 @@ impl TaskHead {
     pub(crate) fn loss(
         &self,
         layers: &mut LayerBuilder<'_>,
-        set: &CrossAttentionParameters,
+        parameters: &CrossAttentionParameters,
         answer: &Value,
         target: &Value,
     ) -> Value {
@@ -133,7 +133,7 @@ impl TaskHead {
             }
             TaskKind::Retrieval => {
                 #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
-                let first = set.temperature.ln() as f32;
+                let first = parameters.temperature.ln() as f32;
                 let temperature = layers.weight("log_temperature", &[], WeightInit::Constant(first));
                 let target = layers.b.l2_normalise(target, -1, TINY);
                 losses::infonce(&mut layers.b, answer, &target, &temperature, None)

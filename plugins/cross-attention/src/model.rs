@@ -168,11 +168,11 @@ impl FusionNetwork {
 
     /// Fuses by attention over tokens.
     fn fuse_tokens(&self, layers: &mut LayerBuilder<'_>, inputs: &[FusionStreamInput]) -> FusedStreams {
-        let set = &self.parameters;
-        let (width, block) = (set.width, self.block());
+        let parameters = &self.parameters;
+        let (width, block) = (parameters.width, self.block());
         let mut streams: Vec<TokenSequence> = (self.streams.iter().zip(inputs))
             .map(|(stream, input)| {
-                let positions = set.positions.unwrap_or(stream.longest);
+                let positions = parameters.positions.unwrap_or(stream.longest);
                 let (name, tokens, mask) = (stream.name.as_str(), &input.values, &input.mask);
                 let input = TokenInput { name, tokens, mask, width: stream.width, positions };
                 layers.embed_tokens(&input, width)
@@ -180,7 +180,7 @@ impl FusionNetwork {
             .collect();
         let sequences = streams.clone();
         let mut records = Vec::new();
-        let (row, width) = match set.mode {
+        let (row, width) = match parameters.mode {
             FusionMode::Decoder | FusionMode::OneWay => {
                 (self.attend_from_query(layers, streams, &mut records), width)
             }
@@ -193,7 +193,7 @@ impl FusionNetwork {
             }
             FusionMode::Latent => (self.attend_from_latents(layers, &streams, &mut records), width),
             _ => {
-                for name in (0..set.depth).map(|layer| format!("fusion/{layer}")) {
+                for name in (0..parameters.depth).map(|layer| format!("fusion/{layer}")) {
                     streams = layers.two_way(&name, block, &streams);
                     for (at, stream) in streams.iter().enumerate() {
                         let name = format!("{name}/{at}/cross");

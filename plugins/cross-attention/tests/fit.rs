@@ -21,32 +21,32 @@ const COLOURS: usize = 3;
 const OBJECT: usize = KEYS + COLOURS;
 const WORD: usize = KEYS + 1;
 
-/// A small random stream, so that the test's world depends on nothing.
-struct Dice(u64);
+/// A small random generator, so that the test data depend on nothing else.
+struct SeededRandom(u64);
 
-impl Dice {
+impl SeededRandom {
     fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from((self.0 >> 33) % sides as u64).unwrap()
     }
 }
 
-/// Pictures of four objects, each shape once, in any order and colour; questions name a shape; the answer is
-/// its colour.
+/// Pictures of four objects, each shape once, in any order and colour. A question names a shape; the answer
+/// is its colour.
 ///
-/// The pooled picture says which colours there are and not where, and the question alone says nothing: who
-/// sees only pooled vectors can at best name the picture's commonest colour, right in 0.55 of the cases (the
-/// mean share of the commonest of three colours among four draws is 0.56).
-struct World {
+/// The pooled picture gives the colours but not their shapes, and the question alone gives nothing. So a
+/// model of pooled vectors can at best answer the picture's most common colour, which is right in 0.55 of
+/// the cases (the mean share of the most common of three colours among four draws is 0.56).
+struct ObjectQuestions {
     pictures: Array3<f32>,
     questions: Array3<f32>,
     question_mask: Array2<f32>,
     answers: Array2<f32>,
 }
 
-impl World {
+impl ObjectQuestions {
     fn new(rows: usize, seed: u64) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = SeededRandom(seed);
         let mut world = Self {
             pictures: Array3::zeros((rows, KEYS, OBJECT)),
             questions: Array3::zeros((rows, 2, WORD)),
@@ -153,7 +153,7 @@ impl World {
     }
 }
 
-impl World {
+impl ObjectQuestions {
     /// The mean attention weight of the object asked for, and the mean sum of the weights of a picture.
     fn attention(&self, host: &TestHost, graph: &Graph) -> (f32, f32) {
         let shares = &self.run(host, graph, &[])["attention.image"];
@@ -177,7 +177,8 @@ fn small(mode: &str, epochs: u64) -> Json {
 /// 600 test rows: an accuracy of 0.55 is known to within 0.04 (two standard errors).
 #[test]
 fn attention_answers_what_pooled_vectors_cannot() {
-    let (host, training, test) = (TestHost::new(3), World::new(2000, 1), World::new(600, 2));
+    let (host, training, test) =
+        (TestHost::new(3), ObjectQuestions::new(2000, 1), ObjectQuestions::new(600, 2));
     let fit = |mode: &str| training.fit(&host, TaskKind::Classification, &small(mode, 24)).unwrap().graph;
     let pooled = ["concat", "late"].map(|mode| test.accuracy(&host, &fit(mode), &[]));
     assert!(pooled.iter().all(|share| (0.45..0.65).contains(share)), "{pooled:?}");
@@ -212,8 +213,9 @@ fn attention_answers_what_pooled_vectors_cannot() {
 
 #[test]
 fn every_mode_serves_every_task() {
-    let (host, training) = (TestHost::new(5), World::new(60, 4));
-    let (none, single, few) = (World::new(0, 7), World::new(1, 5), World::new(7, 6));
+    let (host, training) = (TestHost::new(5), ObjectQuestions::new(60, 4));
+    let (none, single, few) =
+        (ObjectQuestions::new(0, 7), ObjectQuestions::new(1, 5), ObjectQuestions::new(7, 6));
     let kinds = [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
     let modes = [
         "decoder",
@@ -247,10 +249,11 @@ fn every_mode_serves_every_task() {
     }
 }
 
-/// Numbers come back in their own units, far from zero and one.
+/// Predictions have the units of the targets, far from zero and one.
 #[test]
 fn regression_answers_in_the_targets_units() {
-    let (host, mut training, mut test) = (TestHost::new(3), World::new(2000, 1), World::new(200, 2));
+    let (host, mut training, mut test) =
+        (TestHost::new(3), ObjectQuestions::new(2000, 1), ObjectQuestions::new(200, 2));
     for world in [&mut training, &mut test] {
         world.answers.mapv_inplace(|x| 1000.0 + 50.0 * x);
     }
@@ -263,7 +266,7 @@ fn regression_answers_in_the_targets_units() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
-    let training = World::new(80, 1);
+    let training = ObjectQuestions::new(80, 1);
     let fit = |seed| {
         let fused =
             training.fit(&TestHost::new(seed), TaskKind::Classification, &small("two-way", 2)).unwrap();
@@ -275,8 +278,8 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn invalid_requests_are_refused_with_a_correction() {
-    let (host, mut world) = (TestHost::new(1), World::new(40, 1));
-    let refused = |world: &World, parameters: Json| {
+    let (host, mut world) = (TestHost::new(1), ObjectQuestions::new(40, 1));
+    let refused = |world: &ObjectQuestions, parameters: Json| {
         world.fit(&host, TaskKind::Classification, &parameters).unwrap_err().message().to_owned()
     };
     for (parameters, words) in [
@@ -288,7 +291,7 @@ fn invalid_requests_are_refused_with_a_correction() {
         let message = refused(&world, parameters);
         assert!(message.contains(words), "expected `{words}` in: {message}");
     }
-    let spec = FusionSpec { task: None, ..World::spec(TaskKind::Classification) };
+    let spec = FusionSpec { task: None, ..ObjectQuestions::spec(TaskKind::Classification) };
     let error = CrossAttentionFusion::fit_json(&spec, &Inputs::of(&[]), &json!({}), &Services::of(&host))
         .unwrap_err();
     assert!(error.message().contains("needs a task"), "{error}");

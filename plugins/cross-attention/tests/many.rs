@@ -25,25 +25,25 @@ const MODES: [&str; 10] =
 
 /// Rows of some modalities. The class is marked on one token of the sound; everything else is noise.
 #[derive(Clone)]
-struct World {
+struct MarkedSounds {
     tokens: Vec<Array3<f32>>,
     masks: Vec<Array2<f32>>,
     target: Array2<f32>,
 }
 
-/// A small random stream, so that the test's world depends on nothing else.
-struct Dice(u64);
+/// A small random generator, so that the test data depend on nothing else.
+struct RandomStream(u64);
 
-impl Dice {
+impl RandomStream {
     fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from((self.0 >> 33) % sides as u64).unwrap()
     }
 }
 
-impl World {
+impl MarkedSounds {
     fn new(modalities: usize, rows: usize, seed: u64) -> Self {
-        let mut dice = Dice(seed);
+        let mut dice = RandomStream(seed);
         let mut tokens: Vec<Array3<f32>> = (0..modalities)
             .map(|at| {
                 Array3::from_shape_simple_fn((rows, LENGTHS[at], WIDTHS[at]), || {
@@ -147,15 +147,15 @@ fn small(mode: &str, epochs: u64) -> Json {
 }
 
 /// Every set of hidden modalities, one a row, in every mode, with three and with four: finite answers of the
-/// right shape, which do not depend on what stands in the place of a hidden modality, and attention that goes
+/// right shape, which do not depend on the values of a hidden modality, and attention that goes
 /// to the modalities that are present.
 #[test]
 fn every_mode_takes_three_and_four_modalities_with_any_of_them_hidden() {
     let host = TestHost::new(5);
     for (count, mode) in [3, 4].into_iter().flat_map(|count| MODES.map(|mode| (count, mode))) {
         let is_hidden = |row: usize, at: usize| row >> at & 1 == 1;
-        let mut training = World::new(count, 40, 4);
-        let mut test = World::new(count, 1 << count, 6);
+        let mut training = MarkedSounds::new(count, 40, 4);
+        let mut test = MarkedSounds::new(count, 1 << count, 6);
         for at in 0..count {
             training.hide(at, |row| row % (count + 1) == at);
             test.hide(at, |row| is_hidden(row, at));
@@ -185,11 +185,12 @@ fn every_mode_takes_three_and_four_modalities_with_any_of_them_hidden() {
     }
 }
 
-/// The third of four modalities alone says which class it is; the query is another. 200 test rows: 0.7 is ten
-/// standard errors above the chance of a third, near which answers stay where the sound is hidden.
+/// Only the third of four modalities determines the class; the query is another one. 200 test rows: 0.7 is
+/// ten standard errors above the chance of a third, near which answers stay where the sound is hidden.
 #[test]
-fn every_mode_finds_the_modality_that_answers() {
-    let (host, training, test) = (TestHost::new(3), World::new(4, 600, 1), World::new(4, 200, 2));
+fn every_mode_uses_the_informative_modality() {
+    let (host, training, test) =
+        (TestHost::new(3), MarkedSounds::new(4, 600, 1), MarkedSounds::new(4, 200, 2));
     let mut silent = test.clone();
     silent.hide(2, |_| true);
     let fitted = MODES.map(|mode| {

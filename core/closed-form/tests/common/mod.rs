@@ -1,4 +1,4 @@
-//! What the tests share: an engine, clouds, and a graph run on an array.
+//! Shared by the tests: an engine, synthetic modalities, and running a graph on an array.
 #![allow(
     dead_code,
     clippy::allow_attributes,
@@ -14,7 +14,7 @@ use chiasm_testing::{Requirement, skip};
 use ndarray::{Array2, Axis};
 use serde_json::Value;
 
-/// The engine; without one the test is skipped.
+/// Returns the engine; if there is none, the test is skipped.
 pub fn engine() -> Option<&'static Engine> {
     match Engine::open(&EngineSearch::from_environment(None)) {
         Ok(engine) => Some(engine),
@@ -25,7 +25,7 @@ pub fn engine() -> Option<&'static Engine> {
     }
 }
 
-/// A graph with one input and one output, run on rows.
+/// Runs a graph with one input and one output on rows.
 pub fn run(engine: &Engine, graph: &Graph, rows: &Array2<f32>) -> Array2<f32> {
     graph.verify_learned().unwrap();
     let input = Tensor::f32(&[rows.nrows(), rows.ncols()], rows.iter().copied().collect()).unwrap();
@@ -69,11 +69,11 @@ pub fn fit_views<P: Method>(views: &Views<'_>, parameters: Value) -> Result<Fitt
 }
 
 /// A modality: its name, its items and their rows.
-pub type Cloud = (&'static str, Array2<f32>, Vec<usize>);
+pub type TestModality = (&'static str, Array2<f32>, Vec<usize>);
 
 /// One view of each cloud, an encoder each.
-pub fn views<'a>(clouds: &'a [Cloud], anchor: Option<&str>) -> Views<'a> {
-    let view = |(name, items, rows): &'a Cloud| View {
+pub fn views<'a>(clouds: &'a [TestModality], anchor: Option<&str>) -> Views<'a> {
+    let view = |(name, items, rows): &'a TestModality| View {
         name: (*name).to_owned(),
         blocks: vec![items.ncols()],
         items: items.view(),
@@ -84,7 +84,7 @@ pub fn views<'a>(clouds: &'a [Cloud], anchor: Option<&str>) -> Views<'a> {
 }
 
 /// The items of a cloud that lie in these rows.
-pub fn part(cloud: &Cloud, holds: impl Fn(usize) -> bool) -> Cloud {
+pub fn part(cloud: &TestModality, holds: impl Fn(usize) -> bool) -> TestModality {
     let places: Vec<usize> = (0..cloud.2.len()).filter(|&at| holds(cloud.2[at])).collect();
     let rows = places.iter().map(|&at| cloud.2[at]).collect();
     (cloud.0, cloud.1.select(Axis(0), &places), rows)
@@ -95,8 +95,13 @@ pub fn bytes<P>(fitted: &Fitted<P>) -> Vec<Vec<u8>> {
     fitted.maps.iter().map(|map| map.graph().unwrap().to_bytes().unwrap()).collect()
 }
 
-/// Modalities that show one latent vector for each of `n` rows, with noise.
-pub fn shared_latents(n: usize, widths: &[(&'static str, usize)], latent: usize, seed: u64) -> Vec<Cloud> {
+/// Modalities that are noisy linear functions of one latent vector for each of `n` rows.
+pub fn shared_latents(
+    n: usize,
+    widths: &[(&'static str, usize)],
+    latent: usize,
+    seed: u64,
+) -> Vec<TestModality> {
     let mut random = Random::new(seed);
     let mut noise = |rows, columns| Array2::from_shape_simple_fn((rows, columns), || random.normal() as f32);
     let z = noise(n, latent);
