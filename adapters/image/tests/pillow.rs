@@ -10,11 +10,11 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Cases {
-    cases: Vec<Case>,
+    cases: Vec<PillowCase>,
 }
 
 #[derive(Deserialize)]
-struct Case {
+struct PillowCase {
     kind: String,
     file: String,
     height: u32,
@@ -31,7 +31,7 @@ fn reference() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference")
 }
 
-fn cases(kind: &str) -> Vec<(Case, Vec<u8>, Vec<u8>)> {
+fn cases(kind: &str) -> Vec<(PillowCase, Vec<u8>, Vec<u8>)> {
     let all: Cases =
         serde_json::from_str(&fs::read_to_string(reference().join("cases.json")).unwrap()).unwrap();
     let golden = fs::read(reference().join("golden.bin")).unwrap();
@@ -46,7 +46,7 @@ fn cases(kind: &str) -> Vec<(Case, Vec<u8>, Vec<u8>)> {
 }
 
 /// Largest and mean difference in levels.
-fn difference(got: &Rgb, case: &Case, expected: &[u8]) -> (u8, f64) {
+fn difference(got: &Rgb, case: &PillowCase, expected: &[u8]) -> (u8, f64) {
     assert_eq!((got.width, got.height), (case.width, case.height), "{}", case.file);
     let differences = got.pixels.iter().zip(expected).map(|(&a, &b)| a.abs_diff(b));
     let sum: f64 = differences.clone().map(f64::from).sum();

@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Golden {
-    cases: Vec<Case>,
+    cases: Vec<TokenizerCase>,
 }
 
 #[derive(Deserialize)]
-struct Case {
+struct TokenizerCase {
     text: String,
     max_length: usize,
     ids: Vec<i64>,

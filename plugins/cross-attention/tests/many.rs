@@ -32,9 +32,9 @@ struct MarkedSounds {
 }
 
 /// A small random generator, so that the test data depend on nothing else.
-struct RandomStream(u64);
+struct MarkedSoundsRandom(u64);
 
-impl RandomStream {
+impl MarkedSoundsRandom {
     fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from((self.0 >> 33) % sides as u64).unwrap()
@@ -43,7 +43,7 @@ impl RandomStream {
 
 impl MarkedSounds {
     fn new(modalities: usize, rows: usize, seed: u64) -> Self {
-        let mut dice = RandomStream(seed);
+        let mut dice = MarkedSoundsRandom(seed);
         let mut tokens: Vec<Array3<f32>> = (0..modalities)
             .map(|at| {
                 Array3::from_shape_simple_fn((rows, LENGTHS[at], WIDTHS[at]), || {
