@@ -7,7 +7,7 @@ use abi_stable::type_layout::TypeLayout;
 
 /// Which side has the larger layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
+pub enum LayoutRelation {
     /// The other side has all that ours has, and maybe more.
     TheirsExtendsOurs,
     /// The other side is older: what it lacks is `None`, or its default body.
@@ -16,31 +16,34 @@ pub enum Direction {
 
 /// Neither layout extends the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
+pub struct LayoutMismatch {
     /// The first difference, in one line.
     pub line: String,
     /// abi_stable's whole text (a thousand lines and more).
     pub full: String,
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for LayoutMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }
 }
 
-impl std::error::Error for Mismatch {}
+impl std::error::Error for LayoutMismatch {}
 
 /// Accepts when their layout extends ours or ours extends theirs.
-pub fn check(ours: &'static TypeLayout, theirs: &'static TypeLayout) -> Result<Direction, Mismatch> {
+pub fn check(
+    ours: &'static TypeLayout,
+    theirs: &'static TypeLayout,
+) -> Result<LayoutRelation, LayoutMismatch> {
     let Err(forward) = check_layout_compatibility(ours, theirs) else {
-        return Ok(Direction::TheirsExtendsOurs);
+        return Ok(LayoutRelation::TheirsExtendsOurs);
     };
     if check_layout_compatibility(theirs, ours).is_ok() {
-        return Ok(Direction::OursExtendsTheirs);
+        return Ok(LayoutRelation::OursExtendsTheirs);
     }
     let full = forward.to_string();
-    Err(Mismatch { line: first_difference(&full), full })
+    Err(LayoutMismatch { line: first_difference(&full), full })
 }
 
 /// The first `Error:` paragraph of abi_stable's text, on one line and of bounded length.

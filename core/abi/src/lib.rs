@@ -29,9 +29,9 @@ pub use extensions::aligner::{AlignerModule, AlignerModule_Ref};
 pub use extensions::fusion::{FusionModule, FusionModule_Ref};
 pub use extensions::{FitJob, NamedBytes, Outcome, Reply};
 pub use root::{Extension, ExtensionModule, Root, Root_Ref, root_header, root_result};
-pub use services::{Services, Services_TO, ServicesRef, TrainJob, TrainOutcome, lend};
+pub use services::{Services, Services_TO, ServicesRef, TrainJob, TrainOutcome, borrow_services};
 pub use tensor::{NamedOwned, NamedTensor, OwnedTensor};
-pub use view::{DataType, Device, Element, Layout, MAX_RANK, TensorView, ViewError};
+pub use view::{DataType, Device, Element, MAX_RANK, TensorLayout, TensorView, ViewError};
 
 /// The ABI version, `major.minor.patch`: this crate's own.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -9,7 +9,7 @@ use abi_stable::prefix_type::{PrefixRef, PrefixRefTrait, PrefixTypeTrait};
 use abi_stable::std_types::{RErr, ROk, ROption, RStr};
 use abi_stable::type_layout::TypeLayout;
 
-use crate::compat::{self, Direction};
+use crate::compat::{self, LayoutRelation};
 use crate::{AdapterModule_Ref, AlignerModule_Ref, FusionModule_Ref};
 
 /// What a plugin shows first.
@@ -66,7 +66,7 @@ impl Extension {
     }
 
     /// The module as `M`, after the two-way layout check; and which way it held.
-    pub fn checked<M: ExtensionModule>(self) -> Result<(M, Direction), compat::Mismatch> {
+    pub fn checked<M: ExtensionModule>(self) -> Result<(M, LayoutRelation), compat::LayoutMismatch> {
         let direction = compat::check(M::LAYOUT, self.layout)?;
         // SAFETY: one layout extends the other, and a prefix type's accessors ask at run time which fields are there.
         Ok((unsafe { M::from_prefix_ref(self.module.cast()) }, direction))

@@ -61,6 +61,6 @@ pub trait Services: Send + Sync {
 pub type ServicesRef<'a> = Services_TO<'a, abi_stable::sabi_types::RRef<'a, ()>>;
 
 /// Lends services for one call.
-pub fn lend<S: Services>(services: &S) -> ServicesRef<'_> {
+pub fn borrow_services<S: Services>(services: &S) -> ServicesRef<'_> {
     Services_TO::from_ptr(abi_stable::sabi_types::RRef::new(services), abi_stable::sabi_trait::TD_Opaque)
 }

@@ -38,7 +38,7 @@ unsafe impl Send for OwnedTensor {}
 unsafe impl Sync for OwnedTensor {}
 
 /// What `owner` points to: one allocation for the elements' owner and the shape.
-struct Held<O> {
+struct OwnerAndShape<O> {
     owner: O,
     shape: [i64; MAX_RANK],
 }
@@ -55,19 +55,19 @@ impl OwnedTensor {
         if rank > MAX_RANK {
             return Err(ViewError::Rank { rank });
         }
-        let mut held = Box::new(Held { owner, shape: [0; MAX_RANK] });
-        held.shape.iter_mut().zip(shape).for_each(|(place, length)| *place = length);
-        let bytes = bytes(&held.owner);
+        let mut boxed = Box::new(OwnerAndShape { owner, shape: [0; MAX_RANK] });
+        boxed.shape.iter_mut().zip(shape).for_each(|(place, length)| *place = length);
+        let bytes = bytes(&boxed.owner);
         let (data, len_bytes) = (bytes.as_ptr(), bytes.len() as u64);
-        let held = Box::into_raw(held);
+        let boxed = Box::into_raw(boxed);
         Ok(Self {
             data,
             len_bytes,
             dtype,
             rank: rank as u32,
-            // SAFETY: `held` was boxed just above.
-            shape: unsafe { &raw const (*held).shape }.cast(),
-            owner: held.cast(),
+            // SAFETY: `boxed` was boxed just above.
+            shape: unsafe { &raw const (*boxed).shape }.cast(),
+            owner: boxed.cast(),
             release: release::<O>,
         })
     }
@@ -89,13 +89,13 @@ impl Drop for OwnedTensor {
     }
 }
 
-/// Drops what is held; a panic in its drop ends here.
+/// Drops what is boxed; a panic in its drop ends here.
 ///
 /// # Safety
 /// `owner` must be of [`OwnedTensor::new`], with the same `O`, and be released once.
 unsafe extern "C" fn release<O>(owner: *mut c_void) {
     // SAFETY: the caller's promise.
-    let owner = unsafe { Box::from_raw(owner.cast::<Held<O>>()) };
+    let owner = unsafe { Box::from_raw(owner.cast::<OwnerAndShape<O>>()) };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(owner))) {
         core::mem::forget(payload); // its drop might panic too
     }

@@ -116,7 +116,7 @@ unsafe impl Sync for TensorView<'_> {}
 
 /// The checked numbers of a view: all fit, in elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Layout {
+pub struct TensorLayout {
     rank: usize,
     shape: [usize; MAX_RANK],
     strides: [usize; MAX_RANK],
@@ -124,7 +124,7 @@ pub struct Layout {
     dense: bool,
 }
 
-impl Layout {
+impl TensorLayout {
     /// Length of each axis.
     pub fn shape(&self) -> &[usize] {
         &self.shape[..self.rank]
@@ -235,7 +235,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// Checks everything that reading needs: device, type, rank, signs, overflow, alignment, and that the last element lies within the bytes.
-    pub fn layout(&self) -> Result<Layout, ViewError> {
+    pub fn layout(&self) -> Result<TensorLayout, ViewError> {
         if self.device != Device::CPU {
             return Err(ViewError::Device { kind: self.device.kind, id: self.device.id });
         }
@@ -246,7 +246,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// The checked layout and the first element's address, read as `T`. The address is never null and always aligned.
-    pub fn elements<T: Element>(&self) -> Result<(*const T, Layout), ViewError> {
+    pub fn elements<T: Element>(&self) -> Result<(*const T, TensorLayout), ViewError> {
         if self.dtype != T::DTYPE {
             return Err(ViewError::Type { expected: T::DTYPE, got: self.dtype });
         }
@@ -256,7 +256,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// The elements as a slice, when they are in row-major order.
-    pub fn slice<T: Element>(&self) -> Result<(&'a [T], Layout), ViewError> {
+    pub fn slice<T: Element>(&self) -> Result<(&'a [T], TensorLayout), ViewError> {
         let (data, layout) = self.elements::<T>()?;
         if !layout.dense {
             return Err(ViewError::NotDense { strides: layout.strides().to_vec() });
@@ -266,7 +266,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// The elements as bytes, when they are in row-major order; for types that Rust has no number for.
-    pub fn bytes(&self) -> Result<(&'a [u8], Layout), ViewError> {
+    pub fn bytes(&self) -> Result<(&'a [u8], TensorLayout), ViewError> {
         let layout = self.layout()?;
         if !layout.dense {
             return Err(ViewError::NotDense { strides: layout.strides().to_vec() });
@@ -280,7 +280,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// Whether the last element lies within the bytes, at an aligned address.
-    fn fits(&self, layout: &Layout, size: usize) -> Result<(), ViewError> {
+    fn fits(&self, layout: &TensorLayout, size: usize) -> Result<(), ViewError> {
         let bytes = layout.elements.checked_mul(size).ok_or(ViewError::Overflow)?;
         if isize::try_from(bytes).is_err() || isize::try_from(self.len_bytes).is_err() {
             return Err(ViewError::Overflow);
@@ -308,7 +308,7 @@ impl<'a> TensorView<'a> {
 }
 
 /// Lengths and strides as unsigned numbers, the element count, and whether they are row-major.
-fn numbers(shape: &[i64], strides: &[i64]) -> Result<Layout, ViewError> {
+fn numbers(shape: &[i64], strides: &[i64]) -> Result<TensorLayout, ViewError> {
     let rank = shape.len();
     if rank > MAX_RANK {
         return Err(ViewError::Rank { rank });
@@ -316,7 +316,8 @@ fn numbers(shape: &[i64], strides: &[i64]) -> Result<Layout, ViewError> {
     if !strides.is_empty() && strides.len() != rank {
         return Err(ViewError::StrideCount { rank, strides: strides.len() });
     }
-    let mut layout = Layout { rank, shape: [0; MAX_RANK], strides: [0; MAX_RANK], elements: 1, dense: true };
+    let mut layout =
+        TensorLayout { rank, shape: [0; MAX_RANK], strides: [0; MAX_RANK], elements: 1, dense: true };
     // The product without zero axes must fit too: an empty array may not claim impossible axes.
     let mut product = 1usize;
     for axis in (0..rank).rev() {

@@ -1,7 +1,7 @@
 //! Two versions of one module: which pairs of host and plugin understand each other, and in how many words the others are told.
 #![expect(dead_code, reason = "only the layouts are compared")]
 
-use chiasm_abi::compat::{Direction, check};
+use chiasm_abi::compat::{LayoutRelation, check};
 use chiasm_abi::stable::StableAbi;
 
 macro_rules! version {
@@ -34,9 +34,9 @@ version!(broken {
 #[test]
 fn a_minor_is_understood_both_ways() {
     let (first, minor) = (<first::Module_Ref as StableAbi>::LAYOUT, <minor::Module_Ref as StableAbi>::LAYOUT);
-    assert_eq!(check(first, first), Ok(Direction::TheirsExtendsOurs));
-    assert_eq!(check(first, minor), Ok(Direction::TheirsExtendsOurs), "a newer plugin in an older host");
-    assert_eq!(check(minor, first), Ok(Direction::OursExtendsTheirs), "an older plugin in a newer host");
+    assert_eq!(check(first, first), Ok(LayoutRelation::TheirsExtendsOurs));
+    assert_eq!(check(first, minor), Ok(LayoutRelation::TheirsExtendsOurs), "a newer plugin in an older host");
+    assert_eq!(check(minor, first), Ok(LayoutRelation::OursExtendsTheirs), "an older plugin in a newer host");
 }
 
 #[test]

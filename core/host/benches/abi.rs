@@ -12,17 +12,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{AlignModality, AlignSpec, Data, EncoderSpec, Host, HostServices, Item, Level, Search};
+use chiasm_host::{
+    AlignModality, AlignSpec, BorrowedArray, EncoderSpec, Host, HostServices, Item, Level, PluginSearch,
+};
 use chiasm_plugin::objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::{Adapter, Services, json};
-use fixture_plain::Rows;
+use fixture_plain::RowNumbers;
 
 /// The most that a call may cost over a direct one.
 const LIMIT_NS: f64 = 200.0;
 
-struct Quiet;
+struct SilentServices;
 
-impl HostServices for Quiet {
+impl HostServices for SilentServices {
     fn log(&self, _: &str, _: Level, _: &str) {}
     fn progress(&self, _: u64, _: u64) -> bool {
         true
@@ -50,7 +52,7 @@ impl HostServices for Quiet {
 fn main() {
     let library = plain();
     let started = Instant::now();
-    let host = Host::discover(&Search { plugin_paths: vec![library], ..Search::default() });
+    let host = Host::discover(&PluginSearch { plugin_paths: vec![library], ..PluginSearch::default() });
     let listed = started.elapsed();
     let started = Instant::now();
     let factory = host.adapter("rows").unwrap();
@@ -58,12 +60,15 @@ fn main() {
     println!("list one plugin {listed:?}, load it {loaded:?}");
 
     let spec = EncoderSpec { preprocessing: json!({ "dim": 4 }), ..EncoderSpec::default() };
-    let direct = Rows::open(&spec, &Services::detached(1, 1)).unwrap();
-    let through = factory.open(&spec, &Quiet).unwrap();
+    let direct = RowNumbers::open(&spec, &Services::detached(1, 1)).unwrap();
+    let through = factory.open(&spec, &SilentServices).unwrap();
     let item = || black_box(Item::Row(7));
     let rounds = [
         ("direct call", time(|| drop(black_box(direct.prepare(item()).unwrap())))),
-        ("through the ABI, read in place", time(|| drop(black_box(through.prepare_lent(item()).unwrap())))),
+        (
+            "through the ABI, read in place",
+            time(|| drop(black_box(through.prepare_borrowed(item()).unwrap()))),
+        ),
         ("through the ABI, copied out", time(|| drop(black_box(through.prepare(item()).unwrap())))),
     ];
     for (what, ns) in &rounds {
@@ -94,11 +99,12 @@ fn copies_nothing(host: &Host) {
     let rows: Vec<i64> = (0..).take(shape[0]).collect();
     let modality = |name: &str| AlignModality { name: name.into(), dim: 64, blocks: vec![64] };
     let spec = AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
-    let pooled = || Data::f32(&shape, &data);
-    let row = || Data::i64(&[shape[0]], &rows);
+    let pooled = || BorrowedArray::f32(&shape, &data);
+    let row = || BorrowedArray::i64(&[shape[0]], &rows);
     let arrays = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
     let started = Instant::now();
-    let learned = host.aligner("keep").unwrap().fit(&spec, &arrays, &json!({}), &Quiet).unwrap();
+    let learned =
+        host.aligner("first-columns").unwrap().fit(&spec, &arrays, &json!({}), &SilentServices).unwrap();
     println!("a fit that sums 64 MiB once: {:?}", started.elapsed());
     assert_eq!(learned.notes["addresses"][0], json!(data.as_ptr().addr()), "the data was copied");
     println!("the plugin saw the data at the host's own address: no copy");

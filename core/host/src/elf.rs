@@ -16,7 +16,7 @@ use object::elf;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
-use library::{Header, Library};
+use library::{ElfLibrary, Header};
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
@@ -37,9 +37,9 @@ pub(crate) fn section<'d, R: ReadRef<'d>>(data: R, name: &str) -> Result<Option<
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let header = header(bytes)?;
     let library =
-        Library { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
-    segments::agree(header, &library)?;
-    dynamic::agree(&library)
+        ElfLibrary { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
+    segments::check_consistency(header, &library)?;
+    dynamic::check_consistency(&library)
 }
 
 /// The file header, of a 64-bit little-endian library for this machine.

@@ -97,7 +97,7 @@ impl HostError {
     }
 
     /// What the plugin gave back is not what was promised.
-    pub(crate) fn broken_promise(phase: Phase, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid_reply(phase: Phase, message: impl Into<String>) -> Self {
         Self::new(Code::OTHER, phase, message)
     }
 

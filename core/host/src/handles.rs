@@ -14,12 +14,12 @@ use chiasm_plugin::Parameter;
 use crate::{HostError, Phase, PluginTag, Result};
 
 /// Whose answer is being read, and to what.
-pub(crate) struct Answer<'a> {
+pub(crate) struct ReplyReader<'a> {
     pub tag: &'a Arc<PluginTag>,
     pub phase: Phase,
 }
 
-impl Answer<'_> {
+impl ReplyReader<'_> {
     /// The reply, or the plugin's error with its name on it.
     pub(crate) fn take<T>(&self, reply: Reply<T>) -> Result<T> {
         match reply {
@@ -30,7 +30,7 @@ impl Answer<'_> {
 
     /// A check of what was given.
     pub(crate) fn check<T>(&self, result: Result<T, String>) -> Result<T> {
-        result.map_err(|message| HostError::broken_promise(self.phase, message).of(self.tag))
+        result.map_err(|message| HostError::invalid_reply(self.phase, message).of(self.tag))
     }
 
     /// JSON that was given.
@@ -45,9 +45,9 @@ impl Answer<'_> {
 }
 
 /// A plugin that promised a kind in its manifest, and does not have it.
-pub(crate) fn kept<M>(module: Option<M>, id: &str, kind: &str, tag: &Arc<PluginTag>) -> Result<M> {
+pub(crate) fn required_module<M>(module: Option<M>, id: &str, kind: &str, tag: &Arc<PluginTag>) -> Result<M> {
     module.ok_or_else(|| {
         let message = format!("its manifest promises the {kind} `{id}`, but it offers no {kind}s");
-        HostError::broken_promise(Phase::Load, message).of(tag)
+        HostError::invalid_reply(Phase::Load, message).of(tag)
     })
 }

@@ -41,13 +41,13 @@ pub use chiasm_plugin::{
     TaskKind,
 };
 pub use error::{HostError, Phase, PluginTag};
-pub use handles::adapter::{Adapter, AdapterFactory, LentTensor};
-pub use handles::aligner::Aligner;
-pub use handles::data::Data;
-pub use handles::fusion::Fusion;
-pub use host::{Host, PluginInfo, Provides, Status};
-pub use manifest::{Manifest, Provided};
-pub use search::{Origin, Search};
+pub use handles::adapter::{AdapterFactory, AdapterInstance, PluginTensor};
+pub use handles::aligner::AlignerHandle;
+pub use handles::data::BorrowedArray;
+pub use handles::fusion::FusionHandle;
+pub use host::{Host, ListedComponent, PluginInfo, PluginStatus};
+pub use manifest::{Manifest, PluginComponent};
+pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;
 
 /// The result of everything that a host does.

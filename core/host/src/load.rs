@@ -18,11 +18,11 @@ use sha2::{Digest, Sha256};
 use crate::{HostError, Manifest, Phase, PluginTag, Result, elf};
 
 /// No plugin is larger.
-const SIZE_CAP: u64 = 1 << 30;
+const MAX_FILE_SIZE: u64 = 1 << 30;
 
 /// A library in this process, for good.
 #[derive(Clone, Copy)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedModules {
     root: Root_Ref,
     pub adapters: Option<AdapterModule_Ref>,
     pub aligners: Option<AlignerModule_Ref>,
@@ -30,7 +30,7 @@ pub(crate) struct Loaded {
     pub sha256: [u8; 32],
 }
 
-impl Loaded {
+impl LoadedModules {
     /// Lets calls under way end, and takes no more.
     pub(crate) fn quiesce(&self) {
         self.root.quiesce()();
@@ -38,25 +38,25 @@ impl Loaded {
 }
 
 /// Reads only the ELF section; `None` for a sound library without a record.
-pub(crate) fn peek(path: &Path) -> Result<Option<Manifest>, String> {
+pub(crate) fn read_manifest(path: &Path) -> Result<Option<Manifest>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let length = file.metadata().map_err(|e| e.to_string())?;
     if !length.is_file() {
         return Err("it is no file".into());
     }
-    cap(length.len())?;
+    check_size(length.len())?;
     let cache = ReadCache::new(file);
     let section = elf::section(&cache, record::SECTION)?;
     section.map(|section| Manifest::from_section(section).map(|(manifest, _)| manifest)).transpose()
 }
 
 /// Why a library without a record is refused.
-pub(crate) fn stranger() -> String {
+pub(crate) fn not_a_plugin() -> String {
     format!("it is no Chiasm plugin: it has no `{}` section (export_plugin! makes it)", record::SECTION)
 }
 
 /// The whole pipeline.
-pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<Loaded> {
+pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<LoadedModules> {
     let fail = |code, phase, message: String| HostError::new(code, phase, message).of(tag);
     let bytes = read(&tag.path).map_err(|e| fail(Code::INVALID, Phase::Read, e))?;
     let sha256 = Sha256::digest(&bytes).into();
@@ -70,7 +70,7 @@ pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<Loaded> {
     let header = open(&copy, &manifest.root).map_err(|e| fail(Code::INVALID, Phase::Load, e))?;
     // The loader finds a library again by its name, which is this descriptor's: it must never mean another file.
     std::mem::forget(copy);
-    let mismatch = |what: &str, e: compat::Mismatch| {
+    let mismatch = |what: &str, e: compat::LayoutMismatch| {
         let message = format!("the layout of its {what} and the host's do not fit: {e}; rebuild the plugin");
         fail(Code::INVALID, Phase::Load, message).with_detail(e.full)
     };
@@ -81,7 +81,7 @@ pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<Loaded> {
         return Err(fail(Code::INVALID, Phase::Load, message));
     }
     let offers = |kind: &str| manifest.provides.iter().any(|one| one.kind == kind);
-    Ok(Loaded {
+    Ok(LoadedModules {
         root,
         adapters: extension(root, offers("adapter")).map_err(|e| mismatch("adapters", e))?,
         aligners: extension(root, offers("aligner")).map_err(|e| mismatch("aligners", e))?,
@@ -90,9 +90,9 @@ pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<Loaded> {
     })
 }
 
-fn cap(length: u64) -> Result<(), String> {
-    if length > SIZE_CAP {
-        return Err(format!("it has {length} bytes; no plugin may have more than {SIZE_CAP}"));
+fn check_size(length: u64) -> Result<(), String> {
+    if length > MAX_FILE_SIZE {
+        return Err(format!("it has {length} bytes; no plugin may have more than {MAX_FILE_SIZE}"));
     }
     Ok(())
 }
@@ -102,15 +102,15 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
     // One byte above the cap tells a growing file from one that just fits.
-    file.take(SIZE_CAP + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    cap(bytes.len() as u64)?;
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    check_size(bytes.len() as u64)?;
     Ok(bytes)
 }
 
 fn checked(bytes: &[u8]) -> Result<(Manifest, String), String> {
-    let section = elf::section(bytes, record::SECTION)?.ok_or_else(stranger)?;
+    let section = elf::section(bytes, record::SECTION)?.ok_or_else(not_a_plugin)?;
     let (manifest, json) = Manifest::from_section(section)?;
-    manifest.gates()?;
+    manifest.check_compatibility()?;
     elf::check(bytes)?;
     Ok((manifest, json))
 }
@@ -158,7 +158,7 @@ fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
     header.upgrade().map_err(|e| format!("its C calling convention differs: {e}"))
 }
 
-fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, compat::Mismatch> {
+fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, compat::LayoutMismatch> {
     let Some(theirs) = header.layout() else { return Ok(Err("it carries no layout to check".into())) };
     compat::check(<Root_Ref as chiasm_abi::stable::StableAbi>::LAYOUT, theirs)?;
     #[expect(unsafe_code, reason = "the layout check is the one above")]
@@ -168,7 +168,7 @@ fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, 
 }
 
 /// The extension, when it was promised and is there. A promise not kept shows when something of it is asked for.
-fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option<M>, compat::Mismatch> {
+fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option<M>, compat::LayoutMismatch> {
     if !offered {
         return Ok(None);
     }

@@ -23,12 +23,12 @@ pub struct Manifest {
     /// The exported name of its root header.
     pub root: String,
     /// What it offers.
-    pub provides: Vec<Provided>,
+    pub provides: Vec<PluginComponent>,
 }
 
 /// One thing that a plugin offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provided {
+pub struct PluginComponent {
     /// `adapter`, `aligner` or `fusion`; newer hosts may know more.
     pub kind: String,
     /// What recipes and cards call it.
@@ -57,7 +57,7 @@ impl Manifest {
     }
 
     /// Refuses what this host cannot run.
-    pub(crate) fn gates(&self) -> Result<(), String> {
+    pub(crate) fn check_compatibility(&self) -> Result<(), String> {
         if major(&self.abi) != major(VERSION) {
             return Err(format!(
                 "it speaks plugin ABI {}, this host {VERSION}, and majors differ; rebuild it against this release's chiasm-plugin",
@@ -133,8 +133,8 @@ mod tests {
             os: std::env::consts::OS.into(),
             ..serde_json::from_str(JSON).unwrap()
         };
-        assert_eq!(good.gates(), Ok(()));
-        let one = Provided { kind: "aligner".into(), id: "a".into(), doc: String::new() };
+        assert_eq!(good.check_compatibility(), Ok(()));
+        let one = PluginComponent { kind: "aligner".into(), id: "a".into(), doc: String::new() };
         let cases = [
             (Manifest { abi: "1.0.0".into(), ..good.clone() }, "majors differ"),
             (Manifest { abi: "20.0.0".into(), ..good.clone() }, "majors differ"),
@@ -144,9 +144,13 @@ mod tests {
             (Manifest { provides: vec![one.clone(), one], ..good.clone() }, "twice"),
         ];
         for (manifest, word) in cases {
-            let error = manifest.gates().unwrap_err();
+            let error = manifest.check_compatibility().unwrap_err();
             assert!(error.contains(word), "{error}");
         }
-        assert_eq!(Manifest { abi: "2.7.3".into(), ..good }.gates(), Ok(()), "a newer minor is welcome");
+        assert_eq!(
+            Manifest { abi: "2.7.3".into(), ..good }.check_compatibility(),
+            Ok(()),
+            "a newer minor is welcome"
+        );
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// The places to look, in this order. (The lock file's place, between the first two, comes with the lock.)
 #[derive(Clone, Debug, Default)]
-pub struct Search {
+pub struct PluginSearch {
     /// `--plugin`: libraries, or folders of them.
     pub plugin_paths: Vec<PathBuf>,
     /// `$CHIASM_PLUGIN_PATH`: folders, separated by `:`.
@@ -22,7 +22,7 @@ pub struct Search {
 /// How a file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum PluginOrigin {
     /// Named with `--plugin`.
     Flag,
     /// In a folder of `$CHIASM_PLUGIN_PATH`.
@@ -33,19 +33,19 @@ pub enum Origin {
     Executable,
 }
 
-impl Origin {
+impl PluginOrigin {
     /// The origin in words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Origin::Flag => "--plugin",
-            Origin::Variable => "$CHIASM_PLUGIN_PATH",
-            Origin::UserDir => "the user's plugin folder",
-            Origin::Executable => "the executable's folder",
+            PluginOrigin::Flag => "--plugin",
+            PluginOrigin::Variable => "$CHIASM_PLUGIN_PATH",
+            PluginOrigin::UserDir => "the user's plugin folder",
+            PluginOrigin::Executable => "the executable's folder",
         }
     }
 }
 
-impl Search {
+impl PluginSearch {
     /// The usual places of this process: environment, `$XDG_DATA_HOME/chiasm/plugins` (or `~/.local/share/...`), beside the executable.
     pub fn from_environment(plugin_paths: Vec<PathBuf>) -> Self {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
@@ -62,12 +62,12 @@ impl Search {
 
     /// Every candidate in order, and what happened at each place that gave none.
     pub(crate) fn candidates(&self) -> (Vec<Candidate>, Vec<String>) {
-        let mut found = Found::default();
+        let mut found = CandidateList::default();
         for path in &self.plugin_paths {
             if path.is_dir() {
-                found.folder(path, Origin::Flag);
+                found.folder(path, PluginOrigin::Flag);
             } else {
-                found.file(path.clone(), Origin::Flag, true);
+                found.file(path.clone(), PluginOrigin::Flag, true);
             }
         }
         match &self.variable {
@@ -75,7 +75,7 @@ impl Search {
             Some(value) => {
                 for folder in std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()) {
                     if folder.is_absolute() {
-                        found.folder(&folder, Origin::Variable);
+                        found.folder(&folder, PluginOrigin::Variable);
                     } else {
                         let text = folder.display();
                         found
@@ -85,7 +85,8 @@ impl Search {
                 }
             }
         }
-        let last = [(&self.user_dir, Origin::UserDir), (&self.executable_dir, Origin::Executable)];
+        let last =
+            [(&self.user_dir, PluginOrigin::UserDir), (&self.executable_dir, PluginOrigin::Executable)];
         for (folder, origin) in last {
             match folder {
                 Some(folder) => found.folder(folder, origin),
@@ -99,19 +100,19 @@ impl Search {
 /// A file that may be a plugin.
 pub(crate) struct Candidate {
     pub path: PathBuf,
-    pub origin: Origin,
+    pub origin: PluginOrigin,
     /// Whether the user named this very file, so that its being no plugin is worth an error.
     pub named: bool,
 }
 
 #[derive(Default)]
-struct Found {
+struct CandidateList {
     candidates: Vec<Candidate>,
     steps: Vec<String>,
 }
 
-impl Found {
-    fn file(&mut self, path: PathBuf, origin: Origin, named: bool) {
+impl CandidateList {
+    fn file(&mut self, path: PathBuf, origin: PluginOrigin, named: bool) {
         let same = |one: &Candidate| one.path == path || same_file(&one.path, &path);
         if !self.candidates.iter().any(same) {
             self.candidates.push(Candidate { path, origin, named });
@@ -119,7 +120,7 @@ impl Found {
     }
 
     /// The folder's libraries, by name, so that the order does not depend on the file system.
-    fn folder(&mut self, folder: &Path, origin: Origin) {
+    fn folder(&mut self, folder: &Path, origin: PluginOrigin) {
         let place = format!("{}: {}", origin.as_str(), folder.display());
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,

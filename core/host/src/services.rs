@@ -38,7 +38,7 @@ pub trait HostServices: Send + Sync {
 }
 
 /// The services of one call.
-pub(crate) struct Bridge<'a> {
+pub(crate) struct GuardedServices<'a> {
     host: &'a dyn HostServices,
     plugin: &'a str,
     stopped: AtomicBool,
@@ -46,14 +46,14 @@ pub(crate) struct Bridge<'a> {
     panicked: Mutex<Option<String>>,
 }
 
-impl<'a> Bridge<'a> {
+impl<'a> GuardedServices<'a> {
     pub(crate) fn new(host: &'a dyn HostServices, plugin: &'a str) -> Self {
         Self { host, plugin, stopped: AtomicBool::new(false), panicked: Mutex::new(None) }
     }
 
     /// What happened behind the plugin's back, once the call is over: a service that panicked, or a request to stop that it
     /// did not heed.
-    pub(crate) fn aftermath(self, phase: Phase) -> Result<(), HostError> {
+    pub(crate) fn check_after_call(self, phase: Phase) -> Result<(), HostError> {
         if let Some(message) = self.panicked.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(HostError::new(Code::HOST, phase, message));
         }
@@ -73,7 +73,7 @@ impl<'a> Bridge<'a> {
     }
 }
 
-impl chiasm_abi::Services for Bridge<'_> {
+impl chiasm_abi::Services for GuardedServices<'_> {
     fn log(&self, level: u8, message: RStr<'_>) {
         let level = match level {
             1 => Level::Error,
@@ -81,7 +81,7 @@ impl chiasm_abi::Services for Bridge<'_> {
             3 => Level::Info,
             _ => Level::Debug,
         };
-        // A panic is kept for `aftermath`: a message has no reply.
+        // A panic is kept for `check_after_call`: a message has no reply.
         let _ = self.guarded("log", || self.host.log(self.plugin, level, message.as_str()));
     }
 
@@ -136,13 +136,14 @@ fn run(
 ) -> Result<RVec<NamedOwned>, String> {
     let graph = Graph::from_bytes(graph).map_err(|e| format!("the graph to run does not read: {e}"))?;
     let read = |input: &NamedTensor<'_>| {
-        tensor::read(&input.tensor).map_err(|e| format!("input `{}` of the graph to run: {e}", input.name))
+        tensor::from_abi(&input.tensor)
+            .map_err(|e| format!("input `{}` of the graph to run: {e}", input.name))
     };
     let tensors: Vec<Tensor> = inputs.iter().map(read).collect::<Result<_, _>>()?;
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|input| input.name.as_str()).zip(&tensors).collect();
     let outputs = host.run_graph(&graph, &named)?;
     let give = |(name, output): (String, Tensor)| {
-        let tensor = tensor::give(output).map_err(|e| e.to_string())?;
+        let tensor = tensor::to_abi(output).map_err(|e| e.to_string())?;
         Ok(NamedOwned { name: name.into(), tensor })
     };
     outputs.into_iter().map(give).collect()

@@ -7,7 +7,7 @@ use chiasm_plugin::EncoderSpec;
 
 /// A length that a port's axis must have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Axis {
+pub(crate) enum AxisRequirement {
     /// The number of items: must not be fixed.
     Batch,
     /// The number of tokens: must not be fixed.
@@ -37,8 +37,8 @@ pub(crate) fn graph(bytes: &[u8], role: &str) -> Result<Graph, String> {
 pub(crate) fn ports(
     graph: &Graph,
     role: &str,
-    inputs: &[(&str, &[Axis])],
-    outputs: &[(&str, &[Axis])],
+    inputs: &[(&str, &[AxisRequirement])],
+    outputs: &[(&str, &[AxisRequirement])],
 ) -> Result<(), String> {
     all(&graph.inputs(), inputs, &format!("input of its graph `{role}`"))?;
     all(&graph.outputs(), outputs, &format!("output of its graph `{role}`"))
@@ -53,7 +53,7 @@ pub(crate) fn last(graph: &Graph, output: &str, role: &str) -> Result<usize, Str
 
 /// A tail takes only what the model or the adapter has, and gives tokens, mask and pooled.
 pub(crate) fn tail(graph: &Graph, spec: &EncoderSpec, own: &[Port]) -> Result<(), String> {
-    use Axis::{Any, Batch};
+    use AxisRequirement::{Any, Batch};
     let role = "tail";
     let model = spec.outputs.iter().chain(&spec.inputs).map(|port| (port.name.as_str(), port.dtype));
     let known: Vec<(&str, DType)> =
@@ -73,7 +73,7 @@ pub(crate) fn tail(graph: &Graph, spec: &EncoderSpec, own: &[Port]) -> Result<()
             ));
         }
     }
-    let expected: [(&str, &[Axis]); 3] =
+    let expected: [(&str, &[AxisRequirement]); 3] =
         [("tokens", &[Batch, Any, Any]), ("mask", &[Batch, Any]), ("pooled", &[Batch, Any])];
     all(&graph.outputs(), &expected, &format!("output of its graph `{role}`"))
 }
@@ -83,7 +83,7 @@ pub(crate) fn utf8(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
 }
 
-fn all(ports: &[Port], expected: &[(&str, &[Axis])], what: &str) -> Result<(), String> {
+fn all(ports: &[Port], expected: &[(&str, &[AxisRequirement])], what: &str) -> Result<(), String> {
     for (name, axes) in expected {
         let port = ports.iter().find(|port| port.name == *name);
         let port = port.ok_or_else(|| format!("there is no {what} `{name}`; there are: {}", names(ports)))?;
@@ -98,7 +98,7 @@ fn all(ports: &[Port], expected: &[(&str, &[Axis])], what: &str) -> Result<(), S
     }
 }
 
-fn one(port: &Port, axes: &[Axis]) -> Result<(), String> {
+fn one(port: &Port, axes: &[AxisRequirement]) -> Result<(), String> {
     if port.dtype != DType::F32 {
         return Err(format!("expected f32, got {}", port.dtype));
     }
@@ -108,17 +108,17 @@ fn one(port: &Port, axes: &[Axis]) -> Result<(), String> {
     }
     for (i, (dim, axis)) in dims.iter().zip(axes).enumerate() {
         let fits = match axis {
-            Axis::Batch | Axis::Free => dim.fixed().is_none(),
-            Axis::Exactly(length) => *dim == Dim::Fixed(*length),
-            Axis::Fixed => dim.fixed().is_some_and(|length| length > 0),
-            Axis::Any => true,
+            AxisRequirement::Batch | AxisRequirement::Free => dim.fixed().is_none(),
+            AxisRequirement::Exactly(length) => *dim == Dim::Fixed(*length),
+            AxisRequirement::Fixed => dim.fixed().is_some_and(|length| length > 0),
+            AxisRequirement::Any => true,
         };
         if !fits {
             let expected = match axis {
-                Axis::Batch => "the free batch axis".to_owned(),
-                Axis::Free => "a free axis".to_owned(),
-                Axis::Exactly(length) => format!("length {length}"),
-                Axis::Fixed | Axis::Any => "a fixed length".to_owned(),
+                AxisRequirement::Batch => "the free batch axis".to_owned(),
+                AxisRequirement::Free => "a free axis".to_owned(),
+                AxisRequirement::Exactly(length) => format!("length {length}"),
+                AxisRequirement::Fixed | AxisRequirement::Any => "a fixed length".to_owned(),
             };
             return Err(format!("expected {expected} at axis {i}, got {dim}"));
         }

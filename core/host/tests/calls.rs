@@ -6,11 +6,11 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use chiasm_host::{
-    AlignModality, AlignSpec, Code, Data, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError, Item,
-    Learned, Modality, Phase, PortSpec, Signature, Takes, Task, TaskKind,
+    AlignModality, AlignSpec, BorrowedArray, Code, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError,
+    Item, Learned, Modality, Phase, PortSpec, Signature, Takes, Task, TaskKind,
 };
 use chiasm_plugin::{Json, json};
-use support::{Recorder, host_of, library};
+use support::{RecordingServices, host_of, library};
 
 const ROWS: [f32; 12] = [1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12.];
 
@@ -18,9 +18,9 @@ fn plain() -> Host {
     host_of(&[library("fixture-plain")])
 }
 
-fn fit(host: &Host, id: &str, parameters: &Json, services: &Recorder) -> Result<Learned, HostError> {
-    let pooled = || Data::f32(&[4, 3], &ROWS);
-    let row = || Data::i64(&[4], &[0, 1, 2, 3]);
+fn fit(host: &Host, id: &str, parameters: &Json, services: &RecordingServices) -> Result<Learned, HostError> {
+    let pooled = || BorrowedArray::f32(&[4, 3], &ROWS);
+    let row = || BorrowedArray::i64(&[4], &[0, 1, 2, 3]);
     let data = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
     host.aligner(id).unwrap().fit(&spec(), &data, parameters, services)
 }
@@ -31,15 +31,15 @@ fn spec() -> AlignSpec {
     AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: Some("b".into()) }
 }
 
-fn hostile(does: &str, services: &Recorder) -> Result<Learned, HostError> {
+fn hostile(does: &str, services: &RecordingServices) -> Result<Learned, HostError> {
     let host = host_of(&[library("fixture-hostile")]);
     fit(&host, "hostile", &json!({ "does": does }), services)
 }
 
 #[test]
 fn an_aligner_learns_from_the_hosts_own_memory() {
-    let services = Recorder { threads: 2, ..Recorder::default() };
-    let learned = fit(&plain(), "keep", &json!({ "k": 3 }), &services).unwrap();
+    let services = RecordingServices { threads: 2, ..RecordingServices::default() };
+    let learned = fit(&plain(), "first-columns", &json!({ "k": 3 }), &services).unwrap();
     assert_eq!(learned.maps[0].output("z").unwrap().fixed(-1), Some(3));
     assert!(learned.inverses.iter().all(Option::is_some));
     assert_eq!(learned.notes["anchor"], json!("b"));
@@ -54,52 +54,55 @@ fn an_aligner_learns_from_the_hosts_own_memory() {
 
 #[test]
 fn a_plugin_runs_a_graph_through_the_host() {
-    let learned = fit(&plain(), "keep", &json!({ "run": true }), &Recorder::default()).unwrap();
-    assert_eq!(learned.notes["run"], json!(["keep:x", [2.0, 4.0, 6.0]]));
-    let error = hostile("run-garbage", &Recorder::default()).unwrap_err();
+    let learned =
+        fit(&plain(), "first-columns", &json!({ "run": true }), &RecordingServices::default()).unwrap();
+    assert_eq!(learned.notes["run"], json!(["first-columns:x", [2.0, 4.0, 6.0]]));
+    let error = hostile("run-garbage", &RecordingServices::default()).unwrap_err();
     assert!(error.message.contains("nothing to run on"), "{error}");
 }
 
 #[test]
 fn a_plugin_trains_through_the_host_on_rows_that_are_lent() {
-    let services = Recorder::default();
-    let learned = fit(&plain(), "keep", &json!({ "train": 2 }), &services).unwrap();
+    let services = RecordingServices::default();
+    let learned = fit(&plain(), "first-columns", &json!({ "train": 2 }), &services).unwrap();
     let sentence =
         "stopped after 3 steps, since 2 checks brought nothing better; the starting weights were kept";
     assert_eq!(learned.notes["train"], json!(["w", [1.5], sentence]));
     let lent = format!("x f32[4, 3] at {}", ROWS.as_ptr().addr());
     assert!(services.log.lock().unwrap().contains(&format!("fixture-plain trains on {lent}, {lent}")));
-    let refused = fit(&plain(), "keep", &json!({ "train": 0 }), &Recorder::default()).unwrap_err();
+    let refused =
+        fit(&plain(), "first-columns", &json!({ "train": 0 }), &RecordingServices::default()).unwrap_err();
     assert_eq!((refused.code, refused.phase), (Code::HOST, Phase::Fit));
     assert!(refused.message.contains("option `batch`"), "{refused}");
-    let panics = Recorder { panics: "train", ..Recorder::default() };
-    let error = fit(&plain(), "keep", &json!({ "train": 2 }), &panics).unwrap_err();
+    let panics = RecordingServices { panics: "train", ..RecordingServices::default() };
+    let error = fit(&plain(), "first-columns", &json!({ "train": 2 }), &panics).unwrap_err();
     assert!(error.message.contains("train went wrong"), "{error}");
 }
 
 #[test]
 fn a_misspelt_parameter_names_the_known_ones() {
-    let error = fit(&plain(), "keep", &json!({ "kk": 1 }), &Recorder::default()).unwrap_err();
+    let error =
+        fit(&plain(), "first-columns", &json!({ "kk": 1 }), &RecordingServices::default()).unwrap_err();
     assert_eq!(error.code, Code::INVALID);
     assert!(error.message.contains("`kk`") && error.message.contains("`k`"), "{error}");
 }
 
 #[test]
 fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
-    let aligner = plain().aligner("keep").unwrap();
-    let rows = |shape: &[usize]| Data::f32(shape, &ROWS);
+    let aligner = plain().aligner("first-columns").unwrap();
+    let rows = |shape: &[usize]| BorrowedArray::f32(shape, &ROWS);
     let fit = |a: &[usize], b: &[usize], row: &[usize]| {
         let data = [
             ("a.pooled", rows(a)),
-            ("a.row", Data::i64(row, &[0, 1, 2, 3])),
+            ("a.row", BorrowedArray::i64(row, &[0, 1, 2, 3])),
             ("b.pooled", rows(b)),
-            ("b.row", Data::i64(&[4], &[0, 1, 2, 3])),
+            ("b.row", BorrowedArray::i64(&[4], &[0, 1, 2, 3])),
         ];
-        aligner.fit(&spec(), &data, &json!({}), &Recorder::default()).unwrap_err()
+        aligner.fit(&spec(), &data, &json!({}), &RecordingServices::default()).unwrap_err()
     };
-    let only_a = [("a.pooled", rows(&[4, 3])), ("a.row", Data::i64(&[4], &[0, 1, 2, 3]))];
+    let only_a = [("a.pooled", rows(&[4, 3])), ("a.row", BorrowedArray::i64(&[4], &[0, 1, 2, 3]))];
     let cases = [
-        (aligner.fit(&spec(), &only_a, &json!({}), &Recorder::default()).unwrap_err(), "`b.pooled`"),
+        (aligner.fit(&spec(), &only_a, &json!({}), &RecordingServices::default()).unwrap_err(), "`b.pooled`"),
         (fit(&[4, 3], &[3, 4], &[4]), "expected `b.pooled` [items, 3]"),
         (fit(&[4, 3], &[4, 3], &[3]), "one row number an item"),
         (fit(&[5, 3], &[4, 3], &[5]), "beyond the"),
@@ -123,7 +126,7 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
     let signature = Signature { inputs: vec![port.clone()], ..Signature::default() };
     assert_eq!(factory.draft(&signature, directory).unwrap().unwrap().reason, "`row` is there, in /models/x");
 
-    let services = Recorder::default();
+    let services = RecordingServices::default();
     let spec = EncoderSpec {
         name: "enc".into(),
         preprocessing: json!({ "dim": 4 }),
@@ -135,7 +138,7 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
     assert_eq!(adapter.inputs()[0].dims, [Some(4)]);
     let tensors = adapter.prepare(Item::Row(7)).unwrap();
     assert_eq!(tensors[0].as_f32().unwrap(), [7.0; 4]);
-    assert_eq!(adapter.prepare_lent(Item::Row(7)).unwrap()[0].as_f32().unwrap(), [7.0; 4]);
+    assert_eq!(adapter.prepare_borrowed(Item::Row(7)).unwrap()[0].as_f32().unwrap(), [7.0; 4]);
     assert_eq!(adapter.tail().unwrap().outputs().len(), 3);
     let error = adapter.prepare(Item::Text("seven")).unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (Code::INVALID, "expected a row's number"));
@@ -145,22 +148,22 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
 fn a_fusion_is_held_to_the_modalities_given() {
     let fusion = plain().fusion("sum").unwrap();
     let modality = |name: &str| Modality { name: name.into(), pooled_dim: 3, token_dim: None };
-    let data = [("image.pooled", Data::f32(&[4, 3], &ROWS))];
+    let data = [("image.pooled", BorrowedArray::f32(&[4, 3], &ROWS))];
     let of = |modalities: &[Modality]| FusionSpec { modalities: modalities.to_vec(), task: None };
     let both = [modality("image"), modality("text")];
-    let fused = fusion.fit(&of(&both), &data, &Json::Null, &Recorder::default()).unwrap();
+    let fused = fusion.fit(&of(&both), &data, &Json::Null, &RecordingServices::default()).unwrap();
     assert_eq!(fused.graph.input("text.pooled").unwrap().fixed(-1), Some(3));
     assert_eq!(fused.notes["given"], json!(["image.pooled"]));
     let unequal = [modality("image"), Modality { pooled_dim: 5, ..modality("text") }];
-    fusion.fit(&of(&unequal[1..]), &data, &Json::Null, &Recorder::default()).unwrap();
-    let error = fusion.fit(&of(&[]), &data, &Json::Null, &Recorder::default()).unwrap_err();
+    fusion.fit(&of(&unequal[1..]), &data, &Json::Null, &RecordingServices::default()).unwrap();
+    let error = fusion.fit(&of(&[]), &data, &Json::Null, &RecordingServices::default()).unwrap_err();
     assert!(error.message.contains("nothing to add up"), "{error}");
 }
 
 #[test]
 fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
     assert_eq!(plain().fusion("sum").unwrap().needs(&json!({})).unwrap(), FusionNeeds::default());
-    let fusion = plain().fusion("pool").unwrap();
+    let fusion = plain().fusion("mean-pool").unwrap();
     let needs = fusion.needs(&json!({})).unwrap();
     assert_eq!((needs.tokens, needs.tasks), (true, vec![TaskKind::Classification]));
     assert!(
@@ -176,11 +179,11 @@ fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
     let spec = FusionSpec { modalities: vec![image], task: Some(task) };
     let data = || {
         [
-            ("image.tokens", Data::f32(&[2, 2, 3], &ROWS)),
-            ("image.mask", Data::f32(&[2, 2], &[1.0, 1.0, 1.0, 0.0])),
+            ("image.tokens", BorrowedArray::f32(&[2, 2, 3], &ROWS)),
+            ("image.mask", BorrowedArray::f32(&[2, 2], &[1.0, 1.0, 1.0, 0.0])),
         ]
     };
-    let fit = |spec: &FusionSpec, set: Json| fusion.fit(spec, &data(), &set, &Recorder::default());
+    let fit = |spec: &FusionSpec, set: Json| fusion.fit(spec, &data(), &set, &RecordingServices::default());
     let fused = fit(&spec, Json::Null).unwrap();
     assert_eq!(fused.notes["tokens"], json!([2, 2, 3]));
     assert_eq!(fused.graph.output("logits").unwrap().fixed(-1), Some(2));
@@ -208,12 +211,12 @@ fn panics_become_errors_with_the_place() {
         ("panic-thread", "Any"),
         ("panic-payload", "(no text)"),
     ] {
-        let error = hostile(does, &Recorder::default()).unwrap_err();
+        let error = hostile(does, &RecordingServices::default()).unwrap_err();
         assert_eq!(error.code, Code::PANICKED, "{error}");
         assert!(error.message.contains(words), "{error}");
         assert!(error.message.contains("hostile/src/lib.rs:"), "{does} does not say where: {error}");
     }
-    let error = hostile("panic-thread", &Recorder::default()).unwrap_err();
+    let error = hostile("panic-thread", &RecordingServices::default()).unwrap_err();
     assert!(error.detail.as_ref().unwrap().contains("in a thread"), "{error:?}");
     let aligner = host_of(&[library("fixture-hostile")]).aligner("hostile").unwrap();
     assert_eq!(aligner.takes(&json!({ "does": "panic-takes" })).unwrap_err().code, Code::PANICKED);
@@ -221,7 +224,7 @@ fn panics_become_errors_with_the_place() {
 
 #[test]
 fn an_error_names_plugin_version_file_and_phase() {
-    let error = hostile("error", &Recorder::default()).unwrap_err();
+    let error = hostile("error", &RecordingServices::default()).unwrap_err();
     let text = error.to_string();
     let path = library("fixture-hostile");
     for part in ["fixture-hostile", env!("CARGO_PKG_VERSION"), path.to_str().unwrap(), "fitting", "no good"] {
@@ -246,32 +249,39 @@ fn what_comes_back_is_checked() {
         ("wrong-inverse", "expected length 3"),
         ("parameters-no-object", "expected an object"),
     ] {
-        let error = hostile(does, &Recorder::default()).unwrap_err();
+        let error = hostile(does, &RecordingServices::default()).unwrap_err();
         assert!(error.message.contains(words), "{does}: expected `{words}` in: {error}");
         assert_eq!(error.phase, Phase::Fit);
     }
-    hostile("", &Recorder::default()).unwrap();
+    hostile("", &RecordingServices::default()).unwrap();
 }
 
 #[test]
 fn a_request_to_stop_is_heeded_or_enforced() {
-    let services = Recorder { stop_at: Some(100), ..Recorder::default() };
+    let services = RecordingServices { stop_at: Some(100), ..RecordingServices::default() };
     assert_eq!(hostile("forever", &services).unwrap_err().code, Code::CANCELLED);
     assert_eq!(services.calls.load(Ordering::Relaxed), 101);
-    let services = Recorder { stop_at: Some(0), ..Recorder::default() };
+    let services = RecordingServices { stop_at: Some(0), ..RecordingServices::default() };
     assert_eq!(hostile("ignore-cancel", &services).unwrap_err().code, Code::CANCELLED);
 }
 
 #[test]
 fn a_panic_in_the_hosts_own_service_is_an_error_too() {
     for service in ["log", "seed", "threads", "progress"] {
-        let error =
-            hostile("call-everything", &Recorder { panics: service, ..Recorder::default() }).unwrap_err();
+        let error = hostile(
+            "call-everything",
+            &RecordingServices { panics: service, ..RecordingServices::default() },
+        )
+        .unwrap_err();
         assert_eq!(error.code, Code::HOST);
         assert!(error.message.contains(&format!("{service} went wrong")), "{error}");
     }
-    let error =
-        fit(&plain(), "keep", &json!({ "run": true }), &Recorder { panics: "run", ..Recorder::default() });
+    let error = fit(
+        &plain(),
+        "first-columns",
+        &json!({ "run": true }),
+        &RecordingServices { panics: "run", ..RecordingServices::default() },
+    );
     assert!(error.unwrap_err().message.contains("run went wrong"));
 }
 
@@ -279,7 +289,7 @@ fn a_panic_in_the_hosts_own_service_is_an_error_too() {
 fn rayon_keeps_to_the_budget() {
     let host = host_of(&[library("fixture-hostile")]);
     for threads in [2, 1, 3, 2] {
-        let services = Recorder { threads, ..Recorder::default() };
+        let services = RecordingServices { threads, ..RecordingServices::default() };
         let learned = fit(&host, "hostile", &json!({}), &services).unwrap();
         assert_eq!(learned.notes["pool"], json!(threads));
     }
@@ -292,7 +302,7 @@ fn a_hostile_adapter_is_contained() {
         let port = serde_json::from_value(json!({ "name": "x", "dtype": "f32", "dims": ["n", 3] })).unwrap();
         let spec =
             EncoderSpec { preprocessing: json!({ "does": does }), inputs: vec![port], ..Default::default() };
-        factory.open(&spec, &Recorder::default())
+        factory.open(&spec, &RecordingServices::default())
     };
     assert_eq!(open("panic-open").err().unwrap().code, Code::PANICKED);
     assert!(open("wrong-rank").err().unwrap().message.contains("rank 2"));
@@ -312,20 +322,21 @@ fn a_hostile_adapter_is_contained() {
 fn an_adapter_that_panicked_takes_no_more_calls_and_others_do() {
     let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
     let spec = EncoderSpec { preprocessing: json!({ "does": "panic-once" }), ..Default::default() };
-    let adapter = factory.open(&spec, &Recorder::default()).unwrap();
+    let adapter = factory.open(&spec, &RecordingServices::default()).unwrap();
     adapter.prepare(Item::Text("good")).unwrap();
     assert_eq!(adapter.prepare(Item::Text("bad")).unwrap_err().code, Code::PANICKED);
     assert_eq!(adapter.prepare(Item::Text("good")).unwrap_err().code, Code::POISONED);
-    let anew = factory.open(&spec, &Recorder::default()).unwrap();
+    let anew = factory.open(&spec, &RecordingServices::default()).unwrap();
     anew.prepare(Item::Text("good")).unwrap();
 }
 
 #[test]
 fn a_plugin_at_rest_takes_no_more_calls() {
     let host = host_of(&[library("fixture-plain")]);
-    fit(&host, "keep", &json!({}), &Recorder::default()).unwrap();
+    fit(&host, "first-columns", &json!({}), &RecordingServices::default()).unwrap();
     host.quiesce();
-    let error = fit(&host, "keep", &json!({}), &Recorder::default()).unwrap_err();
+    let error = fit(&host, "first-columns", &json!({}), &RecordingServices::default()).unwrap_err();
     assert_eq!(error.code, Code::QUIESCED);
-    fit(&plain(), "keep", &json!({}), &Recorder::default()).expect("another copy is not affected");
+    fit(&plain(), "first-columns", &json!({}), &RecordingServices::default())
+        .expect("another copy is not affected");
 }

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::process::Command;
 
-use chiasm_host::Status;
+use chiasm_host::PluginStatus;
 use support::{host_of, library};
 
 /// Tells the child below where to begin.
@@ -52,7 +52,7 @@ fn every_truncation_is_refused_without_loading() {
         fs::write(&path, &whole[..cut]).unwrap();
         let host = host_of(std::slice::from_ref(&path));
         let status = &host.plugins()[0].status;
-        assert!(matches!(status, Status::Refused(_)), "cut at {cut} of {}: {status:?}", whole.len());
+        assert!(matches!(status, PluginStatus::Refused(_)), "cut at {cut} of {}: {status:?}", whole.len());
     }
 }
 

@@ -1,14 +1,14 @@
 //! What [`export_plugin!`](crate::export_plugin) expands to. Public for the macro and the host only; authors need none of it.
 
 mod adapter;
-mod budget;
 mod entries;
 mod fit;
 pub mod guard;
+mod guarded_adapter;
 pub mod manifest;
-mod opened;
 mod root;
 pub mod tensor;
+mod thread_pool;
 pub mod train;
 
 pub use crate::error::{from_abi, to_abi};
@@ -28,25 +28,25 @@ macro_rules! export_plugin {
         $(fusions: [$($fusion:ty),* $(,)?] $(,)?)?
     ) => {
         const _: () = {
-            use $crate::export::manifest::{Package, Provided, Record};
+            use $crate::export::manifest::{PackageInfo, ComponentRecord, ManifestRecord};
 
-            const PACKAGE: Package = Package {
+            const PACKAGE: PackageInfo = PackageInfo {
                 name: env!("CARGO_PKG_NAME"),
                 version: env!("CARGO_PKG_VERSION"),
                 licence: env!("CARGO_PKG_LICENSE"),
                 panic: if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 root: concat!("chiasm_root_", env!("CARGO_CRATE_NAME")),
             };
-            const PROVIDES: &[Provided] = &[
-                $($(Provided::adapter::<$adapter>(),)*)?
-                $($(Provided::aligner::<$aligner>(),)*)?
-                $($(Provided::fusion::<$fusion>(),)*)?
+            const PROVIDES: &[ComponentRecord] = &[
+                $($(ComponentRecord::adapter::<$adapter>(),)*)?
+                $($(ComponentRecord::aligner::<$aligner>(),)*)?
+                $($(ComponentRecord::fusion::<$fusion>(),)*)?
             ];
             const LENGTH: usize = $crate::export::manifest::length(&PACKAGE, PROVIDES);
 
             #[used]
             #[unsafe(link_section = ".chiasm")]
-            static RECORD: Record<LENGTH> = Record::new(&PACKAGE, PROVIDES);
+            static RECORD: ManifestRecord<LENGTH> = ManifestRecord::new(&PACKAGE, PROVIDES);
 
             struct ThisPlugin;
             impl $crate::export::Plugin for ThisPlugin {

@@ -7,10 +7,10 @@ use crate::{Error, Result};
 
 /// Named arrays that live in the host's memory for the length of the call. Nothing is copied.
 pub struct Inputs<'a> {
-    entries: Vec<(&'a str, Entry<'a>)>,
+    entries: Vec<(&'a str, InputArray<'a>)>,
 }
 
-enum Entry<'a> {
+enum InputArray<'a> {
     F32(ArrayViewD<'a, f32>),
     I64(ArrayViewD<'a, i64>),
 }
@@ -18,21 +18,22 @@ enum Entry<'a> {
 impl<'a> Inputs<'a> {
     /// Inputs from matrices at hand, for a plugin's own tests.
     pub fn of(matrices: &[(&'a str, ArrayView2<'a, f32>)]) -> Self {
-        let entries = matrices.iter().map(|(name, matrix)| (*name, Entry::F32(matrix.into_dyn()))).collect();
+        let entries =
+            matrices.iter().map(|(name, matrix)| (*name, InputArray::F32(matrix.into_dyn()))).collect();
         Self { entries }
     }
 
     /// The same inputs and more, of any rank.
     #[must_use]
     pub fn and(mut self, arrays: &[(&'a str, ArrayViewD<'a, f32>)]) -> Self {
-        self.entries.extend(arrays.iter().map(|(name, array)| (*name, Entry::F32(array.clone()))));
+        self.entries.extend(arrays.iter().map(|(name, array)| (*name, InputArray::F32(array.clone()))));
         self
     }
 
     /// The same inputs and more, of whole numbers.
     #[must_use]
     pub fn and_integers(mut self, arrays: &[(&'a str, ArrayViewD<'a, i64>)]) -> Self {
-        self.entries.extend(arrays.iter().map(|(name, array)| (*name, Entry::I64(array.clone()))));
+        self.entries.extend(arrays.iter().map(|(name, array)| (*name, InputArray::I64(array.clone()))));
         self
     }
 
@@ -58,16 +59,16 @@ impl<'a> Inputs<'a> {
     /// An array of `f32` of any rank.
     pub fn tensor(&self, name: &str) -> Result<ArrayViewD<'a, f32>> {
         match self.required(name)? {
-            Entry::F32(array) => Ok(array.clone()),
-            Entry::I64(_) => Err(Error::invalid(format!("input `{name}`: expected f32, got i64"))),
+            InputArray::F32(array) => Ok(array.clone()),
+            InputArray::I64(_) => Err(Error::invalid(format!("input `{name}`: expected f32, got i64"))),
         }
     }
 
     /// An array of `i64` of any rank.
     pub fn integers(&self, name: &str) -> Result<ArrayViewD<'a, i64>> {
         match self.required(name)? {
-            Entry::I64(array) => Ok(array.clone()),
-            Entry::F32(_) => Err(Error::invalid(format!("input `{name}`: expected i64, got f32"))),
+            InputArray::I64(array) => Ok(array.clone()),
+            InputArray::F32(_) => Err(Error::invalid(format!("input `{name}`: expected i64, got f32"))),
         }
     }
 
@@ -77,20 +78,20 @@ impl<'a> Inputs<'a> {
         let entries = tensors.iter().map(|named| {
             let view = &named.tensor;
             let entry = if view.dtype() == <i64 as Element>::DTYPE {
-                array(view).map(Entry::I64)
+                array(view).map(InputArray::I64)
             } else {
-                array(view).map(Entry::F32)
+                array(view).map(InputArray::F32)
             };
             Ok((named.name.as_str(), entry.map_err(|e| e.context(format!("input `{}`", named.name)))?))
         });
         Ok(Self { entries: entries.collect::<Result<_>>()? })
     }
 
-    fn find(&self, name: &str) -> Option<&Entry<'a>> {
+    fn find(&self, name: &str) -> Option<&InputArray<'a>> {
         self.entries.iter().find(|(own, _)| *own == name).map(|(_, entry)| entry)
     }
 
-    fn required(&self, name: &str) -> Result<&Entry<'a>> {
+    fn required(&self, name: &str) -> Result<&InputArray<'a>> {
         self.find(name).ok_or_else(|| {
             let known = self.names().collect::<Vec<_>>().join(", ");
             Error::invalid(format!("there is no input `{name}`; given are: {known}"))

@@ -93,7 +93,7 @@ pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use serde_json::{Value as Json, json};
-pub use services::{Lent, Level, Services};
+pub use services::{Level, ServiceBackend, Services};
 pub use spec::{
     AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality,
     ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind,

@@ -23,35 +23,35 @@ pub enum Level {
 
 /// The host's lent hand. May be used from any of the plugin's threads.
 #[derive(Clone, Copy)]
-pub struct Services<'a>(Lender<'a>);
+pub struct Services<'a>(ServiceSource<'a>);
 
 #[derive(Clone, Copy)]
-enum Lender<'a> {
-    Host(&'a (dyn Lent + 'a)),
-    Nobody { seed: u64, threads: usize },
+enum ServiceSource<'a> {
+    Backend(&'a (dyn ServiceBackend + 'a)),
+    Detached { seed: u64, threads: usize },
 }
 
 impl<'a> Services<'a> {
     /// Services without a host, for a plugin's own tests: says nothing, never cancels, runs no graph.
     pub fn detached(seed: u64, threads: usize) -> Self {
-        Self(Lender::Nobody { seed, threads })
+        Self(ServiceSource::Detached { seed, threads })
     }
 
     /// Services of a lender of one's own, for a plugin's own tests with an engine.
-    pub fn of(lender: &'a dyn Lent) -> Self {
-        Self(Lender::Host(lender))
+    pub fn of(backend: &'a dyn ServiceBackend) -> Self {
+        Self(ServiceSource::Backend(backend))
     }
 
     /// The host's, as they came over the ABI.
     #[doc(hidden)]
-    pub fn from_abi(host: &'a ServicesRef<'_>) -> Self {
-        Self(Lender::Host(host))
+    pub fn from_abi(backend: &'a ServicesRef<'_>) -> Self {
+        Self(ServiceSource::Backend(backend))
     }
 
     /// Says something to the user.
     pub fn log(&self, level: Level, message: &str) {
-        if let Lender::Host(host) = self.0 {
-            host.log(level as u8, message);
+        if let ServiceSource::Backend(backend) = self.0 {
+            backend.log(level as u8, message);
         }
     }
 
@@ -59,24 +59,24 @@ impl<'a> Services<'a> {
     /// asked to stop, so `?` is all it takes.
     pub fn progress(&self, done: u64, total: u64) -> Result<()> {
         match self.0 {
-            Lender::Host(host) => host.progress(done, total),
-            Lender::Nobody { .. } => Ok(()),
+            ServiceSource::Backend(backend) => backend.progress(done, total),
+            ServiceSource::Detached { .. } => Ok(()),
         }
     }
 
     /// The seed of every random choice: same seed, same bytes.
     pub fn seed(&self) -> u64 {
         match self.0 {
-            Lender::Host(host) => host.seed(),
-            Lender::Nobody { seed, .. } => seed,
+            ServiceSource::Backend(backend) => backend.seed(),
+            ServiceSource::Detached { seed, .. } => seed,
         }
     }
 
     /// How many threads to keep busy, at least 1. rayon already keeps to it.
     pub fn threads(&self) -> usize {
         match self.0 {
-            Lender::Host(host) => host.threads(),
-            Lender::Nobody { threads, .. } => threads.max(1),
+            ServiceSource::Backend(backend) => backend.threads(),
+            ServiceSource::Detached { threads, .. } => threads.max(1),
         }
     }
 
@@ -90,8 +90,8 @@ impl<'a> Services<'a> {
         options: &TrainingOptions,
     ) -> Result<TrainedWeights> {
         match self.0 {
-            Lender::Host(host) => host.train(objective, rows, options),
-            Lender::Nobody { .. } => {
+            ServiceSource::Backend(backend) => backend.train(objective, rows, options),
+            ServiceSource::Detached { .. } => {
                 Err(Error::unsupported("there is no engine to train on: these services are detached"))
             }
         }
@@ -100,8 +100,8 @@ impl<'a> Services<'a> {
     /// Runs a graph in the host's engine on named inputs; gives all its outputs, by name.
     pub fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         match self.0 {
-            Lender::Host(host) => host.run(graph, inputs),
-            Lender::Nobody { .. } => {
+            ServiceSource::Backend(backend) => backend.run(graph, inputs),
+            ServiceSource::Detached { .. } => {
                 Err(Error::unsupported("there is no engine to run a graph on: these services are detached"))
             }
         }
@@ -109,7 +109,7 @@ impl<'a> Services<'a> {
 }
 
 /// Who lends: the host over the ABI, or a stand-in. The methods are those of [`Services`].
-pub trait Lent: Sync {
+pub trait ServiceBackend: Sync {
     /// As [`Services::log`]; the level as its number.
     fn log(&self, level: u8, message: &str);
     /// As [`Services::progress`].
@@ -129,7 +129,7 @@ pub trait Lent: Sync {
     ) -> Result<TrainedWeights>;
 }
 
-impl Lent for ServicesRef<'_> {
+impl ServiceBackend for ServicesRef<'_> {
     fn log(&self, level: u8, message: &str) {
         ServicesRef::log(self, level, message.into());
     }
@@ -167,7 +167,7 @@ impl Lent for ServicesRef<'_> {
             RResult::ROk(outputs) => outputs
                 .iter()
                 .map(|output| {
-                    let read = tensor::read(&output.tensor.view())
+                    let read = tensor::from_abi(&output.tensor.view())
                         .map_err(|e| Error::new(Code::HOST, format!("output `{}`: {e}", output.name)))?;
                     Ok((output.name.to_string(), read))
                 })
@@ -180,7 +180,7 @@ impl Lent for ServicesRef<'_> {
         rows: &TrainingRows<'_>,
         options: &TrainingOptions,
     ) -> Result<TrainedWeights> {
-        train::ask(objective, rows, options, |job| match ServicesRef::train(self, job) {
+        train::request(objective, rows, options, |job| match ServicesRef::train(self, job) {
             RResult::ROk(outcome) => Ok(outcome),
             RResult::RErr(e) => Err(error::from_abi(&e)),
         })

@@ -5,7 +5,7 @@ use object::elf;
 use object::pod;
 use object::read::elf::{Dyn, ProgramHeader, SectionHeader};
 
-use super::library::{Library, Section};
+use super::library::{ElfLibrary, Section};
 use super::segments;
 
 /// Entries that are a table's address: its sections' type, and the entry that holds its size.
@@ -50,7 +50,7 @@ const OTHERS: [elf::DynamicTag; 8] = [
 type Entries<'a> = &'a [elf::Dyn64<LE>];
 
 /// Whether the dynamic entries and the sections say the same, and every relocation writes where it may.
-pub(super) fn agree(library: &Library<'_>) -> Result<(), String> {
+pub(super) fn check_consistency(library: &ElfLibrary<'_>) -> Result<(), String> {
     let entries = library.segments.iter().find_map(|one| one.dynamic(LE, library.bytes).transpose());
     let entries = entries.ok_or("it has no dynamic section, so it is no shared library")?;
     let entries = entries.map_err(|e| format!("its dynamic section is damaged: {e}"))?;
@@ -91,7 +91,7 @@ fn check_values(entries: Entries<'_>) -> Result<(), String> {
 }
 
 /// Each table's address and size are those of a section of its type, and no such section is left out.
-fn check_tables(entries: Entries<'_>, library: &Library<'_>) -> Result<(), String> {
+fn check_tables(entries: Entries<'_>, library: &ElfLibrary<'_>) -> Result<(), String> {
     for (tag, kind, size) in TABLES {
         let Some(address) = value(entries, tag) else { continue };
         let size = size.map(|size| value(entries, size).unwrap_or_default());
@@ -124,7 +124,7 @@ fn check_tables(entries: Entries<'_>, library: &Library<'_>) -> Result<(), Strin
 
 /// Each relocation writes one word of writable memory, and names a symbol that there is. The first `relative` only add the
 /// library's address, and the loader does not look at their type.
-fn check_relocations(section: &Section, relative: u64, library: &Library<'_>) -> Result<(), String> {
+fn check_relocations(section: &Section, relative: u64, library: &ElfLibrary<'_>) -> Result<(), String> {
     let symbols = library.loaded_sections().find(|one| one.sh_type(LE) == elf::SHT_DYNSYM);
     let symbols = symbols.map_or(0, |one| one.sh_size(LE) / size_of::<elf::Sym64<LE>>() as u64);
     let bytes = section.data(LE, library.bytes).map_err(|e| e.to_string())?;

@@ -9,13 +9,13 @@ pub(super) type Segment = elf::ProgramHeader64<LE>;
 pub(super) type Section = elf::SectionHeader64<LE>;
 
 /// A library's two tables of contents.
-pub(super) struct Library<'a> {
+pub(super) struct ElfLibrary<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) segments: &'a [Segment],
     pub(super) sections: SectionTable<'a, Header>,
 }
 
-impl<'a> Library<'a> {
+impl<'a> ElfLibrary<'a> {
     /// The sections that are in memory when the library is loaded.
     pub(super) fn loaded_sections(&self) -> impl Iterator<Item = &'a Section> {
         self.sections.iter().filter(|section| section.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0)

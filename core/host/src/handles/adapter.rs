@@ -9,8 +9,8 @@ use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind,
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_plugin::export::tensor;
 
-use super::{Answer, aligner::with_services, kept};
-use crate::load::Loaded;
+use super::{ReplyReader, aligner::with_services, required_module};
+use crate::load::LoadedModules;
 use crate::{
     Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, Result, Signature,
     Takes, verify,
@@ -26,8 +26,8 @@ pub struct AdapterFactory {
 }
 
 impl AdapterFactory {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: Loaded) -> Result<Self> {
-        let module = kept(loaded.adapters, id, "adapter", &tag)?;
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
+        let module = required_module(loaded.adapters, id, "adapter", &tag)?;
         Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
     }
 
@@ -43,48 +43,48 @@ impl AdapterFactory {
 
     /// What a value in the pairs table means to it.
     pub fn takes(&self) -> Result<Takes> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        let text = answer.take(self.module.takes()(self.id.as_str().into()))?;
-        answer.json(&text, "kinds of item")
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
+        let text = reader.take(self.module.takes()(self.id.as_str().into()))?;
+        reader.json(&text, "kinds of item")
     }
 
     /// A draft card for a model in a directory; `None` when the model is not of its kind.
     pub fn draft(&self, signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Draft };
-        let signature = answer.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Draft };
+        let signature = reader.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
         let directory = RSlice::from_slice(directory.as_os_str().as_bytes());
-        let draft = answer.take(self.module.draft()(
+        let draft = reader.take(self.module.draft()(
             self.id.as_str().into(),
             signature.as_str().into(),
             directory,
         ))?;
-        answer.json(&draft, "drafts")
+        reader.json(&draft, "drafts")
     }
 
     /// Opens it for an encoder. What the card has wrong is found here.
-    pub fn open(&self, spec: &EncoderSpec, services: &dyn HostServices) -> Result<Adapter> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Open };
+    pub fn open(&self, spec: &EncoderSpec, services: &dyn HostServices) -> Result<AdapterInstance> {
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Open };
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Open, message).of(&self.tag);
         verify::utf8(&spec.directory).map_err(fail)?;
         let json = serde_json::to_string(spec).map_err(|e| fail(e.to_string()))?;
-        let object = with_services(&answer, services, |services| {
+        let object = with_services(&reader, services, |services| {
             self.module.open()(self.id.as_str().into(), json.as_str().into(), services)
         })?;
-        let inputs: Vec<ModelInput> = answer.json(&answer.take(object.inputs())?, "inputs")?;
-        answer.check(fits(&inputs, spec))?;
-        Ok(Adapter { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
+        let inputs: Vec<ModelInput> = reader.json(&reader.take(object.inputs())?, "inputs")?;
+        reader.check(fits(&inputs, spec))?;
+        Ok(AdapterInstance { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
     }
 }
 
 /// An adapter opened for one encoder. May be used from several threads at once.
-pub struct Adapter {
+pub struct AdapterInstance {
     tag: Arc<PluginTag>,
     object: AdapterBox,
     spec: EncoderSpec,
     inputs: Vec<ModelInput>,
 }
 
-impl Adapter {
+impl AdapterInstance {
     /// The tensors that `prepare` makes, in its order.
     pub fn inputs(&self) -> &[ModelInput] {
         &self.inputs
@@ -92,13 +92,13 @@ impl Adapter {
 
     /// How many rows there are to number, for an adapter that takes rows.
     pub fn rows(&self) -> Result<Option<u64>> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Open };
-        answer.take(self.object.rows()).map(Into::into)
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Open };
+        reader.take(self.object.rows()).map(Into::into)
     }
 
     /// One raw item as one tensor per input, without a batch axis, in memory of the host's.
     pub fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
-        let lent = self.prepare_lent(item)?;
+        let lent = self.prepare_borrowed(item)?;
         let mut tensors = Vec::with_capacity(lent.len());
         for tensor in &lent {
             tensors.push(self.prepared().check(tensor.to_tensor())?);
@@ -107,52 +107,52 @@ impl Adapter {
     }
 
     /// The same where the plugin made it: nothing is copied, and the plugin frees it when it is dropped.
-    pub fn prepare_lent(&self, item: Item<'_>) -> Result<Vec<LentTensor>> {
-        let answer = self.prepared();
+    pub fn prepare_borrowed(&self, item: Item<'_>) -> Result<Vec<PluginTensor>> {
+        let reader = self.prepared();
         let raw = match item {
             Item::Path(path) => raw(ItemKind::PATH, path.as_os_str().as_bytes(), 0),
             Item::Text(text) => raw(ItemKind::TEXT, text.as_bytes(), 0),
             Item::Row(row) => raw(ItemKind::ROW, &[], row as u64),
         };
-        let tensors = answer.take(self.object.prepare(raw))?;
+        let tensors = reader.take(self.object.prepare(raw))?;
         if tensors.len() != self.inputs.len() {
             let message = format!("it made {} tensors, expected {}", tensors.len(), self.inputs.len());
-            return answer.check(Err(message));
+            return reader.check(Err(message));
         }
         // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
         let mut lent = Vec::with_capacity(tensors.len());
         for (tensor, input) in tensors.into_iter().zip(&self.inputs) {
-            lent.push(answer.check(LentTensor::new(tensor, input))?);
+            lent.push(reader.check(PluginTensor::new(tensor, input))?);
         }
         Ok(lent)
     }
 
     /// The graph behind the encoder, checked: its inputs are ports of the model or of this adapter, its outputs tokens, mask and pooled.
     pub fn tail(&self) -> Result<Graph> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Tail };
-        let bytes = answer.take(self.object.tail())?;
-        let graph = answer.check(verify::graph(&bytes, "tail"))?;
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Tail };
+        let bytes = reader.take(self.object.tail())?;
+        let graph = reader.check(verify::graph(&bytes, "tail"))?;
         let own: Vec<Port> = self
             .inputs
             .iter()
             .map(|input| Port { name: input.name.clone(), dtype: input.dtype, dims: None })
             .collect();
-        answer.check(verify::tail(&graph, &self.spec, &own))?;
+        reader.check(verify::tail(&graph, &self.spec, &own))?;
         Ok(graph)
     }
 
-    fn prepared(&self) -> Answer<'_> {
-        Answer { tag: &self.tag, phase: Phase::Prepare }
+    fn prepared(&self) -> ReplyReader<'_> {
+        ReplyReader { tag: &self.tag, phase: Phase::Prepare }
     }
 }
 
 /// A tensor in the plugin's memory, checked once.
-pub struct LentTensor {
+pub struct PluginTensor {
     tensor: OwnedTensor,
     dtype: DType,
 }
 
-impl LentTensor {
+impl PluginTensor {
     fn new(tensor: OwnedTensor, input: &ModelInput) -> Result<Self, String> {
         let fail = |e: &dyn std::fmt::Display| format!("its tensor for `{}`: {e}", input.name);
         let view = tensor.view();
@@ -195,7 +195,7 @@ impl LentTensor {
 
     /// A copy in the host's memory.
     fn to_tensor(&self) -> Result<Tensor, String> {
-        tensor::read(&self.tensor.view()).map_err(|e| e.to_string())
+        tensor::from_abi(&self.tensor.view()).map_err(|e| e.to_string())
     }
 }
 

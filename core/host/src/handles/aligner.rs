@@ -8,10 +8,10 @@ use chiasm_abi::{AlignerModule_Ref, Code, FitJob, NamedTensor, Outcome, Reply, S
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, data::Data, kept};
-use crate::load::Loaded;
-use crate::services::Bridge;
-use crate::verify::{self, Axis};
+use super::{ReplyReader, data::BorrowedArray, required_module};
+use crate::load::LoadedModules;
+use crate::services::GuardedServices;
+use crate::verify::{self, AxisRequirement};
 use crate::{
     AlignSpec, HostError, HostServices, Inverse, InverseKind, Learned, ModalityCount, Parameter, Phase,
     PluginTag, Result,
@@ -19,7 +19,7 @@ use crate::{
 
 /// Learns a map of every modality into one shared space.
 #[derive(Clone)]
-pub struct Aligner {
+pub struct AlignerHandle {
     id: String,
     tag: Arc<PluginTag>,
     module: AlignerModule_Ref,
@@ -28,7 +28,7 @@ pub struct Aligner {
 
 /// The JSON beside an aligner's graphs.
 #[derive(Deserialize)]
-struct Report {
+struct AlignerReport {
     parameters: Value,
     #[serde(default)]
     notes: Value,
@@ -36,9 +36,9 @@ struct Report {
     inverses: BTreeMap<String, InverseKind>,
 }
 
-impl Aligner {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: Loaded) -> Result<Self> {
-        let module = kept(loaded.aligners, id, "aligner", &tag)?;
+impl AlignerHandle {
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
+        let module = required_module(loaded.aligners, id, "aligner", &tag)?;
         Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
     }
 
@@ -54,8 +54,8 @@ impl Aligner {
 
     /// What the user may set.
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        answer.parameters(self.module.parameters()(self.id.as_str().into()))
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
+        reader.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
     /// Checks parameters, a JSON object, and returns how many modalities it takes with them.
@@ -63,10 +63,10 @@ impl Aligner {
     /// # Errors
     /// When a parameter is unknown, of another kind or out of range, or the plugin fails.
     pub fn takes(&self, parameters: &Value) -> Result<ModalityCount> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        let text = answer
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
+        let text = reader
             .take(self.module.takes()(self.id.as_str().into(), parameters.to_string().as_str().into()))?;
-        answer.json(&text, "numbers of modalities")
+        reader.json(&text, "numbers of modalities")
     }
 
     /// Fits on the arrays that [`AlignSpec`] speaks of, and checks what comes back: for every modality a sound, finite graph
@@ -77,24 +77,24 @@ impl Aligner {
     pub fn fit(
         &self,
         spec: &AlignSpec,
-        data: &[(&str, Data<'_>)],
+        data: &[(&str, BorrowedArray<'_>)],
         parameters: &Value,
         services: &dyn HostServices,
     ) -> Result<Learned> {
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Fit, message).of(&self.tag);
         check_data(spec, data).map_err(fail)?;
         let context = serde_json::to_value(spec).map_err(|e| fail(e.to_string()))?;
-        let answer = Answer { tag: &self.tag, phase: Phase::Fit };
-        let outcome = fit(&answer, &self.id, data, parameters, &context, services, |job, services| {
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Fit };
+        let outcome = fit(&reader, &self.id, data, parameters, &context, services, |job, services| {
             self.module.fit()(job, services)
         })?;
-        let report: Report = answer.json(&outcome.report, "notes")?;
-        answer.check(learned(&outcome, report, spec))
+        let report: AlignerReport = reader.json(&outcome.report, "notes")?;
+        reader.check(learned(&outcome, report, spec))
     }
 }
 
 /// The caller's mistakes, found before the plugin is asked: every modality has vectors of its width and as many row numbers.
-fn check_data(spec: &AlignSpec, data: &[(&str, Data<'_>)]) -> Result<(), String> {
+fn check_data(spec: &AlignSpec, data: &[(&str, BorrowedArray<'_>)]) -> Result<(), String> {
     let find = |name: &str| data.iter().find(|(own, _)| *own == name).map(|(_, data)| data);
     for modality in &spec.modalities {
         let names = [format!("{}.pooled", modality.name), format!("{}.row", modality.name)];
@@ -117,9 +117,9 @@ fn check_data(spec: &AlignSpec, data: &[(&str, Data<'_>)]) -> Result<(), String>
 
 /// A fit over the ABI: for aligners and fusions alike.
 pub(super) fn fit(
-    answer: &Answer<'_>,
+    reader: &ReplyReader<'_>,
     id: &str,
-    data: &[(&str, Data<'_>)],
+    data: &[(&str, BorrowedArray<'_>)],
     parameters: &Value,
     context: &Value,
     services: &dyn HostServices,
@@ -133,22 +133,22 @@ pub(super) fn fit(
         parameters: parameters.as_str().into(),
         context: context.as_str().into(),
     };
-    with_services(answer, services, |services| call(job, services))
+    with_services(reader, services, |services| call(job, services))
 }
 
 /// A call that lends services; what happened to them meanwhile outranks a good reply.
 pub(super) fn with_services<T>(
-    answer: &Answer<'_>,
+    reader: &ReplyReader<'_>,
     services: &dyn HostServices,
     call: impl FnOnce(&ServicesRef<'_>) -> Reply<T>,
 ) -> Result<T> {
-    let bridge = Bridge::new(services, &answer.tag.id);
+    let guarded = GuardedServices::new(services, &reader.tag.id);
     let reply = {
-        let lent: ServicesRef<'_> = chiasm_abi::lend(&bridge);
+        let lent: ServicesRef<'_> = chiasm_abi::borrow_services(&guarded);
         call(&lent)
     };
-    let value = answer.take(reply)?;
-    bridge.aftermath(answer.phase).map_err(|e| e.of(answer.tag))?;
+    let value = reader.take(reply)?;
+    guarded.check_after_call(reader.phase).map_err(|e| e.of(reader.tag))?;
     Ok(value)
 }
 
@@ -166,8 +166,8 @@ pub(super) fn graphs<'a>(outcome: &'a Outcome, names: &[&str]) -> Result<Vec<Opt
     Ok(found)
 }
 
-fn learned(outcome: &Outcome, report: Report, spec: &AlignSpec) -> Result<Learned, String> {
-    use Axis::{Batch, Exactly, Fixed};
+fn learned(outcome: &Outcome, report: AlignerReport, spec: &AlignSpec) -> Result<Learned, String> {
+    use AxisRequirement::{Batch, Exactly, Fixed};
     let roles = |kind: &str| -> Vec<String> {
         spec.modalities.iter().map(|modality| format!("{kind}.{}", modality.name)).collect()
     };

@@ -5,7 +5,7 @@ use chiasm_graph::Tensor;
 use chiasm_plugin::export::tensor;
 
 /// A borrowed dense array: nothing is copied on the way to the plugin.
-pub struct Data<'a> {
+pub struct BorrowedArray<'a> {
     shape: Vec<i64>,
     source: Source<'a>,
 }
@@ -16,7 +16,7 @@ enum Source<'a> {
     Tensor(&'a Tensor),
 }
 
-impl<'a> Data<'a> {
+impl<'a> BorrowedArray<'a> {
     /// An array of `f32` in row-major order. A shape that does not fit the slice is an error of the call.
     pub fn f32(shape: &[usize], values: &'a [f32]) -> Self {
         Self { shape: signed(shape), source: Source::F32(values) }
@@ -50,7 +50,7 @@ impl<'a> Data<'a> {
     }
 }
 
-impl<'a> From<&'a Tensor> for Data<'a> {
+impl<'a> From<&'a Tensor> for BorrowedArray<'a> {
     fn from(tensor: &'a Tensor) -> Self {
         Self { shape: signed(tensor.shape()), source: Source::Tensor(tensor) }
     }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{Host, HostServices, Level, Search};
+use chiasm_host::{Host, HostServices, Level, PluginSearch};
 use chiasm_plugin::objective::{
     Objective, StopReason, TrainedWeights, TrainingOptions, TrainingReport, TrainingRows,
 };
@@ -21,12 +21,12 @@ pub fn library(name: &str) -> PathBuf {
 
 /// A host that knows these files and nothing else.
 pub fn host_of(paths: &[PathBuf]) -> Host {
-    Host::discover(&Search { plugin_paths: paths.to_vec(), ..Search::default() })
+    Host::discover(&PluginSearch { plugin_paths: paths.to_vec(), ..PluginSearch::default() })
 }
 
 /// Services that record what they are asked, and misbehave when told to.
 #[derive(Default)]
-pub struct Recorder {
+pub struct RecordingServices {
     pub log: Mutex<Vec<String>>,
     pub calls: AtomicU64,
     /// Progress says stop from this call on.
@@ -36,13 +36,13 @@ pub struct Recorder {
     pub threads: usize,
 }
 
-impl Recorder {
+impl RecordingServices {
     fn maybe_panic(&self, service: &str) {
         assert!(self.panics != service, "{service} went wrong");
     }
 }
 
-impl HostServices for Recorder {
+impl HostServices for RecordingServices {
     fn log(&self, plugin: &str, level: Level, message: &str) {
         self.maybe_panic("log");
         self.log.lock().unwrap().push(format!("{plugin} {level:?}: {message}"));

@@ -8,9 +8,8 @@ use chiasm_abi::stable::{RSlice, RStr, RString};
 use chiasm_abi::{AdapterBox, Reply, ServicesRef};
 
 use super::{
-    budget,
     entries::{Plugin, find},
-    guard,
+    guard, thread_pool,
 };
 use crate::Services;
 
@@ -43,6 +42,6 @@ pub(super) extern "C" fn open<P: Plugin>(
         let entry = find(P::ADAPTERS, "adapter", id.as_str(), |entry| entry.id)?;
         let spec = serde_json::from_str(spec.as_str())?;
         let services = Services::from_abi(services);
-        budget::within(services.threads(), || (entry.open)(&spec, &services))
+        thread_pool::run_with(services.threads(), || (entry.open)(&spec, &services))
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use chiasm_abi::AdapterBox;
 use serde_json::Value;
 
-use super::opened::Opened;
+use super::guarded_adapter::GuardedAdapter;
 use crate::{
     Adapter, AlignSpec, Aligner, Draft, EncoderSpec, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs,
     Learned, ModalityCount, Parameter, Parameters, Result, Services, Signature, Takes, read_parameters,
@@ -34,7 +34,7 @@ pub struct AdapterEntry {
 impl AdapterEntry {
     /// The entry of an adapter.
     pub const fn of<A: Adapter>() -> Self {
-        Self { id: A::ID, takes: A::takes, draft: A::draft, open: Opened::<A>::open }
+        Self { id: A::ID, takes: A::takes, draft: A::draft, open: GuardedAdapter::<A>::open }
     }
 }
 

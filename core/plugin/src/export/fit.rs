@@ -6,9 +6,8 @@ use chiasm_graph::Graph;
 use serde_json::{Value, json};
 
 use super::{
-    budget,
     entries::{Plugin, find},
-    guard,
+    guard, thread_pool,
 };
 use crate::{AlignSpec, Error, FusionSpec, Inputs, Result, Services};
 
@@ -46,8 +45,9 @@ pub(super) extern "C" fn aligner<P: Plugin>(job: FitJob<'_>, services: &Services
         let (inputs, parameters) = read(&job)?;
         let spec: AlignSpec = serde_json::from_str(job.context.as_str())?;
         let services = Services::from_abi(services);
-        let learned =
-            budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
+        let learned = thread_pool::run_with(services.threads(), || {
+            (entry.fit)(&spec, &inputs, &parameters, &services)
+        })?;
         let names: Vec<&str> = spec.modalities.iter().map(|modality| modality.name.as_str()).collect();
         let (maps, inverses) = (learned.maps.len(), learned.inverses.len());
         if maps != names.len() || inverses != names.len() {
@@ -78,8 +78,9 @@ pub(super) extern "C" fn fusion<P: Plugin>(job: FitJob<'_>, services: &ServicesR
         let (inputs, parameters) = read(&job)?;
         let spec: FusionSpec = serde_json::from_str(job.context.as_str())?;
         let services = Services::from_abi(services);
-        let fused =
-            budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
+        let fused = thread_pool::run_with(services.threads(), || {
+            (entry.fit)(&spec, &inputs, &parameters, &services)
+        })?;
         outcome(&[("fused", &fused.graph)], &json!({ "notes": fused.notes }))
     })
 }

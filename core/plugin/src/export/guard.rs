@@ -19,27 +19,27 @@ use crate::{Error, Result};
 
 /// A panic as the hook saw it.
 #[derive(Clone)]
-struct Seen {
+struct PanicRecord {
     message: String,
     at: String,
 }
 
 /// How many panics of other threads are remembered.
-const REMEMBERED: usize = 8;
+const MAX_RECENT_PANICS: usize = 8;
 
-static ANYWHERE: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
+static RECENT_PANICS: Mutex<Vec<PanicRecord>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static HERE: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    static LAST_PANIC: RefCell<Option<PanicRecord>> = const { RefCell::new(None) };
 }
 
 /// Calls under way; the top bit says that no more are taken.
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-const RESTING: usize = 1 << (usize::BITS - 1);
+static ACTIVE_CALLS: AtomicUsize = AtomicUsize::new(0);
+const QUIESCED_BIT: usize = 1 << (usize::BITS - 1);
 
 /// Runs `work`; a panic becomes an error with file and line.
 pub fn call<T>(work: impl FnOnce() -> Result<T>) -> Reply<T> {
-    let Some(_running) = Running::enter() else {
+    let Some(_running) = CallGuard::enter() else {
         let message = "the plugin was brought to rest and takes no more calls";
         return Err(to_abi(Error::new(Code::QUIESCED, message))).into();
     };
@@ -50,7 +50,7 @@ pub fn call<T>(work: impl FnOnce() -> Result<T>) -> Reply<T> {
 }
 
 /// Runs `work` and forgets a panic: for drops, which have nobody to tell.
-pub fn quietly(work: impl FnOnce()) {
+pub fn ignore_panics(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
         let _ = explain(payload);
     }
@@ -58,47 +58,47 @@ pub fn quietly(work: impl FnOnce()) {
 
 /// Takes no more calls, and returns when those under way have ended.
 pub extern "C" fn quiesce() {
-    CALLS.fetch_or(RESTING, Ordering::AcqRel);
-    while CALLS.load(Ordering::Acquire) != RESTING {
+    ACTIVE_CALLS.fetch_or(QUIESCED_BIT, Ordering::AcqRel);
+    while ACTIVE_CALLS.load(Ordering::Acquire) != QUIESCED_BIT {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// Installs the hook that remembers panics instead of printing them.
-pub fn listen() {
+pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let at = info.location().map(ToString::to_string).unwrap_or_default();
-            let seen = Seen { message: text(info.payload()), at };
-            let mut anywhere = ANYWHERE.lock().unwrap_or_else(PoisonError::into_inner);
-            if anywhere.len() == REMEMBERED {
+            let seen = PanicRecord { message: text(info.payload()), at };
+            let mut anywhere = RECENT_PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+            if anywhere.len() == MAX_RECENT_PANICS {
                 anywhere.remove(0);
             }
             anywhere.push(seen.clone());
             drop(anywhere);
             // A thread that is ending has no local storage left; its panic is remembered above all the same.
-            let _ = HERE.try_with(|here| here.replace(Some(seen)));
+            let _ = LAST_PANIC.try_with(|here| here.replace(Some(seen)));
         }));
     });
 }
 
-struct Running;
+struct CallGuard;
 
-impl Running {
+impl CallGuard {
     fn enter() -> Option<Self> {
-        if CALLS.fetch_add(1, Ordering::AcqRel) & RESTING == 0 {
+        if ACTIVE_CALLS.fetch_add(1, Ordering::AcqRel) & QUIESCED_BIT == 0 {
             Some(Self)
         } else {
-            CALLS.fetch_sub(1, Ordering::AcqRel);
+            ACTIVE_CALLS.fetch_sub(1, Ordering::AcqRel);
             None
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for CallGuard {
     fn drop(&mut self) {
-        CALLS.fetch_sub(1, Ordering::AcqRel);
+        ACTIVE_CALLS.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -106,8 +106,8 @@ impl Drop for Running {
 fn explain(payload: Box<dyn Any + Send>) -> Error {
     let message = text(payload.as_ref());
     std::mem::forget(payload); // its drop might panic too
-    let mut others = std::mem::take(&mut *ANYWHERE.lock().unwrap_or_else(PoisonError::into_inner));
-    let here = HERE.with(|here| here.take()).filter(|seen| seen.message == message);
+    let mut others = std::mem::take(&mut *RECENT_PANICS.lock().unwrap_or_else(PoisonError::into_inner));
+    let here = LAST_PANIC.with(|here| here.take()).filter(|seen| seen.message == message);
     // Not on this thread: a rayon worker's panic travelled here. The newest with the same words is it.
     let seen = here.or_else(|| others.iter().rev().find(|seen| seen.message == message).cloned());
     let at = seen.map_or_else(String::new, |seen| seen.at);

@@ -3,7 +3,7 @@
 use crate::{Adapter, Aligner, Fusion};
 
 /// Facts from Cargo's environment and the compiler.
-pub struct Package {
+pub struct PackageInfo {
     /// The crate; the plugin's id is this without a leading `chiasm-`.
     pub name: &'static str,
     /// Its version.
@@ -17,13 +17,13 @@ pub struct Package {
 }
 
 /// One thing that a plugin offers.
-pub struct Provided {
+pub struct ComponentRecord {
     kind: &'static str,
     id: &'static str,
     doc: &'static str,
 }
 
-impl Provided {
+impl ComponentRecord {
     /// An adapter.
     pub const fn adapter<A: Adapter>() -> Self {
         Self::checked("adapter", A::ID, A::DOC)
@@ -55,15 +55,15 @@ impl Provided {
 
 /// What stands in the ELF section: [`chiasm_abi::record`] tells its form.
 #[repr(C)]
-pub struct Record<const N: usize> {
+pub struct ManifestRecord<const N: usize> {
     magic: [u8; 8],
     length: [u8; 8],
     json: [u8; N],
 }
 
-impl<const N: usize> Record<N> {
+impl<const N: usize> ManifestRecord<N> {
     /// The record; `N` is [`length`] of the same facts.
-    pub const fn new(package: &Package, provides: &[Provided]) -> Self {
+    pub const fn new(package: &PackageInfo, provides: &[ComponentRecord]) -> Self {
         let writer = render::<N>(package, provides);
         assert!(writer.length == N, "the record's length is the JSON's");
         Self { magic: chiasm_abi::record::MAGIC, length: (N as u64).to_le_bytes(), json: writer.bytes }
@@ -77,13 +77,13 @@ impl<const N: usize> Record<N> {
 }
 
 /// How many bytes the JSON takes.
-pub const fn length(package: &Package, provides: &[Provided]) -> usize {
+pub const fn length(package: &PackageInfo, provides: &[ComponentRecord]) -> usize {
     render::<0>(package, provides).length
 }
 
 /// Writes what fits into `N` bytes and counts all.
-const fn render<const N: usize>(package: &Package, provides: &[Provided]) -> Writer<N> {
-    let mut out = Writer { bytes: [0; N], length: 0 };
+const fn render<const N: usize>(package: &PackageInfo, provides: &[ComponentRecord]) -> JsonWriter<N> {
+    let mut out = JsonWriter { bytes: [0; N], length: 0 };
     out = out.raw("{").field("id", without_prefix(package.name)).raw(",").field("version", package.version);
     out = out.raw(",").field("abi", chiasm_abi::VERSION).raw(",").field("licence", package.licence);
     out = out.raw(",").field("panic", package.panic).raw(",").field("arch", std::env::consts::ARCH);
@@ -108,12 +108,12 @@ const fn without_prefix(name: &'static str) -> &'static str {
     }
 }
 
-struct Writer<const N: usize> {
+struct JsonWriter<const N: usize> {
     bytes: [u8; N],
     length: usize,
 }
 
-impl<const N: usize> Writer<N> {
+impl<const N: usize> JsonWriter<N> {
     const fn byte(mut self, byte: u8) -> Self {
         if self.length < N {
             self.bytes[self.length] = byte;
@@ -155,21 +155,22 @@ impl<const N: usize> Writer<N> {
 mod tests {
     use super::*;
 
-    const PACKAGE: Package = Package {
+    const PACKAGE: PackageInfo = PackageInfo {
         name: "chiasm-odd",
         version: "1.2.3",
         licence: "MIT",
         panic: "unwind",
         root: "chiasm_root_odd",
     };
-    const PROVIDES: &[Provided] = &[
-        Provided::checked("aligner", "first", "Says \"hi\"\\ to\nα."),
-        Provided::checked("fusion", "second-2", ""),
+    const PROVIDES: &[ComponentRecord] = &[
+        ComponentRecord::checked("aligner", "first", "Says \"hi\"\\ to\nα."),
+        ComponentRecord::checked("fusion", "second-2", ""),
     ];
 
     #[test]
     fn the_compiler_writes_json_that_a_parser_reads_back() {
-        static RECORD: Record<{ length(&PACKAGE, PROVIDES) }> = Record::new(&PACKAGE, PROVIDES);
+        static RECORD: ManifestRecord<{ length(&PACKAGE, PROVIDES) }> =
+            ManifestRecord::new(&PACKAGE, PROVIDES);
         let json: serde_json::Value = serde_json::from_str(RECORD.json()).unwrap();
         assert_eq!(json["id"], "odd");
         assert_eq!(json["abi"], chiasm_abi::VERSION);

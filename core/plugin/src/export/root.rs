@@ -11,7 +11,7 @@ use super::{adapter, entries::Plugin, fit, guard};
 /// Makes the root module; the host calls it once, when it loads the library.
 pub extern "C" fn root<P: Plugin>() -> RootModuleResult {
     root_result(|| {
-        guard::listen();
+        guard::install_panic_hook();
         Root { describe: describe::<P>, query: query::<P>, quiesce: guard::quiesce }
     })
 }

@@ -53,7 +53,7 @@ pub fn view<'a>(tensor: TensorRef<'a>, shape: &'a [i64]) -> TensorView<'a> {
 }
 
 /// Gives a tensor away without copying its elements.
-pub fn give(tensor: Tensor) -> Result<OwnedTensor> {
+pub fn to_abi(tensor: Tensor) -> Result<OwnedTensor> {
     let dtype = data_type(tensor.dtype())?;
     let lengths: [i64; MAX_RANK] = std::array::from_fn(|axis| {
         // A length above `i64::MAX` cannot be that of elements in memory.
@@ -69,7 +69,7 @@ pub fn give(tensor: Tensor) -> Result<OwnedTensor> {
 }
 
 /// Reads a dense view into a tensor of one's own: the copy that owning takes.
-pub fn read(view: &TensorView<'_>) -> Result<Tensor> {
+pub fn from_abi(view: &TensorView<'_>) -> Result<Tensor> {
     let (bytes, layout) = view.bytes().map_err(|e| Error::invalid(e.to_string()))?;
     Ok(Tensor::from_bytes(dtype(view.dtype())?, layout.shape(), bytes)?)
 }

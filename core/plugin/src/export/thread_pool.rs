@@ -11,7 +11,7 @@ static GLOBAL: OnceLock<usize> = OnceLock::new();
 
 /// Runs `work` where rayon has `threads` threads: in the global pool, which the first budget sizes, or, for another budget, in a pool of
 /// its own that ends with the call.
-pub(super) fn within<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(super) fn run_with<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let global = *GLOBAL.get_or_init(|| {
         // An error means that the pool was made before (the plugin's own code): then that size stays.
         let _ = ThreadPoolBuilder::new().num_threads(threads).build_global();

@@ -15,12 +15,12 @@ use super::{guard, tensor};
 use crate::{Adapter, EncoderSpec, Error, Item, Result, Services};
 
 /// An opened adapter that can be poisoned, and whose drop cannot harm.
-pub(super) struct Opened<A: Adapter> {
+pub(super) struct GuardedAdapter<A: Adapter> {
     adapter: ManuallyDrop<A>,
     poisoned: AtomicBool,
 }
 
-impl<A: Adapter> Opened<A> {
+impl<A: Adapter> GuardedAdapter<A> {
     pub(super) fn open(spec: &EncoderSpec, services: &Services<'_>) -> Result<AdapterBox> {
         let adapter = ManuallyDrop::new(A::open(spec, services)?);
         let opened = Self { adapter, poisoned: AtomicBool::new(false) };
@@ -41,7 +41,7 @@ impl<A: Adapter> Opened<A> {
     }
 }
 
-impl<A: Adapter> AdapterObject for Opened<A> {
+impl<A: Adapter> AdapterObject for GuardedAdapter<A> {
     fn inputs(&self) -> Reply<RString> {
         self.call(|adapter| Ok(serde_json::to_string(&adapter.inputs())?.into()))
     }
@@ -52,7 +52,7 @@ impl<A: Adapter> AdapterObject for Opened<A> {
             // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
             let mut given = RVec::with_capacity(tensors.len());
             for tensor in tensors {
-                given.push(tensor::give(tensor)?);
+                given.push(tensor::to_abi(tensor)?);
             }
             Ok(given)
         })
@@ -67,10 +67,10 @@ impl<A: Adapter> AdapterObject for Opened<A> {
     }
 }
 
-impl<A: Adapter> Drop for Opened<A> {
+impl<A: Adapter> Drop for GuardedAdapter<A> {
     fn drop(&mut self) {
         // SAFETY: the field is dropped here and nowhere else, and not used again.
-        guard::quietly(|| unsafe { ManuallyDrop::drop(&mut self.adapter) });
+        guard::ignore_panics(|| unsafe { ManuallyDrop::drop(&mut self.adapter) });
     }
 }
 
