@@ -1,4 +1,4 @@
-//! Two versions of one module: which pairs of host and plugin understand each other, and in how many words the others are told.
+//! Compatibility of two versions of one module.
 #![expect(dead_code, reason = "only the layouts are compared")]
 
 use chiasm_abi::compat::{LayoutRelation, check};
@@ -32,7 +32,7 @@ version!(broken {
 });
 
 #[test]
-fn a_minor_is_understood_both_ways() {
+fn minor_versions_are_compatible_in_both_directions() {
     let (first, minor) = (<first::Module_Ref as StableAbi>::LAYOUT, <minor::Module_Ref as StableAbi>::LAYOUT);
     assert_eq!(check(first, first), Ok(LayoutRelation::TheirsExtendsOurs));
     assert_eq!(check(first, minor), Ok(LayoutRelation::TheirsExtendsOurs), "a newer plugin in an older host");
@@ -40,12 +40,12 @@ fn a_minor_is_understood_both_ways() {
 }
 
 #[test]
-fn anything_else_is_refused_in_one_line() {
+fn a_changed_field_is_refused_with_a_one_line_reason() {
     let (first, broken) =
         (<first::Module_Ref as StableAbi>::LAYOUT, <broken::Module_Ref as StableAbi>::LAYOUT);
     for mismatch in [check(first, broken).unwrap_err(), check(broken, first).unwrap_err()] {
         assert_eq!(mismatch.line.lines().count(), 1);
         assert!(mismatch.line.len() <= 310 && !mismatch.line.is_empty(), "{}", mismatch.line);
-        assert!(mismatch.full.lines().count() > 10, "the whole text is kept");
+        assert!(mismatch.full.lines().count() > 10, "the full report is kept");
     }
 }
