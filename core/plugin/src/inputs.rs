@@ -1,11 +1,11 @@
-//! Named, borrowed arrays: the data of a fit, seen in place.
+//! The data of a fit, as named and borrowed arrays.
 
 use chiasm_abi::{Element, NamedTensor, TensorView};
 use ndarray::{ArrayView2, ArrayViewD, IxDyn, ShapeBuilder};
 
 use crate::{Error, Result};
 
-/// Named arrays that live in the host's memory for the length of the call. Nothing is copied.
+/// Named arrays borrowed from the host's memory for the length of the call. Nothing is copied.
 pub struct Inputs<'a> {
     entries: Vec<(&'a str, InputArray<'a>)>,
 }
@@ -16,33 +16,36 @@ enum InputArray<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// Inputs from matrices at hand, for a plugin's own tests.
+    /// Returns inputs made of these matrices, for tests of a plugin.
     pub fn of(matrices: &[(&'a str, ArrayView2<'a, f32>)]) -> Self {
         let entries =
             matrices.iter().map(|(name, matrix)| (*name, InputArray::F32(matrix.into_dyn()))).collect();
         Self { entries }
     }
 
-    /// The same inputs and more, of any rank.
+    /// Adds arrays of `f32` of any rank.
     #[must_use]
     pub fn and(mut self, arrays: &[(&'a str, ArrayViewD<'a, f32>)]) -> Self {
         self.entries.extend(arrays.iter().map(|(name, array)| (*name, InputArray::F32(array.clone()))));
         self
     }
 
-    /// The same inputs and more, of whole numbers.
+    /// Adds arrays of `i64` of any rank.
     #[must_use]
     pub fn and_integers(mut self, arrays: &[(&'a str, ArrayViewD<'a, i64>)]) -> Self {
         self.entries.extend(arrays.iter().map(|(name, array)| (*name, InputArray::I64(array.clone()))));
         self
     }
 
-    /// The names given, in the host's order.
+    /// Returns the names of the arrays, in the host's order.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.entries.iter().map(|(name, _)| *name)
     }
 
-    /// A matrix of `f32`, rows are items; an error names what there is instead.
+    /// Returns a matrix of `f32` with one item per row.
+    ///
+    /// # Errors
+    /// If there is no such input, or it is not a matrix of `f32`.
     pub fn matrix(&self, name: &str) -> Result<ArrayView2<'a, f32>> {
         let array = self.tensor(name)?;
         let shape = array.shape().to_vec();
@@ -51,12 +54,18 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// As [`Inputs::matrix`], but `None` when there is no input of that name.
+    /// Returns a matrix as [`Inputs::matrix`] does, or `None` if there is no input of that name.
+    ///
+    /// # Errors
+    /// If the input is not a matrix of `f32`.
     pub fn optional_matrix(&self, name: &str) -> Result<Option<ArrayView2<'a, f32>>> {
         if self.find(name).is_none() { Ok(None) } else { self.matrix(name).map(Some) }
     }
 
-    /// An array of `f32` of any rank.
+    /// Returns an array of `f32` of any rank.
+    ///
+    /// # Errors
+    /// If there is no such input, or its elements are not `f32`.
     pub fn tensor(&self, name: &str) -> Result<ArrayViewD<'a, f32>> {
         match self.required(name)? {
             InputArray::F32(array) => Ok(array.clone()),
@@ -64,7 +73,10 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// An array of `i64` of any rank.
+    /// Returns an array of `i64` of any rank.
+    ///
+    /// # Errors
+    /// If there is no such input, or its elements are not `i64`.
     pub fn integers(&self, name: &str) -> Result<ArrayViewD<'a, i64>> {
         match self.required(name)? {
             InputArray::I64(array) => Ok(array.clone()),
@@ -72,7 +84,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// Checks and takes what came over the ABI.
+    /// Checks the tensors that came over the ABI.
     #[doc(hidden)]
     pub fn from_abi(tensors: &[NamedTensor<'a>]) -> Result<Self> {
         let entries = tensors.iter().map(|named| {
@@ -94,17 +106,17 @@ impl<'a> Inputs<'a> {
     fn required(&self, name: &str) -> Result<&InputArray<'a>> {
         self.find(name).ok_or_else(|| {
             let known = self.names().collect::<Vec<_>>().join(", ");
-            Error::invalid(format!("there is no input `{name}`; given are: {known}"))
+            Error::invalid(format!("there is no input `{name}`; the inputs are: {known}"))
         })
     }
 }
 
-/// A checked view as an array in place.
+/// Checks a view and returns it as an array, without a copy.
 fn array<'a, T: Element>(view: &TensorView<'a>) -> Result<ArrayViewD<'a, T>> {
     let (data, layout) = view.elements::<T>().map_err(|e| Error::invalid(e.to_string()))?;
     let shape = IxDyn(layout.shape()).strides(IxDyn(layout.strides()));
-    // SAFETY: `elements` proved the address aligned and not null, the sizes within `isize`, and every element within memory that
-    // is borrowed for 'a.
+    // SAFETY: `elements` checked that the address is aligned and not null, that the sizes fit `isize`, and that every
+    // element lies in memory borrowed for 'a.
     Ok(unsafe { ArrayViewD::from_shape_ptr(shape, data) })
 }
 
@@ -124,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_of_another_type_or_rank_is_named() {
+    fn errors_name_a_missing_input_and_a_wrong_type_or_rank() {
         let (floats, integers) = ([1.0_f32, 2.0], [1_i64, 2]);
         let tensors = [
             NamedTensor { name: "vector".into(), tensor: TensorView::dense(&floats, &[2]) },
