@@ -1,4 +1,4 @@
-//! The plugins that there are, which of them answers to which name, and why.
+//! The plugins found, and the lookup of adapters, aligners and fusions by id.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use crate::{
     PluginSearch, PluginTag, Result,
 };
 
-/// All plugins found, none of them loaded before it is used.
+/// All plugins found. A plugin is loaded when it is first used.
 pub struct Host {
     plugins: Vec<PluginInfo>,
     slots: Vec<PluginSlot>,
@@ -25,14 +25,14 @@ struct PluginSlot {
     loaded: OnceLock<Result<LoadedModules>>,
 }
 
-/// What is known of a plugin without running it.
+/// What is known about a plugin without running it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginInfo {
-    /// Its id; the file's name where the file cannot say.
+    /// Its id, or the file name if the manifest cannot be read.
     pub id: String,
-    /// Its version; empty where the file cannot say.
+    /// Its version, or an empty string if the manifest cannot be read.
     pub version: String,
-    /// The ABI it speaks.
+    /// The version of its ABI.
     pub abi: String,
     /// Its licence.
     pub licence: String,
@@ -40,21 +40,21 @@ pub struct PluginInfo {
     pub path: PathBuf,
     /// How it was found.
     pub origin: PluginOrigin,
-    /// Whether the user named this very file.
+    /// Whether the user named this file.
     pub named: bool,
-    /// What it offers.
+    /// Its adapters, aligners and fusions.
     pub provides: Vec<ListedComponent>,
     /// Whether it can be used.
     pub status: PluginStatus,
 }
 
-/// One thing that a plugin offers, and who answers in its place.
+/// An adapter, aligner or fusion of a plugin, and the plugin that shadows it, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedComponent {
-    /// Kind, id and a sentence.
+    /// Its kind, id and description.
     #[serde(flatten)]
     pub component: PluginComponent,
-    /// The file of the plugin found earlier that offers the same.
+    /// The file of an earlier plugin that has the same kind and id.
     pub shadowed_by: Option<PathBuf>,
 }
 
@@ -62,16 +62,16 @@ pub struct ListedComponent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginStatus {
-    /// It passed every check that needs no loading.
+    /// It passed every check before loading.
     Ready,
-    /// A plugin of the same id was found earlier, in this file.
+    /// An earlier plugin, in this file, has the same id.
     Shadowed(PathBuf),
     /// It cannot be used, for this reason.
     Refused(String),
 }
 
 impl Host {
-    /// Looks everywhere. A file that is no good is listed as refused, so this never fails.
+    /// Searches for plugins. It never fails: an unusable file is listed as refused.
     pub fn discover(search: &PluginSearch) -> Self {
         let (candidates, steps) = search.candidates();
         let mut host = Self { plugins: Vec::new(), slots: Vec::new(), steps };
@@ -81,12 +81,15 @@ impl Host {
         host
     }
 
-    /// Every plugin found, in the order of the search.
+    /// Returns every plugin found, in search order.
     pub fn plugins(&self) -> &[PluginInfo] {
         &self.plugins
     }
 
-    /// Fails for the first file that the user named and that cannot be used. For commands that should not go on without it.
+    /// Checks that every file named by the user can be used.
+    ///
+    /// # Errors
+    /// For the first named file that was refused.
     pub fn check_named(&self) -> Result<()> {
         let refused = self.plugins.iter().zip(&self.slots).find_map(|(plugin, slot)| match &plugin.status {
             PluginStatus::Refused(reason) if plugin.named => Some((reason, slot)),
@@ -98,7 +101,7 @@ impl Host {
         }
     }
 
-    /// The manifest of a file, without running any of it.
+    /// Returns the manifest of a file without running its code.
     pub fn inspect(path: &Path) -> Result<Manifest> {
         let fail = |reason: String| {
             HostError::new(Code::INVALID, Phase::Manifest, reason).of(&unidentified_tag(path))
@@ -106,15 +109,15 @@ impl Host {
         load::read_manifest(path).map_err(fail)?.ok_or_else(|| fail(load::not_a_plugin()))
     }
 
-    /// How the answer to "who is `id`?" comes about: every place looked at, every file that answers to the id or is too
-    /// damaged to say, what it was refused for, and which one is used. `id` is a plugin's, or that of something it offers.
+    /// Explains how an id is looked up: every place searched, every file that has the id or is too damaged to tell,
+    /// why it was refused, and which one is used. `id` is the id of a plugin, adapter, aligner or fusion.
     pub fn why(&self, id: &str) -> Vec<String> {
         let mut steps = self.steps.clone();
         let mut answered = false;
         for plugin in &self.plugins {
             let offers = plugin.provides.iter().filter(|one| one.component.id == id);
             let offers: Vec<&ListedComponent> = offers.collect();
-            // A file too damaged to say who it is may be the one that was meant.
+            // A file whose manifest cannot be read may be the one that the user looks for.
             let nameless = plugin.version.is_empty();
             if plugin.id != id && offers.is_empty() && !nameless {
                 continue;
@@ -130,38 +133,42 @@ impl Host {
             });
             if plugin.status == PluginStatus::Ready {
                 steps.extend(offers.iter().map(|one| match &one.shadowed_by {
-                    None => format!("{} `{id}` is this one's", one.component.kind),
+                    None => format!("{} `{id}` is taken from this plugin", one.component.kind),
                     Some(by) => {
-                        format!("{} `{id}` of this one is shadowed by {}", one.component.kind, by.display())
+                        format!(
+                            "{} `{id}` of this plugin is shadowed by {}",
+                            one.component.kind,
+                            by.display()
+                        )
                     }
                 }));
             }
         }
         if !answered {
-            steps.push(format!("nothing answers to `{id}`"));
+            steps.push(format!("no plugin has the id `{id}` or offers it"));
         }
         steps
     }
 
-    /// The adapter of this id.
+    /// Returns the adapter of this id. It loads the plugin.
     pub fn adapter(&self, id: &str) -> Result<AdapterFactory> {
         let (tag, loaded) = self.provider("adapter", id)?;
         AdapterFactory::new(id, tag, loaded)
     }
 
-    /// The aligner of this id.
+    /// Returns the aligner of this id. It loads the plugin.
     pub fn aligner(&self, id: &str) -> Result<AlignerHandle> {
         let (tag, loaded) = self.provider("aligner", id)?;
         AlignerHandle::new(id, tag, loaded)
     }
 
-    /// The fusion of this id.
+    /// Returns the fusion of this id. It loads the plugin.
     pub fn fusion(&self, id: &str) -> Result<FusionHandle> {
         let (tag, loaded) = self.provider("fusion", id)?;
         FusionHandle::new(id, tag, loaded)
     }
 
-    /// The ids of this kind that are answered, in the order of the search.
+    /// Returns the available ids of this kind, in search order.
     pub fn ids(&self, kind: &str) -> Vec<&str> {
         let ready = self.plugins.iter().filter(|plugin| plugin.status == PluginStatus::Ready);
         let offers = ready.flat_map(|plugin| &plugin.provides);
@@ -171,7 +178,7 @@ impl Host {
             .collect()
     }
 
-    /// Brings the loaded plugins to rest: returns when calls under way have ended; later calls are errors.
+    /// Shuts down the loaded plugins: returns when active calls have ended; later calls are errors.
     pub fn quiesce(&self) {
         let loaded = self.slots.iter().filter_map(|slot| slot.loaded.get());
         loaded.flatten().for_each(LoadedModules::quiesce);
@@ -180,9 +187,9 @@ impl Host {
     fn add_candidate(&mut self, candidate: Candidate) {
         let Candidate { path, origin, named } = candidate;
         let manifest = match load::read_manifest(&path) {
-            // Folders may hold libraries that are not ours; only a file that the user named must be one.
+            // A folder may hold other libraries; only a file that the user named must be a plugin.
             Ok(None) if !named => {
-                self.steps.push(format!("{}: passed over, no plugin", path.display()));
+                self.steps.push(format!("{}: skipped, not a plugin", path.display()));
                 return;
             }
             Ok(None) => Err(load::not_a_plugin()),
@@ -209,7 +216,7 @@ impl Host {
         self.plugins.push(info);
     }
 
-    /// The gates, then first come, first served: for the plugin's id, and for each thing that it offers.
+    /// Checks the manifest, then resolves duplicate ids: the first plugin found wins.
     fn resolve(&self, manifest: Manifest, blank: PluginInfo) -> PluginInfo {
         let ready = || self.plugins.iter().filter(|plugin| plugin.status == PluginStatus::Ready);
         let status = match (manifest.check_compatibility(), ready().find(|plugin| plugin.id == manifest.id)) {
@@ -234,7 +241,7 @@ impl Host {
         }
     }
 
-    /// Who answers to an id, loaded.
+    /// Returns the plugin that provides this id, loaded.
     fn provider(&self, kind: &str, id: &str) -> Result<(Arc<PluginTag>, LoadedModules)> {
         let offers = |plugin: &PluginInfo| {
             let mut own = plugin.provides.iter();
@@ -247,10 +254,10 @@ impl Host {
         Ok((slot.tag.clone(), loaded))
     }
 
-    /// Nobody answers: who might have been meant, and who was refused.
+    /// Returns the error for an unknown id. It lists the known ids and a refused plugin that has the id.
     fn not_found(&self, kind: &str, id: &str) -> HostError {
         let known = self.ids(kind);
-        let known = if known.is_empty() { "none at all".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let refused = self.plugins.iter().find_map(|plugin| match &plugin.status {
             PluginStatus::Refused(reason)
                 if plugin.id == id || plugin.provides.iter().any(|one| one.component.id == id) =>
@@ -261,13 +268,13 @@ impl Host {
         });
         let refused = refused.unwrap_or_default();
         let message = format!(
-            "no plugin offers the {kind} `{id}`; there are: {known}{refused} (see `chiasm plugin why {id}`)"
+            "no plugin offers the {kind} `{id}`; available: {known}{refused} (see `chiasm plugin why {id}`)"
         );
         HostError::new(Code::INVALID, Phase::Find, message)
     }
 }
 
-/// The tag of a file that has not said who it is.
+/// Returns the tag of a file whose manifest has not been read.
 fn unidentified_tag(path: &Path) -> Arc<PluginTag> {
     let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Arc::new(PluginTag { id, version: "?".into(), path: path.to_owned() })

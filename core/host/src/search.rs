@@ -1,4 +1,4 @@
-//! Where plugins are looked for, and in which order. Never the current directory: a file lying about must not become code.
+//! The search for plugins. The current directory is never searched, so that no stray file is run.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// The places to look, in this order. (The lock file's place, between the first two, comes with the lock.)
+/// The places to search, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct PluginSearch {
     /// `--plugin`: libraries, or folders of them.
     pub plugin_paths: Vec<PathBuf>,
     /// `$CHIASM_PLUGIN_PATH`: folders, separated by `:`.
     pub variable: Option<OsString>,
-    /// The user's own folder.
+    /// The user's plugin folder.
     pub user_dir: Option<PathBuf>,
     /// The folder of the executable.
     pub executable_dir: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub enum PluginOrigin {
 }
 
 impl PluginOrigin {
-    /// The origin in words.
+    /// Returns a description of the origin.
     pub fn as_str(self) -> &'static str {
         match self {
             PluginOrigin::Flag => "--plugin",
@@ -46,7 +46,8 @@ impl PluginOrigin {
 }
 
 impl PluginSearch {
-    /// The usual places of this process: environment, `$XDG_DATA_HOME/chiasm/plugins` (or `~/.local/share/...`), beside the executable.
+    /// Returns the default places: the environment variable, `$XDG_DATA_HOME/chiasm/plugins` (or
+    /// `~/.local/share/chiasm/plugins`), and the folder of the executable.
     pub fn from_environment(plugin_paths: Vec<PathBuf>) -> Self {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let data =
@@ -60,7 +61,7 @@ impl PluginSearch {
         }
     }
 
-    /// Every candidate in order, and what happened at each place that gave none.
+    /// Returns every candidate in search order, and a log of the places searched.
     pub(crate) fn candidates(&self) -> (Vec<Candidate>, Vec<String>) {
         let mut found = CandidateList::default();
         for path in &self.plugin_paths {
@@ -90,7 +91,7 @@ impl PluginSearch {
         for (folder, origin) in last {
             match folder {
                 Some(folder) => found.folder(folder, origin),
-                None => found.steps.push(format!("{}: not known here", origin.as_str())),
+                None => found.steps.push(format!("{}: unknown", origin.as_str())),
             }
         }
         (found.candidates, found.steps)
@@ -101,7 +102,7 @@ impl PluginSearch {
 pub(crate) struct Candidate {
     pub path: PathBuf,
     pub origin: PluginOrigin,
-    /// Whether the user named this very file, so that its being no plugin is worth an error.
+    /// Whether the user named this file, so that it must be a plugin.
     pub named: bool,
 }
 
@@ -119,7 +120,7 @@ impl CandidateList {
         }
     }
 
-    /// The folder's libraries, by name, so that the order does not depend on the file system.
+    /// Adds the libraries of a folder, sorted by name so that the order does not depend on the file system.
     fn folder(&mut self, folder: &Path, origin: PluginOrigin) {
         let place = format!("{}: {}", origin.as_str(), folder.display());
         let entries = match fs::read_dir(folder) {

@@ -130,7 +130,7 @@ pub struct ModelInput {
     pub pad: f64,
 }
 
-/// What a fusion is asked for.
+/// The specification of a fusion.
 ///
 /// The data of a fit are, for each modality, `<name>.pooled` f32 `[n, pooled_dim]`, `<name>.tokens` f32
 /// `[n, T, token_dim]` for a fusion that reads tokens, and `<name>.mask` f32 `[n, T]`: 1 for a token and 0 for

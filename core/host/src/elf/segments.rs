@@ -1,4 +1,4 @@
-//! The segments: what the loader maps, and whether the sections say the same.
+//! Checks the segments, which the loader maps, against the sections.
 
 use object::LittleEndian as LE;
 use object::elf;
@@ -7,10 +7,11 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 use super::library::{ElfLibrary, Header, Section, Segment};
 
-/// No library takes more address space than this.
+/// The largest address of a library.
 const MAX_ADDRESS: u64 = 1 << 34;
 
-/// The segments, each within the file and of a sane size, in ascending order.
+/// Returns the segments, after checking that each lies within the file, has a plausible size and is in ascending
+/// order.
 pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [Segment], String> {
     let segments =
         header.program_headers(LE, data).map_err(|e| format!("its program headers are damaged: {e}"))?;
@@ -20,7 +21,7 @@ pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [
         let (offset, in_file) = segment.file_range(LE);
         if offset.checked_add(in_file).is_none_or(|end| end > length) {
             return Err(format!(
-                "it is cut short: a segment ends beyond the file's {length} bytes (at {offset} + {in_file})"
+                "it is truncated: a segment at {offset} of {in_file} bytes ends beyond the file's {length} bytes"
             ));
         }
         if segment.p_type(LE) != elf::PT_LOAD {
@@ -33,18 +34,22 @@ pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [
             Some(end) if sound && address % align == offset % align && address >= end_before => {
                 end_before = end;
             }
-            _ => return Err(format!("a segment at address {address:#x} of {size} bytes makes no sense")),
+            _ => return Err(format!("its segment at address {address:#x} of {size} bytes is invalid")),
         }
     }
-    if end_before == 0 { Err("it has nothing to load".into()) } else { Ok(segments) }
+    if end_before == 0 { Err("it has no segment to load".into()) } else { Ok(segments) }
 }
 
-/// Every section in memory lies in a segment with its rights, at its place in the file; every other segment is where the sections are.
+/// Checks that every section in memory lies in a segment with its permissions and file offset, and that every other
+/// segment matches its sections.
 pub(super) fn check_consistency(header: &Header, library: &ElfLibrary<'_>) -> Result<(), String> {
     let contradiction = |what: String| format!("its segments contradict its sections: {what}");
     for section in library.loaded_sections() {
         if !needs_no_mapping(section) && !is_mapped(section, library) {
-            return Err(contradiction(format!("`{}` is not mapped as it says", library.name(section))));
+            return Err(contradiction(format!(
+                "`{}` is not mapped where the section table says",
+                library.name(section)
+            )));
         }
     }
     for segment in library.segments {
@@ -70,23 +75,25 @@ pub(super) fn check_consistency(header: &Header, library: &ElfLibrary<'_>) -> Re
             _ => false,
         };
         if !fits {
-            return Err(contradiction(format!("the one of type {:#x} is not where it should be", kind.0)));
+            return Err(contradiction(format!("the segment of type {:#x} is in the wrong place", kind.0)));
         }
     }
     let has = |kind| library.segments.iter().any(|segment| segment.p_type(LE) == kind);
     let threads = library.loaded_sections().any(is_thread_local);
     if !has(elf::PT_DYNAMIC) || threads != has(elf::PT_TLS) {
-        return Err(contradiction("one is missing".into()));
+        return Err(contradiction(
+            "the dynamic or thread-local segment is missing, or has no section".into(),
+        ));
     }
     Ok(())
 }
 
-/// The segments that are mapped.
+/// Returns the segments that the loader maps.
 pub(super) fn loads<'a>(library: &ElfLibrary<'a>) -> impl Iterator<Item = &'a Segment> {
     library.segments.iter().filter(|segment| segment.p_type(LE) == elf::PT_LOAD)
 }
 
-/// Whether `size` bytes at `address` lie within the first `length` bytes of a segment.
+/// Returns whether `size` bytes at `address` lie within the first `length` bytes of a segment.
 pub(super) fn covers(segment: &Segment, address: u64, size: u64, length: u64) -> bool {
     let start = address.checked_sub(segment.p_vaddr(LE));
     start.and_then(|start| start.checked_add(size)).is_some_and(|end| end <= length)
@@ -107,7 +114,7 @@ fn is_mapped(section: &Section, library: &ElfLibrary<'_>) -> bool {
     })
 }
 
-/// Whether a segment that is part of a mapped one lies there in memory and in the file.
+/// Returns whether a segment lies within a mapped one, both in memory and in the file.
 fn is_inside_load_segment(segment: &Segment, library: &ElfLibrary<'_>) -> bool {
     let (address, size) = (segment.p_vaddr(LE), segment.p_memsz(LE));
     loads(library).any(|load| {
@@ -126,7 +133,7 @@ fn matches_section(segment: &Segment, name: &str, library: &ElfLibrary<'_>) -> b
     })
 }
 
-/// What becomes read-only after relocation must not hold what is written later.
+/// Returns whether a segment that becomes read-only after relocation excludes data that are written later.
 fn excludes_writable_data(segment: &Segment, library: &ElfLibrary<'_>) -> bool {
     let end = segment.p_vaddr(LE).saturating_add(segment.p_memsz(LE));
     [".data", ".bss"].iter().all(|name| {
@@ -137,7 +144,7 @@ fn excludes_writable_data(segment: &Segment, library: &ElfLibrary<'_>) -> bool {
     })
 }
 
-/// The template of thread-local data: from the first such section to the end of the last.
+/// Returns whether a segment spans the thread-local sections, from the first to the last.
 fn is_thread_local_span(segment: &Segment, library: &ElfLibrary<'_>) -> bool {
     let (mut start, mut end, mut in_file, mut align) = (u64::MAX, 0, 0, 1);
     for section in library.loaded_sections().filter(|section| is_thread_local(section)) {
@@ -163,7 +170,7 @@ fn is_thread_local(section: &Section) -> bool {
     section.sh_flags(LE).0 & elf::SHF_TLS.0 != 0
 }
 
-/// Thread-local zeros are only counted, and empty sections may lie anywhere.
+/// Returns whether a section occupies no mapped memory: empty sections and thread-local zeros.
 fn needs_no_mapping(section: &Section) -> bool {
     section.sh_size(LE) == 0 || is_thread_local(section) && section.sh_type(LE) == elf::SHT_NOBITS
 }

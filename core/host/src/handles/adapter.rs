@@ -1,4 +1,4 @@
-//! An adapter of a plugin, and the same once opened for an encoder.
+//! Adapters of plugins, before and after they are opened for an encoder.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::{
     Takes, verify,
 };
 
-/// Drafts cards, and opens adapters.
+/// An adapter of a plugin: it drafts cards and is opened for encoders.
 #[derive(Clone)]
 pub struct AdapterFactory {
     id: String,
@@ -31,24 +31,24 @@ impl AdapterFactory {
         Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
     }
 
-    /// The plugin that it belongs to.
+    /// Returns the plugin that it belongs to.
     pub fn plugin(&self) -> &PluginTag {
         &self.tag
     }
 
-    /// The hash of the plugin's file, as it was loaded.
+    /// Returns the SHA-256 digest of the plugin's file as it was loaded.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }
 
-    /// What a value in the pairs table means to it.
+    /// Returns the kind of item that it takes.
     pub fn takes(&self) -> Result<Takes> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
         let text = reader.take(self.module.takes()(self.id.as_str().into()))?;
         reader.json(&text, "kinds of item")
     }
 
-    /// A draft card for a model in a directory; `None` when the model is not of its kind.
+    /// Returns a draft card for a model in a directory, or `None` if the adapter does not recognise the model.
     pub fn draft(&self, signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Draft };
         let signature = reader.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
@@ -61,7 +61,10 @@ impl AdapterFactory {
         reader.json(&draft, "drafts")
     }
 
-    /// Opens it for an encoder. What the card has wrong is found here.
+    /// Opens the adapter for an encoder.
+    ///
+    /// # Errors
+    /// If the card or the plugin is faulty, or the adapter's tensors do not match the model's inputs.
     pub fn open(&self, spec: &EncoderSpec, services: &dyn HostServices) -> Result<AdapterInstance> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Open };
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Open, message).of(&self.tag);
@@ -71,12 +74,12 @@ impl AdapterFactory {
             self.module.open()(self.id.as_str().into(), json.as_str().into(), services)
         })?;
         let inputs: Vec<ModelInput> = reader.json(&reader.take(object.inputs())?, "inputs")?;
-        reader.check(fits(&inputs, spec))?;
+        reader.check(check_inputs(&inputs, spec))?;
         Ok(AdapterInstance { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
     }
 }
 
-/// An adapter opened for one encoder. May be used from several threads at once.
+/// An adapter opened for one encoder. It may be used from several threads at once.
 pub struct AdapterInstance {
     tag: Arc<PluginTag>,
     object: AdapterBox,
@@ -85,28 +88,28 @@ pub struct AdapterInstance {
 }
 
 impl AdapterInstance {
-    /// The tensors that `prepare` makes, in its order.
+    /// Returns the tensors that `prepare` makes, in the same order.
     pub fn inputs(&self) -> &[ModelInput] {
         &self.inputs
     }
 
-    /// How many rows there are to number, for an adapter that takes rows.
+    /// Returns the number of rows, for an adapter that takes rows.
     pub fn rows(&self) -> Result<Option<u64>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Open };
         reader.take(self.object.rows()).map(Into::into)
     }
 
-    /// One raw item as one tensor per input, without a batch axis, in memory of the host's.
+    /// Prepares one raw item: one tensor per input, without a batch axis, copied to the host's memory.
     pub fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
-        let lent = self.prepare_borrowed(item)?;
-        let mut tensors = Vec::with_capacity(lent.len());
-        for tensor in &lent {
+        let borrowed = self.prepare_borrowed(item)?;
+        let mut tensors = Vec::with_capacity(borrowed.len());
+        for tensor in &borrowed {
             tensors.push(self.prepared().check(tensor.to_tensor())?);
         }
         Ok(tensors)
     }
 
-    /// The same where the plugin made it: nothing is copied, and the plugin frees it when it is dropped.
+    /// Prepares one raw item as [`AdapterInstance::prepare`] does, but in the plugin's memory, without a copy.
     pub fn prepare_borrowed(&self, item: Item<'_>) -> Result<Vec<PluginTensor>> {
         let reader = self.prepared();
         let raw = match item {
@@ -116,18 +119,22 @@ impl AdapterInstance {
         };
         let tensors = reader.take(self.object.prepare(raw))?;
         if tensors.len() != self.inputs.len() {
-            let message = format!("it made {} tensors, expected {}", tensors.len(), self.inputs.len());
+            let message = format!("expected {} tensors, got {}", self.inputs.len(), tensors.len());
             return reader.check(Err(message));
         }
-        // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
-        let mut lent = Vec::with_capacity(tensors.len());
+        // Not `collect`: through `Result` it does not know the capacity, and this runs once per item.
+        let mut borrowed = Vec::with_capacity(tensors.len());
         for (tensor, input) in tensors.into_iter().zip(&self.inputs) {
-            lent.push(reader.check(PluginTensor::new(tensor, input))?);
+            borrowed.push(reader.check(PluginTensor::new(tensor, input))?);
         }
-        Ok(lent)
+        Ok(borrowed)
     }
 
-    /// The graph behind the encoder, checked: its inputs are ports of the model or of this adapter, its outputs tokens, mask and pooled.
+    /// Returns the graph that follows the encoder. Its inputs are ports of the model or tensors of this adapter; its
+    /// outputs are `tokens`, `mask` and `pooled`.
+    ///
+    /// # Errors
+    /// If the plugin fails or the graph is invalid.
     pub fn tail(&self) -> Result<Graph> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Tail };
         let bytes = reader.take(self.object.tail())?;
@@ -146,7 +153,7 @@ impl AdapterInstance {
     }
 }
 
-/// A tensor in the plugin's memory, checked once.
+/// A checked tensor in the plugin's memory. The plugin frees it when it is dropped.
 pub struct PluginTensor {
     tensor: OwnedTensor,
     dtype: DType,
@@ -166,41 +173,42 @@ impl PluginTensor {
                 .all(|(got, expected)| expected.is_none_or(|length| length == *got));
         if dtype != input.dtype || !long {
             return Err(format!(
-                "its tensor for `{}` is {dtype} {shape:?}, expected {} {:?}",
+                "its tensor for `{}`: expected {} {:?}, got {dtype} {shape:?}",
                 input.name, input.dtype, input.dims
             ));
         }
         Ok(Self { tensor, dtype })
     }
 
-    /// The type of its elements.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Lengths of its axes.
+    /// Returns the lengths of the axes.
     pub fn shape(&self) -> Vec<usize> {
         self.tensor.view().layout().map_or_else(|_| Vec::new(), |layout| layout.shape().to_vec())
     }
 
-    /// Its elements in row-major order, when they are `f32`.
+    /// Returns the elements in row-major order, or `None` if they are not `f32`.
     pub fn as_f32(&self) -> Option<&[f32]> {
         self.tensor.view().slice::<f32>().ok().map(|(values, _)| values)
     }
 
-    /// Its elements in row-major order, when they are `i64`.
+    /// Returns the elements in row-major order, or `None` if they are not `i64`.
     pub fn as_i64(&self) -> Option<&[i64]> {
         self.tensor.view().slice::<i64>().ok().map(|(values, _)| values)
     }
 
-    /// A copy in the host's memory.
+    /// Copies the tensor to the host's memory.
     fn to_tensor(&self) -> Result<Tensor, String> {
         tensor::from_abi(&self.tensor.view()).map_err(|e| e.to_string())
     }
 }
 
-/// Whether the model has the inputs that an adapter makes, of that type and rank. A model without ports (precomputed vectors) takes any.
-fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
+/// Checks that the model has the inputs that an adapter makes, with their type and rank. A model without ports
+/// (precomputed vectors) takes any.
+fn check_inputs(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
     if spec.inputs.is_empty() {
         return Ok(());
     }
@@ -208,7 +216,7 @@ fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
         let port = spec.inputs.iter().find(|port| port.name == input.name).ok_or_else(|| {
             let names = spec.inputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
             format!(
-                "it makes `{}`, which the model `{}` does not take; that takes: {names}",
+                "it makes `{}`, which is not an input of the model `{}`; the inputs are: {names}",
                 input.name, spec.name
             )
         })?;
@@ -225,7 +233,9 @@ fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
         }
     }
     match spec.inputs.iter().find(|port| !inputs.iter().any(|input| input.name == port.name)) {
-        Some(port) => Err(format!("the model `{}` takes `{}`, which it does not make", spec.name, port.name)),
+        Some(port) => {
+            Err(format!("the model `{}` has the input `{}`, which it does not make", spec.name, port.name))
+        }
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! A fusion of a plugin.
+//! Fusions of plugins.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     Fused, FusionNeeds, FusionSpec, HostError, HostServices, Modality, Parameter, Phase, PluginTag, Result,
 };
 
-/// Merges vectors of several modalities into one.
+/// A fusion of a plugin: it merges the vectors of several modalities into one.
 #[derive(Clone)]
 pub struct FusionHandle {
     id: String,
@@ -23,7 +23,7 @@ pub struct FusionHandle {
     sha256: [u8; 32],
 }
 
-/// The JSON beside a fusion's graph.
+/// The JSON that accompanies the graph of a fusion.
 #[derive(Deserialize)]
 struct FusionReport {
     #[serde(default)]
@@ -36,35 +36,37 @@ impl FusionHandle {
         Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
     }
 
-    /// The plugin that it belongs to.
+    /// Returns the plugin that it belongs to.
     pub fn plugin(&self) -> &PluginTag {
         &self.tag
     }
 
-    /// The hash of the plugin's file, as it was loaded.
+    /// Returns the SHA-256 digest of the plugin's file as it was loaded.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }
 
-    /// What the user may set.
+    /// Returns its parameters.
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
         reader.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
-    /// Checks parameters, a JSON object, and returns what it reads beside pooled vectors with them, and the
-    /// tasks that it can be trained for.
+    /// Checks parameters, a JSON object, and returns whether it reads tokens with them and the tasks it supports.
     ///
     /// # Errors
-    /// When a parameter is unknown, of another kind or out of range, or the plugin fails.
+    /// If a parameter is unknown, of another type or out of range, or the plugin fails.
     pub fn needs(&self, parameters: &Value) -> Result<FusionNeeds> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
         let reply = self.module.needs()(self.id.as_str().into(), parameters.to_string().as_str().into());
         reader.json(&reader.take(reply)?, "needs")
     }
 
-    /// Fits or builds on the arrays that [`FusionSpec`] speaks of, and checks what comes back: a sound, finite graph with ports
-    /// as [`Fused`] promises them.
+    /// Fits or builds on the arrays that [`FusionSpec`] describes, and checks the result: a valid graph with finite
+    /// weights and the ports that [`Fused`] describes.
+    ///
+    /// # Errors
+    /// If the plugin fails or its result is invalid.
     pub fn fit(
         &self,
         spec: &FusionSpec,
@@ -82,14 +84,14 @@ impl FusionHandle {
             })?;
         let report: FusionReport = reader.json(&outcome.report, "notes")?;
         let bytes = reader.check(aligner::graphs(&outcome, &["fused"]))?;
-        let bytes = reader.check(bytes[0].ok_or_else(|| "it gave no graph `fused`".to_owned()))?;
+        let bytes = reader.check(bytes[0].ok_or_else(|| "it returned no graph `fused`".to_owned()))?;
         let graph = reader.check(verify::graph(bytes, "fused"))?;
         reader.check(ports(&graph, spec, needs.tokens))?;
         Ok(Fused { graph, notes: report.notes })
     }
 }
 
-/// Of each modality at least one port, and no other than promised; the outputs that the task asks for, and perhaps where attention went.
+/// Checks the ports: at least one input of each modality, the outputs of the task, and optionally attention weights.
 fn ports(graph: &Graph, spec: &FusionSpec, tokens: bool) -> Result<(), String> {
     let own: Vec<String> = graph.inputs().into_iter().map(|port| port.name).collect();
     let mut inputs: Vec<(String, Vec<AxisRequirement>)> = Vec::new();
@@ -109,7 +111,7 @@ fn ports(graph: &Graph, spec: &FusionSpec, tokens: bool) -> Result<(), String> {
         if taken.is_empty() {
             let known: Vec<&str> = known.iter().map(|(port, _)| port.as_str()).collect();
             return Err(format!(
-                "its graph `fused` takes nothing of {name}; it may take {}",
+                "its graph `fused` has no input of the modality {name}; possible inputs: {}",
                 known.join(", ")
             ));
         }
@@ -122,8 +124,9 @@ fn ports(graph: &Graph, spec: &FusionSpec, tokens: bool) -> Result<(), String> {
     let mut outputs: Vec<(&str, &[AxisRequirement])> =
         vec![("fused", &[AxisRequirement::Batch, AxisRequirement::Fixed])];
     outputs.extend(labels.map(|_| ("logits", &logits[..])));
-    let looks: Vec<String> = spec.modalities.iter().map(|m| format!("attention.{}", m.name)).collect();
-    let looks = looks.iter().filter(|name| tokens && graph.output(name).is_ok());
-    outputs.extend(looks.map(|name| (name.as_str(), &[AxisRequirement::Batch, AxisRequirement::Free][..])));
+    let attention: Vec<String> = spec.modalities.iter().map(|m| format!("attention.{}", m.name)).collect();
+    let attention = attention.iter().filter(|name| tokens && graph.output(name).is_ok());
+    outputs
+        .extend(attention.map(|name| (name.as_str(), &[AxisRequirement::Batch, AxisRequirement::Free][..])));
     verify::ports(graph, "fused", &inputs, &outputs)
 }

@@ -1,4 +1,4 @@
-//! `chiasm.adapter/1` over the author's [`Adapter`](crate::Adapter)s.
+//! Implements `chiasm.adapter/1` with the [`Adapter`](crate::Adapter)s of a plugin.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

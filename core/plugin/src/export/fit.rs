@@ -1,4 +1,5 @@
-//! `chiasm.aligner/2` and `chiasm.fusion/2` over the author's [`Aligner`](crate::Aligner)s and [`Fusion`](crate::Fusion)s.
+//! Implements `chiasm.aligner/2` and `chiasm.fusion/2` with the [`Aligner`](crate::Aligner)s and
+//! [`Fusion`](crate::Fusion)s of a plugin.
 
 use chiasm_abi::stable::{RStr, RString};
 use chiasm_abi::{FitJob, NamedBytes, Outcome, Reply, ServicesRef};
@@ -53,7 +54,7 @@ pub(super) extern "C" fn aligner<P: Plugin>(job: FitJob<'_>, services: &Services
         if maps != names.len() || inverses != names.len() {
             let expected = names.len();
             return Err(Error::other(format!(
-                "expected {expected} maps and as many places for inverses, got {maps} and {inverses}"
+                "expected {expected} maps and {expected} optional inverses, one for each modality, got {maps} and {inverses}"
             )));
         }
         let mut graphs = Vec::new();

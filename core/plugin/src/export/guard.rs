@@ -1,8 +1,8 @@
-//! The wall around every call: panics become errors, and the plugin can be brought to rest.
+//! Guards every call: a panic becomes an error, and calls can be refused from some point on.
 //!
-//! A panic must be caught inside the plugin's own code: it may not unwind across the ABI. Each plugin has its own `std`, so its
-//! own panic hook; the hook only remembers what it saw, because the hook runs on the thread that panicked, which for a rayon
-//! worker is not the one that catches.
+//! A panic must not unwind across the ABI, so it is caught in the plugin. Each plugin links its own `std` and has its
+//! own panic hook. The hook runs on the thread that panicked, which may be a rayon worker and not the thread that
+//! catches the panic; so the hook records the panic, and [`call`] looks it up.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -17,14 +17,14 @@ use serde_json::json;
 use super::to_abi;
 use crate::{Error, Result};
 
-/// A panic as the hook saw it.
+/// A panic recorded by the hook.
 #[derive(Clone)]
 struct PanicRecord {
     message: String,
     at: String,
 }
 
-/// How many panics of other threads are remembered.
+/// The number of panics of all threads that are kept.
 const MAX_RECENT_PANICS: usize = 8;
 
 static RECENT_PANICS: Mutex<Vec<PanicRecord>> = Mutex::new(Vec::new());
@@ -33,14 +33,14 @@ thread_local! {
     static LAST_PANIC: RefCell<Option<PanicRecord>> = const { RefCell::new(None) };
 }
 
-/// Calls under way; the top bit says that no more are taken.
+/// The number of active calls. The top bit is set once calls are refused.
 static ACTIVE_CALLS: AtomicUsize = AtomicUsize::new(0);
 const QUIESCED_BIT: usize = 1 << (usize::BITS - 1);
 
-/// Runs `work`; a panic becomes an error with file and line.
+/// Runs `work` and converts a panic to an error with file and line.
 pub fn call<T>(work: impl FnOnce() -> Result<T>) -> Reply<T> {
     let Some(_running) = CallGuard::enter() else {
-        let message = "the plugin was brought to rest and takes no more calls";
+        let message = "the plugin has been shut down and accepts no more calls";
         return Err(to_abi(Error::new(Code::QUIESCED, message))).into();
     };
     match catch_unwind(AssertUnwindSafe(work)) {
@@ -49,14 +49,14 @@ pub fn call<T>(work: impl FnOnce() -> Result<T>) -> Reply<T> {
     }
 }
 
-/// Runs `work` and forgets a panic: for drops, which have nobody to tell.
+/// Runs `work` and discards a panic, for drops, which cannot return an error.
 pub fn ignore_panics(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
         let _ = explain(payload);
     }
 }
 
-/// Takes no more calls, and returns when those under way have ended.
+/// Refuses further calls, and returns when the active calls have ended.
 pub extern "C" fn quiesce() {
     ACTIVE_CALLS.fetch_or(QUIESCED_BIT, Ordering::AcqRel);
     while ACTIVE_CALLS.load(Ordering::Acquire) != QUIESCED_BIT {
@@ -64,7 +64,7 @@ pub extern "C" fn quiesce() {
     }
 }
 
-/// Installs the hook that remembers panics instead of printing them.
+/// Installs a panic hook that records panics instead of printing them.
 pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -77,7 +77,7 @@ pub fn install_panic_hook() {
             }
             anywhere.push(seen.clone());
             drop(anywhere);
-            // A thread that is ending has no local storage left; its panic is remembered above all the same.
+            // The local storage of an ending thread may be gone; `RECENT_PANICS` has the panic in any case.
             let _ = LAST_PANIC.try_with(|here| here.replace(Some(seen)));
         }));
     });
@@ -102,13 +102,13 @@ impl Drop for CallGuard {
     }
 }
 
-/// The error for a caught panic: where it was, and which other threads panicked before it.
+/// Returns the error of a caught panic: its place, and the earlier panics of other threads.
 fn explain(payload: Box<dyn Any + Send>) -> Error {
     let message = text(payload.as_ref());
     std::mem::forget(payload); // its drop might panic too
     let mut others = std::mem::take(&mut *RECENT_PANICS.lock().unwrap_or_else(PoisonError::into_inner));
     let here = LAST_PANIC.with(|here| here.take()).filter(|seen| seen.message == message);
-    // Not on this thread: a rayon worker's panic travelled here. The newest with the same words is it.
+    // If this thread did not panic, the panic came from a rayon worker: take the latest with the same message.
     let seen = here.or_else(|| others.iter().rev().find(|seen| seen.message == message).cloned());
     let at = seen.map_or_else(String::new, |seen| seen.at);
     others.retain(|seen| seen.at != at);

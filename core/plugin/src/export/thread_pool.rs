@@ -1,4 +1,4 @@
-//! Keeps rayon to the host's thread budget. Every plugin links its own rayon, hence has its own pools.
+//! Limits rayon to the host's number of threads. Every plugin links its own rayon and has its own thread pools.
 
 use std::sync::OnceLock;
 
@@ -6,14 +6,15 @@ use rayon::ThreadPoolBuilder;
 
 use crate::Result;
 
-/// The size of this plugin's global pool, set by the first call.
+/// The size of the plugin's global thread pool, set by the first call.
 static GLOBAL: OnceLock<usize> = OnceLock::new();
 
-/// Runs `work` where rayon has `threads` threads: in the global pool, which the first budget sizes, or, for another budget, in a pool of
-/// its own that ends with the call.
+/// Runs `work` in a rayon thread pool of `threads` threads.
+///
+/// The first call sets the size of the global pool. A call with another number of threads uses a temporary pool.
 pub(super) fn run_with<T: Send>(threads: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let global = *GLOBAL.get_or_init(|| {
-        // An error means that the pool was made before (the plugin's own code): then that size stays.
+        // An error means that the plugin's own code has made the global pool; its size is kept.
         let _ = ThreadPoolBuilder::new().num_threads(threads).build_global();
         rayon::current_num_threads()
     });

@@ -1,6 +1,6 @@
-//! A training on its way over the ABI and back: what the plugin's side writes, the host's side reads, and the other way round.
+//! Passes a training over the ABI: the plugin calls [`request`], the host answers with [`serve`].
 //!
-//! Rows are lent, not copied: they stay in the plugin's memory until the call returns.
+//! Rows are not copied: they stay in the plugin's memory until the call returns.
 
 use chiasm_abi::stable::{RSlice, RString};
 use chiasm_abi::{DataType, NamedOwned, NamedTensor, TensorLayout, TensorView, TrainJob, TrainOutcome};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::tensor;
 use crate::{Error, Result};
 
-/// The JSON beside the graphs and the rows.
+/// The JSON that accompanies the graphs and rows.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TrainingSpecification {
@@ -22,7 +22,7 @@ struct TrainingSpecification {
     options: TrainingOptions,
 }
 
-/// Asks for a training through `call`.
+/// Requests a training through `call` and returns the trained weights.
 pub fn request(
     objective: &Objective,
     rows: &TrainingRows<'_>,
@@ -60,7 +60,7 @@ pub fn request(
     Ok(TrainedWeights { weights, report })
 }
 
-/// Serves a training that was asked for, with `work`.
+/// Serves a requested training with `work`.
 pub fn serve(
     job: &TrainJob<'_>,
     work: impl FnOnce(&Objective, &TrainingRows<'_>, &TrainingOptions) -> Result<TrainedWeights>,
@@ -69,7 +69,7 @@ pub fn serve(
         serde_json::from_str(job.specification.as_str())
             .map_err(|e| Error::invalid(format!("the training's specification: {e}")))?;
     let objective = graph(job, "objective")?;
-    let objective = objective.ok_or_else(|| Error::invalid("there is no graph `objective`"))?;
+    let objective = objective.ok_or_else(|| Error::invalid("the training has no graph `objective`"))?;
     let objective = Objective { graph: objective, trainable, random, after: graph(job, "after")? };
     let layouts = [layouts(job.training.as_slice())?, layouts(job.validation.as_slice())?];
     let training = borrowed(job.training.as_slice(), &layouts[0])?;
@@ -110,7 +110,7 @@ fn layouts(rows: &[NamedTensor<'_>]) -> Result<Vec<TensorLayout>> {
     rows.iter().map(layout).collect()
 }
 
-/// The rows where they lie, after the checks that every view goes through.
+/// Checks the rows and returns views of them, without a copy.
 fn borrowed<'a>(
     rows: &'a [NamedTensor<'a>],
     layouts: &'a [TensorLayout],
