@@ -1,4 +1,4 @@
-//! Calls into plugins that behave, and into one that does not: whatever it does is an error with its name in it.
+//! Calls of a correct plugin and of a faulty one, whose faults become errors.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod support;
@@ -25,7 +25,7 @@ fn fit(host: &Host, id: &str, parameters: &Json, services: &RecordingServices) -
     host.aligner(id).unwrap().fit(&spec(), &data, parameters, services)
 }
 
-/// Two modalities of vectors of three numbers, bound to the second.
+/// Returns two modalities of dimension three; the second is the anchor.
 fn spec() -> AlignSpec {
     let modality = |name: &str| AlignModality { name: name.into(), dim: 3, blocks: vec![3] };
     AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: Some("b".into()) }
@@ -37,7 +37,7 @@ fn hostile(does: &str, services: &RecordingServices) -> Result<Learned, HostErro
 }
 
 #[test]
-fn an_aligner_learns_from_the_hosts_own_memory() {
+fn an_aligner_reads_the_hosts_memory_without_a_copy() {
     let services = RecordingServices { threads: 2, ..RecordingServices::default() };
     let learned = fit(&plain(), "first-columns", &json!({ "k": 3 }), &services).unwrap();
     assert_eq!(learned.maps[0].output("z").unwrap().fixed(-1), Some(3));
@@ -49,7 +49,7 @@ fn an_aligner_learns_from_the_hosts_own_memory() {
     assert_eq!(learned.notes["sum"], json!(78.0));
     assert_eq!((&learned.notes["seed"], &learned.notes["threads"]), (&json!(42), &json!(2)));
     assert_eq!(*services.log.lock().unwrap(), ["fixture-plain Warning: fitting"]);
-    assert_eq!(services.calls.load(Ordering::Relaxed), 1, "progress was told once");
+    assert_eq!(services.calls.load(Ordering::Relaxed), 1, "progress was reported once");
 }
 
 #[test]
@@ -58,11 +58,11 @@ fn a_plugin_runs_a_graph_through_the_host() {
         fit(&plain(), "first-columns", &json!({ "run": true }), &RecordingServices::default()).unwrap();
     assert_eq!(learned.notes["run"], json!(["first-columns:x", [2.0, 4.0, 6.0]]));
     let error = hostile("run-garbage", &RecordingServices::default()).unwrap_err();
-    assert!(error.message.contains("nothing to run on"), "{error}");
+    assert!(error.message.contains("expected inputs with elements"), "{error}");
 }
 
 #[test]
-fn a_plugin_trains_through_the_host_on_rows_that_are_lent() {
+fn a_plugin_trains_through_the_host_without_copying_rows() {
     let services = RecordingServices::default();
     let learned = fit(&plain(), "first-columns", &json!({ "train": 2 }), &services).unwrap();
     let sentence =
@@ -80,7 +80,7 @@ fn a_plugin_trains_through_the_host_on_rows_that_are_lent() {
 }
 
 #[test]
-fn a_misspelt_parameter_names_the_known_ones() {
+fn the_error_of_an_unknown_parameter_lists_the_known_ones() {
     let error =
         fit(&plain(), "first-columns", &json!({ "kk": 1 }), &RecordingServices::default()).unwrap_err();
     assert_eq!(error.code, Code::INVALID);
@@ -88,7 +88,7 @@ fn a_misspelt_parameter_names_the_known_ones() {
 }
 
 #[test]
-fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
+fn inconsistent_data_are_refused() {
     let aligner = plain().aligner("first-columns").unwrap();
     let rows = |shape: &[usize]| BorrowedArray::f32(shape, &ROWS);
     let fit = |a: &[usize], b: &[usize], row: &[usize]| {
@@ -104,8 +104,8 @@ fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
     let cases = [
         (aligner.fit(&spec(), &only_a, &json!({}), &RecordingServices::default()).unwrap_err(), "`b.pooled`"),
         (fit(&[4, 3], &[3, 4], &[4]), "expected `b.pooled` [items, 3]"),
-        (fit(&[4, 3], &[4, 3], &[3]), "one row number an item"),
-        (fit(&[5, 3], &[4, 3], &[5]), "beyond the"),
+        (fit(&[4, 3], &[4, 3], &[3]), "one row number per item"),
+        (fit(&[5, 3], &[4, 3], &[5]), "but the tensor has"),
         (fit(&[usize::MAX, 3], &[4, 3], &[usize::MAX]), "overflow"),
     ];
     for (error, word) in cases {
@@ -115,7 +115,7 @@ fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
 }
 
 #[test]
-fn an_adapter_prepares_items_and_tells_of_itself() {
+fn an_adapter_drafts_a_card_and_prepares_items() {
     let host = plain();
     let factory = host.adapter("rows").unwrap();
     assert_eq!(factory.takes().unwrap(), Takes::Row);
@@ -124,7 +124,10 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
     let port: PortSpec =
         serde_json::from_value(json!({ "name": "row", "dtype": "f32", "dims": ["n", 4] })).unwrap();
     let signature = Signature { inputs: vec![port.clone()], ..Signature::default() };
-    assert_eq!(factory.draft(&signature, directory).unwrap().unwrap().reason, "`row` is there, in /models/x");
+    assert_eq!(
+        factory.draft(&signature, directory).unwrap().unwrap().reason,
+        "found the input `row`, in /models/x"
+    );
 
     let services = RecordingServices::default();
     let spec = EncoderSpec {
@@ -145,7 +148,7 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
 }
 
 #[test]
-fn a_fusion_is_held_to_the_modalities_given() {
+fn the_ports_of_a_fusion_must_match_its_modalities() {
     let fusion = plain().fusion("sum").unwrap();
     let modality = |name: &str| Modality { name: name.into(), pooled_dim: 3, token_dim: None };
     let data = [("image.pooled", BorrowedArray::f32(&[4, 3], &ROWS))];
@@ -157,19 +160,16 @@ fn a_fusion_is_held_to_the_modalities_given() {
     let unequal = [modality("image"), Modality { pooled_dim: 5, ..modality("text") }];
     fusion.fit(&of(&unequal[1..]), &data, &Json::Null, &RecordingServices::default()).unwrap();
     let error = fusion.fit(&of(&[]), &data, &Json::Null, &RecordingServices::default()).unwrap_err();
-    assert!(error.message.contains("nothing to add up"), "{error}");
+    assert!(error.message.contains("expected at least one modality"), "{error}");
 }
 
 #[test]
-fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
+fn a_fusion_that_reads_tokens_must_have_free_lengths_and_logits() {
     assert_eq!(plain().fusion("sum").unwrap().needs(&json!({})).unwrap(), FusionNeeds::default());
     let fusion = plain().fusion("mean-pool").unwrap();
     let needs = fusion.needs(&json!({})).unwrap();
     assert_eq!((needs.tokens, needs.tasks), (true, vec![TaskKind::Classification]));
-    assert!(
-        !fusion.needs(&json!({ "tokens": false })).unwrap().tokens,
-        "what it reads depends on parameters"
-    );
+    assert!(!fusion.needs(&json!({ "tokens": false })).unwrap().tokens, "the needs depend on the parameters");
     let refused = fusion.needs(&json!({ "tokens": 1 })).unwrap_err();
     assert_eq!(refused.code, Code::INVALID);
     assert!(refused.message.contains("`tokens`: expected true or false, got 1"), "{refused}");
@@ -187,14 +187,14 @@ fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
     let fused = fit(&spec, Json::Null).unwrap();
     assert_eq!(fused.notes["tokens"], json!([2, 2, 3]));
     assert_eq!(fused.graph.output("logits").unwrap().fixed(-1), Some(2));
-    assert!(fused.graph.input("image.pooled").is_err(), "a port that is not needed may be left out");
+    assert!(fused.graph.input("image.pooled").is_err(), "an unused port may be left out");
     let text = Modality { name: "text".into(), ..spec.modalities[0].clone() };
     let both = FusionSpec { modalities: vec![spec.modalities[0].clone(), text], ..spec.clone() };
     for (spec, set, words) in [
         (&spec, json!({ "fixed_length": true }), "expected a free axis"),
-        (&spec, json!({ "silent": true }), "`logits`"),
+        (&spec, json!({ "omit_logits": true }), "`logits`"),
         (&FusionSpec { task: None, ..spec.clone() }, json!({}), ""),
-        (&both, json!({}), "takes nothing of text"),
+        (&both, json!({}), "has no input of the modality text"),
     ] {
         match fit(spec, set) {
             Ok(fused) => assert!(words.is_empty() && fused.graph.output("logits").is_err()),
@@ -204,7 +204,7 @@ fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
 }
 
 #[test]
-fn panics_become_errors_with_the_place() {
+fn panics_become_errors_with_file_and_line() {
     for (does, words) in [
         ("panic", "on purpose"),
         ("panic-rayon", "in a worker"),
@@ -214,7 +214,7 @@ fn panics_become_errors_with_the_place() {
         let error = hostile(does, &RecordingServices::default()).unwrap_err();
         assert_eq!(error.code, Code::PANICKED, "{error}");
         assert!(error.message.contains(words), "{error}");
-        assert!(error.message.contains("hostile/src/lib.rs:"), "{does} does not say where: {error}");
+        assert!(error.message.contains("hostile/src/lib.rs:"), "{does} does not name the place: {error}");
     }
     let error = hostile("panic-thread", &RecordingServices::default()).unwrap_err();
     assert!(error.detail.as_ref().unwrap().contains("in a thread"), "{error:?}");
@@ -234,12 +234,12 @@ fn an_error_names_plugin_version_file_and_phase() {
 }
 
 #[test]
-fn what_comes_back_is_checked() {
+fn results_are_checked() {
     for (does, words) in [
         ("nan-weights", "NaN"),
         ("infinite-weights", "infinite"),
         ("wrong-port", "no input of its graph `map.a` `x`"),
-        ("extra-port", "`more` was not promised"),
+        ("extra-port", "unexpected input of its graph `map.a` `more`"),
         ("wrong-output", "no output of its graph `map.b` `z`"),
         ("wrong-input-dim", "expected length 3"),
         ("unequal-dims", "expected length 2"),
@@ -257,7 +257,7 @@ fn what_comes_back_is_checked() {
 }
 
 #[test]
-fn a_request_to_stop_is_heeded_or_enforced() {
+fn a_request_to_stop_ends_the_fit_even_if_the_plugin_ignores_it() {
     let services = RecordingServices { stop_at: Some(100), ..RecordingServices::default() };
     assert_eq!(hostile("forever", &services).unwrap_err().code, Code::CANCELLED);
     assert_eq!(services.calls.load(Ordering::Relaxed), 101);
@@ -266,7 +266,7 @@ fn a_request_to_stop_is_heeded_or_enforced() {
 }
 
 #[test]
-fn a_panic_in_the_hosts_own_service_is_an_error_too() {
+fn a_panic_in_a_service_of_the_host_is_an_error() {
     for service in ["log", "seed", "threads", "progress"] {
         let error = hostile(
             "call-everything",
@@ -286,7 +286,7 @@ fn a_panic_in_the_hosts_own_service_is_an_error_too() {
 }
 
 #[test]
-fn rayon_keeps_to_the_budget() {
+fn rayon_uses_the_hosts_number_of_threads() {
     let host = host_of(&[library("fixture-hostile")]);
     for threads in [2, 1, 3, 2] {
         let services = RecordingServices { threads, ..RecordingServices::default() };
@@ -296,7 +296,7 @@ fn rayon_keeps_to_the_budget() {
 }
 
 #[test]
-fn a_hostile_adapter_is_contained() {
+fn faults_of_an_adapter_become_errors() {
     let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
     let open = |does: &str| {
         let port = serde_json::from_value(json!({ "name": "x", "dtype": "f32", "dims": ["n", 3] })).unwrap();
@@ -319,19 +319,19 @@ fn a_hostile_adapter_is_contained() {
 }
 
 #[test]
-fn an_adapter_that_panicked_takes_no_more_calls_and_others_do() {
+fn an_adapter_that_panicked_refuses_calls_and_a_new_one_accepts_them() {
     let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
     let spec = EncoderSpec { preprocessing: json!({ "does": "panic-once" }), ..Default::default() };
     let adapter = factory.open(&spec, &RecordingServices::default()).unwrap();
     adapter.prepare(Item::Text("good")).unwrap();
     assert_eq!(adapter.prepare(Item::Text("bad")).unwrap_err().code, Code::PANICKED);
     assert_eq!(adapter.prepare(Item::Text("good")).unwrap_err().code, Code::POISONED);
-    let anew = factory.open(&spec, &RecordingServices::default()).unwrap();
-    anew.prepare(Item::Text("good")).unwrap();
+    let reopened = factory.open(&spec, &RecordingServices::default()).unwrap();
+    reopened.prepare(Item::Text("good")).unwrap();
 }
 
 #[test]
-fn a_plugin_at_rest_takes_no_more_calls() {
+fn a_plugin_that_was_shut_down_refuses_calls() {
     let host = host_of(&[library("fixture-plain")]);
     fit(&host, "first-columns", &json!({}), &RecordingServices::default()).unwrap();
     host.quiesce();

@@ -1,4 +1,4 @@
-//! Which file answers to which name, and why the others do not.
+//! Discovery of plugins and lookup of ids.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chiasm_host::{Host, PluginOrigin, PluginSearch, PluginStatus};
 use support::{RecordingServices, host_of, library};
 
-/// A copy of a library with every occurrence of a text in it replaced by one of the same length.
+/// Copies a library and replaces every occurrence of a text by another of the same length.
 fn patched(name: &str, folder: &Path, from: &str, to: &str) -> PathBuf {
     assert_eq!(from.len(), to.len());
     let mut bytes = fs::read(library(name)).unwrap();
@@ -32,7 +32,7 @@ fn reason(host: &Host) -> &str {
 }
 
 #[test]
-fn listing_reads_the_manifest_and_runs_nothing() {
+fn listing_reads_the_manifest_without_loading() {
     let host = host_of(&[library("fixture-plain")]);
     let plugin = &host.plugins()[0];
     assert_eq!((plugin.id.as_str(), &plugin.status), ("fixture-plain", &PluginStatus::Ready));
@@ -42,13 +42,13 @@ fn listing_reads_the_manifest_and_runs_nothing() {
     assert_eq!(plugin.provides[1].component.doc, "Keeps the first k coordinates \"as they are\".");
     assert_eq!(Host::inspect(&library("fixture-plain")).unwrap().panic, "unwind");
     assert_eq!(host.ids("aligner"), ["first-columns"]);
-    // The memory map of this process shows whether the file was opened as a library.
+    // The memory map of this process shows whether the library was loaded.
     let map = fs::read_to_string("/proc/self/maps").unwrap();
     assert!(!map.contains("libfixture_plain.so"), "listing must not load");
 }
 
 #[test]
-fn the_first_of_an_id_wins_and_the_order_is_flag_variable_user_executable() {
+fn the_first_plugin_of_an_id_wins_in_the_order_flag_variable_user_executable() {
     let folder = tempfile::tempdir().unwrap();
     let places: Vec<PathBuf> =
         ["variable", "user", "executable"].iter().map(|name| folder.path().join(name)).collect();
@@ -71,7 +71,12 @@ fn the_first_of_an_id_wins_and_the_order_is_flag_variable_user_executable() {
     let shadowed = PluginStatus::Shadowed(library("fixture-plain"));
     assert!(host.plugins()[1..].iter().all(|plugin| plugin.status == shadowed));
     let why = host.why("first-columns").join("\n");
-    for part in ["not/absolute", "is not absolute", "shadowed by", "aligner `first-columns` is this one's"] {
+    for part in [
+        "not/absolute",
+        "is not absolute",
+        "shadowed by",
+        "aligner `first-columns` is taken from this plugin",
+    ] {
         assert!(why.contains(part), "`{part}` is missing:\n{why}");
     }
     search.plugin_paths.clear();
@@ -87,14 +92,14 @@ fn the_first_of_an_id_wins_and_the_order_is_flag_variable_user_executable() {
 }
 
 #[test]
-fn two_plugins_that_offer_the_same_thing_are_told_apart() {
+fn an_aligner_of_a_later_plugin_is_shadowed() {
     let folder = tempfile::tempdir().unwrap();
     let other =
         patched("fixture-plain", folder.path(), "\"id\":\"fixture-plain\"", "\"id\":\"fixture-other\"");
     let host = host_of(&[library("fixture-plain"), other]);
     assert_eq!(host.plugins()[1].status, PluginStatus::Ready);
     assert_eq!(host.plugins()[1].provides[1].shadowed_by, Some(library("fixture-plain")));
-    assert!(host.why("first-columns").join("\n").contains("of this one is shadowed by"));
+    assert!(host.why("first-columns").join("\n").contains("of this plugin is shadowed by"));
 }
 
 #[test]
@@ -106,46 +111,46 @@ fn one_file_found_twice_is_listed_once() {
 }
 
 #[test]
-fn another_major_a_panic_that_aborts_and_a_stranger_are_refused_with_the_reason() {
+fn incompatible_damaged_and_unrelated_libraries_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let own = format!("\"abi\":\"{}\"", chiasm_abi::VERSION);
     let next = chiasm_abi::VERSION.replacen('2', "3", 1);
     let major = patched("fixture-plain", folder.path(), &own, &format!("\"abi\":\"{next}\""));
     let host = host_of(std::slice::from_ref(&major));
     assert!(
-        reason(&host).contains(&format!("ABI {next}")) && reason(&host).contains("majors differ"),
+        reason(&host).contains(&format!("ABI {next}")) && reason(&host).contains("major versions differ"),
         "{}",
         reason(&host)
     );
     let error = host.aligner("first-columns").err().unwrap().to_string();
-    assert!(error.contains("majors differ") && error.contains("plugin why first-columns"), "{error}");
+    assert!(error.contains("major versions differ") && error.contains("plugin why first-columns"), "{error}");
     let named = host.check_named().unwrap_err().to_string();
-    assert!(named.contains(major.to_str().unwrap()) && named.contains("majors differ"), "{named}");
+    assert!(named.contains(major.to_str().unwrap()) && named.contains("major versions differ"), "{named}");
 
-    // Too damaged to say who it is: it may be the one that was asked for, and nobody else answers.
+    // Its manifest cannot be read, so it may be the plugin that was asked for.
     let damaged = folder.path().join("damaged.so");
     fs::write(&damaged, "not a library at all").unwrap();
     let why = host_of(std::slice::from_ref(&damaged)).why("first-columns").join("\n");
     assert!(
-        why.contains("refused damaged.so") && why.contains("nothing answers to `first-columns`"),
+        why.contains("refused damaged.so") && why.contains("no plugin has the id `first-columns`"),
         "{why}"
     );
 
     let abort = patched("fixture-plain", folder.path(), "\"panic\":\"unwind\"", "\"panic\": \"abort\"");
     assert!(reason(&host_of(&[abort])).contains("abort"));
 
-    let stranger = folder.path().join("stranger.so");
-    fs::copy(libc(), &stranger).unwrap();
-    assert!(reason(&host_of(std::slice::from_ref(&stranger))).contains("no Chiasm plugin"));
-    assert!(Host::inspect(&stranger).unwrap_err().message.contains(".chiasm"));
-    // In a folder it is not worth an error, only a line in `why`.
+    let unrelated = folder.path().join("unrelated.so");
+    fs::copy(libc(), &unrelated).unwrap();
+    assert!(reason(&host_of(std::slice::from_ref(&unrelated))).contains("not a Chiasm plugin"));
+    assert!(Host::inspect(&unrelated).unwrap_err().message.contains(".chiasm"));
+    // In a folder it is not an error; only `why` mentions it.
     let host = host_of(&[folder.path().to_owned()]);
-    assert!(host.plugins().iter().all(|plugin| plugin.path != stranger));
-    assert!(host.why("x").join("\n").contains("stranger.so: passed over, no plugin"));
+    assert!(host.plugins().iter().all(|plugin| plugin.path != unrelated));
+    assert!(host.why("x").join("\n").contains("unrelated.so: skipped, not a plugin"));
 }
 
 #[test]
-fn a_missing_file_a_text_and_a_folder_without_plugins_do_not_stop_discovery() {
+fn discovery_continues_after_unusable_files() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.so");
     fs::write(&text, "not a library").unwrap();
@@ -155,23 +160,23 @@ fn a_missing_file_a_text_and_a_folder_without_plugins_do_not_stop_discovery() {
     assert!(matches!(statuses[0], PluginStatus::Refused(reason) if reason.contains("No such file")));
     assert!(matches!(statuses[1], PluginStatus::Refused(reason) if reason.contains("ELF")));
     assert_eq!(statuses[2], &PluginStatus::Ready);
-    let error = host.aligner("kept").err().unwrap();
-    assert!(error.message.contains("`kept`; there are: first-columns"), "{error}");
+    let error = host.aligner("unknown").err().unwrap();
+    assert!(error.message.contains("`unknown`; available: first-columns"), "{error}");
 }
 
 #[test]
-fn a_file_changed_between_listing_and_loading_is_noticed() {
+fn a_file_that_changed_after_listing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("libplain.so");
     fs::copy(library("fixture-plain"), &path).unwrap();
     let host = host_of(std::slice::from_ref(&path));
     fs::copy(library("fixture-hostile"), &path).unwrap();
     let error = host.aligner("first-columns").err().unwrap();
-    assert!(error.message.contains("changed since it was found"), "{error}");
+    assert!(error.message.contains("changed after it was found"), "{error}");
 }
 
 #[test]
-fn truncating_the_file_after_loading_harms_nobody() {
+fn truncating_the_file_after_loading_has_no_effect() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("libplain.so");
     fs::copy(library("fixture-plain"), &path).unwrap();
@@ -186,7 +191,7 @@ fn truncating_the_file_after_loading_harms_nobody() {
     aligner.fit(&spec, &pair, &chiasm_plugin::json!({}), &RecordingServices::default()).unwrap();
 }
 
-/// The C library that this process runs on.
+/// Returns the C library of this process.
 fn libc() -> PathBuf {
     let map = fs::read_to_string("/proc/self/maps").unwrap();
     let line = map.lines().find(|line| line.contains("/libc.so") || line.contains("/libc-")).unwrap();
