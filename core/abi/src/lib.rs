@@ -1,12 +1,13 @@
 //! The stable ABI between the Chiasm host and its plugins: `#[repr(C)]` types whose layouts can be compared.
 //!
-//! The version of this crate is the version of the ABI. Types must not move to another crate, because the crate
-//! of a type is part of its identity. No other crate names abi_stable; [`stable`] re-exports what both sides need.
+//! The version of this crate is the version of the ABI. Types must not move to another crate, because the
+//! crate of a type is part of its identity. No other crate names abi_stable; [`stable`] re-exports what both
+//! sides need.
 //!
 //! **Versions.** A minor version may add extension ids, trait methods with a default body, and module fields
-//! after the one marked `last_prefix_field`. Any other change needs a major version. Tensors, graphs, parameters
-//! and notes are passed as named views, named bytes and JSON text, so most features need no change of the ABI.
-//! `tests/golden/layouts.txt` holds the layout of every type; a test compares them.
+//! after the one marked `last_prefix_field`. Any other change needs a major version. Tensors, graphs,
+//! parameters and notes are passed as named views, named bytes and JSON text, so most features need no change
+//! of the ABI. `tests/golden/layouts.txt` holds the layout of every type; a test compares them.
 //!
 //! **Two-way check.** abi_stable accepts a plugin only if it has at least the fields that the host knows.
 //! [`compat::check`] also accepts the reverse: an older plugin in a newer host.
@@ -36,8 +37,8 @@ pub use view::{DataType, Device, Element, MAX_RANK, TensorLayout, TensorView, Vi
 /// The ABI version, `major.minor.patch`: the version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The format of a plugin's manifest record. It is the same in all major versions, so that a host can read the
-/// version of a plugin that it cannot load.
+/// The format of a plugin's manifest record. It is the same in all major versions, so that a host can read
+/// the version of a plugin that it cannot load.
 pub mod record {
     /// The ELF section that holds a plugin's manifest record.
     pub const SECTION: &str = ".chiasm";

@@ -71,8 +71,8 @@ impl Extension {
     /// If the layouts are not compatible.
     pub fn checked<M: ExtensionModule>(self) -> Result<(M, LayoutRelation), compat::LayoutMismatch> {
         let direction = compat::check(M::LAYOUT, self.layout)?;
-        // SAFETY: one layout extends the other, and the accessors of a prefix type check at run time which fields
-        // exist.
+        // SAFETY: one layout extends the other, and the accessors of a prefix type check at run time which
+        // fields exist.
         Ok((unsafe { M::from_prefix_ref(self.module.cast()) }, direction))
     }
 }

@@ -46,7 +46,8 @@ struct OwnerAndShape<O> {
 }
 
 impl OwnedTensor {
-    /// Returns a tensor over the memory of `owner`. `bytes` returns the dense elements, of this type and shape.
+    /// Returns a tensor over the memory of `owner`. `bytes` returns the dense elements, of this type and
+    /// shape.
     ///
     /// # Errors
     /// If the rank exceeds [`MAX_RANK`].
@@ -79,8 +80,8 @@ impl OwnedTensor {
 
     /// Returns a view of the elements. It is checked when it is read.
     pub fn view(&self) -> TensorView<'_> {
-        // SAFETY: `new` took the bytes and the `rank` lengths from `owner`, which keeps them alive and unchanged
-        // as long as `self`.
+        // SAFETY: `new` took the bytes and the `rank` lengths from `owner`, which keeps them alive and
+        // unchanged as long as `self`.
         unsafe {
             let shape = core::slice::from_raw_parts(self.shape, self.rank as usize);
             TensorView::from_raw(self.data, self.len_bytes, self.dtype, Device::CPU, shape, &[])

@@ -1,7 +1,7 @@
 //! A borrowed tensor in the form of DLPack.
 //!
-//! The numbers of a view come from the other side of the ABI and may be wrong. [`TensorView::layout`] checks them,
-//! and every method that gives access to the memory calls it first.
+//! The numbers of a view come from the other side of the ABI and may be wrong. [`TensorView::layout`] checks
+//! them, and every method that gives access to the memory calls it first.
 
 use core::marker::PhantomData;
 
@@ -94,7 +94,11 @@ macro_rules! elements {
         unsafe impl Element for $rust { const DTYPE: DataType = DataType::of($code, $bits); }
     )* };
 }
-elements! { f32: 2, 32; f64: 2, 64; i8: 0, 8; i16: 0, 16; i32: 0, 32; i64: 0, 64; u8: 1, 8; u16: 1, 16; u32: 1, 32; u64: 1, 64; }
+elements! {
+    f32: 2, 32; f64: 2, 64;
+    i8: 0, 8; i16: 0, 16; i32: 0, 32; i64: 0, 64;
+    u8: 1, 8; u16: 1, 16; u32: 1, 32; u64: 1, 64;
+}
 
 /// A borrowed n-dimensional array, valid for `'a`. The receiver must not keep a pointer beyond the call.
 #[repr(C)]
@@ -230,7 +234,8 @@ impl<'a> TensorView<'a> {
         self.dtype
     }
 
-    /// Returns the address of the first element, unchecked. A test can use it to show that nothing was copied.
+    /// Returns the address of the first element, unchecked. A test can use it to show that nothing was
+    /// copied.
     pub fn data(&self) -> *const u8 {
         self.data
     }
@@ -238,8 +243,9 @@ impl<'a> TensorView<'a> {
     /// Checks the view and returns its shape and strides.
     ///
     /// # Errors
-    /// If the device or the element type is not supported, the rank is too large, a length or stride is negative,
-    /// a product overflows, the address is misaligned or null, or the last element lies beyond the bytes.
+    /// If the device or the element type is not supported, the rank is too large, a length or stride is
+    /// negative, a product overflows, the address is misaligned or null, or the last element lies beyond the
+    /// bytes.
     pub fn layout(&self) -> Result<TensorLayout, ViewError> {
         if self.device != Device::CPU {
             return Err(ViewError::Device { kind: self.device.kind, id: self.device.id });

@@ -1,6 +1,6 @@
-//! Compares the layout of every type of this ABI with a golden file. A difference is a change of the ABI: a minor
-//! one if a module, a trait or a code only grew at its end, and a major one otherwise. After a change, set this
-//! crate's version and run the test with `UPDATE_GOLDEN=1`.
+//! Compares the layout of every type of this ABI with a golden file. A difference is a change of the ABI: a
+//! minor one if a module, a trait or a code only grew at its end, and a major one otherwise. After a change,
+//! set this crate's version and run the test with `UPDATE_GOLDEN=1`.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeSet;

@@ -1,11 +1,12 @@
 //! Checks the structure of an ELF library before it is loaded.
 //!
-//! `dlopen` trusts its file: a truncated file leads to a SIGBUS and a damaged one to a SIGSEGV. So everything that
-//! the loader would follow is checked first. Linkers read the section table; the loader reads segments and dynamic
-//! entries. They hold mostly the same facts, so comparing them detects a flipped bit in either.
+//! `dlopen` trusts its file: a truncated file leads to a SIGBUS and a damaged one to a SIGSEGV. So everything
+//! that the loader would follow is checked first. Linkers read the section table; the loader reads segments
+//! and dynamic entries. They hold mostly the same facts, so comparing them detects a flipped bit in either.
 //!
-//! Refused are other formats and machines, offsets beyond the end of the file, segments or dynamic entries that
-//! contradict the sections, and relocations outside the library. Damage within code and data is not detected.
+//! Refused are other formats and machines, offsets beyond the end of the file, segments or dynamic entries
+//! that contradict the sections, and relocations outside the library. Damage within code and data is not
+//! detected.
 
 mod dynamic;
 mod library;
@@ -23,8 +24,8 @@ const MACHINE: elf::Machine = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: elf::Machine = elf::EM_AARCH64;
 
-/// Checks the header and both tables, and returns the bytes of a section, or `None` if there is no such section.
-/// Only the necessary parts of the file are read.
+/// Checks the header and both tables, and returns the bytes of a section, or `None` if there is no such
+/// section. Only the necessary parts of the file are read.
 pub(crate) fn section<'d, R: ReadRef<'d>>(data: R, name: &str) -> Result<Option<&'d [u8]>, String> {
     let header = header(data)?;
     segments::read(header, data)?;
@@ -68,7 +69,7 @@ fn sections<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<SectionTable
             && offset.checked_add(size).is_none_or(|end| end > length)
         {
             return Err(format!(
-                "it is truncated: a section at {offset} of {size} bytes ends beyond the file's {length} bytes"
+                "it is truncated: a section at {offset} of {size} bytes ends beyond the {length} of the file"
             ));
         }
     }

@@ -64,8 +64,8 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", self.place())]
 pub struct HostError {
-    /// The kind. `CANCELLED` is not a failure, `INVALID` is a mistake of the user, and the others are faults of the
-    /// plugin or the host.
+    /// The kind. `CANCELLED` is not a failure, `INVALID` is a mistake of the user, and the others are faults
+    /// of the plugin or the host.
     pub code: Code,
     /// The plugin, if it is known.
     pub plugin: Option<Arc<PluginTag>>,

@@ -109,8 +109,9 @@ impl Host {
         load::read_manifest(path).map_err(fail)?.ok_or_else(|| fail(load::not_a_plugin()))
     }
 
-    /// Explains how an id is looked up: every place searched, every file that has the id or is too damaged to tell,
-    /// why it was refused, and which one is used. `id` is the id of a plugin, adapter, aligner or fusion.
+    /// Explains how an id is looked up: every place searched, every file that has the id or is too damaged to
+    /// tell, why it was refused, and which one is used. `id` is the id of a plugin, adapter, aligner or
+    /// fusion.
     pub fn why(&self, id: &str) -> Vec<String> {
         let mut steps = self.steps.clone();
         let mut answered = false;
@@ -224,11 +225,12 @@ impl Host {
             (Ok(()), Some(earlier)) => PluginStatus::Shadowed(earlier.path.clone()),
             (Ok(()), None) => PluginStatus::Ready,
         };
-        let provides = manifest.provides.into_iter().map(|what| {
-            let same =
-                |one: &ListedComponent| (&one.component.kind, &one.component.id) == (&what.kind, &what.id);
+        let provides = manifest.provides.into_iter().map(|component| {
+            let same = |one: &ListedComponent| {
+                (&one.component.kind, &one.component.id) == (&component.kind, &component.id)
+            };
             let earlier = ready().find(|plugin| plugin.provides.iter().any(same));
-            ListedComponent { shadowed_by: earlier.map(|plugin| plugin.path.clone()), what }
+            ListedComponent { shadowed_by: earlier.map(|plugin| plugin.path.clone()), component }
         });
         PluginInfo {
             provides: provides.collect(),

@@ -151,14 +151,14 @@ fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
         .map_err(|e| format!("the system's loader refused it: {}", cause(&e)))?;
     let library = std::mem::ManuallyDrop::new(library); // never unloaded
     #[expect(unsafe_code, reason = "the type of a symbol cannot be checked")]
-    // SAFETY: export_plugin! makes this symbol a `LibHeader`. Its first bytes are compared with abi_stable's before
-    // more is read.
+    // SAFETY: export_plugin! makes this symbol a `LibHeader`. Its first bytes are compared with abi_stable's
+    // before more is read.
     let header = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes()) }
         .map_err(|e| format!("it has no root symbol `{symbol}`: {}", cause(&e)))?;
     let header: AbiHeaderRef = *header;
     if !header.is_valid() {
         return Err(format!(
-            "it was built with another version of abi_stable ({}.{}); rebuild it against this release's chiasm-plugin",
+            "it was built with another version of abi_stable ({}.{}); rebuild it with this chiasm-plugin",
             header.abi_major, header.abi_minor
         ));
     }
@@ -176,7 +176,8 @@ fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, 
     Ok(root.map_err(|e| format!("its root module cannot be created: {e}")))
 }
 
-/// Returns an extension if the manifest lists it and the library has it. A missing one is reported when it is used.
+/// Returns an extension if the manifest lists it and the library has it. A missing one is reported when it is
+/// used.
 fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option<M>, compat::LayoutMismatch> {
     if !offered {
         return Ok(None);

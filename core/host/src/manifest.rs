@@ -61,8 +61,8 @@ impl Manifest {
     pub(crate) fn check_compatibility(&self) -> Result<(), String> {
         if major(&self.abi) != major(VERSION) {
             return Err(format!(
-                "it has plugin ABI {}, this host {VERSION}: the major versions differ; rebuild it against this \
-                 release's chiasm-plugin",
+                "it has plugin ABI {}, this host {VERSION}: the major versions differ; rebuild it with \
+                 this release's chiasm-plugin",
                 self.abi
             ));
         }

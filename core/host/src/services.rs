@@ -1,4 +1,5 @@
-//! Services of the host for plugins. A panic of a service is caught here: in the plugin it would end the process.
+//! Services of the host for plugins. A panic of a service is caught here: in the plugin it would end the
+//! process.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

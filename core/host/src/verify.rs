@@ -51,8 +51,8 @@ pub(crate) fn last(graph: &Graph, output: &str, role: &str) -> Result<usize, Str
         .ok_or_else(|| format!("the output `{output}` of its graph `{role}` has no fixed last axis"))
 }
 
-/// Checks a tail: its inputs are ports of the model or tensors of the adapter; its outputs are `tokens`, `mask` and
-/// `pooled`.
+/// Checks a tail: its inputs are ports of the model or tensors of the adapter; its outputs are `tokens`,
+/// `mask` and `pooled`.
 pub(crate) fn tail(graph: &Graph, spec: &EncoderSpec, own: &[Port]) -> Result<(), String> {
     use AxisRequirement::{Any, Batch};
     let role = "tail";

@@ -12,7 +12,8 @@ use support::{host_of, library};
 /// The environment variable that tells [`child`] where to start.
 const CHILD: &str = "CHIASM_TEST_FLIPS_FROM";
 
-/// Loads one damaged library after another. The test below runs it in a child process; otherwise it does nothing.
+/// Loads one damaged library after another. The test below runs it in a child process; otherwise it does
+/// nothing.
 #[test]
 fn child() {
     let Ok(from) = std::env::var(CHILD) else { return };
@@ -30,7 +31,8 @@ fn child() {
     println!("\nall done");
 }
 
-/// Returns the offsets to damage: every third byte of the file header, the program headers and the dynamic section.
+/// Returns the offsets to damage: every third byte of the file header, the program headers and the dynamic
+/// section.
 fn places(whole: &[u8]) -> Vec<usize> {
     let number =
         |at: usize| usize::try_from(u64::from_le_bytes(whole[at..at + 8].try_into().unwrap())).unwrap();

@@ -1,5 +1,5 @@
-//! The code that [`export_plugin!`](crate::export_plugin) expands to. It is public for the macro and the host;
-//! plugin authors do not need it.
+//! The code that [`export_plugin!`](crate::export_plugin) expands to. It is public for the macro and the
+//! host; plugin authors do not need it.
 
 mod adapter;
 mod entries;

@@ -115,8 +115,8 @@ impl<'a> Inputs<'a> {
 fn array<'a, T: Element>(view: &TensorView<'a>) -> Result<ArrayViewD<'a, T>> {
     let (data, layout) = view.elements::<T>().map_err(|e| Error::invalid(e.to_string()))?;
     let shape = IxDyn(layout.shape()).strides(IxDyn(layout.strides()));
-    // SAFETY: `elements` checked that the address is aligned and not null, that the sizes fit `isize`, and that every
-    // element lies in memory borrowed for 'a.
+    // SAFETY: `elements` checked that the address is aligned and not null, that the sizes fit `isize`, and
+    // that every element lies in memory borrowed for 'a.
     Ok(unsafe { ArrayViewD::from_shape_ptr(shape, data) })
 }
 

@@ -46,8 +46,8 @@ impl<'a> Inputs<'a> {
     /// Returns the items of every modality in the specification.
     ///
     /// # Errors
-    /// If an array is missing or has the wrong shape, the rows of a modality are not sorted, or the anchor is not
-    /// a modality.
+    /// If an array is missing or has the wrong shape, the rows of a modality are not sorted, or the anchor is
+    /// not a modality.
     pub fn training_items(&self, spec: &AlignSpec) -> Result<TrainingItems<'a>> {
         let modalities = spec.modalities.iter().map(|modality| {
             let name = &modality.name;
@@ -94,8 +94,8 @@ impl<'a> Inputs<'a> {
 }
 
 impl TrainingItems<'_> {
-    /// Returns the index of the modality that the others are mapped onto: the anchor, or the last one if there is
-    /// no anchor.
+    /// Returns the index of the modality that the others are mapped onto: the anchor, or the last one if
+    /// there is no anchor.
     pub fn reference(&self) -> usize {
         self.anchor.unwrap_or_else(|| self.modalities.len().saturating_sub(1))
     }

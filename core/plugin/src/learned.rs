@@ -7,9 +7,9 @@ use serde_json::Value;
 /// The result of an aligner: a map of every modality into one shared space.
 #[derive(Clone, Debug)]
 pub struct Learned {
-    /// The map of each modality, in the order of the specification: input `x` f32 `[batch, dim]`, output `z` f32
-    /// `[batch, k]` with rows of unit length and the same k for all. The score of two items is the dot product of
-    /// their `z`.
+    /// The map of each modality, in the order of the specification: input `x` f32 `[batch, dim]`, output `z`
+    /// f32 `[batch, k]` with rows of unit length and the same k for all. The score of two items is the dot
+    /// product of their `z`.
     pub maps: Vec<Graph>,
     /// The inverse of each map, where one exists; in the same order.
     pub inverses: Vec<Option<Inverse>>,
@@ -53,10 +53,10 @@ pub enum InverseKind {
 /// The result of a fusion: a graph from several modalities to one vector.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    /// Inputs, any of these for each modality: `<modality>.pooled` `[batch, k]`, `<modality>.mask` `[batch, T]`,
-    /// and, for a fusion that reads tokens, `<modality>.tokens` `[batch, T, d]`, with T free. Outputs: `fused`
-    /// `[batch, f]`, `logits` `[batch, c]` when the task has labels, and optionally `attention.<modality>`
-    /// `[batch, T]`, the share of the attention that each token gets.
+    /// Inputs, any of these for each modality: `<modality>.pooled` `[batch, k]`, `<modality>.mask`
+    /// `[batch, T]`, and, for a fusion that reads tokens, `<modality>.tokens` `[batch, T, d]`, with T free.
+    /// Outputs: `fused` `[batch, f]`, `logits` `[batch, c]` when the task has labels, and optionally
+    /// `attention.<modality>` `[batch, T]`, the share of the attention that each token gets.
     ///
     /// A row of zeros in a mask means that the modality is absent from that row.
     pub graph: Graph,

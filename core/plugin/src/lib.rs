@@ -1,7 +1,8 @@
 //! The crate for plugin authors: three safe traits, tensors, services and [`export_plugin!`].
 //!
 //! A plugin is a library crate with `crate-type = ["cdylib", "rlib"]`, one or more types that implement
-//! [`Adapter`], [`Aligner`] or [`Fusion`], and [`export_plugin!`] as its last line. This is a complete aligner:
+//! [`Adapter`], [`Aligner`] or [`Fusion`], and [`export_plugin!`] as its last line. This is a complete
+//! aligner:
 //!
 //! ```
 //! use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor};
@@ -52,7 +53,8 @@
 //! # let modality = |name: &str| chiasm_plugin::AlignModality { name: name.into(), dim: 2, blocks: vec![2] };
 //! # let spec = chiasm_plugin::AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
 //! # let set = chiasm_plugin::json!({ "share": 0.5 });
-//! # let learned = Centre::fit_json(&spec, &data.and_integers(&rows), &set, &Services::detached(0, 1)).unwrap();
+//! # let (data, services) = (data.and_integers(&rows), Services::detached(0, 1));
+//! # let learned = Centre::fit_json(&spec, &data, &set, &services).unwrap();
 //! # assert_eq!(learned.maps[1].outputs()[0].to_string(), "z f32[batch,2]");
 //! # learned.maps[0].verify_learned().unwrap();
 //! ```
@@ -60,14 +62,15 @@
 //! The smallest adapter and the smallest fusion are in the documentation of their traits. `chiasm-kit` holds
 //! what Chiasm's own plugins share: closed forms, networks, encoder tails, and tests.
 //!
-//! A plugin uses no ABI types and needs no `unsafe`. The macro writes a manifest into an ELF section, which the host
-//! reads without running code, and guards every call. A panic, also on a rayon worker, becomes an [`Error`] with
-//! file and line. An opened adapter that panicked accepts no more calls. rayon uses the host's number of threads.
+//! A plugin uses no ABI types and needs no `unsafe`. The macro writes a manifest into an ELF section, which
+//! the host reads without running code, and guards every call. A panic, also on a rayon worker, becomes an
+//! [`Error`] with file and line. An opened adapter that panicked accepts no more calls. rayon uses the host's
+//! number of threads.
 //!
 //! Every learned map is an ONNX graph (see [`graph`]), which the runtime evaluates.
 //!
-//! These calls are refused before the author's code runs: inputs with inconsistent shapes, unknown parameters or
-//! parameters out of range, and calls after the plugin has been shut down.
+//! These calls are refused before the author's code runs: inputs with inconsistent shapes, unknown parameters
+//! or parameters out of range, and calls after the plugin has been shut down.
 
 mod error;
 mod inputs;

@@ -32,8 +32,8 @@ enum ServiceSource<'a> {
 }
 
 impl<'a> Services<'a> {
-    /// Returns services without a host, for tests of a plugin: messages are dropped, nothing is cancelled, and no
-    /// graph can be run or trained.
+    /// Returns services without a host, for tests of a plugin: messages are dropped, nothing is cancelled,
+    /// and no graph can be run or trained.
     pub fn detached(seed: u64, threads: usize) -> Self {
         Self(ServiceSource::Detached { seed, threads })
     }
@@ -85,9 +85,9 @@ impl<'a> Services<'a> {
 
     /// Trains an objective in the host's engine, on the run's device.
     ///
-    /// Returns the weights with the lowest validation loss, which may be the starting weights. The host shows the
-    /// progress, writes the curves into the run folder, and resumes a killed run from its checkpoint. The rows are
-    /// not copied. The plugin sets `options.seed`, usually to [`Services::seed`].
+    /// Returns the weights with the lowest validation loss, which may be the starting weights. The host shows
+    /// the progress, writes the curves into the run folder, and resumes a killed run from its checkpoint. The
+    /// rows are not copied. The plugin sets `options.seed`, usually to [`Services::seed`].
     ///
     /// # Errors
     /// If the training fails, the user asked to stop, or the services are detached.

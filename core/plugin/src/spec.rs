@@ -123,8 +123,8 @@ pub struct ModelInput {
     /// The type of its elements.
     #[serde(with = "dtype_text")]
     pub dtype: DType,
-    /// The lengths of the axes of one item, without the batch axis. `None` is a variable length: the host pads it to
-    /// the longest in the batch.
+    /// The lengths of the axes of one item, without the batch axis. `None` is a variable length: the host
+    /// pads it to the longest in the batch.
     pub dims: Vec<Option<usize>>,
     /// The value that pads an axis of variable length.
     pub pad: f64,
@@ -133,9 +133,9 @@ pub struct ModelInput {
 /// The specification of a fusion.
 ///
 /// The data of a fit are, for each modality, `<name>.pooled` f32 `[n, pooled_dim]`, `<name>.tokens` f32
-/// `[n, T, token_dim]` for a fusion that reads tokens, and `<name>.mask` f32 `[n, T]`: 1 for a token and 0 for
-/// padding. A row without the modality has a mask of zeros. T is 1 for a fusion that reads no tokens. For a task
-/// there is also `target` f32 `[n, c]`.
+/// `[n, T, token_dim]` for a fusion that reads tokens, and `<name>.mask` f32 `[n, T]`: 1 for a token and 0
+/// for padding. A row without the modality has a mask of zeros. T is 1 for a fusion that reads no tokens. For
+/// a task there is also `target` f32 `[n, c]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FusionSpec {
@@ -147,10 +147,11 @@ pub struct FusionSpec {
 
 /// The specification of an aligner.
 ///
-/// The data of a fit hold for each modality `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64 `[items]`, the row
-/// of each item, sorted in ascending order. Items of different modalities that share a row are pairs. A row may have
-/// several items of a modality, or none. The optional `validation` i64 `[n]` lists the rows that select settings; the
-/// other rows are for fitting. [`crate::Inputs::training_items`] reads these arrays.
+/// The data of a fit hold for each modality `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64
+/// `[items]`, the row of each item, sorted in ascending order. Items of different modalities that share a row
+/// are pairs. A row may have several items of a modality, or none. The optional `validation` i64 `[n]` lists
+/// the rows that select settings; the other rows are for fitting. [`crate::Inputs::training_items`] reads
+/// these arrays.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AlignSpec {
     /// The modalities, in the order of the recipe.

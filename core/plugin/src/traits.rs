@@ -89,7 +89,8 @@ pub trait Adapter: Send + Sync + Sized + 'static {
     /// Returns the tensors that `prepare` makes, in the same order.
     fn inputs(&self) -> Vec<ModelInput>;
 
-    /// Prepares one raw item: one tensor per input, without a batch axis. It is called from several threads at once.
+    /// Prepares one raw item: one tensor per input, without a batch axis. It is called from several threads
+    /// at once.
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>>;
 
     /// Returns the number of rows for an adapter that takes [`Takes::Row`], and `None` for others.
@@ -97,8 +98,8 @@ pub trait Adapter: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Returns the graph that follows the encoder. Its inputs are ports of the model, by name. Its outputs are
-    /// `tokens` f32 `[batch, T, D]`, `mask` f32 `[batch, T]` (0 or 1) and `pooled` f32 `[batch, D]`.
+    /// Returns the graph that follows the encoder. Its inputs are ports of the model, by name. Its outputs
+    /// are `tokens` f32 `[batch, T, D]`, `mask` f32 `[batch, T]` (0 or 1) and `pooled` f32 `[batch, D]`.
     fn tail(&self) -> Result<Graph>;
 }
 
@@ -188,8 +189,8 @@ pub trait Fusion: Send + Sync + 'static {
     /// The parameters in the recipe's `[fuse]`; [`NoParameters`](crate::NoParameters) if there are none.
     type Parameters: Parameters;
 
-    /// Returns whether it reads tokens with these parameters, and the tasks it supports. By default it reads no
-    /// tokens and supports no task.
+    /// Returns whether it reads tokens with these parameters, and the tasks it supports. By default it reads
+    /// no tokens and supports no task.
     fn needs(parameters: &Self::Parameters) -> FusionNeeds {
         let _ = parameters;
         FusionNeeds::default()

@@ -10,8 +10,8 @@ use super::library::{ElfLibrary, Header, Section, Segment};
 /// The largest address of a library.
 const MAX_ADDRESS: u64 = 1 << 34;
 
-/// Returns the segments, after checking that each lies within the file, has a plausible size and is in ascending
-/// order.
+/// Returns the segments, after checking that each lies within the file, has a plausible size and is in
+/// ascending order.
 pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [Segment], String> {
     let segments =
         header.program_headers(LE, data).map_err(|e| format!("its program headers are damaged: {e}"))?;
@@ -21,7 +21,7 @@ pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [
         let (offset, in_file) = segment.file_range(LE);
         if offset.checked_add(in_file).is_none_or(|end| end > length) {
             return Err(format!(
-                "it is truncated: a segment at {offset} of {in_file} bytes ends beyond the file's {length} bytes"
+                "it is truncated: a segment at {offset} of {in_file} bytes ends beyond the {length} of the file"
             ));
         }
         if segment.p_type(LE) != elf::PT_LOAD {
@@ -40,8 +40,8 @@ pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [
     if end_before == 0 { Err("it has no segment to load".into()) } else { Ok(segments) }
 }
 
-/// Checks that every section in memory lies in a segment with its permissions and file offset, and that every other
-/// segment matches its sections.
+/// Checks that every section in memory lies in a segment with its permissions and file offset, and that every
+/// other segment matches its sections.
 pub(super) fn check_consistency(header: &Header, library: &ElfLibrary<'_>) -> Result<(), String> {
     let contradiction = |what: String| format!("its segments contradict its sections: {what}");
     for section in library.loaded_sections() {

@@ -48,7 +48,8 @@ impl AdapterFactory {
         reader.json(&text, "kinds of item")
     }
 
-    /// Returns a draft card for a model in a directory, or `None` if the adapter does not recognise the model.
+    /// Returns a draft card for a model in a directory, or `None` if the adapter does not recognise the
+    /// model.
     pub fn draft(&self, signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Draft };
         let signature = reader.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
@@ -109,7 +110,8 @@ impl AdapterInstance {
         Ok(tensors)
     }
 
-    /// Prepares one raw item as [`AdapterInstance::prepare`] does, but in the plugin's memory, without a copy.
+    /// Prepares one raw item as [`AdapterInstance::prepare`] does, but in the plugin's memory, without a
+    /// copy.
     pub fn prepare_borrowed(&self, item: Item<'_>) -> Result<Vec<PluginTensor>> {
         let reader = self.prepared();
         let raw = match item {
@@ -130,8 +132,8 @@ impl AdapterInstance {
         Ok(borrowed)
     }
 
-    /// Returns the graph that follows the encoder. Its inputs are ports of the model or tensors of this adapter; its
-    /// outputs are `tokens`, `mask` and `pooled`.
+    /// Returns the graph that follows the encoder. Its inputs are ports of the model or tensors of this
+    /// adapter; its outputs are `tokens`, `mask` and `pooled`.
     ///
     /// # Errors
     /// If the plugin fails or the graph is invalid.
@@ -206,8 +208,8 @@ impl PluginTensor {
     }
 }
 
-/// Checks that the model has the inputs that an adapter makes, with their type and rank. A model without ports
-/// (precomputed vectors) takes any.
+/// Checks that the model has the inputs that an adapter makes, with their type and rank. A model without
+/// ports (precomputed vectors) takes any.
 fn check_inputs(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
     if spec.inputs.is_empty() {
         return Ok(());

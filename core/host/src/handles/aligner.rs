@@ -69,8 +69,9 @@ impl AlignerHandle {
         reader.json(&text, "numbers of modalities")
     }
 
-    /// Fits on the arrays that [`AlignSpec`] describes, and checks the result: for every modality a valid graph with
-    /// finite weights from `x` `[batch, dim]` to `z` `[batch, k]`, the same k for all, and inverses from `z` to `x`.
+    /// Fits on the arrays that [`AlignSpec`] describes, and checks the result: for every modality a valid
+    /// graph with finite weights from `x` `[batch, dim]` to `z` `[batch, k]`, the same k for all, and
+    /// inverses from `z` to `x`.
     ///
     /// # Errors
     /// If the arrays do not match the specification, the plugin fails, or its result is invalid.
@@ -136,7 +137,8 @@ pub(super) fn fit(
     with_services(reader, services, |services| call(job, services))
 }
 
-/// Runs a call with services. A panic of a service or a request to stop is an error even if the reply is good.
+/// Runs a call with services. A panic of a service or a request to stop is an error even if the reply is
+/// good.
 pub(super) fn with_services<T>(
     reader: &ReplyReader<'_>,
     services: &dyn HostServices,

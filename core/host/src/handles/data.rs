@@ -60,8 +60,8 @@ fn dense<'b, T: Element>(values: &'b [T], shape: &'b [i64]) -> TensorView<'b> {
     TensorView::dense(values, shape)
 }
 
-/// Converts a shape to the ABI's integers. No slice is longer than `i64::MAX`, so a longer axis is refused when the
-/// view is read.
+/// Converts a shape to the ABI's integers. No slice is longer than `i64::MAX`, so a longer axis is refused
+/// when the view is read.
 fn signed(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|length| i64::try_from(*length).unwrap_or(i64::MAX)).collect()
 }

@@ -52,7 +52,8 @@ impl FusionHandle {
         reader.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
-    /// Checks parameters, a JSON object, and returns whether it reads tokens with them and the tasks it supports.
+    /// Checks parameters, a JSON object, and returns whether it reads tokens with them and the tasks it
+    /// supports.
     ///
     /// # Errors
     /// If a parameter is unknown, of another type or out of range, or the plugin fails.
@@ -62,8 +63,8 @@ impl FusionHandle {
         reader.json(&reader.take(reply)?, "needs")
     }
 
-    /// Fits or builds on the arrays that [`FusionSpec`] describes, and checks the result: a valid graph with finite
-    /// weights and the ports that [`Fused`] describes.
+    /// Fits or builds on the arrays that [`FusionSpec`] describes, and checks the result: a valid graph with
+    /// finite weights and the ports that [`Fused`] describes.
     ///
     /// # Errors
     /// If the plugin fails or its result is invalid.
@@ -91,7 +92,8 @@ impl FusionHandle {
     }
 }
 
-/// Checks the ports: at least one input of each modality, the outputs of the task, and optionally attention weights.
+/// Checks the ports: at least one input of each modality, the outputs of the task, and optionally attention
+/// weights.
 fn ports(graph: &Graph, spec: &FusionSpec, tokens: bool) -> Result<(), String> {
     let own: Vec<String> = graph.inputs().into_iter().map(|port| port.name).collect();
     let mut inputs: Vec<(String, Vec<AxisRequirement>)> = Vec::new();

@@ -1,8 +1,8 @@
 //! Guards every call: a panic becomes an error, and calls can be refused from some point on.
 //!
-//! A panic must not unwind across the ABI, so it is caught in the plugin. Each plugin links its own `std` and has its
-//! own panic hook. The hook runs on the thread that panicked, which may be a rayon worker and not the thread that
-//! catches the panic; so the hook records the panic, and [`call`] looks it up.
+//! A panic must not unwind across the ABI, so it is caught in the plugin. Each plugin links its own `std` and
+//! has its own panic hook. The hook runs on the thread that panicked, which may be a rayon worker and not the
+//! thread that catches the panic; so the hook records the panic, and [`call`] looks it up.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -108,7 +108,8 @@ fn explain(payload: Box<dyn Any + Send>) -> Error {
     std::mem::forget(payload); // its drop might panic too
     let mut others = std::mem::take(&mut *RECENT_PANICS.lock().unwrap_or_else(PoisonError::into_inner));
     let here = LAST_PANIC.with(|here| here.take()).filter(|seen| seen.message == message);
-    // If this thread did not panic, the panic came from a rayon worker: take the latest with the same message.
+    // If this thread did not panic, the panic came from a rayon worker: take the latest with the same
+    // message.
     let seen = here.or_else(|| others.iter().rev().find(|seen| seen.message == message).cloned());
     let at = seen.map_or_else(String::new, |seen| seen.at);
     others.retain(|seen| seen.at != at);

@@ -27,7 +27,8 @@ impl<A: Adapter> GuardedAdapter<A> {
         Ok(AdapterObject_TO::from_value(opened, TD_Opaque))
     }
 
-    /// Runs a guarded call. Calls after a panic are refused, because the panic may have left the state inconsistent.
+    /// Runs a guarded call. Calls after a panic are refused, because the panic may have left the state
+    /// inconsistent.
     fn call<T>(&self, work: impl FnOnce(&A) -> Result<T>) -> Reply<T> {
         if self.poisoned.load(Ordering::Acquire) {
             let message = "this adapter panicked earlier and accepts no more calls; open it again";

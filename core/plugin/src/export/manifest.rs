@@ -1,4 +1,5 @@
-//! The manifest record. It is built at compile time, and the host reads it from the file without running code.
+//! The manifest record. It is built at compile time, and the host reads it from the file without running
+//! code.
 
 use crate::{Adapter, Aligner, Fusion};
 
