@@ -1,49 +1,55 @@
-//! When two builds of this ABI understand each other, and one line that says why not.
+//! Checks whether two builds of this ABI are compatible, and explains in one line why they are not.
 
 use std::fmt;
 
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::type_layout::TypeLayout;
 
-/// Which side has the larger layout.
+/// Which of two compatible layouts extends the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// The other side has all that ours has, and maybe more.
+pub enum LayoutRelation {
+    /// Theirs has every field of ours, and possibly more.
     TheirsExtendsOurs,
-    /// The other side is older: what it lacks is `None`, or its default body.
+    /// Theirs is older. A field that it lacks reads as `None`; a method that it lacks has its default body.
     OursExtendsTheirs,
 }
 
-/// Neither layout extends the other.
+/// The error of two layouts of which neither extends the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
+pub struct LayoutMismatch {
     /// The first difference, in one line.
     pub line: String,
-    /// abi_stable's whole text (a thousand lines and more).
+    /// The full report of abi_stable, which may exceed a thousand lines.
     pub full: String,
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for LayoutMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }
 }
 
-impl std::error::Error for Mismatch {}
+impl std::error::Error for LayoutMismatch {}
 
-/// Accepts when their layout extends ours or ours extends theirs.
-pub fn check(ours: &'static TypeLayout, theirs: &'static TypeLayout) -> Result<Direction, Mismatch> {
+/// Compares two layouts and returns which one extends the other.
+///
+/// # Errors
+/// If neither layout extends the other.
+pub fn check(
+    ours: &'static TypeLayout,
+    theirs: &'static TypeLayout,
+) -> Result<LayoutRelation, LayoutMismatch> {
     let Err(forward) = check_layout_compatibility(ours, theirs) else {
-        return Ok(Direction::TheirsExtendsOurs);
+        return Ok(LayoutRelation::TheirsExtendsOurs);
     };
     if check_layout_compatibility(theirs, ours).is_ok() {
-        return Ok(Direction::OursExtendsTheirs);
+        return Ok(LayoutRelation::OursExtendsTheirs);
     }
     let full = forward.to_string();
-    Err(Mismatch { line: first_difference(&full), full })
+    Err(LayoutMismatch { line: first_difference(&full), full })
 }
 
-/// The first `Error:` paragraph of abi_stable's text, on one line and of bounded length.
+/// Returns the first `Error:` paragraph of abi_stable's report as one line of bounded length.
 fn first_difference(full: &str) -> String {
     const LONGEST: usize = 300;
     let lines: Vec<&str> = full.lines().map(str::trim).collect();

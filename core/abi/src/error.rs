@@ -1,32 +1,32 @@
-//! The one error that crosses the ABI.
+//! The error type that crosses the ABI.
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::RString;
 
-/// What went wrong, as an open number: a minor may add codes, so an unknown one must be treated as [`Code::OTHER`].
+/// The kind of an error. A minor version may add codes: treat an unknown code as [`Code::OTHER`].
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Code(pub u32);
 
 impl Code {
-    /// The data, the parameters or the files given are not usable.
+    /// The data, parameters or files cannot be used.
     pub const INVALID: Self = Code(1);
     /// The host asked to stop, and the plugin did.
     pub const CANCELLED: Self = Code(2);
     /// The plugin's code panicked.
     pub const PANICKED: Self = Code(3);
-    /// The request is understood but not served.
+    /// The request is valid but not supported.
     pub const UNSUPPORTED: Self = Code(4);
-    /// The object panicked earlier and takes no more calls.
+    /// The object panicked earlier and accepts no more calls.
     pub const POISONED: Self = Code(5);
-    /// A service that the host lent failed.
+    /// A service of the host failed.
     pub const HOST: Self = Code(6);
-    /// The plugin was asked to come to rest and takes no more calls.
+    /// The plugin has been shut down and accepts no more calls.
     pub const QUIESCED: Self = Code(7);
     /// Anything else.
     pub const OTHER: Self = Code(100);
 
-    /// The code as one word, for messages.
+    /// Returns the code as one word, for messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::INVALID => "invalid",
@@ -41,14 +41,14 @@ impl Code {
     }
 }
 
-/// An error from the other side. The receiver adds who, where and when.
+/// An error from the other side of the ABI. The receiver adds the plugin and the operation.
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct PluginError {
     /// The kind of failure.
     pub code: Code,
-    /// One sentence for a person.
+    /// The message, one sentence.
     pub message: RString,
-    /// A JSON object with more (for a panic: `at`), or empty.
+    /// A JSON object with details (`at` for a panic), or an empty string.
     pub detail: RString,
 }

@@ -1,4 +1,4 @@
-//! The extensions a plugin may offer, one module each, each with a layout of its own.
+//! The extensions that a plugin may offer. Each has a module with its own layout.
 
 pub mod adapter;
 pub mod aligner;
@@ -9,39 +9,39 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
 use crate::{NamedTensor, PluginError};
 
-/// What every function of an extension returns.
+/// The return type of every extension function.
 pub type Reply<T> = RResult<T, PluginError>;
 
-/// What a fit starts from.
+/// The arguments of a fit.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct FitJob<'a> {
-    /// Which of the plugin's aligners or fusions.
+    /// The id of the aligner or fusion.
     pub id: RStr<'a>,
-    /// Named, borrowed training data.
+    /// The training data.
     pub data: RSlice<'a, NamedTensor<'a>>,
-    /// A JSON object: what the user set.
+    /// The user's parameters, a JSON object.
     pub parameters: RStr<'a>,
-    /// A JSON object: facts the method needs beside the data (for a fusion: the modalities and the task).
+    /// The specification of the fit, a JSON object (for a fusion: the modalities and the task).
     pub context: RStr<'a>,
 }
 
-/// Bytes with a name: an ONNX graph, mostly.
+/// Named bytes, usually an ONNX graph.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct NamedBytes {
-    /// The name, e.g. `source`.
+    /// The name, for example `map.image`.
     pub name: RString,
     /// The bytes.
     pub bytes: RVec<u8>,
 }
 
-/// What a fit brings back.
+/// The result of a fit.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct Outcome {
-    /// The learned graphs as ONNX bytes, by role.
+    /// The learned graphs as ONNX bytes, named by their role.
     pub graphs: RVec<NamedBytes>,
-    /// A JSON object: parameters chosen, notes, and what else a revision of the extension says.
+    /// A JSON object: the parameters used, notes, and whatever a revision of the extension adds.
     pub report: RString,
 }

@@ -1,17 +1,18 @@
-//! The stable ABI between the Chiasm host and its plugins: `#[repr(C)]` types with a layout that can be compared.
+//! The stable ABI between the Chiasm host and its plugins: `#[repr(C)]` types whose layouts can be compared.
 //!
-//! This crate's version IS the ABI version, and a type's crate is part of its identity: types never move out of here.
-//! It is also the only crate that names abi_stable; [`stable`] re-exports what the two sides need of it.
+//! The version of this crate is the version of the ABI. Types must not move to another crate, because the
+//! crate of a type is part of its identity. No other crate names abi_stable; [`stable`] re-exports what both
+//! sides need.
 //!
-//! **How it may grow.** A minor adds extension ids, trait methods with a default body, and module fields after the one marked
-//! `last_prefix_field`. Anything else is a major. Whatever is open-ended (tensors, graphs, parameters, notes) travels as named
-//! views, named buffers and JSON text, so that most features need no new ABI at all. `tests/golden/layouts.txt` holds the layout of
-//! every type; a diff there is a decision.
+//! **Versions.** A minor version may add extension ids, trait methods with a default body, and module fields
+//! after the one marked `last_prefix_field`. Any other change needs a major version. Tensors, graphs,
+//! parameters and notes are passed as named views, named bytes and JSON text, so most features need no change
+//! of the ABI. `tests/golden/layouts.txt` holds the layout of every type; a test compares them.
 //!
-//! **Two-way check.** abi_stable accepts only "the plugin has at least what the host knows". [`compat::check`] also accepts
-//! the everyday reverse: an older plugin in a newer host.
+//! **Two-way check.** abi_stable accepts a plugin only if it has at least the fields that the host knows.
+//! [`compat::check`] also accepts the reverse: an older plugin in a newer host.
 //!
-//! What it refuses: a tensor view whose numbers do not add up (see [`TensorView::layout`]), and layouts of neither direction.
+//! **Tensors.** A tensor view is checked before it is read; see [`TensorView::layout`].
 
 pub mod compat;
 mod error;
@@ -29,27 +30,27 @@ pub use extensions::aligner::{AlignerModule, AlignerModule_Ref};
 pub use extensions::fusion::{FusionModule, FusionModule_Ref};
 pub use extensions::{FitJob, NamedBytes, Outcome, Reply};
 pub use root::{Extension, ExtensionModule, Root, Root_Ref, root_header, root_result};
-pub use services::{Services, Services_TO, ServicesRef, TrainJob, TrainOutcome, lend};
+pub use services::{Services, Services_TO, ServicesRef, TrainJob, TrainOutcome, borrow_services};
 pub use tensor::{NamedOwned, NamedTensor, OwnedTensor};
-pub use view::{DataType, Device, Element, Layout, MAX_RANK, TensorView, ViewError};
+pub use view::{DataType, Device, Element, MAX_RANK, TensorLayout, TensorView, ViewError};
 
-/// The ABI version, `major.minor.patch`: this crate's own.
+/// The ABI version, `major.minor.patch`: the version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The names of the ELF section and of the record's magic, fixed for all majors: a host must be able to read the version of a
-/// plugin that it cannot load.
+/// The format of a plugin's manifest record. It is the same in all major versions, so that a host can read
+/// the version of a plugin that it cannot load.
 pub mod record {
     /// The ELF section that holds a plugin's manifest record.
     pub const SECTION: &str = ".chiasm";
-    /// The first eight bytes of the record; the last of them counts the record's own format.
+    /// The first eight bytes of the record. The last one is the version of the record format.
     pub const MAGIC: [u8; 8] = *b"CHIASM\0\x01";
-    /// Bytes before the JSON: the magic, then its length as a little-endian u64.
+    /// The number of bytes before the JSON: the magic, then the length of the JSON as a little-endian u64.
     pub const HEADER: usize = 16;
-    /// What the name of every root symbol begins with; the crate's name follows.
+    /// The prefix of every root symbol; the name of the plugin's crate follows.
     pub const SYMBOL_PREFIX: &str = "chiasm_root_";
 }
 
-/// What the two sides need of abi_stable, so that no other crate names it.
+/// The parts of abi_stable that both sides need.
 pub mod stable {
     pub use abi_stable::StableAbi;
     pub use abi_stable::library::{AbiHeaderRef, LibHeader, RootModuleResult};

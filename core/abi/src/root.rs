@@ -1,4 +1,4 @@
-//! The root module: frozen for the major. Everything that may change hangs below it, in extensions found by name.
+//! The root module of a plugin. It is fixed within a major version; extensions are looked up in it by name.
 
 use abi_stable::StableAbi;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,19 +9,19 @@ use abi_stable::prefix_type::{PrefixRef, PrefixRefTrait, PrefixTypeTrait};
 use abi_stable::std_types::{RErr, ROk, ROption, RStr};
 use abi_stable::type_layout::TypeLayout;
 
-use crate::compat::{self, Direction};
+use crate::compat::{self, LayoutRelation};
 use crate::{AdapterModule_Ref, AlignerModule_Ref, FusionModule_Ref};
 
-/// What a plugin shows first.
+/// The root module of a plugin.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = Root_Ref)))]
 pub struct Root {
-    /// The manifest's JSON: the same bytes as in the ELF section.
+    /// Returns the manifest as JSON: the same bytes as in the ELF section.
     pub describe: extern "C" fn() -> RStr<'static>,
-    /// The extension of this id (`chiasm.aligner/2`), if the plugin offers it.
+    /// Returns the extension of this id, such as `chiasm.aligner/2`, if the plugin offers it.
     pub query: extern "C" fn(id: RStr<'_>) -> ROption<Extension>,
-    /// Takes no more calls from now on, and returns when those under way have ended.
+    /// Refuses further calls, and returns when the active calls have ended.
     #[sabi(last_prefix_field)]
     pub quiesce: extern "C" fn(),
 }
@@ -33,9 +33,9 @@ impl RootModule for Root_Ref {
     const VERSION_STRINGS: abi_stable::sabi_types::VersionStrings = abi_stable::package_version_strings!();
 }
 
-/// A module that can be found by name.
+/// A module that is looked up by its id.
 pub trait ExtensionModule: StableAbi + PrefixRefTrait + Copy {
-    /// Its name and revision.
+    /// The name and revision of the module.
     const ID: &'static str;
 }
 
@@ -49,7 +49,7 @@ impl ExtensionModule for FusionModule_Ref {
     const ID: &'static str = "chiasm.fusion/2";
 }
 
-/// A module of a type that only its layout tells.
+/// A type-erased module and its layout.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct Extension {
@@ -58,31 +58,35 @@ pub struct Extension {
 }
 
 impl Extension {
-    /// Forgets the module's type, keeps its layout.
+    /// Erases the type of a module and keeps its layout.
     pub fn of<M: ExtensionModule>(module: M) -> Self {
         let prefix = module.to_prefix_ref();
-        // SAFETY: the type is only erased; `checked` brings it back after comparing layouts.
+        // SAFETY: the type is only erased; `checked` restores it after comparing the layouts.
         Self { layout: M::LAYOUT, module: unsafe { prefix.cast::<ErasedPrefix>() } }
     }
 
-    /// The module as `M`, after the two-way layout check; and which way it held.
-    pub fn checked<M: ExtensionModule>(self) -> Result<(M, Direction), compat::Mismatch> {
+    /// Returns the module as `M` and which layout extends the other.
+    ///
+    /// # Errors
+    /// If the layouts are not compatible.
+    pub fn checked<M: ExtensionModule>(self) -> Result<(M, LayoutRelation), compat::LayoutMismatch> {
         let direction = compat::check(M::LAYOUT, self.layout)?;
-        // SAFETY: one layout extends the other, and a prefix type's accessors ask at run time which fields are there.
+        // SAFETY: one layout extends the other, and the accessors of a prefix type check at run time which
+        // fields exist.
         Ok((unsafe { M::from_prefix_ref(self.module.cast()) }, direction))
     }
 }
 
-/// The header that a plugin exports for the host to find: version, layout and constructor of its root module.
+/// Returns the header that a plugin exports: version, layout and constructor of its root module.
 pub const fn root_header(constructor: extern "C" fn() -> RootModuleResult) -> LibHeader {
-    // SAFETY: both sides of the ABI build the header here and nowhere else; the constructor is `root_result` of a `Root_Ref`.
+    // SAFETY: headers are built here only, and the constructor returns the `root_result` of a `Root`.
     unsafe { LibHeader::from_constructor::<Root_Ref>(constructor, CheckTypeLayout::Yes) }
 }
 
-/// The body of a plugin's root constructor: makes the module, erases it, and lets no panic out.
+/// Makes a plugin's root module and erases its type. A panic of `make` becomes an error.
 pub fn root_result(make: impl FnOnce() -> Root) -> RootModuleResult {
     match catch_unwind(AssertUnwindSafe(make)) {
-        // SAFETY: the host takes it back as the `Root_Ref` that `root_header` promises.
+        // SAFETY: the host restores it as a `Root_Ref`, the type that `root_header` states.
         Ok(root) => ROk(unsafe { root.leak_into_prefix().to_prefix_ref().cast::<ErasedPrefix>() }),
         Err(payload) => {
             core::mem::forget(payload); // its drop might panic too

@@ -1,4 +1,4 @@
-//! Tensors with a name, and tensors that one side made and the other reads, then gives back.
+//! Named tensors, and tensors that one side of the ABI owns and the other reads and releases.
 
 use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,18 +8,20 @@ use abi_stable::std_types::{RStr, RString};
 
 use crate::{DataType, Device, MAX_RANK, TensorView, ViewError};
 
-/// A borrowed tensor and its name, e.g. `source.pooled`.
+/// A borrowed tensor and its name, for example `image.pooled`.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct NamedTensor<'a> {
-    /// What the receiver asks for.
+    /// The name.
     pub name: RStr<'a>,
     /// The elements, borrowed.
     pub tensor: TensorView<'a>,
 }
 
-/// A tensor that its maker owns: the receiver reads it through [`OwnedTensor::view`] and the memory is freed by the maker's own
-/// code when this is dropped, so neither side needs to know the other's allocator and nothing is copied.
+/// A tensor whose memory belongs to the side that made it.
+///
+/// The receiver reads it through [`OwnedTensor::view`]. When it is dropped, the code of the side that made it
+/// frees the memory: nothing is copied, and the two sides may use different allocators.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct OwnedTensor {
@@ -37,14 +39,18 @@ unsafe impl Send for OwnedTensor {}
 // SAFETY: as above.
 unsafe impl Sync for OwnedTensor {}
 
-/// What `owner` points to: one allocation for the elements' owner and the shape.
-struct Held<O> {
+/// The allocation that `OwnedTensor::owner` points to.
+struct OwnerAndShape<O> {
     owner: O,
     shape: [i64; MAX_RANK],
 }
 
 impl OwnedTensor {
-    /// Takes `owner`, whose bytes (as told by `bytes`) are dense elements of `dtype` and of this shape.
+    /// Returns a tensor over the memory of `owner`. `bytes` returns the dense elements, of this type and
+    /// shape.
+    ///
+    /// # Errors
+    /// If the rank exceeds [`MAX_RANK`].
     pub fn new<O: Send + Sync + 'static>(
         owner: O,
         dtype: DataType,
@@ -55,26 +61,27 @@ impl OwnedTensor {
         if rank > MAX_RANK {
             return Err(ViewError::Rank { rank });
         }
-        let mut held = Box::new(Held { owner, shape: [0; MAX_RANK] });
-        held.shape.iter_mut().zip(shape).for_each(|(place, length)| *place = length);
-        let bytes = bytes(&held.owner);
+        let mut boxed = Box::new(OwnerAndShape { owner, shape: [0; MAX_RANK] });
+        boxed.shape.iter_mut().zip(shape).for_each(|(place, length)| *place = length);
+        let bytes = bytes(&boxed.owner);
         let (data, len_bytes) = (bytes.as_ptr(), bytes.len() as u64);
-        let held = Box::into_raw(held);
+        let boxed = Box::into_raw(boxed);
         Ok(Self {
             data,
             len_bytes,
             dtype,
             rank: rank as u32,
-            // SAFETY: `held` was boxed just above.
-            shape: unsafe { &raw const (*held).shape }.cast(),
-            owner: held.cast(),
+            // SAFETY: `boxed` was boxed just above.
+            shape: unsafe { &raw const (*boxed).shape }.cast(),
+            owner: boxed.cast(),
             release: release::<O>,
         })
     }
 
-    /// The elements, borrowed; checked by the reader as every view is.
+    /// Returns a view of the elements. It is checked when it is read.
     pub fn view(&self) -> TensorView<'_> {
-        // SAFETY: `owner` keeps the bytes and the `rank` lengths alive and unwritten while `self` lives; `new` took them from it.
+        // SAFETY: `new` took the bytes and the `rank` lengths from `owner`, which keeps them alive and
+        // unchanged as long as `self`.
         unsafe {
             let shape = core::slice::from_raw_parts(self.shape, self.rank as usize);
             TensorView::from_raw(self.data, self.len_bytes, self.dtype, Device::CPU, shape, &[])
@@ -89,24 +96,24 @@ impl Drop for OwnedTensor {
     }
 }
 
-/// Drops what is held; a panic in its drop ends here.
+/// Drops the owner of a tensor and discards a panic of its drop.
 ///
 /// # Safety
-/// `owner` must be of [`OwnedTensor::new`], with the same `O`, and be released once.
+/// `owner` must come from [`OwnedTensor::new`] with the same `O`, and must be released only once.
 unsafe extern "C" fn release<O>(owner: *mut c_void) {
-    // SAFETY: the caller's promise.
-    let owner = unsafe { Box::from_raw(owner.cast::<Held<O>>()) };
+    // SAFETY: the caller guarantees it.
+    let owner = unsafe { Box::from_raw(owner.cast::<OwnerAndShape<O>>()) };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(owner))) {
         core::mem::forget(payload); // its drop might panic too
     }
 }
 
-/// A tensor that its maker owns, and its name.
+/// An [`OwnedTensor`] and its name.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct NamedOwned {
     /// The name.
     pub name: RString,
-    /// The elements.
+    /// The tensor.
     pub tensor: OwnedTensor,
 }

@@ -1,7 +1,7 @@
-//! A borrowed tensor, DLPack-shaped, and the checks it must pass before anyone reads through it.
+//! A borrowed tensor in the form of DLPack.
 //!
-//! The numbers come from the other side of the ABI, so none is believed: [`TensorView::layout`] is the one gate, and everything that
-//! hands out memory goes through it.
+//! The numbers of a view come from the other side of the ABI and may be wrong. [`TensorView::layout`] checks
+//! them, and every method that gives access to the memory calls it first.
 
 use core::marker::PhantomData;
 
@@ -11,7 +11,7 @@ use abi_stable::std_types::RSlice;
 /// The largest rank a view may have.
 pub const MAX_RANK: usize = 8;
 
-/// An element type as DLPack spells it (`DLDataType`).
+/// An element type in the encoding of DLPack (`DLDataType`).
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DataType {
@@ -19,7 +19,7 @@ pub struct DataType {
     pub code: u8,
     /// Bits of one lane.
     pub bits: u8,
-    /// Lanes; always 1 here.
+    /// Number of lanes; always 1 here.
     pub lanes: u16,
 }
 
@@ -35,12 +35,12 @@ impl DataType {
     /// One byte, 0 or 1.
     pub const BOOL: Self = Self::of(6, 8);
 
-    /// The type of this code and width, one lane.
+    /// Returns the type of this code and width, with one lane.
     pub const fn of(code: u8, bits: u8) -> Self {
         Self { code, bits, lanes: 1 }
     }
 
-    /// Bytes of one element; `None` for a type this ABI does not know.
+    /// Returns the size of one element in bytes, or `None` for a type that this ABI does not support.
     pub const fn size(self) -> Option<usize> {
         match (self.code, self.bits, self.lanes) {
             (0 | 1, 8 | 16 | 32 | 64, 1) | (2, 16 | 32 | 64, 1) => Some(self.bits as usize / 8),
@@ -64,27 +64,27 @@ impl core::fmt::Display for DataType {
     }
 }
 
-/// Where the memory is, as DLPack spells it (`DLDevice`).
+/// A device in the encoding of DLPack (`DLDevice`).
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Device {
-    /// 1 is the CPU, the only one served so far.
+    /// 1 for the CPU, the only supported kind.
     pub kind: i32,
-    /// Its number.
+    /// The index of the device.
     pub id: i32,
 }
 
 impl Device {
-    /// Plain memory.
+    /// The CPU.
     pub const CPU: Self = Self { kind: 1, id: 0 };
 }
 
-/// A Rust type that a view may be read as.
+/// A Rust type that the elements of a view can be read as.
 ///
 /// # Safety
-/// Every bit pattern of `DTYPE` must be a value of the type, with its size.
+/// The type must have the size of `DTYPE`, and every bit pattern must be a valid value.
 pub unsafe trait Element: Copy + Send + Sync + 'static {
-    /// The DLPack type that it stands for.
+    /// The corresponding DLPack type.
     const DTYPE: DataType;
 }
 
@@ -94,9 +94,13 @@ macro_rules! elements {
         unsafe impl Element for $rust { const DTYPE: DataType = DataType::of($code, $bits); }
     )* };
 }
-elements! { f32: 2, 32; f64: 2, 64; i8: 0, 8; i16: 0, 16; i32: 0, 32; i64: 0, 64; u8: 1, 8; u16: 1, 16; u32: 1, 32; u64: 1, 64; }
+elements! {
+    f32: 2, 32; f64: 2, 64;
+    i8: 0, 8; i16: 0, 16; i32: 0, 32; i64: 0, 64;
+    u8: 1, 8; u16: 1, 16; u32: 1, 32; u64: 1, 64;
+}
 
-/// A borrowed n-dimensional array, valid for `'a` only; whoever receives one keeps no pointer past the call.
+/// A borrowed n-dimensional array, valid for `'a`. The receiver must not keep a pointer beyond the call.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct TensorView<'a> {
@@ -109,14 +113,14 @@ pub struct TensorView<'a> {
     borrowed: PhantomData<&'a u8>,
 }
 
-// SAFETY: a view is a shared borrow of memory that nobody writes during `'a`.
+// SAFETY: a view is a shared borrow of memory that is not written during `'a`.
 unsafe impl Send for TensorView<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for TensorView<'_> {}
 
-/// The checked numbers of a view: all fit, in elements.
+/// The checked shape and strides of a view.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Layout {
+pub struct TensorLayout {
     rank: usize,
     shape: [usize; MAX_RANK],
     strides: [usize; MAX_RANK],
@@ -124,39 +128,39 @@ pub struct Layout {
     dense: bool,
 }
 
-impl Layout {
-    /// Length of each axis.
+impl TensorLayout {
+    /// Returns the length of each axis.
     pub fn shape(&self) -> &[usize] {
         &self.shape[..self.rank]
     }
-    /// Elements from one index to the next, for each axis.
+    /// Returns the stride of each axis, in elements.
     pub fn strides(&self) -> &[usize] {
         &self.strides[..self.rank]
     }
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub fn elements(&self) -> usize {
         self.elements
     }
-    /// Whether the elements lie one after another in row-major order.
+    /// Returns whether the elements are contiguous in row-major order.
     pub fn is_dense(&self) -> bool {
         self.dense
     }
 }
 
-/// Why a view cannot be read.
+/// The error of a view that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each message says what its fields are")]
 pub enum ViewError {
-    #[error("the tensor is on device {kind}:{id}; only the CPU (1:0) is served")]
+    #[error("the tensor is on device {kind}:{id}; only the CPU (1:0) is supported")]
     Device { kind: i32, id: i32 },
     #[error("element type {0} is not known to this ABI")]
     UnknownType(DataType),
     #[error("expected elements of type {expected}, got {got}")]
     Type { expected: DataType, got: DataType },
-    #[error("rank {rank} is above the largest, {MAX_RANK}")]
+    #[error("expected a rank of at most {MAX_RANK}, got {rank}")]
     Rank { rank: usize },
-    #[error("{strides} strides for {rank} axes: expected one each, or none for row-major order")]
+    #[error("expected one stride for each of {rank} axes, or none for row-major order, got {strides}")]
     StrideCount { rank: usize, strides: usize },
     #[error("axis {axis} has the negative length {length}")]
     NegativeLength { axis: usize, length: i64 },
@@ -164,25 +168,25 @@ pub enum ViewError {
     NegativeStride { axis: usize, stride: i64 },
     #[error("the shape's number of elements or bytes overflows")]
     Overflow,
-    #[error("the last element ends at byte {end}, beyond the {len} bytes given")]
+    #[error("the last element ends at byte {end}, but the tensor has {len} bytes")]
     TooShort { end: u64, len: u64 },
-    #[error("{elements} elements, but no data")]
+    #[error("the tensor has {elements} elements, but its address is null")]
     Null { elements: usize },
-    #[error("the data is at an address that is no multiple of {align}, the element's size")]
+    #[error("the address of the tensor is not a multiple of {align}, the size of an element")]
     Misaligned { align: usize },
-    #[error("strides {strides:?} are not those of row-major order, which is needed here")]
+    #[error("expected row-major order, got the strides {strides:?}")]
     NotDense { strides: Vec<usize> },
 }
 
 impl<'a> TensorView<'a> {
-    /// A view of a slice in row-major order. Whether the shape fits the slice is checked when it is read.
+    /// Returns a view of a slice in row-major order. The shape is checked when the view is read.
     pub fn dense<T: Element>(data: &'a [T], shape: &'a [i64]) -> Self {
         Self::strided(data, shape, &[])
     }
 
-    /// A view of a slice with these strides, in elements; none for row-major order.
+    /// Returns a view of a slice with these strides, in elements. No strides mean row-major order.
     pub fn strided<T: Element>(data: &'a [T], shape: &'a [i64], strides: &'a [i64]) -> Self {
-        // SAFETY: the memory is a live slice of `T`, which is what `DTYPE` stands for.
+        // SAFETY: the memory is a live slice of `T`, the type that `DTYPE` describes.
         unsafe {
             Self::from_raw(
                 data.as_ptr().cast(),
@@ -195,16 +199,17 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// A dense view of raw bytes as elements of `dtype`; the bytes' alignment is checked when it is read.
+    /// Returns a dense view of bytes as elements of `dtype`. The alignment is checked when the view is read.
     pub fn of_bytes(bytes: &'a [u8], dtype: DataType, shape: &'a [i64]) -> Self {
         // SAFETY: the memory is a live slice; a reader checks alignment and, for bool, the values.
         unsafe { Self::from_raw(bytes.as_ptr(), bytes.len() as u64, dtype, Device::CPU, shape, &[]) }
     }
 
-    /// A view of any numbers at all; the checks are made by the reader.
+    /// Returns a view of unchecked numbers. They are checked when the view is read.
     ///
     /// # Safety
-    /// `data..data + len_bytes` must be readable and not written during `'a` (when on the CPU), even if the other numbers are nonsense.
+    /// On the CPU, `data..data + len_bytes` must be readable and must not be written during `'a`. The other
+    /// numbers may be wrong.
     pub unsafe fn from_raw(
         data: *const u8,
         len_bytes: u64,
@@ -224,18 +229,24 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// The element type, as claimed.
+    /// Returns the element type, unchecked.
     pub fn dtype(&self) -> DataType {
         self.dtype
     }
 
-    /// The address of the first element, as claimed; for proving that nothing was copied.
+    /// Returns the address of the first element, unchecked. A test can use it to show that nothing was
+    /// copied.
     pub fn data(&self) -> *const u8 {
         self.data
     }
 
-    /// Checks everything that reading needs: device, type, rank, signs, overflow, alignment, and that the last element lies within the bytes.
-    pub fn layout(&self) -> Result<Layout, ViewError> {
+    /// Checks the view and returns its shape and strides.
+    ///
+    /// # Errors
+    /// If the device or the element type is not supported, the rank is too large, a length or stride is
+    /// negative, a product overflows, the address is misaligned or null, or the last element lies beyond the
+    /// bytes.
+    pub fn layout(&self) -> Result<TensorLayout, ViewError> {
         if self.device != Device::CPU {
             return Err(ViewError::Device { kind: self.device.kind, id: self.device.id });
         }
@@ -245,8 +256,11 @@ impl<'a> TensorView<'a> {
         Ok(layout)
     }
 
-    /// The checked layout and the first element's address, read as `T`. The address is never null and always aligned.
-    pub fn elements<T: Element>(&self) -> Result<(*const T, Layout), ViewError> {
+    /// Returns the address of the first element, aligned and not null, and the checked layout.
+    ///
+    /// # Errors
+    /// As [`TensorView::layout`], or if the elements are not of type `T`.
+    pub fn elements<T: Element>(&self) -> Result<(*const T, TensorLayout), ViewError> {
         if self.dtype != T::DTYPE {
             return Err(ViewError::Type { expected: T::DTYPE, got: self.dtype });
         }
@@ -255,18 +269,24 @@ impl<'a> TensorView<'a> {
         Ok((data, layout))
     }
 
-    /// The elements as a slice, when they are in row-major order.
-    pub fn slice<T: Element>(&self) -> Result<(&'a [T], Layout), ViewError> {
+    /// Returns the elements as a slice, and the checked layout.
+    ///
+    /// # Errors
+    /// As [`TensorView::elements`], or if the elements are not in row-major order.
+    pub fn slice<T: Element>(&self) -> Result<(&'a [T], TensorLayout), ViewError> {
         let (data, layout) = self.elements::<T>()?;
         if !layout.dense {
             return Err(ViewError::NotDense { strides: layout.strides().to_vec() });
         }
-        // SAFETY: `layout` proved `elements` aligned values of `T` within the readable bytes, live for `'a`.
+        // SAFETY: `layout` checked that `elements` aligned values of `T` lie in memory borrowed for `'a`.
         Ok((unsafe { core::slice::from_raw_parts(data, layout.elements) }, layout))
     }
 
-    /// The elements as bytes, when they are in row-major order; for types that Rust has no number for.
-    pub fn bytes(&self) -> Result<(&'a [u8], Layout), ViewError> {
+    /// Returns the elements as bytes, and the checked layout. It serves types without a Rust equivalent.
+    ///
+    /// # Errors
+    /// As [`TensorView::layout`], or if the elements are not in row-major order.
+    pub fn bytes(&self) -> Result<(&'a [u8], TensorLayout), ViewError> {
         let layout = self.layout()?;
         if !layout.dense {
             return Err(ViewError::NotDense { strides: layout.strides().to_vec() });
@@ -275,12 +295,12 @@ impl<'a> TensorView<'a> {
             return Ok((&[], layout));
         }
         let bytes = layout.elements * self.dtype.size().unwrap_or(0);
-        // SAFETY: `layout` proved that many bytes readable, live for `'a`.
+        // SAFETY: `layout` checked that so many bytes are readable for `'a`.
         Ok((unsafe { core::slice::from_raw_parts(self.data, bytes) }, layout))
     }
 
-    /// Whether the last element lies within the bytes, at an aligned address.
-    fn fits(&self, layout: &Layout, size: usize) -> Result<(), ViewError> {
+    /// Checks that the last element lies within the bytes, and that the address is aligned.
+    fn fits(&self, layout: &TensorLayout, size: usize) -> Result<(), ViewError> {
         let bytes = layout.elements.checked_mul(size).ok_or(ViewError::Overflow)?;
         if isize::try_from(bytes).is_err() || isize::try_from(self.len_bytes).is_err() {
             return Err(ViewError::Overflow);
@@ -307,8 +327,8 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// Lengths and strides as unsigned numbers, the element count, and whether they are row-major.
-fn numbers(shape: &[i64], strides: &[i64]) -> Result<Layout, ViewError> {
+/// Converts lengths and strides to a layout, without looking at the memory.
+fn numbers(shape: &[i64], strides: &[i64]) -> Result<TensorLayout, ViewError> {
     let rank = shape.len();
     if rank > MAX_RANK {
         return Err(ViewError::Rank { rank });
@@ -316,8 +336,9 @@ fn numbers(shape: &[i64], strides: &[i64]) -> Result<Layout, ViewError> {
     if !strides.is_empty() && strides.len() != rank {
         return Err(ViewError::StrideCount { rank, strides: strides.len() });
     }
-    let mut layout = Layout { rank, shape: [0; MAX_RANK], strides: [0; MAX_RANK], elements: 1, dense: true };
-    // The product without zero axes must fit too: an empty array may not claim impossible axes.
+    let mut layout =
+        TensorLayout { rank, shape: [0; MAX_RANK], strides: [0; MAX_RANK], elements: 1, dense: true };
+    // Axes of length zero are left out of the product: the other axes of an empty array must not overflow.
     let mut product = 1usize;
     for axis in (0..rank).rev() {
         let length = usize::try_from(shape[axis])

@@ -1,7 +1,7 @@
-//! Two versions of one module: which pairs of host and plugin understand each other, and in how many words the others are told.
+//! Compatibility of two versions of one module.
 #![expect(dead_code, reason = "only the layouts are compared")]
 
-use chiasm_abi::compat::{Direction, check};
+use chiasm_abi::compat::{LayoutRelation, check};
 use chiasm_abi::stable::StableAbi;
 
 macro_rules! version {
@@ -32,20 +32,20 @@ version!(broken {
 });
 
 #[test]
-fn a_minor_is_understood_both_ways() {
+fn minor_versions_are_compatible_in_both_directions() {
     let (first, minor) = (<first::Module_Ref as StableAbi>::LAYOUT, <minor::Module_Ref as StableAbi>::LAYOUT);
-    assert_eq!(check(first, first), Ok(Direction::TheirsExtendsOurs));
-    assert_eq!(check(first, minor), Ok(Direction::TheirsExtendsOurs), "a newer plugin in an older host");
-    assert_eq!(check(minor, first), Ok(Direction::OursExtendsTheirs), "an older plugin in a newer host");
+    assert_eq!(check(first, first), Ok(LayoutRelation::TheirsExtendsOurs));
+    assert_eq!(check(first, minor), Ok(LayoutRelation::TheirsExtendsOurs), "a newer plugin in an older host");
+    assert_eq!(check(minor, first), Ok(LayoutRelation::OursExtendsTheirs), "an older plugin in a newer host");
 }
 
 #[test]
-fn anything_else_is_refused_in_one_line() {
+fn a_changed_field_is_refused_with_a_one_line_reason() {
     let (first, broken) =
         (<first::Module_Ref as StableAbi>::LAYOUT, <broken::Module_Ref as StableAbi>::LAYOUT);
     for mismatch in [check(first, broken).unwrap_err(), check(broken, first).unwrap_err()] {
         assert_eq!(mismatch.line.lines().count(), 1);
         assert!(mismatch.line.len() <= 310 && !mismatch.line.is_empty(), "{}", mismatch.line);
-        assert!(mismatch.full.lines().count() > 10, "the whole text is kept");
+        assert!(mismatch.full.lines().count() > 10, "the full report is kept");
     }
 }

@@ -1,5 +1,6 @@
-//! The layout of every type of this ABI as text. A difference to the golden file is a change of the ABI: a minor when a module, a trait or
-//! a code only grew at its end, a major otherwise. Then bump this crate's version and run with `UPDATE_GOLDEN=1`.
+//! Compares the layout of every type of this ABI with a golden file. A difference is a change of the ABI: a
+//! minor one if a module, a trait or a code only grew at its end, and a major one otherwise. After a change,
+//! set this crate's version and run the test with `UPDATE_GOLDEN=1`.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use chiasm_abi::{
     NamedTensor, Outcome, PluginError, Root_Ref, ServicesRef, TensorView, TrainJob, TrainOutcome,
 };
 
-/// A type, then everything of this crate that its fields are made of.
+/// Writes a type, then every type of this crate that its fields contain.
 fn describe(layout: &'static TypeLayout, seen: &mut BTreeSet<String>, text: &mut String) {
     let fields = match layout.data() {
         TLData::PrefixType(prefix) => Some(prefix.fields),
@@ -22,12 +23,12 @@ fn describe(layout: &'static TypeLayout, seen: &mut BTreeSet<String>, text: &mut
     let mut own = format!("{}  size {} align {}\n", layout.full_type(), layout.size(), layout.alignment());
     for field in &fields {
         let functions: Vec<String> = field.function_range().iter().map(|one| one.to_string()).collect();
-        // The text of a function goes on with its lifetimes; those are no part of the layout.
+        // The lines that follow name lifetimes, which are not part of the layout.
         let function = functions.first().and_then(|text| text.lines().next());
         let kind = function.map_or_else(|| field.full_type().to_string(), str::to_owned);
         writeln!(own, "    {}: {kind}", field.name()).unwrap();
     }
-    // A generic type of another crate has many layouts of one text, so it is its address that tells whether it was seen.
+    // Layouts are compared by address: those of a generic type of another crate may have the same text.
     if !seen.insert(format!("{layout:p}")) {
         return;
     }
@@ -40,7 +41,7 @@ fn describe(layout: &'static TypeLayout, seen: &mut BTreeSet<String>, text: &mut
 }
 
 #[test]
-fn the_layouts_are_those_of_the_golden_text() {
+fn layouts_match_the_golden_file() {
     let (mut seen, mut text) = (BTreeSet::new(), String::new());
     for layout in [
         <Root_Ref as StableAbi>::LAYOUT,
@@ -67,5 +68,5 @@ fn the_layouts_are_those_of_the_golden_text() {
         std::fs::write(path, &text).unwrap();
     }
     let golden = std::fs::read_to_string(path).unwrap();
-    assert!(text == golden, "the ABI's layouts changed; now they are:\n{text}");
+    assert!(text == golden, "the layouts of the ABI changed; they are now:\n{text}");
 }

@@ -6,7 +6,7 @@ use crate::{
     command_result::{CommandResult, json},
     print,
 };
-use chiasm_host::Status;
+use chiasm_host::PluginStatus;
 use chiasm_pipeline::{Environment, ModelStore};
 use chiasm_runtime::{Engine, InstallOptions, PackageTool, PlaceStatus};
 use serde_json::{Value, json as object};
@@ -81,11 +81,11 @@ fn plugins_report(env: &Environment) -> Value {
     let plugins: Vec<Value> = (env.host.plugins().iter())
         .map(|plugin| {
             let status = match &plugin.status {
-                Status::Ready => "ready".to_owned(),
-                Status::Shadowed(by) => format!("shadowed by {}", by.display()),
-                Status::Refused(reason) => format!("refused: {reason}"),
+                PluginStatus::Ready => "ready".to_owned(),
+                PluginStatus::Shadowed(by) => format!("shadowed by {}", by.display()),
+                PluginStatus::Refused(reason) => format!("refused: {reason}"),
             };
-            let ids: Vec<&str> = plugin.provides.iter().map(|p| p.what.id.as_str()).collect();
+            let ids: Vec<&str> = plugin.provides.iter().map(|p| p.component.id.as_str()).collect();
             let provides = ids.join(", ");
             object!({
                 "plugin": plugin.id, "version": plugin.version, "provides": provides, "status": status

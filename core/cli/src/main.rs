@@ -15,7 +15,7 @@ mod progress;
 mod transport;
 
 use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions, ModelCommand};
-use chiasm_host::{Host, Search as PluginSearch};
+use chiasm_host::{Host, PluginSearch};
 use chiasm_pipeline::{Cache, Environment, Error, TrainingLog};
 use clap::{CommandFactory, FromArgMatches};
 use command_result::{CommandResult, json};

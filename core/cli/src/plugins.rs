@@ -5,7 +5,7 @@ use crate::{
     command_result::{CommandResult, json},
     print,
 };
-use chiasm_host::{Host, Status};
+use chiasm_host::{Host, PluginStatus};
 
 /// Runs one of the three commands.
 pub fn plugin(verb: &PluginCommand, global: &GlobalOptions, host: &Host) -> CommandResult {
@@ -47,9 +47,9 @@ fn list(global: &GlobalOptions, host: &Host) -> CommandResult {
     let mut rows = Vec::new();
     for plugin in host.plugins() {
         let status = match &plugin.status {
-            Status::Ready => "ready".to_owned(),
-            Status::Shadowed(by) => format!("shadowed by {}", by.display()),
-            Status::Refused(reason) => format!("refused: {reason}"),
+            PluginStatus::Ready => "ready".to_owned(),
+            PluginStatus::Shadowed(by) => format!("shadowed by {}", by.display()),
+            PluginStatus::Refused(reason) => format!("refused: {reason}"),
         };
         if plugin.provides.is_empty() {
             rows.push(vec![
@@ -64,11 +64,11 @@ fn list(global: &GlobalOptions, host: &Host) -> CommandResult {
             let status =
                 one.shadowed_by.as_ref().map_or(status.clone(), |by| format!("shadowed by {}", by.display()));
             rows.push(vec![
-                one.what.kind.clone(),
-                one.what.id.clone(),
+                one.component.kind.clone(),
+                one.component.id.clone(),
                 plugin.version.clone(),
                 status,
-                one.what.doc.clone(),
+                one.component.doc.clone(),
             ]);
         }
     }

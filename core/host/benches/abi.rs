@@ -1,6 +1,6 @@
-//! What a call through the ABI costs over a direct one, and that data is not copied on the way.
+//! Measures the overhead of a call through the ABI, and checks that data are not copied.
 //!
-//! `cargo bench -p chiasm-host --profile dev` (the profile that everything is built with). Fails above 200 ns of overhead.
+//! Run with `cargo bench -p chiasm-host --profile dev`. It fails if the overhead exceeds 200 ns.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -12,17 +12,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{AlignModality, AlignSpec, Data, EncoderSpec, Host, HostServices, Item, Level, Search};
+use chiasm_host::{
+    AlignModality, AlignSpec, BorrowedArray, EncoderSpec, Host, HostServices, Item, Level, PluginSearch,
+};
 use chiasm_plugin::objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::{Adapter, Services, json};
-use fixture_plain::Rows;
+use fixture_plain::RowNumbers;
 
-/// The most that a call may cost over a direct one.
+/// The largest accepted overhead of a call through the ABI.
 const LIMIT_NS: f64 = 200.0;
 
-struct Quiet;
+struct SilentServices;
 
-impl HostServices for Quiet {
+impl HostServices for SilentServices {
     fn log(&self, _: &str, _: Level, _: &str) {}
     fn progress(&self, _: u64, _: u64) -> bool {
         true
@@ -50,7 +52,7 @@ impl HostServices for Quiet {
 fn main() {
     let library = plain();
     let started = Instant::now();
-    let host = Host::discover(&Search { plugin_paths: vec![library], ..Search::default() });
+    let host = Host::discover(&PluginSearch { plugin_paths: vec![library], ..PluginSearch::default() });
     let listed = started.elapsed();
     let started = Instant::now();
     let factory = host.adapter("rows").unwrap();
@@ -58,13 +60,13 @@ fn main() {
     println!("list one plugin {listed:?}, load it {loaded:?}");
 
     let spec = EncoderSpec { preprocessing: json!({ "dim": 4 }), ..EncoderSpec::default() };
-    let direct = Rows::open(&spec, &Services::detached(1, 1)).unwrap();
-    let through = factory.open(&spec, &Quiet).unwrap();
+    let direct = RowNumbers::open(&spec, &Services::detached(1, 1)).unwrap();
+    let through = factory.open(&spec, &SilentServices).unwrap();
     let item = || black_box(Item::Row(7));
     let rounds = [
         ("direct call", time(|| drop(black_box(direct.prepare(item()).unwrap())))),
-        ("through the ABI, read in place", time(|| drop(black_box(through.prepare_lent(item()).unwrap())))),
-        ("through the ABI, copied out", time(|| drop(black_box(through.prepare(item()).unwrap())))),
+        ("through the ABI, borrowed", time(|| drop(black_box(through.prepare_borrowed(item()).unwrap())))),
+        ("through the ABI, copied", time(|| drop(black_box(through.prepare(item()).unwrap())))),
     ];
     for (what, ns) in &rounds {
         println!("{what:<32} {ns:>7.1} ns   overhead {:>6.1} ns", ns - rounds[0].1);
@@ -74,7 +76,7 @@ fn main() {
     assert!(overhead < LIMIT_NS, "a call costs {overhead:.0} ns over a direct one; the limit is {LIMIT_NS}");
 }
 
-/// The best of many batches: what the machine does beside us only ever adds.
+/// Returns the smallest time per call of many batches: other load on the machine only adds time.
 fn time(mut call: impl FnMut()) -> f64 {
     const BATCHES: usize = 4_000;
     const CALLS: u32 = 250;
@@ -87,24 +89,25 @@ fn time(mut call: impl FnMut()) -> f64 {
     best
 }
 
-/// A fit that sees the very address of 64 MiB of data.
+/// Checks that a fit reads 64 MiB of data at the host's own address.
 fn copies_nothing(host: &Host) {
     let data = vec![1.0_f32; 16 << 20];
     let shape = [data.len() / 64, 64];
     let rows: Vec<i64> = (0..).take(shape[0]).collect();
     let modality = |name: &str| AlignModality { name: name.into(), dim: 64, blocks: vec![64] };
     let spec = AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
-    let pooled = || Data::f32(&shape, &data);
-    let row = || Data::i64(&[shape[0]], &rows);
+    let pooled = || BorrowedArray::f32(&shape, &data);
+    let row = || BorrowedArray::i64(&[shape[0]], &rows);
     let arrays = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
     let started = Instant::now();
-    let learned = host.aligner("keep").unwrap().fit(&spec, &arrays, &json!({}), &Quiet).unwrap();
+    let learned =
+        host.aligner("first-columns").unwrap().fit(&spec, &arrays, &json!({}), &SilentServices).unwrap();
     println!("a fit that sums 64 MiB once: {:?}", started.elapsed());
     assert_eq!(learned.notes["addresses"][0], json!(data.as_ptr().addr()), "the data was copied");
-    println!("the plugin saw the data at the host's own address: no copy");
+    println!("the plugin read the data at the host's own address: no copy");
 }
 
-/// The fixture's library lies beside the bench: it is a dev-dependency.
+/// Returns the fixture's library: a dev-dependency is built beside the bench.
 fn plain() -> std::path::PathBuf {
     let exe = std::env::current_exe().unwrap();
     exe.parent().map(|deps: &Path| deps.join("libfixture_plain.so")).unwrap()

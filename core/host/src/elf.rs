@@ -1,11 +1,12 @@
-//! An ELF library's structure, read as data. dlopen trusts its file: a truncated one is a SIGBUS, a damaged one a SIGSEGV. So whatever
-//! the loader would follow is followed here first.
+//! Checks the structure of an ELF library before it is loaded.
 //!
-//! An ELF library says most things twice: once in the section table, which linkers read, and once in segments and dynamic entries,
-//! which the loader reads. Both must agree, so that a flipped bit in either shows.
+//! `dlopen` trusts its file: a truncated file leads to a SIGBUS and a damaged one to a SIGSEGV. So everything
+//! that the loader would follow is checked first. Linkers read the section table; the loader reads segments
+//! and dynamic entries. They hold mostly the same facts, so comparing them detects a flipped bit in either.
 //!
-//! What it refuses: other formats and machines, anything beyond the file's end, segments or dynamic entries that contradict the sections,
-//! relocations that point outside. What it cannot see: damage within code and data.
+//! Refused are other formats and machines, offsets beyond the end of the file, segments or dynamic entries
+//! that contradict the sections, and relocations outside the library. Damage within code and data is not
+//! detected.
 
 mod dynamic;
 mod library;
@@ -16,15 +17,15 @@ use object::elf;
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 
-use library::{Header, Library};
+use library::{ElfLibrary, Header};
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: elf::Machine = elf::EM_AARCH64;
 
-/// The bytes of the section of this name, after checking the header and both tables; `None` when a sound library has no such
-/// section. Reads no more of the file than it needs.
+/// Checks the header and both tables, and returns the bytes of a section, or `None` if there is no such
+/// section. Only the necessary parts of the file are read.
 pub(crate) fn section<'d, R: ReadRef<'d>>(data: R, name: &str) -> Result<Option<&'d [u8]>, String> {
     let header = header(data)?;
     segments::read(header, data)?;
@@ -33,21 +34,21 @@ pub(crate) fn section<'d, R: ReadRef<'d>>(data: R, name: &str) -> Result<Option<
     section.data(LE, data).map(Some).map_err(|e| format!("its section {name} is damaged: {e}"))
 }
 
-/// Everything that dlopen will follow.
+/// Checks everything that dlopen follows.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let header = header(bytes)?;
     let library =
-        Library { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
-    segments::agree(header, &library)?;
-    dynamic::agree(&library)
+        ElfLibrary { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
+    segments::check_consistency(header, &library)?;
+    dynamic::check_consistency(&library)
 }
 
-/// The file header, of a 64-bit little-endian library for this machine.
+/// Returns the file header of a 64-bit little-endian library for this machine.
 fn header<'d, R: ReadRef<'d>>(data: R) -> Result<&'d Header, String> {
-    let header = Header::parse(data).map_err(|_| "it is no 64-bit ELF library".to_owned())?;
+    let header = Header::parse(data).map_err(|_| "it is not a 64-bit ELF library".to_owned())?;
     if !header.is_little_endian() || header.e_machine(LE) != MACHINE {
         return Err(format!(
-            "it is an ELF file for machine {}, this host runs {} ({})",
+            "it is an ELF file for machine {}, but this host is {} ({})",
             header.e_machine(LE).0,
             MACHINE.0,
             std::env::consts::ARCH
@@ -59,7 +60,7 @@ fn header<'d, R: ReadRef<'d>>(data: R) -> Result<&'d Header, String> {
     Ok(header)
 }
 
-/// The section table, each section within the file.
+/// Returns the section table, after checking that each section lies within the file.
 fn sections<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<SectionTable<'d, Header, R>, String> {
     let sections = header.sections(LE, data).map_err(|e| format!("its section table is damaged: {e}"))?;
     let length = data.len().map_err(|()| "its length cannot be read".to_owned())?;
@@ -68,7 +69,7 @@ fn sections<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<SectionTable
             && offset.checked_add(size).is_none_or(|end| end > length)
         {
             return Err(format!(
-                "it is cut short: a section ends beyond the file's {length} bytes (at {offset} + {size})"
+                "it is truncated: a section at {offset} of {size} bytes ends beyond the {length} of the file"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! The host's error: what went wrong, in whose plugin, while doing what.
+//! The host's error type.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chiasm_abi::{Code, PluginError};
 use serde::Serialize;
 
-/// Which plugin.
+/// The identity of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginTag {
     /// Its id.
@@ -24,11 +24,11 @@ impl fmt::Display for PluginTag {
     }
 }
 
-/// What was being done.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the words of `as_str` say it")]
+#[expect(missing_docs, reason = "`as_str` describes each phase")]
 pub enum Phase {
     Find,
     Read,
@@ -43,16 +43,16 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase in words.
+    /// Returns a description of the phase.
     pub fn as_str(self) -> &'static str {
         match self {
-            Phase::Find => "looking for it",
+            Phase::Find => "searching",
             Phase::Read => "reading the file",
-            Phase::Manifest => "checking its manifest",
-            Phase::Load => "loading it",
-            Phase::Describe => "asking for its parameters",
+            Phase::Manifest => "checking the manifest",
+            Phase::Load => "loading",
+            Phase::Describe => "querying its description",
             Phase::Draft => "drafting a card",
-            Phase::Open => "opening its adapter",
+            Phase::Open => "opening the adapter",
             Phase::Prepare => "preparing an item",
             Phase::Tail => "making the tail graph",
             Phase::Fit => "fitting",
@@ -60,19 +60,20 @@ impl Phase {
     }
 }
 
-/// Why something that needed a plugin failed.
+/// The error of an operation that needs a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", self.place())]
 pub struct HostError {
-    /// The kind: `CANCELLED` is no failure of anyone, `INVALID` is the user's to mend, the rest is the plugin's.
+    /// The kind. `CANCELLED` is not a failure, `INVALID` is a mistake of the user, and the others are faults
+    /// of the plugin or the host.
     pub code: Code,
-    /// The plugin, once it is known.
+    /// The plugin, if it is known.
     pub plugin: Option<Arc<PluginTag>>,
-    /// What was being done.
+    /// The operation that failed.
     pub phase: Phase,
-    /// What went wrong: expected, got, what to do.
+    /// The message: what was expected, what was got, what to do.
     pub message: String,
-    /// More for machines and for `--verbose`: JSON from the plugin, or the full text of a layout mismatch.
+    /// Details: JSON from the plugin, or the full report of a layout mismatch.
     pub detail: Option<String>,
 }
 
@@ -91,13 +92,13 @@ impl HostError {
         self
     }
 
-    /// What the plugin itself says.
+    /// Returns the error that a plugin returned.
     pub(crate) fn from_plugin(error: &PluginError, phase: Phase) -> Self {
         Self::new(error.code, phase, error.message.as_str()).with_detail(error.detail.as_str())
     }
 
-    /// What the plugin gave back is not what was promised.
-    pub(crate) fn broken_promise(phase: Phase, message: impl Into<String>) -> Self {
+    /// Returns the error of a plugin whose reply is invalid.
+    pub(crate) fn invalid_reply(phase: Phase, message: impl Into<String>) -> Self {
         Self::new(Code::OTHER, phase, message)
     }
 

@@ -1,4 +1,4 @@
-//! What callers hold: an adapter, an aligner or a fusion of a loaded plugin, with every call checked on both sides.
+//! Handles to the adapters, aligners and fusions of loaded plugins. Arguments and replies are checked.
 
 pub(crate) mod adapter;
 pub(crate) mod aligner;
@@ -13,14 +13,14 @@ use chiasm_plugin::Parameter;
 
 use crate::{HostError, Phase, PluginTag, Result};
 
-/// Whose answer is being read, and to what.
-pub(crate) struct Answer<'a> {
+/// Reads and checks the replies of a plugin during one operation.
+pub(crate) struct ReplyReader<'a> {
     pub tag: &'a Arc<PluginTag>,
     pub phase: Phase,
 }
 
-impl Answer<'_> {
-    /// The reply, or the plugin's error with its name on it.
+impl ReplyReader<'_> {
+    /// Returns the value of a reply, or the plugin's error with the plugin's identity.
     pub(crate) fn take<T>(&self, reply: Reply<T>) -> Result<T> {
         match reply {
             ROk(value) => Ok(value),
@@ -28,26 +28,31 @@ impl Answer<'_> {
         }
     }
 
-    /// A check of what was given.
+    /// Adds the plugin's identity to a failed check.
     pub(crate) fn check<T>(&self, result: Result<T, String>) -> Result<T> {
-        result.map_err(|message| HostError::broken_promise(self.phase, message).of(self.tag))
+        result.map_err(|message| HostError::invalid_reply(self.phase, message).of(self.tag))
     }
 
-    /// JSON that was given.
+    /// Parses JSON from the plugin.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, text: &str, what: &str) -> Result<T> {
-        self.check(serde_json::from_str(text).map_err(|e| format!("its {what} do not read as JSON: {e}")))
+        self.check(serde_json::from_str(text).map_err(|e| format!("its {what}: invalid JSON: {e}")))
     }
 
-    /// The parameters that an aligner or a fusion tells of.
+    /// Parses the parameters of an aligner or a fusion.
     pub(crate) fn parameters(&self, reply: Reply<RString>) -> Result<Vec<Parameter>> {
         self.json(&self.take(reply)?, "parameters")
     }
 }
 
-/// A plugin that promised a kind in its manifest, and does not have it.
-pub(crate) fn kept<M>(module: Option<M>, id: &str, kind: &str, tag: &Arc<PluginTag>) -> Result<M> {
+/// Returns the module that the manifest lists.
+///
+/// # Errors
+/// If the plugin does not have it.
+pub(crate) fn required_module<M>(module: Option<M>, id: &str, kind: &str, tag: &Arc<PluginTag>) -> Result<M> {
     module.ok_or_else(|| {
-        let message = format!("its manifest promises the {kind} `{id}`, but it offers no {kind}s");
-        HostError::broken_promise(Phase::Load, message).of(tag)
+        let message = format!(
+            "its manifest lists the {kind} `{id}`, but the library has no {kind}s; rebuild the plugin"
+        );
+        HostError::invalid_reply(Phase::Load, message).of(tag)
     })
 }

@@ -1,4 +1,4 @@
-//! The plugins that there are, which of them answers to which name, and why.
+//! The plugins found, and the lookup of adapters, aligners and fusions by id.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -6,89 +6,93 @@ use std::sync::{Arc, OnceLock};
 use chiasm_abi::Code;
 use serde::Serialize;
 
-use crate::load::{self, Loaded};
+use crate::load::{self, LoadedModules};
 use crate::search::Candidate;
 use crate::{
-    AdapterFactory, Aligner, Fusion, HostError, Manifest, Origin, Phase, PluginTag, Provided, Result, Search,
+    AdapterFactory, AlignerHandle, FusionHandle, HostError, Manifest, Phase, PluginComponent, PluginOrigin,
+    PluginSearch, PluginTag, Result,
 };
 
-/// All plugins found, none of them loaded before it is used.
+/// All plugins found. A plugin is loaded when it is first used.
 pub struct Host {
     plugins: Vec<PluginInfo>,
-    slots: Vec<Slot>,
+    slots: Vec<PluginSlot>,
     steps: Vec<String>,
 }
 
-struct Slot {
+struct PluginSlot {
     tag: Arc<PluginTag>,
-    loaded: OnceLock<Result<Loaded>>,
+    loaded: OnceLock<Result<LoadedModules>>,
 }
 
-/// What is known of a plugin without running it.
+/// What is known about a plugin without running it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginInfo {
-    /// Its id; the file's name where the file cannot say.
+    /// Its id, or the file name if the manifest cannot be read.
     pub id: String,
-    /// Its version; empty where the file cannot say.
+    /// Its version, or an empty string if the manifest cannot be read.
     pub version: String,
-    /// The ABI it speaks.
+    /// The version of its ABI.
     pub abi: String,
     /// Its licence.
     pub licence: String,
     /// Its file.
     pub path: PathBuf,
     /// How it was found.
-    pub origin: Origin,
-    /// Whether the user named this very file.
+    pub origin: PluginOrigin,
+    /// Whether the user named this file.
     pub named: bool,
-    /// What it offers.
-    pub provides: Vec<Provides>,
+    /// Its adapters, aligners and fusions.
+    pub provides: Vec<ListedComponent>,
     /// Whether it can be used.
-    pub status: Status,
+    pub status: PluginStatus,
 }
 
-/// One thing that a plugin offers, and who answers in its place.
+/// An adapter, aligner or fusion of a plugin, and the plugin that shadows it, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Provides {
-    /// Kind, id and a sentence.
+pub struct ListedComponent {
+    /// Its kind, id and description.
     #[serde(flatten)]
-    pub what: Provided,
-    /// The file of the plugin found earlier that offers the same.
+    pub component: PluginComponent,
+    /// The file of an earlier plugin that has the same kind and id.
     pub shadowed_by: Option<PathBuf>,
 }
 
 /// Whether a plugin can be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// It passed every check that needs no loading.
+pub enum PluginStatus {
+    /// It passed every check before loading.
     Ready,
-    /// A plugin of the same id was found earlier, in this file.
+    /// An earlier plugin, in this file, has the same id.
     Shadowed(PathBuf),
     /// It cannot be used, for this reason.
     Refused(String),
 }
 
 impl Host {
-    /// Looks everywhere. A file that is no good is listed as refused, so this never fails.
-    pub fn discover(search: &Search) -> Self {
+    /// Searches for plugins. It never fails: an unusable file is listed as refused.
+    pub fn discover(search: &PluginSearch) -> Self {
         let (candidates, steps) = search.candidates();
         let mut host = Self { plugins: Vec::new(), slots: Vec::new(), steps };
         for candidate in candidates {
-            host.consider(candidate);
+            host.add_candidate(candidate);
         }
         host
     }
 
-    /// Every plugin found, in the order of the search.
+    /// Returns every plugin found, in search order.
     pub fn plugins(&self) -> &[PluginInfo] {
         &self.plugins
     }
 
-    /// Fails for the first file that the user named and that cannot be used. For commands that should not go on without it.
+    /// Checks that every file named by the user can be used.
+    ///
+    /// # Errors
+    /// For the first named file that was refused.
     pub fn check_named(&self) -> Result<()> {
         let refused = self.plugins.iter().zip(&self.slots).find_map(|(plugin, slot)| match &plugin.status {
-            Status::Refused(reason) if plugin.named => Some((reason, slot)),
+            PluginStatus::Refused(reason) if plugin.named => Some((reason, slot)),
             _ => None,
         });
         match refused {
@@ -97,22 +101,24 @@ impl Host {
         }
     }
 
-    /// The manifest of a file, without running any of it.
+    /// Returns the manifest of a file without running its code.
     pub fn inspect(path: &Path) -> Result<Manifest> {
-        let fail =
-            |reason: String| HostError::new(Code::INVALID, Phase::Manifest, reason).of(&nameless(path));
-        load::peek(path).map_err(fail)?.ok_or_else(|| fail(load::stranger()))
+        let fail = |reason: String| {
+            HostError::new(Code::INVALID, Phase::Manifest, reason).of(&unidentified_tag(path))
+        };
+        load::read_manifest(path).map_err(fail)?.ok_or_else(|| fail(load::not_a_plugin()))
     }
 
-    /// How the answer to "who is `id`?" comes about: every place looked at, every file that answers to the id or is too
-    /// damaged to say, what it was refused for, and which one is used. `id` is a plugin's, or that of something it offers.
+    /// Explains how an id is looked up: every place searched, every file that has the id or is too damaged to
+    /// tell, why it was refused, and which one is used. `id` is the id of a plugin, adapter, aligner or
+    /// fusion.
     pub fn why(&self, id: &str) -> Vec<String> {
         let mut steps = self.steps.clone();
         let mut answered = false;
         for plugin in &self.plugins {
-            let offers = plugin.provides.iter().filter(|one| one.what.id == id);
-            let offers: Vec<&Provides> = offers.collect();
-            // A file too damaged to say who it is may be the one that was meant.
+            let offers = plugin.provides.iter().filter(|one| one.component.id == id);
+            let offers: Vec<&ListedComponent> = offers.collect();
+            // A file whose manifest cannot be read may be the one that the user looks for.
             let nameless = plugin.version.is_empty();
             if plugin.id != id && offers.is_empty() && !nameless {
                 continue;
@@ -122,68 +128,72 @@ impl Host {
             let (path, by) = (plugin.path.display(), plugin.origin.as_str());
             let name = format!("{}{version} ({path}, by {by})", plugin.id);
             steps.push(match &plugin.status {
-                Status::Ready => format!("found {name}"),
-                Status::Shadowed(by) => format!("found {name}, shadowed by {}", by.display()),
-                Status::Refused(reason) => format!("refused {name}: {reason}"),
+                PluginStatus::Ready => format!("found {name}"),
+                PluginStatus::Shadowed(by) => format!("found {name}, shadowed by {}", by.display()),
+                PluginStatus::Refused(reason) => format!("refused {name}: {reason}"),
             });
-            if plugin.status == Status::Ready {
+            if plugin.status == PluginStatus::Ready {
                 steps.extend(offers.iter().map(|one| match &one.shadowed_by {
-                    None => format!("{} `{id}` is this one's", one.what.kind),
+                    None => format!("{} `{id}` is taken from this plugin", one.component.kind),
                     Some(by) => {
-                        format!("{} `{id}` of this one is shadowed by {}", one.what.kind, by.display())
+                        format!(
+                            "{} `{id}` of this plugin is shadowed by {}",
+                            one.component.kind,
+                            by.display()
+                        )
                     }
                 }));
             }
         }
         if !answered {
-            steps.push(format!("nothing answers to `{id}`"));
+            steps.push(format!("no plugin has the id `{id}` or offers it"));
         }
         steps
     }
 
-    /// The adapter of this id.
+    /// Returns the adapter of this id. It loads the plugin.
     pub fn adapter(&self, id: &str) -> Result<AdapterFactory> {
         let (tag, loaded) = self.provider("adapter", id)?;
         AdapterFactory::new(id, tag, loaded)
     }
 
-    /// The aligner of this id.
-    pub fn aligner(&self, id: &str) -> Result<Aligner> {
+    /// Returns the aligner of this id. It loads the plugin.
+    pub fn aligner(&self, id: &str) -> Result<AlignerHandle> {
         let (tag, loaded) = self.provider("aligner", id)?;
-        Aligner::new(id, tag, loaded)
+        AlignerHandle::new(id, tag, loaded)
     }
 
-    /// The fusion of this id.
-    pub fn fusion(&self, id: &str) -> Result<Fusion> {
+    /// Returns the fusion of this id. It loads the plugin.
+    pub fn fusion(&self, id: &str) -> Result<FusionHandle> {
         let (tag, loaded) = self.provider("fusion", id)?;
-        Fusion::new(id, tag, loaded)
+        FusionHandle::new(id, tag, loaded)
     }
 
-    /// The ids of this kind that are answered, in the order of the search.
+    /// Returns the available ids of this kind, in search order.
     pub fn ids(&self, kind: &str) -> Vec<&str> {
-        let ready = self.plugins.iter().filter(|plugin| plugin.status == Status::Ready);
+        let ready = self.plugins.iter().filter(|plugin| plugin.status == PluginStatus::Ready);
         let offers = ready.flat_map(|plugin| &plugin.provides);
         offers
-            .filter(|one| one.what.kind == kind && one.shadowed_by.is_none())
-            .map(|one| one.what.id.as_str())
+            .filter(|one| one.component.kind == kind && one.shadowed_by.is_none())
+            .map(|one| one.component.id.as_str())
             .collect()
     }
 
-    /// Brings the loaded plugins to rest: returns when calls under way have ended; later calls are errors.
+    /// Shuts down the loaded plugins: returns when active calls have ended; later calls are errors.
     pub fn quiesce(&self) {
         let loaded = self.slots.iter().filter_map(|slot| slot.loaded.get());
-        loaded.flatten().for_each(Loaded::quiesce);
+        loaded.flatten().for_each(LoadedModules::quiesce);
     }
 
-    fn consider(&mut self, candidate: Candidate) {
+    fn add_candidate(&mut self, candidate: Candidate) {
         let Candidate { path, origin, named } = candidate;
-        let peeked = match load::peek(&path) {
-            // Folders may hold libraries that are not ours; only a file that the user named must be one.
+        let manifest = match load::read_manifest(&path) {
+            // A folder may hold other libraries; only a file that the user named must be a plugin.
             Ok(None) if !named => {
-                self.steps.push(format!("{}: passed over, no plugin", path.display()));
+                self.steps.push(format!("{}: skipped, not a plugin", path.display()));
                 return;
             }
-            Ok(None) => Err(load::stranger()),
+            Ok(None) => Err(load::not_a_plugin()),
             Ok(Some(manifest)) => Ok(manifest),
             Err(reason) => Err(reason),
         };
@@ -196,29 +206,31 @@ impl Host {
             origin,
             named,
             provides: Vec::new(),
-            status: Status::Ready,
+            status: PluginStatus::Ready,
         };
-        let info = match peeked {
-            Err(reason) => PluginInfo { status: Status::Refused(reason), ..blank },
-            Ok(manifest) => self.judge(manifest, blank),
+        let info = match manifest {
+            Err(reason) => PluginInfo { status: PluginStatus::Refused(reason), ..blank },
+            Ok(manifest) => self.resolve(manifest, blank),
         };
         let tag = PluginTag { id: info.id.clone(), version: info.version.clone(), path: info.path.clone() };
-        self.slots.push(Slot { tag: Arc::new(tag), loaded: OnceLock::new() });
+        self.slots.push(PluginSlot { tag: Arc::new(tag), loaded: OnceLock::new() });
         self.plugins.push(info);
     }
 
-    /// The gates, then first come, first served: for the plugin's id, and for each thing that it offers.
-    fn judge(&self, manifest: Manifest, blank: PluginInfo) -> PluginInfo {
-        let ready = || self.plugins.iter().filter(|plugin| plugin.status == Status::Ready);
-        let status = match (manifest.gates(), ready().find(|plugin| plugin.id == manifest.id)) {
-            (Err(reason), _) => Status::Refused(reason),
-            (Ok(()), Some(earlier)) => Status::Shadowed(earlier.path.clone()),
-            (Ok(()), None) => Status::Ready,
+    /// Checks the manifest, then resolves duplicate ids: the first plugin found wins.
+    fn resolve(&self, manifest: Manifest, blank: PluginInfo) -> PluginInfo {
+        let ready = || self.plugins.iter().filter(|plugin| plugin.status == PluginStatus::Ready);
+        let status = match (manifest.check_compatibility(), ready().find(|plugin| plugin.id == manifest.id)) {
+            (Err(reason), _) => PluginStatus::Refused(reason),
+            (Ok(()), Some(earlier)) => PluginStatus::Shadowed(earlier.path.clone()),
+            (Ok(()), None) => PluginStatus::Ready,
         };
-        let provides = manifest.provides.into_iter().map(|what| {
-            let same = |one: &Provides| (&one.what.kind, &one.what.id) == (&what.kind, &what.id);
+        let provides = manifest.provides.into_iter().map(|component| {
+            let same = |one: &ListedComponent| {
+                (&one.component.kind, &one.component.id) == (&component.kind, &component.id)
+            };
             let earlier = ready().find(|plugin| plugin.provides.iter().any(same));
-            Provides { shadowed_by: earlier.map(|plugin| plugin.path.clone()), what }
+            ListedComponent { shadowed_by: earlier.map(|plugin| plugin.path.clone()), component }
         });
         PluginInfo {
             provides: provides.collect(),
@@ -231,25 +243,26 @@ impl Host {
         }
     }
 
-    /// Who answers to an id, loaded.
-    fn provider(&self, kind: &str, id: &str) -> Result<(Arc<PluginTag>, Loaded)> {
+    /// Returns the plugin that provides this id, loaded.
+    fn provider(&self, kind: &str, id: &str) -> Result<(Arc<PluginTag>, LoadedModules)> {
         let offers = |plugin: &PluginInfo| {
             let mut own = plugin.provides.iter();
-            own.any(|one| one.what.kind == kind && one.what.id == id && one.shadowed_by.is_none())
+            own.any(|one| one.component.kind == kind && one.component.id == id && one.shadowed_by.is_none())
         };
-        let found = self.plugins.iter().position(|plugin| plugin.status == Status::Ready && offers(plugin));
-        let slot = found.and_then(|index| self.slots.get(index)).ok_or_else(|| self.nobody(kind, id))?;
+        let found =
+            self.plugins.iter().position(|plugin| plugin.status == PluginStatus::Ready && offers(plugin));
+        let slot = found.and_then(|index| self.slots.get(index)).ok_or_else(|| self.not_found(kind, id))?;
         let loaded = slot.loaded.get_or_init(|| load::load(&slot.tag)).clone()?;
         Ok((slot.tag.clone(), loaded))
     }
 
-    /// Nobody answers: who might have been meant, and who was refused.
-    fn nobody(&self, kind: &str, id: &str) -> HostError {
+    /// Returns the error for an unknown id. It lists the known ids and a refused plugin that has the id.
+    fn not_found(&self, kind: &str, id: &str) -> HostError {
         let known = self.ids(kind);
-        let known = if known.is_empty() { "none at all".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let refused = self.plugins.iter().find_map(|plugin| match &plugin.status {
-            Status::Refused(reason)
-                if plugin.id == id || plugin.provides.iter().any(|one| one.what.id == id) =>
+            PluginStatus::Refused(reason)
+                if plugin.id == id || plugin.provides.iter().any(|one| one.component.id == id) =>
             {
                 Some(format!("; {} was refused: {reason}", plugin.path.display()))
             }
@@ -257,14 +270,14 @@ impl Host {
         });
         let refused = refused.unwrap_or_default();
         let message = format!(
-            "no plugin offers the {kind} `{id}`; there are: {known}{refused} (see `chiasm plugin why {id}`)"
+            "no plugin offers the {kind} `{id}`; available: {known}{refused} (see `chiasm plugin why {id}`)"
         );
         HostError::new(Code::INVALID, Phase::Find, message)
     }
 }
 
-/// The tag of a file that has not said who it is.
-fn nameless(path: &Path) -> Arc<PluginTag> {
+/// Returns the tag of a file whose manifest has not been read.
+fn unidentified_tag(path: &Path) -> Arc<PluginTag> {
     let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Arc::new(PluginTag { id, version: "?".into(), path: path.to_owned() })
 }

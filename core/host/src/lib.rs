@@ -1,26 +1,28 @@
-//! Finds, verifies and loads plugins, and stands between them and the rest of Chiasm.
+//! Finds, verifies, loads and calls plugins.
 //!
-//! **Load pipeline** (in `load.rs`, one step after the other; a plugin is loaded when something of it is first used):
+//! **Load pipeline** (`load.rs`). A plugin is loaded when it is first used:
 //!
-//! 1. read the file once, below a size cap
-//! 2. sha256 of what was read *(to come: compared with the lock file, then the signature policy)*
-//! 3. the file's structure, without running any of it: an ELF library of this machine whose tables, segments, dynamic entries and relocations
-//!    lie within it; a manifest record; the same ABI major; panics that unwind
-//!    *(to come: a first-time probe in a child process, and from then on isolation for those that need it)*
-//! 4. a private copy in memory, sealed: what happens to the file afterwards no longer matters
-//! 5. dlopen of that copy, `RTLD_NOW | RTLD_LOCAL`
-//! 6. abi_stable's header, then the two-way layout check of the root module and of each extension promised
+//! 1. Read the file once, up to a maximum size.
+//! 2. Compute its SHA-256 digest. *(Planned: compare it with a lock file and check a signature.)*
+//! 3. Check the file without running its code: an ELF library of this machine whose tables, segments, dynamic
+//!    entries and relocations lie within it; a manifest record; the same ABI major version; panics that
+//!    unwind.
+//!    *(Planned: a first load in a child process.)*
+//! 4. Make a sealed private copy in memory, so that later changes of the file have no effect.
+//! 5. Open the copy with `dlopen`, `RTLD_NOW | RTLD_LOCAL`.
+//! 6. Check abi_stable's header, then the layouts of the root module and of each listed extension, in both
+//!    directions.
 //!
-//! Listing reads only the ELF section (step 3's first half). A library is never unloaded: strings, thread pools and thread-locals
-//! of it may live on.
+//! Listing plugins reads only the ELF section (the first half of step 3). A library is never unloaded,
+//! because its strings, thread pools and thread-locals may still be in use.
 //!
-//! **What remains until plugins run in a process of their own.** A damaged file is caught where its structure shows it (truncation,
-//! and any flipped bit in headers or dynamic section that would lead the loader astray); bits flipped in code or data are not, until
-//! hashes are locked. And no process survives its own segmentation fault, stack
-//! overflow, failed allocation, `exit()` or an endless loop that never reports progress.
+//! **Limits.** Plugins run in the host's process. Truncation and damage of headers or the dynamic section are
+//! detected; flipped bits in code or data are not. A segmentation fault, a stack overflow, a failed
+//! allocation, an `exit()` or an endless loop without progress reports in a plugin ends or blocks the host.
 //!
-//! **What comes back is not believed.** Graphs must parse, pass `verify_learned`, hold finite weights and have the promised ports; tensors must
-//! have the promised types and shapes. Every [`HostError`] names the plugin, its version, its file and the phase.
+//! **Checks of results.** Graphs must parse, pass `verify_learned`, have finite weights and have the
+//! specified ports; tensors must have the specified types and shapes. Every [`HostError`] names the plugin,
+//! its version, its file and the phase.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("plugins are 64-bit ELF libraries; other formats have no loader yet");
@@ -41,14 +43,14 @@ pub use chiasm_plugin::{
     TaskKind,
 };
 pub use error::{HostError, Phase, PluginTag};
-pub use handles::adapter::{Adapter, AdapterFactory, LentTensor};
-pub use handles::aligner::Aligner;
-pub use handles::data::Data;
-pub use handles::fusion::Fusion;
-pub use host::{Host, PluginInfo, Provides, Status};
-pub use manifest::{Manifest, Provided};
-pub use search::{Origin, Search};
+pub use handles::adapter::{AdapterFactory, AdapterInstance, PluginTensor};
+pub use handles::aligner::AlignerHandle;
+pub use handles::data::BorrowedArray;
+pub use handles::fusion::FusionHandle;
+pub use host::{Host, ListedComponent, PluginInfo, PluginStatus};
+pub use manifest::{Manifest, PluginComponent};
+pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;
 
-/// The result of everything that a host does.
+/// The result type of the host.
 pub type Result<T, E = HostError> = std::result::Result<T, E>;

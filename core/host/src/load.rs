@@ -1,4 +1,4 @@
-//! The load pipeline: from a file to callable modules. The crate's documentation lists the steps.
+//! The load pipeline, from a file to callable modules. The documentation of the crate lists the steps.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -17,12 +17,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{HostError, Manifest, Phase, PluginTag, Result, elf};
 
-/// No plugin is larger.
-const SIZE_CAP: u64 = 1 << 30;
+/// The largest accepted file, in bytes.
+const MAX_FILE_SIZE: u64 = 1 << 30;
 
-/// A library in this process, for good.
+/// The modules of a loaded library. It is never unloaded.
 #[derive(Clone, Copy)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedModules {
     root: Root_Ref,
     pub adapters: Option<AdapterModule_Ref>,
     pub aligners: Option<AlignerModule_Ref>,
@@ -30,58 +30,64 @@ pub(crate) struct Loaded {
     pub sha256: [u8; 32],
 }
 
-impl Loaded {
-    /// Lets calls under way end, and takes no more.
+impl LoadedModules {
+    /// Refuses further calls, and returns when the active calls have ended.
     pub(crate) fn quiesce(&self) {
         self.root.quiesce()();
     }
 }
 
-/// Reads only the ELF section; `None` for a sound library without a record.
-pub(crate) fn peek(path: &Path) -> Result<Option<Manifest>, String> {
+/// Reads the manifest from the ELF section; `None` for a valid library without a record.
+pub(crate) fn read_manifest(path: &Path) -> Result<Option<Manifest>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let length = file.metadata().map_err(|e| e.to_string())?;
     if !length.is_file() {
-        return Err("it is no file".into());
+        return Err("it is not a file".into());
     }
-    cap(length.len())?;
+    check_size(length.len())?;
     let cache = ReadCache::new(file);
     let section = elf::section(&cache, record::SECTION)?;
     section.map(|section| Manifest::from_section(section).map(|(manifest, _)| manifest)).transpose()
 }
 
-/// Why a library without a record is refused.
-pub(crate) fn stranger() -> String {
-    format!("it is no Chiasm plugin: it has no `{}` section (export_plugin! makes it)", record::SECTION)
+/// Returns the reason for refusing a library without a record.
+pub(crate) fn not_a_plugin() -> String {
+    format!(
+        "it is not a Chiasm plugin: it has no `{}` section, which export_plugin! creates",
+        record::SECTION
+    )
 }
 
-/// The whole pipeline.
-pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<Loaded> {
+/// Runs the whole load pipeline.
+pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<LoadedModules> {
     let fail = |code, phase, message: String| HostError::new(code, phase, message).of(tag);
     let bytes = read(&tag.path).map_err(|e| fail(Code::INVALID, Phase::Read, e))?;
     let sha256 = Sha256::digest(&bytes).into();
     let (manifest, json) = checked(&bytes).map_err(|e| fail(Code::INVALID, Phase::Manifest, e))?;
     if (&manifest.id, &manifest.version) != (&tag.id, &tag.version) {
         let now =
-            format!("the file changed since it was found: it is now {} {}", manifest.id, manifest.version);
+            format!("the file changed after it was found: it is now {} {}", manifest.id, manifest.version);
         return Err(fail(Code::INVALID, Phase::Manifest, now));
     }
     let copy = private_copy(&bytes, &manifest.id).map_err(|e| fail(Code::OTHER, Phase::Load, e))?;
     let header = open(&copy, &manifest.root).map_err(|e| fail(Code::INVALID, Phase::Load, e))?;
-    // The loader finds a library again by its name, which is this descriptor's: it must never mean another file.
+    // The loader identifies a library by this descriptor's name, so the descriptor must stay open.
     std::mem::forget(copy);
-    let mismatch = |what: &str, e: compat::Mismatch| {
-        let message = format!("the layout of its {what} and the host's do not fit: {e}; rebuild the plugin");
+    let mismatch = |what: &str, e: compat::LayoutMismatch| {
+        let message =
+            format!("the layout of its {what} is not compatible with the host: {e}; rebuild the plugin");
         fail(Code::INVALID, Phase::Load, message).with_detail(e.full)
     };
     let root = checked_root(header).map_err(|e| mismatch("root module", e))?;
     let root = root.map_err(|e| fail(Code::OTHER, Phase::Load, e))?;
     if root.describe()().as_str() != json {
-        let message = "what it says of itself differs from the manifest in its file".to_owned();
+        let message =
+            "the manifest of the loaded library differs from the one in the file; rebuild the plugin"
+                .to_owned();
         return Err(fail(Code::INVALID, Phase::Load, message));
     }
     let offers = |kind: &str| manifest.provides.iter().any(|one| one.kind == kind);
-    Ok(Loaded {
+    Ok(LoadedModules {
         root,
         adapters: extension(root, offers("adapter")).map_err(|e| mismatch("adapters", e))?,
         aligners: extension(root, offers("aligner")).map_err(|e| mismatch("aligners", e))?,
@@ -90,38 +96,38 @@ pub(crate) fn load(tag: &Arc<PluginTag>) -> Result<Loaded> {
     })
 }
 
-fn cap(length: u64) -> Result<(), String> {
-    if length > SIZE_CAP {
-        return Err(format!("it has {length} bytes; no plugin may have more than {SIZE_CAP}"));
+fn check_size(length: u64) -> Result<(), String> {
+    if length > MAX_FILE_SIZE {
+        return Err(format!("expected at most {MAX_FILE_SIZE} bytes, got a file of {length}"));
     }
     Ok(())
 }
 
-/// The file, read once: whatever is checked from here on is what will run.
+/// Reads the file. The bytes that are checked are those that will run.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
-    // One byte above the cap tells a growing file from one that just fits.
-    file.take(SIZE_CAP + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    cap(bytes.len() as u64)?;
+    // One byte more than the maximum detects a file that is too large.
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    check_size(bytes.len() as u64)?;
     Ok(bytes)
 }
 
 fn checked(bytes: &[u8]) -> Result<(Manifest, String), String> {
-    let section = elf::section(bytes, record::SECTION)?.ok_or_else(stranger)?;
+    let section = elf::section(bytes, record::SECTION)?.ok_or_else(not_a_plugin)?;
     let (manifest, json) = Manifest::from_section(section)?;
-    manifest.gates()?;
+    manifest.check_compatibility()?;
     elf::check(bytes)?;
     Ok((manifest, json))
 }
 
-/// A copy in memory that nobody can change any more.
+/// Returns a sealed copy in memory, which cannot be changed.
 fn private_copy(bytes: &[u8], name: &str) -> Result<OwnedFd, String> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know EXEC; later ones may be set to insist on it.
+    // Kernels before 6.3 do not support EXEC; later ones may require it.
     let copy = rustix::fs::memfd_create(format!("chiasm-{name}"), flags | MemfdFlags::EXEC)
         .or_else(|_| rustix::fs::memfd_create(format!("chiasm-{name}"), flags))
-        .map_err(|e| format!("no memory file for a private copy: {e}"))?;
+        .map_err(|e| format!("cannot create a memory file for a private copy: {e}"))?;
     let mut file = File::from(copy);
     file.write_all(bytes).map_err(|e| format!("cannot make a private copy: {e}"))?;
     let copy = OwnedFd::from(file);
@@ -133,42 +139,46 @@ fn private_copy(bytes: &[u8], name: &str) -> Result<OwnedFd, String> {
     Ok(copy)
 }
 
-/// dlopen, and the header that the manifest names.
+/// Opens the library and returns the header that the manifest names.
 fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
     let name = format!("/proc/self/fd/{}", copy.as_raw_fd());
     if let Err(e) = fs::metadata(&name) {
-        return Err(format!("plugins are opened through /proc/self/fd, which is not there: {e}"));
+        return Err(format!("plugins are opened through /proc/self/fd, which is not available: {e}"));
     }
     #[expect(unsafe_code, reason = "opening a library runs its code")]
-    // SAFETY: the file passed the structure checks and the gates; what its initialisers do is beyond any check.
+    // SAFETY: the file passed the structure and compatibility checks. Its initialisers cannot be checked.
     let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|e| format!("the system's loader refuses it: {}", cause(&e)))?;
+        .map_err(|e| format!("the system's loader refused it: {}", cause(&e)))?;
     let library = std::mem::ManuallyDrop::new(library); // never unloaded
-    #[expect(unsafe_code, reason = "a symbol's type is the manifest's word")]
-    // SAFETY: export_plugin! makes this symbol a `LibHeader`; its first bytes are compared with abi_stable's before more is read.
+    #[expect(unsafe_code, reason = "the type of a symbol cannot be checked")]
+    // SAFETY: export_plugin! makes this symbol a `LibHeader`. Its first bytes are compared with abi_stable's
+    // before more is read.
     let header = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes()) }
-        .map_err(|e| format!("it lacks its root symbol `{symbol}`: {}", cause(&e)))?;
+        .map_err(|e| format!("it has no root symbol `{symbol}`: {}", cause(&e)))?;
     let header: AbiHeaderRef = *header;
     if !header.is_valid() {
         return Err(format!(
-            "it was built with another abi_stable ({}.{}); rebuild it against this release's chiasm-plugin",
+            "it was built with another version of abi_stable ({}.{}); rebuild it with this chiasm-plugin",
             header.abi_major, header.abi_minor
         ));
     }
     header.upgrade().map_err(|e| format!("its C calling convention differs: {e}"))
 }
 
-fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, compat::Mismatch> {
-    let Some(theirs) = header.layout() else { return Ok(Err("it carries no layout to check".into())) };
+fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, compat::LayoutMismatch> {
+    let Some(theirs) = header.layout() else {
+        return Ok(Err("it has no layout to check; rebuild the plugin".into()));
+    };
     compat::check(<Root_Ref as chiasm_abi::stable::StableAbi>::LAYOUT, theirs)?;
-    #[expect(unsafe_code, reason = "the layout check is the one above")]
+    #[expect(unsafe_code, reason = "the layout has been checked above")]
     // SAFETY: one layout extends the other.
     let root = unsafe { header.init_root_module_with_unchecked_layout::<Root_Ref>() };
-    Ok(root.map_err(|e| format!("its root module did not come up: {e}")))
+    Ok(root.map_err(|e| format!("its root module cannot be created: {e}")))
 }
 
-/// The extension, when it was promised and is there. A promise not kept shows when something of it is asked for.
-fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option<M>, compat::Mismatch> {
+/// Returns an extension if the manifest lists it and the library has it. A missing one is reported when it is
+/// used.
+fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option<M>, compat::LayoutMismatch> {
     if !offered {
         return Ok(None);
     }
@@ -178,7 +188,7 @@ fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option
     }
 }
 
-/// The loader's own words.
+/// Returns the message of the loader.
 fn cause(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,20 +1,20 @@
-//! A plugin's manifest, read out of its file, and the gates that it must pass before any of its code may run.
+//! The manifest of a plugin, read from its file and checked before any of its code runs.
 
 use chiasm_abi::{VERSION, record};
 use serde::{Deserialize, Serialize};
 
-/// What a plugin says of itself.
+/// The manifest of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Its id.
     pub id: String,
     /// Its version.
     pub version: String,
-    /// The ABI it was built against.
+    /// The ABI version that it was built against.
     pub abi: String,
-    /// Its licence, as its package states it.
+    /// The licence of its package.
     pub licence: String,
-    /// `unwind` or `abort`: what its panics do.
+    /// The panic strategy: `unwind` or `abort`.
     pub panic: String,
     /// The processor it was built for.
     pub arch: String,
@@ -22,23 +22,23 @@ pub struct Manifest {
     pub os: String,
     /// The exported name of its root header.
     pub root: String,
-    /// What it offers.
-    pub provides: Vec<Provided>,
+    /// Its adapters, aligners and fusions.
+    pub provides: Vec<PluginComponent>,
 }
 
-/// One thing that a plugin offers.
+/// The manifest entry of an adapter, aligner or fusion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provided {
-    /// `adapter`, `aligner` or `fusion`; newer hosts may know more.
+pub struct PluginComponent {
+    /// `adapter`, `aligner` or `fusion`. Later versions may add kinds.
     pub kind: String,
-    /// What recipes and cards call it.
+    /// The id used in recipes and cards.
     pub id: String,
-    /// One sentence.
+    /// A description in one sentence.
     pub doc: String,
 }
 
 impl Manifest {
-    /// The manifest in the bytes of the ELF section, and its JSON text.
+    /// Parses the bytes of the ELF section. Returns the manifest and its JSON text.
     pub(crate) fn from_section(section: &[u8]) -> Result<(Self, String), String> {
         let rest =
             section.strip_prefix(&record::MAGIC).ok_or("its record does not begin with the magic bytes")?;
@@ -46,37 +46,43 @@ impl Manifest {
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
         let (json, padding) = rest
             .split_at_checked(length)
-            .ok_or_else(|| format!("its record promises {length} bytes and holds {}", rest.len()))?;
+            .ok_or_else(|| format!("its record should have {length} bytes, but has {}", rest.len()))?;
         if padding.iter().any(|byte| *byte != 0) {
-            let more = "another plugin crate is linked into this library; keep what they share in a crate without `export_plugin!`";
-            return Err(format!("it holds more than one record: {more}"));
+            let more =
+                "another plugin crate is linked into this library; move the shared code to a crate without";
+            return Err(format!("it has more than one record: {more} `export_plugin!`"));
         }
         let json = std::str::from_utf8(json).map_err(|e| format!("its text is not UTF-8: {e}"))?;
-        let manifest = serde_json::from_str(json).map_err(|e| format!("its JSON does not read: {e}"))?;
+        let manifest = serde_json::from_str(json).map_err(|e| format!("its JSON is invalid: {e}"))?;
         Ok((manifest, json.to_owned()))
     }
 
-    /// Refuses what this host cannot run.
-    pub(crate) fn gates(&self) -> Result<(), String> {
+    /// Checks that this host can run the plugin.
+    pub(crate) fn check_compatibility(&self) -> Result<(), String> {
         if major(&self.abi) != major(VERSION) {
             return Err(format!(
-                "it speaks plugin ABI {}, this host {VERSION}, and majors differ; rebuild it against this release's chiasm-plugin",
+                "it has plugin ABI {}, this host {VERSION}: the major versions differ; rebuild it with \
+                 this release's chiasm-plugin",
                 self.abi
             ));
         }
         if self.panic != "unwind" {
             return Err(format!(
-                "it was built with panic = \"{}\", so its first panic would end this process; rebuild it with panic = \"unwind\"",
+                "it was built with panic = \"{}\", so a panic would end this process; rebuild it with \
+                 panic = \"unwind\"",
                 self.panic
             ));
         }
         let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
         if (self.arch.as_str(), self.os.as_str()) != (arch, os) {
-            return Err(format!("it was built for {}-{}, this host is {arch}-{os}", self.arch, self.os));
+            return Err(format!("it was built for {}-{}, but this host is {arch}-{os}", self.arch, self.os));
         }
         let symbol = self.root.strip_prefix(record::SYMBOL_PREFIX).unwrap_or_default();
         if symbol.is_empty() || !symbol.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err(format!("its root symbol `{}` is no name of a plugin's root", self.root));
+            return Err(format!(
+                "its root symbol `{}` is not a valid name: expected the prefix `chiasm_root_`",
+                self.root
+            ));
         }
         let twice = self.provides.iter().enumerate().find(|(i, one)| {
             self.provides[..*i].iter().any(|other| (&other.kind, &other.id) == (&one.kind, &one.id))
@@ -96,14 +102,15 @@ fn major(version: &str) -> &str {
 mod tests {
     use super::*;
 
-    const JSON: &str = r#"{"id":"x","version":"1","abi":"2.0.0","licence":"","panic":"unwind","arch":"a","os":"o","root":"chiasm_root_x","provides":[]}"#;
+    const JSON: &str = r#"{"id":"x","version":"1","abi":"2.0.0","licence":"","panic":"unwind",
+        "arch":"a","os":"o","root":"chiasm_root_x","provides":[]}"#;
 
     fn section(json: &str, length: u64, tail: &[u8]) -> Vec<u8> {
         [&record::MAGIC[..], &length.to_le_bytes(), json.as_bytes(), tail].concat()
     }
 
     #[test]
-    fn a_record_reads_with_padding_and_not_with_a_second_record() {
+    fn a_record_may_have_padding_but_not_a_second_record() {
         let whole = section(JSON, JSON.len() as u64, &[0; 7]);
         assert_eq!(Manifest::from_section(&whole).unwrap().0.id, "x");
         let two = [whole.clone(), whole].concat();
@@ -111,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn damaged_records_are_told_apart() {
+    fn each_damage_of_a_record_has_its_own_error() {
         let cases = [
             (b"CHIASM".to_vec(), "magic"),
             (record::MAGIC.to_vec(), "within the header"),
-            (section(JSON, JSON.len() as u64 + 1, &[]), "promises"),
-            (section(JSON, u64::MAX, &[]), "promises"),
+            (section(JSON, JSON.len() as u64 + 1, &[]), "should have"),
+            (section(JSON, u64::MAX, &[]), "should have"),
             (section("{}", 2, &[]), "JSON"),
             (section("\u{7f}", 1, &[]), "JSON"),
         ];
@@ -127,26 +134,30 @@ mod tests {
     }
 
     #[test]
-    fn gates_name_what_they_refuse() {
+    fn the_compatibility_check_names_the_reason() {
         let good = Manifest {
             arch: std::env::consts::ARCH.into(),
             os: std::env::consts::OS.into(),
             ..serde_json::from_str(JSON).unwrap()
         };
-        assert_eq!(good.gates(), Ok(()));
-        let one = Provided { kind: "aligner".into(), id: "a".into(), doc: String::new() };
+        assert_eq!(good.check_compatibility(), Ok(()));
+        let one = PluginComponent { kind: "aligner".into(), id: "a".into(), doc: String::new() };
         let cases = [
-            (Manifest { abi: "1.0.0".into(), ..good.clone() }, "majors differ"),
-            (Manifest { abi: "20.0.0".into(), ..good.clone() }, "majors differ"),
+            (Manifest { abi: "1.0.0".into(), ..good.clone() }, "major versions differ"),
+            (Manifest { abi: "20.0.0".into(), ..good.clone() }, "major versions differ"),
             (Manifest { panic: "abort".into(), ..good.clone() }, "abort"),
             (Manifest { arch: "riscv64".into(), ..good.clone() }, "riscv64"),
             (Manifest { root: "system".into(), ..good.clone() }, "system"),
             (Manifest { provides: vec![one.clone(), one], ..good.clone() }, "twice"),
         ];
         for (manifest, word) in cases {
-            let error = manifest.gates().unwrap_err();
+            let error = manifest.check_compatibility().unwrap_err();
             assert!(error.contains(word), "{error}");
         }
-        assert_eq!(Manifest { abi: "2.7.3".into(), ..good }.gates(), Ok(()), "a newer minor is welcome");
+        assert_eq!(
+            Manifest { abi: "2.7.3".into(), ..good }.check_compatibility(),
+            Ok(()),
+            "a newer minor version is accepted"
+        );
     }
 }

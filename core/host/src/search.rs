@@ -1,4 +1,4 @@
-//! Where plugins are looked for, and in which order. Never the current directory: a file lying about must not become code.
+//! The search for plugins. The current directory is never searched, so that no stray file is run.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// The places to look, in this order. (The lock file's place, between the first two, comes with the lock.)
+/// The places to search, in this order.
 #[derive(Clone, Debug, Default)]
-pub struct Search {
+pub struct PluginSearch {
     /// `--plugin`: libraries, or folders of them.
     pub plugin_paths: Vec<PathBuf>,
     /// `$CHIASM_PLUGIN_PATH`: folders, separated by `:`.
     pub variable: Option<OsString>,
-    /// The user's own folder.
+    /// The user's plugin folder.
     pub user_dir: Option<PathBuf>,
     /// The folder of the executable.
     pub executable_dir: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub struct Search {
 /// How a file was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum PluginOrigin {
     /// Named with `--plugin`.
     Flag,
     /// In a folder of `$CHIASM_PLUGIN_PATH`.
@@ -33,20 +33,21 @@ pub enum Origin {
     Executable,
 }
 
-impl Origin {
-    /// The origin in words.
+impl PluginOrigin {
+    /// Returns a description of the origin.
     pub fn as_str(self) -> &'static str {
         match self {
-            Origin::Flag => "--plugin",
-            Origin::Variable => "$CHIASM_PLUGIN_PATH",
-            Origin::UserDir => "the user's plugin folder",
-            Origin::Executable => "the executable's folder",
+            PluginOrigin::Flag => "--plugin",
+            PluginOrigin::Variable => "$CHIASM_PLUGIN_PATH",
+            PluginOrigin::UserDir => "the user's plugin folder",
+            PluginOrigin::Executable => "the executable's folder",
         }
     }
 }
 
-impl Search {
-    /// The usual places of this process: environment, `$XDG_DATA_HOME/chiasm/plugins` (or `~/.local/share/...`), beside the executable.
+impl PluginSearch {
+    /// Returns the default places: the environment variable, `$XDG_DATA_HOME/chiasm/plugins` (or
+    /// `~/.local/share/chiasm/plugins`), and the folder of the executable.
     pub fn from_environment(plugin_paths: Vec<PathBuf>) -> Self {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let data =
@@ -60,14 +61,14 @@ impl Search {
         }
     }
 
-    /// Every candidate in order, and what happened at each place that gave none.
+    /// Returns every candidate in search order, and a log of the places searched.
     pub(crate) fn candidates(&self) -> (Vec<Candidate>, Vec<String>) {
-        let mut found = Found::default();
+        let mut found = CandidateList::default();
         for path in &self.plugin_paths {
             if path.is_dir() {
-                found.folder(path, Origin::Flag);
+                found.folder(path, PluginOrigin::Flag);
             } else {
-                found.file(path.clone(), Origin::Flag, true);
+                found.file(path.clone(), PluginOrigin::Flag, true);
             }
         }
         match &self.variable {
@@ -75,7 +76,7 @@ impl Search {
             Some(value) => {
                 for folder in std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()) {
                     if folder.is_absolute() {
-                        found.folder(&folder, Origin::Variable);
+                        found.folder(&folder, PluginOrigin::Variable);
                     } else {
                         let text = folder.display();
                         found
@@ -85,11 +86,12 @@ impl Search {
                 }
             }
         }
-        let last = [(&self.user_dir, Origin::UserDir), (&self.executable_dir, Origin::Executable)];
+        let last =
+            [(&self.user_dir, PluginOrigin::UserDir), (&self.executable_dir, PluginOrigin::Executable)];
         for (folder, origin) in last {
             match folder {
                 Some(folder) => found.folder(folder, origin),
-                None => found.steps.push(format!("{}: not known here", origin.as_str())),
+                None => found.steps.push(format!("{}: unknown", origin.as_str())),
             }
         }
         (found.candidates, found.steps)
@@ -99,27 +101,27 @@ impl Search {
 /// A file that may be a plugin.
 pub(crate) struct Candidate {
     pub path: PathBuf,
-    pub origin: Origin,
-    /// Whether the user named this very file, so that its being no plugin is worth an error.
+    pub origin: PluginOrigin,
+    /// Whether the user named this file, so that it must be a plugin.
     pub named: bool,
 }
 
 #[derive(Default)]
-struct Found {
+struct CandidateList {
     candidates: Vec<Candidate>,
     steps: Vec<String>,
 }
 
-impl Found {
-    fn file(&mut self, path: PathBuf, origin: Origin, named: bool) {
+impl CandidateList {
+    fn file(&mut self, path: PathBuf, origin: PluginOrigin, named: bool) {
         let same = |one: &Candidate| one.path == path || same_file(&one.path, &path);
         if !self.candidates.iter().any(same) {
             self.candidates.push(Candidate { path, origin, named });
         }
     }
 
-    /// The folder's libraries, by name, so that the order does not depend on the file system.
-    fn folder(&mut self, folder: &Path, origin: Origin) {
+    /// Adds the libraries of a folder, sorted by name so that the order does not depend on the file system.
+    fn folder(&mut self, folder: &Path, origin: PluginOrigin) {
         let place = format!("{}: {}", origin.as_str(), folder.display());
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,

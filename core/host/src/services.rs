@@ -1,5 +1,5 @@
-//! What a plugin may ask of its host during a call, and the wall on this side: a panic in the host's own code must not cross into
-//! the plugin, where it would end the process.
+//! Services of the host for plugins. A panic of a service is caught here: in the plugin it would end the
+//! process.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,19 +15,19 @@ use chiasm_plugin::{Level, export};
 
 use crate::{HostError, Phase};
 
-/// What the caller lends to a plugin. Called from any of the plugin's threads.
+/// Services that the host offers to a plugin. They may be called from any thread of the plugin.
 pub trait HostServices: Send + Sync {
-    /// Takes a message of this plugin.
+    /// Logs a message of this plugin.
     fn log(&self, plugin: &str, level: Level, message: &str);
-    /// Takes the progress; false asks the plugin to stop.
+    /// Receives the progress. `false` asks the plugin to stop.
     fn progress(&self, done: u64, total: u64) -> bool;
-    /// The seed of every random choice.
+    /// Returns the random seed.
     fn seed(&self) -> u64;
-    /// How many threads a plugin may keep busy.
+    /// Returns the number of threads that a plugin may use.
     fn threads(&self) -> usize;
-    /// Runs a graph; gives all outputs in the graph's order.
+    /// Runs a graph and returns all outputs in the graph's order.
     fn run_graph(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String>;
-    /// Trains an objective for this plugin, on rows that lie in its memory.
+    /// Trains an objective for this plugin. The rows lie in the plugin's memory.
     fn train(
         &self,
         plugin: &str,
@@ -37,23 +37,22 @@ pub trait HostServices: Send + Sync {
     ) -> Result<TrainedWeights, String>;
 }
 
-/// The services of one call.
-pub(crate) struct Bridge<'a> {
+/// The services of one call, with panics caught and requests to stop recorded.
+pub(crate) struct GuardedServices<'a> {
     host: &'a dyn HostServices,
     plugin: &'a str,
     stopped: AtomicBool,
-    /// The first panic of a service, for those that cannot return it.
+    /// The first panic of a service, because some services cannot return an error.
     panicked: Mutex<Option<String>>,
 }
 
-impl<'a> Bridge<'a> {
+impl<'a> GuardedServices<'a> {
     pub(crate) fn new(host: &'a dyn HostServices, plugin: &'a str) -> Self {
         Self { host, plugin, stopped: AtomicBool::new(false), panicked: Mutex::new(None) }
     }
 
-    /// What happened behind the plugin's back, once the call is over: a service that panicked, or a request to stop that it
-    /// did not heed.
-    pub(crate) fn aftermath(self, phase: Phase) -> Result<(), HostError> {
+    /// Returns an error if a service panicked during the call, or the plugin ignored a request to stop.
+    pub(crate) fn check_after_call(self, phase: Phase) -> Result<(), HostError> {
         if let Some(message) = self.panicked.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(HostError::new(Code::HOST, phase, message));
         }
@@ -73,7 +72,7 @@ impl<'a> Bridge<'a> {
     }
 }
 
-impl chiasm_abi::Services for Bridge<'_> {
+impl chiasm_abi::Services for GuardedServices<'_> {
     fn log(&self, level: u8, message: RStr<'_>) {
         let level = match level {
             1 => Level::Error,
@@ -81,7 +80,7 @@ impl chiasm_abi::Services for Bridge<'_> {
             3 => Level::Info,
             _ => Level::Debug,
         };
-        // A panic is kept for `aftermath`: a message has no reply.
+        // A panic is recorded for `check_after_call`, because `log` has no return value.
         let _ = self.guarded("log", || self.host.log(self.plugin, level, message.as_str()));
     }
 
@@ -134,15 +133,16 @@ fn run(
     graph: &[u8],
     inputs: &[NamedTensor<'_>],
 ) -> Result<RVec<NamedOwned>, String> {
-    let graph = Graph::from_bytes(graph).map_err(|e| format!("the graph to run does not read: {e}"))?;
+    let graph = Graph::from_bytes(graph).map_err(|e| format!("the graph to run is invalid: {e}"))?;
     let read = |input: &NamedTensor<'_>| {
-        tensor::read(&input.tensor).map_err(|e| format!("input `{}` of the graph to run: {e}", input.name))
+        tensor::from_abi(&input.tensor)
+            .map_err(|e| format!("input `{}` of the graph to run: {e}", input.name))
     };
     let tensors: Vec<Tensor> = inputs.iter().map(read).collect::<Result<_, _>>()?;
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|input| input.name.as_str()).zip(&tensors).collect();
     let outputs = host.run_graph(&graph, &named)?;
     let give = |(name, output): (String, Tensor)| {
-        let tensor = tensor::give(output).map_err(|e| e.to_string())?;
+        let tensor = tensor::to_abi(output).map_err(|e| e.to_string())?;
         Ok(NamedOwned { name: name.into(), tensor })
     };
     outputs.into_iter().map(give).collect()

@@ -1,59 +1,60 @@
-//! What plugins give back is checked here, against what their traits promise.
+//! Checks the graphs that plugins return.
 
 use std::path::Path;
 
 use chiasm_graph::{DType, Dim, Graph, Port, TensorData};
 use chiasm_plugin::EncoderSpec;
 
-/// A length that a port's axis must have.
+/// A requirement on the length of an axis of a port.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Axis {
-    /// The number of items: must not be fixed.
+pub(crate) enum AxisRequirement {
+    /// The batch axis, which must not be fixed.
     Batch,
-    /// The number of tokens: must not be fixed.
+    /// Another axis that must not be fixed, such as the number of tokens.
     Free,
-    /// Exactly this long, and fixed.
+    /// Fixed to this length.
     Exactly(usize),
-    /// Fixed, whatever it is.
+    /// Fixed to any length.
     Fixed,
-    /// Anything.
+    /// Any length.
     Any,
 }
 
-/// A graph as it came, parsed, sound, in the operators of learned graphs, with finite weights.
+/// Parses a graph and checks that it is a valid learned graph with finite weights.
 pub(crate) fn graph(bytes: &[u8], role: &str) -> Result<Graph, String> {
-    let graph = Graph::from_bytes(bytes).map_err(|e| format!("its graph `{role}` does not read: {e}"))?;
-    graph.verify_learned().map_err(|e| format!("its graph `{role}` is not sound: {e}"))?;
+    let graph = Graph::from_bytes(bytes).map_err(|e| format!("its graph `{role}` cannot be parsed: {e}"))?;
+    graph.verify_learned().map_err(|e| format!("its graph `{role}` is invalid: {e}"))?;
     for name in graph.weight_names() {
         let weight = graph.weight(name).map_err(|e| format!("its graph `{role}`: {e}"))?;
         if !finite(weight.data()) {
-            return Err(format!("its graph `{role}` holds an infinite number in the weight `{name}`"));
+            return Err(format!("its graph `{role}` has an infinite number in the weight `{name}`"));
         }
     }
     Ok(graph)
 }
 
-/// The only ports are these: names, and the axes of each.
+/// Checks that a graph has exactly these ports, given by name and axes.
 pub(crate) fn ports(
     graph: &Graph,
     role: &str,
-    inputs: &[(&str, &[Axis])],
-    outputs: &[(&str, &[Axis])],
+    inputs: &[(&str, &[AxisRequirement])],
+    outputs: &[(&str, &[AxisRequirement])],
 ) -> Result<(), String> {
     all(&graph.inputs(), inputs, &format!("input of its graph `{role}`"))?;
     all(&graph.outputs(), outputs, &format!("output of its graph `{role}`"))
 }
 
-/// The length of a fixed last axis of an output.
+/// Returns the length of the last axis of an output, which must be fixed.
 pub(crate) fn last(graph: &Graph, output: &str, role: &str) -> Result<usize, String> {
     let port = graph.outputs().into_iter().find(|port| port.name == output);
     port.and_then(|port| port.fixed(-1))
         .ok_or_else(|| format!("the output `{output}` of its graph `{role}` has no fixed last axis"))
 }
 
-/// A tail takes only what the model or the adapter has, and gives tokens, mask and pooled.
+/// Checks a tail: its inputs are ports of the model or tensors of the adapter; its outputs are `tokens`,
+/// `mask` and `pooled`.
 pub(crate) fn tail(graph: &Graph, spec: &EncoderSpec, own: &[Port]) -> Result<(), String> {
-    use Axis::{Any, Batch};
+    use AxisRequirement::{Any, Batch};
     let role = "tail";
     let model = spec.outputs.iter().chain(&spec.inputs).map(|port| (port.name.as_str(), port.dtype));
     let known: Vec<(&str, DType)> =
@@ -62,63 +63,63 @@ pub(crate) fn tail(graph: &Graph, spec: &EncoderSpec, own: &[Port]) -> Result<()
         let Some((_, dtype)) = known.iter().find(|(name, _)| *name == port.name) else {
             let names = known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             return Err(format!(
-                "its graph `tail` takes `{}`; the encoder `{}` has: {names}",
+                "its graph `tail` has the input `{}`, which the encoder `{}` lacks; it has: {names}",
                 port.name, spec.name
             ));
         };
         if *dtype != port.dtype {
             return Err(format!(
-                "its graph `tail` takes `{}` as {}, the encoder has it as {dtype}",
+                "its graph `tail` has the input `{}` of type {}, but the encoder has it as {dtype}",
                 port.name, port.dtype
             ));
         }
     }
-    let expected: [(&str, &[Axis]); 3] =
+    let expected: [(&str, &[AxisRequirement]); 3] =
         [("tokens", &[Batch, Any, Any]), ("mask", &[Batch, Any]), ("pooled", &[Batch, Any])];
     all(&graph.outputs(), &expected, &format!("output of its graph `{role}`"))
 }
 
-/// Paths travel as bytes, specifications as JSON: a path that is not UTF-8 cannot be in one.
+/// Returns a path as UTF-8, which the JSON of a specification requires.
 pub(crate) fn utf8(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
 }
 
-fn all(ports: &[Port], expected: &[(&str, &[Axis])], what: &str) -> Result<(), String> {
+fn all(ports: &[Port], expected: &[(&str, &[AxisRequirement])], what: &str) -> Result<(), String> {
     for (name, axes) in expected {
         let port = ports.iter().find(|port| port.name == *name);
-        let port = port.ok_or_else(|| format!("there is no {what} `{name}`; there are: {}", names(ports)))?;
+        let port = port.ok_or_else(|| format!("there is no {what} `{name}`; it has: {}", names(ports)))?;
         one(port, axes).map_err(|e| format!("the {what} {port}: {e}"))?;
     }
     match ports.iter().find(|port| !expected.iter().any(|(name, _)| *name == port.name)) {
         Some(port) => {
             let names = expected.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            Err(format!("an {what} `{}` was not promised; only: {names}", port.name))
+            Err(format!("unexpected {what} `{}`; expected only: {names}", port.name))
         }
         None => Ok(()),
     }
 }
 
-fn one(port: &Port, axes: &[Axis]) -> Result<(), String> {
+fn one(port: &Port, axes: &[AxisRequirement]) -> Result<(), String> {
     if port.dtype != DType::F32 {
         return Err(format!("expected f32, got {}", port.dtype));
     }
-    let dims = port.dims.as_ref().ok_or("its rank is not known")?;
+    let dims = port.dims.as_ref().ok_or("its rank is unknown")?;
     if dims.len() != axes.len() {
         return Err(format!("expected {} axes, got {}", axes.len(), dims.len()));
     }
     for (i, (dim, axis)) in dims.iter().zip(axes).enumerate() {
         let fits = match axis {
-            Axis::Batch | Axis::Free => dim.fixed().is_none(),
-            Axis::Exactly(length) => *dim == Dim::Fixed(*length),
-            Axis::Fixed => dim.fixed().is_some_and(|length| length > 0),
-            Axis::Any => true,
+            AxisRequirement::Batch | AxisRequirement::Free => dim.fixed().is_none(),
+            AxisRequirement::Exactly(length) => *dim == Dim::Fixed(*length),
+            AxisRequirement::Fixed => dim.fixed().is_some_and(|length| length > 0),
+            AxisRequirement::Any => true,
         };
         if !fits {
             let expected = match axis {
-                Axis::Batch => "the free batch axis".to_owned(),
-                Axis::Free => "a free axis".to_owned(),
-                Axis::Exactly(length) => format!("length {length}"),
-                Axis::Fixed | Axis::Any => "a fixed length".to_owned(),
+                AxisRequirement::Batch => "the free batch axis".to_owned(),
+                AxisRequirement::Free => "a free axis".to_owned(),
+                AxisRequirement::Exactly(length) => format!("length {length}"),
+                AxisRequirement::Fixed | AxisRequirement::Any => "a fixed length".to_owned(),
             };
             return Err(format!("expected {expected} at axis {i}, got {dim}"));
         }

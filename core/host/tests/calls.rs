@@ -1,4 +1,4 @@
-//! Calls into plugins that behave, and into one that does not: whatever it does is an error with its name in it.
+//! Calls of a correct plugin and of a faulty one, whose faults become errors.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod support;
@@ -6,11 +6,11 @@ mod support;
 use std::sync::atomic::Ordering;
 
 use chiasm_host::{
-    AlignModality, AlignSpec, Code, Data, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError, Item,
-    Learned, Modality, Phase, PortSpec, Signature, Takes, Task, TaskKind,
+    AlignModality, AlignSpec, BorrowedArray, Code, EncoderSpec, FusionNeeds, FusionSpec, Host, HostError,
+    Item, Learned, Modality, Phase, PortSpec, Signature, Takes, Task, TaskKind,
 };
 use chiasm_plugin::{Json, json};
-use support::{Recorder, host_of, library};
+use support::{RecordingServices, host_of, library};
 
 const ROWS: [f32; 12] = [1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12.];
 
@@ -18,28 +18,28 @@ fn plain() -> Host {
     host_of(&[library("fixture-plain")])
 }
 
-fn fit(host: &Host, id: &str, parameters: &Json, services: &Recorder) -> Result<Learned, HostError> {
-    let pooled = || Data::f32(&[4, 3], &ROWS);
-    let row = || Data::i64(&[4], &[0, 1, 2, 3]);
+fn fit(host: &Host, id: &str, parameters: &Json, services: &RecordingServices) -> Result<Learned, HostError> {
+    let pooled = || BorrowedArray::f32(&[4, 3], &ROWS);
+    let row = || BorrowedArray::i64(&[4], &[0, 1, 2, 3]);
     let data = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
     host.aligner(id).unwrap().fit(&spec(), &data, parameters, services)
 }
 
-/// Two modalities of vectors of three numbers, bound to the second.
+/// Returns two modalities of dimension three; the second is the anchor.
 fn spec() -> AlignSpec {
     let modality = |name: &str| AlignModality { name: name.into(), dim: 3, blocks: vec![3] };
     AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: Some("b".into()) }
 }
 
-fn hostile(does: &str, services: &Recorder) -> Result<Learned, HostError> {
+fn hostile(does: &str, services: &RecordingServices) -> Result<Learned, HostError> {
     let host = host_of(&[library("fixture-hostile")]);
     fit(&host, "hostile", &json!({ "does": does }), services)
 }
 
 #[test]
-fn an_aligner_learns_from_the_hosts_own_memory() {
-    let services = Recorder { threads: 2, ..Recorder::default() };
-    let learned = fit(&plain(), "keep", &json!({ "k": 3 }), &services).unwrap();
+fn an_aligner_reads_the_hosts_memory_without_a_copy() {
+    let services = RecordingServices { threads: 2, ..RecordingServices::default() };
+    let learned = fit(&plain(), "first-columns", &json!({ "k": 3 }), &services).unwrap();
     assert_eq!(learned.maps[0].output("z").unwrap().fixed(-1), Some(3));
     assert!(learned.inverses.iter().all(Option::is_some));
     assert_eq!(learned.notes["anchor"], json!("b"));
@@ -49,60 +49,63 @@ fn an_aligner_learns_from_the_hosts_own_memory() {
     assert_eq!(learned.notes["sum"], json!(78.0));
     assert_eq!((&learned.notes["seed"], &learned.notes["threads"]), (&json!(42), &json!(2)));
     assert_eq!(*services.log.lock().unwrap(), ["fixture-plain Warning: fitting"]);
-    assert_eq!(services.calls.load(Ordering::Relaxed), 1, "progress was told once");
+    assert_eq!(services.calls.load(Ordering::Relaxed), 1, "progress was reported once");
 }
 
 #[test]
 fn a_plugin_runs_a_graph_through_the_host() {
-    let learned = fit(&plain(), "keep", &json!({ "run": true }), &Recorder::default()).unwrap();
-    assert_eq!(learned.notes["run"], json!(["keep:x", [2.0, 4.0, 6.0]]));
-    let error = hostile("run-garbage", &Recorder::default()).unwrap_err();
-    assert!(error.message.contains("nothing to run on"), "{error}");
+    let learned =
+        fit(&plain(), "first-columns", &json!({ "run": true }), &RecordingServices::default()).unwrap();
+    assert_eq!(learned.notes["run"], json!(["first-columns:x", [2.0, 4.0, 6.0]]));
+    let error = hostile("run-garbage", &RecordingServices::default()).unwrap_err();
+    assert!(error.message.contains("expected inputs with elements"), "{error}");
 }
 
 #[test]
-fn a_plugin_trains_through_the_host_on_rows_that_are_lent() {
-    let services = Recorder::default();
-    let learned = fit(&plain(), "keep", &json!({ "train": 2 }), &services).unwrap();
+fn a_plugin_trains_through_the_host_without_copying_rows() {
+    let services = RecordingServices::default();
+    let learned = fit(&plain(), "first-columns", &json!({ "train": 2 }), &services).unwrap();
     let sentence =
         "stopped after 3 steps, since 2 checks brought nothing better; the starting weights were kept";
     assert_eq!(learned.notes["train"], json!(["w", [1.5], sentence]));
     let lent = format!("x f32[4, 3] at {}", ROWS.as_ptr().addr());
     assert!(services.log.lock().unwrap().contains(&format!("fixture-plain trains on {lent}, {lent}")));
-    let refused = fit(&plain(), "keep", &json!({ "train": 0 }), &Recorder::default()).unwrap_err();
+    let refused =
+        fit(&plain(), "first-columns", &json!({ "train": 0 }), &RecordingServices::default()).unwrap_err();
     assert_eq!((refused.code, refused.phase), (Code::HOST, Phase::Fit));
     assert!(refused.message.contains("option `batch`"), "{refused}");
-    let panics = Recorder { panics: "train", ..Recorder::default() };
-    let error = fit(&plain(), "keep", &json!({ "train": 2 }), &panics).unwrap_err();
+    let panics = RecordingServices { panics: "train", ..RecordingServices::default() };
+    let error = fit(&plain(), "first-columns", &json!({ "train": 2 }), &panics).unwrap_err();
     assert!(error.message.contains("train went wrong"), "{error}");
 }
 
 #[test]
-fn a_misspelt_parameter_names_the_known_ones() {
-    let error = fit(&plain(), "keep", &json!({ "kk": 1 }), &Recorder::default()).unwrap_err();
+fn the_error_of_an_unknown_parameter_lists_the_known_ones() {
+    let error =
+        fit(&plain(), "first-columns", &json!({ "kk": 1 }), &RecordingServices::default()).unwrap_err();
     assert_eq!(error.code, Code::INVALID);
     assert!(error.message.contains("`kk`") && error.message.contains("`k`"), "{error}");
 }
 
 #[test]
-fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
-    let aligner = plain().aligner("keep").unwrap();
-    let rows = |shape: &[usize]| Data::f32(shape, &ROWS);
+fn inconsistent_data_are_refused() {
+    let aligner = plain().aligner("first-columns").unwrap();
+    let rows = |shape: &[usize]| BorrowedArray::f32(shape, &ROWS);
     let fit = |a: &[usize], b: &[usize], row: &[usize]| {
         let data = [
             ("a.pooled", rows(a)),
-            ("a.row", Data::i64(row, &[0, 1, 2, 3])),
+            ("a.row", BorrowedArray::i64(row, &[0, 1, 2, 3])),
             ("b.pooled", rows(b)),
-            ("b.row", Data::i64(&[4], &[0, 1, 2, 3])),
+            ("b.row", BorrowedArray::i64(&[4], &[0, 1, 2, 3])),
         ];
-        aligner.fit(&spec(), &data, &json!({}), &Recorder::default()).unwrap_err()
+        aligner.fit(&spec(), &data, &json!({}), &RecordingServices::default()).unwrap_err()
     };
-    let only_a = [("a.pooled", rows(&[4, 3])), ("a.row", Data::i64(&[4], &[0, 1, 2, 3]))];
+    let only_a = [("a.pooled", rows(&[4, 3])), ("a.row", BorrowedArray::i64(&[4], &[0, 1, 2, 3]))];
     let cases = [
-        (aligner.fit(&spec(), &only_a, &json!({}), &Recorder::default()).unwrap_err(), "`b.pooled`"),
+        (aligner.fit(&spec(), &only_a, &json!({}), &RecordingServices::default()).unwrap_err(), "`b.pooled`"),
         (fit(&[4, 3], &[3, 4], &[4]), "expected `b.pooled` [items, 3]"),
-        (fit(&[4, 3], &[4, 3], &[3]), "one row number an item"),
-        (fit(&[5, 3], &[4, 3], &[5]), "beyond the"),
+        (fit(&[4, 3], &[4, 3], &[3]), "one row number per item"),
+        (fit(&[5, 3], &[4, 3], &[5]), "but the tensor has"),
         (fit(&[usize::MAX, 3], &[4, 3], &[usize::MAX]), "overflow"),
     ];
     for (error, word) in cases {
@@ -112,7 +115,7 @@ fn data_that_does_not_fit_is_refused_before_or_behind_the_boundary() {
 }
 
 #[test]
-fn an_adapter_prepares_items_and_tells_of_itself() {
+fn an_adapter_drafts_a_card_and_prepares_items() {
     let host = plain();
     let factory = host.adapter("rows").unwrap();
     assert_eq!(factory.takes().unwrap(), Takes::Row);
@@ -121,9 +124,12 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
     let port: PortSpec =
         serde_json::from_value(json!({ "name": "row", "dtype": "f32", "dims": ["n", 4] })).unwrap();
     let signature = Signature { inputs: vec![port.clone()], ..Signature::default() };
-    assert_eq!(factory.draft(&signature, directory).unwrap().unwrap().reason, "`row` is there, in /models/x");
+    assert_eq!(
+        factory.draft(&signature, directory).unwrap().unwrap().reason,
+        "found the input `row`, in /models/x"
+    );
 
-    let services = Recorder::default();
+    let services = RecordingServices::default();
     let spec = EncoderSpec {
         name: "enc".into(),
         preprocessing: json!({ "dim": 4 }),
@@ -135,38 +141,35 @@ fn an_adapter_prepares_items_and_tells_of_itself() {
     assert_eq!(adapter.inputs()[0].dims, [Some(4)]);
     let tensors = adapter.prepare(Item::Row(7)).unwrap();
     assert_eq!(tensors[0].as_f32().unwrap(), [7.0; 4]);
-    assert_eq!(adapter.prepare_lent(Item::Row(7)).unwrap()[0].as_f32().unwrap(), [7.0; 4]);
+    assert_eq!(adapter.prepare_borrowed(Item::Row(7)).unwrap()[0].as_f32().unwrap(), [7.0; 4]);
     assert_eq!(adapter.tail().unwrap().outputs().len(), 3);
     let error = adapter.prepare(Item::Text("seven")).unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (Code::INVALID, "expected a row's number"));
 }
 
 #[test]
-fn a_fusion_is_held_to_the_modalities_given() {
+fn the_ports_of_a_fusion_must_match_its_modalities() {
     let fusion = plain().fusion("sum").unwrap();
     let modality = |name: &str| Modality { name: name.into(), pooled_dim: 3, token_dim: None };
-    let data = [("image.pooled", Data::f32(&[4, 3], &ROWS))];
+    let data = [("image.pooled", BorrowedArray::f32(&[4, 3], &ROWS))];
     let of = |modalities: &[Modality]| FusionSpec { modalities: modalities.to_vec(), task: None };
     let both = [modality("image"), modality("text")];
-    let fused = fusion.fit(&of(&both), &data, &Json::Null, &Recorder::default()).unwrap();
+    let fused = fusion.fit(&of(&both), &data, &Json::Null, &RecordingServices::default()).unwrap();
     assert_eq!(fused.graph.input("text.pooled").unwrap().fixed(-1), Some(3));
     assert_eq!(fused.notes["given"], json!(["image.pooled"]));
     let unequal = [modality("image"), Modality { pooled_dim: 5, ..modality("text") }];
-    fusion.fit(&of(&unequal[1..]), &data, &Json::Null, &Recorder::default()).unwrap();
-    let error = fusion.fit(&of(&[]), &data, &Json::Null, &Recorder::default()).unwrap_err();
-    assert!(error.message.contains("nothing to add up"), "{error}");
+    fusion.fit(&of(&unequal[1..]), &data, &Json::Null, &RecordingServices::default()).unwrap();
+    let error = fusion.fit(&of(&[]), &data, &Json::Null, &RecordingServices::default()).unwrap_err();
+    assert!(error.message.contains("expected at least one modality"), "{error}");
 }
 
 #[test]
-fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
+fn a_fusion_that_reads_tokens_must_have_free_lengths_and_logits() {
     assert_eq!(plain().fusion("sum").unwrap().needs(&json!({})).unwrap(), FusionNeeds::default());
-    let fusion = plain().fusion("pool").unwrap();
+    let fusion = plain().fusion("mean-pool").unwrap();
     let needs = fusion.needs(&json!({})).unwrap();
     assert_eq!((needs.tokens, needs.tasks), (true, vec![TaskKind::Classification]));
-    assert!(
-        !fusion.needs(&json!({ "tokens": false })).unwrap().tokens,
-        "what it reads depends on parameters"
-    );
+    assert!(!fusion.needs(&json!({ "tokens": false })).unwrap().tokens, "the needs depend on the parameters");
     let refused = fusion.needs(&json!({ "tokens": 1 })).unwrap_err();
     assert_eq!(refused.code, Code::INVALID);
     assert!(refused.message.contains("`tokens`: expected true or false, got 1"), "{refused}");
@@ -176,22 +179,22 @@ fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
     let spec = FusionSpec { modalities: vec![image], task: Some(task) };
     let data = || {
         [
-            ("image.tokens", Data::f32(&[2, 2, 3], &ROWS)),
-            ("image.mask", Data::f32(&[2, 2], &[1.0, 1.0, 1.0, 0.0])),
+            ("image.tokens", BorrowedArray::f32(&[2, 2, 3], &ROWS)),
+            ("image.mask", BorrowedArray::f32(&[2, 2], &[1.0, 1.0, 1.0, 0.0])),
         ]
     };
-    let fit = |spec: &FusionSpec, set: Json| fusion.fit(spec, &data(), &set, &Recorder::default());
+    let fit = |spec: &FusionSpec, set: Json| fusion.fit(spec, &data(), &set, &RecordingServices::default());
     let fused = fit(&spec, Json::Null).unwrap();
     assert_eq!(fused.notes["tokens"], json!([2, 2, 3]));
     assert_eq!(fused.graph.output("logits").unwrap().fixed(-1), Some(2));
-    assert!(fused.graph.input("image.pooled").is_err(), "a port that is not needed may be left out");
+    assert!(fused.graph.input("image.pooled").is_err(), "an unused port may be left out");
     let text = Modality { name: "text".into(), ..spec.modalities[0].clone() };
     let both = FusionSpec { modalities: vec![spec.modalities[0].clone(), text], ..spec.clone() };
     for (spec, set, words) in [
         (&spec, json!({ "fixed_length": true }), "expected a free axis"),
-        (&spec, json!({ "silent": true }), "`logits`"),
+        (&spec, json!({ "omit_logits": true }), "`logits`"),
         (&FusionSpec { task: None, ..spec.clone() }, json!({}), ""),
-        (&both, json!({}), "takes nothing of text"),
+        (&both, json!({}), "has no input of the modality text"),
     ] {
         match fit(spec, set) {
             Ok(fused) => assert!(words.is_empty() && fused.graph.output("logits").is_err()),
@@ -201,19 +204,19 @@ fn a_fusion_that_reads_tokens_is_held_to_free_lengths_and_to_its_task() {
 }
 
 #[test]
-fn panics_become_errors_with_the_place() {
+fn panics_become_errors_with_file_and_line() {
     for (does, words) in [
         ("panic", "on purpose"),
         ("panic-rayon", "in a worker"),
         ("panic-thread", "Any"),
         ("panic-payload", "(no text)"),
     ] {
-        let error = hostile(does, &Recorder::default()).unwrap_err();
+        let error = hostile(does, &RecordingServices::default()).unwrap_err();
         assert_eq!(error.code, Code::PANICKED, "{error}");
         assert!(error.message.contains(words), "{error}");
-        assert!(error.message.contains("hostile/src/lib.rs:"), "{does} does not say where: {error}");
+        assert!(error.message.contains("hostile/src/lib.rs:"), "{does} does not name the place: {error}");
     }
-    let error = hostile("panic-thread", &Recorder::default()).unwrap_err();
+    let error = hostile("panic-thread", &RecordingServices::default()).unwrap_err();
     assert!(error.detail.as_ref().unwrap().contains("in a thread"), "{error:?}");
     let aligner = host_of(&[library("fixture-hostile")]).aligner("hostile").unwrap();
     assert_eq!(aligner.takes(&json!({ "does": "panic-takes" })).unwrap_err().code, Code::PANICKED);
@@ -221,7 +224,7 @@ fn panics_become_errors_with_the_place() {
 
 #[test]
 fn an_error_names_plugin_version_file_and_phase() {
-    let error = hostile("error", &Recorder::default()).unwrap_err();
+    let error = hostile("error", &RecordingServices::default()).unwrap_err();
     let text = error.to_string();
     let path = library("fixture-hostile");
     for part in ["fixture-hostile", env!("CARGO_PKG_VERSION"), path.to_str().unwrap(), "fitting", "no good"] {
@@ -231,12 +234,12 @@ fn an_error_names_plugin_version_file_and_phase() {
 }
 
 #[test]
-fn what_comes_back_is_checked() {
+fn results_are_checked() {
     for (does, words) in [
         ("nan-weights", "NaN"),
         ("infinite-weights", "infinite"),
         ("wrong-port", "no input of its graph `map.a` `x`"),
-        ("extra-port", "`more` was not promised"),
+        ("extra-port", "unexpected input of its graph `map.a` `more`"),
         ("wrong-output", "no output of its graph `map.b` `z`"),
         ("wrong-input-dim", "expected length 3"),
         ("unequal-dims", "expected length 2"),
@@ -246,53 +249,60 @@ fn what_comes_back_is_checked() {
         ("wrong-inverse", "expected length 3"),
         ("parameters-no-object", "expected an object"),
     ] {
-        let error = hostile(does, &Recorder::default()).unwrap_err();
+        let error = hostile(does, &RecordingServices::default()).unwrap_err();
         assert!(error.message.contains(words), "{does}: expected `{words}` in: {error}");
         assert_eq!(error.phase, Phase::Fit);
     }
-    hostile("", &Recorder::default()).unwrap();
+    hostile("", &RecordingServices::default()).unwrap();
 }
 
 #[test]
-fn a_request_to_stop_is_heeded_or_enforced() {
-    let services = Recorder { stop_at: Some(100), ..Recorder::default() };
+fn a_request_to_stop_ends_the_fit_even_if_the_plugin_ignores_it() {
+    let services = RecordingServices { stop_at: Some(100), ..RecordingServices::default() };
     assert_eq!(hostile("forever", &services).unwrap_err().code, Code::CANCELLED);
     assert_eq!(services.calls.load(Ordering::Relaxed), 101);
-    let services = Recorder { stop_at: Some(0), ..Recorder::default() };
+    let services = RecordingServices { stop_at: Some(0), ..RecordingServices::default() };
     assert_eq!(hostile("ignore-cancel", &services).unwrap_err().code, Code::CANCELLED);
 }
 
 #[test]
-fn a_panic_in_the_hosts_own_service_is_an_error_too() {
+fn a_panic_in_a_service_of_the_host_is_an_error() {
     for service in ["log", "seed", "threads", "progress"] {
-        let error =
-            hostile("call-everything", &Recorder { panics: service, ..Recorder::default() }).unwrap_err();
+        let error = hostile(
+            "call-everything",
+            &RecordingServices { panics: service, ..RecordingServices::default() },
+        )
+        .unwrap_err();
         assert_eq!(error.code, Code::HOST);
         assert!(error.message.contains(&format!("{service} went wrong")), "{error}");
     }
-    let error =
-        fit(&plain(), "keep", &json!({ "run": true }), &Recorder { panics: "run", ..Recorder::default() });
+    let error = fit(
+        &plain(),
+        "first-columns",
+        &json!({ "run": true }),
+        &RecordingServices { panics: "run", ..RecordingServices::default() },
+    );
     assert!(error.unwrap_err().message.contains("run went wrong"));
 }
 
 #[test]
-fn rayon_keeps_to_the_budget() {
+fn rayon_uses_the_hosts_number_of_threads() {
     let host = host_of(&[library("fixture-hostile")]);
     for threads in [2, 1, 3, 2] {
-        let services = Recorder { threads, ..Recorder::default() };
+        let services = RecordingServices { threads, ..RecordingServices::default() };
         let learned = fit(&host, "hostile", &json!({}), &services).unwrap();
         assert_eq!(learned.notes["pool"], json!(threads));
     }
 }
 
 #[test]
-fn a_hostile_adapter_is_contained() {
+fn faults_of_an_adapter_become_errors() {
     let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
     let open = |does: &str| {
         let port = serde_json::from_value(json!({ "name": "x", "dtype": "f32", "dims": ["n", 3] })).unwrap();
         let spec =
             EncoderSpec { preprocessing: json!({ "does": does }), inputs: vec![port], ..Default::default() };
-        factory.open(&spec, &Recorder::default())
+        factory.open(&spec, &RecordingServices::default())
     };
     assert_eq!(open("panic-open").err().unwrap().code, Code::PANICKED);
     assert!(open("wrong-rank").err().unwrap().message.contains("rank 2"));
@@ -309,23 +319,24 @@ fn a_hostile_adapter_is_contained() {
 }
 
 #[test]
-fn an_adapter_that_panicked_takes_no_more_calls_and_others_do() {
+fn an_adapter_that_panicked_refuses_calls_and_a_new_one_accepts_them() {
     let factory = host_of(&[library("fixture-hostile")]).adapter("hostile").unwrap();
     let spec = EncoderSpec { preprocessing: json!({ "does": "panic-once" }), ..Default::default() };
-    let adapter = factory.open(&spec, &Recorder::default()).unwrap();
+    let adapter = factory.open(&spec, &RecordingServices::default()).unwrap();
     adapter.prepare(Item::Text("good")).unwrap();
     assert_eq!(adapter.prepare(Item::Text("bad")).unwrap_err().code, Code::PANICKED);
     assert_eq!(adapter.prepare(Item::Text("good")).unwrap_err().code, Code::POISONED);
-    let anew = factory.open(&spec, &Recorder::default()).unwrap();
-    anew.prepare(Item::Text("good")).unwrap();
+    let reopened = factory.open(&spec, &RecordingServices::default()).unwrap();
+    reopened.prepare(Item::Text("good")).unwrap();
 }
 
 #[test]
-fn a_plugin_at_rest_takes_no_more_calls() {
+fn a_plugin_that_was_shut_down_refuses_calls() {
     let host = host_of(&[library("fixture-plain")]);
-    fit(&host, "keep", &json!({}), &Recorder::default()).unwrap();
+    fit(&host, "first-columns", &json!({}), &RecordingServices::default()).unwrap();
     host.quiesce();
-    let error = fit(&host, "keep", &json!({}), &Recorder::default()).unwrap_err();
+    let error = fit(&host, "first-columns", &json!({}), &RecordingServices::default()).unwrap_err();
     assert_eq!(error.code, Code::QUIESCED);
-    fit(&plain(), "keep", &json!({}), &Recorder::default()).expect("another copy is not affected");
+    fit(&plain(), "first-columns", &json!({}), &RecordingServices::default())
+        .expect("another copy is not affected");
 }

@@ -1,4 +1,4 @@
-//! Damaged libraries: refused with a reason where the structure shows it, and never a crash of the host.
+//! Damaged libraries are refused if the structure shows the damage, and never crash the host.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod support;
@@ -6,13 +6,14 @@ mod support;
 use std::fs;
 use std::process::Command;
 
-use chiasm_host::Status;
+use chiasm_host::PluginStatus;
 use support::{host_of, library};
 
-/// Tells the child below where to begin.
+/// The environment variable that tells [`child`] where to start.
 const CHILD: &str = "CHIASM_TEST_FLIPS_FROM";
 
-/// Loads one damaged library after the other, in a process of its own; run by the test below, and nothing by itself.
+/// Loads one damaged library after another. The test below runs it in a child process; otherwise it does
+/// nothing.
 #[test]
 fn child() {
     let Ok(from) = std::env::var(CHILD) else { return };
@@ -30,7 +31,8 @@ fn child() {
     println!("\nall done");
 }
 
-/// Bytes to damage: every third of the file header, the program headers and the dynamic section, so that each bit has its turn.
+/// Returns the offsets to damage: every third byte of the file header, the program headers and the dynamic
+/// section.
 fn places(whole: &[u8]) -> Vec<usize> {
     let number =
         |at: usize| usize::try_from(u64::from_le_bytes(whole[at..at + 8].try_into().unwrap())).unwrap();
@@ -41,23 +43,23 @@ fn places(whole: &[u8]) -> Vec<usize> {
 }
 
 #[test]
-fn every_truncation_is_refused_without_loading() {
+fn a_truncated_library_is_refused_without_loading() {
     let whole = fs::read(library("fixture-plain")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.so");
-    // Cuts everywhere: in the header, in the tables, in code, one byte before the end.
+    // The cuts lie in the header, in the tables, in code, and one byte before the end.
     let mut cuts: Vec<usize> = (0..64).map(|i| whole.len() * i / 64).collect();
     cuts.extend([1, 15, 63, 64, 100, 700, 4096, whole.len() - 1, whole.len() - 64]);
     for cut in cuts {
         fs::write(&path, &whole[..cut]).unwrap();
         let host = host_of(std::slice::from_ref(&path));
         let status = &host.plugins()[0].status;
-        assert!(matches!(status, Status::Refused(_)), "cut at {cut} of {}: {status:?}", whole.len());
+        assert!(matches!(status, PluginStatus::Refused(_)), "cut at {cut} of {}: {status:?}", whole.len());
     }
 }
 
 #[test]
-fn a_flipped_bit_in_what_the_loader_follows_is_refused_or_harmless() {
+fn a_flipped_bit_in_the_structure_is_refused_or_harmless() {
     let places = places(&fs::read(library("fixture-plain")).unwrap());
     let (mut tried, mut loaded, mut lethal) = (0, 0, Vec::<usize>::new());
     while tried < places.len() {
@@ -73,9 +75,9 @@ fn a_flipped_bit_in_what_the_loader_follows_is_refused_or_harmless() {
         }
     }
     println!(
-        "{tried} flips: {loaded} loaded all the same, {} refused, {} killed",
+        "{tried} flips: {loaded} loaded, {} refused, {} crashed",
         tried - loaded - lethal.len(),
         lethal.len()
     );
-    assert!(lethal.is_empty(), "the process died of flips at {lethal:?}");
+    assert!(lethal.is_empty(), "the process crashed after flips at {lethal:?}");
 }

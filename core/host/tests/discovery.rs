@@ -1,4 +1,4 @@
-//! Which file answers to which name, and why the others do not.
+//! Discovery of plugins and lookup of ids.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
@@ -6,10 +6,10 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chiasm_host::{Host, Origin, Search, Status};
-use support::{Recorder, host_of, library};
+use chiasm_host::{Host, PluginOrigin, PluginSearch, PluginStatus};
+use support::{RecordingServices, host_of, library};
 
-/// A copy of a library with every occurrence of a text in it replaced by one of the same length.
+/// Copies a library and replaces every occurrence of a text by another of the same length.
 fn patched(name: &str, folder: &Path, from: &str, to: &str) -> PathBuf {
     assert_eq!(from.len(), to.len());
     let mut bytes = fs::read(library(name)).unwrap();
@@ -26,29 +26,29 @@ fn patched(name: &str, folder: &Path, from: &str, to: &str) -> PathBuf {
 
 fn reason(host: &Host) -> &str {
     match &host.plugins()[0].status {
-        Status::Refused(reason) => reason,
+        PluginStatus::Refused(reason) => reason,
         other => panic!("expected a refusal, got {other:?}"),
     }
 }
 
 #[test]
-fn listing_reads_the_manifest_and_runs_nothing() {
+fn listing_reads_the_manifest_without_loading() {
     let host = host_of(&[library("fixture-plain")]);
     let plugin = &host.plugins()[0];
-    assert_eq!((plugin.id.as_str(), &plugin.status), ("fixture-plain", &Status::Ready));
+    assert_eq!((plugin.id.as_str(), &plugin.status), ("fixture-plain", &PluginStatus::Ready));
     assert_eq!((plugin.abi.as_str(), plugin.licence.as_str()), (chiasm_abi::VERSION, "Apache-2.0"));
-    let kinds: Vec<&str> = plugin.provides.iter().map(|one| one.what.kind.as_str()).collect();
+    let kinds: Vec<&str> = plugin.provides.iter().map(|one| one.component.kind.as_str()).collect();
     assert_eq!(kinds, ["adapter", "aligner", "fusion", "fusion"]);
-    assert_eq!(plugin.provides[1].what.doc, "Keeps the first k coordinates \"as they are\".");
+    assert_eq!(plugin.provides[1].component.doc, "Keeps the first k coordinates \"as they are\".");
     assert_eq!(Host::inspect(&library("fixture-plain")).unwrap().panic, "unwind");
-    assert_eq!(host.ids("aligner"), ["keep"]);
-    // The memory map of this process shows whether the file was opened as a library.
+    assert_eq!(host.ids("aligner"), ["first-columns"]);
+    // The memory map of this process shows whether the library was loaded.
     let map = fs::read_to_string("/proc/self/maps").unwrap();
     assert!(!map.contains("libfixture_plain.so"), "listing must not load");
 }
 
 #[test]
-fn the_first_of_an_id_wins_and_the_order_is_flag_variable_user_executable() {
+fn the_first_plugin_of_an_id_wins_in_the_order_flag_variable_user_executable() {
     let folder = tempfile::tempdir().unwrap();
     let places: Vec<PathBuf> =
         ["variable", "user", "executable"].iter().map(|name| folder.path().join(name)).collect();
@@ -56,36 +56,50 @@ fn the_first_of_an_id_wins_and_the_order_is_flag_variable_user_executable() {
         fs::create_dir(place).unwrap();
         fs::copy(library("fixture-plain"), place.join("libplain.so")).unwrap();
     }
-    let mut search = Search {
+    let mut search = PluginSearch {
         plugin_paths: vec![library("fixture-plain")],
         variable: Some(format!("not/absolute::{}", places[0].display()).into()),
         user_dir: Some(places[1].clone()),
         executable_dir: Some(places[2].clone()),
     };
     let host = Host::discover(&search);
-    let origins: Vec<Origin> = host.plugins().iter().map(|plugin| plugin.origin).collect();
-    assert_eq!(origins, [Origin::Flag, Origin::Variable, Origin::UserDir, Origin::Executable]);
-    let shadowed = Status::Shadowed(library("fixture-plain"));
+    let origins: Vec<PluginOrigin> = host.plugins().iter().map(|plugin| plugin.origin).collect();
+    assert_eq!(
+        origins,
+        [PluginOrigin::Flag, PluginOrigin::Variable, PluginOrigin::UserDir, PluginOrigin::Executable]
+    );
+    let shadowed = PluginStatus::Shadowed(library("fixture-plain"));
     assert!(host.plugins()[1..].iter().all(|plugin| plugin.status == shadowed));
-    let why = host.why("keep").join("\n");
-    for part in ["not/absolute", "is not absolute", "shadowed by", "aligner `keep` is this one's"] {
+    let why = host.why("first-columns").join("\n");
+    for part in [
+        "not/absolute",
+        "is not absolute",
+        "shadowed by",
+        "aligner `first-columns` is taken from this plugin",
+    ] {
         assert!(why.contains(part), "`{part}` is missing:\n{why}");
     }
     search.plugin_paths.clear();
-    assert_eq!(Host::discover(&search).aligner("keep").unwrap().plugin().path, places[0].join("libplain.so"));
+    assert_eq!(
+        Host::discover(&search).aligner("first-columns").unwrap().plugin().path,
+        places[0].join("libplain.so")
+    );
     search.variable = None;
-    assert_eq!(Host::discover(&search).aligner("keep").unwrap().plugin().path, places[1].join("libplain.so"));
+    assert_eq!(
+        Host::discover(&search).aligner("first-columns").unwrap().plugin().path,
+        places[1].join("libplain.so")
+    );
 }
 
 #[test]
-fn two_plugins_that_offer_the_same_thing_are_told_apart() {
+fn an_aligner_of_a_later_plugin_is_shadowed() {
     let folder = tempfile::tempdir().unwrap();
     let other =
         patched("fixture-plain", folder.path(), "\"id\":\"fixture-plain\"", "\"id\":\"fixture-other\"");
     let host = host_of(&[library("fixture-plain"), other]);
-    assert_eq!(host.plugins()[1].status, Status::Ready);
+    assert_eq!(host.plugins()[1].status, PluginStatus::Ready);
     assert_eq!(host.plugins()[1].provides[1].shadowed_by, Some(library("fixture-plain")));
-    assert!(host.why("keep").join("\n").contains("of this one is shadowed by"));
+    assert!(host.why("first-columns").join("\n").contains("of this plugin is shadowed by"));
 }
 
 #[test]
@@ -97,84 +111,87 @@ fn one_file_found_twice_is_listed_once() {
 }
 
 #[test]
-fn another_major_a_panic_that_aborts_and_a_stranger_are_refused_with_the_reason() {
+fn incompatible_damaged_and_unrelated_libraries_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let own = format!("\"abi\":\"{}\"", chiasm_abi::VERSION);
     let next = chiasm_abi::VERSION.replacen('2', "3", 1);
     let major = patched("fixture-plain", folder.path(), &own, &format!("\"abi\":\"{next}\""));
     let host = host_of(std::slice::from_ref(&major));
     assert!(
-        reason(&host).contains(&format!("ABI {next}")) && reason(&host).contains("majors differ"),
+        reason(&host).contains(&format!("ABI {next}")) && reason(&host).contains("major versions differ"),
         "{}",
         reason(&host)
     );
-    let error = host.aligner("keep").err().unwrap().to_string();
-    assert!(error.contains("majors differ") && error.contains("plugin why keep"), "{error}");
+    let error = host.aligner("first-columns").err().unwrap().to_string();
+    assert!(error.contains("major versions differ") && error.contains("plugin why first-columns"), "{error}");
     let named = host.check_named().unwrap_err().to_string();
-    assert!(named.contains(major.to_str().unwrap()) && named.contains("majors differ"), "{named}");
+    assert!(named.contains(major.to_str().unwrap()) && named.contains("major versions differ"), "{named}");
 
-    // Too damaged to say who it is: it may be the one that was asked for, and nobody else answers.
+    // Its manifest cannot be read, so it may be the plugin that was asked for.
     let damaged = folder.path().join("damaged.so");
     fs::write(&damaged, "not a library at all").unwrap();
-    let why = host_of(std::slice::from_ref(&damaged)).why("keep").join("\n");
-    assert!(why.contains("refused damaged.so") && why.contains("nothing answers to `keep`"), "{why}");
+    let why = host_of(std::slice::from_ref(&damaged)).why("first-columns").join("\n");
+    assert!(
+        why.contains("refused damaged.so") && why.contains("no plugin has the id `first-columns`"),
+        "{why}"
+    );
 
     let abort = patched("fixture-plain", folder.path(), "\"panic\":\"unwind\"", "\"panic\": \"abort\"");
     assert!(reason(&host_of(&[abort])).contains("abort"));
 
-    let stranger = folder.path().join("stranger.so");
-    fs::copy(libc(), &stranger).unwrap();
-    assert!(reason(&host_of(std::slice::from_ref(&stranger))).contains("no Chiasm plugin"));
-    assert!(Host::inspect(&stranger).unwrap_err().message.contains(".chiasm"));
-    // In a folder it is not worth an error, only a line in `why`.
+    let unrelated = folder.path().join("unrelated.so");
+    fs::copy(libc(), &unrelated).unwrap();
+    assert!(reason(&host_of(std::slice::from_ref(&unrelated))).contains("not a Chiasm plugin"));
+    assert!(Host::inspect(&unrelated).unwrap_err().message.contains(".chiasm"));
+    // In a folder it is not an error; only `why` mentions it.
     let host = host_of(&[folder.path().to_owned()]);
-    assert!(host.plugins().iter().all(|plugin| plugin.path != stranger));
-    assert!(host.why("x").join("\n").contains("stranger.so: passed over, no plugin"));
+    assert!(host.plugins().iter().all(|plugin| plugin.path != unrelated));
+    assert!(host.why("x").join("\n").contains("unrelated.so: skipped, not a plugin"));
 }
 
 #[test]
-fn a_missing_file_a_text_and_a_folder_without_plugins_do_not_stop_discovery() {
+fn discovery_continues_after_unusable_files() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.so");
     fs::write(&text, "not a library").unwrap();
     let missing = folder.path().join("missing.so");
     let host = host_of(&[missing, text, library("fixture-plain")]);
-    let statuses: Vec<&Status> = host.plugins().iter().map(|plugin| &plugin.status).collect();
-    assert!(matches!(statuses[0], Status::Refused(reason) if reason.contains("No such file")));
-    assert!(matches!(statuses[1], Status::Refused(reason) if reason.contains("ELF")));
-    assert_eq!(statuses[2], &Status::Ready);
-    let error = host.aligner("kept").err().unwrap();
-    assert!(error.message.contains("`kept`; there are: keep"), "{error}");
+    let statuses: Vec<&PluginStatus> = host.plugins().iter().map(|plugin| &plugin.status).collect();
+    assert!(matches!(statuses[0], PluginStatus::Refused(reason) if reason.contains("No such file")));
+    assert!(matches!(statuses[1], PluginStatus::Refused(reason) if reason.contains("ELF")));
+    assert_eq!(statuses[2], &PluginStatus::Ready);
+    let error = host.aligner("unknown").err().unwrap();
+    assert!(error.message.contains("`unknown`; available: first-columns"), "{error}");
 }
 
 #[test]
-fn a_file_changed_between_listing_and_loading_is_noticed() {
+fn a_file_that_changed_after_listing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("libplain.so");
     fs::copy(library("fixture-plain"), &path).unwrap();
     let host = host_of(std::slice::from_ref(&path));
     fs::copy(library("fixture-hostile"), &path).unwrap();
-    let error = host.aligner("keep").err().unwrap();
-    assert!(error.message.contains("changed since it was found"), "{error}");
+    let error = host.aligner("first-columns").err().unwrap();
+    assert!(error.message.contains("changed after it was found"), "{error}");
 }
 
 #[test]
-fn truncating_the_file_after_loading_harms_nobody() {
+fn truncating_the_file_after_loading_has_no_effect() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("libplain.so");
     fs::copy(library("fixture-plain"), &path).unwrap();
     let host = host_of(std::slice::from_ref(&path));
-    let aligner = host.aligner("keep").unwrap();
+    let aligner = host.aligner("first-columns").unwrap();
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
-    let data = || chiasm_host::Data::f32(&[1, 2], &[1.0, 2.0]);
-    let row = || chiasm_host::Data::i64(&[1], &[0]);
+    let data = || chiasm_host::BorrowedArray::f32(&[1, 2], &[1.0, 2.0]);
+    let row = || chiasm_host::BorrowedArray::i64(&[1], &[0]);
     let modality = |name: &str| chiasm_host::AlignModality { name: name.into(), dim: 2, blocks: vec![2] };
     let spec = chiasm_host::AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
     let pair = [("a.pooled", data()), ("a.row", row()), ("b.pooled", data()), ("b.row", row())];
-    aligner.fit(&spec, &pair, &chiasm_plugin::json!({}), &Recorder::default()).unwrap();
+    aligner.fit(&spec, &pair, &chiasm_plugin::json!({}), &RecordingServices::default()).unwrap();
 }
 
-/// The C library that this process runs on.
+/// Returns the C library of this process.
 fn libc() -> PathBuf {
     let map = fs::read_to_string("/proc/self/maps").unwrap();
     let line = map.lines().find(|line| line.contains("/libc.so") || line.contains("/libc-")).unwrap();

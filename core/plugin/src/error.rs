@@ -1,4 +1,4 @@
-//! The author's error: a kind, a sentence, and details for a machine. Any `std` error becomes one with `?`.
+//! The error type of plugins. `?` converts any `std` error to it.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use chiasm_abi::stable::RString;
 use chiasm_abi::{Code, PluginError};
 use serde_json::Value;
 
-/// The result of everything that a plugin does.
+/// The result type of plugins.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a plugin could not do what it was asked.
+/// The error of a plugin: a kind, a message, and optional details as JSON.
 ///
-/// It is not a [`std::error::Error`] itself, so that every one of those converts into it.
+/// It does not implement [`std::error::Error`], so that every type that does converts to it.
 #[derive(Clone, Debug)]
 pub struct Error {
     code: Code,
@@ -20,56 +20,57 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of this kind.
+    /// Returns an error of this kind.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), detail: None }
     }
 
-    /// The data, the parameters or the files are not usable. Say what was expected and what was got.
+    /// Returns an error about unusable data, parameters or files. The message says what was expected and what
+    /// was got.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::INVALID, message)
     }
 
-    /// Understood, but not served.
+    /// Returns an error about a valid request that is not supported.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(Code::UNSUPPORTED, message)
     }
 
-    /// The host asked to stop.
+    /// Returns the error for a request to stop.
     pub fn cancelled() -> Self {
         Self::new(Code::CANCELLED, "stopped as asked")
     }
 
-    /// Anything else.
+    /// Returns an error of no particular kind.
     pub fn other(message: impl Into<String>) -> Self {
         Self::new(Code::OTHER, message)
     }
 
-    /// Adds what was being done: "reading tokenizer.json: ...".
+    /// Puts the operation that failed before the message: "reading tokenizer.json: ...".
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.message = format!("{doing}: {}", self.message);
         self
     }
 
-    /// Adds a JSON object for machines.
+    /// Adds details, a JSON object.
     #[must_use]
     pub fn with_detail(mut self, detail: Value) -> Self {
         self.detail = Some(detail);
         self
     }
 
-    /// The kind.
+    /// Returns the kind.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The sentence.
+    /// Returns the message.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The details for machines.
+    /// Returns the details.
     pub fn detail(&self) -> Option<&Value> {
         self.detail.as_ref()
     }
@@ -86,7 +87,7 @@ impl<E: std::error::Error> From<E> for Error {
         let mut message = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {
-            // Some errors repeat their cause in their own text.
+            // Some errors repeat the message of their cause.
             if !message.contains(&inner.to_string()) {
                 message = format!("{message}: {inner}");
             }
@@ -96,7 +97,7 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
-/// Towards the ABI. A function, as a `From` of ours would clash with the one above.
+/// Converts an error to its ABI type. An implementation of `From` would conflict with the one above.
 #[doc(hidden)]
 pub fn to_abi(error: Error) -> PluginError {
     PluginError {
@@ -106,7 +107,7 @@ pub fn to_abi(error: Error) -> PluginError {
     }
 }
 
-/// From the ABI.
+/// Converts an error from its ABI type.
 #[doc(hidden)]
 pub fn from_abi(error: &PluginError) -> Error {
     Error {

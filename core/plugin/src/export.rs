@@ -1,14 +1,15 @@
-//! What [`export_plugin!`](crate::export_plugin) expands to. Public for the macro and the host only; authors need none of it.
+//! The code that [`export_plugin!`](crate::export_plugin) expands to. It is public for the macro and the
+//! host; plugin authors do not need it.
 
 mod adapter;
-mod budget;
 mod entries;
 mod fit;
 pub mod guard;
+mod guarded_adapter;
 pub mod manifest;
-mod opened;
 mod root;
 pub mod tensor;
+mod thread_pool;
 pub mod train;
 
 pub use crate::error::{from_abi, to_abi};
@@ -17,9 +18,10 @@ pub use chiasm_abi::stable::LibHeader;
 pub use entries::{AdapterEntry, AlignerEntry, FusionEntry, Plugin};
 pub use root::root;
 
-/// Makes the library a plugin. Its last line: `export_plugin! { adapters: [A], aligners: [B, C], fusions: [D] }`, any part of it.
+/// Exports the adapters, aligners and fusions of a plugin crate. Each list is optional:
+/// `export_plugin! { adapters: [A], aligners: [B, C], fusions: [D] }`.
 ///
-/// Ids are checked when the plugin is compiled; name, version and licence come from its `Cargo.toml`.
+/// Ids are checked at compile time. Name, version and licence come from the crate's `Cargo.toml`.
 #[macro_export]
 macro_rules! export_plugin {
     (
@@ -28,25 +30,25 @@ macro_rules! export_plugin {
         $(fusions: [$($fusion:ty),* $(,)?] $(,)?)?
     ) => {
         const _: () = {
-            use $crate::export::manifest::{Package, Provided, Record};
+            use $crate::export::manifest::{PackageInfo, ComponentRecord, ManifestRecord};
 
-            const PACKAGE: Package = Package {
+            const PACKAGE: PackageInfo = PackageInfo {
                 name: env!("CARGO_PKG_NAME"),
                 version: env!("CARGO_PKG_VERSION"),
                 licence: env!("CARGO_PKG_LICENSE"),
                 panic: if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 root: concat!("chiasm_root_", env!("CARGO_CRATE_NAME")),
             };
-            const PROVIDES: &[Provided] = &[
-                $($(Provided::adapter::<$adapter>(),)*)?
-                $($(Provided::aligner::<$aligner>(),)*)?
-                $($(Provided::fusion::<$fusion>(),)*)?
+            const PROVIDES: &[ComponentRecord] = &[
+                $($(ComponentRecord::adapter::<$adapter>(),)*)?
+                $($(ComponentRecord::aligner::<$aligner>(),)*)?
+                $($(ComponentRecord::fusion::<$fusion>(),)*)?
             ];
             const LENGTH: usize = $crate::export::manifest::length(&PACKAGE, PROVIDES);
 
             #[used]
             #[unsafe(link_section = ".chiasm")]
-            static RECORD: Record<LENGTH> = Record::new(&PACKAGE, PROVIDES);
+            static RECORD: ManifestRecord<LENGTH> = ManifestRecord::new(&PACKAGE, PROVIDES);
 
             struct ThisPlugin;
             impl $crate::export::Plugin for ThisPlugin {
@@ -61,7 +63,7 @@ macro_rules! export_plugin {
                 }
             }
 
-            // One name per crate, so that two plugins can be linked into one test program.
+            // The name contains the crate, so that two plugins can be linked into one test program.
             #[unsafe(export_name = concat!("chiasm_root_", env!("CARGO_CRATE_NAME")))]
             static ROOT: $crate::export::LibHeader =
                 $crate::export::root_header($crate::export::root::<ThisPlugin>);

@@ -1,47 +1,51 @@
-//! Named, borrowed arrays: the data of a fit, seen in place.
+//! The data of a fit, as named and borrowed arrays.
 
 use chiasm_abi::{Element, NamedTensor, TensorView};
 use ndarray::{ArrayView2, ArrayViewD, IxDyn, ShapeBuilder};
 
 use crate::{Error, Result};
 
-/// Named arrays that live in the host's memory for the length of the call. Nothing is copied.
+/// Named arrays borrowed from the host's memory for the length of the call. Nothing is copied.
 pub struct Inputs<'a> {
-    entries: Vec<(&'a str, Entry<'a>)>,
+    entries: Vec<(&'a str, InputArray<'a>)>,
 }
 
-enum Entry<'a> {
+enum InputArray<'a> {
     F32(ArrayViewD<'a, f32>),
     I64(ArrayViewD<'a, i64>),
 }
 
 impl<'a> Inputs<'a> {
-    /// Inputs from matrices at hand, for a plugin's own tests.
+    /// Returns inputs made of these matrices, for tests of a plugin.
     pub fn of(matrices: &[(&'a str, ArrayView2<'a, f32>)]) -> Self {
-        let entries = matrices.iter().map(|(name, matrix)| (*name, Entry::F32(matrix.into_dyn()))).collect();
+        let entries =
+            matrices.iter().map(|(name, matrix)| (*name, InputArray::F32(matrix.into_dyn()))).collect();
         Self { entries }
     }
 
-    /// The same inputs and more, of any rank.
+    /// Adds arrays of `f32` of any rank.
     #[must_use]
     pub fn and(mut self, arrays: &[(&'a str, ArrayViewD<'a, f32>)]) -> Self {
-        self.entries.extend(arrays.iter().map(|(name, array)| (*name, Entry::F32(array.clone()))));
+        self.entries.extend(arrays.iter().map(|(name, array)| (*name, InputArray::F32(array.clone()))));
         self
     }
 
-    /// The same inputs and more, of whole numbers.
+    /// Adds arrays of `i64` of any rank.
     #[must_use]
     pub fn and_integers(mut self, arrays: &[(&'a str, ArrayViewD<'a, i64>)]) -> Self {
-        self.entries.extend(arrays.iter().map(|(name, array)| (*name, Entry::I64(array.clone()))));
+        self.entries.extend(arrays.iter().map(|(name, array)| (*name, InputArray::I64(array.clone()))));
         self
     }
 
-    /// The names given, in the host's order.
+    /// Returns the names of the arrays, in the host's order.
     pub fn names(&self) -> impl Iterator<Item = &'a str> {
         self.entries.iter().map(|(name, _)| *name)
     }
 
-    /// A matrix of `f32`, rows are items; an error names what there is instead.
+    /// Returns a matrix of `f32` with one item per row.
+    ///
+    /// # Errors
+    /// If there is no such input, or it is not a matrix of `f32`.
     pub fn matrix(&self, name: &str) -> Result<ArrayView2<'a, f32>> {
         let array = self.tensor(name)?;
         let shape = array.shape().to_vec();
@@ -50,60 +54,69 @@ impl<'a> Inputs<'a> {
         })
     }
 
-    /// As [`Inputs::matrix`], but `None` when there is no input of that name.
+    /// Returns a matrix as [`Inputs::matrix`] does, or `None` if there is no input of that name.
+    ///
+    /// # Errors
+    /// If the input is not a matrix of `f32`.
     pub fn optional_matrix(&self, name: &str) -> Result<Option<ArrayView2<'a, f32>>> {
         if self.find(name).is_none() { Ok(None) } else { self.matrix(name).map(Some) }
     }
 
-    /// An array of `f32` of any rank.
+    /// Returns an array of `f32` of any rank.
+    ///
+    /// # Errors
+    /// If there is no such input, or its elements are not `f32`.
     pub fn tensor(&self, name: &str) -> Result<ArrayViewD<'a, f32>> {
         match self.required(name)? {
-            Entry::F32(array) => Ok(array.clone()),
-            Entry::I64(_) => Err(Error::invalid(format!("input `{name}`: expected f32, got i64"))),
+            InputArray::F32(array) => Ok(array.clone()),
+            InputArray::I64(_) => Err(Error::invalid(format!("input `{name}`: expected f32, got i64"))),
         }
     }
 
-    /// An array of `i64` of any rank.
+    /// Returns an array of `i64` of any rank.
+    ///
+    /// # Errors
+    /// If there is no such input, or its elements are not `i64`.
     pub fn integers(&self, name: &str) -> Result<ArrayViewD<'a, i64>> {
         match self.required(name)? {
-            Entry::I64(array) => Ok(array.clone()),
-            Entry::F32(_) => Err(Error::invalid(format!("input `{name}`: expected i64, got f32"))),
+            InputArray::I64(array) => Ok(array.clone()),
+            InputArray::F32(_) => Err(Error::invalid(format!("input `{name}`: expected i64, got f32"))),
         }
     }
 
-    /// Checks and takes what came over the ABI.
+    /// Checks the tensors that came over the ABI.
     #[doc(hidden)]
     pub fn from_abi(tensors: &[NamedTensor<'a>]) -> Result<Self> {
         let entries = tensors.iter().map(|named| {
             let view = &named.tensor;
             let entry = if view.dtype() == <i64 as Element>::DTYPE {
-                array(view).map(Entry::I64)
+                array(view).map(InputArray::I64)
             } else {
-                array(view).map(Entry::F32)
+                array(view).map(InputArray::F32)
             };
             Ok((named.name.as_str(), entry.map_err(|e| e.context(format!("input `{}`", named.name)))?))
         });
         Ok(Self { entries: entries.collect::<Result<_>>()? })
     }
 
-    fn find(&self, name: &str) -> Option<&Entry<'a>> {
+    fn find(&self, name: &str) -> Option<&InputArray<'a>> {
         self.entries.iter().find(|(own, _)| *own == name).map(|(_, entry)| entry)
     }
 
-    fn required(&self, name: &str) -> Result<&Entry<'a>> {
+    fn required(&self, name: &str) -> Result<&InputArray<'a>> {
         self.find(name).ok_or_else(|| {
             let known = self.names().collect::<Vec<_>>().join(", ");
-            Error::invalid(format!("there is no input `{name}`; given are: {known}"))
+            Error::invalid(format!("there is no input `{name}`; the inputs are: {known}"))
         })
     }
 }
 
-/// A checked view as an array in place.
+/// Checks a view and returns it as an array, without a copy.
 fn array<'a, T: Element>(view: &TensorView<'a>) -> Result<ArrayViewD<'a, T>> {
     let (data, layout) = view.elements::<T>().map_err(|e| Error::invalid(e.to_string()))?;
     let shape = IxDyn(layout.shape()).strides(IxDyn(layout.strides()));
-    // SAFETY: `elements` proved the address aligned and not null, the sizes within `isize`, and every element within memory that
-    // is borrowed for 'a.
+    // SAFETY: `elements` checked that the address is aligned and not null, that the sizes fit `isize`, and
+    // that every element lies in memory borrowed for 'a.
     Ok(unsafe { ArrayViewD::from_shape_ptr(shape, data) })
 }
 
@@ -123,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_of_another_type_or_rank_is_named() {
+    fn errors_name_a_missing_input_and_a_wrong_type_or_rank() {
         let (floats, integers) = ([1.0_f32, 2.0], [1_i64, 2]);
         let tensors = [
             NamedTensor { name: "vector".into(), tensor: TensorView::dense(&floats, &[2]) },

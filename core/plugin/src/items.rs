@@ -1,4 +1,4 @@
-//! The training items of an aligner: the items of every modality, the row of each, and which items are pairs.
+//! The training items of an aligner: the items of every modality, their rows, and pairs of items.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -7,12 +7,12 @@ use crate::{AlignSpec, Error, Inputs, Result};
 /// The training items of every modality, in the order of the specification.
 #[derive(Clone, Debug)]
 pub struct TrainingItems<'a> {
-    /// One for each modality.
+    /// The items of each modality.
     pub modalities: Vec<ModalityItems<'a>>,
-    /// The place of the anchor among them, when the recipe names one.
+    /// The index of the anchor modality, if the recipe names one.
     pub anchor: Option<usize>,
-    /// The validation rows, in ascending order: they choose between settings and are not fitted on. Empty when
-    /// the method has to hold out rows itself.
+    /// The validation rows, sorted in ascending order: they select settings and are not fitted on. If it is
+    /// empty, the method has to hold out rows itself.
     pub validation: Vec<usize>,
 }
 
@@ -21,32 +21,33 @@ pub struct TrainingItems<'a> {
 pub struct ModalityItems<'a> {
     /// The modality's name.
     pub name: String,
-    /// Lengths of the encoders' vectors that stand side by side.
+    /// The lengths of the encoders' vectors that are concatenated.
     pub blocks: Vec<usize>,
-    /// Vectors, `[items, dim]`.
+    /// The pooled vectors, `[items, dim]`.
     pub pooled: ArrayView2<'a, f32>,
-    /// The row of each item, in ascending order; a row that holds several items is repeated.
+    /// The row of each item, sorted in ascending order. A row with several items is repeated.
     pub rows: Vec<usize>,
 }
 
-/// Items of two modalities that share a row, as matrices: row i of one belongs to row i of the other.
+/// Pairs of items of two modalities that share a row. Pair i is row i of both matrices.
 #[derive(Clone, Debug)]
 pub struct Pairs {
     /// Vectors of the first modality, `[pairs, dim]`.
     pub first: Array2<f32>,
     /// Vectors of the second modality, `[pairs, dim]`.
     pub second: Array2<f32>,
-    /// The row that each pair comes from, in ascending order.
+    /// The row of each pair, sorted in ascending order.
     pub rows: Vec<usize>,
-    /// The weight of each pair: the weights of one row add up to one.
+    /// The weight of each pair. The weights of one row sum to one.
     pub weights: Vec<f64>,
 }
 
 impl<'a> Inputs<'a> {
-    /// The items of every modality that the specification names.
+    /// Returns the items of every modality in the specification.
     ///
     /// # Errors
-    /// When an array is missing or of another shape, or the rows of a modality are not sorted.
+    /// If an array is missing or has the wrong shape, the rows of a modality are not sorted, or the anchor is
+    /// not a modality.
     pub fn training_items(&self, spec: &AlignSpec) -> Result<TrainingItems<'a>> {
         let modalities = spec.modalities.iter().map(|modality| {
             let name = &modality.name;
@@ -61,18 +62,18 @@ impl<'a> Inputs<'a> {
                 )));
             }
             if rows.windows(2).any(|two| two[0] > two[1]) {
-                return Err(Error::invalid(format!("input `{name}.row`: expected rows in ascending order")));
+                return Err(Error::invalid(format!(
+                    "input `{name}.row`: expected rows sorted in ascending order"
+                )));
             }
             Ok(ModalityItems { name: name.clone(), blocks: modality.blocks.clone(), pooled, rows })
         });
         let modalities = modalities.collect::<Result<Vec<_>>>()?;
         let anchor = match &spec.anchor {
             None => None,
-            Some(anchor) => {
-                Some(modalities.iter().position(|one| one.name == *anchor).ok_or_else(|| {
-                    Error::invalid(format!("the anchor `{anchor}` is none of the modalities"))
-                })?)
-            }
+            Some(anchor) => Some(modalities.iter().position(|one| one.name == *anchor).ok_or_else(|| {
+                Error::invalid(format!("the anchor `{anchor}` is not one of the modalities"))
+            })?),
         };
         let has_validation = self.names().any(|name| name == "validation");
         let mut validation = if has_validation { self.rows("validation")? } else { Vec::new() };
@@ -84,22 +85,24 @@ impl<'a> Inputs<'a> {
     fn rows(&self, name: &str) -> Result<Vec<usize>> {
         let rows = self.integers(name)?;
         let read = |row: &i64| {
-            usize::try_from(*row)
-                .map_err(|_| Error::invalid(format!("input `{name}`: expected rows from 0 on, got {row}")))
+            usize::try_from(*row).map_err(|_| {
+                Error::invalid(format!("input `{name}`: expected rows of at least 0, got {row}"))
+            })
         };
         rows.iter().map(read).collect()
     }
 }
 
 impl TrainingItems<'_> {
-    /// The place of the modality that the others are mapped onto: the anchor, or the last one where none is named.
+    /// Returns the index of the modality that the others are mapped onto: the anchor, or the last one if
+    /// there is no anchor.
     pub fn reference(&self) -> usize {
         self.anchor.unwrap_or_else(|| self.modalities.len().saturating_sub(1))
     }
 
-    /// The pairs of two modalities on the rows that hold both.
+    /// Returns the pairs of two modalities, from the rows that have items of both.
     ///
-    /// A row with p items of one and q of the other gives max(p, q) pairs, in which the items of each take turns.
+    /// A row with p items of one and q of the other gives max(p, q) pairs: the shorter list is repeated.
     pub fn pairs(&self, first: usize, second: usize) -> Pairs {
         let (a, b) = (&self.modalities[first], &self.modalities[second]);
         let mut places: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
@@ -127,7 +130,7 @@ impl TrainingItems<'_> {
     }
 }
 
-/// Every row with the places of its items, in order.
+/// Returns every row with the indices of its items.
 fn groups(rows: &[usize]) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
     let mut start = 0;
     rows.chunk_by(|a, b| a == b).map(move |chunk| {
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn items_that_share_a_row_are_pairs_and_every_row_counts_once() {
+    fn items_that_share_a_row_are_pairs_and_the_weights_of_a_row_sum_to_one() {
         let image = array![[1.0_f32], [2.0], [3.0]];
         let text = array![[10.0_f32, 0.0], [20.0, 0.0], [30.0, 0.0], [40.0, 0.0]];
         let (rows_i, rows_t) = (Array1::from(vec![0_i64, 1, 4]), Array1::from(vec![1_i64, 1, 3, 4]));
@@ -168,14 +171,14 @@ mod tests {
     #[test]
     fn an_unknown_anchor_and_unsorted_rows_are_refused() {
         let (image, text) = (array![[1.0_f32], [2.0]], array![[1.0_f32, 0.0], [0.0, 1.0]]);
-        let (rising, falling) = (Array1::from(vec![0_i64, 1]), Array1::from(vec![1_i64, 0]));
+        let (sorted, unsorted) = (Array1::from(vec![0_i64, 1]), Array1::from(vec![1_i64, 0]));
         let views = |spec: &AlignSpec, rows: &Array1<i64>| {
-            let rows = [("image.row", rising.view().into_dyn()), ("text.row", rows.view().into_dyn())];
+            let rows = [("image.row", sorted.view().into_dyn()), ("text.row", rows.view().into_dyn())];
             let inputs = Inputs::of(&[("image.pooled", image.view()), ("text.pooled", text.view())]);
             inputs.and_integers(&rows).training_items(spec).map(|items| items.reference())
         };
-        assert_eq!(views(&spec(Some("image")), &rising).unwrap(), 0);
-        assert!(views(&spec(Some("sound")), &rising).unwrap_err().message().contains("`sound`"));
-        assert!(views(&spec(None), &falling).unwrap_err().message().contains("`text.row`"));
+        assert_eq!(views(&spec(Some("image")), &sorted).unwrap(), 0);
+        assert!(views(&spec(Some("sound")), &sorted).unwrap_err().message().contains("`sound`"));
+        assert!(views(&spec(None), &unsorted).unwrap_err().message().contains("`text.row`"));
     }
 }

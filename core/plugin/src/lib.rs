@@ -1,7 +1,8 @@
-//! What a plugin author imports: three safe traits, tensors, services and [`export_plugin!`].
+//! The crate for plugin authors: three safe traits, tensors, services and [`export_plugin!`].
 //!
 //! A plugin is a library crate with `crate-type = ["cdylib", "rlib"]`, one or more types that implement
-//! [`Adapter`], [`Aligner`] or [`Fusion`], and [`export_plugin!`] as its last line. This is a whole aligner:
+//! [`Adapter`], [`Aligner`] or [`Fusion`], and [`export_plugin!`] as its last line. This is a complete
+//! aligner:
 //!
 //! ```
 //! use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor};
@@ -38,8 +39,8 @@
 //!     let mean = b.constant("mean", Tensor::f32(&[mean.len()], mean.to_vec())?);
 //!     let first = b.ints("first", &(0..width as i64).collect::<Vec<_>>());
 //!     let centred = b.sub(&x, &mean);
-//!     let kept = b.gather(&centred, &first, 1);
-//!     let z = b.l2_normalise(&kept, -1, 1e-12);
+//!     let columns = b.gather(&centred, &first, 1);
+//!     let z = b.l2_normalise(&columns, -1, 1e-12);
 //!     b.output("z", &z, DType::F32, &[Dim::named("batch"), width.into()]);
 //!     Ok(b.finish()?)
 //! }
@@ -52,7 +53,8 @@
 //! # let modality = |name: &str| chiasm_plugin::AlignModality { name: name.into(), dim: 2, blocks: vec![2] };
 //! # let spec = chiasm_plugin::AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
 //! # let set = chiasm_plugin::json!({ "share": 0.5 });
-//! # let learned = Centre::fit_json(&spec, &data.and_integers(&rows), &set, &Services::detached(0, 1)).unwrap();
+//! # let (data, services) = (data.and_integers(&rows), Services::detached(0, 1));
+//! # let learned = Centre::fit_json(&spec, &data, &set, &services).unwrap();
 //! # assert_eq!(learned.maps[1].outputs()[0].to_string(), "z f32[batch,2]");
 //! # learned.maps[0].verify_learned().unwrap();
 //! ```
@@ -60,16 +62,15 @@
 //! The smallest adapter and the smallest fusion are in the documentation of their traits. `chiasm-kit` holds
 //! what Chiasm's own plugins share: closed forms, networks, encoder tails, and tests.
 //!
-//! No ABI type reaches the author, and no `unsafe`. The macro writes the manifest, from Cargo's environment,
-//! into an ELF section that a host reads without running code, and guards every call. A panic, on a rayon
-//! worker too, becomes an [`Error`] with file and line. An opened adapter that panicked takes no more calls.
-//! rayon keeps to the host's number of threads.
+//! A plugin uses no ABI types and needs no `unsafe`. The macro writes a manifest into an ELF section, which
+//! the host reads without running code, and guards every call. A panic, also on a rayon worker, becomes an
+//! [`Error`] with file and line. An opened adapter that panicked accepts no more calls. rayon uses the host's
+//! number of threads.
 //!
-//! Everything learned is an ONNX graph (see [`graph`]). A plugin does not evaluate its map in the merged
-//! model; the runtime does.
+//! Every learned map is an ONNX graph (see [`graph`]), which the runtime evaluates.
 //!
-//! Refused before the author's code runs: inputs whose shapes do not agree, parameters that are unknown or out
-//! of range, and calls after the host asked the plugin to stop.
+//! These calls are refused before the author's code runs: inputs with inconsistent shapes, unknown parameters
+//! or parameters out of range, and calls after the plugin has been shut down.
 
 mod error;
 mod inputs;
@@ -93,7 +94,7 @@ pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use serde_json::{Value as Json, json};
-pub use services::{Lent, Level, Services};
+pub use services::{Level, ServiceBackend, Services};
 pub use spec::{
     AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality,
     ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind,

@@ -1,4 +1,4 @@
-//! What the host lends for the length of a call.
+//! Services of the host that a plugin may use during a call.
 
 use chiasm_abi::stable::{RResult, RSlice};
 use chiasm_abi::{NamedTensor, ServicesRef};
@@ -8,81 +8,89 @@ use chiasm_objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows}
 use crate::export::{tensor, train};
 use crate::{Code, Error, Result, error};
 
-/// How loud a message is.
+/// The severity of a message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
-    /// Something failed.
+    /// A failure.
     Error = 1,
-    /// The result may disappoint.
+    /// Something that may impair the result.
     Warning = 2,
-    /// Worth knowing.
+    /// Information for the user.
     Info = 3,
-    /// For whoever debugs the plugin.
+    /// Information for debugging the plugin.
     Debug = 4,
 }
 
-/// The host's lent hand. May be used from any of the plugin's threads.
+/// Services of the host. They may be called from any thread of the plugin.
 #[derive(Clone, Copy)]
-pub struct Services<'a>(Lender<'a>);
+pub struct Services<'a>(ServiceSource<'a>);
 
 #[derive(Clone, Copy)]
-enum Lender<'a> {
-    Host(&'a (dyn Lent + 'a)),
-    Nobody { seed: u64, threads: usize },
+enum ServiceSource<'a> {
+    Backend(&'a (dyn ServiceBackend + 'a)),
+    Detached { seed: u64, threads: usize },
 }
 
 impl<'a> Services<'a> {
-    /// Services without a host, for a plugin's own tests: says nothing, never cancels, runs no graph.
+    /// Returns services without a host, for tests of a plugin: messages are dropped, nothing is cancelled,
+    /// and no graph can be run or trained.
     pub fn detached(seed: u64, threads: usize) -> Self {
-        Self(Lender::Nobody { seed, threads })
+        Self(ServiceSource::Detached { seed, threads })
     }
 
-    /// Services of a lender of one's own, for a plugin's own tests with an engine.
-    pub fn of(lender: &'a dyn Lent) -> Self {
-        Self(Lender::Host(lender))
+    /// Returns services of this backend, for tests of a plugin with an engine.
+    pub fn of(backend: &'a dyn ServiceBackend) -> Self {
+        Self(ServiceSource::Backend(backend))
     }
 
-    /// The host's, as they came over the ABI.
+    /// Returns the services that came over the ABI.
     #[doc(hidden)]
-    pub fn from_abi(host: &'a ServicesRef<'_>) -> Self {
-        Self(Lender::Host(host))
+    pub fn from_abi(backend: &'a ServicesRef<'_>) -> Self {
+        Self(ServiceSource::Backend(backend))
     }
 
-    /// Says something to the user.
+    /// Logs a message for the user.
     pub fn log(&self, level: Level, message: &str) {
-        if let Lender::Host(host) = self.0 {
-            host.log(level as u8, message);
+        if let ServiceSource::Backend(backend) = self.0 {
+            backend.log(level as u8, message);
         }
     }
 
-    /// Tells how far the work is. Call it often (every few milliseconds of work); the error is [`Error::cancelled`] when the user
-    /// asked to stop, so `?` is all it takes.
+    /// Reports progress. Call it every few milliseconds of work.
+    ///
+    /// # Errors
+    /// [`Error::cancelled`] if the user asked to stop; return it with `?`.
     pub fn progress(&self, done: u64, total: u64) -> Result<()> {
         match self.0 {
-            Lender::Host(host) => host.progress(done, total),
-            Lender::Nobody { .. } => Ok(()),
+            ServiceSource::Backend(backend) => backend.progress(done, total),
+            ServiceSource::Detached { .. } => Ok(()),
         }
     }
 
-    /// The seed of every random choice: same seed, same bytes.
+    /// Returns the random seed. The same seed must give the same bytes.
     pub fn seed(&self) -> u64 {
         match self.0 {
-            Lender::Host(host) => host.seed(),
-            Lender::Nobody { seed, .. } => seed,
+            ServiceSource::Backend(backend) => backend.seed(),
+            ServiceSource::Detached { seed, .. } => seed,
         }
     }
 
-    /// How many threads to keep busy, at least 1. rayon already keeps to it.
+    /// Returns the number of threads to use, at least 1. rayon is configured with it.
     pub fn threads(&self) -> usize {
         match self.0 {
-            Lender::Host(host) => host.threads(),
-            Lender::Nobody { threads, .. } => threads.max(1),
+            ServiceSource::Backend(backend) => backend.threads(),
+            ServiceSource::Detached { threads, .. } => threads.max(1),
         }
     }
 
-    /// Trains an objective in the host's engine, on the run's device, and gives the weights that did best on the validation rows (the
-    /// starting weights, when nothing beat them). The host shows the progress, writes the curves into the run folder, and goes on
-    /// where a killed run was. The rows are lent, not copied; `options.seed` is the plugin's to set, usually from [`Services::seed`].
+    /// Trains an objective in the host's engine, on the run's device.
+    ///
+    /// Returns the weights with the lowest validation loss, which may be the starting weights. The host shows
+    /// the progress, writes the curves into the run folder, and resumes a killed run from its checkpoint. The
+    /// rows are not copied. The plugin sets `options.seed`, usually to [`Services::seed`].
+    ///
+    /// # Errors
+    /// If the training fails, the user asked to stop, or the services are detached.
     pub fn train(
         &self,
         objective: &Objective,
@@ -90,27 +98,30 @@ impl<'a> Services<'a> {
         options: &TrainingOptions,
     ) -> Result<TrainedWeights> {
         match self.0 {
-            Lender::Host(host) => host.train(objective, rows, options),
-            Lender::Nobody { .. } => {
-                Err(Error::unsupported("there is no engine to train on: these services are detached"))
+            ServiceSource::Backend(backend) => backend.train(objective, rows, options),
+            ServiceSource::Detached { .. } => {
+                Err(Error::unsupported("detached services cannot train; use `Services::of` with a backend"))
             }
         }
     }
 
-    /// Runs a graph in the host's engine on named inputs; gives all its outputs, by name.
+    /// Runs a graph in the host's engine on named inputs. Returns all outputs with their names.
+    ///
+    /// # Errors
+    /// If the engine refuses the graph or the inputs, or the services are detached.
     pub fn run(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
         match self.0 {
-            Lender::Host(host) => host.run(graph, inputs),
-            Lender::Nobody { .. } => {
-                Err(Error::unsupported("there is no engine to run a graph on: these services are detached"))
-            }
+            ServiceSource::Backend(backend) => backend.run(graph, inputs),
+            ServiceSource::Detached { .. } => Err(Error::unsupported(
+                "detached services cannot run a graph; use `Services::of` with a backend",
+            )),
         }
     }
 }
 
-/// Who lends: the host over the ABI, or a stand-in. The methods are those of [`Services`].
-pub trait Lent: Sync {
-    /// As [`Services::log`]; the level as its number.
+/// The implementation behind [`Services`]: the host over the ABI, or a substitute for tests.
+pub trait ServiceBackend: Sync {
+    /// As [`Services::log`], with the level as a number.
     fn log(&self, level: u8, message: &str);
     /// As [`Services::progress`].
     fn progress(&self, done: u64, total: u64) -> Result<()>;
@@ -129,7 +140,7 @@ pub trait Lent: Sync {
     ) -> Result<TrainedWeights>;
 }
 
-impl Lent for ServicesRef<'_> {
+impl ServiceBackend for ServicesRef<'_> {
     fn log(&self, level: u8, message: &str) {
         ServicesRef::log(self, level, message.into());
     }
@@ -167,7 +178,7 @@ impl Lent for ServicesRef<'_> {
             RResult::ROk(outputs) => outputs
                 .iter()
                 .map(|output| {
-                    let read = tensor::read(&output.tensor.view())
+                    let read = tensor::from_abi(&output.tensor.view())
                         .map_err(|e| Error::new(Code::HOST, format!("output `{}`: {e}", output.name)))?;
                     Ok((output.name.to_string(), read))
                 })
@@ -180,7 +191,7 @@ impl Lent for ServicesRef<'_> {
         rows: &TrainingRows<'_>,
         options: &TrainingOptions,
     ) -> Result<TrainedWeights> {
-        train::ask(objective, rows, options, |job| match ServicesRef::train(self, job) {
+        train::request(objective, rows, options, |job| match ServicesRef::train(self, job) {
             RResult::ROk(outcome) => Ok(outcome),
             RResult::RErr(e) => Err(error::from_abi(&e)),
         })

@@ -1,4 +1,4 @@
-//! What host and plugin tell each other about encoders and items. All of it travels as JSON, so fields may be added.
+//! Specifications of encoders, items and fits. They are passed as JSON, so fields may be added.
 
 use std::path::{Path, PathBuf};
 
@@ -7,42 +7,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a value in the pairs table means to an adapter.
+/// The kind of item that an adapter takes: the meaning of a value in the data file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Takes {
-    /// A file's path.
+    /// The path of a file.
     Path,
-    /// The text itself.
+    /// A text.
     Text,
-    /// A row's number in a table that the adapter opened.
+    /// A row number in a table that the adapter opened.
     Row,
 }
 
-/// One raw item.
+/// A raw item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item<'a> {
     /// A file.
     Path(&'a Path),
     /// A text.
     Text(&'a str),
-    /// A row's number.
+    /// A row number.
     Row(usize),
 }
 
-/// Length of one axis of a port: a number, a name, or `null`.
+/// The length of one axis of a port: in JSON a number, a name, or `null`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DimSpec {
-    /// Always this long.
+    /// A fixed length.
     Fixed(usize),
-    /// Free, with a name.
+    /// A free length with a name.
     Named(String),
-    /// Free.
+    /// A free length without a name.
     Unknown,
 }
 
-/// A port of a model.
+/// An input or output of a model.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PortSpec {
     /// Its name.
@@ -50,7 +50,7 @@ pub struct PortSpec {
     /// The type of its elements.
     #[serde(with = "dtype_text")]
     pub dtype: DType,
-    /// Its axes; `None` when even the rank is not known.
+    /// The axes; `None` if the rank is unknown.
     pub dims: Option<Vec<DimSpec>>,
 }
 
@@ -66,44 +66,44 @@ impl From<&Port> for PortSpec {
     }
 }
 
-/// What can be said about a model from its graph alone.
+/// The ports and metadata of a model.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Signature {
-    /// What it takes.
+    /// The inputs.
     pub inputs: Vec<PortSpec>,
-    /// What it gives.
+    /// The outputs.
     pub outputs: Vec<PortSpec>,
-    /// What its maker wrote into it.
+    /// The metadata of the model.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Signature {
-    /// The signature of a graph.
+    /// Returns the signature of a graph.
     pub fn of(graph: &Graph) -> Self {
         let ports = |ports: Vec<Port>| ports.iter().map(PortSpec::from).collect();
         Self { inputs: ports(graph.inputs()), outputs: ports(graph.outputs()), metadata: graph.metadata() }
     }
 }
 
-/// A proposal for an encoder's card, for the user to read and keep.
+/// A proposed card for an encoder, which the user reviews.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Draft {
     /// The card's `[ports]`.
     pub ports: Value,
     /// The card's `[preprocessing]`.
     pub preprocessing: Value,
-    /// Why this adapter thinks so.
+    /// Why the adapter recognised the model.
     pub reason: String,
 }
 
-/// An encoder as its card and its graph describe it.
+/// The description of an encoder, from its card and its graph.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EncoderSpec {
-    /// The encoder's name, for messages.
+    /// The name of the encoder, for messages.
     pub name: String,
-    /// The card's folder: relative paths in the card start here.
+    /// The folder of the card. Relative paths in the card start there.
     pub directory: PathBuf,
     /// The model's inputs.
     pub inputs: Vec<PortSpec>,
@@ -115,67 +115,69 @@ pub struct EncoderSpec {
     pub preprocessing: Value,
 }
 
-/// One tensor that an adapter makes for each item.
+/// A tensor that an adapter makes for each item.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ModelInput {
-    /// The model's input that it goes to.
+    /// The input of the model that it is passed to.
     pub name: String,
     /// The type of its elements.
     #[serde(with = "dtype_text")]
     pub dtype: DType,
-    /// Lengths of one item's axes, without the batch; `None` is ragged: the host pads to the batch's longest.
+    /// The lengths of the axes of one item, without the batch axis. `None` is a variable length: the host
+    /// pads it to the longest in the batch.
     pub dims: Vec<Option<usize>>,
-    /// What a ragged axis is padded with.
+    /// The value that pads an axis of variable length.
     pub pad: f64,
 }
 
-/// What a fusion is asked for.
+/// The specification of a fusion.
 ///
 /// The data of a fit are, for each modality, `<name>.pooled` f32 `[n, pooled_dim]`, `<name>.tokens` f32
-/// `[n, T, token_dim]` for a fusion that reads tokens, and `<name>.mask` f32 `[n, T]`: 1 for a token and 0 for
-/// padding. A row without the modality has a mask of zeros. T is 1 for a fusion that reads no tokens. For a task
-/// there is also `target` f32 `[n, c]`.
+/// `[n, T, token_dim]` for a fusion that reads tokens, and `<name>.mask` f32 `[n, T]`: 1 for a token and 0
+/// for padding. A row without the modality has a mask of zeros. T is 1 for a fusion that reads no tokens. For
+/// a task there is also `target` f32 `[n, c]`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FusionSpec {
-    /// What is merged.
+    /// The modalities, in the recipe's order.
     pub modalities: Vec<Modality>,
-    /// What it is trained for.
+    /// The task to train for, if any.
     pub task: Option<Task>,
 }
 
-/// What an aligner aligns.
+/// The specification of an aligner.
 ///
-/// The data of a fit are, for every modality, `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64 `[items]`, the row that
-/// each item belongs to, in ascending order. Items of different modalities that share a row are pairs. A row may hold several
-/// items of a modality, or none. `validation` i64 `[n]`, when it is there, lists the rows that choose between settings;
-/// the other rows are for fitting. [`crate::Inputs::training_items`] reads all of it.
+/// The data of a fit hold for each modality `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64
+/// `[items]`, the row of each item, sorted in ascending order. Items of different modalities that share a row
+/// are pairs. A row may have several items of a modality, or none. The optional `validation` i64 `[n]` lists
+/// the rows that select settings; the other rows are for fitting. [`crate::Inputs::training_items`] reads
+/// these arrays.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AlignSpec {
-    /// The modalities, in the recipe's order.
+    /// The modalities, in the order of the recipe.
     pub modalities: Vec<AlignModality>,
-    /// The modality that the others are bound to, when the recipe names one.
+    /// The modality that the others are mapped onto, if the recipe names one.
     #[serde(default)]
     pub anchor: Option<String>,
 }
 
-/// A modality that an aligner maps.
+/// A modality of an aligner.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AlignModality {
     /// Its name.
     pub name: String,
     /// Length of a pooled vector.
     pub dim: usize,
-    /// Lengths of the encoders' vectors that stand side by side in a pooled vector; their sum is `dim`.
+    /// The lengths of the encoders' vectors that are concatenated to a pooled vector; their sum is `dim`.
     pub blocks: Vec<usize>,
 }
 
-/// How many modalities an aligner takes.
+/// The number of modalities that an aligner takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ModalityCount {
-    /// At least so many.
+    /// The minimum.
     pub least: usize,
-    /// At most so many; `None` without a limit.
+    /// The maximum; `None` without a limit.
     pub most: Option<usize>,
 }
 
@@ -190,7 +192,7 @@ impl ModalityCount {
     /// Exactly two.
     pub const TWO: Self = Self { least: 2, most: Some(2) };
 
-    /// Whether so many are taken.
+    /// Returns whether the aligner takes this many modalities.
     pub fn contains(self, count: usize) -> bool {
         count >= self.least && self.most.is_none_or(|most| count <= most)
     }
@@ -206,41 +208,41 @@ impl std::fmt::Display for ModalityCount {
     }
 }
 
-/// What a fusion reads beside pooled vectors, and what it can be trained for.
+/// What a fusion reads besides pooled vectors, and the tasks it supports.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FusionNeeds {
     /// Whether it reads tokens and masks.
     pub tokens: bool,
-    /// The kinds of task that it takes; none: it learns without one.
+    /// The kinds of task that it supports; empty if it learns without a task.
     pub tasks: Vec<TaskKind>,
 }
 
-/// What a fusion is trained for.
+/// The task of a fusion.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Task {
     /// Its kind.
     pub kind: TaskKind,
-    /// Names of the target's columns: the classes, the labels or the numbers; empty for retrieval.
+    /// The names of the target's columns: classes, labels or numbers. It is empty for retrieval.
     pub labels: Vec<String>,
 }
 
-/// Kinds of task, by what the columns of `target` are.
+/// The kind of a task, which determines the columns of `target`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
-    /// One column a class, 1 for the right one: also the choice of an answer from a list.
+    /// One column per class, 1 for the correct class. It includes choosing an answer from a list.
     Classification,
-    /// One column a label, 1 where it holds.
+    /// One column per label, 1 if the label applies.
     MultiLabel,
-    /// Numbers.
+    /// One column per number.
     Regression,
-    /// The vector, of unit length, that the fused one shall find.
+    /// The unit vector that the fused vector should retrieve.
     Retrieval,
 }
 
 impl TaskKind {
-    /// Its name in recipes.
+    /// Returns the name in recipes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Classification => "classification",
@@ -252,25 +254,25 @@ impl TaskKind {
 }
 
 impl Task {
-    /// Whether the fused graph answers it with `logits`; retrieval's answer is the fused vector itself.
+    /// Returns whether the fused graph has the output `logits`. Retrieval uses the fused vector itself.
     pub fn has_logits(&self) -> bool {
         self.kind != TaskKind::Retrieval
     }
 }
 
-/// A modality that a fusion merges.
+/// A modality of a fusion.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Modality {
-    /// Its name: the fused graph's inputs are `<name>.pooled` and so on.
+    /// Its name, the prefix of the graph's inputs, as in `<name>.pooled`.
     pub name: String,
     /// Length of a pooled vector.
     pub pooled_dim: usize,
-    /// Length of a token's vector; `None` when there are no tokens.
+    /// Length of a token's vector; `None` without tokens.
     #[serde(default)]
     pub token_dim: Option<usize>,
 }
 
-/// Element types travel by their names.
+/// Serializes element types by name.
 mod dtype_text {
     use super::DType;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -1,4 +1,4 @@
-//! The three things that a plugin may be.
+//! The traits that a plugin implements.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     ModalityCount, ModelInput, Result, Services, Signature, Takes, TrainingItems,
 };
 
-/// Turns raw items of one modality into an encoder's inputs.
+/// Prepares raw items of one modality as inputs of an encoder.
 ///
 /// ```
 /// use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor};
@@ -20,12 +20,12 @@ use crate::{
 /// };
 /// use std::path::Path;
 ///
-/// /// Texts as their number of characters.
+/// /// Represents a text by its number of characters.
 /// pub struct Lengths;
 ///
 /// impl Adapter for Lengths {
 ///     const ID: &'static str = "lengths";
-///     const DOC: &'static str = "Texts as their number of characters.";
+///     const DOC: &'static str = "Represents a text by its number of characters.";
 ///
 ///     fn takes() -> Takes {
 ///         Takes::Text
@@ -48,7 +48,7 @@ use crate::{
 ///         Ok(vec![Tensor::f32(&[1], vec![text.chars().count() as f32])?])
 ///     }
 ///
-///     // The model has an output `features` [batch, 1]: it is the pooled vector and the only token.
+///     // The output `features` [batch, 1] of the model is the pooled vector and the only token.
 ///     fn tail(&self) -> Result<Graph> {
 ///         let (batch, one) = (Dim::named("batch"), Dim::Fixed(1));
 ///         let mut b = Builder::new("tail");
@@ -69,46 +69,50 @@ use crate::{
 /// # assert_eq!(Lengths.tail().unwrap().outputs().len(), 3);
 /// ```
 pub trait Adapter: Send + Sync + Sized + 'static {
-    /// What a card's `adapter = "..."` says: lower-case letters, digits, `-`.
+    /// The value of `adapter` in a card: lower-case letters, digits and `-`.
     const ID: &'static str;
-    /// One sentence.
+    /// A description in one sentence.
     const DOC: &'static str;
 
-    /// What the pairs table's value means.
+    /// Returns the kind of item that the adapter takes.
     fn takes() -> Takes;
 
-    /// Proposes a card for a model that looks like one of its own; `None` when it does not.
+    /// Proposes a card for a model, or returns `None` if the adapter does not recognise it.
     fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>>;
 
-    /// Opens the adapter for one encoder. Everything wrong with the card is found here, not at the first item.
+    /// Opens the adapter for one encoder.
+    ///
+    /// # Errors
+    /// If the card has any mistake: it must not be reported only at the first item.
     fn open(spec: &EncoderSpec, services: &Services<'_>) -> Result<Self>;
 
-    /// The tensors that `prepare` makes, in its order.
+    /// Returns the tensors that `prepare` makes, in the same order.
     fn inputs(&self) -> Vec<ModelInput>;
 
-    /// One raw item as one tensor per input, without a batch axis. Called from several threads at once.
+    /// Prepares one raw item: one tensor per input, without a batch axis. It is called from several threads
+    /// at once.
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>>;
 
-    /// How many rows there are, for an adapter that takes [`Takes::Row`]; `None` for the others.
+    /// Returns the number of rows for an adapter that takes [`Takes::Row`], and `None` for others.
     fn rows(&self) -> Option<usize> {
         None
     }
 
-    /// The graph behind the encoder. Inputs: ports of the model, by name. Outputs: `tokens` f32 `[batch, T, D]`, `mask` f32
-    /// `[batch, T]` (0 or 1), `pooled` f32 `[batch, D]`.
+    /// Returns the graph that follows the encoder. Its inputs are ports of the model, by name. Its outputs
+    /// are `tokens` f32 `[batch, T, D]`, `mask` f32 `[batch, T]` (0 or 1) and `pooled` f32 `[batch, D]`.
     fn tail(&self) -> Result<Graph>;
 }
 
-/// Learns a map of every modality into one shared space.
+/// Fits a map of every modality into one shared space.
 pub trait Aligner: Send + Sync + 'static {
-    /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
+    /// The value of `plugin` in a recipe: lower-case letters, digits and `-`.
     const ID: &'static str;
-    /// One sentence.
+    /// A description in one sentence.
     const DOC: &'static str;
-    /// What the recipe may set in `[align]`; [`NoParameters`](crate::NoParameters) where there is nothing.
+    /// The parameters in the recipe's `[align]`; [`NoParameters`](crate::NoParameters) if there are none.
     type Parameters: Parameters;
 
-    /// How many modalities it takes with these parameters. The default is two or more.
+    /// Returns the number of modalities that it takes with these parameters. The default is two or more.
     fn takes(parameters: &Self::Parameters) -> ModalityCount {
         let _ = parameters;
         ModalityCount::default()
@@ -117,17 +121,17 @@ pub trait Aligner: Send + Sync + 'static {
     /// Fits on the training items of every modality. The parameters have been checked.
     ///
     /// # Errors
-    /// When the items cannot be fitted, a parameter does not suit them, or the host asked to stop.
+    /// If the items cannot be fitted, a parameter does not suit them, or the host asked to stop.
     fn fit(
         items: &TrainingItems<'_>,
         parameters: Self::Parameters,
         services: &Services<'_>,
     ) -> Result<Learned>;
 
-    /// Reads the items and the parameters, then fits. The host calls it; a plugin's tests may.
+    /// Reads the items and the parameters, then fits. The host calls it; tests of a plugin may call it.
     ///
     /// # Errors
-    /// When the items or the parameters are not as they must be, or the fit fails.
+    /// If the items or the parameters are invalid, or the fit fails.
     fn fit_json(
         spec: &AlignSpec,
         data: &Inputs<'_>,
@@ -139,18 +143,18 @@ pub trait Aligner: Send + Sync + 'static {
     }
 }
 
-/// Learns or builds a map from several modalities into one vector, and perhaps the answer to a task.
+/// Fits or builds a graph from several modalities to one vector, and to the logits of a task if there is one.
 ///
 /// ```
 /// use chiasm_plugin::graph::{Builder, DType, Dim};
 /// use chiasm_plugin::{Error, Fused, Fusion, FusionSpec, Inputs, NoParameters, Result, Services, json};
 ///
-/// /// The sum of the pooled vectors.
-/// pub struct Sum;
+/// /// Sums the pooled vectors.
+/// pub struct SumOfVectors;
 ///
-/// impl Fusion for Sum {
+/// impl Fusion for SumOfVectors {
 ///     const ID: &'static str = "sum";
-///     const DOC: &'static str = "The sum of the pooled vectors.";
+///     const DOC: &'static str = "Sums the pooled vectors.";
 ///     type Parameters = NoParameters;
 ///
 ///     fn fit(spec: &FusionSpec, _: &Inputs<'_>, _: NoParameters, _: &Services<'_>) -> Result<Fused> {
@@ -169,24 +173,24 @@ pub trait Aligner: Send + Sync + 'static {
 ///     }
 /// }
 ///
-/// chiasm_plugin::export_plugin! { fusions: [Sum] }
+/// chiasm_plugin::export_plugin! { fusions: [SumOfVectors] }
 /// # let one = |name: &str| chiasm_plugin::Modality { name: name.into(), pooled_dim: 2, token_dim: None };
 /// # let spec = FusionSpec { modalities: vec![one("a"), one("b")], task: None };
 /// # let services = Services::detached(0, 1);
-/// # let fused = Sum::fit(&spec, &Inputs::of(&[]), NoParameters {}, &services).unwrap();
+/// # let fused = SumOfVectors::fit(&spec, &Inputs::of(&[]), NoParameters {}, &services).unwrap();
 /// # assert_eq!(fused.graph.outputs()[0].to_string(), "fused f32[batch,2]");
 /// ```
 pub trait Fusion: Send + Sync + 'static {
-    /// What a recipe's `plugin = "..."` says: lower-case letters, digits, `-`.
+    /// The value of `plugin` in a recipe: lower-case letters, digits and `-`.
     const ID: &'static str;
-    /// One sentence.
+    /// A description in one sentence.
     const DOC: &'static str;
 
-    /// What the recipe may set in `[fuse]`; [`NoParameters`](crate::NoParameters) where there is nothing.
+    /// The parameters in the recipe's `[fuse]`; [`NoParameters`](crate::NoParameters) if there are none.
     type Parameters: Parameters;
 
-    /// What it reads beside pooled vectors with these parameters, and the tasks that it can be trained for. The
-    /// default is none of them.
+    /// Returns whether it reads tokens with these parameters, and the tasks it supports. By default it reads
+    /// no tokens and supports no task.
     fn needs(parameters: &Self::Parameters) -> FusionNeeds {
         let _ = parameters;
         FusionNeeds::default()
@@ -195,7 +199,7 @@ pub trait Fusion: Send + Sync + 'static {
     /// Fits on training rows only. [`FusionSpec`] lists what `data` holds. The parameters have been checked.
     ///
     /// # Errors
-    /// When the data cannot be fitted, a parameter does not suit them, or the host asked to stop.
+    /// If the data cannot be fitted, a parameter does not suit them, or the host asked to stop.
     fn fit(
         spec: &FusionSpec,
         data: &Inputs<'_>,
@@ -203,10 +207,10 @@ pub trait Fusion: Send + Sync + 'static {
         services: &Services<'_>,
     ) -> Result<Fused>;
 
-    /// Reads the parameters, then fits. The host calls it; a plugin's tests may.
+    /// Reads the parameters, then fits. The host calls it; tests of a plugin may call it.
     ///
     /// # Errors
-    /// When the parameters are not as they must be, or the fit fails.
+    /// If the parameters are invalid, or the fit fails.
     fn fit_json(
         spec: &FusionSpec,
         data: &Inputs<'_>,
@@ -217,10 +221,10 @@ pub trait Fusion: Send + Sync + 'static {
     }
 }
 
-/// Reads and checks parameters from a JSON object; `null` reads as an object without keys.
+/// Reads and checks parameters from a JSON object. `null` is read as an empty object.
 ///
 /// # Errors
-/// [`Error::invalid`] with the parameter, what was expected and what was given.
+/// [`Error::invalid`] with the parameter, the expected value and the given one.
 pub fn read_parameters<P: Parameters>(parameters: &Value) -> Result<P> {
     read(parameters).map_err(|e| Error::invalid(e.to_string()))
 }

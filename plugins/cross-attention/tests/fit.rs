@@ -11,7 +11,7 @@ use chiasm_cross_attention::CrossAttentionFusion;
 use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array2, Array3, Axis};
 use chiasm_plugin::{
-    Fused, Fusion, FusionSpec, Inputs, Json, Lent, Modality, Result, Services, Task, TaskKind, json,
+    Fused, Fusion, FusionSpec, Inputs, Json, Modality, Result, ServiceBackend, Services, Task, TaskKind, json,
 };
 use common::TestHost;
 

@@ -1,4 +1,4 @@
-//! `chiasm.adapter/1`: raw items of one modality become an encoder's inputs.
+//! `chiasm.adapter/1`: prepares raw items of one modality as inputs of an encoder.
 
 use abi_stable::std_types::{RBox, ROption, RSlice, RStr, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
@@ -6,47 +6,47 @@ use abi_stable::{StableAbi, sabi_trait};
 use super::Reply;
 use crate::{OwnedTensor, ServicesRef};
 
-/// What an item's bytes are; open, as [`Code`](crate::Code) is.
+/// The kind of a raw item. A minor version may add kinds.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ItemKind(pub u32);
 
 impl ItemKind {
-    /// The bytes are a file's path, as the operating system spells it.
+    /// The bytes are the path of a file, in the encoding of the operating system.
     pub const PATH: Self = ItemKind(1);
     /// The bytes are UTF-8 text.
     pub const TEXT: Self = ItemKind(2);
-    /// The number is a row's; there are no bytes.
+    /// The item is a row number, without bytes.
     pub const ROW: Self = ItemKind(3);
 }
 
-/// One raw item, borrowed.
+/// A borrowed raw item.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct Item<'a> {
-    /// What it is.
+    /// The kind of the item.
     pub kind: ItemKind,
-    /// The path's or the text's bytes.
+    /// The bytes of the path or the text.
     pub bytes: RSlice<'a, u8>,
-    /// The row's number.
+    /// The row number.
     pub row: u64,
 }
 
-/// An adapter opened for one encoder. Called from several threads at once.
+/// An adapter opened for one encoder. It may be called from several threads at once.
 #[sabi_trait]
 pub trait AdapterObject: Send + Sync {
-    /// The tensors that `prepare` makes, as a JSON list.
+    /// Returns a description of the tensors that `prepare` makes, as a JSON list.
     fn inputs(&self) -> Reply<RString>;
-    /// One raw item as one tensor per input, without a batch axis.
+    /// Prepares one raw item: one tensor per input, without a batch axis.
     fn prepare(&self, item: Item<'_>) -> Reply<RVec<OwnedTensor>>;
-    /// How many rows there are to number, for an adapter that takes rows.
+    /// Returns the number of rows, for an adapter that takes rows.
     fn rows(&self) -> Reply<ROption<u64>>;
-    /// The graph behind the encoder, as ONNX bytes.
+    /// Returns the graph that follows the encoder, as ONNX bytes.
     #[sabi(last_prefix_field)]
     fn tail(&self) -> Reply<RVec<u8>>;
 }
 
-/// An opened adapter, owned by the host, dropped by the plugin's code.
+/// An opened adapter. The host owns it; the plugin's code drops it.
 pub type AdapterBox = AdapterObject_TO<'static, RBox<()>>;
 
 /// The functions of `chiasm.adapter/1`.
@@ -54,11 +54,12 @@ pub type AdapterBox = AdapterObject_TO<'static, RBox<()>>;
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = AdapterModule_Ref)))]
 pub struct AdapterModule {
-    /// What the adapter of this id takes: `path`, `text` or `row`.
+    /// Returns the kind of item that the adapter takes: `path`, `text` or `row`.
     pub takes: extern "C" fn(id: RStr<'_>) -> Reply<RString>,
-    /// A draft card for a model (its signature as JSON) in a directory, as JSON; `null` when it is not one of its own.
+    /// Returns a draft card as JSON, from the signature of a model (JSON) and its directory; `null` if the
+    /// adapter does not recognise the model.
     pub draft: extern "C" fn(id: RStr<'_>, signature: RStr<'_>, directory: RSlice<'_, u8>) -> Reply<RString>,
-    /// Opens the adapter for an encoder (its specification as JSON).
+    /// Opens the adapter for an encoder, whose specification is JSON.
     #[sabi(last_prefix_field)]
     pub open: extern "C" fn(id: RStr<'_>, spec: RStr<'_>, services: &ServicesRef<'_>) -> Reply<AdapterBox>,
 }

@@ -1,4 +1,5 @@
-//! `chiasm.fusion/2`: vectors, or tokens, of several modalities become one vector, and perhaps the answer to a task.
+//! `chiasm.fusion/2`: fits a graph from the vectors or tokens of several modalities to one vector, and to the
+//! logits of a task if there is one.
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RStr, RString};
@@ -11,12 +12,12 @@ use crate::ServicesRef;
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = FusionModule_Ref)))]
 pub struct FusionModule {
-    /// The parameters of the fusion of this id, as a JSON list of `{name, type, range, default, doc}`.
+    /// Returns the parameters of the fusion as a JSON list of `{name, type, range, default, doc}`.
     pub parameters: extern "C" fn(id: RStr<'_>) -> Reply<RString>,
-    /// Checks the parameters, a JSON object, of the fusion of this id. Returns what it reads and learns with
-    /// them, as a JSON object `{tokens, tasks}`.
+    /// Checks the parameters, a JSON object. Returns whether the fusion reads tokens with them and the tasks
+    /// it supports, as a JSON object `{tokens, tasks}`.
     pub needs: extern "C" fn(id: RStr<'_>, parameters: RStr<'_>) -> Reply<RString>,
-    /// Fits or builds; the outcome's graph is `fused`.
+    /// Fits or builds the fusion. The outcome has one graph, `fused`.
     #[sabi(last_prefix_field)]
     pub fit: extern "C" fn(job: FitJob<'_>, services: &ServicesRef<'_>) -> Reply<Outcome>,
 }

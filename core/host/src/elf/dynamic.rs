@@ -1,14 +1,14 @@
-//! The dynamic entries: the tables that the loader walks, and the places that it writes.
+//! Checks the dynamic entries: the tables that the loader reads and the addresses that it writes.
 
 use object::LittleEndian as LE;
 use object::elf;
 use object::pod;
 use object::read::elf::{Dyn, ProgramHeader, SectionHeader};
 
-use super::library::{Library, Section};
+use super::library::{ElfLibrary, Section};
 use super::segments;
 
-/// Entries that are a table's address: its sections' type, and the entry that holds its size.
+/// Entries that hold the address of a table, the type of its sections, and the entry that holds its size.
 const TABLES: [(elf::DynamicTag, elf::SectionType, Option<elf::DynamicTag>); 15] = [
     (elf::DT_STRTAB, elf::SHT_STRTAB, Some(elf::DT_STRSZ)),
     (elf::DT_SYMTAB, elf::SHT_DYNSYM, None),
@@ -27,7 +27,7 @@ const TABLES: [(elf::DynamicTag, elf::SectionType, Option<elf::DynamicTag>); 15]
     (elf::DT_VERDEF, elf::SHT_GNU_VERDEF, None),
 ];
 
-/// Entries that have one right value on a 64-bit machine.
+/// Entries with a fixed value on a 64-bit machine.
 const FIXED: [(elf::DynamicTag, u64); 4] = [
     (elf::DT_RELAENT, size_of::<elf::Rela64<LE>>() as u64),
     (elf::DT_SYMENT, size_of::<elf::Sym64<LE>>() as u64),
@@ -35,7 +35,7 @@ const FIXED: [(elf::DynamicTag, u64); 4] = [
     (elf::DT_PLTREL, elf::DT_RELA.0 as u64),
 ];
 
-/// Entries that are checked in their own way, or cannot do harm.
+/// Entries that are checked elsewhere or are harmless.
 const OTHERS: [elf::DynamicTag; 8] = [
     elf::DT_NEEDED,
     elf::DT_SONAME,
@@ -49,14 +49,14 @@ const OTHERS: [elf::DynamicTag; 8] = [
 
 type Entries<'a> = &'a [elf::Dyn64<LE>];
 
-/// Whether the dynamic entries and the sections say the same, and every relocation writes where it may.
-pub(super) fn agree(library: &Library<'_>) -> Result<(), String> {
+/// Checks that the dynamic entries match the sections, and that every relocation writes to writable memory.
+pub(super) fn check_consistency(library: &ElfLibrary<'_>) -> Result<(), String> {
     let entries = library.segments.iter().find_map(|one| one.dynamic(LE, library.bytes).transpose());
-    let entries = entries.ok_or("it has no dynamic section, so it is no shared library")?;
+    let entries = entries.ok_or("it has no dynamic section, so it is not a shared library")?;
     let entries = entries.map_err(|e| format!("its dynamic section is damaged: {e}"))?;
-    // The loader stops at the first null entry, and does not look for the section's end.
+    // The loader stops at the first null entry, not at the end of the section.
     let end = entries.iter().position(|entry| entry.tag(LE) == elf::DT_NULL);
-    let entries = &entries[..end.ok_or("its dynamic section has no end")?];
+    let entries = &entries[..end.ok_or("its dynamic section has no terminating null entry")?];
     check_values(entries)?;
     check_tables(entries, library)?;
     for (tag, _, _) in TABLES.iter().filter(|(_, kind, _)| *kind == elf::SHT_RELA) {
@@ -73,7 +73,7 @@ fn value(entries: Entries<'_>, tag: elf::DynamicTag) -> Option<u64> {
     entries.iter().find(|entry| entry.tag(LE) == tag).map(|entry| entry.val(LE))
 }
 
-/// Each entry is known, there once, and of a possible value.
+/// Checks that each entry is known, occurs once, and has a valid value.
 fn check_values(entries: Entries<'_>) -> Result<(), String> {
     let strings = value(entries, elf::DT_STRSZ).unwrap_or_default();
     for (i, entry) in entries.iter().enumerate() {
@@ -84,14 +84,17 @@ fn check_values(entries: Entries<'_>) -> Result<(), String> {
         let again = tag != elf::DT_NEEDED && entries[..i].iter().any(|other| other.tag(LE) == tag);
         let wrong = FIXED.iter().any(|(fixed, right)| *fixed == tag && *right != value);
         if !known || again || wrong || entry.is_string(LE) && value >= strings {
-            return Err(format!("its dynamic entry {:#x} makes no sense (value {value:#x})", tag.0));
+            return Err(format!(
+                "its dynamic entry {:#x} is unknown, repeated or invalid (value {value:#x})",
+                tag.0
+            ));
         }
     }
     Ok(())
 }
 
-/// Each table's address and size are those of a section of its type, and no such section is left out.
-fn check_tables(entries: Entries<'_>, library: &Library<'_>) -> Result<(), String> {
+/// Checks that each table is a section of its type, and that every such section is listed as a table.
+fn check_tables(entries: Entries<'_>, library: &ElfLibrary<'_>) -> Result<(), String> {
     for (tag, kind, size) in TABLES {
         let Some(address) = value(entries, tag) else { continue };
         let size = size.map(|size| value(entries, size).unwrap_or_default());
@@ -122,9 +125,9 @@ fn check_tables(entries: Entries<'_>, library: &Library<'_>) -> Result<(), Strin
     Ok(())
 }
 
-/// Each relocation writes one word of writable memory, and names a symbol that there is. The first `relative` only add the
-/// library's address, and the loader does not look at their type.
-fn check_relocations(section: &Section, relative: u64, library: &Library<'_>) -> Result<(), String> {
+/// Checks that each relocation writes one word of writable memory and refers to an existing symbol. The first
+/// `relative` ones must be of the relative type, because the loader does not read their type.
+fn check_relocations(section: &Section, relative: u64, library: &ElfLibrary<'_>) -> Result<(), String> {
     let symbols = library.loaded_sections().find(|one| one.sh_type(LE) == elf::SHT_DYNSYM);
     let symbols = symbols.map_or(0, |one| one.sh_size(LE) / size_of::<elf::Sym64<LE>>() as u64);
     let bytes = section.data(LE, library.bytes).map_err(|e| e.to_string())?;
@@ -140,13 +143,13 @@ fn check_relocations(section: &Section, relative: u64, library: &Library<'_>) ->
         });
         let early = (i as u64) < relative;
         if !writable || symbol >= symbols.max(1) || !KINDS.contains(&kind) || early && kind != RELATIVE {
-            return Err(format!("its relocation {i} (type {kind}, at {place:#x}) makes no sense"));
+            return Err(format!("its relocation {i} (type {kind}, at {place:#x}) is invalid"));
         }
     }
     Ok(())
 }
 
-/// `R_*_RELATIVE`, and every type that a linker leaves to the loader.
+/// `R_*_RELATIVE`, and every relocation type that the loader processes.
 #[cfg(target_arch = "x86_64")]
 const RELATIVE: u64 = 8;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! A library's two tables of contents.
+//! The parsed tables of an ELF library.
 
 use object::LittleEndian as LE;
 use object::elf;
@@ -8,15 +8,15 @@ pub(super) type Header = elf::FileHeader64<LE>;
 pub(super) type Segment = elf::ProgramHeader64<LE>;
 pub(super) type Section = elf::SectionHeader64<LE>;
 
-/// A library's two tables of contents.
-pub(super) struct Library<'a> {
+/// The segments and sections of an ELF library.
+pub(super) struct ElfLibrary<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) segments: &'a [Segment],
     pub(super) sections: SectionTable<'a, Header>,
 }
 
-impl<'a> Library<'a> {
-    /// The sections that are in memory when the library is loaded.
+impl<'a> ElfLibrary<'a> {
+    /// Returns the sections that are in memory once the library is loaded.
     pub(super) fn loaded_sections(&self) -> impl Iterator<Item = &'a Section> {
         self.sections.iter().filter(|section| section.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0)
     }

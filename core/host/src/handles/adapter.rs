@@ -1,4 +1,4 @@
-//! An adapter of a plugin, and the same once opened for an encoder.
+//! Adapters of plugins, before and after they are opened for an encoder.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,14 +9,14 @@ use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind,
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_plugin::export::tensor;
 
-use super::{Answer, aligner::with_services, kept};
-use crate::load::Loaded;
+use super::{ReplyReader, aligner::with_services, required_module};
+use crate::load::LoadedModules;
 use crate::{
     Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, Result, Signature,
     Takes, verify,
 };
 
-/// Drafts cards, and opens adapters.
+/// An adapter of a plugin: it drafts cards and is opened for encoders.
 #[derive(Clone)]
 pub struct AdapterFactory {
     id: String,
@@ -26,133 +26,142 @@ pub struct AdapterFactory {
 }
 
 impl AdapterFactory {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: Loaded) -> Result<Self> {
-        let module = kept(loaded.adapters, id, "adapter", &tag)?;
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
+        let module = required_module(loaded.adapters, id, "adapter", &tag)?;
         Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
     }
 
-    /// The plugin that it belongs to.
+    /// Returns the plugin that it belongs to.
     pub fn plugin(&self) -> &PluginTag {
         &self.tag
     }
 
-    /// The hash of the plugin's file, as it was loaded.
+    /// Returns the SHA-256 digest of the plugin's file as it was loaded.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }
 
-    /// What a value in the pairs table means to it.
+    /// Returns the kind of item that it takes.
     pub fn takes(&self) -> Result<Takes> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        let text = answer.take(self.module.takes()(self.id.as_str().into()))?;
-        answer.json(&text, "kinds of item")
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
+        let text = reader.take(self.module.takes()(self.id.as_str().into()))?;
+        reader.json(&text, "kinds of item")
     }
 
-    /// A draft card for a model in a directory; `None` when the model is not of its kind.
+    /// Returns a draft card for a model in a directory, or `None` if the adapter does not recognise the
+    /// model.
     pub fn draft(&self, signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Draft };
-        let signature = answer.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Draft };
+        let signature = reader.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
         let directory = RSlice::from_slice(directory.as_os_str().as_bytes());
-        let draft = answer.take(self.module.draft()(
+        let draft = reader.take(self.module.draft()(
             self.id.as_str().into(),
             signature.as_str().into(),
             directory,
         ))?;
-        answer.json(&draft, "drafts")
+        reader.json(&draft, "drafts")
     }
 
-    /// Opens it for an encoder. What the card has wrong is found here.
-    pub fn open(&self, spec: &EncoderSpec, services: &dyn HostServices) -> Result<Adapter> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Open };
+    /// Opens the adapter for an encoder.
+    ///
+    /// # Errors
+    /// If the card or the plugin is faulty, or the adapter's tensors do not match the model's inputs.
+    pub fn open(&self, spec: &EncoderSpec, services: &dyn HostServices) -> Result<AdapterInstance> {
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Open };
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Open, message).of(&self.tag);
         verify::utf8(&spec.directory).map_err(fail)?;
         let json = serde_json::to_string(spec).map_err(|e| fail(e.to_string()))?;
-        let object = with_services(&answer, services, |services| {
+        let object = with_services(&reader, services, |services| {
             self.module.open()(self.id.as_str().into(), json.as_str().into(), services)
         })?;
-        let inputs: Vec<ModelInput> = answer.json(&answer.take(object.inputs())?, "inputs")?;
-        answer.check(fits(&inputs, spec))?;
-        Ok(Adapter { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
+        let inputs: Vec<ModelInput> = reader.json(&reader.take(object.inputs())?, "inputs")?;
+        reader.check(check_inputs(&inputs, spec))?;
+        Ok(AdapterInstance { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
     }
 }
 
-/// An adapter opened for one encoder. May be used from several threads at once.
-pub struct Adapter {
+/// An adapter opened for one encoder. It may be used from several threads at once.
+pub struct AdapterInstance {
     tag: Arc<PluginTag>,
     object: AdapterBox,
     spec: EncoderSpec,
     inputs: Vec<ModelInput>,
 }
 
-impl Adapter {
-    /// The tensors that `prepare` makes, in its order.
+impl AdapterInstance {
+    /// Returns the tensors that `prepare` makes, in the same order.
     pub fn inputs(&self) -> &[ModelInput] {
         &self.inputs
     }
 
-    /// How many rows there are to number, for an adapter that takes rows.
+    /// Returns the number of rows, for an adapter that takes rows.
     pub fn rows(&self) -> Result<Option<u64>> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Open };
-        answer.take(self.object.rows()).map(Into::into)
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Open };
+        reader.take(self.object.rows()).map(Into::into)
     }
 
-    /// One raw item as one tensor per input, without a batch axis, in memory of the host's.
+    /// Prepares one raw item: one tensor per input, without a batch axis, copied to the host's memory.
     pub fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
-        let lent = self.prepare_lent(item)?;
-        let mut tensors = Vec::with_capacity(lent.len());
-        for tensor in &lent {
+        let borrowed = self.prepare_borrowed(item)?;
+        let mut tensors = Vec::with_capacity(borrowed.len());
+        for tensor in &borrowed {
             tensors.push(self.prepared().check(tensor.to_tensor())?);
         }
         Ok(tensors)
     }
 
-    /// The same where the plugin made it: nothing is copied, and the plugin frees it when it is dropped.
-    pub fn prepare_lent(&self, item: Item<'_>) -> Result<Vec<LentTensor>> {
-        let answer = self.prepared();
+    /// Prepares one raw item as [`AdapterInstance::prepare`] does, but in the plugin's memory, without a
+    /// copy.
+    pub fn prepare_borrowed(&self, item: Item<'_>) -> Result<Vec<PluginTensor>> {
+        let reader = self.prepared();
         let raw = match item {
             Item::Path(path) => raw(ItemKind::PATH, path.as_os_str().as_bytes(), 0),
             Item::Text(text) => raw(ItemKind::TEXT, text.as_bytes(), 0),
             Item::Row(row) => raw(ItemKind::ROW, &[], row as u64),
         };
-        let tensors = answer.take(self.object.prepare(raw))?;
+        let tensors = reader.take(self.object.prepare(raw))?;
         if tensors.len() != self.inputs.len() {
-            let message = format!("it made {} tensors, expected {}", tensors.len(), self.inputs.len());
-            return answer.check(Err(message));
+            let message = format!("expected {} tensors, got {}", self.inputs.len(), tensors.len());
+            return reader.check(Err(message));
         }
-        // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
-        let mut lent = Vec::with_capacity(tensors.len());
+        // Not `collect`: through `Result` it does not know the capacity, and this runs once per item.
+        let mut borrowed = Vec::with_capacity(tensors.len());
         for (tensor, input) in tensors.into_iter().zip(&self.inputs) {
-            lent.push(answer.check(LentTensor::new(tensor, input))?);
+            borrowed.push(reader.check(PluginTensor::new(tensor, input))?);
         }
-        Ok(lent)
+        Ok(borrowed)
     }
 
-    /// The graph behind the encoder, checked: its inputs are ports of the model or of this adapter, its outputs tokens, mask and pooled.
+    /// Returns the graph that follows the encoder. Its inputs are ports of the model or tensors of this
+    /// adapter; its outputs are `tokens`, `mask` and `pooled`.
+    ///
+    /// # Errors
+    /// If the plugin fails or the graph is invalid.
     pub fn tail(&self) -> Result<Graph> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Tail };
-        let bytes = answer.take(self.object.tail())?;
-        let graph = answer.check(verify::graph(&bytes, "tail"))?;
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Tail };
+        let bytes = reader.take(self.object.tail())?;
+        let graph = reader.check(verify::graph(&bytes, "tail"))?;
         let own: Vec<Port> = self
             .inputs
             .iter()
             .map(|input| Port { name: input.name.clone(), dtype: input.dtype, dims: None })
             .collect();
-        answer.check(verify::tail(&graph, &self.spec, &own))?;
+        reader.check(verify::tail(&graph, &self.spec, &own))?;
         Ok(graph)
     }
 
-    fn prepared(&self) -> Answer<'_> {
-        Answer { tag: &self.tag, phase: Phase::Prepare }
+    fn prepared(&self) -> ReplyReader<'_> {
+        ReplyReader { tag: &self.tag, phase: Phase::Prepare }
     }
 }
 
-/// A tensor in the plugin's memory, checked once.
-pub struct LentTensor {
+/// A checked tensor in the plugin's memory. The plugin frees it when it is dropped.
+pub struct PluginTensor {
     tensor: OwnedTensor,
     dtype: DType,
 }
 
-impl LentTensor {
+impl PluginTensor {
     fn new(tensor: OwnedTensor, input: &ModelInput) -> Result<Self, String> {
         let fail = |e: &dyn std::fmt::Display| format!("its tensor for `{}`: {e}", input.name);
         let view = tensor.view();
@@ -166,41 +175,42 @@ impl LentTensor {
                 .all(|(got, expected)| expected.is_none_or(|length| length == *got));
         if dtype != input.dtype || !long {
             return Err(format!(
-                "its tensor for `{}` is {dtype} {shape:?}, expected {} {:?}",
+                "its tensor for `{}`: expected {} {:?}, got {dtype} {shape:?}",
                 input.name, input.dtype, input.dims
             ));
         }
         Ok(Self { tensor, dtype })
     }
 
-    /// The type of its elements.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Lengths of its axes.
+    /// Returns the lengths of the axes.
     pub fn shape(&self) -> Vec<usize> {
         self.tensor.view().layout().map_or_else(|_| Vec::new(), |layout| layout.shape().to_vec())
     }
 
-    /// Its elements in row-major order, when they are `f32`.
+    /// Returns the elements in row-major order, or `None` if they are not `f32`.
     pub fn as_f32(&self) -> Option<&[f32]> {
         self.tensor.view().slice::<f32>().ok().map(|(values, _)| values)
     }
 
-    /// Its elements in row-major order, when they are `i64`.
+    /// Returns the elements in row-major order, or `None` if they are not `i64`.
     pub fn as_i64(&self) -> Option<&[i64]> {
         self.tensor.view().slice::<i64>().ok().map(|(values, _)| values)
     }
 
-    /// A copy in the host's memory.
+    /// Copies the tensor to the host's memory.
     fn to_tensor(&self) -> Result<Tensor, String> {
-        tensor::read(&self.tensor.view()).map_err(|e| e.to_string())
+        tensor::from_abi(&self.tensor.view()).map_err(|e| e.to_string())
     }
 }
 
-/// Whether the model has the inputs that an adapter makes, of that type and rank. A model without ports (precomputed vectors) takes any.
-fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
+/// Checks that the model has the inputs that an adapter makes, with their type and rank. A model without
+/// ports (precomputed vectors) takes any.
+fn check_inputs(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
     if spec.inputs.is_empty() {
         return Ok(());
     }
@@ -208,7 +218,7 @@ fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
         let port = spec.inputs.iter().find(|port| port.name == input.name).ok_or_else(|| {
             let names = spec.inputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
             format!(
-                "it makes `{}`, which the model `{}` does not take; that takes: {names}",
+                "it makes `{}`, which is not an input of the model `{}`; the inputs are: {names}",
                 input.name, spec.name
             )
         })?;
@@ -225,7 +235,9 @@ fn fits(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
         }
     }
     match spec.inputs.iter().find(|port| !inputs.iter().any(|input| input.name == port.name)) {
-        Some(port) => Err(format!("the model `{}` takes `{}`, which it does not make", spec.name, port.name)),
+        Some(port) => {
+            Err(format!("the model `{}` has the input `{}`, which it does not make", spec.name, port.name))
+        }
         None => Ok(()),
     }
 }

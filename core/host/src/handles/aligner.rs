@@ -1,4 +1,4 @@
-//! An aligner of a plugin.
+//! Aligners of plugins, and the fit over the ABI.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use chiasm_abi::{AlignerModule_Ref, Code, FitJob, NamedTensor, Outcome, Reply, S
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, data::Data, kept};
-use crate::load::Loaded;
-use crate::services::Bridge;
-use crate::verify::{self, Axis};
+use super::{ReplyReader, data::BorrowedArray, required_module};
+use crate::load::LoadedModules;
+use crate::services::GuardedServices;
+use crate::verify::{self, AxisRequirement};
 use crate::{
     AlignSpec, HostError, HostServices, Inverse, InverseKind, Learned, ModalityCount, Parameter, Phase,
     PluginTag, Result,
 };
 
-/// Learns a map of every modality into one shared space.
+/// An aligner of a plugin: it fits a map of every modality into one shared space.
 #[derive(Clone)]
-pub struct Aligner {
+pub struct AlignerHandle {
     id: String,
     tag: Arc<PluginTag>,
     module: AlignerModule_Ref,
     sha256: [u8; 32],
 }
 
-/// The JSON beside an aligner's graphs.
+/// The JSON that accompanies the graphs of an aligner.
 #[derive(Deserialize)]
-struct Report {
+struct AlignerReport {
     parameters: Value,
     #[serde(default)]
     notes: Value,
@@ -36,75 +36,76 @@ struct Report {
     inverses: BTreeMap<String, InverseKind>,
 }
 
-impl Aligner {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: Loaded) -> Result<Self> {
-        let module = kept(loaded.aligners, id, "aligner", &tag)?;
+impl AlignerHandle {
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
+        let module = required_module(loaded.aligners, id, "aligner", &tag)?;
         Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
     }
 
-    /// The plugin that it belongs to.
+    /// Returns the plugin that it belongs to.
     pub fn plugin(&self) -> &PluginTag {
         &self.tag
     }
 
-    /// The hash of the plugin's file, as it was loaded.
+    /// Returns the SHA-256 digest of the plugin's file as it was loaded.
     pub fn sha256(&self) -> &[u8; 32] {
         &self.sha256
     }
 
-    /// What the user may set.
+    /// Returns its parameters.
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        answer.parameters(self.module.parameters()(self.id.as_str().into()))
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
+        reader.parameters(self.module.parameters()(self.id.as_str().into()))
     }
 
     /// Checks parameters, a JSON object, and returns how many modalities it takes with them.
     ///
     /// # Errors
-    /// When a parameter is unknown, of another kind or out of range, or the plugin fails.
+    /// If a parameter is unknown, of another type or out of range, or the plugin fails.
     pub fn takes(&self, parameters: &Value) -> Result<ModalityCount> {
-        let answer = Answer { tag: &self.tag, phase: Phase::Describe };
-        let text = answer
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
+        let text = reader
             .take(self.module.takes()(self.id.as_str().into(), parameters.to_string().as_str().into()))?;
-        answer.json(&text, "numbers of modalities")
+        reader.json(&text, "numbers of modalities")
     }
 
-    /// Fits on the arrays that [`AlignSpec`] speaks of, and checks what comes back: for every modality a sound, finite graph
-    /// from `x` `[batch, dim]` to `z` `[batch, k]`, the same k for all, and inverses from `z` to `x`.
+    /// Fits on the arrays that [`AlignSpec`] describes, and checks the result: for every modality a valid
+    /// graph with finite weights from `x` `[batch, dim]` to `z` `[batch, k]`, the same k for all, and
+    /// inverses from `z` to `x`.
     ///
     /// # Errors
-    /// When the arrays are not those of the specification, or the plugin refuses, fails or breaks a promise.
+    /// If the arrays do not match the specification, the plugin fails, or its result is invalid.
     pub fn fit(
         &self,
         spec: &AlignSpec,
-        data: &[(&str, Data<'_>)],
+        data: &[(&str, BorrowedArray<'_>)],
         parameters: &Value,
         services: &dyn HostServices,
     ) -> Result<Learned> {
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Fit, message).of(&self.tag);
         check_data(spec, data).map_err(fail)?;
         let context = serde_json::to_value(spec).map_err(|e| fail(e.to_string()))?;
-        let answer = Answer { tag: &self.tag, phase: Phase::Fit };
-        let outcome = fit(&answer, &self.id, data, parameters, &context, services, |job, services| {
+        let reader = ReplyReader { tag: &self.tag, phase: Phase::Fit };
+        let outcome = fit(&reader, &self.id, data, parameters, &context, services, |job, services| {
             self.module.fit()(job, services)
         })?;
-        let report: Report = answer.json(&outcome.report, "notes")?;
-        answer.check(learned(&outcome, report, spec))
+        let report: AlignerReport = reader.json(&outcome.report, "notes")?;
+        reader.check(learned(&outcome, report, spec))
     }
 }
 
-/// The caller's mistakes, found before the plugin is asked: every modality has vectors of its width and as many row numbers.
-fn check_data(spec: &AlignSpec, data: &[(&str, Data<'_>)]) -> Result<(), String> {
+/// Checks that every modality has vectors of its width and as many row numbers.
+fn check_data(spec: &AlignSpec, data: &[(&str, BorrowedArray<'_>)]) -> Result<(), String> {
     let find = |name: &str| data.iter().find(|(own, _)| *own == name).map(|(_, data)| data);
     for modality in &spec.modalities {
         let names = [format!("{}.pooled", modality.name), format!("{}.row", modality.name)];
         let (Some(pooled), Some(rows)) = (find(&names[0]), find(&names[1])) else {
-            return Err(format!("an aligner needs `{}` and `{}`", names[0], names[1]));
+            return Err(format!("an aligner needs the arrays `{}` and `{}`", names[0], names[1]));
         };
         let expected = pooled.rank() == 2 && pooled.axis(1) == Some(modality.dim);
         if !expected || rows.rank() != 1 || rows.axis(0) != pooled.axis(0) {
             return Err(format!(
-                "expected `{}` [items, {}] and one row number an item, got shapes {:?} and {:?}",
+                "expected `{}` [items, {}] and one row number per item, got shapes {:?} and {:?}",
                 names[0],
                 modality.dim,
                 pooled.shape(),
@@ -115,11 +116,11 @@ fn check_data(spec: &AlignSpec, data: &[(&str, Data<'_>)]) -> Result<(), String>
     Ok(())
 }
 
-/// A fit over the ABI: for aligners and fusions alike.
+/// Runs a fit of an aligner or a fusion over the ABI.
 pub(super) fn fit(
-    answer: &Answer<'_>,
+    reader: &ReplyReader<'_>,
     id: &str,
-    data: &[(&str, Data<'_>)],
+    data: &[(&str, BorrowedArray<'_>)],
     parameters: &Value,
     context: &Value,
     services: &dyn HostServices,
@@ -133,41 +134,46 @@ pub(super) fn fit(
         parameters: parameters.as_str().into(),
         context: context.as_str().into(),
     };
-    with_services(answer, services, |services| call(job, services))
+    with_services(reader, services, |services| call(job, services))
 }
 
-/// A call that lends services; what happened to them meanwhile outranks a good reply.
+/// Runs a call with services. A panic of a service or a request to stop is an error even if the reply is
+/// good.
 pub(super) fn with_services<T>(
-    answer: &Answer<'_>,
+    reader: &ReplyReader<'_>,
     services: &dyn HostServices,
     call: impl FnOnce(&ServicesRef<'_>) -> Reply<T>,
 ) -> Result<T> {
-    let bridge = Bridge::new(services, &answer.tag.id);
+    let guarded = GuardedServices::new(services, &reader.tag.id);
     let reply = {
-        let lent: ServicesRef<'_> = chiasm_abi::lend(&bridge);
-        call(&lent)
+        let borrowed: ServicesRef<'_> = chiasm_abi::borrow_services(&guarded);
+        call(&borrowed)
     };
-    let value = answer.take(reply)?;
-    bridge.aftermath(answer.phase).map_err(|e| e.of(answer.tag))?;
+    let value = reader.take(reply)?;
+    guarded.check_after_call(reader.phase).map_err(|e| e.of(reader.tag))?;
     Ok(value)
 }
 
-/// The graphs of these names, each once and no others.
+/// Returns the graphs of these names.
+///
+/// # Errors
+/// If a graph is repeated or has another name.
 pub(super) fn graphs<'a>(outcome: &'a Outcome, names: &[&str]) -> Result<Vec<Option<&'a [u8]>>, String> {
     let mut found = vec![None; names.len()];
     for graph in &outcome.graphs {
         let place = names.iter().position(|name| *name == graph.name.as_str());
-        let place = place
-            .ok_or_else(|| format!("it gave a graph `{}`; expected: {}", graph.name, names.join(", ")))?;
+        let place = place.ok_or_else(|| {
+            format!("it returned an unexpected graph `{}`; expected: {}", graph.name, names.join(", "))
+        })?;
         if found[place].replace(graph.bytes.as_slice()).is_some() {
-            return Err(format!("it gave the graph `{}` twice", graph.name));
+            return Err(format!("it returned the graph `{}` twice", graph.name));
         }
     }
     Ok(found)
 }
 
-fn learned(outcome: &Outcome, report: Report, spec: &AlignSpec) -> Result<Learned, String> {
-    use Axis::{Batch, Exactly, Fixed};
+fn learned(outcome: &Outcome, report: AlignerReport, spec: &AlignSpec) -> Result<Learned, String> {
+    use AxisRequirement::{Batch, Exactly, Fixed};
     let roles = |kind: &str| -> Vec<String> {
         spec.modalities.iter().map(|modality| format!("{kind}.{}", modality.name)).collect()
     };
@@ -175,7 +181,7 @@ fn learned(outcome: &Outcome, report: Report, spec: &AlignSpec) -> Result<Learne
     let names: Vec<&str> = map_roles.iter().chain(&inverse_roles).map(String::as_str).collect();
     let found = graphs(outcome, &names)?;
     let (maps_found, inverses_found) = found.split_at(map_roles.len());
-    let missing = |role: &str| format!("it gave no graph `{role}`");
+    let missing = |role: &str| format!("it returned no graph `{role}`");
     let (mut maps, mut inverses) = (Vec::new(), Vec::new());
     let mut shared: Option<usize> = None;
     for ((modality, role), bytes) in spec.modalities.iter().zip(&map_roles).zip(maps_found) {
@@ -185,7 +191,7 @@ fn learned(outcome: &Outcome, report: Report, spec: &AlignSpec) -> Result<Learne
         shared = Some(verify::last(&map, "z", role)?);
         maps.push(map);
     }
-    let shared = shared.ok_or("it was given no modality")?;
+    let shared = shared.ok_or("expected at least one modality, got none")?;
     for ((modality, role), bytes) in spec.modalities.iter().zip(&inverse_roles).zip(inverses_found) {
         inverses.push(match (bytes, report.inverses.get(&modality.name)) {
             (None, None) => None,
@@ -195,19 +201,18 @@ fn learned(outcome: &Outcome, report: Report, spec: &AlignSpec) -> Result<Learne
                 verify::ports(&graph, role, &[("z", &z)], &[("x", &x)])?;
                 Some(Inverse { graph, kind: *kind })
             }
-            (Some(_), None) => return Err(format!("it gave `{role}` and did not say of which kind it is")),
+            (Some(_), None) => return Err(format!("it returned `{role}` without the kind of the inverse")),
             (None, Some(_)) => return Err(missing(role)),
         });
     }
     let known = |name: &&String| spec.modalities.iter().any(|modality| modality.name == **name);
     if let Some(name) = report.inverses.keys().find(|name| !known(name)) {
-        return Err(format!("it speaks of an inverse of `{name}`, which is no modality of the fit"));
+        return Err(format!(
+            "it returned the kind of an inverse of `{name}`, which is not a modality of the fit"
+        ));
     }
     if !report.parameters.is_object() {
-        return Err(format!(
-            "its parameters are {}, expected an object that refits as it was",
-            report.parameters
-        ));
+        return Err(format!("its parameters: expected an object, got {}", report.parameters));
     }
     Ok(Learned { maps, inverses, parameters: report.parameters, notes: report.notes })
 }

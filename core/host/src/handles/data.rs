@@ -1,11 +1,11 @@
-//! Arrays lent to a plugin for one call.
+//! Arrays that a plugin borrows for one call.
 
 use chiasm_abi::{Element, NamedTensor, TensorView};
 use chiasm_graph::Tensor;
 use chiasm_plugin::export::tensor;
 
-/// A borrowed dense array: nothing is copied on the way to the plugin.
-pub struct Data<'a> {
+/// A borrowed dense array. It is passed to a plugin without a copy.
+pub struct BorrowedArray<'a> {
     shape: Vec<i64>,
     source: Source<'a>,
 }
@@ -16,18 +16,18 @@ enum Source<'a> {
     Tensor(&'a Tensor),
 }
 
-impl<'a> Data<'a> {
-    /// An array of `f32` in row-major order. A shape that does not fit the slice is an error of the call.
+impl<'a> BorrowedArray<'a> {
+    /// Returns an array of `f32` in row-major order. The call fails if the shape does not fit the slice.
     pub fn f32(shape: &[usize], values: &'a [f32]) -> Self {
         Self { shape: signed(shape), source: Source::F32(values) }
     }
 
-    /// An array of `i64` in row-major order.
+    /// Returns an array of `i64` in row-major order. The call fails if the shape does not fit the slice.
     pub fn i64(shape: &[usize], values: &'a [i64]) -> Self {
         Self { shape: signed(shape), source: Source::I64(values) }
     }
 
-    /// The length of an axis.
+    /// Returns the length of an axis.
     pub(crate) fn axis(&self, axis: usize) -> Option<usize> {
         self.shape.get(axis).and_then(|length| usize::try_from(*length).ok())
     }
@@ -50,7 +50,7 @@ impl<'a> Data<'a> {
     }
 }
 
-impl<'a> From<&'a Tensor> for Data<'a> {
+impl<'a> From<&'a Tensor> for BorrowedArray<'a> {
     fn from(tensor: &'a Tensor) -> Self {
         Self { shape: signed(tensor.shape()), source: Source::Tensor(tensor) }
     }
@@ -60,7 +60,8 @@ fn dense<'b, T: Element>(values: &'b [T], shape: &'b [i64]) -> TensorView<'b> {
     TensorView::dense(values, shape)
 }
 
-/// No slice is longer than `i64::MAX`, so a longer axis is refused when the view is read.
+/// Converts a shape to the ABI's integers. No slice is longer than `i64::MAX`, so a longer axis is refused
+/// when the view is read.
 fn signed(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|length| i64::try_from(*length).unwrap_or(i64::MAX)).collect()
 }

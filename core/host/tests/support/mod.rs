@@ -1,17 +1,17 @@
-//! What the host's tests share: the fixtures' files, and services that record.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
+//! Helpers for the host's tests: the libraries of the fixtures, and services that record calls.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses a part of this module")]
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{Host, HostServices, Level, Search};
+use chiasm_host::{Host, HostServices, Level, PluginSearch};
 use chiasm_plugin::objective::{
     Objective, StopReason, TrainedWeights, TrainingOptions, TrainingReport, TrainingRows,
 };
 
-/// The library of a fixture: as a dev-dependency it is built into the folder of the test programs.
+/// Returns the library of a fixture. A dev-dependency is built into the folder of the test programs.
 pub fn library(name: &str) -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let path = exe.parent().unwrap().join(format!("lib{}.so", name.replace('-', "_")));
@@ -19,30 +19,30 @@ pub fn library(name: &str) -> PathBuf {
     path
 }
 
-/// A host that knows these files and nothing else.
+/// Returns a host with only these files.
 pub fn host_of(paths: &[PathBuf]) -> Host {
-    Host::discover(&Search { plugin_paths: paths.to_vec(), ..Search::default() })
+    Host::discover(&PluginSearch { plugin_paths: paths.to_vec(), ..PluginSearch::default() })
 }
 
-/// Services that record what they are asked, and misbehave when told to.
+/// Services that record calls, and that can be told to stop or panic.
 #[derive(Default)]
-pub struct Recorder {
+pub struct RecordingServices {
     pub log: Mutex<Vec<String>>,
     pub calls: AtomicU64,
-    /// Progress says stop from this call on.
+    /// The number of calls after which `progress` asks to stop.
     pub stop_at: Option<u64>,
     /// The service that panics.
     pub panics: &'static str,
     pub threads: usize,
 }
 
-impl Recorder {
+impl RecordingServices {
     fn maybe_panic(&self, service: &str) {
         assert!(self.panics != service, "{service} went wrong");
     }
 }
 
-impl HostServices for Recorder {
+impl HostServices for RecordingServices {
     fn log(&self, plugin: &str, level: Level, message: &str) {
         self.maybe_panic("log");
         self.log.lock().unwrap().push(format!("{plugin} {level:?}: {message}"));
@@ -60,7 +60,7 @@ impl HostServices for Recorder {
         self.maybe_panic("threads");
         self.threads.max(1)
     }
-    /// An engine that gives the graph's inputs back, doubled, under the graph's name.
+    /// Returns the inputs doubled, named after the graph.
     fn run_graph(&self, graph: &Graph, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, String> {
         self.maybe_panic("run");
         let double = |tensor: &Tensor| {
@@ -68,14 +68,14 @@ impl HostServices for Recorder {
             Tensor::f32(tensor.shape(), values).map_err(|e| e.to_string())
         };
         if inputs.iter().any(|(_, tensor)| tensor.is_empty()) {
-            return Err("nothing to run on".into());
+            return Err("expected inputs with elements".into());
         }
         inputs
             .iter()
             .map(|(name, tensor)| Ok((format!("{}:{name}", graph.name()), double(tensor)?)))
             .collect()
     }
-    /// A trainer that gives the starting weights back, and logs what it was given.
+    /// Returns the starting weights, and logs the rows.
     fn train(
         &self,
         plugin: &str,

@@ -37,7 +37,7 @@ impl Environment {
     /// Runtime are searched in the default places and in those that the environment variables name.
     pub fn discover(reporter: Arc<dyn Reporter>) -> Self {
         Self {
-            host: Host::discover(&chiasm_host::Search::from_environment(Vec::new())),
+            host: Host::discover(&chiasm_host::PluginSearch::from_environment(Vec::new())),
             models: Vec::new(),
             search: EngineSearch::from_environment(None),
             device: Device::Cpu,

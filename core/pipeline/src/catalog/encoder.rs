@@ -12,7 +12,7 @@ use crate::base::{
     problem::Problem,
 };
 use chiasm_graph::{Graph, Port, Tensor};
-use chiasm_host::{Adapter, EncoderSpec, HostError, ModelInput, Signature, Takes};
+use chiasm_host::{AdapterInstance, EncoderSpec, HostError, ModelInput, Signature, Takes};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ pub struct Encoder {
     pub files: Vec<(String, PathBuf)>,
     /// Digest of the model with its external weights, the card's tables, the files above and the tail.
     pub identity: String,
-    adapter: Adapter,
+    adapter: AdapterInstance,
     adapter_sha256: String,
 }
 
@@ -260,7 +260,7 @@ struct OpenedAdapter {
     takes: Takes,
     inputs: Vec<ModelInput>,
     rows: Option<u64>,
-    adapter: Adapter,
+    adapter: AdapterInstance,
     /// Digest of its library.
     sha256: String,
 }

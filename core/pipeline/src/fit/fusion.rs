@@ -7,7 +7,7 @@ use crate::{
     plan::Plan,
     run::fusion_inputs::FusionInputs,
 };
-use chiasm_host::{Data, Fused, FusionSpec, Modality};
+use chiasm_host::{BorrowedArray, Fused, FusionSpec, Modality};
 use ndarray::{Array2, Axis};
 
 /// Fits the fusion of the plan; returns `None` if the recipe has none.
@@ -21,12 +21,15 @@ pub fn fit(plan: &Plan, inputs: &FusionInputs, env: &Environment) -> Result<Opti
         .map(|name| ["pooled", "tokens", "mask"].map(|port| format!("{name}.{port}")))
         .collect();
     let mut modalities = Vec::new();
-    let mut data: Vec<(&str, Data<'_>)> = Vec::new();
+    let mut data: Vec<(&str, BorrowedArray<'_>)> = Vec::new();
     for (at, [pooled_port, tokens_port, mask_port]) in ports.iter().enumerate() {
         let (pooled, tokens) = (&inputs.pooled[at], &inputs.tokens[at]);
         data.push((pooled_port, view(pooled)));
         if let Some(TokenSequences { values, .. }) = tokens {
-            data.push((tokens_port, Data::f32(values.shape(), values.as_slice().unwrap_or_default())));
+            data.push((
+                tokens_port,
+                BorrowedArray::f32(values.shape(), values.as_slice().unwrap_or_default()),
+            ));
         }
         data.push((mask_port, view(inputs.mask(at))));
         modalities.push(Modality {

@@ -10,7 +10,7 @@ use crate::{
 use chiasm_closed_form::bank::bank_tail;
 use chiasm_geometry::random::Random;
 use chiasm_graph::Graph;
-use chiasm_host::{AlignModality, AlignSpec, Data, Learned};
+use chiasm_host::{AlignModality, AlignSpec, BorrowedArray, Learned};
 use ndarray::Array2;
 use serde_json::Value;
 
@@ -39,13 +39,13 @@ impl TrainingSet {
             .map(|items| [format!("{}.pooled", items.name), format!("{}.row", items.name)])
             .collect();
         let validation = signed(&self.validation);
-        let mut data: Vec<(&str, Data<'_>)> = Vec::new();
+        let mut data: Vec<(&str, BorrowedArray<'_>)> = Vec::new();
         for ((items, rows), [pooled, row]) in self.items.iter().zip(&rows).zip(&names) {
             data.push((pooled, view(&items.pooled)));
-            data.push((row, Data::i64(&[rows.len()], rows)));
+            data.push((row, BorrowedArray::i64(&[rows.len()], rows)));
         }
         if !validation.is_empty() {
-            data.push(("validation", Data::i64(&[validation.len()], &validation)));
+            data.push(("validation", BorrowedArray::i64(&[validation.len()], &validation)));
         }
         let services = env.services(&format!("align ({id})"), plan.seed());
         Ok(env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
@@ -125,8 +125,8 @@ fn shuffled(items: &EmbeddedItems, seed: u64) -> EmbeddedItems {
 }
 
 /// Returns a view of a matrix for plugins. The matrix must be in row-major order, as all matrices here are.
-pub fn view(matrix: &Array2<f32>) -> Data<'_> {
-    Data::f32(&[matrix.nrows(), matrix.ncols()], matrix.as_slice().unwrap_or_default())
+pub fn view(matrix: &Array2<f32>) -> BorrowedArray<'_> {
+    BorrowedArray::f32(&[matrix.nrows(), matrix.ncols()], matrix.as_slice().unwrap_or_default())
 }
 
 #[cfg(test)]

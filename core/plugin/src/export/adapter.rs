@@ -1,4 +1,4 @@
-//! `chiasm.adapter/1` over the author's [`Adapter`](crate::Adapter)s.
+//! Implements `chiasm.adapter/1` with the [`Adapter`](crate::Adapter)s of a plugin.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,9 +8,8 @@ use chiasm_abi::stable::{RSlice, RStr, RString};
 use chiasm_abi::{AdapterBox, Reply, ServicesRef};
 
 use super::{
-    budget,
     entries::{Plugin, find},
-    guard,
+    guard, thread_pool,
 };
 use crate::Services;
 
@@ -43,6 +42,6 @@ pub(super) extern "C" fn open<P: Plugin>(
         let entry = find(P::ADAPTERS, "adapter", id.as_str(), |entry| entry.id)?;
         let spec = serde_json::from_str(spec.as_str())?;
         let services = Services::from_abi(services);
-        budget::within(services.threads(), || (entry.open)(&spec, &services))
+        thread_pool::run_with(services.threads(), || (entry.open)(&spec, &services))
     })
 }

@@ -1,17 +1,17 @@
-//! What a plugin offers, each thing with its type erased.
+//! Type-erased entries for the adapters, aligners and fusions of a plugin.
 
 use std::path::Path;
 
 use chiasm_abi::AdapterBox;
 use serde_json::Value;
 
-use super::opened::Opened;
+use super::guarded_adapter::GuardedAdapter;
 use crate::{
     Adapter, AlignSpec, Aligner, Draft, EncoderSpec, Error, Fused, Fusion, FusionNeeds, FusionSpec, Inputs,
     Learned, ModalityCount, Parameter, Parameters, Result, Services, Signature, Takes, read_parameters,
 };
 
-/// A plugin as the macro describes it.
+/// A plugin, implemented by [`export_plugin!`](crate::export_plugin).
 pub trait Plugin: 'static {
     /// Its adapters.
     const ADAPTERS: &'static [AdapterEntry];
@@ -19,11 +19,11 @@ pub trait Plugin: 'static {
     const ALIGNERS: &'static [AlignerEntry];
     /// Its fusions.
     const FUSIONS: &'static [FusionEntry];
-    /// Its manifest, out of the ELF section.
+    /// Returns its manifest from the ELF section.
     fn manifest() -> &'static str;
 }
 
-/// One adapter of a plugin, its type erased.
+/// A type-erased adapter.
 pub struct AdapterEntry {
     pub(super) id: &'static str,
     pub(super) takes: fn() -> Takes,
@@ -32,13 +32,13 @@ pub struct AdapterEntry {
 }
 
 impl AdapterEntry {
-    /// The entry of an adapter.
+    /// Returns the entry of an adapter.
     pub const fn of<A: Adapter>() -> Self {
-        Self { id: A::ID, takes: A::takes, draft: A::draft, open: Opened::<A>::open }
+        Self { id: A::ID, takes: A::takes, draft: A::draft, open: GuardedAdapter::<A>::open }
     }
 }
 
-/// One aligner of a plugin, its type erased.
+/// A type-erased aligner.
 pub struct AlignerEntry {
     pub(super) id: &'static str,
     pub(super) parameters: fn() -> Vec<Parameter>,
@@ -49,7 +49,7 @@ pub struct AlignerEntry {
 type FitAligner = fn(&AlignSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Learned>;
 
 impl AlignerEntry {
-    /// The entry of an aligner.
+    /// Returns the entry of an aligner.
     pub const fn of<A: Aligner>() -> Self {
         Self {
             id: A::ID,
@@ -62,7 +62,7 @@ impl AlignerEntry {
 
 type FitFusion = fn(&FusionSpec, &Inputs<'_>, &Value, &Services<'_>) -> Result<Fused>;
 
-/// One fusion of a plugin, its type erased.
+/// A type-erased fusion.
 pub struct FusionEntry {
     pub(super) id: &'static str,
     pub(super) parameters: fn() -> Vec<Parameter>,
@@ -71,7 +71,7 @@ pub struct FusionEntry {
 }
 
 impl FusionEntry {
-    /// The entry of a fusion.
+    /// Returns the entry of a fusion.
     pub const fn of<F: Fusion>() -> Self {
         Self {
             id: F::ID,
@@ -82,7 +82,7 @@ impl FusionEntry {
     }
 }
 
-/// The entry of this id; an error names those there are.
+/// Returns the entry of this id. The error lists the known ids.
 pub(super) fn find<'a, T>(
     entries: &'a [T],
     kind: &str,

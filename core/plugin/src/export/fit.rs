@@ -1,4 +1,5 @@
-//! `chiasm.aligner/2` and `chiasm.fusion/2` over the author's [`Aligner`](crate::Aligner)s and [`Fusion`](crate::Fusion)s.
+//! Implements `chiasm.aligner/2` and `chiasm.fusion/2` with the [`Aligner`](crate::Aligner)s and
+//! [`Fusion`](crate::Fusion)s of a plugin.
 
 use chiasm_abi::stable::{RStr, RString};
 use chiasm_abi::{FitJob, NamedBytes, Outcome, Reply, ServicesRef};
@@ -6,9 +7,8 @@ use chiasm_graph::Graph;
 use serde_json::{Value, json};
 
 use super::{
-    budget,
     entries::{Plugin, find},
-    guard,
+    guard, thread_pool,
 };
 use crate::{AlignSpec, Error, FusionSpec, Inputs, Result, Services};
 
@@ -46,14 +46,15 @@ pub(super) extern "C" fn aligner<P: Plugin>(job: FitJob<'_>, services: &Services
         let (inputs, parameters) = read(&job)?;
         let spec: AlignSpec = serde_json::from_str(job.context.as_str())?;
         let services = Services::from_abi(services);
-        let learned =
-            budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
+        let learned = thread_pool::run_with(services.threads(), || {
+            (entry.fit)(&spec, &inputs, &parameters, &services)
+        })?;
         let names: Vec<&str> = spec.modalities.iter().map(|modality| modality.name.as_str()).collect();
         let (maps, inverses) = (learned.maps.len(), learned.inverses.len());
         if maps != names.len() || inverses != names.len() {
             let expected = names.len();
             return Err(Error::other(format!(
-                "expected {expected} maps and as many places for inverses, got {maps} and {inverses}"
+                "expected {expected} maps and optional inverses, one for each modality, got {maps} and {inverses}"
             )));
         }
         let mut graphs = Vec::new();
@@ -78,8 +79,9 @@ pub(super) extern "C" fn fusion<P: Plugin>(job: FitJob<'_>, services: &ServicesR
         let (inputs, parameters) = read(&job)?;
         let spec: FusionSpec = serde_json::from_str(job.context.as_str())?;
         let services = Services::from_abi(services);
-        let fused =
-            budget::within(services.threads(), || (entry.fit)(&spec, &inputs, &parameters, &services))?;
+        let fused = thread_pool::run_with(services.threads(), || {
+            (entry.fit)(&spec, &inputs, &parameters, &services)
+        })?;
         outcome(&[("fused", &fused.graph)], &json!({ "notes": fused.notes }))
     })
 }

@@ -1,8 +1,8 @@
-//! The wall around every call: panics become errors, and the plugin can be brought to rest.
+//! Guards every call: a panic becomes an error, and calls can be refused from some point on.
 //!
-//! A panic must be caught inside the plugin's own code: it may not unwind across the ABI. Each plugin has its own `std`, so its
-//! own panic hook; the hook only remembers what it saw, because the hook runs on the thread that panicked, which for a rayon
-//! worker is not the one that catches.
+//! A panic must not unwind across the ABI, so it is caught in the plugin. Each plugin links its own `std` and
+//! has its own panic hook. The hook runs on the thread that panicked, which may be a rayon worker and not the
+//! thread that catches the panic; so the hook records the panic, and [`call`] looks it up.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -17,30 +17,30 @@ use serde_json::json;
 use super::to_abi;
 use crate::{Error, Result};
 
-/// A panic as the hook saw it.
+/// A panic recorded by the hook.
 #[derive(Clone)]
-struct Seen {
+struct PanicRecord {
     message: String,
     at: String,
 }
 
-/// How many panics of other threads are remembered.
-const REMEMBERED: usize = 8;
+/// The number of panics of all threads that are kept.
+const MAX_RECENT_PANICS: usize = 8;
 
-static ANYWHERE: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
+static RECENT_PANICS: Mutex<Vec<PanicRecord>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static HERE: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    static LAST_PANIC: RefCell<Option<PanicRecord>> = const { RefCell::new(None) };
 }
 
-/// Calls under way; the top bit says that no more are taken.
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-const RESTING: usize = 1 << (usize::BITS - 1);
+/// The number of active calls. The top bit is set once calls are refused.
+static ACTIVE_CALLS: AtomicUsize = AtomicUsize::new(0);
+const QUIESCED_BIT: usize = 1 << (usize::BITS - 1);
 
-/// Runs `work`; a panic becomes an error with file and line.
+/// Runs `work` and converts a panic to an error with file and line.
 pub fn call<T>(work: impl FnOnce() -> Result<T>) -> Reply<T> {
-    let Some(_running) = Running::enter() else {
-        let message = "the plugin was brought to rest and takes no more calls";
+    let Some(_running) = CallGuard::enter() else {
+        let message = "the plugin has been shut down and accepts no more calls";
         return Err(to_abi(Error::new(Code::QUIESCED, message))).into();
     };
     match catch_unwind(AssertUnwindSafe(work)) {
@@ -49,66 +49,67 @@ pub fn call<T>(work: impl FnOnce() -> Result<T>) -> Reply<T> {
     }
 }
 
-/// Runs `work` and forgets a panic: for drops, which have nobody to tell.
-pub fn quietly(work: impl FnOnce()) {
+/// Runs `work` and discards a panic, for drops, which cannot return an error.
+pub fn ignore_panics(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
         let _ = explain(payload);
     }
 }
 
-/// Takes no more calls, and returns when those under way have ended.
+/// Refuses further calls, and returns when the active calls have ended.
 pub extern "C" fn quiesce() {
-    CALLS.fetch_or(RESTING, Ordering::AcqRel);
-    while CALLS.load(Ordering::Acquire) != RESTING {
+    ACTIVE_CALLS.fetch_or(QUIESCED_BIT, Ordering::AcqRel);
+    while ACTIVE_CALLS.load(Ordering::Acquire) != QUIESCED_BIT {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Installs the hook that remembers panics instead of printing them.
-pub fn listen() {
+/// Installs a panic hook that records panics instead of printing them.
+pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let at = info.location().map(ToString::to_string).unwrap_or_default();
-            let seen = Seen { message: text(info.payload()), at };
-            let mut anywhere = ANYWHERE.lock().unwrap_or_else(PoisonError::into_inner);
-            if anywhere.len() == REMEMBERED {
+            let seen = PanicRecord { message: text(info.payload()), at };
+            let mut anywhere = RECENT_PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+            if anywhere.len() == MAX_RECENT_PANICS {
                 anywhere.remove(0);
             }
             anywhere.push(seen.clone());
             drop(anywhere);
-            // A thread that is ending has no local storage left; its panic is remembered above all the same.
-            let _ = HERE.try_with(|here| here.replace(Some(seen)));
+            // The local storage of an ending thread may be gone; `RECENT_PANICS` has the panic in any case.
+            let _ = LAST_PANIC.try_with(|here| here.replace(Some(seen)));
         }));
     });
 }
 
-struct Running;
+struct CallGuard;
 
-impl Running {
+impl CallGuard {
     fn enter() -> Option<Self> {
-        if CALLS.fetch_add(1, Ordering::AcqRel) & RESTING == 0 {
+        if ACTIVE_CALLS.fetch_add(1, Ordering::AcqRel) & QUIESCED_BIT == 0 {
             Some(Self)
         } else {
-            CALLS.fetch_sub(1, Ordering::AcqRel);
+            ACTIVE_CALLS.fetch_sub(1, Ordering::AcqRel);
             None
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for CallGuard {
     fn drop(&mut self) {
-        CALLS.fetch_sub(1, Ordering::AcqRel);
+        ACTIVE_CALLS.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// The error for a caught panic: where it was, and which other threads panicked before it.
+/// Returns the error of a caught panic: its place, and the earlier panics of other threads.
 fn explain(payload: Box<dyn Any + Send>) -> Error {
     let message = text(payload.as_ref());
     std::mem::forget(payload); // its drop might panic too
-    let mut others = std::mem::take(&mut *ANYWHERE.lock().unwrap_or_else(PoisonError::into_inner));
-    let here = HERE.with(|here| here.take()).filter(|seen| seen.message == message);
-    // Not on this thread: a rayon worker's panic travelled here. The newest with the same words is it.
+    let mut others = std::mem::take(&mut *RECENT_PANICS.lock().unwrap_or_else(PoisonError::into_inner));
+    let here = LAST_PANIC.with(|here| here.take()).filter(|seen| seen.message == message);
+    // If this thread did not panic, the panic came from a rayon worker: take the latest with the same
+    // message.
     let seen = here.or_else(|| others.iter().rev().find(|seen| seen.message == message).cloned());
     let at = seen.map_or_else(String::new, |seen| seen.at);
     others.retain(|seen| seen.at != at);

@@ -1,10 +1,11 @@
-//! The manifest record: written by the compiler, read from the file by a host that runs none of its code.
+//! The manifest record. It is built at compile time, and the host reads it from the file without running
+//! code.
 
 use crate::{Adapter, Aligner, Fusion};
 
-/// Facts from Cargo's environment and the compiler.
-pub struct Package {
-    /// The crate; the plugin's id is this without a leading `chiasm-`.
+/// The facts of a plugin crate, from Cargo and the compiler.
+pub struct PackageInfo {
+    /// The name of the crate. Without the prefix `chiasm-` it is the id of the plugin.
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
@@ -16,28 +17,28 @@ pub struct Package {
     pub root: &'static str,
 }
 
-/// One thing that a plugin offers.
-pub struct Provided {
+/// The manifest entry of an adapter, aligner or fusion.
+pub struct ComponentRecord {
     kind: &'static str,
     id: &'static str,
     doc: &'static str,
 }
 
-impl Provided {
-    /// An adapter.
+impl ComponentRecord {
+    /// Returns the entry of an adapter.
     pub const fn adapter<A: Adapter>() -> Self {
         Self::checked("adapter", A::ID, A::DOC)
     }
-    /// An aligner.
+    /// Returns the entry of an aligner.
     pub const fn aligner<A: Aligner>() -> Self {
         Self::checked("aligner", A::ID, A::DOC)
     }
-    /// A fusion.
+    /// Returns the entry of a fusion.
     pub const fn fusion<F: Fusion>() -> Self {
         Self::checked("fusion", F::ID, F::DOC)
     }
 
-    /// Ids end up in recipes, file names and messages, so only plain ones compile.
+    /// Checks an id at compile time, because ids are used in recipes, file names and messages.
     const fn checked(kind: &'static str, id: &'static str, doc: &'static str) -> Self {
         let bytes = id.as_bytes();
         assert!(!bytes.is_empty(), "an ID must not be empty");
@@ -45,7 +46,7 @@ impl Provided {
         while i < bytes.len() {
             assert!(
                 matches!(bytes[i], b'a'..=b'z' | b'0'..=b'9' | b'-'),
-                "an ID is made of lower-case letters, digits and '-'"
+                "an ID may contain only lower-case letters, digits and '-'"
             );
             i += 1;
         }
@@ -53,37 +54,37 @@ impl Provided {
     }
 }
 
-/// What stands in the ELF section: [`chiasm_abi::record`] tells its form.
+/// The content of the ELF section, in the format of [`chiasm_abi::record`].
 #[repr(C)]
-pub struct Record<const N: usize> {
+pub struct ManifestRecord<const N: usize> {
     magic: [u8; 8],
     length: [u8; 8],
     json: [u8; N],
 }
 
-impl<const N: usize> Record<N> {
-    /// The record; `N` is [`length`] of the same facts.
-    pub const fn new(package: &Package, provides: &[Provided]) -> Self {
+impl<const N: usize> ManifestRecord<N> {
+    /// Returns the record. `N` must be the [`length`] for the same arguments.
+    pub const fn new(package: &PackageInfo, provides: &[ComponentRecord]) -> Self {
         let writer = render::<N>(package, provides);
-        assert!(writer.length == N, "the record's length is the JSON's");
+        assert!(writer.length == N, "the length of the record must be the length of the JSON");
         Self { magic: chiasm_abi::record::MAGIC, length: (N as u64).to_le_bytes(), json: writer.bytes }
     }
 
-    /// The JSON.
+    /// Returns the JSON.
     pub fn json(&self) -> &str {
-        // The compiler wrote it out of `str`s; the empty text would only fail the host's comparison.
+        // It was made of `str`s, so it is valid UTF-8.
         std::str::from_utf8(&self.json).unwrap_or_default()
     }
 }
 
-/// How many bytes the JSON takes.
-pub const fn length(package: &Package, provides: &[Provided]) -> usize {
+/// Returns the length of the JSON in bytes.
+pub const fn length(package: &PackageInfo, provides: &[ComponentRecord]) -> usize {
     render::<0>(package, provides).length
 }
 
-/// Writes what fits into `N` bytes and counts all.
-const fn render<const N: usize>(package: &Package, provides: &[Provided]) -> Writer<N> {
-    let mut out = Writer { bytes: [0; N], length: 0 };
+/// Writes the JSON, truncated to `N` bytes, and counts all its bytes.
+const fn render<const N: usize>(package: &PackageInfo, provides: &[ComponentRecord]) -> JsonWriter<N> {
+    let mut out = JsonWriter { bytes: [0; N], length: 0 };
     out = out.raw("{").field("id", without_prefix(package.name)).raw(",").field("version", package.version);
     out = out.raw(",").field("abi", chiasm_abi::VERSION).raw(",").field("licence", package.licence);
     out = out.raw(",").field("panic", package.panic).raw(",").field("arch", std::env::consts::ARCH);
@@ -108,12 +109,12 @@ const fn without_prefix(name: &'static str) -> &'static str {
     }
 }
 
-struct Writer<const N: usize> {
+struct JsonWriter<const N: usize> {
     bytes: [u8; N],
     length: usize,
 }
 
-impl<const N: usize> Writer<N> {
+impl<const N: usize> JsonWriter<N> {
     const fn byte(mut self, byte: u8) -> Self {
         if self.length < N {
             self.bytes[self.length] = byte;
@@ -132,7 +133,7 @@ impl<const N: usize> Writer<N> {
         self
     }
 
-    /// `"name":"value"`, the value escaped.
+    /// Writes `"name":"value"` with the value escaped.
     const fn field(self, name: &str, value: &str) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut out = self.raw("\"").raw(name).raw("\":\"");
@@ -155,21 +156,22 @@ impl<const N: usize> Writer<N> {
 mod tests {
     use super::*;
 
-    const PACKAGE: Package = Package {
+    const PACKAGE: PackageInfo = PackageInfo {
         name: "chiasm-odd",
         version: "1.2.3",
         licence: "MIT",
         panic: "unwind",
         root: "chiasm_root_odd",
     };
-    const PROVIDES: &[Provided] = &[
-        Provided::checked("aligner", "first", "Says \"hi\"\\ to\nα."),
-        Provided::checked("fusion", "second-2", ""),
+    const PROVIDES: &[ComponentRecord] = &[
+        ComponentRecord::checked("aligner", "first", "Says \"hi\"\\ to\nα."),
+        ComponentRecord::checked("fusion", "second-2", ""),
     ];
 
     #[test]
-    fn the_compiler_writes_json_that_a_parser_reads_back() {
-        static RECORD: Record<{ length(&PACKAGE, PROVIDES) }> = Record::new(&PACKAGE, PROVIDES);
+    fn the_record_is_valid_json() {
+        static RECORD: ManifestRecord<{ length(&PACKAGE, PROVIDES) }> =
+            ManifestRecord::new(&PACKAGE, PROVIDES);
         let json: serde_json::Value = serde_json::from_str(RECORD.json()).unwrap();
         assert_eq!(json["id"], "odd");
         assert_eq!(json["abi"], chiasm_abi::VERSION);
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_leading_prefix_is_taken_off_the_name() {
+    fn only_a_leading_prefix_is_removed_from_the_name() {
         assert_eq!(without_prefix("chiasm-cca"), "cca");
         assert_eq!(without_prefix("chiasm-"), "chiasm-");
         assert_eq!(without_prefix("my-chiasm-cca"), "my-chiasm-cca");

@@ -1,4 +1,4 @@
-//! The root module: describe, query, quiesce.
+//! The root module of a plugin.
 
 use chiasm_abi::stable::{PrefixTypeTrait, RNone, ROption, RSome, RStr, RootModuleResult};
 use chiasm_abi::{
@@ -8,10 +8,10 @@ use chiasm_abi::{
 
 use super::{adapter, entries::Plugin, fit, guard};
 
-/// Makes the root module; the host calls it once, when it loads the library.
+/// Returns the root module. The host calls it once, when it loads the library.
 pub extern "C" fn root<P: Plugin>() -> RootModuleResult {
     root_result(|| {
-        guard::listen();
+        guard::install_panic_hook();
         Root { describe: describe::<P>, query: query::<P>, quiesce: guard::quiesce }
     })
 }
@@ -20,7 +20,7 @@ extern "C" fn describe<P: Plugin>() -> RStr<'static> {
     P::manifest().into()
 }
 
-/// Each module is leaked once; the host asks once.
+/// Returns an extension. The module is leaked; the host asks for each once.
 extern "C" fn query<P: Plugin>(id: RStr<'_>) -> ROption<Extension> {
     let id = id.as_str();
     if id == AdapterModule_Ref::ID && !P::ADAPTERS.is_empty() {

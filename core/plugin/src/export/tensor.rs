@@ -1,11 +1,11 @@
-//! Graph tensors as ABI tensors and back.
+//! Converts between graph tensors and ABI tensors.
 
 use chiasm_abi::{DataType, MAX_RANK, OwnedTensor, TensorView};
 use chiasm_graph::{DType, Tensor, TensorRef};
 
 use crate::{Error, Result};
 
-/// Both names of every element type.
+/// The element types of graphs and their ABI equivalents.
 const TYPES: [(DType, DataType); 13] = [
     (DType::F32, DataType::F32),
     (DType::F64, DataType::F64),
@@ -22,54 +22,54 @@ const TYPES: [(DType, DataType); 13] = [
     (DType::Bool, DataType::BOOL),
 ];
 
-/// The ABI's name of an element type.
+/// Returns the ABI's equivalent of an element type.
 pub fn data_type(dtype: DType) -> Result<DataType> {
     TYPES
         .iter()
         .find(|(own, _)| *own == dtype)
         .map(|(_, abi)| *abi)
-        .ok_or_else(|| Error::unsupported(format!("tensors of {dtype} do not cross the plugin boundary")))
+        .ok_or_else(|| Error::unsupported(format!("tensors of {dtype} cannot be passed to or from a plugin")))
 }
 
-/// The graph's name of an element type.
+/// Returns the graph's equivalent of an element type.
 pub fn dtype(abi: DataType) -> Result<DType> {
     TYPES
         .iter()
         .find(|(_, own)| *own == abi)
         .map(|(dtype, _)| *dtype)
-        .ok_or_else(|| Error::unsupported(format!("element type {abi} is not known")))
+        .ok_or_else(|| Error::unsupported(format!("element type {abi} is not supported")))
 }
 
-/// A shape in the ABI's integers.
+/// Converts a shape to the ABI's integers.
 pub fn shape(lengths: &[usize]) -> Result<Vec<i64>> {
     Ok(lengths.iter().map(|length| i64::try_from(*length)).collect::<Result<_, _>>()?)
 }
 
-/// A tensor seen in place; `shape` is its own, from [`shape`].
+/// Returns a view of a tensor; `shape` is the tensor's shape, from [`shape`].
 pub fn view<'a>(tensor: TensorRef<'a>, shape: &'a [i64]) -> TensorView<'a> {
-    // A type without a name in the ABI gets one that every reader refuses.
+    // A type without an equivalent gets a code that every reader refuses.
     let dtype = data_type(tensor.dtype()).unwrap_or(DataType { code: u8::MAX, bits: 0, lanes: 0 });
     TensorView::of_bytes(tensor.bytes(), dtype, shape)
 }
 
-/// Gives a tensor away without copying its elements.
-pub fn give(tensor: Tensor) -> Result<OwnedTensor> {
+/// Converts a tensor to an owned ABI tensor, without copying its elements.
+pub fn to_abi(tensor: Tensor) -> Result<OwnedTensor> {
     let dtype = data_type(tensor.dtype())?;
     let lengths: [i64; MAX_RANK] = std::array::from_fn(|axis| {
-        // A length above `i64::MAX` cannot be that of elements in memory.
+        // No axis of elements in memory is longer than `i64::MAX`.
         tensor.shape().get(axis).map_or(0, |length| i64::try_from(*length).unwrap_or(i64::MAX))
     });
     let rank = tensor.shape().len();
     let shape = lengths.get(..rank).ok_or_else(|| {
         Error::unsupported(format!(
-            "tensors of rank {rank} do not cross the plugin boundary, at most {MAX_RANK} do"
+            "tensors of rank {rank} cannot be passed to or from a plugin; the largest rank is {MAX_RANK}"
         ))
     })?;
     Ok(OwnedTensor::new(tensor, dtype, shape.iter().copied(), Tensor::bytes)?)
 }
 
-/// Reads a dense view into a tensor of one's own: the copy that owning takes.
-pub fn read(view: &TensorView<'_>) -> Result<Tensor> {
+/// Copies a dense view to a tensor.
+pub fn from_abi(view: &TensorView<'_>) -> Result<Tensor> {
     let (bytes, layout) = view.bytes().map_err(|e| Error::invalid(e.to_string()))?;
     Ok(Tensor::from_bytes(dtype(view.dtype())?, layout.shape(), bytes)?)
 }

@@ -1,9 +1,9 @@
-//! A training on its way over the ABI and back: what the plugin's side writes, the host's side reads, and the other way round.
+//! Passes a training over the ABI: the plugin calls [`request`], the host answers with [`serve`].
 //!
-//! Rows are lent, not copied: they stay in the plugin's memory until the call returns.
+//! Rows are not copied: they stay in the plugin's memory until the call returns.
 
 use chiasm_abi::stable::{RSlice, RString};
-use chiasm_abi::{DataType, Layout, NamedOwned, NamedTensor, TensorView, TrainJob, TrainOutcome};
+use chiasm_abi::{DataType, NamedOwned, NamedTensor, TensorLayout, TensorView, TrainJob, TrainOutcome};
 use chiasm_graph::{Graph, TensorRef};
 use chiasm_objective::{
     Objective, RandomInput, TrainableWeight, TrainedWeights, TrainingOptions, TrainingReport, TrainingRows,
@@ -13,17 +13,17 @@ use serde::{Deserialize, Serialize};
 use super::tensor;
 use crate::{Error, Result};
 
-/// The JSON beside the graphs and the rows.
+/// The JSON that accompanies the graphs and rows.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Specification {
+struct TrainingSpecification {
     trainable: Vec<TrainableWeight>,
     random: Vec<RandomInput>,
     options: TrainingOptions,
 }
 
-/// Asks for a training through `call`.
-pub fn ask(
+/// Requests a training through `call` and returns the trained weights.
+pub fn request(
     objective: &Objective,
     rows: &TrainingRows<'_>,
     options: &TrainingOptions,
@@ -31,7 +31,7 @@ pub fn ask(
 ) -> Result<TrainedWeights> {
     let (trainable, random) = (objective.trainable.clone(), objective.random.clone());
     let specification =
-        serde_json::to_string(&Specification { trainable, random, options: options.clone() })?;
+        serde_json::to_string(&TrainingSpecification { trainable, random, options: options.clone() })?;
     let mut graphs = vec![("objective", objective.graph.to_bytes()?)];
     if let Some(after) = &objective.after {
         graphs.push(("after", after.to_bytes()?));
@@ -54,27 +54,28 @@ pub fn ask(
         validation: RSlice::from_slice(&validation),
         specification: specification.as_str().into(),
     })?;
-    let read = |weight: &NamedOwned| Ok((weight.name.to_string(), tensor::read(&weight.tensor.view())?));
+    let read = |weight: &NamedOwned| Ok((weight.name.to_string(), tensor::from_abi(&weight.tensor.view())?));
     let weights = outcome.weights.iter().map(read).collect::<Result<_>>()?;
     let report: TrainingReport = serde_json::from_str(&outcome.report)?;
     Ok(TrainedWeights { weights, report })
 }
 
-/// Serves a training that was asked for, with `work`.
+/// Serves a requested training with `work`.
 pub fn serve(
     job: &TrainJob<'_>,
     work: impl FnOnce(&Objective, &TrainingRows<'_>, &TrainingOptions) -> Result<TrainedWeights>,
 ) -> Result<TrainOutcome> {
-    let Specification { trainable, random, options } = serde_json::from_str(job.specification.as_str())
-        .map_err(|e| Error::invalid(format!("the training's specification: {e}")))?;
+    let TrainingSpecification { trainable, random, options } =
+        serde_json::from_str(job.specification.as_str())
+            .map_err(|e| Error::invalid(format!("the training's specification: {e}")))?;
     let objective = graph(job, "objective")?;
-    let objective = objective.ok_or_else(|| Error::invalid("there is no graph `objective`"))?;
+    let objective = objective.ok_or_else(|| Error::invalid("the training has no graph `objective`"))?;
     let objective = Objective { graph: objective, trainable, random, after: graph(job, "after")? };
     let layouts = [layouts(job.training.as_slice())?, layouts(job.validation.as_slice())?];
     let training = borrowed(job.training.as_slice(), &layouts[0])?;
     let validation = borrowed(job.validation.as_slice(), &layouts[1])?;
     let trained = work(&objective, &TrainingRows { training: &training, validation: &validation }, &options)?;
-    let give = |(name, weight)| Ok(NamedOwned { name: RString::from(name), tensor: tensor::give(weight)? });
+    let give = |(name, weight)| Ok(NamedOwned { name: RString::from(name), tensor: tensor::to_abi(weight)? });
     Ok(TrainOutcome {
         weights: trained.weights.into_iter().map(give).collect::<Result<_>>()?,
         report: serde_json::to_string(&trained.report)?.into(),
@@ -102,15 +103,18 @@ fn graph(job: &TrainJob<'_>, name: &str) -> Result<Option<Graph>> {
     Ok(Some(graph))
 }
 
-fn layouts(rows: &[NamedTensor<'_>]) -> Result<Vec<Layout>> {
+fn layouts(rows: &[NamedTensor<'_>]) -> Result<Vec<TensorLayout>> {
     let layout = |row: &NamedTensor<'_>| {
         row.tensor.layout().map_err(|e| Error::invalid(format!("rows `{}`: {e}", row.name)))
     };
     rows.iter().map(layout).collect()
 }
 
-/// The rows where they lie, after the checks that every view goes through.
-fn borrowed<'a>(rows: &'a [NamedTensor<'a>], layouts: &'a [Layout]) -> Result<Vec<(&'a str, TensorRef<'a>)>> {
+/// Checks the rows and returns views of them, without a copy.
+fn borrowed<'a>(
+    rows: &'a [NamedTensor<'a>],
+    layouts: &'a [TensorLayout],
+) -> Result<Vec<(&'a str, TensorRef<'a>)>> {
     rows.iter()
         .zip(layouts)
         .map(|(row, layout)| {

@@ -6,7 +6,7 @@ use chiasm_plugin::graph::{Graph, Tensor};
 use chiasm_plugin::ndarray::{Array1, Array2};
 use chiasm_plugin::objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::{
-    AlignModality, AlignSpec, Aligner, Error, Inputs, Json, Learned, Lent, Result, Services,
+    AlignModality, AlignSpec, Aligner, Error, Inputs, Json, Learned, Result, ServiceBackend, Services,
 };
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
 use chiasm_train::Trainer;
@@ -25,7 +25,7 @@ impl TestHost {
     }
 }
 
-impl Lent for TestHost {
+impl ServiceBackend for TestHost {
     fn log(&self, _: u8, message: &str) {
         self.messages.lock().unwrap().push(message.to_owned());
     }

@@ -1,4 +1,4 @@
-//! An author's adapter at work, behind the ABI.
+//! An opened adapter of a plugin, as an object of the ABI.
 
 use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
@@ -14,23 +14,24 @@ use chiasm_abi::{
 use super::{guard, tensor};
 use crate::{Adapter, EncoderSpec, Error, Item, Result, Services};
 
-/// An opened adapter that can be poisoned, and whose drop cannot harm.
-pub(super) struct Opened<A: Adapter> {
+/// An opened adapter that refuses calls after a panic, and whose drop may panic.
+pub(super) struct GuardedAdapter<A: Adapter> {
     adapter: ManuallyDrop<A>,
     poisoned: AtomicBool,
 }
 
-impl<A: Adapter> Opened<A> {
+impl<A: Adapter> GuardedAdapter<A> {
     pub(super) fn open(spec: &EncoderSpec, services: &Services<'_>) -> Result<AdapterBox> {
         let adapter = ManuallyDrop::new(A::open(spec, services)?);
         let opened = Self { adapter, poisoned: AtomicBool::new(false) };
         Ok(AdapterObject_TO::from_value(opened, TD_Opaque))
     }
 
-    /// A guarded call, refused after a panic: what the panic left half-done is not to be trusted.
+    /// Runs a guarded call. Calls after a panic are refused, because the panic may have left the state
+    /// inconsistent.
     fn call<T>(&self, work: impl FnOnce(&A) -> Result<T>) -> Reply<T> {
         if self.poisoned.load(Ordering::Acquire) {
-            let message = "this adapter panicked earlier and takes no more calls; open it anew";
+            let message = "this adapter panicked earlier and accepts no more calls; open it again";
             return Err(super::to_abi(Error::new(Code::POISONED, message))).into();
         }
         let reply = guard::call(|| work(&self.adapter));
@@ -41,7 +42,7 @@ impl<A: Adapter> Opened<A> {
     }
 }
 
-impl<A: Adapter> AdapterObject for Opened<A> {
+impl<A: Adapter> AdapterObject for GuardedAdapter<A> {
     fn inputs(&self) -> Reply<RString> {
         self.call(|adapter| Ok(serde_json::to_string(&adapter.inputs())?.into()))
     }
@@ -49,12 +50,12 @@ impl<A: Adapter> AdapterObject for Opened<A> {
     fn prepare(&self, item: RawItem<'_>) -> Reply<RVec<OwnedTensor>> {
         self.call(|adapter| {
             let tensors = adapter.prepare(self::item(item)?)?;
-            // Not `collect`: it cannot see through `Result` how much room to make, and this is called once per item.
-            let mut given = RVec::with_capacity(tensors.len());
+            // Not `collect`: through `Result` it does not know the capacity, and this runs once per item.
+            let mut owned = RVec::with_capacity(tensors.len());
             for tensor in tensors {
-                given.push(tensor::give(tensor)?);
+                owned.push(tensor::to_abi(tensor)?);
             }
-            Ok(given)
+            Ok(owned)
         })
     }
 
@@ -67,10 +68,10 @@ impl<A: Adapter> AdapterObject for Opened<A> {
     }
 }
 
-impl<A: Adapter> Drop for Opened<A> {
+impl<A: Adapter> Drop for GuardedAdapter<A> {
     fn drop(&mut self) {
-        // SAFETY: the field is dropped here and nowhere else, and not used again.
-        guard::quietly(|| unsafe { ManuallyDrop::drop(&mut self.adapter) });
+        // SAFETY: the field is dropped only here, and not used afterwards.
+        guard::ignore_panics(|| unsafe { ManuallyDrop::drop(&mut self.adapter) });
     }
 }
 
@@ -80,8 +81,8 @@ fn item(raw: RawItem<'_>) -> Result<Item<'_>> {
         ItemKind::PATH => Ok(Item::Path(Path::new(OsStr::from_bytes(bytes)))),
         ItemKind::TEXT => Ok(Item::Text(std::str::from_utf8(bytes)?)),
         ItemKind::ROW => Ok(Item::Row(usize::try_from(raw.row)?)),
-        ItemKind(kind) => {
-            Err(Error::unsupported(format!("items of kind {kind} are newer than this plugin; rebuild it")))
-        }
+        ItemKind(kind) => Err(Error::unsupported(format!(
+            "items of kind {kind} are newer than this plugin; rebuild the plugin against this release"
+        ))),
     }
 }
