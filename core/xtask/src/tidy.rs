@@ -25,7 +25,7 @@ struct Violation {
 /// The violations of each file.
 type Violations = BTreeMap<(String, Rule), Vec<String>>;
 
-/// Prints how many violations of each rule the table of exceptions allows, then checks all files.
+/// Prints how many violations of each rule there are, excepted or not, then checks all files.
 pub fn show() -> CommandResult {
     let violations = violations()?;
     for rule in Rule::ALL {
