@@ -1,25 +1,25 @@
-//! The tests, and all that CI checks besides.
+//! The commands `test` and `ci`.
 
 use crate::{
     demo, layering, provision,
-    shell::{Outcome, cargo, must, root, say},
+    shell::{CommandResult, cargo, print_stderr, root, run_command},
     skipped, tidy,
 };
 use chiasm_testing::{SKIPPED_VARIABLE, SkippedTest};
 use std::{collections::BTreeSet, process::Command};
 
 /// Runs every test of the workspace, then prints the tests that were skipped.
-pub fn test(extra: &[String]) -> Outcome {
-    tested(extra).map(|_| ())
+pub fn test(extra: &[String]) -> CommandResult {
+    run_tests(extra).map(|_| ())
 }
 
-/// Brings what the tests need and runs them; returns those that were skipped.
-fn tested(extra: &[String]) -> Outcome<BTreeSet<SkippedTest>> {
-    let python = provision::everything()?;
+/// Installs what the tests need and runs them. Returns the skipped tests.
+fn run_tests(extra: &[String]) -> CommandResult<BTreeSet<SkippedTest>> {
+    let python = provision::prepare()?;
     let file = skipped::fresh_file()?;
-    let outcome = must(
+    let outcome = run_command(
         cargo()
-            // one failure hides no other
+            // A failure must not hide the failures of other crates.
             .args(["test", "--workspace", "--no-fail-fast", "--features", "chiasm/hub"])
             .args(provision::NOT_FOR_USERS)
             .args(extra)
@@ -31,28 +31,28 @@ fn tested(extra: &[String]) -> Outcome<BTreeSet<SkippedTest>> {
     outcome.map(|()| skipped)
 }
 
-/// Everything a change must pass.
-pub fn ci() -> Outcome {
-    must(cargo().args(["fmt", "--all", "--check"]))?;
+/// Runs everything that a change must pass.
+pub fn ci() -> CommandResult {
+    run_command(cargo().args(["fmt", "--all", "--check"]))?;
     layering::check()?;
     tidy::check()?;
-    demo::run()?; // the README's first command, and its second
-    skipped::verify(&tested(&[])?)?;
-    must(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    must(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    licences()?;
-    say("ci: everything passed");
+    demo::run()?; // The README's first command, then its second.
+    skipped::verify(&run_tests(&[])?)?;
+    run_command(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run_command(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    check_licences()?;
+    print_stderr("ci: everything passed");
     Ok(())
 }
 
-/// cargo-deny over licences, bans and sources; brought once when it is not there.
-fn licences() -> Outcome {
-    let there = cargo().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
-    if !there {
-        say("bringing cargo-deny, once");
-        must(cargo().args(["install", "--locked", "cargo-deny@0.20.2"]))?;
+/// Runs cargo-deny over licences, bans and sources. Installs it if it is missing.
+fn check_licences() -> CommandResult {
+    let installed = cargo().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
+    if !installed {
+        print_stderr("installing cargo-deny");
+        run_command(cargo().args(["install", "--locked", "cargo-deny@0.20.2"]))?;
     }
-    must(Command::new("cargo").current_dir(root()).args([
+    run_command(Command::new("cargo").current_dir(root()).args([
         "deny",
         "--all-features",
         "check",

@@ -1,8 +1,8 @@
-//! The main jobs, as a newcomer runs them: the demo world, and flickr1k on real encoders.
+//! The examples as commands: the demo, questions, flickr1k and trimodal.
 
 use crate::{
     provision,
-    shell::{Outcome, must, root, say},
+    shell::{CommandResult, print_stderr, root, run_command},
 };
 use std::{
     path::{Path, PathBuf},
@@ -11,35 +11,36 @@ use std::{
 };
 
 const SCENES: &str = "5000";
-const SEED: &str = "2026"; // no encoder was trained on this world
-const TEST_ROW: usize = 4; // held out: neither the maps nor the encoders have seen it
+const SEED: &str = "2026"; // No encoder was trained on this world.
+const TEST_ROW: usize = 4; // Of the test split: neither the maps nor the encoders were fitted to it.
 
-/// Builds everything, makes the world, merges the two demo encoders, and asks the merged model a question.
-pub fn run() -> Outcome {
-    let chiasm = provision::binary()?;
+/// Builds the workspace, generates the world, merges the two demo encoders, and searches with the merged
+/// model.
+pub fn run() -> CommandResult {
+    let chiasm = provision::build()?;
     let clock = Instant::now();
     let folder = provision::target().join("demo");
     let world = folder.join("world");
     let run = folder.join("run");
-    must(built("world").args(["--count", SCENES, "--seed", SEED, "--out"]).arg(&world))?;
+    run_command(built("world").args(["--count", SCENES, "--seed", SEED, "--out"]).arg(&world))?;
     let recipe = "examples/demo/recipe.toml";
     let pairs = format!("data.pairs={}", root().join(&world).join("pairs.jsonl").display());
-    must(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
-    must(command(&chiasm).arg("eval").arg(&run))?;
+    run_command(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs, "-o"]).arg(&run))?;
+    run_command(command(&chiasm).arg("eval").arg(&run))?;
     let (question, picture) = caption(&world, TEST_ROW)?;
-    say(&format!(
-        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of \
+    print_stderr(&format!(
+        "\nWhich pictures does the merged model find for a caption of the test split?\n  {question:?} (of \
          {picture})"
     ));
     let strip = folder.join("strip.png");
-    must(
+    run_command(
         command(&chiasm)
             .arg("search")
             .arg(&run)
             .args(["--text", &question, "--top", "5", "--strip"])
             .arg(&strip),
     )?;
-    say(&format!(
+    print_stderr(&format!(
         "\n{:.0} s after the build. The merged model: {}",
         clock.elapsed().as_secs_f64(),
         run.join("model.onnx").display()
@@ -47,8 +48,8 @@ pub fn run() -> Outcome {
     Ok(())
 }
 
-/// The first caption of a row of the world, and the picture it tells of.
-fn caption(world: &Path, row: usize) -> Outcome<(String, String)> {
+/// The first caption of a row of the world, and the picture that it describes.
+fn caption(world: &Path, row: usize) -> CommandResult<(String, String)> {
     let path = root().join(world).join("pairs.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let line = text.lines().nth(row).ok_or_else(|| format!("{} has no row {row}", path.display()))?;
@@ -59,34 +60,36 @@ fn caption(world: &Path, row: usize) -> Outcome<(String, String)> {
     both.ok_or_else(|| format!("row {row} of {} has no caption or no picture", path.display()))
 }
 
-/// A program of the workspace build. `cargo run --package` would resolve other features, and compile again.
+/// A program of the workspace build. `cargo run --package` would resolve other features and compile again.
 fn built(name: &str) -> Command {
     command(&root().join(provision::target()).join("debug").join(name))
 }
 
-/// A binary, run in the root folder.
+/// A program to be started in the root folder.
 fn command(chiasm: &Path) -> Command {
     let mut command = Command::new(chiasm);
     command.current_dir(root());
     command
 }
 
-/// Held-out questions whose looks are judged.
-const JUDGED: usize = 1000;
+/// The number of test rows whose attention is compared with the objects asked about.
+const ATTENTION_ROWS: usize = 1000;
 
-/// Questions about pictures: fitted, measured, and the looks at some held-out pictures judged and drawn.
-pub fn questions(extra: &[String]) -> Outcome {
-    let chiasm = provision::binary()?;
+/// Fits and evaluates the questions example, then draws and scores the attention of some test rows.
+pub fn questions(extra: &[String]) -> CommandResult {
+    let chiasm = provision::build()?;
     let folder = provision::target().join("questions");
     let (quiz, run) = (folder.join("quiz"), folder.join("run"));
-    must(built("questions").arg("--out").arg(&quiz))?;
+    run_command(built("questions").arg("--out").arg(&quiz))?;
     let pairs = format!("data.pairs={}", root().join(&quiz).join("pairs.jsonl").display());
     let recipe = "examples/questions/recipe.toml";
-    must(command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs]).args(extra).arg("-o").arg(&run))?;
-    must(command(&chiasm).arg("eval").arg(&run))?;
-    let rows = held_out(&quiz, JUDGED)?;
-    let (svg, outputs) = (folder.join("looks.svg"), folder.join("outputs.json"));
-    let looks = command(&chiasm)
+    run_command(
+        command(&chiasm).arg("fit").arg(recipe).args(["--set", &pairs]).args(extra).arg("-o").arg(&run),
+    )?;
+    run_command(command(&chiasm).arg("eval").arg(&run))?;
+    let rows = held_out(&quiz, ATTENTION_ROWS)?;
+    let (svg, outputs) = (folder.join("attention.svg"), folder.join("outputs.json"));
+    let output = command(&chiasm)
         .args(["run", "--format", "json", "--input"])
         .arg(&rows)
         .arg("--attention")
@@ -94,20 +97,20 @@ pub fn questions(extra: &[String]) -> Outcome {
         .arg(&run)
         .output()
         .map_err(|e| format!("cannot start {}: {e}", chiasm.display()))?;
-    if !looks.status.success() {
-        return Err(String::from_utf8_lossy(&looks.stderr).into_owned());
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     let write = |path: &Path, bytes: &[u8]| {
         std::fs::write(root().join(path), bytes).map_err(|e| format!("{}: {e}", path.display()))
     };
-    write(&outputs, &looks.stdout)?;
-    must(built("attention_overlap").arg("--rows").arg(&rows).arg("--outputs").arg(&outputs))?;
-    say(&format!("where it looked: {}", svg.display()));
+    write(&outputs, &output.stdout)?;
+    run_command(built("attention_overlap").arg("--rows").arg(&rows).arg("--outputs").arg(&outputs))?;
+    print_stderr(&format!("attention maps: {}", svg.display()));
     Ok(())
 }
 
-/// The first held-out rows of a quiz, as a file beside it.
-fn held_out(quiz: &Path, count: usize) -> Outcome<PathBuf> {
+/// Writes the first test rows of a quiz to a file in its folder, and returns the file.
+fn held_out(quiz: &Path, count: usize) -> CommandResult<PathBuf> {
     let quiz = root().join(quiz);
     let text =
         std::fs::read_to_string(quiz.join("pairs.jsonl")).map_err(|e| format!("{}: {e}", quiz.display()))?;
@@ -118,20 +121,21 @@ fn held_out(quiz: &Path, count: usize) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// The real encoders and pairs lie outside the project: `CHIASM_REAL`, or `../shared/real`.
+/// Returns the folder of the real encoders and pairs, which are not in the repository: `CHIASM_REAL`, or
+/// `../shared/real`.
 pub fn real() -> Option<PathBuf> {
     let folder = chiasm_testing::real_folder();
     folder.join("flickr1k/pairs.jsonl").is_file().then_some(folder)
 }
 
-/// The whole flickr1k table: closed forms x protocols, one and two image encoders; then those that train,
-/// with one.
-pub fn flickr1k(extra: &[String]) -> Outcome {
+/// Makes the whole flickr1k table: closed-form methods x protocols, with one and two image encoders; then the
+/// trained methods, with one.
+pub fn flickr1k(extra: &[String]) -> CommandResult {
     let real = real().ok_or(
         "flickr1k needs its encoders and pairs: examples/flickr1k/README.md says how to get them; name their \
          folder in CHIASM_REAL",
     )?;
-    let chiasm = provision::binary()?;
+    let chiasm = provision::build()?;
     let pairs = format!("data.pairs={}", real.join("flickr1k/pairs.jsonl").display());
     let compare = |swaps: &[&str]| {
         let mut table = command(&chiasm);
@@ -140,7 +144,7 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
         swaps.iter().for_each(|swap| {
             table.args(["--swap", swap]);
         });
-        must(table.args(extra))
+        run_command(table.args(extra))
     };
     compare(&[
         r#"encoders.image.model=["mobilenetv2", ["mobilenetv2", "squeezenet11"]]"#,
@@ -149,29 +153,29 @@ pub fn flickr1k(extra: &[String]) -> Outcome {
     compare(&["align.plugin=mlp,cycle"])
 }
 
-/// Pictures, captions and speech in one space: every direction, a pair of modalities that was never seen
-/// together, items that are missing, and what several captions are worth.
-pub fn trimodal(extra: &[String]) -> Outcome {
+/// Runs the trimodal example: every direction, a pair of modalities without common rows, missing items, and
+/// the effect of several captions.
+pub fn trimodal(extra: &[String]) -> CommandResult {
     let real = real().ok_or(
         "trimodal needs the encoders and pairs of flickr1k: examples/trimodal/README.md says how \
          to get them; name their folder in CHIASM_REAL",
     )?;
-    let python = provision::everything()?;
+    let python = provision::prepare()?;
     let chiasm = root().join(provision::target()).join("debug/chiasm");
     let folder = provision::target().join("trimodal");
     let prepare = root().join("examples/trimodal/prepare.py");
     let mut preparing = Command::new(python);
     preparing.current_dir(root()).arg(prepare).arg("--real").arg(&real).arg("--out").arg(&folder);
-    must(&mut preparing)?;
+    run_command(&mut preparing)?;
     let fit = |data: &str, more: &[&str]| {
         let file = root().join(&folder).join(format!("{data}.jsonl"));
         let pairs = format!("data.pairs={}", file.display());
         let run = folder.join(data);
         let mut fit = command(&chiasm);
         fit.env("CHIASM_MODELS", real.join("models")).args(["fit", "examples/trimodal/recipe.toml"]);
-        must_but_for_checks(fit.args(["--set", &pairs]).args(more).args(extra).arg("-o").arg(&run))?;
-        say(&format!("\n{data}:"));
-        must(command(&chiasm).env("CHIASM_MODELS", real.join("models")).arg("eval").arg(&run))
+        run_allowing_failed_checks(fit.args(["--set", &pairs]).args(more).args(extra).arg("-o").arg(&run))?;
+        print_stderr(&format!("\n{data}:"));
+        run_command(command(&chiasm).env("CHIASM_MODELS", real.join("models")).arg("eval").arg(&run))
     };
     for data in ["complete", "bound", "missing", "dropped"] {
         fit(data, &[])?;
@@ -180,11 +184,11 @@ pub fn trimodal(extra: &[String]) -> Outcome {
     let mut compare = command(&chiasm);
     compare.env("CHIASM_MODELS", real.join("models")).args(["compare", "examples/trimodal/recipe.toml"]);
     compare.args(["--set", &pairs, "--folds", "0", "--swap", "encoders.text.train_items=each,first,mean"]);
-    must(compare.args(extra))
+    run_command(compare.args(extra))
 }
 
-/// Runs a fit to its end; checks that fail leave the run, and say so with exit code 1.
-fn must_but_for_checks(command: &mut Command) -> Outcome {
+/// Runs a fit to its end. Failed checks give exit code 1, but leave a complete run folder.
+fn run_allowing_failed_checks(command: &mut Command) -> CommandResult {
     let shown = format!("{command:?}").replace('"', "");
     let status = command.status().map_err(|e| format!("cannot start `{shown}`: {e}"))?;
     if matches!(status.code(), Some(0 | 1)) { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }

@@ -1,22 +1,20 @@
-//! The layering: an arrow only points down, between crates, between stages of the pipeline and between
-//! modules.
+//! Checks the layering of crates, of the pipeline's stages and of modules.
 //!
-//! Three rules hold. A crate depends on those that the map allows, and some dependencies are named in one
-//! crate alone. Inside a crate no modules import each other in a circle. In the pipeline a stage imports from
-//! itself and from lower ones only.
+//! There are three rules. A crate depends only on the crates that [`CRATES`] and [`FOLDERS`] allow, and some
+//! external crates may be used by one crate only. The modules of a crate do not import each other in a cycle.
+//! A stage of the pipeline imports only from itself and from lower stages.
 
-mod circles;
+mod cycles;
 mod imports;
 mod scan;
-mod tokens;
 
-use crate::shell::{Outcome, cargo, print};
-use imports::{Arrow, Modules};
+use crate::shell::{CommandResult, cargo, print_stdout};
+use imports::{Import, Modules};
 use serde_json::Value;
 use std::path::Path;
 
-/// Every crate outside the folders below, lowest first, and the crates of this project that it may depend on
-/// (dev-dependencies are free).
+/// Every crate outside of [`FOLDERS`], lowest first, and the crates of this project that it may depend on.
+/// Dev-dependencies are not checked.
 const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-testing", &[]),
     ("chiasm-graph", &[]),
@@ -61,7 +59,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("world", &[]),
 ];
 
-/// Folders of crates, and what each crate there may depend on.
+/// Folders of crates, and the crates of this project that each crate there may depend on.
 const FOLDERS: &[(&str, &[&str])] = &[
     (
         "plugins",
@@ -71,12 +69,12 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];
 
-/// The crate that is built in stages, and its stages, lowest first: folders of its `src`. A stage imports
-/// from itself and from lower ones only; `lib.rs` declares the stages and re-exports from them.
+/// The crate that is divided into stages, and its stages, lowest first: folders of its `src`. A stage imports
+/// only from itself and from lower stages. `lib.rs` declares the stages and re-exports from them.
 const STAGED: &str = "chiasm-pipeline";
 const STAGES: &[&str] = &["base", "recipe", "catalog", "plan", "embed", "run", "fit", "compare"];
 
-/// A crate from outside and the only ones of this project that may name it.
+/// External crates, and the only crates of this project that may depend on each.
 const OWNED: &[(&str, &[&str])] = &[
     ("onnx-protobuf", &["chiasm-graph"]),
     ("protobuf", &["chiasm-graph"]),
@@ -88,15 +86,15 @@ const OWNED: &[(&str, &[&str])] = &[
     ("indicatif", &["chiasm"]),
 ];
 
-/// Prints the map, then checks the workspace against it.
-pub fn show() -> Outcome {
-    print(&map());
+/// Prints the allowed dependencies, then checks the workspace.
+pub fn show() -> CommandResult {
+    print_stdout(&map());
     check()?;
-    print("every arrow points down, and no modules import each other in a circle");
+    print_stdout("every dependency is allowed, and no modules import each other in a cycle");
     Ok(())
 }
 
-/// The crates and stages, and what each may depend on.
+/// The crates and stages, and what each may depend on, as text.
 fn map() -> String {
     let line = |(name, allowed): &(&str, &[&str])| {
         let allowed = if allowed.is_empty() { "-".to_owned() } else { allowed.join(", ") };
@@ -107,16 +105,15 @@ fn map() -> String {
     text.extend(CRATES.iter().map(line));
     text += "crates of a folder, and what each may depend on\n";
     text.extend(FOLDERS.iter().map(line));
-    text += "crates from outside, and the only ones that may name each\n";
+    text += "external crates, and the only crates that may depend on each\n";
     text.extend(OWNED.iter().map(line));
-    text +=
-        &format!("stages of {STAGED}, lowest first, and those that each may import from besides itself\n");
+    text += &format!("stages of {STAGED}, lowest first, and the other stages that each may import from\n");
     text.extend(STAGES.iter().enumerate().map(|(index, stage)| line(&(stage, &STAGES[..index]))));
     text
 }
 
-/// Fails with everything that breaks a rule.
-pub fn check() -> Outcome {
+/// Fails with a list of everything that breaks a rule.
+pub fn check() -> CommandResult {
     let output = cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
@@ -148,31 +145,31 @@ fn roots(package: &Value) -> impl Iterator<Item = &Path> {
     targets.iter().filter(built).filter_map(|target| target["src_path"].as_str().map(Path::new))
 }
 
-/// Adds what breaks a rule inside the crate with this root file.
-fn check_modules(name: &str, root: &Path, broken: &mut Vec<String>) -> Outcome {
+/// Checks the modules of the crate with this root file.
+fn check_modules(name: &str, root: &Path, broken: &mut Vec<String>) -> CommandResult {
     let source = root.parent().unwrap_or(Path::new("."));
     let modules = Modules::read(root)?;
-    let arrows = modules.arrows();
-    broken.extend(circles::circles(&arrows).iter().map(|circle| circles::describe(name, source, circle)));
+    let imports = modules.imports();
+    broken.extend(cycles::cycles(&imports).iter().map(|cycle| cycles::describe(name, source, cycle)));
     if name == STAGED {
-        check_stages(source, &modules, &arrows, broken);
+        check_stages(source, &modules, &imports, broken);
     }
     Ok(())
 }
 
-/// Adds the files that are in no stage, and the imports that do not point down.
-fn check_stages(source: &Path, modules: &Modules, arrows: &[Arrow], broken: &mut Vec<String>) {
+/// Checks that every file is in a stage, and that no import is from a higher stage.
+fn check_stages(source: &Path, modules: &Modules, imports: &[Import], broken: &mut Vec<String>) {
     let relative = |path: &Path| path.strip_prefix(source).unwrap_or(path).to_owned();
     for file in modules.files().map(relative).filter(|file| file != Path::new("lib.rs")) {
         if level(&file).is_none() {
             broken.push(format!("{STAGED}: {} is in no stage; move it into one", file.display()));
         }
     }
-    for Arrow { from, to, line, text } in arrows {
+    for Import { from, to, line, text } in imports {
         let (from, to) = (relative(from), relative(to));
         let up = match (level(&from), level(&to)) {
             (Some(from), Some(to)) => from < to,
-            // Only `lib.rs` is in no stage without a complaint; it imports nothing and defines nothing.
+            // Only `lib.rs` may be in no stage. It imports nothing and defines nothing.
             (from, to) => from.is_some() != to.is_some(),
         };
         if up {
@@ -182,7 +179,7 @@ fn check_stages(source: &Path, modules: &Modules, arrows: &[Arrow], broken: &mut
     }
 }
 
-/// The place among the stages of a file, given from the crate's `src`.
+/// The index of the stage of a file, given relative to the crate's `src`. None if it is in no stage.
 fn level(file: &Path) -> Option<usize> {
     let first = file.components().next()?;
     let name = Path::new(first.as_os_str()).with_extension("");
@@ -195,9 +192,7 @@ fn check_package(package: &Value, ours: &[&str], broken: &mut Vec<String>) {
     let own = CRATES.iter().find(|(known, _)| *known == name);
     let folder = FOLDERS.iter().find(|(folder, _)| manifest.contains(&format!("/{folder}/")));
     let Some((_, allowed)) = folder.or(own) else {
-        broken.push(format!(
-            "{name} is not on the map: add it to core/xtask/src/layering.rs and core/README.md"
-        ));
+        broken.push(format!("{name} is unknown: add it to core/xtask/src/layering.rs and core/README.md"));
         return;
     };
     let dependencies = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -209,7 +204,7 @@ fn check_package(package: &Value, ours: &[&str], broken: &mut Vec<String>) {
         if let Some((_, owners)) = OWNED.iter().find(|(owned, _)| *owned == needed)
             && !owners.contains(&name)
         {
-            broken.push(format!("{name} names {needed}; only {} may", owners.join(", ")));
+            broken.push(format!("{name} depends on {needed}, which only {} may", owners.join(", ")));
         }
     }
 }
@@ -228,10 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn the_crates_stand_in_the_order_of_their_dependencies() {
+    fn crates_are_listed_after_their_dependencies() {
         for (index, (name, allowed)) in CRATES.iter().enumerate() {
             let lower = |needed: &&str| CRATES[..index].iter().any(|(lower, _)| lower == needed);
-            assert!(allowed.iter().all(lower), "{name} stands above one of {allowed:?}");
+            assert!(allowed.iter().all(lower), "{name} is listed before one of {allowed:?}");
         }
     }
 
@@ -269,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upward_arrow_a_stray_owner_and_an_unknown_crate_are_caught() {
+    fn an_upward_dependency_a_second_owner_and_an_unknown_crate_are_caught() {
         assert_eq!(complaints("chiasm-graph", "/x/core/graph/Cargo.toml", &["chiasm-runtime"]).len(), 1);
         assert_eq!(complaints("chiasm-cca", "/x/plugins/cca/Cargo.toml", &["ort"]).len(), 1);
         assert_eq!(complaints("chiasm-new", "/x/core/new/Cargo.toml", &[]).len(), 1);

@@ -1,7 +1,7 @@
-//! The project's own commands: `cargo xtask demo` runs the main job, `cargo xtask test` proves it.
+//! The project's development commands, e.g. `cargo xtask demo` and `cargo xtask test`.
 //!
-//! Both bring what they need: the plugins and the binary are built, ONNX Runtime comes through the user's own
-//! Python, and the Python peers that tests compare with live in a virtual environment under `target/`.
+//! Both build the plugins and the binary first. They install ONNX Runtime through the user's pip, uv or npm,
+//! and the Python packages that tests compare with in a virtual environment under `target/`.
 
 mod check;
 mod demo;
@@ -10,19 +10,21 @@ mod provision;
 mod shell;
 mod skipped;
 mod tidy;
+mod tokens;
 
-use shell::say;
+use shell::print_stderr;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
-  demo       build, then merge the two small encoders of the demo world and ask the result a question
-  test       build, bring the engine and the Python peers, run every test, list the skipped ones
-  ci         test, and fmt, clippy, layering, tidiness, docs, licences
-  layering   the map of crates and of the pipeline's stages, and whether every import keeps to it
-  questions  examples/questions: questions about pictures, with attention over tokens, and where it looked
-  trimodal   examples/trimodal: pictures, captions and speech in one space, some never seen together
+  demo       build, merge the two small encoders of the demo, and search with the merged model
+  test       build, install ONNX Runtime and the Python packages, run every test, list the skipped ones
+  ci         test, and fmt, clippy, layering, tidy, docs, licences
+  layering   print the allowed dependencies of crates and pipeline stages, and check every import
+  tidy       count long files, functions and lines, and retired words, and check them
+  questions  examples/questions: questions about pictures, with attention maps over the tokens
+  trimodal   examples/trimodal: pictures, captions and speech in one space, some without pairs
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
-  provision  only bring what demo and test need";
+  provision  only build and install what demo and test need";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,13 +36,14 @@ fn main() -> ExitCode {
         Some("test") => check::test(&arguments[1..]),
         Some("ci") => check::ci(),
         Some("layering") => layering::show(),
-        Some("provision") => provision::everything().map(|_| ()),
+        Some("tidy") => tidy::show(),
+        Some("provision") => provision::prepare().map(|_| ()),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            say(&message);
+            print_stderr(&message);
             ExitCode::FAILURE
         }
     }

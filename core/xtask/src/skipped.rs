@@ -1,8 +1,8 @@
-//! The tests that skipped themselves: their list, and whether this machine does lack what they need.
+//! The tests that skipped themselves: lists them, and checks that this machine lacks what they need.
 
 use crate::{
     provision,
-    shell::{Outcome, root, say},
+    shell::{CommandResult, print_stderr, root},
 };
 use chiasm_testing::{Requirement, SkippedTest};
 use std::{
@@ -11,23 +11,23 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Creates the empty file that the tests append to; `CHIASM_SKIPPED` must name it.
-pub fn fresh_file() -> Outcome<PathBuf> {
+/// Creates the empty file that the tests append to. `CHIASM_SKIPPED` must hold its path.
+pub fn fresh_file() -> CommandResult<PathBuf> {
     let path = root().join(provision::target()).join("skipped-tests.tsv");
     std::fs::write(&path, "").map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     Ok(path)
 }
 
-/// Prints how many tests were skipped and why; returns them.
-pub fn report(path: &Path) -> Outcome<BTreeSet<SkippedTest>> {
+/// Prints how many tests were skipped and why, and returns them.
+pub fn report(path: &Path) -> CommandResult<BTreeSet<SkippedTest>> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let skipped = parse(&text)?;
-    say(&summary(&skipped));
+    print_stderr(&summary(&skipped));
     Ok(skipped)
 }
 
-/// Fails when a skipped test needed something that this machine has.
-pub fn verify(skipped: &BTreeSet<SkippedTest>) -> Outcome {
+/// Fails if a skipped test needed something that this machine has.
+pub fn verify(skipped: &BTreeSet<SkippedTest>) -> CommandResult {
     let needed: BTreeSet<Requirement> = skipped.iter().map(|test| test.requirement).collect();
     let present: BTreeSet<Requirement> = needed.into_iter().filter(|needed| is_met(*needed)).collect();
     let wrong: BTreeSet<SkippedTest> =
@@ -35,10 +35,10 @@ pub fn verify(skipped: &BTreeSet<SkippedTest>) -> Outcome {
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(format!("this machine has what these tests were skipped for; run or mend them\n{}", list(&wrong)))
+    Err(format!("this machine has what these tests were skipped for; run or fix them\n{}", list(&wrong)))
 }
 
-fn parse(text: &str) -> Outcome<BTreeSet<SkippedTest>> {
+fn parse(text: &str) -> CommandResult<BTreeSet<SkippedTest>> {
     let read = |line: &str| {
         SkippedTest::parse(line).ok_or_else(|| format!("the file of skipped tests has the line {line:?}"))
     };
@@ -76,7 +76,7 @@ fn is_met(requirement: Requirement) -> bool {
     }
 }
 
-/// Whether a user may mount a file system in a namespace of their own. It is gone when the command ends.
+/// Whether a user may mount a file system in a namespace of their own. It is unmounted when the command ends.
 fn can_mount() -> bool {
     let folder = root().join(provision::target());
     Command::new("unshare")

@@ -1,8 +1,7 @@
-//! The imports between the modules of one crate: each path traced to the file that defines what it names.
+//! The imports between the files of one crate: each path is resolved to the file that defines the item.
 //!
-//! A node is a file. `mod x;` and a parent's `pub use x::Y` make no arrow where the parent itself does not go
-//! on to name `Y`: they say where things are, and need nothing of them. Whoever imports `Y` from the parent
-//! is taken to import it from the file that defines it.
+//! `mod x;` and a parent's `pub use x::Y` are no imports unless the parent also uses `Y` elsewhere. A file
+//! that imports `Y` from the parent counts as importing it from the file that defines it.
 
 use super::scan::{Mention, Scan, Use, scan};
 use std::{
@@ -29,32 +28,32 @@ struct File {
 struct Module {
     file: usize,
     items: BTreeSet<String>,
-    /// Names brought by `use`, and what they name.
+    /// Names declared by `use`, and the paths that they stand for.
     names: BTreeMap<String, Mention>,
     globs: Vec<Mention>,
 }
 
-/// One file that imports from another.
+/// An import of one file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrow {
+pub struct Import {
     /// The file that imports.
     pub from: PathBuf,
     /// The file that defines what is imported.
     pub to: PathBuf,
     /// The line of the import, from one.
     pub line: usize,
-    /// That line.
+    /// The text of that line.
     pub text: String,
 }
 
-/// How many names may stand for one another on the way to a definition.
+/// The most aliases that are followed from a name to its definition.
 const DEPTH: usize = 16;
 
 impl Modules {
     /// Reads a crate from its root file, following every `mod x;` that is not for tests.
     ///
     /// # Errors
-    /// A file that cannot be read, or is not there.
+    /// Fails if a file is missing or cannot be read.
     pub fn read(root: &Path) -> Result<Self, String> {
         let mut read = Self { files: Vec::new(), modules: BTreeMap::new() };
         let folder = root.parent().unwrap_or(Path::new("."));
@@ -65,7 +64,7 @@ impl Modules {
         Ok(read)
     }
 
-    /// `folder` is where the files of its children are.
+    /// Reads a file and its child modules, whose files are in `folder`.
     fn read_file(&mut self, path: &Path, folder: &Path, module: Vec<String>) -> Result<(), String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let scan = scan(&text);
@@ -79,7 +78,7 @@ impl Modules {
                 let folder = child.inside.iter().fold(folder.to_owned(), |at, name| at.join(name));
                 let own = folder.join(&child.name);
                 let found = match &child.path {
-                    Some(said) => path.parent().unwrap_or(Path::new(".")).join(said),
+                    Some(named) => path.parent().unwrap_or(Path::new(".")).join(named),
                     None if own.with_extension("rs").is_file() => own.with_extension("rs"),
                     None => own.join("mod.rs"),
                 };
@@ -114,18 +113,17 @@ impl Modules {
         }
     }
 
-    /// The source files of the crate.
+    /// Returns the source files of the crate.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
 
-    /// Every import of one file from another, in the order of files and lines.
-    pub fn arrows(&self) -> Vec<Arrow> {
-        let mut arrows: Vec<Arrow> = Vec::new();
+    /// Returns every import of one file from another, in the order of files and lines.
+    pub fn imports(&self) -> Vec<Import> {
+        let mut imports: Vec<Import> = Vec::new();
         for (index, file) in self.files.iter().enumerate() {
             let used = file.scan.uses.iter().filter(|one| !self.declares(file, one)).map(|one| &one.path);
-            // Elsewhere a path that starts with an imported name needs that import, which is an arrow
-            // already.
+            // A path that starts with an imported name needs no second entry: its `use` is one already.
             let named = file.scan.paths.iter().filter(|path| self.starts_inside(file, path));
             let mut found: Vec<(usize, usize)> = used
                 .chain(named)
@@ -134,14 +132,14 @@ impl Modules {
                 .collect();
             found.sort_unstable();
             found.dedup();
-            arrows.extend(found.into_iter().map(|(line, to)| Arrow {
+            imports.extend(found.into_iter().map(|(line, to)| Import {
                 from: file.path.clone(),
                 to: self.files[to].path.clone(),
                 line,
                 text: file.text.lines().nth(line - 1).unwrap_or_default().trim().to_owned(),
             }));
         }
-        arrows
+        imports
     }
 
     /// Whether a `use` only re-exports what a module below it defines.
@@ -155,7 +153,7 @@ impl Modules {
             && self.absolute(&file.module, &one.path, DEPTH).is_some_and(below)
     }
 
-    /// Whether a path starts with `crate`, `self`, `super` or a module declared where it stands.
+    /// Whether a path starts with `crate`, `self`, `super` or a child module of the module that it is in.
     fn starts_inside(&self, file: &File, path: &Mention) -> bool {
         let Some(first) = path.words.first() else { return false };
         let home = [&*file.module, &*path.inside].concat();
@@ -167,7 +165,7 @@ impl Modules {
         self.modules.contains_key(&path).then_some(path)
     }
 
-    /// A path from the root of the crate; none for what another crate defines.
+    /// Returns a path from the root of the crate. None for an item of another crate.
     fn absolute(&self, module: &[String], path: &Mention, depth: usize) -> Option<Vec<String>> {
         let mut home = [module, &*path.inside].concat();
         let (first, rest) = path.words.split_first()?;
@@ -191,7 +189,7 @@ impl Modules {
         }
     }
 
-    /// The file that defines what a path names; none for what another crate defines.
+    /// Returns the file that defines the item of a path. None for an item of another crate.
     fn file_of(&self, module: &[String], path: &Mention, depth: usize) -> Option<usize> {
         let words = self.absolute(module, path, depth)?;
         let mut at = Vec::new();
@@ -215,7 +213,7 @@ impl Modules {
         self.modules.get(&at).map(|module| module.file)
     }
 
-    /// As [`Self::file_of`], only where the module really has the first name behind the glob.
+    /// As [`Self::file_of`], but none unless the module of the glob has the first name after it.
     fn defining(&self, module: &[String], path: &Mention, depth: usize) -> Option<usize> {
         let words = self.absolute(module, path, depth)?;
         let has = |length: usize| {
@@ -239,8 +237,8 @@ fn followed_by(path: &Mention, rest: &[String]) -> Mention {
 mod tests {
     use super::*;
 
-    /// The arrows of a crate given as files, as `from:line to`.
-    fn arrows(files: &[(&str, &str)]) -> Vec<String> {
+    /// The imports of a crate given as files, as `from:line to`.
+    fn imports(files: &[(&str, &str)]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -248,13 +246,13 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
         let shown = |path: &Path| path.strip_prefix(folder.path()).unwrap().display().to_string();
-        let found = Modules::read(&folder.path().join(files[0].0)).unwrap().arrows();
+        let found = Modules::read(&folder.path().join(files[0].0)).unwrap().imports();
         found.iter().map(|a| format!("{}:{} {}", shown(&a.from), a.line, shown(&a.to))).collect()
     }
 
     #[test]
     fn an_item_that_the_root_re_exports_is_imported_from_its_own_file() {
-        let found = arrows(&[
+        let found = imports(&[
             ("lib.rs", "mod error;\nmod a;\npub use error::{Error, Result as R};\npub use a::A;\n"),
             ("error.rs", "pub struct Error;"),
             ("a.rs", "use crate::Error;\npub struct A;\nfn f() -> crate::R { crate::error::g() }"),
@@ -263,8 +261,8 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_uses_its_child_and_a_child_that_uses_its_parent_are_arrows() {
-        let found = arrows(&[
+    fn a_parent_that_uses_its_child_and_a_child_that_uses_its_parent_are_imports() {
+        let found = imports(&[
             ("lib.rs", "mod a;\n"),
             ("a.rs", "mod b;\nmod c;\nuse b::B;\npub(crate) use c::C;\npub struct A;\nfn f() { c::g() }\n"),
             ("a/b.rs", "use super::A;\nuse super::C;\npub struct B;\n"),
@@ -277,8 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn a_re_export_that_its_own_file_also_names_is_an_import() {
-        let found = arrows(&[
+    fn a_re_export_that_its_own_file_also_uses_is_an_import() {
+        let found = imports(&[
             ("lib.rs", "mod a;\nmod b;\npub use a::A;\npub use b::B;\nfn f(b: B) {}\n"),
             ("a.rs", "pub struct A;\n"),
             ("b.rs", "pub struct B;\n"),
@@ -288,7 +286,7 @@ mod tests {
 
     #[test]
     fn inline_modules_belong_to_their_file_and_super_counts_them() {
-        let found = arrows(&[
+        let found = imports(&[
             ("lib.rs", "mod a;\nmod b;\n"),
             ("a.rs", "mod inner {\n  use super::own;\n  use super::super::b::B;\n}\nfn own() {}\n"),
             ("b.rs", "pub struct B;"),
@@ -297,8 +295,8 @@ mod tests {
     }
 
     #[test]
-    fn names_brought_by_globs_and_by_other_imports_are_followed() {
-        let found = arrows(&[
+    fn names_from_globs_and_from_other_imports_are_followed() {
+        let found = imports(&[
             ("lib.rs", "mod a;\nmod b;\nmod c;\npub use a::*;\nuse b as d;\n"),
             ("a.rs", "pub struct A;\n"),
             ("b.rs", "use crate::A;\npub struct B;\n"),
@@ -309,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_macro_of_the_root_is_imported_from_the_file_that_defines_it() {
-        let found = arrows(&[
+        let found = imports(&[
             ("lib.rs", "mod a;\nmod b;\n"),
             ("a.rs", "#[macro_export]\nmacro_rules! check { () => {} }\n"),
             ("b.rs", "fn f() { crate::check!() }\n"),
@@ -318,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_by_every_rule_of_the_language() {
-        let found = arrows(&[
+    fn module_files_are_found_by_every_rule_of_the_language() {
+        let found = imports(&[
             (
                 "main.rs",
-                "mod a;\n#[path = \"elsewhere/b.rs\"] mod b;\nmod c { pub mod d; }\n#[cfg(test)] mod gone;\n",
+                "mod a;\n#[path = \"elsewhere/b.rs\"] mod b;\nmod c { pub mod d; }\n#[cfg(test)] mod none;\n",
             ),
             ("a/mod.rs", "mod e;\nuse crate::b::B;\n"),
             ("a/e.rs", "use crate::c::d::D;\n"),
@@ -335,8 +333,8 @@ mod tests {
     #[test]
     fn a_missing_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("lib.rs"), "mod gone;").unwrap();
+        std::fs::write(folder.path().join("lib.rs"), "mod missing;").unwrap();
         let error = Modules::read(&folder.path().join("lib.rs")).err().unwrap();
-        assert!(error.contains("gone"), "{error}");
+        assert!(error.contains("missing"), "{error}");
     }
 }

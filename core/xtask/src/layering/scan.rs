@@ -1,12 +1,12 @@
-//! What one source file says about modules: those it declares, the items it defines, the paths it names.
+//! Reads the module structure of one source file: its modules, items, `use` declarations and paths.
 //!
-//! Attributes and whatever `#[cfg(test)]` stands on are left out. Paths are kept as written, with the inline
-//! modules that they stand in; `imports` finds out what they mean.
+//! Attributes and items under `#[cfg(test)]` are skipped. Paths are kept as written, with the inline modules
+//! around them; the module `imports` resolves them.
 
-use super::tokens::{Token, tokens};
+use crate::tokens::{Token, tokens};
 use std::collections::BTreeSet;
 
-/// What one file says about modules.
+/// The module structure of one file.
 #[derive(Debug, Default)]
 pub struct Scan {
     /// Modules in files of their own: `mod x;`.
@@ -15,11 +15,11 @@ pub struct Scan {
     pub inline: Vec<Vec<String>>,
     /// Items defined at the level of a module.
     pub items: Vec<Item>,
-    /// `use` declarations, one for each name that they bring.
+    /// `use` declarations, one for each name that they declare.
     pub uses: Vec<Use>,
     /// Paths of two or more words outside `use` declarations.
     pub paths: Vec<Mention>,
-    /// Types and functions named outside `use` declarations by one word, or by that and what follows it.
+    /// Types and functions used outside `use` declarations: the first word of each path.
     pub names: BTreeSet<String>,
 }
 
@@ -30,7 +30,7 @@ pub struct ModuleFile {
     pub inside: Vec<String>,
     /// Its name.
     pub name: String,
-    /// What `#[path = ".."]` says.
+    /// The value of `#[path = ".."]`.
     pub path: Option<String>,
 }
 
@@ -50,7 +50,7 @@ pub struct Item {
 pub struct Mention {
     /// The inline modules around it.
     pub inside: Vec<String>,
-    /// Its words; the first is empty where the path starts with `::`.
+    /// Its words. The first is empty if the path starts with `::`.
     pub words: Vec<String>,
     /// The line, from one.
     pub line: usize,
@@ -59,17 +59,17 @@ pub struct Mention {
 /// One name of a `use` declaration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Use {
-    /// What is named; for `a::*` the path of `a`.
+    /// The path of the item; for `a::*` the path of `a`.
     pub path: Mention,
-    /// The name that it has here; none for `*`.
+    /// The name that it gets in this module; none for `*`.
     pub name: Option<String>,
-    /// Whether it says `pub`, with or without limits.
+    /// Whether it is `pub`, `pub(crate)` or the like.
     pub public: bool,
-    /// Whether it stands at the level of a module, not inside a function.
+    /// Whether it is an item of a module, not inside a function.
     pub of_module: bool,
 }
 
-/// Reads one file.
+/// Reads the module structure of one file.
 pub fn scan(source: &str) -> Scan {
     let mut scanner = Scanner { tokens: &tokens(source), at: 0, scopes: Vec::new(), found: Scan::default() };
     scanner.run();
@@ -82,7 +82,7 @@ enum Scope {
     Other,
 }
 
-/// The attributes before an item, as far as they matter here.
+/// The attributes before an item that matter here.
 #[derive(Default)]
 struct Attributes {
     path: Option<String>,
@@ -122,7 +122,8 @@ impl<'a> Scanner<'a> {
                     self.scopes.pop();
                     self.at += 1;
                 }
-                "::" => drop(self.path()), // `::std::mem` or `<T as A>::b`: of another crate, or of a type
+                // `::std::mem` or `<T as A>::b`: an item of another crate or of a type.
+                "::" => drop(self.path()),
                 _ if self.tokens[self.at].is_word() => self.mention(),
                 _ => self.at += 1,
             }
@@ -180,7 +181,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Moves behind the bracket that closes the one at which it stands.
+    /// Skips from an opening bracket to after the one that closes it.
     fn skip_group(&mut self) {
         let mut depth = 0_usize;
         while let Some(text) = self.text(0) {
@@ -196,10 +197,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Moves behind an item, statement, field or match arm: what an attribute stands on.
+    /// Skips the item, statement, field or match arm that follows an attribute.
     fn skip_item(&mut self) {
-        let mut ends_with_brace = true; // `use a::{b};` and `static A: B = C { .. };` go on behind it
-        let mut is_item = false; // commas of an item's generics do not end it, those behind a field do
+        let mut ends_with_brace = true; // `use a::{b};` and `static A: B = C { .. };` do not.
+        let mut is_item = false; // A comma ends a field, but not an item with generics.
         while let Some(text) = self.text(0) {
             match text {
                 "pub" => {
@@ -256,8 +257,8 @@ impl<'a> Scanner<'a> {
         self.at += 1;
     }
 
-    /// A path outside `use` declarations; one word alone is none. What `$crate` names is imported where the
-    /// macro is used, and behind a dot stand fields and methods.
+    /// Reads a path outside `use` declarations, of two or more words. Paths after `$crate` are resolved where
+    /// the macro is used, and words after a dot are fields and methods; both are skipped.
     fn mention(&mut self) {
         let before = self.at.checked_sub(1).map(|at| self.tokens[at].text);
         let (inside, line) = (self.inside(), self.tokens[self.at].line);
@@ -273,7 +274,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Words joined by `::`; the first is empty where the path starts with `::`.
+    /// Reads words joined by `::`. The first is empty if the path starts with `::`.
     fn path(&mut self) -> Vec<String> {
         let mut words = vec![self.word(0).unwrap_or_default().to_owned()];
         self.at += usize::from(self.word(0).is_some());
@@ -281,7 +282,7 @@ impl<'a> Scanner<'a> {
             words.push(word.to_owned());
             self.at += 2;
         }
-        self.at += usize::from(self.text(0) == Some("::")); // before `<`, `{` or `*`
+        self.at += usize::from(self.text(0) == Some("::")); // Before `<`, `{` or `*`.
         words
     }
 

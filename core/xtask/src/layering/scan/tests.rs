@@ -14,7 +14,7 @@ fn paths(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn nested_braces_self_globs_and_new_names_are_told_apart() {
+fn nested_braces_self_globs_and_aliases_are_read() {
     let source = "use crate::{\n  a::{self, b::C as D},\n  e::*,\n};\nuse super::f as _;\nuse ::g::h;";
     let expected = [
         "2: crate::a as a",
@@ -27,7 +27,7 @@ fn nested_braces_self_globs_and_new_names_are_told_apart() {
 }
 
 #[test]
-fn what_stands_under_cfg_test_is_left_out() {
+fn items_under_cfg_test_are_skipped() {
     let source = "
         #[cfg(test)] use crate::{a, b};
         #[cfg(test)] mod tests { use crate::c; fn f() { crate::d::e(); } }
@@ -43,7 +43,7 @@ fn what_stands_under_cfg_test_is_left_out() {
 }
 
 #[test]
-fn text_in_comments_strings_and_attributes_is_no_import() {
+fn text_in_comments_strings_and_attributes_is_not_an_import() {
     let source = "// use crate::a;\nconst B: &str = \"use crate::b; { \";\n#[doc = \"}\"]\n\
                   /// use crate::c;\nfn d() {}";
     assert!(uses(source).is_empty() && paths(source).is_empty());
@@ -51,7 +51,7 @@ fn text_in_comments_strings_and_attributes_is_no_import() {
 }
 
 #[test]
-fn paths_end_at_generics_and_visibility_is_none() {
+fn paths_end_at_generics_and_a_visibility_is_not_a_path() {
     let source = "pub(in crate::a) fn f<'a, T: crate::b::C<'a>>() -> impl Iterator + use<'a, T> {
         <T as super::d::E>::g::<u8>(); ::std::mem::drop(x); Vec::<self::h::I>::new(); y.z::<u8>() }";
     assert_eq!(paths(source), ["crate::b::C", "super::d::E", "self::h::I"]);
@@ -59,7 +59,7 @@ fn paths_end_at_generics_and_visibility_is_none() {
 }
 
 #[test]
-fn modules_items_and_macros_keep_their_place() {
+fn modules_items_and_macros_are_found_in_their_modules() {
     let source = "mod a; #[path = \"../b.rs\"] mod b; pub mod c { mod d; pub fn e() { fn f() {} } }
         #[macro_export] macro_rules! g { () => { use $crate::h::i; $crate::j::k() } }
         impl L { fn m() {} }";
@@ -77,13 +77,13 @@ fn modules_items_and_macros_keep_their_place() {
 }
 
 #[test]
-fn names_are_types_and_functions_and_no_fields_or_variables() {
+fn names_are_types_and_functions_but_not_fields_or_variables() {
     let names = scan("use a::B; fn c(d: E) { let f = g(d).h(I::J); k.l = m; N { o: 1 } }").names;
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["E", "I", "N", "c", "g"]);
 }
 
 #[test]
-fn a_use_inside_a_function_brings_its_name_to_that_function_alone() {
+fn a_use_inside_a_function_is_not_of_the_module() {
     let scan = scan("pub use a::B; fn f() { use crate::c::D; }");
     assert!(scan.uses[0].public && scan.uses[0].of_module);
     assert!(!scan.uses[1].public && !scan.uses[1].of_module);

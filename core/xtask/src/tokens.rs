@@ -1,11 +1,11 @@
-//! Rust source as tokens: enough to find paths and items, with comments and the insides of strings left out.
+//! Splits Rust source into tokens, as far as the checks need it: comments are skipped, a string is one token.
 
-/// One token and the line it starts on, counted from one.
+/// A token and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
     /// A word, `::`, one punctuation mark, or a whole string literal with its quotes.
     pub text: &'a str,
-    /// The line, from one.
+    /// The line it starts on, counted from one.
     pub line: usize,
 }
 
@@ -16,7 +16,8 @@ impl Token<'_> {
     }
 }
 
-/// The tokens of `source`. Comments, lifetimes and character literals give none; `r#name` gives `name`.
+/// Returns the tokens of `source`. Comments, lifetimes and character literals give none; `r#name` gives
+/// `name`.
 pub fn tokens(source: &str) -> Vec<Token<'_>> {
     let mut reader = Reader { source, at: 0, line: 1 };
     let mut found = Vec::new();
@@ -85,7 +86,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Block comments nest.
+    /// Skips a block comment with those nested in it.
     fn skip_block_comment(&mut self) -> Option<&'a str> {
         let mut depth = 0_usize;
         loop {
@@ -103,7 +104,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A word, or the literal that it is the prefix of: `b"..."`, `r#"..."#`.
+    /// Reads a word, or the literal that it is the prefix of: `b"..."`, `r#"..."#`.
     fn word(&mut self, start: usize) -> Option<&'a str> {
         while self.peek().is_some_and(is_word_char) {
             self.step();
@@ -122,7 +123,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A literal with escapes; the reader stands at its opening quote.
+    /// Reads a literal with escapes, from its opening quote.
     fn string(&mut self, start: usize) -> Option<&'a str> {
         self.step();
         loop {
@@ -147,7 +148,7 @@ impl<'a> Reader<'a> {
         Some(&self.source[start..self.at])
     }
 
-    /// `'x'`, `'\n'` and `'\u{1f}'` are characters; `'a` without a closing quote is a lifetime.
+    /// Skips a character such as `'x'`, `'\n'` or `'\u{1f}'`, or a lifetime such as `'a`.
     fn skip_quoted_or_lifetime(&mut self) -> Option<&'a str> {
         self.step();
         let first = self.step()?;
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_is_one_token_whatever_it_holds() {
+    fn a_string_is_one_token() {
         let source = r####"f("use crate::x; \" //", r#"raw " crate::y"#, b"\\", r"\") g"####;
         let expected =
             ["f", "(", r#""use crate::x; \" //""#, ",", r##"r#"raw " crate::y"#"##, ",", r#"b"\\""#, ","];
