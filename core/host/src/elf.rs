@@ -69,7 +69,7 @@ fn sections<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<SectionTable
             && offset.checked_add(size).is_none_or(|end| end > length)
         {
             return Err(format!(
-                "it is truncated: a section at {offset} of {size} bytes ends beyond the {length} of the file"
+                "it is truncated: a section at {offset} of {size} bytes ends beyond its {length} bytes"
             ));
         }
     }

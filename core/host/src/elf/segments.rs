@@ -21,7 +21,7 @@ pub(super) fn read<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<&'d [
         let (offset, in_file) = segment.file_range(LE);
         if offset.checked_add(in_file).is_none_or(|end| end > length) {
             return Err(format!(
-                "it is truncated: a segment at {offset} of {in_file} bytes ends beyond the {length} of the file"
+                "it is truncated: a segment at {offset} of {in_file} bytes ends beyond its {length} bytes"
             ));
         }
         if segment.p_type(LE) != elf::PT_LOAD {

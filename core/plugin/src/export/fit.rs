@@ -54,7 +54,7 @@ pub(super) extern "C" fn aligner<P: Plugin>(job: FitJob<'_>, services: &Services
         if maps != names.len() || inverses != names.len() {
             let expected = names.len();
             return Err(Error::other(format!(
-                "expected {expected} maps and optional inverses, one for each modality, got {maps} and {inverses}"
+                "expected {expected} maps and optional inverses, one per modality, got {maps} and {inverses}"
             )));
         }
         let mut graphs = Vec::new();
