@@ -29,7 +29,7 @@ pub fn run() -> CommandResult {
     run_command(command(&chiasm).arg("eval").arg(&run))?;
     let (question, picture) = caption(&world, TEST_ROW)?;
     print_stderr(&format!(
-        "\nWhich pictures does the merged model find for a caption of the test split?\n  {question:?} (of \
+        "\nWhich pictures does the merged model find for a caption it never saw?\n  {question:?} (of \
          {picture})"
     ));
     let strip = folder.join("strip.png");
