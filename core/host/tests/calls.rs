@@ -307,7 +307,7 @@ fn faults_of_an_adapter_become_errors() {
     assert_eq!(open("panic-open").err().unwrap().code, Code::PANICKED);
     assert!(open("wrong-rank").err().unwrap().message.contains("rank 2"));
     assert!(open("wrong-input").err().unwrap().message.contains("`nothing`"));
-    for (does, words) in [("wrong-shape", "[4]"), ("wrong-type", "i64"), ("two-tensors", "2 tensors")] {
+    for (does, words) in [("wrong-shape", "[4]"), ("wrong-type", "i64"), ("two-tensors", "got 2")] {
         let error = open(does).unwrap().prepare(Item::Text("a")).unwrap_err();
         assert!(error.message.contains(words), "{error}");
         assert_eq!(error.phase, Phase::Prepare);
