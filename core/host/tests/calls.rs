@@ -68,8 +68,8 @@ fn a_plugin_trains_through_the_host_without_copying_rows() {
     let sentence =
         "stopped after 3 steps, since 2 checks brought nothing better; the starting weights were kept";
     assert_eq!(learned.notes["train"], json!(["w", [1.5], sentence]));
-    let lent = format!("x f32[4, 3] at {}", ROWS.as_ptr().addr());
-    assert!(services.log.lock().unwrap().contains(&format!("fixture-plain trains on {lent}, {lent}")));
+    let rows = format!("x f32[4, 3] at {}", ROWS.as_ptr().addr());
+    assert!(services.log.lock().unwrap().contains(&format!("fixture-plain trains on {rows}, {rows}")));
     let refused =
         fit(&plain(), "first-columns", &json!({ "train": 0 }), &RecordingServices::default()).unwrap_err();
     assert_eq!((refused.code, refused.phase), (Code::HOST, Phase::Fit));
