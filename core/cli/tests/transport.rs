@@ -288,6 +288,6 @@ fn problems_without_mass_or_direction_are_refused() {
     reference.sandbox.write("x.npy", matrix(&points));
     for solver in ["emd", "gw"] {
         let cosine = ["transport", "x.npy", "y.npy", "--cost", "cosine", "--solver", solver];
-        reference.sandbox.refused(&cosine, &["x.npy", "a zero row has no direction"]);
+        reference.sandbox.refused(&cosine, &["x.npy", "the cosine of a zero row is undefined"]);
     }
 }
