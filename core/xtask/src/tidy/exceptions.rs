@@ -13,7 +13,6 @@ pub type Exception = (&'static str, Rule, usize, &'static str);
 
 const NOT_SPLIT: &str = "not split yet";
 const NOT_WRAPPED: &str = "not wrapped yet";
-const NOT_REWORDED: &str = "not reworded yet";
 
 /// All exceptions, sorted by file and rule.
 pub const EXCEPTIONS: &[Exception] = &[
