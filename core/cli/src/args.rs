@@ -203,7 +203,7 @@ pub struct CheckArgs {
     /// For a file: the target points [m, o] that its images should cover.
     #[arg(long, value_name = "TARGETS.npy", requires = "at")]
     pub onto: Option<PathBuf>,
-    /// Set a key of the recipe's checks: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
+    /// Set a key of the checks: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
