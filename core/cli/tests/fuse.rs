@@ -320,8 +320,14 @@ fn parameters_out_of_range_are_refused_before_anything_is_embedded() {
     let sandbox = quiz(20, SMALL);
     sandbox.refused(
         &["plan", "recipe.toml", "--set", "fuse.dropout=2"],
-        &["`fuse.dropout`: expected a number from 0 to 0.95, got 2", "chiasm plugin inspect"],
+        &["`fuse.dropout`: expected a number from 0 to 0.95, got 2", "Fraction of the fused numbers"],
     );
+    // A number that JSON lacks must not become a parameter that is not set.
+    for number in ["nan", "inf"] {
+        let set = format!("fuse.dropout={number}");
+        let words = ["`fuse.dropout`: expected a number from 0 to 0.95, got"];
+        sandbox.refused(&["plan", "recipe.toml", "--set", &set], &words);
+    }
     // Only the plugin knows that the heads divide the width.
     sandbox.refused(
         &["plan", "recipe.toml", "--set", "fuse.heads=3"],

@@ -90,7 +90,7 @@ impl CcaParams {
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Cca> {
+    fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Cca> {
         let names = views.names();
         let found = CcaProblem {
             grid: CcaGrid {

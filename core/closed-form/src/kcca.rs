@@ -83,7 +83,7 @@ impl KccaParams {
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Kcca> {
+    fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Kcca> {
         let names = views.names();
         let most = self.landmarks;
         let widths: Vec<Vec<f64>> = resolve("widths", self.widths.as_ref(), &names)?

@@ -40,7 +40,7 @@ impl MeanVectorParams {
     ///
     /// # Errors
     /// Never, for views that were checked.
-    pub fn fit_with(&self, views: &Views<'_>, _: FitContext<'_>) -> Result<MeanVector> {
+    fn fit_with(&self, views: &Views<'_>, _: FitContext<'_>) -> Result<MeanVector> {
         let width = views.all().iter().map(|view| view.items.ncols()).max().unwrap_or(0);
         let places = views.training();
         let mut maps = Vec::new();

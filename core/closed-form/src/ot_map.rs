@@ -105,6 +105,7 @@ pub struct OtMapParams {
     pub dimensions: Option<usize>,
     /// The largest number of rows that hold both modalities and count as pairs, the first ones; all of them
     /// when not set.
+    #[parameter(range = 0..)]
     pub pairs: Option<usize>,
     /// How the transport plan of each turn is found.
     #[parameter(default = PlanSolver::Sinkhorn)]
@@ -116,7 +117,7 @@ pub struct OtMapParams {
     #[parameter(default = WEIGHT, range = 0..)]
     pub weight: f64,
     /// The largest number of turns, each a transport plan and a rotation; 0 uses the pairs alone.
-    #[parameter(default = STEPS)]
+    #[parameter(default = STEPS, range = 0..)]
     pub steps: usize,
     /// What a rotated item goes through.
     #[parameter(default = MapKind::Orthogonal)]
@@ -156,7 +157,7 @@ impl OtMapParams {
     /// # Errors
     /// When there are more than two modalities, a parameter is out of range or idle, a modality does not
     /// vary, no plan is found (in time), or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<OtMap> {
+    fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<OtMap> {
         if views.count() != 2 {
             return Err(Error::data("modalities of ot-map", "exactly 2", views.count().to_string()));
         }

@@ -70,7 +70,7 @@ impl ProcrustesParams {
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Procrustes> {
+    fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Procrustes> {
         views.check_linked()?;
         let names = views.names();
         let specs = FeatureSpec::linear(views);

@@ -94,7 +94,7 @@ impl RidgeParams {
     ///
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
-    pub fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Ridge> {
+    fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Ridge> {
         views.check_linked()?;
         let names = views.names();
         let specs = FeatureSpec::linear(views);

@@ -128,18 +128,7 @@ impl Kind {
             Self::PerModality { of } => format!("{of}{range}, or a table of them by modality"),
         }
     }
-}
 
-fn plural(kind: &Kind) -> String {
-    match kind {
-        Kind::Integer => "integers".to_owned(),
-        Kind::Number => "numbers".to_owned(),
-        Kind::Table { .. } => "tables".to_owned(),
-        other => format!("entries, each {other}"),
-    }
-}
-
-impl Kind {
     /// Checks that a JSON value is of this kind. The error's `parameter` is the place inside the value.
     pub(crate) fn check(&self, value: &Value) -> Result<(), ParameterError> {
         let right = match (self, value) {
@@ -158,11 +147,8 @@ impl Kind {
                 true
             }
             (Self::PerModality { of }, Value::Object(values)) => {
-                // A table of parameters may also be the one value of all modalities.
-                if !matches!(**of, Self::Table { .. }) || !is_table(of, values) {
-                    for (name, value) in values {
-                        of.check(value).map_err(|error| inside(&format!(".{name}"), error))?;
-                    }
+                for (name, value) in values {
+                    of.check(value).map_err(|error| inside(&format!(".{name}"), error))?;
                 }
                 true
             }
@@ -182,8 +168,13 @@ impl Kind {
     }
 }
 
-fn is_table(of: &Kind, object: &Map<String, Value>) -> bool {
-    of.check(&Value::Object(object.clone())).is_ok()
+fn plural(kind: &Kind) -> String {
+    match kind {
+        Kind::Integer => "integers".to_owned(),
+        Kind::Number => "numbers".to_owned(),
+        Kind::Table { .. } => "tables".to_owned(),
+        other => format!("entries, each {other}"),
+    }
 }
 
 fn inside(place: &str, mut error: ParameterError) -> ParameterError {

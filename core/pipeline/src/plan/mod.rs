@@ -178,8 +178,7 @@ fn check_plugin<T>(
                         error.parameter, error.expected, error.got
                     );
                     let problem = Problem::new("chiasm::plan::parameter", message).at(&node.at, "this value");
-                    let help = format!("`chiasm plugin inspect {}` lists the parameters", plugin.id.value);
-                    problems.push(problem.help(help));
+                    problems.push(problem.help(parameter.doc.clone()));
                 }
             }
         }

@@ -49,11 +49,13 @@ impl TomlValue {
         }
     }
 
-    /// Converts the value to JSON.
+    /// Converts the value to JSON. JSON has no NaN and no infinity: they become text, which no number parameter
+    /// accepts, and not `null`, which would be a parameter that is not set.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::String(s) => s.clone().into(),
             Self::Integer(i) => (*i).into(),
+            Self::Float(f) if !f.is_finite() => f.to_string().into(),
             Self::Float(f) => (*f).into(),
             Self::Boolean(b) => (*b).into(),
             Self::Array(a) => a.iter().map(|n| n.value.to_json()).collect::<Vec<_>>().into(),
