@@ -318,14 +318,11 @@ fn parameters_of_the_wrong_type_are_refused_before_anything_is_embedded() {
 #[test]
 fn parameters_out_of_range_are_refused_before_anything_is_embedded() {
     let sandbox = quiz(20, SMALL);
-    sandbox.refused(
-        &["plan", "recipe.toml", "--set", "fuse.dropout=2"],
-        &["`fuse.dropout`: expected a number from 0 to 0.95, got 2", "Fraction of the fused numbers"],
-    );
     // A number that JSON lacks must not become a parameter that is not set.
-    for number in ["nan", "inf"] {
+    for number in ["2", "nan", "inf"] {
         let set = format!("fuse.dropout={number}");
-        let words = ["`fuse.dropout`: expected a number from 0 to 0.95, got"];
+        let words =
+            ["`fuse.dropout`: expected a number from 0 to 0.95, got", "Fraction of the fused numbers"];
         sandbox.refused(&["plan", "recipe.toml", "--set", &set], &words);
     }
     // Only the plugin knows that the heads divide the width.

@@ -179,8 +179,8 @@ impl TrainingLoop<'_, '_> {
     fn diverged(&mut self, what: &str, first: f32) {
         let rate = self.options.learning_rate;
         self.progress.stopped = Some(StopReason::Diverged(format!(
-            "the loss {what} at step {} (it was {first:.4} at the first); lower the learning rate ({rate:e}), \
-             clip the gradient, or look for numbers in the rows that are not finite",
+            "the loss {what} at step {} (it was {first:.4} at the first); lower the learning rate \
+             ({rate:e}), clip the gradient, or look for numbers in the rows that are not finite",
             self.progress.step
         )));
     }

@@ -178,7 +178,8 @@ fn check_plugin<T>(
                         error.parameter, error.expected, error.got
                     );
                     let problem = Problem::new("chiasm::plan::parameter", message).at(&node.at, "this value");
-                    problems.push(problem.help(parameter.doc.clone()));
+                    let help = format!("`{key}` of {:?}: {}", plugin.id.value, parameter.doc);
+                    problems.push(problem.help(help));
                 }
             }
         }

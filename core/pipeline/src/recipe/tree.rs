@@ -49,8 +49,8 @@ impl TomlValue {
         }
     }
 
-    /// Converts the value to JSON. JSON has no NaN and no infinity: they become text, which no number parameter
-    /// accepts, and not `null`, which would be a parameter that is not set.
+    /// Converts the value to JSON. JSON has no NaN and no infinity: they become text, which no number
+    /// parameter accepts, and not `null`, which would be a parameter that is not set.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::String(s) => s.clone().into(),
