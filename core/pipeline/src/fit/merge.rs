@@ -26,7 +26,7 @@ pub fn merge(plan: &Plan, model: &LearnedModel, parameters: &Value) -> Result<Gr
                 inputs: inputs.next().unwrap_or_default(),
             })
             .collect();
-        let encoders = graphs::encoders(&modality.name, &parts, model.reads_tokens(&modality.name))?;
+        let encoders = graphs::encoders(&modality.name, &parts, &model.token_ports(&modality.name))?;
         towers.push(Tower { encoders, head: head.clone() });
     }
     let graph = graphs::merged(&towers, model.fusion.as_ref(), false)?;

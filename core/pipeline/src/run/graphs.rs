@@ -21,19 +21,20 @@ pub struct EncoderPart<'a> {
     pub inputs: Vec<(String, String)>,
 }
 
-/// Joins the encoders of a modality and concatenates their pooled vectors. The output is `<modality>/pooled`;
-/// with `tokens` also `<modality>/tokens` and `<modality>/mask` of the first encoder.
+/// Joins the encoders of a modality and concatenates their pooled vectors. The outputs are `<modality>/pooled`
+/// and those of `ports` (`tokens`, `mask`) of the first encoder.
 ///
 /// # Errors
 /// If the graphs cannot be joined.
-pub fn encoders(modality: &str, parts: &[EncoderPart<'_>], tokens: bool) -> Result<Graph, Error> {
+pub fn encoders(modality: &str, parts: &[EncoderPart<'_>], ports: &[&str]) -> Result<Graph, Error> {
     let context = || format!("the encoders of {modality:?}");
     let mut whole: Option<Graph> = None;
     let mut outputs: Vec<Port> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         let prefix = format!("{modality}/{}", part.name);
-        let wanted: &[&str] = if tokens && index == 0 { &["pooled", "tokens", "mask"] } else { &["pooled"] };
-        let only = part.graph.extract(wanted).map_err(Error::graph(context()))?;
+        let ports = if index == 0 { ports } else { &[] };
+        let wanted: Vec<&str> = std::iter::once("pooled").chain(ports.iter().copied()).collect();
+        let only = part.graph.extract(&wanted).map_err(Error::graph(context()))?;
         let mut names: Vec<(String, String)> = (part.inputs.iter())
             .filter(|(from, _)| only.inputs().iter().any(|i| i.name == *from))
             .map(|(from, to)| (format!("{prefix}/{from}"), to.clone()))
@@ -313,9 +314,7 @@ pub fn extract_encoders(model: &Graph, modality: &str, ports: &[&str]) -> Result
 }
 
 /// Extracts one encoder from a merged model, with the port names that it had before. `ports` are those of
-/// `tokens` and `mask` that the merged model has; they become outputs besides `pooled`. If it has only the
-/// mask, because the fusion does not read the tokens, the output `tokens` is the mask with a last axis of
-/// length 1.
+/// `tokens` and `mask` that the merged model has; they become outputs besides `pooled`.
 ///
 /// # Errors
 /// If the model has no such tensor.
@@ -333,22 +332,7 @@ pub fn extract_encoder(
     let graph = extract(model, &names, modality)?;
     let inputs = place.inputs.iter().filter(|(_, merged)| graph.input(merged).is_ok());
     outputs.extend(inputs.map(|(own, merged)| (merged.clone(), own.clone())));
-    let graph = rename(&graph, &outputs).map_err(Error::graph(context()))?;
-    if ports != ["mask"] {
-        return Ok(graph);
-    }
-    let joined = mask_as_tokens().and_then(|tokens| graph.join(&tokens, &[("mask", "own_mask")]));
-    joined.and_then(|joined| joined.extract(&["pooled", "tokens", "mask"])).map_err(Error::graph(context()))
-}
-
-fn mask_as_tokens() -> Result<Graph, chiasm_graph::Error> {
-    let mut b = Builder::new("mask");
-    let dims = [Dim::named("batch"), Dim::named("tokens")];
-    let mask = b.input("own_mask", DType::F32, &dims)?;
-    let tokens = b.unsqueeze(&mask, &[2]);
-    let [batch, length] = dims;
-    b.output("tokens", &tokens, DType::F32, &[batch, length, Dim::Fixed(1)]);
-    b.finish()
+    rename(&graph, &outputs).map_err(Error::graph(context()))
 }
 
 /// Identifies an encoder in a merged model.

@@ -2,7 +2,7 @@
 
 use super::{
     graphs::{Tower, embeds, extract_encoders, merged},
-    model::{reads_tokens, token_ports},
+    model::token_ports,
     open::{Run, RunOutputs},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Run<'_> {
             return false;
         }
         let Some(fusion) = &self.model.fusion else { return false };
-        missing.all(|at| reads_tokens(fusion, &self.modalities[at].name))
+        missing.all(|at| !token_ports(fusion, &self.modalities[at].name).is_empty())
     }
 
     /// Joins the merged model of the given modalities from the parts of the run.

@@ -74,11 +74,6 @@ impl LearnedModel {
         embedded.iter().enumerate().map(|(at, embedded)| self.align(at, embedded, env)).collect()
     }
 
-    /// Returns whether the fusion reads the tokens or the mask of a modality.
-    pub fn reads_tokens(&self, modality: &str) -> bool {
-        self.fusion.as_ref().is_some_and(|fusion| reads_tokens(fusion, modality))
-    }
-
     /// Returns those of the ports `tokens` and `mask` of a modality that the fusion reads.
     pub fn token_ports(&self, modality: &str) -> Vec<&'static str> {
         self.fusion.as_ref().map(|fusion| token_ports(fusion, modality)).unwrap_or_default()
@@ -88,11 +83,6 @@ impl LearnedModel {
     pub fn prediction_output(&self) -> &'static str {
         if self.task.as_ref().is_some_and(Task::has_logits) { "logits" } else { "fused" }
     }
-}
-
-/// Returns whether a fusion reads the tokens or the mask of a modality.
-pub fn reads_tokens(fusion: &Graph, modality: &str) -> bool {
-    !token_ports(fusion, modality).is_empty()
 }
 
 /// Returns those of the ports `tokens` and `mask` of a modality that a fusion reads. A merged model has only

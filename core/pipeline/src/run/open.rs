@@ -299,7 +299,7 @@ fn open_modality(
             graph,
             identity: &identity,
             pooled_dim: recorded.pooled,
-            token_dim: if ports == ["mask"] { Some(1) } else { recorded.tokens },
+            token_dim: recorded.tokens.filter(|_| ports.contains(&"tokens")),
         };
         encoders.push(Encoder::of_run(recorded, spec, env)?);
     }

@@ -79,9 +79,9 @@ impl Run<'_> {
     }
 
     /// Returns the outputs of an encoder that the merged model uses, starting with `pooled`.
-    fn used(&self, modality: &str, encoder: usize) -> &'static [&'static str] {
-        let tokens = encoder == 0 && self.model.reads_tokens(modality);
-        if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] }
+    fn used(&self, modality: &str, encoder: usize) -> Vec<&'static str> {
+        let ports = if encoder == 0 { self.model.token_ports(modality) } else { Vec::new() };
+        std::iter::once("pooled").chain(ports).collect()
     }
 
     /// Checks that every weight of every encoder and map is in the merged model, byte for byte. Returns the
@@ -95,7 +95,7 @@ impl Run<'_> {
         let mut proved = BTreeMap::new();
         for modality in encoders {
             for (at, encoder) in modality.encoders.iter().enumerate() {
-                let used = encoder.graph.extract(self.used(&modality.name, at));
+                let used = encoder.graph.extract(&self.used(&modality.name, at));
                 let used = used.map_err(Error::graph(format!("the weights of {:?}", encoder.name)))?;
                 let mut key = KeyHasher::default();
                 for (name, hash) in used.weight_hashes() {
@@ -190,7 +190,7 @@ impl StagedModel {
         for (modality, head) in encoders.iter().zip(&run.model.heads) {
             let mut sessions = Vec::new();
             for (at, encoder) in modality.encoders.iter().enumerate() {
-                let part = encoder.graph.extract(run.used(&modality.name, at));
+                let part = encoder.graph.extract(&run.used(&modality.name, at));
                 sessions.push(env.session(&part.map_err(Error::graph(format!("{:?}", encoder.name)))?)?);
             }
             all.push(sessions);
