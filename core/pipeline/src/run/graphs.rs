@@ -21,8 +21,8 @@ pub struct EncoderPart<'a> {
     pub inputs: Vec<(String, String)>,
 }
 
-/// Joins the encoders of a modality and concatenates their pooled vectors. The outputs are `<modality>/pooled`
-/// and those of `ports` (`tokens`, `mask`) of the first encoder.
+/// Joins the encoders of a modality and concatenates their pooled vectors. The outputs are
+/// `<modality>/pooled` and those of `ports` (`tokens`, `mask`) of the first encoder.
 ///
 /// # Errors
 /// If the graphs cannot be joined.
