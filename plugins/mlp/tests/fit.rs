@@ -144,7 +144,7 @@ fn contradictory_parameters_are_refused_by_name() {
         (json!({ "loss": "triplet" }), "triplet"),
         (json!({ "blend": 2.0 }), "`blend`"),
         (json!({ "batch": 1 }), "`batch`"),
-        (json!({ "noise": [0.1] }), "expected f64"),
+        (json!({ "noise": [0.1] }), "or a table of them by modality"),
         (json!({ "noise": { "sound": 0.1 } }), "`noise`: expected modalities among image, text, got `sound`"),
         (json!({ "start": { "power": -1.0 } }), "`power`"),
         (json!({ "start": { "pover": 1.0 } }), "pover"),
