@@ -146,7 +146,7 @@ fn contradictory_parameters_are_refused_by_name() {
         (json!({ "batch": 1 }), "`batch`"),
         (json!({ "noise": [0.1] }), "or a table of them by modality"),
         (json!({ "noise": { "sound": 0.1 } }), "`noise`: expected modalities among image, text, got `sound`"),
-        (json!({ "start": { "power": -1.0 } }), "`power`"),
+        (json!({ "start": { "power": -1.0 } }), "`start.power`"),
         (json!({ "start": { "pover": 1.0 } }), "pover"),
         (json!({ "hidden": 0, "spectral_norm": 1.0, "blend": 1.0 }), "`spectral_norm`"),
     ] {
