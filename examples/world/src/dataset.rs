@@ -34,6 +34,18 @@ pub enum Error {
         /// The requested number.
         each: usize,
     },
+    /// A setting is out of range, or collapses together with others.
+    #[error("{what}: expected {expected}, got {got}; {help}")]
+    Setting {
+        /// The setting, as the flag of the command.
+        what: &'static str,
+        /// The valid values.
+        expected: String,
+        /// The value that was given.
+        got: String,
+        /// What to do about it.
+        help: String,
+    },
 }
 
 /// The split of a scene.

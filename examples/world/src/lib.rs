@@ -3,10 +3,10 @@
 //! Unlike real image-caption collections, the data is small, free, fast to embed, and has a known ground
 //! truth. A scene has two or three shapes on a loose 3x3 grid. It can be rendered to a 64x64 picture,
 //! described by any number of captions, and asked about with questions that need both the picture and the
-//! text.
+//! text. [`benchmark`] makes vectors of up to four modalities whose common factors are known.
 //!
-//! All arithmetic is on integers, with one splitmix64 stream per scene. Pictures and captions are therefore
-//! identical on every machine, and scene `i` does not depend on the number of scenes.
+//! All arithmetic of scenes is on integers, with one splitmix64 stream per scene. Pictures and captions are
+//! therefore identical on every machine, and scene `i` does not depend on the number of scenes.
 //!
 //! ```
 //! let scene = world::World::new(7).scene(0);
@@ -16,8 +16,10 @@
 //! ```
 
 mod attention_overlap;
+pub mod benchmark;
 mod caption;
 mod dataset;
+mod npy;
 mod question;
 mod quiz;
 mod render;

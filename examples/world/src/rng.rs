@@ -30,6 +30,22 @@ impl Rng {
         low + self.below((high - low + 1) as u32) as i32
     }
 
+    /// Returns a uniform number in `[0, 1)` with 53 random bits.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Returns a standard normal number (Box and Muller 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
+    /// Returns `count` standard normal numbers.
+    pub(crate) fn normals(&mut self, count: usize) -> Vec<f64> {
+        (0..count).map(|_| self.normal()).collect()
+    }
+
     pub(crate) fn percent(&mut self, chance: u32) -> bool {
         self.below(100) < chance
     }
