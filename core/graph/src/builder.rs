@@ -31,7 +31,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Builder {
-    graph: GraphProto,
+    pub(crate) graph: GraphProto,
     weights: WeightMap,
     outputs: Vec<(Port, String)>,
     /// Every name in use, with the last number that was appended to it.
@@ -312,7 +312,7 @@ impl Builder {
         });
     }
 
-    fn unique(&mut self, base: &str) -> String {
+    pub(crate) fn unique(&mut self, base: &str) -> String {
         let base = if base.is_empty() { "value" } else { base };
         let Some(mut number) = self.names.get(base).copied() else {
             self.names.insert(base.to_owned(), 1);

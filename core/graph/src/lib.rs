@@ -69,6 +69,7 @@ mod ops;
 mod opset;
 mod port;
 mod rename;
+mod repeat;
 mod shapes;
 mod simplify;
 mod storage;

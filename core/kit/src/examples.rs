@@ -32,11 +32,12 @@ pub fn paired_rows(rows: &[&[usize]], pairs: &[(usize, usize)]) -> Vec<usize> {
 
 impl TrainingExamples {
     /// Builds the examples for a loss over these pairs of modalities. `rows` holds the row of each item, by
-    /// modality, in ascending order.
-    pub fn new(rows: &[&[usize]], pairs: &[(usize, usize)]) -> Self {
+    /// modality, in ascending order. With `unpaired` rows that hold no pair have examples too.
+    pub fn new(rows: &[&[usize]], pairs: &[(usize, usize)], unpaired: bool) -> Self {
         let mut examples =
             Self { items: vec![Vec::new(); rows.len()], rows: Vec::new(), weights: Vec::new() };
-        for (row, items) in by_row(rows).into_iter().filter(|(_, items)| holds_pair(items, pairs)) {
+        let kept = by_row(rows).into_iter().filter(|(_, items)| unpaired || holds_pair(items, pairs));
+        for (row, items) in kept {
             let count = items.iter().map(Range::len).max().unwrap_or_default();
             for turn in 0..count {
                 for (all, own) in examples.items.iter_mut().zip(&items) {
@@ -91,7 +92,7 @@ impl TrainingExamples {
         tensor(items.select(Axis(0), &places).view())
     }
 
-    /// Returns the inputs of [`crate::losses::BatchMask`]: rows numbered from 0, weights, and the presence of
+    /// Returns the inputs of [`crate::BatchMask`]: rows numbered from 0, weights, and the presence of
     /// every modality.
     ///
     /// # Errors
@@ -142,7 +143,7 @@ mod tests {
     fn items_are_repeated_and_rows_without_a_pair_are_left_out() {
         let rows: [&[usize]; 3] = [&[0, 2, 5], &[0, 0, 0, 7], &[0, 0, 2, 7]];
         let all = [(0, 1), (0, 2), (1, 2)];
-        let examples = TrainingExamples::new(&rows, &all);
+        let examples = TrainingExamples::new(&rows, &all, false);
         assert_eq!(examples.rows, [0, 0, 0, 2, 7], "row 5 holds one modality");
         assert_eq!(examples.items[0], [Some(0), Some(0), Some(0), Some(1), None]);
         assert_eq!(examples.items[2], [Some(0), Some(1), Some(0), Some(2), Some(3)]);
@@ -154,18 +155,18 @@ mod tests {
         assert_eq!(tensors[2], ("present/image".to_owned(), present));
         let anchored = [(0, 1), (0, 2)];
         assert_eq!(paired_rows(&rows, &anchored), [0, 2], "row 7 lacks the anchor");
-        let examples = TrainingExamples::new(&[&[0, 2], &[0, 3], &[2]], &all);
+        let examples = TrainingExamples::new(&[&[0, 2], &[0, 3], &[2]], &all, false);
         assert_eq!(examples.present_pairs(&all), [(0, 1), (0, 2)]);
     }
 
     #[test]
     fn rows_with_one_item_of_each_modality_are_complete() {
         let rows: [&[usize]; 2] = [&[3, 4, 9], &[3, 4, 9]];
-        let examples = TrainingExamples::new(&rows, &[(0, 1)]);
+        let examples = TrainingExamples::new(&rows, &[(0, 1)], false);
         assert!(examples.are_complete());
         assert_eq!((examples.len(), examples.is_empty()), (3, false));
         assert!(
-            !TrainingExamples::new(&[&[3, 4, 4], &[3, 4, 4]], &[(0, 1)]).are_complete(),
+            !TrainingExamples::new(&[&[3, 4, 4], &[3, 4, 4]], &[(0, 1)], false).are_complete(),
             "two items in a row"
         );
     }

@@ -2,9 +2,12 @@
 //!
 //! - [`tail`]: the graph behind an encoder, from the `[ports]` table of its card. For adapters.
 //! - [`fit_method`]: a closed form as an aligner.
-//! - [`Network`], [`LayerBuilder`], [`attention`], [`losses`], [`TrainingExamples`]: networks and losses as
-//!   graphs, and training examples of any number of modalities. For aligners and fusions that train. A
-//!   [`Network`] starts as a closed form, because its residual is zero at first.
+//! - [`Network`], [`LayerBuilder`], [`attention`], [`TrainingExamples`]: networks as graphs, and training
+//!   examples of any number of modalities. For aligners and fusions that train. A [`Network`] starts as a
+//!   closed form, because its residual is zero at first.
+//! - [`terms`]: the terms of training objectives.
+//! - [`heads`]: trained maps into a shared space, which an aligner makes its own by the weights of terms.
+//! - [`translators`]: trained maps onto a reference modality and back.
 //! - [`comparison`]: compares a trained aligner with closed forms. Some rows are held out; the mean vector,
 //!   Procrustes, ridge and CCA are fitted on the other rows, and the notes say which method has the best
 //!   recall on the held-out rows.
@@ -42,24 +45,32 @@ mod arrays;
 #[cfg(feature = "learning")]
 pub mod attention;
 #[cfg(feature = "learning")]
+mod batch_mask;
+#[cfg(feature = "learning")]
 mod closed_form;
 #[cfg(feature = "learning")]
 pub mod comparison;
 #[cfg(feature = "learning")]
 mod examples;
 #[cfg(feature = "learning")]
-mod layers;
+pub mod heads;
 #[cfg(feature = "learning")]
-pub mod losses;
+mod layers;
 #[cfg(feature = "learning")]
 mod network;
 #[cfg(feature = "learning")]
 mod subset;
 pub mod tail;
+#[cfg(feature = "learning")]
+pub mod terms;
 pub mod testing;
+#[cfg(feature = "learning")]
+pub mod translators;
 
 #[cfg(feature = "learning")]
 pub use arrays::{apply, inverse_kind, matrix, plugin_error, tensor};
+#[cfg(feature = "learning")]
+pub use batch_mask::{BatchMask, PairMask};
 #[cfg(feature = "learning")]
 pub use closed_form::{fit_method, modality_count};
 #[cfg(feature = "learning")]

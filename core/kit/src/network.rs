@@ -5,7 +5,8 @@
 //! Davoine 2018), and the residual to zero.
 //!
 //! Spectral normalisation (Miyato et al. 2018) bounds the largest singular value of W₁ and W₂ after every
-//! step, by one step of the power iteration, whose vector is carried from step to step.
+//! step, or of S + D in a network without hidden units, by one step of the power iteration, whose vector is
+//! carried from step to step.
 
 use chiasm_geometry::random::Random;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
@@ -80,9 +81,15 @@ impl Network {
         self.weights.iter().map(|(name, _)| name.as_str())
     }
 
+    /// Names and values of all its weights, the start first.
+    pub fn weights(&self) -> &[(String, Tensor)] {
+        &self.weights
+    }
+
     /// Adds the weights to a graph.
     pub fn bind(&self, b: &mut Builder) -> BoundNetwork {
-        BoundNetwork(self.weights.iter().map(|(name, tensor)| b.constant(name, tensor.clone())).collect())
+        let weights = self.weights.iter().map(|(name, tensor)| b.constant(name, tensor.clone())).collect();
+        BoundNetwork { weights, input_scale: 1.0 }
     }
 
     /// Replaces its weights by trained ones of the same names.
@@ -116,7 +123,8 @@ impl Network {
 
     /// The layers that spectral normalisation bounds.
     fn layers(&self) -> impl Iterator<Item = &(String, Tensor)> {
-        let bounded = [format!("{}/in", self.name), format!("{}/out", self.name)];
+        let bounded: &[&str] = if self.shape.hidden > 0 { &["in", "out"] } else { &["delta"] };
+        let bounded: Vec<String> = bounded.iter().map(|part| format!("{}/{part}", self.name)).collect();
         self.weights.iter().filter(move |(name, _)| bounded.contains(name))
     }
 
@@ -127,7 +135,9 @@ impl Network {
     /// When a name is taken.
     pub fn spectral_norm(&self, b: &mut Builder, limit: f32, powers: &[(String, Tensor)]) -> Result<()> {
         for ((name, layer), (power, fresh)) in self.layers().zip(powers) {
-            let w = port(b, name, layer)?;
+            let trained = port(b, name, layer)?;
+            let start = (self.shape.hidden == 0).then(|| b.constant("start", self.weights[0].1.clone()));
+            let w = start.as_ref().map_or(trained.clone(), |start| b.add(&trained, start));
             let right = port(b, power, fresh)?;
             let forth = b.matmul(&w, &right);
             let left = b.l2_normalise(&forth, 0, TINY);
@@ -139,6 +149,7 @@ impl Network {
             let over = b.mul_scalar(&largest, limit.recip());
             let over = b.max_scalar(&over, 1.0);
             let next = b.div(&w, &over);
+            let next = start.as_ref().map_or(next.clone(), |start| b.sub(&next, start));
             b.output(&format!("next/{name}"), &next, DType::F32, &lengths(layer));
             let right = b.l2_normalise(&back, 0, TINY);
             let random = b.constant("random", fresh.clone());
@@ -164,24 +175,72 @@ impl Network {
 
 /// A network whose weights are in a graph.
 #[derive(Debug, Clone)]
-pub struct BoundNetwork(Vec<Value>);
+pub struct BoundNetwork {
+    /// Empty for the identity.
+    weights: Vec<Value>,
+    input_scale: f32,
+}
 
 impl BoundNetwork {
+    /// The map that multiplies its input by `scale`.
+    pub fn scaling(scale: f32) -> Self {
+        Self { weights: Vec::new(), input_scale: scale }
+    }
+
+    /// This network behind a multiplication of its input by `scale`.
+    #[must_use]
+    pub fn with_input_scale(&self, scale: f32) -> Self {
+        Self { weights: self.weights.clone(), input_scale: scale }
+    }
+
+    fn scaled(&self, b: &mut Builder, x: &Value) -> Value {
+        if self.input_scale == 1.0 { x.clone() } else { b.mul_scalar(x, self.input_scale) }
+    }
+
     /// The output for rows `[batch, input]`; `mask [batch, hidden]` multiplies the hidden units (dropout).
     pub fn forward(&self, b: &mut Builder, x: &Value, mask: Option<&Value>) -> Value {
-        let linear = b.add(&self.0[0], &self.0[1]);
-        let linear = b.matmul(x, &linear);
-        let [_, _, inner, inner_bias, outer, outer_bias] = self.0.as_slice() else { return linear };
-        let hidden = b.linear(x, inner, Some(inner_bias));
+        let x = self.scaled(b, x);
+        let [start, delta, rest @ ..] = self.weights.as_slice() else { return x };
+        let linear = b.add(start, delta);
+        let linear = b.matmul(&x, &linear);
+        let [inner, inner_bias, outer, outer_bias] = rest else { return linear };
+        let hidden = b.linear(&x, inner, Some(inner_bias));
         let hidden = b.gelu(&hidden);
         let hidden = mask.map_or(hidden.clone(), |mask| b.mul(&hidden, mask));
         let more = b.linear(&hidden, outer, Some(outer_bias));
         b.add(&linear, &more)
     }
 
+    /// The derivative of the output at rows `x` along `direction`, both `[batch, input]`: a Jacobian-vector
+    /// product for each row, `[batch, output]`.
+    pub fn directional(&self, b: &mut Builder, x: &Value, direction: &Value) -> Value {
+        let [x, direction] = [x, direction].map(|rows| self.scaled(b, rows));
+        let [start, delta, rest @ ..] = self.weights.as_slice() else { return direction };
+        let linear = b.add(start, delta);
+        let linear = b.matmul(&direction, &linear);
+        let [inner, inner_bias, outer, _] = rest else { return linear };
+        let hidden = b.linear(&x, inner, Some(inner_bias));
+        // gelu'(h) = Phi(h) + h phi(h)
+        let scaled = b.mul_scalar(&hidden, std::f32::consts::FRAC_1_SQRT_2);
+        let erf = b.erf(&scaled);
+        let distribution = b.add_scalar(&erf, 1.0);
+        let distribution = b.mul_scalar(&distribution, 0.5);
+        let squares = b.mul(&scaled, &scaled);
+        let squares = b.neg(&squares);
+        let density = b.exp(&squares);
+        let density = b.mul(&density, &hidden);
+        let density = b.mul_scalar(&density, (2.0 * std::f32::consts::PI).sqrt().recip());
+        let slope = b.add(&distribution, &density);
+        let tangent = b.matmul(&direction, inner);
+        let tangent = b.mul(&tangent, &slope);
+        let more = b.matmul(&tangent, outer);
+        b.add(&linear, &more)
+    }
+
     /// The output of its start alone.
     pub fn start(&self, b: &mut Builder, x: &Value) -> Value {
-        b.matmul(x, &self.0[0])
+        let x = self.scaled(b, x);
+        self.weights.first().map_or(x.clone(), |start| b.matmul(&x, start))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Compares losses with PyTorch's values, and checks a network's start and spectral bound, in the engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use chiasm_kit::{Network, losses};
+use chiasm_kit::{Network, terms};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
@@ -46,14 +46,14 @@ fn losses_equal_pytorch() {
     let temperature = |b: &mut Builder| b.constant("log_temperature", Tensor::scalar(0.2_f32.ln()));
     let infonce = loss(|b, x, y| {
         let t = temperature(b);
-        losses::infonce(b, x, y, &t, None)
+        terms::infonce(b, x, y, &t, None)
     });
     let siglip = loss(|b, x, y| {
         let t = temperature(b);
         let bias = b.constant("bias", Tensor::scalar(-1.5));
-        losses::siglip(b, x, y, [&t, &bias], None)
+        terms::siglip(b, x, y, [&t, &bias], None)
     });
-    let squared = loss(|b, x, y| losses::squared(b, x, y, None));
+    let squared = loss(|b, x, y| terms::paired_mse(b, x, y, None));
     for (name, got, expected) in [
         ("infonce", infonce, 0.445_629_24_f32),
         ("siglip", siglip, 2.262_752_8),

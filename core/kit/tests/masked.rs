@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use chiasm_kit::losses::{self, BatchMask};
+use chiasm_kit::BatchMask;
+use chiasm_kit::terms;
 use chiasm_kit::{TrainingExamples, tensor};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::ndarray::{Array2, Axis};
@@ -54,13 +55,13 @@ fn graph(loss: Loss, masked: bool) -> Graph {
             let mask = mask.as_ref().map(|mask| mask.pair(&mut b, [first, second]));
             let (x, y) = (&inputs[first], &inputs[second]);
             match loss {
-                Loss::Infonce => losses::infonce(&mut b, x, y, &temperature, mask.as_ref()),
-                Loss::Siglip => losses::siglip(&mut b, x, y, [&temperature, &bias], mask.as_ref()),
-                Loss::Squared => losses::squared(&mut b, x, y, mask.as_ref()),
+                Loss::Infonce => terms::infonce(&mut b, x, y, &temperature, mask.as_ref()),
+                Loss::Siglip => terms::siglip(&mut b, x, y, [&temperature, &bias], mask.as_ref()),
+                Loss::Squared => terms::paired_mse(&mut b, x, y, mask.as_ref()),
             }
         })
         .collect();
-    let mean = losses::average(&mut b, &terms);
+    let mean = terms::average(&mut b, &terms);
     b.output("loss", &mean, DType::F32, &[]);
     b.finish().unwrap()
 }
@@ -136,7 +137,7 @@ fn by_hand(loss: Loss, vectors: &[Array2<f64>; 3]) -> f64 {
 /// 1e-5 relative is rounding of single precision over some tens of terms.
 #[test]
 fn masked_losses_equal_explicit_sums() {
-    let examples = TrainingExamples::new(&ROWS, &PAIRS);
+    let examples = TrainingExamples::new(&ROWS, &PAIRS, false);
     let vectors = [0, 1, 2].map(|at| items(at).mapv(f64::from));
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {
         let got = run(&graph(loss, true), &refer(&batch(&examples)))["loss"].as_f32().unwrap()[0];
@@ -149,7 +150,7 @@ fn masked_losses_equal_explicit_sums() {
 /// precision is not. Each item counts with all the examples that it stands in.
 #[test]
 fn gradients_of_masked_losses_equal_finite_differences() {
-    let examples = TrainingExamples::new(&ROWS, &PAIRS);
+    let examples = TrainingExamples::new(&ROWS, &PAIRS, false);
     let inputs = batch(&examples);
     for loss in [Loss::Infonce, Loss::Siglip, Loss::Squared] {
         let backward = graph(loss, true).gradient("loss", &NAMES).unwrap();
@@ -175,7 +176,7 @@ fn gradients_of_masked_losses_equal_finite_differences() {
 /// The values of an absent item do not change the bits of the loss, and their gradient is zero.
 #[test]
 fn absent_items_have_no_influence() {
-    let examples = TrainingExamples::new(&ROWS, &PAIRS);
+    let examples = TrainingExamples::new(&ROWS, &PAIRS, false);
     let absent: Vec<(usize, usize)> = (expected_examples().iter().enumerate())
         .flat_map(|(place, (.., own))| (0..3).filter(|at| own[*at].is_none()).map(move |at| (place, at)))
         .collect();
@@ -203,7 +204,7 @@ fn absent_items_have_no_influence() {
 #[test]
 fn a_batch_without_a_pair_has_zero_loss() {
     let rows: [&[usize]; 3] = [&[0, 1], &[0, 1], &[2]];
-    let examples = TrainingExamples::new(&rows, &[(0, 1)]);
+    let examples = TrainingExamples::new(&rows, &[(0, 1)], false);
     let sound = Array2::from_elem((1, WIDTH), 0.5_f32);
     let mut inputs: Vec<(String, Tensor)> =
         (0..2).map(|at| (NAMES[at].to_owned(), examples.select(at, items(at).view()).unwrap())).collect();
@@ -221,7 +222,7 @@ fn a_batch_without_a_pair_has_zero_loss() {
 #[test]
 fn a_mask_without_hidden_items_changes_nothing() {
     let rows: [&[usize]; 3] = [&[0, 1, 2, 3]; 3];
-    let examples = TrainingExamples::new(&rows, &PAIRS);
+    let examples = TrainingExamples::new(&rows, &PAIRS, false);
     assert!(examples.are_complete());
     let vectors: Vec<(String, Tensor)> = (0..3)
         .map(|at| (NAMES[at].to_owned(), tensor(items(at).slice_axis(Axis(0), (..4).into())).unwrap()))

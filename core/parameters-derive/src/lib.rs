@@ -31,6 +31,7 @@ struct FieldOptions {
     least: Option<Expr>,
     above: Option<Expr>,
     most: Option<Expr>,
+    flatten: bool,
 }
 
 impl Parse for FieldOptions {
@@ -38,31 +39,42 @@ impl Parse for FieldOptions {
         let mut options = Self::default();
         while !input.is_empty() {
             let key: Ident = input.parse()?;
-            input.parse::<Token![=]>()?;
-            let value: Expr = input.parse()?;
-            match key.to_string().as_str() {
-                "default" => options.default = Some(value),
-                "above" => options.above = Some(value),
-                "range" => {
-                    let Expr::Range(ExprRange { start, end, limits, .. }) = value else {
-                        return Err(Error::new_spanned(value, "expected a range such as 0.0..=1.0"));
-                    };
-                    if let (Some(end), RangeLimits::HalfOpen(_)) = (&end, &limits) {
-                        return Err(Error::new_spanned(end, "expected a range that includes its end: ..="));
-                    }
-                    options.least = start.map(|start| *start);
-                    options.most = end.map(|end| *end);
-                }
-                other => {
-                    let message = format!("unknown key `{other}`: expected default, range or above");
-                    return Err(Error::new_spanned(key, message));
-                }
+            if key == "flatten" {
+                options.flatten = true;
+            } else {
+                input.parse::<Token![=]>()?;
+                options.set(&key, input.parse()?)?;
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
         Ok(options)
+    }
+}
+
+impl FieldOptions {
+    /// Sets the value of a key.
+    fn set(&mut self, key: &Ident, value: Expr) -> Result<()> {
+        match key.to_string().as_str() {
+            "default" => self.default = Some(value),
+            "above" => self.above = Some(value),
+            "range" => {
+                let Expr::Range(ExprRange { start, end, limits, .. }) = value else {
+                    return Err(Error::new_spanned(value, "expected a range such as 0.0..=1.0"));
+                };
+                if let (Some(end), RangeLimits::HalfOpen(_)) = (&end, &limits) {
+                    return Err(Error::new_spanned(end, "expected a range that includes its end: ..="));
+                }
+                self.least = start.map(|start| *start);
+                self.most = end.map(|end| *end);
+            }
+            other => {
+                let message = format!("unknown key `{other}`: expected default, range, above or flatten");
+                return Err(Error::new_spanned(key, message));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -142,6 +154,18 @@ fn field_code(field: &Field) -> Result<FieldCode> {
     let Some(name) = &field.ident else { return Err(Error::new_spanned(field, "expected a named field")) };
     let options: FieldOptions = attribute(&field.attrs, "parameter")?.unwrap_or_default();
     let (key, kind, text) = (name.to_string(), &field.ty, doc(&field.attrs));
+    let default = match &options.default {
+        Some(value) => quote!(#name: #value),
+        None => quote!(#name: ::core::default::Default::default()),
+    };
+    if options.flatten {
+        let root = root();
+        return Ok(FieldCode {
+            list: quote!(list.extend(#root::derived::flattened(&defaults.#name));),
+            check: quote!(#root::Parameters::check(&self.#name)?;),
+            default,
+        });
+    }
     if text.is_empty() {
         return Err(Error::new_spanned(field, "a parameter needs a documentation comment: users read it"));
     }
@@ -156,19 +180,15 @@ fn field_code(field: &Field) -> Result<FieldCode> {
     } else {
         quote!(::core::option::Option::None)
     };
-    let default = match &options.default {
-        Some(value) => quote!(#value),
-        None => quote!(::core::default::Default::default()),
-    };
     Ok(FieldCode {
         list: quote! {
-            #root::Parameter {
+            list.push(#root::Parameter {
                 name: #key.to_owned(),
                 kind: <#kind as #root::ParameterType>::kind(),
                 range: #range,
                 default: #root::derived::default_of(&defaults.#name),
                 doc: #text.to_owned(),
-            }
+            });
         },
         check: quote! {
             #root::derived::check_numbers(
@@ -177,7 +197,7 @@ fn field_code(field: &Field) -> Result<FieldCode> {
                 #range,
             )?;
         },
-        default: quote!(#name: #default),
+        default,
     })
 }
 
@@ -254,7 +274,10 @@ fn derive_parameters(input: &DeriveInput) -> Result<TokenStream2> {
             fn list() -> ::std::vec::Vec<#root::Parameter> {
                 #[allow(unused_variables, clippy::allow_attributes, reason = "a struct without fields")]
                 let defaults = <Self as ::core::default::Default>::default();
-                ::std::vec![#(#list),*]
+                #[allow(unused_mut, clippy::allow_attributes, reason = "a struct without fields")]
+                let mut list = ::std::vec::Vec::new();
+                #(#list)*
+                list
             }
 
             fn check(&self) -> ::core::result::Result<(), #root::ParameterError> {

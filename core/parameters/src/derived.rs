@@ -1,6 +1,6 @@
 //! Functions that the code of the derive macros calls. They are not part of the public interface.
 
-use crate::{Choice, Kind, ParameterError, ParameterType, Range, kind::ChoiceValue};
+use crate::{Choice, Kind, Parameter, ParameterError, ParameterType, Parameters, Range, kind::ChoiceValue};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,6 +17,16 @@ pub fn choice<C: Choice>() -> Kind {
 /// The default of a parameter as JSON.
 pub fn default_of(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// The parameters of a struct that is part of another, with these defaults.
+pub fn flattened<P: Parameters>(defaults: &P) -> Vec<Parameter> {
+    let mut list = P::list();
+    let values = serde_json::to_value(defaults).unwrap_or(Value::Null);
+    for parameter in &mut list {
+        parameter.default = values.get(&parameter.name).cloned().unwrap_or(Value::Null);
+    }
+    list
 }
 
 /// Checks that every number of a value is finite and in the range.

@@ -54,6 +54,7 @@
 //! | `default = EXPR` | the value when the parameter is not set; without it, that of `Default` |
 //! | `range = A..=B` | every number of the value lies between A and B; either end may be left out |
 //! | `above = A` | every number of the value is larger than A |
+//! | `flatten` | the field is a struct of parameters, which become parameters of this one; it needs `#[serde(flatten)]` too, and the outer struct no `deny_unknown_fields` |
 //!
 //! On the struct, `#[parameters(check = path)]` names a function `fn(&Self) -> Result<(), ParameterError>`
 //! that checks conditions on several parameters, such as a width that is a multiple of the number of heads.

@@ -38,10 +38,17 @@ pub fn read<P: Parameters>(value: &Value) -> Result<P, ParameterError> {
         Value::Object(object) => object,
         other => return Err(ParameterError::new("", "a table of parameters", other.to_string())),
     };
-    check_object(&P::list(), object)?;
-    // A parameter that is `null` is not set and has its default.
-    let set: Map<String, Value> =
+    let list = P::list();
+    check_object(&list, object)?;
+    // A parameter that is `null` is not set and has its default: that of the outer struct where it has its
+    // own default for a struct that is part of it.
+    let mut set: Map<String, Value> =
         object.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    for Parameter { name, default, .. } in list {
+        if !default.is_null() {
+            set.entry(name).or_insert(default);
+        }
+    }
     let parameters: P = serde_json::from_value(Value::Object(set))
         .map_err(|error| ParameterError::new("", "parameters that can be read", error.to_string()))?;
     parameters.check()?;

@@ -132,3 +132,43 @@ fn a_value_made_in_rust_is_checked_too() {
     assert!(all.check().unwrap_err().to_string().contains("`widths`"));
     assert!(Everything::default().check().is_ok());
 }
+
+/// What several methods have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Parameters)]
+#[serde(default)]
+struct Shared {
+    /// Hidden units.
+    #[parameter(default = 256, range = 0..=1000)]
+    hidden: usize,
+    /// Mini-batches.
+    #[parameter(range = 1..)]
+    steps: Option<u64>,
+}
+
+/// A method with a default of its own for a shared parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Parameters)]
+#[serde(default)]
+struct Linear {
+    /// Weight of the transport.
+    #[parameter(default = 0.1, range = 0..=10)]
+    lambda: f64,
+    #[parameter(flatten, default = Shared { hidden: 0, ..Shared::default() })]
+    #[serde(flatten)]
+    shared: Shared,
+}
+
+#[test]
+fn a_flattened_struct_adds_its_parameters_with_the_defaults_of_the_outer_one() {
+    let list = Linear::list();
+    let names: Vec<&str> = list.iter().map(|parameter| parameter.name.as_str()).collect();
+    assert_eq!(names, ["lambda", "hidden", "steps"]);
+    assert_eq!((&list[1].default, list[1].doc.as_str()), (&json!(0), "Hidden units."));
+    let linear: Linear = read(&json!({ "steps": 7 })).unwrap();
+    assert_eq!(linear, Linear { lambda: 0.1, shared: Shared { hidden: 0, steps: Some(7) } });
+    assert_eq!(linear.to_json(), json!({ "lambda": 0.1, "hidden": 0, "steps": 7 }));
+    let refusal = |value| read::<Linear>(&value).unwrap_err().to_string();
+    assert!(refusal(json!({ "hidden": 2000 })).starts_with("parameter `hidden`: expected an integer"));
+    assert!(refusal(json!({ "hiden": 2 })).starts_with("parameter `hiden`: expected `lambda`, `hidden`"));
+    let wide = Linear { shared: Shared { hidden: 5000, steps: None }, ..Linear::default() };
+    assert!(wide.check().unwrap_err().to_string().contains("`hidden`"));
+}

@@ -1,6 +1,6 @@
 //! The task head: maps a fused row to the task's answer, and computes its loss.
 
-use chiasm_kit::{LayerBuilder, WeightInit, losses};
+use chiasm_kit::{LayerBuilder, WeightInit, terms};
 use chiasm_plugin::graph::Value;
 use chiasm_plugin::ndarray::{ArrayView1, ArrayView2, Axis};
 use chiasm_plugin::{Error, Result, Task, TaskKind};
@@ -114,13 +114,13 @@ impl TaskHead {
                 let right = layers.b.mul(answer, target);
                 let right = layers.b.reduce_sum(&right, &[-1], false);
                 let loss = layers.b.sub(&all, &right);
-                losses::mean(&mut layers.b, &loss)
+                terms::mean(&mut layers.b, &loss)
             }
             TaskKind::MultiLabel => {
                 let all = layers.b.op("Softplus", &[answer], &[]);
                 let right = layers.b.mul(answer, target);
                 let loss = layers.b.sub(&all, &right);
-                losses::mean(&mut layers.b, &loss)
+                terms::mean(&mut layers.b, &loss)
             }
             TaskKind::Regression => {
                 let mut difference = layers.b.sub(answer, target);
@@ -129,14 +129,14 @@ impl TaskHead {
                     difference = layers.b.div(&difference, &deviation);
                 }
                 let squares = layers.b.mul(&difference, &difference);
-                losses::mean(&mut layers.b, &squares)
+                terms::mean(&mut layers.b, &squares)
             }
             TaskKind::Retrieval => {
                 #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
                 let first = parameters.temperature.ln() as f32;
                 let temperature = layers.weight("log_temperature", &[], WeightInit::Constant(first));
                 let target = layers.b.l2_normalise(target, -1, TINY);
-                losses::infonce(&mut layers.b, answer, &target, &temperature, None)
+                terms::infonce(&mut layers.b, answer, &target, &temperature, None)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The network from input ports to one fused row, for each mode.
 
 use chiasm_kit::attention::{BlockSizes, TokenInput, TokenSequence};
-use chiasm_kit::losses::average;
+use chiasm_kit::terms::average;
 use chiasm_kit::{LayerBuilder, WeightInit};
 use chiasm_plugin::graph::{DType, Dim, Value};
 use chiasm_plugin::{Error, Result};

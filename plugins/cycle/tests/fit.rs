@@ -82,7 +82,7 @@ fn a_larger_penalty_on_the_jacobian_makes_the_map_smoother() {
     let [x, y] = world(300, 4);
     let spread = |smoothness: f64| {
         let parameters = json!({
-            "train": true, "steps": 150, "hidden": 16, "batch": 128, "smoothness": smoothness,
+            "train": true, "steps": 150, "hidden": 16, "batch": 128, "terms": { "smoothness": smoothness },
             "learning_rate": 3e-3,
         });
         let host = TestHost::new(1);
@@ -210,7 +210,8 @@ fn stored_world(rows: usize, seed: u64) -> [Array2<f32>; 2] {
 }
 
 /// The first numbers of both maps and of the inverse on new rows, as stored when this aligner took exactly
-/// two modalities. 2e-3 of vectors of length one covers the rounding of another processor in the training.
+/// two modalities. The hinge compared neighbours in the batch then and compares all pairs now, which moves
+/// the numbers by 2e-3; 5e-3 of vectors of length one covers that and the rounding of another processor.
 #[test]
 fn two_modalities_give_the_stored_maps() {
     let host = TestHost::new(3);
@@ -227,7 +228,7 @@ fn two_modalities_give_the_stored_maps() {
     for (got, expected) in stored {
         let got = &got.as_slice().unwrap()[..4];
         assert!(
-            got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 2e-3),
+            got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 5e-3),
             "{got:?}, expected {expected:?}"
         );
     }

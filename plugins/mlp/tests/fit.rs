@@ -58,7 +58,7 @@ fn a_coupling_without_any_correlation_is_learned() {
     let ([x, y], [tx, ty]) = (harmonics(2000, 1), harmonics(300, 2));
     let parameters = json!({
         "hidden": 128, "members": 1, "steps": 500, "batch": 256, "learning_rate": 5e-3, "dropout": 0.0,
-        "noise": 1e-4, "temperature": 0.1,
+        "noise": 1e-4, "tau": 0.1,
     });
     let learned = fit(&host, &x, &y, &parameters).unwrap();
     let (got, start) = {
@@ -98,8 +98,8 @@ fn the_notes_compare_with_the_closed_forms_and_the_result_is_never_worse_than_it
 #[test]
 fn the_same_seed_and_the_chosen_parameters_give_the_same_bytes() {
     let [x, y] = linear(120, 2);
-    let parameters =
-        json!({ "members": 2, "steps": 12, "hidden": 8, "batch": 32, "blend": 0.5, "loss": "siglip" });
+    let parameters = json!({ "members": 2, "steps": 12, "hidden": 8, "batch": 32, "blend": 0.5,
+        "terms": { "siglip": 1.0, "infonce": 0.0 } });
     let bytes = |seed, parameters: &Json| {
         let learned = fit(&TestHost::new(seed), &x, &y, parameters).unwrap();
         (learned.maps[0].to_bytes().unwrap(), learned.parameters)
@@ -117,7 +117,8 @@ fn decoders_approximate_an_inverse_of_every_modality() {
     let host = TestHost::new(4);
     let [x, y] = linear(400, 3);
     let parameters = json!({
-        "members": 2, "steps": 400, "batch": 128, "hidden": 64, "blend": 1.0, "reconstruction": 1.0,
+        "members": 2, "steps": 400, "batch": 128, "hidden": 64, "blend": 1.0,
+        "terms": { "reconstruction": 1.0 },
         "dropout": 0.0,
         "learning_rate": 3e-3, "noise": { "image": 1e-3, "text": 1e-3 }, "spectral_norm": 4.0,
     });
@@ -140,15 +141,19 @@ fn contradictory_parameters_are_refused_by_name() {
     let [x, y] = linear(60, 4);
     for (parameters, word) in [
         (json!({ "dropout": 1.5 }), "`dropout`"),
-        (json!({ "temperature": 0.0 }), "`temperature`"),
-        (json!({ "loss": "triplet" }), "triplet"),
+        (json!({ "tau": 0.0 }), "`tau`"),
+        (json!({ "terms": { "triplet": 1.0 } }), "triplet"),
+        (json!({ "terms": { "ot": -1.0 } }), "`terms.ot`"),
         (json!({ "blend": 2.0 }), "`blend`"),
         (json!({ "batch": 1 }), "`batch`"),
         (json!({ "noise": [0.1] }), "or a table of them by modality"),
         (json!({ "noise": { "sound": 0.1 } }), "`noise`: expected modalities among image, text, got `sound`"),
         (json!({ "start": { "power": -1.0 } }), "`start.power`"),
         (json!({ "start": { "pover": 1.0 } }), "pover"),
-        (json!({ "hidden": 0, "spectral_norm": 1.0, "blend": 1.0 }), "`spectral_norm`"),
+        (
+            json!({ "terms": { "infonce": 0.0 }, "blend": 1.0 }),
+            "`terms`: expected a term with a weight above 0",
+        ),
     ] {
         let refusal = fit(&host, &x, &y, &parameters).unwrap_err();
         assert_eq!(refusal.code(), Code::INVALID, "{parameters}: {refusal}");
@@ -179,7 +184,8 @@ fn two_modalities_give_the_stored_maps() {
     let host = TestHost::new(3);
     let ([x, y], [tx, ty]) = (stored_world(200, 1), stored_world(50, 2));
     let parameters = json!({
-        "members": 2, "steps": 30, "hidden": 16, "batch": 64, "blend": 0.5, "reconstruction": 0.5,
+        "members": 2, "steps": 30, "hidden": 16, "batch": 64, "blend": 0.5,
+        "terms": { "reconstruction": 0.5 },
     });
     let learned = fit(&host, &x, &y, &parameters).unwrap();
     let z = through(&host, &learned.maps[0], &tx);

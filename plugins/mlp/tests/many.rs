@@ -67,7 +67,7 @@ fn three_modalities_without_any_correlation_are_aligned() {
     let (training, test) = (complete(&harmonics(2000, 1)), harmonics(300, 2));
     let parameters = json!({
         "hidden": 128, "members": 1, "steps": 600, "batch": 256, "learning_rate": 5e-3, "dropout": 0.0,
-        "noise": 1e-4, "temperature": 0.1,
+        "noise": 1e-4, "tau": 0.1,
     });
     let learned = training.fit::<MlpAligner>(&host, &parameters).unwrap();
     let start = training.fit::<MlpAligner>(&host, &without_start(&learned)).unwrap();

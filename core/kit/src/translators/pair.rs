@@ -1,16 +1,16 @@
 //! One modality and the reference: the ridge pair from which training starts, and the graphs of a pair.
 
+use crate::{ItemSubset, TrainingExamples, apply, plugin_error};
 use chiasm_closed_form::Views;
 use chiasm_geometry::linalg::unit_rows;
-use chiasm_kit::{ItemSubset, TrainingExamples, apply, plugin_error};
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, TensorRef};
 use chiasm_plugin::ndarray::{Array2, ArrayView2};
 use chiasm_plugin::objective::{TrainingLength, TrainingOptions, TrainingReport, TrainingRows};
 use chiasm_plugin::{Error, Result, Services};
 
-use crate::model::{CycleNetworks, PORTS, sphere};
-use crate::parameters::{CycleParameters, Schedule};
-use crate::start::{CycleStart, regression};
+use super::model::{PORTS, TranslatorNetworks, TranslatorObjective, sphere};
+use super::parameters::{Schedule, TranslatorParameters};
+use super::start::{TranslatorStart, regression};
 
 /// Number of checks of the validation loss in a training.
 const CHECKS: u64 = 20;
@@ -18,11 +18,12 @@ const CHECKS: u64 = 20;
 const PATIENCE: u64 = 8;
 
 /// The ridge pair of a modality and the reference, on their training items.
-pub(crate) struct CyclePair<'a> {
-    start: &'a CycleStart,
+pub(super) struct TranslatorPair<'a> {
+    start: &'a TranslatorStart,
     /// The places of the modality and of the reference.
     sides: [usize; 2],
-    examples: TrainingExamples,
+    /// The rows of the training items of both.
+    rows: [Vec<usize>; 2],
     /// The matrices of the ridge pair, there and back, in principal coordinates.
     pub matrices: [Array2<f64>; 2],
     /// The ridges of the regressions there and back.
@@ -30,27 +31,27 @@ pub(crate) struct CyclePair<'a> {
 }
 
 /// The images of held-out items under a pair of maps.
-pub(crate) struct PairImages {
+pub(super) struct PairImages {
     /// Unit rows of both modalities, as they are scored.
     pub scored: [Array2<f32>; 2],
     /// The share of the variance lost in a round trip, from the modality and from the reference.
     pub lost: [f64; 2],
 }
 
-impl<'a> CyclePair<'a> {
+impl<'a> TranslatorPair<'a> {
     /// Fits the ridge pair of a modality and the reference. The ridge of the map back is chosen unless given.
-    pub(crate) fn fit(
-        start: &'a CycleStart,
+    pub(super) fn fit(
+        start: &'a TranslatorStart,
         views: &Views<'_>,
         training: &ItemSubset<'_>,
         modality: usize,
-        parameters: &CycleParameters,
+        parameters: &TranslatorParameters,
         services: &Services<'_>,
     ) -> Result<Self> {
         let sides = [modality, start.reference];
         let name = &start.names[modality];
         let rows = sides.map(|side| training.rows[side].as_slice());
-        let examples = TrainingExamples::new(&rows, &[(0, 1)]);
+        let examples = TrainingExamples::new(&rows, &[(0, 1)], false);
         if examples.len() < 2 {
             return Err(Error::invalid(format!(
                 "modality `{name}`: expected at least 2 rows that also hold `{}`, got {}",
@@ -63,29 +64,37 @@ impl<'a> CyclePair<'a> {
         let mut own = Vec::new();
         for (place, side) in sides.into_iter().enumerate() {
             let selected = examples.select(place, start.coordinates[side].view())?;
-            own.push(chiasm_kit::matrix(selected)?.mapv(f64::from));
+            own.push(crate::matrix(selected)?.mapv(f64::from));
         }
         let matrices = [
             regression(&own[0], &own[1], examples.weights(), there)?,
             regression(&own[1], &own[0], examples.weights(), back)?,
         ];
-        Ok(Self { start, sides, examples, matrices, ridges: [there, back] })
+        Ok(Self { start, sides, rows: rows.map(<[usize]>::to_vec), matrices, ridges: [there, back] })
     }
 
     /// Trains the maps. If there are items to validate on, the weights of the best check are kept.
-    pub(crate) fn train(
+    pub(super) fn train(
         &self,
-        model: &mut CycleNetworks,
-        parameters: &CycleParameters,
+        model: &mut TranslatorNetworks,
+        parameters: &TranslatorParameters,
         schedule: Schedule,
         validation: Option<&ItemSubset<'_>>,
         services: &Services<'_>,
     ) -> Result<TrainingReport> {
-        let held_out = validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &[(0, 1)])));
-        let masked = !self.examples.are_complete()
+        let weights = parameters.terms.cycle(schedule.cycle);
+        let examples = TrainingExamples::new(
+            &self.rows.each_ref().map(Vec::as_slice),
+            &[(0, 1)],
+            weights.uses_unpaired(),
+        );
+        parameters.settings().check_neighbours(&weights, examples.len().min(parameters.batch))?;
+        let held_out =
+            validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &[(0, 1)], false)));
+        let masked = !examples.are_complete()
             || held_out.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
         let own = self.sides.map(|side| self.start.coordinates[side].view());
-        let own = batch(&self.examples, own, masked)?;
+        let own = batch(&examples, own, masked)?;
         let held_out = match &held_out {
             Some((items, examples)) => {
                 let coordinates =
@@ -108,16 +117,22 @@ impl<'a> CyclePair<'a> {
         };
         let (own, held_out) = (borrowed(&own), borrowed(&held_out));
         let rows = TrainingRows { training: &own, validation: &held_out };
-        let trained =
-            services.train(&model.objective(parameters, schedule.cycle, masked)?, &rows, &options)?;
+        let objective = TranslatorObjective {
+            terms: weights.active(),
+            settings: parameters.settings(),
+            tau: parameters.tau,
+            batch: parameters.batch,
+            masked,
+        };
+        let trained = services.train(&model.objective(&objective)?, &rows, &options)?;
         model.load(&trained.weights)?;
         Ok(trained.report)
     }
 
     /// Maps the items of both modalities, and measures the loss of round trips.
-    pub(crate) fn images(
+    pub(super) fn images(
         &self,
-        model: &CycleNetworks,
+        model: &TranslatorNetworks,
         items: &ItemSubset<'_>,
         services: &Services<'_>,
     ) -> Result<PairImages> {
@@ -137,7 +152,7 @@ impl<'a> CyclePair<'a> {
     }
 
     /// The map of the modality, `x` to unit rows `z`.
-    pub(crate) fn there(&self, model: &CycleNetworks) -> Result<Graph> {
+    pub(super) fn there(&self, model: &TranslatorNetworks) -> Result<Graph> {
         let map = model.maps[0].graph("u", "out")?;
         let projection = self.start.projections[self.sides[0]].graph().map_err(plugin_error)?;
         let joined = projection.join(&map, &[("u", "u")])?;
@@ -145,7 +160,7 @@ impl<'a> CyclePair<'a> {
     }
 
     /// Returns the map from unit rows `z` back to items, or the reason why there is none.
-    pub(crate) fn back(&self, model: &CycleNetworks) -> Result<Result<Graph, String>> {
+    pub(super) fn back(&self, model: &TranslatorNetworks) -> Result<Result<Graph, String>> {
         let undo = match self.start.projections[self.sides[0]].inverse().map_err(plugin_error)? {
             Ok(undo) => undo,
             Err(reason) => return Ok(Err(reason)),
@@ -174,7 +189,7 @@ impl<'a> CyclePair<'a> {
 }
 
 /// The map of the reference, `x` to unit rows `z`.
-pub(crate) fn reference_map(start: &CycleStart) -> Result<Graph> {
+pub(super) fn reference_map(start: &TranslatorStart) -> Result<Graph> {
     let projection = &start.projections[start.reference];
     let graph = projection.graph().map_err(plugin_error)?;
     Ok(graph.join(&unit_graph("u", projection.coordinates())?, &[("u", "u")])?)

@@ -1,4 +1,4 @@
-//! The parameters of the cycle aligner.
+//! The parameters of maps onto a reference and back.
 
 use std::collections::BTreeMap;
 
@@ -6,33 +6,40 @@ use chiasm_closed_form::Curve;
 use chiasm_plugin::{ParameterError, Parameters, PerModality};
 use serde::{Deserialize, Serialize};
 
+use crate::terms::{TermSettings, TermWeights};
+
 /// The parameters of a training that may be chosen on rows held out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Schedule {
+pub(super) struct Schedule {
     pub cycle: f64,
     pub steps: u64,
 }
 
-/// The parameters of the cycle aligner; those that are not set are chosen. What concerns a pair is set by the
-/// name of its modality that is not the reference.
+/// The parameters of maps onto a reference and back; those that are not set are chosen. What concerns a pair
+/// is set by the name of its modality that is not the reference.
 #[derive(Debug, Clone, Serialize, Deserialize, Parameters)]
-#[serde(default, deny_unknown_fields)]
-pub struct CycleParameters {
-    /// Weight of the round trips; chosen among 1, 0.3, 0.1 and 0.03 when not set.
+#[serde(default)]
+pub struct TranslatorParameters {
+    /// The weights of the terms of the objective; those of the method where not set.
+    pub terms: TermWeights,
+    /// Weight of the term `cycle` by modality; chosen among 1, 0.3, 0.1 and 0.03 where neither is set.
     #[parameter(range = 0..=1000)]
     pub cycle: Option<PerModality<f64>>,
-    /// Weight of the contrast between pairs.
-    #[parameter(default = 1.0, range = 0..=1000)]
-    pub contrast: f64,
-    /// Weight of the hinge that keeps images of different items apart.
-    #[parameter(default = 0.1, range = 0..=1000)]
-    pub injectivity: f64,
-    /// Mean squared distance, per coordinate, below which the hinge acts.
-    #[parameter(default = 0.5, range = 0..=1000)]
+    /// The temperature of InfoNCE, SigLIP and the Gram volume.
+    #[parameter(default = 0.1, range = 1e-3..=10)]
+    pub tau: f64,
+    /// Entropic regularisation of transport plans, as a share of the mean cost.
+    #[parameter(default = 0.05, range = 0.005..=10)]
+    pub epsilon: f64,
+    /// Number of nearest neighbours in terms on neighbourhoods.
+    #[parameter(default = 10, range = 1..=64)]
+    pub k: usize,
+    /// Examples of a mini-batch that terms over all pairs of items compare.
+    #[parameter(default = 256, range = 66..=4096)]
+    pub structure_rows: usize,
+    /// Distance below which the injectivity hinge acts; images have mean length one.
+    #[parameter(default = 0.7, range = 0..=2)]
     pub margin: f64,
-    /// Weight of the squared Jacobian, estimated along one random direction an example.
-    #[parameter(default = 1e-3, range = 0..=1000)]
-    pub smoothness: f64,
     /// Hidden units of each network; 0 for linear maps.
     #[parameter(default = 256, range = 0..=65_536)]
     pub hidden: usize,
@@ -57,9 +64,9 @@ pub struct CycleParameters {
     pub curve: Option<PerModality<Curve>>,
 }
 
-impl CycleParameters {
+impl TranslatorParameters {
     /// Checks that the names in all tables are modalities.
-    pub(crate) fn check_names(&self, names: &[&str]) -> Result<(), ParameterError> {
+    pub(super) fn check_names(&self, names: &[&str]) -> Result<(), ParameterError> {
         fn check<T>(
             name: &str,
             given: Option<&PerModality<T>>,
@@ -75,33 +82,42 @@ impl CycleParameters {
     }
 
     /// Returns the steps given for a pair, else the default for this number of rows.
-    pub(crate) fn steps_of(&self, name: &str, rows: usize) -> u64 {
+    pub(super) fn steps_of(&self, name: &str, rows: usize) -> u64 {
         self.steps
             .as_ref()
             .and_then(|given| given.get(name))
             .copied()
-            .unwrap_or_else(|| chiasm_kit::steps(200, rows))
+            .unwrap_or_else(|| crate::steps(200, rows))
     }
 
-    /// The weight of the cycle given for a pair.
-    pub(crate) fn cycle_of(&self, name: &str) -> Option<f64> {
-        self.cycle.as_ref().and_then(|given| given.get(name)).copied()
+    /// The weight of the term `cycle` given for a pair, or for all pairs.
+    pub(super) fn cycle_of(&self, name: &str) -> Option<f64> {
+        self.cycle.as_ref().and_then(|given| given.get(name)).copied().or(self.terms.cycle)
+    }
+
+    pub(super) fn settings(&self) -> TermSettings {
+        TermSettings {
+            epsilon: self.epsilon,
+            k: self.k,
+            structure_rows: self.structure_rows,
+            margin: self.margin,
+        }
     }
 
     /// Whether a pair is trained, if that is given.
-    pub(crate) fn train_of(&self, name: &str) -> Option<bool> {
+    pub(super) fn train_of(&self, name: &str) -> Option<bool> {
         self.train.as_ref().and_then(|given| given.get(name)).copied()
     }
 
     /// The curves given for these modalities.
-    pub(crate) fn curve_of(&self, names: &[&str]) -> Option<PerModality<Curve>> {
+    pub(super) fn curve_of(&self, names: &[&str]) -> Option<PerModality<Curve>> {
         let given = self.curve.as_ref()?;
         let known = names.iter().filter_map(|name| Some(((*name).to_owned(), *given.get(name)?)));
         Some(PerModality::Each(known.collect()))
     }
 
     /// Sets what was chosen for a pair.
-    pub(crate) fn record(&mut self, name: &str, train: bool, schedule: Schedule, ridges: [f64; 2]) {
+    pub(super) fn record(&mut self, name: &str, train: bool, schedule: Schedule, ridges: [f64; 2]) {
         set(&mut self.train, name, train);
         set(&mut self.ridges, name, ridges);
         if train {

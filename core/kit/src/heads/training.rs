@@ -2,15 +2,17 @@
 
 use chiasm_closed_form::cca::Cca;
 use chiasm_closed_form::{PrincipalProjection, Views};
-use chiasm_kit::{ItemSubset, TrainingExamples, apply, plugin_error};
 use chiasm_plugin::graph::{Tensor, TensorRef};
 use chiasm_plugin::ndarray::Array2;
 use chiasm_plugin::objective::{TrainingLength, TrainingOptions, TrainingReport, TrainingRows};
 use chiasm_plugin::{Error, Result, Services};
 
-use crate::ensemble::Ensemble;
-use crate::model::{LossTerms, MlpMember, projection_graph};
-use crate::parameters::MlpParameters;
+use super::ensemble::Ensemble;
+use super::model::{HeadMember, projection_graph};
+use super::objective::HeadObjective;
+use super::parameters::HeadParameters;
+use crate::terms::TermWeights;
+use crate::{ItemSubset, TrainingExamples, apply, plugin_error};
 
 /// Number of checks of the validation loss in a training.
 const CHECKS: u64 = 15;
@@ -20,13 +22,15 @@ const PATIENCE: u64 = 6;
 const SEED_STEP: u64 = 0x9e37_79b9;
 
 /// The data and parameters of an ensemble's training.
-pub(crate) struct EnsembleTraining<'a, 's> {
+pub(super) struct EnsembleTraining<'a, 's> {
     names: Vec<&'a str>,
     pairs: Vec<(usize, usize)>,
     projections: Vec<PrincipalProjection>,
     noise: Vec<f64>,
     items: &'a ItemSubset<'s>,
-    parameters: &'a MlpParameters,
+    parameters: &'a HeadParameters,
+    weights: TermWeights,
+    anchor: usize,
     services: &'a Services<'a>,
 }
 
@@ -35,11 +39,12 @@ type Batch = Vec<(String, Tensor)>;
 
 impl<'a, 's> EnsembleTraining<'a, 's> {
     /// Prepares a training on these items from this start; `views` names the modalities.
-    pub(crate) fn new(
+    pub(super) fn new(
         views: &'a Views<'_>,
         items: &'a ItemSubset<'s>,
         start: &Cca,
-        parameters: &'a MlpParameters,
+        parameters: &'a HeadParameters,
+        weights: TermWeights,
         services: &'a Services<'a>,
     ) -> Result<Self> {
         let names = views.names();
@@ -55,17 +60,19 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
             })
             .collect();
         let pairs = views.scored_pairs();
-        Ok(Self { names, pairs, projections, noise, items, parameters, services })
+        let anchor = views.reference();
+        Ok(Self { names, pairs, projections, noise, items, parameters, weights, anchor, services })
     }
 
     /// Trains every member for `steps` steps. If there are items to validate on, the weights of the best
     /// check are kept.
-    pub(crate) fn run(
+    pub(super) fn run(
         self,
         steps: u64,
         validation: Option<&ItemSubset<'_>>,
     ) -> Result<(Ensemble, Vec<TrainingReport>)> {
-        let examples = TrainingExamples::new(&self.items.row_lists(), &self.pairs);
+        let unpaired = self.weights.uses_unpaired();
+        let examples = TrainingExamples::new(&self.items.row_lists(), &self.pairs, unpaired);
         let pairs = examples.present_pairs(&self.pairs);
         let alone = (0..self.names.len()).find(|at| !pairs.iter().any(|&(a, b)| a == *at || b == *at));
         if let Some(at) = alone {
@@ -75,9 +82,13 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
                 if self.pairs.len() < self.names.len() { "the anchor" } else { "another modality" }
             )));
         }
-        let validation = validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &pairs)));
+        let validation =
+            validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &pairs, false)));
         let validation = validation.filter(|(_, examples)| !examples.is_empty());
+        let rows = examples.len().min(self.parameters.batch);
+        self.parameters.settings().check_neighbours(&self.weights, rows)?;
         let masked = !examples.are_complete()
+            || self.parameters.modality_dropout > 0.0
             || validation.as_ref().is_some_and(|(_, examples)| !examples.are_complete());
         let own = self.batch(self.items, &examples, masked)?;
         let held_out = match &validation {
@@ -86,30 +97,41 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
         };
         let (own, held_out) = (borrowed(&own), borrowed(&held_out));
         let rows = TrainingRows { training: &own, validation: &held_out };
-        let terms = LossTerms { pairs, masked, noise: self.noise };
+        let objective = HeadObjective {
+            terms: self.weights.active(),
+            pairs,
+            anchor: self.anchor,
+            masked,
+            noise: self.noise.clone(),
+        };
+        let decoders = self.weights.needs_decoders();
         let (mut members, mut reports) = (Vec::new(), Vec::new());
         for member in 0..self.parameters.members as u64 {
             let seed = self.services.seed().wrapping_add(SEED_STEP.wrapping_mul(member + 1));
-            let mut model = MlpMember::new(&self.names, &self.projections, self.parameters, seed)?;
-            let objective = model.objective(self.parameters, &terms, seed)?;
-            let options = TrainingOptions {
-                learning_rate: self.parameters.learning_rate,
-                weight_decay: self.parameters.weight_decay,
-                length: TrainingLength::Steps(steps),
-                batch: self.parameters.batch,
-                warmup: steps / 10,
-                validation: 0.0,
-                check_every: Some(steps.div_ceil(CHECKS)),
-                patience: Some(PATIENCE),
-                seed,
-                ..TrainingOptions::default()
-            };
-            let trained = self.services.train(&objective, &rows, &options)?;
+            let hidden = self.parameters.hidden;
+            let mut model = HeadMember::new(&self.names, &self.projections, hidden, decoders, seed)?;
+            let objective = objective.build(&model, self.parameters, seed)?;
+            let trained = self.services.train(&objective, &rows, &self.options(steps, seed))?;
             model.load(&trained.weights)?;
             members.push(model);
             reports.push(trained.report);
         }
         Ok((Ensemble { projections: self.projections, members }, reports))
+    }
+
+    fn options(&self, steps: u64, seed: u64) -> TrainingOptions {
+        TrainingOptions {
+            learning_rate: self.parameters.learning_rate,
+            weight_decay: self.parameters.weight_decay,
+            length: TrainingLength::Steps(steps),
+            batch: self.parameters.batch,
+            warmup: steps / 10,
+            validation: 0.0,
+            check_every: Some(steps.div_ceil(CHECKS)),
+            patience: Some(PATIENCE),
+            seed,
+            ..TrainingOptions::default()
+        }
     }
 
     /// The examples as tensors of the batch ports.

@@ -1,19 +1,19 @@
 //! The start of training: ridge regressions onto the reference, and principal coordinates of every modality.
 
+use crate::comparison::with_context;
+use crate::{ItemSubset, apply, plugin_error};
 use chiasm_closed_form::ridge::{Ridge, RidgeParams};
 use chiasm_closed_form::{Curve, Method, PrincipalProjection, View, Views};
 use chiasm_geometry::linalg::{product, symmetric_eigen};
-use chiasm_kit::comparison::with_context;
-use chiasm_kit::{ItemSubset, apply, plugin_error};
 use chiasm_plugin::ndarray::{Array2, Axis};
 use chiasm_plugin::{Error, PerModality, Result, Services};
 use std::collections::BTreeMap;
 
-use crate::parameters::CycleParameters;
+use super::parameters::TranslatorParameters;
 
 /// The modalities, regressed onto the reference, in principal coordinates.
 #[derive(Debug)]
-pub(crate) struct CycleStart {
+pub(super) struct TranslatorStart {
     pub names: Vec<String>,
     /// The place of the modality that the others are mapped onto.
     pub reference: usize,
@@ -26,13 +26,13 @@ pub(crate) struct CycleStart {
     ridges: BTreeMap<String, f64>,
 }
 
-impl CycleStart {
+impl TranslatorStart {
     /// Regressions onto the last of the views or their anchor, with ridges and curves chosen unless given,
     /// and projections over the training items.
-    pub(crate) fn fit(
+    pub(super) fn fit(
         views: &Views<'_>,
         training: &ItemSubset<'_>,
-        parameters: &CycleParameters,
+        parameters: &TranslatorParameters,
         services: &Services<'_>,
     ) -> Result<Self> {
         let reference = views.reference();
@@ -63,17 +63,17 @@ impl CycleStart {
     }
 
     /// The ridge of the regression of a modality onto the reference.
-    pub(crate) fn ridge_onto_reference(&self, name: &str) -> Result<f64> {
+    pub(super) fn ridge_onto_reference(&self, name: &str) -> Result<f64> {
         let ridge = self.ridges.get(name).copied();
         ridge.ok_or_else(|| Error::other(format!("`{name}` is not mapped onto the reference")))
     }
 
     /// The ridge of the regression from the reference onto a modality, chosen unless given.
-    pub(crate) fn back_ridge(
+    pub(super) fn back_ridge(
         &self,
         views: &Views<'_>,
         modality: usize,
-        parameters: &CycleParameters,
+        parameters: &TranslatorParameters,
         services: &Services<'_>,
     ) -> Result<f64> {
         let name = &self.names[modality];
@@ -89,7 +89,7 @@ impl CycleStart {
 }
 
 /// Returns views of two of the modalities.
-pub(crate) fn pair_views<'a>(
+pub(super) fn pair_views<'a>(
     views: &Views<'a>,
     first: usize,
     second: usize,
@@ -111,7 +111,7 @@ fn ridge_of(chosen: &RidgeParams, name: &str) -> Result<f64> {
 
 /// Ridge regression between principal coordinates of weighted examples, without an intercept: (UᵀWU + n r c₁
 /// I)⁻¹ UᵀWV, with n the sum of the weights and c₁ the top variance of U.
-pub(crate) fn regression(
+pub(super) fn regression(
     from: &Array2<f64>,
     to: &Array2<f64>,
     weights: &[f32],

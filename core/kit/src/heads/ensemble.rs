@@ -1,29 +1,29 @@
 //! The exported graphs of trained members.
 
+use crate::plugin_error;
 use chiasm_closed_form::PrincipalProjection;
-use chiasm_kit::plugin_error;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_plugin::{Inverse, InverseKind, Result};
 
-use crate::model::{MlpMember, TINY, projection_graph};
+use super::model::{HeadMember, TINY, projection_graph};
 
 /// Members that share the projections of their modalities.
 #[derive(Debug)]
-pub(crate) struct Ensemble {
+pub(super) struct Ensemble {
     pub projections: Vec<PrincipalProjection>,
-    pub members: Vec<MlpMember>,
+    pub members: Vec<HeadMember>,
 }
 
 impl Ensemble {
     /// Returns the map of every modality, `x` to unit rows `z`. `blend` is the share of the members in the
     /// score; the start has the rest.
-    pub(crate) fn maps(&self, blend: f64) -> Result<Vec<Graph>> {
+    pub(super) fn maps(&self, blend: f64) -> Result<Vec<Graph>> {
         (0..self.projections.len()).map(|modality| self.map(modality, blend)).collect()
     }
 
     fn map(&self, modality: usize, blend: f64) -> Result<Graph> {
         let projection = &self.projections[modality];
-        let mut b = Builder::new("mlp");
+        let mut b = Builder::new("heads");
         let u = b.input("u", DType::F32, &[Dim::named("batch"), projection.coordinates().into()])?;
         let mut parts: Vec<Value> = Vec::new();
         if blend < 1.0 {
@@ -51,7 +51,7 @@ impl Ensemble {
 
     /// The approximate inverse of a modality's map, the mean of the members' decoders, or the reason why
     /// there is none; with a sentence for the notes.
-    pub(crate) fn inverse(&self, modality: usize, blend: f64) -> Result<(Option<Inverse>, String)> {
+    pub(super) fn inverse(&self, modality: usize, blend: f64) -> Result<(Option<Inverse>, String)> {
         let projection = &self.projections[modality];
         let decoders: Vec<_> =
             self.members.iter().filter_map(|member| member.decoders.get(modality)).collect();

@@ -10,52 +10,58 @@
 
 use std::collections::BTreeMap;
 
+use crate::comparison::{FEWEST, Holdout, MapComparison, fit_start};
+use crate::{ItemSubset, paired_rows};
 use chiasm_closed_form::cca::CcaParams;
 use chiasm_closed_form::{PerModality, Views};
-use chiasm_kit::comparison::{FEWEST, Holdout, MapComparison, fit_start};
-use chiasm_kit::{ItemSubset, paired_rows};
 use chiasm_plugin::{
     Error, Inverse, InverseKind, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
 };
 use serde::Serialize;
 
-use crate::model::CycleNetworks;
-use crate::pair::{CyclePair, reference_map};
-use crate::parameters::{CycleParameters, Schedule};
-use crate::start::{CycleStart, pair_views};
+use super::TranslatorMethod;
+use super::model::TranslatorNetworks;
+use super::pair::{PairImages, TranslatorPair, reference_map};
+use super::parameters::{Schedule, TranslatorParameters};
+use super::start::{TranslatorStart, pair_views};
 
 /// The weights of the cycle, in the order in which they are tried.
 const WEIGHTS: [f64; 4] = [1.0, 0.3, 0.1, 0.03];
 
 /// The parameters chosen for a pair on the rows held out.
-struct CycleChoice {
+struct TranslatorChoice {
     train: bool,
     schedule: Schedule,
     notes: Json,
 }
 
-/// Fits the aligner.
-pub(crate) fn fit(
+/// Fits the maps of a method.
+///
+/// # Errors
+/// When items cannot be fitted, parameters contradict each other, or a training fails.
+pub fn fit_translators(
+    method: &TranslatorMethod,
     items: &TrainingItems<'_>,
-    parameters: CycleParameters,
+    given: TranslatorParameters,
     services: &Services<'_>,
 ) -> Result<Learned> {
-    let views = chiasm_kit::views(items)?;
+    let parameters = TranslatorParameters { terms: given.terms.or(method.weights), ..given };
+    let views = crate::views(items)?;
     parameters.check_names(&views.names()).map_err(|e| Error::invalid(e.to_string()))?;
     let reference = views.reference();
     let others = (0..views.count()).filter(|modality| *modality != reference);
     let choices = others.map(|modality| {
-        let choice = choose(&parameters, &views, modality, services);
+        let choice = choose(method, &parameters, &views, modality, services);
         let name = &views.all()[modality].name;
         Ok((modality, choice.map_err(|error| error.context(format!("modality `{name}`")))?))
     });
-    let choices: BTreeMap<usize, CycleChoice> = choices.collect::<Result<_>>()?;
+    let choices: BTreeMap<usize, TranslatorChoice> = choices.collect::<Result<_>>()?;
     let training = ItemSubset::training(&views);
-    let start = CycleStart::fit(&views, &training, &parameters, services)?;
+    let start = TranslatorStart::fit(&views, &training, &parameters, services)?;
     let (mut maps, mut inverses) = (Vec::new(), Vec::new());
     let (mut notes, mut senses) = (BTreeMap::new(), BTreeMap::new());
     let mut chosen =
-        CycleParameters { curve: Some(PerModality::Each(start.curves.clone())), ..parameters.clone() };
+        TranslatorParameters { curve: Some(PerModality::Each(start.curves.clone())), ..parameters.clone() };
     for (modality, name) in start.names.iter().enumerate() {
         let Some(choice) = choices.get(&modality) else {
             maps.push(reference_map(&start)?);
@@ -63,8 +69,8 @@ pub(crate) fn fit(
             senses.insert(name, "none: the reference is not mapped, only brought to length one".to_owned());
             continue;
         };
-        let pair = CyclePair::fit(&start, &views, &training, modality, &parameters, services)?;
-        let mut model = CycleNetworks::new(&pair.matrices, parameters.hidden, services.seed())?;
+        let pair = TranslatorPair::fit(&start, &views, &training, modality, &parameters, services)?;
+        let mut model = TranslatorNetworks::new(&pair.matrices, parameters.hidden, services.seed())?;
         if choice.train {
             pair.train(&mut model, &parameters, choice.schedule, None, services)?;
         }
@@ -88,11 +94,12 @@ pub(crate) fn fit(
 
 /// Chooses on rows held out, unless given, whether to train a pair, the weight of the cycle and the steps.
 fn choose(
-    parameters: &CycleParameters,
+    method: &TranslatorMethod,
+    parameters: &TranslatorParameters,
     views: &Views<'_>,
     modality: usize,
     services: &Services<'_>,
-) -> Result<CycleChoice> {
+) -> Result<TranslatorChoice> {
     let name = &views.all()[modality].name;
     let views = pair_views(views, modality, views.reference(), None)?;
     let rows = paired_rows(&[&views.all()[0].rows, &views.all()[1].rows], &[(0, 1)]);
@@ -101,19 +108,19 @@ fn choose(
     let schedule = Schedule { cycle: given.unwrap_or(WEIGHTS[0]), steps: parameters.steps_of(name, fitted) };
     if let Some(train) = parameters.train_of(name) {
         let notes = json!("none: `train` says whether the pair is trained");
-        return Ok(CycleChoice { train, schedule, notes });
+        return Ok(TranslatorChoice { train, schedule, notes });
     }
     let Some(holdout) = Holdout::new(&views, services.seed())? else {
         let notes = format!("none: {fitted} rows are fewer than {FEWEST}, so the ridge pair is returned");
-        return Ok(CycleChoice { train: false, schedule, notes: json!(notes) });
+        return Ok(TranslatorChoice { train: false, schedule, notes: json!(notes) });
     };
     let closed_form_views = holdout.closed_form_views(&views)?;
     let cca = fit_start(&closed_form_views, &CcaParams::default(), services)?;
     let held_out = &holdout.held_out;
     let mut comparison = MapComparison::new(&closed_form_views, held_out, &cca, services)?;
-    let start = CycleStart::fit(&closed_form_views, &holdout.training, parameters, services)?;
-    let pair = CyclePair::fit(&start, &closed_form_views, &holdout.training, 0, parameters, services)?;
-    let ridge_model = CycleNetworks::new(&pair.matrices, parameters.hidden, services.seed())?;
+    let start = TranslatorStart::fit(&closed_form_views, &holdout.training, parameters, services)?;
+    let pair = TranslatorPair::fit(&start, &closed_form_views, &holdout.training, 0, parameters, services)?;
+    let ridge_model = TranslatorNetworks::new(&pair.matrices, parameters.hidden, services.seed())?;
     let before = pair.images(&ridge_model, held_out, services)?;
     let recall = comparison.add("ridge pair", &before.scored)?.early_recall;
     let error = (recall * (1.0 - recall) / (2.0 * comparison.rows())).sqrt();
@@ -122,35 +129,33 @@ fn choose(
         let mut model = ridge_model.clone();
         let report =
             pair.train(&mut model, parameters, Schedule { cycle, ..schedule }, Some(held_out), services)?;
-        let after = pair.images(&model, held_out, services)?;
-        let reached = comparison.add(&format!("cycle {cycle}"), &after.scored)?.early_recall;
-        let better = report.best_step > 0 && after.lost[0] < before.lost[0] && reached >= recall - error;
-        trials.push(CycleTrial { cycle, lost: after.lost, recall: reached, steps: report.best_step, better });
+        let PairImages { scored, lost } = pair.images(&model, held_out, services)?;
+        let reached = comparison.add(&format!("{}, cycle {cycle}", method.id), &scored)?.early_recall;
+        let steps = report.best_step;
+        let better = steps > 0 && lost[0] < before.lost[0] && reached >= recall - error;
+        trials.push(TranslatorTrial { cycle, lost, recall: reached, steps, better });
         if better {
             break;
         }
     }
-    let ridge = CycleTrial { cycle: 0.0, lost: before.lost, recall, steps: 0, better: false };
+    let ridge = TranslatorTrial { cycle: 0.0, lost: before.lost, recall, steps: 0, better: false };
     let best = trials.last().filter(|trial| trial.better);
     let verdict = verdict(&ridge, error, best, views.names()[1]);
-    let against = comparison.verdict("cycle", "the trained pair");
+    let against = comparison.verdict(method.id, "the trained pair");
     services.log(Level::Info, &verdict);
     services.log(Level::Info, &against);
     let schedule = best.map_or(schedule, |trial| Schedule { cycle: trial.cycle, steps: trial.steps });
     let train = best.is_some();
     let notes = json!({
-        "verdict": verdict,
-        "against_closed_forms": against,
-        "ridge_pair": ridge,
-        "trials": trials,
+        "verdict": verdict, "against_closed_forms": against, "ridge_pair": ridge, "trials": trials,
         "comparison": comparison.table(),
     });
-    Ok(CycleChoice { train, schedule, notes })
+    Ok(TranslatorChoice { train, schedule, notes })
 }
 
 /// The figures of one pair of maps on the rows held out.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct CycleTrial {
+struct TranslatorTrial {
     cycle: f64,
     /// The share of the variance lost in a round trip, from the modality and from the reference.
     lost: [f64; 2],
@@ -161,8 +166,8 @@ struct CycleTrial {
 }
 
 /// States which pair is returned and why.
-fn verdict(ridge: &CycleTrial, error: f64, best: Option<&CycleTrial>, reference: &str) -> String {
-    let figures = |trial: &CycleTrial| {
+fn verdict(ridge: &TranslatorTrial, error: f64, best: Option<&TranslatorTrial>, reference: &str) -> String {
+    let figures = |trial: &TranslatorTrial| {
         let [own, other] = trial.lost.map(|share| 100.0 * share);
         format!(
             "loses {own:.1} % of the variance on a round trip, {other:.1} % from {reference}, at a mean \

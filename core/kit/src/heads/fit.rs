@@ -13,44 +13,51 @@
 //! If `blend` is given, nothing is chosen and the first part is skipped.
 
 use chiasm_closed_form::Views;
-use chiasm_kit::comparison::{FEWEST, Holdout, MapComparison, fit_start};
-use chiasm_kit::{ItemSubset, inverse_kind, paired_rows, plugin_error};
 use chiasm_plugin::objective::TrainingReport;
 use chiasm_plugin::{
     Error, Inverse, Json, Learned, Level, Parameters, Result, Services, TrainingItems, json,
 };
 use std::collections::BTreeMap;
 
-use crate::parameters::MlpParameters;
-use crate::training::EnsembleTraining;
+use super::HeadMethod;
+use super::parameters::HeadParameters;
+use super::training::EnsembleTraining;
+use crate::comparison::{FEWEST, Holdout, MapComparison, fit_start};
+use crate::terms::TermWeights;
+use crate::{ItemSubset, inverse_kind, paired_rows, plugin_error};
 
 /// The shares of the networks in the score that are tried, besides 0.
 const BLENDS: [f64; 2] = [0.5, 1.0];
 
 /// The parameters chosen on the rows held out.
-struct MlpChoice {
+struct HeadChoice {
     blend: f64,
     steps: u64,
     notes: Json,
 }
 
-/// Fits the aligner.
-pub(crate) fn fit(
+/// Fits the maps of a method.
+///
+/// # Errors
+/// When items cannot be fitted, parameters contradict each other, or a training fails.
+pub fn fit_heads(
+    method: &HeadMethod,
     items: &TrainingItems<'_>,
-    parameters: MlpParameters,
+    parameters: HeadParameters,
     services: &Services<'_>,
 ) -> Result<Learned> {
-    let views = chiasm_kit::views(items)?;
+    let views = crate::views(items)?;
     let names = views.names();
     if let Some(noise) = &parameters.noise {
         noise.check_names("noise", &names).map_err(|e| Error::invalid(e.to_string()))?;
     }
-    let start = fit_start(&views, &parameters.start.clone().unwrap_or_default(), services)?;
-    let choice = choose(&parameters, &views, services)?;
+    let weights = parameters.terms.or(method.weights);
+    let start = fit_start(&views, &parameters.start(), services)?;
+    let choice = choose(method, weights, &parameters, &views, services)?;
     let chosen_start = Some(start.parameters.clone());
     let (maps, inverses, senses) = if choice.blend > 0.0 {
         let training = ItemSubset::training(&views);
-        let training = EnsembleTraining::new(&views, &training, &start, &parameters, services)?;
+        let training = EnsembleTraining::new(&views, &training, &start, &parameters, weights, services)?;
         let (ensemble, _) = training.run(choice.steps, None)?;
         let (mut inverses, mut senses) = (Vec::new(), BTreeMap::new());
         for (modality, name) in names.iter().enumerate() {
@@ -69,39 +76,46 @@ pub(crate) fn fit(
     let notes = json!({
         "blend": choice.blend, "steps": choice.steps, "held_out": choice.notes, "inverses": senses,
     });
-    let chosen = MlpParameters {
+    let chosen = HeadParameters {
         blend: Some(choice.blend),
         steps: Some(choice.steps),
         start: chosen_start,
+        terms: weights,
         ..parameters
     };
     Ok(Learned { maps, inverses, parameters: chosen.to_json(), notes })
 }
 
 /// Chooses the share of the networks and the steps on rows held out, unless they are given.
-fn choose(parameters: &MlpParameters, views: &Views<'_>, services: &Services<'_>) -> Result<MlpChoice> {
+fn choose(
+    method: &HeadMethod,
+    weights: TermWeights,
+    parameters: &HeadParameters,
+    views: &Views<'_>,
+    services: &Services<'_>,
+) -> Result<HeadChoice> {
     let rows: Vec<&[usize]> = views.all().iter().map(|view| view.rows.as_slice()).collect();
     let paired = paired_rows(&rows, &views.scored_pairs());
     let fitted = paired.iter().filter(|row| views.validation().binary_search(row).is_err()).count();
     let steps = parameters.steps_for(fitted);
     if let Some(blend) = parameters.blend {
         let notes = json!("none: `blend` gives the share of the score that the networks get");
-        return Ok(MlpChoice { blend, steps, notes });
+        return Ok(HeadChoice { blend, steps, notes });
     }
     let Some(holdout) = Holdout::new(views, services.seed())? else {
         let notes = format!("none: {fitted} rows are fewer than {FEWEST}, so the start is returned");
-        return Ok(MlpChoice { blend: 0.0, steps, notes: json!(notes) });
+        return Ok(HeadChoice { blend: 0.0, steps, notes: json!(notes) });
     };
     let closed_form_views = holdout.closed_form_views(views)?;
-    let start = fit_start(&closed_form_views, &parameters.start.clone().unwrap_or_default(), services)?;
+    let start = fit_start(&closed_form_views, &parameters.start(), services)?;
     let held_out = &holdout.held_out;
     let mut comparison = MapComparison::new(&closed_form_views, held_out, &start, services)?;
-    let training = EnsembleTraining::new(views, &holdout.training, &start, parameters, services)?;
+    let training = EnsembleTraining::new(views, &holdout.training, &start, parameters, weights, services)?;
     let (ensemble, reports) = training.run(steps, parameters.early_stopping.then_some(held_out))?;
     // the start comes first, so that it wins ties
     let mut best = (0.0, comparison.entry("cca").map_or(0.0, |entry| entry.rsum));
     for blend in BLENDS {
-        let name = format!("mlp, blend {blend}");
+        let name = format!("{}, blend {blend}", method.id);
         let rsum = comparison.add_graphs(&name, &ensemble.maps(blend)?, held_out, services)?.rsum;
         if rsum > best.1 {
             best = (blend, rsum);
@@ -109,7 +123,7 @@ fn choose(parameters: &MlpParameters, views: &Views<'_>, services: &Services<'_>
     }
     // without early stopping these are all steps, or the steps before a divergence
     let kept = reports.iter().map(|report| report.best_step).sum::<u64>() / reports.len().max(1) as u64;
-    let verdict = comparison.verdict("mlp", "the MLP");
+    let verdict = comparison.verdict(method.id, method.title);
     services.log(Level::Info, &verdict);
     let blend = if kept > 0 { best.0 } else { 0.0 };
     let result = match blend {
@@ -120,5 +134,5 @@ fn choose(parameters: &MlpParameters, views: &Views<'_>, services: &Services<'_>
     let notes = json!({
         "verdict": verdict, "result": result, "comparison": comparison.table(), "trainings": trainings,
     });
-    Ok(MlpChoice { blend, steps: kept.max(1), notes })
+    Ok(HeadChoice { blend, steps: kept.max(1), notes })
 }

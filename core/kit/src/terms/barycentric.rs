@@ -1,0 +1,43 @@
+//! Regression on the barycentric targets of a transport plan.
+//!
+//! ```text
+//! sum_i a_i |g_b(f_a(u_i)) - t_i|²,    t_i = sum_j P_ij v_j / sum_j P_ij
+//! ```
+//!
+//! per coordinate, the mean over ordered pairs of modalities. P is the entropic plan between the clouds after
+//! the closed form that training starts from, because squared distances need one space; it is held constant.
+//! It is L_A->B + L_B->A of Neural Geometry Warping (section 2.3) with the plan of a mini-batch in place of
+//! that of all items (Fatras et al. 2020).
+
+use chiasm_plugin::graph::{Builder, Value};
+
+use super::sinkhorn::{epsilon, plan};
+use super::{TermBatch, average, first_rows, inner, mean_square, squared_distances};
+
+/// Below this the mass of a row counts as this.
+const TINY: f32 = 1e-30;
+
+/// The mean over the pairs of modalities and both directions.
+pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
+    batch.mean_over_pairs(b, |b, pair| {
+        let rows = batch.rows(b, batch.start, pair);
+        let cost = squared_distances(b, &rows.items[0], &rows.items[1]);
+        let scale = epsilon(b, &cost, rows.own.each_ref(), batch.settings.epsilon);
+        let there = plan(b, &cost, rows.own.each_ref(), &scale).plan;
+        let back = b.transpose(&there, &[1, 0]);
+        let both = [(there, [0, 1]), (back, [1, 0])].map(|(plan, [from, to])| {
+            let (own, other) = (pair[from], pair[to]);
+            let count = batch.settings.structure_rows;
+            let items = first_rows(b, &batch.source[other], count);
+            let carried = b.matmul(&plan, &items);
+            let mass = b.reduce_sum(&plan, &[1], true);
+            let mass = b.max_scalar(&mass, TINY);
+            let targets = b.div(&carried, &mass);
+            let mapped = first_rows(b, &batch.mapped[own], count);
+            let translated = batch.decoders[other].forward(b, &mapped, None);
+            let errors = mean_square(b, &translated, &targets);
+            inner(b, &errors, &rows.own[from])
+        });
+        average(b, &both)
+    })
+}

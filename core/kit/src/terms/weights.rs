@@ -1,0 +1,140 @@
+//! The weights of the terms, and the settings that several terms share.
+
+use chiasm_plugin::{Error, Parameters, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    TermBuilder, barycentric, covariance, curvature, cycle, distances, geodesics, gram_volume,
+    gromov_wasserstein, infonce, injectivity, neighbourhood, paired_mse, plan_matching, reconstruction,
+    siglip, smoothness, structure, translation, transport,
+};
+
+/// Defines a term: its documentation, its name and what builds it.
+macro_rules! terms {
+    ($($(#[doc = $doc:literal])+ $name:ident: $build:path;)*) => {
+        /// The names and builders of all terms.
+        pub(super) const TERMS: &[(&str, TermBuilder)] = &[$((stringify!($name), $build)),*];
+
+        /// The weight of each term of a training objective; a term of weight 0 is left out.
+        #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Parameters)]
+        #[serde(default, deny_unknown_fields)]
+        #[parameters(builder)]
+        pub struct TermWeights {
+            $($(#[doc = $doc])+ #[parameter(range = 0..=1e6)] pub $name: Option<f64>,)*
+        }
+
+        impl TermWeights {
+            /// These weights, and those of `defaults` where one is not set.
+            #[must_use]
+            pub fn or(self, defaults: Self) -> Self {
+                Self { $($name: self.$name.or(defaults.$name)),* }
+            }
+
+            /// The names and weights of the terms above 0.
+            pub fn active(&self) -> Vec<(&'static str, f64)> {
+                let all = [$((stringify!($name), self.$name.unwrap_or_default())),*];
+                all.into_iter().filter(|(_, weight)| *weight > 0.0).collect()
+            }
+        }
+    };
+}
+
+terms! {
+    /// InfoNCE: partners are told apart from the other items of the mini-batch.
+    infonce: infonce::term;
+    /// SigLIP: each pair is classified by itself as matching or not.
+    siglip: siglip::term;
+    /// The mean squared distance of partners.
+    paired_mse: paired_mse::term;
+    /// GRAM: InfoNCE by the volume that the vectors of all modalities span.
+    gram_volume: gram_volume::term;
+    /// The entropic transport cost between the clouds of two modalities.
+    ot: transport::ot;
+    /// The Sinkhorn divergence between the clouds of two modalities.
+    sinkhorn_divergence: transport::divergence;
+    /// The Gromov-Wasserstein discrepancy between the clouds of two modalities.
+    gromov_wasserstein: gromov_wasserstein::term;
+    /// The divergence of the transport plan from that of the closed form that training starts from.
+    plan_matching: plan_matching::term;
+    /// The divergence between the soft neighbours of partners.
+    neighbourhood: neighbourhood::term;
+    /// The squared difference of the distance matrices of two modalities.
+    distances: distances::term;
+    /// The von Neumann divergence between the local covariances of partners.
+    covariance: covariance::term;
+    /// The squared difference of distances along the neighbourhood graphs of two modalities.
+    geodesics: geodesics::term;
+    /// The squared difference of the curvature at partners.
+    curvature: curvature::term;
+    /// STRUCTURE: the divergence between the similarities of items before and after their map.
+    structure: structure::term;
+    /// The error of decoders; above 0 every modality has an approximate inverse.
+    reconstruction: reconstruction::term;
+    /// The error of items translated into another modality; above 0 every modality has a decoder.
+    translation: translation::term;
+    /// The error against targets of a transport plan; above 0 every modality has a decoder.
+    barycentric: barycentric::term;
+    /// The error of items carried to another modality and back; above 0 every modality has a decoder.
+    cycle: cycle::term;
+    /// The hinge on images of different items that are nearer than `margin`.
+    injectivity: injectivity::term;
+    /// The squared Frobenius norm of the Jacobians, estimated along random directions.
+    smoothness: smoothness::term;
+}
+
+impl TermWeights {
+    /// Whether a term needs decoders.
+    pub fn needs_decoders(&self) -> bool {
+        [self.reconstruction, self.translation, self.barycentric, self.cycle]
+            .into_iter()
+            .flatten()
+            .any(|weight| weight > 0.0)
+    }
+
+    /// Whether items without a partner have a part in a term that compares modalities.
+    pub fn uses_unpaired(&self) -> bool {
+        let terms = [
+            self.ot,
+            self.sinkhorn_divergence,
+            self.gromov_wasserstein,
+            self.plan_matching,
+            self.barycentric,
+        ];
+        terms.into_iter().flatten().any(|weight| weight > 0.0)
+    }
+}
+
+/// Settings that several terms share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TermSettings {
+    /// Entropic regularisation of transport plans, as a share of the mean cost.
+    pub epsilon: f64,
+    /// Number of nearest neighbours.
+    pub k: usize,
+    /// Examples of a mini-batch that terms over all pairs of items compare.
+    pub structure_rows: usize,
+    /// Distance below which the injectivity hinge acts.
+    pub margin: f64,
+}
+
+impl Default for TermSettings {
+    fn default() -> Self {
+        Self { epsilon: 0.05, k: 10, structure_rows: 256, margin: 0.5 }
+    }
+}
+
+impl TermSettings {
+    /// Checks that a mini-batch of this many rows holds enough of them for the neighbours of the terms.
+    pub(crate) fn check_neighbours(&self, weights: &TermWeights, rows: usize) -> Result<()> {
+        let local = ["neighbourhood", "covariance", "geodesics", "curvature"];
+        let rows = rows.min(self.structure_rows);
+        match weights.active().into_iter().find(|(name, _)| local.contains(name)) {
+            Some((name, _)) if rows <= self.k => Err(Error::invalid(format!(
+                "parameter `k`: expected fewer neighbours than the {rows} rows of a mini-batch, got {}; the \
+                 term `{name}` compares neighbours",
+                self.k
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

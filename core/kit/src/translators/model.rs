@@ -1,0 +1,132 @@
+//! The two networks of a pair of modalities and their objective.
+
+use chiasm_plugin::Result;
+use chiasm_plugin::graph::{Builder, DType, Dim, Tensor, Value};
+use chiasm_plugin::ndarray::Array2;
+use chiasm_plugin::objective::{NoiseDistribution, Objective};
+
+use crate::terms::{self, TermBatch, TermNetwork, TermSettings, plus};
+use crate::{BatchMask, BoundNetwork, Network};
+
+/// The batch ports: coordinates of the modality and of the reference.
+pub(super) const PORTS: [&str; 2] = ["modality", "reference"];
+/// The pairs of modalities and the place of the reference.
+const PAIRS: [(usize, usize); 1] = [(0, 1)];
+const REFERENCE: usize = 1;
+/// Below this length a mapped item counts as zero.
+const TINY: f32 = 1e-12;
+
+/// T_AB and T_BA.
+#[derive(Debug, Clone)]
+pub(super) struct TranslatorNetworks {
+    pub maps: [Network; 2],
+}
+
+/// What an objective is made of besides the networks.
+#[derive(Debug)]
+pub(super) struct TranslatorObjective {
+    /// The terms and their weights.
+    pub terms: Vec<(&'static str, f64)>,
+    pub settings: TermSettings,
+    /// The temperature of scores.
+    pub tau: f64,
+    /// Examples of a mini-batch.
+    pub batch: usize,
+    /// Whether the batch has the ports of [`BatchMask::new`] too.
+    pub masked: bool,
+}
+
+/// Rows scaled to length sqrt(width).
+pub(super) fn sphere(b: &mut Builder, rows: &Value, width: usize) -> Value {
+    let unit = b.l2_normalise(rows, -1, TINY);
+    b.mul_scalar(&unit, root(width))
+}
+
+/// The square root of a width.
+fn root(width: usize) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+    let root = (width as f64).sqrt() as f32;
+    root
+}
+
+impl TranslatorNetworks {
+    /// Networks that equal these matrices, there and back.
+    pub(super) fn new(starts: &[Array2<f64>; 2], hidden: usize, seed: u64) -> Result<Self> {
+        let there = Network::new("there", &starts[0], hidden, seed)?;
+        Ok(Self { maps: [there, Network::new("back", &starts[1], hidden, seed.wrapping_add(1))?] })
+    }
+
+    /// Replaces the weights by trained ones.
+    pub(super) fn load(&mut self, trained: &[(String, Tensor)]) -> Result<()> {
+        self.maps.iter_mut().try_for_each(|network| network.load(trained))
+    }
+
+    /// The training of the networks.
+    pub(super) fn objective(&self, of: &TranslatorObjective) -> Result<Objective> {
+        let [r, q] = [self.maps[0].shape().input, self.maps[0].shape().output];
+        let mut b = Builder::new("translators");
+        let mut port =
+            |name: &str, width: usize| b.input(name, DType::F32, &[Dim::named("batch"), width.into()]);
+        let (u, v) = (port(PORTS[0], r)?, port(PORTS[1], q)?);
+        let directions = match of.terms.iter().any(|(name, _)| *name == "smoothness") {
+            true => [Some(port("direction/modality", r)?), Some(port("direction/reference", q)?)],
+            false => [None, None],
+        };
+        let mask = if of.masked { Some(BatchMask::new(&mut b, &PORTS)?) } else { None };
+        let [there, back] = self.maps.each_ref().map(|map| map.bind(&mut b));
+        let decoder = back.with_input_scale(root(q));
+        let unit_v = b.l2_normalise(&v, -1, TINY);
+        let w = b.mul_scalar(&unit_v, root(q));
+        let mapped = [there.forward(&mut b, &u, None), there.start(&mut b, &u)];
+        let [image, start] = mapped.map(|rows| b.l2_normalise(&rows, -1, TINY));
+        let back_w = back.forward(&mut b, &w, None);
+        let back_image = b.mul_scalar(&back_w, root(r).recip());
+        let [direction, direction_back] = directions.clone();
+        let networks = [
+            network(0, &there, &u, &image, direction),
+            network(REFERENCE, &back, &w, &back_image, direction_back),
+        ];
+        #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+        let scalars = [of.tau.ln() as f32, -(of.batch as f64).ln() as f32];
+        let [log_tau, bias] = scalars.map(|value| b.scalar(value));
+        let batch = TermBatch {
+            pairs: &PAIRS,
+            anchor: REFERENCE,
+            mask: mask.as_ref(),
+            source: &[u, w],
+            mapped: &[image, unit_v.clone()],
+            start: &[start, unit_v],
+            networks: &networks,
+            maps: &[there, BoundNetwork::scaling(1.0)],
+            decoders: &[decoder, BoundNetwork::scaling(root(q))],
+            width: q,
+            log_tau: &log_tau,
+            bias: &bias,
+            settings: of.settings,
+        };
+        let mut loss = b.scalar(0.0);
+        for (name, weight) in &of.terms {
+            let value = terms::term(&mut b, &batch, name).unwrap_or_else(Value::none);
+            b.output(name, &value, DType::F32, &[]);
+            loss = plus(&mut b, &loss, *weight, &value);
+        }
+        b.output("loss", &loss, DType::F32, &[]);
+        let names: Vec<&str> = self.maps.iter().flat_map(Network::trainable).collect();
+        let objective = Objective::new(b.finish()?, &names)?;
+        let drawn = PORTS.iter().zip(&directions).filter(|(_, direction)| direction.is_some());
+        Ok(drawn.fold(objective, |objective, (port, _)| {
+            objective.with_random(&format!("direction/{port}"), NoiseDistribution::Sign)
+        }))
+    }
+}
+
+fn network(
+    modality: usize,
+    network: &BoundNetwork,
+    source: &Value,
+    images: &Value,
+    direction: Option<Value>,
+) -> TermNetwork {
+    let (source, images) = (source.clone(), images.clone());
+    TermNetwork { modality, network: network.clone(), source, images, direction }
+}
