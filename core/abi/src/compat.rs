@@ -1,4 +1,14 @@
 //! Checks whether two builds of this ABI are compatible, and explains in one line why they are not.
+//!
+//! ```
+//! use chiasm_abi::compat::{LayoutRelation, check};
+//! use chiasm_abi::stable::StableAbi;
+//! use chiasm_abi::{OwnedTensor, PluginError};
+//! let (tensor, error) = (OwnedTensor::LAYOUT, PluginError::LAYOUT);
+//! assert_eq!(check(tensor, tensor), Ok(LayoutRelation::TheirsExtendsOurs));
+//! let mismatch = check(tensor, error).unwrap_err();
+//! assert!(mismatch.to_string().starts_with("Error:"));
+//! ```
 
 use std::fmt;
 

@@ -13,6 +13,14 @@
 //! [`compat::check`] also accepts the reverse: an older plugin in a newer host.
 //!
 //! **Tensors.** A tensor view is checked before it is read; see [`TensorView::layout`].
+//!
+//! ```
+//! use chiasm_abi::TensorView;
+//! let values = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
+//! assert_eq!(TensorView::dense(&values, &[2, 3]).layout()?.shape(), [2, 3]);
+//! assert!(TensorView::dense(&values, &[2, 4]).layout().is_err());
+//! # Ok::<(), chiasm_abi::ViewError>(())
+//! ```
 
 pub mod compat;
 mod error;

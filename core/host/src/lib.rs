@@ -23,6 +23,16 @@
 //! **Checks of results.** Graphs must parse, pass `verify_learned`, have finite weights and have the
 //! specified ports; tensors must have the specified types and shapes. Every [`HostError`] names the plugin,
 //! its version, its file and the phase.
+//!
+//! ```
+//! use chiasm_host::{Host, PluginSearch};
+//! let host = Host::discover(&PluginSearch::from_environment(Vec::new()));
+//! for plugin in host.plugins() {
+//!     println!("{}", plugin.path.display());
+//! }
+//! let Err(unknown) = host.aligner("no-such-aligner") else { return };
+//! assert!(unknown.to_string().contains("no-such-aligner"));
+//! ```
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("plugins are 64-bit ELF libraries; other formats have no loader yet");

@@ -7,6 +7,22 @@
 //!
 //! Fusions built of it, over any number of sequences: [`LayerBuilder::one_way`], [`LayerBuilder::decoder`],
 //! [`LayerBuilder::two_way`], [`LayerBuilder::gated`] and [`LayerBuilder::latent`].
+//!
+//! ```
+//! use chiasm_kit::attention::TokenSequence;
+//! use chiasm_kit::{LayerBuilder, WeightStore};
+//! use chiasm_plugin::graph::{DType, Dim};
+//! let mut weights = WeightStore::new(1);
+//! let mut layers = LayerBuilder::new("attention", &mut weights);
+//! let dims = |length: &str| [Dim::named("batch"), Dim::named(length), 8.into()];
+//! let words = layers.b.input("words", DType::F32, &dims("words"))?;
+//! let regions = layers.b.input("regions", DType::F32, &dims("regions"))?;
+//! let [words, regions] = [words, regions].map(|values| TokenSequence { values, mask: None, width: 8 });
+//! let seen = layers.multi_head("words_to_regions", 2, &words, &regions);
+//! layers.b.output("seen", &seen, DType::F32, &dims("words"));
+//! assert_eq!(layers.finish()?.output("seen")?.fixed(-1), Some(8));
+//! # Ok::<(), chiasm_plugin::Error>(())
+//! ```
 
 mod blocks;
 

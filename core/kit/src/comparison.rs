@@ -1,4 +1,22 @@
 //! Compares trained maps with the closed forms, on rows that neither was fitted on.
+//!
+//! ```no_run
+//! use chiasm_closed_form::Views;
+//! use chiasm_closed_form::cca::CcaParams;
+//! use chiasm_kit::comparison::{Holdout, MapComparison, fit_start};
+//! use chiasm_plugin::graph::Graph;
+//! use chiasm_plugin::{Result, Services};
+//!
+//! /// Says whether trained maps beat the closed forms; they must not be fitted on the rows held out.
+//! fn verdict(views: &Views<'_>, trained: &[Graph], services: &Services<'_>) -> Result<String> {
+//!     let Some(holdout) = Holdout::new(views, services.seed())? else { return Ok("too few rows".into()) };
+//!     let views = holdout.closed_form_views(views)?;
+//!     let cca = fit_start(&views, &CcaParams::default(), services)?;
+//!     let mut comparison = MapComparison::new(&views, &holdout.held_out, &cca, services)?;
+//!     comparison.add_graphs("mine", trained, &holdout.held_out, services)?;
+//!     Ok(comparison.verdict("mine", "my method"))
+//! }
+//! ```
 
 use chiasm_closed_form::cca::{Cca, CcaParams};
 use chiasm_closed_form::{FitContext, Method, Views, baselines};

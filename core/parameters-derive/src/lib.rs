@@ -1,4 +1,4 @@
-//! The derive macros of `chiasm-parameters`, which documents them.
+//! The derive macros of `chiasm-parameters`, which re-exports them and documents them with examples.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as TokenStream2;
