@@ -8,6 +8,7 @@
 //! | local and global structure | [`graphs`], [`local_covariance`], [`persistence`], [`dimension`] |
 //! | clusters | [`clusters`] |
 //! | retrieval, its intervals and nulls, hubness | [`retrieval`], [`hubness`] |
+//! | how well vectors determine known factors | [`identifiability`] |
 //! | scores of classification and regression | [`scores`] |
 //! | tools | [`neighbours`], [`folds`], [`linalg`], [`spectrum`], [`random`] |
 //!
@@ -61,6 +62,7 @@ pub mod foscttm;
 pub mod graphs;
 mod harmonic;
 pub mod hubness;
+pub mod identifiability;
 pub mod information;
 mod kernels;
 pub mod linalg;
