@@ -90,6 +90,9 @@ pub enum CliCommand {
     Eval {
         /// Run folder.
         run: PathBuf,
+        /// True factors, floats [rows of the data, factors]; adds MCC, R2 and FOSCTTM of the aligned vectors.
+        #[arg(long, value_name = "LATENTS.npy")]
+        truth: Option<PathBuf>,
     },
     /// Check the geometry of the maps of a run, or of any ONNX file: rank, folds, inverses, coverage.
     Check(CheckArgs),

@@ -3,7 +3,7 @@
 use crate::{
     CommandResult,
     args::{self, GlobalOptions, RecipeArgs, RunArgs},
-    attention_svg, check, image_strip, json,
+    attention_svg, check, identifiability, image_strip, json,
     modality_flags::ModalityValues,
     print,
 };
@@ -117,13 +117,16 @@ pub fn fit(
 }
 
 /// Runs `chiasm eval`.
-pub fn eval(run: &Path, global: &GlobalOptions, env: &Environment) -> CommandResult {
-    let mut metrics = Run::open(run, env)?.measure()?;
+pub fn eval(run: &Path, truth: Option<&Path>, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let opened = Run::open(run, env)?;
+    let mut metrics = opened.measure()?;
+    metrics.identifiability = truth.map(|file| opened.measure_truth(file)).transpose()?;
     metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
     if json(global) {
         print::json(&metrics)
     } else {
-        print::metrics(&metrics)
+        print::metrics(&metrics);
+        metrics.identifiability.iter().for_each(identifiability::print);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod check;
 mod command_result;
 mod commands;
 mod doctor;
+mod identifiability;
 mod image_strip;
 mod measure;
 mod modality_flags;
@@ -74,7 +75,9 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         }
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),
-        CliCommand::Eval { run } => commands::eval(run, global, &environment(global)?),
+        CliCommand::Eval { run, truth } => {
+            commands::eval(run, truth.as_deref(), global, &environment(global)?)
+        }
         CliCommand::Compare { recipe, swap, folds, skip_bad } => {
             commands::compare(recipe, swap, *folds, *skip_bad, global, &environment(global)?)
         }

@@ -85,4 +85,5 @@ pub use run::{
     search::SearchHit,
     tables::{stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
+    truth::{FactorScores, Identifiability},
 };

@@ -11,6 +11,7 @@ use super::{
     model::{AlignedItems, LearnedModel},
     open::Run,
     task_score::{TaskMetrics, TaskScorer},
+    truth::Identifiability,
 };
 use crate::{
     base::{environment::Environment, error::Error},
@@ -57,6 +58,9 @@ pub struct Metrics {
     /// Scores of the fusion on its task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskMetrics>,
+    /// How well the vectors determine known factors; only `chiasm eval --truth` measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifiability: Option<Identifiability>,
     /// Transductive scores, which use all queries and the whole gallery. Not comparable with the metrics
     /// above.
     pub transductive: BTreeMap<String, RetrievalSummary>,
@@ -261,6 +265,7 @@ impl Run<'_> {
             items: aligned.iter().map(|own| (own.name.clone(), own.rows.len())).collect(),
             shuffled_pairs: None,
             task,
+            identifiability: None,
             transductive: [("csls".to_owned(), csls(aligned, &relevance)?)].into(),
         })
     }

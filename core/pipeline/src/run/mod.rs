@@ -14,3 +14,4 @@ pub mod prove;
 pub mod search;
 pub mod tables;
 pub mod task_score;
+pub mod truth;
