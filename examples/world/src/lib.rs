@@ -3,7 +3,8 @@
 //! Unlike real image-caption collections, the data is small, free, fast to embed, and has a known ground
 //! truth. A scene has two or three shapes on a loose 3x3 grid. It can be rendered to a 64x64 picture,
 //! described by any number of captions, and asked about with questions that need both the picture and the
-//! text. [`benchmark`] makes vectors of up to four modalities whose common factors are known.
+//! text. [`benchmark`] makes vectors and raw items of up to four modalities whose common factors are known,
+//! and [`tasks`] makes data that no single input is sufficient for.
 //!
 //! All arithmetic of scenes is on integers, with one splitmix64 stream per scene. Pictures and captions are
 //! therefore identical on every machine, and scene `i` does not depend on the number of scenes.
@@ -25,6 +26,7 @@ mod quiz;
 mod render;
 mod rng;
 mod scene;
+pub mod tasks;
 mod words;
 
 pub use attention_overlap::AttentionOverlap;

@@ -156,6 +156,11 @@ impl Scene {
             }
         }
         let background = rng.pick(Background::ALL);
+        Self::with(background, objects, rng)
+    }
+
+    /// Returns a scene of these objects, in drawing order.
+    pub(crate) fn with(background: Background, objects: Vec<Object>, rng: &mut Rng) -> Self {
         let level = match background {
             Background::Dark => 30,
             Background::Grey => 120,
@@ -167,7 +172,13 @@ impl Scene {
 
 impl Object {
     fn sample(cell: usize, rng: &mut Rng) -> Self {
-        let (shape, colour, size) = (rng.pick(Shape::ALL), rng.pick(Colour::ALL), rng.pick(Size::ALL));
+        let (shape, colour) = (rng.pick(Shape::ALL), rng.pick(Colour::ALL));
+        Self::placed(cell, shape, colour, rng)
+    }
+
+    /// Returns an object of any size in a cell of the grid, counted by rows from the top left.
+    pub(crate) fn placed(cell: usize, shape: Shape, colour: Colour, rng: &mut Rng) -> Self {
+        let size = rng.pick(Size::ALL);
         let radius = match size {
             Size::Small => rng.between(36, 44),
             Size::Medium => rng.between(52, 60),

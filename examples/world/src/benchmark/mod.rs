@@ -13,6 +13,8 @@
 //! Two views of a factor have the correlation ρ_j². The label of a row is the signs of its first three shared
 //! factors.
 //!
+//! [`write_raw`] renders the same factors as pictures, captions, recordings and measurements instead.
+//!
 //! Row i does not depend on the number of rows. The arithmetic is that of 64-bit floats with the sines and
 //! logarithms of the platform, so that files of different machines may differ by rounding.
 //!
@@ -29,11 +31,16 @@ mod factors;
 mod manifold;
 mod network;
 mod oracle;
+mod raw;
 mod settings;
 mod write;
+
+pub(crate) use raw::sound;
+pub(crate) use write::write_text;
 
 pub use factors::BenchmarkSplit;
 pub use manifold::Geometry;
 pub use oracle::{BenchmarkCeilings, OneOrAll, OracleRetrieval};
+pub use raw::{RawReport, write_raw};
 pub use settings::{BenchmarkSettings, MODALITIES};
 pub use write::{BenchmarkReport, ModalityReport, write_benchmark};

@@ -139,8 +139,9 @@ impl BenchmarkSettings {
             return Err(bad("--shared and --private", expected, factors, help));
         }
         if geometry == Geometry::Torus && !(THINNEST_TUBE..=1.0).contains(&curvature) {
-            let help = "the curvature of a torus is the radius of its tube divided by that of its ring: above \
-                        1 it crosses itself, near 0 it is a circle. Use 0 for planes, or another --geometry";
+            let help = "the curvature of a torus is the radius of its tube divided by that of its ring: \
+                        above 1 it crosses itself, near 0 it is a circle. Use 0 for planes, or another \
+                        --geometry";
             return Err(bad("--curvature", format!("{THINNEST_TUBE} to 1 for the torus"), curvature, help));
         }
         let folded = folded(factors, curvature);

@@ -88,7 +88,12 @@ pub fn write_benchmark(settings: &BenchmarkSettings, folder: &Path) -> Result<Be
     Ok(report)
 }
 
-fn write_truth(settings: &BenchmarkSettings, folder: &Path, rows: &[RowFactors]) -> Result<(), Error> {
+/// Writes the true factors and classes.
+pub(super) fn write_truth(
+    settings: &BenchmarkSettings,
+    folder: &Path,
+    rows: &[RowFactors],
+) -> Result<(), Error> {
     let modalities = settings.geometries.len();
     let mut latents = NpyWriter::new::<f32>(&folder.join("latents.npy"), &[rows.len(), settings.shared])?;
     let width = settings.private * modalities;
@@ -165,7 +170,8 @@ fn recipe(modalities: &[ModalityReport]) -> String {
     text + "[data]\npairs = \"pairs.jsonl\"\n\n[align]\nplugin = \"cca\"\n"
 }
 
-fn write_text(path: &Path, text: &str) -> Result<(), Error> {
+/// Writes a text under a temporary name, then renames it.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), Error> {
     let unfinished = path.with_added_extension("tmp");
     let write = || {
         std::fs::write(&unfinished, text)?;

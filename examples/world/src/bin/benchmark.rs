@@ -1,10 +1,10 @@
-//! `benchmark`: writes vectors of two to four modalities whose common factors are known.
+//! `benchmark`: writes vectors or raw items of two to four modalities whose common factors are known.
 
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use world::benchmark::{BenchmarkSettings, Geometry, write_benchmark};
+use world::benchmark::{BenchmarkSettings, Geometry, OneOrAll, write_benchmark, write_raw};
 
 /// Write a benchmark with known factors: vectors of each modality, the true factors, pairs.jsonl, recipe.toml
 /// and benchmark.json, which says what any method can reach.
@@ -13,6 +13,9 @@ struct Options {
     /// Folder to write into; created if it does not exist.
     #[arg(long)]
     out: PathBuf,
+    /// Write raw items instead of vectors: pictures, captions, recordings and a table of measurements.
+    #[arg(long)]
+    raw: bool,
     /// Number of rows: 70 % train, 10 % validation, 20 % test.
     #[arg(long, default_value_t = 5000)]
     rows: usize,
@@ -44,7 +47,7 @@ struct Options {
     /// Geometry of each modality [default: the first ones of plane,sphere,hyperbolic,torus].
     #[arg(long, value_delimiter = ',', value_parser = geometry)]
     geometry: Vec<Geometry>,
-    /// Scale of the inner weights of the networks; a larger one makes them less linear.
+    /// Scale of the inner weights of the networks; a larger one makes them less linear. Raw items have none.
     #[arg(long, default_value_t = 1.0)]
     gain: f64,
     /// Probability that a label is replaced by another class, 0 to 0.5.
@@ -89,31 +92,36 @@ impl Options {
     }
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
-    let written = options
-        .settings()
-        .and_then(|settings| write_benchmark(&settings, &options.out).map_err(|error| error.to_string()));
-    match written {
-        Ok(report) => {
-            let (r2, most) = (report.ceilings.latent_r2, 300.0 * report.oracle_retrieval.len() as f64);
-            // A closed pipe is not an error, since the folder was written.
-            let _ = writeln!(
-                std::io::stderr(),
-                "{} rows in {}\nat most: R2 of the factors {:.3} from one modality, {:.3} from all; rsum of \
-                 the oracle {:.1} of {most:.0}\nfit it: chiasm fit {} -o RUN",
-                report.settings.rows,
-                options.out.display(),
-                r2.one_modality,
-                r2.all_modalities,
-                report.oracle_rsum,
-                options.out.join("recipe.toml").display(),
-            );
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(2)
-        }
+/// Writes the benchmark. Returns what to say about it.
+fn write(options: &Options) -> Result<String, String> {
+    let settings = options.settings()?;
+    let place = options.out.display();
+    let recipe = options.out.join("recipe.toml");
+    let said = |r2: OneOrAll, more: String| {
+        let (one, all) = (r2.one_modality, r2.all_modalities);
+        format!(
+            "{} rows in {place}\nat most: R2 of the factors {one:.3} from one modality, {all:.3} from \
+             all{more}\nfit it: chiasm fit {} -o RUN",
+            settings.rows,
+            recipe.display()
+        )
+    };
+    if options.raw {
+        let report = write_raw(&settings, &options.out).map_err(|error| error.to_string())?;
+        return Ok(said(report.ceilings.latent_r2, String::new()));
     }
+    let report = write_benchmark(&settings, &options.out).map_err(|error| error.to_string())?;
+    let most = 300.0 * report.oracle_retrieval.len() as f64;
+    let oracle = format!("; rsum of the oracle {:.1} of {most:.0}", report.oracle_rsum);
+    Ok(said(report.ceilings.latent_r2, oracle))
+}
+
+fn main() -> ExitCode {
+    let (said, code) = match write(&Options::parse()) {
+        Ok(said) => (said, ExitCode::SUCCESS),
+        Err(error) => (format!("error: {error}"), ExitCode::from(2)),
+    };
+    // A closed pipe is not an error, since the folder was written.
+    let _ = writeln!(std::io::stderr(), "{said}");
+    code
 }
