@@ -3,6 +3,8 @@
 
 use chiasm_geometry::coverage::coverage;
 use chiasm_geometry::information::{mutual_information, mutual_information_ceiling, principal_coordinates};
+use chiasm_geometry::neighbour_overlap::mutual_knn;
+use chiasm_geometry::neighbours::Neighbours;
 use chiasm_geometry::random::Random;
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -58,6 +60,28 @@ pub(crate) fn surjectivity(
              a second sample of them would reach about {:.0} %",
             100.0 * reached,
             100.0 * alike
+        ),
+    );
+    Ok(())
+}
+
+/// Checks which share of each point's nearest neighbours are also nearest neighbours of its image, the mutual
+/// k-nearest-neighbour score of points and images. Distances are Euclidean.
+pub(crate) fn neighbours(log: &mut CheckLog<'_>, cloud: &PointCloud, settings: &CheckSettings) -> Result<()> {
+    let (n, k) = (cloud.x.nrows(), settings.neighbours);
+    if n < LEAST_ROWS.max(k + 2) {
+        log.skip("neighbours", format!("chance alone keeps many neighbours of {n} points"));
+        return Ok(());
+    }
+    let near = |cloud: &Array2<f64>, salt| Neighbours::new(cloud.view(), k, salt);
+    let kept = mutual_knn(&near(&cloud.x, 0)?, &near(&cloud.z, 1)?)?;
+    log.record(
+        "neighbours",
+        kept,
+        format!(
+            "images keep {:.0} % of the {k} nearest neighbours of their points; by chance it is {:.1} %",
+            100.0 * kept,
+            100.0 * k as f64 / (n - 1) as f64
         ),
     );
     Ok(())

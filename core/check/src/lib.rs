@@ -10,7 +10,7 @@
 //! orientation, collision    whether it folds: signs of determinants, Newton's method         local, fold
 //! null_space                the variance of the data that it loses                           local
 //! round_trip, cycle         the error of its inverse or decoder                              inverse
-//! surjectivity, information, probe            its images as a cloud                          images
+//! surjectivity, neighbours, information, probe    its images as a cloud                      images
 //! ```
 //!
 //! Each check returns PASS, WARN or FAIL with its number, its limits and one sentence; a check that does not
@@ -124,6 +124,7 @@ pub fn check(
         }
     };
     images::surjectivity(&mut log, &cloud, targets.as_ref(), settings.neighbours)?;
+    images::neighbours(&mut log, &cloud, settings)?;
     images::information(&mut log, &cloud, settings)?;
     images::probe(&mut log, subject.labels.as_ref(), reconstructed.as_ref(), &cloud);
     let order = |name: &str| CHECKS.iter().position(|check| check.name == name);

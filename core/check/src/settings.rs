@@ -98,6 +98,12 @@ pub const CHECKS: &[CheckDefinition] = &[
     most("cycle", Some(0.05), Some(1.0), "error of map(inverse(z)) in standard deviations of z"),
     least("surjectivity", Some(0.5), Some(0.05), "share of the target's neighbourhoods that images reach"),
     least(
+        "neighbours",
+        Some(0.1),
+        None,
+        "share of each point's nearest neighbours that its image keeps, mean",
+    ),
+    least(
         "information",
         None,
         None,

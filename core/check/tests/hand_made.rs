@@ -159,15 +159,7 @@ fn the_attainable_rank_depends_on_the_data() {
     let dead = report(&blind, &points);
     assert_eq!(verdict(&dead, "rank"), Verdict::Pass, "{dead:#?}");
     points.column_mut(2).iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
-    let subject = CheckInput {
-        name: "map",
-        map: &blind,
-        points: points.view(),
-        inverse: None,
-        targets: None,
-        labels: None,
-        spanned: Some(3),
-    };
+    let subject = CheckInput { spanned: Some(3), ..input(&blind, &points) };
     assert_eq!(verdict(&check_map(&subject), "rank"), Verdict::Pass);
 }
 
@@ -204,13 +196,9 @@ fn an_exact_inverse_passes_and_a_wrong_one_fails() {
     let points = points(60, 5, 19);
     let both = InverseSides { left: true, right: true };
     let subject = |inverse| CheckInput {
-        name: "map",
-        map: &map,
-        points: points.view(),
         inverse: Some((inverse, both)),
         targets: Some(points.view()),
-        labels: None,
-        spanned: None,
+        ..input(&map, &points)
     };
     let good = check_map(&subject(&back));
     assert_eq!((verdict(&good, "round_trip"), verdict(&good, "cycle")), (Verdict::Pass, Verdict::Pass));
@@ -227,13 +215,8 @@ fn the_limits_of_a_decoder_account_for_the_variance_that_the_map_loses() {
     let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
     let points = points(400, 8, 21);
     let subject = CheckInput {
-        name: "map",
-        map: &map,
-        points: points.view(),
         inverse: Some((&decoder, InverseSides { left: true, right: false })),
-        targets: None,
-        labels: None,
-        spanned: None,
+        ..input(&map, &points)
     };
     let report = check_map(&subject);
     let error = report.check("round_trip").unwrap();
@@ -248,17 +231,23 @@ fn surjectivity_is_the_fraction_of_targets_reached() {
     let mut targets = points(200, 2, 22);
     targets.slice_axis_mut(Axis(0), (100..).into()).mapv_inplace(|v| v + 50.0);
     let points = points(200, 2, 23);
-    let subject = CheckInput {
-        name: "map",
-        map: &identity,
-        points: points.view(),
-        inverse: None,
-        targets: Some(targets.view()),
-        labels: None,
-        spanned: None,
-    };
+    let subject = CheckInput { targets: Some(targets.view()), ..input(&identity, &points) };
     let reached = check_map(&subject).check("surjectivity").unwrap().number;
     assert!((0.4..=0.5).contains(&reached), "{reached}");
+}
+
+/// Groups of six far from each other: the five nearest neighbours of a point are the rest of its group. The
+/// first column tells the groups apart; the second is the same in all of them, so that the map that keeps it
+/// moves points of other groups onto each point.
+#[test]
+fn the_neighbours_that_a_map_keeps_are_counted() {
+    let groups = Array2::from_shape_fn((120, 2), |(i, j)| [100 * (i / 6), i % 6][j] as f32);
+    for (column, kept, verdict_of) in [(0, 1.0, Verdict::Pass), (1, 0.0, Verdict::Warn)] {
+        let w = Array2::from_shape_fn((2, 1), |(i, _)| f64::from(u8::from(i == column)));
+        let report = report(&linear(&w), &groups);
+        assert_eq!(report.check("neighbours").unwrap().number, kept, "column {column}");
+        assert_eq!(verdict(&report, "neighbours"), verdict_of, "column {column}");
+    }
 }
 
 #[test]
@@ -270,19 +259,11 @@ fn the_probe_compares_labels_predicted_from_reconstructed_rows() {
     for (kept, verdict_of) in [(0, Verdict::Pass), (3, Verdict::Fail)] {
         let w = Array2::from_shape_fn((6, 3), |(i, j)| f64::from(u8::from(i == j + kept)));
         let (map, decoder) = (linear(&w), linear(&w.t().to_owned()));
-        let subject = CheckInput {
-            name: "map",
-            map: &map,
-            points: rows.view(),
-            inverse: Some((&decoder, InverseSides { left: true, right: true })),
-            targets: None,
-            labels: Some(ProbeLabels {
-                labels: labels.clone(),
-                training: rows.view(),
-                training_labels: labels.clone(),
-            }),
-            spanned: None,
-        };
+        let probe =
+            ProbeLabels { labels: labels.clone(), training: rows.view(), training_labels: labels.clone() };
+        let sides = InverseSides { left: true, right: true };
+        let subject =
+            CheckInput { inverse: Some((&decoder, sides)), labels: Some(probe), ..input(&map, &rows) };
         assert_eq!(verdict(&check_map(&subject), "probe"), verdict_of, "columns from {kept}");
     }
 }
@@ -293,15 +274,7 @@ fn limits_can_be_set() {
     let mut settings = CheckSettings::default();
     settings.set_limits(chiasm_check::definition("condition_number").unwrap(), Some(10.0), Some(50.0));
     let points = points(20, 2, 25);
-    let subject = CheckInput {
-        name: "map",
-        map: &stretched,
-        points: points.view(),
-        inverse: None,
-        targets: None,
-        labels: None,
-        spanned: None,
-    };
+    let subject = input(&stretched, &points);
     let report = check(&subject, &settings, engine(), &Default::default(), &|_, _| ()).unwrap();
     assert_eq!(verdict(&report, "condition_number"), Verdict::Fail);
     let settings = CheckSettings { expected_rank: Some(1), ..CheckSettings::default() };
@@ -318,15 +291,7 @@ fn invalid_maps_and_points_are_refused_with_the_reason() {
     b.output("z", &z, DType::F32, &[Dim::named("n"), 2.into()]);
     let two = b.finish().unwrap();
     let refuse = |graph, points: Array2<f32>| {
-        let subject = CheckInput {
-            name: "map",
-            map: graph,
-            points: points.view(),
-            inverse: None,
-            targets: None,
-            labels: None,
-            spanned: None,
-        };
+        let subject = input(graph, &points);
         check(&subject, &CheckSettings::default(), engine(), &Default::default(), &|_, _| ()).unwrap_err()
     };
     let error = refuse(&two, points(5, 2, 1));
@@ -337,6 +302,20 @@ fn invalid_maps_and_points_are_refused_with_the_reason() {
     let mut holed = points(5, 3, 1);
     holed[[2, 1]] = f32::NAN;
     assert!(refuse(&identity, holed).to_string().contains("row 2"));
+}
+
+/// `CumSum` has no derivative, so the checks that need one are skipped.
+#[test]
+fn every_check_is_recorded_or_skipped_once() {
+    let sums = map(4, 4, |b, x| {
+        let axis = b.constant("axis", Tensor::i64(&[], vec![1]).unwrap());
+        b.op("CumSum", &[x, &axis], &[])
+    });
+    let plain = report(&linear(&orthogonal(4, 4, 31)), &points(60, 4, 32));
+    let flat = report(&sums, &points(60, 4, 33));
+    assert!(flat.jacobian.is_none() && flat.skipped[0].reason.contains("CumSum"), "{flat:#?}");
+    assert_every_check_has_an_entry(&plain);
+    assert_every_check_has_an_entry(&flat);
 }
 
 #[test]
@@ -363,6 +342,7 @@ fn the_ends_of_the_spectrum_of_a_very_wide_map_are_found() {
         (0..2100).map(|i| *leading.get(i).unwrap_or(&(0.5 + i as f32 / 4200.0))).collect();
     let points = points(3, 2100, 28);
     let whole = report(&wide(weights), &points);
+    assert_every_check_has_an_entry(&whole);
     let spectra = whole.jacobian.as_ref().unwrap();
     assert!(!spectra.exact && spectra.rank.len() == 3);
     for (got, expected) in spectra.singular_values[1].iter().zip(leading) {

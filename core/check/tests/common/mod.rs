@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use chiasm_check::{CheckInput, CheckSettings, MapReport, Verdict, check};
+use chiasm_check::{CHECKS, CheckInput, CheckSettings, MapReport, Verdict, check};
 use chiasm_geometry::{linalg::thin_svd, random::Random};
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use chiasm_runtime::{Engine, EngineSearch, SessionOptions};
@@ -50,21 +50,29 @@ pub fn orthogonal(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
     thin_svd(noise(rows, columns, seed).view()).unwrap().u
 }
 
+/// A map and its points, without an inverse, targets or labels.
+pub fn input<'a>(map: &'a Graph, points: &'a Array2<f32>) -> CheckInput<'a> {
+    let points = points.view();
+    CheckInput { name: "map", map, points, inverse: None, targets: None, labels: None, spanned: None }
+}
+
 /// The report of a map alone.
 pub fn report(graph: &Graph, points: &Array2<f32>) -> MapReport {
-    check_map(&CheckInput {
-        name: "map",
-        map: graph,
-        points: points.view(),
-        inverse: None,
-        targets: None,
-        labels: None,
-        spanned: None,
-    })
+    check_map(&input(graph, points))
 }
 
 pub fn check_map(subject: &CheckInput<'_>) -> MapReport {
     check(subject, &CheckSettings::default(), engine(), &SessionOptions::default(), &|_, _| ()).unwrap()
+}
+
+/// Every check of the table was recorded or skipped, once.
+pub fn assert_every_check_has_an_entry(report: &MapReport) {
+    let recorded = report.checks.iter().map(|check| check.name);
+    let mut entries: Vec<&str> = recorded.chain(report.skipped.iter().map(|skipped| skipped.name)).collect();
+    let mut known: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
+    entries.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(entries, known);
 }
 
 /// The verdict of one check; panics with the whole report when it was not made.

@@ -11,7 +11,11 @@ use super::{
     },
     shape::same,
 };
-use crate::calculus::{DerivativeRule::Formulas, RuleResult, Sensitivities, Tape, TapeNode};
+use crate::calculus::{
+    DerivativeRule::{Elementwise, Formulas},
+    Factor::{self, Times},
+    RuleResult, Sensitivities, Tape, TapeNode,
+};
 use crate::{
     Result, Value,
     shapes::{Facts, Length, resolve_axis},
@@ -26,7 +30,7 @@ pub(super) const ROWS: &[Operator] = &[
         .changes(&[(&[9], CompatibleIf(is_spatial, "statistics by position were removed")),
             (&[14], CompatibleIf(has_one_output, "its further outputs, used in training, changed")),
             (&[15], MoreTypes)])
-        .outputs(&[Like(0), Like(3), Like(3)]),
+        .outputs(&[Like(0), Like(3), Like(3)]).shape(first_same).derivative(Elementwise(batch_norm)),
     op("GroupNormalization", &[18, 21])
         .changes(&[(&[21], Incompatible("its scale and bias are by channel and no longer by group"))]),
     op("Hardmax", &[1, 11, 13])
@@ -34,7 +38,7 @@ pub(super) const ROWS: &[Operator] = &[
     op("InstanceNormalization", &[1, 6, 22]).changes(&[(&[22], MoreTypes)]),
     op("LRN", &[1, 13]).changes(&[(&[13], MoreTypes)]),
     op("LayerNormalization", &[17])
-        .shape(layer_norm_shape)
+        .shape(first_same)
         .derivative(Formulas { forward: layer_norm_forward, reverse: layer_norm_reverse }).learned(),
     op("LogSoftmax", &[1, 11, 13])
         .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)])
@@ -58,8 +62,28 @@ fn has_one_output(node: &NodeProto) -> bool {
     node.output.iter().skip(1).all(String::is_empty)
 }
 
-fn layer_norm_shape(facts: &mut Facts, node: &NodeProto, output: usize) -> Option<Vec<Length>> {
+/// The axes of the first input for the first output; those of further outputs are not known.
+fn first_same(facts: &mut Facts, node: &NodeProto, output: usize) -> Option<Vec<Length>> {
     if output == 0 { facts.input_dims(node, 0) } else { None }
+}
+
+/// `scale / sqrt(variance + epsilon)` by channel (Ioffe and Szegedy 2015, with the statistics of inference).
+/// Derivatives with respect to the scale, bias and statistics are an error.
+fn batch_norm(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
+    if input != 0 {
+        return Err(node.refuse("its scale, bias or statistics depend on the inputs, expected constants"));
+    }
+    if node.int("training_mode", 0) != 0 {
+        return Err(node.refuse("it is in training mode; export the model for inference"));
+    }
+    let (x, scale, variance) = (node.x(0), node.x(1), node.x(4));
+    let eps = tape.number(f64::from(node.float("epsilon", 1e-5)), &variance)?;
+    let variance = tape.build.add(&variance, &eps);
+    let deviation = tape.build.sqrt(&variance);
+    let factor = tape.build.div(&scale, &deviation);
+    // Channels are the second axis of x: later axes get length 1.
+    let later: Vec<i64> = (1..tape.rank(&x)? as i64 - 1).collect();
+    Ok(Times(if later.is_empty() { factor } else { tape.build.unsqueeze(&factor, &later) }))
 }
 
 /// `y (t - sum(y t))`: the Jacobian `diag(y) - y y'` is symmetric, so both modes use it.
