@@ -105,6 +105,8 @@ pub const CATALOGUE: &[Measure] = &[
     paired("svcca", "", false, NullTail::Greater, ALL),
     paired("mutual_knn@", "", false, NullTail::Greater, ALL),
     paired("neighbourhood_jaccard@", "", false, NullTail::Greater, ALL),
+    paired("trustworthiness@", "", false, NullTail::Greater, 5000),
+    paired("continuity@", "", false, NullTail::Greater, 5000),
     paired("procrustes_residual", "", false, NullTail::Less, ALL),
     samples("w2_exact", "length", ALL),
     samples("sinkhorn_divergence", "length squared", 5000),

@@ -15,6 +15,7 @@ use crate::neighbours::Neighbours;
 use crate::persistence::{Persistence, bottleneck, persistence};
 use crate::random::Random;
 use crate::real::Real;
+use crate::trustworthiness::trustworthiness;
 use crate::{
     Error, Result, canonical, clusters, dimension, foscttm, information, neighbour_overlap, wasserstein,
 };
@@ -128,6 +129,8 @@ impl<T: Real> CloudPair<T> {
             "neighbourhood_jaccard@" => {
                 neighbour_overlap::neighbourhood_jaccard(self.neighbours(0)?, self.neighbours(1)?)
             }
+            "trustworthiness@" => trustworthiness(x, self.neighbours(1)?),
+            "continuity@" => trustworthiness(y, self.neighbours(0)?),
             "procrustes_residual" => canonical::procrustes_residual(x, y),
             "w2_exact" => wasserstein::w2_exact(x, y, EXACT_TIME),
             "sinkhorn_divergence" => wasserstein::sinkhorn_divergence(x, y, EPSILON),

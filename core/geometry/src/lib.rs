@@ -3,7 +3,8 @@
 //! | task | modules |
 //! |---|---|
 //! | every measure of two clouds in one call, with permutation nulls | [`mod@measure`], [`catalogue`] |
-//! | similarity of paired rows | [`cka`], [`canonical`], [`neighbour_overlap`], [`information`], [`foscttm`] |
+//! | similarity of paired rows | [`cka`], [`canonical`], [`information`], [`foscttm`] |
+//! | common neighbours of paired rows | [`neighbour_overlap`], [`mod@trustworthiness`] |
 //! | distances of two samples | [`discrepancy`], [`wasserstein`], [`coverage`] |
 //! | local and global structure | [`graphs`], [`local_covariance`], [`persistence`], [`dimension`] |
 //! | clusters | [`clusters`] |
@@ -80,6 +81,7 @@ pub mod retrieval;
 pub mod scores;
 pub mod spectrum;
 mod tridiagonal;
+pub mod trustworthiness;
 pub mod wasserstein;
 
 pub use real::Real;

@@ -12,6 +12,7 @@ use chiasm_geometry::neighbour_overlap::{mutual_knn, neighbourhood_jaccard};
 use chiasm_geometry::neighbours::Neighbours;
 use chiasm_geometry::persistence::{bottleneck, persistence};
 use chiasm_geometry::random::Random;
+use chiasm_geometry::trustworthiness::trustworthiness;
 use chiasm_geometry::wasserstein::{gromov_wasserstein, sinkhorn_divergence, w2_exact};
 use chiasm_geometry::{cka, clusters, dimension, foscttm};
 use ndarray::{Array2, ArrayView2, Axis, Slice};
@@ -57,6 +58,8 @@ fn paired_measures_agree_with_their_references() {
     let near = [x.view(), z].map(|cloud| Neighbours::new(cloud, K, 0).unwrap());
     close("mutual_knn", mutual_knn(&near[0], &near[1]).unwrap(), &c, 1e-12);
     close("neighbourhood_jaccard", neighbourhood_jaccard(&near[0], &near[1]).unwrap(), &c, 1e-12);
+    close("trustworthiness", trustworthiness(x.view(), &near[1]).unwrap(), &c, 1e-12);
+    close("continuity", trustworthiness(z, &near[0]).unwrap(), &c, 1e-12);
     close("foscttm", foscttm::foscttm(x.view(), y.view()).unwrap(), &c, 1e-12);
     let ny = Neighbours::new(y.view(), K, 0).unwrap();
     let local = local_covariances(x.view(), y.view(), &near[0], &ny, 4).unwrap();
@@ -141,9 +144,16 @@ fn a_cloud_is_identical_to_itself() {
     assert!(report.skipped.is_empty(), "{:?}", report.skipped);
     assert_eq!(report.measures.len(), CATALOGUE.len());
     let value = |key: &str| report.measures[key].value;
-    for one in
-        ["cka_linear", "cka_linear_unbiased", "cka_rbf", "svcca", "mutual_knn@4", "neighbourhood_jaccard@4"]
-    {
+    for one in [
+        "cka_linear",
+        "cka_linear_unbiased",
+        "cka_rbf",
+        "svcca",
+        "mutual_knn@4",
+        "neighbourhood_jaccard@4",
+        "trustworthiness@4",
+        "continuity@4",
+    ] {
         assert!((value(one) - 1.0).abs() < 1e-9, "{one}: {}", value(one));
     }
     // Square roots of rounding errors: 1e-6.
@@ -179,6 +189,11 @@ fn a_constant_map_scores_chance_or_is_skipped() {
     // Each of 800 neighbours is shared with probability 4 / 199: 16 on average, with a standard deviation of
     // 4.
     assert!(value("mutual_knn@4") < 36.0 / 800.0, "{}", value("mutual_knn@4"));
+    // The neighbours in the constant cloud are drawn at random: the mean of 800 ranks up to 199 has a standard
+    // deviation of 2, which is 0.01 here.
+    assert!((value("trustworthiness@4") - 0.5).abs() < 0.04, "{}", value("trustworthiness@4"));
+    // All ranks in the constant cloud are 100, the mean of 1 to 199: 1 - 2 (100 - 4) / (400 - 12 - 1).
+    assert!((value("continuity@4") - (1.0 - 192.0 / 387.0)).abs() < 1e-12, "{}", value("continuity@4"));
     for refused in ["cka_linear", "svcca", "procrustes_residual", "gw", "intrinsic_dimension_b"] {
         assert!(report.skipped.contains_key(refused), "{refused} of a constant map");
     }

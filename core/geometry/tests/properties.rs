@@ -56,7 +56,7 @@ proptest! {
         let (x, y) = pair(n, d, seed);
         let plain = all(&x, &y);
         prop_assert!(plain.skipped.is_empty(), "{:?}", plain.skipped);
-        same(&plain, &all(&y, &x), &["intrinsic_dimension"])?;
+        same(&plain, &all(&y, &x), &["intrinsic_dimension", "trustworthiness", "continuity"])?;
         let turn = thin_svd(noise(d, d, seed ^ 2).view()).unwrap().u;
         same(&plain, &all(&x.dot(&turn), &y.dot(&turn)), &[])?;
         let order = Random::new(seed ^ 3).permutation(n);
@@ -142,7 +142,7 @@ proptest! {
             let name = key.split('@').next().unwrap();
             let range = match name {
                 "cka_linear" | "cka_rbf" | "svcca" | "mutual_knn" | "neighbourhood_jaccard"
-                | "procrustes_residual" | "geodesic_distortion" | "foscttm" | "nmi" => 0.0..=1.0,
+                | "trustworthiness" | "continuity" | "procrustes_residual" | "geodesic_distortion" | "foscttm" | "nmi" => 0.0..=1.0,
                 "silhouette" => -1.0..=1.0,
                 "cka_linear_unbiased" | "cka_rbf_unbiased" | "mmd2_rbf" | "mutual_information_ksg" => {
                     f64::MIN..=f64::MAX

@@ -16,6 +16,7 @@ from ripser import ripser
 from scipy.sparse.csgraph import minimum_spanning_tree, shortest_path
 from scipy.spatial import procrustes
 from scipy.spatial.distance import cdist, pdist, squareform
+from sklearn.manifold import trustworthiness
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
@@ -89,6 +90,9 @@ nn = [NearestNeighbors(n_neighbors=k).fit(a).kneighbors()[1] for a in (x, z)]
 both = [len(set(a) & set(b)) for a, b in zip(*nn)]
 out["mutual_knn"] = np.mean(both) / k
 out["neighbourhood_jaccard"] = np.mean([b / (2 * k - b) for b in both])
+
+out["trustworthiness"] = trustworthiness(x, z, n_neighbors=k)
+out["continuity"] = trustworthiness(z, x, n_neighbors=k)
 
 # One space
 squares = cdist(x, w, "sqeuclidean")
