@@ -1,4 +1,5 @@
-//! The tests that every aligner passes. An aligner's own tests call them.
+//! The tests that every aligner passes. [`aligner_tests!`](crate::aligner_tests) makes tests of them; an
+//! aligner for which one of them does not hold calls the others.
 //!
 //! ```no_run
 //! # use chiasm_plugin::Aligner;
@@ -8,7 +9,7 @@
 //! chiasm_kit::testing::check_refusals::<A>();
 //! # }
 //! ```
-#![expect(clippy::unwrap_used, reason = "these are tests: they stop at the first failure")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests: they stop at the first failure")]
 
 use chiasm_plugin::graph::Graph;
 use chiasm_plugin::ndarray::{Array1, Array2};
@@ -75,14 +76,22 @@ fn takes_three<A: Aligner>() -> bool {
     A::takes(&A::Parameters::default()).contains(3)
 }
 
-/// Fits two modalities, and three if the aligner takes them. Checks the ports of the maps, and that fitting
-/// again with the chosen parameters gives the same bytes.
+/// Fits two modalities, and three if the aligner takes them, of which two have no row in common
+/// ([`three_modalities`]). Checks the ports of the maps, and that fitting again with the chosen parameters gives
+/// the same bytes.
 ///
 /// # Panics
 /// When a check fails.
 pub fn check_ports<A: Aligner>() {
     for items in [two_modalities(), three_modalities()].iter().take(1 + usize::from(takes_three::<A>())) {
-        let learned = fit::<A>(items, &json!({})).unwrap();
+        let refused = |error| {
+            panic!(
+                "{} modalities, the first and the last without common rows if there are \
+                                      three: expected a fit, got the error {error}",
+                items.len()
+            )
+        };
+        let learned = fit::<A>(items, &json!({})).unwrap_or_else(refused);
         assert_eq!((learned.maps.len(), learned.inverses.len()), (items.len(), items.len()));
         let width = |graph: &Graph| {
             let output = graph.outputs().remove(0).to_string();
@@ -92,7 +101,12 @@ pub fn check_ports<A: Aligner>() {
             let input = map.inputs().remove(0).to_string();
             assert_eq!(input, format!("x f32[batch,{}]", one.pooled.ncols()), "{}", one.name);
             assert_eq!(width(map), width(&learned.maps[0]), "{}", one.name);
-            assert!(learned.notes["inverses"][one.name].is_string());
+            let senses = &learned.notes["inverses"];
+            assert!(
+                senses.is_null() || senses[one.name].is_string(),
+                "the note `inverses`: expected a sentence about the inverse of `{}`, got {senses}",
+                one.name
+            );
         }
         let again = fit::<A>(items, &learned.parameters).unwrap();
         for (first, second) in learned.maps.iter().zip(&again.maps) {

@@ -46,8 +46,8 @@ impl<'a> Inputs<'a> {
     /// Returns the items of every modality in the specification.
     ///
     /// # Errors
-    /// If an array is missing or has the wrong shape, the rows of a modality are not sorted, or the anchor is
-    /// not a modality.
+    /// If an array is missing or has the wrong shape, an item is not finite, the rows of a modality are not
+    /// sorted, or the anchor is not a modality.
     pub fn training_items(&self, spec: &AlignSpec) -> Result<TrainingItems<'a>> {
         let modalities = spec.modalities.iter().map(|modality| {
             let name = &modality.name;
@@ -59,6 +59,11 @@ impl<'a> Inputs<'a> {
                     rows.len(),
                     modality.dim,
                     pooled.shape()
+                )));
+            }
+            if let Some(at) = pooled.outer_iter().position(|item| item.iter().any(|x| !x.is_finite())) {
+                return Err(Error::invalid(format!(
+                    "modality `{name}`: expected finite numbers, got NaN or infinity in item {at}"
                 )));
             }
             if rows.windows(2).any(|two| two[0] > two[1]) {
@@ -166,6 +171,16 @@ mod tests {
         assert_eq!(pairs.first.column(0).to_vec(), [2.0, 2.0, 3.0]);
         assert_eq!(pairs.second.column(0).to_vec(), [10.0, 20.0, 40.0]);
         assert_eq!(pairs.weights, [0.5, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn an_item_that_is_not_finite_is_refused_with_its_place() {
+        let (image, text) = (array![[1.0_f32], [2.0]], array![[1.0_f32, 0.0], [0.0, f32::INFINITY]]);
+        let rows = Array1::from(vec![0_i64, 1]);
+        let rows = [("image.row", rows.view().into_dyn()), ("text.row", rows.view().into_dyn())];
+        let inputs = Inputs::of(&[("image.pooled", image.view()), ("text.pooled", text.view())]);
+        let refusal = inputs.and_integers(&rows).training_items(&spec(None)).unwrap_err();
+        assert!(refusal.message().contains("`text`") && refusal.message().contains("item 1"), "{refusal}");
     }
 
     #[test]

@@ -118,7 +118,8 @@ pub trait Aligner: Send + Sync + 'static {
         ModalityCount::default()
     }
 
-    /// Fits on the training items of every modality. The parameters have been checked.
+    /// Fits on the training items of every modality. The parameters have been checked, the items are finite,
+    /// and there are as many modalities as [`Aligner::takes`] says.
     ///
     /// # Errors
     /// If the items cannot be fitted, a parameter does not suit them, or the host asked to stop.
@@ -128,10 +129,12 @@ pub trait Aligner: Send + Sync + 'static {
         services: &Services<'_>,
     ) -> Result<Learned>;
 
-    /// Reads the items and the parameters, then fits. The host calls it; tests of a plugin may call it.
+    /// Reads and checks the items and the parameters, then fits. The host calls it; tests of a plugin may call
+    /// it.
     ///
     /// # Errors
-    /// If the items or the parameters are invalid, or the fit fails.
+    /// If the items or the parameters are invalid, the aligner does not take this number of modalities, or
+    /// the fit fails.
     fn fit_json(
         spec: &AlignSpec,
         data: &Inputs<'_>,
@@ -139,7 +142,14 @@ pub trait Aligner: Send + Sync + 'static {
         services: &Services<'_>,
     ) -> Result<Learned> {
         let parameters = read_parameters(parameters)?;
-        Self::fit(&data.training_items(spec)?, parameters, services)
+        let items = data.training_items(spec)?;
+        let takes = Self::takes(&parameters);
+        if !takes.contains(items.modalities.len()) {
+            let names: Vec<&str> = items.modalities.iter().map(|one| one.name.as_str()).collect();
+            let message = format!("expected {takes}, got {}: {}", names.len(), names.join(", "));
+            return Err(Error::invalid(message));
+        }
+        Self::fit(&items, parameters, services)
     }
 }
 
