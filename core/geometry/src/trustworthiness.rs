@@ -25,9 +25,9 @@ use crate::{Error, Result, same};
 /// all of them are neighbours in `x` too, and about 0.5 for unrelated clouds. Distances are Euclidean, in
 /// `f64`. Rows at equal distances share the mean of their ranks.
 ///
-/// With a cloud and its image, `x` is the cloud and `near` the neighbours in the image: a low value means that
-/// the image brings together what is apart. With the roles exchanged this is the continuity: a low value means
-/// that the image tears apart what is together.
+/// With a cloud and its image, `x` is the cloud and `near` the neighbours in the image: a low value means
+/// that the image brings together what is apart. With the roles exchanged this is the continuity: a low value
+/// means that the image tears apart what is together.
 ///
 /// # Errors
 /// When the numbers of rows differ, a value is not finite, or `k` is not below half of the number of rows.

@@ -189,8 +189,8 @@ fn a_constant_map_scores_chance_or_is_skipped() {
     // Each of 800 neighbours is shared with probability 4 / 199: 16 on average, with a standard deviation of
     // 4.
     assert!(value("mutual_knn@4") < 36.0 / 800.0, "{}", value("mutual_knn@4"));
-    // The neighbours in the constant cloud are drawn at random: the mean of 800 ranks up to 199 has a standard
-    // deviation of 2, which is 0.01 here.
+    // The neighbours in the constant cloud are drawn at random: the mean of 800 ranks up to 199 has a
+    // standard deviation of 2, which is 0.01 here.
     assert!((value("trustworthiness@4") - 0.5).abs() < 0.04, "{}", value("trustworthiness@4"));
     // All ranks in the constant cloud are 100, the mean of 1 to 199: 1 - 2 (100 - 4) / (400 - 12 - 1).
     assert!((value("continuity@4") - (1.0 - 192.0 / 387.0)).abs() < 1e-12, "{}", value("continuity@4"));

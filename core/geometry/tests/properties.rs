@@ -141,8 +141,9 @@ proptest! {
         for (key, found) in &report.measures {
             let name = key.split('@').next().unwrap();
             let range = match name {
-                "cka_linear" | "cka_rbf" | "svcca" | "mutual_knn" | "neighbourhood_jaccard"
-                | "trustworthiness" | "continuity" | "procrustes_residual" | "geodesic_distortion" | "foscttm" | "nmi" => 0.0..=1.0,
+                "cka_linear" | "cka_rbf" | "svcca" | "mutual_knn" | "neighbourhood_jaccard" => 0.0..=1.0,
+                "trustworthiness" | "continuity" | "procrustes_residual" => 0.0..=1.0,
+                "geodesic_distortion" | "foscttm" | "nmi" => 0.0..=1.0,
                 "silhouette" => -1.0..=1.0,
                 "cka_linear_unbiased" | "cka_rbf_unbiased" | "mmd2_rbf" | "mutual_information_ksg" => {
                     f64::MIN..=f64::MAX

@@ -77,8 +77,8 @@ fn takes_three<A: Aligner>() -> bool {
 }
 
 /// Fits two modalities, and three if the aligner takes them, of which two have no row in common
-/// ([`three_modalities`]). Checks the ports of the maps, and that fitting again with the chosen parameters gives
-/// the same bytes.
+/// ([`three_modalities`]). Checks the ports of the maps, and that fitting again with the chosen parameters
+/// gives the same bytes.
 ///
 /// # Panics
 /// When a check fails.

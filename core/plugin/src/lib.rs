@@ -69,9 +69,9 @@
 //!
 //! Every learned map is an ONNX graph (see [`graph`]), which the runtime evaluates.
 //!
-//! These calls are refused before the author's code runs: inputs with inconsistent shapes, training items that
-//! are not finite, a number of modalities that [`Aligner::takes`] excludes, unknown parameters or parameters
-//! out of range, and calls after the plugin has been shut down.
+//! These calls are refused before the author's code runs: inputs with inconsistent shapes, training items
+//! that are not finite, a number of modalities that [`Aligner::takes`] excludes, unknown parameters or
+//! parameters out of range, and calls after the plugin has been shut down.
 
 mod error;
 mod inputs;

@@ -129,8 +129,8 @@ pub trait Aligner: Send + Sync + 'static {
         services: &Services<'_>,
     ) -> Result<Learned>;
 
-    /// Reads and checks the items and the parameters, then fits. The host calls it; tests of a plugin may call
-    /// it.
+    /// Reads and checks the items and the parameters, then fits. The host calls it; tests of a plugin may
+    /// call it.
     ///
     /// # Errors
     /// If the items or the parameters are invalid, the aligner does not take this number of modalities, or

@@ -154,6 +154,7 @@ fn contradictory_parameters_are_refused_by_name() {
             json!({ "terms": { "infonce": 0.0 }, "blend": 1.0 }),
             "`terms`: expected a term with a weight above 0",
         ),
+        (json!({ "terms": { "infonce": 0.0, "smoothness": 1.0 }, "blend": 1.0 }), "got `smoothness` alone"),
     ] {
         let refusal = fit(&host, &x, &y, &parameters).unwrap_err();
         assert_eq!(refusal.code(), Code::INVALID, "{parameters}: {refusal}");

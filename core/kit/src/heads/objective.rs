@@ -63,6 +63,7 @@ impl MappedItems {
             network: self.maps[modality].clone(),
             source: self.source[modality].clone(),
             images: images[modality].clone(),
+            unit: true,
             direction: self.directions[modality].clone(),
         };
         (0..self.maps.len()).map(network).collect()
@@ -77,11 +78,12 @@ impl HeadObjective {
     /// The training of a member: batch ports `items/<modality>` f32 `[batch, coordinates]`, and with a mask
     /// those of [`BatchMask::new`].
     pub fn build(&self, member: &HeadMember, parameters: &HeadParameters, seed: u64) -> Result<Objective> {
-        if self.terms.is_empty() {
-            return Err(Error::invalid(
-                "parameter `terms`: expected a term with a weight above 0, got none; for InfoNCE set \
-                 `infonce = 1.0`",
-            ));
+        if self.terms.iter().all(|(name, _)| *name == "smoothness") {
+            let got = if self.terms.is_empty() { "none" } else { "`smoothness` alone" };
+            return Err(Error::invalid(format!(
+                "parameter `terms`: expected a term with a weight above 0 that compares items, got {got}; \
+                 for InfoNCE set `infonce = 1.0`"
+            )));
         }
         let mut b = Builder::new("heads");
         let names: Vec<&str> = member.names.iter().map(String::as_str).collect();

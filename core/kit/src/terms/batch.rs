@@ -48,6 +48,8 @@ pub struct TermNetwork {
     pub source: Value,
     /// Its images, of mean length one, `[batch, width]`.
     pub images: Value,
+    /// Whether the outputs of the map are brought to length one.
+    pub unit: bool,
     /// Random signs, `[batch, r]`; `None` without `smoothness`.
     pub direction: Option<Value>,
 }

@@ -1,19 +1,23 @@
 //! Riemannian consistency: neighbours in one modality are as far apart along the other modality's manifold.
 //!
 //! ```text
-//! sum_i w_i sum_{j in N_k(i)} (d(x_i, x_j) - d(y_i, y_j))² / k
+//! 1 - corr_{i, j in N_k(i)} (d(x_i, x_j), d(y_i, y_j))
 //! ```
 //!
-//! with the k nearest neighbours in either modality in turn. d is the length of the shortest path whose steps
+//! over the k nearest neighbours in either modality in turn. d is the length of the shortest path whose steps
 //! go to one of a row's k nearest neighbours, at most 4 steps and the shorter of both directions, and the
 //! Euclidean distance where there is no such path. The derivative holds the ratio of the path's length to the
-//! Euclidean distance constant. It is L_RC of GOTMA (section 2.2.3).
+//! Euclidean distance constant. L_RC of GOTMA (section 2.2.3) is the mean squared difference of these
+//! distances, which two clouds whose neighbours are all equally far also minimise; the squared difference of
+//! standardised distances, twice the value here, is low for equal geometry only.
 
 use chiasm_plugin::graph::{Builder, DType, Value};
 
 use super::neighbours::{FAR, nearest};
-use super::{TermBatch, inner, roots, row_sums, squared_distances};
+use super::{TermBatch, inner, roots, squared_distances, total};
 
+/// A variance or a weight below this counts as this.
+const TINY: f32 = 1e-12;
 /// The most steps of a path.
 const STEPS: usize = 4;
 
@@ -22,14 +26,27 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_pairs(b, |b, pair| {
         let rows = batch.rows(b, batch.mapped, pair);
         let [x, y] = rows.items.each_ref().map(|items| manifold(b, items, &rows.others, batch.settings.k));
-        let apart = b.sub(&x.geodesics, &y.geodesics);
-        let squares = b.mul(&apart, &apart);
         let both = b.add(&x.adjacency, &y.adjacency);
-        let products = b.mul(&squares, &both);
-        let sums = row_sums(b, &products);
-        let sum = inner(b, &sums, &rows.weights);
-        #[expect(clippy::cast_precision_loss, reason = "a few neighbours")]
-        b.mul_scalar(&sum, 0.5 / batch.settings.k as f32)
+        let weights = b.unsqueeze(&rows.weights, &[1]);
+        let weights = b.mul(&both, &weights);
+        let count = total(b, &weights);
+        let count = b.max_scalar(&count, TINY);
+        let weights = b.div(&weights, &count);
+        let [x, y] = [&x, &y].map(|manifold| {
+            let mean = inner(b, &manifold.geodesics, &weights);
+            b.sub(&manifold.geodesics, &mean)
+        });
+        let mut moment = |x: &Value, y: &Value| {
+            let products = b.mul(x, y);
+            inner(b, &products, &weights)
+        };
+        let (across, own, other) = (moment(&x, &y), moment(&x, &x), moment(&y, &y));
+        let scale = b.mul(&own, &other);
+        let scale = b.max_scalar(&scale, TINY);
+        let scale = b.sqrt(&scale);
+        let correlation = b.div(&across, &scale);
+        let unlike = b.neg(&correlation);
+        b.add_scalar(&unlike, 1.0)
     })
 }
 

@@ -57,6 +57,7 @@ mod neighbours;
 mod paired_mse;
 mod plan_matching;
 mod reconstruction;
+mod settings;
 mod siglip;
 mod sinkhorn;
 mod smoothness;
@@ -64,8 +65,6 @@ mod structure;
 mod translation;
 mod transport;
 mod weights;
-
-use chiasm_plugin::graph::{Builder, Value};
 
 pub(crate) use arithmetic::weighted_mean;
 pub use arithmetic::{average, mean, plus};
@@ -76,15 +75,8 @@ use arithmetic::{
 pub use batch::{RowPair, TermBatch, TermNetwork};
 pub use infonce::infonce;
 pub use paired_mse::paired_mse;
+pub use settings::TermSettings;
 pub use siglip::siglip;
-pub use weights::{TermSettings, TermWeights};
+pub use weights::{TermWeights, term};
 
 use crate::batch_mask::PairMask;
-
-/// Builds one term.
-type TermBuilder = fn(&mut Builder, &TermBatch<'_>) -> Value;
-
-/// Adds a term by its name, a scalar; `None` for an unknown name.
-pub fn term(b: &mut Builder, batch: &TermBatch<'_>, name: &str) -> Option<Value> {
-    weights::TERMS.iter().find(|(own, _)| *own == name).map(|(_, build)| build(b, batch))
-}

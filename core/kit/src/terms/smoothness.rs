@@ -2,18 +2,41 @@
 //!
 //! `mean_i |J(u_i)|_F² / width` estimated without bias as `|J(u_i) e|² / width` along random signs e, one
 //! direction an item (Hutchinson 1990), the mean over the maps. It is L_smooth of Neural Geometry Warping
-//! (section 2.5) a column of the image, of the networks before their outputs are brought to length one.
+//! (section 2.5) a column of the image. Images of length one count as scaled to a mean square of one a
+//! column, so that shrinking the outputs of a network does not lower the term.
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::{TermBatch, mean_of_squares};
+use super::{TermBatch, mean_of_squares, row_sums};
+
+/// Below this length an output counts as this long.
+const TINY: f32 = 1e-12;
 
 /// The mean over the maps.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_networks(b, |b, map| {
         let Some(direction) = &map.direction else { return b.scalar(0.0) };
         let tangent = map.network.directional(b, &map.source, direction);
-        let squares = mean_of_squares(b, &tangent);
+        let squares = if map.unit {
+            let output = map.network.forward(b, &map.source, None);
+            of_unit_vectors(b, &output, &tangent)
+        } else {
+            mean_of_squares(b, &tangent)
+        };
         batch.mean_of_modality(b, &squares, map.modality)
     })
+}
+
+/// `|d (y / |y|)|² = (|dy|² - (y dy)² / |y|²) / |y|²` for outputs y and their tangents, `[batch]`.
+fn of_unit_vectors(b: &mut Builder, output: &Value, tangent: &Value) -> Value {
+    let mut dot = |x: &Value, y: &Value| {
+        let products = b.mul(x, y);
+        row_sums(b, &products)
+    };
+    let (length, along, squares) = (dot(output, output), dot(output, tangent), dot(tangent, tangent));
+    let length = b.max_scalar(&length, TINY);
+    let along = b.mul(&along, &along);
+    let along = b.div(&along, &length);
+    let across = b.sub(&squares, &along);
+    b.div(&across, &length)
 }

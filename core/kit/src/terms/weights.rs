@@ -1,19 +1,29 @@
-//! The weights of the terms, and the settings that several terms share.
+//! All terms by name, and their weights.
 
+use chiasm_plugin::graph::{Builder, Value};
 use chiasm_plugin::{Error, Parameters, Result};
 use serde::{Deserialize, Serialize};
 
+use super::settings::TermSettings;
 use super::{
-    TermBuilder, barycentric, covariance, curvature, cycle, distances, geodesics, gram_volume,
+    TermBatch, barycentric, covariance, curvature, cycle, distances, geodesics, gram_volume,
     gromov_wasserstein, infonce, injectivity, neighbourhood, paired_mse, plan_matching, reconstruction,
     siglip, smoothness, structure, translation, transport,
 };
+
+/// Builds one term.
+type TermBuilder = fn(&mut Builder, &TermBatch<'_>) -> Value;
+
+/// Adds a term by its name, a scalar; `None` for an unknown name.
+pub fn term(b: &mut Builder, batch: &TermBatch<'_>, name: &str) -> Option<Value> {
+    TERMS.iter().find(|(own, _)| *own == name).map(|(_, build)| build(b, batch))
+}
 
 /// Defines a term: its documentation, its name and what builds it.
 macro_rules! terms {
     ($($(#[doc = $doc:literal])+ $name:ident: $build:path;)*) => {
         /// The names and builders of all terms.
-        pub(super) const TERMS: &[(&str, TermBuilder)] = &[$((stringify!($name), $build)),*];
+        const TERMS: &[(&str, TermBuilder)] = &[$((stringify!($name), $build)),*];
 
         /// The weight of each term of a training objective; a term of weight 0 is left out.
         #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Parameters)]
@@ -104,35 +114,16 @@ impl TermWeights {
     }
 }
 
-/// Settings that several terms share.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TermSettings {
-    /// Entropic regularisation of transport plans, as a share of the mean cost.
-    pub epsilon: f64,
-    /// Number of nearest neighbours.
-    pub k: usize,
-    /// Examples of a mini-batch that terms over all pairs of items compare.
-    pub structure_rows: usize,
-    /// Distance below which the injectivity hinge acts.
-    pub margin: f64,
-}
-
-impl Default for TermSettings {
-    fn default() -> Self {
-        Self { epsilon: 0.05, k: 10, structure_rows: 256, margin: 0.5 }
-    }
-}
-
-impl TermSettings {
+impl TermWeights {
     /// Checks that a mini-batch of this many rows holds enough of them for the neighbours of the terms.
-    pub(crate) fn check_neighbours(&self, weights: &TermWeights, rows: usize) -> Result<()> {
+    pub(crate) fn check_neighbours(&self, settings: &TermSettings, rows: usize) -> Result<()> {
         let local = ["neighbourhood", "covariance", "geodesics", "curvature"];
-        let rows = rows.min(self.structure_rows);
-        match weights.active().into_iter().find(|(name, _)| local.contains(name)) {
-            Some((name, _)) if rows <= self.k => Err(Error::invalid(format!(
+        let rows = rows.min(settings.structure_rows);
+        match self.active().into_iter().find(|(name, _)| local.contains(name)) {
+            Some((name, _)) if rows <= settings.k => Err(Error::invalid(format!(
                 "parameter `k`: expected fewer neighbours than the {rows} rows of a mini-batch, got {}; the \
                  term `{name}` compares neighbours",
-                self.k
+                settings.k
             ))),
             _ => Ok(()),
         }

@@ -128,5 +128,7 @@ fn network(
     direction: Option<Value>,
 ) -> TermNetwork {
     let (source, images) = (source.clone(), images.clone());
-    TermNetwork { modality, network: network.clone(), source, images, direction }
+    // the modality's map ends on the sphere
+    let unit = modality != REFERENCE;
+    TermNetwork { modality, network: network.clone(), source, images, unit, direction }
 }

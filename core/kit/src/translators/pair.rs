@@ -88,7 +88,7 @@ impl<'a> TranslatorPair<'a> {
             &[(0, 1)],
             weights.uses_unpaired(),
         );
-        parameters.settings().check_neighbours(&weights, examples.len().min(parameters.batch))?;
+        weights.check_neighbours(&parameters.settings(), examples.len().min(parameters.batch))?;
         let held_out =
             validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &[(0, 1)], false)));
         let masked = !examples.are_complete()

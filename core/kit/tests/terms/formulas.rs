@@ -93,27 +93,22 @@ fn nearest(distances: &Array2<f64>, k: usize) -> Vec<Vec<usize>> {
 }
 
 fn neighbourhood(case: &Case) -> f64 {
-    let k = case.settings.k;
-    let shares =
-        [0, 1].map(|at| {
-            let (now, fixed) = (squared(&case.mapped[at], &case.mapped[at]), distances(&case.fixed[at]));
-            let near = nearest(&fixed, k);
-            let mut shares = Array2::zeros(now.dim());
-            for i in 0..now.nrows() {
-                let reach = 2.0 * fixed[[i, near[i][k - 1]]].powi(2);
-                let row = Array1::from_shape_fn(now.nrows(), |j| {
-                    if i == j { 0.0 } else { (-now[[i, j]] / reach).exp() }
-                });
-                shares.row_mut(i).assign(&(&row / row.sum()));
-            }
-            shares
-        });
-    let [p, q] = &shares;
-    let mut sum = 0.0;
-    for ((i, j), p) in p.indexed_iter().filter(|((i, j), _)| i != j) {
-        sum += (p - q[[i, j]]) * (p / q[[i, j]]).ln();
-    }
-    sum / 2.0 / p.nrows() as f64
+    let (k, n) = (case.settings.k, case.mapped[0].nrows());
+    let shares = [0, 1].map(|at| {
+        let now = squared(&case.mapped[at], &case.mapped[at]);
+        let near = nearest(&distances(&case.fixed[at]), k);
+        (0..n)
+            .map(|i| {
+                let spread = near[i].iter().map(|&j| now[[i, j]]).sum::<f64>() / k as f64;
+                let row = (0..n).filter(|&j| j != i).map(|j| (-now[[i, j]] / spread).exp());
+                let row = Array1::from_iter(row);
+                let sum = row.sum();
+                row / sum - 1.0 / (n - 1) as f64
+            })
+            .collect::<Vec<_>>()
+    });
+    let correlation = |(p, q): (&Array1<f64>, &Array1<f64>)| p.dot(q) / (p.dot(p) * q.dot(q)).sqrt();
+    1.0 - shares[0].iter().zip(&shares[1]).map(correlation).sum::<f64>() / n as f64
 }
 
 fn distance_matrices(case: &Case) -> f64 {
@@ -190,13 +185,16 @@ fn geodesics(case: &Case) -> f64 {
         (near, distances(&case.mapped[at]) * detour)
     });
     let [(nx, gx), (ny, gy)] = &parts;
-    let mut sum = 0.0;
-    for near in [nx, ny] {
-        for (i, near) in near.iter().enumerate() {
-            sum += near.iter().map(|&j| (gx[[i, j]] - gy[[i, j]]).powi(2)).sum::<f64>();
-        }
-    }
-    sum / 2.0 / (k * gx.nrows()) as f64
+    let compared = [nx, ny].into_iter().flat_map(|near| near.iter().enumerate());
+    let compared = compared.flat_map(|(i, near)| near.iter().map(move |&j| (i, j)));
+    let (x, y): (Vec<f64>, Vec<f64>) = compared.map(|at| (gx[at], gy[at])).unzip();
+    let centred = |values: Vec<f64>| {
+        let values = Array1::from(values);
+        let mean = values.mean().unwrap();
+        values - mean
+    };
+    let (x, y) = (centred(x), centred(y));
+    1.0 - x.dot(&y) / (x.dot(&x) * y.dot(&y)).sqrt()
 }
 
 fn curvature(case: &Case) -> f64 {
@@ -316,15 +314,19 @@ fn injectivity(case: &Case) -> f64 {
     (one(0) + one(1)) / 2.0
 }
 
-/// The directional derivatives by central differences, good to 1e-8.
+/// The directional derivatives by central differences, good to 1e-8; the images of the first map have length
+/// one.
 fn smoothness(case: &Case) -> f64 {
     let [maps, _] = case.networks();
     let one = |at: usize| {
         let step = 1e-5;
-        let [up, down] = [step, -step]
-            .map(|step| forward(&maps[at], &(&case.source[at] + &(&case.directions[at] * step))));
+        let [up, down] = [step, -step].map(|step| {
+            let output = forward(&maps[at], &(&case.source[at] + &(&case.directions[at] * step)));
+            if at == 0 { crate::harness::unit(output) } else { output }
+        });
         let derivative = (up - down) / (2.0 * step);
-        (&derivative * &derivative).mean().unwrap()
+        let columns = if at == 0 { derivative.ncols() as f64 } else { 1.0 };
+        columns * (&derivative * &derivative).mean().unwrap()
     };
     (one(0) + one(1)) / 2.0
 }

@@ -197,6 +197,7 @@ impl Case {
             network: maps[at].clone(),
             source: source[at].clone(),
             images: mapped[at].clone(),
+            unit: at == 0,
             direction: Some(directions[at].clone()),
         });
         let log_tau = b.constant("log_tau", Tensor::scalar(TAU.ln() as f32));
