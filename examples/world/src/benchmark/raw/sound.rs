@@ -11,6 +11,8 @@ const BANDS: usize = 24;
 const FRAMES: usize = 16;
 /// Where the lowest band begins and the highest one ends, in hertz.
 const RANGE: [f64; 2] = [60.0, 4500.0];
+/// Frequencies whose Fourier sums are computed together, in one vector register or two.
+const TOGETHER: usize = 8;
 /// The power to which silence is raised, relative to a full-scale sine.
 const FLOOR: f64 = 1e-6;
 
@@ -86,14 +88,18 @@ pub(crate) fn band_energies(samples: &[f64]) -> Vec<f32> {
     let step = RATE as f64 / length as f64;
     let bins = (1..).map(|bin| bin as f64 * step).take_while(|frequency| *frequency < RANGE[1]);
     let bins: Vec<f64> = bins.filter(|frequency| *frequency > RANGE[0]).collect();
+    let weights: Vec<[f64; BANDS]> =
+        bins.iter().map(|frequency| std::array::from_fn(|band| weight(band, *frequency))).collect();
     let mut energies = Vec::with_capacity(FEATURES);
     for frame in samples.chunks_exact(length).take(FRAMES) {
         let windowed: Vec<f64> = frame.iter().zip(&window).map(|(s, w)| s * w).collect();
         let mut bands = [0.0; BANDS];
-        for frequency in &bins {
-            let power = goertzel(&windowed, *frequency) / (length as f64 / 4.0).powi(2);
-            (0..BANDS).for_each(|band| bands[band] += weight(band, *frequency) * power);
+        for (group, weights) in bins.chunks(TOGETHER).zip(weights.chunks(TOGETHER)) {
+            for (power, weights) in goertzel(&windowed, group).into_iter().zip(weights) {
+                bands.iter_mut().zip(weights).for_each(|(band, weight)| *band += weight * power);
+            }
         }
+        bands.iter_mut().for_each(|band| *band /= (length as f64 / 4.0).powi(2));
         energies.extend(bands.map(|power| (power + FLOOR).ln() as f32));
     }
     energies
@@ -106,14 +112,20 @@ fn weight(band: usize, frequency: f64) -> f64 {
     (1.0 - (place - (band + 1) as f64).abs()).max(0.0)
 }
 
-/// Returns the squared magnitude of the Fourier sum at a frequency.
-fn goertzel(samples: &[f64], frequency: f64) -> f64 {
-    let twice = 2.0 * (2.0 * PI * frequency / RATE as f64).cos();
-    let (mut last, mut before) = (0.0, 0.0);
+/// Returns the squared magnitudes of the Fourier sum at up to [`TOGETHER`] frequencies (Goertzel 1958).
+fn goertzel(samples: &[f64], frequencies: &[f64]) -> [f64; TOGETHER] {
+    let frequency = |at: usize| frequencies.get(at).copied().unwrap_or_default();
+    let twice: [f64; TOGETHER] =
+        std::array::from_fn(|at| 2.0 * (2.0 * PI * frequency(at) / RATE as f64).cos());
+    let (mut last, mut before) = ([0.0; TOGETHER], [0.0; TOGETHER]);
     for sample in samples {
-        (last, before) = (sample + twice * last - before, last);
+        for at in 0..TOGETHER {
+            (last[at], before[at]) = (sample + twice[at] * last[at] - before[at], last[at]);
+        }
     }
-    last * last + before * before - twice * last * before
+    std::array::from_fn(|at| {
+        last[at] * last[at] + before[at] * before[at] - twice[at] * last[at] * before[at]
+    })
 }
 
 #[cfg(test)]
