@@ -50,7 +50,14 @@ fn check_licences() -> CommandResult {
     let installed = cargo().args(["deny", "--version"]).output().is_ok_and(|o| o.status.success());
     if !installed {
         print_stderr("installing cargo-deny");
-        run_command(cargo().args(["install", "--locked", "cargo-deny@0.20.2"]))?;
+        // It runs once, so it is compiled quickly instead of well.
+        run_command(
+            cargo()
+                .args(["install", "--locked", "cargo-deny@0.20.2"])
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+        )?;
     }
     run_command(Command::new("cargo").current_dir(root()).args([
         "deny",
