@@ -9,11 +9,14 @@ use crate::{
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    AddModelOptions, CompareOptions, Environment, Error, ExportLayout, FitOptions, ModelStore, Plan,
-    RawInputs, RawItem, Recipe, Run, RunOutputs,
+    AddModelOptions, CompareOptions, Environment, Error, ExportLayout, FitOptions, ModelStore, PairGeometry,
+    Plan, RawInputs, RawItem, Recipe, Run, RunOutputs,
 };
 use serde_json::{Value, json as object};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// Runs `chiasm model list`.
 pub fn model_list(global: &GlobalOptions, env: &Environment) -> CommandResult {
@@ -117,18 +120,41 @@ pub fn fit(
 }
 
 /// Runs `chiasm eval`.
-pub fn eval(run: &Path, truth: Option<&Path>, global: &GlobalOptions, env: &Environment) -> CommandResult {
+pub fn eval(
+    run: &Path,
+    truth: Option<&Path>,
+    geometry: Option<&[String]>,
+    global: &GlobalOptions,
+    env: &Environment,
+) -> CommandResult {
     let opened = Run::open(run, env)?;
     let mut metrics = opened.measure()?;
     metrics.identifiability = truth.map(|file| opened.measure_truth(file)).transpose()?;
+    metrics.geometry = geometry.map(|only| opened.measure_geometry(only)).transpose()?;
     metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
     if json(global) {
         print::json(&metrics)
     } else {
         print::metrics(&metrics);
         metrics.identifiability.iter().for_each(identifiability::print);
+        metrics.geometry.iter().for_each(geometry_table);
     }
     Ok(())
+}
+
+/// Prints the measures of each pair of modalities, a column for each pair.
+fn geometry_table(pairs: &PairGeometry) {
+    let keys: BTreeSet<&String> = pairs.values().flat_map(BTreeMap::keys).collect();
+    let value = |key: &String, of: &BTreeMap<String, f64>| {
+        of.get(key).map_or_else(String::new, |value| format!("{value:.4}"))
+    };
+    let row = |key: &String| {
+        let values = pairs.values().map(|of| value(key, of));
+        std::iter::once(key.clone()).chain(values).collect()
+    };
+    let header: Vec<&str> = std::iter::once("measure").chain(pairs.keys().map(String::as_str)).collect();
+    print::line("");
+    print::table(&header, keys.into_iter().map(row).collect(), 1);
 }
 
 /// Runs `chiasm compare`.

@@ -75,8 +75,8 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         }
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),
-        CliCommand::Eval { run, truth } => {
-            commands::eval(run, truth.as_deref(), global, &environment(global)?)
+        CliCommand::Eval { run, truth, geometry } => {
+            commands::eval(run, truth.as_deref(), geometry.as_deref(), global, &environment(global)?)
         }
         CliCommand::Compare { recipe, swap, folds, skip_bad } => {
             commands::compare(recipe, swap, *folds, *skip_bad, global, &environment(global)?)

@@ -1,4 +1,4 @@
-//! `chiasm eval --truth`: the comparison with known factors.
+//! `chiasm eval --truth` and `--geometry`: the comparison with known factors, and of aligned spaces.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -87,6 +87,21 @@ fn known_factors_are_compared_with_every_modality() {
     // Without the flag the field is absent.
     let plain: Value = serde_json::from_str(&sandbox.good(&["eval", "run", "--format", "json"])).unwrap();
     assert!(plain.get("identifiability").is_none());
+}
+
+/// FOSCTTM is also measured against the truth, by other code; a table has a column for each pair.
+#[test]
+fn the_geometry_of_aligned_items_is_measured() {
+    let sandbox = fitted();
+    let asked = ["eval", "run", "--truth", "truth.npy", "--geometry=foscttm,mutual_knn", "--format", "json"];
+    let found: Value = serde_json::from_str(&sandbox.good(&asked)).unwrap();
+    let measured = found["geometry"]["a, b"].as_object().unwrap();
+    assert_eq!(measured.keys().collect::<Vec<_>>(), ["foscttm", "mutual_knn@10"]);
+    assert_eq!(measured["foscttm"], found["identifiability"]["foscttm"]["a, b"]);
+    assert!(measured["mutual_knn@10"].as_f64().unwrap() > 0.3, "{found}");
+    let table = sandbox.good(&["eval", "run", "--geometry"]);
+    assert!(table.contains("a, b") && table.contains("curvature_mismatch"), "{table}");
+    sandbox.call(&["eval", "run", "--geometry=roundness"]).refused("roundness", &["roundness", "mutual_knn"]);
 }
 
 #[test]

@@ -80,6 +80,7 @@ pub use run::{
     evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
     export::{ExportLayout, ExportReport, ReducedPrecision, export},
     files::{RunManifest, read_manifest},
+    geometry::PairGeometry,
     infer::RawInputs,
     open::{Run, RunOutputs},
     search::SearchHit,

@@ -7,6 +7,7 @@
 
 use super::{
     fusion_inputs::{FusionInputs, retrieval_targets},
+    geometry::PairGeometry,
     graphs::Head,
     model::{AlignedItems, LearnedModel},
     open::Run,
@@ -61,6 +62,9 @@ pub struct Metrics {
     /// How well the vectors determine known factors; only `chiasm eval --truth` measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifiability: Option<Identifiability>,
+    /// Measures of the aligned vectors of each pair of modalities; only `chiasm eval --geometry` measures them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometry: Option<PairGeometry>,
     /// Transductive scores, which use all queries and the whole gallery. Not comparable with the metrics
     /// above.
     pub transductive: BTreeMap<String, RetrievalSummary>,
@@ -266,6 +270,7 @@ impl Run<'_> {
             shuffled_pairs: None,
             task,
             identifiability: None,
+            geometry: None,
             transductive: [("csls".to_owned(), csls(aligned, &relevance)?)].into(),
         })
     }

@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod fusion_inputs;
+pub mod geometry;
 pub mod graphs;
 pub mod infer;
 pub mod model;

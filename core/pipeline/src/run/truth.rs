@@ -180,7 +180,7 @@ fn first_items(items: &AlignedItems) -> HashMap<usize, usize> {
 }
 
 /// Returns the first items of the rows that all of these modalities have, and the rows.
-fn joint(modalities: &[&AlignedItems]) -> (Vec<Array2<f64>>, Vec<usize>) {
+pub(super) fn joint(modalities: &[&AlignedItems]) -> (Vec<Array2<f64>>, Vec<usize>) {
     let places: Vec<HashMap<usize, usize>> = modalities.iter().map(|own| first_items(own)).collect();
     let mut rows: Vec<usize> = places.first().into_iter().flat_map(|first| first.keys().copied()).collect();
     rows.retain(|row| places.iter().all(|of| of.contains_key(row)));
