@@ -56,40 +56,69 @@ pub(super) struct EventCounts {
 /// it was perceived. An event that was perceived did occur.
 ///
 /// Such a predictor says yes where the event was perceived, and either yes or no everywhere else, for each
-/// event. All choices are enumerated. Its ROC area is that of a score with two values: the perceived share of
-/// the occurrences, and half of the rest.
-pub(super) fn perception(counts: &[EventCounts]) -> Scores {
-    let f1 = |hits: usize, false_positives: usize, false_negatives: usize| {
-        2.0 * hits as f64 / (2 * hits + false_positives + false_negatives).max(1) as f64
+/// event. All choices are enumerated. Its ROC area is that of a score with two values. Scores named
+/// `..._with_noise` are compared with labels of which each was flipped with the probability `noise`; they are
+/// computed from the expected counts.
+pub(super) fn perception(counts: &[EventCounts], noise: f64) -> Scores {
+    let of = |noise: f64, suffix: &str| {
+        let tables: Vec<PerceptionTable> = counts.iter().map(|one| PerceptionTable::of(one, noise)).collect();
+        let mean = |of: &dyn Fn(&PerceptionTable) -> f64| {
+            tables.iter().map(of).sum::<f64>() / tables.len().max(1) as f64
+        };
+        let micro = |choice: usize| {
+            let mut sum = [0.0; 3];
+            for (event, table) in tables.iter().enumerate() {
+                let own = table.confusion(choice >> event & 1 == 1);
+                (0..3).for_each(|at| sum[at] += own[at]);
+            }
+            f1(sum)
+        };
+        let best = |table: &PerceptionTable| f1(table.confusion(false)).max(f1(table.confusion(true)));
+        [
+            (format!("micro_f1{suffix}"), (0..1 << tables.len()).map(micro).fold(0.0, f64::max)),
+            (format!("macro_f1{suffix}"), mean(&best)),
+            (format!("roc_auc{suffix}"), mean(&PerceptionTable::area)),
+        ]
     };
-    let of_one = |one: &EventCounts, always: bool| {
-        if always { [one.perceived + one.missed, one.absent, 0] } else { [one.perceived, 0, one.missed] }
-    };
-    let micro = |choice: usize| {
-        let mut sum = [0; 3];
-        for (event, one) in counts.iter().enumerate() {
-            let own = of_one(one, choice >> event & 1 == 1);
-            (0..3).for_each(|at| sum[at] += own[at]);
-        }
-        f1(sum[0], sum[1], sum[2])
-    };
-    let best = |one: &EventCounts| {
-        [false, true]
-            .map(|always| of_one(one, always))
-            .map(|[a, b, c]| f1(a, b, c))
-            .into_iter()
-            .fold(0.0, f64::max)
-    };
-    let area = |one: &EventCounts| {
-        let share = one.perceived as f64 / (one.perceived + one.missed).max(1) as f64;
-        0.5 + 0.5 * share
-    };
-    let mean =
-        |of: &dyn Fn(&EventCounts) -> f64| counts.iter().map(of).sum::<f64>() / counts.len().max(1) as f64;
-    let micro = (0..1 << counts.len()).map(micro).fold(0.0, f64::max);
-    [("micro_f1", micro), ("macro_f1", mean(&best)), ("roc_auc", mean(&area))]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+    of(0.0, "").into_iter().chain(of(noise, "_with_noise")).collect()
+}
+
+/// Returns F1 of hits, false positives and false negatives; 0 if there are none.
+fn f1([hits, false_positives, false_negatives]: [f64; 3]) -> f64 {
+    let all = 2.0 * hits + false_positives + false_negatives;
+    if all > 0.0 { 2.0 * hits / all } else { 0.0 }
+}
+
+/// The expected numbers of rows with and without the label of an event, if it was perceived and if not.
+struct PerceptionTable {
+    perceived: [f64; 2],
+    other: [f64; 2],
+}
+
+impl PerceptionTable {
+    fn of(counts: &EventCounts, noise: f64) -> Self {
+        let [perceived, missed, absent] =
+            [counts.perceived, counts.missed, counts.absent].map(|count| count as f64);
+        let flipped = |with: f64, without: f64| {
+            [with * (1.0 - noise) + without * noise, with * noise + without * (1.0 - noise)]
+        };
+        Self { perceived: flipped(perceived, 0.0), other: flipped(missed, absent) }
+    }
+
+    /// Returns hits, false positives and false negatives of yes where perceived, or of yes always.
+    fn confusion(&self, always: bool) -> [f64; 3] {
+        let ([with, without], [other_with, other_without]) = (self.perceived, self.other);
+        if always { [with + other_with, without + other_without, 0.0] } else { [with, without, other_with] }
+    }
+
+    /// Returns the area under the ROC curve of the score that is higher where perceived; 1/2 if all rows have
+    /// the label or none has.
+    fn area(&self) -> f64 {
+        let ([with, without], [other_with, other_without]) = (self.perceived, self.other);
+        let pairs = (with + other_with) * (without + other_without);
+        let right = with * other_without + 0.5 * (with * without + other_with * other_without);
+        if pairs > 0.0 { right / pairs } else { 0.5 }
+    }
 }
 
 #[cfg(test)]
@@ -114,18 +143,22 @@ mod tests {
         assert!((found["a"]["accuracy_with_noise"] - 0.7).abs() < 1e-12);
     }
 
-    /// By hand: saying yes only where perceived gives 2 * 6 / (12 + 4) = 0.75; always yes for the first event
-    /// gives (10 + 0) hits.
+    /// By hand: saying yes only where perceived gives 2 * 6 / (12 + 4) = 0.75, always yes 20 / 30.
     #[test]
     fn scores_of_perception_are_those_by_hand() {
         let one = EventCounts { perceived: 6, missed: 4, absent: 10 };
-        let found = perception(&[one]);
+        let found = perception(&[one], 0.1);
         assert!((found["micro_f1"] - 0.75).abs() < 1e-12);
         assert!((found["roc_auc"] - 0.8).abs() < 1e-12);
+        // With noise 0.1: 5.4 hits, 0.6 false positives, 3.6 + 1 false negatives.
+        assert!((found["micro_f1_with_noise"] - 10.8 / (10.8 + 0.6 + 4.6)).abs() < 1e-12);
+        // The 10 positives are 5.4 perceived and 4.6 others; the 10 negatives are 0.6 and 9.4.
+        let area = (5.4 * 9.4 + 0.5 * (5.4 * 0.6 + 4.6 * 9.4)) / 100.0;
+        assert!((found["roc_auc_with_noise"] - area).abs() < 1e-12);
         // Of a frequent event that is rarely perceived, always yes is better: 2 * 10 / (20 + 2).
         let often = EventCounts { perceived: 2, missed: 8, absent: 2 };
-        assert!((perception(&[often])["macro_f1"] - 20.0 / 22.0).abs() < 1e-12);
+        assert!((perception(&[often], 0.0)["macro_f1"] - 20.0 / 22.0).abs() < 1e-12);
         // Both: 2 * (6 + 10) / (32 + 2 + 4).
-        assert!((perception(&[one, often])["micro_f1"] - 32.0 / 38.0).abs() < 1e-12);
+        assert!((perception(&[one, often], 0.0)["micro_f1"] - 32.0 / 38.0).abs() < 1e-12);
     }
 }
