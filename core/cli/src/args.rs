@@ -93,8 +93,8 @@ pub enum CliCommand {
         /// True factors, floats [rows of the data, factors]; adds MCC, R2 and FOSCTTM of the aligned vectors.
         #[arg(long, value_name = "LATENTS.npy")]
         truth: Option<PathBuf>,
-        /// Also measure the aligned test items of each pair of modalities; all measures if none is named, else
-        /// e.g. mutual_knn,w2_exact (see `chiasm measure`).
+        /// Also measure the aligned test items of each pair of modalities: all measures, or those named, e.g.
+        /// mutual_knn,w2_exact (see `chiasm measure`).
         #[arg(long, value_name = "KEY,...", num_args = 0..=1, value_delimiter = ',', require_equals = true)]
         geometry: Option<Vec<String>>,
     },

@@ -62,7 +62,8 @@ pub struct Metrics {
     /// How well the vectors determine known factors; only `chiasm eval --truth` measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifiability: Option<Identifiability>,
-    /// Measures of the aligned vectors of each pair of modalities; only `chiasm eval --geometry` measures them.
+    /// Measures of the aligned vectors of each pair of modalities; only `chiasm eval --geometry` computes
+    /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometry: Option<PairGeometry>,
     /// Transductive scores, which use all queries and the whole gallery. Not comparable with the metrics

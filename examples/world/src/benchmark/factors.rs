@@ -65,10 +65,11 @@ impl RowFactors {
         let changed = rng.uniform() < settings.label_noise;
         let other = (class + 1 + rng.below(settings.classes() as u32 - 1) as usize) % settings.classes();
         let modalities = settings.geometries.len();
-        // One modality is kept, and the others are missing so much more often that the mean is as set.
+        // Test rows are complete. In other rows one modality is kept, and the others are missing so much more often that the mean is as set.
         let kept = rng.below(modalities as u32) as usize;
         let missing = settings.missing * modalities as f64 / (modalities - 1) as f64;
-        let present = (0..modalities).map(|m| (rng.uniform() >= missing) | (m == kept)).collect();
+        let complete = BenchmarkSplit::of(row) == BenchmarkSplit::Test;
+        let present = (0..modalities).map(|m| (rng.uniform() >= missing) | (m == kept) | complete).collect();
         Self { shared, class, label: if changed { other } else { class }, present }
     }
 }
@@ -130,7 +131,14 @@ mod tests {
     #[test]
     fn labels_and_modalities_are_missing_as_often_as_set() {
         let settings = settings();
-        let rows: Vec<RowFactors> = (0..20_000).map(|row| RowFactors::of(&settings, row)).collect();
+        let fitted = |row: &usize| BenchmarkSplit::of(*row) != BenchmarkSplit::Test;
+        assert!(
+            (0..1000)
+                .filter(|row| !fitted(row))
+                .all(|row| RowFactors::of(&settings, row).present == [true; 4])
+        );
+        let rows: Vec<RowFactors> =
+            (0..25_000).filter(fitted).map(|row| RowFactors::of(&settings, row)).collect();
         let share = |of: &dyn Fn(&RowFactors) -> bool| {
             rows.iter().filter(|row| of(row)).count() as f64 / rows.len() as f64
         };

@@ -40,7 +40,7 @@ pub struct BenchmarkSettings {
     pub gain: f64,
     /// Probability that a label is replaced by another class.
     pub label_noise: f64,
-    /// Probability that a row lacks a modality.
+    /// Probability that a training or validation row lacks a modality; test rows are complete.
     pub missing: f64,
 }
 

@@ -53,7 +53,7 @@ struct Options {
     /// Probability that a label is replaced by another class, 0 to 0.5.
     #[arg(long, default_value_t = 0.0)]
     label_noise: f64,
-    /// Probability that a row lacks a modality.
+    /// Probability that a training or validation row lacks a modality; test rows are complete.
     #[arg(long, default_value_t = 0.0)]
     missing: f64,
 }
