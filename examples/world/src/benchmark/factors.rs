@@ -65,7 +65,8 @@ impl RowFactors {
         let changed = rng.uniform() < settings.label_noise;
         let other = (class + 1 + rng.below(settings.classes() as u32 - 1) as usize) % settings.classes();
         let modalities = settings.geometries.len();
-        // Test rows are complete. In other rows one modality is kept, and the others are missing so much more often that the mean is as set.
+        // Test rows are complete. In other rows one modality is kept, and the others are missing so much more
+        // often that the mean is as set.
         let kept = rng.below(modalities as u32) as usize;
         let missing = settings.missing * modalities as f64 / (modalities - 1) as f64;
         let complete = BenchmarkSplit::of(row) == BenchmarkSplit::Test;
