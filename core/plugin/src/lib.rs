@@ -17,7 +17,8 @@
 //!     share: f32,
 //! }
 //!
-//! /// Subtracts the mean of every modality and keeps the first columns, as many as all modalities have.
+//! /// Subtracts the mean of the unit rows of every modality and keeps the first columns, as many as all
+//! /// modalities have.
 //! pub struct Centre;
 //!
 //! impl Aligner for Centre {
@@ -33,12 +34,14 @@
 //! }
 //!
 //! fn map(pooled: ArrayView2<'_, f32>, share: f32, width: usize) -> Result<Graph> {
-//!     let mean = pooled.mean_axis(Axis(0)).unwrap_or_default() * share;
+//!     let lengths = pooled.map_axis(Axis(1), |row| row.dot(&row).sqrt().max(1e-12)).insert_axis(Axis(1));
+//!     let mean = (&pooled / &lengths).mean_axis(Axis(0)).unwrap_or_default() * share;
 //!     let mut b = Builder::new("centre");
 //!     let x = b.input("x", DType::F32, &[Dim::named("batch"), pooled.ncols().into()])?;
 //!     let mean = b.constant("mean", Tensor::f32(&[mean.len()], mean.to_vec())?);
 //!     let first = b.ints("first", &(0..width as i64).collect::<Vec<_>>());
-//!     let centred = b.sub(&x, &mean);
+//!     let unit = b.l2_normalise(&x, -1, 1e-12);
+//!     let centred = b.sub(&unit, &mean);
 //!     let columns = b.gather(&centred, &first, 1);
 //!     let z = b.l2_normalise(&columns, -1, 1e-12);
 //!     b.output("z", &z, DType::F32, &[Dim::named("batch"), width.into()]);

@@ -34,12 +34,15 @@ fn seed(b: &mut Builder, name: &str, shape: &[usize]) -> Value {
     b.constant(name, Tensor::f64(shape, noise(count, 99, (-1.0, 1.0))).unwrap())
 }
 
-/// Weights of `channels`: two that may be negative, and a variance.
-fn batch_statistics(b: &mut Builder, channels: usize) -> [Value; 3] {
+/// Batch normalisation with weights that may be negative and constant statistics.
+fn batch_norm(b: &mut Builder, x: &Value, channels: usize, epsilon: f32) -> Value {
     let mut weight = |name: &str, seed, range| {
         b.constant(name, Tensor::f64(&[channels], noise(channels, seed, range)).unwrap())
     };
-    [weight("scale", 1, ANY), weight("bias", 2, ANY), weight("variance", 3, POSITIVE)]
+    let (scale, bias) = (weight("scale", 1, ANY), weight("bias", 2, ANY));
+    let (mean, variance) = (weight("mean", 3, ANY), weight("variance", 4, POSITIVE));
+    let inputs = [x, &scale, &bias, &mean, &variance];
+    b.op("BatchNormalization", &inputs, &[("epsilon", epsilon.into())])
 }
 
 macro_rules! case {
@@ -120,8 +123,8 @@ const CASES: &[Case] = &[
     case!("LogSoftmax", [[2, 3, 4]], ANY, |b, x| b.op("LogSoftmax", &[&x[0]], &[("axis", 1_i64.into())])),
     case!("LayerNormalization", [[3, 4], [4], [4]], ANY, |b, x| b.op("LayerNormalization", &[&x[0], &x[1], &x[2]], &[("axis", Attr::Int(-1))])),
     case!("LayerNormalization over two axes", [[2, 3, 2], [3, 2]], ANY, |b, x| b.op("LayerNormalization", &[&x[0], &x[1]], &[("axis", Attr::Int(1))])),
-    case!("BatchNormalization of rows", [[3, 4]], ANY, |b, x| { let w = batch_statistics(b, 4); b.op("BatchNormalization", &[&x[0], &w[0], &w[1], &w[0], &w[2]], &[]) }),
-    case!("BatchNormalization of images", [[2, 3, 2, 2]], ANY, |b, x| { let w = batch_statistics(b, 3); b.op("BatchNormalization", &[&x[0], &w[0], &w[1], &w[0], &w[2]], &[("epsilon", 0.1_f32.into())]) }),
+    case!("BatchNormalization of rows", [[3, 4]], ANY, |b, x| batch_norm(b, &x[0], 4, 1e-5)),
+    case!("BatchNormalization of images", [[2, 3, 2, 2]], ANY, |b, x| batch_norm(b, &x[0], 3, 0.1)),
     case!("unit rows", [[3, 4]], ANY, |b, x| { let s = b.mul(&x[0], &x[0]); let s = b.reduce_sum(&s, &[-1], true); let n = b.sqrt(&s); b.div(&x[0], &n) }),
 ];
 
