@@ -35,6 +35,7 @@ fn poolings_ignore_padding() {
         outputs: vec![port("tokens_of_model", DType::F32, vec![named("N"), named("T"), DimSpec::Fixed(2)])],
         ports: json!({ "tokens": "tokens_of_model", "pooled": ["mean", "cls", "max", "gem3"] }),
         preprocessing: json!({ "tokenizer": "word-piece.json", "max_length": 16 }),
+        ..Default::default()
     };
     let tail = open(&spec).tail().unwrap();
     let session = engine.session(&tail, &SessionOptions::default()).unwrap();
@@ -91,6 +92,7 @@ fn the_card_embeds_as_the_reference_does() {
         outputs: signature.outputs,
         ports: card["ports"].clone(),
         preprocessing: card["preprocessing"].clone(),
+        ..Default::default()
     });
     let session = engine.session(path.as_path(), &SessionOptions::default()).unwrap();
     let names: Vec<String> = adapter.inputs().into_iter().map(|input| input.name).collect();

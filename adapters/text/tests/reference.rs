@@ -47,6 +47,7 @@ fn spec(directory: &Path, tokenizer: &str, max_length: usize, tokens: DimSpec) -
         ],
         ports: json!({ "tokens": "token_embeddings", "pooled": "sentence_embedding" }),
         preprocessing: json!({ "tokenizer": tokenizer, "max_length": max_length }),
+        ..Default::default()
     }
 }
 

@@ -4,11 +4,15 @@ use std::collections::HashSet;
 
 use onnx_protobuf::{GraphProto, NodeProto, ValueInfoProto};
 
-use crate::{Error, Graph, Port, Result, types, walk};
+use crate::{
+    Dim, Error, Graph, Port, Result,
+    shapes::{self, Length},
+    types, walk,
+};
 
 impl Graph {
     /// Returns the graph with an inner tensor as an additional output. Its element type is inferred; its axes
-    /// are those that the model states, if any.
+    /// are those that the model states, or else those that follow from the operators that compute it.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a name that is no tensor of the main graph, [`Error::Unsupported`] if its
@@ -73,6 +77,7 @@ impl Graph {
                  export the model with it as an output or with its type in `value_info`"
             )));
         };
+        let dims = dims.or_else(|| inferred(self, tensor));
         let port = Port { name: tensor.to_owned(), dtype, dims };
         self.graph.output.push(port.to_proto());
         self.graph.value_info.retain(|value| value.name != tensor);
@@ -118,6 +123,15 @@ impl Graph {
         used.extend(self.header.functions.iter().map(|function| function.domain.clone()));
         self.header.opset_import.retain(|import| used.contains(&import.domain));
     }
+}
+
+/// Returns the axes of a value as far as they can be inferred; `None` if not even their number can.
+fn inferred(graph: &Graph, tensor: &str) -> Option<Vec<Dim>> {
+    let dim = |length: Length| match length {
+        Length::Fixed(length) => usize::try_from(length).map_or(Dim::Unknown, Dim::Fixed),
+        Length::Symbol(_) => Dim::Unknown,
+    };
+    Some(shapes::infer(graph).of(tensor).dims?.into_iter().map(dim).collect())
 }
 
 /// Visits the names of the values that a node uses: its inputs, and what its subgraphs use from outside

@@ -67,6 +67,7 @@ mod guard;
 mod operators;
 mod ops;
 mod opset;
+mod per_item;
 mod port;
 mod rename;
 mod repeat;

@@ -208,6 +208,51 @@ fn renaming_a_port_renames_inner_values_of_that_name() {
     }
 }
 
+/// Convolution: (9 + 1 + 1 - 2 (3 - 1) - 1) / 2 + 1 = 4 and ceil(11 / 3) = 4; pooling: (4 - 2) / 2 + 1 = 2.
+#[test]
+fn the_axes_of_an_inner_tensor_of_a_convolutional_model_are_inferred() {
+    let mut b = Builder::new("cnn");
+    let x = b.input("x", DType::F32, &["n".into(), 2.into(), 9.into(), Dim::named("w")]).unwrap();
+    let kernel = b.constant("k", Tensor::zeros(DType::F32, &[5, 2, 3, 3]).unwrap());
+    let ints = |values: &[i64]| chiasm_graph::Attr::Ints(values.to_vec());
+    let slide = [("strides", ints(&[2, 2])), ("dilations", ints(&[2, 1])), ("pads", ints(&[1, 0, 1, 0]))];
+    let map = b.op("Conv", &[&x, &kernel], &slide);
+    let pooled = b.op("MaxPool", &[&map], &[("kernel_shape", ints(&[2, 2])), ("strides", ints(&[2, 2]))]);
+    let mean = b.op("GlobalAveragePool", &[&pooled], &[]);
+    let flat = b.squeeze(&mean, &[2, 3]);
+    let inner = [&map, &pooled, &mean, &flat].map(|value| value.name().to_owned());
+    let y = b.softmax(&flat, 1);
+    b.output("y", &y, DType::F32, &["n".into(), 5.into()]);
+    let graph = b.finish().unwrap();
+    let shown = inner.map(|name| graph.expose(&name).unwrap().output(&name).unwrap().type_text());
+    assert_eq!(shown, ["f32[?,5,4,?]", "f32[?,5,2,?]", "f32[?,5,1,1]", "f32[?,5]"]);
+}
+
+#[test]
+fn a_graph_that_runs_for_each_item_has_a_free_batch_axis() {
+    let mut b = Builder::new("loudest");
+    let x = b.input("x", DType::F32, &["one".into(), Dim::named("t")]).unwrap();
+    let w = b.constant("w", Tensor::f32(&[1], vec![2.0]).unwrap());
+    let scaled = b.mul(&x, &w);
+    let sum = b.reduce_sum(&scaled, &[0, 1], true);
+    let y = b.div(&scaled, &sum);
+    b.output("y", &y, DType::F32, &[1.into(), Dim::named("t")]);
+    let graph = b.finish().unwrap();
+    let each = graph.per_item().unwrap();
+    assert_eq!(texts(&verified(&each).inputs()), ["x f32[batch,t]"]);
+    assert_eq!(texts(&each.outputs()), ["y f32[batch,t]"]);
+    assert_eq!(each.op_types()["Scan"], 1);
+    // It joins and is cut out again like any other graph.
+    let joined = each.join(&linear("l", "v", "z", (3, 2), 1.0), &[]).unwrap().extract(&["y"]).unwrap();
+    assert_eq!(joined.op_types()["Scan"], 1);
+    let mut b = Builder::new("fixed");
+    let x = b.input("x", DType::F32, &[3.into()]).unwrap();
+    let y = b.mul_scalar(&x, 2.0);
+    b.output("y", &y, DType::F32, &[3.into()]);
+    let error = b.finish().unwrap().per_item().unwrap_err().to_string();
+    assert!(error.contains("x f32[3]") && error.contains("batch"), "{error}");
+}
+
 #[test]
 fn inner_tensors_are_exposed_with_their_type() {
     let graph = load("branch");

@@ -51,12 +51,51 @@ pub(crate) fn last(graph: &Graph, output: &str, role: &str) -> Result<usize, Str
         .ok_or_else(|| format!("the output `{output}` of its graph `{role}` has no fixed last axis"))
 }
 
+/// Parses and checks a head: its outputs are the inputs of the model, with their types and ranks. Unlike a
+/// learned graph it may use any operator, because it may hold another frozen model.
+pub(crate) fn head(bytes: &[u8], spec: &EncoderSpec) -> Result<Graph, String> {
+    let graph = Graph::from_bytes(bytes).map_err(|e| format!("its graph `head` cannot be parsed: {e}"))?;
+    graph.verify().map_err(|e| format!("its graph `head` is invalid: {e}"))?;
+    let outputs = graph.outputs();
+    for port in &outputs {
+        let Some(input) = spec.inputs.iter().find(|input| input.name == port.name) else {
+            let inputs = spec.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(format!(
+                "its graph `head` has the output `{}`, which is not an input of the encoder `{}`; its inputs \
+                 are: {inputs}",
+                port.name, spec.name
+            ));
+        };
+        let ranks = (port.dims.as_ref().map(Vec::len), input.dims.as_ref().map(Vec::len));
+        if port.dtype != input.dtype || matches!(ranks, (Some(made), Some(taken)) if made != taken) {
+            return Err(format!(
+                "its graph `head` gives {port}, but the encoder `{}` takes {} of rank {}",
+                spec.name,
+                input.dtype,
+                ranks.1.map_or_else(|| "any".to_owned(), |rank| rank.to_string())
+            ));
+        }
+    }
+    match spec.inputs.iter().find(|input| outputs.iter().all(|port| port.name != input.name)) {
+        Some(input) => Err(format!(
+            "its graph `head` lacks the output `{}`, an input of the encoder `{}`",
+            input.name, spec.name
+        )),
+        None => Ok(graph),
+    }
+}
+
 /// Checks a tail: its inputs are ports of the model or tensors of the adapter; its outputs are `tokens`,
 /// `mask` and `pooled`.
 pub(crate) fn tail(graph: &Graph, spec: &EncoderSpec, own: &[Port]) -> Result<(), String> {
     use AxisRequirement::{Any, Batch};
     let role = "tail";
-    let model = spec.outputs.iter().chain(&spec.inputs).map(|port| (port.name.as_str(), port.dtype));
+    let model = spec
+        .outputs
+        .iter()
+        .chain(&spec.inputs)
+        .chain(&spec.inner)
+        .map(|port| (port.name.as_str(), port.dtype));
     let known: Vec<(&str, DType)> =
         model.chain(own.iter().map(|port| (port.name.as_str(), port.dtype))).collect();
     for port in graph.inputs() {

@@ -6,15 +6,19 @@
 //!   positions become tokens row by row.
 //! - `pooled`: one name, or a list of names whose vectors are concatenated without weights or normalisation.
 //!
-//! A name in `pooled` is a port of the model or a pooling over the tokens that are not masked:
+//! A port is an output of the model or an inner tensor of its graph. A name in `pooled` is a port or a
+//! pooling over the tokens that are not masked:
 //!
 //! - `mean`: `sum_t x_t / T`; `cls`: the first token; `max`: the largest value of each feature;
+//! - `std`: `(mean_t (x_t - mean)^2)^(1/2)`, the standard deviation of each feature;
 //! - `gem3`: `(mean_t max(x_t, 1e-6)^3)^(1/3)`, the generalised mean (Radenovic, Tolias and Chum 2018) for
 //!   features that are not negative.
 //!
 //! The default of `pooled` is `mean`. Without `tokens`, the pooled vector is the only token. The table is
 //! refused, with the name of the port, if a port does not exist, has another rank or is not of floating
 //! point, or if there is a pooling without tokens.
+//!
+//! [`windowed_tail`] is for an encoder that runs once for each window of a long item: each window is a token.
 //!
 //! ```
 //! use chiasm_plugin::{DimSpec, EncoderSpec, PortSpec, graph::DType, json};
@@ -45,15 +49,7 @@ use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};
 /// # Errors
 /// When the `[ports]` table of `spec` does not fit the model.
 pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool) -> Result<Graph> {
-    let ports: Ports = serde_json::from_value(spec.ports.clone())
-        .map_err(|e| Error::invalid(format!("the [ports] table of `{}`: {e}", spec.name)))?;
-    let names = ports.pooled.map_or_else(|| vec!["mean".to_owned()], Names::into_vec);
-    if names.is_empty() {
-        return Err(Error::invalid(format!(
-            "[ports] of `{}`: pooled is an empty list; name a port or a pooling",
-            spec.name
-        )));
-    }
+    let (ports, names) = read_ports(spec)?;
     let mut tail = Tail { spec, b: Builder::new(format!("{}-tail", spec.name)), taken: Vec::new() };
     let tokens = match &ports.tokens {
         Some(port) => Some(tail.tokens(port, mask, channels_last)?),
@@ -61,6 +57,55 @@ pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool)
     };
     let pooled = names.iter().map(|name| tail.pooled(name, tokens.as_ref())).collect::<Result<Vec<_>>>()?;
     tail.finish(tokens, pooled)
+}
+
+/// Builds the tail of an encoder whose batch holds the windows of all items, item by item.
+///
+/// `mask` names a tensor f32 `[batch, windows]` of the adapter that is 1 for the windows of an item and 0 for
+/// padding. The port `tokens` of the card has one vector per window, `[batch * windows, D]` with axes of
+/// length one anywhere; it becomes the tokens `[batch, windows, D]`. `pooled` names poolings over them.
+///
+/// # Errors
+/// When the `[ports]` table of `spec` does not fit the model.
+pub fn windowed_tail(spec: &EncoderSpec, mask: &str) -> Result<Graph> {
+    let (ports, names) = read_ports(spec)?;
+    let Some(port) = &ports.tokens else {
+        return Err(Error::invalid(format!(
+            "[ports] of `{}`: the model runs once for each window, so name the port with the vector of a \
+             window as tokens, and pool the windows, for example with pooled = \"mean\"",
+            spec.name
+        )));
+    };
+    let mut tail = Tail { spec, b: Builder::new(format!("{}-tail", spec.name)), taken: Vec::new() };
+    let mask = tail.b.input(mask, DType::F32, &[Dim::named("batch"), Dim::named("windows")])?;
+    let tokens = tail.windows(port, mask)?;
+    if let Some(name) = names.iter().find(|name| !POOLINGS.contains(&name.as_str())) {
+        return Err(Error::invalid(format!(
+            "[ports] pooled = \"{name}\" of `{}`: the model runs once for each window, so expected poolings \
+             over the windows: {}",
+            spec.name,
+            POOLINGS.join(", ")
+        )));
+    }
+    let pooled = names.iter().map(|name| tail.pooled(name, Some(&tokens))).collect::<Result<Vec<_>>>()?;
+    tail.finish(Some(tokens), pooled)
+}
+
+/// The names of the poolings over tokens, as the module documentation defines them.
+pub const POOLINGS: [&str; 5] = ["mean", "cls", "max", "std", "gem3"];
+
+/// Reads the `[ports]` table and the names in `pooled`.
+fn read_ports(spec: &EncoderSpec) -> Result<(Ports, Vec<String>)> {
+    let mut ports: Ports = serde_json::from_value(spec.ports.clone())
+        .map_err(|e| Error::invalid(format!("the [ports] table of `{}`: {e}", spec.name)))?;
+    let names = ports.pooled.take().map_or_else(|| vec!["mean".to_owned()], Names::into_vec);
+    if names.is_empty() {
+        return Err(Error::invalid(format!(
+            "[ports] of `{}`: pooled is an empty list; name a port or a pooling",
+            spec.name
+        )));
+    }
+    Ok((ports, names))
 }
 
 #[derive(Deserialize)]
@@ -136,11 +181,34 @@ impl Tail<'_> {
         Ok(TailTokens { values, mask, dim })
     }
 
+    /// Reads a port with one vector per window as tokens.
+    fn windows(&mut self, name: &str, mask: Value) -> Result<TailTokens> {
+        let port = self.output(name).ok_or_else(|| self.missing("tokens", name))?;
+        let rest = port.dims.as_deref().unwrap_or_default().iter().skip(1);
+        let wide: Vec<&DimSpec> = rest.filter(|dim| **dim != DimSpec::Fixed(1)).collect();
+        let dim = match wide.as_slice() {
+            [] if port.dims.is_some() => 1,
+            [DimSpec::Fixed(dim)] => *dim,
+            _ => {
+                let expected = "one vector of a fixed length per window, [windows, D]";
+                return Err(self.rank("tokens", &port, expected));
+            }
+        };
+        let values = self.float(&port)?;
+        let leading = self.b.op("Shape", &[&mask], &[]);
+        let width = self.b.ints("width", &[dim as i64]);
+        let shape = self.b.concat(&[&leading, &width], 0);
+        Ok(TailTokens { values: self.b.reshape_to(&values, &shape), mask, dim: Dim::Fixed(dim) })
+    }
+
     fn pooled(&mut self, name: &str, tokens: Option<&TailTokens>) -> Result<TailVector> {
-        if let Some(port) = self.output(name) {
+        let tensor = |ports: &[PortSpec]| ports.iter().find(|port| port.name == name).cloned();
+        // An inner tensor may happen to be called like a pooling.
+        let inner = || tensor(&self.spec.inner).filter(|_| !POOLINGS.contains(&name));
+        if let Some(port) = tensor(&self.spec.outputs).or_else(inner) {
             return self.pooled_port(&port);
         }
-        let Some(tokens) = tokens.filter(|_| ["mean", "cls", "max", "gem3"].contains(&name)) else {
+        let Some(tokens) = tokens.filter(|_| POOLINGS.contains(&name)) else {
             return Err(self.missing("pooled", name));
         };
         let TailTokens { values, mask, dim } = tokens;
@@ -149,6 +217,7 @@ impl Tail<'_> {
             "mean" => b.mean_pool(values, mask),
             "cls" => b.cls_pool(values),
             "max" => max_pool(b, values, mask),
+            "std" => deviation(b, values, mask),
             _ => {
                 let x = b.max_scalar(values, 1e-6);
                 let square = b.mul(&x, &x);
@@ -226,7 +295,7 @@ impl Tail<'_> {
     }
 
     fn output(&self, name: &str) -> Option<PortSpec> {
-        self.spec.outputs.iter().find(|port| port.name == name).cloned()
+        self.spec.outputs.iter().chain(&self.spec.inner).find(|port| port.name == name).cloned()
     }
 
     fn port(&self, name: &str) -> Option<PortSpec> {
@@ -235,10 +304,13 @@ impl Tail<'_> {
 
     fn missing(&self, key: &str, name: &str) -> Error {
         let known: Vec<&str> = self.spec.outputs.iter().map(|port| port.name.as_str()).collect();
-        let poolings =
-            if key == "pooled" { "; over tokens: mean, cls, max, gem3 (they need tokens)" } else { "" };
+        let poolings = match key {
+            "pooled" => format!("; over tokens: {} (they need tokens)", POOLINGS.join(", ")),
+            _ => String::new(),
+        };
         Error::invalid(format!(
-            "[ports] {key} = \"{name}\": the model of `{}` has no such output; it has {}{poolings}",
+            "[ports] {key} = \"{name}\": the model of `{}` has no such output or inner tensor; its outputs \
+             are {}{poolings}",
             self.spec.name,
             known.join(", ")
         ))
@@ -266,6 +338,16 @@ fn max_pool(b: &mut Builder, tokens: &Value, mask: &Value) -> Value {
     let by_feature = b.transpose(&shown, &[0, 2, 1]);
     let largest = b.op("GlobalMaxPool", &[&by_feature], &[]);
     b.squeeze(&largest, &[2])
+}
+
+/// Returns the standard deviation of each feature over the tokens that are not masked.
+fn deviation(b: &mut Builder, tokens: &Value, mask: &Value) -> Value {
+    let mean = b.mean_pool(tokens, mask);
+    let mean = b.unsqueeze(&mean, &[1]);
+    let centred = b.sub(tokens, &mean);
+    let squares = b.mul(&centred, &centred);
+    let variance = b.mean_pool(&squares, mask);
+    b.sqrt(&variance)
 }
 
 /// Returns the number of tokens of a feature map for a reshape; -1 if it is not fixed.

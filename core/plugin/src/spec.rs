@@ -109,6 +109,8 @@ pub struct EncoderSpec {
     pub inputs: Vec<PortSpec>,
     /// The model's outputs.
     pub outputs: Vec<PortSpec>,
+    /// The inner tensors of the model that the card's `[ports]` names.
+    pub inner: Vec<PortSpec>,
     /// The card's `[ports]` as a JSON object.
     pub ports: Value,
     /// The card's `[preprocessing]` as a JSON object.
@@ -118,7 +120,7 @@ pub struct EncoderSpec {
 /// A tensor that an adapter makes for each item.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ModelInput {
-    /// The input of the model that it is passed to.
+    /// The input of the model, of the adapter's head or of its tail that it is passed to.
     pub name: String,
     /// The type of its elements.
     #[serde(with = "dtype_text")]

@@ -98,8 +98,17 @@ pub trait Adapter: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Returns the graph that follows the encoder. Its inputs are ports of the model, by name. Its outputs
-    /// are `tokens` f32 `[batch, T, D]`, `mask` f32 `[batch, T]` (0 or 1) and `pooled` f32 `[batch, D]`.
+    /// Returns the graph that precedes the encoder: its inputs are tensors of `prepare`, its outputs are all
+    /// inputs of the model, by name. The default is `None`: the tensors of `prepare` are the model's inputs.
+    ///
+    /// A head can run another graph first, or give the encoder each item as a batch of windows.
+    fn head(&self) -> Result<Option<Graph>> {
+        Ok(None)
+    }
+
+    /// Returns the graph that follows the encoder. Its inputs are ports of the model, inner tensors that the
+    /// card names ([`EncoderSpec::inner`]) or tensors of `prepare`, by name. Its outputs are `tokens` f32
+    /// `[batch, T, D]`, `mask` f32 `[batch, T]` (0 or 1) and `pooled` f32 `[batch, D]`.
     fn tail(&self) -> Result<Graph>;
 }
 

@@ -11,6 +11,7 @@ mod shell;
 mod skipped;
 mod tidy;
 mod tokens;
+mod trimodal;
 
 use shell::print_stderr;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("demo") => demo::run(),
         Some("flickr1k") => demo::flickr1k(&arguments[1..]),
-        Some("trimodal") => demo::trimodal(&arguments[1..]),
+        Some("trimodal") => trimodal::run(&arguments[1..]),
         Some("questions") => demo::questions(&arguments[1..]),
         Some("test") => check::test(&arguments[1..]),
         Some("ci") => check::ci(),

@@ -44,6 +44,11 @@ pub trait AdapterObject: Send + Sync {
     /// Returns the graph that follows the encoder, as ONNX bytes.
     #[sabi(last_prefix_field)]
     fn tail(&self) -> Reply<RVec<u8>>;
+    /// Returns the graph that precedes the encoder, as ONNX bytes; none if the tensors of `prepare` are
+    /// inputs of the encoder. Since 2.1.
+    fn head(&self) -> Reply<ROption<RVec<u8>>> {
+        Reply::ROk(ROption::RNone)
+    }
 }
 
 /// An opened adapter. The host owns it; the plugin's code drops it.

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use chiasm_abi::stable::RSlice;
+use chiasm_abi::stable::{ROption, RSlice};
 use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind, OwnedTensor};
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_plugin::export::tensor;
@@ -12,8 +12,8 @@ use chiasm_plugin::export::tensor;
 use super::{ReplyReader, aligner::with_services, required_module};
 use crate::load::LoadedModules;
 use crate::{
-    Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, Result, Signature,
-    Takes, verify,
+    Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, PortSpec, Result,
+    Signature, Takes, verify,
 };
 
 /// An adapter of a plugin: it drafts cards and is opened for encoders.
@@ -75,8 +75,13 @@ impl AdapterFactory {
             self.module.open()(self.id.as_str().into(), json.as_str().into(), services)
         })?;
         let inputs: Vec<ModelInput> = reader.json(&reader.take(object.inputs())?, "inputs")?;
-        reader.check(check_inputs(&inputs, spec))?;
-        Ok(AdapterInstance { tag: self.tag.clone(), object, spec: spec.clone(), inputs })
+        let head = match reader.take(object.head())? {
+            ROption::RSome(bytes) => Some(reader.check(verify::head(&bytes, spec))?),
+            ROption::RNone => None,
+        };
+        let adapter = AdapterInstance { tag: self.tag.clone(), object, spec: spec.clone(), inputs, head };
+        reader.check(adapter.check_inputs())?;
+        Ok(adapter)
     }
 }
 
@@ -86,6 +91,7 @@ pub struct AdapterInstance {
     object: AdapterBox,
     spec: EncoderSpec,
     inputs: Vec<ModelInput>,
+    head: Option<Graph>,
 }
 
 impl AdapterInstance {
@@ -132,6 +138,12 @@ impl AdapterInstance {
         Ok(borrowed)
     }
 
+    /// Returns the graph that precedes the encoder, if the adapter has one. Its inputs are tensors of this
+    /// adapter; its outputs are the inputs of the model.
+    pub fn head(&self) -> Option<&Graph> {
+        self.head.as_ref()
+    }
+
     /// Returns the graph that follows the encoder. Its inputs are ports of the model or tensors of this
     /// adapter; its outputs are `tokens`, `mask` and `pooled`.
     ///
@@ -148,6 +160,47 @@ impl AdapterInstance {
             .collect();
         reader.check(verify::tail(&graph, &self.spec, &own))?;
         Ok(graph)
+    }
+
+    /// Checks that the model, or the head before it, has the inputs that the adapter makes, with their type
+    /// and rank. The tail may read further tensors. A model without ports (precomputed vectors) takes any.
+    fn check_inputs(&self) -> std::result::Result<(), String> {
+        let name = &self.spec.name;
+        let (ports, what): (Vec<PortSpec>, _) = match &self.head {
+            Some(head) => (head.inputs().iter().map(PortSpec::from).collect(), "its head for the model"),
+            None if self.spec.inputs.is_empty() => return Ok(()),
+            None => (self.spec.inputs.clone(), "the model"),
+        };
+        for input in &self.inputs {
+            let Some(port) = ports.iter().find(|port| port.name == input.name) else {
+                let read = self.tail().is_ok_and(|tail| tail.input(&input.name).is_ok());
+                if read {
+                    continue;
+                }
+                let names = ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(format!(
+                    "it makes `{}`, which is not an input of {what} `{name}`; the inputs are: {names}",
+                    input.name
+                ));
+            };
+            let rank = port.dims.as_ref().map(Vec::len);
+            if port.dtype != input.dtype || rank.is_some_and(|rank| rank != input.dims.len() + 1) {
+                return Err(format!(
+                    "it makes `{}` as {} of rank {} and a batch axis, {what} takes {} of rank {}",
+                    input.name,
+                    input.dtype,
+                    input.dims.len(),
+                    port.dtype,
+                    rank.map_or_else(|| "any".into(), |rank| rank.to_string()),
+                ));
+            }
+        }
+        match ports.iter().find(|port| !self.inputs.iter().any(|input| input.name == port.name)) {
+            Some(port) => {
+                Err(format!("{what} `{name}` has the input `{}`, which it does not make", port.name))
+            }
+            None => Ok(()),
+        }
     }
 
     fn prepared(&self) -> ReplyReader<'_> {
@@ -205,40 +258,6 @@ impl PluginTensor {
     /// Copies the tensor to the host's memory.
     fn to_tensor(&self) -> Result<Tensor, String> {
         tensor::from_abi(&self.tensor.view()).map_err(|e| e.to_string())
-    }
-}
-
-/// Checks that the model has the inputs that an adapter makes, with their type and rank. A model without
-/// ports (precomputed vectors) takes any.
-fn check_inputs(inputs: &[ModelInput], spec: &EncoderSpec) -> Result<(), String> {
-    if spec.inputs.is_empty() {
-        return Ok(());
-    }
-    for input in inputs {
-        let port = spec.inputs.iter().find(|port| port.name == input.name).ok_or_else(|| {
-            let names = spec.inputs.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
-            format!(
-                "it makes `{}`, which is not an input of the model `{}`; the inputs are: {names}",
-                input.name, spec.name
-            )
-        })?;
-        let rank = port.dims.as_ref().map(Vec::len);
-        if port.dtype != input.dtype || rank.is_some_and(|rank| rank != input.dims.len() + 1) {
-            return Err(format!(
-                "it makes `{}` as {} of rank {} and a batch axis, the model takes {} of rank {}",
-                input.name,
-                input.dtype,
-                input.dims.len(),
-                port.dtype,
-                rank.map_or_else(|| "any".into(), |rank| rank.to_string()),
-            ));
-        }
-    }
-    match spec.inputs.iter().find(|port| !inputs.iter().any(|input| input.name == port.name)) {
-        Some(port) => {
-            Err(format!("the model `{}` has the input `{}`, which it does not make", spec.name, port.name))
-        }
-        None => Ok(()),
     }
 }
 

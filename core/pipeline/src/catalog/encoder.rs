@@ -2,8 +2,9 @@
 
 use super::{
     card::{ModelStore, ResolvedCard},
+    inner,
+    joined::{with_head, with_tail},
     raw::RawItem,
-    tail::with_tail,
 };
 use crate::base::{
     digest::{KeyHasher, hex, sha256_of},
@@ -26,7 +27,8 @@ pub struct Encoder {
     pub rows: Option<u64>,
     /// The input tensors that its adapter produces.
     pub inputs: Vec<ModelInput>,
-    /// The model joined with the adapter's tail. Its outputs are `tokens`, `mask` and `pooled`.
+    /// The model joined with the adapter's head, if it has one, and tail. Its outputs are `tokens`, `mask`
+    /// and `pooled`.
     pub graph: Graph,
     /// Width of the pooled vectors.
     pub pooled_dim: usize,
@@ -95,8 +97,15 @@ impl Encoder {
         let files = companions(&preprocessing, &found);
         let directory = directory_of(&files, &found);
         let Signature { inputs, outputs, .. } = Signature::of(&model);
-        let ports = json!(found.card.ports);
-        let spec = EncoderSpec { name: name.to_owned(), directory, inputs, outputs, ports, preprocessing };
+        let spec = EncoderSpec {
+            name: name.to_owned(),
+            directory,
+            inputs,
+            outputs,
+            inner: inner::tensors(&model, &found.card.ports),
+            ports: json!(found.card.ports),
+            preprocessing,
+        };
         let mut identity = KeyHasher::default();
         identity.add(&sha256).add(spec.ports.to_string()).add(spec.preprocessing.to_string());
         // The digest of the file does not cover weights that are stored in external files.
@@ -186,14 +195,21 @@ impl Encoder {
         let OpenedAdapter { takes, inputs, rows, adapter, sha256 } = opened;
         let tail = adapter.tail().map_err(plugin)?;
         let ports = |e: Error| Problem::new("chiasm::model::ports", e.to_string());
-        let graph = match source.model {
-            Some(model) => with_tail(name, model, &tail).map_err(ports)?,
-            None => tail.clone(),
+        let graph = match (source.model, adapter.head()) {
+            (Some(model), Some(head)) => {
+                let model = with_head(name, head, model).map_err(ports)?;
+                with_tail(name, &model, &tail, &inputs).map_err(ports)?
+            }
+            (Some(model), None) => with_tail(name, model, &tail, &inputs).map_err(ports)?,
+            (None, _) => tail.clone(),
         };
         check_inputs(name, &graph, &inputs)?;
         let pooled_dim = pooled_dim(name, &graph)?;
         let token_dim = graph.output("tokens").ok().and_then(|port| port.fixed(-1));
         identity.add(tail.to_text());
+        if let Some(head) = adapter.head() {
+            identity.add(head.to_text());
+        }
         Ok(Self {
             name: name.to_owned(),
             takes,

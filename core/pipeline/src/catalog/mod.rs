@@ -4,6 +4,7 @@ pub mod card;
 pub mod dataset;
 pub mod encoder;
 pub mod hub;
+mod inner;
+mod joined;
 pub mod new_card;
 pub mod raw;
-mod tail;

@@ -66,6 +66,13 @@ impl<A: Adapter> AdapterObject for GuardedAdapter<A> {
     fn tail(&self) -> Reply<RVec<u8>> {
         self.call(|adapter| Ok(adapter.tail()?.to_bytes()?.into()))
     }
+
+    fn head(&self) -> Reply<ROption<RVec<u8>>> {
+        self.call(|adapter| {
+            let head = adapter.head()?.map(|head| head.to_bytes()).transpose()?;
+            Ok(head.map(RVec::from).into())
+        })
+    }
 }
 
 impl<A: Adapter> Drop for GuardedAdapter<A> {
