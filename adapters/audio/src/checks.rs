@@ -1,9 +1,9 @@
 //! Checks of a card's table, and what follows from its keys.
 
 use crate::decode;
+use crate::frames::{FrameFeatures, FrameGrid, Windows};
 use crate::mel::FilterBankSpec;
 use crate::parameters::{AudioParameters, Features, PerBand};
-use crate::preprocessing::{FrameFeatures, FrameGrid, Windows};
 use crate::spectrogram::{LogMel, LogMelSpec};
 
 /// Checks the numbers that no other step checks.

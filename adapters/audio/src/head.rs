@@ -5,9 +5,10 @@ use std::path::Path;
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Port, Tensor, Value};
 use chiasm_plugin::{Error, Result};
 
+use crate::frames::Windows;
 use crate::layout::{Layout, LayoutAxis};
-use crate::preprocessing::{Preprocessing, Windows};
-use crate::{WAVEFORM, WINDOWS};
+use crate::preprocessing::Preprocessing;
+use crate::tensors::{WAVEFORM, WINDOWS};
 
 /// The head of an encoder that runs once for each window: `windows` `[batch, windows, ..]` become the batch
 /// of the model's input.

@@ -18,7 +18,9 @@
 
 mod checks;
 mod draft;
+mod frames;
 mod head;
+mod tensors;
 
 pub mod decode;
 pub mod layout;
@@ -40,13 +42,7 @@ use chiasm_plugin::{
 use crate::head::FrontEnd;
 use crate::parameters::AudioParameters;
 use crate::preprocessing::Preprocessing;
-
-/// The tensor with the samples that a front-end graph takes.
-const WAVEFORM: &str = "waveform";
-/// The tensor with the windows of a recording.
-const WINDOWS: &str = "windows";
-/// The tensor that is 1 for the tokens of a recording and 0 for padding.
-const MASK: &str = "audio_mask";
+use crate::tensors::{MASK, WAVEFORM, WINDOWS};
 
 /// The adapter of an audio encoder.
 pub struct AudioAdapter {

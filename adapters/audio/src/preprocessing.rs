@@ -15,22 +15,14 @@ use std::path::Path;
 
 use crate::checks;
 use crate::decode::{Recording, decode_file};
+use crate::frames::FrameFeatures;
+pub use crate::frames::Windows;
 use crate::layout::Layout;
 use crate::parameters::{AudioParameters, Features, ShortFill, Standardise};
 use crate::resample::resample;
-use crate::spectrogram::LogMel;
 
 /// Added to the variance when values are standardised.
 const EPSILON: f64 = 1e-7;
-
-/// Windows over frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Windows {
-    /// Frames of a window.
-    pub frames: usize,
-    /// Frames from one window to the next.
-    pub hop: usize,
-}
 
 /// Checked preprocessing, from a file to the values of the encoder's inputs.
 pub struct Preprocessing {
@@ -42,21 +34,6 @@ pub struct Preprocessing {
     /// Samples of every recording, if they are fixed.
     clip: Option<usize>,
     windows: Option<Windows>,
-}
-
-/// How samples become frames.
-pub(crate) enum FrameFeatures {
-    /// Not at all: the model reads samples. The grid of its tokens or frames, if the card states it.
-    Waveform(Option<FrameGrid>),
-    /// As a log-mel spectrogram.
-    LogMel(Box<LogMel>),
-}
-
-/// Frames of a waveform.
-#[derive(Clone, Copy)]
-pub(crate) struct FrameGrid {
-    pub(crate) frame: usize,
-    pub(crate) hop: usize,
 }
 
 /// The values of one recording.
@@ -135,7 +112,9 @@ impl Preprocessing {
                 let count = self.clip.map(|samples| self.tokens(self.padded(samples)));
                 std::iter::once(count).chain(self.window_dims().into_iter().map(Some)).collect()
             }
-            (false, None) => self.layout.dims(self.clip.map(|samples| self.steps(samples)), self.mels()),
+            (false, None) => {
+                self.layout.dims(self.clip.map(|samples| self.features.steps(samples)), self.features.bands())
+            }
         }
     }
 
@@ -143,9 +122,9 @@ impl Preprocessing {
     pub fn window_dims(&self) -> Vec<usize> {
         let time = self.windows.map_or(0, |windows| match &self.features {
             FrameFeatures::LogMel(_) => windows.frames,
-            FrameFeatures::Waveform(_) => self.samples(windows.frames),
+            FrameFeatures::Waveform(_) => self.features.samples(windows.frames),
         });
-        self.layout.dims(Some(time), self.mels()).into_iter().flatten().collect()
+        self.layout.dims(Some(time), self.features.bands()).into_iter().flatten().collect()
     }
 
     /// Decodes and preprocesses a file.
@@ -185,59 +164,27 @@ impl Preprocessing {
             }
         };
         let Some(windows) = self.windows else {
-            let time = values.len() / self.mels();
-            let dims = self.layout.dims(Some(time), self.mels()).into_iter().flatten().collect();
-            return PreparedRecording { values: self.layout.arrange(values, self.mels()), dims, tokens };
+            let time = values.len() / self.features.bands();
+            let dims = self.layout.dims(Some(time), self.features.bands()).into_iter().flatten().collect();
+            return PreparedRecording {
+                values: self.layout.arrange(values, self.features.bands()),
+                dims,
+                tokens,
+            };
         };
         let inner = self.window_dims();
         let length = inner.iter().product::<usize>();
         let arranged = (0..tokens).flat_map(|window| {
             let start = window * windows.hop * step;
-            self.layout.arrange(values[start..start + length].to_vec(), self.mels())
+            self.layout.arrange(values[start..start + length].to_vec(), self.features.bands())
         });
         let arranged = arranged.collect();
         PreparedRecording { values: arranged, dims: [vec![tokens], inner].concat(), tokens }
     }
 
-    /// The number of mel bands; 1 for a waveform.
-    fn mels(&self) -> usize {
-        match &self.features {
-            FrameFeatures::LogMel(mel) => mel.bands(),
-            FrameFeatures::Waveform(_) => 1,
-        }
-    }
-
-    /// The length of the time axis for this many samples.
-    fn steps(&self, samples: usize) -> usize {
-        match &self.features {
-            FrameFeatures::LogMel(mel) => mel.frames(samples),
-            FrameFeatures::Waveform(_) => samples,
-        }
-    }
-
-    /// The number of frames of this many samples.
-    fn frames(&self, samples: usize) -> usize {
-        match &self.features {
-            FrameFeatures::LogMel(mel) => mel.frames(samples),
-            FrameFeatures::Waveform(Some(grid)) if samples >= grid.frame => {
-                1 + (samples - grid.frame) / grid.hop
-            }
-            FrameFeatures::Waveform(_) => 0,
-        }
-    }
-
-    /// The least number of samples that has this many frames.
-    fn samples(&self, frames: usize) -> usize {
-        match &self.features {
-            FrameFeatures::LogMel(mel) => mel.samples(frames),
-            FrameFeatures::Waveform(Some(grid)) => grid.frame + (frames - 1) * grid.hop,
-            FrameFeatures::Waveform(None) => 1,
-        }
-    }
-
     /// The number of tokens of this many samples: windows, or else frames.
     fn tokens(&self, samples: usize) -> usize {
-        let frames = self.frames(samples);
+        let frames = self.features.frames(samples);
         match self.windows {
             Some(windows) if frames >= windows.frames => 1 + (frames - windows.frames) / windows.hop,
             Some(_) => 0,
@@ -247,7 +194,7 @@ impl Preprocessing {
 
     /// The number of samples after short recordings are filled up: one window, or else one frame, at least.
     fn padded(&self, samples: usize) -> usize {
-        samples.max(self.samples(self.windows.map_or(1, |windows| windows.frames)))
+        samples.max(self.features.samples(self.windows.map_or(1, |windows| windows.frames)))
     }
 
     /// Fills up a recording that is shorter than `seconds`, then one that is shorter than a window.
