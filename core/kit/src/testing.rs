@@ -84,14 +84,9 @@ fn takes_three<A: Aligner>() -> bool {
 /// When a check fails.
 pub fn check_ports<A: Aligner>() {
     for items in [two_modalities(), three_modalities()].iter().take(1 + usize::from(takes_three::<A>())) {
-        let refused = |error| {
-            panic!(
-                "{} modalities, the first and the last without common rows if there are \
-                                      three: expected a fit, got the error {error}",
-                items.len()
-            )
-        };
-        let learned = fit::<A>(items, &json!({})).unwrap_or_else(refused);
+        let count = items.len();
+        let learned = fit::<A>(items, &json!({}))
+            .unwrap_or_else(|error| panic!("expected a fit of {count} modalities, got the error {error}"));
         assert_eq!((learned.maps.len(), learned.inverses.len()), (items.len(), items.len()));
         let width = |graph: &Graph| {
             let output = graph.outputs().remove(0).to_string();
