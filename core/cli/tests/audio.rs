@@ -15,12 +15,12 @@ fn weights(b: &mut Builder, name: &str, shape: &[usize], seed: u64) -> chiasm_gr
     b.constant(name, Tensor::f32(shape, values).unwrap())
 }
 
-/// A classifier of windows `[n, 1, 16, 20]` whose embedding, of 6 numbers, is the inner tensor that is
+/// A classifier of windows `[n, 1, 32, 20]` whose embedding, of 6 numbers, is the inner tensor that is
 /// returned.
 fn classifier() -> (Graph, String) {
     let mut b = Builder::new("classifier");
-    let x = b.input("mel", DType::F32, &[Dim::named("n"), 1.into(), 16.into(), 20.into()]).unwrap();
-    let kernel = weights(&mut b, "kernel", &[6, 1, 16, 5], 1);
+    let x = b.input("mel", DType::F32, &[Dim::named("n"), 1.into(), 32.into(), 20.into()]).unwrap();
+    let kernel = weights(&mut b, "kernel", &[6, 1, 32, 5], 1);
     let map = b.op("Conv", &[&x, &kernel], &[]);
     let map = b.relu(&map);
     let pooled = b.op("GlobalAveragePool", &[&map], &[]);
@@ -163,7 +163,8 @@ fn audio_encoders_with_windows_and_two_graphs_are_merged() {
     };
     assert!((0..=together.len() - alone.len()).any(same), "{alone:?} {together:?}");
     sandbox.write("short.txt", "no sound");
-    sandbox.refused(&["run", "run", "--sound", "short.txt"], &["short.txt", "expected WAV, FLAC, OGG"]);
+    let arguments = ["run", "run", "--sound", "short.txt"];
+    sandbox.call(&arguments).refused(arguments, &["short.txt", "expected WAV, FLAC, OGG"]);
 }
 
 /// Every number in a JSON value, in order.
