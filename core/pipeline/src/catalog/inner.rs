@@ -44,9 +44,9 @@ mod tests {
         let y = b.softmax(&flat, 1);
         b.output("y", &y, DType::F32, &[Dim::named("batch"), 3.into()]);
         let model = b.finish().unwrap();
-        let ports = toml::toml! { tokens = "x" };
-        assert_eq!(tensors(&model, &ports), []);
         let mut ports = toml::Table::new();
+        ports.insert("tokens".into(), "x".into());
+        assert!(tensors(&model, &ports).is_empty(), "a port is no inner tensor");
         ports.insert(
             "pooled".into(),
             toml::Value::Array(vec![name.clone().into(), "mean".into(), "y".into()]),
