@@ -168,7 +168,8 @@ fn a_flattened_struct_adds_its_parameters_with_the_defaults_of_the_outer_one() {
     assert_eq!(linear.to_json(), json!({ "lambda": 0.1, "hidden": 0, "steps": 7 }));
     let refusal = |value| read::<Linear>(&value).unwrap_err().to_string();
     assert!(refusal(json!({ "hidden": 2000 })).starts_with("parameter `hidden`: expected an integer"));
-    assert!(refusal(json!({ "hiden": 2 })).starts_with("parameter `hiden`: expected `lambda`, `hidden`"));
+    let unknown = refusal(json!({ "hiden": 2 }));
+    assert!(["`hiden`", "lambda", "hidden", "steps"].iter().all(|word| unknown.contains(word)), "{unknown}");
     let wide = Linear { shared: Shared { hidden: 5000, steps: None }, ..Linear::default() };
     assert!(wide.check().unwrap_err().to_string().contains("`hidden`"));
 }
