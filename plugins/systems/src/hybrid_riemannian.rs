@@ -8,7 +8,7 @@
 //! the von Neumann divergence Tr(S_V (log S_V - log S_T)) - Tr(S_V - S_T), which contains that trace and is
 //! zero for equal covariances; it is taken both ways. A modality of an example is hidden with probability
 //! `modality_dropout` (stochastic modality masking). For many modalities the text proposes a tensor
-//! decomposition in place of all pairs: that is the aligner `tcca`.
+//! decomposition in place of all pairs; an anchor compares M - 1 pairs instead.
 
 use chiasm_kit::heads::HeadParameters;
 use chiasm_kit::terms::TermWeights;
