@@ -141,7 +141,7 @@ pub struct CheckSettings {
     pub rank_tolerance: f64,
     /// The rank that the map should have; `None` takes the attainable rank.
     pub expected_rank: Option<usize>,
-    /// The number of neighbours in the surjectivity and information checks.
+    /// The number of neighbours in the checks `surjectivity`, `neighbours` and `information`.
     pub neighbours: usize,
     /// The seed of random directions, starting points and shuffles.
     pub seed: u64,
