@@ -117,7 +117,7 @@ impl HeadObjective {
             width,
             log_tau: &log_tau,
             bias: &bias,
-            settings: parameters.settings(),
+            settings: parameters.settings,
         };
         let training = batch(mapped.trained.as_slice(), trained.as_slice(), training_mask.as_ref(), width);
         let loss = self.sum(&mut b, |_| &training, true);

@@ -16,18 +16,10 @@ pub struct HeadParameters {
     /// The temperature of InfoNCE, SigLIP and the Gram volume at the first step; it is learned.
     #[parameter(default = 0.05, range = 1e-3..=10)]
     pub tau: f64,
-    /// Entropic regularisation of transport plans, as a share of the mean cost.
-    #[parameter(default = 0.05, range = 0.005..=10)]
-    pub epsilon: f64,
-    /// Number of nearest neighbours in terms on neighbourhoods.
-    #[parameter(default = 10, range = 1..=64)]
-    pub k: usize,
-    /// Examples of a mini-batch that terms over all pairs of items compare.
-    #[parameter(default = 256, range = 66..=4096)]
-    pub structure_rows: usize,
-    /// Distance below which the injectivity hinge acts; images have length one.
-    #[parameter(default = 0.5, range = 0..=2)]
-    pub margin: f64,
+    /// The settings of the terms.
+    #[serde(flatten)]
+    #[parameter(flatten)]
+    pub settings: TermSettings,
     /// Columns of the shared space; those of the canonical correlations when not set.
     #[parameter(range = 1..=65_536)]
     pub d_z: Option<usize>,
@@ -84,15 +76,6 @@ impl HeadParameters {
                 CcaParams { dimensions: Some(columns), members: 1, ..start }
             }
             _ => start,
-        }
-    }
-
-    pub(super) fn settings(&self) -> TermSettings {
-        TermSettings {
-            epsilon: self.epsilon,
-            k: self.k,
-            structure_rows: self.structure_rows,
-            margin: self.margin,
         }
     }
 }

@@ -86,7 +86,7 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
             validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &pairs, false)));
         let validation = validation.filter(|(_, examples)| !examples.is_empty());
         let rows = examples.len().min(self.parameters.batch);
-        self.weights.check_neighbours(&self.parameters.settings(), rows)?;
+        self.weights.check_neighbours(&self.parameters.settings, rows)?;
         let masked = !examples.are_complete()
             || self.parameters.modality_dropout > 0.0
             || validation.as_ref().is_some_and(|(_, examples)| !examples.are_complete());

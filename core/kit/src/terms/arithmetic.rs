@@ -62,6 +62,12 @@ pub(crate) fn row_sums(b: &mut Builder, x: &Value) -> Value {
     b.reduce_sum(x, &[-1], false)
 }
 
+/// Dot products of the rows of `x` and `y` that belong together, `[n]`.
+pub(crate) fn row_dots(b: &mut Builder, x: &Value, y: &Value) -> Value {
+    let products = b.mul(x, y);
+    row_sums(b, &products)
+}
+
 /// `x yᵀ`.
 pub(crate) fn products(b: &mut Builder, x: &Value, y: &Value) -> Value {
     let transposed = b.transpose(y, &[1, 0]);
@@ -71,8 +77,7 @@ pub(crate) fn products(b: &mut Builder, x: &Value, y: &Value) -> Value {
 /// Squared Euclidean distances of the rows of `x [n, d]` and `y [m, d]`, `[n, m]`.
 pub(crate) fn squared_distances(b: &mut Builder, x: &Value, y: &Value) -> Value {
     let lengths = |b: &mut Builder, rows: &Value, axis: i64| {
-        let squares = b.mul(rows, rows);
-        let sums = row_sums(b, &squares);
+        let sums = row_dots(b, rows, rows);
         b.unsqueeze(&sums, &[axis])
     };
     let (own, other) = (lengths(b, x, 1), lengths(b, y, 0));

@@ -11,8 +11,8 @@
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::infonce::{log_sum_exp, masked, own_scores};
-use super::{PairMask, TermBatch, mean, products};
+use super::infonce::{log_sum_exp, masked};
+use super::{PairMask, TermBatch, mean, products, row_dots};
 
 /// Below this a squared volume counts as this, so that the derivative of its root is finite.
 const TINY: f32 = 1e-6;
@@ -50,13 +50,13 @@ fn volumes(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     let mut gram: Vec<Vec<Value>> = Vec::new();
     for (at, first) in others.iter().enumerate() {
         let dots = others[..=at].iter().map(|second| {
-            let dots = own_scores(b, first, second);
+            let dots = row_dots(b, first, second);
             b.unsqueeze(&dots, &[0])
         });
         gram.push(dots.collect());
     }
     let mut last: Vec<Value> = others.iter().map(|other| products(b, &batch.mapped[anchor], other)).collect();
-    let own = own_scores(b, &batch.mapped[anchor], &batch.mapped[anchor]);
+    let own = row_dots(b, &batch.mapped[anchor], &batch.mapped[anchor]);
     last.push(b.unsqueeze(&own, &[1]));
     gram.push(last);
     let determinant = determinant(b, gram);

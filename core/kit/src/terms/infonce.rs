@@ -12,7 +12,7 @@
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::{PairMask, TermBatch, mean, products};
+use super::{PairMask, TermBatch, mean, products, row_dots};
 
 /// The mean over the pairs of modalities, at the batch's temperature.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
@@ -33,7 +33,7 @@ pub fn infonce(
 ) -> Value {
     let scaled = sharpened(b, first, log_tau);
     let logits = products(b, &scaled, second);
-    let own = own_scores(b, &scaled, second);
+    let own = row_dots(b, &scaled, second);
     let Some(mask) = mask else {
         let [forward, backward] = [1, 0].map(|axis| {
             let all = log_sum_exp(b, &logits, axis);
@@ -58,12 +58,6 @@ pub(super) fn masked(b: &mut Builder, logits: &Value, own: &Value, mask: &PairMa
     });
     let both = b.add(&forward, &backward);
     b.mul_scalar(&both, 0.5)
-}
-
-/// The dot products of rows that belong together, `[batch]`.
-pub(super) fn own_scores(b: &mut Builder, first: &Value, second: &Value) -> Value {
-    let products = b.mul(first, second);
-    b.reduce_sum(&products, &[-1], false)
 }
 
 /// `log sum exp` along an axis of scores, `[batch]`.

@@ -70,7 +70,7 @@ pub(crate) use arithmetic::weighted_mean;
 pub use arithmetic::{average, mean, plus};
 use arithmetic::{
     first_along, first_rows, inner, mean_of_squares, mean_square, normalised, outer, products, roots,
-    row_sums, squared_distances, total,
+    row_dots, row_sums, squared_distances, total,
 };
 pub use batch::{RowPair, TermBatch, TermNetwork};
 pub use infonce::infonce;

@@ -13,7 +13,7 @@
 use chiasm_plugin::graph::{Builder, Value};
 
 use super::neighbours::{FAR, nearest};
-use super::{TermBatch, inner, row_sums, squared_distances};
+use super::{TermBatch, inner, row_dots, squared_distances};
 
 /// Below this a sum of squares counts as this.
 const TINY: f32 = 1e-12;
@@ -28,11 +28,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
             let shares = b.exp(&logarithms);
             centred(b, &shares, &rows.others)
         });
-        let mut dot = |x: &Value, y: &Value| {
-            let products = b.mul(x, y);
-            row_sums(b, &products)
-        };
-        let (across, own, other) = (dot(&p, &q), dot(&p, &p), dot(&q, &q));
+        let [across, own, other] = [(&p, &q), (&p, &p), (&q, &q)].map(|(x, y)| row_dots(b, x, y));
         let scale = b.mul(&own, &other);
         let scale = b.max_scalar(&scale, TINY);
         let scale = b.sqrt(&scale);

@@ -5,7 +5,7 @@
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::{PairMask, TermBatch, mean};
+use super::{PairMask, TermBatch, mean, row_dots};
 
 /// The mean over the pairs of modalities.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
@@ -18,8 +18,7 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
 /// Mean squared distance of the rows of `first` and `second`, both `[batch, k]`.
 pub fn paired_mse(b: &mut Builder, first: &Value, second: &Value, mask: Option<&PairMask>) -> Value {
     let difference = b.sub(first, second);
-    let squares = b.mul(&difference, &difference);
-    let lengths = b.reduce_sum(&squares, &[-1], false);
+    let lengths = row_dots(b, &difference, &difference);
     match mask {
         Some(mask) => mask.mean(b, &lengths),
         None => mean(b, &lengths),

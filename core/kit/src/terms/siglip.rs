@@ -7,8 +7,8 @@
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::infonce::{own_scores, sharpened};
-use super::{PairMask, TermBatch, mean, products};
+use super::infonce::sharpened;
+use super::{PairMask, TermBatch, mean, products, row_dots};
 
 /// The mean over the pairs of modalities, at the batch's temperature and bias.
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
@@ -31,7 +31,7 @@ pub fn siglip(
     let logits = products(b, &scaled, second);
     let logits = b.add(&logits, bias);
     let losses = b.op("Softplus", &[&logits], &[]);
-    let own = own_scores(b, &scaled, second);
+    let own = row_dots(b, &scaled, second);
     let own = b.add(&own, bias);
     let Some(mask) = mask else {
         let all = b.reduce_sum(&losses, &[-1], false);

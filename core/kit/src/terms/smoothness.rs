@@ -7,7 +7,7 @@
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::{TermBatch, mean_of_squares, row_sums};
+use super::{TermBatch, mean_of_squares, row_dots};
 
 /// Below this length an output counts as this long.
 const TINY: f32 = 1e-12;
@@ -29,11 +29,8 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
 
 /// `|d (y / |y|)|² = (|dy|² - (y dy)² / |y|²) / |y|²` for outputs y and their tangents, `[batch]`.
 fn of_unit_vectors(b: &mut Builder, output: &Value, tangent: &Value) -> Value {
-    let mut dot = |x: &Value, y: &Value| {
-        let products = b.mul(x, y);
-        row_sums(b, &products)
-    };
-    let (length, along, squares) = (dot(output, output), dot(output, tangent), dot(tangent, tangent));
+    let pairs = [(output, output), (output, tangent), (tangent, tangent)];
+    let [length, along, squares] = pairs.map(|(x, y)| row_dots(b, x, y));
     let length = b.max_scalar(&length, TINY);
     let along = b.mul(&along, &along);
     let along = b.div(&along, &length);

@@ -88,7 +88,7 @@ impl<'a> TranslatorPair<'a> {
             &[(0, 1)],
             weights.uses_unpaired(),
         );
-        weights.check_neighbours(&parameters.settings(), examples.len().min(parameters.batch))?;
+        weights.check_neighbours(&parameters.settings, examples.len().min(parameters.batch))?;
         let held_out =
             validation.map(|items| (items, TrainingExamples::new(&items.row_lists(), &[(0, 1)], false)));
         let masked = !examples.are_complete()
@@ -119,7 +119,7 @@ impl<'a> TranslatorPair<'a> {
         let rows = TrainingRows { training: &own, validation: &held_out };
         let objective = TranslatorObjective {
             terms: weights.active(),
-            settings: parameters.settings(),
+            settings: parameters.settings,
             tau: parameters.tau,
             batch: parameters.batch,
             masked,

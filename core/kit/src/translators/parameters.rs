@@ -28,18 +28,10 @@ pub struct TranslatorParameters {
     /// The temperature of InfoNCE, SigLIP and the Gram volume.
     #[parameter(default = 0.1, range = 1e-3..=10)]
     pub tau: f64,
-    /// Entropic regularisation of transport plans, as a share of the mean cost.
-    #[parameter(default = 0.05, range = 0.005..=10)]
-    pub epsilon: f64,
-    /// Number of nearest neighbours in terms on neighbourhoods.
-    #[parameter(default = 10, range = 1..=64)]
-    pub k: usize,
-    /// Examples of a mini-batch that terms over all pairs of items compare.
-    #[parameter(default = 256, range = 66..=4096)]
-    pub structure_rows: usize,
-    /// Distance below which the injectivity hinge acts; images have mean length one.
-    #[parameter(default = 0.7, range = 0..=2)]
-    pub margin: f64,
+    /// The settings of the terms.
+    #[serde(flatten)]
+    #[parameter(flatten, default = TermSettings { margin: 0.7, ..TermSettings::default() })]
+    pub settings: TermSettings,
     /// Hidden units of each network; 0 for linear maps.
     #[parameter(default = 256, range = 0..=65_536)]
     pub hidden: usize,
@@ -93,15 +85,6 @@ impl TranslatorParameters {
     /// The weight of the term `cycle` given for a pair, or for all pairs.
     pub(super) fn cycle_of(&self, name: &str) -> Option<f64> {
         self.cycle.as_ref().and_then(|given| given.get(name)).copied().or(self.terms.cycle)
-    }
-
-    pub(super) fn settings(&self) -> TermSettings {
-        TermSettings {
-            epsilon: self.epsilon,
-            k: self.k,
-            structure_rows: self.structure_rows,
-            margin: self.margin,
-        }
     }
 
     /// Whether a pair is trained, if that is given.
