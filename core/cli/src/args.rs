@@ -127,7 +127,7 @@ pub enum CliCommand {
         #[arg(long, value_name = "SVG")]
         attention: Option<PathBuf>,
     },
-    /// Find the test items of a run with the highest scores for a raw item of another modality.
+    /// Find the test items of a run with the highest scores for raw items of other modalities, e.g. --text cat.
     Search {
         #[command(flatten)]
         run: RunArgs,

@@ -329,22 +329,21 @@ pub fn search(
 ) -> CommandResult {
     let opened = Run::open(&args.run, env)?;
     let inputs = inputs(&opened, args, given, env)?;
-    let mut all = inputs.iter().flat_map(|(name, raws)| raws.iter().map(move |raw| (name, raw)));
-    let (Some((modality, query)), None) = (all.next(), all.next()) else {
-        let help = "give one raw item of one modality";
-        return Err(Error::input("chiasm::search::one_query", "a search needs exactly one raw item", help));
-    };
-    let others: Vec<&str> = opened.names().into_iter().filter(|name| name != modality).collect();
+    let others: Vec<&str> = opened.names().into_iter().filter(|name| !inputs.contains_key(*name)).collect();
     let among = match (request.among, others.as_slice()) {
         (Some(among), _) => among,
         (None, [only]) => only,
+        (None, []) => {
+            let help = "leave out the modality that is searched";
+            return Err(Error::input("chiasm::search::modality", "the query holds every modality", help));
+        }
         (None, several) => {
             let message = format!("the run has {} other modalities, and --in is missing", several.len());
             let help = format!("name the one to search: --in {}", several.join(" or --in "));
             return Err(Error::input("chiasm::search::modality", message, help));
         }
     };
-    let found = opened.search(modality, query, among, request.top)?;
+    let found = opened.search(&inputs, among, request.top)?;
     if json(global) {
         let rows: Vec<Value> = (found.iter())
             .map(|one| object!({ "item": one.item.describe(), "row": one.row, "score": one.score }))

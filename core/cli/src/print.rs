@@ -103,7 +103,8 @@ pub fn metrics(metrics: &Metrics) {
 fn retrieval_table(metrics: &Metrics) {
     let recalls = |f: &RetrievalScores| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
     let mut rows = Vec::new();
-    for (direction, scored) in &metrics.retrieval {
+    let joint = metrics.joint.iter().map(|(name, joint)| (name, &joint.metrics));
+    for (direction, scored) in metrics.retrieval.iter().chain(joint) {
         let f = &scored.figures;
         let [at_1, at_5, at_10] = recalls(f);
         let interval = format!("{}..{}", percent(scored.interval[0]), percent(scored.interval[1]));

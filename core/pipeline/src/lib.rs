@@ -6,7 +6,7 @@
 //! model in another layout.
 //!
 //! ```no_run
-//! use chiasm_pipeline::{Environment, FitOptions, Plan, RawItem, Recipe, Run, SilentReporter, fit};
+//! use chiasm_pipeline::{Environment, FitOptions, Plan, RawInputs, RawItem, Recipe, Run, SilentReporter, fit};
 //! use std::{path::Path, sync::Arc};
 //!
 //! # fn main() -> Result<(), chiasm_pipeline::Error> {
@@ -18,8 +18,8 @@
 //!
 //! let run = Run::open(&report.run, &env)?;
 //! println!("rsum {:.1}", run.measure()?.rsum);
-//! let query = RawItem::Text("a red circle".to_owned());
-//! for hit in run.search("text", &query, "image", 5)? {
+//! let query = RawInputs::from([("text".to_owned(), vec![RawItem::Text("a red circle".to_owned())])]);
+//! for hit in run.search(&query, "image", 5)? {
 //!     println!("{:.3} {}", hit.score, hit.item.describe());
 //! }
 //! # Ok(())

@@ -9,6 +9,7 @@ use super::{
     fusion_inputs::{FusionInputs, retrieval_targets},
     geometry::PairGeometry,
     graphs::Head,
+    joint::{joint_queries, row_means},
     model::{AlignedItems, LearnedModel},
     open::Run,
     task_score::{TaskMetrics, TaskScorer},
@@ -42,6 +43,10 @@ const CSLS_TOP: usize = 10;
 pub struct Metrics {
     /// Metrics of each direction, e.g. `image->text` for image queries and a gallery of texts.
     pub retrieval: BTreeMap<String, DirectionMetrics>,
+    /// Metrics of queries that hold all modalities of a row but the one that is searched, e.g.
+    /// `image+sound->text`; for three modalities or more. They are not part of `rsum`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joint: BTreeMap<String, JointMetrics>,
     /// Sum of recall@1, @5 and @10 of all directions, in percent.
     pub rsum: f64,
     /// The maximum of `rsum`: 300 per direction.
@@ -96,6 +101,17 @@ pub struct DirectionMetrics {
     pub permutation: Option<PermutationNull>,
 }
 
+/// The retrieval metrics of queries of several modalities.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JointMetrics {
+    /// Metrics of the joint queries, one for each row that shows all their modalities.
+    #[serde(flatten)]
+    pub metrics: DirectionMetrics,
+    /// The metrics of each modality alone, on the same rows; several items of a row count as their mean.
+    pub alone: BTreeMap<String, RetrievalScores>,
+}
+
 /// Retrieval metrics without intervals, for controls and for variants of a recipe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -144,14 +160,20 @@ impl<'a> RetrievalDirection<'a> {
     /// Returns every ordered pair of modalities that have a common group, with its name.
     fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
         let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
-        let of = |(first, second): (&'a AlignedItems, &'a AlignedItems)| {
-            let groups = [first, second].map(|own| relevance.groups(&own.rows));
-            let others: HashSet<&usize> = groups[1].iter().collect();
-            let shared = groups[0].iter().any(|group| others.contains(group));
-            let name = format!("{}->{}", first.name, second.name);
-            (first.name != second.name && shared).then_some((name, Self { first, second, groups }))
-        };
-        pairs.filter_map(of).collect()
+        let different = pairs.filter(|(first, second)| first.name != second.name);
+        different.filter_map(|(first, second)| Self::new(first, second, relevance)).collect()
+    }
+
+    /// Returns a direction with its name; `None` if no group is common.
+    fn new(
+        first: &'a AlignedItems,
+        second: &'a AlignedItems,
+        relevance: &Relevance,
+    ) -> Option<(String, Self)> {
+        let groups = [first, second].map(|own| relevance.groups(&own.rows));
+        let others: HashSet<&usize> = groups[1].iter().collect();
+        let shared = groups[0].iter().any(|group| others.contains(group));
+        shared.then(|| (format!("{}->{}", first.name, second.name), Self { first, second, groups }))
     }
 
     fn retrieval<'b>(
@@ -223,6 +245,29 @@ fn with_rsum(retrieval: BTreeMap<String, RetrievalScores>) -> RetrievalSummary {
     RetrievalSummary { retrieval, rsum }
 }
 
+/// Measures the joint queries for the items of every modality.
+fn joint(
+    aligned: &[AlignedItems],
+    relevance: &Relevance,
+    seed: u64,
+) -> Result<BTreeMap<String, JointMetrics>, Error> {
+    let mut joint = BTreeMap::new();
+    for (target, gallery) in aligned.iter().enumerate() {
+        let Some(queries) = joint_queries(aligned, target) else { continue };
+        let Some((name, direction)) = RetrievalDirection::new(&queries, gallery, relevance) else { continue };
+        let mut alone = BTreeMap::new();
+        for own in aligned.iter().filter(|own| own.name != gallery.name) {
+            let single = row_means(own, &queries.rows);
+            if let Some((_, direction)) = RetrievalDirection::new(&single, gallery, relevance) {
+                let scores = direction.retrieval(|own| &own.embeds, None)?.outcomes().scores();
+                alone.insert(single.name.clone(), scores);
+            }
+        }
+        joint.insert(name, JointMetrics { metrics: direction.scored(false, seed)?, alone });
+    }
+    Ok(joint)
+}
+
 /// Returns the directions that were not measured.
 fn not_measured(aligned: &[AlignedItems], measured: &HashSet<String>) -> Vec<String> {
     let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
@@ -265,6 +310,7 @@ impl Run<'_> {
             rsum: retrieval.values().map(|scored| recalls(&scored.figures)).sum(),
             rsum_max: 300.0 * retrieval.len() as f64,
             retrieval,
+            joint: joint(aligned, &relevance, self.manifest.seed)?,
             not_measured: not_measured(aligned, &retrieval_names),
             rows: rows_with(embedded, 2).len(),
             items: aligned.iter().map(|own| (own.name.clone(), own.rows.len())).collect(),

@@ -9,6 +9,7 @@ pub mod fusion_inputs;
 pub mod geometry;
 pub mod graphs;
 pub mod infer;
+pub mod joint;
 pub mod model;
 pub mod open;
 pub mod prove;

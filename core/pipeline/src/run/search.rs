@@ -1,4 +1,4 @@
-//! Searching the test items of a run with a raw item of another modality.
+//! Searching the test items of a run with raw items of other modalities.
 
 use super::{infer::RawInputs, open::Run};
 use crate::{
@@ -6,6 +6,7 @@ use crate::{
     catalog::{dataset::Split, raw::RawItem},
     embed::embed_items,
 };
+use ndarray::Array1;
 use serde::Serialize;
 
 /// One result of a search.
@@ -24,36 +25,30 @@ pub struct SearchHit {
 }
 
 impl Run<'_> {
-    /// Returns the `top` test items of the modality `among` with the highest scores for a raw item of
-    /// `modality`, best first.
+    /// Returns the `top` test items of the modality `among` with the highest scores for a query, best first.
+    ///
+    /// `query` holds one raw item of each of its modalities. The score of a query of several modalities is the
+    /// mean of the scores of its items.
     ///
     /// # Errors
-    /// If the run has no such modality, or the data or an item cannot be read.
-    pub fn search(
-        &self,
-        modality: &str,
-        query: &RawItem,
-        among: &str,
-        top: usize,
-    ) -> Result<Vec<SearchHit>, Error> {
-        let (own, other) = (self.place(modality)?, self.place(among)?);
-        if own == other {
-            let others: Vec<&str> = self.names().into_iter().filter(|name| *name != modality).collect();
-            return Err(Error::input(
-                "chiasm::search::modality",
-                format!("a search needs two different modalities, got {modality:?} for both"),
-                format!("search among {}", others.join(" or ")),
-            ));
-        }
-        let inputs = RawInputs::from([(modality.to_owned(), vec![query.clone()])]);
-        let output = &self.manifest.modalities[own].output;
-        let query = self.run(&inputs, false)?.remove(output).unwrap_or_default();
+    /// If the run has no such modality, the query holds `among`, another number of items or none, or the data
+    /// or an item cannot be read.
+    pub fn search(&self, query: &RawInputs, among: &str, top: usize) -> Result<Vec<SearchHit>, Error> {
+        let other = self.place(among)?;
+        self.check_query(query, among)?;
+        let outputs = self.run(query, false)?;
+        let vectors: Vec<_> = (query.keys())
+            .map(|name| Ok(outputs.get(&self.manifest.modalities[self.place(name)?].output)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let width = vectors.iter().flatten().map(|own| own.ncols()).next().unwrap_or_default();
+        let sum = vectors.iter().flatten().fold(Array1::zeros(width), |sum, own| sum + own.row(0));
+        let query = sum / query.len() as f32;
         let data = self.data()?;
         let items = data.items[other].of_rows(&data.dataset.rows_of(Split::Test));
         let modality = &self.modalities[other];
         let (gallery, _) = embed_items(modality, &items, modality.rule, false, false, self.env)?;
         let aligned = self.model.align(other, &gallery, self.env)?;
-        let scores = aligned.embeds.dot(&query.row(0));
+        let scores = aligned.embeds.dot(&query);
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
         // If the items of a row were averaged, return the first of them.
@@ -66,5 +61,29 @@ impl Run<'_> {
             score: scores[at],
         };
         Ok(order.into_iter().take(top).map(found).collect())
+    }
+
+    /// Checks that a query has one item of each of its modalities, and none of the modality that is searched.
+    fn check_query(&self, query: &RawInputs, among: &str) -> Result<(), Error> {
+        if query.contains_key(among) {
+            let others: Vec<&str> = self.names().into_iter().filter(|name| *name != among).collect();
+            return Err(Error::input(
+                "chiasm::search::modality",
+                format!("a search needs two different modalities, got {among:?} for both"),
+                format!("search among {}", others.join(" or ")),
+            ));
+        }
+        let count = |raws: &Vec<RawItem>| raws.len() == 1;
+        if query.is_empty() || !query.values().all(count) {
+            let got: Vec<String> =
+                query.iter().map(|(name, raws)| format!("{} of {name}", raws.len())).collect();
+            let got = if got.is_empty() { "none".to_owned() } else { got.join(", ") };
+            return Err(Error::input(
+                "chiasm::search::one_query",
+                format!("a search needs one raw item of one or more modalities, got {got}"),
+                "give one raw item of one modality, or one of each of several",
+            ));
+        }
+        Ok(())
     }
 }
