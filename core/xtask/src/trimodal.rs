@@ -34,7 +34,7 @@ pub fn run(extra: &[String]) -> CommandResult {
         chiasm.env("CHIASM_MODELS", real.join("models"));
         chiasm
     };
-    for data in ["complete", "bound", "missing", "dropped"] {
+    for data in ["complete", "bound", "missing", "dropped", "unread"] {
         let run = folder.join(data);
         let mut fit = chiasm();
         fit.args(["fit", RECIPE, "--set", &pairs(data)]).args(extra).arg("-o").arg(&run);
@@ -61,8 +61,15 @@ fn write_data(flickr1k: &Path, folder: &Path) -> CommandResult {
     let missing: Vec<Row> = complete.iter().map(|row| without_some(row, &mut random)).collect();
     let bound = complete.iter().enumerate().map(|(number, row)| without_one(row, number)).collect();
     let dropped = missing.iter().filter(|row| is_complete(row)).cloned().collect();
+    let unread = complete.iter().map(without_the_read_caption).collect();
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let files = [("complete", complete), ("bound", bound), ("missing", missing), ("dropped", dropped)];
+    let files = [
+        ("complete", complete),
+        ("bound", bound),
+        ("missing", missing),
+        ("dropped", dropped),
+        ("unread", unread),
+    ];
     for (name, rows) in files {
         let path = folder.join(format!("{name}.jsonl"));
         let lines: String = rows.into_iter().map(|row| format!("{}\n", Value::Object(row))).collect();
@@ -124,6 +131,14 @@ fn without_some(row: &Row, random: &mut RandomNumbers) -> Row {
         kept.insert("captions".to_owned(), Value::Array(captions));
     }
     kept
+}
+
+/// The row without its first caption, which is the one that the recording reads.
+fn without_the_read_caption(row: &Row) -> Row {
+    let mut row = row.clone();
+    let captions = row["captions"].as_array().map(|all| all[1.min(all.len())..].to_vec());
+    row.insert("captions".to_owned(), Value::Array(captions.unwrap_or_default()));
+    row
 }
 
 /// Whether a row is held out, or holds all three modalities.
