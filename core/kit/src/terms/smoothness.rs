@@ -3,11 +3,12 @@
 //! `mean_i |J(u_i)|_F² / width` estimated without bias as `|J(u_i) e|² / width` along random signs e, one
 //! direction an item (Hutchinson 1990), the mean over the maps. It is L_smooth of Neural Geometry Warping
 //! (section 2.5) a column of the image. Images of length one count as scaled to a mean square of one a
-//! column, so that shrinking the outputs of a network does not lower the term.
+//! column, so that shrinking the outputs of a network does not lower the term. The mean is over the first
+//! `structure_rows` examples of the shuffled batch, an unbiased estimate of that over all.
 
 use chiasm_plugin::graph::{Builder, Value};
 
-use super::{TermBatch, mean_of_squares, row_dots};
+use super::{TermBatch, inner, mean_of_squares, row_dots};
 
 /// Below this length an output counts as this long.
 const TINY: f32 = 1e-12;
@@ -16,14 +17,16 @@ const TINY: f32 = 1e-12;
 pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
     batch.mean_over_networks(b, |b, map| {
         let Some(direction) = &map.direction else { return b.scalar(0.0) };
-        let tangent = map.network.directional(b, &map.source, direction);
+        let rows = batch.modality_rows(b, &[&map.source, direction], map.modality);
+        let [source, direction] = &rows.items;
+        let tangent = map.network.directional(b, source, direction);
         let squares = if map.unit {
-            let output = map.network.forward(b, &map.source, None);
+            let output = map.network.forward(b, source, None);
             of_unit_vectors(b, &output, &tangent)
         } else {
             mean_of_squares(b, &tangent)
         };
-        batch.mean_of_modality(b, &squares, map.modality)
+        inner(b, &squares, &rows.weights)
     })
 }
 

@@ -84,7 +84,7 @@ impl AlignData {
     }
 
     /// A fit on these items.
-    pub fn fit<A: Aligner>(&self, host: &TestHost, parameters: &Json) -> Result<Learned> {
+    pub fn fit<A: Aligner>(&self, host: &dyn ServiceBackend, parameters: &Json) -> Result<Learned> {
         let spec = AlignSpec {
             modalities: (self.modalities.iter())
                 .map(|(name, items, _)| AlignModality {
