@@ -104,6 +104,14 @@ impl RowMeans {
     }
 }
 
+/// The means of each modality on the rows that hold all of them.
+pub(crate) fn common_rows(all: &[RowMeans]) -> Vec<Array2<f64>> {
+    let Some((first, rest)) = all.split_first() else { return Vec::new() };
+    let held = |row: &&usize| rest.iter().all(|other| other.rows.binary_search(row).is_ok());
+    let rows: Vec<usize> = first.rows.iter().filter(held).copied().collect();
+    all.iter().map(|own| own.means.select(Axis(0), &matches(&own.rows, &rows).0)).collect()
+}
+
 /// Returns the places of equal entries of two ascending lists.
 pub(crate) fn matches(a: &[usize], b: &[usize]) -> (Vec<usize>, Vec<usize>) {
     a.iter().enumerate().filter_map(|(i, row)| b.binary_search(row).ok().map(|j| (i, j))).unzip()

@@ -48,10 +48,15 @@ const BASELINE: &str = "infonce";
 const SYSTEMS: &[(&str, &[&str])] = &[
     ("procrustes", &["align.plugin=procrustes"]),
     ("cca", &["align.plugin=cca"]),
+    ("tensor-cca", &["align.plugin=tensor-cca"]),
     (BASELINE, &["align.plugin=mlp", "align.blend=1.0"]),
     ("gram", &["align.plugin=mlp", "align.blend=1.0", "align.terms.infonce=0", "align.terms.gram_volume=1"]),
     ("geometric", &["align.plugin=geometric", "align.lambda_ga=3.0", "align.blend=1.0"]),
     ("hybrid-riemannian", &["align.plugin=hybrid-riemannian", "align.blend=1.0"]),
+    (
+        "hybrid-riemannian, anchored",
+        &["align.plugin=hybrid-riemannian", "align.blend=1.0", "align.anchor=\"picture\""],
+    ),
     ("gotma", &["align.plugin=gotma", "align.blend=1.0"]),
     ("ot-align-merge", &["align.plugin=ot-align-merge", "align.blend=1.0"]),
     ("geometry-warping", &["align.plugin=geometry-warping", "align.train=true"]),
