@@ -52,6 +52,7 @@
 //! # Ok::<(), chiasm_graph::Error>(())
 //! ```
 
+mod architecture;
 mod attr;
 mod builder;
 mod calculus;
@@ -64,6 +65,7 @@ mod file;
 pub mod fuse;
 mod graph;
 mod guard;
+mod hidden_units;
 mod operators;
 mod ops;
 mod opset;
@@ -89,6 +91,7 @@ pub use dtype::DType;
 pub use error::{Error, Result};
 pub use file::SavedFiles;
 pub use graph::Graph;
+pub use hidden_units::HiddenUnits;
 pub use port::{Dim, Port};
 pub use storage::Storage;
 pub use tensor::{Tensor, TensorData};

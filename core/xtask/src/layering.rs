@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-runtime", &["chiasm-graph"]),
     ("chiasm-train", &["chiasm-graph", "chiasm-objective", "chiasm-runtime"]),
     ("chiasm-check", &["chiasm-graph", "chiasm-geometry", "chiasm-runtime"]),
+    ("chiasm-weights", &["chiasm-graph", "chiasm-transport"]),
     (
         "chiasm-pipeline",
         &[
@@ -53,6 +54,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-host",
             "chiasm-check",
             "chiasm-pipeline",
+            "chiasm-weights",
         ],
     ),
     ("xtask", &["chiasm-testing"]),
