@@ -1,5 +1,11 @@
 //! The command-line arguments: all commands and flags.
 
+mod measure;
+mod merge_weights;
+
+pub use measure::MeasureArgs;
+pub use merge_weights::{MergeWeightsArgs, WeightMethod};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -127,7 +133,8 @@ pub enum CliCommand {
         #[arg(long, value_name = "SVG")]
         attention: Option<PathBuf>,
     },
-    /// Find the test items of a run with the highest scores for raw items of other modalities, e.g. --text cat.
+    /// Find the test items of a run with the highest scores for raw items of other modalities, e.g. --text
+    /// cat.
     Search {
         #[command(flatten)]
         run: RunArgs,
@@ -141,6 +148,8 @@ pub enum CliCommand {
         #[arg(long, value_name = "PNG")]
         strip: Option<PathBuf>,
     },
+    /// Merge the weights of encoders of one architecture into one model.
+    MergeWeights(MergeWeightsArgs),
     /// Copy a run's model in another layout, and compare its outputs with the run.
     Export {
         /// Run folder.
@@ -299,31 +308,6 @@ pub enum CostKind {
     Sqeuclidean,
     Euclidean,
     Cosine,
-}
-
-#[derive(Debug, Args)]
-pub struct MeasureArgs {
-    /// Vectors [n, a].
-    #[arg(value_name = "A.npy")]
-    pub first: PathBuf,
-    /// Vectors [m, b]; for measures of pairs, row i belongs to row i of A.
-    #[arg(value_name = "B.npy")]
-    pub second: PathBuf,
-    /// Measures to compute, e.g. cka_linear,mutual_knn [default: all that apply].
-    #[arg(long, value_name = "KEY,...", value_delimiter = ',')]
-    pub only: Vec<String>,
-    /// Number of permutations of the null distribution; adds p_value and z.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub null: usize,
-    /// Labels, one non-negative integer per row; adds silhouette and nmi.
-    #[arg(long, value_name = "LABELS.npy")]
-    pub labels: Option<PathBuf>,
-    /// Random seed of samples, directions and permutations.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Number of nearest neighbours.
-    #[arg(short, long, default_value_t = 10)]
-    pub k: usize,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod doctor;
 mod identifiability;
 mod image_strip;
 mod measure;
+mod merge_weights;
 mod modality_flags;
 mod plugins;
 mod print;
@@ -75,6 +76,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         }
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),
+        CliCommand::MergeWeights(args) => merge_weights::merge_weights(args, global, &environment(global)?),
         CliCommand::Eval { run, truth, geometry } => {
             commands::eval(run, truth.as_deref(), geometry.as_deref(), global, &environment(global)?)
         }

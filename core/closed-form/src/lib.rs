@@ -1,11 +1,11 @@
 //! Closed-form maps of two or more modalities into one shared space, and their ONNX graphs.
 //!
 //! Each method is one file with its formula and its source on top: [`procrustes`], [`ridge`], [`cca`],
-//! [`kcca`], [`tensor_cca`], [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal transport. A fit
-//! reads [`Views`]: the items of every modality and the row that each belongs to. A row may hold no item of a
-//! modality, or several; it counts once in either case. A fit returns one [`Map`] for each modality. A map
-//! becomes an ONNX graph, which includes normalising and centring. Its output rows have length one, so the
-//! score of two items is a dot product.
+//! [`kcca`], [`tensor_cca`], [`mean_vector`], and [`ot_map`], which alternates a closed form with optimal
+//! transport. A fit reads [`Views`]: the items of every modality and the row that each belongs to. A row may
+//! hold no item of a modality, or several; it counts once in either case. A fit returns one [`Map`] for each
+//! modality. A map becomes an ONNX graph, which includes normalising and centring. Its output rows have
+//! length one, so the score of two items is a dot product.
 //!
 //! ```
 //! use chiasm_closed_form::{FitContext, Method, View, Views, cca::CcaParams};

@@ -1,18 +1,18 @@
 //! Tensor canonical correlation of two or more modalities: one product of all instead of one of every pair.
 //!
-//! For whitened modalities h_1, ..., h_M it looks for unit vectors u_m whose canonical variables multiply to a
-//! large mean,
+//! For whitened modalities h_1, ..., h_M it looks for unit vectors u_m whose canonical variables multiply to
+//! a large mean,
 //!
 //! ```text
 //! rho = E[(u_1 · h_1) (u_2 · h_2) ... (u_M · h_M)],    h_m = (W_m + ridge w_m1)^(-1/2) (x_m - mean_m)
 //! ```
 //!
-//! which is the best rank-one approximation of the covariance tensor E[h_1 ∘ ... ∘ h_M] (Luo et al. 2015, arXiv
-//! 1502.02330, section 4). Each vector in turn is set to the tensor's contraction with the others (the
+//! which is the best rank-one approximation of the covariance tensor E[h_1 ∘ ... ∘ h_M] (Luo et al. 2015,
+//! arXiv 1502.02330, section 4). Each vector in turn is set to the tensor's contraction with the others (the
 //! higher-order power method, De Lathauwer et al. 2000, algorithm 3.1), from several starts; the next
-//! component is fitted to what the earlier ones leave. The tensor is never formed: a contraction is a mean over
-//! rows, so a sweep costs M products of `[n, r]` and a vector, where all pairs cost M (M - 1) / 2 of `[n, r]`
-//! and `[n, r]`.
+//! component is fitted to what the earlier ones leave. The tensor is never formed: a contraction is a mean
+//! over rows, so a sweep costs M products of `[n, r]` and a vector, where all pairs cost M (M - 1) / 2 of
+//! `[n, r]` and `[n, r]`.
 //!
 //! For two modalities it is canonical correlation. For an odd number it has a limit that the text does not
 //! state: the mean of an odd product of factors with a symmetric distribution is zero, however strongly the

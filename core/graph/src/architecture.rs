@@ -40,7 +40,8 @@ impl Graph {
             return Some(format!("one has {} nodes and the other {}", own.len(), theirs.len()));
         }
         for (own, theirs) in own.iter().zip(theirs) {
-            // Writing into memory cannot fail; messages with a map have no fixed order of bytes, nodes have none.
+            // Writing into memory cannot fail; messages with a map have no fixed order of bytes, nodes have
+            // none.
             let bytes = |node: &onnx_protobuf::NodeProto| node.write_to_bytes().unwrap_or_default();
             let wired =
                 (own.op_type == theirs.op_type, own.input == theirs.input, own.output == theirs.output);

@@ -6,7 +6,8 @@
 //! model in another layout.
 //!
 //! ```no_run
-//! use chiasm_pipeline::{Environment, FitOptions, Plan, RawInputs, RawItem, Recipe, Run, SilentReporter, fit};
+//! use chiasm_pipeline::{Environment, FitOptions, Plan, RawInputs, RawItem, Recipe, Run};
+//! use chiasm_pipeline::{SilentReporter, fit};
 //! use std::{path::Path, sync::Arc};
 //!
 //! # fn main() -> Result<(), chiasm_pipeline::Error> {

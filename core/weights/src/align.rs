@@ -12,13 +12,14 @@ const ROUNDS: usize = 20;
 /// Pivots of one assignment.
 const PIVOTS: usize = 1_000_000;
 
-/// Returns `model` with its hidden units in the order that matches `reference` best; its function is the same.
+/// Returns `model` with its hidden units in the order that matches `reference` best; its function is the
+/// same.
 ///
 /// The units of a layer are matched by the squared distance of all weights that make them or read them, an
-/// assignment problem: optimal transport between two sets of units of equal mass (Singh and Jaggi 2020, section
-/// 4, with a permutation as the plan). What a layer's weights are depends on the order of the units before it,
-/// so rounds over the layers are repeated until no order changes (weight matching, Ainsworth et al. 2023, arXiv
-/// 2209.04836, algorithm 1).
+/// assignment problem: optimal transport between two sets of units of equal mass (Singh and Jaggi 2020,
+/// section 4, with a permutation as the plan). What a layer's weights are depends on the order of the units
+/// before it, so rounds over the layers are repeated until no order changes (weight matching, Ainsworth et
+/// al. 2023, arXiv 2209.04836, algorithm 1).
 ///
 /// # Errors
 /// When the architectures differ, or they have no hidden units whose order is free.

@@ -25,6 +25,9 @@ pub enum Error {
     /// A graph could not be read or written.
     #[error(transparent)]
     Graph(#[from] chiasm_graph::Error),
+    /// A graph could not be run.
+    #[error("cannot run the model: {0}")]
+    Run(String),
     /// The assignment of hidden units failed.
     #[error(transparent)]
     Transport(#[from] chiasm_transport::Error),

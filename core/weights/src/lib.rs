@@ -10,8 +10,8 @@
 //!
 //! All models must have the same nodes and weights of the same names and shapes. Weights of 32-bit floats are
 //! merged; all others, such as shapes and quantised weights, must be equal. Models that were trained from one
-//! start can be averaged as they are; models from different starts have their hidden units in different orders,
-//! so [`aligned`] comes first.
+//! start can be averaged as they are; models from different starts have their hidden units in different
+//! orders, so [`aligned`] comes first.
 //!
 //! ```
 //! use chiasm_graph::{Builder, DType, Dim, Tensor};
@@ -32,11 +32,13 @@
 
 mod align;
 mod error;
+mod information;
 mod methods;
 mod models;
 
 pub use align::aligned;
 pub use error::{Error, Result};
+pub use information::{RunGraph, fisher_information};
 pub use methods::{average, fisher, slerp, ties};
 
 /// Values for every element of some weights, by the name of the weight.

@@ -23,7 +23,8 @@ pub fn average(models: &[Graph], shares: &[f64]) -> Result<Graph> {
     })
 }
 
-/// Merges two models along the arc between each pair of weights, seen as vectors (Shoemake 1985, section 3.3):
+/// Merges two models along the arc between each pair of weights, seen as vectors (Shoemake 1985, section
+/// 3.3):
 ///
 /// ```text
 /// w = |..| sin((1 - t) a) / sin(a) * u_1 + sin(t a) / sin(a) * u_2,    a the angle between u_1 and u_2
@@ -56,8 +57,8 @@ pub fn slerp(first: &Graph, second: &Graph, t: f64) -> Result<Graph> {
 
 /// Adds the changes that models make to a base model, after removing what conflicts (TIES, Yadav et al. 2023,
 /// algorithm 1): of each model's change of a weight the `density` share of the largest entries is kept, the
-/// sign of every entry is that with the larger sum, and the mean of the changes with that sign is added `scale`
-/// times.
+/// sign of every entry is that with the larger sum, and the mean of the changes with that sign is added
+/// `scale` times.
 ///
 /// # Errors
 /// When the architectures differ, there is no model, `density` is not in (0, 1] or `scale` is not finite.
@@ -94,9 +95,9 @@ fn trimmed(base: &[f32], own: &[f32], density: f64) -> Vec<f64> {
     change
 }
 
-/// Averages models with the Fisher information of each element as its weight (Matena and Raffel 2022, equation
-/// 4): `sum_i shares_i F_i w_i / sum_i shares_i F_i`. `information` holds the diagonal of each model's Fisher
-/// matrix; elements and weights without any are averaged by the shares.
+/// Averages models with the Fisher information of each element as its weight (Matena and Raffel 2022,
+/// equation 4): `sum_i shares_i F_i w_i / sum_i shares_i F_i`. `information` holds the diagonal of each
+/// model's Fisher matrix; elements and weights without any are averaged by the shares.
 ///
 /// # Errors
 /// As [`average`], or when the information of a weight is negative, not finite, or of another length.

@@ -34,8 +34,8 @@ impl<'a> Models<'a> {
             let differs = |name: &&String| !names.contains(name) && theirs.get(*name) != hashes.get(*name);
             if let Some(name) = hashes.keys().find(differs) {
                 let difference = format!(
-                    "the weight `{name}` differs and has no 32-bit floats; models with weights of 8 or 16 bits \
-                     cannot be merged, only those they were made from"
+                    "the weight `{name}` differs and has no 32-bit floats; models with weights of 8 or 16 \
+                     bits cannot be merged, only those they were made from"
                 );
                 return Err(Error::Architecture { number, difference });
             }

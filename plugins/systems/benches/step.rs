@@ -4,9 +4,9 @@
 //! cargo bench -p chiasm-systems --profile dev --bench step -- [--only gotma] [--rounds 3] [--steps 30]
 //! ```
 //!
-//! Two modalities of 384 and 288 columns, networks with 256 hidden units, 4,096 rows that hold both, batches of
-//! 1,024. Terms over all pairs of items compare 256 of a batch, the default of `structure_rows`. Rounds of all
-//! systems alternate, and the table has the medians.
+//! Two modalities of 384 and 288 columns, networks with 256 hidden units, 4,096 rows that hold both, batches
+//! of 1,024. Terms over all pairs of items compare 256 of a batch, the default of `structure_rows`. Rounds of
+//! all systems alternate, and the table has the medians.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../../mlp/tests/common/mod.rs"]

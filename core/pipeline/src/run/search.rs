@@ -27,8 +27,8 @@ pub struct SearchHit {
 impl Run<'_> {
     /// Returns the `top` test items of the modality `among` with the highest scores for a query, best first.
     ///
-    /// `query` holds one raw item of each of its modalities. The score of a query of several modalities is the
-    /// mean of the scores of its items.
+    /// `query` holds one raw item of each of its modalities. The score of a query of several modalities is
+    /// the mean of the scores of its items.
     ///
     /// # Errors
     /// If the run has no such modality, the query holds `among`, another number of items or none, or the data
