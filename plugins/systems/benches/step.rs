@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! cargo bench -p chiasm-systems --profile dev --bench step -- [--only gotma] [--rounds 3] [--steps 30]
+//!     [--peer PYTHON]
 //! ```
+//!
+//! With `--peer`, a Python with torch, the same losses in PyTorch (`benches/peer.py`, with torch.compile) run
+//! alternately with ours, where they are written: InfoNCE and three of the systems.
 //!
 //! Two modalities of 384 and 288 columns, networks with 256 hidden units, 4,096 rows that hold both, batches
 //! of 1,024. Terms over all pairs of items compare 256 of a batch, the default of `structure_rows`. Rounds of
@@ -35,6 +39,8 @@ struct TimingHost {
     host: TestHost,
     steps: usize,
     milliseconds: Mutex<Vec<f64>>,
+    /// Columns of the shared space.
+    width: Mutex<usize>,
 }
 
 impl ServiceBackend for TimingHost {
@@ -64,6 +70,8 @@ impl ServiceBackend for TimingHost {
     ) -> Result<TrainedWeights> {
         let session = chiasm_runtime::SessionOptions { threads: 2, ..Default::default() };
         let trainer = Trainer { engine: self.host.engine, session, checkpoints: None };
+        let start = objective.graph.weight("map/image/start");
+        *self.width.lock().unwrap() = start.map_or(0, |start| start.shape()[1]);
         let mut clock = Instant::now();
         let mut done = 0;
         let trained = trainer.train(objective, rows, options, &mut |_| {
@@ -137,19 +145,43 @@ fn main() {
     let asked: Vec<_> =
         SYSTEMS.iter().filter(|(name, _)| *name == "infonce" || only.is_none_or(|one| one == name)).collect();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); asked.len()];
+    let mut peers: Vec<Vec<f64>> = vec![Vec::new(); asked.len()];
     for _ in 0..rounds {
-        for ((_, fit), times) in asked.iter().zip(&mut times) {
-            let host = TimingHost { host: TestHost::new(1), steps, milliseconds: Mutex::default() };
+        for (((name, fit), times), peers) in asked.iter().zip(&mut times).zip(&mut peers) {
+            let host = TimingHost {
+                host: TestHost::new(1),
+                steps,
+                milliseconds: Mutex::default(),
+                width: Mutex::default(),
+            };
             let parameters = json!({ "steps": WARM_UP + steps + 1, "batch": 1024 });
             fit(&data, &host, &parameters).unwrap();
             times.push(host.milliseconds.lock().unwrap()[0]);
+            let width = *host.width.lock().unwrap();
+            peers.extend(given("--peer").and_then(|python| peer(python, name, width, steps)));
         }
     }
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    println!("| system | ms a step | of InfoNCE |\n|---|--:|--:|");
-    for ((name, _), time) in asked.iter().zip(&medians) {
-        println!("| {name} | {time:.1} | {:.2} |", time / medians[0]);
+    println!("| system | ms a step | of InfoNCE | PyTorch, ms | PyTorch / ours |\n|---|--:|--:|--:|--:|");
+    for (((name, _), time), peers) in asked.iter().zip(&medians).zip(&mut peers) {
+        let of_peer = if peers.is_empty() {
+            "| |".to_owned()
+        } else {
+            let peer = median(peers);
+            format!("| {peer:.1} | {:.2} |", peer / time)
+        };
+        println!("| {name} | {time:.1} | {:.2} {of_peer}", time / medians[0]);
     }
+}
+
+/// Runs the step in PyTorch. `None` where the system is not written there.
+fn peer(python: &str, system: &str, width: usize, steps: usize) -> Option<f64> {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer.py");
+    let mut command = std::process::Command::new(python);
+    command.arg(script).args(["--system", system, "--width", &width.to_string()]);
+    let output = command.args(["--steps", &steps.to_string()]).output().ok()?;
+    let said: Json = String::from_utf8_lossy(&output.stdout).lines().last()?.parse().ok()?;
+    said["milliseconds"].as_f64()
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -1,0 +1,153 @@
+"""The training step of InfoNCE and of three systems in PyTorch, with the losses and networks of ours.
+
+    python plugins/systems/benches/peer.py --system geometric --inputs 384,288 --width 96 [--compile 1]
+
+Residual networks (S + D) x + W2 gelu(W1 x + b1) + b2 with dropout and noise on their inputs, AdamW (fused). The
+transport plans take 60 scaling steps on the first 256 examples of a batch without gradient, as the envelope theorem
+allows. Prints one line of JSON with the median milliseconds of a step.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+
+words = argparse.ArgumentParser()
+words.add_argument("--system", choices=["infonce", "geometric", "ot-align-merge", "geometry-warping"], required=True)
+words.add_argument("--inputs", default="384,288")
+words.add_argument("--width", type=int, default=96)
+words.add_argument("--hidden", type=int, default=256)
+words.add_argument("--batch", type=int, default=1024)
+words.add_argument("--compared", type=int, default=256)
+words.add_argument("--steps", type=int, default=30)
+words.add_argument("--threads", type=int, default=2)
+words.add_argument("--compile", type=int, default=1)
+asked = words.parse_args()
+torch.set_num_threads(asked.threads)
+torch.manual_seed(0)
+COLUMNS = [int(one) for one in asked.inputs.split(",")]
+SCALING_STEPS, SHARE, DROPOUT, NOISE, MARGIN = 60, 0.05, 0.3, 0.3, 0.5
+
+
+class Residual(torch.nn.Module):
+    def __init__(self, columns, width):
+        super().__init__()
+        self.register_buffer("start", torch.randn(columns, width) / columns**0.5)
+        self.delta = torch.nn.Parameter(torch.zeros(columns, width))
+        self.first = torch.nn.Linear(columns, asked.hidden)
+        self.second = torch.nn.Linear(asked.hidden, width)
+
+    def forward(self, x, dropout=0.0):
+        hidden = F.dropout(F.gelu(self.first(x)), dropout, dropout > 0)
+        return x @ (self.start + self.delta) + self.second(hidden)
+
+    def directional(self, x, direction):
+        """The derivative along a direction, by the rule of the product."""
+        inner = self.first(x)
+        normal = torch.exp(-0.5 * inner * inner) * 0.3989422804014327
+        slope = 0.5 * (1 + torch.erf(inner * 0.7071067811865476)) + inner * normal
+        return direction @ (self.start + self.delta) + (slope * (direction @ self.first.weight.T)) @ self.second.weight.T
+
+
+def squared(x, y):
+    return (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
+
+
+def plan(cost, epsilon):
+    with torch.no_grad():
+        scaled = cost / epsilon
+        scaled = scaled - scaled.min(1, keepdim=True).values
+        scaled = scaled - scaled.min(0, keepdim=True).values
+        kernel = torch.exp(-scaled)
+        mass = torch.full((kernel.shape[0], 1), 1.0 / kernel.shape[0])
+        u, v = mass, mass
+        for _ in range(SCALING_STEPS):
+            u = mass / (kernel @ v).clamp_min(1e-30)
+            v = mass / (kernel.T @ u).clamp_min(1e-30)
+        return u * kernel * v.T
+
+
+def epsilon_of(cost):
+    return SHARE * cost.detach().mean().clamp_min(1e-12)
+
+
+def transport(x, y, epsilon=None):
+    cost = squared(x, y)
+    return (plan(cost, epsilon_of(cost) if epsilon is None else epsilon) * cost).sum()
+
+
+def infonce(x, y, log_tau):
+    scores = (x * torch.exp(-log_tau)) @ y.T
+    labels = torch.arange(len(x))
+    return 0.5 * (F.cross_entropy(scores, labels) + F.cross_entropy(scores.T, labels))
+
+
+def noisy(x):
+    return x + NOISE * torch.randn_like(x)
+
+
+class Heads(torch.nn.Module):
+    """InfoNCE, `geometric` with transport, and `ot-align-merge`."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = torch.nn.ModuleList(Residual(columns, asked.width) for columns in COLUMNS)
+        self.decoders = torch.nn.ModuleList(Residual(asked.width, columns) for columns in COLUMNS)
+        self.log_tau = torch.nn.Parameter(torch.tensor(-3.0))
+
+    def forward(self, items):
+        mapped = [F.normalize(net(noisy(x), DROPOUT), dim=1) for net, x in zip(self.maps, items)]
+        some = [z[: asked.compared] for z in mapped]
+        if asked.system == "infonce":
+            return infonce(*mapped, self.log_tau)
+        if asked.system == "geometric":
+            return infonce(*mapped, self.log_tau) + transport(*some)
+        paired = ((mapped[0] - mapped[1]) ** 2).sum(1).mean()
+        epsilon = epsilon_of(squared(*some))
+        divergence = transport(*some, epsilon) - sum(transport(z, z, epsilon) for z in some) / 2
+        errors = [((net(z) - x) ** 2).mean() for net, z, x in zip(self.decoders, mapped, items)]
+        return paired + 0.1 * divergence + 0.1 * sum(errors)
+
+
+class Translators(torch.nn.Module):
+    """`geometry-warping`: a map onto the second modality and one back."""
+
+    def __init__(self):
+        super().__init__()
+        self.there, self.back = Residual(*COLUMNS), Residual(*reversed(COLUMNS))
+
+    def forward(self, items):
+        x, y = items
+        forth, home = self.there(noisy(x), DROPOUT), self.back(noisy(y), DROPOUT)
+        count = asked.compared
+        with torch.no_grad():
+            cost = squared(F.normalize(x[:count] @ self.there.start, dim=1), F.normalize(y[:count], dim=1))
+            matched = plan(cost, epsilon_of(cost)) * count
+        loss = ((forth[:count] - matched @ y[:count]) ** 2).mean() + ((home[:count] - matched.T @ x[:count]) ** 2).mean()
+        loss = loss + ((self.back(forth) - x) ** 2).mean() + ((self.there(home) - y) ** 2).mean()
+        for images in (forth[:count], home[:count]):
+            distances = squared(images, images).clamp_min(1e-12).sqrt()
+            loss = loss + 0.1 * (MARGIN - distances).clamp_min(0).mean()
+        for net, items in ((self.there, x[:count]), (self.back, y[:count])):
+            signs = torch.randint(0, 2, items.shape) * 2.0 - 1
+            loss = loss + 1e-3 * (net.directional(items, signs) ** 2).mean()
+        return loss
+
+
+model = Translators() if asked.system == "geometry-warping" else Heads()
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+loss_of = torch.compile(model) if asked.compile else model
+data = [torch.randn(4096, columns) for columns in COLUMNS]
+times = []
+for step in range(8 + asked.steps):
+    clock = time.perf_counter()
+    rows = torch.randint(0, 4096, (asked.batch,))
+    items = [x[rows] for x in data]
+    optimizer.zero_grad(set_to_none=True)
+    loss_of(items).backward()
+    optimizer.step()
+    times.append(1e3 * (time.perf_counter() - clock))
+print(json.dumps({"milliseconds": statistics.median(times[8:])}))
