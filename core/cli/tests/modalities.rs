@@ -214,6 +214,35 @@ fn a_query_of_two_modalities_retrieves_more_than_either_alone() {
     }
 }
 
+/// The term `task` learns the labels of training rows, and those of test rows are not read.
+#[test]
+fn an_aligner_learns_labels_of_training_rows_only() {
+    let sandbox = views("plugin = \"mlp\"\nblend = 1.0\nmembers = 1\nsteps = 20\nlabels = \"class\"\n");
+    let with = |class: &dyn Fn(usize, bool) -> Value| {
+        rows(&sandbox, |_, _| true);
+        let text = std::fs::read_to_string(sandbox.path("rows.jsonl")).unwrap();
+        let mut lines = String::new();
+        for (at, line) in text.lines().enumerate() {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            row["class"] = class(at, row["split"] == "test");
+            lines.push_str(&format!("{row}\n"));
+        }
+        sandbox.write("rows.jsonl", lines);
+        fit(&sandbox, &["--set", "align.terms.task=1"]);
+        std::fs::read(sandbox.path("run/aligner/a.onnx")).unwrap()
+    };
+    let labelled = with(&|at, _| json!(["x", "y", "z"][at % 3]));
+    let other_test_labels = with(&|at, test| if test { json!("w") } else { json!(["x", "y", "z"][at % 3]) });
+    assert!(labelled == other_test_labels, "the labels of test rows changed a map");
+    let others = with(&|at, _| json!(["x", "y"][at % 2]));
+    assert!(labelled != others, "labels do not matter");
+    let text = std::fs::read_to_string(sandbox.path("recipe.toml")).unwrap();
+    sandbox.write("recipe.toml", text.replace("labels = \"class\"\n", ""));
+    sandbox
+        .call(&[&FIT[..], &["--set", "align.terms.task=1"]].concat())
+        .refused("no labels", &["the term `task` learns labels", "align.labels = \"class\""]);
+}
+
 /// The same rows as JSON lines and as CSV give the same maps.
 #[test]
 fn a_csv_file_gives_the_same_maps_as_json_lines() {

@@ -92,6 +92,15 @@ impl TrainingExamples {
         tensor(items.select(Axis(0), &places).view())
     }
 
+    /// The class of every example's row, i64 `[examples]`; -1 for rows without a label.
+    ///
+    /// # Errors
+    /// Never, for examples that fit in memory.
+    pub fn labels(&self, labels: &BTreeMap<usize, usize>) -> Result<Tensor> {
+        let of = |row: &usize| labels.get(row).and_then(|class| i64::try_from(*class).ok()).unwrap_or(-1);
+        Ok(Tensor::i64(&[self.len()], self.rows.iter().map(of).collect())?)
+    }
+
     /// Returns the inputs of [`crate::BatchMask`]: rows numbered from 0, weights, and the presence of
     /// every modality.
     ///

@@ -1,6 +1,7 @@
 //! The training items of an aligner: the items of every modality, their rows, and pairs of items.
 
 use ndarray::{Array2, ArrayView2, Axis};
+use std::collections::BTreeMap;
 
 use crate::{AlignSpec, Error, Inputs, Result};
 
@@ -14,6 +15,9 @@ pub struct TrainingItems<'a> {
     /// The validation rows, sorted in ascending order: they select settings and are not fitted on. If it is
     /// empty, the method has to hold out rows itself.
     pub validation: Vec<usize>,
+    /// The class of each row that has a label, if the recipe names a column of labels; classes are numbered
+    /// from 0.
+    pub labels: BTreeMap<usize, usize>,
 }
 
 /// The training items of one modality.
@@ -84,7 +88,21 @@ impl<'a> Inputs<'a> {
         let mut validation = if has_validation { self.rows("validation")? } else { Vec::new() };
         validation.sort_unstable();
         validation.dedup();
-        Ok(TrainingItems { modalities, anchor, validation })
+        let labels = self.labels()?;
+        Ok(TrainingItems { modalities, anchor, validation, labels })
+    }
+
+    /// The class of each row with a label; empty without the arrays of labels.
+    fn labels(&self) -> Result<BTreeMap<usize, usize>> {
+        if !self.names().any(|name| name == "label") {
+            return Ok(BTreeMap::new());
+        }
+        let (rows, classes) = (self.rows("label.row")?, self.rows("label")?);
+        if rows.len() != classes.len() {
+            let got = format!("{} rows and {} labels", rows.len(), classes.len());
+            return Err(Error::invalid(format!("input `label`: expected one label for each row, got {got}")));
+        }
+        Ok(rows.into_iter().zip(classes).collect())
     }
 
     fn rows(&self, name: &str) -> Result<Vec<usize>> {

@@ -152,8 +152,9 @@ pub struct FusionSpec {
 /// The data of a fit hold for each modality `<name>.pooled` f32 `[items, dim]` and `<name>.row` i64
 /// `[items]`, the row of each item, sorted in ascending order. Items of different modalities that share a row
 /// are pairs. A row may have several items of a modality, or none. The optional `validation` i64 `[n]` lists
-/// the rows that select settings; the other rows are for fitting. [`crate::Inputs::training_items`] reads
-/// these arrays.
+/// the rows that select settings; the other rows are for fitting. If the recipe names a column of labels,
+/// `label` i64 `[m]` holds the class of each row in `label.row` i64 `[m]`.
+/// [`crate::Inputs::training_items`] reads these arrays.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AlignSpec {
     /// The modalities, in the order of the recipe.

@@ -126,6 +126,7 @@ fn every_modality_is_a_pair_with_the_anchor() {
         ],
         anchor: Some("text"),
         validation: Vec::new(),
+        labels: Vec::new(),
     };
     let parameters =
         json!({ "train": true, "steps": { "image": 60, "sound": 40 }, "hidden": 16, "batch": 64 });
@@ -167,6 +168,7 @@ fn several_items_in_a_row_are_trained_on() {
         ],
         anchor: None,
         validation: Vec::new(),
+        labels: Vec::new(),
     };
     let parameters = json!({ "steps": 20, "hidden": 8, "batch": 32 });
     let learned = data.fit::<CycleAligner>(&host, &parameters).unwrap();

@@ -10,11 +10,11 @@ mod scenes;
 use chiasm_geometry::measure::{MeasureOptions, measure};
 use chiasm_geometry::retrieval::Ranks;
 use chiasm_kit::terms::TermWeights;
-use chiasm_plugin::ndarray::{Array2, Axis};
+use chiasm_plugin::ndarray::{Array2, ArrayView1, Axis};
 use chiasm_plugin::{Json, Learned, Parameters, json};
 use chiasm_systems::Geometric;
 use common::{AlignData, TestHost, through};
-use scenes::scenes;
+use scenes::{common_factors, scenes};
 
 /// What a term should change.
 struct Curve {
@@ -102,6 +102,25 @@ fn nearest_distance(fitted: &Fitted<'_>) -> f64 {
     all.map_axis(Axis(1), |row| row.iter().copied().fold(f64::INFINITY, f64::min)).mean().unwrap()
 }
 
+/// The class of each row: the signs of its first two common factors.
+fn classes(rows: usize, seed: u64) -> Vec<usize> {
+    let class = |row: ArrayView1<'_, f64>| usize::from(row[0] > 0.0) + 2 * usize::from(row[1] > 0.0);
+    common_factors(rows, seed).outer_iter().map(class).collect()
+}
+
+/// The share of the ten nearest items of the other modality that have the same class, partners left out.
+fn class_agreement(fitted: &Fitted<'_>) -> f64 {
+    let rows = fitted.mapped[0].nrows();
+    let classes = classes(rows, TEST_SEED);
+    let scores = fitted.mapped[0].dot(&fitted.mapped[1].t());
+    let agreeing = |i: usize| {
+        let mut others: Vec<usize> = (0..rows).filter(|j| *j != i).collect();
+        others.sort_by(|a, b| scores[[i, *b]].total_cmp(&scores[[i, *a]]));
+        others[..10].iter().filter(|j| classes[**j] == classes[i]).count() as f64 / 10.0
+    };
+    (0..rows).map(agreeing).sum::<f64>() / rows as f64
+}
+
 /// How well the similarities of items before the map tell those after it.
 fn kept_similarity(fitted: &Fitted<'_>) -> f64 {
     let options = MeasureOptions::new().only(["cka_linear"]);
@@ -135,11 +154,15 @@ fn round_trip(fitted: &Fitted<'_>) -> f64 {
     Fitted::error(&through(fitted.host, back, &mapped), &fitted.items[0])
 }
 
+const TRAINING_SEED: u64 = 1;
+const TEST_SEED: u64 = 2;
+
 const CURVES: &[Curve] = &[
     rising("infonce", [0.0, 0.3, 3.0], |f| f.recall()),
     rising("siglip", [0.0, 0.3, 3.0], |f| f.recall()),
     falling("paired_mse", [0.0, 1.0, 10.0], partner_distance),
     rising("gram_volume", [0.0, 0.3, 3.0], recall_by_volume),
+    rising("task", [0.0, 0.3, 3.0], class_agreement),
     falling("ot", [0.0, 1.0, 10.0], |f| f.of_clouds("w2_exact")),
     falling("sinkhorn_divergence", [0.0, 10.0, 100.0], |f| f.of_clouds("sinkhorn_divergence")),
     falling("gromov_wasserstein", [0.0, 1.0, 10.0], |f| f.of_clouds("gw")),
@@ -164,7 +187,8 @@ fn curve(host: &TestHost, curve: &Curve, items: &[Array2<f32>], test: &[Array2<f
     let names = ["image", "text", "sound"];
     let count = if curve.term == "gram_volume" { 3 } else { 2 };
     let modalities: Vec<_> = names.into_iter().zip(items).take(count).collect();
-    let data = AlignData::complete(&modalities);
+    let mut data = AlignData::complete(&modalities);
+    data.labels = classes(items[0].nrows(), TRAINING_SEED);
     let fit = |weight: f64| {
         let mut terms = json!({ "infonce": 1.0 });
         if ["infonce", "siglip"].contains(&curve.term) {
@@ -194,7 +218,7 @@ fn curve(host: &TestHost, curve: &Curve, items: &[Array2<f32>], test: &[Array2<f
 #[test]
 fn every_term_moves_its_own_measure() {
     let host = TestHost::new(3);
-    let (items, test) = (scenes(600, 1), scenes(250, 2));
+    let (items, test) = (scenes(600, TRAINING_SEED), scenes(250, TEST_SEED));
     let mut wrong = Vec::new();
     for one in CURVES {
         let values = curve(&host, one, &items, &test);

@@ -9,10 +9,15 @@ const COLUMNS: [usize; 3] = [14, 11, 9];
 const COMMON: usize = 4;
 const PRIVATE: usize = 2;
 
+/// The common factors of `rows` rows.
+pub fn common_factors(rows: usize, seed: u64) -> Array2<f64> {
+    let mut random = Random::new(seed);
+    Array2::from_shape_simple_fn((rows, COMMON), || random.normal())
+}
+
 /// `rows` items of each modality.
 pub fn scenes(rows: usize, seed: u64) -> Vec<Array2<f32>> {
-    let mut random = Random::new(seed);
-    let common = Array2::from_shape_simple_fn((rows, COMMON), || random.normal());
+    let common = common_factors(rows, seed);
     let one = |(at, columns): (usize, &usize)| {
         let mut own = Random::new(1000 * seed + at as u64);
         let private = Array2::from_shape_simple_fn((rows, PRIVATE), || own.normal());

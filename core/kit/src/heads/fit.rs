@@ -52,12 +52,14 @@ pub fn fit_heads(
         noise.check_names("noise", &names).map_err(|e| Error::invalid(e.to_string()))?;
     }
     let weights = parameters.terms.or(method.weights);
+    check_labels(weights, items)?;
     let start = fit_start(&views, &parameters.start(), services)?;
-    let choice = choose(method, weights, &parameters, &views, services)?;
+    let labelled = (&views, &items.labels);
+    let choice = choose(method, weights, &parameters, labelled, services)?;
     let chosen_start = Some(start.parameters.clone());
     let (maps, inverses, senses) = if choice.blend > 0.0 {
         let training = ItemSubset::training(&views);
-        let training = EnsembleTraining::new(&views, &training, &start, &parameters, weights, services)?;
+        let training = EnsembleTraining::new(labelled, &training, &start, &parameters, weights, services)?;
         let (ensemble, _) = training.run(choice.steps, None)?;
         let (mut inverses, mut senses) = (Vec::new(), BTreeMap::new());
         for (modality, name) in names.iter().enumerate() {
@@ -86,12 +88,23 @@ pub fn fit_heads(
     Ok(Learned { maps, inverses, parameters: chosen.to_json(), notes })
 }
 
+/// Fails if the term `task` has a weight, and there are no labels to learn.
+fn check_labels(weights: TermWeights, items: &TrainingItems<'_>) -> Result<()> {
+    if weights.task.is_some_and(|weight| weight > 0.0) && items.labels.is_empty() {
+        return Err(Error::invalid(
+            "the term `task` learns labels, and no training row has one; name their column in the recipe: \
+             align.labels = \"class\"",
+        ));
+    }
+    Ok(())
+}
+
 /// Chooses the share of the networks and the steps on rows held out, unless they are given.
 fn choose(
     method: &HeadMethod,
     weights: TermWeights,
     parameters: &HeadParameters,
-    views: &Views<'_>,
+    (views, labels): (&Views<'_>, &BTreeMap<usize, usize>),
     services: &Services<'_>,
 ) -> Result<HeadChoice> {
     let rows: Vec<&[usize]> = views.all().iter().map(|view| view.rows.as_slice()).collect();
@@ -110,7 +123,8 @@ fn choose(
     let start = fit_start(&closed_form_views, &parameters.start(), services)?;
     let held_out = &holdout.held_out;
     let mut comparison = MapComparison::new(&closed_form_views, held_out, &start, services)?;
-    let training = EnsembleTraining::new(views, &holdout.training, &start, parameters, weights, services)?;
+    let labelled = (views, labels);
+    let training = EnsembleTraining::new(labelled, &holdout.training, &start, parameters, weights, services)?;
     let (ensemble, reports) = training.run(steps, parameters.early_stopping.then_some(held_out))?;
     // the start comes first, so that it wins ties
     let mut best = (0.0, comparison.entry("cca").map_or(0.0, |entry| entry.rsum));

@@ -21,7 +21,10 @@ use crate::terms::{self, TermBatch, TermNetwork, plus};
 use crate::{BatchMask, NetworkShape};
 
 /// Terms that compare items by their scores, and trained scalars.
-const SCORED: [&str; 4] = ["infonce", "siglip", "paired_mse", "gram_volume"];
+const SCORED: [&str; 5] = ["infonce", "siglip", "paired_mse", "gram_volume", "task"];
+
+/// The port with the class of each example.
+pub(super) const LABEL_PORT: &str = "example/label";
 
 /// What an objective is made of besides the member and the parameters.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(super) struct HeadObjective {
     pub anchor: usize,
     /// Whether examples lack modalities or share rows.
     pub masked: bool,
+    /// Whether the batch has labels.
+    pub labelled: bool,
     /// The standard deviation of the noise on each modality's coordinates.
     pub noise: Vec<f64>,
 }
@@ -76,7 +81,7 @@ impl HeadObjective {
     }
 
     /// The training of a member: batch ports `items/<modality>` f32 `[batch, coordinates]`, and with a mask
-    /// those of [`BatchMask::new`].
+    /// those of [`BatchMask::new`]; with labels `example/label` i64 `[batch]`.
     pub fn build(&self, member: &HeadMember, parameters: &HeadParameters, seed: u64) -> Result<Objective> {
         if self.terms.iter().all(|(name, _)| *name == "smoothness") {
             let got = if self.terms.is_empty() { "none" } else { "`smoothness` alone" };
@@ -88,6 +93,10 @@ impl HeadObjective {
         let mut b = Builder::new("heads");
         let names: Vec<&str> = member.names.iter().map(String::as_str).collect();
         let mask = if self.masked { Some(BatchMask::new(&mut b, &names)?) } else { None };
+        let labels = match self.labelled {
+            true => Some(b.input(LABEL_PORT, DType::I64, &[Dim::named("batch")])?),
+            false => None,
+        };
         let mut mapped = MappedItems::default();
         for at in 0..names.len() {
             self.map(&mut b, member, at, parameters, &mut mapped)?;
@@ -108,6 +117,7 @@ impl HeadObjective {
             pairs: &self.pairs,
             anchor: self.anchor,
             mask,
+            labels: labels.as_ref(),
             source: &mapped.source,
             mapped: values,
             start: &mapped.start,
@@ -162,7 +172,7 @@ impl HeadObjective {
         parameters: &HeadParameters,
         trainable: &mut Vec<String>,
     ) -> [Value; 2] {
-        let sharp = ["infonce", "siglip", "gram_volume"].iter().any(|name| self.has(name));
+        let sharp = ["infonce", "siglip", "gram_volume", "task"].iter().any(|name| self.has(name));
         // the log odds of a pair among a batch
         let bias = -(parameters.batch as f64).ln();
         [("loss/log_tau", parameters.tau.ln(), sharp), ("loss/bias", bias, self.has("siglip"))].map(

@@ -1,5 +1,7 @@
 //! The training of an ensemble on the principal coordinates of items.
 
+use std::collections::BTreeMap;
+
 use chiasm_closed_form::cca::Cca;
 use chiasm_closed_form::{PrincipalProjection, Views};
 use chiasm_plugin::graph::{Tensor, TensorRef};
@@ -9,7 +11,7 @@ use chiasm_plugin::{Error, Result, Services};
 
 use super::ensemble::Ensemble;
 use super::model::{HeadMember, projection_graph};
-use super::objective::HeadObjective;
+use super::objective::{HeadObjective, LABEL_PORT};
 use super::parameters::HeadParameters;
 use crate::terms::TermWeights;
 use crate::{ItemSubset, TrainingExamples, apply, plugin_error};
@@ -31,6 +33,7 @@ pub(super) struct EnsembleTraining<'a, 's> {
     parameters: &'a HeadParameters,
     weights: TermWeights,
     anchor: usize,
+    labels: &'a BTreeMap<usize, usize>,
     services: &'a Services<'a>,
 }
 
@@ -38,9 +41,10 @@ pub(super) struct EnsembleTraining<'a, 's> {
 type Batch = Vec<(String, Tensor)>;
 
 impl<'a, 's> EnsembleTraining<'a, 's> {
-    /// Prepares a training on these items from this start; `views` names the modalities.
+    /// Prepares a training on these items from this start; `views` names the modalities, `labels` holds the
+    /// class of rows.
     pub(super) fn new(
-        views: &'a Views<'_>,
+        (views, labels): (&'a Views<'_>, &'a BTreeMap<usize, usize>),
         items: &'a ItemSubset<'s>,
         start: &Cca,
         parameters: &'a HeadParameters,
@@ -61,7 +65,7 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
             .collect();
         let pairs = views.scored_pairs();
         let anchor = views.reference();
-        Ok(Self { names, pairs, projections, noise, items, parameters, weights, anchor, services })
+        Ok(Self { names, pairs, projections, noise, items, parameters, weights, anchor, labels, services })
     }
 
     /// Trains every member for `steps` steps. If there are items to validate on, the weights of the best
@@ -102,6 +106,7 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
             pairs,
             anchor: self.anchor,
             masked,
+            labelled: self.learns_labels(),
             noise: self.noise.clone(),
         };
         let decoders = self.weights.needs_decoders();
@@ -117,6 +122,11 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
             reports.push(trained.report);
         }
         Ok((Ensemble { projections: self.projections, members }, reports))
+    }
+
+    /// Whether a term reads labels.
+    fn learns_labels(&self) -> bool {
+        self.weights.task.is_some_and(|weight| weight > 0.0)
     }
 
     fn options(&self, steps: u64, seed: u64) -> TrainingOptions {
@@ -146,6 +156,9 @@ impl<'a, 's> EnsembleTraining<'a, 's> {
         }
         if masked {
             batch.extend(examples.mask_tensors(&self.names)?);
+        }
+        if self.learns_labels() {
+            batch.push((LABEL_PORT.to_owned(), examples.labels(self.labels)?));
         }
         Ok(batch)
     }

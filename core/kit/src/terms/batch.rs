@@ -15,6 +15,8 @@ pub struct TermBatch<'a> {
     pub anchor: usize,
     /// What the examples hold; without it every example is a row with one item of each modality.
     pub mask: Option<&'a BatchMask>,
+    /// The class of each example, i64 `[batch]`, -1 for examples without a label; `None` without labels.
+    pub labels: Option<&'a Value>,
     /// Centred coordinates before the map, `[batch, r]`.
     pub source: &'a [Value],
     /// Unit vectors after the map, `[batch, width]`.

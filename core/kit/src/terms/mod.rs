@@ -62,6 +62,7 @@ mod siglip;
 mod sinkhorn;
 mod smoothness;
 mod structure;
+mod task;
 mod translation;
 mod transport;
 mod weights;

@@ -8,7 +8,7 @@ use super::settings::TermSettings;
 use super::{
     TermBatch, barycentric, covariance, curvature, cycle, distances, geodesics, gram_volume,
     gromov_wasserstein, infonce, injectivity, neighbourhood, paired_mse, plan_matching, reconstruction,
-    siglip, smoothness, structure, translation, transport,
+    siglip, smoothness, structure, task, translation, transport,
 };
 
 /// Builds one term.
@@ -58,6 +58,8 @@ terms! {
     paired_mse: paired_mse::term;
     /// GRAM: InfoNCE by the volume that the vectors of all modalities span.
     gram_volume: gram_volume::term;
+    /// Labels: items of one class are alike across modalities, those of others are not.
+    task: task::term;
     /// The entropic transport cost between the clouds of two modalities.
     ot: transport::ot;
     /// The Sinkhorn divergence between the clouds of two modalities.
@@ -104,6 +106,7 @@ impl TermWeights {
     /// Whether items without a partner have a part in a term that compares modalities.
     pub fn uses_unpaired(&self) -> bool {
         let terms = [
+            self.task,
             self.ot,
             self.sinkhorn_divergence,
             self.gromov_wasserstein,

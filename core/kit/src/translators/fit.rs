@@ -48,6 +48,13 @@ pub fn fit_translators(
     let parameters = TranslatorParameters { terms: given.terms.or(method.weights), ..given };
     let views = crate::views(items)?;
     parameters.check_names(&views.names()).map_err(|e| Error::invalid(e.to_string()))?;
+    if parameters.terms.task.is_some_and(|weight| weight > 0.0) {
+        return Err(Error::invalid(format!(
+            "the term `task` trains maps into a shared space, and `{}` maps onto a modality; use `mlp` or \
+             another aligner into a shared space",
+            method.id
+        )));
+    }
     let reference = views.reference();
     let others = (0..views.count()).filter(|modality| *modality != reference);
     let choices = others.map(|modality| {

@@ -93,6 +93,7 @@ impl TranslatorNetworks {
             pairs: &PAIRS,
             anchor: REFERENCE,
             mask: mask.as_ref(),
+            labels: None,
             source: &[u, w],
             mapped: &[image, unit_v.clone()],
             start: &[start, unit_v],

@@ -17,6 +17,7 @@ pub fn all() -> Vec<(&'static str, Formula)> {
         ("siglip", siglip),
         ("paired_mse", paired_mse),
         ("gram_volume", gram_volume),
+        ("task", task),
         ("ot", transport::ot),
         ("sinkhorn_divergence", transport::divergence),
         ("gromov_wasserstein", transport::gromov_wasserstein),
@@ -53,6 +54,23 @@ fn contrast(scores: &Array2<f64>) -> f64 {
         (0..n).map(|i| scores.row(i).mapv(f64::exp).sum().ln() - scores[[i, i]]).sum::<f64>() / n as f64
     };
     (one_way(scores) + one_way(&scores.t().to_owned())) / 2.0
+}
+
+/// Khosla et al. 2020, equation 2, between modalities; rows without a label count as negatives only.
+fn task(case: &Case) -> f64 {
+    let labels = Case::labels(case.mapped[0].nrows());
+    let one_way = |scores: &Array2<f64>| {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (i, own) in labels.iter().enumerate().filter(|(_, own)| **own >= 0) {
+            let alike: Vec<usize> = (0..labels.len()).filter(|j| labels[*j] == *own).collect();
+            let all = scores.row(i).mapv(f64::exp).sum().ln();
+            sum += all - alike.iter().map(|j| scores[[i, *j]]).sum::<f64>() / alike.len() as f64;
+            count += 1.0;
+        }
+        sum / count
+    };
+    let scores = case.mapped[0].dot(&case.mapped[1].t()) / TAU;
+    (one_way(&scores) + one_way(&scores.t().to_owned())) / 2.0
 }
 
 fn infonce(case: &Case) -> f64 {

@@ -62,6 +62,11 @@ impl Case {
         Self { name: name.to_owned(), source, fixed: mapped.clone(), mapped, start, directions, settings }
     }
 
+    /// The classes of the rows; every fifth has none.
+    pub fn labels(rows: usize) -> Vec<i64> {
+        (0..rows).map(|row| if row % 5 == 4 { -1 } else { (row * row) as i64 % 3 }).collect()
+    }
+
     /// The case with the mapped vectors moved, and what is held constant as it was.
     pub fn moved(&self, direction: &[Array2<f64>; 2], step: f64) -> Self {
         let mut moved = self.clone();
@@ -148,6 +153,8 @@ impl Case {
                 inputs.push((format!("{kind}/{name}"), tensor(rows.view()).unwrap()));
             }
         }
+        let rows = self.source[0].nrows();
+        inputs.push(("label".to_owned(), Tensor::i64(&[rows], Self::labels(rows)).unwrap()));
         let known = self.graph(false);
         inputs.retain(|(name, _)| known.input(name).is_ok());
         inputs
@@ -190,6 +197,7 @@ impl Case {
         let mapped = ports("mapped", [Batch::WIDTH; 2]);
         let start = ports("start", [Batch::WIDTH; 2]);
         let directions = ports("direction", Batch::SOURCE);
+        let labels = b.input("label", DType::I64, &[Dim::named("batch")]).unwrap();
         let [maps, decoders] = self.networks();
         let [maps, decoders] = [maps, decoders].map(|networks| networks.map(|network| network.bind(&mut b)));
         let networks = [0, 1].map(|at| TermNetwork {
@@ -206,6 +214,7 @@ impl Case {
             pairs: &[(0, 1)],
             anchor: 1,
             mask: mask.as_ref(),
+            labels: Some(&labels),
             source: &source,
             mapped: &mapped,
             start: &start,

@@ -13,6 +13,7 @@ use chiasm_graph::Graph;
 use chiasm_host::{AlignModality, AlignSpec, BorrowedArray, Learned};
 use ndarray::Array2;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The items that maps are fitted on.
 pub struct TrainingSet {
@@ -47,8 +48,29 @@ impl TrainingSet {
         if !validation.is_empty() {
             data.push(("validation", BorrowedArray::i64(&[validation.len()], &validation)));
         }
+        let labels = self.labels(plan);
+        if let Some([rows, classes]) = &labels {
+            data.push(("label.row", BorrowedArray::i64(&[rows.len()], rows)));
+            data.push(("label", BorrowedArray::i64(&[classes.len()], classes)));
+        }
         let services = env.services(&format!("align ({id})"), plan.seed());
         Ok(env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
+    }
+
+    /// Returns the rows of this set that have a label, and their classes, in the order of the labels' text;
+    /// `None` if the recipe names no column of labels. Other rows are not read.
+    fn labels(&self, plan: &Plan) -> Option<[Vec<i64>; 2]> {
+        let column = plan.recipe.align.labels.as_ref()?;
+        let values = plan.data.dataset.values(&column.value);
+        let rows: BTreeSet<usize> = self.items.iter().flat_map(|items| items.rows.iter().copied()).collect();
+        let labelled: Vec<(usize, String)> = (rows.into_iter())
+            .filter(|row| !values[*row].is_null())
+            .map(|row| (row, values[row].to_string()))
+            .collect();
+        let classes: BTreeSet<&String> = labelled.iter().map(|(_, label)| label).collect();
+        let number = |label: &String| classes.iter().position(|class| *class == label).unwrap_or_default();
+        let classes = labelled.iter().map(|(_, label)| number(label) as i64).collect();
+        Some([labelled.iter().map(|(row, _)| *row as i64).collect(), classes])
     }
 
     /// Returns the items of the training rows, without those of the validation rows.

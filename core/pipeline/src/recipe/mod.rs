@@ -65,6 +65,8 @@ pub struct AlignRecipe {
     pub plugin: PluginRecipe,
     /// The anchor: the modality that all others are aligned to, if one is named.
     pub anchor: Option<Located<String>>,
+    /// The column of labels that aligners with a task term learn, if one is named.
+    pub labels: Option<Located<String>>,
 }
 
 /// The id of a plugin and its parameters.
@@ -186,7 +188,7 @@ impl Recipe {
     /// Returns the columns of other values: labels and targets.
     pub fn values(&self) -> impl Iterator<Item = &Located<String>> {
         let task = self.task.as_ref().and_then(TaskRecipe::column);
-        self.checks.labels.iter().chain(&self.eval.label).chain(task)
+        self.checks.labels.iter().chain(&self.eval.label).chain(&self.align.labels).chain(task)
     }
 
     /// Returns a path of the recipe. Relative paths start at the folder of the recipe.
@@ -247,14 +249,14 @@ fn read_align(root: &TableReader<'_>, encoders: &[EncoderRecipe]) -> Option<Alig
         );
         return None;
     };
-    let anchor = align.string("anchor");
+    let (anchor, labels) = (align.string("anchor"), align.string("labels"));
     let names: Vec<&str> = encoders.iter().map(|encoder| encoder.modality.value.as_str()).collect();
     if let Some(unknown) = anchor.as_ref().filter(|anchor| !names.contains(&anchor.value.as_str())) {
         let message = format!("`align.anchor` expects one of {}, got {:?}", names.join(", "), unknown.value);
         let problem = Problem::new("chiasm::recipe::anchor", message);
         align.problem(problem.at(&unknown.at, "this modality"));
     }
-    Some(AlignRecipe { plugin: read_plugin(&align, "plugin = \"cca\"")?, anchor })
+    Some(AlignRecipe { plugin: read_plugin(&align, "plugin = \"cca\"")?, anchor, labels })
 }
 
 /// Reads the plugin's id. All keys that were not read before are its parameters; the plan checks them.

@@ -71,6 +71,8 @@ pub struct AlignData {
     pub modalities: Vec<(&'static str, Array2<f32>, Vec<usize>)>,
     pub anchor: Option<&'static str>,
     pub validation: Vec<usize>,
+    /// The class of each row.
+    pub labels: Vec<usize>,
 }
 
 impl AlignData {
@@ -80,7 +82,7 @@ impl AlignData {
             .iter()
             .map(|(name, items)| (*name, (*items).clone(), (0..items.nrows()).collect()))
             .collect();
-        Self { modalities, anchor: None, validation: Vec::new() }
+        Self { modalities, anchor: None, validation: Vec::new(), labels: Vec::new() }
     }
 
     /// A fit on these items.
@@ -111,6 +113,12 @@ impl AlignData {
             .zip(&rows)
             .map(|([_, name], rows)| (name.as_str(), rows.view().into_dyn()))
             .collect();
+        let labelled: Vec<usize> = (0..self.labels.len()).collect();
+        let labels = [labelled.as_slice(), &self.labels].map(integers);
+        if !self.labels.is_empty() {
+            arrays.push(("label.row", labels[0].view().into_dyn()));
+            arrays.push(("label", labels[1].view().into_dyn()));
+        }
         if !self.validation.is_empty() {
             arrays.push(("validation", validation.view().into_dyn()));
         }
