@@ -77,8 +77,9 @@ fn partner_distance(fitted: &Fitted<'_>) -> f64 {
     (&fitted.mapped[0] - &fitted.mapped[1]).mapv(|x| f64::from(x * x)).sum() / fitted.mapped[0].nrows() as f64
 }
 
-/// The share of rows whose own vectors span the least volume with the last modality's, in percent.
-fn recall_by_volume(fitted: &Fitted<'_>) -> f64 {
+/// The share of other rows whose vectors span a larger volume with an item of the last modality than those of
+/// its own row. (Its recall is low for any maps: the volume is small where two of three vectors are parallel.)
+fn order_by_volume(fitted: &Fitted<'_>) -> f64 {
     let rows: Vec<Array2<f64>> = fitted.mapped.iter().map(|rows| rows.mapv(f64::from)).collect();
     let dots = |a: usize, b: usize| rows[a].dot(&rows[b].t());
     let (ab, ac, bc) = (dots(0, 1), dots(0, 2), dots(1, 2));
@@ -87,8 +88,8 @@ fn recall_by_volume(fitted: &Fitted<'_>) -> f64 {
         1.0 + 2.0 * ab * ac * bc - ab * ab - ac * ac - bc * bc
     };
     let count = rows[0].nrows();
-    let found = (0..count).filter(|&i| (0..count).all(|j| j == i || square(j, i) > square(i, i)));
-    100.0 * found.count() as f64 / count as f64
+    let larger = |i: usize| (0..count).filter(|&j| square(j, i) > square(i, i)).count() as f64;
+    (0..count).map(larger).sum::<f64>() / (count * (count - 1)) as f64
 }
 
 fn distance_mismatch(fitted: &Fitted<'_>) -> f64 {
@@ -161,7 +162,7 @@ const CURVES: &[Curve] = &[
     rising("infonce", [0.0, 0.3, 3.0], |f| f.recall()),
     rising("siglip", [0.0, 0.3, 3.0], |f| f.recall()),
     falling("paired_mse", [0.0, 1.0, 10.0], partner_distance),
-    rising("gram_volume", [0.0, 0.3, 3.0], recall_by_volume),
+    rising("gram_volume", [0.0, 0.3, 3.0], order_by_volume),
     rising("task", [0.0, 0.3, 3.0], class_agreement),
     falling("ot", [0.0, 1.0, 10.0], |f| f.of_clouds("w2_exact")),
     falling("sinkhorn_divergence", [0.0, 10.0, 100.0], |f| f.of_clouds("sinkhorn_divergence")),
