@@ -282,7 +282,7 @@ fn gromov_wasserstein_with_a_time_limit_keeps_the_marginals() {
 fn problems_without_mass_or_direction_are_refused() {
     let reference = Reference::new();
     let partial = ["transport", "x.npy", "y.npy", "--solver", "partial", "--mass", "0.5", "--eps", "1e-12"];
-    reference.sandbox.refused(&partial, &["no mass is left in single precision: increase --eps"]);
+    reference.sandbox.refused(&partial, &["raise epsilon"]);
     let mut points = rows(&reference.known["x"]);
     points[3].iter_mut().for_each(|v| *v = 0.0);
     reference.sandbox.write("x.npy", matrix(&points));

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | entropic, also unbalanced and partial | [`Sinkhorn`] |
 //! | exact, with dual potentials that prove it | [`exact()`], on the line [`on_line`] |
+//! | exact, of a part of the mass | [`exact_partial`] |
 //! | between spaces that share no coordinates | [`GromovWasserstein`] |
 //! | in memory linear in the number of points | [`low_rank`], [`low_rank_gromov`] |
 //! | between Gaussians, in closed form | [`gaussian_map`] |
 //! | matching two similarity matrices | [`quadratic_assignment`] |
+//! | distances along a curved cloud | [`geodesic()`] |
 //! | moving points that were not in the problem | [`EntropicMap`], [`barycentric`], [`shift_by_nearest`] |
 //!
 //! Input and output are `ndarray` arrays. The crate reads no files and keeps no global state. Costs come from
@@ -71,9 +73,11 @@ pub mod sinkhorn;
 
 pub use cost::Cost;
 pub use divergence::SinkhornDivergence;
-pub use exact::{ExactPlan, PlanEntry, exact, on_line};
+pub use exact::{ExactPlan, PlanEntry, exact, exact_partial, on_line};
 pub use gaussian::{GaussianMap, gaussian_map};
-pub use gromov::{GromovPlan, GromovWasserstein, Space, low_rank_gromov, quadratic_assignment};
+pub use gromov::{
+    DELIBERATE_STARTS, GromovPlan, GromovWasserstein, Space, geodesic, low_rank_gromov, quadratic_assignment,
+};
 pub use limits::{SolverLimits, SolverProgress, StopReason};
 pub use lowrank::{LowRankPlan, low_rank};
 pub use maps::{EntropicMap, barycentric, shift_by_nearest};

@@ -16,6 +16,8 @@ pub enum StopReason {
     Cancelled,
     /// The error stopped falling: the tolerance is below what single precision can reach on this problem.
     Stalled,
+    /// The objective no longer decreases, although the plan still changes by more than the tolerance.
+    Flat,
 }
 
 /// What a watcher receives after each iteration.

@@ -8,9 +8,11 @@
 
 mod assignment;
 mod line;
+mod partial;
 mod simplex;
 
 pub use line::on_line;
+pub use partial::exact_partial;
 
 use ndarray::{Array1, Array2, ArrayView2, CowArray};
 use rayon::prelude::*;

@@ -8,28 +8,42 @@
 //! There are two methods. The entropic one takes projected mirror descent steps
 //! `T <- Sinkhorn(grad, epsilon)` (Peyré et al. 2016), each started from the last potentials. Conditional
 //! gradient solves exact transport of the gradient and takes a line-search step. Both find a stationary
-//! point, not the global optimum, and can stop at the product plan. Several starts
-//! ([`GromovWasserstein::starts`]) and known pairs ([`GromovWasserstein::anchors`]) help.
+//! point, not the global optimum: a space that nearly is its own mirror image has several optima. Several
+//! starts ([`GromovWasserstein::starts`]) and known pairs ([`GromovWasserstein::anchors`]) help, and
+//! [`GromovPlan::rival`] tells how clear the choice between the optima was. Which distances are compared
+//! matters as much: [`geodesic()`] follows a curved cloud.
 //!
 //! Both methods hold dense plans `[n, m]`; for many points use [`low_rank_gromov`]. Gradients have the factor
 //! two of POT. OTT omits it, so its epsilon is half of the epsilon here.
 
 mod factors;
+mod geodesic;
 mod lowrank;
+mod problem;
 mod product;
 mod quadratic;
 mod space;
+mod starts;
 
+pub use geodesic::geodesic;
 pub use lowrank::low_rank_gromov;
 pub use quadratic::quadratic_assignment;
 pub use space::Space;
+pub use starts::DELIBERATE_STARTS;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Ix1, Zip, iter::Lanes};
+use ndarray::{Array2, ArrayView2};
 use std::time::{Duration, Instant};
 
-use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, on_line};
-use product::{dot, unit_hash};
-use space::{agreement, sandwich};
+use crate::{Cost, Error, Result, SolverLimits, SolverProgress, StopReason};
+use problem::{GromovProblem, GromovTrial, distance, inner};
+use starts::Starts;
+
+/// Iterations after which starts are compared.
+const SCREENED: usize = 5;
+/// Starts that are continued after that.
+const CONTINUED: usize = 3;
+/// Plans at a smaller L1 distance, which is at most 2, belong to the same optimum.
+const SAME: f64 = 0.5;
 
 /// A Gromov-Wasserstein solver.
 ///
@@ -47,6 +61,7 @@ pub struct GromovWasserstein {
     epsilon: Option<f64>,
     annealing: Option<f64>,
     tolerance: f64,
+    flatness: f64,
     limits: SolverLimits,
     starts: usize,
     linear: Option<(Array2<f32>, f64)>,
@@ -60,6 +75,12 @@ pub struct GromovPlan {
     pub plan: Array2<f32>,
     /// The objective without the entropy term, `(1 - alpha) <M, T> + alpha GW(T)`.
     pub value: f64,
+    /// The objective of the product plan, which matches nothing. `value / unmatched` is the share of the
+    /// difference between the spaces that no matching removes; it does not depend on the units of D.
+    pub unmatched: f64,
+    /// The objective of the best other optimum that a start led to; `None` if all led to one, or there was
+    /// one start. If it is hardly above `value`, the data do not tell which of both matchings is right.
+    pub rival: Option<f64>,
     /// L1 distance of both marginals from the weights.
     pub marginal_error: f64,
     /// Outer iterations of the best start.
@@ -78,6 +99,7 @@ impl GromovWasserstein {
             epsilon: Some(epsilon),
             annealing: None,
             tolerance: 1e-5,
+            flatness: 0.0,
             limits: SolverLimits::new(100),
             starts: 1,
             linear: None,
@@ -103,6 +125,14 @@ impl GromovWasserstein {
         self
     }
 
+    /// Of the entropic method: also stops, with [`StopReason::Flat`], when ten outer iterations lower the
+    /// objective with its entropy by less than this share of it; 0, the default, never does. The plan may
+    /// still drift along directions in which the objective hardly changes, for hundreds of iterations.
+    pub fn flat_objective(mut self, share: f64) -> Self {
+        self.flatness = share;
+        self
+    }
+
     /// Sets the maximum number of outer iterations.
     pub fn iterations(mut self, iterations: usize) -> Self {
         self.limits.iterations = iterations;
@@ -125,8 +155,10 @@ impl GromovWasserstein {
     }
 
     /// Sets the number of starts, of which the best result is kept: first the product plan, then the plans
-    /// that match points by their mean distances in ascending and in descending order, then random plans from
-    /// a fixed seed.
+    /// that match points by their mean distances in ascending and in descending order, then four that match
+    /// the two leading principal coordinates with either sign, then random plans from a fixed seed.
+    ///
+    /// Every start runs for five iterations; the best three that lead to different plans are continued.
     pub fn starts(mut self, starts: usize) -> Self {
         self.starts = starts.max(1);
         self
@@ -173,25 +205,38 @@ impl GromovWasserstein {
         let shape = (x.size(), y.size());
         let (a, b, _) = crate::balanced(a, b, shape)?;
         self.check(shape)?;
-        let ((mean_x, _), (mean_y, _)) = (x.moments(&a), y.moments(&b));
-        let problem = GromovProblem { solver: self, x, y, a: &a, b: &b, clock };
-        let mut best: Option<GromovPlan> = None;
+        let square = |space: &Space, weights: &[f64]| inner(&space.moments(weights).1, weights);
+        let alpha = self.linear.as_ref().map_or(1.0, |(_, alpha)| *alpha);
+        let constant = alpha * (square(x, &a) + square(y, &b));
+        let problem = GromovProblem { solver: self, x, y, a: &a, b: &b, clock, constant };
+        let starts = Starts::new(x, y, &a, &b, self.starts);
+        let mut found: Vec<GromovTrial> = Vec::new();
         for start in 0..self.starts {
-            let plan = problem.start(start, &mean_x, &mean_y)?;
-            let found = match self.epsilon {
-                Some(epsilon) => problem.entropic(plan, epsilon)?,
-                None => problem.conditional_gradient(plan)?,
-            };
-            if best.as_ref().is_none_or(|best| found.value < best.value) {
-                best = Some(found);
-            }
-            if clock.elapsed() >= self.limits.time {
+            let mut trial = problem.trial(starts.plan(start)?);
+            problem.improve(&mut trial, if self.starts > 1 { SCREENED } else { usize::MAX })?;
+            let over = matches!(trial.stop, Some(StopReason::Cancelled | StopReason::Time));
+            keep(&mut found, trial);
+            if over {
                 break;
             }
         }
-        let mut best = best.ok_or(Error::Empty("list of starts"))?;
-        best.seconds = clock.elapsed().as_secs_f64();
-        Ok(best)
+        for trial in &mut found {
+            problem.improve(trial, usize::MAX)?;
+        }
+        found.sort_by(|a, b| a.value.total_cmp(&b.value));
+        let mut found = found.into_iter();
+        let best = found.next().ok_or(Error::Empty("list of starts"))?;
+        let rival = found.find(|other| distance(&other.plan, &best.plan) > SAME).map(|other| other.value);
+        Ok(GromovPlan {
+            plan: best.plan,
+            value: best.value,
+            unmatched: problem.value(&starts.plan(0)?),
+            rival,
+            marginal_error: best.marginal_error,
+            iterations: best.iterations,
+            seconds: clock.elapsed().as_secs_f64(),
+            stop: best.stop.unwrap_or(StopReason::Iterations),
+        })
     }
 
     fn check(&self, shape: (usize, usize)) -> Result<()> {
@@ -212,162 +257,13 @@ impl GromovWasserstein {
     }
 }
 
-/// A checked problem with normalised weights.
-struct GromovProblem<'p> {
-    solver: &'p GromovWasserstein,
-    x: &'p Space,
-    y: &'p Space,
-    a: &'p [f64],
-    b: &'p [f64],
-    clock: Instant,
-}
-
-impl GromovProblem<'_> {
-    fn alpha(&self) -> f64 {
-        self.solver.linear.as_ref().map_or(1.0, |(_, alpha)| *alpha)
+/// Adds a trial to the best ones that lead to different plans.
+fn keep(found: &mut Vec<GromovTrial>, trial: GromovTrial) {
+    match found.iter_mut().find(|other| distance(&other.plan, &trial.plan) < SAME) {
+        Some(same) if trial.value < same.value => *same = trial,
+        Some(_) => {}
+        None => found.push(trial),
     }
-
-    /// Returns the gradient without the part that depends on the marginals only:
-    /// `(1 - alpha) M - 4 alpha D_x T D_y`.
-    fn gradient(&self, plan: &Array2<f32>) -> Array2<f32> {
-        let mut gradient = sandwich((-4.0 * self.alpha()) as f32, self.x, plan.view(), self.y);
-        if let Some((linear, alpha)) = &self.solver.linear {
-            let weight = (1.0 - alpha) as f32;
-            Zip::from(&mut gradient).and(linear).par_for_each(|g, &m| *g += weight * m);
-        }
-        gradient
-    }
-
-    /// Returns the objective at a plan. The terms nearly cancel and would amplify an error in the mass, so
-    /// the part that depends on the marginals uses those of the plan.
-    fn value(&self, plan: &Array2<f32>) -> f64 {
-        let (rows, columns) = (masses(plan.rows()), masses(plan.columns()));
-        let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
-        let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
-        let linear = self.solver.linear.as_ref().map_or(0.0, |(m, alpha)| (1.0 - alpha) * dot(m, plan));
-        (self.alpha() * apart + linear).max(0.0)
-    }
-
-    fn entropic(&self, mut plan: Array2<f32>, epsilon: f64) -> Result<GromovPlan> {
-        let limits = &self.solver.limits;
-        let mut now = self.solver.annealing.unwrap_or(epsilon).max(epsilon);
-        let mut potential: Option<Vec<f64>> = None;
-        let mut moved = f64::INFINITY;
-        for iteration in 1.. {
-            let gradient = self.gradient(&plan);
-            let cost = Cost::matrix(gradient.view())?;
-            // Loose while the plan changes much, and never looser than 1 % of the last change.
-            let tolerance = (0.01 * moved).clamp(1e-6, 3e-4);
-            let mut solver = Sinkhorn::new(now).tolerance(tolerance).iterations(1000).memory(usize::MAX);
-            if let Some(potential) = &potential {
-                solver = solver.start(potential);
-            }
-            let coupling = solver.solve(&cost, self.a, self.b)?;
-            potential = Some(coupling.target_potential().to_vec());
-            let error = coupling.report.marginal_error;
-            let next = coupling.into_plan();
-            moved = distance(&next, &plan);
-            plan = next;
-            let settled = if now > epsilon { f64::INFINITY } else { moved };
-            now = (0.5 * now).max(epsilon);
-            if let Some(stop) = limits.stop(iteration, self.clock, settled, self.solver.tolerance) {
-                return Ok(self.found(plan, Some(error), iteration, stop));
-            }
-        }
-        unreachable!("the loop above ends by returning")
-    }
-
-    fn conditional_gradient(&self, mut plan: Array2<f32>) -> Result<GromovPlan> {
-        let limits = &self.solver.limits;
-        let mut gradient = self.gradient(&plan);
-        for iteration in 1.. {
-            let cost = gradient.mapv(f64::from);
-            let left = limits.time.saturating_sub(self.clock.elapsed());
-            let target = match exact(cost.view(), self.a, self.b, &SolverLimits::new(usize::MAX).time(left)) {
-                Ok(target) if target.stop == StopReason::Converged => target.plan().mapv(|p| p as f32),
-                // The inner solve was cut short: keep the previous plan.
-                Ok(target) => return Ok(self.found(plan, None, iteration - 1, target.stop)),
-                Err(_) if self.clock.elapsed() >= limits.time => {
-                    return Ok(self.found(plan, None, iteration - 1, StopReason::Time));
-                }
-                Err(error) => return Err(error),
-            };
-            let direction = &target - &plan;
-            let slope = dot(&gradient, &direction);
-            // Along the direction the objective is `value + slope t + bend t^2`.
-            let beyond = self.gradient(&target);
-            let bend = 0.5 * (dot(&beyond, &direction) - slope);
-            let step = if bend > 0.0 {
-                (-slope / (2.0 * bend)).clamp(0.0, 1.0)
-            } else {
-                f64::from(slope + bend < 0.0)
-            };
-            let moved = step * direction.iter().map(|d| f64::from(d.abs())).sum::<f64>();
-            Zip::from(&mut plan).and(&direction).par_for_each(|p, &d| *p += step as f32 * d);
-            // The gradient is affine in the plan.
-            Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g));
-            if let Some(stop) = limits.stop(iteration, self.clock, moved, self.solver.tolerance) {
-                return Ok(self.found(plan, None, iteration, stop));
-            }
-        }
-        unreachable!("the loop above ends by returning")
-    }
-
-    /// Builds the result; computes the marginal error of the plan if it is not given.
-    fn found(
-        &self,
-        plan: Array2<f32>,
-        error: Option<f64>,
-        iterations: usize,
-        stop: StopReason,
-    ) -> GromovPlan {
-        let marginal_error = error.unwrap_or_else(|| {
-            let off =
-                |sums: Array1<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
-            off(masses(plan.rows()), self.a) + off(masses(plan.columns()), self.b)
-        });
-        GromovPlan { value: self.value(&plan), plan, marginal_error, iterations, seconds: 0.0, stop }
-    }
-
-    /// Returns the k-th starting plan, which has the given marginals.
-    fn start(&self, k: usize, mean_x: &[f64], mean_y: &[f64]) -> Result<Array2<f32>> {
-        let (n, m) = (self.a.len(), self.b.len());
-        let product = |i: usize, j: usize| self.a[i] * self.b[j];
-        match k {
-            0 => Ok(Array2::from_shape_fn((n, m), |(i, j)| product(i, j) as f32)),
-            1 | 2 => {
-                let sign = if k == 1 { 1.0 } else { -1.0 };
-                let turned: Vec<f64> = mean_y.iter().map(|d| sign * d).collect();
-                let (entries, _) = on_line(mean_x, &turned, self.a, self.b, 2.0)?;
-                let mut plan = Array2::zeros((n, m));
-                entries.iter().for_each(|entry| plan[[entry.source, entry.target]] += entry.mass as f32);
-                Ok(plan)
-            }
-            _ => {
-                // The exponential of a random rank-one matrix, scaled to the marginals.
-                let random = |i: usize, s: u64| unit_hash(i as u64, 2 * k as u64 + s) - 0.5;
-                let columns: Vec<f64> = (0..m).map(|j| random(j, 1)).collect();
-                let cost = Array2::from_shape_fn((n, m), |(i, j)| (-8.0 * random(i, 0) * columns[j]) as f32);
-                Ok(Sinkhorn::new(1.0).solve(&Cost::matrix(cost.view())?, self.a, self.b)?.into_plan())
-            }
-        }
-    }
-}
-
-/// Returns the mass of each row or column.
-fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
-    let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
-    Zip::from(lanes).par_map_collect(mass)
-}
-
-fn inner(x: &[f64], y: &[f64]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| x * y).sum()
-}
-
-/// Returns the L1 distance of two plans.
-fn distance(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
-    let rows = Zip::from(x.rows()).and(y.rows());
-    let sums: Array1<f64> =
-        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(x, y)| f64::from((x - y).abs())).sum());
-    sums.sum()
+    found.sort_by(|a, b| a.value.total_cmp(&b.value));
+    found.truncate(CONTINUED);
 }

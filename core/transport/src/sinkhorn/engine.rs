@@ -241,6 +241,13 @@ impl<'a> ScalingEngine<'a> {
         self.b.iter().zip(&self.v).zip(columns).map(|((b, &v), t)| b * f64::from(v) * t).sum()
     }
 
+    /// Returns the largest potential of a source point with mass, in units of epsilon.
+    pub(super) fn top_source_potential(&self) -> f64 {
+        let potentials = potentials(&self.phi, &self.u).into_iter().zip(&self.a);
+        let top = potentials.filter(|(f, a)| **a > 0.0 && f.is_finite()).map(|(f, _)| f);
+        top.reduce(f64::max).unwrap_or(0.0)
+    }
+
     /// Returns `b_j v_j`.
     pub(super) fn target_weights(&self) -> Vec<f32> {
         self.b.iter().zip(&self.v).map(|(b, &v)| (b * f64::from(v)) as f32).collect()

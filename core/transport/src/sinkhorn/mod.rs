@@ -359,7 +359,12 @@ impl Sinkhorn {
                 MarginalRule::soft(target, engine.epsilon),
                 engine.a.iter().sum::<f64>().max(engine.b.iter().sum()),
             ),
-            Marginals::Partial { mass } => (MarginalRule::at_most(0.0), MarginalRule::at_most(0.0), mass),
+            Marginals::Partial { mass } => {
+                // From zero, all of a plan with costs far above epsilon would underflow, and the multiplier
+                // would have no mass to start from.
+                let top = MarginalRule::at_most(engine.top_source_potential());
+                (top, MarginalRule::at_most(0.0), mass)
+            }
         }
     }
 }

@@ -1,12 +1,43 @@
 //! Exact transport compared with POT and SciPy, and certified by dual potentials.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Error, SolverLimits, StopReason, exact, on_line, uniform};
+use chiasm_transport::{Error, SolverLimits, StopReason, exact, exact_partial, on_line, uniform};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
 fn near(got: f64, want: f64) {
     assert!((got - want).abs() <= 1e-12 * want.abs().max(1.0), "got {got}, want {want}"); // double precision
+}
+
+/// POT solves the same problem with a dummy point by its own network simplex.
+#[test]
+fn partial_transport_agrees_with_pot() {
+    let r = Reference::read();
+    let stored: serde_json::Value = serde_json::from_str(include_str!("../reference/spaces.json")).unwrap();
+    let cost = squared(&r.matrix("x"), &r.matrix("y"));
+    let doubled: Vec<f64> = r.vector("b").iter().map(|b| 2.0 * b).collect();
+    let limits = SolverLimits::new(100_000);
+    for (name, a, b) in [("partial", uniform(40), uniform(30)), ("partial_weighted", r.vector("a"), doubled)]
+    {
+        for pair in stored[name].as_array().unwrap() {
+            let (mass, want) = (pair[0].as_f64().unwrap(), pair[1].as_f64().unwrap());
+            let found = exact_partial(cost.view(), &a, &b, mass, &limits).unwrap();
+            assert!((found.transport_cost - want).abs() < 1e-9 * want, "{} for {want}", found.transport_cost);
+            let plan = found.plan();
+            near(plan.sum(), mass);
+            let above = |sums: ndarray::Array1<f64>, w: &[f64]| {
+                sums.iter().zip(w).map(|(s, w)| s - w).fold(f64::NEG_INFINITY, f64::max)
+            };
+            assert!(above(plan.sum_axis(Axis(1)), &a) < 1e-12 && above(plan.sum_axis(Axis(0)), &b) < 1e-12);
+            // Another unit and another origin of the costs give the same plan.
+            let moved = exact_partial(cost.mapv(|c| 3.0 * c - 50.0).view(), &a, &b, mass, &limits).unwrap();
+            assert!((moved.transport_cost - (3.0 * want - 50.0 * mass)).abs() < 1e-9 * 50.0);
+        }
+    }
+    for mass in [0.0, 1.1, f64::NAN] {
+        let refused = exact_partial(cost.view(), &uniform(40), &uniform(30), mass, &limits);
+        assert!(matches!(refused, Err(Error::Setting { what: "mass", .. })));
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn quadratic_assignment_finds_a_hidden_permutation() {
 }
 
 /// Pseudo-random points.
-fn cloud(n: usize, d: usize, seed: u64) -> Array2<f32> {
+pub fn cloud(n: usize, d: usize, seed: u64) -> Array2<f32> {
     let mut state = seed;
     Array2::from_shape_simple_fn((n, d), || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

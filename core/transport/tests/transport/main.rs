@@ -8,3 +8,4 @@ mod lowrank;
 mod lowrank_gromov;
 mod reference;
 mod sinkhorn;
+mod unpaired;

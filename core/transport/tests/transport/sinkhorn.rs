@@ -2,7 +2,8 @@
 
 use crate::reference::{Reference, squared};
 use chiasm_transport::{
-    Cost, EntropicMap, Error, Marginals, Sinkhorn, StopReason, barycentric, shift_by_nearest, uniform,
+    Cost, EntropicMap, Error, Marginals, Sinkhorn, SolverLimits, StopReason, barycentric, exact_partial,
+    shift_by_nearest, uniform,
 };
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
@@ -69,6 +70,49 @@ fn agrees_with_pot_on_unbalanced_and_partial_transport() {
     assert_eq!(coupling.report.stop, StopReason::Converged);
     near(coupling.plan().mapv(f64::from).sum(), mass, 1e-5);
     near(coupling.report.transport_cost, r.number("partial"), 1e-4); // the error of POT's own stopping rule
+}
+
+/// Costs of ten thousand epsilon: the mass is still what was asked for, at nearly the cost of the exact plan.
+#[test]
+fn partial_transport_at_a_small_epsilon_moves_the_asked_mass() {
+    let r = Reference::read();
+    let (x, y) = (r.points("x"), r.points("y"));
+    let (a, b) = (uniform(x.nrows()), uniform(y.nrows()));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let matrix = squared(&r.matrix("x"), &r.matrix("y"));
+    for mass in [0.3, 0.6, 0.95] {
+        let limits = SolverLimits::new(100_000);
+        let best = exact_partial(matrix.view(), &a, &b, mass, &limits).unwrap().transport_cost;
+        for share in [1e-2, 1e-3, 1e-4] {
+            let solver = Sinkhorn::of_mean_cost(share).marginals(Marginals::Partial { mass });
+            let coupling = solver.tolerance(1e-4).iterations(100_000).solve(&cost, &a, &b).unwrap();
+            let moved = coupling.plan().mapv(f64::from).sum();
+            assert!((moved / mass - 1.0).abs() < 1e-3, "{moved} of {mass} at {share}");
+            // The entropy of 1200 entries is at most ln 1200 epsilon above the optimum.
+            let most = best + 7.1 * share * cost.mean() + 1e-3 * best;
+            let got = coupling.report.transport_cost;
+            assert!(got < most && got > best * (1.0 - 2e-3), "{got} for {best} at {share}");
+        }
+    }
+}
+
+/// Below the resolution of single precision it is an error, or no mass is left, but never a wrong mass.
+#[test]
+fn partial_transport_at_no_epsilon_moves_no_wrong_mass() {
+    let r = Reference::read();
+    let (x, y) = (r.points("x"), r.points("y"));
+    let (a, b) = (uniform(x.nrows()), uniform(y.nrows()));
+    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
+    let solver = Sinkhorn::new(1e-12).marginals(Marginals::Partial { mass: 0.5 });
+    match solver.tolerance(1e-6).iterations(10_000).solve(&cost, &a, &b) {
+        Err(Error::Breakdown { why, .. }) => assert!(why.contains("raise epsilon"), "{why}"),
+        Err(other) => panic!("{other}"),
+        Ok(coupling) => {
+            let moved = coupling.plan().mapv(f64::from).sum();
+            let honest = moved == 0.0 || coupling.report.stop != StopReason::Converged;
+            assert!(honest || (moved - 0.5).abs() < 1e-3, "{moved}, {:?}", coupling.report);
+        }
+    }
 }
 
 #[test]

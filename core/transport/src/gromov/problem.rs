@@ -1,0 +1,245 @@
+//! The iterations of both Gromov-Wasserstein methods.
+//!
+//! The entropic method computes its gradients beyond the last step, `G(T_k) + b (G(T_k) - G(T_k-1))` with
+//! b = 0.8 (heavy-ball momentum; Polyak 1964), which needs no further product because the gradient is affine
+//! in T. Where the last step has not lowered the objective with its entropy, b is zero. This has the same
+//! stationary points and takes about half the iterations.
+
+use ndarray::{Array1, Array2, ArrayView1, Ix1, Zip, iter::Lanes};
+use std::time::Instant;
+
+use super::GromovWasserstein;
+use super::product::dot;
+use super::space::{Space, agreement, sandwich};
+use crate::{Cost, Result, Sinkhorn, SolverLimits, StopReason, exact};
+
+/// The share of the last change of the gradient that is added to it.
+const MOMENTUM: f32 = 0.8;
+/// The objective is flat if this many iterations lower it by less than the given share of it, and the last
+/// one moves little mass.
+const WINDOW: usize = 10;
+const LITTLE: f64 = 0.02;
+
+/// A checked problem with normalised weights.
+pub(super) struct GromovProblem<'p> {
+    pub solver: &'p GromovWasserstein,
+    pub x: &'p Space,
+    pub y: &'p Space,
+    pub a: &'p [f64],
+    pub b: &'p [f64],
+    pub clock: Instant,
+    /// The part of the objective that depends on the weights only, `alpha (a^T D_x^2 a + b^T D_y^2 b)`.
+    pub constant: f64,
+}
+
+/// A solve that can be continued.
+pub(super) struct GromovTrial {
+    pub plan: Array2<f32>,
+    pub value: f64,
+    pub marginal_error: f64,
+    pub iterations: usize,
+    /// `None` while it can be continued.
+    pub stop: Option<StopReason>,
+    potential: Option<Vec<f64>>,
+    epsilon: f64,
+    moved: f64,
+}
+
+/// What the entropic method remembers from its last step.
+#[derive(Default)]
+struct LastStep {
+    gradient: Option<Array2<f32>>,
+    entropy: f64,
+    /// The objective with its entropy after each step at the final epsilon.
+    objectives: Vec<f64>,
+}
+
+impl GromovProblem<'_> {
+    /// Begins a solve at a plan.
+    pub fn trial(&self, plan: Array2<f32>) -> GromovTrial {
+        let epsilon = self.solver.epsilon.unwrap_or(0.0);
+        GromovTrial {
+            plan,
+            value: f64::INFINITY,
+            marginal_error: f64::INFINITY,
+            iterations: 0,
+            stop: None,
+            potential: None,
+            epsilon: self.solver.annealing.unwrap_or(epsilon).max(epsilon),
+            moved: f64::INFINITY,
+        }
+    }
+
+    /// Continues a solve until it stops, or until it has done `pause` iterations.
+    pub fn improve(&self, trial: &mut GromovTrial, pause: usize) -> Result<()> {
+        match self.solver.epsilon {
+            Some(epsilon) => self.entropic(trial, epsilon, pause)?,
+            None => self.conditional_gradient(trial, pause)?,
+        }
+        trial.value = self.value(&trial.plan);
+        Ok(())
+    }
+
+    fn alpha(&self) -> f64 {
+        self.solver.linear.as_ref().map_or(1.0, |(_, alpha)| *alpha)
+    }
+
+    /// Returns the gradient without the part that depends on the marginals only:
+    /// `(1 - alpha) M - 4 alpha D_x T D_y`.
+    fn gradient(&self, plan: &Array2<f32>) -> Array2<f32> {
+        let mut gradient = sandwich((-4.0 * self.alpha()) as f32, self.x, plan.view(), self.y);
+        if let Some((linear, alpha)) = &self.solver.linear {
+            let weight = (1.0 - alpha) as f32;
+            Zip::from(&mut gradient).and(linear).par_for_each(|g, &m| *g += weight * m);
+        }
+        gradient
+    }
+
+    /// Returns `(1 - alpha) <M, T>`.
+    fn linear_part(&self, plan: &Array2<f32>) -> f64 {
+        self.solver.linear.as_ref().map_or(0.0, |(m, alpha)| (1.0 - alpha) * dot(m, plan))
+    }
+
+    /// Returns the objective at a plan. The terms nearly cancel and would amplify an error in the mass, so
+    /// the part that depends on the marginals uses those of the plan.
+    pub fn value(&self, plan: &Array2<f32>) -> f64 {
+        let (rows, columns) = (masses(plan.rows()), masses(plan.columns()));
+        let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
+        let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
+        (self.alpha() * apart + self.linear_part(plan)).max(0.0)
+    }
+
+    fn entropic(&self, trial: &mut GromovTrial, epsilon: f64, pause: usize) -> Result<()> {
+        let limits = &self.solver.limits;
+        let mut last = LastStep::default();
+        while trial.stop.is_none() && trial.iterations < pause {
+            let gradient = self.gradient(&trial.plan);
+            let cost = self.extrapolated(&mut last, gradient, trial, epsilon);
+            let now = trial.epsilon;
+            let next = {
+                let cost = Cost::matrix(cost.view())?;
+                // Loose while the plan changes much, and never looser than 1 % of the last change.
+                let tolerance = (0.01 * trial.moved).clamp(1e-6, 3e-4);
+                let mut solver = Sinkhorn::new(now).tolerance(tolerance).iterations(1000).memory(usize::MAX);
+                if let Some(potential) = &trial.potential {
+                    solver = solver.start(potential);
+                }
+                let coupling = solver.solve(&cost, self.a, self.b)?;
+                trial.potential = Some(coupling.target_potential().to_vec());
+                trial.marginal_error = coupling.report.marginal_error;
+                last.entropy = coupling.report.dual.unwrap_or(f64::NAN);
+                coupling.into_plan()
+            };
+            // The dual value is the cost of the plan plus its entropy.
+            last.entropy -= dot(&cost, &next);
+            trial.moved = distance(&next, &trial.plan);
+            trial.plan = next;
+            trial.iterations += 1;
+            trial.epsilon = (0.5 * now).max(epsilon);
+            let settled = if now > epsilon { f64::INFINITY } else { trial.moved };
+            let tolerance = self.solver.tolerance;
+            trial.stop = limits.stop(trial.iterations, self.clock, settled, tolerance);
+            let flat = settled < LITTLE && self.is_flat(&last.objectives);
+            trial.stop = trial.stop.or_else(|| flat.then_some(StopReason::Flat));
+        }
+        Ok(())
+    }
+
+    /// Returns the cost of the next step from the gradient at the current plan, and records the objective
+    /// there.
+    fn extrapolated(
+        &self,
+        last: &mut LastStep,
+        gradient: Array2<f32>,
+        trial: &GromovTrial,
+        epsilon: f64,
+    ) -> Array2<f32> {
+        let Some(before) = last.gradient.take() else {
+            last.gradient = Some(gradient.clone());
+            return gradient;
+        };
+        let quadratic = 0.5 * (dot(&gradient, &trial.plan) + self.linear_part(&trial.plan));
+        let objective = self.constant + quadratic + last.entropy;
+        let lower = last.objectives.last().is_none_or(|before| objective < *before);
+        let mut cost = gradient.clone();
+        if trial.epsilon > epsilon {
+            last.objectives.clear(); // objectives at different epsilons cannot be compared
+        } else {
+            last.objectives.push(objective);
+            if lower && last.objectives.len() > 1 {
+                let step = |c: &mut f32, &b: &f32| *c += MOMENTUM * (*c - b);
+                Zip::from(&mut cost).and(&before).par_for_each(step);
+            }
+        }
+        last.gradient = Some(gradient);
+        cost
+    }
+
+    /// Returns whether the last iterations have lowered the objective by less than the solver's share of it.
+    fn is_flat(&self, objectives: &[f64]) -> bool {
+        let share = self.solver.flatness;
+        let Some(earlier) = objectives.len().checked_sub(WINDOW + 1) else { return false };
+        let (from, to) = (objectives[earlier], objectives[earlier + WINDOW]);
+        share > 0.0 && from - to < share * to.abs()
+    }
+
+    fn conditional_gradient(&self, trial: &mut GromovTrial, pause: usize) -> Result<()> {
+        let limits = &self.solver.limits;
+        let mut gradient = self.gradient(&trial.plan);
+        while trial.stop.is_none() && trial.iterations < pause {
+            let cost = gradient.mapv(f64::from);
+            let left = limits.time.saturating_sub(self.clock.elapsed());
+            let target = match exact(cost.view(), self.a, self.b, &SolverLimits::new(usize::MAX).time(left)) {
+                Ok(target) if target.stop == StopReason::Converged => target.plan().mapv(|p| p as f32),
+                // The inner solve was cut short: keep the previous plan.
+                Ok(target) => {
+                    trial.stop = Some(target.stop);
+                    break;
+                }
+                Err(_) if self.clock.elapsed() >= limits.time => {
+                    trial.stop = Some(StopReason::Time);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let direction = &target - &trial.plan;
+            let slope = dot(&gradient, &direction);
+            // Along the direction the objective is `value + slope t + bend t^2`.
+            let beyond = self.gradient(&target);
+            let bend = 0.5 * (dot(&beyond, &direction) - slope);
+            let step = if bend > 0.0 {
+                (-slope / (2.0 * bend)).clamp(0.0, 1.0)
+            } else {
+                f64::from(slope + bend < 0.0)
+            };
+            let moved = step * direction.iter().map(|d| f64::from(d.abs())).sum::<f64>();
+            Zip::from(&mut trial.plan).and(&direction).par_for_each(|p, &d| *p += step as f32 * d);
+            // The gradient is affine in the plan.
+            Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g));
+            trial.iterations += 1;
+            trial.stop = limits.stop(trial.iterations, self.clock, moved, self.solver.tolerance);
+        }
+        let off = |sums: Array1<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
+        trial.marginal_error =
+            off(masses(trial.plan.rows()), self.a) + off(masses(trial.plan.columns()), self.b);
+        Ok(())
+    }
+}
+
+/// Returns the mass of each row or column.
+fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
+    let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
+    Zip::from(lanes).par_map_collect(mass)
+}
+
+pub(super) fn inner(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
+}
+
+/// Returns the L1 distance of two plans.
+pub(super) fn distance(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
+    let rows = Zip::from(x.rows()).and(y.rows());
+    let sums: Array1<f64> =
+        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(x, y)| f64::from((x - y).abs())).sum());
+    sums.sum()
+}
