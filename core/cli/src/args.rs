@@ -2,9 +2,13 @@
 
 mod measure;
 mod merge_weights;
+mod study;
+mod transport;
 
 pub use measure::MeasureArgs;
 pub use merge_weights::{MergeWeightsArgs, WeightMethod};
+pub use study::{AblateArgs, MetricArg, TuneArgs};
+pub use transport::{CostKind, TransportArgs, TransportSolver};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -122,6 +126,10 @@ pub enum CliCommand {
         #[arg(long)]
         skip_bad: bool,
     },
+    /// Search for better values of keys of a recipe, by Bayesian optimisation on validation rows.
+    Tune(TuneArgs),
+    /// Take a recipe apart: each term off, baselines, fewer pairs, other values, other encoders.
+    Ablate(AblateArgs),
     /// Solve optimal transport between two sets of points, or for a given cost matrix.
     Transport(TransportArgs),
     /// Run raw items through a run's merged model. Each modality is an optional flag, e.g. --image a.jpg.
@@ -222,92 +230,6 @@ pub struct CheckArgs {
     /// Set a key of the checks: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-}
-
-/// Options that a solver does not have are refused.
-#[derive(Debug, Args)]
-pub struct TransportArgs {
-    /// Source points, floats [n, d].
-    #[arg(value_name = "X.npy", required_unless_present = "cost_matrix")]
-    pub source: Option<PathBuf>,
-    /// Target points, floats [m, d]; gw takes any width.
-    #[arg(value_name = "Y.npy", required_unless_present = "cost_matrix")]
-    pub target: Option<PathBuf>,
-    /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare the distances
-    /// within each set, scaled to a maximum of one.
-    #[arg(long, value_enum, default_value_t = TransportSolver::Sinkhorn)]
-    pub solver: TransportSolver,
-    /// Weight of the entropy, in units of the cost: <P, C> + E KL(P | a b^T), POT's `reg`. Without it, gw and
-    /// fgw use the conditional gradient method.
-    #[arg(long, value_name = "E", conflicts_with = "eps_scale", allow_negative_numbers = true)]
-    pub eps: Option<f64>,
-    /// Weight of the entropy as a fraction of the mean cost [default: 0.05].
-    #[arg(long, value_name = "S")]
-    pub eps_scale: Option<f64>,
-    /// Cost between two points; for gw and fgw also the distance within each set [default: sqeuclidean].
-    #[arg(long, value_enum, conflicts_with = "cost_matrix")]
-    pub cost: Option<CostKind>,
-    /// Cost matrix [n, m]; for fgw, the linear part.
-    #[arg(long, value_name = "C.npy")]
-    pub cost_matrix: Option<PathBuf>,
-    /// Weights of the source points [default: 1 / n each].
-    #[arg(long, value_name = "W.npy")]
-    pub a: Option<PathBuf>,
-    /// Weights of the target points [default: 1 / m each].
-    #[arg(long, value_name = "W.npy")]
-    pub b: Option<PathBuf>,
-    /// Stop at this L1 error of the marginals, relative to the mass (gw, fgw: mass moved in one step;
-    /// lowrank, gw with
-    /// --rank: decrease of the cost).
-    #[arg(long, value_name = "T")]
-    pub tolerance: Option<f64>,
-    /// Maximum number of iterations (emd: pivots).
-    #[arg(long, value_name = "N")]
-    pub iterations: Option<usize>,
-    /// Time limit.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
-    pub time_limit: f64,
-    /// unbalanced: weight of the penalties R KL(P 1 | a) + R KL(P^T 1 | b), POT's `reg_m`.
-    #[arg(long, value_name = "R")]
-    pub rho: Option<f64>,
-    /// partial: mass to transport.
-    #[arg(long, value_name = "M")]
-    pub mass: Option<f64>,
-    /// fgw: (1 - A) <P, C> + A GW(P), as in POT [default: 0.5].
-    #[arg(long, value_name = "A")]
-    pub alpha: Option<f64>,
-    /// Rank of the plan, which makes memory linear in the number of points. lowrank [default: 50]; gw, which
-    /// without it needs matrices of all pairs of points.
-    #[arg(long, value_name = "R")]
-    pub rank: Option<usize>,
-    /// gw, fgw: number of starting plans, of which the best result is kept; they are deterministic [default:
-    /// 1].
-    #[arg(long, value_name = "N")]
-    pub starts: Option<usize>,
-    /// sinkhorn: also compute the debiased Sinkhorn divergence.
-    #[arg(long)]
-    pub debias: bool,
-    /// Write the plan [n, m] as .npy, or with --rank or lowrank its two factors as .npz.
-    #[arg(short = 'o', long = "output", value_name = "PLAN.npy")]
-    pub output: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TransportSolver {
-    Emd,
-    Sinkhorn,
-    Unbalanced,
-    Partial,
-    Gw,
-    Fgw,
-    Lowrank,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CostKind {
-    Sqeuclidean,
-    Euclidean,
-    Cosine,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod modality_flags;
 mod plugins;
 mod print;
 mod progress;
+mod study;
 mod transport;
 
 use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions, ModelCommand};
@@ -83,6 +84,8 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Compare { recipe, swap, folds, skip_bad } => {
             commands::compare(recipe, swap, *folds, *skip_bad, global, &environment(global)?)
         }
+        CliCommand::Tune(args) => study::tune(args, global, &environment(global)?),
+        CliCommand::Ablate(args) => study::ablate(args, global, &environment(global)?),
         CliCommand::Transport(args) => transport::transport(args, global),
         CliCommand::Run { run, attention } => {
             commands::run(run, &given, attention.as_deref(), global, &environment(global)?)

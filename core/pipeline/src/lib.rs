@@ -2,8 +2,8 @@
 //!
 //! A recipe names frozen encoders, a data file, an aligner and optionally a fusion. [`Plan::check`] finds and
 //! checks everything that a [`Recipe`] names, [`fit()`] writes the run folder, and [`Run`] measures, checks,
-//! searches and runs it. [`compare()`] cross-validates variants of a recipe, and [`export()`] writes the
-//! model in another layout.
+//! searches and runs it. [`compare()`] cross-validates variants of a recipe, [`tune()`] searches for better
+//! settings, [`ablate()`] takes a recipe apart, and [`export()`] writes the model in another layout.
 //!
 //! ```no_run
 //! use chiasm_pipeline::{Environment, FitOptions, Plan, RawInputs, RawItem, Recipe, Run};
@@ -38,6 +38,7 @@
 //! run       the run folder; an opened run measures, checks, searches and exports
 //! fit       fitting maps and fusion, and writing the run folder
 //! compare   fitting and cross-validating variants of a recipe
+//! study     tuning and ablation: many fits that are recorded and resumed
 //! ```
 //! A stage uses only itself and the stages above it in this list. `cargo xtask layering` checks that.
 
@@ -49,6 +50,7 @@ mod fit;
 mod plan;
 mod recipe;
 mod run;
+mod study;
 
 pub use base::{
     cache::{Cache, write_npy},
@@ -88,4 +90,10 @@ pub use run::{
     tables::{stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
     truth::{FactorScores, Identifiability},
+};
+pub use study::{
+    ablate::{AblateOptions, AblationReport, AblationRow, ablate},
+    metric::{PairedDifference, StudyMetric},
+    trial::{TestComparison, Trial, TuneProgress, TuneReport},
+    tune::{TuneOptions, tune},
 };

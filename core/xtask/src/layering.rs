@@ -74,7 +74,7 @@ const FOLDERS: &[(&str, &[&str])] = &[
 /// The crate that is divided into stages, and its stages, lowest first: folders of its `src`. A stage imports
 /// only from itself and from lower stages. `lib.rs` declares the stages and re-exports from them.
 const STAGED: &str = "chiasm-pipeline";
-const STAGES: &[&str] = &["base", "recipe", "catalog", "plan", "embed", "run", "fit", "compare"];
+const STAGES: &[&str] = &["base", "recipe", "catalog", "plan", "embed", "run", "fit", "compare", "study"];
 
 /// External crates, and the only crates of this project that may depend on each.
 const OWNED: &[(&str, &[&str])] = &[

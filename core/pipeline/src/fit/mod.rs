@@ -129,7 +129,10 @@ fn is_up_to_date(run: &Path, key: &str) -> bool {
 }
 
 /// Returns the SHA-256 of everything that the run depends on.
-fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> {
+///
+/// # Errors
+/// If the engine or a plugin is missing.
+pub fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> {
     let mut key = KeyHasher::default();
     key.add(env!("CARGO_PKG_VERSION")).add(&plan.recipe.text).add(plan.recipe.overrides.join("\n"));
     key.add(env.engine_identity()?).add(env.device.as_str());

@@ -36,6 +36,17 @@ pub enum ItemRule {
     Mean,
 }
 
+impl ItemRule {
+    /// Returns its name in a recipe.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::First => "first",
+            Self::Mean => "mean",
+        }
+    }
+}
+
 /// Names that a modality must not have: `fused`, and the flags of the commands that take raw items.
 pub const RESERVED_NAMES: [&str; 17] = [
     "attention",

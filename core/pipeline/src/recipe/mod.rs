@@ -5,6 +5,7 @@ pub mod encoders;
 pub mod reader;
 pub mod task;
 pub mod tree;
+pub mod write;
 
 use crate::base::{
     error::Error,

@@ -22,7 +22,7 @@ use crate::{
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{PermutationNull, Retrieval, RetrievalItems, RetrievalScores},
+    retrieval::{PermutationNull, QueryOutcome, Retrieval, RetrievalItems, RetrievalScores},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,27 @@ pub fn retrieval_summary(
         retrieval.insert(name, direction.retrieval(vectors, None)?.outcomes().scores());
     }
     Ok(with_rsum(retrieval))
+}
+
+/// The value of a metric for each query of each direction, after the query's row.
+pub type QueryValues = BTreeMap<String, Vec<(usize, f64)>>;
+
+/// Computes a metric for each query of every direction. Queries without a relevant item are left out.
+///
+/// # Errors
+/// If a vector is not finite.
+pub fn query_values(
+    aligned: &[AlignedItems],
+    relevance: &Relevance,
+    metric: &dyn Fn(&QueryOutcome) -> f64,
+) -> Result<QueryValues, Error> {
+    let mut all = QueryValues::new();
+    for (name, direction) in RetrievalDirection::all(aligned, relevance) {
+        let found = direction.retrieval(|own| &own.embeds, None)?.outcomes();
+        let rows = found.queries.iter().map(|query| direction.first.rows[*query]);
+        all.insert(name, rows.zip(found.outcomes.iter().map(metric)).collect());
+    }
+    Ok(all)
 }
 
 /// Computes the metrics of every direction with CSLS (Conneau et al. 2018), which uses all queries and the

@@ -1,0 +1,105 @@
+//! The recipe with the best setting of a tuning.
+
+use super::{
+    fits::{RecipeChanges, StudyFits},
+    trial::Trial,
+};
+use crate::{
+    base::error::Error,
+    recipe::{
+        tree::{self, TomlTable, TomlValue},
+        write::format_table,
+    },
+};
+use std::path::{Component, Path, PathBuf};
+
+/// Returns the text of the recipe with some changes, to be written into a folder: its paths start there.
+///
+/// # Errors
+/// If the recipe or a change is not valid.
+pub fn best_recipe(
+    fits: &StudyFits<'_>,
+    changes: &RecipeChanges,
+    trials: &[Trial],
+    folder: &Path,
+) -> Result<String, Error> {
+    let recipe = fits.recipe(changes)?;
+    let (mut table, _) = tree::parse("recipe", &recipe.text)?;
+    for assignment in &recipe.overrides {
+        tree::set(&mut table, assignment)?;
+    }
+    let kept = &recipe.align.plugin.parameters;
+    if let Some(align) = inner(&mut table, "align") {
+        align.retain(|(key, _)| {
+            ["plugin", "anchor"].contains(&key.as_str()) || kept.iter().any(|(own, _)| own == key)
+        });
+    }
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Error::io("find", path, e));
+    let folder = absolute(folder)?;
+    let moved = |written: &mut TomlValue| {
+        if let TomlValue::String(path) = written {
+            *path = relative(&folder, &recipe.path(path)).display().to_string();
+        }
+    };
+    if let Some((_, pairs)) =
+        inner(&mut table, "data").and_then(|data| data.iter_mut().find(|(key, _)| key == "pairs"))
+    {
+        moved(&mut pairs.value);
+    }
+    for (_, encoder) in inner(&mut table, "encoders").into_iter().flatten() {
+        if let TomlValue::Table(encoder) = &mut encoder.value {
+            let vectors = encoder.iter_mut().filter(|(key, _)| key == "vectors");
+            vectors.for_each(|(_, node)| moved(&mut node.value));
+        }
+    }
+    let score = trials.first().and_then(|trial| trial.score).unwrap_or(f64::NAN);
+    let name = fits.path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(format!(
+        "# {name} with the best of {} settings that `chiasm tune` tried: {} {score:.4} on validation rows.\n{}",
+        trials.len(),
+        fits.metric.name(),
+        format_table(&table)
+    ))
+}
+
+/// Returns the table of this name.
+fn inner<'t>(table: &'t mut TomlTable, name: &str) -> Option<&'t mut TomlTable> {
+    let node = table.iter_mut().find(|(key, _)| key == name)?;
+    if let TomlValue::Table(inner) = &mut node.1.value { Some(inner) } else { None }
+}
+
+/// Returns the path from one absolute folder to another path.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let (from, to): (Vec<Component<'_>>, Vec<Component<'_>>) = (parts(from), parts(to));
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = from[shared..].iter().map(|_| Component::ParentDir);
+    up.chain(to[shared..].iter().copied()).collect()
+}
+
+/// Returns the components of a path, with `..` resolved by name.
+fn parts(path: &Path) -> Vec<Component<'_>> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir if matches!(parts.last(), Some(Component::Normal(_))) => {
+                parts.pop();
+            }
+            Component::CurDir => {}
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_from_one_folder_to_another() {
+        let path = |from: &str, to: &str| relative(Path::new(from), Path::new(to)).display().to_string();
+        assert_eq!(path("/a/b/tune", "/a/b/pairs.jsonl"), "../pairs.jsonl");
+        assert_eq!(path("/a/tune", "/a/recipes/../data/x.npy"), "../data/x.npy");
+        assert_eq!(path("/a", "/a/x.npy"), "x.npy");
+    }
+}
