@@ -90,7 +90,8 @@ pub fn tune(
     identity.insert("--over", json!(options.over));
     identity.insert("--folds", json!(options.folds));
     let (mut folder, known) = StudyFolder::open::<Trial>(&options.output, TRIALS, &identity)?;
-    let folds = validation_folds(&fits.embed(&plan)?, options.folds, plan.seed())?;
+    let data = fits.embed(&plan)?;
+    let folds = validation_folds(&data, options.folds, plan.seed())?;
     let mut search = Search { fits: &fits, tuned: &tuned, plan: &plan, folds: &folds, trials: known };
     search.run(options.trials, &mut folder, ready)?;
     let Search { mut trials, .. } = search;
