@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Scores on a few rows are noisy, and b is therefore the largest predicted mean at a tried setting, not the
-//! largest score. The first settings are a shifted Halton sequence (Halton 1960; Cranley and Patterson 1976),
-//! which covers the space more evenly than random ones. Everything is a function of the seed and of the
+//! largest score. The first settings are a Halton sequence (Halton 1960) with permuted digits (Braaten and Weller
+//! 1979) and a shift (Cranley and Patterson 1976), which covers the space more evenly than random ones. Everything is a function of the seed and of the
 //! scores, so that an interrupted search continues as if it had not been interrupted.
 //!
 //! This is a small implementation of our own, because the one in the ecosystem of linfa (egobox) adds two
@@ -25,7 +25,7 @@ use gaussian_process::GaussianProcess;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 /// Bases of the Halton sequence, one for each axis; they are used again beyond the last.
-const PRIMES: [u32; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
+const PRIMES: [usize; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
 /// Settings drawn uniformly as candidates for the next one.
 const UNIFORM: usize = 1000;
 /// Settings drawn around the best one with each of these standard deviations.
@@ -67,14 +67,22 @@ impl Optimizer {
         !self.settings.iter().any(|own| own == setting)
     }
 
-    /// Returns the next point of the shifted Halton sequence that was not tried.
+    /// Returns the next point of the Halton sequence that was not tried.
     fn halton(&self) -> Option<Vec<f64>> {
         let mut random = Random::new(self.seed);
-        let shifts: Vec<f64> = self.axes.iter().map(|_| random.uniform()).collect();
+        let mut order = |base: usize| -> (f64, Vec<usize>) {
+            // 0 stays 0, since a number has infinitely many zeros before its first digit.
+            let digits = random.permutation(base - 1).into_iter().map(|digit| digit + 1);
+            let digits = std::iter::once(0).chain(digits).collect();
+            (random.uniform(), digits)
+        };
+        let bases = (0..self.axes.len()).map(|at| PRIMES[at % PRIMES.len()]);
+        let sequences: Vec<(f64, Vec<usize>)> = bases.map(&mut order).collect();
         let point = |index: usize| -> Vec<f64> {
-            let unit =
-                |at: usize| (radical_inverse(index + 1, PRIMES[at % PRIMES.len()]) + shifts[at]).fract();
-            self.axes.iter().enumerate().map(|(at, axis)| axis.value(unit(at))).collect()
+            let value = |(axis, (shift, digits)): (&Axis, &(f64, Vec<usize>))| {
+                axis.value((radical_inverse(index + 1, digits) + shift).fract())
+            };
+            self.axes.iter().zip(&sequences).map(value).collect()
         };
         (self.settings.len()..self.settings.len() + MOST_REPEATS).map(point).find(|point| self.is_new(point))
     }
@@ -152,13 +160,14 @@ fn expected_improvement(mean: f64, deviation: f64, best: f64) -> f64 {
     gain * probability + deviation * density
 }
 
-/// Returns the digits of `index` in this base, mirrored at the point: the coordinate of a Halton point.
-fn radical_inverse(mut index: usize, base: u32) -> f64 {
-    let base = base as usize;
+/// Returns the digits of `index`, mirrored at the point: the coordinate of a Halton point. Each digit is
+/// replaced by the one at its place in `digits`, whose number is the base.
+fn radical_inverse(mut index: usize, digits: &[usize]) -> f64 {
+    let base = digits.len();
     let (mut value, mut place) = (0.0, 1.0);
     while index > 0 {
         place /= base as f64;
-        value += (index % base) as f64 * place;
+        value += digits[index % base] as f64 * place;
         index /= base;
     }
     value
@@ -232,7 +241,7 @@ mod tests {
 
     #[test]
     fn halton_points_are_the_published_ones() {
-        let found: Vec<f64> = (1..=4).map(|index| radical_inverse(index, 3)).collect();
+        let found: Vec<f64> = (1..=4).map(|index| radical_inverse(index, &[0, 1, 2])).collect();
         let known = [1.0 / 3.0, 2.0 / 3.0, 1.0 / 9.0, 4.0 / 9.0];
         assert!(found.iter().zip(known).all(|(a, b)| (a - b).abs() < 1e-15), "{found:?}");
     }
