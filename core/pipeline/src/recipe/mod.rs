@@ -59,6 +59,9 @@ pub struct DataRecipe {
     pub split: Option<Located<String>>,
 }
 
+/// The keys of `[align]` that are not parameters of the aligner.
+pub const ALIGN_KEYS: [&str; 3] = ["plugin", "anchor", "labels"];
+
 /// The table `[align]`.
 #[derive(Debug, Clone)]
 pub struct AlignRecipe {

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     base::error::Error,
     recipe::{
+        ALIGN_KEYS,
         tree::{self, TomlTable, TomlValue},
         write::format_table,
     },
@@ -30,9 +31,7 @@ pub fn best_recipe(
     }
     let kept = &recipe.align.plugin.parameters;
     if let Some(align) = inner(&mut table, "align") {
-        align.retain(|(key, _)| {
-            ["plugin", "anchor"].contains(&key.as_str()) || kept.iter().any(|(own, _)| own == key)
-        });
+        align.retain(|(key, _)| ALIGN_KEYS.contains(&key.as_str()) || kept.iter().any(|(own, _)| own == key));
     }
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Error::io("find", path, e));
     let folder = absolute(folder)?;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     base::{environment::Environment, error::Error, problem::Problem},
     plan::Plan,
-    recipe::Recipe,
+    recipe::{ALIGN_KEYS, Recipe},
 };
 use chiasm_host::{Parameter, ParameterKind};
 use serde_json::{Value, json};
@@ -58,8 +58,9 @@ impl TunedKeys {
             None => ["seed", "score.bank.top"].contains(&key),
         };
         let space = SearchSpace::parse(over, &is_integer)?;
+        let is_own = |key: &str| key.strip_prefix("align.").is_some_and(|name| ALIGN_KEYS.contains(&name));
         for key in space.keys().filter(|key| key.starts_with("align.")) {
-            if ![ALIGNER, "align.anchor"].contains(&key) && find(key).is_none() {
+            if !is_own(key) && find(key).is_none() {
                 let names: Vec<&str> = aligners.keys().map(String::as_str).collect();
                 let message = format!("`{key}` is not a parameter of {}", names.join(" or "));
                 let help = "`chiasm plugin why ID` finds a plugin; its documentation lists the parameters";
@@ -81,8 +82,8 @@ impl TunedKeys {
         let id = setting.get(ALIGNER).and_then(Value::as_str).unwrap_or(&self.own);
         let parameters = self.aligners.get(id).map_or(&[][..], Vec::as_slice);
         let has = |key: &String| match key.strip_prefix("align.") {
-            Some("plugin" | "anchor") | None => true,
-            Some(path) => declared(path, parameters).is_some(),
+            Some(path) => ALIGN_KEYS.contains(&path) || declared(path, parameters).is_some(),
+            None => true,
         };
         setting.iter().filter(|(key, _)| has(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
