@@ -36,7 +36,8 @@ fn data(sandbox: &Sandbox, garbage: bool) -> PathBuf {
         "recipe.toml",
         "[encoders.a]\nvectors = \"a.npy\"\n[encoders.b]\nvectors = \"b.npy\"\n\
          [data]\npairs = \"pairs.jsonl\"\nsplit = \"split\"\n\
-         [align]\nplugin = \"mlp\"\nhidden = 8\nmembers = 1\nsteps = 20\nblend = 0.5\nterms.paired_mse = 0.1\n",
+         [align]\nplugin = \"mlp\"\nhidden = 8\nmembers = 1\nsteps = 20\nblend = 0.5\n\
+         terms.paired_mse = 0.1\n",
     )
 }
 
@@ -128,77 +129,71 @@ fn choices_of_the_aligner_leave_out_the_parameters_of_others() {
     }
 }
 
+/// The changes of an ablation. The recipe has two terms.
+const ABLATE: [&str; 14] = [
+    "ablate",
+    "recipe.toml",
+    "--format",
+    "json",
+    "--baselines",
+    "procrustes,mlp",
+    "--set-each",
+    "align.d_z=2,3",
+    "--swap-encoder",
+    "b=a.npy",
+    "-o",
+    "ablation",
+    "--pairs",
+    "40,120",
+];
+
+fn ablate(sandbox: &Sandbox) -> Value {
+    serde_json::from_str(&sandbox.good(&ABLATE)).unwrap()
+}
+
 #[test]
 fn an_ablation_compares_every_change_with_the_recipe() {
     let sandbox = Sandbox::new();
     data(&sandbox, false);
-    let arguments = [
-        "ablate",
-        "recipe.toml",
-        "--baselines",
-        "procrustes,mlp",
-        "--pairs",
-        "40,1000",
-        "--set-each",
-        "align.d_z=2,3",
-        "--swap-encoder",
-        "b=a.npy",
-        "-o",
-        "ablation",
-        "--format",
-        "json",
-    ];
-    // 1000 pairs are more than there are
-    sandbox.refused(&arguments, &["--pairs expects 1 to 240"]);
-    let arguments = arguments.map(|one| if one == "40,1000" { "40,120" } else { one });
-    let report: Value = serde_json::from_str(&sandbox.good(&arguments)).unwrap();
+    let report = ablate(&sandbox);
     let fits = report["fits"].as_array().unwrap();
     let names: Vec<String> =
         fits.iter().map(|fit| format!("{} {}", fit["kind"], fit["change"]).replace('"', "")).collect();
-    assert_eq!(
-        names,
-        [
-            "recipe mlp",
-            "term without infonce",
-            "term without paired_mse",
-            "baseline procrustes",
-            "baseline mlp",
-            "pairs 40",
-            "pairs 120",
-            "set align.d_z=2",
-            "set align.d_z=3",
-            "encoder b=a.npy",
-        ]
-    );
+    let changes = "recipe mlp, term without infonce, term without paired_mse, baseline procrustes, baseline mlp, \
+                   pairs 40, pairs 120, set align.d_z=2, set align.d_z=3, encoder b=a.npy";
+    assert_eq!(names.join(", "), changes);
     let score = |name: &str| {
         let at = names.iter().position(|own| own == name).unwrap();
         fits[at]["score"].as_f64().unwrap()
     };
     // Fewer pairs and fewer dimensions than factors find less; a modality finds itself.
-    assert!(
-        score("pairs 40") < score("recipe mlp") && score("set align.d_z=2") < score("recipe mlp"),
-        "{fits:?}"
-    );
+    let whole = score("recipe mlp");
+    assert!(score("pairs 40") < whole && score("set align.d_z=2") < whole, "{fits:?}");
     assert!(score("encoder b=a.npy") > 0.99);
     for fit in &fits[1..] {
-        let [mean, low, high] = [
-            &fit["difference"]["mean"],
-            &fit["difference"]["interval"][0],
-            &fit["difference"]["interval"][1],
-        ]
-        .map(|value| value.as_f64().unwrap());
-        let difference = fit["score"].as_f64().unwrap() - score("recipe mlp");
+        let interval = &fit["difference"]["interval"];
+        let [mean, low, high] =
+            [&fit["difference"]["mean"], &interval[0], &interval[1]].map(|value| value.as_f64().unwrap());
+        let difference = fit["score"].as_f64().unwrap() - whole;
         assert!((mean - difference).abs() < 1e-9, "{fit}");
         assert!(low <= mean && mean <= high, "{fit}");
     }
     let csv = std::fs::read_to_string(sandbox.path("ablation/ablation.csv")).unwrap();
     assert!(csv.starts_with("kind,change,map,difference,low,high,seconds,error\nrecipe,mlp,"), "{csv}");
+}
 
-    // cut off after three fits
+#[test]
+fn an_interrupted_ablation_ends_with_the_same_result() {
+    let sandbox = Sandbox::new();
+    data(&sandbox, false);
+    let mut too_many = ABLATE;
+    too_many[13] = "40,1000";
+    sandbox.refused(&too_many, &["--pairs expects 1 to 240"]);
+    let report = ablate(&sandbox);
     let path = sandbox.path("ablation/fits.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
     let kept: String = text.split_inclusive('\n').take(3).collect();
     std::fs::write(&path, &kept).unwrap();
-    let resumed: Value = serde_json::from_str(&sandbox.good(&arguments)).unwrap();
-    assert_eq!(without_seconds(report.clone()), without_seconds(resumed));
+    assert_eq!(without_seconds(report), without_seconds(ablate(&sandbox)));
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with(&kept), "finished fits are not repeated");
 }

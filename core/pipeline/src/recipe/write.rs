@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_written_recipe_is_read_back_with_the_same_values_in_the_same_order() {
         let text = "seed = 3\n[encoders.z]\nmodel = [\"a\", \"b\"]\n[encoders.a]\nvectors = 'C:\\x \"y\"'\n\
-                    [align]\nplugin = \"mlp\"\ntau = 1e-5\nempty = {}\nterms.ot = 0.5\nlist = [{ w = 1.0 }, 2]\n\
+                    [align]\nplugin = \"mlp\"\ntau = 1e-5\nempty = {}\nterms.ot = 0.5\n\
+                    list = [{ w = 1.0 }, 2]\n\
                     \"odd key\" = true\n";
         let (table, _) = parse("recipe", text).unwrap();
         let written = format_table(&table);

@@ -302,7 +302,7 @@ fn other_changes(recipe: &Recipe, options: &AblateOptions) -> Result<Vec<Change>
     Ok(all)
 }
 
-/// Returns the assignment that gives a modality another model, or another file of vectors, for the same items.
+/// Returns the assignment that gives a modality another model or another file of vectors for the same items.
 fn encoder_assignment(recipe: &Recipe, modality: &str, value: &str) -> Result<String, Error> {
     let Some(own) = recipe.encoder(modality) else {
         let names: Vec<&str> = recipe.encoders.iter().map(|own| own.modality.value.as_str()).collect();

@@ -54,7 +54,7 @@ pub fn best_recipe(
     let score = trials.first().and_then(|trial| trial.score).unwrap_or(f64::NAN);
     let name = fits.path.file_name().unwrap_or_default().to_string_lossy();
     Ok(format!(
-        "# {name} with the best of {} settings that `chiasm tune` tried: {} {score:.4} on validation rows.\n{}",
+        "# {name} with the best of {} settings of `chiasm tune`: {} {score:.4} on validation rows.\n{}",
         trials.len(),
         fits.metric.name(),
         format_table(&table)
