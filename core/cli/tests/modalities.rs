@@ -4,71 +4,12 @@
 
 mod common;
 
-use common::{RandomNumbers, Sandbox, npy, peers};
+use common::{
+    Sandbox, npy, peers,
+    views::{FIT, ROWS, VIEWS, fit, metrics, recall, rows, views},
+};
 use serde_json::{Value, json};
 use std::process::Command;
-
-const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
-const ROWS: usize = 300;
-/// Widths of the views.
-const VIEWS: [(&str, usize); 3] = [("a", 12), ("b", 10), ("c", 8)];
-
-/// Writes three files of vectors, noisy linear functions of six latent numbers, and a recipe that aligns
-/// them.
-fn views(align: &str) -> Sandbox {
-    noisy_views(align, 0.1)
-}
-
-fn noisy_views(align: &str, noise: f32) -> Sandbox {
-    let sandbox = Sandbox::new();
-    let mut numbers = RandomNumbers(3);
-    let causes: Vec<[f32; 6]> = (0..ROWS).map(|_| [(); 6].map(|()| numbers.next())).collect();
-    let mut recipe = String::new();
-    for (name, width) in VIEWS {
-        let mixing: Vec<[f32; 6]> = (0..width).map(|_| [(); 6].map(|()| numbers.next())).collect();
-        let mut values = Vec::new();
-        for cause in &causes {
-            for weights in &mixing {
-                let clean: f32 = weights.iter().zip(cause).map(|(w, x)| w * x).sum();
-                values.push(clean + noise * numbers.next());
-            }
-        }
-        sandbox.write(&format!("{name}.npy"), npy(ROWS, width, &values));
-        recipe.push_str(&format!("[encoders.{name}]\nvectors = \"{name}.npy\"\n"));
-    }
-    sandbox.write("recipe.toml", format!("{recipe}[data]\npairs = \"rows.jsonl\"\n[align]\n{align}"));
-    sandbox
-}
-
-/// Writes the rows. Every fifth row is test and has all views; `keep` selects the views of a training row.
-fn rows(sandbox: &Sandbox, keep: impl Fn(usize, &str) -> bool) {
-    let mut lines = String::new();
-    for row in 0..ROWS {
-        let split = if row % 5 == 0 { "test" } else { "train" };
-        let mut line = json!({ "id": format!("r{row}"), "split": split });
-        for (name, _) in VIEWS {
-            if split == "test" || keep(row, name) {
-                line[name] = row.into();
-            }
-        }
-        lines.push_str(&format!("{line}\n"));
-    }
-    sandbox.write("rows.jsonl", lines);
-}
-
-fn metrics(sandbox: &Sandbox) -> Value {
-    serde_json::from_str(&sandbox.good(&["eval", "run", "--format", "json"])).unwrap()
-}
-
-/// Fits the recipe. The checks may fail, since there are few pairs.
-fn fit(sandbox: &Sandbox, more: &[&str]) {
-    let output = sandbox.call(&[&FIT[..], more].concat());
-    assert!(matches!(output.code, Some(0 | 1)), "{more:?}: {}", output.stderr);
-}
-
-fn recall(metrics: &Value, direction: &str) -> f64 {
-    metrics["retrieval"][direction]["recall@10"].as_f64().unwrap()
-}
 
 /// Chance is 10 / 60 for 60 test rows. A fifth of the training items is missing.
 #[test]
@@ -160,58 +101,6 @@ fn test_rows_do_not_affect_the_maps() {
         (&180.into(), &60.into(), &60.into())
     );
     assert!(whole == with(false), "fewer test rows changed a map");
-}
-
-#[test]
-fn a_search_names_the_modality_it_searches() {
-    let sandbox = views("plugin = \"cca\"\n");
-    rows(&sandbox, |_, _| true);
-    fit(&sandbox, &[]);
-    sandbox
-        .call(&["search", "run", "--a", "5"])
-        .refused("two others", &["name the one to search: --in b or --in c"]);
-    let found = sandbox.good(&["search", "run", "--a", "5", "--in", "c", "--format", "json"]);
-    let found: Value = serde_json::from_str(&found).unwrap();
-    let rows: Vec<&Value> = found.as_array().unwrap().iter().map(|one| &one["row"]).collect();
-    assert_eq!(rows.len(), 5);
-    assert!(rows.contains(&&json!("r5")), "{found}");
-    sandbox.call(&["search", "run", "--a", "5", "--in", "a"]).refused("itself", &["search among b or c"]);
-    sandbox
-        .call(&["search", "run", "--a", "5", "--b", "5", "--c", "5"])
-        .refused("every modality", &["the query holds every modality"]);
-    let outputs = sandbox.good(&["run", "run", "--a", "5", "--b", "5", "--c", "5", "--format", "json"]);
-    let outputs: Value = serde_json::from_str(&outputs).unwrap();
-    let pairs: Vec<&String> = outputs["scores"].as_object().unwrap().keys().collect();
-    assert_eq!(pairs, ["a->b", "a->c", "b->c"]);
-}
-
-/// The noise of the views is independent, so two views know more of a row than one: the joint reciprocal
-/// rank exceeds that of the better view. The score of a joint search is the mean of the scores of its items.
-#[test]
-fn a_query_of_two_modalities_retrieves_more_than_either_alone() {
-    let sandbox = noisy_views("plugin = \"cca\"\n", 1.0);
-    rows(&sandbox, |_, _| true);
-    fit(&sandbox, &[]);
-    let metrics = metrics(&sandbox);
-    for name in ["a+b->c", "a+c->b", "b+c->a"] {
-        let joint = &metrics["joint"][name];
-        let alone = joint["alone"].as_object().unwrap().values().map(|one| one["mrr"].as_f64().unwrap());
-        let (found, best) = (joint["mrr"].as_f64().unwrap(), alone.fold(0.0, f64::max));
-        assert!(found > best, "{name}: {joint}");
-    }
-    assert_eq!(metrics["rsum_max"], 1800.0, "joint queries are not part of rsum");
-    let search = |query: &[&str]| {
-        let found = sandbox.good(&[&["search", "run", "--top", "60", "--format", "json"], query].concat());
-        let found: Vec<Value> = serde_json::from_str(&found).unwrap();
-        let score = |one: &Value| (one["row"].to_string(), one["score"].as_f64().unwrap());
-        found.iter().map(score).collect::<std::collections::BTreeMap<_, _>>()
-    };
-    let joint = search(&["--a", "5", "--b", "5"]);
-    let [first, second] = ["--a", "--b"].map(|flag| search(&[flag, "5", "--in", "c"]));
-    for (row, score) in &joint {
-        let mean = (first[row] + second[row]) / 2.0;
-        assert!((score - mean).abs() < 1e-5, "row {row}: {score} is not {mean} (float32 sums)");
-    }
 }
 
 /// The term `task` learns the labels of training rows, and those of test rows are not read.

@@ -159,8 +159,8 @@ fn an_ablation_compares_every_change_with_the_recipe() {
     let fits = report["fits"].as_array().unwrap();
     let names: Vec<String> =
         fits.iter().map(|fit| format!("{} {}", fit["kind"], fit["change"]).replace('"', "")).collect();
-    let changes = "recipe mlp, term without infonce, term without paired_mse, baseline procrustes, baseline mlp, \
-                   pairs 40, pairs 120, set align.d_z=2, set align.d_z=3, encoder b=a.npy";
+    let changes = "recipe mlp, term without infonce, term without paired_mse, baseline procrustes, \
+                   baseline mlp, pairs 40, pairs 120, set align.d_z=2, set align.d_z=3, encoder b=a.npy";
     assert_eq!(names.join(", "), changes);
     let score = |name: &str| {
         let at = names.iter().position(|own| own == name).unwrap();

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "not every test file uses every function")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod views;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},

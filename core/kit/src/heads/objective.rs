@@ -83,20 +83,11 @@ impl HeadObjective {
     /// The training of a member: batch ports `items/<modality>` f32 `[batch, coordinates]`, and with a mask
     /// those of [`BatchMask::new`]; with labels `example/label` i64 `[batch]`.
     pub fn build(&self, member: &HeadMember, parameters: &HeadParameters, seed: u64) -> Result<Objective> {
-        if self.terms.iter().all(|(name, _)| *name == "smoothness") {
-            let got = if self.terms.is_empty() { "none" } else { "`smoothness` alone" };
-            return Err(Error::invalid(format!(
-                "parameter `terms`: expected a term with a weight above 0 that compares items, got {got}; \
-                 for InfoNCE set `infonce = 1.0`"
-            )));
-        }
+        self.check_terms()?;
         let mut b = Builder::new("heads");
         let names: Vec<&str> = member.names.iter().map(String::as_str).collect();
         let mask = if self.masked { Some(BatchMask::new(&mut b, &names)?) } else { None };
-        let labels = match self.labelled {
-            true => Some(b.input(LABEL_PORT, DType::I64, &[Dim::named("batch")])?),
-            false => None,
-        };
+        let labels = self.labels(&mut b)?;
         let mut mapped = MappedItems::default();
         for at in 0..names.len() {
             self.map(&mut b, member, at, parameters, &mut mapped)?;
@@ -145,6 +136,26 @@ impl HeadObjective {
         }
         objective.after = after;
         Ok(objective)
+    }
+
+    /// Fails if no term compares items.
+    fn check_terms(&self) -> Result<()> {
+        if self.terms.iter().any(|(name, _)| *name != "smoothness") {
+            return Ok(());
+        }
+        let got = if self.terms.is_empty() { "none" } else { "`smoothness` alone" };
+        Err(Error::invalid(format!(
+            "parameter `terms`: expected a term with a weight above 0 that compares items, got {got}; for \
+             InfoNCE set `infonce = 1.0`"
+        )))
+    }
+
+    /// The port of the labels, if a term reads them.
+    fn labels(&self, b: &mut Builder) -> Result<Option<Value>> {
+        if !self.labelled {
+            return Ok(None);
+        }
+        Ok(Some(b.input(LABEL_PORT, DType::I64, &[Dim::named("batch")])?))
     }
 
     /// The weighted sum of the terms; with `recorded` each is an output too, if there are several.

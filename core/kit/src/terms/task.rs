@@ -5,11 +5,11 @@
 //! ```
 //!
 //! over the items j of b in the batch, the mean of both directions and of the pairs of modalities. w_i is the
-//! weight of example i where it has a label y_i, holds an item of a, and an item of its class is in the batch,
-//! and 0 elsewhere. Items without a label are negatives only. It is the supervised contrastive loss (Khosla et
-//! al. 2020, arXiv 2004.11362, equation 2) between modalities, a classifier whose class vectors are the items of
-//! the class; so nothing has to be learned beside the maps. It stands for L_task of GOTMA, whose text leaves the
-//! loss open.
+//! weight of example i where it has a label y_i, holds an item of a, and an item of its class is in the
+//! batch, and 0 elsewhere. Items without a label are negatives only. It is the supervised contrastive loss
+//! (Khosla et al. 2020, arXiv 2004.11362, equation 2) between modalities, a classifier whose class vectors
+//! are the items of the class; so nothing has to be learned beside the maps. It stands for L_task of GOTMA,
+//! whose text leaves the loss open.
 
 use chiasm_plugin::graph::{Builder, DType, Value};
 

@@ -51,10 +51,10 @@ impl TunedKeys {
             aligners.values().find_map(|parameters| declared(path, parameters))
         };
         let is_integer = |key: &str| match find(key) {
-            Some(parameter) => {
-                matches!(&parameter.kind, ParameterKind::Integer)
-                    || matches!(&parameter.kind, ParameterKind::PerModality { of } if **of == ParameterKind::Integer)
-            }
+            Some(parameter) => match &parameter.kind {
+                ParameterKind::PerModality { of } => **of == ParameterKind::Integer,
+                kind => *kind == ParameterKind::Integer,
+            },
             None => ["seed", "score.bank.top"].contains(&key),
         };
         let space = SearchSpace::parse(over, &is_integer)?;

@@ -7,8 +7,8 @@
 //!
 //! m is the mean of the scores. s² has a closed form given the lengths and v: the one of the largest
 //! likelihood is `(y - m)ᵀ (K + v I)⁻¹ (y - m) / n`. The lengths, one for each axis, and v are those of a
-//! grid with the largest marginal likelihood times a log-normal prior of the lengths, found by changing one at a
-//! time. With few scores the prior keeps an axis from being ignored by accident.
+//! grid with the largest marginal likelihood times a log-normal prior of the lengths, found by changing one
+//! at a time. With few scores the prior keeps an axis from being ignored by accident.
 
 use faer::{
     Mat, Par,
