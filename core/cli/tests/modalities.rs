@@ -1,11 +1,9 @@
 //! Three modalities, several items per row, and rows that lack modalities.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{
-    Sandbox, npy, peers,
+    Sandbox, peers,
     views::{FIT, ROWS, VIEWS, fit, metrics, recall, rows, views},
 };
 use serde_json::{Value, json};
