@@ -1,5 +1,7 @@
 //! `chiasm tune` and `chiasm ablate`: they resume, they do not read test rows, and their tables.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{RandomNumbers, Sandbox, npy};
