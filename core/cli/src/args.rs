@@ -2,11 +2,13 @@
 
 mod measure;
 mod merge_weights;
+mod recipe;
 mod study;
 mod transport;
 
 pub use measure::MeasureArgs;
 pub use merge_weights::{MergeWeightsArgs, WeightMethod};
+pub use recipe::RecipeArgs;
 pub use study::{AblateArgs, MetricArg, TuneArgs};
 pub use transport::{CostKind, TransportArgs, TransportSolver};
 
@@ -202,15 +204,6 @@ pub enum ToolArg {
     Pip,
     Uv,
     Npm,
-}
-
-#[derive(Debug, Args)]
-pub struct RecipeArgs {
-    /// Recipe file (TOML).
-    pub recipe: PathBuf,
-    /// Set a key of the recipe: encoders.image.model=squeezenet11 (repeatable).
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
 }
 
 #[derive(Debug, Args)]

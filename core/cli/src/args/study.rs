@@ -1,6 +1,6 @@
 //! The arguments of `chiasm tune` and `chiasm ablate`.
 
-use super::RecipeArgs;
+use super::recipe::RecipeArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
