@@ -15,17 +15,28 @@ use crate::{
 };
 use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
 use chiasm_transport::{
-    GromovWasserstein, LowRankPlan, Marginals, Result as Solved, Sinkhorn, SolverLimits, SolverProgress,
-    StopReason, exact, low_rank, low_rank_gromov,
+    DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, LowRankPlan, Marginals,
+    Result as Solved, Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, low_rank,
+    low_rank_gromov,
 };
 use ndarray::Array2;
 use options::is_npz;
 use problem::TransportProblem;
 use serde_json::{Value, json as object};
-use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The maximum number of entries of a dense plan that is written: 4 GiB in single precision.
 const MAX_ENTRIES: usize = 1 << 30;
+
+/// The share of the objective by which ten iterations of gw and fgw must lower it.
+const FLAT: f64 = 1e-6;
+/// Another matching is as good if its objective is above the best by less than this share.
+const CLEAR: f64 = 0.1;
 
 /// Runs `chiasm transport`.
 pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult {
@@ -96,16 +107,26 @@ fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) 
 fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     let limits = SolverLimits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
-    let found = exact(problem.dense_cost()?.view(), &problem.a, &problem.b, &limits)?;
+    let (cost, a, b) = (problem.dense_cost()?, &problem.a, &problem.b);
+    let found = match args.mass {
+        Some(mass) => exact_partial(cost.view(), a, b, mass, &limits)?,
+        None => exact(cost.view(), a, b, &limits)?,
+    };
     let plan = found.plan();
+    let moved = plan.sum();
+    let mut more = vec![("gap", found.gap)];
+    more.extend(args.mass.map(|_| ("mass", moved)));
     Ok(TransportSolution {
         cost: found.transport_cost,
-        marginal_error: problem.marginal_error(&plan),
+        marginal_error: match args.mass {
+            Some(mass) => (moved / mass - 1.0).abs(),
+            None => problem.marginal_error(&plan),
+        },
         iterations: None,
         seconds: found.seconds,
         stop: found.stop,
         plan: SolutionPlan::Dense(plan),
-        more: vec![("gap", found.gap)],
+        more,
     })
 }
 
@@ -163,26 +184,48 @@ fn gromov(
     problem: &TransportProblem,
     bar: &Arc<Terminal>,
 ) -> Solved<TransportSolution> {
+    let clock = Instant::now();
     let most = args.iterations.unwrap_or(1000);
-    let solver = args.eps.map_or_else(GromovWasserstein::conditional_gradient, GromovWasserstein::entropic);
-    let solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most).time_limit(time(args));
     let mut solver =
-        solver.starts(args.starts.unwrap_or(1)).watch(watcher(bar, "outer iterations", Some(most)));
+        args.eps.map_or_else(GromovWasserstein::conditional_gradient, GromovWasserstein::entropic);
+    solver = solver.tolerance(args.tolerance.unwrap_or(1e-5)).iterations(most);
+    if args.tolerance.is_none() {
+        solver = solver.flat_objective(FLAT);
+    }
+    solver = solver.starts(args.starts.unwrap_or(DELIBERATE_STARTS));
+    solver = solver.watch(watcher(bar, "outer iterations", Some(most)));
     if args.solver == TransportSolver::Fgw {
         let linear = problem.linear()?.mapv(|c| c as f32);
         solver = solver.fused(linear.view(), args.alpha.unwrap_or(0.5));
     }
-    let (x, y) = problem.spaces()?;
-    let found = solver.solve(&x, &y, &problem.a, &problem.b)?;
+    let mut best: Option<(Option<usize>, GromovPlan)> = None;
+    let graphs = args.geodesic.iter().copied().map(Some);
+    for neighbours in graphs.chain(args.geodesic.is_empty().then_some(None)) {
+        let (x, y) = problem.spaces(neighbours)?;
+        let left = time(args).saturating_sub(clock.elapsed());
+        let found = solver.clone().time_limit(left).solve(&x, &y, &problem.a, &problem.b)?;
+        if best.as_ref().is_none_or(|(_, best)| unexplained(&found) < unexplained(best)) {
+            best = Some((neighbours, found));
+        }
+    }
+    let (neighbours, found) = best.ok_or(SolverError::Empty("list of neighbours"))?;
+    let mut more = vec![("unexplained", unexplained(&found))];
+    more.extend(found.rival.map(|rival| ("rival_cost", rival)));
+    more.extend(neighbours.map(|k| ("neighbours", k as f64)));
     Ok(TransportSolution {
         cost: found.value,
         marginal_error: found.marginal_error,
         iterations: Some(found.iterations),
-        seconds: found.seconds,
+        seconds: clock.elapsed().as_secs_f64(),
         stop: found.stop,
         plan: SolutionPlan::Dense(found.plan.mapv(f64::from)),
-        more: Vec::new(),
+        more,
     })
+}
+
+/// Returns the objective as a share of that without any matching.
+fn unexplained(found: &GromovPlan) -> f64 {
+    if found.unmatched > 0.0 { found.value / found.unmatched } else { 1.0 }
 }
 
 fn factored(
@@ -195,7 +238,7 @@ fn factored(
     let rank = args.rank.unwrap_or(50);
     let (weights, tolerance) = ((&*problem.a, &*problem.b), args.tolerance.unwrap_or(1e-4));
     let found = if args.solver == TransportSolver::Gw {
-        let (x, y) = problem.spaces()?;
+        let (x, y) = problem.spaces(None)?;
         low_rank_gromov(&x, &y, weights, rank, tolerance, &limits)?
     } else {
         let (x, y) = problem.points()?;
@@ -255,6 +298,22 @@ impl TransportSolution {
 }
 
 fn warn(solution: &TransportSolution, global: &GlobalOptions) {
+    let more = |name: &str| solution.more.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    if let Some(rival) =
+        more("rival_cost").filter(|rival| rival * (1.0 - CLEAR) < solution.cost && !global.quiet)
+    {
+        let cost = solution.cost;
+        print::note(&format!(
+            "warning: another matching is nearly as good (objective {rival:.4e}, this one {cost:.4e}); \
+             these distances hardly tell which of both is right; try others: --cost, --geodesic"
+        ));
+    }
+    if solution.stop == StopReason::Flat {
+        if !global.quiet {
+            print::note("note: the objective no longer decreases, although the plan still changes");
+        }
+        return;
+    }
     let why = match solution.stop {
         StopReason::Converged => return,
         StopReason::Iterations => "the iteration limit was reached (--iterations)",

@@ -84,11 +84,17 @@ fn the_results_equal_those_of_pot() {
 #[test]
 fn gromov_wasserstein_compares_points_of_different_width() {
     let reference = Reference::new();
-    let report = reference.solve(&["x.npy", "z.npy", "--solver", "gw", "--eps", "0.01", "-o", "plan.npy"]);
+    let entropic = ["x.npy", "z.npy", "--solver", "gw", "--eps", "0.01"];
+    let exactly = ["--starts", "1", "--tolerance", "1e-6", "-o", "plan.npy"];
+    let report = reference.solve(&[&entropic[..], &exactly].concat());
     reference.near(&report, "cost", "entropic_gw", 1e-5); // single-precision plans
-    let report = reference.solve(&["x.npy", "z.npy", "--solver", "gw", "--starts", "4"]);
+    // By default it starts from seven plans, and stops when the objective is flat.
+    let cost = |report: &Value| report["cost"].as_f64().unwrap();
+    assert!(cost(&reference.solve(&entropic)) <= cost(&report) * 1.001);
+    let report = reference.solve(&["x.npy", "z.npy", "--solver", "gw"]);
     let known = reference.known["gw_uniform_start"].as_f64().unwrap();
-    assert!(report["cost"].as_f64().unwrap() <= known * 1.001, "four starts do no worse than one: {report}");
+    assert!(cost(&report) <= known * 1.001, "seven starts do no worse than one: {report}");
+    assert!(report["unexplained"].as_f64().unwrap() < 1.0, "{report}");
     let few: Vec<Vec<f32>> = rows(&reference.known["x"]).into_iter().map(|row| row[..3].to_vec()).collect();
     let z = rows(&reference.known["z"]);
     let square = |x: &[f32], z: &[f32]| x.iter().zip(z).map(|(x, z)| (x - z).powi(2)).sum::<f32>();
@@ -97,8 +103,43 @@ fn gromov_wasserstein_compares_points_of_different_width() {
     let cost: Vec<Vec<f32>> =
         cost.into_iter().map(|row| row.into_iter().map(|c| c / top).collect()).collect();
     reference.sandbox.write("c.npy", matrix(&cost));
-    let report = reference.solve(&["x.npy", "z.npy", "--solver", "fgw", "--cost-matrix", "c.npy"]);
+    let fused = ["x.npy", "z.npy", "--solver", "fgw", "--cost-matrix", "c.npy", "--starts", "1"];
+    let report = reference.solve(&fused);
     reference.near(&report, "cost", "fused_gw", 1e-2); // stationary points of one another's neighbourhood
+}
+
+/// Given distances are those of the points; paths over all neighbours are the distances themselves.
+#[test]
+fn gromov_wasserstein_takes_distances_and_paths() {
+    let reference = Reference::new();
+    for name in ["x", "z"] {
+        let points = rows(&reference.known[name]);
+        let apart = |a: &[f32], b: &[f32]| {
+            a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt() as f32
+        };
+        let distances: Vec<Vec<f32>> =
+            points.iter().map(|a| points.iter().map(|b| apart(a, b)).collect()).collect();
+        reference.sandbox.write(&format!("d{name}.npy"), matrix(&distances));
+    }
+    let solve = |more: &[&str]| reference.solve(&[&["--solver", "gw", "--eps", "0.005"][..], more].concat());
+    let cost = |report: &Value| report["cost"].as_f64().unwrap();
+    let points = cost(&solve(&["x.npy", "z.npy", "--cost", "euclidean"]));
+    let given = ["--source-distances", "dx.npy", "--target-distances", "dz.npy"];
+    // Products of matrices in single precision.
+    assert!((cost(&solve(&given)) - points).abs() < 1e-4 * points);
+    assert!((cost(&solve(&["x.npy", "z.npy", "--geodesic", "39"])) - points).abs() < 1e-4 * points);
+    let several = solve(&[&given[..], &["--geodesic", "3,10,39"]].concat());
+    let neighbours = (several["neighbours"].as_f64().unwrap() as usize).to_string();
+    let least = solve(&[&given[..], &["--geodesic", &neighbours]].concat());
+    assert_eq!(several["unexplained"], least["unexplained"], "{several}");
+    let refused = |more: &[&str], words: &[&str]| {
+        reference.sandbox.refused(&[&["transport", "--solver"][..], more].concat(), words)
+    };
+    refused(&["gw", "--source-distances", "dx.npy"], &["--target-distances"]);
+    refused(&[&["fgw"][..], &given].concat(), &["--cost-matrix"]);
+    refused(&["gw", "x.npy", "z.npy", "--geodesic", "0"], &["--geodesic: expected 1 or more"]);
+    refused(&["gw", "x.npy", "z.npy", "--geodesic", "5", "--rank", "4"], &["--rank", "--geodesic"]);
+    refused(&["emd", "x.npy", "y.npy", "--geodesic", "5"], &["emd", "--geodesic"]);
 }
 
 #[test]

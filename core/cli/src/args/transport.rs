@@ -7,10 +7,10 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct TransportArgs {
     /// Source points, floats [n, d].
-    #[arg(value_name = "X.npy", required_unless_present = "cost_matrix")]
+    #[arg(value_name = "X.npy", required_unless_present_any = ["cost_matrix", "source_distances"])]
     pub source: Option<PathBuf>,
     /// Target points, floats [m, d]; gw takes any width.
-    #[arg(value_name = "Y.npy", required_unless_present = "cost_matrix")]
+    #[arg(value_name = "Y.npy", required_unless_present_any = ["cost_matrix", "target_distances"])]
     pub target: Option<PathBuf>,
     /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare the distances
     /// within each set, scaled to a maximum of one.
@@ -26,6 +26,18 @@ pub struct TransportArgs {
     /// Cost between two points; for gw and fgw also the distance within each set [default: sqeuclidean].
     #[arg(long, value_enum, conflicts_with = "cost_matrix")]
     pub cost: Option<CostKind>,
+    /// gw, fgw: the distance of two points is the length of the shortest path between them in the graph of
+    /// the K nearest neighbours of each point, by --cost [default: euclidean]. Of several numbers K, the one
+    /// is kept whose objective is the smallest share of that without any matching.
+    #[arg(long, value_name = "K,...", value_delimiter = ',')]
+    pub geodesic: Vec<usize>,
+    /// gw, fgw: symmetric matrix of the distances within the source, in place of X.npy.
+    #[arg(long, value_name = "DX.npy", requires = "target_distances")]
+    #[arg(conflicts_with_all = ["cost", "source"])]
+    pub source_distances: Option<PathBuf>,
+    /// gw, fgw: symmetric matrix of the distances within the target, in place of Y.npy.
+    #[arg(long, value_name = "DY.npy", requires = "source_distances")]
+    pub target_distances: Option<PathBuf>,
     /// Cost matrix [n, m]; for fgw, the linear part.
     #[arg(long, value_name = "C.npy")]
     pub cost_matrix: Option<PathBuf>,
@@ -35,8 +47,8 @@ pub struct TransportArgs {
     /// Weights of the target points [default: 1 / m each].
     #[arg(long, value_name = "W.npy")]
     pub b: Option<PathBuf>,
-    /// Stop at this L1 error of the marginals, relative to the mass (gw, fgw: mass moved in one step;
-    /// lowrank, gw with
+    /// Stop at this L1 error of the marginals, relative to the mass (gw, fgw: mass moved in one step, and
+    /// without this option also when ten steps lower the objective by less than 1e-6 of it; lowrank, gw with
     /// --rank: decrease of the cost).
     #[arg(long, value_name = "T")]
     pub tolerance: Option<f64>,
@@ -49,7 +61,7 @@ pub struct TransportArgs {
     /// unbalanced: weight of the penalties R KL(P 1 | a) + R KL(P^T 1 | b), POT's `reg_m`.
     #[arg(long, value_name = "R")]
     pub rho: Option<f64>,
-    /// partial: mass to transport.
+    /// partial, emd: mass to transport; emd moves all of it without this option.
     #[arg(long, value_name = "M")]
     pub mass: Option<f64>,
     /// fgw: (1 - A) <P, C> + A GW(P), as in POT [default: 0.5].
@@ -59,8 +71,8 @@ pub struct TransportArgs {
     /// without it needs matrices of all pairs of points.
     #[arg(long, value_name = "R")]
     pub rank: Option<usize>,
-    /// gw, fgw: number of starting plans, of which the best result is kept; they are deterministic [default:
-    /// 1].
+    /// gw, fgw: number of starting plans. Each runs for five iterations; the best three that lead to
+    /// different plans are continued, and the best result is kept. They are deterministic [default: 7].
     #[arg(long, value_name = "N")]
     pub starts: Option<usize>,
     /// sinkhorn: also compute the debiased Sinkhorn divergence.
@@ -87,4 +99,6 @@ pub enum CostKind {
     Sqeuclidean,
     Euclidean,
     Cosine,
+    /// The cosine distance after the mean of each row is removed from it.
+    Correlation,
 }

@@ -26,16 +26,18 @@ fn invalid(message: String, help: &str) -> CommandResult {
 /// Returns an error for the first option that the solver does not have.
 fn check_support(args: &TransportArgs) -> CommandResult {
     use TransportSolver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
-    let options: [(&str, bool, &[TransportSolver]); 10] = [
+    let options: [(&str, bool, &[TransportSolver]); 12] = [
         ("--eps", args.eps.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
         ("--eps-scale", args.eps_scale.is_some(), &[Sinkhorn, Unbalanced, Partial]),
         ("--cost", args.cost.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
         ("--cost-matrix", args.cost_matrix.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Fgw]),
         ("--tolerance", args.tolerance.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
         ("--rho", args.rho.is_some(), &[Unbalanced]),
-        ("--mass", args.mass.is_some(), &[Partial]),
+        ("--mass", args.mass.is_some(), &[Partial, Emd]),
         ("--alpha", args.alpha.is_some(), &[Fgw]),
         ("--rank", args.rank.is_some(), &[Lowrank, Gw]),
+        ("--geodesic", !args.geodesic.is_empty(), &[Gw, Fgw]),
+        ("--source-distances", args.source_distances.is_some(), &[Gw, Fgw]),
         ("--starts", args.starts.is_some(), &[Gw, Fgw]),
     ];
     let name = |solver: TransportSolver| format!("{solver:?}").to_lowercase();
@@ -56,6 +58,12 @@ fn check_ranges(args: &TransportArgs) -> CommandResult {
             return invalid(format!("{flag}: expected 1 or more, got 0"), "remove it to use the default");
         }
     }
+    if args.geodesic.contains(&0) {
+        return invalid(
+            "--geodesic: expected 1 or more neighbours, got 0".into(),
+            "e.g. --geodesic 10,20,35",
+        );
+    }
     if let Some(got) = args.tolerance.filter(|t| t.is_nan() || *t < 0.0) {
         return invalid(format!("--tolerance: expected 0 or more, got {got}"), "0 runs all iterations");
     }
@@ -64,7 +72,7 @@ fn check_ranges(args: &TransportArgs) -> CommandResult {
 
 /// Checks options that depend on each other, and those that a solver requires.
 fn check_combinations(args: &TransportArgs) -> CommandResult {
-    use TransportSolver::{Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
+    use TransportSolver::{Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
     let factors = args.solver == Lowrank || args.rank.is_some();
     if !factors && args.output.as_deref().is_some_and(is_npz) {
         return invalid(
@@ -82,6 +90,17 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
         Gw if args.rank.is_some() && (args.eps.is_some() || args.starts.is_some()) => invalid(
             "--rank cannot be used together with --eps or --starts".into(),
             "remove --rank if n x m numbers fit into memory",
+        ),
+        Gw if args.rank.is_some() && (!args.geodesic.is_empty() || args.source_distances.is_some()) => {
+            invalid(
+                "--rank cannot be used together with --geodesic or --source-distances, which need all pairs"
+                    .into(),
+                "remove --rank if n x m numbers fit into memory",
+            )
+        }
+        Fgw if args.source_distances.is_some() && args.cost_matrix.is_none() => invalid(
+            "fgw with --source-distances needs --cost-matrix, because there are no points to compare".into(),
+            "use --solver gw, or add the linear part: --cost-matrix C.npy",
         ),
         Gw if args.rank.is_some() && args.cost == Some(CostKind::Euclidean) => invalid(
             "--rank needs squared distances, because Euclidean distances do not have low rank".into(),

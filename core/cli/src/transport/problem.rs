@@ -5,7 +5,7 @@ use crate::{
     command_result::CommandResult,
 };
 use chiasm_pipeline::{Error, read_matrix, read_npy};
-use chiasm_transport::{Cost, Error as SolverError, Result as Solved, Space, uniform};
+use chiasm_transport::{Cost, Error as SolverError, Result as Solved, Space, geodesic, uniform};
 use ndarray::{Array1, Array2, Axis};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,10 @@ pub struct TransportProblem {
     x: Option<Array2<f64>>,
     y: Option<Array2<f64>>,
     matrix: Option<Array2<f64>>,
+    /// The distances within the source and within the target, where they were given.
+    within: Option<[Array2<f64>; 2]>,
     kind: CostKind,
-    files: [Option<PathBuf>; 5],
+    files: [Option<PathBuf>; 7],
 }
 
 impl TransportProblem {
@@ -27,10 +29,13 @@ impl TransportProblem {
         let points = |path: &Option<PathBuf>| path.as_deref().map(read_finite_matrix).transpose();
         let (x, y) = (points(&args.source)?, points(&args.target)?);
         let matrix = points(&args.cost_matrix)?;
-        let shape = match (&matrix, &x, &y) {
-            (Some(c), _, _) => c.dim(),
-            (None, Some(x), Some(y)) => (x.nrows(), y.nrows()),
-            _ => (0, 0), // clap requires either both point files or the matrix
+        let given = (points(&args.source_distances)?, points(&args.target_distances)?);
+        let within = if let (Some(dx), Some(dy)) = given { Some([dx, dy]) } else { None };
+        let shape = match (&matrix, &within, &x, &y) {
+            (Some(c), ..) => c.dim(),
+            (None, Some([dx, dy]), ..) => (dx.nrows(), dy.nrows()),
+            (None, None, Some(x), Some(y)) => (x.nrows(), y.nrows()),
+            _ => (0, 0), // clap requires either both files or the matrix
         };
         let weights = |path: &Option<PathBuf>, n: usize| match path {
             Some(path) => {
@@ -47,9 +52,12 @@ impl TransportProblem {
             None => Ok(uniform(n)),
         };
         let (a, b) = (weights(&args.a, shape.0)?, weights(&args.b, shape.1)?);
-        let files = [&args.source, &args.target, &args.cost_matrix, &args.a, &args.b].map(Clone::clone);
-        let kind = args.cost.unwrap_or(CostKind::Sqeuclidean);
-        Ok(Self { a, b, shape, x, y, matrix, kind, files })
+        let (dx, dy) = (&args.source_distances, &args.target_distances);
+        let files =
+            [&args.source, &args.target, &args.cost_matrix, &args.a, &args.b, dx, dy].map(Clone::clone);
+        let usual = if args.geodesic.is_empty() { CostKind::Sqeuclidean } else { CostKind::Euclidean };
+        let kind = args.cost.unwrap_or(usual);
+        Ok(Self { a, b, shape, x, y, matrix, within, kind, files })
     }
 
     /// Returns both sets of points in single precision, centred on the source.
@@ -57,7 +65,7 @@ impl TransportProblem {
         let (x, y) = self.clouds()?;
         // Centring keeps the distances and avoids a loss of precision for points far from zero.
         let centre = match self.kind {
-            CostKind::Cosine => Array1::zeros(x.ncols()),
+            CostKind::Cosine | CostKind::Correlation => Array1::zeros(x.ncols()),
             _ => x.sum_axis(Axis(0)) / x.nrows().max(1) as f64,
         };
         let moved = |z: &Array2<f64>| match z.ncols() == centre.len() {
@@ -88,6 +96,10 @@ impl TransportProblem {
             CostKind::Sqeuclidean => Cost::squared_euclidean(x.view(), y.view()),
             CostKind::Euclidean => Cost::euclidean(x.view(), y.view()),
             CostKind::Cosine => Cost::cosine(x.view(), y.view()),
+            CostKind::Correlation => {
+                let level = |z: &Array2<f32>| level(&z.mapv(f64::from)).mapv(|v| v as f32);
+                Cost::cosine(level(&x).view(), level(&y).view())
+            }
         }
     }
 
@@ -109,32 +121,44 @@ impl TransportProblem {
         Ok(if self.matrix.is_none() && top > 0.0 { cost / top } else { cost })
     }
 
-    /// Returns the distances within both sets of points, each scaled to a maximum of one.
-    pub fn spaces(&self) -> Solved<(Space, Space)> {
+    /// Returns the distances within both sets of points, each scaled to a maximum of one; with a number of
+    /// neighbours, along the graph of the nearest ones.
+    pub fn spaces(&self, neighbours: Option<usize>) -> Solved<(Space, Space)> {
         self.check_unit_mass()?;
-        let (x, y) = self.clouds()?;
-        for (what, z) in [("source points", x), ("target points", y)] {
-            if self.kind == CostKind::Cosine && z.rows().into_iter().any(|row| row.iter().all(|v| *v == 0.0))
-            {
-                return Err(SolverError::NoDirection(what));
-            }
-        }
-        let space = |z: &Array2<f64>| {
-            // Centring and scaling keep all squares in the range of single precision. The scale does not
-            // matter, since the largest distance is normalised to one.
-            let moved = z - &(z.sum_axis(Axis(0)) / z.nrows().max(1) as f64);
-            let top = moved.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
-            let unit = if top > 0.0 { moved / top } else { moved };
-            match self.kind {
-                CostKind::Sqeuclidean => Space::squared_euclidean(unit.mapv(|v| v as f32).view()),
-                CostKind::Euclidean => {
-                    Space::matrix(distances(&unit, &unit, self.kind).mapv(|d| d as f32).view())
+        let space = |side: usize| -> Solved<Space> {
+            let direct = match &self.within {
+                Some(within) => Some(within[side].clone()),
+                None if neighbours.is_some() || self.kind == CostKind::Euclidean => {
+                    let z = self.unit_cloud(side)?;
+                    Some(distances(&z, &z, self.kind))
                 }
+                None => None,
+            };
+            match (direct, neighbours) {
+                (Some(direct), Some(k)) => Space::matrix(geodesic(scaled(direct).view(), k)?.view()),
+                (Some(direct), None) => Space::matrix(scaled(direct).view()),
                 // This is twice the cosine distance; the factor is removed by the normalisation.
-                CostKind::Cosine => Space::squared_euclidean(directions(z).mapv(|v| v as f32).view()),
+                (None, _) => Space::squared_euclidean(self.unit_cloud(side)?.mapv(|v| v as f32).view()),
             }
         };
-        Ok((space(x)?.normalised(), space(y)?.normalised()))
+        Ok((space(0)?.normalised(), space(1)?.normalised()))
+    }
+
+    /// Returns the points of one side, centred and scaled so that all squares are in the range of single
+    /// precision, which changes no relative distance; or their directions, if only those count.
+    fn unit_cloud(&self, side: usize) -> Solved<Array2<f64>> {
+        let (x, y) = self.clouds()?;
+        let (z, what) = if side == 0 { (x, "source points") } else { (y, "target points") };
+        if !matches!(self.kind, CostKind::Cosine | CostKind::Correlation) {
+            let moved = z - &(z.sum_axis(Axis(0)) / z.nrows().max(1) as f64);
+            let top = moved.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
+            return Ok(if top > 0.0 { moved / top } else { moved });
+        }
+        let z = if self.kind == CostKind::Correlation { level(z) } else { z.clone() };
+        if z.rows().into_iter().any(|row| row.iter().all(|v| *v == 0.0)) {
+            return Err(SolverError::NoDirection(what));
+        }
+        Ok(directions(&z))
     }
 
     /// Returns the L1 distance of a plan's marginals from the weights, divided by the mass.
@@ -157,7 +181,15 @@ impl TransportProblem {
             | SolverError::Setting { what, .. } => *what,
             _ => "",
         };
-        let starts = ["source points", "target points", "cost matrix", "source weights", "target weights"];
+        let starts = [
+            "source points",
+            "target points",
+            "cost matrix",
+            "source weights",
+            "target weights",
+            "source distances",
+            "target distances",
+        ];
         let place = starts.iter().position(|start| about.ends_with(start));
         let named = place.and_then(|place| self.files[place].as_deref());
         let all: Vec<&Path> = match named {
@@ -196,6 +228,9 @@ fn read_finite_matrix(path: &Path) -> CommandResult<Array2<f64>> {
 /// Returns the costs between two sets of points in double precision. The points are centred to reduce
 /// cancellation.
 fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
+    if kind == CostKind::Correlation {
+        return distances(&level(x), &level(y), CostKind::Cosine);
+    }
     if kind == CostKind::Cosine {
         return directions(x).dot(&directions(y).t()).mapv(|s| (1.0 - s).max(0.0));
     }
@@ -213,4 +248,17 @@ fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
 fn directions(z: &Array2<f64>) -> Array2<f64> {
     let lengths = z.map_axis(Axis(1), |row| row.dot(&row).sqrt().max(f64::MIN_POSITIVE));
     z / &lengths.insert_axis(Axis(1))
+}
+
+/// Subtracts from each row its mean.
+fn level(z: &Array2<f64>) -> Array2<f64> {
+    let means = z.sum_axis(Axis(1)) / z.ncols().max(1) as f64;
+    z - &means.insert_axis(Axis(1))
+}
+
+/// Scales to a maximum of one, in single precision, so that no distance overflows.
+fn scaled(distances: Array2<f64>) -> Array2<f32> {
+    let top = distances.iter().fold(0.0_f64, |top, d| top.max(d.abs()));
+    let unit = if top > 0.0 { 1.0 / top } else { 1.0 };
+    distances.mapv(|d| (d * unit) as f32)
 }

@@ -54,7 +54,11 @@ impl TrainingSet {
             data.push(("label", BorrowedArray::i64(&[classes.len()], classes)));
         }
         let services = env.services(&format!("align ({id})"), plan.seed());
-        Ok(env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?)
+        let learned = env.host.aligner(id)?.fit(&spec, &data, parameters, &services)?;
+        if let Some(warning) = learned.notes["warning"].as_str() {
+            env.reporter.note(&format!("warning: {id}: {warning}"));
+        }
+        Ok(learned)
     }
 
     /// Returns the rows of this set that have a label, and their classes, in the order of the labels' text;
