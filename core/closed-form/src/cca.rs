@@ -106,6 +106,6 @@ impl CcaParams {
         .solve(views, context)?;
         let parameters =
             Self { curve: Some(found.curves), settings: Some(found.settings), ..Self::default() };
-        Ok(Fitted { maps: found.maps, parameters, report: found.report })
+        Ok(Fitted { maps: found.maps, parameters, report: found.report, unpaired: None })
     }
 }

@@ -9,6 +9,7 @@ use linfa::traits::{PredictInplace, Transformer};
 use ndarray::{Array2, ArrayBase, Data, Ix2};
 
 use crate::search::SearchReport;
+use crate::unpaired_report::UnpairedReport;
 use crate::{FitContext, Map, MapInverse, Result, Views};
 
 /// The parameters of a method, which fit it.
@@ -32,6 +33,8 @@ pub struct Fitted<P> {
     pub parameters: P,
     /// How the choice was made; `None` when nothing was left to choose.
     pub report: Option<SearchReport>,
+    /// How items without a partner were used; `None` if there were none, or the method uses pairs only.
+    pub unpaired: Option<UnpairedReport>,
 }
 
 /// A fit as graphs and JSON, as an aligner plugin returns it.
@@ -77,7 +80,13 @@ impl<P: Parameters> Fitted<P> {
             maps: self.maps.iter().map(Map::graph).collect::<Result<_>>()?,
             inverses,
             parameters: self.parameters.to_json(),
-            notes: json!({ "dimensions": dimensions, "search": self.report, "inverses": senses }),
+            notes: json!({
+                "dimensions": dimensions,
+                "search": self.report,
+                "inverses": senses,
+                "unpaired": self.unpaired,
+                "warning": self.unpaired.as_ref().and_then(|report| report.warning.clone()),
+            }),
         })
     }
 }

@@ -113,6 +113,6 @@ impl KccaParams {
             settings: Some(found.settings),
             ..Self::default()
         };
-        Ok(Fitted { maps: found.maps, parameters, report: found.report })
+        Ok(Fitted { maps: found.maps, parameters, report: found.report, unpaired: None })
     }
 }

@@ -52,23 +52,28 @@
 //! A trained map starts from a linear map's [`PrincipalProjection`] and is compared with [`baselines`].
 //! [`bank`] builds the graph that corrects scores for hubness.
 
+mod alternation;
 pub mod bank;
 mod baselines;
 mod basis;
 mod canonical;
 pub mod cca;
 mod context;
+mod correlated;
 mod crosses;
 mod error;
 mod features;
 mod fitted;
 mod folds;
+mod held_out;
 mod inverse;
 pub mod kcca;
 mod kernel;
 mod map;
+mod matching;
 pub mod mean_vector;
 pub mod ot_map;
+mod partner_fit;
 mod partners;
 mod per_modality;
 mod prepared;
@@ -82,6 +87,7 @@ pub mod tensor_cca;
 mod tensors;
 mod transform;
 mod unpaired;
+mod unpaired_report;
 mod views;
 
 pub use baselines::{Baseline, baselines};
@@ -94,4 +100,5 @@ pub use map::Map;
 pub use principal_projection::PrincipalProjection;
 pub use search::SearchReport;
 pub use transform::Curve;
+pub use unpaired_report::{HeldOutScores, MatchingReport, UnpairedReport};
 pub use views::{View, Views};

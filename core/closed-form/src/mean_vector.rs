@@ -57,6 +57,6 @@ impl MeanVectorParams {
             let padded = || Array2::from_shape_fn((d, width), |(i, j)| f64::from(u8::from(i == j)));
             maps.push(Map::new(features, mean, (d < width).then(padded)));
         }
-        Ok(Fitted { maps, parameters: self.clone(), report: None })
+        Ok(Fitted { maps, parameters: self.clone(), report: None, unpaired: None })
     }
 }

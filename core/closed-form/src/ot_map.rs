@@ -13,12 +13,22 @@
 //! iteration is run from each initial rotation of `unpaired.rs` and the result with the cheapest plan is
 //! kept. With all pairs known, R is that of [`crate::procrustes`]. Several items of a row count as one.
 //!
-//! A rotated item is then mapped in one of three ways. *Orthogonal*: not at all; distances are kept.
+//! Items without a partner can hurt: their plan pulls the rotation away from what enough pairs determine.
+//! With ten pairs or more, both rotations are therefore fitted on four fifths of the pairs and compared on
+//! the rest, and the pairs alone are used if those win. A fit without pairs has no such test. It is repeated
+//! on two halves of the items, and says so if the halves disagree.
+//!
+//! A rotated item is then mapped in one of four ways. *Orthogonal*: not at all; distances are kept.
 //! *Gaussian*: the optimal affine map between the Gaussians of both clouds (Knott and Smith 1984), which
 //! also matches the spread along every axis; it is linear, so it has an exact inverse. *Attention*: the
 //! entropic map T(x) = Σ_j softmax_j((2 x·b_j + g_j) / ε) b_j (Pooladian and Niles-Weed 2021, arXiv
 //! 2109.12004), g the dual potential of a plan between both clouds. Each item is mapped to a mean of likely
-//! items, so there is no inverse.
+//! items, so there is no inverse. *Canonical*: canonical correlations under the plan. Coordinates are
+//! whitened with a ridge of their mean variance, C = U S Vᵀ is the covariance of both modalities under the
+//! plan (and the pairs), and each image is that of U or V with every coordinate multiplied by its
+//! correlation. Without pairs the plan is not that of the iteration: it compares the distances within each
+//! modality, whose kind is chosen by the objective of `matching.rs`. Where two modalities agree in few
+//! directions, such as the stage of a cell, this was the best of the four.
 //!
 //! `pairs` limits the number of rows that count as pairs; the items of the other rows count as items without
 //! a partner. The reference's items without a partner are shuffled first, so that their order cannot reveal
@@ -38,49 +48,35 @@
 //! # Ok::<(), chiasm_closed_form::Error>(())
 //! ```
 
-use std::time::Duration;
-
 use chiasm_geometry::linalg::product;
 use chiasm_parameters::{Choice, ParameterError, Parameters, PerModality};
-use chiasm_transport::{Cost, EntropicMap, PlanEntry, Sinkhorn, SolverLimits, exact, gaussian_map, uniform};
-use ndarray::{Array2, ArrayView2, Axis, Slice};
+use chiasm_transport::{Cost, EntropicMap, gaussian_map, uniform};
+use ndarray::{Array2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
+use crate::alternation::Alternation;
+pub use crate::alternation::PlanSolver;
 use crate::basis::columns;
+use crate::correlated::correlated;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
+use crate::partner_fit::PartnerFit;
 use crate::partners::{PartnerClouds, PartnerSplit};
 use crate::per_modality::resolve;
 use crate::prepared::Prepared;
-use crate::procrustes::{DimensionSearch, polar};
+use crate::procrustes::DimensionSearch;
 use crate::sample::{axes, distinct, selected, subset};
 use crate::search::{SearchReport, curves, search};
-use crate::unpaired::rotations;
 use crate::{Curve, Error, FitContext, Fitted, Result, View, Views};
 
 /// The smallest number of known pairs by which curves and k are chosen.
 const ENOUGH: usize = 100;
 /// The curve and k with fewer pairs.
 const SAFE: (Curve, usize) = (Curve::Unit, 48);
-const EPS_SCALE: f64 = 0.05;
 const WEIGHT: f64 = 0.1;
 const STEPS: usize = 20;
-const TIME_LIMIT: f64 = 600.0;
 /// The largest number of items that an entropic map attends to; the exported layer stores them.
 const ATTENDED: usize = 4096;
-/// The largest number of items for the exact solver: their distances take 3 GiB in double precision.
-const MOST_EXACT: usize = 20_000;
-
-/// How the plan of each turn is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
-#[serde(rename_all = "lowercase")]
-pub enum PlanSolver {
-    /// Entropic: each item goes to a mean of its likely partners.
-    Sinkhorn,
-    /// Exact: each item goes to one partner, or a few where counts differ.
-    Emd,
-}
-
 /// How a rotated item is mapped to the items of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Choice)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +87,8 @@ pub enum MapKind {
     Gaussian,
     /// The entropic map between both clouds.
     Attention,
+    /// Canonical correlations under the plan, by which coordinates are weighted.
+    Canonical,
 }
 
 /// Parameters of Wasserstein-Procrustes.
@@ -169,14 +167,30 @@ impl OtMapParams {
             |at: usize| Prepared::of(&views.all()[at], specs[at], curves[at], &parts[at].places(), |_| k);
         let (first, second) = rayon::join(|| open(0), || open(1));
         let prepared = [first?, second?];
+        let limit = k;
         let k = k.min(prepared[0].basis.rank()).min(prepared[1].basis.rank());
         let (to, from) = (views.reference(), 1 - views.reference());
         let clouds = |at: usize| PartnerClouds::of(&prepared[at], &parts[at], k);
         let (a, b) = (clouds(from), clouds(to));
-        let mut turn = self.rotation(&a, &b, context)?;
+        // Their distances are compared only where no pair is known.
+        let compared = |at: usize| if parts[at].known.is_empty() { &parts[at].rest[..] } else { &[] };
+        let items = [from, to].map(|at| views.all()[at].items.select(Axis(0), compared(at)));
+        let fit = PartnerFit { alternation: self.alternation(), a: &a, b: &b, items, context };
+        // Canonical correlations use all coordinates of either modality.
+        let kept = if self.map == MapKind::Canonical { limit } else { k };
+        let parameters =
+            Self { curve: Some(PerModality::each(&names, &curves)), dimensions: Some(kept), ..self.clone() };
+        if self.map == MapKind::Canonical {
+            let (cross, unpaired) = fit.covariance([&prepared[from], &prepared[to]])?;
+            let [source, target] = correlated([&prepared[from].basis, &prepared[to].basis], &cross, k)?;
+            let weights = if from == 0 { [source, target] } else { [target, source] };
+            let maps = prepared.into_iter().zip(&weights).map(|(view, weights)| view.map(weights));
+            return Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters, report, unpaired });
+        }
+        let (mut turn, unpaired) = fit.rotation()?;
         let mut attention = None;
         match self.map {
-            MapKind::Orthogonal => {}
+            MapKind::Orthogonal | MapKind::Canonical => {}
             MapKind::Gaussian => turn = self.stretched(&turn, &prepared[from], &prepared[to], k)?,
             MapKind::Attention => {
                 attention = Some(self.attention(&product(&a.all, &turn)?, &b.all, context.seed)?);
@@ -193,9 +207,7 @@ impl OtMapParams {
                 None => map,
             });
         }
-        let parameters =
-            Self { curve: Some(PerModality::each(&names, &curves)), dimensions: Some(k), ..self.clone() };
-        Ok(Fitted { maps, parameters, report })
+        Ok(Fitted { maps, parameters, report, unpaired })
     }
 
     /// Returns the product of the rotation and the Gaussian map of the rotated coordinates, whose means are
@@ -217,11 +229,17 @@ impl OtMapParams {
         let (x, y) = (pick(x), pick(y));
         let cost = Cost::squared_euclidean(x.view(), y.view())?;
         let (mass, held) = (uniform(x.nrows()), uniform(y.nrows()));
-        Ok(self.entropic().solve(&cost, &mass, &held)?.forward_map(y.view())?)
+        Ok(self.alternation().entropic().solve(&cost, &mass, &held)?.forward_map(y.view())?)
     }
 
-    fn entropic(&self) -> Sinkhorn {
-        Sinkhorn::of_mean_cost(self.eps_scale.unwrap_or(EPS_SCALE)).tolerance(1e-3)
+    fn alternation(&self) -> Alternation {
+        Alternation {
+            solver: self.solver,
+            eps_scale: self.eps_scale,
+            weight: self.weight,
+            steps: self.steps,
+            time_limit: self.time_limit,
+        }
     }
 
     /// Chooses both curves and k; returns the report of the search if there was one.
@@ -260,93 +278,5 @@ impl OtMapParams {
         let items = parts.iter().map(|part| part.known.len() + part.rest.len()).min().unwrap_or(0);
         let most = axes(items).max(self.dimensions.unwrap_or(0));
         Ok((found.curves, found.ranked[0].min(most), found.report))
-    }
-
-    /// Returns the rotation after all iterations; without pairs, the one whose last plan has the least cost.
-    fn rotation(&self, a: &PartnerClouds, b: &PartnerClouds, context: FitContext<'_>) -> Result<Array2<f64>> {
-        let (first, second) = a.known.shared(&b.known);
-        let pull = product(&first.t(), &second)?;
-        if a.rest.is_empty() || b.rest.is_empty() {
-            return polar(pull.view());
-        }
-        let starts = if first.is_empty() {
-            rotations(&a.rest, &b.rest, context.seed)?
-        } else {
-            vec![polar(pull.view())?]
-        };
-        let mut best = (f64::INFINITY, Array2::zeros((0, 0)));
-        for (turn, start) in starts.iter().enumerate() {
-            let found = self.alternate(a, b, &pull, start, (turn, starts.len()), context)?;
-            if found.0 < best.0 {
-                best = found;
-            }
-        }
-        Ok(best.1)
-    }
-
-    /// Alternates plan and rotation until the rotation converges; returns the last plan's cost and the
-    /// rotation.
-    fn alternate(
-        &self,
-        a: &PartnerClouds,
-        b: &PartnerClouds,
-        pull: &Array2<f64>,
-        start: &Array2<f64>,
-        (at, of): (usize, usize),
-        context: FitContext<'_>,
-    ) -> Result<(f64, Array2<f64>)> {
-        let y = b.rest.mapv(|v| v as f32);
-        let weighted = &a.rest * &a.weights.view().insert_axis(Axis(1));
-        let masses = [&a.weights, &b.weights].map(|weights| (weights / weights.sum()).to_vec());
-        let (mut turn, mut cost) = (start.clone(), 0.0);
-        let (steps, weight) = (self.steps, self.weight);
-        for step in 0..steps {
-            if !(context.progress)((at * steps + step) as u64, (of * steps) as u64) {
-                return Err(Error::Cancelled);
-            }
-            let turned = product(&a.rest, &turn)?.mapv(|v| v as f32);
-            let (paid, targets) = self.targets(turned.view(), y.view(), &masses)?;
-            cost = paid;
-            let next = polar((product(&weighted.t(), &targets.mapv(f64::from))? * weight + pull).view())?;
-            let moved = (&next - &turn).iter().map(|d| d * d).sum::<f64>().sqrt();
-            turn = next;
-            if moved < 1e-3 {
-                break;
-            }
-        }
-        Ok((cost, turn))
-    }
-
-    /// Returns the cost of the plan and the barycentric target of each item.
-    fn targets(
-        &self,
-        x: ArrayView2<'_, f32>,
-        y: ArrayView2<'_, f32>,
-        [mass, held]: &[Vec<f64>; 2],
-    ) -> Result<(f64, Array2<f32>)> {
-        match self.solver {
-            PlanSolver::Sinkhorn => {
-                let cost = Cost::squared_euclidean(x, y)?;
-                let coupling = self.entropic().solve(&cost, mass, held)?;
-                Ok((coupling.report.transport_cost, coupling.barycentric(y)?))
-            }
-            PlanSolver::Emd => {
-                let most = x.nrows().max(y.nrows());
-                if most > MOST_EXACT {
-                    let expected = format!("at most {MOST_EXACT} without a partner for solver = emd");
-                    return Err(Error::data("items", expected, format!("{most}; set solver = sinkhorn")));
-                }
-                // For unit rows the assignment of least distance is that of most similarity.
-                let cost = x.dot(&y.t()).mapv(|s| 1.0 - f64::from(s));
-                let seconds = self.time_limit.unwrap_or(TIME_LIMIT);
-                let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-                let found = exact(cost.view(), mass, held, &SolverLimits::new(usize::MAX).time(time))?;
-                let mut sums = Array2::zeros(x.dim());
-                for &PlanEntry { source: i, target: j, mass: moved } in &found.entries {
-                    sums.row_mut(i).scaled_add((moved / mass[i]) as f32, &y.row(j));
-                }
-                Ok((found.transport_cost, sums))
-            }
-        }
     }
 }

@@ -84,4 +84,15 @@ impl PartnerClouds {
             all,
         }
     }
+
+    /// Some of the items without a partner, and no pairs.
+    pub(crate) fn at(&self, places: &[usize]) -> Self {
+        let rest = self.rest.select(Axis(0), places);
+        Self {
+            known: RowMeans::of(Array2::zeros((0, rest.ncols())), &[]),
+            weights: self.weights.select(Axis(0), places),
+            all: rest.clone(),
+            rest,
+        }
+    }
 }

@@ -94,7 +94,7 @@ impl ProcrustesParams {
             view.map(&weights)
         });
         let parameters = Self { curve: Some(PerModality::each(&names, &found.curves)), dimensions: Some(k) };
-        Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters, report: found.report })
+        Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters, report: found.report, unpaired: None })
     }
 }
 

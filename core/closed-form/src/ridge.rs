@@ -128,7 +128,7 @@ impl RidgeParams {
             onto: Some(names[onto].to_owned()),
             ridge: Some(PerModality::Each(names.iter().enumerate().filter_map(used).collect())),
         };
-        Ok(Fitted { maps, parameters, report: found.report })
+        Ok(Fitted { maps, parameters, report: found.report, unpaired: None })
     }
 }
 

@@ -106,6 +106,7 @@ impl TensorCcaParams {
             maps: maps.collect::<Result<_>>()?,
             parameters: Self { curve, ..self.clone() },
             report: None,
+            unpaired: None,
         })
     }
 
