@@ -210,7 +210,7 @@ fn gromov(
     }
     let (neighbours, found) = best.ok_or(SolverError::Empty("list of neighbours"))?;
     let mut more = vec![("unexplained", unexplained(&found))];
-    more.extend(found.rival.map(|rival| ("rival_cost", rival)));
+    more.extend(found.next_best.map(|next| ("next_best_cost", next)));
     more.extend(neighbours.map(|k| ("neighbours", k as f64)));
     Ok(TransportSolution {
         cost: found.value,
@@ -299,12 +299,12 @@ impl TransportSolution {
 
 fn warn(solution: &TransportSolution, global: &GlobalOptions) {
     let more = |name: &str| solution.more.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-    if let Some(rival) =
-        more("rival_cost").filter(|rival| rival * (1.0 - CLEAR) < solution.cost && !global.quiet)
+    if let Some(next) =
+        more("next_best_cost").filter(|next| next * (1.0 - CLEAR) < solution.cost && !global.quiet)
     {
         let cost = solution.cost;
         print::note(&format!(
-            "warning: another matching is nearly as good (objective {rival:.4e}, this one {cost:.4e}); \
+            "warning: another matching is nearly as good (objective {next:.4e}, this one {cost:.4e}); \
              these distances hardly tell which of both is right; try others: --cost, --geodesic"
         ));
     }

@@ -78,7 +78,8 @@ fn partner_distance(fitted: &Fitted<'_>) -> f64 {
 }
 
 /// The share of other rows whose vectors span a larger volume with an item of the last modality than those of
-/// its own row. (Its recall is low for any maps: the volume is small where two of three vectors are parallel.)
+/// its own row. (Its recall is low for any maps: the volume is small where two of three vectors are
+/// parallel.)
 fn order_by_volume(fitted: &Fitted<'_>) -> f64 {
     let rows: Vec<Array2<f64>> = fitted.mapped.iter().map(|rows| rows.mapv(f64::from)).collect();
     let dots = |a: usize, b: usize| rows[a].dot(&rows[b].t());

@@ -8,8 +8,8 @@
 use ndarray::{Array1, Array2, ArrayView1, Ix1, Zip, iter::Lanes};
 use std::time::Instant;
 
-use super::GromovWasserstein;
 use super::product::dot;
+use super::solver::GromovWasserstein;
 use super::space::{Space, agreement, sandwich};
 use crate::{Cost, Result, Sinkhorn, SolverLimits, StopReason, exact};
 

@@ -19,8 +19,7 @@ use crate::{Cost, memory, simd, simd::ROWS};
 const GUARD: f32 = 30.0;
 /// Number of rows after which single-precision column sums are added to the double-precision ones.
 const FLUSH: usize = 64;
-/// Largest number of values in a block of the streaming mode (32 MiB per thread) and of one matrix product.
-/// With fewer rows, packing the target points would dominate.
+/// Largest number of values in a streamed block (32 MiB per thread); with fewer, packing would dominate.
 const BLOCK: usize = 8 << 20;
 
 /// The kernel and the scalings of one problem.

@@ -88,7 +88,7 @@ fn geodesic_distances_match_two_curves_of_different_width() {
     };
     let share = |neighbours: &usize| {
         let found = solve(Some(*neighbours));
-        (found.value / found.unmatched, foscttm(&found.plan, &y), found.rival.unwrap() / found.value)
+        (found.value / found.unmatched, foscttm(&found.plan, &y), found.next_best.unwrap() / found.value)
     };
     let tried: Vec<_> = [4, 8, 16, 40].iter().map(share).collect();
     let best = tried.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
@@ -110,10 +110,10 @@ fn several_starts_avoid_mirrored_optima() {
         let space = |z: &Array2<f32>| Space::squared_euclidean(z.view()).unwrap().normalised();
         let solver = GromovWasserstein::entropic(5e-3).iterations(200);
         let one = solver.solve(&space(&x), &space(&y), &p, &p).unwrap();
-        assert_eq!(one.rival, None);
+        assert_eq!(one.next_best, None);
         let many = solver.starts(DELIBERATE_STARTS).solve(&space(&x), &space(&y), &p, &p).unwrap();
         assert!(many.value <= one.value * 1.001, "{} after {}", many.value, one.value);
-        assert!(many.rival.is_none_or(|rival| rival >= many.value));
+        assert!(many.next_best.is_none_or(|next| next >= many.value));
         assert!(many.value < many.unmatched);
         worse += usize::from(one.value > 1.1 * many.value);
     }

@@ -43,8 +43,8 @@ struct Options {
 const BASELINE: &str = "infonce";
 
 /// The name of each system and the keys of its recipe. Trained maps are returned as they are, not averaged
-/// with their start, so that the losses are compared. The weight of `geometric` was chosen among 1, 2, 3 and 10
-/// on the seeds 101 to 108, which are not among the seeds of the table.
+/// with their start, so that the losses are compared. The weight of `geometric` was chosen among 1, 2, 3 and
+/// 10 on the seeds 101 to 108, which are not among the seeds of the table.
 const SYSTEMS: &[(&str, &[&str])] = &[
     ("procrustes", &["align.plugin=procrustes"]),
     ("cca", &["align.plugin=cca"]),
