@@ -81,7 +81,7 @@ pub(crate) fn matched(
         }
         distances.push(candidate.name());
     }
-    let report = MatchingReport { distances, unexplained: share(best), rival: rival_share(best) };
+    let report = MatchingReport { distances, unexplained: share(best), next_best: next_best_share(best) };
     plan /= plan.sum();
     Ok(Matching { plan, places, report })
 }
@@ -162,8 +162,8 @@ fn share(found: &GromovPlan) -> f64 {
     if found.unmatched > 0.0 { found.value / found.unmatched } else { 1.0 }
 }
 
-fn rival_share(found: &GromovPlan) -> Option<f64> {
-    found.rival.filter(|_| found.unmatched > 0.0).map(|rival| rival / found.unmatched)
+fn next_best_share(found: &GromovPlan) -> Option<f64> {
+    found.next_best.filter(|_| found.unmatched > 0.0).map(|next| next / found.unmatched)
 }
 
 /// The mass that two plans of mass one have in common.

@@ -46,16 +46,16 @@ pub struct MatchingReport {
     /// The objective as a share of that of the product plan: 0 if the spaces are equal, 1 if nothing matches.
     pub unexplained: f64,
     /// The same of the best other optimum, if a start led to one.
-    pub rival: Option<f64>,
+    pub next_best: Option<f64>,
 }
 
 impl MatchingReport {
     /// Returns why the matching should not be trusted, if there is a reason.
     pub(crate) fn doubt(&self) -> Option<String> {
-        let rival = self.rival.filter(|rival| *rival < CLEAR * self.unexplained)?;
+        let next = self.next_best.filter(|next| *next < CLEAR * self.unexplained)?;
         let own = self.unexplained;
         Some(format!(
-            "another matching of the items is nearly as good (it leaves {rival:.3} of the difference of \
+            "another matching of the items is nearly as good (it leaves {next:.3} of the difference of \
              distances, this one {own:.3}); check the result, or give a few pairs"
         ))
     }

@@ -50,7 +50,7 @@ fn two_views_of_one_process_are_joined_without_a_pair() {
     assert!(share < 0.16, "{share}, {report:?}");
     assert_eq!(report.warning, None);
     let matching = report.matching.unwrap();
-    assert!(matching.rival.unwrap() > 1.5 * matching.unexplained, "{matching:?}");
+    assert!(matching.next_best.unwrap() > 1.5 * matching.unexplained, "{matching:?}");
     assert!(matching.distances[0].contains("neighbours"), "a curved process: {matching:?}");
     // A fit with the chosen parameters gives the same bits.
     let again = fit(&x, &y, serde_json::to_value(&fitted.parameters).unwrap()).0;
