@@ -10,8 +10,9 @@
 //! other, which only FOSCTTM reads: the mean share of cells that are closer to the image of a cell than its
 //! partner. `single_cells.py` beside this file computes SCOT's alignment with POT.
 //!
-//! Measured on scGEM: 0.184, with correlation distances along 10 to 50 neighbours, whose next best optimum leaves
-//! 0.385 of the difference where this one leaves 0.150. SCOT's published 0.192 was chosen by the true pairs.
+//! Measured on scGEM: 0.184, with correlation distances along 10 to 50 neighbours, whose next best optimum
+//! leaves 0.385 of the difference where this one leaves 0.150. SCOT's published 0.192 was chosen by the true
+//! pairs.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;
