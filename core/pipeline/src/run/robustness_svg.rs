@@ -48,12 +48,13 @@ pub fn plot(robustness: &Robustness) -> String {
     svg
 }
 
-/// Returns the end of the vertical axis: five times 1, 2 or 5 times a power of ten.
+/// Returns the end of the vertical axis: five times a number of one or two digits.
 fn top_of_axis(curves: &[&RobustnessCurve]) -> f64 {
     let highest = curves.iter().flat_map(|curve| &curve.points).map(|point| point.recall_at_1.interval[1]);
     let least = highest.fold(0.01, f64::max) / 5.0;
     let power = 10_f64.powf(least.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= least);
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].map(|factor| factor * power);
+    let step = steps.into_iter().find(|step| *step >= least * (1.0 - 1e-9));
     (5.0 * step.unwrap_or(0.2)).min(1.0)
 }
 
