@@ -180,7 +180,7 @@ fn mistakes_in_the_tables_are_refused_with_their_place() {
         ("[robustness]\nmissing = [0.5]\nbaselines = [\"ccb\"]\n", &["ccb"]),
         (
             "[robustness]\nmissing = [0.5]\nbaselines = [{ plugin = \"ridge\", rigde = 1 }]\n",
-            &["robustness.baselines.rigde", "`ridge`"],
+            &["`rigde` in [robustness.baselines]", "`ridge`"],
         ),
         ("[data.corruption.c]\nkind = \"noise\"\nstrength = 1\n", &["data.corruption.c", "modalities a, b"]),
         ("[data.corruption.a]\nkind = \"blur\"\nstrength = 1\n", &["`blur`", "`noise` or `zero`"]),

@@ -65,8 +65,12 @@ impl CorruptionPlan {
 
     /// Returns everything that the corrupted items depend on, except the items and their encoders.
     pub fn content(&self) -> String {
-        let tables = self.training.iter().map(|one| &one.corrupted).chain(&self.test);
-        tables.map(|one| one.table.to_string()).collect::<Vec<_>>().join("\n")
+        let training = self.training.iter().map(|one| {
+            let TrainingCorruption { corrupted, probability, keep_clean } = one;
+            format!("{} {} {probability} {keep_clean}", corrupted.at, corrupted.table)
+        });
+        let test = self.test.iter().map(|one| format!("{} {}", one.at, one.table));
+        training.chain(test).collect::<Vec<_>>().join("\n")
     }
 }
 
