@@ -1,5 +1,6 @@
 //! Checks of a card's table, and what follows from its keys.
 
+use crate::corruption;
 use crate::decode;
 use crate::frames::{FrameFeatures, FrameGrid, Windows};
 use crate::mel::FilterBankSpec;
@@ -30,7 +31,7 @@ pub(crate) fn numbers(parameters: &AudioParameters) -> Result<(), String> {
     {
         return Err(format!("seconds must be one sample to a day, got {seconds}"));
     }
-    Ok(())
+    parameters.corruption.as_ref().map_or(Ok(()), |corruption| corruption.check(corruption::LARGEST))
 }
 
 /// Returns how samples become frames.

@@ -22,6 +22,7 @@ mod frames;
 mod head;
 mod tensors;
 
+pub mod corruption;
 pub mod decode;
 pub mod layout;
 pub mod mel;

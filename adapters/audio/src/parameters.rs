@@ -27,6 +27,7 @@
 
 use serde::Deserialize;
 
+use crate::corruption::SoundCorruption;
 use crate::mel::{FilterArea, FilterSides, MelScale};
 use crate::spectrogram::{Centre, FrameWindow, Logarithm, SpectrumKind, WindowPlace};
 
@@ -171,6 +172,8 @@ pub struct AudioParameters {
     /// The longest recording that is read, in seconds. Default: 600.
     #[serde(default = "ten_minutes")]
     pub max_seconds: f64,
+    /// How recordings are corrupted, for a test of robustness.
+    pub corruption: Option<SoundCorruption>,
 }
 
 fn one() -> f64 {

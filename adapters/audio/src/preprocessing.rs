@@ -14,6 +14,7 @@
 use std::path::Path;
 
 use crate::checks;
+use crate::corruption::corrupt;
 use crate::decode::{Recording, decode_file};
 use crate::frames::FrameFeatures;
 pub use crate::frames::Windows;
@@ -136,12 +137,16 @@ impl Preprocessing {
         self.prepare(recording)
     }
 
-    /// Resamples and preprocesses a recording.
+    /// Resamples, corrupts if the table asks for it, and preprocesses a recording.
     ///
     /// # Errors
     /// When it cannot be resampled.
     pub fn prepare(&self, recording: Recording) -> Result<PreparedRecording, String> {
-        Ok(self.apply(resample(recording, self.parameters.rate)?))
+        let mut samples = resample(recording, self.parameters.rate)?;
+        if let Some(corruption) = &self.parameters.corruption {
+            corrupt(&mut samples, corruption);
+        }
+        Ok(self.apply(samples))
     }
 
     /// Preprocesses samples of the card's rate.

@@ -8,6 +8,7 @@
 mod draft;
 mod files;
 
+pub mod corruption;
 pub mod decode;
 pub mod preprocessing;
 pub mod resize;

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use crate::corruption::{PictureCorruption, corrupt, largest};
 use crate::decode::{Rgb, decode};
 use crate::resize::{ResampleFilter, ResizeMode, ResizeTarget, resize};
 
@@ -60,6 +61,8 @@ pub struct ImageParameters {
     /// Whether EXIF rotation is applied. Default: no, as Pillow and most training code.
     #[serde(default)]
     pub orient: bool,
+    /// How pictures are corrupted, for a test of robustness.
+    pub corruption: Option<PictureCorruption>,
 }
 
 /// Checked preprocessing, from the bytes of a file to the values of the model's input.
@@ -69,6 +72,7 @@ pub struct Preprocessing {
     channels: Channels,
     layout: PixelLayout,
     orient: bool,
+    corruption: Option<PictureCorruption>,
     /// Value of each level, one table for each of the model's channels.
     levels: [Vec<f32>; 3],
 }
@@ -108,6 +112,9 @@ impl Preprocessing {
         if let Some(std) = parameters.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
             return Err(format!("std must be three positive numbers, got {std}"));
         }
+        if let Some(corruption) = &parameters.corruption {
+            corruption.check(largest(corruption.kind))?;
+        }
         let target =
             ResizeTarget { height, width, resize: parameters.resize, shortest, filter: parameters.filter };
         let levels = [0, 1, 2].map(|channel| {
@@ -117,7 +124,8 @@ impl Preprocessing {
             (0..256).map(|level| value(level) as f32).collect()
         });
         let &ImageParameters { channels, layout, orient, .. } = parameters;
-        Ok(Self { target, channels, layout, orient, levels })
+        let corruption = parameters.corruption.clone();
+        Ok(Self { target, channels, layout, orient, corruption, levels })
     }
 
     /// Returns the shape of one prepared image: `[3, H, W]` or `[H, W, 3]`.
@@ -135,7 +143,10 @@ impl Preprocessing {
     /// When the file cannot be decoded.
     pub fn apply(&self, file: &[u8]) -> Result<Vec<f32>, String> {
         let picture = decode(file, self.orient).map_err(|error| error.to_string())?;
-        let picture = resize(picture, &self.target)?;
+        let mut picture = resize(picture, &self.target)?;
+        if let Some(corruption) = &self.corruption {
+            corrupt(&mut picture, corruption, file);
+        }
         Ok(self.values(&picture))
     }
 

@@ -7,8 +7,10 @@
 //! The adapter refuses to open if the model has an input that a tokenizer cannot fill, or if `max_length`
 //! leaves no room beside the special tokens.
 
+mod corruption;
 mod draft;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use chiasm_kit::encoder_tail;
@@ -20,10 +22,13 @@ use chiasm_plugin::{
 use serde::Deserialize;
 use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
+use crate::corruption::{TextCorruption, check, corrupted};
+
 /// The adapter of a text encoder.
 pub struct TextAdapter {
     tokenizer: Tokenizer,
     inputs: Vec<(TextInput, ModelInput)>,
+    corruption: Option<TextCorruption>,
     tail: Graph,
 }
 
@@ -36,6 +41,8 @@ struct TextParameters {
     tokenizer: String,
     /// The largest number of tokens of a text, with the special ones. Default: that of the tokenizer's file.
     max_length: Option<usize>,
+    /// How texts are corrupted, for a test of robustness.
+    corruption: Option<TextCorruption>,
 }
 
 /// The contents of one of the model's inputs.
@@ -69,6 +76,7 @@ impl Adapter for TextAdapter {
         let pad = pad_id(&tokenizer);
         tokenizer.with_padding(None);
         limit(&mut tokenizer, parameters.max_length).map_err(about)?;
+        parameters.corruption.as_ref().map_or(Ok(()), check).map_err(about)?;
         let inputs =
             spec.inputs.iter().map(|port| model_input(spec, port, pad)).collect::<Result<Vec<_>>>()?;
         if !inputs.iter().any(|(row, _)| matches!(row, TextInput::Ids)) {
@@ -82,7 +90,7 @@ impl Adapter for TextAdapter {
             .find(|(row, _)| matches!(row, TextInput::Mask))
             .map(|(_, input)| input.name.as_str());
         let tail = encoder_tail(spec, mask, false)?;
-        Ok(Self { tokenizer, inputs, tail })
+        Ok(Self { tokenizer, inputs, corruption: parameters.corruption, tail })
     }
 
     fn inputs(&self) -> Vec<ModelInput> {
@@ -93,8 +101,12 @@ impl Adapter for TextAdapter {
         let Item::Text(text) = item else {
             return Err(Error::invalid(format!("the text adapter takes a text, got {item:?}")));
         };
+        let text = match &self.corruption {
+            Some(corruption) => Cow::Owned(corrupted(text, corruption)),
+            None => Cow::Borrowed(text),
+        };
         let encoding =
-            self.tokenizer.encode_fast(text, true).map_err(|error| Error::invalid(error.to_string()))?;
+            self.tokenizer.encode_fast(&*text, true).map_err(|error| Error::invalid(error.to_string()))?;
         if encoding.is_empty() {
             return Err(Error::invalid(format!(
                 "the tokenizer makes no token of {text:?}; leave this row out"

@@ -5,6 +5,7 @@
 //! row.
 
 mod columns;
+mod corruption;
 mod matrix;
 mod numpy;
 
@@ -12,6 +13,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use chiasm_kit::corruption::Corruption;
 use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
@@ -20,12 +22,14 @@ use chiasm_plugin::{
 };
 use serde::Deserialize;
 
+use crate::corruption::{VectorCorruption, VectorCorruptionKind};
 use crate::matrix::Matrix;
 
 /// The adapter of a file of vectors.
 pub struct VectorAdapter {
     path: PathBuf,
     matrix: Matrix,
+    corruption: Option<VectorCorruption>,
 }
 
 /// A card's or recipe's table.
@@ -38,6 +42,8 @@ struct VectorParameters {
     member: Option<String>,
     /// The column of a Parquet file; not needed if a single column holds vectors.
     column: Option<String>,
+    /// How vectors are corrupted, for a test of robustness.
+    corruption: Option<Corruption<VectorCorruptionKind>>,
 }
 
 impl Adapter for VectorAdapter {
@@ -53,13 +59,16 @@ impl Adapter for VectorAdapter {
     }
 
     fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
-        let parameters: VectorParameters = serde_json::from_value(spec.preprocessing.clone())
-            .map_err(|error| Error::invalid(format!("[preprocessing] of `{}`: {error}", spec.name)))?;
+        let about = |reason: String| Error::invalid(format!("[preprocessing] of `{}`: {reason}", spec.name));
+        let parameters: VectorParameters =
+            serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
         let path = spec.directory.join(&parameters.vectors);
         let matrix = read(&path, &parameters)
             .and_then(Matrix::checked)
             .map_err(|reason| Error::invalid(format!("{}: {reason}", path.display())))?;
-        Ok(Self { path, matrix })
+        let corruption = parameters.corruption.map(|corruption| VectorCorruption::new(corruption, &matrix));
+        let corruption = corruption.transpose().map_err(about)?;
+        Ok(Self { path, matrix, corruption })
     }
 
     fn inputs(&self) -> Vec<ModelInput> {
@@ -74,7 +83,11 @@ impl Adapter for VectorAdapter {
             let (path, rows) = (self.path.display(), self.matrix.rows);
             Error::invalid(format!("{path}: there is no row {row}; it has {rows} rows, numbered from 0"))
         })?;
-        Ok(vec![Tensor::f32(&[self.matrix.dim], values.to_vec())?])
+        let mut values = values.to_vec();
+        if let Some(corruption) = &self.corruption {
+            corruption.apply(&mut values, row);
+        }
+        Ok(vec![Tensor::f32(&[self.matrix.dim], values)?])
     }
 
     fn rows(&self) -> Option<usize> {

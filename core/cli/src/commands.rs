@@ -6,6 +6,7 @@ use crate::{
     attention_svg, check, identifiability, image_strip, json,
     modality_flags::ModalityValues,
     print,
+    robustness::{self, MetricsWithSweeps},
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
@@ -102,12 +103,14 @@ pub fn fit(
     let plan = checked(args, env)?;
     let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
     let fitted = chiasm_pipeline::fit(&plan, env, &options)?;
+    let swept = chiasm_pipeline::stored_robustness(&fitted.run)?;
     if json(global) {
         print::json(&object!({
             "run": fitted.run,
             "fresh": fitted.fresh,
             "seconds": fitted.timings,
             "failed_checks": fitted.failed,
+            "robustness": swept,
         }));
         return check::gate(&fitted.failed, output, FAILED);
     }
@@ -116,6 +119,7 @@ pub fn fit(
     for (stage, seconds) in fitted.timings.iter() {
         print::line(&format!("{stage:>10}  {seconds:6.2} s"));
     }
+    swept.iter().for_each(robustness::print);
     check::gate(&fitted.failed, output, FAILED)
 }
 
@@ -132,12 +136,14 @@ pub fn eval(
     metrics.identifiability = truth.map(|file| opened.measure_truth(file)).transpose()?;
     metrics.geometry = geometry.map(|only| opened.measure_geometry(only)).transpose()?;
     metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
+    let swept = chiasm_pipeline::stored_robustness(run)?;
     if json(global) {
-        print::json(&metrics)
+        print::json(&MetricsWithSweeps { metrics: &metrics, robustness: swept.as_ref() })
     } else {
         print::metrics(&metrics);
         metrics.identifiability.iter().for_each(identifiability::print);
         metrics.geometry.iter().for_each(geometry_table);
+        swept.iter().for_each(robustness::print);
     }
     Ok(())
 }

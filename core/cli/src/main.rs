@@ -14,6 +14,7 @@ mod modality_flags;
 mod plugins;
 mod print;
 mod progress;
+mod robustness;
 mod study;
 mod transport;
 

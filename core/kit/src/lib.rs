@@ -1,6 +1,7 @@
 //! Building blocks of plugins: Chiasm's own plugins use them, and others can.
 //!
 //! - [`tail`]: the graph behind an encoder, from the `[ports]` table of its card. For adapters.
+//! - [`corruption`]: corruption of raw items by seed, for tests of robustness. For adapters.
 //! - [`fit_method`]: a closed form as an aligner.
 //! - [`Network`], [`LayerBuilder`], [`attention`], [`TrainingExamples`]: networks as graphs, and training
 //!   examples of any number of modalities. For aligners and fusions that train. A [`Network`] starts as a
@@ -13,7 +14,7 @@
 //!   recall on the held-out rows.
 //! - [`testing`]: the tests that every aligner passes.
 //!
-//! Adapters need [`tail`] only, which does not need the feature `learning`.
+//! Adapters need [`tail`] and [`corruption`] only, which do not need the feature `learning`.
 //!
 //! A complete aligner plugin, canonical correlation under another name:
 //!
@@ -50,6 +51,8 @@ mod batch_mask;
 mod closed_form;
 #[cfg(feature = "learning")]
 pub mod comparison;
+#[cfg(feature = "corruption")]
+pub mod corruption;
 #[cfg(feature = "learning")]
 mod examples;
 #[cfg(feature = "learning")]

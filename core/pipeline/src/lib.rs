@@ -86,6 +86,7 @@ pub use run::{
     geometry::PairGeometry,
     infer::RawInputs,
     open::{Run, RunOutputs},
+    robustness::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep, stored_robustness},
     search::SearchHit,
     tables::{stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,

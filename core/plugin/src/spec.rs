@@ -113,7 +113,8 @@ pub struct EncoderSpec {
     pub inner: Vec<PortSpec>,
     /// The card's `[ports]` as a JSON object.
     pub ports: Value,
-    /// The card's `[preprocessing]` as a JSON object.
+    /// The card's `[preprocessing]` as a JSON object. With the key `corruption`, items are to be corrupted;
+    /// an adapter that cannot do so refuses it (`chiasm_kit::corruption`).
     pub preprocessing: Value,
 }
 

@@ -14,7 +14,7 @@ use crate::base::{
 };
 use chiasm_graph::{Graph, Port, Tensor};
 use chiasm_host::{AdapterInstance, EncoderSpec, HostError, ModelInput, Signature, Takes};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// An opened encoder.
@@ -182,6 +182,33 @@ impl Encoder {
         })
     }
 
+    /// Opens this encoder again, so that its items are corrupted as the table `corruption` says. Adapters
+    /// read it as the key `corruption` of `[preprocessing]`.
+    ///
+    /// # Errors
+    /// If the adapter refuses the table.
+    pub fn corrupted(&self, corruption: &Value, env: &Environment) -> Result<Self, HostError> {
+        let mut spec = self.spec.clone();
+        spec.preprocessing["corruption"] = corruption.clone();
+        let opened = OpenedAdapter::of(&self.adapter_id, &spec, env)?;
+        Ok(Self {
+            name: format!("{}, corrupted", self.name),
+            takes: self.takes,
+            rows: opened.rows,
+            inputs: opened.inputs,
+            graph: self.graph.clone(),
+            pooled_dim: self.pooled_dim,
+            token_dim: self.token_dim,
+            spec,
+            adapter_id: self.adapter_id.clone(),
+            card: None,
+            files: Vec::new(),
+            identity: format!("{} {corruption}", self.identity),
+            adapter: opened.adapter,
+            adapter_sha256: opened.sha256,
+        })
+    }
+
     /// Opens the adapter and joins the model with its tail.
     fn open(
         source: EncoderSource<'_>,
@@ -320,7 +347,7 @@ fn check_inputs(name: &str, graph: &Graph, made: &[ModelInput]) -> Result<(), Pr
 
 /// Returns the files that `[preprocessing]` names, such as a tokenizer. They are in the folder of the card or
 /// of the model, and are part of the encoder.
-fn companions(preprocessing: &serde_json::Value, found: &ResolvedCard) -> Vec<(String, PathBuf)> {
+fn companions(preprocessing: &Value, found: &ResolvedCard) -> Vec<(String, PathBuf)> {
     let values = preprocessing.as_object().into_iter().flat_map(|o| o.values());
     let names = values.filter_map(|v| v.as_str()).filter(|s| !s.is_empty());
     names

@@ -143,6 +143,13 @@ fn measure(
             "use --folds 0 for no cross-validation, or set `items` and `train_items` to the same value",
         ));
     }
+    if options.folds > 0 && !plan.corruption.training.is_empty() {
+        return Err(Error::input(
+            "chiasm::compare::corruption",
+            "cross-validation tests on training rows, which [data.corruption] changes",
+            "use --folds 0 for no cross-validation, or remove [data.corruption]",
+        ));
+    }
     let sample = EmbeddedData::embed(plan, env, options.skip_bad)?;
     let splits = [Split::Train, Split::Validation, Split::Test];
     let of = |at: usize| -> Vec<EmbeddedItems> { splits.iter().map(|s| sample.of(*s)[at].clone()).collect() };

@@ -3,6 +3,7 @@
 //! Each split is embedded separately, so that a run that is opened later finds the shards of its test rows in
 //! the cache. An item that several rows share (a picture with many questions) is embedded once.
 
+pub mod corrupted;
 mod shard;
 pub mod tokens;
 
@@ -139,11 +140,37 @@ impl EmbeddedItems {
         self.tokens.as_ref().map(|tokens| tokens.sequences.values.len_of(Axis(2)))
     }
 
+    /// Returns these items with those of `others` in their place where `replaced` is true. Both hold the same
+    /// items, in the same order.
+    ///
+    /// # Errors
+    /// If the rows or the widths differ.
+    pub fn replaced(&self, others: &Self, replaced: &[bool]) -> Result<Self, Error> {
+        if self.rows != others.rows || self.rows.len() != replaced.len() {
+            return Err(Error::Internal(format!("the items of {:?} differ", self.name)));
+        }
+        let count = replaced.len();
+        let places: Vec<usize> =
+            replaced.iter().enumerate().map(|(at, other)| at + if *other { count } else { 0 }).collect();
+        Ok(Self::concatenated(&[self.clone(), others.clone()])?.at(&places))
+    }
+
     /// Joins the items of several sets of rows of one modality, sorted by row.
     ///
     /// # Errors
-    /// If there are no sets, or their widths differ.
+    /// As [`EmbeddedItems::concatenated`].
     pub fn joined(parts: &[Self]) -> Result<Self, Error> {
+        let whole = Self::concatenated(parts)?;
+        let mut order: Vec<usize> = (0..whole.rows.len()).collect();
+        order.sort_by_key(|at| whole.rows[*at]);
+        Ok(whole.at(&order))
+    }
+
+    /// Joins the items of several sets of rows of one modality, one set after the other.
+    ///
+    /// # Errors
+    /// If there are no sets, or their widths differ.
+    fn concatenated(parts: &[Self]) -> Result<Self, Error> {
         let Some(first) = parts.first() else {
             return Err(Error::Internal("no items to join".to_owned()));
         };
@@ -164,10 +191,7 @@ impl EmbeddedItems {
             }
             ItemTokens { sequences: Arc::new(TokenSequences::joined(&sequences, width)), indices }
         });
-        let whole = Self { name: first.name.clone(), blocks: first.blocks.clone(), pooled, rows, tokens };
-        let mut order: Vec<usize> = (0..whole.rows.len()).collect();
-        order.sort_by_key(|at| whole.rows[*at]);
-        Ok(whole.at(&order))
+        Ok(Self { name: first.name.clone(), blocks: first.blocks.clone(), pooled, rows, tokens })
     }
 }
 

@@ -4,7 +4,7 @@ use super::maps::TrainingSet;
 use crate::{
     base::{environment::Environment, error::Error},
     catalog::{dataset::Split, raw::RawItem},
-    embed::{EmbedRequest, EmbeddedItems, SkippedItem, embed_items, rows_with},
+    embed::{EmbedRequest, EmbeddedItems, SkippedItem, corrupted::corrupt_training, embed_items, rows_with},
     plan::{ModalityEncoders, Plan, data::RecipeData, task::GroundTruth},
     recipe::encoders::ItemRule,
     run::files::RowCounts,
@@ -39,7 +39,10 @@ impl EmbeddedData {
                 training: split != Split::Test,
             };
             let rows = data.dataset.rows_of(split);
-            let (embedded, bad) = request.embed(&rows, env)?;
+            let (mut embedded, bad) = request.embed(&rows, env)?;
+            if split == Split::Train {
+                corrupt(plan, &rows, &mut embedded, env)?;
+            }
             skipped.extend(bad);
             for target in unreadable_targets(data, &plan.modalities, &rows, skip_bad, env)? {
                 if !skipped.contains(&target) {
@@ -122,6 +125,21 @@ impl EmbeddedData {
             skipped: self.skipped.clone(),
         }
     }
+}
+
+/// Corrupts training items, as the recipe says.
+fn corrupt(
+    plan: &Plan,
+    rows: &[usize],
+    embedded: &mut [EmbeddedItems],
+    env: &Environment,
+) -> Result<(), Error> {
+    for corruption in &plan.corruption.training {
+        let at = corruption.corrupted.at;
+        let items = plan.data.items[at].of_rows(rows);
+        embedded[at] = corrupt_training(corruption, &items, &embedded[at], plan.seed(), env)?;
+    }
+    Ok(())
 }
 
 /// Returns the target items of a retrieval task that cannot be read.

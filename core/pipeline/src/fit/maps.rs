@@ -29,7 +29,20 @@ impl TrainingSet {
     /// # Errors
     /// If the aligner fails. The error names the plugin.
     pub fn align(&self, plan: &Plan, parameters: &Value, env: &Environment) -> Result<Learned, Error> {
-        let id = &plan.recipe.align.plugin.id.value;
+        self.align_with(&plan.recipe.align.plugin.id.value, plan, parameters, env)
+    }
+
+    /// Fits the aligner called `id` with these parameters.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::align`].
+    pub fn align_with(
+        &self,
+        id: &str,
+        plan: &Plan,
+        parameters: &Value,
+        env: &Environment,
+    ) -> Result<Learned, Error> {
         let spec = AlignSpec {
             modalities: self.items.iter().map(modality).collect(),
             anchor: plan.anchor().map(str::to_owned),

@@ -7,6 +7,7 @@ mod fusion;
 pub mod learn;
 pub mod maps;
 mod merge;
+mod robustness;
 mod write;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     catalog::raw::RawItem,
     plan::Plan,
     recipe::PluginRecipe,
-    run::{check::stored_failures, draft::DraftFolder, files, open::Run},
+    run::{check::stored_failures, draft::DraftFolder, files, open::Run, robustness_svg},
 };
 use embedded_data::EmbeddedData;
 use learn::{fuse, spans};
@@ -112,6 +113,12 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
     metrics.shuffled_pairs = Some(control);
     let checked = timings.time("check", || run.check(&[]))?;
     drop(run);
+    if let Some(recipe) = &plan.recipe.robustness {
+        let swept = timings
+            .time("robustness", || robustness::sweep(plan, recipe, &sample, &training, &fit.model, env))?;
+        draft.write_json(files::ROBUSTNESS, &swept)?;
+        draft.write(files::ROBUSTNESS_PLOT, robustness_svg::plot(&swept))?;
+    }
     write::results(&draft, plan, &metrics, &proof, &checked)?;
     if !trainings.is_empty() {
         draft.write_json(files::TRAINING, &trainings)?;
@@ -161,5 +168,9 @@ pub fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Err
     if let Some(task) = &plan.data.task {
         key.add(task.content());
     }
+    for (_, baseline) in plan.recipe.robustness.iter().flat_map(|robustness| &robustness.baselines) {
+        key.add(env.host.aligner(&baseline.id.value)?.sha256());
+    }
+    key.add(plan.corruption.content());
     Ok(key.finish())
 }

@@ -2,6 +2,7 @@
 //!
 //! Only a plan can be fitted, so all problems in a recipe are reported together, before anything is embedded.
 
+pub mod corruption;
 pub mod data;
 mod modality;
 pub mod report;
@@ -22,6 +23,7 @@ use crate::{
 };
 use chiasm_graph::OPSET;
 use chiasm_host::{FusionNeeds, HostError, Parameter};
+use corruption::CorruptionPlan;
 use data::{ModalityColumn, RecipeData};
 pub use modality::ModalityEncoders;
 use report::PlanReport;
@@ -36,6 +38,8 @@ pub struct Plan {
     pub modalities: Vec<ModalityEncoders>,
     /// The rows, and the items of every modality.
     pub data: RecipeData,
+    /// The modalities whose training or test items are corrupted.
+    pub corruption: CorruptionPlan,
     /// Whether the fusion reads tokens.
     pub reads_tokens: bool,
 }
@@ -58,7 +62,11 @@ impl Plan {
                 encoders,
             }));
         }
-        check_aligner(env, &recipe, &mut problems);
+        let corruption = CorruptionPlan::open(&recipe, &modalities, env, &mut problems);
+        check_aligner(env, &recipe.align.plugin, ("align", recipe.encoders.len()), &mut problems);
+        for (_, baseline) in recipe.robustness.iter().flat_map(|robustness| &robustness.baselines) {
+            check_aligner(env, baseline, ("robustness.baselines", recipe.encoders.len()), &mut problems);
+        }
         let needs = check_fusion(env, &recipe, &mut problems);
         check_opsets(modalities.iter().flat_map(|m| &m.encoders), &mut problems);
         let mut data = None;
@@ -74,7 +82,7 @@ impl Plan {
             }
         }
         let data = problems.or(data)?;
-        Ok(Self { recipe, modalities, data, reads_tokens: needs.tokens })
+        Ok(Self { recipe, modalities, data, corruption, reads_tokens: needs.tokens })
     }
 
     /// Returns the random seed.
@@ -131,13 +139,18 @@ fn open(
     opened
 }
 
-/// Checks the aligner, its parameters, and whether it takes the number of modalities in the recipe.
-fn check_aligner(env: &Environment, recipe: &Recipe, problems: &mut Problems) {
-    let plugin = &recipe.align.plugin;
+/// Checks an aligner, its parameters, and whether it takes the number of modalities in the recipe. `path` is
+/// its table.
+fn check_aligner(
+    env: &Environment,
+    plugin: &PluginRecipe,
+    (path, count): (&str, usize),
+    problems: &mut Problems,
+) {
     let aligner = env.host.aligner(&plugin.id.value);
     let list = aligner.as_ref().map_err(Clone::clone).and_then(|aligner| aligner.parameters());
-    let takes = check_plugin("aligner", plugin, list, problems, || aligner?.takes(&plugin.to_json()));
-    let count = recipe.encoders.len();
+    let ask = || aligner?.takes(&plugin.to_json());
+    let takes = check_plugin(("aligner", path), plugin, list, problems, ask);
     if let Some(takes) = takes.filter(|takes| !takes.contains(count)) {
         let message = format!("{:?} takes {takes}, and the recipe has {count}", plugin.id.value);
         problems.push(
@@ -148,17 +161,16 @@ fn check_aligner(env: &Environment, recipe: &Recipe, problems: &mut Problems) {
     }
 }
 
-/// Checks each parameter of a plugin against its declaration, and then all of them by calling the plugin with
-/// `ask`. Returns the result of `ask`, or `None` if there is a problem.
+/// Checks each parameter of a plugin of this kind and table against its declaration, and then all of them by
+/// calling the plugin with `ask`. Returns the result of `ask`, or `None` if there is a problem.
 fn check_plugin<T>(
-    kind: &str,
+    (kind, path): (&str, &str),
     plugin: &PluginRecipe,
     list: Result<Vec<Parameter>, HostError>,
     problems: &mut Problems,
     ask: impl FnOnce() -> Result<T, HostError>,
 ) -> Option<T> {
     let before = problems.count();
-    let path = if kind == "aligner" { "align" } else { "fuse" };
     match list {
         Err(error) => problems.push(
             Problem::new("chiasm::plan::plugin", error.to_string())
@@ -203,7 +215,7 @@ fn check_fusion(env: &Environment, recipe: &Recipe, problems: &mut Problems) -> 
     if let Some(fuse) = &recipe.fuse {
         let fusion = env.host.fusion(&fuse.id.value);
         let list = fusion.as_ref().map_err(Clone::clone).and_then(|fusion| fusion.parameters());
-        match check_plugin("fusion", fuse, list, problems, || fusion?.needs(&fuse.to_json())) {
+        match check_plugin(("fusion", "fuse"), fuse, list, problems, || fusion?.needs(&fuse.to_json())) {
             Some(found) => needs = found,
             None => return needs,
         }

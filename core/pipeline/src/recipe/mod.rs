@@ -2,7 +2,9 @@
 
 pub mod checks;
 pub mod encoders;
+mod plugin;
 pub mod reader;
+pub mod robustness;
 pub mod task;
 pub mod tree;
 pub mod write;
@@ -13,13 +15,16 @@ use crate::base::{
 };
 use checks::{ChecksRecipe, read_checks};
 use encoders::{EncoderRecipe, read_encoders};
+pub use plugin::PluginRecipe;
+use plugin::read_plugin;
 use reader::{Located, TableReader};
+use robustness::{RobustnessRecipe, TrainingCorruptionRecipe, read_robustness, read_training_corruption};
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
 };
 use task::{TaskRecipe, read_task};
-use tree::{TomlNode, TomlTable, TomlValue};
+use tree::{TomlTable, TomlValue};
 
 /// A recipe as written, with the location of every value.
 #[derive(Debug, Clone)]
@@ -46,6 +51,8 @@ pub struct Recipe {
     pub eval: EvalRecipe,
     /// How the maps are checked.
     pub checks: ChecksRecipe,
+    /// The sweeps over corrupted and missing test items, if any.
+    pub robustness: Option<RobustnessRecipe>,
     /// The random seed.
     pub seed: u64,
 }
@@ -57,6 +64,8 @@ pub struct DataRecipe {
     pub pairs: Option<Located<String>>,
     /// The column that names each row's split.
     pub split: Option<Located<String>>,
+    /// Corruption of training items, by modality.
+    pub corruption: Vec<TrainingCorruptionRecipe>,
 }
 
 /// The keys of `[align]` that are not parameters of the aligner.
@@ -71,24 +80,6 @@ pub struct AlignRecipe {
     pub anchor: Option<Located<String>>,
     /// The column of labels that aligners with a task term learn, if one is named.
     pub labels: Option<Located<String>>,
-}
-
-/// The id of a plugin and its parameters.
-#[derive(Debug, Clone)]
-pub struct PluginRecipe {
-    /// The id, e.g. `cca`.
-    pub id: Located<String>,
-    /// The parameters, as written.
-    pub parameters: Vec<(String, TomlNode)>,
-}
-
-impl PluginRecipe {
-    /// Returns the parameters as a JSON object.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::Value::Object(
-            self.parameters.iter().map(|(k, n)| (k.clone(), n.value.to_json())).collect(),
-        )
-    }
 }
 
 /// The table `[score]`.
@@ -180,6 +171,7 @@ impl Recipe {
             score: parts.score,
             eval: parts.eval,
             checks: parts.checks,
+            robustness: parts.robustness,
             seed: parts.seed,
         }))
     }
@@ -216,6 +208,7 @@ struct RecipeTables {
     score: ScoreRecipe,
     eval: EvalRecipe,
     checks: ChecksRecipe,
+    robustness: Option<RobustnessRecipe>,
     seed: u64,
 }
 
@@ -223,8 +216,10 @@ fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> 
     let root = TableReader::new("", table, whole, problems);
     let seed = root.count("seed").map_or(0, |s| s.value);
     let encoders = read_encoders(&root, problems);
+    let names: Vec<&str> = encoders.iter().map(|encoder| encoder.modality.value.as_str()).collect();
     let data = root.table("data").map(|data| {
-        let read = DataRecipe { pairs: data.string("pairs"), split: data.string("split") };
+        let corruption = read_training_corruption(&data, &names, problems);
+        let read = DataRecipe { pairs: data.string("pairs"), split: data.string("split"), corruption };
         data.finish();
         read
     });
@@ -234,18 +229,20 @@ fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> 
                 .help("add [data] with pairs = \"pairs.jsonl\""),
         );
     }
-    let align = read_align(&root, &encoders);
+    let align = read_align(&root, &names);
     let fuse = root.table("fuse").and_then(|fuse| read_plugin(&fuse, "plugin = \"concat\""));
     let task = read_task(&root);
     let score = root.table("score").map_or_else(ScoreRecipe::default, read_score);
     let eval = root.table("eval").map_or_else(EvalRecipe::default, read_eval);
     let checks = read_checks(&root);
+    let system = align.as_ref().map(|align| align.plugin.id.value.as_str()).unwrap_or_default();
+    let robustness = read_robustness(&root, &names, system, problems);
     root.finish();
     let data = data.unwrap_or_default();
-    Some(RecipeTables { encoders, data, align: align?, fuse, task, score, eval, checks, seed })
+    Some(RecipeTables { encoders, data, align: align?, fuse, task, score, eval, checks, robustness, seed })
 }
 
-fn read_align(root: &TableReader<'_>, encoders: &[EncoderRecipe]) -> Option<AlignRecipe> {
+fn read_align(root: &TableReader<'_>, names: &[&str]) -> Option<AlignRecipe> {
     let Some(align) = root.table("align") else {
         root.problem(
             Problem::new("chiasm::recipe::missing_key", "the recipe has no `[align]` table")
@@ -254,20 +251,12 @@ fn read_align(root: &TableReader<'_>, encoders: &[EncoderRecipe]) -> Option<Alig
         return None;
     };
     let (anchor, labels) = (align.string("anchor"), align.string("labels"));
-    let names: Vec<&str> = encoders.iter().map(|encoder| encoder.modality.value.as_str()).collect();
     if let Some(unknown) = anchor.as_ref().filter(|anchor| !names.contains(&anchor.value.as_str())) {
         let message = format!("`align.anchor` expects one of {}, got {:?}", names.join(", "), unknown.value);
         let problem = Problem::new("chiasm::recipe::anchor", message);
         align.problem(problem.at(&unknown.at, "this modality"));
     }
     Some(AlignRecipe { plugin: read_plugin(&align, "plugin = \"cca\"")?, anchor, labels })
-}
-
-/// Reads the plugin's id. All keys that were not read before are its parameters; the plan checks them.
-fn read_plugin(table: &TableReader<'_>, example: &str) -> Option<PluginRecipe> {
-    let id = table.required_string("plugin", example)?;
-    let parameters = table.rest().into_iter().map(|(k, n)| (k.to_owned(), n.clone())).collect();
-    Some(PluginRecipe { id, parameters })
 }
 
 fn read_score(score: TableReader<'_>) -> ScoreRecipe {

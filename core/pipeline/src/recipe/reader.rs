@@ -42,6 +42,11 @@ impl<'a> TableReader<'a> {
         &self.at
     }
 
+    /// Returns the name of this table in messages.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns the node under `key`, of any type.
     pub fn node(&self, key: &'static str) -> Option<&'a TomlNode> {
         self.known.borrow_mut().insert(key);
@@ -82,6 +87,31 @@ impl<'a> TableReader<'a> {
             TomlValue::Float(f) => Some(*f),
             _ => None,
         })
+    }
+
+    /// Returns whether `key` is true, if the key is present.
+    pub fn boolean(&self, key: &'static str) -> Option<Located<bool>> {
+        self.typed(key, "true or false", |v| match v {
+            TomlValue::Boolean(b) => Some(*b),
+            _ => None,
+        })
+    }
+
+    /// Returns a list of numbers; empty if the key is absent.
+    pub fn numbers(&self, key: &'static str) -> Vec<Located<f64>> {
+        let number = |node: &TomlNode| {
+            let value = match node.value {
+                TomlValue::Integer(i) => Some(i as f64),
+                TomlValue::Float(f) => Some(f),
+                _ => None,
+            };
+            Some(Located { value: value?, at: node.at.clone() })
+        };
+        let list = |value: &TomlValue| match value {
+            TomlValue::Array(items) => items.iter().map(number).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        self.typed(key, "a list of numbers", list).map(|list| list.value).unwrap_or_default()
     }
 
     /// Returns one string or a list of strings; empty if the key is absent.

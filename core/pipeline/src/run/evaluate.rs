@@ -22,7 +22,9 @@ use crate::{
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{PermutationNull, QueryOutcome, Retrieval, RetrievalItems, RetrievalScores},
+    retrieval::{
+        PermutationNull, QueryOutcome, Retrieval, RetrievalItems, RetrievalOutcomes, RetrievalScores,
+    },
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -150,22 +152,22 @@ fn classes(values: &[Value]) -> Vec<usize> {
 }
 
 /// An ordered pair of modalities: queries and gallery.
-struct RetrievalDirection<'a> {
-    first: &'a AlignedItems,
+pub(super) struct RetrievalDirection<'a> {
+    pub first: &'a AlignedItems,
     second: &'a AlignedItems,
     groups: [Vec<usize>; 2],
 }
 
 impl<'a> RetrievalDirection<'a> {
     /// Returns every ordered pair of modalities that have a common group, with its name.
-    fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
+    pub fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
         let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
         let different = pairs.filter(|(first, second)| first.name != second.name);
         different.filter_map(|(first, second)| Self::new(first, second, relevance)).collect()
     }
 
     /// Returns a direction with its name; `None` if no group is common.
-    fn new(
+    pub fn new(
         first: &'a AlignedItems,
         second: &'a AlignedItems,
         relevance: &Relevance,
@@ -174,6 +176,11 @@ impl<'a> RetrievalDirection<'a> {
         let others: HashSet<&usize> = groups[1].iter().collect();
         let shared = groups[0].iter().any(|group| others.contains(group));
         shared.then(|| (format!("{}->{}", first.name, second.name), Self { first, second, groups }))
+    }
+
+    /// Ranks the gallery for every query by the dot products of the embeddings.
+    pub fn outcomes(&self) -> Result<RetrievalOutcomes, Error> {
+        Ok(self.retrieval(|own| &own.embeds, None)?.outcomes())
     }
 
     fn retrieval<'b>(
@@ -280,8 +287,7 @@ fn joint(
         for own in aligned.iter().filter(|own| own.name != gallery.name) {
             let single = row_means(own, &queries.rows);
             if let Some((_, direction)) = RetrievalDirection::new(&single, gallery, relevance) {
-                let scores = direction.retrieval(|own| &own.embeds, None)?.outcomes().scores();
-                alone.insert(single.name.clone(), scores);
+                alone.insert(single.name.clone(), direction.outcomes()?.scores());
             }
         }
         joint.insert(name, JointMetrics { metrics: direction.scored(false, seed)?, alone });

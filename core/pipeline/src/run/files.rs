@@ -9,6 +9,7 @@
 //! preprocessing/<m>/<e>/       the card of each encoder, and the files that its adapter needs
 //! recipe.toml, recipe.lock     a copy of the recipe; its folder and the --set assignments
 //! metrics.json, checks.json    the results
+//! robustness.json, .svg         the sweeps over corrupted and missing test items, if the recipe has them
 //! training.json, timings.json  the curves of the trainings; the duration of each stage
 //! README.md                    the model card
 //! manifest.json                the inputs and outputs of the fit, with digests; written last
@@ -42,6 +43,10 @@ pub const LEARNED: &str = "aligner/learned.json";
 pub const CHECKS: &str = "checks.json";
 /// The metrics.
 pub const METRICS: &str = "metrics.json";
+/// The sweeps over corrupted and missing test items.
+pub const ROBUSTNESS: &str = "robustness.json";
+/// The same as a plot.
+pub const ROBUSTNESS_PLOT: &str = "robustness.svg";
 /// The copy of the recipe.
 pub const RECIPE: &str = "recipe.toml";
 /// The folder of the recipe, and the `--set` assignments.

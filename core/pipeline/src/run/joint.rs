@@ -29,7 +29,7 @@ pub fn joint_queries(aligned: &[AlignedItems], target: usize) -> Option<AlignedI
     (!rows.is_empty()).then_some(AlignedItems { name, z, embeds, rows })
 }
 
-/// Returns the mean vector of the items of each row, in the order of the rows, all of which have items.
+/// Returns the mean vector of the items of each row, in the order of the rows; zero for a row without items.
 pub fn row_means(own: &AlignedItems, rows: &[usize]) -> AlignedItems {
     let mean = |vectors: &Array2<f32>| {
         let mut means = Array2::zeros((rows.len(), vectors.ncols()));

@@ -13,6 +13,8 @@ pub mod joint;
 pub mod model;
 pub mod open;
 pub mod prove;
+pub mod robustness;
+pub mod robustness_svg;
 pub mod search;
 pub mod tables;
 pub mod task_score;

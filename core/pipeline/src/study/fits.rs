@@ -107,7 +107,7 @@ impl<'a> StudyFits<'a> {
     /// # Errors
     /// If an item cannot be read and is not skipped, or the engine fails.
     pub fn embed(&self, plan: &Plan) -> Result<Rc<EmbeddedData>, Error> {
-        let inputs = embedding_inputs(&plan.recipe);
+        let inputs = embedding_inputs(&plan.recipe) + &plan.corruption.content();
         if let Some((known, data)) = &*self.embedded.borrow()
             && *known == inputs
         {
