@@ -162,7 +162,7 @@ impl SweepItems<'_> {
                 }
                 Sweep::Missing => {
                     let items = self.with_missing(share);
-                    let found = self.from_all_others(&model.align_all(&items, env)?, &complete)?;
+                    let found = self.recalls_from_all_others(&model.align_all(&items, env)?, &complete)?;
                     (items, found)
                 }
             };
@@ -217,7 +217,7 @@ impl SweepItems<'_> {
     }
 
     /// Returns the recalls of every modality, asked for with the other modalities of a row that are left.
-    fn from_all_others(
+    fn recalls_from_all_others(
         &self,
         left: &[AlignedItems],
         complete: &[AlignedItems],
