@@ -64,7 +64,6 @@ impl VectorCorruption {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "test")]
 
     use super::*;
     use chiasm_plugin::json;
