@@ -40,7 +40,6 @@ pub fn corrupt(samples: &mut [f32], corruption: &SoundCorruption) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "test")]
 
     use super::*;
 

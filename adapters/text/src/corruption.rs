@@ -77,7 +77,6 @@ pub(crate) fn corrupted(text: &str, corruption: &TextCorruption) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "test")]
 
     use super::*;
     use chiasm_plugin::{Json, json};
