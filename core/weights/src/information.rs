@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chiasm_geometry::random::Random;
 use chiasm_graph::{DType, Graph, Tensor};
 
 use crate::{Error, Result, WeightValues};
@@ -43,13 +44,14 @@ pub fn fisher_information(
     };
     let mut information: WeightValues =
         weights.iter().map(|(name, weight)| ((*name).to_owned(), vec![0.0; weight.len()])).collect();
-    let mut signs = Signs(1);
+    let mut random = Random::new(1);
+    let mut sign = || if random.uniform() < 0.5 { 1.0 } else { -1.0 };
     for item in items {
         let own: Vec<(&str, &Tensor)> = item.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let found: BTreeMap<String, Tensor> = run(model, &own)?;
         let shape = found.get(output).map(|value| value.shape().to_vec()).unwrap_or_default();
         let count = shape.iter().product();
-        let direction = Tensor::f32(&shape, (0..count).map(|_| signs.next()).collect())?;
+        let direction = Tensor::f32(&shape, (0..count).map(|_| sign()).collect())?;
         let mut inputs = own;
         inputs.extend(weights.iter().map(|(name, weight)| (*name, weight)));
         inputs.push((&cotangent, &direction));
@@ -63,16 +65,4 @@ pub fn fisher_information(
         }
     }
     Ok(information)
-}
-
-/// Pseudo-random signs (SplitMix64).
-struct Signs(u64);
-
-impl Signs {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        if (mixed ^ (mixed >> 31)) & 1 == 0 { 1.0 } else { -1.0 }
-    }
 }

@@ -31,7 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-runtime", &["chiasm-graph"]),
     ("chiasm-train", &["chiasm-graph", "chiasm-objective", "chiasm-runtime"]),
     ("chiasm-check", &["chiasm-graph", "chiasm-geometry", "chiasm-runtime"]),
-    ("chiasm-weights", &["chiasm-graph", "chiasm-transport"]),
+    ("chiasm-weights", &["chiasm-graph", "chiasm-geometry", "chiasm-transport"]),
     (
         "chiasm-pipeline",
         &[
