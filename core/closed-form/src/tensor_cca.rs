@@ -28,7 +28,7 @@
 //!
 //! let x = Array2::from_shape_fn((30, 6), |(i, j)| ((i * (2 * j + 3)) as f64).sin());
 //! let y = Array2::from_shape_fn((30, 4), |(i, j)| ((i * (2 * j + 3)) as f64).cos());
-//! let fitted = TensorCca::params().dimensions(3).fit(&Dataset::new(x, y))?;
+//! let fitted = TensorCca::params().dimensions(3_usize).fit(&Dataset::new(x, y))?;
 //! assert_eq!(fitted.maps[0].output_dim(), 3);
 //! # Ok::<(), chiasm_closed_form::Error>(())
 //! ```
