@@ -69,7 +69,7 @@ DIR/ablation.csv the table.")]
 pub struct AblateArgs {
     #[command(flatten)]
     pub study: StudyArgs,
-    /// Aligners to compare with; they keep those keys of [align] that they have, except terms.
+    /// Aligners to compare with; they keep those keys of `[align]` that they have, except terms.
     #[arg(
         long,
         value_name = "ID,...",

@@ -25,7 +25,7 @@ pub struct Trial {
     pub seconds: f64,
 }
 
-/// The result of [`tune`].
+/// The result of [`crate::tune()`].
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct TuneReport {
