@@ -62,8 +62,8 @@ impl GromovWasserstein {
         self
     }
 
-    /// Of the entropic method: also stops, with [`StopReason::Flat`], when ten outer iterations lower the
-    /// objective with its entropy by less than this share of it; 0, the default, never does. The plan may
+    /// Of the entropic method: also stops, with [`crate::StopReason::Flat`], when ten outer iterations lower
+    /// the objective with its entropy by less than this share of it; 0, the default, never does. The plan may
     /// still drift along directions in which the objective hardly changes, for hundreds of iterations.
     pub fn flat_objective(mut self, share: f64) -> Self {
         self.flatness = share;
