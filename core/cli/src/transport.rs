@@ -35,8 +35,6 @@ const MAX_ENTRIES: usize = 1 << 30;
 
 /// The share of the objective by which ten iterations of gw and fgw must lower it.
 const FLAT: f64 = 1e-6;
-/// Another matching is as good if its objective is above the best by less than this share.
-const CLEAR: f64 = 0.1;
 
 /// Runs `chiasm transport`.
 pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult {
@@ -85,6 +83,8 @@ struct TransportSolution {
     plan: SolutionPlan,
     /// Further values that only this solver reports.
     more: Vec<(&'static str, f64)>,
+    /// The objective of another matching that is about as good.
+    as_good: Option<f64>,
 }
 
 enum SolutionPlan {
@@ -127,6 +127,7 @@ fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) ->
         stop: found.stop,
         plan: SolutionPlan::Dense(plan),
         more,
+        as_good: None,
     })
 }
 
@@ -176,6 +177,7 @@ fn entropic(
         stop: report.stop,
         plan: SolutionPlan::Dense(plan),
         more,
+        as_good: None,
     })
 }
 
@@ -204,12 +206,12 @@ fn gromov(
         let (x, y) = problem.spaces(neighbours)?;
         let left = time(args).saturating_sub(clock.elapsed());
         let found = solver.clone().time_limit(left).solve(&x, &y, &problem.a, &problem.b)?;
-        if best.as_ref().is_none_or(|(_, best)| unexplained(&found) < unexplained(best)) {
+        if best.as_ref().is_none_or(|(_, best)| found.unexplained() < best.unexplained()) {
             best = Some((neighbours, found));
         }
     }
     let (neighbours, found) = best.ok_or(SolverError::Empty("list of neighbours"))?;
-    let mut more = vec![("unexplained", unexplained(&found))];
+    let mut more = vec![("unexplained", found.unexplained())];
     more.extend(found.next_best.map(|next| ("next_best_cost", next)));
     more.extend(neighbours.map(|k| ("neighbours", k as f64)));
     Ok(TransportSolution {
@@ -220,12 +222,8 @@ fn gromov(
         stop: found.stop,
         plan: SolutionPlan::Dense(found.plan.mapv(f64::from)),
         more,
+        as_good: found.next_best.filter(|_| found.is_ambiguous()),
     })
-}
-
-/// Returns the objective as a share of that without any matching.
-fn unexplained(found: &GromovPlan) -> f64 {
-    if found.unmatched > 0.0 { found.value / found.unmatched } else { 1.0 }
 }
 
 fn factored(
@@ -251,6 +249,7 @@ fn factored(
         seconds: found.seconds,
         stop: found.stop,
         more: vec![("rank", found.source.ncols() as f64)],
+        as_good: None,
         plan: SolutionPlan::Factors(Box::new(found)),
     })
 }
@@ -298,10 +297,7 @@ impl TransportSolution {
 }
 
 fn warn(solution: &TransportSolution, global: &GlobalOptions) {
-    let more = |name: &str| solution.more.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-    if let Some(next) =
-        more("next_best_cost").filter(|next| next * (1.0 - CLEAR) < solution.cost && !global.quiet)
-    {
+    if let Some(next) = solution.as_good.filter(|_| !global.quiet) {
         let cost = solution.cost;
         print::note(&format!(
             "warning: another matching is nearly as good (objective {next:.4e}, this one {cost:.4e}); \

@@ -65,12 +65,12 @@ pub(crate) fn matched(
             tried.push((*candidate, found));
         }
     }
-    tried.sort_by(|a, b| share(&a.1).total_cmp(&share(&b.1)));
+    tried.sort_by(|a, b| a.1.unexplained().total_cmp(&b.1.unexplained()));
     let Some((_, best)) = tried.first() else {
         return Err(Error::data("items without a partner", "items that differ in direction", "equal ones"));
     };
     let as_good = |found: &GromovPlan| {
-        share(found) <= AS_GOOD * share(best) && in_common(&found.plan, &best.plan) > IN_COMMON
+        found.unexplained() <= AS_GOOD * best.unexplained() && in_common(&found.plan, &best.plan) > IN_COMMON
     };
     let kept = tried.iter().filter(|(_, found)| as_good(found));
     let mut plan = best.plan.mapv(f64::from);
@@ -81,7 +81,9 @@ pub(crate) fn matched(
         }
         distances.push(candidate.name());
     }
-    let report = MatchingReport { distances, unexplained: share(best), next_best: next_best_share(best) };
+    let next_best = best.next_best.filter(|_| best.unmatched > 0.0).map(|next| next / best.unmatched);
+    let (unexplained, ambiguous) = (best.unexplained(), best.is_ambiguous());
+    let report = MatchingReport { distances, unexplained, next_best, ambiguous };
     plan /= plan.sum();
     Ok(Matching { plan, places, report })
 }
@@ -156,14 +158,6 @@ impl Candidate {
         let mean = distances.iter().map(|&d| f64::from(d)).sum::<f64>() / count;
         Ok(Some((distances, mean)))
     }
-}
-
-fn share(found: &GromovPlan) -> f64 {
-    if found.unmatched > 0.0 { found.value / found.unmatched } else { 1.0 }
-}
-
-fn next_best_share(found: &GromovPlan) -> Option<f64> {
-    found.next_best.filter(|_| found.unmatched > 0.0).map(|next| next / found.unmatched)
 }
 
 /// The mass that two plans of mass one have in common.

@@ -2,9 +2,6 @@
 
 use serde::Serialize;
 
-/// A matching is doubtful if another one's share is below this multiple of its own.
-const CLEAR: f64 = 1.1;
-
 /// How a fit used the items that have no known partner.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UnpairedReport {
@@ -47,12 +44,14 @@ pub struct MatchingReport {
     pub unexplained: f64,
     /// The same of the best other optimum, if a start led to one.
     pub next_best: Option<f64>,
+    /// Whether that optimum is about as good ([`chiasm_transport::GromovPlan::is_ambiguous`]).
+    pub ambiguous: bool,
 }
 
 impl MatchingReport {
     /// Returns why the matching should not be trusted, if there is a reason.
     pub(crate) fn doubt(&self) -> Option<String> {
-        let next = self.next_best.filter(|next| *next < CLEAR * self.unexplained)?;
+        let next = self.next_best.filter(|_| self.ambiguous)?;
         let own = self.unexplained;
         Some(format!(
             "another matching of the items is nearly as good (it leaves {next:.3} of the difference of \

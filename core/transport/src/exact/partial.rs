@@ -57,3 +57,20 @@ pub fn exact_partial(
     found.shape = (n, m);
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any plan of the mass is optimal, but it must move the mass.
+    #[test]
+    fn equal_costs_move_the_mass_that_was_asked_for() {
+        for cost in [0.0, 3.0] {
+            let costs = Array2::from_elem((3, 4), cost);
+            let (a, b) = ([1.0 / 3.0; 3], [0.25; 4]);
+            let found = exact_partial(costs.view(), &a, &b, 0.6, &SolverLimits::new(1000)).unwrap();
+            assert!((found.plan().sum() - 0.6).abs() < 1e-12, "{}", found.plan());
+            assert!((found.transport_cost - 0.6 * cost).abs() < 1e-12);
+        }
+    }
+}

@@ -46,6 +46,10 @@ const SCREENED: usize = 5;
 const CONTINUED: usize = 3;
 /// Plans at a smaller L1 distance, which is at most 2, belong to the same optimum.
 const SAME: f64 = 0.5;
+/// Another optimum is about as good if it is above the best by at most this share of it, or by this share of
+/// what is unmatched, which is rounding.
+const AMBIGUOUS: f64 = 0.1;
+const ROUNDING: f64 = 1e-6;
 
 /// A plan between two spaces at a stationary point of the objective.
 #[derive(Debug, Clone)]
@@ -55,11 +59,10 @@ pub struct GromovPlan {
     pub plan: Array2<f32>,
     /// The objective without the entropy term, `(1 - alpha) <M, T> + alpha GW(T)`.
     pub value: f64,
-    /// The objective of the product plan, which matches nothing. `value / unmatched` is the share of the
-    /// difference between the spaces that no matching removes; it does not depend on the units of D.
+    /// The objective of the product plan, which matches nothing; see [`GromovPlan::unexplained`].
     pub unmatched: f64,
     /// The objective of the best other optimum that a start led to; `None` if all led to one, or there was
-    /// one start. If it is hardly above `value`, the data do not tell which of both matchings is right.
+    /// one start; see [`GromovPlan::is_ambiguous`].
     pub next_best: Option<f64>,
     /// L1 distance of both marginals from the weights.
     pub marginal_error: f64,
@@ -69,6 +72,21 @@ pub struct GromovPlan {
     pub seconds: f64,
     /// Why the best start stopped.
     pub stop: StopReason,
+}
+
+impl GromovPlan {
+    /// Returns the share of the difference between the spaces that the plan leaves: 0 if it matches them
+    /// perfectly, 1 if no better than the product plan.
+    pub fn unexplained(&self) -> f64 {
+        if self.unmatched > 0.0 { self.value / self.unmatched } else { 1.0 }
+    }
+
+    /// Returns whether another optimum is about as good, so that the distances hardly tell which matching is
+    /// right: its objective is above this one's by at most a tenth of it.
+    pub fn is_ambiguous(&self) -> bool {
+        let margin = AMBIGUOUS * self.value + ROUNDING * self.unmatched;
+        self.next_best.is_some_and(|next| next <= self.value + margin)
+    }
 }
 
 impl GromovWasserstein {

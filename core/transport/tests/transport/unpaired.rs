@@ -88,7 +88,7 @@ fn geodesic_distances_match_two_curves_of_different_width() {
     };
     let share = |neighbours: &usize| {
         let found = solve(Some(*neighbours));
-        (found.value / found.unmatched, foscttm(&found.plan, &y), found.next_best.unwrap() / found.value)
+        (found.unexplained(), foscttm(&found.plan, &y), found.next_best.unwrap() / found.value)
     };
     let tried: Vec<_> = [4, 8, 16, 40].iter().map(share).collect();
     let best = tried.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
@@ -96,6 +96,22 @@ fn geodesic_distances_match_two_curves_of_different_width() {
     assert!(best.1 < 0.05, "{tried:?}, straight {straight}");
     assert!(best.2 > 1.1, "the mirrored matching is clearly worse: {tried:?}");
     assert!(straight > 2.0 * best.1, "straight {straight}, {tried:?}");
+}
+
+/// Points of a line that are symmetric about their middle match in two ways, both perfect.
+#[test]
+fn equally_good_matchings_are_ambiguous() {
+    let p = uniform(5);
+    let space = |x: &[f32]| {
+        let points = Array2::from_shape_vec((5, 1), x.to_vec()).unwrap();
+        Space::squared_euclidean(points.view()).unwrap().normalised()
+    };
+    let solver = GromovWasserstein::conditional_gradient().starts(DELIBERATE_STARTS);
+    let solve = |x: &[f32]| solver.solve(&space(x), &space(x), &p, &p).unwrap();
+    let symmetric = solve(&[-2.0, -1.0, 0.0, 1.0, 2.0]);
+    assert!(symmetric.unexplained() < 1e-6 && symmetric.is_ambiguous(), "{symmetric:?}");
+    let lopsided = solve(&[-2.0, -1.0, 0.0, 1.0, 9.0]);
+    assert!(lopsided.unexplained() < 1e-6 && !lopsided.is_ambiguous(), "{lopsided:?}");
 }
 
 /// The product plan alone ends in the worse of two optima for some of these clouds.
