@@ -14,7 +14,10 @@ use std::path::Path;
 
 /// Runs `chiasm merge-weights`.
 pub fn merge_weights(args: &MergeWeightsArgs, global: &GlobalOptions, env: &Environment) -> CommandResult {
-    if args.models.iter().chain(&args.base).any(|model| *model == args.output) {
+    check_options(args)?;
+    let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let target = place(&args.output);
+    if args.models.iter().chain(&args.base).any(|model| place(model) == target) {
         return Err(input(format!("{} is one of the models", args.output.display()), "name another output"));
     }
     let mut models = args.models.iter().map(|path| load(path)).collect::<CommandResult<Vec<Graph>>>()?;
@@ -27,7 +30,7 @@ pub fn merge_weights(args: &MergeWeightsArgs, global: &GlobalOptions, env: &Envi
     let merged = match args.method {
         WeightMethod::Average => average(&models, &shares),
         WeightMethod::Slerp => match models.as_slice() {
-            [first, second] => slerp(first, second, args.t),
+            [first, second] => slerp(first, second, args.t.unwrap_or(0.5)),
             _ => {
                 return Err(input(format!("slerp merges 2 models, got {}", models.len()), "name two models"));
             }
@@ -35,7 +38,7 @@ pub fn merge_weights(args: &MergeWeightsArgs, global: &GlobalOptions, env: &Envi
         WeightMethod::Ties => {
             let help = "name the model that all were trained from: --base BASE.onnx";
             let base = args.base.as_deref().ok_or_else(|| input("ties needs --base".to_owned(), help))?;
-            ties(&load(base)?, &models, args.density, args.scale)
+            ties(&load(base)?, &models, args.density.unwrap_or(0.2), args.scale.unwrap_or(1.0))
         }
         WeightMethod::Fisher => fisher(&models, &information(args, &models, env)?, &shares),
     };
@@ -60,6 +63,30 @@ pub fn merge_weights(args: &MergeWeightsArgs, global: &GlobalOptions, env: &Envi
         ));
     }
     Ok(())
+}
+
+/// Fails if an option belongs to another method.
+fn check_options(args: &MergeWeightsArgs) -> CommandResult {
+    use WeightMethod::{Average, Fisher, Slerp, Ties};
+    let options: [(&str, bool, &[WeightMethod]); 7] = [
+        ("--shares", !args.shares.is_empty(), &[Average, Fisher]),
+        ("--t", args.t.is_some(), &[Slerp]),
+        ("--base", args.base.is_some(), &[Ties]),
+        ("--density", args.density.is_some(), &[Ties]),
+        ("--scale", args.scale.is_some(), &[Ties]),
+        ("--items", !args.items.is_empty(), &[Fisher]),
+        ("--port", args.port.is_some(), &[Fisher]),
+    ];
+    match options.iter().find(|(_, given, methods)| *given && !methods.contains(&args.method)) {
+        None => Ok(()),
+        Some((option, ..)) => {
+            let name = format!("{:?}", args.method).to_lowercase();
+            Err(input(
+                format!("{option} is not an option of --method {name}"),
+                "remove it, or name its method",
+            ))
+        }
+    }
 }
 
 fn load(path: &Path) -> CommandResult<Graph> {

@@ -81,6 +81,12 @@ fn what_cannot_be_merged_is_refused() {
     sandbox
         .call(&["merge-weights", "a.onnx", "b.onnx", "-o", "c.onnx", "--shares", "1,2,3"])
         .refused("three shares", &["shares: expected 2 numbers"]);
+    sandbox
+        .call(&["merge-weights", "a.onnx", "b.onnx", "-o", "./a.onnx"])
+        .refused("its own input by another path", &["a.onnx is one of the models"]);
+    sandbox
+        .call(&["merge-weights", "a.onnx", "b.onnx", "-o", "c.onnx", "--t", "0.3"])
+        .refused("an option of another method", &["--t is not an option of --method average"]);
     let mut b = Builder::new("other");
     let x = b.input("x", DType::F32, &[Dim::named("batch"), Dim::Fixed(3)]).unwrap();
     let y = b.relu(&x);

@@ -99,6 +99,10 @@ impl TensorCcaParams {
             .collect();
         let whitened = rows.into_iter().zip(&scales).map(|(rows, scale)| centred(rows) * scale).collect();
         let components = RankOneFit::new(whitened, context).components(self)?;
+        if components.is_empty() {
+            let expected = "canonical variables with a product whose mean is not zero";
+            return Err(Error::data("training rows", expected, format!("none in {count} rows")));
+        }
         let maps =
             prepared.into_iter().enumerate().map(|(at, view)| self.map(view, at, &scales, &components));
         let curve = Some(PerModality::each(&views.names(), &curves));
@@ -301,6 +305,21 @@ mod tests {
                 [3, 4, 5].map(|width| unit(Array1::from_shape_simple_fn(width, || random.normal())).0).into();
             assert!(value(&vectors).abs() <= best.correlation, "a random start is better");
         }
+    }
+
+    /// The centred values of two rows differ in sign only, so every product of three has mean zero.
+    #[test]
+    fn a_product_that_vanishes_is_an_error() {
+        let items = ndarray::array![[1.0_f32, 0.0], [0.0, 1.0]];
+        let view = |name: &str| crate::View {
+            name: name.to_owned(),
+            blocks: vec![2],
+            items: items.view(),
+            rows: vec![0, 1],
+        };
+        let views = Views::new(["a", "b", "c"].map(view).into(), None, Vec::new()).unwrap();
+        let error = TensorCcaParams::default().fit_with(&views, FitContext::default()).unwrap_err();
+        assert!(error.to_string().contains("none in 2 rows"), "{error}");
     }
 
     /// Three modalities of skewed factors have large mean products; those of normal factors, whose third

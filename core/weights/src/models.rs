@@ -54,6 +54,10 @@ impl<'a> Models<'a> {
             let tensors: Vec<Tensor> =
                 self.all.iter().map(|model| Ok(model.weight(name)?)).collect::<Result<_>>()?;
             let values: Vec<&[f32]> = tensors.iter().filter_map(Tensor::as_f32).collect();
+            if let Some(at) = values.iter().position(|own| own.iter().any(|x| !x.is_finite())) {
+                let got = format!("NaN or infinity in `{name}` of model {}", at + 1);
+                return Err(Error::argument("weights", "finite numbers", got));
+            }
             let shape = tensors[0].shape().to_vec();
             merged.push((name.as_str(), Tensor::f32(&shape, merge(name, &values)?)?));
         }

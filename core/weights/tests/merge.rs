@@ -77,6 +77,12 @@ fn another_architecture_is_refused_with_the_first_difference() {
     assert_eq!(error, "models: expected two or more, got 1");
 }
 
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let error = average(&[scale(&[1.0]), scale(&[f32::NAN])], &[1.0, 1.0]).unwrap_err().to_string();
+    assert_eq!(error, "weights: expected finite numbers, got NaN or infinity in `w` of model 2");
+}
+
 const WIDTHS: [usize; 4] = [5, 16, 12, 3];
 
 /// A network with two hidden layers, and its weights and biases.

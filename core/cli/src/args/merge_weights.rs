@@ -26,18 +26,18 @@ pub struct MergeWeightsArgs {
     /// average, fisher: share of each model [default: equal].
     #[arg(long, value_name = "S,...", value_delimiter = ',')]
     pub shares: Vec<f64>,
-    /// slerp: position between the two models, 0 to 1.
-    #[arg(long, default_value_t = 0.5)]
-    pub t: f64,
+    /// slerp: position between the two models, 0 to 1 [default: 0.5].
+    #[arg(long)]
+    pub t: Option<f64>,
     /// ties: the model that all models were trained from.
     #[arg(long, value_name = "BASE.onnx")]
     pub base: Option<PathBuf>,
-    /// ties: share of the largest changes of each weight that is kept.
-    #[arg(long, default_value_t = 0.2)]
-    pub density: f64,
-    /// ties: factor of the merged change.
-    #[arg(long, default_value_t = 1.0)]
-    pub scale: f64,
+    /// ties: share of the largest changes of each weight that is kept [default: 0.2].
+    #[arg(long)]
+    pub density: Option<f64>,
+    /// ties: factor of the merged change [default: 1].
+    #[arg(long)]
+    pub scale: Option<f64>,
     /// fisher: items that the information is estimated on, floats [n, ...] for the model's only input; one
     /// file for all models, or one for each.
     #[arg(long, value_name = "ITEMS.npy,...", value_delimiter = ',')]

@@ -1,7 +1,7 @@
 //! The arguments of `chiasm tune` and `chiasm ablate`.
 
 use super::recipe::RecipeArgs;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use std::path::PathBuf;
 
 /// A metric of retrieval, averaged over all directions.
@@ -17,6 +17,10 @@ pub enum MetricArg {
     RecallAt10,
     #[value(name = "ndcg@10")]
     NdcgAt10,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// The metric of a study.
@@ -52,10 +56,10 @@ pub struct TuneArgs {
     #[arg(long, value_name = "KEY=VALUES,...", required = true)]
     pub over: Vec<String>,
     /// Number of settings to try, the first of which is the recipe's own.
-    #[arg(long, value_name = "N", default_value_t = 25)]
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = at_least_one())]
     pub trials: usize,
     /// Number of validation folds; 1 holds out rows once, more hold out each of N parts in turn.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub folds: usize,
 }
 
