@@ -145,6 +145,8 @@ fn training_items_are_corrupted_with_their_probability() {
     let refused = views(&["a", "b"], "[data.corruption.a]\nkind = \"noise\"\nstrength = 1\n");
     let output = refused.call(&["compare", "recipe.toml"]);
     assert!(output.code == Some(2) && output.stderr.contains("--folds 0"), "{}", output.stderr);
+    let tune = ["tune", "recipe.toml", "--over", "seed=1..3", "--trials", "2", "-o", "tuned"];
+    refused.call(&tune).refused("folds of corrupted rows", &["which [data.corruption] changes"]);
 }
 
 /// Pictures and captions of the demo: a blur and synonyms change the vectors, and both are decided by the

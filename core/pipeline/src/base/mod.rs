@@ -9,3 +9,4 @@ pub mod npy;
 pub mod problem;
 pub mod reporter;
 pub mod training;
+pub mod whole_file;

@@ -6,7 +6,9 @@ use super::{
     hub::HubAddress,
 };
 use crate::{
-    base::{digest::sha256_of, environment::Environment, error::Error, problem::Problem},
+    base::{
+        digest::sha256_of, environment::Environment, error::Error, problem::Problem, whole_file::write_file,
+    },
     recipe::tree,
 };
 use chiasm_graph::{Graph, Port};
@@ -160,9 +162,7 @@ fn write(card: &ModelCard, target: &Path) -> Result<(), Error> {
         toml::to_string(card).map_err(|e| Error::Internal(format!("cannot format a card as TOML: {e}")))?;
     let folder = target.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let temporary = target.with_extension("tmp");
-    std::fs::write(&temporary, text).map_err(|e| Error::io("write", &temporary, e))?;
-    std::fs::rename(&temporary, target).map_err(|e| Error::io("move", &temporary, e))
+    write_file(target, text.as_bytes())
 }
 
 /// Returns a card, its files and the ports of its model, as JSON.

@@ -143,12 +143,9 @@ fn measure(
             "use --folds 0 for no cross-validation, or set `items` and `train_items` to the same value",
         ));
     }
-    if options.folds > 0 && !plan.corruption.training.is_empty() {
-        return Err(Error::input(
-            "chiasm::compare::corruption",
-            "cross-validation tests on training rows, which [data.corruption] changes",
-            "use --folds 0 for no cross-validation, or remove [data.corruption]",
-        ));
+    if options.folds > 0 {
+        let help = "use --folds 0 for no cross-validation, or remove [data.corruption]";
+        plan.corruption.check_held_out(help)?;
     }
     let sample = EmbeddedData::embed(plan, env, options.skip_bad)?;
     let splits = [Split::Train, Split::Validation, Split::Test];
@@ -215,8 +212,7 @@ fn score(
     let learned = training.align(plan, &plan.recipe.align.plugin.to_json(), env)?;
     let mut fit = learn_fusion(plan, &sample.data, &training, learned, env)?;
     let test = select(&rows.test);
-    let label = plan.recipe.eval.label.as_ref().map(|column| column.value.as_str());
-    let relevance = Relevance::of(&sample.data, label);
+    let relevance = Relevance::of(&sample.data, &plan.recipe);
     let plain = retrieval_summary(&fit.model.align_all(&test, env)?, |own| &own.z, &relevance)?;
     let asked = (rows.test.as_slice(), plan.seed());
     let task = score_task(&fit.model, &plan.modalities, &sample.data, &test, asked, env)?;

@@ -5,7 +5,7 @@ use crate::{
     embed::EmbeddedItems,
     plan::Plan,
     recipe::BankSettings,
-    run::{graphs::Head, model::LearnedModel},
+    run::{evaluate::classes, graphs::Head, model::LearnedModel},
 };
 use chiasm_closed_form::bank::bank_tail;
 use chiasm_geometry::random::Random;
@@ -74,20 +74,15 @@ impl TrainingSet {
         Ok(learned)
     }
 
-    /// Returns the rows of this set that have a label, and their classes, in the order of the labels' text;
-    /// `None` if the recipe names no column of labels. Other rows are not read.
+    /// Returns the rows of this set and the class of each; `None` if the recipe names no column of labels.
+    /// Other rows are not read.
     fn labels(&self, plan: &Plan) -> Option<[Vec<i64>; 2]> {
         let column = plan.recipe.align.labels.as_ref()?;
         let values = plan.data.dataset.values(&column.value);
         let rows: BTreeSet<usize> = self.items.iter().flat_map(|items| items.rows.iter().copied()).collect();
-        let labelled: Vec<(usize, String)> = (rows.into_iter())
-            .filter(|row| !values[*row].is_null())
-            .map(|row| (row, values[row].to_string()))
-            .collect();
-        let classes: BTreeSet<&String> = labelled.iter().map(|(_, label)| label).collect();
-        let number = |label: &String| classes.iter().position(|class| *class == label).unwrap_or_default();
-        let classes = labelled.iter().map(|(_, label)| number(label) as i64).collect();
-        Some([labelled.iter().map(|(row, _)| *row as i64).collect(), classes])
+        let classes = classes(rows.iter().map(|row| &values[*row]));
+        let signed = |numbers: Vec<usize>| numbers.into_iter().map(|number| number as i64).collect();
+        Some([rows.into_iter().collect(), classes].map(signed))
     }
 
     /// Returns the items of the training rows, without those of the validation rows.

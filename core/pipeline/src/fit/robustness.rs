@@ -33,13 +33,12 @@ pub(super) fn sweep(
     }
     let clean = sample.of(Split::Test);
     let corrupted = corrupted(plan, sample, env)?;
-    let label = plan.recipe.eval.label.as_ref().map(|column| column.value.as_str());
     let items = SweepItems {
         modalities: &plan.modalities,
         data: &sample.data,
         clean,
         corrupted: &corrupted,
-        relevance: &Relevance::of(&sample.data, label),
+        relevance: &Relevance::of(&sample.data, &plan.recipe),
         seed: plan.seed(),
     };
     let tables = plan.corruption.test.iter();

@@ -4,6 +4,7 @@ use super::modality::ModalityEncoders;
 use crate::{
     base::{
         environment::Environment,
+        error::Error,
         problem::{Problem, Problems},
     },
     recipe::{Recipe, robustness::CorruptionRecipe},
@@ -61,6 +62,18 @@ impl CorruptionPlan {
             plan.test.extend(problems.keep(open(recipe, one, modalities, env)).flatten());
         }
         plan
+    }
+
+    /// Checks that training rows may be held out and scored: the recipe does not corrupt them.
+    ///
+    /// # Errors
+    /// If it does. `help` says what to do instead.
+    pub fn check_held_out(&self, help: &str) -> Result<(), Error> {
+        if self.training.is_empty() {
+            return Ok(());
+        }
+        let message = "cross-validation tests on training rows, which [data.corruption] changes";
+        Err(Error::input("chiasm::plan::held_out", message, help))
     }
 
     /// Returns everything that the corrupted items depend on, except the items and their encoders.

@@ -19,6 +19,7 @@ use crate::{
     base::{environment::Environment, error::Error},
     embed::{EmbeddedItems, rows_with},
     plan::{ModalityEncoders, data::RecipeData},
+    recipe::Recipe,
 };
 use chiasm_geometry::{
     hubness,
@@ -128,11 +129,12 @@ pub struct RetrievalSummary {
 pub struct Relevance(Vec<usize>);
 
 impl Relevance {
-    /// Groups rows by their value in the column `label`; for `None`, each row is a group.
-    pub fn of(data: &RecipeData, label: Option<&str>) -> Self {
-        match label {
+    /// Groups rows by their value in the column that the recipe names as `eval.label`; if it names none, each
+    /// row is a group.
+    pub fn of(data: &RecipeData, recipe: &Recipe) -> Self {
+        match &recipe.eval.label {
             None => Self((0..data.dataset.len()).collect()),
-            Some(column) => Self(classes(data.dataset.values(column))),
+            Some(column) => Self(classes(data.dataset.values(&column.value))),
         }
     }
 
@@ -141,14 +143,14 @@ impl Relevance {
     }
 }
 
-/// Numbers the distinct values.
-fn classes(values: &[Value]) -> Vec<usize> {
+/// Numbers the distinct values in the order in which they appear.
+pub fn classes<'a>(values: impl IntoIterator<Item = &'a Value>) -> Vec<usize> {
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let of = |value: &Value| {
         let next = numbers.len();
         *numbers.entry(value.to_string()).or_insert(next)
     };
-    values.iter().map(of).collect()
+    values.into_iter().map(of).collect()
 }
 
 /// An ordered pair of modalities: queries and gallery.
@@ -362,8 +364,7 @@ impl Run<'_> {
     }
 
     fn relevance(&self, data: &RecipeData) -> Relevance {
-        let label = self.recipe().eval.label.as_ref();
-        Relevance::of(data, label.map(|column| column.value.as_str()))
+        Relevance::of(data, self.recipe())
     }
 }
 

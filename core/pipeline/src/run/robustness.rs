@@ -154,17 +154,15 @@ impl SweepItems<'_> {
         let mut first = None;
         let rows = rows_with(self.clean, 1);
         for share in std::iter::once(0.0).chain(shares.iter().copied().filter(|share| *share > 0.0)) {
-            let (items, found) = match sweep {
-                Sweep::Corruption => {
-                    let items = self.with_corrupted(share)?;
-                    let found = self.all_directions(&model.align_all(&items, env)?)?;
-                    (items, found)
-                }
-                Sweep::Missing => {
-                    let items = self.with_missing(share);
-                    let found = self.recalls_from_all_others(&model.align_all(&items, env)?, &complete)?;
-                    (items, found)
-                }
+            let items = match sweep {
+                _ if share == 0.0 => self.clean.to_vec(),
+                Sweep::Corruption => self.with_corrupted(share)?,
+                Sweep::Missing => self.with_missing(share),
+            };
+            let aligned = if share == 0.0 { complete.clone() } else { model.align_all(&items, env)? };
+            let found = match sweep {
+                Sweep::Corruption => self.all_directions(&aligned)?,
+                Sweep::Missing => self.recalls_from_all_others(&aligned, &complete)?,
             };
             let asked = (rows.as_slice(), self.seed);
             let task = score_task(model, self.modalities, self.data, &items, asked, env)?;

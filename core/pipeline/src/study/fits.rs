@@ -136,8 +136,7 @@ impl<'a> StudyFits<'a> {
         if let Some(bank) = plan.recipe.score.bank {
             model.heads = banked_heads(&learned, &model, &training.training_items(), bank, self.env)?;
         }
-        let label = plan.recipe.eval.label.as_ref().map(|column| column.value.as_str());
-        let relevance = Relevance::of(data, label);
+        let relevance = Relevance::of(data, &plan.recipe);
         let aligned = model.align_all(held_out, self.env)?;
         let values = query_values(&aligned, &relevance, &|query| self.metric.of(query))?;
         if values.is_empty() {
@@ -176,8 +175,12 @@ impl<'a> StudyFits<'a> {
 /// modality are always fitted on. In these fits the aligner is given no validation rows.
 ///
 /// # Errors
-/// If there are fewer rows than folds.
-pub fn validation_folds(data: &EmbeddedData, count: usize, seed: u64) -> Result<Vec<ValidationFold>, Error> {
+/// If there are fewer rows than folds, or training rows would be held out and the recipe corrupts them.
+pub fn validation_folds(
+    plan: &Plan,
+    data: &EmbeddedData,
+    count: usize,
+) -> Result<Vec<ValidationFold>, Error> {
     let training = data.training()?;
     let pool = rows_with(&training.items, 2);
     let given: Vec<usize> =
@@ -186,7 +189,9 @@ pub fn validation_folds(data: &EmbeddedData, count: usize, seed: u64) -> Result<
         vec![given]
     } else {
         let parts = if count == 1 { PARTS } else { count };
-        let folds = shuffled_folds(pool.len(), parts, seed).map_err(|e| {
+        let help = "use --folds 1 with validation rows in the data, or remove [data.corruption]";
+        plan.corruption.check_held_out(help)?;
+        let folds = shuffled_folds(pool.len(), parts, plan.seed()).map_err(|e| {
             Error::input(
                 "chiasm::study::folds",
                 format!("training rows with two modalities: {e}"),

@@ -3,7 +3,7 @@
 //! A study that was interrupted continues after its last complete line. A fit whose line was not written is
 //! repeated; the line that a crash cut off is removed.
 
-use crate::base::error::Error;
+use crate::base::{error::Error, whole_file::write_file};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
@@ -135,13 +135,6 @@ fn check_identity(folder: &Path, bytes: &[u8], identity: &StudyIdentity) -> Resu
 fn is_empty(folder: &Path) -> Result<bool, Error> {
     let mut entries = std::fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?;
     Ok(entries.next().is_none())
-}
-
-fn write_file(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, content)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|e| Error::io("write", path, e))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub fn tune(
     identity.insert("--folds", json!(options.folds));
     let (mut folder, known) = StudyFolder::open::<Trial>(&options.output, TRIALS, &identity)?;
     let data = fits.embed(&plan)?;
-    let folds = validation_folds(&data, options.folds, plan.seed())?;
+    let folds = validation_folds(&plan, &data, options.folds)?;
     let mut search = Search { fits: &fits, tuned: &tuned, plan: &plan, folds: &folds, trials: known };
     search.run(options.trials, &mut folder, ready)?;
     let Search { mut trials, .. } = search;
@@ -190,7 +190,7 @@ impl Search<'_> {
         let data = self.fits.embed(&plan)?;
         let other: Vec<ValidationFold>;
         let folds = if self.tuned.space.keys().any(|key| key.starts_with("encoders.")) {
-            other = validation_folds(&data, self.folds.len(), self.plan.seed())?;
+            other = validation_folds(&plan, &data, self.folds.len())?;
             &other
         } else {
             self.folds
