@@ -104,18 +104,7 @@ impl TaskHead {
         target: &Value,
     ) -> Value {
         match self.kind {
-            TaskKind::Classification => {
-                let axes: &[i64] = &[-1];
-                let all = layers.b.op(
-                    "ReduceLogSumExp",
-                    &[answer],
-                    &[("axes", axes.into()), ("keepdims", 0.into())],
-                );
-                let right = layers.b.mul(answer, target);
-                let right = layers.b.reduce_sum(&right, &[-1], false);
-                let loss = layers.b.sub(&all, &right);
-                terms::mean(&mut layers.b, &loss)
-            }
+            TaskKind::Classification => cross_entropy(layers, answer, target),
             TaskKind::MultiLabel => {
                 let all = layers.b.op("Softplus", &[answer], &[]);
                 let right = layers.b.mul(answer, target);
@@ -140,4 +129,33 @@ impl TaskHead {
             }
         }
     }
+
+    /// The loss of distillation: that of the labels, and the cross-entropy of the softened logits with the
+    /// teacher's probabilities, by their weights.
+    #[expect(clippy::cast_possible_truncation, reason = "graphs compute in 32 bits")]
+    pub(crate) fn distilled(
+        &self,
+        layers: &mut LayerBuilder<'_>,
+        parameters: &CrossAttentionParameters,
+        loss: &Value,
+        [answer, probabilities]: [&Value; 2],
+    ) -> Value {
+        let (weight, temperature) = (parameters.teacher_weight, parameters.teacher_temperature);
+        let softened = layers.b.mul_scalar(answer, temperature.recip() as f32);
+        let soft = cross_entropy(layers, &softened, probabilities);
+        let soft = layers.b.mul_scalar(&soft, (weight * temperature * temperature) as f32);
+        let hard = layers.b.mul_scalar(loss, (1.0 - weight) as f32);
+        layers.b.add(&hard, &soft)
+    }
+}
+
+/// The mean cross-entropy of logits with probabilities of classes, both `[batch, classes]`.
+fn cross_entropy(layers: &mut LayerBuilder<'_>, logits: &Value, probabilities: &Value) -> Value {
+    let axes: &[i64] = &[-1];
+    let all =
+        layers.b.op("ReduceLogSumExp", &[logits], &[("axes", axes.into()), ("keepdims", 0.into())]);
+    let right = layers.b.mul(logits, probabilities);
+    let right = layers.b.reduce_sum(&right, &[-1], false);
+    let loss = layers.b.sub(&all, &right);
+    terms::mean(&mut layers.b, &loss)
 }

@@ -8,14 +8,19 @@
 //! A modality may be absent from a row: its mask is then zero, and a learned token, or vector, takes its
 //! place. Training hides modalities at random, so that the fusion learns to answer without them.
 //!
+//! With `teacher`, another mode is trained first, and the network learns from its answers as well as from the
+//! labels, so that one small head may replace several.
+//!
 //! Refused: attention over a single token, because a softmax over one key is 1 for every query; and a fit
 //! without a task.
 
 mod attention;
+mod distillation;
 mod fit;
 mod head;
 mod model;
 mod parameters;
+mod training;
 
 use chiasm_plugin::{Fused, Fusion, FusionNeeds, FusionSpec, Inputs, Result, Services, TaskKind};
 
@@ -34,7 +39,7 @@ impl Fusion for CrossAttentionFusion {
     fn needs(parameters: &CrossAttentionParameters) -> FusionNeeds {
         let tasks =
             [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Regression, TaskKind::Retrieval];
-        FusionNeeds { tokens: parameters.mode.attends(), tasks: tasks.to_vec() }
+        FusionNeeds { tokens: parameters.reads_tokens(), tasks: tasks.to_vec() }
     }
 
     fn fit(

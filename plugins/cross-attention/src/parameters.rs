@@ -94,6 +94,15 @@ pub struct CrossAttentionParameters {
     /// Temperature of retrieval at the first step; it is learned.
     #[parameter(default = 0.07, range = 1e-3..=10)]
     pub temperature: f64,
+    /// A mode that is trained first; the network then learns from its answers as well as from the labels
+    /// (distillation). For classification.
+    pub teacher: Option<FusionMode>,
+    /// Weight of the teacher's answers in the loss; that of the labels is 1 minus this.
+    #[parameter(default = 0.5, range = 0.0..=1.0)]
+    pub teacher_weight: f64,
+    /// Temperature of the teacher's probabilities: a larger one makes them more even.
+    #[parameter(default = 2.0, range = 0.05..=100)]
+    pub teacher_temperature: f64,
     /// Whether retrieval starts at the sum of the aligned vectors and learns a correction.
     #[parameter(default = true)]
     pub residual: bool,

@@ -249,6 +249,28 @@ fn every_mode_serves_every_task() {
     }
 }
 
+/// With a weight of 1 the loss of the student has no labels, so what it knows is from its teacher. A student of
+/// pooled vectors cannot learn what attention answers, and its graph reads no tokens.
+#[test]
+fn a_student_learns_from_its_teachers_answers() {
+    let (host, training, test) =
+        (TestHost::new(3), ObjectQuestions::new(2000, 1), ObjectQuestions::new(600, 2));
+    let fit = |mode: &str, weight: f64| {
+        let mut parameters = small(mode, 24);
+        parameters["teacher"] = json!("decoder");
+        parameters["teacher_weight"] = json!(weight);
+        training.fit(&host, TaskKind::Classification, &parameters).unwrap()
+    };
+    let student = fit("two-way", 1.0);
+    assert_eq!(student.notes["teacher"]["mode"], "decoder");
+    let share = test.accuracy(&host, &student.graph, &[]);
+    assert!(share > 0.9, "{share}");
+    let pooled = fit("concat", 0.5).graph;
+    assert!(pooled.input("image.tokens").is_err());
+    let share = test.accuracy(&host, &pooled, &[]);
+    assert!((0.45..0.65).contains(&share), "{share}");
+}
+
 /// Predictions have the units of the targets, far from zero and one.
 #[test]
 fn regression_answers_in_the_targets_units() {
@@ -303,6 +325,9 @@ fn invalid_requests_are_refused_with_a_correction() {
     assert!(
         host.messages.lock().unwrap().iter().any(|said| said.contains("text would attend to a single token"))
     );
+    let parameters = json!({ "mode": "mean", "teacher": "late" });
+    let error = world.fit(&host, TaskKind::Regression, &parameters).unwrap_err();
+    assert!(error.message().contains("`teacher`: expected a classification"), "{error}");
     world.answers[[3, 0]] = f32::NAN;
     let message = refused(&world, small("two-way", 1));
     assert!(message.contains("row 3"), "{message}");
