@@ -281,6 +281,7 @@ impl Engine {
         Ok(ort::session::Session::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(threads)?
+            .with_intra_op_spinning(threads > 1 && !crate::load::is_shared(threads))?
             .with_deterministic_compute(true)?)
     }
 }

@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod install;
 mod library;
+mod load;
 mod pointwise;
 mod product;
 mod searched_place;

@@ -4,9 +4,10 @@
 //! loss = (1 - w) CE(labels, s) + w T² CE(softmax(t / T), s / T)
 //! ```
 //!
-//! s are the logits of the network that is trained, t those of the teacher, T the temperature and w the weight
-//! (Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network", section 2). The teacher is
-//! trained first, on the same rows, and sees all modalities of a row while the student has some hidden.
+//! s are the logits of the network that is trained, t those of the teacher, T the temperature and w the
+//! weight (Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network", section 2). The
+//! teacher is trained first, on the same rows, and sees all modalities of a row while the student has some
+//! hidden.
 
 use chiasm_kit::WeightStore;
 use chiasm_plugin::graph::Tensor;

@@ -152,8 +152,7 @@ impl TaskHead {
 /// The mean cross-entropy of logits with probabilities of classes, both `[batch, classes]`.
 fn cross_entropy(layers: &mut LayerBuilder<'_>, logits: &Value, probabilities: &Value) -> Value {
     let axes: &[i64] = &[-1];
-    let all =
-        layers.b.op("ReduceLogSumExp", &[logits], &[("axes", axes.into()), ("keepdims", 0.into())]);
+    let all = layers.b.op("ReduceLogSumExp", &[logits], &[("axes", axes.into()), ("keepdims", 0.into())]);
     let right = layers.b.mul(logits, probabilities);
     let right = layers.b.reduce_sum(&right, &[-1], false);
     let loss = layers.b.sub(&all, &right);

@@ -115,7 +115,8 @@ pub(crate) fn objective(
     let target = layers.b.input("target", DType::F32, &[Dim::named("batch"), head.columns().into()])?;
     let mut loss = head.loss(&mut layers, parameters, &answer, &target);
     if has_teacher {
-        let probabilities = layers.b.input(TEACHER, DType::F32, &[Dim::named("batch"), head.columns().into()])?;
+        let probabilities =
+            layers.b.input(TEACHER, DType::F32, &[Dim::named("batch"), head.columns().into()])?;
         loss = head.distilled(&mut layers, parameters, &loss, [&answer, &probabilities]);
     }
     layers.b.output("loss", &loss, DType::F32, &[]);

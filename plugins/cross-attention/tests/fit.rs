@@ -249,8 +249,8 @@ fn every_mode_serves_every_task() {
     }
 }
 
-/// With a weight of 1 the loss of the student has no labels, so what it knows is from its teacher. A student of
-/// pooled vectors cannot learn what attention answers, and its graph reads no tokens.
+/// With a weight of 1 the loss of the student has no labels, so what it knows is from its teacher. A student
+/// of pooled vectors cannot learn what attention answers, and its graph reads no tokens.
 #[test]
 fn a_student_learns_from_its_teachers_answers() {
     let (host, training, test) =
