@@ -13,32 +13,54 @@ use std::time::Duration;
 const SAMPLES: usize = 3;
 const BETWEEN: Duration = Duration::from_millis(1);
 
-/// Whether other programs and this many threads need more cores than there are. False where the system does
-/// not say, that is, without `/proc`.
+/// Above this load of a core during the last minute others must have run: this program alone loads a core by
+/// one.
+const SHARED_LOAD: f64 = 1.25;
+
+/// Whether other programs and this many threads need more cores than there are, now or on average over the
+/// last minute. False where the system does not say, that is, without `/proc`.
 pub(crate) fn is_shared(threads: usize) -> bool {
     let cores = crate::threads(0);
+    let Some(load) = Load::now() else { return false };
     let busy = |sample: usize| {
         if sample > 0 {
             sleep(BETWEEN);
         }
         others_running().is_some_and(|others| others > 0 && others + threads > cores)
     };
-    (0..SAMPLES).filter(|sample| busy(*sample)).count() > SAMPLES / 2
+    load.last_minute > SHARED_LOAD * cores as f64
+        || (0..SAMPLES).filter(|sample| busy(*sample)).count() > SAMPLES / 2
 }
 
 /// The number of threads of other programs that run or wait for a core.
 fn others_running() -> Option<usize> {
-    let all = runnable(&fs::read_to_string("/proc/loadavg").ok()?)?;
+    let all = Load::now()?.runnable;
     let tasks = fs::read_dir("/proc/self/task").ok()?;
     let own = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
     let own = own.filter(|stat| is_running(stat)).count();
     Some(all.saturating_sub(own))
 }
 
-/// The runnable threads of the system: the number before the slash of `/proc/loadavg`.
-fn runnable(loadavg: &str) -> Option<usize> {
-    let (running, _) = loadavg.split_whitespace().nth(3)?.split_once('/')?;
-    running.parse().ok()
+/// The load of the system.
+#[derive(Debug, PartialEq)]
+struct Load {
+    /// Mean number of threads that ran or waited for a core, over about a minute.
+    last_minute: f64,
+    /// Threads that run or wait for a core.
+    runnable: usize,
+}
+
+impl Load {
+    fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/loadavg").ok()?)
+    }
+
+    /// Reads a line of `/proc/loadavg`: three averages, then the runnable threads and all threads.
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (runnable, _) = words.get(3)?.split_once('/')?;
+        Some(Self { last_minute: words[0].parse().ok()?, runnable: runnable.parse().ok()? })
+    }
 }
 
 /// Whether a thread runs, by its `stat`: the state follows the name, which may hold spaces and parentheses.
@@ -53,8 +75,9 @@ mod tests {
     /// Lines as in proc(5).
     #[test]
     fn runnable_threads_are_read() {
-        assert_eq!(runnable("6.03 6.11 4.59 4/114 24961\n"), Some(4));
-        assert_eq!(runnable(""), None);
+        let load = Load { last_minute: 6.03, runnable: 4 };
+        assert_eq!(Load::parse("6.03 6.11 4.59 4/114 24961\n"), Some(load));
+        assert_eq!(Load::parse(""), None);
         assert!(is_running("17 (a (b) c) R 1 17"));
         assert!(!is_running("17 (R) S 1 17"));
     }
@@ -62,8 +85,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_own_threads_are_not_others() {
-        let all = runnable(&fs::read_to_string("/proc/loadavg").unwrap()).unwrap();
-        assert!(all > 0, "this thread runs");
+        assert!(Load::now().unwrap().runnable > 0, "this thread runs");
         assert!(others_running().is_some());
     }
 }
