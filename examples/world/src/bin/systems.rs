@@ -102,8 +102,11 @@ fn main() -> ExitCode {
 fn table(options: &Options) -> Result<String, String> {
     let mut found: BTreeMap<&str, Vec<Scores>> = BTreeMap::new();
     let asked = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    // measured scores are kept, so every benchmark has a folder of its own
+    let Options { rows, modalities, missing, curvature, .. } = options;
+    let benchmark = format!("{modalities}-modalities-{rows}-rows-{missing}-missing-{curvature}-curvature");
     for seed in 1..=options.seeds {
-        let folder = options.out.join(format!("seed-{seed}"));
+        let folder = options.out.join(&benchmark).join(format!("seed-{seed}"));
         let settings = BenchmarkSettings {
             rows: options.rows,
             seed,
