@@ -5,7 +5,7 @@
 use chiasm_geometry::hubness::{bank_penalties, csls_penalties};
 use chiasm_geometry::random::Random;
 use chiasm_geometry::retrieval::{
-    QueryOutcome, Rank, Ranks, Retrieval, RetrievalItems, RetrievalScores, TIE,
+    QueryOutcome, Rank, Ranks, Retrieval, RetrievalItems, RetrievalScores, SharedItems, TIE,
 };
 use ndarray::{Array2, Axis, array};
 use serde_json::Value;
@@ -55,6 +55,42 @@ fn five_captions_per_picture_agree_with_the_references() {
     let pictures: Vec<usize> = (0..x.nrows()).collect();
     same(scores(&x, &pictures, &y, &rows), &case["forward"]);
     same(scores(&y, &rows, &x, &pictures), &case["backward"]);
+}
+
+/// Items of several groups, against a search of every query by hand. The scores have no ties.
+#[test]
+fn an_item_may_belong_to_several_groups() {
+    let (x, y) = (noise(30, 6, 1), noise(40, 6, 2));
+    let mut random = Random::new(3);
+    let mut memberships = |items: usize| -> Vec<Vec<usize>> {
+        (0..items).map(|_| (0..1 + random.below(3)).map(|_| random.below(25)).collect()).collect()
+    };
+    let (of_x, of_y) = (memberships(30), memberships(40));
+    let queries = SharedItems { vectors: x.view(), groups: &of_x };
+    let gallery = SharedItems { vectors: y.view(), groups: &of_y };
+    let found = Retrieval::shared(queries, gallery, None).unwrap().outcomes();
+    let mut places = Vec::new();
+    for (query, own) in of_x.iter().enumerate() {
+        let mut order: Vec<usize> = (0..40).collect();
+        order.sort_by(|a, b| x.row(query).dot(&y.row(*b)).total_cmp(&x.row(query).dot(&y.row(*a))));
+        let relevant = |item: &usize| of_y[*item].iter().any(|group| own.contains(group));
+        places.extend(order.iter().position(relevant));
+    }
+    assert_eq!(found.outcomes.len(), places.len());
+    for k in [1, 5, 10] {
+        let hits = places.iter().filter(|place| **place < k).count();
+        let recall = found.outcomes.iter().map(|outcome| outcome.first.recall(k)).sum::<f64>();
+        assert!((recall - hits as f64).abs() < 1e-9, "recall@{k}: {recall}, expected {hits}");
+    }
+    // one group each is the retrieval of groups
+    let single = |groups: &[Vec<usize>]| -> Vec<usize> { groups.iter().map(|own| own[0]).collect() };
+    let (of_x, of_y) = (single(&of_x), single(&of_y));
+    let lists = |groups: &[usize]| -> Vec<Vec<usize>> { groups.iter().map(|group| vec![*group]).collect() };
+    let (lists_x, lists_y) = (lists(&of_x), lists(&of_y));
+    let queries = SharedItems { vectors: x.view(), groups: &lists_x };
+    let gallery = SharedItems { vectors: y.view(), groups: &lists_y };
+    let found = Retrieval::shared(queries, gallery, None).unwrap().outcomes();
+    assert_eq!(found.scores(), scores(&x, &of_x, &y, &of_y));
 }
 
 /// Mean average precision over categories, some with more than ten relevant items.

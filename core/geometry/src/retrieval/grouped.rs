@@ -2,7 +2,8 @@
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use super::bootstrap::bootstrap_of_mean;
@@ -20,6 +21,15 @@ pub struct RetrievalItems<'a> {
     pub groups: &'a [usize],
 }
 
+/// The items of one side, where an item may belong to several groups, such as a picture on several rows.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedItems<'a> {
+    /// The vectors `[n, d]`, one row per item.
+    pub vectors: ArrayView2<'a, f32>,
+    /// The groups of each item. Items with a common group are relevant for each other.
+    pub groups: &'a [Vec<usize>],
+}
+
 /// Retrieval of the gallery items of each query's group.
 ///
 /// With five captions per picture and the picture's row as `groups`, this is the protocol of Flickr30k and
@@ -27,8 +37,31 @@ pub struct RetrievalItems<'a> {
 /// parallel; the result does not depend on the number of threads.
 pub struct Retrieval<'a> {
     pub(super) scorer: Scorer<'a>,
-    pub(super) queries: &'a [usize],
+    pub(super) queries: QueryGroups<'a>,
     pub(super) members: GroupIndex,
+}
+
+/// The groups of the queries.
+pub(super) enum QueryGroups<'a> {
+    One(&'a [usize]),
+    Several(&'a [Vec<usize>]),
+}
+
+impl QueryGroups<'_> {
+    /// The groups of a query.
+    pub fn of(&self, query: usize) -> &[usize] {
+        match self {
+            Self::One(groups) => &groups[query..=query],
+            Self::Several(groups) => &groups[query],
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(groups) => groups.len(),
+            Self::Several(groups) => groups.len(),
+        }
+    }
 }
 
 /// The results of all queries of a [`Retrieval`].
@@ -58,18 +91,74 @@ impl<'a> Retrieval<'a> {
         gallery: RetrievalItems<'_>,
         penalty: Option<&[f64]>,
     ) -> Result<Self> {
-        same("groups of the queries (one for each)", queries.vectors.nrows(), queries.groups.len())?;
         same("groups of the gallery (one for each item)", gallery.vectors.nrows(), gallery.groups.len())?;
+        let members = GroupIndex::new(gallery.groups.iter().copied().enumerate());
         let scorer = Scorer::new(queries.vectors, gallery.vectors, penalty)?;
-        let members = GroupIndex::new(gallery.groups);
-        if !queries.groups.iter().any(|&group| members.of(group).is_some()) {
+        Self::checked(scorer, QueryGroups::One(queries.groups), members, queries.vectors.nrows())
+    }
+
+    /// Prepares the retrieval of `queries [q, d]` in `gallery [g, d]`, where items may belong to several
+    /// groups. An item that occurs on several rows is one item here, and all its rows are its groups. As
+    /// several items with equal vectors it would compete with itself.
+    ///
+    /// ```
+    /// use chiasm_geometry::retrieval::{Retrieval, SharedItems};
+    /// // One picture on the rows 0 and 1, another on row 2, and a caption on each row.
+    /// let pictures = ndarray::array![[1.0_f32, 0.0], [0.0, 1.0]];
+    /// let captions = ndarray::array![[1.0_f32, 0.1], [0.9, 0.0], [0.1, 1.0]];
+    /// let found = Retrieval::shared(
+    ///     SharedItems { vectors: captions.view(), groups: &[vec![0], vec![1], vec![2]] },
+    ///     SharedItems { vectors: pictures.view(), groups: &[vec![0, 1], vec![2]] },
+    ///     None,
+    /// )?
+    /// .outcomes();
+    /// assert_eq!((found.gallery, found.scores().recall_at_1), (2, 1.0));
+    /// # Ok::<(), chiasm_geometry::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Retrieval::new`].
+    pub fn shared(
+        queries: SharedItems<'a>,
+        gallery: SharedItems<'_>,
+        penalty: Option<&[f64]>,
+    ) -> Result<Self> {
+        same("groups of the gallery (a list for each item)", gallery.vectors.nrows(), gallery.groups.len())?;
+        let each = gallery.groups.iter().enumerate();
+        let members =
+            GroupIndex::new(each.flat_map(|(item, own)| own.iter().map(move |group| (item, *group))));
+        let scorer = Scorer::new(queries.vectors, gallery.vectors, penalty)?;
+        Self::checked(scorer, QueryGroups::Several(queries.groups), members, queries.vectors.nrows())
+    }
+
+    fn checked(
+        scorer: Scorer<'a>,
+        queries: QueryGroups<'a>,
+        members: GroupIndex,
+        vectors: usize,
+    ) -> Result<Self> {
+        same("groups of the queries (one entry for each)", vectors, queries.len())?;
+        let found = Self { scorer, queries, members };
+        if (0..vectors).all(|query| found.relevant(query).is_none()) {
             return Err(Error::Setting {
                 what: "retrieval",
                 expected: "at least one query whose group has an item in the gallery".into(),
-                got: format!("none of {} queries, {} gallery items", queries.groups.len(), members.items()),
+                got: format!("none of {vectors} queries, {} gallery items", found.scorer.gallery()),
             });
         }
-        Ok(Self { scorer, queries: queries.groups, members })
+        Ok(found)
+    }
+
+    /// The gallery items that share a group with a query; `None` if there are none.
+    fn relevant(&self, query: usize) -> Option<Cow<'_, [usize]>> {
+        match self.queries.of(query) {
+            [group] => self.members.of(*group).map(Cow::Borrowed),
+            groups => {
+                let items: BTreeSet<usize> =
+                    groups.iter().filter_map(|group| self.members.of(*group)).flatten().copied().collect();
+                (!items.is_empty()).then(|| Cow::Owned(items.into_iter().collect()))
+            }
+        }
     }
 
     /// Ranks the gallery for every query.
@@ -78,15 +167,15 @@ impl<'a> Retrieval<'a> {
             .flat_map_iter(|block| {
                 let scores = self.scorer.scores(block.clone());
                 let found = |(query, scores): (usize, ndarray::ArrayView1<'_, f64>)| {
-                    let relevant = self.members.of(self.queries[query])?;
-                    Some((query, QueryOutcome::new(&self.places(query, scores.as_slice()?, relevant))?))
+                    let relevant = self.relevant(query)?;
+                    Some((query, QueryOutcome::new(&self.places(query, scores.as_slice()?, &relevant))?))
                 };
                 block.zip(scores.outer_iter()).filter_map(found).collect::<Vec<_>>()
             })
             .collect();
         let (queries, outcomes): (Vec<usize>, Vec<QueryOutcome>) = found.into_iter().unzip();
         let left_out = self.queries.len() - queries.len();
-        RetrievalOutcomes { outcomes, queries, left_out, gallery: self.members.items() }
+        RetrievalOutcomes { outcomes, queries, left_out, gallery: self.scorer.gallery() }
     }
 
     fn blocks(&self) -> Vec<Range<usize>> {
@@ -181,23 +270,19 @@ pub(super) struct GroupIndex {
 }
 
 impl GroupIndex {
-    fn new(groups: &[usize]) -> Self {
-        let mut items: Vec<usize> = (0..groups.len()).collect();
-        items.sort_by_key(|&item| groups[item]);
+    /// Indexes items by pairs of an item and a group of it.
+    fn new(memberships: impl Iterator<Item = (usize, usize)>) -> Self {
+        let mut pairs: Vec<(usize, usize)> = memberships.map(|(item, group)| (group, item)).collect();
+        pairs.sort_unstable();
         let mut ranges: HashMap<usize, Range<usize>> = HashMap::new();
-        for (at, &item) in items.iter().enumerate() {
-            ranges.entry(groups[item]).or_insert(at..at).end = at + 1;
+        for (at, &(group, _)) in pairs.iter().enumerate() {
+            ranges.entry(group).or_insert(at..at).end = at + 1;
         }
-        Self { items, ranges }
+        Self { items: pairs.into_iter().map(|(_, item)| item).collect(), ranges }
     }
 
     /// Returns the items of a group, or `None` if there are none.
     pub fn of(&self, group: usize) -> Option<&[usize]> {
         self.ranges.get(&group).map(|range| &self.items[range.clone()])
-    }
-
-    /// Returns the number of gallery items.
-    pub fn items(&self) -> usize {
-        self.items.len()
     }
 }

@@ -40,7 +40,7 @@ mod scorer;
 mod scores;
 
 pub use bootstrap::{bootstrap, bootstrap_of_mean, bootstrap_of_rows};
-pub use grouped::{Retrieval, RetrievalItems, RetrievalOutcomes};
+pub use grouped::{Retrieval, RetrievalItems, RetrievalOutcomes, SharedItems};
 pub use paired::Ranks;
 pub use permutation::PermutationNull;
 pub use rank::Rank;

@@ -90,7 +90,14 @@ impl Retrieval<'_> {
     fn rows(&self, rows: &[usize]) -> Result<Vec<QueryRow>> {
         same("rows of the queries (one for each)", self.queries.len(), rows.len())?;
         let mut found: BTreeMap<usize, QueryRow> = BTreeMap::new();
-        for (query, (&row, &group)) in rows.iter().zip(self.queries).enumerate() {
+        for (query, &row) in rows.iter().enumerate() {
+            let [group] = *self.queries.of(query) else {
+                return Err(Error::Setting {
+                    what: "permutation null",
+                    expected: "queries of one group each".into(),
+                    got: format!("{} groups for query {query}", self.queries.of(query).len()),
+                });
+            };
             if self.members.of(group).is_none() {
                 continue;
             }

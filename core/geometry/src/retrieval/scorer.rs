@@ -50,6 +50,11 @@ impl<'a> Scorer<'a> {
         Ok(Self { queries, gallery, penalty, lengths })
     }
 
+    /// Returns the number of gallery items.
+    pub fn gallery(&self) -> usize {
+        self.gallery.nrows()
+    }
+
     /// Returns the number of queries to score at a time.
     pub fn step(&self) -> usize {
         (SCORES / self.gallery.nrows().max(1)).clamp(8, 256)

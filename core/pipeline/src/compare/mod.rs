@@ -14,7 +14,8 @@ use crate::{
     plan::Plan,
     recipe::{Recipe, tree},
     run::{
-        evaluate::{Relevance, RetrievalSummary, retrieval_summary, score_task},
+        evaluate::{RetrievalSummary, retrieval_summary, score_task},
+        relevance::Relevance,
         task_score::TaskMetrics,
     },
 };

@@ -32,6 +32,8 @@ pub struct EmbeddedItems {
     pub pooled: Array2<f32>,
     /// The row of each item, sorted in ascending order.
     pub rows: Vec<usize>,
+    /// The number of each item among the distinct ones; an item that several rows show has one number.
+    pub items: Vec<usize>,
     /// The tokens of the first encoder, if requested.
     pub tokens: Option<ItemTokens>,
 }
@@ -126,6 +128,7 @@ impl EmbeddedItems {
             blocks: self.blocks.clone(),
             pooled: self.pooled.select(Axis(0), indices),
             rows: indices.iter().map(|at| self.rows[*at]).collect(),
+            items: indices.iter().map(|at| self.items[*at]).collect(),
             tokens,
         }
     }
@@ -178,6 +181,12 @@ impl EmbeddedItems {
         let views: Vec<_> = parts.iter().map(|part| part.pooled.view()).collect();
         let pooled = concatenate(Axis(0), &views).map_err(internal)?;
         let rows: Vec<usize> = parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
+        // items of different parts are different, since they may have been corrupted
+        let mut items: Vec<usize> = Vec::with_capacity(rows.len());
+        for part in parts {
+            let start = items.iter().max().map_or(0, |&last: &usize| last + 1);
+            items.extend(part.items.iter().map(|item| start + item));
+        }
         let with_tokens: Vec<&ItemTokens> = parts.iter().filter_map(|part| part.tokens.as_ref()).collect();
         let tokens = (with_tokens.len() == parts.len()).then(|| {
             let sequences: Vec<TokenSequences> =
@@ -191,7 +200,7 @@ impl EmbeddedItems {
             }
             ItemTokens { sequences: Arc::new(TokenSequences::joined(&sequences, width)), indices }
         });
-        Ok(Self { name: first.name.clone(), blocks: first.blocks.clone(), pooled, rows, tokens })
+        Ok(Self { name: first.name.clone(), blocks: first.blocks.clone(), pooled, rows, items, tokens })
     }
 }
 
@@ -239,6 +248,7 @@ pub fn embed_items(
         blocks: modality.blocks(),
         pooled: pooled.select(Axis(0), &kept_indices),
         rows: kept.iter().map(|at| items.rows[*at]).collect(),
+        items: kept_indices.clone(),
         tokens: sequences
             .map(|sequences| ItemTokens { sequences: Arc::new(sequences), indices: kept_indices }),
     };
@@ -253,6 +263,7 @@ fn mean_of_rows(all: &EmbeddedItems) -> EmbeddedItems {
         blocks: all.blocks.clone(),
         pooled: means(&all.pooled, &counts),
         rows: all.rows.chunk_by(|a, b| a == b).map(|chunk| chunk[0]).collect(),
+        items: (0..counts.len()).collect(),
         tokens: None,
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     embed::EmbeddedItems,
     plan::Plan,
     recipe::BankSettings,
-    run::{evaluate::classes, graphs::Head, model::LearnedModel},
+    run::{graphs::Head, model::LearnedModel, relevance::classes},
 };
 use chiasm_closed_form::bank::bank_tail;
 use chiasm_geometry::random::Random;
@@ -176,6 +176,7 @@ mod tests {
             blocks: vec![1],
             pooled: array![[1.0], [1.5], [3.0], [7.0], [7.5]],
             rows: vec![1, 1, 3, 7, 7],
+            items: vec![0, 1, 2, 3, 4],
             tokens: None,
         };
         let moved = shuffled(&items, 5);

@@ -8,8 +8,8 @@ use crate::{
     plan::Plan,
     recipe::robustness::RobustnessRecipe,
     run::{
-        evaluate::Relevance,
         model::LearnedModel,
+        relevance::Relevance,
         robustness::{Robustness, RobustnessCurve, Sweep, SweepItems},
     },
 };

@@ -3,7 +3,9 @@
 //! those whose row has the same label.
 //!
 //! With five captions per picture, this is the protocol of Flickr30k and COCO. A query without a relevant
-//! item is left out. Confidence intervals are bootstrapped over rows, not over items.
+//! item is left out. An item that several rows show, such as a picture with one row for each caption, is one
+//! query and one item of the gallery, and the items of all its rows are relevant. Confidence intervals are
+//! bootstrapped over rows, not over items.
 
 use super::{
     fusion_inputs::{FusionInputs, retrieval_targets},
@@ -12,6 +14,7 @@ use super::{
     joint::{joint_queries, row_means},
     model::{AlignedItems, LearnedModel},
     open::Run,
+    relevance::{Relevance, RetrievalDirection, measure_error},
     task_score::{TaskMetrics, TaskScorer},
     truth::Identifiability,
 };
@@ -19,17 +22,13 @@ use crate::{
     base::{environment::Environment, error::Error},
     embed::{EmbeddedItems, rows_with},
     plan::{ModalityEncoders, data::RecipeData},
-    recipe::Recipe,
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{
-        PermutationNull, QueryOutcome, Retrieval, RetrievalItems, RetrievalOutcomes, RetrievalScores,
-    },
+    retrieval::{PermutationNull, QueryOutcome, RetrievalScores},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 
 /// Number of bootstrap resamples, and the confidence level.
@@ -125,84 +124,17 @@ pub struct RetrievalSummary {
     pub rsum: f64,
 }
 
-/// The group of every row. Items whose rows are in the same group are relevant for each other.
-pub struct Relevance(Vec<usize>);
-
-impl Relevance {
-    /// Groups rows by their value in the column that the recipe names as `eval.label`; if it names none, each
-    /// row is a group.
-    pub fn of(data: &RecipeData, recipe: &Recipe) -> Self {
-        match &recipe.eval.label {
-            None => Self((0..data.dataset.len()).collect()),
-            Some(column) => Self(classes(data.dataset.values(&column.value))),
-        }
-    }
-
-    fn groups(&self, rows: &[usize]) -> Vec<usize> {
-        rows.iter().map(|row| self.0[*row]).collect()
-    }
-}
-
-/// Numbers the distinct values in the order in which they appear.
-pub fn classes<'a>(values: impl IntoIterator<Item = &'a Value>) -> Vec<usize> {
-    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
-    let of = |value: &Value| {
-        let next = numbers.len();
-        *numbers.entry(value.to_string()).or_insert(next)
-    };
-    values.into_iter().map(of).collect()
-}
-
-/// An ordered pair of modalities: queries and gallery.
-pub(super) struct RetrievalDirection<'a> {
-    pub first: &'a AlignedItems,
-    second: &'a AlignedItems,
-    groups: [Vec<usize>; 2],
-}
-
-impl<'a> RetrievalDirection<'a> {
-    /// Returns every ordered pair of modalities that have a common group, with its name.
-    pub fn all(aligned: &'a [AlignedItems], relevance: &Relevance) -> Vec<(String, Self)> {
-        let pairs = aligned.iter().flat_map(|first| aligned.iter().map(move |second| (first, second)));
-        let different = pairs.filter(|(first, second)| first.name != second.name);
-        different.filter_map(|(first, second)| Self::new(first, second, relevance)).collect()
-    }
-
-    /// Returns a direction with its name; `None` if no group is common.
-    pub fn new(
-        first: &'a AlignedItems,
-        second: &'a AlignedItems,
-        relevance: &Relevance,
-    ) -> Option<(String, Self)> {
-        let groups = [first, second].map(|own| relevance.groups(&own.rows));
-        let others: HashSet<&usize> = groups[1].iter().collect();
-        let shared = groups[0].iter().any(|group| others.contains(group));
-        shared.then(|| (format!("{}->{}", first.name, second.name), Self { first, second, groups }))
-    }
-
-    /// Ranks the gallery for every query by the dot products of the embeddings.
-    pub fn outcomes(&self) -> Result<RetrievalOutcomes, Error> {
-        Ok(self.retrieval(|own| &own.embeds, None)?.outcomes())
-    }
-
-    fn retrieval<'b>(
-        &'b self,
-        vectors: impl Fn(&'b AlignedItems) -> &'b Array2<f32>,
-        penalty: Option<&[f64]>,
-    ) -> Result<Retrieval<'b>, Error> {
-        let queries = RetrievalItems { vectors: vectors(self.first).view(), groups: &self.groups[0] };
-        let gallery = RetrievalItems { vectors: vectors(self.second).view(), groups: &self.groups[1] };
-        Retrieval::new(queries, gallery, penalty).map_err(measure_error)
-    }
-
+impl RetrievalDirection<'_> {
     fn scored(&self, emergent: bool, seed: u64) -> Result<DirectionMetrics, Error> {
         let retrieval = self.retrieval(|own| &own.embeds, None)?;
         let found = retrieval.outcomes();
         let rows = &self.first.rows;
         let (low, high) =
             found.interval(rows, |one| one.first.recall(1), DRAWS, LEVEL, seed).map_err(measure_error)?;
-        // A permutation of rows breaks the pairs only if no two rows share a group.
-        let by_row = self.groups[0] == *rows;
+        // A permutation of rows breaks the pairs only if no two rows share a group or an item.
+        let [queries, gallery] = &self.groups;
+        let by_row = queries.iter().zip(rows).all(|(groups, row)| *groups == [*row])
+            && gallery.iter().all(|groups| groups.len() == 1);
         let permutation = (emergent && by_row)
             .then(|| retrieval.permutation_null(rows, |rank| rank.recall(10), PERMUTATIONS, seed))
             .transpose()
@@ -386,8 +318,4 @@ pub fn score_task(
     let inputs = FusionInputs::of(model, embedded, rows, found, env)?;
     let question = TaskScorer { task, inputs: &inputs, seed };
     question.score(&|hidden| inputs.outputs(model, model.prediction_output(), hidden, env)).map(Some)
-}
-
-fn measure_error(error: chiasm_geometry::Error) -> Error {
-    Error::Internal(format!("measuring retrieval: {error}"))
 }

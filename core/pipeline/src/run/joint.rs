@@ -26,7 +26,8 @@ pub fn joint_queries(aligned: &[AlignedItems], target: usize) -> Option<AlignedI
         Some(singles.fold(first, |sum, own| sum + vectors(own)) / others.len() as f32)
     };
     let (z, embeds) = (mean(|own| &own.z)?, mean(|own| &own.embeds)?);
-    (!rows.is_empty()).then_some(AlignedItems { name, z, embeds, rows })
+    let items = (0..rows.len()).collect();
+    (!rows.is_empty()).then_some(AlignedItems { name, z, embeds, rows, items })
 }
 
 /// Returns the mean vector of the items of each row, in the order of the rows; zero for a row without items.
@@ -42,7 +43,8 @@ pub fn row_means(own: &AlignedItems, rows: &[usize]) -> AlignedItems {
         }
         means
     };
-    AlignedItems { name: own.name.clone(), z: mean(&own.z), embeds: mean(&own.embeds), rows: rows.to_vec() }
+    let (rows, items) = (rows.to_vec(), (0..rows.len()).collect());
+    AlignedItems { name: own.name.clone(), z: mean(&own.z), embeds: mean(&own.embeds), rows, items }
 }
 
 #[cfg(test)]
@@ -51,7 +53,8 @@ mod tests {
     use ndarray::array;
 
     fn items(name: &str, vectors: Array2<f32>, rows: &[usize]) -> AlignedItems {
-        AlignedItems { name: name.to_owned(), z: vectors.clone(), embeds: vectors, rows: rows.to_vec() }
+        let (rows, items) = (rows.to_vec(), (0..rows.len()).collect());
+        AlignedItems { name: name.to_owned(), z: vectors.clone(), embeds: vectors, rows, items }
     }
 
     /// Row 0 lacks a sound, so it has no joint query. Row 2 shows two pictures, which count as their mean.

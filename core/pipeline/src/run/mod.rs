@@ -13,6 +13,7 @@ pub mod joint;
 pub mod model;
 pub mod open;
 pub mod prove;
+pub mod relevance;
 pub mod robustness;
 pub mod robustness_svg;
 pub mod search;

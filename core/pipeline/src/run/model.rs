@@ -7,7 +7,7 @@ use crate::{
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Inverse, Task};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 /// The heads, inverses and fusion of a merged model.
 #[derive(Debug, Clone)]
@@ -34,6 +34,21 @@ pub struct AlignedItems {
     pub embeds: Array2<f32>,
     /// The row of each item, sorted in ascending order.
     pub rows: Vec<usize>,
+    /// The number of each item among the distinct ones; an item that several rows show has one number.
+    pub items: Vec<usize>,
+}
+
+impl AlignedItems {
+    /// Returns the items at these indices.
+    pub fn at(&self, indices: &[usize]) -> Self {
+        Self {
+            name: self.name.clone(),
+            z: self.z.select(Axis(0), indices),
+            embeds: self.embeds.select(Axis(0), indices),
+            rows: indices.iter().map(|at| self.rows[*at]).collect(),
+            items: indices.iter().map(|at| self.items[*at]).collect(),
+        }
+    }
 }
 
 impl LearnedModel {
@@ -59,7 +74,13 @@ impl LearnedModel {
         let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, env)?;
         let embeds = if outputs.is_empty() { Array2::default((0, 0)) } else { outputs.remove(0) };
         let z = outputs.pop().unwrap_or_else(|| embeds.clone());
-        Ok(AlignedItems { name: embedded.name.clone(), z, embeds, rows: embedded.rows.clone() })
+        Ok(AlignedItems {
+            name: embedded.name.clone(),
+            z,
+            embeds,
+            rows: embedded.rows.clone(),
+            items: embedded.items.clone(),
+        })
     }
 
     /// Aligns the items of every modality.

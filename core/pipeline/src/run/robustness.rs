@@ -15,10 +15,11 @@
 //! the same rows for both.
 
 use super::{
-    evaluate::{Relevance, RetrievalDirection, score_task},
+    evaluate::score_task,
     files,
     joint::row_means,
     model::{AlignedItems, LearnedModel},
+    relevance::{Relevance, RetrievalDirection},
 };
 use crate::{
     base::{environment::Environment, error::Error},
@@ -231,7 +232,8 @@ impl SweepItems<'_> {
             let width = gallery.embeds.ncols();
             let sum = |sum, at: usize| sum + row_means(&left[at], &rows).embeds;
             let embeds = (0..left.len()).filter(others).fold(Array2::zeros((rows.len(), width)), sum);
-            let queries = AlignedItems { name: String::new(), z: Array2::zeros((0, 0)), embeds, rows };
+            let (z, items) = (Array2::zeros((rows.len(), 0)), (0..rows.len()).collect());
+            let queries = AlignedItems { name: String::new(), z, embeds, rows, items };
             if let Some((_, direction)) = RetrievalDirection::new(&queries, gallery, self.relevance) {
                 all.extend(recalls(&direction)?);
             }

@@ -15,8 +15,9 @@ use crate::{
     plan::{Plan, data::RecipeData},
     recipe::{Recipe, encoders::EncoderRecipe, reader::Located},
     run::{
-        evaluate::{QueryValues, Relevance, query_values},
+        evaluate::{QueryValues, query_values},
         model::LearnedModel,
+        relevance::Relevance,
     },
 };
 use chiasm_geometry::folds::shuffled_folds;
