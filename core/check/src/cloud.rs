@@ -70,6 +70,13 @@ impl PointCloud {
         Ok(count_varying(&spreads))
     }
 
+    /// Returns whether each input varies.
+    pub(crate) fn varying(&self) -> Vec<bool> {
+        let spreads = self.centred.map_axis(Axis(0), |column| column.dot(&column).sqrt());
+        let widest = spreads.iter().copied().fold(0.0, f64::max);
+        spreads.iter().map(|spread| *spread > CONSTANT * widest).collect()
+    }
+
     /// Returns the nearest point that does not coincide with this one.
     pub(crate) fn nearest(&self, place: usize) -> Option<usize> {
         let floor = COINCIDENT * self.scale();

@@ -18,7 +18,7 @@ use crate::Result;
 use crate::cloud::{PointCloud, unit};
 use crate::map::{Jacobians, LearnedMap};
 use crate::spectra::{JacobianSpectra, norm};
-use crate::verdict::{CheckLog, digits};
+use crate::verdict::{CheckLog, Verdict, digits};
 
 /// Points nearer than this fraction of the mean distance do not count as distinct.
 const DISTINCT: f64 = 0.01;
@@ -67,7 +67,14 @@ pub(crate) fn check(
         margins.iter().zip(places).map(|(m, &place)| m * lengths(place)).fold(f64::INFINITY, f64::min);
     let strongest = spectra.stretches().into_iter().fold(0.0, f64::max);
     if margin <= spectra.rank_tolerance * strongest {
-        log.skip("collision", "the rank is too low: lost directions make points collide");
+        if spectra.points_short_of_rank() > 0 {
+            log.skip("collision", "the rank is too low: lost directions make points collide");
+        } else {
+            log.unknown(
+                "collision",
+                "the stretches of the points differ too much to compare distances by them",
+            );
+        }
         return Ok(());
     }
     let apart = distances(points.view(), points.view())?;
@@ -86,17 +93,26 @@ pub(crate) fn check(
         log.skip("collision", "no two of the points are distinct");
         return Ok(());
     };
-    let number = worst.ratio / margin;
-    let folds = log.settings.limits("collision").fail.is_some_and(|least| number < least);
-    let meaning = format!(
-        "{} lie {} mean distances apart, their images {} of that distance times the largest stretch: {}",
-        worst.description,
-        digits(worst.distance / scale),
-        digits(worst.ratio / strongest),
-        if folds { "two preimages of one image, the map folds" } else { "no fold found" }
-    );
-    log.record("collision", number, meaning);
+    log.judge("collision", worst.ratio / margin, |verdict| worst.in_words(scale, strongest, verdict));
     Ok(())
+}
+
+impl Witness {
+    /// Describes both points, given the mean distance and the largest stretch.
+    fn in_words(&self, scale: f64, strongest: f64, verdict: Verdict) -> String {
+        let found = match verdict {
+            Verdict::Pass => "no fold found",
+            Verdict::Warn | Verdict::Unknown => "no fold, but images are much nearer than their points",
+            Verdict::Fail => "two preimages of one image, the map folds",
+        };
+        format!(
+            "{} lie {} mean distances apart, their images {} of that distance times the largest \
+             stretch: {found}",
+            self.description,
+            digits(self.distance / scale),
+            digits(self.ratio / strongest)
+        )
+    }
 }
 
 struct CollisionSearch<'a> {

@@ -47,7 +47,7 @@ pub(crate) fn surjectivity(
         return Ok(());
     };
     if targets.nrows() <= neighbours {
-        log.skip("surjectivity", format!("{} targets have no {neighbours} neighbours", targets.nrows()));
+        log.too_few("surjectivity", format!("{} targets have no {neighbours} neighbours", targets.nrows()));
         return Ok(());
     }
     let reached = coverage(cloud.z.view(), targets.view(), neighbours)?;
@@ -70,7 +70,7 @@ pub(crate) fn surjectivity(
 pub(crate) fn neighbours(log: &mut CheckLog<'_>, cloud: &PointCloud, settings: &CheckSettings) -> Result<()> {
     let (n, k) = (cloud.x.nrows(), settings.neighbours);
     if n < LEAST_ROWS.max(k + 2) {
-        log.skip("neighbours", format!("chance alone keeps many neighbours of {n} points"));
+        log.too_few("neighbours", format!("chance alone keeps many neighbours of {n} points"));
         return Ok(());
     }
     let near = |cloud: &Array2<f64>, salt| Neighbours::new(cloud.view(), k, salt);
@@ -96,7 +96,7 @@ pub(crate) fn information(
     let rows = evenly_spaced(cloud.x.nrows(), INFORMATION_ROWS);
     let (n, neighbours) = (rows.len(), settings.neighbours);
     if n < LEAST_ROWS {
-        log.skip("information", format!("{n} points are too few to estimate it; {LEAST_ROWS} are needed"));
+        log.too_few("information", format!("{n} points are too few to estimate it; {LEAST_ROWS} are needed"));
         return Ok(());
     }
     let leading =

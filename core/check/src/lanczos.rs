@@ -14,7 +14,6 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::Result;
 use crate::map::LearnedMap;
-use crate::spectra::SphereConstraints;
 
 /// The number of steps, and of Ritz values.
 const STEPS: usize = 64;
@@ -63,31 +62,6 @@ impl<'a> JacobianProducts<'a> {
         let width = values.len() / rows.nrows().max(1);
         Ok(Array2::from_shape_fn((rows.nrows(), width), |(i, j)| f64::from(values[i * width + j])))
     }
-}
-
-/// Returns the sphere constraints that hold at all of these points: `x [n, d]`, `z [n, o]`.
-pub(crate) fn sphere_constraints(
-    products: &JacobianProducts<'_>,
-    x: &Array2<f64>,
-    z: &Array2<f64>,
-    seed: u64,
-) -> Result<SphereConstraints> {
-    let mut start = random_rows(x.dim(), &mut Random::new(seed));
-    normalise(&mut start);
-    // The stretch of a random direction is at most the largest one, so the test can only be too strict.
-    let stretch = normalise(&mut products.jvp(&start)?) * (x.ncols() as f64).sqrt();
-    let (along, across) = (products.jvp(x)?, products.vjp(z)?);
-    let row = |rows: &Array2<f64>, i: usize| rows.row(i).to_owned();
-    let constraints = |i| {
-        SphereConstraints::from_products(
-            &row(&along, i),
-            &row(&across, i),
-            &row(x, i),
-            &row(z, i),
-            stretch[i],
-        )
-    };
-    Ok(SphereConstraints::shared((0..x.nrows()).map(constraints)))
 }
 
 /// Returns the Ritz values of the Jacobian at each point, in descending order; `done` is called with the

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! derivative                the exact Jacobian against central differences
-//! rank, condition_number    of the Jacobians, relative to the attainable rank                spectra
+//! rank, condition_number    of the Jacobians, relative to the attainable rank          spectra, rank
 //! lipschitz, local_injectivity, smoothness    how much it stretches, shrinks and bends       local
 //! orientation, collision    whether it folds: signs of determinants, Newton's method         local, fold
 //! null_space                the variance of the data that it loses                           local
@@ -13,8 +13,12 @@
 //! surjectivity, neighbours, information, probe    its images as a cloud                      images
 //! ```
 //!
-//! Each check returns PASS, WARN or FAIL with its number, its limits and one sentence; a check that does not
-//! apply says why. ONNX Runtime evaluates the map.
+//! Each check returns PASS, WARN or FAIL with its number, its limits and one sentence. A check that
+//! applies but could not be made returns UNKNOWN, and one that does not apply says why. ONNX Runtime
+//! evaluates the map.
+//!
+//! [`explain`] returns the definition, formula, source, sample and accuracy of a check, and [`page`] those of
+//! all, which are also the README of this crate.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,6 +35,7 @@
 //!     targets: None,
 //!     labels: None,
 //!     spanned: None,
+//!     reached: None,
 //! };
 //! let report = check(&input, &CheckSettings::default(), engine, &SessionOptions::default(), &|_, _| ())?;
 //! for failed in report.of(Verdict::Fail) {
@@ -41,12 +46,14 @@
 
 mod cloud;
 mod error;
+mod explained;
 mod fold;
 mod images;
 mod inverse;
 mod lanczos;
 mod local;
 mod map;
+mod rank;
 mod settings;
 mod spectra;
 mod verdict;
@@ -58,6 +65,7 @@ use chiasm_runtime::{Engine, SessionOptions};
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use error::{Error, Result};
+pub use explained::{explain, page};
 pub use images::ProbeLabels;
 pub use inverse::InverseSides;
 pub use map::{Jacobian, Jacobians, LearnedMap};
@@ -83,13 +91,16 @@ pub struct CheckInput<'a> {
     /// The number of dimensions that the training rows span, if known: the map could not learn about the
     /// others.
     pub spanned: Option<usize>,
+    /// The number of dimensions that the rows span which the map was fitted to reach, if known: it has no
+    /// reason to reach others.
+    pub reached: Option<usize>,
 }
 
 /// Checks a map. `progress` is called with the number of points done and their total.
 ///
 /// # Errors
 /// When the graph is not a map of rows, the points do not fit it or are not finite, or the engine fails. A
-/// graph that cannot be differentiated is not an error: the checks that need its Jacobian are skipped, and
+/// graph that cannot be differentiated is not an error: the checks that need its Jacobian are UNKNOWN, and
 /// the reason names the operator.
 pub fn check(
     subject: &CheckInput<'_>,
@@ -104,13 +115,13 @@ pub fn check(
     let mut log = verdict::CheckLog::new(settings);
     let mut floor = inverse::ErrorFloor { lost: 0.0, condition: 1.0, spheres: SphereConstraints::default() };
     let mut jacobian = None;
-    match check_jacobians(&mut log, &map, &cloud, subject.spanned, progress) {
+    match check_jacobians(&mut log, &map, &cloud, subject, progress) {
         Ok((spectra, lost)) => {
             let condition = cloud::median(&spectra.condition_number);
             floor = inverse::ErrorFloor { lost, condition, spheres: spectra.spheres };
             jacobian = Some(spectra);
         }
-        Err(Error::Graph(reason)) => skip_jacobian_checks(&mut log, &reason),
+        Err(Error::Graph(reason)) => cannot_differentiate(&mut log, &reason),
         Err(other) => return Err(other),
     }
     let reconstructed = match subject.inverse {
@@ -136,6 +147,7 @@ pub fn check(
         output: cloud.z.ncols(),
         points: subject.points.nrows(),
         verdict: log.worst(),
+        unknown: log.not_made(),
         jacobian,
         checks: log.checks,
         skipped: log.skipped,
@@ -168,7 +180,7 @@ fn check_jacobians(
     log: &mut verdict::CheckLog<'_>,
     map: &LearnedMap<'_>,
     cloud: &cloud::PointCloud,
-    spanned_in_training: Option<usize>,
+    subject: &CheckInput<'_>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(JacobianSpectra, f64)> {
     let (d, o) = (cloud.x.ncols(), cloud.z.ncols());
@@ -179,9 +191,13 @@ fn check_jacobians(
     let jacobians = map.jacobians()?;
     let places = cloud::evenly_spaced(cloud.x.nrows(), settings.points.max(1));
     let done = |points: usize| progress(points, places.len());
-    let spanned = cloud.spanned()?.min(spanned_in_training.unwrap_or(usize::MAX));
-    let mut measures = local::measure(map, &jacobians, cloud, &places, settings, &done)?;
-    let spectra = local::spectra(&mut measures, (d, o), spanned, settings);
+    let span = spectra::Span {
+        spanned: cloud.spanned()?.min(subject.spanned.unwrap_or(usize::MAX)),
+        reached: subject.reached.unwrap_or(usize::MAX),
+    };
+    let spheres = SphereConstraints::of(map, cloud.x32.view())?;
+    let mut measures = local::measure(map, &jacobians, cloud, &places, (spheres, settings), &done)?;
+    let spectra = local::spectra(&mut measures, (d, o), span, spheres, settings);
     local::check(log, &measures, &spectra, d, o);
     fold::check(log, map, &jacobians, cloud, &places, &spectra)?;
     let reduces = spectra.spheres.input_dims(d) > spectra.spheres.output_dims(o);
@@ -189,9 +205,9 @@ fn check_jacobians(
     Ok((spectra, lost))
 }
 
-fn skip_jacobian_checks(log: &mut verdict::CheckLog<'_>, reason: &chiasm_graph::Error) {
+fn cannot_differentiate(log: &mut verdict::CheckLog<'_>, reason: &chiasm_graph::Error) {
     let needing = CHECKS.iter().take_while(|check| check.name != "round_trip");
-    needing.for_each(|check| log.skip(check.name, format!("the map cannot be differentiated: {reason}")));
+    needing.for_each(|check| log.unknown(check.name, format!("the map cannot be differentiated: {reason}")));
 }
 
 fn targets(subject: &CheckInput<'_>, cloud: &cloud::PointCloud) -> Result<Option<Array2<f64>>> {

@@ -11,9 +11,9 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, Slice};
 
 use crate::cloud::{PointCloud, median};
 use crate::map::{Jacobian, Jacobians, LearnedMap};
-use crate::spectra::{JacobianSpectra, SphereConstraints, norm, row_space};
-use crate::verdict::{CheckLog, digits};
-use crate::{CheckSettings, Result};
+use crate::spectra::{JacobianSpectra, PointSpectrum, Span, SphereConstraints, norm, outer, row_space};
+use crate::verdict::{CheckLog, Verdict, digits};
+use crate::{CheckSettings, Result, rank};
 
 /// The most points at which the null space is compared with the data; each takes an eigendecomposition.
 const NULL_SPACE_POINTS: usize = 8;
@@ -31,7 +31,6 @@ const CONVERGED: f64 = 0.01;
 /// The measurements at one point.
 pub(crate) struct PointMeasures {
     values: Array1<f64>,
-    spheres: SphereConstraints,
     orientation: i8,
     /// The fraction of the data's variance in the row space.
     variance_kept: Option<f64>,
@@ -39,8 +38,8 @@ pub(crate) struct PointMeasures {
     bend: Option<f64>,
     /// The relative difference between the derivative and the finite difference.
     derivative_error: Option<f64>,
-    /// The number of inputs by which the derivative is not finite.
-    left_out: usize,
+    /// The number of inputs by which the derivative is not finite, and how many of them vary in the data.
+    left_out: (usize, usize),
 }
 
 /// Measures the Jacobians at the points `places` of the cloud.
@@ -49,9 +48,10 @@ pub(crate) fn measure(
     jacobians: &Jacobians<'_>,
     cloud: &PointCloud,
     places: &[usize],
-    settings: &CheckSettings,
+    (spheres, settings): (SphereConstraints, &CheckSettings),
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<PointMeasures>> {
+    let varying = cloud.varying();
     let points = cloud.x32.select(Axis(0), places);
     let directions = directions(cloud, places, settings.seed);
     let (differences, changes) = central_differences(map, points.view(), &directions)?;
@@ -60,8 +60,8 @@ pub(crate) fn measure(
         let Jacobian { transposed: jacobian, left_out } = jacobian;
         let place = places[number];
         let (x, z) = (cloud.x.row(place).to_owned(), cloud.z.row(place).to_owned());
-        let values = singular_values(jacobian.view())?;
-        let spheres = SphereConstraints::at(jacobian.view(), &x, &z, values[0]);
+        let projected = spheres.project(&jacobian, &x, &z);
+        let values = singular_values(projected.view())?;
         let reduces = jacobian.ncols() <= jacobian.nrows() && number % stride == 0;
         let push = |direction: &Array1<f64>| jacobian.t().dot(direction);
         let bend = cloud.nearest(place).filter(|_| left_out.is_empty()).map(|other| {
@@ -73,34 +73,33 @@ pub(crate) fn measure(
         let floor = 1e-3 * values[0] * norm(&direction);
         let off = norm(&(&analytic - &numeric)) / norm(&analytic).max(floor).max(f64::MIN_POSITIVE);
         Ok(PointMeasures {
-            orientation: determinant_sign(&jacobian, spheres, &x, &z, values[0])?,
+            orientation: determinant_sign(&projected, spheres, &x, &z, values[0])?,
             variance_kept: reduces
-                .then(|| variance_kept(&jacobian, &left_out, cloud, settings))
+                .then(|| variance_kept(&projected, &left_out, cloud, settings))
                 .transpose()?,
             bend,
-            derivative_error: (left_out.is_empty() && changes[number] < CONVERGED).then_some(off),
-            left_out: left_out.len(),
+            derivative_error: (changes[number] < CONVERGED).then_some(off),
+            left_out: (left_out.len(), left_out.iter().filter(|&&input| varying[input]).count()),
             values,
-            spheres,
         })
     })
 }
 
-/// Returns the spectra, with the sphere constraints that all points share.
+/// Returns the spectra of these measurements.
 pub(crate) fn spectra(
     measures: &mut [PointMeasures],
     (d, o): (usize, usize),
-    spanned: usize,
+    span: Span,
+    spheres: SphereConstraints,
     settings: &CheckSettings,
 ) -> JacobianSpectra {
-    let spheres = SphereConstraints::shared(measures.iter().map(|l| l.spheres));
     let finite = |l: &mut PointMeasures| {
         let values = std::mem::take(&mut l.values);
-        let kept = (d - l.left_out).min(values.len());
-        values.slice_axis(Axis(0), Slice::from(..kept)).to_owned()
+        let kept = (d - l.left_out.0).min(values.len());
+        let values = values.slice_axis(Axis(0), Slice::from(..kept)).to_owned();
+        PointSpectrum { values, left_out: l.left_out }
     };
-    let values = measures.iter_mut().map(finite).collect();
-    JacobianSpectra::of(values, (d, o), spanned, spheres, settings)
+    JacobianSpectra::of(measures.iter_mut().map(finite).collect(), (d, o), span, spheres, settings)
 }
 
 /// Records the checks of these measurements.
@@ -112,7 +111,7 @@ pub(crate) fn check(
     o: usize,
 ) {
     check_derivative(log, measures, d);
-    check_rank(log, spectra, d, o);
+    rank::check(log, spectra, d, o);
     check_stretch(log, spectra);
     check_orientation(log, measures, spectra, d, o);
     check_null_space(log, measures, spectra, d, o);
@@ -133,10 +132,7 @@ fn check_derivative(log: &mut CheckLog<'_>, measures: &[PointMeasures], d: usize
     let derivatives: Vec<f64> = measures.iter().filter_map(|l| l.derivative_error).collect();
     let off = median(&derivatives);
     if derivatives.is_empty() {
-        log.skip(
-            "derivative",
-            "at every point a slope is infinite, or the map bends too sharply for finite differences",
-        );
+        log.skip("derivative", "finite differences do not converge at any point: the map bends too sharply");
     } else {
         let meaning = format!(
             "the exact derivative and central differences differ by {} at the median point",
@@ -144,7 +140,7 @@ fn check_derivative(log: &mut CheckLog<'_>, measures: &[PointMeasures], d: usize
         );
         log.record("derivative", off, meaning);
     }
-    let left_out: usize = measures.iter().map(|l| l.left_out).sum();
+    let left_out: usize = measures.iter().map(|l| l.left_out.0).sum();
     let share = left_out as f64 / (measures.len() * d) as f64;
     let meaning = match left_out {
         0 => "the derivative is finite by every input at every point".to_owned(),
@@ -154,33 +150,6 @@ fn check_derivative(log: &mut CheckLog<'_>, measures: &[PointMeasures], d: usize
         ),
     };
     log.record("differentiable", share, meaning);
-}
-
-fn check_rank(log: &mut CheckLog<'_>, spectra: &JacobianSpectra, d: usize, o: usize) {
-    let attainable = spectra.attainable_rank;
-    let values = spectra.rank.iter().zip(&spectra.singular_values);
-    let short = values.filter(|(rank, values)| **rank < attainable.min(values.len())).count();
-    let share = short as f64 / spectra.rank.len().max(1) as f64;
-    let least = spectra.rank.iter().min().copied().unwrap_or_default();
-    let limit = rank_limit(spectra.spheres, d, o);
-    let meaning = if short == 0 {
-        format!("the rank is {attainable} at every point, all that {limit} allows")
-    } else {
-        let points = spectra.rank.len();
-        format!(
-            "at {short} of {points} points the rank is too low, down to {least} of {attainable} ({limit}): \
-             directions are lost"
-        )
-    };
-    log.record("rank", share, meaning);
-    let condition = median(&spectra.condition_number);
-    let volume = median(&spectra.log_volume);
-    let meaning = format!(
-        "the strongest direction is stretched {} times more than the weakest; log-volume {}",
-        digits(condition),
-        digits(volume)
-    );
-    log.record("condition_number", condition, meaning);
 }
 
 fn check_stretch(log: &mut CheckLog<'_>, spectra: &JacobianSpectra) {
@@ -221,23 +190,31 @@ fn check_orientation(
         return;
     }
     let ranks = measures.iter().zip(&spectra.singular_values);
-    let certain = ranks.filter(|(l, values)| l.spheres == spheres && has_certain_sign(values, spheres));
+    let certain = ranks.filter(|(l, values)| l.left_out.0 == 0 && has_certain_sign(values, spheres));
     let signs: Vec<i8> = certain.map(|(l, _)| l.orientation).filter(|sign| *sign != 0).collect();
     if signs.is_empty() {
-        log.skip("orientation", "the determinant nearly vanishes at every point: its sign is uncertain");
+        log.skip(
+            "orientation",
+            "the determinant nearly vanishes at every point, or a slope is infinite: it has no certain sign",
+        );
         return;
     }
     let positive = signs.iter().filter(|sign| **sign > 0).count();
     let rarer = positive.min(signs.len() - positive);
-    let meaning = match rarer {
-        0 => "the determinant has the same sign at every point: no fold was found".to_owned(),
-        n => format!(
+    log.judge("orientation", rarer as f64 / signs.len() as f64, |verdict| match (rarer, verdict) {
+        (0, _) => "the determinant has the same sign at every point: no fold was found".to_owned(),
+        (n, Verdict::Pass) => {
+            format!(
+                "the determinant changes its sign at {n} of {} points, which the limits allow",
+                signs.len()
+            )
+        }
+        (n, _) => format!(
             "the determinant changes its sign at {n} of {} points: the map folds, since an injective \
              continuous map keeps its orientation (invariance of domain)",
             signs.len()
         ),
-    };
-    log.record("orientation", rarer as f64 / signs.len() as f64, meaning);
+    });
 }
 
 fn check_null_space(
@@ -268,18 +245,6 @@ pub(crate) fn variance_lost(measures: &[PointMeasures]) -> Option<f64> {
     (!kept.is_empty()).then(|| (1.0 - kept.iter().sum::<f64>() / kept.len() as f64).max(0.0))
 }
 
-/// Returns a description of what limits the attainable rank.
-fn rank_limit(spheres: SphereConstraints, d: usize, o: usize) -> String {
-    let mut text = format!("a map from {d} to {o} dimensions");
-    match (spheres.ignores_length, spheres.on_sphere) {
-        (true, true) => text.push_str(" that ignores its input's length and returns points on a sphere"),
-        (true, false) => text.push_str(" that ignores its input's length"),
-        (false, true) => text.push_str(" that returns points on a sphere"),
-        (false, false) => {}
-    }
-    text
-}
-
 /// Whether a determinant is so far from zero that rounding cannot change its sign: no singular value, except
 /// the one that two spheres leave out, is below a thousandth of the largest.
 fn has_certain_sign(values: &[f32], spheres: SphereConstraints) -> bool {
@@ -304,8 +269,7 @@ fn determinant_sign(
         return Ok(orientation(jacobian.view())?);
     }
     let scale = top / (norm(x) * norm(z));
-    let outward = Array2::from_shape_fn(jacobian.dim(), |(i, j)| scale * x[i] * z[j]);
-    Ok(orientation((jacobian + &outward).view())?)
+    Ok(orientation((jacobian + &(outer(x, z) * scale)).view())?)
 }
 
 /// Returns the fraction of the data's variance that lies in the row space of a Jacobian.
@@ -323,14 +287,19 @@ fn variance_kept(
     Ok((energy(&inside) + steep) / energy(&cloud.centred).max(f64::MIN_POSITIVE))
 }
 
-/// Returns, for each point, the vector to another point: a direction in which the data varies.
+/// Returns, for each point, the vector to another point: a direction in which the data varies. Inputs that
+/// are zero at the point are kept: roots and absolute values have no derivative there.
 fn directions(cloud: &PointCloud, places: &[usize], seed: u64) -> Array2<f64> {
     let mut random = Random::new(seed);
     let n = cloud.x.nrows();
     let mut directions = Array2::zeros((places.len(), cloud.x.ncols()));
     for (mut direction, &place) in directions.outer_iter_mut().zip(places) {
         let other = (place + 1 + random.below(n.saturating_sub(1))) % n;
-        direction.assign(&(&cloud.x.row(other) - &cloud.x.row(place)));
+        let own = cloud.x.row(place);
+        direction.assign(&(&cloud.x.row(other) - &own));
+        if own.iter().any(|v| *v != 0.0) {
+            direction.zip_mut_with(&own, |step, at| *step = if *at == 0.0 { 0.0 } else { *step });
+        }
         if direction.dot(&direction) == 0.0 {
             let size = 1.0 + norm(&cloud.x.row(place).to_owned());
             direction.mapv_inplace(|_| size * random.normal() / (cloud.x.ncols() as f64).sqrt());

@@ -118,6 +118,11 @@ pub struct Jacobians<'a> {
 }
 
 impl Jacobians<'_> {
+    /// Maps points `[n, d]` to images `[n, o]`.
+    pub(crate) fn images(&self, points: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        self.map.apply(points)
+    }
+
     /// Calls `use_one` with each point's number and Jacobian, on several threads, and returns the results in
     /// the order of `points [n, d]`. `done` is called with the number of points done.
     ///

@@ -145,6 +145,9 @@ pub struct CheckSettings {
     pub neighbours: usize,
     /// The seed of random directions, starting points and shuffles.
     pub seed: u64,
+    /// Whether checks that could not be made are allowed. They keep their verdict, but do not make the map's
+    /// verdict worse.
+    pub allow_unknown: bool,
     /// The limits that were set, by check; see [`CheckSettings::limits`].
     pub limits: Vec<(&'static str, CheckLimits)>,
 }
@@ -157,6 +160,7 @@ impl Default for CheckSettings {
             expected_rank: None,
             neighbours: 5,
             seed: 0,
+            allow_unknown: false,
             limits: Vec::new(),
         }
     }
@@ -167,6 +171,11 @@ impl CheckSettings {
     pub fn limits(&self, name: &str) -> CheckLimits {
         let own = self.limits.iter().find(|(of, _)| *of == name).map(|(_, limits)| *limits);
         own.or(definition(name).map(|check| check.limits)).unwrap_or_default()
+    }
+
+    /// Whether limits were set for a check, with one to fail.
+    pub(crate) fn is_set_to_fail(&self, name: &str) -> bool {
+        self.limits.iter().any(|(of, limits)| *of == name && limits.fail.is_some())
     }
 
     /// Sets the limits of a check; `None` keeps a limit.

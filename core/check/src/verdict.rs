@@ -13,6 +13,8 @@ pub enum Verdict {
     Pass,
     /// Beyond the warning limit.
     Warn,
+    /// The check applies to the map, but could not be made.
+    Unknown,
     /// Beyond the failure limit, or not finite.
     Fail,
 }
@@ -24,13 +26,13 @@ pub struct CheckResult {
     pub name: &'static str,
     /// The verdict.
     pub verdict: Verdict,
-    /// The number, `null` in JSON when it is not finite (which fails).
+    /// The number; `null` in JSON when it is not finite, which fails, or when the check could not be made.
     pub number: f64,
     /// Whether the limits are upper or lower ones.
     pub bound: LimitKind,
     /// The limits that the number was compared with.
     pub limits: CheckLimits,
-    /// The meaning of the number, in one sentence.
+    /// The meaning of the number in one sentence, or why the check could not be made.
     pub meaning: String,
 }
 
@@ -54,8 +56,10 @@ pub struct MapReport {
     pub output: usize,
     /// The number of points given.
     pub points: usize,
-    /// The worst verdict.
+    /// The worst verdict; UNKNOWN does not count if [`CheckSettings::allow_unknown`] is set.
     pub verdict: Verdict,
+    /// The checks that could not be made; empty if [`CheckSettings::allow_unknown`] is set.
+    pub unknown: Vec<&'static str>,
     /// The Jacobians' spectra; `None` when the graph could not be differentiated.
     pub jacobian: Option<JacobianSpectra>,
     /// The checks that apply, in the order of [`crate::CHECKS`].
@@ -94,6 +98,18 @@ impl<'a> CheckLog<'a> {
         self.record_with(name, number, self.settings.limits(name), meaning);
     }
 
+    /// Returns what the check's limits say of a number.
+    pub(crate) fn verdict(&self, name: &str, number: f64) -> Verdict {
+        verdict(number, bound(name), self.settings.limits(name))
+    }
+
+    /// Compares a number with the check's limits and records the result with the sentence that is made for
+    /// the verdict.
+    pub(crate) fn judge(&mut self, name: &'static str, number: f64, meaning: impl FnOnce(Verdict) -> String) {
+        let meaning = meaning(self.verdict(name, number));
+        self.record(name, number, meaning);
+    }
+
     /// Compares a number with limits that depend on the map and records the result.
     pub(crate) fn record_with(
         &mut self,
@@ -102,19 +118,51 @@ impl<'a> CheckLog<'a> {
         limits: CheckLimits,
         meaning: String,
     ) {
-        let bound = definition(name).map_or(LimitKind::AtMost, |check| check.bound);
-        let verdict = verdict(number, bound, limits);
-        self.checks.push(CheckResult { name, verdict, number, bound, limits, meaning });
+        let verdict = verdict(number, bound(name), limits);
+        self.checks.push(CheckResult { name, verdict, number, bound: bound(name), limits, meaning });
+    }
+
+    /// Records that a check applies, but could not be made.
+    pub(crate) fn unknown(&mut self, name: &'static str, reason: impl Into<String>) {
+        self.checks.push(CheckResult {
+            name,
+            verdict: Verdict::Unknown,
+            number: f64::NAN,
+            bound: bound(name),
+            limits: self.settings.limits(name),
+            meaning: format!("not examined: {}", reason.into()),
+        });
+    }
+
+    /// Records that there are too few rows for a check. It does not apply then, unless a limit to fail was
+    /// set for it: what is asked for by name and was not examined is unknown.
+    pub(crate) fn too_few(&mut self, name: &'static str, reason: impl Into<String>) {
+        match self.settings.is_set_to_fail(name) {
+            true => self.unknown(name, reason),
+            false => self.skip(name, reason),
+        }
     }
 
     pub(crate) fn skip(&mut self, name: &'static str, reason: impl Into<String>) {
         self.skipped.push(SkippedCheck { name, reason: reason.into() });
     }
 
-    /// Returns the worst verdict so far.
-    pub(crate) fn worst(&self) -> Verdict {
-        self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Pass)
+    /// Returns the checks that could not be made, if that is not allowed.
+    pub(crate) fn not_made(&self) -> Vec<&'static str> {
+        let counted = self.checks.iter().filter(|_| !self.settings.allow_unknown);
+        counted.filter(|check| check.verdict == Verdict::Unknown).map(|check| check.name).collect()
     }
+
+    /// Returns the worst verdict so far that is not allowed.
+    pub(crate) fn worst(&self) -> Verdict {
+        let allowed = |verdict: &Verdict| *verdict == Verdict::Unknown && self.settings.allow_unknown;
+        let verdicts = self.checks.iter().map(|check| check.verdict);
+        verdicts.filter(|verdict| !allowed(verdict)).max().unwrap_or(Verdict::Pass)
+    }
+}
+
+fn bound(name: &str) -> LimitKind {
+    definition(name).map_or(LimitKind::AtMost, |check| check.bound)
 }
 
 fn verdict(number: f64, bound: LimitKind, limits: CheckLimits) -> Verdict {

@@ -91,12 +91,8 @@ pub enum CliCommand {
         /// Run folder to write.
         #[arg(short = 'o', long = "output", value_name = "RUN")]
         output: PathBuf,
-        /// Skip items that cannot be read, and report them.
-        #[arg(long)]
-        skip_bad: bool,
-        /// Fit even if the run folder exists and is up to date.
-        #[arg(long)]
-        force: bool,
+        #[command(flatten)]
+        flags: FitFlags,
     },
     /// Measure retrieval with a run's merged model on its test rows, for every pair of modalities.
     Eval {
@@ -110,7 +106,8 @@ pub enum CliCommand {
         #[arg(long, value_name = "KEY,...", num_args = 0..=1, value_delimiter = ',', require_equals = true)]
         geometry: Option<Vec<String>>,
     },
-    /// Check the geometry of the maps of a run, or of any ONNX file: rank, folds, inverses, coverage.
+    /// Check the geometry of the maps of a run, or of any ONNX file: rank, folds, inverses, coverage. Exits
+    /// with 1 if a check fails or could not be made.
     Check(CheckArgs),
     /// Measure the similarity, distance and shape of two files of vectors.
     Measure(MeasureArgs),
@@ -206,11 +203,28 @@ pub enum ToolArg {
     Npm,
 }
 
+/// The switches of `chiasm fit`.
+#[derive(Debug, Args)]
+pub struct FitFlags {
+    /// Skip items that cannot be read, and report them.
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Fit even if the run folder exists and is up to date.
+    #[arg(long)]
+    pub force: bool,
+    /// End with exit code 0 although a check could not be made (UNKNOWN): checks.allow_unknown=true.
+    #[arg(long)]
+    pub allow_unknown: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Run folder, or an .onnx file with one float input [n, d] and one output [n, o].
-    #[arg(value_name = "RUN|GRAPH.onnx")]
-    pub subject: PathBuf,
+    #[arg(value_name = "RUN|GRAPH.onnx", required_unless_present = "explain")]
+    pub subject: Option<PathBuf>,
+    /// Print what a check computes, e.g. rank, or what all of them do, and check nothing.
+    #[arg(long, value_name = "KEY", num_args = 0..=1, default_missing_value = "all")]
+    pub explain: Option<String>,
     /// For a file: the points to check it at, floats [n, d].
     #[arg(long, value_name = "POINTS.npy")]
     pub at: Option<PathBuf>,
@@ -220,6 +234,9 @@ pub struct CheckArgs {
     /// For a file: the target points [m, o] that its images should cover.
     #[arg(long, value_name = "TARGETS.npy", requires = "at")]
     pub onto: Option<PathBuf>,
+    /// End with exit code 0 although a check could not be made (UNKNOWN): checks.allow_unknown=true.
+    #[arg(long)]
+    pub allow_unknown: bool,
     /// Set a key of the checks: checks.rank_tolerance=1e-6, checks.condition_number.fail=100 (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,

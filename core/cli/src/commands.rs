@@ -2,7 +2,7 @@
 
 use crate::{
     CommandResult,
-    args::{self, GlobalOptions, RecipeArgs, RunArgs},
+    args::{self, FitFlags, GlobalOptions, RecipeArgs, RunArgs},
     attention_svg, check, identifiability, image_strip, json,
     modality_flags::ModalityValues,
     print,
@@ -94,13 +94,14 @@ const FAILED: &str = "; the run folder was written: `chiasm check RUN` shows the
 pub fn fit(
     args: &RecipeArgs,
     output: &Path,
-    skip_bad: bool,
-    force: bool,
+    flags: &FitFlags,
     global: &GlobalOptions,
     env: &Environment,
 ) -> CommandResult {
     env.engine()?; // fails early if the engine is missing
-    let plan = checked(args, env)?;
+    let overrides = check::overrides(&args.overrides, flags.allow_unknown);
+    let plan = Plan::check(Recipe::load(&args.recipe, &overrides)?, env)?;
+    let (skip_bad, force) = (flags.skip_bad, flags.force);
     let options = FitOptions { output: output.to_path_buf(), skip_bad, force };
     let fitted = chiasm_pipeline::fit(&plan, env, &options)?;
     let swept = chiasm_pipeline::stored_robustness(&fitted.run)?;
@@ -110,9 +111,10 @@ pub fn fit(
             "fresh": fitted.fresh,
             "seconds": fitted.timings,
             "failed_checks": fitted.failed,
+            "unknown_checks": fitted.unknown,
             "robustness": swept,
         }));
-        return check::gate(&fitted.failed, output, FAILED);
+        return check::gate(&fitted.failed, &fitted.unknown, output, FAILED);
     }
     let outcome = if fitted.fresh { "wrote" } else { "up to date (use --force to fit again):" };
     print::line(&format!("{outcome} {}", output.display()));
@@ -120,7 +122,7 @@ pub fn fit(
         print::line(&format!("{stage:>10}  {seconds:6.2} s"));
     }
     swept.iter().for_each(robustness::print);
-    check::gate(&fitted.failed, output, FAILED)
+    check::gate(&fitted.failed, &fitted.unknown, output, FAILED)
 }
 
 /// Runs `chiasm eval`.

@@ -73,8 +73,8 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
             commands::model_add(&options, global, &environment(global)?)
         }
         CliCommand::Plan(recipe) => commands::plan(recipe, global, &environment(global)?),
-        CliCommand::Fit { recipe, output, skip_bad, force } => {
-            commands::fit(recipe, output, *skip_bad, *force, global, &environment(global)?)
+        CliCommand::Fit { recipe, output, flags } => {
+            commands::fit(recipe, output, flags, global, &environment(global)?)
         }
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),

@@ -141,6 +141,56 @@ fn a_constant_map_fails() {
     );
 }
 
+/// `Hardmax` has no derivative, so that its rank is not examined: that is not a pass, unless it is allowed.
+#[test]
+fn what_was_not_examined_ends_with_exit_code_1_unless_it_is_allowed() {
+    let sandbox = maps();
+    graph(&sandbox, "steps.onnx", |b, x| b.op("Hardmax", &[x], &[]));
+    let at = ["check", "steps.onnx", "--at", "points.npy"];
+    let strict = sandbox.call(&at);
+    assert_eq!(strict.code, Some(1));
+    assert!(strict.stdout.contains("UNKNOWN") && strict.stdout.contains("Hardmax"), "{}", strict.stdout);
+    assert!(strict.stderr.contains("checks.allow_unknown"), "{}", strict.stderr);
+    for allowed in [&["--allow-unknown"][..], &["--set", "checks.allow_unknown=true"]] {
+        let lenient = sandbox.good(&[&at[..], &["--format", "json"], allowed].concat());
+        let report: Value = serde_json::from_str(&lenient).unwrap();
+        assert_eq!(verdict(&report, "rank"), "unknown");
+        assert_eq!(report["unknown"], Value::Array(Vec::new()));
+    }
+}
+
+/// Targets of one dimension need no map of a higher rank.
+#[test]
+fn targets_limit_the_rank_that_is_expected() {
+    let sandbox = maps();
+    let line: Vec<f32> = (0..120).map(|i| if i % 3 == 2 { 0.0 } else { (i as f32 * 1.3).sin() }).collect();
+    sandbox.write("plane.npy", npy(40, 3, &line));
+    let (code, report) = check(&sandbox, "rank2.onnx");
+    assert_eq!((code, verdict(&report, "rank")), (Some(1), "fail"));
+    let output = sandbox.call(&[
+        "check",
+        "rank2.onnx",
+        "--at",
+        "points.npy",
+        "--onto",
+        "plane.npy",
+        "--format",
+        "json",
+    ]);
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(verdict(&report, "rank"), "pass", "{report:#}");
+}
+
+#[test]
+fn every_check_is_explained() {
+    let sandbox = Sandbox::new();
+    let rank = sandbox.good(&["check", "--explain", "rank"]);
+    assert!(rank.contains("formula") && rank.contains("fails above 0.01"), "{rank}");
+    let all = sandbox.good(&["check", "--explain"]);
+    assert!(all.contains(rank.trim_end()) && all.contains("### probe"), "{all}");
+    sandbox.call(&["check", "--explain", "ranc"]).refused("ranc", &["rank", "collision"]);
+}
+
 #[test]
 fn invalid_input_is_refused() {
     let sandbox = maps();

@@ -48,7 +48,8 @@ pub(crate) struct CcaGrid {
 }
 
 impl CcaGrid {
-    /// Combines each list of ridges with every number of dimensions and every power; fixed values are kept.
+    /// Combines each list of ridges with every number of dimensions, up to all, and every power; fixed values
+    /// are kept.
     /// Ordered by ridges, so that consecutive candidates share their decomposition.
     fn points(&self, ranks: &[usize], ridges: impl Iterator<Item = Vec<f64>>) -> Vec<CcaCandidate> {
         let fixed = |ridges: Vec<f64>| -> Vec<f64> {
@@ -57,10 +58,7 @@ impl CcaGrid {
         let mut ridges: Vec<Vec<f64>> = ridges.map(fixed).collect();
         ridges.dedup();
         let rank = ranks.iter().copied().min().unwrap_or(1).max(1);
-        let mut sizes: Vec<usize> = DIMENSIONS.into_iter().filter(|&k| k <= rank).collect();
-        if sizes.is_empty() {
-            sizes.push(rank);
-        }
+        let sizes: Vec<usize> = DIMENSIONS.into_iter().filter(|&k| k < rank).chain([rank]).collect();
         let sizes = self.dimensions.map_or(sizes, |k| vec![k]);
         let powers = self.power.map_or(POWERS.to_vec(), |p| vec![p]);
         let mut out = Vec::new();

@@ -55,7 +55,7 @@ pub struct CcaParams {
     #[parameter(range = 0..=10)]
     pub power: Option<f64>,
     /// Number of the best settings that are joined into one map.
-    #[parameter(default = MEMBERS, range = 1..=375)]
+    #[parameter(default = MEMBERS, range = 1..=450)]
     pub members: usize,
     /// The settings to join, instead of a search: excludes ridge, dimensions and power.
     pub settings: Option<Vec<CcaSetting>>,

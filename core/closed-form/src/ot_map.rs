@@ -13,10 +13,12 @@
 //! iteration is run from each initial rotation of `unpaired.rs` and the result with the cheapest plan is
 //! kept. With all pairs known, R is that of [`crate::procrustes`]. Several items of a row count as one.
 //!
-//! Items without a partner can hurt: their plan pulls the rotation away from what enough pairs determine.
-//! With ten pairs or more, both rotations are therefore fitted on four fifths of the pairs and compared on
-//! the rest, and the pairs alone are used if those win. A fit without pairs has no such test. It is repeated
-//! on two halves of the items, and says so if the halves disagree.
+//! Items without a partner can hurt: their plan pulls the rotation away from what enough pairs determine, and
+//! their principal coordinates are not those in which a few pairs are matched best. With ten pairs or more,
+//! the iteration and [`crate::procrustes`] are therefore fitted on four fifths of the pairs and compared on
+//! the rest, and Procrustes of the pairs alone is used if it wins (steps = 0). The other kinds of maps below
+//! are compared with the first rotation. A fit without pairs has no such test. It is repeated on two halves
+//! of the items, and says so if the halves disagree.
 //!
 //! A rotated item is then mapped in one of four ways. *Orthogonal*: not at all; distances are kept.
 //! *Gaussian*: the optimal affine map between the Gaussians of both clouds (Knott and Smith 1984), which
@@ -60,14 +62,15 @@ use crate::basis::columns;
 use crate::correlated::correlated;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
+use crate::held_out::PairsAlone;
 use crate::partner_fit::PartnerFit;
-use crate::partners::{PartnerClouds, PartnerSplit};
+use crate::partners::{KnownPairs, PartnerClouds, PartnerSplit};
 use crate::per_modality::resolve;
-use crate::prepared::Prepared;
-use crate::procrustes::DimensionSearch;
-use crate::sample::{axes, distinct, selected, subset};
+use crate::prepared::{Prepared, fold_view};
+use crate::procrustes::{DimensionSearch, ProcrustesParams, images_of_fold};
+use crate::sample::{axes, distinct, subset};
 use crate::search::{SearchReport, curves, search};
-use crate::{Curve, Error, FitContext, Fitted, Result, View, Views};
+use crate::{Curve, Error, FitContext, Fitted, Map, Method, Result, Views};
 
 /// The smallest number of known pairs by which curves and k are chosen.
 const ENOUGH: usize = 100;
@@ -114,7 +117,8 @@ pub struct OtMapParams {
     /// The weight of an item without a partner, where a pair has weight 1.
     #[parameter(default = WEIGHT, range = 0..)]
     pub weight: f64,
-    /// The largest number of turns, each a transport plan and a rotation; 0 uses the pairs alone.
+    /// The largest number of turns, each a transport plan and a rotation; 0 uses the pairs alone, as
+    /// Procrustes does.
     #[parameter(default = STEPS, range = 0..)]
     pub steps: usize,
     /// What a rotated item goes through.
@@ -161,6 +165,10 @@ impl OtMapParams {
         }
         let names = views.names();
         let parts = PartnerSplit::of(views, self.pairs, context.seed);
+        let with_procrustes = self.map == MapKind::Orthogonal && !parts[0].known.is_empty();
+        if with_procrustes && self.steps == 0 {
+            return self.pairs_alone(views, &parts, self.curve.clone(), context);
+        }
         let (curves, k, report) = self.choose(views, &parts, context)?;
         let specs = FeatureSpec::linear(views);
         let open =
@@ -175,7 +183,11 @@ impl OtMapParams {
         // Their distances are compared only where no pair is known.
         let compared = |at: usize| if parts[at].known.is_empty() { &parts[at].rest[..] } else { &[] };
         let items = [from, to].map(|at| views.all()[at].items.select(Axis(0), compared(at)));
-        let fit = PartnerFit { alternation: self.alternation(), a: &a, b: &b, items, context };
+        let searched = report.as_ref().map(|_| limit).or(self.dimensions);
+        let fold =
+            |train: &[usize], test: &[usize]| held_out(views, &parts, &curves, searched, (train, test));
+        let pairs_alone: Option<PairsAlone<'_>> = if with_procrustes { Some(&fold) } else { None };
+        let fit = PartnerFit { alternation: self.alternation(), a: &a, b: &b, pairs_alone, items, context };
         // Canonical correlations use all coordinates of either modality.
         let kept = if self.map == MapKind::Canonical { limit } else { k };
         let parameters =
@@ -188,6 +200,10 @@ impl OtMapParams {
             return Ok(Fitted { maps: maps.collect::<Result<_>>()?, parameters, report, unpaired });
         }
         let (mut turn, unpaired) = fit.rotation()?;
+        if with_procrustes && unpaired.as_ref().is_some_and(|report| !report.used) {
+            let alone = self.pairs_alone(views, &parts, parameters.curve, context)?;
+            return Ok(Fitted { unpaired, ..alone });
+        }
         let mut attention = None;
         match self.map {
             MapKind::Orthogonal | MapKind::Canonical => {}
@@ -196,18 +212,28 @@ impl OtMapParams {
                 attention = Some(self.attention(&product(&a.all, &turn)?, &b.all, context.seed)?);
             }
         }
-        let mut maps = Vec::new();
-        for (at, view) in prepared.into_iter().enumerate() {
-            let rotation = if at == from { turn.clone() } else { Array2::eye(k) };
-            let mut lifted = Array2::zeros((view.basis.rank(), k));
-            lifted.slice_axis_mut(Axis(0), Slice::from(..k)).assign(&rotation);
-            let map = view.map(&lifted)?;
-            maps.push(match attention.take_if(|_| at == from) {
-                Some(attention) => map.followed_by(attention),
-                None => map,
-            });
-        }
+        let maps = turned(prepared, from, &turn, attention)?;
         Ok(Fitted { maps, parameters, report, unpaired })
+    }
+
+    /// Fits on the known pairs alone: Procrustes, as if there were no other items.
+    fn pairs_alone(
+        &self,
+        views: &Views<'_>,
+        parts: &[PartnerSplit; 2],
+        curve: Option<PerModality<Curve>>,
+        context: FitContext<'_>,
+    ) -> Result<OtMap> {
+        let known = KnownPairs::of(views, parts);
+        let alone = ProcrustesParams { curve, dimensions: self.dimensions };
+        let Fitted { maps, parameters, report, unpaired } = alone.fit_views(&known.views(views)?, context)?;
+        let ProcrustesParams { curve, dimensions } = parameters;
+        Ok(Fitted {
+            maps,
+            parameters: Self { curve, dimensions, steps: 0, ..self.clone() },
+            report,
+            unpaired,
+        })
     }
 
     /// Returns the product of the rotation and the Gaussian map of the rotated coordinates, whose means are
@@ -256,27 +282,54 @@ impl OtMapParams {
             let both = given.into_iter().map(|given| given.unwrap_or(SAFE.0)).collect();
             return Ok((both, self.dimensions.unwrap_or(SAFE.1), None));
         }
-        let places = |at: usize| -> Vec<usize> {
-            let is_known = |row: &usize| {
-                parts[at].known_rows.binary_search(row).is_ok()
-                    || views.validation().binary_search(row).is_ok()
-            };
-            let rows = &views.all()[at].rows;
-            (0..rows.len()).filter(|place| is_known(&rows[*place])).collect()
-        };
-        let places = [places(0), places(1)];
-        let items = [0, 1].map(|at| views.all()[at].items.select(Axis(0), &places[at]));
-        let view = |at: usize| View {
-            name: views.all()[at].name.clone(),
-            blocks: views.all()[at].blocks.clone(),
-            items: items[at].view(),
-            rows: selected(&views.all()[at].rows, &places[at]),
-        };
-        let paired = Views::new(vec![view(0), view(1)], views.anchor(), views.validation().to_vec())?;
-        let sizes = DimensionSearch { dimensions: self.dimensions, reference: views.reference() };
+        let pairs = KnownPairs::of(views, parts);
+        let paired = pairs.views(views)?;
+        let sizes =
+            DimensionSearch { dimensions: self.dimensions, reference: views.reference(), rows: known };
         let found = search(&sizes, &paired, &FeatureSpec::linear(&paired), &curves(&given), context)?;
         let items = parts.iter().map(|part| part.known.len() + part.rest.len()).min().unwrap_or(0);
         let most = axes(items).max(self.dimensions.unwrap_or(0));
         Ok((found.curves, found.ranked[0].min(most), found.report))
     }
+}
+
+/// Returns the maps of both modalities: that of `from` turns its coordinates, and is followed by an entropic
+/// map if there is one.
+fn turned(
+    prepared: [Prepared; 2],
+    from: usize,
+    turn: &Array2<f64>,
+    mut attention: Option<EntropicMap>,
+) -> Result<Vec<Map>> {
+    let k = turn.ncols();
+    let mut maps = Vec::new();
+    for (at, view) in prepared.into_iter().enumerate() {
+        let rotation = if at == from { turn.clone() } else { Array2::eye(k) };
+        let mut lifted = Array2::zeros((view.basis.rank(), k));
+        lifted.slice_axis_mut(Axis(0), Slice::from(..k)).assign(&rotation);
+        let map = view.map(&lifted)?;
+        maps.push(match attention.take_if(|_| at == from) {
+            Some(attention) => map.followed_by(attention),
+            None => map,
+        });
+    }
+    Ok(maps)
+}
+
+/// Returns the images of pairs that were held out, and of the items without a partner, under Procrustes of
+/// other pairs; those of the modality that is turned come first.
+fn held_out(
+    views: &Views<'_>,
+    parts: &[PartnerSplit; 2],
+    curves: &[Curve],
+    k: Option<usize>,
+    (train, test): (&[usize], &[usize]),
+) -> Result<[Array2<f64>; 2]> {
+    let specs = FeatureSpec::linear(views);
+    let view = |at: usize| {
+        let (train, test) = parts[at].fold(train, test);
+        fold_view(&views.all()[at], specs[at], curves[at], &train, &test)
+    };
+    let [first, second] = images_of_fold([&view(0)?, &view(1)?], k, views.reference())?;
+    Ok(if views.reference() == 1 { [first, second] } else { [second, first] })
 }

@@ -5,6 +5,7 @@ use chiasm_geometry::random::Random;
 use ndarray::{Array2, Axis, Slice};
 
 use crate::alternation::Alternation;
+use crate::held_out::PairsAlone;
 use crate::matching::{Matching, matched};
 use crate::partners::PartnerClouds;
 use crate::prepared::Prepared;
@@ -28,6 +29,9 @@ pub(crate) struct PartnerFit<'f> {
     pub(crate) alternation: Alternation,
     pub(crate) a: &'f PartnerClouds,
     pub(crate) b: &'f PartnerClouds,
+    /// The fit on pairs alone that the iteration is compared with, if it is another one than the first
+    /// rotation.
+    pub(crate) pairs_alone: Option<PairsAlone<'f>>,
     /// The items without a partner, by which distances are compared.
     pub(crate) items: [Array2<f32>; 2],
     pub(crate) context: FitContext<'f>,
@@ -53,8 +57,8 @@ impl PartnerFit<'_> {
         let tested = HeldOutScores::turns(alternation);
         let total = tested + alternation.steps;
         let clouds = (self.a, self.b);
-        let held_out =
-            HeldOutScores::of(alternation, clouds, self.context.seed, &|turn| self.tick(turn, total))?;
+        let tick = |turn| self.tick(turn, total);
+        let held_out = HeldOutScores::of(alternation, clouds, self.pairs_alone, self.context.seed, &tick)?;
         let start = polar(pull.view())?;
         let report = UnpairedReport { held_out, ..UnpairedReport::default() };
         if held_out.is_some_and(|scores| scores.pairs_alone > scores.with_the_rest) {

@@ -4,10 +4,10 @@ use chiasm_geometry::linalg::unit_rows;
 use chiasm_geometry::random::Random;
 use ndarray::{Array1, Array2, Axis, Slice};
 
-use crate::Views;
 use crate::basis::columns;
 use crate::prepared::Prepared;
 use crate::sample::{RowMeans, selected, weights};
+use crate::{Result, View, Views};
 
 /// The training items of one modality, by place.
 pub(crate) struct PartnerSplit {
@@ -53,9 +53,57 @@ impl PartnerSplit {
         })
     }
 
+    /// The items of the known pairs at the places `train`, and one item of each pair at the places `test`,
+    /// followed by the items without a partner. Places count the rows of the pairs in ascending order.
+    pub(crate) fn fold(&self, train: &[usize], test: &[usize]) -> (Vec<usize>, Vec<usize>) {
+        let mut rows = self.known_rows.clone();
+        rows.dedup();
+        let trained: Vec<usize> = selected(&rows, train);
+        let in_training = |row: &usize| trained.contains(row);
+        let known = || self.known.iter().zip(&self.known_rows);
+        let fitted = known().filter(|(_, row)| in_training(row)).map(|(place, _)| *place).collect();
+        let first = |at: &usize| known().find(|(_, row)| **row == rows[*at]).map(|(place, _)| *place);
+        let tested = test.iter().filter_map(first).chain(self.rest.iter().copied()).collect();
+        (fitted, tested)
+    }
+
     /// All items, the known ones first.
     pub(crate) fn places(&self) -> Vec<usize> {
         self.known.iter().chain(&self.rest).copied().collect()
+    }
+}
+
+/// The items of the known pairs, and of the validation rows, of both modalities.
+pub(crate) struct KnownPairs {
+    items: [Array2<f32>; 2],
+    rows: [Vec<usize>; 2],
+}
+
+impl KnownPairs {
+    pub(crate) fn of(views: &Views<'_>, parts: &[PartnerSplit; 2]) -> Self {
+        let places = [0, 1].map(|at| -> Vec<usize> {
+            let is_known = |row: &usize| {
+                parts[at].known_rows.binary_search(row).is_ok()
+                    || views.validation().binary_search(row).is_ok()
+            };
+            let rows = &views.all()[at].rows;
+            (0..rows.len()).filter(|place| is_known(&rows[*place])).collect()
+        });
+        Self {
+            items: [0, 1].map(|at| views.all()[at].items.select(Axis(0), &places[at])),
+            rows: [0, 1].map(|at| selected(&views.all()[at].rows, &places[at])),
+        }
+    }
+
+    /// These items as modalities like those of `views`.
+    pub(crate) fn views<'a>(&'a self, views: &Views<'_>) -> Result<Views<'a>> {
+        let view = |at: usize| View {
+            name: views.all()[at].name.clone(),
+            blocks: views.all()[at].blocks.clone(),
+            items: self.items[at].view(),
+            rows: self.rows[at].clone(),
+        };
+        Views::new(vec![view(0), view(1)], views.anchor(), views.validation().to_vec())
     }
 }
 

@@ -29,13 +29,18 @@ use crate::basis::columns;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
-use crate::prepared::prepare;
+use crate::prepared::{FoldView, prepare};
 use crate::sample::{RowMeans, axes};
 use crate::search::{Fold, SearchMethod, Tick, curves, search};
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
 const DIMENSIONS: [usize; 10] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384];
 const QUICK: [usize; 3] = [32, 64, 128];
+/// Stands for all dimensions, whose number depends on the rows that are fitted on.
+const ALL: usize = usize::MAX;
+/// With fewer rows all dimensions are kept: folds of a few rows choose by chance, and on vectors of encoders
+/// fewer dimensions were worse from 20 pairs on.
+const ENOUGH: usize = 100;
 /// The largest number of iterations; the iteration ends when no rotation changes by more than [`STILL`]. A
 /// search only ranks numbers of dimensions, so it needs few iterations.
 const TURNS: usize = 100;
@@ -63,6 +68,8 @@ estimator!(ProcrustesParams);
 pub(crate) struct DimensionSearch {
     pub(crate) dimensions: Option<usize>,
     pub(crate) reference: usize,
+    /// The number of rows that hold two or more modalities.
+    pub(crate) rows: usize,
 }
 
 impl ProcrustesParams {
@@ -75,7 +82,11 @@ impl ProcrustesParams {
         let names = views.names();
         let specs = FeatureSpec::linear(views);
         let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
-        let sizes = DimensionSearch { dimensions: self.dimensions, reference: views.reference() };
+        let sizes = DimensionSearch {
+            dimensions: self.dimensions,
+            reference: views.reference(),
+            rows: views.shared_rows().len(),
+        };
         let found = search(&sizes, views, &specs, &candidates, context)?;
         let least = self.dimensions.unwrap_or(0);
         let prepared = prepare(views, &specs, &found.curves, |rows| axes(rows).max(least))?;
@@ -103,12 +114,13 @@ impl SearchMethod for DimensionSearch {
 
     fn candidates(&self, ranks: &[usize], quick: bool) -> Vec<usize> {
         let rank = ranks.iter().copied().min().unwrap_or(1).max(1);
-        let list: &[usize] = if quick { &QUICK } else { &DIMENSIONS };
-        let mut sizes: Vec<usize> = list.iter().copied().filter(|&k| k <= rank).collect();
-        if sizes.is_empty() {
-            sizes.push(rank);
-        }
-        self.dimensions.map_or(sizes, |k| vec![k])
+        let list: &[usize] = match quick {
+            _ if self.rows < ENOUGH => &[],
+            true => &QUICK,
+            false => &DIMENSIONS,
+        };
+        let fewer = list.iter().copied().filter(|&k| k < rank);
+        self.dimensions.map_or_else(|| fewer.chain([ALL]).collect(), |k| vec![k])
     }
 
     fn scores(&self, fold: &Fold<'_>, candidates: &[usize], tick: Tick<'_>) -> Result<Vec<f64>> {
@@ -130,6 +142,20 @@ impl SearchMethod for DimensionSearch {
         }
         Ok(out)
     }
+}
+
+/// The images of the test items of both modalities of a fold under a fit on its training items, in `k`
+/// dimensions or all.
+pub(crate) fn images_of_fold(
+    fold: [&FoldView; 2],
+    k: Option<usize>,
+    reference: usize,
+) -> Result<[Array2<f64>; 2]> {
+    let k = fold.map(|view| view.basis.rank()).into_iter().min().unwrap_or(1).min(k.unwrap_or(ALL));
+    let means = fold.map(|view| leading(&view.train, &view.rows, k));
+    let rotations = rotations(&means, reference, SEARCH_TURNS)?;
+    let image = |at: usize| product(&unit_rows(columns(&fold[at].test, k).to_owned()), &rotations[at]);
+    Ok([image(0)?, image(1)?])
 }
 
 /// The row means of the first k coordinates, after scaling each item to length one.

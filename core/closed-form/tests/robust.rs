@@ -97,7 +97,7 @@ fn errors_of_parameters_name_the_range_and_the_value() {
         "parameter `widths`: expected a list of numbers above 0, at most 1000, or a table of them by \
          modality, got -1"
     );
-    assert!(message(json!({ "members": 0 })).contains("from 1 to 375"));
+    assert!(message(json!({ "members": 0 })).contains("from 1 to 450"));
     assert!(message(json!({ "power": 11.0 })).contains("got 11"));
     let setting = json!({ "ridge": 0.1, "dimensions": 2, "power": 1.0 });
     assert!(message(json!({ "power": 1.0, "settings": [setting] })).contains("no settings beside ridge"));

@@ -188,8 +188,8 @@ impl Graph {
         Ok(bound)
     }
 
-    /// The graph in an opset that derivatives can be written in, after a check that the inputs are floating
-    /// point.
+    /// The graph in an opset that derivatives can be written in, without branches that are never taken, after
+    /// a check that the inputs are floating point.
     fn differentiable(&self, wrt: &[&str]) -> Result<Self> {
         if wrt.is_empty() {
             return Err(Error::Unsupported(
@@ -204,7 +204,8 @@ impl Graph {
                 )));
             }
         }
-        if self.opset() < OPSET { self.upgraded(OPSET) } else { Ok(self.clone()) }
+        let graph = self.with_known_branches();
+        if graph.opset() < OPSET { graph.upgraded(OPSET) } else { Ok(graph) }
     }
 }
 
@@ -230,7 +231,7 @@ fn forward(graph: &Graph, tape: &mut Tape, tangents: &mut SensitivityMap) -> Res
         let node = TapeNode::new(node.clone());
         let of_inputs: Vec<Option<Value>> =
             node.inputs.iter().map(|x| tangents.get(x.name()).cloned()).collect();
-        if node.is_stopped() || of_inputs.iter().all(Option::is_none) {
+        if node.is_stopped() || !node.uses(|x| tangents.contains_key(x)) {
             continue;
         }
         let outputs = match node.rule()? {
@@ -282,7 +283,10 @@ fn gradients(graph: &Graph, mut tape: Tape, mut cotangents: SensitivityMap, wrt:
         let depends = |x: &Value| dependent.contains(x.name());
         let of_outputs: Vec<Option<Value>> =
             node.outputs.iter().map(|y| cotangents.get(y.name()).cloned()).collect();
-        if node.is_stopped() || of_outputs.iter().all(Option::is_none) || !node.inputs.iter().any(depends) {
+        if node.is_stopped()
+            || of_outputs.iter().all(Option::is_none)
+            || !node.uses(|x| dependent.contains(x))
+        {
             continue;
         }
         if let (Some(source), Some(Some(cotangent))) = (regions.source_of(&node.y()), of_outputs.first()) {
@@ -350,7 +354,7 @@ fn dependent_values(graph: &Graph, tape: &mut Tape, wrt: &[&str]) -> HashSet<Str
     let mut dependent: HashSet<String> = wrt.iter().map(|name| (*name).to_owned()).collect();
     for node in &graph.graph.node {
         let node = TapeNode::new(node.clone());
-        if !node.is_stopped() && node.inputs.iter().any(|x| dependent.contains(x.name())) {
+        if !node.is_stopped() && node.uses(|x| dependent.contains(x)) {
             let float = |y: &&Value| !y.name().is_empty() && tape.is_float(y);
             let outputs: Vec<String> =
                 node.outputs.iter().filter(float).map(|y| y.name().to_owned()).collect();

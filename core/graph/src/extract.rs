@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use onnx_protobuf::{GraphProto, NodeProto, ValueInfoProto};
+use onnx_protobuf::{NodeProto, ValueInfoProto};
 
 use crate::{
     Dim, Error, Graph, Port, Result,
@@ -49,7 +49,7 @@ impl Graph {
         let mut kept: Vec<NodeProto> = Vec::new();
         for node in std::mem::take(&mut cut.graph.node).into_iter().rev() {
             if node.output.iter().any(|name| needed.contains(name)) {
-                uses(&node, &mut |name| {
+                walk::uses(&node, &mut |name| {
                     needed.insert(name.to_owned());
                 });
                 kept.push(node);
@@ -132,31 +132,6 @@ fn inferred(graph: &Graph, tensor: &str) -> Option<Vec<Dim>> {
         Length::Symbol(_) => Dim::Unknown,
     };
     Some(shapes::infer(graph).of(tensor).dims?.into_iter().map(dim).collect())
-}
-
-/// Visits the names of the values that a node uses: its inputs, and what its subgraphs use from outside
-/// themselves.
-fn uses<'a>(node: &'a NodeProto, visit: &mut dyn FnMut(&'a str)) {
-    node.input.iter().filter(|name| !name.is_empty()).for_each(|name| visit(name));
-    for inner in walk::subgraphs(node) {
-        captures(inner, visit);
-    }
-}
-
-/// Visits the names of the values that a subgraph uses from outside itself.
-fn captures<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
-    let mut own: HashSet<&str> = graph.input.iter().map(|port| port.name.as_str()).collect();
-    own.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
-    own.extend(graph.sparse_initializer.iter().map(|sparse| sparse.values.name.as_str()));
-    for node in &graph.node {
-        uses(node, &mut |name| {
-            if !own.contains(name) {
-                visit(name);
-            }
-        });
-        own.extend(node.output.iter().map(String::as_str));
-    }
-    graph.output.iter().map(|port| port.name.as_str()).filter(|name| !own.contains(name)).for_each(visit);
 }
 
 /// The names that contain this name or are contained in it; all names if there are none.

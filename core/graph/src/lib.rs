@@ -54,6 +54,7 @@
 
 mod architecture;
 mod attr;
+mod branches;
 mod builder;
 mod calculus;
 mod compose;

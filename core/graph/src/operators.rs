@@ -21,14 +21,17 @@ mod layout;
 mod logic;
 mod networks;
 mod normalization;
+mod padding;
 mod products;
 mod quantization;
 mod reductions;
+mod resampling;
 mod row;
 mod selection;
 mod shape;
 mod signals;
 mod sources;
+mod windows;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

@@ -15,6 +15,15 @@ pub(crate) use facts::{Fact, Facts, Length, MAX_ELEMENTS, resolve_axes, resolve_
 
 /// Infers what is known of every value of a graph.
 pub(crate) fn infer(graph: &Graph) -> Facts {
+    let mut facts = stated(graph);
+    for node in &graph.graph.node {
+        infer_node(&mut facts, node);
+    }
+    facts
+}
+
+/// What a graph states of its ports, annotated values and weights.
+pub(crate) fn stated(graph: &Graph) -> Facts {
     let mut facts = Facts::default();
     for (name, (dtype, dims)) in types::of(graph) {
         let dims = dims.map(|dims| dims.iter().map(|dim| facts.length(dim)).collect());
@@ -22,9 +31,6 @@ pub(crate) fn infer(graph: &Graph) -> Facts {
     }
     for (name, proto) in &graph.weights {
         facts.set_weight(name, proto);
-    }
-    for node in &graph.graph.node {
-        infer_node(&mut facts, node);
     }
     facts
 }

@@ -2,6 +2,8 @@
 //!
 //! These functions are recursive; the depth is bounded, because deeper files are errors (`guard.rs`).
 
+use std::collections::HashSet;
+
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto, type_proto};
 
 use crate::Result;
@@ -143,6 +145,31 @@ pub(crate) fn value_names<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a s
         node.input.iter().chain(&node.output).filter(|name| !name.is_empty()).for_each(|name| visit(name));
         subgraphs(node).for_each(|inner| value_names(inner, visit));
     }
+}
+
+/// Visits the names of the values that a node uses: its inputs, and what its subgraphs use from outside
+/// themselves.
+pub(crate) fn uses<'a>(node: &'a NodeProto, visit: &mut dyn FnMut(&'a str)) {
+    node.input.iter().filter(|name| !name.is_empty()).for_each(|name| visit(name));
+    for inner in subgraphs(node) {
+        captures(inner, visit);
+    }
+}
+
+/// Visits the names of the values that a subgraph uses from outside itself.
+fn captures<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a str)) {
+    let mut own: HashSet<&str> = graph.input.iter().map(|port| port.name.as_str()).collect();
+    own.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
+    own.extend(graph.sparse_initializer.iter().map(|sparse| sparse.values.name.as_str()));
+    for node in &graph.node {
+        uses(node, &mut |name| {
+            if !own.contains(name) {
+                visit(name);
+            }
+        });
+        own.extend(node.output.iter().map(String::as_str));
+    }
+    graph.output.iter().map(|port| port.name.as_str()).filter(|name| !own.contains(name)).for_each(visit);
 }
 
 /// An attribute by name.

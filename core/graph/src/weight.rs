@@ -39,15 +39,27 @@ pub(crate) fn from_proto(proto: &TensorProto) -> Result<Tensor> {
     Tensor::from_bytes(dtype, &shape(&proto)?, &proto.raw_data)
 }
 
-/// The elements of an integer tensor with at most `most` elements; `None` for other tensors.
+/// The elements of a tensor of integers or truth values with at most `most` elements; `None` for other
+/// tensors.
 pub(crate) fn small_ints(proto: &TensorProto, most: usize) -> Option<Vec<i64>> {
     let count = elements(&shape(proto).ok()?)?;
-    if count > most || !matches!(DType::from_onnx(proto.data_type), Some(DType::I64 | DType::I32)) {
+    let dtype = DType::from_onnx(proto.data_type);
+    if count > most || !matches!(dtype, Some(DType::I64 | DType::I32 | DType::Bool)) {
         return None;
     }
     let tensor = from_proto(proto).ok()?;
     let narrow = || tensor.as_i32().map(|values| values.iter().map(|value| i64::from(*value)).collect());
-    tensor.as_i64().map(<[i64]>::to_vec).or_else(narrow)
+    let truth = || tensor.as_bool().map(|values| values.iter().map(|value| i64::from(*value)).collect());
+    tensor.as_i64().map(<[i64]>::to_vec).or_else(narrow).or_else(truth)
+}
+
+/// The elements of an f32 tensor with at most `most` elements; `None` for other tensors.
+pub(crate) fn small_floats(proto: &TensorProto, most: usize) -> Option<Vec<f32>> {
+    let count = elements(&shape(proto).ok()?)?;
+    if count > most || DType::from_onnx(proto.data_type) != Some(DType::F32) {
+        return None;
+    }
+    from_proto(proto).ok()?.as_f32().map(<[f32]>::to_vec)
 }
 
 /// Moves the elements of a known type to `raw_data` and checks that their number matches the shape.

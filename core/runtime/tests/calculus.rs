@@ -8,22 +8,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod common;
+#[path = "common/differences.rs"]
+mod differences;
 
-use chiasm_graph::{Attr, Builder, DType, Dim, Graph, Tensor, Value};
-use chiasm_runtime::{Session, SessionOptions};
-use common::engine;
+use chiasm_graph::{Attr, Builder, DType, Tensor, Value};
+use differences::{Accuracy, Case, case, check_all, check_forward, check_reverse, noise};
 
-const STEP: f64 = 1e-5;
-const TOLERANCE: f64 = 1e-6;
-
-/// Shapes of the inputs; the first axis of each is free when `free`.
-struct Case {
-    name: &'static str,
-    shapes: &'static [&'static [usize]],
-    /// Range of the inputs.
-    range: (f64, f64),
-    make: fn(&mut Builder, &[Value]) -> Value,
-}
+const ACCURACY: Accuracy = Accuracy { step: 1e-5, tolerance: 1e-6 };
 
 fn double(b: &mut Builder, value: f64) -> Value {
     b.constant("number", Tensor::f64(&[], vec![value]).unwrap())
@@ -43,12 +34,6 @@ fn batch_norm(b: &mut Builder, x: &Value, channels: usize, epsilon: f32) -> Valu
     let (mean, variance) = (weight("mean", 3, ANY), weight("variance", 4, POSITIVE));
     let inputs = [x, &scale, &bias, &mean, &variance];
     b.op("BatchNormalization", &inputs, &[("epsilon", epsilon.into())])
-}
-
-macro_rules! case {
-    ($name:literal, [$($shape:expr),*], $range:expr, |$b:ident, $x:ident| $body:expr) => {
-        Case { name: $name, shapes: &[$(&$shape),*], range: $range, make: |$b, $x| $body }
-    };
 }
 
 const ANY: (f64, f64) = (-1.5, 1.5);
@@ -126,194 +111,66 @@ const CASES: &[Case] = &[
     case!("BatchNormalization of rows", [[3, 4]], ANY, |b, x| batch_norm(b, &x[0], 4, 1e-5)),
     case!("BatchNormalization of images", [[2, 3, 2, 2]], ANY, |b, x| batch_norm(b, &x[0], 3, 0.1)),
     case!("unit rows", [[3, 4]], ANY, |b, x| { let s = b.mul(&x[0], &x[0]); let s = b.reduce_sum(&s, &[-1], true); let n = b.sqrt(&s); b.div(&x[0], &n) }),
+    case!("LpNormalization", [[3, 4]], ANY, |b, x| b.op("LpNormalization", &[&x[0]], &[])),
+    case!("LpNormalization by the sum, first axis", [[3, 4]], ANY, |b, x| {
+        b.op("LpNormalization", &[&x[0]], &[("axis", Attr::Int(0)), ("p", Attr::Int(1))])
+    }),
+    case!("LpNormalization, inner axis", [[2, 3, 4]], ANY, |b, x| {
+        b.op("LpNormalization", &[&x[0]], &[("axis", Attr::Int(1)), ("p", Attr::Int(2))])
+    }),
+    case!("Dropout", [[3, 4]], ANY, |b, x| { let y = b.op("Dropout", &[&x[0]], &[]); b.exp(&y) }),
+    case!("Dropout with a ratio, in inference", [[3, 4]], ANY, |b, x| {
+        let r = b.constant("r", Tensor::f32(&[], vec![0.4]).unwrap());
+        let t = b.constant("t", Tensor::new(&[], vec![false]).unwrap());
+        let y = b.op("Dropout", &[&x[0], &r, &t], &[]);
+        b.exp(&y)
+    }),
+    case!("Pad with a constant", [[3, 4]], ANY, |b, x| {
+        let (p, c) = (b.ints("p", &[1, 0, 2, 3]), double(b, 0.7));
+        let y = b.op("Pad", &[&x[0], &p, &c], &[]);
+        b.exp(&y)
+    }),
+    case!("Pad that crops", [[4, 5]], ANY, |b, x| {
+        let p = b.ints("p", &[-1, 2, 0, -2]);
+        let y = b.op("Pad", &[&x[0], &p], &[]);
+        b.exp(&y)
+    }),
+    case!("Pad by reflection", [[4, 5]], ANY, |b, x| {
+        let p = b.ints("p", &[2, 0, 1, 3]);
+        let y = b.op("Pad", &[&x[0], &p], &[("mode", "reflect".into())]);
+        b.exp(&y)
+    }),
+    case!("Pad with the edges, inner axis", [[2, 3, 2]], ANY, |b, x| {
+        let p = b.ints("p", &[0, 2, 0, 0, 1, 0]);
+        let y = b.op("Pad", &[&x[0], &p], &[("mode", "edge".into())]);
+        b.exp(&y)
+    }),
+    case!("CumSum", [[3, 4]], ANY, |b, x| {
+        let a = b.constant("a", Tensor::i64(&[], vec![1]).unwrap());
+        let y = b.op("CumSum", &[&x[0], &a], &[]);
+        b.exp(&y)
+    }),
+    case!("CumSum, exclusive, from the end", [[2, 3, 2]], ANY, |b, x| {
+        let a = b.constant("a", Tensor::i64(&[], vec![-2]).unwrap());
+        let y = b.op("CumSum", &[&x[0], &a], &[("exclusive", Attr::Int(1)), ("reverse", Attr::Int(1))]);
+        b.exp(&y)
+    }),
 ];
-
-/// Numbers that look random and never tie.
-fn noise(count: usize, seed: u64, (low, high): (f64, f64)) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..count).map(|_| low + (high - low) * next()).collect()
-}
-
-impl Case {
-    fn names(&self) -> Vec<String> {
-        (0..self.shapes.len()).map(|i| format!("x{i}")).collect()
-    }
-
-    /// The case as a graph; with free axes none of the lengths is known before the run.
-    fn graph(&self, free: bool) -> Graph {
-        // The engine determines the output's rank.
-        let shape =
-            open(&self.build(free, &[])).run(&pairs(&self.names(), &self.inputs())).unwrap().remove(0).1;
-        self.build(free, shape.shape())
-    }
-
-    fn build(&self, free: bool, output: &[usize]) -> Graph {
-        let dims = |shape: &[usize]| -> Vec<Dim> {
-            shape.iter().map(|n| if free { Dim::Unknown } else { Dim::Fixed(*n) }).collect()
-        };
-        let mut b = Builder::new(self.name);
-        let names = self.names();
-        let input = |(name, shape): (&String, &&[usize])| b.input(name, DType::F64, &dims(shape)).unwrap();
-        let inputs: Vec<Value> = names.iter().zip(self.shapes).map(input).collect();
-        let y = (self.make)(&mut b, &inputs);
-        b.output("y", &y, DType::F64, &dims(output));
-        b.finish().unwrap()
-    }
-
-    fn inputs(&self) -> Vec<Tensor> {
-        let one = |(i, shape): (usize, &&[usize])| {
-            Tensor::f64(shape, noise(shape.iter().product(), 7 + i as u64, self.range)).unwrap()
-        };
-        self.shapes.iter().enumerate().map(one).collect()
-    }
-}
-
-fn open(graph: &Graph) -> Session {
-    engine()
-        .session(graph, &SessionOptions::default())
-        .unwrap_or_else(|error| panic!("{error}\n{}", graph.to_text()))
-}
-
-fn pairs<'a>(names: &'a [String], tensors: &'a [Tensor]) -> Vec<(&'a str, &'a Tensor)> {
-    names.iter().map(String::as_str).zip(tensors).collect()
-}
-
-fn values(tensor: &Tensor) -> &[f64] {
-    tensor.as_f64().unwrap()
-}
-
-/// `(f(x + h t) - f(x - h t)) / 2h`.
-fn difference(session: &Session, names: &[String], x: &[Tensor], t: &[Tensor]) -> Vec<f64> {
-    let at = |h: f64| {
-        let moved: Vec<Tensor> = x
-            .iter()
-            .zip(t)
-            .map(|(x, t)| {
-                let sum = values(x).iter().zip(values(t)).map(|(x, t)| x + h * t).collect();
-                Tensor::f64(x.shape(), sum).unwrap()
-            })
-            .collect();
-        session.run(&pairs(names, &moved)).unwrap().remove(0).1
-    };
-    let (plus, minus) = (at(STEP), at(-STEP));
-    values(&plus).iter().zip(values(&minus)).map(|(p, m)| (p - m) / (2.0 * STEP)).collect()
-}
-
-fn assert_close(case: &str, what: &str, got: &[f64], expected: &[f64]) {
-    assert_eq!(got.len(), expected.len(), "{case}: {what}");
-    let scale = expected.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
-    for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
-        assert!(
-            (got - expected).abs() <= TOLERANCE * scale,
-            "{case}: {what}[{at}] is {got}, expected {expected}"
-        );
-    }
-}
-
-/// Two directions at once; each must be the central difference along it.
-fn check_forward(case: &Case, free: bool) {
-    let graph = case.graph(free);
-    let names = case.names();
-    let wrt: Vec<&str> = names.iter().map(String::as_str).collect();
-    let jvp = graph.jvp(&wrt).unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    let x = case.inputs();
-    let directions: Vec<Vec<Tensor>> = (0..2)
-        .map(|k| {
-            let one = |(i, shape): (usize, &&[usize])| {
-                let values = noise(shape.iter().product(), 31 + 10 * k + i as u64, (-1.0, 1.0));
-                Tensor::f64(shape, values).unwrap()
-            };
-            case.shapes.iter().enumerate().map(one).collect()
-        })
-        .collect();
-    let stacked: Vec<Tensor> = (0..x.len())
-        .map(|i| {
-            let both = [values(&directions[0][i]), values(&directions[1][i])].concat();
-            Tensor::f64(&[&[2], x[i].shape()].concat(), both).unwrap()
-        })
-        .collect();
-    let tangents: Vec<String> = names.iter().map(|name| format!("tangent/{name}")).collect();
-    let mut inputs = pairs(&names, &x);
-    inputs.extend(pairs(&tangents, &stacked));
-    let session = open(&jvp);
-    let got = session
-        .run_outputs(&inputs, &["tangent/y"])
-        .unwrap_or_else(|e| panic!("{}: {e}", case.name))
-        .remove(0)
-        .1;
-    let plain = open(&graph);
-    let expected: Vec<f64> = directions.iter().flat_map(|t| difference(&plain, &names, &x, t)).collect();
-    assert_close(case.name, "tangent", values(&got), &expected);
-}
-
-/// `<c, J t>` from differences along every input element must be `<J' c, t>`.
-fn check_reverse(case: &Case, free: bool) {
-    let graph = case.graph(free);
-    let names = case.names();
-    let wrt: Vec<&str> = names.iter().map(String::as_str).collect();
-    let vjp = graph.vjp(&["y"], &wrt).unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    let x = case.inputs();
-    let plain = open(&graph);
-    let y = plain.run(&pairs(&names, &x)).unwrap().remove(0).1;
-    let c = Tensor::f64(y.shape(), noise(y.len(), 77, (-1.0, 1.0))).unwrap();
-    let mut inputs = pairs(&names, &x);
-    inputs.push(("cotangent/y", &c));
-    let session = open(&vjp);
-    for (i, name) in names.iter().enumerate() {
-        let port = format!("gradient/{name}");
-        let got = session
-            .run_outputs(&inputs, &[&port])
-            .unwrap_or_else(|e| panic!("{}: {e}", case.name))
-            .remove(0)
-            .1;
-        assert_eq!(got.shape(), x[i].shape(), "{}: shape of {port}", case.name);
-        let mut expected = Vec::new();
-        for at in 0..x[i].len() {
-            let direction: Vec<Tensor> = x
-                .iter()
-                .enumerate()
-                .map(|(j, x)| {
-                    let mut unit = vec![0.0; x.len()];
-                    if i == j {
-                        unit[at] = 1.0;
-                    }
-                    Tensor::f64(x.shape(), unit).unwrap()
-                })
-                .collect();
-            let column = difference(&plain, &names, &x, &direction);
-            expected.push(column.iter().zip(values(&c)).map(|(a, b)| a * b).sum());
-        }
-        assert_close(case.name, &port, values(&got), &expected);
-    }
-}
-
-/// Checks every case and lists all that fail.
-fn check_all(check: impl Fn(&Case) + std::panic::RefUnwindSafe) {
-    let fails = |case: &&Case| std::panic::catch_unwind(|| check(case)).is_err();
-    let failed: Vec<&str> = CASES.iter().filter(fails).map(|case| case.name).collect();
-    assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), CASES.len());
-}
 
 #[test]
 fn forward_mode_is_the_central_difference_along_each_direction() {
-    check_all(|case| check_forward(case, false));
+    check_all(CASES, |case| check_forward(case, false, ACCURACY));
 }
 
 #[test]
 fn reverse_mode_is_the_transposed_jacobian_times_the_cotangent() {
-    check_all(|case| check_reverse(case, false));
+    check_all(CASES, |case| check_reverse(case, false, ACCURACY));
 }
 
 #[test]
 fn free_axes_give_the_same_derivatives() {
-    check_all(|case| {
-        check_forward(case, true);
-        check_reverse(case, true);
+    check_all(CASES, |case| {
+        check_forward(case, true, ACCURACY);
+        check_reverse(case, true, ACCURACY);
     });
 }

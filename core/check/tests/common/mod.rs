@@ -53,7 +53,16 @@ pub fn orthogonal(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
 /// A map and its points, without an inverse, targets or labels.
 pub fn input<'a>(map: &'a Graph, points: &'a Array2<f32>) -> CheckInput<'a> {
     let points = points.view();
-    CheckInput { name: "map", map, points, inverse: None, targets: None, labels: None, spanned: None }
+    CheckInput {
+        name: "map",
+        map,
+        points,
+        inverse: None,
+        targets: None,
+        labels: None,
+        spanned: None,
+        reached: None,
+    }
 }
 
 /// The report of a map alone.

@@ -10,8 +10,7 @@ use crate::{
     Attr, Builder, DType, Dim, Error, Graph, Port, Result, Tensor, Value,
     builder::STOPPED,
     shapes::{Facts, Length, resolve_axis},
-    walk::attribute,
-    walk::node_name,
+    walk::{self, attribute, node_name},
 };
 
 /// A graph under differentiation.
@@ -68,6 +67,13 @@ impl TapeNode {
     pub(crate) fn text(&self, name: &str) -> String {
         attribute(&self.proto, name)
             .map_or_else(String::new, |attribute| String::from_utf8_lossy(&attribute.s).into_owned())
+    }
+
+    /// Whether the node uses a value for which the test holds, as an input or inside a subgraph.
+    pub(crate) fn uses(&self, test: impl Fn(&str) -> bool) -> bool {
+        let mut found = false;
+        walk::uses(&self.proto, &mut |name| found |= test(name));
+        found
     }
 
     /// Whether the node stops derivatives ([`Builder::stop_gradient`]).

@@ -8,11 +8,11 @@ use super::{
     shape::{broadcast, same},
 };
 use crate::calculus::{
-    DerivativeRule::{Elementwise, Zero},
+    DerivativeRule::{Elementwise, Formulas, Zero},
     Factor::{self, Minus, One, Over, Times},
-    Tape, TapeNode,
+    RuleResult, Sensitivities, Tape, TapeNode, shifted,
 };
-use crate::{Result, Value, fuse::Operation};
+use crate::{Attr, Result, Value, fuse::Operation};
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Operator] = &[
@@ -30,7 +30,8 @@ pub(super) const ROWS: &[Operator] = &[
         .changes(&[(&[11], Incompatible("its bounds became inputs")), (&[12, 13], MoreTypes)]).shape(same)
         .derivative(Elementwise(clip)).learned(),
     op("CumProd", &[26]),
-    op("CumSum", &[11, 14]).changes(&[(&[14], MoreTypes)]).shape(same).learned(),
+    op("CumSum", &[11, 14]).changes(&[(&[14], MoreTypes)])
+        .shape(same).derivative(Formulas { forward: cum_sum_forward, reverse: cum_sum_reverse }).learned(),
     op("Div", &[1, 6, 7, 13, 14]).changes(&[(&[13, 14], MoreTypes)])
         .shape(broadcast).derivative(Elementwise(div)).fusion(Map(Operation::Div)).learned(),
     op("Exp", &[1, 6, 13]).changes(&[(&[13], MoreTypes)])
@@ -156,6 +157,24 @@ fn extreme(tape: &mut Tape, node: &TapeNode, input: usize) -> Result<Factor> {
     let all: Vec<Option<Value>> = node.inputs.iter().map(|x| Some(equals(tape, x, &node.y()))).collect();
     let all = tape.total(all).unwrap_or_else(|| own.clone());
     Ok(Times(tape.build.div(&own, &all)))
+}
+
+/// The cumulative sum of the tangents, along the same axis.
+fn cum_sum_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
+    let axis = tape.ints(&node.x(1)).and_then(|axis| axis.first().copied());
+    let axis = axis.ok_or_else(|| node.refuse("its axis is computed by the graph, expected a constant"))?;
+    let tangent = tape.full_along(tangent, &node.x(0), &[axis])?;
+    let axis = tape.build.constant("axis", crate::Tensor::i64(&[], vec![shifted(axis)])?);
+    Ok(vec![tape.build.copy(&node.proto, &[&tangent, &axis], &[]).into_iter().next()])
+}
+
+/// The cumulative sum of the cotangents from the other end.
+fn cum_sum_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
+    let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
+    let c = tape.full(c, &node.y())?;
+    let backwards = [("reverse", Attr::Int(i64::from(node.int("reverse", 0) == 0)))];
+    Ok(vec![tape.build.copy(&node.proto, &[&c, &node.x(1)], &backwards).into_iter().next(), None])
 }
 
 /// 1 where two values are equal, else 0.

@@ -2,13 +2,14 @@
 
 use super::row::{Change::*, Operator, OutputType::*, op};
 use crate::DType;
+use crate::calculus::{DerivativeRule::Formulas, RuleResult, Sensitivities, Tape, TapeNode};
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Operator] = &[
     op("ConcatFromSequence", &[11]).outputs(&[]),
     op("If", &[1, 11, 13, 16, 19, 21, 23, 24, 25])
         .changes(&[(&[11], Compatible("shapes may differ")), (&[13, 16, 19, 21, 23, 24, 25], MoreTypes)])
-        .subgraph_outputs(0),
+        .subgraph_outputs(0).derivative(Formulas { forward: undecided, reverse: undecided }),
     op("Loop", &[1, 11, 13, 16, 19, 21, 23, 24, 25]).changes(&[(&[13, 16, 19, 21, 23, 24, 25], MoreTypes)])
         .subgraph_outputs(1),
     op("Optional", &[15, 28]).outputs(&[]),
@@ -27,3 +28,11 @@ pub(super) const ROWS: &[Operator] = &[
     op("SequenceMap", &[17]).outputs(&[]),
     op("SplitToSequence", &[11, 24]).outputs(&[]),
 ];
+
+/// The derivative of an `If` whose condition is known is that of its branch, which has replaced the node.
+fn undecided(_: &mut Tape, node: &TapeNode, _: Sensitivities<'_>) -> RuleResult {
+    Err(node.refuse(
+        "its condition depends on the data; one that follows from constants and fixed lengths is \
+                     decided before",
+    ))
+}

@@ -2,9 +2,17 @@
 
 use onnx_protobuf::NodeProto;
 
-use super::row::{Change::*, Operator, OutputType::*, int, op};
+use super::{
+    resampling::{resize_forward, resize_reverse, resize_shape},
+    row::{Change::*, Operator, OutputType::*, int, op},
+    windows::{
+        average_pool_forward, average_pool_reverse, conv_forward, conv_reverse, global_average_forward,
+        global_average_reverse,
+    },
+};
 use crate::{
     DType,
+    calculus::DerivativeRule::Formulas,
     shapes::{Facts, Length},
     walk::attribute,
 };
@@ -17,13 +25,16 @@ pub(super) const ROWS: &[Operator] = &[
     op("AveragePool", &[1, 7, 10, 11, 19, 22])
         .changes(&[(&[10], Compatible("ceil_mode = 0, dilations = 1")),
             (&[11], Compatible("defaults written down")), (&[19, 22], CompatibleIf(rounds_down, CEIL_MODE))])
-        .shape(pool_shape),
+        .shape(pool_shape)
+        .derivative(Formulas { forward: average_pool_forward, reverse: average_pool_reverse }),
     op("Col2Im", &[18]),
     op("Conv", &[1, 11, 22]).changes(&[(&[11], Compatible("defaults written down")), (&[22], MoreTypes)])
-        .shape(conv_shape).channel_axis(first_axis).learned(),
+        .shape(conv_shape).derivative(Formulas { forward: conv_forward, reverse: conv_reverse })
+        .channel_axis(first_axis).learned(),
     op("ConvTranspose", &[1, 11, 22]).changes(&[(&[22], MoreTypes)]),
     op("DeformConv", &[19, 22]).changes(&[(&[22], MoreTypes)]),
-    op("GlobalAveragePool", &[1, 22]).changes(&[(&[22], MoreTypes)]).shape(global_shape).learned(),
+    op("GlobalAveragePool", &[1, 22]).changes(&[(&[22], MoreTypes)]).shape(global_shape)
+        .derivative(Formulas { forward: global_average_forward, reverse: global_average_reverse }).learned(),
     op("GlobalLpPool", &[1, 2, 22]).changes(&[(&[22], MoreTypes)]).shape(global_shape),
     op("GlobalMaxPool", &[1, 22]).changes(&[(&[22], MoreTypes)]).shape(global_shape).learned(),
     op("GridSample", &[16, 20, 22]).changes(&[(&[20], Incompatible("its modes have other names"))]),
@@ -42,7 +53,8 @@ pub(super) const ROWS: &[Operator] = &[
     op("Resize", &[10, 11, 13, 18, 19])
         .changes(&[(&[11], Incompatible("coordinates are computed in another way")),
             (&[13], Compatible("roi and scales may be left out")),
-            (&[18], Incompatible("its rules for coordinates and sizes were written anew"))]),
+            (&[18], Incompatible("its rules for coordinates and sizes were written anew"))])
+        .shape(resize_shape).derivative(Formulas { forward: resize_forward, reverse: resize_reverse }),
     op("RoiAlign", &[10, 16, 22])
         .changes(&[(&[16], Incompatible("its default coordinates are shifted by half a pixel")),
             (&[22], MoreTypes)]),

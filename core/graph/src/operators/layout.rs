@@ -3,6 +3,7 @@
 use onnx_protobuf::NodeProto;
 
 use super::{
+    padding::{pad_forward, pad_reverse, pad_shape},
     row::{
         Change::{self, *},
         InputTypes, Operator,
@@ -56,7 +57,7 @@ pub(super) const ROWS: &[Operator] = &[
     op("Pad", &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25])
         .changes(&[(&[11], Incompatible("its pads became an input")), (&[13, 21, 23, 24, 25], MoreTypes),
             (&[18], Compatible("axes = all")), (&[19], Compatible("a new mode"))])
-        .learned(),
+        .shape(pad_shape).derivative(Formulas { forward: pad_forward, reverse: pad_reverse }).learned(),
     op("Reshape", &[1, 5, 13, 14, 19, 21, 23, 24, 25])
         .changes(&[(&[13, 19, 21, 23, 24, 25], MoreTypes), (&[14], Compatible("allowzero = 0"))])
         .shape(reshape_shape).elements(same_elements)

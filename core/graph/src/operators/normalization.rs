@@ -44,7 +44,8 @@ pub(super) const ROWS: &[Operator] = &[
         .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)])
         .shape(same).derivative(Formulas { forward: log_softmax_forward, reverse: log_softmax_reverse })
         .learned(),
-    op("LpNormalization", &[1, 22]).changes(&[(&[22], MoreTypes)]),
+    op("LpNormalization", &[1, 22]).changes(&[(&[22], MoreTypes)]).shape(same)
+        .derivative(Formulas { forward: lp_norm_forward, reverse: lp_norm_reverse }),
     op("MeanVarianceNormalization", &[9, 13]),
     op("NegativeLogLikelihoodLoss", &[12, 13, 22]),
     op("RMSNormalization", &[23]).outputs(&[]),
@@ -203,6 +204,45 @@ fn normalized_derivative(tape: &mut Tape, norm: &LayerNorm, sensitivity: &Value,
     let rest = tape.build.sub(sensitivity, &mean);
     let rest = tape.build.sub(&rest, &along);
     Ok(tape.build.mul(&rest, &norm.scale))
+}
+
+/// With the norm `n` and its gradient `g` (`y` for p = 2, the signs of `x` for p = 1), the Jacobian of `y
+/// = x / n` is `(I - y g') / n`.
+fn lp_norm_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {
+    let Some(tangent) = &tangents[0] else { return Ok(Vec::new()) };
+    let axis = axis_from_end(tape, node)?;
+    let tangent = tape.full_along(tangent, &node.x(0), &[axis])?;
+    let (norm, slope) = lp_norm(tape, node, axis);
+    Ok(vec![Some(without_part(tape, &tangent, (&node.y(), &slope), &norm, axis))])
+}
+
+fn lp_norm_reverse(tape: &mut Tape, node: &TapeNode, cotangents: Sensitivities<'_>) -> RuleResult {
+    let Some(c) = &cotangents[0] else { return Ok(Vec::new()) };
+    let axis = axis_from_end(tape, node)?;
+    let c = tape.full(c, &node.y())?;
+    let (norm, slope) = lp_norm(tape, node, axis);
+    Ok(vec![Some(without_part(tape, &c, (&slope, &node.y()), &norm, axis))])
+}
+
+/// The norm along an axis, and its gradient.
+fn lp_norm(tape: &mut Tape, node: &TapeNode, axis: i64) -> (Value, Value) {
+    let x = node.x(0);
+    if node.int("p", 2) == 1 {
+        let size = tape.build.abs(&x);
+        return (tape.build.reduce_sum(&size, &[axis], true), tape.build.sign(&x));
+    }
+    let square = tape.build.mul(&x, &x);
+    let sum = tape.build.reduce_sum(&square, &[axis], true);
+    (tape.build.sqrt(&sum), node.y())
+}
+
+/// `(v - a sum(b v)) / n` along an axis.
+fn without_part(tape: &mut Tape, v: &Value, (a, b): (&Value, &Value), norm: &Value, axis: i64) -> Value {
+    let along = tape.build.mul(v, b);
+    let along = tape.build.reduce_sum(&along, &[axis], true);
+    let along = tape.build.mul(a, &along);
+    let rest = tape.build.sub(v, &along);
+    tape.build.div(&rest, norm)
 }
 
 /// The axis counted from the end, so that it is the same with the directions in front.

@@ -247,7 +247,7 @@ fn scatter_elements(tape: &mut Tape, c: &Value, x: &Value, indices: &Value, axis
 }
 
 /// Adds slices along an axis into zeros at indices `[m]`; the axis gets this length.
-fn scatter(
+pub(super) fn scatter(
     tape: &mut Tape,
     slices: &Value,
     indices: &Value,
@@ -279,14 +279,14 @@ fn scatter(
 }
 
 /// The length of one axis, `i64[1]`.
-fn length(tape: &mut Tape, x: &Value, axis: i64) -> Value {
+pub(super) fn length(tape: &mut Tape, x: &Value, axis: i64) -> Value {
     let shape = tape.build.shape(x);
     let at = tape.build.ints("axis", &[axis]);
     tape.build.gather(&shape, &at, 0)
 }
 
 /// `0, 1, .. length - 1`.
-fn range_to(tape: &mut Tape, length: &Value) -> Result<Value> {
+pub(super) fn range_to(tape: &mut Tape, length: &Value) -> Result<Value> {
     let zero = tape.build.constant("zero", crate::Tensor::i64(&[], vec![0])?);
     let one = tape.build.constant("one", crate::Tensor::i64(&[], vec![1])?);
     let end = tape.build.squeeze(length, &[0]);
@@ -294,7 +294,7 @@ fn range_to(tape: &mut Tape, length: &Value) -> Result<Value> {
 }
 
 /// The elements of a vector from an index on.
-fn tail(tape: &mut Tape, vector: &Value, from: usize) -> Value {
+pub(super) fn tail(tape: &mut Tape, vector: &Value, from: usize) -> Value {
     let start = tape.build.ints("start", &[from as i64]);
     let end = tape.build.ints("end", &[i64::MAX]);
     let axis = tape.build.ints("axis", &[0]);

@@ -30,12 +30,16 @@ pub(crate) struct Fact {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     facts: HashMap<String, Fact>,
+    /// The elements of small weights of type f32, such as the scales of `Resize`.
+    floats: HashMap<String, Vec<f32>>,
     symbols: HashMap<String, u32>,
     last_symbol: u32,
 }
 
 /// Elements are tracked in integer tensors of at most this many elements.
 pub(crate) const MAX_ELEMENTS: usize = 64;
+/// The elements of float weights are known if there are at most this many.
+const MAX_FLOATS: usize = 8;
 
 impl Facts {
     /// What is known of a value; nothing for an unknown name.
@@ -58,6 +62,9 @@ impl Facts {
             elements,
         };
         self.set(name, fact);
+        if let Some(floats) = weight::small_floats(proto, MAX_FLOATS) {
+            self.floats.insert(name.to_owned(), floats);
+        }
     }
 
     /// Records an input with these axes.
@@ -69,6 +76,11 @@ impl Facts {
     pub(crate) fn known_elements(&self, name: &str) -> Option<Vec<i64>> {
         let elements = self.facts.get(name)?.elements.as_ref()?;
         elements.iter().map(|value| value.fixed()).collect()
+    }
+
+    /// The elements of a small weight of type f32.
+    pub(crate) fn known_floats(&self, name: &str) -> Option<&[f32]> {
+        self.floats.get(name).map(Vec::as_slice)
     }
 
     /// The symbol of a free axis with this name; a new symbol the first time.

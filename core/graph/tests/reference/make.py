@@ -60,6 +60,33 @@ def branch():
     )
 
 
+def known_branch():
+    """2 x^2 + x: an If whose condition follows from the width of x, a nested one and a later one with a constant, and
+    inner names that occur twice."""
+    def graph(name, nodes, output, **arrays):
+        return h.make_graph(nodes, name, [], [value(output, None)], weights(**arrays))
+
+    n = h.make_node
+    false = n("Constant", [], ["never"], value=nh.from_array(np.array(False)))
+    nested = n("If", ["never"], ["picked"], then_branch=graph("a", [n("Exp", ["x"], ["e"])], "e"),
+               else_branch=graph("b", [n("Mul", ["scaled", "x"], ["product"])], "product"))
+    then = graph("then", [n("Mul", ["x", "two"], ["scaled"]), false, nested], "picked", two=f32(2))
+    other = graph("else", [n("Exp", ["x"], ["scaled"])], "scaled")
+    again = graph("again", [n("Add", ["squares", "x"], ["scaled"])], "scaled")
+    return model(
+        "known_branch",
+        [
+            n("Shape", ["x"], ["shape"]),
+            n("Gather", ["shape", "one"], ["width"]),
+            n("Equal", ["width", "four"], ["fits"]),
+            n("If", ["fits"], ["squares"], then_branch=then, else_branch=other),
+            n("If", ["yes"], ["y"], then_branch=again, else_branch=other),
+        ],
+        [value("x", ["N", 4])], [value("y", ["N", 4])],
+        weights(one=np.array(1), four=np.array(4), yes=np.array(True)),
+    )
+
+
 def loop():
     """Loop that adds an outer weight n times."""
     body = h.make_graph(
@@ -204,7 +231,7 @@ def external():
 
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    made = [branch(), loop(), function(3.0), function(5.0, name="function_other"), old_inputs(), typed_fields(), sparse()]
+    made = [branch(), known_branch(), loop(), function(3.0), function(5.0, name="function_other"), old_inputs(), typed_fields(), sparse()]
     for item in [*made, *opsets(), *unsound()]:
         (folder / f"{item.graph.name}.onnx").write_bytes(item.SerializeToString(deterministic=True))
     for item, data in external():

@@ -15,7 +15,13 @@ use crate::{
     catalog::raw::RawItem,
     plan::Plan,
     recipe::PluginRecipe,
-    run::{check::stored_failures, draft::DraftFolder, files, open::Run, robustness_svg},
+    run::{
+        check::{RunChecks, stored_failures},
+        draft::DraftFolder,
+        files::{self, FailedChecks},
+        open::Run,
+        robustness_svg,
+    },
 };
 use embedded_data::EmbeddedData;
 use learn::{fuse, spans};
@@ -50,6 +56,8 @@ pub struct FitReport {
     pub timings: StageTimings,
     /// Every check that failed, as `modality: check`. The run folder exists also in this case.
     pub failed: Vec<String>,
+    /// Every check that could not be made, as `modality: check`; empty if the recipe allows that.
+    pub unknown: Vec<String>,
 }
 
 /// The duration of each stage in seconds, in order.
@@ -78,12 +86,13 @@ impl StageTimings {
 pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitReport, Error> {
     let key = key(plan, env, options.skip_bad)?;
     if !options.force && is_up_to_date(&options.output, &key) {
-        let failed = stored_failures(&options.output)?;
+        let FailedChecks { failed, unknown } = stored_failures(&options.output)?;
         return Ok(FitReport {
             run: options.output.clone(),
             fresh: false,
             timings: StageTimings::default(),
             failed,
+            unknown,
         });
     }
     let draft = DraftFolder::begin(&options.output)?;
@@ -127,7 +136,8 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
     manifest.provider = proof.provider.clone();
     manifest.frozen_weights = proof.frozen_weights.clone();
     manifest.outputs = draft.digests()?;
-    Ok(FitReport { run: draft.finish(&manifest)?, fresh: true, timings, failed: checked.failed })
+    let RunChecks { failed, unknown, .. } = checked;
+    Ok(FitReport { run: draft.finish(&manifest)?, fresh: true, timings, failed, unknown })
 }
 
 /// Returns whether the run folder exists, has this key, and all its files are unchanged.

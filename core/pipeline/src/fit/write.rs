@@ -86,8 +86,10 @@ pub fn results(
     checked: &RunChecks,
 ) -> Result<(), Error> {
     draft.write_json(files::METRICS, metrics)?;
-    let RunChecks { verdict, failed, maps } = checked;
-    let checks = json!({ "verdict": verdict, "failed": failed, "merged": proof, "maps": maps });
+    let RunChecks { verdict, failed, unknown, maps } = checked;
+    let checks = json!({
+        "verdict": verdict, "failed": failed, "unknown": unknown, "merged": proof, "maps": maps,
+    });
     draft.write_json(files::CHECKS, &checks)?;
     draft.write(files::README, readme(plan, metrics, proof))
 }

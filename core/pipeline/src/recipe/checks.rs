@@ -37,6 +37,9 @@ pub(super) fn read_checks(root: &TableReader<'_>) -> ChecksRecipe {
             root.problem(Problem::new("chiasm::recipe::checks", message).at(&tolerance.at, "this value"));
         }
     }
+    if let Some(allow) = table.boolean("allow_unknown") {
+        settings.allow_unknown = allow.value;
+    }
     checks.labels = table.string("labels");
     for check in CHECKS {
         if let Some(limits) = table.table(check.name) {

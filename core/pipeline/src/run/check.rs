@@ -33,6 +33,8 @@ pub struct RunChecks {
     pub verdict: Verdict,
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
+    /// Every check that could not be made, as `modality: check`; empty if the recipe allows that.
+    pub unknown: Vec<String>,
     /// The report of each map.
     pub maps: Vec<MapReport>,
 }
@@ -84,17 +86,28 @@ pub(super) fn check_maps(
             targets: Some(others.view()),
             labels,
             spanned: items.spanned.get(&head.modality).copied(),
+            reached: reached(items.spanned, &head.modality),
         };
         maps.push(subject_report(&subject, settings, env)?);
     }
     let failed = |report: &MapReport| -> Vec<String> {
         report.of(Verdict::Fail).map(|check| format!("{}: {}", report.map, check.name)).collect()
     };
+    let unknown = |report: &MapReport| -> Vec<String> {
+        report.unknown.iter().map(|name| format!("{}: {name}", report.map)).collect()
+    };
     Ok(RunChecks {
         verdict: maps.iter().map(|report| report.verdict).max().unwrap_or(Verdict::Pass),
         failed: maps.iter().flat_map(failed).collect(),
+        unknown: maps.iter().flat_map(unknown).collect(),
         maps,
     })
+}
+
+/// Returns the number of dimensions that a map of a modality was fitted to reach: the most that the training
+/// vectors of another modality span.
+fn reached(spanned: &BTreeMap<String, usize>, modality: &str) -> Option<usize> {
+    spanned.iter().filter(|(other, _)| *other != modality).map(|(_, spanned)| *spanned).max()
 }
 
 /// Returns the dimension of the subspace that the vectors span.
@@ -174,8 +187,19 @@ pub fn check_graph(
         targets: targets.as_ref().map(Array2::view),
         labels: None,
         spanned: None,
+        reached: targets.as_ref().map(reached_by).transpose()?.flatten(),
     };
     subject_report(&subject, &settings, env)
+}
+
+/// Returns the number of dimensions that targets span; `None` if there are too few of them to tell.
+fn reached_by(targets: &Array2<f32>) -> Result<Option<usize>, Error> {
+    if targets.nrows() <= targets.ncols() {
+        return Ok(None);
+    }
+    let spanned = chiasm_check::spanned(targets.view());
+    let help = "give finite numbers [m, o] to --onto";
+    spanned.map(Some).map_err(|e| Error::input("chiasm::check::targets", format!("the targets: {e}"), help))
 }
 
 /// The class of every row. Classes are numbered in the sorted order of the labels.
@@ -197,10 +221,10 @@ impl RowLabels {
     }
 }
 
-/// Returns every failed check of a finished run, as `modality: check`.
+/// Returns every check of a finished run that failed or could not be made.
 ///
 /// # Errors
 /// If `checks.json` of the run cannot be read.
-pub fn stored_failures(run: &Path) -> Result<Vec<String>, Error> {
-    read_json::<FailedChecks>(run, CHECKS).map(|checks| checks.failed)
+pub fn stored_failures(run: &Path) -> Result<FailedChecks, Error> {
+    read_json(run, CHECKS)
 }

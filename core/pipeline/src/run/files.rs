@@ -183,6 +183,9 @@ pub struct LearnedFile {
 pub struct FailedChecks {
     /// Every check that failed, as `modality: check`.
     pub failed: Vec<String>,
+    /// Every check that could not be made and was not allowed to, as `modality: check`.
+    #[serde(default)]
+    pub unknown: Vec<String>,
 }
 
 /// Reads the manifest of a run.
