@@ -15,7 +15,7 @@ use crate::{
     catalog::raw::RawItem,
     plan::Plan,
     recipe::PluginRecipe,
-    run::{check::stored_failures, draft::DraftFolder, files, open::Run, robustness_svg},
+    run::{check::stored_failures, draft::DraftFolder, files, open::Run, prove::Proof, robustness_svg},
 };
 use embedded_data::EmbeddedData;
 use learn::{fuse, spans};
@@ -103,8 +103,12 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
 
     let run = Run::open(draft.folder(), env)?;
     let items = sample.items_to_prove(plan);
-    let proof = timings.time("prove", || run.prove(&plan.modalities, &items))?;
+    let proof = timings.time("prove", || {
+        let proof = run.prove(&plan.modalities, &items)?;
+        Ok(Proof { batch_effects: sample.batch_effects(plan, env)?, ..proof })
+    })?;
     let mut metrics = timings.time("measure", || run.measure())?;
+    metrics.batch_effects = proof.batch_effects.clone();
     let control = timings.time("control", || {
         let shuffled = training.shuffled(plan.seed());
         let maps = shuffled.align(plan, &fit.learned.parameters, env)?;
