@@ -9,10 +9,12 @@
 mod assignment;
 mod line;
 mod partial;
+mod points;
 mod simplex;
 
 pub use line::on_line;
 pub use partial::exact_partial;
+pub use points::{PointDistance, exact_points};
 
 use ndarray::{Array1, Array2, ArrayView2, CowArray};
 use rayon::prelude::*;
@@ -104,6 +106,8 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
     Ok(problem.finish(entries, v, mass, stop))
 }
 
+/// The largest duality gap of a converged plan between points, as a share of its cost.
+const GAP: f64 = 1e-9;
 /// Candidate arcs per row at the start of the simplex.
 const CANDIDATES: f64 = 12.0;
 /// Regularisation of the entropic start as a share of the mean cost, and its tolerance.
@@ -171,23 +175,7 @@ impl ExactProblem<'_> {
         let big = self.low.abs().max((self.low + self.spread).abs()) + self.spread;
         let mut tree =
             NetworkSimplex::new(&a, &b, self.candidates(&start.0, &start.1), big, self.tolerance());
-        let mut pivots = 0;
-        let stop = loop {
-            let budget = 2000.min(self.limits.iterations.saturating_sub(pivots)).max(1);
-            let done = tree.optimise(budget);
-            pivots += done;
-            if let Some(stop) = self.limits.stop(pivots, self.clock, f64::INFINITY, 0.0) {
-                break stop;
-            }
-            if done == budget {
-                continue;
-            }
-            let violated = self.violated(&tree);
-            if violated.is_empty() {
-                break StopReason::Converged;
-            }
-            tree.add(violated);
-        };
+        let stop = tree.solve(self.limits, self.clock, |tree| self.violated(tree));
         let entry = |(i, j, mass): (usize, usize, f64)| PlanEntry {
             source: self.rows[i],
             target: self.columns[j],
