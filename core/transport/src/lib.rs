@@ -9,6 +9,7 @@
 //! | entropic, also unbalanced and partial | [`Sinkhorn`] |
 //! | exact, with dual potentials that prove it | [`exact()`], on the line [`on_line`] |
 //! | exact, of a part of the mass | [`exact_partial`] |
+//! | exact, between points, in linear memory | [`exact_points`] |
 //! | between spaces that share no coordinates | [`GromovWasserstein`] |
 //! | in memory linear in the number of points | [`low_rank`], [`low_rank_gromov`] |
 //! | between Gaussians, in closed form | [`gaussian_map`] |
@@ -73,7 +74,7 @@ pub mod sinkhorn;
 
 pub use cost::{Coordinate, Cost};
 pub use divergence::SinkhornDivergence;
-pub use exact::{ExactPlan, PlanEntry, exact, exact_partial, on_line};
+pub use exact::{ExactPlan, PlanEntry, PointDistance, exact, exact_partial, exact_points, on_line};
 pub use gaussian::{GaussianMap, gaussian_map};
 pub use gromov::{
     DELIBERATE_STARTS, GromovPlan, GromovWasserstein, Space, geodesic, low_rank_gromov, quadratic_assignment,

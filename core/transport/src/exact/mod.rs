@@ -13,10 +13,12 @@ mod assignment;
 mod forbidden;
 mod line;
 mod partial;
+mod points;
 mod simplex;
 
 pub use line::on_line;
 pub use partial::exact_partial;
+pub use points::{PointDistance, exact_points};
 
 use ndarray::{Array1, Array2, ArrayView2, CowArray};
 use rayon::prelude::*;
@@ -222,23 +224,7 @@ impl ExactProblem<'_> {
         let big = self.low.abs().max((self.low + self.spread).abs()) + self.spread;
         let mut tree =
             NetworkSimplex::new(&a, &b, self.candidates(&start.0, &start.1), big, self.tolerance());
-        let mut pivots = 0;
-        let stop = loop {
-            let budget = 2000.min(self.limits.iterations.saturating_sub(pivots)).max(1);
-            let done = tree.optimise(budget);
-            pivots += done;
-            if let Some(stop) = self.limits.stop(pivots, self.clock, f64::INFINITY, 0.0) {
-                break stop;
-            }
-            if done == budget {
-                continue;
-            }
-            let violated = self.violated(&tree);
-            if violated.is_empty() {
-                break StopReason::Converged;
-            }
-            tree.add(violated);
-        };
+        let stop = tree.solve(self.limits, self.clock, |tree| self.violated(tree));
         let entry = |(i, j, mass): (usize, usize, f64)| PlanEntry {
             source: self.rows[i],
             target: self.columns[j],

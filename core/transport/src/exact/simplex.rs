@@ -6,6 +6,10 @@
 //! (Kovács 2015, arXiv 1207.6381). The tree is stored as child lists. The initial basis is a greedy plan
 //! along arcs with small reduced costs instead of an artificial one.
 
+use std::time::Instant;
+
+use crate::{SolverLimits, StopReason};
+
 const NONE: u32 = u32::MAX;
 
 /// An arc from a source to a target that may enter the basis.
@@ -100,14 +104,36 @@ impl NetworkSimplex {
         }
     }
 
-    /// Adds candidate arcs.
-    pub(super) fn add(&mut self, arcs: impl IntoIterator<Item = CandidateArc>) {
-        self.arcs.extend(arcs);
+    /// Solves over the candidate arcs and adds those that `price` returns, the arcs with negative reduced costs
+    /// among all, until there are none or a limit is reached.
+    pub(super) fn solve(
+        &mut self,
+        limits: &SolverLimits,
+        clock: Instant,
+        price: impl Fn(&Self) -> Vec<CandidateArc>,
+    ) -> StopReason {
+        let mut pivots = 0;
+        loop {
+            let budget = 2000.min(limits.iterations.saturating_sub(pivots)).max(1);
+            let done = self.optimise(budget);
+            pivots += done;
+            if let Some(stop) = limits.stop(pivots, clock, f64::INFINITY, 0.0) {
+                return stop;
+            }
+            if done == budget {
+                continue;
+            }
+            let violated = price(self);
+            if violated.is_empty() {
+                return StopReason::Converged;
+            }
+            self.arcs.extend(violated);
+        }
     }
 
     /// Pivots until no candidate arc has a negative reduced cost, at most `budget` times. Returns the number
     /// of pivots.
-    pub(super) fn optimise(&mut self, budget: usize) -> usize {
+    fn optimise(&mut self, budget: usize) -> usize {
         let mut pivots = 0;
         while pivots < budget
             && let Some(arc) = self.entering()

@@ -1,7 +1,9 @@
 //! Exact transport compared with POT and SciPy, and certified by dual potentials.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Error, SolverLimits, StopReason, exact, exact_partial, on_line, uniform};
+use chiasm_transport::{
+    Error, PointDistance, SolverLimits, StopReason, exact, exact_partial, exact_points, on_line, uniform,
+};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
@@ -52,6 +54,66 @@ fn agrees_with_pot_and_scipy() {
     near(result.transport_cost * 25.0, r.number("assignment"));
     let columns: Vec<f64> = result.entries.iter().map(|entry| entry.target as f64).collect();
     assert_eq!(columns, r.vector("assignment_columns"));
+}
+
+/// The same problems, whose cost matrices POT was given.
+#[test]
+fn transport_between_points_agrees_with_pot() {
+    let r = Reference::read();
+    let (x, y) = (r.matrix("x"), r.matrix("y"));
+    let limits = SolverLimits::new(100_000);
+    let squared = PointDistance::SquaredEuclidean;
+    let found = exact_points(x.view(), y.view(), squared, &r.vector("a"), &r.vector("b"), &limits).unwrap();
+    near(found.transport_cost, r.number("emd"));
+    assert_eq!(found.stop, StopReason::Converged);
+}
+
+/// Clouds that do not fit into one block of costs, with points without mass, repeated points, and clouds far
+/// from each other and from zero: the dense solver and the duality gap agree to 1e-9 of the cost.
+#[test]
+fn transport_between_points_agrees_with_that_on_their_cost_matrix() {
+    let mut state = 7_u64;
+    let mut uniform_number = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    for (n, m, d, offset) in [(150, 2300, 3, 0.0), (130, 140, 20, 1e4), (1, 5, 2, 0.0), (70, 70, 1, -3.0)] {
+        let mut x = Array2::from_shape_simple_fn((n, d), &mut uniform_number);
+        let y = Array2::from_shape_simple_fn((m, d), &mut uniform_number) + offset;
+        for row in 0..n / 5 {
+            let copy = x.row(row).to_owned();
+            x.row_mut(n - 1 - row).assign(&copy);
+        }
+        let mut a: Vec<f64> = (0..n).map(|i| (i % 4) as f64).collect();
+        a[0] = 1.0;
+        let total: f64 = a.iter().sum();
+        let b = vec![total / m as f64; m];
+        for distance in [PointDistance::SquaredEuclidean, PointDistance::Euclidean] {
+            let square = squared(&x, &y);
+            let cost = match distance {
+                PointDistance::Euclidean => square.mapv(f64::sqrt),
+                PointDistance::SquaredEuclidean => square,
+            };
+            let limits = SolverLimits::new(1_000_000);
+            let dense = exact(cost.view(), &a, &b, &limits).unwrap();
+            let found = exact_points(x.view(), y.view(), distance, &a, &b, &limits).unwrap();
+            let error = (found.transport_cost - dense.transport_cost).abs() / dense.transport_cost;
+            assert!(error < 1e-9, "{n} x {m} in {d} dimensions, {distance:?}: {error}");
+            assert_eq!(found.stop, StopReason::Converged);
+            assert!(found.gap.abs() < 1e-9 * found.transport_cost, "gap {}", found.gap);
+            let plan = found.plan();
+            let moved = (plan.sum_axis(Axis(1)) - ndarray::aview1(&a)).mapv(f64::abs).sum();
+            assert!(moved < 1e-9 * total, "{moved}");
+        }
+    }
+    // equal clouds cost nothing, equal points too
+    let x = Array2::from_shape_simple_fn((40, 3), &mut uniform_number);
+    let limits = SolverLimits::new(100_000);
+    for x in [x, Array2::ones((40, 3))] {
+        let distance = PointDistance::SquaredEuclidean;
+        let found = exact_points(x.view(), x.view(), distance, &uniform(40), &uniform(40), &limits).unwrap();
+        assert_eq!((found.transport_cost, found.stop), (0.0, StopReason::Converged));
+    }
 }
 
 #[test]
