@@ -17,9 +17,8 @@ use crate::{
 };
 use chiasm_pipeline::{Reporter, available_memory};
 use chiasm_transport::{
-    DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, LowRankPlan, Marginals,
-    Result as Solved, Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, low_rank,
-    low_rank_gromov,
+    DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, Marginals, Result as Solved,
+    Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, low_rank, low_rank_gromov,
 };
 use ndarray::Array2;
 use output::SolutionPlan;

@@ -29,7 +29,7 @@ use crate::{Error, Result};
 const EXACT_ROWS: usize = 5000;
 
 /// What to measure, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct MeasureOptions {
     /// Keys or names of the measures; empty for all.
@@ -94,12 +94,6 @@ impl MeasureOptions {
     }
 }
 
-impl Default for MeasureOptions {
-    fn default() -> Self {
-        Self { only: Vec::new(), k: None, null: 0, seed: 0, labels: None, threads: 0 }
-    }
-}
-
 /// The result of one measure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -120,7 +114,9 @@ pub struct MeasuredValue {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MeasureNull {
-    /// `(1 + permutations at least as extreme) / (1 + permutations)` (Phipson and Smyth 2010).
+    /// `(1 + permutations that are more extreme) / (1 + permutations)` (Phipson and Smyth 2010). Ties are
+    /// ordered at random, by the seed, so that p-values are uniform under the null hypothesis; if all
+    /// permutations tie, it is 1.
     pub p_value: f64,
     /// `(value - mean) / standard deviation` of the permutations; `None` if they do not vary.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -273,7 +269,13 @@ fn measured(
                 values.push(finite(pair.shuffled(measure.shuffle, &mut random).value(measure)?)?);
                 step(draw + 2);
             }
-            Some(compare_with_null(value, &values, measure.tail, permuted(measure.shuffle, pair)))
+            Some(compare_with_null(
+                value,
+                &values,
+                measure.tail,
+                permuted(measure.shuffle, pair),
+                &mut random,
+            ))
         }
     };
     Ok(MeasuredValue { value, unit: measure.unit, rows: [pair.x.nrows(), pair.y.nrows()], null })
@@ -281,8 +283,11 @@ fn measured(
 
 /// Distinguishes the random numbers of the null from those of the measures.
 const NULL_SEED: u64 = 0x006e_756c_6c00;
-/// Number of blocks of each cloud, and the smallest number of rows of a block.
-const BLOCKS: (usize, usize) = (8, 4);
+/// Number of blocks of each cloud.
+const BLOCKS: usize = 8;
+/// The smallest number of rows of a block. Fewer rows rarely form a loop.
+const BLOCK_ROWS: usize = 4;
+const LOOP_ROWS: usize = 15;
 
 /// Compares blocks of rows of both clouds: those of one distribution are exchangeable, whatever their spaces.
 /// Returns `None` if there are too few rows. Paired blocks, which hold the same items, are exchanged with
@@ -293,7 +298,8 @@ fn block_null(
     options: &MeasureOptions,
     step: &dyn Fn(usize),
 ) -> Result<Option<MeasureNull>> {
-    let count = BLOCKS.0.min(pair.x.nrows().min(pair.y.nrows()) / BLOCKS.1);
+    let least = if measure.name == "persistence_bottleneck_h1" { LOOP_ROWS } else { BLOCK_ROWS };
+    let count = BLOCKS.min(pair.x.nrows().min(pair.y.nrows()) / least);
     if count < 3 {
         return Ok(None);
     }
@@ -337,7 +343,13 @@ fn block_null(
     };
     let values: Vec<f64> = (0..options.null).map(|_| statistic(&draw(&mut random))).collect();
     step(options.null + 1);
-    let found = compare_with_null(statistic(&own), &values, measure.tail, permuted(measure.shuffle, pair));
+    let found = compare_with_null(
+        statistic(&own),
+        &values,
+        measure.tail,
+        permuted(measure.shuffle, pair),
+        &mut random,
+    );
     Ok(Some(MeasureNull { null_mean: None, ..found }))
 }
 
@@ -358,15 +370,23 @@ fn finite(value: f64) -> Result<f64> {
     if value.is_finite() { Ok(value) } else { Err(Error::NoConvergence("measure (its value is not finite)")) }
 }
 
-fn compare_with_null(value: f64, null: &[f64], tail: NullTail, permuted: &'static str) -> MeasureNull {
+fn compare_with_null(
+    value: f64,
+    null: &[f64],
+    tail: NullTail,
+    permuted: &'static str,
+    random: &mut Random,
+) -> MeasureNull {
     let n = null.len() as f64;
     // Values that differ by less are equal up to the order of summation.
     let slack = 1e-12 * value.abs();
-    let extreme = null.iter().filter(|v| match tail {
-        NullTail::Greater => **v >= value - slack,
-        NullTail::Less => **v <= value + slack,
-    });
-    let p_value = (1 + extreme.count()) as f64 / (1.0 + n);
+    let beyond = |v: &&f64| match tail {
+        NullTail::Greater => **v > value + slack,
+        NullTail::Less => **v < value - slack,
+    };
+    let tied = null.iter().filter(|v| (**v - value).abs() <= slack).count();
+    let ahead = if tied == null.len() { tied } else { (random.uniform() * (tied + 1) as f64) as usize };
+    let p_value = (1 + null.iter().filter(beyond).count() + ahead) as f64 / (1.0 + n);
     let mean = null.iter().sum::<f64>() / n;
     let deviation = (null.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0)).sqrt();
     let z = (deviation > slack).then(|| (value - mean) / deviation);

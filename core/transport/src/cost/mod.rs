@@ -44,7 +44,7 @@ impl Coordinate for f64 {}
 
 #[derive(Debug, Clone)]
 enum CostForm<'a> {
-    Points(PointCost),
+    Points(Box<PointCost>),
     Matrix(Cow<'a, [f32]>),
     Matrix64(Cow<'a, [f64]>),
 }
@@ -233,7 +233,7 @@ impl<'a> Cost<'a> {
             target = q.iter().zip(along_y).map(|(q, along)| (q - 2.0 * along) * unit).collect();
         }
         Ok(Self {
-            kind: CostForm::Points(PointCost { x, y, p, q, unit, root, given }),
+            kind: CostForm::Points(Box::new(PointCost { x, y, p, q, unit, root, given })),
             shape,
             source,
             target,

@@ -303,7 +303,7 @@ impl ExactProblem<'_> {
     /// Makes the dual potentials feasible, computes the gap, and scales the plan to the original mass. `v` is
     /// -infinity for columns without weight.
     fn finish(&self, entries: Vec<PlanEntry>, mut v: Vec<f64>, mass: f64, stop: StopReason) -> ExactPlan {
-        let u: Vec<f64> =
+        let mut u: Vec<f64> =
             (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {
             *v = u.iter().enumerate().map(|(i, u)| self.row(i)[j] - u).fold(f64::INFINITY, f64::min);
@@ -312,9 +312,13 @@ impl ExactProblem<'_> {
         let size: f64 =
             entries.iter().map(|entry| entry.mass * self.row(entry.source)[entry.target].abs()).sum();
         let dual: f64 = self.a.iter().zip(&u).chain(self.b.iter().zip(&v)).map(|(w, d)| w * d).sum();
-        // Zero costs, or all equal to the smallest, are optimal whatever the rounding of the potentials.
-        let least = primal <= self.low;
-        let proven = least || (primal - dual).abs() <= GAP * size;
+        let (mut dual, least) = (dual, primal <= self.low);
+        if least {
+            // All mass moves at the smallest cost, which constant potentials prove without rounding.
+            (u, v) = (vec![self.low; u.len()], vec![0.0; v.len()]);
+            dual = primal;
+        }
+        let proven = (primal - dual).abs() <= GAP * size;
         let stop = if stop == StopReason::Converged && !proven { StopReason::Stalled } else { stop };
         ExactPlan {
             entries: entries
