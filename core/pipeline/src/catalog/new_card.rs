@@ -178,11 +178,13 @@ fn with_overrides(card: ModelCard, overrides: &[String]) -> Result<ModelCard, Er
     for assignment in overrides {
         tree::set(&mut table, assignment)?;
     }
+    let mut problems = Problems::default();
     for (key, node) in table.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
         let help = did_you_mean(key, KEYS).unwrap_or_else(|| format!("known keys: {}", KEYS.join(", ")));
         let problem = Problem::new("chiasm::model::card", format!("a card has no key `{key}`"));
-        return Err(problem.at(&node.key_at, "unknown key").help(help).into());
+        problems.push(problem.at(&node.key_at, "unknown key").help(help));
     }
+    problems.or(Some(()))?;
     let value = tree::TomlValue::Table(table).to_json();
     serde_json::from_value(value).map_err(|e| {
         Error::input(
