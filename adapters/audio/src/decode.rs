@@ -15,16 +15,19 @@
 //! assert!(matches!(decode(b"a text".to_vec(), 60.0), Err(DecodeError::Format(_))));
 //! ```
 
-use std::fs::File;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
+use chiasm_plugin::open_file;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+
+/// The largest size of a file.
+const MAX_BYTES: u64 = 1 << 36;
 
 /// The highest sample rate, in samples per second.
 pub const MAX_RATE: u32 = 768_000;
@@ -97,12 +100,10 @@ pub fn decode(bytes: Vec<u8>, max_seconds: f64) -> Result<Recording, DecodeError
 /// A [`DecodeError`]: see there.
 pub fn decode_file(path: &Path, max_seconds: f64) -> Result<Recording, DecodeError> {
     let unreadable = |error: std::io::Error| DecodeError::Unreadable(error.to_string());
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    match (metadata.is_file(), metadata.len()) {
-        (false, _) => Err(DecodeError::Unreadable("it is not a file".into())),
-        (true, 0) => Err(DecodeError::Empty),
-        (true, _) => read(Box::new(file), max_seconds),
+    let file = open_file(path, MAX_BYTES).map_err(unreadable)?;
+    match file.metadata().map_err(unreadable)?.len() {
+        0 => Err(DecodeError::Empty),
+        _ => read(Box::new(file), max_seconds),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use chiasm_kit::draft::{ModelFolder, are_scores, lengths};
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{DimSpec, Draft, Json, PortSpec, Result, Signature, json};
 
@@ -27,10 +28,10 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
         None => spectrogram(input, dims, directory, &mut reasons),
     };
     let Some(mut preprocessing) = drafted else { return Ok(None) };
-    configured(&mut preprocessing, directory, &mut reasons);
+    configured(&mut preprocessing, directory, &mut reasons)?;
     let windows = !preprocessing["window_frames"].is_null();
-    let ports = ports(&signature.outputs, windows, &mut reasons);
-    Ok(Some(Draft { ports, preprocessing, reason: reasons.join("\n") }))
+    let ports = ports(signature, windows, &mut reasons);
+    Ok(Some(Draft { ports, preprocessing, reason: reasons.join("\n"), ..Draft::default() }))
 }
 
 /// A table for an input `[batch, samples]` or `[batch, 1, samples]`.
@@ -158,12 +159,12 @@ fn front(directory: &Path) -> Option<String> {
 }
 
 /// Takes over what Hugging Face's feature extractor states.
-fn configured(table: &mut Json, directory: &Path, reasons: &mut Vec<String>) {
-    let config = ["", ".."].iter().find_map(|folder| {
-        let text = std::fs::read_to_string(directory.join(folder).join("preprocessor_config.json")).ok()?;
-        serde_json::from_str::<Json>(&text).ok()
-    });
-    let Some(config) = config else { return };
+///
+/// # Errors
+/// If the file is not JSON.
+fn configured(table: &mut Json, directory: &Path, reasons: &mut Vec<String>) -> Result<()> {
+    let Some(file) = ModelFolder(directory).json("preprocessor_config.json")? else { return Ok(()) };
+    let config = &file.content;
     let mut taken = Vec::new();
     let spectrogram = table["features"] == "log-mel";
     let keys = [
@@ -174,22 +175,21 @@ fn configured(table: &mut Json, directory: &Path, reasons: &mut Vec<String>) {
     for (theirs, ours, wanted) in keys {
         if wanted && config[theirs].is_u64() {
             table[ours] = config[theirs].clone();
-            taken.push(ours);
+            taken.push(format!("{ours}: {}", file.origin(theirs)));
         }
     }
     if config["do_normalize"] == true && table["features"] == "waveform" {
         table["standardise"] = json!("recording");
-        taken.push("standardise");
+        taken.push(format!("standardise: {}", file.origin("do_normalize")));
     }
     if let (Some(rate), Some(samples)) = (config["sampling_rate"].as_f64(), config["n_samples"].as_f64())
         && rate > 0.0
     {
         table["seconds"] = json!(samples / rate);
-        taken.push("seconds");
+        taken.push(format!("seconds: {}, over `sampling_rate`", file.origin("n_samples")));
     }
-    if !taken.is_empty() {
-        reasons.push(format!("{}: preprocessor_config.json says so", taken.join(", ")));
-    }
+    reasons.append(&mut taken);
+    Ok(())
 }
 
 fn merge(into: &mut Json, from: &Json) {
@@ -198,15 +198,17 @@ fn merge(into: &mut Json, from: &Json) {
     }
 }
 
-fn ports(outputs: &[PortSpec], windows: bool, reasons: &mut Vec<String>) -> Json {
+fn ports(signature: &Signature, windows: bool, reasons: &mut Vec<String>) -> Json {
+    let outputs = &signature.outputs;
     let wide = |port: &PortSpec| {
         let dims = port.dims.as_deref().unwrap_or_default();
         dims.iter().skip(1).filter(|dim| **dim != DimSpec::Fixed(1)).count()
     };
-    let classes = |port: &PortSpec| {
-        ["logit", "prob", "class", "softmax", "head"]
-            .iter()
-            .any(|word| port.name.to_lowercase().contains(word))
+    let classes = |port: &PortSpec| are_scores(&port.name) || port.name.to_lowercase().contains("head");
+    let better = |name: &str| {
+        signature.before_last.get(name).map_or_else(String::new, |inner| {
+            format!(", such as `{}` {}, which its last layer reads", inner.name, lengths(inner))
+        })
     };
     let vector = outputs.iter().find(|port| wide(port) == 1 && !classes(port));
     if windows {
@@ -214,7 +216,11 @@ fn ports(outputs: &[PortSpec], windows: bool, reasons: &mut Vec<String>) -> Json
         reasons.push(match vector {
             Some(_) => format!("tokens: `{port}` has one vector per window"),
             None => {
-                format!("tokens: `{port}` are classes; name an inner tensor with an embedding instead, CHECK")
+                let better = better(port);
+                format!(
+                    "tokens: `{port}` are classes; name an inner tensor with an embedding instead{better}: \
+                     --set ports.tokens=NAME; CHECK"
+                )
             }
         });
         return json!({ "tokens": port, "pooled": ["mean", "max"] });

@@ -129,8 +129,11 @@ impl Adapter for AudioAdapter {
 /// The tensors that the adapter makes: the recording, and the mask if there is one.
 fn inputs(name: &str, preprocessing: &Preprocessing, masked: bool) -> Vec<ModelInput> {
     let dims = preprocessing.dims();
-    let input = ModelInput { name: name.to_owned(), dtype: DType::F32, dims, pad: 0.0 };
-    let mask = ModelInput { name: MASK.to_owned(), dtype: DType::F32, dims: vec![None], pad: 0.0 };
+    // The model runs once for each window, so a window of padding changes no other one. A whole recording
+    // with padding behind it would be another input of the model, which has no mask.
+    let pad = preprocessing.windows().map(|_| 0.0);
+    let input = ModelInput { name: name.to_owned(), dtype: DType::F32, dims, pad };
+    let mask = ModelInput { name: MASK.to_owned(), dtype: DType::F32, dims: vec![None], pad: Some(0.0) };
     if masked { vec![input, mask] } else { vec![input] }
 }
 

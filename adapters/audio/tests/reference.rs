@@ -110,7 +110,7 @@ fn damaged_truncated_and_long_recordings_are_refused() {
     assert_eq!(error, DecodeError::TooLong { limit: 0.05 });
     assert!(error.to_string().contains("max_seconds"));
     let error = decode_file(&folder(), 60.0).unwrap_err();
-    assert!(error.to_string().contains("not a file"), "{error}");
+    assert!(error.to_string().contains("is a folder"), "{error}");
     let picture = decode(b"\x89PNG\r\n\x1a\n0000000000000000".to_vec(), 60.0).unwrap_err();
     assert!(picture.to_string().contains("expected WAV, FLAC, OGG"), "{picture}");
 }

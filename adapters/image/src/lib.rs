@@ -5,8 +5,8 @@
 //! stored (tests/reference). An image is prepared on the calling thread; the host calls from several
 //! threads.
 
+mod box_filter;
 mod draft;
-mod files;
 
 pub mod corruption;
 pub mod decode;
@@ -19,10 +19,13 @@ use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
-    Takes,
+    Takes, read_file,
 };
 
 use crate::preprocessing::{ImageParameters, PixelLayout, Preprocessing};
+
+/// The largest size of a file: more than the largest image that is decoded takes without compression.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The adapter of an image encoder.
 pub struct ImageAdapter {
@@ -56,14 +59,15 @@ impl Adapter for ImageAdapter {
 
     fn inputs(&self) -> Vec<ModelInput> {
         let dims = self.preprocessing.shape().map(Some).to_vec();
-        vec![ModelInput { name: self.input.clone(), dtype: DType::F32, dims, pad: 0.0 }]
+        vec![ModelInput { name: self.input.clone(), dtype: DType::F32, dims, pad: None }]
     }
 
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
         let Item::Path(path) = item else {
             return Err(Error::invalid(format!("the image adapter takes a file's path, got {item:?}")));
         };
-        let values = files::read(path)
+        let values = read_file(path, MAX_BYTES)
+            .map_err(|error| format!("cannot be read ({error}); check the path in the pairs table"))
             .and_then(|bytes| self.preprocessing.apply(&bytes))
             .map_err(|reason| Error::invalid(format!("{}: {reason}", path.display())))?;
         Ok(vec![Tensor::f32(&self.preprocessing.shape(), values)?])

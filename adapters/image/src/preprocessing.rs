@@ -38,7 +38,8 @@ pub struct ImageParameters {
     /// How the picture's shape becomes the model's.
     #[serde(default = "stretch")]
     pub resize: ResizeMode,
-    /// With `shortest-side-crop`: the shorter side before the crop. Default: the larger of `size`.
+    /// The shorter side before the crop, for `shortest-side-crop` and `stretch-crop`. Default: the larger of
+    /// `size`.
     pub shortest: Option<u32>,
     /// The resampling kernel.
     #[serde(default = "bicubic")]
@@ -89,10 +90,11 @@ impl Preprocessing {
         }
         let larger = height.max(width);
         let shortest = parameters.shortest.unwrap_or(larger);
-        if parameters.shortest.is_some() && parameters.resize == ResizeMode::Stretch {
-            return Err(
-                "shortest only means something with resize = \"shortest-side-crop\"; remove it".into()
-            );
+        let crops = matches!(parameters.resize, ResizeMode::ShortestSideCrop | ResizeMode::StretchCrop);
+        if parameters.shortest.is_some() && !crops {
+            return Err("shortest only means something with resize = \"shortest-side-crop\" or \
+                        \"stretch-crop\"; remove it"
+                .into());
         }
         if !(larger..=8192).contains(&shortest) {
             return Err(format!(

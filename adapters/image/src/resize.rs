@@ -6,13 +6,15 @@
 //!
 //! `fast_image_resize` has Pillow's kernels but resamples rows before columns. With kernels that overshoot
 //! (bicubic, Lanczos) this clips other values. Two one-dimensional calls give Pillow's order. The remaining
-//! difference is at most one level, from rounding coefficients to 16 bits (tests/pillow.rs).
+//! difference is at most one level, from rounding coefficients to 16 bits (tests/pillow.rs). The box filter
+//! is written here: where the centre of a pixel lies on an edge, rounding decides whether it counts.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::Deserialize;
 
+use crate::box_filter::resample_axis;
 use crate::decode::Rgb;
 
 /// The resampling kernel.
@@ -25,6 +27,10 @@ pub enum ResampleFilter {
     Bilinear,
     /// Windowed sinc, radius 3: Pillow's `LANCZOS`.
     Lanczos,
+    /// The mean of the pixels that a pixel covers, radius 1/2: Pillow's `BOX`.
+    Box,
+    /// Sinc in a Hamming window, radius 1: Pillow's `HAMMING`.
+    Hamming,
     /// The nearest pixel, no averaging: Pillow's `NEAREST`.
     Nearest,
 }
@@ -37,6 +43,10 @@ pub enum ResizeMode {
     Stretch,
     /// Resizes the shorter side to `shortest` with the proportions kept, then crops the centre.
     ShortestSideCrop,
+    /// Resizes both sides to `shortest`, so proportions may change, then crops the centre.
+    StretchCrop,
+    /// Does not resize: pictures of another size are refused.
+    None,
 }
 
 /// The parameters of a resize.
@@ -62,6 +72,16 @@ pub fn resize(picture: Rgb, target: &ResizeTarget) -> Result<Rgb, String> {
             let (width, height) = shortest_side(picture.width, picture.height, target.shortest);
             Ok(crop_centre(resample(picture, width, height, target.filter)?, target.width, target.height))
         }
+        ResizeMode::StretchCrop => {
+            let square = resample(picture, target.shortest, target.shortest, target.filter)?;
+            Ok(crop_centre(square, target.width, target.height))
+        }
+        ResizeMode::None if (picture.width, picture.height) == (target.width, target.height) => Ok(picture),
+        ResizeMode::None => Err(format!(
+            "expected a picture of {} x {} pixels (width x height), since resize = \"none\", got {} x {}; \
+             resize it, or set another resize in the card",
+            target.width, target.height, picture.width, picture.height
+        )),
     }
 }
 
@@ -79,11 +99,21 @@ fn resample(picture: Rgb, width: u32, height: u32, filter: ResampleFilter) -> Re
         ResampleFilter::Bicubic => FilterType::CatmullRom,
         ResampleFilter::Bilinear => FilterType::Bilinear,
         ResampleFilter::Lanczos => FilterType::Lanczos3,
+        ResampleFilter::Hamming => FilterType::Hamming,
+        ResampleFilter::Box => return Ok(covered(&picture, width, height)),
         ResampleFilter::Nearest => return one_pass(picture, width, height, ResizeAlg::Nearest),
     };
     let rows = picture.height;
     let columns_done = one_pass(picture, width, rows, ResizeAlg::Convolution(kernel))?;
     one_pass(columns_done, width, height, ResizeAlg::Convolution(kernel))
+}
+
+/// Resamples with the box filter.
+fn covered(picture: &Rgb, width: u32, height: u32) -> Rgb {
+    let [from, to] = [[picture.width, picture.height], [width, height]].map(|size| size.map(|n| n as usize));
+    let columns_done = resample_axis(&picture.pixels, from[0], to[0], 3);
+    let pixels = resample_axis(&columns_done, from[1], to[1], 3 * to[0]);
+    Rgb { width, height, pixels }
 }
 
 fn one_pass(picture: Rgb, width: u32, height: u32, algorithm: ResizeAlg) -> Result<Rgb, String> {

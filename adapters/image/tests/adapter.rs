@@ -163,7 +163,7 @@ fn errors_name_the_file_the_reason_and_the_correction() {
     let adapter = open(&spec(json!({ "tokens": "features" }), small())).unwrap();
     let cases = [
         (picture("none.jpg"), "cannot be read", "pairs table"),
-        (picture(""), "is not a file", "pairs table"),
+        (picture(""), "is a folder", "pairs table"),
         (picture("truncated.jpg"), "truncated", "fetch it again"),
         (picture("../make.py"), "expected JPEG, PNG, WebP or BMP", "convert"),
     ];
@@ -221,7 +221,7 @@ fn drafts_state_which_values_are_guesses() {
     assert_eq!(draft.ports, json!({ "tokens": "features", "pooled": "embedding" }));
     assert_eq!(draft.preprocessing["size"], json!([256, 192]));
     assert!(
-        draft.reason.contains("a graph cannot tell") && draft.reason.contains("CHECK"),
+        draft.reason.contains("a graph cannot tell") && draft.reason.contains("; CHECK"),
         "{}",
         draft.reason
     );

@@ -1,9 +1,18 @@
-//! Drafts a model card from the model's ports and the files beside it.
+//! Drafts a model card from the model's ports and the files beside it: those of a tokenizer, of transformers
+//! and of sentence-transformers.
+
+mod lengths;
+mod modules;
 
 use std::path::Path;
 
+use chiasm_kit::draft::{
+    CardDraft, ModelFolder, are_scores, better_than_scores, is_vector, lengths as axes, use_before_scores,
+};
 use chiasm_plugin::graph::DType;
-use chiasm_plugin::{Draft, Json, PortSpec, Result, Signature, json};
+use chiasm_plugin::{Draft, Json, PortSpec, Result, Signature};
+
+use modules::sentence_modules;
 
 /// Drafts a card for a model with an integer input `input_ids`; `None` for other models.
 pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
@@ -11,74 +20,149 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
     if !ids.is_some_and(|port| matches!(port.dtype, DType::I64 | DType::I32)) {
         return Ok(None);
     }
-    let mut reasons = vec!["text: the model has integer `input_ids`".to_owned()];
-    let place =
-        ["tokenizer.json", "../tokenizer.json"].into_iter().find(|place| directory.join(place).is_file());
-    reasons.push(match place {
-        Some(place) => format!("tokenizer: {place} is there"),
-        None => "tokenizer: none was found beside the model; put its own tokenizer.json there".into(),
-    });
-    let (max_length, why) = max_length(directory);
-    reasons.push(why);
-    let ports = ports(&signature.outputs, directory, &mut reasons);
-    let preprocessing = json!({ "tokenizer": place.unwrap_or("tokenizer.json"), "max_length": max_length });
-    Ok(Some(Draft { ports, preprocessing, reason: reasons.join("\n") }))
+    let folder = ModelFolder(directory);
+    let mut card = CardDraft::default();
+    card.note("text: the model has integer `input_ids`");
+    match folder.find("tokenizer.json") {
+        Some(place) => card.set("tokenizer", place, "the file is there"),
+        None => card.set(
+            "tokenizer",
+            "tokenizer.json",
+            "none was found beside the model; put its own tokenizer.json there",
+        ),
+    }
+    lengths::set(&mut card, &folder)?;
+    prompt(&mut card, &folder)?;
+    ports(&mut card, signature, &folder)?;
+    Ok(Some(card.finish()))
 }
 
-/// Returns the length of the longest text, from the most specific file that states it.
-fn max_length(directory: &Path) -> (u64, String) {
-    let places: [(&str, &[&str]); 4] = [
-        ("sentence_bert_config.json", &["max_seq_length"]),
-        ("tokenizer.json", &["truncation", "max_length"]),
-        ("tokenizer_config.json", &["model_max_length"]),
-        ("config.json", &["max_position_embeddings"]),
-    ];
-    let found = places.iter().find_map(|(file, keys)| {
-        let value = keys.iter().fold(read_near(directory, file)?, |value, key| value[key].clone());
-        // Some tokenizers store 10^30 for "no limit".
-        value.as_u64().filter(|length| (1..1_000_000).contains(length)).map(|length| (length, *file))
-    });
-    match found {
-        Some((length, file)) => (length, format!("max_length {length}: {file} says so")),
-        None => (512, "max_length 512: no file beside the model says how long a text may be; CHECK".into()),
+/// Sets the prefix of the texts and lower case, as sentence-transformers does.
+fn prompt(card: &mut CardDraft, folder: &ModelFolder<'_>) -> Result<()> {
+    if let Some(config) = folder.json("sentence_bert_config.json")?
+        && config.content["do_lower_case"] == true
+    {
+        card.set("lowercase", true, config.origin("do_lower_case"));
     }
+    let Some(config) = folder.json("config_sentence_transformers.json")? else { return Ok(()) };
+    let prompts = || config.content["prompts"].as_object().into_iter().flatten();
+    let Some(name) = config.get("default_prompt_name").and_then(Json::as_str) else {
+        let told = prompts().filter(|(_, text)| text.as_str().is_some_and(|text| !text.is_empty()));
+        let told: Vec<String> = told.map(|(name, text)| format!("{name}: {text}")).collect();
+        if !told.is_empty() {
+            card.note(format!(
+                "no prefix: `default_prompt_name` of {} names none; its prompts are {}. A card has one: \
+                 --set 'preprocessing.prefix=\"...\"'",
+                config.name,
+                told.join(", ")
+            ));
+        }
+        return Ok(());
+    };
+    match config.content["prompts"][name].as_str() {
+        Some("") => {}
+        Some(text) => card.set(
+            "prefix",
+            text,
+            format!("`prompts.{name}` of {}, its `default_prompt_name`", config.name),
+        ),
+        None => card.undecided(
+            "preprocessing.prefix",
+            format!(
+                "`default_prompt_name` of {} is \"{name}\", which is none of its prompts; set the text that \
+                 precedes every item, or \"\"",
+                config.name
+            ),
+        ),
+    }
+    Ok(())
 }
 
-fn ports(outputs: &[PortSpec], directory: &Path, reasons: &mut Vec<String>) -> Json {
-    let rank =
-        |rank: usize| outputs.iter().filter(move |port| port.dims.as_ref().map(Vec::len) == Some(rank));
-    let mut ports = json!({});
-    if let Some(tokens) = rank(3).next() {
-        ports["tokens"] = json!(tokens.name);
-        reasons.push(format!("tokens: `{}` has one vector per token", tokens.name));
-    }
+/// Sets `tokens`, `pooled` and `dense`.
+fn ports(card: &mut CardDraft, signature: &Signature, folder: &ModelFolder<'_>) -> Result<()> {
+    let modules = sentence_modules(folder)?;
+    let tokens = tokens(card, signature);
     // BERT's `pooler_output` was trained for next sentence prediction; it is a poor embedding.
-    let pooled = rank(2).find(|port| port.name.contains("embed")).or_else(|| {
-        let tokens = rank(3).next().is_some();
-        rank(2).next().filter(|_| !tokens)
-    });
-    match pooled {
-        Some(pooled) => {
-            ports["pooled"] = json!(pooled.name);
-            reasons.push(format!("pooled: `{}` has one vector per text", pooled.name));
+    let embedding = signature.outputs.iter().find(|port| is_vector(port) && port.name.contains("embed"));
+    if let Some(port) = embedding {
+        let origin =
+            format!("the output has one vector per text {} and is named as an embedding", axes(port));
+        card.port("pooled", port.name.as_str(), origin);
+        if let Some(modules) = modules {
+            card.note(modules.beside(&port.name));
         }
-        None => {
-            let cls = read_near(directory, "1_Pooling/config.json")
-                .is_some_and(|c| c["pooling_mode_cls_token"] == true);
-            ports["pooled"] = json!(if cls { "cls" } else { "mean" });
-            reasons.push(match cls {
-                true => "pooled: 1_Pooling/config.json says cls".into(),
-                false => "pooled: no output is an embedding, so the mean of the tokens; CHECK".into(),
-            });
+    } else if tokens {
+        match modules {
+            Some(modules) => modules.draft(card),
+            None => card.port(
+                "pooled",
+                "mean",
+                "a guess, no output is named as an embedding and there is no 1_Pooling/config.json; CHECK",
+            ),
+        }
+    } else {
+        vector(card, signature);
+        if let Some(modules) = modules {
+            card.undecided(
+                "ports.pooled",
+                format!(
+                    "{}, but the model has no output with one vector per token: export the model with its \
+                     last hidden state, or name the output or inner tensor to take",
+                    modules.told()
+                ),
+            );
         }
     }
-    ports
+    Ok(())
 }
 
-/// Reads a JSON file beside the model, or one folder up, where exports to `onnx/` have it.
-fn read_near(directory: &Path, name: &str) -> Option<Json> {
-    ["", ".."].iter().find_map(|folder| {
-        let text = std::fs::read_to_string(directory.join(folder).join(name)).ok()?;
-        serde_json::from_str(&text).ok()
-    })
+/// Sets `tokens` to the output with one vector per token; returns whether there is one.
+fn tokens(card: &mut CardDraft, signature: &Signature) -> bool {
+    let per_token = |port: &&PortSpec| port.dims.as_ref().map(Vec::len) == Some(3);
+    let all: Vec<&PortSpec> = signature.outputs.iter().filter(per_token).collect();
+    let usual = ["last_hidden_state", "token_embeddings"];
+    let chosen = usual
+        .iter()
+        .find_map(|name| all.iter().find(|port| port.name == *name))
+        .or_else(|| all.iter().find(|port| !are_scores(&port.name)));
+    match (chosen, all.first()) {
+        (Some(port), _) => {
+            card.port("tokens", port.name.as_str(), format!("one vector per token {}", axes(port)));
+        }
+        (None, Some(scores)) => {
+            let before = use_before_scores(card, signature, scores);
+            if !before {
+                card.port(
+                    "tokens",
+                    scores.name.as_str(),
+                    "the only output with one vector per token, though its name says class scores; name an \
+                     inner tensor instead with --set ports.tokens=...; CHECK",
+                );
+            }
+        }
+        (None, None) => return false,
+    }
+    true
+}
+
+/// Sets `pooled` for a model without tokens.
+fn vector(card: &mut CardDraft, signature: &Signature) {
+    let vectors = || signature.outputs.iter().filter(|port| is_vector(port));
+    if let Some(port) = vectors().find(|port| !are_scores(&port.name)) {
+        card.port("pooled", port.name.as_str(), format!("one vector per text {}", axes(port)));
+        if let Some(better) = better_than_scores(signature, port) {
+            card.note(better);
+        }
+    } else if let Some(scores) = vectors().next() {
+        if !use_before_scores(card, signature, scores) {
+            card.port(
+                "pooled",
+                scores.name.as_str(),
+                "the only vector, though its name says class scores; name an inner tensor instead with --set \
+                 ports.pooled=...; CHECK",
+            );
+        }
+    } else {
+        card.port("pooled", "mean", "a guess, the model has no output of a known shape; CHECK");
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The tokenizer is the model's own `tokenizer.json`, run by the `tokenizers` library. The padding and
 //! truncation in that file are replaced: the host pads a batch to its longest text, and the card sets the
-//! largest number of tokens of a text. Truncation keeps the special tokens.
+//! largest number of tokens of a text. Truncation keeps the special tokens. If the model has no input
+//! `attention_mask`, nothing hides padding from it, so the host batches texts of equal length only.
 //!
 //! The adapter refuses to open if the model has an input that a tokenizer cannot fill, or if `max_length`
 //! leaves no room beside the special tokens.
@@ -29,6 +30,8 @@ pub struct TextAdapter {
     tokenizer: Tokenizer,
     inputs: Vec<(TextInput, ModelInput)>,
     corruption: Option<TextCorruption>,
+    prefix: String,
+    lowercase: bool,
     tail: Graph,
 }
 
@@ -41,6 +44,12 @@ struct TextParameters {
     tokenizer: String,
     /// The largest number of tokens of a text, with the special ones. Default: that of the tokenizer's file.
     max_length: Option<usize>,
+    /// Precedes every text, such as "query: ".
+    #[serde(default)]
+    prefix: String,
+    /// Whether texts are converted to lower case before the tokenizer reads them.
+    #[serde(default)]
+    lowercase: bool,
     /// How texts are corrupted, for a test of robustness.
     corruption: Option<TextCorruption>,
 }
@@ -77,7 +86,7 @@ impl Adapter for TextAdapter {
         tokenizer.with_padding(None);
         limit(&mut tokenizer, parameters.max_length).map_err(about)?;
         parameters.corruption.as_ref().map_or(Ok(()), check).map_err(about)?;
-        let inputs =
+        let mut inputs =
             spec.inputs.iter().map(|port| model_input(spec, port, pad)).collect::<Result<Vec<_>>>()?;
         if !inputs.iter().any(|(row, _)| matches!(row, TextInput::Ids)) {
             return Err(Error::invalid(format!(
@@ -90,7 +99,12 @@ impl Adapter for TextAdapter {
             .find(|(row, _)| matches!(row, TextInput::Mask))
             .map(|(_, input)| input.name.as_str());
         let tail = encoder_tail(spec, mask, false)?;
-        Ok(Self { tokenizer, inputs, corruption: parameters.corruption, tail })
+        if mask.is_none() {
+            let free = inputs.iter_mut().filter(|(_, input)| input.dims.contains(&None));
+            free.for_each(|(_, input)| input.pad = None);
+        }
+        let TextParameters { corruption, prefix, lowercase, .. } = parameters;
+        Ok(Self { tokenizer, inputs, corruption, prefix, lowercase, tail })
     }
 
     fn inputs(&self) -> Vec<ModelInput> {
@@ -105,6 +119,8 @@ impl Adapter for TextAdapter {
             Some(corruption) => Cow::Owned(corrupted(text, corruption)),
             None => Cow::Borrowed(text),
         };
+        let text = if self.prefix.is_empty() { text } else { Cow::Owned(format!("{}{text}", self.prefix)) };
+        let text = if self.lowercase { Cow::Owned(text.to_lowercase()) } else { text };
         let encoding =
             self.tokenizer.encode_fast(&*text, true).map_err(|error| Error::invalid(error.to_string()))?;
         if encoding.is_empty() {
@@ -192,7 +208,8 @@ fn model_input(spec: &EncoderSpec, port: &PortSpec, pad: u32) -> Result<(TextInp
         )));
     }
     let pad = if matches!(row, TextInput::Ids) { f64::from(pad) } else { 0.0 };
-    Ok((row, ModelInput { name: port.name.clone(), dtype: port.dtype, dims: vec![length], pad }))
+    let dims = vec![length];
+    Ok((row, ModelInput { name: port.name.clone(), dtype: port.dtype, dims, pad: Some(pad) }))
 }
 
 /// Returns one text as a tensor. It is padded here if the model's length is fixed, else by the host.
@@ -205,7 +222,7 @@ fn tensor(values: &[u32], input: &ModelInput) -> Result<Tensor> {
             input.name
         )));
     }
-    let padding = std::iter::repeat_n(input.pad as u32, length - values.len());
+    let padding = std::iter::repeat_n(input.pad.unwrap_or(0.0) as u32, length - values.len());
     let values = values.iter().copied().chain(padding);
     Ok(match input.dtype {
         DType::I32 => Tensor::i32(&[length], values.map(|value| value as i32).collect())?,

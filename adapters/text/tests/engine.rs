@@ -33,7 +33,10 @@ fn poolings_ignore_padding() {
             .map(|name| port(name, DType::I64, vec![named("N"), named("T")]))
             .to_vec(),
         outputs: vec![port("tokens_of_model", DType::F32, vec![named("N"), named("T"), DimSpec::Fixed(2)])],
-        ports: json!({ "tokens": "tokens_of_model", "pooled": ["mean", "cls", "max", "gem3"] }),
+        ports: json!({
+            "tokens": "tokens_of_model",
+            "pooled": ["mean", "cls", "max", "gem3", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"],
+        }),
         preprocessing: json!({ "tokenizer": "word-piece.json", "max_length": 16 }),
         ..Default::default()
     };
@@ -63,6 +66,11 @@ fn poolings_ignore_padding() {
         expected.extend(text[0]);
         expected.extend(over(&|x| x.into_iter().fold(f32::MIN, f32::max)));
         expected.extend(over(&|x| (x.iter().map(|v| v.max(1e-6).powi(3)).sum::<f32>() / count).cbrt()));
+        expected.extend(text.last().unwrap());
+        let places = || 1..=text.len();
+        let total = places().sum::<usize>() as f32;
+        expected.extend(over(&|x| x.iter().zip(places()).map(|(v, t)| v * t as f32).sum::<f32>() / total));
+        expected.extend(over(&|x| x.iter().sum::<f32>() / count.sqrt()));
     }
     let pooled = output("pooled");
     // A few f32 roundings of numbers below ten.
@@ -71,6 +79,69 @@ fn poolings_ignore_padding() {
         pooled.len() == expected.len() && pooled.iter().zip(&expected).all(close),
         "{pooled:?} {expected:?}"
     );
+}
+
+/// The bytes of a safetensors file with `linear.weight` [3, 2] and `linear.bias` [3].
+fn dense_layer() -> Vec<u8> {
+    let header = r#"{"__metadata__":{"format":"pt"},
+        "linear.weight":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]},
+        "linear.bias":{"dtype":"F32","shape":[3],"data_offsets":[24,36]}}"#;
+    let numbers = [0.5_f32, -1.0, 2.0, 0.25, -0.75, 1.5, 0.1, 0.2, -0.3];
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    bytes
+}
+
+/// A model without a mask, last-token pooling, and a dense layer: tanh(W x / |x| + b) by hand.
+#[test]
+fn a_dense_layer_follows_the_pooling() {
+    let Some(engine) = engine() else { return };
+    let folder = std::env::temp_dir().join(format!("chiasm-dense-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("dense.safetensors"), dense_layer()).unwrap();
+    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/word-piece.json");
+    std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
+    let named = |name: &str| DimSpec::Named(name.into());
+    let port =
+        |name: &str, dtype, dims: Vec<DimSpec>| PortSpec { name: name.into(), dtype, dims: Some(dims) };
+    let layer = json!({ "weights": "dense.safetensors", "activation": "tanh", "normalise": true });
+    let spec = EncoderSpec {
+        name: "test".into(),
+        directory: folder.clone(),
+        inputs: vec![port("input_ids", DType::I64, vec![named("N"), named("T")])],
+        outputs: vec![port("hidden", DType::F32, vec![named("N"), named("T"), DimSpec::Fixed(2)])],
+        ports: json!({ "tokens": "hidden", "pooled": "lasttoken", "dense": [layer] }),
+        preprocessing: json!({ "max_length": 16 }),
+        ..Default::default()
+    };
+    let adapter = open(&spec);
+    assert_eq!(adapter.inputs()[0].pad, None, "without a mask, nothing may be padded");
+    let tail = adapter.tail().unwrap();
+    assert_eq!(tail.outputs()[2].to_string(), "pooled f32[batch,3]");
+    let session = engine.session(&tail, &SessionOptions::default()).unwrap();
+    let tokens = Tensor::f32(&[1, 3, 2], vec![9.0, 9.0, 7.0, 7.0, 3.0, -4.0]).unwrap();
+    let outputs = session.run_outputs(&[("hidden", &tokens)], &["pooled"]).unwrap();
+    let x: [f64; 2] = [0.6, -0.8];
+    let weight = [[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]];
+    let expected =
+        weight.iter().zip([0.1, 0.2, -0.3]).map(|(row, b)| (row[0] * x[0] + row[1] * x[1] + b).tanh());
+    for (got, expected) in outputs[0].1.as_f32().unwrap().iter().zip(expected) {
+        // A few f32 roundings of numbers below two.
+        assert!((f64::from(*got) - expected).abs() < 1e-6, "{got} {expected}");
+    }
+    // Damaged and unfitting files are refused when the adapter opens.
+    let refused = |bytes: &[u8]| {
+        std::fs::write(folder.join("dense.safetensors"), bytes).unwrap();
+        TextAdapter::open(&spec, &Services::detached(0, 1)).err().unwrap().message().to_owned()
+    };
+    let whole = dense_layer();
+    assert!(refused(&whole[..whole.len() - 4]).contains("beyond the end"));
+    assert!(refused(&whole[..5]).contains("not a safetensors file"));
+    let at = whole.windows(5).position(|window| window == b"[3,2]").unwrap();
+    let turned = [&whole[..at], b"[2,3]", &whole[at + 5..]].concat();
+    assert!(refused(&turned).contains("it takes 3 numbers, but the pooled vector has 2"));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// The same token ids in the same engine: only the order of sums in a batch differs (cosine above 0.99999).

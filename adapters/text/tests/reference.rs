@@ -114,6 +114,32 @@ fn a_fixed_length_is_filled() {
     assert!(real < 12 && ids.as_i64().unwrap()[real..].iter().all(|id| *id == 0));
 }
 
+/// The prefix and lower case change the text that the tokenizer reads.
+#[test]
+fn the_prefix_and_lower_case_apply_before_the_tokenizer() {
+    let plain = spec(&reference(), "byte-pairs.json", 32, free("T"));
+    let mut changed = plain.clone();
+    changed.preprocessing["prefix"] = json!("Query: ");
+    changed.preprocessing["lowercase"] = json!(true);
+    let ids =
+        |spec: &EncoderSpec, text: &str| open(spec).unwrap().prepare(Item::Text(text)).unwrap().remove(0);
+    assert_eq!(ids(&changed, "A Child RUNS"), ids(&plain, "query: a child runs"));
+    assert_ne!(ids(&plain, "A Child RUNS"), ids(&plain, "a child runs"));
+}
+
+/// Without a mask nothing hides padding, so the host must not pad.
+#[test]
+fn texts_are_padded_only_for_a_model_with_a_mask() {
+    let masked = spec(&reference(), "word-piece.json", 12, free("T"));
+    let mut maskless = masked.clone();
+    maskless.inputs.retain(|input| input.name != "attention_mask");
+    let pads = |spec: &EncoderSpec| -> Vec<Option<f64>> {
+        open(spec).unwrap().inputs().iter().map(|input| input.pad).collect()
+    };
+    assert_eq!(pads(&masked), [Some(0.0); 3]);
+    assert_eq!(pads(&maskless), [None; 2]);
+}
+
 #[test]
 fn invalid_cards_are_refused_when_the_adapter_opens() {
     let told = |spec: &EncoderSpec| open(spec).err().map(|error| error.message().to_owned()).unwrap();

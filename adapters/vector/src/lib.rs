@@ -9,7 +9,6 @@ mod corruption;
 mod matrix;
 mod numpy;
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,7 @@ use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
-    Takes, json,
+    Takes, json, open_file,
 };
 use serde::Deserialize;
 
@@ -72,7 +71,12 @@ impl Adapter for VectorAdapter {
     }
 
     fn inputs(&self) -> Vec<ModelInput> {
-        vec![ModelInput { name: PORT.into(), dtype: DType::F32, dims: vec![Some(self.matrix.dim)], pad: 0.0 }]
+        vec![ModelInput {
+            name: PORT.into(),
+            dtype: DType::F32,
+            dims: vec![Some(self.matrix.dim)],
+            pad: None,
+        }]
     }
 
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
@@ -111,10 +115,7 @@ const PORT: &str = "vector";
 
 fn read(path: &Path, parameters: &VectorParameters) -> Result<Matrix, String> {
     let described = |error: std::io::Error| format!("cannot be read ({error}); check `vectors`");
-    let mut file = File::open(path).map_err(described)?;
-    if !file.metadata().map_err(described)?.is_file() {
-        return Err("is not a file; check `vectors`".into());
-    }
+    let mut file = open_file(path, u64::MAX).map_err(described)?;
     let mut magic = [0; 6];
     let length = file.by_ref().take(6).read(&mut magic).map_err(described)?;
     file.rewind().map_err(described)?;

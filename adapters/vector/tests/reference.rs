@@ -74,7 +74,7 @@ fn errors_name_the_file_the_place_and_the_correction() {
         (json!({ "vectors": "flat.npy" }), &["matrix", "[5]"]),
         (json!({ "vectors": "none.npy" }), &["[0, 5]"]),
         (json!({ "vectors": "missing.npy" }), &["missing.npy", "cannot be read"]),
-        (json!({ "vectors": "." }), &["is not a file"]),
+        (json!({ "vectors": "." }), &["is a folder, expected a regular file"]),
         (json!({ "vectors": "make.py" }), &["expected a .npy, .npz or Parquet file"]),
         (json!({ "vectors": "two.npz" }), &["image, text", "member = \"image\""]),
         (json!({ "vectors": "two.npz", "member": "audio" }), &["no array `audio`", "image, text"]),

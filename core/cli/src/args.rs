@@ -37,7 +37,7 @@ pub struct GlobalOptions {
     /// Device for graphs; cuda fails if CUDA is not available, auto reports what it chose.
     #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
-    /// Number of threads [default: all cores].
+    /// Number of threads, at most one for each core [default: all cores].
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
     /// Plugin file or folder, searched before all others (repeatable).

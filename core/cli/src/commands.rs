@@ -63,7 +63,7 @@ pub fn model_add(options: &AddModelOptions, global: &GlobalOptions, env: &Enviro
     }
     print::line(&added.path.display().to_string());
     print::line(&format!("adapter {}: {}", added.card.adapter, added.reason));
-    print::line("check the card: values that the graph does not contain (mean, std, size) are guesses");
+    print::line("look up guesses, which are marked CHECK, on the model's page");
     Ok(())
 }
 
@@ -138,6 +138,7 @@ pub fn eval(
     metrics.identifiability = truth.map(|file| opened.measure_truth(file)).transpose()?;
     metrics.geometry = geometry.map(|only| opened.measure_geometry(only)).transpose()?;
     metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
+    metrics.batch_effects = chiasm_pipeline::stored_batch_effects(run)?;
     let swept = chiasm_pipeline::stored_robustness(run)?;
     if json(global) {
         print::json(&MetricsWithSweeps { metrics: &metrics, robustness: swept.as_ref() })

@@ -33,10 +33,11 @@ fn main() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => error.exit(), // clap prints; usage errors exit with 2
     };
-    let cli = match Cli::from_arg_matches(&matches) {
+    let mut cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    limit_threads(&mut cli.global);
     let given = modality_flags::modality_values(&matches);
     let outcome = perform(&cli, given).and_then(|()| match print::failure() {
         None => Ok(()),
@@ -48,6 +49,16 @@ fn main() -> ExitCode {
             print_error(&error);
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Limits `--threads` to the number of cores: further threads only wait for a core, and for each other.
+fn limit_threads(global: &mut GlobalOptions) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let Some(threads) = global.threads.filter(|threads| *threads > cores) else { return };
+    global.threads = Some(cores);
+    if !global.quiet {
+        print::note(&format!("--threads {threads}: {cores} are used, one for each core"));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
-use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport};
+use chiasm_pipeline::{
+    ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport, batch_effect,
+};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -91,6 +93,18 @@ pub fn metrics(metrics: &Metrics) {
                 percent(null.mean),
                 percent(null.sd),
                 null.p_value
+            ));
+        }
+    }
+    for (encoder, effect) in &metrics.batch_effects {
+        if effect.largest() > batch_effect::EXPECTED {
+            line(&format!(
+                "{encoder}: the vector of an item changes with its batch by up to {:.1e}, at fitting: alone \
+                 {:.1e}, together {:.1e}, in another order {:.1e}",
+                effect.largest(),
+                effect.alone,
+                effect.together,
+                effect.reordered
             ));
         }
     }

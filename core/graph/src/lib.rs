@@ -67,6 +67,7 @@ pub mod fuse;
 mod graph;
 mod guard;
 mod hidden_units;
+mod last_layer;
 mod operators;
 mod ops;
 mod opset;

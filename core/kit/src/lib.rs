@@ -1,6 +1,7 @@
 //! Building blocks of plugins: Chiasm's own plugins use them, and others can.
 //!
 //! - [`tail`]: the graph behind an encoder, from the `[ports]` table of its card. For adapters.
+//! - [`draft`]: drafts of cards, with the origin of every key. For adapters.
 //! - [`corruption`]: corruption of raw items by seed, for tests of robustness. For adapters.
 //! - [`fit_method`]: a closed form as an aligner.
 //! - [`Network`], [`LayerBuilder`], [`attention`], [`TrainingExamples`]: networks as graphs, and training
@@ -14,7 +15,7 @@
 //!   recall on the held-out rows.
 //! - [`testing`]: the tests that every aligner passes.
 //!
-//! Adapters need [`tail`] and [`corruption`] only, which do not need the feature `learning`.
+//! Adapters need [`tail`], [`draft`] and [`corruption`] only, which do not need the feature `learning`.
 //!
 //! A complete aligner plugin, canonical correlation under another name:
 //!
@@ -53,6 +54,7 @@ mod closed_form;
 pub mod comparison;
 #[cfg(feature = "corruption")]
 pub mod corruption;
+pub mod draft;
 #[cfg(feature = "learning")]
 mod examples;
 #[cfg(feature = "learning")]

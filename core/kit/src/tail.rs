@@ -12,11 +12,19 @@
 //! - `mean`: `sum_t x_t / T`; `cls`: the first token; `max`: the largest value of each feature;
 //! - `std`: `(mean_t (x_t - mean)^2)^(1/2)`, the standard deviation of each feature;
 //! - `gem3`: `(mean_t max(x_t, 1e-6)^3)^(1/3)`, the generalised mean (Radenovic, Tolias and Chum 2018) for
-//!   features that are not negative.
+//!   features that are not negative;
+//! - `lasttoken`: the last token;
+//! - `weightedmean`: `sum_t t x_t / sum_t t` with t = 1, 2, .. (Muennighoff 2022);
+//! - `mean_sqrt_len_tokens`: `sum_t x_t / T^(1/2)`.
 //!
-//! The default of `pooled` is `mean`. Without `tokens`, the pooled vector is the only token. The table is
-//! refused, with the name of the port, if a port does not exist, has another rank or is not of floating
-//! point, or if there is a pooling without tokens.
+//! The last three are named as in sentence-transformers. The default of `pooled` is `mean`. Without `tokens`,
+//! the pooled vector is the only token. The table is refused, with the name of the port, if a port does not
+//! exist, has another rank or is not of floating point, or if there is a pooling without tokens.
+//!
+//! A third key, `dense`, is a list of dense layers `f(W x + b)` that are applied to the pooled vector in
+//! order: `weights` is a safetensors file with `linear.weight` `[out, in]` and perhaps `linear.bias`,
+//! `activation` is `identity` (the default), `tanh`, `relu`, `sigmoid` or `gelu`, and `normalise = true`
+//! scales x to length one first.
 //!
 //! [`windowed_tail`] is for an encoder that runs once for each window of a long item: each window is a token.
 //!
@@ -35,8 +43,15 @@
 //! # Ok::<(), chiasm_plugin::Error>(())
 //! ```
 
+mod dense;
+mod poolings;
+
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use serde::Deserialize;
+
+use dense::DenseLayer;
+pub use poolings::POOLINGS;
+use poolings::pool;
 
 use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};
 
@@ -56,7 +71,7 @@ pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool)
         None => None,
     };
     let pooled = names.iter().map(|name| tail.pooled(name, tokens.as_ref())).collect::<Result<Vec<_>>>()?;
-    tail.finish(tokens, pooled)
+    tail.finish(tokens, pooled, &ports.dense)
 }
 
 /// Builds the tail of an encoder whose batch holds the windows of all items, item by item.
@@ -88,11 +103,8 @@ pub fn windowed_tail(spec: &EncoderSpec, mask: &str) -> Result<Graph> {
         )));
     }
     let pooled = names.iter().map(|name| tail.pooled(name, Some(&tokens))).collect::<Result<Vec<_>>>()?;
-    tail.finish(Some(tokens), pooled)
+    tail.finish(Some(tokens), pooled, &ports.dense)
 }
-
-/// The names of the poolings over tokens, as the module documentation defines them.
-pub const POOLINGS: [&str; 5] = ["mean", "cls", "max", "std", "gem3"];
 
 /// Reads the `[ports]` table and the names in `pooled`.
 fn read_ports(spec: &EncoderSpec) -> Result<(Ports, Vec<String>)> {
@@ -113,6 +125,8 @@ fn read_ports(spec: &EncoderSpec) -> Result<(Ports, Vec<String>)> {
 struct Ports {
     tokens: Option<String>,
     pooled: Option<Names>,
+    #[serde(default)]
+    dense: Vec<DenseLayer>,
 }
 
 #[derive(Deserialize)]
@@ -212,20 +226,7 @@ impl Tail<'_> {
             return Err(self.missing("pooled", name));
         };
         let TailTokens { values, mask, dim } = tokens;
-        let b = &mut self.b;
-        let values = match name {
-            "mean" => b.mean_pool(values, mask),
-            "cls" => b.cls_pool(values),
-            "max" => max_pool(b, values, mask),
-            "std" => deviation(b, values, mask),
-            _ => {
-                let x = b.max_scalar(values, 1e-6);
-                let square = b.mul(&x, &x);
-                let cube = b.mul(&square, &x);
-                let mean = b.mean_pool(&cube, mask);
-                b.pow(&mean, 1.0 / 3.0)
-            }
-        };
+        let values = pool(&mut self.b, name, values, mask)?;
         Ok(TailVector { values, dim: dim.clone() })
     }
 
@@ -241,14 +242,25 @@ impl Tail<'_> {
         Ok(TailVector { values, dim })
     }
 
-    fn finish(mut self, tokens: Option<TailTokens>, pooled: Vec<TailVector>) -> Result<Graph> {
-        let total = pooled.iter().map(|part| part.dim.fixed()).sum::<Option<usize>>();
-        let dim = total.map_or(Dim::Unknown, Dim::Fixed);
+    fn finish(
+        mut self,
+        tokens: Option<TailTokens>,
+        pooled: Vec<TailVector>,
+        dense: &[DenseLayer],
+    ) -> Result<Graph> {
+        let mut total = pooled.iter().map(|part| part.dim.fixed()).sum::<Option<usize>>();
         let parts: Vec<&Value> = pooled.iter().map(|part| &part.values).collect();
-        let vector = match parts.as_slice() {
+        let mut vector = match parts.as_slice() {
             [one] => (*one).clone(),
             many => self.b.concat(many, 1),
         };
+        for layer in dense {
+            let applied = layer.apply(&mut self.b, &vector, total, &self.spec.directory);
+            let about = |reason| Error::invalid(format!("[ports] of `{}`: {reason}", self.spec.name));
+            let (values, width) = applied.map_err(about)?;
+            (vector, total) = (values, Some(width));
+        }
+        let dim = total.map_or(Dim::Unknown, Dim::Fixed);
         let tokens = match tokens {
             Some(tokens) => tokens,
             None => {
@@ -326,28 +338,6 @@ impl Tail<'_> {
             port.name, self.spec.name
         ))
     }
-}
-
-/// Returns the largest value of each feature among the tokens that are not masked.
-fn max_pool(b: &mut Builder, tokens: &Value, mask: &Value) -> Value {
-    let mask = b.unsqueeze(mask, &[2]);
-    let admitted = b.cast(&mask, DType::Bool);
-    let lowest = b.scalar(f32::MIN);
-    let shown = b.where_(&admitted, tokens, &lowest);
-    // Global pooling, because ReduceMax takes its axes in another form since opset 18.
-    let by_feature = b.transpose(&shown, &[0, 2, 1]);
-    let largest = b.op("GlobalMaxPool", &[&by_feature], &[]);
-    b.squeeze(&largest, &[2])
-}
-
-/// Returns the standard deviation of each feature over the tokens that are not masked.
-fn deviation(b: &mut Builder, tokens: &Value, mask: &Value) -> Value {
-    let mean = b.mean_pool(tokens, mask);
-    let mean = b.unsqueeze(&mean, &[1]);
-    let centred = b.sub(tokens, &mean);
-    let squares = b.mul(&centred, &centred);
-    let variance = b.mean_pool(&squares, mask);
-    b.sqrt(&variance)
 }
 
 /// Returns the number of tokens of a feature map for a reshape; -1 if it is not fixed.

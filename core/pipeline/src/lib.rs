@@ -72,6 +72,7 @@ pub use compare::{
     CompareOptions, VariantReport, VariantTaskReport, compare,
     folds::{CrossValidation, MeanWithInterval, TaskCrossValidation},
 };
+pub use embed::batch_effect::{self, BatchEffect};
 pub use fit::{FitOptions, FitReport, StageTimings, fit};
 pub use plan::{
     Plan,
@@ -88,7 +89,7 @@ pub use run::{
     open::{Run, RunOutputs},
     robustness::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep, stored_robustness},
     search::SearchHit,
-    tables::{stored_shuffled_pairs, write_npz},
+    tables::{stored_batch_effects, stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
     truth::{FactorScores, Identifiability},
 };

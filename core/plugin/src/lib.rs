@@ -80,6 +80,7 @@ mod error;
 mod inputs;
 mod items;
 mod learned;
+mod regular_file;
 mod services;
 mod spec;
 mod traits;
@@ -97,10 +98,11 @@ pub use inputs::Inputs;
 pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
+pub use regular_file::{open_file, read_file};
 pub use serde_json::{Value as Json, json};
 pub use services::{Level, ServiceBackend, Services};
 pub use spec::{
     AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality,
-    ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind,
+    ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind, Undecided,
 };
 pub use traits::{Adapter, Aligner, Fusion, read_parameters};

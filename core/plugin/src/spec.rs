@@ -76,24 +76,45 @@ pub struct Signature {
     pub outputs: Vec<PortSpec>,
     /// The metadata of the model.
     pub metadata: BTreeMap<String, String>,
+    /// For each output that the model's last learned layer computes, the tensor that this layer reads: of a
+    /// classifier, the vector from which the class scores are computed.
+    pub before_last: BTreeMap<String, PortSpec>,
 }
 
 impl Signature {
     /// Returns the signature of a graph.
     pub fn of(graph: &Graph) -> Self {
         let ports = |ports: Vec<Port>| ports.iter().map(PortSpec::from).collect();
-        Self { inputs: ports(graph.inputs()), outputs: ports(graph.outputs()), metadata: graph.metadata() }
+        let before = |port: &Port| Some((port.name.clone(), PortSpec::from(&graph.before_last(&port.name)?)));
+        Self {
+            inputs: ports(graph.inputs()),
+            outputs: ports(graph.outputs()),
+            metadata: graph.metadata(),
+            before_last: graph.outputs().iter().filter_map(before).collect(),
+        }
     }
 }
 
 /// A proposed card for an encoder, which the user reviews.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Draft {
     /// The card's `[ports]`.
     pub ports: Value,
     /// The card's `[preprocessing]`.
     pub preprocessing: Value,
-    /// Why the adapter recognised the model.
+    /// Why the adapter recognised the model, and the origin of every key: one line each.
+    pub reason: String,
+    /// Keys that the adapter could not determine. No card is written until the user sets them.
+    pub undecided: Vec<Undecided>,
+}
+
+/// A key of a card that the user has to set, because what the model's files say cannot be expressed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Undecided {
+    /// The key, such as `preprocessing.resize`.
+    pub key: String,
+    /// What the files say, why it cannot be expressed, and the values that can be set.
     pub reason: String,
 }
 
@@ -126,11 +147,11 @@ pub struct ModelInput {
     /// The type of its elements.
     #[serde(with = "dtype_text")]
     pub dtype: DType,
-    /// The lengths of the axes of one item, without the batch axis. `None` is a variable length: the host
-    /// pads it to the longest in the batch.
+    /// The lengths of the axes of one item, without the batch axis. `None` is a variable length.
     pub dims: Vec<Option<usize>>,
-    /// The value that pads an axis of variable length.
-    pub pad: f64,
+    /// The value with which the host pads an axis of variable length to the longest in the batch. `None` if
+    /// no mask tells the model what is padding: the items of a batch then have equal lengths.
+    pub pad: Option<f64>,
 }
 
 /// The specification of a fusion.

@@ -40,7 +40,7 @@ use crate::{
 ///     }
 ///
 ///     fn inputs(&self) -> Vec<ModelInput> {
-///         vec![ModelInput { name: "x".into(), dtype: DType::F32, dims: vec![Some(1)], pad: 0.0 }]
+///         vec![ModelInput { name: "x".into(), dtype: DType::F32, dims: vec![Some(1)], pad: None }]
 ///     }
 ///
 ///     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {

@@ -107,7 +107,8 @@ fn text(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<EmbedRe
     tokenizer.with_padding(None);
     let (session, embedding) = options(arguments);
     let session = engine.session(folder.join("all-MiniLM-L6-v2_w8.onnx").as_path(), &session)?;
-    let input = |name: &str| ItemInput { name: name.into(), dtype: DType::I64, dims: vec![None], pad: 0.0 };
+    let input =
+        |name: &str| ItemInput { name: name.into(), dtype: DType::I64, dims: vec![None], pad: Some(0.0) };
     let prepare = |item: usize| -> Result<Vec<Tensor>, String> {
         let encoding = tokenizer.encode(captions[item].as_str(), true).map_err(|e| e.to_string())?;
         let ids: Vec<i64> = encoding.get_ids().iter().take(256).map(|id| i64::from(*id)).collect();
@@ -129,7 +130,7 @@ fn image(engine: &Engine, real: &Path, arguments: &Arguments) -> Fallible<EmbedR
     let session = engine.session(model.as_path(), &session)?;
     let prepare = |item: usize| picture(&files[item]);
     let dims = vec![Some(3), Some(224), Some(224)];
-    let inputs = [ItemInput { name: "image".into(), dtype: DType::F32, dims, pad: 0.0 }];
+    let inputs = [ItemInput { name: "image".into(), dtype: DType::F32, dims, pad: None }];
     all(&session, files.len(), &inputs, "embedding", &embedding, prepare)
 }
 

@@ -1,8 +1,9 @@
 //! Plans which items share a batch, and stacks them. Needs no thread and no engine.
 //!
 //! Within a shard, ragged items are sorted by length, the longest first, and packed until the padded size
-//! reaches a limit, so that little of a batch is padding. The plan depends only on the items, not on timing:
-//! the same items give the same batches, hence the same bytes.
+//! reaches a limit, so that little of a batch is padding. Items of inputs without a padding value share a
+//! batch only if these inputs have equal shapes: no mask would hide the padding from the model. The plan
+//! depends only on the items, not on timing: the same items give the same batches, hence the same bytes.
 
 use chiasm_graph::{DType, Tensor, TensorData};
 
@@ -13,10 +14,11 @@ pub struct ItemInput {
     pub name: String,
     /// Element type.
     pub dtype: DType,
-    /// The length of each axis; `None` marks a ragged axis, padded to the longest item of the batch.
+    /// The length of each axis; `None` marks a ragged axis.
     pub dims: Vec<Option<usize>>,
-    /// The value that ragged axes are padded with.
-    pub pad: f64,
+    /// The value that pads ragged axes to the longest item of the batch. `None` never pads: a batch holds
+    /// items of equal lengths.
+    pub pad: Option<f64>,
 }
 
 /// The limits of one batch. An item that exceeds them alone is a batch of its own.
@@ -31,11 +33,13 @@ pub struct BatchLimits {
 }
 
 /// The size of a prepared item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ItemSize {
     /// The longest product of ragged axes among the item's inputs; 1 when nothing is ragged.
     pub steps: usize,
     pub bytes: usize,
+    /// The lengths of ragged axes that are never padded.
+    pub unpadded: Vec<usize>,
 }
 
 /// Checks a prepared item against the inputs and returns its size.
@@ -46,7 +50,7 @@ pub(crate) fn measure(item: &[Tensor], inputs: &[ItemInput]) -> Result<ItemSize,
     if item.len() != inputs.len() {
         return Err(format!("expected {} prepared tensors, got {}", inputs.len(), item.len()));
     }
-    let mut size = ItemSize { steps: 1, bytes: 0 };
+    let mut size = ItemSize { steps: 1, bytes: 0, unpadded: Vec::new() };
     for (tensor, input) in item.iter().zip(inputs) {
         let shape = tensor.shape();
         let fits = shape.len() == input.dims.len()
@@ -63,7 +67,10 @@ pub(crate) fn measure(item: &[Tensor], inputs: &[ItemInput]) -> Result<ItemSize,
         }
         let ragged =
             shape.iter().zip(&input.dims).filter(|(_, dim)| dim.is_none()).map(|(length, _)| *length);
-        size.steps = size.steps.max(ragged.product());
+        size.steps = size.steps.max(ragged.clone().product());
+        if input.pad.is_none() {
+            size.unpadded.extend(ragged);
+        }
         size.bytes += tensor.bytes().len();
     }
     Ok(size)
@@ -81,20 +88,22 @@ impl std::fmt::Debug for Ragged<'_> {
 /// Splits a shard into batches of positions, the longest items first, ties in item order.
 pub(crate) fn plan(sizes: &[ItemSize], limits: &BatchLimits) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(sizes[i].steps), i));
+    order.sort_by(|&i, &j| {
+        let longest_first = sizes[j].steps.cmp(&sizes[i].steps);
+        longest_first.then_with(|| sizes[i].unpadded.cmp(&sizes[j].unpadded)).then(i.cmp(&j))
+    });
     let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut first = ItemSize { steps: 0, bytes: 0 };
     for i in order {
         let fits = |batch: &Vec<usize>| {
-            let rows = batch.len() + 1;
-            rows <= limits.rows && rows * first.steps <= limits.steps && rows * first.bytes <= limits.bytes
+            let (rows, first) = (batch.len() + 1, &sizes[batch[0]]);
+            rows <= limits.rows
+                && rows * first.steps <= limits.steps
+                && rows * first.bytes <= limits.bytes
+                && first.unpadded == sizes[i].unpadded
         };
         match batches.last_mut() {
             Some(batch) if fits(batch) => batch.push(i),
-            _ => {
-                first = sizes[i];
-                batches.push(vec![i]);
-            }
+            _ => batches.push(vec![i]),
         }
     }
     batches
@@ -177,7 +186,7 @@ mod tests {
     const ANY: BatchLimits = BatchLimits { rows: 4, steps: 20, bytes: usize::MAX };
 
     fn sizes(steps: &[usize]) -> Vec<ItemSize> {
-        steps.iter().map(|&steps| ItemSize { steps, bytes: steps * 8 }).collect()
+        steps.iter().map(|&steps| ItemSize { steps, bytes: steps * 8, unpadded: Vec::new() }).collect()
     }
 
     #[test]
@@ -197,6 +206,20 @@ mod tests {
     #[test]
     fn equal_items_stay_in_order() {
         assert_eq!(plan(&sizes(&[1; 6]), &ANY), vec![vec![0, 1, 2, 3], vec![4, 5]]);
+    }
+
+    /// Lengths 2 x 6 and 3 x 4 are both 12 steps, so that the number of steps does not tell them apart.
+    #[test]
+    fn items_that_are_never_padded_share_a_batch_only_if_their_lengths_are_equal() {
+        let shapes: [[usize; 2]; 7] = [[2, 6], [3, 4], [2, 6], [1, 5], [3, 4], [2, 6], [1, 5]];
+        let inputs = |pad| [ItemInput { name: "x".into(), dtype: DType::F32, dims: vec![None, None], pad }];
+        let sizes = |pad| -> Vec<ItemSize> {
+            let item = |shape: &[usize; 2]| Tensor::f32(shape, vec![0.0; shape[0] * shape[1]]).unwrap();
+            shapes.iter().map(|shape| measure(&[item(shape)], &inputs(pad)).unwrap()).collect()
+        };
+        let any = BatchLimits { rows: 9, steps: 999, bytes: usize::MAX };
+        assert_eq!(plan(&sizes(None), &any), [vec![0, 2, 5], vec![1, 4], vec![3, 6]]);
+        assert_eq!(plan(&sizes(Some(0.0)), &any), [vec![0, 1, 2, 4, 5, 3, 6]]);
     }
 
     #[test]
@@ -225,11 +248,11 @@ mod tests {
     #[test]
     fn an_item_of_another_shape_is_named() {
         let inputs =
-            [ItemInput { name: "ids".into(), dtype: DType::I64, dims: vec![None, Some(4)], pad: 0.0 }];
+            [ItemInput { name: "ids".into(), dtype: DType::I64, dims: vec![None, Some(4)], pad: Some(0.0) }];
         let wrong = Tensor::i64(&[2, 3], vec![0; 6]).unwrap();
         let message = measure(&[wrong], &inputs).unwrap_err();
         assert!(message.contains("\"ids\": expected i64[any, 4], got i64[2, 3]"), "{message}");
         let right = Tensor::i64(&[5, 4], vec![0; 20]).unwrap();
-        assert_eq!(measure(&[right], &inputs), Ok(ItemSize { steps: 5, bytes: 160 }));
+        assert_eq!(measure(&[right], &inputs), Ok(ItemSize { steps: 5, bytes: 160, unpadded: Vec::new() }));
     }
 }

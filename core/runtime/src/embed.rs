@@ -52,7 +52,7 @@ const CUDA_LIMITS: BatchLimits = BatchLimits { rows: 512, steps: 32768, bytes: 2
 ///         Ok(())
 ///     }
 /// }
-/// let inputs = [ItemInput { name: "x".into(), dtype: DType::F32, dims: vec![Some(3)], pad: 0.0 }];
+/// let inputs = [ItemInput { name: "x".into(), dtype: DType::F32, dims: vec![Some(3)], pad: None }];
 /// let options = EmbedOptions::default();
 /// let request = EmbedRequest { items: 100, inputs: &inputs, outputs: &["pooled"], options };
 /// let prepare = |item: usize| Tensor::f32(&[3], vec![item as f32; 3]).map(|tensor| vec![tensor]);

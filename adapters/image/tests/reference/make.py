@@ -113,13 +113,16 @@ def main():
     turned = Image.open(PICTURES / "turned.jpg")
     add("decode", "turned.jpg", np.asarray(ImageOps.exif_transpose(turned).convert("RGB")), orient=True)
 
-    filters = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR, "lanczos": Image.LANCZOS, "nearest": Image.NEAREST}
+    filters = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR, "lanczos": Image.LANCZOS, "nearest": Image.NEAREST,
+               "box": Image.BOX, "hamming": Image.HAMMING}
     for file in ["tall.png", "rgb.png", "small.png"]:
         image = Image.open(PICTURES / file).convert("RGB")
         for name, kernel in filters.items():
             add("resize", file, np.asarray(image.resize((26, 22), kernel)), filter=name, resize="stretch")
             cropped = shortest_side_crop(image, kernel, shortest=24, height=19, width=22)
             add("resize", file, cropped, filter=name, resize="shortest-side-crop", shortest=24)
+            square = np.asarray(image.resize((24, 24), kernel))[2:21, 1:23]
+            add("resize", file, square, filter=name, resize="stretch-crop", shortest=24)
 
     (HERE / "golden.bin").write_bytes(golden)
     versions = {"pillow": PIL.__version__, "numpy": np.__version__}

@@ -6,9 +6,9 @@ use std::{io::Read, path::Path};
 /// Returns the SHA-256 of a file, in hex.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// If the file cannot be read, or is a pipe, a device or a folder.
 pub fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = chiasm_host::open_file(path, u64::MAX)?;
     let mut hasher = Sha256::new();
     let mut block = vec![0; 1 << 20];
     loop {

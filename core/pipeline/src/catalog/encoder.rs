@@ -93,8 +93,17 @@ impl Encoder {
         let model = Graph::load(&found.model_path).map_err(|e| {
             Problem::new("chiasm::model::graph", e.to_string()).help("copy or export the file again")
         })?;
+        Self::of_card(found, model, env)
+    }
+
+    /// Opens the encoder of a card, whose digest is that of the file `model` was read from.
+    ///
+    /// # Errors
+    /// If the adapter or a port is missing, or the adapter refuses the card.
+    pub fn of_card(found: ResolvedCard, model: Graph, env: &Environment) -> Result<Self, Problem> {
+        let name = found.card.name.as_str();
         let preprocessing = json!(found.card.preprocessing);
-        let files = companions(&preprocessing, &found);
+        let files = companions(&found);
         let directory = directory_of(&files, &found);
         let Signature { inputs, outputs, .. } = Signature::of(&model);
         let spec = EncoderSpec {
@@ -107,7 +116,7 @@ impl Encoder {
             preprocessing,
         };
         let mut identity = KeyHasher::default();
-        identity.add(&sha256).add(spec.ports.to_string()).add(spec.preprocessing.to_string());
+        identity.add(&found.card.sha256).add(spec.ports.to_string()).add(spec.preprocessing.to_string());
         // The digest of the file does not cover weights that are stored in external files.
         model.weight_hashes().values().for_each(|hash| {
             identity.add(hash);
@@ -345,11 +354,14 @@ fn check_inputs(name: &str, graph: &Graph, made: &[ModelInput]) -> Result<(), Pr
     Ok(())
 }
 
-/// Returns the files that `[preprocessing]` names, such as a tokenizer. They are in the folder of the card or
-/// of the model, and are part of the encoder.
-fn companions(preprocessing: &Value, found: &ResolvedCard) -> Vec<(String, PathBuf)> {
-    let values = preprocessing.as_object().into_iter().flat_map(|o| o.values());
-    let names = values.filter_map(|v| v.as_str()).filter(|s| !s.is_empty());
+/// Returns the files that `[preprocessing]` names, such as a tokenizer, and those of the tables in `[ports]`,
+/// such as the weights of a dense layer. They are in the folder of the card or of the model, and are part of
+/// the encoder.
+fn companions(found: &ResolvedCard) -> Vec<(String, PathBuf)> {
+    let own = found.card.preprocessing.values();
+    let layers = found.card.ports.values().filter_map(toml::Value::as_array).flatten();
+    let layers = layers.filter_map(toml::Value::as_table).flat_map(toml::Table::values);
+    let names = own.chain(layers).filter_map(toml::Value::as_str).filter(|name| !name.is_empty());
     names
         .filter_map(|name| {
             let path = folders(found).map(|f| f.join(name)).find(|p| p.is_file())?;

@@ -4,6 +4,8 @@
 //! changed file on the hub is detected. Needs the feature `hub`.
 
 use crate::base::problem::Problem;
+#[cfg(feature = "hub")]
+use std::path::Path;
 use std::path::PathBuf;
 
 /// A model file on the hub.
@@ -22,13 +24,22 @@ pub struct HubAddress {
 pub struct FetchedModel {
     /// The model.
     pub model: PathBuf,
-    /// Files of the repository that adapters look for next to a model.
-    pub companions: Vec<PathBuf>,
+    /// Files of the repository that adapters look for next to a model, by their path in the repository.
+    pub companions: Vec<(String, PathBuf)>,
 }
 
-/// Files in the root of a repository that describe how raw input is prepared.
+/// Files in the root of a repository that describe how raw input is prepared and tokens are pooled.
 #[cfg(feature = "hub")]
-const COMPANIONS: [&str; 2] = ["tokenizer.json", "preprocessor_config.json"];
+const COMPANIONS: [&str; 8] = [
+    "tokenizer.json",
+    "preprocessor_config.json",
+    "tokenizer_config.json",
+    "config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+];
 
 impl HubAddress {
     /// Parses `hf:ORG/NAME[@REVISION]/PATH.onnx`. Returns `None` if `text` does not start with `hf:`.
@@ -90,9 +101,23 @@ impl HubAddress {
                 .help("check the name and the network, or download the file and give its path")
         })?;
         // Companions are optional here: the adapter reports a file that it needs.
-        let companions = COMPANIONS.into_iter().filter_map(|name| get(name).ok()).collect();
+        let fetched = |name: &str| Some((name.to_owned(), get(name).ok()?));
+        let mut companions: Vec<(String, PathBuf)> = COMPANIONS.into_iter().filter_map(fetched).collect();
+        let modules = companions.iter().find(|(name, _)| name == "modules.json");
+        let layers = modules.map(|(_, path)| files_of_layers(path)).unwrap_or_default();
+        companions.extend(layers.iter().filter_map(|name| fetched(name)));
         Ok(FetchedModel { model, companions })
     }
+}
+
+/// Returns the files of the dense layers that a `modules.json` names.
+#[cfg(feature = "hub")]
+fn files_of_layers(modules: &Path) -> Vec<String> {
+    let modules = std::fs::read(modules).unwrap_or_default();
+    let modules: Vec<serde_json::Value> = serde_json::from_slice(&modules).unwrap_or_default();
+    let dense = modules.iter().filter(|module| module["type"].as_str().is_some_and(|t| t.ends_with("Dense")));
+    let paths = dense.filter_map(|module| module["path"].as_str());
+    paths.flat_map(|path| ["config.json", "model.safetensors"].map(|file| format!("{path}/{file}"))).collect()
 }
 
 #[cfg(test)]
@@ -119,13 +144,20 @@ mod tests {
         std::fs::create_dir_all(snapshot.join("onnx")).unwrap();
         std::fs::create_dir_all(repository.join("refs")).unwrap();
         std::fs::write(repository.join("refs/main"), "0123abc").unwrap();
-        for name in ["onnx/model.onnx", "tokenizer.json", "preprocessor_config.json"] {
-            std::fs::write(snapshot.join(name), name).unwrap();
+        let layer = r#"[{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]"#;
+        let layers = ["2_Dense/config.json", "2_Dense/model.safetensors"];
+        let mut files: Vec<(&str, &str)> =
+            COMPANIONS.iter().chain(&layers).map(|name| (*name, "{}")).collect();
+        files.extend([("onnx/model.onnx", "onnx/model.onnx"), ("modules.json", layer)]);
+        for (name, content) in files {
+            let path = snapshot.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         }
         let address = HubAddress::parse("hf:org/name/onnx/model.onnx").unwrap().unwrap();
         let fetched = address.fetch_with(hf_hub::Cache::new(here.path().to_path_buf())).unwrap();
         assert_eq!(std::fs::read_to_string(&fetched.model).unwrap(), "onnx/model.onnx");
-        let names: Vec<_> = fetched.companions.iter().map(|p| p.file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["tokenizer.json", "preprocessor_config.json"]);
+        let names: Vec<&str> = fetched.companions.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [&COMPANIONS[..], &layers].concat());
     }
 }

@@ -1,19 +1,26 @@
 //! Creating a card for an ONNX file. The adapter that recognises the graph's ports drafts its tables.
 
 use super::{
-    card::{ModelCard, ModelStore, user_models},
+    card::{ModelCard, ModelStore, ResolvedCard, user_models},
     encoder::Encoder,
     hub::HubAddress,
 };
 use crate::{
     base::{
-        digest::sha256_of, environment::Environment, error::Error, problem::Problem, whole_file::write_file,
+        digest::sha256_of,
+        environment::Environment,
+        error::Error,
+        problem::{Problem, Problems, did_you_mean},
+        whole_file::write_file,
     },
     recipe::tree,
 };
 use chiasm_graph::{Graph, Port};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+
+/// The keys of a card.
+const KEYS: [&str; 8] = ["name", "adapter", "model", "sha256", "licence", "source", "ports", "preprocessing"];
 
 /// Options of [`add_model`].
 #[derive(Debug, Clone)]
@@ -52,10 +59,10 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let fetched = address.as_ref().map(HubAddress::fetch).transpose()?;
     let given = fetched.as_ref().map_or(&options.path, |f| &f.model);
     let path = std::path::absolute(given).map_err(|e| Error::io("find", given, e))?;
+    let sha256 = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
     let graph = Graph::load(&path).map_err(|e| {
         Problem::new("chiasm::model::graph", e.to_string()).help("give the path of an .onnx file")
     })?;
-    let sha256 = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = options.name.clone().unwrap_or(stem);
     let folder = options.into.clone().or_else(user_models).ok_or_else(|| {
@@ -76,6 +83,7 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let directory = if beside { target.parent() } else { path.parent() };
     let directory = directory.unwrap_or(Path::new(""));
     let (adapter, draft) = recognise(&graph, &path, directory, options.adapter.as_deref(), env)?;
+    decided(&draft, &options.overrides)?;
     let card = json!({
         "name": name,
         "adapter": adapter,
@@ -89,8 +97,19 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let card: ModelCard = serde_json::from_value(card)
         .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a valid card: {e}")))?;
     let card = with_overrides(card, &options.overrides)?;
-    write(&card, &target)?;
-    Ok(AddedModel { card, path: target, reason: draft.reason })
+    let mut reason = draft.reason;
+    let found = ResolvedCard { card, card_path: target, model_path: path };
+    match Encoder::of_card(found.clone(), graph, env) {
+        Ok(_) => {}
+        // Without a change by the user, what is missing is a file such as the tokenizer.
+        Err(problem) if options.overrides.is_empty() => {
+            reason.push_str(&format!("\nthe card cannot be used yet: {problem}; CHECK"));
+        }
+        Err(problem) => return Err(problem.into()),
+    }
+    let ResolvedCard { card, card_path, .. } = found;
+    write(&card, &card_path)?;
+    Ok(AddedModel { card, path: card_path, reason })
 }
 
 /// Describes the origin of a hub model.
@@ -101,11 +120,11 @@ fn source(address: HubAddress) -> String {
 
 /// Copies the companion files of a hub model into the card's folder, which adapters search first. Returns
 /// whether there are any.
-fn copy_companions(companions: &[PathBuf], card: &Path) -> Result<bool, Error> {
-    let folder = card.parent().unwrap_or(Path::new(""));
-    for companion in companions {
+fn copy_companions(companions: &[(String, PathBuf)], card: &Path) -> Result<bool, Error> {
+    for (name, companion) in companions {
+        let target = card.with_file_name(name);
+        let folder = target.parent().unwrap_or(Path::new(""));
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-        let target = folder.join(companion.file_name().unwrap_or_default());
         std::fs::copy(companion, &target).map_err(|e| Error::io("copy", companion, e))?;
     }
     Ok(!companions.is_empty())
@@ -140,6 +159,18 @@ fn recognise(
     Err(Error::input("chiasm::model::not_recognised", message, help))
 }
 
+/// Returns an error if the draft leaves a key to the user that no `--set` assignment sets.
+fn decided(draft: &chiasm_host::Draft, overrides: &[String]) -> Result<(), Problems> {
+    let set: Vec<&str> =
+        overrides.iter().filter_map(|one| one.split_once('=')).map(|(key, _)| key.trim()).collect();
+    let mut problems = Problems::default();
+    for undecided in draft.undecided.iter().filter(|undecided| !set.contains(&undecided.key.as_str())) {
+        let problem = Problem::new("chiasm::model::undecided", undecided.reason.clone());
+        problems.push(problem.help(format!("set the key with --set '{}=...'", undecided.key)));
+    }
+    problems.or(Some(()))
+}
+
 fn with_overrides(card: ModelCard, overrides: &[String]) -> Result<ModelCard, Error> {
     let text =
         toml::to_string(&card).map_err(|e| Error::Internal(format!("cannot format a card as TOML: {e}")))?;
@@ -147,6 +178,13 @@ fn with_overrides(card: ModelCard, overrides: &[String]) -> Result<ModelCard, Er
     for assignment in overrides {
         tree::set(&mut table, assignment)?;
     }
+    let mut problems = Problems::default();
+    for (key, node) in table.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
+        let help = did_you_mean(key, KEYS).unwrap_or_else(|| format!("known keys: {}", KEYS.join(", ")));
+        let problem = Problem::new("chiasm::model::card", format!("a card has no key `{key}`"));
+        problems.push(problem.at(&node.key_at, "unknown key").help(help));
+    }
+    problems.or(Some(()))?;
     let value = tree::TomlValue::Table(table).to_json();
     serde_json::from_value(value).map_err(|e| {
         Error::input(

@@ -3,6 +3,7 @@
 //! Each split is embedded separately, so that a run that is opened later finds the shards of its test rows in
 //! the cache. An item that several rows share (a picture with many questions) is embedded once.
 
+pub mod batch_effect;
 pub mod corrupted;
 mod shard;
 pub mod tokens;
@@ -87,7 +88,8 @@ impl EmbedRequest<'_> {
             let items = items.of_rows(rows);
             let tokens = (self.tokens)(&modality.name);
             let rule = if self.training { modality.train_rule } else { modality.rule };
-            let (embedded, bad) = embed_items(modality, &items, rule, tokens, self.skip_bad, env)?;
+            let how = EmbedOptions { rule, tokens, skip_bad: self.skip_bad, ids: Some(self.ids) };
+            let (embedded, bad) = embed_with(modality, &items, &how, env)?;
             skipped.extend(bad.into_iter().map(|(at, reason)| SkippedItem {
                 row: self.ids[items.rows[at]].clone(),
                 modality: modality.name.clone(),
@@ -204,6 +206,15 @@ pub fn rows_with(modalities: &[EmbeddedItems], least: usize) -> Vec<usize> {
     counts.into_iter().filter(|(_, count)| *count >= least).map(|(row, _)| row).collect()
 }
 
+/// How [`embed_with`] embeds items.
+struct EmbedOptions<'a> {
+    rule: ItemRule,
+    tokens: bool,
+    skip_bad: bool,
+    /// The ids of the rows, for messages.
+    ids: Option<&'a [String]>,
+}
+
 /// Embeds items of one modality. Also returns the indices of the items that could not be read, with the
 /// reasons.
 ///
@@ -217,12 +228,32 @@ pub fn embed_items(
     skip_bad: bool,
     env: &Environment,
 ) -> Result<(EmbeddedItems, BTreeMap<usize, String>), Error> {
+    embed_with(modality, items, &EmbedOptions { rule, tokens, skip_bad, ids: None }, env)
+}
+
+fn embed_with(
+    modality: &ModalityEncoders,
+    items: &RawItems,
+    options: &EmbedOptions<'_>,
+    env: &Environment,
+) -> Result<(EmbeddedItems, BTreeMap<usize, String>), Error> {
+    let &EmbedOptions { rule, tokens, skip_bad, ids } = options;
     let (unique, indices) = unique(&items.raw);
+    let unreadable = |(index, reason): (usize, String)| {
+        // Of the rows that share the item, the first is named.
+        let row = indices.iter().position(|own| *own == index).and_then(|at| ids?.get(items.rows[at]));
+        let row = row.map_or_else(String::new, |id| format!("row {id:?}: "));
+        Error::input(
+            "chiasm::data::unreadable_item",
+            format!("{row}cannot read {}: {reason}", unique[index].describe()),
+            "repair or remove it, or skip unreadable items with --skip-bad",
+        )
+    };
     let (mut parts, mut sequences, mut bad) = (Vec::new(), None, BTreeMap::new());
     for (index, encoder) in modality.encoders.iter().enumerate() {
         let wanted = (tokens && index == 0).then_some(items.raw.len());
         let EncodedItems { pooled, tokens, bad: found } =
-            encode(encoder, &modality.name, &unique, wanted, env, skip_bad)?;
+            encode(encoder, &modality.name, &unique, wanted, env, skip_bad)?.map_err(unreadable)?;
         parts.push(pooled);
         sequences = sequences.or(tokens);
         bad.extend(found);

@@ -6,7 +6,9 @@ use crate::{
     catalog::{encoder::Encoder, raw::RawItem},
 };
 use chiasm_graph::Tensor;
-use chiasm_runtime::{BadItemPolicy, BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, Session, embed};
+use chiasm_runtime::{
+    BadItemPolicy, BatchLimits, BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, Session, embed,
+};
 use ndarray::{Array2, Array3, Axis, Slice};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -24,6 +26,9 @@ pub(super) struct EncodedItems {
     pub bad: BTreeMap<usize, String>,
 }
 
+/// The outputs for all items, or the item that could not be read and was not to be skipped, with the reason.
+pub(super) type Encoded = Result<EncodedItems, (usize, String)>;
+
 /// Runs an encoder over `items`. Tokens are returned if `tokens` is given: the number of items, with
 /// repetitions, that will need their sequences.
 pub(super) fn encode(
@@ -33,7 +38,7 @@ pub(super) fn encode(
     tokens: Option<usize>,
     env: &Environment,
     skip_bad: bool,
-) -> Result<EncodedItems, Error> {
+) -> Result<Encoded, Error> {
     let engine = env.engine_identity()?;
     let mut key = encoder.key();
     key.add(engine).add(env.device.as_str());
@@ -58,7 +63,11 @@ pub(super) fn encode(
                     Some(session) => session,
                     none => none.insert(open(encoder, width.is_some(), env)?),
                 };
-                let made = run(encoder, session, shard, width, env, skip_bad, &steps)?;
+                let request = ShardRun { encoder, items: shard, width, skip_bad, limits: None };
+                let made = match run(&request, session, env, &steps)? {
+                    Ok(made) => made,
+                    Err((item, reason)) => return Ok(Err((start + item, reason))),
+                };
                 made.check_finite(encoder, shard)?;
                 if made.bad.is_empty() {
                     made.store(key, env)?; // a shard with unreadable items is not cached
@@ -74,7 +83,7 @@ pub(super) fn encode(
         bad.extend(done.bad.into_iter().map(|(item, reason)| (start + item, reason)));
     }
     let tokens = width.map(|width| TokenSequences::joined(&sequences, width));
-    Ok(EncodedItems { pooled, tokens, bad })
+    Ok(Ok(EncodedItems { pooled, tokens, bad }))
 }
 
 /// Returns an error if the tokens do not fit into memory: `sequences` counts those of the distinct items and
@@ -166,21 +175,32 @@ impl EncodedItems {
     }
 }
 
-fn open(encoder: &Encoder, tokens: bool, env: &Environment) -> Result<Session, Error> {
+/// Opens a session with the pooled vectors, and the tokens and masks if wanted.
+pub(super) fn open(encoder: &Encoder, tokens: bool, env: &Environment) -> Result<Session, Error> {
     let wanted: &[&str] = if tokens { &["pooled", "tokens", "mask"] } else { &["pooled"] };
     let graph = encoder.graph.extract(wanted);
     env.session_for_batches(&graph.map_err(Error::graph(format!("the outputs of {:?}", encoder.name)))?)
 }
 
-fn run(
-    encoder: &Encoder,
+/// One run of an encoder over a list of items, without the cache.
+pub(super) struct ShardRun<'a> {
+    pub encoder: &'a Encoder,
+    pub items: &'a [&'a RawItem],
+    /// The width of the token vectors, if tokens are wanted.
+    pub width: Option<usize>,
+    pub skip_bad: bool,
+    /// The limits of a batch; `None` for those of the device.
+    pub limits: Option<BatchLimits>,
+}
+
+/// Embeds the items of `request`.
+pub(super) fn run(
+    request: &ShardRun<'_>,
     session: &Session,
-    shard: &[&RawItem],
-    width: Option<usize>,
     env: &Environment,
-    skip_bad: bool,
     steps: &StageProgress<'_>,
-) -> Result<EncodedItems, Error> {
+) -> Result<Encoded, Error> {
+    let &ShardRun { encoder, items: shard, width, skip_bad, limits } = request;
     let inputs: Vec<ItemInput> = (encoder.inputs.iter())
         .filter(|i| session.inputs().iter().any(|port| port.name == i.name))
         .map(|i| ItemInput { name: i.name.clone(), dtype: i.dtype, dims: i.dims.clone(), pad: i.pad })
@@ -192,7 +212,7 @@ fn run(
             tensors.into_iter().zip(&wanted).filter_map(|(t, &keep)| keep.then_some(t)).collect::<Vec<_>>()
         })
     };
-    let options = EmbedOptions { threads: env.threads, limits: None };
+    let options = EmbedOptions { threads: env.threads, limits };
     let mut gather = ShardCollector {
         shard,
         skip_bad,
@@ -205,11 +225,11 @@ fn run(
     let outputs: &[&str] = if width.is_some() { &["pooled", "tokens", "mask"] } else { &["pooled"] };
     let request = EmbedRequest { items: shard.len(), inputs: &inputs, outputs, options };
     match embed(session, &request, prepare, &mut gather) {
-        Err(chiasm_runtime::Error::Item { index, reason }) => return Err(unreadable(shard[index], &reason)),
+        Err(chiasm_runtime::Error::Item { index, reason }) => return Ok(Err((index, reason))),
         other => other?,
     };
     let tokens = width.map(|width| gather.tokens(width));
-    Ok(EncodedItems { pooled: gather.pooled, tokens, bad: gather.bad })
+    Ok(Ok(EncodedItems { pooled: gather.pooled, tokens, bad: gather.bad }))
 }
 
 /// Collects the outputs of a session for the items of a shard.
@@ -283,14 +303,6 @@ impl BatchReceiver for ShardCollector<'_> {
         self.before = done;
         true
     }
-}
-
-fn unreadable(item: &RawItem, reason: &str) -> Error {
-    Error::input(
-        "chiasm::data::unreadable_item",
-        format!("cannot read {}: {reason}", item.describe()),
-        "repair or remove it, or skip unreadable items with --skip-bad",
-    )
 }
 
 /// Returns the key of a shard: the digest of the encoder's key and the content of every item.

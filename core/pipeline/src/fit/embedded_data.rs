@@ -4,7 +4,12 @@ use super::maps::TrainingSet;
 use crate::{
     base::{environment::Environment, error::Error},
     catalog::{dataset::Split, raw::RawItem},
-    embed::{EmbedRequest, EmbeddedItems, SkippedItem, corrupted::corrupt_training, embed_items, rows_with},
+    embed::{
+        EmbedRequest, EmbeddedItems, SkippedItem,
+        batch_effect::{BatchEffect, EXPECTED, LIMIT, batch_effects},
+        corrupted::corrupt_training,
+        embed_items, rows_with,
+    },
     plan::{ModalityEncoders, Plan, data::RecipeData, task::GroundTruth},
     recipe::encoders::ItemRule,
     run::files::RowCounts,
@@ -113,6 +118,47 @@ impl EmbeddedData {
             if held_out.is_empty() { self.data.items[at].raw.clone() } else { held_out }
         };
         (0..plan.modalities.len()).map(of).collect()
+    }
+
+    /// Embeds some training items again, to measure how their vectors depend on their batch. Test items stand
+    /// in for training items that are corrupted.
+    ///
+    /// # Errors
+    /// [`Error::Gate`] if the vectors of an encoder differ by more than [`LIMIT`].
+    pub(super) fn batch_effects(
+        &self,
+        plan: &Plan,
+        env: &Environment,
+    ) -> Result<BTreeMap<String, BatchEffect>, Error> {
+        let mut all = BTreeMap::new();
+        for (at, modality) in plan.modalities.iter().enumerate() {
+            let corrupted = plan.corruption.training.iter().any(|own| own.corrupted.at == at);
+            let split = if corrupted { Split::Test } else { Split::Train };
+            let Some(fitted) = self.of(split).get(at) else { continue };
+            for (encoder, effect) in batch_effects(modality, &self.data.items[at], fitted, env)? {
+                let name = format!("{}/{encoder}", modality.name);
+                let largest = effect.largest();
+                let told = format!(
+                    "{name}: the vector of an item changes with the other items of its batch, by up to \
+                     {largest:.1e} of unit vectors on {} rows ({EXPECTED:.0e} is expected)",
+                    effect.rows
+                );
+                if largest > LIMIT {
+                    return Err(Error::Gate(format!(
+                        "{told}; the limit is {LIMIT}. Export the model with an input `attention_mask` and \
+                         without dynamic quantisation; no run folder was written"
+                    )));
+                }
+                if largest > EXPECTED {
+                    env.reporter.note(&format!(
+                        "warning: {told}. Dynamic quantisation has this effect: an export in 32-bit or \
+                         16-bit floats does not"
+                    ));
+                }
+                all.insert(name, effect);
+            }
+        }
+        Ok(all)
     }
 
     /// Returns the number of rows per split, and the skipped items.

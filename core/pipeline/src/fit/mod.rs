@@ -20,6 +20,7 @@ use crate::{
         draft::DraftFolder,
         files::{self, FailedChecks},
         open::Run,
+        prove::Proof,
         robustness_svg,
     },
 };
@@ -112,8 +113,12 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
 
     let run = Run::open(draft.folder(), env)?;
     let items = sample.items_to_prove(plan);
-    let proof = timings.time("prove", || run.prove(&plan.modalities, &items))?;
+    let proof = timings.time("prove", || {
+        let proof = run.prove(&plan.modalities, &items)?;
+        Ok(Proof { batch_effects: sample.batch_effects(plan, env)?, ..proof })
+    })?;
     let mut metrics = timings.time("measure", || run.measure())?;
+    metrics.batch_effects = proof.batch_effects.clone();
     let control = timings.time("control", || {
         let shuffled = training.shuffled(plan.seed());
         let maps = shuffled.align(plan, &fit.learned.parameters, env)?;

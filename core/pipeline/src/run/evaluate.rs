@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     base::{environment::Environment, error::Error},
-    embed::{EmbeddedItems, rows_with},
+    embed::{EmbeddedItems, batch_effect::BatchEffect, rows_with},
     plan::{ModalityEncoders, data::RecipeData},
     recipe::Recipe,
 };
@@ -64,6 +64,9 @@ pub struct Metrics {
     /// The control: the same aligner fitted on shuffled training pairs. Its recall should be at chance level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffled_pairs: Option<RetrievalSummary>,
+    /// How the vectors of each encoder depend on their batch, by `modality/encoder`, as the fit measured it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub batch_effects: BTreeMap<String, BatchEffect>,
     /// Scores of the fusion on its task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskMetrics>,
@@ -344,6 +347,7 @@ impl Run<'_> {
             rows: rows_with(embedded, 2).len(),
             items: aligned.iter().map(|own| (own.name.clone(), own.rows.len())).collect(),
             shuffled_pairs: None,
+            batch_effects: BTreeMap::new(),
             task,
             identifiability: None,
             geometry: None,

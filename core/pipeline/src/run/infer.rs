@@ -174,7 +174,7 @@ fn masked(port: &Port) -> Result<(ItemInput, Tensor), Error> {
     let shape: Vec<usize> = port.dims.iter().flatten().skip(1).map(free).collect();
     let dims = shape.iter().copied().map(Some).collect();
     let tensor = Tensor::zeros(DType::F32, &shape).map_err(|e| Error::Internal(e.to_string()))?;
-    Ok((ItemInput { name: port.name.clone(), dtype: DType::F32, dims, pad: 0.0 }, tensor))
+    Ok((ItemInput { name: port.name.clone(), dtype: DType::F32, dims, pad: None }, tensor))
 }
 
 /// Collects the rows of every output. Rows may have different lengths.

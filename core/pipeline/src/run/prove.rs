@@ -8,6 +8,7 @@ use super::{
 use crate::{
     base::{digest::KeyHasher, environment::Environment, error::Error},
     catalog::{encoder::Encoder, raw::RawItem},
+    embed::batch_effect::BatchEffect,
     plan::ModalityEncoders,
 };
 use chiasm_graph::{Graph, Tensor};
@@ -35,6 +36,9 @@ pub struct Proof {
     pub frozen_weights: BTreeMap<String, String>,
     /// The execution provider that ran the merged model.
     pub provider: String,
+    /// How the vectors of each encoder depend on their batch, by `modality/encoder`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub batch_effects: BTreeMap<String, BatchEffect>,
 }
 
 impl Run<'_> {
@@ -75,7 +79,15 @@ impl Run<'_> {
         }
         let provider = whole.device_used().to_owned();
         let staged_against_merged = differences;
-        Ok(Proof { rows, tolerance: TOLERANCE, staged_against_merged, frozen_weights, provider })
+        let batch_effects = BTreeMap::new();
+        Ok(Proof {
+            rows,
+            tolerance: TOLERANCE,
+            staged_against_merged,
+            frozen_weights,
+            provider,
+            batch_effects,
+        })
     }
 
     /// Returns the outputs of an encoder that the merged model uses, starting with `pooled`.

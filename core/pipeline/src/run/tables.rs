@@ -6,10 +6,11 @@ use super::{
     infer::RawInputs,
     open::{Run, RunOutputs},
 };
-use crate::{base::error::Error, catalog::raw::RawItem};
+use crate::{base::error::Error, catalog::raw::RawItem, embed::batch_effect::BatchEffect};
 use npyz::WriterBuilder;
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufWriter, Write},
     path::Path,
@@ -109,4 +110,12 @@ fn npz(path: &Path, outputs: &RunOutputs) -> std::io::Result<()> {
 /// If the metrics of the run cannot be read.
 pub fn stored_shuffled_pairs(run: &Path) -> Result<Option<RetrievalSummary>, Error> {
     Ok(read_json::<Metrics>(run, METRICS)?.shuffled_pairs)
+}
+
+/// Reads how the vectors of each encoder depend on their batch, as the fit measured it.
+///
+/// # Errors
+/// If the metrics of the run cannot be read.
+pub fn stored_batch_effects(run: &Path) -> Result<BTreeMap<String, BatchEffect>, Error> {
+    Ok(read_json::<Metrics>(run, METRICS)?.batch_effects)
 }

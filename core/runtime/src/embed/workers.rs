@@ -280,7 +280,7 @@ impl<'a> WorkerPool<'a> {
         let mut stacked = Vec::with_capacity(inputs.len());
         for (position, input) in inputs.iter().enumerate() {
             let column: Vec<&Tensor> = job.items.iter().map(|item| &item[position]).collect();
-            match stack(&column, input.pad) {
+            match stack(&column, input.pad.unwrap_or(0.0)) {
                 Ok(tensor) => stacked.push(tensor),
                 Err(error) => return (Err(error.into()), Duration::ZERO),
             }

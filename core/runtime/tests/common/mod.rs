@@ -29,7 +29,7 @@ pub fn text_encoder() -> Graph {
 /// The encoder's inputs, item by item.
 #[allow(dead_code, clippy::allow_attributes, reason = "not every test file uses it")]
 pub fn text_inputs() -> [ItemInput; 2] {
-    let input = |name: &str, dtype| ItemInput { name: name.into(), dtype, dims: vec![None], pad: 0.0 };
+    let input = |name: &str, dtype| ItemInput { name: name.into(), dtype, dims: vec![None], pad: Some(0.0) };
     [input("ids", DType::I64), input("mask", DType::F32)]
 }
 

@@ -104,7 +104,10 @@ fn only_a_regular_file_is_opened() {
     expect(&missing.to_string(), &["no.csv", "cannot read it"]);
     let path = folder.path().join("folder.csv");
     std::fs::create_dir(&path).unwrap();
-    expect(&super::Dataset::read(&path, COLUMNS).unwrap_err().to_string(), &["expected a file"]);
+    expect(
+        &super::Dataset::read(&path, COLUMNS).unwrap_err().to_string(),
+        &["it is a folder, expected a regular file"],
+    );
 }
 
 #[test]

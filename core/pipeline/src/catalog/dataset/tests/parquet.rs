@@ -148,6 +148,8 @@ fn unsupported_and_missing_columns_are_refused() {
     let columns = DatasetColumns { inputs: &["image", "caption"], values: &[], split: None };
     let message = refused("rows.parquet", table(), columns);
     expect(&message, &["no column `caption`", "did you mean `captions`?", "`answer`, `captions`, `image`"]);
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: Some("fold") };
+    expect(&refused("rows.parquet", table(), columns), &["no column `fold`"]);
     let days = "message rows { required int32 image (DATE); }";
     let days = file(days, plain(), &[&|column| put::<Int32Type>(column, &[1], &[], &[])]);
     let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };

@@ -109,6 +109,10 @@ fn a_missing_split_column_is_refused_if_the_recipe_names_it() {
     let rows = |extra: &str| format!("{{\"image\": \"a\", \"captions\": 1{extra}}}\n");
     expect(&bad(&rows(", \"folds\": \"train\""), columns), &["no column `fold`", "did you mean `folds`?"]);
     expect(&bad(&rows(", \"fold\": null"), columns), &["0 of 1 rows name their split", "`fold`"]);
+    let csv = "image,captions,folds\na,1,train\nb,2,test\n";
+    expect(&refused("rows.csv", csv, columns), &["no column `fold`", "did you mean `folds`?"]);
+    let tsv = csv.replace(',', "\t");
+    expect(&refused("rows.tsv", tsv, columns), &["no column `fold`", "did you mean `folds`?"]);
     assert_eq!(lines(&rows(", \"fold\": \"train\""), columns).splits, [Split::Train]);
     assert_eq!(lines(&rows(", \"fold\": \"dev\", \"split\": \"no\""), columns).splits, [Split::Validation]);
 }
