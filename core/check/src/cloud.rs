@@ -1,6 +1,7 @@
 //! The points that a map is checked on, with their images and distances.
 
-use chiasm_geometry::spectrum::{distances, singular_values};
+use chiasm_geometry::spectrum::singular_values;
+use chiasm_geometry::squared_distances;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::map::LearnedMap;
@@ -53,7 +54,7 @@ impl PointCloud {
         let x = x32.mapv(f64::from);
         let centred = centred(&x);
         // The differences of centred rows lose fewer digits.
-        let distances = distances(centred.view(), centred.view())?;
+        let distances = squared_distances(centred.view(), centred.view())?.mapv_into(f64::sqrt);
         Ok(Self { rows, x32, x, z, centred, distances })
     }
 

@@ -11,7 +11,8 @@
 //! to a map to fewer dimensions, where every image has a surface of preimages.
 
 use chiasm_geometry::random::Random;
-use chiasm_geometry::spectrum::{damped_least_squares, distances};
+use chiasm_geometry::spectrum::damped_least_squares;
+use chiasm_geometry::squared_distances;
 use ndarray::{Array1, Array2, Axis};
 
 use crate::Result;
@@ -77,7 +78,7 @@ pub(crate) fn check(
         }
         return Ok(());
     }
-    let apart = distances(points.view(), points.view())?;
+    let apart = squared_distances(points.view(), points.view())?.mapv_into(f64::sqrt);
     let scale = if points.nrows() > 1 { apart.sum() / (apart.len() - points.nrows()) as f64 } else { 1.0 };
     let search = CollisionSearch {
         map,
@@ -129,7 +130,7 @@ struct CollisionSearch<'a> {
 impl CollisionSearch<'_> {
     /// Returns the pair of given points whose images are nearest relative to their distance.
     fn pairs(&self, apart: &Array2<f64>) -> Result<Option<Witness>> {
-        let images = distances(self.images.view(), self.images.view())?;
+        let images = squared_distances(self.images.view(), self.images.view())?.mapv_into(f64::sqrt);
         let mut best: Option<(f64, usize, usize)> = None;
         for i in 0..apart.nrows() {
             for j in 0..i {

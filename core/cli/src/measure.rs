@@ -9,18 +9,34 @@ use crate::{
 use chiasm_check::digits as number;
 use chiasm_geometry::measure::{MeasureOptions, MeasureReport, MeasuredValue};
 
+/// The seconds of the permutations above which they are announced.
+const LONG: f64 = 5.0;
+
 /// Runs `chiasm measure`.
 pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
     check_unused_options("measure", global)?;
-    let request = MeasureOptions::new()
+    let mut request = MeasureOptions::new()
         .only(args.only.clone())
-        .k(args.k)
         .null(args.null)
         .seed(args.seed)
         .threads(global.threads.unwrap_or(0));
+    if let Some(k) = args.k {
+        request = request.k(k);
+    }
     let files = [args.first.as_path(), args.second.as_path()];
     let reporter = Terminal::new(global.quiet);
-    let report = chiasm_pipeline::measure_files(files, args.labels.as_deref(), &request, &reporter)?;
+    let announce = |price: chiasm_pipeline::NullPrice| {
+        if !global.quiet && price.seconds > LONG {
+            let dearest = price.dearest.iter().map(|(key, seconds)| format!("{key} {seconds:.0} s"));
+            let dearest = dearest.collect::<Vec<_>>().join(", ");
+            print::note(&format!(
+                "note: {} permutations take about {:.0} s ({dearest}); --only selects measures",
+                args.null, price.seconds
+            ));
+        }
+    };
+    let labels = args.labels.as_deref();
+    let report = chiasm_pipeline::measure_files(files, labels, &request, &reporter, &announce)?;
     if json(global) {
         print::json(&report);
     } else {
@@ -37,14 +53,15 @@ fn show(report: &MeasureReport) {
             key.clone(),
             found.unit.to_owned(),
             format!("{:.6}", found.value),
-            or_nothing(null.map(|n| n.null_mean)),
+            or_nothing(null.and_then(|n| n.null_mean)),
             or_nothing(null.and_then(|n| n.z)),
             or_nothing(null.map(|n| n.p_value)),
+            null.map(|n| n.permuted.to_owned()).unwrap_or_default(),
             format!("{} {}", found.rows[0], found.rows[1]),
         ]
     };
     let rows = report.measures.iter().map(row).collect();
-    print::table(&["measure", "unit", "value", "by chance", "z", "p", "rows"], rows, 2);
+    print::table(&["measure", "unit", "value", "by chance", "z", "p", "permuted", "rows"], rows, 2);
     for note in &report.notes {
         print::line(note);
     }

@@ -4,7 +4,9 @@
 //! plan), and `marginal_error`, the L1 distance of the plan's marginals from the weights. If a limit is
 //! reached before the tolerance, the current plan is returned with a warning. Invalid input is an error.
 
+mod memory;
 mod options;
+mod output;
 mod problem;
 
 use crate::{
@@ -13,25 +15,20 @@ use crate::{
     print,
     progress::Terminal,
 };
-use chiasm_pipeline::{Error, Reporter, write_npy, write_npz};
+use chiasm_pipeline::{Reporter, available_memory};
 use chiasm_transport::{
-    DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, LowRankPlan, Marginals,
-    Result as Solved, Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, low_rank,
-    low_rank_gromov,
+    DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, Marginals, Result as Solved,
+    Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, low_rank, low_rank_gromov,
 };
 use ndarray::Array2;
-use options::is_npz;
+use output::SolutionPlan;
 use problem::TransportProblem;
 use serde_json::{Value, json as object};
 use std::{
     ops::ControlFlow,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// The maximum number of entries of a dense plan that is written: 4 GiB in single precision.
-const MAX_ENTRIES: usize = 1 << 30;
 
 /// The share of the objective by which ten iterations of gw and fgw must lower it.
 const FLAT: f64 = 1e-6;
@@ -45,23 +42,19 @@ pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult 
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
     let problem = TransportProblem::read(args)?;
-    let (n, m) = problem.shape;
-    let factors = args.solver == TransportSolver::Lowrank || args.rank.is_some();
-    let low_rank_file = factors && args.output.as_deref().is_some_and(is_npz);
-    if args.output.is_some() && !low_rank_file && n.saturating_mul(m) > MAX_ENTRIES {
-        let message = format!("a plan of {n} x {m} takes {} GiB", n.saturating_mul(m) >> 28);
-        let help = "remove -o, or write factors: --solver lowrank (or gw with --rank) and -o factors.npz";
-        return Err(Error::input("chiasm::transport::plan", message, help));
+    if let Some(path) = &args.output {
+        output::check(path, problem.files.iter().flatten())?;
     }
+    memory::check(args, problem.shape, available_memory())?;
     let bar = Arc::new(Terminal::new(global.quiet));
     let solution = solve(args, &problem, &bar).map_err(|e| problem.error(&e));
     bar.end();
     let solution = solution?;
     if let Some(path) = &args.output {
-        solution.plan.write(path)?;
+        output::write(&solution.plan, path)?;
     }
     warn(&solution, global);
-    let report = solution.report(args, (n, m));
+    let report = solution.report(args, problem.shape);
     if json(global) {
         print::json(&report);
         return Ok(());
@@ -85,12 +78,12 @@ struct TransportSolution {
     more: Vec<(&'static str, f64)>,
     /// The objective of another matching that is about as good.
     as_good: Option<f64>,
+    /// Bound of the relative error of the plan's entries that rounding causes.
+    rounding: f64,
 }
 
-enum SolutionPlan {
-    Dense(Array2<f64>),
-    Factors(Box<LowRankPlan>),
-}
+/// The rounding error of a plan's entries from which a warning is printed.
+const FEW_DIGITS: f64 = 1e-3;
 
 fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     match args.solver {
@@ -112,22 +105,23 @@ fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) ->
         Some(mass) => exact_partial(cost.view(), a, b, mass, &limits)?,
         None => exact(cost.view(), a, b, &limits)?,
     };
-    let plan = found.plan();
-    let moved = plan.sum();
+    let moved: f64 = found.entries.iter().map(|entry| entry.mass).sum();
     let mut more = vec![("gap", found.gap)];
     more.extend(args.mass.map(|_| ("mass", moved)));
     Ok(TransportSolution {
         cost: found.transport_cost,
         marginal_error: match args.mass {
             Some(mass) => (moved / mass - 1.0).abs(),
-            None => problem.marginal_error(&plan),
+            None => problem.marginal_error(&found.entries),
         },
         iterations: None,
         seconds: found.seconds,
         stop: found.stop,
-        plan: SolutionPlan::Dense(plan),
+        // The plan is dense only if it is written.
+        plan: SolutionPlan::Dense(if args.output.is_some() { found.plan() } else { Array2::zeros((0, 0)) }),
         more,
         as_good: None,
+        rounding: 0.0,
     })
 }
 
@@ -154,20 +148,21 @@ fn entropic(
     let report = coupling.report;
     let mut more = vec![("epsilon", report.epsilon)];
     if args.debias {
-        let (x, y) = problem.points()?;
+        let (x, y) = problem.clouds()?;
         let divergence = solver.divergence(x.view(), y.view(), &problem.a, &problem.b)?;
         more.push(("divergence", divergence.value));
     }
     // The plan is computed only if it is needed, since it may not fit into memory.
-    let wanted = args.output.is_some() || args.solver != TransportSolver::Sinkhorn;
-    let plan = if wanted { coupling.into_plan().mapv(f64::from) } else { Array2::zeros((0, 0)) };
+    let plan = match args.output {
+        Some(_) => coupling.into_plan().mapv(f64::from),
+        None => Array2::zeros((0, 0)),
+    };
     if args.solver != TransportSolver::Sinkhorn {
-        let mass = plan.sum();
-        if args.solver == TransportSolver::Partial && mass == 0.0 {
+        if args.solver == TransportSolver::Partial && report.mass == 0.0 {
             let why = "no mass is left in single precision: increase --eps or --eps-scale";
             return Err(chiasm_transport::Error::Breakdown { what: "partial transport", why });
         }
-        more.push(("mass", mass));
+        more.push(("mass", report.mass));
     }
     Ok(TransportSolution {
         cost: report.transport_cost,
@@ -178,6 +173,7 @@ fn entropic(
         plan: SolutionPlan::Dense(plan),
         more,
         as_good: None,
+        rounding: report.rounding,
     })
 }
 
@@ -223,6 +219,7 @@ fn gromov(
         plan: SolutionPlan::Dense(found.plan.mapv(f64::from)),
         more,
         as_good: found.next_best.filter(|_| found.is_ambiguous()),
+        rounding: 0.0,
     })
 }
 
@@ -250,6 +247,7 @@ fn factored(
         stop: found.stop,
         more: vec![("rank", found.source.ncols() as f64)],
         as_good: None,
+        rounding: 0.0,
         plan: SolutionPlan::Factors(Box::new(found)),
     })
 }
@@ -304,6 +302,13 @@ fn warn(solution: &TransportSolution, global: &GlobalOptions) {
              these distances hardly tell which of both is right; try others: --cost, --geodesic"
         ));
     }
+    if solution.rounding > FEW_DIGITS && !global.quiet {
+        let digits = (-solution.rounding.log10()).floor().max(0.0);
+        print::note(&format!(
+            "warning: the costs are so far above epsilon that single precision leaves the entries of this \
+             plan about {digits} digits; raise --eps, or use --solver emd"
+        ));
+    }
     if solution.stop == StopReason::Flat {
         if !global.quiet {
             print::note("note: the objective no longer decreases, although the plan still changes");
@@ -314,6 +319,9 @@ fn warn(solution: &TransportSolution, global: &GlobalOptions) {
         StopReason::Converged => return,
         StopReason::Iterations => "the iteration limit was reached (--iterations)",
         StopReason::Time => "the time limit was reached (--time-limit)",
+        StopReason::Stalled if solution.iterations.is_none() => {
+            "double precision proves the cost only to within the gap: the costs range too far"
+        }
         StopReason::Stalled => {
             "the error no longer decreases: the tolerance is below the limit of single precision"
         }
@@ -323,27 +331,5 @@ fn warn(solution: &TransportSolution, global: &GlobalOptions) {
     if !global.quiet {
         let error = solution.marginal_error;
         print::note(&format!("warning: not converged, {why}; marginal error {error:.1e}"));
-    }
-}
-
-impl SolutionPlan {
-    fn write(&self, path: &Path) -> CommandResult {
-        let plan = match self {
-            Self::Factors(found) if is_npz(path) => {
-                let factors = [("source", &found.source), ("target", &found.target)];
-                return write_npz(path, &factors.map(|(k, v)| (k.to_owned(), v.clone())).into());
-            }
-            Self::Factors(found) => {
-                let weighted = found.source.mapv(|q| f64::from(q) * found.source.ncols() as f64);
-                &weighted.dot(&found.target.t().mapv(f64::from))
-            }
-            Self::Dense(plan) => plan,
-        };
-        let temporary = path.with_extension("npy.tmp");
-        let written = write_npy(&temporary, plan).and_then(|()| std::fs::rename(&temporary, path));
-        written.map_err(|e| {
-            let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
-            Error::io("write", path, e)
-        })
     }
 }

@@ -138,7 +138,52 @@ fn errors_name_the_invalid_file() {
     refused(&["a.npy", "b.npy", "--only", "cka_cubic"], &["cka_cubic", "cka_linear"]);
     refused(&["a.npy", "b.npy", "--only", "silhouette"], &["silhouette", "--labels"]);
     refused(&["a.npy", "b.npy", "--only", "mutual_knn", "-k", "48"], &["1 to 47", "48"]);
+    refused(&["a.npy", "b.npy", "-k", "48"], &["1 to 47", "48"]);
+    refused(&["a.npy", "b.npy", "-k", "0"], &["1 to 47", "0"]);
     sandbox.write("few.npy", npy_of_labels(&[0, 1]));
     refused(&["a.npy", "b.npy", "--labels", "few.npy"], &["labels", "48", "2"]);
     refused(&["a.npy", "b.npy", "--labels", "b.npy"], &["holds no labels"]);
+}
+
+/// Single and double precision of the same vectors give the same values, also for clusters far apart.
+#[test]
+fn both_precisions_give_the_same_values() {
+    let sandbox = Sandbox::new();
+    let script = "import numpy as np
+rng = np.random.default_rng(3)
+x = (rng.normal(size=(60, 4)) * 0.01 + 100 * (np.arange(60) % 2)[:, None]).astype('f')
+y = (x + rng.normal(size=x.shape) * 0.01).astype('f')
+for name, z in (('x', x), ('y', y)):
+    np.save(f'{name}32.npy', z); np.save(f'{name}64.npy', z.astype('d'))
+from scipy.optimize import linear_sum_assignment
+c = ((x.astype('d')[:, None] - y.astype('d')[None]) ** 2).sum(2)
+print(np.sqrt(c[linear_sum_assignment(c)].mean()))";
+    let made = std::process::Command::new(common::peers())
+        .current_dir(sandbox.path(""))
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let exact: f64 = String::from_utf8_lossy(&made.stdout).trim().parse().unwrap();
+    let (single, double) = (json(&sandbox, &["x32.npy", "y32.npy"]), json(&sandbox, &["x64.npy", "y64.npy"]));
+    assert_eq!(single, double);
+    assert!((value(&single, "w2_exact") / exact - 1.0).abs() < 1e-6, "{exact}: {single:#}");
+}
+
+#[test]
+fn the_permutation_fits_the_rows_and_is_named() {
+    let sandbox = sandbox();
+    let only = ["--only", "w2_exact,gw,cka_linear", "--null", "19"];
+    let paired = json(&sandbox, &[&["a.npy", "b.npy"][..], &only].concat());
+    let permuted =
+        |report: &Value, key: &str| report["measures"][key]["permuted"].as_str().unwrap().to_owned();
+    assert_eq!(permuted(&paired, "w2_exact"), "sides of each pair");
+    assert_eq!(permuted(&paired, "gw"), "sides of each pair of blocks");
+    assert_eq!(permuted(&paired, "cka_linear"), "pairing of the rows");
+    sandbox.write("fewer.npy", npy(30, 4, &values(30, 2.0)));
+    let pooled = json(&sandbox, &[&["a.npy", "fewer.npy"][..], &only].concat());
+    assert_eq!(permuted(&pooled, "w2_exact"), "rows pooled");
+    sandbox.write("narrow.npy", npy(ROWS, 2, &values(ROWS / 2, 2.0)));
+    let widths = json(&sandbox, &[&["a.npy", "narrow.npy"][..], &only].concat());
+    assert!(widths["measures"]["gw"]["p_value"].as_f64().is_some(), "{widths:#}");
 }

@@ -68,8 +68,8 @@ pub fn svcca<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, variance: f64)
         let found = moments(x, y, 2, true)?;
         axes(&found.xx, variance, 0)?.transpose() * found.xy * axes(&found.yy, variance, 1)?
     } else {
-        let (x, y) = paired(x, y, 2)?;
-        scores(&x, variance, 0)?.transpose() * scores(&y, variance, 1)?
+        let (x, y) = paired(x.view(), y.view(), 2)?;
+        scores(&x.rows, variance, 0)?.transpose() * scores(&y.rows, variance, 1)?
     };
     let values = singular_values(&between)?;
     Ok(values.iter().map(|s| s.min(1.0)).sum::<f64>() / values.len() as f64)
@@ -116,8 +116,8 @@ pub fn procrustes_residual<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) 
         let sizes = found.squares.map(|squares| squares.iter().sum::<f64>());
         (singular_values(&found.xy)?.iter().sum::<f64>(), sizes)
     } else {
-        let (x, y) = paired(x, y, 2)?;
-        let (k, l) = (symmetric(faer_rows(&x)), symmetric(faer_rows(&y)));
+        let (x, y) = paired(x.view(), y.view(), 2)?;
+        let (k, l) = (symmetric(faer_rows(&x.rows)), symmetric(faer_rows(&y.rows)));
         let sizes = [&k, &l].map(|own| (0..own.nrows()).map(|i| own[(i, i)]).sum::<f64>());
         (nuclear_by_rows(k, l)?, sizes)
     };

@@ -7,14 +7,21 @@
 //! assert_eq!(measure.key(10), "mutual_knn@10");
 //! ```
 
+use crate::descriptions::DESCRIPTIONS;
+
 /// What a permutation null shuffles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shuffle {
     /// The pairing of the rows of both clouds.
     Pairs,
-    /// Which of the two clouds each row belongs to.
+    /// Which of the two clouds each row belongs to: paired rows are exchanged with each other, unpaired rows
+    /// are pooled.
     Membership,
+    /// Which of the two clouds each block of rows belongs to. The statistic is the mean of the measure over
+    /// pairs of blocks from different clouds, minus that over pairs from one cloud. Blocks need no common
+    /// space.
+    Blocks,
     /// Which label each row has.
     Labels,
     /// Nothing: the measure has no permutation null.
@@ -53,6 +60,31 @@ pub struct Measure {
 }
 
 impl Measure {
+    /// Returns what the measure is, in one sentence.
+    pub fn about(&self) -> &'static str {
+        DESCRIPTIONS.iter().find(|(name, _)| *name == self.name).map_or("", |(_, what)| what)
+    }
+
+    /// Returns the number of rows from which the clouds are sampled, in words.
+    pub fn sample(&self) -> String {
+        if self.rows == ALL { "all".to_owned() } else { self.rows.to_string() }
+    }
+
+    /// Returns whether the measure uses nearest neighbours, whose number can be set.
+    pub fn uses_neighbours(&self) -> bool {
+        let others = [
+            "hausdorff_knn",
+            "geodesic_distortion",
+            "curvature_mismatch",
+            "covariance_log_euclidean",
+            "covariance_affine_invariant",
+            "intrinsic_dimension_a",
+            "intrinsic_dimension_b",
+            "mutual_information_ksg",
+        ];
+        self.name.ends_with('@') || others.contains(&self.name)
+    }
+
     /// Returns the name, with the number of neighbours where it belongs to it.
     pub fn key(&self, k: usize) -> String {
         if self.name.ends_with('@') { format!("{}{k}", self.name) } else { self.name.to_owned() }
@@ -80,7 +112,7 @@ const fn samples(name: &'static str, unit: &'static str, rows: usize) -> Measure
 
 /// A measure of two samples of different spaces.
 const fn spaces(name: &'static str, unit: &'static str, rows: usize) -> Measure {
-    let (shuffle, tail) = (Shuffle::Membership, NullTail::Greater);
+    let (shuffle, tail) = (Shuffle::Blocks, NullTail::Greater);
     Measure { name, unit, paired: false, common: false, shuffle, tail, rows }
 }
 

@@ -16,7 +16,7 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::cloud::{faer_rows, paired};
+use crate::cloud::{Cloud, faer_rows, paired};
 use crate::moments::moments;
 use crate::pairwise::{PointSet, TILE, median_square, ranges};
 use crate::products::{inner, symmetric};
@@ -44,8 +44,8 @@ pub fn linear<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Cka
         let found = moments(x, y, 4, true)?;
         ([&found.xy, &found.xx, &found.yy].map(|m| inner(m, m)), found.squares)
     } else {
-        let (x, y) = paired(x, y, 4)?;
-        let (k, l) = (symmetric(faer_rows(&x)), symmetric(faer_rows(&y)));
+        let (x, y) = paired(x.view(), y.view(), 4)?;
+        let (k, l) = (symmetric(faer_rows(&x.rows)), symmetric(faer_rows(&y.rows)));
         let squares = [&k, &l].map(|own| (0..n).map(|i| own[(i, i)]).collect::<Vec<_>>());
         ([inner(&k, &l), inner(&k, &k), inner(&l, &l)], squares)
     };
@@ -67,9 +67,9 @@ pub fn linear<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Cka
 /// # Errors
 /// The errors of [`linear`], and a median distance of zero.
 pub fn rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, share: f64) -> Result<Cka> {
-    let (x, y) = paired(x, y, 4)?;
-    let n = x.nrows();
-    let factor = |cloud: &ndarray::Array2<T>, what: &'static str| {
+    let (x, y) = paired(x.view(), y.view(), 4)?;
+    let n = x.rows.nrows();
+    let factor = |cloud: &Cloud<'_, T>, what: &'static str| {
         let median = median_square(&[cloud]);
         if median > 0.0 { Ok(-0.5 / (share * share * median)) } else { Err(Error::NoSpread(what)) }
     };

@@ -3,9 +3,11 @@
 //!
 //! Measures take `f32` or `f64`. Large products are computed in the type of the input, everything else in
 //! `f64`. If the largest magnitude is above 1e6 or below 1e-6, the cloud is scaled by a power of two first.
+//! A centred cloud keeps the rows as they were given, because centring rounds them if one row is far away.
 
 use faer::MatRef;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, parallel::prelude::*};
+use std::borrow::Cow;
 
 use crate::kernels::accumulate_rows;
 use crate::real::Real;
@@ -62,39 +64,71 @@ pub(crate) fn cloud_stats<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usi
     Ok(CloudStats { mean: sum / x.nrows() as f64 + first, top })
 }
 
+/// A cloud after a shift and a scaling.
+pub(crate) struct Cloud<'a, T: Real> {
+    /// The shifted rows, divided by `unit`, in standard layout.
+    pub rows: Array2<T>,
+    /// The rows before that, one after the other.
+    given: Cow<'a, [T]>,
+    /// Factor that converts lengths to those of the input.
+    pub unit: f64,
+}
+
+impl<'a, T: Real> Cloud<'a, T> {
+    fn new(x: ArrayView2<'a, T>, to: &CloudStats) -> Self {
+        let given = x.to_slice().map_or_else(|| x.iter().copied().collect(), Cow::Borrowed);
+        Self { rows: moved(x, to), given, unit: to.unit() }
+    }
+
+    /// Returns some of the rows.
+    pub fn select(&self, rows: &[usize]) -> Cloud<'static, T> {
+        Cloud {
+            rows: self.rows.select(Axis(0), rows),
+            given: rows.iter().flat_map(|&row| self.given(row)).copied().collect(),
+            unit: self.unit,
+        }
+    }
+
+    /// Returns a row as it was given.
+    pub fn given(&self, row: usize) -> &[T] {
+        let d = self.rows.ncols();
+        &self.given[row * d..(row + 1) * d]
+    }
+}
+
 /// Returns a cloud centred on its mean and scaled; for measures that do not depend on the scale.
-pub(crate) fn centred<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<Array2<T>> {
-    Ok(moved(x, &cloud_stats(side, x, least)?))
+pub(crate) fn centred<T: Real>(side: usize, x: ArrayView2<'_, T>, least: usize) -> Result<Cloud<'_, T>> {
+    Ok(Cloud::new(x, &cloud_stats(side, x, least)?))
 }
 
 /// Returns two clouds of paired rows, each centred on its own mean and scaled.
-pub(crate) fn paired<T: Real>(
-    x: ArrayView2<'_, T>,
-    y: ArrayView2<'_, T>,
+pub(crate) fn paired<'a, T: Real>(
+    x: ArrayView2<'a, T>,
+    y: ArrayView2<'a, T>,
     least: usize,
-) -> Result<(Array2<T>, Array2<T>)> {
+) -> Result<(Cloud<'a, T>, Cloud<'a, T>)> {
     same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
     Ok((centred(0, x, least)?, centred(1, y, least)?))
 }
 
 /// Two clouds of one space after a common shift and scaling.
-pub(crate) struct CommonFrame<T> {
-    pub x: Array2<T>,
-    pub y: Array2<T>,
+pub(crate) struct CommonFrame<'a, T: Real> {
+    pub x: Cloud<'a, T>,
+    pub y: Cloud<'a, T>,
     /// Factor that converts lengths to those of the input.
     pub unit: f64,
 }
 
 /// Shifts and scales two clouds of one space, so that the mean of their means is the origin.
-pub(crate) fn common_frame<T: Real>(
-    x: ArrayView2<'_, T>,
-    y: ArrayView2<'_, T>,
+pub(crate) fn common_frame<'a, T: Real>(
+    x: ArrayView2<'a, T>,
+    y: ArrayView2<'a, T>,
     least: usize,
-) -> Result<CommonFrame<T>> {
+) -> Result<CommonFrame<'a, T>> {
     same("width of the second cloud (this measure needs one common space)", x.ncols(), y.ncols())?;
     let (first, second) = (cloud_stats(0, x, least)?, cloud_stats(1, y, least)?);
     let common = CloudStats { mean: (first.mean + second.mean) / 2.0, top: first.top.max(second.top) };
-    Ok(CommonFrame { x: moved(x, &common), y: moved(y, &common), unit: common.unit() })
+    Ok(CommonFrame { x: Cloud::new(x, &common), y: Cloud::new(y, &common), unit: common.unit() })
 }
 
 /// Returns a faer view of a matrix in standard layout.
@@ -123,9 +157,10 @@ mod tests {
     fn huge_and_tiny_clouds_are_scaled_to_order_one() {
         let x = array![[1e30f32, 0.0], [-1e30, 2e30]];
         let both = common_frame(x.view(), x.view(), 1).unwrap();
-        assert!(both.x.iter().all(|v| v.abs() < 4.0) && both.unit > 1e29);
-        let small = centred(0, (&x * 1e-30 * 1e-30).view(), 1).unwrap();
-        assert!(small.iter().any(|v| v.abs() > 0.1));
+        assert!(both.x.rows.iter().all(|v| v.abs() < 4.0) && both.unit > 1e29);
+        let tiny = &x * 1e-30 * 1e-30;
+        let small = centred(0, tiny.view(), 1).unwrap();
+        assert!(small.rows.iter().any(|v| v.abs() > 0.1));
     }
 
     #[test]

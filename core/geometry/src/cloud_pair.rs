@@ -1,7 +1,7 @@
 //! A pair of clouds with cached intermediate results, which several measures share. A shuffled copy keeps
 //! those that are still valid.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, Zip, concatenate};
 use std::cell::OnceCell;
 use std::time::Duration;
 
@@ -101,6 +101,15 @@ impl<T: Real> CloudPair<T> {
                 ];
                 Self { neighbours, graphs, ..shuffled }
             }
+            Shuffle::Membership if self.is_paired() => {
+                let (mut x, mut y) = (self.x.clone(), self.y.clone());
+                for (mut first, mut second) in x.rows_mut().into_iter().zip(y.rows_mut()) {
+                    if random.uniform() < 0.5 {
+                        Zip::from(&mut first).and(&mut second).for_each(std::mem::swap);
+                    }
+                }
+                pair(x, y, None)
+            }
             Shuffle::Membership => {
                 let all = concatenate![Axis(0), self.x.view(), self.y.view()];
                 let order = random.permutation(all.nrows());
@@ -112,8 +121,26 @@ impl<T: Real> CloudPair<T> {
                 let labels = self.labels.as_ref().map(|l| order.iter().map(|&i| l[i]).collect());
                 pair(self.x.clone(), self.y.clone(), labels)
             }
-            Shuffle::Nothing => pair(self.x.clone(), self.y.clone(), self.labels.clone()),
+            Shuffle::Blocks | Shuffle::Nothing => pair(self.x.clone(), self.y.clone(), self.labels.clone()),
         }
+    }
+
+    /// Returns whether the rows are paired, as those of clouds with the same number of rows are.
+    pub fn is_paired(&self) -> bool {
+        self.x.nrows() == self.y.nrows()
+    }
+
+    /// Splits the rows of both clouds into `count` blocks each, in a random order that is the same for paired
+    /// rows, and returns the blocks of the first cloud, then those of the second. All blocks have the same
+    /// size.
+    pub fn blocks(&self, count: usize, random: &mut Random) -> Vec<Array2<T>> {
+        let first = random.permutation(self.x.nrows());
+        let second = if self.is_paired() { first.clone() } else { random.permutation(self.y.nrows()) };
+        let size = first.len().min(second.len()) / count;
+        let split = |cloud: &Array2<T>, order: &[usize]| -> Vec<Array2<T>> {
+            order.chunks_exact(size).take(count).map(|rows| cloud.select(Axis(0), rows)).collect()
+        };
+        [split(&self.x, &first), split(&self.y, &second)].concat()
     }
 
     /// Computes a measure.
@@ -186,7 +213,7 @@ impl<T: Real> CloudPair<T> {
 
     fn information(&self) -> Result<f64> {
         let scores = |side: usize| {
-            let cloud = crate::cloud::centred(side, self.side(side), 2)?.mapv(Into::<f64>::into);
+            let cloud = crate::cloud::centred(side, self.side(side), 2)?.rows.mapv(Into::<f64>::into);
             information::principal_coordinates(cloud.view(), COORDINATES)
         };
         information::mutual_information(scores(0)?.view(), scores(1)?.view(), self.k)

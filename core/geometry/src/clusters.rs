@@ -13,10 +13,10 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::cloud::centred;
 use crate::linalg::product;
-use crate::pairwise::{PointSet, distances, distances_within};
+use crate::pairwise::distances_within;
 use crate::random::Random;
 use crate::real::Real;
-use crate::{Error, Result, same};
+use crate::{Error, Result, same, squared_distances};
 
 /// Number of k-means starts, of which the one with the smallest inertia is kept.
 const STARTS: u64 = 5;
@@ -85,7 +85,7 @@ pub fn nmi(a: &[usize], b: &[usize]) -> Result<f64> {
 /// When `k` is not in `1..=n`, or a value is not finite.
 pub fn k_means<T: Real>(x: ArrayView2<'_, T>, k: usize, seed: u64) -> Result<Vec<usize>> {
     check_clusters(k, x.nrows())?;
-    let x = centred(0, x, 1)?.mapv(Into::<f64>::into);
+    let x = centred(0, x, 1)?.rows.mapv(Into::<f64>::into);
     let square = |i: usize, c: usize| (&x.row(i) - &x.row(c)).mapv(|v| v * v).sum();
     let update = |labels: &[usize], centres: &mut Array2<f64>| {
         for (c, mut centre) in centres.outer_iter_mut().enumerate() {
@@ -102,7 +102,7 @@ pub fn k_means<T: Real>(x: ArrayView2<'_, T>, k: usize, seed: u64) -> Result<Vec
         let mut inertia = f64::INFINITY;
         let assign = |centres: &Array2<f64>| {
             let labels;
-            (inertia, labels) = nearest_centres(&x, centres);
+            (inertia, labels) = nearest_centres(&x, centres)?;
             Ok(labels)
         };
         let labels = lloyd(&mut centres, ROUNDS, assign, update)?;
@@ -211,13 +211,13 @@ fn lloyd(
 
 /// Returns the sum of squared distances to the nearest centres, and the label of the nearest centre of each
 /// row.
-fn nearest_centres(x: &Array2<f64>, centres: &Array2<f64>) -> (f64, Vec<usize>) {
-    let all = distances(&PointSet::new(x), &PointSet::new(centres));
+fn nearest_centres(x: &Array2<f64>, centres: &Array2<f64>) -> Result<(f64, Vec<usize>)> {
+    let all = squared_distances(x.view(), centres.view())?;
     let nearest = |row: ArrayView1<'_, f64>| {
-        (0..row.len()).min_by(|&a, &b| row[a].total_cmp(&row[b])).map_or((0.0, 0), |c| (row[c] * row[c], c))
+        (0..row.len()).min_by(|&a, &b| row[a].total_cmp(&row[b])).map_or((0.0, 0), |c| (row[c], c))
     };
     let found: Vec<(f64, usize)> = all.outer_iter().map(nearest).collect();
-    (found.iter().map(|f| f.0).sum(), found.into_iter().map(|f| f.1).collect())
+    Ok((found.iter().map(|f| f.0).sum(), found.into_iter().map(|f| f.1).collect()))
 }
 
 /// Renames labels to `0..count`, and returns them with the count.

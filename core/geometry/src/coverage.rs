@@ -14,8 +14,7 @@
 
 use ndarray::ArrayView2;
 
-use crate::spectrum::distances;
-use crate::{Error, Result, same};
+use crate::{Error, Result, same, squared_distances};
 
 /// Returns the share of the rows of `targets [m, d]` whose k-neighbourhood holds a row of `points [n, d]`.
 ///
@@ -27,8 +26,8 @@ pub fn coverage(points: ArrayView2<'_, f64>, targets: ArrayView2<'_, f64>, neigh
         let expected = format!("1 to {}", targets.nrows().saturating_sub(1));
         return Err(Error::Setting { what: "neighbours", expected, got: neighbours.to_string() });
     }
-    let among = distances(targets, targets)?;
-    let between = distances(targets, points)?;
+    let among = squared_distances(targets, targets)?;
+    let between = squared_distances(targets, points)?;
     let reached = |target: &usize| {
         let mut own = among.row(*target).to_vec();
         own[*target] = f64::INFINITY;

@@ -43,7 +43,7 @@ pub struct Mmd {
 /// When widths differ, a sample has fewer than two rows, a value is not finite, or the median distance is
 /// zero.
 pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Option<f64>) -> Result<Mmd> {
-    let CommonFrame { x, y, unit } = common_frame(x, y, 2)?;
+    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 2)?;
     let scaled = match gamma {
         Some(gamma) => gamma * unit * unit,
         None => 0.5 / median_square(&[&x, &y]),
@@ -53,7 +53,7 @@ pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Opti
     }
     let gamma = T::of(scaled);
     let (px, py) = (PointSet::new(&x), PointSet::new(&y));
-    let (n, m) = (x.nrows() as f64, y.nrows() as f64);
+    let (n, m) = (px.len() as f64, py.len() as f64);
     let (xx, yy, xy) = (px.kernel_sum(&px, gamma), py.kernel_sum(&py, gamma), px.kernel_sum(&py, gamma));
     Ok(Mmd {
         biased: (xx / (n * n) + yy / (m * m) - 2.0 * xy / (n * m)).max(0.0),
@@ -71,7 +71,8 @@ pub fn mmd2_rbf<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, gamma: Opti
 /// # Errors
 /// When widths differ, a cloud is empty, or a value is not finite.
 pub fn bures_w2<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
-    let CommonFrame { x, y, unit } = common_frame(x, y, 1)?;
+    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 1)?;
+    let (x, y) = (x.rows, y.rows);
     let (mean_x, mean_y) = (cloud_stats(0, x.view(), 1)?.mean, cloud_stats(1, y.view(), 1)?.mean);
     let covariance = |cloud: &Array2<T>, mean: &ndarray::Array1<f64>| {
         let centred = cloud - &mean.mapv(T::of);
@@ -96,14 +97,14 @@ pub fn sliced_w2<T: Real>(
     y: ArrayView2<'_, T>,
     directions: ArrayView2<'_, f64>,
 ) -> Result<f64> {
-    let CommonFrame { x, y, unit } = common_frame(x, y, 1)?;
-    same("width of the directions", x.ncols(), directions.ncols())?;
+    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 1)?;
+    same("width of the directions", x.rows.ncols(), directions.ncols())?;
     if directions.nrows() == 0 {
         return Err(Error::Setting { what: "directions", expected: "at least 1".into(), got: "0".into() });
     }
     let axes = directions.mapv(T::of);
     let along = |cloud: &Array2<T>| product(faer_rows(cloud), faer_rows(&axes).transpose());
-    let (px, py) = (along(&x), along(&y));
+    let (px, py) = (along(&x.rows), along(&y.rows));
     let squares: Vec<f64> = (0..directions.nrows())
         .into_par_iter()
         .map(|p| w2_on_line(px.col(p).iter().copied().collect(), py.col(p).iter().copied().collect()))

@@ -30,18 +30,16 @@ const TIE: f64 = 8.0;
 /// When shapes differ, there are fewer than two rows, or a value is not finite.
 pub fn foscttm<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f64> {
     same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
-    let both = common_frame(x, y, 2)?;
+    let (x, y) = (x.mapv(Into::<f64>::into), y.mapv(Into::<f64>::into));
+    let both = common_frame(x.view(), y.view(), 2)?;
     // Bound of the effect that rounding of the input has on a distance.
-    let shift = TIE * T::EPSILON * longest(x, both.unit).max(longest(y, both.unit));
-    let (x, y) = (both.x.mapv(Into::<f64>::into), both.y.mapv(Into::<f64>::into));
-    let (px, py) = (PointSet::new(&x), PointSet::new(&y));
+    let shift = TIE * T::EPSILON * longest(x.view(), both.unit).max(longest(y.view(), both.unit));
+    let (px, py) = (PointSet::new(&both.x), PointSet::new(&both.y));
     let n = x.nrows();
-    let own: Vec<f64> = (0..n).map(|i| (&x.row(i) - &y.row(i)).mapv(|v| v * v).sum()).collect();
-    // Bound of the effect that rounding of the products has on a squared distance.
-    let size = x.iter().chain(&y).fold(0.0f64, |top, v| top.max(v.abs())).powi(2) * x.ncols() as f64;
-    let rounding = 64.0 * f64::EPSILON * size;
+    let own: Vec<f64> = (0..n).map(|i| px.square(i, &py, i)).collect();
     let nearer = |square: f64, own: f64| {
-        let slack = rounding + 2.0 * own.sqrt() * shift + shift * shift;
+        // The first term bounds the error of a squared distance.
+        let slack = 1e-9 * own + 2.0 * own.sqrt() * shift + shift * shift;
         0.5 * (f64::from(square < own - slack) + f64::from(square <= own + slack))
     };
     let sums: Vec<f64> = (ranges(n).into_par_iter())
@@ -60,11 +58,8 @@ pub fn foscttm<T: Real>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<f6
 }
 
 /// Returns the length of the longest row, in units of `unit`.
-fn longest<T: Real>(cloud: ArrayView2<'_, T>, unit: f64) -> f64 {
-    let square = |v: &T| {
-        let wide: f64 = (*v).into();
-        (wide / unit).powi(2)
-    };
+fn longest(cloud: ArrayView2<'_, f64>, unit: f64) -> f64 {
+    let square = |v: &f64| (v / unit).powi(2);
     let squares = cloud.outer_iter().map(|row| row.iter().map(square).sum::<f64>());
     squares.fold(0.0f64, f64::max).sqrt()
 }

@@ -39,46 +39,60 @@ macro_rules! widest {
 
 widest! {
     /// Turns inner products `-2 <x_i, y_j>` into squared distances, given the squared norms. Values below the
-    /// rounding error of the norms become zero.
-    fn squared_distances(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> (), |_| {
-        let (nothing, rounding) = (T::of(0.0), T::of(8.0 * T::EPSILON));
+    /// share [`Real::EXPANDED`] of the norms, which have lost digits, become -1. Returns whether there are
+    /// any.
+    fn expand_squares(products: &'a mut [T], own: &'a [T], others: &'a [T]) -> bool, |_| {
+        let (lost, share) = (T::of(-1.0), T::of(T::EXPANDED));
+        let mut least = T::of(0.0);
         for (row, &own) in products.chunks_exact_mut(others.len()).zip(own) {
             for (value, &square) in row.iter_mut().zip(others) {
                 let norms = own + square;
                 let distance = norms + *value;
-                *value = if distance > rounding * norms { distance } else { nothing };
+                *value = if distance > share * norms { distance } else { lost };
+                least = if *value < least { *value } else { least };
             }
         }
+        least < T::of(0.0)
     }
 }
 
 widest! {
-    /// Returns `Σ exp(s_ij - own_i - others_j)` over the products `s` in row-major order. Exponents that
-    /// rounding made positive are set to zero.
-    fn sum_of_exponentials(products: &'a [T], own: &'a [T], others: &'a [T]) -> f64, |fused| {
-        let mut total = 0.0;
-        for (row, &own) in products.chunks_exact(others.len()).zip(own) {
-            for (segment, others) in row.chunks(SEGMENT).zip(others.chunks(SEGMENT)) {
-                let (lanes, rest) = segment.as_chunks::<LANES>();
-                let (other_lanes, other_rest) = others.as_chunks::<LANES>();
-                let mut sums = [T::of(0.0); LANES];
-                for (lane, others) in lanes.iter().zip(other_lanes) {
-                    for l in 0..LANES {
-                        sums[l] += exp_of_at_most_zero(lane[l] - own - others[l], fused);
-                    }
-                }
-                let rest = rest.iter().zip(other_rest);
-                let rest = rest.map(|(&s, &other)| exp_of_at_most_zero(s - own - other, fused));
-                total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
+    /// Returns `factor² Σ (a_i - b_i)²`, with the differences and the sum in `f64`.
+    fn squared_difference(a: &'a [T], b: &'a [T], factor: f64) -> f64, |_| {
+        let ((lanes, rest), (other_lanes, other_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        let square = |a: T, b: T| {
+            let (a, b): (f64, f64) = (a.into(), b.into());
+            let difference = (a - b) * factor;
+            difference * difference
+        };
+        let mut sums = [0.0; LANES];
+        for (lane, others) in lanes.iter().zip(other_lanes) {
+            for l in 0..LANES {
+                sums[l] += square(lane[l], others[l]);
             }
         }
-        total
+        let rest: f64 = rest.iter().zip(other_rest).map(|(&a, &b)| square(a, b)).sum();
+        sums.iter().sum::<f64>() + rest
     }
 }
 
-#[inline(always)]
-fn exp_of_at_most_zero<T: Real>(x: T, fused: bool) -> T {
-    (if x < T::of(0.0) { x } else { T::of(0.0) }).exp_of_negative(fused)
+widest! {
+    /// Returns `Σ exp(-gamma s)` over squared distances `s >= 0`.
+    fn sum_of_exponentials(squares: &'a [T], gamma: T) -> f64, |fused| {
+        let mut total = 0.0;
+        for segment in squares.chunks(SEGMENT) {
+            let (lanes, rest) = segment.as_chunks::<LANES>();
+            let mut sums = [T::of(0.0); LANES];
+            for lane in lanes {
+                for l in 0..LANES {
+                    sums[l] += (-gamma * lane[l]).exp_of_negative(fused);
+                }
+            }
+            let rest = rest.iter().map(|&square| (-gamma * square).exp_of_negative(fused));
+            total += sums.into_iter().chain(rest).map(Into::<f64>::into).sum::<f64>();
+        }
+        total
+    }
 }
 
 widest! {
@@ -138,7 +152,7 @@ mod tests {
         for width in [1, 15, 16, 17, 511, 513, 700] {
             let (own, others): (Vec<f64>, Vec<f64>) = (
                 (0..3).map(|i| f64::from(i) * 0.4).collect(),
-                (0..width).map(|j| f64::from(j % 11) * 0.3).collect(),
+                (0..width).map(|j| (j % 11) as f64 * 0.3).collect(),
             );
             let each = |f: fn(f64, f64) -> f64| {
                 own.iter().flat_map(|x| others.iter().map(move |y| f(*x, *y))).collect()
@@ -147,17 +161,20 @@ mod tests {
                 (each(|x, y| -2.0 * x * y), each(|x, y| (x - y).powi(2)));
             let want = squares.iter().map(|d| (-0.5 * d).exp()).sum::<f64>();
             let norms = |points: &[f64]| points.iter().map(|p| p * p).collect::<Vec<_>>();
-            let (own, others) = (norms(&own), norms(&others));
-            let half = |values: &[f64], factor: f64| values.iter().map(|v| v * factor).collect::<Vec<_>>();
-            let (scaled, near, far) = (half(&products, -0.5), half(&own, 0.5), half(&others, 0.5));
-            let got = sum_of_exponentials(&scaled, &near, &far);
+            let got = sum_of_exponentials(&squares, 0.5);
             assert!((got / want - 1.0).abs() < 1e-12);
             let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<_>>();
-            let got = sum_of_exponentials(&narrow(&scaled), &narrow(&near), &narrow(&far));
+            let got = sum_of_exponentials(&narrow(&squares), 0.5);
             assert!((got / want - 1.0).abs() < 1e-6);
+            let (want, got) = (4.0 * squares[..width].iter().sum::<f64>(), vec![0.0; width]);
+            assert!((squared_difference(&others, &got, 2.0) - want).abs() <= 1e-12 * want);
+            let (own, others) = (norms(&own), norms(&others));
             let mut products = narrow(&products);
-            squared_distances(&mut products, &narrow(&own), &narrow(&others));
-            assert!(products.iter().zip(&squares).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5));
+            let some = expand_squares(&mut products, &narrow(&own), &narrow(&others));
+            // A distance of zero is always computed again.
+            assert!(some && products[0] == -1.0);
+            let kept = products.iter().zip(&squares).filter(|(a, _)| **a != -1.0);
+            assert!(kept.into_iter().all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5));
         }
     }
 }

@@ -56,6 +56,7 @@ mod cloud_notes;
 mod cloud_pair;
 pub mod clusters;
 pub mod coverage;
+mod descriptions;
 pub mod dimension;
 pub mod discrepancy;
 pub mod folds;
@@ -84,6 +85,7 @@ mod tridiagonal;
 pub mod trustworthiness;
 pub mod wasserstein;
 
+pub use pairwise::squared_distances;
 pub use real::Real;
 
 /// Errors of the measures.

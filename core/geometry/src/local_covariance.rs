@@ -58,8 +58,8 @@ pub fn local_covariances<T: Real>(
     same("rows of the second cloud (row i belongs to row i)", x.nrows(), y.nrows())?;
     same("rows with neighbours of the first cloud", x.nrows(), nx.index.nrows())?;
     same("rows with neighbours of the second cloud", x.nrows(), ny.index.nrows())?;
-    let both = common_frame(x, y, 2)?;
-    let (x, y) = on_common_axes(&both.x, &both.y, axes)?;
+    let both = common_frame(x.view(), y.view(), 2)?;
+    let (x, y) = on_common_axes(&both.x.rows, &both.y.rows, axes)?;
     // On the common axes a constant cloud has rounding errors instead of zeros.
     let squares = |z: &Mat<f64>| z.norm_l2().powi(2) / z.nrows() as f64;
     let least = NO_SPREAD * (squares(&x) + squares(&y));

@@ -48,16 +48,11 @@ impl Neighbours {
             let expected = format!("1 to {} (the number of rows minus one)", n.saturating_sub(1));
             return Err(Error::Setting { what: "neighbours k", expected, got: k.to_string() });
         }
-        Ok(Self::of_centred(&centred(0, x, 2)?, k, salt))
-    }
-
-    /// Like [`Neighbours::new`] for rows that are checked and centred. Distances are in their unit.
-    pub(crate) fn of_centred<T: Real>(x: &Array2<T>, k: usize, salt: u64) -> Self {
-        let points = PointSet::new(x);
-        let blocks: Vec<Mutex<NeighbourLists<T>>> = (ranges(x.nrows()).into_iter())
-            .map(|rows| Mutex::new(NeighbourLists::new(rows, k, salt)))
-            .collect();
-        half_tiles(x.nrows()).par_iter().for_each_init(buffer, |buffer, (rows, columns)| {
+        let cloud = centred(0, x, 2)?;
+        let points = PointSet::new(&cloud);
+        let blocks: Vec<Mutex<NeighbourLists<T>>> =
+            (ranges(n).into_iter()).map(|rows| Mutex::new(NeighbourLists::<T>::new(rows, k, salt))).collect();
+        half_tiles(n).par_iter().for_each_init(buffer, |buffer, (rows, columns)| {
             let values = &mut buffer[..rows.len() * columns.len()];
             points.tile(rows.clone(), &points, columns.clone(), values);
             let mut own = lock(&blocks[rows.start / TILE]);
@@ -67,18 +62,18 @@ impl Neighbours {
                 own.take(&mut lock(&blocks[columns.start / TILE]), values);
             }
         });
-        let mut index = Vec::with_capacity(x.nrows() * k);
-        let mut distance = Vec::with_capacity(x.nrows() * k);
+        let mut index = Vec::with_capacity(n * k);
+        let mut distance = Vec::with_capacity(n * k);
         for lists in &blocks {
             let lists = lock(lists);
             index.extend_from_slice(&lists.index);
-            distance.extend(lists.square.iter().map(|&square| square.into().sqrt()));
+            distance.extend(lists.square.iter().map(|&square| cloud.unit * square.into().sqrt()));
         }
-        let shape = (x.nrows(), k);
-        Self {
+        let shape = (n, k);
+        Ok(Self {
             index: Array2::from_shape_vec(shape, index).unwrap_or_default(),
             distance: Array2::from_shape_vec(shape, distance).unwrap_or_default(),
-        }
+        })
     }
 
     /// Returns the neighbours of a row, sorted by index.

@@ -1,10 +1,11 @@
 //! The floating-point types of clouds.
 
+use chiasm_transport::Coordinate;
 use faer::traits::RealField;
 use ndarray::NdFloat;
 
 /// A floating-point type of a cloud: `f32` or `f64`.
-pub trait Real: RealField + NdFloat + Into<f64> {
+pub trait Real: RealField + NdFloat + Coordinate {
     /// Rounds to this type.
     fn of(value: f64) -> Self;
     /// Returns `e^x` for `x <= 0` in this type's precision. Set `fused` if the machine has a fused
@@ -12,6 +13,9 @@ pub trait Real: RealField + NdFloat + Into<f64> {
     fn exp_of_negative(self, fused: bool) -> Self;
     /// Distance from one to the next larger number of this type.
     const EPSILON: f64;
+    /// The smallest squared distance, as a share of the squared norms, that is taken from the matrix product;
+    /// smaller ones are computed from the differences of the rows.
+    const EXPANDED: f64;
 }
 
 // Called for every value of a cloud; calls that are not inlined would keep the loops from vectorising.
@@ -25,6 +29,7 @@ impl Real for f32 {
         exp_of_negative(self, fused)
     }
     const EPSILON: f64 = Self::EPSILON as f64;
+    const EXPANDED: f64 = 1e-2;
 }
 
 impl Real for f64 {
@@ -37,6 +42,7 @@ impl Real for f64 {
         self.exp()
     }
     const EPSILON: f64 = Self::EPSILON;
+    const EXPANDED: f64 = 1e-6;
 }
 
 /// Returns `e^x` for `x <= 0` with a relative error below 3e-7, and zero below e^-80 (Cody-Waite reduction,

@@ -1,5 +1,5 @@
-//! Singular values without vectors, the sign of the determinant, damped least squares and pairwise distances;
-//! used for the analysis of Jacobians.
+//! Singular values without vectors, the sign of the determinant, and damped least squares; used for the
+//! analysis of Jacobians.
 //!
 //! Singular values are the roots of the eigenvalues of the smaller Gram matrix, in double precision. `faer`
 //! reduces it to tridiagonal form. This takes a third of the work of a bidiagonalisation and loses accuracy
@@ -21,7 +21,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::qr::no_pivoting::factor::recommended_block_size;
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, MatRef, Par, Side};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, ArrayView1, ArrayView2};
 
 use crate::linalg::finite;
 use crate::{Error, Result, tridiagonal};
@@ -140,19 +140,6 @@ fn permutation_sign(order: &[usize]) -> i8 {
     sign
 }
 
-/// Returns the Euclidean distances `[n, m]` between the rows of `a [n, d]` and `b [m, d]`.
-///
-/// # Errors
-/// When the widths differ.
-pub fn distances(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-    let inner = crate::linalg::product(&a, &b.t())?;
-    let squares = |m: ArrayView2<'_, f64>| -> Vec<f64> { m.outer_iter().map(|r| r.dot(&r)).collect() };
-    let (left, right) = (squares(a), squares(b));
-    Ok(Array2::from_shape_fn(inner.dim(), |(i, j)| {
-        (left[i] + right[j] - 2.0 * inner[[i, j]]).max(0.0).sqrt()
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,11 +190,5 @@ mod tests {
         let got = damped_least_squares(a.view(), a.dot(&x).view(), 1e-10).unwrap();
         assert!((&got - &x).iter().all(|e| e.abs() < 1e-7), "{got} {x}");
         assert!(damped_least_squares(a.view(), x.view(), 1e-10).is_err(), "12 is not 30");
-    }
-
-    #[test]
-    fn distances_are_euclidean() {
-        let d = distances(array![[0.0, 0.0], [3.0, 4.0]].view(), array![[0.0, 0.0]].view()).unwrap();
-        assert_eq!(d, array![[0.0], [5.0]]);
     }
 }

@@ -33,13 +33,14 @@ use crate::{Error, Result, same};
 /// When the numbers of rows differ, a value is not finite, or `k` is not below half of the number of rows.
 pub fn trustworthiness<T: Real>(x: ArrayView2<'_, T>, near: &Neighbours) -> Result<f64> {
     same("rows with neighbours (row i belongs to row i)", x.nrows(), near.index.nrows())?;
-    let x = centred(0, x, 2)?.mapv(Into::<f64>::into);
+    let x = x.mapv(Into::<f64>::into);
+    let cloud = centred(0, x.view(), 2)?;
     let (n, k) = near.index.dim();
     if 2 * k >= n {
         let expected = format!("1 to {} (below half of the number of rows)", (n - 1) / 2);
         return Err(Error::Setting { what: "neighbours k", expected, got: k.to_string() });
     }
-    let points = PointSet::new(&x);
+    let points = PointSet::new(&cloud);
     let excess: Vec<f64> = (ranges(n).into_par_iter())
         .map(|rows| {
             let mut block = vec![0.0; rows.len() * n];

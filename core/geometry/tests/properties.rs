@@ -28,7 +28,8 @@ fn pair(n: usize, d: usize, seed: u64) -> (Array2<f64>, Array2<f64>) {
 
 fn all(x: &Array2<f64>, y: &Array2<f64>) -> MeasureReport {
     let labels = (x.nrows() == y.nrows()).then(|| (0..x.nrows()).map(|i| i % 3).collect());
-    measure(x.view(), y.view(), &MeasureOptions::new().labels(labels).k(3), &|_, _, _| {}).unwrap()
+    let k = 3.min(x.nrows().min(y.nrows()) - 1);
+    measure(x.view(), y.view(), &MeasureOptions::new().labels(labels).k(k), &|_, _, _| {}).unwrap()
 }
 
 /// Measures that use single precision, a local search or fixed directions.

@@ -8,7 +8,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::{Cost, CouplingReport, Error, Result, Sinkhorn};
+use crate::{Coordinate, Cost, CouplingReport, Error, Result, Sinkhorn};
 
 /// The Sinkhorn divergence of two clouds for squared Euclidean costs.
 #[derive(Debug, Clone)]
@@ -39,10 +39,10 @@ impl Sinkhorn {
     /// # Errors
     /// The errors of [`Sinkhorn::solve`] and [`Cost::squared_euclidean`], and marginals that are not
     /// balanced.
-    pub fn divergence(
+    pub fn divergence<T: Coordinate>(
         &self,
-        x: ArrayView2<'_, f32>,
-        y: ArrayView2<'_, f32>,
+        x: ArrayView2<'_, T>,
+        y: ArrayView2<'_, T>,
         a: &[f64],
         b: &[f64],
     ) -> Result<SinkhornDivergence> {
@@ -59,7 +59,8 @@ impl Sinkhorn {
             return Err(Error::Breakdown { what: "the Sinkhorn divergence", why });
         };
         let value = (dual_xy - 0.5 * (dual_xx + dual_yy)) / mass;
-        let mut gradient = xx.barycentric(x)? - xy.barycentric(y)?;
+        let narrow = |z: ArrayView2<'_, T>| z.mapv(|v| v.into() as f32);
+        let mut gradient = xx.barycentric(narrow(x).view())? - xy.barycentric(narrow(y).view())?;
         for (mut row, weight) in gradient.rows_mut().into_iter().zip(a) {
             row *= (2.0 * weight / mass) as f32;
         }

@@ -71,7 +71,7 @@ mod memory;
 mod simd;
 pub mod sinkhorn;
 
-pub use cost::Cost;
+pub use cost::{Coordinate, Cost};
 pub use divergence::SinkhornDivergence;
 pub use exact::{ExactPlan, PlanEntry, exact, exact_partial, on_line};
 pub use gaussian::{GaussianMap, gaussian_map};

@@ -14,7 +14,8 @@ pub enum StopReason {
     Time,
     /// The watcher asked to stop.
     Cancelled,
-    /// The error stopped falling: the tolerance is below what single precision can reach on this problem.
+    /// The error stopped falling: the tolerance is below what the precision of the solver can reach on this
+    /// problem.
     Stalled,
     /// The objective no longer decreases, although the plan still changes by more than the tolerance.
     Flat,

@@ -31,6 +31,27 @@ fn run_tests(extra: &[String]) -> CommandResult<BTreeSet<SkippedTest>> {
     outcome.map(|()| skipped)
 }
 
+/// Runs a test of chiasm-geometry at its full length, which the variable sets, and prints its table.
+pub fn long_test(name: &str, variable: &str, length: &str) -> CommandResult {
+    let python = provision::python_environment()?;
+    run_command(
+        cargo()
+            .args([
+                "test",
+                "-p",
+                "chiasm-geometry",
+                "--test",
+                name,
+                "--",
+                "--nocapture",
+                "--test-threads",
+                "1",
+            ])
+            .env("CHIASM_PEERS", python)
+            .env(variable, length),
+    )
+}
+
 /// Runs everything that a change must pass.
 pub fn ci() -> CommandResult {
     run_command(cargo().args(["fmt", "--all", "--check"]))?;

@@ -25,6 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   questions  examples/questions: questions about pictures, with attention maps over the tokens
   trimodal   examples/trimodal: pictures, captions and speech in one space, some without pairs
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
+  sweep      measures and transport solvers on 5,000 generated inputs (or as many as given) against SciPy
+  nulls      p-values of 500 pairs of clouds (or as many as given) for each measure with a permutation null
   provision  only build and install what demo and test need";
 
 fn main() -> ExitCode {
@@ -38,6 +40,12 @@ fn main() -> ExitCode {
         Some("ci") => check::ci(),
         Some("layering") => layering::show(),
         Some("tidy") => tidy::show(),
+        Some("sweep") => {
+            check::long_test("sweep", "CHIASM_SWEEP", arguments.get(1).map_or("5000", String::as_str))
+        }
+        Some("nulls") => {
+            check::long_test("nulls", "CHIASM_NULL_DRAWS", arguments.get(1).map_or("500", String::as_str))
+        }
         Some("provision") => provision::prepare().map(|_| ()),
         _ => Err(USAGE.to_owned()),
     };

@@ -34,7 +34,7 @@ fn install_engine(chiasm: &Path) -> CommandResult {
 }
 
 /// Creates the virtual environment with the packages of `core/xtask/peers.txt`, again if that file changed.
-fn python_environment() -> CommandResult<PathBuf> {
+pub fn python_environment() -> CommandResult<PathBuf> {
     let folder = root().join(target()).join("peers");
     let python = folder.join("bin/python");
     let wanted = root().join("core/xtask/peers.txt");

@@ -38,7 +38,7 @@ pub struct TransportArgs {
     /// gw, fgw: symmetric matrix of the distances within the target, in place of Y.npy.
     #[arg(long, value_name = "DY.npy", requires = "source_distances")]
     pub target_distances: Option<PathBuf>,
-    /// Cost matrix [n, m]; for fgw, the linear part.
+    /// Cost matrix [n, m]; for fgw, the linear part; for emd, inf forbids an entry.
     #[arg(long, value_name = "C.npy")]
     pub cost_matrix: Option<PathBuf>,
     /// Weights of the source points [default: 1 / n each].

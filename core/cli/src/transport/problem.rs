@@ -1,11 +1,12 @@
 //! Reading an optimal transport problem from files: points, weights and costs. Errors name the file.
 
 use crate::{
-    args::{CostKind, TransportArgs},
+    args::{CostKind, TransportArgs, TransportSolver},
     command_result::CommandResult,
 };
+use chiasm_geometry::squared_distances;
 use chiasm_pipeline::{Error, read_matrix, read_npy};
-use chiasm_transport::{Cost, Error as SolverError, Result as Solved, Space, geodesic, uniform};
+use chiasm_transport::{Cost, Error as SolverError, PlanEntry, Result as Solved, Space, geodesic, uniform};
 use ndarray::{Array1, Array2, Axis};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,8 @@ pub struct TransportProblem {
     /// The distances within the source and within the target, where they were given.
     within: Option<[Array2<f64>; 2]>,
     kind: CostKind,
-    files: [Option<PathBuf>; 7],
+    /// The files that were read.
+    pub files: [Option<PathBuf>; 7],
 }
 
 impl TransportProblem {
@@ -28,7 +30,7 @@ impl TransportProblem {
     pub fn read(args: &TransportArgs) -> CommandResult<Self> {
         let points = |path: &Option<PathBuf>| path.as_deref().map(read_finite_matrix).transpose();
         let (x, y) = (points(&args.source)?, points(&args.target)?);
-        let matrix = points(&args.cost_matrix)?;
+        let matrix = args.cost_matrix.as_deref().map(|path| read_costs(path, args.solver)).transpose()?;
         let given = (points(&args.source_distances)?, points(&args.target_distances)?);
         let within = if let (Some(dx), Some(dy)) = given { Some([dx, dy]) } else { None };
         let shape = match (&matrix, &within, &x, &y) {
@@ -58,6 +60,15 @@ impl TransportProblem {
         let usual = if args.geodesic.is_empty() { CostKind::Sqeuclidean } else { CostKind::Euclidean };
         let kind = args.cost.unwrap_or(usual);
         Ok(Self { a, b, shape, x, y, matrix, within, kind, files })
+    }
+
+    /// Returns both sets of points.
+    pub fn clouds(&self) -> Solved<(&Array2<f64>, &Array2<f64>)> {
+        match (&self.x, &self.y) {
+            (Some(x), Some(y)) => Ok((x, y)),
+            (None, _) => Err(SolverError::Empty("source points")),
+            _ => Err(SolverError::Empty("target points")),
+        }
     }
 
     /// Returns both sets of points in single precision, centred on the source.
@@ -91,15 +102,12 @@ impl TransportProblem {
         if let Some(matrix) = &self.matrix {
             return Cost::matrix64(matrix.view());
         }
-        let (x, y) = self.points()?;
+        let (x, y) = self.clouds()?;
         match self.kind {
             CostKind::Sqeuclidean => Cost::squared_euclidean(x.view(), y.view()),
             CostKind::Euclidean => Cost::euclidean(x.view(), y.view()),
             CostKind::Cosine => Cost::cosine(x.view(), y.view()),
-            CostKind::Correlation => {
-                let level = |z: &Array2<f32>| level(&z.mapv(f64::from)).mapv(|v| v as f32);
-                Cost::cosine(level(&x).view(), level(&y).view())
-            }
+            CostKind::Correlation => Cost::cosine(level(x).view(), level(y).view()),
         }
     }
 
@@ -110,7 +118,7 @@ impl TransportProblem {
         }
         let (x, y) = self.clouds()?;
         self.cost()?; // reports points without a valid cost
-        Ok(distances(x, y, self.kind))
+        distances(x, y, self.kind)
     }
 
     /// Returns the linear part of a fused problem: the given matrix, or the costs of the points, scaled to a
@@ -130,7 +138,7 @@ impl TransportProblem {
                 Some(within) => Some(within[side].clone()),
                 None if neighbours.is_some() || self.kind == CostKind::Euclidean => {
                     let z = self.unit_cloud(side)?;
-                    Some(distances(&z, &z, self.kind))
+                    Some(distances(&z, &z, self.kind)?)
                 }
                 None => None,
             };
@@ -162,12 +170,13 @@ impl TransportProblem {
     }
 
     /// Returns the L1 distance of a plan's marginals from the weights, divided by the mass.
-    pub fn marginal_error(&self, plan: &Array2<f64>) -> f64 {
-        let distance =
-            |sums: Vec<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
-        let rows = distance(plan.sum_axis(Axis(1)).to_vec(), &self.a);
-        let columns = distance(plan.sum_axis(Axis(0)).to_vec(), &self.b);
-        (rows + columns) / self.a.iter().sum::<f64>()
+    pub fn marginal_error(&self, plan: &[PlanEntry]) -> f64 {
+        let (mut rows, mut columns) = (self.a.clone(), self.b.clone());
+        for entry in plan {
+            rows[entry.source] -= entry.mass;
+            columns[entry.target] -= entry.mass;
+        }
+        rows.iter().chain(&columns).map(|left| left.abs()).sum::<f64>() / self.a.iter().sum::<f64>()
     }
 
     /// Converts an error of a solver. The message names the file that it is about, or all files.
@@ -200,52 +209,60 @@ impl TransportProblem {
         let help = "see `chiasm transport --help` for the units and ranges of the options";
         Error::input("chiasm::transport", format!("{}: {error}", names.join(", ")), help)
     }
-
-    fn clouds(&self) -> Solved<(&Array2<f64>, &Array2<f64>)> {
-        match (&self.x, &self.y) {
-            (Some(x), Some(y)) => Ok((x, y)),
-            (None, _) => Err(SolverError::Empty("source points")),
-            _ => Err(SolverError::Empty("target points")),
-        }
-    }
 }
 
-/// Reads a matrix and checks that its values are finite in single precision.
+/// Reads a matrix of finite numbers.
 fn read_finite_matrix(path: &Path) -> CommandResult<Array2<f64>> {
     let matrix = read_matrix(path)?;
-    let bad = matrix.outer_iter().position(|row| row.iter().any(|v| !(*v as f32).is_finite()));
+    let bad = matrix.outer_iter().position(|row| row.iter().any(|v| !v.is_finite()));
     match bad {
         None => Ok(matrix),
         Some(row) => {
-            let message =
-                format!("{}: row {row} holds a value that is not finite in single precision", path.display());
-            let help = "drop the row or compute it again; absolute values must be below 3e38";
-            Err(Error::input("chiasm::transport::points", message, help))
+            let message = format!("{}: row {row} holds a value that is not finite", path.display());
+            Err(Error::input("chiasm::transport::points", message, "drop the row or compute it again"))
         }
     }
 }
 
-/// Returns the costs between two sets of points in double precision. The points are centred to reduce
-/// cancellation.
-fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Array2<f64> {
-    if kind == CostKind::Correlation {
-        return distances(&level(x), &level(y), CostKind::Cosine);
+/// Reads a cost matrix. For the exact solver an infinite cost forbids an entry.
+fn read_costs(path: &Path, solver: TransportSolver) -> CommandResult<Array2<f64>> {
+    let matrix = read_matrix(path)?;
+    let row_of = |bad: fn(f64) -> bool| matrix.outer_iter().position(|row| row.iter().any(|v| bad(*v)));
+    let refuse = |row: usize, what: &str, help: &str| {
+        let message = format!("{}: row {row} holds {what}", path.display());
+        Err(Error::input("chiasm::transport::costs", message, help))
+    };
+    if let Some(row) = row_of(|v| v.is_nan() || v == f64::NEG_INFINITY) {
+        return refuse(row, "NaN or -inf, which is no cost", "compute the row again; inf forbids an entry");
     }
-    if kind == CostKind::Cosine {
-        return directions(x).dot(&directions(y).t()).mapv(|s| (1.0 - s).max(0.0));
+    match row_of(|v| v == f64::INFINITY) {
+        Some(row) if solver != TransportSolver::Emd => {
+            let help = "use --solver emd, or a large finite cost, e.g. 1000 times the largest other one";
+            refuse(row, "an infinite cost, which only --solver emd takes as forbidden", help)
+        }
+        _ => Ok(matrix),
     }
-    let centre = x.sum_axis(Axis(0)) / x.nrows().max(1) as f64;
-    let (x, y) = (x - &centre, y - &centre);
-    let squares = |z: &Array2<f64>| z.map_axis(Axis(1), |row| row.dot(&row));
-    let mut cost = x.dot(&y.t()) * -2.0;
-    cost += &squares(&x).insert_axis(Axis(1));
-    cost += &squares(&y);
-    cost.mapv_inplace(|c| if kind == CostKind::Euclidean { c.max(0.0).sqrt() } else { c.max(0.0) });
-    cost
+}
+
+/// Returns the costs between two sets of points in double precision.
+fn distances(x: &Array2<f64>, y: &Array2<f64>, kind: CostKind) -> Solved<Array2<f64>> {
+    let squares = |x: &Array2<f64>, y: &Array2<f64>| {
+        squared_distances(x.view(), y.view())
+            .map_err(|_| SolverError::Empty("source points or target points"))
+    };
+    match kind {
+        CostKind::Sqeuclidean => squares(x, y),
+        CostKind::Euclidean => Ok(squares(x, y)?.mapv_into(f64::sqrt)),
+        // Half the squared distance of unit vectors keeps its digits for nearly parallel ones.
+        CostKind::Cosine => Ok(squares(&directions(x), &directions(y))? * 0.5),
+        CostKind::Correlation => distances(&level(x), &level(y), CostKind::Cosine),
+    }
 }
 
 /// Normalises rows to unit length. A zero row stays zero.
 fn directions(z: &Array2<f64>) -> Array2<f64> {
+    let largest = z.map_axis(Axis(1), |row| row.iter().fold(f64::MIN_POSITIVE, |top, v| top.max(v.abs())));
+    let z = z / &largest.insert_axis(Axis(1));
     let lengths = z.map_axis(Axis(1), |row| row.dot(&row).sqrt().max(f64::MIN_POSITIVE));
     z / &lengths.insert_axis(Axis(1))
 }

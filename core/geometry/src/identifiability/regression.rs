@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::linalg::{product, symmetric_eigen, thin_svd};
-use crate::{Error, Result};
+use crate::{Error, Result, squared_distances};
 
 /// The penalties that a probe chooses from, per row that it is fitted on.
 const PENALTIES: [f64; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
@@ -151,10 +151,4 @@ impl<'a> CentredKernel<'a> {
 fn centre(raw: Array2<f64>, means: &Array1<f64>, mean: f64) -> Array2<f64> {
     let own = raw.sum_axis(Axis(1)) / raw.ncols() as f64;
     raw - means - &own.insert_axis(Axis(1)) + mean
-}
-
-fn squared_distances(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-    let square = |cloud: ArrayView2<'_, f64>| cloud.map_axis(Axis(1), |row| row.dot(&row));
-    let products = product(&a, &b.t())? * -2.0;
-    Ok((products + &square(a).insert_axis(Axis(1)) + &square(b)).mapv(|v| v.max(0.0)))
 }

@@ -5,6 +5,7 @@ pub mod digest;
 pub mod environment;
 pub mod error;
 pub mod measure;
+pub mod memory;
 pub mod npy;
 pub mod problem;
 pub mod reporter;

@@ -2,7 +2,10 @@
 
 use super::tokens::TokenSequences;
 use crate::{
-    base::{digest::KeyHasher, environment::Environment, error::Error, reporter::StageProgress},
+    base::{
+        digest::KeyHasher, environment::Environment, error::Error, memory::available_memory,
+        reporter::StageProgress,
+    },
     catalog::{encoder::Encoder, raw::RawItem},
 };
 use chiasm_graph::Tensor;
@@ -112,13 +115,6 @@ fn fits_memory(
         }
         _ => Ok(()),
     }
-}
-
-/// Returns the available memory in bytes, if the system reports it.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Returns the key of a part of a shard. Tokens have their own keys, so that fits with and without tokens

@@ -5,8 +5,12 @@
 //! assignment's searches are short, and the simplex works on a few candidate arcs with small reduced costs.
 //! It then prices all arcs and adds those with negative reduced costs, until there are none. Double
 //! precision. The dual potentials of the result prove how close to the optimum it is ([`ExactPlan::gap`]).
+//!
+//! An infinite cost forbids an entry. Finite costs that are a million times above all others, such as 1e12
+//! among costs below 100, are avoided likewise where a plan can avoid them.
 
 mod assignment;
+mod forbidden;
 mod line;
 mod partial;
 mod simplex;
@@ -18,7 +22,7 @@ use ndarray::{Array1, Array2, ArrayView2, CowArray};
 use rayon::prelude::*;
 use std::time::Instant;
 
-use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, simd};
+use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, cost::finite, simd};
 use simplex::{CandidateArc, NetworkSimplex};
 
 /// An entry of a sparse plan: the mass that moves from a source point to a target point.
@@ -45,6 +49,7 @@ pub struct ExactPlan {
     /// Dual potential g of the target, `[m]`.
     pub target_potential: Array1<f64>,
     /// The duality gap, `<P, C>` minus the dual value: an upper bound of the distance from the optimal cost.
+    /// At most 1e-9 of `<P, |C|>` if the solver converged.
     pub gap: f64,
     /// Wall time.
     pub seconds: f64,
@@ -75,10 +80,51 @@ impl ExactPlan {
 /// # Ok::<(), chiasm_transport::Error>(())
 /// ```
 ///
+/// An infinite cost forbids an entry:
+///
+/// ```
+/// # use chiasm_transport::{SolverLimits, exact, uniform};
+/// let cost = ndarray::array![[1.0, f64::INFINITY], [0.0, 1.0]];
+/// let found = exact(cost.view(), &uniform(2), &uniform(2), &SolverLimits::new(1000))?;
+/// assert_eq!(found.transport_cost, 1.0);
+/// # Ok::<(), chiasm_transport::Error>(())
+/// ```
+///
 /// # Errors
-/// When the matrix is empty or not finite, or weights are invalid or have unequal sums; when the time limit
-/// stops the assignment solver, which has no partial result.
+/// When the matrix is empty or holds NaN or -infinity, or weights are invalid or have unequal sums; when no
+/// plan avoids the infinite costs; when the time limit stops the assignment solver, which has no partial
+/// result.
 pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLimits) -> Result<ExactPlan> {
+    finite("cost matrix", cost, |c: f64| c > f64::NEG_INFINITY)?;
+    crate::mass("source weights", a, cost.nrows())?;
+    crate::mass("target weights", b, cost.ncols())?;
+    for finite_too in [true, false] {
+        let Some(lowered) = forbidden::lowered(cost, finite_too) else { continue };
+        let mut found = solve(lowered.costs.view(), a, b, limits, Some(lowered.mean))?;
+        if lowered.remove_forbidden(&mut found, NEGLIGIBLE * a.iter().sum::<f64>()) {
+            return Ok(found);
+        }
+        if !matches!(found.stop, StopReason::Converged | StopReason::Stalled) && lowered.infinite {
+            let why = "a limit was reached before it found a plan without forbidden entries: raise the limit";
+            return Err(Error::Breakdown { what: "exact transport", why });
+        }
+    }
+    if cost.iter().any(|c| *c == f64::INFINITY) {
+        let why = "no plan avoids the forbidden entries (infinite costs): allow more entries, or \
+                   move less mass (exact_partial; --mass)";
+        return Err(Error::Breakdown { what: "exact transport", why });
+    }
+    solve(cost, a, b, limits, None)
+}
+
+/// Solves a problem with finite costs. `mean` is the mean of the costs that matter; without it, that of all.
+fn solve(
+    cost: ArrayView2<'_, f64>,
+    a: &[f64],
+    b: &[f64],
+    limits: &SolverLimits,
+    mean: Option<f64>,
+) -> Result<ExactPlan> {
     let clock = Instant::now();
     let shape = cost.dim();
     let entropic = Cost::matrix64(cost)?;
@@ -97,13 +143,18 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
     }
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
-    let start = start(&entropic, &a, &b, low, limits);
+    let mean = mean.unwrap_or_else(|| entropic.mean()) - low;
+    let start = start(&entropic, &a, &b, mean, limits);
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
     let problem = ExactProblem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
     let (entries, v, stop) = if uniform { problem.assign(start.1)? } else { problem.simplex(start) };
     Ok(problem.finish(entries, v, mass, stop))
 }
 
+/// Mass on forbidden entries, as a share of all, that is a rounding error of the weights and is left out.
+const NEGLIGIBLE: f64 = 1e-7;
+/// The largest duality gap of a converged plan, as a share of `<P, |C|>`.
+const GAP: f64 = 1e-9;
 /// Candidate arcs per row at the start of the simplex.
 const CANDIDATES: f64 = 12.0;
 /// Regularisation of the entropic start as a share of the mean cost, and its tolerance.
@@ -111,15 +162,15 @@ const START: (f64, f64) = (3e-3, 0.05);
 /// Problems with at most this many costs start from zero potentials.
 const SMALL: usize = 2500;
 
-/// Returns dual potentials near the optimum from a short entropic solve. Returns zeros for small problems and
+/// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost above the
+/// smallest. Returns zeros for small problems and
 /// where the entropic solve fails (equal costs).
-fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], low: f64, limits: &SolverLimits) -> (Vec<f64>, Vec<f64>) {
+fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], mean: f64, limits: &SolverLimits) -> (Vec<f64>, Vec<f64>) {
     let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
     if a.len() * b.len() <= SMALL {
         return zeros();
     }
-    let loose =
-        Sinkhorn::new(START.0 * (cost.mean() - low)).annealing(0.25).tolerance(START.1).iterations(400);
+    let loose = Sinkhorn::new(START.0 * mean).annealing(0.25).tolerance(START.1).iterations(400);
     match loose.time_limit(limits.time / 2).solve(cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
         Err(_) => zeros(),
@@ -266,13 +317,23 @@ impl ExactProblem<'_> {
     /// Makes the dual potentials feasible, computes the gap, and scales the plan to the original mass. `v` is
     /// -infinity for columns without weight.
     fn finish(&self, entries: Vec<PlanEntry>, mut v: Vec<f64>, mass: f64, stop: StopReason) -> ExactPlan {
-        let u: Vec<f64> =
+        let mut u: Vec<f64> =
             (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {
             *v = u.iter().enumerate().map(|(i, u)| self.row(i)[j] - u).fold(f64::INFINITY, f64::min);
         }
         let primal: f64 = entries.iter().map(|entry| entry.mass * self.row(entry.source)[entry.target]).sum();
+        let size: f64 =
+            entries.iter().map(|entry| entry.mass * self.row(entry.source)[entry.target].abs()).sum();
         let dual: f64 = self.a.iter().zip(&u).chain(self.b.iter().zip(&v)).map(|(w, d)| w * d).sum();
+        let (mut dual, least) = (dual, primal <= self.low);
+        if least {
+            // All mass moves at the smallest cost, which constant potentials prove without rounding.
+            (u, v) = (vec![self.low; u.len()], vec![0.0; v.len()]);
+            dual = primal;
+        }
+        let proven = (primal - dual).abs() <= GAP * size;
+        let stop = if stop == StopReason::Converged && !proven { StopReason::Stalled } else { stop };
         ExactPlan {
             entries: entries
                 .into_iter()

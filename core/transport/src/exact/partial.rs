@@ -1,8 +1,8 @@
 //! Exact partial transport, as balanced transport with one more point on each side.
 //!
 //! The mass that stays goes to a dummy point at no cost. The dummy of the source has the weight
-//! `sum b - mass` and that of the target `sum a - mass`. Moving mass from dummy to dummy costs more than any
-//! plan can save (Caffarelli and McCann 2010; Chapel, Alaya and Gasso 2020, arXiv 2002.08276).
+//! `sum b - mass` and that of the target `sum a - mass`. Moving mass from dummy to dummy is
+//! forbidden (Caffarelli and McCann 2010; Chapel, Alaya and Gasso 2020, arXiv 2002.08276).
 
 use ndarray::{Array2, ArrayView2, s};
 
@@ -24,6 +24,8 @@ use crate::{Error, Result, SolverLimits};
 /// # Ok::<(), chiasm_transport::Error>(())
 /// ```
 ///
+/// An infinite cost forbids an entry.
+///
 /// # Errors
 /// The errors of [`exact`], and when the mass is not positive or above the smaller sum of weights.
 pub fn exact_partial(
@@ -34,7 +36,7 @@ pub fn exact_partial(
     limits: &SolverLimits,
 ) -> Result<ExactPlan> {
     let (n, m) = cost.dim();
-    crate::Cost::matrix64(cost)?;
+    crate::cost::finite("cost matrix", cost, |c: f64| c > f64::NEG_INFINITY)?;
     let (source, target) = (crate::mass("source weights", a, n)?, crate::mass("target weights", b, m)?);
     if !(mass > 0.0 && mass <= source.min(target) * (1.0 + 1e-9)) {
         let expected = "a positive number, at most the smaller sum of weights";
@@ -42,11 +44,9 @@ pub fn exact_partial(
     }
     // A constant changes no plan of given mass; it makes all costs positive.
     let low = cost.iter().fold(f64::INFINITY, |low, c| low.min(*c));
-    let high = cost.iter().fold(f64::NEG_INFINITY, |high, c| high.max(*c));
-    let unit = (high - low).max(f64::MIN_POSITIVE);
     let mut whole = Array2::zeros((n + 1, m + 1));
     whole.slice_mut(s![..n, ..m]).assign(&cost.mapv(|c| c - low));
-    whole[[n, m]] = 2.0 * unit;
+    whole[[n, m]] = f64::INFINITY;
     let with = |weights: &[f64], left: f64| [weights, &[left.max(0.0)]].concat();
     let mut found = exact(whole.view(), &with(a, target - mass), &with(b, source - mass), limits)?;
     found.entries.retain(|entry| entry.source < n && entry.target < m);

@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use crate::{Cost, Error, Result};
+use crate::{Error, Result, cost::finite};
 
 /// Returns the lengths `[n, n]` of the shortest paths between points, given their symmetric distances
 /// `[n, n]` and the number of neighbours of each point, which is at most n - 1.
@@ -27,7 +27,7 @@ use crate::{Cost, Error, Result};
 /// When the matrix is empty, not square, or not finite, a distance is negative, or the number of neighbours
 /// is zero.
 pub fn geodesic(distances: ArrayView2<'_, f32>, neighbours: usize) -> Result<Array2<f32>> {
-    Cost::matrix(distances)?;
+    finite("distance matrix", distances, f32::is_finite)?;
     let n = distances.nrows();
     crate::same("columns of a distance matrix", n, distances.ncols())?;
     if let Some(&got) = distances.iter().find(|d| **d < 0.0) {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::factors::DistanceFactors;
 use super::product::product;
-use crate::{Cost, Error, Result};
+use crate::{Cost, Error, Result, cost::finite};
 
 /// A cloud described by the symmetric matrix `D[n, n]` of the distances between its points.
 ///
@@ -43,7 +43,7 @@ impl Space {
     pub fn squared_euclidean(x: ArrayView2<'_, f32>) -> Result<Self> {
         let points = Cost::squared_euclidean(x, x)?;
         let Some((centred, norms, unit)) = points.squared_parts() else { return Err(Error::Empty("points")) };
-        let norms: Vec<f32> = norms.iter().map(|norm| (norm * unit) as f32).collect();
+        let norms: Vec<f32> = norms.iter().map(|&norm| norm as f32).collect();
         if norms.iter().any(|norm| !norm.is_finite()) {
             let why = "they overflow single precision: divide the points by their largest value";
             return Err(Error::Breakdown { what: "computing squared distances", why });
@@ -61,7 +61,7 @@ impl Space {
     /// When the matrix is empty, not finite, not square, or asymmetric by more than 1e-4 of its largest
     /// entry.
     pub fn matrix(distances: ArrayView2<'_, f32>) -> Result<Self> {
-        Cost::matrix(distances)?;
+        finite("distance matrix", distances, f32::is_finite)?;
         let n = distances.nrows();
         crate::same("columns of a distance matrix", n, distances.ncols())?;
         let top = distances.iter().fold(0.0_f32, |top, d| top.max(d.abs()));

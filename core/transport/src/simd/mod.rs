@@ -78,12 +78,6 @@ dispatch! {
     exp_shifted = exp_shifted_body(row: &mut [f32], alpha: f32, beta: &[f32])
 }
 dispatch! {
-    /// Computes `out = factor (row - centre)` and returns its squared norm.
-    scaled_difference = scaled_difference_body(
-        row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]
-    ) -> f64
-}
-dispatch! {
     /// Returns `max_j (row[j] + beta[j])`.
     max_shifted = max_shifted_body(row: &[f32], beta: &[f32]) -> f32
 }
@@ -216,21 +210,6 @@ fn exp_shifted_body<const FMA: bool>(row: &mut [f32], alpha: f32, beta: &[f32]) 
         let y = exp::<FMA>(e.clamp(FLOOR, -FLOOR));
         *x = if e < FLOOR { 0.0 } else { y };
     }
-}
-
-#[inline(always)]
-fn scaled_difference_body<const FMA: bool>(row: &[f32], centre: &[f32], factor: f32, out: &mut [f32]) -> f64 {
-    for ((out, x), c) in out.iter_mut().zip(row).zip(centre) {
-        *out = factor * (x - c);
-    }
-    let (lanes, rest) = out.as_chunks::<LANES>();
-    let mut sum = [0.0_f64; LANES];
-    for lane in lanes {
-        for l in 0..LANES {
-            sum[l] += f64::from(lane[l]) * f64::from(lane[l]);
-        }
-    }
-    sum.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>()
 }
 
 #[inline(always)]

@@ -24,6 +24,8 @@ pub struct CouplingReport {
     pub transport_cost: f64,
     /// The dual value, which at the optimum is `<P, C> + epsilon KL(P | a b^T)`. Balanced problems only.
     pub dual: Option<f64>,
+    /// The mass of the plan.
+    pub mass: f64,
     /// L1 distance of both marginals from their constraints, divided by the mass.
     pub marginal_error: f64,
     /// Number of iterations; each updates both sides.
@@ -34,6 +36,8 @@ pub struct CouplingReport {
     pub stop: StopReason,
     /// The regularisation, in units of the cost.
     pub epsilon: f64,
+    /// Bound of the relative error of the plan's entries that single precision causes.
+    pub rounding: f64,
 }
 
 /// An entropic plan, stored as dual potentials and, if it fitted into memory, the kernel.
@@ -65,7 +69,7 @@ impl<'a> Coupling<'a> {
     ) -> Self {
         let w = engine.target_weights();
         let moved: f64 = w.iter().zip(&outcome.columns).map(|(&w, t)| f64::from(w) * t).sum();
-        let epsilon = engine.epsilon;
+        let (epsilon, rounding) = (engine.epsilon, rounding(&engine));
         let mean = engine.cost.mean();
         let transport_cost = mass
             * if epsilon < mean.abs() || mean == 0.0 {
@@ -79,11 +83,13 @@ impl<'a> Coupling<'a> {
             report: CouplingReport {
                 transport_cost: transport_cost.max(0.0),
                 dual: None,
+                mass: mass * moved,
                 marginal_error: outcome.error,
                 iterations: outcome.iterations,
                 seconds: 0.0,
                 stop: outcome.stop,
                 epsilon,
+                rounding,
             },
         };
         if balanced {
@@ -178,6 +184,18 @@ impl<'a> Coupling<'a> {
     }
 }
 
+/// Returns the error of the exponents of entries with mass that rounding to single precision causes. Such an
+/// exponent is about as large as the potentials, including the parts of the cost that they carry.
+fn rounding(engine: &ScalingEngine<'_>) -> f64 {
+    let (cost, epsilon) = (&engine.cost, engine.epsilon);
+    let source = (0..engine.a.len()).filter(|&i| engine.a[i] > 0.0);
+    let target = (0..engine.b.len()).filter(|&j| engine.b[j] > 0.0);
+    let top = |sizes: &mut dyn Iterator<Item = f64>| sizes.fold(0.0_f64, |top, size| top.max(size.abs()));
+    let source = top(&mut source.map(|i| engine.phi[i] + cost.source_offset(i, epsilon)));
+    let target = top(&mut target.map(|j| engine.psi[j] + cost.target_offset(j, epsilon)));
+    f64::from(f32::EPSILON) * (source + target)
+}
+
 /// Returns `<P, C> = epsilon (sum_i r_i phi_i + sum_j c_j psi_j - sum P ln E)`, without computing costs
 /// again.
 fn from_kernel(engine: &ScalingEngine<'_>, w: &[f32], outcome: &IterationOutcome) -> f64 {
@@ -197,7 +215,7 @@ fn from_kernel(engine: &ScalingEngine<'_>, w: &[f32], outcome: &IterationOutcome
 /// Returns `<P, C>` from recomputed costs, in units of their mean. If epsilon is above all costs, the kernel
 /// is nearly one and its logarithm is only rounding error.
 fn from_costs(engine: &ScalingEngine<'_>, w: &[f32], mean: f64) -> f64 {
-    let (cost, m) = (engine.cost, w.len());
+    let (cost, m) = (&engine.cost, w.len());
     let offsets: Vec<f64> = (0..m).map(|j| cost.target_offset(j, mean)).collect();
     let rows: Vec<f64> = engine.blocks(|rows, block| {
         let mut exponents = vec![0.0; block.len()];

@@ -9,7 +9,7 @@
 //! Streaming mode, for kernels that exceed the memory limit, recomputes blocks of the kernel in every sweep.
 
 use rayon::prelude::*;
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use super::rule::MarginalRule;
 use crate::{Cost, memory, simd, simd::ROWS};
@@ -24,7 +24,7 @@ const BLOCK: usize = 8 << 20;
 
 /// The kernel and the scalings of one problem.
 pub(super) struct ScalingEngine<'a> {
-    pub cost: &'a Cost<'a>,
+    pub cost: Cow<'a, Cost<'a>>,
     pub a: Vec<f64>,
     pub b: Vec<f64>,
     pub epsilon: f64,
@@ -69,7 +69,7 @@ enum RowPass<'r> {
 
 impl<'a> ScalingEngine<'a> {
     /// Creates an engine at zero potentials. `stored` says whether to store the kernel.
-    pub(super) fn new(cost: &'a Cost<'a>, a: Vec<f64>, b: Vec<f64>, epsilon: f64, stored: bool) -> Self {
+    pub(super) fn new(cost: Cow<'a, Cost<'a>>, a: Vec<f64>, b: Vec<f64>, epsilon: f64, stored: bool) -> Self {
         let (n, m) = cost.shape();
         let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
         let shares = (0..n)
@@ -100,8 +100,8 @@ impl<'a> ScalingEngine<'a> {
     pub(super) fn build(&mut self, from_maxima: bool) {
         let m = self.cost.shape().1;
         let Some(kernel) = &mut self.kernel else { return };
-        let beta = target_exponents(self.cost, &self.psi, self.epsilon);
-        let (cost, epsilon) = (self.cost, self.epsilon);
+        let beta = target_exponents(&self.cost, &self.psi, self.epsilon);
+        let (cost, epsilon) = (&self.cost, self.epsilon);
         let step = (BLOCK / m).next_multiple_of(ROWS).max(ROWS);
         let share_rows = self.shares[0].rows.len();
         kernel
@@ -144,7 +144,7 @@ impl<'a> ScalingEngine<'a> {
     /// kernel.
     pub(super) fn log_step(&mut self, source: &MarginalRule, target: &MarginalRule) {
         let m = self.cost.shape().1;
-        let (cost, epsilon, a) = (self.cost, self.epsilon, &self.a);
+        let (cost, epsilon, a) = (&self.cost, self.epsilon, &self.a);
         let psi = &self.psi;
         let plain = target_exponents(cost, &vec![0.0; m], epsilon);
         let weighted: Vec<f32> = (0..m)
@@ -210,12 +210,12 @@ impl<'a> ScalingEngine<'a> {
         let m = w.len();
         let beta = match self.kernel {
             Some(_) => Vec::new(),
-            None => target_exponents(self.cost, &self.psi, self.epsilon),
+            None => target_exponents(&self.cost, &self.psi, self.epsilon),
         };
         let backwards = self.backwards;
         self.backwards = !backwards;
         let job = PassInput {
-            cost: self.cost,
+            cost: &self.cost,
             a: &self.a,
             epsilon: self.epsilon,
             phi: &self.phi,
@@ -258,7 +258,7 @@ impl<'a> ScalingEngine<'a> {
         let (n, m) = self.cost.shape();
         // Smaller blocks of stored rows, for load balance.
         let step = if self.kernel.is_some() { BLOCK / 32 / m } else { BLOCK / m }.max(1);
-        let beta = target_exponents(self.cost, &self.psi, self.epsilon);
+        let beta = target_exponents(&self.cost, &self.psi, self.epsilon);
         (0..n.div_ceil(step))
             .into_par_iter()
             .map(|k| {
@@ -267,7 +267,7 @@ impl<'a> ScalingEngine<'a> {
                     Some(kernel) => job(rows.clone(), &kernel[rows.start * m..rows.end * m]),
                     None => {
                         let mut block = vec![0.0; rows.len() * m];
-                        exponentiate(self.cost, self.epsilon, rows.clone(), &self.phi, &beta, &mut block);
+                        exponentiate(&self.cost, self.epsilon, rows.clone(), &self.phi, &beta, &mut block);
                         job(rows, &block)
                     }
                 }

@@ -5,8 +5,10 @@
 //! The kernel is stored if it fits into the memory limit, otherwise recomputed in each iteration. Potentials
 //! follow the convention `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)` (Peyré and Cuturi 2019, arXiv
 //! 1803.00567, chapter 4). The reported error is the L1 distance of both marginals from the weights, divided
-//! by the mass. Single precision limits it to about 1e-6. Costs above some thousand epsilon lose digits in
-//! the exponent: three are left at `C / epsilon = 1e4`.
+//! by the mass. Single precision limits it to about 1e-6. Where single precision is too coarse for the costs
+//! at this epsilon, they are computed in double precision, if `n m` doubles fit into the memory limit.
+//! [`CouplingReport::rounding`] bounds the relative error of the plan's entries: potentials of 1e4 epsilon
+//! leave about three digits.
 
 mod coarse;
 mod coupling;
@@ -16,7 +18,10 @@ mod rule;
 
 pub use coupling::{Coupling, CouplingReport};
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use crate::{Cost, Error, Result, SolverLimits, SolverProgress, StopReason};
 use coupling::IterationOutcome;
@@ -182,6 +187,8 @@ impl Sinkhorn {
         // Inside the thread pool, where forking in each iteration is cheap.
         rayon::scope(|_| {
             let first = self.first_epsilon(cost, epsilon);
+            let refined = cost.refined(epsilon, self.memory);
+            let cost = refined.map_or(Cow::Borrowed(cost), Cow::Owned);
             let mut engine = ScalingEngine::new(cost, a, b, first, stored);
             if let Some(start) = &self.start {
                 crate::same("start potentials", m, start.len())?;

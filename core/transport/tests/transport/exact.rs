@@ -86,6 +86,52 @@ fn invalid_input_is_an_error_and_extreme_input_is_solved() {
     assert!(matches!(on_line(&[], &[1.0], &[], &[1.0], 1.0), Err(Error::Empty(_))));
 }
 
+/// The first problem has one plan over the allowed entries: rows 1 and 2 fill column 1, and row 0 fills the
+/// others.
+#[test]
+fn forbidden_entries_are_avoided_exactly() {
+    let limits = SolverLimits::new(10_000);
+    for forbidden in [1e12, 1e20, 1e32, f64::INFINITY] {
+        let cost = array![[1.0, forbidden, 3.0], [forbidden, 2.0, 7.0], [4.0, 5.0, forbidden]];
+        let (a, b) = ([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]);
+        let found = exact(cost.view(), &a, &b, &limits).unwrap();
+        near(found.transport_cost, 0.25 * 1.0 + 0.25 * 3.0 + 0.25 * 2.0 + 0.25 * 5.0);
+        assert_eq!(found.stop, StopReason::Converged);
+        assert!(found.gap.abs() < 1e-12, "gap {}", found.gap);
+        let uniform3 = exact(cost.view(), &uniform(3), &uniform(3), &limits).unwrap();
+        near(uniform3.transport_cost, (3.0 + 2.0 + 4.0) / 3.0);
+    }
+    // A row without an allowed entry: infinite costs have no plan, finite ones are paid.
+    for (forbidden, possible) in [(f64::INFINITY, false), (1e32, true)] {
+        let cost = array![[forbidden, forbidden], [1.0, 2.0]];
+        match exact(cost.view(), &[0.4, 0.6], &uniform(2), &limits) {
+            Ok(found) => assert!(possible && (found.transport_cost / 4e31 - 1.0).abs() < 1e-12),
+            Err(error) => assert!(!possible && error.to_string().contains("no plan avoids"), "{error}"),
+        }
+    }
+    let cost = array![[f64::INFINITY, 1.0], [2.0, f64::INFINITY]];
+    assert!(exact(cost.view(), &[0.4, 0.6], &uniform(2), &limits).is_err());
+    let part = exact_partial(cost.view(), &[0.4, 0.6], &uniform(2), 0.9, &limits).unwrap();
+    near(part.transport_cost, 0.4 + 0.5 * 2.0);
+    // Weights in single precision leave a rounding error that only a forbidden entry could carry.
+    let third = f64::from(1.0_f32 / 3.0);
+    let cost = array![[1.0, 1.0, f64::INFINITY], [f64::INFINITY, f64::INFINITY, 2.0]];
+    let found =
+        exact(cost.view(), &[2.0 / 3.0, 1.0 / 3.0], &[third, third, 1.0 - 2.0 * third], &limits).unwrap();
+    assert!((found.transport_cost - 4.0 / 3.0).abs() < 1e-6, "{}", found.transport_cost);
+}
+
+/// A cost that is tiny beside the range of the costs is not called optimal on the strength of a rounded gap.
+#[test]
+fn a_gap_beyond_the_tolerance_is_not_converged() {
+    let x: Vec<f64> = (0..60).map(|i| f64::from(i) * 1e4 + f64::from(i % 7)).collect();
+    let cost = Array2::from_shape_fn((60, 60), |(i, j)| (x[i] - x[j] - 1e-5 * (j % 3) as f64).powi(2));
+    let weights: Vec<f64> = (0..60).map(|i| f64::from(1 + i % 4) / 150.0).collect();
+    let found = exact(cost.view(), &weights, &weights, &SolverLimits::new(100_000)).unwrap();
+    let converged = found.stop == StopReason::Converged;
+    assert_eq!(converged, found.gap.abs() <= 1e-9 * found.transport_cost, "gap {:e}", found.gap);
+}
+
 /// The problem is large enough for the entropic start, which must not change the result.
 #[test]
 fn the_entropic_start_leads_to_a_certified_optimum() {

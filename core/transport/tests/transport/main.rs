@@ -1,6 +1,7 @@
 //! Tests of the public solvers: stored values of POT and SciPy, mathematical properties, invalid input.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cancellation;
 mod exact;
 mod gaussian;
 mod gromov;

@@ -1,12 +1,15 @@
 //! Transport costs between two clouds, from points or from a matrix.
 //!
-//! Clouds are centred (the costs are translation invariant) and scaled to order one, so that inner products
-//! lose little in single precision and values of 1e30 do not overflow. A squared distance is then
-//! `p_i + q_j - 2 <x_i, y_j>`: one matrix product computes a block of costs, and `p` and `q` are added to the
-//! dual potentials instead of to the block.
+//! Each cloud is centred on its own mean and scaled to order one, so that inner products lose little in
+//! single precision and values of 1e30 do not overflow. A squared distance is then `p_i + q_j - 2 <x_i,
+//! y_j>`: one matrix product computes a block of costs, and `p` and `q`, in double precision, are added to
+//! the dual potentials instead of to the block. Where single precision is not enough for a given epsilon, the
+//! costs are computed from differences in double precision instead (`direct.rs`).
+
+mod direct;
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
@@ -28,16 +31,26 @@ use crate::{Error, Result, simd};
 pub struct Cost<'a> {
     kind: CostForm<'a>,
     shape: (usize, usize),
+    /// The parts of the cost that depend on one point only, in units of the cost; empty if there are none.
+    source: Vec<f64>,
+    target: Vec<f64>,
 }
+
+/// A coordinate of a point: `f32` or `f64`.
+pub trait Coordinate: Copy + Send + Sync + Into<f64> {}
+
+impl Coordinate for f32 {}
+impl Coordinate for f64 {}
 
 #[derive(Debug, Clone)]
 enum CostForm<'a> {
-    Points(PointCost),
+    Points(Box<PointCost>),
     Matrix(Cow<'a, [f32]>),
     Matrix64(Cow<'a, [f64]>),
 }
 
-/// Centred and scaled clouds: `cost = unit * (p + q - 2 x y)`, or `unit * sqrt(...)` where `root` is set.
+/// Centred and scaled clouds: `cost = source + target - 2 unit x y`, or `unit * sqrt(p + q - 2 x y)` with the
+/// squared norms p and q where `root` is set, with a common centre.
 #[derive(Debug, Clone)]
 struct PointCost {
     x: Array2<f32>,
@@ -46,14 +59,17 @@ struct PointCost {
     q: Vec<f64>,
     unit: f64,
     root: bool,
+    /// The points as they were given.
+    given: [Array2<f64>; 2],
 }
 
 impl<'a> Cost<'a> {
     /// Squared Euclidean cost `|x_i - y_j|^2` of the clouds `x[n, d]` and `y[m, d]`.
     ///
     /// # Errors
-    /// When a cloud is empty or not finite, or the dimensions differ.
-    pub fn squared_euclidean(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self> {
+    /// When a cloud is empty or not finite, the dimensions differ, or the squared size of the clouds is
+    /// outside of the range of double precision.
+    pub fn squared_euclidean<T: Coordinate>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Self> {
         Self::points(x, y, false)
     }
 
@@ -61,7 +77,7 @@ impl<'a> Cost<'a> {
     ///
     /// # Errors
     /// The errors of [`Cost::squared_euclidean`].
-    pub fn euclidean(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self> {
+    pub fn euclidean<T: Coordinate>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Self> {
         Self::points(x, y, true)
     }
 
@@ -69,7 +85,7 @@ impl<'a> Cost<'a> {
     ///
     /// # Errors
     /// The errors of [`Cost::squared_euclidean`], and when a row is zero.
-    pub fn cosine(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<Self> {
+    pub fn cosine<T: Coordinate>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>) -> Result<Self> {
         // Half the squared distance of unit vectors.
         Self::points(directions(x, "source points")?.view(), directions(y, "target points")?.view(), false)
     }
@@ -80,7 +96,7 @@ impl<'a> Cost<'a> {
     /// When the matrix is empty or not finite.
     pub fn matrix(cost: ArrayView2<'a, f32>) -> Result<Self> {
         finite("cost matrix", cost, |c| c.is_finite())?;
-        Ok(Self { shape: cost.dim(), kind: CostForm::Matrix(rows(cost)) })
+        Ok(Self::whole(cost.dim(), CostForm::Matrix(rows(cost))))
     }
 
     /// A given cost matrix `C[n, m]` in double precision.
@@ -89,7 +105,12 @@ impl<'a> Cost<'a> {
     /// The errors of [`Cost::matrix`].
     pub fn matrix64(cost: ArrayView2<'a, f64>) -> Result<Self> {
         finite("cost matrix", cost, |c| c.is_finite())?;
-        Ok(Self { shape: cost.dim(), kind: CostForm::Matrix64(rows(cost)) })
+        Ok(Self::whole(cost.dim(), CostForm::Matrix64(rows(cost))))
+    }
+
+    /// A cost without parts that depend on one point only.
+    fn whole(shape: (usize, usize), kind: CostForm<'a>) -> Self {
+        Self { kind, shape, source: Vec::new(), target: Vec::new() }
     }
 
     /// Returns the number of source points and of target points, `(n, m)`.
@@ -101,7 +122,11 @@ impl<'a> Cost<'a> {
     pub fn mean(&self) -> f64 {
         let (n, m) = self.shape;
         match &self.kind {
-            CostForm::Points(points) if !points.root => points.mean_square() * points.unit,
+            // The inner products of centred points average to zero.
+            CostForm::Points(points) if !points.root => {
+                let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+                mean(&self.source) + mean(&self.target)
+            }
             CostForm::Points(_) => {
                 let step = n.div_ceil(256);
                 let mut row = vec![0.0; m];
@@ -120,10 +145,11 @@ impl<'a> Cost<'a> {
         }
     }
 
-    /// For squared distances of points: the scaled source points, their squared norms and the unit.
+    /// For squared distances of points: the scaled source points, their squared norms in units of the cost,
+    /// and the unit.
     pub(crate) fn squared_parts(&self) -> Option<(&Array2<f32>, &[f64], f64)> {
         match &self.kind {
-            CostForm::Points(points) if !points.root => Some((&points.x, &points.p, points.unit)),
+            CostForm::Points(points) if !points.root => Some((&points.x, &self.source, points.unit)),
             _ => None,
         }
     }
@@ -132,12 +158,11 @@ impl<'a> Cost<'a> {
     pub(crate) fn costs(&self, rows: Range<usize>, out: &mut [f32]) {
         let m = self.shape.1;
         self.exponents(rows.clone(), -1.0, out);
-        if let CostForm::Points(points) = &self.kind
-            && !points.root
-        {
+        let least = if matches!(self.kind, CostForm::Points(_)) { 0.0 } else { f64::NEG_INFINITY };
+        if !self.source.is_empty() {
             for (i, row) in rows.zip(out.chunks_mut(m)) {
-                for (c, q) in row.iter_mut().zip(&points.q) {
-                    *c = (f64::from(*c) + (points.p[i] + q) * points.unit).max(0.0) as f32;
+                for (c, target) in row.iter_mut().zip(&self.target) {
+                    *c = (f64::from(*c) + self.source[i] + target).max(least) as f32;
                 }
             }
         }
@@ -156,53 +181,67 @@ impl<'a> Cost<'a> {
             }
             CostForm::Matrix64(cost) => {
                 let factor = -1.0 / epsilon;
-                let cost = &cost[rows.start * m..rows.end * m];
-                out.iter_mut().zip(cost).for_each(|(out, &c)| *out = (c * factor) as f32);
+                if self.source.is_empty() {
+                    let cost = &cost[rows.start * m..rows.end * m];
+                    out.iter_mut().zip(cost).for_each(|(out, &c)| *out = (c * factor) as f32);
+                    return;
+                }
+                for (i, out) in rows.zip(out.chunks_mut(m)) {
+                    let row = cost[i * m..(i + 1) * m].iter().zip(&self.target);
+                    for (out, (c, target)) in out.iter_mut().zip(row) {
+                        *out = ((c - self.source[i] - target) * factor) as f32;
+                    }
+                }
             }
         }
     }
 
     /// Returns the part of `-C / epsilon` that depends on source point i only.
     pub(crate) fn source_offset(&self, i: usize, epsilon: f64) -> f64 {
-        match &self.kind {
-            CostForm::Points(points) if !points.root => -points.p[i] * (points.unit / epsilon),
-            _ => 0.0,
-        }
+        self.source.get(i).map_or(0.0, |cost| -cost / epsilon)
     }
 
     /// Returns the part of `-C / epsilon` that depends on target point j only.
     pub(crate) fn target_offset(&self, j: usize, epsilon: f64) -> f64 {
-        match &self.kind {
-            CostForm::Points(points) if !points.root => -points.q[j] * (points.unit / epsilon),
-            _ => 0.0,
-        }
+        self.target.get(j).map_or(0.0, |cost| -cost / epsilon)
     }
 
-    fn points(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>, root: bool) -> Result<Self> {
+    fn points<T: Coordinate>(x: ArrayView2<'_, T>, y: ArrayView2<'_, T>, root: bool) -> Result<Self> {
         crate::same("dimension of the target points", x.ncols(), y.ncols())?;
-        finite("source points", x, |v| v.is_finite())?;
-        finite("target points", y, |v| v.is_finite())?;
+        finite("source points", x, |v: T| v.into().is_finite())?;
+        finite("target points", y, |v: T| v.into().is_finite())?;
         let shape = (x.nrows(), y.nrows());
-        let centre = Array1::from(mean_row(x)).mapv(|c| c as f32);
-        let (mut left, mut right, mut scale) = (moved(x, &centre, 1.0), moved(y, &centre, 1.0), 1.0);
+        let from = mean_row(x);
+        let to = if root { from.clone() } else { mean_row(y) };
         // Squares far from order one would overflow or vanish in single precision: scale first.
-        let top = left.1.iter().chain(&right.1).fold(0.0, |top: f64, &norm| top.max(norm));
-        if !(1e-12..1e12).contains(&top) && top > 0.0 {
-            scale = top.sqrt();
-            (left, right) = (moved(x, &centre, scale), moved(y, &centre, scale));
-        }
-        let ((x, p), (y, q)) = (left, right);
+        let top = largest(x, &from).max(largest(y, &to));
+        let scale = if (1e-6..1e6).contains(&top) || top == 0.0 { 1.0 } else { top };
+        // |x - y + shift|² = |x|² + |y|² - 2 x y + 2 x shift - 2 y shift + |shift|²
+        let shift: Vec<f64> = from.iter().zip(&to).map(|(a, b)| (a - b) / scale).collect();
+        let square: f64 = shift.iter().map(|s| s * s).sum();
+        let given = [wide(x), wide(y)];
+        let ((x, p, along_x), (y, q, along_y)) =
+            (moved(x, &from, scale, &shift), moved(y, &to, scale, &shift));
         let unit = if root { scale } else { scale * scale };
-        Ok(Self { kind: CostForm::Points(PointCost { x, y, p, q, unit, root }), shape })
+        if !(unit.is_normal() && (unit * square).is_finite()) {
+            let why = "they leave the range of double precision: rescale the points";
+            return Err(Error::Breakdown { what: "computing squared distances", why });
+        }
+        let (mut source, mut target) = (Vec::new(), Vec::new());
+        if !root {
+            source = p.iter().zip(along_x).map(|(p, along)| (p + 2.0 * along + square) * unit).collect();
+            target = q.iter().zip(along_y).map(|(q, along)| (q - 2.0 * along) * unit).collect();
+        }
+        Ok(Self {
+            kind: CostForm::Points(Box::new(PointCost { x, y, p, q, unit, root, given })),
+            shape,
+            source,
+            target,
+        })
     }
 }
 
 impl PointCost {
-    fn mean_square(&self) -> f64 {
-        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-        mean(&self.p) + mean(&self.q) // the source's mean is the origin: inner products average to zero
-    }
-
     fn exponents(&self, rows: Range<usize>, epsilon: f64, out: &mut [f32]) {
         let (d, m) = (self.x.ncols(), self.y.nrows());
         let (Some(x), Some(y)) = (self.x.as_slice(), self.y.as_slice()) else { return };
@@ -216,38 +255,64 @@ impl PointCost {
             let factor = (self.unit / epsilon) as f32;
             for (i, row) in rows.zip(out.chunks_mut(m)) {
                 simd::negative_distances(row, self.p[i] as f32, &q, factor);
+                self.refine(i, row, f64::from(factor));
             }
         }
     }
 }
 
 /// Returns the mean row in double precision.
-pub(crate) fn mean_row(z: ArrayView2<'_, f32>) -> Vec<f64> {
+pub(crate) fn mean_row<T: Coordinate>(z: ArrayView2<'_, T>) -> Vec<f64> {
+    let count = z.nrows() as f64;
     let parts: Vec<Vec<f64>> = z
         .axis_chunks_iter(Axis(0), 256)
         .into_par_iter()
         .map(|part| {
             let mut sum = vec![0.0; z.ncols()];
             for row in part.rows() {
-                sum.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+                sum.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v.into() / count);
             }
             sum
         })
         .collect();
-    (0..z.ncols()).map(|k| parts.iter().map(|part| part[k]).sum::<f64>() / z.nrows() as f64).collect()
+    (0..z.ncols()).map(|k| parts.iter().map(|part| part[k]).sum::<f64>()).collect()
 }
 
-/// Returns `(z - centre) / scale` and its squared row norms.
-fn moved(z: ArrayView2<'_, f32>, centre: &Array1<f32>, scale: f64) -> (Array2<f32>, Vec<f64>) {
-    let z = z.as_standard_layout();
+/// Returns the largest absolute difference of a coordinate from the centre.
+fn largest<T: Coordinate>(z: ArrayView2<'_, T>, centre: &[f64]) -> f64 {
+    let tops: Vec<f64> = Zip::from(z.rows())
+        .par_map_collect(|row| {
+            row.iter().zip(centre).fold(0.0_f64, |top, (&v, c)| top.max((v.into() - c).abs()))
+        })
+        .to_vec();
+    tops.into_iter().fold(0.0, f64::max)
+}
+
+/// Returns `(z - centre) / scale`, its squared row norms, and the inner products of its rows with `shift`.
+fn moved<T: Coordinate>(
+    z: ArrayView2<'_, T>,
+    centre: &[f64],
+    scale: f64,
+    shift: &[f64],
+) -> (Array2<f32>, Vec<f64>, Vec<f64>) {
     let mut out = Array2::zeros(z.dim());
-    let factor = (1.0 / scale) as f32;
-    let norms = Zip::from(out.rows_mut()).and(z.rows()).par_map_collect(|out, row| {
-        let parts = (row.to_slice(), centre.as_slice(), out.into_slice());
-        let (Some(row), Some(centre), Some(out)) = parts else { return 0.0 };
-        simd::scaled_difference(row, centre, factor, out)
+    let sums = Zip::from(out.rows_mut()).and(z.rows()).par_map_collect(|mut out, row| {
+        let (mut square, mut along) = (0.0, 0.0);
+        for ((out, &v), (c, s)) in out.iter_mut().zip(row).zip(centre.iter().zip(shift)) {
+            *out = ((v.into() - c) / scale) as f32;
+            let rounded = f64::from(*out);
+            square += rounded * rounded;
+            along += rounded * s;
+        }
+        (square, along)
     });
-    (out, norms.to_vec())
+    let (squares, along) = sums.into_iter().unzip();
+    (out, squares, along)
+}
+
+/// Returns the coordinates in double precision, in standard layout.
+fn wide<T: Coordinate>(z: ArrayView2<'_, T>) -> Array2<f64> {
+    Array2::from_shape_fn(z.dim(), |place| z[place].into())
 }
 
 /// Returns the sum of all entries in double precision. The order does not depend on the number of threads.
@@ -265,14 +330,16 @@ fn total<T: Copy + Into<f64> + Sync>(values: &[T]) -> f64 {
 }
 
 /// Returns the rows scaled to length `1 / sqrt(2)`, so that squared distances are cosine costs.
-fn directions(z: ArrayView2<'_, f32>, what: &'static str) -> Result<Array2<f32>> {
-    let mut out = z.to_owned();
+fn directions<T: Coordinate>(z: ArrayView2<'_, T>, what: &'static str) -> Result<Array2<f64>> {
+    let mut out = wide(z);
     for mut row in out.rows_mut() {
-        let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-        if norm == 0.0 {
+        let top = row.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
+        if top == 0.0 {
             return Err(Error::NoDirection(what));
         }
-        row.mapv_inplace(|v| (f64::from(v) / norm * std::f64::consts::FRAC_1_SQRT_2) as f32);
+        row /= top;
+        let norm = row.dot(&row).sqrt();
+        row *= std::f64::consts::FRAC_1_SQRT_2 / norm;
     }
     Ok(out)
 }

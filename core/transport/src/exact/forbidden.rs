@@ -1,0 +1,95 @@
+//! Costs that mean "forbidden": infinite ones, and finite ones far above all others.
+//!
+//! Among double-precision numbers, costs of 1e12 and more would hide the differences of the others. They are
+//! lowered to a bound that no plan reaches if it can avoid them: the potentials of an optimal plan over the
+//! allowed entries differ by at most `n + m` times the range of the allowed costs. A plan of the lowered
+//! costs without forbidden entries is therefore optimal for the given costs too, with the same potentials.
+
+use ndarray::{Array2, ArrayView2};
+
+use super::{ExactPlan, PlanEntry};
+
+/// Finite costs are forbidden only if they are above the allowed ones by at least this factor.
+const GAP: f64 = 1e6;
+
+/// Costs in which the forbidden entries are lowered.
+pub(super) struct LoweredCosts {
+    pub costs: Array2<f64>,
+    /// The largest and the mean allowed cost.
+    pub allowed: f64,
+    pub mean: f64,
+    /// Whether some forbidden entries are infinite.
+    pub infinite: bool,
+}
+
+impl LoweredCosts {
+    /// Returns whether the forbidden entries of a plan hold at most `negligible` mass, and removes them if
+    /// so.
+    pub fn remove_forbidden(&self, plan: &mut ExactPlan, negligible: f64) -> bool {
+        let forbids = |entry: &&PlanEntry| self.costs[[entry.source, entry.target]] > self.allowed;
+        let mass: f64 = plan.entries.iter().filter(forbids).map(|entry| entry.mass).sum();
+        if mass <= negligible && mass > 0.0 {
+            plan.entries.retain(|entry| !forbids(&entry));
+            let cost = |entry: &PlanEntry| entry.mass * self.costs[[entry.source, entry.target]];
+            plan.transport_cost = plan.entries.iter().map(cost).sum();
+        }
+        mass <= negligible
+    }
+}
+
+/// Lowers the forbidden entries of `cost`, with finite ones among them if `finite` is set. Returns `None` if
+/// there are none, or if no entry is allowed.
+pub(super) fn lowered(cost: ArrayView2<'_, f64>, finite: bool) -> Option<LoweredCosts> {
+    let infinite = cost.iter().any(|c| *c == f64::INFINITY);
+    let nodes = (cost.nrows() + cost.ncols()) as f64;
+    let allowed = match finite.then(|| largest_allowed(cost, nodes)).flatten() {
+        Some(allowed) => allowed,
+        None if infinite => {
+            let finite = cost.iter().filter(|c| c.is_finite());
+            finite.fold(f64::NEG_INFINITY, |top, c| top.max(*c))
+        }
+        None => return None,
+    };
+    if allowed == f64::NEG_INFINITY {
+        return None;
+    }
+    let low = cost.iter().fold(f64::INFINITY, |low, c| low.min(*c));
+    let bound = allowed + 2.0 * nodes * (allowed - low).max(f64::MIN_POSITIVE.max(allowed.abs() * 1e-9));
+    let kept = cost.iter().filter(|c| **c <= allowed);
+    let (sum, count) = kept.fold((0.0, 0.0), |(sum, count), c| (sum + c, count + 1.0));
+    Some(LoweredCosts { costs: cost.mapv(|c| c.min(bound)), allowed, mean: sum / count, infinite })
+}
+
+/// Returns the largest cost below a gap of magnitudes that is wide enough to call all larger costs forbidden.
+fn largest_allowed(cost: ArrayView2<'_, f64>, nodes: f64) -> Option<f64> {
+    // The smallest and the largest magnitude of each power of two.
+    let mut bins = vec![(f64::INFINITY, 0.0_f64); 2048];
+    for size in cost.iter().map(|c| c.abs()).filter(|size| size.is_finite()) {
+        let bin = &mut bins[(size.to_bits() >> 52) as usize];
+        *bin = (bin.0.min(size), bin.1.max(size));
+    }
+    let filled: Vec<(f64, f64)> = bins.into_iter().filter(|bin| bin.0 <= bin.1).collect();
+    let wide = |pair: &&[(f64, f64)]| pair[1].0 > GAP * pair[0].1 && pair[1].0 > 8.0 * nodes * pair[0].1;
+    let (below, above) =
+        filled.windows(2).filter(|pair| pair[0].1 > 0.0).find(wide).map(|p| (p[0].1, p[1].0))?;
+    // A large negative cost is attractive, not forbidden.
+    cost.iter().all(|c| *c > -above).then_some(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn only_a_wide_gap_of_magnitudes_forbids_finite_costs() {
+        let allowed = |cost: &Array2<f64>| lowered(cost.view(), true).map(|found| found.allowed);
+        assert_eq!(allowed(&array![[1.0, 3.0], [1e12, 2.0]]), Some(3.0));
+        assert_eq!(allowed(&array![[1.0, 3.0], [1e32, f64::INFINITY]]), Some(3.0));
+        assert_eq!(allowed(&array![[1.0, 3.0], [1e4, 2.0]]), None);
+        assert_eq!(allowed(&array![[1.0, -1e12], [1e12, 2.0]]), None);
+        assert_eq!(allowed(&array![[0.0, 1e12], [1e12, 0.0]]), None, "zeros have no magnitude");
+        assert_eq!(allowed(&array![[f64::INFINITY, 1.0]]), Some(1.0));
+        assert!(lowered(array![[f64::INFINITY]].view(), true).is_none());
+    }
+}
