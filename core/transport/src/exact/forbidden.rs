@@ -7,8 +7,6 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{ExactPlan, PlanEntry};
-
 /// Finite costs are forbidden only if they are above the allowed ones by at least this factor.
 const GAP: f64 = 1e6;
 
@@ -23,17 +21,9 @@ pub(super) struct LoweredCosts {
 }
 
 impl LoweredCosts {
-    /// Returns whether the forbidden entries of a plan hold at most `negligible` mass, and removes them if
-    /// so.
-    pub fn remove_forbidden(&self, plan: &mut ExactPlan, negligible: f64) -> bool {
-        let forbids = |entry: &&PlanEntry| self.costs[[entry.source, entry.target]] > self.allowed;
-        let mass: f64 = plan.entries.iter().filter(forbids).map(|entry| entry.mass).sum();
-        if mass <= negligible && mass > 0.0 {
-            plan.entries.retain(|entry| !forbids(&entry));
-            let cost = |entry: &PlanEntry| entry.mass * self.costs[[entry.source, entry.target]];
-            plan.transport_cost = plan.entries.iter().map(cost).sum();
-        }
-        mass <= negligible
+    /// Returns whether an entry is forbidden.
+    pub fn forbids(&self, source: usize, target: usize) -> bool {
+        self.costs[[source, target]] > self.allowed
     }
 }
 

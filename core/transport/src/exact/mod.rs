@@ -103,7 +103,14 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
     for finite_too in [true, false] {
         let Some(lowered) = forbidden::lowered(cost, finite_too) else { continue };
         let mut found = solve(lowered.costs.view(), a, b, limits, Some(lowered.mean))?;
-        if lowered.remove_forbidden(&mut found, NEGLIGIBLE * a.iter().sum::<f64>()) {
+        let forbids = |entry: &PlanEntry| lowered.forbids(entry.source, entry.target);
+        let used: f64 = found.entries.iter().filter(|entry| forbids(entry)).map(|entry| entry.mass).sum();
+        if used <= NEGLIGIBLE * a.iter().sum::<f64>() {
+            if used > 0.0 {
+                found.entries.retain(|entry| !forbids(entry));
+                let cost = |entry: &PlanEntry| entry.mass * cost[[entry.source, entry.target]];
+                found.transport_cost = found.entries.iter().map(cost).sum();
+            }
             return Ok(found);
         }
         if !matches!(found.stop, StopReason::Converged | StopReason::Stalled) && lowered.infinite {

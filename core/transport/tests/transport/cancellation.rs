@@ -1,4 +1,5 @@
-//! Entropic transport where expanded squared distances would cancel: far rows, distant clusters, distant clouds.
+//! Entropic transport where expanded squared distances would cancel: far rows, distant clusters, distant
+//! clouds.
 
 use chiasm_transport::{Cost, Sinkhorn, uniform};
 use ndarray::Array2;
