@@ -95,7 +95,6 @@ fn hypotheses(measure: &Measure) -> &'static [Rows] {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the table of p-values")]
 fn p_values_are_uniform_under_their_null() {
     let draws = draws();
     let quick = ["cka_linear", "w2_exact", "mmd2_rbf", "modality_gap", "bures_w2", "gw", "foscttm"];
@@ -146,7 +145,6 @@ fn energy(rows: Rows, shift: f64, seed: u64) -> f64 {
 /// draws is at most 0.08. W2 is known to need more rows than kernels and energies (Ramdas et al. 2017, arXiv
 /// 1509.02237).
 #[test]
-#[expect(clippy::print_stdout, reason = "the table of power")]
 fn paired_rows_reveal_a_small_shift() {
     let draws = draws();
     let share = |p: &(dyn Fn(u64) -> f64 + Sync)| {
