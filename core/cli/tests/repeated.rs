@@ -6,7 +6,7 @@ mod common;
 use common::{Sandbox, npy};
 use serde_json::{Value, json};
 
-const PICTURES: usize = 24;
+const PICTURES: usize = 60;
 const CAPTIONS: usize = 5;
 
 /// Pictures on random directions, and five noisy views of each as captions.
@@ -15,7 +15,7 @@ fn vectors(sandbox: &Sandbox) {
     let pictures: Vec<f32> = (0..PICTURES * 8).map(|_| numbers.next()).collect();
     let captions: Vec<f32> = (0..PICTURES * CAPTIONS)
         .flat_map(|caption| pictures[caption / CAPTIONS * 8..][..8].to_vec())
-        .map(|x| x + 1.2 * numbers.next())
+        .map(|x| x + 1.3 * numbers.next())
         .collect();
     sandbox.write("pictures.npy", npy(PICTURES, 8, &pictures));
     sandbox.write("captions.npy", npy(PICTURES * CAPTIONS, 8, &captions));

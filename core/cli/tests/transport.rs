@@ -226,7 +226,9 @@ fn unusual_input_gives_the_correct_value_or_an_error() {
     };
     refused(&["x.npy", "y.npy", "--eps", "1e-12"], &["raise epsilon"]);
     for more in [&[][..], &["--eps", "1"]] {
-        assert_eq!(reference.solve(&[&["alike.npy", "alike.npy"], more].concat())["cost"], 0.0);
+        // points of length one: the squared distances of equal points are rounding errors squared
+        let cost = reference.solve(&[&["alike.npy", "alike.npy"], more].concat())["cost"].as_f64().unwrap();
+        assert!((0.0..1e-30).contains(&cost), "{more:?}: {cost}");
     }
 }
 
