@@ -63,9 +63,7 @@ pub fn model_add(options: &AddModelOptions, global: &GlobalOptions, env: &Enviro
     }
     print::line(&added.path.display().to_string());
     print::line(&format!("adapter {}: {}", added.card.adapter, added.reason));
-    if added.reason.contains("CHECK") {
-        print::line("guesses are marked CHECK: look them up on the model's page");
-    }
+    print::line("look up guesses, which are marked CHECK, on the model's page");
     Ok(())
 }
 

@@ -35,8 +35,8 @@ fn retrieval(sandbox: &Sandbox, rows: &[Value]) -> Value {
     metrics["retrieval"].clone()
 }
 
-/// One row for each caption, with its picture, is the same retrieval as one row for each picture, with all its
-/// captions. The second form is compared with the references of Flickr30k's protocol elsewhere.
+/// One row for each caption, with its picture, is the same retrieval as one row for each picture, with all
+/// its captions. The second form is compared with the references of Flickr30k's protocol elsewhere.
 #[test]
 fn a_picture_on_five_rows_is_one_picture() {
     let sandbox = Sandbox::new();

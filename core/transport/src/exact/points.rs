@@ -276,8 +276,8 @@ impl PointClouds {
         rows.into_iter().map(|found| found.first().copied().unwrap_or(f64::INFINITY)).collect()
     }
 
-    /// Calls `visit(i, from, reduced, state)` with parts of every row of `C_ij - v_j`, the targets starting at
-    /// `from`, and returns the state of each row. A target of potential -infinity has the value infinity.
+    /// Calls `visit(i, from, reduced, state)` with parts of every row of `C_ij - v_j`, the targets starting
+    /// at `from`, and returns the state of each row. A target of potential -infinity has the value infinity.
     fn by_row<S: Default + Send>(
         &self,
         v: &[f64],

@@ -104,8 +104,8 @@ impl NetworkSimplex {
         }
     }
 
-    /// Solves over the candidate arcs and adds those that `price` returns, the arcs with negative reduced costs
-    /// among all, until there are none or a limit is reached.
+    /// Solves over the candidate arcs and adds those that `price` returns, the arcs with negative reduced
+    /// costs among all, until there are none or a limit is reached.
     pub(super) fn solve(
         &mut self,
         limits: &SolverLimits,
