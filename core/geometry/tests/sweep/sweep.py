@@ -148,7 +148,8 @@ def measures(rng):
     mean = c.mean()
     if n == m or n * m < 700:
         w2 = exact(c, np.full(n, 1 / n), np.full(m, 1 / m))
-        say("w2_exact", unit * np.sqrt(max(w2, 0)), unit * 4e-7 * np.sqrt(mean))
+        if w2 is not None:
+            say("w2_exact", unit * np.sqrt(max(w2, 0)), unit * 4e-7 * np.sqrt(mean))
     if d == 1:
         grid = np.unique(np.r_[np.arange(n + 1) / n, np.arange(m + 1) / m])
         centre = (grid[1:] + grid[:-1]) / 2
@@ -223,7 +224,10 @@ def transport(rng):
         return None
     cost = s * unit**2
     # The linear program is solved to a tolerance relative to the largest cost; the other side checks a tighter gap.
-    expect = {"emd": [float(exact(cost, a, b)), 1e-9 * float(cost.max()), 1e-7]}
+    best = exact(cost, a, b)
+    if best is None:  # the reference did not solve it
+        return None
+    expect = {"emd": [float(best), 1e-9 * float(cost.max()), 1e-7]}
     eps = float(rng.choice([0.05, 0.2])) * float(np.median(cost[cost > 0]))
     f, g = np.zeros(n), np.zeros(m)
     with np.errstate(divide="ignore"):
