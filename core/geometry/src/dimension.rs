@@ -21,6 +21,9 @@ use crate::{Error, Result};
 /// Share of the largest ratios that the line fit discards (Facco et al., section "Results").
 const DISCARDED: f64 = 0.1;
 
+/// Up to this mean logarithm the ratios are equal to one.
+const EQUAL: f64 = 1e-6;
+
 /// Both Two-NN estimates of the intrinsic dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -58,9 +61,26 @@ pub fn two_nn(neighbours: &Neighbours) -> Result<IntrinsicDimension> {
         products -= log * (1.0 - (i + 1) as f64 / n as f64).ln();
     }
     let sum: f64 = logs.iter().sum();
-    if !(squares > 0.0 && sum > 0.0) {
+    // Ratios of one differ from it by rounding errors, from which a dimension above a million would follow.
+    if !(squares > kept as f64 * EQUAL * EQUAL && sum > n as f64 * EQUAL) {
         return Err(Error::NoSpread("ratio of the first two neighbours' distances"));
     }
     let duplicates = neighbours.distance.nrows() - n;
     Ok(IntrinsicDimension { fit: products / squares, likelihood: (n - 1) as f64 / sum, duplicates })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every point of a lattice has neighbours at one distance only, up to rounding.
+    #[test]
+    fn a_lattice_has_no_spread() {
+        let lattice = ndarray::Array2::from_shape_fn((64, 2), |(i, k)| {
+            let place = if k == 0 { i / 8 } else { i % 8 };
+            0.1 + 0.3 * place as f64
+        });
+        let found = two_nn(&Neighbours::new(lattice.view(), 2, 0).unwrap());
+        assert!(matches!(found, Err(Error::NoSpread(_))), "{found:?}");
+    }
 }
