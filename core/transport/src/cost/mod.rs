@@ -261,21 +261,25 @@ impl PointCost {
     }
 }
 
-/// Returns the mean row in double precision.
+/// Returns the mean row of at least one row in double precision. It is summed from the differences to the
+/// first row, so that the mean of equal rows is exactly that row.
 pub(crate) fn mean_row<T: Coordinate>(z: ArrayView2<'_, T>) -> Vec<f64> {
     let count = z.nrows() as f64;
+    let first: Vec<f64> = z.row(0).iter().map(|&v| v.into()).collect();
     let parts: Vec<Vec<f64>> = z
         .axis_chunks_iter(Axis(0), 256)
         .into_par_iter()
         .map(|part| {
             let mut sum = vec![0.0; z.ncols()];
             for row in part.rows() {
-                sum.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v.into() / count);
+                for ((sum, &v), first) in sum.iter_mut().zip(row).zip(&first) {
+                    *sum += v.into() / count - first / count;
+                }
             }
             sum
         })
         .collect();
-    (0..z.ncols()).map(|k| parts.iter().map(|part| part[k]).sum::<f64>()).collect()
+    first.iter().enumerate().map(|(k, first)| first + parts.iter().map(|part| part[k]).sum::<f64>()).collect()
 }
 
 /// Returns the largest absolute difference of a coordinate from the centre.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::simplex::{CandidateArc, NetworkSimplex};
 use super::{ExactPlan, GAP, PlanEntry, START};
+use crate::cost::{finite, mean_row};
 use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason};
 
 /// The distance between two points whose cost is minimised.
@@ -162,18 +163,11 @@ struct PointClouds {
 impl PointClouds {
     fn new(x: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, distance: PointDistance) -> Result<Self> {
         crate::same("dimension of the target points", x.ncols(), y.ncols())?;
-        for (what, points) in [("source points", x.view()), ("target points", y.view())] {
-            if points.is_empty() {
-                return Err(Error::Empty(what));
-            }
-            if let Some(row) = points.rows().into_iter().position(|row| row.iter().any(|v| !v.is_finite())) {
-                return Err(Error::NotFinite { what, row });
-            }
-        }
-        let count = (x.nrows() + y.nrows()) as f64;
-        let mean = (x.mapv(|v| v / count).sum_axis(Axis(0))) + (y.mapv(|v| v / count).sum_axis(Axis(0)));
-        let clouds = Self::of(&x - &mean, &y - &mean, distance);
-        if !(clouds.largest() * count).is_finite() {
+        finite("source points", x, f64::is_finite)?;
+        finite("target points", y, f64::is_finite)?;
+        let centre = (Array1::from(mean_row(x)) + Array1::from(mean_row(y))) / 2.0;
+        let clouds = Self::of(&x - &centre, &y - &centre, distance);
+        if !(clouds.largest() * (x.nrows() + y.nrows()) as f64).is_finite() {
             let why = "they leave the range of double precision: rescale the points";
             return Err(Error::Breakdown { what: "computing distances of points", why });
         }

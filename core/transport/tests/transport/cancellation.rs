@@ -53,3 +53,18 @@ fn agrees_with_the_log_domain(x: &Array2<f64>, y: &Array2<f64>, epsilon: f64) {
         Sinkhorn::new(epsilon).solve(&matrix, &uniform(n), &uniform(m)).unwrap().report.transport_cost;
     assert!((again - want).abs() < 1e-4 * want, "{again} instead of {want} from the matrix");
 }
+
+/// The mean of equal points is that point, so that their distances are zero and not rounding errors, whatever
+/// the number of points and their coordinates.
+#[test]
+fn equal_points_have_a_cost_of_zero() {
+    for (n, point) in [(40, [0.1, -0.7]), (7, [1e30, 3e-20]), (333, [1.0 / 3.0, 1e5 / 7.0])] {
+        let x = Array2::from_shape_fn((n, 2), |(_, k)| point[k]);
+        let cost = Cost::squared_euclidean(x.view(), x.view()).unwrap();
+        assert_eq!(cost.mean(), 0.0, "{n} points at {point:?}");
+        let refused = Sinkhorn::of_mean_cost(0.05).solve(&cost, &uniform(n), &uniform(n)).err().unwrap();
+        assert!(refused.to_string().contains("zero mean cost"), "{refused}");
+        let given = Sinkhorn::new(1.0).solve(&cost, &uniform(n), &uniform(n)).unwrap();
+        assert_eq!(given.report.transport_cost, 0.0);
+    }
+}
