@@ -15,7 +15,7 @@ use chiasm_plugin::ndarray::{Array2, Axis, Slice};
 use chiasm_plugin::{Error, FusionSpec, Inputs, Result, Services, Task, TaskKind};
 
 use crate::head::TaskHead;
-use crate::parameters::{CrossAttentionParameters, FusionMode};
+use crate::parameters::CrossAttentionParameters;
 use crate::training::{exported, objective, read, train};
 
 /// Rows that the teacher answers at a time.
@@ -84,13 +84,6 @@ fn soften(logits: &mut Array2<f32>, temperature: f64) {
         row.mapv_inplace(|x| (f64::from(x - largest) / temperature).exp() as f32);
         let sum: f32 = row.sum();
         row.mapv_inplace(|x| x / sum);
-    }
-}
-
-impl CrossAttentionParameters {
-    /// Whether the network or its teacher reads tokens.
-    pub(crate) fn reads_tokens(&self) -> bool {
-        self.mode.attends() || self.teacher.is_some_and(FusionMode::attends)
     }
 }
 

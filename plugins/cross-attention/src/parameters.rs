@@ -109,6 +109,11 @@ pub struct CrossAttentionParameters {
 }
 
 impl CrossAttentionParameters {
+    /// Whether the network or its teacher reads tokens.
+    pub(crate) fn reads_tokens(&self) -> bool {
+        self.mode.attends() || self.teacher.is_some_and(FusionMode::attends)
+    }
+
     fn check_heads(&self) -> Result<(), ParameterError> {
         if self.width.is_multiple_of(self.heads) {
             return Ok(());

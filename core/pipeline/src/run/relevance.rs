@@ -36,9 +36,11 @@ impl Relevance {
                 groups.push(Vec::new());
                 groups.len() - 1
             });
-            if !groups[place].contains(&self.0[*row]) {
-                groups[place].push(self.0[*row]);
-            }
+            groups[place].push(self.0[*row]);
+        }
+        for own in &mut groups {
+            own.sort_unstable();
+            own.dedup();
         }
         let all = first.len() == own.rows.len();
         (if all { Cow::Borrowed(own) } else { Cow::Owned(own.at(&first)) }, groups)
