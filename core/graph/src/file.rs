@@ -1,15 +1,15 @@
 //! Reading and writing models as files, with weights in a second file above protobuf's limit of 2 GiB.
 //!
-//! A weight in another file (`external_data`) is read only from the model's own folder: absolute paths and
-//! `..` are errors. Every file is written under a temporary name and renamed, so that a killed process leaves
+//! A weight in another file (`external_data`) is read only from the model's own folder: absolute paths, `..`
+//! and links that leave it are errors. The folder of a model that is itself a link is the one where the link
+//! stands, or the one where it leads. Only regular files are read. Every file is written under a temporary name and renamed, so that a killed process leaves
 //! no incomplete file. Before a `.data` file is written, an existing model of the same name is removed, so
 //! that no model is ever beside the weights of another.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
-    io::{BufWriter, Read as _, Seek as _, SeekFrom, Write},
-    path::{Component, Path, PathBuf},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -18,11 +18,7 @@ use std::{
 
 use onnx_protobuf::{StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
 
-use crate::{
-    Error, Graph, Result,
-    weight::{self, WeightMap},
-    wire,
-};
+use crate::{Error, Graph, Result, external::ExternalFiles, read_file, weight::WeightMap, wire};
 
 /// The files that [`Graph::save`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,16 +42,9 @@ impl Graph {
     /// [`Error::Io`] or [`Error::File`], with the name of the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let size = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
-        if size > wire::LIMIT {
-            let reason = format!("it has {size} bytes, and the file of a model at most {}", wire::LIMIT);
-            return Err(Error::Wire { offset: 0, reason }.in_file(path));
-        }
-        let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
-        let directory = path.parent().unwrap_or(Path::new(""));
-        let mut files = HashMap::new();
-        Self::parse(&bytes, &mut |tensor| fetch(tensor, directory, &mut files))
-            .map_err(|error| error.in_file(path))
+        let bytes = read_file(path, wire::LIMIT).map_err(|error| Error::io("read", path, error))?;
+        let mut files = ExternalFiles::beside(path);
+        Self::parse(&bytes, &mut |tensor| files.fetch(tensor)).map_err(|error| error.in_file(path))
     }
 
     /// Writes the model; above 2 GiB its weights are written to `<name>.data` beside it.
@@ -98,61 +87,6 @@ impl Graph {
         write_renamed(path, |out| wire::write(self, &stubs, out))?;
         Ok(SavedFiles { model: path.to_owned(), data: Some(data) })
     }
-}
-
-/// Reads the bytes of a weight in another file into the tensor.
-fn fetch(tensor: &mut TensorProto, directory: &Path, files: &mut HashMap<PathBuf, File>) -> Result<()> {
-    let refuse =
-        |reason: String| Error::Tensor(format!("`{}` is stored in another file: {reason}", tensor.name));
-    let entry = |key: &str| {
-        let found = tensor.external_data.iter().find(|entry| entry.key == key);
-        found.map(|entry| entry.value.as_str())
-    };
-    let number = |key: &str| {
-        let text = entry(key);
-        let parsed = text.map(str::parse::<u64>).transpose();
-        parsed.map_err(|_| refuse(format!("its {key} `{}` is not a number", text.unwrap_or_default())))
-    };
-    let location = entry("location").ok_or_else(|| refuse("its `location` is missing".to_owned()))?;
-    let path = inside(directory, location).ok_or_else(|| {
-        refuse(format!("`{location}` leaves the model's folder; only files in that folder are read"))
-    })?;
-    let expected = weight::byte_len(tensor)?
-        .ok_or_else(|| refuse(format!("its element type {} has no known width", tensor.data_type)))?;
-    let offset = number("offset")?.unwrap_or(0);
-    let length = number("length")?.unwrap_or(expected as u64);
-    if length != expected as u64 {
-        return Err(refuse(format!("its shape needs {expected} bytes, its `length` is {length}")));
-    }
-    let file = match files.entry(path.clone()) {
-        std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-        std::collections::hash_map::Entry::Vacant(free) => {
-            free.insert(File::open(&path).map_err(|error| Error::io("read", &path, error))?)
-        }
-    };
-    let size = file.metadata().map_err(|error| Error::io("read", &path, error))?.len();
-    if offset.checked_add(length).is_none_or(|end| end > size) {
-        return Err(refuse(format!(
-            "`{}` has {size} bytes, and the weight has {length} from byte {offset}: the file is truncated",
-            path.display()
-        )));
-    }
-    let mut bytes = vec![0; expected];
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.read_exact(&mut bytes))
-        .map_err(|error| Error::io("read", &path, error))?;
-    tensor.raw_data = bytes;
-    tensor.external_data.clear();
-    tensor.data_location = DataLocation::DEFAULT.into();
-    Ok(())
-}
-
-/// The file at a relative location; `None` if it is outside the folder.
-fn inside(directory: &Path, location: &str) -> Option<PathBuf> {
-    // A backslash separates folders on one system and is part of a name on another: not allowed on either.
-    let relative = Path::new(location);
-    let plain = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    (plain && !location.is_empty() && !location.contains(['\\', ':'])).then(|| directory.join(relative))
 }
 
 /// Weights that refer to a data file instead of holding bytes, and the bytes with their offsets in that file.

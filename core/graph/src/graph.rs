@@ -4,14 +4,14 @@
 //! composed from it share their weights. Reading normalises a model: inputs with an initializer (the form
 //! before IR version 4) become weights, the domain `ai.onnx` is written as the empty name, and training
 //! information is dropped. Errors: models without a graph, ports that are not tensors, weights whose bytes do
-//! not match their shape.
+//! not match their shape, and models that are small as a file and large when they are evaluated (`extent.rs`).
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use onnx_protobuf::{GraphProto, Message as _, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 
 use crate::{
-    Error, Port, Result, Tensor, guard, walk,
+    Error, Port, Result, Tensor, extent, guard, walk,
     weight::{self, WeightMap},
 };
 
@@ -188,6 +188,7 @@ impl Graph {
             Port::from_proto(port)?;
         }
         let read = Self { header, graph, weights };
+        extent::check(&read)?;
         if read.import("").is_none() {
             return Err(Error::Unsound(
                 "the model does not state which version of ai.onnx it uses".to_owned(),

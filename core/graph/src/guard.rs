@@ -6,9 +6,12 @@
 //! field (names, weights, unknown fields) in one step, as the parser does.
 //!
 //! Errors: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths beyond
-//! the end of their message (a truncated file), and wire types that do not exist.
+//! the end of their message (a truncated file), wire types that do not exist, and fields that take more memory
+//! than [`Budget::of_messages`] allows: an empty node is two bytes in the file and hundreds in memory.
 
-use crate::{Error, Result};
+use onnx_protobuf as onnx;
+
+use crate::{Budget, Error, Result};
 
 /// The maximum nesting of messages, which is also protobuf's limit. The main graph of a model is at depth 2
 /// and each nested subgraph (`If`, `Loop`, `Scan`) adds 3, so that about thirty levels of control flow are
@@ -36,9 +39,44 @@ enum MessageKind {
     Leaf,
 }
 
+/// The largest number of a field in ONNX.
+const LAST_FIELD: u64 = 32;
+
+impl MessageKind {
+    /// The size of the parsed message in bytes, without its content.
+    fn size(self) -> u64 {
+        let size = match self {
+            Self::Model => size_of::<onnx::ModelProto>(),
+            Self::Training => size_of::<onnx::TrainingInfoProto>(),
+            Self::Function => size_of::<onnx::FunctionProto>(),
+            Self::Graph => size_of::<onnx::GraphProto>(),
+            Self::Node => size_of::<onnx::NodeProto>(),
+            Self::Attribute => size_of::<onnx::AttributeProto>(),
+            Self::ValueInfo => size_of::<onnx::ValueInfoProto>(),
+            Self::Tensor => size_of::<onnx::TensorProto>(),
+            Self::Sparse => size_of::<onnx::SparseTensorProto>(),
+            Self::Annotation => size_of::<onnx::TensorAnnotation>(),
+            Self::Type | Self::TensorType | Self::Wrapper | Self::Map => size_of::<onnx::TypeProto>(),
+            Self::Shape => size_of::<onnx::TensorShapeProto>(),
+            Self::Leaf => size_of::<onnx::StringStringEntryProto>(),
+        };
+        size as u64
+    }
+}
+
+/// How many bytes in memory a byte of a field may become: packed integers of one byte become 4 or 8.
+fn widening(kind: MessageKind, field: u64) -> u64 {
+    match (kind, field) {
+        (MessageKind::Tensor, 5) => 4,
+        (MessageKind::Tensor, 1 | 7 | 11) | (MessageKind::Attribute, 8) | (MessageKind::Sparse, 3) => 8,
+        _ => 1,
+    }
+}
+
 /// Checks the bytes of a `ModelProto`; the error gives the position of the first bad byte.
 pub(crate) fn check(bytes: &[u8]) -> Result<()> {
     let mut cursor = Cursor { bytes, at: 0 };
+    let mut budget = Budget::of_messages(bytes.len() as u64);
     let mut open = vec![(MessageKind::Model, bytes.len())];
     while let Some(&(kind, end)) = open.last() {
         if cursor.at == end {
@@ -51,6 +89,15 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
         if field == 0 || field > 0x1FFF_FFFF {
             return Err(wrong(start, format!("field number {field} does not exist")));
         }
+        let mut spend = |bytes: u64| {
+            let over =
+                |over: crate::budget::OverBudget| wrong(start, format!("the model is too large: {over}"));
+            budget.spend(bytes).map_err(over)
+        };
+        if wire != 2 {
+            // A number, in a list that grows by doubling; the parser keeps unknown fields in a table.
+            spend(if field > LAST_FIELD { 192 } else { 16 })?;
+        }
         match wire {
             0 => {
                 cursor.varint(end)?;
@@ -60,7 +107,13 @@ pub(crate) fn check(bytes: &[u8]) -> Result<()> {
             2 => {
                 let length = cursor.varint(end)?;
                 let inner = cursor.end_of(length, end)?;
-                match child(kind, field) {
+                let message = child(kind, field);
+                spend(match message {
+                    Some(message) => 2 * message.size(),
+                    None if field > LAST_FIELD => length.saturating_add(192),
+                    None => length.saturating_mul(widening(kind, field)).saturating_add(48),
+                })?;
+                match message {
                     Some(_) if open.len() >= DEPTH => {
                         let reason = format!("messages are nested deeper than {DEPTH}, the maximum");
                         return Err(wrong(start, reason));

@@ -80,7 +80,6 @@ mod error;
 mod inputs;
 mod items;
 mod learned;
-mod regular_file;
 mod services;
 mod spec;
 mod traits;
@@ -90,6 +89,7 @@ pub mod export;
 
 pub use chiasm_abi::Code;
 pub use chiasm_graph as graph;
+pub use chiasm_graph::{budget, budget::Budget, open_file, read_file};
 pub use chiasm_objective as objective;
 pub use chiasm_parameters as parameters;
 pub use chiasm_parameters::{Choice, NoParameters, Parameter, ParameterError, Parameters, PerModality};
@@ -98,7 +98,6 @@ pub use inputs::Inputs;
 pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
-pub use regular_file::{open_file, read_file};
 pub use serde_json::{Value as Json, json};
 pub use services::{Level, ServiceBackend, Services};
 pub use spec::{

@@ -17,6 +17,10 @@
 //! # reads_the_process_status();
 //! ```
 
+mod limited;
+
+pub use limited::limited;
+
 use std::fmt;
 use std::io::Write;
 use std::panic::Location;

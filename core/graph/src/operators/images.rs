@@ -116,10 +116,14 @@ fn slid(facts: &mut Facts, node: &NodeProto, dims: &[Length], sizes: &[Option<i6
         let stride = of(&strides, at, 1);
         let length = match (dim.fixed(), size) {
             _ if stride < 1 || !rounds_down(node) => None,
-            (Some(length), _) if same => Some((length + stride - 1) / stride),
+            (Some(length), _) if same => length.checked_add(stride - 1).map(|length| length / stride),
             (Some(length), Some(size)) => {
-                let padded = length + of(&pads, at, 0) + of(&pads, at + dims.len(), 0);
-                Some((padded - of(&dilations, at, 1) * (size - 1) - 1) / stride + 1)
+                let pads = of(&pads, at, 0).checked_add(of(&pads, at + dims.len(), 0));
+                let window = size.checked_sub(1).and_then(|size| size.checked_mul(of(&dilations, at, 1)));
+                let steps = pads
+                    .zip(window)
+                    .and_then(|(pads, window)| length.checked_add(pads)?.checked_sub(window)?.checked_sub(1));
+                steps.and_then(|steps| (steps / stride).checked_add(1))
             }
             _ => None,
         };

@@ -135,8 +135,8 @@ fn expand_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Len
     if let Some(shape) = facts.input_elements(node, 1) {
         return Some(broadcast_dims(facts, &dims, &shape));
     }
-    let Length::Fixed(rank) = *facts.input_dims(node, 1)?.first()? else { return None };
-    Some((0..dims.len().max(usize::try_from(rank).ok()?)).map(|_| facts.fresh()).collect())
+    let rank = facts.input_rank(node, 1)?;
+    Some((0..dims.len().max(rank)).map(|_| facts.fresh()).collect())
 }
 
 fn concat_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
@@ -168,7 +168,7 @@ fn split_shape(facts: &mut Facts, node: &NodeProto, output: usize) -> Option<Vec
 fn reshape_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
     let old = facts.input_dims(node, 0);
     let Some(shape) = facts.input_elements(node, 1) else {
-        let Length::Fixed(rank) = *facts.input_dims(node, 1)?.first()? else { return None };
+        let rank = facts.input_rank(node, 1)?;
         return Some((0..rank).map(|_| facts.fresh()).collect());
     };
     let copy = |at: usize| old.as_ref().and_then(|old| old.get(at).copied());

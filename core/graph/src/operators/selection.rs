@@ -97,11 +97,11 @@ fn slice_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Leng
     let mut dims = facts.input_dims(node, 0)?;
     let starts = facts.input_or_attribute(node, 1, "starts");
     let ends = facts.input_or_attribute(node, 2, "ends");
-    let count = facts.input_dims(node, 1)?.first()?.fixed()?;
-    let axes = if node.input.get(3).is_some_and(|name| !name.is_empty()) {
+    let count = facts.input_rank(node, 1)?;
+    let axes: Vec<i64> = if node.input.get(3).is_some_and(|name| !name.is_empty()) {
         facts.known_elements(&node.input[3])?
     } else {
-        (0..count).collect()
+        (0..).take(count).collect()
     };
     let steps = match node.input.get(4) {
         Some(name) => facts.known_elements(name),
@@ -109,11 +109,12 @@ fn slice_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Leng
     };
     for (at, axis) in axes.iter().enumerate() {
         let place = resolve_axis(*axis, dims.len())?;
-        let known = dims[place].fixed().zip(starts.as_ref()).zip(ends.as_ref()).zip(steps.as_ref());
+        let of = |values: &Option<Vec<i64>>| values.as_ref()?.get(at).copied();
+        let known = dims[place].fixed().zip(of(&starts)).zip(of(&ends)).zip(of(&steps));
         dims[place] = match known {
-            Some((((length, starts), ends), steps)) if steps[at] > 0 => {
-                let taken = (bound(ends[at], length) - bound(starts[at], length)).max(0);
-                Length::Fixed(taken.div_euclid(steps[at]) + i64::from(taken % steps[at] != 0))
+            Some((((length, start), end), step)) if step > 0 => {
+                let taken = (bound(end, length) - bound(start, length)).max(0);
+                Length::Fixed(taken.div_euclid(step) + i64::from(taken % step != 0))
             }
             _ => facts.fresh(),
         };

@@ -47,8 +47,16 @@ impl Facts {
         self.facts.get(name).cloned().unwrap_or_default()
     }
 
-    /// Records what is known of a value.
-    pub(crate) fn set(&mut self, name: &str, fact: Fact) {
+    /// Records what is known of a value. What no tensor can have (a negative length, very many axes) is
+    /// unknown, and so are the elements of a tensor that is not small.
+    pub(crate) fn set(&mut self, name: &str, mut fact: Fact) {
+        fact.dims = fact.dims.filter(|dims| dims.len() <= MAX_ELEMENTS);
+        fact.elements = fact.elements.filter(|elements| elements.len() <= MAX_ELEMENTS);
+        for length in fact.dims.iter_mut().flatten() {
+            if length.fixed().is_some_and(|length| length < 0) {
+                *length = self.fresh();
+            }
+        }
         self.facts.insert(name.to_owned(), fact);
     }
 
@@ -118,6 +126,13 @@ impl Facts {
     /// The axes of a node's input.
     pub(crate) fn input_dims(&self, node: &NodeProto, input: usize) -> Option<Vec<Length>> {
         self.facts.get(node.input.get(input)?)?.dims.clone()
+    }
+
+    /// The length of a node's input that lists axes, which is the rank of a value; `None` if no tensor has so
+    /// many axes.
+    pub(crate) fn input_rank(&self, node: &NodeProto, input: usize) -> Option<usize> {
+        let length = self.input_dims(node, input)?.first()?.fixed()?;
+        usize::try_from(length).ok().filter(|rank| *rank <= MAX_ELEMENTS)
     }
 
     /// The elements of a node's input, which may be symbols.

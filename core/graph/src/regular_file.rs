@@ -1,4 +1,4 @@
-//! Opening the files that items and cards name.
+//! Opening the files that models, items and cards name.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -12,7 +12,7 @@ use std::path::Path;
 /// opened.
 ///
 /// ```
-/// let error = chiasm_plugin::open_file("/dev/zero".as_ref(), 1 << 20).unwrap_err();
+/// let error = chiasm_graph::open_file("/dev/zero".as_ref(), 1 << 20).unwrap_err();
 /// assert_eq!(error.to_string(), "it is a device, expected a regular file");
 /// ```
 ///
