@@ -7,6 +7,7 @@
 
 mod box_filter;
 mod draft;
+mod jpeg_scans;
 
 pub mod corruption;
 pub mod decode;

@@ -3,10 +3,12 @@
 //! Scale, mean and deviation map each of the 256 levels of a channel to one number. These are computed once,
 //! in double precision, and looked up for each pixel.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::Deserialize;
 
 use crate::corruption::{PictureCorruption, corrupt, largest};
-use crate::decode::{Rgb, decode};
+use crate::decode::{OpenPicture, Rgb};
 use crate::resize::{ResampleFilter, ResizeMode, ResizeTarget, resize};
 
 /// The order of the model's three channels.
@@ -65,6 +67,9 @@ pub struct ImageParameters {
     /// How pictures are corrupted, for a test of robustness.
     pub corruption: Option<PictureCorruption>,
 }
+
+/// Pictures that take more bytes are decoded one after another, whatever the number of threads.
+const LARGE: u64 = 128 << 20;
 
 /// Checked preprocessing, from the bytes of a file to the values of the model's input.
 #[derive(Debug, Clone)]
@@ -144,7 +149,11 @@ impl Preprocessing {
     /// # Errors
     /// When the file cannot be decoded.
     pub fn apply(&self, file: &[u8]) -> Result<Vec<f32>, String> {
-        let picture = decode(file, self.orient).map_err(|error| error.to_string())?;
+        static ONE_LARGE: Mutex<()> = Mutex::new(());
+        let opened = OpenPicture::read(file).map_err(|error| error.to_string())?;
+        let large = opened.memory() > LARGE;
+        let _only = large.then(|| ONE_LARGE.lock().unwrap_or_else(PoisonError::into_inner));
+        let picture = opened.decode(self.orient).map_err(|error| error.to_string())?;
         let mut picture = resize(picture, &self.target)?;
         if let Some(corruption) = &self.corruption {
             corrupt(&mut picture, corruption, file);

@@ -15,7 +15,10 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::Deserialize;
 
 use crate::box_filter::resample_axis;
-use crate::decode::Rgb;
+use crate::decode::{MAX_PIXELS, Rgb, reserved};
+
+/// The largest number of pixels of a resized picture, also between the two passes and before the crop.
+const MAX_RESIZED: u64 = MAX_PIXELS / 2;
 
 /// The resampling kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -87,7 +90,10 @@ pub fn resize(picture: Rgb, target: &ResizeTarget) -> Result<Rgb, String> {
 
 /// Hugging Face's rule: the longer side is `int(shortest * long / short)`, rounded down.
 fn shortest_side(width: u32, height: u32, shortest: u32) -> (u32, u32) {
-    let scaled = |long: u32, short: u32| (u64::from(shortest) * u64::from(long) / u64::from(short)) as u32;
+    let scaled = |long: u32, short: u32| {
+        let side = u64::from(shortest) * u64::from(long) / u64::from(short.max(1));
+        u32::try_from(side).unwrap_or(u32::MAX)
+    };
     match width <= height {
         true => (shortest, scaled(height, width)),
         false => (scaled(width, height), shortest),
@@ -95,25 +101,41 @@ fn shortest_side(width: u32, height: u32, shortest: u32) -> (u32, u32) {
 }
 
 fn resample(picture: Rgb, width: u32, height: u32, filter: ResampleFilter) -> Result<Rgb, String> {
+    check_pixels(width, height, &picture)?;
     let kernel = match filter {
         ResampleFilter::Bicubic => FilterType::CatmullRom,
         ResampleFilter::Bilinear => FilterType::Bilinear,
         ResampleFilter::Lanczos => FilterType::Lanczos3,
         ResampleFilter::Hamming => FilterType::Hamming,
-        ResampleFilter::Box => return Ok(covered(&picture, width, height)),
+        ResampleFilter::Box => return covered(&picture, width, height),
         ResampleFilter::Nearest => return one_pass(picture, width, height, ResizeAlg::Nearest),
     };
     let rows = picture.height;
+    check_pixels(width, rows, &picture)?;
     let columns_done = one_pass(picture, width, rows, ResizeAlg::Convolution(kernel))?;
     one_pass(columns_done, width, height, ResizeAlg::Convolution(kernel))
 }
 
+/// Checks the size of a resized picture: one row of two million pixels whose shorter side becomes 224 pixels
+/// would be 448 million pixels wide.
+fn check_pixels(width: u32, height: u32, from: &Rgb) -> Result<(), String> {
+    if u64::from(width) * u64::from(height) <= MAX_RESIZED {
+        return Ok(());
+    }
+    Err(format!(
+        "the picture of {} x {} pixels (width x height) would have {width} x {height} while it is resized, \
+         and at most {MAX_RESIZED} pixels are made; crop it, or leave this row out",
+        from.width, from.height
+    ))
+}
+
 /// Resamples with the box filter.
-fn covered(picture: &Rgb, width: u32, height: u32) -> Rgb {
+fn covered(picture: &Rgb, width: u32, height: u32) -> Result<Rgb, String> {
+    check_pixels(width, picture.height, picture)?;
     let [from, to] = [[picture.width, picture.height], [width, height]].map(|size| size.map(|n| n as usize));
     let columns_done = resample_axis(&picture.pixels, from[0], to[0], 3);
     let pixels = resample_axis(&columns_done, from[1], to[1], 3 * to[0]);
-    Rgb { width, height, pixels }
+    Ok(Rgb { width, height, pixels })
 }
 
 fn one_pass(picture: Rgb, width: u32, height: u32, algorithm: ResizeAlg) -> Result<Rgb, String> {
@@ -123,11 +145,12 @@ fn one_pass(picture: Rgb, width: u32, height: u32, algorithm: ResizeAlg) -> Resu
     // Typed images: `Resizer::resize` would compile the code of every pixel type into this crate.
     let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.pixels)
         .map_err(|error| error.to_string())?;
-    let mut result = TypedImage::<U8x3>::new(width, height);
+    let mut pixels = reserved(3 * u64::from(width) * u64::from(height)).map_err(|error| error.to_string())?;
+    let mut result =
+        TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).map_err(|error| error.to_string())?;
     Resizer::new()
         .resize_typed(&source, &mut result, &ResizeOptions::new().resize_alg(algorithm))
         .map_err(|error| error.to_string())?;
-    let pixels = result.pixels().iter().flat_map(|pixel| pixel.0).collect();
     Ok(Rgb { width, height, pixels })
 }
 

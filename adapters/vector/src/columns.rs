@@ -5,7 +5,9 @@
 //! row) and a definition level (a level below the maximum means a null).
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use chiasm_plugin::{Budget, ParquetPages};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -13,9 +15,21 @@ use parquet::schema::types::SchemaDescriptor;
 
 use crate::matrix::Matrix;
 
+/// Bytes that a number takes while a row is read: the number, its two levels, and the number in 32 bits.
+const NUMBER: u64 = 16;
+
 /// Reads `column`, or the only column that holds vectors.
 pub(crate) fn read_parquet(file: File, column: Option<&str>) -> Result<Matrix, String> {
+    // The page reader panics on some damaged headers.
+    let read = catch_unwind(AssertUnwindSafe(|| read_column(file, column)));
+    read.unwrap_or_else(|_| Err("the file is damaged: it cannot be read as Parquet".into()))
+}
+
+fn read_column(file: File, column: Option<&str>) -> Result<Matrix, String> {
     let damaged = |error: parquet::errors::ParquetError| format!("the file is damaged: {error}");
+    let unreadable = |error: std::io::Error| format!("the file is damaged: {error}");
+    let headers = file.try_clone().map_err(unreadable)?;
+    let mut budget = Budget::of_file(file.metadata().map_err(unreadable)?.len());
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let metadata = reader.metadata();
     let (leaf, name) = choose(metadata.file_metadata().schema_descr(), column)?;
@@ -23,6 +37,13 @@ pub(crate) fn read_parquet(file: File, column: Option<&str>) -> Result<Matrix, S
     let mut rows = RowReader { name, full, dim: None, started: 0, open: 0, values: Vec::new() };
     for group in 0..metadata.num_row_groups() {
         let group = reader.get_row_group(group).map_err(damaged)?;
+        let (start, length) = group.metadata().column(leaf).byte_range();
+        let pages = ParquetPages::read(&headers, start, length).map_err(unreadable)?;
+        let spent =
+            budget.check(pages.largest).and_then(|()| budget.spend(pages.values.saturating_mul(NUMBER)));
+        spent.map_err(|over| {
+            format!("column `{}`: {over}; write it without compression and dictionaries", rows.name)
+        })?;
         match group.get_column_reader(leaf).map_err(damaged)? {
             ColumnReader::FloatColumnReader(column) => rows.read(column, |value| *value)?,
             ColumnReader::DoubleColumnReader(column) => rows.read(column, |value| *value as f32)?,

@@ -16,8 +16,8 @@ use chiasm_kit::corruption::Corruption;
 use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
-    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
-    Takes, json, open_file,
+    Adapter, Budget, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services,
+    Signature, Takes, json, open_file,
 };
 use serde::Deserialize;
 
@@ -127,7 +127,9 @@ fn read(path: &Path, parameters: &VectorParameters) -> Result<Matrix, String> {
         b"\x93NUMPY" => {
             unused("member", &parameters.member)?;
             unused("column", &parameters.column)?;
-            numpy::read_npy(std::io::BufReader::with_capacity(1 << 20, file))
+            // The numbers are stored as they are, so there are no more bytes than the file has.
+            let size = file.metadata().map_err(described)?.len();
+            numpy::read_npy(std::io::BufReader::with_capacity(1 << 20, file), &mut Budget::of_bytes(size))
         }
         [b'P', b'K', 3 | 5, ..] => {
             unused("column", &parameters.column)?;

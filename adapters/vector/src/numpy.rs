@@ -6,14 +6,15 @@
 use std::fs::File;
 use std::io::Read;
 
+use chiasm_plugin::{Budget, npy_header};
 use npyz::{DType, NpyHeader, Order};
 
 use crate::matrix::{Matrix, reserve};
 
-/// Reads one array.
-pub(crate) fn read_npy(mut reader: impl Read) -> Result<Matrix, String> {
-    let header =
-        NpyHeader::from_reader(&mut reader).map_err(|error| format!("its header is damaged: {error}"))?;
+/// Reads one array. Its numbers are spent from the budget before they are read.
+pub(crate) fn read_npy(mut reader: impl Read, budget: &mut Budget) -> Result<Matrix, String> {
+    let header = npy_header(&mut reader).and_then(|header| NpyHeader::from_reader(header.as_slice()));
+    let header = header.map_err(|error| format!("its header is damaged: {error}"))?;
     let &[rows, dim] = header.shape() else {
         return Err(format!("expected a matrix [rows, dims], got shape {:?}", header.shape()));
     };
@@ -28,6 +29,12 @@ pub(crate) fn read_npy(mut reader: impl Read) -> Result<Matrix, String> {
     })?;
     let count = rows.checked_mul(dim).and_then(|count| usize::try_from(count).ok());
     let count = count.ok_or_else(|| format!("shape [{rows}, {dim}] is larger than memory"))?;
+    budget.spend((count as u64).saturating_mul(size as u64)).map_err(|over| {
+        format!(
+            "its header states the shape [{rows}, {dim}], and {over}: the file is truncated, damaged, or \
+             compressed too far; save it again without compression"
+        )
+    })?;
     let (rows, dim) = (rows as usize, dim as usize);
     let stored = read_numbers(reader, count, size, number)?;
     let values = match header.order() {
@@ -39,6 +46,7 @@ pub(crate) fn read_npy(mut reader: impl Read) -> Result<Matrix, String> {
 
 /// Reads one array of an .npz archive: `member`, or the only one.
 pub(crate) fn read_npz(file: File, member: Option<&str>) -> Result<Matrix, String> {
+    let size = file.metadata().map_err(|error| format!("cannot be read: {error}"))?.len();
     let damaged = |error: zip::result::ZipError| format!("the archive is damaged: {error}");
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(damaged)?;
     let files = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
@@ -60,7 +68,7 @@ pub(crate) fn read_npz(file: File, member: Option<&str>) -> Result<Matrix, Strin
         }
     };
     let array = archive.by_name(&format!("{name}.npy")).map_err(damaged)?;
-    read_npy(array).map_err(|reason| format!("array `{name}`: {reason}"))
+    read_npy(array, &mut Budget::of_file(size)).map_err(|reason| format!("array `{name}`: {reason}"))
 }
 
 type Number = fn(&[u8]) -> f32;

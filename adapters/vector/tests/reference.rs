@@ -117,7 +117,7 @@ fn damaged_files_are_refused() {
     lying.splice(at..at + 30, format!("{:<30}", "(1152921504606846976, 5), }").into_bytes());
     fs::write(&path, &lying).unwrap();
     let message = refusal(json!({ "vectors": vectors }));
-    assert!(message.contains("memory"), "{message}");
+    assert!(message.contains("states the shape [1152921504606846976, 5]"), "{message}");
     fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! Reading weights that are stored in files beside a model.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::{Component, Path, PathBuf},
@@ -61,14 +61,15 @@ impl ExternalFiles {
         if length != expected as u64 {
             return Err(refuse(format!("its shape needs {expected} bytes, its `length` is {length}")));
         }
+        let unreadable = |error| Error::io("read", &path, error);
         let external = match self.open.entry(path.clone()) {
-            std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::hash_map::Entry::Vacant(free) => {
-                let real = path.canonicalize().map_err(|error| Error::io("read", &path, error))?;
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(free) => {
+                let real = path.canonicalize().map_err(unreadable)?;
                 if !self.allowed.iter().any(|folder| real.starts_with(folder)) {
                     return Err(leaves());
                 }
-                free.insert(ExternalFile::open(&path).map_err(|error| Error::io("read", &path, error))?)
+                free.insert(ExternalFile::open(&path).map_err(unreadable)?)
             }
         };
         if offset.checked_add(length).is_none_or(|end| end > external.size) {
@@ -80,21 +81,18 @@ impl ExternalFiles {
         }
         external.budget.spend(length).map_err(|over| {
             refuse(format!(
-                "`{}` has {} bytes, and the weights in it together have more than twice as many; {over}: save \
-                 the model again with each weight once",
+                "`{}` has {} bytes, and the weights in it together have more than twice as many ({over}); \
+                 save the model again with each weight once",
                 path.display(),
                 external.size
             ))
         })?;
         let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(expected)
-            .map_err(|_| refuse(format!("its {expected} bytes do not fit into memory")))?;
+        let full = |_| refuse(format!("its {expected} bytes do not fit into memory"));
+        bytes.try_reserve_exact(expected).map_err(full)?;
         bytes.resize(expected, 0);
         let file = &mut external.file;
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|error| Error::io("read", &path, error))?;
+        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes)).map_err(unreadable)?;
         tensor.raw_data = bytes;
         tensor.external_data.clear();
         tensor.data_location = DataLocation::DEFAULT.into();

@@ -2,9 +2,9 @@
 //!
 //! A weight in another file (`external_data`) is read only from the model's own folder: absolute paths, `..`
 //! and links that leave it are errors. The folder of a model that is itself a link is the one where the link
-//! stands, or the one where it leads. Only regular files are read. Every file is written under a temporary name and renamed, so that a killed process leaves
-//! no incomplete file. Before a `.data` file is written, an existing model of the same name is removed, so
-//! that no model is ever beside the weights of another.
+//! stands, or the one where it leads. Only regular files are read. Every file is written under a temporary
+//! name and renamed, so that a killed process leaves no incomplete file. Before a `.data` file is written, an
+//! existing model of the same name is removed, so that no model is ever beside the weights of another.
 
 use std::{
     fs::{self, File},

@@ -6,8 +6,8 @@
 //! field (names, weights, unknown fields) in one step, as the parser does.
 //!
 //! Errors: messages nested deeper than [`DEPTH`], groups of any kind (ONNX has none), field lengths beyond
-//! the end of their message (a truncated file), wire types that do not exist, and fields that take more memory
-//! than [`Budget::of_messages`] allows: an empty node is two bytes in the file and hundreds in memory.
+//! the end of their message (a truncated file), wire types that do not exist, and fields that take more
+//! memory than [`Budget::of_messages`] allows: an empty node is two bytes in the file and hundreds in memory.
 
 use onnx_protobuf as onnx;
 

@@ -76,6 +76,7 @@ mod ops;
 mod opset;
 mod per_item;
 mod port;
+mod read;
 mod regular_file;
 mod rename;
 mod repeat;

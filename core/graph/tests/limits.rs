@@ -114,7 +114,8 @@ fn a_chain_of_very_many_functions_is_an_error() {
 #[test]
 fn messages_that_are_small_in_the_file_and_large_in_memory_are_an_error() {
     limited(MEBIBYTES, SECONDS, || {
-        // GraphProto: node = 1, initializer = 5, value_info = 13. NodeProto: input = 1. AttributeProto: ints = 8.
+        // GraphProto: node = 1, initializer = 5, value_info = 13. NodeProto: input = 1, attribute = 5.
+        // AttributeProto: ints = 8.
         let many = |field: u8| field_bytes(field).repeat(5 << 20);
         for graph in [
             many(1),

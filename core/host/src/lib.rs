@@ -49,8 +49,8 @@ mod verify;
 
 pub use chiasm_plugin::{
     AlignModality, AlignSpec, Code, Draft, EncoderSpec, Fused, FusionNeeds, FusionSpec, Inverse, InverseKind,
-    Item, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, PortSpec, Signature, Takes, Task,
-    TaskKind, Undecided, open_file, parameters::Kind as ParameterKind, read_file,
+    Item, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, ParquetPages, PortSpec, Signature,
+    Takes, Task, TaskKind, Undecided, npy_header, open_file, parameters::Kind as ParameterKind, read_file,
 };
 pub use error::{HostError, Phase, PluginTag};
 pub use handles::adapter::{AdapterFactory, AdapterInstance, PluginTensor};

@@ -80,6 +80,8 @@ mod error;
 mod inputs;
 mod items;
 mod learned;
+mod npy_header;
+mod parquet_pages;
 mod services;
 mod spec;
 mod traits;
@@ -98,6 +100,8 @@ pub use inputs::Inputs;
 pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
+pub use npy_header::npy_header;
+pub use parquet_pages::ParquetPages;
 pub use serde_json::{Value as Json, json};
 pub use services::{Level, ServiceBackend, Services};
 pub use spec::{

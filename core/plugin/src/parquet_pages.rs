@@ -1,0 +1,225 @@
+//! The sizes of the pages of a Parquet column, read before the pages are decoded.
+//!
+//! A page of a few bytes can state, and expand to, gigabytes, and libraries allocate what its header states.
+//! The headers are structures of Thrift's compact protocol
+//! (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>).
+
+use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
+
+/// What the headers of a column's pages state.
+///
+/// ```
+/// use std::io::Cursor;
+///
+/// // One page without values: type 0, 20 bytes when decoded, 0 bytes in the file.
+/// let header = [0x15, 0, 0x15, 40, 0x15, 0, 0];
+/// let pages = chiasm_plugin::ParquetPages::read(Cursor::new(header), 0, 7).unwrap();
+/// assert_eq!((pages.largest, pages.values), (20, 0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParquetPages {
+    /// The decoded size of the largest page in bytes.
+    pub largest: u64,
+    /// The number of values of all pages, with those that are null.
+    pub values: u64,
+    /// Whether a page is in the encoding DELTA_BYTE_ARRAY, in which each text may repeat the one before it,
+    /// so that the size of a page does not bound that of its texts.
+    pub prefixed: bool,
+}
+
+/// The number of the encoding DELTA_BYTE_ARRAY.
+const DELTA_BYTE_ARRAY: i64 = 7;
+/// The largest header, of which the statistics are the largest part.
+const LONGEST_HEADER: u64 = 16 << 20;
+/// The deepest structure in a header is at depth 3.
+const DEPTH: usize = 8;
+
+impl ParquetPages {
+    /// Reads the headers of the pages in the `length` bytes from `start`.
+    ///
+    /// # Errors
+    /// The system's error; or [`ErrorKind::InvalidData`] if a header is damaged, or states more bytes than
+    /// the column has.
+    pub fn read(file: impl Read + Seek, start: u64, length: u64) -> Result<Self> {
+        let mut file = BufReader::with_capacity(4096, file);
+        let end = start.checked_add(length).ok_or_else(|| damaged("the column ends beyond the file"))?;
+        let (mut pages, mut at) = (Self::default(), start);
+        while at < end {
+            file.seek(SeekFrom::Start(at))?;
+            let mut header = PageHeader { from: file.by_ref().take(LONGEST_HEADER.min(end - at)), read: 0 };
+            let stored = header.page(&mut pages)?;
+            at = at.saturating_add(header.read).saturating_add(stored);
+        }
+        match at == end {
+            true => Ok(pages),
+            false => Err(damaged("a page is longer than its column")),
+        }
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("the header of a page is damaged: {what}"))
+}
+
+/// Reads one header.
+struct PageHeader<R> {
+    from: R,
+    /// The bytes that were read.
+    read: u64,
+}
+
+impl<R: Read> PageHeader<R> {
+    /// Adds what the header states to `pages`; returns the size of the page in the file.
+    fn page(&mut self, pages: &mut ParquetPages) -> Result<u64> {
+        let (mut stored, mut field) = (None, 0);
+        while let Some(kind) = self.field(&mut field)? {
+            match (field, kind) {
+                (2, 5) => pages.largest = pages.largest.max(self.size()?),
+                (3, 5) => stored = Some(self.size()?),
+                // The headers of data pages of both versions, and of a dictionary.
+                (5 | 7 | 8, 12) => self.values(field, pages)?,
+                (_, kind) => self.skip(kind, 0)?,
+            }
+        }
+        stored.ok_or_else(|| damaged("it does not state the size of its page"))
+    }
+
+    fn values(&mut self, header: i64, pages: &mut ParquetPages) -> Result<()> {
+        let mut field = 0;
+        while let Some(kind) = self.field(&mut field)? {
+            match (header, field, kind) {
+                (_, 1, 5) => pages.values = pages.values.saturating_add(self.size()?),
+                (5, 2, 5) | (8, 4, 5) => pages.prefixed |= self.integer()? == DELTA_BYTE_ARRAY,
+                (_, _, kind) => self.skip(kind, 0)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the number and the type of the next field; `None` at the end of a structure.
+    fn field(&mut self, number: &mut i64) -> Result<Option<u8>> {
+        let byte = self.byte()?;
+        match (byte >> 4, byte & 15) {
+            (_, 0) => return Ok(None),
+            (0, _) => *number = self.integer()?,
+            (step, _) => *number = number.wrapping_add(step.into()),
+        }
+        Ok(Some(byte & 15))
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> Result<()> {
+        if depth > DEPTH {
+            return Err(damaged("it is nested too deep"));
+        }
+        match kind {
+            // Truth values are part of the type.
+            1 | 2 => {}
+            3 => drop(self.byte()?),
+            4..=6 => drop(self.varint()?),
+            7 => self.bytes(8)?,
+            8 => {
+                let length = self.varint()?;
+                self.bytes(length)?;
+            }
+            9 | 10 => {
+                let head = self.byte()?;
+                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+                for _ in 0..count {
+                    match head & 15 {
+                        1 | 2 => drop(self.byte()?),
+                        kind => self.skip(kind, depth + 1)?,
+                    }
+                }
+            }
+            12 => {
+                let mut field = 0;
+                while let Some(kind) = self.field(&mut field)? {
+                    self.skip(kind, depth + 1)?;
+                }
+            }
+            other => return Err(damaged(&format!("it has a field of type {other}"))),
+        }
+        Ok(())
+    }
+
+    fn size(&mut self) -> Result<u64> {
+        u64::try_from(self.integer()?).map_err(|_| damaged("a size is below 0"))
+    }
+
+    /// A signed number: 0, -1, 1, -2, ... are stored as 0, 1, 2, 3, ...
+    fn integer(&mut self) -> Result<i64> {
+        let value = self.varint()?;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    fn varint(&mut self) -> Result<u64> {
+        let mut value = 0;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(damaged("a number is longer than nine bytes"))
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        let mut byte = [0];
+        self.from.read_exact(&mut byte)?;
+        self.read += 1;
+        Ok(byte[0])
+    }
+
+    fn bytes(&mut self, count: u64) -> Result<()> {
+        let read = std::io::copy(&mut self.from.by_ref().take(count), &mut std::io::sink())?;
+        self.read += read;
+        match read == count {
+            true => Ok(()),
+            false => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    fn read(bytes: &[u8]) -> Result<ParquetPages> {
+        ParquetPages::read(Cursor::new(bytes), 0, bytes.len() as u64)
+    }
+
+    /// The fields of a header, by hand: `0x15` is the next field of type i32, numbers are doubled.
+    fn page(decoded: u8, values: u8, encoding: u8, data: &[u8]) -> Vec<u8> {
+        let stored = 2 * data.len() as u8;
+        let header = [0x15, 0, 0x15, 2 * decoded, 0x15, stored];
+        // Field 5, a structure: num_values, encoding; then the ends of both structures.
+        let data_page = [0x2c, 0x15, 2 * values, 0x15, 2 * encoding, 0, 0];
+        [&header[..], &data_page, data].concat()
+    }
+
+    #[test]
+    fn the_sizes_of_all_pages_are_added() {
+        let bytes = [page(40, 9, 0, &[1, 2, 3]), page(60, 5, 8, &[]), page(10, 1, 0, &[7; 20])].concat();
+        let expected = ParquetPages { largest: 60, values: 15, prefixed: false };
+        assert_eq!(read(&bytes).unwrap(), expected);
+        let prefixed = [bytes, page(1, 1, 7, &[])].concat();
+        assert_eq!(read(&prefixed).unwrap(), ParquetPages { values: 16, prefixed: true, ..expected });
+        assert_eq!(read(&[]).unwrap(), ParquetPages::default());
+    }
+
+    #[test]
+    fn damaged_headers_are_an_error() {
+        let whole = page(40, 9, 0, &[1, 2, 3]);
+        for end in 1..whole.len() {
+            assert!(read(&whole[..end]).is_err(), "cut at {end}");
+        }
+        // A size below 0, a structure in itself without an end, and a list of 2^60 numbers.
+        assert!(read(&[0x15, 0, 0x15, 3, 0]).unwrap_err().to_string().contains("below 0"));
+        assert!(read(&[0x1c; 100]).unwrap_err().to_string().contains("nested too deep"));
+        let list = [0x19, 0xf5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, 1];
+        assert_eq!(read(&list).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert!(ParquetPages::read(Cursor::new(whole), u64::MAX, 2).is_err());
+    }
+}
