@@ -8,7 +8,7 @@ use crate::{
 };
 use chiasm_host::PluginStatus;
 use chiasm_pipeline::{Environment, ModelStore};
-use chiasm_runtime::{Engine, InstallOptions, PackageTool, PlaceStatus};
+use chiasm_runtime::{ASKED_PYTHON, Engine, InstallOptions, PackageTool, PlaceStatus, SearchedPlace};
 use serde_json::{Value, json as object};
 use std::path::Path;
 
@@ -46,7 +46,8 @@ pub fn doctor(only: Option<DoctorPart>, global: &GlobalOptions, env: &Environmen
 }
 
 fn engine_report(env: &Environment, engine: &chiasm_runtime::Result<&'static Engine>) -> Value {
-    let attempts: Vec<Value> = (env.search.attempts().iter())
+    let searched = env.search.clone().asking_python().attempts();
+    let attempts: Vec<Value> = (searched.iter())
         .map(|attempt| {
             let outcome = match &attempt.outcome {
                 PlaceStatus::Usable(version) => {
@@ -60,7 +61,17 @@ fn engine_report(env: &Environment, engine: &chiasm_runtime::Result<&'static Eng
         .collect();
     match engine {
         Ok(engine) => object!({ "used": engine.found(), "tried": attempts }),
-        Err(_) => object!({ "used": null, "tried": attempts, "mend": chiasm_runtime::INSTALL_COMMAND }),
+        Err(_) => object!({ "used": null, "tried": attempts, "mend": mend(&searched) }),
+    }
+}
+
+/// Returns how to supply an engine: the one that Python knows of, else the command that installs one.
+fn mend(searched: &[SearchedPlace]) -> String {
+    let known = (searched.iter())
+        .find(|one| one.place == ASKED_PYTHON && matches!(one.outcome, PlaceStatus::Usable(_)));
+    match known.and_then(|one| one.path.as_ref()) {
+        Some(path) => format!("export ORT_DYLIB_PATH={}", path.display()),
+        None => chiasm_runtime::INSTALL_COMMAND.to_owned(),
     }
 }
 

@@ -2,14 +2,15 @@
 //! missing.
 //!
 //! The wheel names them in its extras `cuda` and `cudnn`. They are searched in `CHIASM_CUDA_DIR`, in the
-//! `nvidia` packages of the active Python environment, in the CUDA toolkit and in the system's folders, and
+//! `nvidia` packages of the Python environments, in the CUDA toolkit and in the system's folders, and
 //! loaded before the provider, so that no `LD_LIBRARY_PATH` is needed.
 
 use std::path::{Path, PathBuf};
 
 use ort::ep::cuda::{CUDA_DYLIBS, CUDNN_DYLIBS};
 
-use crate::discover::{ask_python, site_packages, system_folders};
+use crate::discover::system_folders;
+use crate::python::{self, site_packages};
 
 /// The variable that names a folder of CUDA and cuDNN libraries.
 pub const CUDA_FOLDER_VARIABLE: &str = "CHIASM_CUDA_DIR";
@@ -99,10 +100,8 @@ fn folders() -> Vec<PathBuf> {
         folders.extend(["", "lib64", "lib", "bin"].map(|sub| root.join(sub)));
         folders.extend(nvidia_packages(&root));
     }
-    let prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(var);
-    let mut sites: Vec<PathBuf> = prefixes.flat_map(|p| site_packages(&p)).collect();
-    sites.extend(ask_python(Path::new("python3")).unwrap_or_default());
-    folders.extend(sites.iter().flat_map(|site| nvidia_packages(&site.join("nvidia"))));
+    let sites = python::environments().into_iter().flat_map(|(_, prefix)| site_packages(&prefix));
+    folders.extend(sites.flat_map(|site| nvidia_packages(&site.join("nvidia"))));
     folders.push(PathBuf::from("/usr/local/cuda/lib64"));
     folders.extend(system_folders());
     folders

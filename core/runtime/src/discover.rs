@@ -1,17 +1,18 @@
 //! Finds ONNX Runtime on this machine and records every place searched.
 //!
 //! The order is: the `--engine` flag, `ORT_DYLIB_PATH`, the executable's folder, the user cache, the active
-//! Python environment, the system. The user names the first two, so an unusable library there is an error;
-//! anywhere else it is recorded and the search continues. [`EngineSearch`] is plain data: a test can set
-//! every place to a folder of its own.
+//! Python environment, those of the Python programs on `PATH`, the system. The user names the first two, so
+//! an unusable library there is an error; anywhere else it is recorded and the search continues. The search
+//! reads the file system and starts no program, and looks only into absolute folders: what it finds does not
+//! depend on the working folder. [`EngineSearch`] is plain data: a test can set every place to a folder of
+//! its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::library::{candidates, inspect, parse_version};
+use crate::python::{self, absolute_folders, absolute_variable, ask, site_packages};
 use crate::searched_place::{PlaceStatus, SearchedPlace};
 use crate::{Error, Result};
 
@@ -36,9 +37,10 @@ pub struct EngineSearch {
     pub beside: Option<PathBuf>,
     /// The user cache of engines (one sub-folder per version); see [`cache_folder`].
     pub cache: Option<PathBuf>,
-    /// Python environments with the variable that names each, for example `("VIRTUAL_ENV", "~/venv")`.
+    /// Python environments with the place of each, for example `("VIRTUAL_ENV", "~/venv")`.
     pub python_prefixes: Vec<(&'static str, PathBuf)>,
-    /// A Python program to ask for its package folders, when no earlier place has a usable library.
+    /// A Python program to ask for its package folders, after all other places; see
+    /// [`EngineSearch::asking_python`].
     pub python: Option<PathBuf>,
     /// System library folders.
     pub system: Vec<PathBuf>,
@@ -59,22 +61,24 @@ impl EngineSearch {
     /// Reads the places of this machine from the environment; `flag` is the library named on the command
     /// line.
     pub fn from_environment(flag: Option<PathBuf>) -> Self {
-        let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-        let python_prefixes = ["VIRTUAL_ENV", "CONDA_PREFIX"]
-            .into_iter()
-            .filter_map(|name| var(name).map(|prefix| (name, prefix)))
-            .collect();
-        let python = Some(PathBuf::from(if cfg!(windows) { "python" } else { "python3" }));
+        let variable = std::env::var_os("ORT_DYLIB_PATH").filter(|v| !v.is_empty()).map(PathBuf::from);
         Self {
             flag,
-            variable: var("ORT_DYLIB_PATH"),
+            variable,
             beside,
             cache: cache_folder(),
-            python_prefixes,
-            python,
+            python_prefixes: python::environments(),
+            python: None,
             system: system_folders(),
         }
+    }
+
+    /// Adds the question to the first Python program on `PATH` where its packages are. That starts a program,
+    /// so only commands about the engine itself do it.
+    pub fn asking_python(self) -> Self {
+        let python = python::program(python::PYTHON, &absolute_folders("PATH"));
+        Self { python, ..self }
     }
 
     /// Searches every place, also after a usable library; this is what `chiasm doctor` prints.
@@ -118,8 +122,8 @@ impl EngineSearch {
             || look(folder("beside the program", self.beside.as_deref()))
             || look(cached(self.cache.as_deref()))
             || self.python_prefixes.iter().any(|(name, prefix)| look(prefix_packages(name, prefix)))
-            || self.python.as_deref().is_some_and(|python| look(asked_packages(python)))
-            || look(system(&self.system));
+            || look(system(&self.system))
+            || self.python.as_deref().is_some_and(|python| look(asked_packages(python)));
         done
     }
 }
@@ -127,12 +131,13 @@ impl EngineSearch {
 const FLAG: &str = "--engine";
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 const CACHE: &str = "user cache";
-const PYTHON: &str = "python3 on PATH";
+/// The name of the place of [`EngineSearch::python`].
+pub const ASKED_PYTHON: &str = "where Python says its packages are";
 const SYSTEM: &str = "system";
 
 /// Returns the folder of installed engines: `chiasm/engine` in the user's cache folder.
 pub fn cache_folder() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let var = absolute_variable;
     let base = var("XDG_CACHE_HOME").or_else(|| match std::env::consts::OS {
         "windows" => var("LOCALAPPDATA"),
         "macos" => var("HOME").map(|home| home.join("Library/Caches")),
@@ -191,55 +196,23 @@ fn prefix_packages(name: &'static str, prefix: &Path) -> Vec<SearchedPlace> {
 /// The folder of the library inside the package folder.
 const CAPI: &str = "onnxruntime/capi";
 
-/// Returns the package folders of a Python environment, by its layout on disk.
-pub(crate) fn site_packages(prefix: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = vec![prefix.join("Lib").join("site-packages")];
-    if let Ok(entries) = std::fs::read_dir(prefix.join("lib")) {
-        let mut pythons: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-        pythons.sort();
-        found.extend(pythons.into_iter().map(|p| p.join("site-packages")));
-    }
-    found.retain(|p| p.is_dir());
-    found
-}
-
 fn asked_packages(python: &Path) -> Vec<SearchedPlace> {
-    match ask_python(python) {
-        Err(reason) => vec![absent(PYTHON, Some(python), &reason)],
+    match ask(python) {
+        Err(reason) => vec![absent(ASKED_PYTHON, Some(python), &reason)],
         Ok(folders) => {
             let found: Vec<SearchedPlace> = folders
                 .iter()
                 .flat_map(|site| candidates(&site.join(CAPI)))
-                .map(|file| check(PYTHON, &file))
+                .map(|file| check(ASKED_PYTHON, &file))
                 .collect();
             let first = folders.first().map(PathBuf::as_path);
-            if found.is_empty() { vec![absent(PYTHON, first, "no onnxruntime package in it")] } else { found }
+            if found.is_empty() {
+                vec![absent(ASKED_PYTHON, first, "no onnxruntime package in it")]
+            } else {
+                found
+            }
         }
     }
-}
-
-/// Asks a Python program for its package folders, with a time limit of five seconds.
-pub(crate) fn ask_python(python: &Path) -> Result<Vec<PathBuf>, String> {
-    const ASK: &str = "import site, sysconfig\nfor p in dict.fromkeys([sysconfig.get_path('purelib'), \
-                       sysconfig.get_path('platlib'), site.getusersitepackages()]): print(p)";
-    let mut child = Command::new(python)
-        .args(["-c", ASK])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("cannot be started: {e}"))?;
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while child.try_wait().map_err(|e| e.to_string())?.is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err("did not answer within five seconds".into());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().map_err(|e| e.to_string())?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
 }
 
 fn system(folders: &[PathBuf]) -> Vec<SearchedPlace> {
@@ -256,7 +229,7 @@ fn system(folders: &[PathBuf]) -> Vec<SearchedPlace> {
 pub(crate) fn system_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for name in ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
-        folders.extend(std::env::var_os(name).iter().flat_map(std::env::split_paths));
+        folders.extend(absolute_folders(name));
     }
     if let Ok(entries) = std::fs::read_dir("/etc/ld.so.conf.d") {
         let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();

@@ -18,6 +18,7 @@ pub enum Error {
     /// No place has a usable ONNX Runtime.
     #[error(
         "ONNX Runtime (1.{} or newer) was not found. Places tried:\n{}\n\
+         Python was not asked where its packages are; `chiasm doctor` asks it.\n\
          To install it, run: {INSTALL_COMMAND}",
         ort::MINOR_VERSION,
         list(.attempts)

@@ -26,6 +26,7 @@ mod library;
 mod load;
 mod pointwise;
 mod product;
+mod python;
 mod searched_place;
 mod session;
 mod stepper;
@@ -33,7 +34,7 @@ mod value;
 
 pub use batch::{BatchLimits, ItemInput};
 pub use cuda::{CUDA_FOLDER_VARIABLE, CudaLibraries};
-pub use discover::{EngineSearch, FoundEngine, cache_folder};
+pub use discover::{ASKED_PYTHON, EngineSearch, FoundEngine, cache_folder};
 pub use embed::{
     BadItemPolicy, BatchReceiver, EmbedOptions, EmbedReport, EmbedRequest, EmbeddedItems, embed, embed_all,
 };

@@ -60,12 +60,26 @@ const LIBRARY: &str = if cfg!(target_os = "macos") {
 #[test]
 fn without_an_engine_the_error_lists_every_place_and_the_install_command() {
     let message = Machine::new().search().find().unwrap_err().to_string();
-    for place in
-        ["ORT_DYLIB_PATH", "beside the program", "user cache", "VIRTUAL_ENV", "python3 on PATH", "system"]
-    {
+    for place in [
+        "ORT_DYLIB_PATH",
+        "beside the program",
+        "user cache",
+        "VIRTUAL_ENV",
+        "where Python says its packages are",
+        "system",
+    ] {
         assert!(message.contains(place), "{place} is missing in:\n{message}");
     }
+    assert!(message.contains("`chiasm doctor` asks it"), "{message}");
     assert!(message.ends_with("run: chiasm engine install"), "{message}");
+}
+
+#[test]
+fn python_is_not_asked_unless_a_command_says_so() {
+    let search = EngineSearch::from_environment(None);
+    assert_eq!(search.python, None);
+    let asked = search.asking_python().python;
+    assert!(asked.is_none_or(|python| python.is_absolute()));
 }
 
 #[test]

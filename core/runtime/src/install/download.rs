@@ -1,13 +1,13 @@
 //! Runs the user's package tool. When it fails, the error shows the last lines of its output.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::builds::EngineBuild;
 use super::tool::PackageTool;
+use crate::python::{self, NEUTRAL_FOLDER, PYTHON};
 use crate::{Error, Result};
 
-const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 /// The number of a failed tool's lines that are shown.
 const LAST_LINES: usize = 8;
@@ -29,15 +29,16 @@ fn is_installed(tool: PackageTool) -> bool {
     let (program, arguments) = prefix(tool);
     // `uv --version` and not `uv tool run pip --version`: the latter would download pip to answer.
     let arguments = if tool == PackageTool::Uv { &[] } else { arguments };
-    let mut command = Command::new(program);
+    let Some(mut command) = python::command(program, Path::new(NEUTRAL_FOLDER)) else { return false };
     command.args(arguments).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Returns the program and the first arguments of each tool.
+/// Returns the program and the first arguments of each tool. Python is isolated from the working folder and
+/// from its variables, which could name another `pip`.
 fn prefix(tool: PackageTool) -> (&'static str, &'static [&'static str]) {
     match tool {
-        PackageTool::Pip => (PYTHON, &["-m", "pip"]),
+        PackageTool::Pip => (PYTHON, &["-I", "-m", "pip"]),
         PackageTool::Uv => ("uv", &["tool", "run", "pip"]),
         PackageTool::Npm => (NPM, &[]),
     }
@@ -69,9 +70,9 @@ fn command_line(build: &EngineBuild, tool: PackageTool, folder: &Path) -> Vec<St
 pub(super) fn download(build: &EngineBuild, tool: PackageTool, folder: &Path) -> Result<PathBuf> {
     let command = command_line(build, tool, folder);
     let fail = |what: String| Error::Install(format!("{tool} {what}\n  command: {}", command.join(" ")));
-    let output = Command::new(&command[0])
+    let output = python::command(&command[0], folder)
+        .ok_or_else(|| fail("is not in an absolute folder of PATH".into()))?
         .args(&command[1..])
-        .current_dir(folder)
         .stdin(Stdio::null())
         .output()
         .map_err(|e| fail(format!("cannot be started: {e}")))?;
