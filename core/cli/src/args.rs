@@ -46,6 +46,9 @@ pub struct GlobalOptions {
     /// Folder of model cards, searched before all others (repeatable).
     #[arg(long, global = true, value_name = "DIR")]
     pub models: Vec<PathBuf>,
+    /// Use a run although the plugin of an adapter has changed since its fit.
+    #[arg(long, global = true)]
+    pub allow_changed: bool,
     /// Print only results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -105,6 +108,11 @@ pub enum CliCommand {
         /// mutual_knn,w2_exact (see `chiasm measure`).
         #[arg(long, value_name = "KEY,...", num_args = 0..=1, value_delimiter = ',', require_equals = true)]
         geometry: Option<Vec<String>>,
+    },
+    /// Compare every file of a run folder with the digest that the fit recorded. Exits with 1 if one differs.
+    Verify {
+        /// Run folder.
+        run: PathBuf,
     },
     /// Check the geometry of the maps of a run, or of any ONNX file: rank, folds, inverses, coverage. Exits
     /// with 1 if a check fails or could not be made.

@@ -17,10 +17,11 @@ mod progress;
 mod robustness;
 mod study;
 mod transport;
+mod verify;
 
 use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions, ModelCommand};
 use chiasm_host::{Host, PluginSearch};
-use chiasm_pipeline::{Cache, Environment, Error, TrainingLog};
+use chiasm_pipeline::{Cache, Environment, Error, TrainingLog, visible};
 use clap::{CommandFactory, FromArgMatches};
 use command_result::{CommandResult, json};
 use miette::Diagnostic;
@@ -87,6 +88,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Fit { recipe, output, flags } => {
             commands::fit(recipe, output, flags, global, &environment(global)?)
         }
+        CliCommand::Verify { run } => verify::verify(run, global),
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),
         CliCommand::MergeWeights(args) => merge_weights::merge_weights(args, global, &environment(global)?),
@@ -135,6 +137,7 @@ fn unchecked_environment(global: &GlobalOptions) -> Environment {
         cache: Cache::of_user(),
         reporter: Arc::new(progress::Terminal::new(global.quiet)),
         trainings: TrainingLog::default(),
+        allow_changed: global.allow_changed,
     }
 }
 
@@ -144,10 +147,10 @@ fn print_error(error: &Error) {
     let handler = miette::GraphicalReportHandler::new_themed(theme()).with_width(100);
     let drawn = match error {
         Error::Problems(problems) => handler.render_report(&mut text, problems as &dyn Diagnostic),
-        other => handler.render_report(&mut text, &PlainMessage(other.to_string())),
+        other => handler.render_report(&mut text, &PlainMessage(visible(&other.to_string()).into_owned())),
     };
     match drawn {
-        Ok(()) => print::note(text.trim_end()),
+        Ok(()) => print::drawn(text.trim_end()),
         Err(_) => print::note(&format!("error: {error}")),
     }
 }

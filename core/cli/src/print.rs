@@ -1,76 +1,14 @@
 //! Printing results on stdout, as tables or JSON.
 
+mod terminal;
+
 use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{
     ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport, batch_effect,
 };
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use serde::Serialize;
 use std::collections::BTreeSet;
-use std::{
-    io::{Error, ErrorKind, Write, stderr, stdout},
-    sync::OnceLock,
-};
-
-/// The first error of writing to stdout, except a closed pipe.
-static FAILURE: OnceLock<Error> = OnceLock::new();
-
-/// Prints a line on stdout. A closed pipe, as with `head`, is not an error.
-pub fn line(text: &str) {
-    if let Err(error) = writeln!(stdout(), "{text}")
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        FAILURE.get_or_init(|| error);
-    }
-}
-
-/// Returns the first error of writing to stdout, e.g. a full disk.
-pub fn failure() -> Option<&'static Error> {
-    FAILURE.get()
-}
-
-/// Prints a message on stderr. Errors are ignored, since they cannot be reported.
-pub fn note(text: &str) {
-    let _ = writeln!(stderr(), "{text}");
-}
-
-/// Prints a value as indented JSON.
-pub fn json(value: &impl Serialize) {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => line(&text),
-        Err(error) => line(&format!("{{\"error\": {:?}}}", error.to_string())),
-    }
-}
-
-/// Prints a Markdown table. The first `left` columns are left-aligned, the others right-aligned.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: usize) {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
-    table.add_rows(rows);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if index >= left {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    line(&table.to_string());
-}
-
-/// Prints a Markdown table that is wrapped to the width of the terminal, or to 140 columns. The third column
-/// is right-aligned.
-pub fn wrapped_table(header: &[&str], rows: Vec<Vec<String>>) {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if table.width().is_none() {
-        table.set_width(140);
-    }
-    table.add_rows(rows);
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    line(&table.to_string());
-}
+pub use terminal::{drawn, failure, json, line, note, table, wrapped_table};
 
 fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)

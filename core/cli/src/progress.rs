@@ -1,7 +1,7 @@
 //! Progress bars and notes on stderr. Bars are shown only on a terminal.
 
 use crate::print;
-use chiasm_pipeline::Reporter;
+use chiasm_pipeline::{Reporter, visible};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +32,7 @@ impl Reporter for Terminal {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix(stage.to_owned());
+        bar.set_prefix(visible(stage).into_owned());
         *self.bar() = bar;
     }
 
@@ -41,7 +41,7 @@ impl Reporter for Terminal {
     }
 
     fn status(&self, text: &str) {
-        self.bar().set_message(text.to_owned());
+        self.bar().set_message(visible(text).into_owned());
     }
 
     fn end(&self) {

@@ -37,6 +37,13 @@ impl ExternalFiles {
         Self { folder, allowed, open: HashMap::new() }
     }
 
+    /// Returns the paths of the files that weights were read from, sorted.
+    pub(crate) fn into_paths(self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self.open.into_keys().collect();
+        paths.sort();
+        paths
+    }
+
     /// Reads the bytes of a weight in another file into the tensor.
     pub(crate) fn fetch(&mut self, tensor: &mut TensorProto) -> Result<()> {
         let refuse =

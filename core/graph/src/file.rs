@@ -41,10 +41,20 @@ impl Graph {
     /// # Errors
     /// [`Error::Io`] or [`Error::File`], with the name of the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with_files(path).map(|(graph, _)| graph)
+    }
+
+    /// Reads a model and the weights in files beside it. Returns the paths of those files as well, sorted.
+    ///
+    /// # Errors
+    /// As [`Graph::load`].
+    pub fn load_with_files(path: impl AsRef<Path>) -> Result<(Self, Vec<PathBuf>)> {
         let path = path.as_ref();
         let bytes = read_file(path, wire::LIMIT).map_err(|error| Error::io("read", path, error))?;
         let mut files = ExternalFiles::beside(path);
-        Self::parse(&bytes, &mut |tensor| files.fetch(tensor)).map_err(|error| error.in_file(path))
+        let graph =
+            Self::parse(&bytes, &mut |tensor| files.fetch(tensor)).map_err(|error| error.in_file(path))?;
+        Ok((graph, files.into_paths()))
     }
 
     /// Writes the model; above 2 GiB its weights are written to `<name>.data` beside it.

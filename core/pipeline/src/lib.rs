@@ -62,6 +62,7 @@ pub use base::{
     problem::{Problem, Problems, SourceSpan},
     reporter::{Reporter, SilentReporter},
     training::{TrainingLog, TrainingRecord},
+    visible::{is_unsafe, visible},
 };
 pub use catalog::{
     card::{ModelCard, ModelStore},
@@ -93,6 +94,7 @@ pub use run::{
     tables::{stored_batch_effects, stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
     truth::{FactorScores, Identifiability},
+    verify::{VerifiedPart, verify_run},
 };
 pub use study::{
     ablate::{AblateOptions, AblationReport, AblationRow, ablate},

@@ -1,8 +1,8 @@
 //! Finds the package folders of Python, and programs on `PATH`, by reading the file system.
 //!
 //! No search starts Python: `python3` may be a script, and Python imports modules from the working folder and
-//! from what `PYTHONPATH` names. Only [`ask`] starts it, isolated from both, for commands that say so. Relative
-//! entries of `PATH` are not followed, because they depend on the working folder.
+//! from what `PYTHONPATH` names. Only [`ask`] starts it, isolated from both, for commands that say so.
+//! Relative entries of `PATH` are not followed, because they depend on the working folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -126,7 +126,8 @@ pub(crate) fn ask(python: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

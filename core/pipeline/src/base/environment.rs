@@ -2,6 +2,7 @@
 
 use crate::base::{
     cache::Cache,
+    digest::sha256_of,
     error::Error,
     reporter::Reporter,
     training::{TrainingLog, TrainingRunner},
@@ -30,6 +31,8 @@ pub struct Environment {
     pub reporter: Arc<dyn Reporter>,
     /// The trainings requested by plugins.
     pub trainings: TrainingLog,
+    /// Open runs although an adapter has changed since their fit.
+    pub allow_changed: bool,
 }
 
 impl Environment {
@@ -45,6 +48,7 @@ impl Environment {
             cache: Cache::of_user(),
             reporter,
             trainings: TrainingLog::default(),
+            allow_changed: false,
         }
     }
 
@@ -64,6 +68,28 @@ impl Environment {
         let found = self.engine()?.found();
         let file = || found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(format!("onnxruntime {}", found.version.clone().unwrap_or_else(file)))
+    }
+
+    /// Returns the SHA-256 of the engine's library.
+    ///
+    /// # Errors
+    /// As [`Environment::engine`], and if the library cannot be read any more.
+    pub fn engine_digest(&self) -> Result<String, Error> {
+        let path = &self.engine()?.found().path;
+        sha256_of(path).map_err(|e| Error::io("read", path, e))
+    }
+
+    /// Returns the name of the device that graphs run on. For `auto` it is the GPU if the engine can use one.
+    ///
+    /// # Errors
+    /// As [`Environment::engine`].
+    pub fn device_name(&self) -> Result<&'static str, Error> {
+        let works = || Ok::<_, Error>(self.engine()?.cuda().is_ok());
+        Ok(match self.device {
+            Device::Auto if works()? => Device::Cuda.as_str(),
+            Device::Auto => Device::Cpu.as_str(),
+            chosen => chosen.as_str(),
+        })
     }
 
     /// Returns a session that is optimised for many batches.

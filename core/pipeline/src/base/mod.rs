@@ -8,6 +8,8 @@ pub mod measure;
 pub mod memory;
 pub mod npy;
 pub mod problem;
+pub mod relative_path;
 pub mod reporter;
 pub mod training;
+pub mod visible;
 pub mod whole_file;

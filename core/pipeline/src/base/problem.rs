@@ -1,7 +1,9 @@
 //! Problems in the user's input, each with its location in the recipe.
 //!
-//! A recipe is checked to the end, and all problems are reported together.
+//! A recipe is checked to the end, and all problems are reported together. Control characters in them, which
+//! may come from files of others, are escaped.
 
+use super::visible::visible;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -31,20 +33,20 @@ pub struct Problem {
 impl Problem {
     /// Returns a problem without a location; `code` is its stable name, e.g. `chiasm::recipe::unknown_key`.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), label: None, help: None }
+        Self { code, message: visible(&message.into()).into_owned(), label: None, help: None }
     }
 
     /// Adds the location of the text that caused it; `label` is shown below that text.
     #[must_use]
     pub fn at(mut self, origin: &SourceSpan, label: impl Into<String>) -> Self {
-        self.label = Some((origin.clone(), label.into()));
+        self.label = Some((origin.clone(), visible(&label.into()).into_owned()));
         self
     }
 
     /// Adds what the user can do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(visible(&help.into()).into_owned());
         self
     }
 

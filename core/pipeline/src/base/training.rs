@@ -56,7 +56,7 @@ impl TrainingRunner<'_> {
         options: &TrainingOptions,
     ) -> Result<TrainedWeights, String> {
         let engine = Engine::open(self.search).map_err(|e| e.to_string())?;
-        let folder = self.cache.trainings();
+        let folder = self.cache.trainings().map_err(|e| e.to_string())?;
         let trainer = Trainer { engine, session: self.session, checkpoints: Some(&folder) };
         let mut begun = false;
         let trained = trainer.train(objective, rows, options, &mut |progress| {
@@ -150,7 +150,10 @@ mod tests {
         let rows = TrainingRows { training: &rows, validation: &[] };
         let options = TrainingOptions { length: TrainingLength::Steps(2), ..TrainingOptions::default() };
         let first = trains.train(&objective(), &rows, &options).unwrap();
-        assert!(cache.trainings().starts_with(here.path()), "checkpoints are in the cache's own folder");
+        assert!(
+            cache.trainings().unwrap().starts_with(here.path()),
+            "checkpoints are in the cache's own folder"
+        );
         let reports = std::mem::take(&mut *reporter.0.lock().unwrap());
         let both = "loss validation";
         assert_eq!(reports, ["begin align (x) 2", "advance 1", both, "advance 2", both, "end"]);

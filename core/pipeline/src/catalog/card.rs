@@ -1,11 +1,18 @@
 //! Model cards, `models/<name>/card.toml`, and the folders that are searched for them.
 //!
 //! A card describes one frozen encoder: its file and digest, the adapter that prepares its raw input, and the
-//! meaning of its ports. The model file may be in another folder than its card.
+//! meaning of its ports. The model file may be in another folder than its card; all other files that the card
+//! names are beneath one of these two folders.
 
-use crate::base::problem::{Problem, did_you_mean};
+use crate::base::{
+    problem::{Problem, did_you_mean},
+    relative_path::check_name,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// The largest card, in bytes.
+const MAX_CARD: u64 = 1 << 20;
 
 /// The content of a model card.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,6 +102,7 @@ impl ModelStore {
     /// # Errors
     /// If no folder has the card, the card is invalid, or the model file is missing.
     pub fn find(&self, name: &str) -> Result<ResolvedCard, Problem> {
+        check_name(name).map_err(|what| Problem::new("chiasm::model::name", format!("a model: {what}")))?;
         let card_path =
             self.folders.iter().map(|f| f.join(name).join("card.toml")).find(|p| p.is_file()).ok_or_else(
                 || {
@@ -148,8 +156,10 @@ pub fn user_models() -> Option<PathBuf> {
 /// If the file cannot be read or is not a valid card. The message names the line.
 pub fn read_card(path: &Path) -> Result<ModelCard, Problem> {
     let code = "chiasm::model::card";
-    let text = std::fs::read_to_string(path)
+    let bytes = chiasm_host::read_file(path, MAX_CARD)
         .map_err(|e| Problem::new(code, format!("cannot read the card {}: {e}", path.display())))?;
-    toml::from_str(&text)
-        .map_err(|e| Problem::new(code, format!("{} is not a valid card: {e}", path.display())))
+    let bad = |what: String| Problem::new(code, format!("{} is not a valid card: {what}", path.display()));
+    let card: ModelCard = toml::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+    check_name(&card.name).map_err(|what| bad(format!("`name`: {what}")))?;
+    Ok(card)
 }

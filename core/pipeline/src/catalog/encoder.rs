@@ -2,12 +2,13 @@
 
 use super::{
     card::{ModelStore, ResolvedCard},
+    companions::{Companion, companions},
     inner,
     joined::{with_head, with_tail},
     raw::RawItem,
 };
 use crate::base::{
-    digest::{KeyHasher, hex, sha256_of},
+    digest::{KeyHasher, hex, model_digest, sha256_of},
     environment::Environment,
     error::Error,
     problem::Problem,
@@ -40,12 +41,13 @@ pub struct Encoder {
     pub adapter_id: String,
     /// The card; `None` for a file of vectors.
     pub card: Option<ResolvedCard>,
-    /// Files that the adapter needs besides the model: the name that the card gives, and the path.
-    pub files: Vec<(String, PathBuf)>,
+    /// Files that the adapter needs besides the model.
+    pub files: Vec<Companion>,
     /// Digest of the model with its external weights, the card's tables, the files above and the tail.
     pub identity: String,
+    /// SHA-256 of the plugin's file with the adapter.
+    pub adapter_sha256: String,
     adapter: AdapterInstance,
-    adapter_sha256: String,
 }
 
 /// An encoder as recorded in a run folder.
@@ -68,7 +70,7 @@ struct EncoderSource<'a> {
     adapter: &'a str,
     /// The model; if `None`, the adapter's tail is the whole encoder.
     model: Option<&'a Graph>,
-    files: Vec<(String, PathBuf)>,
+    files: Vec<Companion>,
 }
 
 impl Encoder {
@@ -78,19 +80,14 @@ impl Encoder {
     /// If the card, the model, the adapter or a port is missing or invalid.
     pub fn of_model(name: &str, store: &ModelStore, env: &Environment) -> Result<Self, Problem> {
         let found = store.find(name)?;
-        let sha256 = file_digest(&found.model_path)?;
+        let loaded = Graph::load_with_files(&found.model_path);
+        let weights = loaded.as_ref().map_or(&[][..], |(_, weights)| weights);
+        let sha256 =
+            model_digest(&found.model_path, weights).map_err(|e| unreadable(&found.model_path, &e))?;
         if sha256 != found.card.sha256 {
-            let message = format!(
-                "{} is not the file that its card describes: sha256 expected {}, got {sha256}",
-                found.model_path.display(),
-                found.card.sha256
-            );
-            return Err(Problem::new("chiasm::model::sha256", message).help(format!(
-                "restore the file, or, if the change is intended, update sha256 in {}",
-                found.card_path.display()
-            )));
+            return Err(another_file(&found, weights, &sha256, loaded.as_ref().err()));
         }
-        let model = Graph::load(&found.model_path).map_err(|e| {
+        let (model, _) = loaded.map_err(|e| {
             Problem::new("chiasm::model::graph", e.to_string()).help("copy or export the file again")
         })?;
         Self::of_card(found, model, env)
@@ -103,8 +100,7 @@ impl Encoder {
     pub fn of_card(found: ResolvedCard, model: Graph, env: &Environment) -> Result<Self, Problem> {
         let name = found.card.name.as_str();
         let preprocessing = json!(found.card.preprocessing);
-        let files = companions(&found);
-        let directory = directory_of(&files, &found);
+        let (directory, files) = companions(&found)?;
         let Signature { inputs, outputs, .. } = Signature::of(&model);
         let spec = EncoderSpec {
             name: name.to_owned(),
@@ -117,12 +113,8 @@ impl Encoder {
         };
         let mut identity = KeyHasher::default();
         identity.add(&found.card.sha256).add(spec.ports.to_string()).add(spec.preprocessing.to_string());
-        // The digest of the file does not cover weights that are stored in external files.
-        model.weight_hashes().values().for_each(|hash| {
-            identity.add(hash);
-        });
-        for (_, path) in &files {
-            identity.add(file_digest(path)?);
+        for file in &files {
+            identity.add(sha256_of(&file.path).map_err(|e| unreadable(&file.path, &e))?);
         }
         let source = EncoderSource { name, adapter: &found.card.adapter, model: Some(&model), files };
         let mut opened = Self::open(source, spec, identity, env).map_err(|p| {
@@ -327,11 +319,31 @@ impl OpenedAdapter {
     }
 }
 
-fn file_digest(path: &Path) -> Result<String, Problem> {
-    sha256_of(path).map_err(|e| {
-        Problem::new("chiasm::model::file", format!("cannot read {}: {e}", path.display()))
-            .help("copy the file again, or check its permissions")
-    })
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new("chiasm::model::file", format!("cannot read {}: {error}", path.display()))
+        .help("copy the file again, or check its permissions")
+}
+
+/// The problem that a model, with its files of weights, has another digest than its card. `unread` is why it
+/// cannot be read, if it cannot.
+fn another_file(
+    found: &ResolvedCard,
+    weights: &[PathBuf],
+    sha256: &str,
+    unread: Option<&chiasm_graph::Error>,
+) -> Problem {
+    let unread = unread.map(|error| format!(" (it cannot be read: {error})")).unwrap_or_default();
+    let files: Vec<String> = weights.iter().map(|file| format!(" with {}", file.display())).collect();
+    let message = format!(
+        "{}{} is not the file that its card describes: sha256 expected {}, got {sha256}{unread}",
+        found.model_path.display(),
+        files.concat(),
+        found.card.sha256
+    );
+    Problem::new("chiasm::model::sha256", message).help(format!(
+        "restore the file, or, if the change is intended, update sha256 in {}",
+        found.card_path.display()
+    ))
 }
 
 fn pooled_dim(name: &str, graph: &Graph) -> Result<usize, Problem> {
@@ -352,33 +364,6 @@ fn check_inputs(name: &str, graph: &Graph, made: &[ModelInput]) -> Result<(), Pr
         }
     }
     Ok(())
-}
-
-/// Returns the files that `[preprocessing]` names, such as a tokenizer, and those of the tables in `[ports]`,
-/// such as the weights of a dense layer. They are in the folder of the card or of the model, and are part of
-/// the encoder.
-fn companions(found: &ResolvedCard) -> Vec<(String, PathBuf)> {
-    let own = found.card.preprocessing.values();
-    let layers = found.card.ports.values().filter_map(toml::Value::as_array).flatten();
-    let layers = layers.filter_map(toml::Value::as_table).flat_map(toml::Table::values);
-    let names = own.chain(layers).filter_map(toml::Value::as_str).filter(|name| !name.is_empty());
-    names
-        .filter_map(|name| {
-            let path = folders(found).map(|f| f.join(name)).find(|p| p.is_file())?;
-            Some((name.to_owned(), path))
-        })
-        .collect()
-}
-
-fn folders(found: &ResolvedCard) -> impl Iterator<Item = &Path> {
-    [&found.card_path, &found.model_path].into_iter().filter_map(|p| p.parent())
-}
-
-/// Returns the folder that the adapter reads from: that of its files, else the card's.
-fn directory_of(files: &[(String, PathBuf)], found: &ResolvedCard) -> PathBuf {
-    let of_file = files.first().and_then(|(name, path)| path.ancestors().nth(Path::new(name).iter().count()));
-    let folder = of_file.or(found.card_path.parent()).unwrap_or(Path::new(""));
-    folder.to_path_buf()
 }
 
 fn listed(model: &Graph) -> String {

@@ -1,6 +1,7 @@
 //! What a recipe refers to: model cards, the encoders opened from them, and data files.
 
 pub mod card;
+pub mod companions;
 pub mod dataset;
 pub mod encoder;
 pub mod hub;

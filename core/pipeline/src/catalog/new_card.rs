@@ -2,20 +2,23 @@
 
 use super::{
     card::{ModelCard, ModelStore, ResolvedCard, user_models},
+    companions::{file_of, replace_texts, texts},
     encoder::Encoder,
     hub::HubAddress,
 };
 use crate::{
     base::{
-        digest::sha256_of,
+        digest::model_digest,
         environment::Environment,
         error::Error,
         problem::{Problem, Problems, did_you_mean},
+        relative_path::{RelativePath, check_name},
         whole_file::write_file,
     },
     recipe::tree,
 };
 use chiasm_graph::{Graph, Port};
+use chiasm_host::Draft;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -59,12 +62,15 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let fetched = address.as_ref().map(HubAddress::fetch).transpose()?;
     let given = fetched.as_ref().map_or(&options.path, |f| &f.model);
     let path = std::path::absolute(given).map_err(|e| Error::io("find", given, e))?;
-    let sha256 = sha256_of(&path).map_err(|e| Error::io("read", &path, e))?;
-    let graph = Graph::load(&path).map_err(|e| {
+    let (graph, weights) = Graph::load_with_files(&path).map_err(|e| {
         Problem::new("chiasm::model::graph", e.to_string()).help("give the path of an .onnx file")
     })?;
+    let sha256 = model_digest(&path, &weights).map_err(|e| Error::io("read", &path, e))?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = options.name.clone().unwrap_or(stem);
+    check_name(&name).map_err(|what| {
+        Error::input("chiasm::model::name", format!("the card: {what}"), "give another name with --name")
+    })?;
     let folder = options.into.clone().or_else(user_models).ok_or_else(|| {
         let message = "there is no user's models folder: neither XDG_DATA_HOME nor HOME is set";
         Error::input("chiasm::model::folder", message, "give a folder with --into")
@@ -80,10 +86,10 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     }
     let companions = fetched.map(|f| f.companions).unwrap_or_default();
     let beside = copy_companions(&companions, &target)?;
-    let directory = if beside { target.parent() } else { path.parent() };
-    let directory = directory.unwrap_or(Path::new(""));
-    let (adapter, draft) = recognise(&graph, &path, directory, options.adapter.as_deref(), env)?;
+    let directory = if beside { &target } else { &path }.parent().unwrap_or(Path::new(""));
+    let (adapter, mut draft) = recognise(&graph, &path, directory, options.adapter.as_deref(), env)?;
     decided(&draft, &options.overrides)?;
+    gather(&mut draft, directory, &target)?;
     let card = json!({
         "name": name,
         "adapter": adapter,
@@ -130,13 +136,36 @@ fn copy_companions(companions: &[(String, PathBuf)], card: &Path) -> Result<bool
     Ok(!companions.is_empty())
 }
 
+/// Copies the files of a draft into the card's folder if one of them is outside the model's folder, where a
+/// card may not name it: models in a folder such as `onnx` have their tokenizer one folder up.
+fn gather(draft: &mut Draft, directory: &Path, card: &Path) -> Result<(), Error> {
+    let named = texts(&draft.preprocessing, &draft.ports);
+    if named.iter().all(|text| file_of(text, directory).is_ok()) {
+        return Ok(());
+    }
+    let mut copied = Vec::new();
+    for text in named {
+        let (path, below) = (directory.join(text), text.trim_start_matches("../"));
+        if let Some(name) = RelativePath::new(below).ok().filter(|_| path.is_file()) {
+            copied.push((name.as_str().to_owned(), path));
+        }
+    }
+    copy_companions(&copied, card)?;
+    let (Draft { preprocessing, ports, .. }, copied) = (draft, &copied);
+    replace_texts(preprocessing, ports, &|text| {
+        let is_of = |(_, path): &&(String, PathBuf)| *path == directory.join(text);
+        copied.iter().find(is_of).map(|(name, _)| name.clone())
+    });
+    Ok(())
+}
+
 fn recognise(
     graph: &Graph,
     path: &Path,
     directory: &Path,
     wanted: Option<&str>,
     env: &Environment,
-) -> Result<(String, chiasm_host::Draft), Error> {
+) -> Result<(String, Draft), Error> {
     let ids: Vec<String> = match wanted {
         Some(id) => vec![id.to_owned()],
         None => env.host.ids("adapter").into_iter().map(str::to_owned).collect(),
@@ -160,7 +189,7 @@ fn recognise(
 }
 
 /// Returns an error if the draft leaves a key to the user that no `--set` assignment sets.
-fn decided(draft: &chiasm_host::Draft, overrides: &[String]) -> Result<(), Problems> {
+fn decided(draft: &Draft, overrides: &[String]) -> Result<(), Problems> {
     let set: Vec<&str> =
         overrides.iter().filter_map(|one| one.split_once('=')).map(|(key, _)| key.trim()).collect();
     let mut problems = Problems::default();

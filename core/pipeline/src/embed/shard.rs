@@ -3,16 +3,16 @@
 use super::tokens::TokenSequences;
 use crate::{
     base::{
-        digest::KeyHasher, environment::Environment, error::Error, memory::available_memory,
-        reporter::StageProgress,
+        cache::ShardFolder, digest::KeyHasher, environment::Environment, error::Error,
+        memory::available_memory, reporter::StageProgress,
     },
     catalog::{encoder::Encoder, raw::RawItem},
 };
 use chiasm_graph::Tensor;
 use chiasm_runtime::{
-    BadItemPolicy, BatchLimits, BatchReceiver, EmbedOptions, EmbedRequest, ItemInput, Session, embed,
+    BadItemPolicy, BatchLimits, BatchReceiver, Device, EmbedOptions, EmbedRequest, ItemInput, Session, embed,
 };
-use ndarray::{Array2, Array3, Axis, Slice};
+use ndarray::{Array2, Array3, Axis, Ix2, Ix3, Slice};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -43,20 +43,25 @@ pub(super) fn encode(
     skip_bad: bool,
 ) -> Result<Encoded, Error> {
     let engine = env.engine_identity()?;
+    let cache = env.cache.embeddings()?;
+    let mut session = None;
+    let device = match env.device {
+        // Where a session runs is known once it is open.
+        Device::Auto => session.insert(open(encoder, tokens.is_some(), env)?).device_used(),
+        chosen => chosen.as_str(),
+    };
     let mut key = encoder.key();
-    key.add(engine).add(env.device.as_str());
+    key.add(engine).add(device);
     let shards: Vec<&[&RawItem]> = items.chunks(SHARD).collect();
     let keys: Vec<String> = shards.iter().map(|shard| shard_key(&key, shard)).collect();
     let steps =
         StageProgress::begin(&*env.reporter, &format!("embed {modality} ({})", encoder.name), items.len());
     let width = tokens.map(|_| encoder.tokens_dim()).transpose()?;
-    let mut session = None;
     let mut pooled = Array2::zeros((items.len(), encoder.pooled_dim));
     let (mut sequences, mut bad) = (Vec::new(), BTreeMap::new());
     for (index, (shard, key)) in shards.iter().zip(&keys).enumerate() {
         let start = index * SHARD;
-        let kept = kept(encoder, key, shard.len(), width, env);
-        let done = match kept {
+        let done = match undamaged(kept(encoder, key, shard.len(), width, &cache), env) {
             Some(kept) => {
                 steps.add(shard.len());
                 kept
@@ -73,7 +78,7 @@ pub(super) fn encode(
                 };
                 made.check_finite(encoder, shard)?;
                 if made.bad.is_empty() {
-                    made.store(key, env)?; // a shard with unreadable items is not cached
+                    made.store(key, &cache)?; // a shard with unreadable items is not cached
                 }
                 made
             }
@@ -125,33 +130,47 @@ fn part(key: &str, part: &str) -> String {
     whole.finish()
 }
 
+/// Returns what the cache holds, and nothing if that is damaged, which is reported.
+fn undamaged(kept: Result<Option<EncodedItems>, String>, env: &Environment) -> Option<EncodedItems> {
+    kept.unwrap_or_else(|damage| {
+        env.reporter.note(&format!("cached vectors are damaged and are computed again: {damage}"));
+        None
+    })
+}
+
 fn kept(
     encoder: &Encoder,
     key: &str,
     rows: usize,
     width: Option<usize>,
-    env: &Environment,
-) -> Option<EncodedItems> {
-    let pooled: Array2<f32> = env.cache.load(key, rows)?;
+    cache: &ShardFolder,
+) -> Result<Option<EncodedItems>, String> {
+    let Some(pooled) = cache.load::<Ix2>(key, rows)? else { return Ok(None) };
     let tokens = match width {
         None => None,
         Some(width) => {
-            let values: Array3<f32> = env.cache.load(&part(key, "tokens"), rows)?;
-            let mask: Array2<f32> = env.cache.load(&part(key, "mask"), rows)?;
-            let fits = values.dim() == (rows, mask.ncols(), width);
-            Some(fits.then_some(TokenSequences { values, mask })?)
+            let values = cache.load::<Ix3>(&part(key, "tokens"), rows)?;
+            let mask = cache.load::<Ix2>(&part(key, "mask"), rows)?;
+            let Some((values, mask)) = values.zip(mask) else { return Ok(None) };
+            if values.dim() != (rows, mask.ncols(), width) {
+                return Err(format!("the tokens of {:?} have the shape {:?}", encoder.name, values.dim()));
+            }
+            Some(TokenSequences { values, mask })
         }
     };
-    (pooled.ncols() == encoder.pooled_dim).then_some(EncodedItems { pooled, tokens, bad: BTreeMap::new() })
+    if pooled.ncols() != encoder.pooled_dim {
+        return Err(format!("the vectors of {:?} have the shape {:?}", encoder.name, pooled.dim()));
+    }
+    Ok(Some(EncodedItems { pooled, tokens, bad: BTreeMap::new() }))
 }
 
 impl EncodedItems {
-    fn store(&self, key: &str, env: &Environment) -> Result<(), Error> {
+    fn store(&self, key: &str, cache: &ShardFolder) -> Result<(), Error> {
         if let Some(tokens) = &self.tokens {
-            env.cache.store(&part(key, "tokens"), &tokens.values)?;
-            env.cache.store(&part(key, "mask"), &tokens.mask)?;
+            cache.store(&part(key, "tokens"), &tokens.values)?;
+            cache.store(&part(key, "mask"), &tokens.mask)?;
         }
-        env.cache.store(key, &self.pooled)
+        cache.store(key, &self.pooled)
     }
 
     fn check_finite(&self, encoder: &Encoder, shard: &[&RawItem]) -> Result<(), Error> {

@@ -157,7 +157,7 @@ fn is_up_to_date(run: &Path, key: &str) -> bool {
 pub fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Error> {
     let mut key = KeyHasher::default();
     key.add(env!("CARGO_PKG_VERSION")).add(&plan.recipe.text).add(plan.recipe.overrides.join("\n"));
-    key.add(env.engine_identity()?).add(env.device.as_str());
+    key.add(env.engine_identity()?).add(env.device_name()?);
     key.add([u8::from(skip_bad)]).add(plan.seed().to_string());
     key.add(plan.recipe.folder.as_os_str().as_encoded_bytes());
     key.add(env.host.aligner(&plan.recipe.align.plugin.id.value)?.sha256());

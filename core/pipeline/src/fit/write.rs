@@ -6,6 +6,7 @@ use crate::{
         digest::{hex, sha256_of},
         environment::Environment,
         error::Error,
+        relative_path::RelativePath,
     },
     plan::Plan,
     recipe::Recipe,
@@ -60,13 +61,12 @@ pub fn parts(
     draft.write_json(LEARNED, &learned)?;
     for modality in &plan.modalities {
         for encoder in &modality.encoders {
-            let folder = folder(&modality.name, &encoder.name);
+            let Some(found) = &encoder.card else { continue };
+            let folder = folder(&modality.name, &encoder.name)?;
             let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, e));
-            if let Some(found) = &encoder.card {
-                draft.write(&format!("{folder}/card.toml"), read(&found.card_path)?)?;
-            }
-            for (name, path) in &encoder.files {
-                draft.write(&format!("{folder}/{name}"), read(path)?)?;
+            draft.write(&format!("{folder}/card.toml"), read(&found.card_path)?)?;
+            for file in &encoder.files {
+                draft.write(&format!("{folder}/{}", file.name), read(&file.path)?)?;
             }
         }
     }
@@ -116,8 +116,9 @@ pub fn manifest(
             }
             encoders.push(EncoderManifest {
                 name: encoder.name.clone(),
-                folder: folder(&modality.name, &encoder.name),
+                folder: encoder.card.is_some().then(|| folder(&modality.name, &encoder.name)).transpose()?,
                 adapter: encoder.adapter_id.clone(),
+                adapter_sha256: encoder.adapter_sha256.clone(),
                 identity: encoder.identity.clone(),
                 pooled: encoder.pooled_dim,
                 tokens: encoder.token_dim,
@@ -139,6 +140,7 @@ pub fn manifest(
         let id = &fuse.id.value;
         inputs.insert(format!("plugin {id}"), hex(env.host.fusion(id)?.sha256()));
     }
+    inputs.insert("engine".to_owned(), env.engine_digest()?);
     Ok(RunManifest {
         chiasm: env!("CARGO_PKG_VERSION").to_owned(),
         key,
@@ -164,8 +166,8 @@ fn save(draft: &DraftFolder, name: &str, graph: &Graph) -> Result<(), Error> {
 }
 
 /// Returns the folder of an encoder's card and files, relative to the run folder.
-fn folder(modality: &str, encoder: &str) -> String {
-    format!("{}/{modality}/{encoder}", files::PREPROCESSING)
+fn folder(modality: &str, encoder: &str) -> Result<RelativePath, Error> {
+    RelativePath::new(&format!("{}/{modality}/{encoder}", files::PREPROCESSING)).map_err(Error::Internal)
 }
 
 fn lock(recipe: &Recipe) -> Result<RecipeLock, Error> {

@@ -48,7 +48,8 @@ impl ItemRule {
 }
 
 /// Names that a modality must not have: `fused`, and the flags of the commands that take raw items.
-pub const RESERVED_NAMES: [&str; 17] = [
+pub const RESERVED_NAMES: [&str; 18] = [
+    "allow-changed",
     "attention",
     "device",
     "engine",

@@ -1,6 +1,9 @@
 //! TOML values with their locations, and `--set` assignments.
 
-use crate::base::problem::{Problem, Problems, SourceSpan, did_you_mean};
+use crate::base::{
+    problem::{Problem, Problems, SourceSpan, did_you_mean},
+    visible::{visible, visible_same_length},
+};
 use miette::NamedSource;
 use std::{ops::Range, sync::Arc};
 use toml::de::{DeTable, DeValue};
@@ -71,7 +74,7 @@ impl TomlValue {
 /// # Errors
 /// All syntax errors, each with its location.
 pub fn parse(name: &str, text: &str) -> Result<(TomlTable, SourceSpan), Problems> {
-    let source = Arc::new(NamedSource::new(name, text.to_owned()).with_language("toml"));
+    let source = Arc::new(NamedSource::new(visible(name), visible_same_length(text)).with_language("toml"));
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems = Problems::default();
     for error in errors {
@@ -95,7 +98,7 @@ pub fn set(table: &mut TomlTable, assignment: &str) -> Result<(), Problem> {
         Problem::new(code, format!("--set expects key.path=value, got {assignment:?}"))
             .help("for example --set encoders.image.model=squeezenet11")
     })?;
-    let source = Arc::new(NamedSource::new("--set", assignment.to_owned()));
+    let source = Arc::new(NamedSource::new("--set", visible_same_length(assignment)));
     let start = path.len() + 1;
     let at = SourceSpan::new(&source, start..assignment.len());
     let key_at = SourceSpan::new(&source, 0..path.len());

@@ -6,12 +6,12 @@
 //! differs between two runs of the same recipe.
 
 use super::files::{MANIFEST, RunManifest, TIMINGS};
-use crate::base::{digest::sha256_of, error::Error};
+use crate::base::{digest::sha256_of, error::Error, relative_path::RelativePath};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
 };
 
@@ -41,7 +41,9 @@ impl DraftFolder {
         let parent = target.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         let lock_path = parent.join(format!(".{name}.lock"));
-        let lock = File::create(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
+        // An existing file, or the file that a link of this name leads to, keeps its content.
+        let lock = (OpenOptions::new().write(true).create(true).truncate(false).open(&lock_path))
+            .map_err(|e| Error::io("create", &lock_path, e))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -91,13 +93,14 @@ impl DraftFolder {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn digests(&self) -> Result<BTreeMap<String, String>, Error> {
+    pub fn digests(&self) -> Result<BTreeMap<RelativePath, String>, Error> {
         let mut files = Vec::new();
         list_files(&self.folder, &mut files)?;
         let mut hashes = BTreeMap::new();
         for path in files {
-            let name = path.strip_prefix(&self.folder).unwrap_or(&path).to_string_lossy().into_owned();
+            let name = path.strip_prefix(&self.folder).unwrap_or(&path).to_string_lossy();
             if name != TIMINGS && name != MANIFEST {
+                let name = RelativePath::new(&name).map_err(Error::Internal)?;
                 hashes.insert(name, sha256_of(&path).map_err(|e| Error::io("read", &path, e))?);
             }
         }
@@ -245,7 +248,8 @@ mod tests {
         draft.write(TIMINGS, "1").unwrap();
         draft.write(MANIFEST, "{}").unwrap();
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; // SHA-256 of no bytes
-        assert_eq!(draft.digests().unwrap(), BTreeMap::from([("b/c.txt".to_owned(), empty.to_owned())]));
+        let name = RelativePath::new("b/c.txt").unwrap();
+        assert_eq!(draft.digests().unwrap(), BTreeMap::from([(name, empty.to_owned())]));
     }
 
     /// The folder `.run.old` is left if a process is killed between the two renames.

@@ -4,7 +4,7 @@
 use super::{
     draft::DraftFolder,
     evaluate::Metrics,
-    files::{MODEL, ModalityManifest, PREPROCESSING, README},
+    files::{MODEL, ModalityManifest, PREPROCESSING, README, path_in},
     graphs::embeds,
     open::Run,
     prove::{TOLERANCE, largest_difference},
@@ -110,11 +110,14 @@ pub fn export(
         graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
         files.push(output.join(name));
     }
-    // A run with only files of vectors has no preprocessing.
-    if run.join(PREPROCESSING).exists() {
-        copy(&run.join(PREPROCESSING), &draft.folder().join(PREPROCESSING))?;
-        files.push(output.join(PREPROCESSING));
+    // A run with only files of vectors has no preprocessing. Only files that were verified are copied.
+    let prefix = format!("{PREPROCESSING}/");
+    let preprocessing = || manifest.outputs.keys().filter(|name| name.as_str().starts_with(&prefix));
+    for name in preprocessing() {
+        let path = path_in(run, name.as_str())?;
+        draft.write(name.as_str(), std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?)?;
     }
+    files.extend(preprocessing().next().map(|_| output.join(PREPROCESSING)));
     let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
     files.extend([output.join(RECORD), output.join(README)]);
     let modalities = manifest.modalities.clone();
@@ -208,16 +211,4 @@ fn readme(exported: &ExportReport, parts: &[(String, Graph)]) -> String {
         "\n`preprocessing/` holds the card of each encoder and the files that its adapter needs.\n",
     );
     text
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
-        for entry in std::fs::read_dir(from).map_err(|e| Error::io("list", from, e))? {
-            let path = entry.map_err(|e| Error::io("list", from, e))?.path();
-            copy(&path, &to.join(path.file_name().unwrap_or_default()))?;
-        }
-        return Ok(());
-    }
-    std::fs::copy(from, to).map(drop).map_err(|e| Error::io("copy", from, e))
 }

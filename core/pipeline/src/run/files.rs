@@ -1,4 +1,4 @@
-//! The files of a run folder: their names, their content, and the verification of their digests.
+//! The files of a run folder: their names and their content.
 //!
 //! ```text
 //! model.onnx (.data)           the merged model
@@ -14,9 +14,17 @@
 //! README.md                    the model card
 //! manifest.json                the inputs and outputs of the fit, with digests; written last
 //! ```
+//!
+//! A run folder may come from someone else. Every name in its manifest is therefore one part of a path or a
+//! path beneath the folder, links out of the folder are refused, and nothing is written where the manifest
+//! says. `chiasm run` and `chiasm export` read nothing outside the folder but the raw items and the files of
+//! vectors that the run was fitted on; the commands that measure read the data that the recipe names.
 
 use crate::{
-    base::{digest::sha256_of, error::Error},
+    base::{
+        error::Error,
+        relative_path::{RelativePath, check_name},
+    },
     embed::SkippedItem,
 };
 use chiasm_host::{EncoderSpec, InverseKind, Task};
@@ -26,6 +34,9 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
+
+/// The largest text file of a run, in bytes.
+pub const MAX_TEXT: u64 = 1 << 30;
 
 /// The manifest. A folder with this file is a run folder; it is written last.
 pub const MANIFEST: &str = "manifest.json";
@@ -99,8 +110,8 @@ pub struct RunManifest {
     pub inputs: BTreeMap<String, String>,
     /// The SHA-256 of the weights of each encoder, which are the same in the encoder and in `model.onnx`.
     pub frozen_weights: BTreeMap<String, String>,
-    /// The SHA-256 of each output file, by name.
-    pub outputs: BTreeMap<String, String>,
+    /// The SHA-256 of each output file, by its path in the run folder.
+    pub outputs: BTreeMap<RelativePath, String>,
 }
 
 /// One modality of a run.
@@ -121,10 +132,15 @@ pub struct ModalityManifest {
 pub struct EncoderManifest {
     /// The name of the card, or the stem of the file of vectors.
     pub name: String,
-    /// The folder in the run with the card and the files that the adapter needs.
-    pub folder: String,
+    /// The folder in the run with the card and the files that the adapter needs; `None` for a file of
+    /// vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<RelativePath>,
     /// The id of the adapter.
     pub adapter: String,
+    /// The SHA-256 of the plugin's file with the adapter.
+    #[serde(default)]
+    pub adapter_sha256: String,
     /// Digest of everything that the vectors depend on, except the adapter's code, the engine and the items.
     pub identity: String,
     /// Width of the pooled vectors.
@@ -201,7 +217,28 @@ pub fn read_manifest(run: &Path) -> Result<RunManifest, Error> {
             "`chiasm fit RECIPE -o RUN` creates one",
         ));
     }
-    read_json(run, MANIFEST)
+    let manifest: RunManifest = read_json(run, MANIFEST)?;
+    for modality in &manifest.modalities {
+        // The name of a file of vectors is no part of a path in the run folder.
+        let cards = modality.encoders.iter().filter(|encoder| encoder.spec.directory.as_os_str().is_empty());
+        for name in std::iter::once(&modality.name).chain(cards.map(|encoder| &encoder.name)) {
+            check_name(name).map_err(|what| {
+                let message = format!("{}: {what}", path.display());
+                Error::input("chiasm::run::damaged", message, "fit the run again")
+            })?;
+        }
+    }
+    Ok(manifest)
+}
+
+/// Returns the path of a file of a run.
+///
+/// # Errors
+/// If the file does not exist, or is outside the run folder.
+pub fn path_in(run: &Path, name: &str) -> Result<PathBuf, Error> {
+    let whole = run.join(name);
+    let beneath = RelativePath::new(name).map_err(std::io::Error::other);
+    beneath.and_then(|name| name.beneath(run)).map_err(|e| Error::io("read", &whole, e))
 }
 
 /// Reads a JSON file of a run.
@@ -209,29 +246,9 @@ pub fn read_manifest(run: &Path) -> Result<RunManifest, Error> {
 /// # Errors
 /// If the file cannot be read, or does not have the expected structure.
 pub fn read_json<T: DeserializeOwned>(run: &Path, name: &str) -> Result<T, Error> {
-    let path = run.join(name);
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
-    serde_json::from_str(&text).map_err(|e| {
+    let path = path_in(run, name)?;
+    let bytes = chiasm_host::read_file(&path, MAX_TEXT).map_err(|e| Error::io("read", &path, e))?;
+    serde_json::from_slice(&bytes).map_err(|e| {
         Error::input("chiasm::run::damaged", format!("{}: {e}", path.display()), "fit the run again")
     })
-}
-
-impl RunManifest {
-    /// Compares every output file with its recorded digest.
-    ///
-    /// # Errors
-    /// If a file is missing or was changed. The message names the first one.
-    pub fn verify(&self, run: &Path) -> Result<(), Error> {
-        for (name, expected) in &self.outputs {
-            let path = run.join(name);
-            let changed = match sha256_of(&path) {
-                Ok(digest) if digest == *expected => continue,
-                Ok(digest) => format!("was changed: its sha256 was {expected} and is {digest}"),
-                Err(e) => format!("cannot be read: {e}"),
-            };
-            let message = format!("{} {changed}", path.display());
-            return Err(Error::input("chiasm::run::damaged", message, "fit the run again"));
-        }
-        Ok(())
-    }
 }

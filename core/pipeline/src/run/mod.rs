@@ -20,3 +20,4 @@ pub mod search;
 pub mod tables;
 pub mod task_score;
 pub mod truth;
+pub mod verify;

@@ -6,14 +6,20 @@
 use super::{
     check::{CheckInputs, RowLabels, RunChecks, check_maps},
     files::{
-        self, FUSION, LEARNED, LOCK, LearnedFile, MODEL, ModalityManifest, RECIPE, RecipeLock, RunManifest,
+        self, EncoderManifest, FUSION, LEARNED, LOCK, LearnedFile, MODEL, ModalityManifest, RECIPE,
+        RecipeLock, RunManifest,
     },
     graphs::{EncoderPlace, Head, extract_encoder},
     model::{AlignedItems, LearnedModel},
 };
 use crate::{
-    base::{digest::sha256_of, environment::Environment, error::Error},
+    base::{
+        digest::{hex, sha256_of},
+        environment::Environment,
+        error::Error,
+    },
     catalog::{
+        companions::{file_of, texts},
         dataset::Split,
         encoder::{Encoder, RecordedEncoder},
     },
@@ -80,6 +86,7 @@ impl<'a> Run<'a> {
     pub fn open_stored(folder: &Path, storage: Option<Storage>, env: &'a Environment) -> Result<Self, Error> {
         let manifest = files::read_manifest(folder)?;
         manifest.verify(folder)?;
+        note_engine(&manifest, env)?;
         let recipe = read_recipe(folder, &[])?;
         let learned: LearnedFile = files::read_json(folder, LEARNED)?;
         let part = |name: &str| load(folder, name, storage);
@@ -245,8 +252,24 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Reports if ONNX Runtime is another one than during the fit. That is no error: the merged model runs
+/// wherever ONNX runs.
+fn note_engine(manifest: &RunManifest, env: &Environment) -> Result<(), Error> {
+    let (fitted, now) = (&manifest.engine, env.engine_identity()?);
+    let changed = |digest: &String| Ok::<_, Error>(*digest != env.engine_digest()?);
+    let what = if now != *fitted {
+        format!("with {fitted}, and this is {now}")
+    } else if manifest.inputs.get("engine").map(changed).transpose()? == Some(true) {
+        format!("with another file of {fitted}")
+    } else {
+        return Ok(());
+    };
+    env.reporter.note(&format!("the run was fitted {what}: outputs may differ in their last digits"));
+    Ok(())
+}
+
 fn load(folder: &Path, name: &str, storage: Option<Storage>) -> Result<Graph, Error> {
-    let path = folder.join(name);
+    let path = files::path_in(folder, name)?;
     let graph = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
     Ok(match storage {
         Some(storage) => graph.stored_as(storage),
@@ -257,8 +280,9 @@ fn load(folder: &Path, name: &str, storage: Option<Storage>) -> Result<Graph, Er
 /// Reads the recipe of a run and applies further `--set` assignments.
 fn read_recipe(folder: &Path, more: &[String]) -> Result<Recipe, Error> {
     let lock: RecipeLock = files::read_json(folder, LOCK)?;
-    let path = folder.join(RECIPE);
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+    let path = files::path_in(folder, RECIPE)?;
+    let bytes = chiasm_host::read_file(&path, files::MAX_TEXT).map_err(|e| Error::io("read", &path, e))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     let overrides = [&lock.overrides[..], more].concat();
     Ok(Recipe::parse(RECIPE, text, lock.folder, &overrides)?)
 }
@@ -280,11 +304,15 @@ fn open_modality(
     let mut encoders = Vec::new();
     for (at, recorded) in manifest.encoders.iter().enumerate() {
         let mut spec = recorded.spec.clone();
-        if spec.directory.as_os_str().is_empty() {
-            spec.directory = source.folder.join(&recorded.folder);
-        } else {
-            check_vectors(&spec, &recorded.identity, env)?;
+        match &recorded.folder {
+            Some(folder) if spec.directory.as_os_str().is_empty() => {
+                let whole = source.folder.join(folder.as_str());
+                spec.directory = folder.beneath(source.folder).map_err(|e| Error::io("read", &whole, e))?;
+                check_files(&spec)?;
+            }
+            _ => check_vectors(recorded, env)?,
         }
+        check_adapter(recorded, env)?;
         let alone = manifest.encoders.len() == 1;
         let place = EncoderPlace { name: &recorded.name, alone, inputs: &recorded.inputs };
         let ports = if at == 0 { ports } else { &[] };
@@ -306,11 +334,47 @@ fn open_modality(
     Ok(ModalityEncoders { name: manifest.name.clone(), rule, train_rule, encoders })
 }
 
+/// Returns an error if a specification names a file outside the encoder's folder.
+fn check_files(spec: &EncoderSpec) -> Result<(), Error> {
+    for text in texts(&spec.preprocessing, &spec.ports) {
+        file_of(text, &spec.directory).map_err(|what| {
+            let message = format!("the encoder {:?}: {what}", spec.name);
+            Error::input("chiasm::run::damaged", message, "fit the run again")
+        })?;
+    }
+    Ok(())
+}
+
+/// Returns an error if the adapter is another file than during the fit, unless that is allowed.
+fn check_adapter(recorded: &EncoderManifest, env: &Environment) -> Result<(), Error> {
+    let adapter = env.host.adapter(&recorded.adapter)?;
+    let (now, fitted) = (hex(adapter.sha256()), &recorded.adapter_sha256);
+    // Runs of earlier versions have no digest.
+    if now == *fitted || fitted.is_empty() || env.allow_changed {
+        return Ok(());
+    }
+    let message = format!(
+        "the adapter {:?} of the encoder {:?} has changed since the fit, so items may be prepared in another \
+         way: sha256 expected {fitted}, got {now} of {}",
+        recorded.adapter,
+        recorded.name,
+        adapter.plugin().path.display()
+    );
+    let help = "restore the plugin (`--plugin PATH`), fit the run again, or accept it with --allow-changed";
+    Err(Error::input("chiasm::run::changed_plugin", message, help))
+}
+
 /// Returns an error if the file of vectors has changed since the fit. It is not part of the run folder.
-fn check_vectors(spec: &EncoderSpec, identity: &str, env: &Environment) -> Result<(), Error> {
-    let file = spec.preprocessing["vectors"].as_str().unwrap_or_default();
+fn check_vectors(recorded: &EncoderManifest, env: &Environment) -> Result<(), Error> {
+    let spec = &recorded.spec;
+    let only = spec.preprocessing.as_object().filter(|keys| keys.len() == 1);
+    let file = only.and_then(|keys| keys.get("vectors")?.as_str());
+    let (Some(file), "vector") = (file, recorded.adapter.as_str()) else {
+        let message = format!("the encoder {:?} is neither in the run folder nor vectors", recorded.name);
+        return Err(Error::input("chiasm::run::damaged", message, "fit the run again"));
+    };
     let path = spec.directory.join(file);
-    if Encoder::of_vectors(&path, env)?.identity == identity {
+    if Encoder::of_vectors(&path, env)?.identity == recorded.identity {
         return Ok(());
     }
     let message = format!("{} is not the file of vectors that the run was fitted on", path.display());
