@@ -17,8 +17,8 @@ pub(super) fn first_present(cuda: bool) -> Result<PackageTool> {
     let usable = |tool: &PackageTool| !(cuda && *tool == PackageTool::Npm);
     PackageTool::ALL.into_iter().filter(usable).find(|tool| is_installed(*tool)).ok_or_else(|| {
         Error::Install(format!(
-            "found none of the package tools: {PYTHON} -m pip, uv{}; install one, or get ONNX Runtime 1.{} \
-             or newer by other means and name the library with ORT_DYLIB_PATH",
+            "found none of the package tools: {PYTHON} -I -m pip, uv{}; install one, or get ONNX Runtime \
+             1.{} or newer by other means and name the library with ORT_DYLIB_PATH",
             if cuda { "" } else { ", npm" },
             ort::MINOR_VERSION
         ))
