@@ -27,9 +27,10 @@ pub(crate) fn numbers(parameters: &AudioParameters) -> Result<(), String> {
         return Err(format!("max_seconds must be at most a day, 86400, got {}", parameters.max_seconds));
     }
     if let Some(seconds) = parameters.seconds
-        && !(1.0..=86_400.0 * f64::from(parameters.rate)).contains(&(seconds * f64::from(parameters.rate)))
+        && !(1.0..=decode::MAX_SAMPLES as f64).contains(&(seconds * f64::from(parameters.rate)))
     {
-        return Err(format!("seconds must be one sample to a day, got {seconds}"));
+        let most = decode::MAX_SAMPLES;
+        return Err(format!("seconds must be those of 1..{most} samples, got {seconds} seconds"));
     }
     parameters.corruption.as_ref().map_or(Ok(()), |corruption| corruption.check(corruption::LARGEST))
 }

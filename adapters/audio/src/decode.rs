@@ -4,9 +4,10 @@
 //! samples), FLAC, OGG with Vorbis, and MP3. Integer samples become numbers in -1..1. The silence that an MP3
 //! or Vorbis encoder adds at both ends is removed where the file states its length. Channels are averaged.
 //!
-//! These files are refused: empty files, other formats, recordings without samples, truncated WAV and FLAC
-//! files, damaged files, recordings whose sample rate changes, and recordings longer than the given limit. No
-//! more than the limit is ever decoded.
+//! These files are refused: empty files, other formats, recordings without samples, truncated files, damaged
+//! files, recordings whose sample rate changes, and recordings longer than the given limit. No more than the
+//! limit is ever decoded. An MP3 file is known to be truncated only if its first frame states the number of
+//! frames; others are decoded as far as they go.
 //!
 //! ```
 //! use chiasm_audio::decode::{DecodeError, decode};
@@ -26,11 +27,22 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 
+use crate::headers::{check_chunks, check_last_page, counts_frames};
+
 /// The largest size of a file.
 const MAX_BYTES: u64 = 1 << 36;
 
+/// The lowest sample rate, in samples per second. Resampling from a lower one takes much memory.
+pub const MIN_RATE: u32 = 1000;
+
 /// The highest sample rate, in samples per second.
 pub const MAX_RATE: u32 = 768_000;
+
+/// The most samples of a recording that is prepared with the default limit of its length: 512 MiB.
+pub const MAX_SAMPLES: u64 = 1 << 27;
+
+/// The rate at which a card's limit of the length holds in full, whatever memory that takes.
+const USUAL_RATE: f64 = 48_000.0;
 
 /// A recording of one channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +78,9 @@ pub enum DecodeError {
         /// Samples of a channel that the header states.
         stated: u64,
     },
+    /// An OGG file ends before its last page does, or without a last page.
+    #[error("the file is truncated: {0}; fetch it again, or leave this row out")]
+    Unfinished(String),
     /// The recording is longer than the limit.
     #[error(
         "the recording is longer than {limit} seconds; cut it, or raise max_seconds in the \
@@ -75,8 +90,11 @@ pub enum DecodeError {
         /// The limit, in seconds.
         limit: f64,
     },
+    /// There is not enough memory.
+    #[error("the samples do not fit into memory; use fewer threads, or cut the recording")]
+    Memory,
     /// The sample rate is not usable, or it changes.
-    #[error("expected one sample rate of 1..{MAX_RATE} a second, got {0}; convert the file")]
+    #[error("expected one sample rate of {MIN_RATE}..{MAX_RATE} a second, got {0}; convert the file")]
     Rate(String),
     /// The decoder failed.
     #[error("the audio data is damaged: {0}; fetch the file again, or leave this row out")]
@@ -107,7 +125,12 @@ pub fn decode_file(path: &Path, max_seconds: f64) -> Result<Recording, DecodeErr
     }
 }
 
-fn read(source: Box<dyn MediaSource>, max_seconds: f64) -> Result<Recording, DecodeError> {
+fn read(mut source: Box<dyn MediaSource>, max_seconds: f64) -> Result<Recording, DecodeError> {
+    let unreadable = |error: std::io::Error| DecodeError::Unreadable(error.to_string());
+    check_chunks(&mut source).map_err(unreadable)?.map_err(DecodeError::Damaged)?;
+    check_last_page(&mut source).map_err(unreadable)?.map_err(DecodeError::Unfinished)?;
+    let counted = counts_frames(&mut source).map_err(unreadable)?;
+    source.rewind().map_err(unreadable)?;
     let stream = MediaSourceStream::new(source, Default::default());
     let (formats, tags) = (FormatOptions::default(), MetadataOptions::default());
     let mut reader = symphonia::default::get_probe()
@@ -117,7 +140,7 @@ fn read(source: Box<dyn MediaSource>, max_seconds: f64) -> Result<Recording, Dec
         .default_track(TrackType::Audio)
         .ok_or_else(|| DecodeError::Format("a file without an audio track".into()))?;
     let mut decoder = decoder(track)?;
-    let (id, stated) = (track.id, stated_length(track));
+    let (id, stated) = (track.id, stated_length(track, counted));
     let recording = collect(reader.as_mut(), decoder.as_mut(), id, max_seconds)?;
     let got = recording.samples.len() as u64;
     match stated {
@@ -135,11 +158,17 @@ fn decoder(track: &Track) -> Result<Box<dyn AudioDecoder>, DecodeError> {
         .map_err(|error| DecodeError::Format(format!("a codec that is not read ({error})")))
 }
 
-/// Returns the number of samples of a channel that the header states, for the formats whose header is exact.
-fn stated_length(track: &Track) -> Option<u64> {
+/// Returns the least number of samples of a channel that a whole file has, for the formats whose header
+/// states it. `counted` says whether an MP3 file states the number of its frames.
+fn stated_length(track: &Track, counted: bool) -> Option<u64> {
     use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_VORBIS};
     let codec = track.codec_params.as_ref()?.audio()?.codec;
-    track.num_frames.filter(|_| codec != CODEC_ID_MP3 && codec != CODEC_ID_VORBIS)
+    let stated = track.num_frames.filter(|_| codec != CODEC_ID_VORBIS)?;
+    match codec == CODEC_ID_MP3 {
+        false => Some(stated),
+        // The silence that is removed at both ends may differ by a frame of 1152 samples.
+        true => counted.then(|| stated.saturating_sub(1152)),
+    }
 }
 
 /// Decodes every packet of a track.
@@ -170,18 +199,22 @@ fn collect(
             Err(error) => return Err(DecodeError::Damaged(error.to_string())),
         };
         let (rate, channels) = (decoded.spec().rate(), decoded.num_planes());
-        if rate == 0 || rate > MAX_RATE || (recording.rate != 0 && recording.rate != rate) {
+        if !(MIN_RATE..=MAX_RATE).contains(&rate) || (recording.rate != 0 && recording.rate != rate) {
             return Err(DecodeError::Rate(match recording.rate {
                 0 => rate.to_string(),
                 before => format!("{before} and then {rate}"),
             }));
         }
         recording.rate = rate;
+        let most = (max_seconds * USUAL_RATE).max(MAX_SAMPLES as f64);
+        let limit = max_seconds.min(most / f64::from(rate));
         decoded.copy_to_vec_interleaved(&mut interleaved);
-        append_mean(&mut recording.samples, &interleaved, channels);
-        if recording.samples.len() as f64 > max_seconds * f64::from(rate) {
-            return Err(DecodeError::TooLong { limit: max_seconds });
+        let added = interleaved.len() / channels.max(1);
+        if (recording.samples.len() + added) as f64 > limit * f64::from(rate) {
+            return Err(DecodeError::TooLong { limit });
         }
+        recording.samples.try_reserve(added).map_err(|_| DecodeError::Memory)?;
+        append_mean(&mut recording.samples, &interleaved, channels);
     }
     Ok(recording)
 }

@@ -20,6 +20,7 @@ mod checks;
 mod draft;
 mod frames;
 mod head;
+mod headers;
 mod tensors;
 
 pub mod corruption;

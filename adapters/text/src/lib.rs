@@ -18,12 +18,17 @@ use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
-    Takes,
+    Takes, read_file,
 };
 use serde::Deserialize;
 use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
 
 use crate::corruption::{TextCorruption, check, corrupted};
+
+/// The largest size of a tokenizer's file; those of large vocabularies have some 30 MiB.
+const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
+/// The largest length that a model may fix; every text is filled up to it.
+const MAX_FIXED_LENGTH: usize = 1 << 20;
 
 /// The adapter of a text encoder.
 pub struct TextAdapter {
@@ -79,7 +84,9 @@ impl Adapter for TextAdapter {
         let parameters: TextParameters =
             serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
         let path = spec.directory.join(&parameters.tokenizer);
-        let mut tokenizer = Tokenizer::from_file(&path).map_err(|error| {
+        let bytes = read_file(&path, MAX_TOKENIZER_BYTES).map_err(|error| error.to_string());
+        let read = bytes.and_then(|bytes| Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
+        let mut tokenizer = read.map_err(|error| {
             about(format!("{}: {error}; put the model's own tokenizer.json beside the card", path.display()))
         })?;
         let pad = pad_id(&tokenizer);
@@ -191,7 +198,13 @@ fn model_input(spec: &EncoderSpec, port: &PortSpec, pad: u32) -> Result<(TextInp
     };
     let length = match port.dims.as_deref() {
         None | Some([_, DimSpec::Named(_) | DimSpec::Unknown]) => None,
-        Some([_, DimSpec::Fixed(length)]) => Some(*length),
+        Some([_, DimSpec::Fixed(length)]) if *length <= MAX_FIXED_LENGTH => Some(*length),
+        Some([_, DimSpec::Fixed(length)]) => {
+            return Err(Error::unsupported(format!(
+                "input `{}` of `{}` takes texts of {length} tokens, at most {MAX_FIXED_LENGTH} are made",
+                port.name, spec.name
+            )));
+        }
         Some(dims) => {
             return Err(Error::invalid(format!(
                 "input `{}` of `{}`: expected [batch, tokens], got rank {}",

@@ -282,10 +282,13 @@ impl Engine {
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(threads)?
             .with_intra_op_spinning(threads > 1 && !crate::load::is_shared(threads))?
-            .with_deterministic_compute(true)?)
+            .with_deterministic_compute(true)?
+            .with_config_entry("optimization.constant_folding_max_output_size_in_bytes", MAX_FOLDED)?)
     }
 }
 
+/// A node that makes a larger constant from the weights, in bytes, is evaluated at each run and not at load.
+const MAX_FOLDED: &str = "2147483648";
 /// Above this many bytes of weights a model has one replica, whatever the options say.
 const LARGE: u64 = 512 << 20;
 const CPU: &str = "cpu";

@@ -21,6 +21,7 @@ mod discover;
 mod embed;
 mod engine;
 mod error;
+mod guarded;
 mod install;
 mod library;
 mod load;

@@ -16,6 +16,7 @@ use ort::operator::{
 };
 use ort::value::TensorElementType;
 
+use crate::guarded::{guarded, guarded_pieces};
 use block::{Extent, InstructionSet};
 use plan::RegisterPlan;
 
@@ -23,6 +24,9 @@ use plan::RegisterPlan;
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?.add(PointwiseOperator)?.add(crate::product::ProductOperator)
 }
+
+/// The operator's name in messages.
+const NAME: &str = "chiasm.Pointwise";
 
 struct PointwiseOperator;
 
@@ -47,7 +51,8 @@ impl Operator for PointwiseOperator {
         let program = Program::read(&ints("inputs"), &constants, &ints("instructions"), &ints("outputs"));
         let program = program
             .ok_or_else(|| ort::Error::new("chiasm.Pointwise: its attributes are not a valid program"))?;
-        Ok(PointwiseKernel { plan: RegisterPlan::new(&program), program, level: InstructionSet::detect() })
+        let plan = guarded(NAME, || Ok(RegisterPlan::new(&program)))?;
+        Ok(PointwiseKernel { plan, program, level: InstructionSet::detect() })
     }
 }
 
@@ -65,10 +70,16 @@ const PIECES: usize = 32;
 
 impl Kernel for PointwiseKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        guarded(NAME, || self.compute_outputs(context))
+    }
+}
+
+impl PointwiseKernel {
+    fn compute_outputs(&self, context: &ComputeContext) -> ort::Result<()> {
         let mut shape: Option<Vec<i64>> = None;
         let mut inputs = Vec::with_capacity(self.program.inputs.len());
         for (at, broadcast) in self.program.inputs.iter().enumerate() {
-            let missing = || ort::Error::new(format!("chiasm.Pointwise: input {at} is missing"));
+            let missing = || ort::Error::new(format!("{NAME}: input {at} is missing"));
             let value = context.input(at)?.ok_or_else(missing)?;
             let (own, data) = value.try_extract_tensor::<f32>()?;
             if *broadcast == Broadcast::Full && shape.is_none() {
@@ -77,31 +88,38 @@ impl Kernel for PointwiseKernel {
             inputs.push((data.as_ptr(), data.len()));
         }
         let shape = shape.ok_or_else(|| ort::Error::new("chiasm.Pointwise: no input has the full shape"))?;
-        let extent = self.extent(&shape);
+        let extent = self.extent(&shape)?;
         self.check(&inputs, &extent)?;
         let mut outputs = Vec::with_capacity(self.program.outputs.len());
         for (at, output) in self.program.outputs.iter().enumerate() {
             let mut value = context.output(at, output_shape(output, &shape))?;
             let (_, data) = match &mut value {
                 Some(value) => value.try_extract_tensor_mut::<f32>()?,
-                None => return Err(ort::Error::new(format!("chiasm.Pointwise: output {at} is missing"))),
+                None => return Err(ort::Error::new(format!("{NAME}: output {at} is missing"))),
             };
             outputs.push(data.as_mut_ptr());
         }
         self.run(context, &extent, &inputs, &outputs)
     }
-}
 
-impl PointwiseKernel {
     /// Returns the shape as rows and columns; one row when nothing depends on rows.
-    fn extent(&self, shape: &[i64]) -> Extent {
-        let length = |dims: &[i64]| dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).product::<usize>();
+    fn extent(&self, shape: &[i64]) -> ort::Result<Extent> {
+        let length = |dims: &[i64]| {
+            let mut lengths = dims.iter().map(|n| usize::try_from(*n).unwrap_or(0));
+            let count = lengths.try_fold(1_usize, usize::checked_mul);
+            count.ok_or_else(|| ort::Error::new(format!("{NAME}: shape {shape:?} is larger than memory")))
+        };
         let rowwise =
             self.program.inputs.iter().any(|input| matches!(input, Broadcast::Tail | Broadcast::Column))
                 || self.program.outputs.iter().any(|output| output.summation != Summation::None);
         match shape.split_last() {
-            Some((last, lead)) if rowwise => Extent { rows: length(lead), columns: length(&[*last]) },
-            _ => Extent { rows: 1, columns: length(shape) },
+            Some((last, lead)) if rowwise => {
+                let (rows, columns) = (length(lead)?, length(&[*last])?);
+                // With either length 0 there are no elements, however large the other one is.
+                length(&[rows as i64, columns as i64])?;
+                Ok(Extent { rows, columns })
+            }
+            _ => Ok(Extent { rows: 1, columns: length(shape)? }),
         }
     }
 
@@ -151,7 +169,14 @@ impl PointwiseKernel {
             // SAFETY: the pieces write disjoint rows or columns of the outputs, whose lengths were checked
             // above.
             #[expect(unsafe_code, reason = "see above")]
-            context.par_for(pieces, 0, |piece| unsafe { run.run_piece(level, piece) })?;
+            guarded_pieces(NAME, context, pieces, |piece| unsafe { run.run_piece(level, piece) })?;
+        } else {
+            // Without elements no piece runs, and a sum over a row of no elements is 0.
+            for (_, output) in &self.plan.row_sums {
+                // SAFETY: a row sum has one element for each row, and nothing else writes it.
+                #[expect(unsafe_code, reason = "see above")]
+                unsafe { std::slice::from_raw_parts_mut(outputs[*output], extent.rows) }.fill(0.0);
+            }
         }
         let columns = self
             .program

@@ -10,8 +10,13 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
+use crate::guarded::{guarded, guarded_pieces};
+
 /// The number of multiplications per piece of work.
 const PIECE: usize = 1 << 27;
+
+/// The operator's name in messages.
+const NAME: &str = "chiasm.Product";
 
 pub(crate) struct ProductOperator;
 
@@ -47,6 +52,12 @@ pub(crate) struct ProductKernel {
 
 impl Kernel for ProductKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        guarded(NAME, || self.product(context))
+    }
+}
+
+impl ProductKernel {
+    fn product(&self, context: &ComputeContext) -> ort::Result<()> {
         let missing = || ort::Error::new("chiasm.Product: an operand is missing");
         let (a, b) = (context.input(0)?.ok_or_else(missing)?, context.input(1)?.ok_or_else(missing)?);
         let (a, b) = (matrix(a.try_extract_tensor::<f32>()?)?, matrix(b.try_extract_tensor::<f32>()?)?);
@@ -69,9 +80,10 @@ impl Kernel for ProductKernel {
         }
         let result = ResultMemory { data: data.as_mut_ptr(), columns };
         // A power of two divides evenly among as many threads.
-        let pieces = (rows * columns * a.ncols().max(1) / PIECE).clamp(1, 64).next_power_of_two();
+        let work = rows.saturating_mul(columns).saturating_mul(a.ncols().max(1));
+        let pieces = (work / PIECE).clamp(1, 64).next_power_of_two();
         let share = |length: usize, piece: usize| (length * piece / pieces, length * (piece + 1) / pieces);
-        context.par_for(pieces, 0, |piece| {
+        guarded_pieces(NAME, context, pieces, |piece| {
             let (r, c) = match rows >= columns {
                 true => (share(rows, piece), (0, columns)),
                 false => ((0, rows), share(columns, piece)),
@@ -121,7 +133,7 @@ impl ResultMemory {
 
 fn matrix<'v>((shape, data): (&ort::value::Shape, &'v [f32])) -> ort::Result<MatRef<'v, f32>> {
     match shape.iter().map(|length| usize::try_from(*length).unwrap_or(0)).collect::<Vec<_>>()[..] {
-        [rows, columns] if rows * columns == data.len() => {
+        [rows, columns] if rows.checked_mul(columns) == Some(data.len()) => {
             Ok(MatRef::from_row_major_slice(data, rows, columns))
         }
         _ => Err(ort::Error::new(format!("chiasm.Product: expected a matrix, got shape {shape:?}"))),

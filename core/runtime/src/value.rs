@@ -124,7 +124,40 @@ pub(crate) fn copy_out<T: TensorValueTypeMarker + ?Sized>(
         DType::U32 => copy!(U32, u32),
         DType::U16 => copy!(U16, u16),
         DType::U8 => copy!(U8, u8),
-        DType::Bool => copy!(Bool, bool),
+        DType::Bool => copy_truth(value),
         other => Err(format!("of {other} cannot be read")),
+    }
+}
+
+/// Copies truth values. They are read as bytes: the engine hands out whatever an operator wrote, and a byte
+/// other than 0 and 1 is no `bool` of Rust.
+fn copy_truth<T: TensorValueTypeMarker + ?Sized>(value: &Value<T>) -> Result<Tensor, String> {
+    let (shape, values) = value.try_extract_tensor::<bool>().map_err(|e| e.to_string())?;
+    let shape: Vec<usize> = shape.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect();
+    // SAFETY: a `bool` is one byte, and every byte is a valid `u8`; no element is read as a `bool`.
+    #[expect(unsafe_code, reason = "see above")]
+    let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), values.len()) };
+    Tensor::from_bytes(DType::Bool, &shape, bytes).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ONNX Runtime's own `Cast` to a boolean writes 0 and 1; a plain copy of memory may hold any byte.
+    #[test]
+    fn every_byte_but_zero_is_true() {
+        if crate::Engine::open(&crate::EngineSearch::from_environment(None)).is_err() {
+            return chiasm_testing::skip(chiasm_testing::Requirement::Engine, "no engine was found");
+        }
+        let mut value = ort::value::Tensor::from_array(([4_usize], vec![false; 4])).unwrap();
+        // SAFETY: the tensor has four bytes.
+        #[expect(unsafe_code, reason = "see above")]
+        unsafe {
+            value.data_ptr_mut().cast::<[u8; 4]>().write([0, 1, 2, 255]);
+        }
+        let copied = copy_out(&value, DType::Bool).unwrap();
+        assert_eq!(copied.as_bool().unwrap(), [false, true, true, true]);
+        assert_eq!(copied.bytes(), [0, 1, 1, 1]);
     }
 }

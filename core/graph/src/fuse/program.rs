@@ -1,5 +1,7 @@
 //! The program of a fused element-wise node, and how it is written into the node's attributes.
 
+use std::collections::HashSet;
+
 use crate::Attr;
 
 /// The operator domain of fused nodes.
@@ -143,14 +145,20 @@ impl Program {
                 .into_iter()
                 .find(|summation| *summation as i64 == words[1])?;
             let value = usize::try_from(words[0]).ok().filter(|value| *value < values)?;
-            Some(ProgramOutput { value, summation, keep: words[2] != 0 })
+            // An output that is no sum is the memory of an instruction's result.
+            let made = summation != Summation::None || value >= inputs.len() + constants.len();
+            made.then_some(ProgramOutput { value, summation, keep: words[2] != 0 })
         };
-        Some(Self {
+        let read = Self {
             inputs: inputs.iter().map(broadcast).collect::<Option<_>>()?,
             constants: constants.to_vec(),
             instructions: instructions.chunks_exact(4).enumerate().map(instruction).collect::<Option<_>>()?,
             outputs: outputs.chunks_exact(3).map(output).collect::<Option<_>>()?,
-        })
+        };
+        // The kernel writes a result into one output.
+        let mut stored = HashSet::new();
+        let kept = |output: &&ProgramOutput| output.summation == Summation::None;
+        read.outputs.iter().filter(kept).all(|output| stored.insert(output.value)).then_some(read)
     }
 
     /// The attributes that hold the program.

@@ -3,17 +3,17 @@
 //!
 //! A column is stored as values with two levels each: the repetition level (0 starts a row) and the
 //! definition level (the maximum if the value is present; less if the value, its list or its cell is null). A
-//! few bytes can encode any number of repeated values, so the size of the decoded data is limited.
+//! few bytes can encode any number of repeated values, so the headers of the pages are read first, and the
+//! size of the decoded data is limited.
 
 use super::rows::DatasetBuilder;
+use chiasm_graph::Budget;
+use chiasm_host::ParquetPages;
 use parquet::{
-    basic::{ConvertedType, Encoding, LogicalType},
-    column::{
-        page::{Page, PageMetadata, PageReader},
-        reader::{ColumnReader, ColumnReaderImpl, get_column_reader},
-    },
+    basic::{ConvertedType, LogicalType},
+    column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::{ByteArray, DataType},
-    errors::{ParquetError, Result as ParquetResult},
+    errors::ParquetError,
     file::reader::{FileReader, SerializedFileReader},
     schema::types::SchemaDescriptor,
 };
@@ -26,11 +26,6 @@ use std::{
 
 /// Bytes that a cell or a list entry takes in memory, besides its text.
 const CELL: u64 = 64;
-
-/// The limit of the decoded cells of a file, in bytes: the larger of `LEAST_BUDGET` and `BUDGET_RATIO` times
-/// the size of the file.
-const LEAST_BUDGET: u64 = 256 << 20;
-const BUDGET_RATIO: u64 = 64;
 
 /// Reads every row into `rows`.
 pub(super) fn read(file: File, rows: &mut DatasetBuilder<'_>) -> Result<(), String> {
@@ -47,8 +42,9 @@ pub(super) fn read(file: File, rows: &mut DatasetBuilder<'_>) -> Result<(), Stri
 
 /// Returns the requested columns, all of the same length; none if one of them is missing.
 fn columns(file: File, rows: &mut DatasetBuilder<'_>) -> Result<BTreeMap<String, Vec<Value>>, String> {
-    let size = file.metadata().map_err(|error| format!("cannot read it: {error}"))?.len();
-    let mut budget = DecodeBudget(LEAST_BUDGET.max(size.saturating_mul(BUDGET_RATIO)));
+    let unreadable = |error| format!("cannot read it: {error}");
+    let mut budget = Budget::of_file(file.metadata().map_err(unreadable)?.len());
+    let headers = file.try_clone().map_err(unreadable)?;
     let reader = SerializedFileReader::new(file).map_err(failed)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let fields = schema.root_schema().get_fields();
@@ -59,18 +55,16 @@ fn columns(file: File, rows: &mut DatasetBuilder<'_>) -> Result<BTreeMap<String,
     }
     for field in fields.iter().filter(|field| rows.needs(field.name())) {
         let column = ParquetColumn::of(schema, field.name())?;
-        let values =
-            column.read(&reader, &mut budget).map_err(|e| format!("column `{}`: {e}", column.name))?;
+        let values = column
+            .read(&reader, &headers, &mut budget)
+            .map_err(|e| format!("column `{}`: {e}", column.name))?;
         columns.insert(column.name, values);
     }
     Ok(columns)
 }
 
 fn failed(error: ParquetError) -> String {
-    match error {
-        ParquetError::External(refused) => refused.to_string(),
-        other => format!("cannot read it as Parquet: {other}"),
-    }
+    format!("cannot read it as Parquet: {error}")
 }
 
 /// Returns the name of a type that is stored as numbers or bytes but represents something else, such as a
@@ -86,21 +80,6 @@ fn foreign(kind: ConvertedType, logical: Option<&LogicalType>) -> Option<String>
         (NONE | UTF8 | ENUM | JSON | INT_8 | INT_16 | INT_32 | INT_64, None) => None,
         (UINT_8 | UINT_16 | UINT_32 | UINT_64, None) => None,
         (other, None) => Some(other.to_string()),
-    }
-}
-
-/// The number of bytes that may still be decoded.
-struct DecodeBudget(u64);
-
-impl DecodeBudget {
-    fn spend(&mut self, bytes: u64) -> Result<(), String> {
-        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
-            let most = LEAST_BUDGET >> 20;
-            format!(
-                "decoded, it takes more than {most} MiB and more than {BUDGET_RATIO} times the file's size"
-            )
-        })?;
-        Ok(())
     }
 }
 
@@ -142,20 +121,17 @@ impl ParquetColumn {
     fn read(
         &self,
         reader: &SerializedFileReader<File>,
-        budget: &mut DecodeBudget,
+        headers: &File,
+        budget: &mut Budget,
     ) -> Result<Vec<Value>, String> {
         let metadata = reader.metadata();
         let mut cells = Vec::new();
         for group in 0..metadata.num_row_groups() {
             let group = reader.get_row_group(group).map_err(failed)?;
             let stored = group.metadata().column(self.leaf);
-            let pages = group.get_column_page_reader(self.leaf).map_err(failed)?;
-            let most = u64::try_from(stored.num_values()).unwrap_or(u64::MAX).saturating_mul(CELL);
-            let bytes = u64::try_from(stored.uncompressed_size()).unwrap_or(u64::MAX);
-            DecodeBudget(budget.0).spend(most.max(bytes))?;
-            let pages = Box::new(LimitedPages { pages, budget: budget.0 });
+            self.check(headers, stored.byte_range(), budget)?;
             let unsigned = matches!(self.kind, ConvertedType::UINT_32 | ConvertedType::UINT_64);
-            let column = get_column_reader(stored.column_descr_ptr(), pages);
+            let column = group.get_column_reader(self.leaf).map_err(failed)?;
             let before = cells.len();
             match column {
                 ColumnReader::ByteArrayColumnReader(c) => self.cells(c, text, &mut cells, budget),
@@ -179,13 +155,26 @@ impl ParquetColumn {
         Ok(cells)
     }
 
+    /// Checks the headers of one row group's pages, before a page is decoded.
+    fn check(&self, headers: &File, (start, length): (u64, u64), budget: &Budget) -> Result<(), String> {
+        let pages = ParquetPages::read(headers, start, length)
+            .map_err(|error| format!("cannot read it as Parquet: {error}"))?;
+        if pages.prefixed {
+            return Err("the encoding DELTA_BYTE_ARRAY is not supported; write the column in plain or \
+                        dictionary encoding"
+                .into());
+        }
+        let most = pages.largest.max(pages.values.saturating_mul(CELL));
+        budget.check(most).map_err(|over| format!("{over}; leave out what is not needed, or use JSON lines"))
+    }
+
     /// Reads one row group's cells to the end of `cells`.
     fn cells<T: DataType>(
         &self,
         mut column: ColumnReaderImpl<T>,
         value: impl Fn(&T::T) -> Result<Value, String>,
         cells: &mut Vec<Value>,
-        budget: &mut DecodeBudget,
+        budget: &mut Budget,
     ) -> Result<(), String> {
         let (mut definitions, mut repetitions, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         loop {
@@ -204,7 +193,7 @@ impl ParquetColumn {
                 let found = found.map(&value).transpose();
                 let found = found.map_err(|complaint| format!("row {}: {complaint}", cells.len() + 1))?;
                 let text = found.as_ref().and_then(Value::as_str).map_or(0, str::len);
-                budget.spend(CELL + text as u64)?;
+                budget.spend(CELL + text as u64).map_err(|over| over.to_string())?;
                 let begins = repetitions.get(at).copied().unwrap_or(0) == 0;
                 self.add(found, definition, begins, cells);
             }
@@ -230,56 +219,4 @@ impl ParquetColumn {
 fn text(bytes: &ByteArray) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes.data()).map_err(|error| format!("not UTF-8: {error}"))?;
     Ok(text.into())
-}
-
-/// A page reader that fails if a page would exceed the budget.
-struct LimitedPages {
-    pages: Box<dyn PageReader>,
-    budget: u64,
-}
-
-impl LimitedPages {
-    fn check(&self, bytes: u64) -> ParquetResult<()> {
-        DecodeBudget(self.budget)
-            .spend(bytes)
-            .map_err(|refused: String| ParquetError::External(refused.into()))
-    }
-}
-
-impl Iterator for LimitedPages {
-    type Item = ParquetResult<Page>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.get_next_page().transpose()
-    }
-}
-
-impl PageReader for LimitedPages {
-    fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
-        let levels = self.pages.peek_next_page()?.and_then(|page| page.num_levels);
-        self.check((levels.unwrap_or_default() as u64).saturating_mul(CELL))?;
-        let page = self.pages.get_next_page()?;
-        if let Some(page) = &page {
-            self.check((u64::from(page.num_values()) * CELL).max(page.buffer().len() as u64))?;
-            if page.encoding() == Encoding::DELTA_BYTE_ARRAY {
-                // Each text may repeat the one before it, so the page header does not bound the decoded size.
-                let message =
-                    "DELTA_BYTE_ARRAY is not supported; write the column in plain or dictionary encoding";
-                return Err(ParquetError::External(message.into()));
-            }
-        }
-        Ok(page)
-    }
-
-    fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
-        self.pages.peek_next_page()
-    }
-
-    fn skip_next_page(&mut self) -> ParquetResult<()> {
-        self.pages.skip_next_page()
-    }
-
-    fn at_record_boundary(&mut self) -> ParquetResult<bool> {
-        self.pages.at_record_boundary()
-    }
 }

@@ -12,8 +12,9 @@ use std::{
     path::Path,
 };
 
-/// The maximum length of a line of a text file, in bytes. It limits the memory for a line.
-pub(super) const LONGEST_LINE: u64 = 64 << 20;
+/// The maximum length of a line of a text file, in bytes. It limits the memory for a line, of which two bytes
+/// (`0,`) may become a value of 32.
+pub(super) const LONGEST_LINE: u64 = 8 << 20;
 
 /// Number of invalid rows that are listed one by one.
 const LISTED: usize = 5;

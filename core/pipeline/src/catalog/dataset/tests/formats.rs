@@ -121,11 +121,11 @@ fn text_that_is_not_utf8_is_refused_with_its_line() {
 #[test]
 fn lines_that_are_too_long_are_refused() {
     let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
-    let long = "x".repeat(65 << 20);
+    let long = "x".repeat(9 << 20);
     let line = format!("{{\"image\": \"a\"}}\n{{\"image\": \"{long}\"}}\n");
-    expect(&refused("rows.jsonl", line, columns), &["line 2 is longer than 64 MiB"]);
+    expect(&refused("rows.jsonl", line, columns), &["line 2 is longer than 8 MiB"]);
     let open = format!("image\na\n\"{long}");
-    expect(&refused("rows.csv", open, columns), &["longer than 64 MiB", "quote"]);
+    expect(&refused("rows.csv", open, columns), &["longer than 8 MiB", "quote"]);
 }
 
 #[test]
@@ -141,4 +141,27 @@ fn invalid_lines_of_a_csv_file_are_listed() {
         ],
     );
     expect(&refused("rows.csv", "image,image\na,b\n", COLUMNS), &["two columns", "`image`"]);
+}
+
+#[test]
+fn lines_that_are_deep_or_expand_are_refused_within_half_a_gigabyte() {
+    // A test program and 512 MiB; the time is that of a machine with other work.
+    chiasm_testing::limited(800, 20, || {
+        let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
+        let deep = |count: usize| format!("{}1{}", "[".repeat(count), "]".repeat(count));
+        let line = format!("{{\"image\": {}}}\n", deep(1 << 20));
+        expect(&refused("rows.jsonl", line, columns), &["line 1", "recursion limit"]);
+        let cell = format!("image,b\n\"{}\",1\n", deep(1 << 20));
+        // A text that is no JSON is a text, which is an item.
+        drop(read("rows.csv", cell, columns));
+        let zeros = |bytes: usize| format!("{}0", "0,".repeat(bytes / 2));
+        let line = format!("{{\"image\": [{}]}}\n", zeros(7 << 20));
+        read("rows.jsonl", line, columns).unwrap();
+        let line = format!("{{\"image\": [{}]}}\n", zeros(60 << 20));
+        expect(&refused("rows.jsonl", line, columns), &["line 1 is longer than 8 MiB"]);
+        let commas = format!("image,b\na{}\n", ",".repeat(60 << 20));
+        expect(&refused("rows.csv", commas, columns), &["a line is longer than 8 MiB"]);
+        let commas = format!("image,b\na{}\n", ",".repeat(7 << 20));
+        expect(&refused("rows.csv", commas, columns), &["line 2", "expected 2 cells as in the header line"]);
+    });
 }
