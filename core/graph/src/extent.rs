@@ -24,92 +24,121 @@ type FunctionName<'a> = (&'a str, &'a str, &'a str);
 /// Checks a model: the number of its nodes after its functions are expanded, and the number of elements that
 /// are computed from its weights alone.
 pub(crate) fn check(graph: &Graph) -> Result<()> {
-    check_nodes(graph)?;
-    check_constants(graph)
-}
-
-fn check_nodes(graph: &Graph) -> Result<()> {
     let functions = graph.header.functions.iter();
     let functions = functions.map(|f| ((f.domain.as_str(), f.name.as_str(), f.overload.as_str()), &*f.node));
-    let mut expansion = Expansion { functions: functions.collect(), counts: HashMap::new() };
-    let nodes = expansion.count(&graph.graph.node, 0)?;
-    let over = |over| {
+    let mut expansion =
+        Expansion { functions: functions.collect(), measured: HashMap::new(), largest: (0, String::new()) };
+    let mut scope = Scope::default();
+    let mut weights = 0_u64;
+    for (name, proto) in &graph.weights {
+        weights = weights.saturating_add(elements(&proto.dims));
+        scope.facts.set_weight(name, proto);
+        scope.constants.insert(name);
+    }
+    let extent = expansion.measure(&graph.graph.node, &mut scope, 0)?;
+    Budget::new("nodes", MAX_NODES).spend(extent.nodes).map_err(|over| {
         Error::Unsupported(format!(
             "the model has too many nodes, counted with its functions expanded: {over}"
         ))
-    };
-    Budget::new("nodes", MAX_NODES).spend(nodes).map_err(over)
+    })?;
+    let limit = MAX_CONSTANT_ELEMENTS.max(weights.saturating_mul(8));
+    Budget::new("elements", limit).spend(extent.elements).map_err(|over| {
+        Error::Unsupported(format!(
+            "the model computes too much from the weights alone: {over}; the largest tensor is that of {}",
+            expansion.largest.1
+        ))
+    })
 }
 
-/// Counts the nodes of functions, each function once.
+/// The size of a model or of a part of it.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    nodes: u64,
+    /// The elements of the tensors that follow from the weights alone.
+    elements: u64,
+}
+
+impl Extent {
+    fn add(&mut self, other: Self) {
+        self.nodes = self.nodes.saturating_add(other.nodes);
+        self.elements = self.elements.saturating_add(other.elements);
+    }
+}
+
+/// What is known at one place of a graph or function.
+#[derive(Default)]
+struct Scope<'a> {
+    facts: shapes::Facts,
+    /// The values that follow from the weights alone.
+    constants: HashSet<&'a str>,
+}
+
+/// Measures functions, each function once.
 struct Expansion<'a> {
     functions: HashMap<FunctionName<'a>, &'a [NodeProto]>,
-    counts: HashMap<FunctionName<'a>, u64>,
+    measured: HashMap<FunctionName<'a>, Extent>,
+    /// The number of elements and the node of the largest constant.
+    largest: (u64, String),
 }
 
 impl<'a> Expansion<'a> {
-    fn count(&mut self, nodes: &'a [NodeProto], depth: usize) -> Result<u64> {
-        let mut called = Vec::new();
-        let mut count = 0_u64;
-        walk::nodes(nodes, &mut |node| {
-            count = count.saturating_add(1);
+    fn measure(&mut self, nodes: &'a [NodeProto], scope: &mut Scope<'a>, depth: usize) -> Result<Extent> {
+        let mut extent = Extent::default();
+        for node in nodes {
+            extent.add(Extent { nodes: 1, elements: 0 });
             let name = (node.domain.as_str(), node.op_type.as_str(), node.overload.as_str());
-            if self.functions.contains_key(&name) {
-                called.push(name);
+            match self.functions.get(&name).copied() {
+                Some(body) => extent.add(self.function(name, body, depth)?),
+                None => extent.add(Extent { nodes: 0, elements: self.constants(node, scope) }),
             }
-        });
-        for name in called {
-            let inner = match (self.counts.get(&name).copied(), self.functions.get(&name).copied()) {
-                (Some(count), _) => count,
-                (None, Some(nodes)) if depth < DEPTH => {
-                    let inner = self.count(nodes, depth + 1)?;
-                    self.counts.insert(name, inner);
-                    inner
+            for inner in walk::subgraphs(node) {
+                for tensor in &inner.initializer {
+                    scope.facts.set_weight(&tensor.name, tensor);
+                    scope.constants.insert(&tensor.name);
                 }
-                _ => {
-                    return Err(Error::Unsound(format!(
-                        "the function `{}` calls itself, or functions call each other deeper than {DEPTH}",
-                        name.1
-                    )));
-                }
-            };
-            count = count.saturating_add(inner);
+                extent.add(self.measure(&inner.node, scope, depth)?);
+            }
         }
-        Ok(count)
+        Ok(extent)
     }
-}
 
-fn check_constants(graph: &Graph) -> Result<()> {
-    let weights = graph.weights.values().map(|weight| elements(&weight.dims));
-    let weights = weights.fold(0_u64, u64::saturating_add);
-    let limit = MAX_CONSTANT_ELEMENTS.max(weights.saturating_mul(8));
-    let mut budget = Budget::new("elements", limit);
-    let mut constants: HashSet<&str> = graph.weights.keys().map(String::as_str).collect();
-    let mut facts = shapes::Facts::default();
-    for (name, proto) in &graph.weights {
-        facts.set_weight(name, proto);
+    fn function(&mut self, name: FunctionName<'a>, body: &'a [NodeProto], depth: usize) -> Result<Extent> {
+        if let Some(measured) = self.measured.get(&name) {
+            return Ok(*measured);
+        }
+        if depth >= DEPTH {
+            return Err(Error::Unsound(format!(
+                "the function `{}` calls itself, or functions call each other deeper than {DEPTH}",
+                name.1
+            )));
+        }
+        let extent = self.measure(body, &mut Scope::default(), depth + 1)?;
+        self.measured.insert(name, extent);
+        Ok(extent)
     }
-    for node in &graph.graph.node {
-        let known = |name: &String| name.is_empty() || constants.contains(name.as_str());
+
+    /// Returns how many elements of a node's outputs follow from the weights alone, as far as that is known.
+    fn constants(&mut self, node: &'a NodeProto, scope: &mut Scope<'a>) -> u64 {
+        let known = |name: &String| name.is_empty() || scope.constants.contains(name.as_str());
         let random = operators::of(node).is_some_and(|operator| operator.random);
         if random || !node.input.iter().all(known) || walk::subgraphs(node).next().is_some() {
-            continue;
+            return 0;
         }
-        shapes::infer_node(&mut facts, node);
+        shapes::infer_node(&mut scope.facts, node);
+        let mut sum = 0_u64;
         for output in node.output.iter().filter(|name| !name.is_empty()) {
-            constants.insert(output);
-            let dims = facts.of(output).dims.unwrap_or_default();
+            scope.constants.insert(output);
+            let dims = scope.facts.of(output).dims.unwrap_or_default();
             let lengths: Vec<i64> = dims.into_iter().filter_map(shapes::Length::fixed).collect();
-            budget.spend(elements(&lengths)).map_err(|over| {
-                Error::Unsupported(format!(
-                    "node `{}` ({}) computes a tensor of shape {lengths:?} from the weights alone: {over}",
-                    node_name(node),
-                    node.op_type
-                ))
-            })?;
+            let count = elements(&lengths);
+            sum = sum.saturating_add(count);
+            if count > self.largest.0 {
+                let name = node_name(node);
+                self.largest = (count, format!("node `{name}` ({}), of shape {lengths:?}", node.op_type));
+            }
         }
+        sum
     }
-    Ok(())
 }
 
 /// The number of elements of a shape, at most that of 64 bits.

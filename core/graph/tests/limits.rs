@@ -168,6 +168,23 @@ fn constants_of_any_size_are_refused_before_they_are_computed() {
                 "{message}"
             );
         }
+        // In a function that is called forty times, and in a branch.
+        let constant = |name: &str, values: &[u64]| {
+            let value = [field(1, "value"), field(5, integers("", values)), number(20, 4)].concat();
+            [node("", "Constant", &[], name), field(5, value)].concat()
+        };
+        let body = [constant("s", &[1 << 22]), node("", "ConstantOfShape", &["s"], "y")];
+        let calls = (0..40).flat_map(|at| field(1, node("f", "Big", &["x"], &format!("y{at}"))));
+        let message = refused(&model(&calls.collect::<Vec<_>>(), &[function("Big", &body)]));
+        assert!(message.contains("(ConstantOfShape), of shape [4194304]"), "{message}");
+        let branch: Vec<u8> = [constant("s", &[1 << 30]), node("", "ConstantOfShape", &["s"], "y")]
+            .iter()
+            .flat_map(|node| field(1, node))
+            .collect();
+        let attribute = field(5, [field(1, "then_branch"), field(6, branch), number(20, 5)].concat());
+        let graph = field(1, [node("", "If", &["c"], "y"), attribute].concat());
+        let message = refused(&model(&graph, &[]));
+        assert!(message.contains("(ConstantOfShape), of shape [1073741824]"), "{message}");
         // A mask of a million elements is not unusual.
         let shape = field(5, integers("shape", &[1024, 1024]));
         let small = [field(1, node("", "ConstantOfShape", &["shape"], "mask")), shape].concat();

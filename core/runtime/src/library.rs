@@ -5,7 +5,6 @@
 //! where the file states it. Refused are files that are not shared libraries, libraries for another
 //! processor, libraries without that entry point, and versions older than the one `ort` was built for.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use object::read::NameOrOrdinal;
@@ -22,14 +21,11 @@ pub(crate) type Version = Vec<u32>;
 /// # Errors
 /// One sentence that says what the file is instead.
 pub(crate) fn inspect(path: &Path) -> Result<Option<String>, String> {
-    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
-    if meta.is_dir() {
-        return Err("it is a folder, expected a shared library".into());
-    }
-    let file = File::open(path).map_err(|e| format!("cannot be read: {e}"))?;
+    let file = chiasm_graph::open_file(path, u64::MAX).map_err(|e| format!("cannot be read: {e}"))?;
+    let size = file.metadata().map_err(|e| format!("cannot be read: {e}"))?.len();
     let cache = ReadCache::new(file);
-    let library = object::File::parse(&cache)
-        .map_err(|e| format!("it is not a shared library ({} bytes, {e})", meta.len()))?;
+    let library =
+        object::File::parse(&cache).map_err(|e| format!("it is not a shared library ({size} bytes, {e})"))?;
     if library.kind() != ObjectKind::Dynamic {
         return Err(format!("it is a {:?} file, expected a shared library", library.kind()));
     }
