@@ -28,6 +28,13 @@ struct ExternalFile {
     budget: Budget,
 }
 
+/// All weights are checked before one is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Check,
+    Read,
+}
+
 impl ExternalFiles {
     pub(crate) fn beside(model: &Path) -> Self {
         let folder = model.parent().unwrap_or(Path::new("")).to_owned();
@@ -44,8 +51,8 @@ impl ExternalFiles {
         paths
     }
 
-    /// Reads the bytes of a weight in another file into the tensor.
-    pub(crate) fn fetch(&mut self, tensor: &mut TensorProto) -> Result<()> {
+    /// Checks where a weight is stored and spends its bytes, or reads the bytes into the tensor.
+    pub(crate) fn fetch(&mut self, tensor: &mut TensorProto, step: Step) -> Result<()> {
         let refuse =
             |reason: String| Error::Tensor(format!("`{}` is stored in another file: {reason}", tensor.name));
         let entry = |key: &str| {
@@ -86,18 +93,17 @@ impl ExternalFiles {
                 external.size
             )));
         }
-        external.budget.spend(length).map_err(|over| {
-            refuse(format!(
+        if step == Step::Check {
+            let spent = external.budget.spend(length);
+            return spent.map_err(|over| refuse(format!(
                 "`{}` has {} bytes, and the weights in it together have more than twice as many ({over}); \
                  save the model again with each weight once",
                 path.display(),
                 external.size
-            ))
-        })?;
-        let mut bytes = Vec::new();
-        let full = |_| refuse(format!("its {expected} bytes do not fit into memory"));
-        bytes.try_reserve_exact(expected).map_err(full)?;
-        bytes.resize(expected, 0);
+            )));
+        }
+        let full = || refuse(format!("its {expected} bytes do not fit into memory"));
+        let mut bytes = zeros(expected).ok_or_else(full)?;
         let file = &mut external.file;
         file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes)).map_err(unreadable)?;
         tensor.raw_data = bytes;
@@ -113,6 +119,14 @@ impl ExternalFile {
         let size = file.metadata()?.len();
         Ok(Self { file, size, budget: Budget::of_bytes(size.saturating_mul(2)) })
     }
+}
+
+/// This many zeros; `None` if they do not fit into memory.
+fn zeros(count: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(count).ok()?;
+    bytes.resize(count, 0);
+    Some(bytes)
 }
 
 /// The file at a relative location; `None` if it is outside the folder.

@@ -52,8 +52,8 @@ impl Graph {
         let path = path.as_ref();
         let bytes = read_file(path, wire::LIMIT).map_err(|error| Error::io("read", path, error))?;
         let mut files = ExternalFiles::beside(path);
-        let graph =
-            Self::parse(&bytes, &mut |tensor| files.fetch(tensor)).map_err(|error| error.in_file(path))?;
+        let graph = Self::parse(&bytes, &mut |tensor, step| files.fetch(tensor, step))
+            .map_err(|error| error.in_file(path))?;
         Ok((graph, files.into_paths()))
     }
 

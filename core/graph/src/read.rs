@@ -10,7 +10,9 @@ use std::sync::Arc;
 use onnx_protobuf::{GraphProto, Message as _, ModelProto, TensorProto};
 
 use crate::{
-    Error, Graph, Port, Result, extent, guard, walk,
+    Error, Graph, Port, Result, extent,
+    external::Step,
+    guard, walk,
     weight::{self, WeightMap},
 };
 
@@ -22,7 +24,7 @@ impl Graph {
     /// [`Graph::load`]) and ports that are not tensors, [`Error::Tensor`] and [`Error::Unsound`] for invalid
     /// weights.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::parse(bytes, &mut |tensor| {
+        Self::parse(bytes, &mut |tensor, _| {
             Err(Error::Unsupported(format!(
                 "the weight `{}` is stored in another file, which cannot be found from bytes: load the model \
                  from its path",
@@ -32,7 +34,10 @@ impl Graph {
     }
 
     /// Reads a model; `fetch` loads weights that are stored in other files.
-    pub(crate) fn parse(bytes: &[u8], fetch: &mut dyn FnMut(&mut TensorProto) -> Result<()>) -> Result<Self> {
+    pub(crate) fn parse(
+        bytes: &[u8],
+        fetch: &mut dyn FnMut(&mut TensorProto, Step) -> Result<()>,
+    ) -> Result<Self> {
         guard::check(bytes)?;
         let mut header = ModelProto::parse_from_bytes(bytes)
             .map_err(|error| Error::Wire { offset: 0, reason: error.to_string() })?;
@@ -41,12 +46,14 @@ impl Graph {
         };
         header.training_info.clear();
         canonical_domains(&mut header, &mut graph);
-        let mut load = |tensor: &mut TensorProto| {
-            if weight::is_external(tensor) { fetch(tensor) } else { Ok(()) }
-        };
-        walk::tensors_mut(&mut graph, &mut load)?;
-        for function in &mut header.functions {
-            function.node.iter_mut().try_for_each(|node| walk::node_tensors_mut(node, &mut load))?;
+        for step in [Step::Check, Step::Read] {
+            let mut load = |tensor: &mut TensorProto| {
+                if weight::is_external(tensor) { fetch(tensor, step) } else { Ok(()) }
+            };
+            walk::tensors_mut(&mut graph, &mut load)?;
+            for function in &mut header.functions {
+                function.node.iter_mut().try_for_each(|node| walk::node_tensors_mut(node, &mut load))?;
+            }
         }
         let weights = take_weights(&mut graph)?;
         let filled = graph.input.len();
