@@ -23,6 +23,8 @@ impl Code {
     pub const HOST: Self = Code(6);
     /// The plugin has been shut down and accepts no more calls.
     pub const QUIESCED: Self = Code(7);
+    /// The process of the plugin ended or was stopped during the call.
+    pub const CRASHED: Self = Code(8);
     /// Anything else.
     pub const OTHER: Self = Code(100);
 
@@ -36,6 +38,7 @@ impl Code {
             Code::POISONED => "poisoned",
             Code::HOST => "host",
             Code::QUIESCED => "quiesced",
+            Code::CRASHED => "crashed",
             _ => "other",
         }
     }

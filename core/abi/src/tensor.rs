@@ -80,10 +80,17 @@ impl OwnedTensor {
 
     /// Returns a view of the elements. It is checked when it is read.
     pub fn view(&self) -> TensorView<'_> {
+        // A rank that `new` would not have accepted comes from a faulty plugin. Reading the view then fails.
+        static TOO_MANY_AXES: [i64; MAX_RANK + 1] = [0; MAX_RANK + 1];
         // SAFETY: `new` took the bytes and the `rank` lengths from `owner`, which keeps them alive and
         // unchanged as long as `self`.
         unsafe {
-            let shape = core::slice::from_raw_parts(self.shape, self.rank as usize);
+            let rank = self.rank as usize;
+            let shape = if rank > MAX_RANK || self.shape.is_null() {
+                &TOO_MANY_AXES
+            } else {
+                core::slice::from_raw_parts(self.shape, rank)
+            };
             TensorView::from_raw(self.data, self.len_bytes, self.dtype, Device::CPU, shape, &[])
         }
     }

@@ -2,12 +2,14 @@
 
 mod measure;
 mod merge_weights;
+mod plugin;
 mod recipe;
 mod study;
 mod transport;
 
 pub use measure::MeasureArgs;
 pub use merge_weights::{MergeWeightsArgs, WeightMethod};
+pub use plugin::{IsolationArg, PluginCommand, PluginKindArg, PolicyArg};
 pub use recipe::RecipeArgs;
 pub use study::{AblateArgs, MetricArg, TuneArgs};
 pub use transport::{CostKind, TransportArgs, TransportSolver};
@@ -43,6 +45,18 @@ pub struct GlobalOptions {
     /// Plugin file or folder, searched before all others (repeatable).
     #[arg(long = "plugin", global = true, value_name = "PATH")]
     pub plugins: Vec<PathBuf>,
+    /// Which plugins run in processes of their own: auto takes those that are neither locked nor signed.
+    #[arg(long, global = true, value_enum, default_value_t = IsolationArg::Auto, hide_short_help = true)]
+    pub isolate: IsolationArg,
+    /// Which plugins may run [default: locked if there is a chiasm.lock, else any].
+    #[arg(long, global = true, value_enum, hide_short_help = true)]
+    pub plugin_policy: Option<PolicyArg>,
+    /// Seconds that a plugin in its own process may work without a sign of life [default: 600].
+    #[arg(long, global = true, value_name = "SECONDS", hide_short_help = true)]
+    pub plugin_timeout: Option<f64>,
+    /// Memory that a plugin in its own process may use, in GiB [default: that of the machine].
+    #[arg(long, global = true, value_name = "GIB", hide_short_help = true)]
+    pub plugin_memory: Option<f64>,
     /// Folder of model cards, searched before all others (repeatable).
     #[arg(long, global = true, value_name = "DIR")]
     pub models: Vec<PathBuf>,
@@ -78,7 +92,7 @@ pub enum CliCommand {
     /// Install ONNX Runtime.
     #[command(subcommand)]
     Engine(EngineCommand),
-    /// List and inspect plugins.
+    /// List, check, lock, sign and create plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Add, list and inspect model cards.
@@ -272,22 +286,6 @@ pub enum EngineCommand {
         /// Tool to download with [default: the first one found].
         #[arg(long, value_enum)]
         tool: Option<ToolArg>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum PluginCommand {
-    /// List all plugins found, including shadowed and refused ones.
-    List,
-    /// Show the manifest of a plugin file without running its code.
-    Inspect {
-        /// Plugin file.
-        path: PathBuf,
-    },
-    /// Explain how an id is resolved: every folder searched, and why each file was used or not.
-    Why {
-        /// Id of an aligner, fusion or adapter, e.g. cca.
-        id: String,
     },
 }
 

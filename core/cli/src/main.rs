@@ -15,12 +15,12 @@ mod plugins;
 mod print;
 mod progress;
 mod robustness;
+mod stop;
 mod study;
 mod transport;
 mod verify;
 
 use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions, ModelCommand};
-use chiasm_host::{Host, PluginSearch};
 use chiasm_pipeline::{Cache, Environment, Error, TrainingLog, visible};
 use clap::{CommandFactory, FromArgMatches};
 use command_result::{CommandResult, json};
@@ -29,6 +29,9 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|argument| argument == plugins::PLUGIN_PROCESS) {
+        return chiasm_host::run_worker();
+    }
     let mut command = modality_flags::with_modality_flags(Cli::command(), &arguments);
     let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    stop::listen();
     limit_threads(&mut cli.global);
     let given = modality_flags::modality_values(&matches);
     let outcome = perform(&cli, given).and_then(|()| match print::failure() {
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(signal) = stop::requested() {
+                print::note(stop::KEPT);
+                return ExitCode::from(stop::exit_code(signal));
+            }
             print_error(&error);
             ExitCode::from(error.exit_code())
         }
@@ -66,9 +74,9 @@ fn limit_threads(global: &mut GlobalOptions) {
 fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
     let global = &cli.global;
     match &cli.command {
-        CliCommand::Doctor { only } => doctor::doctor(*only, global, &unchecked_environment(global)),
+        CliCommand::Doctor { only } => doctor::doctor(*only, global, &unchecked_environment(global)?),
         CliCommand::Engine(EngineCommand::Install { cuda, tool }) => doctor::install(*cuda, *tool, global),
-        CliCommand::Plugin(verb) => plugins::plugin(verb, global, &unchecked_environment(global).host),
+        CliCommand::Plugin(verb) => plugins::plugin(verb, global),
         CliCommand::Model(ModelCommand::List) => commands::model_list(global, &environment(global)?),
         CliCommand::Model(ModelCommand::Inspect { name }) => {
             commands::model_inspect(name, global, &environment(global)?)
@@ -116,20 +124,21 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
 
 /// Returns the environment. Fails if a plugin named with `--plugin` cannot be used.
 fn environment(global: &GlobalOptions) -> CommandResult<Environment> {
-    let env = unchecked_environment(global);
+    let env = unchecked_environment(global)?;
     env.host.check_named()?;
+    env.host.replaced().iter().for_each(|sentence| env.reporter.note(sentence));
     Ok(env)
 }
 
 /// Returns the environment for commands that report the status of plugins themselves.
-fn unchecked_environment(global: &GlobalOptions) -> Environment {
+pub(crate) fn unchecked_environment(global: &GlobalOptions) -> CommandResult<Environment> {
     let device = match global.device {
         DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
         DeviceArg::Cuda => chiasm_runtime::Device::Cuda,
         DeviceArg::Auto => chiasm_runtime::Device::Auto,
     };
-    Environment {
-        host: Host::discover(&PluginSearch::from_environment(global.plugins.clone())),
+    Ok(Environment {
+        host: plugins::host(global)?,
         models: global.models.clone(),
         search: chiasm_runtime::EngineSearch::from_environment(global.engine.clone()),
         device,
@@ -138,7 +147,7 @@ fn unchecked_environment(global: &GlobalOptions) -> Environment {
         reporter: Arc::new(progress::Terminal::new(global.quiet)),
         trainings: TrainingLog::default(),
         allow_changed: global.allow_changed,
-    }
+    })
 }
 
 /// Prints an error, with its location in the recipe if it has one.

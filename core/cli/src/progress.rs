@@ -1,6 +1,6 @@
 //! Progress bars and notes on stderr. Bars are shown only on a terminal.
 
-use crate::print;
+use crate::{print, stop};
 use chiasm_pipeline::{Reporter, visible};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
@@ -46,6 +46,10 @@ impl Reporter for Terminal {
 
     fn end(&self) {
         self.bar().finish_and_clear();
+    }
+
+    fn stop_requested(&self) -> bool {
+        stop::requested().is_some()
     }
 
     fn note(&self, message: &str) {

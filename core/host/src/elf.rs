@@ -1,23 +1,15 @@
-//! Checks the structure of an ELF library before it is loaded.
+//! Finds a section of an ELF library without loading it.
 //!
-//! `dlopen` trusts its file: a truncated file leads to a SIGBUS and a damaged one to a SIGSEGV. So everything
-//! that the loader would follow is checked first. Linkers read the section table; the loader reads segments
-//! and dynamic entries. They hold mostly the same facts, so comparing them detects a flipped bit in either.
-//!
-//! Refused are other formats and machines, offsets beyond the end of the file, segments or dynamic entries
-//! that contradict the sections, and relocations outside the library. Damage within code and data is not
-//! detected.
-
-mod dynamic;
-mod library;
-mod segments;
+//! Only the header and the tables are checked: that the file is a library for this machine, and that its
+//! segments and sections lie within it. Other damage is met by the system's loader, which may crash; so a
+//! library that is not trusted is loaded in a process of its own.
 
 use object::LittleEndian as LE;
 use object::elf;
 use object::read::ReadRef;
-use object::read::elf::{FileHeader, SectionHeader, SectionTable};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable};
 
-use library::{ElfLibrary, Header};
+type Header = elf::FileHeader64<LE>;
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: elf::Machine = elf::EM_X86_64;
@@ -28,19 +20,40 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 /// section. Only the necessary parts of the file are read.
 pub(crate) fn section<'d, R: ReadRef<'d>>(data: R, name: &str) -> Result<Option<&'d [u8]>, String> {
     let header = header(data)?;
-    segments::read(header, data)?;
+    check_segments(header, data)?;
     let sections = sections(header, data)?;
     let Some((_, section)) = sections.section_by_name(LE, name.as_bytes()) else { return Ok(None) };
     section.data(LE, data).map(Some).map_err(|e| format!("its section {name} is damaged: {e}"))
 }
 
-/// Checks everything that dlopen follows.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
-    let header = header(bytes)?;
-    let library =
-        ElfLibrary { bytes, segments: segments::read(header, bytes)?, sections: sections(header, bytes)? };
-    segments::check_consistency(header, &library)?;
-    dynamic::check_consistency(&library)
+/// Checks that the library names no other library by a path relative to the working folder, from which the
+/// system's loader would take it.
+pub(crate) fn check_dependencies(bytes: &[u8]) -> Result<(), String> {
+    let damaged = |e| format!("its dynamic section is damaged: {e}");
+    let sections = sections(header(bytes)?, bytes)?;
+    let Some((entries, strings)) = sections.dynamic(LE, bytes).map_err(damaged)? else { return Ok(()) };
+    let strings = sections.strings(LE, bytes, strings).map_err(damaged)?;
+    for entry in entries {
+        let tag = entry.tag(LE);
+        let paths = tag == elf::DT_RPATH || tag == elf::DT_RUNPATH;
+        if !paths && tag != elf::DT_NEEDED {
+            continue;
+        }
+        let text = String::from_utf8_lossy(entry.string(LE, strings).map_err(damaged)?);
+        let fixed = |path: &str| ["/", "$ORIGIN", "${ORIGIN}"].iter().any(|start| path.starts_with(start));
+        let relative = match paths {
+            true => text.split(':').find(|path| !fixed(path)),
+            false => Some(&*text).filter(|name| name.contains('/') && !fixed(name)),
+        };
+        if let Some(path) = relative {
+            return Err(format!(
+                "it would load libraries from the working folder: it names the path `{}`; link it without \
+                 relative paths",
+                path.escape_debug()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the file header of a 64-bit little-endian library for this machine.
@@ -58,6 +71,22 @@ fn header<'d, R: ReadRef<'d>>(data: R) -> Result<&'d Header, String> {
         return Err(format!("it is an ELF file of type {}, not a shared library (3)", header.e_type(LE).0));
     }
     Ok(header)
+}
+
+/// Checks that each segment lies within the file.
+fn check_segments<'d, R: ReadRef<'d>>(header: &Header, data: R) -> Result<(), String> {
+    let segments =
+        header.program_headers(LE, data).map_err(|e| format!("its program headers are damaged: {e}"))?;
+    let length = data.len().map_err(|()| "its length cannot be read".to_owned())?;
+    for segment in segments {
+        let (offset, in_file) = segment.file_range(LE);
+        if offset.checked_add(in_file).is_none_or(|end| end > length) {
+            return Err(format!(
+                "it is truncated: a segment at {offset} of {in_file} bytes ends beyond its {length} bytes"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the section table, after checking that each section lies within the file.

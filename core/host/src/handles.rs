@@ -11,6 +11,8 @@ use chiasm_abi::Reply;
 use chiasm_abi::stable::{RErr, ROk, RString};
 use chiasm_plugin::Parameter;
 
+use crate::calls::ComponentKind;
+use crate::host::LoadedPlugin;
 use crate::{HostError, Phase, PluginTag, Result};
 
 /// Reads and checks the replies of a plugin during one operation.
@@ -44,15 +46,18 @@ impl ReplyReader<'_> {
     }
 }
 
-/// Returns the module that the manifest lists.
-///
-/// # Errors
-/// If the plugin does not have it.
-pub(crate) fn required_module<M>(module: Option<M>, id: &str, kind: &str, tag: &Arc<PluginTag>) -> Result<M> {
-    module.ok_or_else(|| {
-        let message = format!(
-            "its manifest lists the {kind} `{id}`, but the library has no {kind}s; rebuild the plugin"
-        );
-        HostError::invalid_reply(Phase::Load, message).of(tag)
-    })
+/// Checks that the library has the kind of component that its manifest lists.
+pub(crate) fn require(
+    plugin: &LoadedPlugin,
+    kind: ComponentKind,
+    id: &str,
+    tag: &Arc<PluginTag>,
+) -> Result<()> {
+    if plugin.calls.offers(kind) {
+        return Ok(());
+    }
+    let kind = kind.as_str();
+    let message =
+        format!("its manifest lists the {kind} `{id}`, but the library has no {kind}s; rebuild the plugin");
+    Err(HostError::invalid_reply(Phase::Load, message).of(tag))
 }

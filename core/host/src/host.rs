@@ -1,13 +1,16 @@
 //! The plugins found, and the lookup of adapters, aligners and fusions by id.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chiasm_abi::Code;
 use serde::Serialize;
 
-use crate::load::{self, LoadedModules};
+use crate::calls::PluginCalls;
+use crate::isolated::{IsolatedPlugin, IsolationLimits, WorkerCommand};
+use crate::library::{self, SealedLibrary};
 use crate::search::Candidate;
+use crate::trust::{self, LockState, PluginLock, PluginPolicy, PluginTrust};
 use crate::{
     AdapterFactory, AlignerHandle, FusionHandle, HostError, Manifest, Phase, PluginComponent, PluginOrigin,
     PluginSearch, PluginTag, Result,
@@ -18,11 +21,69 @@ pub struct Host {
     plugins: Vec<PluginInfo>,
     slots: Vec<PluginSlot>,
     steps: Vec<String>,
+    options: HostOptions,
 }
 
+/// How plugins are admitted and run.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// Which plugins run in processes of their own.
+    pub isolation: Isolation,
+    /// The command that starts such a process. Without it, plugins run in this process.
+    pub worker: Option<WorkerCommand>,
+    /// The limits of such a process.
+    pub limits: IsolationLimits,
+    /// The lock file of the project.
+    pub lock: Option<PluginLock>,
+    /// Which plugins may run. The default is `Locked` with a lock file, and `Any` without.
+    pub policy: Option<PluginPolicy>,
+}
+
+impl HostOptions {
+    fn policy(&self) -> PluginPolicy {
+        let default = if self.lock.is_some() { PluginPolicy::Locked } else { PluginPolicy::Any };
+        self.policy.unwrap_or(default)
+    }
+
+    /// Returns whether a plugin with this panic strategy and trust runs in a process of its own.
+    fn isolates(&self, panics_unwind: bool, trust: &PluginTrust) -> bool {
+        let trusted = trust.lock == LockState::Locked || trust.signed_by.is_some();
+        self.worker.is_some()
+            && match self.isolation {
+                Isolation::Never => !panics_unwind,
+                Isolation::Auto => !(trusted && panics_unwind),
+                Isolation::Always => true,
+            }
+    }
+}
+
+/// Which plugins run in processes of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Only those whose panics end their process. The library of a plugin that is not locked is loaded in
+    /// another process first.
+    Never,
+    /// Those that are neither locked nor signed by a trusted key, and those whose panics end their process.
+    #[default]
+    Auto,
+    /// All.
+    Always,
+}
+
+/// The current library of a plugin. A reload replaces it.
 struct PluginSlot {
     tag: Arc<PluginTag>,
-    loaded: OnceLock<Result<LoadedModules>>,
+    loaded: Mutex<Option<Result<LoadedPlugin>>>,
+}
+
+/// A loaded plugin, in this process or in its own.
+#[derive(Clone)]
+pub(crate) struct LoadedPlugin {
+    tag: Arc<PluginTag>,
+    pub calls: Arc<dyn PluginCalls>,
+    pub sha256: [u8; 32],
+    isolated: bool,
 }
 
 /// What is known about a plugin without running it.
@@ -70,11 +131,22 @@ pub enum PluginStatus {
     Refused(String),
 }
 
+impl PluginInfo {
+    fn tag(&self) -> PluginTag {
+        PluginTag { id: self.id.clone(), version: self.version.clone(), path: self.path.clone() }
+    }
+}
+
 impl Host {
-    /// Searches for plugins. It never fails: an unusable file is listed as refused.
+    /// Searches for plugins, which run in this process. It never fails: an unusable file is listed as refused.
     pub fn discover(search: &PluginSearch) -> Self {
+        Self::with_options(search, HostOptions::default())
+    }
+
+    /// Searches for plugins, and runs them as the options say.
+    pub fn with_options(search: &PluginSearch, options: HostOptions) -> Self {
         let (candidates, steps) = search.candidates();
-        let mut host = Self { plugins: Vec::new(), slots: Vec::new(), steps };
+        let mut host = Self { plugins: Vec::new(), slots: Vec::new(), steps, options };
         for candidate in candidates {
             host.add_candidate(candidate);
         }
@@ -106,7 +178,7 @@ impl Host {
         let fail = |reason: String| {
             HostError::new(Code::INVALID, Phase::Manifest, reason).of(&unidentified_tag(path))
         };
-        load::read_manifest(path).map_err(fail)?.ok_or_else(|| fail(load::not_a_plugin()))
+        library::read_manifest(path).map_err(fail)?.ok_or_else(|| fail(library::not_a_plugin()))
     }
 
     /// Explains how an id is looked up: every place searched, every file that has the id or is too damaged to
@@ -179,21 +251,142 @@ impl Host {
             .collect()
     }
 
+    /// Returns a sentence for each shipped plugin that one of the user's folders replaces.
+    pub fn replaced(&self) -> Vec<String> {
+        let replaced = self.plugins.iter().filter(|plugin| plugin.origin == PluginOrigin::Executable);
+        let sentences = replaced.filter_map(|plugin| {
+            let PluginStatus::Shadowed(by) = &plugin.status else { return None };
+            let other = self.plugins.iter().find(|other| other.path == *by)?;
+            let chosen = matches!(other.origin, PluginOrigin::Variable | PluginOrigin::UserDir);
+            chosen.then(|| {
+                format!(
+                    "the plugin {} {} of {} ({}) is used instead of the shipped {}",
+                    other.id,
+                    other.version,
+                    other.origin.as_str(),
+                    by.display(),
+                    plugin.version
+                )
+            })
+        });
+        sentences.collect()
+    }
+
+    /// Returns the options.
+    pub fn options(&self) -> &HostOptions {
+        &self.options
+    }
+
+    /// Returns what is known about the file of a plugin: its digest, its lock and its signature.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a plugin.
+    pub fn trust(&self, plugin: &PluginInfo) -> Result<PluginTrust> {
+        let tag = Arc::new(plugin.tag());
+        let library = SealedLibrary::read(&tag)?;
+        library.trust(&tag, self.options.lock.as_ref())
+    }
+
+    /// Loads a plugin and returns whether it runs in a process of its own.
+    ///
+    /// # Errors
+    /// If it may not run or cannot be loaded.
+    pub fn load(&self, plugin_id: &str) -> Result<bool> {
+        let slot = self.slot_of_plugin(plugin_id)?;
+        self.loaded(slot).map(|plugin| plugin.isolated)
+    }
+
+    /// Loads the current file of a plugin again. Calls that are active and handles that exist keep the old
+    /// library; new handles use the new one. If the new file cannot be used, the old library remains.
+    ///
+    /// # Errors
+    /// If no plugin has this id, or the new file has another id, lacks a component of the old one, may not
+    /// run, or cannot be loaded.
+    pub fn reload(&self, plugin_id: &str) -> Result<()> {
+        let slot = self.slot_of_plugin(plugin_id)?;
+        let fail = |message: String| HostError::new(Code::INVALID, Phase::Load, message).of(&slot.tag);
+        let manifest = Self::inspect(&slot.tag.path)?;
+        let known = self.plugins.iter().find(|plugin| plugin.id == plugin_id && plugin.path == slot.tag.path);
+        let lost = known.into_iter().flat_map(|plugin| &plugin.provides).find(|one| {
+            let same =
+                |new: &&PluginComponent| (&new.kind, &new.id) == (&one.component.kind, &one.component.id);
+            !manifest.provides.iter().any(|new| same(&new))
+        });
+        if manifest.id != plugin_id {
+            return Err(fail(format!("the file now holds the plugin {}; the old one is kept", manifest.id)));
+        }
+        if let Some(lost) = lost {
+            let (kind, id) = (&lost.component.kind, &lost.component.id);
+            return Err(fail(format!("the new file has no {kind} `{id}`; the old one is kept")));
+        }
+        let tag = PluginTag { id: manifest.id, version: manifest.version, path: slot.tag.path.clone() };
+        let new = self.start(&Arc::new(tag))?;
+        *slot.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(new));
+        Ok(())
+    }
+
     /// Shuts down the loaded plugins: returns when active calls have ended; later calls are errors.
     pub fn quiesce(&self) {
-        let loaded = self.slots.iter().filter_map(|slot| slot.loaded.get());
-        loaded.flatten().for_each(LoadedModules::quiesce);
+        for slot in &self.slots {
+            let loaded = slot.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(Ok(plugin)) = loaded {
+                plugin.calls.quiesce();
+            }
+        }
+    }
+
+    fn slot_of_plugin(&self, id: &str) -> Result<&PluginSlot> {
+        let ready = |plugin: &PluginInfo| plugin.id == id && plugin.status == PluginStatus::Ready;
+        let found = self.plugins.iter().position(ready).and_then(|index| self.slots.get(index));
+        found.ok_or_else(|| {
+            HostError::new(Code::INVALID, Phase::Find, format!("no usable plugin has the id `{id}`"))
+        })
+    }
+
+    /// Returns the plugin of a slot, which is loaded at the first call.
+    fn loaded(&self, slot: &PluginSlot) -> Result<LoadedPlugin> {
+        let mut loaded = slot.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.get_or_insert_with(|| self.start(&slot.tag)).clone()
+    }
+
+    /// Admits a plugin and loads it, in this process or in its own.
+    fn start(&self, tag: &Arc<PluginTag>) -> Result<LoadedPlugin> {
+        let library = SealedLibrary::read(tag)?;
+        let trust = library.trust(tag, self.options.lock.as_ref())?;
+        trust::admit(self.options.policy(), &trust, self.options.lock.as_ref())
+            .map_err(|reason| HostError::new(Code::INVALID, Phase::Load, reason).of(tag))?;
+        let sha256 = library.sha256;
+        let unwinds = library.manifest.panics_unwind();
+        let isolated = self.options.isolates(unwinds, &trust);
+        let worker = self.options.worker.as_ref();
+        let start = |library: &SealedLibrary, worker: &WorkerCommand| {
+            let copy = library.descriptor().map_err(|e| {
+                HostError::new(Code::OTHER, Phase::Load, format!("cannot share its sealed copy: {e}")).of(tag)
+            })?;
+            IsolatedPlugin::start(tag, copy, worker.clone(), self.options.limits)
+        };
+        let calls: Arc<dyn PluginCalls> = match worker {
+            Some(worker) if isolated => Arc::new(start(&library, worker)?),
+            _ => {
+                // A library that crashes while it is loaded must do so in another process.
+                if let Some(worker) = worker.filter(|_| trust.lock != LockState::Locked) {
+                    start(&library, worker)?;
+                }
+                Arc::new(library.load(tag)?)
+            }
+        };
+        Ok(LoadedPlugin { tag: Arc::clone(tag), calls, sha256, isolated })
     }
 
     fn add_candidate(&mut self, candidate: Candidate) {
         let Candidate { path, origin, named } = candidate;
-        let manifest = match load::read_manifest(&path) {
+        let manifest = match library::read_manifest(&path) {
             // A folder may hold other libraries; only a file that the user named must be a plugin.
             Ok(None) if !named => {
                 self.steps.push(format!("{}: skipped, not a plugin", path.display()));
                 return;
             }
-            Ok(None) => Err(load::not_a_plugin()),
+            Ok(None) => Err(library::not_a_plugin()),
             Ok(Some(manifest)) => Ok(manifest),
             Err(reason) => Err(reason),
         };
@@ -212,15 +405,20 @@ impl Host {
             Err(reason) => PluginInfo { status: PluginStatus::Refused(reason), ..blank },
             Ok(manifest) => self.resolve(manifest, blank),
         };
-        let tag = PluginTag { id: info.id.clone(), version: info.version.clone(), path: info.path.clone() };
-        self.slots.push(PluginSlot { tag: Arc::new(tag), loaded: OnceLock::new() });
+        self.slots.push(PluginSlot { tag: Arc::new(info.tag()), loaded: Mutex::default() });
         self.plugins.push(info);
     }
 
     /// Checks the manifest, then resolves duplicate ids: the first plugin found wins.
     fn resolve(&self, manifest: Manifest, blank: PluginInfo) -> PluginInfo {
         let ready = || self.plugins.iter().filter(|plugin| plugin.status == PluginStatus::Ready);
-        let status = match (manifest.check_compatibility(), ready().find(|plugin| plugin.id == manifest.id)) {
+        let compatible = manifest.check_compatibility().and_then(|()| {
+            match manifest.panics_unwind() || self.options.worker.is_some() {
+                true => Ok(()),
+                false => Err(Manifest::abort_in_process()),
+            }
+        });
+        let status = match (compatible, ready().find(|plugin| plugin.id == manifest.id)) {
             (Err(reason), _) => PluginStatus::Refused(reason),
             (Ok(()), Some(earlier)) => PluginStatus::Shadowed(earlier.path.clone()),
             (Ok(()), None) => PluginStatus::Ready,
@@ -244,7 +442,7 @@ impl Host {
     }
 
     /// Returns the plugin that provides this id, loaded.
-    fn provider(&self, kind: &str, id: &str) -> Result<(Arc<PluginTag>, LoadedModules)> {
+    fn provider(&self, kind: &str, id: &str) -> Result<(Arc<PluginTag>, LoadedPlugin)> {
         let offers = |plugin: &PluginInfo| {
             let mut own = plugin.provides.iter();
             own.any(|one| one.component.kind == kind && one.component.id == id && one.shadowed_by.is_none())
@@ -252,8 +450,8 @@ impl Host {
         let found =
             self.plugins.iter().position(|plugin| plugin.status == PluginStatus::Ready && offers(plugin));
         let slot = found.and_then(|index| self.slots.get(index)).ok_or_else(|| self.not_found(kind, id))?;
-        let loaded = slot.loaded.get_or_init(|| load::load(&slot.tag)).clone()?;
-        Ok((slot.tag.clone(), loaded))
+        let loaded = self.loaded(slot)?;
+        Ok((Arc::clone(&loaded.tag), loaded))
     }
 
     /// Returns the error for an unknown id. It lists the known ids and a refused plugin that has the id.

@@ -1,24 +1,28 @@
 //! Finds, verifies, loads and calls plugins.
 //!
-//! **Load pipeline** (`load.rs`). A plugin is loaded when it is first used:
+//! **Load pipeline** (`library.rs`, `host.rs`). A plugin is loaded when it is first used:
 //!
-//! 1. Read the file once, up to a maximum size.
-//! 2. Compute its SHA-256 digest. *(Planned: compare it with a lock file and check a signature.)*
-//! 3. Check the file without running its code: an ELF library of this machine whose tables, segments, dynamic
-//!    entries and relocations lie within it; a manifest record; the same ABI major version; panics that
-//!    unwind.
-//!    *(Planned: a first load in a child process.)*
-//! 4. Make a sealed private copy in memory, so that later changes of the file have no effect.
-//! 5. Open the copy with `dlopen`, `RTLD_NOW | RTLD_LOCAL`.
-//! 6. Check abi_stable's header, then the layouts of the root module and of each listed extension, in both
+//! 1. Read the file once, up to a maximum size, and compute its SHA-256 digest.
+//! 2. Read its manifest without running its code: an ELF library of this machine with a manifest record and
+//!    the same ABI major version.
+//! 3. Make a sealed private copy in memory, so that later changes of the file have no effect.
+//! 4. Look the digest up in the lock file, check the signature, and apply the policy (`trust.rs`).
+//! 5. Decide where it runs ([`Isolation`]). A plugin that is neither locked nor signed runs in a process of
+//!    its own (`isolated/`), if the program has set a [`WorkerCommand`].
+//! 6. In that process: open the copy with `dlopen`, `RTLD_NOW | RTLD_LOCAL`.
+//! 7. Check abi_stable's header, then the layouts of the root module and of each listed extension, in both
 //!    directions.
 //!
-//! Listing plugins reads only the ELF section (the first half of step 3). A library is never unloaded,
-//! because its strings, thread pools and thread-locals may still be in use.
+//! Listing plugins stops after the second step. A library is never unloaded, because its strings, thread
+//! pools and thread-locals may still be in use; [`Host::reload`] loads a new one beside it.
 //!
-//! **Limits.** Plugins run in the host's process. Truncation and damage of headers or the dynamic section are
-//! detected; flipped bits in code or data are not. A segmentation fault, a stack overflow, a failed
-//! allocation, an `exit()` or an endless loop without progress reports in a plugin ends or blocks the host.
+//! **Faults of plugins.** A panic is an error wherever the plugin runs. In a process of its own, a
+//! segmentation fault, a stack overflow, a failed allocation, an `exit()` and an endless loop are errors too:
+//! the process ends, the call fails, and the next call starts a new process. An item of an adapter whose
+//! process crashed is tried once more alone, so that only the item that causes the crash fails. In the host's
+//! process these faults end the host.
+//!
+//! Isolation protects against faults, not against attacks: the process has the rights of the user.
 //!
 //! **Checks of results.** Graphs must parse, pass `verify_learned`, have finite weights and have the
 //! specified ports; tensors must have the specified types and shapes. Every [`HostError`] names the plugin,
@@ -37,14 +41,19 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("plugins are 64-bit ELF libraries; other formats have no loader yet");
 
+mod calls;
 mod elf;
 mod error;
 mod handles;
 mod host;
-mod load;
+mod isolated;
+mod library;
 mod manifest;
 mod search;
 mod services;
+mod signing;
+mod trust;
+mod validate;
 mod verify;
 
 pub use chiasm_plugin::{
@@ -57,10 +66,16 @@ pub use handles::adapter::{AdapterFactory, AdapterInstance, PluginTensor};
 pub use handles::aligner::AlignerHandle;
 pub use handles::data::BorrowedArray;
 pub use handles::fusion::FusionHandle;
-pub use host::{Host, ListedComponent, PluginInfo, PluginStatus};
+pub use host::{Host, HostOptions, Isolation, ListedComponent, PluginInfo, PluginStatus};
+pub use isolated::{IsolationLimits, WorkerCommand, run_worker};
 pub use manifest::{Manifest, PluginComponent};
 pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;
+pub use signing::{create_key, sign};
+pub use trust::{
+    LOCK_FILE, LockState, LockedPlugin, PluginLock, PluginPolicy, PluginTrust, signature_path, target,
+};
+pub use validate::{ValidationOptions, ValidationOutcome, validate};
 
 /// The result type of the host.
 pub type Result<T, E = HostError> = std::result::Result<T, E>;

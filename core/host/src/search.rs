@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -63,7 +64,8 @@ impl PluginSearch {
 
     /// Returns every candidate in search order, and a log of the places searched.
     pub(crate) fn candidates(&self) -> (Vec<Candidate>, Vec<String>) {
-        let mut found = CandidateList::default();
+        let owner = std::env::current_exe().and_then(fs::metadata).map(|program| program.uid());
+        let mut found = CandidateList { owner_of_program: owner.ok(), ..CandidateList::default() };
         for path in &self.plugin_paths {
             if path.is_dir() {
                 found.folder(path, PluginOrigin::Flag);
@@ -110,6 +112,7 @@ pub(crate) struct Candidate {
 struct CandidateList {
     candidates: Vec<Candidate>,
     steps: Vec<String>,
+    owner_of_program: Option<u32>,
 }
 
 impl CandidateList {
@@ -127,6 +130,9 @@ impl CandidateList {
             Ok(entries) => entries,
             Err(e) => return self.steps.push(format!("{place}: {e}")),
         };
+        if let Err(reason) = private(folder, origin, self.owner_of_program) {
+            return self.steps.push(format!("{place}: skipped, {reason}"));
+        }
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         files.retain(|path| path.extension().is_some_and(|end| end == "so") && path.is_file());
         files.sort();
@@ -135,6 +141,25 @@ impl CandidateList {
             self.file(path, origin, false);
         }
     }
+}
+
+/// Checks that only the user, the system or the owner of this program can put files into a folder. A folder
+/// that the user names with `--plugin` is not checked.
+fn private(folder: &Path, origin: PluginOrigin, owner_of_program: Option<u32>) -> Result<(), String> {
+    if origin == PluginOrigin::Flag {
+        return Ok(());
+    }
+    let metadata = fs::metadata(folder).map_err(|e| e.to_string())?;
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != 0 && owner != user && Some(owner) != owner_of_program {
+        return Err(format!("it belongs to another user ({owner}); name it with --plugin to use it"));
+    }
+    if metadata.mode() & 0o002 != 0 {
+        return Err(
+            "everyone may write to it; `chmod o-w` makes it private, --plugin uses it as it is".to_owned()
+        );
+    }
+    Ok(())
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -21,6 +21,11 @@ pub trait HostServices: Send + Sync {
     fn log(&self, plugin: &str, level: Level, message: &str);
     /// Receives the progress. `false` asks the plugin to stop.
     fn progress(&self, done: u64, total: u64) -> bool;
+    /// Returns whether the user asked to stop. A plugin in a process of its own that does not end its call
+    /// soon is stopped.
+    fn stop_requested(&self) -> bool {
+        false
+    }
     /// Returns the random seed.
     fn seed(&self) -> u64;
     /// Returns the number of threads that a plugin may use.
@@ -60,6 +65,12 @@ impl<'a> GuardedServices<'a> {
             return Err(HostError::new(Code::CANCELLED, phase, "stopped as asked"));
         }
         Ok(())
+    }
+
+    /// Returns whether the user asked to stop, or a service told the plugin so.
+    pub(crate) fn stop_requested(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+            || self.guarded("stop_requested", || self.host.stop_requested()).unwrap_or(true)
     }
 
     fn guarded<T>(&self, service: &str, work: impl FnOnce() -> T) -> Result<T, PluginError> {

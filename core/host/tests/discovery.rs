@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use chiasm_host::{Host, PluginOrigin, PluginSearch, PluginStatus};
@@ -196,4 +197,55 @@ fn libc() -> PathBuf {
     let map = fs::read_to_string("/proc/self/maps").unwrap();
     let line = map.lines().find(|line| line.contains("/libc.so") || line.contains("/libc-")).unwrap();
     line.split_whitespace().last().unwrap().into()
+}
+
+#[test]
+fn a_folder_that_everyone_may_write_to_is_skipped_unless_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(library("fixture-plain"), folder.path().join("libplain.so")).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let search = PluginSearch { user_dir: Some(folder.path().to_owned()), ..PluginSearch::default() };
+    let host = Host::discover(&search);
+    assert!(host.plugins().is_empty());
+    assert!(
+        host.why("fixture-plain").iter().any(|step| step.contains("everyone may write")),
+        "{:?}",
+        host.why("x")
+    );
+    let named = PluginSearch { plugin_paths: vec![folder.path().to_owned()], ..PluginSearch::default() };
+    assert_eq!(Host::discover(&named).plugins().len(), 1);
+}
+
+#[test]
+fn a_shipped_plugin_is_not_replaced_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let places = ["user", "shipped"].map(|name| folder.path().join(name));
+    for place in &places {
+        fs::create_dir(place).unwrap();
+        fs::copy(library("fixture-plain"), place.join("libplain.so")).unwrap();
+    }
+    let [user, shipped] = places;
+    let search = PluginSearch {
+        user_dir: Some(user.clone()),
+        executable_dir: Some(shipped.clone()),
+        ..PluginSearch::default()
+    };
+    let sentences = Host::discover(&search).replaced();
+    assert!(
+        sentences[0].contains("instead of the shipped") && sentences[0].contains("/user/"),
+        "{sentences:?}"
+    );
+    let search =
+        PluginSearch { executable_dir: Some(shipped), plugin_paths: vec![user], ..PluginSearch::default() };
+    assert!(Host::discover(&search).replaced().is_empty(), "the user named it");
+}
+
+#[test]
+fn a_library_that_would_load_others_from_the_working_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    // The name of a library that the fixture needs becomes a relative path.
+    let path = patched("fixture-plain", folder.path(), "libgcc_s.so.1", "./bgcc_s.so.1");
+    let host = host_of(&[path]);
+    let error = host.adapter("rows").err().unwrap();
+    assert!(error.message.contains("working folder"), "{error}");
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chiasm_abi::stable::{ROption, RSlice};
-use chiasm_abi::{AdapterBox, AdapterModule_Ref, Code, Item as RawItem, ItemKind, OwnedTensor};
+use chiasm_abi::{AdapterBox, Code, Item as RawItem, ItemKind, OwnedTensor};
 use chiasm_graph::{DType, Graph, Port, Tensor};
 use chiasm_plugin::export::tensor;
 
-use super::{ReplyReader, aligner::with_services, required_module};
-use crate::load::LoadedModules;
+use super::{ReplyReader, aligner::with_services, require};
+use crate::calls::{ComponentKind, PluginCalls, Question};
+use crate::host::LoadedPlugin;
 use crate::{
     Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, PortSpec, Result,
     Signature, Takes, verify,
@@ -21,14 +22,14 @@ use crate::{
 pub struct AdapterFactory {
     id: String,
     tag: Arc<PluginTag>,
-    module: AdapterModule_Ref,
+    plugin: Arc<dyn PluginCalls>,
     sha256: [u8; 32],
 }
 
 impl AdapterFactory {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
-        let module = required_module(loaded.adapters, id, "adapter", &tag)?;
-        Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedPlugin) -> Result<Self> {
+        require(&loaded, ComponentKind::Adapter, id, &tag)?;
+        Ok(Self { id: id.to_owned(), tag, plugin: loaded.calls, sha256: loaded.sha256 })
     }
 
     /// Returns the plugin that it belongs to.
@@ -44,7 +45,8 @@ impl AdapterFactory {
     /// Returns the kind of item that it takes.
     pub fn takes(&self) -> Result<Takes> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
-        let text = reader.take(self.module.takes()(self.id.as_str().into()))?;
+        let text =
+            reader.take(self.plugin.ask(Question::AdapterTakes, self.id.as_str().into(), "".into()))?;
         reader.json(&text, "kinds of item")
     }
 
@@ -53,12 +55,9 @@ impl AdapterFactory {
     pub fn draft(&self, signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Draft };
         let signature = reader.check(serde_json::to_string(signature).map_err(|e| e.to_string()))?;
-        let directory = RSlice::from_slice(directory.as_os_str().as_bytes());
-        let draft = reader.take(self.module.draft()(
-            self.id.as_str().into(),
-            signature.as_str().into(),
-            directory,
-        ))?;
+        let directory = directory.as_os_str().as_bytes();
+        let draft =
+            reader.take(self.plugin.draft(self.id.as_str().into(), signature.as_str().into(), directory))?;
         reader.json(&draft, "drafts")
     }
 
@@ -71,8 +70,8 @@ impl AdapterFactory {
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Open, message).of(&self.tag);
         verify::utf8(&spec.directory).map_err(fail)?;
         let json = serde_json::to_string(spec).map_err(|e| fail(e.to_string()))?;
-        let object = with_services(&reader, services, |services| {
-            self.module.open()(self.id.as_str().into(), json.as_str().into(), services)
+        let object = with_services(&reader, services, |context| {
+            self.plugin.open(self.id.as_str().into(), json.as_str().into(), context)
         })?;
         let inputs: Vec<ModelInput> = reader.json(&reader.take(object.inputs())?, "inputs")?;
         let head = match reader.take(object.head())? {

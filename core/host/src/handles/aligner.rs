@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chiasm_abi::stable::RSlice;
-use chiasm_abi::{AlignerModule_Ref, Code, FitJob, NamedTensor, Outcome, Reply, ServicesRef};
+use chiasm_abi::{Code, FitJob, NamedTensor, Outcome, Reply, ServicesRef};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ReplyReader, data::BorrowedArray, required_module};
-use crate::load::LoadedModules;
+use super::{ReplyReader, data::BorrowedArray, require};
+use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
+use crate::host::LoadedPlugin;
 use crate::services::GuardedServices;
 use crate::verify::{self, AxisRequirement};
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 pub struct AlignerHandle {
     id: String,
     tag: Arc<PluginTag>,
-    module: AlignerModule_Ref,
+    plugin: Arc<dyn PluginCalls>,
     sha256: [u8; 32],
 }
 
@@ -37,9 +38,9 @@ struct AlignerReport {
 }
 
 impl AlignerHandle {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
-        let module = required_module(loaded.aligners, id, "aligner", &tag)?;
-        Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedPlugin) -> Result<Self> {
+        require(&loaded, ComponentKind::Aligner, id, &tag)?;
+        Ok(Self { id: id.to_owned(), tag, plugin: loaded.calls, sha256: loaded.sha256 })
     }
 
     /// Returns the plugin that it belongs to.
@@ -55,7 +56,7 @@ impl AlignerHandle {
     /// Returns its parameters.
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
-        reader.parameters(self.module.parameters()(self.id.as_str().into()))
+        reader.parameters(self.plugin.ask(Question::AlignerParameters, self.id.as_str().into(), "".into()))
     }
 
     /// Checks parameters, a JSON object, and returns how many modalities it takes with them.
@@ -64,8 +65,11 @@ impl AlignerHandle {
     /// If a parameter is unknown, of another type or out of range, or the plugin fails.
     pub fn takes(&self, parameters: &Value) -> Result<ModalityCount> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
-        let text = reader
-            .take(self.module.takes()(self.id.as_str().into(), parameters.to_string().as_str().into()))?;
+        let text = reader.take(self.plugin.ask(
+            Question::AlignerTakes,
+            self.id.as_str().into(),
+            parameters.to_string().as_str().into(),
+        ))?;
         reader.json(&text, "numbers of modalities")
     }
 
@@ -86,8 +90,8 @@ impl AlignerHandle {
         check_data(spec, data).map_err(fail)?;
         let context = serde_json::to_value(spec).map_err(|e| fail(e.to_string()))?;
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Fit };
-        let outcome = fit(&reader, &self.id, data, parameters, &context, services, |job, services| {
-            self.module.fit()(job, services)
+        let outcome = fit(&reader, &self.id, data, parameters, &context, services, |job, context| {
+            self.plugin.fit(ComponentKind::Aligner, job, context)
         })?;
         let report: AlignerReport = reader.json(&outcome.report, "notes")?;
         reader.check(learned(&outcome, report, spec))
@@ -124,7 +128,7 @@ pub(super) fn fit(
     parameters: &Value,
     context: &Value,
     services: &dyn HostServices,
-    call: impl FnOnce(FitJob<'_>, &ServicesRef<'_>) -> Reply<Outcome>,
+    call: impl FnOnce(FitJob<'_>, CallContext<'_, '_>) -> Reply<Outcome>,
 ) -> Result<Outcome> {
     let named: Vec<NamedTensor<'_>> = data.iter().map(|(name, data)| data.named(name)).collect();
     let (parameters, context) = (parameters.to_string(), context.to_string());
@@ -134,7 +138,7 @@ pub(super) fn fit(
         parameters: parameters.as_str().into(),
         context: context.as_str().into(),
     };
-    with_services(reader, services, |services| call(job, services))
+    with_services(reader, services, |context| call(job, context))
 }
 
 /// Runs a call with services. A panic of a service or a request to stop is an error even if the reply is
@@ -142,12 +146,12 @@ pub(super) fn fit(
 pub(super) fn with_services<T>(
     reader: &ReplyReader<'_>,
     services: &dyn HostServices,
-    call: impl FnOnce(&ServicesRef<'_>) -> Reply<T>,
+    call: impl FnOnce(CallContext<'_, '_>) -> Reply<T>,
 ) -> Result<T> {
     let guarded = GuardedServices::new(services, &reader.tag.id);
     let reply = {
         let borrowed: ServicesRef<'_> = chiasm_abi::borrow_services(&guarded);
-        call(&borrowed)
+        call(CallContext { services: &borrowed, stop_requested: &|| guarded.stop_requested() })
     };
     let value = reader.take(reply)?;
     guarded.check_after_call(reader.phase).map_err(|e| e.of(reader.tag))?;

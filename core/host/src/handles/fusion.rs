@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use chiasm_abi::{Code, FusionModule_Ref};
+use chiasm_abi::Code;
 use chiasm_graph::Graph;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ReplyReader, aligner, data::BorrowedArray, required_module};
-use crate::load::LoadedModules;
+use super::{ReplyReader, aligner, data::BorrowedArray, require};
+use crate::calls::{ComponentKind, PluginCalls, Question};
+use crate::host::LoadedPlugin;
 use crate::verify::{self, AxisRequirement};
 use crate::{
     Fused, FusionNeeds, FusionSpec, HostError, HostServices, Modality, Parameter, Phase, PluginTag, Result,
@@ -19,7 +20,7 @@ use crate::{
 pub struct FusionHandle {
     id: String,
     tag: Arc<PluginTag>,
-    module: FusionModule_Ref,
+    plugin: Arc<dyn PluginCalls>,
     sha256: [u8; 32],
 }
 
@@ -31,9 +32,9 @@ struct FusionReport {
 }
 
 impl FusionHandle {
-    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedModules) -> Result<Self> {
-        let module = required_module(loaded.fusions, id, "fusion", &tag)?;
-        Ok(Self { id: id.to_owned(), tag, module, sha256: loaded.sha256 })
+    pub(crate) fn new(id: &str, tag: Arc<PluginTag>, loaded: LoadedPlugin) -> Result<Self> {
+        require(&loaded, ComponentKind::Fusion, id, &tag)?;
+        Ok(Self { id: id.to_owned(), tag, plugin: loaded.calls, sha256: loaded.sha256 })
     }
 
     /// Returns the plugin that it belongs to.
@@ -49,7 +50,7 @@ impl FusionHandle {
     /// Returns its parameters.
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
-        reader.parameters(self.module.parameters()(self.id.as_str().into()))
+        reader.parameters(self.plugin.ask(Question::FusionParameters, self.id.as_str().into(), "".into()))
     }
 
     /// Checks parameters, a JSON object, and returns whether it reads tokens with them and the tasks it
@@ -59,7 +60,11 @@ impl FusionHandle {
     /// If a parameter is unknown, of another type or out of range, or the plugin fails.
     pub fn needs(&self, parameters: &Value) -> Result<FusionNeeds> {
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Describe };
-        let reply = self.module.needs()(self.id.as_str().into(), parameters.to_string().as_str().into());
+        let reply = self.plugin.ask(
+            Question::FusionNeeds,
+            self.id.as_str().into(),
+            parameters.to_string().as_str().into(),
+        );
         reader.json(&reader.take(reply)?, "needs")
     }
 
@@ -80,8 +85,8 @@ impl FusionHandle {
         let context = serde_json::to_value(spec)
             .map_err(|e| HostError::new(Code::INVALID, Phase::Fit, e.to_string()).of(&self.tag))?;
         let outcome =
-            aligner::fit(&reader, &self.id, data, parameters, &context, services, |job, services| {
-                self.module.fit()(job, services)
+            aligner::fit(&reader, &self.id, data, parameters, &context, services, |job, context| {
+                self.plugin.fit(ComponentKind::Fusion, job, context)
             })?;
         let report: FusionReport = reader.json(&outcome.report, "notes")?;
         let bytes = reader.check(aligner::graphs(&outcome, &["fused"]))?;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chiasm_graph::{Graph, Tensor};
-use chiasm_host::{Host, HostServices, Level, PluginSearch};
+use chiasm_host::{Host, HostOptions, HostServices, Isolation, Level, PluginSearch, WorkerCommand};
 use chiasm_plugin::objective::{
     Objective, StopReason, TrainedWeights, TrainingOptions, TrainingReport, TrainingRows,
 };
@@ -24,6 +24,35 @@ pub fn host_of(paths: &[PathBuf]) -> Host {
     Host::discover(&PluginSearch { plugin_paths: paths.to_vec(), ..PluginSearch::default() })
 }
 
+/// The environment variable that tells a test program to serve as the process of a plugin.
+const WORKER: &str = "CHIASM_TEST_WORKER";
+
+/// Serves as the process of a plugin, if this test program was started as one. Each test program that uses
+/// [`isolated`] has a test `worker` that calls this.
+pub fn serve_if_worker() {
+    if std::env::var_os(WORKER).is_some() {
+        chiasm_host::run_worker();
+        std::process::exit(0);
+    }
+}
+
+/// Returns options by which each plugin has a process of its own: this test program again.
+pub fn isolated_options() -> HostOptions {
+    let worker = WorkerCommand {
+        program: std::env::current_exe().unwrap(),
+        name: "worker".into(),
+        arguments: ["--exact", "worker", "--nocapture"].map(Into::into).to_vec(),
+        variables: vec![(WORKER.into(), "1".into())],
+    };
+    HostOptions { isolation: Isolation::Always, worker: Some(worker), ..HostOptions::default() }
+}
+
+/// Returns a host with only these files and these options.
+pub fn host_with(paths: &[PathBuf], options: HostOptions) -> Host {
+    let search = PluginSearch { plugin_paths: paths.to_vec(), ..PluginSearch::default() };
+    Host::with_options(&search, options)
+}
+
 /// Services that record calls, and that can be told to stop or panic.
 #[derive(Default)]
 pub struct RecordingServices {
@@ -34,6 +63,8 @@ pub struct RecordingServices {
     /// The service that panics.
     pub panics: &'static str,
     pub threads: usize,
+    /// Whether the user asked to stop.
+    pub stopped: bool,
 }
 
 impl RecordingServices {
@@ -51,6 +82,9 @@ impl HostServices for RecordingServices {
         self.maybe_panic("progress");
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         self.stop_at.is_none_or(|stop| call < stop)
+    }
+    fn stop_requested(&self) -> bool {
+        self.stopped
     }
     fn seed(&self) -> u64 {
         self.maybe_panic("seed");

@@ -159,7 +159,11 @@ impl HostServices for TaskServices {
         if done >= total {
             self.reporter.end();
         }
-        true
+        !self.reporter.stop_requested()
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.reporter.stop_requested()
     }
 
     fn seed(&self) -> u64 {

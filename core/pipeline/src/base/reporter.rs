@@ -14,6 +14,10 @@ pub trait Reporter: Send + Sync {
     fn end(&self);
     /// A message for the user, to be shown immediately.
     fn note(&self, message: &str);
+    /// Returns whether the user asked to stop. Long operations then end at their next step.
+    fn stop_requested(&self) -> bool {
+        false
+    }
 }
 
 /// A reporter that ignores all reports.
@@ -40,10 +44,11 @@ impl<'a> StageProgress<'a> {
         Self { reporter, done: AtomicU64::new(0) }
     }
 
-    /// Reports that `count` more steps are done.
-    pub fn add(&self, count: usize) {
+    /// Reports that `count` more steps are done. Returns `false` if the user asked to stop.
+    pub fn add(&self, count: usize) -> bool {
         let done = self.done.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
         self.reporter.advance(done);
+        !self.reporter.stop_requested()
     }
 }
 

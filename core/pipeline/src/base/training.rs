@@ -66,7 +66,7 @@ impl TrainingRunner<'_> {
             }
             self.reporter.advance(progress.step);
             self.reporter.status(&losses(progress));
-            true
+            !self.reporter.stop_requested()
         });
         if begun {
             self.reporter.end();

@@ -314,9 +314,9 @@ impl BatchReceiver for ShardCollector<'_> {
     }
 
     fn progress(&mut self, done: usize, _: usize) -> bool {
-        self.steps.add(done - self.before);
+        let go_on = self.steps.add(done - self.before);
         self.before = done;
-        true
+        go_on
     }
 }
 

@@ -1,0 +1,53 @@
+//! Ctrl-C and SIGTERM: the first asks the command to stop at its next step, the second ends it at once.
+//!
+//! Ending at once is safe too: files appear under their names only when they are complete.
+
+use crate::print;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    sync::atomic::{AtomicI32, Ordering},
+    time::Duration,
+};
+
+/// How long a command has to stop by itself.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The first signal received, or 0.
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
+
+/// Returns the signal that asked to stop, if one did.
+pub fn requested() -> Option<i32> {
+    Some(RECEIVED.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+}
+
+/// Returns the exit code of a command that a signal stopped: 130 for Ctrl-C, 143 for SIGTERM.
+pub fn exit_code(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
+}
+
+/// Starts to listen for signals. Without it, for example if no thread can be started, they end the program.
+pub fn listen() {
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(|| {
+        let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
+        for signal in signals.forever() {
+            if RECEIVED.swap(signal, Ordering::Relaxed) != 0 {
+                std::process::exit(i32::from(exit_code(signal)));
+            }
+            print::note("stopping at the next step; a second signal stops at once");
+            let ended = std::thread::Builder::new().name("grace".into()).spawn(move || {
+                std::thread::sleep(GRACE);
+                print::note(KEPT);
+                std::process::exit(i32::from(exit_code(signal)));
+            });
+            if ended.is_err() {
+                std::process::exit(i32::from(exit_code(signal)));
+            }
+        }
+    });
+}
+
+/// What is left after a stop.
+pub const KEPT: &str = "stopped; embeddings and checkpoints are kept, so the same command goes on from here; no result was written";

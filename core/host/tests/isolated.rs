@@ -1,0 +1,260 @@
+//! Plugins in processes of their own: the same results as in this process, and faults that would end this
+//! process are errors.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use chiasm_host::{
+    AlignModality, AlignSpec, BorrowedArray, Code, EncoderSpec, Host, HostError, HostOptions,
+    IsolationLimits, Item, Learned, Phase,
+};
+use chiasm_plugin::{Json, json};
+use support::{RecordingServices, host_of, host_with, isolated_options, library};
+
+#[test]
+fn worker() {
+    support::serve_if_worker();
+}
+
+const ROWS: [f32; 12] = [1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12.];
+
+fn fit(host: &Host, id: &str, parameters: &Json, services: &RecordingServices) -> Result<Learned, HostError> {
+    fit_rows(host, id, parameters, services, &ROWS)
+}
+
+fn fit_rows(
+    host: &Host,
+    id: &str,
+    parameters: &Json,
+    services: &RecordingServices,
+    rows: &[f32],
+) -> Result<Learned, HostError> {
+    let count = rows.len() / 3;
+    let numbers: Vec<i64> = (0..).take(count).collect();
+    let pooled = || BorrowedArray::f32(&[count, 3], rows);
+    let row = || BorrowedArray::i64(&[count], &numbers);
+    let modality = |name: &str| AlignModality { name: name.into(), dim: 3, blocks: vec![3] };
+    let spec = AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: Some("b".into()) };
+    let data = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
+    host.aligner(id)?.fit(&spec, &data, parameters, services)
+}
+
+fn isolated(name: &str) -> Host {
+    host_with(&[library(name)], isolated_options())
+}
+
+fn limited(limits: IsolationLimits) -> Host {
+    host_with(&[library("fixture-hostile")], HostOptions { limits, ..isolated_options() })
+}
+
+/// Returns what a fit returns, as text; the addresses of its data are those of the process.
+fn described(learned: &Learned) -> String {
+    let mut notes = learned.notes.clone();
+    if let Some(notes) = notes.as_object_mut() {
+        notes.remove("addresses");
+    }
+    let graphs = learned.maps.iter().chain(learned.inverses.iter().flatten().map(|inverse| &inverse.graph));
+    let bytes: Vec<Vec<u8>> = graphs.map(|graph| graph.to_bytes().unwrap()).collect();
+    format!("{notes} {} {bytes:?}", learned.parameters)
+}
+
+#[test]
+fn a_fit_has_the_same_result_as_in_this_process() {
+    // 300 KB of data are passed in shared memory, twelve numbers through the socket.
+    let many: Vec<f32> = (0..75_000).map(|i| (i % 977) as f32).collect();
+    for rows in [&ROWS[..], &many] {
+        for parameters in [json!({ "k": 3 }), json!({ "run": true }), json!({ "train": 2 })] {
+            let (here, there) = (RecordingServices::default(), RecordingServices::default());
+            let expected =
+                fit_rows(&host_of(&[library("fixture-plain")]), "first-columns", &parameters, &here, rows);
+            let got = fit_rows(&isolated("fixture-plain"), "first-columns", &parameters, &there, rows);
+            assert_eq!(described(&expected.unwrap()), described(&got.unwrap()));
+            assert_eq!(there.log.lock().unwrap()[0], "fixture-plain Warning: fitting");
+        }
+    }
+}
+
+#[test]
+fn errors_and_invalid_results_are_the_same_as_in_this_process() {
+    let (here, there) = (host_of(&[library("fixture-hostile")]), isolated("fixture-hostile"));
+    for does in [
+        "panic",
+        "panic-rayon",
+        "panic-payload",
+        "error",
+        "nan-weights",
+        "wrong-port",
+        "missing-map",
+        "run-garbage",
+        "parameters-no-object",
+    ] {
+        let parameters = json!({ "does": does });
+        let expected = fit(&here, "hostile", &parameters, &RecordingServices::default()).unwrap_err();
+        let got = fit(&there, "hostile", &parameters, &RecordingServices::default()).unwrap_err();
+        assert_eq!(expected, got, "{does}");
+    }
+    let services = || RecordingServices { stop_at: Some(100), ..RecordingServices::default() };
+    let stopped = fit(&there, "hostile", &json!({ "does": "forever" }), &services()).unwrap_err();
+    assert_eq!(stopped.code, Code::CANCELLED);
+}
+
+#[test]
+fn a_fault_that_ends_the_process_is_one_error_and_the_next_fit_works() {
+    let limits = IsolationLimits { memory: Some(1 << 30), ..IsolationLimits::default() };
+    let host = limited(limits);
+    for (does, words) in [
+        ("segfault", "signal 11 (segmentation fault)"),
+        ("write-beyond", "signal 11"),
+        ("stack-overflow", "overflow"),
+        ("exit", "ended with exit code 0"),
+        ("abort", "signal 6 (abort)"),
+        ("allocate", "memory allocation of"),
+    ] {
+        let error =
+            fit(&host, "hostile", &json!({ "does": does }), &RecordingServices::default()).unwrap_err();
+        assert_eq!((error.code, error.phase), (Code::CRASHED, Phase::Fit), "{does}: {error}");
+        let text = error.to_string();
+        for part in
+            ["fixture-hostile", env!("CARGO_PKG_VERSION"), "fitting", words, "report it to its author"]
+        {
+            assert!(text.contains(part), "{does}: `{part}` is missing: {text}");
+        }
+        assert_eq!(text.lines().count(), 1, "{text}");
+        fit(&host, "hostile", &json!({}), &RecordingServices::default()).unwrap();
+    }
+}
+
+#[test]
+fn a_plugin_cannot_change_the_data_of_the_host() {
+    let rows = vec![2.0; 300_000];
+    let host = isolated("fixture-hostile");
+    let set = json!({ "does": "write-input" });
+    let error = fit_rows(&host, "hostile", &set, &RecordingServices::default(), &rows).unwrap_err();
+    assert!(error.message.contains("signal 11"), "{error}");
+    assert!(rows.iter().all(|value| *value == 2.0));
+}
+
+#[test]
+fn a_call_without_a_sign_of_life_is_stopped() {
+    let host = limited(IsolationLimits { silence: Duration::from_millis(300), ..IsolationLimits::default() });
+    let started = Instant::now();
+    let error = fit(&host, "hostile", &json!({ "does": "hang" }), &RecordingServices::default()).unwrap_err();
+    assert!(
+        error.message.contains("no sign of life") && error.message.contains("--plugin-timeout"),
+        "{error}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_plugin_that_ignores_the_user_is_stopped() {
+    let host = limited(IsolationLimits { stop: Duration::from_millis(300), ..IsolationLimits::default() });
+    let services = RecordingServices { stopped: true, ..RecordingServices::default() };
+    let error = fit(&host, "hostile", &json!({ "does": "hang" }), &services).unwrap_err();
+    assert_eq!(error.code, Code::CANCELLED, "{error}");
+}
+
+#[test]
+fn what_a_plugin_prints_neither_reaches_the_terminal_nor_fills_the_memory() {
+    let host = isolated("fixture-hostile");
+    fit(&host, "hostile", &json!({ "does": "print" }), &RecordingServices::default()).unwrap();
+}
+
+#[test]
+fn a_pointer_kept_from_an_earlier_call_does_no_harm_here() {
+    let host = isolated("fixture-hostile");
+    fit(&host, "hostile", &json!({ "does": "keep" }), &RecordingServices::default()).unwrap();
+    // Whether the plugin's process survives depends on its allocator.
+    let _ = fit(&host, "hostile", &json!({ "does": "read-kept" }), &RecordingServices::default());
+    fit(&host, "hostile", &json!({}), &RecordingServices::default()).unwrap();
+}
+
+#[test]
+fn a_crash_while_the_library_is_loaded_is_an_error() {
+    for (does, words) in [("segfault", "signal 11"), ("exit", "exit code 3"), ("hang", "no sign of life")] {
+        let mut options = isolated_options();
+        options.worker.as_mut().unwrap().variables.push(("CHIASM_FIXTURE_AT_LOAD".into(), does.into()));
+        options.limits.silence = Duration::from_millis(500);
+        let host = host_with(&[library("fixture-hostile")], options);
+        let error = host.aligner("hostile").err().unwrap();
+        assert_eq!((error.code, error.phase), (Code::CRASHED, Phase::Load));
+        assert!(error.message.contains(words), "{does}: {error}");
+    }
+}
+
+fn open(host: &Host, does: &str) -> chiasm_host::AdapterInstance {
+    let port = serde_json::from_value(json!({ "name": "x", "dtype": "f32", "dims": ["n", null] })).unwrap();
+    let spec =
+        EncoderSpec { preprocessing: json!({ "does": does }), inputs: vec![port], ..Default::default() };
+    host.adapter("hostile").unwrap().open(&spec, &RecordingServices::default()).unwrap()
+}
+
+#[test]
+fn only_the_item_that_crashes_an_adapter_fails() {
+    let adapter = open(&isolated("fixture-hostile"), "segfault-once");
+    let outcomes: Vec<Result<(), HostError>> = std::thread::scope(|scope| {
+        let item = |i: usize| {
+            let adapter = &adapter;
+            scope
+                .spawn(move || adapter.prepare(Item::Text(if i % 8 == 3 { "bad" } else { "good" })).map(drop))
+        };
+        let threads: Vec<_> = (0..32).map(item).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (i, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(()) => assert_ne!(i % 8, 3),
+            Err(error) => {
+                assert_eq!((i % 8, error.code, error.phase), (3, Code::CRASHED, Phase::Prepare), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn large_items_of_several_threads_arrive_whole() {
+    let adapter = open(&isolated("fixture-hostile"), "large");
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let adapter = &adapter;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let length = [10, 20_000, 300_000][(thread + round) % 3] + thread;
+                    let tensor = adapter.prepare(Item::Text(&length.to_string())).unwrap().remove(0);
+                    let values = tensor.as_f32().unwrap();
+                    assert_eq!(values.len(), length);
+                    assert!(values.iter().enumerate().all(|(i, value)| *value == i as f32));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_reload_serves_new_handles_and_leaves_old_ones_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("libplain.so");
+    fs::copy(library("fixture-plain"), &path).unwrap();
+    for options in [HostOptions::default(), isolated_options()] {
+        let host = host_with(std::slice::from_ref(&path), options);
+        let old = host.adapter("rows").unwrap();
+        host.reload("fixture-plain").unwrap();
+        let spec = EncoderSpec { preprocessing: json!({ "dim": 4 }), ..EncoderSpec::default() };
+        for factory in [old, host.adapter("rows").unwrap()] {
+            let adapter = factory.open(&spec, &RecordingServices::default()).unwrap();
+            assert_eq!(adapter.prepare(Item::Row(7)).unwrap()[0].as_f32().unwrap(), [7.0; 4]);
+        }
+        // A file that cannot be used leaves the old library in place.
+        let other = folder.path().join("other.so");
+        fs::copy(library("fixture-hostile"), &other).unwrap();
+        fs::rename(&other, &path).unwrap();
+        let refused = host.reload("fixture-plain").unwrap_err();
+        assert!(refused.message.contains("holds the plugin fixture-hostile"), "{refused}");
+        host.adapter("rows").unwrap().open(&spec, &RecordingServices::default()).unwrap();
+        fs::copy(library("fixture-plain"), &other).unwrap();
+        fs::rename(&other, &path).unwrap();
+    }
+}
