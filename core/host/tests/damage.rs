@@ -11,7 +11,7 @@ use chiasm_plugin::json;
 use support::{RecordingServices, host_of, host_with, isolated_options, library};
 
 /// The environment variable with the number of damaged libraries to try.
-const FLIPS: &str = "CHIASM_TEST_FLIPS";
+const FLIPS: &str = "CHIASM_FLIPS";
 
 #[test]
 fn worker() {
@@ -35,7 +35,7 @@ fn a_truncated_library_is_refused_without_loading() {
 }
 
 /// Flips single bits, spread evenly over the sections and within them, and uses each damaged plugin. This test
-/// program is the host: it would end with a crash. `CHIASM_TEST_FLIPS=10000` tries more of them.
+/// program is the host: it would end with a crash. `CHIASM_FLIPS=10000` tries more of them.
 #[test]
 fn a_flipped_bit_never_crashes_the_host() {
     let flips = std::env::var(FLIPS).map_or(200, |text| text.parse().unwrap());
