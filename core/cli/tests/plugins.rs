@@ -49,7 +49,9 @@ fn a_signature_vouches_for_a_plugin() {
 #[test]
 fn shipped_plugins_pass_the_conformance_tests() {
     let sandbox = Sandbox::new();
-    for name in ["cca", "procrustes", "ridge", "mean", "concat", "mean_vector", "image", "text", "vector", "audio"] {
+    for name in
+        ["cca", "procrustes", "ridge", "mean", "concat", "mean_vector", "image", "text", "vector", "audio"]
+    {
         let path = shipped(name);
         let output = sandbox.call(&["-q", "plugin", "validate", path.to_str().unwrap()]);
         assert_eq!(output.code, Some(0), "{name}: {}{}", output.stdout, output.stderr);

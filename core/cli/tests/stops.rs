@@ -35,13 +35,8 @@ fn survives_stops(sandbox: &Sandbox, arguments: &[&str], output: Option<&str>, b
     for (signal, code) in [(Signal::KILL, None), (Signal::TERM, Some(143)), (Signal::INT, Some(130))] {
         for moment in 0..moments() {
             before();
-            let mut child = sandbox
-                .chiasm()
-                .args(arguments)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
+            let mut child =
+                sandbox.chiasm().args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(whole.mul_f64((f64::from(moment) + 0.6) / (f64::from(moments()) + 0.2)));
             let sent = kill_process(Pid::from_child(&child), signal);
             let ended = child.wait().unwrap();
@@ -50,7 +45,11 @@ fn survives_stops(sandbox: &Sandbox, arguments: &[&str], output: Option<&str>, b
                 assert_eq!(ended.code(), code, "{arguments:?} after {signal:?}");
             }
             if let Some(name) = output.filter(|name| !finished && sandbox.path(name).exists()) {
-                assert_eq!(Some(contents(&sandbox.path(name))), written, "{arguments:?}: a half-written result");
+                assert_eq!(
+                    Some(contents(&sandbox.path(name))),
+                    written,
+                    "{arguments:?}: a half-written result"
+                );
             }
             let again = sandbox.good(arguments);
             let same = output.map(|name| contents(&sandbox.path(name))) == written;
@@ -82,16 +81,29 @@ fn a_fit_goes_on_after_it_was_stopped() {
 fn an_export_goes_on_after_it_was_stopped() {
     let sandbox = sandbox();
     sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
-    survives_stops(&sandbox, &["export", "run", "--layout", "towers", "-o", "towers"], Some("towers"), &|| {
-        remove(&sandbox.path("towers"));
-    });
+    survives_stops(
+        &sandbox,
+        &["export", "run", "--layout", "towers", "-o", "towers"],
+        Some("towers"),
+        &|| {
+            remove(&sandbox.path("towers"));
+        },
+    );
 }
 
 #[test]
 fn a_comparison_goes_on_after_it_was_stopped() {
     let sandbox = sandbox();
-    let arguments =
-        ["compare", "recipe.toml", "--swap", "align.plugin=cca,procrustes", "--folds", "2", "--format", "json"];
+    let arguments = [
+        "compare",
+        "recipe.toml",
+        "--swap",
+        "align.plugin=cca,procrustes",
+        "--folds",
+        "2",
+        "--format",
+        "json",
+    ];
     survives_stops(&sandbox, &arguments, None, &|| remove(&sandbox.path("cache")));
 }
 

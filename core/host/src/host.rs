@@ -372,7 +372,7 @@ impl Host {
                 if let Some(worker) = worker.filter(|_| trust.lock != LockState::Locked) {
                     start(&library, worker)?;
                 }
-                Arc::new(library.load(tag)?)
+                library.load(tag)?
             }
         };
         Ok(LoadedPlugin { tag: Arc::clone(tag), calls, sha256, isolated })

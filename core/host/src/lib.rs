@@ -41,6 +41,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("plugins are 64-bit ELF libraries; other formats have no loader yet");
 
+mod c_library;
 mod calls;
 mod elf;
 mod error;
@@ -68,7 +69,7 @@ pub use handles::data::BorrowedArray;
 pub use handles::fusion::FusionHandle;
 pub use host::{Host, HostOptions, Isolation, ListedComponent, PluginInfo, PluginStatus};
 pub use isolated::{IsolationLimits, WorkerCommand, run_worker};
-pub use manifest::{Manifest, PluginComponent};
+pub use manifest::{Interface, Manifest, PluginComponent};
 pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;
 pub use signing::{create_key, sign};

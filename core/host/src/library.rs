@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use object::read::ReadCache;
 use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
 
+use crate::c_library::{CLibrary, CPlugin};
 use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
+use crate::manifest::Interface;
 use crate::trust::{self, PluginLock, PluginTrust};
 use crate::{HostError, Manifest, Phase, PluginTag, Result, elf};
 
@@ -101,11 +104,21 @@ impl SealedLibrary {
     }
 
     /// Loads the library into this process.
-    pub(crate) fn load(self, tag: &Arc<PluginTag>) -> Result<LoadedLibrary> {
+    pub(crate) fn load(self, tag: &Arc<PluginTag>) -> Result<Arc<dyn PluginCalls>> {
         let fail = |code, message: String| HostError::new(code, Phase::Load, message).of(tag);
-        let header = open(&self.copy, &self.manifest.root).map_err(|e| fail(Code::INVALID, e))?;
+        let opened = match self.manifest.interface {
+            Interface::C => open_c(&self.copy, &self.manifest.root).map(Opened::C),
+            Interface::Rust => open(&self.copy, &self.manifest.root).map(Opened::Rust),
+        };
+        let opened = opened.map_err(|e| fail(Code::INVALID, e))?;
         // The loader identifies a library by this descriptor's name, so the descriptor must stay open.
         std::mem::forget(self.copy);
+        let header = match opened {
+            Opened::Rust(header) => header,
+            Opened::C(table) => {
+                return CLibrary::new(table).map_err(|e| fail(Code::INVALID, e)).map(|c| Arc::new(c) as _);
+            }
+        };
         let mismatch = |what: &str, e: compat::LayoutMismatch| {
             let message =
                 format!("the layout of its {what} is not compatible with the host: {e}; rebuild the plugin");
@@ -119,13 +132,19 @@ impl SealedLibrary {
             return Err(fail(Code::INVALID, message.to_owned()));
         }
         let offers = |kind: &str| self.manifest.provides.iter().any(|one| one.kind == kind);
-        Ok(LoadedLibrary {
+        Ok(Arc::new(LoadedLibrary {
             root,
             adapters: extension(root, offers("adapter")).map_err(|e| mismatch("adapters", e))?,
             aligners: extension(root, offers("aligner")).map_err(|e| mismatch("aligners", e))?,
             fusions: extension(root, offers("fusion")).map_err(|e| mismatch("fusions", e))?,
-        })
+        }))
     }
+}
+
+/// The root symbol of an opened library.
+enum Opened {
+    Rust(&'static LibHeader),
+    C(&'static CPlugin),
 }
 
 impl PluginCalls for LoadedLibrary {
@@ -205,8 +224,8 @@ fn private_copy(bytes: &[u8], name: &str) -> Result<OwnedFd, String> {
     Ok(copy)
 }
 
-/// Opens the library and returns the header that the manifest names.
-fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
+/// Opens a library. It is never closed.
+fn open_library(copy: &OwnedFd) -> Result<ManuallyDrop<Library>, String> {
     let name = format!("/proc/self/fd/{}", copy.as_raw_fd());
     if let Err(e) = fs::metadata(&name) {
         return Err(format!("plugins are opened through /proc/self/fd, which is not available: {e}"));
@@ -216,7 +235,12 @@ fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
     // checked; a plugin that is not trusted is loaded in a process of its own.
     let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|e| format!("the system's loader refused it: {}", cause(&e)))?;
-    let library = std::mem::ManuallyDrop::new(library); // never unloaded
+    Ok(ManuallyDrop::new(library))
+}
+
+/// Opens a library and returns the header that its manifest names.
+fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
+    let library = open_library(copy)?;
     #[expect(unsafe_code, reason = "the type of a symbol cannot be checked")]
     // SAFETY: export_plugin! makes this symbol a `LibHeader`. Its first bytes are compared with abi_stable's
     // before more is read.
@@ -230,6 +254,20 @@ fn open(copy: &OwnedFd, symbol: &str) -> Result<&'static LibHeader, String> {
         ));
     }
     header.upgrade().map_err(|e| format!("its C calling convention differs: {e}"))
+}
+
+/// Opens a library with the C interface and returns the table that its manifest names.
+fn open_c(copy: &OwnedFd, symbol: &str) -> Result<&'static CPlugin, String> {
+    let library = open_library(copy)?;
+    #[expect(unsafe_code, reason = "the type of a symbol cannot be checked")]
+    // SAFETY: the manifest says that this symbol is a `struct chiasm_plugin`, which lives as long as the
+    // library. Its version and size are checked before more is read.
+    let table = unsafe { library.get::<*const CPlugin>(symbol.as_bytes()) }
+        .map_err(|e| format!("it has no root symbol `{symbol}`: {}", cause(&e)))?;
+    let table: *const CPlugin = *table;
+    #[expect(unsafe_code, reason = "the table is memory of the library")]
+    // SAFETY: as above.
+    Ok(unsafe { &*table })
 }
 
 fn checked_root(header: &'static LibHeader) -> Result<Result<Root_Ref, String>, compat::LayoutMismatch> {

@@ -20,10 +20,24 @@ pub struct Manifest {
     pub arch: String,
     /// The operating system it was built for.
     pub os: String,
-    /// The exported name of its root header.
+    /// The exported name of its root header, or of its table for the C interface.
     pub root: String,
+    /// The interface of its functions.
+    #[serde(default)]
+    pub interface: Interface,
     /// Its adapters, aligners and fusions.
     pub provides: Vec<PluginComponent>,
+}
+
+/// The interface of a plugin's functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// The stable types of `chiasm-abi`, as `export_plugin!` makes them.
+    #[default]
+    Rust,
+    /// The C interface of `chiasm_plugin.h`.
+    C,
 }
 
 /// The manifest entry of an adapter, aligner or fusion.

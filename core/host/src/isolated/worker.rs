@@ -22,7 +22,7 @@ use super::process::lock;
 use super::remote_services::RemoteServices;
 use crate::PluginTag;
 use crate::calls::{CallContext, ComponentKind, PluginCalls};
-use crate::library::{LoadedLibrary, SealedLibrary};
+use crate::library::SealedLibrary;
 
 /// The stack of a thread that serves calls, in bytes. In the host a plugin may run on the main thread, whose
 /// stack has 8 MiB.
@@ -52,7 +52,7 @@ fn serve_host() -> io::Result<()> {
     }
     let tag = Arc::new(PluginTag { id, version, path });
     let plugin = match SealedLibrary::received(copy).and_then(|library| library.load(&tag)) {
-        Ok(plugin) => Arc::new(plugin),
+        Ok(plugin) => plugin,
         Err(e) => {
             let refused = Started::Refused { code: e.code.0, message: e.message, detail: e.detail };
             control.send(&refused, &[], 0)?;
@@ -74,7 +74,7 @@ fn serve_host() -> io::Result<()> {
         let (plugin, objects) = (Arc::clone(&plugin), Arc::clone(&objects));
         let thread = std::thread::Builder::new().name("chiasm-call".into()).stack_size(STACK);
         // Without a thread the channel is closed, which is an error of the call.
-        let _ = thread.spawn(move || serve_calls(channel, &plugin, &objects));
+        let _ = thread.spawn(move || serve_calls(channel, &*plugin, &objects));
     }
 }
 
@@ -99,7 +99,7 @@ impl OpenAdapters {
 }
 
 /// Serves the calls of one connection, one after the other, until the host closes it.
-fn serve_calls(mut channel: Channel, plugin: &LoadedLibrary, objects: &OpenAdapters) {
+fn serve_calls(mut channel: Channel, plugin: &dyn PluginCalls, objects: &OpenAdapters) {
     while let Ok(received) = channel.receive::<ToWorker>(|| Ok(())) {
         if serve_call(&mut channel, received, plugin, objects).is_err() {
             return;
@@ -110,7 +110,7 @@ fn serve_calls(mut channel: Channel, plugin: &LoadedLibrary, objects: &OpenAdapt
 fn serve_call(
     channel: &mut Channel,
     received: Received<ToWorker>,
-    plugin: &LoadedLibrary,
+    plugin: &dyn PluginCalls,
     objects: &OpenAdapters,
 ) -> io::Result<()> {
     let tensors = received.body.tensors()?;
