@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{Sandbox, contents};
+use common::{Sandbox, binary, contents, project};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -129,4 +129,59 @@ fn a_second_signal_ends_the_command_at_once() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(!sandbox.path("run").exists());
+}
+
+/// Runs a shell command in a namespace of its own, in which it may mount file systems. Returns `None` on a
+/// machine that does not allow it.
+fn in_namespace(script: &str) -> Option<std::process::Output> {
+    let may =
+        Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|output| output.status.success());
+    if !may {
+        chiasm_testing::skip(
+            chiasm_testing::Requirement::SmallFileSystem,
+            "`unshare -rm` is not allowed here",
+        );
+        return None;
+    }
+    Some(Command::new("unshare").args(["-rm", "sh", "-ec", script]).output().unwrap())
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_folder_end_a_command_cleanly() {
+    let sandbox = sandbox();
+    let fit = ["fit", "recipe.toml", "-o", "run"];
+    sandbox.good(&fit);
+    let expected = contents(&sandbox.path("run"));
+    let disk = sandbox.path("disk");
+    std::fs::create_dir_all(&disk).unwrap();
+    let program = binary();
+    // The sizes end the fit at several of its files; the folder is read-only at last.
+    for mount in ["size=16k", "size=200k", "size=1m", "size=8m,ro"] {
+        let script = format!(
+            "mount -t tmpfs -o {mount} tmpfs {disk}
+             code=0
+             {program} fit recipe.toml -o {disk}/run 2> errors.txt > out.txt || code=$?
+             ls -A {disk} > left.txt
+             echo $code",
+            disk = disk.display(),
+            program = program.display(),
+        );
+        let script = format!(
+            "cd {}; export CHIASM_CACHE={}; export CHIASM_MODELS={}; {script}",
+            sandbox.path("").display(),
+            sandbox.path("cache").display(),
+            project().join("models").display()
+        );
+        let Some(output) = in_namespace(&script) else { return };
+        let code = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let errors = std::fs::read_to_string(sandbox.path("errors.txt")).unwrap();
+        let left = std::fs::read_to_string(sandbox.path("left.txt")).unwrap();
+        assert_eq!(code, "2", "{mount}: {errors}");
+        let reason = errors.contains("No space left") || errors.contains("Read-only file system");
+        assert!(reason && !errors.contains("panicked"), "{mount}: {errors}");
+        assert!(!left.lines().any(|name| name == "run"), "{mount}: a half-written run: {left}");
+    }
+    remove(&sandbox.path("run"));
+    sandbox.good(&fit);
+    assert_eq!(contents(&sandbox.path("run")), expected);
 }

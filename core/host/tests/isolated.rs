@@ -174,7 +174,12 @@ fn a_pointer_kept_from_an_earlier_call_does_no_harm_here() {
 
 #[test]
 fn a_crash_while_the_library_is_loaded_is_an_error() {
-    for (does, words) in [("segfault", "signal 11"), ("exit", "exit code 3"), ("hang", "no sign of life")] {
+    for (does, words) in [
+        ("segfault", "signal 11"),
+        ("exit", "exit code 3"),
+        ("hang", "no sign of life"),
+        ("panic", "signal 6"),
+    ] {
         let mut options = isolated_options();
         options.worker.as_mut().unwrap().variables.push(("CHIASM_FIXTURE_AT_LOAD".into(), does.into()));
         options.limits.silence = Duration::from_millis(500);
