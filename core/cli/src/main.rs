@@ -11,6 +11,7 @@ mod image_strip;
 mod measure;
 mod merge_weights;
 mod modality_flags;
+mod plugin_host;
 mod plugins;
 mod print;
 mod progress;
@@ -29,7 +30,7 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|argument| argument == plugins::PLUGIN_PROCESS) {
+    if arguments.get(1).is_some_and(|argument| argument == plugin_host::PLUGIN_PROCESS) {
         return chiasm_host::run_worker();
     }
     let mut command = modality_flags::with_modality_flags(Cli::command(), &arguments);
@@ -76,7 +77,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
     match &cli.command {
         CliCommand::Doctor { only } => doctor::doctor(*only, global, &unchecked_environment(global)?),
         CliCommand::Engine(EngineCommand::Install { cuda, tool }) => doctor::install(*cuda, *tool, global),
-        CliCommand::Plugin(verb) => plugins::plugin(verb, global),
+        CliCommand::Plugin(verb) => plugins::plugin(verb, global, || unchecked_environment(global)),
         CliCommand::Model(ModelCommand::List) => commands::model_list(global, &environment(global)?),
         CliCommand::Model(ModelCommand::Inspect { name }) => {
             commands::model_inspect(name, global, &environment(global)?)
@@ -131,14 +132,14 @@ fn environment(global: &GlobalOptions) -> CommandResult<Environment> {
 }
 
 /// Returns the environment for commands that report the status of plugins themselves.
-pub(crate) fn unchecked_environment(global: &GlobalOptions) -> CommandResult<Environment> {
+fn unchecked_environment(global: &GlobalOptions) -> CommandResult<Environment> {
     let device = match global.device {
         DeviceArg::Cpu => chiasm_runtime::Device::Cpu,
         DeviceArg::Cuda => chiasm_runtime::Device::Cuda,
         DeviceArg::Auto => chiasm_runtime::Device::Auto,
     };
     Ok(Environment {
-        host: plugins::host(global)?,
+        host: plugin_host::host(global)?,
         models: global.models.clone(),
         search: chiasm_runtime::EngineSearch::from_environment(global.engine.clone()),
         device,

@@ -1,84 +1,28 @@
-//! The commands of `chiasm plugin`, and the options of how plugins run.
+//! The commands of `chiasm plugin`.
 
 mod lock;
 mod new;
 mod validate;
 
 use crate::{
-    args::{GlobalOptions, IsolationArg, PluginCommand, PolicyArg},
+    args::{GlobalOptions, PluginCommand},
     command_result::{CommandResult, json},
+    plugin_host::host,
     print,
 };
-use chiasm_host::{
-    Host, HostOptions, Isolation, IsolationLimits, PluginLock, PluginPolicy, PluginSearch, PluginStatus,
-    WorkerCommand,
-};
-use chiasm_pipeline::Error;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use chiasm_host::{Host, PluginStatus};
+use chiasm_pipeline::Environment;
+use std::path::Path;
 
-/// The argument by which this program starts itself as the process of a plugin.
-pub const PLUGIN_PROCESS: &str = "plugin-process";
-
-/// Finds the plugins, with the lock file of the working folder and the options of the command line.
-pub fn host(global: &GlobalOptions) -> CommandResult<Host> {
-    host_with(global, global.plugins.clone(), |_| ())
-}
-
-/// Finds the plugins as [`host`] does, with other files named and some options changed.
-fn host_with(
+/// Runs one of the commands. `environment` returns the engine and the rest that tests of plugins need.
+pub fn plugin(
+    verb: &PluginCommand,
     global: &GlobalOptions,
-    named: Vec<PathBuf>,
-    change: impl FnOnce(&mut HostOptions),
-) -> CommandResult<Host> {
-    let folder = std::env::current_dir().map_err(|e| Error::io("find", Path::new("."), e))?;
-    let lock = PluginLock::find(&folder).map_err(|message| {
-        Error::input("chiasm::plugin_lock", message, "mend the file, or remove it to run without a lock")
-    })?;
-    let mut options = options(global, lock)?;
-    change(&mut options);
-    Ok(Host::with_options(&PluginSearch::from_environment(named), options))
-}
-
-fn options(global: &GlobalOptions, lock: Option<PluginLock>) -> CommandResult<HostOptions> {
-    let positive = |flag: &str, value: Option<f64>| match value {
-        Some(value) if !(value > 0.0 && value < 1e9) => Err(Error::input(
-            "chiasm::option",
-            format!("--{flag}: expected a positive number below 1e9, got {value}"),
-            "give another number, or leave the option out",
-        )),
-        other => Ok(other),
-    };
-    let mut limits = IsolationLimits::default();
-    if let Some(seconds) = positive("plugin-timeout", global.plugin_timeout)? {
-        limits.silence = Duration::from_secs_f64(seconds);
-    }
-    if let Some(gib) = positive("plugin-memory", global.plugin_memory)? {
-        limits.memory = Some((gib * f64::from(1 << 30)) as u64);
-    }
-    Ok(HostOptions {
-        isolation: match global.isolate {
-            IsolationArg::Never => Isolation::Never,
-            IsolationArg::Auto => Isolation::Auto,
-            IsolationArg::Always => Isolation::Always,
-        },
-        worker: Some(WorkerCommand::same_program(PLUGIN_PROCESS)),
-        limits,
-        lock,
-        policy: global.plugin_policy.map(|policy| match policy {
-            PolicyArg::Any => PluginPolicy::Any,
-            PolicyArg::Locked => PluginPolicy::Locked,
-            PolicyArg::Signed => PluginPolicy::Signed,
-        }),
-    })
-}
-
-/// Runs one of the commands.
-pub fn plugin(verb: &PluginCommand, global: &GlobalOptions) -> CommandResult {
+    environment: impl FnOnce() -> CommandResult<Environment>,
+) -> CommandResult {
     match verb {
-        PluginCommand::List => list(global, &host(global)?),
+        PluginCommand::List { load: false } => list(global, &host(global)?),
+        PluginCommand::List { load: true } => lock::list_loaded(global),
         PluginCommand::Inspect { path } => inspect(path, global),
         PluginCommand::Why { id } => {
             let steps = host(global)?.why(id);
@@ -95,7 +39,8 @@ pub fn plugin(verb: &PluginCommand, global: &GlobalOptions) -> CommandResult {
         PluginCommand::Trust { key } => lock::trust(key, global),
         PluginCommand::Verify { path } => lock::verify(path, global),
         PluginCommand::Validate { path, only, skip, seed, parameters } => {
-            validate::validate(&validate::Options { path, only, skip, seed: *seed, parameters }, global)
+            let options = validate::Options { path, only, skip, seed: *seed, parameters };
+            validate::validate(&options, global, &environment()?)
         }
         PluginCommand::New { kind, name, sdk } => new::new(*kind, name, sdk.as_deref(), global),
     }

@@ -50,4 +50,5 @@ pub fn listen() {
 }
 
 /// What is left after a stop.
-pub const KEPT: &str = "stopped; embeddings and checkpoints are kept, so the same command goes on from here; no result was written";
+pub const KEPT: &str =
+    "stopped without a result; embeddings and checkpoints are kept, so the same command goes on from here";

@@ -19,6 +19,8 @@ fn a_lock_keeps_changed_plugins_from_running() {
     sandbox.recipe();
     assert!(sandbox.good(&["plugin", "lock"]).contains("only these files may run here now"));
     assert!(sandbox.good(&["plugin", "lock"]).contains("unchanged"));
+    let listed = sandbox.good(&["plugin", "list", "--load"]);
+    assert!(listed.contains("loads") && listed.contains("locked"), "{listed}");
     sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
 
     // A copy of a plugin with one more byte at its end has another digest.

@@ -1,8 +1,8 @@
 //! Measures what a plugin costs: loading it, a call in this process and in its own, a fit on 128 MiB in both,
 //! and hot swaps under load. It checks that data are not copied in this process.
 //!
-//! Run with `cargo bench -p chiasm-host --profile dev`. It fails if a call in this process exceeds 200 ns, or a
-//! request fails during the swaps.
+//! Run with `cargo bench -p chiasm-host --profile dev`. It fails if a call in this process exceeds 200 ns, or
+//! a request fails during the swaps.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -12,7 +12,7 @@ use chiasm_abi::stable::{RErr, ROk, RString};
 use chiasm_plugin::Parameter;
 
 use crate::calls::ComponentKind;
-use crate::host::LoadedPlugin;
+use crate::start::LoadedPlugin;
 use crate::{HostError, Phase, PluginTag, Result};
 
 /// Reads and checks the replies of a plugin during one operation.

@@ -1,19 +1,17 @@
 //! The plugins found, and the lookup of adapters, aligners and fusions by id.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chiasm_abi::Code;
-use serde::Serialize;
 
-use crate::calls::PluginCalls;
-use crate::isolated::{IsolatedPlugin, IsolationLimits, WorkerCommand};
+use crate::info::{ListedComponent, PluginInfo, PluginStatus};
 use crate::library::{self, SealedLibrary};
 use crate::search::Candidate;
-use crate::trust::{self, LockState, PluginLock, PluginPolicy, PluginTrust};
+use crate::start::{LoadedPlugin, start};
 use crate::{
-    AdapterFactory, AlignerHandle, FusionHandle, HostError, Manifest, Phase, PluginComponent, PluginOrigin,
-    PluginSearch, PluginTag, Result,
+    AdapterFactory, AlignerHandle, FusionHandle, HostError, HostOptions, Manifest, Phase, PluginComponent,
+    PluginOrigin, PluginSearch, PluginTag, PluginTrust, Result,
 };
 
 /// All plugins found. A plugin is loaded when it is first used.
@@ -24,121 +22,15 @@ pub struct Host {
     options: HostOptions,
 }
 
-/// How plugins are admitted and run.
-#[derive(Clone, Debug, Default)]
-pub struct HostOptions {
-    /// Which plugins run in processes of their own.
-    pub isolation: Isolation,
-    /// The command that starts such a process. Without it, plugins run in this process.
-    pub worker: Option<WorkerCommand>,
-    /// The limits of such a process.
-    pub limits: IsolationLimits,
-    /// The lock file of the project.
-    pub lock: Option<PluginLock>,
-    /// Which plugins may run. The default is `Locked` with a lock file, and `Any` without.
-    pub policy: Option<PluginPolicy>,
-}
-
-impl HostOptions {
-    fn policy(&self) -> PluginPolicy {
-        let default = if self.lock.is_some() { PluginPolicy::Locked } else { PluginPolicy::Any };
-        self.policy.unwrap_or(default)
-    }
-
-    /// Returns whether a plugin with this panic strategy and trust runs in a process of its own.
-    fn isolates(&self, panics_unwind: bool, trust: &PluginTrust) -> bool {
-        let trusted = trust.lock == LockState::Locked || trust.signed_by.is_some();
-        self.worker.is_some()
-            && match self.isolation {
-                Isolation::Never => !panics_unwind,
-                Isolation::Auto => !(trusted && panics_unwind),
-                Isolation::Always => true,
-            }
-    }
-}
-
-/// Which plugins run in processes of their own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Isolation {
-    /// Only those whose panics end their process. The library of a plugin that is not locked is loaded in
-    /// another process first.
-    Never,
-    /// Those that are neither locked nor signed by a trusted key, and those whose panics end their process.
-    #[default]
-    Auto,
-    /// All.
-    Always,
-}
-
 /// The current library of a plugin. A reload replaces it.
 struct PluginSlot {
     tag: Arc<PluginTag>,
     loaded: Mutex<Option<Result<LoadedPlugin>>>,
 }
 
-/// A loaded plugin, in this process or in its own.
-#[derive(Clone)]
-pub(crate) struct LoadedPlugin {
-    tag: Arc<PluginTag>,
-    pub calls: Arc<dyn PluginCalls>,
-    pub sha256: [u8; 32],
-    isolated: bool,
-}
-
-/// What is known about a plugin without running it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PluginInfo {
-    /// Its id, or the file name if the manifest cannot be read.
-    pub id: String,
-    /// Its version, or an empty string if the manifest cannot be read.
-    pub version: String,
-    /// The version of its ABI.
-    pub abi: String,
-    /// Its licence.
-    pub licence: String,
-    /// Its file.
-    pub path: PathBuf,
-    /// How it was found.
-    pub origin: PluginOrigin,
-    /// Whether the user named this file.
-    pub named: bool,
-    /// Its adapters, aligners and fusions.
-    pub provides: Vec<ListedComponent>,
-    /// Whether it can be used.
-    pub status: PluginStatus,
-}
-
-/// An adapter, aligner or fusion of a plugin, and the plugin that shadows it, if any.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ListedComponent {
-    /// Its kind, id and description.
-    #[serde(flatten)]
-    pub component: PluginComponent,
-    /// The file of an earlier plugin that has the same kind and id.
-    pub shadowed_by: Option<PathBuf>,
-}
-
-/// Whether a plugin can be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PluginStatus {
-    /// It passed every check before loading.
-    Ready,
-    /// An earlier plugin, in this file, has the same id.
-    Shadowed(PathBuf),
-    /// It cannot be used, for this reason.
-    Refused(String),
-}
-
-impl PluginInfo {
-    fn tag(&self) -> PluginTag {
-        PluginTag { id: self.id.clone(), version: self.version.clone(), path: self.path.clone() }
-    }
-}
-
 impl Host {
-    /// Searches for plugins, which run in this process. It never fails: an unusable file is listed as refused.
+    /// Searches for plugins, which run in this process. It never fails: an unusable file is listed as
+    /// refused.
     pub fn discover(search: &PluginSearch) -> Self {
         Self::with_options(search, HostOptions::default())
     }
@@ -320,7 +212,7 @@ impl Host {
             return Err(fail(format!("the new file has no {kind} `{id}`; the old one is kept")));
         }
         let tag = PluginTag { id: manifest.id, version: manifest.version, path: slot.tag.path.clone() };
-        let new = self.start(&Arc::new(tag))?;
+        let new = start(&Arc::new(tag), &self.options)?;
         *slot.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(new));
         Ok(())
     }
@@ -346,36 +238,7 @@ impl Host {
     /// Returns the plugin of a slot, which is loaded at the first call.
     fn loaded(&self, slot: &PluginSlot) -> Result<LoadedPlugin> {
         let mut loaded = slot.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.get_or_insert_with(|| self.start(&slot.tag)).clone()
-    }
-
-    /// Admits a plugin and loads it, in this process or in its own.
-    fn start(&self, tag: &Arc<PluginTag>) -> Result<LoadedPlugin> {
-        let library = SealedLibrary::read(tag)?;
-        let trust = library.trust(tag, self.options.lock.as_ref())?;
-        trust::admit(self.options.policy(), &trust, self.options.lock.as_ref())
-            .map_err(|reason| HostError::new(Code::INVALID, Phase::Load, reason).of(tag))?;
-        let sha256 = library.sha256;
-        let unwinds = library.manifest.panics_unwind();
-        let isolated = self.options.isolates(unwinds, &trust);
-        let worker = self.options.worker.as_ref();
-        let start = |library: &SealedLibrary, worker: &WorkerCommand| {
-            let copy = library.descriptor().map_err(|e| {
-                HostError::new(Code::OTHER, Phase::Load, format!("cannot share its sealed copy: {e}")).of(tag)
-            })?;
-            IsolatedPlugin::start(tag, copy, worker.clone(), self.options.limits)
-        };
-        let calls: Arc<dyn PluginCalls> = match worker {
-            Some(worker) if isolated => Arc::new(start(&library, worker)?),
-            _ => {
-                // A library that crashes while it is loaded must do so in another process.
-                if let Some(worker) = worker.filter(|_| trust.lock != LockState::Locked) {
-                    start(&library, worker)?;
-                }
-                library.load(tag)?
-            }
-        };
-        Ok(LoadedPlugin { tag: Arc::clone(tag), calls, sha256, isolated })
+        loaded.get_or_insert_with(|| start(&slot.tag, &self.options)).clone()
     }
 
     fn add_candidate(&mut self, candidate: Candidate) {

@@ -1,6 +1,6 @@
 //! Finds, verifies, loads and calls plugins.
 //!
-//! **Load pipeline** (`library.rs`, `host.rs`). A plugin is loaded when it is first used:
+//! **Load pipeline** (`library.rs`, `start.rs`). A plugin is loaded when it is first used:
 //!
 //! 1. Read the file once, up to a maximum size, and compute its SHA-256 digest.
 //! 2. Read its manifest without running its code: an ELF library of this machine with a manifest record and
@@ -41,18 +41,22 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("plugins are 64-bit ELF libraries; other formats have no loader yet");
 
+mod c_interface;
 mod c_library;
 mod calls;
 mod elf;
 mod error;
 mod handles;
 mod host;
+mod info;
 mod isolated;
 mod library;
 mod manifest;
+mod options;
 mod search;
 mod services;
 mod signing;
+mod start;
 mod trust;
 mod validate;
 mod verify;
@@ -67,9 +71,11 @@ pub use handles::adapter::{AdapterFactory, AdapterInstance, PluginTensor};
 pub use handles::aligner::AlignerHandle;
 pub use handles::data::BorrowedArray;
 pub use handles::fusion::FusionHandle;
-pub use host::{Host, HostOptions, Isolation, ListedComponent, PluginInfo, PluginStatus};
+pub use host::Host;
+pub use info::{ListedComponent, PluginInfo, PluginStatus};
 pub use isolated::{IsolationLimits, WorkerCommand, run_worker};
 pub use manifest::{Interface, Manifest, PluginComponent};
+pub use options::{HostOptions, Isolation};
 pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;
 pub use signing::{create_key, sign};

@@ -19,7 +19,8 @@ use object::read::ReadCache;
 use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
 
-use crate::c_library::{CLibrary, CPlugin};
+use crate::c_interface::CPlugin;
+use crate::c_library::CLibrary;
 use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
 use crate::manifest::Interface;
 use crate::trust::{self, PluginLock, PluginTrust};
@@ -231,8 +232,8 @@ fn open_library(copy: &OwnedFd) -> Result<ManuallyDrop<Library>, String> {
         return Err(format!("plugins are opened through /proc/self/fd, which is not available: {e}"));
     }
     #[expect(unsafe_code, reason = "opening a library runs its code")]
-    // SAFETY: the manifest says that the file is a plugin for this host. Its code and its initialisers cannot be
-    // checked; a plugin that is not trusted is loaded in a process of its own.
+    // SAFETY: the manifest says that the file is a plugin for this host. Its code and its initialisers cannot
+    // be checked; a plugin that is not trusted is loaded in a process of its own.
     let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|e| format!("the system's loader refused it: {}", cause(&e)))?;
     Ok(ManuallyDrop::new(library))

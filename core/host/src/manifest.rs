@@ -78,7 +78,8 @@ impl Manifest {
 
     /// Returns the reason for refusing a plugin whose panics end the process, if it cannot have its own.
     pub(crate) fn abort_in_process() -> String {
-        "it was built with panic = \"abort\", so a panic would end this process; rebuild it with panic = \"unwind\""
+        "it was built with panic = \"abort\", so a panic would end this process; rebuild it with panic = \
+         \"unwind\""
             .to_owned()
     }
 

@@ -1,7 +1,7 @@
 //! Which plugins may run: the lock file with their digests, and signatures.
 //!
-//! The lock file `chiasm.lock` belongs to a project. It names each plugin with the SHA-256 digest of its file,
-//! once for every target, and the keys whose signatures are trusted. `chiasm plugin lock` writes it. A
+//! The lock file `chiasm.lock` belongs to a project. It names each plugin with the SHA-256 digest of its
+//! file, once for every target, and the keys whose signatures are trusted. `chiasm plugin lock` writes it. A
 //! signature is a minisign file beside the plugin (`libx.so.minisig`).
 
 use std::fmt;
@@ -239,8 +239,8 @@ pub(crate) fn admit(
         (PluginPolicy::Signed, _) if trust.signed_by.is_none() => {
             let problem = trust.signature_problem.as_deref().unwrap_or("it has no signature");
             Err(format!(
-                "only plugins that are signed by a key of {place} may run, and {problem}; `chiasm plugin sign` \
-                 signs a plugin, `chiasm plugin trust` adds a key"
+                "only plugins that are signed by a key of {place} may run, and {problem}; `chiasm plugin \
+                 sign` signs a plugin, `chiasm plugin trust` adds a key"
             ))
         }
         _ => Ok(()),

@@ -34,8 +34,8 @@ fn a_truncated_library_is_refused_without_loading() {
     }
 }
 
-/// Flips single bits, spread evenly over the sections and within them, and uses each damaged plugin. This test
-/// program is the host: it would end with a crash. `CHIASM_FLIPS=10000` tries more of them.
+/// Flips single bits, spread evenly over the sections and within them, and uses each damaged plugin. This
+/// test program is the host: it would end with a crash. `CHIASM_FLIPS=10000` tries more of them.
 #[test]
 fn a_flipped_bit_never_crashes_the_host() {
     let flips = std::env::var(FLIPS).map_or(200, |text| text.parse().unwrap());

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// List all plugins found, including shadowed and refused ones.
-    List,
+    List {
+        /// Also load each plugin, in a process of its own, and say whether it can be used and is locked.
+        #[arg(long)]
+        load: bool,
+    },
     /// Show the manifest of a plugin file without running its code.
     Inspect {
         /// Plugin file.
@@ -49,7 +53,7 @@ pub enum PluginCommand {
         /// Plugin file.
         path: PathBuf,
     },
-    /// Test whether a plugin keeps the rules of the plugin interface. Every test runs in a process of its own.
+    /// Test whether a plugin keeps the rules of the plugin interface. Every test has a process of its own.
     Validate {
         /// Plugin file.
         path: PathBuf,

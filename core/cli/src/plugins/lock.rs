@@ -1,9 +1,9 @@
 //! The lock file and signatures: `plugin lock`, `key`, `sign`, `trust` and `verify`.
 
-use super::host_with;
 use crate::{
     args::GlobalOptions,
     command_result::{CommandResult, json},
+    plugin_host::host_with,
     print,
 };
 use chiasm_host::{
@@ -22,6 +22,57 @@ struct LockOutcome<'a> {
     outcome: &'static str,
     sha256: Option<String>,
     problem: Option<String>,
+}
+
+/// A plugin that was loaded, or why it cannot be.
+#[derive(Serialize)]
+struct LoadedPlugin<'a> {
+    id: &'a str,
+    version: &'a str,
+    path: &'a Path,
+    lock: Option<LockState>,
+    signed_by: Option<String>,
+    problem: Option<String>,
+}
+
+/// Loads every usable plugin in a process of its own, and lists the outcomes.
+pub fn list_loaded(global: &GlobalOptions) -> CommandResult {
+    let host = host_with(global, global.plugins.clone(), |options| options.isolation = Isolation::Always)?;
+    let usable = host.plugins().iter().filter(|plugin| plugin.status == PluginStatus::Ready);
+    let loaded: Vec<LoadedPlugin<'_>> = usable
+        .map(|plugin| {
+            let trust = host.trust(plugin);
+            let problem = host.load(&plugin.id).err().or(trust.as_ref().err().cloned());
+            let trust = trust.ok();
+            LoadedPlugin {
+                id: &plugin.id,
+                version: &plugin.version,
+                path: &plugin.path,
+                lock: trust.as_ref().map(|trust| trust.lock),
+                signed_by: trust.and_then(|trust| trust.signed_by),
+                problem: problem.map(|e| e.message),
+            }
+        })
+        .collect();
+    if json(global) {
+        print::json(&loaded);
+    } else {
+        let row = |one: &LoadedPlugin<'_>| {
+            let lock = one.lock.map(|lock| lock.to_string()).unwrap_or_default();
+            let signed = if one.signed_by.is_some() { "signed" } else { "" };
+            let outcome = one.problem.clone().unwrap_or_else(|| "loads".to_owned());
+            vec![one.id.to_owned(), one.version.to_owned(), lock, signed.to_owned(), outcome]
+        };
+        print::table(
+            &["plugin", "version", "lock", "signature", "outcome"],
+            loaded.iter().map(row).collect(),
+            5,
+        );
+    }
+    match loaded.iter().filter(|one| one.problem.is_some()).count() {
+        0 => Ok(()),
+        failed => Err(Error::Gate(format!("{failed} of {} plugins cannot be used", loaded.len()))),
+    }
 }
 
 /// Writes the digests of all usable plugins into the lock file.

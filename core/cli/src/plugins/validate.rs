@@ -3,10 +3,10 @@
 use crate::{
     args::GlobalOptions,
     command_result::{CommandResult, json},
-    print,
+    plugin_host, print,
 };
 use chiasm_host::{HostOptions, ValidationOptions, validate as run};
-use chiasm_pipeline::Error;
+use chiasm_pipeline::{Environment, Error};
 use std::{collections::BTreeMap, path::Path};
 
 /// The options of the command.
@@ -19,9 +19,8 @@ pub struct Options<'a> {
 }
 
 /// Tests a plugin and prints one line for each test.
-pub fn validate(options: &Options<'_>, global: &GlobalOptions) -> CommandResult {
-    let host = super::options(global, None)?;
-    let env = crate::unchecked_environment(global)?;
+pub fn validate(options: &Options<'_>, global: &GlobalOptions, env: &Environment) -> CommandResult {
+    let host = plugin_host::options(global, None)?;
     let services = env.services("validate", options.seed);
     let options = ValidationOptions {
         path: options.path.to_owned(),

@@ -11,7 +11,7 @@ use chiasm_plugin::export::tensor;
 
 use super::{ReplyReader, aligner::with_services, require};
 use crate::calls::{ComponentKind, PluginCalls, Question};
-use crate::host::LoadedPlugin;
+use crate::start::LoadedPlugin;
 use crate::{
     Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, PortSpec, Result,
     Signature, Takes, verify,

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{ReplyReader, data::BorrowedArray, require};
 use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
-use crate::host::LoadedPlugin;
 use crate::services::GuardedServices;
+use crate::start::LoadedPlugin;
 use crate::verify::{self, AxisRequirement};
 use crate::{
     AlignSpec, HostError, HostServices, Inverse, InverseKind, Learned, ModalityCount, Parameter, Phase,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{ReplyReader, aligner, data::BorrowedArray, require};
 use crate::calls::{ComponentKind, PluginCalls, Question};
-use crate::host::LoadedPlugin;
+use crate::start::LoadedPlugin;
 use crate::verify::{self, AxisRequirement};
 use crate::{
     Fused, FusionNeeds, FusionSpec, HostError, HostServices, Modality, Parameter, Phase, PluginTag, Result,

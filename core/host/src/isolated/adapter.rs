@@ -7,11 +7,11 @@ use chiasm_abi::{
     AdapterObject, Code, Item, NamedOwned, NamedTensor, OwnedTensor, PluginError, Reply, Services,
     borrow_services,
 };
-use chiasm_plugin::export::tensor;
 
-use super::client::{PluginSource, bytes_tensor, copied};
 use super::message::{Answer, ToWorker, failure};
 use super::process::{PluginProcess, lock};
+use super::source::PluginSource;
+use super::tensors::{bytes_tensor, copied, owned};
 use crate::calls::CallContext;
 
 /// An adapter in the process of its plugin. After a crash it is opened again in a new process.
@@ -169,12 +169,6 @@ fn open(
         answer.number.ok_or_else(|| failure(Code::OTHER, "it returned no adapter")).into()
     });
     object.into_result().map(|object| OpenAdapter { process, object })
-}
-
-/// Copies a tensor to this process's own memory.
-pub(super) fn owned(tensor: &NamedTensor<'_>) -> Result<OwnedTensor, PluginError> {
-    let copy = tensor::from_abi(&tensor.tensor).and_then(tensor::to_abi);
-    copy.map_err(|e| failure(Code::OTHER, e.to_string()))
 }
 
 /// The services of an adapter that is opened again, when those of its first opening are gone.

@@ -14,6 +14,9 @@ mod memory;
 mod message;
 mod process;
 mod remote_services;
+mod serve;
+mod source;
+mod tensors;
 mod worker;
 
 pub(crate) use client::IsolatedPlugin;

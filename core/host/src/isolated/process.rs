@@ -44,22 +44,7 @@ impl PluginProcess {
         limits: &IsolationLimits,
     ) -> Result<Self, HostError> {
         let fail = |message: String| HostError::new(Code::CRASHED, Phase::Load, message);
-        let started = || -> io::Result<_> {
-            let (ours, theirs) = UnixStream::pair()?;
-            let (output, input) = io::pipe()?;
-            let child = Command::new(&command.program)
-                .arg0(&command.name)
-                .args(&command.arguments)
-                .envs(command.variables.iter().map(|(name, value)| (name, value)))
-                .stdin(OwnedFd::from(theirs))
-                .stdout(input.try_clone()?)
-                .stderr(input)
-                .env("RUST_BACKTRACE", "0") // only the last line is shown
-                .process_group(0) // a Ctrl-C is for the host, which then stops this process
-                .spawn()?;
-            Ok((child, Channel::new(ours)?, output))
-        };
-        let (child, control, output) = started().map_err(|e| {
+        let (child, control, output) = spawn(command).map_err(|e| {
             fail(format!("cannot start a process for it with {}: {e}", command.program.display()))
         })?;
         let kept = Arc::new(Mutex::new(Vec::new()));
@@ -170,6 +155,23 @@ impl Drop for PluginProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Starts the process, and returns its connection and what it prints.
+fn spawn(command: &WorkerCommand) -> io::Result<(Child, Channel, io::PipeReader)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let (output, input) = io::pipe()?;
+    let child = Command::new(&command.program)
+        .arg0(&command.name)
+        .args(&command.arguments)
+        .envs(command.variables.iter().map(|(name, value)| (name, value)))
+        .env("RUST_BACKTRACE", "0") // only the last line is shown
+        .stdin(OwnedFd::from(theirs))
+        .stdout(input.try_clone()?)
+        .stderr(input)
+        .process_group(0) // a Ctrl-C is for the host, which then stops this process
+        .spawn()?;
+    Ok((child, Channel::new(ours)?, output))
 }
 
 /// Reads what a plugin prints until its process ends, and keeps the last bytes.

@@ -16,10 +16,10 @@ use chiasm_abi::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::channel::{Channel, Received};
-use super::client::bytes_tensor;
 use super::message::{Answer, NewChannel, Start, Started, ToHost, ToWorker, failure};
 use super::process::lock;
 use super::remote_services::RemoteServices;
+use super::tensors::{bytes_tensor, copied};
 use crate::PluginTag;
 use crate::calls::{CallContext, ComponentKind, PluginCalls};
 use crate::library::SealedLibrary;
@@ -120,7 +120,7 @@ fn serve_call(
             reply(channel, text, |text, send| send(Answer::text(text), &[]))
         }
         ToWorker::Draft { id, signature } => {
-            let directory = tensors.first().map(super::client::copied).transpose()?.unwrap_or_default();
+            let directory = tensors.first().map(copied).transpose()?.unwrap_or_default();
             let text = plugin.draft(id.as_str().into(), signature.as_str().into(), &directory);
             reply(channel, text, |text, send| send(Answer::text(text), &[]))
         }
@@ -149,6 +149,31 @@ fn serve_call(
                 send(Answer::text(outcome.report.clone()), &graphs)
             })
         }
+        request @ (ToWorker::AdapterInputs { .. }
+        | ToWorker::AdapterRows { .. }
+        | ToWorker::AdapterTail { .. }
+        | ToWorker::AdapterHead { .. }
+        | ToWorker::Prepare { .. }) => serve_adapter(channel, request, &tensors, objects),
+        ToWorker::Close { object } => {
+            drop(lock(&objects.open).remove(&object));
+            reply(channel, ROk(()), |(), send| send(Answer::default(), &[]))
+        }
+        ToWorker::Quiesce => {
+            plugin.quiesce();
+            reply(channel, ROk(()), |(), send| send(Answer::default(), &[]))
+        }
+        ToWorker::Served(_) | ToWorker::NotServed(_) => Err(io::Error::other("no service was asked for")),
+    }
+}
+
+/// Serves a call of an open adapter.
+fn serve_adapter(
+    channel: &mut Channel,
+    request: ToWorker,
+    tensors: &[NamedTensor<'_>],
+    objects: &OpenAdapters,
+) -> io::Result<()> {
+    match request {
         ToWorker::AdapterInputs { object } => {
             let text = ask(objects, object, |adapter| adapter.inputs());
             reply(channel, text, |text, send| send(Answer::text(text), &[]))
@@ -171,7 +196,7 @@ fn serve_call(
             })
         }
         ToWorker::Prepare { object, kind, row } => {
-            let bytes = tensors.first().map(super::client::copied).transpose()?.unwrap_or_default();
+            let bytes = tensors.first().map(copied).transpose()?.unwrap_or_default();
             let item = Item { kind: ItemKind(kind), bytes: RSlice::from_slice(&bytes), row };
             let prepared = ask(objects, object, |adapter| adapter.prepare(item));
             reply(channel, prepared, |prepared, send| {
@@ -182,15 +207,7 @@ fn serve_call(
                 send(Answer::default(), &views)
             })
         }
-        ToWorker::Close { object } => {
-            drop(lock(&objects.open).remove(&object));
-            reply(channel, ROk(()), |(), send| send(Answer::default(), &[]))
-        }
-        ToWorker::Quiesce => {
-            plugin.quiesce();
-            reply(channel, ROk(()), |(), send| send(Answer::default(), &[]))
-        }
-        ToWorker::Served(_) | ToWorker::NotServed(_) => Err(io::Error::other("no service was asked for")),
+        _ => Err(io::Error::other("expected a call of an adapter")),
     }
 }
 

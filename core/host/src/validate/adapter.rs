@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Rule, Subject, plain, refused_or_fine};
+use super::rule::{Rule, Subject, garbage, plain, refused_or_fine};
 use crate::{AdapterInstance, EncoderSpec, Item, Result, Signature, Takes};
 
 pub(super) const RULES: &[Rule] = &[
@@ -53,7 +53,7 @@ fn open(subject: &Subject<'_>, preprocessing: serde_json::Value) -> Result<Adapt
 
 fn garbage_cards(subject: &Subject<'_>) -> Result<(), String> {
     let mut cases = vec![json!({}), json!({ "no-such-key": 1 })];
-    cases.extend(super::garbage());
+    cases.extend(garbage());
     cases.into_iter().try_for_each(|set| refused_or_fine(&format!("preprocessing {set}"), open(subject, set)))
 }
 

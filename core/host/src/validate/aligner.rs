@@ -7,7 +7,8 @@ use chiasm_graph::{Graph, TensorData};
 use serde_json::{Value, json};
 
 use super::data::Pairs;
-use super::{Rule, Subject, plain, refused, refused_or_fine, services::TestServices};
+use super::rule::{Rule, Subject, garbage, plain, refused, refused_or_fine};
+use super::services::TestServices;
 use crate::{AlignModality, AlignSpec, BorrowedArray, Host, Learned, Result};
 
 pub(super) const RULES: &[Rule] = &[
@@ -112,7 +113,7 @@ fn garbage_parameters(subject: &Subject<'_>) -> Result<(), String> {
     let aligner = plain(subject.host().aligner(subject.id))?;
     let mut cases = vec![json!([]), json!("text"), json!(1e300), json!(null)];
     for parameter in plain(aligner.parameters())? {
-        for value in super::garbage() {
+        for value in garbage() {
             let mut one = serde_json::Map::new();
             one.insert(parameter.name.clone(), value);
             cases.push(Value::Object(one));

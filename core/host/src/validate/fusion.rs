@@ -6,7 +6,8 @@ use chiasm_abi::Code;
 use serde_json::{Value, json};
 
 use super::data::Random;
-use super::{Rule, Subject, plain, refused, refused_or_fine, services::TestServices};
+use super::rule::{Rule, Subject, garbage, plain, refused, refused_or_fine};
+use super::services::TestServices;
 use crate::{
     BorrowedArray, Fused, FusionHandle, FusionNeeds, FusionSpec, Host, Modality, Result, Task, TaskKind,
 };
@@ -124,7 +125,7 @@ fn garbage_parameters(subject: &Subject<'_>) -> Result<(), String> {
     let fusion = fusion(subject)?;
     let mut cases = vec![json!([]), json!("text"), json!(1e300)];
     for parameter in plain(fusion.parameters())? {
-        for value in super::garbage() {
+        for value in garbage() {
             let mut one = serde_json::Map::new();
             one.insert(parameter.name.clone(), value);
             cases.push(Value::Object(one));

@@ -1,0 +1,113 @@
+//! The processes of a plugin, and calls to them.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use chiasm_abi::stable::RErr;
+use chiasm_abi::{Code, NamedTensor, PluginError, Reply};
+
+use super::channel::{Body, Channel};
+use super::message::{Answer, ToHost, ToWorker, failure};
+use super::process::{PluginProcess, lock};
+use super::serve::serve;
+use crate::calls::CallContext;
+use crate::{HostError, IsolationLimits, PluginTag, WorkerCommand};
+
+/// What is needed to start a process for a plugin, and the current process.
+pub(super) struct PluginSource {
+    pub tag: Arc<PluginTag>,
+    pub library: OwnedFd,
+    pub command: WorkerCommand,
+    pub limits: IsolationLimits,
+    pub current: Mutex<Option<Arc<PluginProcess>>>,
+}
+
+impl PluginSource {
+    /// Returns the current process. Starts one if there is none, or if the last one ended.
+    pub(super) fn process(&self) -> Result<Arc<PluginProcess>, HostError> {
+        let mut current = lock(&self.current);
+        if let Some(process) = current.as_ref().filter(|process| !process.is_stopped()) {
+            return Ok(Arc::clone(process));
+        }
+        let process = Arc::new(self.new_process()?);
+        *current = Some(Arc::clone(&process));
+        Ok(process)
+    }
+
+    /// Starts a process beside the current one.
+    pub(super) fn new_process(&self) -> Result<PluginProcess, HostError> {
+        PluginProcess::start(&self.command, &self.tag, self.library.as_fd(), &self.limits)
+    }
+
+    /// Makes one call. `read` takes what it needs from the answer; the tensors are gone afterwards.
+    pub(super) fn call<T>(
+        &self,
+        process: &PluginProcess,
+        request: &ToWorker,
+        tensors: &[NamedTensor<'_>],
+        context: Option<CallContext<'_, '_>>,
+        read: impl FnOnce(Answer, &[NamedTensor<'_>]) -> Reply<T>,
+    ) -> Reply<T> {
+        let mut last_sign = Instant::now();
+        let mut stop_since: Option<Instant> = None;
+        let mut exchange = || -> io::Result<(Channel, Result<(Answer, Body), PluginError>)> {
+            let mut channel = process.channel()?;
+            let kept = channel.send(request, tensors, 0)?;
+            loop {
+                let received = channel.receive::<ToHost>(|| {
+                    if context.is_some_and(|context| (context.stop_requested)()) {
+                        let since = *stop_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= self.limits.stop {
+                            return Err(io::ErrorKind::Interrupted.into());
+                        }
+                    }
+                    let silent = last_sign.elapsed() >= self.limits.silence;
+                    if silent { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+                })?;
+                match received.head {
+                    ToHost::Answer(answer) => return Ok((channel, Ok((answer, received.body)))),
+                    ToHost::Failure(failure) => return Ok((channel, Err(failure.into()))),
+                    ToHost::Service(call) => {
+                        serve(&mut channel, call, &received.body, context.map(|c| c.services), kept)?;
+                    }
+                }
+                last_sign = Instant::now();
+            }
+        };
+        match exchange() {
+            Ok((channel, Ok((answer, body)))) => {
+                let value = match body.tensors() {
+                    Ok(tensors) => read(answer, &tensors),
+                    Err(e) => RErr(failure(Code::OTHER, e.to_string())),
+                };
+                process.give_back(channel);
+                value
+            }
+            Ok((channel, Err(error))) => {
+                process.give_back(channel);
+                RErr(error)
+            }
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => RErr(failure(Code::INVALID, e.to_string())),
+            Err(e) if stop_since.is_some() => {
+                process.end(&e);
+                RErr(failure(Code::CANCELLED, "stopped as asked; its process did not stop by itself"))
+            }
+            Err(e) => RErr(self.crashed(process, &e)),
+        }
+    }
+
+    /// Ends a process that failed, and returns the error of the call.
+    fn crashed(&self, process: &PluginProcess, error: &io::Error) -> PluginError {
+        let what = process.end(error);
+        let remedy = match error.kind() {
+            io::ErrorKind::TimedOut => format!(
+                " (after {} s; --plugin-timeout SECONDS allows more)",
+                self.limits.silence.as_secs_f64()
+            ),
+            _ => ": a fault of the plugin; report it to its author, or use another version".to_owned(),
+        };
+        failure(Code::CRASHED, format!("its process {what}{remedy}"))
+    }
+}
