@@ -18,6 +18,11 @@ fn moments() -> u32 {
     std::env::var("CHIASM_STOPS").ok().and_then(|count| count.parse().ok()).unwrap_or(2)
 }
 
+/// Returns JSON text without the lines that hold times.
+fn without_times(json: &str) -> Vec<&str> {
+    json.lines().filter(|line| !line.contains("_seconds")).collect()
+}
+
 fn remove(path: &Path) {
     if path.exists() {
         std::fs::remove_dir_all(path).unwrap();
@@ -51,10 +56,14 @@ fn survives_stops(sandbox: &Sandbox, arguments: &[&str], output: Option<&str>, b
                     "{arguments:?}: a half-written result"
                 );
             }
+            if finished && output.is_some() {
+                continue; // the signal came too late, and some commands do not write over a result
+            }
             let again = sandbox.good(arguments);
             let same = output.map(|name| contents(&sandbox.path(name))) == written;
             assert!(same, "{arguments:?} after {signal:?} at moment {moment}: the files differ");
             if output.is_none() {
+                let (again, printed) = (without_times(&again), without_times(&printed));
                 assert_eq!(again, printed, "{arguments:?} after {signal:?} at moment {moment}");
             }
         }
