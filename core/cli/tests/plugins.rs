@@ -1,7 +1,5 @@
 //! The commands of `chiasm plugin`: lock, sign, trust, verify, validate and new.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{Sandbox, binary, project};

@@ -59,7 +59,6 @@ pub(crate) struct CPlugin {
     pub kinds: u32,
     pub unused: u32,
     pub ask: Option<unsafe extern "C" fn(u32, Text, Text, *const CReply) -> i32>,
-    #[expect(clippy::type_complexity, reason = "the header declares it so")]
     pub fit: Option<
         unsafe extern "C" fn(
             u32,

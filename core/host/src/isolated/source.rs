@@ -24,6 +24,9 @@ pub(super) struct PluginSource {
     pub current: Mutex<Option<Arc<PluginProcess>>>,
 }
 
+/// The answer of a call with its tensors, or the plugin's error.
+type CallResult = Result<(Answer, Body), PluginError>;
+
 impl PluginSource {
     /// Returns the current process. Starts one if there is none, or if the last one ended.
     pub(super) fn process(&self) -> Result<Arc<PluginProcess>, HostError> {
@@ -52,7 +55,7 @@ impl PluginSource {
     ) -> Reply<T> {
         let mut last_sign = Instant::now();
         let mut stop_since: Option<Instant> = None;
-        let mut exchange = || -> io::Result<(Channel, Result<(Answer, Body), PluginError>)> {
+        let mut exchange = || -> io::Result<(Channel, CallResult)> {
             let mut channel = process.channel()?;
             let kept = channel.send(request, tensors, 0)?;
             loop {
