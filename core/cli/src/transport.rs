@@ -18,7 +18,8 @@ use crate::{
 use chiasm_pipeline::{Reporter, available_memory};
 use chiasm_transport::{
     DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, Marginals, Result as Solved,
-    Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, low_rank, low_rank_gromov,
+    Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, exact_points, low_rank,
+    low_rank_gromov,
 };
 use ndarray::Array2;
 use output::SolutionPlan;
@@ -100,10 +101,14 @@ fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) 
 fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
     let limits = SolverLimits::new(args.iterations.unwrap_or(usize::MAX)).time(time(args));
     let limits = limits.watch(watcher(bar, "pivots", args.iterations));
-    let (cost, a, b) = (problem.dense_cost()?, &problem.a, &problem.b);
-    let found = match args.mass {
-        Some(mass) => exact_partial(cost.view(), a, b, mass, &limits)?,
-        None => exact(cost.view(), a, b, &limits)?,
+    let (a, b) = (&problem.a, &problem.b);
+    let found = match (args.mass, options::exact_without_matrix(args, problem.shape)) {
+        (Some(mass), _) => exact_partial(problem.dense_cost()?.view(), a, b, mass, &limits)?,
+        (None, Some(distance)) => {
+            let (x, y) = problem.clouds()?;
+            exact_points(x.view(), y.view(), distance, a, b, &limits)?
+        }
+        (None, None) => exact(problem.dense_cost()?.view(), a, b, &limits)?,
     };
     let moved: f64 = found.entries.iter().map(|entry| entry.mass).sum();
     let mut more = vec![("gap", found.gap)];
@@ -117,8 +122,7 @@ fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) ->
         iterations: None,
         seconds: found.seconds,
         stop: found.stop,
-        // The plan is dense only if it is written.
-        plan: SolutionPlan::Dense(if args.output.is_some() { found.plan() } else { Array2::zeros((0, 0)) }),
+        plan: SolutionPlan::Exact(Box::new(found)),
         more,
         as_good: None,
         rounding: 0.0,

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Sandbox, npy, peers, project};
+use common::{RandomNumbers, Sandbox, npy, peers, project};
 use serde_json::Value;
 use std::process::Command;
 
@@ -331,4 +331,59 @@ fn problems_without_mass_or_direction_are_refused() {
         let cosine = ["transport", "x.npy", "y.npy", "--cost", "cosine", "--solver", solver];
         reference.sandbox.refused(&cosine, &["x.npy", "the cosine of a zero row is undefined"]);
     }
+}
+
+/// 2,100 x 2,000 points are beyond the size up to which the exact solver stores a matrix of costs. On a line
+/// the plan is known: both sides in ascending order (Santambrogio 2015, Optimal Transport for Applied
+/// Mathematicians, section 2.2).
+#[test]
+fn many_points_are_matched_exactly_without_a_matrix_of_costs() {
+    let sandbox = Sandbox::new();
+    let (n, m) = (2_100_usize, 2_000_usize);
+    let mut random = RandomNumbers(5);
+    let x: Vec<f32> = (0..n).map(|_| random.next()).collect();
+    let y: Vec<f32> = (0..m).map(|_| 2.0 * random.next() + 0.5).collect();
+    sandbox.write("x.npy", npy(n, 1, &x));
+    sandbox.write("y.npy", npy(m, 1, &y));
+    let printed = sandbox.good(&[
+        "transport",
+        "x.npy",
+        "y.npy",
+        "--solver",
+        "emd",
+        "-o",
+        "plan.csv",
+        "--format",
+        "json",
+    ]);
+    let report: Value = serde_json::from_str(&printed).unwrap();
+
+    let sorted = |values: &[f32]| {
+        let mut values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let (x, y) = (sorted(&x), sorted(&y));
+    let (mut i, mut j, mut cost) = (0, 0, 0.0);
+    let (mut left, mut right) = (1.0 / n as f64, 1.0 / m as f64);
+    while i < n && j < m {
+        let mass = f64::min(left, right);
+        cost += mass * (x[i] - y[j]).powi(2);
+        (left, right) = (left - mass, right - mass);
+        if left <= 1e-15 {
+            (i, left) = (i + 1, 1.0 / n as f64);
+        }
+        if right <= 1e-15 {
+            (j, right) = (j + 1, 1.0 / m as f64);
+        }
+    }
+    let got = report["cost"].as_f64().unwrap();
+    // The solver's own bound of its error is 1e-9 of the cost.
+    assert!((got - cost).abs() <= 1e-9 * cost, "{got} instead of {cost}");
+    let plan = std::fs::read_to_string(sandbox.path("plan.csv")).unwrap();
+    let mass: f64 =
+        plan.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse::<f64>().unwrap()).sum();
+    assert_eq!(plan.lines().next(), Some("source,target,mass"));
+    assert!((mass - 1.0).abs() < 1e-9 && plan.lines().count() <= n + m, "{mass}");
+    sandbox.refused(&["transport", "x.npy", "y.npy", "-o", "plan.csv"], &["-o: a .csv file", "--solver emd"]);
 }

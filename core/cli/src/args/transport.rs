@@ -78,7 +78,8 @@ pub struct TransportArgs {
     /// sinkhorn: also compute the debiased Sinkhorn divergence.
     #[arg(long)]
     pub debias: bool,
-    /// Write the plan [n, m] as .npy, or with --rank or lowrank its two factors as .npz.
+    /// Write the plan [n, m] as .npy; with --rank or lowrank its two factors as .npz; with emd the entries
+    /// that are not zero as .csv (source, target, mass).
     #[arg(short = 'o', long = "output", value_name = "PLAN.npy")]
     pub output: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! The memory that a solver needs, estimated before anything large is allocated.
 
-use super::options::is_npz;
+use super::options::{exact_without_matrix, is_csv, is_npz};
 use crate::{
     args::{CostKind, TransportArgs, TransportSolver},
     command_result::CommandResult,
@@ -23,7 +23,8 @@ pub fn check(args: &TransportArgs, shape: (usize, usize), free: Option<u64>) -> 
         gibibytes(needed),
         gibibytes(free)
     );
-    let help = "--solver lowrank, and gw with --rank, take memory linear in the points; with -o, write their \
+    let help = "--solver emd on points takes memory linear in them, without -o or with -o plan.csv; so do \
+                --solver lowrank, and gw with --rank, take memory linear in the points; with -o, write their \
                 factors as .npz; sinkhorn without -o stores at most 2 GiB";
     Err(Error::input("chiasm::transport::memory", message, help))
 }
@@ -34,10 +35,14 @@ fn needed(args: &TransportArgs, (n, m): (usize, usize)) -> u64 {
     let pairs = n.saturating_mul(m);
     let within = n.saturating_mul(n).saturating_add(m.saturating_mul(m));
     let factors = args.solver == TransportSolver::Lowrank || args.rank.is_some();
-    let dense_plan = args.output.as_deref().is_some_and(|path| !(factors && is_npz(path)));
+    let dense_plan = args.output.as_deref().is_some_and(|path| !(is_csv(path) || factors && is_npz(path)));
     let plan = if dense_plan { pairs.saturating_mul(8) } else { 0 };
     let working = match args.solver {
         _ if factors => 0,
+        // Arcs, their order and the tree of the network simplex; blocks of costs.
+        TransportSolver::Emd if exact_without_matrix(args, (n as usize, m as usize)).is_some() => {
+            n.saturating_add(m).saturating_mul(20 * 64)
+        }
         // Costs, a copy to check and order them, and the kernel of the start.
         TransportSolver::Emd => pairs.saturating_mul(24),
         TransportSolver::Sinkhorn | TransportSolver::Unbalanced | TransportSolver::Partial => {
@@ -78,8 +83,11 @@ mod tests {
             let args = Line::try_parse_from(line).ok()?.args;
             check(&args, (n, n), Some(16 << 30)).err().map(|error| error.to_string())
         };
-        let message = refused(&["--solver", "emd"], 50_000).unwrap_or_default();
+        let message = refused(&["--solver", "emd", "--cost", "cosine"], 50_000).unwrap_or_default();
         assert!(message.contains("55.9 GiB; 16.0 GiB are free"), "{message}");
+        assert!(refused(&["--solver", "emd"], 50_000).is_none(), "points need no matrix of costs");
+        assert!(refused(&["--solver", "emd", "-o", "p.csv"], 50_000).is_none());
+        assert!(refused(&["--solver", "emd", "-o", "p.npy"], 50_000).is_some(), "the plan is dense");
         for solver in [&["--solver", "gw"][..], &["--solver", "fgw"], &["-o", "p.npy"]] {
             assert!(refused(solver, 50_000).is_some(), "{solver:?}");
             assert!(refused(solver, 5000).is_none(), "{solver:?}");

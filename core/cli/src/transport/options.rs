@@ -5,7 +5,30 @@ use crate::{
     command_result::CommandResult,
 };
 use chiasm_pipeline::Error;
+use chiasm_transport::PointDistance;
 use std::path::Path;
+
+/// The number of pairs of points above which the exact solver stores no cost matrix. It is faster then, too.
+const EXACT_MATRIX: usize = 4_000_000;
+
+/// Returns the distance with which the exact solver works on the points, for problems that are too large for
+/// a cost matrix; `None` for those that are not, or that have no points.
+pub fn exact_without_matrix(args: &TransportArgs, (n, m): (usize, usize)) -> Option<PointDistance> {
+    let exact = args.solver == TransportSolver::Emd && args.mass.is_none() && args.cost_matrix.is_none();
+    if !exact || n.saturating_mul(m) <= EXACT_MATRIX {
+        return None;
+    }
+    match args.cost.unwrap_or(CostKind::Sqeuclidean) {
+        CostKind::Sqeuclidean => Some(PointDistance::SquaredEuclidean),
+        CostKind::Euclidean => Some(PointDistance::Euclidean),
+        CostKind::Cosine | CostKind::Correlation => None,
+    }
+}
+
+/// Returns whether a path has the extension .csv.
+pub fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "csv")
+}
 
 /// Returns whether a path has the extension .npz.
 pub fn is_npz(path: &Path) -> bool {
@@ -78,6 +101,13 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
         return invalid(
             "-o: an .npz file holds the factors of a plan with --rank, but this plan is one array".into(),
             "use -o plan.npy",
+        );
+    }
+    if args.solver != TransportSolver::Emd && args.output.as_deref().is_some_and(is_csv) {
+        return invalid(
+            "-o: a .csv file holds the entries of an exact plan, but the plans of this solver have no zeros"
+                .into(),
+            "use -o plan.npy, or --solver emd",
         );
     }
     let squared_points = args.solver == Sinkhorn
