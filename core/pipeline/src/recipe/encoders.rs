@@ -48,7 +48,7 @@ impl ItemRule {
 }
 
 /// Names that a modality must not have: `fused`, and the flags of the commands that take raw items.
-pub const RESERVED_NAMES: [&str; 18] = [
+pub const RESERVED_NAMES: [&str; 22] = [
     "allow-changed",
     "attention",
     "device",
@@ -62,6 +62,10 @@ pub const RESERVED_NAMES: [&str; 18] = [
     "models",
     "output",
     "plugin",
+    "isolate",
+    "plugin-memory",
+    "plugin-policy",
+    "plugin-timeout",
     "quiet",
     "strip",
     "threads",
