@@ -123,6 +123,15 @@ pub enum CliCommand {
         #[arg(long, value_name = "KEY,...", num_args = 0..=1, value_delimiter = ',', require_equals = true)]
         geometry: Option<Vec<String>>,
     },
+    /// Write one HTML page about a run: what was merged, whether to trust it, metrics, examples, checks. It
+    /// needs no network.
+    Report {
+        /// Run folder.
+        run: PathBuf,
+        /// HTML file to write.
+        #[arg(short = 'o', long = "output", value_name = "REPORT.html")]
+        output: PathBuf,
+    },
     /// Compare every file of a run folder with the digest that the fit recorded. Exits with 1 if one differs.
     Verify {
         /// Run folder.

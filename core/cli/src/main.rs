@@ -15,6 +15,7 @@ mod plugin_host;
 mod plugins;
 mod print;
 mod progress;
+mod report;
 mod robustness;
 mod stop;
 mod study;
@@ -104,6 +105,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Eval { run, truth, geometry } => {
             commands::eval(run, truth.as_deref(), geometry.as_deref(), global, &environment(global)?)
         }
+        CliCommand::Report { run, output } => report::report(run, output, global, &environment(global)?),
         CliCommand::Compare { recipe, swap, folds, skip_bad } => {
             commands::compare(recipe, swap, *folds, *skip_bad, global, &environment(global)?)
         }

@@ -93,6 +93,7 @@ pub use run::{
     search::SearchHit,
     tables::{stored_batch_effects, stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
+    test_items::{RankedQuery, RetrievalExamples, RetrievedItem, TestItems},
     truth::{FactorScores, Identifiability},
     verify::{VerifiedPart, verify_run},
 };

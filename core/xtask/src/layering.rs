@@ -44,6 +44,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-check",
         ],
     ),
+    ("chiasm-report", &["chiasm-check", "chiasm-geometry", "chiasm-pipeline"]),
     (
         "chiasm",
         &[
@@ -54,6 +55,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-host",
             "chiasm-check",
             "chiasm-pipeline",
+            "chiasm-report",
             "chiasm-weights",
         ],
     ),
@@ -85,6 +87,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("ort", &["chiasm-runtime"]),
     ("clap", &["chiasm", "world"]),
     ("comfy-table", &["chiasm"]),
+    ("minijinja", &["chiasm-report"]),
     ("indicatif", &["chiasm"]),
 ];
 

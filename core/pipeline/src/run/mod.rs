@@ -19,5 +19,6 @@ pub mod robustness_svg;
 pub mod search;
 pub mod tables;
 pub mod task_score;
+pub mod test_items;
 pub mod truth;
 pub mod verify;

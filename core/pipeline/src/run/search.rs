@@ -1,6 +1,6 @@
 //! Searching the test items of a run with raw items of other modalities.
 
-use super::{infer::RawInputs, open::Run};
+use super::{infer::RawInputs, open::Run, test_items::shown_items};
 use crate::{
     base::error::Error,
     catalog::{dataset::Split, raw::RawItem},
@@ -51,11 +51,9 @@ impl Run<'_> {
         let scores = aligned.embeds.dot(&query);
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-        // If the items of a row were averaged, return the first of them.
-        let item = |at: usize| items.rows.partition_point(|row| *row < aligned.rows[at]);
-        let each = items.raw.len() == aligned.rows.len();
+        let shown = shown_items(&items, &aligned.rows);
         let found = |at: usize| SearchHit {
-            item: items.raw[if each { at } else { item(at) }].clone(),
+            item: items.raw[shown[at]].clone(),
             modality: among.to_owned(),
             row: data.dataset.ids[aligned.rows[at]].clone(),
             score: scores[at],

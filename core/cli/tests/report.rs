@@ -1,0 +1,198 @@
+//! `chiasm report`: every section, the texts of others, determinism, size, and runs whose data is missing.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Sandbox, views};
+use serde_json::Value;
+
+/// The sections of a page, in order.
+const SECTIONS: [&str; 12] = [
+    "merged",
+    "metrics",
+    "spaces",
+    "examples",
+    "spectra",
+    "checks",
+    "geometry",
+    "training",
+    "robustness",
+    "attention",
+    "time",
+    "reproduce",
+];
+const HOSTILE: &str = "<script>alert(1)</script> & \"quoted\" 'text' <img src=http://127.0.0.1/x> \u{202e}";
+
+fn fitted() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let pairs = sandbox.world(150);
+    // Every caption comes from a stranger.
+    let rows = std::fs::read_to_string(&pairs).unwrap();
+    let hostile = |line: &str| {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        let caption = row["captions"][0].as_str().unwrap().to_owned();
+        row["captions"][0] = format!("{caption} {HOSTILE}").into();
+        format!("{row}\n")
+    };
+    std::fs::write(&pairs, rows.lines().map(hostile).collect::<String>()).unwrap();
+    sandbox.recipe();
+    let output = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
+    assert!(matches!(output.code, Some(0 | 1)), "{}", output.stderr);
+    sandbox
+}
+
+fn page(sandbox: &Sandbox, name: &str) -> String {
+    sandbox.good(&["report", "run", "-o", name]);
+    std::fs::read_to_string(sandbox.path(name)).unwrap()
+}
+
+/// Asserts that a page has every section in order, each with a heading and content.
+fn assert_sections(html: &str) {
+    let mut at = 0;
+    for name in SECTIONS {
+        let start = format!("<section id=\"{name}\"><h2>");
+        let found = html[at..].find(&start);
+        assert!(found.is_some(), "no section {name} after byte {at}");
+        let found = found.unwrap();
+        at += found + start.len();
+        let section = &html[at..at + html[at..].find("</section>").unwrap()];
+        let content = ["<p", "<table", "<article"].iter().any(|tag| section.contains(tag));
+        assert!(content, "{name} is empty: {section}");
+        assert!(html.contains(&format!("<a href=\"#{name}\">")), "no link to {name}");
+    }
+}
+
+/// Asserts that a page names nothing that a browser would load, and runs no script but its own. A quote in a
+/// text is escaped, so a quote after the name of an attribute begins its value.
+fn assert_loads_nothing(html: &str) {
+    for attribute in [" src=\"", " href=\"", " srcset=\"", " data=\"", " action=\""] {
+        for (at, _) in html.match_indices(attribute) {
+            let value = &html[at + attribute.len()..];
+            let inside = value.starts_with('#') || value.starts_with("data:image/jpeg;base64,");
+            assert!(inside, "{attribute}{}", value.chars().take(60).collect::<String>());
+        }
+    }
+    assert!(!html.contains("url(") && !html.contains("@import"));
+    assert_eq!(html.matches("<script").count(), 2, "the data of the items, and the page's own script");
+    assert!(html.contains("default-src 'none'"));
+}
+
+#[test]
+fn a_page_has_every_section_loads_nothing_and_escapes_the_texts_of_others() {
+    let sandbox = fitted();
+    let html = page(&sandbox, "out/report.html");
+    assert_sections(&html);
+    assert_loads_nothing(&html);
+    assert!(!html.contains("<script>alert"), "a caption is not part of the page's structure");
+    assert!(!html.contains('\u{202e}'), "no caption changes the direction of the text around it");
+    assert!(html.contains("&lt;script&gt;alert(1)"), "a caption is shown as it was written");
+    assert!(html.contains("data:image/jpeg;base64,"), "test pictures are shown");
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    assert!(html.contains("30 of 30 test rows are drawn"));
+    // The facts of the run: licences, recipe, digests, metrics, and each check with its sentence.
+    let metrics: Value = read(&sandbox, "run/metrics.json");
+    let recall = metrics["retrieval"]["image->text"]["recall@1"].as_f64().unwrap();
+    assert!(html.contains(&format!("<b>{:.1}</b>", 100.0 * recall)), "recall@1 {recall}");
+    let right = (30.0 * recall).round(); // a query without ties is right or wrong
+    assert!(html.contains(&format!("of the {right} queries whose first result is relevant")), "{right}");
+    assert!(html.contains("Apache-2.0") && html.contains("plugin = &quot;ridge&quot;"));
+    let manifest: Value = read(&sandbox, "run/manifest.json");
+    for digest in manifest["frozen_weights"].as_object().unwrap().values() {
+        assert!(html.contains(digest.as_str().unwrap()));
+    }
+    let checks: Value = read(&sandbox, "run/checks.json");
+    let mut count = 0;
+    for map in checks["maps"].as_array().unwrap() {
+        for check in map["checks"].as_array().unwrap() {
+            let meaning = check["meaning"].as_str().unwrap();
+            let plain = !meaning.contains(['<', '>', '&', '"', '\'', '/']);
+            assert!(!plain || html.contains(meaning), "{meaning}");
+            count += 1;
+        }
+    }
+    assert!(count > 10);
+    assert!(!html.contains(sandbox.path("").to_str().unwrap()), "the page names no folder of this machine");
+    assert_eq!(html, page(&sandbox, "again.html"), "the same run gives the same bytes");
+    let names: Vec<_> =
+        std::fs::read_dir(sandbox.path("out")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(names, ["report.html"], "no temporary file is left");
+}
+
+fn read(sandbox: &Sandbox, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(sandbox.path(name)).unwrap()).unwrap()
+}
+
+/// A run can be sent without its data: what was stored is shown, and the rest says why it is not.
+#[test]
+fn a_run_without_its_data_still_has_a_page() {
+    let sandbox = fitted();
+    std::fs::rename(sandbox.path("world"), sandbox.path("elsewhere")).unwrap();
+    let html = page(&sandbox, "report.html");
+    assert_sections(&html);
+    assert!(html.contains("The test items could not be embedded: "));
+    assert!(html.contains("recall@1") && html.contains("<th>verdict</th>"));
+}
+
+/// Three files of vectors have six directions, no pictures and no texts.
+#[test]
+fn a_page_shows_every_pair_of_vectors_and_its_verdict() {
+    let sandbox = views::views("plugin = \"cca\"\n");
+    views::rows(&sandbox, |_, _| true);
+    views::fit(&sandbox, &[]);
+    let output = sandbox.good(&["report", "run", "-o", "report.html", "--format", "json"]);
+    let output: Value = serde_json::from_str(&output).unwrap();
+    let html = std::fs::read_to_string(sandbox.path("report.html")).unwrap();
+    assert_sections(&html);
+    assert_loads_nothing(&html);
+    for pair in ["a-&gt;b", "a-&gt;c", "b-&gt;a", "b-&gt;c", "c-&gt;a", "c-&gt;b"] {
+        assert!(html.contains(&format!("<h3>{pair}</h3>")), "{pair}");
+    }
+    assert_eq!(
+        html.matches("data-points").count() - html.matches("[data-points]").count(),
+        4,
+        "three and one"
+    );
+    assert!(html.contains("a and b") && html.contains("mutual_knn@10"));
+    assert_eq!(html.matches("no weights: a file of vectors").count(), 3);
+    assert_eq!(output["bytes"], html.len());
+    let verdict = output["verdict"].as_str().unwrap();
+    let failed = read(&sandbox, "run/checks.json")["failed"].as_array().unwrap().len();
+    assert_eq!(output["trust"] == "no", failed > 0, "{verdict}");
+    assert!(html.contains(&verdict.replace('>', "&gt;")), "{verdict}");
+}
+
+/// A section that has no data says so; one that has draws it.
+#[test]
+fn trainings_and_sweeps_are_drawn() {
+    let sandbox = views::views(
+        "plugin = \"mlp\"\nsteps = 30\nmembers = 1\nblend = 1.0\n[robustness]\ncorruption = [0.5, 1.0]\n\
+         missing = [0.5]\n[robustness.corrupt.a]\nkind = \"noise\"\nstrength = 2.0\n",
+    );
+    views::rows(&sandbox, |_, _| true);
+    views::fit(&sandbox, &[]);
+    let html = page(&sandbox, "report.html");
+    assert_sections(&html);
+    assert_loads_nothing(&html);
+    let section = |name: &str| {
+        let start = html.find(&format!("<section id=\"{name}\">")).unwrap();
+        &html[start..start + html[start..].find("</section>").unwrap()]
+    };
+    let trained = read(&sandbox, "run/training.json").as_array().unwrap().len();
+    assert_eq!(section("training").matches("<figure>").count(), trained, "a figure for each training");
+    assert!(section("training").contains("align (mlp)"));
+    assert_eq!(
+        section("robustness").matches("<figure>").count(),
+        2,
+        "corrupted items and missing modalities"
+    );
+    assert!(!section("training").contains("NaN") && !section("robustness").contains("NaN"));
+    assert!(section("attention").contains("no fusion with attention"));
+}
+
+#[test]
+fn what_is_no_run_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.refused(&["report", "nothing", "-o", "report.html"], &["is not a run folder"]);
+    assert!(!sandbox.path("report.html").exists());
+}

@@ -1,0 +1,97 @@
+//! One self-contained HTML page about a run: what was merged, whether the merge may be trusted, and why.
+//!
+//! The page reads what the fit stored (metrics, checks, timings, recipe) and embeds the test items once more
+//! for what is not stored: projections, examples with scores, and measures of the geometry with nulls. It is
+//! complete without JavaScript; a script in the page adds hovering and filtering. It loads nothing.
+//!
+//! ```no_run
+//! use chiasm_pipeline::{Environment, Run, SilentReporter};
+//! use std::{path::Path, sync::Arc};
+//!
+//! # fn main() -> Result<(), chiasm_pipeline::Error> {
+//! let env = Environment::discover(Arc::new(SilentReporter));
+//! let run = Run::open(Path::new("run"), &env)?;
+//! let report = chiasm_report::report(&run)?;
+//! println!("{}", report.verdict);
+//! report.write(Path::new("report.html"))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! ```text
+//! stored        what the fit wrote, as typed data
+//! verdict       the sentence that says whether the merge may be trusted
+//! sections      the tables of the page: parts, metrics, checks, time
+//! sample        the items that the page shows, with their texts and thumbnails
+//! projection    principal component analysis
+//! spaces        the spaces before and after the merge, as figures; the table of their geometry
+//! examples      queries that succeed and queries that fail
+//! curves        spectra, trainings and robustness as figures
+//! figure        drawing of figures as SVG
+//! page          the context of the template, report.html
+//! ```
+
+mod curves;
+mod examples;
+mod figure;
+mod page;
+mod projection;
+mod sample;
+mod sections;
+mod spaces;
+mod stored;
+mod verdict;
+
+use chiasm_pipeline::{Error, Run};
+use std::path::Path;
+
+pub use projection::{Projection, principal_components};
+pub use verdict::Trust;
+
+/// A report on a run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Report {
+    /// The page.
+    pub html: String,
+    /// Whether the merge may be trusted.
+    pub trust: Trust,
+    /// The same in one sentence, with the reasons.
+    pub verdict: String,
+}
+
+impl Report {
+    /// Writes the page to a temporary file beside `path` and renames it.
+    ///
+    /// # Errors
+    /// If the file cannot be written. An existing file is unchanged then.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".tmp");
+        let temporary = path.with_file_name(name);
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        }
+        let written = std::fs::write(&temporary, &self.html).and_then(|()| std::fs::rename(&temporary, path));
+        written.map_err(|e| {
+            let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
+            Error::io("write", path, e)
+        })
+    }
+}
+
+/// Makes the report on a run. The same run gives the same bytes.
+///
+/// The test items are embedded, from the cache where it has them. If the data of the run is missing, the
+/// sections that need it say so.
+///
+/// # Errors
+/// If a stored file cannot be read or is damaged.
+pub fn report(run: &Run<'_>) -> Result<Report, Error> {
+    let stored = stored::StoredResults::read(run)?;
+    let verdict = verdict::verdict(stored.checks.as_ref(), stored.metrics.as_ref());
+    let html = page::render(run, &stored, &verdict)?;
+    Ok(Report { html, trust: verdict.trust, verdict: verdict.sentence })
+}
