@@ -39,7 +39,7 @@ fn plans_replace_earlier_files_only() {
     {
         std::os::unix::fs::symlink("y.npy", sandbox.path("link.npy")).unwrap();
         refused("link.npy", &["symbolic link"]);
-        sandbox.refused(&["transport", "/dev/zero", "y.npy"], &["/dev/zero", "not a file"]);
+        sandbox.refused(&["transport", "/dev/zero", "y.npy"], &["/dev/zero", "expected a regular file"]);
     }
     assert_eq!(std::fs::read(sandbox.path("x.npy")).unwrap(), before);
     for _ in 0..2 {

@@ -225,6 +225,11 @@ fn system(folders: &[PathBuf]) -> Vec<SearchedPlace> {
     found
 }
 
+/// Reads a settings file of at most 1 MiB, such as a list of folders; `None` if it is anything else.
+fn short_text(path: &Path) -> Option<String> {
+    String::from_utf8(chiasm_graph::read_file(path, 1 << 20).ok()?).ok()
+}
+
 /// Returns the folders that the system's loader searches.
 pub(crate) fn system_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
@@ -234,7 +239,7 @@ pub(crate) fn system_folders() -> Vec<PathBuf> {
     if let Ok(entries) = std::fs::read_dir("/etc/ld.so.conf.d") {
         let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
         files.sort();
-        for text in files.iter().filter_map(|f| std::fs::read_to_string(f).ok()) {
+        for text in files.iter().filter_map(|f| short_text(f)) {
             folders.extend(text.lines().filter(|l| l.starts_with('/')).map(|l| PathBuf::from(l.trim())));
         }
     }

@@ -154,7 +154,7 @@ fn download_and_unpack(
 }
 
 fn sha256(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut file = chiasm_graph::open_file(path, u64::MAX).map_err(Error::io("read", path))?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(Error::io("read", path))?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

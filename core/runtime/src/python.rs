@@ -64,7 +64,8 @@ pub(crate) fn prefixes(folders: &[PathBuf]) -> Vec<PathBuf> {
         let Some(python) = program(PYTHON, std::slice::from_ref(folder)) else { continue };
         let root = folder.parent().unwrap_or(folder);
         if folder.ends_with("shims") {
-            let chosen = std::fs::read_to_string(root.join("version")).unwrap_or_default();
+            let chosen = chiasm_graph::read_file(&root.join("version"), 1 << 20).unwrap_or_default();
+            let chosen = String::from_utf8_lossy(&chosen);
             found.extend(chosen.lines().next().map(|name| root.join("versions").join(name.trim())));
             continue;
         }

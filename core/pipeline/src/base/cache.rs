@@ -8,13 +8,13 @@
 //! The cache is private: its folders are created with the mode 0700, and one that belongs to another user, or
 //! that others can write to, is refused. There is no cache in a shared temporary folder.
 
-use crate::base::error::Error;
+use crate::base::{error::Error, npy::split_array};
 use ndarray::{Array, Dimension, IxDyn};
 use npyz::WriterBuilder;
 use sha2::{Digest, Sha256};
 use std::{
     fs::{DirBuilder, File},
-    io::{BufReader, BufWriter, Read, Seek, Write},
+    io::{BufWriter, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -158,8 +158,11 @@ fn checked_length(file: &mut File, key: &str) -> std::io::Result<Option<u64>> {
     Ok((stored == hasher.hasher.finalize().as_slice()).then_some(length))
 }
 
-fn read_values(file: impl Read, rows: usize) -> std::io::Result<Array<f32, IxDyn>> {
-    let npy = npyz::NpyFile::new(BufReader::new(file))?;
+fn read_values(mut file: impl Read, rows: usize) -> std::io::Result<Array<f32, IxDyn>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let (header, bytes) = split_array(bytes)?;
+    let npy = npyz::NpyFile::with_header(header, bytes.as_slice());
     let shape: Vec<usize> =
         npy.shape().iter().map(|&axis| usize::try_from(axis).unwrap_or(usize::MAX)).collect();
     if shape.first() != Some(&rows) {

@@ -110,10 +110,14 @@ impl HubAddress {
     }
 }
 
+/// The largest `modules.json`, in bytes.
+#[cfg(feature = "hub")]
+const MAX_MODULES: u64 = 1 << 20;
+
 /// Returns the files of the dense layers that a `modules.json` names.
 #[cfg(feature = "hub")]
 fn files_of_layers(modules: &Path) -> Vec<String> {
-    let modules = std::fs::read(modules).unwrap_or_default();
+    let modules = chiasm_host::read_file(modules, MAX_MODULES).unwrap_or_default();
     let modules: Vec<serde_json::Value> = serde_json::from_slice(&modules).unwrap_or_default();
     let dense = modules.iter().filter(|module| module["type"].as_str().is_some_and(|t| t.ends_with("Dense")));
     let paths = dense.filter_map(|module| module["path"].as_str());

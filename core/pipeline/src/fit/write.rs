@@ -63,7 +63,9 @@ pub fn parts(
         for encoder in &modality.encoders {
             let Some(found) = &encoder.card else { continue };
             let folder = folder(&modality.name, &encoder.name)?;
-            let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io("read", path, e));
+            let read = |path: &PathBuf| {
+                chiasm_host::read_file(path, u64::MAX).map_err(|e| Error::io("read", path, e))
+            };
             draft.write(&format!("{folder}/card.toml"), read(&found.card_path)?)?;
             for file in &encoder.files {
                 draft.write(&format!("{folder}/{}", file.name), read(&file.path)?)?;

@@ -119,12 +119,15 @@ fn open(
     Ok(Some(CorruptedModality { at, encoders, table }))
 }
 
+/// The largest file of synonyms, in bytes.
+const MAX_SYNONYMS: u64 = 256 << 20;
+
 /// Reads a JSON file of words and their synonyms. The words are in lower case afterwards.
 fn read_synonyms(recipe: &Recipe, file: &str) -> Result<BTreeMap<String, Vec<String>>, Problem> {
     let path = recipe.path(file);
-    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-    let table = read.and_then(|text| {
-        serde_json::from_str::<BTreeMap<String, Vec<String>>>(&text).map_err(|error| error.to_string())
+    let read = chiasm_host::read_file(&path, MAX_SYNONYMS).map_err(|error| error.to_string());
+    let table = read.and_then(|bytes| {
+        serde_json::from_slice::<BTreeMap<String, Vec<String>>>(&bytes).map_err(|error| error.to_string())
     });
     let table = table.map_err(|error| {
         Problem::new("chiasm::plan::synonyms", format!("cannot read {}: {error}", path.display()))

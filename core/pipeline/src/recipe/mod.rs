@@ -113,13 +113,18 @@ pub struct EvalRecipe {
     pub label: Option<Located<String>>,
 }
 
+/// The largest recipe, in bytes.
+const MAX_RECIPE: u64 = 16 << 20;
+
 impl Recipe {
     /// Reads the recipe at `path` and applies the `--set` assignments.
     ///
     /// # Errors
     /// If the file cannot be read; otherwise every problem in it.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
+        let bytes = chiasm_host::read_file(path, MAX_RECIPE);
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+        let text = text.map_err(|e| {
             Problem::new(
                 "chiasm::recipe::unreadable",
                 format!("cannot read the recipe {}: {e}", path.display()),

@@ -115,7 +115,8 @@ pub fn export(
     let preprocessing = || manifest.outputs.keys().filter(|name| name.as_str().starts_with(&prefix));
     for name in preprocessing() {
         let path = path_in(run, name.as_str())?;
-        draft.write(name.as_str(), std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?)?;
+        let bytes = chiasm_host::read_file(&path, u64::MAX).map_err(|e| Error::io("read", &path, e))?;
+        draft.write(name.as_str(), bytes)?;
     }
     files.extend(preprocessing().next().map(|_| output.join(PREPROCESSING)));
     let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;

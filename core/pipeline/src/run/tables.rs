@@ -2,7 +2,7 @@
 
 use super::{
     evaluate::{Metrics, RetrievalSummary},
-    files::{METRICS, read_json},
+    files::{MAX_TEXT, METRICS, read_json},
     infer::RawInputs,
     open::{Run, RunOutputs},
 };
@@ -28,7 +28,9 @@ impl Run<'_> {
             let help = "give one JSON object per line, with one string or row number for each modality";
             Error::input("chiasm::run::table", format!("{}:{line}: {what}", path.display()), help)
         };
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        let bytes = chiasm_host::read_file(path, MAX_TEXT);
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+        let text = text.map_err(|e| Error::io("read", path, e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let names = self.names();
         let mut first: Option<Vec<&str>> = None;

@@ -21,6 +21,8 @@ pub const INPUTS: &str = "its data, a plugin or the engine";
 
 /// The file with the identity.
 const IDENTITY: &str = "study.json";
+/// Its largest size, in bytes.
+const MAX_IDENTITY: u64 = 64 << 20;
 
 /// The folder of a study. It is locked while it is open.
 pub struct StudyFolder {
@@ -42,7 +44,7 @@ impl StudyFolder {
     ) -> Result<(Self, Vec<T>), Error> {
         let identity_path = folder.join(IDENTITY);
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-        match std::fs::read(&identity_path) {
+        match chiasm_host::read_file(&identity_path, MAX_IDENTITY) {
             Ok(bytes) => check_identity(folder, &bytes, identity)?,
             Err(_) if is_empty(folder)? => {
                 let text = serde_json::to_string_pretty(identity).unwrap_or_default();
@@ -57,6 +59,9 @@ impl StudyFolder {
             }
         }
         let path = folder.join(lines);
+        if path.exists() {
+            chiasm_host::open_file(&path, u64::MAX).map_err(|e| Error::io("open", &path, e))?;
+        }
         let mut file = (OpenOptions::new().read(true).append(true).create(true).open(&path))
             .map_err(|e| Error::io("open", &path, e))?;
         match file.try_lock() {

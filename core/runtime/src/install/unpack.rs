@@ -12,7 +12,7 @@ use crate::library::is_engine_name;
 use crate::{Error, Result};
 
 pub(super) fn unpack(archive: &Path, build: &EngineBuild, folder: &Path) -> Result<()> {
-    let file = File::open(archive).map_err(Error::io("read", archive))?;
+    let file = chiasm_graph::open_file(archive, u64::MAX).map_err(Error::io("read", archive))?;
     let broken =
         |e: &dyn std::fmt::Display| Error::Install(format!("{} cannot be unpacked: {e}", archive.display()));
     if archive.extension().is_some_and(|e| e == "whl") {
