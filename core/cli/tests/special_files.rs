@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 
 const WORDS: &[&str] = &["expected a regular file"];
 
-/// Calls `check` with a device that never ends, a pipe that nobody writes to, and a folder.
+/// Calls `check` with a device that never ends, a pipe without a writer, and a folder.
 fn each(sandbox: &Sandbox, check: impl Fn(&Sandbox, &str)) {
     std::fs::create_dir(sandbox.path("folder.d")).unwrap();
     assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());

@@ -42,6 +42,8 @@ pub use embed::{
 pub use engine::{Device, Engine, ModelSource, SessionOptions};
 pub use error::{Error, INSTALL_COMMAND, INSTALL_CUDA_COMMAND, Result};
 pub use install::{InstallOptions, InstalledEngine, PackageTool, install};
+#[doc(hidden)]
+pub use pointwise::run_program;
 pub use searched_place::{PlaceStatus, SearchedPlace};
 pub use session::Session;
 pub use stepper::{StateVariable, Stepper};

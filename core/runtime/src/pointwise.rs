@@ -51,8 +51,7 @@ impl Operator for PointwiseOperator {
         let program = Program::read(&ints("inputs"), &constants, &ints("instructions"), &ints("outputs"));
         let program = program
             .ok_or_else(|| ort::Error::new("chiasm.Pointwise: its attributes are not a valid program"))?;
-        let plan = guarded(NAME, || Ok(RegisterPlan::new(&program)))?;
-        Ok(PointwiseKernel { plan, program, level: InstructionSet::detect() })
+        guarded(NAME, || Ok(PointwiseKernel::new(program)))
     }
 }
 
@@ -75,6 +74,10 @@ impl Kernel for PointwiseKernel {
 }
 
 impl PointwiseKernel {
+    fn new(program: Program) -> Self {
+        Self { plan: RegisterPlan::new(&program), program, level: InstructionSet::detect() }
+    }
+
     fn compute_outputs(&self, context: &ComputeContext) -> ort::Result<()> {
         let mut shape: Option<Vec<i64>> = None;
         let mut inputs = Vec::with_capacity(self.program.inputs.len());
@@ -88,8 +91,7 @@ impl PointwiseKernel {
             inputs.push((data.as_ptr(), data.len()));
         }
         let shape = shape.ok_or_else(|| ort::Error::new("chiasm.Pointwise: no input has the full shape"))?;
-        let extent = self.extent(&shape)?;
-        self.check(&inputs, &extent)?;
+        let extent = self.checked_extent(&shape, &inputs).map_err(ort::Error::new)?;
         let mut outputs = Vec::with_capacity(self.program.outputs.len());
         for (at, output) in self.program.outputs.iter().enumerate() {
             let mut value = context.output(at, output_shape(output, &shape))?;
@@ -99,15 +101,28 @@ impl PointwiseKernel {
             };
             outputs.push(data.as_mut_ptr());
         }
-        self.run(context, &extent, &inputs, &outputs)
+        let pieces =
+            |count: usize, piece: &(dyn Fn(usize) + Sync)| guarded_pieces(NAME, context, count, piece);
+        // SAFETY: the inputs cover the extent, and the outputs have the shapes of `output_shape`.
+        #[expect(unsafe_code, reason = "see above")]
+        unsafe {
+            self.run(&extent, &inputs, &outputs, pieces)
+        }
+    }
+
+    /// Returns the rows and columns of a shape, which the inputs cover as the program says.
+    fn checked_extent(&self, shape: &[i64], inputs: &[(*const f32, usize)]) -> Result<Extent, String> {
+        let extent = self.extent(shape)?;
+        self.check(inputs, &extent)?;
+        Ok(extent)
     }
 
     /// Returns the shape as rows and columns; one row when nothing depends on rows.
-    fn extent(&self, shape: &[i64]) -> ort::Result<Extent> {
+    fn extent(&self, shape: &[i64]) -> Result<Extent, String> {
         let length = |dims: &[i64]| {
             let mut lengths = dims.iter().map(|n| usize::try_from(*n).unwrap_or(0));
             let count = lengths.try_fold(1_usize, usize::checked_mul);
-            count.ok_or_else(|| ort::Error::new(format!("{NAME}: shape {shape:?} is larger than memory")))
+            count.ok_or_else(|| format!("{NAME}: shape {shape:?} is larger than memory"))
         };
         let rowwise =
             self.program.inputs.iter().any(|input| matches!(input, Broadcast::Tail | Broadcast::Column))
@@ -123,7 +138,7 @@ impl PointwiseKernel {
         }
     }
 
-    fn check(&self, inputs: &[(*const f32, usize)], extent: &Extent) -> ort::Result<()> {
+    fn check(&self, inputs: &[(*const f32, usize)], extent: &Extent) -> Result<(), String> {
         for (at, (broadcast, (_, length))) in self.program.inputs.iter().zip(inputs).enumerate() {
             let fits = match broadcast {
                 Broadcast::Full => *length == extent.rows * extent.columns,
@@ -132,23 +147,28 @@ impl PointwiseKernel {
                 Broadcast::Scalar => *length == 1,
             };
             if !fits && extent.rows * extent.columns > 0 {
-                return Err(ort::Error::new(format!(
-                    "chiasm.Pointwise: input {at} has {length} elements, which do not cover {} rows of {} as \
+                return Err(format!(
+                    "{NAME}: input {at} has {length} elements, which do not cover {} rows of {} as \
                      {broadcast:?}",
                     extent.rows, extent.columns
-                )));
+                ));
             }
         }
         Ok(())
     }
 
-    fn run(
+    /// Computes the outputs. `each` is called with the number of pieces of work, and runs them all.
+    ///
+    /// # Safety
+    /// The inputs cover the extent as the program says, and the outputs have the length that it says.
+    #[expect(unsafe_code, reason = "see above")]
+    unsafe fn run<E>(
         &self,
-        context: &ComputeContext,
         extent: &Extent,
         inputs: &[(*const f32, usize)],
         outputs: &[*mut f32],
-    ) -> ort::Result<()> {
+        each: impl FnOnce(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E>,
+    ) -> Result<(), E> {
         let size = extent.rows * extent.columns;
         // One piece sums a whole row, so a single row with sums is not split.
         let whole = extent.rows == 1 && !self.plan.row_sums.is_empty();
@@ -166,15 +186,12 @@ impl PointwiseKernel {
         );
         if size > 0 {
             let level = self.level;
-            // SAFETY: the pieces write disjoint rows or columns of the outputs, whose lengths were checked
-            // above.
-            #[expect(unsafe_code, reason = "see above")]
-            guarded_pieces(NAME, context, pieces, |piece| unsafe { run.run_piece(level, piece) })?;
+            // SAFETY: the caller guarantees the lengths, and every piece runs once.
+            each(pieces, &|piece| unsafe { run.run_piece(level, piece) })?;
         } else {
             // Without elements no piece runs, and a sum over a row of no elements is 0.
             for (_, output) in &self.plan.row_sums {
                 // SAFETY: a row sum has one element for each row, and nothing else writes it.
-                #[expect(unsafe_code, reason = "see above")]
                 unsafe { std::slice::from_raw_parts_mut(outputs[*output], extent.rows) }.fill(0.0);
             }
         }
@@ -186,7 +203,6 @@ impl PointwiseKernel {
             .filter(|(output, _)| output.summation == Summation::Column);
         for (number, (_, output)) in columns.enumerate() {
             // SAFETY: a column sum has one element per column, and nothing else writes it.
-            #[expect(unsafe_code, reason = "see above")]
             let whole = unsafe { std::slice::from_raw_parts_mut(*output, extent.columns) };
             whole.fill(0.0);
             for piece in 0..pieces {
@@ -196,6 +212,34 @@ impl PointwiseKernel {
         }
         Ok(())
     }
+}
+
+/// Runs a fused program on one thread and without the engine: for tests. `full` is the shape, and `inputs`
+/// the elements of each input. Returns the elements of each output.
+///
+/// # Errors
+/// If the inputs do not cover the shape as the program says.
+#[doc(hidden)]
+pub fn run_program(program: &Program, full: &[i64], inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>, String> {
+    if inputs.len() != program.inputs.len() || full.iter().any(|length| *length < 0) {
+        return Err(format!("expected {} inputs and a shape, got {}", program.inputs.len(), inputs.len()));
+    }
+    let kernel = PointwiseKernel::new(program.clone());
+    let inputs: Vec<_> = inputs.iter().map(|values| (values.as_ptr(), values.len())).collect();
+    let extent = kernel.checked_extent(full, &inputs)?;
+    let length = |output| output_shape(output, full).iter().product::<i64>() as usize;
+    let mut outputs: Vec<Vec<f32>> =
+        program.outputs.iter().map(|output| vec![f32::NAN; length(output)]).collect();
+    let places: Vec<*mut f32> = outputs.iter_mut().map(|values| values.as_mut_ptr()).collect();
+    // SAFETY: the extent was checked, and the outputs were made with the shapes of `output_shape`.
+    #[expect(unsafe_code, reason = "see above")]
+    let ran = unsafe {
+        kernel.run(&extent, &inputs, &places, |pieces, piece| {
+            (0..pieces).for_each(piece);
+            Ok::<(), String>(())
+        })
+    };
+    ran.map(|()| outputs)
 }
 
 /// Returns the shape of an output, given the shape that the node runs over.

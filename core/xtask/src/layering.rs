@@ -59,6 +59,19 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-weights",
         ],
     ),
+    (
+        "chiasm-fuzz",
+        &[
+            "chiasm-abi",
+            "chiasm-graph",
+            "chiasm-plugin",
+            "chiasm-host",
+            "chiasm-runtime",
+            "chiasm-pipeline",
+            "chiasm-image",
+            "chiasm-vector",
+        ],
+    ),
     ("xtask", &["chiasm-testing"]),
     ("world", &[]),
 ];

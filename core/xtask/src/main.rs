@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod layering;
 mod provision;
+mod sanitize;
 mod shell;
 mod skipped;
 mod tidy;
@@ -27,6 +28,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
   sweep      measures and transport solvers on 5,000 generated inputs (or as many as given) against SciPy
   nulls      p-values of 500 pairs of clouds (or as many as given) for each measure with a permutation null
+  sanitize   tests of unsafe code under AddressSanitizer and Miri; needs nightly with miri and rust-src
+  fuzz       every reader of files on a million inputs of libFuzzer, or `fuzz TARGET RUNS`; needs cargo-fuzz
+  advisories compare the dependencies with the advisory database, which is downloaded
   provision  only build and install what demo and test need";
 
 fn main() -> ExitCode {
@@ -46,6 +50,9 @@ fn main() -> ExitCode {
         Some("nulls") => {
             check::long_test("nulls", "CHIASM_NULL_DRAWS", arguments.get(1).map_or("500", String::as_str))
         }
+        Some("sanitize") => sanitize::sanitize(),
+        Some("fuzz") => sanitize::fuzz(&arguments[1..]),
+        Some("advisories") => sanitize::advisories(),
         Some("provision") => provision::prepare().map(|_| ()),
         _ => Err(USAGE.to_owned()),
     };

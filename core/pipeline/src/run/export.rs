@@ -4,7 +4,7 @@
 use super::{
     draft::DraftFolder,
     evaluate::Metrics,
-    files::{MODEL, ModalityManifest, PREPROCESSING, README, path_in},
+    files::{MODEL, ModalityManifest, PREPROCESSING, README, read_in},
     graphs::embeds,
     open::Run,
     prove::{TOLERANCE, largest_difference},
@@ -114,9 +114,7 @@ pub fn export(
     let prefix = format!("{PREPROCESSING}/");
     let preprocessing = || manifest.outputs.keys().filter(|name| name.as_str().starts_with(&prefix));
     for name in preprocessing() {
-        let path = path_in(run, name.as_str())?;
-        let bytes = chiasm_host::read_file(&path, u64::MAX).map_err(|e| Error::io("read", &path, e))?;
-        draft.write(name.as_str(), bytes)?;
+        draft.write(name.as_str(), read_in(run, name.as_str(), u64::MAX)?)?;
     }
     files.extend(preprocessing().next().map(|_| output.join(PREPROCESSING)));
     let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;

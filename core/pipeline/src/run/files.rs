@@ -241,14 +241,22 @@ pub fn path_in(run: &Path, name: &str) -> Result<PathBuf, Error> {
     beneath.and_then(|name| name.beneath(run)).map_err(|e| Error::io("read", &whole, e))
 }
 
+/// Reads a file of a run, of at most `most` bytes.
+///
+/// # Errors
+/// As [`path_in`], or if the file cannot be read or is no regular file.
+pub fn read_in(run: &Path, name: &str, most: u64) -> Result<Vec<u8>, Error> {
+    let path = path_in(run, name)?;
+    chiasm_host::read_file(&path, most).map_err(|e| Error::io("read", &path, e))
+}
+
 /// Reads a JSON file of a run.
 ///
 /// # Errors
 /// If the file cannot be read, or does not have the expected structure.
 pub fn read_json<T: DeserializeOwned>(run: &Path, name: &str) -> Result<T, Error> {
-    let path = path_in(run, name)?;
-    let bytes = chiasm_host::read_file(&path, MAX_TEXT).map_err(|e| Error::io("read", &path, e))?;
-    serde_json::from_slice(&bytes).map_err(|e| {
-        Error::input("chiasm::run::damaged", format!("{}: {e}", path.display()), "fit the run again")
+    serde_json::from_slice(&read_in(run, name, MAX_TEXT)?).map_err(|e| {
+        let message = format!("{}: {e}", run.join(name).display());
+        Error::input("chiasm::run::damaged", message, "fit the run again")
     })
 }
