@@ -1,5 +1,6 @@
 //! The command-line arguments: all commands and flags.
 
+mod inspect;
 mod measure;
 mod merge_weights;
 mod plugin;
@@ -7,6 +8,7 @@ mod recipe;
 mod study;
 mod transport;
 
+pub use inspect::InspectArgs;
 pub use measure::MeasureArgs;
 pub use merge_weights::{MergeWeightsArgs, WeightMethod};
 pub use plugin::{IsolationArg, PluginCommand, PluginKindArg, PolicyArg};
@@ -137,6 +139,8 @@ pub enum CliCommand {
         /// Run folder.
         run: PathBuf,
     },
+    /// Show what is in an ONNX file, a run folder, a model card or a plugin, without running anything.
+    Inspect(InspectArgs),
     /// Check the geometry of the maps of a run, or of any ONNX file: rank, folds, inverses, coverage. Exits
     /// with 1 if a check fails or could not be made.
     Check(CheckArgs),

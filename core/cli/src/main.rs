@@ -8,6 +8,7 @@ mod commands;
 mod doctor;
 mod identifiability;
 mod image_strip;
+mod inspect;
 mod measure;
 mod merge_weights;
 mod modality_flags;
@@ -99,6 +100,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
             commands::fit(recipe, output, flags, global, &environment(global)?)
         }
         CliCommand::Verify { run } => verify::verify(run, global),
+        CliCommand::Inspect(args) => inspect::inspect(args, global),
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),
         CliCommand::MergeWeights(args) => merge_weights::merge_weights(args, global, &environment(global)?),

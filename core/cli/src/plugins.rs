@@ -46,7 +46,11 @@ pub fn plugin(
     }
 }
 
-fn inspect(path: &Path, global: &GlobalOptions) -> CommandResult {
+/// Runs `chiasm plugin inspect`.
+///
+/// # Errors
+/// If the library is not a plugin.
+pub fn inspect(path: &Path, global: &GlobalOptions) -> CommandResult {
     let manifest = Host::inspect(path)?;
     if json(global) {
         print::json(&manifest);

@@ -162,6 +162,13 @@ fn audio_encoders_with_windows_and_two_graphs_are_merged() {
         alone.iter().zip(&together[start..]).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs()))
     };
     assert!((0..=together.len() - alone.len()).any(same), "{alone:?} {together:?}");
+    let output = sandbox.good(&["run", "run", "--sound", "sounds/3.wav", "--pitch", "5", "--format", "json"]);
+    let [sound, pitch] = ["sounds/3.wav", "pitch.npy:5"].map(|item| sandbox.path(item).display().to_string());
+    let read = sandbox.card_in_python("run", &output, &[&sound, &pitch]);
+    for (name, difference) in read["differences"].as_object().unwrap() {
+        // Features in double precision, and two builds of ONNX Runtime in f32.
+        assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
+    }
     sandbox.write("short.txt", "no sound");
     let arguments = ["run", "run", "--sound", "short.txt"];
     sandbox.call(&arguments).refused(arguments, &["short.txt", "expected WAV, FLAC, OGG"]);
@@ -208,4 +215,71 @@ fn the_real_audio_encoders_are_merged() {
     assert!(matches!(output.code, Some(0 | 1)), "{}{}", output.stdout, output.stderr);
     let metrics = std::fs::read_to_string(sandbox.path("run/metrics.json")).unwrap();
     assert!(metrics.contains("rsum"), "{metrics}");
+}
+
+/// An encoder that averages over some axes of its input, and a map of the rest to six numbers.
+fn averages(dims: &[Dim], axes: Vec<i64>, width: usize) -> Graph {
+    let mut b = Builder::new("averages");
+    let x = b.input("features", DType::F32, dims).unwrap();
+    let mean = b.op("ReduceMean", &[&x], &[("axes", Attr::Ints(axes)), ("keepdims", Attr::Int(0))]);
+    let kernel = weights(&mut b, "kernel", &[width, 6], 5);
+    let y = b.matmul(&mean, &kernel);
+    b.output("embedding", &y, DType::F32, &[Dim::named("n"), 6.into()]);
+    b.finish().unwrap()
+}
+
+/// The program of the model card against the adapter, for the conventions of librosa, of Kaldi and of a
+/// waveform. The adapter itself is tested against those libraries.
+#[test]
+fn a_card_prepares_recordings_in_python() {
+    let free = Dim::named("t");
+    let cases = [
+        (
+            averages(&[Dim::named("n"), 1.into(), free.clone(), 24.into()], vec![1, 2], 24),
+            "pooled = \"embedding\"",
+            "features = \"log-mel\"\nframe = 200\nhop = 80\nfft = 256\nwindow_place = \"middle\"\n\
+             centre = \"reflect\"\nmels = 24\nmel_scale = \"slaney\"\nmel_norm = \"slaney\"\nlog = \"db\"\n\
+             log_floor = 1e-10\nrange = 80.0\nmean = -40.0\nstd = 20.0\nseconds = 0.5\nlayout = \"1tm\"\n",
+        ),
+        (
+            averages(&[Dim::named("n"), 1.into(), 24.into(), 20.into()], vec![1, 3], 24),
+            "tokens = \"embedding\"\npooled = [\"mean\", \"max\"]",
+            "features = \"log-mel\"\nframe = 200\nhop = 80\nscale = 32768.0\nwindow = \"povey\"\n\
+             remove_mean = true\npreemphasis = 0.97\nmels = 24\nf_min = 20.0\nf_max = 3800.0\n\
+             mel_sides = \"mel\"\nlog_floor = 1e-6\nshort = \"repeat\"\nwindow_frames = 20\nwindow_hop = 8\n\
+             layout = \"1mt\"\n",
+        ),
+        (
+            averages(&[Dim::named("n"), 1.into(), 4000.into()], vec![1], 4000),
+            "pooled = \"embedding\"",
+            "seconds = 0.5\nstandardise = \"recording\"\nlayout = \"1t\"\n",
+        ),
+    ];
+    let sandbox = Sandbox::new();
+    prepare(&sandbox);
+    let recipe = "[encoders.sound]\nmodel = \"averages\"\n[encoders.pitch]\nvectors = \"pitch.npy\"\n\
+                  [data]\npairs = \"pairs.jsonl\"\n[align]\nplugin = \"procrustes\"\n";
+    sandbox.write("recipe.toml", recipe);
+    for (model, ports, table) in cases {
+        std::fs::create_dir_all(sandbox.path("models/averages")).unwrap();
+        let path = sandbox.path("models/averages/model.onnx");
+        model.save(&path).unwrap();
+        let sha256 = sha256(&path);
+        let card = format!(
+            "name = \"averages\"\nadapter = \"audio\"\nmodel = \"model.onnx\"\nsha256 = \"{sha256}\"\n\
+             [ports]\n{ports}\n[preprocessing]\nrate = 8000\n{table}"
+        );
+        sandbox.write("models/averages/card.toml", card);
+        let fitted = sandbox.call(&["fit", "recipe.toml", "-o", "run"]);
+        assert!(matches!(fitted.code, Some(0 | 1)), "{}{}", fitted.stdout, fitted.stderr);
+        // A short recording, which is filled up, and a long one.
+        for name in ["sounds/0.wav", "sounds/3.wav"] {
+            let output = sandbox.good(&["run", "run", "--sound", name, "--pitch", "5", "--format", "json"]);
+            let [sound, pitch] = [name, "pitch.npy:5"].map(|item| sandbox.path(item).display().to_string());
+            let read = sandbox.card_in_python("run", &output, &[&sound, &pitch]);
+            for (name, difference) in read["differences"].as_object().unwrap() {
+                assert!(difference.as_f64().unwrap() < 1e-4, "{table}: {name} differs by {difference}");
+            }
+        }
+    }
 }

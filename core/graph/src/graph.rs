@@ -85,6 +85,26 @@ impl Graph {
         self.weights.values().map(|tensor| weight::stored_len(tensor)).sum()
     }
 
+    /// Returns the number of elements of all weights, by element type: `f32`, or the number of an ONNX type
+    /// outside [`crate::DType`].
+    pub fn parameters(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for tensor in self.weights.values() {
+            let dtype = crate::DType::from_onnx(tensor.data_type);
+            let name = dtype.map_or_else(|| format!("type {}", tensor.data_type), |dtype| dtype.to_string());
+            let lengths = tensor.dims.iter().map(|length| u64::try_from(*length).unwrap_or_default());
+            let count: &mut u64 = counts.entry(name).or_default();
+            *count = count.saturating_add(lengths.fold(1, u64::saturating_mul));
+        }
+        counts
+    }
+
+    /// Returns the name and version of the program that made the model, or an empty text.
+    pub fn producer(&self) -> String {
+        let header = &self.header;
+        format!("{} {}", header.producer_name, header.producer_version).trim().to_owned()
+    }
+
     /// Returns the SHA-256 digest of each weight's little-endian bytes, in hexadecimal, by name.
     pub fn weight_hashes(&self) -> BTreeMap<String, String> {
         self.weights.iter().map(|(name, tensor)| (name.clone(), weight::sha256(tensor))).collect()

@@ -47,6 +47,8 @@ fn sixteen_bit_weights_are_rounded_to_nearest() {
     let got: Vec<u16> = stored.as_f16().unwrap()[..8].iter().map(|w| w.to_bits()).collect();
     assert_eq!(got, bits);
     assert_eq!(narrow.weight_bytes(), matmul(&wide).weight_bytes() / 2);
+    assert_eq!(narrow.parameters(), [("f16".to_owned(), 32 * 48)].into());
+    assert_eq!(matmul(&wide).parameters(), [("f32".to_owned(), 32 * 48)].into());
     assert!(narrow.to_text().contains("%w f32[..] = Cast(%w/fp16"), "{}", narrow.to_text());
 }
 

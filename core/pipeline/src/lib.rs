@@ -88,6 +88,10 @@ pub use run::{
     files::{RunManifest, read_manifest},
     geometry::PairGeometry,
     infer::RawInputs,
+    inspect::{
+        CardInspection, EncoderInspection, ModelInspection, RunInspection, SizedFile, inspect_card,
+        inspect_onnx, inspect_run,
+    },
     open::{Run, RunOutputs},
     robustness::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep, stored_robustness},
     search::SearchHit,

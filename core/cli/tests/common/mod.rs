@@ -82,6 +82,18 @@ impl Sandbox {
         assert!(!self.path("run").exists(), "{context:?} left a run folder");
     }
 
+    /// Reads the model card in `folder` with Python, and runs its program on some items. `output` is what
+    /// `chiasm run --format json` printed for them. See `peer/model_card.py`.
+    pub fn card_in_python(&self, folder: &str, output: &str, items: &[&str]) -> serde_json::Value {
+        self.write("output.json", output);
+        let script = project().join("core/cli/tests/peer/model_card.py");
+        let mut command = Command::new(peers());
+        command.current_dir(self.path("")).arg(script).args([folder, "output.json"]).args(items);
+        let peer = command.output().unwrap();
+        assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+        serde_json::from_slice(&peer.stdout).unwrap()
+    }
+
     /// Writes `count` scenes of a world: pictures and pairs.jsonl in `world/`.
     pub fn world(&self, count: usize) -> PathBuf {
         let world = World::new(7);

@@ -133,13 +133,13 @@ pub fn fit(plan: &Plan, env: &Environment, options: &FitOptions) -> Result<FitRe
         draft.write_json(files::ROBUSTNESS, &swept)?;
         draft.write(files::ROBUSTNESS_PLOT, robustness_svg::plot(&swept))?;
     }
-    write::results(&draft, plan, &metrics, &proof, &checked)?;
+    write::results(&draft, &metrics, &proof, &checked)?;
     if !trainings.is_empty() {
         draft.write_json(files::TRAINING, &trainings)?;
     }
     draft.write_json(files::TIMINGS, &timings)?;
-    manifest.provider = proof.provider.clone();
-    manifest.frozen_weights = proof.frozen_weights.clone();
+    (manifest.provider, manifest.frozen_weights) = (proof.provider.clone(), proof.frozen_weights.clone());
+    write::card(&draft, &plan.recipe, &manifest, metrics, &graph)?;
     manifest.outputs = draft.digests()?;
     let RunChecks { failed, unknown, .. } = checked;
     Ok(FitReport { run: draft.finish(&manifest)?, fresh: true, timings, failed, unknown })

@@ -19,13 +19,15 @@ use crate::{
             RunManifest,
         },
         graphs::{FUSED, embeds},
+        model_card::{CardFacts, CardModel, Plots, model_card},
+        pipeline_svg::{PipelineParts, draw},
         prove::Proof,
     },
 };
 use chiasm_graph::Graph;
 use chiasm_host::EncoderSpec;
 use serde_json::json;
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Writes the graphs, the aligner's parameters, the preprocessing and the recipe.
 ///
@@ -76,13 +78,12 @@ pub fn parts(
     draft.write_json(LOCK, &lock(&plan.recipe)?)
 }
 
-/// Writes the results of the opened run: metrics, checks and the model card.
+/// Writes the results of the opened run: metrics and checks.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub fn results(
     draft: &DraftFolder,
-    plan: &Plan,
     metrics: &Metrics,
     proof: &Proof,
     checked: &RunChecks,
@@ -92,8 +93,31 @@ pub fn results(
     let checks = json!({
         "verdict": verdict, "failed": failed, "unknown": unknown, "merged": proof, "maps": maps,
     });
-    draft.write_json(files::CHECKS, &checks)?;
-    draft.write(files::README, readme(plan, metrics, proof))
+    draft.write_json(files::CHECKS, &checks)
+}
+
+/// Writes the model card and its drawing, from the other files of the draft.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub fn card(
+    draft: &DraftFolder,
+    recipe: &Recipe,
+    manifest: &RunManifest,
+    metrics: Metrics,
+    merged: &Graph,
+) -> Result<(), Error> {
+    let mut facts = CardFacts::read(draft.folder(), manifest, recipe, metrics)?;
+    let drawn = PipelineParts {
+        encoders: &facts.encoders,
+        aligner: &facts.learned.plugin,
+        fusion: recipe.fuse.as_ref().map(|fuse| fuse.id.value.as_str()),
+        outputs: &merged.outputs(),
+    };
+    draft.write(files::DRAWING, draw(manifest, &drawn))?;
+    facts.plots = Plots { drawing: true, robustness: recipe.robustness.is_some() };
+    let model = CardModel::of(draft.folder(), MODEL, merged)?;
+    draft.write(files::README, model_card(&facts, &[model], None))
 }
 
 /// Returns the manifest without the fields that are known only at the end: `provider`, `frozen_weights` and
@@ -182,47 +206,4 @@ fn lock(recipe: &Recipe) -> Result<RecipeLock, Error> {
 fn portable(spec: &EncoderSpec, has_card: bool) -> EncoderSpec {
     let directory = if has_card { PathBuf::new() } else { spec.directory.clone() };
     EncoderSpec { directory, ..spec.clone() }
-}
-
-/// Returns the model card of the merged model, in Markdown.
-fn readme(plan: &Plan, metrics: &Metrics, proof: &Proof) -> String {
-    let encoders = plan.modalities.iter().flat_map(|m| &m.encoders);
-    let cards: Vec<_> = encoders.filter_map(|e| Some(&e.card.as_ref()?.card)).collect();
-    let mut text = String::from("---\nbase_model:\n");
-    for card in &cards {
-        let _ = writeln!(text, "- {}", card.name);
-    }
-    text.push_str("base_model_relation: merge\nlibrary_name: onnx\n---\n");
-    let names: Vec<&str> = plan.modalities.iter().map(|m| m.name.as_str()).collect();
-    let outputs: Vec<String> = names.iter().map(|name| format!("`{}`", embeds(name))).collect();
-    let _ = write!(
-        text,
-        "# {}, merged\n\n`model.onnx` maps {} modalities into one space. The score of two items is the dot \
-         product of their embeddings, the outputs {}.\n\n",
-        names.join(" and "),
-        names.len(),
-        outputs.join(", "),
-    );
-    text.push_str("| direction | recall@1 | recall@5 | recall@10 | mrr |\n|---|---|---|---|---|\n");
-    for (direction, scored) in &metrics.retrieval {
-        let f = scored.figures;
-        let _ = writeln!(
-            text,
-            "| {direction} | {:.3} | {:.3} | {:.3} | {:.3} |",
-            f.recall_at_1, f.recall_at_5, f.recall_at_10, f.mrr
-        );
-    }
-    let shuffled = metrics.shuffled_pairs.as_ref().map_or(f64::NAN, |c| c.rsum);
-    let worst = proof.staged_against_merged.values().copied().fold(0.0, f32::max);
-    let _ = write!(
-        text,
-        "\nMeasured on {} held-out rows: rsum {:.1} of {:.0}; with shuffled training pairs {shuffled:.1}.\n\
-         The outputs of the merged model differ from those of its parts by at most {worst:.1e} on {} \
-         combinations of items. The weights of the encoders are unchanged.\n\n## Parts\n\n",
-        metrics.rows, metrics.rsum, metrics.rsum_max, proof.rows
-    );
-    for card in &cards {
-        let _ = writeln!(text, "- {}: {} (licence: {})", card.name, card.source, card.licence);
-    }
-    text
 }

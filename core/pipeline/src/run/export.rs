@@ -4,8 +4,9 @@
 use super::{
     draft::DraftFolder,
     evaluate::Metrics,
-    files::{MODEL, ModalityManifest, PREPROCESSING, README, read_in},
+    files::{METRICS, MODEL, ModalityManifest, PREPROCESSING, README, read_in, read_json},
     graphs::embeds,
+    model_card::{CardFacts, CardModel, ExportFacts, model_card},
     open::Run,
     prove::{TOLERANCE, largest_difference},
 };
@@ -14,7 +15,6 @@ use chiasm_graph::{DType, Dim, Graph, Port, Storage, Tensor};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -121,10 +121,28 @@ pub fn export(
     files.extend([output.join(RECORD), output.join(README)]);
     let modalities = manifest.modalities.clone();
     let exported = ExportReport { files, modalities, run_key: manifest.key.clone(), differences, narrow };
-    draft.write(README, readme(&exported, &parts))?;
+    draft.write(README, card(&opened, &exported, draft.folder(), &parts)?)?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
     Ok(exported)
+}
+
+/// Returns the model card of an export in `folder`.
+///
+/// # Errors
+/// If a file of the run or the export cannot be read.
+fn card(
+    run: &Run<'_>,
+    exported: &ExportReport,
+    folder: &Path,
+    parts: &[(String, Graph)],
+) -> Result<String, Error> {
+    let facts = CardFacts::read(&run.folder, &run.manifest, run.recipe(), read_json(&run.folder, METRICS)?)?;
+    let models = parts.iter().map(|(name, graph)| CardModel::of(folder, name, graph));
+    let models: Vec<CardModel> = models.collect::<Result<_, _>>()?;
+    let narrow = exported.narrow.as_ref().map(|narrow| (narrow.weights, &narrow.after));
+    let difference = exported.differences.values().copied().fold(0.0, f32::max);
+    Ok(model_card(&facts, &models, Some(&ExportFacts { narrow, difference })))
 }
 
 /// Runs all models on the same synthetic inputs: `fitted`, `stored` if its weights have reduced precision,
@@ -186,28 +204,4 @@ fn synthetic_input(port: &Port) -> Result<Tensor, Error> {
         other => Tensor::zeros(other, &shape),
     };
     made.map_err(|e| Error::Internal(e.to_string()))
-}
-
-/// Returns the README of an export: its files and their ports.
-fn readme(exported: &ExportReport, parts: &[(String, Graph)]) -> String {
-    let mut text =
-        String::from("# ExportReport from a Chiasm run\n\n| file | inputs | outputs |\n|---|---|---|\n");
-    for (name, graph) in parts {
-        let list = |ports: Vec<Port>| ports.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "| {name} | {} | {} |", list(graph.inputs()), list(graph.outputs()));
-    }
-    let outputs: Vec<String> = exported.modalities.iter().map(|m| format!("`{}`", m.output)).collect();
-    let _ = writeln!(text, "\nThe score of two items is the dot product of their {}.", outputs.join(", "));
-    if let Some(narrow) = &exported.narrow {
-        let (before, after) = (&narrow.before, &narrow.after);
-        let _ = writeln!(
-            text,
-            "\nThe weights are stored as {}: rsum {:.1} before, {:.1} after, on {} held-out rows.",
-            narrow.weights, before.rsum, after.rsum, after.rows
-        );
-    }
-    text.push_str(
-        "\n`preprocessing/` holds the card of each encoder and the files that its adapter needs.\n",
-    );
-    text
 }

@@ -11,7 +11,7 @@
 //! metrics.json, checks.json    the results
 //! robustness.json, .svg         the sweeps over corrupted and missing test items, if the recipe has them
 //! training.json, timings.json  the curves of the trainings; the duration of each stage
-//! README.md                    the model card
+//! README.md, model.svg         the model card, and the drawing of the merged model that it shows
 //! manifest.json                the inputs and outputs of the fit, with digests; written last
 //! ```
 //!
@@ -58,6 +58,8 @@ pub const METRICS: &str = "metrics.json";
 pub const ROBUSTNESS: &str = "robustness.json";
 /// The same as a plot.
 pub const ROBUSTNESS_PLOT: &str = "robustness.svg";
+/// The drawing of the merged model.
+pub const DRAWING: &str = "model.svg";
 /// The copy of the recipe.
 pub const RECIPE: &str = "recipe.toml";
 /// The folder of the recipe, and the `--set` assignments.

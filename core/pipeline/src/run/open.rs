@@ -278,7 +278,10 @@ fn load(folder: &Path, name: &str, storage: Option<Storage>) -> Result<Graph, Er
 }
 
 /// Reads the recipe of a run and applies further `--set` assignments.
-fn read_recipe(folder: &Path, more: &[String]) -> Result<Recipe, Error> {
+///
+/// # Errors
+/// If a file cannot be read, or the recipe or an assignment is invalid.
+pub(super) fn read_recipe(folder: &Path, more: &[String]) -> Result<Recipe, Error> {
     let lock: RecipeLock = files::read_json(folder, LOCK)?;
     let path = files::path_in(folder, RECIPE)?;
     let bytes = chiasm_host::read_file(&path, files::MAX_TEXT).map_err(|e| Error::io("read", &path, e))?;

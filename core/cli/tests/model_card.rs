@@ -1,0 +1,192 @@
+//! The model card of runs and exports: its front matter, its Python program and its words; and `inspect`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Sandbox, project};
+use serde_json::Value;
+
+const TEXT: &str = "a small red circle above a large blue square, and \u{e9}\u{4e2d}";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Two builds of ONNX Runtime in f32, including the preparation of the items.
+fn agree(read: &Value, names: &[&str]) {
+    let differences = read["differences"].as_object().unwrap();
+    assert_eq!(differences.keys().collect::<Vec<_>>(), names);
+    for (name, difference) in differences {
+        assert!(difference.as_f64().unwrap() < 1e-4, "{name} differs by {difference}");
+    }
+}
+
+/// Writes a picture of another size than the encoder's.
+fn picture(sandbox: &Sandbox) -> String {
+    let wave =
+        |x: u32, y: u32, by: f32| (127.0 + 120.0 * ((x as f32 / by).sin() * (y as f32 / 9.0).cos())) as u8;
+    let picture = image::RgbaImage::from_fn(150, 101, |x, y| {
+        image::Rgba([wave(x, y, 7.0), wave(y, x, 11.0), wave(x + y, y, 23.0), (x + y) as u8])
+    });
+    let path = sandbox.write("mine.png", "");
+    picture.save(&path).unwrap();
+    path.display().to_string()
+}
+
+fn fitted() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.world(120);
+    sandbox.recipe();
+    sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
+    sandbox
+}
+
+#[test]
+fn the_program_of_a_card_reproduces_run() {
+    let sandbox = fitted();
+    let image = picture(&sandbox);
+    let output = sandbox.good(&["run", "run", "--image", &image, "--text", TEXT, "--format", "json"]);
+    let read = sandbox.card_in_python("run", &output, &[&image, TEXT]);
+    agree(&read, &["fused_embeds", "image_embeds", "text_embeds"]);
+    assert!(read["printed"].as_str().unwrap().contains("score of image and text:"), "{read}");
+    let front = &read["front"];
+    assert_eq!(front["license"], "apache-2.0", "{front}");
+    assert_eq!(front["base_model"], serde_json::json!(["demo-image", "demo-text"]));
+    assert_eq!(front["base_model_relation"], "merge");
+    assert_eq!(front["pipeline_tag"], "zero-shot-image-classification");
+    // The metrics of the front matter are those of the run, to four digits.
+    let metrics = json(&std::fs::read_to_string(sandbox.path("run/metrics.json")).unwrap());
+    let recall = metrics["retrieval"]["image->text"]["recall@1"].as_f64().unwrap();
+    let stated = read["results"].as_array().unwrap().iter().find(|one| one[2] == "recall_at_1").unwrap();
+    assert!((stated[3].as_f64().unwrap() - recall).abs() <= 5e-5, "{stated} {recall}");
+    let card = std::fs::read_to_string(sandbox.path("run/README.md")).unwrap();
+    for words in ["## How to run it", "| image-\\>text |", "Apache-2.0", "(model.svg)"] {
+        assert!(card.contains(words), "no {words:?} in {card}");
+    }
+    for line in card.lines().filter(|line| line.starts_with('|')) {
+        assert!(!line.contains("| |") && !line.contains("NaN"), "{line}");
+    }
+}
+
+#[test]
+fn the_program_of_an_export_reproduces_run() {
+    let sandbox = fitted();
+    let image = picture(&sandbox);
+    let output = sandbox.good(&["run", "run", "--image", &image, "--text", TEXT, "--format", "json"]);
+    sandbox.good(&["export", "run", "--layout", "towers", "-o", "towers"]);
+    let read = sandbox.card_in_python("towers", &output, &[&image, TEXT]);
+    agree(&read, &["image_embeds", "text_embeds"]);
+    sandbox.good(&["export", "run", "--weights", "fp16", "-o", "narrow"]);
+    let read = sandbox.card_in_python("narrow", &output, &[&image, TEXT]);
+    // Half precision has 11 bits; the card states what was measured with it.
+    for (name, difference) in read["differences"].as_object().unwrap() {
+        assert!(difference.as_f64().unwrap() < 2e-2, "{name} differs by {difference}");
+    }
+    let card = std::fs::read_to_string(sandbox.path("narrow/README.md")).unwrap();
+    assert!(card.contains("Its weights are stored as fp16"), "{card}");
+    assert!(!card.contains(".svg"), "an export has no plots: {card}");
+}
+
+#[test]
+fn the_program_of_a_run_on_vectors_reproduces_run() {
+    let sandbox = Sandbox::new();
+    sandbox.vectors([60, 60]);
+    sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
+    let output = sandbox.good(&["run", "run", "--a", "7", "--b", "3", "--format", "json"]);
+    let [a, b] = ["a.npy:7", "b.npy:3"].map(|item| sandbox.path(item).display().to_string());
+    let read = sandbox.card_in_python("run", &output, &[&a, &b]);
+    agree(&read, &["a_embeds", "b_embeds"]);
+    assert_eq!(read["front"]["license"], "unknown");
+    assert!(read["front"].get("base_model").is_none());
+}
+
+/// Copies the demo's encoders with other `[preprocessing]` tables and texts that are not plain.
+fn other_cards(sandbox: &Sandbox, image: &str, text: &str) {
+    for (name, lines) in [("demo-image", image), ("demo-text", text)] {
+        let from = project().join("models").join(name);
+        let card = std::fs::read_to_string(from.join("card.toml")).unwrap();
+        let (head, tables) = card.split_once("[ports]").unwrap();
+        let (ports, _) = tables.split_once("[preprocessing]").unwrap();
+        let head: String = head
+            .lines()
+            .filter(|line| !line.starts_with("licence") && !line.starts_with("source"))
+            .fold(String::new(), |all, line| format!("{all}{line}\n"));
+        let text = "licence = \"MIT\\n---\\nx: [\\\"\"\nsource = \"<b>| `x`\\u0085 \u{202e}\"\n";
+        let card = format!("{head}{text}[ports]{ports}[preprocessing]\n{lines}");
+        sandbox.write(&format!("cards/{name}/card.toml"), card);
+        for file in ["model.onnx", "tokenizer.json"].iter().filter(|file| from.join(file).is_file()) {
+            std::fs::copy(from.join(file), sandbox.path(&format!("cards/{name}/{file}"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn other_preparations_and_texts_of_strangers_are_written_safely() {
+    let tables = [
+        (
+            "size = [64, 64]\nresize = \"shortest-side-crop\"\nshortest = 77\nfilter = \"lanczos\"\n\
+             channels = \"bgr\"\nscale = 1.0\nmean = [104, 117, 123]\nstd = [58.5, 57, 60]\norient = true\n",
+            "tokenizer = \"tokenizer.json\"\nmax_length = 7\n\
+             prefix = \"QUERY \\\"a\\\": \"\nlowercase = true\n",
+        ),
+        (
+            "size = [64, 64]\nresize = \"stretch-crop\"\nshortest = 80\nfilter = \"box\"\n",
+            "tokenizer = \"tokenizer.json\"\nmax_length = 64\n",
+        ),
+    ];
+    for (image_table, text_table) in tables {
+        let sandbox = Sandbox::new();
+        sandbox.world(60);
+        let data = "world/a \"b\" c: #.jsonl";
+        std::fs::rename(sandbox.path("world/pairs.jsonl"), sandbox.path(data)).unwrap();
+        other_cards(&sandbox, image_table, text_table);
+        let recipe = std::fs::read_to_string(sandbox.recipe()).unwrap();
+        let recipe = recipe.replace("\"world/pairs.jsonl\"", &format!("'{data}'"));
+        sandbox.write("recipe.toml", recipe);
+        sandbox.good(&["fit", "recipe.toml", "-o", "run", "--models", "cards", "--allow-unknown"]);
+        let image = picture(&sandbox);
+        let output = sandbox.good(&["run", "run", "--image", &image, "--text", TEXT, "--format", "json"]);
+        let read = sandbox.card_in_python("run", &output, &[&image, TEXT]);
+        agree(&read, &["fused_embeds", "image_embeds", "text_embeds"]);
+        assert_eq!(read["front"]["license"], "other");
+        assert_eq!(read["front"]["license_name"], "MIT\n---\nx: [\"");
+        assert_eq!(read["results"][0][1], "a \"b\" c: #.jsonl");
+        let card = std::fs::read_to_string(sandbox.path("run/README.md")).unwrap();
+        assert!(!card.contains("<b>") && !card.contains('\u{202e}') && !card.contains('\u{85}'), "{card}");
+    }
+}
+
+#[test]
+fn inspect_shows_files_runs_and_cards() {
+    let sandbox = fitted();
+    let run = json(&sandbox.good(&["inspect", "run", "--format", "json"]));
+    assert_eq!(run["encoders"][0]["licence"], "Apache-2.0");
+    assert_eq!(run["licence"], "apache-2.0");
+    let digest = json(&std::fs::read_to_string(sandbox.path("run/manifest.json")).unwrap());
+    assert_eq!(run["model"]["model"]["sha256"], digest["outputs"]["model.onnx"]);
+    let model = json(&sandbox.good(&["inspect", "run/model.onnx", "--format", "json"]));
+    assert_eq!(model["inputs"], run["model"]["inputs"]);
+    let graph = chiasm_graph::Graph::load(sandbox.path("run/model.onnx")).unwrap();
+    let elements = |name: &str| graph.weight(name).unwrap().shape().iter().product::<usize>() as u64;
+    let total: u64 = graph.weight_names().map(elements).sum();
+    let counted: u64 =
+        model["parameters"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(counted, total);
+    let text = sandbox.good(&["inspect", "run/model.onnx", "--graph"]);
+    assert!(text.contains("pixel_values") && text.contains("MatMul"), "{text:.500}");
+
+    sandbox.good(&["inspect", "run", "--svg", "drawn.svg"]);
+    let drawn = std::fs::read_to_string(sandbox.path("drawn.svg")).unwrap();
+    assert_eq!(drawn, std::fs::read_to_string(sandbox.path("run/model.svg")).unwrap());
+    for word in ["demo-image", "demo-text", "ridge", "concat", "fused_embeds", "text_embeds"] {
+        assert!(drawn.contains(word), "no {word} in {drawn}");
+    }
+    let card = project().join("models/demo-text/card.toml").display().to_string();
+    let shown = json(&sandbox.good(&["inspect", &card, "--format", "json"]));
+    assert_eq!((&shown["card"]["name"], &shown["matches"]), (&"demo-text".into(), &true.into()));
+    assert!(sandbox.good(&["inspect", &card]).contains("has the digest of the card"));
+    let refused = sandbox.call(&["inspect", "run/model.onnx", "--svg", "other.svg"]);
+    refused.refused("a drawing of a file", &["give a run folder"]);
+    sandbox.call(&["inspect", "nowhere.onnx"]).refused("no file", &["nowhere.onnx"]);
+}
