@@ -44,8 +44,8 @@ pub struct TextAdapter {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TextParameters {
-    /// The tokenizer's file, relative to the card's folder.
-    #[serde(default = "tokenizer_json")]
+    /// The tokenizer's file, relative to the card's folder. It has no default: the files that a card needs
+    /// are those that it names, which are copied with it.
     tokenizer: String,
     /// The largest number of tokens of a text, with the special ones. Default: that of the tokenizer's file.
     max_length: Option<usize>,
@@ -82,7 +82,13 @@ impl Adapter for TextAdapter {
     fn open(spec: &EncoderSpec, _: &Services<'_>) -> Result<Self> {
         let about = |reason: String| Error::invalid(format!("[preprocessing] of `{}`: {reason}", spec.name));
         let parameters: TextParameters =
-            serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
+            serde_json::from_value(spec.preprocessing.clone()).map_err(|error| match error.to_string() {
+                missing if missing.contains("missing field `tokenizer`") => about(
+                    "the key `tokenizer` is missing; name the model's own file, such as \"tokenizer.json\""
+                        .into(),
+                ),
+                other => about(other),
+            })?;
         let path = spec.directory.join(&parameters.tokenizer);
         let bytes = read_file(&path, MAX_TOKENIZER_BYTES).map_err(|error| error.to_string());
         let read = bytes.and_then(|bytes| Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
@@ -151,10 +157,6 @@ impl Adapter for TextAdapter {
     fn tail(&self) -> Result<Graph> {
         Ok(self.tail.clone())
     }
-}
-
-fn tokenizer_json() -> String {
-    "tokenizer.json".into()
 }
 
 /// Sets truncation, on the side given in the tokenizer's file.

@@ -112,7 +112,7 @@ fn a_dense_layer_follows_the_pooling() {
         inputs: vec![port("input_ids", DType::I64, vec![named("N"), named("T")])],
         outputs: vec![port("hidden", DType::F32, vec![named("N"), named("T"), DimSpec::Fixed(2)])],
         ports: json!({ "tokens": "hidden", "pooled": "lasttoken", "dense": [layer] }),
-        preprocessing: json!({ "max_length": 16 }),
+        preprocessing: json!({ "tokenizer": "tokenizer.json", "max_length": 16 }),
         ..Default::default()
     };
     let adapter = open(&spec);

@@ -148,6 +148,8 @@ fn invalid_cards_are_refused_when_the_adapter_opens() {
     let message = told(&EncoderSpec { preprocessing: json!({ "tokenizer": "none.json" }), ..good.clone() });
     assert!(message.contains("none.json") && message.contains("beside the card"), "{message}");
 
+    let message = told(&EncoderSpec { preprocessing: json!({}), ..good.clone() });
+    assert!(message.contains("the key `tokenizer` is missing"), "{message}");
     let message = told(&EncoderSpec { preprocessing: json!({ "max_lenght": 3 }), ..good.clone() });
     assert!(message.contains("max_lenght") && message.contains("max_length"), "{message}");
 
