@@ -243,7 +243,10 @@ mod tests {
     #[test]
     fn crates_are_listed_after_their_dependencies() {
         for (index, (name, allowed)) in CRATES.iter().enumerate() {
+            // Adapters have a rule of their own: they stand on `chiasm-kit`, and are not in the list.
+            let listed = |needed: &&str| CRATES.iter().any(|(name, _)| name == needed);
             let lower = |needed: &&str| CRATES[..index].iter().any(|(lower, _)| lower == needed);
+            let lower = |needed: &&str| lower(needed) || !listed(needed);
             assert!(allowed.iter().all(lower), "{name} is listed before one of {allowed:?}");
         }
     }
