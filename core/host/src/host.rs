@@ -175,17 +175,18 @@ impl Host {
     /// If the file cannot be read or is not a plugin.
     pub fn trust(&self, plugin: &PluginInfo) -> Result<PluginTrust> {
         let tag = Arc::new(plugin.tag());
-        let library = SealedLibrary::read(&tag)?;
-        library.trust(&tag, self.options.lock.as_ref())
+        let (library, sha256) = SealedLibrary::read(&tag)?;
+        library.trust(&tag, &sha256, self.options.lock.as_ref())
     }
 
-    /// Loads a plugin and returns whether it runs in a process of its own.
+    /// Loads a plugin. Returns whether it runs in a process of its own, and what is known about the file that
+    /// was loaded.
     ///
     /// # Errors
     /// If it may not run or cannot be loaded.
-    pub fn load(&self, plugin_id: &str) -> Result<bool> {
+    pub fn load(&self, plugin_id: &str) -> Result<(bool, PluginTrust)> {
         let slot = self.slot_of_plugin(plugin_id)?;
-        self.loaded(slot).map(|plugin| plugin.isolated)
+        self.loaded(slot).map(|plugin| (plugin.isolated, plugin.trust))
     }
 
     /// Loads the current file of a plugin again. Calls that are active and handles that exist keep the old

@@ -2,7 +2,7 @@
 //! of the crate lists the steps.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -15,6 +15,7 @@ use chiasm_abi::{
 };
 use chiasm_plugin::{open_file, read_file};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use memmap2::Mmap;
 use object::read::ReadCache;
 use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
@@ -28,6 +29,10 @@ use crate::{HostError, Manifest, Phase, PluginTag, Result, elf};
 
 /// The largest accepted file, in bytes.
 const MAX_FILE_SIZE: u64 = 1 << 30;
+
+/// The seals of a copy: nothing can change it any more.
+const SEALS: SealFlags =
+    SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE).union(SealFlags::SEAL);
 
 /// A plugin that runs in this process. Its library is never unloaded.
 pub(crate) struct LoadedLibrary {
@@ -43,8 +48,6 @@ pub(crate) struct SealedLibrary {
     /// The manifest, and its text in the file.
     pub(crate) manifest: Manifest,
     json: String,
-    /// The SHA-256 digest of the file.
-    pub(crate) sha256: [u8; 32],
 }
 
 /// Reads the manifest from the ELF section; `None` for a valid library without a record.
@@ -64,8 +67,8 @@ pub(crate) fn not_a_plugin() -> String {
 }
 
 impl SealedLibrary {
-    /// Reads the file of a plugin, checks its manifest and seals a copy.
-    pub(crate) fn read(tag: &Arc<PluginTag>) -> Result<Self> {
+    /// Reads the file of a plugin, checks its manifest and seals a copy. Returns the SHA-256 digest too.
+    pub(crate) fn read(tag: &Arc<PluginTag>) -> Result<(Self, [u8; 32])> {
         let fail = |code, phase, message: String| HostError::new(code, phase, message).of(tag);
         let bytes = read_file(&tag.path, MAX_FILE_SIZE)
             .map_err(|e| fail(Code::INVALID, Phase::Read, e.to_string()))?;
@@ -78,17 +81,21 @@ impl SealedLibrary {
             return Err(fail(Code::INVALID, Phase::Manifest, now));
         }
         let copy = private_copy(&bytes, &manifest.id).map_err(|e| fail(Code::OTHER, Phase::Load, e))?;
-        Ok(Self { copy, manifest, json, sha256: Sha256::digest(&bytes).into() })
+        Ok((Self { copy, manifest, json }, Sha256::digest(&bytes).into()))
     }
 
     /// Returns the copy that another process sealed.
     pub(crate) fn received(copy: OwnedFd) -> Result<Self> {
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Load, message);
-        let mut bytes = Vec::new();
-        let mut file = File::from(copy);
-        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(|e| fail(e.to_string()))?;
+        let seals = rustix::fs::fcntl_get_seals(&copy).map_err(|e| fail(e.to_string()))?;
+        if !seals.contains(SEALS) {
+            return Err(fail("the copy of its library is not sealed".to_owned()));
+        }
+        #[expect(unsafe_code, reason = "another process can change a mapped file")]
+        // SAFETY: the file is sealed against writes and against shrinking.
+        let bytes = unsafe { Mmap::map(&copy) }.map_err(|e| fail(e.to_string()))?;
         let (manifest, json) = checked(&bytes).map_err(fail)?;
-        Ok(Self { copy: file.into(), manifest, json, sha256: Sha256::digest(&bytes).into() })
+        Ok(Self { copy, manifest, json })
     }
 
     /// Returns a further descriptor of the copy.
@@ -96,12 +103,17 @@ impl SealedLibrary {
         self.copy.try_clone()
     }
 
-    /// Looks the copy up in the lock file and checks the signature beside the plugin's file.
-    pub(crate) fn trust(&self, tag: &Arc<PluginTag>, lock: Option<&PluginLock>) -> Result<PluginTrust> {
+    /// Looks the digest up in the lock file and checks the signature beside the plugin's file.
+    pub(crate) fn trust(
+        &self,
+        tag: &Arc<PluginTag>,
+        sha256: &[u8; 32],
+        lock: Option<&PluginLock>,
+    ) -> Result<PluginTrust> {
         let copy = self.copy.try_clone().map_err(|e| {
             HostError::new(Code::OTHER, Phase::Read, format!("cannot read its sealed copy: {e}")).of(tag)
         })?;
-        Ok(trust::examine(lock, tag, &self.sha256, File::from(copy)))
+        Ok(trust::examine(lock, tag, sha256, File::from(copy)))
     }
 
     /// Loads the library into this process.
@@ -217,11 +229,7 @@ fn private_copy(bytes: &[u8], name: &str) -> Result<OwnedFd, String> {
     let mut file = File::from(copy);
     file.write_all(bytes).map_err(|e| format!("cannot make a private copy: {e}"))?;
     let copy = OwnedFd::from(file);
-    rustix::fs::fcntl_add_seals(
-        &copy,
-        SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
-    )
-    .map_err(|e| format!("cannot seal the private copy: {e}"))?;
+    rustix::fs::fcntl_add_seals(&copy, SEALS).map_err(|e| format!("cannot seal the private copy: {e}"))?;
     Ok(copy)
 }
 

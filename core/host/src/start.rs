@@ -7,7 +7,7 @@ use chiasm_abi::Code;
 use crate::calls::PluginCalls;
 use crate::isolated::{IsolatedPlugin, WorkerCommand};
 use crate::library::SealedLibrary;
-use crate::trust::{self, LockState};
+use crate::trust::{self, LockState, PluginTrust};
 use crate::{HostError, HostOptions, Phase, PluginTag, Result};
 
 /// A loaded plugin, in this process or in its own.
@@ -16,18 +16,17 @@ pub(crate) struct LoadedPlugin {
     pub tag: Arc<PluginTag>,
     pub calls: Arc<dyn PluginCalls>,
     pub sha256: [u8; 32],
+    pub trust: PluginTrust,
     pub isolated: bool,
 }
 
 /// Admits a plugin and loads it, in this process or in its own.
 pub(crate) fn start(tag: &Arc<PluginTag>, options: &HostOptions) -> Result<LoadedPlugin> {
-    let library = SealedLibrary::read(tag)?;
-    let trust = library.trust(tag, options.lock.as_ref())?;
+    let (library, sha256) = SealedLibrary::read(tag)?;
+    let trust = library.trust(tag, &sha256, options.lock.as_ref())?;
     trust::admit(options.policy(), &trust, options.lock.as_ref())
         .map_err(|reason| HostError::new(Code::INVALID, Phase::Load, reason).of(tag))?;
-    let sha256 = library.sha256;
-    let unwinds = library.manifest.panics_unwind();
-    let isolated = options.isolates(unwinds, &trust);
+    let isolated = options.isolates(library.manifest.panics_unwind(), &trust);
     let worker = options.worker.as_ref();
     let isolated_plugin = |library: &SealedLibrary, worker: &WorkerCommand| {
         let copy = library.descriptor().map_err(|e| {
@@ -45,5 +44,5 @@ pub(crate) fn start(tag: &Arc<PluginTag>, options: &HostOptions) -> Result<Loade
             library.load(tag)?
         }
     };
-    Ok(LoadedPlugin { tag: Arc::clone(tag), calls, sha256, isolated })
+    Ok(LoadedPlugin { tag: Arc::clone(tag), calls, sha256, trust, isolated })
 }

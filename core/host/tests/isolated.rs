@@ -128,6 +128,16 @@ fn a_fault_that_ends_the_process_is_one_error_and_the_next_fit_works() {
 }
 
 #[test]
+fn a_program_that_the_plugin_started_does_not_hold_up_the_host() {
+    let started = Instant::now();
+    let set = json!({ "does": "leave-child" });
+    let error =
+        fit(&isolated("fixture-hostile"), "hostile", &set, &RecordingServices::default()).unwrap_err();
+    assert!(error.message.contains("signal 11"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
 fn a_plugin_cannot_change_the_data_of_the_host() {
     let rows = vec![2.0; 300_000];
     let host = isolated("fixture-hostile");

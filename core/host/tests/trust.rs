@@ -51,7 +51,10 @@ fn a_locked_plugin_runs_here_and_a_changed_one_does_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = plugin(folder.path(), b"");
     let lock = locked(folder.path(), &path);
-    assert!(!host(&path, &lock, None).load("fixture-plain").unwrap(), "a locked plugin needs no own process");
+    assert!(
+        !host(&path, &lock, None).load("fixture-plain").unwrap().0,
+        "a locked plugin needs no own process"
+    );
 
     plugin(folder.path(), b"one more byte");
     let changed = host(&path, &lock, None);
@@ -61,7 +64,7 @@ fn a_locked_plugin_runs_here_and_a_changed_one_does_not_run() {
         assert!(error.message.contains(part), "{error}");
     }
     // The user may run it all the same; then it has a process of its own.
-    assert!(host(&path, &lock, Some(PluginPolicy::Any)).load("fixture-plain").unwrap());
+    assert!(host(&path, &lock, Some(PluginPolicy::Any)).load("fixture-plain").unwrap().0);
 
     let empty = PluginLock::empty(folder.path().join("other.lock"));
     let error = host(&path, &empty, None).load("fixture-plain").unwrap_err();
@@ -102,7 +105,7 @@ fn a_signature_of_a_trusted_key_admits_only_the_signed_bytes() {
     assert!(outcome(&lock).unwrap_err().message.contains("a key that is not trusted"));
     assert!(lock.trust_key(&public).unwrap());
     assert!(lock.trust_key("RWQ").is_err());
-    assert!(!outcome(&lock).unwrap(), "a signed plugin needs no own process");
+    assert!(!outcome(&lock).unwrap().0, "a signed plugin needs no own process");
 
     plugin(folder.path(), b"changed after signing");
     assert!(outcome(&lock).unwrap_err().message.contains("does not match the file"));

@@ -7,8 +7,8 @@ use crate::{
     print,
 };
 use chiasm_host::{
-    Host, HostError, Isolation, LOCK_FILE, LockState, LockedPlugin, PluginInfo, PluginLock, PluginPolicy,
-    PluginStatus, create_key, target,
+    Host, Isolation, LOCK_FILE, LockState, LockedPlugin, PluginLock, PluginPolicy, PluginStatus, PluginTrust,
+    create_key, target,
 };
 use chiasm_pipeline::Error;
 use serde::Serialize;
@@ -41,9 +41,10 @@ pub fn list_loaded(global: &GlobalOptions) -> CommandResult {
     let usable = host.plugins().iter().filter(|plugin| plugin.status == PluginStatus::Ready);
     let loaded: Vec<LoadedPlugin<'_>> = usable
         .map(|plugin| {
-            let trust = host.trust(plugin);
-            let problem = host.load(&plugin.id).err().or(trust.as_ref().err().cloned());
-            let trust = trust.ok();
+            let loaded = host.load(&plugin.id);
+            let problem = loaded.as_ref().err().cloned();
+            // A plugin that does not load has a digest all the same.
+            let trust = loaded.map(|(_, trust)| trust).or_else(|_| host.trust(plugin)).ok();
             LoadedPlugin {
                 id: &plugin.id,
                 version: &plugin.version,
@@ -86,9 +87,9 @@ pub fn lock(output: Option<&Path>, global: &GlobalOptions) -> CommandResult {
     let usable = host.plugins().iter().filter(|plugin| plugin.status == PluginStatus::Ready);
     let mut outcomes = Vec::new();
     for plugin in usable {
-        let (sha256, problem, outcome) = match examined(&host, plugin) {
+        let (sha256, problem, outcome) = match host.load(&plugin.id) {
             Err(e) => (None, Some(e.to_string()), "not locked"),
-            Ok(sha256) => {
+            Ok((_, PluginTrust { sha256, .. })) => {
                 let before = lock.insert(LockedPlugin {
                     id: plugin.id.clone(),
                     target: target(),
@@ -120,12 +121,6 @@ pub fn lock(output: Option<&Path>, global: &GlobalOptions) -> CommandResult {
         Some(one) => Err(Error::Gate(format!("{} could not be loaded and was not locked", one.id))),
         None => Ok(()),
     }
-}
-
-/// Loads a plugin and returns the digest of its file.
-fn examined(host: &Host, plugin: &PluginInfo) -> Result<String, HostError> {
-    host.load(&plugin.id)?;
-    host.trust(plugin).map(|trust| trust.sha256)
 }
 
 /// Creates a key for signing.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chiasm_abi::stable::RStr;
 use chiasm_abi::{DataType, NamedTensor, TensorLayout, TensorView};
 use memmap2::Mmap;
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -212,15 +213,13 @@ impl Channel {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
             ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-            sent = rustix::net::sendmsg(
-                &self.socket,
-                &[IoSlice::new(&message)],
-                &mut ancillary,
-                SendFlags::NOSIGNAL,
-            )?;
+            let message = [IoSlice::new(&message)];
+            sent = retry_on_intr(|| {
+                rustix::net::sendmsg(&self.socket, &message, &mut ancillary, SendFlags::NOSIGNAL)
+            })?;
         }
         while sent < message.len() {
-            sent += rustix::net::send(&self.socket, &message[sent..], SendFlags::NOSIGNAL)?;
+            sent += retry_on_intr(|| rustix::net::send(&self.socket, &message[sent..], SendFlags::NOSIGNAL))?;
         }
         Ok(())
     }

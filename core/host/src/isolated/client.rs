@@ -88,7 +88,7 @@ impl PluginCalls for IsolatedPlugin {
     }
 
     fn quiesce(&self) {
-        if let Ok(process) = self.shared.process() {
+        if let Some(process) = self.shared.running() {
             let _ = self.shared.call(&process, &ToWorker::Quiesce, &[], None, |_, _| ROk(()));
         }
     }

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::channel::Channel;
 use super::message::{NewChannel, Start, Started};
 use crate::calls::ComponentKind;
@@ -22,6 +24,9 @@ const KEPT_OUTPUT: usize = 4096;
 const START_TIME: Duration = Duration::from_secs(60);
 /// The longest time for a process to end by itself after its connection broke.
 const END_TIME: Duration = Duration::from_secs(2);
+
+/// The longest time for what a process printed to arrive after it ended.
+const OUTPUT_TIME: Duration = Duration::from_millis(200);
 
 /// A process that runs one plugin.
 pub(super) struct PluginProcess {
@@ -121,8 +126,7 @@ impl PluginProcess {
             let printed = printed.map_or_else(String::new, |line| format!(", after it printed `{line}`"));
             return format!("{}{printed}", describe(status));
         }
-        let _ = child.kill();
-        let _ = child.wait();
+        kill(&mut child);
         match error.kind() {
             io::ErrorKind::TimedOut => "gave no sign of life and was stopped".to_owned(),
             _ if closed => "closed its connection and was stopped".to_owned(),
@@ -133,15 +137,16 @@ impl PluginProcess {
     /// Stops the process.
     pub(super) fn kill(&self) {
         self.stopped.store(true, Ordering::Release);
-        let mut child = lock(&self.child);
-        let _ = child.kill();
-        let _ = child.wait();
+        kill(&mut lock(&self.child));
     }
 
     /// Returns the last line that the plugin printed, after its process ended.
     fn last_line(&self) -> Option<String> {
-        if let Some(reader) = lock(&self.reader).take() {
-            let _ = reader.join();
+        let reader = lock(&self.reader).take();
+        let started = Instant::now();
+        // A program that the plugin started may hold the pipe open for ever.
+        while reader.as_ref().is_some_and(|reader| !reader.is_finished()) && started.elapsed() < OUTPUT_TIME {
+            std::thread::sleep(Duration::from_millis(1));
         }
         let text = String::from_utf8_lossy(&lock(&self.output)).into_owned();
         // Rust ends a message with notes about backtraces.
@@ -183,6 +188,16 @@ fn keep_end(mut output: io::PipeReader, kept: &Mutex<Vec<u8>>) {
         let excess = kept.len().saturating_sub(KEPT_OUTPUT);
         kept.drain(..excess);
     }
+}
+
+/// Ends a process and those that it started.
+fn kill(child: &mut Child) {
+    // A process that was waited for has left its number to others.
+    if let Ok(None) = child.try_wait() {
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn wait(child: &mut Child, at_most: Duration) -> Option<ExitStatus> {

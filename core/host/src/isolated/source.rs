@@ -39,6 +39,11 @@ impl PluginSource {
         Ok(process)
     }
 
+    /// Returns the current process, if it runs.
+    pub(super) fn running(&self) -> Option<Arc<PluginProcess>> {
+        lock(&self.current).clone().filter(|process| !process.is_stopped())
+    }
+
     /// Starts a process beside the current one.
     pub(super) fn new_process(&self) -> Result<PluginProcess, HostError> {
         PluginProcess::start(&self.command, &self.tag, self.library.as_fd(), &self.limits)

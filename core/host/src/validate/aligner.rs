@@ -2,12 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use chiasm_abi::Code;
 use chiasm_graph::{Graph, TensorData};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::data::Pairs;
-use super::rule::{Rule, Subject, garbage, plain, refused, refused_or_fine};
+use super::rule::{self, Rule, Subject, plain, refused, refused_or_fine, stopped_or_done};
 use super::services::TestServices;
 use crate::{AlignModality, AlignSpec, BorrowedArray, Host, Learned, Result};
 
@@ -111,14 +110,7 @@ fn unknown_parameter(subject: &Subject<'_>) -> Result<(), String> {
 
 fn garbage_parameters(subject: &Subject<'_>) -> Result<(), String> {
     let aligner = plain(subject.host().aligner(subject.id))?;
-    let mut cases = vec![json!([]), json!("text"), json!(1e300), json!(null)];
-    for parameter in plain(aligner.parameters())? {
-        for value in garbage() {
-            let mut one = serde_json::Map::new();
-            one.insert(parameter.name.clone(), value);
-            cases.push(Value::Object(one));
-        }
-    }
+    let cases = rule::garbage_parameters(&plain(aligner.parameters())?);
     cases.iter().try_for_each(|set| refused_or_fine(&format!("parameters {set}"), aligner.takes(set)))
 }
 
@@ -217,12 +209,7 @@ fn wrong_type(subject: &Subject<'_>) -> Result<(), String> {
 fn stops(subject: &Subject<'_>) -> Result<(), String> {
     let services = TestServices { stop: true, ..subject.services() };
     let outcome = fit(subject, &subject.host(), &ordinary(subject), &services);
-    let asked = services.asked.load(Ordering::Relaxed);
-    match outcome {
-        Err(e) if asked && matches!(e.code, Code::CANCELLED | Code::HOST) => Ok(()),
-        Err(e) => Err(format!("expected the code `cancelled`, got {}: {}", e.code.as_str(), e.message)),
-        Ok(_) => Ok(()), // it was done before it could be asked
-    }
+    stopped_or_done(outcome, services.asked.load(Ordering::Relaxed))
 }
 
 /// Returns whether the maps or the parameters of two fits differ.

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use chiasm_abi::Code;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::data::Random;
-use super::rule::{Rule, Subject, garbage, plain, refused, refused_or_fine};
+use super::rule::{self, Rule, Subject, plain, refused, refused_or_fine, stopped_or_done};
 use super::services::TestServices;
 use crate::{
     BorrowedArray, Fused, FusionHandle, FusionNeeds, FusionSpec, Host, Modality, Result, Task, TaskKind,
@@ -123,14 +122,7 @@ fn unknown_parameter(subject: &Subject<'_>) -> Result<(), String> {
 
 fn garbage_parameters(subject: &Subject<'_>) -> Result<(), String> {
     let fusion = fusion(subject)?;
-    let mut cases = vec![json!([]), json!("text"), json!(1e300)];
-    for parameter in plain(fusion.parameters())? {
-        for value in garbage() {
-            let mut one = serde_json::Map::new();
-            one.insert(parameter.name.clone(), value);
-            cases.push(Value::Object(one));
-        }
-    }
+    let cases = rule::garbage_parameters(&plain(fusion.parameters())?);
     cases.iter().try_for_each(|set| refused_or_fine(&format!("parameters {set}"), fusion.needs(set)))
 }
 
@@ -168,10 +160,5 @@ fn unusual(subject: &Subject<'_>) -> Result<(), String> {
 fn stops(subject: &Subject<'_>) -> Result<(), String> {
     let services = TestServices { stop: true, ..subject.services() };
     let outcome = fit(subject, &subject.host(), &ordinary(subject), 2, &services);
-    let asked = services.asked.load(Ordering::Relaxed);
-    match outcome {
-        Err(e) if asked && matches!(e.code, Code::CANCELLED | Code::HOST) => Ok(()),
-        Err(e) => Err(format!("expected the code `cancelled`, got {}: {}", e.code.as_str(), e.message)),
-        Ok(_) => Ok(()), // it was done before it could be asked
-    }
+    stopped_or_done(outcome, services.asked.load(Ordering::Relaxed))
 }

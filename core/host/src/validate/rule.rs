@@ -1,11 +1,11 @@
 //! A rule of the plugin interface, what it is tested with, and the outcomes it may have.
 
 use chiasm_abi::Code;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::options::ValidationOptions;
 use super::services::TestServices;
-use crate::{Host, HostOptions, HostServices, Isolation, PluginSearch, Result};
+use crate::{Host, HostOptions, HostServices, Isolation, Parameter, PluginSearch, Result};
 
 /// One rule. `run` returns what breaks it.
 pub(super) struct Rule {
@@ -67,7 +67,6 @@ pub(super) fn plain<T>(outcome: Result<T>) -> Result<T, String> {
 
 /// Returns values that no parameter should break on.
 pub(super) fn garbage() -> Vec<Value> {
-    use serde_json::json;
     let nested = (0..50).fold(json!(0), |inner, _| json!([inner]));
     vec![
         json!(null),
@@ -83,4 +82,23 @@ pub(super) fn garbage() -> Vec<Value> {
         json!({ "a": { "b": [] } }),
         nested,
     ]
+}
+
+/// Returns sets of parameters that are no table, and for each known parameter values that it should not break
+/// on.
+pub(super) fn garbage_parameters(known: &[Parameter]) -> Vec<Value> {
+    let mut sets = vec![json!([]), json!("text"), json!(1e300), json!(null)];
+    for parameter in known {
+        sets.extend(garbage().into_iter().map(|value| json!({ parameter.name.as_str(): value })));
+    }
+    sets
+}
+
+/// Returns an error unless a fit that was asked to stop did so, or was done before it could be asked.
+pub(super) fn stopped_or_done<T>(outcome: Result<T>, asked: bool) -> Result<(), String> {
+    match outcome {
+        Err(e) if asked && matches!(e.code, Code::CANCELLED | Code::HOST) => Ok(()),
+        Err(e) => Err(format!("expected the code `cancelled`, got {}: {}", e.code.as_str(), e.message)),
+        Ok(_) => Ok(()),
+    }
 }
