@@ -2,7 +2,7 @@
 //! of the crate lists the steps.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::Read;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -13,9 +13,9 @@ use chiasm_abi::{
     AdapterBox, AdapterModule_Ref, AlignerModule_Ref, Code, ExtensionModule, FitJob, FusionModule_Ref,
     Outcome, PluginError, Reply, Root_Ref, compat, record,
 };
-use chiasm_plugin::{open_file, read_file};
+use chiasm_plugin::open_file;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use object::read::ReadCache;
 use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
@@ -67,11 +67,13 @@ pub(crate) fn not_a_plugin() -> String {
 }
 
 impl SealedLibrary {
-    /// Reads the file of a plugin, checks its manifest and seals a copy. Returns the SHA-256 digest too.
+    /// Copies the file of a plugin, seals the copy and checks its manifest. Returns the SHA-256 digest too.
     pub(crate) fn read(tag: &Arc<PluginTag>) -> Result<(Self, [u8; 32])> {
         let fail = |code, phase, message: String| HostError::new(code, phase, message).of(tag);
-        let bytes = read_file(&tag.path, MAX_FILE_SIZE)
+        let file = open_file(&tag.path, MAX_FILE_SIZE)
             .map_err(|e| fail(Code::INVALID, Phase::Read, e.to_string()))?;
+        let copy = private_copy(file, &tag.id).map_err(|e| fail(Code::OTHER, Phase::Load, e))?;
+        let bytes = map(&copy).map_err(|e| fail(Code::OTHER, Phase::Load, e))?;
         let (manifest, json) = checked(&bytes).map_err(|e| fail(Code::INVALID, Phase::Manifest, e))?;
         if (&manifest.id, &manifest.version) != (&tag.id, &tag.version) {
             let now = format!(
@@ -80,20 +82,13 @@ impl SealedLibrary {
             );
             return Err(fail(Code::INVALID, Phase::Manifest, now));
         }
-        let copy = private_copy(&bytes, &manifest.id).map_err(|e| fail(Code::OTHER, Phase::Load, e))?;
         Ok((Self { copy, manifest, json }, Sha256::digest(&bytes).into()))
     }
 
     /// Returns the copy that another process sealed.
     pub(crate) fn received(copy: OwnedFd) -> Result<Self> {
         let fail = |message: String| HostError::new(Code::INVALID, Phase::Load, message);
-        let seals = rustix::fs::fcntl_get_seals(&copy).map_err(|e| fail(e.to_string()))?;
-        if !seals.contains(SEALS) {
-            return Err(fail("the copy of its library is not sealed".to_owned()));
-        }
-        #[expect(unsafe_code, reason = "another process can change a mapped file")]
-        // SAFETY: the file is sealed against writes and against shrinking.
-        let bytes = unsafe { Mmap::map(&copy) }.map_err(|e| fail(e.to_string()))?;
+        let bytes = map(&copy).map_err(fail)?;
         let (manifest, json) = checked(&bytes).map_err(fail)?;
         Ok(Self { copy, manifest, json })
     }
@@ -220,17 +215,30 @@ fn checked(bytes: &[u8]) -> Result<(Manifest, String), String> {
 }
 
 /// Returns a sealed copy in memory, which cannot be changed.
-fn private_copy(bytes: &[u8], name: &str) -> Result<OwnedFd, String> {
+fn private_copy(file: File, name: &str) -> Result<OwnedFd, String> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 do not support EXEC; later ones may require it.
     let copy = rustix::fs::memfd_create(format!("chiasm-{name}"), flags | MemfdFlags::EXEC)
         .or_else(|_| rustix::fs::memfd_create(format!("chiasm-{name}"), flags))
         .map_err(|e| format!("cannot create a memory file for a private copy: {e}"))?;
-    let mut file = File::from(copy);
-    file.write_all(bytes).map_err(|e| format!("cannot make a private copy: {e}"))?;
-    let copy = OwnedFd::from(file);
+    let mut copy = File::from(copy);
+    // The kernel copies the bytes. A file that grows meanwhile is cut at the limit, and then refused.
+    std::io::copy(&mut file.take(MAX_FILE_SIZE), &mut copy)
+        .map_err(|e| format!("cannot make a private copy: {e}"))?;
     rustix::fs::fcntl_add_seals(&copy, SEALS).map_err(|e| format!("cannot seal the private copy: {e}"))?;
-    Ok(copy)
+    Ok(copy.into())
+}
+
+/// Maps a sealed copy into memory.
+fn map(copy: &OwnedFd) -> Result<Mmap, String> {
+    let seals = rustix::fs::fcntl_get_seals(copy).map_err(|e| e.to_string())?;
+    if !seals.contains(SEALS) {
+        return Err("the copy of its library is not sealed".to_owned());
+    }
+    #[expect(unsafe_code, reason = "another process can change a mapped file")]
+    // SAFETY: the file is sealed against writes and against shrinking.
+    unsafe { MmapOptions::new().populate().map(copy) }
+        .map_err(|e| format!("cannot map its private copy: {e}"))
 }
 
 /// Opens a library. It is never closed.

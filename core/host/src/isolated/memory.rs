@@ -39,12 +39,32 @@ impl SharedOutput {
     }
 
     /// Copies bytes to this offset, for which [`SharedOutput::reserve`] made room.
-    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
-        if let Some(place) = self.map.get_mut(offset..offset + bytes.len()) {
+    ///
+    /// # Errors
+    /// If a thread for a large copy cannot be started.
+    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let Some(place) = self.map.get_mut(offset..offset + bytes.len()) else { return Ok(()) };
+        if bytes.len() < SHARED_COPY {
             place.copy_from_slice(bytes);
+            return Ok(());
         }
+        // One thread does not use the whole bandwidth of the memory.
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(4));
+        let length = bytes.len().div_ceil(threads);
+        std::thread::scope(|scope| {
+            let mut parts = place.chunks_mut(length).zip(bytes.chunks(length));
+            let own = parts.next();
+            for (place, bytes) in parts {
+                std::thread::Builder::new().spawn_scoped(scope, || place.copy_from_slice(bytes))?;
+            }
+            own.into_iter().for_each(|(place, bytes)| place.copy_from_slice(bytes));
+            Ok(())
+        })
     }
 }
+
+/// The number of bytes from which several threads copy.
+const SHARED_COPY: usize = 4 << 20;
 
 fn map_output(file: &File) -> io::Result<MmapMut> {
     #[expect(unsafe_code, reason = "another process can change a mapped file")]
