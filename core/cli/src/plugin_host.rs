@@ -5,9 +5,10 @@ use crate::{
     command_result::CommandResult,
 };
 use chiasm_host::{
-    Host, HostOptions, Isolation, IsolationLimits, PluginLock, PluginPolicy, PluginSearch, WorkerCommand,
+    CrashRecords, Host, HostOptions, Isolation, IsolationLimits, PluginLock, PluginPolicy, PluginSearch,
+    WorkerCommand,
 };
-use chiasm_pipeline::Error;
+use chiasm_pipeline::{Cache, Error};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -36,6 +37,12 @@ pub fn host_with(
     Ok(Host::with_options(&PluginSearch::from_environment(named), options))
 }
 
+/// Returns the records of crashes, beside the user's cache; `None` without a place for them.
+pub fn crash_records() -> Option<CrashRecords> {
+    Cache::of_user().crashes().map(CrashRecords::new)
+}
+
+/// Returns the options of the command line.
 pub fn options(global: &GlobalOptions, lock: Option<PluginLock>) -> CommandResult<HostOptions> {
     let positive = |flag: &str, value: Option<f64>| match value {
         Some(value) if !(value > 0.0 && value < 1e9) => Err(Error::input(
@@ -59,6 +66,7 @@ pub fn options(global: &GlobalOptions, lock: Option<PluginLock>) -> CommandResul
             IsolationArg::Always => Isolation::Always,
         },
         worker: Some(WorkerCommand::same_program(PLUGIN_PROCESS)),
+        crashes: crash_records(),
         limits,
         lock,
         policy: global.plugin_policy.map(|policy| match policy {

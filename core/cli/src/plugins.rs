@@ -1,5 +1,6 @@
 //! The commands of `chiasm plugin`.
 
+mod crashes;
 mod lock;
 mod new;
 mod validate;
@@ -38,6 +39,7 @@ pub fn plugin(
         PluginCommand::Sign { path, key } => lock::sign(path, key, global),
         PluginCommand::Trust { key } => lock::trust(key, global),
         PluginCommand::Verify { path } => lock::verify(path, global),
+        PluginCommand::Retry { id } => crashes::retry(id, global),
         PluginCommand::Validate { path, only, skip, seed, parameters } => {
             let options = validate::Options { path, only, skip, seed: *seed, parameters };
             validate::validate(&options, global, &environment()?)
@@ -102,5 +104,6 @@ fn list(global: &GlobalOptions, host: &Host) -> CommandResult {
     }
     rows.sort();
     print::table(&["kind", "id", "version", "status", "what it does"], rows, 5);
+    crashes::records().iter().for_each(|record| print::line(&crashes::sentence(record)));
     Ok(())
 }

@@ -7,8 +7,9 @@
 //!    the same ABI major version.
 //! 3. Make a sealed private copy in memory, so that later changes of the file have no effect.
 //! 4. Look the digest up in the lock file, check the signature, and apply the policy (`trust.rs`).
-//! 5. Decide where it runs ([`Isolation`]). A plugin that is neither locked nor signed runs in a process of
-//!    its own (`isolated/`), if the program has set a [`WorkerCommand`].
+//! 5. Decide where it runs ([`Isolation`]). A plugin that is neither locked nor signed, or that crashed
+//!    before, runs in a process of its own (`isolated/`), if the program has set a [`WorkerCommand`]. One
+//!    that crashed in three commands is refused (`crashes.rs`).
 //! 6. In that process: open the copy with `dlopen`, `RTLD_NOW | RTLD_LOCAL`.
 //! 7. Check abi_stable's header, then the layouts of the root module and of each listed extension, in both
 //!    directions.
@@ -44,6 +45,7 @@ compile_error!("plugins are 64-bit ELF libraries; other formats have no loader y
 mod c_interface;
 mod c_library;
 mod calls;
+mod crashes;
 mod elf;
 mod error;
 mod handles;
@@ -66,6 +68,7 @@ pub use chiasm_plugin::{
     Item, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, ParquetPages, PortSpec, Signature,
     Takes, Task, TaskKind, Undecided, npy_header, open_file, parameters::Kind as ParameterKind, read_file,
 };
+pub use crashes::{CrashRecord, CrashRecords, QUARANTINE_AFTER};
 pub use error::{HostError, Phase, PluginTag};
 pub use handles::adapter::{AdapterFactory, AdapterInstance, PluginTensor};
 pub use handles::aligner::AlignerHandle;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::crashes::CrashRecords;
 use crate::isolated::{IsolationLimits, WorkerCommand};
 use crate::trust::{LockState, PluginLock, PluginPolicy, PluginTrust};
 
@@ -18,6 +19,8 @@ pub struct HostOptions {
     pub lock: Option<PluginLock>,
     /// Which plugins may run. The default is `Locked` with a lock file, and `Any` without.
     pub policy: Option<PluginPolicy>,
+    /// Where crashes of plugins are recorded. Without it, they are not remembered.
+    pub crashes: Option<CrashRecords>,
 }
 
 impl HostOptions {
@@ -26,9 +29,11 @@ impl HostOptions {
         self.policy.unwrap_or(default)
     }
 
-    /// Returns whether a plugin with this panic strategy and trust runs in a process of its own.
-    pub(crate) fn isolates(&self, panics_unwind: bool, trust: &PluginTrust) -> bool {
-        let trusted = trust.lock == LockState::Locked || trust.signed_by.is_some();
+    /// Returns whether a plugin with this panic strategy and trust runs in a process of its own. `crashed`:
+    /// its file crashed before.
+    pub(crate) fn isolates(&self, panics_unwind: bool, trust: &PluginTrust, crashed: bool) -> bool {
+        let vouched = trust.lock == LockState::Locked || trust.signed_by.is_some();
+        let trusted = vouched && !crashed;
         self.worker.is_some()
             && match self.isolation {
                 Isolation::Never => !panics_unwind,
@@ -45,7 +50,8 @@ pub enum Isolation {
     /// Only those whose panics end their process. The library of a plugin that is not locked is loaded in
     /// another process first.
     Never,
-    /// Those that are neither locked nor signed by a trusted key, and those whose panics end their process.
+    /// Those that are neither locked nor signed by a trusted key, those that crashed before, and those whose
+    /// panics end their process.
     #[default]
     Auto,
     /// All.

@@ -8,8 +8,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use chiasm_host::{
-    AlignModality, AlignSpec, BorrowedArray, Code, EncoderSpec, Host, HostError, HostOptions,
-    IsolationLimits, Item, Learned, Phase,
+    AlignModality, AlignSpec, BorrowedArray, Code, CrashRecords, EncoderSpec, Host, HostError, HostOptions,
+    Isolation, IsolationLimits, Item, Learned, LockedPlugin, Phase, PluginLock, QUARANTINE_AFTER,
 };
 use chiasm_plugin::{Json, json};
 use support::{RecordingServices, host_of, host_with, isolated_options, library};
@@ -160,6 +160,26 @@ fn a_call_without_a_sign_of_life_is_stopped() {
 }
 
 #[test]
+fn a_process_that_reads_nothing_is_stopped() {
+    let host = limited(IsolationLimits { silence: Duration::from_secs(1), ..IsolationLimits::default() });
+    let services = RecordingServices::default();
+    fit(&host, "hostile", &json!({}), &services).unwrap();
+    // The process was started by this thread. It is suspended, and the parameters do not fit in the socket.
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap();
+    let child = children.split_whitespace().next().unwrap().parse().unwrap();
+    let child = rustix::process::Pid::from_raw(child).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::STOP).unwrap();
+    let started = Instant::now();
+    let long = "x".repeat(4 << 20);
+    let error = fit(&host, "hostile", &json!({ "does": long }), &services).unwrap_err();
+    assert_eq!(error.code, Code::CRASHED, "{error}");
+    assert!(error.to_string().contains("no sign of life"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // The next call starts another process.
+    fit(&host, "hostile", &json!({}), &services).unwrap();
+}
+
+#[test]
 fn a_plugin_that_ignores_the_user_is_stopped() {
     let host = limited(IsolationLimits { stop: Duration::from_millis(300), ..IsolationLimits::default() });
     let services = RecordingServices { stopped: true, ..RecordingServices::default() };
@@ -272,4 +292,50 @@ fn a_reload_serves_new_handles_and_leaves_old_ones_alone() {
         fs::copy(library("fixture-plain"), &other).unwrap();
         fs::rename(&other, &path).unwrap();
     }
+}
+
+#[test]
+fn a_plugin_that_crashed_in_three_commands_is_refused_until_it_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = CrashRecords::new(folder.path().join("crashes"));
+    let options = || HostOptions { crashes: Some(records.clone()), ..isolated_options() };
+    let host = || host_with(&[library("fixture-hostile")], options());
+    let services = RecordingServices::default();
+    let crash = |host: &Host| fit(host, "hostile", &json!({ "does": "segfault" }), &services).unwrap_err();
+
+    // Two crashes in one command count once.
+    let first = host();
+    assert_eq!([crash(&first).code, crash(&first).code], [Code::CRASHED; 2]);
+    let mut record = records.all().pop().unwrap();
+    assert_eq!((record.id.as_str(), record.commands), ("fixture-hostile", 1));
+    assert!(record.last.contains("segmentation fault"), "{}", record.last);
+    // It runs again, in a process of its own even if it is locked.
+    let mut lock = PluginLock::empty(folder.path().join("chiasm.lock"));
+    lock.insert(LockedPlugin {
+        id: record.id.clone(),
+        target: chiasm_host::target(),
+        version: record.version.clone(),
+        sha256: record.sha256.clone(),
+    });
+    let locked = |options| HostOptions { lock: Some(lock.clone()), isolation: Isolation::Auto, ..options };
+    let here = host_with(&[library("fixture-hostile")], HostOptions { crashes: None, ..locked(options()) });
+    assert!(!here.load("fixture-hostile").unwrap().0);
+    let there = host_with(&[library("fixture-hostile")], locked(options()));
+    assert!(there.load("fixture-hostile").unwrap().0);
+
+    // Two more commands, as other processes write them.
+    record.commands = QUARANTINE_AFTER;
+    let path = folder.path().join("crashes").join(format!("{}.json", record.sha256));
+    fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+    let refused = host().load("fixture-hostile").unwrap_err().to_string();
+    for part in ["quarantine", "3 commands", "segmentation fault", "chiasm plugin retry fixture-hostile"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    // Another plugin is not affected, and a released one runs again.
+    assert!(host_with(&[library("fixture-plain")], options()).load("fixture-plain").is_ok());
+    assert_eq!(records.release("fixture-hostile").unwrap(), [record]);
+    assert!(host().load("fixture-hostile").is_ok());
+    // A damaged record is none.
+    fs::write(&path, "{").unwrap();
+    assert!(host().load("fixture-hostile").is_ok());
 }

@@ -53,6 +53,11 @@ pub enum PluginCommand {
         /// Plugin file.
         path: PathBuf,
     },
+    /// Release a plugin from quarantine. A plugin that crashed in three commands is refused until then.
+    Retry {
+        /// Id of the plugin.
+        id: String,
+    },
     /// Test whether a plugin keeps the rules of the plugin interface. Every test has a process of its own.
     Validate {
         /// Plugin file.

@@ -24,7 +24,7 @@ pub fn validate(options: &Options<'_>, global: &GlobalOptions, env: &Environment
     let services = env.services("validate", options.seed);
     let options = ValidationOptions {
         path: options.path.to_owned(),
-        host: HostOptions { lock: None, policy: None, ..host },
+        host: HostOptions { lock: None, policy: None, crashes: None, ..host },
         seed: options.seed,
         only: options.only.to_vec(),
         skip: options.skip.to_vec(),

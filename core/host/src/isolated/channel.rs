@@ -30,11 +30,13 @@ const MAX_JSON: usize = 256 << 20;
 /// The alignment of tensors: that of a cache line.
 const ALIGNMENT: usize = 64;
 /// The time between two looks at the reason to stop waiting.
-const WAIT: Duration = Duration::from_millis(100);
+pub(super) const WAIT: Duration = Duration::from_millis(100);
 
 /// One end of a connection.
 pub(super) struct Channel {
     socket: UnixStream,
+    /// How long the other side may take to read a message.
+    patience: Duration,
     output: Option<SharedOutput>,
     input: Option<SharedInput>,
 }
@@ -81,9 +83,12 @@ enum TensorBytes {
 }
 
 impl Channel {
-    pub(super) fn new(socket: UnixStream) -> io::Result<Self> {
+    /// Returns the end of a connection. Sending fails with [`io::ErrorKind::TimedOut`] if the other side
+    /// reads nothing for as long as `patience`.
+    pub(super) fn new(socket: UnixStream, patience: Duration) -> io::Result<Self> {
         socket.set_read_timeout(Some(WAIT))?;
-        Ok(Self { socket, output: None, input: None })
+        socket.set_write_timeout(Some(WAIT))?;
+        Ok(Self { socket, patience, output: None, input: None })
     }
 
     /// Sends a message. Returns the end of its tensors in the shared memory, counted from `keep`: the bytes
@@ -132,7 +137,9 @@ impl Channel {
             None => SharedOutput::new(end)?,
         };
         output.reserve(end)?;
-        places.iter().zip(&dense).for_each(|(place, (bytes, _))| output.write(place.offset, bytes));
+        for (place, (bytes, _)) in places.iter().zip(&dense) {
+            output.write(place.offset, bytes)?;
+        }
         let envelope = Envelope { head, tensors: places, shared: end };
         let sent = self.write(&envelope, &[], new.then(|| output.descriptor()));
         self.output = Some(output);
@@ -214,14 +221,30 @@ impl Channel {
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
             ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
             let message = [IoSlice::new(&message)];
-            sent = retry_on_intr(|| {
-                rustix::net::sendmsg(&self.socket, &message, &mut ancillary, SendFlags::NOSIGNAL)
+            sent = self.patient(|socket| {
+                rustix::net::sendmsg(socket, &message, &mut ancillary, SendFlags::NOSIGNAL)
             })?;
         }
         while sent < message.len() {
-            sent += retry_on_intr(|| rustix::net::send(&self.socket, &message[sent..], SendFlags::NOSIGNAL))?;
+            sent +=
+                self.patient(|socket| rustix::net::send(socket, &message[sent..], SendFlags::NOSIGNAL))?;
         }
         Ok(())
+    }
+
+    /// Repeats a send until the other side has read enough, or for as long as its patience. The time is that
+    /// of the waits, so that a program that is suspended loses no patience.
+    fn patient(&self, mut send: impl FnMut(&UnixStream) -> rustix::io::Result<usize>) -> io::Result<usize> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match retry_on_intr(|| send(&self.socket)).map_err(io::Error::from) {
+                Err(e) if is_wait(&e) && waited >= self.patience => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(e) if is_wait(&e) => waited = waited.saturating_add(WAIT),
+                other => return other,
+            }
+        }
     }
 
     fn read_with_descriptor(

@@ -1,7 +1,6 @@
 //! The host's side: calls of a plugin that runs in another process.
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chiasm_abi::stable::{RErr, ROk, RStr, RString, TD_Opaque};
 use chiasm_abi::{
@@ -12,8 +11,8 @@ use super::adapter::RemoteAdapter;
 use super::message::{Answer, ToWorker, failure};
 use super::source::PluginSource;
 use super::tensors::{bytes_tensor, copied};
+use crate::HostError;
 use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
-use crate::{HostError, IsolationLimits, PluginTag, WorkerCommand};
 
 /// A plugin in a process of its own. A process that crashed is replaced at the next call.
 pub(crate) struct IsolatedPlugin {
@@ -21,16 +20,9 @@ pub(crate) struct IsolatedPlugin {
 }
 
 impl IsolatedPlugin {
-    /// Starts the process and loads the library in it; `library` is its sealed copy.
-    pub(crate) fn start(
-        tag: &Arc<PluginTag>,
-        library: OwnedFd,
-        command: WorkerCommand,
-        limits: IsolationLimits,
-    ) -> Result<Self, HostError> {
-        let source =
-            PluginSource { tag: Arc::clone(tag), library, command, limits, current: Mutex::default() };
-        source.process().map_err(|e| e.of(tag))?;
+    /// Starts the process and loads the library in it.
+    pub(crate) fn start(source: PluginSource) -> Result<Self, HostError> {
+        source.process().map_err(|e| e.of(&source.tag))?;
         Ok(Self { shared: Arc::new(source) })
     }
 

@@ -20,6 +20,7 @@ mod tensors;
 mod worker;
 
 pub(crate) use client::IsolatedPlugin;
+pub(crate) use source::PluginSource;
 pub use worker::run_worker;
 
 use std::ffi::OsString;

@@ -37,6 +37,8 @@ pub(super) struct PluginProcess {
     output: Arc<Mutex<Vec<u8>>>,
     reader: Mutex<Option<JoinHandle<()>>>,
     stopped: AtomicBool,
+    /// How long it may take to read a message.
+    patience: Duration,
     pub(super) components: Vec<ComponentKind>,
 }
 
@@ -49,8 +51,9 @@ impl PluginProcess {
         limits: &IsolationLimits,
     ) -> Result<Self, HostError> {
         let fail = |message: String| HostError::new(Code::CRASHED, Phase::Load, message);
-        let (child, control, output) = spawn(command).map_err(|e| {
-            fail(format!("cannot start a process for it with {}: {e}", command.program.display()))
+        let (child, control, output) = spawn(command, limits.silence).map_err(|e| {
+            let message = format!("cannot start a process for it with {}: {e}", command.program.display());
+            HostError::new(Code::OTHER, Phase::Load, message)
         })?;
         let kept = Arc::new(Mutex::new(Vec::new()));
         let reader = std::thread::Builder::new().name("plugin-output".into()).spawn({
@@ -64,6 +67,7 @@ impl PluginProcess {
             output: kept,
             reader: Mutex::new(reader.ok()),
             stopped: AtomicBool::new(false),
+            patience: limits.silence,
             components: Vec::new(),
         };
         let start = Start {
@@ -98,7 +102,7 @@ impl PluginProcess {
         }
         let (ours, theirs) = UnixStream::pair()?;
         lock(&self.control).send_descriptor(&NewChannel, theirs.as_fd())?;
-        Channel::new(ours)
+        Channel::new(ours, self.patience)
     }
 
     /// Takes a channel back after a call.
@@ -163,7 +167,7 @@ impl Drop for PluginProcess {
 }
 
 /// Starts the process, and returns its connection and what it prints.
-fn spawn(command: &WorkerCommand) -> io::Result<(Child, Channel, io::PipeReader)> {
+fn spawn(command: &WorkerCommand, patience: Duration) -> io::Result<(Child, Channel, io::PipeReader)> {
     let (ours, theirs) = UnixStream::pair()?;
     let (output, input) = io::pipe()?;
     let child = Command::new(&command.program)
@@ -176,7 +180,7 @@ fn spawn(command: &WorkerCommand) -> io::Result<(Child, Channel, io::PipeReader)
         .stderr(input)
         .process_group(0) // a Ctrl-C is for the host, which then stops this process
         .spawn()?;
-    Ok((child, Channel::new(ours)?, output))
+    Ok((child, Channel::new(ours, patience)?, output))
 }
 
 /// Reads what a plugin prints until its process ends, and keeps the last bytes.

@@ -3,31 +3,47 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chiasm_abi::stable::RErr;
 use chiasm_abi::{Code, NamedTensor, PluginError, Reply};
 
-use super::channel::{Body, Channel};
+use super::channel::{Body, Channel, WAIT};
 use super::message::{Answer, ToHost, ToWorker, failure};
 use super::process::{PluginProcess, lock};
 use super::serve::serve;
 use crate::calls::CallContext;
-use crate::{HostError, IsolationLimits, PluginTag, WorkerCommand};
+use crate::crashes::CrashRecords;
+use crate::{HostError, HostOptions, IsolationLimits, PluginTag, WorkerCommand};
 
 /// What is needed to start a process for a plugin, and the current process.
-pub(super) struct PluginSource {
-    pub tag: Arc<PluginTag>,
-    pub library: OwnedFd,
-    pub command: WorkerCommand,
-    pub limits: IsolationLimits,
-    pub current: Mutex<Option<Arc<PluginProcess>>>,
+pub(crate) struct PluginSource {
+    pub(super) tag: Arc<PluginTag>,
+    /// The sealed copy of the library, and its digest in hexadecimal.
+    library: (OwnedFd, String),
+    command: WorkerCommand,
+    limits: IsolationLimits,
+    crashes: Option<CrashRecords>,
+    current: Mutex<Option<Arc<PluginProcess>>>,
 }
 
 /// The answer of a call with its tensors, or the plugin's error.
 type CallResult = Result<(Answer, Body), PluginError>;
 
 impl PluginSource {
+    /// Returns the source of a plugin's processes. `library` is the sealed copy of the library and its
+    /// digest.
+    pub(crate) fn new(
+        tag: &Arc<PluginTag>,
+        library: (OwnedFd, String),
+        command: &WorkerCommand,
+        options: &HostOptions,
+    ) -> Self {
+        let (tag, command) = (Arc::clone(tag), command.clone());
+        let crashes = options.crashes.clone();
+        Self { tag, library, command, limits: options.limits, crashes, current: Mutex::default() }
+    }
+
     /// Returns the current process. Starts one if there is none, or if the last one ended.
     pub(super) fn process(&self) -> Result<Arc<PluginProcess>, HostError> {
         let mut current = lock(&self.current);
@@ -46,7 +62,20 @@ impl PluginSource {
 
     /// Starts a process beside the current one.
     pub(super) fn new_process(&self) -> Result<PluginProcess, HostError> {
-        PluginProcess::start(&self.command, &self.tag, self.library.as_fd(), &self.limits)
+        PluginProcess::start(&self.command, &self.tag, self.library.0.as_fd(), &self.limits).inspect_err(
+            |e| {
+                if e.code == Code::CRASHED {
+                    self.record(&e.message)
+                }
+            },
+        )
+    }
+
+    /// Remembers a crash.
+    fn record(&self, what: &str) {
+        if let Some(crashes) = &self.crashes {
+            crashes.add(&self.tag, &self.library.1, what);
+        }
     }
 
     /// Makes one call. `read` takes what it needs from the answer; the tensors are gone afterwards.
@@ -58,7 +87,8 @@ impl PluginSource {
         context: Option<CallContext<'_, '_>>,
         read: impl FnOnce(Answer, &[NamedTensor<'_>]) -> Reply<T>,
     ) -> Reply<T> {
-        let mut last_sign = Instant::now();
+        // The time of the waits, so that a plugin is not stopped because the host was suspended.
+        let mut silent = Duration::ZERO;
         let mut stop_since: Option<Instant> = None;
         let mut exchange = || -> io::Result<(Channel, CallResult)> {
             let mut channel = process.channel()?;
@@ -71,8 +101,8 @@ impl PluginSource {
                             return Err(io::ErrorKind::Interrupted.into());
                         }
                     }
-                    let silent = last_sign.elapsed() >= self.limits.silence;
-                    if silent { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+                    silent += WAIT;
+                    if silent >= self.limits.silence { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
                 })?;
                 match received.head {
                     ToHost::Answer(answer) => return Ok((channel, Ok((answer, received.body)))),
@@ -81,7 +111,7 @@ impl PluginSource {
                         serve(&mut channel, call, &received.body, context.map(|c| c.services), kept)?;
                     }
                 }
-                last_sign = Instant::now();
+                silent = Duration::ZERO;
             }
         };
         match exchange() {
@@ -109,6 +139,7 @@ impl PluginSource {
     /// Ends a process that failed, and returns the error of the call.
     fn crashed(&self, process: &PluginProcess, error: &io::Error) -> PluginError {
         let what = process.end(error);
+        self.record(&format!("its process {what}"));
         let remedy = match error.kind() {
             io::ErrorKind::TimedOut => format!(
                 " (after {} s; --plugin-timeout SECONDS allows more)",

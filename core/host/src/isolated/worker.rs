@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chiasm_abi::stable::{RErr, ROk, ROption, RSlice};
 use chiasm_abi::{
@@ -41,7 +42,8 @@ fn serve_host() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // The plugin must not read the messages of the host.
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    let mut control = Channel::new(socket)?;
+    // The host may be suspended for as long as the user likes.
+    let mut control = Channel::new(socket, Duration::MAX)?;
     let mut first = control.receive::<Start>(|| Ok(()))?;
     let copy = first.descriptor.take().ok_or_else(|| io::Error::other("no library was sent"))?;
     let Start { id, version, path, memory } = first.head;
@@ -70,7 +72,7 @@ fn serve_host() -> io::Result<()> {
             Err(_) => std::process::exit(0),
         };
         let Some(socket) = message.descriptor.take() else { continue };
-        let channel = Channel::new(UnixStream::from(socket))?;
+        let channel = Channel::new(UnixStream::from(socket), Duration::MAX)?;
         let (plugin, objects) = (Arc::clone(&plugin), Arc::clone(&objects));
         let thread = std::thread::Builder::new().name("chiasm-call".into()).stack_size(STACK);
         // Without a thread the channel is closed, which is an error of the call.

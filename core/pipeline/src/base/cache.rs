@@ -26,7 +26,8 @@ static STORED: AtomicU64 = AtomicU64::new(0);
 /// The bytes of the digest at the end of a shard.
 const DIGEST: u64 = 32;
 
-/// A cache folder, with embeddings in `embeddings/` and checkpoints in `trainings/`.
+/// A cache folder, with embeddings in `embeddings/`, checkpoints in `trainings/` and crashes of plugins in
+/// `crashes/`.
 #[derive(Debug, Clone)]
 pub struct Cache {
     /// `None` if the environment names no place for it.
@@ -54,6 +55,12 @@ impl Cache {
     /// As [`Cache::embeddings`].
     pub fn trainings(&self) -> Result<PathBuf, Error> {
         self.private("trainings")
+    }
+
+    /// Returns the folder of the records of plugins that crashed, which may be missing; `None` if the
+    /// environment names no place for the cache.
+    pub fn crashes(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join("crashes"))
     }
 
     /// Returns the folder of the shards of embeddings, which is created if it is missing.
