@@ -59,7 +59,7 @@ pub use base::{
     measure::{NullPrice, measure_files},
     memory::available_memory,
     npy::{read_matrix, read_npy},
-    problem::{Problem, Problems, SourceSpan},
+    problem::{Problem, Problems, SourceSpan, did_you_mean},
     reporter::{Reporter, SilentReporter},
     training::{TrainingLog, TrainingRecord},
     visible::{is_unsafe, visible},
@@ -80,7 +80,11 @@ pub use plan::{
     Plan,
     report::{EncoderReport, ModalityReport, PlanReport},
 };
-pub use recipe::{Recipe, encoders::RESERVED_NAMES};
+pub use recipe::{
+    Recipe,
+    encoders::RESERVED_NAMES,
+    keys::{RECIPE_KEYS, RecipeKey},
+};
 pub use run::{
     check::{GraphCheckInput, RunChecks, check_graph},
     evaluate::{DirectionMetrics, Metrics, RetrievalSummary},

@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod encoders;
+pub mod keys;
 mod plugin;
 pub mod reader;
 pub mod robustness;

@@ -50,6 +50,8 @@ impl<'a> TableReader<'a> {
     /// Returns the node under `key`, of any type.
     pub fn node(&self, key: &'static str) -> Option<&'a TomlNode> {
         self.known.borrow_mut().insert(key);
+        #[cfg(test)]
+        READ.with(|read| read.borrow_mut().insert(self.name(key)));
         self.table.iter().find(|(k, _)| k == key).map(|(_, node)| node)
     }
 
@@ -136,7 +138,7 @@ impl<'a> TableReader<'a> {
     /// Returns the table under `key`, or `None` if it is missing. Reports a problem if it is not a table.
     pub fn table(&self, key: &'static str) -> Option<TableReader<'a>> {
         let node = self.node(key)?;
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let path = self.name(key);
         match &node.value {
             TomlValue::Table(table) => Some(Self::new(&path, table, &node.key_at, self.problems)),
             _ => {
@@ -159,6 +161,11 @@ impl<'a> TableReader<'a> {
         }
     }
 
+    /// Returns the name of a key in messages.
+    fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
     fn typed<T>(
         &self,
         key: &'static str,
@@ -174,8 +181,23 @@ impl<'a> TableReader<'a> {
     }
 
     fn wrong_type(&self, key: &str, expected: &str, node: &TomlNode) {
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let path = self.name(key);
         let message = format!("`{path}` expects {expected}, got {}", node.value.kind());
         self.problem(Problem::new("chiasm::recipe::wrong_type", message).at(&node.at, "this value"));
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The names of the keys that were read.
+    static READ: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Calls `work`, and adds the names of the keys that it reads to `names`.
+#[cfg(test)]
+pub fn keys_read<T>(work: impl FnOnce() -> T, names: &mut BTreeSet<String>) -> T {
+    READ.with(|read| read.borrow_mut().clear());
+    let result = work();
+    READ.with(|read| names.append(&mut read.borrow_mut()));
+    result
 }

@@ -1,0 +1,76 @@
+//! The reference page.
+
+use super::entries::{Explanation, of_measure, of_plugins, of_recipe};
+use crate::command_result::CommandResult;
+use chiasm_geometry::catalogue::CATALOGUE;
+use chiasm_host::Host;
+use chiasm_pipeline::RECIPE_KEYS;
+
+const HEAD: &str = "# Reference
+
+Every key of a recipe, every plugin with its parameters, and every measure. `chiasm explain page` writes this
+page from the tables that the program itself reads; `chiasm explain NAME` shows one entry. The checks are in
+[check/README.md](check/README.md), transport in [transport/README.md](transport/README.md).
+";
+
+/// Returns the page as Markdown.
+pub fn page(host: &Host) -> CommandResult<String> {
+    let mut text = HEAD.to_owned();
+    text.push_str(
+        "\n## Recipes\n\nA word in capitals stands for a name, such as `MODALITY` for `image`. Paths are \
+                   relative to the recipe.\n`--set KEY=VALUE` of `fit`, `plan` and `compare` sets any key.\n",
+    );
+    text.push_str(&table(
+        &["key", "takes", "default", "what it does", "example"],
+        RECIPE_KEYS.iter().map(|key| {
+            let one = of_recipe(key);
+            [code(&one.name), one.takes, one.default, one.about, code(&one.example)]
+        }),
+    ));
+    text.push_str(
+        "\n## Plugins\n\nThe parameters stand in the table of the plugin, `[align]` or `[fuse]`.\n",
+    );
+    let plugins = of_plugins(host)?;
+    let is_component = |one: &Explanation| !one.topic.starts_with("parameter");
+    for (at, component) in plugins.iter().enumerate().filter(|(_, one)| is_component(one)) {
+        text.push_str(&format!("\n### `{}` ({})\n\n{}\n", component.name, component.topic, component.about));
+        let own: Vec<_> = plugins[at + 1..].iter().take_while(|one| !is_component(one)).collect();
+        if !own.is_empty() {
+            let start = component.name.len() + 1;
+            text.push_str(&table(
+                &["parameter", "takes", "default", "what it does"],
+                own.into_iter().map(|one| {
+                    [code(&one.name[start..]), one.takes.clone(), code(&one.default), one.about.clone()]
+                }),
+            ));
+        }
+    }
+    text.push_str(
+        "\n## Measures\n\nOf `chiasm measure` and `chiasm eval --geometry`. Larger clouds are \
+                   sampled.\n",
+    );
+    text.push_str(&table(
+        &["measure", "of", "what it is"],
+        CATALOGUE.iter().map(|measure| {
+            let one = of_measure(measure);
+            [code(&one.name), one.takes, one.about]
+        }),
+    ));
+    Ok(text)
+}
+
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+/// Returns a table of Markdown.
+fn table<const N: usize>(header: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> =
+            cells.iter().map(|cell| cell.replace('\n', " ").replace('|', "\\|")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let head = header.map(ToOwned::to_owned);
+    let rule = "|---".repeat(N);
+    rows.fold(format!("\n{}{rule}|\n", line(&head)), |text, row| text + &line(&row))
+}
