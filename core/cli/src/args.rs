@@ -100,6 +100,11 @@ pub enum CliCommand {
     /// Add, list and inspect model cards.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Explain a key of a recipe, a plugin, a check or a measure: what it takes, its default, what it does.
+    Explain {
+        /// The name, or a topic: recipe, plugins, checks, measures, page. Without one, the topics are listed.
+        name: Option<String>,
+    },
     /// Check a recipe and summarise it, without embedding anything.
     Plan(RecipeArgs),
     /// Fit a recipe: embed, align, fuse, merge, measure and check. Writes a run folder with one merged
@@ -206,6 +211,25 @@ pub enum CliCommand {
         #[arg(short = 'o', long = "output", value_name = "DIR")]
         output: PathBuf,
     },
+}
+
+impl CliCommand {
+    /// Returns whether embeddings, checkpoints or fits of the command are kept when it is stopped.
+    pub fn resumes(&self) -> bool {
+        matches!(
+            self,
+            Self::Plan(_)
+                | Self::Fit { .. }
+                | Self::Eval { .. }
+                | Self::Report { .. }
+                | Self::Compare { .. }
+                | Self::Tune(_)
+                | Self::Ablate(_)
+                | Self::Run { .. }
+                | Self::Search { .. }
+                | Self::Export { .. }
+        )
+    }
 }
 
 /// The storage of the weights of an export. The computation remains in single precision.

@@ -393,7 +393,7 @@ pub fn export(
     if json(global) {
         print::json(&exported)
     } else {
-        print::exported(&exported)
+        print::exported(&exported, output)
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod check;
 mod command_result;
 mod commands;
 mod doctor;
+mod explain;
 mod identifiability;
 mod image_strip;
 mod inspect;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    stop::listen();
+    stop::listen(cli.command.resumes());
     limit_threads(&mut cli.global);
     let given = modality_flags::modality_values(&matches);
     let outcome = perform(&cli, given).and_then(|()| match print::failure() {
@@ -95,6 +96,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
             };
             commands::model_add(&options, global, &environment(global)?)
         }
+        CliCommand::Explain { name } => explain::explain(name.as_deref(), global),
         CliCommand::Plan(recipe) => commands::plan(recipe, global, &environment(global)?),
         CliCommand::Fit { recipe, output, flags } => {
             commands::fit(recipe, output, flags, global, &environment(global)?)

@@ -7,7 +7,7 @@ use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{
     ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport, batch_effect,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 pub use terminal::{drawn, failure, json, line, note, table, wrapped_table};
 
 fn percent(fraction: f64) -> String {
@@ -282,9 +282,9 @@ pub fn variants(variants: &[VariantReport]) {
 }
 
 /// Prints the result of an export.
-pub fn exported(exported: &ExportReport) {
+pub fn exported(exported: &ExportReport, folder: &Path) {
     for file in &exported.files {
-        line(&file.display().to_string());
+        line(&folder.join(file).display().to_string());
     }
     for (output, difference) in &exported.differences {
         line(&format!("{output}: differs from the run by {difference:.1e}"));

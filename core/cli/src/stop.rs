@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the command to stop at its next step, the second ends it at once.
+//! Ctrl-C and SIGTERM: the first asks the command to stop at its next step, the second ends it at once. A
+//! command that keeps nothing for the next time ends at the first.
 //!
 //! Ending at once is safe too: files appear under their names only when they are complete.
 
@@ -28,12 +29,13 @@ pub fn exit_code(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
-/// Starts to listen for signals. Without it, for example if no thread can be started, they end the program.
-pub fn listen() {
-    let _ = std::thread::Builder::new().name("signals".into()).spawn(|| {
+/// Starts to listen for signals. `resumes`: what the command has done is kept, and the same command goes on
+/// from there. Without it, for example if no thread can be started, signals end the program.
+pub fn listen(resumes: bool) {
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
         let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
         for signal in signals.forever() {
-            if RECEIVED.swap(signal, Ordering::Relaxed) != 0 {
+            if RECEIVED.swap(signal, Ordering::Relaxed) != 0 || !resumes {
                 std::process::exit(i32::from(exit_code(signal)));
             }
             print::note("stopping at the next step; a second signal stops at once");

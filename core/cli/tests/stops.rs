@@ -18,6 +18,10 @@ fn moments() -> u32 {
     std::env::var("CHIASM_STOPS").ok().and_then(|count| count.parse().ok()).unwrap_or(2)
 }
 
+/// A comparison of two aligners.
+const COMPARE: [&str; 8] =
+    ["compare", "recipe.toml", "--swap", "align.plugin=cca,procrustes", "--folds", "2", "--format", "json"];
+
 /// Returns JSON text without the lines that hold times.
 fn without_times(json: &str) -> Vec<&str> {
     json.lines().filter(|line| !line.contains("_seconds")).collect()
@@ -102,17 +106,7 @@ fn an_export_goes_on_after_it_was_stopped() {
 #[test]
 fn a_comparison_goes_on_after_it_was_stopped() {
     let sandbox = sandbox();
-    let arguments = [
-        "compare",
-        "recipe.toml",
-        "--swap",
-        "align.plugin=cca,procrustes",
-        "--folds",
-        "2",
-        "--format",
-        "json",
-    ];
-    survives_stops(&sandbox, &arguments, None, &|| remove(&sandbox.path("cache")));
+    survives_stops(&sandbox, &COMPARE, None, &|| remove(&sandbox.path("cache")));
 }
 
 #[test]
@@ -141,6 +135,26 @@ fn a_second_signal_ends_the_command_at_once() {
     assert!(!sandbox.path("run").exists());
 }
 
+#[test]
+fn a_measurement_ends_at_the_first_signal() {
+    let sandbox = Sandbox::new();
+    sandbox.vectors([2000, 2000]);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut child = sandbox
+            .chiasm()
+            .args(["measure", "a.npy", "b.npy", "--null", "2000", "--format", "json"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        let started = Instant::now();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    }
+}
+
 /// Runs a shell command in a namespace of its own, in which it may mount file systems. Returns `None` on a
 /// machine that does not allow it.
 fn in_namespace(script: &str) -> Option<std::process::Output> {
@@ -156,42 +170,77 @@ fn in_namespace(script: &str) -> Option<std::process::Output> {
     Some(Command::new("unshare").args(["-rm", "sh", "-ec", script]).output().unwrap())
 }
 
-#[test]
-fn a_full_disk_and_a_read_only_folder_end_a_command_cleanly() {
-    let sandbox = sandbox();
-    let fit = ["fit", "recipe.toml", "-o", "run"];
-    sandbox.good(&fit);
-    let expected = contents(&sandbox.path("run"));
+/// Runs a command whose output and cache are on a disk that fills up, and on one that becomes read-only, at
+/// several moments. The command must end with an error that says so, or with its result, and the same command
+/// must then end with the same bytes as an undisturbed one.
+fn survives_a_failing_disk(sandbox: &Sandbox, arguments: &[&str], output: Option<&str>) {
+    let cache = sandbox.path("whole-cache");
+    let started = Instant::now();
+    let undisturbed = sandbox.chiasm().args(arguments).env("CHIASM_CACHE", &cache).output().unwrap();
+    let whole = started.elapsed().as_secs_f64();
+    let printed = String::from_utf8(undisturbed.stdout).unwrap();
+    assert!(undisturbed.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&undisturbed.stderr));
+    let written = output.map(|name| contents(&sandbox.path(name)));
+    let size = |path: &Path| if path.exists() { contents(path).values().map(Vec::len).sum() } else { 0 };
+    let bytes = size(&cache) + output.map_or(0, |name| size(&sandbox.path(name)));
     let disk = sandbox.path("disk");
     std::fs::create_dir_all(&disk).unwrap();
-    let program = binary();
-    // The sizes end the fit at several of its files; the folder is read-only at last.
-    for mount in ["size=16k", "size=200k", "size=1m", "size=8m,ro"] {
-        let script = format!(
-            "mount -t tmpfs -o {mount} tmpfs {disk}
-             code=0
-             {program} fit recipe.toml -o {disk}/run 2> errors.txt > out.txt || code=$?
-             ls -A {disk} > left.txt
-             echo $code",
-            disk = disk.display(),
-            program = program.display(),
-        );
-        let script = format!(
-            "cd {}; export CHIASM_CACHE={}; export CHIASM_MODELS={}; {script}",
-            sandbox.path("").display(),
-            sandbox.path("cache").display(),
-            project().join("models").display()
-        );
-        let Some(output) = in_namespace(&script) else { return };
-        let code = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let errors = std::fs::read_to_string(sandbox.path("errors.txt")).unwrap();
-        let left = std::fs::read_to_string(sandbox.path("left.txt")).unwrap();
-        assert_eq!(code, "2", "{mount}: {errors}");
-        let reason = errors.contains("No space left") || errors.contains("Read-only file system");
-        assert!(reason && !errors.contains("panicked"), "{mount}: {errors}");
-        assert!(!left.lines().any(|name| name == "run"), "{mount}: a half-written run: {left}");
+    for moment in 0..moments() {
+        let part = (f64::from(moment) + 0.5) / f64::from(moments());
+        let full = (bytes as f64 * part / 4096.0).ceil() as usize * 4096;
+        let read_only =
+            format!("for try in $(seq 500); do mount -o remount,ro disk && break; sleep 0.002; done");
+        for (size, disturb) in [(full, "true"), (64 << 20, &format!("sleep {}; {read_only}", whole * part))] {
+            let name = output.map_or_else(|| "none".to_owned(), |name| format!("disk/{name}"));
+            let words = arguments.iter().map(|word| match output {
+                Some(output) if *word == output => name.clone(),
+                _ => (*word).to_owned(),
+            });
+            let command = words.fold(binary().display().to_string(), |line, word| format!("{line} '{word}'"));
+            let script = format!(
+                "cd {folder}; rm -rf copy; export CHIASM_CACHE={folder}/disk/cache CHIASM_MODELS={models}
+                 mount -t tmpfs -o size={size} tmpfs disk
+                 (code=0; {command} > out.txt 2> errors.txt || code=$?; echo $code > code.txt) &
+                 ({disturb}) 2> mount.txt
+                 wait
+                 mount -o remount,rw,size=64m disk
+                 if [ $(cat code.txt) -ne 0 ]; then {command} > out.txt 2> again.txt || true; fi
+                 if [ -e {name} ]; then cp -r {name} copy; fi",
+                folder = sandbox.path("").display(),
+                models = project().join("models").display(),
+            );
+            let Some(ran) = in_namespace(&script) else { return };
+            let read = |name| std::fs::read_to_string(sandbox.path(name)).unwrap_or_default();
+            let (code, errors) = (read("code.txt"), read("errors.txt").replace('│', " "));
+            let errors = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+            let what = format!("{arguments:?} with {size} bytes, then {disturb}: {code} {errors} {ran:?}");
+            let reason = errors.contains("No space left") || errors.contains("Read-only file system");
+            assert!(code.trim() == "0" || code.trim() == "2" && reason, "{what}");
+            assert!(!errors.contains("panicked"), "{what}");
+            let copy = sandbox.path("copy");
+            let again = copy.exists().then(|| contents(&copy));
+            assert!(again == written, "{what}: the files differ: {}", read("again.txt"));
+            if output.is_none() {
+                assert_eq!(without_times(&read("out.txt")), without_times(&printed), "{what}");
+            }
+        }
     }
-    remove(&sandbox.path("run"));
-    sandbox.good(&fit);
-    assert_eq!(contents(&sandbox.path("run")), expected);
+}
+
+#[test]
+fn a_fit_survives_a_failing_disk() {
+    survives_a_failing_disk(&sandbox(), &["fit", "recipe.toml", "-o", "run"], Some("run"));
+}
+
+#[test]
+fn an_export_survives_a_failing_disk() {
+    let sandbox = sandbox();
+    sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
+    let arguments = ["export", "run", "--layout", "towers", "-o", "exported"];
+    survives_a_failing_disk(&sandbox, &arguments, Some("exported"));
+}
+
+#[test]
+fn a_comparison_survives_a_failing_disk() {
+    survives_a_failing_disk(&sandbox(), &COMPARE, None);
 }

@@ -16,17 +16,18 @@ use std::{
 
 /// The memory of a target: the budgets of the decoders (512 MiB for a picture), and the test program.
 const MEBIBYTES: u64 = 1_536;
-/// The time for all inputs of a target, and for one, on a machine with other work.
+/// The time for all inputs of a target, and for one, on a machine with other work. More inputs take longer.
 const SECONDS: u64 = 600;
+const INPUTS_A_SECOND: u64 = 500;
 const ONE: Duration = Duration::from_secs(5);
 /// Mutated inputs are no longer than this.
 const LONGEST: usize = 1 << 13;
 
 fn replay(name: &str) {
+    let runs = std::env::var("CHIASM_FUZZ_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3_000);
     let replay = || {
         let target = target(name).unwrap();
         let seeds = (target.seeds)().unwrap();
-        let runs = std::env::var("CHIASM_FUZZ_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(3_000);
         let mut random = RandomNumbers::new(7);
         for run in 0..seeds.len() + runs {
             let input = match seeds.get(run) {
@@ -48,7 +49,7 @@ fn replay(name: &str) {
     // AddressSanitizer reserves terabytes of addresses.
     match std::env::var_os("CHIASM_SANITIZER") {
         Some(_) => replay(),
-        None => limited(MEBIBYTES, SECONDS, replay),
+        None => limited(MEBIBYTES, SECONDS + runs as u64 / INPUTS_A_SECOND, replay),
     }
 }
 

@@ -13,10 +13,7 @@ use super::{
 use crate::base::{environment::Environment, error::Error};
 use chiasm_graph::{DType, Dim, Graph, Port, Storage, Tensor};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 /// The layout of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +28,8 @@ pub enum ExportLayout {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ExportReport {
-    /// The files, models first.
-    pub files: Vec<PathBuf>,
+    /// The files by their names in the folder of the export, models first.
+    pub files: Vec<String>,
     /// The modalities: how raw items are prepared, and the names of the ports.
     pub modalities: Vec<ModalityManifest>,
     /// The key of the exported run.
@@ -108,7 +105,7 @@ pub fn export(
     let mut files = Vec::new();
     for (name, graph) in &parts {
         graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
-        files.push(output.join(name));
+        files.push(name.clone());
     }
     // A run with only files of vectors has no preprocessing. Only files that were verified are copied.
     let prefix = format!("{PREPROCESSING}/");
@@ -116,9 +113,9 @@ pub fn export(
     for name in preprocessing() {
         draft.write(name.as_str(), read_in(run, name.as_str(), u64::MAX)?)?;
     }
-    files.extend(preprocessing().next().map(|_| output.join(PREPROCESSING)));
+    files.extend(preprocessing().next().map(|_| PREPROCESSING.to_owned()));
     let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
-    files.extend([output.join(RECORD), output.join(README)]);
+    files.extend([RECORD, README].map(ToOwned::to_owned));
     let modalities = manifest.modalities.clone();
     let exported = ExportReport { files, modalities, run_key: manifest.key.clone(), differences, narrow };
     draft.write(README, card(&opened, &exported, draft.folder(), &parts)?)?;
