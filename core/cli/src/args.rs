@@ -100,6 +100,9 @@ pub enum CliCommand {
     /// Add, list and inspect model cards.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Write recipes.
+    #[command(subcommand)]
+    Recipe(RecipeCommand),
     /// Explain a key of a recipe, a plugin, a check or a measure: what it takes, its default, what it does.
     Explain {
         /// The name, or a topic: recipe, plugins, checks, measures, page. Without one, the topics are listed.
@@ -323,6 +326,26 @@ pub enum EngineCommand {
         /// Tool to download with [default: the first one found].
         #[arg(long, value_enum)]
         tool: Option<ToolArg>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// Write a recipe with comments for some models or files of vectors.
+    New {
+        /// Names of models (`chiasm model list`) or files of vectors, two or more: MODEL, FILE.npy,
+        /// MODALITY=MODEL.
+        #[arg(required = true, num_args = 2.., value_name = "[MODALITY=]MODEL|FILE")]
+        sources: Vec<String>,
+        /// Data file with a column for each modality: .jsonl, .csv, .tsv or .parquet.
+        #[arg(long, value_name = "FILE")]
+        pairs: Option<PathBuf>,
+        /// Id of the aligner.
+        #[arg(long, default_value = "cca")]
+        aligner: String,
+        /// Recipe to write; it must not exist.
+        #[arg(short = 'o', long = "output", default_value = "recipe.toml", value_name = "RECIPE.toml")]
+        output: PathBuf,
     },
 }
 

@@ -17,6 +17,7 @@ mod plugin_host;
 mod plugins;
 mod print;
 mod progress;
+mod recipe;
 mod report;
 mod robustness;
 mod stop;
@@ -96,6 +97,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
             };
             commands::model_add(&options, global, &environment(global)?)
         }
+        CliCommand::Recipe(command) => recipe::recipe(command, global, &environment(global)?),
         CliCommand::Explain { name } => explain::explain(name.as_deref(), global),
         CliCommand::Plan(recipe) => commands::plan(recipe, global, &environment(global)?),
         CliCommand::Fit { recipe, output, flags } => {

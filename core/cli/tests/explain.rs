@@ -1,10 +1,14 @@
-//! `chiasm explain` and the reference page.
+//! `chiasm explain`, the reference page, and `chiasm recipe new`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{Sandbox, json, project};
+use common::{Sandbox, project};
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
 
 #[test]
 fn a_name_is_explained_whatever_it_names() {
@@ -46,4 +50,46 @@ fn the_reference_page_is_what_the_program_explains() {
     }
     let stored = std::fs::read_to_string(&path).unwrap();
     assert!(stored == page, "core/REFERENCE.md is out of date: run this test with UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn a_new_recipe_has_comments_and_can_be_fitted() {
+    let sandbox = Sandbox::new();
+    sandbox.vectors([40, 40]);
+    std::fs::create_dir(sandbox.path("recipes")).unwrap();
+    let new = ["recipe", "new", "a.npy", "second=b.npy", "--aligner", "ridge", "-o", "recipes/new.toml"];
+    let printed = sandbox.good(&new);
+    assert!(printed.contains("chiasm plan recipes/new.toml"), "{printed}");
+    let text = std::fs::read_to_string(sandbox.path("recipes/new.toml")).unwrap();
+    for line in
+        ["[encoders.a]", "vectors = \"../a.npy\"", "[encoders.second]", "plugin = \"ridge\"", "# bank = true"]
+    {
+        assert!(text.lines().any(|own| own == line), "{line:?} is not in\n{text}");
+    }
+    // The keys in the comments are valid too.
+    let is_key = |line: &str| {
+        line.split_once(" = ").is_some_and(|(key, _)| !key.trim_start_matches("# ").contains(' '))
+    };
+    let whole: Vec<&str> = text
+        .lines()
+        .map(|line| if is_key(line) || line == "# [score]" { line.trim_start_matches("# ") } else { line })
+        .collect();
+    let whole = whole.join("\n").replace("column = \"a\"\n", "").replace("column = \"second\"\n", "");
+    sandbox.write("recipes/whole.toml", whole.replace("anchor = \"second\"", ""));
+    sandbox.good(&["plan", "recipes/whole.toml"]);
+    sandbox.refused(&new, &["exists", "recipes/new.toml"]);
+    sandbox.refused(&["recipe", "new", "a.npy", "no-such-model", "-o", "x.toml"], &["no-such-model"]);
+    assert!(!sandbox.path("x.toml").exists());
+    sandbox.good(&["fit", "recipes/new.toml", "-o", "run"]);
+}
+
+#[test]
+fn a_new_recipe_for_models_needs_their_data() {
+    let sandbox = Sandbox::new();
+    sandbox.world(40);
+    let models = ["recipe", "new", "demo-image", "captions=demo-text"];
+    sandbox.refused(&models, &["--pairs", "image, captions"]);
+    sandbox.good(&[&models[..], &["--pairs", "world/pairs.jsonl"]].concat());
+    let plan = sandbox.good(&["plan", "recipe.toml"]);
+    assert!(plan.contains("demo-image") && plan.contains("demo-text"), "{plan}");
 }

@@ -78,6 +78,7 @@ pub use embed::batch_effect::{self, BatchEffect};
 pub use fit::{FitOptions, FitReport, StageTimings, fit};
 pub use plan::{
     Plan,
+    new_recipe::{NewRecipeOptions, new_recipe},
     report::{EncoderReport, ModalityReport, PlanReport},
 };
 pub use recipe::{

@@ -7,6 +7,7 @@ pub mod error;
 pub mod measure;
 pub mod memory;
 pub mod npy;
+pub mod paths;
 pub mod problem;
 pub mod relative_path;
 pub mod reporter;

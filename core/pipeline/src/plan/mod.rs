@@ -5,6 +5,7 @@
 pub mod corruption;
 pub mod data;
 mod modality;
+pub mod new_recipe;
 pub mod report;
 pub mod task;
 

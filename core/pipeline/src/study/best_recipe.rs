@@ -5,14 +5,14 @@ use super::{
     trial::Trial,
 };
 use crate::{
-    base::error::Error,
+    base::{error::Error, paths::relative_path},
     recipe::{
         ALIGN_KEYS,
         tree::{self, TomlTable, TomlValue},
         write::format_table,
     },
 };
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 /// Returns the text of the recipe with some changes, to be written into a folder: its paths start there.
 ///
@@ -37,7 +37,7 @@ pub fn best_recipe(
     let folder = absolute(folder)?;
     let moved = |written: &mut TomlValue| {
         if let TomlValue::String(path) = written {
-            *path = relative(&folder, &recipe.path(path)).display().to_string();
+            *path = relative_path(&folder, &recipe.path(path)).display().to_string();
         }
     };
     if let Some((_, pairs)) =
@@ -65,40 +65,4 @@ pub fn best_recipe(
 fn inner<'t>(table: &'t mut TomlTable, name: &str) -> Option<&'t mut TomlTable> {
     let node = table.iter_mut().find(|(key, _)| key == name)?;
     if let TomlValue::Table(inner) = &mut node.1.value { Some(inner) } else { None }
-}
-
-/// Returns the path from one absolute folder to another path.
-fn relative(from: &Path, to: &Path) -> PathBuf {
-    let (from, to): (Vec<Component<'_>>, Vec<Component<'_>>) = (parts(from), parts(to));
-    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    let up = from[shared..].iter().map(|_| Component::ParentDir);
-    up.chain(to[shared..].iter().copied()).collect()
-}
-
-/// Returns the components of a path, with `..` resolved by name.
-fn parts(path: &Path) -> Vec<Component<'_>> {
-    let mut parts = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir if matches!(parts.last(), Some(Component::Normal(_))) => {
-                parts.pop();
-            }
-            Component::CurDir => {}
-            other => parts.push(other),
-        }
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_lead_from_one_folder_to_another() {
-        let path = |from: &str, to: &str| relative(Path::new(from), Path::new(to)).display().to_string();
-        assert_eq!(path("/a/b/tune", "/a/b/pairs.jsonl"), "../pairs.jsonl");
-        assert_eq!(path("/a/tune", "/a/recipes/../data/x.npy"), "../data/x.npy");
-        assert_eq!(path("/a", "/a/x.npy"), "x.npy");
-    }
 }
