@@ -1,5 +1,7 @@
 //! The command-line arguments: all commands and flags.
 
+mod compare;
+mod eval;
 mod inspect;
 mod measure;
 mod merge_weights;
@@ -8,6 +10,8 @@ mod recipe;
 mod study;
 mod transport;
 
+pub use compare::CompareArgs;
+pub use eval::EvalArgs;
 pub use inspect::InspectArgs;
 pub use measure::MeasureArgs;
 pub use merge_weights::{MergeWeightsArgs, WeightMethod};
@@ -122,21 +126,12 @@ pub enum CliCommand {
         flags: FitFlags,
     },
     /// Measure retrieval with a run's merged model on its test rows, for every pair of modalities.
-    Eval {
-        /// Run folder.
-        run: PathBuf,
-        /// True factors, floats [rows of the data, factors]; adds MCC, R2 and FOSCTTM of the aligned vectors.
-        #[arg(long, value_name = "LATENTS.npy")]
-        truth: Option<PathBuf>,
-        /// Also measure the aligned test items of each pair of modalities: all measures, or those named, e.g.
-        /// mutual_knn,w2_exact (see `chiasm measure`).
-        #[arg(long, value_name = "KEY,...", num_args = 0..=1, value_delimiter = ',', require_equals = true)]
-        geometry: Option<Vec<String>>,
-    },
-    /// Write one HTML page about a run: what was merged, whether to trust it, metrics, examples, checks. It
-    /// needs no network.
+    Eval(EvalArgs),
+    /// Write one HTML page about a run: what was merged, whether to trust it, metrics, examples, checks. Or
+    /// about a comparison: which row is best, by how much, and whether to trust it. It needs no network.
     Report {
-        /// Run folder.
+        /// Run folder, or folder of `chiasm compare -o`.
+        #[arg(value_name = "RUN|COMPARISON")]
         run: PathBuf,
         /// HTML file to write.
         #[arg(short = 'o', long = "output", value_name = "REPORT.html")]
@@ -154,20 +149,8 @@ pub enum CliCommand {
     Check(CheckArgs),
     /// Measure the similarity, distance and shape of two files of vectors.
     Measure(MeasureArgs),
-    /// Fit variants of a recipe and compare them on the test rows and in cross-validation.
-    Compare {
-        #[command(flatten)]
-        recipe: RecipeArgs,
-        /// Key and its values: align.plugin=procrustes,cca (repeatable; every combination is fitted).
-        #[arg(long, value_name = "KEY=A,B,...")]
-        swap: Vec<String>,
-        /// Number of folds of the cross-validation (row mod N); 0 for none.
-        #[arg(long, default_value_t = 5)]
-        folds: usize,
-        /// Skip items that cannot be read, and report them.
-        #[arg(long)]
-        skip_bad: bool,
-    },
+    /// Compare runs and variants of recipes on the same test rows, with p-values; fit what is missing.
+    Compare(CompareArgs),
     /// Search for better values of keys of a recipe, by Bayesian optimisation on validation rows.
     Tune(TuneArgs),
     /// Take a recipe apart: each term off, baselines, fewer pairs, other values, other encoders.
@@ -223,9 +206,9 @@ impl CliCommand {
             self,
             Self::Plan(_)
                 | Self::Fit { .. }
-                | Self::Eval { .. }
+                | Self::Eval(_)
                 | Self::Report { .. }
-                | Self::Compare { .. }
+                | Self::Compare(_)
                 | Self::Tune(_)
                 | Self::Ablate(_)
                 | Self::Run { .. }

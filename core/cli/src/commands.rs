@@ -3,21 +3,17 @@
 use crate::{
     CommandResult,
     args::{self, FitFlags, GlobalOptions, RecipeArgs, RunArgs},
-    attention_svg, check, identifiability, image_strip, json,
+    attention_svg, check, image_strip, json,
     modality_flags::ModalityValues,
-    print,
-    robustness::{self, MetricsWithSweeps},
+    print, robustness,
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    AddModelOptions, CompareOptions, Environment, Error, ExportLayout, FitOptions, ModelStore, PairGeometry,
-    Plan, RawInputs, RawItem, Recipe, Run, RunOutputs,
+    AddModelOptions, Environment, Error, ExportLayout, FitOptions, ModelStore, Plan, RawInputs, RawItem,
+    Recipe, Run, RunOutputs,
 };
 use serde_json::{Value, json as object};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 /// Runs `chiasm model list`.
 pub fn model_list(global: &GlobalOptions, env: &Environment) -> CommandResult {
@@ -123,76 +119,6 @@ pub fn fit(
     }
     swept.iter().for_each(robustness::print);
     check::gate(&fitted.failed, &fitted.unknown, output, FAILED)
-}
-
-/// Runs `chiasm eval`.
-pub fn eval(
-    run: &Path,
-    truth: Option<&Path>,
-    geometry: Option<&[String]>,
-    global: &GlobalOptions,
-    env: &Environment,
-) -> CommandResult {
-    let opened = Run::open(run, env)?;
-    let mut metrics = opened.measure()?;
-    metrics.identifiability = truth.map(|file| opened.measure_truth(file)).transpose()?;
-    metrics.geometry = geometry.map(|only| opened.measure_geometry(only)).transpose()?;
-    metrics.shuffled_pairs = chiasm_pipeline::stored_shuffled_pairs(run)?;
-    metrics.batch_effects = chiasm_pipeline::stored_batch_effects(run)?;
-    let swept = chiasm_pipeline::stored_robustness(run)?;
-    if json(global) {
-        print::json(&MetricsWithSweeps { metrics: &metrics, robustness: swept.as_ref() })
-    } else {
-        print::metrics(&metrics);
-        metrics.identifiability.iter().for_each(identifiability::print);
-        metrics.geometry.iter().for_each(geometry_table);
-        swept.iter().for_each(robustness::print);
-    }
-    Ok(())
-}
-
-/// Prints the measures of each pair of modalities, a column for each pair.
-fn geometry_table(pairs: &PairGeometry) {
-    let keys: BTreeSet<&String> = pairs.values().flat_map(BTreeMap::keys).collect();
-    let value = |key: &String, of: &BTreeMap<String, f64>| {
-        of.get(key).map_or_else(String::new, |value| format!("{value:.4}"))
-    };
-    let row = |key: &String| {
-        let values = pairs.values().map(|of| value(key, of));
-        std::iter::once(key.clone()).chain(values).collect()
-    };
-    let header: Vec<&str> = std::iter::once("measure").chain(pairs.keys().map(String::as_str)).collect();
-    print::line("");
-    print::table(&header, keys.into_iter().map(row).collect(), 1);
-}
-
-/// Runs `chiasm compare`.
-pub fn compare(
-    args: &RecipeArgs,
-    swaps: &[String],
-    folds: usize,
-    skip_bad: bool,
-    global: &GlobalOptions,
-    env: &Environment,
-) -> CommandResult {
-    let options = CompareOptions { swaps: swaps.to_vec(), folds, skip_bad };
-    let mut ready = |variant: &chiasm_pipeline::VariantReport| {
-        let names: Vec<&str> = variant.swapped.values().map(String::as_str).collect();
-        let task = variant.task.as_ref().map(|task| print::task_score(&task.test)).unwrap_or_default();
-        env.reporter.note(&format!(
-            "{} ({}): test rsum {:.1}{task}",
-            names.join(" "),
-            variant.score,
-            variant.test.rsum
-        ));
-    };
-    let variants = chiasm_pipeline::compare(&args.recipe, &args.overrides, &options, env, &mut ready)?;
-    if json(global) {
-        print::json(&variants)
-    } else {
-        print::variants(&variants)
-    }
-    Ok(())
 }
 
 /// Runs `chiasm run`.

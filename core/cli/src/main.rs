@@ -5,7 +5,9 @@ mod attention_svg;
 mod check;
 mod command_result;
 mod commands;
+mod compare;
 mod doctor;
+mod eval;
 mod explain;
 mod identifiability;
 mod image_strip;
@@ -108,13 +110,9 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Check(args) => check::check(args, global, &environment(global)?),
         CliCommand::Measure(args) => measure::measure(args, global),
         CliCommand::MergeWeights(args) => merge_weights::merge_weights(args, global, &environment(global)?),
-        CliCommand::Eval { run, truth, geometry } => {
-            commands::eval(run, truth.as_deref(), geometry.as_deref(), global, &environment(global)?)
-        }
+        CliCommand::Eval(args) => eval::eval(args, global, &environment(global)?),
         CliCommand::Report { run, output } => report::report(run, output, global, &environment(global)?),
-        CliCommand::Compare { recipe, swap, folds, skip_bad } => {
-            commands::compare(recipe, swap, *folds, *skip_bad, global, &environment(global)?)
-        }
+        CliCommand::Compare(args) => compare::compare(args, global, &environment(global)?),
         CliCommand::Tune(args) => study::tune(args, global, &environment(global)?),
         CliCommand::Ablate(args) => study::ablate(args, global, &environment(global)?),
         CliCommand::Transport(args) => transport::transport(args, global),

@@ -4,13 +4,12 @@ mod terminal;
 
 use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
-use chiasm_pipeline::{
-    ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, VariantReport, batch_effect,
-};
-use std::{collections::BTreeSet, path::Path};
+use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, batch_effect};
+use std::path::Path;
 pub use terminal::{drawn, failure, json, line, note, table, wrapped_table};
 
-fn percent(fraction: f64) -> String {
+/// Formats a fraction in percent.
+pub fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
 }
 
@@ -19,6 +18,19 @@ pub fn metrics(metrics: &Metrics) {
     retrieval_table(metrics);
     let of = (metrics.rsum, metrics.rsum_max, metrics.rows);
     line(&format!("rsum {:.1} of {:.0} on {} held-out rows", of.0, of.1, of.2));
+    for (direction, joint) in &metrics.joint {
+        let alone = joint.alone.iter().map(|(name, own)| format!("{name} {}", percent(own.recall_at_1)));
+        line(&format!(
+            "{direction}, recall@1 of each modality alone: {}",
+            alone.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    for (name, scores) in &metrics.transductive {
+        let recall =
+            scores.retrieval.iter().map(|(name, own)| format!("{name} {}", percent(own.recall_at_1)));
+        let recall = recall.collect::<Vec<_>>().join(", ");
+        line(&format!("{name}, which uses the whole gallery: rsum {:.1}; recall@1 {recall}", scores.rsum));
+    }
     if !metrics.not_measured.is_empty() {
         let names = metrics.not_measured.join(", ");
         line(&format!("not measured, because no test row has both modalities: {names}"));
@@ -69,6 +81,8 @@ fn retrieval_table(metrics: &Metrics) {
             at_10,
             format!("{:.3}", f.mrr),
             format!("{:.3}", f.map),
+            format!("{:.3}", f.map_at_10),
+            format!("{:.3}", f.ndcg_at_10),
             format!("{:.1}", f.median_rank),
             percent(scored.chance.recall_at_1),
             format!("{} of {}", scored.queries, scored.gallery),
@@ -78,13 +92,9 @@ fn retrieval_table(metrics: &Metrics) {
         for (direction, f) in &control.retrieval {
             let [at_1, at_5, at_10] = recalls(f);
             let name = format!("  {direction}, shuffled pairs");
-            let mut row = vec![name, at_1, String::new(), at_5, at_10, format!("{:.3}", f.mrr)];
-            row.extend([
-                format!("{:.3}", f.map),
-                format!("{:.1}", f.median_rank),
-                String::new(),
-                String::new(),
-            ]);
+            let mut row = vec![name, at_1, String::new(), at_5, at_10];
+            row.extend([f.mrr, f.map, f.map_at_10, f.ndcg_at_10].map(|value| format!("{value:.3}")));
+            row.extend([format!("{:.1}", f.median_rank), String::new(), String::new()]);
             rows.push(row);
         }
     }
@@ -96,6 +106,8 @@ fn retrieval_table(metrics: &Metrics) {
         "recall@10",
         "mrr",
         "map",
+        "map@10",
+        "ndcg@10",
         "median",
         "chance@1",
         "queries",
@@ -133,7 +145,7 @@ pub fn task_score(task: &TaskMetrics) -> String {
 }
 
 /// Returns the name of a metric with its unit.
-fn metric(name: &str) -> &str {
+pub fn metric(name: &str) -> &str {
     match name {
         "accuracy" => "accuracy in %",
         "micro_f1" => "micro F1 in %",
@@ -143,7 +155,7 @@ fn metric(name: &str) -> &str {
 }
 
 /// Formats a score in the unit that [`metric`] names.
-fn score(metric: &str, value: f64) -> String {
+pub fn score(metric: &str, value: f64) -> String {
     match metric {
         "rsum" => format!("{value:.1}"),
         "r2" => format!("{value:.3}"),
@@ -221,64 +233,6 @@ pub fn plan(report: &PlanReport) {
         report.opset,
         report.embedding_bytes as f64 / 1e6
     ));
-}
-
-/// Prints a comparison, with one row per variant and score.
-pub fn variants(variants: &[VariantReport]) {
-    let Some(first) = variants.first() else { return };
-    let keys: Vec<&String> = first.swapped.keys().collect();
-    let all = variants.iter().flat_map(|variant| variant.test.retrieval.keys());
-    let directions: BTreeSet<&String> = all.collect();
-    let mut header: Vec<String> = keys.iter().map(|k| (*k).clone()).collect();
-    header.push("score".into());
-    header.push("test rsum".into());
-    let recall = |direction: &&String| {
-        let emergent = variants
-            .iter()
-            .flat_map(|variant| &variant.emergent)
-            .any(|[a, b]| **direction == format!("{a}->{b}") || **direction == format!("{b}->{a}"));
-        format!("R@1 {direction}{}", if emergent { " (emergent)" } else { "" })
-    };
-    header.extend(directions.iter().map(recall));
-    if first.cross_validation.is_some() {
-        header.extend(["CV rsum".into(), "sd".into()]);
-        header.extend(directions.iter().map(recall));
-    }
-    let task = first.task.as_ref();
-    if let Some(task) = task {
-        header.push(format!("task, {}", metric(&task.test.metric)));
-        header.extend(task.cross_validation.iter().flat_map(|_| ["CV task".to_owned(), "95 %".to_owned()]));
-    }
-    header.push("fit s".into());
-    let rows = (variants.iter())
-        .map(|v| {
-            let mut row: Vec<String> = keys
-                .iter()
-                .map(|k| v.swapped.get(*k).map(|s| s.replace('"', "")).unwrap_or_default())
-                .collect();
-            row.push(v.score.to_owned());
-            row.push(format!("{:.1}", v.test.rsum));
-            let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), percent);
-            let test = |direction: &&String| v.test.retrieval.get(*direction).map(|f| f.recall_at_1);
-            row.extend(directions.iter().map(|direction| shown(test(direction))));
-            if let Some(cv) = &v.cross_validation {
-                row.extend([format!("{:.1}", cv.rsum), format!("{:.1}", cv.rsum_sd)]);
-                let mean = |direction: &&String| cv.recall_at_1.get(*direction).copied();
-                row.extend(directions.iter().map(|direction| shown(mean(direction))));
-            }
-            if let Some(task) = &v.task {
-                let show = |value| score(&task.test.metric, value);
-                row.push(show(task.test.score));
-                row.extend(task.cross_validation.iter().flat_map(|cv| {
-                    [show(cv.score), format!("{}..{}", show(cv.interval[0]), show(cv.interval[1]))]
-                }));
-            }
-            row.push(format!("{:.1}", v.fit_seconds));
-            row
-        })
-        .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    table(&header, rows, keys.len() + 1);
 }
 
 /// Prints the result of an export.

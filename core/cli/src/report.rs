@@ -1,4 +1,4 @@
-//! `chiasm report`: one HTML page about a run.
+//! `chiasm report`: one HTML page about a run or a comparison.
 
 use crate::{
     args::GlobalOptions,
@@ -6,20 +6,19 @@ use crate::{
     print,
 };
 use chiasm_pipeline::{Environment, Run};
-use chiasm_report::Trust;
 use serde_json::json as object;
 use std::path::Path;
 
 /// Runs `chiasm report`.
 pub fn report(run: &Path, output: &Path, global: &GlobalOptions, env: &Environment) -> CommandResult {
-    let report = chiasm_report::report(&Run::open(run, env)?)?;
+    let report = if chiasm_pipeline::is_comparison(run) {
+        chiasm_report::comparison_report(run, env)?
+    } else {
+        chiasm_report::report(&Run::open(run, env)?)?
+    };
     report.write(output)?;
     if json(global) {
-        let trust = match report.trust {
-            Trust::Yes => "yes",
-            Trust::Care => "care",
-            Trust::No => "no",
-        };
+        let trust = report.trust.name();
         let bytes = report.html.len();
         print::json(
             &object!({ "report": output, "bytes": bytes, "trust": trust, "verdict": report.verdict }),

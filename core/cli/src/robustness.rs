@@ -1,17 +1,7 @@
 //! Printing the sweeps over corrupted and missing test items.
 
 use crate::print;
-use chiasm_pipeline::{Metrics, Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep};
-use serde::Serialize;
-
-/// The metrics of a run with its sweeps, as JSON.
-#[derive(Serialize)]
-pub struct MetricsWithSweeps<'a> {
-    #[serde(flatten)]
-    pub metrics: &'a Metrics,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub robustness: Option<&'a Robustness>,
-}
+use chiasm_pipeline::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep};
 
 /// Prints a table of every sweep.
 pub fn print(robustness: &Robustness) {

@@ -61,7 +61,8 @@ pub fn ablate(args: &AblateArgs, global: &GlobalOptions, env: &Environment) -> C
     Ok(())
 }
 
-fn metric(argument: MetricArg) -> StudyMetric {
+/// Returns the metric that an argument names.
+pub fn metric(argument: MetricArg) -> StudyMetric {
     match argument {
         MetricArg::Map => StudyMetric::Map,
         MetricArg::Mrr => StudyMetric::Mrr,

@@ -42,7 +42,8 @@ fn compare_on(sandbox: &Sandbox, real: &Path, pairs: &Path, more: &[&str], align
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap()
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    report["rows"].as_array().unwrap().clone()
 }
 
 fn cv_rsum(rows: &[Value], aligner: &str, score: &str) -> f64 {

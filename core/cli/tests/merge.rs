@@ -310,7 +310,7 @@ fn variants_are_compared_in_one_table() {
         "json",
     ];
     let table = json(&sandbox.good(&arguments));
-    let rows = table.as_array().unwrap();
+    let rows = table["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 4, "two variants, each plain and with the bank");
     let rsum = |i: usize| rows[i]["cross_validation"]["rsum"].as_f64().unwrap();
     assert!(

@@ -281,7 +281,7 @@ fn a_comparison_uses_the_recipes_seed() {
     rows(&sandbox, |_, _| true);
     let compare = ["compare", "recipe.toml", "--swap", "seed=0,1", "--folds", "0", "--format", "json"];
     let table: Value = serde_json::from_str(&sandbox.good(&compare)).unwrap();
-    let rsum = |at: usize| table[at]["test"]["rsum"].as_f64().unwrap();
+    let rsum = |at: usize| table["rows"][at]["test"]["rsum"].as_f64().unwrap();
     assert_ne!(rsum(0), rsum(2), "two seeds fitted the same");
     fit(&sandbox, &["--set", "seed=1"]);
     let fitted = metrics(&sandbox)["rsum"].as_f64().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A recipe names frozen encoders, a data file, an aligner and optionally a fusion. [`Plan::check`] finds and
 //! checks everything that a [`Recipe`] names, [`fit()`] writes the run folder, and [`Run`] measures, checks,
-//! searches and runs it. [`compare()`] cross-validates variants of a recipe, [`tune()`] searches for better
+//! searches and runs it. [`compare()`] compares runs and variants of recipes, [`tune()`] searches for better
 //! settings, [`ablate()`] takes a recipe apart, and [`export()`] writes the model in another layout.
 //!
 //! ```no_run
@@ -37,7 +37,7 @@
 //! embed     embedding raw items, cached
 //! run       the run folder; an opened run measures, checks, searches and exports
 //! fit       fitting maps and fusion, and writing the run folder
-//! compare   fitting and cross-validating variants of a recipe
+//! compare   fitting variants of recipes, and testing their differences
 //! study     tuning and ablation: many fits that are recorded and resumed
 //! ```
 //! A stage uses only itself and the stages above it in this list. `cargo xtask layering` checks that.
@@ -71,8 +71,18 @@ pub use catalog::{
     raw::RawItem,
 };
 pub use compare::{
-    CompareOptions, VariantReport, VariantTaskReport, compare,
+    best::fit_best,
+    compare,
+    condition::FailCondition,
+    folder::{check_comparison_folder, is_comparison, read_comparison, write_comparison},
     folds::{CrossValidation, MeanWithInterval, TaskCrossValidation},
+    measured::FitProgress,
+    options::CompareOptions,
+    report::{
+        ComparisonReport, ComparisonRow, CorrectedDifference, CurvePoint, SIGNIFICANT, VariantTaskReport,
+        p_text,
+    },
+    significance::PairedDifference,
 };
 pub use embed::batch_effect::{self, BatchEffect};
 pub use fit::{FitOptions, FitReport, StageTimings, fit};
@@ -87,6 +97,7 @@ pub use recipe::{
     keys::{RECIPE_KEYS, RecipeKey},
 };
 pub use run::{
+    breakdown::{Breakdown, GroupMetrics, WorstQuery},
     check::{GraphCheckInput, RunChecks, check_graph},
     evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
     export::{ExportLayout, ExportReport, ReducedPrecision, export},
@@ -98,6 +109,7 @@ pub use run::{
         inspect_onnx, inspect_run,
     },
     open::{Run, RunOutputs},
+    query_scores::StudyMetric,
     robustness::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep, stored_robustness},
     search::SearchHit,
     tables::{stored_batch_effects, stored_shuffled_pairs, write_npz},
@@ -108,7 +120,6 @@ pub use run::{
 };
 pub use study::{
     ablate::{AblateOptions, AblationReport, AblationRow, ablate},
-    metric::{PairedDifference, StudyMetric},
     trial::{TestComparison, Trial, TuneProgress, TuneReport},
     tune::{TuneOptions, tune},
 };

@@ -5,7 +5,7 @@ use chiasm_check::digits;
 use std::fmt::Write;
 
 /// The width of a figure in its own units; the page scales it to the column.
-const WIDTH: f64 = 360.0;
+pub const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 240.0;
 /// The margins of a chart: left, right, top, bottom.
 const LEFT: f64 = 52.0;
@@ -54,15 +54,15 @@ pub struct LineChart {
 }
 
 /// The range of an axis and the position of its ticks.
-struct Axis {
+pub struct Axis {
     low: f64,
     high: f64,
-    ticks: Vec<f64>,
+    pub ticks: Vec<f64>,
 }
 
 impl Axis {
     /// Returns an axis with round ticks that holds all values; about five ticks.
-    fn linear(values: impl Iterator<Item = f64>) -> Self {
+    pub fn linear(values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = range(values);
         let span = if high > low { high - low } else { high.abs().max(1.0) };
         let rough = span / 4.0;
@@ -84,7 +84,7 @@ impl Axis {
     }
 
     /// Returns the position of a value, from 0 at the low end to 1 at the high one.
-    fn at(&self, value: f64) -> f64 {
+    pub fn at(&self, value: f64) -> f64 {
         (value - self.low) / (self.high - self.low)
     }
 }
@@ -189,13 +189,13 @@ fn path(points: &[[f64; 2]]) -> String {
     d
 }
 
-fn text(svg: &mut String, [x, y]: [f64; 2], anchor: &str, content: &str) {
+pub fn text(svg: &mut String, [x, y]: [f64; 2], anchor: &str, content: &str) {
     let _ =
         write!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>", escaped(content));
 }
 
 /// Opens a figure. One that can be explored by keyboard is a stop of the Tab key.
-fn opening(label: &str, height: f64, explored: bool) -> String {
+pub fn opening(label: &str, height: f64, explored: bool) -> String {
     let role = if explored { "role=\"group\" data-points" } else { "role=\"img\"" };
     format!("<svg {role} viewBox=\"0 0 {WIDTH} {height}\" aria-label=\"{}\">", escaped(label))
 }
@@ -220,7 +220,7 @@ pub fn legend(names: &[&str]) -> String {
 
 /// Returns a mark whose shape depends on the colour, so that no reader needs to tell colours apart. That of
 /// an item has the item's number and title.
-fn mark(class: usize, [x, y]: [f64; 2], r: f64, titled: Option<(usize, &str)>) -> String {
+pub fn mark(class: usize, [x, y]: [f64; 2], r: f64, titled: Option<(usize, &str)>) -> String {
     let (left, top, right, base) = (x - r, y - r, x + r, y + r);
     let shape = match class % 3 {
         0 => format!("circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\""),

@@ -1,4 +1,5 @@
-//! One self-contained HTML page about a run: what was merged, whether the merge may be trusted, and why.
+//! One self-contained HTML page about a run: what was merged, whether the merge may be trusted, and why. Or
+//! about a comparison: which row is best and by how much.
 //!
 //! The page reads what the fit stored (metrics, checks, timings, recipe) and embeds the test items once more
 //! for what is not stored: projections, examples with scores, and measures of the geometry with nulls. It is
@@ -31,9 +32,13 @@
 //! curves        spectra, trainings and robustness as figures
 //! figure        drawing of figures as SVG
 //! page          the context of the template, report.html
+//! comparison    the page of a comparison, comparison.html
+//! dot_plot      values with whiskers as a figure
 //! ```
 
+mod comparison;
 mod curves;
+mod dot_plot;
 mod examples;
 mod figure;
 mod page;
@@ -47,6 +52,7 @@ mod verdict;
 use chiasm_pipeline::{Error, Run};
 use std::path::Path;
 
+pub use comparison::comparison_report;
 pub use projection::{Projection, principal_components};
 pub use verdict::Trust;
 

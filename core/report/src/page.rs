@@ -7,7 +7,7 @@ use crate::{
     sections::{self, CheckTable, EncoderRow, FileRow, MetricRow, TaskTable, TimeRow},
     spaces::{self, PairTable, SpaceFigure},
     stored::StoredResults,
-    verdict::{Trust, Verdict},
+    verdict::Verdict,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chiasm_pipeline::{Error, Run, visible};
@@ -16,7 +16,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 const TEMPLATE: &str = include_str!("report.html");
-const STYLE: &str = include_str!("report.css");
+const COMPARISON: &str = include_str!("comparison.html");
+pub const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
 /// Everything that the template shows.
@@ -101,11 +102,7 @@ pub fn render(run: &Run<'_>, stored: &StoredResults, verdict: &Verdict) -> Resul
         script: SCRIPT,
         script_digest: BASE64_STANDARD.encode(Sha256::digest(SCRIPT.as_bytes())),
         modalities: listed(&run.names()),
-        trust: match verdict.trust {
-            Trust::Yes => "yes",
-            Trust::Care => "care",
-            Trust::No => "no",
-        },
+        trust: verdict.trust.name(),
         verdict: visible(&verdict.sentence).into_owned(),
         parts: parts(run)?,
         results: results(stored),
@@ -122,15 +119,17 @@ pub fn render(run: &Run<'_>, stored: &StoredResults, verdict: &Verdict) -> Resul
         recipe: stored.recipe.as_ref().map(|text| visible(text).into_owned()),
         overrides: stored.overrides.iter().map(|text| visible(text).replace('\'', "'\\''")).collect(),
     };
-    fill(&page).map_err(|e| Error::Internal(format!("the template of the report: {e:#}")))
+    fill("report.html", &page).map_err(|e| Error::Internal(format!("the template of the report: {e:#}")))
 }
 
-fn fill(page: &Page) -> Result<String, minijinja::Error> {
+/// Renders a template of this crate.
+pub fn fill(template: &str, page: &impl Serialize) -> Result<String, minijinja::Error> {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
-    // The name ends in .html, so that every value is escaped unless the template says otherwise.
+    // The names end in .html, so that every value is escaped unless the template says otherwise.
     templates.add_template("report.html", TEMPLATE)?;
-    Ok(templates.get_template("report.html")?.render(Serde(page))?.trim_start().to_owned())
+    templates.add_template("comparison.html", COMPARISON)?;
+    Ok(templates.get_template(template)?.render(Serde(page))?.trim_start().to_owned())
 }
 
 /// Joins names as in a sentence.
@@ -224,7 +223,7 @@ mod tests {
     fn the_script_and_the_style_cannot_end_their_elements() {
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
         assert!(TEMPLATE.contains("<script>{{ script|safe }}</script>"));
-        for source in [SCRIPT, STYLE, TEMPLATE] {
+        for source in [SCRIPT, STYLE, TEMPLATE, COMPARISON] {
             assert!(!source.contains("http:") && !source.contains("https:") && !source.contains("//cdn"));
         }
     }

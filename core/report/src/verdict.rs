@@ -14,6 +14,17 @@ pub enum Trust {
     No,
 }
 
+impl Trust {
+    /// Returns `yes`, `care` or `no`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Care => "care",
+            Self::No => "no",
+        }
+    }
+}
+
 /// The verdict on a run.
 pub struct Verdict {
     pub trust: Trust,

@@ -19,7 +19,7 @@ pub enum MetricArg {
     NdcgAt10,
 }
 
-fn at_least_one() -> RangedU64ValueParser<usize> {
+pub fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 

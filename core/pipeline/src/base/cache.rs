@@ -1,4 +1,5 @@
-//! The cache on disk: embeddings in shards, and checkpoints of trainings. An interrupted fit resumes from it.
+//! The cache on disk: embeddings in shards, checkpoints of trainings, and scores of the fits of comparisons.
+//! An interrupted command resumes from it.
 //!
 //! The key of a shard is the SHA-256 of everything its values depend on: model, ports, preprocessing,
 //! adapter, engine, device and the bytes of its raw items. An entry is therefore never stale, and none is
@@ -26,8 +27,8 @@ static STORED: AtomicU64 = AtomicU64::new(0);
 /// The bytes of the digest at the end of a shard.
 const DIGEST: u64 = 32;
 
-/// A cache folder, with embeddings in `embeddings/`, checkpoints in `trainings/` and crashes of plugins in
-/// `crashes/`.
+/// A cache folder, with embeddings in `embeddings/`, checkpoints in `trainings/`, scores of comparisons in
+/// `scores/` and crashes of plugins in `crashes/`.
 #[derive(Debug, Clone)]
 pub struct Cache {
     /// `None` if the environment names no place for it.
@@ -55,6 +56,14 @@ impl Cache {
     /// As [`Cache::embeddings`].
     pub fn trainings(&self) -> Result<PathBuf, Error> {
         self.private("trainings")
+    }
+
+    /// Returns the folder of the scores of finished fits of comparisons, which is created if it is missing.
+    ///
+    /// # Errors
+    /// As [`Cache::embeddings`].
+    pub fn scores(&self) -> Result<PathBuf, Error> {
+        self.private("scores")
     }
 
     /// Returns the folder of the records of plugins that crashed, which may be missing; `None` if the

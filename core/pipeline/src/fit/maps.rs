@@ -2,7 +2,7 @@
 
 use crate::{
     base::{environment::Environment, error::Error},
-    embed::EmbeddedItems,
+    embed::{EmbeddedItems, rows_with},
     plan::Plan,
     recipe::BankSettings,
     run::{graphs::Head, model::LearnedModel, relevance::classes},
@@ -95,6 +95,32 @@ impl TrainingSet {
             items.at(&(0..items.rows.len()).filter(fitted).collect::<Vec<_>>())
         };
         self.items.iter().map(of).collect()
+    }
+
+    /// Returns the items without those of all but `count` training rows with two or more modalities. The rows
+    /// are drawn by the seed; a smaller number draws from the same ones.
+    ///
+    /// # Errors
+    /// If there are fewer such rows, or `count` is zero.
+    pub fn with_pairs(&self, count: usize, seed: u64) -> Result<Self, Error> {
+        let paired = rows_with(&self.training_items(), 2);
+        if count == 0 || count > paired.len() {
+            return Err(Error::input(
+                "chiasm::study::pairs",
+                format!(
+                    "--pairs expects 1 to {} (the training rows with two modalities), got {count}",
+                    paired.len()
+                ),
+                "choose smaller numbers",
+            ));
+        }
+        let order = Random::new(seed).permutation(paired.len());
+        let left_out: BTreeSet<usize> = order[count..].iter().map(|at| paired[*at]).collect();
+        let items = self.items.iter().map(|items| {
+            let kept = |at: &usize| !left_out.contains(&items.rows[*at]);
+            items.at(&(0..items.rows.len()).filter(kept).collect::<Vec<_>>())
+        });
+        Ok(Self { items: items.collect(), validation: self.validation.clone() })
     }
 
     /// Returns the items with shuffled pairs: the rows of every modality except the first are permuted among

@@ -14,6 +14,7 @@ use super::{
     joint::{joint_queries, row_means},
     model::{AlignedItems, LearnedModel},
     open::Run,
+    query_scores::QueryScores,
     relevance::{Relevance, RetrievalDirection, measure_error},
     task_score::{TaskMetrics, TaskScorer},
     truth::Identifiability,
@@ -25,7 +26,7 @@ use crate::{
 };
 use chiasm_geometry::{
     hubness,
-    retrieval::{PermutationNull, QueryOutcome, RetrievalScores},
+    retrieval::{PermutationNull, RetrievalScores},
 };
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -171,27 +172,6 @@ pub fn retrieval_summary(
     Ok(with_rsum(retrieval))
 }
 
-/// The value of a metric for each query of each direction, after the query's row.
-pub type QueryValues = BTreeMap<String, Vec<(usize, f64)>>;
-
-/// Computes a metric for each query of every direction. Queries without a relevant item are left out.
-///
-/// # Errors
-/// If a vector is not finite.
-pub fn query_values(
-    aligned: &[AlignedItems],
-    relevance: &Relevance,
-    metric: &dyn Fn(&QueryOutcome) -> f64,
-) -> Result<QueryValues, Error> {
-    let mut all = QueryValues::new();
-    for (name, direction) in RetrievalDirection::all(aligned, relevance) {
-        let found = direction.retrieval(|own| &own.embeds, None)?.outcomes();
-        let rows = found.queries.iter().map(|query| direction.first.rows[*query]);
-        all.insert(name, rows.zip(found.outcomes.iter().map(metric)).collect());
-    }
-    Ok(all)
-}
-
 /// Computes the metrics of every direction with CSLS (Conneau et al. 2018), which uses all queries and the
 /// whole gallery. The vectors are those without a hubness bank.
 fn csls(aligned: &[AlignedItems], relevance: &Relevance) -> Result<RetrievalSummary, Error> {
@@ -287,6 +267,22 @@ impl Run<'_> {
         })
     }
 
+    /// Scores every query of the run on its test rows, and summarises retrieval.
+    ///
+    /// # Errors
+    /// If the data or an item cannot be read.
+    pub fn query_scores(&self) -> Result<(QueryScores, RetrievalSummary), Error> {
+        let aligned = &self.held_out()?.aligned;
+        let relevance = self.relevance(self.data()?);
+        let summary = retrieval_summary(aligned, |own| &own.embeds, &relevance)?;
+        Ok((QueryScores::of(aligned, |own| &own.embeds, &relevance)?, summary))
+    }
+
+    /// Returns whether the scores of the run are corrected by a hubness bank.
+    pub fn has_bank(&self) -> bool {
+        self.recipe().score.bank.is_some()
+    }
+
     /// Measures other maps on the test items of the run.
     ///
     /// # Errors
@@ -299,7 +295,7 @@ impl Run<'_> {
         retrieval_summary(&aligned, |own| &own.embeds, &self.relevance(self.data()?))
     }
 
-    fn relevance(&self, data: &RecipeData) -> Relevance {
+    pub(super) fn relevance(&self, data: &RecipeData) -> Relevance {
         Relevance::of(data, self.recipe())
     }
 }

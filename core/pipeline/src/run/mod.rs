@@ -1,5 +1,6 @@
 //! The run folder, and [`open::Run`], which measures, checks, searches, runs and exports it.
 
+pub mod breakdown;
 pub mod check;
 pub mod draft;
 pub mod evaluate;
@@ -16,6 +17,7 @@ pub mod model_card;
 pub mod open;
 pub mod pipeline_svg;
 pub mod prove;
+pub mod query_scores;
 pub mod relevance;
 pub mod robustness;
 pub mod robustness_svg;

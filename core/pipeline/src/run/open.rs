@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// If it cannot be read, or does not match the recipe.
-    pub(super) fn data(&self) -> Result<&RecipeData, Error> {
+    pub fn data(&self) -> Result<&RecipeData, Error> {
         if let Some(data) = self.data.get() {
             return Ok(data);
         }

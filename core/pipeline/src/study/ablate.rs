@@ -3,18 +3,16 @@
 use super::{
     fits::{RecipeChanges, StudyFits, declared, reason},
     folder::StudyFolder,
-    metric::{PairedDifference, StudyMetric, by_direction, overall, paired_difference},
 };
 use crate::{
     base::{environment::Environment, error::Error, training::TrainingRecord},
     catalog::dataset::Split,
+    compare::significance::{PairedDifference, paired_difference},
     embed::rows_with,
-    fit::maps::TrainingSet,
     plan::Plan,
     recipe::{Recipe, tree::parse_swap},
-    run::evaluate::QueryValues,
+    run::query_scores::{QueryValues, StudyMetric, by_direction, overall},
 };
-use chiasm_geometry::random::Random;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -138,7 +136,7 @@ pub fn ablate(
     }
     let training = fits.embed(&plan)?.training()?;
     for count in &options.pairs {
-        with_pairs(&training, *count, plan.seed())?;
+        training.with_pairs(*count, plan.seed())?;
     }
     let aligners: BTreeSet<String> = options.baselines.iter().cloned().collect();
     let mut identity = fits.identity(&plan, &aligners)?;
@@ -226,31 +224,9 @@ fn score(fits: &StudyFits<'_>, plan: &Plan, pairs: Option<usize>) -> Result<Quer
     let data = fits.embed(plan)?;
     let mut training = data.training()?;
     if let Some(count) = pairs {
-        training = with_pairs(&training, count, plan.seed())?;
+        training = training.with_pairs(count, plan.seed())?;
     }
     fits.fit(plan, &data.data, &training, data.of(Split::Test))
-}
-
-/// Returns the items without those of all but `count` training rows with two or more modalities. The rows are
-/// drawn by the seed; a smaller number draws from the same ones.
-fn with_pairs(training: &TrainingSet, count: usize, seed: u64) -> Result<TrainingSet, Error> {
-    let paired = rows_with(&training.training_items(), 2);
-    if count == 0 || count > paired.len() {
-        return Err(Error::input(
-            "chiasm::study::pairs",
-            format!(
-                "--pairs expects 1 to {} (the training rows with two modalities), got {count}",
-                paired.len()
-            ),
-            "choose smaller numbers",
-        ));
-    }
-    let order = Random::new(seed).permutation(paired.len());
-    let left_out: BTreeSet<usize> = order[count..].iter().map(|at| paired[*at]).collect();
-    let items = training.items.iter().map(|items| {
-        items.at(&(0..items.rows.len()).filter(|at| !left_out.contains(&items.rows[*at])).collect::<Vec<_>>())
-    });
-    Ok(TrainingSet { items: items.collect(), validation: training.validation.clone() })
 }
 
 /// Returns a change for each term that the aligner trained with: its weight becomes 0. A single term cannot

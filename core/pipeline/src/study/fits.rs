@@ -1,9 +1,6 @@
 //! The fits of a study: the recipe with some changes, fitted on some rows and scored on others.
 
-use super::{
-    folder::{INPUTS, StudyIdentity},
-    metric::StudyMetric,
-};
+use super::folder::{INPUTS, StudyIdentity};
 use crate::{
     base::{digest::KeyHasher, environment::Environment, error::Error},
     embed::{EmbeddedItems, rows_with},
@@ -15,8 +12,8 @@ use crate::{
     plan::{Plan, data::RecipeData},
     recipe::{Recipe, encoders::EncoderRecipe, reader::Located},
     run::{
-        evaluate::{QueryValues, query_values},
         model::LearnedModel,
+        query_scores::{QueryScores, QueryValues, StudyMetric},
         relevance::Relevance,
     },
 };
@@ -139,7 +136,7 @@ impl<'a> StudyFits<'a> {
         }
         let relevance = Relevance::of(data, &plan.recipe);
         let aligned = model.align_all(held_out, self.env)?;
-        let values = query_values(&aligned, &relevance, &|query| self.metric.of(query))?;
+        let values = QueryScores::of(&aligned, |own| &own.embeds, &relevance)?.values(self.metric);
         if values.is_empty() {
             let message = "no row to score has two modalities, so retrieval cannot be measured";
             return Err(Error::input("chiasm::study::rows", message, "add rows with two modalities"));

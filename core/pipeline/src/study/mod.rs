@@ -6,7 +6,6 @@ pub mod ablate;
 mod best_recipe;
 mod fits;
 mod folder;
-pub mod metric;
 mod optimizer;
 mod space;
 pub mod trial;

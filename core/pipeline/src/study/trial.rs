@@ -1,9 +1,7 @@
 //! What a tuning reports: its trials, the best setting, and the comparison on the test rows.
 
-use super::{
-    metric::{PairedDifference, StudyMetric},
-    space::Setting,
-};
+use super::space::Setting;
+use crate::{compare::significance::PairedDifference, run::query_scores::StudyMetric};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 

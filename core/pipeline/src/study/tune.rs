@@ -7,7 +7,6 @@ use super::{
     best_recipe::best_recipe,
     fits::{RecipeChanges, StudyFits, ValidationFold, reason, validation_folds},
     folder::StudyFolder,
-    metric::{StudyMetric, by_direction, overall, paired_difference},
     optimizer::Optimizer,
     space::Setting,
     trial::{TestComparison, Trial, TuneProgress, TuneReport},
@@ -16,8 +15,10 @@ use super::{
 use crate::{
     base::{environment::Environment, error::Error},
     catalog::dataset::Split,
+    compare::significance::paired_difference,
     embed::rows_with,
     plan::Plan,
+    run::query_scores::{StudyMetric, by_direction, overall},
 };
 use serde_json::json;
 use std::{
