@@ -188,8 +188,7 @@ fn survives_a_failing_disk(sandbox: &Sandbox, arguments: &[&str], output: Option
     for moment in 0..moments() {
         let part = (f64::from(moment) + 0.5) / f64::from(moments());
         let full = (bytes as f64 * part / 4096.0).ceil() as usize * 4096;
-        let read_only =
-            format!("for try in $(seq 500); do mount -o remount,ro disk && break; sleep 0.002; done");
+        let read_only = "for try in $(seq 500); do mount -o remount,ro disk && break; sleep 0.002; done";
         for (size, disturb) in [(full, "true"), (64 << 20, &format!("sleep {}; {read_only}", whole * part))] {
             let name = output.map_or_else(|| "none".to_owned(), |name| format!("disk/{name}"));
             let words = arguments.iter().map(|word| match output {
