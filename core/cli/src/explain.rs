@@ -11,12 +11,13 @@ use crate::{
     print,
 };
 use chiasm_geometry::catalogue::CATALOGUE;
-use chiasm_pipeline::{Error, RECIPE_KEYS, did_you_mean};
-use entries::{Explanation, is_measure, of_check, of_measure, of_plugins, of_recipe};
+use chiasm_pipeline::{CARD_KEYS, Error, RECIPE_KEYS, did_you_mean};
+use entries::{Explanation, is_measure, of_card, of_check, of_measure, of_plugins, of_recipe};
 
 /// The topics that have a list of names.
-const TOPICS: [(&str, &str); 5] = [
+const TOPICS: [(&str, &str); 6] = [
     ("recipe", "every key of a recipe"),
+    ("card", "every key of a model card; those of its adapter are in `plugins`"),
     ("plugins", "every aligner, fusion and adapter, with its parameters"),
     ("checks", "every check of a map: formula, source, sample and accuracy"),
     ("measures", "every measure of two clouds of vectors"),
@@ -38,6 +39,7 @@ pub fn explain(name: Option<&str>, global: &GlobalOptions) -> CommandResult {
             print::line(chiasm_check::page().trim_end());
             return Ok(());
         }
+        Some("card") => CARD_KEYS.iter().map(of_card).collect(),
         Some("recipe") => RECIPE_KEYS.iter().map(of_recipe).collect(),
         Some("checks") => chiasm_check::CHECKS.iter().filter_map(|check| of_check(check.name)).collect(),
         Some("measures") => CATALOGUE.iter().map(of_measure).collect(),
@@ -96,11 +98,14 @@ fn named(name: &str, global: &GlobalOptions) -> CommandResult<Vec<Explanation>> 
     if found.is_empty() {
         found.extend(RECIPE_KEYS.iter().filter(|key| key.key == name).map(of_recipe));
     }
+    found.extend(CARD_KEYS.iter().filter(|key| key.name == name).map(of_card));
     found.extend(of_check(name));
     found.extend(CATALOGUE.iter().filter(|measure| is_measure(measure, name)).map(of_measure));
     let plugins = of_plugins(&host(global)?)?;
     let id = |one: &Explanation| {
-        one.name == name || one.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+        let inside = one.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let key = name.contains('.') && one.name.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+        one.name == name || inside || key
     };
     found.extend(plugins.iter().filter(|one| id(one)).cloned());
     if !found.is_empty() {
@@ -109,6 +114,7 @@ fn named(name: &str, global: &GlobalOptions) -> CommandResult<Vec<Explanation>> 
     let known: Vec<String> = RECIPE_KEYS
         .iter()
         .flat_map(|key| [key.name(), key.key.to_owned()])
+        .chain(CARD_KEYS.iter().map(|key| key.name.to_owned()))
         .chain(chiasm_check::CHECKS.iter().map(|check| check.name.to_owned()))
         .chain(CATALOGUE.iter().map(|measure| measure.name.trim_end_matches('@').to_owned()))
         .chain(plugins.into_iter().map(|one| one.name))

@@ -64,9 +64,10 @@ mod validate;
 mod verify;
 
 pub use chiasm_plugin::{
-    AlignModality, AlignSpec, Code, Draft, EncoderSpec, Fused, FusionNeeds, FusionSpec, Inverse, InverseKind,
-    Item, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, ParquetPages, PortSpec, Signature,
-    Takes, Task, TaskKind, Undecided, npy_header, open_file, parameters::Kind as ParameterKind, read_file,
+    AlignModality, AlignSpec, CardKey, Code, Draft, EncoderSpec, Fused, FusionNeeds, FusionSpec, Inverse,
+    InverseKind, Item, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, ParquetPages,
+    PortSpec, Signature, Takes, Task, TaskKind, Undecided, fields_of, npy_header, open_file,
+    parameters::Kind as ParameterKind, read_file,
 };
 pub use crashes::{CrashRecord, CrashRecords, QUARANTINE_AFTER};
 pub use error::{HostError, Phase, PluginTag};
@@ -77,7 +78,7 @@ pub use handles::fusion::FusionHandle;
 pub use host::Host;
 pub use info::{ListedComponent, PluginInfo, PluginStatus};
 pub use isolated::{IsolationLimits, WorkerCommand, run_worker};
-pub use manifest::{Interface, Manifest, PluginComponent};
+pub use manifest::{Interface, ListedKey, Manifest, PluginComponent};
 pub use options::{HostOptions, Isolation};
 pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;

@@ -49,6 +49,22 @@ pub struct PluginComponent {
     pub id: String,
     /// A description in one sentence.
     pub doc: String,
+    /// The keys of cards that an adapter reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ListedKey>,
+}
+
+/// A key of a card: `preprocessing.size`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedKey {
+    /// The table and the key.
+    pub name: String,
+    /// The values it takes.
+    pub takes: String,
+    /// What holds without it; "required" if it must be given.
+    pub default: String,
+    /// What it does.
+    pub about: String,
 }
 
 impl Manifest {
@@ -160,7 +176,8 @@ mod tests {
             ..serde_json::from_str(JSON).unwrap()
         };
         assert_eq!(good.check_compatibility(), Ok(()));
-        let one = PluginComponent { kind: "aligner".into(), id: "a".into(), doc: String::new() };
+        let one =
+            PluginComponent { kind: "aligner".into(), id: "a".into(), doc: String::new(), keys: Vec::new() };
         let cases = [
             (Manifest { abi: "1.0.0".into(), ..good.clone() }, "major versions differ"),
             (Manifest { abi: "20.0.0".into(), ..good.clone() }, "major versions differ"),

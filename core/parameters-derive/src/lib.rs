@@ -1,5 +1,7 @@
 //! The derive macros of `chiasm-parameters`, which re-exports them and documents them with examples.
 
+mod card_keys;
+
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as TokenStream2;
 use quote::{ToTokens, quote};
@@ -22,6 +24,13 @@ pub fn parameters(input: TokenStream) -> TokenStream {
 pub fn choice(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     derive_choice(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Implements `chiasm_plugin::CardKeys` for a struct with named fields that reads a table of a card.
+#[proc_macro_derive(CardKeys, attributes(card))]
+pub fn card_keys(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    card_keys::derive(&input).unwrap_or_else(Error::into_compile_error).into()
 }
 
 /// The contents of `#[parameter(...)]` on a field.

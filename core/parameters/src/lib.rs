@@ -72,7 +72,7 @@ mod types;
 // The derive macros name this crate by its full path, also inside it.
 extern crate self as chiasm_parameters;
 
-pub use chiasm_parameters_derive::{Choice, Parameters};
+pub use chiasm_parameters_derive::{CardKeys, Choice, Parameters};
 pub use error::ParameterError;
 pub use kind::{ChoiceValue, Kind, Parameter, check_object};
 pub use modalities::PerModality;

@@ -65,7 +65,7 @@ pub use base::{
     visible::{is_unsafe, visible},
 };
 pub use catalog::{
-    card::{ModelCard, ModelStore},
+    card::{CARD_KEYS, ModelCard, ModelStore},
     dataset::{Dataset, DatasetColumns, ItemRef, Split},
     new_card::{AddModelOptions, AddedModel, add_model, inspect_model},
     raw::RawItem,

@@ -76,6 +76,7 @@
 //! that are not finite, a number of modalities that [`Aligner::takes`] excludes, unknown parameters or
 //! parameters out of range, and calls after the plugin has been shut down.
 
+mod card_key;
 mod error;
 mod inputs;
 mod items;
@@ -89,12 +90,15 @@ mod traits;
 #[doc(hidden)]
 pub mod export;
 
+pub use card_key::{CardKey, CardKeys, fields_of};
 pub use chiasm_abi::Code;
 pub use chiasm_graph as graph;
 pub use chiasm_graph::{budget, budget::Budget, open_file, read_file};
 pub use chiasm_objective as objective;
 pub use chiasm_parameters as parameters;
-pub use chiasm_parameters::{Choice, NoParameters, Parameter, ParameterError, Parameters, PerModality};
+pub use chiasm_parameters::{
+    CardKeys, Choice, NoParameters, Parameter, ParameterError, Parameters, PerModality,
+};
 pub use error::{Error, Result};
 pub use inputs::Inputs;
 pub use items::{ModalityItems, Pairs, TrainingItems};

@@ -7,7 +7,7 @@ use chiasm_parameters::{Parameters, read};
 use serde_json::Value;
 
 use crate::{
-    AlignSpec, Draft, EncoderSpec, Error, Fused, FusionNeeds, FusionSpec, Inputs, Item, Learned,
+    AlignSpec, CardKey, Draft, EncoderSpec, Error, Fused, FusionNeeds, FusionSpec, Inputs, Item, Learned,
     ModalityCount, ModelInput, Result, Services, Signature, Takes, TrainingItems,
 };
 
@@ -73,6 +73,8 @@ pub trait Adapter: Send + Sync + Sized + 'static {
     const ID: &'static str;
     /// A description in one sentence.
     const DOC: &'static str;
+    /// The keys of cards that it reads. `chiasm explain` shows them.
+    const KEYS: &'static [&'static [CardKey]] = &[];
 
     /// Returns the kind of item that the adapter takes.
     fn takes() -> Takes;

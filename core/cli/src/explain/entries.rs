@@ -2,7 +2,7 @@
 
 use crate::command_result::CommandResult;
 use chiasm_geometry::catalogue::Measure;
-use chiasm_host::Host;
+use chiasm_host::{CardKey, Host};
 use chiasm_pipeline::RecipeKey;
 use serde::Serialize;
 
@@ -35,6 +35,18 @@ pub fn of_recipe(key: &RecipeKey) -> Explanation {
         default: key.default.to_owned(),
         about: key.about.to_owned(),
         example: key.example.to_owned(),
+    }
+}
+
+/// Returns the entry of a key of a card.
+pub fn of_card(key: &CardKey) -> Explanation {
+    Explanation {
+        topic: "card".to_owned(),
+        name: key.name.to_owned(),
+        takes: key.takes.to_owned(),
+        default: key.default.to_owned(),
+        about: key.about.to_owned(),
+        example: String::new(),
     }
 }
 
@@ -76,6 +88,7 @@ pub fn of_plugins(host: &Host) -> CommandResult<Vec<Explanation>> {
             let component = host.plugins().iter().flat_map(|plugin| &plugin.provides).find(|one| {
                 one.shadowed_by.is_none() && one.component.kind == kind && one.component.id == id
             });
+            let keys = component.map(|one| one.component.keys.as_slice()).unwrap_or_default();
             let parameters = match kind {
                 "aligner" => host.aligner(id)?.parameters()?,
                 "fusion" => host.fusion(id)?.parameters()?,
@@ -99,6 +112,14 @@ pub fn of_plugins(host: &Host) -> CommandResult<Vec<Explanation>> {
                 },
                 example: String::new(),
                 about: parameter.doc,
+            }));
+            all.extend(keys.iter().map(|key| Explanation {
+                topic: format!("key of the cards of the adapter {id}"),
+                name: format!("{id}.{}", key.name),
+                takes: key.takes.clone(),
+                default: key.default.clone(),
+                about: key.about.clone(),
+                example: String::new(),
             }));
         }
     }

@@ -1,10 +1,10 @@
 //! The reference page.
 
-use super::entries::{Explanation, of_measure, of_plugins, of_recipe};
+use super::entries::{Explanation, of_card, of_measure, of_plugins, of_recipe};
 use crate::command_result::CommandResult;
 use chiasm_geometry::catalogue::CATALOGUE;
 use chiasm_host::Host;
-use chiasm_pipeline::RECIPE_KEYS;
+use chiasm_pipeline::{CARD_KEYS, RECIPE_KEYS};
 
 const HEAD: &str = "# Reference
 
@@ -31,7 +31,7 @@ pub fn page(host: &Host) -> CommandResult<String> {
         "\n## Plugins\n\nThe parameters stand in the table of the plugin, `[align]` or `[fuse]`.\n",
     );
     let plugins = of_plugins(host)?;
-    let is_component = |one: &Explanation| !one.topic.starts_with("parameter");
+    let is_component = |one: &Explanation| !one.topic.contains(" of the ");
     for (at, component) in plugins.iter().enumerate().filter(|(_, one)| is_component(one)) {
         text.push_str(&format!("\n### `{}` ({})\n\n{}\n", component.name, component.topic, component.about));
         let own: Vec<_> = plugins[at + 1..].iter().take_while(|one| !is_component(one)).collect();

@@ -8,6 +8,7 @@ use crate::base::{
     problem::{Problem, did_you_mean},
     relative_path::check_name,
 };
+use chiasm_host::CardKey;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -162,4 +163,43 @@ pub fn read_card(path: &Path) -> Result<ModelCard, Problem> {
     let card: ModelCard = toml::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
     check_name(&card.name).map_err(|what| bad(format!("`name`: {what}")))?;
     Ok(card)
+}
+
+/// The keys of a model card. The adapter has those of `[ports]` and `[preprocessing]`.
+pub const CARD_KEYS: &[CardKey] = &[
+    CardKey::new("name", "a name", "required", "The name by which recipes refer to the model."),
+    CardKey::new("adapter", "the id of an adapter", "required", "The adapter that prepares the raw items."),
+    CardKey::new(
+        "model",
+        "a path",
+        "required",
+        "The ONNX file: relative to the card's folder, absolute, or NAME/FILE in a models folder.",
+    ),
+    CardKey::new(
+        "sha256",
+        "a digest in hexadecimal",
+        "required",
+        "The SHA-256 of the model or, with weights in other files, one digest of all. Checked at every opening.",
+    ),
+    CardKey::new("licence", "text", "empty", "The licence of the model. The model card of a run repeats it."),
+    CardKey::new("source", "text", "empty", "Where the model is from."),
+    CardKey::new(
+        "ports",
+        "a table",
+        "empty",
+        "How the outputs of the model become tokens, mask and pooled vectors.",
+    ),
+    CardKey::new("preprocessing", "a table", "empty", "How raw items become the inputs of the model."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_exactly_the_keys_that_are_read() {
+        let mut names: Vec<&str> = CARD_KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        assert_eq!(names, chiasm_host::fields_of::<ModelCard>(""));
+    }
 }

@@ -1,7 +1,7 @@
 //! The manifest record. It is built at compile time, and the host reads it from the file without running
 //! code.
 
-use crate::{Adapter, Aligner, Fusion};
+use crate::{Adapter, Aligner, CardKey, Fusion};
 
 /// The facts of a plugin crate, from Cargo and the compiler.
 pub struct PackageInfo {
@@ -22,24 +22,30 @@ pub struct ComponentRecord {
     kind: &'static str,
     id: &'static str,
     doc: &'static str,
+    keys: &'static [&'static [CardKey]],
 }
 
 impl ComponentRecord {
     /// Returns the entry of an adapter.
     pub const fn adapter<A: Adapter>() -> Self {
-        Self::checked("adapter", A::ID, A::DOC)
+        Self::checked("adapter", A::ID, A::DOC, A::KEYS)
     }
     /// Returns the entry of an aligner.
     pub const fn aligner<A: Aligner>() -> Self {
-        Self::checked("aligner", A::ID, A::DOC)
+        Self::checked("aligner", A::ID, A::DOC, &[])
     }
     /// Returns the entry of a fusion.
     pub const fn fusion<F: Fusion>() -> Self {
-        Self::checked("fusion", F::ID, F::DOC)
+        Self::checked("fusion", F::ID, F::DOC, &[])
     }
 
     /// Checks an id at compile time, because ids are used in recipes, file names and messages.
-    const fn checked(kind: &'static str, id: &'static str, doc: &'static str) -> Self {
+    const fn checked(
+        kind: &'static str,
+        id: &'static str,
+        doc: &'static str,
+        keys: &'static [&'static [CardKey]],
+    ) -> Self {
         let bytes = id.as_bytes();
         assert!(!bytes.is_empty(), "an ID must not be empty");
         let mut i = 0;
@@ -50,7 +56,7 @@ impl ComponentRecord {
             );
             i += 1;
         }
-        Self { kind, id, doc }
+        Self { kind, id, doc, keys }
     }
 }
 
@@ -94,10 +100,31 @@ const fn render<const N: usize>(package: &PackageInfo, provides: &[ComponentReco
     while i < provides.len() {
         let one = &provides[i];
         out = out.raw(if i == 0 { "{" } else { ",{" }).field("kind", one.kind);
-        out = out.raw(",").field("id", one.id).raw(",").field("doc", one.doc).raw("}");
+        out = out.raw(",").field("id", one.id).raw(",").field("doc", one.doc);
+        if !one.keys.is_empty() {
+            out = keys(out.raw(",\"keys\":["), one.keys).raw("]");
+        }
+        out = out.raw("}");
         i += 1;
     }
     out.raw("]}")
+}
+
+const fn keys<const N: usize>(mut out: JsonWriter<N>, tables: &[&[CardKey]]) -> JsonWriter<N> {
+    let (mut table, mut first) = (0, true);
+    while table < tables.len() {
+        let mut i = 0;
+        while i < tables[table].len() {
+            let key = &tables[table][i];
+            out = out.raw(if first { "{" } else { ",{" }).field("name", key.name);
+            out = out.raw(",").field("takes", key.takes).raw(",").field("default", key.default);
+            out = out.raw(",").field("about", key.about).raw("}");
+            first = false;
+            i += 1;
+        }
+        table += 1;
+    }
+    out
 }
 
 const fn without_prefix(name: &'static str) -> &'static str {
@@ -164,9 +191,10 @@ mod tests {
         root: "chiasm_root_odd",
     };
     const PROVIDES: &[ComponentRecord] = &[
-        ComponentRecord::checked("aligner", "first", "Says \"hi\"\\ to\nα."),
-        ComponentRecord::checked("fusion", "second-2", ""),
+        ComponentRecord::checked("adapter", "first", "Says \"hi\"\\ to\nα.", &[&[SIZE], &[], &[SIZE]]),
+        ComponentRecord::checked("fusion", "second-2", "", &[]),
     ];
+    const SIZE: CardKey = CardKey::new("preprocessing.size", "\"a\" or b", "required", "What it does.");
 
     #[test]
     fn the_record_is_valid_json() {
@@ -176,6 +204,10 @@ mod tests {
         assert_eq!(json["id"], "odd");
         assert_eq!(json["abi"], chiasm_abi::VERSION);
         assert_eq!(json["provides"][0]["doc"], "Says \"hi\"\\ to\nα.");
+        let key = serde_json::json!({
+            "name": "preprocessing.size", "takes": "\"a\" or b", "default": "required", "about": "What it does."
+        });
+        assert_eq!(json["provides"][0]["keys"], serde_json::json!([key, key]));
         assert_eq!(json["provides"][1], serde_json::json!({"kind": "fusion", "id": "second-2", "doc": ""}));
     }
 
