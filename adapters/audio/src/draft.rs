@@ -22,6 +22,10 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
         Some([_, dims @ ..]) if input.dtype == DType::F32 => dims,
         _ => return Ok(None),
     };
+    let name = input.name.to_lowercase();
+    if ["pixel", "image", "img", "picture"].iter().any(|word| name.contains(word)) {
+        return Ok(None);
+    }
     let mut reasons = Vec::new();
     let drafted = match waveform(input, dims, &mut reasons) {
         Some(table) => Some(table),

@@ -14,20 +14,36 @@ use std::path::Path;
 
 use chiasm_kit::draft::{CardDraft, ModelFolder};
 use chiasm_plugin::graph::DType;
-use chiasm_plugin::{DimSpec, Draft, Result, Signature, json};
+use chiasm_plugin::{DimSpec, Draft, Json, Result, Signature, json};
 
 use config::ProcessorConfig;
 use resizing::InputShape;
 use values::SCALE;
 
-/// Drafts a card for a model with one 4-D floating-point input of three channels; `None` for other models.
+/// Drafts a card for a model with one 4-D input of three channels, or of one if its name or the files beside
+/// it say that it holds pictures; `None` for other models.
 pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
     let [input] = signature.inputs.as_slice() else { return Ok(None) };
-    let three = |dim: &DimSpec| *dim == DimSpec::Fixed(3);
-    let (layout, height, width) = match input.dims.as_deref() {
-        _ if !matches!(input.dtype, DType::F32 | DType::F16) => return Ok(None),
-        Some([_, channels, height, width]) if three(channels) => ("nchw", height, width),
-        Some([_, height, width, channels]) if three(channels) => ("nhwc", height, width),
+    let config = ModelFolder(directory).json("preprocessor_config.json")?;
+    let name = input.name.to_lowercase();
+    let pictures = ["pixel", "image", "img", "picture"].iter().any(|word| name.contains(word))
+        || config.as_ref().is_some_and(|file| file.get("image_processor_type").is_some());
+    if name.starts_with("past") {
+        return Ok(None); // keys and values of a text decoder, whose last axis may be three
+    }
+    let has = |dim: &DimSpec, count| *dim == DimSpec::Fixed(count);
+    let (layout, height, width, count) = match input.dims.as_deref() {
+        _ if !matches!(input.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::U8) => {
+            return Ok(None);
+        }
+        Some([_, channels, height, width]) if has(channels, 3) => ("nchw", height, width, 3),
+        Some([_, height, width, channels]) if has(channels, 3) => ("nhwc", height, width, 3),
+        Some([_, channels, height, width]) if has(channels, 1) && pictures => ("nchw", height, width, 1),
+        Some([_, height, width, channels]) if has(channels, 1) && pictures => ("nhwc", height, width, 1),
+        // The axes of a picture are usually channels, height and width.
+        Some([_, DimSpec::Named(_) | DimSpec::Unknown, height, width]) if pictures => {
+            ("nchw", height, width, 3)
+        }
         _ => return Ok(None),
     };
     let size = match (height, width) {
@@ -36,17 +52,34 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
     };
     let shape = InputShape { size };
     let mut card = CardDraft::default();
-    card.set("layout", layout, format!("`{}` of the graph has 3 channels there", input.name));
+    let plural = if count == 1 { "channel" } else { "channels" };
+    card.set("layout", layout, format!("`{}` of the graph has {count} {plural} there", input.name));
     if let Some(size) = size {
         card.set("size", json!(size), format!("`{}` of the graph has it fixed", input.name));
     }
-    match ModelFolder(directory).json("preprocessor_config.json")? {
+    match config {
         Some(file) => {
             let config = ProcessorConfig::of(&file);
             resizing::set(&mut card, &config, shape);
-            values::set(&mut card, &config);
+            values::set(&mut card, &config, count);
         }
         None => usual(&mut card, shape),
+    }
+    if count == 1 {
+        card.set("channels", "gray", format!("`{}` of the graph has one channel", input.name));
+        for key in ["mean", "std"] {
+            let equal = |values: &&Vec<Json>| values.windows(2).all(|two| two[0] == two[1]);
+            let own = card.value(key).as_array().filter(equal).and_then(|values| values.first()).cloned();
+            match own {
+                Some(own) => card.set(key, own, "that of the one channel"),
+                None => card.guess(key, 0.5, "no file states it for one channel"),
+            }
+        }
+    }
+    if input.dtype == DType::U8 {
+        for (key, value) in [("scale", 1.0), ("mean", 0.0), ("std", 1.0)] {
+            card.set(key, value, format!("`{}` of the graph takes the levels 0 to 255 as u8", input.name));
+        }
     }
     ports::set(&mut card, signature);
     Ok(Some(card.finish()))

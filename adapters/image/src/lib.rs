@@ -17,7 +17,7 @@ pub mod resize;
 use std::path::Path;
 
 use chiasm_kit::encoder_tail;
-use chiasm_plugin::graph::{DType, Graph, Tensor};
+use chiasm_plugin::graph::{DType, Graph, Tensor, TensorData};
 use chiasm_plugin::{
     Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
     Takes, read_file,
@@ -32,6 +32,7 @@ const MAX_BYTES: u64 = 1 << 30;
 pub struct ImageAdapter {
     preprocessing: Preprocessing,
     input: String,
+    dtype: DType,
     tail: Graph,
 }
 
@@ -53,14 +54,14 @@ impl Adapter for ImageAdapter {
         let parameters: ImageParameters =
             serde_json::from_value(spec.preprocessing.clone()).map_err(|error| about(error.to_string()))?;
         let preprocessing = Preprocessing::new(&parameters).map_err(about)?;
-        let input = pixel_input(spec, &preprocessing)?;
+        let (input, dtype) = pixel_input(spec, &preprocessing)?;
         let tail = encoder_tail(spec, None, parameters.layout == PixelLayout::Nhwc)?;
-        Ok(Self { preprocessing, input, tail })
+        Ok(Self { preprocessing, input, dtype, tail })
     }
 
     fn inputs(&self) -> Vec<ModelInput> {
         let dims = self.preprocessing.shape().map(Some).to_vec();
-        vec![ModelInput { name: self.input.clone(), dtype: DType::F32, dims, pad: None }]
+        vec![ModelInput { name: self.input.clone(), dtype: self.dtype, dims, pad: None }]
     }
 
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
@@ -71,7 +72,7 @@ impl Adapter for ImageAdapter {
             .map_err(|error| format!("cannot be read ({error}); check the path in the pairs table"))
             .and_then(|bytes| self.preprocessing.apply(&bytes))
             .map_err(|reason| Error::invalid(format!("{}: {reason}", path.display())))?;
-        Ok(vec![Tensor::f32(&self.preprocessing.shape(), values)?])
+        Ok(vec![Tensor::new(&self.preprocessing.shape(), elements(values, self.dtype))?])
     }
 
     fn tail(&self) -> Result<Graph> {
@@ -79,30 +80,54 @@ impl Adapter for ImageAdapter {
     }
 }
 
-/// Returns the name of the model's only input, after checking that it takes the preprocessed image.
-fn pixel_input(spec: &EncoderSpec, preprocessing: &Preprocessing) -> Result<String> {
-    let wrong = |got: String| {
+/// Returns the name and the type of the model's only input, after checking that it takes the preprocessed
+/// image.
+fn pixel_input(spec: &EncoderSpec, preprocessing: &Preprocessing) -> Result<(String, DType)> {
+    let wrong = |got: String, help: &str| {
         let [a, b, c] = preprocessing.shape();
         Error::invalid(format!(
-            "[preprocessing] of `{}` makes one input f32[batch, {a}, {b}, {c}], but the model has {got}; \
-             check size and layout",
+            "[preprocessing] of `{}` makes one input [batch, {a}, {b}, {c}] of floating point or u8, but the \
+             model has {got}; {help}",
             spec.name
         ))
     };
     let [input] = spec.inputs.as_slice() else {
         let names: Vec<&str> = spec.inputs.iter().map(|port| port.name.as_str()).collect();
-        return Err(wrong(format!("{} inputs ({})", names.len(), names.join(", "))));
+        let help = "name outputs in [ports] that need the picture only, or export the model so";
+        return Err(wrong(format!("{} inputs ({})", names.len(), names.join(", ")), help));
     };
-    let fits = input.dtype == DType::F32
-        && match input.dims.as_deref() {
-            None => true,
-            Some([_, dims @ ..]) => {
-                dims.len() == 3
-                    && dims.iter().zip(preprocessing.shape()).all(|(dim, length)| admits(dim, length))
-            }
-            Some([]) => false,
-        };
-    if fits { Ok(input.name.clone()) } else { Err(wrong(described(input))) }
+    let fits = match input.dims.as_deref() {
+        None => true,
+        Some([_, dims @ ..]) => {
+            dims.len() == 3 && dims.iter().zip(preprocessing.shape()).all(|(dim, length)| admits(dim, length))
+        }
+        Some([]) => false,
+    };
+    let floats = matches!(input.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::F64);
+    if !fits || !(floats || input.dtype == DType::U8) {
+        return Err(wrong(described(input), "check size, layout and channels"));
+    }
+    if input.dtype == DType::U8 && !preprocessing.makes_levels() {
+        return Err(Error::invalid(format!(
+            "[preprocessing] of `{}`: the model's `{}` takes the levels 0 to 255 as u8; set scale = 1, mean = 0 \
+             and std = 1",
+            spec.name, input.name
+        )));
+    }
+    Ok((input.name.clone(), input.dtype))
+}
+
+/// Converts values to the type of the model's input.
+fn elements(values: Vec<f32>, dtype: DType) -> TensorData {
+    let values = values.into_iter();
+    match dtype {
+        DType::F16 => TensorData::F16(values.map(half::f16::from_f32).collect()),
+        DType::BF16 => TensorData::BF16(values.map(half::bf16::from_f32).collect()),
+        DType::F64 => TensorData::F64(values.map(f64::from).collect()),
+        // Whole numbers of 0 to 255, see `Preprocessing::makes_levels`.
+        DType::U8 => TensorData::U8(values.map(|value| value as u8).collect()),
+        _ => TensorData::F32(values.collect()),
+    }
 }
 
 fn admits(dim: &DimSpec, length: usize) -> bool {

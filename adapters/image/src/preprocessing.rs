@@ -11,7 +11,7 @@ use crate::corruption::{PictureCorruption, corrupt, largest};
 use crate::decode::{OpenPicture, Rgb};
 use crate::resize::{ResampleFilter, ResizeMode, ResizeTarget, resize};
 
-/// The order of the model's three channels.
+/// The model's channels and their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channels {
@@ -19,15 +19,51 @@ pub enum Channels {
     Rgb,
     /// Blue, green, red.
     Bgr,
+    /// One channel: the luma of Pillow's mode "L", taken before the picture is resized.
+    Gray,
+}
+
+impl Channels {
+    /// Returns the number of channels.
+    pub fn count(self) -> usize {
+        if self == Self::Gray { 1 } else { 3 }
+    }
+}
+
+/// A number for each channel, or one for all.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a number, or a list with a number for each channel")]
+pub enum ChannelValues {
+    /// One for all channels.
+    Same(f64),
+    /// One for each channel.
+    Each(Vec<f64>),
+}
+
+impl ChannelValues {
+    /// Returns the number of each channel; a single channel stands for three equal ones.
+    fn of(&self, channels: Channels, key: &str) -> Result<[f64; 3], String> {
+        match self {
+            Self::Same(value) => Ok([*value; 3]),
+            Self::Each(values) => match (values.as_slice(), channels.count()) {
+                (&[one], 1) => Ok([one; 3]),
+                (&[a, b, c], 3) => Ok([a, b, c]),
+                (&[a, b, c], 1) if a == b && b == c => Ok([a; 3]),
+                (other, count) => {
+                    Err(format!("{key} must be {count} finite numbers, one per channel, got {}", other.len()))
+                }
+            },
+        }
+    }
 }
 
 /// The position of the channel axis in the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PixelLayout {
-    /// `[N, 3, H, W]`.
+    /// `[N, C, H, W]`.
     Nchw,
-    /// `[N, H, W, 3]`.
+    /// `[N, H, W, C]`.
     Nhwc,
 }
 
@@ -53,11 +89,11 @@ pub struct ImageParameters {
     #[serde(default = "one_255th")]
     pub scale: f64,
     /// Subtracted after scaling, in the model's channel order.
-    #[serde(default)]
-    pub mean: [f64; 3],
+    #[serde(default = "zeros")]
+    pub mean: ChannelValues,
     /// Divides last, in the model's channel order.
     #[serde(default = "ones")]
-    pub std: [f64; 3],
+    pub std: ChannelValues,
     /// The axes' order.
     #[serde(default = "nchw")]
     pub layout: PixelLayout,
@@ -113,10 +149,12 @@ impl Preprocessing {
                 parameters.scale
             ));
         }
-        if let Some(mean) = parameters.mean.iter().find(|mean| !mean.is_finite()) {
+        let means = parameters.mean.of(parameters.channels, "mean")?;
+        let deviations = parameters.std.of(parameters.channels, "std")?;
+        if let Some(mean) = means.iter().find(|mean| !mean.is_finite()) {
             return Err(format!("mean must be three finite numbers, got {mean}"));
         }
-        if let Some(std) = parameters.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+        if let Some(std) = deviations.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
             return Err(format!("std must be three positive numbers, got {std}"));
         }
         if let Some(corruption) = &parameters.corruption {
@@ -125,9 +163,8 @@ impl Preprocessing {
         let target =
             ResizeTarget { height, width, resize: parameters.resize, shortest, filter: parameters.filter };
         let levels = [0, 1, 2].map(|channel| {
-            let value = |level: u32| {
-                (f64::from(level) * parameters.scale - parameters.mean[channel]) / parameters.std[channel]
-            };
+            let value =
+                |level: u32| (f64::from(level) * parameters.scale - means[channel]) / deviations[channel];
             (0..256).map(|level| value(level) as f32).collect()
         });
         let &ImageParameters { channels, layout, orient, .. } = parameters;
@@ -135,13 +172,19 @@ impl Preprocessing {
         Ok(Self { target, channels, layout, orient, corruption, levels })
     }
 
-    /// Returns the shape of one prepared image: `[3, H, W]` or `[H, W, 3]`.
+    /// Returns the shape of one prepared image: `[C, H, W]` or `[H, W, C]`.
     pub fn shape(&self) -> [usize; 3] {
         let (height, width) = (self.target.height as usize, self.target.width as usize);
         match self.layout {
-            PixelLayout::Nchw => [3, height, width],
-            PixelLayout::Nhwc => [height, width, 3],
+            PixelLayout::Nchw => [self.channels.count(), height, width],
+            PixelLayout::Nhwc => [height, width, self.channels.count()],
         }
+    }
+
+    /// Returns whether every value is a whole number of 0 to 255, as a model with an integer input expects.
+    pub fn makes_levels(&self) -> bool {
+        let level = |value: &f32| value.fract() == 0.0 && (0.0..=255.0).contains(value);
+        self.levels.iter().flatten().all(level)
     }
 
     /// Decodes and preprocesses the bytes of one file; the values have the shape [`Self::shape`].
@@ -153,7 +196,10 @@ impl Preprocessing {
         let opened = OpenPicture::read(file).map_err(|error| error.to_string())?;
         let large = opened.memory() > LARGE;
         let _only = large.then(|| ONE_LARGE.lock().unwrap_or_else(PoisonError::into_inner));
-        let picture = opened.decode(self.orient).map_err(|error| error.to_string())?;
+        let mut picture = opened.decode(self.orient).map_err(|error| error.to_string())?;
+        if self.channels == Channels::Gray {
+            picture.pixels.chunks_exact_mut(3).for_each(to_luma);
+        }
         let mut picture = resize(picture, &self.target)?;
         if let Some(corruption) = &self.corruption {
             corrupt(&mut picture, corruption, file);
@@ -163,9 +209,13 @@ impl Preprocessing {
 
     fn values(&self, picture: &Rgb) -> Vec<f32> {
         let source = match self.channels {
-            Channels::Rgb => [0, 1, 2],
+            Channels::Rgb | Channels::Gray => [0, 1, 2],
             Channels::Bgr => [2, 1, 0],
         };
+        if self.channels == Channels::Gray {
+            let [levels, ..] = &self.levels;
+            return picture.pixels.chunks_exact(3).map(|p| levels[usize::from(p[0])]).collect();
+        }
         let mut values = Vec::with_capacity(picture.pixels.len());
         match self.layout {
             PixelLayout::Nchw => {
@@ -182,6 +232,14 @@ impl Preprocessing {
             }
         }
         values
+    }
+}
+
+/// Replaces a pixel by its luma in all channels, as Pillow's `convert("L")` computes it (ITU-R 601-2, rounded).
+fn to_luma(pixel: &mut [u8]) {
+    if let [red, green, blue] = *pixel {
+        let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
+        pixel.fill(((sum + 0x8000) >> 16) as u8);
     }
 }
 
@@ -205,6 +263,10 @@ fn one_255th() -> f64 {
     1.0 / 255.0
 }
 
-fn ones() -> [f64; 3] {
-    [1.0; 3]
+fn zeros() -> ChannelValues {
+    ChannelValues::Same(0.0)
+}
+
+fn ones() -> ChannelValues {
+    ChannelValues::Same(1.0)
 }

@@ -3,6 +3,7 @@
 
 mod lengths;
 mod modules;
+mod tokenizer;
 
 use std::path::Path;
 
@@ -12,26 +13,24 @@ use chiasm_kit::draft::{
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{Draft, Json, PortSpec, Result, Signature};
 
+use crate::inputs::TextInput;
 use modules::sentence_modules;
 
-/// Drafts a card for a model with an integer input `input_ids`; `None` for other models.
+/// Drafts a card for a model with an integer input of token numbers, such as `input_ids`; `None` for other
+/// models.
 pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Draft>> {
-    let ids = signature.inputs.iter().find(|port| port.name == "input_ids");
-    if !ids.is_some_and(|port| matches!(port.dtype, DType::I64 | DType::I32)) {
+    let find = |wanted| signature.inputs.iter().find(|port| TextInput::of(&port.name) == Some(wanted));
+    let Some(ids) = find(TextInput::Ids).filter(|port| matches!(port.dtype, DType::I64 | DType::I32)) else {
         return Ok(None);
-    }
+    };
     let folder = ModelFolder(directory);
     let mut card = CardDraft::default();
-    card.note("text: the model has integer `input_ids`");
-    match folder.find("tokenizer.json") {
-        Some(place) => card.set("tokenizer", place, "the file is there"),
-        None => card.set(
-            "tokenizer",
-            "tokenizer.json",
-            "none was found beside the model; put its own tokenizer.json there",
-        ),
+    card.note(format!("text: the model has integer `{}`", ids.name));
+    tokenizer::set(&mut card, &folder)?;
+    lengths::set(&mut card, &folder, ids)?;
+    if find(TextInput::Positions).is_some() {
+        tokenizer::first_position(&mut card, &folder)?;
     }
-    lengths::set(&mut card, &folder)?;
     prompt(&mut card, &folder)?;
     ports(&mut card, signature, &folder)?;
     Ok(Some(card.finish()))
@@ -48,14 +47,18 @@ fn prompt(card: &mut CardDraft, folder: &ModelFolder<'_>) -> Result<()> {
     let prompts = || config.content["prompts"].as_object().into_iter().flatten();
     let Some(name) = config.get("default_prompt_name").and_then(Json::as_str) else {
         let told = prompts().filter(|(_, text)| text.as_str().is_some_and(|text| !text.is_empty()));
-        let told: Vec<String> = told.map(|(name, text)| format!("{name}: {text}")).collect();
+        let told: serde_json::Map<String, Json> =
+            told.map(|(name, text)| (name.clone(), text.clone())).collect();
         if !told.is_empty() {
-            card.note(format!(
-                "no prefix: `default_prompt_name` of {} names none; its prompts are {}. A card has one: \
-                 --set 'preprocessing.prefix=\"...\"'",
+            let names: Vec<&str> = told.keys().map(String::as_str).collect();
+            let choice = format!(
+                "none of them precedes a text, as `default_prompt_name` of {} names none; to choose one: --set \
+                 preprocessing.prompt={}",
                 config.name,
-                told.join(", ")
-            ));
+                names.join(" or ")
+            );
+            card.set("prefix", told, config.origin("prompts"));
+            card.note(choice);
         }
         return Ok(());
     };

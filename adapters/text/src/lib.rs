@@ -1,42 +1,52 @@
 //! The text adapter: tokenizes a text to token ids and their mask.
 //!
-//! The tokenizer is the model's own `tokenizer.json`, run by the `tokenizers` library. The padding and
-//! truncation in that file are replaced: the host pads a batch to its longest text, and the card sets the
-//! largest number of tokens of a text. Truncation keeps the special tokens. If the model has no input
-//! `attention_mask`, nothing hides padding from it, so the host batches texts of equal length only.
+//! The tokenizer is the model's own `tokenizer.json`, or an older vocabulary, run by the `tokenizers` library.
+//! The padding and truncation in that file are replaced: the host pads a batch to its longest text, and the
+//! card sets the largest number of tokens of a text. Truncation keeps the special tokens; the host counts the
+//! tokens that were left out. If the model has no input `attention_mask`, nothing hides padding from it, so
+//! the host batches texts of equal length only.
 //!
-//! The adapter refuses to open if the model has an input that a tokenizer cannot fill, or if `max_length`
-//! leaves no room beside the special tokens.
+//! Inputs that follow from the tokens, such as `position_ids`, are computed by a graph before the model. The
+//! adapter refuses to open if the model has an input that neither can fill, or if `max_length` leaves no room
+//! beside the special tokens.
 
 mod corruption;
 mod draft;
+mod head;
+mod inputs;
+mod sentence_piece;
+mod vocabulary;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
-    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
-    Takes, read_file,
+    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, LEFT_OUT, ModelInput, PortSpec, Result, Services,
+    Signature, Takes,
 };
 use serde::Deserialize;
-use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{Encoding, PaddingDirection, PostProcessor, Tokenizer, TruncationParams};
 
 use crate::corruption::{TextCorruption, check, corrupted};
+use crate::inputs::{MadeInput, TextInput};
+use crate::vocabulary::VocabularyOptions;
 
-/// The largest size of a tokenizer's file; those of large vocabularies have some 30 MiB.
-const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
-/// The largest length that a model may fix; every text is filled up to it.
-const MAX_FIXED_LENGTH: usize = 1 << 20;
+/// The mask of a model that has none but fixes the length of its texts: only the poolings read it.
+const OWN_MASK: &str = "attention_mask";
 
 /// The adapter of a text encoder.
 pub struct TextAdapter {
     tokenizer: Tokenizer,
-    inputs: Vec<(TextInput, ModelInput)>,
+    inputs: Vec<MadeInput>,
     corruption: Option<TextCorruption>,
     prefix: String,
     lowercase: bool,
+    /// Whether a model of fixed length gets its padding on the left.
+    pads_left: bool,
+    head: Option<Graph>,
     tail: Graph,
 }
 
@@ -49,27 +59,64 @@ struct TextParameters {
     tokenizer: String,
     /// The largest number of tokens of a text, with the special ones. Default: that of the tokenizer's file.
     max_length: Option<usize>,
-    /// Precedes every text, such as "query: ".
+    /// Precedes every text, such as "query: "; or a table of such texts by name, of which `prompt` chooses.
     #[serde(default)]
-    prefix: String,
+    prefix: Prefix,
+    /// The name of the text in the table `prefix`. Default: none precedes.
+    prompt: Option<String>,
     /// Whether texts are converted to lower case before the tokenizer reads them.
     #[serde(default)]
     lowercase: bool,
+    /// The `position_ids` of the first token. Default: 0; RoBERTa counts from the number of its padding token
+    /// plus one.
+    #[serde(default)]
+    first_position: u32,
+    /// Whether texts shorter than the fixed length of a model are filled on the left. Default: as the
+    /// tokenizer's file says, else no.
+    pad_left: Option<bool>,
+    /// How the file of `tokenizer` is read; see [`VocabularyOptions`].
+    tokenizer_kind: Option<vocabulary::TokenizerKind>,
+    merges: Option<String>,
+    uncased: Option<bool>,
     /// How texts are corrupted, for a test of robustness.
     corruption: Option<TextCorruption>,
 }
 
-/// The contents of one of the model's inputs.
-#[derive(Clone, Copy)]
-enum TextInput {
-    Ids,
-    Mask,
-    Types,
+/// The texts that can precede an item.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "prefix must be a text, or a table of texts by name")]
+enum Prefix {
+    One(String),
+    Named(BTreeMap<String, String>),
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self::One(String::new())
+    }
+}
+
+impl Prefix {
+    /// Returns the text that precedes every item.
+    fn chosen(self, prompt: Option<&str>) -> Result<String, String> {
+        match (self, prompt) {
+            (Self::One(text), None) => Ok(text),
+            (Self::One(_), Some(name)) => Err(format!(
+                "prompt = \"{name}\" chooses from the table prefix, and there is none: write \
+                 prefix.{name} = \"...\""
+            )),
+            (Self::Named(_), None) => Ok(String::new()),
+            (Self::Named(mut texts), Some(name)) => texts.remove(name).ok_or_else(|| {
+                let known: Vec<&str> = texts.keys().map(String::as_str).collect();
+                format!("prompt is \"{name}\", expected one of the table prefix: {}", known.join(", "))
+            }),
+        }
+    }
 }
 
 impl Adapter for TextAdapter {
     const ID: &'static str = "text";
-    const DOC: &'static str = "Texts as token numbers, by the model's own tokenizer.json.";
+    const DOC: &'static str = "Texts as token numbers, by the model's own tokenizer.";
 
     fn takes() -> Takes {
         Takes::Text
@@ -89,39 +136,34 @@ impl Adapter for TextAdapter {
                 ),
                 other => about(other),
             })?;
-        let path = spec.directory.join(&parameters.tokenizer);
-        let bytes = read_file(&path, MAX_TOKENIZER_BYTES).map_err(|error| error.to_string());
-        let read = bytes.and_then(|bytes| Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
+        let TextParameters { tokenizer: file, tokenizer_kind, merges, uncased, .. } = parameters;
+        let options = VocabularyOptions { tokenizer_kind, merges, uncased };
+        let read = vocabulary::read(&spec.directory, &file, &options);
         let mut tokenizer = read.map_err(|error| {
-            about(format!("{}: {error}; put the model's own tokenizer.json beside the card", path.display()))
+            about(format!(
+                "{error}; put the model's own tokenizer.json beside the card, or name its vocabulary"
+            ))
         })?;
         let pad = pad_id(&tokenizer);
+        let left = tokenizer.get_padding().is_some_and(|own| matches!(own.direction, PaddingDirection::Left));
         tokenizer.with_padding(None);
-        limit(&mut tokenizer, parameters.max_length).map_err(about)?;
+        let of_model = inputs::of_model(spec)?;
+        limit(&mut tokenizer, parameters.max_length, inputs::fixed_length(&of_model)).map_err(about)?;
         parameters.corruption.as_ref().map_or(Ok(()), check).map_err(about)?;
-        let mut inputs =
-            spec.inputs.iter().map(|port| model_input(spec, port, pad)).collect::<Result<Vec<_>>>()?;
-        if !inputs.iter().any(|(row, _)| matches!(row, TextInput::Ids)) {
-            return Err(Error::invalid(format!(
-                "the model of `{}` has no input `input_ids`; is this a text model?",
-                spec.name
-            )));
-        }
-        let mask = inputs
-            .iter()
-            .find(|(row, _)| matches!(row, TextInput::Mask))
-            .map(|(_, input)| input.name.as_str());
-        let tail = encoder_tail(spec, mask, false)?;
-        if mask.is_none() {
-            let free = inputs.iter_mut().filter(|(_, input)| input.dims.contains(&None));
-            free.for_each(|(_, input)| input.pad = None);
-        }
-        let TextParameters { corruption, prefix, lowercase, .. } = parameters;
-        Ok(Self { tokenizer, inputs, corruption, prefix, lowercase, tail })
+        let head = head::build(spec, &of_model, parameters.first_position)?;
+        let made = of_model.iter().filter(|(contents, _)| !contents.is_computed());
+        let mut inputs: Vec<MadeInput> =
+            made.map(|(contents, port)| inputs::made(spec, *contents, port, pad)).collect::<Result<_>>()?;
+        let tail = tail(spec, &mut inputs)?;
+        let prefix = parameters.prefix.chosen(parameters.prompt.as_deref()).map_err(about)?;
+        let pads_left = parameters.pad_left.unwrap_or(left);
+        let TextParameters { corruption, lowercase, .. } = parameters;
+        Ok(Self { tokenizer, inputs, corruption, prefix, lowercase, pads_left, head, tail })
     }
 
     fn inputs(&self) -> Vec<ModelInput> {
-        self.inputs.iter().map(|(_, input)| input.clone()).collect()
+        let count = ModelInput { name: LEFT_OUT.to_owned(), dtype: DType::I64, dims: Vec::new(), pad: None };
+        self.inputs.iter().map(|made| made.input.clone()).chain([count]).collect()
     }
 
     fn prepare(&self, item: Item<'_>) -> Result<Vec<Tensor>> {
@@ -141,17 +183,21 @@ impl Adapter for TextAdapter {
                 "the tokenizer makes no token of {text:?}; leave this row out"
             )));
         }
-        self.inputs
-            .iter()
-            .map(|(row, input)| {
-                let values = match row {
-                    TextInput::Ids => encoding.get_ids(),
-                    TextInput::Mask => encoding.get_attention_mask(),
-                    TextInput::Types => encoding.get_type_ids(),
-                };
-                tensor(values, input)
-            })
-            .collect()
+        let mut tensors = Vec::with_capacity(self.inputs.len() + 1);
+        for made in &self.inputs {
+            let values = match made.contents {
+                TextInput::Mask => encoding.get_attention_mask(),
+                TextInput::Types => encoding.get_type_ids(),
+                _ => encoding.get_ids(),
+            };
+            tensors.push(made.tensor(values, self.pads_left)?);
+        }
+        tensors.push(Tensor::i64(&[], vec![left_out(&encoding)])?);
+        Ok(tensors)
+    }
+
+    fn head(&self) -> Result<Option<Graph>> {
+        Ok(self.head.clone())
     }
 
     fn tail(&self) -> Result<Graph> {
@@ -159,10 +205,49 @@ impl Adapter for TextAdapter {
     }
 }
 
+/// Builds the tail. A model of fixed length without a mask gets one that only the tail reads; in batches of a
+/// model of free length without a mask, all texts have one length.
+fn tail(spec: &EncoderSpec, inputs: &mut Vec<MadeInput>) -> Result<Graph> {
+    let find = |wanted| inputs.iter().find(|made: &&MadeInput| made.contents == wanted);
+    if let Some(mask) = find(TextInput::Mask) {
+        return encoder_tail(spec, Some(&mask.input.name), false);
+    }
+    let length = find(TextInput::Ids).and_then(|ids| ids.input.dims.first().copied().flatten());
+    let Some(length) = length else {
+        let free = inputs.iter_mut().filter(|made| made.input.dims.contains(&None));
+        free.for_each(|made| made.input.pad = None);
+        return encoder_tail(spec, None, false);
+    };
+    let dims = vec![DimSpec::Named("batch".to_owned()), DimSpec::Fixed(length)];
+    let mask = PortSpec { name: OWN_MASK.to_owned(), dtype: DType::I64, dims: Some(dims) };
+    let mut with_mask = spec.clone();
+    with_mask.inputs.push(mask.clone());
+    let tail = encoder_tail(&with_mask, Some(OWN_MASK), false)?;
+    if tail.input(OWN_MASK).is_ok() {
+        inputs.push(inputs::made(&with_mask, TextInput::Mask, &mask, 0)?);
+    }
+    Ok(tail)
+}
+
+/// Returns the number of tokens of a text beyond the largest length.
+fn left_out(encoding: &Encoding) -> i64 {
+    let own =
+        |part: &Encoding| part.get_special_tokens_mask().iter().filter(|special| **special == 0).count();
+    encoding.get_overflowing().iter().map(own).sum::<usize>() as i64
+}
+
 /// Sets truncation, on the side given in the tokenizer's file.
-fn limit(tokenizer: &mut Tokenizer, max_length: Option<usize>) -> Result<(), String> {
+///
+/// Without `max_length`, that of the tokenizer's file holds, and no more than the `fixed` length of the model.
+fn limit(tokenizer: &mut Tokenizer, max_length: Option<usize>, fixed: Option<usize>) -> Result<(), String> {
+    if let Some((stated, fixed)) = max_length.zip(fixed).filter(|(stated, fixed)| stated > fixed) {
+        return Err(format!(
+            "max_length is {stated}, but the model takes texts of {fixed} tokens: set max_length = {fixed}"
+        ));
+    }
     let own = tokenizer.get_truncation().cloned();
-    let Some(max_length) = max_length.or(own.as_ref().map(|own| own.max_length)) else {
+    let of_files = own.as_ref().map(|own| own.max_length).into_iter().chain(fixed).min();
+    let Some(max_length) = max_length.or(of_files) else {
         return Err(
             "the tokenizer's file sets no max_length; set it to the model's longest text, in tokens".into()
         );
@@ -183,66 +268,6 @@ fn limit(tokenizer: &mut Tokenizer, max_length: Option<usize>) -> Result<(), Str
 fn pad_id(tokenizer: &Tokenizer) -> u32 {
     let stored = tokenizer.get_padding().map(|padding| padding.pad_id);
     stored.or_else(|| ["[PAD]", "<pad>"].iter().find_map(|token| tokenizer.token_to_id(token))).unwrap_or(0)
-}
-
-fn model_input(spec: &EncoderSpec, port: &PortSpec, pad: u32) -> Result<(TextInput, ModelInput)> {
-    let row = match port.name.as_str() {
-        "input_ids" => TextInput::Ids,
-        "attention_mask" => TextInput::Mask,
-        "token_type_ids" => TextInput::Types,
-        other => {
-            return Err(Error::unsupported(format!(
-                "the model of `{}` has an input `{other}`; a text model may have input_ids, \
-                 attention_mask and token_type_ids",
-                spec.name
-            )));
-        }
-    };
-    let length = match port.dims.as_deref() {
-        None | Some([_, DimSpec::Named(_) | DimSpec::Unknown]) => None,
-        Some([_, DimSpec::Fixed(length)]) if *length <= MAX_FIXED_LENGTH => Some(*length),
-        Some([_, DimSpec::Fixed(length)]) => {
-            return Err(Error::unsupported(format!(
-                "input `{}` of `{}` takes texts of {length} tokens, at most {MAX_FIXED_LENGTH} are made",
-                port.name, spec.name
-            )));
-        }
-        Some(dims) => {
-            return Err(Error::invalid(format!(
-                "input `{}` of `{}`: expected [batch, tokens], got rank {}",
-                port.name,
-                spec.name,
-                dims.len()
-            )));
-        }
-    };
-    if !matches!(port.dtype, DType::I64 | DType::I32) {
-        return Err(Error::invalid(format!(
-            "input `{}` of `{}`: expected i64 or i32, got {}",
-            port.name, spec.name, port.dtype
-        )));
-    }
-    let pad = if matches!(row, TextInput::Ids) { f64::from(pad) } else { 0.0 };
-    let dims = vec![length];
-    Ok((row, ModelInput { name: port.name.clone(), dtype: port.dtype, dims, pad: Some(pad) }))
-}
-
-/// Returns one text as a tensor. It is padded here if the model's length is fixed, else by the host.
-fn tensor(values: &[u32], input: &ModelInput) -> Result<Tensor> {
-    let length = input.dims.first().copied().flatten().unwrap_or(values.len());
-    if values.len() > length {
-        return Err(Error::invalid(format!(
-            "a text has {} tokens, the model's `{}` takes {length}; set max_length = {length}",
-            values.len(),
-            input.name
-        )));
-    }
-    let padding = std::iter::repeat_n(input.pad.unwrap_or(0.0) as u32, length - values.len());
-    let values = values.iter().copied().chain(padding);
-    Ok(match input.dtype {
-        DType::I32 => Tensor::i32(&[length], values.map(|value| value as i32).collect())?,
-        _ => Tensor::i64(&[length], values.map(i64::from).collect())?,
-    })
 }
 
 chiasm_plugin::export_plugin! { adapters: [TextAdapter] }

@@ -176,10 +176,15 @@ fn prompts_lengths_and_lower_case_are_taken_over() {
     folder.write("sentence_bert_config.json", r#"{"max_seq_length": 16, "do_lower_case": true}"#);
     folder.write("1_Pooling/config.json", r#"{"pooling_mode": "mean", "include_prompt": false}"#);
     let draft = folder.draft(&[tokens()]);
-    let expected = json!({ "tokenizer": "tokenizer.json", "max_length": 16, "lowercase": true });
+    let expected = json!({
+        "tokenizer": "tokenizer.json",
+        "max_length": 16,
+        "lowercase": true,
+        "prefix": { "query": "query: ", "passage": "passage: " },
+    });
     assert_eq!((draft.preprocessing, draft.undecided.len()), (expected, 0));
     assert!(
-        draft.reason.contains("query: \"query: \"") && draft.reason.contains("no prefix"),
+        draft.reason.contains("none of them precedes a text") && draft.reason.contains("pools its tokens"),
         "{}",
         draft.reason
     );

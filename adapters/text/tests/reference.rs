@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chiasm_plugin::graph::DType;
-use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, PortSpec, Services, Signature, json};
+use chiasm_plugin::{Adapter, DimSpec, EncoderSpec, Item, LEFT_OUT, PortSpec, Services, Signature, json};
 use chiasm_text::TextAdapter;
 use serde::Deserialize;
 
@@ -62,7 +62,8 @@ fn check(directory: &Path, tokenizer: &str, golden: &str) {
     for case in golden.cases {
         let adapter = open(&spec(directory, tokenizer, case.max_length, free("T"))).unwrap();
         let tensors = adapter.prepare(Item::Text(&case.text)).unwrap();
-        let rows: Vec<&[i64]> = tensors.iter().map(|tensor| tensor.as_i64().unwrap()).collect();
+        // The last tensor counts the tokens that were left out.
+        let rows: Vec<&[i64]> = tensors[..3].iter().map(|tensor| tensor.as_i64().unwrap()).collect();
         assert_eq!(rows, [&case.ids, &case.mask, &case.types], "{:?} at {}", case.text, case.max_length);
         assert!(rows[0].len() <= case.max_length);
     }
@@ -108,7 +109,7 @@ fn prepares_on_many_threads() {
 fn a_fixed_length_is_filled() {
     let adapter = open(&spec(&reference(), "word-piece.json", 12, DimSpec::Fixed(12))).unwrap();
     let tensors = adapter.prepare(Item::Text("a child")).unwrap();
-    let [ids, mask, _] = tensors.as_slice() else { panic!("three inputs") };
+    let [ids, mask, ..] = tensors.as_slice() else { panic!("three inputs") };
     assert_eq!((ids.len(), mask.len()), (12, 12));
     let real = mask.as_i64().unwrap().iter().sum::<i64>() as usize;
     assert!(real < 12 && ids.as_i64().unwrap()[real..].iter().all(|id| *id == 0));
@@ -134,10 +135,24 @@ fn texts_are_padded_only_for_a_model_with_a_mask() {
     let mut maskless = masked.clone();
     maskless.inputs.retain(|input| input.name != "attention_mask");
     let pads = |spec: &EncoderSpec| -> Vec<Option<f64>> {
-        open(spec).unwrap().inputs().iter().map(|input| input.pad).collect()
+        let inputs = open(spec).unwrap().inputs();
+        inputs.iter().filter(|input| input.name != LEFT_OUT).map(|input| input.pad).collect()
     };
     assert_eq!(pads(&masked), [Some(0.0); 3]);
     assert_eq!(pads(&maskless), [None; 2]);
+}
+
+/// Of [CLS], the words and [SEP], the largest length 4 keeps two words.
+#[test]
+fn the_tokens_beyond_the_largest_length_are_counted() {
+    let adapter = open(&spec(&reference(), "word-piece.json", 4, free("T"))).unwrap();
+    let whole = open(&spec(&reference(), "word-piece.json", 64, free("T"))).unwrap();
+    let place = adapter.inputs().iter().position(|input| input.name == LEFT_OUT).unwrap();
+    for text in ["a", "a child", "a child runs a child runs"] {
+        let length = whole.prepare(Item::Text(text)).unwrap()[0].len() as i64;
+        let count = adapter.prepare(Item::Text(text)).unwrap()[place].as_i64().unwrap()[0];
+        assert_eq!(count, (length - 4).max(0), "{text}");
+    }
 }
 
 #[test]

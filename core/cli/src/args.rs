@@ -112,7 +112,7 @@ pub enum CliCommand {
         /// The name, or a topic: recipe, plugins, checks, measures, page. Without one, the topics are listed.
         name: Option<String>,
     },
-    /// Check a recipe and summarise it, without embedding anything.
+    /// Check a recipe, run its encoders on a few items, and summarise it.
     Plan(RecipeArgs),
     /// Fit a recipe: embed, align, fuse, merge, measure and check. Writes a run folder with one merged
     /// model.onnx.
@@ -334,11 +334,11 @@ pub enum RecipeCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
-    /// Create a model card for an .onnx file from the ports of its graph.
+    /// Create a model card for an .onnx file from the ports of its graph and the files beside it.
     Add {
-        /// ONNX file: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (needs the feature `hub`).
+        /// ONNX file or folder of a model: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (needs the feature `hub`).
         path: PathBuf,
-        /// Name of the card [default: the name of the file].
+        /// Name of the card [default: the name of the file or folder].
         #[arg(long)]
         name: Option<String>,
         /// Id of the adapter [default: the one that recognises the ports].

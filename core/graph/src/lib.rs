@@ -100,6 +100,7 @@ pub use error::{Error, Result};
 pub use file::SavedFiles;
 pub use graph::Graph;
 pub use hidden_units::HiddenUnits;
+pub use operators::NEWEST as NEWEST_OPSET;
 pub use port::{Dim, Port};
 pub use regular_file::{open_file, read_file};
 pub use storage::Storage;

@@ -3,8 +3,8 @@
 //! ONNX Runtime gives a node the meaning that its operator has in the model's opset, so that changing the
 //! number alone could change results without an error. A graph is upgraded only if every operator in it, in
 //! its subgraphs and in its local functions, is unchanged or changed compatibly at every opset in between
-//! (see [`crate::operators`]), or can be rewritten because an attribute became an input. Every other change
-//! is an error.
+//! (see [`crate::operators`]), or can be rewritten because an attribute became an input or because it
+//! flattened its input. Every other change is an error.
 
 mod rewrite;
 
@@ -15,8 +15,12 @@ use onnx_protobuf::NodeProto;
 use crate::{
     Error, Graph, Result,
     operators::{self, Change, NEWEST},
+    shapes,
     walk::{self, node_name},
 };
+
+/// The number of axes of a value, if it is known.
+type Ranks<'a> = &'a dyn Fn(&str) -> Option<usize>;
 
 impl Graph {
     /// Returns the same function written in a newer operator set.
@@ -34,7 +38,9 @@ impl Graph {
         }
         let mut upgraded = self.clone();
         let mut taken = if from == opset { HashSet::new() } else { self.value_names() };
-        upgrade_nodes(&mut upgraded.graph.node, from, opset, &mut taken)?;
+        let facts = (from < opset).then(|| shapes::infer(self));
+        let ranks = |name: &str| facts.as_ref()?.of(name).dims.map(|dims| dims.len());
+        upgrade_nodes(&mut upgraded.graph.node, (from, opset), &ranks, &mut taken)?;
         for function in &mut upgraded.header.functions {
             let Some(import) = function.opset_import.iter_mut().find(|import| import.domain.is_empty())
             else {
@@ -49,7 +55,7 @@ impl Graph {
             // The names of values in a function are local to it.
             let inner = function.node.iter().flat_map(|node| &node.output).chain(&function.input);
             let mut taken = inner.cloned().collect();
-            upgrade_nodes(&mut function.node, import.version, opset, &mut taken)?;
+            upgrade_nodes(&mut function.node, (import.version, opset), &|_| None, &mut taken)?;
             import.version = opset;
         }
         let import = upgraded.header.opset_import.iter_mut().find(|import| import.domain.is_empty());
@@ -60,14 +66,20 @@ impl Graph {
 
 /// Upgrades nodes, and those in their subgraphs, from one opset to a higher one. New values get names that
 /// are not in `taken`.
-fn upgrade_nodes(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut HashSet<String>) -> Result<()> {
+fn upgrade_nodes(
+    nodes: &mut Vec<NodeProto>,
+    (from, to): (i64, i64),
+    ranks: Ranks<'_>,
+    taken: &mut HashSet<String>,
+) -> Result<()> {
     if from == to {
         return Ok(());
     }
     let mut moved = Vec::with_capacity(nodes.len());
     for mut node in std::mem::take(nodes) {
         for inner in walk::subgraphs_mut(&mut node) {
-            upgrade_nodes(&mut inner.node, from, to, taken)?;
+            // Values of a subgraph are not inferred; they may have the name of an outer value.
+            upgrade_nodes(&mut inner.node, (from, to), &|_| None, taken)?;
         }
         if node.domain.is_empty() {
             let refuse = |node: &NodeProto, reason: String| Error::Opset {
@@ -81,8 +93,13 @@ fn upgrade_nodes(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut Has
             let Some(operator) = operator else {
                 return Err(refuse(&node, format!("opset {from} has no such operator")));
             };
+            let mut flattened = false;
             for version in operator.versions.iter().filter(|version| (from + 1..=to).contains(version)) {
                 let reason = match operator.change(*version) {
+                    Some(Change::FlattenedAxis) => {
+                        flattened = true;
+                        continue;
+                    }
                     Some(Change::MoreTypes | Change::NegativeAxes | Change::Compatible(_)) => continue,
                     Some(Change::AttributeToInput { attribute, input }) => {
                         moved.extend(rewrite::attribute_to_input(&mut node, attribute, input, taken));
@@ -93,6 +110,11 @@ fn upgrade_nodes(nodes: &mut Vec<NodeProto>, from: i64, to: i64, taken: &mut Has
                     None => "it is not known to mean the same",
                 };
                 return Err(refuse(&node, format!("opset {version} changed it: {reason}")));
+            }
+            if flattened {
+                let rank = node.input.first().and_then(|input| ranks(input));
+                moved.extend(rewrite::flattened_axis(node, rank, taken));
+                continue;
             }
         }
         moved.push(node);

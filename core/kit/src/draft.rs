@@ -41,11 +41,17 @@ impl Default for CardDraft {
 }
 
 impl CardDraft {
-    /// Sets a key of `[preprocessing]`. `origin` is the file and key that it is from, or the default.
+    /// Sets a key of `[preprocessing]`, whose earlier value and line are dropped. `origin` is the file and key that it is from, or the default.
     pub fn set(&mut self, key: &str, value: impl Into<Json>, origin: impl AsRef<str>) {
         let value = value.into();
+        self.lines.retain(|line| !line.starts_with(&format!("{key} ")));
         self.lines.push(format!("{key} {}: {}", shown(&value), origin.as_ref()));
         self.preprocessing[key] = value;
+    }
+
+    /// Returns the value of a key of `[preprocessing]`; null if it is not set.
+    pub fn value(&self, key: &str) -> &Json {
+        &self.preprocessing[key]
     }
 
     /// Sets a key of `[preprocessing]` to a usual value, which no file states.
@@ -74,11 +80,6 @@ impl CardDraft {
     /// Returns whether a key is recorded as undecided.
     pub fn is_undecided(&self, key: &str) -> bool {
         self.undecided.iter().any(|undecided| undecided.key == key)
-    }
-
-    /// Returns whether a key of `[preprocessing]` is set.
-    pub fn has(&self, key: &str) -> bool {
-        !self.preprocessing[key].is_null()
     }
 
     /// Returns the draft.

@@ -1,6 +1,6 @@
 //! The tail: the graph that follows an encoder and gives every encoder the same three output ports.
 //!
-//! It is built from the `[ports]` table of the encoder's card, which has two keys:
+//! It is built from the `[ports]` table of the encoder's card, which has these keys:
 //!
 //! - `tokens`: the model's port with one vector per token (`[B,T,D]`), or a feature map (`[B,C,H,W]`), whose
 //!   positions become tokens row by row.
@@ -21,7 +21,9 @@
 //! the pooled vector is the only token. The table is refused, with the name of the port, if a port does not
 //! exist, has another rank or is not of floating point, or if there is a pooling without tokens.
 //!
-//! A third key, `dense`, is a list of dense layers `f(W x + b)` that are applied to the pooled vector in
+//! `axes` is the order of the axes of `tokens`, such as `TBD` for `[T,B,D]`; the default is `BTD`.
+//!
+//! A further key, `dense`, is a list of dense layers `f(W x + b)` that are applied to the pooled vector in
 //! order: `weights` is a safetensors file with `linear.weight` `[out, in]` and perhaps `linear.bias`,
 //! `activation` is `identity` (the default), `tanh`, `relu`, `sigmoid` or `gelu`, and `normalise = true`
 //! scales x to length one first.
@@ -45,13 +47,14 @@
 
 mod dense;
 mod poolings;
+mod ports;
 
 use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
-use serde::Deserialize;
 
 use dense::DenseLayer;
 pub use poolings::POOLINGS;
 use poolings::pool;
+use ports::{read_ports, token_order};
 
 use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};
 
@@ -67,7 +70,7 @@ pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool)
     let (ports, names) = read_ports(spec)?;
     let mut tail = Tail { spec, b: Builder::new(format!("{}-tail", spec.name)), taken: Vec::new() };
     let tokens = match &ports.tokens {
-        Some(port) => Some(tail.tokens(port, mask, channels_last)?),
+        Some(port) => Some(tail.tokens(port, mask, channels_last, ports.axes.as_deref())?),
         None => None,
     };
     let pooled = names.iter().map(|name| tail.pooled(name, tokens.as_ref())).collect::<Result<Vec<_>>>()?;
@@ -84,6 +87,13 @@ pub fn encoder_tail(spec: &EncoderSpec, mask: Option<&str>, channels_last: bool)
 /// When the `[ports]` table of `spec` does not fit the model.
 pub fn windowed_tail(spec: &EncoderSpec, mask: &str) -> Result<Graph> {
     let (ports, names) = read_ports(spec)?;
+    if ports.axes.is_some() {
+        return Err(Error::invalid(format!(
+            "[ports] axes of `{}`: the model runs once for each window, so its tokens have no axes to order; \
+             remove the key",
+            spec.name
+        )));
+    }
     let Some(port) = &ports.tokens else {
         return Err(Error::invalid(format!(
             "[ports] of `{}`: the model runs once for each window, so name the port with the vector of a \
@@ -104,45 +114,6 @@ pub fn windowed_tail(spec: &EncoderSpec, mask: &str) -> Result<Graph> {
     }
     let pooled = names.iter().map(|name| tail.pooled(name, Some(&tokens))).collect::<Result<Vec<_>>>()?;
     tail.finish(Some(tokens), pooled, &ports.dense)
-}
-
-/// Reads the `[ports]` table and the names in `pooled`.
-fn read_ports(spec: &EncoderSpec) -> Result<(Ports, Vec<String>)> {
-    let mut ports: Ports = serde_json::from_value(spec.ports.clone())
-        .map_err(|e| Error::invalid(format!("the [ports] table of `{}`: {e}", spec.name)))?;
-    let names = ports.pooled.take().map_or_else(|| vec!["mean".to_owned()], Names::into_vec);
-    if names.is_empty() {
-        return Err(Error::invalid(format!(
-            "[ports] of `{}`: pooled is an empty list; name a port or a pooling",
-            spec.name
-        )));
-    }
-    Ok((ports, names))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ports {
-    tokens: Option<String>,
-    pooled: Option<Names>,
-    #[serde(default)]
-    dense: Vec<DenseLayer>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "pooled must be a name or a list of names")]
-enum Names {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Names {
-    fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(name) => vec![name],
-            Self::Many(names) => names,
-        }
-    }
 }
 
 /// Tokens `[B,T,D]` with their mask `[B,T]`, both f32.
@@ -166,9 +137,24 @@ struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    fn tokens(&mut self, name: &str, mask: Option<&str>, channels_last: bool) -> Result<TailTokens> {
+    fn tokens(
+        &mut self,
+        name: &str,
+        mask: Option<&str>,
+        channels_last: bool,
+        axes: Option<&str>,
+    ) -> Result<TailTokens> {
         let port = self.output(name).ok_or_else(|| self.missing("tokens", name))?;
+        let order = axes.map(|axes| token_order(axes, &self.spec.name)).transpose()?;
         let (values, dim) = match (port.dims.as_deref(), channels_last) {
+            (Some(dims @ [_, _, _]), _) if order.is_some() => {
+                let order = order.unwrap_or([0, 1, 2]);
+                let values = self.float(&port)?;
+                (self.b.transpose(&values, &order), to_dim(&dims[order[2] as usize]))
+            }
+            _ if order.is_some() => {
+                return Err(self.rank("tokens", &port, "three axes, which the key axes puts in order"));
+            }
             (Some([_, _, dim]), _) => (self.float(&port)?, to_dim(dim)),
             (Some([_, dim, height, width]), false) => {
                 let map = self.float(&port)?;

@@ -109,7 +109,7 @@ pub use parquet_pages::ParquetPages;
 pub use serde_json::{Value as Json, json};
 pub use services::{Level, ServiceBackend, Services};
 pub use spec::{
-    AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, Modality,
+    AlignModality, AlignSpec, DimSpec, Draft, EncoderSpec, FusionNeeds, FusionSpec, Item, LEFT_OUT, Modality,
     ModalityCount, ModelInput, PortSpec, Signature, Takes, Task, TaskKind, Undecided,
 };
 pub use traits::{Adapter, Aligner, Fusion, read_parameters};

@@ -88,7 +88,8 @@ pub trait Adapter: Send + Sync + Sized + 'static {
     /// If the card has any mistake: it must not be reported only at the first item.
     fn open(spec: &EncoderSpec, services: &Services<'_>) -> Result<Self>;
 
-    /// Returns the tensors that `prepare` makes, in the same order.
+    /// Returns the tensors that `prepare` makes, in the same order. One of them may be
+    /// [`LEFT_OUT`](crate::LEFT_OUT).
     fn inputs(&self) -> Vec<ModelInput>;
 
     /// Prepares one raw item: one tensor per input, without a batch axis. It is called from several threads
@@ -100,10 +101,12 @@ pub trait Adapter: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Returns the graph that precedes the encoder: its inputs are tensors of `prepare`, its outputs are all
-    /// inputs of the model, by name. The default is `None`: the tensors of `prepare` are the model's inputs.
+    /// Returns the graph that precedes the encoder: its inputs are tensors of `prepare`, its outputs are inputs
+    /// of the model, by name. Inputs of the model that it lacks are tensors of `prepare`. The default is
+    /// `None`: the tensors of `prepare` are the model's inputs.
     ///
-    /// A head can run another graph first, or give the encoder each item as a batch of windows.
+    /// A head can run another graph first, compute inputs of the model from others, or give the encoder each
+    /// item as a batch of windows.
     fn head(&self) -> Result<Option<Graph>> {
         Ok(None)
     }

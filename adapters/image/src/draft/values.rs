@@ -48,13 +48,14 @@ const TRANSLATED: [&str; 15] = [
 /// The kernels by their code in Pillow.
 const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
 
-/// Sets `filter`, `channels`, `scale`, `mean` and `std`, and names the keys that are not translated.
-pub(super) fn set(card: &mut CardDraft, config: &ProcessorConfig<'_>) {
+/// Sets `filter`, `channels`, `scale`, `mean` and `std` for a model with this number of channels, and names the
+/// keys that are not translated.
+pub(super) fn set(card: &mut CardDraft, config: &ProcessorConfig<'_>, channels: usize) {
     if !card.is_undecided("preprocessing.resize") {
         config.refuse_unknown_steps(card);
     }
     config.filter(card);
-    config.values(card);
+    config.values(card, channels);
     config.tell_unknown_keys(card);
 }
 
@@ -120,7 +121,7 @@ impl ProcessorConfig<'_> {
     }
 
     /// Sets the order of channels, the scale, the mean and the deviation.
-    fn values(&self, card: &mut CardDraft) {
+    fn values(&self, card: &mut CardDraft, channels: usize) {
         let (flips, origin) = self.flag("do_flip_channel_order", |class| class.flips, false);
         card.set("channels", if flips { "bgr" } else { "rgb" }, origin);
         let (rescales, origin) = self.flag("do_rescale", |_| true, true);
@@ -142,8 +143,8 @@ impl ProcessorConfig<'_> {
             card.set("std", json!([1.0, 1.0, 1.0]), origin);
             return;
         }
-        let mean = self.statistic(card, "image_mean", |class| class.mean, [0.485, 0.456, 0.406]);
-        let std = self.statistic(card, "image_std", |class| class.std, [0.229, 0.224, 0.225]);
+        let mean = self.statistic(card, "image_mean", |class| class.mean, [0.485, 0.456, 0.406], channels);
+        let std = self.statistic(card, "image_std", |class| class.std, [0.229, 0.224, 0.225], channels);
         let equal = |of: &[f64; 3]| of[0] == of[1] && of[1] == of[2];
         if let (Some((mean, _)), Some((std, _))) = (&mean, &std)
             && flips
@@ -171,6 +172,7 @@ impl ProcessorConfig<'_> {
         key: &str,
         of_class: impl Fn(&Processor) -> [f64; 3],
         usual: [f64; 3],
+        channels: usize,
     ) -> Option<([f64; 3], String)> {
         match (self.file.get(key), self.processor) {
             (Some(value), _) => {
@@ -178,6 +180,7 @@ impl ProcessorConfig<'_> {
                     value.as_array().and_then(|values| values.iter().map(Json::as_f64).collect());
                 let three = match (numbers.as_deref(), value.as_f64()) {
                     (Some(&[a, b, c]), _) => Some([a, b, c]),
+                    (Some(&[one]), _) if channels == 1 => Some([one; 3]),
                     (_, Some(one)) => Some([one; 3]),
                     _ => None,
                 };

@@ -1,10 +1,11 @@
 //! The largest number of tokens of a text.
 
 use chiasm_kit::draft::{CardDraft, ConfigFile, ModelFolder};
-use chiasm_plugin::{Json, Result};
+use chiasm_plugin::{DimSpec, Json, PortSpec, Result};
 
-/// Sets `max_length`, from the most specific file that states it.
-pub(super) fn set(card: &mut CardDraft, folder: &ModelFolder<'_>) -> Result<()> {
+/// Sets `max_length`, from the most specific file that states it. `ids` is the input of token numbers, whose
+/// fixed length no text may exceed.
+pub(super) fn set(card: &mut CardDraft, folder: &ModelFolder<'_>, ids: &PortSpec) -> Result<()> {
     let sentence = folder.json("sentence_bert_config.json")?;
     let stated = sentence.as_ref().and_then(|config| length(config, "max_seq_length"));
     let stated = match (stated, folder.json("tokenizer.json")?) {
@@ -25,9 +26,16 @@ pub(super) fn set(card: &mut CardDraft, folder: &ModelFolder<'_>) -> Result<()> 
             limits.into_iter().flatten().min_by_key(|(length, _)| *length)
         }
     };
-    match stated {
-        Some((length, origin)) => card.set("max_length", length, origin),
-        None => card.guess("max_length", 512, "no file beside the model says how long a text may be"),
+    let fixed = match ids.dims.as_deref() {
+        Some([_, DimSpec::Fixed(length)]) => Some(*length as u64),
+        _ => None,
+    };
+    match (stated, fixed) {
+        (stated, Some(fixed)) if stated.as_ref().is_none_or(|(length, _)| fixed < *length) => {
+            card.set("max_length", fixed, format!("`{}` of the graph has it fixed", ids.name));
+        }
+        (Some((length, origin)), _) => card.set("max_length", length, origin),
+        (None, _) => card.guess("max_length", 512, "no file beside the model says how long a text may be"),
     }
     Ok(())
 }

@@ -193,11 +193,15 @@ impl SentenceModules {
 
     /// Sets `pooled` and `dense`.
     pub(super) fn draft(self, card: &mut CardDraft) {
-        let prefix = card.has("prefix");
+        let (prefix, prompts) = (card.value("prefix").is_string(), card.value("prefix").is_object());
         for (key, reason) in self.undecided {
             // Without a prompt, it does not matter whether its tokens are pooled.
             if key != "preprocessing.prefix" || prefix {
                 card.undecided(key, reason);
+            } else if prompts {
+                card.note(
+                    "a prompt that is chosen pools its tokens too, which `include_prompt` says it must not",
+                );
             }
         }
         match self.poolings {

@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Operator] = &[
         .changes(&[(&[9, 13, 21, 23, 24, 25], MoreTypes), (&[11], NegativeAxes)]).shape(flatten_shape)
         .derivative(Formulas { forward: reshape_forward, reverse: reshape_reverse }).learned(),
     op("Identity", &[1, 13, 14, 16, 19, 21, 23, 24, 25])
-        .changes(&[(&[13, 14, 16, 19, 21, 23, 24, 25], MoreTypes)]).outputs(&[]).shape(same)
+        .changes(&[(&[13, 14, 16, 19, 21, 23, 24, 25], MoreTypes)]).shape(same)
         .elements(same_elements).derivative(Elementwise(one)).fusion(Map(Operation::Copy)).learned(),
     op("Pad", &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25])
         .changes(&[(&[11], Incompatible("its pads became an input")), (&[13, 21, 23, 24, 25], MoreTypes),

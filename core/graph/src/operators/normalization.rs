@@ -3,12 +3,7 @@
 use onnx_protobuf::NodeProto;
 
 use super::{
-    row::{
-        Change::{self, *},
-        Operator,
-        OutputType::*,
-        int, op,
-    },
+    row::{Change::*, Operator, OutputType::*, int, op},
     shape::same,
 };
 use crate::calculus::{
@@ -21,9 +16,6 @@ use crate::{
     shapes::{Facts, Length, resolve_axis},
 };
 
-/// Until opset 12 softmax was computed over several axes at once.
-const FLATTENED: Change = Incompatible("it used to flatten to two axes first, and its default axis changed");
-
 #[rustfmt::skip]
 pub(super) const ROWS: &[Operator] = &[
     op("BatchNormalization", &[1, 6, 7, 9, 14, 15])
@@ -34,14 +26,14 @@ pub(super) const ROWS: &[Operator] = &[
     op("GroupNormalization", &[18, 21])
         .changes(&[(&[21], Incompatible("its scale and bias are by channel and no longer by group"))]),
     op("Hardmax", &[1, 11, 13])
-        .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)]),
+        .changes(&[(&[11], NegativeAxes), (&[13], FlattenedAxis)]),
     op("InstanceNormalization", &[1, 6, 22]).changes(&[(&[22], MoreTypes)]),
     op("LRN", &[1, 13]).changes(&[(&[13], MoreTypes)]),
     op("LayerNormalization", &[17])
         .shape(first_same)
         .derivative(Formulas { forward: layer_norm_forward, reverse: layer_norm_reverse }).learned(),
     op("LogSoftmax", &[1, 11, 13])
-        .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)])
+        .changes(&[(&[11], NegativeAxes), (&[13], FlattenedAxis)])
         .shape(same).derivative(Formulas { forward: log_softmax_forward, reverse: log_softmax_reverse })
         .learned(),
     op("LpNormalization", &[1, 22]).changes(&[(&[22], MoreTypes)]).shape(same)
@@ -50,7 +42,7 @@ pub(super) const ROWS: &[Operator] = &[
     op("NegativeLogLikelihoodLoss", &[12, 13, 22]),
     op("RMSNormalization", &[23]).outputs(&[]),
     op("Softmax", &[1, 11, 13])
-        .changes(&[(&[11], NegativeAxes), (&[13], FLATTENED)])
+        .changes(&[(&[11], NegativeAxes), (&[13], FlattenedAxis)])
         .shape(same).derivative(Formulas { forward: softmax_forward, reverse: softmax_reverse }).learned(),
     op("SoftmaxCrossEntropyLoss", &[12, 13]).outputs(&[Like(0), Like(0)]),
 ];

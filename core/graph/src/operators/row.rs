@@ -92,6 +92,9 @@ pub(crate) enum Change {
         /// The number of the input.
         input: usize,
     },
+    /// It flattened its input to two axes at `axis`, 1 by default, and now works along `axis`, the last by
+    /// default.
+    FlattenedAxis,
     /// Nodes that pass the test keep their meaning; other nodes are refused for the reason given.
     CompatibleIf(fn(&NodeProto) -> bool, &'static str),
     /// The meaning changed; holds the reason that the error gives.

@@ -1,11 +1,11 @@
-//! Rewriting nodes whose integer attribute became an input: `axes` of reductions, `Squeeze` and `Unsqueeze`;
-//! `split` of `Split`.
+//! Rewriting nodes whose form changed: an integer attribute that became an input (`axes` of reductions,
+//! `Squeeze` and `Unsqueeze`; `split` of `Split`), and `Softmax`, which flattened its input until opset 12.
 //!
 //! The integers are put into a `Constant` node, because a local function cannot have weights.
 
 use std::collections::HashSet;
 
-use onnx_protobuf::{NodeProto, TensorProto};
+use onnx_protobuf::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
 use crate::{DType, rename::free_name, walk};
 
@@ -31,9 +31,9 @@ pub(super) fn attribute_to_input(
         raw_data: bytemuck::cast_slice(&values).to_vec(),
         ..Default::default()
     };
-    let value = onnx_protobuf::AttributeProto {
+    let value = AttributeProto {
         name: "value".to_owned(),
-        type_: onnx_protobuf::attribute_proto::AttributeType::TENSOR.into(),
+        type_: AttributeType::TENSOR.into(),
         t: Some(tensor).into(),
         ..Default::default()
     };
@@ -43,4 +43,53 @@ pub(super) fn attribute_to_input(
         attribute: vec![value],
         ..Default::default()
     })
+}
+
+/// Rewrites a node that flattened its input `[d0, .., dn]` to `[d0 .. da-1, da .. dn]` at the axis `a`, 1 by
+/// default, and worked along the second of these two axes. `rank` is the number of axes of its input, if it
+/// is known.
+///
+/// At the last axis this is what the operator does today. At any other axis the nodes that are returned
+/// flatten the input and give the result its shape back.
+pub(super) fn flattened_axis(
+    node: NodeProto,
+    rank: Option<usize>,
+    taken: &mut HashSet<String>,
+) -> Vec<NodeProto> {
+    let mut node = node;
+    let axis = walk::attribute(&node, "axis").map_or(1, |attribute| attribute.i);
+    node.attribute.retain(|other| other.name != "axis");
+    node.attribute.push(integer("axis", -1));
+    let last = axis == -1 || rank.is_some_and(|rank| i64::try_from(rank) == Ok(axis + 1));
+    let (Some(input), Some(output)) = (node.input.first().cloned(), node.output.first().cloned()) else {
+        return vec![node];
+    };
+    if last {
+        return vec![node];
+    }
+    let [shape, flat, result] = ["shape", "flat", "result"].map(|part| {
+        let name = free_name(&format!("{output}/{part}"), taken);
+        taken.insert(name.clone());
+        name
+    });
+    let made =
+        |operator: &str, input: &[&String], output: &String, attribute: Vec<AttributeProto>| NodeProto {
+            op_type: operator.to_owned(),
+            input: input.iter().map(|name| (*name).clone()).collect(),
+            output: vec![output.clone()],
+            attribute,
+            ..Default::default()
+        };
+    node.input = vec![flat.clone()];
+    node.output = vec![result.clone()];
+    vec![
+        made("Shape", &[&input], &shape, Vec::new()),
+        made("Flatten", &[&input], &flat, vec![integer("axis", axis)]),
+        node,
+        made("Reshape", &[&result, &shape], &output, Vec::new()),
+    ]
+}
+
+fn integer(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), i: value, type_: AttributeType::INT.into(), ..Default::default() }
 }

@@ -13,8 +13,8 @@ use super::{ReplyReader, aligner::with_services, require};
 use crate::calls::{ComponentKind, PluginCalls, Question};
 use crate::start::LoadedPlugin;
 use crate::{
-    Draft, EncoderSpec, HostError, HostServices, Item, ModelInput, Phase, PluginTag, PortSpec, Result,
-    Signature, Takes, verify,
+    Draft, EncoderSpec, HostError, HostServices, Item, LEFT_OUT, ModelInput, Phase, PluginTag, PortSpec,
+    Result, Signature, Takes, verify,
 };
 
 /// An adapter of a plugin: it drafts cards and is opened for encoders.
@@ -162,15 +162,25 @@ impl AdapterInstance {
     }
 
     /// Checks that the model, or the head before it, has the inputs that the adapter makes, with their type
-    /// and rank. The tail may read further tensors. A model without ports (precomputed vectors) takes any.
+    /// and rank. The tail may read further tensors, and [`LEFT_OUT`] is for the host. A model without ports
+    /// (precomputed vectors) takes any.
     fn check_inputs(&self) -> std::result::Result<(), String> {
         let name = &self.spec.name;
         let (ports, what): (Vec<PortSpec>, _) = match &self.head {
-            Some(head) => (head.inputs().iter().map(PortSpec::from).collect(), "its head for the model"),
+            Some(head) => {
+                let made = head.outputs();
+                let own = self.spec.inputs.iter().filter(|input| made.iter().all(|m| m.name != input.name));
+                let mut ports: Vec<PortSpec> = own.cloned().collect();
+                let of_head = head.inputs();
+                let further = of_head.iter().filter(|port| ports.iter().all(|own| own.name != port.name));
+                let further: Vec<PortSpec> = further.map(PortSpec::from).collect();
+                ports.extend(further);
+                (ports, "its head with the model")
+            }
             None if self.spec.inputs.is_empty() => return Ok(()),
             None => (self.spec.inputs.clone(), "the model"),
         };
-        for input in &self.inputs {
+        for input in self.inputs.iter().filter(|input| input.name != LEFT_OUT) {
             let Some(port) = ports.iter().find(|port| port.name == input.name) else {
                 let read = self.tail().is_ok_and(|tail| tail.input(&input.name).is_ok());
                 if read {

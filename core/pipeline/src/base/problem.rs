@@ -50,6 +50,12 @@ impl Problem {
         self
     }
 
+    /// Adds what the user can do about it, unless that was said.
+    #[must_use]
+    pub fn or_help(self, help: impl Into<String>) -> Self {
+        if self.help.is_some() { self } else { self.help(help) }
+    }
+
     /// Returns the stable code of this kind of problem.
     pub fn code_name(&self) -> &'static str {
         self.code

@@ -1,6 +1,7 @@
 //! An opened encoder: its card, its adapter, and its graph with the outputs `tokens`, `mask` and `pooled`.
 
 use super::{
+    adapted::adapted,
     card::{ModelStore, ResolvedCard},
     companions::{Companion, companions},
     inner,
@@ -14,7 +15,7 @@ use crate::base::{
     problem::Problem,
 };
 use chiasm_graph::{Graph, Port, Tensor};
-use chiasm_host::{AdapterInstance, EncoderSpec, HostError, ModelInput, Signature, Takes};
+use chiasm_host::{AdapterInstance, EncoderSpec, HostError, LEFT_OUT, ModelInput, Signature, Takes};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,8 @@ pub struct Encoder {
     /// SHA-256 of the plugin's file with the adapter.
     pub adapter_sha256: String,
     adapter: AdapterInstance,
+    /// The place of [`LEFT_OUT`] among the tensors of the adapter.
+    left_out: Option<usize>,
 }
 
 /// An encoder as recorded in a run folder.
@@ -101,29 +104,31 @@ impl Encoder {
         let name = found.card.name.as_str();
         let preprocessing = json!(found.card.preprocessing);
         let (directory, files) = companions(&found)?;
+        let about = |p: Problem, model: &Graph| {
+            let (card, ports) = (found.card_path.display(), listed(model));
+            p.or_help(format!("the card is {card}; the model's ports: {ports}"))
+        };
+        let (model, ports) = adapted(name, model.clone(), &found.card.ports).map_err(|p| about(p, &model))?;
         let Signature { inputs, outputs, .. } = Signature::of(&model);
         let spec = EncoderSpec {
             name: name.to_owned(),
             directory,
             inputs,
             outputs,
-            inner: inner::tensors(&model, &found.card.ports),
-            ports: json!(found.card.ports),
+            inner: inner::tensors(&model, &ports),
+            ports: json!(ports),
             preprocessing,
         };
         let mut identity = KeyHasher::default();
-        identity.add(&found.card.sha256).add(spec.ports.to_string()).add(spec.preprocessing.to_string());
+        identity
+            .add(&found.card.sha256)
+            .add(json!(found.card.ports).to_string())
+            .add(spec.preprocessing.to_string());
         for file in &files {
             identity.add(sha256_of(&file.path).map_err(|e| unreadable(&file.path, &e))?);
         }
         let source = EncoderSource { name, adapter: &found.card.adapter, model: Some(&model), files };
-        let mut opened = Self::open(source, spec, identity, env).map_err(|p| {
-            p.help(format!(
-                "the card is {}; the model's ports: {}",
-                found.card_path.display(),
-                listed(&model)
-            ))
-        })?;
+        let mut opened = Self::open(source, spec, identity, env).map_err(|p| about(p, &model))?;
         opened.card = Some(found);
         Ok(opened)
     }
@@ -163,7 +168,7 @@ impl Encoder {
         env: &Environment,
     ) -> Result<Self, Error> {
         let RecordedEncoder { adapter: adapter_id, graph, identity, pooled_dim, token_dim } = recorded;
-        let OpenedAdapter { takes, inputs, rows, adapter, sha256 } =
+        let OpenedAdapter { takes, inputs, rows, adapter, sha256, left_out } =
             OpenedAdapter::of(adapter_id, &spec, env)?;
         Ok(Self {
             name: spec.name.clone(),
@@ -180,6 +185,7 @@ impl Encoder {
             identity: identity.to_owned(),
             adapter,
             adapter_sha256: sha256,
+            left_out,
         })
     }
 
@@ -207,6 +213,7 @@ impl Encoder {
             identity: format!("{} {corruption}", self.identity),
             adapter: opened.adapter,
             adapter_sha256: opened.sha256,
+            left_out: opened.left_out,
         })
     }
 
@@ -220,7 +227,7 @@ impl Encoder {
         let name = source.name;
         let plugin = |e: HostError| Problem::new("chiasm::model::adapter", e.to_string());
         let opened = OpenedAdapter::of(source.adapter, &spec, env).map_err(plugin)?;
-        let OpenedAdapter { takes, inputs, rows, adapter, sha256 } = opened;
+        let OpenedAdapter { takes, inputs, rows, adapter, sha256, left_out } = opened;
         let tail = adapter.tail().map_err(plugin)?;
         let ports = |e: Error| Problem::new("chiasm::model::ports", e.to_string());
         let graph = match (source.model, adapter.head()) {
@@ -253,6 +260,7 @@ impl Encoder {
             identity: identity.finish(),
             adapter,
             adapter_sha256: sha256,
+            left_out,
         })
     }
 
@@ -261,7 +269,19 @@ impl Encoder {
     /// # Errors
     /// If the item cannot be read. The message names it.
     pub fn prepare(&self, raw: &RawItem) -> Result<Vec<Tensor>, HostError> {
-        self.adapter.prepare(raw.item())
+        self.prepare_counted(raw).map(|(tensors, _)| tensors)
+    }
+
+    /// Returns the model's inputs for one raw item as [`Encoder::prepare`] does, and how much of the item did
+    /// not fit, such as the number of tokens.
+    ///
+    /// # Errors
+    /// As [`Encoder::prepare`].
+    pub fn prepare_counted(&self, raw: &RawItem) -> Result<(Vec<Tensor>, u64), HostError> {
+        let mut tensors = self.adapter.prepare(raw.item())?;
+        let count = self.left_out.filter(|at| *at < tensors.len()).map(|at| tensors.remove(at));
+        let count = count.and_then(|count| u64::try_from(*count.as_i64()?.first()?).ok());
+        Ok((tensors, count.unwrap_or(0)))
     }
 
     /// Returns the digest of everything that its vectors depend on, except the items, the engine and the
@@ -307,6 +327,8 @@ struct OpenedAdapter {
     adapter: AdapterInstance,
     /// Digest of its library.
     sha256: String,
+    /// The place of [`LEFT_OUT`] among its tensors.
+    left_out: Option<usize>,
 }
 
 impl OpenedAdapter {
@@ -314,8 +336,10 @@ impl OpenedAdapter {
         let kind = env.host.adapter(id)?;
         let takes = kind.takes()?;
         let adapter = kind.open(spec, &env.services("opening an adapter", 0))?;
-        let (inputs, rows) = (adapter.inputs().to_vec(), adapter.rows()?);
-        Ok(Self { takes, inputs, rows, adapter, sha256: hex(kind.sha256()) })
+        let (mut inputs, rows) = (adapter.inputs().to_vec(), adapter.rows()?);
+        let left_out = inputs.iter().position(|input| input.name == LEFT_OUT);
+        left_out.into_iter().for_each(|at| drop(inputs.remove(at)));
+        Ok(Self { takes, inputs, rows, adapter, sha256: hex(kind.sha256()), left_out })
     }
 }
 

@@ -4,7 +4,8 @@ use crate::base::error::Error;
 use chiasm_graph::Graph;
 use chiasm_host::ModelInput;
 
-/// Joins a head with its model. The result has the inputs of the head and the outputs of the model.
+/// Joins a head with its model. The result has the inputs of the head, the inputs of the model that the head
+/// does not give, and the outputs of the model.
 ///
 /// # Errors
 /// If an output of the head does not fit the input of that name.

@@ -1,11 +1,14 @@
 //! What a recipe refers to: model cards, the encoders opened from them, and data files.
 
+mod adapted;
 pub mod card;
 pub mod companions;
 pub mod dataset;
 pub mod encoder;
+mod engine_words;
 pub mod hub;
 mod inner;
 mod joined;
 pub mod new_card;
 pub mod raw;
+pub mod trial;

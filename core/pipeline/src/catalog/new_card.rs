@@ -1,6 +1,7 @@
 //! Creating a card for an ONNX file. The adapter that recognises the graph's ports drafts its tables.
 
 use super::{
+    adapted::parts,
     card::{ModelCard, ModelStore, ResolvedCard, user_models},
     companions::{file_of, replace_texts, texts},
     encoder::Encoder,
@@ -28,9 +29,10 @@ const KEYS: [&str; 8] = ["name", "adapter", "model", "sha256", "licence", "sourc
 /// Options of [`add_model`].
 #[derive(Debug, Clone)]
 pub struct AddModelOptions {
-    /// The ONNX file: a path, or an address on the Hugging Face hub, `hf:ORG/NAME[@REVISION]/PATH.onnx`.
+    /// The ONNX file or the folder of a model: a path, or an address on the Hugging Face hub,
+    /// `hf:ORG/NAME[@REVISION]/PATH.onnx`.
     pub path: PathBuf,
-    /// The name of the card. Default: the stem of the file's name.
+    /// The name of the card. Default: that of the folder, or the stem of the file's name.
     pub name: Option<String>,
     /// The id of the adapter. Default: the one that recognises the ports.
     pub adapter: Option<String>,
@@ -53,6 +55,46 @@ pub struct AddedModel {
     pub reason: String,
 }
 
+/// Returns the model's file in a folder: `model.onnx`, there or in its folder `onnx`, or else the only one.
+fn model_in(folder: &Path) -> Result<PathBuf, Error> {
+    let places = [folder.to_path_buf(), folder.join("onnx")];
+    if let Some(model) = places.iter().map(|place| place.join("model.onnx")).find(|path| path.is_file()) {
+        return Ok(model);
+    }
+    let files = places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
+    let is_model = |path: &PathBuf| path.extension().is_some_and(|own| own == "onnx") && path.is_file();
+    let mut models: Vec<PathBuf> = files.map(|entry| entry.path()).filter(is_model).collect();
+    models.sort();
+    match models.as_slice() {
+        [model] => Ok(model.clone()),
+        [] => Err(Error::input(
+            "chiasm::model::folder",
+            format!("there is no .onnx file in {} or its folder onnx", folder.display()),
+            "export the model first, for example with `optimum-cli export onnx`",
+        )),
+        several => {
+            let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+            Err(Error::input(
+                "chiasm::model::folder",
+                format!("{} holds several models: {}", folder.display(), names.join(", ")),
+                "give the path of one of them",
+            ))
+        }
+    }
+}
+
+/// The error that a file holds several encoders and none was chosen.
+fn several_encoders(path: &Path, found: &[(String, Draft, Vec<Port>)]) -> Error {
+    let list = |ports: &[Port]| ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+    let parts: Vec<String> =
+        found.iter().map(|(id, _, inputs)| format!("{id} (inputs {})", list(inputs))).collect();
+    Error::input(
+        "chiasm::model::several",
+        format!("{} holds {} encoders: {}", path.display(), found.len(), parts.join("; ")),
+        "add one card for each, with --adapter ID and --name NAME",
+    )
+}
+
 /// Writes a card for an ONNX file.
 ///
 /// # Errors
@@ -61,12 +103,15 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let address = HubAddress::parse(&options.path.to_string_lossy())?;
     let fetched = address.as_ref().map(HubAddress::fetch).transpose()?;
     let given = fetched.as_ref().map_or(&options.path, |f| &f.model);
-    let path = std::path::absolute(given).map_err(|e| Error::io("find", given, e))?;
+    let given = std::path::absolute(given).map_err(|e| Error::io("find", given, e))?;
+    let path = if given.is_dir() { model_in(&given)? } else { given.clone() };
     let (graph, weights) = Graph::load_with_files(&path).map_err(|e| {
         Problem::new("chiasm::model::graph", e.to_string()).help("give the path of an .onnx file")
     })?;
     let sha256 = model_digest(&path, &weights).map_err(|e| Error::io("read", &path, e))?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    // A folder is usually called like its model, and the file model.onnx.
+    let stem = if given.is_dir() { given.file_name() } else { path.file_stem() };
+    let stem = stem.unwrap_or_default().to_string_lossy().to_lowercase();
     let name = options.name.clone().unwrap_or(stem);
     check_name(&name).map_err(|what| {
         Error::input("chiasm::model::name", format!("the card: {what}"), "give another name with --name")
@@ -171,6 +216,21 @@ fn recognise(
         None => env.host.ids("adapter").into_iter().map(str::to_owned).collect(),
     };
     let signature = chiasm_host::Signature::of(graph);
+    let mut found = Vec::new();
+    for part in parts(graph) {
+        let signature = chiasm_host::Signature::of(&part);
+        for id in &ids {
+            if let Some(draft) = env.host.adapter(id)?.draft(&signature, directory)? {
+                found.push((id.clone(), draft, part.inputs()));
+                break;
+            }
+        }
+    }
+    match found.as_slice() {
+        [] => {}
+        [(id, draft, _)] => return Ok((id.clone(), draft.clone())),
+        several => return Err(several_encoders(path, several)),
+    }
     for id in &ids {
         if let Some(draft) = env.host.adapter(id)?.draft(&signature, directory)? {
             return Ok((id.clone(), draft));

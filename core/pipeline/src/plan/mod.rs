@@ -15,7 +15,11 @@ use crate::{
         error::Error,
         problem::{Problem, Problems},
     },
-    catalog::{card::ModelStore, encoder::Encoder},
+    catalog::{
+        card::ModelStore,
+        encoder::Encoder,
+        trial::{Trial, trial},
+    },
     recipe::{
         PluginRecipe, Recipe,
         encoders::{EncoderRecipe, ItemRule},
@@ -43,10 +47,12 @@ pub struct Plan {
     pub corruption: CorruptionPlan,
     /// Whether the fusion reads tokens.
     pub reads_tokens: bool,
+    /// What was learned about each encoder by running it, in the order of the modalities.
+    trials: Vec<Trial>,
 }
 
 impl Plan {
-    /// Finds and checks everything that the recipe names.
+    /// Finds and checks everything that the recipe names, and runs every encoder on a few items.
     ///
     /// # Errors
     /// Every problem in the recipe.
@@ -82,8 +88,12 @@ impl Plan {
                 Err(found) => found.iter().for_each(|problem| problems.push(problem.clone())),
             }
         }
+        let mut trials = Vec::new();
+        if let Some(data) = data.as_ref().filter(|_| problems.is_empty()) {
+            trials = try_encoders(&recipe, &modalities, data, needs.tokens, env, &mut problems);
+        }
         let data = problems.or(data)?;
-        Ok(Self { recipe, modalities, data, corruption, reads_tokens: needs.tokens })
+        Ok(Self { recipe, modalities, data, corruption, reads_tokens: needs.tokens, trials })
     }
 
     /// Returns the random seed.
@@ -102,7 +112,7 @@ impl Plan {
         PlanReport {
             reads_tokens: self.reads_tokens,
             opset,
-            ..PlanReport::of(&self.recipe, &self.modalities, &self.data)
+            ..PlanReport::of(&self.recipe, &self.modalities, &self.data, &self.trials)
         }
     }
 }
@@ -264,6 +274,40 @@ fn check_opsets<'a>(encoders: impl Iterator<Item = &'a Encoder> + Clone, problem
             );
         }
     }
+}
+
+/// Runs every encoder of a model on a few items, and tells which items did not fit. Without an engine, which a
+/// fit needs, nothing is run.
+fn try_encoders(
+    recipe: &Recipe,
+    modalities: &[ModalityEncoders],
+    data: &RecipeData,
+    reads_tokens: bool,
+    env: &Environment,
+    problems: &mut Problems,
+) -> Vec<Trial> {
+    if env.engine().is_err() {
+        env.reporter
+            .note("no encoder was run, because ONNX Runtime was not found: `chiasm doctor` says more");
+        return Vec::new();
+    }
+    let mut trials = Vec::new();
+    for ((encoder, modality), items) in recipe.encoders.iter().zip(modalities).zip(&data.items) {
+        let named = encoder.vectors.iter().chain(&encoder.models);
+        for (at, (opened, named)) in modality.encoders.iter().zip(named).enumerate() {
+            if opened.card.is_none() {
+                trials.push(Trial::default());
+                continue;
+            }
+            let tried = trial(opened, &items.raw, reads_tokens && at == 0, env);
+            let tried = problems.keep(tried.map_err(|p| p.at(&named.at, "this model"))).unwrap_or_default();
+            if let Some(told) = tried.told(&opened.name) {
+                env.reporter.note(&told);
+            }
+            trials.push(tried);
+        }
+    }
+    trials
 }
 
 fn takes_mean(encoder: &EncoderRecipe) -> bool {

@@ -1,7 +1,10 @@
 //! The summary of a plan.
 
 use super::{data::RecipeData, modality::ModalityEncoders};
-use crate::{catalog::dataset::Split, recipe::Recipe};
+use crate::{
+    catalog::{dataset::Split, trial::Trial},
+    recipe::Recipe,
+};
 use chiasm_host::Task;
 use serde::Serialize;
 
@@ -77,11 +80,19 @@ pub struct EncoderReport {
     pub items: usize,
     /// Its licence.
     pub licence: String,
+    /// The items that were examined, and those of them that did not fit.
+    pub trial: Trial,
 }
 
 impl PlanReport {
     /// Summarises a plan, except `reads_tokens` and `opset`.
-    pub(super) fn of(recipe: &Recipe, modalities: &[ModalityEncoders], data: &RecipeData) -> Self {
+    pub(super) fn of(
+        recipe: &Recipe,
+        modalities: &[ModalityEncoders],
+        data: &RecipeData,
+        trials: &[Trial],
+    ) -> Self {
+        let mut trials = trials.iter();
         let count = |split| data.dataset.rows_of(split).len();
         let mut encoders = Vec::new();
         let mut shown = Vec::new();
@@ -101,6 +112,7 @@ impl PlanReport {
                 weight_bytes: encoder.graph.weight_bytes(),
                 items: items.raw.len(),
                 licence: encoder.licence(),
+                trial: trials.next().cloned().unwrap_or_default(),
             }));
         }
         let names: Vec<&str> = modalities.iter().map(|modality| modality.name.as_str()).collect();

@@ -2,6 +2,7 @@
 
 use super::described::{Preparation, PythonPreparation, input, not_known};
 use crate::run::model_card::facts::EncoderFacts;
+use chiasm_graph::DType;
 use serde::Deserialize;
 
 /// The table of an image card.
@@ -18,10 +19,10 @@ struct ImageTable {
     channels: Channels,
     #[serde(default = "one_255th")]
     scale: f64,
-    #[serde(default)]
-    mean: [f64; 3],
+    #[serde(default = "zeros")]
+    mean: ChannelValues,
     #[serde(default = "ones")]
-    std: [f64; 3],
+    std: ChannelValues,
     #[serde(default)]
     layout: Layout,
     #[serde(default)]
@@ -56,6 +57,24 @@ enum Channels {
     #[default]
     Rgb,
     Bgr,
+    Gray,
+}
+
+/// A number for all channels, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ChannelValues {
+    Same(f64),
+    Each(Vec<f64>),
+}
+
+impl std::fmt::Debug for ChannelValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Same(value) => write!(f, "{value:?}"),
+            Self::Each(values) => write!(f, "{values:?}"),
+        }
+    }
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq)]
@@ -70,8 +89,12 @@ fn one_255th() -> f64 {
     1.0 / 255.0
 }
 
-fn ones() -> [f64; 3] {
-    [1.0; 3]
+fn zeros() -> ChannelValues {
+    ChannelValues::Each(vec![0.0; 3])
+}
+
+fn ones() -> ChannelValues {
+    ChannelValues::Each(vec![1.0; 3])
 }
 
 /// Describes how pictures are prepared.
@@ -80,13 +103,20 @@ pub fn preparation(encoder: &EncoderFacts<'_>) -> Preparation {
         Ok(table) => table,
         Err(error) => return not_known(encoder, &error),
     };
-    let name = encoder.spec.inputs.first().map_or("", |port| port.name.as_str());
+    let port = encoder.spec.inputs.first();
+    let name = port.map_or("", |port| port.name.as_str());
+    let dtype = match port.map(|port| port.dtype) {
+        Some(DType::U8) => "np.uint8",
+        Some(DType::F16) => "np.float16",
+        Some(DType::F64) => "np.float64",
+        _ => "np.float32",
+    };
     let python = PythonPreparation {
         imports: vec![match table.orient {
             true => "from PIL import Image, ImageOps",
             false => "from PIL import Image",
         }],
-        body: table.body(&input(encoder, name)),
+        body: table.body(&input(encoder, name), dtype),
         item: "the path of a picture",
         example: "\"picture.png\"".to_owned(),
     };
@@ -117,7 +147,11 @@ impl ImageTable {
             ),
             Resize::None => format!("It must have {width} x {height} pixels (width x height)."),
         };
-        let order = if self.channels == Channels::Rgb { "red, green, blue" } else { "blue, green, red" };
+        let order = match self.channels {
+            Channels::Rgb => "red, green, blue",
+            Channels::Bgr => "blue, green, red",
+            Channels::Gray => "of one channel: the luma that Pillow's mode L has",
+        };
         let axes = match self.layout {
             Layout::Nchw => "batch, channel, row, column",
             Layout::Nhwc => "batch, row, column, channel",
@@ -136,13 +170,16 @@ impl ImageTable {
         )
     }
 
-    fn body(&self, input: &str) -> Vec<String> {
+    fn body(&self, input: &str, dtype: &str) -> Vec<String> {
         let ([height, width], side) = (self.size, self.shortest());
         let mut lines = if matches!(self.resize, Resize::None) { Vec::new() } else { self.filter.resample() };
         let mut line = |text: String| lines.push(text);
+        let mode = if self.channels == Channels::Gray { ".convert(\"L\")" } else { "" };
         line(match self.orient {
-            true => "picture = ImageOps.exif_transpose(Image.open(item)).convert(\"RGB\")".to_owned(),
-            false => "picture = Image.open(item).convert(\"RGB\")".to_owned(),
+            true => {
+                format!("picture = ImageOps.exif_transpose(Image.open(item)).convert(\"RGB\"){mode}")
+            }
+            false => format!("picture = Image.open(item).convert(\"RGB\"){mode}"),
         });
         match self.resize {
             Resize::Stretch => line(format!("width, height = {width}, {height}")),
@@ -167,15 +204,17 @@ impl ImageTable {
             line(format!("left, top = (width - {width}) // 2, (height - {height}) // 2"));
             line(format!("levels = levels[top : top + {height}, left : left + {width}]"));
         }
-        if self.channels == Channels::Bgr {
-            line("levels = levels[:, :, ::-1]  # blue, green, red".to_owned());
+        match self.channels {
+            Channels::Rgb => {}
+            Channels::Bgr => line("levels = levels[:, :, ::-1]  # blue, green, red".to_owned()),
+            Channels::Gray => line("levels = levels[:, :, None]  # one channel".to_owned()),
         }
         line(format!("values = (levels * {:?} - {:?}) / {:?}", self.scale, self.mean, self.std));
         line(match self.layout {
             Layout::Nchw => "values = values.transpose(2, 0, 1)".to_owned(),
             Layout::Nhwc => "# The axes stay row, column, channel.".to_owned(),
         });
-        line(format!("return {{{input}: np.ascontiguousarray(values[None], np.float32)}}"));
+        line(format!("return {{{input}: np.ascontiguousarray(values[None], {dtype})}}"));
         lines
     }
 }

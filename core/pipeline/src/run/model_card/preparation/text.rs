@@ -4,6 +4,7 @@ use super::described::{Preparation, PythonPreparation, not_known};
 use crate::run::model_card::{facts::EncoderFacts, text::quoted};
 use chiasm_graph::{DType, Port};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The table of a text card.
 #[derive(Deserialize)]
@@ -13,9 +14,13 @@ struct TextTable {
     tokenizer: String,
     max_length: Option<usize>,
     #[serde(default)]
-    prefix: String,
+    prefix: Value,
+    prompt: Option<String>,
     #[serde(default)]
     lowercase: bool,
+    /// The graph counts positions.
+    #[serde(default, rename = "first_position")]
+    _first_position: u32,
 }
 
 fn tokenizer_json() -> String {
@@ -39,10 +44,16 @@ pub fn preparation(encoder: &EncoderFacts<'_>, ports: &[Port]) -> Preparation {
 }
 
 impl TextTable {
+    /// Returns the text that precedes every item.
+    fn prefix(&self) -> &str {
+        let chosen = self.prompt.as_ref().map_or(&self.prefix, |name| &self.prefix[name]);
+        chosen.as_str().unwrap_or_default()
+    }
+
     fn words(&self) -> String {
         let mut words = String::new();
-        if !self.prefix.is_empty() {
-            words.push_str(&format!("{} is put before every text. ", quoted(&self.prefix)));
+        if !self.prefix().is_empty() {
+            words.push_str(&format!("{} is put before every text. ", quoted(self.prefix())));
         }
         if self.lowercase {
             words.push_str("The text is converted to lower case. ");
@@ -84,8 +95,8 @@ impl TextTable {
         }
         line("tokenizer.no_padding()".to_owned());
         let mut text = "item".to_owned();
-        if !self.prefix.is_empty() {
-            text = format!("{} + {text}", quoted(&self.prefix));
+        if !self.prefix().is_empty() {
+            text = format!("{} + {text}", quoted(self.prefix()));
         }
         if self.lowercase {
             text = format!("({text}).lower()");
@@ -100,15 +111,18 @@ impl TextTable {
 
 /// Returns the line with the value of the input `port`, whose own name is `own`.
 fn array(own: &str, port: &Port) -> String {
-    let dtype = if port.dtype == DType::I32 { "np.int32" } else { "np.int64" };
-    let values = match own {
-        "input_ids" => "encoding.ids",
-        "token_type_ids" => "encoding.type_ids",
-        _ => "encoding.attention_mask",
+    let dtype = match port.dtype {
+        DType::I32 => "np.int32",
+        DType::F32 => "np.float32",
+        DType::F16 => "np.float16",
+        DType::Bool => "bool",
+        _ => "np.int64",
     };
-    let padding = port.fixed(1).map(|length| {
-        let pad = if own == "input_ids" { "pad or 0" } else { "0" };
-        format!(" + [{pad}] * ({length} - len(encoding.ids))")
-    });
+    let (values, pad) = match own.strip_prefix("model_").unwrap_or(own) {
+        "attention_mask" | "mask" | "input_mask" => ("encoding.attention_mask", "0"),
+        "token_type_ids" | "segment_ids" | "type_ids" => ("encoding.type_ids", "0"),
+        _ => ("encoding.ids", "pad or 0"),
+    };
+    let padding = port.fixed(1).map(|length| format!(" + [{pad}] * ({length} - len(encoding.ids))"));
     format!("    {}: np.array([{values}{}], {dtype}),", quoted(&port.name), padding.unwrap_or_default())
 }
