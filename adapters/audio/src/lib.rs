@@ -34,11 +34,11 @@ pub mod spectrogram;
 
 use std::path::Path;
 
-use chiasm_kit::{POOLINGS, encoder_tail, windowed_tail};
+use chiasm_kit::{POOLINGS, PORT_KEYS, encoder_tail, windowed_tail};
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
-    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, Json, ModelInput, PortSpec, Result, Services,
-    Signature, Takes,
+    Adapter, CardKey, CardKeys, DimSpec, Draft, EncoderSpec, Error, Item, Json, ModelInput, PortSpec, Result,
+    Services, Signature, Takes,
 };
 
 use crate::head::FrontEnd;
@@ -58,6 +58,7 @@ impl Adapter for AudioAdapter {
     const ID: &'static str = "audio";
     const DOC: &'static str =
         "Recordings (WAV, FLAC, OGG, MP3) as waveforms or log-mel spectrograms, as the card says.";
+    const KEYS: &'static [&'static [CardKey]] = &[PORT_KEYS, AudioParameters::KEYS];
 
     fn takes() -> Takes {
         Takes::Path

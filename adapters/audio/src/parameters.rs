@@ -25,6 +25,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+use chiasm_plugin::CardKeys;
 use serde::Deserialize;
 
 use crate::corruption::SoundCorruption;
@@ -74,7 +75,7 @@ pub enum PerBand {
 }
 
 /// A card's `[preprocessing]` table.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, CardKeys)]
 #[serde(deny_unknown_fields)]
 pub struct AudioParameters {
     /// Samples per second of the model.
@@ -84,6 +85,7 @@ pub struct AudioParameters {
     pub scale: f64,
     /// What the model's input, or that of the front-end graph, holds. Default: the waveform.
     #[serde(default = "waveform")]
+    #[card(takes = "waveform or log-mel")]
     pub features: Features,
     /// Samples of a frame. With a waveform: the samples that the model reads for its first token or frame.
     pub frame: Option<usize>,
@@ -91,23 +93,27 @@ pub struct AudioParameters {
     pub hop: Option<usize>,
     /// Samples of the Fourier transform. Default: the next power of two of `frame`.
     pub fft: Option<usize>,
-    /// The window of a frame. Default: `hann`.
+    /// The window of a frame. Default: hann.
     #[serde(default = "hann")]
+    #[card(takes = "hann, hann-symmetric, hamming, hamming-symmetric, povey or rectangular")]
     pub window: FrameWindow,
-    /// Where the window lies if `fft` is longer than `frame`. Default: `start`.
+    /// Where the window lies if `fft` is longer than `frame`. Default: start.
     #[serde(default = "start")]
+    #[card(takes = "start or middle")]
     pub window_place: WindowPlace,
-    /// The samples around a recording. Default: `none`.
+    /// The samples around a recording. Default: none.
     #[serde(default = "uncentred")]
+    #[card(takes = "none, zeros or reflect")]
     pub centre: Centre,
-    /// Whether the mean of each frame is subtracted. Default: no.
+    /// Whether the mean of each frame is subtracted. Default: false.
     #[serde(default)]
     pub remove_mean: bool,
     /// The pre-emphasis of each frame. Default: 0.
     #[serde(default)]
     pub preemphasis: f64,
-    /// Power or magnitude. Default: `power`.
+    /// Power or magnitude. Default: power.
     #[serde(default = "power")]
+    #[card(takes = "power or magnitude")]
     pub spectrum: SpectrumKind,
     /// The number of mel bands. Default: 64.
     #[serde(default = "sixty_four")]
@@ -117,17 +123,21 @@ pub struct AudioParameters {
     pub f_min: f64,
     /// The upper edge of the last band, in hertz. Default: half the rate.
     pub f_max: Option<f64>,
-    /// The mel scale. Default: `htk`.
+    /// The mel scale. Default: htk.
     #[serde(default = "htk")]
+    #[card(takes = "htk or slaney")]
     pub mel_scale: MelScale,
-    /// The axis on which the sides of a filter are straight. Default: `hertz`.
+    /// The axis on which the sides of a filter are straight. Default: hertz.
     #[serde(default = "hertz")]
+    #[card(takes = "hertz or mel")]
     pub mel_sides: FilterSides,
-    /// The scaling of each filter. Default: `none`.
+    /// The scaling of each filter. Default: none.
     #[serde(default = "peak_one")]
+    #[card(takes = "none or slaney")]
     pub mel_norm: FilterArea,
-    /// The logarithm. Default: `natural`.
+    /// The logarithm. Default: natural.
     #[serde(default = "natural")]
+    #[card(takes = "none, natural, log10 or db")]
     pub log: Logarithm,
     /// Raises smaller values before the logarithm. Default: 0.
     #[serde(default)]
@@ -137,30 +147,34 @@ pub struct AudioParameters {
     pub log_offset: f64,
     /// After the logarithm, raises values to the largest of the recording minus this. Default: no limit.
     pub range: Option<f64>,
-    /// What is brought to mean 0 and variance 1. Default: nothing.
+    /// What is brought to mean 0 and variance 1. Default: none.
     #[serde(default = "nothing")]
+    #[card(takes = "none, recording or bands")]
     pub standardise: Standardise,
     /// Subtracted from the features last. Default: 0.
     #[serde(default = "zero_per_band")]
+    #[card(takes = "a number, or one for each band")]
     pub mean: PerBand,
     /// Divides the features last. Default: 1.
     #[serde(default = "one_per_band")]
+    #[card(takes = "a number, or one for each band")]
     pub std: PerBand,
     /// Cuts every recording to this many seconds, or fills it up with zeros.
     pub seconds: Option<f64>,
     /// Frames of a window; each window becomes one token. Default: the whole recording is one input.
     pub window_frames: Option<usize>,
-    /// Frames from one window to the next. Default: `window_frames`.
+    /// Frames from one window to the next. Default: window_frames.
     pub window_hop: Option<usize>,
-    /// How a recording that is shorter than one window is filled up. Default: `zeros`.
+    /// How a recording that is shorter than one window is filled up. Default: zeros.
     #[serde(default = "zeros")]
+    #[card(takes = "zeros or repeat")]
     pub short: ShortFill,
     /// The axes of the model's input after the batch: `t` time, `m` mel bands, `1` an axis of length one.
-    /// Default: `t` for a waveform, `mt` for a spectrogram.
+    /// Default: t for a waveform, mt for a spectrogram.
     pub layout: Option<String>,
     /// The file of a graph that runs before the model, once for each recording. It takes the waveform.
     pub front: Option<String>,
-    /// The axes of the output of `front`, as in `layout`. Default: `tm`.
+    /// The axes of the output of `front`, as in `layout`. Default: tm.
     #[serde(default = "time_mels")]
     pub front_layout: String,
     /// Multiplies the output of `front`. Default: 1.
@@ -173,6 +187,7 @@ pub struct AudioParameters {
     #[serde(default = "ten_minutes")]
     pub max_seconds: f64,
     /// How recordings are corrupted, for a test of robustness.
+    #[card(takes = "a table with kind and strength")]
     pub corruption: Option<SoundCorruption>,
 }
 

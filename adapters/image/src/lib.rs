@@ -16,11 +16,11 @@ pub mod resize;
 
 use std::path::Path;
 
-use chiasm_kit::encoder_tail;
+use chiasm_kit::{PORT_KEYS, encoder_tail};
 use chiasm_plugin::graph::{DType, Graph, Tensor, TensorData};
 use chiasm_plugin::{
-    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services, Signature,
-    Takes, read_file,
+    Adapter, CardKey, CardKeys, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result,
+    Services, Signature, Takes, read_file,
 };
 
 use crate::preprocessing::{ImageParameters, PixelLayout, Preprocessing};
@@ -40,6 +40,7 @@ impl Adapter for ImageAdapter {
     const ID: &'static str = "image";
     const DOC: &'static str =
         "Pictures (JPEG, PNG, WebP, BMP) as pixel tensors, resized and scaled as the card says.";
+    const KEYS: &'static [&'static [CardKey]] = &[PORT_KEYS, ImageParameters::KEYS];
 
     fn takes() -> Takes {
         Takes::Path

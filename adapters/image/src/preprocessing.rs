@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use chiasm_plugin::CardKeys;
 use serde::Deserialize;
 
 use crate::corruption::{PictureCorruption, corrupt, largest};
@@ -68,39 +69,47 @@ pub enum PixelLayout {
 }
 
 /// A card's `[preprocessing]` table, as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, CardKeys)]
 #[serde(deny_unknown_fields)]
 pub struct ImageParameters {
-    /// `[height, width]` of the model's input, in pixels.
+    /// The size of the model's input.
+    #[card(takes = "[height, width], in pixels")]
     pub size: [u32; 2],
-    /// How the picture's shape becomes the model's.
+    /// How the picture's shape becomes the model's. Default: stretch.
     #[serde(default = "stretch")]
+    #[card(takes = "stretch, shortest-side-crop, stretch-crop or none")]
     pub resize: ResizeMode,
     /// The shorter side before the crop, for `shortest-side-crop` and `stretch-crop`. Default: the larger of
     /// `size`.
     pub shortest: Option<u32>,
-    /// The resampling kernel.
+    /// The resampling kernel. Default: bicubic.
     #[serde(default = "bicubic")]
+    #[card(takes = "bicubic, bilinear, lanczos, box, hamming or nearest")]
     pub filter: ResampleFilter,
-    /// The order of channels.
+    /// The channels and their order. Default: rgb.
     #[serde(default = "rgb")]
+    #[card(takes = "rgb, bgr or gray")]
     pub channels: Channels,
     /// Multiplies the levels 0..255 first. Default: 1/255.
     #[serde(default = "one_255th")]
     pub scale: f64,
-    /// Subtracted after scaling, in the model's channel order.
+    /// Subtracted after scaling, in the model's channel order. Default: 0.
     #[serde(default = "zeros")]
+    #[card(takes = "a number, or one for each channel")]
     pub mean: ChannelValues,
-    /// Divides last, in the model's channel order.
+    /// Divides last, in the model's channel order. Default: 1.
     #[serde(default = "ones")]
+    #[card(takes = "a number, or one for each channel")]
     pub std: ChannelValues,
-    /// The axes' order.
+    /// The order of the axes of the model's input. Default: nchw.
     #[serde(default = "nchw")]
+    #[card(takes = "nchw or nhwc")]
     pub layout: PixelLayout,
-    /// Whether EXIF rotation is applied. Default: no, as Pillow and most training code.
+    /// Whether EXIF rotation is applied. Pillow and most training code do not. Default: false.
     #[serde(default)]
     pub orient: bool,
     /// How pictures are corrupted, for a test of robustness.
+    #[card(takes = "a table with kind and strength")]
     pub corruption: Option<PictureCorruption>,
 }
 

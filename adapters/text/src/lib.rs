@@ -21,11 +21,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chiasm_kit::encoder_tail;
+use chiasm_kit::{PORT_KEYS, encoder_tail};
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
-    Adapter, DimSpec, Draft, EncoderSpec, Error, Item, LEFT_OUT, ModelInput, PortSpec, Result, Services,
-    Signature, Takes,
+    Adapter, CardKey, CardKeys, DimSpec, Draft, EncoderSpec, Error, Item, LEFT_OUT, ModelInput, PortSpec,
+    Result, Services, Signature, Takes,
 };
 use serde::Deserialize;
 use tokenizers::{Encoding, PaddingDirection, PostProcessor, Tokenizer, TruncationParams};
@@ -51,34 +51,42 @@ pub struct TextAdapter {
 }
 
 /// A card's `[preprocessing]` table.
-#[derive(Deserialize)]
+#[derive(Deserialize, CardKeys)]
 #[serde(deny_unknown_fields)]
 struct TextParameters {
-    /// The tokenizer's file, relative to the card's folder. It has no default: the files that a card needs
-    /// are those that it names, which are copied with it.
+    /// The tokenizer's file, relative to the card's folder: tokenizer.json, vocab.txt, vocab.json or a
+    /// SentencePiece model. The files that a card needs are those that it names.
     tokenizer: String,
     /// The largest number of tokens of a text, with the special ones. Default: that of the tokenizer's file.
     max_length: Option<usize>,
     /// Precedes every text, such as "query: "; or a table of such texts by name, of which `prompt` chooses.
+    /// Default: nothing.
     #[serde(default)]
+    #[card(takes = "text, or a table of texts by name")]
     prefix: Prefix,
-    /// The name of the text in the table `prefix`. Default: none precedes.
+    /// The name of the text in the table `prefix`. Default: no text precedes.
     prompt: Option<String>,
-    /// Whether texts are converted to lower case before the tokenizer reads them.
+    /// Whether texts are converted to lower case before the tokenizer reads them. Default: false.
     #[serde(default)]
     lowercase: bool,
-    /// The `position_ids` of the first token. Default: 0; RoBERTa counts from the number of its padding token
-    /// plus one.
+    /// The `position_ids` of the first token. RoBERTa counts from the number of its padding token plus one.
+    /// Default: 0.
     #[serde(default)]
     first_position: u32,
     /// Whether texts shorter than the fixed length of a model are filled on the left. Default: as the
     /// tokenizer's file says, else no.
     pad_left: Option<bool>,
-    /// How the file of `tokenizer` is read; see [`VocabularyOptions`].
+    /// How a vocabulary is used. It is required for a SentencePiece model. Default: bert for vocab.txt, gpt2
+    /// for vocab.json.
+    #[card(takes = "bert, gpt2, roberta or clip; t5, albert or xlm-roberta for a SentencePiece model")]
     tokenizer_kind: Option<vocabulary::TokenizerKind>,
+    /// The file of merges beside a vocab.json. Default: merges.txt.
     merges: Option<String>,
+    /// Whether a tokenizer of the kind bert or albert makes texts lower case and removes accents.
+    /// Default: true.
     uncased: Option<bool>,
     /// How texts are corrupted, for a test of robustness.
+    #[card(takes = "a table with kind and strength")]
     corruption: Option<TextCorruption>,
 }
 
@@ -117,6 +125,7 @@ impl Prefix {
 impl Adapter for TextAdapter {
     const ID: &'static str = "text";
     const DOC: &'static str = "Texts as token numbers, by the model's own tokenizer.";
+    const KEYS: &'static [&'static [CardKey]] = &[PORT_KEYS, TextParameters::KEYS];
 
     fn takes() -> Takes {
         Takes::Text

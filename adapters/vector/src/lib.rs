@@ -16,8 +16,8 @@ use chiasm_kit::corruption::Corruption;
 use chiasm_kit::encoder_tail;
 use chiasm_plugin::graph::{DType, Graph, Tensor};
 use chiasm_plugin::{
-    Adapter, Budget, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec, Result, Services,
-    Signature, Takes, json, open_file,
+    Adapter, Budget, CardKey, CardKeys, DimSpec, Draft, EncoderSpec, Error, Item, ModelInput, PortSpec,
+    Result, Services, Signature, Takes, json, open_file,
 };
 use serde::Deserialize;
 
@@ -32,22 +32,24 @@ pub struct VectorAdapter {
 }
 
 /// A card's or recipe's table.
-#[derive(Deserialize)]
+#[derive(Deserialize, CardKeys)]
 #[serde(deny_unknown_fields)]
 struct VectorParameters {
     /// The file, relative to the card's folder.
     vectors: String,
-    /// The array of an .npz file; not needed if it holds a single one.
+    /// The array of an .npz file. Default: its single array.
     member: Option<String>,
-    /// The column of a Parquet file; not needed if a single column holds vectors.
+    /// The column of a Parquet file. Default: its single column of vectors.
     column: Option<String>,
     /// How vectors are corrupted, for a test of robustness.
+    #[card(takes = "a table with kind and strength")]
     corruption: Option<Corruption<VectorCorruptionKind>>,
 }
 
 impl Adapter for VectorAdapter {
     const ID: &'static str = "vector";
     const DOC: &'static str = "Rows of a .npy, .npz or Parquet file of vectors, by number.";
+    const KEYS: &'static [&'static [CardKey]] = &[VectorParameters::KEYS];
 
     fn takes() -> Takes {
         Takes::Row

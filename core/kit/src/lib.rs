@@ -86,7 +86,7 @@ pub use layers::{LayerBuilder, WeightInit, WeightStore};
 pub use network::{BoundNetwork, Network, NetworkShape};
 #[cfg(feature = "learning")]
 pub use subset::{ItemSubset, views};
-pub use tail::{POOLINGS, encoder_tail, windowed_tail};
+pub use tail::{POOLINGS, PORT_KEYS, encoder_tail, windowed_tail};
 
 /// Returns the default number of training steps: `few` for up to a thousand rows, and in proportion to the
 /// square root of the number of rows above that.

@@ -54,6 +54,7 @@ use chiasm_plugin::graph::{Builder, DType, Dim, Graph, Tensor, Value};
 use dense::DenseLayer;
 pub use poolings::POOLINGS;
 use poolings::pool;
+pub use ports::PORT_KEYS;
 use ports::{read_ports, token_order};
 
 use chiasm_plugin::{DimSpec, EncoderSpec, Error, PortSpec, Result};

@@ -1,6 +1,6 @@
 //! The `[ports]` table of a card.
 
-use chiasm_plugin::{EncoderSpec, Error, Result};
+use chiasm_plugin::{CardKey, CardKeys, EncoderSpec, Error, Result};
 use serde::Deserialize;
 
 use super::dense::DenseLayer;
@@ -19,14 +19,27 @@ pub(super) fn read_ports(spec: &EncoderSpec) -> Result<(Ports, Vec<String>)> {
     Ok((ports, names))
 }
 
-#[derive(Deserialize)]
+/// The keys of `[ports]`.
+pub const PORT_KEYS: &[CardKey] = Ports::KEYS;
+
+#[derive(Deserialize, CardKeys)]
 #[serde(deny_unknown_fields)]
+#[card(table = "ports")]
 pub(super) struct Ports {
+    /// The output of the model that holds tokens, floats [batch, tokens, features].
     pub tokens: Option<String>,
-    /// The order of the axes of `tokens`; `BTD` if it is not given.
+    /// The order of the axes of `tokens`. Default: BTD.
     pub axes: Option<String>,
+    /// The pooled vector: a pooling of the tokens, an output of the model, or a list of them that are
+    /// concatenated. Default: mean.
+    #[card(
+        takes = "mean, cls, max, std, gem3, lasttoken, weightedmean, mean_sqrt_len_tokens, or the name of an output"
+    )]
     pooled: Option<Names>,
+    /// Dense layers after the pooling, each with `weights`, a safetensors file, and optionally `activation`
+    /// and `normalise`. Default: none.
     #[serde(default)]
+    #[card(takes = "a list of tables")]
     pub dense: Vec<DenseLayer>,
 }
 
