@@ -127,8 +127,9 @@ pub enum CliCommand {
     },
     /// Measure retrieval with a run's merged model on its test rows, for every pair of modalities.
     Eval(EvalArgs),
-    /// Write one HTML page about a run: what was merged, whether to trust it, metrics, examples, checks. Or
-    /// about a comparison: which row is best, by how much, and whether to trust it. It needs no network.
+    /// Write one HTML page about a run: what was merged, whether to trust it, metrics, examples, checks; and
+    /// beside it a table of its test items, REPORT.parquet. Or about a comparison: which row is best, by how
+    /// much, and whether to trust it. It needs no network.
     Report {
         /// Run folder, or folder of `chiasm compare -o`.
         #[arg(value_name = "RUN|COMPARISON")]

@@ -1,4 +1,4 @@
-//! `chiasm report`: one HTML page about a run or a comparison.
+//! `chiasm report`: one HTML page about a run or a comparison, and a table of the test items of a run.
 
 use crate::{
     args::GlobalOptions,
@@ -16,16 +16,22 @@ pub fn report(run: &Path, output: &Path, global: &GlobalOptions, env: &Environme
     } else {
         chiasm_report::report(&Run::open(run, env)?)?
     };
-    report.write(output)?;
+    let table = report.write(output)?;
     if json(global) {
         let trust = report.trust.name();
         let bytes = report.html.len();
-        print::json(
-            &object!({ "report": output, "bytes": bytes, "trust": trust, "verdict": report.verdict }),
-        );
+        print::json(&object!({
+            "report": output, "bytes": bytes, "table": table, "trust": trust, "verdict": report.verdict,
+        }));
         return Ok(());
     }
     print::line(&report.verdict);
     print::line(&format!("wrote {}", output.display()));
+    if let Some(table) = &table {
+        print::line(&format!("wrote {}", table.display()));
+    }
+    if let Some(Err(reason)) = &report.table {
+        print::line(&format!("wrote no table of the test items: {reason}"));
+    }
     Ok(())
 }

@@ -60,6 +60,13 @@ fn the_program_of_a_card_reproduces_run() {
     let recall = metrics["retrieval"]["image->text"]["recall@1"].as_f64().unwrap();
     let stated = read["results"].as_array().unwrap().iter().find(|one| one[2] == "recall_at_1").unwrap();
     assert!((stated[3].as_f64().unwrap() - recall).abs() <= 5e-5, "{stated} {recall}");
+    // The file of results holds the same values, four for each of two directions.
+    let (stored, results) = (read["stored"].as_array().unwrap(), read["results"].as_array().unwrap());
+    assert_eq!(stored.len(), 8, "{read}");
+    for (entry, result) in stored.iter().zip(results) {
+        assert_eq!((&entry[0], &entry[2]), (&result[1], &result[3]), "{read}");
+    }
+    assert!(stored.iter().any(|entry| entry[1] == "image->text recall_at_1"), "{read}");
     let card = std::fs::read_to_string(sandbox.path("run/README.md")).unwrap();
     for words in ["## How to run it", "| image-\\>text |", "Apache-2.0", "(model.svg)"] {
         assert!(card.contains(words), "no {words:?} in {card}");
@@ -82,6 +89,13 @@ fn the_program_of_an_export_reproduces_run() {
     // Half precision has 11 bits; the card states what was measured with it.
     for (name, difference) in read["differences"].as_object().unwrap() {
         assert!(difference.as_f64().unwrap() < 2e-2, "{name} differs by {difference}");
+    }
+    // The front matter and the file of results state what was measured with the narrow weights.
+    let export = json(&std::fs::read_to_string(sandbox.path("narrow/export.json")).unwrap());
+    let recall = &export["narrow"]["after"]["retrieval"]["image->text"]["recall@1"];
+    for stated in [&read["stored"][0][2], &read["results"][0][3]] {
+        let apart = stated.as_f64().unwrap() - recall.as_f64().unwrap();
+        assert!(apart.abs() <= 5e-5, "{stated} {recall} (four digits)");
     }
     let card = std::fs::read_to_string(sandbox.path("narrow/README.md")).unwrap();
     assert!(card.contains("Its weights are stored as fp16"), "{card}");

@@ -1,11 +1,13 @@
-//! `chiasm report`: every section, the texts of others, determinism, size, and runs whose data is missing.
+//! `chiasm report`: every section, the texts of others, determinism, size, the table of items, and runs whose
+//! data is missing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{Sandbox, views};
+use common::{Sandbox, peers, project, views};
 use serde_json::Value;
+use std::process::Command;
 
 /// The sections of a page, in order.
 const SECTIONS: [&str; 12] = [
@@ -114,9 +116,12 @@ fn a_page_has_every_section_loads_nothing_and_escapes_the_texts_of_others() {
     assert!(count > 10);
     assert!(!html.contains(sandbox.path("").to_str().unwrap()), "the page names no folder of this machine");
     assert_eq!(html, page(&sandbox, "again.html"), "the same run gives the same bytes");
-    let names: Vec<_> =
+    let table = |name: &str| std::fs::read(sandbox.path(name)).unwrap();
+    assert_eq!(table("out/report.parquet"), table("again.parquet"), "and the same table");
+    let mut names: Vec<_> =
         std::fs::read_dir(sandbox.path("out")).unwrap().map(|f| f.unwrap().file_name()).collect();
-    assert_eq!(names, ["report.html"], "no temporary file is left");
+    names.sort();
+    assert_eq!(names, ["report.html", "report.parquet"], "no temporary file is left");
 }
 
 fn read(sandbox: &Sandbox, name: &str) -> Value {
@@ -128,6 +133,9 @@ fn read(sandbox: &Sandbox, name: &str) -> Value {
 fn a_run_without_its_data_still_has_a_page() {
     let sandbox = fitted();
     std::fs::rename(sandbox.path("world"), sandbox.path("elsewhere")).unwrap();
+    let output = sandbox.good(&["report", "run", "-o", "report.html"]);
+    assert!(output.contains("wrote no table of the test items: "), "{output}");
+    assert!(!sandbox.path("report.parquet").exists());
     let html = page(&sandbox, "report.html");
     assert_sections(&html);
     assert!(html.contains("The test items could not be embedded: "));
@@ -150,9 +158,10 @@ fn a_page_shows_every_pair_of_vectors_and_its_verdict() {
     }
     assert_eq!(
         html.matches("data-points").count() - html.matches("[data-points]").count(),
-        4,
-        "three and one"
+        12,
+        "three and one, each as principal components, t-SNE and UMAP"
     );
+    assert_table(&sandbox);
     assert!(html.contains("a and b") && html.contains("mutual_knn@10"));
     assert_eq!(html.matches("no weights: a file of vectors").count(), 3);
     assert_eq!(output["bytes"], html.len());
@@ -160,6 +169,30 @@ fn a_page_shows_every_pair_of_vectors_and_its_verdict() {
     let failed = read(&sandbox, "run/checks.json")["failed"].as_array().unwrap().len();
     assert_eq!(output["trust"] == "no", failed > 0, "{verdict}");
     assert!(html.contains(&verdict.replace('>', "&gt;")), "{verdict}");
+}
+
+/// Compares the table of three files of vectors, beside the page, with NumPy.
+fn assert_table(sandbox: &Sandbox) {
+    let script = project().join("core/cli/tests/peer/report_table.py");
+    let mut command = Command::new(peers());
+    command.current_dir(sandbox.path("")).arg(script).args(["report.parquet", "run", "."]);
+    let peer = command.output().unwrap();
+    assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+    let read: Value = serde_json::from_slice(&peer.stdout).unwrap();
+    let columns = serde_json::json!({
+        "id": "int64", "modality": "string", "row": "string", "item": "string", "label": "string",
+        "projection_x": "double", "projection_y": "double", "pca_x": "double", "pca_y": "double",
+        "neighbors": "struct<ids: list<element: int64 not null> not null, \
+                      distances: list<element: double not null> not null>",
+    });
+    assert_eq!(read["columns"], columns);
+    assert_eq!(read["rows"], 180, "60 test rows of three views");
+    assert!(read["ids"] == true && read["distinct"] == true && read["finite"] == true, "{read}");
+    assert!(read["item"] == "vector 0" && read["unlabelled"] == true, "{read}");
+    // The embeddings of two builds of ONNX Runtime, in single precision.
+    for name in ["stated", "of_ids", "principal"] {
+        assert!(read[name].as_f64().unwrap() < 1e-5, "{name}: {read}");
+    }
 }
 
 /// A section that has no data says so; one that has draws it.
@@ -195,4 +228,12 @@ fn what_is_no_run_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.refused(&["report", "nothing", "-o", "report.html"], &["is not a run folder"]);
     assert!(!sandbox.path("report.html").exists());
+}
+
+#[test]
+fn the_page_cannot_have_the_name_of_the_table() {
+    let sandbox = fitted();
+    let output = sandbox.call(&["report", "run", "-o", "report.parquet"]);
+    output.refused("a page named .parquet", &["is the name of the table", "-o report.html"]);
+    assert!(!sandbox.path("report.parquet").exists());
 }

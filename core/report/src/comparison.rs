@@ -113,7 +113,7 @@ pub fn comparison_report(folder: &Path, env: &Environment) -> Result<Report, Err
     };
     let html = page::fill("comparison.html", &page)
         .map_err(|e| Error::Internal(format!("the template of the comparison: {e:#}")))?;
-    Ok(Report { html, trust, verdict: format!("{summary} {sentence}") })
+    Ok(Report { html, table: None, trust, verdict: format!("{summary} {sentence}") })
 }
 
 fn said(text: &str) -> String {

@@ -3,7 +3,8 @@
 //!
 //! The page reads what the fit stored (metrics, checks, timings, recipe) and embeds the test items once more
 //! for what is not stored: projections, examples with scores, and measures of the geometry with nulls. It is
-//! complete without JavaScript; a script in the page adds hovering and filtering. It loads nothing.
+//! complete without JavaScript; a script in the page adds hovering and filtering. It loads nothing. A table
+//! of the test items, with positions and nearest neighbours, is written beside it for other tools.
 //!
 //! ```no_run
 //! use chiasm_pipeline::{Environment, Run, SilentReporter};
@@ -27,6 +28,9 @@
 //! sections      the tables of the page: parts, metrics, checks, time
 //! sample        the items that the page shows, with their texts and thumbnails
 //! projection    principal component analysis
+//! tsne, umap    the other two projections
+//! layout        all projections of one space, and the nearest neighbours
+//! table         the test items as a Parquet file
 //! spaces        the spaces before and after the merge, as figures; the table of their geometry
 //! examples      queries that succeed and queries that fail
 //! curves        spectra, trainings and robustness as figures
@@ -41,16 +45,20 @@ mod curves;
 mod dot_plot;
 mod examples;
 mod figure;
+mod layout;
 mod page;
 mod projection;
 mod sample;
 mod sections;
 mod spaces;
 mod stored;
+mod table;
+mod tsne;
+mod umap;
 mod verdict;
 
-use chiasm_pipeline::{Error, Run};
-use std::path::Path;
+use chiasm_pipeline::{Error, Run, visible};
+use std::path::{Path, PathBuf};
 
 pub use comparison::comparison_report;
 pub use projection::{Projection, principal_components};
@@ -62,6 +70,9 @@ pub use verdict::Trust;
 pub struct Report {
     /// The page.
     pub html: String,
+    /// The table of the test items of a run, a Parquet file; or why there is none, such as missing data.
+    /// `None` for a comparison.
+    pub table: Option<Result<Vec<u8>, String>>,
     /// Whether the merge may be trusted.
     pub trust: Trust,
     /// The same in one sentence, with the reasons.
@@ -69,23 +80,39 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes the page to a temporary file beside `path` and renames it.
+    /// Writes the page to `path`, and the table beside it, with the extension `.parquet`. Each is written to
+    /// a temporary file and renamed. Returns the path of the table, if there is one.
     ///
     /// # Errors
-    /// If the file cannot be written. An existing file is unchanged then.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
+    /// If `path` has the name of the table, or a file cannot be written. An existing file is unchanged then.
+    pub fn write(&self, path: &Path) -> Result<Option<PathBuf>, Error> {
+        let table = path.with_extension("parquet");
+        if self.table.is_some() && table == path {
+            return Err(Error::input(
+                "chiasm::report::name",
+                format!("{} is the name of the table beside the page", path.display()),
+                "name the page, for example -o report.html",
+            ));
+        }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
-        let written = std::fs::write(&temporary, &self.html).and_then(|()| std::fs::rename(&temporary, path));
-        written.map_err(|e| {
-            let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
-            Error::io("write", path, e)
-        })
+        write(path, self.html.as_bytes())?;
+        let Some(Ok(bytes)) = &self.table else { return Ok(None) };
+        write(&table, bytes)?;
+        Ok(Some(table))
     }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let written = std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|e| {
+        let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
+        Error::io("write", path, e)
+    })
 }
 
 /// Makes the report on a run. The same run gives the same bytes.
@@ -98,6 +125,8 @@ impl Report {
 pub fn report(run: &Run<'_>) -> Result<Report, Error> {
     let stored = stored::StoredResults::read(run)?;
     let verdict = verdict::verdict(stored.checks.as_ref(), stored.metrics.as_ref());
-    let html = page::render(run, &stored, &verdict)?;
-    Ok(Report { html, trust: verdict.trust, verdict: verdict.sentence })
+    let items = run.test_items().map_err(|e| visible(&e.to_string()).into_owned());
+    let html = page::render(run, &stored, &verdict, items.as_deref())?;
+    let table = items.and_then(|items| table::table(&items, run.manifest.seed).map_err(|e| e.to_string()));
+    Ok(Report { html, table: Some(table), trust: verdict.trust, verdict: verdict.sentence })
 }

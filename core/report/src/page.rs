@@ -5,12 +5,12 @@ use crate::{
     examples::{self, DirectionExamples, QUERIES, RESULTS},
     sample::{ItemSample, ShownItem, sampled_rows},
     sections::{self, CheckTable, EncoderRow, FileRow, MetricRow, TaskTable, TimeRow},
-    spaces::{self, PairTable, SpaceFigure},
+    spaces::{self, PairTable, ProjectionFigures},
     stored::StoredResults,
     verdict::Verdict,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chiasm_pipeline::{Error, Run, visible};
+use chiasm_pipeline::{Error, Run, TestItems, visible};
 use minijinja::{Environment, UndefinedBehavior, value::Serde};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -78,7 +78,7 @@ struct Results {
 /// The sections that need the test items.
 #[derive(Serialize)]
 struct ItemSections {
-    spaces: Vec<SpaceFigure>,
+    projections: Vec<ProjectionFigures>,
     legend: String,
     geometry: Vec<PairTable>,
     examples: Vec<DirectionExamples>,
@@ -89,11 +89,19 @@ struct ItemSections {
     left_out: usize,
 }
 
-/// Renders the page of a run.
-pub fn render(run: &Run<'_>, stored: &StoredResults, verdict: &Verdict) -> Result<String, Error> {
-    let (items, no_items) = match item_sections(run) {
+/// Renders the page of a run; `items` are its test items, or why there are none.
+pub fn render(
+    run: &Run<'_>,
+    stored: &StoredResults,
+    verdict: &Verdict,
+    items: Result<&[TestItems], &String>,
+) -> Result<String, Error> {
+    let sections = items.map_err(Clone::clone).and_then(|items| {
+        item_sections(run, items).map_err(|error| visible(&error.to_string()).into_owned())
+    });
+    let (items, no_items) = match sections {
         Ok(items) => (Some(items), String::new()),
-        Err(error) => (None, visible(&error.to_string()).into_owned()),
+        Err(reason) => (None, reason),
     };
     let maps = stored.checks.as_ref().map(|checks| checks.maps.as_slice()).unwrap_or_default();
     let (times, total) = sections::times(stored.timings.as_deref().unwrap_or_default());
@@ -174,25 +182,24 @@ fn results(stored: &StoredResults) -> Results {
     }
 }
 
-fn item_sections(run: &Run<'_>) -> Result<ItemSections, Error> {
-    let test = run.test_items()?;
+fn item_sections(run: &Run<'_>, test: &[TestItems]) -> Result<ItemSections, Error> {
     let found = run.retrieval_examples(QUERIES, RESULTS)?;
-    let rows = sampled_rows(&test);
-    let mut places = examples::places(&test, &found);
+    let rows = sampled_rows(test);
+    let mut places = examples::places(test, &found);
     let embedded = places.len();
     for (modality, own) in test.iter().enumerate() {
         places.extend(crate::sample::first_items(own, &rows).into_iter().map(|at| (modality, at)));
     }
-    let sample = ItemSample::new(&test, &places, embedded);
-    let (spaces, legend) = spaces::figures(&test, &rows, &sample);
+    let sample = ItemSample::new(test, &places, embedded);
+    let (projections, legend) = spaces::figures(test, &rows, &sample, run.manifest.seed);
     Ok(ItemSections {
-        spaces,
+        projections,
         legend,
-        geometry: spaces::geometry(&test, &rows, run.manifest.seed),
-        examples: examples::examples(&test, &found, &sample),
+        geometry: spaces::geometry(test, &rows, run.manifest.seed),
+        examples: examples::examples(test, &found, &sample),
         data: script_data(&sample.items)?,
         shown_rows: rows.len(),
-        all_rows: crate::sample::all_rows(&test).len(),
+        all_rows: crate::sample::all_rows(test).len(),
         left_out: sample.left_out,
     })
 }

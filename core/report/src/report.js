@@ -1,4 +1,4 @@
-// Hovering and filtering. The page is complete without this script.
+// Tabs, hovering and filtering. The page is complete without this script.
 "use strict";
 document.documentElement.classList.add("js");
 (function () {
@@ -36,6 +36,30 @@ document.documentElement.classList.add("js");
     }
     detail.hidden = false;
   }
+
+  const tabs = Array.from(document.querySelectorAll("[role=tab]"));
+  function choose(chosen) {
+    for (const tab of tabs) {
+      const panel = document.getElementById(tab.getAttribute("aria-controls"));
+      tab.setAttribute("aria-selected", tab === chosen);
+      tab.tabIndex = tab === chosen ? 0 : -1;
+      panel.setAttribute("role", "tabpanel");
+      panel.setAttribute("aria-labelledby", tab.id);
+      panel.hidden = tab !== chosen;
+    }
+  }
+  tabs.forEach((tab, at) => {
+    tab.addEventListener("click", () => choose(tab));
+    tab.addEventListener("keydown", event => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = tabs[(at + step + tabs.length) % tabs.length];
+      choose(next);
+      next.focus();
+    });
+  });
+  if (tabs.length) choose(tabs[0]);
 
   for (const figure of document.querySelectorAll("[data-points]")) {
     figure.tabIndex = 0;

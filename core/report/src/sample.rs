@@ -110,14 +110,21 @@ pub fn first_items(own: &TestItems, rows: &[usize]) -> Vec<usize> {
     rows.iter().filter_map(first).collect()
 }
 
+/// Returns an item in words: its text, the name of its file, or the row of its vector; shortened and without
+/// control characters.
+pub fn caption(raw: &RawItem) -> String {
+    match raw {
+        RawItem::Text(text) => clipped(text),
+        RawItem::Row(row) => format!("vector {row}"),
+        RawItem::Path(path) => clipped(&path.file_name().unwrap_or_default().to_string_lossy()),
+    }
+}
+
 fn shown(own: &TestItems, at: usize) -> ShownItem {
-    let (text, picture) = match &own.raw[at] {
-        RawItem::Text(text) => (clipped(text), String::new()),
-        RawItem::Row(row) => (format!("vector {row}"), String::new()),
-        RawItem::Path(path) => {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            (clipped(&name), thumbnail(path).unwrap_or_default())
-        }
+    let text = caption(&own.raw[at]);
+    let picture = match &own.raw[at] {
+        RawItem::Path(path) => thumbnail(path).unwrap_or_default(),
+        RawItem::Text(_) | RawItem::Row(_) => String::new(),
     };
     ShownItem { modality: own.modality.clone(), row: clipped(&own.ids[at]), text, picture }
 }

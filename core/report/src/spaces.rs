@@ -2,16 +2,18 @@
 
 use crate::{
     figure::{COLOURS, ScatterPoint, escaped, legend, scatter},
-    projection::principal_components,
+    layout::Layouts,
     sample::{ItemSample, first_items},
 };
 use chiasm_check::digits;
 use chiasm_geometry::{
+    Error as GeometryError,
     catalogue::CATALOGUE,
     measure::{MeasureOptions, MeasureReport, measure},
 };
 use chiasm_pipeline::TestItems;
 use ndarray::{Array2, Axis, concatenate};
+use rayon::prelude::*;
 use serde::Serialize;
 
 /// The measures of the table, and the number of permutations of their nulls.
@@ -21,7 +23,18 @@ const PERMUTATIONS: usize = 99;
 const NEIGHBOURS: usize = 10;
 const FEWEST_ROWS: usize = 20;
 
-/// One projection.
+/// One way to project, with a figure of each space.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProjectionFigures {
+    /// The id of its element in the page.
+    pub id: &'static str,
+    pub name: &'static str,
+    /// What the figures tell, and what they do not.
+    pub about: &'static str,
+    pub figures: Vec<SpaceFigure>,
+}
+
+/// A projection of one space.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpaceFigure {
     /// What it shows.
@@ -29,52 +42,108 @@ pub struct SpaceFigure {
     pub svg: String,
 }
 
-/// Returns the figures of the pooled vectors of each modality, then that of the shared space, and the legend.
-pub fn figures(test: &[TestItems], rows: &[usize], sample: &ItemSample) -> (Vec<SpaceFigure>, String) {
+/// The ways to project: the id, the name and what the figures tell.
+const PROJECTIONS: [[&str; 3]; 3] = [
+    [
+        "pca",
+        "Principal components",
+        "The two directions in which the items vary most. Distances are those of the space, seen from one \
+         side.",
+    ],
+    [
+        "tsne",
+        "t-SNE",
+        "Neighbours stay together. Distances between groups, and the sizes of groups, have no meaning.",
+    ],
+    [
+        "umap",
+        "UMAP",
+        "Neighbours stay together, and more of the arrangement of groups is kept than with t-SNE. Distances \
+         between groups, and the sizes of groups, have no meaning.",
+    ],
+];
+
+/// The vectors of a space, and what they belong to.
+struct Space {
+    what: String,
+    vectors: Array2<f32>,
+    /// The modality and index of each.
+    drawn: Vec<(usize, usize)>,
+}
+
+/// Returns for each projection the figures of the pooled vectors of each modality, then that of the shared
+/// space; and the legend.
+pub fn figures(
+    test: &[TestItems],
+    rows: &[usize],
+    sample: &ItemSample,
+    seed: u64,
+) -> (Vec<ProjectionFigures>, String) {
+    let spaces = spaces(test, rows);
+    let layouts: Vec<Result<Layouts, GeometryError>> =
+        spaces.par_iter().map(|space| Layouts::new(space.vectors.view(), seed)).collect();
+    let drawn = |at: usize| {
+        let figure = |(space, layouts): (&Space, &Result<Layouts, GeometryError>)| match layouts {
+            Ok(layouts) => figure(space, layouts, at, sample),
+            Err(error) => not_drawn(space, &error.to_string()),
+        };
+        spaces.iter().zip(&layouts).map(figure).collect()
+    };
+    let projections = (0..PROJECTIONS.len()).map(|at| {
+        let [id, name, about] = PROJECTIONS[at];
+        ProjectionFigures { id, name, about, figures: drawn(at) }
+    });
+    let names: Vec<&str> = test.iter().map(|own| own.modality.as_str()).collect();
+    (projections.collect(), legend(&names))
+}
+
+/// Returns the sampled items before the merge, a space for each modality, and after it, in one.
+fn spaces(test: &[TestItems], rows: &[usize]) -> Vec<Space> {
     let chosen: Vec<Vec<usize>> = test.iter().map(|own| first_items(own, rows)).collect();
-    let mut figures = Vec::new();
-    for (class, own) in test.iter().enumerate() {
-        let vectors = own.pooled.select(Axis(0), &chosen[class]);
-        let drawn: Vec<(usize, usize)> = chosen[class].iter().map(|at| (class, *at)).collect();
-        let what = format!("Before: {} ({} dimensions)", own.modality, own.pooled.ncols());
-        figures.push(figure(&what, &vectors, &drawn, sample));
-    }
+    let of = |class: usize| chosen[class].iter().map(move |at| (class, *at));
+    let mut spaces: Vec<Space> = (test.iter().enumerate())
+        .map(|(class, own)| Space {
+            what: format!("Before: {} ({} dimensions)", own.modality, own.pooled.ncols()),
+            vectors: own.pooled.select(Axis(0), &chosen[class]),
+            drawn: of(class).collect(),
+        })
+        .collect();
     let parts: Vec<Array2<f32>> =
         test.iter().zip(&chosen).map(|(own, at)| own.aligned.select(Axis(0), at)).collect();
     let views: Vec<_> = parts.iter().map(Array2::view).collect();
-    let drawn: Vec<(usize, usize)> =
-        (chosen.iter().enumerate()).flat_map(|(class, at)| at.iter().map(move |at| (class, *at))).collect();
-    if let Ok(joined) = concatenate(Axis(0), &views) {
-        let what = format!("After: the shared space ({} dimensions)", joined.ncols());
-        figures.push(figure(&what, &joined, &drawn, sample));
+    if let Ok(vectors) = concatenate(Axis(0), &views) {
+        let what = format!("After: the shared space ({} dimensions)", vectors.ncols());
+        spaces.push(Space { what, vectors, drawn: (0..test.len()).flat_map(of).collect() });
     }
-    let names: Vec<&str> = test.iter().map(|own| own.modality.as_str()).collect();
-    (figures, legend(&names))
+    spaces
 }
 
-/// Draws vectors; `drawn` are the modality and index of each.
-fn figure(what: &str, vectors: &Array2<f32>, drawn: &[(usize, usize)], sample: &ItemSample) -> SpaceFigure {
-    let projection = match principal_components(vectors.view()) {
-        Ok(projection) => projection,
-        Err(error) => {
-            let svg = format!("<p class=\"none\">Not drawn: {}.</p>", escaped(&error.to_string()));
-            return SpaceFigure { caption: what.to_owned(), svg };
-        }
+fn not_drawn(space: &Space, reason: &str) -> SpaceFigure {
+    let svg = format!("<p class=\"none\">Not drawn: {}.</p>", escaped(reason));
+    SpaceFigure { caption: space.what.clone(), svg }
+}
+
+/// Draws one projection of a space; `at` is its index in [`PROJECTIONS`].
+fn figure(space: &Space, layouts: &Layouts, at: usize, sample: &ItemSample) -> SpaceFigure {
+    let places = match [Ok(&layouts.principal.points), layouts.tsne.as_ref(), layouts.umap.as_ref()][at] {
+        Ok(places) => places,
+        Err(reason) => return not_drawn(space, reason),
     };
     let point = |(row, place): (usize, &(usize, usize))| {
         let item = sample.number(*place)?;
         let shown = &sample.items[item];
         let title = format!("{}, row {}: {}", shown.modality, shown.row, shown.text);
-        let at = [projection.points[[row, 0]], projection.points[[row, 1]]];
-        Some(ScatterPoint { at, class: place.0 % COLOURS, item, title })
+        Some(ScatterPoint { at: [places[[row, 0]], places[[row, 1]]], class: place.0 % COLOURS, item, title })
     };
-    let points: Vec<ScatterPoint> = drawn.iter().enumerate().filter_map(point).collect();
-    let [first, second] = projection.shares.map(|share| 100.0 * share);
-    let caption = format!(
-        "{what}: {} items on the two leading principal axes, which hold {first:.0} % and {second:.0} % of \
-         their variance",
-        points.len()
-    );
+    let points: Vec<ScatterPoint> = space.drawn.iter().enumerate().filter_map(point).collect();
+    let [first, second] = layouts.principal.shares.map(|share| 100.0 * share);
+    let how = match PROJECTIONS[at] {
+        ["pca", ..] => format!(
+            " on the two leading principal axes, which hold {first:.0} % and {second:.0} % of their variance"
+        ),
+        [_, name, _] => format!(", {name}"),
+    };
+    let caption = format!("{}: {} items{how}", space.what, points.len());
     SpaceFigure { svg: scatter(&caption, &points), caption }
 }
 

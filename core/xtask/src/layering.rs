@@ -101,6 +101,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["chiasm", "world"]),
     ("comfy-table", &["chiasm"]),
     ("minijinja", &["chiasm-report"]),
+    ("bhtsne", &["chiasm-report"]),
     ("indicatif", &["chiasm"]),
 ];
 

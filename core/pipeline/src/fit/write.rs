@@ -19,7 +19,7 @@ use crate::{
             RunManifest,
         },
         graphs::{FUSED, embeds},
-        model_card::{CardFacts, CardModel, Plots, model_card},
+        model_card::{CardFacts, CardModel, Plots, eval_results, model_card},
         pipeline_svg::{PipelineParts, draw},
         prove::Proof,
     },
@@ -96,7 +96,7 @@ pub fn results(
     draft.write_json(files::CHECKS, &checks)
 }
 
-/// Writes the model card and its drawing, from the other files of the draft.
+/// Writes the model card, its drawing and the file of results, from the other files of the draft.
 ///
 /// # Errors
 /// If a file cannot be read or written.
@@ -117,7 +117,8 @@ pub fn card(
     draft.write(files::DRAWING, draw(manifest, &drawn))?;
     facts.plots = Plots { drawing: true, robustness: recipe.robustness.is_some() };
     let model = CardModel::of(draft.folder(), MODEL, merged)?;
-    draft.write(files::README, model_card(&facts, &[model], None))
+    draft.write(files::README, model_card(&facts, &[model], None))?;
+    draft.write(files::EVAL_RESULTS, eval_results(&facts, None))
 }
 
 /// Returns the manifest without the fields that are known only at the end: `provider`, `frozen_weights` and

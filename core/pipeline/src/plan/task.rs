@@ -84,6 +84,20 @@ impl TaskPlan {
         given.then(|| Array2::from_shape_fn((rows.len(), width), |(row, column)| of(rows[row], column)))
     }
 
+    /// Returns the class of a row, or its labels joined by `, `; `None` for numbers and retrieval, and for a
+    /// row without a known label.
+    pub(crate) fn label(&self, row: usize) -> Option<String> {
+        let names = &self.task.labels;
+        match &self.truth {
+            GroundTruth::Class(classes) => classes[row].map(|class| names[class].clone()),
+            GroundTruth::Labels(labels) if !labels[row].is_empty() => {
+                let own: Vec<&str> = labels[row].iter().map(|label| names[*label].as_str()).collect();
+                Some(own.join(", "))
+            }
+            GroundTruth::Labels(_) | GroundTruth::Numbers(_) | GroundTruth::Others { .. } => None,
+        }
+    }
+
     /// Returns the ground truth as text, for digests.
     pub(crate) fn content(&self) -> String {
         match &self.truth {

@@ -4,9 +4,9 @@
 use super::{
     draft::DraftFolder,
     evaluate::Metrics,
-    files::{METRICS, MODEL, ModalityManifest, PREPROCESSING, README, read_in, read_json},
+    files::{EVAL_RESULTS, METRICS, MODEL, ModalityManifest, PREPROCESSING, README, read_in, read_json},
     graphs::embeds,
-    model_card::{CardFacts, CardModel, ExportFacts, model_card},
+    model_card::{CardFacts, CardModel, ExportFacts, eval_results, model_card},
     open::Run,
     prove::{TOLERANCE, largest_difference},
 };
@@ -115,31 +115,33 @@ pub fn export(
     }
     files.extend(preprocessing().next().map(|_| PREPROCESSING.to_owned()));
     let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
-    files.extend([RECORD, README].map(ToOwned::to_owned));
+    files.extend([RECORD, README, EVAL_RESULTS].map(ToOwned::to_owned));
     let modalities = manifest.modalities.clone();
     let exported = ExportReport { files, modalities, run_key: manifest.key.clone(), differences, narrow };
-    draft.write(README, card(&opened, &exported, draft.folder(), &parts)?)?;
+    write_card(&opened, &exported, &draft, &parts)?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
     Ok(exported)
 }
 
-/// Returns the model card of an export in `folder`.
+/// Writes the model card of an export, and its results.
 ///
 /// # Errors
-/// If a file of the run or the export cannot be read.
-fn card(
+/// If a file of the run or the export cannot be read, or a file cannot be written.
+fn write_card(
     run: &Run<'_>,
     exported: &ExportReport,
-    folder: &Path,
+    draft: &DraftFolder,
     parts: &[(String, Graph)],
-) -> Result<String, Error> {
+) -> Result<(), Error> {
     let facts = CardFacts::read(&run.folder, &run.manifest, run.recipe(), read_json(&run.folder, METRICS)?)?;
-    let models = parts.iter().map(|(name, graph)| CardModel::of(folder, name, graph));
+    let models = parts.iter().map(|(name, graph)| CardModel::of(draft.folder(), name, graph));
     let models: Vec<CardModel> = models.collect::<Result<_, _>>()?;
     let narrow = exported.narrow.as_ref().map(|narrow| (narrow.weights, &narrow.after));
     let difference = exported.differences.values().copied().fold(0.0, f32::max);
-    Ok(model_card(&facts, &models, Some(&ExportFacts { narrow, difference })))
+    let export = ExportFacts { narrow, difference };
+    draft.write(README, model_card(&facts, &models, Some(&export)))?;
+    draft.write(EVAL_RESULTS, eval_results(&facts, Some(&export)))
 }
 
 /// Runs all models on the same synthetic inputs: `fitted`, `stored` if its weights have reduced precision,

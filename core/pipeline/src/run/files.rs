@@ -12,6 +12,7 @@
 //! robustness.json, .svg         the sweeps over corrupted and missing test items, if the recipe has them
 //! training.json, timings.json  the curves of the trainings; the duration of each stage
 //! README.md, model.svg         the model card, and the drawing of the merged model that it shows
+//! eval_results.yaml            the metrics in the form of the Hugging Face hub
 //! manifest.json                the inputs and outputs of the fit, with digests; written last
 //! ```
 //!
@@ -66,6 +67,8 @@ pub const RECIPE: &str = "recipe.toml";
 pub const LOCK: &str = "recipe.lock";
 /// The model card.
 pub const README: &str = "README.md";
+/// The metrics in the form of the Hugging Face hub.
+pub const EVAL_RESULTS: &str = "eval_results.yaml";
 /// The folder with the cards of the encoders and the files that adapters need.
 pub const PREPROCESSING: &str = "preprocessing";
 

@@ -32,6 +32,9 @@ pub struct TestItems {
     pub ids: Vec<String>,
     /// The raw items. If the items of a row were averaged, the first of them.
     pub raw: Vec<RawItem>,
+    /// The class of the row of each item, or its labels joined by `, `, if the recipe has such a task; `None`
+    /// for a row without one that the model knows.
+    pub labels: Vec<Option<String>>,
 }
 
 /// An item that a query retrieved.
@@ -111,6 +114,7 @@ impl Run<'_> {
                 rows: embedded.rows.clone(),
                 ids: embedded.rows.iter().map(|row| data.dataset.ids[*row].clone()).collect(),
                 raw: shown.into_iter().map(|at| items.raw[at].clone()).collect(),
+                labels: embedded.rows.iter().map(|row| data.task.as_ref()?.label(*row)).collect(),
             }
         };
         Ok(held_out.embedded.iter().enumerate().map(of).collect())

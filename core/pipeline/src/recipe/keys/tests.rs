@@ -1,5 +1,4 @@
 //! The table of keys against the reader and the defaults of the code.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
 use crate::recipe::{BankSettings, Recipe, reader::keys_read};

@@ -1,17 +1,23 @@
-//! The front matter of a model card, as the Hugging Face hub reads it: YAML between two lines of dashes.
+//! What the Hugging Face hub reads of a model: the front matter of its card, which is YAML between two lines
+//! of dashes, and the file of its results.
 
 use super::{
     facts::{CardFacts, CardModel},
     licence::LicenceSummary,
     text::quoted,
 };
-use crate::run::graphs::LOGITS;
+use crate::run::{
+    evaluate::{DirectionMetrics, Metrics},
+    graphs::LOGITS,
+};
 use std::{collections::BTreeSet, fmt::Write as _};
 
-/// Writes the front matter of a card of `models`. `title` is the name of the model.
+/// Writes the front matter of a card of `models`, which `metrics` were measured with. `title` is the name of
+/// the model.
 pub fn front_matter(
     facts: &CardFacts<'_>,
     models: &[CardModel],
+    metrics: &Metrics,
     licence: &LicenceSummary,
     title: &str,
 ) -> String {
@@ -34,7 +40,7 @@ pub fn front_matter(
     if let Some(tag) = pipeline_tag(&adapters, models) {
         let _ = writeln!(yaml, "pipeline_tag: {tag}");
     }
-    index(&mut yaml, facts, title);
+    index(&mut yaml, &dataset(facts), metrics, title);
     yaml.push_str("---\n");
     yaml
 }
@@ -77,32 +83,96 @@ fn pipeline_tag(adapters: &BTreeSet<&str>, models: &[CardModel]) -> Option<&'sta
     Some(if both { "zero-shot-image-classification" } else { "feature-extraction" })
 }
 
+/// Returns the name of the data that a run was measured on: that of its file, which the hub does not know.
+fn dataset(facts: &CardFacts<'_>) -> String {
+    facts.data().unwrap_or_else(|| "rows of the files of vectors".to_owned())
+}
+
+/// The scores of one task on the test rows.
+struct TaskScores {
+    /// The kind of task, in the words of the hub.
+    kind: String,
+    /// The direction of retrieval, or `fusion`.
+    what: String,
+    /// The name of each metric, and its value.
+    values: Vec<(String, f64)>,
+    /// How they were measured.
+    notes: String,
+}
+
+/// Returns the scores of every direction of retrieval, then those of the fusion.
+fn scores(metrics: &Metrics) -> Vec<TaskScores> {
+    let direction = |(direction, scored): (&String, &DirectionMetrics)| {
+        let figures = scored.figures;
+        let values = [
+            ("recall_at_1", figures.recall_at_1),
+            ("recall_at_5", figures.recall_at_5),
+            ("recall_at_10", figures.recall_at_10),
+            ("mrr", figures.mrr),
+        ];
+        TaskScores {
+            kind: "retrieval".to_owned(),
+            what: direction.clone(),
+            values: values.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            notes: format!(
+                "{} queries among {} items; recall_at_1 of a random order is {:.4}",
+                scored.queries, scored.gallery, scored.chance.recall_at_1
+            ),
+        }
+    };
+    let mut all: Vec<TaskScores> = metrics.retrieval.iter().map(direction).collect();
+    all.extend(metrics.task.as_ref().map(|task| TaskScores {
+        kind: task.kind.as_str().to_owned(),
+        what: "fusion".to_owned(),
+        values: vec![(task.metric.clone(), task.score)],
+        notes: format!("{} test rows", task.rows),
+    }));
+    all
+}
+
 /// Writes the metrics as a `model-index`.
-fn index(yaml: &mut String, facts: &CardFacts<'_>, title: &str) {
+fn index(yaml: &mut String, dataset: &str, metrics: &Metrics, title: &str) {
     let _ = writeln!(yaml, "model-index:\n- name: {}\n  results:", quoted(title));
-    let data = facts.data().unwrap_or_else(|| "rows of the files of vectors".to_owned());
-    let dataset =
-        format!("    dataset:\n      type: custom\n      name: {}\n      split: test\n", quoted(&data));
-    for (direction, scored) in &facts.metrics.retrieval {
+    for task in scores(metrics) {
         let _ = write!(
             yaml,
-            "  - task:\n      type: retrieval\n      name: {}\n{dataset}    metrics:\n",
-            quoted(&format!("retrieval, {direction}"))
+            "  - task:\n      type: {}\n      name: {}\n    dataset:\n      type: custom\n      \
+             name: {}\n      split: test\n    metrics:\n",
+            quoted(&task.kind),
+            quoted(&format!("{}, {}", task.kind, task.what)),
+            quoted(dataset)
         );
-        let scores = scored.figures;
-        let all = [
-            ("recall_at_1", scores.recall_at_1),
-            ("recall_at_5", scores.recall_at_5),
-            ("recall_at_10", scores.recall_at_10),
-            ("mrr", scores.mrr),
-        ];
-        all.into_iter().for_each(|(name, value)| metric(yaml, name, &format!("{direction} {name}"), value));
+        for (name, value) in &task.values {
+            metric(yaml, name, &format!("{} {name}", task.what), *value);
+        }
     }
-    if let Some(task) = &facts.metrics.task {
-        let kind = task.kind.as_str();
-        let _ = write!(yaml, "  - task:\n      type: {}\n{dataset}    metrics:\n", quoted(kind));
-        metric(yaml, &task.metric, &format!("{} of the fusion", task.metric), task.score);
+}
+
+/// Returns the metrics as a file of results, as the hub documents it for `.eval_results`. There is an entry
+/// for each value, whose `task_id` names the task and the metric; values that are not finite are left out.
+pub fn eval_results(facts: &CardFacts<'_>, metrics: &Metrics) -> String {
+    let mut yaml = String::from(
+        "# Results of this model on test rows. The hub lists the results of its benchmarks: if the data is \
+         one of\n# them, replace the ids, which are names of files, and upload this file to .eval_results.\n",
+    );
+    let dataset = dataset(facts);
+    let mut empty = true;
+    for task in scores(metrics) {
+        for (name, value) in task.values.iter().filter(|(_, value)| value.is_finite()) {
+            empty = false;
+            let _ = write!(
+                yaml,
+                "- dataset:\n    id: {}\n    task_id: {}\n  value: {value:.4}\n  notes: {}\n",
+                quoted(&dataset),
+                quoted(&format!("{} {name}", task.what)),
+                quoted(&task.notes)
+            );
+        }
     }
+    if empty {
+        yaml.push_str("[]\n");
+    }
+    yaml
 }
 
 fn metric(yaml: &mut String, kind: &str, name: &str, value: f64) {

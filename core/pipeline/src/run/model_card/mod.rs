@@ -1,5 +1,6 @@
-//! The model card of a run or an export: `README.md` with front matter for the Hugging Face hub. Its text
-//! depends on the files of the run only, so that two fits of one recipe write the same card.
+//! The model card of a run or an export: `README.md` with front matter for the Hugging Face hub, and
+//! `eval_results.yaml` beside it. Both depend on the files of the run only, so that two fits of one recipe
+//! write the same.
 
 mod contract;
 mod facts;
@@ -32,7 +33,8 @@ pub fn model_card(facts: &CardFacts<'_>, models: &[CardModel], export: Option<&E
     let names = facts.modalities();
     let title = format!("{}, merged", listed(&names));
     let licence = LicenceSummary::of(&licences(&facts.encoders));
-    let mut card = front_matter::front_matter(facts, models, &licence, &title);
+    let measured = measured(facts, export);
+    let mut card = front_matter::front_matter(facts, models, measured, &licence, &title);
     let _ = writeln!(card, "\n# {}\n", plain(&title));
     opening(&mut card, facts, models);
     if let Some(export) = export {
@@ -42,13 +44,22 @@ pub fn model_card(facts: &CardFacts<'_>, models: &[CardModel], export: Option<&E
     contract::encoders(&mut card, facts, &licence);
     contract::ports(&mut card, facts, models);
     contract::preparation(&mut card, facts, models);
-    let measured = export.and_then(|export| export.narrow).map_or(&facts.metrics, |(_, metrics)| metrics);
     results::metrics(&mut card, facts, measured);
     card.push_str("\n## Limits\n\n");
     results::limits(&mut card, facts);
     results::checks(&mut card, facts);
     origin(&mut card, facts, models);
     card
+}
+
+/// Returns the file of results beside the card, for the hub.
+pub fn eval_results(facts: &CardFacts<'_>, export: Option<&ExportFacts<'_>>) -> String {
+    front_matter::eval_results(facts, measured(facts, export))
+}
+
+/// Returns the metrics of the model that is described: those with reduced weights if it is an export of them.
+fn measured<'a>(facts: &'a CardFacts<'_>, export: Option<&ExportFacts<'a>>) -> &'a Metrics {
+    export.and_then(|export| export.narrow).map_or(&facts.metrics, |(_, metrics)| metrics)
 }
 
 /// Writes what the model is.
