@@ -66,15 +66,7 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
         None => usual(&mut card, shape),
     }
     if count == 1 {
-        card.set("channels", "gray", format!("`{}` of the graph has one channel", input.name));
-        for key in ["mean", "std"] {
-            let equal = |values: &&Vec<Json>| values.windows(2).all(|two| two[0] == two[1]);
-            let own = card.value(key).as_array().filter(equal).and_then(|values| values.first()).cloned();
-            match own {
-                Some(own) => card.set(key, own, "that of the one channel"),
-                None => card.guess(key, 0.5, "no file states it for one channel"),
-            }
-        }
+        one_channel(&mut card, &input.name);
     }
     if input.dtype == DType::U8 {
         for (key, value) in [("scale", 1.0), ("mean", 0.0), ("std", 1.0)] {
@@ -83,6 +75,19 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
     }
     ports::set(&mut card, signature);
     Ok(Some(card.finish()))
+}
+
+/// Sets the values of a model with one channel: those of three equal channels, if a file states them.
+fn one_channel(card: &mut CardDraft, input: &str) {
+    card.set("channels", "gray", format!("`{}` of the graph has one channel", input));
+    for key in ["mean", "std"] {
+        let equal = |values: &&Vec<Json>| values.windows(2).all(|two| two[0] == two[1]);
+        let own = card.value(key).as_array().filter(equal).and_then(|values| values.first()).cloned();
+        match own {
+            Some(own) => card.set(key, own, "that of the one channel"),
+            None => card.guess(key, 0.5, "no file states it for one channel"),
+        }
+    }
 }
 
 /// Sets the values that are usual for models trained on ImageNet.

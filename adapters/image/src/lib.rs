@@ -110,8 +110,8 @@ fn pixel_input(spec: &EncoderSpec, preprocessing: &Preprocessing) -> Result<(Str
     }
     if input.dtype == DType::U8 && !preprocessing.makes_levels() {
         return Err(Error::invalid(format!(
-            "[preprocessing] of `{}`: the model's `{}` takes the levels 0 to 255 as u8; set scale = 1, mean = 0 \
-             and std = 1",
+            "[preprocessing] of `{}`: the model's `{}` takes the levels 0 to 255 as u8; set scale = 1, mean \
+             = 0 and std = 1",
             spec.name, input.name
         )));
     }

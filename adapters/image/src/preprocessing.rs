@@ -244,7 +244,8 @@ impl Preprocessing {
     }
 }
 
-/// Replaces a pixel by its luma in all channels, as Pillow's `convert("L")` computes it (ITU-R 601-2, rounded).
+/// Replaces a pixel by its luma in all channels, as Pillow's `convert("L")` computes it (ITU-R 601-2,
+/// rounded).
 fn to_luma(pixel: &mut [u8]) {
     if let [red, green, blue] = *pixel {
         let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;

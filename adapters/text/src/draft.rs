@@ -52,8 +52,8 @@ fn prompt(card: &mut CardDraft, folder: &ModelFolder<'_>) -> Result<()> {
         if !told.is_empty() {
             let names: Vec<&str> = told.keys().map(String::as_str).collect();
             let choice = format!(
-                "none of them precedes a text, as `default_prompt_name` of {} names none; to choose one: --set \
-                 preprocessing.prompt={}",
+                "none of them precedes a text, as `default_prompt_name` of {} names none; to choose one: \
+                 --set preprocessing.prompt={}",
                 config.name,
                 names.join(" or ")
             );

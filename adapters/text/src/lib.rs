@@ -1,10 +1,10 @@
 //! The text adapter: tokenizes a text to token ids and their mask.
 //!
-//! The tokenizer is the model's own `tokenizer.json`, or an older vocabulary, run by the `tokenizers` library.
-//! The padding and truncation in that file are replaced: the host pads a batch to its longest text, and the
-//! card sets the largest number of tokens of a text. Truncation keeps the special tokens; the host counts the
-//! tokens that were left out. If the model has no input `attention_mask`, nothing hides padding from it, so
-//! the host batches texts of equal length only.
+//! The tokenizer is the model's own `tokenizer.json`, or an older vocabulary, run by the `tokenizers`
+//! library. The padding and truncation in that file are replaced: the host pads a batch to its longest
+//! text, and the card sets the largest number of tokens of a text. Truncation keeps the special tokens;
+//! the host counts the tokens that were left out. If the model has no input `attention_mask`, nothing
+//! hides padding from it, so the host batches texts of equal length only.
 //!
 //! Inputs that follow from the tokens, such as `position_ids`, are computed by a graph before the model. The
 //! adapter refuses to open if the model has an input that neither can fill, or if `max_length` leaves no room
@@ -15,6 +15,7 @@ mod draft;
 mod head;
 mod inputs;
 mod sentence_piece;
+mod special_tokens;
 mod vocabulary;
 
 use std::borrow::Cow;
@@ -79,7 +80,7 @@ struct TextParameters {
     /// How a vocabulary is used. It is required for a SentencePiece model. Default: bert for vocab.txt, gpt2
     /// for vocab.json.
     #[card(takes = "bert, gpt2, roberta or clip; t5, albert or xlm-roberta for a SentencePiece model")]
-    tokenizer_kind: Option<vocabulary::TokenizerKind>,
+    tokenizer_kind: Option<special_tokens::TokenizerKind>,
     /// The file of merges beside a vocab.json. Default: merges.txt.
     merges: Option<String>,
     /// Whether a tokenizer of the kind bert or albert makes texts lower case and removes accents.
@@ -247,7 +248,8 @@ fn left_out(encoding: &Encoding) -> i64 {
 
 /// Sets truncation, on the side given in the tokenizer's file.
 ///
-/// Without `max_length`, that of the tokenizer's file holds, and no more than the `fixed` length of the model.
+/// Without `max_length`, that of the tokenizer's file holds, and no more than the `fixed` length of the
+/// model.
 fn limit(tokenizer: &mut Tokenizer, max_length: Option<usize>, fixed: Option<usize>) -> Result<(), String> {
     if let Some((stated, fixed)) = max_length.zip(fixed).filter(|(stated, fixed)| stated > fixed) {
         return Err(format!(

@@ -1,11 +1,11 @@
 //! Tokenizers from a SentencePiece model of the kind unigram, as T5, ALBERT and XLM-RoBERTa have.
 //!
-//! The file is a protocol buffer (`sentencepiece_model.proto` of SentencePiece). Its pieces, scores and rules of
-//! normalisation are described in the form of `tokenizer.json`, as transformers converts them.
+//! The file is a protocol buffer (`sentencepiece_model.proto` of SentencePiece). Its pieces, scores and
+//! rules of normalisation are described in the form of `tokenizer.json`, as transformers converts them.
 
 use chiasm_plugin::{Json, json};
 
-use crate::vocabulary::{TokenizerKind, added, around};
+use crate::special_tokens::{TokenizerKind, added, around};
 
 /// The numbers of fields and values in the protocol buffer.
 const PIECES: u64 = 1;
@@ -21,82 +21,38 @@ enum Field<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Describes the tokenizer of a SentencePiece model. `uncased` is for ALBERT: whether texts are made lower case
-/// and lose their accents.
+/// What a SentencePiece model holds.
+struct Unigram<'a> {
+    /// The pieces with their scores.
+    pieces: Vec<(String, f64)>,
+    /// The number of the piece for what is unknown.
+    unknown: Option<usize>,
+    /// Whether there are pieces for single bytes.
+    byte_fallback: bool,
+    /// The compiled rules of normalisation.
+    charsmap: &'a [u8],
+    /// Whether a text begins with a space.
+    prefix: bool,
+}
+
+/// Describes the tokenizer of a SentencePiece model. `uncased` is for ALBERT: whether texts are made
+/// lower case and lose their accents.
 ///
 /// # Errors
 /// If the file is damaged, is of another kind than unigram, or lacks the special tokens of `kind`.
 pub(crate) fn describe(bytes: &[u8], kind: TokenizerKind, uncased: bool) -> Result<Json, String> {
-    let (mut pieces, mut unknown, mut byte_fallback) = (Vec::new(), None, false);
-    let (mut charsmap, mut prefix) = (&[][..], true);
-    for (number, field) in fields(bytes)? {
-        match (number, field) {
-            (PIECES, Field::Bytes(bytes)) => {
-                let (piece, score, class) = piece(bytes)?;
-                if class == UNKNOWN {
-                    unknown = Some(pieces.len());
-                }
-                byte_fallback |= class == BYTE;
-                pieces.push((piece, score));
-            }
-            (TRAINER, Field::Bytes(bytes)) => {
-                let model = fields(bytes)?.into_iter().find(|(number, _)| *number == 3);
-                if !matches!(model, None | Some((_, Field::Number(UNIGRAM)))) {
-                    return Err("it is not a SentencePiece model of the kind unigram; transformers' \
-                                `AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(FOLDER)` \
-                                writes a tokenizer.json, which is read"
-                        .to_owned());
-                }
-            }
-            (NORMALIZER, Field::Bytes(bytes)) => {
-                for (number, field) in fields(bytes)? {
-                    match (number, field) {
-                        (2, Field::Bytes(map)) => charsmap = map,
-                        (3, Field::Number(value)) => prefix = value != 0,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    if pieces.is_empty() {
-        return Err("it holds no pieces; is this a SentencePiece model?".to_owned());
-    }
+    let mut model = unigram(bytes)?;
     if kind == TokenizerKind::XlmRoberta {
-        // The first three pieces are <unk>, <s> and </s> there, and four special tokens precede the others here.
+        // The first three pieces are <unk>, <s> and </s> there, and four special tokens precede the
+        // others here.
         let special = ["<s>", "<pad>", "</s>", "<unk>"].map(|token| (token.to_owned(), 0.0));
-        pieces = special.into_iter().chain(pieces.into_iter().skip(3)).collect();
-        pieces.push(("<mask>".to_owned(), 0.0));
-        unknown = Some(3);
+        model.pieces = special.into_iter().chain(model.pieces.into_iter().skip(3)).collect();
+        model.pieces.push(("<mask>".to_owned(), 0.0));
+        model.unknown = Some(3);
     }
+    let Unigram { pieces, unknown, byte_fallback, charsmap, prefix } = model;
     let vocab: serde_json::Map<String, Json> =
         pieces.iter().enumerate().map(|(number, (piece, _))| (piece.clone(), json!(number))).collect();
-    let has = |token: &str| match vocab.contains_key(token) {
-        true => Ok(()),
-        false => Err(format!("it has no piece {token}, which its tokenizer_kind needs")),
-    };
-    let post_processor = match kind {
-        TokenizerKind::T5 => {
-            has("</s>")?;
-            json!({
-                "type": "TemplateProcessing",
-                "single": [{ "Sequence": { "id": "A", "type_id": 0 } },
-                           { "SpecialToken": { "id": "</s>", "type_id": 0 } }],
-                "pair": [{ "Sequence": { "id": "A", "type_id": 0 } },
-                         { "Sequence": { "id": "B", "type_id": 1 } }],
-                "special_tokens": { "</s>": { "id": "</s>", "ids": [vocab["</s>"]], "tokens": ["</s>"] } }
-            })
-        }
-        TokenizerKind::Albert => {
-            ["[CLS]", "[SEP]"].into_iter().try_for_each(has)?;
-            around("[CLS]", "[SEP]", &vocab)
-        }
-        _ => {
-            ["<s>", "</s>"].into_iter().try_for_each(has)?;
-            around("<s>", "</s>", &vocab)
-        }
-    };
     let special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "[CLS]", "[SEP]", "[MASK]"];
     Ok(json!({
         "version": "1.0",
@@ -104,9 +60,79 @@ pub(crate) fn describe(bytes: &[u8], kind: TokenizerKind, uncased: bool) -> Resu
         "normalizer": { "type": "Sequence", "normalizers": normalizers(charsmap, kind, uncased) },
         "pre_tokenizer": { "type": "Metaspace", "replacement": "\u{2581}", "split": true,
                            "prepend_scheme": if prefix { "always" } else { "never" } },
-        "post_processor": post_processor,
+        "post_processor": post_processor(kind, &vocab)?,
         "model": { "type": "Unigram", "unk_id": unknown, "vocab": pieces, "byte_fallback": byte_fallback }
     }))
+}
+
+/// Reads a SentencePiece model.
+fn unigram(bytes: &[u8]) -> Result<Unigram<'_>, String> {
+    let mut model =
+        Unigram { pieces: Vec::new(), unknown: None, byte_fallback: false, charsmap: &[], prefix: true };
+    for (number, field) in fields(bytes)? {
+        match (number, field) {
+            (PIECES, Field::Bytes(bytes)) => {
+                let (piece, score, class) = piece(bytes)?;
+                if class == UNKNOWN {
+                    model.unknown = Some(model.pieces.len());
+                }
+                model.byte_fallback |= class == BYTE;
+                model.pieces.push((piece, score));
+            }
+            (TRAINER, Field::Bytes(bytes)) => {
+                let kind = fields(bytes)?.into_iter().find(|(number, _)| *number == 3);
+                if !matches!(kind, None | Some((_, Field::Number(UNIGRAM)))) {
+                    return Err("it is not a SentencePiece model of the kind unigram; transformers' \
+                                `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes a \
+                                tokenizer.json, which is read"
+                        .to_owned());
+                }
+            }
+            (NORMALIZER, Field::Bytes(bytes)) => {
+                for (number, field) in fields(bytes)? {
+                    match (number, field) {
+                        (2, Field::Bytes(map)) => model.charsmap = map,
+                        (3, Field::Number(value)) => model.prefix = value != 0,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if model.pieces.is_empty() {
+        return Err("it holds no pieces; is this a SentencePiece model?".to_owned());
+    }
+    Ok(model)
+}
+
+/// Returns the special tokens around a text.
+fn post_processor(kind: TokenizerKind, vocab: &serde_json::Map<String, Json>) -> Result<Json, String> {
+    let has = |token: &str| match vocab.contains_key(token) {
+        true => Ok(()),
+        false => Err(format!("it has no piece {token}, which its tokenizer_kind needs")),
+    };
+    match kind {
+        TokenizerKind::T5 => {
+            has("</s>")?;
+            Ok(json!({
+                "type": "TemplateProcessing",
+                "single": [{ "Sequence": { "id": "A", "type_id": 0 } },
+                           { "SpecialToken": { "id": "</s>", "type_id": 0 } }],
+                "pair": [{ "Sequence": { "id": "A", "type_id": 0 } },
+                         { "Sequence": { "id": "B", "type_id": 1 } }],
+                "special_tokens": { "</s>": { "id": "</s>", "ids": [vocab["</s>"]], "tokens": ["</s>"] } }
+            }))
+        }
+        TokenizerKind::Albert => {
+            ["[CLS]", "[SEP]"].into_iter().try_for_each(has)?;
+            Ok(around("[CLS]", "[SEP]", vocab))
+        }
+        _ => {
+            ["<s>", "</s>"].into_iter().try_for_each(has)?;
+            Ok(around("<s>", "</s>", vocab))
+        }
+    }
 }
 
 /// Returns what is done to a text before it is split.

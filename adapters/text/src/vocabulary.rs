@@ -1,5 +1,5 @@
-//! Tokenizers from the files that models had before `tokenizer.json`: a `vocab.txt` of BERT, a `vocab.json` with
-//! the merges of GPT-2, RoBERTa or CLIP, or a SentencePiece model.
+//! Tokenizers from the files that models had before `tokenizer.json`: a `vocab.txt` of BERT, a
+//! `vocab.json` with the merges of GPT-2, RoBERTa or CLIP, or a SentencePiece model.
 //!
 //! The tokenizer is described in the form of `tokenizer.json`, as transformers converts these files, and read
 //! by the tokenizers library.
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use crate::sentence_piece;
+use crate::special_tokens::{TokenizerKind, added, around};
 
 /// The largest size of a tokenizer's file; those of large vocabularies have some 30 MiB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -23,28 +24,9 @@ pub(crate) struct VocabularyOptions {
     pub(crate) tokenizer_kind: Option<TokenizerKind>,
     /// The file of merges beside a vocab.json. Default: merges.txt.
     pub(crate) merges: Option<String>,
-    /// Whether a tokenizer of the kind `bert` or `albert` makes texts lower case and removes accents. Default: true.
+    /// Whether a tokenizer of the kind `bert` or `albert` makes texts lower case and removes accents.
+    /// Default: true.
     pub(crate) uncased: Option<bool>,
-}
-
-/// How a vocabulary is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TokenizerKind {
-    Bert,
-    Gpt2,
-    Roberta,
-    Clip,
-    T5,
-    Albert,
-    XlmRoberta,
-}
-
-impl TokenizerKind {
-    /// Returns whether it is the kind of a SentencePiece model.
-    fn is_sentence_piece(self) -> bool {
-        matches!(self, Self::T5 | Self::Albert | Self::XlmRoberta)
-    }
 }
 
 /// Reads a tokenizer from a `tokenizer.json` or from a vocabulary.
@@ -185,33 +167,4 @@ fn byte_pairs(vocabulary: &str, merges: &str, options: &VocabularyOptions) -> Re
             "merges": merges
         }
     }))
-}
-
-/// The special tokens that the vocabulary has, which are not split.
-pub(crate) fn added(special: &[&str], vocab: &serde_json::Map<String, Json>) -> Json {
-    let mut found: Vec<(u64, &str)> =
-        special.iter().filter_map(|token| Some((vocab.get(*token)?.as_u64()?, *token))).collect();
-    found.sort_unstable();
-    found
-        .into_iter()
-        .map(|(id, content)| {
-            json!({ "id": id, "content": content, "single_word": false, "lstrip": content == "<mask>",
-                    "rstrip": false, "normalized": false, "special": true })
-        })
-        .collect()
-}
-
-/// A text between two special tokens.
-pub(crate) fn around(first: &str, last: &str, vocab: &serde_json::Map<String, Json>) -> Json {
-    let special = |token: &str| json!({ "id": token, "ids": [vocab[token]], "tokens": [token] });
-    json!({
-        "type": "TemplateProcessing",
-        "single": [
-            { "SpecialToken": { "id": first, "type_id": 0 } },
-            { "Sequence": { "id": "A", "type_id": 0 } },
-            { "SpecialToken": { "id": last, "type_id": 0 } }
-        ],
-        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
-        "special_tokens": { first: special(first), last: special(last) }
-    })
 }

@@ -337,7 +337,8 @@ pub enum RecipeCommand {
 pub enum ModelCommand {
     /// Create a model card for an .onnx file from the ports of its graph and the files beside it.
     Add {
-        /// ONNX file or folder of a model: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (needs the feature `hub`).
+        /// ONNX file or folder of a model: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (needs the feature
+        /// `hub`).
         path: PathBuf,
         /// Name of the card [default: the name of the file or folder].
         #[arg(long)]

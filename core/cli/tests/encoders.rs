@@ -1,5 +1,5 @@
-//! Encoders as exporters write them: each kind works, with the vectors that NumPy computes, or is refused before
-//! anything is embedded. `peer/encoders` makes the models and their vectors.
+//! Encoders as exporters write them: each kind works, with the vectors that NumPy computes, or is refused
+//! before anything is embedded. `peer/encoders` makes the models and their vectors.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -112,8 +112,8 @@ fn mapped(vectors: &[Vec<f64>], training: &[usize]) -> Vec<Vec<f64>> {
     rows.iter().map(|row| unit(&row.iter().zip(&mean).map(|(a, b)| a - b).collect())).collect()
 }
 
-/// Fits encoders together, runs every row through the merged model, and returns the kinds whose vectors differ
-/// from the expected ones.
+/// Fits encoders together, runs every row through the merged model, and returns the kinds whose vectors
+/// differ from the expected ones.
 fn different(sandbox: &Sandbox, kinds: &[&EncoderKind], takes: &str) -> Vec<String> {
     let kinds: Vec<&&EncoderKind> = kinds.iter().filter(|kind| kind.takes == takes).collect();
     sandbox.write("all.toml", recipe(kinds.iter().map(|kind| **kind)));

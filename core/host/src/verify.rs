@@ -51,8 +51,8 @@ pub(crate) fn last(graph: &Graph, output: &str, role: &str) -> Result<usize, Str
         .ok_or_else(|| format!("the output `{output}` of its graph `{role}` has no fixed last axis"))
 }
 
-/// Parses and checks a head: its outputs are inputs of the model, with their types and ranks. Unlike a learned
-/// graph it may use any operator, because it may hold another frozen model.
+/// Parses and checks a head: its outputs are inputs of the model, with their types and ranks. Unlike a
+/// learned graph it may use any operator, because it may hold another frozen model.
 pub(crate) fn head(bytes: &[u8], spec: &EncoderSpec) -> Result<Graph, String> {
     let graph = Graph::from_bytes(bytes).map_err(|e| format!("its graph `head` cannot be parsed: {e}"))?;
     graph.verify().map_err(|e| format!("its graph `head` is invalid: {e}"))?;

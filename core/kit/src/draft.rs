@@ -41,7 +41,8 @@ impl Default for CardDraft {
 }
 
 impl CardDraft {
-    /// Sets a key of `[preprocessing]`, whose earlier value and line are dropped. `origin` is the file and key that it is from, or the default.
+    /// Sets a key of `[preprocessing]`, whose earlier value and line are dropped. `origin` is the file
+    /// and key that it is from, or the default.
     pub fn set(&mut self, key: &str, value: impl Into<Json>, origin: impl AsRef<str>) {
         let value = value.into();
         self.lines.retain(|line| !line.starts_with(&format!("{key} ")));

@@ -1,6 +1,6 @@
 //! The derive macro `CardKeys`: the keys of a card from the fields of the struct that reads them.
 
-use crate::{attribute, doc};
+use crate::attributes::{attribute, doc};
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::{Parse, ParseStream};

@@ -1,7 +1,9 @@
 //! The derive macros of `chiasm-parameters`, which re-exports them and documents them with examples.
 
+mod attributes;
 mod card_keys;
 
+use attributes::{attribute, doc};
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as TokenStream2;
 use quote::{ToTokens, quote};
@@ -118,11 +120,6 @@ impl Parse for StructOptions {
     }
 }
 
-fn attribute<T: Parse>(attributes: &[Attribute], name: &str) -> Result<Option<T>> {
-    let found = attributes.iter().find(|attribute| attribute.path().is_ident(name));
-    found.map(Attribute::parse_args).transpose()
-}
-
 /// Returns the path of `chiasm-parameters`: a dependency of the calling crate, or re-exported by
 /// `chiasm-plugin`.
 fn root() -> TokenStream2 {
@@ -133,16 +130,6 @@ fn root() -> TokenStream2 {
     } else {
         quote!(::chiasm_plugin::parameters)
     }
-}
-
-/// The documentation comment as one paragraph.
-fn doc(attributes: &[Attribute]) -> String {
-    let lines =
-        attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| {
-            let value = &attribute.meta.require_name_value().ok()?.value;
-            syn::parse2::<LitStr>(value.to_token_stream()).ok().map(|text| text.value().trim().to_owned())
-        });
-    lines.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
 fn optional_number(value: Option<&Expr>) -> TokenStream2 {

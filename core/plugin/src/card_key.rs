@@ -62,7 +62,8 @@ pub trait CardKeys {
 ///     size: Option<u32>,
 ///     mean: Option<f64>,
 /// }
-/// assert_eq!(chiasm_plugin::fields_of::<Table>("preprocessing."), ["preprocessing.mean", "preprocessing.size"]);
+/// assert_eq!(chiasm_plugin::fields_of::<Table>("preprocessing."), ["preprocessing.mean",
+/// "preprocessing.size"]);
 /// # let _ = Table { size: None, mean: None }.size;
 /// ```
 pub fn fields_of<T: serde::de::DeserializeOwned>(prefix: &str) -> Vec<String> {

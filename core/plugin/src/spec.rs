@@ -154,8 +154,9 @@ pub struct ModelInput {
     pub pad: Option<f64>,
 }
 
-/// The name of a tensor i64 `[]` that an adapter may make besides the inputs: how much of the item did not fit
-/// and was left out, such as the tokens beyond the largest length of a text. The host counts and tells it.
+/// The name of a tensor i64 `[]` that an adapter may make besides the inputs: how much of the item did
+/// not fit and was left out, such as the tokens beyond the largest length of a text. The host counts and
+/// tells it.
 pub const LEFT_OUT: &str = "left_out";
 
 /// The specification of a fusion.

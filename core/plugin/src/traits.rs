@@ -101,9 +101,9 @@ pub trait Adapter: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Returns the graph that precedes the encoder: its inputs are tensors of `prepare`, its outputs are inputs
-    /// of the model, by name. Inputs of the model that it lacks are tensors of `prepare`. The default is
-    /// `None`: the tensors of `prepare` are the model's inputs.
+    /// Returns the graph that precedes the encoder: its inputs are tensors of `prepare`, its outputs are
+    /// inputs of the model, by name. Inputs of the model that it lacks are tensors of `prepare`. The
+    /// default is `None`: the tensors of `prepare` are the model's inputs.
     ///
     /// A head can run another graph first, compute inputs of the model from others, or give the encoder each
     /// item as a batch of windows.

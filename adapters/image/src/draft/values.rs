@@ -48,8 +48,8 @@ const TRANSLATED: [&str; 15] = [
 /// The kernels by their code in Pillow.
 const FILTERS: [&str; 6] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
 
-/// Sets `filter`, `channels`, `scale`, `mean` and `std` for a model with this number of channels, and names the
-/// keys that are not translated.
+/// Sets `filter`, `channels`, `scale`, `mean` and `std` for a model with this number of channels, and
+/// names the keys that are not translated.
 pub(super) fn set(card: &mut CardDraft, config: &ProcessorConfig<'_>, channels: usize) {
     if !card.is_undecided("preprocessing.resize") {
         config.refuse_unknown_steps(card);

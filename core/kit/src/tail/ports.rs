@@ -32,9 +32,7 @@ pub(super) struct Ports {
     pub axes: Option<String>,
     /// The pooled vector: a pooling of the tokens, an output of the model, or a list of them that are
     /// concatenated. Default: mean.
-    #[card(
-        takes = "mean, cls, max, std, gem3, lasttoken, weightedmean, mean_sqrt_len_tokens, or the name of an output"
-    )]
+    #[card(takes = "mean, cls, max, std, gem3, lasttoken, weightedmean, mean_sqrt_len_tokens, or an output")]
     pooled: Option<Names>,
     /// Dense layers after the pooling, each with `weights`, a safetensors file, and optionally `activation`
     /// and `normalise`. Default: none.

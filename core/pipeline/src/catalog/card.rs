@@ -179,7 +179,7 @@ pub const CARD_KEYS: &[CardKey] = &[
         "sha256",
         "a digest in hexadecimal",
         "required",
-        "The SHA-256 of the model or, with weights in other files, one digest of all. Checked at every opening.",
+        "The SHA-256 of the model or, with weights in other files, one digest of all. Always checked.",
     ),
     CardKey::new("licence", "text", "empty", "The licence of the model. The model card of a run repeats it."),
     CardKey::new("source", "text", "empty", "Where the model is from."),
@@ -188,6 +188,12 @@ pub const CARD_KEYS: &[CardKey] = &[
         "a table",
         "empty",
         "How the outputs of the model become tokens, mask and pooled vectors.",
+    ),
+    CardKey::new(
+        "ports.batch",
+        "1",
+        "what the inputs of the model say",
+        "The batch of a model whose nodes fix it although its inputs do not say so. It runs item by item.",
     ),
     CardKey::new("preprocessing", "a table", "empty", "How raw items become the inputs of the model."),
 ];
@@ -198,7 +204,9 @@ mod tests {
 
     #[test]
     fn the_table_has_exactly_the_keys_that_are_read() {
-        let mut names: Vec<&str> = CARD_KEYS.iter().map(|key| key.name).collect();
+        // Keys of a table that every adapter has follow their table.
+        let own = CARD_KEYS.iter().map(|key| key.name).filter(|name| !name.contains('.'));
+        let mut names: Vec<&str> = own.collect();
         names.sort_unstable();
         assert_eq!(names, chiasm_host::fields_of::<ModelCard>(""));
     }

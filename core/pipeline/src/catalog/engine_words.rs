@@ -15,22 +15,22 @@ fn running(message: &str) -> Option<String> {
         let last = last.rsplit(',').next().unwrap_or(last);
         let rows = last.parse::<i64>().map_or_else(|_| "fewer".to_owned(), |last| (last + 1).to_string());
         return Some(format!(
-            "its {operator} node{node} reads row {index} of a table of {rows}: a text is longer than its table \
-             of positions, or the tokenizer has more tokens than its table of tokens"
+            "its {operator} node{node} reads row {index} of a table of {rows}: a text is longer than its \
+             table of positions, or the tokenizer has more tokens than its table of tokens"
         ));
     }
     if let (Some(given), Some(wanted)) =
         (between(rest, "Input shape:{", "}"), between(rest, "requested shape:{", "}"))
     {
         return Some(format!(
-            "its {operator} node{node} gives a tensor [{given}] the fixed shape [{wanted}]: the graph runs only \
-             with the lengths that it was exported with"
+            "its {operator} node{node} gives a tensor [{given}] the fixed shape [{wanted}]: the graph runs \
+             only with the lengths that it was exported with"
         ));
     }
     if let Some(lengths) = rest.split("by a dimension other than 1. ").nth(1) {
         return Some(format!(
-            "its {operator} node{node} combines axes of different lengths, {lengths}: the graph runs only with \
-             the lengths that it was exported with"
+            "its {operator} node{node} combines axes of different lengths, {lengths}: the graph runs only \
+             with the lengths that it was exported with"
         ));
     }
     Some(format!("its {operator} node{node} fails: {}", without_places(rest)))
@@ -116,23 +116,27 @@ mod tests {
         for (message, expected) in [
             (
                 format!(
-                    "{run} Gather node. Name:'/emb/Gather' Status Message: indices element out of data bounds, \
-                     idx=9 must be within the inclusive range [-8,7]"
+                    "{run} Gather node. Name:'/emb/Gather' Status Message: indices element out of data \
+                     bounds, idx=9 must be within the inclusive range [-8,7]"
                 ),
-                "its Gather node `/emb/Gather` reads row 9 of a table of 8: a text is longer than its table of \
-                 positions, or the tokenizer has more tokens than its table of tokens",
+                "its Gather node `/emb/Gather` reads row 9 of a table of 8: a text is longer than its table \
+                 of positions, or the tokenizer has more tokens than its table of tokens",
             ),
             (
                 format!(
                     "{run} Reshape node. Name:'/r' Status Message: /src/reshape_helper.h:91 \
-                     onnxruntime::ReshapeHelper::ReshapeHelper(bool) a == b was false. The input tensor cannot \
-                     be reshaped to the requested shape. Input shape:{{2,2,4}}, requested shape:{{1,2,4}}\n"
+                     onnxruntime::ReshapeHelper::ReshapeHelper(bool) a == b was false. The input tensor \
+                     cannot be reshaped to the requested shape. Input shape:{{2,2,4}}, requested \
+                     shape:{{1,2,4}}\n"
                 ),
-                "its Reshape node `/r` gives a tensor [2,2,4] the fixed shape [1,2,4]: the graph runs only with \
-                 the lengths that it was exported with",
+                "its Reshape node `/r` gives a tensor [2,2,4] the fixed shape [1,2,4]: the graph runs only \
+                 with the lengths that it was exported with",
             ),
             (
-                format!("{run} MatMul node. Name:'' Status Message: matmul_helper.h:59 Compute MatMul dimension mismatch"),
+                format!(
+                    "{run} MatMul node. Name:'' Status Message: matmul_helper.h:59 Compute MatMul dimension \
+                     mismatch"
+                ),
                 "its MatMul node fails: Compute MatMul dimension mismatch",
             ),
             (
@@ -142,8 +146,8 @@ mod tests {
                 "its file has the IR version 99, and this ONNX Runtime reads versions up to 14",
             ),
             (
-                "stamped with official released onnx opset versions. Opset 99 is under development and support \
-                 for this is limited. Current official support for domain ai.onnx is till opset 28.\n"
+                "stamped with official released onnx opset versions. Opset 99 is under development and \
+                 support for this is limited. Current official support for domain ai.onnx is till opset 28.\n"
                     .to_owned(),
                 "it uses operator set 99 of ai.onnx, and this ONNX Runtime has operator sets up to 28",
             ),

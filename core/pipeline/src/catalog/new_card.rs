@@ -148,19 +148,30 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let card: ModelCard = serde_json::from_value(card)
         .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a valid card: {e}")))?;
     let card = with_overrides(card, &options.overrides)?;
-    let mut reason = draft.reason;
     let found = ResolvedCard { card, card_path: target, model_path: path };
-    match Encoder::of_card(found.clone(), graph, env) {
-        Ok(_) => {}
-        // Without a change by the user, what is missing is a file such as the tokenizer.
-        Err(problem) if options.overrides.is_empty() => {
-            reason.push_str(&format!("\nthe card cannot be used yet: {problem}; CHECK"));
-        }
-        Err(problem) => return Err(problem.into()),
-    }
+    let reason = opened(&found, graph, draft.reason, options.overrides.is_empty(), env)?;
     let ResolvedCard { card, card_path, .. } = found;
     write(&card, &card_path)?;
     Ok(AddedModel { card, path: card_path, reason })
+}
+
+/// Opens the encoder of a new card. If that fails and the card is a draft, what is missing is a file such
+/// as the tokenizer: it is added to the reason.
+fn opened(
+    found: &ResolvedCard,
+    graph: Graph,
+    mut reason: String,
+    drafted: bool,
+    env: &Environment,
+) -> Result<String, Error> {
+    match Encoder::of_card(found.clone(), graph, env) {
+        Ok(_) => Ok(reason),
+        Err(problem) if drafted => {
+            reason.push_str(&format!("\nthe card cannot be used yet: {problem}; CHECK"));
+            Ok(reason)
+        }
+        Err(problem) => Err(problem.into()),
+    }
 }
 
 /// Describes the origin of a hub model.

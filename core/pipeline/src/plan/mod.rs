@@ -276,8 +276,8 @@ fn check_opsets<'a>(encoders: impl Iterator<Item = &'a Encoder> + Clone, problem
     }
 }
 
-/// Runs every encoder of a model on a few items, and tells which items did not fit. Without an engine, which a
-/// fit needs, nothing is run.
+/// Runs every encoder of a model on a few items, and tells which items did not fit. Without an engine,
+/// which a fit needs, nothing is run.
 fn try_encoders(
     recipe: &Recipe,
     modalities: &[ModalityEncoders],

@@ -205,7 +205,10 @@ mod tests {
         assert_eq!(json["abi"], chiasm_abi::VERSION);
         assert_eq!(json["provides"][0]["doc"], "Says \"hi\"\\ to\nα.");
         let key = serde_json::json!({
-            "name": "preprocessing.size", "takes": "\"a\" or b", "default": "required", "about": "What it does."
+            "name": "preprocessing.size",
+            "takes": "\"a\" or b",
+            "default": "required",
+            "about": "What it does.",
         });
         assert_eq!(json["provides"][0]["keys"], serde_json::json!([key, key]));
         assert_eq!(json["provides"][1], serde_json::json!({"kind": "fusion", "id": "second-2", "doc": ""}));
