@@ -10,8 +10,8 @@ use quote::{ToTokens, quote};
 use std::path::Path;
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, ExprRange, Field, Fields, GenericArgument, Ident, LitStr,
-    PathArguments, RangeLimits, Result, Token, Type, parse_macro_input,
+    Data, DeriveInput, Error, Expr, ExprRange, Field, Fields, GenericArgument, Ident, PathArguments,
+    RangeLimits, Result, Token, Type, parse_macro_input,
 };
 
 /// Implements `Parameters`, `ParameterType` and `Default` for a struct with named fields.

@@ -28,7 +28,17 @@ pub fn page(host: &Host) -> CommandResult<String> {
         }),
     ));
     text.push_str(
-        "\n## Plugins\n\nThe parameters stand in the table of the plugin, `[align]` or `[fuse]`.\n",
+        "\n## Model cards\n\n`models/NAME/card.toml`; `chiasm model add` writes it. The other keys of `[ports]` \
+         and `[preprocessing]` are those of\nthe adapter, below.\n",
+    );
+    let rows = CARD_KEYS.iter().map(|key| {
+        let one = of_card(key);
+        [code(&one.name), one.takes, one.default, one.about]
+    });
+    text.push_str(&table(&["key", "takes", "default", "what it does"], rows));
+    text.push_str(
+        "\n## Plugins\n\nThe parameters of an aligner or a fusion stand in `[align]` or `[fuse]` of a recipe, \
+         and the keys of an adapter\nin the card of a model.\n",
     );
     let plugins = of_plugins(host)?;
     let is_component = |one: &Explanation| !one.topic.contains(" of the ");
@@ -38,16 +48,19 @@ pub fn page(host: &Host) -> CommandResult<String> {
         if !own.is_empty() {
             let start = component.name.len() + 1;
             text.push_str(&table(
-                &["parameter", "takes", "default", "what it does"],
+                &["name", "takes", "default", "what it does"],
                 own.into_iter().map(|one| {
-                    [code(&one.name[start..]), one.takes.clone(), code(&one.default), one.about.clone()]
+                    let default = match one.topic.starts_with("parameter") {
+                        true => code(&one.default),
+                        false => one.default.clone(),
+                    };
+                    [code(&one.name[start..]), one.takes.clone(), default, one.about.clone()]
                 }),
             ));
         }
     }
     text.push_str(
-        "\n## Measures\n\nOf `chiasm measure` and `chiasm eval --geometry`. Larger clouds are \
-                   sampled.\n",
+        "\n## Measures\n\nOf `chiasm measure` and `chiasm eval --geometry`. Larger clouds are sampled.\n",
     );
     text.push_str(&table(
         &["measure", "of", "what it is"],
