@@ -51,7 +51,7 @@ fn survives_stops(sandbox: &Sandbox, arguments: &[&str], output: Option<&str>, b
             let sent = kill_process(Pid::from_child(&child), signal);
             let ended = child.wait().unwrap();
             let finished = ended.success();
-            // A signal that comes before the command listens ends it as any program; shells report the same code.
+            // A signal before the command listens ends it as any program; shells report the same code.
             let before_listening = ended.signal() == Some(signal.as_raw());
             if sent.is_ok() && !finished && !before_listening {
                 assert_eq!(ended.code(), code, "{arguments:?} after {signal:?}");

@@ -28,8 +28,8 @@ pub fn page(host: &Host) -> CommandResult<String> {
         }),
     ));
     text.push_str(
-        "\n## Model cards\n\n`models/NAME/card.toml`; `chiasm model add` writes it. The other keys of `[ports]` \
-         and `[preprocessing]` are those of\nthe adapter, below.\n",
+        "\n## Model cards\n\n`models/NAME/card.toml`; `chiasm model add` writes it. The other keys of \
+         `[ports]` and `[preprocessing]` are those of\nthe adapter, below.\n",
     );
     let rows = CARD_KEYS.iter().map(|key| {
         let one = of_card(key);
@@ -37,8 +37,8 @@ pub fn page(host: &Host) -> CommandResult<String> {
     });
     text.push_str(&table(&["key", "takes", "default", "what it does"], rows));
     text.push_str(
-        "\n## Plugins\n\nThe parameters of an aligner or a fusion stand in `[align]` or `[fuse]` of a recipe, \
-         and the keys of an adapter\nin the card of a model.\n",
+        "\n## Plugins\n\nThe parameters of an aligner or a fusion stand in `[align]` or `[fuse]` of a \
+         recipe, and the keys of an adapter\nin the card of a model.\n",
     );
     let plugins = of_plugins(host)?;
     let is_component = |one: &Explanation| !one.topic.contains(" of the ");
