@@ -7,6 +7,8 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use chiasm_abi::stable::{AbiHeaderRef, LibHeader, RErr, ROption, RSlice, RStr, RString};
 use chiasm_abi::{
@@ -29,6 +31,10 @@ use crate::{HostError, Manifest, Phase, PluginTag, Result, elf};
 
 /// The largest accepted file, in bytes.
 const MAX_FILE_SIZE: u64 = 1 << 30;
+
+/// How long the kernel may refuse to seal a copy, and the time between two tries.
+const SEAL_TIME: Duration = Duration::from_secs(10);
+const SEAL_WAIT: Duration = Duration::from_millis(5);
 
 /// The seals of a copy: nothing can change it any more.
 const SEALS: SealFlags =
@@ -225,8 +231,20 @@ fn private_copy(file: File, name: &str) -> Result<OwnedFd, String> {
     // The kernel copies the bytes. A file that grows meanwhile is cut at the limit, and then refused.
     std::io::copy(&mut file.take(MAX_FILE_SIZE), &mut copy)
         .map_err(|e| format!("cannot make a private copy: {e}"))?;
-    rustix::fs::fcntl_add_seals(&copy, SEALS).map_err(|e| format!("cannot seal the private copy: {e}"))?;
+    seal(&copy).map_err(|e| format!("cannot seal the private copy: {e}"))?;
     Ok(copy.into())
+}
+
+/// Seals a copy. The kernel refuses that while it holds a page itself, for example to look at its age, so a
+/// refusal is waited out.
+fn seal(copy: &File) -> rustix::io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match rustix::fs::fcntl_add_seals(copy, SEALS) {
+            Err(rustix::io::Errno::BUSY) if started.elapsed() < SEAL_TIME => thread::sleep(SEAL_WAIT),
+            other => return other,
+        }
+    }
 }
 
 /// Maps a sealed copy into memory.
@@ -313,4 +331,32 @@ fn extension<M: ExtensionModule>(root: Root_Ref, offered: bool) -> Result<Option
 /// Returns the message of the loader.
 fn cause(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_the_kernel_holds_for_a_moment_is_sealed_afterwards() {
+        let mut copy = File::from(
+            rustix::fs::memfd_create("held", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap(),
+        );
+        std::io::copy(&mut std::io::repeat(7).take(4096), &mut copy).unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        // The pipe holds the page of the copy itself until it is read.
+        let sent = rustix::fs::sendfile(&writer, &copy, Some(&mut 0), 4096).unwrap();
+        assert_eq!(sent, 4096);
+        assert_eq!(rustix::fs::fcntl_add_seals(&copy, SEALS), Err(rustix::io::Errno::BUSY));
+        let read = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(writer);
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).unwrap();
+            bytes.len()
+        });
+        seal(&copy).unwrap();
+        assert_eq!(read.join().unwrap(), 4096);
+        assert!(copy.set_len(1).is_err());
+    }
 }

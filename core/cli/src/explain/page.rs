@@ -43,7 +43,12 @@ pub fn page(host: &Host) -> CommandResult<String> {
     let plugins = of_plugins(host)?;
     let is_component = |one: &Explanation| !one.topic.contains(" of the ");
     for (at, component) in plugins.iter().enumerate().filter(|(_, one)| is_component(one)) {
-        text.push_str(&format!("\n### `{}` ({})\n\n{}\n", component.name, component.topic, component.about));
+        text.push_str(&format!(
+            "\n### `{}` ({})\n\n{}\n",
+            component.name,
+            component.topic,
+            wrapped(&component.about)
+        ));
         let own: Vec<_> = plugins[at + 1..].iter().take_while(|one| !is_component(one)).collect();
         if !own.is_empty() {
             let start = component.name.len() + 1;
@@ -70,6 +75,19 @@ pub fn page(host: &Host) -> CommandResult<String> {
         }),
     ));
     Ok(text)
+}
+
+/// Breaks a paragraph into lines of at most 105 columns.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut().filter(|line| line.len() + word.len() < 105) {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 fn code(text: &str) -> String {
