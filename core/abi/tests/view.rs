@@ -3,7 +3,7 @@
 
 use chiasm_abi::{DataType, Device, MAX_RANK, OwnedTensor, TensorView, ViewError};
 
-const DATA: [f32; 6] = [1., 2., 3., 4., 5., 6.];
+static DATA: [f32; 6] = [1., 2., 3., 4., 5., 6.];
 
 fn error(shape: &[i64], strides: &[i64]) -> ViewError {
     TensorView::strided(&DATA, shape, strides).layout().unwrap_err()
