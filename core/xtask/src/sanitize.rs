@@ -38,7 +38,9 @@ pub fn sanitize() -> CommandResult {
         // The tests read files and the time, and the payload of a panic is never dropped, because that may
         // panic too.
         let mut miri = nightly();
-        miri.args(["miri", "test"]).args(*arguments).env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks");
+        miri.args(["miri", "test"])
+            .args(*arguments)
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks");
         run_command(&mut miri)?;
     }
     print_stderr("sanitize: AddressSanitizer and Miri found nothing");
