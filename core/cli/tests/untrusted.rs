@@ -121,7 +121,8 @@ fn model_add_copies_files_from_above_the_models_folder() {
     let demo = project().join("models/demo-text");
     sandbox.write("given/onnx/model.onnx", std::fs::read(demo.join("model.onnx")).unwrap());
     sandbox.write("given/tokenizer.json", std::fs::read(demo.join("tokenizer.json")).unwrap());
-    sandbox.good(&["model", "add", "given/onnx/model.onnx", "--name", "mine", "--into", "cards"]);
+    let add = ["model", "add", "given/onnx/model.onnx", "--name", "mine", "--into", "cards"];
+    sandbox.good(&[&add[..], &["--set", "preprocessing.max_length=64"]].concat());
     let text = std::fs::read_to_string(sandbox.path("cards/mine/card.toml")).unwrap();
     assert!(text.contains("tokenizer = \"tokenizer.json\""), "{text}");
     assert!(sandbox.path("cards/mine/tokenizer.json").is_file());

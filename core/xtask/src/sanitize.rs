@@ -30,6 +30,8 @@ pub fn sanitize() -> CommandResult {
                 .args(*arguments)
                 .env("RUSTFLAGS", "-Zsanitizer=address")
                 .env("CARGO_TARGET_DIR", root().join("target/sanitizer"))
+                // The payload of a panic is never dropped, because that may panic too.
+                .env("ASAN_OPTIONS", "detect_leaks=0")
                 // The replay limits its memory otherwise, and the sanitizer reserves terabytes of addresses.
                 .env("CHIASM_SANITIZER", "address"),
         )?;

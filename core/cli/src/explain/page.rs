@@ -15,65 +15,66 @@ page from the tables that the program itself reads; `chiasm explain NAME` shows 
 
 /// Returns the page as Markdown.
 pub fn page(host: &Host) -> CommandResult<String> {
-    let mut text = HEAD.to_owned();
-    text.push_str(
-        "\n## Recipes\n\nA word in capitals stands for a name, such as `MODALITY` for `image`. Paths are \
-                   relative to the recipe.\n`--set KEY=VALUE` of `fit`, `plan` and `compare` sets any key.\n",
-    );
-    text.push_str(&table(
+    let recipes = table(
         &["key", "takes", "default", "what it does", "example"],
         RECIPE_KEYS.iter().map(|key| {
             let one = of_recipe(key);
             [code(&one.name), one.takes, one.default, one.about, code(&one.example)]
         }),
-    ));
-    text.push_str(
-        "\n## Model cards\n\n`models/NAME/card.toml`; `chiasm model add` writes it. The other keys of \
-         `[ports]` and `[preprocessing]` are those of\nthe adapter, below.\n",
     );
-    let rows = CARD_KEYS.iter().map(|key| {
-        let one = of_card(key);
-        [code(&one.name), one.takes, one.default, one.about]
-    });
-    text.push_str(&table(&["key", "takes", "default", "what it does"], rows));
-    text.push_str(
-        "\n## Plugins\n\nThe parameters of an aligner or a fusion stand in `[align]` or `[fuse]` of a \
-         recipe, and the keys of an adapter\nin the card of a model.\n",
+    let cards = table(
+        &["key", "takes", "default", "what it does"],
+        CARD_KEYS.iter().map(|key| {
+            let one = of_card(key);
+            [code(&one.name), one.takes, one.default, one.about]
+        }),
     );
-    let plugins = of_plugins(host)?;
-    let is_component = |one: &Explanation| !one.topic.contains(" of the ");
-    for (at, component) in plugins.iter().enumerate().filter(|(_, one)| is_component(one)) {
-        text.push_str(&format!(
-            "\n### `{}` ({})\n\n{}\n",
-            component.name,
-            component.topic,
-            wrapped(&component.about)
-        ));
-        let own: Vec<_> = plugins[at + 1..].iter().take_while(|one| !is_component(one)).collect();
-        if !own.is_empty() {
-            let start = component.name.len() + 1;
-            text.push_str(&table(
-                &["name", "takes", "default", "what it does"],
-                own.into_iter().map(|one| {
-                    let default = match one.topic.starts_with("parameter") {
-                        true => code(&one.default),
-                        false => one.default.clone(),
-                    };
-                    [code(&one.name[start..]), one.takes.clone(), default, one.about.clone()]
-                }),
-            ));
-        }
-    }
-    text.push_str(
-        "\n## Measures\n\nOf `chiasm measure` and `chiasm eval --geometry`. Larger clouds are sampled.\n",
-    );
-    text.push_str(&table(
+    let measures = table(
         &["measure", "of", "what it is"],
         CATALOGUE.iter().map(|measure| {
             let one = of_measure(measure);
             [code(&one.name), one.takes, one.about]
         }),
-    ));
+    );
+    let of_recipes = "A word in capitals stands for a name, such as `MODALITY` for `image`. Paths are \
+                      relative to the recipe. `--set KEY=VALUE` of `fit`, `plan` and `compare` sets any key.";
+    let of_cards = "`models/NAME/card.toml`; `chiasm model add` writes it. The other keys of `[ports]` and \
+                    `[preprocessing]` are those of the adapter, below.";
+    let of_plugins = "The parameters of an aligner or a fusion stand in `[align]` or `[fuse]` of a recipe, \
+                      and the keys of an adapter in the card of a model.";
+    let of_measures = "Of `chiasm measure` and `chiasm eval --geometry`. Larger clouds are sampled.";
+    let mut text = HEAD.to_owned();
+    for (title, paragraph, content) in [
+        ("Recipes", of_recipes, recipes),
+        ("Model cards", of_cards, cards),
+        ("Plugins", of_plugins, plugins(host)?),
+        ("Measures", of_measures, measures),
+    ] {
+        text.push_str(&format!("\n## {title}\n\n{}\n{content}", wrapped(paragraph)));
+    }
+    Ok(text)
+}
+
+/// Returns the components of all plugins, each with the table of its parameters or keys.
+fn plugins(host: &Host) -> CommandResult<String> {
+    let mut text = String::new();
+    let plugins = of_plugins(host)?;
+    let is_component = |one: &Explanation| !one.topic.contains(" of the ");
+    for (at, component) in plugins.iter().enumerate().filter(|(_, one)| is_component(one)) {
+        let about = wrapped(&component.about);
+        text.push_str(&format!("\n### `{}` ({})\n\n{about}\n", component.name, component.topic));
+        let own: Vec<_> = plugins[at + 1..].iter().take_while(|one| !is_component(one)).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let start = component.name.len() + 1;
+        let rows = own.into_iter().map(|one| {
+            let parameter = one.topic.starts_with("parameter");
+            let default = if parameter { code(&one.default) } else { one.default.clone() };
+            [code(&one.name[start..]), one.takes.clone(), default, one.about.clone()]
+        });
+        text.push_str(&table(&["name", "takes", "default", "what it does"], rows));
+    }
     Ok(text)
 }
 
