@@ -7,6 +7,8 @@ use serde::Serialize;
 /// The number of queries of each kind in each direction, and the number of results of each.
 pub const QUERIES: usize = 4;
 pub const RESULTS: usize = 3;
+/// The most queries of each direction that are ranked.
+pub const RANKED: usize = 5_000;
 
 /// The examples of one direction.
 #[derive(Debug, Clone, Serialize)]
@@ -14,8 +16,10 @@ pub struct DirectionExamples {
     pub name: String,
     pub right: Vec<Example>,
     pub wrong: Vec<Example>,
-    /// The number of all queries of either kind.
+    /// The number of ranked queries of either kind.
     pub counts: [usize; 2],
+    /// The number of all queries, if not all are ranked.
+    pub sampled: Option<usize>,
 }
 
 /// One query and what it retrieved.
@@ -65,6 +69,7 @@ pub fn examples(
             right: shown(&examples.right),
             wrong: shown(&examples.wrong),
             counts: examples.counts,
+            sampled: (examples.queries > examples.counts.iter().sum()).then_some(examples.queries),
         })
     };
     all.iter().filter_map(of).collect()

@@ -2,7 +2,7 @@
 
 use crate::{
     curves::{self, Curve},
-    examples::{self, DirectionExamples, QUERIES, RESULTS},
+    examples::{self, DirectionExamples, QUERIES, RANKED, RESULTS},
     sample::{ItemSample, ShownItem, sampled_rows},
     sections::{self, CheckTable, EncoderRow, FileRow, MetricRow, TaskTable, TimeRow},
     spaces::{self, PairTable, ProjectionFigures},
@@ -183,7 +183,7 @@ fn results(stored: &StoredResults) -> Results {
 }
 
 fn item_sections(run: &Run<'_>, test: &[TestItems]) -> Result<ItemSections, Error> {
-    let found = run.retrieval_examples(QUERIES, RESULTS)?;
+    let found = run.retrieval_examples(QUERIES, RESULTS, RANKED)?;
     let rows = sampled_rows(test);
     let mut places = examples::places(test, &found);
     let embedded = places.len();

@@ -110,7 +110,7 @@ impl Run<'_> {
     pub fn worst_queries(&self, count: usize) -> Result<Vec<WorstQuery>, Error> {
         let items = self.test_items()?;
         let mut all = Vec::new();
-        for examples in self.retrieval_examples(count, 1)? {
+        for examples in self.retrieval_examples(count, 1, usize::MAX)? {
             let of = |modality: &String| items.iter().find(|own| own.modality == *modality);
             let [Some(first), Some(second)] = [0, 1].map(|end| of(&examples.direction[end])) else {
                 continue;

@@ -85,6 +85,18 @@ impl<'a> RetrievalDirection<'a> {
         shared.then(|| (name, Self { first, second, groups: [of_first, of_second] }))
     }
 
+    /// Returns the direction with at most this many of its queries, evenly spaced, and the whole gallery.
+    pub fn sampled(self, most: usize) -> Self {
+        let all = self.first.items.len();
+        if all <= most {
+            return self;
+        }
+        let kept: Vec<usize> = (0..most).map(|at| at * all / most).collect();
+        let [of_first, of_second] = self.groups;
+        let groups = kept.iter().map(|at| of_first[*at].clone()).collect();
+        Self { first: Cow::Owned(self.first.at(&kept)), second: self.second, groups: [groups, of_second] }
+    }
+
     /// Ranks the gallery for every query by the dot products of the embeddings.
     pub fn outcomes(&self) -> Result<RetrievalOutcomes, Error> {
         Ok(self.retrieval(|own| &own.embeds, None)?.outcomes())

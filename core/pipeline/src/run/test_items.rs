@@ -73,8 +73,10 @@ pub struct RetrievalExamples {
     pub right: Vec<RankedQuery>,
     /// The other queries with the highest ranks, the highest first.
     pub wrong: Vec<RankedQuery>,
-    /// The number of all queries of either kind.
+    /// The number of ranked queries of either kind.
     pub counts: [usize; 2],
+    /// The number of all queries, ranked or not.
+    pub queries: usize,
 }
 
 impl Run<'_> {
@@ -121,15 +123,27 @@ impl Run<'_> {
     }
 
     /// Returns for every direction at most `count` queries that retrieve a relevant item first, and as many
-    /// that do not, each with its `top` results. The ranks are those of [`Run::measure`].
+    /// that do not, each with its `top` results. The ranks are those of [`Run::measure`]; at most `most`
+    /// evenly spaced queries are ranked, which takes time in proportion to their number and to that of
+    /// the gallery.
     ///
     /// # Errors
     /// If the data or an item cannot be read.
-    pub fn retrieval_examples(&self, count: usize, top: usize) -> Result<Vec<RetrievalExamples>, Error> {
+    pub fn retrieval_examples(
+        &self,
+        count: usize,
+        top: usize,
+        most: usize,
+    ) -> Result<Vec<RetrievalExamples>, Error> {
         let aligned = &self.held_out()?.aligned;
         let relevance = Relevance::of(self.data()?, self.recipe());
         let directions = RetrievalDirection::all(aligned, &relevance);
-        directions.iter().map(|(_, direction)| examples(direction, self, count, top)).collect()
+        let of = |(_, direction): (String, RetrievalDirection<'_>)| {
+            let queries = direction.first.items.len();
+            let found = examples(&direction.sampled(most), self, count, top)?;
+            Ok(RetrievalExamples { queries, ..found })
+        };
+        directions.into_iter().map(of).collect()
     }
 }
 
@@ -173,6 +187,7 @@ fn examples(
         right: right.into_iter().map(query).collect::<Result<_, Error>>()?,
         wrong: ranks.into_iter().map(query).collect::<Result<_, Error>>()?,
         counts,
+        queries: counts.iter().sum(),
     })
 }
 
