@@ -237,3 +237,18 @@ fn the_page_cannot_have_the_name_of_the_table() {
     output.refused("a page named .parquet", &["is the name of the table", "-o report.html"]);
     assert!(!sandbox.path("report.parquet").exists());
 }
+
+#[test]
+fn items_without_a_partner_are_not_said_to_be_left_out_as_queries() {
+    let sandbox = Sandbox::new();
+    sandbox.vectors([60, 60]);
+    let partner = |at: usize| if at.is_multiple_of(10) { String::new() } else { format!(", \"b\": {at}") };
+    let row = |at: usize| format!("{{\"a\": {at}{}}}\n", partner(at));
+    sandbox.write("pairs.jsonl", (0..60).map(row).collect::<String>());
+    let recipe = std::fs::read_to_string(sandbox.path("recipe.toml")).unwrap();
+    sandbox.write("recipe.toml", format!("[data]\npairs = \"pairs.jsonl\"\n{recipe}"));
+    sandbox.good(&["fit", "recipe.toml", "-o", "run"]);
+    // Of twelve test rows, six have no `b`.
+    let html = page(&sandbox, "report.html");
+    assert!(html.contains("id=\"examples\"") && !html.contains("were tried as queries"));
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The number of queries of each kind in each direction, and the number of results of each.
 pub const QUERIES: usize = 4;
 pub const RESULTS: usize = 3;
-/// The most queries of each direction that are ranked.
+/// The most items of each direction that are tried as queries.
 pub const RANKED: usize = 5_000;
 
 /// The examples of one direction.
@@ -18,8 +18,8 @@ pub struct DirectionExamples {
     pub wrong: Vec<Example>,
     /// The number of ranked queries of either kind.
     pub counts: [usize; 2],
-    /// The number of all queries, if not all are ranked.
-    pub sampled: Option<usize>,
+    /// The number of items that were tried as queries, and that of all, if it is larger.
+    pub sampled: Option<[usize; 2]>,
 }
 
 /// One query and what it retrieved.
@@ -69,7 +69,7 @@ pub fn examples(
             right: shown(&examples.right),
             wrong: shown(&examples.wrong),
             counts: examples.counts,
-            sampled: (examples.queries > examples.counts.iter().sum()).then_some(examples.queries),
+            sampled: Some(examples.items).filter(|[tried, all]| tried < all),
         })
     };
     all.iter().filter_map(of).collect()

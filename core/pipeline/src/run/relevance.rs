@@ -117,3 +117,32 @@ impl<'a> RetrievalDirection<'a> {
 pub(super) fn measure_error(error: chiasm_geometry::Error) -> Error {
     Error::Internal(format!("measuring retrieval: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_of_the_queries_has_their_ranks_among_the_whole_gallery() {
+        let items = |name: &str, shift: f32| AlignedItems {
+            name: name.to_owned(),
+            z: Array2::zeros((10, 2)),
+            embeds: Array2::from_shape_fn((10, 2), |(at, axis)| {
+                let angle = at as f32 * 0.7 + shift * (at % 3) as f32;
+                if axis == 0 { angle.cos() } else { angle.sin() }
+            }),
+            rows: (0..10).collect(),
+            items: (0..10).collect(),
+        };
+        let (first, second) = (items("a", 0.0), items("b", 0.9));
+        let relevance = Relevance((0..10).collect());
+        let direction = || RetrievalDirection::new(&first, &second, &relevance).unwrap().1;
+        let ranks = |direction: RetrievalDirection<'_>| -> Vec<f64> {
+            direction.outcomes().unwrap().outcomes.iter().map(|one| one.first.expected()).collect()
+        };
+        let whole = ranks(direction());
+        assert!(whole.iter().any(|rank| *rank > 1.0), "{whole:?}");
+        assert_eq!(ranks(direction().sampled(4)), [0, 2, 5, 7].map(|at| whole[at]));
+        assert_eq!(ranks(direction().sampled(10)), whole);
+    }
+}

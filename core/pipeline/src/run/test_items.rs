@@ -75,8 +75,8 @@ pub struct RetrievalExamples {
     pub wrong: Vec<RankedQuery>,
     /// The number of ranked queries of either kind.
     pub counts: [usize; 2],
-    /// The number of all queries, ranked or not.
-    pub queries: usize,
+    /// The number of items that were tried as queries, and that of all.
+    pub items: [usize; 2],
 }
 
 impl Run<'_> {
@@ -124,8 +124,8 @@ impl Run<'_> {
 
     /// Returns for every direction at most `count` queries that retrieve a relevant item first, and as many
     /// that do not, each with its `top` results. The ranks are those of [`Run::measure`]; at most `most`
-    /// evenly spaced queries are ranked, which takes time in proportion to their number and to that of
-    /// the gallery.
+    /// evenly spaced items are tried as queries, which takes time in proportion to their number and to
+    /// that of the gallery.
     ///
     /// # Errors
     /// If the data or an item cannot be read.
@@ -139,9 +139,8 @@ impl Run<'_> {
         let relevance = Relevance::of(self.data()?, self.recipe());
         let directions = RetrievalDirection::all(aligned, &relevance);
         let of = |(_, direction): (String, RetrievalDirection<'_>)| {
-            let queries = direction.first.items.len();
-            let found = examples(&direction.sampled(most), self, count, top)?;
-            Ok(RetrievalExamples { queries, ..found })
+            let all = direction.first.items.len();
+            examples(&direction.sampled(most), all, self, count, top)
         };
         directions.into_iter().map(of).collect()
     }
@@ -149,6 +148,7 @@ impl Run<'_> {
 
 fn examples(
     direction: &RetrievalDirection<'_>,
+    all: usize,
     run: &Run<'_>,
     count: usize,
     top: usize,
@@ -187,7 +187,7 @@ fn examples(
         right: right.into_iter().map(query).collect::<Result<_, Error>>()?,
         wrong: ranks.into_iter().map(query).collect::<Result<_, Error>>()?,
         counts,
-        queries: counts.iter().sum(),
+        items: [direction.first.items.len(), all],
     })
 }
 
