@@ -43,7 +43,7 @@ pub fn explain(name: Option<&str>, global: &GlobalOptions) -> CommandResult {
         Some("recipe") => RECIPE_KEYS.iter().map(of_recipe).collect(),
         Some("checks") => chiasm_check::CHECKS.iter().filter_map(|check| of_check(check.name)).collect(),
         Some("measures") => CATALOGUE.iter().map(of_measure).collect(),
-        Some("plugins") => of_plugins(&host(global)?)?,
+        Some("plugins") => of_plugins(&host(global)?, &|_| true)?,
         Some(name) => named(name, global)?,
     };
     if json(global) {
@@ -101,7 +101,9 @@ fn named(name: &str, global: &GlobalOptions) -> CommandResult<Vec<Explanation>> 
     found.extend(CARD_KEYS.iter().filter(|key| key.name == name).map(of_card));
     found.extend(of_check(name));
     found.extend(CATALOGUE.iter().filter(|measure| is_measure(measure, name)).map(of_measure));
-    let plugins = of_plugins(&host(global)?)?;
+    // A plugin that cannot be loaded does not keep other names from being explained.
+    let host = host(global)?;
+    let plugins = of_plugins(&host, &|id| name.split('.').next() == Some(id))?;
     let id = |one: &Explanation| {
         let inside = one.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
         let key = name.contains('.') && one.name.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
@@ -117,6 +119,7 @@ fn named(name: &str, global: &GlobalOptions) -> CommandResult<Vec<Explanation>> 
         .chain(CARD_KEYS.iter().map(|key| key.name.to_owned()))
         .chain(chiasm_check::CHECKS.iter().map(|check| check.name.to_owned()))
         .chain(CATALOGUE.iter().map(|measure| measure.name.trim_end_matches('@').to_owned()))
+        .chain(["aligner", "fusion"].iter().flat_map(|kind| host.ids(kind)).map(str::to_owned))
         .chain(plugins.into_iter().map(|one| one.name))
         .collect();
     let help = did_you_mean(name, known.iter().map(String::as_str));

@@ -1,14 +1,8 @@
 //! `chiasm explain`, the reference page, and `chiasm recipe new`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
-use common::{Sandbox, project};
-
-fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap()
-}
+use common::{Sandbox, json, project};
 
 #[test]
 fn a_name_is_explained_whatever_it_names() {
@@ -27,6 +21,16 @@ fn a_name_is_explained_whatever_it_names() {
         words.iter().for_each(|word| assert!(text.contains(word), "{name}: {word:?} is not in\n{text}"));
     }
     sandbox.refused(&["explain", "ancor"], &["no key, plugin, check or measure", "did you mean `anchor`"]);
+}
+
+#[test]
+fn a_plugin_that_may_not_run_keeps_no_other_name_from_being_explained() {
+    let sandbox = Sandbox::new();
+    sandbox.write("chiasm.lock", "version = 1\n");
+    for name in ["align.anchor", "rank", "mutual_knn", "image.preprocessing.size"] {
+        sandbox.good(&["explain", name]);
+    }
+    sandbox.refused(&["explain", "cca"], &["plugin cca", "chiasm.lock"]);
 }
 
 #[test]

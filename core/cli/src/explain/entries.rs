@@ -78,11 +78,13 @@ pub fn of_measure(measure: &Measure) -> Explanation {
     }
 }
 
-/// Returns the components of all plugins and their parameters.
-pub fn of_plugins(host: &Host) -> CommandResult<Vec<Explanation>> {
+/// Returns the aligners, fusions and adapters whose ids are `wanted`, with their parameters and keys.
+/// Only the plugins of these aligners and fusions are loaded; the keys of adapters are in the manifests.
+pub fn of_plugins(host: &Host, wanted: &dyn Fn(&str) -> bool) -> CommandResult<Vec<Explanation>> {
     let mut all = Vec::new();
     for (kind, table) in [("aligner", "align"), ("fusion", "fuse"), ("adapter", "")] {
-        let mut ids = host.ids(kind);
+        let mut ids: Vec<&str> =
+            host.ids(kind).into_iter().filter(|id| kind == "adapter" || wanted(id)).collect();
         ids.sort_unstable();
         for id in ids {
             let component = host.plugins().iter().flat_map(|plugin| &plugin.provides).find(|one| {
