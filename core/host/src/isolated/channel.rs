@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chiasm_abi::stable::RStr;
 use chiasm_abi::{DataType, NamedTensor, TensorLayout, TensorView};
@@ -30,7 +30,28 @@ const MAX_JSON: usize = 256 << 20;
 /// The alignment of tensors: that of a cache line.
 const ALIGNMENT: usize = 64;
 /// The time between two looks at the reason to stop waiting.
-pub(super) const WAIT: Duration = Duration::from_millis(100);
+const WAIT: Duration = Duration::from_millis(100);
+
+/// The time that was spent waiting. A program that is suspended does not wait: the time between two looks
+/// counts at most twice [`WAIT`].
+pub(super) struct WaitClock {
+    waited: Duration,
+    last: Instant,
+}
+
+impl WaitClock {
+    pub(super) fn start() -> Self {
+        Self { waited: Duration::ZERO, last: Instant::now() }
+    }
+
+    /// Returns the time waited until now.
+    pub(super) fn waited(&mut self) -> Duration {
+        let now = Instant::now();
+        self.waited += (now - self.last).min(2 * WAIT);
+        self.last = now;
+        self.waited
+    }
+}
 
 /// One end of a connection.
 pub(super) struct Channel {
@@ -232,16 +253,16 @@ impl Channel {
         Ok(())
     }
 
-    /// Repeats a send until the other side has read enough, or for as long as its patience. The time is that
-    /// of the waits, so that a program that is suspended loses no patience.
+    /// Repeats a send until the other side has read enough, or for as long as its patience.
     fn patient(&self, mut send: impl FnMut(&UnixStream) -> rustix::io::Result<usize>) -> io::Result<usize> {
-        let mut waited = Duration::ZERO;
+        let mut clock = WaitClock::start();
         loop {
             match retry_on_intr(|| send(&self.socket)).map_err(io::Error::from) {
-                Err(e) if is_wait(&e) && waited >= self.patience => {
-                    return Err(io::ErrorKind::TimedOut.into());
+                Err(e) if is_wait(&e) => {
+                    if clock.waited() >= self.patience {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
                 }
-                Err(e) if is_wait(&e) => waited = waited.saturating_add(WAIT),
                 other => return other,
             }
         }

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chiasm_abi::stable::RErr;
 use chiasm_abi::{Code, NamedTensor, PluginError, Reply};
 
-use super::channel::{Body, Channel, WAIT};
+use super::channel::{Body, Channel, WaitClock};
 use super::message::{Answer, ToHost, ToWorker, failure};
 use super::process::{PluginProcess, lock};
 use super::serve::serve;
@@ -87,8 +87,7 @@ impl PluginSource {
         context: Option<CallContext<'_, '_>>,
         read: impl FnOnce(Answer, &[NamedTensor<'_>]) -> Reply<T>,
     ) -> Reply<T> {
-        // The time of the waits, so that a plugin is not stopped because the host was suspended.
-        let mut silent = Duration::ZERO;
+        let mut silent = WaitClock::start();
         let mut stop_since: Option<Instant> = None;
         let mut exchange = || -> io::Result<(Channel, CallResult)> {
             let mut channel = process.channel()?;
@@ -101,8 +100,11 @@ impl PluginSource {
                             return Err(io::ErrorKind::Interrupted.into());
                         }
                     }
-                    silent += WAIT;
-                    if silent >= self.limits.silence { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+                    if silent.waited() >= self.limits.silence {
+                        Err(io::ErrorKind::TimedOut.into())
+                    } else {
+                        Ok(())
+                    }
                 })?;
                 match received.head {
                     ToHost::Answer(answer) => return Ok((channel, Ok((answer, received.body)))),
@@ -111,7 +113,7 @@ impl PluginSource {
                         serve(&mut channel, call, &received.body, context.map(|c| c.services), kept)?;
                     }
                 }
-                silent = Duration::ZERO;
+                silent = WaitClock::start();
             }
         };
         match exchange() {
