@@ -3,7 +3,7 @@
 
 use crate::CommandResult;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chiasm_pipeline::{Error, RawItem, RunOutputs};
+use chiasm_pipeline::{Error, RawItem, RunOutputs, wrapped};
 use image::{ImageFormat, imageops};
 use ndarray::ArrayView1;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ pub fn write(
                 _ => None,
             }
         });
-        let words = asked.flat_map(|text| wrapped(&text)).take(LINES).collect::<Vec<_>>();
+        let words = asked.flat_map(|text| wrapped(&text, LINE_LENGTH)).take(LINES).collect::<Vec<_>>();
         let prediction =
             predictions.get(row).map(|text| text.split(", ").next().unwrap_or_default().to_owned());
         let lines = words
@@ -128,21 +128,6 @@ fn refused(message: String) -> Error {
         message,
         "--attention needs a modality of images; leave it out for other modalities",
     )
-}
-
-/// Wraps a text into lines.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + word.chars().count() < LINE_LENGTH => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 fn escaped(text: &str) -> String {

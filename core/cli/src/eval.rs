@@ -53,29 +53,13 @@ fn breakdown_table(column: &str, by: &Breakdown) {
     let mut rows = Vec::new();
     for (direction, groups) in by {
         for (label, group) in groups {
-            let f = &group.figures;
-            let mut row = vec![direction.clone(), label.clone(), print::percent(f.recall_at_1)];
-            row.push(group.interval.map(print::percent).join(".."));
-            row.extend([f.recall_at_5, f.recall_at_10].map(print::percent));
-            row.extend([f.mrr, f.map, f.map_at_10, f.ndcg_at_10].map(|value| format!("{value:.3}")));
-            row.extend([format!("{:.1}", f.median_rank), group.queries.to_string()]);
+            let mut row = vec![direction.clone(), label.clone()];
+            row.extend(print::retrieval_cells(&group.figures, Some(group.interval)));
+            row.push(group.queries.to_string());
             rows.push(row);
         }
     }
-    let header = [
-        "retrieval, %",
-        column,
-        "recall@1",
-        "95 %",
-        "recall@5",
-        "recall@10",
-        "mrr",
-        "map",
-        "map@10",
-        "ndcg@10",
-        "median",
-        "queries",
-    ];
+    let header = [&["retrieval, %", column][..], &print::RETRIEVAL_COLUMNS, &["queries"]].concat();
     print::line("");
     print::table(&header, rows, 2);
 }

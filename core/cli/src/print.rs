@@ -64,54 +64,45 @@ pub fn metrics(metrics: &Metrics) {
     }
 }
 
+/// The columns of [`retrieval_cells`].
+pub const RETRIEVAL_COLUMNS: [&str; 9] =
+    ["recall@1", "95 %", "recall@5", "recall@10", "mrr", "map", "map@10", "ndcg@10", "median"];
+
+/// Formats the scores of one direction, and the interval of recall@1 if it is known.
+pub fn retrieval_cells(scores: &RetrievalScores, interval: Option<[f64; 2]>) -> [String; 9] {
+    let decimal = |value: f64| format!("{value:.3}");
+    [
+        percent(scores.recall_at_1),
+        interval.map(|ends| ends.map(percent).join("..")).unwrap_or_default(),
+        percent(scores.recall_at_5),
+        percent(scores.recall_at_10),
+        decimal(scores.mrr),
+        decimal(scores.map),
+        decimal(scores.map_at_10),
+        decimal(scores.ndcg_at_10),
+        format!("{:.1}", scores.median_rank),
+    ]
+}
+
 fn retrieval_table(metrics: &Metrics) {
-    let recalls = |f: &RetrievalScores| [f.recall_at_1, f.recall_at_5, f.recall_at_10].map(percent);
     let mut rows = Vec::new();
+    let mut row = |name: String, scores, interval, last: [String; 2]| {
+        let mut row = vec![name];
+        row.extend(retrieval_cells(scores, interval));
+        row.extend(last);
+        rows.push(row);
+    };
     let joint = metrics.joint.iter().map(|(name, joint)| (name, &joint.metrics));
     for (direction, scored) in metrics.retrieval.iter().chain(joint) {
-        let f = &scored.figures;
-        let [at_1, at_5, at_10] = recalls(f);
-        let interval = format!("{}..{}", percent(scored.interval[0]), percent(scored.interval[1]));
         let name = if scored.emergent { format!("{direction} (emergent)") } else { direction.clone() };
-        rows.push(vec![
-            name,
-            at_1,
-            interval,
-            at_5,
-            at_10,
-            format!("{:.3}", f.mrr),
-            format!("{:.3}", f.map),
-            format!("{:.3}", f.map_at_10),
-            format!("{:.3}", f.ndcg_at_10),
-            format!("{:.1}", f.median_rank),
-            percent(scored.chance.recall_at_1),
-            format!("{} of {}", scored.queries, scored.gallery),
-        ]);
+        let queries = format!("{} of {}", scored.queries, scored.gallery);
+        let last = [percent(scored.chance.recall_at_1), queries];
+        row(name, &scored.figures, Some(scored.interval), last);
     }
-    if let Some(control) = &metrics.shuffled_pairs {
-        for (direction, f) in &control.retrieval {
-            let [at_1, at_5, at_10] = recalls(f);
-            let name = format!("  {direction}, shuffled pairs");
-            let mut row = vec![name, at_1, String::new(), at_5, at_10];
-            row.extend([f.mrr, f.map, f.map_at_10, f.ndcg_at_10].map(|value| format!("{value:.3}")));
-            row.extend([format!("{:.1}", f.median_rank), String::new(), String::new()]);
-            rows.push(row);
-        }
+    for (direction, scores) in metrics.shuffled_pairs.iter().flat_map(|control| &control.retrieval) {
+        row(format!("  {direction}, shuffled pairs"), scores, None, Default::default());
     }
-    let header = [
-        "retrieval, %",
-        "recall@1",
-        "95 %",
-        "recall@5",
-        "recall@10",
-        "mrr",
-        "map",
-        "map@10",
-        "ndcg@10",
-        "median",
-        "chance@1",
-        "queries",
-    ];
+    let header = [&["retrieval, %"][..], &RETRIEVAL_COLUMNS, &["chance@1", "queries"]].concat();
     table(&header, rows, 1);
 }
 

@@ -6,8 +6,7 @@
 mod common;
 
 use chiasm_graph::{Builder, DType, Dim, Tensor};
-use common::{CommandOutput, RandomNumbers, Sandbox, npy, project};
-use serde_json::Value;
+use common::{CommandOutput, RandomNumbers, Sandbox, json, npy, project};
 
 const FIT: [&str; 6] = ["fit", "recipe.toml", "-o", "run", "--models", "models"];
 
@@ -31,10 +30,6 @@ fn fitted(sandbox: &Sandbox) -> CommandOutput {
     let output = sandbox.call(&FIT);
     assert!(sandbox.path("run/manifest.json").is_file(), "{}", output.stderr);
     output
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
 }
 
 /// A text model without a mask: each token is a row of a table.

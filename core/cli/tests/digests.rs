@@ -6,7 +6,7 @@
 mod common;
 
 use chiasm_graph::Graph;
-use common::{CommandOutput, Sandbox, binary, project};
+use common::{CommandOutput, Sandbox, binary, json, project};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
@@ -18,10 +18,6 @@ const FIT: [&str; 4] = ["fit", "recipe.toml", "-o", "run"];
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
 }
 
 /// The digest of a model with one file of weights: the SHA-256 of these byte strings, each after its length

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Sandbox, contents, peers, project};
+use common::{Sandbox, contents, json, peers, project};
 use serde_json::Value;
 use std::process::Command;
 use world::World;
@@ -28,10 +28,6 @@ fn recipe(sandbox: &Sandbox, task: &str, fuse: &str) {
              [checks]\nsurjectivity = {{ fail = 0 }}\n{task}[fuse]\n{fuse}"
         ),
     );
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
 }
 
 fn picture(sandbox: &Sandbox) -> String {

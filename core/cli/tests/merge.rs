@@ -1,10 +1,7 @@
 //! Fit, eval, run, search and export on a small world, and the merged model in Python.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
-use common::{Sandbox, contents, peers, project};
+use common::{Sandbox, contents, json, peers, project};
 use serde_json::Value;
 use std::{process::Command, time::Duration};
 
@@ -16,10 +13,6 @@ fn fitted(scenes: usize) -> Sandbox {
     sandbox.recipe();
     sandbox.good(&FIT);
     sandbox
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
 }
 
 #[test]

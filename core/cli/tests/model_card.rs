@@ -4,14 +4,10 @@
 
 mod common;
 
-use common::{Sandbox, project};
+use common::{Sandbox, json, project};
 use serde_json::Value;
 
 const TEXT: &str = "a small red circle above a large blue square, and \u{e9}\u{4e2d}";
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
-}
 
 /// Two builds of ONNX Runtime in f32, including the preparation of the items.
 fn agree(read: &Value, names: &[&str]) {

@@ -63,6 +63,8 @@ pub use base::{
     reporter::{Reporter, SilentReporter},
     training::{TrainingLog, TrainingRecord},
     visible::{is_unsafe, visible},
+    whole_file::write_file,
+    wrapped::wrapped,
 };
 pub use catalog::{
     card::{CARD_KEYS, ModelCard, ModelStore},

@@ -57,7 +57,7 @@ mod tsne;
 mod umap;
 mod verdict;
 
-use chiasm_pipeline::{Error, Run, visible};
+use chiasm_pipeline::{Error, Run, visible, write_file};
 use std::path::{Path, PathBuf};
 
 pub use comparison::comparison_report;
@@ -97,22 +97,11 @@ impl Report {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
-        write(path, self.html.as_bytes())?;
+        write_file(path, self.html.as_bytes())?;
         let Some(Ok(bytes)) = &self.table else { return Ok(None) };
-        write(&table, bytes)?;
+        write_file(&table, bytes)?;
         Ok(Some(table))
     }
-}
-
-fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let written = std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
-        Error::io("write", path, e)
-    })
 }
 
 /// Makes the report on a run. The same run gives the same bytes.

@@ -4,7 +4,7 @@ use super::entries::{Explanation, of_card, of_measure, of_plugins, of_recipe};
 use crate::command_result::CommandResult;
 use chiasm_geometry::catalogue::CATALOGUE;
 use chiasm_host::Host;
-use chiasm_pipeline::{CARD_KEYS, RECIPE_KEYS};
+use chiasm_pipeline::{CARD_KEYS, RECIPE_KEYS, wrapped};
 
 const HEAD: &str = "# Reference
 
@@ -44,13 +44,13 @@ pub fn page(host: &Host) -> CommandResult<String> {
                       and the keys of an adapter in the card of a model.";
     let of_measures = "Of `chiasm measure` and `chiasm eval --geometry`. Larger clouds are sampled.";
     let mut text = HEAD.to_owned();
-    for (title, paragraph, content) in [
+    for (title, about, content) in [
         ("Recipes", of_recipes, recipes),
         ("Model cards", of_cards, cards),
         ("Plugins", of_plugins, plugins(host)?),
         ("Measures", of_measures, measures),
     ] {
-        text.push_str(&format!("\n## {title}\n\n{}\n{content}", wrapped(paragraph)));
+        text.push_str(&format!("\n## {title}\n\n{}\n{content}", paragraph(about)));
     }
     Ok(text)
 }
@@ -58,10 +58,10 @@ pub fn page(host: &Host) -> CommandResult<String> {
 /// Returns the components of all plugins, each with the table of its parameters or keys.
 fn plugins(host: &Host) -> CommandResult<String> {
     let mut text = String::new();
-    let plugins = of_plugins(host)?;
+    let plugins = of_plugins(host, &|_| true)?;
     let is_component = |one: &Explanation| !one.topic.contains(" of the ");
     for (at, component) in plugins.iter().enumerate().filter(|(_, one)| is_component(one)) {
-        let about = wrapped(&component.about);
+        let about = paragraph(&component.about);
         text.push_str(&format!("\n### `{}` ({})\n\n{about}\n", component.name, component.topic));
         let own: Vec<_> = plugins[at + 1..].iter().take_while(|one| !is_component(one)).collect();
         if own.is_empty() {
@@ -78,17 +78,9 @@ fn plugins(host: &Host) -> CommandResult<String> {
     Ok(text)
 }
 
-/// Breaks a paragraph into lines of at most 105 columns.
-fn wrapped(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut().filter(|line| line.len() + word.len() < 105) {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => line.extend([" ", word]),
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines.join("\n")
+/// Breaks a paragraph into lines.
+fn paragraph(text: &str) -> String {
+    wrapped(text, 105).join("\n")
 }
 
 fn code(text: &str) -> String {

@@ -188,6 +188,11 @@ pub fn peers() -> PathBuf {
     python
 }
 
+/// Parses what a command printed with `--format json`, or a JSON file.
+pub fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
 /// Returns the bytes of an .npy file of f32 in C order.
 pub fn npy(rows: usize, columns: usize, values: &[f32]) -> Vec<u8> {
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");

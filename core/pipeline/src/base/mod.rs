@@ -14,3 +14,4 @@ pub mod reporter;
 pub mod training;
 pub mod visible;
 pub mod whole_file;
+pub mod wrapped;

@@ -9,8 +9,11 @@ use std::path::Path;
 /// # Errors
 /// If it cannot be written.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, content)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|e| Error::io("write", path, e))
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path)).map_err(|e| {
+        let _ = std::fs::remove_file(&temporary); // best effort: the write error is reported
+        Error::io("write", path, e)
+    })
 }

@@ -1,7 +1,7 @@
 //! A commented recipe for given models and files of vectors.
 
 use crate::{
-    base::{environment::Environment, error::Error, paths::relative_path},
+    base::{environment::Environment, error::Error, paths::relative_path, wrapped::wrapped},
     catalog::card::ModelStore,
     recipe::{Recipe, encoders::RESERVED_NAMES, keys::RECIPE_KEYS},
 };
@@ -91,15 +91,7 @@ pub fn new_recipe(options: &NewRecipeOptions, env: &Environment) -> Result<Strin
 /// Adds what a key does, as a comment.
 fn explain(text: &mut String, name: &str) {
     let about = RECIPE_KEYS.iter().find(|key| key.name() == name).map_or("", |key| key.about);
-    let mut line = String::from("#");
-    for word in about.split_whitespace() {
-        if line.len() + word.len() > 98 {
-            text.push_str(&format!("{line}\n"));
-            line = String::from("#");
-        }
-        line.push_str(&format!(" {word}"));
-    }
-    text.push_str(&format!("{line}\n"));
+    wrapped(about, 97).iter().for_each(|line| text.push_str(&format!("# {line}\n")));
 }
 
 /// Adds what a key does and the key itself, both as comments.
