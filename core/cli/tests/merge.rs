@@ -1,4 +1,5 @@
 //! Fit, eval, run, search and export on a small world, and the merged model in Python.
+
 mod common;
 
 use common::{Sandbox, contents, json, peers, project};
