@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{
     AlignModality, AlignSpec, BorrowedArray, EncoderSpec, Host, HostOptions, HostServices, Isolation, Item,
-    Level, PluginSearch, WorkerCommand,
+    Level, PluginSearch, SharedValues, WorkerCommand,
 };
 use chiasm_plugin::objective::{Objective, TrainedWeights, TrainingOptions, TrainingRows};
 use chiasm_plugin::{Adapter, Services, json};
@@ -172,30 +172,36 @@ fn isolated() {
     println!("isolated: a small call {:.1} us", best / 1e3);
 
     let (own, isolated) = (fits(&discover()), fits(&host));
-    println!(
-        "a fit that sums 128 MiB: {own:?} here, {isolated:?} isolated, ratio {:.2}",
-        isolated.as_secs_f64() / own.as_secs_f64()
-    );
+    for ((own, isolated), memory) in own.iter().zip(isolated).zip(["memory that is shared", "other memory"]) {
+        println!(
+            "a fit that sums 128 MiB in {memory}: {own:?} here, {isolated:?} isolated, ratio {:.2}",
+            isolated.as_secs_f64() / own.as_secs_f64()
+        );
+    }
     swaps(&host, &spec);
 }
 
-/// Returns the smallest time of a fit on two modalities of 64 MiB.
-fn fits(host: &Host) -> Duration {
-    let data = vec![1.0_f32; 16 << 20];
-    let shape = [data.len() / 64, 64];
+/// Returns the smallest times of a fit on two modalities of 64 MiB: in memory that can be shared, as in the
+/// fits of pipelines, and in other memory.
+fn fits(host: &Host) -> [Duration; 2] {
+    let data = SharedValues::filled(16 << 20, |all| all.fill(1.0));
+    let shape = [data.as_slice().len() / 64, 64];
     let rows: Vec<i64> = (0..).take(shape[0]).collect();
     let modality = |name: &str| AlignModality { name: name.into(), dim: 64, blocks: vec![64] };
     let spec = AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: None };
     let aligner = host.aligner("first-columns").unwrap();
-    let fit = || {
-        let pooled = || BorrowedArray::f32(&shape, &data);
+    let fit = |shared: bool| {
+        let pooled = || match shared {
+            true => BorrowedArray::shared(&shape, &data),
+            false => BorrowedArray::f32(&shape, data.as_slice()),
+        };
         let row = || BorrowedArray::i64(&[shape[0]], &rows);
         let arrays = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
         let started = Instant::now();
         aligner.fit(&spec, &arrays, &json!({}), &SilentServices).unwrap();
         started.elapsed()
     };
-    (0..6).map(|_| fit()).min().unwrap()
+    [true, false].map(|shared| (0..6).map(|_| fit(shared)).min().unwrap())
 }
 
 /// Reloads the plugin 1,000 times while two threads use it without a pause.

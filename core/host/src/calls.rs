@@ -1,5 +1,7 @@
 //! The calls that a plugin answers, wherever its code runs.
 
+use std::os::fd::BorrowedFd;
+
 use chiasm_abi::stable::{RStr, RString};
 use chiasm_abi::{AdapterBox, FitJob, Outcome, Reply, ServicesRef};
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,17 @@ pub(crate) struct CallContext<'a, 's> {
     pub stop_requested: &'a (dyn Fn() -> bool + 'a),
 }
 
+/// A file with the bytes of an array that never change. A plugin's process maps it to read them in place.
+#[derive(Clone, Copy)]
+pub(crate) struct ArrayFile<'a> {
+    /// The number of the array, which no other array of this process has.
+    pub id: u64,
+    pub descriptor: BorrowedFd<'a>,
+}
+
+/// The files of the arrays of a fit, in their order.
+pub(crate) type ArrayFiles<'a> = &'a [Option<ArrayFile<'a>>];
+
 /// A loaded plugin: in this process, or in one of its own.
 pub(crate) trait PluginCalls: Send + Sync {
     /// Returns whether the library has this kind of component.
@@ -58,7 +71,13 @@ pub(crate) trait PluginCalls: Send + Sync {
     /// Opens an adapter.
     fn open(&self, id: RStr<'_>, spec: RStr<'_>, context: CallContext<'_, '_>) -> Reply<AdapterBox>;
     /// Fits an aligner or a fusion.
-    fn fit(&self, kind: ComponentKind, job: FitJob<'_>, context: CallContext<'_, '_>) -> Reply<Outcome>;
+    fn fit(
+        &self,
+        kind: ComponentKind,
+        job: FitJob<'_>,
+        files: ArrayFiles<'_>,
+        context: CallContext<'_, '_>,
+    ) -> Reply<Outcome>;
     /// Refuses further calls, and returns when the active calls have ended.
     fn quiesce(&self);
 }

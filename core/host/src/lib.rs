@@ -57,6 +57,7 @@ mod manifest;
 mod options;
 mod search;
 mod services;
+mod shared_values;
 mod signing;
 mod start;
 mod trust;
@@ -82,6 +83,7 @@ pub use manifest::{Interface, ListedKey, Manifest, PluginComponent};
 pub use options::{HostOptions, Isolation};
 pub use search::{PluginOrigin, PluginSearch};
 pub use services::HostServices;
+pub use shared_values::SharedValues;
 pub use signing::{create_key, sign};
 pub use trust::{
     LOCK_FILE, LockState, LockedPlugin, PluginLock, PluginPolicy, PluginTrust, signature_path, target,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use chiasm_host::{
     AlignModality, AlignSpec, BorrowedArray, Code, CrashRecords, EncoderSpec, Host, HostError, HostOptions,
     Isolation, IsolationLimits, Item, Learned, LockedPlugin, Phase, PluginLock, QUARANTINE_AFTER,
+    SharedValues,
 };
 use chiasm_plugin::{Json, json};
 use support::{RecordingServices, host_of, host_with, isolated_options, library};
@@ -32,13 +33,23 @@ fn fit_rows(
     services: &RecordingServices,
     rows: &[f32],
 ) -> Result<Learned, HostError> {
-    let count = rows.len() / 3;
+    let pooled = || BorrowedArray::f32(&[rows.len() / 3, 3], rows);
+    fit_pair(host, id, parameters, services, [pooled(), pooled()], rows.len() / 3)
+}
+
+fn fit_pair(
+    host: &Host,
+    id: &str,
+    parameters: &Json,
+    services: &RecordingServices,
+    [a, b]: [BorrowedArray<'_>; 2],
+    count: usize,
+) -> Result<Learned, HostError> {
     let numbers: Vec<i64> = (0..).take(count).collect();
-    let pooled = || BorrowedArray::f32(&[count, 3], rows);
     let row = || BorrowedArray::i64(&[count], &numbers);
     let modality = |name: &str| AlignModality { name: name.into(), dim: 3, blocks: vec![3] };
     let spec = AlignSpec { modalities: vec![modality("a"), modality("b")], anchor: Some("b".into()) };
-    let data = [("a.pooled", pooled()), ("a.row", row()), ("b.pooled", pooled()), ("b.row", row())];
+    let data = [("a.pooled", a), ("a.row", row()), ("b.pooled", b), ("b.row", row())];
     host.aligner(id)?.fit(&spec, &data, parameters, services)
 }
 
@@ -75,6 +86,43 @@ fn a_fit_has_the_same_result_as_in_this_process() {
             assert_eq!(there.log.lock().unwrap()[0], "fixture-plain Warning: fitting");
         }
     }
+}
+
+/// Values in memory that can be shared are not copied, and a later fit on other values does not see the old
+/// ones.
+#[test]
+fn shared_values_are_read_in_place() {
+    let count = 200_000;
+    let values = |step: usize| {
+        SharedValues::filled(3 * count, |all| {
+            all.iter_mut().enumerate().for_each(|(at, to)| *to = (at * step % 1009) as f32)
+        })
+    };
+    let (first, second) = (values(1), values(7));
+    let plain = second.as_slice().to_vec();
+    let shape = [count, 3];
+    let shared = |values| BorrowedArray::shared(&shape, values);
+    let (here, there) = (host_of(&[library("fixture-plain")]), isolated("fixture-plain"));
+    let fit = |host: &Host, pair| {
+        fit_pair(host, "first-columns", &json!({ "k": 2 }), &RecordingServices::default(), pair, count)
+            .unwrap()
+    };
+    let address = |learned: &Learned, at: usize| learned.notes["addresses"][at].as_u64().unwrap();
+    let once = fit(&there, [shared(&first), shared(&first)]);
+    assert_eq!(address(&once, 0), address(&once, 1), "one array was mapped twice");
+    let again = fit(&there, [shared(&first), shared(&second)]);
+    assert_eq!(address(&once, 0), address(&again, 0), "the array was mapped again");
+    let mixed = fit(&there, [shared(&second), BorrowedArray::f32(&shape, &plain)]);
+    for (got, pair) in [
+        (&once, [shared(&first), shared(&first)]),
+        (&again, [shared(&first), shared(&second)]),
+        (&mixed, [shared(&second), shared(&second)]),
+    ] {
+        assert_eq!(described(got), described(&fit(&here, pair)));
+    }
+    let in_place = fit(&here, [shared(&first), shared(&second)]);
+    assert_eq!(address(&in_place, 0), first.as_slice().as_ptr().addr() as u64);
+    assert_ne!(once.notes["sum"], mixed.notes["sum"]);
 }
 
 #[test]

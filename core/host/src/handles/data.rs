@@ -4,7 +4,11 @@ use chiasm_abi::{Element, NamedTensor, TensorView};
 use chiasm_graph::Tensor;
 use chiasm_plugin::export::tensor;
 
-/// A borrowed dense array. It is passed to a plugin without a copy.
+use crate::SharedValues;
+use crate::calls::ArrayFile;
+
+/// A borrowed dense array. It is passed to a plugin in this process without a copy, and if it borrows
+/// [`SharedValues`], also to one in a process of its own.
 pub struct BorrowedArray<'a> {
     shape: Vec<i64>,
     source: Source<'a>,
@@ -13,6 +17,7 @@ pub struct BorrowedArray<'a> {
 enum Source<'a> {
     F32(&'a [f32]),
     I64(&'a [i64]),
+    Shared(&'a SharedValues),
     Tensor(&'a Tensor),
 }
 
@@ -25,6 +30,20 @@ impl<'a> BorrowedArray<'a> {
     /// Returns an array of `i64` in row-major order. The call fails if the shape does not fit the slice.
     pub fn i64(shape: &[usize], values: &'a [i64]) -> Self {
         Self { shape: signed(shape), source: Source::I64(values) }
+    }
+
+    /// Returns an array of `f32` in row-major order. The call fails if the shape does not fit the number of
+    /// values.
+    pub fn shared(shape: &[usize], values: &'a SharedValues) -> Self {
+        Self { shape: signed(shape), source: Source::Shared(values) }
+    }
+
+    /// Returns the file with the bytes of the array, if it has one.
+    pub(crate) fn file(&self) -> Option<ArrayFile<'a>> {
+        match self.source {
+            Source::Shared(values) => values.file(),
+            Source::F32(_) | Source::I64(_) | Source::Tensor(_) => None,
+        }
     }
 
     /// Returns the length of an axis.
@@ -44,6 +63,7 @@ impl<'a> BorrowedArray<'a> {
         let tensor = match self.source {
             Source::F32(values) => dense(values, &self.shape),
             Source::I64(values) => dense(values, &self.shape),
+            Source::Shared(values) => dense(values.as_slice(), &self.shape),
             Source::Tensor(tensor) => tensor::view(tensor.into(), &self.shape),
         };
         NamedTensor { name: name.into(), tensor }

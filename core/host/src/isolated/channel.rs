@@ -1,7 +1,9 @@
 //! A connection between the host and the process of a plugin. It carries one call at a time.
 //!
 //! A message is a header (the lengths of the two parts as little-endian u32), JSON, and the bytes of its
-//! tensors. The bytes of larger tensors are in shared memory instead, which stays mapped on both sides.
+//! tensors. The bytes of larger tensors are in shared memory instead, which stays mapped on both sides. A
+//! tensor whose memory has a file of its own is not copied: its descriptor comes with the message. The other
+//! side keeps the files of the last such message mapped, since the first use of a mapped page is slow.
 
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -10,8 +12,6 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chiasm_abi::stable::RStr;
-use chiasm_abi::{DataType, NamedTensor, TensorLayout, TensorView};
 use memmap2::Mmap;
 use rustix::io::retry_on_intr;
 use rustix::net::{
@@ -21,14 +21,11 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::memory::{SharedInput, SharedOutput};
+use super::memory::{SharedInput, SharedOutput, shared_file};
+use super::tensors::{Body, MAX_FILES, MAX_INLINE, Placed, TensorBytes, TensorPlace, Tensors, find};
 
-/// Tensors of at most this many bytes together are sent through the socket.
-const MAX_INLINE: usize = 64 << 10;
 /// The largest JSON part of a message, in bytes.
 const MAX_JSON: usize = 256 << 20;
-/// The alignment of tensors: that of a cache line.
-const ALIGNMENT: usize = 64;
 /// The time between two looks at the reason to stop waiting.
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -60,6 +57,9 @@ pub(super) struct Channel {
     patience: Duration,
     output: Option<SharedOutput>,
     input: Option<SharedInput>,
+    /// The numbers of the files that the other side keeps.
+    sent_files: Vec<u64>,
+    received_files: Vec<(u64, Arc<Mmap>)>,
 }
 
 /// The JSON part of a message.
@@ -69,38 +69,24 @@ struct Envelope<H> {
     tensors: Vec<TensorPlace>,
     /// The end of the tensors in the shared memory; 0 if they are sent through the socket.
     shared: usize,
+    /// The files of its tensors; those before and not among them are no longer kept.
+    files: Vec<SentFile>,
 }
 
-/// The description of a tensor and where its bytes are.
-#[derive(Serialize, Deserialize)]
-struct TensorPlace {
-    name: String,
-    /// Code, bits and lanes of the element type.
-    dtype: (u8, u8, u16),
-    shape: Vec<i64>,
-    offset: usize,
-    length: usize,
+/// A file of a message.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct SentFile {
+    id: u64,
+    /// Whether its descriptor comes with the message. These descriptors are the first, in the order of files.
+    new: bool,
 }
 
 /// A message that was received.
 pub(super) struct Received<H> {
     pub head: H,
     pub body: Body,
-    /// A descriptor that came with the message and is not that of shared memory.
+    /// The descriptor that came with a message of [`Channel::send_descriptor`].
     pub descriptor: Option<OwnedFd>,
-}
-
-/// The tensors of a message.
-pub(super) struct Body {
-    tensors: Vec<TensorPlace>,
-    bytes: TensorBytes,
-}
-
-/// The bytes of the tensors of a message.
-enum TensorBytes {
-    /// Words rather than bytes, so that every element type is aligned.
-    Inline(Vec<u64>),
-    Shared(Arc<Mmap>),
 }
 
 impl Channel {
@@ -109,47 +95,37 @@ impl Channel {
     pub(super) fn new(socket: UnixStream, patience: Duration) -> io::Result<Self> {
         socket.set_read_timeout(Some(WAIT))?;
         socket.set_write_timeout(Some(WAIT))?;
-        Ok(Self { socket, patience, output: None, input: None })
+        Ok(Self {
+            socket,
+            patience,
+            output: None,
+            input: None,
+            sent_files: Vec::new(),
+            received_files: Vec::new(),
+        })
     }
 
     /// Sends a message. Returns the end of its tensors in the shared memory, counted from `keep`: the bytes
     /// before `keep` belong to an earlier message that the other side still reads.
-    pub(super) fn send<H: Serialize>(
+    pub(super) fn send<'t, H: Serialize>(
         &mut self,
         head: &H,
-        tensors: &[NamedTensor<'_>],
+        tensors: impl Into<Tensors<'t>>,
         keep: usize,
     ) -> io::Result<usize> {
-        let dense: Vec<(&[u8], TensorLayout)> = tensors
-            .iter()
-            .map(|one| one.tensor.bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let padded: usize = dense.iter().map(|(bytes, _)| bytes.len().next_multiple_of(ALIGNMENT)).sum();
-        let shared = padded > MAX_INLINE;
-        let mut end = if shared { keep.next_multiple_of(ALIGNMENT) } else { 0 };
-        let mut places = Vec::with_capacity(tensors.len());
-        for (one, (bytes, layout)) in tensors.iter().zip(&dense) {
-            let dtype = one.tensor.dtype();
-            places.push(TensorPlace {
-                name: one.name.to_string(),
-                dtype: (dtype.code, dtype.bits, dtype.lanes),
-                shape: layout
-                    .shape()
-                    .iter()
-                    .map(|length| i64::try_from(*length).unwrap_or(i64::MAX))
-                    .collect(),
-                offset: end,
-                length: bytes.len(),
-            });
-            end = (end + bytes.len()).next_multiple_of(ALIGNMENT);
+        let Placed { places, copied, files, end, inline } = Placed::new(tensors.into(), keep)?;
+        let known = |id: u64| self.sent_files.contains(&id);
+        let sent = files.iter().map(|file| SentFile { id: file.id, new: !known(file.id) }).collect();
+        let mut descriptors: Vec<BorrowedFd<'_>> =
+            files.iter().filter(|file| !known(file.id)).map(|file| file.descriptor).collect();
+        if !files.is_empty() {
+            self.sent_files = files.iter().map(|file| file.id).collect();
         }
-        if !shared {
-            let mut inline = vec![0_u8; end];
-            places.iter().zip(&dense).for_each(|(place, (bytes, _))| {
-                inline[place.offset..place.offset + place.length].copy_from_slice(bytes);
-            });
-            self.write(&Envelope { head, tensors: places, shared: 0 }, &inline, None)?;
+        let mut envelope = Envelope { head, tensors: places, shared: 0, files: sent };
+        if inline {
+            let mut bytes = vec![0_u8; end];
+            copied.iter().for_each(|(at, from)| bytes[*at..*at + from.len()].copy_from_slice(from));
+            self.write(&envelope, &bytes, &descriptors)?;
             return Ok(keep);
         }
         let new = self.output.is_none();
@@ -158,11 +134,12 @@ impl Channel {
             None => SharedOutput::new(end)?,
         };
         output.reserve(end)?;
-        for (place, (bytes, _)) in places.iter().zip(&dense) {
-            output.write(place.offset, bytes)?;
+        for (at, bytes) in copied {
+            output.write(at, bytes)?;
         }
-        let envelope = Envelope { head, tensors: places, shared: end };
-        let sent = self.write(&envelope, &[], new.then(|| output.descriptor()));
+        envelope.shared = end;
+        descriptors.extend(new.then(|| output.descriptor()));
+        let sent = self.write(&envelope, &[], &descriptors);
         self.output = Some(output);
         sent.map(|()| end)
     }
@@ -173,7 +150,7 @@ impl Channel {
         head: &H,
         descriptor: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        self.write(&Envelope { head, tensors: Vec::new(), shared: 0 }, &[], Some(descriptor))
+        self.write(&Envelope { head, tensors: Vec::new(), shared: 0, files: Vec::new() }, &[], &[descriptor])
     }
 
     /// Waits for a message. While none comes, `waiting` is called about ten times a second; its error ends
@@ -184,9 +161,9 @@ impl Channel {
     ) -> io::Result<Received<H>> {
         let mut header = [0; 8];
         let mut filled = 0;
-        let mut descriptor = None;
+        let mut descriptors = Vec::new();
         while filled < header.len() {
-            match self.read_with_descriptor(&mut header[filled..], &mut descriptor) {
+            match self.read_with_descriptor(&mut header[filled..], &mut descriptors) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => filled += count,
                 Err(e) if is_wait(&e) => waiting()?,
@@ -205,6 +182,9 @@ impl Channel {
         let mut words = vec![0_u64; inline.div_ceil(8)];
         self.read_exact(&mut bytemuck::cast_slice_mut(&mut words)[..inline], &mut waiting)?;
         let envelope: Envelope<H> = serde_json::from_slice(&text)?;
+        let mut descriptors = descriptors.into_iter();
+        let files = self.files(&envelope.files, &mut descriptors)?;
+        let mut descriptor = descriptors.next();
         let bytes = if envelope.shared == 0 {
             TensorBytes::Inline(words)
         } else {
@@ -214,15 +194,37 @@ impl Channel {
             let input = self.input.as_mut().ok_or_else(|| io::Error::other("there is no shared memory"))?;
             TensorBytes::Shared(input.view(envelope.shared)?)
         };
-        let body = Body { tensors: envelope.tensors, bytes };
+        let body = Body { tensors: envelope.tensors, bytes, files };
         Ok(Received { head: envelope.head, body, descriptor })
+    }
+
+    /// Maps the new files of a message, and finds the others among those that were kept.
+    fn files(
+        &mut self,
+        files: &[SentFile],
+        descriptors: &mut impl Iterator<Item = OwnedFd>,
+    ) -> io::Result<Vec<(u64, Arc<Mmap>)>> {
+        let map = |&SentFile { id, new }: &SentFile| {
+            let map = match new {
+                true => descriptors.next().map(shared_file).transpose()?,
+                false => find(&self.received_files, id).cloned(),
+            };
+            let map =
+                map.ok_or_else(|| io::Error::other(format!("the file {id} of a message is missing")))?;
+            Ok((id, map))
+        };
+        let maps: Vec<(u64, Arc<Mmap>)> = files.iter().map(map).collect::<io::Result<_>>()?;
+        if !maps.is_empty() {
+            self.received_files.clone_from(&maps);
+        }
+        Ok(maps)
     }
 
     fn write<H: Serialize>(
         &mut self,
         envelope: &Envelope<H>,
         inline: &[u8],
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let json = serde_json::to_vec(envelope)?;
         let length = |bytes: &[u8]| {
@@ -236,11 +238,10 @@ impl Channel {
         message.extend(json);
         message.extend(inline);
         let mut sent = 0;
-        if let Some(descriptor) = descriptor {
-            let descriptors = [descriptor];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        if !descriptors.is_empty() {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES + 1))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+            ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
             let message = [IoSlice::new(&message)];
             sent = self.patient(|socket| {
                 rustix::net::sendmsg(socket, &message, &mut ancillary, SendFlags::NOSIGNAL)
@@ -271,16 +272,16 @@ impl Channel {
     fn read_with_descriptor(
         &mut self,
         bytes: &mut [u8],
-        descriptor: &mut Option<OwnedFd>,
+        descriptors: &mut Vec<OwnedFd>,
     ) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES + 1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(bytes)];
         let received =
             rustix::net::recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-                *descriptor = descriptors.next().or(descriptor.take());
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                descriptors.extend(received);
             }
         }
         Ok(received.bytes)
@@ -306,32 +307,4 @@ impl Channel {
 fn is_wait(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
-}
-
-impl Body {
-    /// Returns views of the tensors. Their shapes are checked when they are read.
-    ///
-    /// # Errors
-    /// If a tensor lies outside the message.
-    pub(super) fn tensors(&self) -> io::Result<Vec<NamedTensor<'_>>> {
-        let all: &[u8] = match &self.bytes {
-            TensorBytes::Inline(words) => bytemuck::cast_slice(words),
-            TensorBytes::Shared(map) => map,
-        };
-        let view = |place: &TensorPlace| {
-            let end = place.offset.checked_add(place.length)?;
-            all.get(place.offset..end)
-        };
-        self.tensors
-            .iter()
-            .map(|place| {
-                let bytes = view(place).ok_or_else(|| {
-                    io::Error::other(format!("the tensor `{}` lies outside its message", place.name))
-                })?;
-                let (code, bits, lanes) = place.dtype;
-                let tensor = TensorView::of_bytes(bytes, DataType { code, bits, lanes }, &place.shape);
-                Ok(NamedTensor { name: RStr::from_str(&place.name), tensor })
-            })
-            .collect()
-    }
 }

@@ -10,9 +10,9 @@ use chiasm_abi::{
 use super::adapter::RemoteAdapter;
 use super::message::{Answer, ToWorker, failure};
 use super::source::PluginSource;
-use super::tensors::{bytes_tensor, copied};
+use super::tensors::{Tensors, bytes_tensor, copied};
 use crate::HostError;
-use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
+use crate::calls::{ArrayFiles, CallContext, ComponentKind, PluginCalls, Question};
 
 /// A plugin in a process of its own. A process that crashed is replaced at the next call.
 pub(crate) struct IsolatedPlugin {
@@ -26,10 +26,10 @@ impl IsolatedPlugin {
         Ok(Self { shared: Arc::new(source) })
     }
 
-    fn call<T>(
+    fn call<'t, T>(
         &self,
         request: &ToWorker,
-        tensors: &[NamedTensor<'_>],
+        tensors: impl Into<Tensors<'t>>,
         context: Option<CallContext<'_, '_>>,
         read: impl FnOnce(Answer, &[NamedTensor<'_>]) -> Reply<T>,
     ) -> Reply<T> {
@@ -62,14 +62,21 @@ impl PluginCalls for IsolatedPlugin {
         adapter.map_or_else(RErr, |adapter| ROk(AdapterObject_TO::from_value(adapter, TD_Opaque)))
     }
 
-    fn fit(&self, kind: ComponentKind, job: FitJob<'_>, context: CallContext<'_, '_>) -> Reply<Outcome> {
+    fn fit(
+        &self,
+        kind: ComponentKind,
+        job: FitJob<'_>,
+        files: ArrayFiles<'_>,
+        context: CallContext<'_, '_>,
+    ) -> Reply<Outcome> {
         let request = ToWorker::Fit {
             kind,
             id: job.id.to_string(),
             parameters: job.parameters.to_string(),
             context: job.context.to_string(),
         };
-        self.call(&request, job.data.as_slice(), Some(context), |answer, tensors| {
+        let tensors = Tensors { views: job.data.as_slice(), files };
+        self.call(&request, tensors, Some(context), |answer, tensors| {
             let graph = |tensor: &NamedTensor<'_>| {
                 let bytes = copied(tensor).map_err(|e| failure(Code::OTHER, e.to_string()))?;
                 Ok(NamedBytes { name: tensor.name.into(), bytes: bytes.into() })

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use rustix::fs::{MemfdFlags, SealFlags};
 
 /// Memory that this process writes.
@@ -87,11 +87,7 @@ impl SharedInput {
     /// # Errors
     /// If the file may shrink, which would end this process at the next read.
     pub(super) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        let seals = rustix::fs::fcntl_get_seals(&descriptor)?;
-        if !seals.contains(SealFlags::SHRINK) {
-            return Err(io::Error::other("its shared memory is not sealed against shrinking"));
-        }
-        let file = File::from(descriptor);
+        let file = keeps_its_length(descriptor)?;
         let map = map_input(&file)?;
         Ok(Self { file, map })
     }
@@ -109,11 +105,27 @@ impl SharedInput {
     }
 }
 
+/// Maps the memory of one tensor, which the other process no longer changes.
+///
+/// # Errors
+/// If the file may shrink, which would end this process at the next read.
+pub(super) fn shared_file(descriptor: OwnedFd) -> io::Result<Arc<Mmap>> {
+    map_input(&keeps_its_length(descriptor)?)
+}
+
+fn keeps_its_length(descriptor: OwnedFd) -> io::Result<File> {
+    let seals = rustix::fs::fcntl_get_seals(&descriptor)?;
+    if !seals.contains(SealFlags::SHRINK) {
+        return Err(io::Error::other("its shared memory is not sealed against shrinking"));
+    }
+    Ok(File::from(descriptor))
+}
+
 fn map_input(file: &File) -> io::Result<Arc<Mmap>> {
     #[expect(unsafe_code, reason = "another process can change a mapped file")]
     // SAFETY: the mapping is within the file, which is sealed against shrinking. The other process does not
     // write while this one reads, unless a fault in the plugin overwrites the memory of its own process; then
     // the numbers are wrong, and everything but plain numbers is copied before it is checked.
-    let map = unsafe { Mmap::map(file)? };
+    let map = unsafe { MmapOptions::new().populate().map(file)? };
     Ok(Arc::new(map))
 }

@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use chiasm_abi::stable::{RErr, ROk, RResult, RSlice, RStr, RVec};
 use chiasm_abi::{Code, NamedOwned, NamedTensor, PluginError, Services, TrainJob, TrainOutcome};
 
-use super::channel::{Body, Channel};
+use super::channel::Channel;
 use super::message::{Answer, ServiceCall, ToHost, ToWorker, failure};
 use super::process::lock;
-use super::tensors::{bytes_tensor, owned};
+use super::tensors::{Body, bytes_tensor, owned};
 
 /// The services during one call. Requests of several threads of the plugin are sent one after the other.
 pub(super) struct RemoteServices<'a> {

@@ -5,9 +5,9 @@ use std::io;
 use chiasm_abi::stable::{RResult, RSlice, RVec};
 use chiasm_abi::{NamedOwned, NamedTensor, PluginError, ServicesRef, TrainJob, TrainOutcome};
 
-use super::channel::{Body, Channel};
+use super::channel::Channel;
 use super::message::{Answer, ServiceCall, ToWorker};
-use super::tensors::{bytes_tensor, copied};
+use super::tensors::{Body, bytes_tensor, copied};
 
 /// Answers a request to a service.
 pub(super) fn serve(

@@ -8,10 +8,11 @@ use std::time::Instant;
 use chiasm_abi::stable::RErr;
 use chiasm_abi::{Code, NamedTensor, PluginError, Reply};
 
-use super::channel::{Body, Channel, WaitClock};
+use super::channel::{Channel, WaitClock};
 use super::message::{Answer, ToHost, ToWorker, failure};
 use super::process::{PluginProcess, lock};
 use super::serve::serve;
+use super::tensors::{Body, Tensors};
 use crate::calls::CallContext;
 use crate::crashes::CrashRecords;
 use crate::{HostError, HostOptions, IsolationLimits, PluginTag, WorkerCommand};
@@ -79,17 +80,17 @@ impl PluginSource {
     }
 
     /// Makes one call. `read` takes what it needs from the answer; the tensors are gone afterwards.
-    pub(super) fn call<T>(
+    pub(super) fn call<'t, T>(
         &self,
         process: &PluginProcess,
         request: &ToWorker,
-        tensors: &[NamedTensor<'_>],
+        tensors: impl Into<Tensors<'t>>,
         context: Option<CallContext<'_, '_>>,
         read: impl FnOnce(Answer, &[NamedTensor<'_>]) -> Reply<T>,
     ) -> Reply<T> {
         let mut silent = WaitClock::start();
         let mut stop_since: Option<Instant> = None;
-        let mut exchange = || -> io::Result<(Channel, CallResult)> {
+        let exchange = || -> io::Result<(Channel, CallResult)> {
             let mut channel = process.channel()?;
             let kept = channel.send(request, tensors, 0)?;
             loop {

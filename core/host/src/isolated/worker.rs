@@ -139,7 +139,7 @@ fn serve_call(
                 parameters: parameters.as_str().into(),
                 context: context.as_str().into(),
             };
-            let outcome = with_context(channel, |context| plugin.fit(kind, job, context));
+            let outcome = with_context(channel, |context| plugin.fit(kind, job, &[], context));
             reply(channel, outcome, |outcome, send| {
                 let mut shapes = vec![[0]; outcome.graphs.len()];
                 let graphs: Vec<NamedTensor<'_>> = outcome
