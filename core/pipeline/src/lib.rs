@@ -86,7 +86,10 @@ pub use compare::{
     },
     significance::PairedDifference,
 };
-pub use embed::batch_effect::{self, BatchEffect};
+pub use embed::{
+    batch_effect::{self, BatchEffect},
+    vectors::ItemVectors,
+};
 pub use fit::{FitOptions, FitReport, StageTimings, fit};
 pub use plan::{
     Plan,

@@ -12,7 +12,7 @@ use chiasm_geometry::{
     measure::{MeasureOptions, MeasureReport, measure},
 };
 use chiasm_pipeline::TestItems;
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ fn spaces(test: &[TestItems], rows: &[usize]) -> Vec<Space> {
     let mut spaces: Vec<Space> = (test.iter().enumerate())
         .map(|(class, own)| Space {
             what: format!("Before: {} ({} dimensions)", own.modality, own.pooled.ncols()),
-            vectors: own.pooled.select(Axis(0), &chosen[class]),
+            vectors: own.pooled.view().select(Axis(0), &chosen[class]),
             drawn: of(class).collect(),
         })
         .collect();
@@ -191,13 +191,13 @@ fn pair_table(first: &TestItems, second: &TestItems, rows: &[usize], seed: u64) 
         table.none = format!("{} sampled rows hold both; at least {FEWEST_ROWS} are needed", both.len());
         return table;
     }
-    let measured = |x: &Array2<f32>, y: &Array2<f32>, null: usize| {
+    let measured = |x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>, null: usize| {
         let options = MeasureOptions::new().only(MEASURES).k(NEIGHBOURS).null(null).seed(seed);
         let (x, y) = (x.select(Axis(0), &a), y.select(Axis(0), &b));
         measure(x.view(), y.view(), &options, &|_, _, _| {})
     };
-    let after = measured(&first.aligned, &second.aligned, PERMUTATIONS);
-    match (measured(&first.pooled, &second.pooled, 0), after) {
+    let after = measured(first.aligned.view(), second.aligned.view(), PERMUTATIONS);
+    match (measured(first.pooled.view(), second.pooled.view(), 0), after) {
         (Ok(before), Ok(after)) => table.measures = measure_rows(&before, &after),
         (Err(error), _) | (_, Err(error)) => table.none = error.to_string(),
     }

@@ -71,11 +71,12 @@ pub fn batch_effects(
         if encoder.rows.is_some() || items.raw.is_empty() {
             continue;
         }
-        let expected = fitted.pooled.slice_axis(Axis(1), columns);
+        let expected = fitted.pooled.view();
+        let expected = expected.slice_axis(Axis(1), columns);
         let again = Reembedding::of(encoder, &modality.name, &items.raw, env)?;
         let difference = |limits: Option<BatchLimits>, reversed: bool| -> Result<f32, Error> {
             let vectors = again.vectors(limits, reversed)?;
-            let vectors = if averaged { means(&vectors, &counts) } else { vectors };
+            let vectors = if averaged { means(vectors.view(), &counts) } else { vectors };
             let pairs = expected.outer_iter().zip(vectors.outer_iter());
             Ok(pairs.map(|(a, b)| unit_difference(a, b)).fold(0.0, f32::max))
         };

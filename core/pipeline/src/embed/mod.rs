@@ -7,6 +7,7 @@ pub mod batch_effect;
 pub mod corrupted;
 mod shard;
 pub mod tokens;
+pub mod vectors;
 
 use crate::{
     base::{environment::Environment, error::Error},
@@ -14,13 +15,14 @@ use crate::{
     plan::ModalityEncoders,
     recipe::encoders::ItemRule,
 };
-use ndarray::{Array2, Axis, Slice, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 use shard::{EncodedItems, encode};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use tokens::TokenSequences;
+use vectors::ItemVectors;
 
 /// The embedded items of one modality.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub struct EmbeddedItems {
     /// Width of each encoder's pooled vectors, which are concatenated.
     pub blocks: Vec<usize>,
     /// Pooled vectors, `[items, width]`.
-    pub pooled: Array2<f32>,
+    pub pooled: ItemVectors,
     /// The row of each item, sorted in ascending order.
     pub rows: Vec<usize>,
     /// The number of each item among the distinct ones; an item that several rows show has one number.
@@ -128,7 +130,7 @@ impl EmbeddedItems {
         Self {
             name: self.name.clone(),
             blocks: self.blocks.clone(),
-            pooled: self.pooled.select(Axis(0), indices),
+            pooled: self.pooled.select(indices),
             rows: indices.iter().map(|at| self.rows[*at]).collect(),
             items: indices.iter().map(|at| self.items[*at]).collect(),
             tokens,
@@ -179,9 +181,9 @@ impl EmbeddedItems {
         let Some(first) = parts.first() else {
             return Err(Error::Internal("no items to join".to_owned()));
         };
-        let internal = |e: ndarray::ShapeError| Error::Internal(format!("joining {:?}: {e}", first.name));
-        let views: Vec<_> = parts.iter().map(|part| part.pooled.view()).collect();
-        let pooled = concatenate(Axis(0), &views).map_err(internal)?;
+        let pooled: Vec<&ItemVectors> = parts.iter().map(|part| &part.pooled).collect();
+        let pooled = ItemVectors::joined(&pooled)
+            .map_err(|e| Error::Internal(format!("joining {:?}: {e}", first.name)))?;
         let rows: Vec<usize> = parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
         // items of different parts are different, since they may have been corrupted
         let mut items: Vec<usize> = Vec::with_capacity(rows.len());
@@ -267,8 +269,7 @@ fn embed_with(
         sequences = sequences.or(tokens);
         bad.extend(found);
     }
-    let views: Vec<_> = parts.iter().map(Array2::view).collect();
-    let pooled = concatenate(Axis(1), &views)
+    let pooled = ItemVectors::beside(&parts)
         .map_err(|e| Error::Internal(format!("joining the encoders of {:?}: {e}", modality.name)))?;
     let bad: BTreeMap<usize, String> =
         (0..indices.len()).filter_map(|at| Some((at, bad.get(&indices[at])?.clone()))).collect();
@@ -277,7 +278,7 @@ fn embed_with(
     let all = EmbeddedItems {
         name: modality.name.clone(),
         blocks: modality.blocks(),
-        pooled: pooled.select(Axis(0), &kept_indices),
+        pooled: pooled.select(&kept_indices),
         rows: kept.iter().map(|at| items.rows[*at]).collect(),
         items: kept_indices.clone(),
         tokens: sequences
@@ -292,7 +293,7 @@ fn mean_of_rows(all: &EmbeddedItems) -> EmbeddedItems {
     EmbeddedItems {
         name: all.name.clone(),
         blocks: all.blocks.clone(),
-        pooled: means(&all.pooled, &counts),
+        pooled: means(all.pooled.view(), &counts).into(),
         rows: all.rows.chunk_by(|a, b| a == b).map(|chunk| chunk[0]).collect(),
         items: (0..counts.len()).collect(),
         tokens: None,
@@ -315,7 +316,7 @@ fn unique(items: &[RawItem]) -> (Vec<&RawItem>, Vec<usize>) {
 
 /// Returns the mean of each group of consecutive vectors; `counts` are the sizes of the groups. The mean of
 /// an empty group is zero.
-pub fn means(vectors: &Array2<f32>, counts: &[usize]) -> Array2<f32> {
+pub fn means(vectors: ArrayView2<'_, f32>, counts: &[usize]) -> Array2<f32> {
     let mut means = Array2::zeros((counts.len(), vectors.ncols()));
     let mut start = 0;
     for (group, &count) in counts.iter().enumerate() {

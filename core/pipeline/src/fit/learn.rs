@@ -85,7 +85,7 @@ pub(super) fn spans(items: &[EmbeddedItems]) -> Result<BTreeMap<String, usize>, 
     let of = |items: &EmbeddedItems| {
         let paired = items.select(&joint);
         let counts: Vec<usize> = paired.rows.chunk_by(|a, b| a == b).map(<[usize]>::len).collect();
-        Ok((items.name.clone(), spanned_dimension(&means(&paired.pooled, &counts))?))
+        Ok((items.name.clone(), spanned_dimension(&means(paired.pooled.view(), &counts))?))
     };
     items.iter().map(of).collect()
 }

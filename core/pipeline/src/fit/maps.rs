@@ -55,7 +55,7 @@ impl TrainingSet {
         let validation = signed(&self.validation);
         let mut data: Vec<(&str, BorrowedArray<'_>)> = Vec::new();
         for ((items, rows), [pooled, row]) in self.items.iter().zip(&rows).zip(&names) {
-            data.push((pooled, view(&items.pooled)));
+            data.push((pooled, items.pooled.borrowed()));
             data.push((row, BorrowedArray::i64(&[rows.len()], rows)));
         }
         if !validation.is_empty() {
@@ -200,7 +200,7 @@ mod tests {
         let items = EmbeddedItems {
             name: "text".into(),
             blocks: vec![1],
-            pooled: array![[1.0], [1.5], [3.0], [7.0], [7.5]],
+            pooled: array![[1.0], [1.5], [3.0], [7.0], [7.5]].into(),
             rows: vec![1, 1, 3, 7, 7],
             items: vec![0, 1, 2, 3, 4],
             tokens: None,
@@ -210,8 +210,8 @@ mod tests {
         rows.dedup();
         assert_eq!(rows, [1, 3, 7]);
         for chunk in [&[1.0, 1.5][..], &[3.0], &[7.0, 7.5]] {
-            let at = moved.pooled.column(0).iter().position(|x| *x == chunk[0]).unwrap();
-            let own = moved.pooled.column(0).to_vec()[at..at + chunk.len()].to_vec();
+            let at = moved.pooled.view().column(0).iter().position(|x| *x == chunk[0]).unwrap();
+            let own = moved.pooled.view().column(0).to_vec()[at..at + chunk.len()].to_vec();
             assert_eq!(own, chunk);
             assert!(moved.rows[at..at + chunk.len()].iter().all(|row| *row == moved.rows[at]));
         }

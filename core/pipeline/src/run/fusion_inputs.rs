@@ -57,7 +57,7 @@ impl RetrievalTargets {
 
     /// Returns the mean of the items of each row: the training target of the fused vector.
     pub fn means(&self) -> Array2<f32> {
-        means(&self.items, &self.counts)
+        means(self.items.view(), &self.counts)
     }
 }
 

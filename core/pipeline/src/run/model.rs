@@ -7,7 +7,7 @@ use crate::{
 };
 use chiasm_graph::{Graph, Tensor};
 use chiasm_host::{Inverse, Task};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 
 /// The heads, inverses and fusion of a merged model.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ impl LearnedModel {
         let (input, output, z_name) = (pooled(&head.modality), embeds(&head.modality), head.z());
         let names: Vec<&str> =
             if z_name == output { vec![&output] } else { vec![output.as_str(), z_name.as_str()] };
-        let mut outputs = run_rows(&head.graph, &input, &names, &embedded.pooled, env)?;
+        let mut outputs = run_rows(&head.graph, &input, &names, embedded.pooled.view(), env)?;
         let embeds = if outputs.is_empty() { Array2::default((0, 0)) } else { outputs.remove(0) };
         let z = outputs.pop().unwrap_or_else(|| embeds.clone());
         Ok(AlignedItems {
@@ -120,7 +120,7 @@ pub fn run_rows(
     graph: &Graph,
     input: &str,
     outputs: &[&str],
-    rows: &Array2<f32>,
+    rows: ArrayView2<'_, f32>,
     env: &Environment,
 ) -> Result<Vec<Array2<f32>>, Error> {
     let internal = |e: chiasm_graph::Error| Error::Internal(e.to_string());

@@ -11,7 +11,7 @@ use crate::{
         dataset::{RawItems, Split},
         raw::RawItem,
     },
-    embed::EmbeddedItems,
+    embed::{EmbeddedItems, vectors::ItemVectors},
 };
 use ndarray::Array2;
 use std::{collections::HashMap, path::Path};
@@ -23,7 +23,7 @@ pub struct TestItems {
     /// The modality.
     pub modality: String,
     /// The pooled vectors of its encoders, `[items, width]`.
-    pub pooled: Array2<f32>,
+    pub pooled: ItemVectors,
     /// The vectors in the shared space, `[items, k]`: unit rows, before a hubness bank.
     pub aligned: Array2<f32>,
     /// The index of the row of each item in the data, sorted in ascending order.
