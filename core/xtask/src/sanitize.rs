@@ -10,6 +10,7 @@ const MACHINE: &str = "x86_64-unknown-linux-gnu";
 const ADDRESSES: &[&[&str]] = &[
     &["-p", "chiasm-abi", "--tests"],
     &["-p", "chiasm-plugin", "--lib"],
+    &["-p", "chiasm-host", "--lib"],
     &["-p", "chiasm-runtime", "--test", "programs"],
     &["-p", "chiasm-fuzz", "--test", "replay"],
 ];
