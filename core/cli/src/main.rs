@@ -15,6 +15,7 @@ mod inspect;
 mod measure;
 mod merge_weights;
 mod modality_flags;
+mod panics;
 mod plugin_host;
 mod plugins;
 mod print;
@@ -51,7 +52,8 @@ fn main() -> ExitCode {
     stop::listen(cli.command.resumes());
     limit_threads(&mut cli.global);
     let given = modality_flags::modality_values(&matches);
-    let outcome = perform(&cli, given).and_then(|()| match print::failure() {
+    panics::record();
+    let outcome = panics::caught(|| perform(&cli, given)).and_then(|()| match print::failure() {
         None => Ok(()),
         Some(error) => Err(Error::io("write", Path::new("stdout"), error.kind().into())),
     });

@@ -11,8 +11,9 @@ use crate::{
     plugin_host::host,
     print,
 };
-use chiasm_host::{Host, PluginStatus};
+use chiasm_host::{CrashRecord, Host, PluginInfo, PluginStatus};
 use chiasm_pipeline::Environment;
+use serde::Serialize;
 use std::path::Path;
 
 /// Runs one of the commands. `environment` returns the engine and the rest that tests of plugins need.
@@ -69,9 +70,21 @@ pub fn inspect(path: &Path, global: &GlobalOptions) -> CommandResult {
     Ok(())
 }
 
+/// A plugin of `plugin list --format json`.
+#[derive(Serialize)]
+struct ListedPlugin<'a> {
+    #[serde(flatten)]
+    plugin: &'a PluginInfo,
+    /// What is remembered of its crashes.
+    crash: Option<&'a CrashRecord>,
+}
+
 fn list(global: &GlobalOptions, host: &Host) -> CommandResult {
     if json(global) {
-        print::json(&host.plugins());
+        let records = crashes::records();
+        let crash = |plugin: &PluginInfo| records.iter().find(|record| record.path == plugin.path);
+        let listed = host.plugins().iter().map(|plugin| ListedPlugin { plugin, crash: crash(plugin) });
+        print::json(&listed.collect::<Vec<_>>());
         return Ok(());
     }
     let mut rows = Vec::new();
