@@ -1,7 +1,8 @@
 //! Decodes an image file to 8-bit RGB, like Pillow's `Image.open(..).convert("RGB")`.
 //!
-//! Most vision models are trained on images decoded by Pillow, so this decoder follows Pillow. The format is
-//! detected from the content, not from the file's extension. Alpha is dropped, not blended. Palettes are
+//! Most vision models are trained on images decoded by Pillow, so this decoder follows Pillow: a JPEG has the
+//! levels that libjpeg-turbo gives it with its default settings, which Pillow uses. The format is detected
+//! from the content, not from the file's extension. Alpha is dropped, not blended. Palettes are
 //! looked up. CMYK follows Adobe's convention. EXIF rotation is ignored unless `orient` is set; colour
 //! profiles and gamma are always ignored. There is one difference: Pillow clips 16-bit grey at 255, which
 //! makes the image white. This decoder keeps the high byte, as Pillow does with 16-bit RGB.
@@ -23,10 +24,7 @@ use chiasm_plugin::budget::PICTURE_BYTES;
 use image::codecs::{bmp::BmpDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageResult, Limits};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use libjpeg_turbo_rs::{Decoder as JpegDecoder, PixelFormat};
 
 use crate::jpeg_scans::JpegScans;
 
@@ -105,7 +103,7 @@ pub struct OpenPicture<'a> {
 }
 
 enum Decoder<'a> {
-    Jpeg(Box<JpegDecoder<ZCursor<&'a [u8]>>>),
+    Jpeg(Box<JpegDecoder<'a>>),
     Other { format: &'static str, decoder: Box<dyn ImageDecoder + 'a> },
 }
 
@@ -154,22 +152,25 @@ impl<'a> OpenPicture<'a> {
         self.memory
     }
 
-    /// Reads a JPEG by zune-jpeg itself, because `image` copies the file and accepts a truncated one.
+    /// Reads a JPEG by itself, because the decoder of `image` differs from Pillow's by up to 9 levels, copies
+    /// the file and accepts a truncated one. Damaged data is decoded as far as Pillow decodes it.
     fn jpeg(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let scans = JpegScans::of(bytes);
         let damaged = |reason: String| match scans.ended {
             true => DecodeError::Damaged { format: "JPEG", reason },
             false => DecodeError::Truncated(reason),
         };
-        let options = DecoderOptions::default()
-            .set_strict_mode(false)
-            .set_max_width(usize::MAX)
-            .set_max_height(usize::MAX)
-            .jpeg_set_out_colorspace(ColorSpace::RGB);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-        decoder.decode_headers().map_err(|error| damaged(error.to_string()))?;
-        let (width, height) = decoder.dimensions().ok_or_else(|| damaged("it has no frame header".into()))?;
+        let decoder = JpegDecoder::new(bytes).map_err(|error| damaged(error.to_string()))?;
+        let header = decoder.header();
+        let (width, height) = header.dimensions();
         let pixels = check_size(width as u64, height as u64)?;
+        if (header.precision, header.is_lossless) != (8, false) || pixels == 0 {
+            let reason = format!(
+                "it has {} bits a sample or is lossless, and only lossy JPEG of 8 bits is read",
+                header.precision
+            );
+            return Err(DecodeError::Damaged { format: "JPEG", reason });
+        }
         // The decoder fills missing parts with grey, so a truncated image must be refused here.
         if !scans.ended {
             return Err(DecodeError::Truncated(format!(
@@ -181,7 +182,8 @@ impl<'a> OpenPicture<'a> {
             let reason = format!("it goes {} times over its {width} x {height} pixels", scans.scans);
             return Err(DecodeError::Damaged { format: "JPEG", reason });
         }
-        let memory = pixels * 3 + (pixels as f64 * scans.coefficient_bytes()) as u64;
+        let memory = pixels * 3 + (pixels as f64 * scans.plane_bytes()) as u64;
+        let decoder = decoder.with_output_format(PixelFormat::Rgb).with_lenient(true);
         let decoder = Decoder::Jpeg(Box::new(decoder));
         Ok(Self { width: width as u32, height: height as u32, memory, decoder })
     }
@@ -208,13 +210,13 @@ impl<'a> OpenPicture<'a> {
     pub fn decode(self, orient: bool) -> Result<Rgb, DecodeError> {
         let Self { width, height, memory, decoder } = self;
         let (pixels, turn) = match decoder {
-            Decoder::Jpeg(mut decoder) => {
+            Decoder::Jpeg(decoder) => {
                 let mut pixels = reserved(3 * u64::from(width) * u64::from(height))?;
                 decoder
-                    .decode_into(&mut pixels)
+                    .decode_image_into(&mut pixels)
                     .map_err(|error| DecodeError::Damaged { format: "JPEG", reason: error.to_string() })?;
-                let exif = decoder.exif().filter(|_| orient);
-                (pixels, exif.and_then(|exif| Orientation::from_exif_chunk(exif)))
+                let exif = decoder.exif_data().filter(|_| orient);
+                (pixels, exif.and_then(Orientation::from_exif_chunk))
             }
             Decoder::Other { format, mut decoder } => {
                 let turn = if orient { decoder.orientation().ok() } else { None };

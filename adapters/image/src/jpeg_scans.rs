@@ -30,10 +30,10 @@ impl JpegScans {
                     let Some(&[high, low]) = bytes.get(at + 1..at + 3) else { return found };
                     match marker {
                         0xda => found.scans += 1,
-                        // Frame headers: length, precision, height, width, number of components, then three
-                        // bytes for each.
-                        0xc0..=0xc2 => {
-                            found.progressive = marker == 0xc2;
+                        // Frame headers, the last two of arithmetic coding: length, precision, height, width,
+                        // number of components, then three bytes for each.
+                        0xc0..=0xc2 | 0xc9 | 0xca => {
+                            found.progressive = matches!(marker, 0xc2 | 0xca);
                             let count = bytes.get(at + 8).copied().unwrap_or(0).into();
                             let components = bytes.get(at + 9..).unwrap_or_default().chunks_exact(3);
                             found.sampling = components.take(count).map(|component| component[1]).collect();
@@ -48,15 +48,13 @@ impl JpegScans {
         found
     }
 
-    /// Returns the bytes of coefficients that the decoder keeps for each pixel: two for each sample, if the
-    /// coefficients of a block arrive in several scans.
-    pub(crate) fn coefficient_bytes(&self) -> f64 {
-        if !self.progressive && self.scans <= 1 {
-            return 0.0;
-        }
+    /// Returns the bytes that the decoder keeps for each pixel besides the picture: one for each sample of a
+    /// component, and two for its coefficient, if the coefficients of a block arrive in several scans.
+    pub(crate) fn plane_bytes(&self) -> f64 {
         let sides = self.sampling.iter().map(|sampling| [f64::from(sampling >> 4), f64::from(sampling & 15)]);
         let most =
             sides.clone().fold([1.0_f64; 2], |most, side| [most[0].max(side[0]), most[1].max(side[1])]);
-        2.0 * sides.map(|side| side[0] * side[1]).sum::<f64>() / (most[0] * most[1])
+        let samples = sides.map(|side| side[0] * side[1]).sum::<f64>() / (most[0] * most[1]);
+        if self.progressive || self.scans > 1 { 3.0 * samples } else { samples }
     }
 }

@@ -8,7 +8,8 @@ mod tokenizer;
 use std::path::Path;
 
 use chiasm_kit::draft::{
-    CardDraft, ModelFolder, are_scores, better_than_scores, is_vector, lengths as axes, use_before_scores,
+    CardDraft, ModelFolder, are_scores, better_than_scores, is_float, is_vector, lengths as axes,
+    use_before_scores,
 };
 use chiasm_plugin::graph::DType;
 use chiasm_plugin::{Draft, Json, PortSpec, Result, Signature};
@@ -121,7 +122,7 @@ fn ports(card: &mut CardDraft, signature: &Signature, folder: &ModelFolder<'_>) 
 
 /// Sets `tokens` to the output with one vector per token; returns whether there is one.
 fn tokens(card: &mut CardDraft, signature: &Signature) -> bool {
-    let per_token = |port: &&PortSpec| port.dims.as_ref().map(Vec::len) == Some(3);
+    let per_token = |port: &&PortSpec| port.dims.as_ref().map(Vec::len) == Some(3) && is_float(port);
     let all: Vec<&PortSpec> = signature.outputs.iter().filter(per_token).collect();
     let usual = ["last_hidden_state", "token_embeddings"];
     let chosen = usual

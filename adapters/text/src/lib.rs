@@ -79,7 +79,9 @@ struct TextParameters {
     pad_left: Option<bool>,
     /// How a vocabulary is used. It is required for a SentencePiece model. Default: bert for vocab.txt, gpt2
     /// for vocab.json.
-    #[card(takes = "bert, gpt2, roberta or clip; t5, albert or xlm-roberta for a SentencePiece model")]
+    #[card(
+        takes = "bert, gpt2, roberta or clip; t5, albert, xlm-roberta or llama for a SentencePiece model"
+    )]
     tokenizer_kind: Option<special_tokens::TokenizerKind>,
     /// The file of merges beside a vocab.json. Default: merges.txt.
     merges: Option<String>,

@@ -1,4 +1,5 @@
-//! Tokenizers from a SentencePiece model of the kind unigram, as T5, ALBERT and XLM-RoBERTa have.
+//! Tokenizers from a SentencePiece model: of the kind unigram, as T5, ALBERT and XLM-RoBERTa have, or of byte
+//! pairs, as Llama has.
 //!
 //! The file is a protocol buffer (`sentencepiece_model.proto` of SentencePiece). Its pieces, scores and
 //! rules of normalisation are described in the form of `tokenizer.json`, as transformers converts them.
@@ -12,8 +13,11 @@ const PIECES: u64 = 1;
 const TRAINER: u64 = 2;
 const NORMALIZER: u64 = 3;
 const UNIGRAM: u64 = 1;
+const BYTE_PAIRS: u64 = 2;
 const UNKNOWN: u64 = 2;
 const BYTE: u64 = 6;
+/// What stands for a space.
+const SPACE: &str = "\u{2581}";
 
 /// A field of a protocol buffer.
 enum Field<'a> {
@@ -22,7 +26,9 @@ enum Field<'a> {
 }
 
 /// What a SentencePiece model holds.
-struct Unigram<'a> {
+struct PieceModel<'a> {
+    /// Whether pieces are joined pair by pair, the best score first.
+    byte_pairs: bool,
     /// The pieces with their scores.
     pieces: Vec<(String, f64)>,
     /// The number of the piece for what is unknown.
@@ -39,9 +45,10 @@ struct Unigram<'a> {
 /// lower case and lose their accents.
 ///
 /// # Errors
-/// If the file is damaged, is of another kind than unigram, or lacks the special tokens of `kind`.
+/// If the file is damaged, is of another kind than unigram and byte pairs, or lacks the special tokens of
+/// `kind`.
 pub(crate) fn describe(bytes: &[u8], kind: TokenizerKind, uncased: bool) -> Result<Json, String> {
-    let mut model = unigram(bytes)?;
+    let mut model = read(bytes)?;
     if kind == TokenizerKind::XlmRoberta {
         // The first three pieces are <unk>, <s> and </s> there, and four special tokens precede the
         // others here.
@@ -50,25 +57,78 @@ pub(crate) fn describe(bytes: &[u8], kind: TokenizerKind, uncased: bool) -> Resu
         model.pieces.push(("<mask>".to_owned(), 0.0));
         model.unknown = Some(3);
     }
-    let Unigram { pieces, unknown, byte_fallback, charsmap, prefix } = model;
+    let PieceModel { byte_pairs, pieces, unknown, byte_fallback, charsmap, prefix } = model;
     let vocab: serde_json::Map<String, Json> =
         pieces.iter().enumerate().map(|(number, (piece, _))| (piece.clone(), json!(number))).collect();
     let special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "[CLS]", "[SEP]", "[MASK]"];
+    let (normalizer, splits) = match kind {
+        // The text is one word, whose spaces are kept.
+        TokenizerKind::Llama => {
+            let mut steps =
+                vec![json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE })];
+            if prefix {
+                steps.insert(0, json!({ "type": "Prepend", "prepend": SPACE }));
+            }
+            (steps, Json::Null)
+        }
+        _ => {
+            let scheme = if prefix { "always" } else { "never" };
+            let splits =
+                json!({ "type": "Metaspace", "replacement": SPACE, "split": true, "prepend_scheme": scheme });
+            (normalizers(charsmap, kind, uncased), splits)
+        }
+    };
+    let added = added(&special, &vocab);
+    let post_processor = post_processor(kind, &vocab)?;
+    let model = if byte_pairs {
+        let unknown = unknown.and_then(|at| pieces.get(at)).map(|(piece, _)| piece);
+        let merges = merges(&pieces, &vocab);
+        json!({ "type": "BPE", "vocab": vocab, "merges": merges, "unk_token": unknown, "fuse_unk": true,
+                "byte_fallback": byte_fallback })
+    } else {
+        json!({ "type": "Unigram", "unk_id": unknown, "vocab": pieces, "byte_fallback": byte_fallback })
+    };
     Ok(json!({
         "version": "1.0",
-        "added_tokens": added(&special, &vocab),
-        "normalizer": { "type": "Sequence", "normalizers": normalizers(charsmap, kind, uncased) },
-        "pre_tokenizer": { "type": "Metaspace", "replacement": "\u{2581}", "split": true,
-                           "prepend_scheme": if prefix { "always" } else { "never" } },
-        "post_processor": post_processor(kind, &vocab)?,
-        "model": { "type": "Unigram", "unk_id": unknown, "vocab": pieces, "byte_fallback": byte_fallback }
+        "added_tokens": added,
+        "normalizer": { "type": "Sequence", "normalizers": normalizer },
+        "pre_tokenizer": splits,
+        "post_processor": post_processor,
+        "model": model
     }))
 }
 
+/// Returns the pairs of pieces that are joined, in the order of the scores of what they become; of equal
+/// scores the pair with the longer first piece comes first, as transformers converts such a model.
+fn merges(pieces: &[(String, f64)], vocab: &serde_json::Map<String, Json>) -> Vec<[String; 2]> {
+    let number = |piece: &str| vocab.get(piece).and_then(Json::as_u64);
+    let mut found = Vec::new();
+    for (piece, score) in pieces {
+        let inner = piece.char_indices().skip(1).map(|(at, _)| piece.split_at(at));
+        let mut pairs: Vec<_> =
+            inner.filter_map(|(left, right)| Some((number(left)?, number(right)?, left, right))).collect();
+        pairs.sort_unstable();
+        found.extend(pairs.into_iter().map(|(_, _, left, right)| (*score, left, right)));
+    }
+    let length = |text: &str| text.chars().count();
+    found.sort_by(|a, b| {
+        b.0.total_cmp(&a.0)
+            .then_with(|| length(b.1).cmp(&length(a.1)))
+            .then_with(|| length(b.2).cmp(&length(a.2)))
+    });
+    found.into_iter().map(|(_, left, right)| [left.to_owned(), right.to_owned()]).collect()
+}
+
 /// Reads a SentencePiece model.
-fn unigram(bytes: &[u8]) -> Result<Unigram<'_>, String> {
-    let mut model =
-        Unigram { pieces: Vec::new(), unknown: None, byte_fallback: false, charsmap: &[], prefix: true };
+fn read(bytes: &[u8]) -> Result<PieceModel<'_>, String> {
+    let mut model = PieceModel {
+        byte_pairs: false,
+        pieces: Vec::new(),
+        unknown: None,
+        byte_fallback: false,
+        charsmap: &[],
+        prefix: true,
+    };
     for (number, field) in fields(bytes)? {
         match (number, field) {
             (PIECES, Field::Bytes(bytes)) => {
@@ -81,8 +141,10 @@ fn unigram(bytes: &[u8]) -> Result<Unigram<'_>, String> {
             }
             (TRAINER, Field::Bytes(bytes)) => {
                 let kind = fields(bytes)?.into_iter().find(|(number, _)| *number == 3);
-                if !matches!(kind, None | Some((_, Field::Number(UNIGRAM)))) {
-                    return Err("it is not a SentencePiece model of the kind unigram; transformers' \
+                model.byte_pairs = matches!(kind, Some((_, Field::Number(BYTE_PAIRS))));
+                if !matches!(kind, None | Some((_, Field::Number(UNIGRAM | BYTE_PAIRS)))) {
+                    return Err("it is a SentencePiece model of words or letters, and those of the kinds \
+                                unigram and BPE are read; transformers' \
                                 `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` writes a \
                                 tokenizer.json, which is read"
                         .to_owned());
@@ -122,6 +184,18 @@ fn post_processor(kind: TokenizerKind, vocab: &serde_json::Map<String, Json>) ->
                 "pair": [{ "Sequence": { "id": "A", "type_id": 0 } },
                          { "Sequence": { "id": "B", "type_id": 1 } }],
                 "special_tokens": { "</s>": { "id": "</s>", "ids": [vocab["</s>"]], "tokens": ["</s>"] } }
+            }))
+        }
+        TokenizerKind::Llama => {
+            has("<s>")?;
+            Ok(json!({
+                "type": "TemplateProcessing",
+                "single": [{ "SpecialToken": { "id": "<s>", "type_id": 0 } },
+                           { "Sequence": { "id": "A", "type_id": 0 } }],
+                "pair": [{ "SpecialToken": { "id": "<s>", "type_id": 0 } },
+                         { "Sequence": { "id": "A", "type_id": 0 } },
+                         { "Sequence": { "id": "B", "type_id": 1 } }],
+                "special_tokens": { "<s>": { "id": "<s>", "ids": [vocab["<s>"]], "tokens": ["<s>"] } }
             }))
         }
         TokenizerKind::Albert => {
@@ -243,7 +317,7 @@ mod tests {
         for bytes in [&b"\n\x7f"[..], b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x07", b""] {
             assert!(describe(bytes, TokenizerKind::T5, true).is_err(), "{bytes:?}");
         }
-        let bpe = b"\x0a\x03\x0a\x01a\x12\x02\x18\x02";
-        assert!(describe(bpe, TokenizerKind::T5, true).unwrap_err().contains("not a SentencePiece model of"));
+        let words = b"\x0a\x03\x0a\x01a\x12\x02\x18\x03";
+        assert!(describe(words, TokenizerKind::T5, true).unwrap_err().contains("model of words or letters"));
     }
 }

@@ -14,12 +14,13 @@ pub(crate) enum TokenizerKind {
     T5,
     Albert,
     XlmRoberta,
+    Llama,
 }
 
 impl TokenizerKind {
     /// Returns whether it is the kind of a SentencePiece model.
     pub(crate) fn is_sentence_piece(self) -> bool {
-        matches!(self, Self::T5 | Self::Albert | Self::XlmRoberta)
+        matches!(self, Self::T5 | Self::Albert | Self::XlmRoberta | Self::Llama)
     }
 }
 

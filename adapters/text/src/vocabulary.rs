@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 256 << 20;
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct VocabularyOptions {
     /// How a vocabulary is used: `bert` (the default for vocab.txt), `gpt2` (the default for vocab.json),
-    /// `roberta` or `clip`; `t5`, `albert` or `xlm-roberta` for a SentencePiece model.
+    /// `roberta` or `clip`; `t5`, `albert`, `xlm-roberta` or `llama` for a SentencePiece model.
     pub(crate) tokenizer_kind: Option<TokenizerKind>,
     /// The file of merges beside a vocab.json. Default: merges.txt.
     pub(crate) merges: Option<String>,
@@ -49,7 +49,9 @@ pub(crate) fn read(directory: &Path, file: &str, options: &VocabularyOptions) ->
     } else if name.ends_with(".model") {
         let kind = options.tokenizer_kind.filter(|kind| kind.is_sentence_piece()).ok_or_else(|| {
             about(
-                "set tokenizer_kind = \"t5\", \"albert\" or \"xlm-roberta\" for a SentencePiece model".into(),
+                "set tokenizer_kind = \"t5\", \"albert\", \"xlm-roberta\" or \"llama\" for a SentencePiece \
+                 model"
+                    .into(),
             )
         })?;
         let bytes = read_file(&directory.join(file), MAX_BYTES).map_err(|error| about(error.to_string()))?;

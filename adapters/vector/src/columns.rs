@@ -5,13 +5,15 @@
 //! row) and a definition level (a level below the maximum means a null).
 
 use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chiasm_plugin::{Budget, ParquetPages};
+use chiasm_plugin::{Budget, Expand, ParquetPages};
+use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::DataType;
+use parquet::data_type::{DataType, FixedLenByteArray};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{SchemaDescriptor, Type};
 
 use crate::matrix::Matrix;
 
@@ -37,8 +39,10 @@ fn read_column(file: File, column: Option<&str>) -> Result<Matrix, String> {
     let mut rows = RowReader { name, full, dim: None, started: 0, open: 0, values: Vec::new() };
     for group in 0..metadata.num_row_groups() {
         let group = reader.get_row_group(group).map_err(damaged)?;
-        let (start, length) = group.metadata().column(leaf).byte_range();
-        let pages = ParquetPages::read(&headers, start, length).map_err(unreadable)?;
+        let stored = group.metadata().column(leaf);
+        let (start, length) = stored.byte_range();
+        let expand = expand(stored.compression()).map_err(|why| format!("column `{}`: {why}", rows.name))?;
+        let pages = ParquetPages::read_expanding(&headers, start, length, expand).map_err(unreadable)?;
         let spent =
             budget.check(pages.largest).and_then(|()| budget.spend(pages.values.saturating_mul(NUMBER)));
         spent.map_err(|over| {
@@ -47,6 +51,12 @@ fn read_column(file: File, column: Option<&str>) -> Result<Matrix, String> {
         match group.get_column_reader(leaf).map_err(damaged)? {
             ColumnReader::FloatColumnReader(column) => rows.read(column, |value| *value)?,
             ColumnReader::DoubleColumnReader(column) => rows.read(column, |value| *value as f32)?,
+            ColumnReader::FixedLenByteArrayColumnReader(column) => {
+                rows.read(column, |bytes: &FixedLenByteArray| match bytes.data() {
+                    &[low, high] => half::f16::from_le_bytes([low, high]).to_f32(),
+                    _ => f32::NAN,
+                })?;
+            }
             _ => return Err(format!("column `{}` holds no floats", rows.name)),
         }
     }
@@ -54,15 +64,78 @@ fn read_column(file: File, column: Option<&str>) -> Result<Matrix, String> {
     Ok(Matrix { rows: rows.started, dim: rows.dim.unwrap_or(0), values: rows.values })
 }
 
+/// Returns the decoder of a codec that does not stop at the size that a page states.
+fn expand(codec: Compression) -> Result<Option<&'static Expand>, String> {
+    fn gzip<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+        Box::new(flate2::read::MultiGzDecoder::new(stored))
+    }
+    fn brotli<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+        Box::new(brotli::Decompressor::new(stored, 1 << 12))
+    }
+    match codec {
+        Compression::GZIP(_) => Ok(Some(&gzip)),
+        Compression::BROTLI(_) => Ok(Some(&brotli)),
+        Compression::LZ4 | Compression::LZO => Err(format!(
+            "the codec {codec} is not read; write the file with zstd, snappy, gzip, brotli or lz4_raw"
+        )),
+        _ => Ok(None),
+    }
+}
+
+/// Adds the name of each stored column that holds a list of floats, and `None` for each other one. The field
+/// of a struct column is `column.field`.
+fn vector_columns(node: &Type, name: String, found: &mut Vec<Option<String>>) {
+    let floats = |node: &Type| {
+        let half = matches!(node.get_basic_info().logical_type_ref(), Some(LogicalType::Float16));
+        half || matches!(node.get_physical_type(), PhysicalType::FLOAT | PhysicalType::DOUBLE)
+    };
+    let repeats = |node: &Type| {
+        let info = node.get_basic_info();
+        info.has_repetition() && info.repetition() == Repetition::REPEATED
+    };
+    if node.is_primitive() {
+        found.push(Some(name).filter(|_| repeats(node) && floats(node)));
+        return;
+    }
+    let info = node.get_basic_info();
+    let list = info.converted_type() == ConvertedType::LIST
+        || matches!(info.logical_type_ref(), Some(LogicalType::List));
+    // The entries of a list, below a group that repeats; in files of old programs they repeat themselves.
+    let entries = match (list, node.get_fields()) {
+        (true, [only]) if only.is_group() && repeats(only) => only.get_fields(),
+        (true, fields) => fields,
+        _ => &[],
+    };
+    let map = matches!(info.converted_type(), ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE)
+        || matches!(info.logical_type_ref(), Some(LogicalType::Map));
+    match entries {
+        [only] if only.is_primitive() => found.push(Some(name).filter(|_| floats(only))),
+        // Lists of lists, lists of structures and maps are no vectors.
+        _ if list || map || repeats(node) => found.extend(leaves(node).map(|_| None)),
+        _ => {
+            for field in node.get_fields() {
+                vector_columns(field, format!("{name}.{}", field.name()), found);
+            }
+        }
+    }
+}
+
+/// Returns something for each stored column of a field.
+fn leaves(node: &Type) -> Box<dyn Iterator<Item = ()> + '_> {
+    match node.is_primitive() {
+        true => Box::new(std::iter::once(())),
+        false => Box::new(node.get_fields().iter().flat_map(|field| leaves(field))),
+    }
+}
+
 /// Chooses the column; returns the number of its leaf and its name.
 fn choose(schema: &SchemaDescriptor, column: Option<&str>) -> Result<(usize, String), String> {
-    use parquet::basic::Type;
-    let columns = schema.columns().iter().enumerate();
-    let vectors: Vec<(usize, String)> = columns
-        .filter(|(_, leaf)| leaf.max_rep_level() == 1 && leaf.path().parts().len() <= 3)
-        .filter(|(_, leaf)| matches!(leaf.physical_type(), Type::FLOAT | Type::DOUBLE))
-        .filter_map(|(at, leaf)| Some((at, leaf.path().parts().first()?.clone())))
-        .collect();
+    let mut columns = Vec::new();
+    for field in schema.root_schema().get_fields() {
+        vector_columns(field, field.name().to_owned(), &mut columns);
+    }
+    let vectors: Vec<(usize, String)> =
+        columns.into_iter().enumerate().filter_map(|(at, name)| Some((at, name?))).collect();
     let names: Vec<&str> = vectors.iter().map(|(_, name)| name.as_str()).collect();
     let listed = names.join(", ");
     match (column, vectors.as_slice()) {
@@ -74,7 +147,7 @@ fn choose(schema: &SchemaDescriptor, column: Option<&str>) -> Result<(usize, Str
         (None, [only]) => Ok(only.clone()),
         (None, []) => Err("no column holds lists of floats".into()),
         (None, _) => {
-            Err(format!("several columns hold vectors ({listed}); say which: column = \"{}\"", names[0]))
+            Err(format!("several columns hold vectors ({listed}); say which: member = \"{}\"", names[0]))
         }
     }
 }

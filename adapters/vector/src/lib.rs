@@ -37,9 +37,9 @@ pub struct VectorAdapter {
 struct VectorParameters {
     /// The file, relative to the card's folder.
     vectors: String,
-    /// The array of an .npz file. Default: its single array.
+    /// The array of an .npz file, or the column of a Parquet file. Default: the only one that holds vectors.
     member: Option<String>,
-    /// The column of a Parquet file. Default: its single column of vectors.
+    /// The column of a Parquet file, as `member`. Default: its single column of vectors.
     column: Option<String>,
     /// How vectors are corrupted, for a test of robustness.
     #[card(takes = "a table with kind and strength")]
@@ -138,8 +138,8 @@ fn read(path: &Path, parameters: &VectorParameters) -> Result<Matrix, String> {
             numpy::read_npz(file, parameters.member.as_deref())
         }
         [b'P', b'A', b'R', b'1', ..] => {
-            unused("member", &parameters.member)?;
-            columns::read_parquet(file, parameters.column.as_deref())
+            let column = parameters.member.as_ref().or(parameters.column.as_ref());
+            columns::read_parquet(file, column.map(String::as_str))
         }
         other => Err(format!("expected a .npy, .npz or Parquet file, got one beginning with {other:02x?}")),
     }

@@ -46,11 +46,23 @@ fn every_kind_of_file_gives_the_same_rows() {
         json!({ "vectors": "fixed.parquet" }),
         json!({ "vectors": "list.parquet" }),
         json!({ "vectors": "both.parquet", "column": "b" }),
+        json!({ "vectors": "both.parquet", "member": "b" }),
+        json!({ "vectors": "gzip.parquet" }),
+        json!({ "vectors": "brotli.parquet" }),
+        json!({ "vectors": "lz4.parquet" }),
+        json!({ "vectors": "struct.parquet", "member": "of.wide" }),
+        json!({ "vectors": "struct.parquet", "member": "of.half" }),
     ] {
         let adapter = open(table.clone()).unwrap();
         for i in 0..7 {
             assert_eq!(row(&adapter, i), expected(i), "{table} row {i}");
         }
+    }
+    // Numbers that repeat are stored in a dictionary.
+    let rounded = open(json!({ "vectors": "dictionary.parquet" })).unwrap();
+    for i in 0..7 {
+        let even: Vec<f32> = expected(i).iter().map(|value| value.round_ties_even()).collect();
+        assert_eq!(row(&rounded, i), even, "dictionary row {i}");
     }
     let negative = row(&open(json!({ "vectors": "two.npz", "member": "text" })).unwrap(), 1);
     assert_eq!(negative, expected(1).iter().map(|v| -v).collect::<Vec<_>>());
@@ -68,7 +80,7 @@ fn a_row_that_does_not_exist_is_refused_with_the_number_of_rows() {
 
 #[test]
 fn errors_name_the_file_the_place_and_the_correction() {
-    let cases: [(Json, &[&str]); 16] = [
+    let cases: [(Json, &[&str]); 18] = [
         (json!({ "vectors": "bad.npy" }), &["bad.npy", "row 4", "2 of 7 rows"]),
         (json!({ "vectors": "i64.npy" }), &["'<i8'", "astype"]),
         (json!({ "vectors": "flat.npy" }), &["matrix", "[5]"]),
@@ -79,7 +91,9 @@ fn errors_name_the_file_the_place_and_the_correction() {
         (json!({ "vectors": "two.npz" }), &["image, text", "member = \"image\""]),
         (json!({ "vectors": "two.npz", "member": "audio" }), &["no array `audio`", "image, text"]),
         (json!({ "vectors": "f32.npy", "member": "a" }), &["member = \"a\" means nothing"]),
-        (json!({ "vectors": "both.parquet" }), &["a, b", "column = \"a\""]),
+        (json!({ "vectors": "both.parquet" }), &["a, b", "member = \"a\""]),
+        (json!({ "vectors": "struct.parquet" }), &["(of.wide, of.half)", "member = \"of.wide\""]),
+        (json!({ "vectors": "map.parquet" }), &["no column holds lists of floats"]),
         (json!({ "vectors": "fixed.parquet", "column": "id" }), &["`id`", "embedding"]),
         (json!({ "vectors": "ragged.parquet" }), &["row 5", "expected 5 numbers", "got 3"]),
         (json!({ "vectors": "null.parquet" }), &["row 5", "null"]),

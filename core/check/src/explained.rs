@@ -32,7 +32,7 @@ const EXPLANATIONS: &[Explanation] = &[
          largest singular value of J, and D v the five-point difference (8 (f(x+hv) - f(x-hv)) - (f(x+2hv) - \
          f(x-2hv))) / 12h at h = 0.02",
         "Fornberg 1988",
-        "`points` (64) points; points where the difference changes by more than 1 % when h is \
+        "`points` points; points where the difference changes by more than 1 % when h is \
          doubled are left \
          out, and inputs that are zero at a point are not moved",
         "about 1e-5 in single precision; it checks the derivative itself, on which the checks below rest",
@@ -43,7 +43,7 @@ const EXPLANATIONS: &[Explanation] = &[
          square root at \
          zero",
         "-",
-        "`points` (64) points",
+        "`points` points",
         "exact; those inputs are left out of the Jacobian, after the zeros of the point were moved \
          by 1e-8 of its \
          typical coordinate",
@@ -55,7 +55,7 @@ const EXPLANATIONS: &[Explanation] = &[
          [ignores length], min(o, p, t) - [on a sphere]); p and t are the dimensions that the data and what \
          the map was fitted to reach span, counted at 1e-4 of the widest spread",
         "Golub and Van Loan 2013, section 5.4",
-        "`points` (64) points; d without the inputs that are left out at a point, p without those \
+        "`points` points; d without the inputs that are left out at a point, p without those \
          of them that \
          vary",
         "Jacobians are exact to rounding: relative errors of singular values near 1e-6 s_1 in \
@@ -67,21 +67,21 @@ const EXPLANATIONS: &[Explanation] = &[
         "condition_number",
         "median over points of s_1 / s_r, with r the attainable rank",
         "Golub and Van Loan 2013, section 2.6",
-        "`points` (64) points",
+        "`points` points",
         "relative error about 1e-7 s_1 / s_r, at most 2^24: larger ones are rounding",
     ),
     explained(
         "lipschitz",
         "max over points of s_1, over its median",
         "Federer 1969, section 3.1: sup |J| is the Lipschitz constant on a convex set",
-        "`points` (64) points, so that it is a lower bound of the constant",
+        "`points` points, so that it is a lower bound of the constant",
         "relative error about 1e-6 in single precision",
     ),
     explained(
         "local_injectivity",
         "min over points of s_r, over its median",
         "inverse function theorem",
-        "`points` (64) points",
+        "`points` points",
         "absolute error about 1e-7 s_1",
     ),
     explained(
@@ -90,7 +90,7 @@ const EXPLANATIONS: &[Explanation] = &[
          which completes \
          the map between their tangent spaces",
         "invariance of domain (Brouwer 1912): an injective continuous map keeps its orientation",
-        "`points` (64) points, of equal dimensions on both sides; points whose s_r is below 1e-3 \
+        "`points` points, of equal dimensions on both sides; points whose s_r is below 1e-3 \
          s_1 are left \
          out",
         "the sign is certain for those points",
@@ -118,7 +118,7 @@ const EXPLANATIONS: &[Explanation] = &[
         "smoothness",
         "median over points of |f(y) - f(x) - J (y - x)| / |f(y) - f(x)|, with y the nearest other point",
         "first-order Taylor expansion",
-        "`points` (64) points; points where a slope is infinite are left out",
+        "`points` points; points where a slope is infinite are left out",
         "0 for a linear map, to rounding",
     ),
     explained(
@@ -260,12 +260,13 @@ from the same comparison. `checks.KEY.warn` and `checks.KEY.fail` set limits.
 
 The derivative of a map is a graph, so Jacobians J `[o, d]` are exact to the rounding of single
 precision; singular values are computed from them in double precision. They are computed at
-`checks.points` (64) evenly spaced points. Two directions are lost by construction in many maps and
-are no defect. A map *ignores the length* of x if f(2x) = f(x) to within 1e-4 of the spread of the
-images; then x is projected out of J. Its images lie *on a sphere* if all of them have one length to
-within 1e-4, also those of 2x and of mirrored points; then z is projected out. All tolerances are
-relative, so that results do not depend on the scale of x or z as long as the map's own numbers stay
-within single precision, 1e-38 to 3e38 and their squares.
+`checks.points` evenly spaced points: 64 by default, and fewer for maps of more than 512 dimensions on
+both sides (28 at 768, 16 from 1024 on), since the time for a point grows with the cube of the
+dimensions. Two directions are lost by construction in many maps and are no defect. A map *ignores the
+length* of x if f(2x) = f(x) to within 1e-4 of the spread of the images; then x is projected out of J. Its
+images lie *on a sphere* if all of them have one length to within 1e-4, also those of 2x and of mirrored
+points; then z is projected out. All tolerances are relative, so that results do not depend on the scale
+of x or z as long as the map's own numbers stay within single precision, 1e-38 to 3e38 and their squares.
 
 What is computed from images alone uses at most 1024 evenly spaced points.
 

@@ -189,7 +189,7 @@ fn check_jacobians(
     }
     let settings = log.settings;
     let jacobians = map.jacobians()?;
-    let places = cloud::evenly_spaced(cloud.x.nrows(), settings.points.max(1));
+    let places = cloud::evenly_spaced(cloud.x.nrows(), settings.points_of(d, o));
     let done = |points: usize| progress(points, places.len());
     let span = spectra::Span {
         spanned: cloud.spanned()?.min(subject.spanned.unwrap_or(usize::MAX)),

@@ -128,11 +128,19 @@ pub fn definition(name: &str) -> Option<&'static CheckDefinition> {
     CHECKS.iter().find(|check| check.name == name)
 }
 
+/// The number of points at which Jacobians are computed, of maps of up to [`NARROW`] dimensions and of the
+/// widest ones.
+const MOST_POINTS: usize = 64;
+const LEAST_POINTS: usize = 16;
+/// The width up to which all points are used.
+const NARROW: usize = 512;
+
 /// The settings of [`crate::check`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CheckSettings {
-    /// The number of points at which Jacobians are computed, evenly spaced among the given ones.
-    pub points: usize,
+    /// The number of points at which Jacobians are computed, evenly spaced among the given ones; `None` for
+    /// [`CheckSettings::points_of`].
+    pub points: Option<usize>,
     /// Singular values below this fraction of the largest count as zero.
     ///
     /// The default is 1e-6: Jacobians are computed in single precision, so a direction a million times weaker
@@ -155,7 +163,7 @@ pub struct CheckSettings {
 impl Default for CheckSettings {
     fn default() -> Self {
         Self {
-            points: 64,
+            points: None,
             rank_tolerance: 1e-6,
             expected_rank: None,
             neighbours: 5,
@@ -167,6 +175,23 @@ impl Default for CheckSettings {
 }
 
 impl CheckSettings {
+    /// Returns the number of points at which Jacobians of a map from `d` to `o` dimensions are computed: the
+    /// number that was set; otherwise 64, or fewer above 512 dimensions, but at least 16. The time for one
+    /// point grows with the cube of the dimensions.
+    ///
+    /// ```
+    /// use chiasm_check::CheckSettings;
+    ///
+    /// let settings = CheckSettings::default();
+    /// assert_eq!([384, 512, 768, 1280].map(|width| settings.points_of(width, width)), [64, 64, 28, 16]);
+    /// assert_eq!(settings.points_of(1280, 64), 64);
+    /// ```
+    pub fn points_of(&self, d: usize, o: usize) -> usize {
+        let narrow = d.min(o).max(1);
+        let most = MOST_POINTS * (NARROW * NARROW) / (narrow * narrow).max(1);
+        self.points.unwrap_or(most.clamp(LEAST_POINTS, MOST_POINTS)).max(1)
+    }
+
     /// Returns the limits of a check: those that were set, otherwise the default ones.
     pub fn limits(&self, name: &str) -> CheckLimits {
         let own = self.limits.iter().find(|(of, _)| *of == name).map(|(_, limits)| *limits);

@@ -20,7 +20,8 @@ pub(crate) fn check(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<JacobianSpectra> {
     let settings = log.settings;
-    let places = evenly_spaced(cloud.x.nrows(), settings.points.clamp(1, MAX_POINTS));
+    let most = settings.points_of(cloud.x.ncols(), cloud.z.ncols()).min(MAX_POINTS);
+    let places = evenly_spaced(cloud.x.nrows(), most);
     let points = cloud.x32.select(Axis(0), &places);
     let (x, z) = (cloud.x.select(Axis(0), &places), cloud.z.select(Axis(0), &places));
     let products = JacobianProducts::open(map, points.view())?;

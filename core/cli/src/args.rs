@@ -5,6 +5,7 @@ mod eval;
 mod inspect;
 mod measure;
 mod merge_weights;
+mod model;
 mod plugin;
 mod recipe;
 mod study;
@@ -15,6 +16,7 @@ pub use eval::EvalArgs;
 pub use inspect::InspectArgs;
 pub use measure::MeasureArgs;
 pub use merge_weights::{MergeWeightsArgs, WeightMethod};
+pub use model::ModelCommand;
 pub use plugin::{IsolationArg, PluginCommand, PluginKindArg, PolicyArg};
 pub use recipe::RecipeArgs;
 pub use study::{AblateArgs, MetricArg, TuneArgs};
@@ -101,7 +103,7 @@ pub enum CliCommand {
     /// List, check, lock, sign and create plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Add, list and inspect model cards.
+    /// Add, list, inspect, change and remove model cards.
     #[command(subcommand)]
     Model(ModelCommand),
     /// Write recipes.
@@ -109,7 +111,8 @@ pub enum CliCommand {
     Recipe(RecipeCommand),
     /// Explain a key of a recipe, a plugin, a check or a measure: what it takes, its default, what it does.
     Explain {
-        /// The name, or a topic: recipe, plugins, checks, measures, page. Without one, the topics are listed.
+        /// The name, or a topic: recipe, card, plugins, checks, measures, transport, page. Without one, the
+        /// topics are listed.
         name: Option<String>,
     },
     /// Check a recipe, run its encoders on a few items, and summarise it.
@@ -157,7 +160,7 @@ pub enum CliCommand {
     /// Take a recipe apart: each term off, baselines, fewer pairs, other values, other encoders.
     Ablate(AblateArgs),
     /// Solve optimal transport between two sets of points, or for a given cost matrix.
-    Transport(TransportArgs),
+    Transport(Box<TransportArgs>),
     /// Run raw items through a run's merged model. Each modality is an optional flag, e.g. --image a.jpg.
     Run {
         #[command(flatten)]
@@ -330,37 +333,5 @@ pub enum RecipeCommand {
         /// Recipe to write; it must not exist.
         #[arg(short = 'o', long = "output", default_value = "recipe.toml", value_name = "RECIPE.toml")]
         output: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ModelCommand {
-    /// Create a model card for an .onnx file from the ports of its graph and the files beside it.
-    Add {
-        /// ONNX file or folder of a model: a path, or `hf:ORG/NAME@REVISION/PATH.onnx` (needs the feature
-        /// `hub`).
-        path: PathBuf,
-        /// Name of the card [default: the name of the file or folder].
-        #[arg(long)]
-        name: Option<String>,
-        /// Id of the adapter [default: the one that recognises the ports].
-        #[arg(long)]
-        adapter: Option<String>,
-        /// Models folder to write the card into [default: the user's models folder].
-        #[arg(long, value_name = "DIR")]
-        into: Option<PathBuf>,
-        /// Licence of the model.
-        #[arg(long, default_value = "")]
-        licence: String,
-        /// Set a key of the card: preprocessing.mean=[0.5,0.5,0.5] (repeatable).
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        overrides: Vec<String>,
-    },
-    /// List all model cards found.
-    List,
-    /// Show a card and the ports of its model.
-    Inspect {
-        /// Name of the card.
-        name: String,
     },
 }

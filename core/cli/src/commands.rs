@@ -1,4 +1,4 @@
-//! The commands on models, recipes and runs. Each calls the pipeline and prints the result.
+//! The commands on recipes and runs. Each calls the pipeline and prints the result.
 
 use crate::{
     CommandResult,
@@ -9,63 +9,10 @@ use crate::{
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    AddModelOptions, Environment, Error, ExportLayout, FitOptions, ModelStore, Plan, RawInputs, RawItem,
-    Recipe, Run, RunOutputs,
+    Environment, Error, ExportLayout, FitOptions, Plan, RawInputs, RawItem, Recipe, Run, RunOutputs,
 };
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, path::Path};
-
-/// Runs `chiasm model list`.
-pub fn model_list(global: &GlobalOptions, env: &Environment) -> CommandResult {
-    let store = store(env);
-    let found = store.list();
-    if json(global) {
-        let cards: Vec<Value> =
-            found.iter().flatten().map(|(card, path)| object!({ "card": card, "path": path })).collect();
-        print::json(&cards);
-        return Ok(());
-    }
-    let rows = (found.into_iter())
-        .map(|entry| match entry {
-            Ok((card, path)) => vec![card.name, card.adapter, card.licence, path.display().to_string()],
-            Err(problem) => vec!["(unreadable)".into(), String::new(), String::new(), problem.to_string()],
-        })
-        .collect();
-    print::table(&["model", "adapter", "licence", "card"], rows, 4);
-    print::line(&format!("searched: {store}"));
-    Ok(())
-}
-
-/// Runs `chiasm model inspect`.
-pub fn model_inspect(name: &str, global: &GlobalOptions, env: &Environment) -> CommandResult {
-    let report = chiasm_pipeline::inspect_model(name, &store(env), env)?;
-    if json(global) {
-        print::json(&report);
-        return Ok(());
-    }
-    for (key, value) in report.as_object().into_iter().flatten() {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        print::line(&format!("{key:>14}  {text}"));
-    }
-    Ok(())
-}
-
-/// Runs `chiasm model add`.
-pub fn model_add(options: &AddModelOptions, global: &GlobalOptions, env: &Environment) -> CommandResult {
-    let added = chiasm_pipeline::add_model(options, env)?;
-    if json(global) {
-        print::json(&object!({ "card": added.card, "path": added.path, "reason": added.reason }));
-        return Ok(());
-    }
-    print::line(&added.path.display().to_string());
-    print::line(&format!("adapter {}: {}", added.card.adapter, added.reason));
-    print::line("look up guesses, which are marked CHECK, on the model's page");
-    Ok(())
-}
-
-fn store(env: &Environment) -> ModelStore {
-    ModelStore::new(Path::new("."), &env.models)
-}
 
 fn checked(args: &RecipeArgs, env: &Environment) -> CommandResult<Plan> {
     Plan::check(Recipe::load(&args.recipe, &args.overrides)?, env)

@@ -9,18 +9,21 @@ use crate::{
     command_result::{CommandResult, json},
     plugin_host::host,
     print,
+    transport::REPORTED,
 };
 use chiasm_geometry::catalogue::CATALOGUE;
 use chiasm_pipeline::{CARD_KEYS, Error, RECIPE_KEYS, did_you_mean};
-use entries::{Explanation, is_measure, of_card, of_check, of_measure, of_plugins, of_recipe};
+pub use entries::{Explanation, is_measure, of_measure};
+use entries::{of_card, of_check, of_plugins, of_recipe, of_transport};
 
 /// The topics that have a list of names.
-const TOPICS: [(&str, &str); 6] = [
+const TOPICS: [(&str, &str); 7] = [
     ("recipe", "every key of a recipe"),
     ("card", "every key of a model card; those of its adapter are in `plugins`"),
     ("plugins", "every aligner, fusion and adapter, with its parameters"),
     ("checks", "every check of a map: formula, source, sample and accuracy"),
     ("measures", "every measure of two clouds of vectors"),
+    ("transport", "every value that `chiasm transport` reports"),
     ("page", "all of it as one page of Markdown"),
 ];
 
@@ -43,6 +46,7 @@ pub fn explain(name: Option<&str>, global: &GlobalOptions) -> CommandResult {
         Some("recipe") => RECIPE_KEYS.iter().map(of_recipe).collect(),
         Some("checks") => chiasm_check::CHECKS.iter().filter_map(|check| of_check(check.name)).collect(),
         Some("measures") => CATALOGUE.iter().map(of_measure).collect(),
+        Some("transport") => REPORTED.iter().map(of_transport).collect(),
         Some("plugins") => of_plugins(&host(global)?, &|_| true)?,
         Some(name) => named(name, global)?,
     };
@@ -100,6 +104,7 @@ fn named(name: &str, global: &GlobalOptions) -> CommandResult<Vec<Explanation>> 
     }
     found.extend(CARD_KEYS.iter().filter(|key| key.name == name).map(of_card));
     found.extend(of_check(name));
+    found.extend(REPORTED.iter().filter(|(key, _)| *key == name).map(of_transport));
     found.extend(CATALOGUE.iter().filter(|measure| is_measure(measure, name)).map(of_measure));
     // A plugin that cannot be loaded does not keep other names from being explained.
     let host = host(global)?;

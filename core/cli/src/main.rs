@@ -7,6 +7,7 @@ mod command_result;
 mod commands;
 mod compare;
 mod doctor;
+mod errors;
 mod eval;
 mod explain;
 mod identifiability;
@@ -15,6 +16,7 @@ mod inspect;
 mod measure;
 mod merge_weights;
 mod modality_flags;
+mod models;
 mod panics;
 mod plugin_host;
 mod plugins;
@@ -23,16 +25,16 @@ mod progress;
 mod recipe;
 mod report;
 mod robustness;
+mod stage;
 mod stop;
 mod study;
 mod transport;
 mod verify;
 
-use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions, ModelCommand};
-use chiasm_pipeline::{Cache, Environment, Error, TrainingLog, visible};
+use args::{Cli, CliCommand, DeviceArg, EngineCommand, GlobalOptions};
+use chiasm_pipeline::{Cache, Environment, Error, TrainingLog};
 use clap::{CommandFactory, FromArgMatches};
 use command_result::{CommandResult, json};
-use miette::Diagnostic;
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 fn main() -> ExitCode {
@@ -41,13 +43,11 @@ fn main() -> ExitCode {
         return chiasm_host::run_worker();
     }
     let mut command = modality_flags::with_modality_flags(Cli::command(), &arguments);
-    let matches = match command.try_get_matches_from_mut(&arguments) {
-        Ok(matches) => matches,
-        Err(error) => error.exit(), // clap prints; usage errors exit with 2
-    };
-    let mut cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
+    let parsed = command.try_get_matches_from_mut(&arguments);
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (mut cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return errors::usage(&error, &arguments),
     };
     stop::listen(cli.command.resumes());
     limit_threads(&mut cli.global);
@@ -61,10 +61,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(signal) = stop::requested() {
-                print::note(stop::KEPT);
+                print::note(&stop::kept());
                 return ExitCode::from(stop::exit_code(signal));
             }
-            print_error(&error);
+            errors::print(&error, json(&cli.global));
             ExitCode::from(error.exit_code())
         }
     }
@@ -86,21 +86,7 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Doctor { only } => doctor::doctor(*only, global, &unchecked_environment(global)?),
         CliCommand::Engine(EngineCommand::Install { cuda, tool }) => doctor::install(*cuda, *tool, global),
         CliCommand::Plugin(verb) => plugins::plugin(verb, global, || unchecked_environment(global)),
-        CliCommand::Model(ModelCommand::List) => commands::model_list(global, &environment(global)?),
-        CliCommand::Model(ModelCommand::Inspect { name }) => {
-            commands::model_inspect(name, global, &environment(global)?)
-        }
-        CliCommand::Model(ModelCommand::Add { path, name, adapter, into, licence, overrides }) => {
-            let options = chiasm_pipeline::AddModelOptions {
-                path: path.clone(),
-                name: name.clone(),
-                adapter: adapter.clone(),
-                into: into.clone(),
-                licence: licence.clone(),
-                overrides: overrides.clone(),
-            };
-            commands::model_add(&options, global, &environment(global)?)
-        }
+        CliCommand::Model(command) => models::model(command, global, &environment(global)?),
         CliCommand::Recipe(command) => recipe::recipe(command, global, &environment(global)?),
         CliCommand::Explain { name } => explain::explain(name.as_deref(), global),
         CliCommand::Plan(recipe) => commands::plan(recipe, global, &environment(global)?),
@@ -158,30 +144,3 @@ fn unchecked_environment(global: &GlobalOptions) -> CommandResult<Environment> {
         allow_changed: global.allow_changed,
     })
 }
-
-/// Prints an error, with its location in the recipe if it has one.
-fn print_error(error: &Error) {
-    let mut text = String::new();
-    let handler = miette::GraphicalReportHandler::new_themed(theme()).with_width(100);
-    let drawn = match error {
-        Error::Problems(problems) => handler.render_report(&mut text, problems as &dyn Diagnostic),
-        other => handler.render_report(&mut text, &PlainMessage(visible(&other.to_string()).into_owned())),
-    };
-    match drawn {
-        Ok(()) => print::drawn(text.trim_end()),
-        Err(_) => print::note(&format!("error: {error}")),
-    }
-}
-
-fn theme() -> miette::GraphicalTheme {
-    use std::io::IsTerminal;
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() }
-}
-
-/// A diagnostic with only a message.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct PlainMessage(String);
-
-impl Diagnostic for PlainMessage {}

@@ -3,11 +3,14 @@
 use crate::{
     args::{GlobalOptions, MeasureArgs},
     command_result::{CommandResult, check_unused_options, json},
+    explain::{Explanation, is_measure, of_measure},
     print,
     progress::Terminal,
 };
 use chiasm_check::digits as number;
+use chiasm_geometry::catalogue::CATALOGUE;
 use chiasm_geometry::measure::{MeasureOptions, MeasureReport, MeasuredValue};
+use serde_json::{Value, json as object};
 
 /// The seconds of the permutations above which they are announced.
 const LONG: f64 = 5.0;
@@ -38,11 +41,23 @@ pub fn measure(args: &MeasureArgs, global: &GlobalOptions) -> CommandResult {
     let labels = args.labels.as_deref();
     let report = chiasm_pipeline::measure_files(files, labels, &request, &reporter, &announce)?;
     if json(global) {
-        print::json(&report);
+        let mut value = serde_json::to_value(&report)
+            .map_err(|e| chiasm_pipeline::Error::Internal(format!("the report as JSON: {e}")))?;
+        let definitions = report.measures.keys().filter_map(|key| Some((key.clone(), definition(key)?)));
+        value["definitions"] = definitions.collect::<serde_json::Map<_, _>>().into();
+        print::json(&value);
     } else {
         show(&report);
     }
     Ok(())
+}
+
+/// Returns what a measure is, what it is computed from and how many rows are used, as `chiasm explain` says
+/// it.
+fn definition(key: &str) -> Option<Value> {
+    let measure = CATALOGUE.iter().find(|measure| is_measure(measure, key))?;
+    let Explanation { about, takes, .. } = of_measure(measure);
+    Some(object!({ "about": about, "takes": takes }))
 }
 
 fn show(report: &MeasureReport) {

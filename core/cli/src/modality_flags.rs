@@ -1,7 +1,7 @@
 //! Flags for raw items: `run` and `search` have one flag for each modality of the run folder in the
 //! arguments.
 
-use chiasm_pipeline::read_manifest;
+use chiasm_pipeline::{Error, read_manifest};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
@@ -31,6 +31,13 @@ pub fn with_modality_flags(command: Command, arguments: &[OsString]) -> Command 
             sub
         })
     })
+}
+
+/// Returns why the run folder of a command that takes raw items cannot be read, if it cannot.
+pub fn unread_run(arguments: &[OsString]) -> Option<Error> {
+    let after = arguments.iter().skip_while(|a| !COMMANDS.iter().any(|c| a.as_os_str() == *c)).skip(1);
+    let folder = after.take_while(|argument| !argument.to_string_lossy().starts_with('-')).next()?;
+    read_manifest(Path::new(folder)).err()
 }
 
 /// Returns the modalities of the first run folder after a command that takes raw items.

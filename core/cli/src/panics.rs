@@ -42,7 +42,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::panic, reason = "the subject of the test")]
     fn a_panic_is_an_error_with_its_message_and_place() {
         record();
         let error = caught(|| -> Result<(), Error> { panic!("row {}", 7) }).unwrap_err();

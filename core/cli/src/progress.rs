@@ -1,6 +1,6 @@
 //! Progress bars and notes on stderr. Bars are shown only on a terminal.
 
-use crate::{print, stop};
+use crate::{print, stage, stop};
 use chiasm_pipeline::{Reporter, visible};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,8 @@ impl Terminal {
 }
 
 impl Reporter for Terminal {
-    fn begin(&self, stage: &str, total: u64) {
+    fn begin(&self, name: &str, total: u64) {
+        stage::begin(name, total);
         if self.quiet {
             return;
         }
@@ -32,11 +33,12 @@ impl Reporter for Terminal {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix(visible(stage).into_owned());
+        bar.set_prefix(visible(name).into_owned());
         *self.bar() = bar;
     }
 
     fn advance(&self, done: u64) {
+        stage::advance(done);
         self.bar().set_position(done);
     }
 
@@ -45,6 +47,7 @@ impl Reporter for Terminal {
     }
 
     fn end(&self) {
+        stage::end();
         self.bar().finish_and_clear();
     }
 

@@ -3,7 +3,8 @@
 //!
 //! Ending at once is safe too: files appear under their names only when they are complete.
 
-use crate::print;
+use crate::{print, stage};
+use chiasm_pipeline::Cache;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -35,13 +36,17 @@ pub fn listen(resumes: bool) {
     let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
         let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
         for signal in signals.forever() {
-            if RECEIVED.swap(signal, Ordering::Relaxed) != 0 || !resumes {
+            let again = RECEIVED.swap(signal, Ordering::Relaxed) != 0;
+            if !resumes && !again {
+                print::note("stopped without a result; this command keeps nothing for the next time");
+            }
+            if again || !resumes {
                 std::process::exit(i32::from(exit_code(signal)));
             }
             print::note("stopping at the next step; a second signal stops at once");
             let ended = std::thread::Builder::new().name("grace".into()).spawn(move || {
                 std::thread::sleep(GRACE);
-                print::note(KEPT);
+                print::note(&kept());
                 std::process::exit(i32::from(exit_code(signal)));
             });
             if ended.is_err() {
@@ -51,6 +56,13 @@ pub fn listen(resumes: bool) {
     });
 }
 
-/// What is left after a stop.
-pub const KEPT: &str =
-    "stopped without a result; embeddings and checkpoints are kept, so the same command goes on from here";
+/// Says what a command that stopped was doing, and what is left.
+pub fn kept() -> String {
+    let place = stage::described().map(|place| format!(" while {place}")).unwrap_or_default();
+    let cache = Cache::of_user();
+    let folder = cache.folder().map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
+    format!(
+        "stopped{place}, without a result; embeddings and checkpoints are kept{folder}, so the same command \
+         goes on from here"
+    )
+}

@@ -4,6 +4,7 @@
 //! plan), and `marginal_error`, the L1 distance of the plan's marginals from the weights. If a limit is
 //! reached before the tolerance, the current plan is returned with a warning. Invalid input is an error.
 
+mod explained;
 mod memory;
 mod options;
 mod output;
@@ -15,12 +16,15 @@ use crate::{
     print,
     progress::Terminal,
 };
+use chiasm_geometry::discrepancy::{directions, weighted_sliced_w2};
 use chiasm_pipeline::{Reporter, available_memory};
 use chiasm_transport::{
     DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, Marginals, Result as Solved,
     Sinkhorn, SolverLimits, SolverProgress, StopReason, exact, exact_partial, exact_points, low_rank,
     low_rank_gromov,
 };
+pub use explained::REPORTED;
+use explained::definition;
 use ndarray::Array2;
 use output::SolutionPlan;
 use problem::TransportProblem;
@@ -57,6 +61,11 @@ pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult 
     warn(&solution, global);
     let report = solution.report(args, problem.shape);
     if json(global) {
+        let keys = report.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+        let definitions: serde_json::Map<String, Value> =
+            keys.filter_map(|key| Some((key.to_owned(), object!(definition(key)?)))).collect();
+        let mut report = report.clone();
+        report["definitions"] = definitions.into();
         print::json(&report);
         return Ok(());
     }
@@ -95,7 +104,38 @@ fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) 
         TransportSolver::Gw if args.rank.is_some() => factored(args, problem, bar),
         TransportSolver::Gw | TransportSolver::Fgw => gromov(args, problem, bar),
         TransportSolver::Lowrank => factored(args, problem, bar),
+        TransportSolver::Sliced => sliced(args, problem),
     }
+}
+
+/// The number of directions of the sliced distance.
+const DIRECTIONS: usize = 256;
+
+fn sliced(args: &TransportArgs, problem: &TransportProblem) -> Solved<TransportSolution> {
+    let clock = Instant::now();
+    let (x, y) = problem.clouds()?;
+    if x.ncols() != y.ncols() {
+        let (expected, got) = (x.ncols(), y.ncols());
+        return Err(SolverError::Shape { what: "width of the target points", expected, got });
+    }
+    let count = args.directions.unwrap_or(DIRECTIONS);
+    let axes = directions(x.ncols(), count, args.seed.unwrap_or(0));
+    let distance = weighted_sliced_w2(x.view(), &problem.a, y.view(), &problem.b, axes.view());
+    let distance = distance.map_err(|error| SolverError::Weights {
+        what: "source weights or target weights",
+        got: error.to_string(),
+    })?;
+    Ok(TransportSolution {
+        cost: distance * distance,
+        marginal_error: 0.0,
+        iterations: None,
+        seconds: clock.elapsed().as_secs_f64(),
+        stop: StopReason::Converged,
+        plan: SolutionPlan::Dense(Array2::zeros((0, 0))),
+        more: vec![("distance", distance), ("directions", count as f64)],
+        as_good: None,
+        rounding: 0.0,
+    })
 }
 
 fn emd(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) -> Solved<TransportSolution> {
@@ -141,8 +181,8 @@ fn entropic(
     };
     solver = solver.tolerance(args.tolerance.unwrap_or(1e-6)).iterations(most).time_limit(time(args));
     solver = solver.watch(watcher(bar, "iterations", Some(most)));
-    if let Some(rho) = args.rho {
-        solver = solver.marginals(Marginals::Unbalanced { source: rho, target: rho });
+    if let (Some(&source), Some(&target)) = (args.rho.first(), args.rho.last()) {
+        solver = solver.marginals(Marginals::Unbalanced { source, target });
     }
     if let Some(mass) = args.mass {
         solver = solver.marginals(Marginals::Partial { mass });

@@ -112,6 +112,79 @@ pub fn sliced_w2<T: Real>(
     Ok(unit * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
 }
 
+/// Returns the sliced W2 distance of `x [n, d]` with the weights `a` and `y [m, d]` with the weights `b`, as
+/// [`sliced_w2`] does for equal weights. Both weights are scaled to the sum one.
+///
+/// ```
+/// use chiasm_geometry::discrepancy::weighted_sliced_w2;
+/// use ndarray::array;
+///
+/// // On a line the only direction is the line: half of the mass moves by 2.
+/// let (x, y, axis) = (array![[0.0], [5.0]], array![[0.0], [2.0], [5.0]], array![[1.0]]);
+/// let distance = weighted_sliced_w2(x.view(), &[2.0, 2.0], y.view(), &[0.0, 1.0, 1.0], axis.view())?;
+/// assert!((distance - 2.0_f64.sqrt()).abs() < 1e-12);
+/// # Ok::<(), chiasm_geometry::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`sliced_w2`]; also when the weights are not one for each row, not finite, negative, or all zero.
+pub fn weighted_sliced_w2<T: Real>(
+    x: ArrayView2<'_, T>,
+    a: &[f64],
+    y: ArrayView2<'_, T>,
+    b: &[f64],
+    directions: ArrayView2<'_, f64>,
+) -> Result<f64> {
+    let (a, b) = (unit_mass("source weights", a, x.nrows())?, unit_mass("target weights", b, y.nrows())?);
+    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 1)?;
+    same("width of the directions", x.rows.ncols(), directions.ncols())?;
+    if directions.nrows() == 0 {
+        return Err(Error::Setting { what: "directions", expected: "at least 1".into(), got: "0".into() });
+    }
+    let axes = directions.mapv(T::of);
+    let along = |cloud: &Array2<T>| product(faer_rows(cloud), faer_rows(&axes).transpose());
+    let (px, py) = (along(&x.rows), along(&y.rows));
+    let sorted = |places: Vec<f64>, weights: &[f64]| {
+        let mut points: Vec<(f64, f64)> = places.into_iter().zip(weights.iter().copied()).collect();
+        points.sort_unstable_by(|p, q| p.0.total_cmp(&q.0));
+        points
+    };
+    let squares: Vec<f64> = (0..directions.nrows())
+        .into_par_iter()
+        .map(|p| {
+            let x = sorted(px.col(p).iter().copied().collect(), &a);
+            w2_of_weights(x, sorted(py.col(p).iter().copied().collect(), &b))
+        })
+        .collect();
+    Ok(unit * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
+}
+
+/// Returns weights, one for each of `rows`, scaled to the sum one.
+fn unit_mass(what: &'static str, weights: &[f64], rows: usize) -> Result<Vec<f64>> {
+    same(what, rows, weights.len())?;
+    let sum: f64 = weights.iter().sum();
+    match sum.is_finite() && sum > 0.0 && weights.iter().all(|weight| *weight >= 0.0) {
+        true => Ok(weights.iter().map(|weight| weight / sum).collect()),
+        false => {
+            let expected = "finite weights >= 0 with a positive sum".to_owned();
+            Err(Error::Setting { what, expected, got: format!("the sum {sum}") })
+        }
+    }
+}
+
+/// Returns the squared W2 of sorted points on the line, each with its weight, by matching quantiles.
+fn w2_of_weights(mut x: Vec<(f64, f64)>, mut y: Vec<(f64, f64)>) -> f64 {
+    let (mut i, mut j, mut sum) = (0, 0, 0.0);
+    while let (Some(own), Some(other)) = (x.get_mut(i), y.get_mut(j)) {
+        let moved = own.1.min(other.1);
+        sum += moved * (own.0 - other.0).powi(2);
+        (own.1, other.1) = (own.1 - moved, other.1 - moved);
+        i += usize::from(own.1 <= 0.0);
+        j += usize::from(other.1 <= 0.0);
+    }
+    sum
+}
+
 /// Draws `count` uniform directions `[count, d]` from the unit sphere.
 pub fn directions(d: usize, count: usize, seed: u64) -> Array2<f64> {
     let mut random = Random::new(seed);

@@ -74,6 +74,7 @@ mod last_layer;
 mod operators;
 mod ops;
 mod opset;
+mod per_batch;
 mod per_item;
 mod port;
 mod read;

@@ -7,7 +7,7 @@ use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attri
 use crate::{Dim, Error, Graph, Port, Result, Tensor, weight};
 
 /// The least operator set of the result: `Squeeze` and `Unsqueeze` take their axes as inputs since.
-const LEAST_OPSET: i64 = 13;
+pub(crate) const LEAST_OPSET: i64 = 13;
 
 impl Graph {
     /// Returns a graph that runs this one once for each item of a batch, with a batch of one (the operator
@@ -89,13 +89,13 @@ fn item_port(port: &Port, name: &str) -> ValueInfoProto {
 }
 
 /// The port of a batch.
-fn batched(port: &Port) -> Port {
+pub(crate) fn batched(port: &Port) -> Port {
     let rest = port.dims.iter().flatten().skip(1).cloned();
     let dims = std::iter::once(Dim::named("batch")).chain(rest).collect();
     Port { name: port.name.clone(), dtype: port.dtype, dims: Some(dims) }
 }
 
-fn node(operator: &str, inputs: &[&String], output: &str) -> NodeProto {
+pub(crate) fn node(operator: &str, inputs: &[&String], output: &str) -> NodeProto {
     NodeProto {
         op_type: operator.to_owned(),
         name: output.to_owned(),
@@ -105,7 +105,7 @@ fn node(operator: &str, inputs: &[&String], output: &str) -> NodeProto {
     }
 }
 
-fn subgraph(body: GraphProto) -> AttributeProto {
+pub(crate) fn subgraph(body: GraphProto) -> AttributeProto {
     AttributeProto {
         name: "body".to_owned(),
         g: Some(body).into(),
@@ -114,7 +114,7 @@ fn subgraph(body: GraphProto) -> AttributeProto {
     }
 }
 
-fn number(name: &str, value: usize) -> AttributeProto {
+pub(crate) fn number(name: &str, value: usize) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         i: value as i64,

@@ -254,6 +254,23 @@ fn a_graph_that_runs_for_each_item_has_a_free_batch_axis() {
 }
 
 #[test]
+fn a_graph_that_runs_in_batches_has_a_free_batch_axis() {
+    let four = |rows: usize| {
+        let mut b = Builder::new("four");
+        let x = b.input("x", DType::F32, &[4.into(), Dim::named("t"), 2.into()]).unwrap();
+        let y = b.mul_scalar(&x, 2.0);
+        b.output("y", &y, DType::F32, &[rows.into(), Dim::named("t"), 2.into()]);
+        b.finish().unwrap()
+    };
+    let any = four(4).in_batches(4).unwrap();
+    assert_eq!(texts(&verified(&any).inputs()), ["x f32[batch,t,2]"]);
+    assert_eq!(texts(&any.outputs()), ["y f32[batch,t,2]"]);
+    assert_eq!(any.op_types()["Scan"], 1);
+    let error = four(4).in_batches(3).unwrap_err().to_string();
+    assert!(error.contains("x f32[4,t,2]") && error.contains("of length 3"), "{error}");
+}
+
+#[test]
 fn inner_tensors_are_exposed_with_their_type() {
     let graph = load("branch");
     let exposed =

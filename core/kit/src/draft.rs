@@ -19,6 +19,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chiasm_plugin::graph::DType;
 use chiasm_plugin::{DimSpec, Draft, Error, Json, PortSpec, Result, Signature, Undecided, json, read_file};
 
 /// The largest configuration file.
@@ -173,11 +174,16 @@ pub fn better_than_scores(signature: &Signature, output: &PortSpec) -> Option<St
 /// Returns whether a port holds one vector per item: `[B,D]`, or `[B,D,1,1]`.
 pub fn is_vector(port: &PortSpec) -> bool {
     match port.dims.as_deref() {
-        Some([_, _, rest @ ..]) => {
+        Some([_, _, rest @ ..]) if is_float(port) => {
             matches!(rest.len(), 0 | 2) && rest.iter().all(|dim| *dim == DimSpec::Fixed(1))
         }
         _ => false,
     }
+}
+
+/// Returns whether a port holds floating-point numbers: exports may return their integer inputs, too.
+pub fn is_float(port: &PortSpec) -> bool {
+    matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
 }
 
 /// Formats the axes of a port, as in `[N, 1280]`.

@@ -56,6 +56,7 @@ pub use base::{
     cache::{Cache, write_npy},
     environment::Environment,
     error::Error,
+    error_report::{ErrorReport, ProblemPlace, ProblemReport},
     measure::{NullPrice, measure_files},
     memory::available_memory,
     npy::{read_matrix, read_npy},
@@ -68,6 +69,7 @@ pub use base::{
 };
 pub use catalog::{
     card::{CARD_KEYS, ModelCard, ModelStore},
+    changed_card::{ChangedModel, EditedCard, RemovableModel, removable_model, set_in_card},
     dataset::{Dataset, DatasetColumns, ItemRef, Split},
     new_card::{AddModelOptions, AddedModel, add_model, inspect_model},
     raw::RawItem,

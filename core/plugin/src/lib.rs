@@ -105,7 +105,7 @@ pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use npy_header::npy_header;
-pub use parquet_pages::ParquetPages;
+pub use parquet_pages::{Expand, ParquetPages};
 pub use serde_json::{Value as Json, json};
 pub use services::{Level, ServiceBackend, Services};
 pub use spec::{

@@ -27,6 +27,9 @@ pub struct ParquetPages {
     pub prefixed: bool,
 }
 
+/// Returns a reader of what these compressed bytes expand to.
+pub type Expand = dyn for<'a> Fn(Box<dyn Read + 'a>) -> Box<dyn Read + 'a>;
+
 /// The number of the encoding DELTA_BYTE_ARRAY.
 const DELTA_BYTE_ARRAY: i64 = 7;
 /// The largest header, of which the statistics are the largest part.
@@ -41,14 +44,37 @@ impl ParquetPages {
     /// The system's error; or [`ErrorKind::InvalidData`] if a header is damaged, or states more bytes than
     /// the column has.
     pub fn read(file: impl Read + Seek, start: u64, length: u64) -> Result<Self> {
+        Self::read_expanding(file, start, length, None)
+    }
+
+    /// As [`ParquetPages::read`], for a column whose codec does not stop at the size that a header states,
+    /// such as gzip: each page is also expanded, and nothing of it is kept. `expand` is the codec.
+    ///
+    /// # Errors
+    /// As [`ParquetPages::read`]; also if a page expands to more bytes than its header states.
+    pub fn read_expanding(
+        file: impl Read + Seek,
+        start: u64,
+        length: u64,
+        expand: Option<&Expand>,
+    ) -> Result<Self> {
         let mut file = BufReader::with_capacity(4096, file);
         let end = start.checked_add(length).ok_or_else(|| damaged("the column ends beyond the file"))?;
         let (mut pages, mut at) = (Self::default(), start);
         while at < end {
             file.seek(SeekFrom::Start(at))?;
             let mut header = PageHeader { from: file.by_ref().take(LONGEST_HEADER.min(end - at)), read: 0 };
-            let stored = header.page(&mut pages)?;
-            at = at.saturating_add(header.read).saturating_add(stored);
+            let page = header.page(&mut pages)?;
+            let payload = at.saturating_add(header.read).saturating_add(page.levels);
+            at = at.saturating_add(header.read).saturating_add(page.stored);
+            if let Some(expand) = expand.filter(|_| page.compressed) {
+                file.seek(SeekFrom::Start(payload))?;
+                let stored = Box::new(file.by_ref().take(at.min(end).saturating_sub(payload)));
+                let mut expanded = expand(stored).take(page.decoded.saturating_add(1));
+                if std::io::copy(&mut expanded, &mut std::io::sink())? > page.decoded {
+                    return Err(damaged("a page expands to more bytes than it states"));
+                }
+            }
         }
         match at == end {
             true => Ok(pages),
@@ -61,6 +87,17 @@ fn damaged(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, format!("the header of a page is damaged: {what}"))
 }
 
+/// What one header states.
+struct Page {
+    /// The bytes of the page in the file.
+    stored: u64,
+    /// Its bytes when it is decoded.
+    decoded: u64,
+    /// The bytes of its levels, which precede the compressed ones and are not compressed themselves.
+    levels: u64,
+    compressed: bool,
+}
+
 /// Reads one header.
 struct PageHeader<R> {
     from: R,
@@ -69,27 +106,33 @@ struct PageHeader<R> {
 }
 
 impl<R: Read> PageHeader<R> {
-    /// Adds what the header states to `pages`; returns the size of the page in the file.
-    fn page(&mut self, pages: &mut ParquetPages) -> Result<u64> {
+    /// Adds what the header states to `pages`.
+    fn page(&mut self, pages: &mut ParquetPages) -> Result<Page> {
         let (mut stored, mut field) = (None, 0);
+        let mut page = Page { stored: 0, decoded: 0, levels: 0, compressed: true };
         while let Some(kind) = self.field(&mut field)? {
             match (field, kind) {
-                (2, 5) => pages.largest = pages.largest.max(self.size()?),
+                (2, 5) => page.decoded = self.size()?,
                 (3, 5) => stored = Some(self.size()?),
                 // The headers of data pages of both versions, and of a dictionary.
-                (5 | 7 | 8, 12) => self.values(field, pages)?,
+                (5 | 7 | 8, 12) => self.values(field, pages, &mut page)?,
                 (_, kind) => self.skip(kind, 0)?,
             }
         }
-        stored.ok_or_else(|| damaged("it does not state the size of its page"))
+        pages.largest = pages.largest.max(page.decoded);
+        page.stored = stored.ok_or_else(|| damaged("it does not state the size of its page"))?;
+        Ok(page)
     }
 
-    fn values(&mut self, header: i64, pages: &mut ParquetPages) -> Result<()> {
+    fn values(&mut self, header: i64, pages: &mut ParquetPages, page: &mut Page) -> Result<()> {
         let mut field = 0;
         while let Some(kind) = self.field(&mut field)? {
             match (header, field, kind) {
                 (_, 1, 5) => pages.values = pages.values.saturating_add(self.size()?),
                 (5, 2, 5) | (8, 4, 5) => pages.prefixed |= self.integer()? == DELTA_BYTE_ARRAY,
+                // Of the second version of data pages.
+                (8, 5 | 6, 5) => page.levels = page.levels.saturating_add(self.size()?),
+                (8, 7, 1 | 2) => page.compressed = kind == 1,
                 (_, _, kind) => self.skip(kind, 0)?,
             }
         }
@@ -207,6 +250,33 @@ mod tests {
         let prefixed = [bytes, page(1, 1, 7, &[])].concat();
         assert_eq!(read(&prefixed).unwrap(), ParquetPages { values: 16, prefixed: true, ..expected });
         assert_eq!(read(&[]).unwrap(), ParquetPages::default());
+    }
+
+    #[test]
+    fn a_page_may_not_expand_to_more_than_it_states() {
+        // Each byte stands for that many zeros.
+        fn expand<'a>(mut stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+            let mut counts = Vec::new();
+            stored.read_to_end(&mut counts).unwrap();
+            let zeros = counts.iter().map(|count| usize::from(*count)).sum();
+            Box::new(Cursor::new(vec![0; zeros]))
+        }
+        let read = |bytes: &[u8]| {
+            ParquetPages::read_expanding(Cursor::new(bytes), 0, bytes.len() as u64, Some(&expand))
+        };
+        let good = [page(40, 9, 0, &[10, 30]), page(20, 1, 0, &[20])].concat();
+        assert_eq!(read(&good).unwrap(), ParquetPages { largest: 40, values: 10, prefixed: false });
+        let bad = [good, page(20, 1, 0, &[21])].concat();
+        assert!(read(&bad).unwrap_err().to_string().contains("expands to more bytes than it states"));
+        // Version 2: three bytes of levels, then those that are compressed; or none that are.
+        let second = |compressed: u8, data: &[u8]| {
+            let header = [0x15, 6, 0x15, 40, 0x15, 2 * data.len() as u8, 0x5c];
+            let data_page = [0x15, 2, 0x15, 0, 0x15, 2, 0x15, 0, 0x15, 2, 0x15, 4, 0x10 | compressed, 0, 0];
+            [&header[..], &data_page, data].concat()
+        };
+        assert!(read(&second(1, &[200, 200, 200, 20])).is_ok());
+        assert!(read(&second(1, &[0, 0, 0, 21])).is_err());
+        assert!(read(&second(2, &[0, 0, 0, 21])).is_ok());
     }
 
     #[test]

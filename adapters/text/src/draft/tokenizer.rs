@@ -42,10 +42,14 @@ pub(super) fn set(card: &mut CardDraft, folder: &ModelFolder<'_>) -> Result<()> 
         card.set("tokenizer", "tokenizer.json", advice);
         return Ok(());
     };
-    let by_file = if place.ends_with("sentencepiece.bpe.model") { "xlm-roberta" } else { "t5" };
+    let by_file = match place.rsplit('/').next() {
+        Some("sentencepiece.bpe.model") => "xlm-roberta",
+        Some("tokenizer.model") => "llama",
+        _ => "t5",
+    };
     card.set("tokenizer", place, "there is no tokenizer.json, and this SentencePiece model is there");
     let class = config.as_ref().and_then(|config| config.get("tokenizer_class")?.as_str());
-    let known = [("T5", "t5"), ("Albert", "albert"), ("XLMRoberta", "xlm-roberta")];
+    let known = [("T5", "t5"), ("Albert", "albert"), ("XLMRoberta", "xlm-roberta"), ("Llama", "llama")];
     let kind = known.iter().find(|(prefix, _)| class.is_some_and(|class| class.starts_with(prefix)));
     match (kind, config.as_ref()) {
         (Some((_, kind)), Some(config)) => {

@@ -39,6 +39,16 @@ def main():
     parquet("fixed.parquet", {"id": ids, "embedding": fixed}, compression="snappy", row_group_size=3)
     parquet("list.parquet", {"id": ids, "embedding": lists}, compression="zstd")
     parquet("both.parquet", {"a": fixed, "b": lists}, compression="none")
+    half = pa.array([list(row) for row in MATRIX.astype("f2")], pa.list_(pa.float16()))
+    for codec in ("gzip", "brotli", "lz4"):
+        # The second version of data pages does not compress the levels.
+        parquet(f"{codec}.parquet", {"embedding": half}, compression=codec, data_page_version="2.0")
+    few = pa.array(np.round(MATRIX).astype("f4").tolist(), pa.list_(pa.float32()))
+    parquet("dictionary.parquet", {"id": ids.dictionary_encode(), "embedding": few}, compression="gzip")
+    struct = pa.StructArray.from_arrays([ids, fixed, half], ["id", "wide", "half"])
+    pairs = pa.array([[("a", 1.5)]] * ROWS, pa.map_(pa.string(), pa.float32()))
+    parquet("struct.parquet", {"map": pairs, "of": struct, "nested": pa.array([[[1.0]]] * ROWS)})
+    parquet("map.parquet", {"map": pairs})
     ragged = MATRIX.astype("f4").tolist()
     ragged[5] = ragged[5][:3]
     parquet("ragged.parquet", {"embedding": pa.array(ragged, pa.list_(pa.float32()))})

@@ -12,8 +12,9 @@ pub struct TransportArgs {
     /// Target points, floats [m, d]; gw takes any width.
     #[arg(value_name = "Y.npy", required_unless_present_any = ["cost_matrix", "target_distances"])]
     pub target: Option<PathBuf>,
-    /// emd is exact; gw and fgw (Gromov-Wasserstein, and fused with a linear cost) compare the distances
-    /// within each set, scaled to a maximum of one.
+    /// emd is exact; sliced is the mean W2 of the projections on random directions, and has no plan; gw and
+    /// fgw (Gromov-Wasserstein, and fused with a linear cost) compare the distances within each set, scaled
+    /// to a maximum of one.
     #[arg(long, value_enum, default_value_t = TransportSolver::Sinkhorn)]
     pub solver: TransportSolver,
     /// Weight of the entropy, in units of the cost: <P, C> + E KL(P | a b^T), POT's `reg`. Without it, gw and
@@ -23,8 +24,9 @@ pub struct TransportArgs {
     /// Weight of the entropy as a fraction of the mean cost [default: 0.05].
     #[arg(long, value_name = "S")]
     pub eps_scale: Option<f64>,
-    /// Cost between two points; for gw and fgw also the distance within each set [default: sqeuclidean].
-    #[arg(long, value_enum, conflicts_with = "cost_matrix")]
+    /// Cost between two points; for gw and fgw also the distance within each set [default: sqeuclidean]. With
+    /// --cost-matrix, fgw takes the linear part from the matrix and the distances within each set from here.
+    #[arg(long, value_enum)]
     pub cost: Option<CostKind>,
     /// gw, fgw: the distance of two points is the length of the shortest path between them in the graph of
     /// the K nearest neighbours of each point, by --cost [default: euclidean]. Of several numbers K, the one
@@ -58,9 +60,10 @@ pub struct TransportArgs {
     /// Time limit.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
     pub time_limit: f64,
-    /// unbalanced: weight of the penalties R KL(P 1 | a) + R KL(P^T 1 | b), POT's `reg_m`.
-    #[arg(long, value_name = "R")]
-    pub rho: Option<f64>,
+    /// unbalanced: weight of the penalties R KL(P 1 | a) + R KL(P^T 1 | b), POT's `reg_m`; two numbers weigh
+    /// the penalties of the source and of the target, and inf keeps that side's weights exactly.
+    #[arg(long, value_name = "R[,R]", value_delimiter = ',')]
+    pub rho: Vec<f64>,
     /// partial, emd: mass to transport; emd moves all of it without this option.
     #[arg(long, value_name = "M")]
     pub mass: Option<f64>,
@@ -75,6 +78,12 @@ pub struct TransportArgs {
     /// different plans are continued, and the best result is kept. They are deterministic [default: 7].
     #[arg(long, value_name = "N")]
     pub starts: Option<usize>,
+    /// sliced: number of random directions [default: 256].
+    #[arg(long, value_name = "N")]
+    pub directions: Option<usize>,
+    /// sliced: seed of the directions [default: 0].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// sinkhorn: also compute the debiased Sinkhorn divergence.
     #[arg(long)]
     pub debias: bool,
@@ -93,6 +102,7 @@ pub enum TransportSolver {
     Gw,
     Fgw,
     Lowrank,
+    Sliced,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -78,6 +78,13 @@ pub fn of_measure(measure: &Measure) -> Explanation {
     }
 }
 
+/// Returns the entry of a value that `chiasm transport` reports.
+pub fn of_transport((name, about): &(&str, &str)) -> Explanation {
+    let (takes, default) = Default::default();
+    let (topic, example) = ("transport".to_owned(), "chiasm transport x.npy y.npy --format json".to_owned());
+    Explanation { topic, name: (*name).to_owned(), takes, default, about: (*about).to_owned(), example }
+}
+
 /// Returns the aligners, fusions and adapters whose ids are `wanted`, with their parameters and keys.
 /// Only the plugins of these aligners and fusions are loaded; the keys of adapters are in the manifests.
 pub fn of_plugins(host: &Host, wanted: &dyn Fn(&str) -> bool) -> CommandResult<Vec<Explanation>> {

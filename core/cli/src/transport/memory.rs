@@ -60,7 +60,7 @@ fn needed(args: &TransportArgs, (n, m): (usize, usize)) -> u64 {
             let distances = if points { 0 } else { within.saturating_mul(20) };
             pairs.saturating_mul(32).saturating_add(distances)
         }
-        TransportSolver::Lowrank => 0,
+        TransportSolver::Lowrank | TransportSolver::Sliced => 0,
     };
     working.saturating_add(plan)
 }

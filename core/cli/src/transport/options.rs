@@ -39,6 +39,9 @@ pub fn is_npz(path: &Path) -> bool {
 pub fn check(args: &TransportArgs) -> CommandResult {
     check_support(args)?;
     check_ranges(args)?;
+    if args.solver == TransportSolver::Unbalanced {
+        check_penalties(&args.rho)?;
+    }
     check_combinations(args)
 }
 
@@ -48,20 +51,23 @@ fn invalid(message: String, help: &str) -> CommandResult {
 
 /// Returns an error for the first option that the solver does not have.
 fn check_support(args: &TransportArgs) -> CommandResult {
-    use TransportSolver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
-    let options: [(&str, bool, &[TransportSolver]); 12] = [
+    use TransportSolver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Sliced, Unbalanced};
+    let options: [(&str, bool, &[TransportSolver]); 15] = [
         ("--eps", args.eps.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
         ("--eps-scale", args.eps_scale.is_some(), &[Sinkhorn, Unbalanced, Partial]),
         ("--cost", args.cost.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
         ("--cost-matrix", args.cost_matrix.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Fgw]),
         ("--tolerance", args.tolerance.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
-        ("--rho", args.rho.is_some(), &[Unbalanced]),
+        ("--rho", !args.rho.is_empty(), &[Unbalanced]),
         ("--mass", args.mass.is_some(), &[Partial, Emd]),
         ("--alpha", args.alpha.is_some(), &[Fgw]),
         ("--rank", args.rank.is_some(), &[Lowrank, Gw]),
         ("--geodesic", !args.geodesic.is_empty(), &[Gw, Fgw]),
         ("--source-distances", args.source_distances.is_some(), &[Gw, Fgw]),
         ("--starts", args.starts.is_some(), &[Gw, Fgw]),
+        ("--directions", args.directions.is_some(), &[Sliced]),
+        ("--seed", args.seed.is_some(), &[Sliced]),
+        ("--output", args.output.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
     ];
     let name = |solver: TransportSolver| format!("{solver:?}").to_lowercase();
     for (flag, given, solvers) in options {
@@ -75,8 +81,13 @@ fn check_support(args: &TransportArgs) -> CommandResult {
 }
 
 fn check_ranges(args: &TransportArgs) -> CommandResult {
-    for (flag, count) in [("--iterations", args.iterations), ("--starts", args.starts), ("--rank", args.rank)]
-    {
+    let counts = [
+        ("--iterations", args.iterations),
+        ("--starts", args.starts),
+        ("--rank", args.rank),
+        ("--directions", args.directions),
+    ];
+    for (flag, count) in counts {
         if count == Some(0) {
             return invalid(format!("{flag}: expected 1 or more, got 0"), "remove it to use the default");
         }
@@ -95,7 +106,7 @@ fn check_ranges(args: &TransportArgs) -> CommandResult {
 
 /// Checks options that depend on each other, and those that a solver requires.
 fn check_combinations(args: &TransportArgs) -> CommandResult {
-    use TransportSolver::{Fgw, Gw, Lowrank, Partial, Sinkhorn, Unbalanced};
+    use TransportSolver::{Fgw, Gw, Lowrank, Partial, Sinkhorn};
     let factors = args.solver == Lowrank || args.rank.is_some();
     if !factors && args.output.as_deref().is_some_and(is_npz) {
         return invalid(
@@ -114,9 +125,10 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
         && args.cost_matrix.is_none()
         && args.cost.is_none_or(|kind| kind == CostKind::Sqeuclidean);
     match args.solver {
-        Unbalanced if args.rho.is_none() => {
-            invalid("--solver unbalanced needs --rho, the weight of its penalties".into(), "e.g. --rho 1.0")
-        }
+        solver if solver != Fgw && args.cost.is_some() && args.cost_matrix.is_some() => invalid(
+            "--cost cannot be used together with --cost-matrix, which gives the costs".into(),
+            "remove one of them; for fgw, --cost is the distance within each set",
+        ),
         Gw if args.rank.is_some() && (args.eps.is_some() || args.starts.is_some()) => invalid(
             "--rank cannot be used together with --eps or --starts".into(),
             "remove --rank if n x m numbers fit into memory",
@@ -146,6 +158,24 @@ fn check_combinations(args: &TransportArgs) -> CommandResult {
         _ if args.time_limit.is_nan() || args.time_limit <= 0.0 => invalid(
             format!("--time-limit: expected a positive number of seconds, got {}", args.time_limit),
             "e.g. --time-limit 60",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the weights of the penalties of unbalanced transport.
+fn check_penalties(rho: &[f64]) -> CommandResult {
+    match rho {
+        [] => {
+            invalid("--solver unbalanced needs --rho, the weight of its penalties".into(), "e.g. --rho 1.0")
+        }
+        [_, _, _, ..] => invalid(
+            format!("--rho: expected one number, or one for each side, got {}", rho.len()),
+            "e.g. --rho 1.0,inf",
+        ),
+        _ if rho.iter().all(|rho| *rho == f64::INFINITY) => invalid(
+            "--rho: infinite penalties on both sides are balanced transport".into(),
+            "use --solver sinkhorn, or one finite penalty, e.g. --rho 1.0,inf",
         ),
         _ => Ok(()),
     }

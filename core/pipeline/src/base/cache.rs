@@ -50,6 +50,11 @@ impl Cache {
         Self { folder: Some(folder.to_path_buf()) }
     }
 
+    /// Returns the folder of the cache; `None` if the environment names no place for it.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Returns the folder of training checkpoints, which is created if it is missing.
     ///
     /// # Errors

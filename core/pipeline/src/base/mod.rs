@@ -4,6 +4,7 @@ pub mod cache;
 pub mod digest;
 pub mod environment;
 pub mod error;
+pub mod error_report;
 pub mod measure;
 pub mod memory;
 pub mod npy;

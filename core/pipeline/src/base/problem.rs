@@ -19,6 +19,11 @@ impl SourceSpan {
     pub fn new(source: &Arc<NamedSource<String>>, span: Range<usize>) -> Self {
         Self { source: Arc::clone(source), span }
     }
+
+    /// Returns the name of the input, its text, and the range.
+    pub(super) fn parts(&self) -> (&str, &str, Range<usize>) {
+        (self.source.name(), self.source.inner(), self.span.clone())
+    }
 }
 
 /// One problem in the user's input: a stable code, a message, its location, and what to do about it.
@@ -50,10 +55,29 @@ impl Problem {
         self
     }
 
+    /// Adds the word of `known` that the user may have meant by `word`, if one is similar.
+    #[must_use]
+    pub fn suggest<'a>(self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match did_you_mean(word, known) {
+            Some(help) => self.help(help),
+            None => self,
+        }
+    }
+
     /// Adds what the user can do about it, unless that was said.
     #[must_use]
     pub fn or_help(self, help: impl Into<String>) -> Self {
         if self.help.is_some() { self } else { self.help(help) }
+    }
+
+    /// Returns what the user can do about it.
+    pub(super) fn help_text(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Returns the location of the text that caused it, and its label.
+    pub(super) fn place(&self) -> Option<(&SourceSpan, &str)> {
+        self.label.as_ref().map(|(span, label)| (span, label.as_str()))
     }
 
     /// Returns the stable code of this kind of problem.

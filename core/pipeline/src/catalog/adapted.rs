@@ -2,7 +2,7 @@
 //! batch axis that the graph before and after it can be joined to.
 
 use crate::base::problem::Problem;
-use chiasm_graph::{Dim, Graph, NEWEST_OPSET, Port};
+use chiasm_graph::{DType, Dim, Graph, NEWEST_OPSET, Port};
 use std::collections::BTreeSet;
 
 /// The ports of every opened encoder. A model whose own ports have these names gets others for them.
@@ -16,10 +16,10 @@ const RENAMED: &str = "model_";
 /// Returns the model and the `[ports]` table as the adapter gets them.
 ///
 /// Of a file with several encoders, the one that the card names is kept. Ports called `tokens`, `mask` or
-/// `pooled` are renamed. A model that takes a batch of one runs once for each item.
+/// `pooled` are renamed. A model that takes batches of a fixed size runs once for each so many items.
 ///
 /// # Errors
-/// If the model takes batches of another fixed size, or cannot run item by item.
+/// If the inputs of the model have batches of different sizes, or it cannot run so.
 pub(super) fn adapted(
     name: &str,
     model: Graph,
@@ -29,9 +29,9 @@ pub(super) fn adapted(
     let mut ports = ports.clone();
     let stated = match ports.remove(BATCH) {
         None => None,
-        Some(toml::Value::Integer(1)) => Some(1),
+        Some(toml::Value::Integer(size)) if size >= 1 => usize::try_from(size).ok(),
         Some(other) => {
-            let message = format!("[ports] batch of {name:?} is {other}, expected 1");
+            let message = format!("[ports] batch of {name:?} is {other}, expected an integer >= 1");
             return Err(problem(message).help("remove the key for a model with a free batch axis"));
         }
     };
@@ -47,19 +47,19 @@ pub(super) fn adapted(
     let wanted = named(&model, &ports).map_err(of_graph)?;
     let model = one_part(&model, &wanted).map_err(of_graph)?;
     let batches: BTreeSet<usize> = model.inputs().iter().filter_map(fixed_batch).collect();
-    let sizes: Vec<usize> = batches.into_iter().chain(stated).collect();
-    let Some(size) = sizes.iter().max() else { return Ok((model, ports)) };
+    let sizes: BTreeSet<usize> = batches.into_iter().chain(stated).collect();
+    let Some(&size) = sizes.last() else { return Ok((model, ports)) };
     let again = "export the model again with a free batch axis";
-    if *size > 1 {
+    if sizes.len() > 1 {
         let inputs: Vec<String> = model.inputs().iter().map(Port::to_string).collect();
         let message =
-            format!("the model of {name:?} takes batches of exactly {size} items ({})", inputs.join(", "));
-        return Err(problem(message).help(format!("{again}, or with a batch of 1, which runs item by item")));
+            format!("the inputs of the model of {name:?} have different batches ({})", inputs.join(", "));
+        return Err(problem(message).help(again));
     }
     if ports.get("axes").is_some_and(|axes| !axes.to_string().to_uppercase().starts_with("\"B")) {
         let message = format!(
-            "the model of {name:?} takes a batch of 1, and the batch is not the first axis of its tokens: it \
-             cannot run item by item"
+            "the model of {name:?} takes a batch of {size}, and the batch is not the first axis of its \
+             tokens: it cannot run so"
         );
         return Err(problem(message).help(again));
     }
@@ -67,8 +67,9 @@ pub(super) fn adapted(
         true => Ok(model),
         false => model.extract(&wanted.iter().map(String::as_str).collect::<Vec<_>>()),
     };
-    let each = needed.and_then(|needed| needed.per_item()).map_err(|error| {
-        problem(format!("the model of {name:?} takes a batch of 1 and cannot run item by item: {error}"))
+    let in_batches = |needed: Graph| if size == 1 { needed.per_item() } else { needed.in_batches(size) };
+    let each = needed.and_then(in_batches).map_err(|error| {
+        problem(format!("the model of {name:?} takes a batch of {size} and cannot run so: {error}"))
             .help(again)
     })?;
     Ok((each, ports))
@@ -103,7 +104,9 @@ impl EncoderInputs {
 
 /// Returns the encoders of a file, by their inputs.
 fn groups(model: &Graph) -> Vec<EncoderInputs> {
-    let outputs = output_names(model);
+    // Some exports return their integer inputs, too; an encoder gives floating-point numbers.
+    let is_float = |port: &Port| matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+    let outputs: Vec<String> = model.outputs().into_iter().filter(is_float).map(|port| port.name).collect();
     if model.inputs().len() < 2 || outputs.len() < 2 {
         return Vec::new();
     }
@@ -231,7 +234,7 @@ fn rename(value: &mut toml::Value, names: &[(&str, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chiasm_graph::{Builder, DType};
+    use chiasm_graph::Builder;
 
     /// A file with an image encoder, a text encoder and the similarity of their vectors.
     fn two_encoders() -> Graph {
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_one_runs_item_by_item_and_others_are_refused() {
+    fn a_fixed_batch_becomes_free() {
         let model = |batch: usize| {
             let mut b = Builder::new("fixed");
             let x = b.input("x", DType::F32, &[batch.into(), 3.into()]).unwrap();
@@ -297,7 +300,12 @@ mod tests {
         };
         let (each, _) = adapted("fixed", model(1), &table("pooled = \"y\"")).unwrap();
         assert_eq!(each.inputs()[0].to_string(), "x f32[batch,3]");
-        let problem = adapted("fixed", model(4), &table("pooled = \"y\"")).unwrap_err().to_string();
-        assert!(problem.contains("batches of exactly 4 items (x f32[4,3])"), "{problem}");
+        let (four, _) = adapted("fixed", model(4), &table("pooled = \"y\"")).unwrap();
+        assert_eq!(four.inputs()[0].to_string(), "x f32[batch,3]");
+        let stated = table("pooled = \"y\"\nbatch = 2");
+        let problem = adapted("fixed", model(4), &stated).unwrap_err().to_string();
+        assert!(problem.contains("different batches (x f32[4,3])"), "{problem}");
+        let problem = adapted("fixed", model(1), &table("batch = 0")).unwrap_err().to_string();
+        assert!(problem.contains("expected an integer >= 1"), "{problem}");
     }
 }

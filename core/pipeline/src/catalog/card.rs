@@ -103,19 +103,32 @@ impl ModelStore {
     /// # Errors
     /// If no folder has the card, the card is invalid, or the model file is missing.
     pub fn find(&self, name: &str) -> Result<ResolvedCard, Problem> {
+        let card_path = self.card_path(name)?;
+        self.resolve(read_card(&card_path)?, card_path)
+    }
+
+    /// Finds the file of the card called `name`.
+    ///
+    /// # Errors
+    /// If no folder has it.
+    pub(super) fn card_path(&self, name: &str) -> Result<PathBuf, Problem> {
         check_name(name).map_err(|what| Problem::new("chiasm::model::name", format!("a model: {what}")))?;
-        let card_path =
-            self.folders.iter().map(|f| f.join(name).join("card.toml")).find(|p| p.is_file()).ok_or_else(
-                || {
-                    let known: Vec<String> = self.list().into_iter().flatten().map(|(c, _)| c.name).collect();
-                    let help = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| {
-                        format!("`chiasm model add FILE.onnx --name {name}` creates a card; searched: {self}")
-                    });
-                    Problem::new("chiasm::model::unknown", format!("there is no model card called {name:?}"))
-                        .help(help)
-                },
-            )?;
-        let card = read_card(&card_path)?;
+        let paths = self.folders.iter().map(|folder| folder.join(name).join("card.toml"));
+        paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+            let known: Vec<String> = self.list().into_iter().flatten().map(|(card, _)| card.name).collect();
+            let help = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| {
+                format!("`chiasm model add FILE.onnx --name {name}` creates a card; searched: {self}")
+            });
+            Problem::new("chiasm::model::unknown", format!("there is no model card called {name:?}"))
+                .help(help)
+        })
+    }
+
+    /// Finds the model of a card.
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub(super) fn resolve(&self, card: ModelCard, card_path: PathBuf) -> Result<ResolvedCard, Problem> {
         let model_path = self.model_file(&card, &card_path)?;
         Ok(ResolvedCard { card, card_path, model_path })
     }
@@ -191,9 +204,10 @@ pub const CARD_KEYS: &[CardKey] = &[
     ),
     CardKey::new(
         "ports.batch",
-        "1",
+        "an integer >= 1",
         "what the inputs of the model say",
-        "The batch of a model whose nodes fix it although its inputs do not say so. It runs item by item.",
+        "The batch of a model whose nodes fix it although its inputs do not say so. It runs once for each so \
+         many items, the last of which is repeated to fill up the last batch.",
     ),
     CardKey::new("preprocessing", "a table", "empty", "How raw items become the inputs of the model."),
 ];

@@ -5,7 +5,7 @@ use super::{
     card::{ModelStore, ResolvedCard},
     companions::{Companion, companions},
     inner,
-    joined::{with_head, with_tail},
+    joined::{check_inputs, listed, pooled_dim, with_head, with_tail},
     raw::RawItem,
 };
 use crate::base::{
@@ -82,7 +82,14 @@ impl Encoder {
     /// # Errors
     /// If the card, the model, the adapter or a port is missing or invalid.
     pub fn of_model(name: &str, store: &ModelStore, env: &Environment) -> Result<Self, Problem> {
-        let found = store.find(name)?;
+        Self::of_found(store.find(name)?, env)
+    }
+
+    /// Opens the encoder of a card.
+    ///
+    /// # Errors
+    /// As [`Encoder::of_model`].
+    pub(super) fn of_found(found: ResolvedCard, env: &Environment) -> Result<Self, Problem> {
         let loaded = Graph::load_with_files(&found.model_path);
         let weights = loaded.as_ref().map_or(&[][..], |(_, weights)| weights);
         let sha256 =
@@ -133,11 +140,11 @@ impl Encoder {
         Ok(opened)
     }
 
-    /// Opens a file of vectors as an encoder.
+    /// Opens a file of vectors as an encoder. `member` is its array or column, if it has several.
     ///
     /// # Errors
     /// If the file cannot be read or does not hold vectors.
-    pub fn of_vectors(path: &Path, env: &Environment) -> Result<Self, Problem> {
+    pub fn of_vectors(path: &Path, member: Option<&str>, env: &Environment) -> Result<Self, Problem> {
         let code = "chiasm::model::vectors";
         let path =
             std::path::absolute(path).map_err(|e| Problem::new(code, format!("{}: {e}", path.display())))?;
@@ -145,15 +152,22 @@ impl Encoder {
             .map_err(|e| Problem::new(code, format!("cannot read {}: {e}", path.display())))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut preprocessing = json!({ "vectors": file });
+        if let Some(member) = member {
+            preprocessing["member"] = json!(member);
+        }
         let spec = EncoderSpec {
             name: stem.clone(),
             directory: path.parent().unwrap_or(Path::new("/")).to_path_buf(),
             ports: json!({}),
-            preprocessing: json!({ "vectors": file }),
+            preprocessing,
             ..EncoderSpec::default()
         };
         let mut identity = KeyHasher::default();
         identity.add(sha256);
+        if let Some(member) = member {
+            identity.add(member);
+        }
         let source = EncoderSource { name: &stem, adapter: "vector", model: None, files: Vec::new() };
         Self::open(source, spec, identity, env)
     }
@@ -368,29 +382,4 @@ fn another_file(
         "restore the file, or, if the change is intended, update sha256 in {}",
         found.card_path.display()
     ))
-}
-
-fn pooled_dim(name: &str, graph: &Graph) -> Result<usize, Problem> {
-    let code = "chiasm::model::ports";
-    let pooled = graph.output("pooled").map_err(|e| Problem::new(code, format!("model {name:?}: {e}")))?;
-    pooled.fixed(-1).ok_or_else(|| {
-        let message = format!("the width of the pooled vectors of {name:?} is unknown: {pooled}");
-        Problem::new(code, message).help("export the model with a fixed last axis")
-    })
-}
-
-fn check_inputs(name: &str, graph: &Graph, made: &[ModelInput]) -> Result<(), Problem> {
-    for port in graph.inputs() {
-        if made.iter().all(|m| m.name != port.name) {
-            let made = made.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
-            let message = format!("model {name:?} needs the input {port}, but its adapter produces {made}");
-            return Err(Problem::new("chiasm::model::ports", message));
-        }
-    }
-    Ok(())
-}
-
-fn listed(model: &Graph) -> String {
-    let list = |ports: Vec<Port>| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
-    format!("in {}; out {}", list(model.inputs()), list(model.outputs()))
 }

@@ -1,7 +1,7 @@
 //! Joining a model with the head and the tail of its adapter.
 
-use crate::base::error::Error;
-use chiasm_graph::Graph;
+use crate::base::{error::Error, problem::Problem};
+use chiasm_graph::{Graph, Port};
 use chiasm_host::ModelInput;
 
 /// Joins a head with its model. The result has the inputs of the head, the inputs of the model that the head
@@ -60,4 +60,38 @@ pub(super) fn with_tail(
     let links: Vec<(&str, &str)> = links.iter().map(|(a, b)| (*a, b.as_str())).collect();
     let joined = model.join(&tail, &links).map_err(Error::graph(context()))?;
     joined.extract(&["tokens", "mask", "pooled"]).map_err(Error::graph(context()))
+}
+
+/// Returns the width of the pooled vectors of an encoder.
+///
+/// # Errors
+/// If the graph does not fix it.
+pub(super) fn pooled_dim(name: &str, graph: &Graph) -> Result<usize, Problem> {
+    let code = "chiasm::model::ports";
+    let pooled = graph.output("pooled").map_err(|e| Problem::new(code, format!("model {name:?}: {e}")))?;
+    pooled.fixed(-1).ok_or_else(|| {
+        let message = format!("the width of the pooled vectors of {name:?} is unknown: {pooled}");
+        Problem::new(code, message).help("export the model with a fixed last axis")
+    })
+}
+
+/// Checks that an adapter makes every input of its encoder.
+///
+/// # Errors
+/// If it does not.
+pub(super) fn check_inputs(name: &str, graph: &Graph, made: &[ModelInput]) -> Result<(), Problem> {
+    for port in graph.inputs() {
+        if made.iter().all(|m| m.name != port.name) {
+            let made = made.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
+            let message = format!("model {name:?} needs the input {port}, but its adapter produces {made}");
+            return Err(Problem::new("chiasm::model::ports", message));
+        }
+    }
+    Ok(())
+}
+
+/// Describes the ports of a model.
+pub(super) fn listed(model: &Graph) -> String {
+    let list = |ports: Vec<Port>| ports.iter().map(Port::to_string).collect::<Vec<_>>().join(", ");
+    format!("in {}; out {}", list(model.inputs()), list(model.outputs()))
 }

@@ -2,6 +2,8 @@
 
 mod adapted;
 pub mod card;
+mod card_keys;
+pub mod changed_card;
 pub mod companions;
 pub mod dataset;
 pub mod encoder;

@@ -3,6 +3,7 @@
 use super::{
     adapted::parts,
     card::{ModelCard, ModelStore, ResolvedCard, user_models},
+    card_keys::check_keys,
     companions::{file_of, replace_texts, texts},
     encoder::Encoder,
     hub::HubAddress,
@@ -12,19 +13,16 @@ use crate::{
         digest::model_digest,
         environment::Environment,
         error::Error,
-        problem::{Problem, Problems, did_you_mean},
+        problem::{Problem, Problems},
         relative_path::{RelativePath, check_name},
         whole_file::write_file,
     },
     recipe::tree,
 };
 use chiasm_graph::{Graph, Port};
-use chiasm_host::Draft;
+use chiasm_host::{Draft, Host};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-
-/// The keys of a card.
-const KEYS: [&str; 8] = ["name", "adapter", "model", "sha256", "licence", "source", "ports", "preprocessing"];
 
 /// Options of [`add_model`].
 #[derive(Debug, Clone)]
@@ -126,7 +124,7 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
         return Err(Error::input(
             "chiasm::model::exists",
             message,
-            "choose another --name, or remove that card",
+            format!("choose another --name, or remove that card with `chiasm model remove {name}`"),
         ));
     }
     let companions = fetched.map(|f| f.companions).unwrap_or_default();
@@ -147,7 +145,7 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     });
     let card: ModelCard = serde_json::from_value(card)
         .map_err(|e| Error::Internal(format!("the draft of {adapter:?} is not a valid card: {e}")))?;
-    let card = with_overrides(card, &options.overrides)?;
+    let card = with_overrides(card, &options.overrides, &env.host)?;
     let found = ResolvedCard { card, card_path: target, model_path: path };
     let reason = opened(&found, graph, draft.reason, options.overrides.is_empty(), env)?;
     let ResolvedCard { card, card_path, .. } = found;
@@ -255,7 +253,8 @@ fn recognise(
         list(graph.outputs()),
         ids.join(", ")
     );
-    let help = "write models/<name>/card.toml by hand, or install a plugin with an adapter for it";
+    let help = "write models/NAME/card.toml by hand (`chiasm explain card` lists its keys), or install a \
+                plugin with an adapter for it";
     Err(Error::input("chiasm::model::not_recognised", message, help))
 }
 
@@ -271,20 +270,14 @@ fn decided(draft: &Draft, overrides: &[String]) -> Result<(), Problems> {
     problems.or(Some(()))
 }
 
-fn with_overrides(card: ModelCard, overrides: &[String]) -> Result<ModelCard, Error> {
+fn with_overrides(card: ModelCard, overrides: &[String], host: &Host) -> Result<ModelCard, Error> {
     let text =
         toml::to_string(&card).map_err(|e| Error::Internal(format!("cannot format a card as TOML: {e}")))?;
     let (mut table, _) = tree::parse("card.toml", &text)?;
     for assignment in overrides {
         tree::set(&mut table, assignment)?;
     }
-    let mut problems = Problems::default();
-    for (key, node) in table.iter().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
-        let help = did_you_mean(key, KEYS).unwrap_or_else(|| format!("known keys: {}", KEYS.join(", ")));
-        let problem = Problem::new("chiasm::model::card", format!("a card has no key `{key}`"));
-        problems.push(problem.at(&node.key_at, "unknown key").help(help));
-    }
-    problems.or(Some(()))?;
+    check_keys(&table, host)?;
     let value = tree::TomlValue::Table(table).to_json();
     serde_json::from_value(value).map_err(|e| {
         Error::input(

@@ -3,8 +3,8 @@
 use chiasm_host::{BorrowedArray, SharedValues};
 use ndarray::{Array2, ArrayView2, aview2};
 
-/// One vector per item, `[items, width]`, in memory that the process of a plugin reads in place. A clone shares
-/// the memory.
+/// One vector per item, `[items, width]`, in memory that the process of a plugin reads in place. A clone
+/// shares the memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemVectors {
     values: SharedValues,

@@ -126,7 +126,8 @@ fn open(
 ) -> Option<Vec<Encoder>> {
     let mut opened = Vec::new();
     if let Some(vectors) = &encoder.vectors {
-        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), env);
+        let member = encoder.member.as_ref().map(|member| member.value.as_str());
+        let plan = Encoder::of_vectors(&recipe.path(&vectors.value), member, env);
         opened.push(problems.keep(plan.map_err(|p| p.at(&vectors.at, "these vectors"))));
     }
     for model in &encoder.models {

@@ -24,7 +24,7 @@ pub(super) fn read_checks(root: &TableReader<'_>) -> ChecksRecipe {
     let Some(table) = root.table("checks") else { return checks };
     let settings = &mut checks.settings;
     let count = |key| table.count(key).map(|at| at.value as usize);
-    settings.points = count("points").unwrap_or(settings.points).max(1);
+    settings.points = count("points").map(|points| points.max(1));
     settings.neighbours = count("neighbours").unwrap_or(settings.neighbours).max(1);
     settings.expected_rank = count("expected_rank");
     if let Some(tolerance) = table.number("rank_tolerance") {

@@ -16,6 +16,8 @@ pub struct EncoderRecipe {
     pub models: Vec<Located<String>>,
     /// A file of precomputed embeddings, instead of a model.
     pub vectors: Option<Located<String>>,
+    /// The array of an .npz file, or the column of a Parquet file, that holds the vectors.
+    pub member: Option<Located<String>>,
     /// The column of the data that holds the raw items.
     pub column: Located<String>,
     /// Which items of a list are used.
@@ -113,13 +115,19 @@ fn read_encoder(name: &str, node: &TomlNode, problems: &RefCell<Problems>) -> Op
              embeddings",
         ));
     }
+    let member = reader.string("member");
+    if let Some(member) = member.as_ref().filter(|_| vectors.is_none()) {
+        let message = format!("`member` of [encoders.{name}] names a part of `vectors`, which is not given");
+        let problem = Problem::new("chiasm::recipe::encoder_source", message);
+        reader.problem(problem.at(&member.at, "this member").help("remove it, or add `vectors`"));
+    }
     check_name(&reader, &modality);
     let column = reader.string("column").unwrap_or_else(|| modality.clone());
     let default = Located { value: ItemRule::default(), at: modality.at.clone() };
     let items = read_items(&reader, "items", default);
     let train_items = read_items(&reader, "train_items", items.clone());
     reader.finish();
-    Some(EncoderRecipe { modality, models, vectors, column, items, train_items })
+    Some(EncoderRecipe { modality, models, vectors, member, column, items, train_items })
 }
 
 fn check_name(reader: &TableReader<'_>, modality: &Located<String>) {

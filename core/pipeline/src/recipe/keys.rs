@@ -90,6 +90,15 @@ pub const RECIPE_KEYS: &[RecipeKey] = &[
     ),
     key(
         ENCODER,
+        "member",
+        "a name",
+        "the only one that holds vectors",
+        "The array of an .npz file, or the column of a Parquet file, that holds the vectors. A field of a \
+         struct column is `column.field`.",
+        "member = \"image\"",
+    ),
+    key(
+        ENCODER,
         "column",
         "a column of the data",
         "the name of the modality",
@@ -257,8 +266,9 @@ pub const RECIPE_KEYS: &[RecipeKey] = &[
         "checks",
         "points",
         "an integer >= 1",
-        "64",
-        "The number of points at which Jacobians are computed.",
+        "64, fewer above 512 dimensions",
+        "The number of points at which Jacobians are computed. The default is 28 for maps between 768 \
+         dimensions, and 16 from 1024 dimensions on.",
         "points = 128",
     ),
     key(

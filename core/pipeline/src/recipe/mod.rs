@@ -260,7 +260,8 @@ fn read_align(root: &TableReader<'_>, names: &[&str]) -> Option<AlignRecipe> {
     if let Some(unknown) = anchor.as_ref().filter(|anchor| !names.contains(&anchor.value.as_str())) {
         let message = format!("`align.anchor` expects one of {}, got {:?}", names.join(", "), unknown.value);
         let problem = Problem::new("chiasm::recipe::anchor", message);
-        align.problem(problem.at(&unknown.at, "this modality"));
+        align
+            .problem(problem.at(&unknown.at, "this modality").suggest(&unknown.value, names.iter().copied()));
     }
     Some(AlignRecipe { plugin: read_plugin(&align, "plugin = \"cca\"")?, anchor, labels })
 }

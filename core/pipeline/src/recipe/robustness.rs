@@ -96,10 +96,13 @@ pub(super) fn read_robustness(
     problems: &RefCell<Problems>,
 ) -> Option<RobustnessRecipe> {
     let table = root.table("robustness")?;
+    let before = problems.borrow().count();
     let [corruption, missing] = ["corruption", "missing"].map(|key| read_shares(&table, key));
     let corrupt = by_modality(&table, "corrupt", names, problems, &read_corruption);
     let baselines = read_baselines(&table, system, problems);
-    if corruption.is_empty() != corrupt.is_empty() {
+    // What could not be read was given.
+    let readable = problems.borrow().count() == before;
+    if readable && corruption.is_empty() != corrupt.is_empty() {
         let message = "[robustness] needs both `corruption`, the shares of corrupted test items, and tables \
                        [robustness.corrupt.MODALITY], or neither";
         table.problem(
@@ -150,7 +153,8 @@ fn by_modality<T>(
         if !names.contains(&name) {
             let message =
                 format!("`{path}`: expected one of the modalities {}, got {name:?}", names.join(", "));
-            tables.problem(Problem::new(CODE, message).at(&node.key_at, "this modality"));
+            let problem = Problem::new(CODE, message).at(&node.key_at, "this modality");
+            tables.problem(problem.suggest(name, names.iter().copied()));
             continue;
         }
         let reader = TableReader::new(&path, own, &node.key_at, problems);

@@ -33,7 +33,8 @@ pub(super) fn read_task(root: &TableReader<'_>) -> Option<TaskRecipe> {
         if kind.is_none() {
             let known = KINDS.map(TaskKind::as_str).join(", ");
             let message = format!("`task.kind` expects one of {known}, got {:?}", written.value);
-            table.problem(Problem::new("chiasm::recipe::task", message).at(&written.at, "this kind"));
+            let problem = Problem::new("chiasm::recipe::task", message).at(&written.at, "this kind");
+            table.problem(problem.suggest(&written.value, KINDS.map(TaskKind::as_str)));
         }
         Some(Located { value: kind?, at: written.at })
     });

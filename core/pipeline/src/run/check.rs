@@ -132,7 +132,9 @@ fn subject_report(
     env: &Environment,
 ) -> Result<MapReport, Error> {
     let options = SessionOptions { device: env.device, threads: env.threads, ..SessionOptions::default() };
-    let total = settings.points.min(subject.points.nrows());
+    let d = subject.points.ncols();
+    let o = subject.map.outputs().first().and_then(|port| port.fixed(-1)).unwrap_or(d);
+    let total = settings.points_of(d, o).min(subject.points.nrows());
     let steps = StageProgress::begin(&*env.reporter, &format!("check {}", subject.name), total);
     let before = Mutex::new(0);
     let progress = |done: usize, _: usize| {

@@ -24,6 +24,7 @@
 use crate::{
     base::{
         error::Error,
+        problem::did_you_mean,
         relative_path::{RelativePath, check_name},
     },
     embed::SkippedItem,
@@ -216,11 +217,12 @@ pub struct FailedChecks {
 pub fn read_manifest(run: &Path) -> Result<RunManifest, Error> {
     let path = run.join(MANIFEST);
     if !path.is_file() {
-        return Err(Error::input(
-            "chiasm::run::not_a_run",
-            format!("{} is not a run folder: it has no {MANIFEST}", run.display()),
-            "`chiasm fit RECIPE -o RUN` creates one",
-        ));
+        let message = match run.is_dir() {
+            true => format!("{} is not a run folder: it has no {MANIFEST}", run.display()),
+            false => format!("there is no run folder {}", run.display()),
+        };
+        let help = similar_run(run).unwrap_or_else(|| "`chiasm fit RECIPE -o RUN` creates one".to_owned());
+        return Err(Error::input("chiasm::run::not_a_run", message, help));
     }
     let manifest: RunManifest = read_json(run, MANIFEST)?;
     for modality in &manifest.modalities {
@@ -234,6 +236,18 @@ pub fn read_manifest(run: &Path) -> Result<RunManifest, Error> {
         }
     }
     Ok(manifest)
+}
+
+/// Returns "did you mean `x`?" for the run folder beside `run` whose name is the most similar one.
+fn similar_run(run: &Path) -> Option<String> {
+    let (name, parent) = (run.file_name()?.to_string_lossy(), run.parent()?);
+    let place = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let folders =
+        std::fs::read_dir(place).ok()?.flatten().filter(|entry| entry.path().join(MANIFEST).is_file());
+    let names: Vec<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let others = names.iter().map(String::as_str).filter(|other| *other != name);
+    let paths: Vec<String> = others.map(|other| parent.join(other).display().to_string()).collect();
+    did_you_mean(&run.display().to_string(), paths.iter().map(String::as_str))
 }
 
 /// Returns the path of a file of a run.

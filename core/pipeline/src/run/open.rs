@@ -17,6 +17,7 @@ use crate::{
         digest::{hex, sha256_of},
         environment::Environment,
         error::Error,
+        problem::did_you_mean,
     },
     catalog::{
         companions::{file_of, texts},
@@ -147,7 +148,8 @@ impl<'a> Run<'a> {
     /// If the run has no such modality.
     pub fn place(&self, modality: &str) -> Result<usize, Error> {
         self.modalities.iter().position(|own| own.name == modality).ok_or_else(|| {
-            let help = format!("its modalities are {}", self.names().join(", "));
+            let help = did_you_mean(modality, self.names());
+            let help = help.unwrap_or_else(|| format!("its modalities are {}", self.names().join(", ")));
             Error::input("chiasm::run::modality", format!("the run has no modality {modality:?}"), help)
         })
     }
@@ -370,14 +372,15 @@ fn check_adapter(recorded: &EncoderManifest, env: &Environment) -> Result<(), Er
 /// Returns an error if the file of vectors has changed since the fit. It is not part of the run folder.
 fn check_vectors(recorded: &EncoderManifest, env: &Environment) -> Result<(), Error> {
     let spec = &recorded.spec;
-    let only = spec.preprocessing.as_object().filter(|keys| keys.len() == 1);
-    let file = only.and_then(|keys| keys.get("vectors")?.as_str());
+    let text = |key| spec.preprocessing.get(key).and_then(serde_json::Value::as_str);
+    let keys = spec.preprocessing.as_object().map_or(0, serde_json::Map::len);
+    let file = text("vectors").filter(|_| keys == 1 + usize::from(text("member").is_some()));
     let (Some(file), "vector") = (file, recorded.adapter.as_str()) else {
         let message = format!("the encoder {:?} is neither in the run folder nor vectors", recorded.name);
         return Err(Error::input("chiasm::run::damaged", message, "fit the run again"));
     };
     let path = spec.directory.join(file);
-    if Encoder::of_vectors(&path, env)?.identity == recorded.identity {
+    if Encoder::of_vectors(&path, text("member"), env)?.identity == recorded.identity {
         return Ok(());
     }
     let message = format!("{} is not the file of vectors that the run was fitted on", path.display());

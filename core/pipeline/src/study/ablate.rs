@@ -5,7 +5,7 @@ use super::{
     folder::StudyFolder,
 };
 use crate::{
-    base::{environment::Environment, error::Error, training::TrainingRecord},
+    base::{environment::Environment, error::Error, problem::did_you_mean, training::TrainingRecord},
     catalog::dataset::Split,
     compare::significance::{PairedDifference, paired_difference},
     embed::rows_with,
@@ -283,7 +283,9 @@ fn encoder_assignment(recipe: &Recipe, modality: &str, value: &str) -> Result<St
     let Some(own) = recipe.encoder(modality) else {
         let names: Vec<&str> = recipe.encoders.iter().map(|own| own.modality.value.as_str()).collect();
         let message = format!("--swap-encoder: the recipe has no modality {modality:?}");
-        return Err(Error::input("chiasm::study::encoder", message, format!("it has {}", names.join(", "))));
+        let help = did_you_mean(modality, names.iter().copied());
+        let help = help.unwrap_or_else(|| format!("it has {}", names.join(", ")));
+        return Err(Error::input("chiasm::study::encoder", message, help));
     };
     let source = if value.ends_with(".npy") { "vectors" } else { "model" };
     // A card may be named by its folder.

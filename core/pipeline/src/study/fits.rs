@@ -242,7 +242,8 @@ pub fn reason(error: Error) -> Result<String, Error> {
 fn embedding_inputs(recipe: &Recipe) -> String {
     let encoder = |own: &EncoderRecipe| {
         let models: Vec<&str> = own.models.iter().map(|model| model.value.as_str()).collect();
-        let vectors = own.vectors.as_ref().map(|vectors| vectors.value.as_str());
+        let text = |at: &Option<Located<String>>| at.as_ref().map(|at| at.value.clone());
+        let vectors = (text(&own.vectors), text(&own.member));
         format!(
             "{:?}",
             (&own.modality.value, models, vectors, &own.column.value, own.items.value, own.train_items.value)

@@ -56,6 +56,10 @@ def inputs(root):
     )
     one("types", "`token_type_ids`", Text(types=True).tokens(), lambda i: pool(hidden(i, types=True), "mean"))
     one("int32", "`int32` tokens", Text(dtype=T.INT32).tokens())
+    graph = Text()
+    graph.output(graph.ids, "output", "B", "T", dtype=T.INT64)
+    graph.output("attention_mask", "463", "B", "T", dtype=T.INT64)
+    one("repeated", "outputs that repeat the inputs, before the tokens", graph.tokens("onnx::Shape_422"))
     one("mask-float", "a mask of `float32`", Text(mask_type=T.FLOAT).tokens())
     one("mask-bool", "a mask of `bool`", Text(mask_type=T.BOOL).tokens())
     one("no-mask", "no mask: only texts of one length share a batch", Text(mask=None).tokens())
@@ -106,7 +110,7 @@ def inputs(root):
         cut=12,
         size=False,
     )
-    one("batch-4", "a fixed batch of 4", Text(batch=4).tokens(), refused=["batches of exactly 4"], size=False)
+    one("batch-4", "a fixed batch of 4: runs four items at a time", Text(batch=4).tokens())
     for name, what, add, refused in [
         ("inner-batch", "a batch of 1 that only the nodes fix", [], ["runs with one item, but not with two"]),
         ("inner-batch-1", "the same with `ports.batch = 1`", ["--set", "ports.batch=1"], None),

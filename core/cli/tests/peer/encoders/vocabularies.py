@@ -99,6 +99,21 @@ def best(word, scores):
     return ways[len(word)][1]
 
 
+def joined(text, scores):
+    """The pieces of a text: of all neighbours, those that make the piece with the best score are joined."""
+    parts = list(text)
+    while True:
+        pairs = [
+            (scores[left + right], -at)
+            for at, (left, right) in enumerate(zip(parts, parts[1:]))
+            if left + right in scores
+        ]
+        if not pairs:
+            return parts
+        at = -max(pairs)[1]
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+
+
 def sentence_piece(root, family):
     """A SentencePiece model: all letters, and a few longer pieces."""
     name, space = f"sentencepiece-{family}", "\u2581"
@@ -119,9 +134,12 @@ def sentence_piece(root, family):
         for piece, score, kind_of in [(piece, 0.0, 2 if piece == "<unk>" else 3) for piece in first]
         + [(piece, score, 1) for piece, score in scores.items()]
     )
-    model = pieces + message(2, message(3, 2 if family == "llama" else 1))
-    file = "sentencepiece.bpe.model" if family == "xlm-roberta" else "spiece.model"
+    byte_pairs = family == "llama"
+    model = pieces + message(2, message(3, 2 if byte_pairs else 1))
+    files = {"xlm-roberta": "sentencepiece.bpe.model", "llama": "tokenizer.model"}
+    file = files.get(family, "spiece.model")
     classes = {"t5": "T5Tokenizer", "albert": "AlbertTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}
+    classes["llama"] = "LlamaTokenizer"
     vocabulary = first + list(scores)
     if family == "xlm-roberta":
         vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *scores, "<mask>"]
@@ -135,11 +153,10 @@ def sentence_piece(root, family):
         root / name / "tokenizer_config.json",
         {"tokenizer_class": classes.get(family), "model_max_length": 64},
     )
-    if family == "llama":
-        kind(name, "a SentencePiece model of another kind than unigram", refused=["tokenizer.json"])
-        return
 
     def split(text):
+        if byte_pairs:
+            return [vocabulary.index(piece) for piece in ["<s>", *joined(space + text.replace(" ", space), scores)]]
         words = (text.lower() if lower else text).split()
         found = [piece for word in words for piece in best(space + word, scores)]
         before, after = {
@@ -151,6 +168,6 @@ def sentence_piece(root, family):
 
     kind(
         name,
-        f"a SentencePiece model of {classes[family][:-9]}",
+        f"a SentencePiece model of {classes[family][:-9]}{', byte pairs' if byte_pairs else ''}",
         vectors=[table[split(text)].mean(0) for text in TEXTS],
     )

@@ -15,6 +15,7 @@ mod jsonl;
 mod parquet;
 mod rows;
 mod splits;
+mod stored;
 mod table;
 #[cfg(test)]
 mod tests;

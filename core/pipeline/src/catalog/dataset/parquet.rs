@@ -1,31 +1,39 @@
-//! Parquet: columns of texts, integers, floats or booleans, or of lists of these. It uses the low-level
-//! column reader, because Arrow would add about a hundred crates.
+//! Parquet: columns of texts, integers, floats or booleans, or of lists of these, also as the fields of
+//! structs. It uses the low-level column reader, because Arrow would add about a hundred crates.
 //!
 //! A column is stored as values with two levels each: the repetition level (0 starts a row) and the
 //! definition level (the maximum if the value is present; less if the value, its list or its cell is null). A
 //! few bytes can encode any number of repeated values, so the headers of the pages are read first, and the
 //! size of the decoded data is limited.
 
-use super::rows::DatasetBuilder;
+use super::{
+    rows::DatasetBuilder,
+    stored::{CellShape, stored_columns},
+};
 use chiasm_graph::Budget;
-use chiasm_host::ParquetPages;
+use chiasm_host::{Expand, ParquetPages};
 use parquet::{
-    basic::{ConvertedType, LogicalType},
+    basic::{Compression, ConvertedType, LogicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
-    data_type::{ByteArray, DataType},
+    data_type::{ByteArray, DataType, FixedLenByteArray},
     errors::ParquetError,
-    file::reader::{FileReader, SerializedFileReader},
+    file::{
+        metadata::ColumnChunkMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
     schema::types::SchemaDescriptor,
 };
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 /// Bytes that a cell or a list entry takes in memory, besides its text.
 const CELL: u64 = 64;
+const EXPECTED: &str = "expected texts, integers, floats, booleans or lists of these";
 
 /// Reads every row into `rows`.
 pub(super) fn read(file: File, rows: &mut DatasetBuilder<'_>) -> Result<(), String> {
@@ -48,19 +56,50 @@ fn columns(file: File, rows: &mut DatasetBuilder<'_>) -> Result<BTreeMap<String,
     let reader = SerializedFileReader::new(file).map_err(failed)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let fields = schema.root_schema().get_fields();
+    let stored = stored_columns(schema);
     rows.add_columns(fields.iter().map(|field| field.name()));
+    rows.add_columns(stored.iter().map(|(name, _)| name.as_str()));
     let mut columns = BTreeMap::new();
     if !rows.missing().is_empty() {
         return Ok(columns);
     }
-    for field in fields.iter().filter(|field| rows.needs(field.name())) {
-        let column = ParquetColumn::of(schema, field.name())?;
+    for field in fields.iter().filter(|field| field.is_group() && rows.needs(field.name())) {
+        let inside = format!("{}.", field.name());
+        let names = stored.iter().filter(|(name, _)| name.starts_with(&inside));
+        let names: Vec<String> = names.map(|(name, _)| format!("`{name}`")).collect();
+        if !names.is_empty() {
+            let (name, fields) = (field.name(), names.join(", "));
+            return Err(format!(
+                "column `{name}`: {EXPECTED}, got a structure; name one of its fields: {fields}"
+            ));
+        }
+    }
+    for (leaf, (name, shape)) in stored.iter().enumerate().filter(|(_, (name, _))| rows.needs(name)) {
+        let column = ParquetColumn::of(schema, leaf, name, *shape)?;
         let values = column
             .read(&reader, &headers, &mut budget)
             .map_err(|e| format!("column `{}`: {e}", column.name))?;
         columns.insert(column.name, values);
     }
     Ok(columns)
+}
+
+/// Returns the decoder of a codec that does not stop at the size that a page states.
+fn expand(codec: Compression) -> Result<Option<&'static Expand>, String> {
+    fn gzip<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+        Box::new(flate2::read::MultiGzDecoder::new(stored))
+    }
+    fn brotli<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+        Box::new(brotli::Decompressor::new(stored, 1 << 12))
+    }
+    match codec {
+        Compression::GZIP(_) => Ok(Some(&gzip)),
+        Compression::BROTLI(_) => Ok(Some(&brotli)),
+        Compression::LZ4 | Compression::LZO => Err(format!(
+            "the codec {codec} is not read; write the file with zstd, snappy, gzip, brotli or lz4_raw"
+        )),
+        _ => Ok(None),
+    }
 }
 
 fn failed(error: ParquetError) -> String {
@@ -94,27 +133,26 @@ struct ParquetColumn {
     /// The definition level of an empty list. At a lower level the cell is null.
     empty: i16,
     kind: ConvertedType,
+    /// Whether the values are numbers of 16 bits.
+    half: bool,
 }
 
 impl ParquetColumn {
-    fn of(schema: &SchemaDescriptor, name: &str) -> Result<Self, String> {
-        let mut leaves =
-            (0..schema.num_columns()).filter(|&leaf| schema.get_column_root(leaf).name() == name);
-        let expected = "expected texts, integers, floats, booleans or lists of these";
-        let (Some(leaf), None) = (leaves.next(), leaves.next()) else {
-            return Err(format!("column `{name}`: {expected}, got a structure"));
-        };
+    /// Returns the stored column at the index `leaf`.
+    fn of(schema: &SchemaDescriptor, leaf: usize, name: &str, shape: CellShape) -> Result<Self, String> {
         let stored = schema.column(leaf);
-        let list = stored.max_rep_level() > 0;
-        if stored.max_rep_level() > 1 || stored.path().parts().len() > if list { 3 } else { 1 } {
-            return Err(format!("column `{name}`: {expected}, got a structure or lists of lists"));
+        if let CellShape::Other(other) = shape {
+            return Err(format!("column `{name}`: {EXPECTED}, got {other}"));
         }
-        let kind = stored.converted_type();
-        if let Some(other) = foreign(kind, stored.logical_type_ref()) {
-            return Err(format!("column `{name}`: {expected}, got {other}"));
+        let (kind, logical) = (stored.converted_type(), stored.logical_type_ref());
+        let half = matches!(logical, Some(LogicalType::Float16));
+        if let Some(other) = foreign(kind, logical).filter(|_| !half) {
+            return Err(format!("column `{name}`: {EXPECTED}, got {other}"));
         }
-        let empty = i16::from(schema.get_column_root(leaf).is_optional());
-        Ok(Self { name: name.to_owned(), leaf, list, full: stored.max_def_level(), empty, kind })
+        let (list, full) = (shape == CellShape::List, stored.max_def_level());
+        // Above the level of an empty list: an entry that is present, and perhaps one that is null.
+        let entries = 1 + i16::from(stored.self_type().is_optional());
+        Ok(Self { name: name.to_owned(), leaf, list, full, empty: full - entries, kind, half })
     }
 
     /// Returns the cells of the column, one per row.
@@ -129,7 +167,7 @@ impl ParquetColumn {
         for group in 0..metadata.num_row_groups() {
             let group = reader.get_row_group(group).map_err(failed)?;
             let stored = group.metadata().column(self.leaf);
-            self.check(headers, stored.byte_range(), budget)?;
+            self.check(headers, stored, budget)?;
             let unsigned = matches!(self.kind, ConvertedType::UINT_32 | ConvertedType::UINT_64);
             let column = group.get_column_reader(self.leaf).map_err(failed)?;
             let before = cells.len();
@@ -146,6 +184,9 @@ impl ParquetColumn {
                 ColumnReader::Int64ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
                 ColumnReader::FloatColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
                 ColumnReader::DoubleColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
+                ColumnReader::FixedLenByteArrayColumnReader(c) if self.half => {
+                    self.cells(c, half, &mut cells, budget)
+                }
                 _ => Err(format!("cannot read cells stored as {}", stored.column_type())),
             }?;
             if i64::try_from(cells.len() - before) != Ok(group.metadata().num_rows()) {
@@ -156,8 +197,9 @@ impl ParquetColumn {
     }
 
     /// Checks the headers of one row group's pages, before a page is decoded.
-    fn check(&self, headers: &File, (start, length): (u64, u64), budget: &Budget) -> Result<(), String> {
-        let pages = ParquetPages::read(headers, start, length)
+    fn check(&self, headers: &File, stored: &ColumnChunkMetaData, budget: &Budget) -> Result<(), String> {
+        let (start, length) = stored.byte_range();
+        let pages = ParquetPages::read_expanding(headers, start, length, expand(stored.compression())?)
             .map_err(|error| format!("cannot read it as Parquet: {error}"))?;
         if pages.prefixed {
             return Err("the encoding DELTA_BYTE_ARRAY is not supported; write the column in plain or \
@@ -219,4 +261,9 @@ impl ParquetColumn {
 fn text(bytes: &ByteArray) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes.data()).map_err(|error| format!("not UTF-8: {error}"))?;
     Ok(text.into())
+}
+
+fn half(bytes: &FixedLenByteArray) -> Result<Value, String> {
+    let bytes = <[u8; 2]>::try_from(bytes.data()).map_err(|_| "expected numbers of two bytes".to_owned())?;
+    Ok(half::f16::from_le_bytes(bytes).to_f32().into())
 }

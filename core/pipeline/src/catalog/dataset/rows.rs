@@ -5,7 +5,7 @@ use super::{
     splits::Split,
     table::{Dataset, DatasetColumns},
 };
-use crate::base::problem::{Problem, Problems, did_you_mean};
+use crate::base::problem::{Problem, Problems};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -160,10 +160,7 @@ impl<'a> DatasetBuilder<'a> {
         let known = || self.known.iter().map(String::as_str);
         let message = format!("{} has no column `{name}`; its columns are {}", path.display(), list(known()));
         let problem = Problem::new("chiasm::data::column", message);
-        match did_you_mean(name, known()) {
-            Some(help) => problem.help(help),
-            None => problem,
-        }
+        problem.suggest(name, known())
     }
 }
 

@@ -32,6 +32,10 @@ fn json_lines_and_csv_give_the_same_rows() {
     for name in ["rows.ndjson", "rows.json", "rows.JSONL"] {
         assert_eq!(read(name, LINES, COLUMNS).unwrap(), lines, "{name}");
     }
+    // Editors and spreadsheets of Windows write a byte-order mark.
+    for (name, content) in [("rows.jsonl", LINES.trim_start()), ("rows.csv", TABLE)] {
+        assert_eq!(read(name, format!("\u{feff}{content}"), COLUMNS).unwrap(), lines, "{name} with a mark");
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@ use super::{COLUMNS, DatasetColumns, expect, read, refused, text};
 use crate::catalog::dataset::ItemRef;
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},
-    data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
+    data_type::{
+        ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, Int32Type, Int64Type,
+    },
     file::{
         properties::WriterProperties,
         writer::{SerializedColumnWriter, SerializedFileWriter},
@@ -144,7 +146,10 @@ fn row_groups_are_concatenated() {
 #[test]
 fn unsupported_and_missing_columns_are_refused() {
     let columns = DatasetColumns { inputs: &["image"], values: &["unread"], split: None };
-    expect(&refused("rows.parquet", table(), columns), &["column `unread`", "got a structure"]);
+    expect(
+        &refused("rows.parquet", table(), columns),
+        &["column `unread`", "got a structure; name one of its fields: `unread.a`, `unread.b`"],
+    );
     let columns = DatasetColumns { inputs: &["image", "caption"], values: &[], split: None };
     let message = refused("rows.parquet", table(), columns);
     expect(&message, &["no column `caption`", "did you mean `captions`?", "`answer`, `captions`, `image`"]);
@@ -211,5 +216,105 @@ fn a_damaged_file_never_panics() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);
         drop(read("rows.parquet", damaged, COLUMNS));
+    }
+}
+
+#[test]
+fn fields_of_structs_are_columns() {
+    // A picture as some data sets store it, with a list and numbers of 16 bits.
+    let schema = "message rows {
+        optional group image { optional binary path (UTF8); optional binary bytes; }
+        required group more {
+            optional group captions (LIST) { repeated group list { optional binary element (UTF8); } }
+            required fixed_len_byte_array(2) score (FLOAT16);
+        }
+    }";
+    let (paths, captions) = (texts(&["a.png", "b.png"]), texts(&["x", "y"]));
+    // 1.5 and -2 in IEEE 754 binary16, the low byte first.
+    let halves =
+        [[0x00, 0x3e], [0x00, 0xc0], [0x00, 0x00]].map(|bytes| ByteArray::from(bytes.to_vec()).into());
+    let bytes = file(
+        schema,
+        plain(),
+        &[
+            &|column| put::<ByteArrayType>(column, &paths, &[2, 0, 2], &[]),
+            &|column| put::<ByteArrayType>(column, &[], &[1, 0, 1], &[]),
+            &|column| put::<ByteArrayType>(column, &captions, &[3, 3, 1, 0], &[0, 1, 0, 0]),
+            &|column| put::<FixedLenByteArrayType>(column, &halves, &[], &[]),
+        ],
+    );
+    let columns =
+        DatasetColumns { inputs: &["image.path", "more.captions"], values: &["more.score"], split: None };
+    // The second row has neither item.
+    expect(&refused("rows.parquet", &bytes, columns), &["row 2: no item in any of the columns"]);
+    let columns = DatasetColumns { inputs: &[], values: &["more.score"], split: None };
+    let data = read("rows.parquet", &bytes, columns).unwrap();
+    assert_eq!(data.values("more.score"), [json!(1.5), json!(-2.0), json!(0.0)]);
+    let columns = DatasetColumns { inputs: &["image.pth"], values: &[], split: None };
+    expect(&refused("rows.parquet", &bytes, columns), &["did you mean `image.path`?"]);
+}
+
+#[test]
+fn maps_and_nested_lists_are_refused_in_one_line() {
+    let schema = "message rows {
+        required group m (MAP) { repeated group key_value {
+            required binary key (UTF8); optional int32 value; } }
+        required group l (LIST) { repeated group list { optional group element (LIST) {
+            repeated group list { optional int32 element; } } } }
+        required group s (LIST) { repeated group list { required group element { required int32 a; } } }
+    }";
+    let bytes = file(
+        schema,
+        plain(),
+        &[
+            &|column| put::<ByteArrayType>(column, &texts(&["k"]), &[1], &[0]),
+            &|column| put::<Int32Type>(column, &[1], &[2], &[0]),
+            &|column| put::<Int32Type>(column, &[1], &[4], &[0]),
+            &|column| put::<Int32Type>(column, &[1], &[1], &[0]),
+        ],
+    );
+    for (column, what) in [("m", "a map"), ("l", "lists of lists"), ("s", "a list of structures")] {
+        let columns = DatasetColumns { inputs: &[column], values: &[], split: None };
+        expect(
+            &refused("rows.parquet", &bytes, columns),
+            &[&format!(
+                "column `{column}`: {}, got {what}",
+                "expected texts, integers, floats, booleans or lists of these"
+            )],
+        );
+    }
+}
+
+#[test]
+fn every_codec_is_read_and_bounded() {
+    let schema = "message rows { required binary image (UTF8); }";
+    let rows = texts(&["one", "two", "three"]);
+    let columns = DatasetColumns { inputs: &["image"], values: &[], split: None };
+    let with = |codec: Compression, rows: &[ByteArray]| {
+        let properties = WriterProperties::builder().set_compression(codec).set_dictionary_enabled(false);
+        file(schema, properties.build(), &[&|column| put::<ByteArrayType>(column, rows, &[], &[])])
+    };
+    for codec in [
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ] {
+        let data = read("rows.parquet", with(codec, &rows), columns).unwrap();
+        assert_eq!(data.column("image"), [vec![text("one")], vec![text("two")], vec![text("three")]]);
+    }
+    expect(&refused("rows.parquet", with(Compression::LZ4, &rows), columns), &["the codec LZ4", "lz4_raw"]);
+    // A page that states 1 byte and expands to 4 MiB: the number after the type is replaced by a long form of
+    // 1.
+    let large = [ByteArray::from("x".repeat(4 << 20).as_str())];
+    for codec in [Compression::GZIP(Default::default()), Compression::BROTLI(Default::default())] {
+        let mut bytes = with(codec, &large);
+        assert_eq!(&bytes[..7], b"PAR1\x15\x00\x15");
+        let length = bytes[7..].iter().position(|byte| byte & 0x80 == 0).unwrap();
+        bytes[7] = 0x82;
+        bytes[8..7 + length].fill(0x80);
+        bytes[7 + length] = 0;
+        expect(&refused("rows.parquet", &bytes, columns), &["expands to more bytes than it states"]);
     }
 }

@@ -1,0 +1,31 @@
+//! What the values that `chiasm transport` reports are: the words of its JSON and of `chiasm explain`.
+
+/// The values that the solvers report, with what they are.
+pub const REPORTED: [(&str, &str); 17] = [
+    ("cost", "<P, C> without the entropy; for gw and fgw the objective at the plan; for sliced W2 squared"),
+    ("marginal_error", "L1 distance of the plan's marginals from the weights, relative to the mass"),
+    ("iterations", "iterations of the solver; null for emd, which counts pivots, and for sliced"),
+    ("seconds", "wall time of the solver, without reading files"),
+    (
+        "stop",
+        "why it stopped: converged, iterations, time, stalled (at the limit of the precision) or flat (the \
+         objective no longer decreases)",
+    ),
+    ("gap", "emd: the cost less its proven lower bound, from the dual"),
+    ("mass", "the mass of the plan"),
+    ("epsilon", "the weight of the entropy, in units of the cost"),
+    ("divergence", "sinkhorn with --debias: the debiased Sinkhorn divergence (Feydy et al. 2019)"),
+    ("rank", "the rank of the plan"),
+    ("unexplained", "gw, fgw: the objective as a share of that of the plan that matches nothing, a b^T"),
+    ("next_best_cost", "gw, fgw: the objective of the best plan that differs from this one"),
+    ("neighbours", "gw, fgw with --geodesic: the number of neighbours that was kept"),
+    ("distance", "sliced: the root of the mean squared W2 of the projections (Bonneel et al. 2015)"),
+    ("directions", "sliced: the number of random directions"),
+    ("n", "the number of source points"),
+    ("m", "the number of target points"),
+];
+
+/// Returns what a reported value is.
+pub fn definition(key: &str) -> Option<&'static str> {
+    REPORTED.iter().find(|(name, _)| *name == key).map(|(_, what)| *what)
+}
