@@ -8,6 +8,7 @@ mod merge_weights;
 mod model;
 mod plugin;
 mod recipe;
+mod serve;
 mod study;
 mod transport;
 
@@ -19,9 +20,11 @@ pub use merge_weights::{MergeWeightsArgs, WeightMethod};
 pub use model::ModelCommand;
 pub use plugin::{IsolationArg, PluginCommand, PluginKindArg, PolicyArg};
 pub use recipe::RecipeArgs;
+pub use serve::ServeArgs;
 pub use study::{AblateArgs, MetricArg, TuneArgs};
 pub use transport::{CostKind, TransportArgs, TransportSolver};
 
+use chiasm_pipeline::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -169,6 +172,9 @@ pub enum CliCommand {
         /// outputs.
         #[arg(long, value_name = "SVG")]
         attention: Option<PathBuf>,
+        /// Run this part of the rows of --input only: 2/8 is the second of eight. It needs -o OUT.parquet.
+        #[arg(long, value_name = "NUMBER/COUNT", requires = "input")]
+        shard: Option<Shard>,
     },
     /// Find the test items of a run with the highest scores for raw items of other modalities, e.g. --text
     /// cat.
@@ -185,6 +191,9 @@ pub enum CliCommand {
         #[arg(long, value_name = "PNG")]
         strip: Option<PathBuf>,
     },
+    /// Serve runs over HTTP: inference (Open Inference Protocol v2), embeddings as OpenAI's, exact search,
+    /// metrics, and a page to try it.
+    Serve(ServeArgs),
     /// Merge the weights of encoders of one architecture into one model.
     MergeWeights(MergeWeightsArgs),
     /// Copy a run's model in another layout, and compare its outputs with the run.
@@ -295,11 +304,12 @@ pub struct CheckArgs {
 pub struct RunArgs {
     /// Run folder.
     pub run: PathBuf,
-    /// JSONL file of raw items, with one column per modality.
-    #[arg(long, value_name = "ROWS.jsonl")]
+    /// JSONL or Parquet file of raw items, with one column per modality. Parquet needs -o OUT.parquet.
+    #[arg(long, value_name = "ROWS")]
     pub input: Option<PathBuf>,
-    /// Write the outputs into this .npz file instead of printing them.
-    #[arg(short = 'o', long = "output", value_name = "OUT.npz")]
+    /// Write the outputs into this file instead of printing them: .npz; or .parquet, for an --input of any
+    /// length, which is run in blocks that are kept if the command is stopped.
+    #[arg(short = 'o', long = "output", value_name = "OUT")]
     pub output: Option<PathBuf>,
 }
 

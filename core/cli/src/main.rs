@@ -6,6 +6,7 @@ mod check;
 mod command_result;
 mod commands;
 mod compare;
+mod dataset;
 mod doctor;
 mod errors;
 mod eval;
@@ -25,6 +26,7 @@ mod progress;
 mod recipe;
 mod report;
 mod robustness;
+mod serve;
 mod stage;
 mod stop;
 mod study;
@@ -49,7 +51,10 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return errors::usage(&error, &arguments),
     };
-    stop::listen(cli.command.resumes());
+    // The server answers what it has accepted before it ends.
+    if !matches!(cli.command, CliCommand::Serve(_)) {
+        stop::listen(cli.command.resumes());
+    }
     limit_threads(&mut cli.global);
     let given = modality_flags::modality_values(&matches);
     panics::record();
@@ -104,13 +109,18 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Tune(args) => study::tune(args, global, &environment(global)?),
         CliCommand::Ablate(args) => study::ablate(args, global, &environment(global)?),
         CliCommand::Transport(args) => transport::transport(args, global),
-        CliCommand::Run { run, attention } => {
-            commands::run(run, &given, attention.as_deref(), global, &environment(global)?)
+        CliCommand::Run { run, attention, shard } => {
+            let env = environment(global)?;
+            match dataset::options(run, &given, attention.is_some(), *shard)? {
+                Some(options) => dataset::run(&run.run, &options, global, &env),
+                None => commands::run(run, &given, attention.as_deref(), global, &env),
+            }
         }
         CliCommand::Search { run, among, top, strip } => {
             let how = commands::SearchRequest { among: among.as_deref(), top: *top, strip: strip.as_deref() };
             commands::search(run, &given, &how, global, &environment(global)?)
         }
+        CliCommand::Serve(args) => serve::run(args, &environment(global)?),
         CliCommand::Export { run, layout, weights, output } => {
             commands::export(run, *layout, *weights, output, global, &environment(global)?)
         }

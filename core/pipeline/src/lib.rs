@@ -106,6 +106,7 @@ pub use recipe::{
 pub use run::{
     breakdown::{Breakdown, GroupMetrics, WorstQuery},
     check::{GraphCheckInput, RunChecks, check_graph},
+    dataset::{DatasetOptions, DatasetReport, Shard},
     evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
     export::{ExportLayout, ExportReport, ReducedPrecision, export},
     files::{RunManifest, read_manifest},
@@ -118,11 +119,13 @@ pub use run::{
     open::{Run, RunOutputs},
     query_scores::StudyMetric,
     robustness::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep, stored_robustness},
-    search::SearchHit,
+    search::{Gallery, SearchHit},
+    session::{RunSession, SessionOutputs, SessionThreads},
     tables::{stored_batch_effects, stored_shuffled_pairs, write_npz},
     task_score::TaskMetrics,
     test_items::{RankedQuery, RetrievalExamples, RetrievedItem, TestItems},
     truth::{FactorScores, Identifiability},
+    vectors_file::{StoredVectors, read_vectors},
     verify::{VerifiedPart, verify_run},
 };
 pub use study::{

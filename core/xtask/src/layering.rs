@@ -45,6 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("chiasm-report", &["chiasm-check", "chiasm-geometry", "chiasm-pipeline"]),
+    ("chiasm-serve", &["chiasm-graph", "chiasm-host", "chiasm-runtime", "chiasm-pipeline"]),
     (
         "chiasm",
         &[
@@ -56,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-check",
             "chiasm-pipeline",
             "chiasm-report",
+            "chiasm-serve",
             "chiasm-weights",
         ],
     ),
@@ -103,6 +105,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("minijinja", &["chiasm-report"]),
     ("bhtsne", &["chiasm-report"]),
     ("indicatif", &["chiasm"]),
+    ("axum", &["chiasm-serve"]),
+    ("tokio", &["chiasm-serve"]),
 ];
 
 /// Prints the allowed dependencies, then checks the workspace.

@@ -50,7 +50,7 @@ impl ItemRule {
 }
 
 /// Names that a modality must not have: `fused`, and the flags of the commands that take raw items.
-pub const RESERVED_NAMES: [&str; 22] = [
+pub const RESERVED_NAMES: [&str; 23] = [
     "allow-changed",
     "attention",
     "device",
@@ -69,6 +69,7 @@ pub const RESERVED_NAMES: [&str; 22] = [
     "plugin-policy",
     "plugin-timeout",
     "quiet",
+    "shard",
     "strip",
     "threads",
     "top",

@@ -2,6 +2,8 @@
 
 pub mod breakdown;
 pub mod check;
+pub mod dataset;
+pub mod dataset_parts;
 pub mod draft;
 pub mod evaluate;
 pub mod export;
@@ -22,8 +24,10 @@ pub mod relevance;
 pub mod robustness;
 pub mod robustness_svg;
 pub mod search;
+pub mod session;
 pub mod tables;
 pub mod task_score;
 pub mod test_items;
 pub mod truth;
+pub mod vectors_file;
 pub mod verify;

@@ -1,12 +1,17 @@
 //! Searching the test items of a run with raw items of other modalities.
 
-use super::{infer::RawInputs, open::Run, test_items::shown_items};
+use super::{
+    infer::RawInputs,
+    model::AlignedItems,
+    open::Run,
+    test_items::{TestItems, shown_items},
+};
 use crate::{
     base::error::Error,
     catalog::{dataset::Split, raw::RawItem},
     embed::embed_items,
 };
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 use serde::Serialize;
 
 /// One result of a search.
@@ -24,7 +29,37 @@ pub struct SearchHit {
     pub score: f32,
 }
 
+/// The test items of one modality and their embeddings, to be searched.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Gallery {
+    /// The modality.
+    pub modality: String,
+    /// The id of the row of each item.
+    pub ids: Vec<String>,
+    /// The raw items.
+    pub raw: Vec<RawItem>,
+    /// Their embeddings, `[items, width]`, whose dot product with that of a query is the score.
+    pub embeds: Array2<f32>,
+}
+
 impl Run<'_> {
+    /// Returns the test items of every modality with their embeddings.
+    ///
+    /// # Errors
+    /// If the data or an item cannot be read.
+    pub fn galleries(&self) -> Result<Vec<Gallery>, Error> {
+        let items = self.test_items()?;
+        let aligned = &self.held_out()?.aligned;
+        let of = |(own, aligned): (TestItems, &AlignedItems)| Gallery {
+            modality: own.modality,
+            ids: own.ids,
+            raw: own.raw,
+            embeds: aligned.embeds.clone(),
+        };
+        Ok(items.into_iter().zip(aligned).map(of).collect())
+    }
+
     /// Returns the `top` test items of the modality `among` with the highest scores for a query, best first.
     ///
     /// `query` holds one raw item of each of its modalities. The score of a query of several modalities is

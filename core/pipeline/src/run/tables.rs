@@ -6,7 +6,7 @@ use super::{
     infer::RawInputs,
     open::{Run, RunOutputs},
 };
-use crate::{base::error::Error, catalog::raw::RawItem, embed::batch_effect::BatchEffect};
+use crate::{base::error::Error, catalog::dataset::one_item, embed::batch_effect::BatchEffect};
 use npyz::WriterBuilder;
 use serde_json::Value;
 use std::{
@@ -48,13 +48,7 @@ impl Run<'_> {
                 return Err(bad(format!("expected {expected}, as in the first row, got {got}")));
             }
             for name in here {
-                let written = match &row[name] {
-                    Value::String(text) => text.clone(),
-                    Value::Number(number) if number.is_u64() => number.to_string(),
-                    other => return Err(bad(format!("expected one {name}, got {other}"))),
-                };
-                let raw = RawItem::parse(&written, self.takes(name)?, folder);
-                let raw = raw.map_err(|what| bad(format!("{name}: {what}")))?;
+                let raw = one_item(&row[name], name, self.takes(name)?, folder).map_err(bad)?;
                 columns.entry(name.to_owned()).or_default().push(raw);
             }
         }

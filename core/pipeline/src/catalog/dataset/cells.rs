@@ -47,6 +47,20 @@ impl ItemRef {
     }
 }
 
+/// Returns the item of a cell of the modality `name`, which holds exactly one. Relative paths start at
+/// `folder`.
+///
+/// # Errors
+/// If the cell holds something else, or a row number is expected and it is none.
+pub fn one_item(cell: &Value, name: &str, takes: Takes, folder: &Path) -> Result<RawItem, String> {
+    let item = match cell {
+        Value::String(text) if !text.is_empty() => RawItem::parse(text, takes, folder),
+        Value::Number(number) if number.is_u64() => RawItem::parse(&number.to_string(), takes, folder),
+        other => return Err(format!("expected one {name}, got {}", excerpt(other))),
+    };
+    item.map_err(|what| format!("{name}: {what}"))
+}
+
 /// Returns the start of a value, for messages.
 pub(super) fn excerpt(value: &Value) -> String {
     const LONGEST: usize = 60;

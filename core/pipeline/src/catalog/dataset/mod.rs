@@ -16,12 +16,15 @@ mod parquet;
 mod rows;
 mod splits;
 mod stored;
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{ItemRef, RawItems, raw_items};
+pub use cells::{ItemRef, RawItems, one_item, raw_items};
+pub use rows::BLOCK_ROWS;
 pub use splits::Split;
+pub use stream::RowStream;
 pub use table::{Dataset, DatasetColumns};
 
 use crate::base::problem::{Problem, Problems};

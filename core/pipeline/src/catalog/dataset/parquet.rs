@@ -6,6 +6,8 @@
 //! few bytes can encode any number of repeated values, so the headers of the pages are read first, and the
 //! size of the decoded data is limited.
 
+pub(super) mod stream;
+
 use super::{
     rows::DatasetBuilder,
     stored::{CellShape, stored_columns},
@@ -122,6 +124,13 @@ fn foreign(kind: ConvertedType, logical: Option<&LogicalType>) -> Option<String>
     }
 }
 
+/// Where cells are read to: at most how many, the list that they are added to, and the memory for them.
+struct CellSink<'a> {
+    most: usize,
+    cells: &'a mut Vec<Value>,
+    budget: &'a mut Budget,
+}
+
 /// A column and the meaning of its levels.
 struct ParquetColumn {
     name: String,
@@ -168,27 +177,9 @@ impl ParquetColumn {
             let group = reader.get_row_group(group).map_err(failed)?;
             let stored = group.metadata().column(self.leaf);
             self.check(headers, stored, budget)?;
-            let unsigned = matches!(self.kind, ConvertedType::UINT_32 | ConvertedType::UINT_64);
-            let column = group.get_column_reader(self.leaf).map_err(failed)?;
+            let mut column = group.get_column_reader(self.leaf).map_err(failed)?;
             let before = cells.len();
-            match column {
-                ColumnReader::ByteArrayColumnReader(c) => self.cells(c, text, &mut cells, budget),
-                ColumnReader::BoolColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
-                ColumnReader::Int32ColumnReader(c) if unsigned => {
-                    self.cells(c, |v| Ok(v.cast_unsigned().into()), &mut cells, budget)
-                }
-                ColumnReader::Int32ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
-                ColumnReader::Int64ColumnReader(c) if unsigned => {
-                    self.cells(c, |v| Ok(v.cast_unsigned().into()), &mut cells, budget)
-                }
-                ColumnReader::Int64ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
-                ColumnReader::FloatColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
-                ColumnReader::DoubleColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut cells, budget),
-                ColumnReader::FixedLenByteArrayColumnReader(c) if self.half => {
-                    self.cells(c, half, &mut cells, budget)
-                }
-                _ => Err(format!("cannot read cells stored as {}", stored.column_type())),
-            }?;
+            self.read_cells(&mut column, usize::MAX, &mut cells, budget)?;
             if i64::try_from(cells.len() - before) != Ok(group.metadata().num_rows()) {
                 return Err("the file is damaged: the column lacks rows or has too many".into());
             }
@@ -196,8 +187,15 @@ impl ParquetColumn {
         Ok(cells)
     }
 
-    /// Checks the headers of one row group's pages, before a page is decoded.
+    /// Checks the headers of one row group's pages, before a page is decoded and its cells are kept.
     fn check(&self, headers: &File, stored: &ColumnChunkMetaData, budget: &Budget) -> Result<(), String> {
+        let pages = self.pages(headers, stored)?;
+        let most = pages.largest.max(pages.values.saturating_mul(CELL));
+        budget.check(most).map_err(|over| format!("{over}; leave out what is not needed, or use JSON lines"))
+    }
+
+    /// Reads the headers of one row group's pages.
+    fn pages(&self, headers: &File, stored: &ColumnChunkMetaData) -> Result<ParquetPages, String> {
         let (start, length) = stored.byte_range();
         let pages = ParquetPages::read_expanding(headers, start, length, expand(stored.compression())?)
             .map_err(|error| format!("cannot read it as Parquet: {error}"))?;
@@ -206,28 +204,61 @@ impl ParquetColumn {
                         dictionary encoding"
                 .into());
         }
-        let most = pages.largest.max(pages.values.saturating_mul(CELL));
-        budget.check(most).map_err(|over| format!("{over}; leave out what is not needed, or use JSON lines"))
+        Ok(pages)
     }
 
-    /// Reads one row group's cells to the end of `cells`.
-    fn cells<T: DataType>(
+    /// Reads the next rows of one row group, at most this many, to the end of `cells`.
+    fn read_cells(
         &self,
-        mut column: ColumnReaderImpl<T>,
-        value: impl Fn(&T::T) -> Result<Value, String>,
+        column: &mut ColumnReader,
+        most: usize,
         cells: &mut Vec<Value>,
         budget: &mut Budget,
     ) -> Result<(), String> {
+        let unsigned = matches!(self.kind, ConvertedType::UINT_32 | ConvertedType::UINT_64);
+        let mut into = CellSink { most, cells, budget };
+        match column {
+            ColumnReader::ByteArrayColumnReader(c) => self.cells(c, text, &mut into),
+            ColumnReader::BoolColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut into),
+            ColumnReader::Int32ColumnReader(c) if unsigned => {
+                self.cells(c, |v| Ok(v.cast_unsigned().into()), &mut into)
+            }
+            ColumnReader::Int32ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut into),
+            ColumnReader::Int64ColumnReader(c) if unsigned => {
+                self.cells(c, |v| Ok(v.cast_unsigned().into()), &mut into)
+            }
+            ColumnReader::Int64ColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut into),
+            ColumnReader::FloatColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut into),
+            ColumnReader::DoubleColumnReader(c) => self.cells(c, |v| Ok((*v).into()), &mut into),
+            ColumnReader::FixedLenByteArrayColumnReader(c) if self.half => self.cells(c, half, &mut into),
+            ColumnReader::FixedLenByteArrayColumnReader(_) => {
+                Err("cannot read cells stored as FIXED_LEN_BYTE_ARRAY".into())
+            }
+            ColumnReader::Int96ColumnReader(_) => Err("cannot read cells stored as INT96".into()),
+        }
+    }
+
+    /// Reads the next cells of one row group.
+    fn cells<T: DataType>(
+        &self,
+        column: &mut ColumnReaderImpl<T>,
+        value: impl Fn(&T::T) -> Result<Value, String>,
+        into: &mut CellSink<'_>,
+    ) -> Result<(), String> {
+        let CellSink { most, cells, budget } = into;
         let (mut definitions, mut repetitions, mut stored) = (Vec::new(), Vec::new(), Vec::new());
-        loop {
+        let mut left = *most;
+        while left > 0 {
             definitions.clear();
             repetitions.clear();
             stored.clear();
-            let read = column.read_records(1024, Some(&mut definitions), Some(&mut repetitions), &mut stored);
+            let most = left.min(1024);
+            let read = column.read_records(most, Some(&mut definitions), Some(&mut repetitions), &mut stored);
             let (records, _, levels) = read.map_err(failed)?;
             if records == 0 {
                 return Ok(());
             }
+            left -= records;
             let mut stored = stored.iter();
             for at in 0..levels {
                 let definition = definitions.get(at).copied().unwrap_or(self.full);
@@ -240,6 +271,7 @@ impl ParquetColumn {
                 self.add(found, definition, begins, cells);
             }
         }
+        Ok(())
     }
 
     /// Adds one value: a cell, the first entry of a list, or its next entry.

@@ -16,6 +16,12 @@ use std::{
 /// (`0,`) may become a value of 32.
 pub(super) const LONGEST_LINE: u64 = 8 << 20;
 
+/// The number of rows of a block; the last one may be smaller.
+pub const BLOCK_ROWS: u64 = 4096;
+
+/// The columns of a block, in the order of [`RowStream::columns`]; null for a cell that is absent.
+pub type Block = Vec<Vec<Value>>;
+
 /// Number of invalid rows that are listed one by one.
 const LISTED: usize = 5;
 

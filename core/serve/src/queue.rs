@@ -1,0 +1,250 @@
+//! The bounded queue of a run, from which its workers take batches.
+
+use crate::api_error::ApiError;
+use chiasm_graph::Tensor;
+use chiasm_pipeline::RawItem;
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tempfile::TempPath;
+use tokio::sync::oneshot;
+
+/// The outputs of a job, by name.
+pub type Outputs = Vec<(String, Tensor)>;
+
+/// What a job runs.
+pub enum Work {
+    /// Raw items: one column for each of these modalities, and the files that they refer to, if any.
+    Items { modalities: Vec<String>, columns: Vec<Vec<RawItem>>, files: Vec<TempPath> },
+    /// Tensors for inputs of `model.onnx`, and the outputs wanted: all that depend on no other input if none
+    /// is named.
+    Tensors { inputs: Vec<(String, Tensor)>, outputs: Vec<String> },
+}
+
+impl Work {
+    /// Returns the number of items.
+    pub fn items(&self) -> usize {
+        match self {
+            Self::Items { columns, .. } => columns.first().map_or(0, Vec::len),
+            Self::Tensors { inputs, .. } => {
+                inputs.first().and_then(|(_, tensor)| tensor.shape().first().copied()).unwrap_or(1)
+            }
+        }
+    }
+
+    /// Returns whether both can be run together.
+    fn joins(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Items { modalities: own, .. }, Self::Items { modalities: others, .. }) => own == others,
+            _ => false,
+        }
+    }
+}
+
+/// A part of a request that waits in the queue.
+pub struct Job {
+    pub work: Work,
+    /// Receives the outputs. A closed one belongs to a client that has gone.
+    pub reply: oneshot::Sender<Result<Outputs, ApiError>>,
+    pub queued: Instant,
+}
+
+/// Why jobs were not accepted.
+pub enum Refused {
+    /// The queue is full: the number of items that wait.
+    Full(usize),
+    /// The run was replaced by a newer one; the jobs are returned.
+    Closed(Vec<Job>),
+}
+
+/// A bounded queue of jobs.
+pub struct JobQueue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+    /// The most items.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    items: usize,
+    closed: bool,
+}
+
+impl JobQueue {
+    /// Returns a queue for this many items.
+    pub fn new(limit: usize) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), limit }
+    }
+
+    /// Adds the jobs of one request, all or none.
+    pub fn push(&self, jobs: Vec<Job>) -> Result<(), Refused> {
+        let mut state = self.lock();
+        let items: usize = jobs.iter().map(|job| job.work.items()).sum();
+        if state.closed {
+            return Err(Refused::Closed(jobs));
+        }
+        if state.items + items > self.limit {
+            return Err(Refused::Full(state.items));
+        }
+        state.items += items;
+        state.jobs.extend(jobs);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Returns jobs that can be run together, with at most `most` items unless the first alone has more.
+    /// Waits for the first one, and then until the batch is full or the first has waited for `delay`.
+    /// Returns `None` when the queue is closed and empty.
+    pub fn take(&self, most: usize, delay: Duration) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        let first = loop {
+            match state.next() {
+                Some(job) => break job,
+                None if state.closed => return None,
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        let (mut items, until) = (first.work.items(), first.queued + delay);
+        let mut batch = vec![first];
+        loop {
+            state.join(&mut batch, &mut items, most);
+            let left = until.saturating_duration_since(Instant::now());
+            if items >= most || left.is_zero() || state.closed {
+                return Some(batch);
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Accepts no more jobs. Those that wait are still taken.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Returns the number of items that wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().items
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueState {
+    /// Takes the first job whose client is still there.
+    fn next(&mut self) -> Option<Job> {
+        loop {
+            let job = self.jobs.pop_front()?;
+            self.items -= job.work.items();
+            if !job.reply.is_closed() {
+                return Some(job);
+            }
+        }
+    }
+
+    /// Moves the jobs that can be run with the first of a batch, in order, as long as they fit.
+    fn join(&mut self, batch: &mut Vec<Job>, items: &mut usize, most: usize) {
+        let mut at = 0;
+        while at < self.jobs.len() && *items < most {
+            let job = &self.jobs[at];
+            let fits = *items + job.work.items() <= most;
+            if !(fits && batch[0].work.joins(&job.work)) {
+                at += 1;
+                continue;
+            }
+            if let Some(job) = self.jobs.remove(at) {
+                self.items -= job.work.items();
+                if !job.reply.is_closed() {
+                    *items += job.work.items();
+                    batch.push(job);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Reply = oneshot::Receiver<Result<Outputs, ApiError>>;
+
+    fn job(modality: &str, items: usize) -> (Job, Reply) {
+        let (reply, receiver) = oneshot::channel();
+        let columns = vec![vec![RawItem::Row(0); items]];
+        let work = Work::Items { modalities: vec![modality.to_owned()], columns, files: Vec::new() };
+        (Job { work, reply, queued: Instant::now() }, receiver)
+    }
+
+    fn sizes(batch: &[Job]) -> Vec<usize> {
+        batch.iter().map(|job| job.work.items()).collect()
+    }
+
+    #[test]
+    fn a_batch_has_jobs_of_one_kind_in_order_and_within_its_size() {
+        let queue = JobQueue::new(100);
+        let (jobs, _replies): (Vec<Job>, Vec<Reply>) =
+            [("a", 3), ("b", 5), ("a", 4), ("a", 9), ("a", 1)].map(|(m, n)| job(m, n)).into_iter().unzip();
+        assert!(queue.push(jobs).is_ok());
+        assert_eq!(queue.waiting(), 22);
+        let take = || sizes(&queue.take(8, Duration::ZERO).unwrap());
+        assert_eq!([take(), take(), take()], [vec![3, 4, 1], vec![5], vec![9]]);
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_a_request_as_a_whole() {
+        let queue = JobQueue::new(10);
+        let (first, _first) = job("a", 8);
+        assert!(queue.push(vec![first]).is_ok());
+        let ((small, _small), (large, _large)) = (job("a", 1), job("a", 2));
+        assert!(matches!(queue.push(vec![small, large]), Err(Refused::Full(8))));
+        assert_eq!(queue.waiting(), 8);
+    }
+
+    #[test]
+    fn jobs_of_clients_that_have_gone_are_left_out() {
+        let queue = JobQueue::new(10);
+        let ((gone, reply), (here, _reply), (gone_too, reply_too)) = (job("a", 1), job("a", 2), job("a", 3));
+        assert!(queue.push(vec![gone, here, gone_too]).is_ok());
+        drop((reply, reply_too));
+        assert_eq!(sizes(&queue.take(8, Duration::ZERO).unwrap()), [2]);
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_what_it_has_and_returns_new_jobs() {
+        let queue = JobQueue::new(10);
+        let ((one, _one), (two, _two)) = (job("a", 1), job("a", 2));
+        assert!(queue.push(vec![one]).is_ok());
+        queue.close();
+        assert!(matches!(queue.push(vec![two]), Err(Refused::Closed(jobs)) if jobs.len() == 1));
+        assert_eq!(sizes(&queue.take(8, Duration::from_secs(60)).unwrap()), [1]);
+        assert!(queue.take(8, Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_worker_waits_for_a_batch_to_fill_but_not_longer_than_the_delay() {
+        let queue = JobQueue::new(10);
+        let ((one, _one), (two, _two)) = (job("a", 1), job("a", 2));
+        assert!(queue.push(vec![one]).is_ok());
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| queue.take(3, Duration::from_secs(60)));
+            assert!(queue.push(vec![two]).is_ok());
+            assert_eq!(sizes(&taken.join().unwrap().unwrap()), [1, 2]);
+        });
+        let (three, _three) = job("a", 3);
+        assert!(queue.push(vec![three]).is_ok());
+        let delay = Duration::from_millis(30);
+        let started = Instant::now();
+        assert_eq!(sizes(&queue.take(8, delay).unwrap()), [3]);
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+}

@@ -1,0 +1,179 @@
+//! The server: connections, signals, and the end.
+
+use crate::{
+    auth::ApiKey, items::ItemFolder, metrics::Metrics, model::Service, options::ServeOptions,
+    registry::Registry, routes::router, state::ServerState,
+};
+use axum::Router;
+use chiasm_pipeline::{Environment, Error};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
+};
+
+/// How long the header of a request may take, and how long a connection may be idle.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// The most connections; further ones wait to be accepted.
+const CONNECTIONS: usize = 1024;
+/// The threads that read and write; the runs have their own.
+const NETWORK_THREADS: usize = 2;
+
+/// Serves runs until SIGTERM or SIGINT: it then accepts no more connections, answers what it has accepted,
+/// and returns. A second signal, or the end of [`ServeOptions::drain`], ends that at once. SIGHUP loads all
+/// runs again. `listening` is called with the address when every run is loaded.
+///
+/// # Errors
+/// If a run cannot be loaded, or the address cannot be used.
+pub fn serve(options: &ServeOptions, env: &Environment, listening: &dyn Fn(SocketAddr)) -> Result<(), Error> {
+    check(options)?;
+    let system = |what: &'static str| move |e| Error::io(what, Path::new("the server"), e);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .enable_all()
+        .build()
+        .map_err(system("start"))?;
+    let (registry, metrics) = (Arc::new(Registry::default()), Arc::new(Metrics::default()));
+    let service = Service { env, options, metrics: &metrics };
+    let outcome = std::thread::scope(|scope| {
+        let loaded = registry.load_all(service, scope);
+        let served = loaded.and_then(|runs| {
+            let state = Arc::new(ServerState {
+                registry: Arc::clone(&registry),
+                metrics: Arc::clone(&metrics),
+                options: options.clone(),
+                items: ItemFolder::new().map_err(system("make a folder for"))?,
+                key: options.api_key.as_deref().map(ApiKey::new),
+                bodies: Arc::new(Semaphore::new(options.max_bodies.max(options.max_body).div_ceil(1024))),
+                started: Instant::now(),
+            });
+            let registry = &registry;
+            scope.spawn(move || registry.watch(runs, service, scope));
+            runtime.block_on(listen(options, &state, listening))
+        });
+        // Without this, the workers of the runs that were loaded would not end.
+        registry.stopping.store(true, Ordering::Relaxed);
+        registry.close();
+        served
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Checks what cannot be served.
+fn check(options: &ServeOptions) -> Result<(), Error> {
+    let refused = |message: String, help: &str| Err(Error::input("chiasm::serve::options", message, help));
+    for (at, served) in options.runs.iter().enumerate() {
+        if options.runs[..at].iter().any(|other| other.name == served.name) {
+            return refused(format!("two runs are called {:?}", served.name), "name one of them: NAME=RUN");
+        }
+    }
+    if let Some((name, _)) =
+        options.indexes.iter().find(|(name, _)| options.runs.iter().all(|r| r.name != *name))
+    {
+        return refused(format!("there is no run {name:?} to search"), "give --index NAME=FILE of a run");
+    }
+    match options.runs.is_empty() || options.max_batch == 0 || options.max_queue == 0 {
+        true => refused("nothing can be served".to_owned(), "give a run, and limits above 0"),
+        false => Ok(()),
+    }
+}
+
+async fn listen(
+    options: &ServeOptions,
+    state: &Arc<ServerState>,
+    listening: &dyn Fn(SocketAddr),
+) -> Result<(), Error> {
+    let address = SocketAddr::new(options.host, options.port);
+    let failed = |e| Error::io("listen on", Path::new(&address.to_string()), e);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let mut stops = Stops::new().map_err(failed)?;
+    let mut reload = signal(SignalKind::hangup()).map_err(failed)?;
+    listening(listener.local_addr().map_err(failed)?);
+    let (router, graceful) = (router(Arc::clone(state)), GracefulShutdown::new());
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        tokio::select! {
+            () = stops.next() => break,
+            _ = reload.recv() => state.registry.reload.store(true, Ordering::Relaxed),
+            accepted = accept(&listener, &connections) => {
+                if let Some((stream, place)) = accepted {
+                    let connection = graceful.watch(connection(stream, router.clone()));
+                    tokio::spawn(async move {
+                        let _ = connection.await; // a client that breaks off is no error of the server
+                        drop(place);
+                    });
+                }
+            }
+        }
+    }
+    drop(listener);
+    state.registry.stopping.store(true, Ordering::Relaxed);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(options.drain) => {}
+        () = stops.next() => {}
+    }
+    Ok(())
+}
+
+/// Accepts a connection when there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            let _ = stream.set_nodelay(true); // only latency depends on it
+            Some((stream, place))
+        }
+        Err(_) => {
+            // Out of file descriptors, for example: others end soon.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+fn connection(
+    stream: tokio::net::TcpStream,
+    router: Router,
+) -> http1::Connection<TokioIo<tokio::net::TcpStream>, TowerToHyperService<Router>> {
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}
+
+/// The signals that stop the server.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
