@@ -47,6 +47,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-report", &["chiasm-check", "chiasm-geometry", "chiasm-pipeline"]),
     ("chiasm-serve", &["chiasm-graph", "chiasm-host", "chiasm-runtime", "chiasm-pipeline"]),
     (
+        "chiasm-python",
+        &[
+            "chiasm-graph",
+            "chiasm-geometry",
+            "chiasm-runtime",
+            "chiasm-transport",
+            "chiasm-host",
+            "chiasm-pipeline",
+        ],
+    ),
+    (
         "chiasm",
         &[
             "chiasm-graph",

@@ -1,0 +1,223 @@
+//! Aligners of plugins, fitted on arrays.
+
+use crate::{
+    arrays::{matrix, to_numpy, vector},
+    environment::Setup,
+    error::{of_message, of_pipeline},
+    interruptible::{StopFlag, interruptible},
+    progress::PythonReporter,
+};
+use chiasm_graph::{Graph, Tensor};
+use chiasm_host::{AlignModality, AlignSpec, BorrowedArray, Parameter};
+use chiasm_pipeline::{Environment, Error, SilentReporter};
+use chiasm_runtime::Session;
+use ndarray::Array2;
+use numpy::{PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::{
+    prelude::*,
+    types::{PyBytes, PyTuple},
+};
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
+
+/// The fitted maps of some views: ONNX graphs from `x` `[n, dim]` to `z` `[n, k]`, and inverses from `z` to `x`
+/// where there are any.
+#[pyclass(frozen, module = "chiasm._core")]
+pub struct Maps {
+    maps: Vec<LoadedGraph>,
+    inverses: Vec<Option<LoadedGraph>>,
+    /// JSON: the parameters that were chosen, and what the plugin noted.
+    #[pyo3(get)]
+    report: String,
+    setup: Setup,
+}
+
+/// A graph, and the session that runs it once it was needed.
+struct LoadedGraph {
+    graph: Graph,
+    session: OnceLock<Session>,
+}
+
+impl LoadedGraph {
+    fn new(graph: Graph) -> Self {
+        Self { graph, session: OnceLock::new() }
+    }
+
+    /// Runs rows through the graph, from `input` to `output`.
+    fn run(&self, rows: Array2<f32>, input: &str, output: &str, setup: &Setup) -> Result<Array2<f32>, Error> {
+        let session = match self.session.get() {
+            Some(session) => session,
+            None => {
+                let session = environment(setup)?.session(&self.graph)?;
+                self.session.get_or_init(|| session)
+            }
+        };
+        let internal = |e: String| Error::Internal(e);
+        let shape = [rows.nrows(), rows.ncols()];
+        let tensor =
+            Tensor::f32(&shape, rows.into_raw_vec_and_offset().0).map_err(|e| internal(e.to_string()))?;
+        let mut found = session.run_outputs(&[(input, &tensor)], &[output])?;
+        let (_, tensor) = found.pop().ok_or_else(|| internal(format!("no output `{output}`")))?;
+        let width = tensor.shape().get(1).copied().unwrap_or_default();
+        let values = tensor.into_f32().map_err(|e| internal(e.to_string()))?;
+        Array2::from_shape_vec((shape[0], width), values).map_err(|e| internal(e.to_string()))
+    }
+}
+
+fn environment(setup: &Setup) -> Result<Environment, Error> {
+    setup.environment(Arc::new(SilentReporter))
+}
+
+#[pymethods]
+impl Maps {
+    /// Restores maps that were pickled.
+    #[staticmethod]
+    fn restore(
+        py: Python<'_>,
+        maps: Vec<Vec<u8>>,
+        inverses: Vec<Option<Vec<u8>>>,
+        report: String,
+        device: &str,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let graph = |bytes: Vec<u8>| {
+            let graph = Graph::from_bytes(&bytes).map_err(|error| of_message(py, "chiasm::graph", error))?;
+            Ok(LoadedGraph::new(graph))
+        };
+        Ok(Self {
+            maps: maps.into_iter().map(graph).collect::<PyResult<_>>()?,
+            inverses: inverses
+                .into_iter()
+                .map(|bytes| bytes.map(graph).transpose())
+                .collect::<PyResult<_>>()?,
+            report,
+            setup: Setup::new(py, device, threads)?,
+        })
+    }
+
+    /// Returns what `pickle` stores: the graphs, the report and how they are run.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let maps: Vec<_> = self.maps.iter().map(|map| bytes(py, map)).collect::<PyResult<_>>()?;
+        let inverses: Vec<_> = (self.inverses.iter())
+            .map(|inverse| inverse.as_ref().map(|inverse| bytes(py, inverse)).transpose())
+            .collect::<PyResult<_>>()?;
+        let Setup { device, threads } = self.setup;
+        let state = (maps, inverses, &self.report, device.as_str(), threads).into_pyobject(py)?;
+        Ok((py.get_type::<Self>().getattr("restore")?, state))
+    }
+
+    /// Maps rows `[n, dim]` of the view `at` into the shared space `[n, k]`.
+    fn transform<'py>(
+        &self,
+        py: Python<'py>,
+        at: usize,
+        rows: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        run(py, self.maps.get(at), rows, ["x", "z"], &self.setup)
+    }
+
+    /// Maps rows `[n, k]` of the shared space back to the view `at`.
+    fn inverse<'py>(
+        &self,
+        py: Python<'py>,
+        at: usize,
+        rows: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        run(py, self.inverses.get(at).and_then(Option::as_ref), rows, ["z", "x"], &self.setup)
+    }
+
+    /// Returns the bytes of the map of a view, an ONNX file.
+    fn onnx<'py>(&self, py: Python<'py>, at: usize) -> PyResult<Bound<'py, PyBytes>> {
+        bytes(py, self.maps.get(at).ok_or_else(|| no_map(py))?)
+    }
+}
+
+fn no_map(py: Python<'_>) -> PyErr {
+    of_message(py, "chiasm::inverse", "this view has no such map: the aligner has no inverse for it")
+}
+
+fn bytes<'py>(py: Python<'py>, map: &LoadedGraph) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = map.graph.to_bytes().map_err(|error| of_message(py, "chiasm::graph", error))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+fn run<'py>(
+    py: Python<'py>,
+    map: Option<&LoadedGraph>,
+    rows: PyReadonlyArray2<'py, f32>,
+    [input, output]: [&str; 2],
+    setup: &Setup,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let map = map.ok_or_else(|| no_map(py))?;
+    let rows = matrix(py, &rows)?;
+    let found = py.detach(|| map.run(rows.to_owned(), input, output, setup));
+    to_numpy(py, found.map_err(|error| of_pipeline(py, &error))?)
+}
+
+/// Fits the aligner `id` on views `[n_i, dim_i]`. `rows` are the row numbers of each view: items of one number
+/// belong together. `parameters` is a JSON object.
+#[pyfunction]
+#[pyo3(signature = (id, views, rows, names, parameters, *, anchor, seed, device, threads, listener=None))]
+#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
+pub fn fit_aligner(
+    py: Python<'_>,
+    id: &str,
+    views: Vec<PyReadonlyArray2<'_, f32>>,
+    rows: Vec<PyReadonlyArray1<'_, i64>>,
+    names: Vec<String>,
+    parameters: &str,
+    anchor: Option<String>,
+    seed: u64,
+    device: &str,
+    threads: usize,
+    listener: Option<Py<PyAny>>,
+) -> PyResult<Maps> {
+    let parameters: Value =
+        serde_json::from_str(parameters).map_err(|error| of_message(py, "chiasm::parameters", error))?;
+    let setup = Setup::new(py, device, threads)?;
+    let stop = StopFlag::default();
+    let reporter = PythonReporter::new(listener, &stop);
+    let views: Vec<_> = views.iter().map(|view| matrix(py, view)).collect::<PyResult<_>>()?;
+    let rows: Vec<_> = rows.iter().map(|rows| vector(py, rows)).collect::<PyResult<_>>()?;
+    let learned = interruptible(py, &stop, || -> Result<_, Error> {
+        let env = setup.environment(reporter)?;
+        let modality =
+            |(name, dim): (&String, usize)| AlignModality { name: name.clone(), dim, blocks: vec![dim] };
+        let widths = views.iter().map(|view| view.ncols());
+        let spec = AlignSpec { modalities: names.iter().zip(widths).map(modality).collect(), anchor };
+        let ports: Vec<[String; 2]> =
+            names.iter().map(|name| [format!("{name}.pooled"), format!("{name}.row")]).collect();
+        let mut data: Vec<(&str, BorrowedArray<'_>)> = Vec::new();
+        for (([pooled, row], view), rows) in ports.iter().zip(&views).zip(&rows) {
+            let shape = [view.nrows(), view.ncols()];
+            data.push((pooled, BorrowedArray::f32(&shape, view.as_slice().unwrap_or_default())));
+            data.push((row, BorrowedArray::i64(&[rows.len()], rows)));
+        }
+        let services = env.services(&format!("align ({id})"), seed);
+        Ok(env.host.aligner(id)?.fit(&spec, &data, &parameters, &services)?)
+    })?
+    .map_err(|error| of_pipeline(py, &error))?;
+    let report = serde_json::json!({ "parameters": learned.parameters, "notes": learned.notes });
+    Ok(Maps {
+        maps: learned.maps.into_iter().map(LoadedGraph::new).collect(),
+        inverses: learned
+            .inverses
+            .into_iter()
+            .map(|inverse| inverse.map(|inverse| LoadedGraph::new(inverse.graph)))
+            .collect(),
+        report: report.to_string(),
+        setup,
+    })
+}
+
+/// Returns the names, the documentation and the default values (JSON) of an aligner's parameters.
+#[pyfunction]
+pub fn aligner_parameters(py: Python<'_>, id: &str) -> PyResult<Vec<(String, String, String)>> {
+    let setup = Setup::new(py, "cpu", 0)?;
+    let found = environment(&setup).and_then(|env| Ok(env.host.aligner(id)?.parameters()?));
+    let described = |parameter: Parameter| {
+        let default = serde_json::to_string(&parameter.default).unwrap_or_else(|_| "null".to_owned());
+        (parameter.name.to_string(), parameter.doc.to_string(), default)
+    };
+    Ok(found.map_err(|error| of_pipeline(py, &error))?.into_iter().map(described).collect())
+}

@@ -1,0 +1,41 @@
+//! Geometry measures of two clouds.
+
+use crate::{
+    arrays::{matrix, vector},
+    error::of_message,
+    interruptible::{StopFlag, interruptible},
+};
+use chiasm_geometry::measure::{MeasureOptions, measure as measure_clouds};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+/// Measures two clouds of points `[n, a]` and `[m, b]` in double precision. Returns JSON.
+#[pyfunction]
+#[pyo3(signature = (x, y, *, only, k, null, seed, labels=None))]
+#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
+pub fn measure(
+    py: Python<'_>,
+    x: PyReadonlyArray2<'_, f64>,
+    y: PyReadonlyArray2<'_, f64>,
+    only: Option<Vec<String>>,
+    k: Option<usize>,
+    null: usize,
+    seed: u64,
+    labels: Option<PyReadonlyArray1<'_, u64>>,
+) -> PyResult<String> {
+    let mut options = MeasureOptions::new().null(null).seed(seed);
+    if let Some(only) = &only {
+        options = options.only(only);
+    }
+    if let Some(k) = k {
+        options = options.k(k);
+    }
+    let labels = (labels.as_ref())
+        .map(|labels| Ok::<_, PyErr>(vector(py, labels)?.iter().map(|label| *label as usize).collect()))
+        .transpose()?;
+    let options = options.labels(labels);
+    let (x, y) = (matrix(py, &x)?, matrix(py, &y)?);
+    let report = interruptible(py, &StopFlag::default(), || measure_clouds(x, y, &options, &|_, _, _| {}))?
+        .map_err(|error| of_message(py, "chiasm::measure", error))?;
+    serde_json::to_string(&report).map_err(|error| of_message(py, "chiasm::internal", error))
+}

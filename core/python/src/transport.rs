@@ -1,0 +1,146 @@
+//! Optimal transport.
+
+use crate::{
+    arrays::{matrix, to_numpy, vector},
+    error::of_message,
+    interruptible::{StopFlag, interruptible},
+};
+use chiasm_transport::{
+    Cost, GromovWasserstein, Marginals, Sinkhorn, SolverLimits, SolverProgress, Space, StopReason,
+    exact as solve_exact, exact_partial,
+};
+use ndarray::Array2;
+use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::{prelude::*, types::PyDict};
+use std::ops::ControlFlow;
+
+/// Solves exact transport, or with `mass` that of a part of the mass. Returns the plan, the potentials and how
+/// the solver ended.
+#[pyfunction]
+#[pyo3(signature = (a, b, cost, *, iterations, mass=None))]
+pub fn exact<'py>(
+    py: Python<'py>,
+    a: PyReadonlyArray1<'py, f64>,
+    b: PyReadonlyArray1<'py, f64>,
+    cost: PyReadonlyArray2<'py, f64>,
+    iterations: usize,
+    mass: Option<f64>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (a, b) = (vector(py, &a)?, vector(py, &b)?);
+    let cost = matrix(py, &cost)?;
+    let stop = StopFlag::default();
+    let found = interruptible(py, &stop, || {
+        let limits = SolverLimits::new(iterations).watch(watcher(&stop));
+        match mass {
+            None => solve_exact(cost, a, b, &limits),
+            Some(mass) => exact_partial(cost, a, b, mass, &limits),
+        }
+    })?
+    .map_err(|error| of_message(py, "chiasm::transport", error))?;
+    let log = PyDict::new(py);
+    log.set_item("plan", to_numpy(py, found.plan())?)?;
+    log.set_item("cost", found.transport_cost)?;
+    log.set_item("u", found.source_potential.to_vec().into_pyarray(py))?;
+    log.set_item("v", found.target_potential.to_vec().into_pyarray(py))?;
+    log.set_item("gap", found.gap)?;
+    log.set_item("stop", stop_text(&found.stop))?;
+    Ok(log)
+}
+
+/// Solves entropic transport with the regularisation `epsilon`: balanced, with penalties `unbalanced` of the two
+/// marginals, or of the mass `partial`.
+#[pyfunction]
+#[pyo3(signature = (a, b, cost, epsilon, *, iterations, tolerance, unbalanced=None, partial=None))]
+#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
+pub fn sinkhorn<'py>(
+    py: Python<'py>,
+    a: PyReadonlyArray1<'py, f64>,
+    b: PyReadonlyArray1<'py, f64>,
+    cost: PyReadonlyArray2<'py, f64>,
+    epsilon: f64,
+    iterations: usize,
+    tolerance: f64,
+    unbalanced: Option<(f64, f64)>,
+    partial: Option<f64>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (a, b) = (vector(py, &a)?, vector(py, &b)?);
+    let cost = matrix(py, &cost)?;
+    let marginals = match (unbalanced, partial) {
+        (Some((source, target)), _) => Marginals::Unbalanced { source, target },
+        (None, Some(mass)) => Marginals::Partial { mass },
+        (None, None) => Marginals::Balanced,
+    };
+    let stop = StopFlag::default();
+    let found = interruptible(py, &stop, || {
+        let cost = Cost::matrix64(cost)?;
+        let solver = Sinkhorn::new(epsilon).iterations(iterations).tolerance(tolerance).marginals(marginals);
+        let coupling = solver.watch(watcher(&stop)).solve(&cost, a, b)?;
+        let potentials = (coupling.source_potential(), coupling.target_potential());
+        let report = coupling.report.clone();
+        Ok((coupling.into_plan().mapv(f64::from), potentials, report))
+    })?;
+    let (plan, (u, v), report) =
+        found.map_err(|error: chiasm_transport::Error| of_message(py, "chiasm::transport", error))?;
+    let log = PyDict::new(py);
+    log.set_item("plan", to_numpy(py, plan)?)?;
+    log.set_item("cost", report.transport_cost)?;
+    log.set_item("u", u.to_vec().into_pyarray(py))?;
+    log.set_item("v", v.to_vec().into_pyarray(py))?;
+    log.set_item("err", report.marginal_error)?;
+    log.set_item("niter", report.iterations)?;
+    log.set_item("rounding", report.rounding)?;
+    log.set_item("stop", stop_text(&report.stop))?;
+    Ok(log)
+}
+
+/// Solves Gromov-Wasserstein transport between two distance matrices: entropic with `epsilon`, otherwise by
+/// conditional gradients; fused with the cost `linear` with the share `alpha` of the distances.
+#[pyfunction]
+#[pyo3(signature = (first, second, a, b, *, epsilon, iterations, tolerance, starts, linear=None, alpha=0.5))]
+#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
+pub fn gromov<'py>(
+    py: Python<'py>,
+    first: PyReadonlyArray2<'py, f32>,
+    second: PyReadonlyArray2<'py, f32>,
+    a: PyReadonlyArray1<'py, f64>,
+    b: PyReadonlyArray1<'py, f64>,
+    epsilon: Option<f64>,
+    iterations: usize,
+    tolerance: f64,
+    starts: usize,
+    linear: Option<PyReadonlyArray2<'py, f32>>,
+    alpha: f64,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (a, b) = (vector(py, &a)?, vector(py, &b)?);
+    let (first, second) = (matrix(py, &first)?, matrix(py, &second)?);
+    let linear: Option<Array2<f32>> =
+        (linear.as_ref()).map(|linear| Ok::<_, PyErr>(matrix(py, linear)?.to_owned())).transpose()?;
+    let stop = StopFlag::default();
+    let found = interruptible(py, &stop, || {
+        let mut solver = match epsilon {
+            Some(epsilon) => GromovWasserstein::entropic(epsilon),
+            None => GromovWasserstein::conditional_gradient(),
+        };
+        solver = solver.iterations(iterations).tolerance(tolerance).starts(starts);
+        if let Some(linear) = &linear {
+            solver = solver.fused(linear.view(), alpha);
+        }
+        solver.watch(watcher(&stop)).solve(&Space::matrix(first)?, &Space::matrix(second)?, a, b)
+    })?;
+    let found = found.map_err(|error: chiasm_transport::Error| of_message(py, "chiasm::transport", error))?;
+    let log = PyDict::new(py);
+    log.set_item("gw_dist", found.value)?;
+    log.set_item("stop", stop_text(&found.stop))?;
+    log.set_item("plan", to_numpy(py, found.plan.mapv(f64::from))?)?;
+    Ok(log)
+}
+
+/// Returns a watcher that ends a solver when the flag is set.
+fn watcher(stop: &StopFlag) -> impl Fn(&SolverProgress) -> ControlFlow<()> + Send + Sync + 'static {
+    let stop = stop.clone();
+    move |_| if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn stop_text(stop: &StopReason) -> String {
+    format!("{stop:?}").to_lowercase()
+}

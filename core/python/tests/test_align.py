@@ -1,0 +1,119 @@
+"""The aligners as scikit-learn estimators."""
+
+import pickle
+import unittest
+
+import numpy as np
+import onnxruntime
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import chiasm
+from chiasm.align import CCA, MLP, Cycle, KernelCCA, OTMap, Procrustes, Ridge, TensorCCA
+
+
+def pairs(count=300, noise=0.1, seed=0):
+    """Returns two views of five hidden factors."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(count, 5))
+    first = z @ rng.normal(size=(5, 20)) + noise * rng.normal(size=(count, 20))
+    second = z @ rng.normal(size=(5, 12)) + noise * rng.normal(size=(count, 12))
+    return first, second
+
+
+ALL = [Procrustes(), Ridge(), CCA(), KernelCCA(), TensorCCA(dimensions=4), OTMap(), MLP(steps=20), Cycle(steps=20)]
+
+#: Checks of scikit-learn that treat a class called CCA as its own, whose `fit_transform` returns a pair.
+EXPECTED = {
+    "CCA": {
+        "check_transformer_general": "fit_transform returns the images of X, so that pipelines work",
+        "check_transformer_data_not_an_array": "fit_transform returns the images of X, so that pipelines work",
+    }
+}
+
+
+class Aligners(unittest.TestCase):
+    def test_each_finds_partners_of_items_that_it_has_not_seen(self):
+        first, second = pairs()
+        for aligner in ALL:
+            with self.subTest(type(aligner).__name__):
+                fitted = clone(aligner).fit(first[:200], second[:200])
+                # chance is .01
+                self.assertGreater(fitted.score(first[200:], second[200:]), 0.3)
+                mapped = fitted.transform(first)
+                self.assertEqual(mapped.shape, (300, fitted.n_components_))
+
+    def test_the_onnx_file_computes_the_same(self):
+        first, second = pairs()
+        for aligner in (Procrustes(), CCA(), MLP(steps=5)):
+            fitted = clone(aligner).fit([first, second])
+            for view, rows in enumerate((first, second)):
+                session = onnxruntime.InferenceSession(fitted.to_onnx(view))
+                found = session.run(["z"], {"x": rows.astype(np.float32)})[0]
+                # another thread count adds in another order
+                np.testing.assert_allclose(fitted.transform(rows, view=view), found, atol=2e-6)
+
+    def test_an_aligner_is_pickled_with_its_maps(self):
+        first, second = pairs()
+        fitted = CCA(dimensions=4, members=1).fit(first, second)
+        again = pickle.loads(pickle.dumps(fitted))
+        np.testing.assert_array_equal(again.transform(first), fitted.transform(first))
+        self.assertEqual(again.parameters_, fitted.parameters_)
+        self.assertEqual(again.get_params(), fitted.get_params())
+
+    def test_procrustes_turns_a_rotated_cloud_back(self):
+        rng = np.random.default_rng(1)
+        first = rng.normal(size=(200, 6))
+        rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+        fitted = Procrustes(dimensions=6, curve="unit").fit(first, first @ rotation)
+        a, b = fitted.transform(first, first @ rotation)
+        np.testing.assert_allclose(a, b, atol=1e-5)  # both are unit rows in single precision
+        # what comes back is the centred unit vector
+        back = fitted.inverse_transform(a)
+        unit = first / np.linalg.norm(first, axis=1, keepdims=True)
+        cosine = (back * unit).sum(axis=1) / np.linalg.norm(back, axis=1)
+        self.assertGreater(cosine.min(), 0.97)
+
+    def test_three_views_and_items_without_partners(self):
+        first, second = pairs()
+        third = second[:, ::-1].copy()
+        fitted = CCA().fit([first, second, third])
+        self.assertEqual(fitted.n_views_, 3)
+        self.assertEqual([len(z) for z in fitted.transform([first, second, third])], [300, 300, 300])
+        rows = [np.arange(300), np.arange(0, 300, 3)]
+        some = OTMap().fit([first, second[::3]], rows=rows)
+        self.assertGreater(some.score(first[:60], second[:60]), 0.3)
+
+    def test_it_is_tuned_like_any_estimator(self):
+        first, second = pairs(noise=0.5)
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), CCA(members=1)), {"cca__dimensions": [1, 4]}, cv=3
+        ).fit(first, second)
+        self.assertEqual(search.best_params_, {"cca__dimensions": 4})
+        self.assertEqual(len(cross_val_score(Ridge(), first, second, cv=3)), 3)
+
+    def test_mistakes_are_named(self):
+        first, second = pairs(20)
+        with self.assertRaisesRegex(ValueError, "inconsistent numbers of samples: 20, 19"):
+            CCA().fit(first, second[:19])
+        with self.assertRaises(chiasm.ChiasmError) as caught:
+            CCA(dimensions=-1).fit(first, second)
+        self.assertEqual(caught.exception.code, "chiasm::plugin")
+        self.assertIn("dimensions", str(caught.exception))
+        with self.assertRaisesRegex(chiasm.ChiasmError, "no inverse"):
+            KernelCCA().fit(first, second).inverse_transform(np.ones((2, 3)))
+        with self.assertRaisesRegex(ValueError, "view 1: expected 12 features"):
+            CCA().fit(first, second).transform(first, view=1)
+
+    def test_the_contract_of_scikit_learn_holds(self):
+        for aligner in (Procrustes(), Ridge(), CCA(members=1)):
+            with self.subTest(type(aligner).__name__):
+                expected = EXPECTED.get(type(aligner).__name__)
+                check_estimator(aligner, expected_failed_checks=expected)
+
+
+if __name__ == "__main__":
+    unittest.main()

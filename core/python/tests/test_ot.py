@@ -1,0 +1,106 @@
+"""Optimal transport against SciPy's linear programs and plain NumPy."""
+
+import unittest
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.special import logsumexp
+
+from chiasm import measure, ot
+
+
+def problem(n=20, m=30, seed=0):
+    rng = np.random.default_rng(seed)
+    a, b = rng.random(n), rng.random(m)
+    return a / a.sum(), b / b.sum(), rng.random((n, m))
+
+
+def sinkhorn(a, b, cost, epsilon, iterations=20_000, penalty=np.inf):
+    """Plain Sinkhorn in log space, with penalties of the marginals where `penalty` is finite."""
+    f, g = np.zeros(len(a)), np.zeros(len(b))
+    share = 1.0 if np.isinf(penalty) else penalty / (penalty + epsilon)
+    for _ in range(iterations):
+        f = -share * epsilon * logsumexp((g - cost) / epsilon + np.log(b), axis=1)
+        g = -share * epsilon * logsumexp((f[:, None] - cost) / epsilon + np.log(a)[:, None], axis=0)
+    return a[:, None] * b * np.exp((f[:, None] + g - cost) / epsilon)
+
+
+def partial(a, b, cost, epsilon, mass, iterations=20_000):
+    """Partial transport by Dykstra's projections onto the three constraints, as Benamou et al. 2015 write it."""
+    plan = np.exp(-cost / epsilon)
+    rows, columns, total = np.ones(len(a)), np.ones(len(b)), 1.0
+    for _ in range(iterations):
+        plan, before = plan * rows[:, None], plan * rows[:, None]
+        plan = plan * np.minimum(a / plan.sum(axis=1), 1)[:, None]
+        rows = before.sum(axis=1) / plan.sum(axis=1)
+        before = plan = plan * columns
+        plan = plan * np.minimum(b / plan.sum(axis=0), 1)
+        columns = before.sum(axis=0) / plan.sum(axis=0)
+        before = plan = plan * total
+        plan = plan * (mass / plan.sum())
+        total = before.sum() / plan.sum()
+    return plan
+
+
+class Transport(unittest.TestCase):
+    def test_exact_transport_has_the_cost_of_the_linear_program(self):
+        a, b, cost = problem()
+        n, m = cost.shape
+        rows = np.kron(np.eye(n), np.ones(m))
+        columns = np.kron(np.ones(n), np.eye(m))
+        best = linprog(cost.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([a, b])).fun
+        plan, log = ot.emd(a, b, cost, log=True)
+        self.assertAlmostEqual(log["cost"], best, delta=1e-10)
+        self.assertAlmostEqual(ot.emd2(a, b, cost), best, delta=1e-10)
+        np.testing.assert_allclose(plan.sum(axis=1), a, atol=1e-12)
+        self.assertIsNone(log["warning"])
+        part = linprog(
+            cost.ravel(), A_ub=np.vstack([rows, columns]), b_ub=np.concatenate([a, b]),
+            A_eq=np.ones((1, n * m)), b_eq=[0.4],
+        ).fun
+        _, log = ot.partial_wasserstein(a, b, cost, m=0.4, log=True)
+        self.assertAlmostEqual(log["partial_w_dist"], part, delta=1e-9)
+
+    def test_entropic_plans_are_those_of_plain_sinkhorn(self):
+        a, b, cost = problem()
+        # single precision on a kernel whose entries span e^20
+        np.testing.assert_allclose(ot.sinkhorn(a, b, cost, 0.05), sinkhorn(a, b, cost, 0.05), atol=1e-6)
+        np.testing.assert_allclose(
+            ot.sinkhorn_unbalanced(a, b, cost, 0.05, 0.5), sinkhorn(a, b, cost, 0.05, penalty=0.5), atol=1e-6
+        )
+        plan, log = ot.entropic_partial_wasserstein(a, b, cost, 0.05, m=0.4, log=True)
+        np.testing.assert_allclose(plan, partial(a, b, cost, 0.05, 0.4), atol=1e-6)
+        self.assertAlmostEqual(log["cost"], (plan * cost).sum(), delta=1e-9)
+
+    def test_gromov_wasserstein_finds_a_turned_cloud(self):
+        rng = np.random.default_rng(3)
+        points = rng.normal(size=(25, 3))
+        rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        order = rng.permutation(25)
+        distances = [((p[:, None] - p) ** 2).sum(axis=2) for p in (points, (points @ rotation)[order])]
+        plan, log = ot.gromov_wasserstein(*distances, log=True)
+        np.testing.assert_array_equal(plan.argmax(axis=1)[order], np.arange(25))
+        self.assertLess(log["gw_dist"], 1e-5 * np.mean(distances[0]) ** 2)
+
+    def test_empty_weights_are_uniform_and_mistakes_are_errors(self):
+        _, _, cost = problem(4, 4)
+        np.testing.assert_allclose(ot.emd([], [], cost).sum(axis=1), np.full(4, 0.25))
+        with self.assertRaisesRegex(Exception, "sum"):
+            ot.emd([0.5, 0.5, 0.5, 0.5], [0.25] * 4, cost)
+        with self.assertRaisesRegex(ValueError, "square_loss"):
+            ot.gromov_wasserstein(cost, cost, loss_fun="kl_loss")
+
+
+class Measures(unittest.TestCase):
+    def test_cka_is_that_of_numpy(self):
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(50, 6)), rng.normal(size=(50, 4))
+        y[:, :2] += x[:, :2]
+        a, b = x - x.mean(axis=0), y - y.mean(axis=0)
+        expected = np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
+        found = measure(x, y, only="cka_linear")["measures"]["cka_linear"]["value"]
+        self.assertAlmostEqual(found, expected, delta=1e-12)
+
+
+if __name__ == "__main__":
+    unittest.main()
