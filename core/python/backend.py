@@ -1,7 +1,7 @@
 """Builds the wheel: the Python code, its Rust module, the program ``chiasm`` and its plugins.
 
-``pip wheel core/python`` and ``pip install core/python`` call :func:`build_wheel`, which runs ``cargo build``. As
-a program it packs files that were built before:
+``pip wheel core/python`` and ``pip install core/python`` call :func:`build_wheel`, which runs cargo.
+As a program it packs files that were built before:
 
     python core/python/backend.py --built target/debug -o dist
 """
@@ -60,7 +60,9 @@ def library(name):
 def pack(built, output):
     """Packs the files that cargo wrote to the folder ``built``. Returns the name of the wheel."""
     version = re.search(r'(?m)^version = "(.+)"', (ROOT / "Cargo.toml").read_text()).group(1)
-    files = {f"chiasm/{path.name}": path for path in sorted((HERE / "chiasm").glob("*.py*")) if path.is_file()}
+    files = {
+        f"chiasm/{path.name}": path for path in sorted((HERE / "chiasm").glob("*.py*")) if path.is_file()
+    }
     files["chiasm/_core.abi3.so"] = built / library("chiasm-python")
     files["chiasm/bin/chiasm"] = built / "chiasm"
     files.update({f"chiasm/bin/{library(name)}": built / library(name) for name in plugins()})
@@ -134,7 +136,9 @@ def metadata(version):
 
 def main():
     parser = argparse.ArgumentParser(description="Packs a wheel from files that cargo built before.")
-    parser.add_argument("--built", type=Path, required=True, help="the folder with the program and the libraries")
+    parser.add_argument(
+        "--built", type=Path, required=True, help="the folder with the program and the libraries"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("dist"), help="the folder of the wheel")
     arguments = parser.parse_args()
     print(arguments.output / pack(arguments.built, arguments.output), file=sys.stdout)

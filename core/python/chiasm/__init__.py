@@ -5,8 +5,8 @@
 >>> run.encode(text=["a red circle"])                 # vectors of the shared space
 >>> run.search({"text": "a red circle"}, "image")     # the nearest pictures of the test rows
 
-`chiasm.align` has the aligners as scikit-learn estimators, `chiasm.ot` optimal transport with the signatures of
-POT, and `chiasm.measure` the geometry measures.
+`chiasm.align` has the aligners as scikit-learn estimators, `chiasm.ot` optimal transport with the signatures
+of POT, and `chiasm.measure` the geometry measures.
 """
 
 from . import _package
@@ -17,5 +17,9 @@ from . import ot
 from ._core import ChiasmError, __version__
 from ._measure import measure
 from ._recipe import fit
+from ._run import Run, open_run
 
-__all__ = ["ChiasmError", "__version__", "fit", "measure", "ot"]
+#: Opens the folder of a run; see :func:`chiasm._run.open_run`.
+open = open_run
+
+__all__ = ["ChiasmError", "Run", "__version__", "fit", "measure", "open", "ot"]

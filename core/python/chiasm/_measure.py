@@ -28,8 +28,8 @@ def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
     Returns
     -------
     dict
-        ``measures`` holds the results by name: ``value``, and ``null`` with p-values; ``skipped`` the measures
-        that do not apply, and why.
+        ``measures`` holds the results by name: ``value``, and ``null`` with p-values; ``skipped`` the
+        measures that do not apply, and why.
 
     Raises
     ------

@@ -43,7 +43,7 @@ class Progress:
 
 
 def listener(progress):
-    """Returns the object that receives reports: ``progress=True`` shows them, an object receives them itself."""
+    """Returns the object that receives reports; for ``True`` one that shows them."""
     if progress is True:
         return Progress()
     return progress or None

@@ -2,6 +2,7 @@
 
 from . import _core
 from ._progress import listener
+from ._run import Run
 
 
 def fit(recipe, output, *, skip_bad=False, force=False, device="cpu", threads=0, progress=True, **overrides):
@@ -30,9 +31,9 @@ def fit(recipe, output, *, skip_bad=False, force=False, device="cpu", threads=0,
 
     Returns
     -------
-    FitReport
-        A dict with the keys ``run`` (the folder), ``fresh`` (False if it was up to date), ``failed_checks``,
-        ``unknown_checks`` and ``seconds`` (stage and duration).
+    Run
+        The opened run. Its attribute ``report`` is a dict: ``fresh`` (False if the run was up to date),
+        ``failed_checks``, ``unknown_checks`` and ``seconds`` (stage and duration).
 
     Raises
     ------
@@ -42,7 +43,7 @@ def fit(recipe, output, *, skip_bad=False, force=False, device="cpu", threads=0,
         After Ctrl-C, once the fit has stopped at its next step. The next fit goes on where this one stopped.
     """
     settings = [f"{name.replace('__', '.')}={_toml(value)}" for name, value in overrides.items()]
-    return _core.fit(
+    report = _core.fit(
         recipe,
         output,
         settings,
@@ -52,6 +53,9 @@ def fit(recipe, output, *, skip_bad=False, force=False, device="cpu", threads=0,
         threads=threads,
         listener=listener(progress),
     )
+    run = Run(report.pop("run"), device=device, threads=threads)
+    run.report = report
+    return run
 
 
 def _toml(value):

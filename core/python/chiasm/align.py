@@ -1,15 +1,15 @@
 """Aligners as scikit-learn estimators: maps of several views into one shared space.
 
-An estimator is fitted on two or more *views*: arrays with one row per item, where row i of every view shows the
-same thing. ``transform`` maps a view into the shared space, where rows have length one and the dot product of two
-rows is the score of a match.
+An estimator is fitted on two or more *views*: arrays with one row per item, where row i of every view shows
+the same thing. ``transform`` maps a view into the shared space, where rows have length one and the dot
+product of two rows is the score of a match.
 
 >>> from chiasm.align import CCA
 >>> aligner = CCA().fit([images, texts])
 >>> scores = aligner.transform(images) @ aligner.transform(texts, view=1).T
 
-With two views the second may be given as ``y``, so that aligners work in ``GridSearchCV``, ``cross_val_score``
-and pipelines:
+With two views the second may be given as ``y``, so that aligners work in ``GridSearchCV``,
+``cross_val_score`` and pipelines:
 
 >>> GridSearchCV(CCA(), {"dimensions": [8, 16, 32]}).fit(images, texts)
 
@@ -57,11 +57,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X : array of shape (n, d), or list of arrays of shapes (n_i, d_i)
             The first view, or all views.
         y : array of shape (n, e) or (n,), optional
-            The second view, if `X` is one array. Items are brought to length one, which would leave nothing of a
-            single number, so a view of one column is standardised and gets a second column of ones.
+            The second view, if `X` is one array. Items are brought to length one, which would leave nothing
+            of a single number, so a view of one column is standardised and gets a second column of ones.
         rows : list of arrays of int of shape (n_i,), optional
-            The row number of every item of each view, sorted in ascending order, if views differ in their items:
-            items of equal numbers belong together. Without it, views have equal numbers of items.
+            The row number of every item of each view, sorted in ascending order, if views differ in their
+            items: items of equal numbers belong together. Without it, views have equal numbers of items.
 
         Returns
         -------
@@ -70,13 +70,13 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         views = self._views(X, y)
         self.view_widths_ = [view.shape[1] for view in views]
         self._scales = [_scale(view) for view in views]
-        views = [_lifted(view, scale) for view, scale in zip(views, self._scales)]
+        views = [_lifted(view, scale) for view, scale in zip(views, self._scales, strict=True)]
         if rows is None:
             if len({len(view) for view in views}) != 1:
                 lengths = ", ".join(str(len(view)) for view in views)
                 raise ValueError(
-                    f"Found input variables with inconsistent numbers of samples: {lengths}; `rows` says which "
-                    "items belong together"
+                    f"Found input variables with inconsistent numbers of samples: {lengths}; `rows` says "
+                    "which items belong together"
                 )
             rows = [np.arange(len(view)) for view in views]
         names = [f"view{at}" for at in range(len(views))]
@@ -128,9 +128,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self.fit(X, y, **fit_params).transform(X)
 
     def inverse_transform(self, Z, *, view=0):
-        """Maps rows of the shared space `(n, n_components_)` back to a view, where the aligner has an inverse.
+        """Maps rows (n, n_components_) of the shared space back to a view, where there is an inverse.
 
-        Views are centred and brought to length one before they are mapped, so what comes back is a unit vector.
+        Views are centred and brought to length one before they are mapped, so what comes back is a unit
+        vector.
         """
         check_is_fitted(self)
         rows = np.ascontiguousarray(check_array(Z, dtype=np.float32))
@@ -168,7 +169,9 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             X = check_array(X, dtype=np.float32, ensure_2d=False)
             X = X.reshape(-1, 1) if X.ndim == 1 else X
             if X.shape[1] != self.view_widths_[view]:
-                raise ValueError(f"view {view}: expected {self.view_widths_[view]} features, got {X.shape[1]}")
+                raise ValueError(
+                    f"view {view}: expected {self.view_widths_[view]} features, got {X.shape[1]}"
+                )
         return np.ascontiguousarray(X)
 
     def _views(self, X, y, reset=True):
@@ -211,8 +214,8 @@ class Procrustes(Aligner):
     curve : {"unit", "signed-root"}, optional
         What items go through before they are brought to length one.
     anchor, random_state, device, threads, progress
-        As for all aligners: the view that the others are compared with, the seed, where graphs run, the number
-        of threads (0: all), and whether progress is shown.
+        As for all aligners: the view that the others are compared with, the seed, where graphs run, the
+        number of threads (0: all), and whether progress is shown.
 
     References
     ----------
@@ -221,8 +224,17 @@ class Procrustes(Aligner):
 
     _plugin = "procrustes"
 
-    def __init__(self, dimensions=None, curve=None, *, anchor=None, random_state=0, device="cpu", threads=0,
-                 progress=False):
+    def __init__(
+        self,
+        dimensions=None,
+        curve=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.dimensions = dimensions
         self.curve = curve
         self.anchor = anchor
@@ -247,8 +259,18 @@ class Ridge(Aligner):
 
     _plugin = "ridge"
 
-    def __init__(self, ridge=None, onto=None, curve=None, *, anchor=None, random_state=0, device="cpu", threads=0,
-                 progress=False):
+    def __init__(
+        self,
+        ridge=None,
+        onto=None,
+        curve=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.ridge = ridge
         self.onto = onto
         self.curve = curve
@@ -285,8 +307,21 @@ class CCA(Aligner):
 
     _plugin = "cca"
 
-    def __init__(self, dimensions=None, ridge=None, power=None, members=None, settings=None, curve=None, *,
-                 anchor=None, random_state=0, device="cpu", threads=0, progress=False):
+    def __init__(
+        self,
+        dimensions=None,
+        ridge=None,
+        power=None,
+        members=None,
+        settings=None,
+        curve=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.dimensions = dimensions
         self.ridge = ridge
         self.power = power
@@ -321,11 +356,36 @@ class KernelCCA(CCA):
 
     _plugin = "kcca"
 
-    def __init__(self, widths=None, landmarks=None, dimensions=None, ridge=None, power=None, members=None,
-                 settings=None, curve=None, *, anchor=None, random_state=0, device="cpu", threads=0,
-                 progress=False):
-        super().__init__(dimensions, ridge, power, members, settings, curve, anchor=anchor,
-                         random_state=random_state, device=device, threads=threads, progress=progress)
+    def __init__(
+        self,
+        widths=None,
+        landmarks=None,
+        dimensions=None,
+        ridge=None,
+        power=None,
+        members=None,
+        settings=None,
+        curve=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
+        super().__init__(
+            dimensions,
+            ridge,
+            power,
+            members,
+            settings,
+            curve,
+            anchor=anchor,
+            random_state=random_state,
+            device=device,
+            threads=threads,
+            progress=progress,
+        )
         self.widths = widths
         self.landmarks = landmarks
 
@@ -353,8 +413,20 @@ class TensorCCA(Aligner):
 
     _plugin = "tensor-cca"
 
-    def __init__(self, dimensions=None, ridge=None, power=None, starts=None, curve=None, *, anchor=None,
-                 random_state=0, device="cpu", threads=0, progress=False):
+    def __init__(
+        self,
+        dimensions=None,
+        ridge=None,
+        power=None,
+        starts=None,
+        curve=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.dimensions = dimensions
         self.ridge = ridge
         self.power = power
@@ -400,9 +472,24 @@ class OTMap(Aligner):
 
     _plugin = "ot-map"
 
-    def __init__(self, dimensions=None, pairs=None, solver=None, eps_scale=None, weight=None, steps=None, map=None,
-                 shrinkage=None, curve=None, *, anchor=None, random_state=0, device="cpu", threads=0,
-                 progress=False):
+    def __init__(
+        self,
+        dimensions=None,
+        pairs=None,
+        solver=None,
+        eps_scale=None,
+        weight=None,
+        steps=None,
+        map=None,
+        shrinkage=None,
+        curve=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.dimensions = dimensions
         self.pairs = pairs
         self.solver = solver
@@ -420,7 +507,7 @@ class OTMap(Aligner):
 
 
 class MLP(Aligner):
-    """Networks into a shared space, trained with a weighted sum of terms; started from canonical correlations.
+    """Networks into a shared space, trained with weighted terms; started from canonical correlations.
 
     Parameters
     ----------
@@ -444,9 +531,29 @@ class MLP(Aligner):
 
     _plugin = "mlp"
 
-    def __init__(self, terms=None, d_z=None, hidden=None, members=None, steps=None, batch=None, learning_rate=None,
-                 weight_decay=None, dropout=None, modality_dropout=None, noise=None, tau=None, epsilon=None,
-                 early_stopping=None, *, anchor=None, random_state=0, device="cpu", threads=0, progress=False):
+    def __init__(
+        self,
+        terms=None,
+        d_z=None,
+        hidden=None,
+        members=None,
+        steps=None,
+        batch=None,
+        learning_rate=None,
+        weight_decay=None,
+        dropout=None,
+        modality_dropout=None,
+        noise=None,
+        tau=None,
+        epsilon=None,
+        early_stopping=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.terms = terms
         self.d_z = d_z
         self.hidden = hidden
@@ -493,8 +600,22 @@ class Cycle(Aligner):
 
     _plugin = "cycle"
 
-    def __init__(self, terms=None, cycle=None, hidden=None, steps=None, batch=None, learning_rate=None,
-                 weight_decay=None, *, anchor=None, random_state=0, device="cpu", threads=0, progress=False):
+    def __init__(
+        self,
+        terms=None,
+        cycle=None,
+        hidden=None,
+        steps=None,
+        batch=None,
+        learning_rate=None,
+        weight_decay=None,
+        *,
+        anchor=None,
+        random_state=0,
+        device="cpu",
+        threads=0,
+        progress=False,
+    ):
         self.terms = terms
         self.cycle = cycle
         self.hidden = hidden
@@ -532,7 +653,9 @@ def _lifted(view, scale):
     if scale is None:
         return view
     mean, deviation = scale
-    return np.ascontiguousarray(np.column_stack([(view - mean) / deviation, np.ones(len(view))]), dtype=np.float32)
+    return np.ascontiguousarray(
+        np.column_stack([(view - mean) / deviation, np.ones(len(view))]), dtype=np.float32
+    )
 
 
 def _recall(scores):

@@ -1,8 +1,9 @@
 """Optimal transport, with the signatures of POT (`Python Optimal Transport`).
 
 The functions take and return NumPy arrays in double precision. Entropic solvers work in single precision on a
-rescaled kernel: the entries of their plans are right to about 1e-5 of the largest. Arguments of POT that choose
-among its own implementations (``method``, ``numThreads``, ``check_marginals``) are accepted and ignored.
+rescaled kernel: the entries of their plans are right to about 1e-5 of the largest. Arguments of POT that
+choose among its own implementations (``method``, ``numThreads``, ``check_marginals``) are accepted and
+ignored.
 
 ==================================== =====================================================================
 here                                 in POT
@@ -112,8 +113,8 @@ def sinkhorn2(a, b, M, reg, method="sinkhorn", numItermax=1000, stopThr=1e-9, lo
 def sinkhorn_unbalanced(a, b, M, reg, reg_m, numItermax=1000, stopThr=1e-6, log=False, warn=True, **_):
     """Solves entropic unbalanced transport.
 
-    min <P, M> + reg KL(P | a b^T) + reg_m[0] KL(P 1 | a) + reg_m[1] KL(P^T 1 | b). `reg_m` is a number or a pair.
-    Other arguments as :func:`sinkhorn`.
+    min <P, M> + reg KL(P | a b^T) + reg_m[0] KL(P 1 | a) + reg_m[1] KL(P^T 1 | b). `reg_m` is a number or a
+    pair. Other arguments as :func:`sinkhorn`.
     """
     penalties = np.broadcast_to(np.asarray(reg_m, dtype=np.float64), (2,))
     found = _entropic(
@@ -130,12 +131,14 @@ def partial_wasserstein(a, b, M, m=None, numItermax=100_000, log=False, **_):
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def entropic_partial_wasserstein(a, b, M, reg, m=None, numItermax=1000, stopThr=1e-6, log=False, warn=True, **_):
+def entropic_partial_wasserstein(
+    a, b, M, reg, m=None, numItermax=1000, stopThr=1e-6, log=False, warn=True, **_
+):
     """Solves entropic transport of the mass `m`; all that fits when `m` is not given.
 
-    min <P, M> + reg sum P (log P - 1) with P 1 <= a, P^T 1 <= b and sum P = m. The entropy is relative to equal
-    weights, as in POT and in Benamou et al., Iterative Bregman projections for regularized transportation
-    problems, SIAM J. Sci. Comput. 37 (2015), section 5.
+    min <P, M> + reg sum P (log P - 1) with P 1 <= a, P^T 1 <= b and sum P = m. The entropy is relative to
+    equal weights, as in POT and in Benamou et al., Iterative Bregman projections for regularized
+    transportation problems, SIAM J. Sci. Comput. 37 (2015), section 5.
     """
     a, b, cost = _problem(a, b, M)
     mass = float(min(a.sum(), b.sum()) if m is None else m)
@@ -147,8 +150,9 @@ def entropic_partial_wasserstein(a, b, M, reg, m=None, numItermax=1000, stopThr=
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def gromov_wasserstein(C1, C2, p=None, q=None, loss_fun="square_loss", max_iter=10_000, tol_abs=1e-9, log=False,
-                       starts=7, **_):
+def gromov_wasserstein(
+    C1, C2, p=None, q=None, loss_fun="square_loss", max_iter=10_000, tol_abs=1e-9, log=False, starts=7, **_
+):
     """Matches two spaces by the distances within each: min sum (C1_ij - C2_kl)^2 P_ik P_jl.
 
     Parameters
@@ -183,18 +187,43 @@ def gromov_wasserstein2(C1, C2, p=None, q=None, loss_fun="square_loss", log=Fals
     return (found["gw_dist"], found) if log else found["gw_dist"]
 
 
-def entropic_gromov_wasserstein(C1, C2, p=None, q=None, loss_fun="square_loss", epsilon=0.1, max_iter=1000,
-                                tol=1e-9, log=False, starts=7, **_):
+def entropic_gromov_wasserstein(
+    C1,
+    C2,
+    p=None,
+    q=None,
+    loss_fun="square_loss",
+    epsilon=0.1,
+    max_iter=1000,
+    tol=1e-9,
+    log=False,
+    starts=7,
+    **_,
+):
     """Solves :func:`gromov_wasserstein` with an entropy of weight `epsilon`."""
     found = _gromov(C1, C2, p, q, loss_fun, float(epsilon), max_iter, tol, starts)
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def fused_gromov_wasserstein(M, C1, C2, p=None, q=None, loss_fun="square_loss", alpha=0.5, max_iter=10_000,
-                             tol_abs=1e-9, log=False, starts=7, **_):
-    """Solves :func:`gromov_wasserstein` with costs `M` between the spaces: (1 - alpha) <P, M> + alpha GW(P)."""
+def fused_gromov_wasserstein(
+    M,
+    C1,
+    C2,
+    p=None,
+    q=None,
+    loss_fun="square_loss",
+    alpha=0.5,
+    max_iter=10_000,
+    tol_abs=1e-9,
+    log=False,
+    starts=7,
+    **_,
+):
+    """Solves :func:`gromov_wasserstein` and costs `M` between the spaces: (1 - alpha) <P, M> + alpha GW."""
     linear = np.ascontiguousarray(M, dtype=np.float32)
-    found = _gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=linear, alpha=float(alpha))
+    found = _gromov(
+        C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=linear, alpha=float(alpha)
+    )
     found["fgw_dist"] = found["gw_dist"]
     return (found.pop("plan"), found) if log else found["plan"]
 
@@ -205,9 +234,11 @@ def _problem(a, b, M):
     if cost.ndim != 2:
         raise ValueError(f"expected a matrix of costs, got an array of shape {cost.shape}")
     weights = []
-    for given, length in zip((a, b), cost.shape):
+    for given, length in zip((a, b), cost.shape, strict=True):
         empty = given is None or np.size(given) == 0
-        weights.append(np.full(length, 1 / length) if empty else np.ascontiguousarray(given, dtype=np.float64))
+        weights.append(
+            np.full(length, 1 / length) if empty else np.ascontiguousarray(given, dtype=np.float64)
+        )
     return (*weights, cost)
 
 

@@ -12,6 +12,7 @@ mod interruptible;
 mod measure;
 mod progress;
 mod recipe;
+mod run;
 mod transport;
 
 use pyo3::prelude::*;
@@ -22,6 +23,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("ChiasmError", module.py().get_type::<error::ChiasmError>())?;
     module.add_class::<aligner::Maps>()?;
+    module.add_class::<run::Run>()?;
     module.add_function(wrap_pyfunction!(environment::use_folder, module)?)?;
     module.add_function(wrap_pyfunction!(aligner::fit_aligner, module)?)?;
     module.add_function(wrap_pyfunction!(aligner::aligner_parameters, module)?)?;

@@ -24,13 +24,22 @@ def pairs(count=300, noise=0.1, seed=0):
     return first, second
 
 
-ALL = [Procrustes(), Ridge(), CCA(), KernelCCA(), TensorCCA(dimensions=4), OTMap(), MLP(steps=20), Cycle(steps=20)]
+ALL = [
+    Procrustes(),
+    Ridge(),
+    CCA(),
+    KernelCCA(),
+    TensorCCA(dimensions=4),
+    OTMap(),
+    MLP(steps=20),
+    Cycle(steps=20),
+]
 
 #: Checks of scikit-learn that treat a class called CCA as its own, whose `fit_transform` returns a pair.
 EXPECTED = {
     "CCA": {
-        "check_transformer_general": "fit_transform returns the images of X, so that pipelines work",
-        "check_transformer_data_not_an_array": "fit_transform returns the images of X, so that pipelines work",
+        "check_transformer_general": "fit_transform returns an array, so that pipelines work",
+        "check_transformer_data_not_an_array": "fit_transform returns an array, so that pipelines work",
     }
 }
 

@@ -26,7 +26,7 @@ def sinkhorn(a, b, cost, epsilon, iterations=20_000, penalty=np.inf):
 
 
 def partial(a, b, cost, epsilon, mass, iterations=20_000):
-    """Partial transport by Dykstra's projections onto the three constraints, as Benamou et al. 2015 write it."""
+    """Partial transport by Dykstra's projections, as Benamou et al. 2015 write it."""
     plan = np.exp(-cost / epsilon)
     rows, columns, total = np.ones(len(a)), np.ones(len(b)), 1.0
     for _ in range(iterations):
@@ -55,8 +55,11 @@ class Transport(unittest.TestCase):
         np.testing.assert_allclose(plan.sum(axis=1), a, atol=1e-12)
         self.assertIsNone(log["warning"])
         part = linprog(
-            cost.ravel(), A_ub=np.vstack([rows, columns]), b_ub=np.concatenate([a, b]),
-            A_eq=np.ones((1, n * m)), b_eq=[0.4],
+            cost.ravel(),
+            A_ub=np.vstack([rows, columns]),
+            b_ub=np.concatenate([a, b]),
+            A_eq=np.ones((1, n * m)),
+            b_eq=[0.4],
         ).fun
         _, log = ot.partial_wasserstein(a, b, cost, m=0.4, log=True)
         self.assertAlmostEqual(log["partial_w_dist"], part, delta=1e-9)
