@@ -69,7 +69,8 @@ def pack(built, output):
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"not built yet: {', '.join(missing)}")
-    tag = f"cp310-abi3-{platform([path for path in files.values() if path.suffix != '.py'])}"
+    binaries = [path for path in files.values() if path not in sources]
+    tag = f"cp310-abi3-{platform(binaries)}"
     info = f"chiasm-{version}.dist-info"
     texts = {
         f"{info}/METADATA": metadata(version),
@@ -82,7 +83,7 @@ def pack(built, output):
     record = []
     with zipfile.ZipFile(output / name, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as wheel:
         for place, path in files.items():
-            add(wheel, record, place, path.read_bytes(), 0o755 if path.suffix != ".py" else 0o644)
+            add(wheel, record, place, path.read_bytes(), 0o755 if path in binaries else 0o644)
         for place, text in texts.items():
             add(wheel, record, place, text.encode(), 0o644)
         lines = [*record, f"{info}/RECORD,,"]

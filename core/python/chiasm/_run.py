@@ -1,5 +1,6 @@
 """Opened runs."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -71,6 +72,16 @@ class Run:
         """The names of the modalities."""
         return [name for name, _ in self._run.modalities]
 
+    @property
+    def dim(self):
+        """The width of the shared space."""
+        return self._run.dim
+
+    @property
+    def version(self):
+        """A digest of the run, which changes with every part of it."""
+        return hashlib.sha256((self._path / "run.json").read_bytes()).hexdigest()
+
     def encode(self, **items):
         """Embeds items into the shared space.
 
@@ -117,7 +128,9 @@ class Run:
         with Items() as files:
             takes = dict(self._run.modalities)
             columns = {name: files.column(name, takes[name], own) for name, own in items.items()}
-            return self._run.outputs(columns)
+            outputs, bad = self._run.outputs(columns)
+        _refuse(bad, "row")
+        return outputs
 
     def search(self, query, among, top_k=10):
         """Finds the test items of one modality that match a query best.
@@ -151,14 +164,21 @@ class Run:
         """Copies the run to another folder, which must not exist."""
         shutil.copytree(self._path, folder)
 
-    def _encoded(self, name, items):
+    def _encoded(self, name, items, skip=False):
+        """Embeds items of one modality; with `skip` returns the items that cannot be read as well."""
         if isinstance(items, np.ndarray) and dict(self._run.modalities)[name] == "row" and items.ndim == 2:
-            return self._run.vectors(name, np.ascontiguousarray(items, dtype=np.float32))
+            rows = self._run.vectors(name, np.ascontiguousarray(items, dtype=np.float32))
+            return (rows, {}) if skip else rows
         with Items() as files:
             column = files.column(name, dict(self._run.modalities)[name], items)
-            outputs = self._run.outputs({name: column}) if column else {}
-        output = next(own["output"] for own in self._manifest["modalities"] if own["name"] == name)
-        return outputs.get(output, np.zeros((0, 0), dtype=np.float32))
+            outputs, bad = self._run.outputs({name: column}) if column else ({}, {})
+        if bad and not skip:
+            _refuse(bad, name)
+        rows = outputs.get(self._output(name), np.zeros((0, self.dim), dtype=np.float32))
+        return (rows, bad) if skip else rows
+
+    def _output(self, name):
+        return next(own["output"] for own in self._manifest["modalities"] if own["name"] == name)
 
     def _text(self):
         names = [name for name, takes in self._run.modalities if takes == "text"]
@@ -172,6 +192,12 @@ class Run:
         for name in names:
             if name not in self.modalities:
                 raise ValueError(f"this run has no modality {name!r}; it has {', '.join(self.modalities)}")
+
+
+def _refuse(bad, what):
+    """Raises an error about the first item that could not be read."""
+    for at, reason in sorted(bad.items()):
+        raise _core.unreadable(f"{what}[{at}]: {reason}")
 
 
 def _reopen(path, arguments):

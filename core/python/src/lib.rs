@@ -28,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(aligner::fit_aligner, module)?)?;
     module.add_function(wrap_pyfunction!(aligner::aligner_parameters, module)?)?;
     module.add_function(wrap_pyfunction!(recipe::fit, module)?)?;
+    module.add_function(wrap_pyfunction!(run::unreadable, module)?)?;
     module.add_function(wrap_pyfunction!(measure::measure, module)?)?;
     module.add_function(wrap_pyfunction!(transport::exact, module)?)?;
     module.add_function(wrap_pyfunction!(transport::sinkhorn, module)?)?;

@@ -3,7 +3,7 @@
 use crate::{
     arrays::{matrix, to_numpy},
     environment::Setup,
-    error::{of_message, of_pipeline},
+    error::{exception, of_message, of_pipeline},
     interruptible::{StopFlag, interruptible},
 };
 use chiasm_graph::Tensor;
@@ -36,6 +36,9 @@ pub struct Run {
     /// The modalities and what their items are: `path`, `text` or `row`.
     #[pyo3(get)]
     modalities: Vec<(String, &'static str)>,
+    /// The width of the shared space.
+    #[pyo3(get)]
+    dim: usize,
 }
 
 /// A run with what was loaded of it.
@@ -62,20 +65,23 @@ impl Run {
         let about = py
             .detach(|| answer.lock().unwrap_or_else(PoisonError::into_inner).recv())
             .unwrap_or_else(|_| Err(Error::Internal("opening the run panicked".to_owned())));
-        let (manifest, modalities) = about.map_err(|error| of_pipeline(py, &error))?;
-        Ok(Self { questions: Mutex::new(questions), manifest, modalities })
+        let About { manifest, modalities, dim } = about.map_err(|error| of_pipeline(py, &error))?;
+        Ok(Self { questions: Mutex::new(questions), manifest, modalities, dim })
     }
 
-    /// Runs raw items of some modalities, one column of each. Returns the outputs by name.
+    /// Runs raw items of some modalities, one column of each. Returns the outputs by name, and why items could
+    /// not be read, by their index.
+    #[expect(clippy::type_complexity, reason = "a tuple for Python")]
     fn outputs<'py>(
         &self,
         py: Python<'py>,
         columns: BTreeMap<String, Vec<String>>,
-    ) -> PyResult<BTreeMap<String, Bound<'py, PyArray2<f32>>>> {
+    ) -> PyResult<(BTreeMap<String, Bound<'py, PyArray2<f32>>>, BTreeMap<usize, String>)> {
         let stop = StopFlag::default();
         let flag = stop.clone();
-        let outputs = self.ask(py, &stop, move |open| open.outputs(&columns, &flag))?;
-        outputs.into_iter().map(|(name, matrix)| Ok((name, to_numpy(py, matrix)?))).collect()
+        let (outputs, bad) = self.ask(py, &stop, move |open| open.outputs(&columns, &flag))?;
+        let matrices = outputs.into_iter().map(|(name, matrix)| Ok((name, to_numpy(py, matrix)?)));
+        Ok((matrices.collect::<PyResult<_>>()?, bad))
     }
 
     /// Maps vectors `[n, width]` of a modality that has no encoder into the shared space.
@@ -125,7 +131,12 @@ impl Run {
     }
 }
 
-type About = (String, Vec<(String, &'static str)>);
+/// What a run tells when it was opened.
+struct About {
+    manifest: String,
+    modalities: Vec<(String, &'static str)>,
+    dim: usize,
+}
 
 /// Opens a run and answers questions until nobody can ask any more.
 fn hold(
@@ -166,10 +177,17 @@ impl OpenRun<'_> {
                 Ok((modality.name.clone(), takes))
             })
             .collect::<Result<_, Error>>()?;
-        Ok((manifest, modalities))
+        let embeds = self.run.manifest.modalities.first().map(|modality| modality.output.as_str());
+        let ports = self.run.model().outputs();
+        let port = ports.iter().find(|port| Some(port.name.as_str()) == embeds);
+        Ok(About { manifest, modalities, dim: port.and_then(|port| port.fixed(-1)).unwrap_or_default() })
     }
 
-    fn outputs(&mut self, columns: &BTreeMap<String, Vec<String>>, stop: &StopFlag) -> Result<RunOutputs, Error> {
+    fn outputs(
+        &mut self,
+        columns: &BTreeMap<String, Vec<String>>,
+        stop: &StopFlag,
+    ) -> Result<(RunOutputs, BTreeMap<usize, String>), Error> {
         let names: Vec<String> =
             self.run.names().into_iter().filter(|name| columns.contains_key(*name)).map(str::to_owned).collect();
         let mut items: Vec<Vec<RawItem>> = Vec::new();
@@ -191,6 +209,7 @@ impl OpenRun<'_> {
         let session = self.of_items.entry(names).or_insert(session);
         let count = items.iter().map(Vec::len).min().unwrap_or_default();
         let mut parts: BTreeMap<String, Vec<Array2<f32>>> = BTreeMap::new();
+        let mut bad = BTreeMap::new();
         for start in (0..count).step_by(ITEMS) {
             if stop.is_set() {
                 return Err(Error::input("chiasm::interrupted", "it was stopped", "run it again"));
@@ -198,13 +217,11 @@ impl OpenRun<'_> {
             let end = (start + ITEMS).min(count);
             let columns: Vec<&[RawItem]> = items.iter().map(|items| &items[start..end]).collect();
             let found = session.run(&columns)?;
-            if let Some((at, reason)) = found.bad.first_key_value() {
-                let message = format!("item {}: {reason}", start + at);
-                return Err(Error::input("chiasm::run::unreadable_item", message, "give another item"));
-            }
+            bad.extend(found.bad.into_iter().map(|(at, reason)| (start + at, reason)));
             found.outputs.into_iter().for_each(|(name, rows)| parts.entry(name).or_default().push(rows));
         }
-        parts.into_iter().map(|(name, parts)| Ok((name, joined(&parts)?))).collect()
+        let outputs = parts.into_iter().map(|(name, parts)| Ok((name, joined(&parts)?)));
+        Ok((outputs.collect::<Result<_, Error>>()?, bad))
     }
 
     fn vectors(&mut self, modality: &str, rows: Array2<f32>) -> Result<Array2<f32>, Error> {
@@ -255,6 +272,13 @@ impl OpenRun<'_> {
         let hit = |at: usize| (scores[at], gallery.ids[at].clone(), gallery.raw[at].describe());
         Ok(order.into_iter().take(top).map(hit).collect())
     }
+}
+
+/// Returns the error about an item that cannot be read.
+#[pyfunction]
+pub fn unreadable(py: Python<'_>, message: &str) -> Py<PyAny> {
+    let error = exception(py, "chiasm::run::unreadable_item", message, Some("give another item"), None);
+    error.into_value(py).into_any()
 }
 
 /// Joins the rows of several parts; tokens of different lengths are padded with zeros.

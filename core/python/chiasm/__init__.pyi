@@ -1,0 +1,60 @@
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import ot as ot
+
+Path = str | PathLike[str]
+Device = Literal["cpu", "cuda", "auto"]
+
+__version__: str
+
+class ChiasmError(Exception):
+    code: str
+    help: str | None
+    place: str | None
+
+class Run:
+    report: dict[str, Any]
+    def __init__(self, path: Path, *, device: Device = "cpu", threads: int = 0) -> None: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def manifest(self) -> dict[str, Any]: ...
+    @property
+    def modalities(self) -> list[str]: ...
+    def encode(self, **items: Any) -> Any: ...
+    def encode_query(self, sentences: Sequence[str]) -> NDArray[np.float32]: ...
+    def encode_document(self, sentences: Sequence[str]) -> NDArray[np.float32]: ...
+    def similarity(self, first: ArrayLike, second: ArrayLike) -> NDArray[np.float32]: ...
+    def predict(self, **items: Any) -> dict[str, NDArray[np.float32]]: ...
+    def search(
+        self, query: dict[str, Any] | ArrayLike, among: str, top_k: int = 10
+    ) -> list[dict[str, Any]]: ...
+    def save_pretrained(self, folder: Path) -> None: ...
+
+def fit(
+    recipe: Path,
+    output: Path,
+    *,
+    skip_bad: bool = False,
+    force: bool = False,
+    device: Device = "cpu",
+    threads: int = 0,
+    progress: Any = True,
+    **overrides: Any,
+) -> Run: ...
+def open(path: Path, *, device: Device = "cpu", threads: int = 0) -> Run: ...
+def measure(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    only: str | Sequence[str] | None = None,
+    k: int | None = None,
+    null: int = 0,
+    seed: int = 0,
+    labels: ArrayLike | None = None,
+) -> dict[str, Any]: ...
