@@ -15,6 +15,7 @@ _package.prepare()
 
 from . import ot
 from ._core import ChiasmError, __version__
+from ._check import check, jacobian
 from ._embedder import Embedder
 from ._measure import measure
 from ._recipe import fit
@@ -23,4 +24,15 @@ from ._run import Run, open_run
 #: Opens the folder of a run; see :func:`chiasm._run.open_run`.
 open = open_run
 
-__all__ = ["ChiasmError", "Embedder", "Run", "__version__", "fit", "measure", "open", "ot"]
+__all__ = [
+    "ChiasmError",
+    "Embedder",
+    "Run",
+    "__version__",
+    "check",
+    "fit",
+    "jacobian",
+    "measure",
+    "open",
+    "ot",
+]

@@ -48,6 +48,18 @@ def fit(
     **overrides: Any,
 ) -> Run: ...
 def open(path: Path, *, device: Device = "cpu", threads: int = 0) -> Run: ...
+def check(
+    model: Path | bytes,
+    points: ArrayLike,
+    *,
+    inverse: Path | bytes | None = None,
+    targets: ArrayLike | None = None,
+    device: Device = "cpu",
+    threads: int = 0,
+) -> dict[str, Any]: ...
+def jacobian(
+    model: Path | bytes, points: ArrayLike, *, device: Device = "cpu", threads: int = 0
+) -> NDArray[np.float64]: ...
 def measure(
     x: ArrayLike,
     y: ArrayLike,

@@ -6,6 +6,7 @@
 
 mod aligner;
 mod arrays;
+mod check;
 mod environment;
 mod error;
 mod interruptible;
@@ -29,6 +30,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(aligner::aligner_parameters, module)?)?;
     module.add_function(wrap_pyfunction!(recipe::fit, module)?)?;
     module.add_function(wrap_pyfunction!(run::unreadable, module)?)?;
+    module.add_function(wrap_pyfunction!(check::check, module)?)?;
+    module.add_function(wrap_pyfunction!(check::jacobian, module)?)?;
     module.add_function(wrap_pyfunction!(measure::measure, module)?)?;
     module.add_function(wrap_pyfunction!(transport::exact, module)?)?;
     module.add_function(wrap_pyfunction!(transport::sinkhorn, module)?)?;

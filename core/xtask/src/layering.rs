@@ -49,6 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "chiasm-python",
         &[
+            "chiasm-check",
             "chiasm-graph",
             "chiasm-geometry",
             "chiasm-runtime",

@@ -1,0 +1,69 @@
+"""Checks and Jacobians of maps."""
+
+import json
+import os
+
+import numpy as np
+
+from . import _core
+
+
+def check(model, points, *, inverse=None, targets=None, device="cpu", threads=0):
+    """Checks the geometry of a map, as ``chiasm check MAP --at POINTS`` does.
+
+    Parameters
+    ----------
+    model : path or bytes
+        The map, an ONNX file with one input (n, d) and one output (n, o).
+    points : array of shape (n, d)
+        The points to check it at.
+    inverse : path or bytes, optional
+        The inverse; it is checked in both directions.
+    targets : array of shape (m, o), optional
+        Points that the images should cover.
+    device, threads
+        As :func:`chiasm.open`.
+
+    Returns
+    -------
+    dict
+        ``verdict`` ("pass", "warn", "fail" or "unknown"), ``checks`` (each with ``name``, ``value``, ``verdict``
+        and ``meaning``), ``skipped`` and ``jacobian``, the spectra. ``chiasm check --explain NAME`` defines each.
+    """
+    targets = None if targets is None else _rows(targets)
+    report = _core.check(
+        _model(model),
+        _rows(points),
+        inverse=None if inverse is None else _model(inverse),
+        targets=targets,
+        device=device,
+        threads=threads,
+    )
+    return json.loads(report)
+
+
+def jacobian(model, points, *, device="cpu", threads=0):
+    """Returns the exact Jacobians (n, o, d) of a map at points (n, d), computed by a differentiated graph.
+
+    Parameters
+    ----------
+    model : path or bytes
+        The map, an ONNX file with one input (n, d) and one output (n, o).
+    points : array of shape (n, d)
+    device, threads
+        As :func:`chiasm.open`.
+
+    Raises
+    ------
+    ChiasmError
+        If an operator of the map has no derivative here; the message names it.
+    """
+    return _core.jacobian(_model(model), _rows(points), device=device, threads=threads)
+
+
+def _rows(points):
+    return np.ascontiguousarray(points, dtype=np.float32)
+
+
+def _model(model):
+    return model if isinstance(model, bytes) else os.fspath(model)

@@ -1,0 +1,49 @@
+"""Checks and Jacobians of maps against closed forms."""
+
+import unittest
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+import chiasm
+
+
+def model(weights):
+    """Returns the bytes of a map z = tanh(x W)."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Tanh", ["y"], ["z"])]
+    ports = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width])]
+        for name, width in zip("xz", weights.shape, strict=True)
+    ]
+    weight = onnx.numpy_helper.from_array(weights, "w")
+    graph = helper.make_graph(nodes, "map", *ports, [weight])
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+
+
+class Maps(unittest.TestCase):
+    def test_jacobians_are_those_of_the_closed_form(self):
+        rng = np.random.default_rng(0)
+        weights = rng.normal(size=(4, 3)).astype(np.float32)
+        points = rng.normal(size=(7, 4)).astype(np.float32)
+        found = chiasm.jacobian(model(weights), points)
+        slope = 1 - np.tanh(points @ weights) ** 2
+        expected = slope[:, :, None] * weights.T
+        self.assertEqual(found.shape, (7, 3, 4))
+        np.testing.assert_allclose(found, expected, atol=1e-5)  # single precision
+
+    def test_a_map_that_loses_a_dimension_fails(self):
+        rng = np.random.default_rng(1)
+        weights = rng.normal(size=(4, 4)).astype(np.float32)
+        points = rng.normal(size=(64, 4)).astype(np.float32) * 0.3
+        whole = {check["name"]: check for check in chiasm.check(model(weights), points)["checks"]}
+        weights[:, 3] = weights[:, 2]
+        lost = {check["name"]: check for check in chiasm.check(model(weights), points)["checks"]}
+        self.assertEqual(whole["rank"]["verdict"], "pass")
+        self.assertEqual(lost["rank"]["verdict"], "fail")
+
+
+if __name__ == "__main__":
+    unittest.main()
