@@ -14,8 +14,8 @@ from . import _package
 _package.prepare()
 
 from . import ot
-from ._core import ChiasmError, __version__
 from ._check import check, jacobian
+from ._core import ChiasmError, __version__
 from ._embedder import Embedder
 from ._measure import measure
 from ._recipe import fit

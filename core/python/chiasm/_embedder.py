@@ -9,7 +9,7 @@ from ._run import open_run
 class Embedder:
     """Adds a column of embeddings to batches of a data set.
 
-    It is pickled as the path and the digest of the run: every worker opens the run once, when it gets its first
+    It is pickled as the path and the digest of the run: every worker opens the run once, at its first
     batch, and refuses a run that has changed since.
 
     Parameters
