@@ -60,9 +60,9 @@ def library(name):
 def pack(built, output):
     """Packs the files that cargo wrote to the folder ``built``. Returns the name of the wheel."""
     version = re.search(r'(?m)^version = "(.+)"', (ROOT / "Cargo.toml").read_text()).group(1)
-    files = {
-        f"chiasm/{path.name}": path for path in sorted((HERE / "chiasm").glob("*.py*")) if path.is_file()
-    }
+    sources = sorted(path for path in (HERE / "chiasm").iterdir() if path.suffix in (".py", ".pyi"))
+    sources.append(HERE / "chiasm" / "py.typed")
+    files = {f"chiasm/{path.name}": path for path in sources}
     files["chiasm/_core.abi3.so"] = built / library("chiasm-python")
     files["chiasm/bin/chiasm"] = built / "chiasm"
     files.update({f"chiasm/bin/{library(name)}": built / library(name) for name in plugins()})
