@@ -93,7 +93,10 @@ pub fn jacobian<'py>(
         let jacobians = map.jacobians().map_err(failed)?;
         let rows = jacobians
             .each(points, &|_| (), |_, jacobian| {
-                Ok((jacobian.transposed.t().iter().copied().collect::<Vec<f64>>(), jacobian.transposed.ncols()))
+                Ok((
+                    jacobian.transposed.t().iter().copied().collect::<Vec<f64>>(),
+                    jacobian.transposed.ncols(),
+                ))
             })
             .map_err(failed)?;
         let outputs = rows.first().map_or(0, |(_, outputs)| *outputs);

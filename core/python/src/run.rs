@@ -188,8 +188,13 @@ impl OpenRun<'_> {
         columns: &BTreeMap<String, Vec<String>>,
         stop: &StopFlag,
     ) -> Result<(RunOutputs, BTreeMap<usize, String>), Error> {
-        let names: Vec<String> =
-            self.run.names().into_iter().filter(|name| columns.contains_key(*name)).map(str::to_owned).collect();
+        let names: Vec<String> = self
+            .run
+            .names()
+            .into_iter()
+            .filter(|name| columns.contains_key(*name))
+            .map(str::to_owned)
+            .collect();
         let mut items: Vec<Vec<RawItem>> = Vec::new();
         for name in &names {
             let takes = self.run.takes(name)?;
@@ -230,7 +235,8 @@ impl OpenRun<'_> {
         let manifest = found.ok_or_else(|| internal(format!("no modality {modality:?}")))?;
         let inputs: Vec<&String> = manifest.encoders.iter().flat_map(|own| own.inputs.values()).collect();
         let [input] = inputs[..] else {
-            let message = format!("{modality:?} does not take vectors: its model has {} inputs", inputs.len());
+            let message =
+                format!("{modality:?} does not take vectors: its model has {} inputs", inputs.len());
             return Err(Error::input("chiasm::run::item", message, "give its raw items"));
         };
         let expected: usize = manifest.encoders.iter().map(|own| own.pooled).sum();
