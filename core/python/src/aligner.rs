@@ -20,8 +20,8 @@ use pyo3::{
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
-/// The fitted maps of some views: ONNX graphs from `x` `[n, dim]` to `z` `[n, k]`, and inverses from `z` to `x`
-/// where there are any.
+/// The fitted maps of some views: ONNX graphs from `x` `[n, dim]` to `z` `[n, k]`, and inverses from `z` to
+/// `x` where there are any.
 #[pyclass(frozen, module = "chiasm._core")]
 pub struct Maps {
     maps: Vec<LoadedGraph>,
@@ -154,8 +154,8 @@ fn run<'py>(
     to_numpy(py, found.map_err(|error| of_pipeline(py, &error))?)
 }
 
-/// Fits the aligner `id` on views `[n_i, dim_i]`. `rows` are the row numbers of each view: items of one number
-/// belong together. `parameters` is a JSON object.
+/// Fits the aligner `id` on views `[n_i, dim_i]`. `rows` are the row numbers of each view: items of one
+/// number belong together. `parameters` is a JSON object.
 #[pyfunction]
 #[pyo3(signature = (id, views, rows, names, parameters, *, anchor, seed, device, threads, listener=None))]
 #[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]

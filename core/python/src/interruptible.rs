@@ -26,8 +26,8 @@ impl StopFlag {
     }
 }
 
-/// Runs `work` in another thread without the interpreter's lock. Signals are handled meanwhile: one that raises
-/// an exception (Ctrl-C) sets the flag, and the exception is raised once the work has ended.
+/// Runs `work` in another thread without the interpreter's lock. Signals are handled meanwhile: one that
+/// raises an exception (Ctrl-C) sets the flag, and the exception is raised once the work has ended.
 pub fn interruptible<T: Send>(
     py: Python<'_>,
     stop: &StopFlag,

@@ -1,8 +1,8 @@
 //! The Python package of Chiasm: the module `chiasm._core`.
 //!
 //! The functions and classes here take and return NumPy arrays, strings and numbers. What a user sees is the
-//! Python code of the folder `chiasm`, which checks arguments and documents them. The global interpreter lock is
-//! released while Rust works, and Ctrl-C ends long work at its next step.
+//! Python code of the folder `chiasm`, which checks arguments and documents them. The global interpreter lock
+//! is released while Rust works, and Ctrl-C ends long work at its next step.
 
 mod aligner;
 mod arrays;

@@ -69,8 +69,8 @@ impl Run {
         Ok(Self { questions: Mutex::new(questions), manifest, modalities, dim })
     }
 
-    /// Runs raw items of some modalities, one column of each. Returns the outputs by name, and why items could
-    /// not be read, by their index.
+    /// Runs raw items of some modalities, one column of each. Returns the outputs by name, and why items
+    /// could not be read, by their index.
     #[expect(clippy::type_complexity, reason = "a tuple for Python")]
     fn outputs<'py>(
         &self,
@@ -138,7 +138,7 @@ struct About {
     dim: usize,
 }
 
-/// Opens a run and answers questions until nobody can ask any more.
+/// Opens a run and answers questions until its channel is closed.
 fn hold(
     folder: &Path,
     setup: &Setup,

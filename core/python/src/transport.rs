@@ -14,8 +14,8 @@ use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::{prelude::*, types::PyDict};
 use std::ops::ControlFlow;
 
-/// Solves exact transport, or with `mass` that of a part of the mass. Returns the plan, the potentials and how
-/// the solver ended.
+/// Solves exact transport, or with `mass` that of a part of the mass. Returns the plan, the potentials and
+/// how the solver ended.
 #[pyfunction]
 #[pyo3(signature = (a, b, cost, *, iterations, mass=None))]
 pub fn exact<'py>(
@@ -47,8 +47,8 @@ pub fn exact<'py>(
     Ok(log)
 }
 
-/// Solves entropic transport with the regularisation `epsilon`: balanced, with penalties `unbalanced` of the two
-/// marginals, or of the mass `partial`.
+/// Solves entropic transport with the regularisation `epsilon`: balanced, with penalties `unbalanced` of the
+/// two marginals, or of the mass `partial`.
 #[pyfunction]
 #[pyo3(signature = (a, b, cost, epsilon, *, iterations, tolerance, unbalanced=None, partial=None))]
 #[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
