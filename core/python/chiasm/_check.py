@@ -35,10 +35,9 @@ def check(model, points, *, inverse=None, targets=None, device="cpu", threads=0)
     report = _core.check(
         _model(model),
         _rows(points),
-        inverse=None if inverse is None else _model(inverse),
-        targets=targets,
-        device=device,
-        threads=threads,
+        None if inverse is None else _model(inverse),
+        targets,
+        (device, threads),
     )
     return json.loads(report)
 

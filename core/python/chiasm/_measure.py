@@ -40,4 +40,5 @@ def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
     if labels is not None:
         labels = np.ascontiguousarray(labels, dtype=np.uint64)
     only = [only] if isinstance(only, str) else only
-    return json.loads(_core.measure(x, y, only=only, k=k, null=null, seed=seed, labels=labels))
+    choice = {"only": only, "k": k, "null": null, "seed": seed}
+    return json.loads(_core.measure(x, y, choice, labels))

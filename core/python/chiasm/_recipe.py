@@ -47,11 +47,8 @@ def fit(recipe, output, *, skip_bad=False, force=False, device="cpu", threads=0,
         recipe,
         output,
         settings,
-        skip_bad=skip_bad,
-        force=force,
-        device=device,
-        threads=threads,
-        listener=listener(progress),
+        {"skip_bad": skip_bad, "force": force, "device": device, "threads": threads},
+        listener(progress),
     )
     run = Run(report.pop("run"), device=device, threads=threads)
     run.report = report

@@ -84,15 +84,19 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         given = {name: _plain(value) for name, value in given.items() if value is not None}
         self.maps_ = _core.fit_aligner(
             self._plugin,
-            views,
-            [np.ascontiguousarray(own, dtype=np.int64) for own in rows],
-            names,
-            json.dumps(given),
-            anchor=None if self.anchor is None else names[self.anchor],
-            seed=0 if self.random_state is None else int(self.random_state),
-            device=self.device,
-            threads=int(self.threads),
-            listener=listener(self.progress),
+            {
+                "views": views,
+                "rows": [np.ascontiguousarray(own, dtype=np.int64) for own in rows],
+                "names": names,
+            },
+            {
+                "parameters": json.dumps(given),
+                "anchor": None if self.anchor is None else names[self.anchor],
+                "seed": 0 if self.random_state is None else int(self.random_state),
+                "device": self.device,
+                "threads": int(self.threads),
+            },
+            listener(self.progress),
         )
         report = json.loads(self.maps_.report)
         self.parameters_, self.notes_ = report["parameters"], report["notes"]

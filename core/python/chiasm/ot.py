@@ -255,7 +255,8 @@ def _entropic(a, b, M, reg, iterations, tolerance, warn, **kind):
     a, b, cost = _problem(a, b, M)
     # Single precision reaches 1e-6.
     tolerance = max(float(tolerance), 1e-6)
-    found = _core.sinkhorn(a, b, cost, float(reg), iterations=int(iterations), tolerance=tolerance, **kind)
+    options = {"epsilon": float(reg), "iterations": int(iterations), "tolerance": tolerance}
+    found = _core.sinkhorn(a, b, cost, {"unbalanced": None, "partial": None, **options, **kind})
     if warn and found["stop"] != "converged":
         message = f"Sinkhorn stopped ({found['stop']}) with a marginal error of {found['err']:.1e}"
         warnings.warn(message, stacklevel=3)
@@ -270,13 +271,10 @@ def _gromov(C1, C2, p, q, loss, epsilon, iterations, tolerance, starts, **fused)
         np.full(len(space), 1 / len(space)) if own is None else np.ascontiguousarray(own, dtype=np.float64)
         for own, space in ((p, first), (q, second))
     ]
-    return _core.gromov(
-        first,
-        second,
-        *weights,
-        epsilon=epsilon,
-        iterations=int(iterations),
-        tolerance=float(tolerance),
-        starts=int(starts),
-        **fused,
-    )
+    options = {
+        "epsilon": epsilon,
+        "iterations": int(iterations),
+        "tolerance": float(tolerance),
+        "starts": int(starts),
+    }
+    return _core.gromov(first, second, *weights, {"linear": None, "alpha": 0.5, **options, **fused})

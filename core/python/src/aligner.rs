@@ -154,27 +154,44 @@ fn run<'py>(
     to_numpy(py, found.map_err(|error| of_pipeline(py, &error))?)
 }
 
-/// Fits the aligner `id` on views `[n_i, dim_i]`. `rows` are the row numbers of each view: items of one
-/// number belong together. `parameters` is a JSON object.
+/// The views `[n_i, dim_i]` that maps are fitted on, as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct AlignerData<'py> {
+    views: Vec<PyReadonlyArray2<'py, f32>>,
+    /// The row number of each item: items of one number belong together.
+    rows: Vec<PyReadonlyArray1<'py, i64>>,
+    names: Vec<String>,
+}
+
+/// How maps are fitted, as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct AlignerOptions {
+    /// The parameters of the plugin, a JSON object.
+    parameters: String,
+    /// The name of the view that the others are compared with.
+    anchor: Option<String>,
+    seed: u64,
+    device: String,
+    threads: usize,
+}
+
+/// Fits the aligner `id`.
 #[pyfunction]
-#[pyo3(signature = (id, views, rows, names, parameters, *, anchor, seed, device, threads, listener=None))]
-#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
+#[pyo3(signature = (id, data, options, listener=None))]
 pub fn fit_aligner(
     py: Python<'_>,
     id: &str,
-    views: Vec<PyReadonlyArray2<'_, f32>>,
-    rows: Vec<PyReadonlyArray1<'_, i64>>,
-    names: Vec<String>,
-    parameters: &str,
-    anchor: Option<String>,
-    seed: u64,
-    device: &str,
-    threads: usize,
+    data: AlignerData<'_>,
+    options: AlignerOptions,
     listener: Option<Py<PyAny>>,
 ) -> PyResult<Maps> {
+    let AlignerData { views, rows, names } = data;
+    let AlignerOptions { parameters, anchor, seed, device, threads } = options;
     let parameters: Value =
-        serde_json::from_str(parameters).map_err(|error| of_message(py, "chiasm::parameters", error))?;
-    let setup = Setup::new(py, device, threads)?;
+        serde_json::from_str(&parameters).map_err(|error| of_message(py, "chiasm::parameters", error))?;
+    let setup = Setup::new(py, &device, threads)?;
     let stop = StopFlag::default();
     let reporter = PythonReporter::new(listener, &stop);
     let views: Vec<_> = views.iter().map(|view| matrix(py, view)).collect::<PyResult<_>>()?;

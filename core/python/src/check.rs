@@ -33,19 +33,18 @@ impl Model {
     }
 }
 
-/// Checks a map at points `[n, d]`. Returns the report as JSON.
+/// Checks a map at points `[n, d]`, on a device with some threads. Returns the report as JSON.
 #[pyfunction]
-#[pyo3(signature = (model, points, *, inverse, targets, device, threads))]
+#[pyo3(signature = (model, points, inverse, targets, place))]
 pub fn check(
     py: Python<'_>,
     model: Model,
     points: PyReadonlyArray2<'_, f32>,
     inverse: Option<Model>,
     targets: Option<PyReadonlyArray2<'_, f32>>,
-    device: &str,
-    threads: usize,
+    place: (String, usize),
 ) -> PyResult<String> {
-    let setup = Setup::new(py, device, threads)?;
+    let setup = Setup::new(py, &place.0, place.1)?;
     let map = model.load(py)?;
     let inverse = inverse.map(|inverse| inverse.load(py)).transpose()?;
     let points = matrix(py, &points)?;
@@ -66,7 +65,8 @@ pub fn check(
             spanned: None,
             reached,
         };
-        let options = SessionOptions { device: setup.device, threads, ..SessionOptions::default() };
+        let options =
+            SessionOptions { device: setup.device, threads: setup.threads, ..SessionOptions::default() };
         check_map(&input, &CheckSettings::default(), env.engine()?, &options, &|_, _| ()).map_err(failed)
     })?
     .map_err(|error| of_pipeline(py, &error))?;

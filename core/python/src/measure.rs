@@ -9,20 +9,27 @@ use chiasm_geometry::measure::{MeasureOptions, measure as measure_clouds};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-/// Measures two clouds of points `[n, a]` and `[m, b]` in double precision. Returns JSON.
-#[pyfunction]
-#[pyo3(signature = (x, y, *, only, k, null, seed, labels=None))]
-#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
-pub fn measure(
-    py: Python<'_>,
-    x: PyReadonlyArray2<'_, f64>,
-    y: PyReadonlyArray2<'_, f64>,
+/// What is measured, as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct MeasureChoice {
     only: Option<Vec<String>>,
     k: Option<usize>,
     null: usize,
     seed: u64,
+}
+
+/// Measures two clouds of points `[n, a]` and `[m, b]` in double precision. Returns JSON.
+#[pyfunction]
+#[pyo3(signature = (x, y, options, labels=None))]
+pub fn measure(
+    py: Python<'_>,
+    x: PyReadonlyArray2<'_, f64>,
+    y: PyReadonlyArray2<'_, f64>,
+    options: MeasureChoice,
     labels: Option<PyReadonlyArray1<'_, u64>>,
 ) -> PyResult<String> {
+    let MeasureChoice { only, k, null, seed } = options;
     let mut options = MeasureOptions::new().null(null).seed(seed);
     if let Some(only) = &only {
         options = options.only(only);

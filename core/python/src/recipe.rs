@@ -10,24 +10,31 @@ use chiasm_pipeline::{Error, FitOptions, Plan, Recipe};
 use pyo3::{prelude::*, types::PyDict};
 use std::path::PathBuf;
 
+/// How a recipe is fitted, as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct RecipeOptions {
+    skip_bad: bool,
+    force: bool,
+    device: String,
+    threads: usize,
+}
+
 /// Fits the recipe of a file, with settings `key=value` in its place, into the folder `output`.
 #[pyfunction]
-#[pyo3(signature = (recipe, output, overrides, *, skip_bad, force, device, threads, listener=None))]
-#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
+#[pyo3(signature = (recipe, output, overrides, options, listener=None))]
 pub fn fit<'py>(
     py: Python<'py>,
     recipe: PathBuf,
     output: PathBuf,
     overrides: Vec<String>,
-    skip_bad: bool,
-    force: bool,
-    device: &str,
-    threads: usize,
+    options: RecipeOptions,
     listener: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
+    let RecipeOptions { skip_bad, force, device, threads } = options;
     let stop = StopFlag::default();
     let reporter = PythonReporter::new(listener, &stop);
-    let setup = Setup::new(py, device, threads)?;
+    let setup = Setup::new(py, &device, threads)?;
     let fitted = interruptible(py, &stop, || -> Result<_, Error> {
         let env = setup.environment(reporter)?;
         env.engine()?; // a missing engine is found first

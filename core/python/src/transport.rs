@@ -47,24 +47,32 @@ pub fn exact<'py>(
     Ok(log)
 }
 
-/// Solves entropic transport with the regularisation `epsilon`: balanced, with penalties `unbalanced` of the
-/// two marginals, or of the mass `partial`.
+/// How entropic transport is solved, as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct EntropicOptions {
+    /// The regularisation, in units of the cost.
+    epsilon: f64,
+    iterations: usize,
+    tolerance: f64,
+    /// Penalties of the two marginals.
+    unbalanced: Option<(f64, f64)>,
+    /// The mass to transport.
+    partial: Option<f64>,
+}
+
+/// Solves entropic transport: balanced, unbalanced or partial, as the options say.
 #[pyfunction]
-#[pyo3(signature = (a, b, cost, epsilon, *, iterations, tolerance, unbalanced=None, partial=None))]
-#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
 pub fn sinkhorn<'py>(
     py: Python<'py>,
     a: PyReadonlyArray1<'py, f64>,
     b: PyReadonlyArray1<'py, f64>,
     cost: PyReadonlyArray2<'py, f64>,
-    epsilon: f64,
-    iterations: usize,
-    tolerance: f64,
-    unbalanced: Option<(f64, f64)>,
-    partial: Option<f64>,
+    options: EntropicOptions,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (a, b) = (vector(py, &a)?, vector(py, &b)?);
     let cost = matrix(py, &cost)?;
+    let EntropicOptions { epsilon, iterations, tolerance, unbalanced, partial } = options;
     let marginals = match (unbalanced, partial) {
         (Some((source, target)), _) => Marginals::Unbalanced { source, target },
         (None, Some(mass)) => Marginals::Partial { mass },
@@ -93,26 +101,33 @@ pub fn sinkhorn<'py>(
     Ok(log)
 }
 
-/// Solves Gromov-Wasserstein transport between two distance matrices: entropic with `epsilon`, otherwise by
-/// conditional gradients; fused with the cost `linear` with the share `alpha` of the distances.
+/// How Gromov-Wasserstein transport is solved, as a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct GromovOptions<'py> {
+    /// The regularisation; without one the problem is solved by conditional gradients.
+    epsilon: Option<f64>,
+    iterations: usize,
+    tolerance: f64,
+    starts: usize,
+    /// Costs between the spaces, whose share of the objective is `1 - alpha`.
+    linear: Option<PyReadonlyArray2<'py, f32>>,
+    alpha: f64,
+}
+
+/// Solves Gromov-Wasserstein transport between two distance matrices.
 #[pyfunction]
-#[pyo3(signature = (first, second, a, b, *, epsilon, iterations, tolerance, starts, linear=None, alpha=0.5))]
-#[expect(clippy::too_many_arguments, reason = "the Python function has these arguments")]
 pub fn gromov<'py>(
     py: Python<'py>,
     first: PyReadonlyArray2<'py, f32>,
     second: PyReadonlyArray2<'py, f32>,
     a: PyReadonlyArray1<'py, f64>,
     b: PyReadonlyArray1<'py, f64>,
-    epsilon: Option<f64>,
-    iterations: usize,
-    tolerance: f64,
-    starts: usize,
-    linear: Option<PyReadonlyArray2<'py, f32>>,
-    alpha: f64,
+    options: GromovOptions<'py>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (a, b) = (vector(py, &a)?, vector(py, &b)?);
     let (first, second) = (matrix(py, &first)?, matrix(py, &second)?);
+    let GromovOptions { epsilon, iterations, tolerance, starts, linear, alpha } = options;
     let linear: Option<Array2<f32>> =
         (linear.as_ref()).map(|linear| Ok::<_, PyErr>(matrix(py, linear)?.to_owned())).transpose()?;
     let stop = StopFlag::default();
