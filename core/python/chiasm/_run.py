@@ -64,7 +64,7 @@ class Run:
 
     @property
     def manifest(self):
-        """What ``run.json`` holds: the encoders, the plugins, digests and settings."""
+        """What ``manifest.json`` holds: the encoders, the plugins, digests and settings."""
         return self._manifest
 
     @property
@@ -80,7 +80,8 @@ class Run:
     @property
     def version(self):
         """A digest of the run, which changes with every part of it."""
-        return hashlib.sha256((self._path / "run.json").read_bytes()).hexdigest()
+        # The manifest holds the digests of all other files.
+        return hashlib.sha256((self._path / "manifest.json").read_bytes()).hexdigest()
 
     def encode(self, **items):
         """Embeds items into the shared space.

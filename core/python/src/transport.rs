@@ -84,7 +84,7 @@ pub fn sinkhorn<'py>(
         let solver = Sinkhorn::new(epsilon).iterations(iterations).tolerance(tolerance).marginals(marginals);
         let coupling = solver.watch(watcher(&stop)).solve(&cost, a, b)?;
         let potentials = (coupling.source_potential(), coupling.target_potential());
-        let report = coupling.report.clone();
+        let report = coupling.report;
         Ok((coupling.into_plan().mapv(f64::from), potentials, report))
     })?;
     let (plan, (u, v), report) =

@@ -20,18 +20,18 @@ class Embedders(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = Path(cls.folder.name)
         write(cls.path)
-        cls.run = chiasm.fit(cls.path / "recipe.toml", cls.path / "run", progress=False)
+        cls.opened = chiasm.fit(cls.path / "recipe.toml", cls.path / "run", progress=False)
 
     @classmethod
     def tearDownClass(cls):
         cls.folder.cleanup()
 
     def test_a_column_is_added_to_batches_of_every_kind(self):
-        embedder = pickle.loads(pickle.dumps(chiasm.Embedder(self.run, "a", column="item", key="id")))
+        embedder = pickle.loads(pickle.dumps(chiasm.Embedder(self.opened, "a", column="item", key="id")))
         items = [5, 0, 7]
-        expected = self.run.encode(a=items)
+        expected = self.opened.encode(a=items)
         self.assertEqual(embedder.dim, expected.shape[1])
-        self.assertEqual(embedder.version, self.run.version)
+        self.assertEqual(embedder.version, self.opened.version)
         batch = pa.RecordBatch.from_pydict({"id": ["x", "y", "z"], "item": items})
         added = embedder(batch)
         self.assertEqual(added.schema.names, ["id", "item", "embedding"])
@@ -49,14 +49,14 @@ class Embedders(unittest.TestCase):
     def test_an_item_that_cannot_be_read_is_named_by_its_key_or_null(self):
         batch = pa.RecordBatch.from_pydict({"id": ["x", "y", "z"], "a": [5, 10_000, 7]})
         with self.assertRaisesRegex(chiasm.ChiasmError, "row 'y'"):
-            chiasm.Embedder(self.run, "a", key="id")(batch)
-        skipping = chiasm.Embedder(self.run, "a", skip_bad=True)
+            chiasm.Embedder(self.opened, "a", key="id")(batch)
+        skipping = chiasm.Embedder(self.opened, "a", skip_bad=True)
         embedded = skipping(batch).column("embedding")
         self.assertEqual([value.is_valid for value in embedded], [True, False, True])
         missing = pa.RecordBatch.from_pydict({"a": pa.array([None, 3], pa.int64())})
         self.assertEqual(skipping(missing).column("embedding").null_count, 1)
         with self.assertRaisesRegex(ValueError, "row 0: the column 'a' is null"):
-            chiasm.Embedder(self.run, "a")(missing)
+            chiasm.Embedder(self.opened, "a")(missing)
 
     def test_a_run_that_has_changed_is_refused(self):
         copy = self.path / "copy"

@@ -65,7 +65,7 @@ class Fit(unittest.TestCase):
         )
         self.assertTrue(run.report["fresh"])
         self.assertTrue((self.path / "run" / "model.onnx").is_file())
-        self.assertIn("procrustes", (self.path / "run" / "run.json").read_text())
+        self.assertIn("procrustes", (self.path / "run" / "manifest.json").read_text())
         self.assertTrue(listener.stages)
         again = chiasm.fit(
             self.path / "recipe.toml", self.path / "run", progress=False, align__plugin="procrustes", seed=3
