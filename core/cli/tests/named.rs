@@ -26,8 +26,8 @@ fn unknown_keys_of_a_card_are_refused_and_the_known_ones_are_named() {
     let cases: [(&str, &[&str]); 5] = [
         ("license=MIT", &["no key `license`", "did you mean `licence`?"]),
         ("colour=red", &["no key `colour`", "known keys: name, adapter, model"]),
-        ("preprocessing.maen=[0, 0, 0]", &["unknown field `maen`", "`mean`", "`std`"]),
-        ("ports.poled=mean", &["unknown field `poled`", "`tokens`", "`pooled`"]),
+        ("preprocessing.maen=[0, 0, 0]", &["no key `preprocessing.maen`", "did you mean `mean`?"]),
+        ("ports.poled=mean", &["no key `ports.poled`", "did you mean `pooled`?"]),
         ("ports.pooled=nowhere", &["nowhere", "embedding"]),
     ];
     for (set, words) in cases {
