@@ -120,7 +120,9 @@ class Fit(unittest.TestCase):
 
     def test_an_interrupt_stops_the_fit(self):
         code = textwrap.dedent(f"""
-            import chiasm
+            import chiasm, signal
+            # a shell ignores the signal for programs in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             class Listener:
                 def begin(self, stage, total): print(stage, flush=True)
                 def __getattr__(self, name): return lambda *_: None
@@ -138,6 +140,7 @@ class Fit(unittest.TestCase):
             if "train" in line or "mlp" in line:
                 process.send_signal(signal.SIGINT)
                 break
+        self.addCleanup(process.kill)
         rest, _ = process.communicate(timeout=60)
         self.assertIn("interrupted", rest)
         self.assertFalse((self.path / "run" / "model.onnx").exists())
