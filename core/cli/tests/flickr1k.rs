@@ -106,8 +106,8 @@ fn cycle_has_a_smaller_round_trip_error_than_ridge_at_equal_recall() {
             .arg(&folder)
             .output()
             .unwrap();
-        // The images of ridge reach few of the captions' neighbourhoods, so that its check of surjectivity is at
-        // its limit of .05: the command may end with 1 after it wrote the run.
+        // The images of ridge reach few of the captions' neighbourhoods, so that its check of surjectivity is
+        // at its limit of .05: the command may end with 1 after it wrote the run.
         let written = output.status.success() || output.status.code() == Some(1);
         assert!(written, "{}", String::from_utf8_lossy(&output.stderr));
         let read = |file: &str| -> Value {
@@ -130,8 +130,8 @@ fn cycle_has_a_smaller_round_trip_error_than_ridge_at_equal_recall() {
     }
 }
 
-/// Both methods get 20 training rows of each fold as pairs; ot-map also gets the other 780 rows, shuffled. The
-/// gain depends on the pairs: 2, 10 and 14 points of rsum for the three draws here, 8.9 on average.
+/// Both methods get 20 training rows of each fold as pairs; ot-map also gets the other 780 rows, shuffled.
+/// The gain depends on the pairs: 2, 10 and 14 points of rsum for the three draws here, 8.9 on average.
 #[test]
 fn unpaired_rows_improve_a_fit_on_twenty_pairs() {
     let Some(real) = real() else { return };
@@ -151,7 +151,8 @@ fn unpaired_rows_improve_a_fit_on_twenty_pairs() {
     assert!(mean > 4.0, "ot-map beats Procrustes on the same 20 pairs by {gains:?}, on average by {mean}");
 }
 
-/// Returns by how much the rsum of ot-map on 20 pairs and unpaired rows exceeds that of Procrustes on the pairs.
+/// Returns by how much the rsum of ot-map on 20 pairs and unpaired rows exceeds that of Procrustes on the
+/// pairs.
 fn gain_from_unpaired_rows(sandbox: &Sandbox, real: &Path, rows: &[Value]) -> f64 {
     let text = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     let first = ["--set", "encoders.text.items=first"];

@@ -226,7 +226,10 @@ fn trainings_and_sweeps_are_drawn() {
 #[test]
 fn what_is_no_run_is_refused() {
     let sandbox = Sandbox::new();
-    sandbox.refused(&["report", "nothing", "-o", "report.html"], &["there is no run folder nothing", "chiasm fit"]);
+    sandbox.refused(
+        &["report", "nothing", "-o", "report.html"],
+        &["there is no run folder nothing", "chiasm fit"],
+    );
     assert!(!sandbox.path("report.html").exists());
 }
 
