@@ -28,8 +28,8 @@ def check(model, points, *, inverse=None, targets=None, device="cpu", threads=0)
     -------
     dict
         ``verdict`` ("pass", "warn", "fail" or "unknown"), ``checks`` (each with ``name``, ``value``,
-        ``verdict`` and ``meaning``), ``skipped`` and ``jacobian``, the spectra. ``chiasm explain NAME`` defines
-        each check.
+        ``verdict`` and ``meaning``), ``skipped`` and ``jacobian``, the spectra. ``chiasm explain NAME``
+        defines each check.
     """
     targets = None if targets is None else _rows(targets)
     report = _core.check(

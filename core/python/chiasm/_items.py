@@ -90,6 +90,10 @@ def _wav(place, samples, rate):
     if samples.ndim not in (1, 2):
         raise TypeError(f"{place}: expected samples of shape (n,) or (channels, n), got {samples.shape}")
     channels = 1 if samples.ndim == 1 else len(samples)
+    if not 1 <= channels <= 64:
+        raise TypeError(f"{place}: expected samples of shape (n,) or (channels, n), got {samples.shape}")
+    if not 0 < rate < 2**24:
+        raise ValueError(f"{place}: expected a sampling rate in Hz, got {rate}")
     data = np.ascontiguousarray(np.atleast_2d(samples).T).tobytes()
     rate = int(rate)
     header = struct.pack("<HHIIHH", 3, channels, rate, rate * channels * 4, channels * 4, 32)

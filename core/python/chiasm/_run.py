@@ -50,6 +50,7 @@ class Run:
         self._path = Path(path).absolute()
         self._run = _core.Run(self._path, device, threads)
         self._manifest = json.loads(self._run.manifest)
+        self._takes = dict(self._run.modalities)
 
     def __reduce__(self):
         return _reopen, (str(self._path), self._arguments)
@@ -70,7 +71,7 @@ class Run:
     @property
     def modalities(self):
         """The names of the modalities."""
-        return [name for name, _ in self._run.modalities]
+        return list(self._takes)
 
     @property
     def dim(self):
@@ -127,8 +128,7 @@ class Run:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"expected as many items of each modality, got {lengths}")
         with Items() as files:
-            takes = dict(self._run.modalities)
-            columns = {name: files.column(name, takes[name], own) for name, own in items.items()}
+            columns = {name: files.column(name, self._takes[name], own) for name, own in items.items()}
             outputs, bad = self._run.outputs(columns)
         _refuse(bad, "row")
         return outputs
@@ -167,11 +167,11 @@ class Run:
 
     def _encoded(self, name, items, skip=False):
         """Embeds items of one modality; with `skip` returns the items that cannot be read as well."""
-        if isinstance(items, np.ndarray) and dict(self._run.modalities)[name] == "row" and items.ndim == 2:
+        if isinstance(items, np.ndarray) and self._takes[name] == "row" and items.ndim == 2:
             rows = self._run.vectors(name, np.ascontiguousarray(items, dtype=np.float32))
             return (rows, {}) if skip else rows
         with Items() as files:
-            column = files.column(name, dict(self._run.modalities)[name], items)
+            column = files.column(name, self._takes[name], items)
             outputs, bad = self._run.outputs({name: column}) if column else ({}, {})
         if bad and not skip:
             _refuse(bad, name)
@@ -182,7 +182,7 @@ class Run:
         return next(own["output"] for own in self._manifest["modalities"] if own["name"] == name)
 
     def _text(self):
-        names = [name for name, takes in self._run.modalities if takes == "text"]
+        names = [name for name, takes in self._takes.items() if takes == "text"]
         if len(names) != 1:
             raise ValueError(f"expected one modality of texts, got {names}: use `encode`")
         return names[0]

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use std::sync::Arc;
 
 /// Calls the methods `begin(stage, total)`, `advance(done)`, `status(text)`, `end()` and `note(message)` of a
-/// Python object. Their exceptions end the work, and are shown.
+/// Python object. An exception of theirs is shown, and the work goes on.
 pub struct PythonReporter {
     listener: Option<Py<PyAny>>,
     stop: StopFlag,

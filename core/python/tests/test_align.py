@@ -114,6 +114,10 @@ class Aligners(unittest.TestCase):
         self.assertIn("dimensions", str(caught.exception))
         with self.assertRaisesRegex(chiasm.ChiasmError, "no inverse"):
             KernelCCA().fit(first, second).inverse_transform(np.ones((2, 3)))
+        with self.assertRaisesRegex(ValueError, "ascending order"):
+            OTMap().fit([first, second], rows=[np.arange(20), np.arange(20)[::-1]])
+        with self.assertRaisesRegex(ValueError, "expected 20 row numbers"):
+            OTMap().fit([first, second], rows=[np.arange(20), np.arange(19)])
         with self.assertRaisesRegex(ValueError, "view 1: expected 12 features"):
             CCA().fit(first, second).transform(first, view=1)
 
