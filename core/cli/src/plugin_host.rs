@@ -5,14 +5,10 @@ use crate::{
     command_result::CommandResult,
 };
 use chiasm_host::{
-    CrashRecords, Host, HostOptions, Isolation, IsolationLimits, PluginLock, PluginPolicy, PluginSearch,
-    WorkerCommand,
+    Host, HostOptions, Isolation, IsolationLimits, PluginLock, PluginPolicy, PluginSearch, WorkerCommand,
 };
-use chiasm_pipeline::{Cache, Error};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use chiasm_pipeline::{Error, crash_records, plugin_lock};
+use std::{path::PathBuf, time::Duration};
 
 /// The argument by which this program starts itself as the process of a plugin.
 pub const PLUGIN_PROCESS: &str = "plugin-process";
@@ -28,18 +24,9 @@ pub fn host_with(
     named: Vec<PathBuf>,
     change: impl FnOnce(&mut HostOptions),
 ) -> CommandResult<Host> {
-    let folder = std::env::current_dir().map_err(|e| Error::io("find", Path::new("."), e))?;
-    let lock = PluginLock::find(&folder).map_err(|message| {
-        Error::input("chiasm::plugin_lock", message, "mend the file, or remove it to run without a lock")
-    })?;
-    let mut options = options(global, lock)?;
+    let mut options = options(global, plugin_lock()?)?;
     change(&mut options);
     Ok(Host::with_options(&PluginSearch::from_environment(named), options))
-}
-
-/// Returns the records of crashes, beside the user's cache; `None` without a place for them.
-pub fn crash_records() -> Option<CrashRecords> {
-    Cache::of_user().crashes().map(CrashRecords::new)
 }
 
 /// Returns the options of the command line.

@@ -13,7 +13,6 @@ use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Values that were equal, refused or warned of, and the largest error in units of the tolerance.
@@ -58,14 +57,6 @@ impl Sweep {
             }
         }
     }
-}
-
-fn python() -> PathBuf {
-    let named = std::env::var_os("CHIASM_PEERS").map(PathBuf::from);
-    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/peers/bin/python");
-    let python = named.unwrap_or(target);
-    assert!(python.is_file(), "no Python at {}: run `cargo xtask provision` first", python.display());
-    python
 }
 
 /// Reads doubles as a matrix.
@@ -121,7 +112,8 @@ fn no_value_is_silently_wrong() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sweep/sweep.py");
     let seed = std::env::var("CHIASM_SWEEP_SEED").unwrap_or_else(|_| "0".to_owned());
     let arguments = [script, &count.to_string(), &seed];
-    let mut process = Command::new(python()).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut process =
+        Command::new(chiasm_testing::peers()).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let mut source = BufReader::new(process.stdout.take().unwrap());
     let mut sweep = Sweep::default();
     for number in 0..count {

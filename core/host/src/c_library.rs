@@ -8,7 +8,7 @@ use chiasm_abi::{
 };
 
 use crate::c_interface::{CPlugin, INTERFACE, bytes, c_tensor, call, failure, services, text, text_of};
-use crate::calls::{ArrayFiles, CallContext, ComponentKind, PluginCalls, Question};
+use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
 
 /// A loaded library with the C interface. It is never unloaded.
 pub(crate) struct CLibrary {
@@ -93,13 +93,7 @@ impl PluginCalls for CLibrary {
         }
     }
 
-    fn fit(
-        &self,
-        kind: ComponentKind,
-        job: FitJob<'_>,
-        _: ArrayFiles<'_>,
-        context: CallContext<'_, '_>,
-    ) -> Reply<Outcome> {
+    fn fit(&self, kind: ComponentKind, job: FitJob<'_>, context: CallContext<'_, '_>) -> Reply<Outcome> {
         let mut shapes = Vec::with_capacity(job.data.len());
         for one in job.data.iter() {
             match one.tensor.layout() {

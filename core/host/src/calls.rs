@@ -40,15 +40,6 @@ pub(crate) enum Question {
     FusionNeeds,
 }
 
-/// What the host offers to a plugin during one call.
-#[derive(Clone, Copy)]
-pub(crate) struct CallContext<'a, 's> {
-    /// The services that the plugin may use.
-    pub services: &'a ServicesRef<'s>,
-    /// Returns whether the user asked to stop.
-    pub stop_requested: &'a (dyn Fn() -> bool + 'a),
-}
-
 /// A file with the bytes of an array that never change. A plugin's process maps it to read them in place.
 #[derive(Clone, Copy)]
 pub(crate) struct ArrayFile<'a> {
@@ -57,8 +48,16 @@ pub(crate) struct ArrayFile<'a> {
     pub descriptor: BorrowedFd<'a>,
 }
 
-/// The files of the arrays of a fit, in their order.
-pub(crate) type ArrayFiles<'a> = &'a [Option<ArrayFile<'a>>];
+/// What the host offers to a plugin during one call.
+#[derive(Clone, Copy)]
+pub(crate) struct CallContext<'a, 's> {
+    /// The services that the plugin may use.
+    pub services: &'a ServicesRef<'s>,
+    /// Returns whether the user asked to stop.
+    pub stop_requested: &'a (dyn Fn() -> bool + 'a),
+    /// The files of the arrays of a fit, in their order; those of the last arrays may be left out.
+    pub files: &'a [Option<ArrayFile<'a>>],
+}
 
 /// A loaded plugin: in this process, or in one of its own.
 pub(crate) trait PluginCalls: Send + Sync {
@@ -71,13 +70,7 @@ pub(crate) trait PluginCalls: Send + Sync {
     /// Opens an adapter.
     fn open(&self, id: RStr<'_>, spec: RStr<'_>, context: CallContext<'_, '_>) -> Reply<AdapterBox>;
     /// Fits an aligner or a fusion.
-    fn fit(
-        &self,
-        kind: ComponentKind,
-        job: FitJob<'_>,
-        files: ArrayFiles<'_>,
-        context: CallContext<'_, '_>,
-    ) -> Reply<Outcome>;
+    fn fit(&self, kind: ComponentKind, job: FitJob<'_>, context: CallContext<'_, '_>) -> Reply<Outcome>;
     /// Refuses further calls, and returns when the active calls have ended.
     fn quiesce(&self);
 }

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::c_interface::CPlugin;
 use crate::c_library::CLibrary;
-use crate::calls::{ArrayFiles, CallContext, ComponentKind, PluginCalls, Question};
+use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
 use crate::manifest::Interface;
 use crate::trust::{self, PluginLock, PluginTrust};
 use crate::{HostError, Manifest, Phase, PluginTag, Result, elf};
@@ -188,13 +188,7 @@ impl PluginCalls for LoadedLibrary {
         with(self.adapters, |module| module.open()(id, spec, context.services))
     }
 
-    fn fit(
-        &self,
-        kind: ComponentKind,
-        job: FitJob<'_>,
-        _: ArrayFiles<'_>,
-        context: CallContext<'_, '_>,
-    ) -> Reply<Outcome> {
+    fn fit(&self, kind: ComponentKind, job: FitJob<'_>, context: CallContext<'_, '_>) -> Reply<Outcome> {
         match kind {
             ComponentKind::Fusion => with(self.fusions, |module| module.fit()(job, context.services)),
             _ => with(self.aligners, |module| module.fit()(job, context.services)),

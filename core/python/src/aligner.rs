@@ -1,13 +1,13 @@
 //! Aligners of plugins, fitted on arrays.
 
 use crate::{
-    arrays::{matrix, to_numpy, vector},
+    arrays::{mapped, matrix, to_numpy, vector},
     environment::Setup,
     error::{of_message, of_pipeline},
     interruptible::{StopFlag, interruptible},
     progress::PythonReporter,
 };
-use chiasm_graph::{Graph, Tensor};
+use chiasm_graph::Graph;
 use chiasm_host::{AlignModality, AlignSpec, BorrowedArray, Parameter};
 use chiasm_pipeline::{Environment, Error, SilentReporter};
 use chiasm_runtime::Session;
@@ -52,15 +52,7 @@ impl LoadedGraph {
                 self.session.get_or_init(|| session)
             }
         };
-        let internal = |e: String| Error::Internal(e);
-        let shape = [rows.nrows(), rows.ncols()];
-        let tensor =
-            Tensor::f32(&shape, rows.into_raw_vec_and_offset().0).map_err(|e| internal(e.to_string()))?;
-        let mut found = session.run_outputs(&[(input, &tensor)], &[output])?;
-        let (_, tensor) = found.pop().ok_or_else(|| internal(format!("no output `{output}`")))?;
-        let width = tensor.shape().get(1).copied().unwrap_or_default();
-        let values = tensor.into_f32().map_err(|e| internal(e.to_string()))?;
-        Array2::from_shape_vec((shape[0], width), values).map_err(|e| internal(e.to_string()))
+        mapped(session, rows, input, output)
     }
 }
 

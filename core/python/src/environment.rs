@@ -1,12 +1,12 @@
 //! The plugins, the engine and the cache that the functions of the package use.
 
 use crate::error::of_pipeline;
-use chiasm_host::{Host, HostOptions, PluginLock, PluginSearch, WorkerCommand};
-use chiasm_pipeline::{Cache, Environment, Error, Reporter, TrainingLog};
+use chiasm_host::{Host, HostOptions, PluginSearch, WorkerCommand};
+use chiasm_pipeline::{Cache, Environment, Error, Reporter, TrainingLog, crash_records, plugin_lock};
 use chiasm_runtime::{Device, EngineSearch};
 use pyo3::prelude::*;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
@@ -56,11 +56,8 @@ impl Setup {
     pub fn environment(&self, reporter: Arc<dyn Reporter>) -> Result<Environment, Error> {
         let folder = FOLDER.get();
         let mut search = PluginSearch::from_environment(Vec::new());
-        let working = std::env::current_dir().map_err(|e| Error::io("find", Path::new("."), e))?;
-        let lock = PluginLock::find(&working).map_err(|message| {
-            Error::input("chiasm::plugin_lock", message, "mend the file, or remove it to run without a lock")
-        })?;
-        let mut options = HostOptions { lock, ..HostOptions::default() };
+        let (lock, crashes) = (plugin_lock()?, crash_records());
+        let mut options = HostOptions { lock, crashes, ..HostOptions::default() };
         if let Some((folder, _)) = folder {
             search.executable_dir = Some(folder.clone());
             options.worker = Some(WorkerCommand {

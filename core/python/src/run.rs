@@ -1,14 +1,15 @@
 //! An opened run. A thread of its own holds it with the graphs that were loaded, and answers questions.
 
 use crate::{
-    arrays::{matrix, to_numpy},
+    arrays::{mapped, matrix, to_numpy},
     environment::Setup,
     error::{exception, of_message, of_pipeline},
     interruptible::{StopFlag, interruptible},
 };
-use chiasm_graph::Tensor;
 use chiasm_host::Takes;
-use chiasm_pipeline::{Error, Gallery, RawItem, RunOutputs, RunSession, SessionThreads, SilentReporter};
+use chiasm_pipeline::{
+    Error, Gallery, GalleryHit, RawItem, RunOutputs, RunSession, SessionThreads, SilentReporter,
+};
 use chiasm_runtime::Session;
 use ndarray::{Array1, Array2, Axis, concatenate};
 use numpy::{PyArray2, PyReadonlyArray2};
@@ -230,9 +231,8 @@ impl OpenRun<'_> {
     }
 
     fn vectors(&mut self, modality: &str, rows: Array2<f32>) -> Result<Array2<f32>, Error> {
-        let internal = |error: String| Error::Internal(error);
         let found = self.run.manifest.modalities.iter().find(|own| own.name == modality);
-        let manifest = found.ok_or_else(|| internal(format!("no modality {modality:?}")))?;
+        let manifest = found.ok_or_else(|| Error::Internal(format!("no modality {modality:?}")))?;
         let inputs: Vec<&String> = manifest.encoders.iter().flat_map(|own| own.inputs.values()).collect();
         let [input] = inputs[..] else {
             let message =
@@ -249,14 +249,7 @@ impl OpenRun<'_> {
             None => self.run.tensor_session(&[&manifest.output], 0)?,
         };
         let session = self.of_vectors.entry(modality.to_owned()).or_insert(session);
-        let shape = [rows.nrows(), rows.ncols()];
-        let tensor =
-            Tensor::f32(&shape, rows.into_raw_vec_and_offset().0).map_err(|e| internal(e.to_string()))?;
-        let mut outputs = session.run_outputs(&[(input, &tensor)], &[&manifest.output])?;
-        let (_, tensor) = outputs.pop().ok_or_else(|| internal("no output".to_owned()))?;
-        let width = tensor.shape().get(1).copied().unwrap_or_default();
-        let values = tensor.into_f32().map_err(|e| internal(e.to_string()))?;
-        Array2::from_shape_vec((shape[0], width), values).map_err(|e| internal(e.to_string()))
+        mapped(session, rows, input, &manifest.output)
     }
 
     fn search(
@@ -272,11 +265,9 @@ impl OpenRun<'_> {
         let galleries = self.galleries.insert(galleries);
         let gallery = galleries.iter().find(|gallery| gallery.modality == among);
         let gallery = gallery.ok_or_else(|| Error::Internal(format!("no modality {among:?}")))?;
-        let scores = gallery.embeds.dot(&query);
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        let hit = |at: usize| (scores[at], gallery.ids[at].clone(), gallery.raw[at].describe());
-        Ok(order.into_iter().take(top).map(hit).collect())
+        let hit =
+            |hit: GalleryHit| (hit.score, gallery.ids[hit.item].clone(), gallery.raw[hit.item].describe());
+        Ok(gallery.search(query.view(), top)?.into_iter().map(hit).collect())
     }
 }
 

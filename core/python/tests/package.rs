@@ -1,17 +1,9 @@
 //! The Python package: a wheel is packed from what cargo built, and its tests run in Python.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::path::{Path, PathBuf};
+use chiasm_testing::peers;
+use std::path::Path;
 use std::process::Command;
-
-/// Returns the Python interpreter with the packages that the tests need.
-fn python() -> PathBuf {
-    let named = std::env::var_os("CHIASM_PEERS").map(PathBuf::from);
-    let python =
-        named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers/bin/python"));
-    assert!(python.is_file(), "no Python at {}: run `cargo xtask provision` first", python.display());
-    python
-}
 
 /// Runs a command, and returns what it printed.
 fn run(command: &mut Command) -> String {
@@ -23,12 +15,12 @@ fn run(command: &mut Command) -> String {
 }
 
 #[test]
-fn the_wheel_works_in_python() {
+fn the_wheel_works_in_peers() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf();
     let folder = tempfile::tempdir().unwrap();
     let (dist, site) = (folder.path().join("dist"), folder.path().join("site"));
-    let packed = Command::new(python())
+    let packed = Command::new(peers())
         .arg(here.join("backend.py"))
         .arg("--built")
         .arg(&built)
@@ -39,7 +31,7 @@ fn the_wheel_works_in_python() {
     let wheel = String::from_utf8(packed.stdout).unwrap();
     assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
     let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"];
-    run(Command::new(python()).args(install).arg(&site).arg(wheel.trim()));
+    run(Command::new(peers()).args(install).arg(&site).arg(wheel.trim()));
     // ONNX Runtime is that of the Python package, and the tests run outside the folder of the sources.
     let clean = |program: &Path| {
         let mut command = Command::new(program);
@@ -47,9 +39,9 @@ fn the_wheel_works_in_python() {
         command.env("XDG_CACHE_HOME", folder.path().join("cache"));
         command
     };
-    let said = run(clean(&python()).args(["-m", "chiasm", "plugin", "list"]));
+    let said = run(clean(&peers()).args(["-m", "chiasm", "plugin", "list"]));
     assert!(said.contains("procrustes"), "{said}");
     let tests = ["-m", "unittest", "discover", "-v", "-s"];
-    let said = run(clean(&python()).args(tests).arg(here.join("tests")));
+    let said = run(clean(&peers()).args(tests).arg(here.join("tests")));
     assert!(said.contains("OK"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     api_error::ApiError,
-    index::{Gallery, galleries},
+    index::galleries,
     metrics::Metrics,
     options::{ServeOptions, ServedRun},
     queue::{Job, JobQueue, Outputs, Refused, Work},
@@ -11,7 +11,7 @@ use crate::{
 use axum::http::StatusCode;
 use chiasm_graph::{Port, Tensor};
 use chiasm_host::Takes;
-use chiasm_pipeline::{Environment, Error, Run};
+use chiasm_pipeline::{Environment, Error, Gallery, Run};
 use std::{
     sync::{Arc, mpsc},
     thread::Scope,

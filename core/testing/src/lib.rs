@@ -156,6 +156,21 @@ pub fn real_folder() -> PathBuf {
     std::env::var_os(REAL_VARIABLE).map_or_else(beside, PathBuf::from)
 }
 
+/// Returns the Python interpreter with the packages that results are compared with: `CHIASM_PEERS`, else that
+/// of `cargo xtask provision`, in the folder that cargo builds in.
+///
+/// # Panics
+/// If it is not there.
+pub fn peers() -> PathBuf {
+    let beside = || {
+        let test = std::env::current_exe().unwrap_or_default(); // target/debug/deps/TEST
+        test.ancestors().nth(3).unwrap_or(Path::new("target")).join("peers/bin/python")
+    };
+    let python = std::env::var_os("CHIASM_PEERS").map_or_else(beside, PathBuf::from);
+    assert!(python.is_file(), "no Python peers at {}: run `cargo xtask provision` first", python.display());
+    python
+}
+
 /// Returns the path of a file or folder of the real data; records a skip and returns `None` when it is
 /// missing.
 #[track_caller]

@@ -3,11 +3,10 @@
 use crate::{
     args::GlobalOptions,
     command_result::{CommandResult, json},
-    plugin_host::crash_records,
     print,
 };
 use chiasm_host::{CrashRecord, QUARANTINE_AFTER};
-use chiasm_pipeline::Error;
+use chiasm_pipeline::{Error, crash_records};
 
 /// Returns the records of crashes.
 pub fn records() -> Vec<CrashRecord> {

@@ -1,11 +1,12 @@
 //! A temporary folder for tests: a small world, recipes, files of vectors, and the binary with its own cache.
 #![allow(clippy::allow_attributes, reason = "an expectation may go unmet in one of the test files")]
-#![allow(dead_code, reason = "not every test file uses every function")]
+#![allow(dead_code, unused_imports, reason = "not every test file uses every function")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod server;
 pub mod views;
 
+pub use chiasm_testing::peers;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -179,14 +180,6 @@ pub fn binary() -> PathBuf {
     let plugin = binary.with_file_name("libchiasm_ridge.so");
     assert!(plugin.is_file(), "no plugins beside {}: run `cargo build --workspace` first", binary.display());
     binary
-}
-
-/// Returns the Python interpreter with the packages that results are compared with.
-pub fn peers() -> PathBuf {
-    let named = std::env::var_os("CHIASM_PEERS").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| binary().parent().unwrap().join("../peers/bin/python"));
-    assert!(python.is_file(), "no Python peers at {}: run `cargo xtask provision` first", python.display());
-    python
 }
 
 /// Parses what a command printed with `--format json`, or a JSON file.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ReplyReader, data::BorrowedArray, require};
-use crate::calls::{ArrayFile, ArrayFiles, CallContext, ComponentKind, PluginCalls, Question};
+use crate::calls::{ArrayFile, CallContext, ComponentKind, PluginCalls, Question};
 use crate::services::GuardedServices;
 use crate::start::LoadedPlugin;
 use crate::verify::{self, AxisRequirement};
@@ -90,8 +90,8 @@ impl AlignerHandle {
         check_data(spec, data).map_err(fail)?;
         let context = serde_json::to_value(spec).map_err(|e| fail(e.to_string()))?;
         let reader = ReplyReader { tag: &self.tag, phase: Phase::Fit };
-        let outcome = fit(&reader, &self.id, data, parameters, &context, services, |job, files, context| {
-            self.plugin.fit(ComponentKind::Aligner, job, files, context)
+        let outcome = fit(&reader, &self.id, data, parameters, &context, services, |job, context| {
+            self.plugin.fit(ComponentKind::Aligner, job, context)
         })?;
         let report: AlignerReport = reader.json(&outcome.report, "notes")?;
         reader.check(learned(&outcome, report, spec))
@@ -128,7 +128,7 @@ pub(super) fn fit(
     parameters: &Value,
     context: &Value,
     services: &dyn HostServices,
-    call: impl FnOnce(FitJob<'_>, ArrayFiles<'_>, CallContext<'_, '_>) -> Reply<Outcome>,
+    call: impl FnOnce(FitJob<'_>, CallContext<'_, '_>) -> Reply<Outcome>,
 ) -> Result<Outcome> {
     let named: Vec<NamedTensor<'_>> = data.iter().map(|(name, data)| data.named(name)).collect();
     let files: Vec<Option<ArrayFile<'_>>> = data.iter().map(|(_, data)| data.file()).collect();
@@ -139,7 +139,7 @@ pub(super) fn fit(
         parameters: parameters.as_str().into(),
         context: context.as_str().into(),
     };
-    with_services(reader, services, |context| call(job, &files, context))
+    with_services(reader, services, |context| call(job, CallContext { files: &files, ..context }))
 }
 
 /// Runs a call with services. A panic of a service or a request to stop is an error even if the reply is
@@ -152,7 +152,7 @@ pub(super) fn with_services<T>(
     let guarded = GuardedServices::new(services, &reader.tag.id);
     let reply = {
         let borrowed: ServicesRef<'_> = chiasm_abi::borrow_services(&guarded);
-        call(CallContext { services: &borrowed, stop_requested: &|| guarded.stop_requested() })
+        call(CallContext { services: &borrowed, stop_requested: &|| guarded.stop_requested(), files: &[] })
     };
     let value = reader.take(reply)?;
     guarded.check_after_call(reader.phase).map_err(|e| e.of(reader.tag))?;

@@ -85,8 +85,8 @@ impl FusionHandle {
         let context = serde_json::to_value(spec)
             .map_err(|e| HostError::new(Code::INVALID, Phase::Fit, e.to_string()).of(&self.tag))?;
         let outcome =
-            aligner::fit(&reader, &self.id, data, parameters, &context, services, |job, files, context| {
-                self.plugin.fit(ComponentKind::Fusion, job, files, context)
+            aligner::fit(&reader, &self.id, data, parameters, &context, services, |job, context| {
+                self.plugin.fit(ComponentKind::Fusion, job, context)
             })?;
         let report: FusionReport = reader.json(&outcome.report, "notes")?;
         let bytes = reader.check(aligner::graphs(&outcome, &["fused"]))?;

@@ -66,7 +66,7 @@ impl RemoteAdapter {
     fn reopen(&self, process: Arc<PluginProcess>) -> Result<OpenAdapter, PluginError> {
         let settings = ReopenSettings { seed: self.settings.0, threads: self.settings.1 };
         let services = borrow_services(&settings);
-        let context = CallContext { services: &services, stop_requested: &|| false };
+        let context = CallContext { services: &services, stop_requested: &|| false, files: &[] };
         open(&self.source, process, &self.id, &self.spec, context)
     }
 

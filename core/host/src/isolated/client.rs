@@ -12,7 +12,7 @@ use super::message::{Answer, ToWorker, failure};
 use super::source::PluginSource;
 use super::tensors::{Tensors, bytes_tensor, copied};
 use crate::HostError;
-use crate::calls::{ArrayFiles, CallContext, ComponentKind, PluginCalls, Question};
+use crate::calls::{CallContext, ComponentKind, PluginCalls, Question};
 
 /// A plugin in a process of its own. A process that crashed is replaced at the next call.
 pub(crate) struct IsolatedPlugin {
@@ -62,20 +62,14 @@ impl PluginCalls for IsolatedPlugin {
         adapter.map_or_else(RErr, |adapter| ROk(AdapterObject_TO::from_value(adapter, TD_Opaque)))
     }
 
-    fn fit(
-        &self,
-        kind: ComponentKind,
-        job: FitJob<'_>,
-        files: ArrayFiles<'_>,
-        context: CallContext<'_, '_>,
-    ) -> Reply<Outcome> {
+    fn fit(&self, kind: ComponentKind, job: FitJob<'_>, context: CallContext<'_, '_>) -> Reply<Outcome> {
         let request = ToWorker::Fit {
             kind,
             id: job.id.to_string(),
             parameters: job.parameters.to_string(),
             context: job.context.to_string(),
         };
-        let tensors = Tensors { views: job.data.as_slice(), files };
+        let tensors = Tensors { views: job.data.as_slice(), files: context.files };
         self.call(&request, tensors, Some(context), |answer, tensors| {
             let graph = |tensor: &NamedTensor<'_>| {
                 let bytes = copied(tensor).map_err(|e| failure(Code::OTHER, e.to_string()))?;

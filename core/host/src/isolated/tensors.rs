@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
 use super::message::failure;
-use crate::calls::{ArrayFile, ArrayFiles};
+use crate::calls::ArrayFile;
 
 /// Tensors of at most this many bytes together are sent through the socket.
 pub(super) const MAX_INLINE: usize = 64 << 10;
@@ -23,7 +23,7 @@ const ALIGNMENT: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Tensors<'a> {
     pub views: &'a [NamedTensor<'a>],
-    pub files: ArrayFiles<'a>,
+    pub files: &'a [Option<ArrayFile<'a>>],
 }
 
 impl<'a> From<&'a [NamedTensor<'a>]> for Tensors<'a> {

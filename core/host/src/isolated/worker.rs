@@ -139,7 +139,7 @@ fn serve_call(
                 parameters: parameters.as_str().into(),
                 context: context.as_str().into(),
             };
-            let outcome = with_context(channel, |context| plugin.fit(kind, job, &[], context));
+            let outcome = with_context(channel, |context| plugin.fit(kind, job, context));
             reply(channel, outcome, |outcome, send| {
                 let mut shapes = vec![[0]; outcome.graphs.len()];
                 let graphs: Vec<NamedTensor<'_>> = outcome
@@ -223,7 +223,7 @@ fn ask<T>(objects: &OpenAdapters, object: u64, call: impl FnOnce(&AdapterBox) ->
 fn with_context<T>(channel: &mut Channel, call: impl FnOnce(CallContext<'_, '_>) -> Reply<T>) -> Reply<T> {
     let services = RemoteServices::new(channel);
     let borrowed = borrow_services(&services);
-    call(CallContext { services: &borrowed, stop_requested: &|| false })
+    call(CallContext { services: &borrowed, stop_requested: &|| false, files: &[] })
 }
 
 /// Sends the result of a call: its error, or the value in the form that `give` sends.

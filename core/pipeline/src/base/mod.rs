@@ -9,6 +9,7 @@ pub mod measure;
 pub mod memory;
 pub mod npy;
 pub mod paths;
+pub mod plugins;
 pub mod problem;
 pub mod relative_path;
 pub mod reporter;

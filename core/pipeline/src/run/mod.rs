@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod fusion_inputs;
+pub mod gallery;
 pub mod geometry;
 pub mod graphs;
 pub mod infer;

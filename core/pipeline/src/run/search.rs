@@ -1,6 +1,7 @@
 //! Searching the test items of a run with raw items of other modalities.
 
 use super::{
+    gallery::{Gallery, GalleryHit},
     infer::RawInputs,
     model::AlignedItems,
     open::Run,
@@ -11,7 +12,7 @@ use crate::{
     catalog::{dataset::Split, raw::RawItem},
     embed::embed_items,
 };
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 use serde::Serialize;
 
 /// One result of a search.
@@ -27,20 +28,6 @@ pub struct SearchHit {
     pub row: String,
     /// The dot product of its embedding and that of the query.
     pub score: f32,
-}
-
-/// The test items of one modality and their embeddings, to be searched.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Gallery {
-    /// The modality.
-    pub modality: String,
-    /// The id of the row of each item.
-    pub ids: Vec<String>,
-    /// The raw items.
-    pub raw: Vec<RawItem>,
-    /// Their embeddings, `[items, width]`, whose dot product with that of a query is the score.
-    pub embeds: Array2<f32>,
 }
 
 impl Run<'_> {
@@ -83,17 +70,20 @@ impl Run<'_> {
         let modality = &self.modalities[other];
         let (gallery, _) = embed_items(modality, &items, modality.rule, false, false, self.env)?;
         let aligned = self.model.align(other, &gallery, self.env)?;
-        let scores = aligned.embeds.dot(&query);
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
         let shown = shown_items(&items, &aligned.rows);
-        let found = |at: usize| SearchHit {
-            item: items.raw[shown[at]].clone(),
+        let gallery = Gallery {
             modality: among.to_owned(),
-            row: data.dataset.ids[aligned.rows[at]].clone(),
-            score: scores[at],
+            ids: aligned.rows.iter().map(|row| data.dataset.ids[*row].clone()).collect(),
+            raw: shown.into_iter().map(|at| items.raw[at].clone()).collect(),
+            embeds: aligned.embeds,
         };
-        Ok(order.into_iter().take(top).map(found).collect())
+        let found = |GalleryHit { item, score }: GalleryHit| SearchHit {
+            item: gallery.raw[item].clone(),
+            modality: among.to_owned(),
+            row: gallery.ids[item].clone(),
+            score,
+        };
+        Ok(gallery.search(query.view(), top)?.into_iter().map(found).collect())
     }
 
     /// Checks that a query has one item of each of its modalities, and none of the modality that is searched.

@@ -6,15 +6,7 @@
 //! mean of the scores of its items.
 
 use super::openai::content;
-use crate::{
-    api_error::ApiError,
-    body,
-    index::{Gallery, Hit},
-    items::Items,
-    model::Model,
-    queue::Work,
-    state::ServerState,
-};
+use crate::{api_error::ApiError, body, items::Items, model::Model, queue::Work, state::ServerState};
 use axum::{
     RequestExt,
     body::Bytes,
@@ -22,7 +14,7 @@ use axum::{
     http::{HeaderMap, header},
     response::Response,
 };
-use chiasm_pipeline::RawItem;
+use chiasm_pipeline::{Gallery, GalleryHit, RawItem};
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -91,7 +83,7 @@ struct Found {
     hits: Vec<ShownHit>,
 }
 
-fn shown(model: &Model, gallery: &Gallery, hit: Hit) -> ShownHit {
+fn shown(model: &Model, gallery: &Gallery, hit: GalleryHit) -> ShownHit {
     let raw = gallery.raw.get(hit.item);
     let text = raw.and_then(|raw| match raw {
         RawItem::Text(text) => Some(text.clone()),
