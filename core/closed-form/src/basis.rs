@@ -42,17 +42,22 @@ impl Basis {
         }
         let wide = rows.ncols() > rows.nrows();
         let square = if wide { product(&centred, &centred.t())? } else { product(&centred.t(), &centred)? };
-        let Eigen { values, vectors } = symmetric_eigen(square.view())?;
-        // rounding of the mean makes equal rows differ by 1e-16
-        let floor = FLOOR * values.first().map_or(0.0, |&top| top.max(1e-12 * n));
-        let rank = values.iter().take_while(|&&value| value > floor).count().min(limit);
-        if rank == 0 {
-            let got = format!("{} that are all alike", rows.nrows());
-            return Err(Error::data(format!("items of `{name}`"), "items that differ in direction", got));
-        }
-        let values = first(values.view(), rank);
-        let vectors = vectors.slice_axis(Axis(1), Slice::from(..rank)).to_owned();
+        let (values, vectors) = strongest(name, square.view(), (rows.nrows(), n), limit)?;
         let axes = if wide { product(&centred.t(), &vectors)? / values.mapv(f64::sqrt) } else { vectors };
+        Ok(Self { mean, axes, variances: values / n })
+    }
+
+    /// Returns the first `limit` axes of `items` rows of this mean and scatter `[d, d]`, the sum of the outer
+    /// products of the centred rows.
+    pub(crate) fn of_scatter(
+        name: &str,
+        mean: Array1<f64>,
+        scatter: ArrayView2<'_, f64>,
+        items: usize,
+        limit: usize,
+    ) -> Result<Self> {
+        let n = items as f64;
+        let (values, axes) = strongest(name, scatter, (items, n), limit)?;
         Ok(Self { mean, axes, variances: values / n })
     }
 
@@ -65,6 +70,25 @@ impl Basis {
     pub(crate) fn rank(&self) -> usize {
         self.variances.len()
     }
+}
+
+/// Returns at most `limit` eigenvalues of a scatter or Gram matrix that are no rounding errors, and their
+/// vectors, given the number of items and the sum of their weights.
+fn strongest(
+    name: &str,
+    square: ArrayView2<'_, f64>,
+    (items, n): (usize, f64),
+    limit: usize,
+) -> Result<(Array1<f64>, Array2<f64>)> {
+    let Eigen { values, vectors } = symmetric_eigen(square)?;
+    // rounding of the mean makes equal rows differ by 1e-16
+    let floor = FLOOR * values.first().map_or(0.0, |&top| top.max(1e-12 * n));
+    let rank = values.iter().take_while(|&&value| value > floor).count().min(limit);
+    if rank == 0 {
+        let got = format!("{items} that are all alike");
+        return Err(Error::data(format!("items of `{name}`"), "items that differ in direction", got));
+    }
+    Ok((first(values.view(), rank), columns(&vectors, rank).to_owned()))
 }
 
 /// Variances with a ridge relative to the largest, w + ridge w₁.

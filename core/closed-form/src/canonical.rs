@@ -8,11 +8,11 @@ use crate::basis::{columns, first};
 use crate::crosses::CrossCovariances;
 use crate::features::FeatureSpec;
 use crate::per_modality::complete;
-use crate::prepared::{Prepared, prepare};
 use crate::sample::{AXES, RowMeans, axes};
 use crate::search::{Fold, SearchMethod, SearchReport, SearchResult, Tick, search};
+use crate::source::Source;
 use crate::spectral::{CcaCandidate, Directions, join};
-use crate::{Curve, FitContext, Map, Result, Views};
+use crate::{Curve, FitContext, Map, Result};
 
 const RIDGES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
 /// Ridges of two modalities in a quick search.
@@ -153,7 +153,8 @@ pub(crate) struct CcaSolution {
 
 impl CcaProblem<'_> {
     /// Chooses what is not given and fits on all training rows.
-    pub(crate) fn solve(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<CcaSolution> {
+    pub(crate) fn solve(&self, source: &Source<'_, '_>, context: FitContext<'_>) -> Result<CcaSolution> {
+        let views = source.views;
         views.check_linked()?;
         let names = views.names();
         let given: Option<Vec<CcaCandidate>> = match self.settings {
@@ -172,16 +173,10 @@ impl CcaProblem<'_> {
         };
         let mut points = given.unwrap_or_else(|| found.ranked.into_iter().take(self.members).collect());
         points.sort_by(order);
-        let mut prepared = prepare(views, &self.specs, &found.curves, axes)?;
-        let coordinates = |view: &mut Prepared| std::mem::take(&mut view.coordinates);
-        let means: Vec<RowMeans> =
-            prepared.iter_mut().map(|view| RowMeans::of(coordinates(view), &view.rows)).collect();
-        let crosses = CrossCovariances::of(&means, views.anchor())?;
-        let variances: Vec<&Array1<f64>> = prepared.iter().map(|view| &view.basis.variances).collect();
-        let weights = join(&variances, &crosses, &points)?;
-        let maps = prepared.into_iter().zip(&weights).map(|(view, weights)| view.map(weights));
+        let summary = source.summary(&self.specs, &found.curves, axes)?;
+        let weights = join(&summary.variances(), &summary.crosses, &points)?;
         Ok(CcaSolution {
-            maps: maps.collect::<Result<_>>()?,
+            maps: summary.maps(weights.into_iter().map(Some))?,
             curves: PerModality::each(&names, &found.curves),
             settings: points.iter().map(|point| CcaSetting::of(point, &names)).collect(),
             report: found.report,

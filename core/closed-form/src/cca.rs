@@ -33,6 +33,7 @@ use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
 use crate::search::curves;
+use crate::source::{Source, of_moments};
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
 /// Number of settings that are joined by default.
@@ -65,6 +66,7 @@ pub struct CcaParams {
 pub type Cca = Fitted<CcaParams>;
 
 estimator!(CcaParams);
+of_moments!(CcaParams);
 
 impl CcaParams {
     /// The geometric means of the settings' ridges for the modalities of these names; `None` before a fit has
@@ -91,7 +93,11 @@ impl CcaParams {
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
     fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Cca> {
-        let names = views.names();
+        self.fit_from(&Source::of(views), context)
+    }
+
+    fn fit_from(&self, source: &Source<'_, '_>, context: FitContext<'_>) -> Result<Cca> {
+        let names = source.views.names();
         let found = CcaProblem {
             grid: CcaGrid {
                 ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
@@ -100,10 +106,10 @@ impl CcaParams {
             },
             settings: self.settings.as_deref(),
             members: self.members,
-            curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
-            specs: FeatureSpec::linear(views),
+            curves: source.curves(curves(&resolve("curve", self.curve.as_ref(), &names)?))?,
+            specs: FeatureSpec::linear(source.views),
         }
-        .solve(views, context)?;
+        .solve(source, context)?;
         let parameters =
             Self { curve: Some(found.curves), settings: Some(found.settings), ..Self::default() };
         Ok(Fitted { maps: found.maps, parameters, report: found.report, unpaired: None })

@@ -54,6 +54,19 @@ impl CrossCovariances {
         Ok(crosses)
     }
 
+    /// The cross-covariances of modalities that all `rows` hold, given that of each pair `a < b`.
+    pub(crate) fn complete(
+        count: usize,
+        rows: usize,
+        covariance: impl Fn(usize, usize) -> Result<Array2<f64>>,
+    ) -> Result<Self> {
+        let mut links = vec![vec![None; count]; count];
+        for (a, b) in crate::views::pairs(count) {
+            links[a][b] = Some(Link::Direct(covariance(a, b)?, rows));
+        }
+        Ok(Self { links })
+    }
+
     /// Returns the best modality to connect two others through.
     fn bridge(&self, a: usize, c: usize, anchor: Option<usize>) -> Option<Link> {
         let strength = |b: usize| self.rows(a, b).min(self.rows(b, c));

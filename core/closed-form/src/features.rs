@@ -39,13 +39,18 @@ impl<'a> FeatureSpec<'a> {
 
     /// The feature map of training items, with at most `limit` features of a kernel.
     pub(crate) fn fit(self, curve: Curve, items: ArrayView2<'_, f32>, limit: usize) -> Result<FeatureMap> {
+        let Some(Landmarks { widths, most, seed }) = self.kernel else { return Ok(self.linear_map(curve)) };
         let transform = Transform::new(curve, self.blocks);
-        let Some(Landmarks { widths, most, seed }) = self.kernel else {
-            return Ok(FeatureMap { transform, kernel: None });
-        };
         let chosen = subset(items.nrows(), most, seed);
         let landmarks = transform.apply(items.select(Axis(0), &chosen).view());
         Ok(FeatureMap { transform, kernel: Some(RadialKernel::fit(landmarks, widths, limit)?) })
+    }
+}
+
+impl FeatureSpec<'_> {
+    /// The feature map without a kernel.
+    pub(crate) fn linear_map(self, curve: Curve) -> FeatureMap {
+        FeatureMap { transform: Transform::new(curve, self.blocks), kernel: None }
     }
 }
 

@@ -12,7 +12,7 @@ const FOLDS: usize = 5;
 /// Below this many rows nothing is searched, because a fold would hold a single row.
 const FEWEST: usize = 2 * FOLDS;
 /// The largest number of rows that a search fits on, or tests; more rows did not change a choice.
-const MOST: usize = 2000;
+pub(crate) const MOST: usize = 2000;
 
 /// The splits of a search.
 pub(crate) struct Folds {

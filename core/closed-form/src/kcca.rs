@@ -28,6 +28,7 @@ use crate::features::{FeatureSpec, Landmarks};
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
 use crate::search::curves;
+use crate::source::Source;
 use crate::{Curve, FitContext, Fitted, Result, Views};
 
 /// The largest number of landmarks when not given.
@@ -105,7 +106,7 @@ impl KccaParams {
             curves: curves(&resolve("curve", self.curve.as_ref(), &names)?),
             specs,
         }
-        .solve(views, context)?;
+        .solve(&Source::of(views), context)?;
         let parameters = Self {
             curve: Some(found.curves),
             widths: Some(PerModality::each(&names, &widths)),

@@ -44,6 +44,9 @@
 //! # Ok::<(), chiasm_closed_form::Error>(())
 //! ```
 //!
+//! Rows that do not fit into memory are summed in [`Moments`], batch by batch and in any number of processes.
+//! Ridge and canonical correlation are fitted from the sums by the same code.
+//!
 //! The parameters of a method are a `...Params` struct, which a recipe sets by the same names. Parameters
 //! that may differ between modalities are a [`PerModality`]. Parameters that are not given are chosen by
 //! cross-validation inside the training rows, or by validation rows (see [`search`]). A fit returns the
@@ -63,6 +66,7 @@ mod correlated;
 mod crosses;
 mod error;
 mod features;
+mod fit_named;
 mod fitted;
 mod folds;
 mod held_out;
@@ -72,6 +76,8 @@ mod kernel;
 mod map;
 mod matching;
 pub mod mean_vector;
+mod moments;
+mod moments_bytes;
 pub mod ot_map;
 mod partner_fit;
 mod partners;
@@ -80,8 +86,10 @@ mod prepared;
 mod principal_projection;
 pub mod procrustes;
 pub mod ridge;
+mod row_sample;
 mod sample;
 pub mod search;
+mod source;
 mod spectral;
 pub mod tensor_cca;
 mod tensors;
@@ -94,11 +102,14 @@ pub use baselines::{Baseline, baselines};
 pub use chiasm_parameters::PerModality;
 pub use context::FitContext;
 pub use error::{Error, Result};
+pub use fit_named::fit_named;
 pub use fitted::{FitExport, Fitted, Method};
 pub use inverse::{MapInverse, MapInverseKind};
 pub use map::Map;
+pub use moments::{Moments, SummedView};
 pub use principal_projection::PrincipalProjection;
 pub use search::SearchReport;
+pub use source::FromMoments;
 pub use transform::Curve;
 pub use unpaired_report::{HeldOutScores, MatchingReport, UnpairedReport};
 pub use views::{View, Views};

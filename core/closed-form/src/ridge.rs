@@ -29,10 +29,10 @@ use crate::crosses::CrossCovariances;
 use crate::features::FeatureSpec;
 use crate::fitted::estimator;
 use crate::per_modality::resolve;
-use crate::prepared::prepare;
 use crate::sample::RowMeans;
 use crate::search::{Fold, SearchMethod, Tick, curves, search};
-use crate::{Curve, Error, FitContext, Fitted, Map, Result, Views};
+use crate::source::{Source, of_moments};
+use crate::{Curve, Error, FitContext, Fitted, Result, Views};
 
 const RIDGES: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 const QUICK: [f64; 3] = [0.01, 0.1, 1.0];
@@ -56,6 +56,7 @@ pub struct RidgeParams {
 pub type Ridge = Fitted<RidgeParams>;
 
 estimator!(RidgeParams);
+of_moments!(RidgeParams);
 
 /// The search over the predicted modality and the ridges.
 struct RidgeGrid {
@@ -95,10 +96,15 @@ impl RidgeParams {
     /// # Errors
     /// When a modality does not vary, no chain of rows links the modalities, or the caller asked to stop.
     fn fit_with(&self, views: &Views<'_>, context: FitContext<'_>) -> Result<Ridge> {
+        self.fit_from(&Source::of(views), context)
+    }
+
+    fn fit_from(&self, source: &Source<'_, '_>, context: FitContext<'_>) -> Result<Ridge> {
+        let views = source.views;
         views.check_linked()?;
         let names = views.names();
         let specs = FeatureSpec::linear(views);
-        let candidates = curves(&resolve("curve", self.curve.as_ref(), &names)?);
+        let candidates = source.curves(curves(&resolve("curve", self.curve.as_ref(), &names)?))?;
         let grid = RidgeGrid {
             onto: self.predicted(views)?,
             ridges: resolve("ridge", self.ridge.as_ref(), &names)?,
@@ -106,22 +112,14 @@ impl RidgeParams {
         let mut found = search(&grid, views, &specs, &candidates, context)?;
         let RidgeCandidate { onto, ridges } = found.ranked.swap_remove(0);
         // all axes are kept, so that predictions span the space of the predicted modality and can be inverted
-        let mut prepared = prepare(views, &specs, &found.curves, |_| usize::MAX)?;
-        let means: Vec<RowMeans> = prepared
-            .iter_mut()
-            .map(|view| RowMeans::of(std::mem::take(&mut view.coordinates), &view.rows))
-            .collect();
-        let bases: Vec<&Basis> = prepared.iter().map(|view| &view.basis).collect();
-        let weights = weights(&bases, &CrossCovariances::of(&means, views.anchor())?, onto, &ridges)?;
+        let summary = source.summary(&specs, &found.curves, |_| usize::MAX)?;
+        let bases: Vec<&Basis> = summary.bases.iter().collect();
+        let weights = weights(&bases, &summary.crosses, onto, &ridges)?;
         // the shared space is the centred space of the predicted encoder, not its principal coordinates
-        let axes = prepared[onto].basis.axes.t().to_owned();
-        let mut maps = Vec::new();
-        for (view, weights) in prepared.into_iter().zip(weights) {
-            maps.push(match weights {
-                Some(inner) => view.map(&product(&inner, &axes)?)?,
-                None => Map::new(view.features, view.basis.mean, None),
-            });
-        }
+        let axes = summary.bases[onto].axes.t().to_owned();
+        let turned = |inner: Option<Array2<f64>>| inner.map(|inner| product(&inner, &axes)).transpose();
+        let weights = weights.into_iter().map(turned).collect::<std::result::Result<Vec<_>, _>>()?;
+        let maps = summary.maps(weights)?;
         let used = |(at, name): (usize, &&str)| (at != onto).then(|| ((*name).to_owned(), ridges[at]));
         let parameters = Self {
             curve: Some(PerModality::each(&names, &found.curves)),

@@ -23,6 +23,15 @@ pub enum Curve {
     SignedRoot,
 }
 
+impl std::fmt::Display for Curve {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unit => "unit",
+            Self::SignedRoot => "signed-root",
+        })
+    }
+}
+
 /// A curve applied to each block of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Transform {
