@@ -164,7 +164,11 @@ impl<'a> OpenPicture<'a> {
         let header = decoder.header();
         let (width, height) = header.dimensions();
         let pixels = check_size(width as u64, height as u64)?;
-        if (header.precision, header.is_lossless) != (8, false) || pixels == 0 {
+        if pixels == 0 {
+            let reason = format!("it is {width} x {height} pixels large");
+            return Err(DecodeError::Damaged { format: "JPEG", reason });
+        }
+        if (header.precision, header.is_lossless) != (8, false) {
             let reason = format!(
                 "it has {} bits a sample or is lossless, and only lossy JPEG of 8 bits is read",
                 header.precision

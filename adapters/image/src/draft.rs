@@ -33,7 +33,7 @@ pub(crate) fn draft(signature: &Signature, directory: &Path) -> Result<Option<Dr
     }
     let has = |dim: &DimSpec, count| *dim == DimSpec::Fixed(count);
     let (layout, height, width, count) = match input.dims.as_deref() {
-        _ if !matches!(input.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::U8) => {
+        _ if !(input.dtype.is_float() || input.dtype == DType::U8) => {
             return Ok(None);
         }
         Some([_, channels, height, width]) if has(channels, 3) => ("nchw", height, width, 3),

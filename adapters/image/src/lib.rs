@@ -104,7 +104,7 @@ fn pixel_input(spec: &EncoderSpec, preprocessing: &Preprocessing) -> Result<(Str
         }
         Some([]) => false,
     };
-    let floats = matches!(input.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::F64);
+    let floats = input.dtype.is_float();
     if !fits || !(floats || input.dtype == DType::U8) {
         return Err(wrong(described(input), "check size, layout and channels"));
     }

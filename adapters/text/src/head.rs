@@ -85,7 +85,7 @@ fn empty(b: &mut Builder, spec: &EncoderSpec, port: &PortSpec, ids: &Value) -> R
             "expected [batch, heads, 0 earlier tokens, width] with one free axis after the batch, got {free}"
         )));
     }
-    if !matches!(port.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::F64) {
+    if !port.dtype.is_float() {
         return Err(about(&format!("expected floating point, got {}", port.dtype)));
     }
     let lengths = rest.iter().map(|dim| match dim {

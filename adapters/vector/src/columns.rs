@@ -5,11 +5,12 @@
 //! row) and a definition level (a level below the maximum means a null).
 
 use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chiasm_plugin::{Budget, Expand, ParquetPages};
-use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as PhysicalType};
+use chiasm_parquet_pages::ParquetPages;
+use chiasm_plugin::Budget;
+use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{DataType, FixedLenByteArray};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -40,9 +41,10 @@ fn read_column(file: File, column: Option<&str>) -> Result<Matrix, String> {
     for group in 0..metadata.num_row_groups() {
         let group = reader.get_row_group(group).map_err(damaged)?;
         let stored = group.metadata().column(leaf);
-        let (start, length) = stored.byte_range();
-        let expand = expand(stored.compression()).map_err(|why| format!("column `{}`: {why}", rows.name))?;
-        let pages = ParquetPages::read_expanding(&headers, start, length, expand).map_err(unreadable)?;
+        let pages = ParquetPages::of_column(&headers, stored).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => format!("column `{}`: {error}", rows.name),
+            _ => unreadable(error),
+        })?;
         let spent =
             budget.check(pages.largest).and_then(|()| budget.spend(pages.values.saturating_mul(NUMBER)));
         spent.map_err(|over| {
@@ -62,24 +64,6 @@ fn read_column(file: File, column: Option<&str>) -> Result<Matrix, String> {
     }
     rows.close()?;
     Ok(Matrix { rows: rows.started, dim: rows.dim.unwrap_or(0), values: rows.values })
-}
-
-/// Returns the decoder of a codec that does not stop at the size that a page states.
-fn expand(codec: Compression) -> Result<Option<&'static Expand>, String> {
-    fn gzip<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
-        Box::new(flate2::read::MultiGzDecoder::new(stored))
-    }
-    fn brotli<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
-        Box::new(brotli::Decompressor::new(stored, 1 << 12))
-    }
-    match codec {
-        Compression::GZIP(_) => Ok(Some(&gzip)),
-        Compression::BROTLI(_) => Ok(Some(&brotli)),
-        Compression::LZ4 | Compression::LZO => Err(format!(
-            "the codec {codec} is not read; write the file with zstd, snappy, gzip, brotli or lz4_raw"
-        )),
-        _ => Ok(None),
-    }
 }
 
 /// Adds the name of each stored column that holds a list of floats, and `None` for each other one. The field

@@ -138,7 +138,15 @@ fn read(path: &Path, parameters: &VectorParameters) -> Result<Matrix, String> {
             numpy::read_npz(file, parameters.member.as_deref())
         }
         [b'P', b'A', b'R', b'1', ..] => {
-            let column = parameters.member.as_ref().or(parameters.column.as_ref());
+            let (member, column) = (parameters.member.as_ref(), parameters.column.as_ref());
+            if let (Some(member), Some(column)) = (member, column)
+                && member != column
+            {
+                return Err(format!(
+                    "`member` says {member:?} and `column` {column:?}, and both name the column: give one"
+                ));
+            }
+            let column = member.or(column);
             columns::read_parquet(file, column.map(String::as_str))
         }
         other => Err(format!("expected a .npy, .npz or Parquet file, got one beginning with {other:02x?}")),

@@ -188,7 +188,7 @@ impl CheckSettings {
     /// ```
     pub fn points_of(&self, d: usize, o: usize) -> usize {
         let narrow = d.min(o).max(1);
-        let most = MOST_POINTS * (NARROW * NARROW) / (narrow * narrow).max(1);
+        let most = MOST_POINTS * (NARROW * NARROW) / (narrow * narrow);
         self.points.unwrap_or(most.clamp(LEAST_POINTS, MOST_POINTS)).max(1)
     }
 

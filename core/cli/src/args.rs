@@ -135,9 +135,9 @@ pub enum CliCommand {
     Eval(EvalArgs),
     /// Write one HTML page about a run: what was merged, whether to trust it, metrics, examples, checks; and
     /// beside it a table of its test items, REPORT.parquet. Or about a comparison: which row is best, by how
-    /// much, and whether to trust it. It needs no network.
+    /// much, and whether to trust it. Or about a tuning or an ablation. It needs no network.
     Report {
-        /// Run folder, or folder of `chiasm compare -o`.
+        /// Run folder, or folder of `chiasm compare -o`, `chiasm tune -o` or `chiasm ablate -o`.
         #[arg(value_name = "RUN|COMPARISON")]
         run: PathBuf,
         /// HTML file to write.

@@ -53,7 +53,7 @@ pub fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 
 /// Prints one line, the last one of stderr.
 fn print_json(report: &ErrorReport) {
-    print::note(&object!({ "error": report }).to_string());
+    print::drawn(&print::escaped_json(&object!({ "error": report }).to_string()));
 }
 
 /// Whether arguments that could not be parsed ask for JSON.

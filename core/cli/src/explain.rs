@@ -124,7 +124,8 @@ fn named(name: &str, global: &GlobalOptions) -> CommandResult<Vec<Explanation>> 
         .chain(CARD_KEYS.iter().map(|key| key.name.to_owned()))
         .chain(chiasm_check::CHECKS.iter().map(|check| check.name.to_owned()))
         .chain(CATALOGUE.iter().map(|measure| measure.name.trim_end_matches('@').to_owned()))
-        .chain(["aligner", "fusion"].iter().flat_map(|kind| host.ids(kind)).map(str::to_owned))
+        .chain(REPORTED.iter().map(|(key, _)| (*key).to_owned()))
+        .chain(["adapter", "aligner", "fusion"].iter().flat_map(|kind| host.ids(kind)).map(str::to_owned))
         .chain(plugins.into_iter().map(|one| one.name))
         .collect();
     let help = did_you_mean(name, known.iter().map(String::as_str));

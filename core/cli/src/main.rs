@@ -18,6 +18,7 @@ mod measure;
 mod merge_weights;
 mod modality_flags;
 mod models;
+mod output_file;
 mod panics;
 mod plugin_host;
 mod plugins;
@@ -110,6 +111,9 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
         CliCommand::Ablate(args) => study::ablate(args, global, &environment(global)?),
         CliCommand::Transport(args) => transport::transport(args, global),
         CliCommand::Run { run, attention, shard } => {
+            if let Some(output) = &run.output {
+                output_file::check(output, run.input.iter())?;
+            }
             let env = environment(global)?;
             match dataset::options(run, &given, attention.is_some(), *shard)? {
                 Some(options) => dataset::run(&run.run, &options, global, &env),

@@ -33,17 +33,22 @@ pub fn with_modality_flags(command: Command, arguments: &[OsString]) -> Command 
     })
 }
 
+/// Returns the arguments after a command that takes raw items.
+fn after_command(arguments: &[OsString]) -> impl Iterator<Item = &OsString> {
+    arguments.iter().skip_while(|a| !COMMANDS.iter().any(|c| a.as_os_str() == *c)).skip(1)
+}
+
 /// Returns why the run folder of a command that takes raw items cannot be read, if it cannot.
 pub fn unread_run(arguments: &[OsString]) -> Option<Error> {
-    let after = arguments.iter().skip_while(|a| !COMMANDS.iter().any(|c| a.as_os_str() == *c)).skip(1);
-    let folder = after.take_while(|argument| !argument.to_string_lossy().starts_with('-')).next()?;
+    let folder = after_command(arguments)
+        .take_while(|argument| !argument.to_string_lossy().starts_with('-'))
+        .next()?;
     read_manifest(Path::new(folder)).err()
 }
 
 /// Returns the modalities of the first run folder after a command that takes raw items.
 fn modalities(arguments: &[OsString]) -> Vec<String> {
-    let after = arguments.iter().skip_while(|a| !COMMANDS.iter().any(|c| a.as_os_str() == *c)).skip(1);
-    let manifest = after.filter_map(|a| read_manifest(Path::new(a)).ok()).next();
+    let manifest = after_command(arguments).filter_map(|a| read_manifest(Path::new(a)).ok()).next();
     manifest.map(|m| m.modalities.into_iter().map(|m| m.name).collect()).unwrap_or_default()
 }
 

@@ -114,6 +114,9 @@ fn show(changed: &ChangedModel, global: &GlobalOptions) {
 fn edit(name: &str, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let store = store(env);
     let edited = EditedCard::begin(name, &store)?;
+    if edited.reopened {
+        print::note(&format!("opening the text of an earlier edit, {}", edited.draft.display()));
+    }
     let of_user = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
     let editor = of_user("VISUAL").or_else(|| of_user("EDITOR")).unwrap_or_else(|| "vi".into());
     // The shell splits an editor with arguments, as other programs do.
@@ -125,6 +128,7 @@ fn edit(name: &str, global: &GlobalOptions, env: &Environment) -> CommandResult 
         let message = format!("the editor {} ended with {ended}", editor.display());
         let help = "set EDITOR to the command of an editor, or set single keys with `chiasm model set`";
         unchanged(global);
+        edited.give_up()?;
         return Err(Error::input("chiasm::model::editor", message, help));
     }
     let changed = edited.finish(&store, env).inspect_err(|_| {

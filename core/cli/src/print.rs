@@ -6,7 +6,7 @@ use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
 use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, batch_effect};
 use std::path::Path;
-pub use terminal::{drawn, failure, json, line, note, table, wrapped_table};
+pub use terminal::{drawn, escaped_json, failure, json, line, note, table, wrapped_table};
 
 /// Formats a fraction in percent.
 pub fn percent(fraction: f64) -> String {

@@ -1,4 +1,5 @@
-//! `chiasm report`: one HTML page about a run or a comparison, and a table of the test items of a run.
+//! `chiasm report`: one HTML page about a run, a comparison or a study, and a table of the test items of a
+//! run.
 
 use crate::{
     args::GlobalOptions,
@@ -13,6 +14,8 @@ use std::path::Path;
 pub fn report(run: &Path, output: &Path, global: &GlobalOptions, env: &Environment) -> CommandResult {
     let report = if chiasm_pipeline::is_comparison(run) {
         chiasm_report::comparison_report(run, env)?
+    } else if chiasm_pipeline::is_study(run) {
+        chiasm_report::study_report(run)?
     } else {
         chiasm_report::report(&Run::open(run, env)?)?
     };

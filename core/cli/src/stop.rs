@@ -58,7 +58,7 @@ pub fn listen(resumes: bool) {
 
 /// Says what a command that stopped was doing, and what is left.
 pub fn kept() -> String {
-    let place = stage::described().map(|place| format!(" while {place}")).unwrap_or_default();
+    let place = stage::described().map(|place| format!(" in the stage `{place}`")).unwrap_or_default();
     let cache = Cache::of_user();
     let folder = cache.folder().map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
     format!(

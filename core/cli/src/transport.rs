@@ -13,10 +13,13 @@ mod problem;
 use crate::{
     args::{GlobalOptions, TransportArgs, TransportSolver},
     command_result::{CommandResult, check_unused_options, json},
-    print,
+    output_file, print,
     progress::Terminal,
 };
-use chiasm_geometry::discrepancy::{directions, weighted_sliced_w2};
+use chiasm_geometry::{
+    Error as MeasureError,
+    discrepancy::{directions, weighted_sliced_w2},
+};
 use chiasm_pipeline::{Reporter, available_memory};
 use chiasm_transport::{
     DELIBERATE_STARTS, Error as SolverError, GromovPlan, GromovWasserstein, Marginals, Result as Solved,
@@ -26,6 +29,7 @@ use chiasm_transport::{
 pub use explained::REPORTED;
 use explained::definition;
 use ndarray::Array2;
+use options::DIRECTIONS;
 use output::SolutionPlan;
 use problem::TransportProblem;
 use serde_json::{Value, json as object};
@@ -48,9 +52,9 @@ pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult 
     }
     let problem = TransportProblem::read(args)?;
     if let Some(path) = &args.output {
-        output::check(path, problem.files.iter().flatten())?;
+        output_file::check(path, problem.files.iter().flatten())?;
     }
-    memory::check(args, problem.shape, available_memory())?;
+    memory::check(args, problem.shape, problem.width(), available_memory())?;
     let bar = Arc::new(Terminal::new(global.quiet));
     let solution = solve(args, &problem, &bar).map_err(|e| problem.error(&e));
     bar.end();
@@ -59,12 +63,11 @@ pub fn transport(args: &TransportArgs, global: &GlobalOptions) -> CommandResult 
         output::write(&solution.plan, path)?;
     }
     warn(&solution, global);
-    let report = solution.report(args, problem.shape);
+    let mut report = solution.report(args, problem.shape);
     if json(global) {
         let keys = report.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
         let definitions: serde_json::Map<String, Value> =
             keys.filter_map(|key| Some((key.to_owned(), object!(definition(key)?)))).collect();
-        let mut report = report.clone();
         report["definitions"] = definitions.into();
         print::json(&report);
         return Ok(());
@@ -108,9 +111,6 @@ fn solve(args: &TransportArgs, problem: &TransportProblem, bar: &Arc<Terminal>) 
     }
 }
 
-/// The number of directions of the sliced distance.
-const DIRECTIONS: usize = 256;
-
 fn sliced(args: &TransportArgs, problem: &TransportProblem) -> Solved<TransportSolution> {
     let clock = Instant::now();
     let (x, y) = problem.clouds()?;
@@ -121,12 +121,17 @@ fn sliced(args: &TransportArgs, problem: &TransportProblem) -> Solved<TransportS
     let count = args.directions.unwrap_or(DIRECTIONS);
     let axes = directions(x.ncols(), count, args.seed.unwrap_or(0));
     let distance = weighted_sliced_w2(x.view(), &problem.a, y.view(), &problem.b, axes.view());
-    let distance = distance.map_err(|error| SolverError::Weights {
-        what: "source weights or target weights",
-        got: error.to_string(),
+    let distance = distance.map_err(|error| match error {
+        MeasureError::Transport(error) => error,
+        MeasureError::NotFinite { what: "first cloud", row } => {
+            SolverError::NotFinite { what: "source points", row }
+        }
+        MeasureError::NotFinite { row, .. } => SolverError::NotFinite { what: "target points", row },
+        _ => SolverError::Breakdown { what: "the sliced distance", why: "check the points for huge values" },
     })?;
+    let mass: f64 = problem.a.iter().sum();
     Ok(TransportSolution {
-        cost: distance * distance,
+        cost: mass * distance * distance,
         marginal_error: 0.0,
         iterations: None,
         seconds: clock.elapsed().as_secs_f64(),

@@ -115,6 +115,8 @@ fn parquet_and_json_lines_give_the_same_file() {
     run(&sandbox, "rows.jsonl", "1.parquet", &[]);
     run(&sandbox, "rows.parquet", "2.parquet", &[]);
     run(&sandbox, "rows.parquet", "3.parquet", &["--shard", "2/2"]);
+    let own = ["run", "run", "--input", "rows.parquet", "-o", "rows.parquet"];
+    sandbox.call(&own).refused("its own input", &["this file is an input of the command"]);
     let bytes = |name: &str| std::fs::read(sandbox.path(name)).unwrap();
     assert!(bytes("1.parquet") == bytes("2.parquet"));
     let (whole, second) = (table(&sandbox, &["1.parquet"]), table(&sandbox, &["3.parquet"]));
@@ -153,11 +155,14 @@ fn a_run_that_was_killed_goes_on_and_ends_with_the_same_bytes() {
         // It ended before it could be killed: leave what a killed command leaves.
         std::fs::remove_file(sandbox.path("out.parquet")).unwrap();
     }
+    // A file of the user in that folder stays.
+    sandbox.write("out.parquet.parts/notes.txt", "mine");
     let kept = finished();
     let report = json(&run(&sandbox, "rows.jsonl", "out.parquet", &[]));
     assert_eq!(report["resumed"].as_u64().unwrap() > 0, kept > 0, "{kept} blocks were finished: {report}");
     assert!(std::fs::read(sandbox.path("out.parquet")).unwrap() == whole);
-    assert!(!parts.exists());
+    let left: Vec<_> = std::fs::read_dir(&parts).unwrap().flatten().map(|one| one.file_name()).collect();
+    assert_eq!(left, ["notes.txt"]);
 }
 
 /// A finished block is used only for the rows that it was made for.

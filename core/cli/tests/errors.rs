@@ -17,7 +17,7 @@ fn problems_of_a_recipe_are_json_with_their_places() {
     let sandbox = Sandbox::new();
     sandbox.vectors([40, 40]);
     let recipe = std::fs::read_to_string(sandbox.path("recipe.toml")).unwrap();
-    let recipe = recipe.replace("plugin = \"ridge\"", "plugin = \"rigde\"\nanchr = \"a\"");
+    let recipe = recipe.replace("plugin = \"ridge\"", "plugin = \"ridge\"\nanchr = \"a\"");
     sandbox.write("recipe.toml", &recipe);
     let output = sandbox.call(&["plan", "recipe.toml", "--format", "json"]);
     assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""));
@@ -25,13 +25,11 @@ fn problems_of_a_recipe_are_json_with_their_places() {
     assert_eq!(found["exit_code"], 2);
     let problems = found["problems"].as_array().unwrap();
     let unknown = problems.iter().find(|one| one["code"] == "chiasm::recipe::unknown_key");
-    if let Some(unknown) = unknown {
-        let place = &unknown["place"];
-        let at = |key: &str| place[key].as_u64().unwrap() as usize;
-        assert_eq!(&recipe[at("start")..at("end")], "anchr");
-        assert_eq!((at("line"), at("column")), (recipe[..at("start")].matches('\n').count() + 1, 1));
-        assert!(place["file"].as_str().unwrap().ends_with("recipe.toml"), "{place}");
-    }
+    let place = &unknown.unwrap_or_else(|| panic!("no unknown key: {found}"))["place"];
+    let at = |key: &str| place[key].as_u64().unwrap() as usize;
+    assert_eq!(&recipe[at("start")..at("end")], "anchr");
+    assert_eq!((at("line"), at("column")), (recipe[..at("start")].matches('\n').count() + 1, 1));
+    assert!(place["file"].as_str().unwrap().ends_with("recipe.toml"), "{place}");
     assert!(problems.iter().all(|one| one["message"].is_string() && one["code"].is_string()), "{found}");
 }
 
@@ -53,6 +51,9 @@ fn every_kind_of_error_is_json() {
         assert_eq!(found["problems"][0]["code"], code, "{arguments:?}: {found}");
         assert!(!found["problems"][0]["message"].as_str().unwrap().is_empty());
     }
+    // A name with a mark that turns the direction of text is escaped as JSON does it.
+    let turned = error(&sandbox.call(&["measure", "n\u{202e}o.npy", "a.npy", "--format", "json"]));
+    assert!(turned["problems"][0]["message"].as_str().unwrap().contains("n\u{202e}o.npy"), "{turned}");
     // Help is no error.
     let help = sandbox.call(&["plan", "--help", "--format", "json"]);
     assert!(help.code == Some(0) && help.stdout.contains("Usage"), "{}", help.stdout);
@@ -71,7 +72,7 @@ fn names_that_are_nearly_right_are_suggested() {
     sandbox.refused(&["search", "first", "--a", "0", "--in", "bb"], &["no modality \"bb\""]);
     sandbox.refused(&["eval", "."], &["is not a run folder"]);
     let set = ["plan", "recipe.toml", "--set", "align.plugin=mean-vector", "--set", "align.anchor=bb"];
-    sandbox.refused(&set, &["`align.anchor` expects one of a, b"]);
+    sandbox.refused(&set, &["`align.anchor` expects one of a, b", "did you mean `b`?"]);
 }
 
 #[test]

@@ -115,6 +115,24 @@ fn an_edited_card_is_checked_before_it_replaces_the_old_one() {
 }
 
 #[test]
+fn an_edit_that_was_left_does_not_undo_a_later_change() {
+    let sandbox = with_model();
+    let draft = sandbox.path("models/small/card.edited.toml");
+    edited(&sandbox, "false");
+    assert!(!draft.exists(), "a copy without changes is not kept");
+    edited(&sandbox, "sed -i s/max_length/max_lenght/");
+    let again = edited(&sandbox, "true");
+    assert!(again.stderr.contains("opening the text of an earlier edit"), "{}", again.stderr);
+    sandbox.good(&["model", "set", "small", "licence=MIT"]);
+    let after = text(&sandbox);
+    edited(&sandbox, "sed -i s/max_lenght/max_length/").refused("edit", &["changed after it", "remove"]);
+    assert_eq!(text(&sandbox), after);
+    std::fs::remove_file(draft).unwrap();
+    assert_eq!(edited(&sandbox, "sed -i s/MIT/ISC/").code, Some(0));
+    assert_eq!(text(&sandbox), after.replace("MIT", "ISC"));
+}
+
+#[test]
 fn a_card_is_removed_with_the_files_that_are_its_own() {
     let sandbox = with_model();
     sandbox.refused(&["model", "remove", "small"], &["models/small/model.onnx", "--yes"]);
@@ -131,6 +149,28 @@ fn a_card_is_removed_with_the_files_that_are_its_own() {
     let removed = sandbox.good(&["model", "remove", "other", "--yes"]);
     assert!(removed.contains("stays") && removed.contains("small/model.onnx"), "{removed}");
     assert!(!sandbox.path("models/other").exists() && sandbox.path("models/small").exists());
+}
+
+#[test]
+fn files_of_a_card_whose_model_is_missing_or_damaged_stay() {
+    let sandbox = with_model();
+    let other = text(&sandbox).replace("name = \"small\"", "name = \"other\"");
+    sandbox.write("models/other/card.toml", other.replace("\"model.onnx\"", "\"../small/missing.onnx\""));
+    let removed = sandbox.good(&["model", "remove", "small", "--yes"]);
+    assert!(removed.contains("stays") && removed.contains("tokenizer.json"), "{removed}");
+    assert!(sandbox.path("models/small/tokenizer.json").is_file());
+    assert!(!sandbox.path("models/small/model.onnx").exists());
+
+    let sandbox = with_model();
+    sandbox.write("models/small/damaged.onnx", "no model");
+    let damaged = other.replace("\"model.onnx\"", "\"../small/damaged.onnx\"");
+    for (card, words) in [(&*damaged, &["its model cannot be read"][..]), ("name = 3", &["not a valid card"])]
+    {
+        sandbox.write("models/other/card.toml", card);
+        let words = [words, &["models/other/card.toml", "mend or remove that card first"]].concat();
+        sandbox.refused(&["model", "remove", "small", "--yes"], &words);
+        assert!(sandbox.path("models/small/model.onnx").is_file());
+    }
 }
 
 #[test]

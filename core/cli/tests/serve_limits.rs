@@ -176,6 +176,16 @@ fn a_body_that_does_not_arrive_is_answered_with_408() {
     stream.write_all(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
     stream.write_all(format!("800\r\n{}\r\n0\r\n\r\n", "a".repeat(0x800)).as_bytes()).unwrap();
     assert_eq!(read_answer(&mut stream).status, 413);
+    // Two bytes of JSON for a value become many when it is parsed.
+    let server = Server::start(&sandbox, &["run", "--max-body", "1", "--max-bodies", "1"]);
+    let body = object!({ "model": "run", "input": vec![0; 100_000] });
+    let answer = server.post("/v1/embeddings", &body);
+    let words = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(
+        answer.status == 413 && words.contains("and at most 10922 are read"),
+        "{} {words}",
+        answer.status
+    );
 }
 
 /// A signal ends the server after the requests that it has accepted, and not before.

@@ -199,3 +199,41 @@ fn an_interrupted_ablation_ends_with_the_same_result() {
     assert_eq!(without_seconds(report), without_seconds(ablate(&sandbox)));
     assert!(std::fs::read_to_string(&path).unwrap().starts_with(&kept), "finished fits are not repeated");
 }
+
+/// The pages show every fit with its score, are complete without a script, and load nothing.
+#[test]
+fn a_study_has_a_report() {
+    let sandbox = Sandbox::new();
+    data(&sandbox, false);
+    let page = |folder: &str| {
+        let said = sandbox.good(&["report", folder, "-o", "report.html"]);
+        let html = std::fs::read_to_string(sandbox.path("report.html")).unwrap();
+        assert!(!html.contains("<script") && !html.contains("http:") && !html.contains("https:"), "{html}");
+        assert!(html.contains("<svg") && html.contains("default-src 'none'"));
+        (said, html)
+    };
+    let tuned = tune(&sandbox, "tuned", "5");
+    let (said, html) = page("tuned");
+    let shown = |value: &Value| format!("{:.3}", value.as_f64().unwrap());
+    let words = format!("on the test rows, and the recipe's own {}", shown(&tuned["test"]["own"]));
+    let none = "was better than the recipe's own on the validation rows";
+    assert!(said.contains(&words) || said.contains(none), "{said}");
+    for trial in tuned["trials"].as_array().unwrap() {
+        assert!(html.contains(&format!("<td class=\"n\">{}</td>", shown(&trial["score"]))), "{trial}");
+    }
+    assert!(html.contains("align.tau") && html.contains("best.toml"), "{html}");
+
+    let ablation = ablate(&sandbox);
+    let (said, html) = page("ablation");
+    let own = shown(&ablation["fits"][0]["score"]);
+    assert!(said.contains(&format!("The recipe has map {own}")), "{said}");
+    // A swapped encoder finds itself.
+    assert!(said.contains("encoder b=a.npy is better"), "{said}");
+    for fit in ablation["fits"].as_array().unwrap() {
+        assert!(html.contains(fit["change"].as_str().unwrap()), "{fit}");
+    }
+    assert!(html.contains("map over the number of training pairs"));
+
+    sandbox.write("tuned/tuning.json", "{");
+    sandbox.refused(&["report", "tuned", "-o", "r.html"], &["tuning.json", "run the study again"]);
+}

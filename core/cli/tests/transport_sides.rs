@@ -52,8 +52,8 @@ fn penalties_and_inner_distances_are_chosen_for_each_side() {
     );
 }
 
-/// On a line every direction is the line, so the sliced distance is W2: of the mass 1, 0.25 moves by 2 and
-/// 0.5 by 1.
+/// On a line every direction is the line, so the sliced distance is W2: of the mass 4, 1 moves by 2 and 2 by
+/// 1. The cost is that of emd, and the distance that of the mass 1.
 #[test]
 fn the_sliced_distance_takes_weights_and_has_no_plan() {
     let sandbox = Sandbox::new();
@@ -63,8 +63,12 @@ fn the_sliced_distance_takes_weights_and_has_no_plan() {
     let sliced = ["transport", "x.npy", "y.npy", "--solver", "sliced", "--a", "w.npy", "--b", "w.npy"];
     let report: Value =
         serde_json::from_str(&sandbox.good(&[&sliced[..], &["--format", "json"]].concat())).unwrap();
-    assert!((report["cost"].as_f64().unwrap() - 1.5).abs() < 1e-9, "{report}");
+    assert!((report["cost"].as_f64().unwrap() - 6.0).abs() < 1e-9, "{report}");
     assert!((report["distance"].as_f64().unwrap() - 1.5_f64.sqrt()).abs() < 1e-9, "{report}");
     sandbox.refused(&[&sliced[..], &["-o", "plan.npy"]].concat(), &["does not support --output"]);
     sandbox.refused(&[&sliced[..], &["--eps", "1"]].concat(), &["does not support --eps"]);
+    sandbox.refused(&[&sliced[..], &["--directions", "2000000000000"]].concat(), &["GiB are free"]);
+    sandbox.write("half.npy", npy(3, 1, &[0.5, 1.0, 0.5]));
+    let unequal = ["transport", "x.npy", "y.npy", "--solver", "sliced", "--a", "w.npy", "--b", "half.npy"];
+    sandbox.refused(&unequal, &["source weights sum to 4", "target weights to 2", "equal sums"]);
 }

@@ -20,6 +20,7 @@ use crate::products::{product, symmetric};
 use crate::random::Random;
 use crate::real::Real;
 use crate::{Error, Result, same};
+use chiasm_transport::balanced;
 
 /// Squared maximum mean discrepancy, with both estimators.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -97,23 +98,12 @@ pub fn sliced_w2<T: Real>(
     y: ArrayView2<'_, T>,
     directions: ArrayView2<'_, f64>,
 ) -> Result<f64> {
-    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 1)?;
-    same("width of the directions", x.rows.ncols(), directions.ncols())?;
-    if directions.nrows() == 0 {
-        return Err(Error::Setting { what: "directions", expected: "at least 1".into(), got: "0".into() });
-    }
-    let axes = directions.mapv(T::of);
-    let along = |cloud: &Array2<T>| product(faer_rows(cloud), faer_rows(&axes).transpose());
-    let (px, py) = (along(&x.rows), along(&y.rows));
-    let squares: Vec<f64> = (0..directions.nrows())
-        .into_par_iter()
-        .map(|p| w2_on_line(px.col(p).iter().copied().collect(), py.col(p).iter().copied().collect()))
-        .collect();
-    Ok(unit * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
+    sliced(x, y, directions, w2_on_line)
 }
 
 /// Returns the sliced W2 distance of `x [n, d]` with the weights `a` and `y [m, d]` with the weights `b`, as
-/// [`sliced_w2`] does for equal weights. Both weights are scaled to the sum one.
+/// [`sliced_w2`] does for equal weights. The weights of both sides have one sum, and the distance is that of
+/// weights scaled to the sum one.
 ///
 /// ```
 /// use chiasm_geometry::discrepancy::weighted_sliced_w2;
@@ -127,7 +117,8 @@ pub fn sliced_w2<T: Real>(
 /// ```
 ///
 /// # Errors
-/// As [`sliced_w2`]; also when the weights are not one for each row, not finite, negative, or all zero.
+/// As [`sliced_w2`]; also when the weights are not one for each row, not finite, negative, all zero, or of
+/// unequal sums.
 pub fn weighted_sliced_w2<T: Real>(
     x: ArrayView2<'_, T>,
     a: &[f64],
@@ -135,42 +126,43 @@ pub fn weighted_sliced_w2<T: Real>(
     b: &[f64],
     directions: ArrayView2<'_, f64>,
 ) -> Result<f64> {
-    let (a, b) = (unit_mass("source weights", a, x.nrows())?, unit_mass("target weights", b, y.nrows())?);
-    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 1)?;
-    same("width of the directions", x.rows.ncols(), directions.ncols())?;
-    if directions.nrows() == 0 {
-        return Err(Error::Setting { what: "directions", expected: "at least 1".into(), got: "0".into() });
-    }
-    let axes = directions.mapv(T::of);
-    let along = |cloud: &Array2<T>| product(faer_rows(cloud), faer_rows(&axes).transpose());
-    let (px, py) = (along(&x.rows), along(&y.rows));
+    let (a, b, _) = balanced(a, b, (x.nrows(), y.nrows()))?;
     let sorted = |places: Vec<f64>, weights: &[f64]| {
         let mut points: Vec<(f64, f64)> = places.into_iter().zip(weights.iter().copied()).collect();
         points.sort_unstable_by(|p, q| p.0.total_cmp(&q.0));
         points
     };
-    let squares: Vec<f64> = (0..directions.nrows())
-        .into_par_iter()
-        .map(|p| {
-            let x = sorted(px.col(p).iter().copied().collect(), &a);
-            w2_of_weights(x, sorted(py.col(p).iter().copied().collect(), &b))
-        })
-        .collect();
-    Ok(unit * (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
+    sliced(x, y, directions, |px, py| w2_of_weights(sorted(px, &a), sorted(py, &b)))
 }
 
-/// Returns weights, one for each of `rows`, scaled to the sum one.
-fn unit_mass(what: &'static str, weights: &[f64], rows: usize) -> Result<Vec<f64>> {
-    same(what, rows, weights.len())?;
-    let sum: f64 = weights.iter().sum();
-    match sum.is_finite() && sum > 0.0 && weights.iter().all(|weight| *weight >= 0.0) {
-        true => Ok(weights.iter().map(|weight| weight / sum).collect()),
-        false => {
-            let expected = "finite weights >= 0 with a positive sum".to_owned();
-            Err(Error::Setting { what, expected, got: format!("the sum {sum}") })
-        }
+/// Returns the root of the mean of `squared_w2` over the projections of both clouds onto `directions`.
+fn sliced<T: Real>(
+    x: ArrayView2<'_, T>,
+    y: ArrayView2<'_, T>,
+    directions: ArrayView2<'_, f64>,
+    squared_w2: impl Fn(Vec<f64>, Vec<f64>) -> f64 + Sync,
+) -> Result<f64> {
+    let CommonFrame { x, y, unit } = common_frame(x.view(), y.view(), 1)?;
+    same("width of the directions", x.rows.ncols(), directions.ncols())?;
+    if directions.nrows() == 0 {
+        return Err(Error::Setting { what: "directions", expected: "at least 1".into(), got: "0".into() });
     }
+    let mut sum = 0.0;
+    for block in directions.axis_chunks_iter(Axis(0), DIRECTIONS_AT_ONCE) {
+        let axes = block.mapv(T::of);
+        let along = |cloud: &Array2<T>| product(faer_rows(cloud), faer_rows(&axes).transpose());
+        let (px, py) = (along(&x.rows), along(&y.rows));
+        let squares: Vec<f64> = (0..block.nrows())
+            .into_par_iter()
+            .map(|p| squared_w2(px.col(p).iter().copied().collect(), py.col(p).iter().copied().collect()))
+            .collect();
+        sum += squares.iter().sum::<f64>();
+    }
+    Ok(unit * (sum / directions.nrows() as f64).sqrt())
 }
+
+/// The directions whose projections are in memory at the same time.
+const DIRECTIONS_AT_ONCE: usize = 256;
 
 /// Returns the squared W2 of sorted points on the line, each with its weight, by matching quantiles.
 fn w2_of_weights(mut x: Vec<(f64, f64)>, mut y: Vec<(f64, f64)>) -> f64 {

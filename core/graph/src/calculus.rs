@@ -13,7 +13,7 @@ mod tape;
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{DType, Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, operators, shapes, weight};
+use crate::{Dim, Error, Graph, OPSET, Port, Result, Tensor, Value, operators, shapes, weight};
 
 use region::Regions;
 
@@ -198,7 +198,7 @@ impl Graph {
         }
         for name in wrt {
             let port = self.input(name)?;
-            if !matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
+            if !port.dtype.is_float() {
                 return Err(Error::Unsupported(format!(
                     "`{port}` is not floating point, so nothing can be differentiated with respect to it"
                 )));

@@ -52,6 +52,11 @@ const TABLE: [(DType, &str, usize, i32); 13] = [
 ];
 
 impl DType {
+    /// Returns whether the elements are floating-point numbers.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16)
+    }
+
     /// Returns the short name: "f32", "i64", "bool".
     pub fn as_str(self) -> &'static str {
         self.row().1

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto};
 
-use crate::per_item::{LEAST_OPSET, batched, node, number, subgraph};
+use crate::per_item::{batched, node, number, subgraph};
 use crate::{Error, Graph, Port, Result, Tensor, weight};
+
+/// The operator set in which the shape of a `Reshape` may have an axis without elements, as the inputs for an
+/// earlier context have.
+const WITH_EMPTY_AXES: i64 = 14;
 
 /// The prefix of everything that is added.
 const PREFIX: &str = "batches";
@@ -29,14 +33,14 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a port of unknown rank or without axes, or whose first axis is fixed to
-    /// another length; [`Error::Opset`] for operators that cannot be moved to operator set 13.
+    /// another length; [`Error::Opset`] for operators that cannot be moved to operator set 14.
     pub fn in_batches(&self, size: usize) -> Result<Self> {
         let (inputs, outputs) = (self.inputs(), self.outputs());
         inputs.iter().chain(&outputs).try_for_each(|port| fits(port, size))?;
         let Some(first) = inputs.first() else {
             return Err(Error::Unsupported("running a graph without inputs in batches".to_owned()));
         };
-        let mut inner = self.upgraded(self.opset().max(LEAST_OPSET))?.prefixed("each");
+        let mut inner = self.upgraded(self.opset().max(WITH_EMPTY_AXES))?.prefixed("each");
         let mut body = GraphProto { name: format!("{}-each", self.name()), ..Default::default() };
         let port = |port: &Port| Port { name: format!("each/{}", port.name), ..port.clone() }.to_proto();
         body.input = inputs.iter().map(port).collect();
@@ -104,8 +108,7 @@ fn constants(size: usize) -> Result<Vec<(String, Tensor)>> {
         ("from 1", &[1], vec![1]),
         ("from 2", &[1], vec![2]),
         ("to the end", &[1], vec![i64::MAX]),
-        ("block", &[2], vec![-1, size]),
-        ("row", &[1], vec![-1]),
+        ("size as list", &[1], vec![size]),
     ]
     .into_iter()
     .map(named)
@@ -136,7 +139,14 @@ fn filled(first: &str) -> Vec<NodeProto> {
         added("Sub", &[name("rows"), name("1")], name("last row")),
         added("Min", &[name("every place"), name("last row")], name("row of place")),
         added("Unsqueeze", &[name("rows"), name("first axis")], name("rows as list")),
+        added("Unsqueeze", &[name("blocks"), name("first axis")], name("blocks as list")),
+        added("Unsqueeze", &[name("places"), name("first axis")], name("places as list")),
     ]
+}
+
+/// A `Reshape` to exactly this shape: an axis of length 0 stays one.
+fn reshaped(value: String, shape: String, output: String) -> NodeProto {
+    with(added("Reshape", &[value, shape], output), number("allowzero", 1))
 }
 
 /// Fills up an input, and cuts it into blocks.
@@ -150,8 +160,15 @@ fn blocks(port: &str) -> Vec<NodeProto> {
             &[name("shape"), shared("from 1"), shared("to the end"), shared("first axis")],
             name("item"),
         ),
-        with(added("Concat", &[shared("block"), name("item")], name("shape of blocks")), number("axis", 0)),
-        added("Reshape", &[name("filled"), name("shape of blocks")], name("blocks")),
+        with(
+            added(
+                "Concat",
+                &[shared("blocks as list"), shared("size as list"), name("item")],
+                name("shape of blocks"),
+            ),
+            number("axis", 0),
+        ),
+        reshaped(name("filled"), name("shape of blocks"), name("blocks")),
     ]
 }
 
@@ -166,10 +183,10 @@ fn joined(port: &str) -> Vec<NodeProto> {
             name("item of output"),
         ),
         with(
-            added("Concat", &[shared("row"), name("item of output")], name("shape of rows")),
+            added("Concat", &[shared("places as list"), name("item of output")], name("shape of rows")),
             number("axis", 0),
         ),
-        added("Reshape", &[name("of blocks"), name("shape of rows")], name("all rows")),
+        reshaped(name("of blocks"), name("shape of rows"), name("all rows")),
         added(
             "Slice",
             &[name("all rows"), shared("first axis"), shared("rows as list"), shared("first axis")],

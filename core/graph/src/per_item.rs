@@ -7,7 +7,7 @@ use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, attri
 use crate::{Dim, Error, Graph, Port, Result, Tensor, weight};
 
 /// The least operator set of the result: `Squeeze` and `Unsqueeze` take their axes as inputs since.
-pub(crate) const LEAST_OPSET: i64 = 13;
+const LEAST_OPSET: i64 = 13;
 
 impl Graph {
     /// Returns a graph that runs this one once for each item of a batch, with a batch of one (the operator

@@ -65,9 +65,9 @@ mod validate;
 mod verify;
 
 pub use chiasm_plugin::{
-    AlignModality, AlignSpec, CardKey, Code, Draft, EncoderSpec, Expand, Fused, FusionNeeds, FusionSpec,
-    Inverse, InverseKind, Item, LEFT_OUT, Learned, Level, Modality, ModalityCount, ModelInput, Parameter,
-    ParquetPages, PortSpec, Signature, Takes, Task, TaskKind, Undecided, fields_of, npy_header, open_file,
+    AlignModality, AlignSpec, CardKey, Code, Draft, EncoderSpec, Fused, FusionNeeds, FusionSpec, Inverse,
+    InverseKind, Item, LEFT_OUT, Learned, Level, Modality, ModalityCount, ModelInput, Parameter, PortSpec,
+    Signature, Takes, Task, TaskKind, Undecided, fields_of, npy_header, open_file,
     parameters::Kind as ParameterKind, read_file,
 };
 pub use crashes::{CrashRecord, CrashRecords, QUARANTINE_AFTER};

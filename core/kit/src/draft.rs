@@ -19,7 +19,6 @@
 
 use std::path::{Path, PathBuf};
 
-use chiasm_plugin::graph::DType;
 use chiasm_plugin::{DimSpec, Draft, Error, Json, PortSpec, Result, Signature, Undecided, json, read_file};
 
 /// The largest configuration file.
@@ -183,7 +182,7 @@ pub fn is_vector(port: &PortSpec) -> bool {
 
 /// Returns whether a port holds floating-point numbers: exports may return their integer inputs, too.
 pub fn is_float(port: &PortSpec) -> bool {
-    matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    port.dtype.is_float()
 }
 
 /// Formats the axes of a port, as in `[N, 1280]`.

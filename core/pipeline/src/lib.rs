@@ -70,10 +70,11 @@ pub use base::{
 };
 pub use catalog::{
     card::{CARD_KEYS, ModelCard, ModelStore},
-    changed_card::{ChangedModel, EditedCard, RemovableModel, removable_model, set_in_card},
+    changed_card::{ChangedModel, EditedCard, set_in_card},
     dataset::{Dataset, DatasetColumns, ItemRef, Split},
     new_card::{AddModelOptions, AddedModel, add_model, inspect_model},
     raw::RawItem,
+    removed_card::{RemovableModel, removable_model},
 };
 pub use compare::{
     best::fit_best,
@@ -132,6 +133,7 @@ pub use run::{
 };
 pub use study::{
     ablate::{AblateOptions, AblationReport, AblationRow, ablate},
+    result::{StudyResult, is_study, read_study},
     trial::{TestComparison, Trial, TuneProgress, TuneReport},
     tune::{TuneOptions, tune},
 };

@@ -82,7 +82,6 @@ mod inputs;
 mod items;
 mod learned;
 mod npy_header;
-mod parquet_pages;
 mod services;
 mod spec;
 mod traits;
@@ -105,7 +104,6 @@ pub use items::{ModalityItems, Pairs, TrainingItems};
 pub use learned::{Fused, Inverse, InverseKind, Learned};
 pub use ndarray;
 pub use npy_header::npy_header;
-pub use parquet_pages::{Expand, ParquetPages};
 pub use serde_json::{Value as Json, json};
 pub use services::{Level, ServiceBackend, Services};
 pub use spec::{

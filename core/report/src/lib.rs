@@ -1,5 +1,5 @@
 //! One self-contained HTML page about a run: what was merged, whether the merge may be trusted, and why. Or
-//! about a comparison: which row is best and by how much.
+//! about a comparison: which row is best and by how much. Or about a tuning or an ablation.
 //!
 //! The page reads what the fit stored (metrics, checks, timings, recipe) and embeds the test items once more
 //! for what is not stored: projections, examples with scores, and measures of the geometry with nulls. It is
@@ -37,6 +37,7 @@
 //! figure        drawing of figures as SVG
 //! page          the context of the template, report.html
 //! comparison    the page of a comparison, comparison.html
+//! study         the page of a tuning or an ablation, study.html
 //! dot_plot      values with whiskers as a figure
 //! ```
 
@@ -52,6 +53,7 @@ mod sample;
 mod sections;
 mod spaces;
 mod stored;
+mod study;
 mod table;
 mod tsne;
 mod umap;
@@ -62,6 +64,7 @@ use std::path::{Path, PathBuf};
 
 pub use comparison::comparison_report;
 pub use projection::{Projection, principal_components};
+pub use study::study_report;
 pub use verdict::Trust;
 
 /// A report on a run.
@@ -71,7 +74,7 @@ pub struct Report {
     /// The page.
     pub html: String,
     /// The table of the test items of a run, a Parquet file; or why there is none, such as missing data.
-    /// `None` for a comparison.
+    /// `None` for a comparison or a study.
     pub table: Option<Result<Vec<u8>, String>>,
     /// Whether the merge may be trusted.
     pub trust: Trust,

@@ -16,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 const TEMPLATE: &str = include_str!("report.html");
+const STUDY: &str = include_str!("study.html");
 const COMPARISON: &str = include_str!("comparison.html");
 pub const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -137,6 +138,7 @@ pub fn fill(template: &str, page: &impl Serialize) -> Result<String, minijinja::
     // The names end in .html, so that every value is escaped unless the template says otherwise.
     templates.add_template("report.html", TEMPLATE)?;
     templates.add_template("comparison.html", COMPARISON)?;
+    templates.add_template("study.html", STUDY)?;
     Ok(templates.get_template(template)?.render(Serde(page))?.trim_start().to_owned())
 }
 
@@ -230,7 +232,7 @@ mod tests {
     fn the_script_and_the_style_cannot_end_their_elements() {
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
         assert!(TEMPLATE.contains("<script>{{ script|safe }}</script>"));
-        for source in [SCRIPT, STYLE, TEMPLATE, COMPARISON] {
+        for source in [SCRIPT, STYLE, TEMPLATE, COMPARISON, STUDY] {
             assert!(!source.contains("http:") && !source.contains("https:") && !source.contains("//cdn"));
         }
     }

@@ -68,3 +68,28 @@ fn a_graph_with_a_loop_can_be_joined_with_itself() {
         assert!((got - x.powf(2.25)).abs() < 1e-5, "{got} for {x}");
     }
 }
+
+/// A model for batches of three with an empty context, as exports with a key-value cache have it: y = 3 x +
+/// the sum of the context, which is zero.
+#[test]
+fn a_model_of_a_fixed_batch_with_an_empty_input_runs_on_any_batch() {
+    let mut b = Builder::new("three");
+    let x = b.input("x", DType::F32, &[3.into(), 2.into()]).unwrap();
+    let past = b.input("past", DType::F32, &[3.into(), 1.into(), Dim::named("past"), 2.into()]).unwrap();
+    let item = b.reshape(&x, &[3, 1, 1, 2]);
+    let all = b.concat(&[&past, &item], 2);
+    let sum = b.reduce_sum(&all, &[1, 2], false);
+    let twice = b.mul_scalar(&x, 2.0);
+    let y = b.add(&sum, &twice);
+    b.output("y", &y, DType::F32, &[3.into(), 2.into()]);
+    let any = b.finish().unwrap().in_batches(3).unwrap();
+    let session = engine().session(&any, &SessionOptions::default()).unwrap();
+    for rows in [1, 2, 3, 4, 7] {
+        let values: Vec<f32> = (0..2 * rows).map(|value| value as f32).collect();
+        let x = Tensor::f32(&[rows, 2], values.clone()).unwrap();
+        let past = Tensor::f32(&[rows, 1, 0, 2], Vec::new()).unwrap();
+        let outputs = session.run(&[("x", &x), ("past", &past)]).unwrap();
+        let tripled: Vec<f32> = values.iter().map(|value| 3.0 * value).collect();
+        assert_eq!(outputs[0].1.as_f32().unwrap(), tripled, "{rows} rows");
+    }
+}

@@ -10,7 +10,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::{sync::Arc, time::Instant};
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 /// The routes that need no key: orchestrators and browsers cannot send one.
 const OPEN: [&str; 4] = ["/", "/health", "/v2/health/live", "/v2/health/ready"];
@@ -58,11 +58,40 @@ async fn answer(state: &ServerState, request: Request, next: Next, path: &str) -
             return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
         }
     };
+    let _values = reserve_values(state, &parts.headers, &body)?;
     let answer = next.run(Request::from_parts(parts, Body::from(body)));
     timeout(state.options.timeout, answer).await.map_err(|_| {
         let message = format!("there was no answer within {:?}", state.options.timeout);
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, message)
     })
+}
+
+/// The memory that a value of JSON takes when it is parsed, in bytes.
+const VALUE: usize = 48;
+
+/// Reserves the memory for the values of a body of JSON: `[0,0,0]` takes two bytes for a value, and many
+/// times that when it is parsed. The number of values is at most that of the commas and brackets, also in a
+/// body of JSON and binary tensors.
+fn reserve_values<'s>(
+    state: &'s ServerState,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<SemaphorePermit<'s>>, ApiError> {
+    if expect_type(headers, &["multipart/form-data"]).is_ok() {
+        return Ok(None);
+    }
+    let values = body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    let kibibytes = values.saturating_mul(VALUE).div_ceil(1024);
+    let most = state.options.max_bodies.max(state.options.max_body) / 2 / 1024;
+    if kibibytes > most {
+        let message =
+            format!("the body has about {values} values, and at most {} are read", most * 1024 / VALUE);
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    match state.bodies.try_acquire_many(u32::try_from(kibibytes).unwrap_or(u32::MAX)) {
+        Ok(memory) => Ok(Some(memory)),
+        Err(_) => Err(ApiError::busy("the requests that are being answered fill the memory for bodies")),
+    }
 }
 
 fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {

@@ -98,7 +98,8 @@ impl JobQueue {
     }
 
     /// Returns jobs that can be run together, with at most `most` items unless the first alone has more.
-    /// Waits for the first one, and then until the batch is full or the first has waited for `delay`.
+    /// Waits for the first one, and then until the batch is full or the first has waited for `delay`; work
+    /// that nothing can be run with is returned at once.
     /// Returns `None` when the queue is closed and empty.
     pub fn take(&self, most: usize, delay: Duration) -> Option<Vec<Job>> {
         let mut state = self.lock();
@@ -114,7 +115,8 @@ impl JobQueue {
         loop {
             state.join(&mut batch, &mut items, most);
             let left = until.saturating_duration_since(Instant::now());
-            if items >= most || left.is_zero() || state.closed {
+            let alone = !batch[0].work.joins(&batch[0].work);
+            if alone || items >= most || left.is_zero() || state.closed {
                 return Some(batch);
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -240,6 +242,12 @@ mod tests {
             assert!(queue.push(vec![two]).is_ok());
             assert_eq!(sizes(&taken.join().unwrap().unwrap()), [1, 2]);
         });
+        let (reply, _tensors) = oneshot::channel();
+        let work = Work::Tensors { inputs: Vec::new(), outputs: Vec::new() };
+        assert!(queue.push(vec![Job { work, reply, queued: Instant::now() }]).is_ok());
+        let started = Instant::now();
+        assert_eq!(queue.take(8, Duration::from_secs(60)).unwrap().len(), 1);
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing can be run with tensors");
         let (three, _three) = job("a", 3);
         assert!(queue.push(vec![three]).is_ok());
         let delay = Duration::from_millis(30);

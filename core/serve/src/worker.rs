@@ -85,6 +85,10 @@ impl<'r> Worker<'r> {
         }
         let columns: Vec<&[RawItem]> = joined.iter().map(Vec::as_slice).collect();
         let ran = self.session_of(names).and_then(|session| session.run(&columns)).map_err(ApiError::from);
+        // What fails in one request must not fail the others.
+        if ran.is_err() && batch.len() > 1 {
+            return batch.into_iter().for_each(|job| self.answer_items(vec![job]));
+        }
         let mut start = 0;
         for job in batch {
             let rows = start..start + job.work.items();

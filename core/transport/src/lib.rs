@@ -178,8 +178,12 @@ pub(crate) fn mass(what: &'static str, weights: &[f64], n: usize) -> Result<f64>
     }
 }
 
-/// Checks the weights of a balanced problem. Returns both normalised to sum to one, and their common mass.
-pub(crate) fn balanced(a: &[f64], b: &[f64], shape: (usize, usize)) -> Result<(Vec<f64>, Vec<f64>, f64)> {
+/// Checks the weights of a balanced problem between `shape = (n, m)` points. Returns both normalised to sum
+/// to one, and their common mass.
+///
+/// # Errors
+/// When the weights are not one for each point, not finite, negative, all zero, or of unequal sums.
+pub fn balanced(a: &[f64], b: &[f64], shape: (usize, usize)) -> Result<(Vec<f64>, Vec<f64>, f64)> {
     let source_mass = mass("source weights", a, shape.0)?;
     let target_mass = mass("target weights", b, shape.1)?;
     if (source_mass - target_mass).abs() > 1e-6 * source_mass.max(target_mass) {

@@ -21,6 +21,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-transport", &[]),
     ("chiasm-parameters-derive", &[]),
     ("chiasm-parameters", &["chiasm-parameters-derive"]),
+    ("chiasm-parquet-pages", &[]),
     ("chiasm-abi", &[]),
     ("chiasm-geometry", &["chiasm-transport"]),
     ("chiasm-closed-form", &["chiasm-graph", "chiasm-geometry", "chiasm-parameters", "chiasm-transport"]),
@@ -41,6 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chiasm-runtime",
             "chiasm-train",
             "chiasm-host",
+            "chiasm-parquet-pages",
             "chiasm-check",
         ],
     ),
@@ -96,7 +98,7 @@ const FOLDERS: &[(&str, &[&str])] = &[
         "plugins",
         &["chiasm-plugin", "chiasm-geometry", "chiasm-closed-form", "chiasm-kit", "chiasm-transport"],
     ),
-    ("adapters", &["chiasm-plugin", "chiasm-kit"]),
+    ("adapters", &["chiasm-parquet-pages", "chiasm-plugin", "chiasm-kit"]),
     ("core/host/fixtures", &["chiasm-plugin", "chiasm-abi"]),
 ];
 

@@ -49,7 +49,7 @@ pub fn json(value: &impl Serialize) {
 }
 
 /// Escapes the control characters that JSON allows in a string: those above the ASCII ones.
-fn escaped_json(text: &str) -> String {
+pub fn escaped_json(text: &str) -> String {
     let escaped = |c: char| {
         if is_unsafe(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
     };

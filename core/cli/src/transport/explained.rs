@@ -2,7 +2,10 @@
 
 /// The values that the solvers report, with what they are.
 pub const REPORTED: [(&str, &str); 17] = [
-    ("cost", "<P, C> without the entropy; for gw and fgw the objective at the plan; for sliced W2 squared"),
+    (
+        "cost",
+        "<P, C> without the entropy; for gw and fgw the objective; for sliced the mass times W2 squared",
+    ),
     ("marginal_error", "L1 distance of the plan's marginals from the weights, relative to the mass"),
     ("iterations", "iterations of the solver; null for emd, which counts pivots, and for sliced"),
     ("seconds", "wall time of the solver, without reading files"),
@@ -19,7 +22,10 @@ pub const REPORTED: [(&str, &str); 17] = [
     ("unexplained", "gw, fgw: the objective as a share of that of the plan that matches nothing, a b^T"),
     ("next_best_cost", "gw, fgw: the objective of the best plan that differs from this one"),
     ("neighbours", "gw, fgw with --geodesic: the number of neighbours that was kept"),
-    ("distance", "sliced: the root of the mean squared W2 of the projections (Bonneel et al. 2015)"),
+    (
+        "distance",
+        "sliced: the root of the mean squared W2 of the projections, for the mass one (Bonneel et al. 2015)",
+    ),
     ("directions", "sliced: the number of random directions"),
     ("n", "the number of source points"),
     ("m", "the number of target points"),

@@ -1,6 +1,6 @@
 //! The memory that a solver needs, estimated before anything large is allocated.
 
-use super::options::{exact_without_matrix, is_csv, is_npz};
+use super::options::{DIRECTIONS, exact_without_matrix, is_csv, is_npz};
 use crate::{
     args::{CostKind, TransportArgs, TransportSolver},
     command_result::CommandResult,
@@ -12,8 +12,8 @@ const KERNEL: u64 = 2 << 30;
 
 /// Returns an error if the solver needs more memory than is free. Without a value for the free memory,
 /// nothing is refused.
-pub fn check(args: &TransportArgs, shape: (usize, usize), free: Option<u64>) -> CommandResult {
-    let needed = needed(args, shape);
+pub fn check(args: &TransportArgs, shape: (usize, usize), width: usize, free: Option<u64>) -> CommandResult {
+    let needed = needed(args, shape, width);
     let Some(free) = free.filter(|free| needed > *free) else { return Ok(()) };
     let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let (n, m) = shape;
@@ -30,8 +30,8 @@ pub fn check(args: &TransportArgs, shape: (usize, usize), free: Option<u64>) -> 
 }
 
 /// Returns the bytes that the solver allocates beyond its input, rounded up to whole copies of its arrays.
-fn needed(args: &TransportArgs, (n, m): (usize, usize)) -> u64 {
-    let (n, m) = (n as u64, m as u64);
+fn needed(args: &TransportArgs, (n, m): (usize, usize), width: usize) -> u64 {
+    let (n, m, width) = (n as u64, m as u64, width as u64);
     let pairs = n.saturating_mul(m);
     let within = n.saturating_mul(n).saturating_add(m.saturating_mul(m));
     let factors = args.solver == TransportSolver::Lowrank || args.rank.is_some();
@@ -60,7 +60,12 @@ fn needed(args: &TransportArgs, (n, m): (usize, usize)) -> u64 {
             let distances = if points { 0 } else { within.saturating_mul(20) };
             pairs.saturating_mul(32).saturating_add(distances)
         }
-        TransportSolver::Lowrank | TransportSolver::Sliced => 0,
+        // The directions; the projections are computed for some of them at a time.
+        TransportSolver::Sliced => {
+            let directions = args.directions.unwrap_or(DIRECTIONS) as u64;
+            width.saturating_mul(directions).saturating_mul(8)
+        }
+        TransportSolver::Lowrank => 0,
     };
     working.saturating_add(plan)
 }
@@ -81,8 +86,10 @@ mod tests {
         let refused = |words: &[&str], n: usize| -> Option<String> {
             let line = [&["transport", "x.npy", "y.npy"], words].concat();
             let args = Line::try_parse_from(line).ok()?.args;
-            check(&args, (n, n), Some(16 << 30)).err().map(|error| error.to_string())
+            check(&args, (n, n), 64, Some(16 << 30)).err().map(|error| error.to_string())
         };
+        assert!(refused(&["--solver", "sliced"], 50_000).is_none());
+        assert!(refused(&["--solver", "sliced", "--directions", "40000000"], 3).is_some());
         let message = refused(&["--solver", "emd", "--cost", "cosine"], 50_000).unwrap_or_default();
         assert!(message.contains("55.9 GiB; 16.0 GiB are free"), "{message}");
         assert!(refused(&["--solver", "emd"], 50_000).is_none(), "points need no matrix of costs");

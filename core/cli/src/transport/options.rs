@@ -8,6 +8,9 @@ use chiasm_pipeline::Error;
 use chiasm_transport::PointDistance;
 use std::path::Path;
 
+/// The number of directions of the sliced distance.
+pub const DIRECTIONS: usize = 256;
+
 /// The number of pairs of points above which the exact solver stores no cost matrix. It is faster then, too.
 const EXACT_MATRIX: usize = 4_000_000;
 

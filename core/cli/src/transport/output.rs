@@ -1,11 +1,11 @@
-//! Writing a plan. A plan replaces an earlier file only, never what it was computed from.
+//! Writing a plan.
 
 use super::options::{is_csv, is_npz};
 use crate::command_result::CommandResult;
 use chiasm_pipeline::{Error, write_npy, write_npz};
 use chiasm_transport::{ExactPlan, LowRankPlan};
 use ndarray::Array2;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A plan as its solver returns it.
 pub enum SolutionPlan {
@@ -13,31 +13,6 @@ pub enum SolutionPlan {
     /// The entries that are not zero; it becomes dense only if it is written so.
     Exact(Box<ExactPlan>),
     Factors(Box<LowRankPlan>),
-}
-
-/// Returns an error if a plan cannot be written to `path`: something else than a file is there, a symbolic
-/// link, or one of the inputs, or the folder does not exist.
-pub fn check<'p>(path: &Path, mut inputs: impl Iterator<Item = &'p PathBuf>) -> CommandResult {
-    let refuse = |what: &str| {
-        let message = format!("-o {}: {what}", path.display());
-        Err(Error::input("chiasm::transport::output", message, "give the path of a new file, e.g. plan.npy"))
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) {
-        return refuse("its folder does not exist");
-    }
-    let Ok(there) = path.symlink_metadata() else { return Ok(()) };
-    if there.is_symlink() {
-        return refuse("a symbolic link is there, and its target would be replaced");
-    }
-    if !there.is_file() {
-        return refuse("something is there that is not a file");
-    }
-    let place = |path: &Path| path.canonicalize().ok();
-    if inputs.any(|input| place(input) == place(path)) {
-        return refuse("this file is an input of the problem");
-    }
-    Ok(())
 }
 
 /// Writes a plan as .npy, its factors as .npz, or its entries that are not zero as .csv.

@@ -71,6 +71,11 @@ impl TransportProblem {
         }
     }
 
+    /// Returns the number of coordinates of the source points, or 0 without points.
+    pub fn width(&self) -> usize {
+        self.x.as_ref().map_or(0, Array2::ncols)
+    }
+
     /// Returns both sets of points in single precision, centred on the source.
     pub fn points(&self) -> Solved<(Array2<f32>, Array2<f32>)> {
         let (x, y) = self.clouds()?;

@@ -122,7 +122,7 @@ impl Tape {
 
     /// Whether a value is floating point, so that it has derivatives.
     pub(crate) fn is_float(&mut self, value: &Value) -> bool {
-        matches!(self.dtype(value), DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+        self.dtype(value).is_float()
     }
 
     /// The integers of a small constant.

@@ -29,6 +29,10 @@ const MAX_JSON: usize = 256 << 20;
 /// The time between two looks at the reason to stop waiting.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// How long a message is looked for before the thread sleeps: waking it on another core takes longer than a
+/// small call. Other threads may have the core meanwhile.
+const LOOK: Duration = Duration::from_micros(60);
+
 /// The time that was spent waiting. A program that is suspended does not wait: the time between two looks
 /// counts at most twice [`WAIT`].
 pub(super) struct WaitClock {
@@ -162,10 +166,13 @@ impl Channel {
         let mut header = [0; 8];
         let mut filled = 0;
         let mut descriptors = Vec::new();
+        let started = Instant::now();
         while filled < header.len() {
-            match self.read_with_descriptor(&mut header[filled..], &mut descriptors) {
+            let look = filled == 0 && started.elapsed() < LOOK;
+            match self.read_with_descriptor(&mut header[filled..], &mut descriptors, look) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => filled += count,
+                Err(e) if is_wait(&e) && look => std::thread::yield_now(),
                 Err(e) if is_wait(&e) => waiting()?,
                 Err(e) => return Err(e),
             }
@@ -269,16 +276,19 @@ impl Channel {
         }
     }
 
+    /// Reads bytes and descriptors. With `look`, it fails at once if there are none.
     fn read_with_descriptor(
         &mut self,
         bytes: &mut [u8],
         descriptors: &mut Vec<OwnedFd>,
+        look: bool,
     ) -> io::Result<usize> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES + 1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(bytes)];
-        let received =
-            rustix::net::recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let wait = if look { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        let flags = RecvFlags::CMSG_CLOEXEC | wait;
+        let received = rustix::net::recvmsg(&self.socket, &mut parts, &mut ancillary, flags)?;
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
                 descriptors.extend(received);

@@ -2,7 +2,7 @@
 //! batch axis that the graph before and after it can be joined to.
 
 use crate::base::problem::Problem;
-use chiasm_graph::{DType, Dim, Graph, NEWEST_OPSET, Port};
+use chiasm_graph::{Dim, Graph, NEWEST_OPSET, Port};
 use std::collections::BTreeSet;
 
 /// The ports of every opened encoder. A model whose own ports have these names gets others for them.
@@ -52,8 +52,11 @@ pub(super) fn adapted(
     let again = "export the model again with a free batch axis";
     if sizes.len() > 1 {
         let inputs: Vec<String> = model.inputs().iter().map(Port::to_string).collect();
-        let message =
-            format!("the inputs of the model of {name:?} have different batches ({})", inputs.join(", "));
+        let of_card = stated.map(|size| format!(", and the card says {size}")).unwrap_or_default();
+        let message = format!(
+            "the inputs of the model of {name:?} have different batches ({}{of_card})",
+            inputs.join(", ")
+        );
         return Err(problem(message).help(again));
     }
     if ports.get("axes").is_some_and(|axes| !axes.to_string().to_uppercase().starts_with("\"B")) {
@@ -105,7 +108,7 @@ impl EncoderInputs {
 /// Returns the encoders of a file, by their inputs.
 fn groups(model: &Graph) -> Vec<EncoderInputs> {
     // Some exports return their integer inputs, too; an encoder gives floating-point numbers.
-    let is_float = |port: &Port| matches!(port.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+    let is_float = |port: &Port| port.dtype.is_float();
     let outputs: Vec<String> = model.outputs().into_iter().filter(is_float).map(|port| port.name).collect();
     if model.inputs().len() < 2 || outputs.len() < 2 {
         return Vec::new();
@@ -234,7 +237,7 @@ fn rename(value: &mut toml::Value, names: &[(&str, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chiasm_graph::Builder;
+    use chiasm_graph::{Builder, DType};
 
     /// A file with an image encoder, a text encoder and the similarity of their vectors.
     fn two_encoders() -> Graph {
@@ -304,7 +307,7 @@ mod tests {
         assert_eq!(four.inputs()[0].to_string(), "x f32[batch,3]");
         let stated = table("pooled = \"y\"\nbatch = 2");
         let problem = adapted("fixed", model(4), &stated).unwrap_err().to_string();
-        assert!(problem.contains("different batches (x f32[4,3])"), "{problem}");
+        assert!(problem.contains("different batches (x f32[4,3], and the card says 2)"), "{problem}");
         let problem = adapted("fixed", model(1), &table("batch = 0")).unwrap_err().to_string();
         assert!(problem.contains("expected an integer >= 1"), "{problem}");
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The largest card, in bytes.
-const MAX_CARD: u64 = 1 << 20;
+pub(super) const MAX_CARD: u64 = 1 << 20;
 
 /// The content of a model card.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,12 +82,7 @@ impl ModelStore {
     /// with one name, the first is returned.
     pub fn list(&self) -> Vec<Result<(ModelCard, PathBuf), Problem>> {
         let mut found: Vec<Result<(ModelCard, PathBuf), Problem>> = Vec::new();
-        let entries = self.folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flat_map(|entries| {
-            let mut paths: Vec<_> = entries.flatten().map(|e| e.path().join("card.toml")).collect();
-            paths.sort();
-            paths
-        });
-        for path in entries.filter(|p| p.is_file()) {
+        for path in self.card_paths() {
             let card = read_card(&path);
             let known =
                 |name: &str| found.iter().any(|f| f.as_ref().is_ok_and(|(card, _)| card.name == name));
@@ -96,6 +91,16 @@ impl ModelStore {
             }
         }
         found
+    }
+
+    /// Returns the path of every card, also of those that are hidden by one of the same name.
+    pub(super) fn card_paths(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = self.folders.iter().filter_map(|f| std::fs::read_dir(f).ok()).flat_map(|entries| {
+            let mut paths: Vec<_> = entries.flatten().map(|e| e.path().join("card.toml")).collect();
+            paths.sort();
+            paths
+        });
+        entries.filter(|path| path.is_file())
     }
 
     /// Finds the card called `name` and its model file.
@@ -133,10 +138,19 @@ impl ModelStore {
         Ok(ResolvedCard { card, card_path, model_path })
     }
 
-    fn model_file(&self, card: &ModelCard, card_path: &Path) -> Result<PathBuf, Problem> {
+    /// Returns the paths where the model of a card is looked for.
+    pub(super) fn model_candidates(
+        &self,
+        card: &ModelCard,
+        card_path: &Path,
+    ) -> impl Iterator<Item = PathBuf> {
         let beside = card_path.parent().unwrap_or(Path::new("")).join(&card.model);
         let elsewhere = self.folders.iter().map(|f| f.join(&card.name).join(&card.model));
-        std::iter::once(beside).chain(elsewhere).find(|p| p.is_file()).ok_or_else(|| {
+        std::iter::once(beside).chain(elsewhere)
+    }
+
+    fn model_file(&self, card: &ModelCard, card_path: &Path) -> Result<PathBuf, Problem> {
+        self.model_candidates(card, card_path).find(|p| p.is_file()).ok_or_else(|| {
             let message = format!("the file {} of model {:?} was not found", card.model, card.name);
             Problem::new("chiasm::model::missing_file", message).help(format!(
                 "put it beside {} or at <folder>/{}/{}, and add <folder> to CHIASM_MODELS; searched: {}",

@@ -1,16 +1,19 @@
-//! Changing and removing model cards.
+//! Changing model cards.
 
 use super::{
-    card::{ModelCard, ModelStore, ResolvedCard, read_card},
+    card::{MAX_CARD, ModelCard, ModelStore, read_card},
     card_keys::parsed,
-    companions::companions,
     encoder::Encoder,
 };
 use crate::base::{
     digest::model_digest, environment::Environment, error::Error, problem::Problem, whole_file::write_file,
 };
 use chiasm_graph::Graph;
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 use toml_edit::{DocumentMut, Item, Value};
 
 const CODE: &str = "chiasm::model::card";
@@ -100,11 +103,16 @@ fn set_digest(document: &mut DocumentMut, card_path: &Path) -> Result<(), Error>
     Ok(set(document, "sha256", &format!("\"{sha256}\""))?)
 }
 
+/// The name of the copy of a card that a user edits.
+pub(super) const DRAFT: &str = "card.edited.toml";
+
 /// A card whose text a user edits in a copy.
 #[derive(Debug)]
 pub struct EditedCard {
     /// The copy to edit.
     pub draft: PathBuf,
+    /// Whether the copy is the text that an earlier edit left.
+    pub reopened: bool,
     name: String,
     path: PathBuf,
 }
@@ -113,14 +121,34 @@ impl EditedCard {
     /// Copies the card called `name`. A copy that an earlier edit left is kept.
     ///
     /// # Errors
-    /// If there is no such card, or it cannot be copied.
+    /// If there is no such card, it cannot be copied, or it was changed after the copy of an earlier edit.
     pub fn begin(name: &str, store: &ModelStore) -> Result<Self, Error> {
         let path = store.card_path(name)?;
-        let draft = path.with_file_name("card.edited.toml");
-        if !draft.exists() {
+        let draft = path.with_file_name(DRAFT);
+        let reopened = draft.exists();
+        if !reopened {
             write_file(&draft, read(&path)?.as_bytes())?;
+        } else if written(&draft)? < written(&path)? {
+            let message = format!(
+                "{} holds the text of an earlier edit, but the card was changed after it",
+                draft.display()
+            );
+            let help =
+                format!("remove that file; `chiasm model edit {name}` then opens the card as it is now");
+            return Err(Error::input(CODE, message, help));
         }
-        Ok(Self { draft, name: name.to_owned(), path })
+        Ok(Self { draft, reopened, name: name.to_owned(), path })
+    }
+
+    /// Removes the copy if it has the text of the card. Call it when the editor failed.
+    ///
+    /// # Errors
+    /// If a file cannot be read or removed.
+    pub fn give_up(&self) -> Result<(), Error> {
+        if self.draft.exists() && read(&self.draft)? == read(&self.path)? {
+            std::fs::remove_file(&self.draft).map_err(|e| Error::io("remove", &self.draft, e))?;
+        }
+        Ok(())
     }
 
     /// Checks the copy, and replaces the card by it. Returns `None` if it is the same.
@@ -166,89 +194,12 @@ fn accept(
     Ok(ChangedModel { card, path, problem })
 }
 
+fn written(path: &Path) -> Result<SystemTime, Error> {
+    let time = std::fs::metadata(path).and_then(|data| data.modified());
+    time.map_err(|e| Error::io("read the time of", path, e))
+}
+
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))
-}
-
-/// A card with the files that are removed with it.
-#[derive(Debug)]
-pub struct RemovableModel {
-    /// The card, and the files in its folder that it names.
-    pub files: Vec<PathBuf>,
-    /// The files that it names and that stay: those elsewhere, and those that another card names.
-    pub stays: Vec<PathBuf>,
-    folder: PathBuf,
-}
-
-/// Returns what would be removed with the card called `name`.
-///
-/// # Errors
-/// If there is no such card, or its folder is a link.
-pub fn removable_model(name: &str, store: &ModelStore) -> Result<RemovableModel, Error> {
-    let path = store.card_path(name)?;
-    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let found = |path: &Path| path.canonicalize().map_err(|e| Error::io("find", path, e));
-    let own = found(&folder)?;
-    let models = found(folder.parent().unwrap_or(Path::new(".")))?;
-    if own != models.join(name) {
-        let message =
-            format!("{} is a link to {}, outside the models folder", folder.display(), own.display());
-        return Err(Error::input(
-            "chiasm::model::link",
-            message,
-            "remove the link, or the files there, by hand",
-        ));
-    }
-    let others: Vec<PathBuf> = (store.list().into_iter().flatten())
-        .filter(|(_, other)| *other != path)
-        .filter_map(|(card, other)| store.resolve(card, other).ok())
-        .flat_map(|other| named_files(&other))
-        .filter_map(|file| file.canonicalize().ok())
-        .collect();
-    // A card that is not valid is removed alone.
-    let named = read_card(&path).and_then(|card| store.resolve(card, path.clone()));
-    let mut removable = RemovableModel { files: vec![path], stays: Vec::new(), folder };
-    for file in named.map(|named| named_files(&named)).unwrap_or_default() {
-        let place = found(&file)?;
-        let list = match place.starts_with(&own) && !others.contains(&place) {
-            true => &mut removable.files,
-            false => &mut removable.stays,
-        };
-        if !list.contains(&file) {
-            list.push(file);
-        }
-    }
-    Ok(removable)
-}
-
-/// Returns the model with its files of weights, and the companions of a card.
-fn named_files(found: &ResolvedCard) -> Vec<PathBuf> {
-    let mut files = vec![found.model_path.clone()];
-    if let Ok((_, weights)) = Graph::load_with_files(&found.model_path) {
-        files.extend(weights);
-    }
-    if let Ok((_, companions)) = companions(found) {
-        files.extend(companions.into_iter().map(|companion| companion.path));
-    }
-    files
-}
-
-impl RemovableModel {
-    /// Removes the files, and the folders that are then empty. The card is removed last.
-    ///
-    /// # Errors
-    /// If a file cannot be removed.
-    pub fn remove(&self) -> Result<(), Error> {
-        for file in self.files.iter().rev() {
-            std::fs::remove_file(file).map_err(|e| Error::io("remove", file, e))?;
-            let folders = file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.folder));
-            for folder in folders {
-                // Folders with other files stay.
-                if std::fs::remove_dir(folder).is_err() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
+    let bytes = chiasm_host::read_file(path, MAX_CARD).map_err(|e| Error::io("read", path, e))?;
+    String::from_utf8(bytes).map_err(|_| Error::io("read", path, ErrorKind::InvalidData.into()))
 }

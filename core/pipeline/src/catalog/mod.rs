@@ -13,4 +13,5 @@ mod inner;
 mod joined;
 pub mod new_card;
 pub mod raw;
+pub mod removed_card;
 pub mod trial;

@@ -255,7 +255,8 @@ fn others(
     let Some((encoder, takes)) = recipe.encoder(modality).zip(takes(modality)) else {
         let names: Vec<&str> = recipe.encoders.iter().map(|e| e.modality.value.as_str()).collect();
         let message = format!("`task.modality` expects one of {}, got {modality:?}", names.join(", "));
-        return Err(Problem::new(code, message).at(&task.of.at, "this modality"));
+        let problem = Problem::new(code, message).at(&task.of.at, "this modality");
+        return Err(problem.suggest(modality, names));
     };
     let column = &encoder.column.value;
     let cells = dataset.column(column);

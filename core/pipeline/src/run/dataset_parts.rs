@@ -25,6 +25,11 @@ use std::{
     sync::Arc,
 };
 
+/// How the names of the files of blocks begin.
+const BLOCK: &str = "block";
+/// How those of files end that are not finished.
+const UNFINISHED: &str = ".tmp";
+
 /// The outputs of the rows of a block.
 pub struct BlockTable {
     /// The id of each row.
@@ -63,29 +68,41 @@ impl PartsFolder {
     pub fn write(&self, block: u64, key: &str, table: &BlockTable) -> Result<PathBuf, Error> {
         let path = self.file(block, key);
         let failed = |e| Error::io("write", &path, e);
-        let mut temporary = tempfile::NamedTempFile::new_in(&self.0).map_err(failed)?;
+        let unfinished = tempfile::Builder::new().prefix(BLOCK).suffix(UNFINISHED).tempfile_in(&self.0);
+        let mut temporary = unfinished.map_err(failed)?;
         table.write(temporary.as_file_mut()).map_err(|e| failed(std::io::Error::other(e)))?;
         temporary.as_file().sync_all().map_err(failed)?;
         temporary.persist(&path).map_err(|e| failed(e.error))?;
         Ok(path)
     }
 
-    /// Joins the blocks in this order, as the file `output`, and removes the folder.
+    /// Joins the blocks in this order, as the file `output`, and removes the files of blocks, and the folder
+    /// if nothing else is in it.
     ///
     /// # Errors
     /// If a block cannot be read, or the output cannot be written.
     pub fn join(self, parts: &[PathBuf], outputs: &[Port], output: &Path) -> Result<(), Error> {
         let failed = |e: ParquetError| Error::io("write", output, std::io::Error::other(e));
-        let temporary = self.0.join("joined.tmp");
+        let temporary = self.0.join(format!("{BLOCK}s-joined{UNFINISHED}"));
         let file = File::create(&temporary).map_err(|e| Error::io("write", &temporary, e))?;
         let file = join(parts, &schema(outputs).map_err(failed)?, file).map_err(failed)?;
         file.sync_all().map_err(|e| Error::io("write", output, e))?;
         std::fs::rename(&temporary, output).map_err(|e| Error::io("write", output, e))?;
-        std::fs::remove_dir_all(&self.0).map_err(|e| Error::io("remove", &self.0, e))
+        let failed = |e| Error::io("remove", &self.0, e);
+        for entry in std::fs::read_dir(&self.0).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(BLOCK) && [".parquet", UNFINISHED].iter().any(|end| name.ends_with(end)) {
+                std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+            }
+        }
+        // A folder with files of the user stays.
+        let _ = std::fs::remove_dir(&self.0);
+        Ok(())
     }
 
     fn file(&self, block: u64, key: &str) -> PathBuf {
-        self.0.join(format!("{block:08}-{}.parquet", &key[..key.len().min(32)]))
+        self.0.join(format!("{BLOCK}-{block:08}-{}.parquet", &key[..key.len().min(32)]))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The items of one modality and their embeddings, searched exactly: the product of a block of vectors with the
-//! query at a time, and the best of each block.
+//! The items of one modality and their embeddings, searched exactly: the product of a block of vectors with
+//! the query at a time, and the best of each block.
 
 use crate::{base::error::Error, catalog::raw::RawItem};
 use ndarray::{Array2, ArrayView1, Axis};

@@ -3,6 +3,8 @@
 //! [`Run::run_dataset`]: super::open::Run::run_dataset
 
 use crate::base::{error::Error, npy::read_matrix};
+use chiasm_graph::Budget;
+use chiasm_parquet_pages::ParquetPages;
 use ndarray::Array2;
 use parquet::{
     column::reader::ColumnReader,
@@ -13,6 +15,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
+
+/// The bytes that a value takes while it is read: the number or the start of a text, and its two levels.
+const VALUE: u64 = 16;
 
 /// The vectors of a file, and an id for each.
 #[derive(Debug, Clone)]
@@ -44,6 +49,9 @@ pub fn read_vectors(path: &Path, column: &str) -> Result<Option<StoredVectors>, 
 
 fn parquet(path: &Path, name: &str) -> Result<Option<StoredVectors>, String> {
     let file = chiasm_host::open_file(path, u64::MAX).map_err(|e| e.to_string())?;
+    let (headers, size) = (file.try_clone(), file.metadata());
+    let mut budget = Budget::of_file(size.map_err(|e| e.to_string())?.len());
+    let headers = headers.map_err(|e| e.to_string())?;
     let failed = |e: ParquetError| e.to_string();
     let reader = SerializedFileReader::new(file).map_err(failed)?;
     let schema = reader.metadata().file_metadata().schema_descr();
@@ -54,6 +62,14 @@ fn parquet(path: &Path, name: &str) -> Result<Option<StoredVectors>, String> {
     for group in 0..reader.metadata().num_row_groups() {
         let group = reader.get_row_group(group).map_err(failed)?;
         let count = usize::try_from(group.metadata().num_rows()).map_err(|e| e.to_string())?;
+        let wanted = [Some(vectors), leaf("id")];
+        for stored in wanted.into_iter().flatten().map(|leaf| group.metadata().column(leaf)) {
+            let pages = ParquetPages::of_column(&headers, stored).map_err(|e| e.to_string())?;
+            let checked = budget.check(pages.largest);
+            checked
+                .and_then(|()| budget.spend(pages.values.saturating_mul(VALUE)))
+                .map_err(|e| e.to_string())?;
+        }
         let ColumnReader::FloatColumnReader(mut column) = group.get_column_reader(vectors).map_err(failed)?
         else {
             return Err(format!("the column `{name}` holds no 32-bit floats"));
@@ -98,4 +114,46 @@ fn read_ids(column: ColumnReader, count: usize, ids: &mut Vec<String>) -> Result
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::{
+        data_type::FloatType, file::properties::WriterProperties, file::writer::SerializedFileWriter,
+        schema::parser::parse_message_type,
+    };
+    use std::sync::Arc;
+
+    /// A file with the rows of lists of the same number, `rows` of `width`, whose pages have a few bytes.
+    fn file(rows: usize, width: usize) -> tempfile::TempPath {
+        let path = tempfile::Builder::new().suffix(".parquet").tempfile().unwrap().into_temp_path();
+        let schema =
+            "message rows { required group v (LIST) { repeated group list { required float element; } } }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let file = std::fs::File::create(&path).unwrap();
+        let mut file =
+            SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::default())).unwrap();
+        let mut group = file.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let count = rows * width;
+        let starts: Vec<i16> = (0..count).map(|at| i16::from(at % width != 0)).collect();
+        let written =
+            column.typed::<FloatType>().write_batch(&vec![0.5; count], Some(&vec![1; count]), Some(&starts));
+        written.unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        file.close().unwrap();
+        path
+    }
+
+    #[test]
+    fn a_small_file_that_holds_gigabytes_is_refused() {
+        let read = read_vectors(&file(3, 4), "v").unwrap().unwrap();
+        assert_eq!((read.vectors, read.ids[2].as_str()), (Array2::from_elem((3, 4), 0.5), "2"));
+        let large = file(1, 17 << 20);
+        assert!(std::fs::metadata(&large).unwrap().len() < 1 << 20);
+        let message = read_vectors(&large, "v").unwrap_err().to_string();
+        assert!(message.contains("takes more than 256 MiB"), "{message}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     fits::{RecipeChanges, StudyFits, declared, reason},
-    folder::StudyFolder,
+    folder::{ABLATION, StudyFolder},
 };
 use crate::{
     base::{environment::Environment, error::Error, problem::did_you_mean, training::TrainingRecord},
@@ -66,7 +66,7 @@ pub struct AblationRow {
 }
 
 /// The result of [`ablate`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AblationReport {
     /// The metric.
@@ -164,7 +164,7 @@ pub fn ablate(
     let held_out = fits.embed(&plan)?;
     let rows_scored = rows_with(held_out.of(Split::Test), 2).len();
     let report = AblationReport { metric: options.metric, rows: rows_scored, fits: rows };
-    folder.write("ablation.json", &serde_json::to_string_pretty(&report).unwrap_or_default())?;
+    folder.write(ABLATION, &serde_json::to_string_pretty(&report).unwrap_or_default())?;
     folder.write("ablation.csv", &table(&report)?)?;
     Ok(report)
 }

@@ -19,6 +19,10 @@ pub type StudyIdentity = BTreeMap<&'static str, Value>;
 /// The name of all inputs together: the data, the plugins, the engine, and the recipe.
 pub const INPUTS: &str = "its data, a plugin or the engine";
 
+/// The file with the result of a tuning.
+pub const TUNING: &str = "tuning.json";
+/// The file with the result of an ablation.
+pub const ABLATION: &str = "ablation.json";
 /// The file with the identity.
 const IDENTITY: &str = "study.json";
 /// Its largest size, in bytes.

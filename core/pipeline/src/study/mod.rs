@@ -7,6 +7,7 @@ mod best_recipe;
 mod fits;
 mod folder;
 mod optimizer;
+pub mod result;
 mod space;
 pub mod trial;
 pub mod tune;

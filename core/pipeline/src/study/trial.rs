@@ -24,7 +24,7 @@ pub struct Trial {
 }
 
 /// The result of [`crate::tune()`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TuneReport {
     /// The metric.
@@ -42,7 +42,7 @@ pub struct TuneReport {
 }
 
 /// The recipe's own setting and the best one, fitted on all training rows and scored on the test rows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TestComparison {
     /// The score of the recipe's own setting.

@@ -6,7 +6,7 @@
 use super::{
     best_recipe::best_recipe,
     fits::{RecipeChanges, StudyFits, ValidationFold, reason, validation_folds},
-    folder::StudyFolder,
+    folder::{StudyFolder, TUNING},
     optimizer::Optimizer,
     space::Setting,
     trial::{TestComparison, Trial, TuneProgress, TuneReport},
@@ -110,7 +110,7 @@ pub fn tune(
         best_recipe: folder.write("best.toml", &text)?,
         trials,
     };
-    folder.write("result.json", &serde_json::to_string_pretty(&report).unwrap_or_default())?;
+    folder.write(TUNING, &serde_json::to_string_pretty(&report).unwrap_or_default())?;
     Ok(report)
 }
 

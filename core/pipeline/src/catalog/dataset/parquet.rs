@@ -13,9 +13,9 @@ use super::{
     stored::{CellShape, stored_columns},
 };
 use chiasm_graph::Budget;
-use chiasm_host::{Expand, ParquetPages};
+use chiasm_parquet_pages::ParquetPages;
 use parquet::{
-    basic::{Compression, ConvertedType, LogicalType},
+    basic::{ConvertedType, LogicalType},
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::{ByteArray, DataType, FixedLenByteArray},
     errors::ParquetError,
@@ -29,7 +29,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::Read,
+    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -84,24 +84,6 @@ fn columns(file: File, rows: &mut DatasetBuilder<'_>) -> Result<BTreeMap<String,
         columns.insert(column.name, values);
     }
     Ok(columns)
-}
-
-/// Returns the decoder of a codec that does not stop at the size that a page states.
-fn expand(codec: Compression) -> Result<Option<&'static Expand>, String> {
-    fn gzip<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
-        Box::new(flate2::read::MultiGzDecoder::new(stored))
-    }
-    fn brotli<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
-        Box::new(brotli::Decompressor::new(stored, 1 << 12))
-    }
-    match codec {
-        Compression::GZIP(_) => Ok(Some(&gzip)),
-        Compression::BROTLI(_) => Ok(Some(&brotli)),
-        Compression::LZ4 | Compression::LZO => Err(format!(
-            "the codec {codec} is not read; write the file with zstd, snappy, gzip, brotli or lz4_raw"
-        )),
-        _ => Ok(None),
-    }
 }
 
 fn failed(error: ParquetError) -> String {
@@ -196,9 +178,10 @@ impl ParquetColumn {
 
     /// Reads the headers of one row group's pages.
     fn pages(&self, headers: &File, stored: &ColumnChunkMetaData) -> Result<ParquetPages, String> {
-        let (start, length) = stored.byte_range();
-        let pages = ParquetPages::read_expanding(headers, start, length, expand(stored.compression())?)
-            .map_err(|error| format!("cannot read it as Parquet: {error}"))?;
+        let pages = ParquetPages::of_column(headers, stored).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => error.to_string(),
+            _ => format!("cannot read it as Parquet: {error}"),
+        })?;
         if pages.prefixed {
             return Err("the encoding DELTA_BYTE_ARRAY is not supported; write the column in plain or \
                         dictionary encoding"

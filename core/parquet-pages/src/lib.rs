@@ -4,6 +4,7 @@
 //! The headers are structures of Thrift's compact protocol
 //! (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>).
 
+use parquet::{basic::Compression, file::metadata::ColumnChunkMetaData};
 use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
 
 /// What the headers of a column's pages state.
@@ -13,7 +14,7 @@ use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
 ///
 /// // One page without values: type 0, 20 bytes when decoded, 0 bytes in the file.
 /// let header = [0x15, 0, 0x15, 40, 0x15, 0, 0];
-/// let pages = chiasm_plugin::ParquetPages::read(Cursor::new(header), 0, 7).unwrap();
+/// let pages = chiasm_parquet_pages::ParquetPages::read(Cursor::new(header), 0, 7).unwrap();
 /// assert_eq!((pages.largest, pages.values), (20, 0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct ParquetPages {
 }
 
 /// Returns a reader of what these compressed bytes expand to.
-pub type Expand = dyn for<'a> Fn(Box<dyn Read + 'a>) -> Box<dyn Read + 'a>;
+type Expand = dyn for<'a> Fn(Box<dyn Read + 'a>) -> Box<dyn Read + 'a>;
 
 /// The number of the encoding DELTA_BYTE_ARRAY.
 const DELTA_BYTE_ARRAY: i64 = 7;
@@ -47,12 +48,18 @@ impl ParquetPages {
         Self::read_expanding(file, start, length, None)
     }
 
-    /// As [`ParquetPages::read`], for a column whose codec does not stop at the size that a header states,
-    /// such as gzip: each page is also expanded, and nothing of it is kept. `expand` is the codec.
+    /// Reads the headers of the pages of a column. If its codec does not stop at the size that a header
+    /// states, as gzip does not, each page is also expanded, and nothing of it is kept.
     ///
     /// # Errors
-    /// As [`ParquetPages::read`]; also if a page expands to more bytes than its header states.
-    pub fn read_expanding(
+    /// As [`ParquetPages::read`]; also if a page expands to more bytes than its header states, or with
+    /// [`ErrorKind::Unsupported`] for a codec that is not read.
+    pub fn of_column(file: impl Read + Seek, column: &ColumnChunkMetaData) -> Result<Self> {
+        let (start, length) = column.byte_range();
+        Self::read_expanding(file, start, length, expand(column.compression())?)
+    }
+
+    fn read_expanding(
         file: impl Read + Seek,
         start: u64,
         length: u64,
@@ -67,11 +74,13 @@ impl ParquetPages {
             let page = header.page(&mut pages)?;
             let payload = at.saturating_add(header.read).saturating_add(page.levels);
             at = at.saturating_add(header.read).saturating_add(page.stored);
-            if let Some(expand) = expand.filter(|_| page.compressed) {
+            // A page without values has no compressed bytes.
+            let values = page.decoded.saturating_sub(page.levels);
+            if let Some(expand) = expand.filter(|_| page.compressed && values > 0) {
                 file.seek(SeekFrom::Start(payload))?;
                 let stored = Box::new(file.by_ref().take(at.min(end).saturating_sub(payload)));
-                let mut expanded = expand(stored).take(page.decoded.saturating_add(1));
-                if std::io::copy(&mut expanded, &mut std::io::sink())? > page.decoded {
+                let mut expanded = expand(stored).take(values.saturating_add(1));
+                if std::io::copy(&mut expanded, &mut std::io::sink())? > values {
                     return Err(damaged("a page expands to more bytes than it states"));
                 }
             }
@@ -80,6 +89,25 @@ impl ParquetPages {
             true => Ok(pages),
             false => Err(damaged("a page is longer than its column")),
         }
+    }
+}
+
+/// Returns the decoder of a codec that does not stop at the size that a page states.
+fn expand(codec: Compression) -> Result<Option<&'static Expand>> {
+    fn gzip<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+        Box::new(flate2::read::MultiGzDecoder::new(stored))
+    }
+    fn brotli<'a>(stored: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+        Box::new(brotli::Decompressor::new(stored, 1 << 12))
+    }
+    match codec {
+        Compression::GZIP(_) => Ok(Some(&gzip)),
+        Compression::BROTLI(_) => Ok(Some(&brotli)),
+        Compression::LZ4 | Compression::LZO => {
+            let help = "write the file with zstd, snappy, gzip, brotli or lz4_raw";
+            Err(Error::new(ErrorKind::Unsupported, format!("the codec {codec} is not read; {help}")))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -274,9 +302,20 @@ mod tests {
             let data_page = [0x15, 2, 0x15, 0, 0x15, 2, 0x15, 0, 0x15, 2, 0x15, 4, 0x10 | compressed, 0, 0];
             [&header[..], &data_page, data].concat()
         };
-        assert!(read(&second(1, &[200, 200, 200, 20])).is_ok());
-        assert!(read(&second(1, &[0, 0, 0, 21])).is_err());
-        assert!(read(&second(2, &[0, 0, 0, 21])).is_ok());
+        assert!(read(&second(1, &[200, 200, 200, 17])).is_ok());
+        assert!(read(&second(1, &[0, 0, 0, 18])).is_err());
+        assert!(read(&second(2, &[0, 0, 0, 18])).is_ok());
+    }
+
+    /// A page whose values are all null has levels only, and an empty text is no valid gzip.
+    #[test]
+    fn a_page_of_nulls_is_not_expanded() {
+        let header = [0x15, 6, 0x15, 6, 0x15, 6, 0x5c];
+        let data_page = [0x15, 18, 0x15, 18, 0x15, 18, 0x15, 0, 0x15, 2, 0x15, 4, 0x11, 0, 0];
+        let page = [&header[..], &data_page, &[0, 0, 0]].concat();
+        let gzip = expand(Compression::GZIP(Default::default())).unwrap();
+        let pages = ParquetPages::read_expanding(Cursor::new(&page), 0, page.len() as u64, gzip).unwrap();
+        assert_eq!(pages, ParquetPages { largest: 3, values: 9, prefixed: false });
     }
 
     #[test]
