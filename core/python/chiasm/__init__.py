@@ -18,6 +18,7 @@ from ._check import check, jacobian
 from ._core import ChiasmError, __version__
 from ._embedder import Embedder
 from ._measure import measure
+from ._moments import Moments
 from ._recipe import fit
 from ._run import Run, open_run
 
@@ -27,6 +28,7 @@ open = open_run
 __all__ = [
     "ChiasmError",
     "Embedder",
+    "Moments",
     "Run",
     "__version__",
     "check",

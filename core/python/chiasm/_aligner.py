@@ -71,6 +71,26 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rows = [np.arange(len(view)) for view in views]
         rows = _row_numbers(rows, views)
         names = [f"view{at}" for at in range(len(views))]
+        data = {"views": views, "rows": rows, "names": names}
+        maps = _core.fit_aligner(self._plugin, data, self._options(len(views)), listener(self.progress))
+        return self._fitted(maps, views[0].shape[1])
+
+    def fit_moments(self, moments):
+        """Fits the maps on all rows that were added to a :class:`chiasm.Moments`: `CCA` and `Ridge` only.
+
+        Returns
+        -------
+        self
+        """
+        self.view_widths_ = moments.widths
+        self.n_features_in_ = self.view_widths_[0]
+        self._scales = [None] * len(self.view_widths_)
+        options = self._options(len(self.view_widths_))
+        maps = moments._sums.fit(self._plugin, options, listener(self.progress))
+        return self._fitted(maps, self.n_features_in_)
+
+    def _options(self, views):
+        """Returns how a number of views is fitted, as the Rust module expects it."""
         # The parameters that all aligners share are not those of a plugin.
         shared = {field.name for field in fields(Aligner)}
         given = {
@@ -78,26 +98,21 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             for name, value in self.get_params().items()
             if name not in shared and value is not None
         }
-        self.maps_ = _core.fit_aligner(
-            self._plugin,
-            {
-                "views": views,
-                "rows": rows,
-                "names": names,
-            },
-            {
-                "parameters": json.dumps(given),
-                "anchor": None if self.anchor is None else names[self.anchor],
-                "seed": 0 if self.random_state is None else int(self.random_state),
-                "device": self.device,
-                "threads": int(self.threads),
-            },
-            listener(self.progress),
-        )
-        report = json.loads(self.maps_.report)
+        return {
+            "parameters": json.dumps(given),
+            "anchor": None if self.anchor is None else f"view{range(views)[self.anchor]}",
+            "seed": 0 if self.random_state is None else int(self.random_state),
+            "device": self.device,
+            "threads": int(self.threads),
+        }
+
+    def _fitted(self, maps, width):
+        """Keeps the maps of a fit, the first of which takes items of this width."""
+        self.maps_ = maps
+        report = json.loads(maps.report)
         self.parameters_, self.notes_ = report["parameters"], report["notes"]
-        self.n_views_ = len(views)
-        self.n_components_ = self.maps_.transform(0, views[0][:1]).shape[1]
+        self.n_views_ = len(self.view_widths_)
+        self.n_components_ = maps.transform(0, np.ones((1, width), dtype=np.float32)).shape[1]
         return self
 
     def transform(self, X, y=None, *, view=0):

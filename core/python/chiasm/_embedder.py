@@ -35,7 +35,10 @@ class Embedder:
     Ray Data, where each actor opens the run once, and Spark:
 
     >>> arguments = {"run": "run", "modality": "text"}
-    >>> dataset.map_batches(Embedder, fn_constructor_kwargs=arguments, batch_format="pyarrow", concurrency=2)
+    >>> actors = ray.data.ActorPoolStrategy(size=2)
+    >>> dataset.map_batches(
+    ...     Embedder, fn_constructor_kwargs=arguments, batch_format="pyarrow", compute=actors
+    ... )
     >>> frame.mapInArrow(Embedder("run", "text").batches, schema)
     """
 

@@ -56,6 +56,15 @@ impl LoadedGraph {
     }
 }
 
+impl Maps {
+    /// The maps of views, their inverses, and the report, a JSON object.
+    pub fn new(maps: Vec<Graph>, inverses: Vec<Option<Graph>>, report: String, setup: Setup) -> Self {
+        let maps = maps.into_iter().map(LoadedGraph::new).collect();
+        let inverses = inverses.into_iter().map(|inverse| inverse.map(LoadedGraph::new)).collect();
+        Self { maps, inverses, report, setup }
+    }
+}
+
 fn environment(setup: &Setup) -> Result<Environment, Error> {
     setup.environment(Arc::new(SilentReporter))
 }
@@ -73,18 +82,12 @@ impl Maps {
         threads: usize,
     ) -> PyResult<Self> {
         let graph = |bytes: Vec<u8>| {
-            let graph = Graph::from_bytes(&bytes).map_err(|error| of_message(py, "chiasm::graph", error))?;
-            Ok(LoadedGraph::new(graph))
+            Graph::from_bytes(&bytes).map_err(|error| of_message(py, "chiasm::graph", error))
         };
-        Ok(Self {
-            maps: maps.into_iter().map(graph).collect::<PyResult<_>>()?,
-            inverses: inverses
-                .into_iter()
-                .map(|bytes| bytes.map(graph).transpose())
-                .collect::<PyResult<_>>()?,
-            report,
-            setup: Setup::new(py, device, threads)?,
-        })
+        let maps = maps.into_iter().map(graph).collect::<PyResult<_>>()?;
+        let inverses = inverses.into_iter().map(|bytes| bytes.map(graph).transpose());
+        let inverses = inverses.collect::<PyResult<_>>()?;
+        Ok(Self::new(maps, inverses, report, Setup::new(py, device, threads)?))
     }
 
     /// Returns what `pickle` stores: the graphs, the report and how they are run.
@@ -161,12 +164,15 @@ pub struct AlignerData<'py> {
 #[pyo3(from_item_all)]
 pub struct AlignerOptions {
     /// The parameters of the plugin, a JSON object.
-    parameters: String,
+    pub parameters: String,
     /// The name of the view that the others are compared with.
-    anchor: Option<String>,
-    seed: u64,
-    device: String,
-    threads: usize,
+    pub anchor: Option<String>,
+    /// The seed of everything that is drawn.
+    pub seed: u64,
+    /// Where graphs run.
+    pub device: String,
+    /// The number of threads; 0 means all cores.
+    pub threads: usize,
 }
 
 /// Fits the aligner `id`.
@@ -207,16 +213,8 @@ pub fn fit_aligner(
     })?
     .map_err(|error| of_pipeline(py, &error))?;
     let report = serde_json::json!({ "parameters": learned.parameters, "notes": learned.notes });
-    Ok(Maps {
-        maps: learned.maps.into_iter().map(LoadedGraph::new).collect(),
-        inverses: learned
-            .inverses
-            .into_iter()
-            .map(|inverse| inverse.map(|inverse| LoadedGraph::new(inverse.graph)))
-            .collect(),
-        report: report.to_string(),
-        setup,
-    })
+    let inverses = learned.inverses.into_iter().map(|inverse| inverse.map(|inverse| inverse.graph));
+    Ok(Maps::new(learned.maps, inverses.collect(), report.to_string(), setup))
 }
 
 /// Returns the names, the documentation and the default values (JSON) of an aligner's parameters.

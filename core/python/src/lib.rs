@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod interruptible;
 mod measure;
+mod moments;
 mod progress;
 mod recipe;
 mod run;
@@ -24,6 +25,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("ChiasmError", module.py().get_type::<error::ChiasmError>())?;
     module.add_class::<aligner::Maps>()?;
+    module.add_class::<moments::Moments>()?;
     module.add_class::<run::Run>()?;
     module.add_function(wrap_pyfunction!(environment::use_folder, module)?)?;
     module.add_function(wrap_pyfunction!(aligner::fit_aligner, module)?)?;

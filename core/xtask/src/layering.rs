@@ -52,6 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "chiasm-python",
         &[
             "chiasm-check",
+            "chiasm-closed-form",
             "chiasm-graph",
             "chiasm-geometry",
             "chiasm-runtime",

@@ -1,0 +1,72 @@
+"""Aligners that are fitted on a Ray Data set, on any number of machines.
+
+>>> import chiasm.ray
+>>> dataset = ray.data.read_parquet("s3://bucket/pairs")
+>>> aligner = chiasm.ray.fit(dataset, ["image", "text"], "cca")
+>>> open("images.onnx", "wb").write(aligner.to_onnx(0))
+
+Every block of the data set becomes a :class:`chiasm.Moments` where it lies, and only these are sent and
+merged. The fit equals that in one process up to rounding errors, whatever the number of machines and blocks.
+A block whose worker is lost is summed again, so that every row counts once.
+"""
+
+import pickle
+
+from ._moments import Moments
+
+__all__ = ["fit", "moments"]
+
+
+def fit(dataset, columns, aligner="cca", *, curve=None, seed=0, **parameters):
+    """Fits an aligner on columns of a data set.
+
+    Parameters
+    ----------
+    dataset : ray.data.Dataset
+        Rows with the vectors of all views: lists of numbers, or tensors.
+    columns : list of str
+        The column of each view, in their order.
+    aligner : {"cca", "ridge"} or Aligner
+        As in :meth:`chiasm.Moments.fit`.
+    curve, seed
+        As in :class:`chiasm.Moments`.
+    **parameters
+        Parameters of the aligner.
+
+    Returns
+    -------
+    aligner : CCA or Ridge
+        The fitted aligner.
+    """
+    if curve is None:
+        curve = parameters.get("curve", getattr(aligner, "curve", None))
+    return moments(dataset, columns, curve=curve, seed=seed).fit(aligner, **parameters)
+
+
+def moments(dataset, columns, *, curve=None, seed=0):
+    """Returns the :class:`chiasm.Moments` of columns of a data set, as :func:`fit` sums them."""
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError('chiasm.ray needs Ray Data: pip install "ray[data]"') from error
+    if not isinstance(dataset, ray.data.Dataset):
+        raise TypeError(f"expected a ray.data.Dataset, got {type(dataset).__name__}")
+    columns = list(columns)
+    arguments = {"columns": columns, "curve": curve, "seed": seed}
+    sums = dataset.select_columns(columns).map_batches(
+        summed, batch_format="pyarrow", batch_size=None, fn_kwargs=arguments
+    )
+    whole = Moments(curve=curve, seed=seed)
+    for row in sums.iter_rows():
+        whole.merge(pickle.loads(row["moments"]))
+    return whole
+
+
+def summed(batch, columns, curve, seed):
+    """Returns the moments of a batch (Arrow), pickled, as a batch of one row."""
+    import pyarrow
+
+    own = Moments(curve=curve, seed=seed)
+    if batch.num_rows:
+        own.update([batch.column(name) for name in columns])
+    return pyarrow.table({"moments": [pickle.dumps(own)]})
