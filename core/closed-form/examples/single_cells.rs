@@ -14,6 +14,10 @@
 //! pairs), SNARE-seq 0.148 (SCOT 0.150). The report of a fit tells how much it can be trusted: on scGEM the
 //! best matching leaves 0.150 of the difference between the distances and the next best optimum 0.385, on
 //! SNARE-seq 0.166 and 0.213.
+//!
+//! Seconds, on two threads beside other work: the fit of scGEM, with the choice of its settings, took 2.5 s
+//! (0.9 s of processor time), and one solve of `entropic_gromov_wasserstein` in POT 3.4 to 36 s, of which
+//! SCOT's grid has eight (three of them and a part of the fourth: 29.6 s of processor time).
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::error::Error;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 use world::benchmark::{BenchmarkSettings, Geometry, write_benchmark};
 
 /// Fit systems and baselines on benchmarks of several seeds, and print their mean scores. Fits that are up to
@@ -78,10 +77,18 @@ const COLUMNS: &[(&str, bool)] = &[
     ("failed checks", false),
     ("s", false),
     ("MB", false),
+    ("loss, noise", false),
+    ("loss, missing", false),
 ];
 
 /// The measures of aligned spaces, in the order of their columns.
 const GEOMETRY: [&str; 4] = ["w2_exact", "mutual_knn", "geodesic_distortion", "curvature_mismatch"];
+
+/// The sweeps of test items whose losses are the last columns: the share, and the standard deviation of the
+/// noise relative to that of a column.
+const SWEEPS: [&str; 2] = ["corruption", "missing"];
+const SHARE: f64 = 0.5;
+const NOISE: f64 = 1.0;
 
 type Scores = Vec<f64>;
 
@@ -115,9 +122,11 @@ fn table(options: &Options) -> Result<String, String> {
             missing: options.missing,
             ..BenchmarkSettings::default()
         };
-        write_benchmark(&settings, &folder).map_err(|error| error.to_string())?;
+        let report = write_benchmark(&settings, &folder).map_err(|error| error.to_string())?;
+        let sweeps = sweep_keys(report.modalities.iter().map(|modality| modality.name.as_str()));
         for (name, keys) in SYSTEMS.iter().filter(|(name, _)| asked(name)) {
-            let scores = scores(options, &folder, name, keys)?;
+            let keys = keys.iter().map(|key| (*key).to_owned()).chain(sweeps.clone()).collect::<Vec<_>>();
+            let scores = scores(options, &folder, name, &keys)?;
             let _ = writeln!(std::io::stderr(), "seed {seed}, {name}: {scores:.3?}");
             found.entry(name).or_default().push(scores);
         }
@@ -134,19 +143,21 @@ fn table(options: &Options) -> Result<String, String> {
 }
 
 /// Fits one system and measures it, unless the run is there.
-fn scores(options: &Options, folder: &Path, name: &str, keys: &[&str]) -> Result<Scores, String> {
+fn scores(options: &Options, folder: &Path, name: &str, keys: &[String]) -> Result<Scores, String> {
     let run = folder.join(name);
     let saved = folder.join(format!("{name}.json"));
-    if let Some(scores) = std::fs::read(&saved).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+    let read_saved = |bytes: Vec<u8>| serde_json::from_slice::<Scores>(&bytes).ok();
+    // scores with other columns were written by an earlier version
+    if let Some(scores) = std::fs::read(&saved).ok().and_then(read_saved).filter(|s| s.len() == COLUMNS.len())
+    {
         return Ok(scores);
     }
-    let sets = keys.iter().flat_map(|key| ["--set".to_owned(), (*key).to_owned()]);
+    let sets = keys.iter().flat_map(|key| ["--set".to_owned(), key.clone()]);
     let mut fit: Vec<String> = ["-q", "fit"].map(str::to_owned).to_vec();
     fit.push(folder.join("recipe.toml").display().to_string());
     fit.extend(sets.chain(["-o".to_owned(), run.display().to_string(), "--force".to_owned()]));
-    let clock = Instant::now();
     call(options, &fit)?;
-    let seconds = clock.elapsed().as_secs_f64();
+    let timings = read(&run.join("timings.json"))?;
     let eval = [
         "-q".to_owned(),
         "eval".to_owned(),
@@ -161,12 +172,39 @@ fn scores(options: &Options, folder: &Path, name: &str, keys: &[&str]) -> Result
     let checks = read(&run.join("checks.json"))?;
     let mut scores = figures(&metrics)?;
     scores.push(checks["failed"].as_array().map_or(0.0, |failed| failed.len() as f64));
-    scores.push(seconds);
+    scores.push(seconds(&timings)?);
     let bytes = std::fs::metadata(run.join("model.onnx")).map_err(|error| error.to_string())?.len();
     scores.push(bytes as f64 / 1e6);
+    let robustness = read(&run.join("robustness.json"))?;
+    for sweep in SWEEPS {
+        scores.push(loss(&robustness, sweep)?);
+    }
     std::fs::write(&saved, serde_json::to_vec(&scores).map_err(|error| error.to_string())?)
         .map_err(|error| format!("{}: {error}", saved.display()))?;
     Ok(scores)
+}
+
+/// The keys of a recipe whose fit also measures test items of which the share `SHARE` has noise, and test
+/// rows of which that share lacks each modality.
+fn sweep_keys<'a>(modalities: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let noise = modalities
+        .map(|name| format!("robustness.corrupt.{name}={{ kind = \"noise\", strength = {NOISE:?} }}"));
+    SWEEPS.iter().map(|sweep| format!("robustness.{sweep}=[{SHARE}]")).chain(noise).collect()
+}
+
+/// The seconds of all stages of a fit but the sweeps.
+fn seconds(timings: &Value) -> Result<f64, String> {
+    let stages: Vec<(String, f64)> =
+        serde_json::from_value(timings.clone()).map_err(|error| format!("timings.json: {error}"))?;
+    Ok(stages.iter().filter(|(stage, _)| stage != "robustness").map(|(_, seconds)| seconds).sum())
+}
+
+/// The share of recall@1 that the last point of a sweep of the recipe's aligner has lost, in percent.
+fn loss(robustness: &Value, sweep: &str) -> Result<f64, String> {
+    let curve = robustness["curves"].as_array().into_iter().flatten().find(|curve| curve["sweep"] == sweep);
+    let point = curve.and_then(|curve| curve["points"].as_array()?.last());
+    let lost = point.and_then(|point| point["recall@1"]["loss"].as_f64());
+    lost.map(|lost| 100.0 * lost).ok_or_else(|| format!("robustness.json has no sweep named {sweep}"))
 }
 
 /// Runs the binary. Its exit code is 1 if a check failed, which the table shows.
@@ -257,6 +295,27 @@ mod tests {
         assert_eq!(sign_flip(&[1.0; 8]), 2.0 / 256.0);
         assert_eq!(sign_flip(&[1.0, -1.0]), 1.0);
         assert_eq!(sign_flip(&[3.0, 1.0]), 0.5);
+    }
+
+    /// The last point of the sweep that is asked for, not of the other one.
+    #[test]
+    fn the_loss_is_that_of_the_sweep_in_percent() {
+        let point = |loss: f64| serde_json::json!({ "share": loss, "recall@1": { "loss": loss } });
+        let points = |loss: f64| serde_json::json!([point(0.0), point(loss)]);
+        let curve = |sweep: &str, loss: f64| serde_json::json!({ "sweep": sweep, "points": points(loss) });
+        let found = serde_json::json!({ "curves": [curve("corruption", 0.25), curve("missing", 0.5)] });
+        assert_eq!(SWEEPS.map(|sweep| loss(&found, sweep)), [Ok(25.0), Ok(50.0)]);
+        let error = loss(&serde_json::json!({ "curves": [] }), "missing").unwrap_err();
+        assert!(error.contains("missing"), "{error}");
+    }
+
+    #[test]
+    fn every_modality_gets_noise_and_the_sweeps_are_no_seconds_of_the_fit() {
+        let keys = sweep_keys(["picture", "table"].into_iter());
+        assert_eq!(keys.len(), 4);
+        assert_eq!(keys[3], "robustness.corrupt.table={ kind = \"noise\", strength = 1.0 }");
+        let timings = serde_json::json!([["embed", 1.0], ["align", 2.5], ["robustness", 8.0]]);
+        assert_eq!(seconds(&timings), Ok(3.5));
     }
 
     #[test]

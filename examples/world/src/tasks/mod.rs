@@ -7,9 +7,10 @@
 //! | [`Task::SoundEvents`] | a picture, a recording | which of eight events occur |
 //!
 //! Visual entailment is due to Xie et al. 2019 (SNLI-VE), reasoning over two pictures to Suhr et al. 2019
-//! (NLVR2). In both, the rows come in blocks in which every picture and every sentence occurs equally often
-//! with every answer. A predictor without one of the inputs is therefore right by chance, on any number of
-//! blocks. An event may be seen, heard, or both, so that a predictor with one input misses some.
+//! (NLVR2). In both, the rows come in blocks in which pictures and sentences occur equally often, so that the
+//! bounds without an input are the same for any number of blocks: a third for entailment, and at most three
+//! quarters for two pictures. An event may be seen, heard, or both, so that a predictor with one input misses
+//! some.
 //!
 //! ```
 //! use world::tasks::{Task, TaskSettings};
