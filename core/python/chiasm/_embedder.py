@@ -96,9 +96,17 @@ class Embedder:
         return batch.assign(**{self.output: rows})
 
     def batches(self, batches):
-        """Embeds an iterator of batches, as Spark's ``mapInArrow`` passes them."""
+        """Embeds an iterator of Arrow batches, as Spark's ``mapInArrow`` passes them.
+
+        The new column holds plain lists, as Spark does not read Arrow's lists of a fixed size.
+        """
+        import pyarrow
+
         for batch in batches:
-            yield self(batch)
+            added = self(batch)
+            at = added.schema.get_field_index(self.output)
+            lists = added.column(at).cast(pyarrow.list_(pyarrow.float32()))
+            yield added.set_column(at, self.output, lists)
 
     def embed(self, items, keys=None):
         """Returns the embeddings of a list of items as an Arrow array of type `arrow_type`."""
