@@ -111,7 +111,7 @@ pub fn sliced_w2<T: Real>(
 ///
 /// // On a line the only direction is the line: half of the mass moves by 2.
 /// let (x, y, axis) = (array![[0.0], [5.0]], array![[0.0], [2.0], [5.0]], array![[1.0]]);
-/// let distance = weighted_sliced_w2(x.view(), &[2.0, 2.0], y.view(), &[0.0, 1.0, 1.0], axis.view())?;
+/// let distance = weighted_sliced_w2(x.view(), &[1.0, 1.0], y.view(), &[0.0, 1.0, 1.0], axis.view())?;
 /// assert!((distance - 2.0_f64.sqrt()).abs() < 1e-12);
 /// # Ok::<(), chiasm_geometry::Error>(())
 /// ```

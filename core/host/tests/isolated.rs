@@ -371,6 +371,17 @@ fn a_plugin_that_crashed_in_three_commands_is_refused_until_it_is_released() {
     let there = host_with(&[library("fixture-hostile")], locked(options()));
     assert!(there.load("fixture-hostile").unwrap().0);
 
+    // A process that another program ends is no crash of its plugin. It was started by this thread.
+    fit(&there, "hostile", &json!({}), &services).unwrap();
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap();
+    for child in children.split_whitespace() {
+        let child = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+    }
+    let ended = fit(&there, "hostile", &json!({}), &services).unwrap_err();
+    assert!(ended.message.contains("signal 9") && ended.message.contains("another program"), "{ended}");
+    assert!(records.all()[0].last.contains("segmentation fault"), "{:?}", records.all());
+
     // Two more commands, as other processes write them.
     record.commands = QUARANTINE_AFTER;
     let path = folder.path().join("crashes").join(format!("{}.json", record.sha256));

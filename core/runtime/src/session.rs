@@ -112,7 +112,7 @@ impl Session {
             inputs.iter().map(|(name, tensor)| (*name, TensorRef::from(*tensor))).collect();
         self.check(&views)?;
         let ports = outputs.iter().map(|name| self.output(name)).collect::<Result<Vec<_>>>()?;
-        if inputs.iter().any(|(_, tensor)| tensor.is_empty()) {
+        if inputs.iter().any(|(_, tensor)| tensor.shape().first() == Some(&0)) {
             return self.run_empty(inputs, &ports);
         }
         let failed = |e: ort::Error| Error::Run { model: self.name.clone(), reason: e.to_string() };

@@ -50,7 +50,6 @@ impl PluginProcess {
         library: BorrowedFd<'_>,
         limits: &IsolationLimits,
     ) -> Result<Self, HostError> {
-        let fail = |message: String| HostError::new(Code::CRASHED, Phase::Load, message);
         let (child, control, output) = spawn(command, limits.silence).map_err(|e| {
             let message = format!("cannot start a process for it with {}: {e}", command.program.display());
             HostError::new(Code::OTHER, Phase::Load, message)
@@ -90,7 +89,11 @@ impl PluginProcess {
                 let error = HostError::new(Code(code), Phase::Load, message);
                 return Err(error.with_detail(detail.unwrap_or_default()));
             }
-            Err(e) => return Err(fail(format!("its process {}", process.end(&e)))),
+            Err(e) => {
+                let ProcessEnd { what, by_others } = process.end(&e);
+                let code = if by_others { Code::OTHER } else { Code::CRASHED };
+                return Err(HostError::new(code, Phase::Load, format!("its process {what}")));
+            }
         }
         Ok(process)
     }
@@ -115,9 +118,8 @@ impl PluginProcess {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Ends the process after a failure of its connection, and returns what happened, as the rest of a
-    /// sentence that begins with "its process".
-    pub(super) fn end(&self, error: &io::Error) -> String {
+    /// Ends the process after a failure of its connection, and returns what happened.
+    pub(super) fn end(&self, error: &io::Error) -> ProcessEnd {
         self.stopped.store(true, Ordering::Release);
         let mut child = lock(&self.child);
         let closed = matches!(
@@ -128,14 +130,16 @@ impl PluginProcess {
         if let Some(status) = status {
             let printed = self.last_line();
             let printed = printed.map_or_else(String::new, |line| format!(", after it printed `{line}`"));
-            return format!("{}{printed}", describe(status));
+            let by_others = status.signal().is_some_and(|signal| OF_OTHERS.contains(&signal));
+            return ProcessEnd { what: format!("{}{printed}", describe(status)), by_others };
         }
         kill(&mut child);
-        match error.kind() {
+        let what = match error.kind() {
             io::ErrorKind::TimedOut => "gave no sign of life and was stopped".to_owned(),
             _ if closed => "closed its connection and was stopped".to_owned(),
             _ => format!("sent an invalid message and was stopped: {error}"),
-        }
+        };
+        ProcessEnd { what, by_others: false }
     }
 
     /// Stops the process.
@@ -194,6 +198,17 @@ fn keep_end(mut output: io::PipeReader, kept: &Mutex<Vec<u8>>) {
     }
 }
 
+/// The signals by which a process is ended from outside: HUP, INT, KILL and TERM.
+const OF_OTHERS: [i32; 4] = [1, 2, 9, 15];
+
+/// How a process ended.
+pub(super) struct ProcessEnd {
+    /// The rest of a sentence that begins with "its process".
+    pub(super) what: String,
+    /// Whether another program, or the system for lack of memory, ended it.
+    pub(super) by_others: bool,
+}
+
 /// Ends a process and those that it started.
 fn kill(child: &mut Child) {
     // A process that was waited for has left its number to others.
@@ -228,7 +243,7 @@ fn describe(status: ExitStatus) -> String {
         6 => " (abort)",
         7 => " (bus error)",
         8 => " (arithmetic error)",
-        9 => " (kill; perhaps the system ran out of memory)",
+        9 => " (kill)",
         11 => " (segmentation fault)",
         _ => "",
     };

@@ -10,7 +10,7 @@ use chiasm_abi::{Code, NamedTensor, PluginError, Reply};
 
 use super::channel::{Channel, WaitClock};
 use super::message::{Answer, ToHost, ToWorker, failure};
-use super::process::{PluginProcess, lock};
+use super::process::{PluginProcess, ProcessEnd, lock};
 use super::serve::serve;
 use super::tensors::{Body, Tensors};
 use crate::calls::CallContext;
@@ -139,9 +139,14 @@ impl PluginSource {
         }
     }
 
-    /// Ends a process that failed, and returns the error of the call.
+    /// Ends a process that failed, and returns the error of the call. A process that was ended from outside
+    /// says nothing about its plugin, and is no crash of it.
     fn crashed(&self, process: &PluginProcess, error: &io::Error) -> PluginError {
-        let what = process.end(error);
+        let ProcessEnd { what, by_others } = process.end(error);
+        if by_others {
+            let help = "another program ended it, or the system for lack of memory; try again";
+            return failure(Code::CRASHED, format!("its process {what}: {help}"));
+        }
         self.record(&format!("its process {what}"));
         let remedy = match error.kind() {
             io::ErrorKind::TimedOut => format!(

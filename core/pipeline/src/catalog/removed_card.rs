@@ -70,7 +70,12 @@ fn named_by_others(path: &Path, own: &Path, store: &ModelStore) -> Result<HashSe
             let message = format!("{} may name files of this model, but {what}", other.display());
             Error::input("chiasm::model::remove", message, "mend or remove that card first")
         };
-        let card = read_card(&other).map_err(|problem| unknown(problem.to_string()))?;
+        let card = match read_card(&other) {
+            Ok(card) => card,
+            // A damaged card in another models folder must not keep this one from being removed.
+            Err(_) if !is_beside(&other, own) => continue,
+            Err(problem) => return Err(unknown(problem.to_string())),
+        };
         let mut folders = vec![other.with_file_name("")];
         for model in store.model_candidates(&card, &other) {
             let folder = model.with_file_name("");
@@ -91,6 +96,12 @@ fn named_by_others(path: &Path, own: &Path, store: &ModelStore) -> Result<HashSe
         }
     }
     Ok(named)
+}
+
+/// Returns whether a card is in the models folder that holds the folder `own`.
+fn is_beside(card: &Path, own: &Path) -> bool {
+    let models = card.ancestors().nth(2).and_then(|folder| folder.canonicalize().ok());
+    models.as_deref() == own.parent()
 }
 
 /// Returns the model with its files of weights, and the companions of a card.
