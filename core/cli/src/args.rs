@@ -200,16 +200,27 @@ pub enum CliCommand {
     Export {
         /// Run folder.
         run: PathBuf,
-        /// onnx: the merged model and its preprocessing; towers: one model per modality.
-        #[arg(long, value_enum, default_value_t = LayoutArg::Onnx)]
-        layout: LayoutArg,
-        /// Store the weights in fewer bits, and measure the metrics on the test rows before and after.
-        #[arg(long, value_enum, value_name = "BITS")]
-        weights: Option<WeightsArg>,
+        #[command(flatten)]
+        args: ExportArgs,
         /// Folder to write.
         #[arg(short = 'o', long = "output", value_name = "DIR")]
         output: PathBuf,
     },
+}
+
+/// What `chiasm export` writes.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// onnx: the merged model and its preprocessing; towers: one model per modality.
+    #[arg(long, value_enum, default_value_t = LayoutArg::Onnx)]
+    pub layout: LayoutArg,
+    /// Store the weights in fewer bits, and measure the metrics on the test rows before and after.
+    #[arg(long, value_enum, value_name = "BITS")]
+    pub weights: Option<WeightsArg>,
+    /// Keep the first N coordinates of the vectors, scaled to length one, and measure the metrics on the test
+    /// rows before and after.
+    #[arg(long, value_name = "N")]
+    pub dimensions: Option<usize>,
 }
 
 impl CliCommand {

@@ -9,7 +9,8 @@ use crate::{
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    Environment, Error, ExportLayout, FitOptions, Plan, RawInputs, RawItem, Recipe, Run, RunOutputs,
+    Environment, Error, ExportLayout, ExportOptions, FitOptions, Plan, RawInputs, RawItem, Recipe, Run,
+    RunOutputs,
 };
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, path::Path};
@@ -248,21 +249,21 @@ pub fn search(
 /// Runs `chiasm export`.
 pub fn export(
     run: &Path,
-    layout: args::LayoutArg,
-    weights: Option<args::WeightsArg>,
+    args: &args::ExportArgs,
     output: &Path,
     global: &GlobalOptions,
     env: &Environment,
 ) -> CommandResult {
-    let layout = match layout {
+    let layout = match args.layout {
         args::LayoutArg::Onnx => ExportLayout::Merged,
         args::LayoutArg::Towers => ExportLayout::Towers,
     };
-    let weights = weights.map(|weights| match weights {
+    let weights = args.weights.map(|weights| match weights {
         args::WeightsArg::Fp16 => Storage::Fp16,
         args::WeightsArg::Int8 => Storage::Int8,
     });
-    let exported = chiasm_pipeline::export(run, layout, weights, output, env)?;
+    let options = ExportOptions { layout, weights, dimensions: args.dimensions };
+    let exported = chiasm_pipeline::export(run, options, output, env)?;
     if json(global) {
         print::json(&exported)
     } else {

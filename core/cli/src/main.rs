@@ -125,8 +125,8 @@ fn perform(cli: &Cli, given: modality_flags::ModalityValues) -> CommandResult {
             commands::search(run, &given, &how, global, &environment(global)?)
         }
         CliCommand::Serve(args) => serve::run(args, &environment(global)?),
-        CliCommand::Export { run, layout, weights, output } => {
-            commands::export(run, *layout, *weights, output, global, &environment(global)?)
+        CliCommand::Export { run, args, output } => {
+            commands::export(run, args, output, global, &environment(global)?)
         }
     }
 }

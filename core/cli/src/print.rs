@@ -4,7 +4,7 @@ mod terminal;
 
 use chiasm_geometry::retrieval::RetrievalScores;
 use chiasm_host::{Task, TaskKind};
-use chiasm_pipeline::{ExportReport, Metrics, PlanReport, ReducedPrecision, TaskMetrics, batch_effect};
+use chiasm_pipeline::{ExportReport, Metrics, PlanReport, TaskMetrics, batch_effect};
 use std::path::Path;
 pub use terminal::{drawn, escaped_json, failure, json, line, note, table, wrapped_table};
 
@@ -236,13 +236,25 @@ pub fn exported(exported: &ExportReport, folder: &Path) {
     }
     if let Some(narrow) = &exported.narrow {
         line("");
-        reduced_precision(narrow);
+        let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+        let bytes = narrow.bytes.map(megabytes);
+        let change = (narrow.bytes[1] as f64 / narrow.bytes[0].max(1) as f64 - 1.0) * 100.0;
+        let [before, after] = bytes;
+        let size = vec!["weights, MB".to_owned(), before, after, format!("{change:+.0} %")];
+        reduced([&narrow.before, &narrow.after], narrow.weights, size);
+    }
+    if let Some(shortened) = &exported.shortened {
+        line("");
+        let [before, after] = shortened.dimensions;
+        let change = (after as f64 / before.max(1) as f64 - 1.0) * 100.0;
+        let size =
+            vec!["dimensions".to_owned(), before.to_string(), after.to_string(), format!("{change:+.0} %")];
+        reduced([&shortened.before, &shortened.after], "shortened", size);
     }
 }
 
-/// Prints the effect of reduced-precision weights.
-fn reduced_precision(narrow: &ReducedPrecision) {
-    let (before, after) = (&narrow.before, &narrow.after);
+/// Prints the effect of reduced weights or vectors; `size` is the last row of the table.
+fn reduced([before, after]: [&Metrics; 2], title: &str, size: Vec<String>) {
     let figure = |name: String, [before, after]: [f64; 2], show: &dyn Fn(f64) -> String| {
         let change = show((after - before).abs());
         let none = change.chars().all(|c| matches!(c, '0' | '.'));
@@ -266,10 +278,7 @@ fn reduced_precision(narrow: &ReducedPrecision) {
         let name = format!("{}, {}", before.kind.as_str(), metric(&before.metric));
         rows.push(figure(name, [before.score, after.score], &|value| score(&before.metric, value)));
     }
-    let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
-    let bytes = narrow.bytes.map(megabytes);
-    let change = (narrow.bytes[1] as f64 / narrow.bytes[0].max(1) as f64 - 1.0) * 100.0;
-    rows.push(vec!["weights, MB".to_owned(), bytes[0].clone(), bytes[1].clone(), format!("{change:+.0} %")]);
-    table(&["", "as fitted", narrow.weights, "change"], rows, 1);
+    rows.push(size);
+    table(&["", "as fitted", title, "change"], rows, 1);
     line(&format!("measured on {} held-out rows", after.rows));
 }

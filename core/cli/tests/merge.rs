@@ -203,6 +203,50 @@ fn both_layouts_reproduce_the_run() {
     again.refused("an export over an export", &["towers exists"]);
 }
 
+/// The vectors of the export are the first coordinates of those of the run, by NumPy.
+#[test]
+fn shorter_vectors_are_exported_and_their_effect_is_measured() {
+    let fused = fitted(60).call(&["export", "run", "--dimensions", "3", "-o", "short"]);
+    fused.refused("a fusion", &["this run has a fusion, which takes whole vectors"]);
+    let sandbox = Sandbox::new();
+    sandbox.vectors([40, 40]);
+    sandbox.good(&FIT);
+    let arguments = ["export", "run", "--dimensions", "3", "-o", "short", "--format", "json"];
+    let exported = json(&sandbox.good(&arguments));
+    let shortened = &exported["shortened"];
+    assert_eq!(shortened["dimensions"][1], 3);
+    let rsum = |key: &str| shortened[key]["rsum"].as_f64().unwrap();
+    assert!(rsum("before") > 0.0 && rsum("after") > 0.0, "{shortened}");
+    let script = "import json, numpy as np, onnxruntime as ort
+a, b = (ort.InferenceSession(f'{d}/model.onnx', providers=['CPUExecutionProvider']) for d in ('run', 'short'))
+kinds, random = {'tensor(int64)': 'int64', 'tensor(int32)': 'int32'}, np.random.default_rng(0)
+shape = lambda i: [d if isinstance(d, int) else 2 for d in i.shape]
+make = lambda i: np.ones(shape(i), kinds[i.type]) if 'int' in i.type else random.random(shape(i), 'float32')
+feed = {i.name: make(i) for i in a.get_inputs()}
+whole, short = ({o.name: v for o, v in zip(s.get_outputs(), s.run(None, feed))} for s in (a, b))
+gap = 0
+for name, v in whole.items():
+    cut = v[:, :3] / np.linalg.norm(v[:, :3], axis=1, keepdims=True)
+    gap = max(gap, float(np.abs(cut - short[name]).max()))
+print(json.dumps([sorted(whole) == sorted(short), gap]))";
+    let peer = Command::new(peers()).current_dir(sandbox.path("")).args(["-c", script]).output().unwrap();
+    assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+    let found = json(&String::from_utf8_lossy(&peer.stdout));
+    // The engine may sum in another order: single precision.
+    assert!(found[0] == true && found[1].as_f64().unwrap() < 1e-5, "{found}");
+    let card = std::fs::read_to_string(sandbox.path("short/README.md")).unwrap();
+    assert!(card.contains("Its vectors are the first 3 of"), "{card}");
+    for (more, words) in [
+        (&["--dimensions", "3", "--weights", "fp16"][..], "cannot be used together"),
+        (&["--dimensions", "100000"], "expected fewer than"),
+        (&["--dimensions", "0"], "expected fewer than"),
+    ] {
+        let refused = sandbox.call(&[&["export", "run", "-o", "other"], more].concat());
+        refused.refused(words, &[words]);
+        assert!(!sandbox.path("other").exists());
+    }
+}
+
 #[test]
 fn reduced_precision_weights_are_smaller_and_their_effect_is_measured() {
     let sandbox = fitted(60);

@@ -110,7 +110,7 @@ pub use run::{
     check::{GraphCheckInput, RunChecks, check_graph},
     dataset::{DatasetOptions, DatasetReport, Shard},
     evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
-    export::{ExportLayout, ExportReport, ReducedPrecision, export},
+    export::{ExportLayout, ExportOptions, ExportReport, ReducedPrecision, ShortenedVectors, export},
     files::{RunManifest, read_manifest},
     gallery::{Gallery, GalleryHit},
     geometry::PairGeometry,

@@ -1,5 +1,5 @@
-//! Exporting a run: its model in another layout or with reduced-precision weights. The outputs of the
-//! exported files are compared with those of the run.
+//! Exporting a run: its model in another layout, with reduced-precision weights or with shorter vectors. The
+//! outputs of the exported files are compared with those of the run.
 
 use super::{
     draft::DraftFolder,
@@ -11,7 +11,7 @@ use super::{
     prove::{TOLERANCE, largest_difference},
 };
 use crate::base::{environment::Environment, error::Error};
-use chiasm_graph::{DType, Dim, Graph, Port, Storage, Tensor};
+use chiasm_graph::{Builder, DType, Dim, Graph, Port, Storage, Tensor};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path};
 
@@ -22,6 +22,17 @@ pub enum ExportLayout {
     Merged,
     /// One model per modality, e.g. to embed items for a search index.
     Towers,
+}
+
+/// What is exported, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportOptions {
+    /// The files.
+    pub layout: ExportLayout,
+    /// Store the weights in fewer bits.
+    pub weights: Option<Storage>,
+    /// Keep this many coordinates of the vectors of all modalities.
+    pub dimensions: Option<usize>,
 }
 
 /// The result of an export.
@@ -39,6 +50,21 @@ pub struct ExportReport {
     /// The effect of reduced-precision weights, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub narrow: Option<ReducedPrecision>,
+    /// The effect of shorter vectors, if requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shortened: Option<ShortenedVectors>,
+}
+
+/// The effect of shorter vectors: the metrics on the test rows of the run.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ShortenedVectors {
+    /// The number of coordinates, before and after.
+    pub dimensions: [usize; 2],
+    /// Metrics of the whole vectors.
+    pub before: Metrics,
+    /// Metrics of the first coordinates, scaled to length one.
+    pub after: Metrics,
 }
 
 /// The effect of reduced-precision weights: their size, and the metrics on the test rows of the run.
@@ -58,26 +84,33 @@ pub struct ReducedPrecision {
 /// The file in an export that holds its [`ExportReport`].
 const RECORD: &str = "export.json";
 
-/// Copies the model and the preprocessing of a run into `output`, which must not exist. If `weights` is
-/// given, they are stored in fewer bits, and the metrics are measured with and without.
+/// Copies the model and the preprocessing of a run into `output`, which must not exist. With fewer bits for
+/// the weights or fewer dimensions, the metrics are measured with and without.
 ///
 /// # Errors
 /// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not
-/// reproduce the outputs of the run; with `weights`, also if the data of the run cannot be read.
+/// reproduce the outputs of the run. With weights or dimensions, also if the data of the run cannot be read.
+/// With dimensions, also if there are no more of them, or if the run has a fusion or a bank for its scores,
+/// which take whole vectors.
 pub fn export(
     run: &Path,
-    layout: ExportLayout,
-    weights: Option<Storage>,
+    options: ExportOptions,
     output: &Path,
     env: &Environment,
 ) -> Result<ExportReport, Error> {
+    let ExportOptions { layout, weights, dimensions } = options;
     if output.exists() {
         let message = format!("{} exists", output.display());
         return Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"));
     }
     let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
-    let fitted = opened.part(MODEL)?;
+    let shortened = dimensions.map(|kept| measure_shortened(&opened, kept, weights, env)).transpose()?;
+    let names: Vec<String> = manifest.modalities.iter().map(|modality| embeds(&modality.name)).collect();
+    let fitted = match dimensions {
+        None => opened.part(MODEL)?,
+        Some(kept) => shorten(&opened.part(MODEL)?, &names, kept)?,
+    };
     let stored =
         weights.map(|storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()));
     let model = stored.as_ref().unwrap_or(&fitted);
@@ -91,17 +124,7 @@ pub fn export(
     });
     let narrow = narrow.transpose()?;
     let draft = DraftFolder::begin(output)?;
-    let parts: Vec<(String, Graph)> = match layout {
-        ExportLayout::Merged => vec![(MODEL.to_owned(), model.clone())],
-        ExportLayout::Towers => (manifest.modalities.iter())
-            .map(|m| {
-                let tower = model
-                    .extract(&[&embeds(&m.name)])
-                    .map_err(Error::graph(format!("the tower {:?}", m.name)))?;
-                Ok((format!("{}.onnx", m.name), tower))
-            })
-            .collect::<Result<_, Error>>()?,
-    };
+    let parts = parts(layout, model, &manifest.modalities)?;
     let mut files = Vec::new();
     for (name, graph) in &parts {
         graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
@@ -117,11 +140,83 @@ pub fn export(
     let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
     files.extend([RECORD, README, EVAL_RESULTS].map(ToOwned::to_owned));
     let modalities = manifest.modalities.clone();
-    let exported = ExportReport { files, modalities, run_key: manifest.key.clone(), differences, narrow };
+    let run_key = manifest.key.clone();
+    let exported = ExportReport { files, modalities, run_key, differences, narrow, shortened };
     write_card(&opened, &exported, &draft, &parts)?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
     Ok(exported)
+}
+
+/// Returns the models of a layout, by the names of their files.
+fn parts(
+    layout: ExportLayout,
+    model: &Graph,
+    modalities: &[ModalityManifest],
+) -> Result<Vec<(String, Graph)>, Error> {
+    let tower = |modality: &ModalityManifest| {
+        let name = &modality.name;
+        let tower = model.extract(&[&embeds(name)]).map_err(Error::graph(format!("the tower {name:?}")))?;
+        Ok((format!("{name}.onnx"), tower))
+    };
+    match layout {
+        ExportLayout::Merged => Ok(vec![(MODEL.to_owned(), model.clone())]),
+        ExportLayout::Towers => modalities.iter().map(tower).collect(),
+    }
+}
+
+/// Measures a run whose vectors have only their first `kept` coordinates.
+///
+/// # Errors
+/// If that is not possible, or the data of the run cannot be read.
+fn measure_shortened(
+    run: &Run<'_>,
+    kept: usize,
+    weights: Option<Storage>,
+    env: &Environment,
+) -> Result<ShortenedVectors, Error> {
+    let refused = |message: String, help: &str| Error::input("chiasm::export::dimensions", message, help);
+    if weights.is_some() {
+        let message = "--dimensions cannot be used together with --weights".to_owned();
+        return Err(refused(message, "the effect of both is measured one by one: leave one of them out"));
+    }
+    let banked = run.model.heads.iter().any(|head| head.z() != embeds(&head.modality));
+    if run.model.fusion.is_some() || banked {
+        let what = if banked { "bank for its scores" } else { "fusion" };
+        let message = format!("--dimensions: this run has a {what}, which takes whole vectors");
+        return Err(refused(message, "fit a run without [fuse] and without score.bank"));
+    }
+    let name = run.manifest.modalities.first().map(|modality| embeds(&modality.name)).unwrap_or_default();
+    let port = run.model().output(&name).map_err(Error::graph(MODEL.to_owned()))?;
+    let all = port.dims.as_deref().and_then(|dims| dims.get(1)?.fixed()).unwrap_or_default();
+    if !(1..all).contains(&kept) {
+        let message = format!("--dimensions: expected fewer than the {all} of the run, got {kept}");
+        return Err(refused(message, "give a number from 1 on"));
+    }
+    let mut shorter = Run::open(run.folder(), env)?;
+    for head in &mut shorter.model.heads {
+        head.graph = shorten(&head.graph, &[embeds(&head.modality)], kept)?;
+    }
+    Ok(ShortenedVectors { dimensions: [all, kept], before: run.measure()?, after: shorter.measure()? })
+}
+
+/// Returns a graph whose outputs `names` `[n, d]` are their first `kept` columns, scaled to length one.
+fn shorten(graph: &Graph, names: &[String], kept: usize) -> Result<Graph, Error> {
+    let of = |graph: &Graph, name: &String| {
+        let port = graph.output(name)?;
+        let (whole, rows) = (format!("{name}/whole"), port.dims.iter().flatten().next().cloned());
+        let mut b = Builder::new("shorter");
+        let x = b.input(&whole, port.dtype, port.dims.as_deref().unwrap_or_default())?;
+        let end = i64::try_from(kept).unwrap_or(i64::MAX);
+        let [start, end, axis] = [("start", 0), ("end", end), ("axis", 1)]
+            .map(|(what, at)| b.ints(&format!("{name}/{what}"), &[at]));
+        let part = b.op("Slice", &[&x, &start, &end, &axis], &[]);
+        let unit = b.l2_normalise(&part, 1, 1e-12);
+        b.output(name, &unit, port.dtype, &[rows.unwrap_or(Dim::Unknown), kept.into()]);
+        graph.renamed(&[(name, &whole)])?.join(&b.finish()?, &[(&whole, &whole)])
+    };
+    let shorter = names.iter().try_fold(graph.clone(), |graph, name| of(&graph, name));
+    shorter.map_err(Error::graph("keeping the first coordinates".to_owned()))
 }
 
 /// Writes the model card of an export, and its results.
@@ -137,9 +232,15 @@ fn write_card(
     let facts = CardFacts::read(&run.folder, &run.manifest, run.recipe(), read_json(&run.folder, METRICS)?)?;
     let models = parts.iter().map(|(name, graph)| CardModel::of(draft.folder(), name, graph));
     let models: Vec<CardModel> = models.collect::<Result<_, _>>()?;
-    let narrow = exported.narrow.as_ref().map(|narrow| (narrow.weights, &narrow.after));
+    let narrow = exported.narrow.as_ref();
+    let narrow =
+        narrow.map(|narrow| (format!("Its weights are stored as {}", narrow.weights), &narrow.after));
+    let shortened = exported.shortened.as_ref().map(|shortened| {
+        let [all, kept] = shortened.dimensions;
+        (format!("Its vectors are the first {kept} of {all} coordinates, of length one"), &shortened.after)
+    });
     let difference = exported.differences.values().copied().fold(0.0, f32::max);
-    let export = ExportFacts { narrow, difference };
+    let export = ExportFacts { reduced: narrow.or(shortened), difference };
     draft.write(README, model_card(&facts, &models, Some(&export)))?;
     draft.write(EVAL_RESULTS, eval_results(&facts, Some(&export)))
 }

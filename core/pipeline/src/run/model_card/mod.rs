@@ -21,8 +21,8 @@ use text::{code, listed, plain, size};
 
 /// What the card of an export says besides the card of the run.
 pub struct ExportFacts<'a> {
-    /// The precision of the weights, and the metrics with it, if it was reduced.
-    pub narrow: Option<(&'a str, &'a Metrics)>,
+    /// What was reduced, as the start of a sentence, and the metrics with it, if anything was.
+    pub reduced: Option<(String, &'a Metrics)>,
     /// The largest difference of an output from the model of the run, on synthetic inputs.
     pub difference: f32,
 }
@@ -57,9 +57,10 @@ pub fn eval_results(facts: &CardFacts<'_>, export: Option<&ExportFacts<'_>>) -> 
     front_matter::eval_results(facts, measured(facts, export))
 }
 
-/// Returns the metrics of the model that is described: those with reduced weights if it is an export of them.
+/// Returns the metrics of the model that is described: those of an export that reduces
+/// something.
 fn measured<'a>(facts: &'a CardFacts<'_>, export: Option<&ExportFacts<'a>>) -> &'a Metrics {
-    export.and_then(|export| export.narrow).map_or(&facts.metrics, |(_, metrics)| metrics)
+    export.and_then(|export| export.reduced.as_ref()).map_or(&facts.metrics, |(_, metrics)| *metrics)
 }
 
 /// Writes what the model is.
@@ -104,12 +105,11 @@ fn exported(card: &mut String, models: &[CardModel], export: &ExportFacts<'_>) {
              search index. There is no fusion in it."
         }
     });
-    match export.narrow {
-        Some((weights, _)) => {
+    match &export.reduced {
+        Some((what, _)) => {
             let _ = write!(
                 card,
-                " Its weights are stored as {weights}, and the results below were measured with them; the \
-                 checks are those of the run."
+                " {what}, and the results below were measured with them; the checks are those of the run."
             );
         }
         None => card.push_str(" Its weights have the precision of the run."),
