@@ -236,4 +236,6 @@ fn a_study_has_a_report() {
 
     sandbox.write("tuned/tuning.json", "{");
     sandbox.refused(&["report", "tuned", "-o", "r.html"], &["tuning.json", "run the study again"]);
+    std::fs::remove_file(sandbox.path("tuned/tuning.json")).unwrap();
+    sandbox.refused(&["report", "tuned", "-o", "r.html"], &["has not finished", "run the study again"]);
 }

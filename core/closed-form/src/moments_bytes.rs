@@ -57,6 +57,9 @@ impl Moments {
         if header.format != FORMAT {
             return Err(Error::data("format of moments", FORMAT, header.format));
         }
+        if header.count < header.sampled as u64 {
+            return Err(damaged(format!("{} rows and a sample of {}", header.count, header.sampled)));
+        }
         let numbers = &bytes[end + 1..];
         let expected = size(&header).ok_or_else(|| damaged("a header with sizes that are too large"))?;
         if numbers.len() != expected {

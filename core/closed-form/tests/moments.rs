@@ -200,7 +200,12 @@ fn moments_are_read_back_and_damaged_ones_are_refused() {
     }
     let header = bytes.iter().position(|&byte| byte == b'\n').unwrap();
     let text = String::from_utf8(bytes[..header].to_vec()).unwrap();
-    for (from, to) in [("[5]", "[18446744073709551615]"), ("[5]", "[4294967295,4294967295]"), ("[5]", "[]")] {
+    for (from, to) in [
+        ("[5]", "[18446744073709551615]"),
+        ("[5]", "[4294967295,4294967295]"),
+        ("[5]", "[]"),
+        ("\"count\":300", "\"count\":0"),
+    ] {
         let mut damaged = text.replace(from, to).into_bytes();
         assert_ne!(damaged, text.as_bytes());
         damaged.extend(&bytes[header..]);

@@ -6,13 +6,12 @@ use crate::{
     curves::Curve,
     dot_plot::{Dot, dot_plot},
     figure::{COLOURS, ChartSeries, LineChart},
-    page,
+    page::{self, number, said},
     stored::StoredResults,
     verdict::{Trust, Verdict, verdict},
 };
 use chiasm_pipeline::{
     ComparisonReport, ComparisonRow, CorrectedDifference, Environment, Error, Run, p_text, read_comparison,
-    visible,
 };
 use serde::Serialize;
 use std::path::Path;
@@ -116,10 +115,6 @@ pub fn comparison_report(folder: &Path, env: &Environment) -> Result<Report, Err
     Ok(Report { html, table: None, trust, verdict: format!("{summary} {sentence}") })
 }
 
-fn said(text: &str) -> String {
-    visible(text).into_owned()
-}
-
 /// Returns the verdict on the run of a row. A variant that was not fitted as a run has no checks.
 fn row_verdict(
     row: &ComparisonRow,
@@ -147,10 +142,6 @@ fn ranked(comparison: &ComparisonReport) -> Vec<&ComparisonRow> {
     let mut rows: Vec<&ComparisonRow> = comparison.rows.iter().collect();
     rows.sort_by(|a, b| b.value.total_cmp(&a.value));
     rows
-}
-
-fn number(value: f64) -> String {
-    format!("{value:.3}")
 }
 
 fn range(ends: [f64; 2], show: impl Fn(f64) -> String) -> String {

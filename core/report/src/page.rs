@@ -131,6 +131,16 @@ pub fn render(
     fill("report.html", &page).map_err(|e| Error::Internal(format!("the template of the report: {e:#}")))
 }
 
+/// Returns a text of others as a page shows it.
+pub fn said(text: &str) -> String {
+    visible(text).into_owned()
+}
+
+/// Returns a score as a page shows it.
+pub fn number(value: f64) -> String {
+    format!("{value:.3}")
+}
+
 /// Renders a template of this crate.
 pub fn fill(template: &str, page: &impl Serialize) -> Result<String, minijinja::Error> {
     let mut templates = Environment::new();
@@ -154,7 +164,6 @@ fn parts(run: &Run<'_>) -> Result<Parts, Error> {
     let manifest = &run.manifest;
     let models = ["model.onnx", "model.onnx.data"].map(|name| run.folder().join(name));
     let size = models.iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum();
-    let said = |text: &String| visible(text).into_owned();
     Ok(Parts {
         encoders: sections::encoders(run)?,
         files: sections::files(run),

@@ -6,12 +6,11 @@ use crate::{
     curves::Curve,
     dot_plot::{Dot, dot_plot},
     figure::{ChartSeries, LineChart},
-    page,
+    page::{self, number, said},
     verdict::Trust,
 };
 use chiasm_pipeline::{
     AblationReport, AblationRow, Error, PairedDifference, StudyResult, Trial, TuneReport, p_text, read_study,
-    visible,
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, path::Path};
@@ -56,14 +55,6 @@ pub fn study_report(folder: &Path) -> Result<Report, Error> {
         .map_err(|e| Error::Internal(format!("the template of the study: {e:#}")))?;
     // The maps of a study are not checked.
     Ok(Report { html, table: None, trust: Trust::Care, verdict: page.summary })
-}
-
-fn said(text: &str) -> String {
-    visible(text).into_owned()
-}
-
-fn number(value: f64) -> String {
-    format!("{value:.3}")
 }
 
 fn signed(value: f64) -> String {

@@ -58,7 +58,7 @@ async fn answer(state: &ServerState, request: Request, next: Next, path: &str) -
             return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message));
         }
     };
-    let _values = reserve_values(state, &parts.headers, &body)?;
+    let _values = reserve_values(state, &parts.headers, &body, kibibytes)?;
     let answer = next.run(Request::from_parts(parts, Body::from(body)));
     timeout(state.options.timeout, answer).await.map_err(|_| {
         let message = format!("there was no answer within {:?}", state.options.timeout);
@@ -71,18 +71,21 @@ const VALUE: usize = 48;
 
 /// Reserves the memory for the values of a body of JSON: `[0,0,0]` takes two bytes for a value, and many
 /// times that when it is parsed. The number of values is at most that of the commas and brackets, also in a
-/// body of JSON and binary tensors.
+/// body of JSON and binary tensors. `held` are the KiB that the body has already; what can never fit beside
+/// them is too large.
 fn reserve_values<'s>(
     state: &'s ServerState,
     headers: &HeaderMap,
     body: &[u8],
+    held: u32,
 ) -> Result<Option<SemaphorePermit<'s>>, ApiError> {
     if expect_type(headers, &["multipart/form-data"]).is_ok() {
         return Ok(None);
     }
     let values = body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
     let kibibytes = values.saturating_mul(VALUE).div_ceil(1024);
-    let most = state.options.max_bodies.max(state.options.max_body) / 2 / 1024;
+    let all = state.options.max_bodies.max(state.options.max_body).div_ceil(1024);
+    let most = (all / 2).min(all.saturating_sub(held as usize));
     if kibibytes > most {
         let message =
             format!("the body has about {values} values, and at most {} are read", most * 1024 / VALUE);

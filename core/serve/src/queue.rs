@@ -111,11 +111,11 @@ impl JobQueue {
             }
         };
         let (mut items, until) = (first.work.items(), first.queued + delay);
+        let alone = !first.work.joins(&first.work);
         let mut batch = vec![first];
         loop {
             state.join(&mut batch, &mut items, most);
             let left = until.saturating_duration_since(Instant::now());
-            let alone = !batch[0].work.joins(&batch[0].work);
             if alone || items >= most || left.is_zero() || state.closed {
                 return Some(batch);
             }

@@ -45,7 +45,8 @@ pub struct ExportReport {
     pub modalities: Vec<ModalityManifest>,
     /// The key of the exported run.
     pub run_key: String,
-    /// The largest absolute difference of each output from `model.onnx`, on synthetic inputs.
+    /// The largest absolute difference of each output from `model.onnx`, or from the first coordinates of its
+    /// vectors if they are shortened, on synthetic inputs.
     pub differences: BTreeMap<String, f32>,
     /// The effect of reduced-precision weights, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]

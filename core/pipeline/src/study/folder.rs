@@ -24,7 +24,7 @@ pub const TUNING: &str = "tuning.json";
 /// The file with the result of an ablation.
 pub const ABLATION: &str = "ablation.json";
 /// The file with the identity.
-const IDENTITY: &str = "study.json";
+pub const IDENTITY: &str = "study.json";
 /// Its largest size, in bytes.
 const MAX_IDENTITY: u64 = 64 << 20;
 
