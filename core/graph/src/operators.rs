@@ -15,6 +15,7 @@
 
 mod arithmetic;
 mod control;
+mod elements;
 mod functions;
 mod images;
 mod layout;

@@ -3,6 +3,7 @@
 use onnx_protobuf::NodeProto;
 
 use super::{
+    elements::{concatenated, same_elements, transposed},
     padding::{pad_forward, pad_reverse, pad_shape},
     row::{
         Change::{self, *},
@@ -11,7 +12,7 @@ use super::{
         PointwiseRole::{Map, MapFirst},
         int, op,
     },
-    shape::{broadcast_dims, same, same_elements, without},
+    shape::{broadcast_dims, same, without},
 };
 use crate::calculus::{
     DerivativeRule::{Elementwise, Formulas},
@@ -42,7 +43,7 @@ pub(super) const ROWS: &[Operator] = &[
         .outputs(&[Like(1)]),
     op("CenterCropPad", &[18]),
     op("Concat", &[1, 4, 11, 13]).changes(&[(&[11], NegativeAxes), (&[13], MoreTypes)])
-        .shape(concat_shape).elements(concat_elements)
+        .shape(concat_shape).elements(concatenated)
         .derivative(Formulas { forward: concat_forward, reverse: concat_reverse }).learned(),
     op("DepthToSpace", &[1, 11, 13, 28]).changes(&[(&[11], Compatible("mode = DCR")), (&[13], MoreTypes)]),
     op("Expand", &[8, 13]).changes(&[(&[13], MoreTypes)])
@@ -75,7 +76,7 @@ pub(super) const ROWS: &[Operator] = &[
         .learned(),
     op("Tile", &[1, 6, 13]).changes(&[(&[13], MoreTypes)]).learned(),
     op("Transpose", &[1, 13, 21, 23, 24, 25]).changes(&[(&[13, 21, 23, 24, 25], MoreTypes)])
-        .shape(transpose_shape)
+        .shape(transpose_shape).elements(transposed)
         .derivative(Formulas { forward: transpose_forward, reverse: transpose_reverse }).learned(),
     op("Unsqueeze", &[1, 11, 13, 21, 23, 24, 25])
         .changes(&[(&[11], NegativeAxes), (&[13], AXES), (&[21, 23, 24, 25], MoreTypes)])
@@ -107,8 +108,26 @@ fn transpose_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<
     }
 }
 
-fn flatten_shape(facts: &mut Facts, _: &NodeProto, _: usize) -> Option<Vec<Length>> {
-    Some(vec![facts.fresh(), facts.fresh()])
+fn flatten_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
+    let Some(dims) = facts.input_dims(node, 0) else { return Some(vec![facts.fresh(), facts.fresh()]) };
+    // The axis may also be the number of axes.
+    let axis = int(node, "axis", 1);
+    let axis = usize::try_from(if axis < 0 { axis + dims.len() as i64 } else { axis }).ok()?;
+    let (rows, columns) = dims.split_at_checked(axis)?;
+    Some(vec![product(facts, rows), product(facts, columns)])
+}
+
+/// The product of lengths; one symbol among lengths of one is itself the product.
+fn product(facts: &mut Facts, lengths: &[Length]) -> Length {
+    let mut others = lengths.iter().filter(|length| **length != Length::Fixed(1));
+    match (others.next(), others.next()) {
+        (None, _) => Length::Fixed(1),
+        (Some(one), None) => *one,
+        _ => {
+            let total = lengths.iter().try_fold(1_i64, |all, length| all.checked_mul(length.fixed()?));
+            total.map_or_else(|| facts.fresh(), Length::Fixed)
+        }
+    }
 }
 
 fn squeeze_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
@@ -146,11 +165,6 @@ fn concat_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Len
     let total = (0..node.input.len()).try_fold(0_i64, |sum, input| sum.checked_add(length(input)?));
     dims[axis] = total.map_or_else(|| facts.fresh(), Length::Fixed);
     Some(dims)
-}
-
-fn concat_elements(facts: &Facts, node: &NodeProto) -> Option<Vec<Length>> {
-    let parts = (0..node.input.len()).map(|input| facts.input_elements(node, input));
-    parts.collect::<Option<Vec<_>>>().map(|parts| parts.concat())
 }
 
 fn split_shape(facts: &mut Facts, node: &NodeProto, output: usize) -> Option<Vec<Length>> {

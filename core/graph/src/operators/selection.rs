@@ -6,6 +6,7 @@
 use onnx_protobuf::NodeProto;
 
 use super::{
+    elements::{gathered, sliced, slices},
     row::{Change::*, Operator, OutputType::*, int, op},
     shape::same,
 };
@@ -22,7 +23,7 @@ use crate::{
 pub(super) const ROWS: &[Operator] = &[
     op("Compress", &[9, 11, 28]).changes(&[(&[11], NegativeAxes)]),
     op("Gather", &[1, 11, 13]).changes(&[(&[11], NegativeAxes), (&[13], MoreTypes)])
-        .shape(gather_shape).elements(gathered_elements)
+        .shape(gather_shape).elements(gathered)
         .derivative(Formulas { forward: gather_forward, reverse: gather_reverse }).channel_axis(first_axis)
         .learned(),
     op("GatherElements", &[11, 13]).changes(&[(&[13], MoreTypes)])
@@ -49,7 +50,7 @@ pub(super) const ROWS: &[Operator] = &[
     op("Slice", &[1, 10, 11, 13])
         .changes(&[(&[10], Incompatible("its bounds became inputs")), (&[11], NegativeAxes),
             (&[13], MoreTypes)])
-        .shape(slice_shape).elements(slice_elements)
+        .shape(slice_shape).elements(sliced)
         .derivative(Formulas { forward: slice_forward, reverse: slice_reverse }).learned(),
     op("TensorScatter", &[24]),
     op("TopK", &[1, 10, 11, 24])
@@ -71,11 +72,6 @@ fn gather_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Len
     Some([&dims[..axis], &indices, &dims[axis + 1..]].concat())
 }
 
-fn gathered_elements(facts: &Facts, node: &NodeProto) -> Option<Vec<Length>> {
-    let (from, indices) = (facts.input_elements(node, 0)?, facts.known_elements(node.input.get(1)?)?);
-    indices.iter().map(|at| from.get(resolve_axis(*at, from.len())?).copied()).collect()
-}
-
 fn gather_elements_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
     facts.input_dims(node, 1)
 }
@@ -95,48 +91,13 @@ fn top_k_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Leng
 
 fn slice_shape(facts: &mut Facts, node: &NodeProto, _: usize) -> Option<Vec<Length>> {
     let mut dims = facts.input_dims(node, 0)?;
-    let starts = facts.input_or_attribute(node, 1, "starts");
-    let ends = facts.input_or_attribute(node, 2, "ends");
-    let count = facts.input_rank(node, 1)?;
-    let axes: Vec<i64> = if node.input.get(3).is_some_and(|name| !name.is_empty()) {
-        facts.known_elements(&node.input[3])?
-    } else {
-        (0..).take(count).collect()
-    };
-    let steps = match node.input.get(4) {
-        Some(name) => facts.known_elements(name),
-        None => Some(vec![1; axes.len()]),
-    };
-    for (at, axis) in axes.iter().enumerate() {
-        let place = resolve_axis(*axis, dims.len())?;
-        let of = |values: &Option<Vec<i64>>| values.as_ref()?.get(at).copied();
-        let known = dims[place].fixed().zip(of(&starts)).zip(of(&ends)).zip(of(&steps));
-        dims[place] = match known {
-            Some((((length, start), end), step)) if step > 0 => {
-                let taken = (bound(end, length) - bound(start, length)).max(0);
-                Length::Fixed(taken.div_euclid(step) + i64::from(taken % step != 0))
-            }
-            _ => facts.fresh(),
+    for (axis, range) in slices(facts, node, dims.len())? {
+        dims[axis] = match dims[axis].fixed().zip(range) {
+            Some((length, range)) => Length::Fixed(range.within(length).1),
+            None => facts.fresh(),
         };
     }
     Some(dims)
-}
-
-fn slice_elements(facts: &Facts, node: &NodeProto) -> Option<Vec<Length>> {
-    let from = facts.input_elements(node, 0)?;
-    let start = *facts.input_or_attribute(node, 1, "starts")?.first()?;
-    let end = *facts.input_or_attribute(node, 2, "ends")?.first()?;
-    if node.input.get(4).is_some_and(|steps| facts.known_elements(steps) != Some(vec![1])) {
-        return None;
-    }
-    let length = i64::try_from(from.len()).ok()?;
-    let (start, end) = (bound(start, length), bound(end, length));
-    Some(from.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?.to_vec())
-}
-
-/// A bound of a slice, which may count from the end or lie outside, as an index from 0 to the length.
-fn bound(value: i64, length: i64) -> i64 {
-    (if value < 0 { value + length } else { value }).clamp(0, length)
 }
 
 fn slice_forward(tape: &mut Tape, node: &TapeNode, tangents: Sensitivities<'_>) -> RuleResult {

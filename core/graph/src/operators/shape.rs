@@ -41,8 +41,3 @@ pub(super) fn broadcast_dims(facts: &mut Facts, a: &[Length], b: &[Length]) -> V
 pub(super) fn without(dims: &[Length], axes: &[usize]) -> Vec<Length> {
     dims.iter().enumerate().filter(|(at, _)| !axes.contains(at)).map(|(_, length)| *length).collect()
 }
-
-/// The elements of the first input, unchanged.
-pub(super) fn same_elements(facts: &Facts, node: &NodeProto) -> Option<Vec<Length>> {
-    facts.input_elements(node, 0)
-}

@@ -3,6 +3,7 @@
 use onnx_protobuf::NodeProto;
 
 use super::{
+    elements::filled,
     row::{Change::*, InputTypes, Operator, OutputType::*, op, stated_type},
     shape::scalar,
 };
@@ -21,7 +22,7 @@ pub(super) const ROWS: &[Operator] = &[
         .all_outputs(constant_type).shape(constant_shape).elements(constant_elements).derivative(Zero)
         .learned(),
     op("ConstantOfShape", &[9, 20, 21, 23, 24, 25]).changes(&[(&[20, 21, 23, 24, 25], MoreTypes)])
-        .all_outputs(constant_type).shape(input_elements_shape).derivative(Zero).learned(),
+        .all_outputs(constant_type).shape(input_elements_shape).elements(filled).derivative(Zero).learned(),
     op("EyeLike", &[9, 22]).changes(&[(&[22], MoreTypes)]).all_outputs(like_type).derivative(Zero),
     op("Multinomial", &[7, 22]).outputs(&[]).random(),
     op("RandomNormal", &[1, 22]).all_outputs(random_type).random(),

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from classifiers import classifiers
 from kinds import D, KINDS, TEXTS, numbers, write
 from pictures import both_towers, images
 from sentence import sentence
@@ -50,6 +51,6 @@ def data(root):
 
 root = Path(sys.argv[1])
 data(root)
-for make in (sentence, inputs, vocabularies, images, both_towers):
+for make in (sentence, inputs, vocabularies, images, classifiers, both_towers):
     make(root)
 json.dump(KINDS, sys.stdout)
