@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from classifiers import classifiers
-from kinds import D, KINDS, TEXTS, numbers, write
+from kinds import D, KINDS, TEXTS, levels, numbers, write
+from libraries import libraries
 from pictures import both_towers, images
 from sentence import sentence
 from texts import inputs
@@ -32,8 +33,7 @@ def data(root):
     lines = []
     (root / "images").mkdir(parents=True, exist_ok=True)
     for row, text in enumerate(TEXTS):
-        levels = np.random.default_rng(row).integers(0, 256, (11 + row % 3, 14, 3), np.uint8)
-        Image.fromarray(levels).save(root / f"images/{row}.png")
+        Image.fromarray(levels(row)).save(root / f"images/{row}.png")
         lines.append(
             json.dumps(
                 {
@@ -51,6 +51,6 @@ def data(root):
 
 root = Path(sys.argv[1])
 data(root)
-for make in (sentence, inputs, vocabularies, images, classifiers, both_towers):
+for make in (sentence, inputs, vocabularies, images, classifiers, both_towers, libraries):
     make(root)
 json.dump(KINDS, sys.stdout)

@@ -66,6 +66,11 @@ def write(path, content):
 KINDS = []
 
 
+def levels(row):
+    """The picture of a row, as levels [height, width, 3]."""
+    return np.random.default_rng(row).integers(0, 256, (11 + row % 3, 14, 3), np.uint8)
+
+
 def kind(name, what, takes="text", vectors=None, add=(), refused=None, by="plan", path=".", told=None):
     entry = {"kind": name, "what": what, "takes": takes, "add": list(add), "path": path, "told": told}
     if refused:
