@@ -27,6 +27,7 @@
 //! ```
 
 mod groups;
+mod log_sum_exp;
 mod nodes;
 mod product;
 mod program;
@@ -36,21 +37,20 @@ use std::collections::HashSet;
 
 use onnx_protobuf::{NodeProto, OperatorSetIdProto};
 
-use crate::{Graph, walk};
+use crate::Graph;
 use groups::FusionGroups;
 
+pub use log_sum_exp::LOG_SUM_EXP;
 pub use product::PRODUCT;
 pub use program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Program, ProgramOutput, Summation};
 
 impl Graph {
     /// Returns the same function with element-wise nodes fused into `chiasm.Pointwise` nodes (see
-    /// [`Program`]), and products of two matrices, with the transpositions before them, as `chiasm.Product`
-    /// nodes. A graph with subgraphs is returned unchanged.
+    /// [`Program`]), products of two matrices, with the transpositions before them, as `chiasm.Product`
+    /// nodes, and `ReduceLogSumExp` over an axis of a matrix as `chiasm.LogSumExp`. Nodes in subgraphs stay
+    /// as they are.
     #[must_use]
     pub fn fused(&self) -> Self {
-        if self.graph.node.iter().any(|node| walk::subgraphs(node).next().is_some()) {
-            return self.clone();
-        }
         let mut groups = FusionGroups::new(self);
         for node in 0..groups.nodes.len() {
             groups.assign(node);
@@ -58,6 +58,7 @@ impl Graph {
         let mut fused = self.clone();
         fused.graph.node = emit(&groups);
         product::replace(&mut fused.graph.node, &groups.facts);
+        log_sum_exp::replace(&mut fused.graph.node, &groups.facts);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {
             let import = OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1, ..Default::default() };
             fused.header.opset_import.push(import);
@@ -87,9 +88,8 @@ fn emit(groups: &FusionGroups<'_>) -> Vec<NodeProto> {
                 nodes
             }
             None => {
-                let nodes = members.iter().map(|node| &groups.nodes[*node]);
-                needed.extend(nodes.clone().flat_map(|node| &node.input).map(String::as_str));
-                nodes.cloned().collect()
+                needed.extend(members.iter().flat_map(|node| groups.uses(*node)));
+                members.iter().map(|node| groups.nodes[*node].clone()).collect()
             }
         });
     }

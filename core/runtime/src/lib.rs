@@ -25,6 +25,7 @@ mod guarded;
 mod install;
 mod library;
 mod load;
+mod log_sum_exp;
 mod pointwise;
 mod product;
 mod python;

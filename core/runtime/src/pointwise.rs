@@ -6,8 +6,8 @@
 //! size only, and partial sums are added in the order of the pieces, so the result does not depend on the
 //! number of threads. Inputs that do not cover one shape as the program says are an error of the run.
 
-mod block;
-mod math;
+pub(crate) mod block;
+pub(crate) mod math;
 mod plan;
 
 use chiasm_graph::fuse::{Broadcast, DOMAIN, OPERATOR, Program, ProgramOutput, Summation};
@@ -22,7 +22,10 @@ use plan::RegisterPlan;
 
 /// Returns the domain of our operators, to be registered with a session.
 pub(crate) fn domain() -> ort::Result<OperatorDomain> {
-    OperatorDomain::new(DOMAIN)?.add(PointwiseOperator)?.add(crate::product::ProductOperator)
+    OperatorDomain::new(DOMAIN)?
+        .add(PointwiseOperator)?
+        .add(crate::product::ProductOperator)?
+        .add(crate::log_sum_exp::LogSumExpOperator)
 }
 
 /// The operator's name in messages.

@@ -13,7 +13,7 @@ use ort::value::TensorElementType;
 use crate::guarded::{guarded, guarded_pieces};
 
 /// The number of multiplications per piece of work.
-const PIECE: usize = 1 << 27;
+const PIECE: usize = 1 << 24;
 
 /// The operator's name in messages.
 const NAME: &str = "chiasm.Product";

@@ -213,3 +213,33 @@ fn a_sum_over_an_axis_of_length_zero_is_zero() {
     }
     assert!(graph.fused().node_count() < graph.node_count(), "the sum was not fused");
 }
+
+#[test]
+fn a_graph_is_fused_around_a_loop_that_uses_its_values() {
+    // The body of the loop uses `scaled`, which is computed in the middle of a chain of element-wise nodes,
+    // and which nothing else needs.
+    let mut b = Builder::new("loop");
+    let dims = [Dim::named("n"), 9.into()];
+    let x = b.input("x", DType::F32, &dims).unwrap();
+    let power = b.exp(&x);
+    let scaled = b.mul_scalar(&power, 0.5);
+    let start = b.tanh(&x);
+    let looped = b.repeat(3, &[&start], |b, state| {
+        let sum = b.add(&state[0], &scaled);
+        vec![b.mul_scalar(&sum, 0.5)]
+    });
+    let y = b.mul(&looped[0], &x);
+    let y = b.sub(&y, &start);
+    b.output("y", &y, DType::F32, &dims);
+    let graph = b.finish().unwrap();
+    let x = noise(&[200, 9], 1);
+    assert!(same(&graph, &[("x", &x)]) < graph.node_count(), "nothing was fused");
+    let options = SessionOptions { fuse: true, ..SessionOptions::default() };
+    let got = engine().session(&graph, &options).unwrap().run(&[("x", &x)]).unwrap();
+    for (x, got) in x.as_f32().unwrap().iter().zip(got[0].1.as_f32().unwrap()) {
+        let (x, mut state) = (f64::from(*x), f64::from(*x).tanh());
+        (0..3).for_each(|_| state = 0.5 * (state + 0.5 * x.exp()));
+        let want = state * x - x.tanh();
+        assert!((f64::from(*got) - want).abs() < 1e-5, "{got}, expected {want}");
+    }
+}

@@ -6,6 +6,8 @@
 
 use chiasm_objective::NoiseDistribution;
 
+use crate::normal::{PAIRS, normal};
+
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One stream of random bits.
@@ -64,14 +66,11 @@ impl RandomStream {
         }
     }
 
-    /// Draws pairs of normal numbers (Box and Muller 1958).
-    #[expect(clippy::cast_possible_truncation, reason = "takes one half of the bits")]
+    /// Draws normal numbers in blocks, from 64 bits for each two of them.
     fn normal(self, values: &mut [f32]) {
-        for (at, pair) in values.chunks_mut(2).enumerate() {
-            let bits = self.bits(at as u64);
-            let radius = (-2.0 * (1.0 - unit(bits as u32)).ln()).sqrt();
-            let (sine, cosine) = (std::f32::consts::TAU * unit((bits >> 32) as u32)).sin_cos();
-            pair.iter_mut().zip([radius * cosine, radius * sine]).for_each(|(place, value)| *place = value);
+        for (block, values) in values.chunks_mut(2 * PAIRS).enumerate() {
+            let drawn = normal(&std::array::from_fn(|at| self.bits((block * PAIRS + at) as u64)));
+            values.copy_from_slice(&drawn[..values.len()]);
         }
     }
 }

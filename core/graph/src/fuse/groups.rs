@@ -11,7 +11,7 @@ use super::{
 use crate::{
     DType, Graph,
     shapes::{self, Facts, Length},
-    weight,
+    walk, weight,
 };
 
 /// How many nodes are computed again for one value, at most.
@@ -22,6 +22,8 @@ pub(super) struct FusionGroups<'a> {
     pub(super) graph: &'a Graph,
     pub(super) nodes: &'a [NodeProto],
     pub(super) facts: Facts,
+    /// The values that each node uses, itself and in its subgraphs.
+    uses: Vec<Vec<&'a str>>,
     producer: HashMap<&'a str, usize>,
     group_of: Vec<usize>,
     pub(super) members: Vec<Vec<usize>>,
@@ -34,10 +36,16 @@ impl<'a> FusionGroups<'a> {
         let nodes = graph.graph.node.as_slice();
         let outputs =
             |(at, node): (usize, &'a NodeProto)| node.output.iter().map(move |name| (name.as_str(), at));
+        let uses = |node: &'a NodeProto| {
+            let mut names = Vec::with_capacity(node.input.len());
+            walk::uses(node, &mut |name| names.push(name));
+            names
+        };
         Self {
             graph,
             nodes,
             facts: shapes::infer(graph),
+            uses: nodes.iter().map(uses).collect(),
             producer: nodes.iter().enumerate().flat_map(outputs).collect(),
             group_of: (0..nodes.len()).collect(),
             members: (0..nodes.len()).map(|node| vec![node]).collect(),
@@ -103,9 +111,14 @@ impl<'a> FusionGroups<'a> {
         nodes::broadcast(&self.facts.of(name).dims?, over)
     }
 
-    /// The nodes that produce the inputs of a node, in the order of the inputs.
+    /// The values that a node uses, its inputs first and in their order.
+    pub(super) fn uses(&self, node: usize) -> &[&'a str] {
+        &self.uses[node]
+    }
+
+    /// The nodes that produce what a node uses.
     fn producers(&self, node: usize) -> Vec<usize> {
-        self.nodes[node].input.iter().filter_map(|name| self.producer.get(name.as_str()).copied()).collect()
+        self.uses[node].iter().filter_map(|name| self.producer.get(name).copied()).collect()
     }
 
     /// The groups that produce the inputs of a group.
@@ -228,9 +241,8 @@ impl<'a> FusionGroups<'a> {
     /// not be written.
     fn is_only_fused(&self, value: &str, over: &[Length]) -> bool {
         let port = self.graph.graph.output.iter().any(|port| port.name == value);
-        let mut users =
-            self.nodes.iter().enumerate().filter(|(_, node)| node.input.iter().any(|name| name == value));
-        let is_fused = |(node, _): (usize, &NodeProto)| {
+        let mut users = (0..self.nodes.len()).filter(|node| self.uses[*node].contains(&value));
+        let is_fused = |node: usize| {
             let group = self.group_of[node];
             self.over[group].as_deref() == Some(over) && self.members[group].len() > 1
         };

@@ -26,7 +26,7 @@ pub(super) struct Extent {
 
 /// The vector instructions to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InstructionSet {
+pub(crate) enum InstructionSet {
     /// Those that every processor of this architecture has.
     Base,
     /// 256 bits with fused multiply-add.
@@ -38,7 +38,7 @@ pub(super) enum InstructionSet {
 }
 
 impl InstructionSet {
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             let wide = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

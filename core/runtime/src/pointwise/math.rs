@@ -11,7 +11,7 @@ pub(super) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 
 /// `e^x`: 0 below the smallest normal number, infinity above 3.4027e38, just short of the largest.
 #[inline(always)]
-pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
+pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     const HIGH: f32 = 88.722_8;
     const LOW: f32 = -87.33;
     let y = if x > HIGH { HIGH } else { x };
