@@ -31,6 +31,7 @@ mod log_sum_exp;
 mod nodes;
 mod product;
 mod program;
+mod scaling;
 mod writer;
 
 use std::collections::HashSet;
@@ -43,12 +44,13 @@ use groups::FusionGroups;
 pub use log_sum_exp::LOG_SUM_EXP;
 pub use product::PRODUCT;
 pub use program::{Broadcast, DOMAIN, Instruction, OPERATOR, Operation, Program, ProgramOutput, Summation};
+pub use scaling::SCALING;
 
 impl Graph {
     /// Returns the same function with element-wise nodes fused into `chiasm.Pointwise` nodes (see
     /// [`Program`]), products of two matrices, with the transpositions before them, as `chiasm.Product`
-    /// nodes, and `ReduceLogSumExp` over an axis of a matrix as `chiasm.LogSumExp`. Nodes in subgraphs stay
-    /// as they are.
+    /// nodes, `ReduceLogSumExp` over an axis of a matrix as `chiasm.LogSumExp`, and loops that scale the rows
+    /// and columns of a matrix as `chiasm.Scaling`. Nodes in other subgraphs stay as they are.
     #[must_use]
     pub fn fused(&self) -> Self {
         let mut groups = FusionGroups::new(self);
@@ -59,6 +61,7 @@ impl Graph {
         fused.graph.node = emit(&groups);
         product::replace(&mut fused.graph.node, &groups.facts);
         log_sum_exp::replace(&mut fused.graph.node, &groups.facts);
+        scaling::replace(&mut fused.graph.node, &groups);
         if fused.graph.node.iter().any(|node| node.domain == DOMAIN) && fused.import(DOMAIN).is_none() {
             let import = OperatorSetIdProto { domain: DOMAIN.to_owned(), version: 1, ..Default::default() };
             fused.header.opset_import.push(import);

@@ -26,13 +26,17 @@ mod install;
 mod library;
 mod load;
 mod log_sum_exp;
+mod normal;
+mod parts;
 mod pointwise;
 mod product;
 mod python;
+mod scaling;
 mod searched_place;
 mod session;
 mod stepper;
 mod value;
+mod vectorised;
 
 pub use batch::{BatchLimits, ItemInput};
 pub use cuda::{CUDA_FOLDER_VARIABLE, CudaLibraries};
@@ -43,6 +47,7 @@ pub use embed::{
 pub use engine::{Device, Engine, ModelSource, SessionOptions};
 pub use error::{Error, INSTALL_COMMAND, INSTALL_CUDA_COMMAND, Result};
 pub use install::{InstallOptions, InstalledEngine, PackageTool, install};
+pub use normal::normal;
 #[doc(hidden)]
 pub use pointwise::run_program;
 pub use searched_place::{PlaceStatus, SearchedPlace};

@@ -8,7 +8,9 @@ use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInp
 use ort::value::TensorElementType;
 
 use crate::guarded::{guarded, guarded_pieces};
-use crate::pointwise::{block::InstructionSet, math::exp};
+use crate::parts::Parts;
+use crate::pointwise::math::exp;
+use crate::vectorised::{InstructionSet, Vectorised};
 
 /// The operator's name in messages.
 const NAME: &str = "chiasm.LogSumExp";
@@ -102,7 +104,7 @@ impl LogSumExpKernel {
             // SAFETY: each piece runs once.
             #[expect(unsafe_code, reason = "see above")]
             let own = unsafe { parts.part(piece) };
-            self.level.rows(&x[from * columns..to * columns], columns, own);
+            self.level.run(Rows { x: &x[from * columns..to * columns], columns, y: own });
         })
     }
 
@@ -124,7 +126,7 @@ impl LogSumExpKernel {
             // SAFETY: each piece runs once.
             #[expect(unsafe_code, reason = "see above")]
             let (most, sums) = unsafe { parts.part(piece) }.split_at_mut(columns);
-            self.level.columns(&x[from * columns..to * columns], most, sums);
+            self.level.run(Columns { x: &x[from * columns..to * columns], most, sums });
         })?;
         for (column, y) in y.iter_mut().enumerate() {
             let of = |piece: usize| {
@@ -138,91 +140,32 @@ impl LogSumExpKernel {
     }
 }
 
-/// A slice in consecutive parts, each of which one thread writes.
-struct Parts {
-    data: *mut f32,
-    length: usize,
-    count: usize,
+/// The reduction of some rows to one number each.
+struct Rows<'a> {
+    x: &'a [f32],
+    columns: usize,
+    y: &'a mut [f32],
 }
 
-// SAFETY: each thread writes a part of its own.
-#[expect(unsafe_code, reason = "see above")]
-unsafe impl Sync for Parts {}
-// SAFETY: as above.
-#[expect(unsafe_code, reason = "see above")]
-unsafe impl Send for Parts {}
-
-impl Parts {
-    fn new(values: &mut [f32], count: usize) -> Self {
-        Self { data: values.as_mut_ptr(), length: values.len(), count }
-    }
-
-    fn bounds(&self, part: usize) -> (usize, usize) {
-        (self.length * part / self.count, self.length * (part + 1) / self.count)
-    }
-
-    /// # Safety
-    /// The slice is alive, and no other reference to this part exists.
-    #[expect(unsafe_code, clippy::mut_from_ref, reason = "the caller guarantees it")]
-    unsafe fn part(&self, part: usize) -> &mut [f32] {
-        let (from, to) = self.bounds(part);
-        // SAFETY: the bounds lie within the slice, and those of different parts do not overlap.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(from), to - from) }
+impl Vectorised for Rows<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        rows::<FMA>(self.x, self.columns, self.y);
     }
 }
 
-impl InstructionSet {
-    fn rows(self, x: &[f32], columns: usize, y: &mut [f32]) {
-        // SAFETY: the instructions were detected on this processor.
-        #[expect(unsafe_code, reason = "see above")]
-        match self {
-            Self::Base => rows::<false>(x, columns, y),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { rows_avx2(x, columns, y) },
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { rows_avx512(x, columns, y) },
-        }
+/// The reduction of some rows to the largest element of each column and a sum.
+struct Columns<'a> {
+    x: &'a [f32],
+    most: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Vectorised for Columns<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        columns::<FMA>(self.x, self.most, self.sums);
     }
-
-    fn columns(self, x: &[f32], most: &mut [f32], sums: &mut [f32]) {
-        // SAFETY: the instructions were detected on this processor.
-        #[expect(unsafe_code, reason = "see above")]
-        match self {
-            Self::Base => columns::<false>(x, most, sums),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { columns_avx2(x, most, sums) },
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { columns_avx512(x, most, sums) },
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-#[expect(unsafe_code, reason = "for a processor that has these instructions")]
-unsafe fn rows_avx2(x: &[f32], columns: usize, y: &mut [f32]) {
-    rows::<true>(x, columns, y);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-#[expect(unsafe_code, reason = "for a processor that has these instructions")]
-unsafe fn rows_avx512(x: &[f32], columns: usize, y: &mut [f32]) {
-    rows::<true>(x, columns, y);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-#[expect(unsafe_code, reason = "for a processor that has these instructions")]
-unsafe fn columns_avx2(x: &[f32], most: &mut [f32], sums: &mut [f32]) {
-    columns::<true>(x, most, sums);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-#[expect(unsafe_code, reason = "for a processor that has these instructions")]
-unsafe fn columns_avx512(x: &[f32], most: &mut [f32], sums: &mut [f32]) {
-    columns::<true>(x, most, sums);
 }
 
 /// One result for each row.

@@ -6,7 +6,7 @@
 //! size only, and partial sums are added in the order of the pieces, so the result does not depend on the
 //! number of threads. Inputs that do not cover one shape as the program says are an error of the run.
 
-pub(crate) mod block;
+mod block;
 pub(crate) mod math;
 mod plan;
 
@@ -17,7 +17,8 @@ use ort::operator::{
 use ort::value::TensorElementType;
 
 use crate::guarded::{guarded, guarded_pieces};
-use block::{Extent, InstructionSet};
+use crate::vectorised::InstructionSet;
+use block::Extent;
 use plan::RegisterPlan;
 
 /// Returns the domain of our operators, to be registered with a session.
@@ -25,7 +26,8 @@ pub(crate) fn domain() -> ort::Result<OperatorDomain> {
     OperatorDomain::new(DOMAIN)?
         .add(PointwiseOperator)?
         .add(crate::product::ProductOperator)?
-        .add(crate::log_sum_exp::LogSumExpOperator)
+        .add(crate::log_sum_exp::LogSumExpOperator)?
+        .add(crate::scaling::ScalingOperator)
 }
 
 /// The operator's name in messages.
@@ -190,7 +192,7 @@ impl PointwiseKernel {
         if size > 0 {
             let level = self.level;
             // SAFETY: the caller guarantees the lengths, and every piece runs once.
-            each(pieces, &|piece| unsafe { run.run_piece(level, piece) })?;
+            each(pieces, &|piece| level.run(unsafe { run.piece_of(piece) }))?;
         } else {
             // Without elements no piece runs, and a sum over a row of no elements is 0.
             for (_, output) in &self.plan.row_sums {

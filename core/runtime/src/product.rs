@@ -2,8 +2,8 @@
 //!
 //! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; the sums of a training
 //! step have a thousand terms and more. faer's kernels keep their part of the result in registers and caches
-//! for longer. The work is split along the longer side of the result, by size only, so that the result does
-//! not depend on the number of threads. Operands that are not matrices, or whose inner lengths differ, are an
+//! for longer. The result is split into parts by size only, so that it does not depend on the number of
+//! threads. Operands that are not matrices, or whose inner lengths differ, are an
 //! error of the run.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
@@ -79,15 +79,11 @@ impl ProductKernel {
             return Ok(());
         }
         let result = ResultMemory { data: data.as_mut_ptr(), columns };
-        // A power of two divides evenly among as many threads.
-        let work = rows.saturating_mul(columns).saturating_mul(a.ncols().max(1));
-        let pieces = (work / PIECE).clamp(1, 64).next_power_of_two();
-        let share = |length: usize, piece: usize| (length * piece / pieces, length * (piece + 1) / pieces);
-        guarded_pieces(NAME, context, pieces, |piece| {
-            let (r, c) = match rows >= columns {
-                true => (share(rows, piece), (0, columns)),
-                false => ((0, rows), share(columns, piece)),
-            };
+        let (over_rows, over_columns) = grid(rows, columns, a.ncols());
+        let share = |length: usize, piece: usize, of: usize| (length * piece / of, length * (piece + 1) / of);
+        guarded_pieces(NAME, context, over_rows * over_columns, |piece| {
+            let r = share(rows, piece / over_columns, over_rows);
+            let c = share(columns, piece % over_columns, over_columns);
             let (a, b) = (a.subrows(r.0, r.1 - r.0), b.subcols(c.0, c.1 - c.0));
             // SAFETY: the pieces are disjoint parts of the result, which has `rows * columns` elements.
             #[expect(unsafe_code, reason = "see above")]
@@ -95,6 +91,22 @@ impl ProductKernel {
             matmul(into, Accum::Replace, a, b, 1.0, Par::Seq);
         })
     }
+}
+
+/// The numbers of parts into which the rows and the columns of a result are split. A part packs its share of
+/// both operands, so the parts are nearly square.
+fn grid(rows: usize, columns: usize, inner: usize) -> (usize, usize) {
+    let work = rows.saturating_mul(columns).saturating_mul(inner.max(1));
+    // A power of two divides evenly among as many threads.
+    let pieces = (work / PIECE).clamp(1, 64).next_power_of_two();
+    let (mut over_rows, mut over_columns) = (1, 1);
+    while over_rows * over_columns < pieces {
+        match rows / over_rows >= columns / over_columns {
+            true => over_rows *= 2,
+            false => over_columns *= 2,
+        }
+    }
+    (over_rows, over_columns)
 }
 
 /// The memory of a row-major result.

@@ -243,3 +243,40 @@ fn a_graph_is_fused_around_a_loop_that_uses_its_values() {
         assert!((f64::from(*got) - want).abs() < 1e-5, "{got}, expected {want}");
     }
 }
+
+/// Scalings of a kernel, as the transport terms of a training compute them; `other` is another step.
+fn scalings(other: bool) -> Graph {
+    let mut b = Builder::new("scalings");
+    let dims = [Dim::named("n"), Dim::named("m")];
+    let x = b.input("x", DType::F32, &dims).unwrap();
+    let a = b.input("a", DType::F32, &[Dim::named("n"), 1.into()]).unwrap();
+    let c = b.input("c", DType::F32, &[Dim::named("m"), 1.into()]).unwrap();
+    let kernel = b.exp(&x);
+    let transposed = b.transpose(&kernel, &[1, 0]);
+    let scaled = |b: &mut Builder, kernel: &Value, scaling: &Value, weight: &Value, least: f32| {
+        let sums = b.matmul(kernel, scaling);
+        let sums = b.max_scalar(&sums, least);
+        b.div(weight, &sums)
+    };
+    let looped = b.repeat(20, &[&a, &c], |b, state| {
+        let u = scaled(b, &kernel, &state[1], &a, 1e-30);
+        let v = scaled(b, &transposed, &u, &c, if other { 1e-20 } else { 1e-30 });
+        vec![u, v]
+    });
+    b.output("u", &looped[0], DType::F32, &[Dim::named("n"), 1.into()]);
+    b.output("v", &looped[1], DType::F32, &[Dim::named("m"), 1.into()]);
+    b.finish().unwrap()
+}
+
+#[test]
+fn a_loop_that_scales_a_matrix_becomes_one_node_and_other_loops_stay() {
+    let weights = |count: usize| Tensor::f32(&[count, 1], vec![1.0 / count as f32; count]).unwrap();
+    for (other, node) in [(false, "chiasm.Scaling"), (true, "Loop")] {
+        let graph = scalings(other);
+        assert!(graph.fused().op_types().contains_key(node), "{:?}", graph.fused().op_types());
+        for (n, m) in [(1, 1), (30, 45), (700, 400)] {
+            let inputs = [("x", noise(&[n, m], 3)), ("a", weights(n)), ("c", weights(m))];
+            same(&graph, &inputs.each_ref().map(|(name, tensor)| (*name, tensor)));
+        }
+    }
+}

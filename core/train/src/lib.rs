@@ -28,7 +28,6 @@ mod checked_objective;
 mod checkpoint;
 mod error;
 mod noise;
-mod normal;
 mod optimizer;
 mod rows;
 mod step;

@@ -6,7 +6,8 @@
 
 use chiasm_objective::NoiseDistribution;
 
-use crate::normal::{PAIRS, normal};
+/// Pairs of values that are drawn together.
+const PAIRS: usize = 256;
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -49,28 +50,31 @@ impl RandomStream {
                     clippy::cast_sign_loss,
                     reason = "keep is in (0, 1]"
                 )]
-                let below = (keep * 4_294_967_296.0) as u64;
-                self.each(values, |bits| if u64::from(bits) < below { kept } else { 0.0 });
+                let last = ((keep * 4_294_967_296.0) as u64).max(1) - 1;
+                self.each(values, |bits| if u64::from(bits) <= last { kept } else { 0.0 });
             }
         }
     }
 
-    /// Draws two values from the two halves of each 64 bits.
+    /// Draws two values from the two halves of each 64 bits. The bits of a block are drawn first, so that the
+    /// compiler uses vector instructions for the values.
     #[expect(clippy::cast_possible_truncation, reason = "takes one half of the bits")]
     fn each(self, values: &mut [f32], value: impl Fn(u32) -> f32) {
-        for (at, pair) in values.chunks_mut(2).enumerate() {
-            let bits = self.bits(at as u64);
-            for (place, half) in pair.iter_mut().zip([bits as u32, (bits >> 32) as u32]) {
-                *place = value(half);
+        for (block, values) in values.chunks_mut(2 * PAIRS).enumerate() {
+            let mut halves = [0_u32; 2 * PAIRS];
+            for (at, pair) in halves.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                let bits = self.bits((block * PAIRS + at) as u64);
+                *pair = [bits as u32, (bits >> 32) as u32];
             }
+            values.iter_mut().zip(&halves).for_each(|(place, half)| *place = value(*half));
         }
     }
 
-    /// Draws normal numbers in blocks, from 64 bits for each two of them.
+    /// Draws normal numbers, from 64 bits for each two of them.
     fn normal(self, values: &mut [f32]) {
         for (block, values) in values.chunks_mut(2 * PAIRS).enumerate() {
-            let drawn = normal(&std::array::from_fn(|at| self.bits((block * PAIRS + at) as u64)));
-            values.copy_from_slice(&drawn[..values.len()]);
+            let bits: [u64; PAIRS] = std::array::from_fn(|at| self.bits((block * PAIRS + at) as u64));
+            chiasm_runtime::normal(&bits, values);
         }
     }
 }

@@ -21,7 +21,8 @@ pub(crate) fn training(
     objective: &CheckedObjective,
     options: &TrainingOptions,
 ) -> Result<(Graph, Vec<StateVariable>)> {
-    let backward = objective.forward.gradient(LOSS, &objective.trained())?;
+    // Equal parts are merged before, so that their cotangents are added before they are carried back.
+    let backward = objective.forward.simplified().gradient(LOSS, &objective.trained())?;
     let OptimizerGraph { graph: update, state } = optimizer::update(&objective.weights, options)?;
     let gradients: Vec<String> = objective.trained().iter().map(|name| format!("gradient/{name}")).collect();
     let links: Vec<(&str, &str)> = gradients.iter().map(|name| (name.as_str(), name.as_str())).collect();

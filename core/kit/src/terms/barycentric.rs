@@ -29,12 +29,13 @@ pub(super) fn term(b: &mut Builder, batch: &TermBatch<'_>) -> Value {
             let (own, other) = (pair[from], pair[to]);
             let count = batch.settings.structure_rows;
             let items = first_rows(b, &batch.source[other], count);
-            let carried = b.matmul(&plan, &items);
+            let targets = b.matmul(&plan, &items);
             let mass = b.reduce_sum(&plan, &[1], true);
             let mass = b.max_scalar(&mass, TINY);
-            let targets = b.div(&carried, &mass);
-            let mapped = first_rows(b, &batch.mapped[own], count);
-            let translated = batch.decoders[other].forward(b, &mapped, None);
+            let targets = b.div(&targets, &mass);
+            // Round trips carry all rows, so that this costs nothing more.
+            let carried = batch.decoders[other].forward(b, &batch.mapped[own], None);
+            let translated = first_rows(b, &carried, count);
             let errors = mean_square(b, &translated, &targets);
             inner(b, &errors, &rows.own[from])
         });

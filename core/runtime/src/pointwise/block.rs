@@ -1,9 +1,11 @@
 //! The interpreter: applies all instructions to one block of a row, then to the next block.
 //!
-//! The loops are plain Rust over slices. The same code is compiled for three widths of vector instructions,
-//! and one is chosen when the session opens, so that one binary runs on every processor.
+//! The loops are plain Rust over slices, which are compiled for three widths of vector instructions
+//! ([`crate::vectorised`]).
 
 use chiasm_graph::fuse::{Broadcast, Operation, Program};
+
+use crate::vectorised::Vectorised;
 
 use super::math::{erf, exp, log, sigmoid, tanh};
 use super::plan::{Location, RegisterPlan};
@@ -22,35 +24,6 @@ struct Register([f32; BLOCK]);
 pub(super) struct Extent {
     pub(super) rows: usize,
     pub(super) columns: usize,
-}
-
-/// The vector instructions to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InstructionSet {
-    /// Those that every processor of this architecture has.
-    Base,
-    /// 256 bits with fused multiply-add.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// 512 bits.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl InstructionSet {
-    pub(crate) fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let wide = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if wide && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-                return Self::Avx512;
-            }
-            if wide {
-                return Self::Avx2;
-            }
-        }
-        Self::Base
-    }
 }
 
 /// One run of a fused node, shared by the threads that compute its pieces.
@@ -72,7 +45,34 @@ unsafe impl Sync for PointwiseRun<'_> {}
 #[expect(unsafe_code, reason = "see above")]
 unsafe impl Send for PointwiseRun<'_> {}
 
+/// One piece of a run: a share of the rows, or of the columns of a single row.
+pub(super) struct PointwisePiece<'r, 'a> {
+    run: &'r PointwiseRun<'a>,
+    piece: usize,
+}
+
+impl Vectorised for PointwisePiece<'_, '_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        // SAFETY: whoever made the piece guarantees it.
+        #[expect(unsafe_code, reason = "see above")]
+        unsafe {
+            self.run.piece::<FMA>(self.piece);
+        }
+    }
+}
+
 impl<'a> PointwiseRun<'a> {
+    /// Returns a piece.
+    ///
+    /// # Safety
+    /// The inputs cover the extent as the program says, the outputs have the length that it says, and the
+    /// piece is run once.
+    #[expect(unsafe_code, reason = "see above")]
+    pub(super) unsafe fn piece_of(&self, piece: usize) -> PointwisePiece<'_, 'a> {
+        PointwisePiece { run: self, piece }
+    }
+
     pub(super) fn new(
         program: &'a Program,
         plan: &'a RegisterPlan,
@@ -83,41 +83,6 @@ impl<'a> PointwiseRun<'a> {
         partial: &mut [f32],
     ) -> Self {
         Self { program, plan, extent, pieces, inputs, outputs, partial: partial.as_mut_ptr() }
-    }
-
-    /// Runs one piece: a share of the rows, or of the columns of a single row.
-    ///
-    /// # Safety
-    /// The inputs cover the extent as the program says, the outputs have the length that it says, and no
-    /// other call runs this piece.
-    #[expect(unsafe_code, reason = "see above")]
-    pub(super) unsafe fn run_piece(&self, level: InstructionSet, piece: usize) {
-        // SAFETY: the caller guarantees it; the level was detected on this processor.
-        unsafe {
-            match level {
-                InstructionSet::Base => self.piece::<false>(piece),
-                #[cfg(target_arch = "x86_64")]
-                InstructionSet::Avx2 => self.piece_avx2(piece),
-                #[cfg(target_arch = "x86_64")]
-                InstructionSet::Avx512 => self.piece_avx512(piece),
-            }
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    #[expect(unsafe_code, reason = "for a processor that has these instructions")]
-    unsafe fn piece_avx2(&self, piece: usize) {
-        // SAFETY: the caller guarantees it.
-        unsafe { self.piece::<true>(piece) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-    #[expect(unsafe_code, reason = "for a processor that has these instructions")]
-    unsafe fn piece_avx512(&self, piece: usize) {
-        // SAFETY: the caller guarantees it.
-        unsafe { self.piece::<true>(piece) }
     }
 
     #[inline(always)]

@@ -5,11 +5,50 @@
 //! compiler uses vector instructions, and without fused operations, so that every processor gives the same
 //! numbers. Their error is below 1e-6.
 
-/// Pairs that are computed together.
-pub(crate) const PAIRS: usize = 64;
+use crate::vectorised::{InstructionSet, Vectorised};
 
-/// Turns 64 random bits for each pair into normal numbers: first the cosines of all pairs, then the sines.
-pub(crate) fn normal(bits: &[u64; PAIRS]) -> [f32; 2 * PAIRS] {
+/// Pairs that are computed together, so that their intermediate numbers stay in the first-level cache.
+const PAIRS: usize = 64;
+
+/// Turns random bits, 64 for each two numbers, into independent standard normal numbers.
+///
+/// Numbers that `bits` are too few for are left as they are. The result is the same on every processor.
+///
+/// ```
+/// let mut values = [0.0; 3];
+/// chiasm_runtime::normal(&[0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210], &mut values);
+/// assert!(values.iter().all(|value| value.is_finite() && *value != 0.0));
+/// ```
+pub fn normal(bits: &[u64], values: &mut [f32]) {
+    InstructionSet::detect().run(Draws { bits, values });
+}
+
+struct Draws<'a> {
+    bits: &'a [u64],
+    values: &'a mut [f32],
+}
+
+impl Vectorised for Draws<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (bits, values) in self.bits.chunks(PAIRS).zip(self.values.chunks_mut(2 * PAIRS)) {
+            let mut block = [0; PAIRS];
+            block[..bits.len()].copy_from_slice(bits);
+            let count = values.len().min(2 * bits.len());
+            let (cosines, sines) = pairs(&block);
+            for (place, pair) in values[..count].chunks_mut(2).zip(cosines.iter().zip(&sines)) {
+                place[0] = *pair.0;
+                if let Some(second) = place.get_mut(1) {
+                    *second = *pair.1;
+                }
+            }
+        }
+    }
+}
+
+/// The two numbers of each pair.
+#[inline(always)]
+fn pairs(bits: &[u64; PAIRS]) -> ([f32; PAIRS], [f32; PAIRS]) {
     let (mut cosines, mut sines) = ([0.0_f32; PAIRS], [0.0_f32; PAIRS]);
     for (at, bits) in bits.iter().enumerate() {
         // 24 bits each, which a single-precision number represents exactly.
@@ -19,10 +58,7 @@ pub(crate) fn normal(bits: &[u64; PAIRS]) -> [f32; 2 * PAIRS] {
         cosines[at] = radius * cosine;
         sines[at] = radius * sine;
     }
-    let mut values = [0.0; 2 * PAIRS];
-    values[..PAIRS].copy_from_slice(&cosines);
-    values[PAIRS..].copy_from_slice(&sines);
-    values
+    (cosines, sines)
 }
 
 /// The natural logarithm of a positive normal number.
@@ -87,17 +123,22 @@ mod tests {
                     _ => state ^ (state >> 31),
                 }
             });
-            let got = normal(&bits);
+            let mut got = [f32::NAN; 2 * PAIRS];
+            normal(&bits, &mut got);
             for (at, bits) in bits.iter().enumerate() {
                 let unit = |bits: u64| (bits & 0xff_ffff) as f64 / 16_777_216.0;
                 let (u, v) = (unit(bits >> 8), unit(bits >> 40));
                 let (radius, angle) = ((-2.0 * (1.0 - u).ln()).sqrt(), std::f64::consts::TAU * v);
-                for (got, want) in [(got[at], radius * angle.cos()), (got[PAIRS + at], radius * angle.sin())]
+                for (got, want) in
+                    [(got[2 * at], radius * angle.cos()), (got[2 * at + 1], radius * angle.sin())]
                 {
                     worst = worst.max((f64::from(got) - want).abs() / want.abs().max(1.0));
                 }
             }
         }
         assert!(worst < 1e-6, "{worst:e}");
+        let mut few = [7.0; 5];
+        normal(&[1, 2], &mut few);
+        assert!(few[..4].iter().all(|value| *value != 7.0) && few[4] == 7.0, "{few:?}");
     }
 }
