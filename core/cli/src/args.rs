@@ -22,7 +22,7 @@ pub use plugin::{IsolationArg, PluginCommand, PluginKindArg, PolicyArg};
 pub use recipe::RecipeArgs;
 pub use serve::ServeArgs;
 pub use study::{AblateArgs, MetricArg, TuneArgs};
-pub use transport::{CostKind, TransportArgs, TransportSolver};
+pub use transport::{CostKind, Extension, TransportArgs, TransportSolver};
 
 use chiasm_pipeline::Shard;
 use clap::{Args, Parser, Subcommand, ValueEnum};

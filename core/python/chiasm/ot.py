@@ -16,6 +16,8 @@ here                                 in POT
 ``gromov_wasserstein``               ``ot.gromov.gromov_wasserstein``
 ``entropic_gromov_wasserstein``      ``ot.gromov.entropic_gromov_wasserstein``
 ``fused_gromov_wasserstein``         ``ot.gromov.fused_gromov_wasserstein``
+``barycentric``, ``transform``       ``transform`` of the classes in ``ot.da``, for any plan
+``entropic_map``                     ``ot.da.SinkhornTransport`` with ``out_of_sample_map="continuous"``
 ==================================== =====================================================================
 """
 
@@ -24,11 +26,14 @@ import warnings
 import numpy as np
 
 from . import _core
+from ._images import barycentric, entropic_map, transform
 
 __all__ = [
+    "barycentric",
     "emd",
     "emd2",
     "entropic_gromov_wasserstein",
+    "entropic_map",
     "entropic_partial_wasserstein",
     "fused_gromov_wasserstein",
     "gromov_wasserstein",
@@ -37,6 +42,7 @@ __all__ = [
     "sinkhorn",
     "sinkhorn2",
     "sinkhorn_unbalanced",
+    "transform",
 ]
 
 
@@ -220,10 +226,7 @@ def fused_gromov_wasserstein(
     **_,
 ):
     """Solves :func:`gromov_wasserstein` and costs `M` between the spaces: (1 - alpha) <P, M> + alpha GW."""
-    linear = np.ascontiguousarray(M, dtype=np.float32)
-    found = _gromov(
-        C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=linear, alpha=float(alpha)
-    )
+    found = _gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=M, alpha=float(alpha))
     found["fgw_dist"] = found["gw_dist"]
     return (found.pop("plan"), found) if log else found["plan"]
 
@@ -266,15 +269,23 @@ def _entropic(a, b, M, reg, iterations, tolerance, warn, **kind):
 def _gromov(C1, C2, p, q, loss, epsilon, iterations, tolerance, starts, **fused):
     if loss != "square_loss":
         raise ValueError(f"loss_fun: expected 'square_loss', got {loss!r}")
-    first, second = (np.ascontiguousarray(distances, dtype=np.float32) for distances in (C1, C2))
+    # Single precision holds neither the squares of huge distances nor those of tiny ones.
+    given = [np.asarray(distances, dtype=np.float64) for distances in (C1, C2)]
+    unit = max((np.abs(distances).max() for distances in given if distances.size), default=0.0) or 1.0
+    first, second = (np.ascontiguousarray(distances / unit, dtype=np.float32) for distances in given)
+    if "linear" in fused:
+        linear = np.asarray(fused["linear"], dtype=np.float64) / unit / unit
+        fused["linear"] = np.ascontiguousarray(linear, dtype=np.float32)
     weights = [
         np.full(len(space), 1 / len(space)) if own is None else np.ascontiguousarray(own, dtype=np.float64)
         for own, space in ((p, first), (q, second))
     ]
     options = {
-        "epsilon": epsilon,
+        "epsilon": None if epsilon is None else epsilon / unit / unit,
         "iterations": int(iterations),
         "tolerance": float(tolerance),
         "starts": int(starts),
     }
-    return _core.gromov(first, second, *weights, {"linear": None, "alpha": 0.5, **options, **fused})
+    found = _core.gromov(first, second, *weights, {"linear": None, "alpha": 0.5, **options, **fused})
+    found["gw_dist"] *= unit * unit
+    return found

@@ -1,8 +1,9 @@
-"""Optimal transport against SciPy's linear programs and plain NumPy."""
+"""Optimal transport against SciPy's linear programs, POT and plain NumPy."""
 
 import unittest
 
 import numpy as np
+import ot as pot
 from scipy.optimize import linprog
 from scipy.special import logsumexp
 
@@ -84,6 +85,59 @@ class Transport(unittest.TestCase):
         plan, log = ot.gromov_wasserstein(*distances, log=True)
         np.testing.assert_array_equal(plan.argmax(axis=1)[order], np.arange(25))
         self.assertLess(log["gw_dist"], 1e-5 * np.mean(distances[0]) ** 2)
+
+    def test_gromov_wasserstein_has_no_unit(self):
+        rng = np.random.default_rng(4)
+        clouds = rng.normal(size=(12, 2)), rng.normal(size=(9, 3))
+        inner = [((points[:, None] - points) ** 2).sum(axis=2) for points in clouds]
+        linear = rng.random((12, 9))
+        plain = ot.gromov_wasserstein2(*inner)
+        entropic = ot.entropic_gromov_wasserstein(*inner, epsilon=0.5, log=True)[1]["gw_dist"]
+        fused = ot.fused_gromov_wasserstein(linear, *inner, log=True)[1]["fgw_dist"]
+        for unit in (1e-30, 1e-18, 1e18, 1e30):
+            scaled = [distances * unit for distances in inner]
+            square = unit**2
+            self.assertAlmostEqual(ot.gromov_wasserstein2(*scaled) / square, plain, delta=1e-5 * plain)
+            _, log = ot.entropic_gromov_wasserstein(*scaled, epsilon=0.5 * square, log=True)
+            self.assertAlmostEqual(log["gw_dist"] / square, entropic, delta=1e-5 * entropic)
+            _, log = ot.fused_gromov_wasserstein(linear * square, *scaled, log=True)
+            self.assertAlmostEqual(log["fgw_dist"] / square, fused, delta=1e-5 * fused)
+
+    def test_images_are_those_of_pot(self):
+        rng = np.random.default_rng(5)
+        x, y, new = rng.normal(size=(30, 3)), rng.normal(size=(30, 3)) + 1, rng.normal(size=(7, 3))
+        cost = ((x[:, None] - y) ** 2).sum(axis=2)
+        plan, log = ot.sinkhorn([], [], cost, 0.5, log=True)
+        tight = {"max_iter": 100_000, "tol": 1e-12}
+        for fitted, own in (
+            (pot.da.EMDTransport(), ot.emd([], [], cost)),
+            (pot.da.SinkhornTransport(reg_e=0.5, out_of_sample_map="ferradans", **tight), plan),
+        ):
+            fitted.fit(Xs=x, Xt=y)
+            # entropic plans meet their marginals to 1e-6
+            np.testing.assert_allclose(ot.barycentric(own, y), fitted.transform(Xs=x), atol=2e-5)
+            np.testing.assert_allclose(ot.transform(own, x, y, new), fitted.transform(Xs=new), atol=2e-5)
+        smooth = pot.da.SinkhornTransport(reg_e=0.5, method="sinkhorn_log", **tight).fit(Xs=x, Xt=y)
+        apart = ((new[:, None] - y) ** 2).sum(axis=2)
+        np.testing.assert_allclose(
+            ot.entropic_map(apart, y, log["v"], 0.5), smooth.transform(Xs=new), atol=2e-5
+        )
+        at_sources = ot.entropic_map(cost, y, log["v"], 0.5)
+        np.testing.assert_allclose(at_sources, ot.barycentric(plan, y), atol=1e-5)
+
+    def test_sources_without_mass_move_as_the_nearest_or_are_an_error(self):
+        x, y = np.array([[0.0, 0.0], [5.0, 0.0], [6.0, 1.0]]), np.array([[0.0, 1.0], [5.0, 3.0]])
+        plan = np.array([[0.5, 0.0], [0.0, 0.5], [0.0, 0.0]])
+        with self.assertRaisesRegex(ValueError, "rows without mass have no image: 2"):
+            ot.barycentric(plan, y)
+        np.testing.assert_array_equal(ot.barycentric(plan, y, x), [[0, 1], [5, 3], [6, 4]])
+        np.testing.assert_array_equal(ot.transform(plan, x, y, [[0.0, 0.5]]), [[0, 1.5]])
+        # to a space of one coordinate there is no shift
+        np.testing.assert_array_equal(ot.transform(plan, x, y[:, 1:], [[6.0, 1.0]]), [[3]])
+        with self.assertRaisesRegex(ValueError, "expected 2 rows"):
+            ot.barycentric(plan, x)
+        with self.assertRaisesRegex(ValueError, "row 1"):
+            ot.barycentric(plan, [[0.0], [np.nan]])
 
     def test_empty_weights_are_uniform_and_mistakes_are_errors(self):
         _, _, cost = problem(4, 4)

@@ -81,7 +81,7 @@ pub use gromov::{
 };
 pub use limits::{SolverLimits, SolverProgress, StopReason};
 pub use lowrank::{LowRankPlan, low_rank};
-pub use maps::{EntropicMap, barycentric, shift_by_nearest};
+pub use maps::{EntropicMap, barycentric, nearest_rows, shift_by_nearest};
 pub use sinkhorn::{Coupling, CouplingReport, Marginals, Sinkhorn};
 
 /// Errors of the transport solvers.

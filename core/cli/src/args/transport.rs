@@ -34,8 +34,7 @@ pub struct TransportArgs {
     #[arg(long, value_name = "K,...", value_delimiter = ',')]
     pub geodesic: Vec<usize>,
     /// gw, fgw: symmetric matrix of the distances within the source, in place of X.npy.
-    #[arg(long, value_name = "DX.npy", requires = "target_distances")]
-    #[arg(conflicts_with_all = ["cost", "source"])]
+    #[arg(long, value_name = "DX.npy", requires = "target_distances", conflicts_with = "cost")]
     pub source_distances: Option<PathBuf>,
     /// gw, fgw: symmetric matrix of the distances within the target, in place of Y.npy.
     #[arg(long, value_name = "DY.npy", requires = "source_distances")]
@@ -91,6 +90,27 @@ pub struct TransportArgs {
     /// that are not zero as .csv (source, target, mass).
     #[arg(short = 'o', long = "output", value_name = "PLAN.npy")]
     pub output: Option<PathBuf>,
+    /// Write the image of each source point [n, d] as .npy: the mean of the target points that its mass goes
+    /// to (barycentric projection; Ferradans et al. 2014, Perrot et al. 2016). A source that sends no mass
+    /// moves as the nearest one that does; with sinkhorn, unbalanced and partial as its potentials say. With
+    /// --cost-matrix or --source-distances, give X.npy and Y.npy too.
+    #[arg(long, value_name = "IMAGES.npy")]
+    pub images: Option<PathBuf>,
+    /// --images: move these points [k, d], which need not be in the problem, instead of the sources.
+    #[arg(long, value_name = "NEW.npy", requires = "images")]
+    pub points: Option<PathBuf>,
+    /// --points: nearest moves a point as the nearest source moves, x + T(x_i) - x_i (gw, fgw, and points
+    /// of another width than the targets: to T(x_i)); entropic evaluates the smooth map of the potentials
+    /// (sinkhorn, unbalanced, partial). POT calls them ferradans and continuous [default: nearest].
+    #[arg(long, value_enum, requires = "points")]
+    pub extend: Option<Extension>,
+}
+
+/// How points that are not in the problem move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Extension {
+    Nearest,
+    Entropic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,7 @@
 //! What the values that `chiasm transport` reports are: the words of its JSON and of `chiasm explain`.
 
 /// The values that the solvers report, with what they are.
-pub const REPORTED: [(&str, &str); 17] = [
+pub const REPORTED: [(&str, &str); 18] = [
     (
         "cost",
         "<P, C> without the entropy; for gw and fgw the objective; for sliced the mass times W2 squared",
@@ -27,6 +27,10 @@ pub const REPORTED: [(&str, &str); 17] = [
         "sliced: the root of the mean squared W2 of the projections, for the mass one (Bonneel et al. 2015)",
     ),
     ("directions", "sliced: the number of random directions"),
+    (
+        "images_by_nearest",
+        "--images: the number of source points that send no mass, and so move as the nearest one that does",
+    ),
     ("n", "the number of source points"),
     ("m", "the number of target points"),
 ];

@@ -1,7 +1,7 @@
 //! Checking the options of `chiasm transport`.
 
 use crate::{
-    args::{CostKind, TransportArgs, TransportSolver},
+    args::{CostKind, Extension, TransportArgs, TransportSolver},
     command_result::CommandResult,
 };
 use chiasm_pipeline::Error;
@@ -45,6 +45,7 @@ pub fn check(args: &TransportArgs) -> CommandResult {
     if args.solver == TransportSolver::Unbalanced {
         check_penalties(&args.rho)?;
     }
+    check_images(args)?;
     check_combinations(args)
 }
 
@@ -55,7 +56,8 @@ fn invalid(message: String, help: &str) -> CommandResult {
 /// Returns an error for the first option that the solver does not have.
 fn check_support(args: &TransportArgs) -> CommandResult {
     use TransportSolver::{Emd, Fgw, Gw, Lowrank, Partial, Sinkhorn, Sliced, Unbalanced};
-    let options: [(&str, bool, &[TransportSolver]); 15] = [
+    let entropic = args.extend == Some(Extension::Entropic);
+    let options: [(&str, bool, &[TransportSolver]); 17] = [
         ("--eps", args.eps.is_some(), &[Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
         ("--eps-scale", args.eps_scale.is_some(), &[Sinkhorn, Unbalanced, Partial]),
         ("--cost", args.cost.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw]),
@@ -70,6 +72,8 @@ fn check_support(args: &TransportArgs) -> CommandResult {
         ("--starts", args.starts.is_some(), &[Gw, Fgw]),
         ("--directions", args.directions.is_some(), &[Sliced]),
         ("--seed", args.seed.is_some(), &[Sliced]),
+        ("--images", args.images.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
+        ("--extend entropic", entropic, &[Sinkhorn, Unbalanced, Partial]),
         ("--output", args.output.is_some(), &[Emd, Sinkhorn, Unbalanced, Partial, Gw, Fgw, Lowrank]),
     ];
     let name = |solver: TransportSolver| format!("{solver:?}").to_lowercase();
@@ -105,6 +109,33 @@ fn check_ranges(args: &TransportArgs) -> CommandResult {
         return invalid(format!("--tolerance: expected 0 or more, got {got}"), "0 runs all iterations");
     }
     Ok(())
+}
+
+/// Checks the options of the images of points.
+fn check_images(args: &TransportArgs) -> CommandResult {
+    let points = args.source.is_some() && args.target.is_some();
+    let matrix = args.cost_matrix.is_some() || args.source_distances.is_some();
+    match &args.images {
+        None if args.source.is_some() && args.source_distances.is_some() => invalid(
+            "--source-distances replaces X.npy and Y.npy, which only --images needs as well".into(),
+            "remove X.npy and Y.npy",
+        ),
+        Some(_) if !points => invalid(
+            "--images needs the points, which a matrix does not tell".into(),
+            "give X.npy and Y.npy as well: their rows are those of the matrix",
+        ),
+        Some(path) if is_csv(path) || is_npz(path) => {
+            invalid("--images: points are written as .npy".into(), "e.g. --images images.npy")
+        }
+        Some(path) if args.output.as_ref() == Some(path) => {
+            invalid("-o and --images name the same file".into(), "give each a file of its own")
+        }
+        Some(_) if args.extend == Some(Extension::Entropic) && matrix => invalid(
+            "--extend entropic needs the costs of the new points, which --cost-matrix does not have".into(),
+            "use --extend nearest, or let --cost give the costs of the points",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Checks options that depend on each other, and those that a solver requires.

@@ -39,6 +39,11 @@ pub fn write(plan: &SolutionPlan, path: &Path) -> CommandResult {
     replace(path, |temporary| write_npy(temporary, dense))
 }
 
+/// Writes points as .npy.
+pub fn write_points(points: &Array2<f64>, path: &Path) -> CommandResult {
+    replace(path, |temporary| write_npy(temporary, points))
+}
+
 /// Writes a file under another name and then gives it its own.
 fn replace(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> CommandResult {
     let temporary = path.with_extension(format!("npy.{}.tmp", std::process::id()));

@@ -21,8 +21,10 @@ pub struct TransportProblem {
     /// The distances within the source and within the target, where they were given.
     within: Option<[Array2<f64>; 2]>,
     kind: CostKind,
+    /// The points to move that need not be in the problem.
+    pub new: Option<Array2<f64>>,
     /// The files that were read.
-    pub files: [Option<PathBuf>; 7],
+    pub files: [Option<PathBuf>; 8],
 }
 
 impl TransportProblem {
@@ -30,6 +32,7 @@ impl TransportProblem {
     pub fn read(args: &TransportArgs) -> CommandResult<Self> {
         let points = |path: &Option<PathBuf>| path.as_deref().map(read_finite_matrix).transpose();
         let (x, y) = (points(&args.source)?, points(&args.target)?);
+        let new = points(&args.points)?;
         let matrix = args.cost_matrix.as_deref().map(|path| read_costs(path, args.solver)).transpose()?;
         let given = (points(&args.source_distances)?, points(&args.target_distances)?);
         let within = if let (Some(dx), Some(dy)) = given { Some([dx, dy]) } else { None };
@@ -55,11 +58,11 @@ impl TransportProblem {
         };
         let (a, b) = (weights(&args.a, shape.0)?, weights(&args.b, shape.1)?);
         let (dx, dy) = (&args.source_distances, &args.target_distances);
-        let files =
-            [&args.source, &args.target, &args.cost_matrix, &args.a, &args.b, dx, dy].map(Clone::clone);
+        let files = [&args.source, &args.target, &args.cost_matrix, &args.a, &args.b, dx, dy, &args.points];
+        let files = files.map(Clone::clone);
         let usual = if args.geodesic.is_empty() { CostKind::Sqeuclidean } else { CostKind::Euclidean };
         let kind = args.cost.unwrap_or(usual);
-        Ok(Self { a, b, shape, x, y, matrix, within, kind, files })
+        Ok(Self { a, b, shape, x, y, matrix, within, kind, new, files })
     }
 
     /// Returns both sets of points.
@@ -107,7 +110,12 @@ impl TransportProblem {
         if let Some(matrix) = &self.matrix {
             return Cost::matrix64(matrix.view());
         }
-        let (x, y) = self.clouds()?;
+        self.cost_from(self.clouds()?.0)
+    }
+
+    /// Returns the cost of other source points in the type of the entropic solvers.
+    pub fn cost_from(&self, x: &Array2<f64>) -> Solved<Cost<'static>> {
+        let (_, y) = self.clouds()?;
         match self.kind {
             CostKind::Sqeuclidean => Cost::squared_euclidean(x.view(), y.view()),
             CostKind::Euclidean => Cost::euclidean(x.view(), y.view()),
@@ -203,6 +211,7 @@ impl TransportProblem {
             "target weights",
             "source distances",
             "target distances",
+            "points to move",
         ];
         let place = starts.iter().position(|start| about.ends_with(start));
         let named = place.and_then(|place| self.files[place].as_deref());

@@ -7,6 +7,7 @@ mod gaussian;
 mod gromov;
 mod lowrank;
 mod lowrank_gromov;
+mod maps;
 mod reference;
 mod sinkhorn;
 mod unpaired;

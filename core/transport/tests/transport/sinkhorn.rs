@@ -1,10 +1,7 @@
 //! Entropic transport: values of POT, mathematical properties, invalid input.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{
-    Cost, EntropicMap, Error, Marginals, Sinkhorn, SolverLimits, StopReason, barycentric, exact_partial,
-    shift_by_nearest, uniform,
-};
+use chiasm_transport::{Cost, Error, Marginals, Sinkhorn, SolverLimits, StopReason, exact_partial, uniform};
 use ndarray::{Array1, Array2, Axis, array};
 use proptest::prelude::*;
 use std::{ops::ControlFlow, time::Duration};
@@ -128,61 +125,6 @@ fn a_small_epsilon_converges_close_to_the_exact_cost() {
     assert!((-1e-4..bound).contains(&(coupling.report.transport_cost - exact)), "{:?}", coupling.report);
     // The entropic dual is at most the optimal cost plus epsilon KL.
     assert!(coupling.report.dual.unwrap() <= exact + bound);
-}
-
-#[test]
-fn barycentric_targets_are_the_means_of_the_plan() {
-    let r = Reference::read();
-    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
-    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
-    let coupling = Sinkhorn::of_mean_cost(0.1).solve(&cost, &a, &b).unwrap();
-    let plan = coupling.plan();
-    let want = plan.dot(&y) / &plan.sum_axis(Axis(1)).insert_axis(Axis(1));
-    let got = coupling.barycentric(y.view()).unwrap();
-    // Single-precision sums of thirty values of order one.
-    assert!((got - want).iter().all(|d| d.abs() < 1e-5));
-}
-
-/// (1, 1) is nearest to (0, 0), which moves by (10, 0). (5, 4) is nearest to (4, 4), which moves by (0, -1).
-#[test]
-fn points_move_as_their_nearest_known_point() {
-    let (known, images) = (array![[0.0_f32, 0.0], [4.0, 4.0]], array![[10.0_f32, 0.0], [4.0, 3.0]]);
-    let x = array![[1.0_f32, 1.0], [5.0, 4.0], [4.0, 4.0]];
-    let moved = shift_by_nearest(known.view(), images.view(), x.view()).unwrap();
-    assert_eq!(moved, array![[11.0_f32, 1.0], [5.0, 3.0], [4.0, 3.0]]);
-    let narrow = array![[1.0_f32]];
-    assert!(matches!(shift_by_nearest(known.view(), images.view(), narrow.view()), Err(Error::Shape { .. })));
-    let none = Array2::<f32>::zeros((0, 2));
-    assert!(matches!(shift_by_nearest(none.view(), none.view(), x.view()), Err(Error::Empty(_))));
-    let broken = array![[f32::NAN, 0.0]];
-    assert!(matches!(
-        shift_by_nearest(known.view(), images.view(), broken.view()),
-        Err(Error::NotFinite { .. })
-    ));
-}
-
-/// At the points of the problem the entropic map equals the barycentric targets.
-#[test]
-fn the_entropic_maps_give_the_barycentric_targets() {
-    let r = Reference::read();
-    let (x, y, a, b) = (r.points("x"), r.points("y"), r.vector("a"), r.vector("b"));
-    let apply = |map: &EntropicMap, x: &Array2<f32>| {
-        let mut scores = x.dot(&map.keys.t()) + &map.bias;
-        for mut row in scores.rows_mut() {
-            let top = row.iter().fold(f32::MIN, |t, &v| t.max(v));
-            row.mapv_inplace(|v| (v - top).exp());
-            row /= row.sum();
-        }
-        scores.dot(&map.values)
-    };
-    let cost = Cost::squared_euclidean(x.view(), y.view()).unwrap();
-    let coupling = Sinkhorn::of_mean_cost(0.1).solve(&cost, &a, &b).unwrap();
-    let forward = apply(&coupling.forward_map(y.view()).unwrap(), &x);
-    // Exponents up to 40 in single precision.
-    assert!((forward - coupling.barycentric(y.view()).unwrap()).iter().all(|d| d.abs() < 1e-4));
-    let backward = apply(&coupling.backward_map(x.view()).unwrap(), &y);
-    let turned = barycentric(coupling.plan().t(), x.view()).unwrap();
-    assert!((backward - turned).iter().all(|d| d.abs() < 1e-4));
 }
 
 #[test]
