@@ -3,13 +3,20 @@
 //! Given `v`, the choice `u_i = min_j (C_ij - v_j)` makes the potentials feasible. A row is assigned a column
 //! at its minimum if that is free. Augmenting row reduction assigns most of the other rows, and the rest need
 //! one shortest-path search each. The searches are short if the potentials start near the optimum.
+//!
+//! A search looks only at the columns of a row that have small reduced costs, as the sparse method of
+//! Volgenant (1996) does, and is exact all the same: `v` only falls, so `C_ij - v_j` of the columns that are
+//! left out never falls below the bound under which columns were kept. When the shortest distance reaches
+//! the bound of a row, more columns of that row are kept.
+
+mod search;
 
 use ndarray::ArrayView2;
 
-use crate::simd;
+use search::PathSearch;
 
 /// Marks an unassigned row or column.
-const FREE: usize = usize::MAX;
+pub(super) const FREE: usize = usize::MAX;
 
 /// Returns the column assigned to each row of a square problem. `v` holds the starting potentials of the
 /// columns and receives the optimal ones. Returns `None` if `stop`, which is called between searches, returns
@@ -23,8 +30,7 @@ pub(super) fn solve(cost: ArrayView2<'_, f64>, v: &mut [f64], stop: impl Fn() ->
     for _ in 0..3 {
         free = reduce(&row, free, v, &mut column_of, &mut row_of);
     }
-    let mut search =
-        PathSearch { keys: vec![0.0; n], parents: vec![0; n], closed: Vec::new(), distances: Vec::new() };
+    let mut search = PathSearch::new(n);
     for i in free {
         if stop() {
             return None;
@@ -88,65 +94,4 @@ fn two_best(row: &[f64], v: &[f64]) -> (usize, usize, f64) {
     }
     let gap = if second.1.is_finite() { second.1 - first.1 } else { 0.0 };
     (first.0, second.0, gap)
-}
-
-/// Dijkstra's algorithm over the columns of a dense matrix.
-struct PathSearch {
-    keys: Vec<f64>,
-    parents: Vec<u64>,
-    closed: Vec<usize>,
-    /// Distances of the closed columns.
-    distances: Vec<f64>,
-}
-
-impl PathSearch {
-    /// Finds the shortest alternating path from row `start` to a free column, updates the potentials and
-    /// augments the assignment along the path.
-    fn augment<'r>(
-        &mut self,
-        row: &impl Fn(usize) -> &'r [f64],
-        start: usize,
-        v: &mut [f64],
-        column_of: &mut [usize],
-        row_of: &mut [usize],
-    ) {
-        self.keys.fill(f64::INFINITY);
-        self.closed.clear();
-        self.distances.clear();
-        let mut i = start;
-        // Distances are relative to the minimum of the start row, so the row's own potential is not needed.
-        let mut shift = 0.0;
-        let end = loop {
-            let least = simd::lower_keys(row(i), v, shift, &mut self.keys, &mut self.parents, i as u64);
-            let mut found = None;
-            for (j, _) in self.keys.iter().enumerate().filter(|(_, key)| **key == least) {
-                found = Some(j);
-                if row_of[j] == FREE {
-                    break;
-                }
-            }
-            // With finite costs there is an open column until a free one is reached.
-            let Some(j) = found else { return };
-            if row_of[j] == FREE {
-                break (j, least);
-            }
-            self.keys[j] = f64::NEG_INFINITY;
-            self.closed.push(j);
-            self.distances.push(least);
-            i = row_of[j];
-            shift = least - (row(i)[j] - v[j]);
-        };
-        let (mut j, distance) = end;
-        for (&j, closed) in self.closed.iter().zip(&self.distances) {
-            v[j] += closed - distance;
-        }
-        loop {
-            let i = self.parents[j] as usize;
-            row_of[j] = i;
-            std::mem::swap(&mut column_of[i], &mut j);
-            if i == start {
-                break;
-            }
-        }
-    }
 }

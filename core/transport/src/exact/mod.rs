@@ -20,7 +20,7 @@ pub use line::on_line;
 pub use partial::exact_partial;
 pub use points::{PointDistance, exact_points};
 
-use ndarray::{Array1, Array2, ArrayView2, CowArray};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, CowArray};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -153,7 +153,7 @@ fn solve(
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
     let mean = mean.unwrap_or_else(|| entropic.mean()) - low;
-    let start = start(&entropic, &a, &b, mean, limits);
+    let start = start(cost.view(), &entropic, [&a, &b], mean, limits);
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
     let problem = ExactProblem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
     let (entries, v, stop) = if uniform { problem.assign(start.1)? } else { problem.simplex(start) };
@@ -166,24 +166,50 @@ const NEGLIGIBLE: f64 = 1e-7;
 const GAP: f64 = 1e-9;
 /// Candidate arcs per row at the start of the simplex.
 const CANDIDATES: f64 = 12.0;
-/// Regularisation of the entropic start as a share of the mean cost, and its tolerance.
-const START: (f64, f64) = (3e-3, 0.05);
+/// Tolerance of the entropic start, and the least and the largest regularisation as shares of the mean cost.
+const START_TOLERANCE: f64 = 0.05;
+const START_SHARES: (f64, f64) = (3e-3, 2e-2);
+/// Between these shares the regularisation is this part of the distance of a row's tenth smallest cost from
+/// the smallest: with a larger one the plan would spread over more arcs than the optimum chooses among.
+const START_PART: f64 = 0.2;
+const NEAR: usize = 10;
 /// Problems with at most this many costs start from zero potentials.
 const SMALL: usize = 2500;
 
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost above the
-/// smallest. Returns zeros for small problems and
-/// where the entropic solve fails (equal costs).
-fn start(cost: &Cost<'_>, a: &[f64], b: &[f64], mean: f64, limits: &SolverLimits) -> (Vec<f64>, Vec<f64>) {
+/// smallest. Returns zeros for small problems and where the entropic solve fails (equal costs).
+fn start(
+    costs: ArrayView2<'_, f64>,
+    cost: &Cost<'_>,
+    [a, b]: [&[f64]; 2],
+    mean: f64,
+    limits: &SolverLimits,
+) -> (Vec<f64>, Vec<f64>) {
     let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
     if a.len() * b.len() <= SMALL {
         return zeros();
     }
-    let loose = Sinkhorn::new(START.0 * mean).annealing(0.25).tolerance(START.1).iterations(400);
+    let (least, most) = START_SHARES;
+    let epsilon = (START_PART * nearness(costs)).clamp(least * mean, most * mean);
+    let loose = Sinkhorn::new(epsilon).annealing(0.25).tolerance(START_TOLERANCE).iterations(400);
     match loose.time_limit(limits.time / 2).solve(cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
         Err(_) => zeros(),
     }
+}
+
+/// The mean distance of the tenth smallest cost of a row from its smallest, over some 64 rows.
+fn nearness(costs: ArrayView2<'_, f64>) -> f64 {
+    let place = NEAR.min(costs.ncols()) - 1;
+    let of_row = |row: ArrayView1<'_, f64>| {
+        let mut costs = row.to_vec();
+        let (below, tenth, _) = costs.select_nth_unstable_by(place, f64::total_cmp);
+        let smallest = below.iter().copied().fold(*tenth, f64::min);
+        *tenth - smallest
+    };
+    let rows = costs.rows().into_iter().step_by(costs.nrows().div_ceil(64));
+    let distances: Vec<f64> = rows.map(of_row).collect();
+    distances.iter().sum::<f64>() / distances.len() as f64
 }
 
 /// A checked exact problem with normalised weights.

@@ -11,9 +11,12 @@ use rayon::prelude::*;
 use std::time::Instant;
 
 use super::simplex::{CandidateArc, NetworkSimplex};
-use super::{ExactPlan, GAP, PlanEntry, START};
+use super::{ExactPlan, GAP, PlanEntry};
 use crate::cost::{finite, mean_row};
 use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason};
+
+/// Regularisation of the entropic start as a share of the mean cost, and its tolerance.
+const START: (f64, f64) = (3e-3, 0.05);
 
 /// The distance between two points whose cost is minimised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

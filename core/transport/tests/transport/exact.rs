@@ -213,6 +213,40 @@ fn the_entropic_start_leads_to_a_certified_optimum() {
     }
 }
 
+/// The searches of the assignment look at a part of the columns of rows this long. The dual potentials prove
+/// each optimum: feasible potentials with the value of the plan (tolerance: rounding of 1,200 additions).
+#[test]
+fn assignments_with_few_candidates_many_ties_or_none_are_certified() {
+    let n = 1200;
+    let number = |i: usize, j: usize| ((i * 7919 + j * 104_729 + i * j * 31) % 10_007) as f64 / 10_007.0;
+    let plane = |i: usize, side: usize| [number(i, 3 + side), number(i, 11 + side)];
+    let squared = |i: usize, j: usize| {
+        let (x, y) = (plane(i, 0), plane(j, 5));
+        (x[0] - y[0] - 0.3).powi(2) + (x[1] - y[1]).powi(2)
+    };
+    type Kind<'k> = (&'k str, &'k dyn Fn(usize, usize) -> f64);
+    let kinds: [Kind<'_>; 5] = [
+        ("points of a plane", &squared),
+        ("independent", &number),
+        ("ten integers", &|i, j| (number(i, j) * 10.0).floor()),
+        ("two integers", &|i, j| f64::from(number(i, j) < 0.5)),
+        ("products", &|i, j| number(i, 1) * number(j, 2)),
+    ];
+    for (kind, of) in kinds {
+        let cost = Array2::from_shape_fn((n, n), |(i, j)| of(i, j));
+        let found = exact(cost.view(), &uniform(n), &uniform(n), &SolverLimits::new(100_000)).unwrap();
+        assert_eq!(found.stop, StopReason::Converged, "{kind}");
+        let (f, g) = (&found.source_potential, &found.target_potential);
+        let least = cost.indexed_iter().map(|((i, j), c)| c - f[i] - g[j]).fold(f64::INFINITY, f64::min);
+        assert!(least >= -1e-12, "{kind}: the potentials exceed a cost by {}", -least);
+        let dual = (f.sum() + g.sum()) / n as f64;
+        assert!((found.transport_cost - dual).abs() < 1e-10, "{kind}: {} {dual}", found.transport_cost);
+        let mut columns: Vec<usize> = found.entries.iter().map(|entry| entry.target).collect();
+        columns.sort_unstable();
+        assert!(columns.into_iter().eq(0..n), "{kind}: not an assignment");
+    }
+}
+
 #[test]
 fn a_solve_that_hits_a_limit_reports_it_and_returns_a_plan() {
     let cost = Array2::from_shape_fn((80, 70), |(i, j)| (((i * 7919 + j * 104_729) % 1009) as f64).sqrt());
