@@ -77,7 +77,7 @@ pub struct ImageParameters {
     pub size: [u32; 2],
     /// How the picture's shape becomes the model's. Default: stretch.
     #[serde(default = "stretch")]
-    #[card(takes = "stretch, shortest-side-crop, stretch-crop or none")]
+    #[card(takes = "stretch, shortest-side-crop, stretch-crop, longest-side-pad or none")]
     pub resize: ResizeMode,
     /// The shorter side before the crop, for `shortest-side-crop` and `stretch-crop`. Default: the larger of
     /// `size`.
@@ -146,6 +146,12 @@ impl Preprocessing {
                         \"stretch-crop\"; remove it"
                 .into());
         }
+        if parameters.resize == ResizeMode::LongestSidePad && height != width {
+            return Err(format!(
+                "resize = \"longest-side-pad\" needs a square size, got [{height}, {width}]; stretch \
+                 takes any"
+            ));
+        }
         if !(larger..=8192).contains(&shortest) {
             return Err(format!(
                 "shortest must lie in {larger}..8192 so that the crop [{height}, {width}] fits, \
@@ -213,7 +219,29 @@ impl Preprocessing {
         if let Some(corruption) = &self.corruption {
             corrupt(&mut picture, corruption, file);
         }
-        Ok(self.values(&picture))
+        let values = self.values(&picture);
+        Ok(if self.target.resize == ResizeMode::LongestSidePad {
+            self.padded(&values, &picture)
+        } else {
+            values
+        })
+    }
+
+    /// Pads the values of a picture with zeros at the bottom and at the right.
+    fn padded(&self, values: &[f32], picture: &Rgb) -> Vec<f32> {
+        // Rows of the picture lie one after another in each plane; nhwc has one plane of wide rows.
+        let (planes, wide) = match self.layout {
+            PixelLayout::Nchw => (self.channels.count(), 1),
+            PixelLayout::Nhwc => (1, self.channels.count()),
+        };
+        let (row, height) = (picture.width as usize * wide, picture.height as usize);
+        let (padded_row, padded_height) = (self.target.width as usize * wide, self.target.height as usize);
+        let mut padded = vec![0.0; planes * padded_row * padded_height];
+        for (k, values) in values.chunks_exact(row).enumerate() {
+            let start = (k / height * padded_height + k % height) * padded_row;
+            padded[start..start + row].copy_from_slice(values);
+        }
+        padded
     }
 
     fn values(&self, picture: &Rgb) -> Vec<f32> {

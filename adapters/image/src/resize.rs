@@ -48,6 +48,9 @@ pub enum ResizeMode {
     ShortestSideCrop,
     /// Resizes both sides to `shortest`, so proportions may change, then crops the centre.
     StretchCrop,
+    /// Resizes the longer side to the model's size with the proportions kept; the rest at the bottom and at
+    /// the right is padding.
+    LongestSidePad,
     /// Does not resize: pictures of another size are refused.
     None,
 }
@@ -67,7 +70,8 @@ pub struct ResizeTarget {
     pub filter: ResampleFilter,
 }
 
-/// Resamples `picture` to `target`; the result has exactly `target.height` rows and `target.width` columns.
+/// Resamples `picture` to `target`; the result has exactly `target.height` rows and `target.width` columns,
+/// or with [`ResizeMode::LongestSidePad`] at most so many, without the padding.
 pub fn resize(picture: Rgb, target: &ResizeTarget) -> Result<Rgb, String> {
     match target.resize {
         ResizeMode::Stretch => resample(picture, target.width, target.height, target.filter),
@@ -78,6 +82,10 @@ pub fn resize(picture: Rgb, target: &ResizeTarget) -> Result<Rgb, String> {
         ResizeMode::StretchCrop => {
             let square = resample(picture, target.shortest, target.shortest, target.filter)?;
             Ok(crop_centre(square, target.width, target.height))
+        }
+        ResizeMode::LongestSidePad => {
+            let (width, height) = longest_side(picture.width, picture.height, target.height);
+            resample(picture, width, height, target.filter)
         }
         ResizeMode::None if (picture.width, picture.height) == (target.width, target.height) => Ok(picture),
         ResizeMode::None => Err(format!(
@@ -98,6 +106,14 @@ fn shortest_side(width: u32, height: u32, shortest: u32) -> (u32, u32) {
         true => (shortest, scaled(height, width)),
         false => (scaled(width, height), shortest),
     }
+}
+
+/// The rule of SAM's `ResizeLongestSide`, which Hugging Face follows: both sides times `longest / long`,
+/// rounded half up.
+fn longest_side(width: u32, height: u32, longest: u32) -> (u32, u32) {
+    let scale = f64::from(longest) / f64::from(width.max(height).max(1));
+    let scaled = |side: u32| ((f64::from(side) * scale + 0.5) as u32).max(1);
+    (scaled(width), scaled(height))
 }
 
 fn resample(picture: Rgb, width: u32, height: u32, filter: ResampleFilter) -> Result<Rgb, String> {

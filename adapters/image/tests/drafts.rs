@@ -227,6 +227,15 @@ fn keys_that_are_not_stated_have_the_default_of_the_class() {
             "std": [0.26862954, 0.26130258, 0.27577711] }),
             ),
             (
+                changed(
+                    square("SamImageProcessor", json!({ "longest_edge": 512 })),
+                    json!({ "do_pad": true, "pad_size": { "height": 512, "width": 512 },
+                        "mask_size": { "longest_edge": 256 } }),
+                ),
+                json!({ "resize": "longest-side-pad", "size": [512, 512], "filter": "bilinear",
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225] }),
+            ),
+            (
                 square("MobileViTImageProcessor", json!({ "shortest_edge": 288 })),
                 json!({ "channels": "bgr",
             "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "shortest": 288, "size": [256, 256] }),
@@ -254,6 +263,15 @@ fn what_a_card_cannot_express_is_left_to_the_user() {
             free,
             "preprocessing.resize",
             &["longer side to 32", "pads"],
+        ),
+        (
+            changed(
+                square("SamImageProcessor", json!({ "longest_edge": 512 })),
+                json!({ "pad_size": { "height": 1024, "width": 1024 } }),
+            ),
+            free,
+            "preprocessing.resize",
+            &["longer side becomes 512", "`pad_size`"],
         ),
         (changed(clip(), json!({ "do_pad": true })), free, "preprocessing.resize", &["`do_pad`"]),
         (changed(clip(), json!({ "crop_size": 224 })), free, "preprocessing.resize", &["black borders"]),

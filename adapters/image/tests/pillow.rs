@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chiasm_image::decode::{Rgb, decode};
+use chiasm_image::preprocessing::Preprocessing;
 use chiasm_image::resize::{ResampleFilter, ResizeMode, ResizeTarget, resize};
 use serde::Deserialize;
 
@@ -25,6 +26,8 @@ struct PillowCase {
     filter: Option<ResampleFilter>,
     resize: Option<ResizeMode>,
     shortest: Option<u32>,
+    /// The side of the padded square.
+    longest: Option<u32>,
 }
 
 fn reference() -> PathBuf {
@@ -70,11 +73,12 @@ fn decodes_as_pillow_does() {
 fn resizes_as_pillow_does() {
     for (case, bytes, expected) in cases("resize") {
         let (filter, how) = (case.filter.unwrap(), case.resize.unwrap());
+        let [height, width] = case.longest.map_or([case.height, case.width], |longest| [longest; 2]);
         let target = ResizeTarget {
-            height: case.height,
-            width: case.width,
+            height,
+            width,
             resize: how,
-            shortest: case.shortest.unwrap_or(case.height.max(case.width)),
+            shortest: case.shortest.unwrap_or(height.max(width)),
             filter,
         };
         let got = resize(decode(&bytes, false).unwrap(), &target).unwrap();
@@ -84,6 +88,48 @@ fn resizes_as_pillow_does() {
         let most = if exact { 0 } else { 1 };
         assert!(largest <= most, "{} {filter:?} {how:?}: largest {largest}, mean {mean:.4}", case.file);
     }
+}
+
+/// As Hugging Face's `SamImageProcessor`: normalised first, and then padded with zeros at the bottom and the
+/// right. The kernel has no rounding, so the values are those of NumPy on Pillow's levels.
+#[test]
+fn pads_after_normalising_as_sam_does() {
+    let padded = cases("resize").into_iter().filter(|(case, ..)| case.filter == Some(ResampleFilter::Box));
+    let mut seen = 0;
+    for (case, bytes, levels) in padded {
+        let Some(longest) = case.longest else { continue };
+        seen += 1;
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        for layout in ["nchw", "nhwc"] {
+            let card = serde_json::json!({
+                "size": [longest, longest], "resize": "longest-side-pad", "filter": "box", "layout": layout,
+                "mean": mean, "std": std,
+            });
+            let preprocessing = Preprocessing::new(&serde_json::from_value(card).unwrap()).unwrap();
+            let values = preprocessing.apply(&bytes).unwrap();
+            let side = longest as usize;
+            let (height, width) = (case.height as usize, case.width as usize);
+            assert!(values.len() == 3 * side * side && height.max(width) == side && height.min(width) < side);
+            for (row, column, channel) in
+                (0..side).flat_map(|i| (0..side).flat_map(move |j| (0..3).map(move |c| (i, j, c))))
+            {
+                let at = match layout {
+                    "nchw" => (channel * side + row) * side + column,
+                    _ => (row * side + column) * 3 + channel,
+                };
+                let wanted = match row < height && column < width {
+                    true => {
+                        let level = f64::from(levels[(row * width + column) * 3 + channel]);
+                        (level / 255.0 - mean[channel]) / std[channel]
+                    }
+                    false => 0.0,
+                };
+                let place = (&case.file, layout, row, column, channel);
+                assert!((f64::from(values[at]) - wanted).abs() < 1e-6, "{place:?}: {} {wanted}", values[at]);
+            }
+        }
+    }
+    assert_eq!(seen, 3);
 }
 
 /// A half picture is refused, though the decoder would paint the rest grey.

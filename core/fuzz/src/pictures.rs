@@ -13,8 +13,11 @@ const CHOICES: usize = 6;
 pub(crate) fn run(bytes: &[u8]) {
     let (choices, file) = bytes.split_at(CHOICES.min(bytes.len()));
     let mut input = Input(choices);
-    let [height, width] = [0; 2].map(|_: u8| 1 + input.below(40));
-    let resize = input.one_of(&["stretch", "shortest-side-crop", "stretch-crop", "none"]);
+    let [height, mut width] = [0; 2].map(|_: u8| 1 + input.below(40));
+    let resize = input.one_of(&["stretch", "shortest-side-crop", "stretch-crop", "longest-side-pad", "none"]);
+    if resize == "longest-side-pad" {
+        width = height; // it pads to a square
+    }
     let filters = ["bicubic", "bilinear", "lanczos", "box", "hamming", "nearest"];
     let mut parameters = json!({
         "size": [height, width],

@@ -13,6 +13,8 @@ pub(super) enum SizeRule {
     CropShare(f64),
     /// Resizes the shorter side to 256/224 of the size, and crops to the size.
     Levit,
+    /// Resizes the longer side to the size, and after normalising pads to a square with zeros.
+    LongestPad,
 }
 
 /// The defaults of a processor.
@@ -59,7 +61,7 @@ const PLAIN: SizeRule = SizeRule::Plain { crop: false };
 const CROP: SizeRule = SizeRule::Plain { crop: true };
 const HALVES: [[f64; 3]; 2] = [HALF, HALF];
 
-const PROCESSORS: [Processor; 18] = [
+const PROCESSORS: [Processor; 19] = [
     with("Beit", CROP, 3, HALVES),
     with("Bit", CROP, 3, CLIP),
     with("Blip", PLAIN, 3, CLIP),
@@ -74,6 +76,7 @@ const PROCESSORS: [Processor; 18] = [
     with("MobileNetV2", CROP, 2, HALVES),
     Processor { normalises: false, flips: true, ..with("MobileViT", CROP, 2, HALVES) },
     with("Pvt", PLAIN, 2, IMAGENET),
+    with("Sam", SizeRule::LongestPad, 2, IMAGENET),
     with("Segformer", PLAIN, 2, IMAGENET),
     with("Siglip", PLAIN, 3, HALVES),
     with("ViT", PLAIN, 2, HALVES),

@@ -8,7 +8,8 @@ use super::processors::{Processor, SizeRule};
 
 /// What can be set where a card cannot express the processor.
 pub(super) const CHOICES: &str = "set stretch (other proportions), shortest-side-crop (the centre) or none \
-                                  (only pictures of the model's size)";
+                                  (only pictures of the model's size), or longest-side-pad (zeros at the \
+                                  bottom and the right)";
 
 /// From this size on, ConvNext's processor stretches.
 const STRETCHED_FROM: u64 = 384;
@@ -26,6 +27,8 @@ enum Resize {
     Stretch([u64; 2], String),
     /// Both sides, or the shorter one, to a length, then the centre.
     Crop { size: [u64; 2], shortest: u64, square: bool, origin: String },
+    /// The longer side to this length, then zeros up to a square.
+    Pad(u64, String),
 }
 
 /// A `size` or `crop_size`.
@@ -60,6 +63,10 @@ pub(super) fn set(card: &mut CardDraft, config: &ProcessorConfig<'_>, shape: Inp
             let mode = if square { "stretch-crop" } else { "shortest-side-crop" };
             card.set("resize", mode, origin.as_str());
             card.set("shortest", shortest, origin);
+        }
+        Ok(Resize::Pad(side, origin)) => {
+            own_size(card, config, shape, [side; 2]);
+            card.set("resize", "longest-side-pad", origin);
         }
         Err(reason) => {
             if shape.size.is_none() {
@@ -97,19 +104,22 @@ fn own_size(card: &mut CardDraft, config: &ProcessorConfig<'_>, shape: InputShap
 }
 
 fn crops_by_default(processor: &Processor) -> bool {
-    processor.rule != SizeRule::Plain { crop: false }
+    !matches!(processor.rule, SizeRule::Plain { crop: false } | SizeRule::LongestPad)
 }
 
 /// Returns the way to resize, or why a card cannot express it.
 fn resize(config: &ProcessorConfig<'_>, shape: InputShape) -> Result<Resize, String> {
     let file = config.file;
+    let rule = config.processor.map(|processor| processor.rule);
+    if rule == Some(SizeRule::LongestPad) {
+        return padded(config, shape);
+    }
     let size = size_of(config, "size")?;
     let crop = size_of(config, "crop_size")?.map(|size| match size {
         Size::Both(both) => both,
         Size::Shortest(side) | Size::Number(side) => [side; 2],
     });
     let share = file.get("crop_pct").and_then(Json::as_f64);
-    let rule = config.processor.map(|processor| processor.rule);
     if rule == Some(SizeRule::Levit) {
         let side = side(size).ok_or_else(|| format!("{} states no shortest edge", file.name))?;
         let origin = format!("{}, times 256/224 as LevitImageProcessor does", file.origin("size"));
@@ -150,6 +160,35 @@ fn resize(config: &ProcessorConfig<'_>, shape: InputShape) -> Result<Resize, Str
             None => Err(config.unknown("size")),
         },
     }
+}
+
+/// Returns the resizing of SAM's processor: the longer side to `size.longest_edge`, then zeros up to
+/// `pad_size`.
+fn padded(config: &ProcessorConfig<'_>, shape: InputShape) -> Result<Resize, String> {
+    let file = config.file;
+    let (pads, pad_origin) = config.flag("do_pad", |_| true, true);
+    let longest = match file.get("size") {
+        None => 1024,
+        Some(size) => size["longest_edge"]
+            .as_u64()
+            .ok_or_else(|| format!("{} is {size}, and a longest edge was expected", file.origin("size")))?,
+    };
+    let to = match file.get("pad_size") {
+        None => [Some(1024); 2],
+        Some(size) => ["height", "width"].map(|key| size[key].as_u64()),
+    };
+    if !pads {
+        return Err(format!("{pad_origin}, so pictures have different sizes, which a card cannot express"));
+    }
+    if to != [Some(longest); 2] || shape.size.is_some_and(|fixed| fixed != [longest; 2]) {
+        return Err(format!(
+            "the longer side becomes {longest}, but {} or the graph pads to another size, which a card \
+             cannot express",
+            file.origin("pad_size")
+        ));
+    }
+    let of = if file.get("size").is_some() { file.origin("size") } else { config.default_of_class("size") };
+    Ok(Resize::Pad(longest, format!("{of}, and {pad_origin}")))
 }
 
 /// Returns the resizing of a processor that keeps the share `crop_pct` of the shorter side, as ConvNext's.

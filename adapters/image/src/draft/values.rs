@@ -5,14 +5,14 @@ use chiasm_kit::draft::CardDraft;
 use chiasm_plugin::{Json, json};
 
 use super::config::ProcessorConfig;
-use super::processors::Processor;
+use super::processors::{Processor, SizeRule};
 use super::resizing;
 
 /// The usual scale: levels become numbers of 0 to 1.
 pub(super) const SCALE: f64 = 1.0 / 255.0;
 
 /// Keys that do not change what a model reads.
-const WITHOUT_EFFECT: [&str; 11] = [
+const WITHOUT_EFFECT: [&str; 13] = [
     "_valid_processor_keys",
     "auto_map",
     "data_format",
@@ -22,6 +22,8 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "do_convert_rgb",
     "image_seq_length",
     "input_data_format",
+    "mask_pad_size",
+    "mask_size",
     "processor_class",
     "return_tensors",
 ];
@@ -63,7 +65,7 @@ impl ProcessorConfig<'_> {
     /// Records steps such as `do_pad` that a card cannot express.
     fn refuse_unknown_steps(&self, card: &mut CardDraft) {
         let step = |(key, value): &(&String, &Json)| {
-            key.starts_with("do_") && **value == true && !TRANSLATED.contains(&key.as_str())
+            key.starts_with("do_") && **value == true && !self.translates(key)
         };
         let steps: Vec<&str> = (self.file.content.as_object().into_iter().flatten())
             .filter(|entry| step(entry) && !WITHOUT_EFFECT.contains(&entry.0.as_str()))
@@ -80,9 +82,14 @@ impl ProcessorConfig<'_> {
         }
     }
 
+    fn translates(&self, key: &str) -> bool {
+        let pads = self.processor.is_some_and(|processor| processor.rule == SizeRule::LongestPad);
+        TRANSLATED.contains(&key) || pads && ["do_pad", "pad_size"].contains(&key)
+    }
+
     fn tell_unknown_keys(&self, card: &mut CardDraft) {
         let told = |(key, value): &(&String, &Json)| {
-            let known = TRANSLATED.contains(&key.as_str()) || WITHOUT_EFFECT.contains(&key.as_str());
+            let known = self.translates(key) || WITHOUT_EFFECT.contains(&key.as_str());
             !known && !value.is_null() && **value != false
         };
         let keys = self.file.content.as_object().into_iter().flatten().filter(told);

@@ -80,6 +80,13 @@ def shortest_side_crop(image, kernel, shortest, height, width):
     return whole[top : top + height, left : left + width]
 
 
+def longest_side(image, kernel, longest):
+    """SAM's ResizeLongestSide.get_preprocess_shape, before the padding."""
+    w, h = image.size
+    scale = longest * 1.0 / max(h, w)
+    return np.asarray(image.resize((int(w * scale + 0.5), int(h * scale + 0.5)), kernel))
+
+
 def main():
     PICTURES.mkdir(exist_ok=True)
     for old in PICTURES.iterdir():
@@ -123,6 +130,7 @@ def main():
             add("resize", file, cropped, filter=name, resize="shortest-side-crop", shortest=24)
             square = np.asarray(image.resize((24, 24), kernel))[2:21, 1:23]
             add("resize", file, square, filter=name, resize="stretch-crop", shortest=24)
+            add("resize", file, longest_side(image, kernel, 29), filter=name, resize="longest-side-pad", longest=29)
 
     (HERE / "golden.bin").write_bytes(golden)
     versions = {"pillow": PIL.__version__, "numpy": np.__version__}

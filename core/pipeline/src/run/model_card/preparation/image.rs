@@ -36,6 +36,7 @@ enum Resize {
     Stretch,
     ShortestSideCrop,
     StretchCrop,
+    LongestSidePad,
     None,
 }
 
@@ -145,6 +146,10 @@ impl ImageTable {
                 "It is resized to {side} x {side} pixels with Pillow's {kernel} kernel, and {width} x \
                  {height} pixels (width x height) are cropped from the centre."
             ),
+            Resize::LongestSidePad => format!(
+                "Its longer side is resized to {width} pixels with Pillow's {kernel} kernel, the proportions \
+                 kept; after the steps below, zeros below and to the right make it {width} x {height}."
+            ),
             Resize::None => format!("It must have {width} x {height} pixels (width x height)."),
         };
         let order = match self.channels {
@@ -188,6 +193,10 @@ impl ImageTable {
                 line("shorter = min(picture.size)".to_owned());
                 line(format!("width, height = ({side} * side // shorter for side in picture.size)"));
             }
+            Resize::LongestSidePad => {
+                line(format!("scale = {width} / max(picture.size)"));
+                line("width, height = (max(1, int(side * scale + 0.5)) for side in picture.size)".to_owned());
+            }
             Resize::None => {
                 line(format!("if picture.size != ({width}, {height}):"));
                 line(format!(
@@ -210,6 +219,10 @@ impl ImageTable {
             Channels::Gray => line("levels = levels[:, :, None]  # one channel".to_owned()),
         }
         line(format!("values = (levels * {:?} - {:?}) / {:?}", self.scale, self.mean, self.std));
+        if matches!(self.resize, Resize::LongestSidePad) {
+            line(format!("rest = ({height} - len(values), {width} - values.shape[1])"));
+            line("values = np.pad(values, ((0, rest[0]), (0, rest[1]), (0, 0)))".to_owned());
+        }
         line(match self.layout {
             Layout::Nchw => "values = values.transpose(2, 0, 1)".to_owned(),
             Layout::Nhwc => "# The axes stay row, column, channel.".to_owned(),
