@@ -26,7 +26,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   questions  examples/questions: questions about pictures, with attention maps over the tokens
   trimodal   examples/trimodal: pictures, captions and speech in one space, some without pairs
   flickr1k   examples/flickr1k: every method on real encoders and real pairs, as one table
-  sweep      measures and transport solvers on 5,000 generated inputs (or as many as given) against SciPy
+  sweep      measures and transport solvers on 5,000 generated inputs (or as many as given)
   nulls      p-values of 500 pairs of clouds (or as many as given) for each measure with a permutation null
   sanitize   tests of unsafe code under AddressSanitizer and Miri; needs nightly with miri and rust-src
   fuzz       every reader of files on a million inputs of libFuzzer, or `fuzz TARGET RUNS`; needs cargo-fuzz

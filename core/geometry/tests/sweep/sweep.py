@@ -1,4 +1,6 @@
-"""Cases of the sweep and their values in double precision, by NumPy and SciPy. tests/sweep.rs starts this script.
+"""Cases of the sweep and their values in double precision, by NumPy, SciPy, scikit-learn and POT (solvers.py).
+
+tests/sweep.rs starts this script.
 
 Arguments: the number of cases and a seed. A case is a line of JSON and then its arrays, as little-endian doubles:
 x [n, d], y [m, d], the weights a [n] and b [m], and where the line says so costs [n, m]. `expect` holds for each
@@ -10,9 +12,11 @@ import json
 import sys
 
 import numpy as np
+import solvers
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from sklearn.manifold import trustworthiness
 
 NORMAL = 1e-6  # the relative tolerance of values that have no reason to be less accurate
 
@@ -96,13 +100,11 @@ def near(distance, k):
 
 
 def trust(distance, other, k):
-    n = len(distance)
-    d = distance + np.diag(np.full(n, np.inf))
-    if (np.diff(np.sort(d, 1)[:, : n - 1], axis=1) <= 1e-6 * np.sort(d, 1)[:, 1 : n - 1]).any():
+    """scikit-learn's trustworthiness, or None if a tie, or nearly one, decides a rank."""
+    d = np.sort(distance + np.diag(np.full(len(distance), np.inf)), 1)[:, : len(distance) - 1]
+    if (np.diff(d, axis=1) <= 1e-6 * d[:, 1:]).any():
         return None
-    ranks = np.argsort(np.argsort(d, 1), 1) + 1
-    excess = sum(max(0, ranks[i, j] - k) for i in range(n) for j in other[i])
-    return 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * excess
+    return trustworthiness(distance, middle(other), n_neighbors=k, metric="precomputed")
 
 
 def two_nn(distance):
@@ -199,8 +201,8 @@ def measures(rng):
             say("mutual_knn@4", np.mean(shared) / k, 1e-9)
             say("neighbourhood_jaccard@4", np.mean([s / (2 * k - s) for s in shared]), 1e-9)
             if n > 2 * k:
-                say("trustworthiness@4", trust(dx, ny, k), 1e-9)
-                say("continuity@4", trust(dy, nx, k), 1e-9)
+                say("trustworthiness@4", trust(dx, y, k), 1e-9)
+                say("continuity@4", trust(dy, x, k), 1e-9)
     case = {"case": "measures", "kind": kind, "single": single, "k": k}
     return case, x, y, np.ones(n), np.ones(m), None, expect
 
@@ -266,7 +268,9 @@ def main():
     rng = np.random.default_rng(seed)
     out = sys.stdout.buffer
     while count > 0:
-        made = [measures, transport, forbidden][int(rng.choice(3, p=[0.6, 0.25, 0.15]))](rng)
+        solved = lambda rng: solvers.case(rng, pair, weights)
+        kinds = [measures, transport, forbidden, solved]
+        made = kinds[int(rng.choice(4, p=[0.4, 0.15, 0.1, 0.35]))](rng)
         if made is None:
             continue
         case, x, y, a, b, cost, expect = made

@@ -3,7 +3,12 @@
 
 use ndarray::Array2;
 use serde_json::Value;
-use std::{path::PathBuf, process::Command, time::Instant};
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Instant,
+};
 
 /// The command line: `--peer PYTHON --scripts DIR [--rounds N] [--sizes 1000,4000] [--only NAME]
 /// [--iterations N]`.
@@ -47,13 +52,7 @@ impl BenchOptions {
     /// Runs a peer's script once. Returns its JSON line and the time that it reports.
     pub fn peer(&self, script: &str, arguments: &[&str]) -> Option<(Value, RunTime)> {
         let python = self.python.as_ref()?;
-        let output = Command::new(python)
-            .env("OPENBLAS_CORETYPE", "SkylakeX")
-            .env("OMP_PROC_BIND", "true")
-            .arg(self.scripts.join(script))
-            .args(arguments)
-            .output()
-            .ok()?;
+        let output = peer_command(python).arg(self.scripts.join(script)).args(arguments).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let line: Option<Value> = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
         if line.is_none() {
@@ -74,6 +73,52 @@ impl BenchOptions {
             self.peer("make_data.py", &["--n", &n_text, "--d", &d_text, "--out", &out]);
         }
         (load(name("x")), load(name("y")))
+    }
+}
+
+/// Returns the interpreter, with the fastest kernels of OpenBLAS that the processor has.
+fn peer_command(python: &String) -> Command {
+    let mut command = Command::new(python);
+    command.env("OMP_PROC_BIND", "true");
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        command.env("OPENBLAS_CORETYPE", "SkylakeX");
+    }
+    command
+}
+
+/// A peer's script that answers one line of JSON with another, so that starting Python is not timed.
+pub struct PeerProcess(Option<(Child, ChildStdin, BufReader<ChildStdout>)>);
+
+impl PeerProcess {
+    /// Starts the script; without `--peer` there is none, and it never answers.
+    pub fn start(options: &BenchOptions, script: &str) -> Self {
+        let start = |python: &String| {
+            let mut command = peer_command(python);
+            command.arg(script);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+            let (input, output) = (child.stdin.take()?, child.stdout.take()?);
+            Some((child, input, BufReader::new(output)))
+        };
+        Self(options.python.as_ref().and_then(start))
+    }
+
+    /// Sends a line and returns the answer.
+    pub fn ask(&mut self, line: &Value) -> Option<Value> {
+        let (_, input, output) = self.0.as_mut()?;
+        writeln!(input, "{line}").ok()?;
+        let mut answer = String::new();
+        output.read_line(&mut answer).ok()?;
+        serde_json::from_str(&answer).ok()
+    }
+}
+
+impl Drop for PeerProcess {
+    fn drop(&mut self) {
+        if let Some((mut child, input, _)) = self.0.take() {
+            drop(input);
+            let _ = child.wait(); // it ends with its input
+        }
     }
 }
 
