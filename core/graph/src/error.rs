@@ -73,6 +73,23 @@ pub enum Error {
         /// What changed.
         reason: String,
     },
+    /// An operator cannot be written in an older opset.
+    #[error(
+        "operator {operator} (node `{node}`) of opset {from} cannot be written in opset {to}: {reason}; \
+         choose a newer opset"
+    )]
+    OlderOpset {
+        /// The operator's type.
+        operator: String,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// The opset of the graph.
+        from: i64,
+        /// The requested opset.
+        to: i64,
+        /// What it uses that the older opset does not have.
+        reason: String,
+    },
     /// There is no derivative rule for an operator, or not for the way this node uses it.
     #[error("cannot differentiate operator {operator} (node `{node}`): {reason}")]
     NoDerivative {

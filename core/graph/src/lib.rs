@@ -112,5 +112,8 @@ pub use verify::GraphReport;
 /// The version of the `ai.onnx` operator set in every graph that Chiasm makes.
 pub const OPSET: i64 = 17;
 
+/// The oldest operator set that [`Graph::in_opset`] writes.
+pub const OLDEST_OPSET: i64 = 11;
+
 /// The version of the ONNX format (the IR version) of every graph that Chiasm makes.
 pub const IR_VERSION: i64 = 8;

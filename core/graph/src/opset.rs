@@ -1,11 +1,14 @@
-//! Upgrading a graph to a newer version of the `ai.onnx` operator set.
+//! Moving a graph to another version of the `ai.onnx` operator set.
 //!
 //! ONNX Runtime gives a node the meaning that its operator has in the model's opset, so that changing the
 //! number alone could change results without an error. A graph is upgraded only if every operator in it, in
 //! its subgraphs and in its local functions, is unchanged or changed compatibly at every opset in between
 //! (see [`crate::operators`]), or can be rewritten because an attribute became an input or because it
-//! flattened its input. Every other change is an error.
+//! flattened its input. Every other change is an error. `lower` undoes the same changes for an older one.
 
+mod decompose;
+mod lower;
+mod newer;
 mod rewrite;
 
 use std::collections::HashSet;
@@ -23,6 +26,20 @@ use crate::{
 type Ranks<'a> = &'a dyn Fn(&str) -> Option<usize>;
 
 impl Graph {
+    /// Returns the same function written in another operator set, from [`OLDEST_OPSET`](crate::OLDEST_OPSET)
+    /// to [`NEWEST_OPSET`](crate::NEWEST_OPSET).
+    ///
+    /// To an older one, axes that are constants become attributes again, `Softmax` gets the axis that it had,
+    /// defaults that are newer are dropped, and `LayerNormalization`, `Gelu`, `HardSwish` and `Mish` of
+    /// 32-bit floats are written with older operators.
+    ///
+    /// # Errors
+    /// [`Error::Opset`] or [`Error::OlderOpset`] for a node that cannot be written in it, with its operator,
+    /// its name and both versions; [`Error::Unsupported`] for any other operator set.
+    pub fn in_opset(&self, opset: i64) -> Result<Self> {
+        if opset < self.opset() { lower::lowered(self, opset) } else { self.upgraded(opset) }
+    }
+
     /// Returns the same function written in a newer operator set.
     ///
     /// # Errors

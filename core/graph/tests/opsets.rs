@@ -1,10 +1,10 @@
-//! Upgrading a graph to a newer opset.
+//! Moving a graph to another opset.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
-use chiasm_graph::{Graph, OPSET};
+use chiasm_graph::{Attr, Builder, DType, Dim, Graph, OLDEST_OPSET, OPSET};
 use common::{linear, load};
 
 fn error_of(name: &str, opset: i64) -> String {
@@ -114,4 +114,87 @@ fn built_graphs_can_be_upgraded_to_every_reviewed_opset() {
             graph.upgraded(opset).unwrap().verify().unwrap();
         }
     }
+}
+
+/// A graph of one node in opset 17, with the input `x [N,3,4]`.
+fn one(operator: &str, attributes: &[(&str, Attr)]) -> Graph {
+    let mut b = Builder::new("one");
+    let x = b.input("x", DType::F32, &[Dim::named("N"), Dim::Fixed(3), Dim::Fixed(4)]).unwrap();
+    let y = b.op(operator, &[&x], attributes);
+    b.output("y", &y, DType::F32, &[const { Dim::Unknown }; 3]);
+    b.finish().unwrap()
+}
+
+/// Forms that became others on the way up are written as they were on the way down.
+#[test]
+fn inputs_that_were_attributes_become_attributes_again() {
+    let cases = [
+        ("reduce_sum_11", 11, OPSET, "ReduceSum(%x) {axes=[-1]}"),
+        ("squeeze_11", 11, OPSET, "Squeeze(%x) {axes=[1]}"),
+        ("unsqueeze_11", 11, OPSET, "Unsqueeze(%x) {axes=[0, 2]}"),
+        ("split_11", 12, OPSET, "Split(%x) {axis=1, split=[1, 3]}"),
+        ("reduce_mean_13", 17, 18, "ReduceMean(%x) {axes=[1], keepdims=0}"),
+        ("if_reduce_13", 13, 18, "ReduceMax(%x) {axes=[1]}"),
+    ];
+    for (name, old, new, call) in cases {
+        let moved = load(name).in_opset(new).unwrap().in_opset(old).unwrap();
+        assert_eq!(moved.verify().unwrap().opset, old, "{name}");
+        let text = moved.to_text();
+        assert!(text.contains(call), "{call} in {text}");
+        assert!(name == "if_reduce_13" || !text.contains("Constant"), "{text}");
+    }
+}
+
+#[test]
+fn softmax_gets_the_axis_that_it_had() {
+    let last = one("Softmax", &[("axis", 2.into())]).in_opset(11).unwrap();
+    assert!(last.to_text().contains("Softmax(%x) {axis=-1}"), "{}", last.to_text());
+    let first = one("Softmax", &[("axis", 0.into())]).in_opset(12).unwrap();
+    first.verify().unwrap();
+    assert_eq!(first.to_text().matches("Transpose").count(), 2, "{}", first.to_text());
+    assert!(first.to_text().contains("{perm=[2, 1, 0]}"), "{}", first.to_text());
+}
+
+#[test]
+fn operators_that_an_older_opset_lacks_are_written_with_others() {
+    let mut b = Builder::new("norm");
+    let x = b.input("x", DType::F32, &[Dim::named("N"), Dim::Fixed(4)]).unwrap();
+    let one = b.scalar(1.0);
+    let y = b.layer_norm(&x, &one, &one, 1e-5);
+    let y = b.op("HardSwish", &[&y], &[]);
+    b.output("y", &y, DType::F32, &[Dim::named("N"), Dim::Fixed(4)]);
+    let graph = b.finish().unwrap();
+    for opset in OLDEST_OPSET..=OPSET {
+        let moved = graph.in_opset(opset).unwrap();
+        assert_eq!(moved.verify().unwrap().opset, opset);
+        assert_eq!(moved.op_types().contains_key("LayerNormalization"), opset == OPSET);
+        assert_eq!(moved.op_types().contains_key("HardSwish"), opset >= 14);
+        assert_eq!(moved.outputs(), graph.outputs());
+    }
+}
+
+#[test]
+fn what_an_older_opset_cannot_say_is_refused_with_operator_and_node() {
+    let refused = |graph: &Graph, opset: i64| graph.in_opset(opset).unwrap_err().to_string();
+    let cases = [
+        (one("Trilu", &[]), 13, "opset 13 has no such operator"),
+        (one("ArgMax", &[("select_last_index", 1.into())]), 11, "its `select_last_index` is 1"),
+        (one("Dropout", &[]), 11, "opset 12 changed it: its ratio became an input"),
+        (one("Erf", &[]).upgraded(25).unwrap(), 10, "the oldest possible is 11"),
+        (load("reshape_13").upgraded(28).unwrap(), 29, "possible are 28 to 28"),
+    ];
+    for (graph, opset, words) in cases {
+        let error = refused(&graph, opset);
+        assert!(error.contains(words), "{words} in {error}");
+    }
+    let error = refused(&one("Trilu", &[]), 13);
+    for part in ["operator Trilu", "node `", "opset 17", "choose a newer opset"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn defaults_that_are_newer_are_dropped() {
+    let moved = one("ArgMax", &[("axis", 1.into()), ("select_last_index", 0.into())]).in_opset(11).unwrap();
+    assert!(moved.to_text().contains("ArgMax(%x) {axis=1}"), "{}", moved.to_text());
 }

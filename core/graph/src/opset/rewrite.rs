@@ -90,6 +90,34 @@ pub(super) fn flattened_axis(
     ]
 }
 
-fn integer(name: &str, value: i64) -> AttributeProto {
+/// Puts a `Transpose` of this order, which exchanges two axes, before and after a node.
+pub(super) fn transposed(node: NodeProto, order: &[i64], taken: &mut HashSet<String>) -> Vec<NodeProto> {
+    let mut node = node;
+    let (Some(input), Some(output)) = (node.input.first().cloned(), node.output.first().cloned()) else {
+        return vec![node];
+    };
+    let [before, after] = ["before", "after"].map(|part| {
+        let name = free_name(&format!("{output}/{part}"), taken);
+        taken.insert(name.clone());
+        name
+    });
+    let turn = |input: &String, output: &String| NodeProto {
+        op_type: "Transpose".to_owned(),
+        input: vec![input.clone()],
+        output: vec![output.clone()],
+        attribute: vec![AttributeProto {
+            name: "perm".to_owned(),
+            ints: order.to_vec(),
+            type_: AttributeType::INTS.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    node.input = vec![before.clone()];
+    node.output = vec![after.clone()];
+    vec![turn(&input, &before), node, turn(&after, &output)]
+}
+
+pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.to_owned(), i: value, type_: AttributeType::INT.into(), ..Default::default() }
 }
