@@ -211,7 +211,7 @@ pub enum CliCommand {
 /// What `chiasm export` writes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// onnx: the merged model and its preprocessing; towers: one model per modality.
+    /// The files.
     #[arg(long, value_enum, default_value_t = LayoutArg::Onnx)]
     pub layout: LayoutArg,
     /// Store the weights in fewer bits, and measure the metrics on the test rows before and after.
@@ -221,6 +221,10 @@ pub struct ExportArgs {
     /// rows before and after.
     #[arg(long, value_name = "N")]
     pub dimensions: Option<usize>,
+    /// Write the models in this version of the ai.onnx operator set, 11 to 28. Operators that mean the same
+    /// in it are kept, others are rewritten where that is possible, or refused.
+    #[arg(long, value_name = "N")]
+    pub opset: Option<i64>,
 }
 
 impl CliCommand {
@@ -261,8 +265,19 @@ pub enum DoctorPart {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LayoutArg {
+    /// The merged model and its preprocessing.
     Onnx,
+    /// One model per modality.
     Towers,
+    /// A model repository of NVIDIA Triton with dynamic batching.
+    Triton,
+    /// A folder for each modality, which AutoTokenizer and AutoImageProcessor of transformers open.
+    Hf,
+    /// A folder that SentenceTransformer opens: one module, and one model per modality.
+    SentenceTransformers,
+    /// A folder for each modality, for transformers.js.
+    #[value(name = "transformers.js")]
+    TransformersJs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -257,12 +257,16 @@ pub fn export(
     let layout = match args.layout {
         args::LayoutArg::Onnx => ExportLayout::Merged,
         args::LayoutArg::Towers => ExportLayout::Towers,
+        args::LayoutArg::Triton => ExportLayout::Triton,
+        args::LayoutArg::Hf => ExportLayout::HuggingFace,
+        args::LayoutArg::SentenceTransformers => ExportLayout::SentenceTransformers,
+        args::LayoutArg::TransformersJs => ExportLayout::TransformersJs,
     };
     let weights = args.weights.map(|weights| match weights {
         args::WeightsArg::Fp16 => Storage::Fp16,
         args::WeightsArg::Int8 => Storage::Int8,
     });
-    let options = ExportOptions { layout, weights, dimensions: args.dimensions };
+    let options = ExportOptions { layout, weights, dimensions: args.dimensions, opset: args.opset };
     let exported = chiasm_pipeline::export(run, options, output, env)?;
     if json(global) {
         print::json(&exported)

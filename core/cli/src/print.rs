@@ -234,6 +234,9 @@ pub fn exported(exported: &ExportReport, folder: &Path) {
     for (output, difference) in &exported.differences {
         line(&format!("{output}: differs from the run by {difference:.1e}"));
     }
+    for (modality, reason) in &exported.left_out {
+        line(&format!("{modality}: {reason}"));
+    }
     if let Some(narrow) = &exported.narrow {
         line("");
         let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);

@@ -32,6 +32,9 @@ pub const SKIPPED_VARIABLE: &str = "CHIASM_SKIPPED";
 /// The environment variable that names the folder with the real models and data.
 pub const REAL_VARIABLE: &str = "CHIASM_REAL";
 
+/// The environment variable that names a folder `node_modules`.
+pub const NODE_MODULES_VARIABLE: &str = "CHIASM_NODE_MODULES";
+
 /// Something that a test needs of the machine, and that a machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Requirement {
@@ -49,11 +52,13 @@ pub enum Requirement {
     SystemLibrary,
     /// An official ONNX Runtime wheel for this system and processor.
     OfficialBuild,
+    /// A package of Python or JavaScript that opens an export; see [`peers_with`] and [`node_modules_with`].
+    Package,
 }
 
 impl Requirement {
     /// Every requirement.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Engine,
         Self::RealData,
         Self::SmallFileSystem,
@@ -61,6 +66,7 @@ impl Requirement {
         Self::ProcessStatus,
         Self::SystemLibrary,
         Self::OfficialBuild,
+        Self::Package,
     ];
 
     /// Returns the name that is written to the file of skipped tests.
@@ -73,6 +79,7 @@ impl Requirement {
             Self::ProcessStatus => "process-status",
             Self::SystemLibrary => "system-library",
             Self::OfficialBuild => "official-build",
+            Self::Package => "package",
         }
     }
 
@@ -169,6 +176,36 @@ pub fn peers() -> PathBuf {
     let python = std::env::var_os("CHIASM_PEERS").map_or_else(beside, PathBuf::from);
     assert!(python.is_file(), "no Python peers at {}: run `cargo xtask provision` first", python.display());
     python
+}
+
+/// Returns the Python interpreter of [`peers`] if it can import these modules; records a skip and returns
+/// `None` if it cannot.
+#[track_caller]
+pub fn peers_with(modules: &[&str]) -> Option<PathBuf> {
+    let python = peers();
+    let program = format!("import {}", modules.join(", "));
+    let tried = std::process::Command::new(&python).args(["-c", &program]).output();
+    let error = match tried {
+        Ok(output) if output.status.success() => return Some(python),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let last = error.lines().last().unwrap_or_default();
+    skip(Requirement::Package, &format!("{} cannot `{program}`: {last}", python.display()));
+    None
+}
+
+/// Returns the folder `node_modules` that [`NODE_MODULES_VARIABLE`] names if it holds a package; records a
+/// skip and returns `None` if it does not.
+#[track_caller]
+pub fn node_modules_with(package: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(NODE_MODULES_VARIABLE).map(PathBuf::from);
+    if let Some(folder) = folder.filter(|folder| folder.join(package).is_dir()) {
+        return Some(folder);
+    }
+    let detail = format!("no {package} for Node.js ({NODE_MODULES_VARIABLE} names the folder node_modules)");
+    skip(Requirement::Package, &detail);
+    None
 }
 
 /// Returns the path of a file or folder of the real data; records a skip and returns `None` when it is

@@ -1,28 +1,39 @@
-//! Exporting a run: its model in another layout, with reduced-precision weights or with shorter vectors. The
-//! outputs of the exported files are compared with those of the run.
+//! Exporting a run: its model in another layout or operator set, with reduced-precision weights or with
+//! shorter vectors. The outputs of the exported files are compared with those of the run.
+
+mod compared;
+mod form;
+mod hugging_face;
+mod layout;
+mod layouts;
+mod sentence_transformers;
+mod shortened;
+mod triton;
 
 use super::{
     draft::DraftFolder,
     evaluate::Metrics,
-    files::{EVAL_RESULTS, METRICS, MODEL, ModalityManifest, PREPROCESSING, README, read_in, read_json},
+    files::{
+        EVAL_RESULTS, METRICS, MODEL, ModalityManifest, PREPROCESSING, README, RunManifest, read_in,
+        read_json,
+    },
     graphs::embeds,
     model_card::{CardFacts, CardModel, ExportFacts, eval_results, model_card},
     open::Run,
-    prove::{TOLERANCE, largest_difference},
 };
-use crate::base::{environment::Environment, error::Error};
-use chiasm_graph::{Builder, DType, Dim, Graph, Port, Storage, Tensor};
+use crate::base::{environment::Environment, error::Error, relative_path::RelativePath};
+use chiasm_graph::{Graph, NEWEST_OPSET, OLDEST_OPSET, Storage};
+use compared::{Reference, compare};
+use form::with_forms;
+use layout::{Consumer, ExportedModel, Layout};
+pub use layouts::ExportLayout;
 use serde::Serialize;
-use std::{collections::BTreeMap, path::Path};
-
-/// The layout of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportLayout {
-    /// The merged model as one file.
-    Merged,
-    /// One model per modality, e.g. to embed items for a search index.
-    Towers,
-}
+pub use shortened::ShortenedVectors;
+use shortened::{measure_shortened, shorten};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 /// What is exported, and how.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +44,8 @@ pub struct ExportOptions {
     pub weights: Option<Storage>,
     /// Keep this many coordinates of the vectors of all modalities.
     pub dimensions: Option<usize>,
+    /// Write the models in this version of the `ai.onnx` operator set.
+    pub opset: Option<i64>,
 }
 
 /// The result of an export.
@@ -48,24 +61,17 @@ pub struct ExportReport {
     /// The largest absolute difference of each output from `model.onnx`, or from the first coordinates of its
     /// vectors if they are shortened, on synthetic inputs.
     pub differences: BTreeMap<String, f32>,
+    /// The version of the `ai.onnx` operator set of the models.
+    pub opset: i64,
+    /// What is left out of the export, by modality, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
     /// The effect of reduced-precision weights, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub narrow: Option<ReducedPrecision>,
     /// The effect of shorter vectors, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shortened: Option<ShortenedVectors>,
-}
-
-/// The effect of shorter vectors: the metrics on the test rows of the run.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct ShortenedVectors {
-    /// The number of coordinates, before and after.
-    pub dimensions: [usize; 2],
-    /// Metrics of the whole vectors.
-    pub before: Metrics,
-    /// Metrics of the first coordinates, scaled to length one.
-    pub after: Metrics,
 }
 
 /// The effect of reduced-precision weights: their size, and the metrics on the test rows of the run.
@@ -92,132 +98,131 @@ const RECORD: &str = "export.json";
 /// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not
 /// reproduce the outputs of the run. With weights or dimensions, also if the data of the run cannot be read.
 /// With dimensions, also if there are no more of them, or if the run has a fusion or a bank for its scores,
-/// which take whole vectors.
+/// which take whole vectors. With an operator set, also if an operator cannot be written in it. A layout for
+/// another library refuses a run of which it cannot say anything.
 pub fn export(
     run: &Path,
     options: ExportOptions,
     output: &Path,
     env: &Environment,
 ) -> Result<ExportReport, Error> {
-    let ExportOptions { layout, weights, dimensions } = options;
+    let ExportOptions { layout, weights, dimensions, opset } = options;
     if output.exists() {
         let message = format!("{} exists", output.display());
         return Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"));
     }
+    check_opset(opset)?;
+    let layout = layout.layout();
     let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
     let shortened = dimensions.map(|kept| measure_shortened(&opened, kept, weights, env)).transpose()?;
-    let names: Vec<String> = manifest.modalities.iter().map(|modality| embeds(&modality.name)).collect();
-    let fitted = match dimensions {
-        None => opened.part(MODEL)?,
-        Some(kept) => shorten(&opened.part(MODEL)?, &names, kept)?,
-    };
+    let fitted = fitted_model(&opened, dimensions)?;
     let stored =
         weights.map(|storage| fitted.stored_as(storage).with_metadata("chiasm.weights", storage.as_str()));
     let model = stored.as_ref().unwrap_or(&fitted);
-    let narrow = weights.map(|storage| {
-        Ok::<_, Error>(ReducedPrecision {
-            weights: storage.as_str(),
-            bytes: [fitted.weight_bytes(), model.weight_bytes()],
-            before: opened.measure()?,
-            after: Run::open_stored(run, Some(storage), env)?.measure()?,
-        })
-    });
-    let narrow = narrow.transpose()?;
+    let bytes = [fitted.weight_bytes(), model.weight_bytes()];
+    let narrow = weights.map(|storage| measure_narrow(&opened, storage, bytes, env)).transpose()?;
+    let mut facts = CardFacts::read(run, manifest, opened.recipe(), read_json(run, METRICS)?)?;
+    let mut models = layout.models(&facts, model)?;
+    if let Some(opset) = opset {
+        models.iter_mut().try_for_each(|made| in_opset(made, opset))?;
+    }
     let draft = DraftFolder::begin(output)?;
-    let parts = parts(layout, model, &manifest.modalities)?;
-    let mut files = Vec::new();
-    for (name, graph) in &parts {
-        graph.save(draft.folder().join(name)).map_err(Error::graph(format!("writing {name}")))?;
-        files.push(name.clone());
+    let mut files: Vec<String> = Vec::new();
+    for made in &models {
+        made.save(draft.folder())?;
+        files.push(made.file.clone());
     }
-    // A run with only files of vectors has no preprocessing. Only files that were verified are copied.
-    let prefix = format!("{PREPROCESSING}/");
-    let preprocessing = || manifest.outputs.keys().filter(|name| name.as_str().starts_with(&prefix));
-    for name in preprocessing() {
-        draft.write(name.as_str(), read_in(run, name.as_str(), u64::MAX)?)?;
-    }
-    files.extend(preprocessing().next().map(|_| PREPROCESSING.to_owned()));
-    let differences = compare_outputs(&fitted, stored.as_ref(), draft.folder(), &parts, env)?;
+    files.extend(copy_preprocessing(run, manifest, layout, &draft)?);
+    let consumer = layout.write(&mut facts, &models, &draft)?;
+    files.extend(consumer.files.iter().cloned());
+    let reference = |made: &ExportedModel| {
+        let with_ports = |graph: &Graph| with_forms(graph, &made.forms);
+        Ok(Reference { fitted: with_ports(&fitted)?, stored: stored.as_ref().map(with_ports).transpose()? })
+    };
+    let differences = compare(&models, &reference, draft.folder(), env)?;
     files.extend([RECORD, README, EVAL_RESULTS].map(ToOwned::to_owned));
-    let modalities = manifest.modalities.clone();
-    let run_key = manifest.key.clone();
-    let exported = ExportReport { files, modalities, run_key, differences, narrow, shortened };
-    write_card(&opened, &exported, &draft, &parts)?;
+    let exported = ExportReport {
+        files,
+        modalities: described(manifest, &facts),
+        run_key: manifest.key.clone(),
+        differences,
+        opset: opset.unwrap_or(model.opset()),
+        left_out: consumer.left_out.clone(),
+        narrow,
+        shortened,
+    };
+    write_card(&facts, &exported, &draft, &models, &consumer)?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
     Ok(exported)
 }
 
-/// Returns the models of a layout, by the names of their files.
-fn parts(
-    layout: ExportLayout,
-    model: &Graph,
-    modalities: &[ModalityManifest],
-) -> Result<Vec<(String, Graph)>, Error> {
-    let tower = |modality: &ModalityManifest| {
-        let name = &modality.name;
-        let tower = model.extract(&[&embeds(name)]).map_err(Error::graph(format!("the tower {name:?}")))?;
-        Ok((format!("{name}.onnx"), tower))
-    };
-    match layout {
-        ExportLayout::Merged => Ok(vec![(MODEL.to_owned(), model.clone())]),
-        ExportLayout::Towers => modalities.iter().map(tower).collect(),
-    }
+/// Returns the merged model, with the first `dimensions` coordinates of its vectors if they are fewer.
+fn fitted_model(run: &Run<'_>, dimensions: Option<usize>) -> Result<Graph, Error> {
+    let model = run.part(MODEL)?;
+    let Some(kept) = dimensions else { return Ok(model) };
+    let names: Vec<String> = run.manifest.modalities.iter().map(|modality| embeds(&modality.name)).collect();
+    shorten(&model, &names, kept)
 }
 
-/// Measures a run whose vectors have only their first `kept` coordinates.
-///
-/// # Errors
-/// If that is not possible, or the data of the run cannot be read.
-fn measure_shortened(
+/// Measures a run with the weights as fitted and with reduced precision; `bytes` are their sizes.
+fn measure_narrow(
     run: &Run<'_>,
-    kept: usize,
-    weights: Option<Storage>,
+    storage: Storage,
+    bytes: [u64; 2],
     env: &Environment,
-) -> Result<ShortenedVectors, Error> {
-    let refused = |message: String, help: &str| Error::input("chiasm::export::dimensions", message, help);
-    if weights.is_some() {
-        let message = "--dimensions cannot be used together with --weights".to_owned();
-        return Err(refused(message, "the effect of both is measured one by one: leave one of them out"));
-    }
-    let banked = run.model.heads.iter().any(|head| head.z() != embeds(&head.modality));
-    if run.model.fusion.is_some() || banked {
-        let what = if banked { "bank for its scores" } else { "fusion" };
-        let message = format!("--dimensions: this run has a {what}, which takes whole vectors");
-        return Err(refused(message, "fit a run without [fuse] and without score.bank"));
-    }
-    let name = run.manifest.modalities.first().map(|modality| embeds(&modality.name)).unwrap_or_default();
-    let port = run.model().output(&name).map_err(Error::graph(MODEL.to_owned()))?;
-    let all = port.dims.as_deref().and_then(|dims| dims.get(1)?.fixed()).unwrap_or_default();
-    if !(1..all).contains(&kept) {
-        let message = format!("--dimensions: expected fewer than the {all} of the run, got {kept}");
-        return Err(refused(message, "give a number from 1 on"));
-    }
-    let mut shorter = Run::open(run.folder(), env)?;
-    for head in &mut shorter.model.heads {
-        head.graph = shorten(&head.graph, &[embeds(&head.modality)], kept)?;
-    }
-    Ok(ShortenedVectors { dimensions: [all, kept], before: run.measure()?, after: shorter.measure()? })
+) -> Result<ReducedPrecision, Error> {
+    let after = Run::open_stored(run.folder(), Some(storage), env)?.measure()?;
+    Ok(ReducedPrecision { weights: storage.as_str(), bytes, before: run.measure()?, after })
 }
 
-/// Returns a graph whose outputs `names` `[n, d]` are their first `kept` columns, scaled to length one.
-fn shorten(graph: &Graph, names: &[String], kept: usize) -> Result<Graph, Error> {
-    let of = |graph: &Graph, name: &String| {
-        let port = graph.output(name)?;
-        let (whole, rows) = (format!("{name}/whole"), port.dims.iter().flatten().next().cloned());
-        let mut b = Builder::new("shorter");
-        let x = b.input(&whole, port.dtype, port.dims.as_deref().unwrap_or_default())?;
-        let end = i64::try_from(kept).unwrap_or(i64::MAX);
-        let [start, end, axis] = [("start", 0), ("end", end), ("axis", 1)]
-            .map(|(what, at)| b.ints(&format!("{name}/{what}"), &[at]));
-        let part = b.op("Slice", &[&x, &start, &end, &axis], &[]);
-        let unit = b.l2_normalise(&part, 1, 1e-12);
-        b.output(name, &unit, port.dtype, &[rows.unwrap_or(Dim::Unknown), kept.into()]);
-        graph.renamed(&[(name, &whole)])?.join(&b.finish()?, &[(&whole, &whole)])
-    };
-    let shorter = names.iter().try_fold(graph.clone(), |graph, name| of(&graph, name));
-    shorter.map_err(Error::graph("keeping the first coordinates".to_owned()))
+/// Copies the files of the preprocessing to their places in the layout. Returns their folders.
+fn copy_preprocessing(
+    run: &Path,
+    manifest: &RunManifest,
+    layout: &dyn Layout,
+    draft: &DraftFolder,
+) -> Result<BTreeSet<String>, Error> {
+    // A run with only files of vectors has no preprocessing. Only files that were verified are copied.
+    let prefix = format!("{PREPROCESSING}/");
+    let mut folders = BTreeSet::new();
+    for name in manifest.outputs.keys().map(|name| name.as_str()).filter(|name| name.starts_with(&prefix)) {
+        let Some(place) = layout.place(name) else { continue };
+        draft.write(&place, read_in(run, name, u64::MAX)?)?;
+        let until = place.find(&prefix).map_or(place.len(), |at| at + PREPROCESSING.len());
+        folders.insert(place[..until].to_owned());
+    }
+    Ok(folders)
+}
+
+/// Returns the modalities with the names of the ports and the folders that they have in the export.
+fn described(manifest: &RunManifest, facts: &CardFacts<'_>) -> Vec<ModalityManifest> {
+    let mut modalities = manifest.modalities.clone();
+    let encoders = modalities.iter_mut().flat_map(|modality| &mut modality.encoders);
+    for (encoder, there) in encoders.zip(&facts.encoders) {
+        encoder.inputs.clone_from(&there.inputs);
+        encoder.folder = there.folder.as_deref().and_then(|folder| RelativePath::new(folder).ok());
+    }
+    modalities
+}
+
+/// Returns an error for an operator set that is not known.
+fn check_opset(opset: Option<i64>) -> Result<(), Error> {
+    if opset.is_none_or(|opset| (OLDEST_OPSET..=NEWEST_OPSET).contains(&opset)) {
+        return Ok(());
+    }
+    let message = format!("--opset: expected {OLDEST_OPSET} to {NEWEST_OPSET}, got {}", opset.unwrap_or(0));
+    Err(Error::input("chiasm::export::opset", message, "leave it out to keep that of the run"))
+}
+
+/// Writes a model in another operator set.
+fn in_opset(made: &mut ExportedModel, opset: i64) -> Result<(), Error> {
+    made.graph = made.graph.in_opset(opset).map_err(|error| {
+        let message = format!("--opset {opset}: {}: {error}", made.file);
+        Error::input("chiasm::export::opset", message, "choose another operator set, or leave --opset out")
+    })?;
+    Ok(())
 }
 
 /// Writes the model card of an export, and its results.
@@ -225,13 +230,13 @@ fn shorten(graph: &Graph, names: &[String], kept: usize) -> Result<Graph, Error>
 /// # Errors
 /// If a file of the run or the export cannot be read, or a file cannot be written.
 fn write_card(
-    run: &Run<'_>,
+    facts: &CardFacts<'_>,
     exported: &ExportReport,
     draft: &DraftFolder,
-    parts: &[(String, Graph)],
+    models: &[ExportedModel],
+    consumer: &Consumer,
 ) -> Result<(), Error> {
-    let facts = CardFacts::read(&run.folder, &run.manifest, run.recipe(), read_json(&run.folder, METRICS)?)?;
-    let models = parts.iter().map(|(name, graph)| CardModel::of(draft.folder(), name, graph));
+    let models = models.iter().map(|made| CardModel::of(draft.folder(), &made.file, &made.graph));
     let models: Vec<CardModel> = models.collect::<Result<_, _>>()?;
     let narrow = exported.narrow.as_ref();
     let narrow =
@@ -241,68 +246,13 @@ fn write_card(
         (format!("Its vectors are the first {kept} of {all} coordinates, of length one"), &shortened.after)
     });
     let difference = exported.differences.values().copied().fold(0.0, f32::max);
-    let export = ExportFacts { reduced: narrow.or(shortened), difference };
-    draft.write(README, model_card(&facts, &models, Some(&export)))?;
-    draft.write(EVAL_RESULTS, eval_results(&facts, Some(&export)))
-}
-
-/// Runs all models on the same synthetic inputs: `fitted`, `stored` if its weights have reduced precision,
-/// and every exported file. Returns the differences of the files from `fitted`.
-///
-/// # Errors
-/// If a file does not reproduce `stored`, or `fitted` if that is `None`.
-fn compare_outputs(
-    fitted: &Graph,
-    stored: Option<&Graph>,
-    folder: &Path,
-    parts: &[(String, Graph)],
-    env: &Environment,
-) -> Result<BTreeMap<String, f32>, Error> {
-    let inputs: Vec<(String, Tensor)> = fitted
-        .inputs()
-        .iter()
-        .map(|port| Ok((port.name.clone(), synthetic_input(port)?)))
-        .collect::<Result<_, Error>>()?;
-    let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    let outputs = |graph: &Graph| -> Result<BTreeMap<String, Tensor>, Error> {
-        Ok(env.session(graph)?.run(&borrowed)?.into_iter().collect())
+    let export = ExportFacts {
+        what: &consumer.what,
+        program: consumer.program.as_deref(),
+        reduced: narrow.or(shortened),
+        difference,
+        opset: exported.opset,
     };
-    let (fitted, stored) = (outputs(fitted)?, stored.map(outputs).transpose()?);
-    let mut differences = BTreeMap::new();
-    for (name, graph) in parts {
-        let path = folder.join(name);
-        let exported = Graph::load(&path).map_err(Error::graph(path.display().to_string()))?;
-        let wanted: Vec<(&str, &Tensor)> =
-            borrowed.iter().filter(|(n, _)| graph.inputs().iter().any(|p| p.name == *n)).copied().collect();
-        for (output, got) in env.session(&exported)?.run(&wanted)? {
-            let from = |outputs: &BTreeMap<String, Tensor>| {
-                outputs.get(&output).map_or(f32::INFINITY, |other| largest_difference(other, &got))
-            };
-            let reported = from(&fitted);
-            let difference = stored.as_ref().map_or(reported, from);
-            if difference > TOLERANCE {
-                return Err(Error::Gate(format!(
-                    "{name} does not reproduce the run: {output} differs by {difference:e}, the limit is \
-                     {TOLERANCE:e}; nothing was exported"
-                )));
-            }
-            differences.insert(output, reported);
-        }
-    }
-    Ok(differences)
-}
-
-/// Returns a synthetic input of a port's type. Free axes have length 2, integers are 1, floats form a ramp.
-fn synthetic_input(port: &Port) -> Result<Tensor, Error> {
-    let dims = port.dims.as_ref().ok_or_else(|| Error::Internal(format!("input {port} has no rank")))?;
-    let shape: Vec<usize> = dims.iter().map(|d| if let Dim::Fixed(n) = d { *n } else { 2 }).collect();
-    let count: usize = shape.iter().product();
-    let ramp = || (0..count).map(|i| (i % 17) as f32 / 17.0).collect::<Vec<f32>>();
-    let made = match port.dtype {
-        DType::F32 => Tensor::f32(&shape, ramp()),
-        DType::I64 => Tensor::i64(&shape, vec![1; count]),
-        DType::I32 => Tensor::i32(&shape, vec![1; count]),
-        other => Tensor::zeros(other, &shape),
-    };
-    made.map_err(|e| Error::Internal(e.to_string()))
+    draft.write(README, model_card(facts, &models, Some(&export)))?;
+    draft.write(EVAL_RESULTS, eval_results(facts, Some(&export)))
 }

@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, path::Path};
 
 /// What is known of a run.
 pub struct CardFacts<'a> {
+    /// The folder of the run.
+    pub folder: &'a Path,
     pub manifest: &'a RunManifest,
     pub recipe: &'a Recipe,
     pub encoders: Vec<EncoderFacts<'a>>,
@@ -45,10 +47,10 @@ pub struct EncoderFacts<'a> {
     pub adapter: &'a str,
     /// `None` for a file of vectors.
     pub card: Option<ModelCard>,
-    /// The folder of its card in the run.
-    pub folder: Option<&'a str>,
+    /// The folder of its card, relative to that of the model card.
+    pub folder: Option<String>,
     /// The name of each input in the merged model, by its name in the encoder.
-    pub inputs: &'a BTreeMap<String, String>,
+    pub inputs: BTreeMap<String, String>,
     pub spec: &'a EncoderSpec,
     pub pooled: usize,
 }
@@ -97,12 +99,13 @@ impl<'a> CardFacts<'a> {
     /// # Errors
     /// If a file cannot be read.
     pub fn read(
-        folder: &Path,
+        folder: &'a Path,
         manifest: &'a RunManifest,
         recipe: &'a Recipe,
         metrics: Metrics,
     ) -> Result<Self, Error> {
         Ok(Self {
+            folder,
             manifest,
             recipe,
             encoders: encoders(folder, manifest)?,
@@ -142,8 +145,8 @@ pub fn encoders<'a>(folder: &Path, manifest: &'a RunManifest) -> Result<Vec<Enco
                 name: &encoder.name,
                 adapter: &encoder.adapter,
                 card,
-                folder: encoder.folder.as_ref().map(|folder| folder.as_str()),
-                inputs: &encoder.inputs,
+                folder: encoder.folder.as_ref().map(|folder| folder.as_str().to_owned()),
+                inputs: encoder.inputs.clone(),
                 spec: &encoder.spec,
                 pooled: encoder.pooled,
             });

@@ -14,17 +14,25 @@ mod text;
 use super::{evaluate::Metrics, files::DRAWING};
 pub use facts::{CardFacts, CardModel, EncoderFacts, Plots, encoders, licences};
 pub use licence::LicenceSummary;
-pub use preparation::prepared;
+pub use preparation::{Channels, Filter, ImageTable, Layout, Resize, TextTable, prepared, usual_name};
 use python::PythonProgram;
+pub use python::{PreparedModality, prepared_modalities};
 use std::fmt::Write as _;
-use text::{code, listed, plain, size};
+use text::{code, listed, size};
+pub use text::{plain, quoted};
 
 /// What the card of an export says besides the card of the run.
 pub struct ExportFacts<'a> {
+    /// What the export is, in whole sentences.
+    pub what: &'a str,
+    /// How it is opened, as Markdown; `None` for the program that runs the models with ONNX Runtime.
+    pub program: Option<&'a str>,
     /// What was reduced, as the start of a sentence, and the metrics with it, if anything was.
     pub reduced: Option<(String, &'a Metrics)>,
     /// The largest difference of an output from the model of the run, on synthetic inputs.
     pub difference: f32,
+    /// The version of the `ai.onnx` operator set.
+    pub opset: i64,
 }
 
 /// Writes the card of a run or, with `export`, of an export of it. `models` are those in the folder of the
@@ -38,9 +46,12 @@ pub fn model_card(facts: &CardFacts<'_>, models: &[CardModel], export: Option<&E
     let _ = writeln!(card, "\n# {}\n", plain(&title));
     opening(&mut card, facts, models);
     if let Some(export) = export {
-        exported(&mut card, models, export);
+        exported(&mut card, export);
     }
-    program(&mut card, facts, models);
+    match export.and_then(|export| export.program) {
+        Some(program) => card.push_str(program),
+        None => program(&mut card, facts, models),
+    }
     contract::encoders(&mut card, facts, &licence);
     contract::ports(&mut card, facts, models);
     contract::preparation(&mut card, facts, models);
@@ -96,15 +107,8 @@ fn opening(card: &mut String, facts: &CardFacts<'_>, models: &[CardModel]) {
 }
 
 /// Writes what the export is.
-fn exported(card: &mut String, models: &[CardModel], export: &ExportFacts<'_>) {
-    card.push_str("\n## Export\n\n");
-    card.push_str(match models.len() {
-        1 => "This is an export of a Chiasm run: the whole model in one file.",
-        _ => {
-            "This is an export of a Chiasm run: one file for each modality, for example to embed items for a \
-             search index. There is no fusion in it."
-        }
-    });
+fn exported(card: &mut String, export: &ExportFacts<'_>) {
+    let _ = write!(card, "\n## Export\n\n{}", export.what);
     match &export.reduced {
         Some((what, _)) => {
             let _ = write!(
@@ -116,8 +120,9 @@ fn exported(card: &mut String, models: &[CardModel], export: &ExportFacts<'_>) {
     }
     let _ = writeln!(
         card,
-        " The outputs differ from those of the run's model by at most {:.1e} on synthetic inputs.",
-        export.difference
+        " It is written in version {} of the ONNX operator set. The outputs differ from those of the run's \
+         model by at most {:.1e} on synthetic inputs.",
+        export.opset, export.difference
     );
 }
 

@@ -6,6 +6,7 @@ use super::{
     preparation::{PythonPreparation, prepared as prepared_by},
     text::quoted,
 };
+use chiasm_graph::Port;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -21,17 +22,20 @@ pub struct PythonProgram {
     pub left_out: Vec<(String, String)>,
 }
 
-/// A modality whose items the program prepares.
-struct Prepared<'a> {
-    modality: &'a str,
-    output: &'a str,
-    functions: Vec<(String, PythonPreparation)>,
+/// A modality whose items a program prepares.
+pub struct PreparedModality<'a> {
+    pub modality: &'a str,
+    /// The output of the run's model.
+    pub output: &'a str,
+    /// The names of functions of an item, one for each encoder, and how they make the inputs of the model.
+    pub functions: Vec<(String, PythonPreparation)>,
 }
 
 impl PythonProgram {
     /// Writes the program for `models`, which lie in the folder of the card.
     pub fn of(facts: &CardFacts<'_>, models: &[CardModel]) -> Self {
-        let (prepared, left_out) = prepared(facts, models);
+        let ports: Vec<Port> = models.iter().flat_map(|model| model.inputs.iter().cloned()).collect();
+        let (prepared, left_out) = prepared_modalities(facts, &ports);
         if prepared.is_empty() {
             return Self { code: None, packages: Vec::new(), left_out };
         }
@@ -66,22 +70,22 @@ impl PythonProgram {
     }
 }
 
-/// Returns the modalities that can be prepared in Python, and those that cannot, with the reason.
-fn prepared<'a>(
+/// Returns the modalities that can be prepared in Python for a model with the inputs `ports`, and those that
+/// cannot, with the reason.
+pub fn prepared_modalities<'a>(
     facts: &'a CardFacts<'_>,
-    models: &[CardModel],
-) -> (Vec<Prepared<'a>>, Vec<(String, String)>) {
-    let ports: Vec<_> = models.iter().flat_map(|model| model.inputs.iter().cloned()).collect();
+    ports: &[Port],
+) -> (Vec<PreparedModality<'a>>, Vec<(String, String)>) {
     let (mut all, mut left_out) = (Vec::new(), Vec::new());
     let mut names = BTreeMap::new();
     for modality in &facts.manifest.modalities {
         let own = facts.encoders.iter().filter(|encoder| encoder.modality == modality.name);
-        let made: Result<Vec<_>, String> = own.map(|encoder| prepared_by(encoder, &ports).python).collect();
+        let made: Result<Vec<_>, String> = own.map(|encoder| prepared_by(encoder, ports).python).collect();
         match made {
             Ok(made) => {
                 let functions =
                     made.into_iter().map(|one| (function_name(&modality.name, &mut names), one)).collect();
-                all.push(Prepared { modality: &modality.name, output: &modality.output, functions });
+                all.push(PreparedModality { modality: &modality.name, output: &modality.output, functions });
             }
             Err(reason) => left_out.push((modality.name.clone(), reason)),
         }
@@ -99,7 +103,7 @@ fn function_name(modality: &str, taken: &mut BTreeMap<String, usize>) -> String 
 }
 
 /// Writes the items of the example.
-fn items(code: &mut String, prepared: &[Prepared<'_>]) {
+fn items(code: &mut String, prepared: &[PreparedModality<'_>]) {
     code.push_str(
         "\n# One item of each modality: change them here, or give them as arguments in this order.\n",
     );
@@ -112,7 +116,7 @@ fn items(code: &mut String, prepared: &[Prepared<'_>]) {
 }
 
 /// Writes the calls of all functions.
-fn feeds(code: &mut String, prepared: &[Prepared<'_>]) {
+fn feeds(code: &mut String, prepared: &[PreparedModality<'_>]) {
     code.push_str("\n\nfeeds = {}\n");
     for one in prepared {
         for (name, _) in &one.functions {
@@ -123,7 +127,7 @@ fn feeds(code: &mut String, prepared: &[Prepared<'_>]) {
 
 /// Writes the part that runs the models and prints their outputs. If some inputs are not `fed`, they are
 /// zeros, and the outputs that depend on them are not computed.
-fn session(code: &mut String, prepared: &[Prepared<'_>], models: &[CardModel], fed: bool) {
+fn session(code: &mut String, prepared: &[PreparedModality<'_>], models: &[CardModel], fed: bool) {
     let is_wanted = |name: &str| fed || prepared.iter().any(|one| one.output == name);
     code.push_str("\nmodels = {\n");
     for model in models {

@@ -8,30 +8,31 @@ use serde::Deserialize;
 /// The table of an image card.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ImageTable {
-    size: [u32; 2],
+pub struct ImageTable {
+    pub size: [u32; 2],
     #[serde(default)]
-    resize: Resize,
+    pub resize: Resize,
     shortest: Option<u32>,
     #[serde(default)]
-    filter: Filter,
+    pub filter: Filter,
     #[serde(default)]
-    channels: Channels,
+    pub channels: Channels,
     #[serde(default = "one_255th")]
-    scale: f64,
+    pub scale: f64,
     #[serde(default = "zeros")]
-    mean: ChannelValues,
+    pub mean: ChannelValues,
     #[serde(default = "ones")]
-    std: ChannelValues,
+    pub std: ChannelValues,
     #[serde(default)]
-    layout: Layout,
+    pub layout: Layout,
     #[serde(default)]
-    orient: bool,
+    pub orient: bool,
 }
 
-#[derive(Deserialize, Default, Clone, Copy)]
+/// How a picture gets its size.
+#[derive(Deserialize, Default, Clone, Copy, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-enum Resize {
+pub enum Resize {
     #[default]
     Stretch,
     ShortestSideCrop,
@@ -40,9 +41,10 @@ enum Resize {
     None,
 }
 
+/// The kernel of the resizing.
 #[derive(Deserialize, Default, Clone, Copy, Debug)]
 #[serde(rename_all = "lowercase")]
-enum Filter {
+pub enum Filter {
     #[default]
     Bicubic,
     Bilinear,
@@ -52,9 +54,10 @@ enum Filter {
     Nearest,
 }
 
+/// The order of the channels.
 #[derive(Deserialize, Default, Clone, Copy, PartialEq)]
 #[serde(rename_all = "lowercase")]
-enum Channels {
+pub enum Channels {
     #[default]
     Rgb,
     Bgr,
@@ -64,9 +67,19 @@ enum Channels {
 /// A number for all channels, or one for each.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum ChannelValues {
+pub enum ChannelValues {
     Same(f64),
     Each(Vec<f64>),
+}
+
+impl ChannelValues {
+    /// Returns the number of each of three channels.
+    pub fn each(&self) -> Vec<f64> {
+        match self {
+            Self::Same(value) => vec![*value; 3],
+            Self::Each(values) => values.clone(),
+        }
+    }
 }
 
 impl std::fmt::Debug for ChannelValues {
@@ -78,9 +91,10 @@ impl std::fmt::Debug for ChannelValues {
     }
 }
 
+/// The order of the axes.
 #[derive(Deserialize, Default, Clone, Copy, PartialEq)]
 #[serde(rename_all = "lowercase")]
-enum Layout {
+pub enum Layout {
     #[default]
     Nchw,
     Nhwc,
@@ -126,7 +140,7 @@ pub fn preparation(encoder: &EncoderFacts<'_>) -> Preparation {
 
 impl ImageTable {
     /// Returns the side of the square, or the shorter side, before the crop.
-    fn shortest(&self) -> u32 {
+    pub fn shortest(&self) -> u32 {
         self.shortest.unwrap_or(self.size[0].max(self.size[1]))
     }
 

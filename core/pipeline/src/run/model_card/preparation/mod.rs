@@ -8,6 +8,8 @@ mod text;
 mod vector;
 
 pub use described::{Preparation, PythonPreparation};
+pub use image::{Channels, Filter, ImageTable, Layout, Resize};
+pub use text::{TextTable, usual_name};
 
 use super::facts::EncoderFacts;
 use chiasm_graph::Port;

@@ -9,15 +9,15 @@ use serde_json::Value;
 /// The table of a text card.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TextTable {
+pub struct TextTable {
     #[serde(default = "tokenizer_json")]
-    tokenizer: String,
-    max_length: Option<usize>,
+    pub tokenizer: String,
+    pub max_length: Option<usize>,
     #[serde(default)]
     prefix: Value,
     prompt: Option<String>,
     #[serde(default)]
-    lowercase: bool,
+    pub lowercase: bool,
     /// The graph counts positions.
     #[serde(default, rename = "first_position")]
     _first_position: u32,
@@ -33,7 +33,7 @@ pub fn preparation(encoder: &EncoderFacts<'_>, ports: &[Port]) -> Preparation {
         Ok(table) => table,
         Err(error) => return not_known(encoder, &error),
     };
-    let folder = encoder.folder.unwrap_or_default();
+    let folder = encoder.folder.as_deref().unwrap_or_default();
     let python = PythonPreparation {
         imports: vec!["from tokenizers import Tokenizer"],
         body: table.body(encoder, &quoted(&format!("{folder}/{}", table.tokenizer)), ports),
@@ -45,7 +45,7 @@ pub fn preparation(encoder: &EncoderFacts<'_>, ports: &[Port]) -> Preparation {
 
 impl TextTable {
     /// Returns the text that precedes every item.
-    fn prefix(&self) -> &str {
+    pub fn prefix(&self) -> &str {
         let chosen = self.prompt.as_ref().map_or(&self.prefix, |name| &self.prefix[name]);
         chosen.as_str().unwrap_or_default()
     }
@@ -109,6 +109,15 @@ impl TextTable {
     }
 }
 
+/// Returns the name that Hugging Face's tokenizers give to what the input `own` of an encoder takes.
+pub fn usual_name(own: &str) -> &'static str {
+    match own.strip_prefix("model_").unwrap_or(own) {
+        "attention_mask" | "mask" | "input_mask" => "attention_mask",
+        "token_type_ids" | "segment_ids" | "type_ids" => "token_type_ids",
+        _ => "input_ids",
+    }
+}
+
 /// Returns the line with the value of the input `port`, whose own name is `own`.
 fn array(own: &str, port: &Port) -> String {
     let dtype = match port.dtype {
@@ -118,9 +127,9 @@ fn array(own: &str, port: &Port) -> String {
         DType::Bool => "bool",
         _ => "np.int64",
     };
-    let (values, pad) = match own.strip_prefix("model_").unwrap_or(own) {
-        "attention_mask" | "mask" | "input_mask" => ("encoding.attention_mask", "0"),
-        "token_type_ids" | "segment_ids" | "type_ids" => ("encoding.type_ids", "0"),
+    let (values, pad) = match usual_name(own) {
+        "attention_mask" => ("encoding.attention_mask", "0"),
+        "token_type_ids" => ("encoding.type_ids", "0"),
         _ => ("encoding.ids", "pad or 0"),
     };
     let padding = port.fixed(1).map(|length| format!(" + [{pad}] * ({length} - len(encoding.ids))"));

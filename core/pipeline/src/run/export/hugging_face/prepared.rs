@@ -1,0 +1,31 @@
+//! What is written of a modality, and helpers to write it.
+
+use crate::run::{export::form::PortForm, model_card::EncoderFacts};
+use serde_json::Value;
+
+/// How the items of a modality are prepared by Hugging Face's classes.
+pub struct Prepared {
+    /// The ports of the model.
+    pub ports: Vec<PortForm>,
+    /// The files in the folder of the modality.
+    pub files: Vec<(&'static str, Vec<u8>)>,
+    /// The class of `transformers` that opens them.
+    pub class: &'static str,
+    /// The lines that make `features` of `item`, in Python and JavaScript.
+    pub python: Vec<String>,
+    /// Empty if transformers.js prepares them in another way.
+    pub javascript: Vec<String>,
+    /// An item of the example.
+    pub example: &'static str,
+}
+
+/// Returns indented JSON.
+pub fn pretty(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+/// Returns the tables of a card, or what is not known in it.
+pub fn table<T: serde::de::DeserializeOwned>(encoder: &EncoderFacts<'_>) -> Result<T, String> {
+    serde_json::from_value(encoder.spec.preprocessing.clone())
+        .map_err(|error| format!("its table [preprocessing] has {}", error.to_string().replace('`', "'")))
+}
