@@ -73,8 +73,9 @@ pub struct TransportArgs {
     /// without it needs matrices of all pairs of points.
     #[arg(long, value_name = "R")]
     pub rank: Option<usize>,
-    /// gw, fgw: number of starting plans. Each runs for five iterations; the best three that lead to
-    /// different plans are continued, and the best result is kept. They are deterministic [default: 7].
+    /// gw, fgw: number of starting plans. Each runs for five iterations; the first and the best three others
+    /// that lead to different plans are continued, and the best result is kept. They are deterministic
+    /// [default: 7].
     #[arg(long, value_name = "N")]
     pub starts: Option<usize>,
     /// sliced: number of random directions [default: 256].

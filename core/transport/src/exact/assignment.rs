@@ -13,10 +13,7 @@ mod search;
 
 use ndarray::ArrayView2;
 
-use search::PathSearch;
-
-/// Marks an unassigned row or column.
-pub(super) const FREE: usize = usize::MAX;
+use search::{FREE, PathSearch};
 
 /// Returns the column assigned to each row of a square problem. `v` holds the starting potentials of the
 /// columns and receives the optimal ones. Returns `None` if `stop`, which is called between searches, returns

@@ -64,6 +64,11 @@ pub fn low_rank_gromov(
     if rank == 0 {
         return Err(Error::Setting { what: "rank", expected: "a positive number", got: 0.0 });
     }
+    if let Some((x, y, square)) = super::in_range(x, y)? {
+        let mut found = low_rank_gromov(&x, &y, (a, b), rank, tolerance, limits)?;
+        found.transport_cost *= square;
+        return Ok(found);
+    }
     let rank = rank.min(x.size()).min(y.size());
     let (a, b, _) = crate::balanced(a, b, (x.size(), y.size()))?;
     let (mut x, mut y) = (GromovSide::clustered(x, a, rank)?, GromovSide::clustered(y, b, rank)?);

@@ -42,7 +42,7 @@ use starts::Starts;
 
 /// Iterations after which starts are compared.
 const SCREENED: usize = 5;
-/// Starts that are continued after that.
+/// Starts that are continued after that, besides the first one.
 const CONTINUED: usize = 3;
 /// Plans at a smaller L1 distance, which is at most 2, belong to the same optimum.
 const SAME: f64 = 0.5;
@@ -94,9 +94,16 @@ impl GromovWasserstein {
     /// normalised to one.
     ///
     /// # Errors
-    /// When weights are invalid, a setting is out of range, or the linear cost is not finite or has another
-    /// shape.
+    /// When weights are invalid, a setting is out of range, the linear cost is not finite or has another
+    /// shape, or the distances are outside of 1e-32 to 1e32.
     pub fn solve(&self, x: &Space, y: &Space, a: &[f64], b: &[f64]) -> Result<GromovPlan> {
+        if let Some((x, y, square)) = in_range(x, y)? {
+            let mut found = self.in_units_of(square).solve(&x, &y, a, b)?;
+            found.value *= square;
+            found.unmatched *= square;
+            found.next_best = found.next_best.map(|value| value * square);
+            return Ok(found);
+        }
         let clock = Instant::now();
         let shape = (x.size(), y.size());
         let (a, b, _) = crate::balanced(a, b, shape)?;
@@ -106,16 +113,22 @@ impl GromovWasserstein {
         let constant = alpha * (square(x, &a) + square(y, &b));
         let problem = GromovProblem { solver: self, x, y, a: &a, b: &b, clock, constant };
         let starts = Starts::new(x, y, &a, &b, self.starts);
-        let mut found: Vec<GromovTrial> = Vec::new();
+        let (mut first, mut found): (Option<GromovTrial>, Vec<GromovTrial>) = (None, Vec::new());
         for start in 0..self.starts {
             let mut trial = problem.trial(starts.plan(start)?);
             problem.improve(&mut trial, if self.starts > 1 { SCREENED } else { usize::MAX })?;
             let over = matches!(trial.stop, Some(StopReason::Cancelled | StopReason::Time));
-            keep(&mut found, trial);
+            match &first {
+                None => first = Some(trial),
+                Some(first) if distance(&first.plan, &trial.plan) < SAME && first.value <= trial.value => {}
+                Some(_) => keep(&mut found, trial),
+            }
             if over {
                 break;
             }
         }
+        // The product plan is continued in any case, so that more starts are never worse than it alone.
+        found.extend(first);
         for trial in &mut found {
             problem.improve(trial, usize::MAX)?;
         }
@@ -135,6 +148,26 @@ impl GromovWasserstein {
         })
     }
 }
+
+/// Returns both spaces in units of the largest distance, and the square of this unit, if products of the
+/// distances would leave the range of single precision.
+fn in_range(x: &Space, y: &Space) -> Result<Option<(Space, Space, f64)>> {
+    let top = x.size_of_distances().max(y.size_of_distances());
+    if top == 0.0 || (1e-6..1e6).contains(&top) {
+        return Ok(None);
+    }
+    if !(TINY..1.0 / TINY).contains(&top) {
+        let why = "they leave the range of single precision: divide them by the largest one";
+        return Err(Error::Breakdown { what: "comparing distances", why });
+    }
+    let (mut x, mut y) = (x.clone(), y.clone());
+    x.divide(top);
+    y.divide(top);
+    Ok(Some((x, y, f64::from(top).powi(2))))
+}
+
+/// Smaller distances lose digits in single precision.
+const TINY: f32 = 1e-32;
 
 /// Adds a trial to the best ones that lead to different plans.
 fn keep(found: &mut Vec<GromovTrial>, trial: GromovTrial) {

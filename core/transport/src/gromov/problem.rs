@@ -45,9 +45,14 @@ pub(super) struct GromovTrial {
     moved: f64,
 }
 
+/// The largest marginal error of a plan that is returned.
+const MARGINALS: f64 = 1e-5;
+
 /// What the entropic method remembers from its last step.
 #[derive(Default)]
 struct LastStep {
+    /// Whether the next plan is the result, so that its marginals must hold.
+    settles: bool,
     gradient: Option<Array2<f32>>,
     entropy: f64,
     /// The objective with its entropy after each step at the final epsilon.
@@ -119,7 +124,7 @@ impl GromovProblem<'_> {
             let next = {
                 let cost = Cost::matrix(cost.view())?;
                 // Loose while the plan changes much, and never looser than 1 % of the last change.
-                let tolerance = (0.01 * trial.moved).clamp(1e-6, 3e-4);
+                let tolerance = if last.settles { 1e-6 } else { (0.01 * trial.moved).clamp(1e-6, 3e-4) };
                 let mut solver = Sinkhorn::new(now).tolerance(tolerance).iterations(1000).memory(usize::MAX);
                 if let Some(potential) = &trial.potential {
                     solver = solver.start(potential);
@@ -141,6 +146,10 @@ impl GromovProblem<'_> {
             trial.stop = limits.stop(trial.iterations, self.clock, settled, tolerance);
             let flat = settled < LITTLE && self.is_flat(&last.objectives);
             trial.stop = trial.stop.or_else(|| flat.then_some(StopReason::Flat));
+            let ends = matches!(trial.stop, Some(StopReason::Converged | StopReason::Flat));
+            if ends && trial.marginal_error > MARGINALS && !last.settles {
+                (trial.stop, last.settles) = (None, true);
+            }
         }
         Ok(())
     }
@@ -186,6 +195,8 @@ impl GromovProblem<'_> {
     fn conditional_gradient(&self, trial: &mut GromovTrial, pause: usize) -> Result<()> {
         let limits = &self.solver.limits;
         let mut gradient = self.gradient(&trial.plan);
+        let quadratic = 0.5 * (dot(&gradient, &trial.plan) + self.linear_part(&trial.plan));
+        let mut objectives = vec![self.constant + quadratic];
         while trial.stop.is_none() && trial.iterations < pause {
             let cost = gradient.mapv(f64::from);
             let left = limits.time.saturating_sub(self.clock.elapsed());
@@ -218,6 +229,8 @@ impl GromovProblem<'_> {
             Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g));
             trial.iterations += 1;
             trial.stop = limits.stop(trial.iterations, self.clock, moved, self.solver.tolerance);
+            objectives.push(objectives[objectives.len() - 1] + step * (slope + step * bend));
+            trial.stop = trial.stop.or_else(|| self.is_flat(&objectives).then_some(StopReason::Flat));
         }
         let off = |sums: Array1<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
         trial.marginal_error =

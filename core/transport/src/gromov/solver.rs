@@ -62,9 +62,10 @@ impl GromovWasserstein {
         self
     }
 
-    /// Of the entropic method: also stops, with [`crate::StopReason::Flat`], when ten outer iterations lower
-    /// the objective with its entropy by less than this share of it; 0, the default, never does. The plan may
-    /// still drift along directions in which the objective hardly changes, for hundreds of iterations.
+    /// Also stops, with [`crate::StopReason::Flat`], when ten outer iterations lower the objective, for the
+    /// entropic method that with its entropy, by less than this share of it; 0, the default, never does. The
+    /// plan may still drift along directions in which the objective hardly changes, for hundreds of
+    /// iterations.
     pub fn flat_objective(mut self, share: f64) -> Self {
         self.flatness = share;
         self
@@ -95,7 +96,8 @@ impl GromovWasserstein {
     /// that match points by their mean distances in ascending and in descending order, then four that match
     /// the two leading principal coordinates with either sign, then random plans from a fixed seed.
     ///
-    /// Every start runs for five iterations; the best three that lead to different plans are continued.
+    /// Every start runs for five iterations; the first one and the best three others that lead to different
+    /// plans are continued.
     pub fn starts(mut self, starts: usize) -> Self {
         self.starts = starts.max(1);
         self
@@ -129,6 +131,16 @@ impl GromovWasserstein {
             x[i].iter().zip(&y[j]).map(|(x, y)| (x - y).powi(2)).sum::<f32>() / pairs.len() as f32
         });
         Ok(self.fused(linear.view(), alpha))
+    }
+
+    /// Returns the solver of the same problem with distances whose squares are in units of `square`.
+    pub(super) fn in_units_of(&self, square: f64) -> Self {
+        let mut solver = self.clone();
+        solver.epsilon = self.epsilon.map(|epsilon| epsilon / square);
+        solver.annealing = self.annealing.map(|epsilon| epsilon / square);
+        let scaled = |linear: &Array2<f32>| linear.mapv(|cost| (f64::from(cost) / square) as f32);
+        solver.linear = self.linear.as_ref().map(|(linear, alpha)| (scaled(linear), *alpha));
+        solver
     }
 
     /// Fails if a setting is out of range, or the linear cost has another shape than `shape`.

@@ -80,15 +80,33 @@ impl Space {
         let top = self.rows(|_, row| row.iter().fold(0.0_f32, |top, d| top.max(d.abs())));
         let top = top.into_iter().fold(0.0_f32, f32::max);
         if top > 0.0 {
-            match &mut self.form {
-                SpaceForm::Matrix(d, factors) => {
-                    *d /= top;
-                    factors.iter_mut().for_each(|factors| factors.divide(top));
-                }
-                SpaceForm::Points(factors, _) => factors.divide(top),
-            }
+            self.divide(top);
         }
         self
+    }
+
+    /// Divides all distances by `top`.
+    pub(super) fn divide(&mut self, top: f32) {
+        match &mut self.form {
+            SpaceForm::Matrix(d, factors) => {
+                *d /= top;
+                factors.iter_mut().for_each(|factors| factors.divide(top));
+            }
+            SpaceForm::Points(factors, _) => factors.divide(top),
+        }
+    }
+
+    /// Returns the largest distance, or for points up to four times as much.
+    pub(super) fn size_of_distances(&self) -> f32 {
+        let largest =
+            |values: ndarray::ArrayView1<'_, f32>| values.iter().fold(0.0_f32, |top, v| top.max(v.abs()));
+        match &self.form {
+            SpaceForm::Matrix(d, _) => d.rows().into_iter().map(largest).fold(0.0, f32::max),
+            // A squared distance is at most four times the larger squared norm.
+            SpaceForm::Points(factors, _) => {
+                4.0 * factors.scale as f32 * largest(factors.right.column(factors.rank() - 1))
+            }
+        }
     }
 
     /// Returns the number of points.

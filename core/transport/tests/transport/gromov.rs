@@ -178,3 +178,40 @@ fn matrices_of_squared_distances_give_the_plan_of_the_points() {
     // Costs of order one with errors of about 1e-7, divided by epsilon = 0.01, over twenty steps.
     assert!(apart(&from_points, &hidden) < 2e-3, "{}", apart(&from_points, &hidden));
 }
+
+/// The values are those of the distances in units of one. Products of distances of 1e-18 are no numbers of
+/// single precision any more, and those of 1e25 exceed it.
+#[test]
+fn the_unit_of_the_distances_does_not_matter() {
+    let r = Reference::read();
+    let inner = |name| {
+        let d = squared(&r.matrix(name), &r.matrix(name)).mapv(f64::sqrt);
+        let top = d.iter().fold(0.0_f64, |t, v| t.max(*v));
+        d / top
+    };
+    let (dx, dz) = (inner("x"), inner("z"));
+    let linear = Array2::from_shape_fn((dx.nrows(), dz.nrows()), |(i, j)| (i * 7 % 11 * j) as f64 / 300.0);
+    let p = (uniform(dx.nrows()), uniform(dz.nrows()));
+    let solve = |unit: f64| {
+        let space = |d: &Array2<f64>| Space::matrix(d.mapv(|d| (d * unit) as f32).view()).unwrap();
+        let (x, z) = (space(&dx), space(&dz));
+        let entropic = GromovWasserstein::entropic(0.01 * unit * unit).starts(3);
+        let exact = GromovWasserstein::conditional_gradient();
+        let mut solvers = vec![entropic, exact.clone()];
+        if (1e-18..1e18).contains(&unit) {
+            solvers.push(exact.fused(linear.mapv(|c| (c * unit * unit) as f32).view(), 0.5));
+        }
+        let value = |solver: &GromovWasserstein| solver.solve(&x, &z, &p.0, &p.1).map(|found| found.value);
+        solvers.iter().map(|solver| value(solver).map(|value| value / unit / unit)).collect::<Vec<_>>()
+    };
+    let plain = solve(1.0);
+    // Powers of two round no distance; a rounding may lead to another stationary point.
+    for unit in [-100, -60, -40, -23, 27, 57, 83].map(|power| 2.0_f64.powi(power)) {
+        for (k, found) in solve(unit).into_iter().enumerate() {
+            let (found, plain) = (found.unwrap(), plain[k].clone().unwrap());
+            assert!((found - plain).abs() < CLOSE * plain, "unit {unit}, solver {k}: {found}, plain {plain}");
+        }
+    }
+    let refused = &solve(1e-35)[0];
+    assert!(matches!(refused, Err(Error::Breakdown { what: "comparing distances", .. })), "{refused:?}");
+}

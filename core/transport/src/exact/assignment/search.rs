@@ -3,8 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::FREE;
-
+/// Marks an unassigned row or column.
+pub(super) const FREE: usize = usize::MAX;
 /// Columns that are kept of a row at first, and the factor by which their number grows.
 const KEPT: usize = 64;
 const GROWTH: usize = 2;
