@@ -94,7 +94,7 @@ pub fn low_rank(
         if let Some(stop) = limits.stop(iteration, clock, fall.abs(), tolerance) {
             let marginal_error = x.factor.round() + y.factor.round();
             return Ok(LowRankPlan {
-                transport_cost: mass * unit * x.cost(&y, rank),
+                transport_cost: mass * unit * x.exact_cost(&y),
                 source: x.factor.plan * mass as f32,
                 target: y.factor.plan,
                 marginal_error,
@@ -221,6 +221,21 @@ impl LowRankSide {
         let ((mine, _), (theirs, _)) = (self.images(rank), other.images(rank));
         let inner: f64 = mine.iter().zip(&theirs).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         (mean(self) + mean(other) - 2.0 * inner / rank as f64).max(0.0)
+    }
+
+    /// Returns `<P, C>` of the plan with both factors as they are, in double precision: one point far away
+    /// makes the terms much larger than their sum.
+    fn exact_cost(&self, other: &Self) -> f64 {
+        let rank = self.factor.plan.ncols() as f64;
+        let wide = |s: &Self| (s.factor.plan.mapv(f64::from), s.points.mapv(f64::from));
+        let ((q, x), (r, y)) = (wide(self), wide(other));
+        let squares = |plan: &Array2<f64>, points: &Array2<f64>, latent: Array1<f64>| {
+            let norms: Array1<f64> = points.rows().into_iter().map(|p| p.dot(&p)).collect();
+            rank * plan.dot(&latent).dot(&norms)
+        };
+        let own = squares(&q, &x, r.sum_axis(Axis(0))) + squares(&r, &y, q.sum_axis(Axis(0)));
+        let inner = (q.t().dot(&x) * r.t().dot(&y)).sum();
+        (own - 2.0 * rank * inner).max(0.0)
     }
 }
 

@@ -70,3 +70,24 @@ fn invalid_input_is_an_error_and_degenerate_input_is_not() {
     assert!(low_rank(still.view(), still.view(), (&p, &p), 3, 1e-3, &limits).unwrap().transport_cost < 1e-6);
     assert!(low_rank(x.view(), x.view(), (&p, &p), 99, 1e-3, &limits).unwrap().transport_cost.is_finite());
 }
+
+/// One row of both clouds is at 1e5. The reported cost is that of the plan, from differences in double
+/// precision.
+#[test]
+fn a_far_row_costs_no_digits() {
+    let mut x = Array2::from_shape_fn((30, 3), |(i, k)| ((i * 7 + k * 5) % 11) as f32 / 5.0);
+    let mut y = Array2::from_shape_fn((30, 3), |(i, k)| ((i * 3 + k * 8) % 13) as f32 / 6.0);
+    x.row_mut(4).fill(1e5);
+    y.row_mut(9).fill(1e5);
+    let p = uniform(30);
+    for rank in [5, 30] {
+        let found = low_rank(x.view(), y.view(), (&p, &p), rank, 1e-4, &SolverLimits::new(200)).unwrap();
+        let wide = |z: &Array2<f32>| z.mapv(f64::from);
+        let plan = wide(&found.source).dot(&wide(&found.target).t()) * found.target.ncols() as f64;
+        let cost: f64 = plan
+            .indexed_iter()
+            .map(|((i, j), p)| p * (&wide(&x).row(i) - &wide(&y).row(j)).mapv(|d| d * d).sum())
+            .sum();
+        assert!((found.transport_cost - cost).abs() <= 1e-3 * cost, "{} {cost}", found.transport_cost);
+    }
+}
