@@ -40,6 +40,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct GlobalOptions {
     /// Format of the results on stdout; everything else is printed on stderr.
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
@@ -225,6 +226,10 @@ pub struct ExportArgs {
     /// in it are kept, others are rewritten where that is possible, or refused.
     #[arg(long, value_name = "N")]
     pub opset: Option<i64>,
+    /// Put the resizing and normalisation of pictures into the models, which then take decoded pictures,
+    /// u8 [batch, height, width, 3].
+    #[arg(long)]
+    pub with_preprocessing: bool,
 }
 
 impl CliCommand {

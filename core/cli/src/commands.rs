@@ -266,7 +266,8 @@ pub fn export(
         args::WeightsArg::Fp16 => Storage::Fp16,
         args::WeightsArg::Int8 => Storage::Int8,
     });
-    let options = ExportOptions { layout, weights, dimensions: args.dimensions, opset: args.opset };
+    let (dimensions, opset, pictures) = (args.dimensions, args.opset, args.with_preprocessing);
+    let options = ExportOptions { layout, weights, dimensions, opset, pictures };
     let exported = chiasm_pipeline::export(run, options, output, env)?;
     if json(global) {
         print::json(&exported)

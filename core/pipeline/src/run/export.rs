@@ -6,6 +6,8 @@ mod form;
 mod hugging_face;
 mod layout;
 mod layouts;
+mod picture_graph;
+mod pictures;
 mod sentence_transformers;
 mod shortened;
 mod triton;
@@ -27,6 +29,7 @@ use compared::{Reference, compare};
 use form::with_forms;
 use layout::{Consumer, ExportedModel, Layout};
 pub use layouts::ExportLayout;
+use pictures::with_pictures;
 use serde::Serialize;
 pub use shortened::ShortenedVectors;
 use shortened::{measure_shortened, shorten};
@@ -46,6 +49,8 @@ pub struct ExportOptions {
     pub dimensions: Option<usize>,
     /// Write the models in this version of the `ai.onnx` operator set.
     pub opset: Option<i64>,
+    /// Put the resizing and normalisation of pictures into the models.
+    pub pictures: bool,
 }
 
 /// The result of an export.
@@ -98,7 +103,8 @@ const RECORD: &str = "export.json";
 /// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not
 /// reproduce the outputs of the run. With weights or dimensions, also if the data of the run cannot be read.
 /// With dimensions, also if there are no more of them, or if the run has a fusion or a bank for its scores,
-/// which take whole vectors. With an operator set, also if an operator cannot be written in it. A layout for
+/// which take whole vectors. With an operator set, also if an operator cannot be written in it. With pictures,
+/// also if no encoder reads any, or a kernel of their resizing cannot be written as operators. A layout for
 /// another library refuses a run of which it cannot say anything.
 pub fn export(
     run: &Path,
@@ -106,12 +112,16 @@ pub fn export(
     output: &Path,
     env: &Environment,
 ) -> Result<ExportReport, Error> {
-    let ExportOptions { layout, weights, dimensions, opset } = options;
+    let ExportOptions { layout, weights, dimensions, opset, pictures } = options;
     if output.exists() {
         let message = format!("{} exists", output.display());
         return Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"));
     }
     check_opset(opset)?;
+    if pictures && !matches!(layout, ExportLayout::Merged | ExportLayout::Towers) {
+        let message = "--with-preprocessing: the files of this layout say how pictures are prepared";
+        return Err(Error::input("chiasm::export::pictures", message, "use --layout onnx or towers"));
+    }
     let layout = layout.layout();
     let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
@@ -124,6 +134,9 @@ pub fn export(
     let narrow = weights.map(|storage| measure_narrow(&opened, storage, bytes, env)).transpose()?;
     let mut facts = CardFacts::read(run, manifest, opened.recipe(), read_json(run, METRICS)?)?;
     let mut models = layout.models(&facts, model)?;
+    if pictures {
+        with_pictures(&mut models, &mut facts)?;
+    }
     if let Some(opset) = opset {
         models.iter_mut().try_for_each(|made| in_opset(made, opset))?;
     }

@@ -1,5 +1,6 @@
 //! Inputs that an exported model takes in another form than the run's model, under another name.
 
+use super::picture_graph::{PICTURE, PIXELS};
 use crate::base::error::Error;
 use chiasm_graph::{Builder, DType, Dim, Graph, Port};
 
@@ -16,21 +17,25 @@ pub struct PortForm {
     pub reversed: bool,
     /// Whether the channels are axis 1 there and the last axis in the run's model.
     pub channels_first: bool,
+    /// What makes the input from another one, of the names in [`picture_graph`](super::picture_graph).
+    pub head: Option<Graph>,
 }
 
 impl PortForm {
     /// The same input with another name and type.
     pub fn named(port: &Port, name: &str, dtype: DType) -> Self {
-        Self { port: port.clone(), name: name.to_owned(), dtype, reversed: false, channels_first: false }
+        let (port, name) = (port.clone(), name.to_owned());
+        Self { port, name, dtype, reversed: false, channels_first: false, head: None }
     }
 
     fn is_same(&self) -> bool {
-        self.dtype == self.port.dtype && !self.reversed && !self.channels_first
+        let kept = !self.reversed && !self.channels_first && self.head.is_none();
+        kept && self.dtype == self.port.dtype
     }
 
     /// The name of the port that the changed input is joined to.
     fn link(&self) -> String {
-        if self.is_same() { self.name.clone() } else { format!("{}/changed", self.name) }
+        if self.is_same() { self.name.clone() } else { format!("{}/changed", self.port.name) }
     }
 }
 
@@ -52,8 +57,13 @@ fn changed(model: &Graph, forms: &[PortForm]) -> Result<Graph, chiasm_graph::Err
         }
     }
     let pairs: Vec<(&str, &str)> = names.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
-    let named = model.renamed(&pairs)?;
-    let others: Vec<&PortForm> = forms.iter().filter(|form| !form.is_same()).collect();
+    let mut named = model.renamed(&pairs)?;
+    for (form, head) in forms.iter().filter_map(|form| Some((form, form.head.as_ref()?))) {
+        let link = form.link();
+        let head = head.renamed(&[(PICTURE, &form.name), (PIXELS, &link)])?;
+        named = head.join(&named, &[(&link, &link)])?;
+    }
+    let others: Vec<&PortForm> = forms.iter().filter(|form| !form.is_same() && form.head.is_none()).collect();
     if others.is_empty() {
         return Ok(named);
     }

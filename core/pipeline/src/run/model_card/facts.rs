@@ -53,6 +53,8 @@ pub struct EncoderFacts<'a> {
     pub inputs: BTreeMap<String, String>,
     pub spec: &'a EncoderSpec,
     pub pooled: usize,
+    /// Whether the model takes pictures as they are decoded.
+    pub decoded_only: bool,
 }
 
 /// A model that a card describes.
@@ -149,6 +151,7 @@ pub fn encoders<'a>(folder: &Path, manifest: &'a RunManifest) -> Result<Vec<Enco
                 inputs: encoder.inputs.clone(),
                 spec: &encoder.spec,
                 pooled: encoder.pooled,
+                decoded_only: false,
             });
         }
     }

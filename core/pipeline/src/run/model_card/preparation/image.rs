@@ -120,6 +120,7 @@ pub fn preparation(encoder: &EncoderFacts<'_>) -> Preparation {
     };
     let port = encoder.spec.inputs.first();
     let name = port.map_or("", |port| port.name.as_str());
+    let input = input(encoder, name);
     let dtype = match port.map(|port| port.dtype) {
         Some(DType::U8) => "np.uint8",
         Some(DType::F16) => "np.float16",
@@ -131,11 +132,19 @@ pub fn preparation(encoder: &EncoderFacts<'_>) -> Preparation {
             true => "from PIL import Image, ImageOps",
             false => "from PIL import Image",
         }],
-        body: table.body(&input(encoder, name), dtype),
+        body: if encoder.decoded_only { table.decoded(&input) } else { table.body(&input, dtype) },
         item: "the path of a picture",
         example: "\"picture.png\"".to_owned(),
     };
-    Preparation { words: table.words(), python: Ok(python) }
+    let words = match encoder.decoded_only {
+        true => format!(
+            "The model does what follows the decoding; pictures of one batch have one size, and a level of a \
+             resized picture may differ by one from Pillow's. {}",
+            table.words()
+        ),
+        false => table.words(),
+    };
+    Preparation { words, python: Ok(python) }
 }
 
 impl ImageTable {
@@ -189,17 +198,25 @@ impl ImageTable {
         )
     }
 
+    /// The Python that decodes a picture.
+    fn opened(&self) -> &'static str {
+        match self.orient {
+            true => "picture = ImageOps.exif_transpose(Image.open(item)).convert(\"RGB\")",
+            false => "picture = Image.open(item).convert(\"RGB\")",
+        }
+    }
+
+    /// The Python for a model that does what follows the decoding.
+    fn decoded(&self, input: &str) -> Vec<String> {
+        vec![self.opened().to_owned(), format!("return {{{input}: np.asarray(picture)[None]}}")]
+    }
+
     fn body(&self, input: &str, dtype: &str) -> Vec<String> {
         let ([height, width], side) = (self.size, self.shortest());
         let mut lines = if matches!(self.resize, Resize::None) { Vec::new() } else { self.filter.resample() };
         let mut line = |text: String| lines.push(text);
         let mode = if self.channels == Channels::Gray { ".convert(\"L\")" } else { "" };
-        line(match self.orient {
-            true => {
-                format!("picture = ImageOps.exif_transpose(Image.open(item)).convert(\"RGB\"){mode}")
-            }
-            false => format!("picture = Image.open(item).convert(\"RGB\"){mode}"),
-        });
+        line(format!("{}{mode}", self.opened()));
         match self.resize {
             Resize::Stretch => line(format!("width, height = {width}, {height}")),
             Resize::StretchCrop => line(format!("width, height = {side}, {side}")),
