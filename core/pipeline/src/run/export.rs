@@ -103,9 +103,9 @@ const RECORD: &str = "export.json";
 /// If `run` is not a run folder, `output` exists, a file cannot be written, or an exported file does not
 /// reproduce the outputs of the run. With weights or dimensions, also if the data of the run cannot be read.
 /// With dimensions, also if there are no more of them, or if the run has a fusion or a bank for its scores,
-/// which take whole vectors. With an operator set, also if an operator cannot be written in it. With pictures,
-/// also if no encoder reads any, or a kernel of their resizing cannot be written as operators. A layout for
-/// another library refuses a run of which it cannot say anything.
+/// which take whole vectors. With an operator set, also if an operator cannot be written in it. With
+/// pictures, also if no encoder reads any, or a kernel of their resizing cannot be written as operators. A
+/// layout for another library refuses a run of which it cannot say anything.
 pub fn export(
     run: &Path,
     options: ExportOptions,
@@ -118,10 +118,7 @@ pub fn export(
         return Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"));
     }
     check_opset(opset)?;
-    if pictures && !matches!(layout, ExportLayout::Merged | ExportLayout::Towers) {
-        let message = "--with-preprocessing: the files of this layout say how pictures are prepared";
-        return Err(Error::input("chiasm::export::pictures", message, "use --layout onnx or towers"));
-    }
+    check_pictures(pictures, layout)?;
     let layout = layout.layout();
     let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
@@ -137,9 +134,7 @@ pub fn export(
     if pictures {
         with_pictures(&mut models, &mut facts)?;
     }
-    if let Some(opset) = opset {
-        models.iter_mut().try_for_each(|made| in_opset(made, opset))?;
-    }
+    opset.map_or(Ok(()), |opset| models.iter_mut().try_for_each(|made| in_opset(made, opset)))?;
     let draft = DraftFolder::begin(output)?;
     let mut files: Vec<String> = Vec::new();
     for made in &models {
@@ -218,6 +213,15 @@ fn described(manifest: &RunManifest, facts: &CardFacts<'_>) -> Vec<ModalityManif
         encoder.folder = there.folder.as_deref().and_then(|folder| RelativePath::new(folder).ok());
     }
     modalities
+}
+
+/// Returns an error if pictures are to be prepared in a layout that says how others prepare them.
+fn check_pictures(pictures: bool, layout: ExportLayout) -> Result<(), Error> {
+    if !pictures || matches!(layout, ExportLayout::Merged | ExportLayout::Towers) {
+        return Ok(());
+    }
+    let message = "--with-preprocessing: the files of this layout say how pictures are prepared";
+    Err(Error::input("chiasm::export::pictures", message, "use --layout onnx or towers"))
 }
 
 /// Returns an error for an operator set that is not known.
