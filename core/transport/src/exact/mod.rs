@@ -189,8 +189,9 @@ fn start(
     if a.len() * b.len() <= SMALL {
         return zeros();
     }
-    let (least, most) = START_SHARES;
-    let epsilon = (START_PART * nearness(costs)).clamp(least * mean, most * mean);
+    // The mean of equal costs may be rounded below the smallest.
+    let [least, most] = [START_SHARES.0, START_SHARES.1].map(|share| share * mean.max(0.0));
+    let epsilon = (START_PART * nearness(costs)).max(least).min(most);
     let loose = Sinkhorn::new(epsilon).annealing(0.25).tolerance(START_TOLERANCE).iterations(400);
     match loose.time_limit(limits.time / 2).solve(cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),

@@ -213,6 +213,21 @@ fn the_entropic_start_leads_to_a_certified_optimum() {
     }
 }
 
+/// The mean of equal costs may be rounded below each of them.
+#[test]
+fn equal_costs_are_solved_whatever_their_mean_is_rounded_to() {
+    let raw: Vec<f64> = (0..60).map(|i| 1.0 + f64::from(i % 7)).collect();
+    let a: Vec<f64> = raw.iter().map(|w| w / raw.iter().sum::<f64>()).collect();
+    for value in [0.1, 0.3, 0.7, 1e-3, 1e9 / 3.0, -0.1, -1e9 / 7.0] {
+        let cost = Array2::from_elem((60, 60), value);
+        for weights in [uniform(60), a.clone()] {
+            let found = exact(cost.view(), &weights, &uniform(60), &SolverLimits::new(100_000)).unwrap();
+            near(found.transport_cost, value);
+            assert_eq!(found.stop, StopReason::Converged);
+        }
+    }
+}
+
 /// The searches of the assignment look at a part of the columns of rows this long. The dual potentials prove
 /// each optimum: feasible potentials with the value of the plan (tolerance: rounding of 1,200 additions).
 #[test]
