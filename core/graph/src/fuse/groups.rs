@@ -116,6 +116,11 @@ impl<'a> FusionGroups<'a> {
         &self.uses[node]
     }
 
+    /// The node that produces a value.
+    pub(super) fn made_by(&self, value: &str) -> Option<&'a NodeProto> {
+        self.producer.get(value).map(|node| &self.nodes[*node])
+    }
+
     /// The nodes that produce what a node uses.
     fn producers(&self, node: usize) -> Vec<usize> {
         self.uses[node].iter().filter_map(|name| self.producer.get(name).copied()).collect()

@@ -48,7 +48,7 @@ fn plain_product(node: &NodeProto, facts: &Facts) -> Option<(bool, bool)> {
 }
 
 /// The output and the input of a node that transposes a matrix.
-fn transposition(node: &NodeProto) -> Option<(String, String)> {
+pub(super) fn transposition(node: &NodeProto) -> Option<(String, String)> {
     let swaps = attribute(node, "perm").is_some_and(|perm| perm.ints == [1, 0]);
     let matrix = node.op_type == "Transpose" && node.domain.is_empty() && swaps;
     matrix.then(|| (node.output[0].clone(), node.input[0].clone()))

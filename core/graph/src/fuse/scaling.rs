@@ -1,10 +1,8 @@
 //! The alternate scaling of a matrix to given row and column sums as one operator.
 
-use std::collections::HashMap;
+use onnx_protobuf::{GraphProto, NodeProto, ValueInfoProto};
 
-use onnx_protobuf::{GraphProto, NodeProto};
-
-use super::{groups::FusionGroups, program::DOMAIN};
+use super::{groups::FusionGroups, product::transposition, program::DOMAIN};
 use crate::{Attr, walk};
 
 /// The operator type of a number of `steps` of `u = a / max(K v, tiny)` and `v = c / max(K' u, tiny)`. Its
@@ -13,10 +11,8 @@ pub const SCALING: &str = "Scaling";
 
 /// Replaces each `Loop` over these steps by `chiasm.Scaling`.
 pub(super) fn replace(nodes: &mut [NodeProto], groups: &FusionGroups<'_>) {
-    let made: HashMap<String, NodeProto> =
-        nodes.iter().flat_map(|node| node.output.iter().map(|name| (name.clone(), node.clone()))).collect();
     for node in nodes {
-        if let Some(scaling) = scaling(node, &made, groups) {
+        if let Some(scaling) = scaling(node, groups) {
             *node = scaling;
         }
     }
@@ -30,36 +26,31 @@ struct Half<'a> {
     tiny: f32,
 }
 
-fn scaling(
-    node: &NodeProto,
-    made: &HashMap<String, NodeProto>,
-    groups: &FusionGroups<'_>,
-) -> Option<NodeProto> {
+fn scaling(node: &NodeProto, groups: &FusionGroups<'_>) -> Option<NodeProto> {
     let is_loop = node.domain.is_empty() && node.op_type == "Loop";
     let body = walk::subgraphs(node).next().filter(|_| is_loop)?;
     // The number of steps, no condition, u and v.
     let [count, "", _, first] = node.input.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
         return None;
     };
-    let [_, _, _, v] = names(&body.input)[..] else { return None };
-    let [_, next_u, next_v] = names(&body.output)[..] else { return None };
+    let [_, condition, _, v] = names(&body.input)[..] else { return None };
+    let [next_condition, next_u, next_v] = names(&body.output)[..] else { return None };
+    let goes_on = body.node.iter().any(|node| {
+        node.op_type == "Identity" && node.input == [condition] && node.output == [next_condition]
+    });
     let (rows, columns) = (half(body, next_u, groups)?, half(body, next_v, groups)?);
     // The condition, and three operators of each half.
-    let only = body.node.len() == 7 && rows.tiny == columns.tiny;
+    let only = body.node.len() == 7 && goes_on && rows.tiny == columns.tiny;
     let chained = rows.scaling == v && columns.scaling == next_u;
-    let transposed = made.get(columns.matrix).is_some_and(|node| {
-        let turned = walk::attribute(node, "perm").is_some_and(|perm| perm.ints == [1, 0]);
-        node.op_type == "Transpose" && node.domain.is_empty() && turned && node.input[0] == rows.matrix
-    });
-    if !(only && chained && transposed) {
+    let transposed = groups.made_by(columns.matrix).and_then(transposition);
+    if !(only && chained && transposed.is_some_and(|(_, before)| before == rows.matrix)) {
         return None;
     }
-    let steps = match made.get(count) {
-        Some(squeeze) if squeeze.op_type == "Squeeze" => groups.facts.known_elements(&squeeze.input[0])?,
-        _ => groups.facts.known_elements(count)?,
+    let counted = groups.made_by(count).filter(|made| made.op_type == "Squeeze");
+    let [steps] = groups.facts.known_elements(counted.map_or(count, |made| &made.input[0]))?[..] else {
+        return None;
     };
-    let [steps] = steps[..] else { return None };
-    Some(NodeProto {
+    (steps > 0).then(|| NodeProto {
         name: node.name.clone(),
         op_type: SCALING.to_owned(),
         domain: DOMAIN.to_owned(),
@@ -68,10 +59,9 @@ fn scaling(
         attribute: vec![Attr::Int(steps).to_proto("steps"), Attr::Float(rows.tiny).to_proto("tiny")],
         ..Default::default()
     })
-    .filter(|_| steps > 0)
 }
 
-fn names(ports: &[onnx_protobuf::ValueInfoProto]) -> Vec<&str> {
+fn names(ports: &[ValueInfoProto]) -> Vec<&str> {
     ports.iter().map(|port| port.name.as_str()).collect()
 }
 
