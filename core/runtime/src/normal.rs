@@ -5,6 +5,7 @@
 //! compiler uses vector instructions, and without fused operations, so that every processor gives the same
 //! numbers. Their error is below 1e-6.
 
+use crate::pointwise::math::log;
 use crate::vectorised::{InstructionSet, Vectorised};
 
 /// Pairs that are computed together, so that their intermediate numbers stay in the first-level cache.
@@ -53,36 +54,12 @@ fn pairs(bits: &[u64; PAIRS]) -> ([f32; PAIRS], [f32; PAIRS]) {
     for (at, bits) in bits.iter().enumerate() {
         // 24 bits each, which a single-precision number represents exactly.
         let (first, second) = ((bits >> 8) as u32 & 0x00ff_ffff, (bits >> 40) as u32);
-        let radius = (-2.0 * log((0x0100_0000 - first) as f32 / 16_777_216.0)).sqrt();
+        let radius = (-2.0 * log::<false>((0x0100_0000 - first) as f32 / 16_777_216.0)).sqrt();
         let (cosine, sine) = cos_sin(second);
         cosines[at] = radius * cosine;
         sines[at] = radius * sine;
     }
     (cosines, sines)
-}
-
-/// The natural logarithm of a positive normal number.
-#[inline(always)]
-fn log(x: f32) -> f32 {
-    // The mantissa in [sqrt(1/2), sqrt(2)).
-    let shifted = x.to_bits().wrapping_sub(0x3f35_04f3);
-    let exponent = (shifted.cast_signed() >> 23) as f32;
-    let m = f32::from_bits((shifted & 0x007f_ffff).wrapping_add(0x3f35_04f3)) - 1.0;
-    let square = m * m;
-    let mut p = 7.037_683_6e-2;
-    for coefficient in [
-        -1.151_461e-1,
-        1.167_699_8e-1,
-        -1.242_014_1e-1,
-        1.424_932_3e-1,
-        -1.666_805_7e-1,
-        2.000_071_5e-1,
-        -2.499_999_4e-1,
-        3.333_333e-1,
-    ] {
-        p = p * m + coefficient;
-    }
-    exponent * 0.693_359_4 + (m + (p * m * square - exponent * 2.121_944_4e-4 - 0.5 * square))
 }
 
 /// The cosine and the sine of `2π turn / 2^24`, for a turn below 2^24.

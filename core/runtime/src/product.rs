@@ -3,8 +3,7 @@
 //! ONNX Runtime's own product reads and writes its result once per 128 terms of a sum; the sums of a training
 //! step have a thousand terms and more. faer's kernels keep their part of the result in registers and caches
 //! for longer. The result is split into parts by size only, so that it does not depend on the number of
-//! threads. Operands that are not matrices, or whose inner lengths differ, are an
-//! error of the run.
+//! threads. Operands that are not matrices, or whose inner lengths differ, are an error of the run.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};

@@ -110,6 +110,16 @@ impl ScalingKernel {
         each: impl Fn(usize, &(dyn Fn(usize) + Sync + Send)) -> ort::Result<()>,
     ) -> ort::Result<()> {
         let columns = problem.columns;
+        if problem.kernel.is_empty() {
+            // All sums are zero.
+            for (scaling, weights) in [(u, problem.of_rows), (v, problem.of_columns)] {
+                scaling
+                    .iter_mut()
+                    .zip(weights)
+                    .for_each(|(one, weight)| *one = weight / at_least(0.0, self.tiny));
+            }
+            return Ok(());
+        }
         let pieces = (problem.kernel.len() / PIECE).clamp(1, PIECES);
         let mut partial = vec![0.0_f32; pieces * columns];
         let level = self.level;
@@ -216,6 +226,20 @@ fn at_least(sum: f32, limit: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_matrix_without_columns_or_rows_has_sums_of_zero() {
+        let scaling = ScalingKernel { steps: 3, tiny: 0.5, level: InstructionSet::detect() };
+        let none = |_: usize, _: &(dyn Fn(usize) + Sync + Send)| Ok(());
+        let (mut u, mut v) = ([f32::NAN; 2], [f32::NAN; 0]);
+        let problem = Problem { kernel: &[], columns: 0, of_rows: &[1.0, 2.0], of_columns: &[] };
+        scaling.scale(&problem, &mut u, &mut v, none).unwrap();
+        assert_eq!(u, [2.0, 4.0]);
+        let problem = Problem { kernel: &[], columns: 2, of_rows: &[], of_columns: &[1.0, 2.0] };
+        let (mut u, mut v) = ([f32::NAN; 0], [f32::NAN; 2]);
+        scaling.scale(&problem, &mut u, &mut v, none).unwrap();
+        assert_eq!(v, [2.0, 4.0]);
+    }
 
     /// Tolerance: 60 steps in single precision against double precision; sums of some hundred positive
     /// numbers have relative errors of about 1e-6, which the steps do not enlarge.

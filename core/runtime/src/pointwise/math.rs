@@ -44,7 +44,7 @@ fn power<const FMA: bool>(x: f32) -> f32 {
 
 /// `ln x`: from the exponent, and from the mantissa by a polynomial (Cephes, logf).
 #[inline(always)]
-pub(super) fn log<const FMA: bool>(x: f32) -> f32 {
+pub(crate) fn log<const FMA: bool>(x: f32) -> f32 {
     let bits = x.to_bits();
     // The mantissa in [sqrt(1/2), sqrt(2)).
     let shifted = bits.wrapping_sub(0x3f35_04f3);
