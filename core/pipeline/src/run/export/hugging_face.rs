@@ -23,17 +23,14 @@ use crate::{
         model_card::{CardFacts, EncoderFacts, plain},
     },
 };
-use chiasm_graph::{Graph, Port};
+use chiasm_graph::Graph;
 use prepared::{Prepared, pretty};
-use program::Program;
+pub use program::Program;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The layout that `transformers` opens.
-pub struct HuggingFace;
-
-/// The layout that transformers.js opens.
-pub struct TransformersJs;
+/// The layout that a library opens.
+pub struct HuggingFace(pub Program);
 
 impl Layout for HuggingFace {
     fn models(&self, facts: &CardFacts<'_>, model: &Graph) -> Result<Vec<ExportedModel>, Error> {
@@ -50,38 +47,21 @@ impl Layout for HuggingFace {
         models: &[ExportedModel],
         draft: &DraftFolder,
     ) -> Result<Consumer, Error> {
-        let what = "This is an export of a Chiasm run: one folder for each modality, with its model in \
-                    `onnx/model.onnx` and the files that `AutoTokenizer`, `AutoImageProcessor` and \
-                    `AutoFeatureExtractor` of transformers open. There is no fusion in it.";
-        write(facts, models, draft, what, Program::Python)
+        if matches!(self.0, Program::JavaScript) {
+            check_sizes(models, draft)?;
+        }
+        write(facts, models, draft, self.0)
     }
 }
 
-impl Layout for TransformersJs {
-    fn models(&self, facts: &CardFacts<'_>, model: &Graph) -> Result<Vec<ExportedModel>, Error> {
-        models(facts, model)
-    }
-
-    fn place(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn write(
-        &self,
-        facts: &mut CardFacts<'_>,
-        models: &[ExportedModel],
-        draft: &DraftFolder,
-    ) -> Result<Consumer, Error> {
-        let split = models.iter().find(|made| draft.folder().join(format!("{}.data", made.file)).exists());
-        if let Some(made) = split {
-            let message =
-                format!("{}: the weights have more than 2 GiB, which a browser cannot load", made.file);
-            return Err(Error::input("chiasm::export::size", message, "use --weights fp16 or int8"));
-        }
-        let what = "This is an export of a Chiasm run: one folder for each modality, with the files that \
-                    transformers.js opens. There is no fusion in it.";
-        write(facts, models, draft, what, Program::JavaScript)
-    }
+/// Returns an error for weights in a file of their own, which a browser cannot load.
+fn check_sizes(models: &[ExportedModel], draft: &DraftFolder) -> Result<(), Error> {
+    let mut models = models.iter();
+    let Some(made) = models.find(|made| draft.folder().join(format!("{}.data", made.file)).exists()) else {
+        return Ok(());
+    };
+    let message = format!("{}: the weights have more than 2 GiB, which a browser cannot load", made.file);
+    Err(Error::input("chiasm::export::size", message, "use --weights fp16 or int8"))
 }
 
 /// Returns the model of each modality, with the ports of the libraries.
@@ -114,9 +94,9 @@ fn prepared(made: &ExportedModel, facts: &CardFacts<'_>) -> Result<Prepared, Str
         return Err(format!("it has {} encoders, and a folder holds the preparation of one", own.len()));
     };
     match encoder.adapter {
-        "text" => text::prepared(encoder, &inputs(encoder, made), facts.folder),
-        "image" => image::prepared(encoder, &inputs(encoder, made)),
-        "audio" => audio::prepared(encoder, &inputs(encoder, made)),
+        "text" => text::prepared(encoder, &made.inputs_of(encoder), facts.folder),
+        "image" => image::prepared(encoder, &made.inputs_of(encoder)),
+        "audio" => audio::prepared(encoder, &made.inputs_of(encoder)),
         "vector" => Err("its items are vectors, which have no preparation".to_owned()),
         adapter => Err(format!("its adapter `{adapter}` is not one of those that come with Chiasm")),
     }
@@ -127,7 +107,6 @@ fn write(
     facts: &mut CardFacts<'_>,
     models: &[ExportedModel],
     draft: &DraftFolder,
-    what: &str,
     program: Program,
 ) -> Result<Consumer, Error> {
     let (mut files, mut left_out, mut all) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -162,7 +141,7 @@ fn write(
             form.into_iter().for_each(|form| port.clone_from(&form.name));
         }
     }
-    Ok(Consumer { what: what.to_owned(), program: Some(text), left_out, files })
+    Ok(Consumer { what: program.what().to_owned(), program: Some(text), left_out, files })
 }
 
 /// The configuration of a model. No class of the libraries has this type: they open the model as it is.
@@ -174,10 +153,4 @@ fn configuration(name: &str, width: Option<usize>) -> Value {
         "hidden_size": width,
         "transformers.js_config": { "dtype": "fp32" },
     })
-}
-
-/// Returns the inputs of an encoder that the model reads, with their own names.
-fn inputs(encoder: &EncoderFacts<'_>, made: &ExportedModel) -> Vec<(String, Port)> {
-    let port = |merged: &String| made.inputs.iter().find(|port| port.name == *merged).cloned();
-    encoder.inputs.iter().filter_map(|(own, merged)| Some((own.clone(), port(merged)?))).collect()
 }

@@ -3,7 +3,11 @@
 use super::form::PortForm;
 use crate::{
     base::error::Error,
-    run::{draft::DraftFolder, graphs::embeds, model_card::CardFacts},
+    run::{
+        draft::DraftFolder,
+        graphs::embeds,
+        model_card::{CardFacts, EncoderFacts},
+    },
 };
 use chiasm_graph::{Graph, Port};
 use std::{collections::BTreeMap, path::Path};
@@ -26,6 +30,12 @@ impl ExportedModel {
     /// A model with the ports of the run.
     pub fn new(file: String, modality: Option<String>, graph: Graph) -> Self {
         Self { file, modality, inputs: graph.inputs(), graph, forms: Vec::new() }
+    }
+
+    /// Returns the inputs of an encoder that the model has, with their own names.
+    pub fn inputs_of(&self, encoder: &EncoderFacts<'_>) -> Vec<(String, Port)> {
+        let port = |merged: &String| self.inputs.iter().find(|port| port.name == *merged).cloned();
+        encoder.inputs.iter().filter_map(|(own, merged)| Some((own.clone(), port(merged)?))).collect()
     }
 
     /// Writes the model into the folder of the export.

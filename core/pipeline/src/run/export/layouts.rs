@@ -1,7 +1,7 @@
 //! The layouts of an export: which models there are, under which names, and the files beside them.
 
 use super::{
-    hugging_face::{HuggingFace, TransformersJs},
+    hugging_face::{HuggingFace, Program},
     layout::{Consumer, ExportedModel, Layout, towers},
     sentence_transformers::SentenceTransformers,
     triton::Triton,
@@ -36,8 +36,8 @@ impl ExportLayout {
             Self::Merged => &Merged,
             Self::Towers => &Towers,
             Self::Triton => &Triton,
-            Self::HuggingFace => &HuggingFace,
-            Self::TransformersJs => &TransformersJs,
+            Self::HuggingFace => &HuggingFace(Program::Python),
+            Self::TransformersJs => &HuggingFace(Program::JavaScript),
             Self::SentenceTransformers => &SentenceTransformers,
         }
     }

@@ -11,12 +11,8 @@
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 
+use super::form::{GIVEN, MADE};
 use crate::run::model_card::{Channels, Filter, ImageTable, Layout, Resize};
-
-/// The input of the graph.
-pub const PICTURE: &str = "picture";
-/// Its output.
-pub const PIXELS: &str = "pixels";
 
 /// Returns the graph that prepares pictures of one size for a model's input of a type.
 pub fn picture_graph(table: &ImageTable, dtype: DType) -> Result<Graph, String> {
@@ -29,8 +25,7 @@ pub fn picture_graph(table: &ImageTable, dtype: DType) -> Result<Graph, String> 
     let free = [Dim::named("height"), Dim::named("width")];
     let model = table.size.map(|side| Dim::Fixed(side as usize));
     let [height, width] = if table.resize == Resize::None { model.clone() } else { free };
-    let picture =
-        b.input(PICTURE, DType::U8, &[Dim::named("batch"), height, width, 3.into()]).map_err(text)?;
+    let picture = b.input(GIVEN, DType::U8, &[Dim::named("batch"), height, width, 3.into()]).map_err(text)?;
     let levels = b.cast(&picture, DType::F32);
     let levels = b.transpose(&levels, &[0, 3, 1, 2]);
     let levels = match table.channels {
@@ -47,7 +42,7 @@ pub fn picture_graph(table: &ImageTable, dtype: DType) -> Result<Graph, String> 
         Layout::Nchw => (values, [batch, channels, height, width]),
         Layout::Nhwc => (b.transpose(&values, &[0, 2, 3, 1]), [batch, height, width, channels]),
     };
-    b.output(PIXELS, &values, dtype, &dims);
+    b.output(MADE, &values, dtype, &dims);
     b.finish().map_err(text)
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use chiasm_graph::{Graph, Port};
 use chiasm_host::EncoderSpec;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, path::Path};
 
 /// What is known of a run.
@@ -55,6 +55,14 @@ pub struct EncoderFacts<'a> {
     pub pooled: usize,
     /// Whether the model takes pictures as they are decoded.
     pub decoded_only: bool,
+}
+
+impl EncoderFacts<'_> {
+    /// Returns the table `[preprocessing]` of its card, or what is not known in it.
+    pub fn table<T: DeserializeOwned>(&self) -> Result<T, String> {
+        serde_json::from_value(self.spec.preprocessing.clone())
+            .map_err(|error| format!("its table [preprocessing] has {}", error.to_string().replace('`', "'")))
+    }
 }
 
 /// A model that a card describes.

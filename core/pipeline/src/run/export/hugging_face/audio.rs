@@ -55,7 +55,7 @@ pub fn prepared(encoder: &EncoderFacts<'_>, inputs: &[(String, Port)]) -> Result
     python.push("# A WAV file of 16 bits and the rate of the model.".to_owned());
     python.push(format!("features = prepare(samples, sampling_rate={rate}{clip})"));
     Ok(Prepared {
-        ports: vec![PortForm::named(port, "input_values", DType::F32)],
+        ports: vec![PortForm::named(port, "input_values", DType::F32).map_err(|error| error.to_string())?],
         files: vec![("preprocessor_config.json", pretty(&file))],
         class: "AutoFeatureExtractor",
         python,

@@ -1,8 +1,8 @@
 //! Pictures: `preprocessor_config.json` of `CLIPImageProcessor`, whose keys say most tables of picture cards.
 
-use super::prepared::{Prepared, pretty, table};
+use super::prepared::{Prepared, pretty};
 use crate::run::{
-    export::form::PortForm,
+    export::form::{PixelForm, PortForm},
     model_card::{Channels, EncoderFacts, Filter, ImageTable, Layout, Resize},
 };
 use chiasm_graph::{DType, Port};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// Returns how pictures are prepared, or which key cannot be said.
 pub fn prepared(encoder: &EncoderFacts<'_>, inputs: &[(String, Port)]) -> Result<Prepared, String> {
-    let table: ImageTable = table(encoder)?;
+    let table: ImageTable = encoder.table()?;
     let [(_, port)] = inputs else { return Err("its model reads more than the pixels".to_owned()) };
     if table.channels == Channels::Gray {
         return Err("`channels = \"gray\"` has no key in preprocessor_config.json".to_owned());
@@ -47,11 +47,11 @@ pub fn prepared(encoder: &EncoderFacts<'_>, inputs: &[(String, Port)]) -> Result
         "image_std": in_order(table.std.each()),
     });
     let dtype = if levels { DType::U8 } else { DType::F32 };
-    let form = PortForm::named(port, "pixel_values", dtype);
-    let channels_first = table.layout == Layout::Nhwc;
+    let form = PixelForm { dtype, reversed, channels_first: table.layout == Layout::Nhwc };
+    let form = PortForm::pixels(port, "pixel_values", form).map_err(|error| error.to_string())?;
     let open = if table.orient { "ImageOps.exif_transpose(Image.open(item))" } else { "Image.open(item)" };
     Ok(Prepared {
-        ports: vec![PortForm { reversed, channels_first, ..form }],
+        ports: vec![form],
         files: vec![("preprocessor_config.json", pretty(&file))],
         class: "AutoImageProcessor",
         python: vec![format!("features = prepare({open})")],

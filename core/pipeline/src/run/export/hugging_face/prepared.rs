@@ -1,6 +1,6 @@
 //! What is written of a modality, and helpers to write it.
 
-use crate::run::{export::form::PortForm, model_card::EncoderFacts};
+use crate::run::export::form::PortForm;
 use serde_json::Value;
 
 /// How the items of a modality are prepared by Hugging Face's classes.
@@ -22,10 +22,4 @@ pub struct Prepared {
 /// Returns indented JSON.
 pub fn pretty(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
-}
-
-/// Returns the tables of a card, or what is not known in it.
-pub fn table<T: serde::de::DeserializeOwned>(encoder: &EncoderFacts<'_>) -> Result<T, String> {
-    serde_json::from_value(encoder.spec.preprocessing.clone())
-        .map_err(|error| format!("its table [preprocessing] has {}", error.to_string().replace('`', "'")))
 }

@@ -16,6 +16,21 @@ pub enum Program {
 }
 
 impl Program {
+    /// Returns what an export for the library is.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Python => {
+                "This is an export of a Chiasm run: one folder for each modality, with its model in \
+                 `onnx/model.onnx` and the files that `AutoTokenizer`, `AutoImageProcessor` and \
+                 `AutoFeatureExtractor` of transformers open. There is no fusion in it."
+            }
+            Self::JavaScript => {
+                "This is an export of a Chiasm run: one folder for each modality, with the files that \
+                 transformers.js opens. There is no fusion in it."
+            }
+        }
+    }
+
     /// Returns what is prepared, or why this library cannot do it.
     pub fn can_say(self, prepared: Prepared) -> Result<Prepared, String> {
         if matches!(self, Self::JavaScript) && prepared.javascript.is_empty() {
@@ -53,10 +68,7 @@ impl Program {
                 }
             });
         }
-        if all
-            .iter()
-            .any(|(_, prepared)| prepared.ports.iter().any(|form| form.reversed || form.channels_first))
-        {
+        if all.iter().any(|(_, prepared)| prepared.ports.iter().any(|form| form.rearranged)) {
             text.push_str(
                 "\n`pixel_values` have the axes batch, channel, row and column and the channels red, green \
                  and blue. The model changes them to what the encoder takes.\n",

@@ -1,6 +1,6 @@
 //! Texts: `tokenizer.json` and `tokenizer_config.json`.
 
-use super::prepared::{Prepared, pretty, table};
+use super::prepared::{Prepared, pretty};
 use crate::run::{
     export::form::PortForm,
     files::{MAX_TEXT, read_in},
@@ -16,13 +16,13 @@ pub fn prepared(
     inputs: &[(String, Port)],
     folder: &Path,
 ) -> Result<Prepared, String> {
-    let table: TextTable = table(encoder)?;
+    let table: TextTable = encoder.table()?;
     let name = format!("{}/{}", encoder.folder.as_deref().unwrap_or_default(), table.tokenizer);
     let content = read_in(folder, &name, MAX_TEXT).map_err(|error| error.to_string())?;
     let tokenizer: Value = serde_json::from_slice(&content)
         .map_err(|_| format!("`tokenizer = {:?}` is no tokenizer.json", table.tokenizer))?;
     let forms = inputs.iter().map(|(own, port)| PortForm::named(port, usual_name(own), DType::I64));
-    let forms: Vec<PortForm> = forms.collect();
+    let forms: Vec<PortForm> = forms.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
     let fixed = forms.iter().find_map(|form| form.port.fixed(1));
     let own = tokenizer["truncation"]["max_length"].as_u64().and_then(|most| usize::try_from(most).ok());
     let most = table.max_length.or(own).or(fixed);
