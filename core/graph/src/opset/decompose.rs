@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use onnx_protobuf::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use onnx_protobuf::{AttributeProto, NodeProto};
 
-use super::rewrite;
 use crate::{
-    DType,
+    Attr, DType, Tensor,
     rename::free_name,
     shapes::{Facts, resolve_axis},
     walk,
@@ -69,17 +68,7 @@ impl Nodes<'_> {
 
     /// Adds a number.
     fn number(&mut self, value: f32) -> String {
-        let tensor = TensorProto {
-            data_type: DType::F32.onnx(),
-            raw_data: value.to_le_bytes().to_vec(),
-            ..Default::default()
-        };
-        let value = AttributeProto {
-            name: "value".to_owned(),
-            type_: AttributeType::TENSOR.into(),
-            t: Some(tensor).into(),
-            ..Default::default()
-        };
+        let value = Attr::Tensor(Tensor::scalar(value)).to_proto("value");
         self.op("Constant", &[], vec![value])
     }
 
@@ -91,15 +80,6 @@ impl Nodes<'_> {
 
 fn real(node: &NodeProto, name: &str, default: f32) -> f32 {
     walk::attribute(node, name).map_or(default, |attribute| attribute.f)
-}
-
-fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        f: value,
-        type_: AttributeType::FLOAT.into(),
-        ..Default::default()
-    }
 }
 
 /// `x / 2 (1 + erf(x / sqrt 2))`, the exact form.
@@ -117,7 +97,11 @@ fn gelu(nodes: &mut Nodes<'_>, node: &NodeProto, x: &str, _: &Facts) -> Result<(
 
 /// `x max(0, min(1, x / 6 + 1/2))`.
 fn hard_swish(nodes: &mut Nodes<'_>, _: &NodeProto, x: &str, _: &Facts) -> Result<(), String> {
-    let share = nodes.op("HardSigmoid", &[x], vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)]);
+    let share = nodes.op(
+        "HardSigmoid",
+        &[x],
+        vec![Attr::Float(1.0 / 6.0).to_proto("alpha"), Attr::Float(0.5).to_proto("beta")],
+    );
     nodes.op("Mul", &[x, &share], Vec::new());
     Ok(())
 }
@@ -147,13 +131,8 @@ fn layer_normalization(
         None if axis < 0 => -axis,
         None => return Err(", and the number of axes of its input is not known".to_owned()),
     };
-    let axes = AttributeProto {
-        name: "axes".to_owned(),
-        ints: (-count..0).collect(),
-        type_: AttributeType::INTS.into(),
-        ..Default::default()
-    };
-    let mean = vec![axes, rewrite::integer("keepdims", 1)];
+    let axes = Attr::Ints((-count..0).collect()).to_proto("axes");
+    let mean = vec![axes, Attr::Int(1).to_proto("keepdims")];
     let [scale, bias] = [1, 2].map(|at| node.input.get(at).filter(|name| !name.is_empty()).cloned());
     let epsilon = real(node, "epsilon", 1e-5);
     let centre = nodes.op("ReduceMean", &[x], mean.clone());

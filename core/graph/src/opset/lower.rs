@@ -7,11 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_protobuf::{AttributeProto, NodeProto, attribute_proto::AttributeType};
+use onnx_protobuf::NodeProto;
 
 use super::{decompose, newer, rewrite};
 use crate::{
-    Error, Graph, OLDEST_OPSET, Result,
+    Attr, Error, Graph, OLDEST_OPSET, Result,
     operators::{self, Change},
     shapes::{self, Facts, MAX_ELEMENTS, resolve_axis},
     walk::{self, node_name},
@@ -173,7 +173,7 @@ impl Lowering {
             }
         };
         node.attribute.retain(|attribute| attribute.name != "axis");
-        node.attribute.push(rewrite::integer("axis", -1));
+        node.attribute.push(Attr::Int(-1).to_proto("axis"));
         Ok(order)
     }
 }
@@ -197,12 +197,7 @@ fn input_to_attribute(
     node.attribute.retain(|other| other.name != "noop_with_empty_axes");
     node.input.truncate(input);
     if !values.is_empty() {
-        node.attribute.push(AttributeProto {
-            name: attribute.to_owned(),
-            ints: values,
-            type_: AttributeType::INTS.into(),
-            ..Default::default()
-        });
+        node.attribute.push(Attr::Ints(values).to_proto(attribute));
     }
     Ok(())
 }

@@ -5,9 +5,9 @@
 
 use std::collections::HashSet;
 
-use onnx_protobuf::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use onnx_protobuf::{AttributeProto, NodeProto};
 
-use crate::{DType, rename::free_name, walk};
+use crate::{Attr, Tensor, rename::free_name, walk};
 
 /// Replaces the attribute by an input with the same integers; returns the `Constant` node that holds them,
 /// which must come before the node. A node without the attribute is unchanged: the default is the same in
@@ -25,18 +25,8 @@ pub(super) fn attribute_to_input(
     taken.insert(name.clone());
     node.input.resize(node.input.len().max(input), String::new());
     node.input.insert(input, name.clone());
-    let tensor = TensorProto {
-        dims: vec![i64::try_from(values.len()).unwrap_or(i64::MAX)],
-        data_type: DType::I64.onnx(),
-        raw_data: bytemuck::cast_slice(&values).to_vec(),
-        ..Default::default()
-    };
-    let value = AttributeProto {
-        name: "value".to_owned(),
-        type_: AttributeType::TENSOR.into(),
-        t: Some(tensor).into(),
-        ..Default::default()
-    };
+    let values = Tensor::i64(&[values.len()], values).ok()?;
+    let value = Attr::Tensor(values).to_proto("value");
     Some(NodeProto {
         op_type: "Constant".to_owned(),
         output: vec![name],
@@ -59,7 +49,7 @@ pub(super) fn flattened_axis(
     let mut node = node;
     let axis = walk::attribute(&node, "axis").map_or(1, |attribute| attribute.i);
     node.attribute.retain(|other| other.name != "axis");
-    node.attribute.push(integer("axis", -1));
+    node.attribute.push(Attr::Int(-1).to_proto("axis"));
     let last = axis == -1 || rank.is_some_and(|rank| i64::try_from(rank) == Ok(axis + 1));
     let (Some(input), Some(output)) = (node.input.first().cloned(), node.output.first().cloned()) else {
         return vec![node];
@@ -84,7 +74,7 @@ pub(super) fn flattened_axis(
     node.output = vec![result.clone()];
     vec![
         made("Shape", &[&input], &shape, Vec::new()),
-        made("Flatten", &[&input], &flat, vec![integer("axis", axis)]),
+        made("Flatten", &[&input], &flat, vec![Attr::Int(axis).to_proto("axis")]),
         node,
         made("Reshape", &[&result, &shape], &output, Vec::new()),
     ]
@@ -105,19 +95,10 @@ pub(super) fn transposed(node: NodeProto, order: &[i64], taken: &mut HashSet<Str
         op_type: "Transpose".to_owned(),
         input: vec![input.clone()],
         output: vec![output.clone()],
-        attribute: vec![AttributeProto {
-            name: "perm".to_owned(),
-            ints: order.to_vec(),
-            type_: AttributeType::INTS.into(),
-            ..Default::default()
-        }],
+        attribute: vec![Attr::Ints(order.to_vec()).to_proto("perm")],
         ..Default::default()
     };
     node.input = vec![before.clone()];
     node.output = vec![after.clone()];
     vec![turn(&input, &before), node, turn(&after, &output)]
-}
-
-pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), i: value, type_: AttributeType::INT.into(), ..Default::default() }
 }
