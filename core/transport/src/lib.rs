@@ -68,6 +68,7 @@ mod lowrank;
 mod maps;
 #[expect(unsafe_code, reason = "one system call that gives advice about pages this crate owns")]
 mod memory;
+mod rounding;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
 pub mod sinkhorn;

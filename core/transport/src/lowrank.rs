@@ -8,9 +8,10 @@
 //! bound of the optimum. The start is a balanced clustering of both clouds around the same far-apart points.
 //! The result is a local optimum.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 use std::time::Instant;
 
+use crate::rounding::rounded;
 use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, uniform};
 
 /// A plan of low rank, `P = r Q R^T`.
@@ -152,27 +153,10 @@ impl PlanFactor {
         Ok(())
     }
 
-    /// Rounds the plan onto its marginals: scales down what exceeds them, then adds the missing mass as a
-    /// rank-one term. Returns the L1 marginal error that single precision leaves.
+    /// Rounds the plan onto its marginals. Returns the L1 marginal error that single precision leaves.
     pub fn round(&mut self) -> f64 {
         let latent = uniform(self.plan.ncols());
-        let mut plan = self.plan.mapv(f64::from);
-        let share = |wanted: f64, sum: f64| if sum > wanted { wanted / sum } else { 1.0 };
-        for (axis, wanted) in [(Axis(0), self.weights.as_slice()), (Axis(1), &latent)] {
-            for (mut lane, &wanted) in plan.axis_iter_mut(axis).zip(wanted) {
-                let factor = share(wanted, lane.sum());
-                lane *= factor;
-            }
-        }
-        let missing =
-            |axis, wanted: &[f64]| -> Array1<f64> { &ArrayView1::from(wanted) - &plan.sum_axis(axis) };
-        let (rows, columns) = (missing(Axis(1), &self.weights), missing(Axis(0), &latent));
-        let mass = rows.sum();
-        if mass > 0.0 {
-            for (mut row, missing) in plan.rows_mut().into_iter().zip(&rows) {
-                row.scaled_add(missing / mass, &columns);
-            }
-        }
+        let plan = rounded(self.plan.mapv(f64::from), &self.weights, &latent);
         self.plan = plan.mapv(|p| p as f32);
         let distance = |axis, wanted: &[f64]| -> f64 {
             let sums = self.plan.mapv(f64::from).sum_axis(axis);

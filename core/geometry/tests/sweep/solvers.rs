@@ -5,9 +5,10 @@ use super::Outcome;
 use chiasm_geometry::discrepancy::weighted_sliced_w2;
 use chiasm_geometry::squared_distances;
 use chiasm_transport::{
-    Cost, Error, Marginals, Sinkhorn, SolverLimits, StopReason, exact::exact_partial, low_rank,
+    Cost, DELIBERATE_STARTS, Error, GromovWasserstein, Marginals, Sinkhorn, SolverLimits, Space, StopReason,
+    exact::exact_partial, low_rank,
 };
-use ndarray::{Array2, Axis};
+use ndarray::{Array1, Array2, Axis};
 use serde_json::Value;
 
 type Found = Result<Vec<(&'static str, Outcome)>, Error>;
@@ -19,6 +20,8 @@ pub struct Problem<'p> {
     pub y: &'p Array2<f64>,
     pub a: &'p [f64],
     pub b: &'p [f64],
+    /// The linear cost of fgw.
+    pub costs: Option<&'p Array2<f64>>,
 }
 
 impl Problem<'_> {
@@ -30,6 +33,9 @@ impl Problem<'_> {
             "entropic partial" => (self.entropic_partial(), &["entropic partial", "entropic partial, cost"]),
             "low rank" => (self.low_rank(), &["low rank"]),
             "sliced" => (self.sliced(), &["sliced, weighted"]),
+            "gw" => (self.gromov("gw"), &["gw"]),
+            "fgw" => (self.gromov("fgw"), &["fgw"]),
+            "entropic gw" => (self.gromov("entropic gw"), &["entropic gw"]),
             _ => return None,
         };
         Some(found.unwrap_or_else(|_| keys.iter().map(|&key| (key, Outcome::Refused)).collect()))
@@ -126,6 +132,43 @@ impl Problem<'_> {
         let right =
             (found.transport_cost - value).abs() <= 1e-3 * value && off(1, self.a) + off(0, self.b) < 1e-4;
         Ok(vec![("low rank", Outcome::Value(if right { value } else { f64::NAN }))])
+    }
+
+    fn gromov(&self, key: &'static str) -> Found {
+        let alpha = self.number("alpha");
+        // The linear cost of fgw is given in single precision, so that problem is in units of the distances.
+        let (eps, unit) = (self.number("eps"), if key == "fgw" { self.number("unit") } else { 1.0 });
+        let inner = |z: &Array2<f64>| {
+            let squares = squared_distances(z.view(), z.view()).unwrap();
+            squares.mapv(|d| if self.number("power") == 1.0 { d.sqrt() } else { d } / unit)
+        };
+        let (dx, dy) = (inner(self.x), inner(self.y));
+        let linear = self.costs.filter(|_| key == "fgw").map(|costs| costs / unit / unit);
+        let space = |d: &Array2<f64>| Space::matrix(d.mapv(|d| d as f32).view());
+        let mut solver = match key {
+            "entropic gw" => GromovWasserstein::entropic(eps),
+            _ => GromovWasserstein::conditional_gradient(),
+        };
+        solver = solver.iterations(1000).flat_objective(1e-6).starts(DELIBERATE_STARTS);
+        if let Some(linear) = &linear {
+            solver = solver.fused(linear.mapv(|c| c as f32).view(), alpha);
+        }
+        let found = solver.solve(&space(&dx)?, &space(&dy)?, self.a, self.b)?;
+        if !matches!(found.stop, StopReason::Converged | StopReason::Flat) {
+            return Ok(vec![(key, Outcome::Warned)]);
+        }
+        let plan = found.plan.mapv(f64::from);
+        let (rows, columns) = (plan.sum_axis(Axis(1)), plan.sum_axis(Axis(0)));
+        let square = |d: &Array2<f64>, w: &Array1<f64>| w.dot(&(d * d).dot(w));
+        let apart = square(&dx, &rows) + square(&dy, &columns) - 2.0 * (dx.dot(&plan).dot(&dy) * &plan).sum();
+        let value = linear.map_or(apart, |c| alpha * apart + (1.0 - alpha) * (&plan * &c).sum());
+        let off = |sums: &Array1<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
+        let entropy = if key == "entropic gw" { eps * self.entropy(&plan) } else { 0.0 };
+        // Terms as large as the squares of the distances cancel in single precision.
+        let largest = dx.iter().chain(&dy).fold(0.0_f64, |top, d| top.max(*d));
+        let right = (found.value - value).abs() <= 1e-5 * value + 1e-6 * largest * largest
+            && off(&rows, self.a) + off(&columns, self.b) < 2e-5;
+        Ok(vec![(key, Outcome::Value(if right { (value + entropy) * unit * unit } else { f64::NAN }))])
     }
 
     fn sliced(&self) -> Found {

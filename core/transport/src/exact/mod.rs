@@ -14,18 +14,19 @@ mod forbidden;
 mod line;
 mod partial;
 mod points;
+mod problem;
 mod simplex;
 
 pub use line::on_line;
 pub use partial::exact_partial;
 pub use points::{PointDistance, exact_points};
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, CowArray};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use std::time::Instant;
 
 use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, cost::finite, simd};
-use simplex::{CandidateArc, NetworkSimplex};
+use problem::ExactProblem;
 
 /// An entry of a sparse plan: the mass that moves from a source point to a target point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,7 +103,7 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
     crate::mass("target weights", b, cost.ncols())?;
     for finite_too in [true, false] {
         let Some(lowered) = forbidden::lowered(cost, finite_too) else { continue };
-        let mut found = solve(lowered.costs.view(), a, b, limits, Some(lowered.mean))?;
+        let mut found = solve(lowered.costs.view(), a, b, limits, Start::Costs(Some(lowered.mean)))?;
         let forbids = |entry: &PlanEntry| lowered.forbids(entry.source, entry.target);
         let used: f64 = found.entries.iter().filter(|entry| forbids(entry)).map(|entry| entry.mass).sum();
         if used <= NEGLIGIBLE * a.iter().sum::<f64>() {
@@ -123,20 +124,27 @@ pub fn exact(cost: ArrayView2<'_, f64>, a: &[f64], b: &[f64], limits: &SolverLim
                    move less mass (exact_partial; --mass)";
         return Err(Error::Breakdown { what: "exact transport", why });
     }
-    solve(cost, a, b, limits, None)
+    solve(cost, a, b, limits, Start::Costs(None))
 }
 
-/// Solves a problem with finite costs. `mean` is the mean of the costs that matter; without it, that of all.
-fn solve(
+/// What a solver starts from.
+pub(crate) enum Start<'s> {
+    /// The costs, with the mean of those that matter; without it, that of all.
+    Costs(Option<f64>),
+    /// The plan of a problem with the same weights and similar costs.
+    Plan(&'s ExactPlan),
+}
+
+/// Solves a problem with finite costs, of which none is forbidden.
+pub(crate) fn solve(
     cost: ArrayView2<'_, f64>,
     a: &[f64],
     b: &[f64],
     limits: &SolverLimits,
-    mean: Option<f64>,
+    start: Start<'_>,
 ) -> Result<ExactPlan> {
     let clock = Instant::now();
     let shape = cost.dim();
-    let entropic = Cost::matrix64(cost)?;
     let (a, b, mass) = crate::balanced(a, b, shape)?;
     let cost = cost.as_standard_layout();
     let ends: Vec<(f64, f64)> =
@@ -152,11 +160,20 @@ fn solve(
     }
     let rows: Vec<usize> = (0..shape.0).filter(|&i| a[i] > 0.0).collect();
     let columns: Vec<usize> = (0..shape.1).filter(|&j| b[j] > 0.0).collect();
-    let mean = mean.unwrap_or_else(|| entropic.mean()) - low;
-    let start = start(cost.view(), &entropic, [&a, &b], mean, limits);
+    let (potentials, known) = match start {
+        Start::Plan(plan) => {
+            ((plan.source_potential.to_vec(), plan.target_potential.to_vec()), plan.entries.as_slice())
+        }
+        Start::Costs(mean) => {
+            let entropic = Cost::matrix64(cost.view())?;
+            let mean = mean.unwrap_or_else(|| entropic.mean()) - low;
+            (potentials(cost.view(), &entropic, [&a, &b], mean, limits), [].as_slice())
+        }
+    };
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
     let problem = ExactProblem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
-    let (entries, v, stop) = if uniform { problem.assign(start.1)? } else { problem.simplex(start) };
+    let (entries, v, stop) =
+        if uniform { problem.assign(potentials.1)? } else { problem.simplex(potentials, known) };
     Ok(problem.finish(entries, v, mass, stop))
 }
 
@@ -164,8 +181,6 @@ fn solve(
 const NEGLIGIBLE: f64 = 1e-7;
 /// The largest duality gap of a converged plan, as a share of `<P, |C|>`.
 const GAP: f64 = 1e-9;
-/// Candidate arcs per row at the start of the simplex.
-const CANDIDATES: f64 = 12.0;
 /// Tolerance of the entropic start, and the least and the largest regularisation as shares of the mean cost.
 const START_TOLERANCE: f64 = 0.05;
 const START_SHARES: (f64, f64) = (3e-3, 2e-2);
@@ -178,7 +193,7 @@ const SMALL: usize = 2500;
 
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost above the
 /// smallest. Returns zeros for small problems and where the entropic solve fails (equal costs).
-fn start(
+fn potentials(
     costs: ArrayView2<'_, f64>,
     cost: &Cost<'_>,
     [a, b]: [&[f64]; 2],
@@ -211,161 +226,4 @@ fn nearness(costs: ArrayView2<'_, f64>) -> f64 {
     let rows = costs.rows().into_iter().step_by(costs.nrows().div_ceil(64));
     let distances: Vec<f64> = rows.map(of_row).collect();
     distances.iter().sum::<f64>() / distances.len() as f64
-}
-
-/// A checked exact problem with normalised weights.
-struct ExactProblem<'p> {
-    cost: &'p CowArray<'p, f64, ndarray::Ix2>,
-    a: &'p [f64],
-    b: &'p [f64],
-    /// Source points with positive weight.
-    rows: Vec<usize>,
-    /// Target points with positive weight.
-    columns: Vec<usize>,
-    low: f64,
-    spread: f64,
-    clock: Instant,
-    limits: &'p SolverLimits,
-}
-
-/// Entries of the plan, dual potential of the target, and why the solver stopped.
-type ExactSolution = (Vec<PlanEntry>, Vec<f64>, StopReason);
-
-impl ExactProblem<'_> {
-    fn row(&self, i: usize) -> &[f64] {
-        let m = self.b.len();
-        self.cost.as_slice().map_or(&[], |cost| &cost[i * m..(i + 1) * m])
-    }
-
-    /// Bound of the rounding error of a reduced cost.
-    fn tolerance(&self) -> f64 {
-        1e-13 * (self.spread + self.low.abs()) + f64::MIN_POSITIVE
-    }
-
-    fn assign(&self, mut v: Vec<f64>) -> Result<ExactSolution> {
-        let weight = 1.0 / self.a.len() as f64;
-        let timed_out = || self.clock.elapsed() > self.limits.time;
-        let why = "the time limit stopped it before it was complete: raise the limit, or use Sinkhorn";
-        let column_of = assignment::solve(self.cost.view(), &mut v, timed_out)
-            .ok_or(Error::Breakdown { what: "the assignment solver", why })?;
-        let entry = |(source, target)| PlanEntry { source, target, mass: weight };
-        Ok((column_of.into_iter().enumerate().map(entry).collect(), v, StopReason::Converged))
-    }
-
-    fn simplex(&self, start: (Vec<f64>, Vec<f64>)) -> ExactSolution {
-        let weights = |all: &[f64], kept: &[usize]| -> Vec<f64> { kept.iter().map(|&i| all[i]).collect() };
-        let (a, b) = (weights(self.a, &self.rows), weights(self.b, &self.columns));
-        let big = self.low.abs().max((self.low + self.spread).abs()) + self.spread;
-        let mut tree =
-            NetworkSimplex::new(&a, &b, self.candidates(&start.0, &start.1), big, self.tolerance());
-        let stop = tree.solve(self.limits, self.clock, |tree| self.violated(tree));
-        let entry = |(i, j, mass): (usize, usize, f64)| PlanEntry {
-            source: self.rows[i],
-            target: self.columns[j],
-            mass,
-        };
-        let entries = tree.flows().into_iter().map(entry).collect();
-        let mut v = vec![f64::NEG_INFINITY; self.b.len()];
-        for (k, &j) in self.columns.iter().enumerate() {
-            v[j] = tree.dual[self.rows.len() + k];
-        }
-        (entries, v, stop)
-    }
-
-    /// Returns the arcs with the smallest reduced costs in ascending order, about [`CANDIDATES`] per row.
-    fn candidates(&self, f: &[f64], v: &[f64]) -> Vec<CandidateArc> {
-        let m = self.columns.len();
-        let reduced = |i: usize| -> Vec<f64> {
-            let row = self.row(i);
-            self.columns.iter().map(|&j| row[j] - v[j] - f[i]).collect()
-        };
-        // A threshold that keeps this share of the arcs of sampled rows keeps about the same share of all
-        // arcs.
-        let step = self.rows.len().div_ceil(64);
-        let mut sample: Vec<f64> = self.rows.iter().step_by(step).flat_map(|&i| reduced(i)).collect();
-        let keep = ((sample.len() as f64 * CANDIDATES / m as f64) as usize).min(sample.len() - 1);
-        let threshold = *sample.select_nth_unstable_by(keep, f64::total_cmp).1;
-        let mut arcs: Vec<(f64, CandidateArc)> = (0..self.rows.len())
-            .into_par_iter()
-            .flat_map_iter(|k| {
-                let row = self.row(self.rows[k]);
-                let reduced = reduced(self.rows[k]);
-                let near: Vec<(f64, CandidateArc)> = reduced
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, r)| **r <= threshold)
-                    .map(|(l, &r)| {
-                        (r, CandidateArc { source: k as u32, target: l as u32, cost: row[self.columns[l]] })
-                    })
-                    .collect();
-                near
-            })
-            .collect();
-        arcs.par_sort_by(|x, y| x.0.total_cmp(&y.0));
-        arcs.into_iter().map(|(_, arc)| arc).collect()
-    }
-
-    /// Returns arcs with negative reduced costs under the tree's dual potentials, the worst few of each row.
-    fn violated(&self, tree: &NetworkSimplex) -> Vec<CandidateArc> {
-        const WORST: usize = 4;
-        let n = self.rows.len();
-        let tolerance = self.tolerance();
-        let mut v = vec![f64::NEG_INFINITY; self.b.len()];
-        self.columns.iter().zip(&tree.dual[n..]).for_each(|(&j, dual)| v[j] = *dual);
-        (0..n)
-            .into_par_iter()
-            .flat_map_iter(|k| {
-                let (row, bound) = (self.row(self.rows[k]), tree.dual[k] - tolerance);
-                let mut bad: Vec<(f64, CandidateArc)> = Vec::new();
-                if simd::min_reduced(row, &v) < bound {
-                    for (l, &j) in self.columns.iter().enumerate() {
-                        if row[j] - v[j] < bound {
-                            bad.push((
-                                row[j] - v[j],
-                                CandidateArc { source: k as u32, target: l as u32, cost: row[j] },
-                            ));
-                        }
-                    }
-                    bad.sort_by(|x, y| x.0.total_cmp(&y.0));
-                    bad.truncate(WORST);
-                }
-                bad.into_iter().map(|(_, arc)| arc)
-            })
-            .collect()
-    }
-
-    /// Makes the dual potentials feasible, computes the gap, and scales the plan to the original mass. `v` is
-    /// -infinity for columns without weight.
-    fn finish(&self, entries: Vec<PlanEntry>, mut v: Vec<f64>, mass: f64, stop: StopReason) -> ExactPlan {
-        let mut u: Vec<f64> =
-            (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
-        for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {
-            *v = u.iter().enumerate().map(|(i, u)| self.row(i)[j] - u).fold(f64::INFINITY, f64::min);
-        }
-        let primal: f64 = entries.iter().map(|entry| entry.mass * self.row(entry.source)[entry.target]).sum();
-        let size: f64 =
-            entries.iter().map(|entry| entry.mass * self.row(entry.source)[entry.target].abs()).sum();
-        let dual: f64 = self.a.iter().zip(&u).chain(self.b.iter().zip(&v)).map(|(w, d)| w * d).sum();
-        let (mut dual, least) = (dual, primal <= self.low);
-        if least {
-            // All mass moves at the smallest cost, which constant potentials prove without rounding.
-            (u, v) = (vec![self.low; u.len()], vec![0.0; v.len()]);
-            dual = primal;
-        }
-        let proven = (primal - dual).abs() <= GAP * size;
-        let stop = if stop == StopReason::Converged && !proven { StopReason::Stalled } else { stop };
-        ExactPlan {
-            entries: entries
-                .into_iter()
-                .map(|entry| PlanEntry { mass: entry.mass * mass, ..entry })
-                .collect(),
-            transport_cost: primal * mass,
-            source_potential: u.into(),
-            target_potential: v.into(),
-            gap: (primal - dual) * mass,
-            seconds: self.clock.elapsed().as_secs_f64(),
-            stop,
-            shape: self.cost.dim(),
-        }
-    }
 }

@@ -42,8 +42,8 @@ pub(super) struct NetworkSimplex {
 }
 
 impl NetworkSimplex {
-    /// Builds a feasible tree. `arcs`, best first, are filled greedily; the remaining mass goes through the
-    /// root at the cost `big`, which must be at least the largest cost. Weights must be positive.
+    /// Builds a feasible tree. `arcs` are filled greedily in their order, best first; the remaining mass goes
+    /// through the root at the cost `big`, which must be at least the largest cost. Weights must be positive.
     pub(super) fn new(a: &[f64], b: &[f64], arcs: Vec<CandidateArc>, big: f64, tolerance: f64) -> Self {
         let (n, nodes) = (a.len(), a.len() + b.len());
         let mut left: Vec<f64> = a.iter().chain(b).copied().collect();

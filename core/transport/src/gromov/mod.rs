@@ -34,6 +34,7 @@ pub use space::Space;
 pub use starts::DELIBERATE_STARTS;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 use std::time::Instant;
 
 use crate::{Error, Result, StopReason};
@@ -42,6 +43,9 @@ use starts::Starts;
 
 /// Iterations after which starts are compared.
 const SCREENED: usize = 5;
+/// Plans of at most this many entries are improved side by side, one per thread; the loops over a larger one
+/// keep all threads busy.
+const SMALL: usize = 1 << 18;
 /// Starts that are continued after that, besides the first one.
 const CONTINUED: usize = 3;
 /// Plans at a smaller L1 distance, which is at most 2, belong to the same optimum.
@@ -114,14 +118,26 @@ impl GromovWasserstein {
         let problem = GromovProblem { solver: self, x, y, a: &a, b: &b, clock, constant };
         let starts = Starts::new(x, y, &a, &b, self.starts);
         let (mut first, mut found): (Option<GromovTrial>, Vec<GromovTrial>) = (None, Vec::new());
-        for start in 0..self.starts {
+        let pause = if self.starts > 1 { SCREENED } else { usize::MAX };
+        let screened = |start: usize| -> Result<GromovTrial> {
             let mut trial = problem.trial(starts.plan(start)?);
-            problem.improve(&mut trial, if self.starts > 1 { SCREENED } else { usize::MAX })?;
-            let over = matches!(trial.stop, Some(StopReason::Cancelled | StopReason::Time));
-            match &first {
-                None => first = Some(trial),
-                Some(first) if distance(&first.plan, &trial.plan) < SAME && first.value <= trial.value => {}
-                Some(_) => keep(&mut found, trial),
+            problem.improve(&mut trial, pause)?;
+            Ok(trial)
+        };
+        let together = if shape.0 * shape.1 <= SMALL { rayon::current_num_threads() } else { 1 };
+        let numbers: Vec<usize> = (0..self.starts).collect();
+        for numbers in numbers.chunks(together) {
+            let trials: Vec<GromovTrial> =
+                numbers.par_iter().with_max_len(1).map(|start| screened(*start)).collect::<Result<_>>()?;
+            let over = trials.iter().any(GromovTrial::is_cut_short);
+            for trial in trials {
+                match &first {
+                    None => first = Some(trial),
+                    Some(first)
+                        if distance(&first.plan, &trial.plan) < SAME
+                            && first.objective <= trial.objective => {}
+                    Some(_) => keep(&mut found, trial),
+                }
             }
             if over {
                 break;
@@ -129,10 +145,11 @@ impl GromovWasserstein {
         }
         // The product plan is continued in any case, so that more starts are never worse than it alone.
         found.extend(first);
-        for trial in &mut found {
-            problem.improve(trial, usize::MAX)?;
+        for trials in found.chunks_mut(together) {
+            let improve = |trial| problem.improve(trial, usize::MAX);
+            trials.par_iter_mut().with_max_len(1).try_for_each(improve)?;
         }
-        found.sort_by(|a, b| a.value.total_cmp(&b.value));
+        found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
         let mut found = found.into_iter();
         let best = found.next().ok_or(Error::Empty("list of starts"))?;
         let next_best = found.find(|other| distance(&other.plan, &best.plan) > SAME).map(|other| other.value);
@@ -172,10 +189,10 @@ const TINY: f32 = 1e-32;
 /// Adds a trial to the best ones that lead to different plans.
 fn keep(found: &mut Vec<GromovTrial>, trial: GromovTrial) {
     match found.iter_mut().find(|other| distance(&other.plan, &trial.plan) < SAME) {
-        Some(same) if trial.value < same.value => *same = trial,
+        Some(same) if trial.objective < same.objective => *same = trial,
         Some(_) => {}
         None => found.push(trial),
     }
-    found.sort_by(|a, b| a.value.total_cmp(&b.value));
+    found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
     found.truncate(CONTINUED);
 }

@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::product::unit_hash;
 use super::space::Space;
+use crate::rounding::rounded;
 use crate::{Cost, Result, Sinkhorn, on_line};
 
 /// Starts that depend on the spaces: the product plan, two by mean distances, four by signs of the two
@@ -70,8 +71,11 @@ impl<'p> Starts<'p> {
         }
     }
 
+    /// Returns an entropic plan, which need not have converged, rounded to the marginals: with others, its
+    /// objective could be below that of all plans.
     fn entropic(&self, solver: Sinkhorn, cost: &Cost<'_>) -> Result<Array2<f32>> {
-        Ok(solver.tolerance(1e-4).iterations(300).solve(cost, self.a, self.b)?.into_plan())
+        let plan = solver.tolerance(1e-4).iterations(300).solve(cost, self.a, self.b)?.into_plan();
+        Ok(rounded(plan.mapv(f64::from), self.a, self.b).mapv(|p| p as f32))
     }
 }
 

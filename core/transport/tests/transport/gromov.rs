@@ -215,3 +215,32 @@ fn the_unit_of_the_distances_does_not_matter() {
     let refused = &solve(1e-35)[0];
     assert!(matches!(refused, Err(Error::Breakdown { what: "comparing distances", .. })), "{refused:?}");
 }
+
+/// Between distant clusters an entropic start would take more iterations than it gets. Its plan must meet the
+/// weights all the same: off the weights the objective can be lower than that of every plan, and conditional
+/// gradient would keep it.
+#[test]
+fn plans_between_distant_clusters_meet_the_weights() {
+    for (seed, apart) in [(1, 1e2_f32), (2, 1e3), (3, 1e4), (4, 30.0)] {
+        let x = Array2::from_shape_fn((13, 2), |(i, k)| {
+            cloud(13, 2, seed)[[i, k]] + if i % 2 == 0 { apart } else { 0.0 }
+        });
+        let y = &x + &(cloud(13, 2, seed + 10) * 0.2);
+        let space =
+            |z: &Array2<f32>| matrix(&squared(&z.mapv(f64::from), &z.mapv(f64::from)).mapv(f64::sqrt));
+        let weights = |part: usize| -> Vec<f64> {
+            let all: Vec<f64> = (0..13).map(|i| 1.0 + (i % 3) as f64 + (part * (i % 2)) as f64).collect();
+            all.iter().map(|w| w / all.iter().sum::<f64>()).collect()
+        };
+        let a = weights(0);
+        for b in [&weights(1), &weights(3)] {
+            let solver = GromovWasserstein::conditional_gradient().starts(7);
+            let found = solver.solve(&space(&x), &space(&y), &a, b).unwrap();
+            let sums = |axis| found.plan.mapv(f64::from).sum_axis(ndarray::Axis(axis)).to_vec();
+            let apart =
+                |sums: Vec<f64>, w: &[f64]| sums.iter().zip(w).map(|(s, w)| (s - w).abs()).sum::<f64>();
+            let off = apart(sums(1), &a) + apart(sums(0), b);
+            assert!(off < 1e-6, "{off}"); // the rounding of single precision
+        }
+    }
+}
