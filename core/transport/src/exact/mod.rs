@@ -164,11 +164,7 @@ pub(crate) fn solve(
         Start::Plan(plan) => {
             ((plan.source_potential.to_vec(), plan.target_potential.to_vec()), plan.entries.as_slice())
         }
-        Start::Costs(mean) => {
-            let entropic = Cost::matrix64(cost.view())?;
-            let mean = mean.unwrap_or_else(|| entropic.mean()) - low;
-            (potentials(cost.view(), &entropic, [&a, &b], mean, limits), [].as_slice())
-        }
+        Start::Costs(mean) => (potentials(cost.view(), [&a, &b], (mean, low), limits)?, [].as_slice()),
     };
     let uniform = shape.0 == shape.1 && a.iter().chain(&b).all(|w| (w * shape.0 as f64 - 1.0).abs() < 1e-12);
     let problem = ExactProblem { cost: &cost, a: &a, b: &b, rows, columns, low, spread, clock, limits };
@@ -191,27 +187,29 @@ const NEAR: usize = 10;
 /// Problems with at most this many costs start from zero potentials.
 const SMALL: usize = 2500;
 
-/// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost above the
-/// smallest. Returns zeros for small problems and where the entropic solve fails (equal costs).
+/// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost, where it is
+/// known, and `low` the smallest. Returns zeros for small problems and where the entropic solve fails (equal
+/// costs).
 fn potentials(
     costs: ArrayView2<'_, f64>,
-    cost: &Cost<'_>,
     [a, b]: [&[f64]; 2],
-    mean: f64,
+    (mean, low): (Option<f64>, f64),
     limits: &SolverLimits,
-) -> (Vec<f64>, Vec<f64>) {
+) -> Result<(Vec<f64>, Vec<f64>)> {
     let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
-    if a.len() * b.len() <= SMALL {
-        return zeros();
+    if costs.len() <= SMALL {
+        return Ok(zeros());
     }
+    let cost = Cost::matrix64(costs)?;
     // The mean of equal costs may be rounded below the smallest.
-    let [least, most] = [START_SHARES.0, START_SHARES.1].map(|share| share * mean.max(0.0));
+    let mean = (mean.unwrap_or_else(|| cost.mean()) - low).max(0.0);
+    let [least, most] = [START_SHARES.0, START_SHARES.1].map(|share| share * mean);
     let epsilon = (START_PART * nearness(costs)).max(least).min(most);
     let loose = Sinkhorn::new(epsilon).annealing(0.25).tolerance(START_TOLERANCE).iterations(400);
-    match loose.time_limit(limits.time / 2).solve(cost, a, b) {
+    Ok(match loose.time_limit(limits.time / 2).solve(&cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
         Err(_) => zeros(),
-    }
+    })
 }
 
 /// The mean distance of the tenth smallest cost of a row from its smallest, over some 64 rows.

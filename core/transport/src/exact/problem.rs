@@ -35,6 +35,11 @@ impl ExactProblem<'_> {
         self.cost.as_slice().map_or(&[], |cost| &cost[i * m..(i + 1) * m])
     }
 
+    /// Rows that one task processes: starting tasks would cost more than fewer costs take.
+    fn rows_per_task(&self) -> usize {
+        (1 << 15) / self.b.len() + 1
+    }
+
     /// Bound of the rounding error of a reduced cost.
     fn tolerance(&self) -> f64 {
         1e-13 * (self.spread + self.low.abs()) + f64::MIN_POSITIVE
@@ -122,6 +127,7 @@ impl ExactProblem<'_> {
         let threshold = *sample.select_nth_unstable_by(keep, f64::total_cmp).1;
         let mut arcs: Vec<(f64, CandidateArc)> = (0..self.rows.len())
             .into_par_iter()
+            .with_min_len(self.rows_per_task())
             .flat_map_iter(|k| {
                 let row = self.row(self.rows[k]);
                 let reduced = reduced(self.rows[k]);
@@ -149,6 +155,7 @@ impl ExactProblem<'_> {
         self.columns.iter().zip(&tree.dual[n..]).for_each(|(&j, dual)| v[j] = *dual);
         (0..n)
             .into_par_iter()
+            .with_min_len(self.rows_per_task())
             .flat_map_iter(|k| {
                 let (row, bound) = (self.row(self.rows[k]), tree.dual[k] - tolerance);
                 let mut bad: Vec<(f64, CandidateArc)> = Vec::new();
@@ -175,8 +182,8 @@ impl ExactProblem<'_> {
     /// Makes the dual potentials feasible, computes the gap, and scales the plan to the original mass. `v` is
     /// -infinity for columns without weight.
     pub fn finish(&self, entries: Vec<PlanEntry>, mut v: Vec<f64>, mass: f64, stop: StopReason) -> ExactPlan {
-        let mut u: Vec<f64> =
-            (0..self.a.len()).into_par_iter().map(|i| simd::min_reduced(self.row(i), &v)).collect();
+        let rows = (0..self.a.len()).into_par_iter().with_min_len(self.rows_per_task());
+        let mut u: Vec<f64> = rows.map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {
             *v = u.iter().enumerate().map(|(i, u)| self.row(i)[j] - u).fold(f64::INFINITY, f64::min);
         }
