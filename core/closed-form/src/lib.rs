@@ -45,7 +45,8 @@
 //! ```
 //!
 //! Rows that do not fit into memory are summed in [`Moments`], batch by batch and in any number of processes.
-//! Ridge and canonical correlation are fitted from the sums by the same code.
+//! Ridge and canonical correlation are fitted from the sums by the same code; Procrustes reads the rows
+//! twice, for a [`SecondPass`].
 //!
 //! The parameters of a method are a `...Params` struct, which a recipe sets by the same names. Parameters
 //! that may differ between modalities are a [`PerModality`]. Parameters that are not given are chosen by
@@ -89,6 +90,7 @@ pub mod ridge;
 mod row_sample;
 mod sample;
 pub mod search;
+mod second_pass;
 mod source;
 mod spectral;
 pub mod tensor_cca;
@@ -109,6 +111,7 @@ pub use map::Map;
 pub use moments::{Moments, SummedView};
 pub use principal_projection::PrincipalProjection;
 pub use search::SearchReport;
+pub use second_pass::SecondPass;
 pub use source::FromMoments;
 pub use transform::Curve;
 pub use unpaired_report::{HeldOutScores, MatchingReport, UnpairedReport};

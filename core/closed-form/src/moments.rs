@@ -1,4 +1,5 @@
-//! Sums over rows that are not kept: all that ridge and canonical correlation need of them.
+//! Sums over rows that are not kept: all that ridge and canonical correlation need of them. Procrustes reads
+//! the rows once more, in a [`crate::SecondPass`].
 //!
 //! A row holds one item of every modality. Its features are the transformed items of all modalities, one
 //! after the other; where the curve of a modality is not fixed, those of both curves. [`Moments`] hold the
@@ -45,7 +46,7 @@ use crate::transform::Transform;
 use crate::{Curve, Error, Result};
 
 /// Rows whose features are in memory at once, in each thread.
-const CHUNK: usize = 4096;
+pub(crate) const CHUNK: usize = 4096;
 
 /// The name of a modality and the widths of its items, as in [`crate::View`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +118,7 @@ impl Moments {
     /// # Errors
     /// When an array has another width or length, or holds a value that is not finite. Nothing is added then.
     pub fn update(&mut self, items: &[ArrayView2<'_, f32>]) -> Result<()> {
-        self.check(items)?;
+        check_rows(&self.views, items)?;
         let rows = items[0].nrows();
         let chunks: Vec<usize> = (0..rows.div_ceil(CHUNK)).collect();
         // as many chunks at once as there are threads, merged in their order: the threads do not show
@@ -204,30 +205,6 @@ impl Moments {
         Ok(start..start + width)
     }
 
-    fn check(&self, items: &[ArrayView2<'_, f32>]) -> Result<()> {
-        if items.len() != self.views.len() {
-            let expected = format!("items of {} modalities", self.views.len());
-            return Err(Error::data("a batch of rows", expected, items.len().to_string()));
-        }
-        let rows = items[0].nrows();
-        for (view, items) in self.views.iter().zip(items) {
-            let what = || format!("items of `{}`", view.name);
-            let (n, width) = items.dim();
-            if width != view.width() {
-                return Err(Error::data(what(), format!("{} columns", view.width()), width.to_string()));
-            }
-            if n != rows {
-                let expected = format!("{rows}, as many as of `{}`", self.views[0].name);
-                return Err(Error::data(what(), expected, n.to_string()));
-            }
-            if let Some(at) = items.outer_iter().position(|item| item.iter().any(|x| !x.is_finite())) {
-                let got = format!("NaN or infinity in row {at} of the batch");
-                return Err(Error::data(what(), "finite numbers", got));
-            }
-        }
-        Ok(())
-    }
-
     /// The sums of a few rows.
     fn sums(&self, items: &[ArrayView2<'_, f32>]) -> Result<Sums> {
         let count = items[0].nrows();
@@ -287,4 +264,30 @@ fn curves(curve: Option<Curve>) -> &'static [Curve] {
         Some(Curve::Unit) => &[Curve::Unit],
         Some(Curve::SignedRoot) => &[Curve::SignedRoot],
     }
+}
+
+/// Fails unless there is one array of items for each modality, all of one length, as wide as the modality
+/// says and finite.
+pub(crate) fn check_rows(views: &[SummedView], items: &[ArrayView2<'_, f32>]) -> Result<()> {
+    if items.len() != views.len() {
+        let expected = format!("items of {} modalities", views.len());
+        return Err(Error::data("a batch of rows", expected, items.len().to_string()));
+    }
+    let rows = items[0].nrows();
+    for (view, items) in views.iter().zip(items) {
+        let what = || format!("items of `{}`", view.name);
+        let (n, width) = items.dim();
+        if width != view.width() {
+            return Err(Error::data(what(), format!("{} columns", view.width()), width.to_string()));
+        }
+        if n != rows {
+            let expected = format!("{rows}, as many as of `{}`", views[0].name);
+            return Err(Error::data(what(), expected, n.to_string()));
+        }
+        if let Some(at) = items.outer_iter().position(|item| item.iter().any(|x| !x.is_finite())) {
+            let got = format!("NaN or infinity in row {at} of the batch");
+            return Err(Error::data(what(), "finite numbers", got));
+        }
+    }
+    Ok(())
 }

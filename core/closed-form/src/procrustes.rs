@@ -43,7 +43,7 @@ const ALL: usize = usize::MAX;
 const ENOUGH: usize = 100;
 /// The largest number of iterations; the iteration ends when no rotation changes by more than [`STILL`]. A
 /// search only ranks numbers of dimensions, so it needs few iterations.
-const TURNS: usize = 100;
+pub(crate) const TURNS: usize = 100;
 const SEARCH_TURNS: usize = 2;
 const STILL: f64 = 1e-6;
 
@@ -94,7 +94,7 @@ impl ProcrustesParams {
         let k = found.ranked[0].min(rank);
         let means: Vec<RowMeans> =
             prepared.iter().map(|view| leading(&view.coordinates, &view.rows, k)).collect();
-        let rotations = rotations(&means, views.reference(), TURNS)?;
+        let rotations = rotations(&crosses(&means)?, views.reference(), TURNS)?;
         let lift = |rank: usize, rotation: &Array2<f64>| {
             let mut out = Array2::zeros((rank, k));
             out.slice_axis_mut(Axis(0), Slice::from(..k)).assign(rotation);
@@ -131,7 +131,7 @@ impl SearchMethod for DimensionSearch {
             let k = k.min(rank);
             let means: Vec<RowMeans> =
                 fold.views.iter().map(|view| leading(&view.train, &view.rows, k)).collect();
-            let rotations = rotations(&means, self.reference, SEARCH_TURNS)?;
+            let rotations = rotations(&crosses(&means)?, self.reference, SEARCH_TURNS)?;
             let image = |(at, rotation): (usize, &Array2<f64>)| -> Result<Array2<f64>> {
                 let rows = columns(&fold.views[at].test, k);
                 let turned = if at == self.reference { rows.to_owned() } else { product(&rows, rotation)? };
@@ -153,7 +153,7 @@ pub(crate) fn images_of_fold(
 ) -> Result<[Array2<f64>; 2]> {
     let k = fold.map(|view| view.basis.rank()).into_iter().min().unwrap_or(1).min(k.unwrap_or(ALL));
     let means = fold.map(|view| leading(&view.train, &view.rows, k));
-    let rotations = rotations(&means, reference, SEARCH_TURNS)?;
+    let rotations = rotations(&crosses(&means)?, reference, SEARCH_TURNS)?;
     let image = |at: usize| product(&unit_rows(columns(&fold[at].test, k).to_owned()), &rotations[at]);
     Ok([image(0)?, image(1)?])
 }
@@ -163,18 +163,22 @@ fn leading(coordinates: &Array2<f64>, rows: &[usize], k: usize) -> RowMeans {
     RowMeans::of(unit_rows(columns(coordinates, k).to_owned()), rows)
 }
 
+/// C_ab `[k, k]` of each modality a with each modality b, and the number of rows that hold both.
+pub(crate) type Crosses = Vec<Vec<(Array2<f64>, usize)>>;
+
+/// The products of all modalities over the rows that hold both.
+fn crosses(modalities: &[RowMeans]) -> Result<Crosses> {
+    let with = |a: &RowMeans, b: &RowMeans| -> Result<(Array2<f64>, usize)> {
+        let (first, second) = a.shared(b);
+        Ok((product(&first.t(), &second)?, first.nrows()))
+    };
+    modalities.iter().map(|a| modalities.iter().map(|b| with(a, b)).collect()).collect()
+}
+
 /// Returns the rotation `[k, k]` of each modality after at most `turns` iterations; the reference keeps the
 /// identity.
-fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<Vec<Array2<f64>>> {
-    let count = modalities.len();
-    let mut crosses: Vec<Vec<(Array2<f64>, usize)>> = Vec::new();
-    for a in modalities {
-        let with = |b: &RowMeans| -> Result<(Array2<f64>, usize)> {
-            let (first, second) = a.shared(b);
-            Ok((product(&first.t(), &second)?, first.nrows()))
-        };
-        crosses.push(modalities.iter().map(with).collect::<Result<_>>()?);
-    }
+pub(crate) fn rotations(crosses: &Crosses, reference: usize, turns: usize) -> Result<Vec<Array2<f64>>> {
+    let count = crosses.len();
     let k = crosses[reference][reference].0.nrows();
     let mut rotations: Vec<Option<Array2<f64>>> = vec![None; count];
     rotations[reference] = Some(Array2::eye(k));
@@ -183,12 +187,12 @@ fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<
         let rows = |b: usize| if rotations[b].is_some() { crosses[at][b].1 } else { 0 };
         ((0..count).map(rows).sum::<usize>(), std::cmp::Reverse(at))
     }) {
-        rotations[next] = Some(rotation_onto(next, &crosses, &rotations)?);
+        rotations[next] = Some(rotation_onto(next, crosses, &rotations)?);
     }
     for _ in 0..if count == 2 { 0 } else { turns } {
         let mut moved: f64 = 0.0;
         for at in (0..count).filter(|&at| at != reference) {
-            let next = rotation_onto(at, &crosses, &rotations)?;
+            let next = rotation_onto(at, crosses, &rotations)?;
             if let Some(last) = &rotations[at] {
                 moved = moved.max((&next - last).iter().map(|d| d * d).sum::<f64>().sqrt());
             }
@@ -202,11 +206,7 @@ fn rotations(modalities: &[RowMeans], reference: usize, turns: usize) -> Result<
 }
 
 /// The rotation of one modality onto the sum of all others that have one.
-fn rotation_onto(
-    at: usize,
-    crosses: &[Vec<(Array2<f64>, usize)>],
-    rotations: &[Option<Array2<f64>>],
-) -> Result<Array2<f64>> {
+fn rotation_onto(at: usize, crosses: &Crosses, rotations: &[Option<Array2<f64>>]) -> Result<Array2<f64>> {
     let k = crosses[at][at].0.nrows();
     let mut pull = Array2::zeros((k, k));
     for (b, rotation) in rotations.iter().enumerate().filter(|(b, _)| *b != at) {

@@ -135,6 +135,11 @@ impl Summary {
         self.bases.iter().map(|basis| &basis.variances).collect()
     }
 
+    /// The features and the basis of each modality.
+    pub(crate) fn into_parts(self) -> Vec<(FeatureMap, Basis)> {
+        self.features.into_iter().zip(self.bases).collect()
+    }
+
     /// The maps with these weights `[r, k]` of the coordinates of each modality; one without weights keeps
     /// its centred features.
     pub(crate) fn maps(self, weights: impl IntoIterator<Item = Option<Array2<f64>>>) -> Result<Vec<Map>> {
