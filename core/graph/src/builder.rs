@@ -187,6 +187,26 @@ impl Builder {
         outputs
     }
 
+    /// Adds a node of an operator of another domain, given with its version, with `N` outputs.
+    pub fn op_many_of<const N: usize>(
+        &mut self,
+        (domain, version): (&str, i64),
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attr)],
+    ) -> [Value; N] {
+        let outputs = self.op_many(operator, inputs, attributes);
+        if let Some(node) = self.graph.node.last_mut() {
+            node.domain = domain.to_owned();
+        }
+        let imports = &mut self.header.opset_import;
+        if imports.iter().all(|import| import.domain != domain) {
+            let domain = domain.to_owned();
+            imports.push(OperatorSetIdProto { domain, version, ..Default::default() });
+        }
+        outputs
+    }
+
     /// Adds a node with `count` outputs.
     pub(crate) fn op_several(
         &mut self,

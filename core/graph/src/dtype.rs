@@ -32,10 +32,12 @@ pub enum DType {
     U8,
     /// One byte, 0 or 1.
     Bool,
+    /// Text. Only ports have this type: there are no tensors of it.
+    Str,
 }
 
 /// Type, name, bytes per element, number in `TensorProto.DataType`.
-const TABLE: [(DType, &str, usize, i32); 13] = [
+const TABLE: [(DType, &str, usize, i32); 14] = [
     (DType::F32, "f32", 4, 1),
     (DType::F64, "f64", 8, 11),
     (DType::F16, "f16", 2, 10),
@@ -49,6 +51,7 @@ const TABLE: [(DType, &str, usize, i32); 13] = [
     (DType::U16, "u16", 2, 4),
     (DType::U8, "u8", 1, 2),
     (DType::Bool, "bool", 1, 9),
+    (DType::Str, "str", 1, 8),
 ];
 
 impl DType {
@@ -62,7 +65,7 @@ impl DType {
         self.row().1
     }
 
-    /// Returns the number of bytes per element.
+    /// Returns the number of bytes per element; 1 for text, whose elements have no fixed size.
     pub fn size(self) -> usize {
         self.row().2
     }
@@ -77,9 +80,14 @@ impl DType {
         self.row().3
     }
 
-    /// Returns the type with this ONNX number; `None` for strings, complex numbers and types below eight
-    /// bits.
+    /// Returns the type of a tensor with this ONNX number; `None` for strings, complex numbers and types
+    /// below eight bits.
     pub fn from_onnx(number: i32) -> Option<Self> {
+        Self::of_port(number).filter(|dtype| *dtype != Self::Str)
+    }
+
+    /// Returns the type of a port, which can also be text.
+    pub(crate) fn of_port(number: i32) -> Option<Self> {
         TABLE.iter().find(|row| row.3 == number).map(|row| row.0)
     }
 
@@ -103,7 +111,8 @@ mod tests {
     fn every_type_has_its_own_row() {
         for (dtype, name, _, number) in TABLE {
             assert_eq!(dtype.as_str(), name);
-            assert_eq!(DType::from_onnx(number), Some(dtype));
+            assert_eq!(DType::of_port(number), Some(dtype));
+            assert_eq!(DType::from_onnx(number), Some(dtype).filter(|own| *own != DType::Str));
             assert_eq!(DType::parse(name), Some(dtype));
         }
     }

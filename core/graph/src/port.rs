@@ -93,9 +93,10 @@ impl Port {
                 value.name
             )));
         };
-        let dtype = DType::from_onnx(tensor.elem_type).ok_or_else(|| {
+        let dtype = DType::of_port(tensor.elem_type).ok_or_else(|| {
             Error::Unsupported(format!(
-                "port `{}` has ONNX element type {}; expected numbers of eight bits or more, or booleans",
+                "port `{}` has ONNX element type {}; expected numbers of eight bits or more, booleans or \
+                 text",
                 value.name, tensor.elem_type
             ))
         })?;

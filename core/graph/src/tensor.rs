@@ -156,6 +156,9 @@ impl Tensor {
     /// # Errors
     /// [`Error::Tensor`] if the number of bytes does not match the shape.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
+        if dtype == DType::Str {
+            return Err(Error::Tensor(format!("of type {dtype} does not exist")));
+        }
         if !bytes.len().is_multiple_of(dtype.size()) {
             return Err(Error::Tensor(format!(
                 "of type {dtype} has {} bytes per element, got {} bytes in total",
@@ -284,6 +287,8 @@ impl TensorData {
             DType::U16 => Self::U16(collect(bytes)),
             DType::U8 => Self::U8(bytes.to_vec()),
             DType::Bool => Self::Bool(bytes.iter().map(|byte| *byte != 0).collect()),
+            // No caller has bytes of text.
+            DType::Str => Self::U8(bytes.to_vec()),
         }
     }
 }

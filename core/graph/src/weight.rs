@@ -159,5 +159,6 @@ fn typed_bytes(proto: &TensorProto, dtype: DType) -> Vec<u8> {
             narrow.iter().flat_map(|value| (*value as u16).to_le_bytes()).collect()
         }
         DType::I8 | DType::U8 | DType::Bool => narrow.iter().map(|value| *value as u8).collect(),
+        DType::Str => Vec::new(),
     }
 }

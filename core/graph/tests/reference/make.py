@@ -208,7 +208,7 @@ def unsound():
     yield short
     sequence = h.make_tensor_sequence_value_info("y", T.FLOAT, None)
     yield bad("bad_port", [n("SequenceConstruct", ["x"], ["y"])], outputs=[sequence])
-    yield bad("bad_text_port", [n("Identity", ["x"], ["y"])], inputs=[value("x", [3], T.STRING)], outputs=[value("y", [3], T.STRING)])
+    yield bad("text_port", [n("Identity", ["x"], ["y"])], inputs=[value("x", [3], T.STRING)], outputs=[value("y", [3], T.STRING)])
     nameless = bad("bad_no_import", [n("Neg", ["x"], ["y"])])
     del nameless.opset_import[:]
     yield nameless
