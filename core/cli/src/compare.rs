@@ -126,7 +126,10 @@ fn table(report: &ComparisonReport) -> (Vec<String>, Vec<Vec<String>>) {
     );
     header.push("rsum".to_owned());
     header.extend(["CV rsum", "sd"].iter().filter(|_| folds).map(|name| (*name).to_owned()));
-    header.extend(task.map(|task| format!("task, {}", print::metric(&task.test.metric))));
+    if let Some(task) = task {
+        let name = format!("task, {}", print::metric(&task.test.metric));
+        header.extend([name, "difference".to_owned(), "p".to_owned(), "p (Holm)".to_owned()]);
+    }
     header.extend(["CV task", "95 %"].iter().filter(|_| task_folds).map(|name| (*name).to_owned()));
     header.push("fit s".to_owned());
     let line = |row: &ComparisonRow| {
@@ -142,7 +145,10 @@ fn table(report: &ComparisonReport) -> (Vec<String>, Vec<Vec<String>>) {
         }
         if let Some(first) = task {
             let show = |value: f64| print::score(&first.test.metric, value);
-            line.push(shown(row.task.as_ref().map(|task| task.test.score), show));
+            line.push(shown(row.task.as_ref().map(|task| task.value), show));
+            let [mean, _, p, p_holm] =
+                difference(row.task.as_ref().and_then(|task| task.difference.as_ref()));
+            line.extend([mean, p, p_holm]);
             if task_folds {
                 let cv = row.task.as_ref().and_then(|task| task.cross_validation.as_ref());
                 line.push(shown(cv.map(|cv| cv.score), show));

@@ -68,3 +68,34 @@ fn two_pictures_share_the_encoder_of_the_merged_model() {
     // The maps and the names of the graph are less than half of an encoder.
     assert!(merged < picture + sentence + fusion + picture / 2, "{merged}: {picture}, {sentence}, {fusion}");
 }
+
+/// The same fusion has no difference, another one that of the scores, and each fusion is compared once.
+#[test]
+fn fusions_are_compared_on_their_task() {
+    let sandbox = Sandbox::new();
+    let (_, task) = fitted(&sandbox, Task::Entailment, 180, &["fuse.epochs=1"]);
+    let swap =
+        ["compare", "task/recipe.toml", "--swap", "fuse.epochs=1,3", "--folds", "0", "--baseline", "run"];
+    let found = json(&sandbox.good(&[&swap[..], &["-o", "compared", "--format", "json"]].concat()));
+    let rows = found["rows"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["task"].clone();
+    let baseline = row("run");
+    assert_eq!((&baseline["value"], &baseline["difference"]), (&task["score"], &Value::Null));
+    let (same, other) = (row("epochs=1"), row("epochs=3"));
+    assert_eq!((number(&same["difference"]["mean"]), number(&same["difference"]["p"])), (0.0, 1.0));
+    let difference = &other["difference"];
+    let [mean, low, high] =
+        [&difference["mean"], &difference["interval"][0], &difference["interval"][1]].map(number);
+    assert!((mean - (number(&other["value"]) - number(&task["score"]))).abs() < 1e-12, "{other}");
+    assert!(low <= mean && mean <= high, "{other}");
+    // Two fusions are compared with the baseline: Holm doubles the smaller p-value.
+    let [p, p_holm] = ["p", "p_holm"].map(|key| number(&difference[key]));
+    assert!((p_holm - (2.0 * p).min(1.0)).abs() < 1e-12, "{other}");
+    assert_eq!(row("epochs=3 (bank)")["difference"], Value::Null, "it has the same fusion");
+    let table = std::fs::read_to_string(sandbox.path("compared/comparison.csv")).unwrap();
+    assert!(table.lines().next().unwrap().contains("task,task_difference_to_baseline"), "{table}");
+    assert!(sandbox.good(&swap).contains("task, accuracy"));
+    sandbox.call(&["report", "compared", "-o", "compared.html"]);
+    let page = std::fs::read_to_string(sandbox.path("compared.html")).unwrap();
+    assert!(page.contains("The task of the fusions"));
+}

@@ -35,6 +35,9 @@ struct ComparisonPage {
     values: String,
     differences: String,
     rows: Vec<TableRow>,
+    /// The metric of the fusions' task, if there is one, and the rows with their scores and differences.
+    task: Option<String>,
+    tasks: Vec<[String; 6]>,
     curve: Option<Curve>,
     needed: Vec<[String; 3]>,
     directions: Vec<String>,
@@ -97,6 +100,8 @@ pub fn comparison_report(folder: &Path, env: &Environment) -> Result<Report, Err
         values: values_figure(&comparison),
         differences: differences_figure(&comparison),
         rows: ranked(&comparison).into_iter().map(|row| table_row(row, &comparison)).collect(),
+        task: comparison.rows.iter().find_map(|row| Some(said(&row.task.as_ref()?.test.metric))),
+        tasks: comparison.rows.iter().filter_map(task_row).collect(),
         curve: curve(&comparison),
         needed: needed(&comparison),
         directions: directions(&comparison),
@@ -172,6 +177,22 @@ fn table_row(row: &ComparisonRow, comparison: &ComparisonReport) -> TableRow {
         rsum: row.metrics.get("rsum").map(|rsum| format!("{rsum:.1}")).unwrap_or_default(),
         seconds: row.fit_seconds.map(|seconds| format!("{seconds:.1}")).unwrap_or_default(),
     }
+}
+
+/// Returns the score of a row's fusion on its task, and its difference to the baseline's.
+fn task_row(row: &ComparisonRow) -> Option<[String; 6]> {
+    let task = row.task.as_ref().filter(|_| row.asked)?;
+    let found = task.difference.as_ref();
+    let shown = |of: &dyn Fn(&CorrectedDifference) -> String| found.map(of).unwrap_or_default();
+    let signed = |value: f64| format!("{value:+.3}");
+    Some([
+        said(&row.name),
+        number(task.value),
+        shown(&|one| signed(one.difference.mean)),
+        shown(&|one| range(one.difference.interval, signed)),
+        shown(&|one| p_text(one.difference.p)),
+        shown(&|one| p_text(one.p_holm)),
+    ])
 }
 
 fn values_figure(comparison: &ComparisonReport) -> String {

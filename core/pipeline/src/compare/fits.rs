@@ -13,7 +13,7 @@ use crate::{
     },
     plan::{Plan, data::RecipeData},
     run::{
-        evaluate::{retrieval_summary, score_task},
+        evaluate::{retrieval_summary, score_task, task_rows},
         model::LearnedModel,
         query_scores::QueryScores,
         relevance::Relevance,
@@ -156,16 +156,17 @@ impl<'a> VariantFits<'a> {
             retrieval_summary(&banked, |own| &own.embeds, &relevance)?,
         ];
         let seconds = clock.elapsed().as_secs_f64();
-        let (queries, rows) = match fitted {
+        let (queries, task_rows, rows) = match fitted {
             FittedRows::Fold { .. } => Default::default(),
             _ => {
                 let plain = QueryScores::of(&aligned, |own| &own.z, &relevance)?;
                 let banked = QueryScores::of(&banked, |own| &own.embeds, &relevance)?;
                 let names: Vec<&str> = plan.modalities.iter().map(|own| own.name.as_str()).collect();
-                ([plain, banked], row_identities(&sample.data, &names, &rows.test))
+                let task_rows = task.as_ref().map(|task| task_rows(task, &rows.test)).unwrap_or_default();
+                ([plain, banked], task_rows, row_identities(&sample.data, &names, &rows.test))
             }
         };
-        Ok(FitScores { retrieval, queries, task, rows, pairs, seconds })
+        Ok(FitScores { retrieval, queries, task, task_rows, rows, pairs, seconds })
     }
 }
 

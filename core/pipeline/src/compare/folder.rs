@@ -78,6 +78,12 @@ fn table(report: &ComparisonReport) -> Result<Vec<u8>, String> {
     let others: Vec<String> = others.into_iter().filter(|name| name != metric).collect();
     header.extend(others.iter().cloned());
     header.extend(directions.iter().map(|direction| format!("{metric} {direction}")));
+    let task = report.rows.iter().any(|row| row.task.is_some());
+    if task {
+        header.push("task".to_owned());
+        let names = ["difference", "low", "high", "p", "p_holm"];
+        header.extend(names.map(|name| format!("task_{name}_to_baseline")));
+    }
     header.extend(["rsum_cross_validation", "fit_seconds"].map(str::to_owned));
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let difference = |found: &Option<CorrectedDifference>| {
@@ -98,6 +104,10 @@ fn table(report: &ComparisonReport) -> Result<Vec<u8>, String> {
         line.extend(others.iter().map(|name| number(row.metrics.get(name).copied())));
         let of = |direction: &&String| row.directions.get(*direction)?.get(metric).copied();
         line.extend(directions.iter().map(|direction| number(of(direction))));
+        if task {
+            line.push(number(row.task.as_ref().map(|task| task.value)));
+            line.extend(difference(&row.task.as_ref().and_then(|task| task.difference)));
+        }
         line.push(number(row.cross_validation.as_ref().map(|folds| folds.rsum)));
         line.push(number(row.fit_seconds));
         line

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     base::{environment::Environment, error::Error},
-    run::{evaluate::RetrievalSummary, task_score::TaskMetrics},
+    run::{
+        evaluate::{RetrievalSummary, TaskRows},
+        task_score::TaskMetrics,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -43,6 +46,11 @@ impl RowNumbers {
             *self.0.entry(identity).or_insert(next)
         }
     }
+}
+
+/// Returns the same contributions with other numbers for the rows.
+fn renumbered(rows: &TaskRows, number: &mut dyn FnMut(usize) -> usize) -> TaskRows {
+    rows.iter().map(|(row, contribution)| (number(*row), *contribution)).collect()
 }
 
 /// Counts the fits that are done.
@@ -88,7 +96,8 @@ pub fn measured_run(
 ) -> Result<MeasuredRow, Error> {
     let found = run.measured(env)?;
     let queries = found.queries.renumbered(&mut rows.of(&found.rows));
-    Ok(MeasuredRow { row: found.row, seeds: vec![queries], all_pairs: 0, fewer: Vec::new() })
+    let task_seeds = vec![renumbered(&found.task_rows, &mut rows.of(&found.rows))];
+    Ok(MeasuredRow { row: found.row, seeds: vec![queries], task_seeds, all_pairs: 0, fewer: Vec::new() })
 }
 
 /// The scores of all fits of a variant.
@@ -146,12 +155,9 @@ pub fn measured_variant(
     let asked = usize::from(variant.asks_for_bank());
     let VariantScores { whole, fewer, by_fold } = scores(variant, options, store, progress)?;
     let Some(first) = whole.first() else { return Ok(Vec::new()) };
-    let task = first.task.as_ref().map(|test| VariantTaskReport {
-        test: test.clone(),
-        cross_validation: task_over_folds(
-            &by_fold.iter().filter_map(|fold| fold.task.as_ref()).collect::<Vec<_>>(),
-        ),
-    });
+    let of_folds: Vec<&TaskMetrics> = by_fold.iter().filter_map(|fold| fold.task.as_ref()).collect();
+    let task =
+        first.task.as_ref().map(|test| VariantTaskReport::of(test.clone(), task_over_folds(&of_folds)));
     let mut row = |which: usize| {
         let mut seeds = |all: &[FitScores]| -> Vec<_> {
             let own = |scores: &FitScores| scores.queries[which].renumbered(&mut numbers.of(&scores.rows));
@@ -174,6 +180,9 @@ pub fn measured_variant(
                 ..ComparisonRow::named(variant.row_name(which), ["plain", "bank"][which])
             },
             seeds: seeds(&whole),
+            task_seeds: (whole.iter())
+                .map(|scores| renumbered(&scores.task_rows, &mut numbers.of(&scores.rows)))
+                .collect(),
             all_pairs: first.pairs,
             fewer,
         }

@@ -16,6 +16,7 @@ pub mod report;
 pub mod significance;
 mod stored;
 mod subjects;
+mod task_significance;
 
 use crate::base::{environment::Environment, error::Error};
 use measured::{FitProgress, Progress, RowNumbers, measured_run, measured_variant};

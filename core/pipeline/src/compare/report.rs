@@ -3,9 +3,10 @@
 use super::{
     folds::{CrossValidation, TaskCrossValidation},
     significance::{DRAWS, PairedDifference, RowSums, holm},
+    task_significance::TaskSums,
 };
 use crate::run::{
-    evaluate::RetrievalSummary,
+    evaluate::{RetrievalSummary, TaskRows},
     query_scores::{QueryScores, StudyMetric, by_direction},
     task_score::TaskMetrics,
 };
@@ -142,6 +143,20 @@ pub struct VariantTaskReport {
     pub test: TaskMetrics,
     /// Scores over the folds.
     pub cross_validation: Option<TaskCrossValidation>,
+    /// The score on the test rows, averaged over the seeds.
+    #[serde(default)]
+    pub value: f64,
+    /// Its difference to the baseline's, tested like that of the metric; `None` for the baseline itself,
+    /// beside a row with the same fusion, or if the tasks or the test rows are not the same.
+    #[serde(default)]
+    pub difference: Option<CorrectedDifference>,
+}
+
+impl VariantTaskReport {
+    /// Returns the report of a fusion before it is compared.
+    pub(super) fn of(test: TaskMetrics, cross_validation: Option<TaskCrossValidation>) -> Self {
+        Self { value: test.score, test, cross_validation, difference: None }
+    }
 }
 
 /// A row before the comparison, with the scores of every query for each seed. The rows of the queries have
@@ -149,6 +164,8 @@ pub struct VariantTaskReport {
 pub struct MeasuredRow {
     pub row: ComparisonRow,
     pub seeds: Vec<QueryScores>,
+    /// What the test rows contribute to the score of the fusion, for each seed.
+    pub task_seeds: Vec<TaskRows>,
     /// The number of all pairs, and the scores on fewer.
     pub all_pairs: usize,
     pub fewer: Vec<(usize, Vec<QueryScores>)>,
@@ -192,13 +209,24 @@ fn sums(seeds: &[QueryScores], metric: StudyMetric) -> Option<RowSums> {
 /// Computes the values, intervals and differences of all rows. `baseline` is the index of a row.
 pub fn report(measured: Vec<MeasuredRow>, baseline: usize, metric: StudyMetric) -> ComparisonReport {
     let all: Vec<Option<RowSums>> = measured.iter().map(|one| sums(&one.seeds, metric)).collect();
+    // Both scores of a variant have the same fusion, which is compared once.
+    let compared = |at: usize| measured[at].row.asked || at == baseline;
+    let tasks: Vec<Option<TaskSums>> =
+        (0..measured.len()).map(|at| task_sums(&measured[at]).filter(|_| compared(at))).collect();
     let seeds = measured.iter().map(|one| one.seeds.len()).max().unwrap_or(1);
     let pairs = measured.iter().find(|one| !one.fewer.is_empty());
     let pairs = pairs.map(|one| one.fewer.iter().map(|(count, _)| *count).collect()).unwrap_or_default();
     let mut rows: Vec<ComparisonRow> = measured.into_iter().map(|one| values(one, metric)).collect();
     let best = (0..rows.len()).fold(0, |best, at| if rows[at].value > rows[best].value { at } else { best });
-    let to_baseline = differences(&all, baseline);
-    let to_best = if best == baseline { to_baseline.clone() } else { differences(&all, best) };
+    let retrieval = |own: &RowSums, other: &RowSums| Some(own.minus(other)?.tested(0));
+    let to_baseline = differences(&all, baseline, &retrieval);
+    let to_best = if best == baseline { to_baseline.clone() } else { differences(&all, best, &retrieval) };
+    let of_tasks = differences(&tasks, baseline, &|own: &TaskSums, other| own.difference(other, 0));
+    for ((row, task), difference) in rows.iter_mut().zip(&tasks).zip(of_tasks) {
+        if let (Some(report), Some(task)) = (&mut row.task, task) {
+            (report.value, report.difference) = (task.value(), difference);
+        }
+    }
     let reached = rows[baseline].value;
     for ((row, difference), to_best) in rows.iter_mut().zip(to_baseline).zip(to_best) {
         (row.difference, row.to_best) = (difference, to_best);
@@ -224,7 +252,7 @@ pub fn report(measured: Vec<MeasuredRow>, baseline: usize, metric: StudyMetric) 
 
 /// Fills the results of one row that concern no other row.
 fn values(measured: MeasuredRow, metric: StudyMetric) -> ComparisonRow {
-    let MeasuredRow { mut row, seeds, all_pairs, fewer } = measured;
+    let MeasuredRow { mut row, seeds, all_pairs, fewer, .. } = measured;
     let count = seeds.len().max(1) as f64;
     for metric in StudyMetric::ALL {
         for scores in &seeds {
@@ -259,13 +287,22 @@ fn values(measured: MeasuredRow, metric: StudyMetric) -> ComparisonRow {
     row
 }
 
-/// Returns the difference of every row to the row `to`.
-fn differences(all: &[Option<RowSums>], to: usize) -> Vec<Option<CorrectedDifference>> {
-    let tested = |(at, own): (usize, &Option<RowSums>)| {
+/// Returns the sums of the score of a row's fusion.
+fn task_sums(one: &MeasuredRow) -> Option<TaskSums> {
+    TaskSums::of(one.row.task.as_ref()?.test.kind, &one.task_seeds)
+}
+
+/// Returns the difference of every row to the row `to`, with Holm's correction.
+fn differences<T>(
+    all: &[Option<T>],
+    to: usize,
+    difference: &dyn Fn(&T, &T) -> Option<PairedDifference>,
+) -> Vec<Option<CorrectedDifference>> {
+    let tested = |(at, own): (usize, &Option<T>)| {
         if at == to {
             return None;
         }
-        Some(own.as_ref()?.minus(all[to].as_ref()?)?.tested(0))
+        difference(own.as_ref()?, all[to].as_ref()?)
     };
     let tested: Vec<Option<PairedDifference>> = all.iter().enumerate().map(tested).collect();
     let corrected = holm(&tested.iter().flatten().map(|found| found.p).collect::<Vec<_>>());

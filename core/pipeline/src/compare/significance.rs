@@ -136,21 +136,10 @@ impl RowSums {
 
     /// Returns the metric of every resample.
     fn resampled(&self, seed: u64) -> Vec<f64> {
-        let block = |block: usize| {
-            let mut random = Random::new(seed.wrapping_add((block as u64) << 32));
-            let mut totals = vec![0.0; 2 * self.directions.len()];
-            let mut draw = move || {
-                let mut weights = vec![0.0; self.seeds];
-                for _ in 0..self.seeds {
-                    let at = if self.seeds == 1 { 0 } else { random.below(self.seeds) };
-                    weights[at] += 1.0 / self.seeds as f64;
-                }
-                let rows = (0..self.rows.len()).map(|_| random.below(self.rows.len()));
-                self.mean(rows, &weights, &mut totals)
-            };
-            (0..BLOCK).map(|_| draw()).collect::<Vec<f64>>()
-        };
-        (0..DRAWS / BLOCK).into_par_iter().flat_map_iter(block).collect()
+        let shape = [self.rows.len(), self.seeds];
+        resampled(shape, seed, &|rows: &[usize], weights: &[f64]| {
+            self.mean(rows.iter().copied(), weights, &mut vec![0.0; 2 * self.directions.len()])
+        })
     }
 
     /// Returns the 95 % confidence interval of the metric.
@@ -160,12 +149,41 @@ impl RowSums {
 
     /// Returns a difference with its interval and p-value.
     pub fn tested(&self, seed: u64) -> PairedDifference {
-        let (mean, drawn) = (self.value(), self.resampled(seed));
-        let far = drawn.iter().filter(|d| (*d - mean).abs() >= mean.abs() - ROUNDING).count();
-        let least = 0.5_f64.powi(i32::try_from(self.rows.len() - 1).unwrap_or(i32::MAX));
-        let p = (1 + far) as f64 / (1 + drawn.len()) as f64;
-        PairedDifference { mean, interval: percentiles(drawn), p: p.max(least) }
+        tested(self.value(), self.resampled(seed), self.rows.len())
     }
+}
+
+/// Returns a statistic of every resample of the rows and seeds, whose numbers are `shape`. The statistic is
+/// given the drawn rows and the weight of each seed.
+pub fn resampled(
+    shape: [usize; 2],
+    seed: u64,
+    statistic: &(dyn Fn(&[usize], &[f64]) -> f64 + Sync),
+) -> Vec<f64> {
+    let [count, seeds] = shape;
+    let block = |block: usize| {
+        let mut random = Random::new(seed.wrapping_add((block as u64) << 32));
+        let mut rows = vec![0; count];
+        let mut draw = move || {
+            let mut weights = vec![0.0; seeds];
+            for _ in 0..seeds {
+                let at = if seeds == 1 { 0 } else { random.below(seeds) };
+                weights[at] += 1.0 / seeds as f64;
+            }
+            rows.fill_with(|| random.below(count));
+            statistic(&rows, &weights)
+        };
+        (0..BLOCK).map(|_| draw()).collect::<Vec<f64>>()
+    };
+    (0..DRAWS / BLOCK).into_par_iter().flat_map_iter(block).collect()
+}
+
+/// Returns a difference with its interval and p-value, from its resamples over `rows` rows.
+pub fn tested(mean: f64, drawn: Vec<f64>, rows: usize) -> PairedDifference {
+    let far = drawn.iter().filter(|d| (*d - mean).abs() >= mean.abs() - ROUNDING).count();
+    let least = 0.5_f64.powi(i32::try_from(rows - 1).unwrap_or(i32::MAX));
+    let p = (1 + far) as f64 / (1 + drawn.len()) as f64;
+    PairedDifference { mean, interval: percentiles(drawn), p: p.max(least) }
 }
 
 fn same_queries(own: &QueryValues, other: &QueryValues) -> bool {

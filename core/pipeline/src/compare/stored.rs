@@ -8,7 +8,11 @@ use crate::{
         error::Error,
         whole_file::write_file,
     },
-    run::{evaluate::RetrievalSummary, query_scores::QueryScores, task_score::TaskMetrics},
+    run::{
+        evaluate::{RetrievalSummary, TaskRows},
+        query_scores::QueryScores,
+        task_score::TaskMetrics,
+    },
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,6 +27,8 @@ pub struct FitScores {
     pub queries: [QueryScores; 2],
     /// The scores of the fusion, if it was fitted for a task.
     pub task: Option<TaskMetrics>,
+    /// What each row contributes to that score; empty for a fold.
+    pub task_rows: TaskRows,
     /// What identifies each scored row, whichever run or recipe it is in; empty for a fold.
     pub rows: BTreeMap<usize, String>,
     /// The number of training rows with two or more modalities.
@@ -78,7 +84,7 @@ fn seal(key: &str, body: &str) -> String {
 /// Returns the key of a fit: `run` is that of the whole run, `rows` names the rows that are fitted.
 pub fn score_key(run: &str, rows: &str) -> String {
     let mut key = KeyHasher::default();
-    key.add("scores of a comparison, 1").add(run).add(rows);
+    key.add("scores of a comparison, 2").add(run).add(rows);
     key.finish()
 }
 
@@ -95,6 +101,7 @@ mod tests {
             retrieval: [summary.clone(), summary],
             queries: Default::default(),
             task: None,
+            task_rows: vec![(3, [1.0, 0.0, 0.1 + 0.2])],
             rows: [(3, "row".to_owned())].into(),
             pairs: 7,
             seconds: 0.25,
@@ -103,6 +110,7 @@ mod tests {
         let loaded = store.load("ab").unwrap();
         assert_eq!(loaded.retrieval[0].rsum.to_bits(), stored.retrieval[0].rsum.to_bits());
         assert_eq!((loaded.pairs, loaded.rows), (7, stored.rows));
+        assert_eq!(loaded.task_rows, scores.task_rows);
         assert!(store.load("ac").is_none());
         std::fs::copy(store.path("ab"), store.path("ac")).unwrap();
         assert!(store.load("ac").is_none(), "a file under the name of another one");

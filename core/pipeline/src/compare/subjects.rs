@@ -11,7 +11,7 @@ use crate::{
     plan::Plan,
     recipe::{Recipe, tree},
     run::{
-        evaluate::Metrics,
+        evaluate::{Metrics, TaskRows},
         files::{self, METRICS, read_json},
         open::Run,
         query_scores::QueryScores,
@@ -44,6 +44,7 @@ pub struct Variant {
 pub struct MeasuredRun {
     pub row: ComparisonRow,
     pub queries: QueryScores,
+    pub task_rows: TaskRows,
     pub rows: BTreeMap<usize, String>,
 }
 
@@ -98,7 +99,8 @@ impl RunSubject {
         let data = run.data()?;
         let rows = row_identities(data, &run.names(), &data.dataset.rows_of(Split::Test));
         let stored: Metrics = read_json(&self.0, METRICS)?;
-        let task = stored.task.map(|test| VariantTaskReport { test, cross_validation: None });
+        let task = stored.task.map(|test| VariantTaskReport::of(test, None));
+        let task_rows = run.task_rows()?.unwrap_or_default();
         let row = ComparisonRow {
             run: Some(self.0.clone()),
             test,
@@ -106,7 +108,7 @@ impl RunSubject {
             task,
             ..ComparisonRow::named(self.name(), if run.has_bank() { "bank" } else { "plain" })
         };
-        Ok(MeasuredRun { row, queries, rows })
+        Ok(MeasuredRun { row, queries, task_rows, rows })
     }
 }
 

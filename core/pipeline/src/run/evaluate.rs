@@ -16,7 +16,7 @@ use super::{
     open::Run,
     query_scores::QueryScores,
     relevance::{Relevance, RetrievalDirection, measure_error},
-    task_score::{TaskMetrics, TaskScorer},
+    task_score::{RowContribution, TaskMetrics, TaskScorer},
     truth::Identifiability,
 };
 use crate::{
@@ -278,6 +278,18 @@ impl Run<'_> {
         Ok((QueryScores::of(aligned, |own| &own.embeds, &relevance)?, summary))
     }
 
+    /// Returns what each test row contributes to the score of the fusion; `None` if it has no task.
+    ///
+    /// # Errors
+    /// If the data or an item cannot be read.
+    pub(crate) fn task_rows(&self) -> Result<Option<TaskRows>, Error> {
+        let embedded = &self.held_out()?.embedded;
+        let rows = rows_with(embedded, 1);
+        let asked = (rows.as_slice(), self.manifest.seed);
+        let task = score_task(&self.model, &self.modalities, self.data()?, embedded, asked, self.env)?;
+        Ok(task.map(|task| task_rows(&task, &rows)))
+    }
+
     /// Returns whether the scores of the run are corrected by a hubness bank.
     pub fn has_bank(&self) -> bool {
         self.recipe().score.bank.is_some()
@@ -298,6 +310,14 @@ impl Run<'_> {
     pub(super) fn relevance(&self, data: &RecipeData) -> Relevance {
         Relevance::of(data, self.recipe())
     }
+}
+
+/// What each row contributes to the score of a fusion, after the row.
+pub(crate) type TaskRows = Vec<(usize, RowContribution)>;
+
+/// Returns the contributions of the rows that a fusion was scored on.
+pub(crate) fn task_rows(task: &TaskMetrics, rows: &[usize]) -> TaskRows {
+    rows.iter().copied().zip(task.contributions.iter().copied()).collect()
 }
 
 /// Scores the fusion of a model on its task, on some rows. `seed` is that of the bootstrap. Returns `None` if

@@ -42,6 +42,9 @@ pub struct TaskMetrics {
     pub figures: BTreeMap<String, f64>,
     /// Number of rows.
     pub rows: usize,
+    /// What each row contributes to the score; empty once the metrics were stored.
+    #[serde(skip)]
+    pub(crate) contributions: Vec<RowContribution>,
 }
 
 /// Scores predictions for some rows.
@@ -82,6 +85,7 @@ impl TaskScorer<'_> {
             baselines: self.baselines(statistic)?,
             figures: self.figures(&predictions)?,
             rows: self.inputs.rows.len(),
+            contributions: rows,
         })
     }
 
@@ -198,28 +202,33 @@ impl TaskScorer<'_> {
     }
 }
 
-/// The contribution of one row to a statistic.
-type RowContribution = [f64; 3];
+/// The contribution of one row to a statistic, which is a function of the sums over rows.
+pub(crate) type RowContribution = [f64; 3];
 type Statistic = fn(&[RowContribution]) -> f64;
+
+/// Returns the score of a task for the sums of the contributions of `rows` rows.
+pub(crate) fn score_of_sums(kind: TaskKind, [first, second, third]: RowContribution, rows: usize) -> f64 {
+    match kind {
+        TaskKind::Classification => first / rows.max(1) as f64,
+        TaskKind::MultiLabel => 2.0 * first / (2.0 * first + second + third).max(1.0),
+        TaskKind::Regression => 1.0 - first / second,
+        TaskKind::Retrieval => 100.0 * (first + second + third) / rows.max(1) as f64,
+    }
+}
 
 /// Returns the name of the metric of a task, and the function that computes it from the rows.
 fn statistic(kind: TaskKind) -> (&'static str, Statistic) {
     match kind {
-        TaskKind::Classification => ("accuracy", |rows| sum(rows, 0) / rows.len().max(1) as f64),
-        TaskKind::MultiLabel => ("micro_f1", |rows| {
-            let right = 2.0 * sum(rows, 0);
-            right / (right + sum(rows, 1) + sum(rows, 2)).max(1.0)
-        }),
-        TaskKind::Regression => ("r2", |rows| 1.0 - sum(rows, 0) / sum(rows, 1)),
-        TaskKind::Retrieval => ("rsum", |rows| {
-            let all: f64 = (0..3).map(|at| sum(rows, at)).sum();
-            100.0 * all / rows.len().max(1) as f64
-        }),
+        TaskKind::Classification => ("accuracy", |rows| scored(TaskKind::Classification, rows)),
+        TaskKind::MultiLabel => ("micro_f1", |rows| scored(TaskKind::MultiLabel, rows)),
+        TaskKind::Regression => ("r2", |rows| scored(TaskKind::Regression, rows)),
+        TaskKind::Retrieval => ("rsum", |rows| scored(TaskKind::Retrieval, rows)),
     }
 }
 
-fn sum(rows: &[RowContribution], at: usize) -> f64 {
-    rows.iter().map(|row| row[at]).sum()
+fn scored(kind: TaskKind, rows: &[RowContribution]) -> f64 {
+    let sum = |at: usize| rows.iter().map(|row| row[at]).sum();
+    score_of_sums(kind, [0, 1, 2].map(sum), rows.len())
 }
 
 /// Returns the column with the largest value.

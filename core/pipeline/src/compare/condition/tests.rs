@@ -24,6 +24,7 @@ fn compared(recall: f64, p: Option<f64>) -> ComparisonReport {
         vec![MeasuredRow {
             row: row("old", 0.5, None),
             seeds: vec![QueryScores::default()],
+            task_seeds: Vec::new(),
             all_pairs: 0,
             fewer: Vec::new(),
         }],
