@@ -52,7 +52,8 @@ pub enum Requirement {
     SystemLibrary,
     /// An official ONNX Runtime wheel for this system and processor.
     OfficialBuild,
-    /// A package of Python or JavaScript that opens an export; see [`peers_with`] and [`node_modules_with`].
+    /// A package of Python or JavaScript that opens an export (see [`peers_with`] and [`node_modules_with`]),
+    /// or a browser that opens a page.
     Package,
 }
 
