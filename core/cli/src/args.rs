@@ -226,10 +226,12 @@ pub struct ExportArgs {
     /// in it are kept, others are rewritten where that is possible, or refused.
     #[arg(long, value_name = "N")]
     pub opset: Option<i64>,
-    /// Put the resizing and normalisation of pictures into the models, which then take decoded pictures,
-    /// u8 [batch, height, width, 3].
-    #[arg(long)]
-    pub with_preprocessing: bool,
+    /// Put the preparation of items into the models: that of pictures, which are then taken as they are
+    /// decoded, u8 [batch, height, width, 3], and that of texts with a WordPiece tokenizer, which are then
+    /// taken one at a time, str [1]. Only models of texts need more than ONNX Runtime: the operators of
+    /// onnxruntime-extensions.
+    #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub with_preprocessing: Option<PreparedArg>,
 }
 
 impl CliCommand {
@@ -266,6 +268,16 @@ pub enum DoctorPart {
     Devices,
     Plugins,
     Models,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PreparedArg {
+    /// Pictures, and texts where operators can say their preparation.
+    All,
+    /// Pictures only.
+    Image,
+    /// Texts only; those that operators cannot prepare are refused.
+    Text,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

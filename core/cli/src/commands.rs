@@ -9,8 +9,8 @@ use crate::{
 };
 use chiasm_graph::Storage;
 use chiasm_pipeline::{
-    Environment, Error, ExportLayout, ExportOptions, FitOptions, Plan, RawInputs, RawItem, Recipe, Run,
-    RunOutputs,
+    Environment, Error, ExportLayout, ExportOptions, FitOptions, Plan, PreparedItems, RawInputs, RawItem,
+    Recipe, Run, RunOutputs,
 };
 use serde_json::{Value, json as object};
 use std::{collections::BTreeMap, path::Path};
@@ -266,8 +266,13 @@ pub fn export(
         args::WeightsArg::Fp16 => Storage::Fp16,
         args::WeightsArg::Int8 => Storage::Int8,
     });
-    let (dimensions, opset, pictures) = (args.dimensions, args.opset, args.with_preprocessing);
-    let options = ExportOptions { layout, weights, dimensions, opset, pictures };
+    let preprocessing = args.with_preprocessing.map(|items| match items {
+        args::PreparedArg::All => PreparedItems::All,
+        args::PreparedArg::Image => PreparedItems::Pictures,
+        args::PreparedArg::Text => PreparedItems::Texts,
+    });
+    let (dimensions, opset) = (args.dimensions, args.opset);
+    let options = ExportOptions { layout, weights, dimensions, opset, preprocessing };
     let exported = chiasm_pipeline::export(run, options, output, env)?;
     if json(global) {
         print::json(&exported)

@@ -1,4 +1,4 @@
-//! `chiasm inspect`: what is in an ONNX file, a run folder, a model card or a plugin.
+//! `chiasm inspect`: what is in an ONNX file, a run folder, an export, a model card or a plugin.
 
 use crate::{
     args::{GlobalOptions, InspectArgs},
@@ -7,9 +7,10 @@ use crate::{
 };
 use chiasm_graph::Graph;
 use chiasm_pipeline::{
-    CardInspection, Error, ModelInspection, RunInspection, SizedFile, inspect_card, inspect_onnx, inspect_run,
+    CardInspection, EncoderInspection, Error, ExportInspection, ModelInspection, RunInspection, SizedFile,
+    inspect_card, inspect_export, inspect_onnx, inspect_run, is_export,
 };
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// The most characters of a metadata value that a table shows.
 const LONGEST: usize = 120;
@@ -18,6 +19,7 @@ const LONGEST: usize = 120;
 enum Inspected {
     Model(Box<ModelInspection>),
     Run(Box<RunInspection>),
+    Export(Box<ExportInspection>),
     Card(Box<CardInspection>),
 }
 
@@ -32,34 +34,57 @@ pub fn inspect(args: &InspectArgs, global: &GlobalOptions) -> CommandResult {
         }
         return plugins::inspect(path, global);
     }
-    let (inspected, graph) = read(path, extension)?;
+    let (inspected, graphs) = read(path, extension)?;
     if args.graph {
-        let graph = graph.ok_or_else(|| without(path, "model beside it", "give the .onnx file"))?;
-        print::line(graph.to_text().trim_end());
+        if graphs.is_empty() {
+            return Err(without(path, "model beside it", "give the .onnx file"));
+        }
+        for (file, graph) in &graphs {
+            if graphs.len() > 1 {
+                print::line(&format!("file {file}"));
+            }
+            print::line(graph.to_text().trim_end());
+        }
         return Ok(());
     }
     if let Some(target) = &args.svg {
-        let Inspected::Run(run) = &inspected else {
-            return Err(without(path, "merged model to draw", "give a run folder"));
+        let svg = match &inspected {
+            Inspected::Run(run) => &run.svg,
+            Inspected::Export(export) => &export.svg,
+            Inspected::Model(_) | Inspected::Card(_) => {
+                return Err(without(path, "merged model to draw", "give a run folder or an export"));
+            }
         };
-        std::fs::write(target, &run.svg).map_err(|e| Error::io("write", target, e))?;
+        std::fs::write(target, svg).map_err(|e| Error::io("write", target, e))?;
         print::note(&format!("wrote {}", target.display()));
     }
     show(&inspected, global);
     Ok(())
 }
 
-fn read(path: &Path, extension: &str) -> CommandResult<(Inspected, Option<Graph>)> {
+/// Reads what a path leads to, and the graphs of its models by their files.
+fn read(path: &Path, extension: &str) -> CommandResult<(Inspected, BTreeMap<String, Graph>)> {
+    let one = |graph: Graph| BTreeMap::from([(String::new(), graph)]);
+    if is_export(path) {
+        let (export, graphs) = inspect_export(path)?;
+        return Ok((Inspected::Export(Box::new(export)), graphs));
+    }
+    if path.is_dir() && !path.join("manifest.json").exists() {
+        let message = format!("{} is neither a run nor an export", path.display());
+        let help =
+            "a run has a file manifest.json, and an export has export.json; give such a folder or a file";
+        return Err(Error::input("chiasm::inspect::none", message, help));
+    }
     if path.is_dir() {
         let (run, graph) = inspect_run(path)?;
-        return Ok((Inspected::Run(Box::new(run)), Some(graph)));
+        return Ok((Inspected::Run(Box::new(run)), one(graph)));
     }
     if extension == "toml" {
         let (card, graph) = inspect_card(path)?;
-        return Ok((Inspected::Card(Box::new(card)), graph));
+        return Ok((Inspected::Card(Box::new(card)), graph.map(one).unwrap_or_default()));
     }
     let (model, graph) = inspect_onnx(path)?;
-    Ok((Inspected::Model(Box::new(model)), Some(graph)))
+    Ok((Inspected::Model(Box::new(model)), one(graph)))
 }
 
 fn without(path: &Path, what: &str, help: &str) -> Error {
@@ -70,9 +95,11 @@ fn show(inspected: &Inspected, global: &GlobalOptions) {
     match (inspected, json(global)) {
         (Inspected::Model(model), true) => print::json(model),
         (Inspected::Run(run), true) => print::json(run),
+        (Inspected::Export(export), true) => print::json(export),
         (Inspected::Card(card), true) => print::json(card),
         (Inspected::Model(model), false) => show_model(model),
         (Inspected::Run(run), false) => show_run(run),
+        (Inspected::Export(export), false) => show_export(export),
         (Inspected::Card(card), false) => show_card(card),
     }
 }
@@ -123,23 +150,45 @@ fn show_model(model: &ModelInspection) {
 fn show_run(run: &RunInspection) {
     field("made by", &format!("chiasm {} with {}, seed {}", run.chiasm, run.engine, run.seed));
     field("aligner", &run.aligner);
-    for encoder in &run.encoders {
-        let licence = encoder.licence.as_deref().unwrap_or("a file of vectors");
-        let licence = if licence.is_empty() { "not stated" } else { licence };
-        field(
-            "encoder",
-            &format!(
-                "{}: {} ({}), {} numbers, licence: {licence}",
-                encoder.modality, encoder.name, encoder.adapter, encoder.pooled
-            ),
-        );
-        field("", &encoder.preparation);
-    }
+    run.encoders.iter().for_each(show_encoder);
     field("licence", &format!("{}. {}", run.licence, run.licence_consequence));
     field("rsum", &format!("{:.1} of {:.0} on the test rows", run.rsum[0], run.rsum[1]));
     show_model(&run.model);
+    show_files(&run.files);
+}
+
+fn show_export(export: &ExportInspection) {
+    field("export", &export.what);
+    let made = format!("chiasm {} with {}, seed {}", export.chiasm, export.engine, export.seed);
+    field("run made by", &made);
+    field("aligner", &export.aligner);
+    export.encoders.iter().for_each(show_encoder);
+    for (modality, reason) in &export.left_out {
+        field("left out", &format!("{modality}: {reason}"));
+    }
+    field("licence", &format!("{}. {}", export.licence, export.licence_consequence));
+    field("rsum", &format!("{:.1} of {:.0} on the test rows", export.rsum[0], export.rsum[1]));
+    for model in export.models.values() {
+        print::line("");
+        show_model(model);
+    }
+    show_files(&export.files);
+}
+
+fn show_encoder(encoder: &EncoderInspection) {
+    let licence = encoder.licence.as_deref().unwrap_or("a file of vectors");
+    let licence = if licence.is_empty() { "not stated" } else { licence };
+    let what = format!(
+        "{}: {} ({}), {} numbers, licence: {licence}",
+        encoder.modality, encoder.name, encoder.adapter, encoder.pooled
+    );
+    field("encoder", &what);
+    field("", &encoder.preparation);
+}
+
+fn show_files(files: &[SizedFile]) {
     print::line("");
-    let rows = run.files.iter().map(|one| vec![one.file.clone(), size(one.bytes), one.sha256.clone()]);
+    let rows = files.iter().map(|one| vec![one.file.clone(), size(one.bytes), one.sha256.clone()]);
     print::table(&["file", "size", "sha256"], rows.collect(), 2);
 }
 

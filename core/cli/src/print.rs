@@ -244,7 +244,7 @@ pub fn exported(exported: &ExportReport, folder: &Path) {
         let change = (narrow.bytes[1] as f64 / narrow.bytes[0].max(1) as f64 - 1.0) * 100.0;
         let [before, after] = bytes;
         let size = vec!["weights, MB".to_owned(), before, after, format!("{change:+.0} %")];
-        reduced([&narrow.before, &narrow.after], narrow.weights, size);
+        reduced([&narrow.before, &narrow.after], &narrow.weights, size);
     }
     if let Some(shortened) = &exported.shortened {
         line("");

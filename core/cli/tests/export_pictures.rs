@@ -101,6 +101,6 @@ fn what_cannot_be_written_as_operators_is_refused() {
     let refused = sandbox.call(&["export", "run", "--with-preprocessing", "-o", "other"]);
     refused.refused("box", &["encoders.image", "the filter \"box\" cannot be written as operators"]);
     let refused = sandbox.call(&["export", "run", "--with-preprocessing", "--layout", "hf", "-o", "other"]);
-    refused.refused("hf", &["the files of this layout say how pictures are prepared"]);
+    refused.refused("hf", &["the files of this layout say how items are prepared"]);
     assert!(!sandbox.path("other").exists());
 }

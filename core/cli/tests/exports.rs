@@ -175,6 +175,11 @@ fn transformers_opens_folders_of_other_encoders() {
             let read = sandbox.card_in_python("hf", &shown, &[&image, TEXT]);
             agree(&read["differences"], &["image_embeds", "text_embeds"]);
         }
+        // Beside the card, the file cannot say that the channels are last.
+        assert!(!sandbox.path("run/preprocessing/image/other-image/preprocessor_config.json").exists());
+        let read = sandbox.beside_cards("run", &shown, &[&image, TEXT]);
+        assert_eq!(read["folders"], serde_json::json!(["preprocessing/text/other-text"]));
+        agree(&read["arrays"], &["ids", "model_mask"]);
     }
 }
 
@@ -221,6 +226,15 @@ fn transformers_opens_a_folder_of_recordings() {
         let read = sandbox.card_in_python("hf", &output, &[&sound]);
         agree(&read["differences"], &["sound_embeds"]);
     }
+    // The run has the same file beside the card.
+    let sound = sandbox.path("sounds/3.wav").display().to_string();
+    let row = format!("{}:3", sandbox.path("row.npy").display());
+    let output = sandbox.good(&["run", "run", "--sound", &sound, "--row", "3", "--format", "json"]);
+    let read = sandbox.beside_cards("run", &output, &[&sound, &row]);
+    assert_eq!(read["folders"], serde_json::json!(["preprocessing/sound/wave"]));
+    // The extractor computes in f32: rounding of numbers of a few units.
+    agree(&read["arrays"], &["samples"]);
+    agree(&read["differences"], &["row_embeds", "sound_embeds"]);
 }
 
 /// What the files cannot say is named with its key, and refused if nothing is left.
@@ -255,6 +269,10 @@ fn preparation_that_the_files_cannot_say_is_named() {
     let exported = json(&std::fs::read_to_string(sandbox.path("hf/export.json")).unwrap());
     assert!(exported["left_out"]["image"].as_str().unwrap().contains(words), "{exported}");
     assert!(sandbox.path("hf/image/onnx/model.onnx").is_file());
+    assert!(!sandbox.path("run/preprocessing/image/grey/preprocessor_config.json").exists());
+    let card = std::fs::read_to_string(sandbox.path("run/README.md")).unwrap();
+    let words = "There are no files for Hugging Face's transformers: \\`channels = \"gray\"\\` has no key";
+    assert!(card.contains(words), "{card}");
     assert!(!sandbox.path("hf/image/preprocessor_config.json").exists());
 }
 

@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::{Sandbox, json, project};
+use common::{Sandbox, json, peers, project};
 use serde_json::Value;
+use sha2::Digest;
+use std::process::Command;
 
 const TEXT: &str = "a small red circle above a large blue square, and \u{e9}\u{4e2d}";
 
@@ -199,4 +201,115 @@ fn inspect_shows_files_runs_and_cards() {
     let refused = sandbox.call(&["inspect", "run/model.onnx", "--svg", "other.svg"]);
     refused.refused("a drawing of a file", &["give a run folder"]);
     sandbox.call(&["inspect", "nowhere.onnx"]).refused("no file", &["nowhere.onnx"]);
+}
+
+/// Reads ONNX files with the package `onnx`: the names of the ports, and how often each operator is used.
+const READ_MODELS: &str = "
+import collections, json, sys, onnx
+found = {}
+for path in sys.argv[1:]:
+    graph = onnx.load(path).graph
+    ports = [[port.name for port in side] for side in (graph.input, graph.output)]
+    found[path] = [*ports, collections.Counter(node.op_type for node in graph.node)]
+print(json.dumps(found))
+";
+
+#[test]
+fn inspect_shows_exports_of_all_layouts() {
+    let sandbox = fitted();
+    let run = json(&sandbox.good(&["inspect", "run", "--format", "json"]));
+    let layouts = ["onnx", "towers", "hf", "triton", "sentence-transformers", "transformers.js"];
+    for layout in layouts {
+        sandbox.good(&["export", "run", "--layout", layout, "-o", layout]);
+        let shown = json(&sandbox.good(&["inspect", layout, "--format", "json"]));
+        // What is said of the run is what `inspect RUN` says.
+        for key in ["chiasm", "engine", "seed", "key", "aligner", "licence", "licence_consequence", "rsum"] {
+            assert_eq!(shown[key], run[key], "{layout}: {key}");
+        }
+        for (own, of_run) in
+            shown["encoders"].as_array().unwrap().iter().zip(run["encoders"].as_array().unwrap())
+        {
+            for key in
+                ["modality", "name", "adapter", "licence", "source", "sha256", "pooled", "preprocessing"]
+            {
+                assert_eq!(own[key], of_run[key], "{layout}: {key}");
+            }
+        }
+        // Each file but export.json is listed with its digest.
+        let listed = shown["files"].as_array().unwrap();
+        let all = common::contents(&sandbox.path(layout));
+        assert_eq!(listed.len() + 1, all.len(), "{layout}: {listed:?}");
+        for file in listed {
+            let content = &all[file["file"].as_str().unwrap()];
+            let digest: String = sha2::Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(
+                (&file["sha256"], &file["bytes"]),
+                (&digest.into(), &content.len().into()),
+                "{layout}"
+            );
+        }
+        let models = shown["models"].as_object().unwrap();
+        assert_eq!(all.keys().filter(|name| name.ends_with(".onnx")).count(), models.len(), "{layout}");
+        assert_models(&sandbox, layout, models);
+        let text = sandbox.good(&["inspect", layout, "--graph"]);
+        for file in models.keys() {
+            assert_eq!(text.contains(&format!("file {file}\n")), models.len() > 1, "{layout}: {text:.300}");
+        }
+        sandbox.good(&["inspect", layout, "--svg", "drawn.svg"]);
+        let drawn = std::fs::read_to_string(sandbox.path("drawn.svg")).unwrap();
+        let whole = ["onnx", "triton"].contains(&layout);
+        assert_eq!(drawn == std::fs::read_to_string(sandbox.path("run/model.svg")).unwrap(), whole);
+        assert!(drawn.contains("demo-image") && drawn.contains("text_embeds"), "{drawn}");
+        assert_eq!(drawn.contains("fused_embeds"), whole, "{layout}");
+        let text = sandbox.good(&["inspect", layout]);
+        for words in ["This is an export of a Chiasm run", "Apache-2.0", "A picture is decoded", "rsum"] {
+            assert!(text.contains(words), "{layout}: no {words:?} in {text}");
+        }
+    }
+}
+
+/// The ports and operators of each model are those that the package `onnx` reads.
+fn assert_models(sandbox: &Sandbox, layout: &str, models: &serde_json::Map<String, Value>) {
+    let paths: Vec<_> = models.keys().map(|file| sandbox.path(layout).join(file)).collect();
+    let read = Command::new(peers()).args(["-c", READ_MODELS]).args(&paths).output().unwrap();
+    let read = json(&String::from_utf8_lossy(&read.stdout));
+    for (model, path) in models.values().zip(&paths) {
+        let read = &read[path.display().to_string()];
+        assert_eq!(model["operators"], read[2], "{layout}");
+        for (at, side) in ["inputs", "outputs"].into_iter().enumerate() {
+            let name = |port: &Value| port.as_str().unwrap().split(' ').next().unwrap().to_owned();
+            let names: Vec<String> = model[side].as_array().unwrap().iter().map(name).collect();
+            assert_eq!(Value::from(names), read[at], "{layout}");
+        }
+    }
+}
+
+#[test]
+fn inspect_refuses_folders_that_are_no_whole_export() {
+    let sandbox = fitted();
+    sandbox.good(&["export", "run", "--layout", "towers", "-o", "towers"]);
+    let model = sandbox.path("towers/text.onnx");
+    let mut bytes = std::fs::read(&model).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&model, &bytes).unwrap();
+    sandbox
+        .call(&["inspect", "towers"])
+        .refused("changed", &["towers/text.onnx was changed", "export the run"]);
+    std::fs::remove_file(&model).unwrap();
+    sandbox.call(&["inspect", "towers"]).refused("missing", &["towers/text.onnx cannot be read"]);
+    let record = json(&std::fs::read_to_string(sandbox.path("towers/export.json")).unwrap());
+    let mut older = record.clone();
+    older.as_object_mut().unwrap().remove("digests");
+    sandbox.write("towers/export.json", older.to_string());
+    sandbox
+        .call(&["inspect", "towers"])
+        .refused("older", &["missing field `digests`", "export the run again"]);
+    let mut outside = record;
+    outside["models"][0] = "../run/model.onnx".into();
+    sandbox.write("towers/export.json", outside.to_string());
+    sandbox.call(&["inspect", "towers"]).refused("outside", &["has `..`", "export the run again"]);
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    let words = ["is neither a run nor an export", "manifest.json", "export.json"];
+    sandbox.call(&["inspect", "empty"]).refused("empty", &words);
 }

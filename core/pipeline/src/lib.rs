@@ -110,7 +110,9 @@ pub use run::{
     check::{GraphCheckInput, RunChecks, check_graph},
     dataset::{DatasetOptions, DatasetReport, Shard},
     evaluate::{DirectionMetrics, Metrics, RetrievalSummary},
-    export::{ExportLayout, ExportOptions, ExportReport, ReducedPrecision, ShortenedVectors, export},
+    export::{
+        ExportLayout, ExportOptions, ExportReport, PreparedItems, ReducedPrecision, ShortenedVectors, export,
+    },
     files::{RunManifest, read_manifest},
     gallery::{Gallery, GalleryHit},
     geometry::PairGeometry,
@@ -119,6 +121,7 @@ pub use run::{
         CardInspection, EncoderInspection, ModelInspection, RunInspection, SizedFile, inspect_card,
         inspect_onnx, inspect_run,
     },
+    inspect_export::{ExportInspection, inspect_export, is_export},
     open::{Run, RunOutputs},
     query_scores::StudyMetric,
     robustness::{Robustness, RobustnessCurve, RobustnessPoint, RobustnessScore, Sweep, stored_robustness},

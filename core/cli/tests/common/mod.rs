@@ -96,6 +96,18 @@ impl Sandbox {
         serde_json::from_slice(&peer.stdout).unwrap()
     }
 
+    /// Opens the files beside the cards in `folder` with transformers. The arguments are those of
+    /// [`Sandbox::card_in_python`]. See `peer/transformers_beside_cards.py`.
+    pub fn beside_cards(&self, folder: &str, output: &str, items: &[&str]) -> serde_json::Value {
+        self.write("output.json", output);
+        let script = project().join("core/cli/tests/peer/transformers_beside_cards.py");
+        let mut command = Command::new(peers());
+        command.current_dir(self.path("")).env("HF_HUB_OFFLINE", "1").env("HF_HOME", self.path("hub"));
+        let peer = command.arg(script).args([folder, "output.json"]).args(items).output().unwrap();
+        assert!(peer.status.success(), "{}", String::from_utf8_lossy(&peer.stderr));
+        serde_json::from_slice(&peer.stdout).unwrap()
+    }
+
     /// Writes `count` scenes of a world: pictures and pairs.jsonl in `world/`.
     pub fn world(&self, count: usize) -> PathBuf {
         let world = World::new(7);

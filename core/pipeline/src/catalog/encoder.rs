@@ -7,6 +7,7 @@ use super::{
     inner,
     joined::{check_inputs, listed, pooled_dim, with_head, with_tail},
     raw::RawItem,
+    text_ports::check_no_text,
 };
 use crate::base::{
     digest::{KeyHasher, hex, model_digest, sha256_of},
@@ -100,6 +101,7 @@ impl Encoder {
         let (model, _) = loaded.map_err(|e| {
             Problem::new("chiasm::model::graph", e.to_string()).help("copy or export the file again")
         })?;
+        check_no_text(&model)?;
         Self::of_card(found, model, env)
     }
 

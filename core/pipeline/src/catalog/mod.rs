@@ -14,4 +14,5 @@ mod joined;
 pub mod new_card;
 pub mod raw;
 pub mod removed_card;
+mod text_ports;
 pub mod trial;

@@ -7,6 +7,7 @@ use super::{
     companions::{file_of, replace_texts, texts},
     encoder::Encoder,
     hub::HubAddress,
+    text_ports::check_no_text,
 };
 use crate::{
     base::{
@@ -106,6 +107,7 @@ pub fn add_model(options: &AddModelOptions, env: &Environment) -> Result<AddedMo
     let (graph, weights) = Graph::load_with_files(&path).map_err(|e| {
         Problem::new("chiasm::model::graph", e.to_string()).help("give the path of an .onnx file")
     })?;
+    check_no_text(&graph)?;
     let sha256 = model_digest(&path, &weights).map_err(|e| Error::io("read", &path, e))?;
     // A folder is usually called like its model, and the file model.onnx.
     let stem = if given.is_dir() { given.file_name() } else { path.file_stem() };

@@ -19,7 +19,8 @@ use crate::{
             RunManifest,
         },
         graphs::{FUSED, embeds},
-        model_card::{CardFacts, CardModel, Plots, eval_results, model_card},
+        hugging_face::write_beside_cards,
+        model_card::{CardFacts, CardModel, EncoderFacts, Plots, eval_results, model_card},
         pipeline_svg::{PipelineParts, draw},
         prove::Proof,
     },
@@ -109,12 +110,15 @@ pub fn card(
 ) -> Result<(), Error> {
     let mut facts = CardFacts::read(draft.folder(), manifest, recipe, metrics)?;
     let drawn = PipelineParts {
-        encoders: &facts.encoders,
+        encoders: facts.encoders.iter().map(EncoderFacts::drawn).collect(),
         aligner: &facts.learned.plugin,
         fusion: recipe.fuse.as_ref().map(|fuse| fuse.id.value.as_str()),
         outputs: &merged.outputs(),
     };
-    draft.write(files::DRAWING, draw(manifest, &drawn))?;
+    draft.write(files::DRAWING, draw(&manifest.modalities, &drawn))?;
+    write_beside_cards(&mut facts.encoders, draft.folder(), &merged.inputs(), draft, &|folder| {
+        Some(folder.to_owned())
+    })?;
     facts.plots = Plots { drawing: true, robustness: recipe.robustness.is_some() };
     let model = CardModel::of(draft.folder(), MODEL, merged)?;
     draft.write(files::README, model_card(&facts, &[model], None))?;

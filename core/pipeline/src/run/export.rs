@@ -1,42 +1,49 @@
 //! Exporting a run: its model in another layout or operator set, with reduced-precision weights or with
 //! shorter vectors. The outputs of the exported files are compared with those of the run.
 
+mod characters;
 mod compared;
-mod form;
 mod hugging_face;
+mod hugging_face_program;
 mod layout;
 mod layouts;
 mod picture_graph;
 mod pictures;
+mod record;
 mod sentence_transformers;
 mod shortened;
+mod text_graph;
+mod texts;
 mod triton;
+mod wordpiece;
 
 use super::{
     draft::DraftFolder,
-    evaluate::Metrics,
     files::{
         EVAL_RESULTS, METRICS, MODEL, ModalityManifest, PREPROCESSING, README, RunManifest, read_in,
         read_json,
     },
     graphs::embeds,
+    hugging_face::write_beside_cards,
+    inspect::of_encoder,
     model_card::{CardFacts, CardModel, ExportFacts, eval_results, model_card},
     open::Run,
+    port_form::with_forms,
 };
 use crate::base::{environment::Environment, error::Error, relative_path::RelativePath};
-use chiasm_graph::{Graph, NEWEST_OPSET, OLDEST_OPSET, Storage};
+use chiasm_graph::{Graph, NEWEST_OPSET, OLDEST_OPSET, Port, Storage};
 use compared::{Reference, compare};
-use form::with_forms;
 use layout::{Consumer, ExportedModel, Layout};
 pub use layouts::ExportLayout;
 use pictures::with_pictures;
-use serde::Serialize;
+pub use record::{ExportReport, RECORD, ReducedPrecision, read_record};
 pub use shortened::ShortenedVectors;
 use shortened::{measure_shortened, shorten};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
+use texts::{TextHead, text_heads, with_texts};
 
 /// What is exported, and how.
 #[derive(Debug, Clone, Copy)]
@@ -49,52 +56,20 @@ pub struct ExportOptions {
     pub dimensions: Option<usize>,
     /// Write the models in this version of the `ai.onnx` operator set.
     pub opset: Option<i64>,
-    /// Put the resizing and normalisation of pictures into the models.
-    pub pictures: bool,
+    /// Put the preparation of items into the models.
+    pub preprocessing: Option<PreparedItems>,
 }
 
-/// The result of an export.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct ExportReport {
-    /// The files by their names in the folder of the export, models first.
-    pub files: Vec<String>,
-    /// The modalities: how raw items are prepared, and the names of the ports.
-    pub modalities: Vec<ModalityManifest>,
-    /// The key of the exported run.
-    pub run_key: String,
-    /// The largest absolute difference of each output from `model.onnx`, or from the first coordinates of its
-    /// vectors if they are shortened, on synthetic inputs.
-    pub differences: BTreeMap<String, f32>,
-    /// The version of the `ai.onnx` operator set of the models.
-    pub opset: i64,
-    /// What is left out of the export, by modality, and why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub left_out: BTreeMap<String, String>,
-    /// The effect of reduced-precision weights, if requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub narrow: Option<ReducedPrecision>,
-    /// The effect of shorter vectors, if requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shortened: Option<ShortenedVectors>,
+/// The items whose preparation becomes a part of the models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreparedItems {
+    /// Pictures, and texts where operators can say their preparation.
+    All,
+    /// Pictures, which are resized and normalised.
+    Pictures,
+    /// Texts, which are tokenized by operators of onnxruntime-extensions.
+    Texts,
 }
-
-/// The effect of reduced-precision weights: their size, and the metrics on the test rows of the run.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct ReducedPrecision {
-    /// `fp16` or `int8`.
-    pub weights: &'static str,
-    /// Size of the weights of the merged model in bytes, before and after.
-    pub bytes: [u64; 2],
-    /// Metrics with the weights as fitted.
-    pub before: Metrics,
-    /// Metrics with reduced-precision weights.
-    pub after: Metrics,
-}
-
-/// The file in an export that holds its [`ExportReport`].
-const RECORD: &str = "export.json";
 
 /// Copies the model and the preprocessing of a run into `output`, which must not exist. With fewer bits for
 /// the weights or fewer dimensions, the metrics are measured with and without.
@@ -104,7 +79,7 @@ const RECORD: &str = "export.json";
 /// reproduce the outputs of the run. With weights or dimensions, also if the data of the run cannot be read.
 /// With dimensions, also if there are no more of them, or if the run has a fusion or a bank for its scores,
 /// which take whole vectors. With an operator set, also if an operator cannot be written in it. With
-/// pictures, also if no encoder reads any, or a kernel of their resizing cannot be written as operators. A
+/// preprocessing, also if no encoder reads such items, or their preparation cannot be written as operators. A
 /// layout for another library refuses a run of which it cannot say anything.
 pub fn export(
     run: &Path,
@@ -112,13 +87,10 @@ pub fn export(
     output: &Path,
     env: &Environment,
 ) -> Result<ExportReport, Error> {
-    let ExportOptions { layout, weights, dimensions, opset, pictures } = options;
-    if output.exists() {
-        let message = format!("{} exists", output.display());
-        return Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"));
-    }
+    let ExportOptions { layout, weights, dimensions, opset, preprocessing } = options;
+    check_output(output)?;
     check_opset(opset)?;
-    check_pictures(pictures, layout)?;
+    check_preprocessing(preprocessing, layout)?;
     let layout = layout.layout();
     let opened = Run::open(run, env)?;
     let manifest = &opened.manifest;
@@ -131,39 +103,71 @@ pub fn export(
     let narrow = weights.map(|storage| measure_narrow(&opened, storage, bytes, env)).transpose()?;
     let mut facts = CardFacts::read(run, manifest, opened.recipe(), read_json(run, METRICS)?)?;
     let mut models = layout.models(&facts, model)?;
-    if pictures {
-        with_pictures(&mut models, &mut facts)?;
-    }
+    let texts = preprocessing.map(|items| prepared_inside(items, &mut models, &mut facts)).transpose()?;
+    let (heads, not_inside) = texts.unwrap_or_default();
     opset.map_or(Ok(()), |opset| models.iter_mut().try_for_each(|made| in_opset(made, opset)))?;
     let draft = DraftFolder::begin(output)?;
-    let mut files: Vec<String> = Vec::new();
-    for made in &models {
-        made.save(draft.folder())?;
-        files.push(made.file.clone());
-    }
-    files.extend(copy_preprocessing(run, manifest, layout, &draft)?);
-    let consumer = layout.write(&mut facts, &models, &draft)?;
+    models.iter().try_for_each(|made| made.save(draft.folder()))?;
+    let mut files: Vec<String> = models.iter().map(|made| made.file.clone()).collect();
+    files.extend(copy_preprocessing(&facts, layout, &draft)?);
+    let place = |folder: &str| layout.place(folder);
+    write_beside_cards(&mut facts.encoders, run, &fitted.inputs(), &draft, &place)?;
+    let mut consumer = layout.write(&mut facts, &models, &draft)?;
+    consumer.left_out.extend(not_inside);
     files.extend(consumer.files.iter().cloned());
     let reference = |made: &ExportedModel| {
         let with_ports = |graph: &Graph| with_forms(graph, &made.forms);
         Ok(Reference { fitted: with_ports(&fitted)?, stored: stored.as_ref().map(with_ports).transpose()? })
     };
     let differences = compare(&models, &reference, draft.folder(), env)?;
+    // The engine does not have the operators of texts, so the rest is compared before they are there.
+    with_texts(&mut models, &heads, draft.folder())?;
     files.extend([RECORD, README, EVAL_RESULTS].map(ToOwned::to_owned));
-    let exported = ExportReport {
+    let mut exported = ExportReport {
         files,
-        modalities: described(manifest, &facts),
-        run_key: manifest.key.clone(),
         differences,
         opset: opset.unwrap_or(model.opset()),
-        left_out: consumer.left_out.clone(),
         narrow,
         shortened,
+        ..record(&facts, &models, &consumer)?
     };
+    if let Some(after) = exported.reduced() {
+        exported.rsum = [after.rsum, after.rsum_max];
+    }
     write_card(&facts, &exported, &draft, &models, &consumer)?;
+    exported.digests = draft.digests()?;
     draft.write_json(RECORD, &exported)?;
     draft.place()?;
     Ok(exported)
+}
+
+/// Returns what an export says of its models and of the run, without what was measured of them.
+///
+/// # Errors
+/// If a model's file lies outside the folder.
+fn record(
+    facts: &CardFacts<'_>,
+    models: &[ExportedModel],
+    consumer: &Consumer,
+) -> Result<ExportReport, Error> {
+    let manifest = facts.manifest;
+    let ports: Vec<Port> = models.iter().flat_map(|made| made.graph.inputs()).collect();
+    let file = |made: &ExportedModel| RelativePath::new(&made.file).map_err(Error::Internal);
+    Ok(ExportReport {
+        what: consumer.what.clone(),
+        models: models.iter().map(file).collect::<Result<_, _>>()?,
+        modalities: described(manifest, facts),
+        encoders: facts.encoders.iter().map(|encoder| of_encoder(encoder, &ports)).collect(),
+        aligner: facts.learned.plugin.clone(),
+        fusion: facts.recipe.fuse.as_ref().map(|fuse| fuse.id.value.clone()),
+        chiasm: manifest.chiasm.clone(),
+        engine: manifest.engine.clone(),
+        seed: manifest.seed,
+        run_key: manifest.key.clone(),
+        rsum: [facts.metrics.rsum, facts.metrics.rsum_max],
+        left_out: consumer.left_out.clone(),
+        ..ExportReport::default()
+    })
 }
 
 /// Returns the merged model, with the first `dimensions` coordinates of its vectors if they are fewer.
@@ -182,26 +186,34 @@ fn measure_narrow(
     env: &Environment,
 ) -> Result<ReducedPrecision, Error> {
     let after = Run::open_stored(run.folder(), Some(storage), env)?.measure()?;
-    Ok(ReducedPrecision { weights: storage.as_str(), bytes, before: run.measure()?, after })
+    Ok(ReducedPrecision { weights: storage.as_str().to_owned(), bytes, before: run.measure()?, after })
 }
 
 /// Copies the files of the preprocessing to their places in the layout. Returns their folders.
 fn copy_preprocessing(
-    run: &Path,
-    manifest: &RunManifest,
+    facts: &CardFacts<'_>,
     layout: &dyn Layout,
     draft: &DraftFolder,
 ) -> Result<BTreeSet<String>, Error> {
     // A run with only files of vectors has no preprocessing. Only files that were verified are copied.
     let prefix = format!("{PREPROCESSING}/");
     let mut folders = BTreeSet::new();
-    for name in manifest.outputs.keys().map(|name| name.as_str()).filter(|name| name.starts_with(&prefix)) {
+    let names = facts.manifest.outputs.keys().map(|name| name.as_str());
+    for name in names.filter(|name| name.starts_with(&prefix) && !is_done_in_model(facts, name)) {
         let Some(place) = layout.place(name) else { continue };
-        draft.write(&place, read_in(run, name, u64::MAX)?)?;
+        draft.write(&place, read_in(facts.folder, name, u64::MAX)?)?;
         let until = place.find(&prefix).map_or(place.len(), |at| at + PREPROCESSING.len());
         folders.insert(place[..until].to_owned());
     }
     Ok(folders)
+}
+
+/// Returns whether a file says for another library what the exported model does itself.
+fn is_done_in_model(facts: &CardFacts<'_>, name: &str) -> bool {
+    facts.encoders.iter().filter(|encoder| encoder.raw).any(|encoder| {
+        let file = encoder.folder.as_deref().and_then(|folder| name.strip_prefix(folder)?.strip_prefix('/'));
+        matches!(file, Some("preprocessor_config.json" | "tokenizer_config.json"))
+    })
 }
 
 /// Returns the modalities with the names of the ports and the folders that they have in the export.
@@ -215,13 +227,57 @@ fn described(manifest: &RunManifest, facts: &CardFacts<'_>) -> Vec<ModalityManif
     modalities
 }
 
-/// Returns an error if pictures are to be prepared in a layout that says how others prepare them.
-fn check_pictures(pictures: bool, layout: ExportLayout) -> Result<(), Error> {
-    if !pictures || matches!(layout, ExportLayout::Merged | ExportLayout::Towers) {
+/// Puts the preparation of pictures into the models. Returns that of texts, and why there is none, by
+/// modality.
+///
+/// # Errors
+/// If what is asked for cannot be written as operators, or no encoder reads such items.
+fn prepared_inside(
+    items: PreparedItems,
+    models: &mut [ExportedModel],
+    facts: &mut CardFacts<'_>,
+) -> Result<(Vec<TextHead>, BTreeMap<String, String>), Error> {
+    let pictures = facts.encoders.iter().any(|encoder| encoder.adapter == "image");
+    if items != PreparedItems::Texts && (pictures || items == PreparedItems::Pictures) {
+        with_pictures(models, facts)?;
+    }
+    if items == PreparedItems::Pictures {
+        return Ok(Default::default());
+    }
+    let (heads, left_out) = text_heads(models, facts);
+    let refused = left_out.iter().find(|_| items == PreparedItems::Texts || (heads.is_empty() && !pictures));
+    let message = match refused {
+        Some((modality, reason)) => format!("--with-preprocessing: encoders.{modality}: {reason}"),
+        None if heads.is_empty() && (items == PreparedItems::Texts || !pictures) => {
+            let kind = if items == PreparedItems::Texts { "texts" } else { "pictures or texts" };
+            format!("--with-preprocessing: no encoder of the run reads {kind}")
+        }
+        None => {
+            let said = |(modality, reason): (String, String)| {
+                (modality, format!("the model takes tokens: {reason}"))
+            };
+            return Ok((heads, left_out.into_iter().map(said).collect()));
+        }
+    };
+    Err(Error::input("chiasm::export::preprocessing", message, "leave --with-preprocessing out"))
+}
+
+/// Returns an error if items are to be prepared in a layout that says how others prepare them.
+fn check_preprocessing(items: Option<PreparedItems>, layout: ExportLayout) -> Result<(), Error> {
+    if items.is_none() || matches!(layout, ExportLayout::Merged | ExportLayout::Towers) {
         return Ok(());
     }
-    let message = "--with-preprocessing: the files of this layout say how pictures are prepared";
-    Err(Error::input("chiasm::export::pictures", message, "use --layout onnx or towers"))
+    let message = "--with-preprocessing: the files of this layout say how items are prepared";
+    Err(Error::input("chiasm::export::preprocessing", message, "use --layout onnx or towers"))
+}
+
+/// Returns an error for a folder that exists.
+fn check_output(output: &Path) -> Result<(), Error> {
+    if !output.exists() {
+        return Ok(());
+    }
+    let message = format!("{} exists", output.display());
+    Err(Error::input("chiasm::export::exists", message, "choose another folder for -o"))
 }
 
 /// Returns an error for an operator set that is not known.

@@ -6,7 +6,8 @@
 //! aligner/<m>.inverse.onnx     the inverse of the map, if it has one
 //! aligner/learned.json         the parameters that the aligner chose, and its notes on the fit
 //! fusion.onnx                  the fusion, if there is one
-//! preprocessing/<m>/<e>/       the card of each encoder, and the files that its adapter needs
+//! preprocessing/<m>/<e>/       the card of each encoder, the files that its adapter needs, and those that
+//!                              transformers opens, where they can say the same
 //! recipe.toml, recipe.lock     a copy of the recipe; its folder and the --set assignments
 //! metrics.json, checks.json    the results
 //! robustness.json, .svg         the sweeps over corrupted and missing test items, if the recipe has them

@@ -15,7 +15,7 @@ use crate::{
     catalog::card::{ModelCard, read_card},
 };
 use chiasm_graph::{Graph, Port};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -66,8 +66,8 @@ pub struct ModelInspection {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// An encoder of a run or of a card.
-#[derive(Debug, Clone, Serialize)]
+/// An encoder of a run, an export or a card.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EncoderInspection {
     /// Its modality; empty for a card.
@@ -181,16 +181,16 @@ pub fn inspect_run(run: &Path) -> Result<(RunInspection, Graph), Error> {
     let outputs = graph.outputs();
     let recipe = read_recipe(run, &[])?;
     let parts = PipelineParts {
-        encoders: &found,
+        encoders: found.iter().map(EncoderFacts::drawn).collect(),
         aligner: &learned.plugin,
         fusion: recipe.fuse.as_ref().map(|fuse| fuse.id.value.as_str()),
         outputs: &outputs,
     };
-    let svg = draw(&manifest, &parts);
+    let svg = draw(&manifest.modalities, &parts);
     let files = manifest.outputs.keys();
     let files = files.map(|name| sized(&path_in(run, name.as_str())?, name.to_string()));
     let inspection = RunInspection {
-        encoders: found.iter().map(|encoder| of_run(encoder, &graph)).collect(),
+        encoders: found.iter().map(|encoder| of_encoder(encoder, &graph.inputs())).collect(),
         aligner: learned.plugin.clone(),
         licence: licence.name.unwrap_or(licence.identifier),
         licence_consequence: licence.consequence,
@@ -221,7 +221,8 @@ pub fn inspect_card(path: &Path) -> Result<(CardInspection, Option<Graph>), Erro
     Ok((CardInspection { card, path: Some(beside), matches, model: Some(model) }, Some(graph)))
 }
 
-fn of_run(encoder: &EncoderFacts<'_>, graph: &Graph) -> EncoderInspection {
+/// Describes an encoder of a model with the inputs `ports`.
+pub fn of_encoder(encoder: &EncoderFacts<'_>, ports: &[Port]) -> EncoderInspection {
     let card = encoder.card.as_ref();
     EncoderInspection {
         modality: encoder.modality.to_owned(),
@@ -233,11 +234,15 @@ fn of_run(encoder: &EncoderFacts<'_>, graph: &Graph) -> EncoderInspection {
         pooled: encoder.pooled,
         inputs: encoder.inputs.clone(),
         preprocessing: encoder.spec.preprocessing.clone(),
-        preparation: prepared(encoder, &graph.inputs()).words,
+        preparation: prepared(encoder, ports).words,
     }
 }
 
-fn sized(path: &Path, file: String) -> Result<SizedFile, Error> {
+/// Returns the size and the digest of a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn sized(path: &Path, file: String) -> Result<SizedFile, Error> {
     let read = |e| Error::io("read", path, e);
     let bytes = std::fs::metadata(path).map_err(read)?.len();
     Ok(SizedFile { file, bytes, sha256: sha256_of(path).map_err(read)? })

@@ -1,6 +1,6 @@
 //! Drawing the merged model: items, encoders, maps, embeddings, fusion and its outputs, from left to right.
 
-use super::{files::RunManifest, graphs::LOGITS, model_card::EncoderFacts};
+use super::{files::ModalityManifest, graphs::LOGITS};
 use crate::base::visible::visible;
 use chiasm_graph::Port;
 use std::fmt::Write as _;
@@ -17,10 +17,19 @@ const ROW: f64 = 68.0;
 const BOX: f64 = 48.0;
 const MARGIN: f64 = 16.0;
 
-/// What is drawn besides the manifest.
+/// An encoder that is drawn.
+pub struct DrawnEncoder<'a> {
+    pub modality: &'a str,
+    pub name: &'a str,
+    pub adapter: &'a str,
+    /// The number of values of a pooled vector.
+    pub pooled: usize,
+}
+
+/// What is drawn besides the modalities.
 pub struct PipelineParts<'a> {
-    /// The encoders, in the order of the manifest.
-    pub encoders: &'a [EncoderFacts<'a>],
+    /// The encoders, in the order of the modalities.
+    pub encoders: Vec<DrawnEncoder<'a>>,
     /// The aligner.
     pub aligner: &'a str,
     /// The fusion, if there is one.
@@ -30,9 +39,9 @@ pub struct PipelineParts<'a> {
 }
 
 /// Returns a drawing of the merged model as SVG.
-pub fn draw(manifest: &RunManifest, parts: &PipelineParts<'_>) -> String {
+pub fn draw(modalities: &[ModalityManifest], parts: &PipelineParts<'_>) -> String {
     let further: Vec<&Port> = (parts.outputs.iter())
-        .filter(|port| manifest.modalities.iter().all(|modality| modality.output != port.name))
+        .filter(|port| modalities.iter().all(|modality| modality.output != port.name))
         .collect();
     let rows = parts.encoders.len().max(further.len()) as f64;
     let fused = parts.fusion.filter(|_| !further.is_empty());
@@ -47,7 +56,7 @@ pub fn draw(manifest: &RunManifest, parts: &PipelineParts<'_>) -> String {
     );
     let mut row = 0.0;
     let mut middles = Vec::new();
-    for modality in &manifest.modalities {
+    for modality in modalities {
         let own = parts.encoders.iter().filter(|encoder| encoder.modality == modality.name);
         let first = row;
         let middle = MARGIN + (first + modality.encoders.len() as f64 / 2.0) * ROW;

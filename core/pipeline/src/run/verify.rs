@@ -64,7 +64,7 @@ impl RunManifest {
 }
 
 /// Returns what is wrong with a file; `None` if it has this digest.
-fn damage(run: &Path, name: &RelativePath, expected: &str) -> Option<String> {
+pub(super) fn damage(run: &Path, name: &RelativePath, expected: &str) -> Option<String> {
     match name.beneath(run).and_then(|path| sha256_of(&path)) {
         Ok(digest) if digest == expected => None,
         Ok(digest) => Some(format!("was changed: its sha256 was {expected} and is {digest}")),

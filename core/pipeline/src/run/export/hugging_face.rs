@@ -5,14 +5,8 @@
 //! first, red, green, blue. Where the encoder takes something else, nodes before it change the one into the
 //! other. What the files cannot say is left out of the folder, with the key of the card that it is about.
 
-mod audio;
-mod image;
-mod prepared;
-mod program;
-mod text;
-
 use super::{
-    form::with_forms,
+    hugging_face_program::Program,
     layout::{Consumer, ExportedModel, Layout, towers},
 };
 use crate::{
@@ -20,12 +14,12 @@ use crate::{
     run::{
         draft::DraftFolder,
         graphs::embeds,
+        hugging_face::{Prepared, prepared as prepared_items, pretty},
         model_card::{CardFacts, EncoderFacts, plain},
+        port_form::with_forms,
     },
 };
 use chiasm_graph::Graph;
-use prepared::{Prepared, pretty};
-pub use program::Program;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -93,13 +87,7 @@ fn prepared(made: &ExportedModel, facts: &CardFacts<'_>) -> Result<Prepared, Str
     let [encoder] = own[..] else {
         return Err(format!("it has {} encoders, and a folder holds the preparation of one", own.len()));
     };
-    match encoder.adapter {
-        "text" => text::prepared(encoder, &made.inputs_of(encoder), facts.folder),
-        "image" => image::prepared(encoder, &made.inputs_of(encoder)),
-        "audio" => audio::prepared(encoder, &made.inputs_of(encoder)),
-        "vector" => Err("its items are vectors, which have no preparation".to_owned()),
-        adapter => Err(format!("its adapter `{adapter}` is not one of those that come with Chiasm")),
-    }
+    prepared_items(encoder, &made.inputs_of(encoder), facts.folder)
 }
 
 /// Writes the files of all modalities.

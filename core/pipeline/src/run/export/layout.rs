@@ -1,12 +1,12 @@
 //! What a layout of an export is.
 
-use super::form::PortForm;
 use crate::{
     base::error::Error,
     run::{
         draft::DraftFolder,
         graphs::embeds,
         model_card::{CardFacts, EncoderFacts},
+        port_form::PortForm,
     },
 };
 use chiasm_graph::{Graph, Port};

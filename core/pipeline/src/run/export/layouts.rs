@@ -1,7 +1,8 @@
 //! The layouts of an export: which models there are, under which names, and the files beside them.
 
 use super::{
-    hugging_face::{HuggingFace, Program},
+    hugging_face::HuggingFace,
+    hugging_face_program::Program,
     layout::{Consumer, ExportedModel, Layout, towers},
     sentence_transformers::SentenceTransformers,
     triton::Triton,

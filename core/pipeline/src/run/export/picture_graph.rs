@@ -11,8 +11,10 @@
 
 use chiasm_graph::{Builder, DType, Dim, Graph, Tensor, Value};
 
-use super::form::{GIVEN, MADE};
-use crate::run::model_card::{Channels, Filter, ImageTable, Layout, Resize};
+use crate::run::{
+    model_card::{Channels, Filter, ImageTable, Layout, Resize},
+    port_form::{GIVEN, MADE},
+};
 
 /// Returns the graph that prepares pictures of one size for a model's input of a type.
 pub fn picture_graph(table: &ImageTable, dtype: DType) -> Result<Graph, String> {

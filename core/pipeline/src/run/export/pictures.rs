@@ -1,13 +1,12 @@
 //! Models that take pictures as they are decoded, and resize and normalise them.
 
-use super::{
-    form::{PortForm, with_forms},
-    layout::ExportedModel,
-    picture_graph::picture_graph,
-};
+use super::{layout::ExportedModel, picture_graph::picture_graph};
 use crate::{
     base::error::Error,
-    run::model_card::{CardFacts, EncoderFacts, ImageTable},
+    run::{
+        model_card::{CardFacts, EncoderFacts, ImageTable},
+        port_form::{PortForm, with_forms},
+    },
 };
 
 /// Puts the preparation of pictures in front of the encoders of pictures of each model.
@@ -22,7 +21,7 @@ pub fn with_pictures(models: &mut [ExportedModel], facts: &mut CardFacts<'_>) ->
         let forms = facts.encoders.iter().filter(of_model).map(|encoder| {
             form(encoder, made).map_err(|reason| {
                 let message = format!("--with-preprocessing: encoders.{}: {reason}", encoder.modality);
-                Error::input("chiasm::export::pictures", message, "leave --with-preprocessing out")
+                Error::input("chiasm::export::preprocessing", message, "leave --with-preprocessing out")
             })
         });
         made.forms = forms.collect::<Result<_, _>>()?;
@@ -30,12 +29,12 @@ pub fn with_pictures(models: &mut [ExportedModel], facts: &mut CardFacts<'_>) ->
     }
     if models.iter().all(|made| made.forms.is_empty()) {
         let message = "--with-preprocessing: no encoder of the run reads pictures";
-        return Err(Error::input("chiasm::export::pictures", message, "leave --with-preprocessing out"));
+        return Err(Error::input("chiasm::export::preprocessing", message, "leave --with-preprocessing out"));
     }
     for encoder in facts.encoders.iter_mut().filter(|encoder| encoder.adapter == "image") {
         let name = input(encoder.modality);
         encoder.inputs.values_mut().for_each(|there| there.clone_from(&name));
-        encoder.decoded_only = true;
+        encoder.raw = true;
     }
     Ok(())
 }

@@ -5,10 +5,10 @@ use crate::{
     run::{evaluate::Metrics, files::MODEL, graphs::embeds, open::Run},
 };
 use chiasm_graph::{Builder, Dim, Graph, Storage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The effect of shorter vectors: the metrics on the test rows of the run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShortenedVectors {
     /// The number of coordinates, before and after.

@@ -4,7 +4,7 @@ use super::{
     facts::{CardFacts, CardModel, EncoderFacts},
     licence::LicenceSummary,
     preparation::prepared,
-    text::{ascii_json, code, plain},
+    text::{ascii_json, code, listed, plain, quoted},
 };
 use crate::run::graphs::{FUSED, LOGITS};
 use chiasm_graph::Port;
@@ -95,10 +95,36 @@ pub fn preparation(text: &mut String, facts: &CardFacts<'_>, models: &[CardModel
     let ports: Vec<Port> = models.iter().flat_map(|model| model.inputs.iter().cloned()).collect();
     for encoder in &facts.encoders {
         let words = prepared(encoder, &ports).words;
-        let _ = writeln!(text, "- **{}**, for {}: {words}", plain(encoder.modality), plain(encoder.name));
+        let _ = write!(text, "- **{}**, for {}: {words}", plain(encoder.modality), plain(encoder.name));
+        text.push_str(&transformers(encoder));
+        text.push('\n');
     }
     let tables: Vec<String> = facts.encoders.iter().map(described).collect();
     let _ = writeln!(text, "\nThe same as JSON:\n\n```json\n[\n{}\n]\n```", tables.join(",\n"));
+}
+
+/// Returns the sentences on the files that `transformers` opens, if the folder of the card has a place for
+/// them.
+fn transformers(encoder: &EncoderFacts<'_>) -> String {
+    let (Some(folder), Some(found)) = (&encoder.folder, &encoder.transformers) else { return String::new() };
+    let made = match found {
+        Ok(made) => made,
+        Err(reason) => {
+            return format!(" There are no files for Hugging Face's transformers: {}.", plain(reason));
+        }
+    };
+    let open = format!("prepare = {}.from_pretrained({})", made.class, quoted(folder));
+    let feature = |(name, port): &(String, String)| {
+        format!("{} is the input {}", code(&format!("np.stack(features[{}])", quoted(name))), code(port))
+    };
+    let features: Vec<String> = made.features.iter().map(feature).collect();
+    let note = made.note.map(|note| format!(" {note}")).unwrap_or_default();
+    format!(
+        " Hugging Face's transformers does the same with the files of that folder: {}, {}; {}.{note}",
+        code(&open),
+        code(&made.call),
+        listed(&features)
+    )
 }
 
 /// Returns an encoder's preparation as JSON, with one line for each key.

@@ -7,6 +7,7 @@ use crate::{
     run::{
         evaluate::Metrics,
         files::{CHECKS, LEARNED, LearnedFile, RunManifest, path_in, read_json},
+        pipeline_svg::DrawnEncoder,
         prove::Proof,
     },
 };
@@ -53,11 +54,31 @@ pub struct EncoderFacts<'a> {
     pub inputs: BTreeMap<String, String>,
     pub spec: &'a EncoderSpec,
     pub pooled: usize,
-    /// Whether the model takes pictures as they are decoded.
-    pub decoded_only: bool,
+    /// Whether the model takes items as they are: decoded pictures, or texts.
+    pub raw: bool,
+    /// How `transformers` prepares its items from the files beside its card, or why there are none. `None` if
+    /// the folder of the model card has no such files.
+    pub transformers: Option<Result<TransformersPreparation, String>>,
+}
+
+/// How `transformers` prepares the items of an encoder.
+pub struct TransformersPreparation {
+    /// The class that opens the folder.
+    pub class: &'static str,
+    /// The line of Python that makes `features` of `item`.
+    pub call: String,
+    /// The name of each feature, and of the model's input that takes it.
+    pub features: Vec<(String, String)>,
+    /// What else a reader must know.
+    pub note: Option<&'static str>,
 }
 
 impl EncoderFacts<'_> {
+    /// Returns what a drawing shows of it.
+    pub fn drawn(&self) -> DrawnEncoder<'_> {
+        DrawnEncoder { modality: self.modality, name: self.name, adapter: self.adapter, pooled: self.pooled }
+    }
+
     /// Returns the table `[preprocessing]` of its card, or what is not known in it.
     pub fn table<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_value(self.spec.preprocessing.clone())
@@ -159,7 +180,8 @@ pub fn encoders<'a>(folder: &Path, manifest: &'a RunManifest) -> Result<Vec<Enco
                 inputs: encoder.inputs.clone(),
                 spec: &encoder.spec,
                 pooled: encoder.pooled,
-                decoded_only: false,
+                raw: false,
+                transformers: None,
             });
         }
     }

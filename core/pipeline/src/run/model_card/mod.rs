@@ -12,7 +12,7 @@ mod results;
 mod text;
 
 use super::{evaluate::Metrics, files::DRAWING};
-pub use facts::{CardFacts, CardModel, EncoderFacts, Plots, encoders, licences};
+pub use facts::{CardFacts, CardModel, EncoderFacts, Plots, TransformersPreparation, encoders, licences};
 pub use licence::LicenceSummary;
 pub use preparation::{Channels, Filter, ImageTable, Layout, Resize, TextTable, prepared, usual_name};
 use python::PythonProgram;

@@ -46,6 +46,8 @@ impl PythonProgram {
         let needs = |word: &str| imports.iter().any(|line| line.contains(word));
         packages.extend(needs("PIL").then_some("pillow"));
         packages.extend(needs("tokenizers").then_some("tokenizers"));
+        let extended = needs("onnxruntime_extensions");
+        packages.extend(extended.then_some("onnxruntime-extensions"));
         let mut code = String::from("import sys\n\nimport numpy as np\nimport onnxruntime\n");
         // A line that imports less is not needed beside one that imports more.
         let kept = imports.iter().filter(|line| {
@@ -65,7 +67,7 @@ impl PythonProgram {
             }
         }
         feeds(&mut code, &prepared);
-        session(&mut code, &prepared, models, left_out.is_empty());
+        session(&mut code, &prepared, models, [left_out.is_empty(), extended]);
         Self { code: Some(code), packages, left_out }
     }
 }
@@ -126,8 +128,14 @@ fn feeds(code: &mut String, prepared: &[PreparedModality<'_>]) {
 }
 
 /// Writes the part that runs the models and prints their outputs. If some inputs are not `fed`, they are
-/// zeros, and the outputs that depend on them are not computed.
-fn session(code: &mut String, prepared: &[PreparedModality<'_>], models: &[CardModel], fed: bool) {
+/// zeros, and the outputs that depend on them are not computed. Models that are `extended` have operators of
+/// onnxruntime-extensions.
+fn session(
+    code: &mut String,
+    prepared: &[PreparedModality<'_>],
+    models: &[CardModel],
+    [fed, extended]: [bool; 2],
+) {
     let is_wanted = |name: &str| fed || prepared.iter().any(|one| one.output == name);
     code.push_str("\nmodels = {\n");
     for model in models {
@@ -137,8 +145,17 @@ fn session(code: &mut String, prepared: &[PreparedModality<'_>], models: &[CardM
             let _ = writeln!(code, "    {}: [{}],", quoted(&model.file), wanted.join(", "));
         }
     }
-    code.push_str("}\noutputs = {}\nfor file, names in models.items():\n");
-    code.push_str("    session = onnxruntime.InferenceSession(file, providers=[\"CPUExecutionProvider\"])\n");
+    code.push_str("}\noutputs = {}\n");
+    if extended {
+        code.push_str("options = onnxruntime.SessionOptions()\n");
+        code.push_str("options.register_custom_ops_library(get_library_path())\n");
+    }
+    let options = if extended { "options, " } else { "" };
+    let _ = write!(
+        code,
+        "for file, names in models.items():\n    session = onnxruntime.InferenceSession(file, \
+         {options}providers=[\"CPUExecutionProvider\"])\n"
+    );
     if !fed {
         code.push_str(
             "    # The other modalities get zeros; the outputs above do not depend on them.\n    types = \

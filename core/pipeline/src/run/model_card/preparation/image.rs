@@ -132,11 +132,11 @@ pub fn preparation(encoder: &EncoderFacts<'_>) -> Preparation {
             true => "from PIL import Image, ImageOps",
             false => "from PIL import Image",
         }],
-        body: if encoder.decoded_only { table.decoded(&input) } else { table.body(&input, dtype) },
+        body: if encoder.raw { table.decoded(&input) } else { table.body(&input, dtype) },
         item: "the path of a picture",
         example: "\"picture.png\"".to_owned(),
     };
-    let words = match encoder.decoded_only {
+    let words = match encoder.raw {
         true => format!(
             "The model does what follows the decoding; pictures of one batch have one size, and a level of a \
              resized picture may differ by one from Pillow's. {}",

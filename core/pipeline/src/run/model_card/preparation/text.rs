@@ -33,6 +33,9 @@ pub fn preparation(encoder: &EncoderFacts<'_>, ports: &[Port]) -> Preparation {
         Ok(table) => table,
         Err(error) => return not_known(encoder, &error),
     };
+    if encoder.raw {
+        return tokenized_inside(encoder, &table);
+    }
     let folder = encoder.folder.as_deref().unwrap_or_default();
     let python = PythonPreparation {
         imports: vec!["from tokenizers import Tokenizer"],
@@ -41,6 +44,23 @@ pub fn preparation(encoder: &EncoderFacts<'_>, ports: &[Port]) -> Preparation {
         example: "\"a small red circle\"".to_owned(),
     };
     Preparation { words: table.words(), python: Ok(python) }
+}
+
+/// Describes texts that the model tokenizes.
+fn tokenized_inside(encoder: &EncoderFacts<'_>, table: &TextTable) -> Preparation {
+    let name = encoder.inputs.values().next().map(String::as_str).unwrap_or_default();
+    let python = PythonPreparation {
+        imports: vec!["from onnxruntime_extensions import get_library_path"],
+        body: vec![format!("return {{{}: np.array([item], dtype=object)}}", quoted(name))],
+        item: "a text",
+        example: "\"a small red circle\"".to_owned(),
+    };
+    let words = format!(
+        "The model takes one text, as a tensor of strings with one element, and does what follows with \
+         operators of onnxruntime-extensions. {}",
+        table.words()
+    );
+    Preparation { words, python: Ok(python) }
 }
 
 impl TextTable {

@@ -1,6 +1,6 @@
 //! What is written of a modality, and helpers to write it.
 
-use crate::run::export::form::PortForm;
+use crate::run::port_form::PortForm;
 use serde_json::Value;
 
 /// How the items of a modality are prepared by Hugging Face's classes.
@@ -15,6 +15,8 @@ pub struct Prepared {
     pub python: Vec<String>,
     /// Empty if transformers.js prepares them in another way.
     pub javascript: Vec<String>,
+    /// What else a reader of the model card must know of the Python.
+    pub note: Option<&'static str>,
     /// An item of the example.
     pub example: &'static str,
 }

@@ -1,7 +1,7 @@
 //! Recordings: `preprocessor_config.json` of `Wav2Vec2FeatureExtractor`, for encoders of waveforms.
 
 use super::prepared::{Prepared, pretty};
-use crate::run::{export::form::PortForm, model_card::EncoderFacts};
+use crate::run::{model_card::EncoderFacts, port_form::PortForm};
 use chiasm_graph::{DType, Port};
 use serde_json::{Value, json};
 
@@ -60,6 +60,7 @@ pub fn prepared(encoder: &EncoderFacts<'_>, inputs: &[(String, Port)]) -> Result
         class: "AutoFeatureExtractor",
         python,
         javascript: Vec::new(),
+        note: Some("`samples` are those of one channel, from -1 to 1, at the rate of the model."),
         example: "recording.wav",
     })
 }

@@ -2,9 +2,9 @@
 
 use super::prepared::{Prepared, pretty};
 use crate::run::{
-    export::form::PortForm,
     files::{MAX_TEXT, read_in},
     model_card::{EncoderFacts, TextTable, quoted, usual_name},
+    port_form::PortForm,
 };
 use chiasm_graph::{DType, Port};
 use serde_json::{Map, Value, json};
@@ -55,6 +55,7 @@ pub fn prepared(
             "const features = await prepare([{javascript}], {{ padding: {}, truncation: true }});",
             padding[1]
         )],
+        note: None,
         example: "a small red circle",
     })
 }

@@ -1,8 +1,10 @@
 //! The programs that the model cards show: each opens the export with its library and embeds one item of each
 //! modality.
 
-use super::prepared::Prepared;
-use crate::run::model_card::quoted;
+use crate::run::{
+    hugging_face::{Prepared, RESIZED},
+    model_card::quoted,
+};
 use serde_json::json;
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -54,17 +56,19 @@ impl Program {
              ```{language}\n{code}```"
         );
         if all.iter().any(|(_, prepared)| prepared.class == "AutoImageProcessor") {
-            text.push_str(match self {
+            text.push_str(&match self {
                 Self::Python => {
-                    "\nPictures are resized by the processor: with Pillow a level may differ by one from \
-                     that of Chiasm, with torchvision by more. Pictures of the model's own size give the \
-                     vectors of `chiasm run` within 1e-4.\n"
+                    format!(
+                        "\n{RESIZED} Pictures of the model's own size give the vectors of `chiasm run` \
+                         within 1e-4.\n"
+                    )
                 }
                 Self::JavaScript => {
                     "\ntransformers.js resizes pictures in another way than Chiasm, which changes their \
                      vectors by some hundredths of their length. Pictures of the model's own size give the \
                      vectors of `chiasm run` within 1e-4. It warns that it does not know the class `chiasm`, \
                      and opens the model as it is.\n"
+                        .to_owned()
                 }
             });
         }

@@ -2,11 +2,15 @@
 
 use super::prepared::{Prepared, pretty};
 use crate::run::{
-    export::form::{PixelForm, PortForm},
     model_card::{Channels, EncoderFacts, Filter, ImageTable, Layout, Resize},
+    port_form::{PixelForm, PortForm},
 };
 use chiasm_graph::{DType, Port};
 use serde_json::json;
+
+/// What differs if a processor resizes a picture.
+pub const RESIZED: &str = "Pictures are resized by the processor: with Pillow a level may differ by one \
+                           from that of Chiasm, with torchvision by more.";
 
 /// Returns how pictures are prepared, or which key cannot be said.
 pub fn prepared(encoder: &EncoderFacts<'_>, inputs: &[(String, Port)]) -> Result<Prepared, String> {
@@ -55,6 +59,7 @@ pub fn prepared(encoder: &EncoderFacts<'_>, inputs: &[(String, Port)]) -> Result
         files: vec![("preprocessor_config.json", pretty(&file))],
         class: "AutoImageProcessor",
         python: vec![format!("features = prepare({open})")],
+        note: (table.resize != Resize::None).then_some(RESIZED),
         javascript: vec!["const features = await prepare(await RawImage.read(item));".to_owned()],
         example: "picture.png",
     })
