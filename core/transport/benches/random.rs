@@ -4,11 +4,12 @@
 //! cargo bench -p chiasm-transport --profile dev --bench random -- --peer PYTHON --sizes 100
 //! ```
 //!
-//! `--sizes` is the number of problems. They vary in size (20 to 300 points, entropic ones to 100 a side),
-//! clouds (normal, clustered, uniform), weights (equal or random), regularisation and mass. Half of the
-//! Gromov-Wasserstein and of the partial problems are entropic. Both sides use their defaults and return a
-//! dense plan; this crate's are those of the command line. They run alternately, and the fastest of the
-//! rounds counts. The objectives of both plans are computed here in double precision.
+//! `--sizes` is the number of problems, and after a comma the number of points of each side. Without it they
+//! vary in size (20 to 300 points, entropic ones to 100 a side). They vary in clouds (normal, clustered,
+//! uniform), weights (equal or random), regularisation and mass. Half of the Gromov-Wasserstein and of the
+//! partial problems are entropic. Both sides use their defaults and return a dense plan; this crate's are
+//! those of the command line. They run alternately, and the fastest of the rounds counts. The objectives of
+//! both plans are computed here in double precision.
 //!
 //! The result is the number of problems that this crate solves *slower* (and not better) and those with a
 //! *worse* objective: above POT's by more than 1e-5 of its cost and its entropy, at marginals no further off
@@ -118,11 +119,13 @@ fn distances(x: &Array2<f64>, y: &Array2<f64>, squared: bool) -> Array2<f64> {
     )
 }
 
-fn problem(kind: Kind, number: u64) -> Problem {
+fn problem(kind: Kind, number: u64, points: Option<usize>) -> Problem {
     let mut draw = Draw(number * 1000 + kind as u64);
     // POT takes seconds for larger entropic ones.
     let entropic = matches!(kind, Kind::EntropicGw | Kind::EntropicPartial);
     let sizes: &[f64] = if entropic { &[20.0, 50.0, 100.0] } else { &[20.0, 50.0, 100.0, 200.0, 300.0] };
+    let fixed = points.map(|points| [points as f64]);
+    let sizes = fixed.as_ref().map_or(sizes, |fixed| fixed.as_slice());
     let n = draw.pick(sizes) as usize;
     let m = if draw.uniform() < 0.5 { n } else { draw.pick(sizes) as usize };
     let squared = draw.uniform() < 0.5;
@@ -264,7 +267,8 @@ impl Problem {
 
 fn main() {
     let options = BenchOptions::read();
-    let count = options.sizes(&[100])[0];
+    let sizes = options.sizes(&[100]);
+    let (count, points) = (sizes[0], sizes.get(1).copied());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/random_problems.py");
     let mut peer = PeerProcess::start(&options, script);
     let folder = std::env::temp_dir().join(format!("chiasm-random-{}", std::process::id()));
@@ -277,20 +281,27 @@ fn main() {
         (Kind::Unbalanced, 1.0),
     ] {
         if options.wants(kind.name()) {
-            compare(kind, (count as f64 * share) as u64, options.rounds, &mut peer, &folder);
+            compare(kind, (count as f64 * share) as u64, points, &options, &mut peer, &folder);
         }
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-fn compare(kind: Kind, count: u64, rounds: usize, peer: &mut PeerProcess, folder: &std::path::Path) {
+fn compare(
+    kind: Kind,
+    count: u64,
+    points: Option<usize>,
+    options: &BenchOptions,
+    peer: &mut PeerProcess,
+    folder: &std::path::Path,
+) {
     let (mut ratios, mut slower, mut worse, mut better) = (Vec::new(), 0, 0, 0);
     for number in 0..count {
-        let problem = problem(kind, number);
+        let problem = problem(kind, number, points);
         let line = problem.written(folder);
         let mut fastest = [f64::INFINITY; 2];
         let mut plans = [None, None];
-        for _ in 0..rounds {
+        for _ in 0..options.rounds {
             let (plan, time) = timed(|| problem.solve());
             fastest[0] = fastest[0].min(time.wall);
             match plan {
