@@ -1,11 +1,16 @@
-//! The sizes of the pages of a Parquet column, read before the pages are decoded.
+//! The sizes of the pages of a Parquet column, read before the pages are decoded, and columns of vectors that
+//! are read in batches.
 //!
 //! A page of a few bytes can state, and expand to, gigabytes, and libraries allocate what its header states.
 //! The headers are structures of Thrift's compact protocol
 //! (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>).
 
+mod vectors;
+
 use parquet::{basic::Compression, file::metadata::ColumnChunkMetaData};
 use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
+
+pub use vectors::{PageLimit, VectorRows};
 
 /// What the headers of a column's pages state.
 ///

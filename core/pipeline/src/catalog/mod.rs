@@ -14,5 +14,6 @@ mod joined;
 pub mod new_card;
 pub mod raw;
 pub mod removed_card;
+pub mod shards;
 mod text_ports;
 pub mod trial;

@@ -127,7 +127,11 @@ impl<'a> VariantFits<'a> {
         let select = |rows: &[usize]| all.iter().map(|items| items.select(rows)).collect::<Vec<_>>();
         let mut known: Vec<usize> = rows.train.iter().chain(&rows.validation).copied().collect();
         known.sort_unstable();
-        let mut training = TrainingSet { items: select(&known), validation: rows.validation.clone() };
+        let mut training = TrainingSet {
+            items: select(&known),
+            validation: rows.validation.clone(),
+            shards: plan.shards.clone(),
+        };
         let pairs = rows_with(&training.training_items(), 2).len();
         if let FittedRows::Pairs(count) = fitted {
             training = training.with_pairs(count, plan.seed())?;

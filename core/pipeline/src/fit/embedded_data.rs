@@ -3,7 +3,7 @@
 use super::maps::TrainingSet;
 use crate::{
     base::{environment::Environment, error::Error},
-    catalog::{dataset::Split, raw::RawItem},
+    catalog::{dataset::Split, raw::RawItem, shards::Shards},
     embed::{
         EmbedRequest, EmbeddedItems, SkippedItem,
         batch_effect::{BatchEffect, EXPECTED, LIMIT, batch_effects},
@@ -14,7 +14,10 @@ use crate::{
     recipe::encoders::ItemRule,
     run::files::RowCounts,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 /// The embedded items of a plan, and its data without skipped items.
 pub struct EmbeddedData {
@@ -24,6 +27,8 @@ pub struct EmbeddedData {
     pub splits: BTreeMap<Split, Vec<EmbeddedItems>>,
     /// The skipped items.
     pub skipped: Vec<SkippedItem>,
+    /// More training rows, which are summed and not kept.
+    pub shards: Option<Arc<Shards>>,
 }
 
 impl EmbeddedData {
@@ -68,7 +73,7 @@ impl EmbeddedData {
             skipped.iter().map(|s: &SkippedItem| (s.row.as_str(), s.modality.as_str(), s.item)).collect();
         let left_out = |row: &str, modality: &str, item: usize| places.contains(&(row, modality, item));
         let data = if skipped.is_empty() { data.clone() } else { data.without(&names, &left_out) };
-        let sample = Self { data, splits, skipped };
+        let sample = Self { data, splits, skipped, shards: plan.shards.clone() };
         sample.check_rows()?;
         Ok(sample)
     }
@@ -100,13 +105,14 @@ impl EmbeddedData {
     /// [`Error::Internal`] if the splits cannot be joined.
     pub fn training(&self) -> Result<TrainingSet, Error> {
         let (train, validation) = (self.of(Split::Train), self.of(Split::Validation));
+        let shards = self.shards.clone();
         if validation.iter().all(|items| items.rows.is_empty()) {
-            return Ok(TrainingSet { items: train.to_vec(), validation: Vec::new() });
+            return Ok(TrainingSet { items: train.to_vec(), validation: Vec::new(), shards });
         }
         let items = train.iter().zip(validation);
         let items =
             items.map(|(a, b)| EmbeddedItems::joined(&[a.clone(), b.clone()])).collect::<Result<_, _>>()?;
-        Ok(TrainingSet { items, validation: rows_with(validation, 1) })
+        Ok(TrainingSet { items, validation: rows_with(validation, 1), shards })
     }
 
     /// Returns raw items of every modality for the comparison of the merged model with its parts: test items,
@@ -164,8 +170,9 @@ impl EmbeddedData {
     /// Returns the number of rows per split, and the skipped items.
     pub(super) fn counts(&self) -> RowCounts {
         let rows = |split| rows_with(self.of(split), 1).len();
+        let summed = self.shards.as_ref().map_or(0, |shards| shards.rows());
         RowCounts {
-            train: rows(Split::Train),
+            train: rows(Split::Train) + usize::try_from(summed).unwrap_or(usize::MAX),
             validation: rows(Split::Validation),
             test: rows(Split::Test),
             skipped: self.skipped.clone(),

@@ -1,7 +1,9 @@
 //! Fitting the maps with the aligner, adding the hubness bank, and shuffling the pairs for the control.
 
+use super::summed;
 use crate::{
     base::{environment::Environment, error::Error},
+    catalog::shards::Shards,
     embed::{EmbeddedItems, rows_with},
     plan::Plan,
     recipe::BankSettings,
@@ -13,7 +15,7 @@ use chiasm_graph::Graph;
 use chiasm_host::{AlignModality, AlignSpec, BorrowedArray, Learned};
 use ndarray::Array2;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The items that maps are fitted on.
 pub struct TrainingSet {
@@ -21,6 +23,8 @@ pub struct TrainingSet {
     pub items: Vec<EmbeddedItems>,
     /// The validation rows, sorted in ascending order.
     pub validation: Vec<usize>,
+    /// More training rows, which are summed and not kept.
+    pub shards: Option<Arc<Shards>>,
 }
 
 impl TrainingSet {
@@ -43,6 +47,9 @@ impl TrainingSet {
         parameters: &Value,
         env: &Environment,
     ) -> Result<Learned, Error> {
+        if let Some(shards) = &self.shards {
+            return summed::align(id, &self.items, shards, plan, parameters, env);
+        }
         let spec = AlignSpec {
             modalities: self.items.iter().map(modality).collect(),
             anchor: plan.anchor().map(str::to_owned),
@@ -98,7 +105,7 @@ impl TrainingSet {
     }
 
     /// Returns the items without those of all but `count` training rows with two or more modalities. The rows
-    /// are drawn by the seed; a smaller number draws from the same ones.
+    /// are drawn by the seed; a smaller number draws from the same ones. Shards are left out.
     ///
     /// # Errors
     /// If there are fewer such rows, or `count` is zero.
@@ -120,18 +127,18 @@ impl TrainingSet {
             let kept = |at: &usize| !left_out.contains(&items.rows[*at]);
             items.at(&(0..items.rows.len()).filter(kept).collect::<Vec<_>>())
         });
-        Ok(Self { items: items.collect(), validation: self.validation.clone() })
+        Ok(Self { items: items.collect(), validation: self.validation.clone(), shards: None })
     }
 
     /// Returns the items with shuffled pairs: the rows of every modality except the first are permuted among
-    /// the rows that have it.
+    /// the rows that have it. Shards are left out.
     #[must_use]
     pub fn shuffled(&self, seed: u64) -> Self {
         let items = self.items.iter().enumerate().map(|(at, items)| match at {
             0 => items.clone(),
             _ => shuffled(items, seed.wrapping_add(at as u64 - 1)),
         });
-        Self { items: items.collect(), validation: self.validation.clone() }
+        Self { items: items.collect(), validation: self.validation.clone(), shards: None }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod learn;
 pub mod maps;
 mod merge;
 mod robustness;
+mod summed;
 mod write;
 
 use crate::{
@@ -187,5 +188,8 @@ pub fn key(plan: &Plan, env: &Environment, skip_bad: bool) -> Result<String, Err
         key.add(env.host.aligner(&baseline.id.value)?.sha256());
     }
     key.add(plan.corruption.content());
+    if let Some(shards) = &plan.shards {
+        key.add(shards.content()?);
+    }
     Ok(key.finish())
 }

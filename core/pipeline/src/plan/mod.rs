@@ -5,6 +5,7 @@
 pub mod corruption;
 pub mod data;
 mod modality;
+mod more_rows;
 pub mod new_recipe;
 pub mod report;
 pub mod task;
@@ -18,6 +19,7 @@ use crate::{
     catalog::{
         card::ModelStore,
         encoder::Encoder,
+        shards::Shards,
         trial::{Trial, trial},
     },
     recipe::{
@@ -32,7 +34,7 @@ use corruption::CorruptionPlan;
 use data::{ModalityColumn, RecipeData};
 pub use modality::ModalityEncoders;
 use report::PlanReport;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use task::check_needs;
 
 /// A checked recipe.
@@ -47,6 +49,8 @@ pub struct Plan {
     pub corruption: CorruptionPlan,
     /// Whether the fusion reads tokens.
     pub reads_tokens: bool,
+    /// More training rows, which are summed and not kept.
+    pub shards: Option<Arc<Shards>>,
     /// What was learned about each encoder by running it, in the order of the modalities.
     trials: Vec<Trial>,
 }
@@ -88,12 +92,17 @@ impl Plan {
                 Err(found) => found.iter().for_each(|problem| problems.push(problem.clone())),
             }
         }
+        let shards = match &data {
+            Some(data) => more_rows::open(&recipe, &modalities, data, &mut problems),
+            None => None,
+        };
         let mut trials = Vec::new();
         if let Some(data) = data.as_ref().filter(|_| problems.is_empty()) {
             trials = try_encoders(&recipe, &modalities, data, needs.tokens, env, &mut problems);
         }
         let data = problems.or(data)?;
-        Ok(Self { recipe, modalities, data, corruption, reads_tokens: needs.tokens, trials })
+        let reads_tokens = needs.tokens;
+        Ok(Self { recipe, modalities, data, corruption, reads_tokens, shards, trials })
     }
 
     /// Returns the random seed.

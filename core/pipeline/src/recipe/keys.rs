@@ -141,6 +141,15 @@ pub const RECIPE_KEYS: &[RecipeKey] = &[
     ),
     key(
         "data",
+        "shards",
+        "a path to .parquet, or to a folder of them",
+        "none",
+        "More training rows, a few thousand of which are in memory at once: a column of vectors for each \
+         modality, named after it. Every encoder has `vectors`, and the aligner is cca, ridge or procrustes.",
+        "shards = \"shards\"",
+    ),
+    key(
+        "data",
         "corruption",
         "a table for each modality",
         "none",

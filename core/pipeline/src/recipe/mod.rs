@@ -65,6 +65,8 @@ pub struct DataRecipe {
     pub pairs: Option<Located<String>>,
     /// The column that names each row's split.
     pub split: Option<Located<String>>,
+    /// A Parquet file, or a folder of them, with more training rows, which are summed and not kept.
+    pub shards: Option<Located<String>>,
     /// Corruption of training items, by modality.
     pub corruption: Vec<TrainingCorruptionRecipe>,
 }
@@ -225,7 +227,12 @@ fn read(table: &TomlTable, whole: &SourceSpan, problems: &RefCell<Problems>) -> 
     let names: Vec<&str> = encoders.iter().map(|encoder| encoder.modality.value.as_str()).collect();
     let data = root.table("data").map(|data| {
         let corruption = read_training_corruption(&data, &names, problems);
-        let read = DataRecipe { pairs: data.string("pairs"), split: data.string("split"), corruption };
+        let read = DataRecipe {
+            pairs: data.string("pairs"),
+            split: data.string("split"),
+            shards: data.string("shards"),
+            corruption,
+        };
         data.finish();
         read
     });

@@ -204,7 +204,11 @@ pub fn validation_folds(
             all.iter().copied().filter(|row| held_out.binary_search(row).is_err()).collect();
         let select = |rows: &[usize]| training.items.iter().map(|items| items.select(rows)).collect();
         ValidationFold {
-            training: TrainingSet { items: select(&fitted), validation: Vec::new() },
+            training: TrainingSet {
+                items: select(&fitted),
+                validation: Vec::new(),
+                shards: training.shards.clone(),
+            },
             held_out: select(&held_out),
         }
     };
