@@ -18,7 +18,7 @@ from ._check import check, jacobian
 from ._core import ChiasmError, __version__
 from ._embedder import Embedder
 from ._measure import measure
-from ._moments import Moments
+from ._moments import Moments, SecondPass
 from ._recipe import fit
 from ._run import Run, open_run
 
@@ -30,6 +30,7 @@ __all__ = [
     "Embedder",
     "Moments",
     "Run",
+    "SecondPass",
     "__version__",
     "check",
     "fit",

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from . import _core
+from ._arrays import array, arrays
 from ._progress import listener
 
 
@@ -45,7 +46,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (n, d), or list of arrays of shapes (n_i, d_i)
-            The first view, or all views.
+            The first view, or all views: arrays of NumPy, Arrow arrays of lists of numbers, or arrays of any
+            library with DLPack. Rows of 32-bit floats one after the other are read where they are.
         y : array of shape (n, e) or (n,), optional
             The second view, if `X` is one array. Items are brought to length one, which would leave nothing
             of a single number, so a view of one column is standardised and gets a second column of ones.
@@ -77,6 +79,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def fit_moments(self, moments):
         """Fits the maps on all rows that were added to a :class:`chiasm.Moments`: `CCA` and `Ridge` only.
+
+        `Procrustes` takes a :class:`chiasm.SecondPass`, which holds its parameters.
 
         Returns
         -------
@@ -133,6 +137,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Rows of length one.
         """
         check_is_fitted(self)
+        X = arrays(X)
         if isinstance(X, (list, tuple)) and len(X) and getattr(X[0], "ndim", 0) == 2:
             return [self.transform(own, view=at) for at, own in enumerate(X)]
         mapped = self._map(self._view(X, view), view)
@@ -149,7 +154,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         vector.
         """
         check_is_fitted(self)
-        rows = np.ascontiguousarray(check_array(Z, dtype=np.float32))
+        rows = np.ascontiguousarray(check_array(array(Z, "Z"), dtype=np.float32))
         return self.maps_.inverse(view, rows)
 
     def score(self, X, y=None):
@@ -178,6 +183,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _view(self, X, view):
         """Checks items of one view."""
+        X = array(X, f"view {view}")
         if view == 0:
             X = validate_data(self, X, reset=False, dtype=np.float32)
         else:
@@ -193,6 +199,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Checks all views, and returns them as contiguous arrays in single precision."""
         if not reset:
             check_is_fitted(self)
+        X, y = arrays(X), array(y, "view 1")
         if isinstance(X, (list, tuple)) and len(X) and getattr(X[0], "ndim", 0) == 2:
             if y is not None:
                 raise ValueError("expected all views in X, or the second one in y, got both")

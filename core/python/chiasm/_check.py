@@ -3,9 +3,8 @@
 import json
 import os
 
-import numpy as np
-
 from . import _core
+from ._arrays import matrix
 
 
 def check(model, points, *, inverse=None, targets=None, device="cpu", threads=0):
@@ -31,10 +30,10 @@ def check(model, points, *, inverse=None, targets=None, device="cpu", threads=0)
         ``verdict`` and ``meaning``), ``skipped`` and ``jacobian``, the spectra. ``chiasm explain NAME``
         defines each check.
     """
-    targets = None if targets is None else _rows(targets)
+    targets = None if targets is None else matrix(targets, "targets")
     report = _core.check(
         _model(model),
-        _rows(points),
+        matrix(points, "points"),
         None if inverse is None else _model(inverse),
         targets,
         (device, threads),
@@ -58,11 +57,7 @@ def jacobian(model, points, *, device="cpu", threads=0):
     ChiasmError
         If an operator of the map has no derivative here; the message names it.
     """
-    return _core.jacobian(_model(model), _rows(points), device=device, threads=threads)
-
-
-def _rows(points):
-    return np.ascontiguousarray(points, dtype=np.float32)
+    return _core.jacobian(_model(model), matrix(points, "points"), device=device, threads=threads)
 
 
 def _model(model):

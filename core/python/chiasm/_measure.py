@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from . import _core
+from ._arrays import array
 
 
 def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
@@ -13,7 +14,8 @@ def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
     Parameters
     ----------
     x, y : array of shape (n, a) and (m, b)
-        The points, one per row. Where a measure needs pairs, row i of one belongs to row i of the other.
+        The points, one per row: of NumPy, Arrow or any library with DLPack. Where a measure needs pairs,
+        row i of one belongs to row i of the other.
     only : list of str, optional
         Names of measures; all that apply when not given. ``chiasm explain NAME`` defines each.
     k : int, optional
@@ -36,6 +38,7 @@ def measure(x, y, *, only=None, k=None, null=0, seed=0, labels=None):
     ChiasmError
         If a value is not finite, there are fewer than two points, or a measure does not exist.
     """
+    x, y = array(x, "x"), array(y, "y")
     x, y = (np.ascontiguousarray(np.atleast_2d(cloud), dtype=np.float64) for cloud in (x, y))
     if labels is not None:
         labels = np.ascontiguousarray(labels, dtype=np.uint64)

@@ -2,43 +2,15 @@
 
 import os
 
-import numpy as np
-
 from . import _core
+from ._arrays import matrix
 
 #: The number of rows of Parquet files that are in memory at once.
 BATCH = 8192
 
 
-class Moments:
-    """Sums over rows, from which :class:`chiasm.align.CCA` and :class:`chiasm.align.Ridge` are fitted.
-
-    Rows are added in batches and not kept: memory grows with the square of the widths only. Moments of
-    different rows are merged, and pickled to send them to another process. How rows are split and in which
-    order they come changes a fit by rounding errors only.
-
-    Parameters that an aligner chooses are chosen on a sample of 2000 distinct rows, which does not depend on
-    the split either.
-
-    Parameters
-    ----------
-    curve : {"unit", "signed-root"}, optional
-        What items go through before they are brought to length one. When not given, both are summed, which
-        takes four times the work, and the aligner chooses.
-    seed : int
-        Draws the sample; moments that are merged have the same.
-
-    Examples
-    --------
-    >>> moments = chiasm.Moments().update_parquet("shards", ["image", "text"])
-    >>> aligner = moments.fit("cca")
-    >>> open("images.onnx", "wb").write(aligner.to_onnx(0))
-    """
-
-    def __init__(self, *, curve=None, seed=0):
-        self._curve, self._seed, self._sums = curve, seed, None
-        if curve not in (None, "unit", "signed-root"):
-            raise ValueError(f'curve: expected "unit" or "signed-root", got {curve!r}')
+class _Summed:
+    """Rows that are added in batches and not kept. `_begin` makes the sums for views of some widths."""
 
     def update(self, X, y=None):
         """Adds rows.
@@ -58,8 +30,7 @@ class Moments:
         if len(views) < 2 or any(view is None for view in views):
             raise ValueError("expected two or more views: a list of them, or the second one as y")
         items = [_matrix(view, at) for at, view in enumerate(views)]
-        if self._sums is None:
-            self._sums = _core.Moments([view.shape[1] for view in items], self._curve, self._seed)
+        self._begin([view.shape[1] for view in items])
         self._sums.update(items)
         return self
 
@@ -90,6 +61,48 @@ class Moments:
                         raise ValueError(f"{path}, batch from row {number * BATCH}: {error}") from error
         return self
 
+    @property
+    def count(self):
+        """The number of rows."""
+        return 0 if self._sums is None else self._sums.count
+
+
+class Moments(_Summed):
+    """Sums over rows, from which :class:`chiasm.align.CCA` and :class:`chiasm.align.Ridge` are fitted.
+
+    Rows are added in batches and not kept: memory grows with the square of the widths only. Moments of
+    different rows are merged, and pickled to send them to another process. How rows are split and in which
+    order they come changes a fit by rounding errors only.
+
+    Parameters that an aligner chooses are chosen on a sample of 2000 distinct rows, which does not depend on
+    the split either.
+
+    Parameters
+    ----------
+    curve : {"unit", "signed-root"}, optional
+        What items go through before they are brought to length one. When not given, both are summed, which
+        takes four times the work, and the aligner chooses.
+    seed : int
+        Draws the sample; moments that are merged have the same.
+
+    :class:`chiasm.align.Procrustes` reads the rows twice; see :meth:`second_pass`.
+
+    Examples
+    --------
+    >>> moments = chiasm.Moments().update_parquet("shards", ["image", "text"])
+    >>> aligner = moments.fit("cca")
+    >>> open("images.onnx", "wb").write(aligner.to_onnx(0))
+    """
+
+    def __init__(self, *, curve=None, seed=0):
+        self._curve, self._seed, self._sums = curve, seed, None
+        if curve not in (None, "unit", "signed-root"):
+            raise ValueError(f'curve: expected "unit" or "signed-root", got {curve!r}')
+
+    def _begin(self, widths):
+        if self._sums is None:
+            self._sums = _core.Moments(widths, self._curve, self._seed)
+
     def merge(self, other):
         """Adds the rows of other moments, and returns `self`."""
         if self._sums is None:
@@ -97,11 +110,6 @@ class Moments:
         if other._sums is not None:
             self._sums.merge(other._sums)
         return self
-
-    @property
-    def count(self):
-        """The number of rows."""
-        return 0 if self._sums is None else self._sums.count
 
     @property
     def widths(self):
@@ -128,15 +136,101 @@ class Moments:
         if isinstance(aligner, str):
             if aligner not in methods:
                 raise ValueError(
-                    f"{aligner!r} is not fitted from moments: expected 'cca' or 'ridge'. Others need the "
-                    "rows themselves: Procrustes, for example, scales the coordinates of each to length one"
+                    f"{aligner!r} is not fitted from moments: expected 'cca' or 'ridge'. 'procrustes' reads "
+                    "the rows a second time, see `second_pass`; others need the rows themselves"
                 )
             aligner = methods[aligner](random_state=self._seed)
         return clone(aligner).set_params(**parameters).fit_moments(self)
 
+    def second_pass(self, aligner="procrustes", **parameters):
+        """Begins the second reading of the same rows, which Procrustes needs.
+
+        Its rotations depend on the coordinates of each row scaled to length one, which moments do not tell.
+
+        Parameters
+        ----------
+        aligner : "procrustes" or Procrustes
+            The method, or an unfitted :class:`chiasm.align.Procrustes`.
+        **parameters
+            Parameters of the aligner, as ``dimensions=64``.
+
+        Returns
+        -------
+        SecondPass
+
+        Examples
+        --------
+        >>> moments = chiasm.Moments().update_parquet("shards", ["image", "text"])
+        >>> rows = moments.second_pass("procrustes").update_parquet("shards", ["image", "text"])
+        >>> aligner = rows.fit()
+        """
+        from sklearn.base import clone
+
+        from . import align
+
+        if isinstance(aligner, str):
+            if aligner != "procrustes":
+                raise ValueError(f"{aligner!r} has no second pass: expected 'procrustes'")
+            aligner = align.Procrustes(random_state=self._seed)
+        return SecondPass(self, clone(aligner).set_params(**parameters))
+
     def __reduce__(self):
         state = None if self._sums is None else self._sums.to_bytes()
         return _restored, (self._curve, self._seed, state)
+
+
+class SecondPass(_Summed):
+    """Sums over rows that are read a second time; see :meth:`Moments.second_pass`.
+
+    Rows are added as to :class:`Moments`. Second passes of different rows are merged, and pickled to send
+    them to another process. All parameters are chosen when it begins, so every process uses the same.
+    """
+
+    def __init__(self, moments, aligner):
+        moments.widths  # noqa: B018 - raises if there are no rows
+        if aligner._plugin != "procrustes":
+            raise ValueError(f"{type(aligner).__name__} has no second pass: expected Procrustes")
+        self._moments, self._aligner = moments, aligner
+        self._sums = _core.SecondPass(moments._sums, aligner._options(len(moments.widths)))
+
+    def _begin(self, widths):
+        pass
+
+    @property
+    def widths(self):
+        """The width of every view."""
+        return self._moments.widths
+
+    def merge(self, other):
+        """Adds the rows of another second pass with the same moments and parameters, and returns `self`."""
+        self._sums.merge(other._sums)
+        return self
+
+    def fit(self):
+        """Returns the fitted :class:`chiasm.align.Procrustes`.
+
+        Raises
+        ------
+        ChiasmError
+            If the second reading gave more or fewer rows than the first one.
+        """
+        from sklearn.base import clone
+
+        return clone(self._aligner).fit_moments(self)
+
+    def __reduce__(self):
+        from sklearn.base import clone
+
+        # with what was chosen, so that nothing is chosen again
+        aligner = clone(self._aligner).set_params(**self._sums.parameters)
+        return _begun, (self._moments, aligner, self._sums.count, self._sums.sums)
+
+
+def _begun(moments, aligner, count, sums):
+    """Restores a pickled second pass."""
+    begun = SecondPass(moments, aligner)
+    begun._sums.restore(count, sums)
+    return begun
 
 
 def _restored(curve, seed, state):
@@ -148,38 +242,9 @@ def _restored(curve, seed, state):
 
 def _matrix(items, at):
     """Returns the items of the view `at` as a contiguous array in single precision."""
-    if type(items).__module__.partition(".")[0] == "pyarrow":
-        items = _of_arrow(items, at)
-    found = np.ascontiguousarray(items, dtype=np.float32)
+    found = matrix(items, f"view {at}")
     if found.ndim != 2 or found.shape[1] < 2:
         raise ValueError(
             f"view {at}: expected an array of shape (n, d) with d > 1, got one of shape {found.shape}"
         )
     return found
-
-
-def _of_arrow(column, at):
-    """Returns an Arrow array of lists of numbers, all of one length, as an array (n, d)."""
-    import pyarrow
-
-    if isinstance(column, pyarrow.ChunkedArray):
-        column = column.combine_chunks()
-    if isinstance(column, pyarrow.ExtensionArray):
-        column = column.storage
-    kinds = (pyarrow.FixedSizeListArray, pyarrow.ListArray, pyarrow.LargeListArray)
-    if not isinstance(column, kinds):
-        raise ValueError(f"view {at}: expected an Arrow array of lists of numbers, got {column.type}")
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True)
-        raise ValueError(f"view {at}: row {row} of the batch is null; leave out such rows")
-    if isinstance(column, pyarrow.FixedSizeListArray):
-        width = column.type.list_size
-    else:
-        lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-        width = int(lengths[0]) if len(lengths) else 0
-        if (lengths != width).any():
-            row = int((lengths != width).argmax())
-            raise ValueError(
-                f"view {at}: row {row} of the batch has {lengths[row]} numbers, the first one has {width}"
-            )
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), width)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _core
+from ._arrays import array
 from ._items import Items
 
 
@@ -40,7 +41,8 @@ class Run:
 
     Items are given by modality. A text is a string; a picture or a recording is a path, its bytes, a PIL
     image, pixels (uint8, height x width x 3) or a dict with ``array`` and ``sampling_rate``; an item of a
-    file of vectors is its row number, or new vectors as an array (n, width).
+    file of vectors is its row number, or new vectors as an array (n, width) of NumPy, Arrow or any library
+    with DLPack.
 
     A picklable object: what is pickled is the path.
     """
@@ -112,7 +114,7 @@ class Run:
 
     def similarity(self, first, second):
         """Returns the scores (n, m) of the rows of `first` (n, k) with those of `second` (m, k)."""
-        return np.asarray(first) @ np.asarray(second).T
+        return np.asarray(array(first, "first")) @ np.asarray(array(second, "second")).T
 
     def predict(self, **items):
         """Runs whole rows through the merged model: item i of each modality belongs to row i.
@@ -157,7 +159,7 @@ class Run:
             vectors = [self._encoded(name, [item])[0] for name, item in query.items()]
             vector = np.mean(vectors, axis=0)
         else:
-            vector = np.asarray(query)
+            vector = np.asarray(array(query, "query"))
         hits = self._run.search(vector.astype(np.float32).tolist(), among, int(top_k))
         return [{"score": score, "row": row, "item": item} for score, row, item in hits]
 
@@ -167,6 +169,8 @@ class Run:
 
     def _encoded(self, name, items, skip=False):
         """Embeds items of one modality; with `skip` returns the items that cannot be read as well."""
+        if self._takes[name] == "row":
+            items = array(items, name)
         if isinstance(items, np.ndarray) and self._takes[name] == "row" and items.ndim == 2:
             rows = self._run.vectors(name, np.ascontiguousarray(items, dtype=np.float32))
             return (rows, {}) if skip else rows

@@ -1,9 +1,10 @@
 """Optimal transport, with the signatures of POT (`Python Optimal Transport`).
 
-The functions take and return NumPy arrays in double precision. Entropic solvers work in single precision on a
-rescaled kernel: the entries of their plans are right to about 1e-5 of the largest. Arguments of POT that
-choose among its own implementations (``method``, ``numThreads``, ``check_marginals``) are accepted and
-ignored.
+The functions take POT's arguments in POT's order. They take and return NumPy arrays in double precision.
+Entropic solvers work in single precision on a rescaled kernel: the entries of their plans are right to about
+1e-5 of the largest. Arguments of POT that choose among its own implementations (``method``, ``numThreads``,
+``check_marginals``, ``warmstart``) are accepted and make no difference. Where functions differ from POT's is
+in the README of the package.
 
 ==================================== =====================================================================
 here                                 in POT
@@ -21,12 +22,21 @@ here                                 in POT
 ==================================== =====================================================================
 """
 
-import warnings
-
 import numpy as np
 
-from . import _core
 from ._images import barycentric, entropic_map, transform
+from ._solvers import (
+    BALANCED,
+    UNBALANCED,
+    check,
+    each,
+    entropic,
+    exact,
+    gromov,
+    problem,
+    relative_costs,
+    with_cost,
+)
 
 __all__ = [
     "barycentric",
@@ -52,7 +62,7 @@ def emd(a, b, M, numItermax=100_000, log=False, **_):
     Parameters
     ----------
     a, b : array of shape (n,) and (m,)
-        Weights of the source and the target; empty for uniform ones. Their sums must be equal.
+        Weights of the source and the target; empty for uniform ones. Their sums must be equal up to 1e-6.
     M : array of shape (n, m)
         The costs; infinity forbids an entry.
     numItermax : int
@@ -65,26 +75,45 @@ def emd(a, b, M, numItermax=100_000, log=False, **_):
     P : array of shape (n, m)
     log : dict, only if ``log``
     """
-    found = _exact(a, b, M, numItermax)
+    found = exact(a, b, M, numItermax)
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def emd2(a, b, M, numItermax=100_000, log=False, return_matrix=False, **_):
-    """Returns the cost of exact transport, as :func:`emd`; with ``log`` or ``return_matrix`` also a dict."""
-    found = _exact(a, b, M, numItermax)
+def emd2(a, b, M, processes=1, numItermax=100_000, log=False, return_matrix=False, **_):
+    """Returns the cost of exact transport, as :func:`emd`; with ``log`` or ``return_matrix`` also a dict.
+
+    With `b` of shape (m, k), the costs (k,) to each of its columns; arrays of the dict have k in the last
+    axis.
+    """
+    if np.ndim(b) == 2:
+        return each(b, log or return_matrix, lambda own: emd2(a, own, M, 1, numItermax, True, return_matrix))
+    found = exact(a, b, M, numItermax)
     plan = found.pop("plan")
     if return_matrix:
         found["G"] = plan
     return (found["cost"], found) if log or return_matrix else found["cost"]
 
 
-def sinkhorn(a, b, M, reg, method="sinkhorn", numItermax=1000, stopThr=1e-9, log=False, warn=True, **_):
+def sinkhorn(
+    a,
+    b,
+    M,
+    reg,
+    method="sinkhorn",
+    numItermax=1000,
+    stopThr=1e-9,
+    verbose=False,
+    log=False,
+    warn=True,
+    **_,
+):
     """Solves entropic transport: min <P, M> + reg KL(P | a b^T) with P 1 = a, P^T 1 = b.
 
     Parameters
     ----------
     a, b : array of shape (n,) and (m,)
-        Weights of the source and the target; empty for uniform ones.
+        Weights of the source and the target; empty for uniform ones. With `b` of shape (m, k), the result is
+        the costs (k,) to each of its columns, and arrays of the dict have k in the last axis.
     M : array of shape (n, m)
         The costs.
     reg : float
@@ -103,42 +132,100 @@ def sinkhorn(a, b, M, reg, method="sinkhorn", numItermax=1000, stopThr=1e-9, log
     P : array of shape (n, m)
     log : dict, only if ``log``
     """
-    del method
-    found = _entropic(a, b, M, reg, numItermax, stopThr, warn)
+    if np.ndim(b) == 2:
+        return sinkhorn2(a, b, M, reg, method, numItermax, stopThr, verbose, log, warn)
+    check("method", method, BALANCED)
+    found = entropic(a, b, M, reg, numItermax, stopThr, warn)
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def sinkhorn2(a, b, M, reg, method="sinkhorn", numItermax=1000, stopThr=1e-9, log=False, warn=True, **_):
+def sinkhorn2(
+    a,
+    b,
+    M,
+    reg,
+    method="sinkhorn",
+    numItermax=1000,
+    stopThr=1e-9,
+    verbose=False,
+    log=False,
+    warn=True,
+    **_,
+):
     """Returns the cost <P, M> of entropic transport, as :func:`sinkhorn`; with ``log`` also a dict."""
-    del method
-    found = _entropic(a, b, M, reg, numItermax, stopThr, warn)
+    if np.ndim(b) == 2:
+        return each(
+            b, log, lambda own: sinkhorn2(a, own, M, reg, method, numItermax, stopThr, verbose, True, warn)
+        )
+    check("method", method, BALANCED)
+    found = entropic(a, b, M, reg, numItermax, stopThr, warn)
     del found["plan"]
     return (found["cost"], found) if log else found["cost"]
 
 
-def sinkhorn_unbalanced(a, b, M, reg, reg_m, numItermax=1000, stopThr=1e-6, log=False, warn=True, **_):
+def sinkhorn_unbalanced(
+    a,
+    b,
+    M,
+    reg,
+    reg_m,
+    method="sinkhorn",
+    reg_type="kl",
+    c=None,
+    warmstart=None,
+    numItermax=1000,
+    stopThr=1e-6,
+    verbose=False,
+    log=False,
+    warn=True,
+    **_,
+):
     """Solves entropic unbalanced transport.
 
-    min <P, M> + reg KL(P | a b^T) + reg_m[0] KL(P 1 | a) + reg_m[1] KL(P^T 1 | b). `reg_m` is a number or a
-    pair. Other arguments as :func:`sinkhorn`.
+    min <P, M> + reg KL(P | c) + reg_m[0] KL(P 1 | a) + reg_m[1] KL(P^T 1 | b). `reg_m` is a number or a
+    pair. `c` is a b^T when it is not given; with ``reg_type="entropy"`` it is one everywhere. With `b` of
+    shape (m, k), the result is the costs <P, M> (k,) to each of its columns, with the entropy, as in POT. The
+    dict of ``log`` holds ``logu`` and ``logv`` as well: P = c exp(logu + logv^T - M / reg). Other arguments
+    as :func:`sinkhorn`.
     """
+    check("method", method, UNBALANCED)
+    check("reg_type", reg_type, ("kl", "entropy"))
+    if np.ndim(b) == 2:
+        options = (reg, reg_m, method, "entropy", None, None, numItermax, stopThr, verbose, True, warn)
+        return each(b, log, lambda own: with_cost(M, *sinkhorn_unbalanced(a, own, M, *options)))
     penalties = np.broadcast_to(np.asarray(reg_m, dtype=np.float64), (2,))
-    found = _entropic(
-        a, b, M, reg, numItermax, stopThr, warn, unbalanced=(float(penalties[0]), float(penalties[1]))
+    c = None if reg_type == "entropy" else c
+    relative = relative_costs(a, b, M, reg, c) if reg_type == "entropy" or c is not None else M
+    found = entropic(
+        a, b, relative, reg, numItermax, stopThr, warn, unbalanced=(float(penalties[0]), float(penalties[1]))
     )
+    found["logu"], found["logv"] = (np.asarray(found[name]) / reg for name in ("u", "v"))
+    if relative is not M:
+        found["cost"] = float((found["plan"] * np.asarray(M)).sum())
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def partial_wasserstein(a, b, M, m=None, numItermax=100_000, log=False, **_):
+def partial_wasserstein(a, b, M, m=None, nb_dummies=1, log=False, numItermax=100_000, **_):
     """Solves exact transport of the mass `m`: P 1 <= a, P^T 1 <= b; all that fits when `m` is not given."""
-    a, b, _cost = _problem(a, b, M)
-    found = _exact(a, b, M, numItermax, mass=float(min(a.sum(), b.sum()) if m is None else m))
+    a, b, _cost = problem(a, b, M)
+    found = exact(a, b, M, numItermax, mass=float(min(a.sum(), b.sum()) if m is None else m))
     found["partial_w_dist"] = found["cost"]
     return (found.pop("plan"), found) if log else found["plan"]
 
 
 def entropic_partial_wasserstein(
-    a, b, M, reg, m=None, numItermax=1000, stopThr=1e-6, log=False, warn=True, **_
+    a,
+    b,
+    M,
+    reg,
+    m=None,
+    method="sinkhorn",
+    numItermax=1000,
+    stopThr=1e-6,
+    verbose=False,
+    log=False,
+    warn=True,
+    **_,
 ):
     """Solves entropic transport of the mass `m`; all that fits when `m` is not given.
 
@@ -146,18 +233,29 @@ def entropic_partial_wasserstein(
     equal weights, as in POT and in Benamou et al., Iterative Bregman projections for regularized
     transportation problems, SIAM J. Sci. Comput. 37 (2015), section 5.
     """
-    a, b, cost = _problem(a, b, M)
+    check("method", method, ("sinkhorn", "sinkhorn_log"))
+    a, b, cost = problem(a, b, M)
     mass = float(min(a.sum(), b.sum()) if m is None else m)
-    # The solver's entropy is relative to the product of the weights; this cost makes up for that.
-    smallest = np.finfo(np.float64).tiny
-    relative = cost + reg * (np.log(np.maximum(a, smallest))[:, None] + np.log(np.maximum(b, smallest)))
-    found = _entropic(a, b, relative, reg, numItermax, stopThr, warn, partial=mass)
+    found = entropic(a, b, relative_costs(a, b, cost, reg), reg, numItermax, stopThr, warn, partial=mass)
     found["cost"] = found["partial_w_dist"] = float((found["plan"] * cost).sum())
     return (found.pop("plan"), found) if log else found["plan"]
 
 
 def gromov_wasserstein(
-    C1, C2, p=None, q=None, loss_fun="square_loss", max_iter=10_000, tol_abs=1e-9, log=False, starts=7, **_
+    C1,
+    C2,
+    p=None,
+    q=None,
+    loss_fun="square_loss",
+    symmetric=None,
+    log=False,
+    armijo=False,
+    G0=None,
+    max_iter=10_000,
+    tol_rel=1e-9,
+    tol_abs=1e-9,
+    starts=7,
+    **_,
 ):
     """Matches two spaces by the distances within each: min sum (C1_ij - C2_kl)^2 P_ik P_jl.
 
@@ -182,11 +280,11 @@ def gromov_wasserstein(
     P : array of shape (n, m)
     log : dict, only if ``log``
     """
-    found = _gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts)
+    found = gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts)
     return (found.pop("plan"), found) if log else found["plan"]
 
 
-def gromov_wasserstein2(C1, C2, p=None, q=None, loss_fun="square_loss", log=False, **options):
+def gromov_wasserstein2(C1, C2, p=None, q=None, loss_fun="square_loss", symmetric=None, log=False, **options):
     """Returns the Gromov-Wasserstein loss, as :func:`gromov_wasserstein`; with ``log`` also a dict."""
     plan, found = gromov_wasserstein(C1, C2, p, q, loss_fun, log=True, **options)
     found["T"] = plan
@@ -200,14 +298,20 @@ def entropic_gromov_wasserstein(
     q=None,
     loss_fun="square_loss",
     epsilon=0.1,
+    symmetric=None,
+    G0=None,
     max_iter=1000,
     tol=1e-9,
+    solver="PGD",
+    warmstart=False,
+    verbose=False,
     log=False,
     starts=7,
     **_,
 ):
-    """Solves :func:`gromov_wasserstein` with an entropy of weight `epsilon`."""
-    found = _gromov(C1, C2, p, q, loss_fun, float(epsilon), max_iter, tol, starts)
+    """Solves :func:`gromov_wasserstein` with an entropy of weight `epsilon`, by projected gradients."""
+    check("solver", solver, ("pgd",))
+    found = gromov(C1, C2, p, q, loss_fun, float(epsilon), max_iter, tol, starts)
     return (found.pop("plan"), found) if log else found["plan"]
 
 
@@ -218,74 +322,18 @@ def fused_gromov_wasserstein(
     p=None,
     q=None,
     loss_fun="square_loss",
+    symmetric=None,
     alpha=0.5,
-    max_iter=10_000,
-    tol_abs=1e-9,
+    armijo=False,
+    G0=None,
     log=False,
+    max_iter=10_000,
+    tol_rel=1e-9,
+    tol_abs=1e-9,
     starts=7,
     **_,
 ):
     """Solves :func:`gromov_wasserstein` and costs `M` between the spaces: (1 - alpha) <P, M> + alpha GW."""
-    found = _gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=M, alpha=float(alpha))
+    found = gromov(C1, C2, p, q, loss_fun, None, max_iter, tol_abs, starts, linear=M, alpha=float(alpha))
     found["fgw_dist"] = found["gw_dist"]
     return (found.pop("plan"), found) if log else found["plan"]
-
-
-def _problem(a, b, M):
-    """Returns weights and costs as contiguous arrays; empty weights are uniform."""
-    cost = np.ascontiguousarray(M, dtype=np.float64)
-    if cost.ndim != 2:
-        raise ValueError(f"expected a matrix of costs, got an array of shape {cost.shape}")
-    weights = []
-    for given, length in zip((a, b), cost.shape, strict=True):
-        empty = given is None or np.size(given) == 0
-        weights.append(
-            np.full(length, 1 / length) if empty else np.ascontiguousarray(given, dtype=np.float64)
-        )
-    return (*weights, cost)
-
-
-def _exact(a, b, M, iterations, mass=None):
-    a, b, cost = _problem(a, b, M)
-    found = _core.exact(a, b, cost, iterations=int(iterations), mass=mass)
-    found["warning"] = None if found["stop"] == "converged" else f"the solver stopped early: {found['stop']}"
-    if found["warning"]:
-        warnings.warn(found["warning"], stacklevel=3)
-    return found
-
-
-def _entropic(a, b, M, reg, iterations, tolerance, warn, **kind):
-    a, b, cost = _problem(a, b, M)
-    # Single precision reaches 1e-6.
-    tolerance = max(float(tolerance), 1e-6)
-    options = {"epsilon": float(reg), "iterations": int(iterations), "tolerance": tolerance}
-    found = _core.sinkhorn(a, b, cost, {"unbalanced": None, "partial": None, **options, **kind})
-    if warn and found["stop"] != "converged":
-        message = f"Sinkhorn stopped ({found['stop']}) with a marginal error of {found['err']:.1e}"
-        warnings.warn(message, stacklevel=3)
-    return found
-
-
-def _gromov(C1, C2, p, q, loss, epsilon, iterations, tolerance, starts, **fused):
-    if loss != "square_loss":
-        raise ValueError(f"loss_fun: expected 'square_loss', got {loss!r}")
-    # Single precision holds neither the squares of huge distances nor those of tiny ones.
-    given = [np.asarray(distances, dtype=np.float64) for distances in (C1, C2)]
-    unit = max((np.abs(distances).max() for distances in given if distances.size), default=0.0) or 1.0
-    first, second = (np.ascontiguousarray(distances / unit, dtype=np.float32) for distances in given)
-    if "linear" in fused:
-        linear = np.asarray(fused["linear"], dtype=np.float64) / unit / unit
-        fused["linear"] = np.ascontiguousarray(linear, dtype=np.float32)
-    weights = [
-        np.full(len(space), 1 / len(space)) if own is None else np.ascontiguousarray(own, dtype=np.float64)
-        for own, space in ((p, first), (q, second))
-    ]
-    options = {
-        "epsilon": None if epsilon is None else epsilon / unit / unit,
-        "iterations": int(iterations),
-        "tolerance": float(tolerance),
-        "starts": int(starts),
-    }
-    found = _core.gromov(first, second, *weights, {"linear": None, "alpha": 0.5, **options, **fused})
-    found["gw_dist"] *= unit * unit
-    return found

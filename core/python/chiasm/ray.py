@@ -26,8 +26,9 @@ def fit(dataset, columns, aligner="cca", *, curve=None, seed=0, **parameters):
         Rows with the vectors of all views: lists of numbers, or tensors.
     columns : list of str
         The column of each view, in their order.
-    aligner : {"cca", "ridge"} or Aligner
-        As in :meth:`chiasm.Moments.fit`.
+    aligner : {"cca", "ridge", "procrustes"} or Aligner
+        As in :meth:`chiasm.Moments.fit`. Procrustes reads the data set twice, as in
+        :meth:`chiasm.Moments.second_pass`.
     curve, seed
         As in :class:`chiasm.Moments`.
     **parameters
@@ -35,12 +36,16 @@ def fit(dataset, columns, aligner="cca", *, curve=None, seed=0, **parameters):
 
     Returns
     -------
-    aligner : CCA or Ridge
+    aligner : CCA, Ridge or Procrustes
         The fitted aligner.
     """
     if curve is None:
         curve = parameters.get("curve", getattr(aligner, "curve", None))
-    return moments(dataset, columns, curve=curve, seed=seed).fit(aligner, **parameters)
+    sums = moments(dataset, columns, curve=curve, seed=seed)
+    if getattr(aligner, "_plugin", aligner) != "procrustes":
+        return sums.fit(aligner, **parameters)
+    begun = sums.second_pass(aligner, **parameters)
+    return _merged(dataset, columns, begun, again, {"begun": pickle.dumps(begun)}).fit()
 
 
 def moments(dataset, columns, *, curve=None, seed=0):
@@ -51,22 +56,34 @@ def moments(dataset, columns, *, curve=None, seed=0):
         raise ImportError('chiasm.ray needs Ray Data: pip install "ray[data]"') from error
     if not isinstance(dataset, ray.data.Dataset):
         raise TypeError(f"expected a ray.data.Dataset, got {type(dataset).__name__}")
-    columns = list(columns)
-    arguments = {"columns": columns, "curve": curve, "seed": seed}
-    sums = dataset.select_columns(columns).map_batches(
-        summed, batch_format="pyarrow", batch_size=None, fn_kwargs=arguments
-    )
     whole = Moments(curve=curve, seed=seed)
+    return _merged(dataset, columns, whole, summed, {"curve": curve, "seed": seed})
+
+
+def _merged(dataset, columns, whole, function, arguments):
+    """Adds to `whole` what a function makes of every batch."""
+    columns = list(columns)
+    sums = dataset.select_columns(columns).map_batches(
+        function, batch_format="pyarrow", batch_size=None, fn_kwargs={"columns": columns, **arguments}
+    )
     for row in sums.iter_rows():
-        whole.merge(pickle.loads(row["moments"]))
+        whole.merge(pickle.loads(row["sums"]))
     return whole
 
 
 def summed(batch, columns, curve, seed):
     """Returns the moments of a batch (Arrow), pickled, as a batch of one row."""
+    return _row(Moments(curve=curve, seed=seed), batch, columns)
+
+
+def again(batch, columns, begun):
+    """Returns a second pass over a batch (Arrow), pickled, as a batch of one row; `begun` has no rows."""
+    return _row(pickle.loads(begun), batch, columns)
+
+
+def _row(own, batch, columns):
     import pyarrow
 
-    own = Moments(curve=curve, seed=seed)
     if batch.num_rows:
         own.update([batch.column(name) for name in columns])
-    return pyarrow.table({"moments": [pickle.dumps(own)]})
+    return pyarrow.table({"sums": [pickle.dumps(own)]})

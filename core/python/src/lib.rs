@@ -26,6 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ChiasmError", module.py().get_type::<error::ChiasmError>())?;
     module.add_class::<aligner::Maps>()?;
     module.add_class::<moments::Moments>()?;
+    module.add_class::<moments::SecondPass>()?;
     module.add_class::<run::Run>()?;
     module.add_function(wrap_pyfunction!(environment::use_folder, module)?)?;
     module.add_function(wrap_pyfunction!(aligner::fit_aligner, module)?)?;

@@ -13,7 +13,7 @@ from test_align import pairs
 
 import chiasm
 import chiasm.ray
-from chiasm.align import CCA, MLP, Ridge
+from chiasm.align import CCA, MLP, Procrustes, Ridge
 
 FIXED = {"cca": CCA(dimensions=4, ridge=0.1, power=1.0, members=1), "ridge": Ridge(ridge=0.1, onto="view1")}
 
@@ -58,6 +58,33 @@ class FromMoments(unittest.TestCase):
                     self.assertEqual(summed.parameters_, whole.parameters_)
                     again = pickle.loads(pickle.dumps(summed))
                     self.assertGreater(again.score(self.first[:200], self.second[:200]), 0.3)
+
+    def test_procrustes_reads_the_rows_twice(self):
+        for given in ({"dimensions": 4, "curve": "unit"}, {"dimensions": 4}):
+            with self.subTest(**given):
+                moments = chiasm.Moments(curve=given.get("curve")).update(self.first, self.second)
+                begun = moments.second_pass("procrustes", **given)
+                empty = pickle.dumps(begun)
+                for part in (slice(2000, 3000), slice(0, 1), slice(1, 2000)):
+                    own = pickle.loads(empty).update(self.first[part], self.second[part])
+                    begun.merge(pickle.loads(pickle.dumps(own)))
+                self.assertEqual(begun.count, 3000)
+                summed = begun.fit()
+                whole = Procrustes(**summed.parameters_).fit(self.first, self.second)
+                # unit rows in single precision
+                np.testing.assert_allclose(
+                    scores(summed, self.first, self.second[:50]),
+                    scores(whole, self.first, self.second[:50]),
+                    atol=2e-6,
+                )
+                self.assertEqual(summed.parameters_, whole.parameters_)
+                self.assertEqual(summed.n_components_, 4)
+        with self.assertRaisesRegex(chiasm.ChiasmError, "the 3000 rows of the first one, got 2"):
+            moments.second_pass().update(self.first[:2], self.second[:2]).fit()
+        with self.assertRaisesRegex(ValueError, "'cca' has no second pass"):
+            moments.second_pass("cca")
+        with self.assertRaisesRegex(ValueError, "no rows"):
+            chiasm.Moments().second_pass()
 
     def test_choices_do_not_depend_on_how_rows_are_split(self):
         fits = []
@@ -123,9 +150,9 @@ class FromMoments(unittest.TestCase):
             moments.update(self.first, self.second[:9])
         with self.assertRaisesRegex(chiasm.ChiasmError, "NaN or infinity in row 1 "):
             moments.update(np.where(np.arange(3000)[:, None] == 1, np.nan, self.first), self.second)
-        with self.assertRaisesRegex(ValueError, "row 1 of the batch is null"):
+        with self.assertRaisesRegex(ValueError, "view 0: row 1 is null"):
             moments.update(pa.array([[1.0, 2.0], None]), self.second)
-        with self.assertRaisesRegex(ValueError, "row 1 of the batch has 1 numbers, the first one has 2"):
+        with self.assertRaisesRegex(ValueError, "view 0: row 1 has 1 numbers, the first one has 2"):
             moments.update(pa.array([[1.0, 2.0], [3.0]]), self.second)
         with self.assertRaisesRegex(ValueError, "lists of numbers, got string"):
             moments.update(pa.array(["a"]), self.second)
@@ -149,10 +176,10 @@ class OnRay(unittest.TestCase):
         first, second = pairs(90)
         table = pa.table({"a": lists(first), "b": lists(second), "id": list(range(90))})
         summed = chiasm.ray.summed(table, ["a", "b"], "unit", 5)
-        found = pickle.loads(summed["moments"][0].as_py())
+        found = pickle.loads(summed["sums"][0].as_py())
         expected = chiasm.Moments(curve="unit", seed=5).update(first, second)
         self.assertEqual(pickle.dumps(found), pickle.dumps(expected))
-        none = pickle.loads(chiasm.ray.summed(table[:0], ["a", "b"], "unit", 5)["moments"][0].as_py())
+        none = pickle.loads(chiasm.ray.summed(table[:0], ["a", "b"], "unit", 5)["sums"][0].as_py())
         self.assertEqual(none.merge(found).count, 90)
 
     @unittest.skipIf(importlib.util.find_spec("ray"), "Ray is installed")
@@ -179,6 +206,11 @@ class OnRay(unittest.TestCase):
                 scores(found, first, second[:50]), scores(expected, first, second[:50]), atol=2e-6
             )
             self.assertEqual(found.parameters_, expected.parameters_)
+        expected = Procrustes(dimensions=4, curve="unit").fit(first, second)
+        found = chiasm.ray.fit(dataset.repartition(7), ["a", "b"], "procrustes", dimensions=4, curve="unit")
+        np.testing.assert_allclose(
+            scores(found, first, second[:50]), scores(expected, first, second[:50]), atol=2e-6
+        )
         tensors = dataset.map_batches(lambda batch: {name: np.stack(batch[name]) for name in batch})
         self.assertEqual(chiasm.ray.moments(tensors, ["a", "b"]).count, 3000)
 

@@ -1,6 +1,8 @@
 """Optimal transport against SciPy's linear programs, POT and plain NumPy."""
 
+import inspect
 import unittest
+import warnings
 
 import numpy as np
 import ot as pot
@@ -157,6 +159,78 @@ class Measures(unittest.TestCase):
         expected = np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
         found = measure(x, y, only="cka_linear")["measures"]["cka_linear"]["value"]
         self.assertAlmostEqual(found, expected, delta=1e-12)
+
+
+class Signatures(unittest.TestCase):
+    """Arguments of POT's functions, against POT. Plans of entropic solvers are right to 1e-5 of the largest."""
+
+    def test_unbalanced_transport_relative_to_other_plans(self):
+        a, b, cost = problem()
+        a, b = 3 * a, 2 * b
+        reference = np.random.default_rng(1).random(cost.shape)
+        for options in ({}, {"reg_type": "entropy"}, {"c": reference}):
+            with self.subTest(**options), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # POT warns that it replaces `c`
+                given = {"log": True, "numItermax": 20_000, **options}
+                expected, theirs = pot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, stopThr=1e-12, **given)
+                found, ours = ot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, **given)
+                np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
+                for name in ("logu", "logv"):
+                    np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4)
+                self.assertAlmostEqual(ours["cost"], (found * cost).sum(), places=5)
+
+    def test_several_targets_give_the_cost_of_each(self):
+        a, _, cost = problem()
+        b = np.random.default_rng(2).random((30, 3))
+        b /= b.sum(axis=0)
+        np.testing.assert_allclose(ot.emd2(a, b, cost), pot.emd2(a, b, cost), atol=1e-10)
+        for ours, theirs in ((ot.sinkhorn2, pot.sinkhorn2), (ot.sinkhorn, pot.sinkhorn)):
+            np.testing.assert_allclose(
+                ours(a, b, cost, 0.1), theirs(a, b, cost, 0.1, stopThr=1e-12), atol=1e-6
+            )
+        found, ours = ot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, log=True)
+        expected, theirs = pot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, stopThr=1e-12, log=True)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(ours["logu"], theirs["logu"], atol=1e-4)
+
+    def test_arguments_come_in_the_order_of_pot(self):
+        for module, names in (
+            (pot, ("emd", "emd2", "sinkhorn", "sinkhorn2", "sinkhorn_unbalanced")),
+            (pot.partial, ("partial_wasserstein", "entropic_partial_wasserstein")),
+            (
+                pot.gromov,
+                (
+                    "gromov_wasserstein",
+                    "gromov_wasserstein2",
+                    "entropic_gromov_wasserstein",
+                    "fused_gromov_wasserstein",
+                ),
+            ),
+        ):
+            for name in names:
+                ours, theirs = (
+                    list(inspect.signature(getattr(own, name)).parameters) for own in (ot, module)
+                )
+                # the last ones are named only: ours, and `**_`
+                known = [argument for argument in ours if argument in theirs]
+                self.assertEqual(ours[: len(known)], theirs[: len(known)], name)
+        a, _, cost = problem()
+        b = np.random.default_rng(2).random((30, 2))
+        b /= b.sum(axis=0)
+        np.testing.assert_allclose(ot.emd2(a, b, cost, 1), pot.emd2(a, b, cost, 1), atol=1e-10)
+
+    def test_unknown_methods_are_refused_as_in_pot(self):
+        a, b, cost = problem()
+        for call in (
+            lambda: ot.sinkhorn(a, b, cost, 0.1, method="magic"),
+            lambda: ot.sinkhorn2(a, b, cost, 0.1, method="magic"),
+            lambda: ot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, method="magic"),
+            lambda: ot.sinkhorn_unbalanced(a, b, cost, 0.1, 1.0, reg_type="magic"),
+        ):
+            with self.assertRaisesRegex(ValueError, "expected one of .*, got 'magic'"):
+                call()
+        with self.assertWarnsRegex(UserWarning, "numItermax"):
+            ot.emd(a, b, cost, numItermax=1)
 
 
 if __name__ == "__main__":
