@@ -167,8 +167,7 @@ fn no_value_is_silently_wrong() {
                 }
             }
             _ => {
-                let problem =
-                    solvers::Problem { case: &case, x: &x, y: &y, a: &a, b: &b, costs: costs.as_ref() };
+                let problem = solvers::Problem { case: &case, x: &x, y: &y, a: &a, b: &b, costs };
                 for (key, outcome) in problem.solve().unwrap() {
                     sweep.judge(key, &place, &outcome, &expect[key]);
                 }

@@ -287,6 +287,33 @@ fn main() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// Solves a problem by this crate and by POT, and returns the seconds of the fastest rounds and the plans.
+fn solved(
+    problem: &Problem,
+    number: u64,
+    rounds: usize,
+    peer: &mut PeerProcess,
+    folder: &std::path::Path,
+) -> ([f64; 2], [Option<Array2<f64>>; 2]) {
+    let line = problem.written(folder);
+    let mut fastest = [f64::INFINITY; 2];
+    let mut plans = [None, None];
+    for _ in 0..rounds {
+        let (plan, time) = timed(|| problem.solve());
+        fastest[0] = fastest[0].min(time.wall);
+        match plan {
+            Ok(plan) => plans[0] = Some(plan),
+            Err(error) => println!("  {} {number}: {error}", problem.kind.name()),
+        }
+        let Some(answer) = peer.ask(&line) else { continue };
+        fastest[1] = fastest[1].min(answer["seconds"].as_f64().unwrap());
+        let bytes = std::fs::read(folder.join("plan.f64")).unwrap();
+        let values = bytes.chunks(8).map(|v| f64::from_le_bytes(v.try_into().unwrap())).collect();
+        plans[1] = Some(Array2::from_shape_vec((problem.a.len(), problem.b.len()), values).unwrap());
+    }
+    (fastest, plans)
+}
+
 fn compare(
     kind: Kind,
     count: u64,
@@ -298,22 +325,7 @@ fn compare(
     let (mut ratios, mut slower, mut worse, mut better) = (Vec::new(), 0, 0, 0);
     for number in 0..count {
         let problem = problem(kind, number, points);
-        let line = problem.written(folder);
-        let mut fastest = [f64::INFINITY; 2];
-        let mut plans = [None, None];
-        for _ in 0..options.rounds {
-            let (plan, time) = timed(|| problem.solve());
-            fastest[0] = fastest[0].min(time.wall);
-            match plan {
-                Ok(plan) => plans[0] = Some(plan),
-                Err(error) => println!("  {} {number}: {error}", kind.name()),
-            }
-            let Some(answer) = peer.ask(&line) else { continue };
-            fastest[1] = fastest[1].min(answer["seconds"].as_f64().unwrap());
-            let bytes = std::fs::read(folder.join("plan.f64")).unwrap();
-            let values = bytes.chunks(8).map(|v| f64::from_le_bytes(v.try_into().unwrap())).collect();
-            plans[1] = Some(Array2::from_shape_vec((problem.a.len(), problem.b.len()), values).unwrap());
-        }
+        let (fastest, plans) = solved(&problem, number, options.rounds, peer, folder);
         let [Some(ours), Some(theirs)] = &plans else {
             worse += usize::from(plans[0].is_none());
             continue;

@@ -21,7 +21,7 @@ pub struct Problem<'p> {
     pub a: &'p [f64],
     pub b: &'p [f64],
     /// The linear cost of fgw.
-    pub costs: Option<&'p Array2<f64>>,
+    pub costs: Option<Array2<f64>>,
 }
 
 impl Problem<'_> {
@@ -143,7 +143,7 @@ impl Problem<'_> {
             squares.mapv(|d| if self.number("power") == 1.0 { d.sqrt() } else { d } / unit)
         };
         let (dx, dy) = (inner(self.x), inner(self.y));
-        let linear = self.costs.filter(|_| key == "fgw").map(|costs| costs / unit / unit);
+        let linear = self.costs.as_ref().filter(|_| key == "fgw").map(|costs| costs / unit / unit);
         let space = |d: &Array2<f64>| Space::matrix(d.mapv(|d| d as f32).view());
         let mut solver = match key {
             "entropic gw" => GromovWasserstein::entropic(eps),

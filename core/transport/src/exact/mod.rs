@@ -13,62 +13,22 @@ mod assignment;
 mod forbidden;
 mod line;
 mod partial;
+mod plan;
 mod points;
 mod problem;
 mod simplex;
 
 pub use line::on_line;
 pub use partial::exact_partial;
+pub use plan::{ExactPlan, PlanEntry};
 pub use points::{PointDistance, exact_points};
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use std::time::Instant;
 
 use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason, cost::finite, simd};
 use problem::ExactProblem;
-
-/// An entry of a sparse plan: the mass that moves from a source point to a target point.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PlanEntry {
-    /// Index of the source point.
-    pub source: usize,
-    /// Index of the target point.
-    pub target: usize,
-    /// The mass.
-    pub mass: f64,
-}
-
-/// A sparse optimal plan with the dual potentials that certify it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ExactPlan {
-    /// The non-zero entries, at most n + m - 1.
-    pub entries: Vec<PlanEntry>,
-    /// `<P, C>`.
-    pub transport_cost: f64,
-    /// Dual potential f of the source, `[n]`: `f_i + g_j <= C_ij`.
-    pub source_potential: Array1<f64>,
-    /// Dual potential g of the target, `[m]`.
-    pub target_potential: Array1<f64>,
-    /// The duality gap, `<P, C>` minus the dual value: an upper bound of the distance from the optimal cost.
-    /// At most 1e-9 of `<P, |C|>` if the solver converged.
-    pub gap: f64,
-    /// Wall time.
-    pub seconds: f64,
-    /// Why it stopped; the plan is optimal only for [`StopReason::Converged`].
-    pub stop: StopReason,
-    shape: (usize, usize),
-}
-
-impl ExactPlan {
-    /// Returns the dense plan `P[n, m]`.
-    pub fn plan(&self) -> Array2<f64> {
-        let mut plan = Array2::zeros(self.shape);
-        self.entries.iter().for_each(|entry| plan[[entry.source, entry.target]] += entry.mass);
-        plan
-    }
-}
 
 /// Solves `min <P, C>` subject to `P 1 = a`, `P^T 1 = b`, `P >= 0`, for the cost matrix `C[n, m]`.
 ///
@@ -175,8 +135,6 @@ pub(crate) fn solve(
 
 /// Mass on forbidden entries, as a share of all, that is a rounding error of the weights and is left out.
 const NEGLIGIBLE: f64 = 1e-7;
-/// The largest duality gap of a converged plan, as a share of `<P, |C|>`.
-const GAP: f64 = 1e-9;
 /// Tolerance of the entropic start, and the least and the largest regularisation as shares of the mean cost.
 const START_TOLERANCE: f64 = 0.05;
 const START_SHARES: (f64, f64) = (3e-3, 2e-2);

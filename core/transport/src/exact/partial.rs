@@ -6,7 +6,7 @@
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::{ExactPlan, exact};
+use super::{exact, plan::ExactPlan};
 use crate::{Error, Result, SolverLimits};
 
 /// Solves `min <P, C>` subject to `P 1 <= a`, `P^T 1 <= b`, `sum P = mass`, `P >= 0`, for `C[n, m]`.

@@ -10,8 +10,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use std::time::Instant;
 
+use super::plan::{ExactPlan, GAP, PlanEntry};
 use super::simplex::{CandidateArc, NetworkSimplex};
-use super::{ExactPlan, GAP, PlanEntry};
 use crate::cost::{finite, mean_row};
 use crate::{Cost, Error, Result, Sinkhorn, SolverLimits, StopReason};
 

@@ -4,8 +4,9 @@ use ndarray::CowArray;
 use rayon::prelude::*;
 use std::time::Instant;
 
+use super::assignment;
+use super::plan::{ExactPlan, GAP, PlanEntry};
 use super::simplex::{CandidateArc, NetworkSimplex};
-use super::{ExactPlan, GAP, PlanEntry, assignment};
 use crate::{Error, Result, SolverLimits, StopReason, simd};
 
 /// Candidate arcs per row at the start of the simplex.

@@ -117,6 +117,25 @@ impl GromovWasserstein {
         let constant = alpha * (square(x, &a) + square(y, &b));
         let problem = GromovProblem { solver: self, x, y, a: &a, b: &b, clock, constant };
         let starts = Starts::new(x, y, &a, &b, self.starts);
+        let mut found = self.trials(&problem, &starts)?;
+        found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
+        let mut found = found.into_iter();
+        let best = found.next().ok_or(Error::Empty("list of starts"))?;
+        let next_best = found.find(|other| distance(&other.plan, &best.plan) > SAME).map(|other| other.value);
+        Ok(GromovPlan {
+            plan: best.plan,
+            value: best.value,
+            unmatched: problem.value(&starts.plan(0)?),
+            next_best,
+            marginal_error: best.marginal_error,
+            iterations: best.iterations,
+            seconds: clock.elapsed().as_secs_f64(),
+            stop: best.stop.unwrap_or(StopReason::Iterations),
+        })
+    }
+
+    /// Runs every start for a few iterations, and the most promising ones until they stop.
+    fn trials(&self, problem: &GromovProblem<'_>, starts: &Starts<'_>) -> Result<Vec<GromovTrial>> {
         let (mut first, mut found): (Option<GromovTrial>, Vec<GromovTrial>) = (None, Vec::new());
         let pause = if self.starts > 1 { SCREENED } else { usize::MAX };
         let screened = |start: usize| -> Result<GromovTrial> {
@@ -124,7 +143,8 @@ impl GromovWasserstein {
             problem.improve(&mut trial, pause)?;
             Ok(trial)
         };
-        let together = if shape.0 * shape.1 <= SMALL { rayon::current_num_threads() } else { 1 };
+        let together =
+            if problem.a.len() * problem.b.len() <= SMALL { rayon::current_num_threads() } else { 1 };
         let numbers: Vec<usize> = (0..self.starts).collect();
         for numbers in numbers.chunks(together) {
             let trials: Vec<GromovTrial> =
@@ -149,20 +169,7 @@ impl GromovWasserstein {
             let improve = |trial| problem.improve(trial, usize::MAX);
             trials.par_iter_mut().with_max_len(1).try_for_each(improve)?;
         }
-        found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-        let mut found = found.into_iter();
-        let best = found.next().ok_or(Error::Empty("list of starts"))?;
-        let next_best = found.find(|other| distance(&other.plan, &best.plan) > SAME).map(|other| other.value);
-        Ok(GromovPlan {
-            plan: best.plan,
-            value: best.value,
-            unmatched: problem.value(&starts.plan(0)?),
-            next_best,
-            marginal_error: best.marginal_error,
-            iterations: best.iterations,
-            seconds: clock.elapsed().as_secs_f64(),
-            stop: best.stop.unwrap_or(StopReason::Iterations),
-        })
+        Ok(found)
     }
 }
 

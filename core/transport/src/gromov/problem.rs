@@ -2,9 +2,9 @@
 //!
 //! The entropic method computes its gradients beyond the last step, `G(T_k) + b (G(T_k) - G(T_k-1))` with
 //! b = 0.8 (heavy-ball momentum; Polyak 1964), which needs no further product because the gradient is affine
-//! in T. This has the same stationary points and takes about two thirds of the iterations. Far from an optimum
-//! it would lead to other, often worse ones, so b is zero in the first iterations, after a step that moves
-//! more than a little mass, and after one that has not lowered the objective with its entropy.
+//! in T. This has the same stationary points and takes about two thirds of the iterations. Far from an
+//! optimum it would lead to other, often worse ones, so b is zero in the first iterations, after a step that
+//! moves more than a little mass, and after one that has not lowered the objective with its entropy.
 
 use ndarray::{Array1, Array2, ArrayView1, Ix1, Zip, iter::Lanes};
 use std::time::Instant;
