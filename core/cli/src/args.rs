@@ -228,8 +228,8 @@ pub struct ExportArgs {
     pub opset: Option<i64>,
     /// Put the preparation of items into the models: that of pictures, which are then taken as they are
     /// decoded, u8 [batch, height, width, 3], and that of texts with a WordPiece tokenizer, which are then
-    /// taken one at a time, str [1]. Only models of texts need more than ONNX Runtime: the operators of
-    /// onnxruntime-extensions.
+    /// taken one at a time, as a tensor of one string that is cut off at a null character. Only models of
+    /// texts need more than ONNX Runtime: the operators of onnxruntime-extensions.
     #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub with_preprocessing: Option<PreparedArg>,
 }
