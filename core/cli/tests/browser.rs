@@ -1,4 +1,5 @@
 //! The pages of `chiasm report` in headless Chromium: several widths, the console, figures and the keyboard.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
