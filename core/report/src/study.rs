@@ -267,7 +267,7 @@ fn differences_figure(compared: &[(&AblationRow, &PairedDifference)], metric: &s
         false => dot_plot(&format!("{title}, with 95 % intervals"), &dots, Some(0.0)),
     };
     let caption = "Triangles are better and diamonds worse with p < 0.05; for a circle no difference is \
-                   shown. The dark line is zero.";
+                   shown. The line at zero means no difference.";
     Curve { title, caption: caption.to_owned(), svg }
 }
 

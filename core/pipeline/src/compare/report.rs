@@ -319,6 +319,9 @@ pub fn p_text(p: f64) -> String {
     if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
 }
 
+/// When a row is better than another.
+const SHOWN: &str = "p < 0.05 after Holm's correction";
+
 /// Says which row has the highest value, by how much, and which rows may be as good.
 fn summary(report: &ComparisonReport) -> Vec<String> {
     let Some(best) = report.rows.iter().find(|row| row.name == report.best) else { return Vec::new() };
@@ -347,9 +350,11 @@ fn summary(report: &ComparisonReport) -> Vec<String> {
         |rows: &[&ComparisonRow]| rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(", ");
     let second = match (as_good.as_slice(), worse.as_slice()) {
         ([], []) => return vec![first + "."],
-        ([], worse) => format!("It is better than every other row ({})", names(worse)),
-        (open, []) => format!("No other row is shown to be worse ({})", names(open)),
-        (open, worse) => format!("It is better than {}; {} may be as good", names(worse), names(open)),
+        ([], worse) => format!("It is better than every other row: {} ({SHOWN}).", names(worse)),
+        (open, []) => format!("No other row is shown to be worse ({SHOWN}): {}.", names(open)),
+        (open, worse) => {
+            format!("It is better than {} ({SHOWN}). {} may be as good.", names(worse), names(open))
+        }
     };
-    vec![first + ".", format!("{second}, at 0.05 with Holm's correction.")]
+    vec![first + ".", second]
 }
