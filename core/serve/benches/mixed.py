@@ -3,11 +3,11 @@
     python mixed.py CHIASM RUN [SECONDS [ARGUMENT ...]]
 
 CHIASM is the program and RUN a run with a modality `text`; 600 seconds when not given. Further arguments are
-those of `chiasm serve`. Needs the standard library and Linux. First ten seconds with two connections measure the rate; then so many connections send valid
-requests that the queue is always full, while others send requests that must be refused: broken JSON, another
-media type, wrong types, unknown models, bodies that are too large, bodies that never arrive, and bytes that are
-no HTTP. At the end SIGTERM comes while requests are under way. Prints statuses by kind, quantiles, processor
-time and the largest memory.
+those of `chiasm serve`. Needs the standard library and Linux. First ten seconds with two connections measure
+the rate. Then so many connections send valid requests that the queue is always full, while others send requests
+that must be refused: broken JSON, another media type, wrong types, unknown models, bodies that are too large,
+bodies that never arrive, and bytes that are no HTTP. At the end SIGTERM comes while requests are under way.
+Prints statuses by kind, quantiles, processor time and the largest memory.
 """
 
 import collections
