@@ -129,12 +129,8 @@ fn a_fit_from_moments_is_the_fit_on_the_rows() {
 /// The cosines of held-out pairs, from SciPy (see reference/make.py), with the tolerance of references.rs.
 #[test]
 fn cca_and_ridge_from_moments_equal_scipy() {
-    let cases: Value = serde_json::from_str(include_str!("reference/cases.json")).unwrap();
-    let array = |value: &Value| {
-        let rows: Vec<Vec<f32>> = serde_json::from_value(value.clone()).unwrap();
-        Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
-    };
-    let (x, y) = (array(&cases["x"]), array(&cases["y"]));
+    let cases = common::cases();
+    let (x, y) = (common::array(&cases["x"]), common::array(&cases["y"]));
     let train = cases["train"].as_u64().unwrap() as usize;
     let summed = moments(&x, &y, Some(Curve::Unit), &[Slice::from(..40), Slice::from(40..train)]);
     let cca = json!({ "ridge": 0.0, "dimensions": 4, "power": 1.0 });
@@ -147,7 +143,7 @@ fn cca_and_ridge_from_moments_equal_scipy() {
         let held_out = |items: &Array2<f32>| items.slice_axis(Axis(0), Slice::from(train..)).to_owned();
         let a = maps[0].apply(held_out(&x).view()).unwrap();
         let b = maps[1].apply(held_out(&y).view()).unwrap();
-        let off = common::gap(&a.dot(&b.t()), &array(&cases[expected]));
+        let off = common::gap(&a.dot(&b.t()), &common::array(&cases[expected]));
         assert!(off < 2e-5, "{expected}: cosines differ by up to {off}");
     }
 }

@@ -10,17 +10,9 @@ use chiasm_closed_form::Method;
 use chiasm_closed_form::{
     cca::CcaParams, kcca::KccaParams, procrustes::ProcrustesParams, ridge::RidgeParams,
 };
+use common::{array, cases};
 use ndarray::{Array2, Axis, Slice};
 use serde_json::{Value, json};
-
-fn cases() -> Value {
-    serde_json::from_str(include_str!("reference/cases.json")).unwrap()
-}
-
-fn array(value: &Value) -> Array2<f32> {
-    let rows: Vec<Vec<f32>> = serde_json::from_value(value.clone()).unwrap();
-    Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
-}
 
 /// Cosines of the held-out rows of a method fitted with fixed parameters.
 fn check<P: Method>(expected: &str, parameters: Value) {

@@ -48,12 +48,8 @@ fn image(map: &Map, items: &Array2<f32>) -> Array2<f32> {
 /// The cosines of held-out pairs, from SciPy (see reference/make.py), with the tolerance of references.rs.
 #[test]
 fn rows_that_are_read_twice_give_the_rotation_of_scipy() {
-    let cases: Value = serde_json::from_str(include_str!("reference/cases.json")).unwrap();
-    let array = |value: &Value| {
-        let rows: Vec<Vec<f32>> = serde_json::from_value(value.clone()).unwrap();
-        Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
-    };
-    let (x, y) = (array(&cases["x"]), array(&cases["y"]));
+    let cases = common::cases();
+    let (x, y) = (common::array(&cases["x"]), common::array(&cases["y"]));
     let train = cases["train"].as_u64().unwrap() as usize;
     let parts = [Slice::from(30..train), Slice::from(..1), Slice::from(1..30)];
     let given = json!({ "curve": "unit", "dimensions": 5 });
@@ -61,7 +57,7 @@ fn rows_that_are_read_twice_give_the_rotation_of_scipy() {
     let fitted = fitted.fit().unwrap();
     let test = |items: &Array2<f32>| items.slice_axis(Axis(0), Slice::from(train..)).to_owned();
     let (a, b) = (image(&fitted.maps[0], &test(&x)), image(&fitted.maps[1], &test(&y)));
-    let off = common::gap(&a.dot(&b.t()), &array(&cases["procrustes"]));
+    let off = common::gap(&a.dot(&b.t()), &common::array(&cases["procrustes"]));
     assert!(off < 2e-5, "cosines differ by up to {off}");
 }
 

@@ -35,6 +35,17 @@ pub fn run(engine: &Engine, graph: &Graph, rows: &Array2<f32>) -> Array2<f32> {
     Array2::from_shape_vec(shape, output.into_f32().unwrap()).unwrap()
 }
 
+/// The inputs and expected values of SciPy and scikit-learn (see reference/make.py).
+pub fn cases() -> Value {
+    serde_json::from_str(include_str!("../reference/cases.json")).unwrap()
+}
+
+/// An array of the cases.
+pub fn array(value: &Value) -> Array2<f32> {
+    let rows: Vec<Vec<f32>> = serde_json::from_value(value.clone()).unwrap();
+    Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
+}
+
 /// Paired rows that share `latent` dimensions, with noise.
 pub fn pairs(n: usize, da: usize, db: usize, latent: usize, seed: u64) -> (Array2<f32>, Array2<f32>) {
     let mut random = Random::new(seed);

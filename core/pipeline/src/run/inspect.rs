@@ -177,7 +177,7 @@ pub fn inspect_run(run: &Path) -> Result<(RunInspection, Graph), Error> {
     let learned: LearnedFile = read_json(run, LEARNED)?;
     let metrics: Metrics = read_json(run, METRICS)?;
     let found = encoders(run, &manifest)?;
-    let licence = LicenceSummary::of(&licences(&found));
+    let licence = LicenceSummary::of(&licences(found.iter().map(EncoderFacts::licensed)));
     let outputs = graph.outputs();
     let recipe = read_recipe(run, &[])?;
     let parts = PipelineParts {

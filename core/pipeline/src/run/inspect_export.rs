@@ -4,7 +4,7 @@ use super::{
     export::{ExportReport, RECORD, read_record},
     files::path_in,
     inspect::{EncoderInspection, ModelInspection, SizedFile, inspect_onnx, sized},
-    model_card::LicenceSummary,
+    model_card::{LicenceSummary, licences},
     pipeline_svg::{DrawnEncoder, PipelineParts, draw},
     verify::damage,
 };
@@ -101,14 +101,8 @@ fn described(
         outputs: &outputs,
     };
     let svg = draw(&record.modalities, &parts);
-    let mut licences: Vec<(String, String)> = Vec::new();
-    for encoder in &record.encoders {
-        let part = (encoder.name.clone(), encoder.licence.clone().unwrap_or_default());
-        if !licences.contains(&part) {
-            licences.push(part);
-        }
-    }
-    let licence = LicenceSummary::of(&licences);
+    let licensed = record.encoders.iter().map(|encoder| (encoder.name.as_str(), encoder.licence.as_deref()));
+    let licence = LicenceSummary::of(&licences(licensed));
     ExportInspection {
         what: record.what,
         chiasm: record.chiasm,

@@ -74,6 +74,11 @@ pub struct TransformersPreparation {
 }
 
 impl EncoderFacts<'_> {
+    /// Returns its name and the licence on its card.
+    pub fn licensed(&self) -> (&str, Option<&str>) {
+        (self.name, self.card.as_ref().map(|card| card.licence.as_str()))
+    }
+
     /// Returns what a drawing shows of it.
     pub fn drawn(&self) -> DrawnEncoder<'_> {
         DrawnEncoder { modality: self.modality, name: self.name, adapter: self.adapter, pooled: self.pooled }
@@ -189,11 +194,10 @@ pub fn encoders<'a>(folder: &Path, manifest: &'a RunManifest) -> Result<Vec<Enco
 }
 
 /// Returns the encoders and their licences, each once. A licence that is not stated is empty.
-pub fn licences(encoders: &[EncoderFacts<'_>]) -> Vec<(String, String)> {
+pub fn licences<'a>(encoders: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Vec<(String, String)> {
     let mut parts: Vec<(String, String)> = Vec::new();
-    for encoder in encoders {
-        let licence = encoder.card.as_ref().map(|card| card.licence.clone()).unwrap_or_default();
-        let part = (encoder.name.to_owned(), licence);
+    for (name, licence) in encoders {
+        let part = (name.to_owned(), licence.unwrap_or_default().to_owned());
         if !parts.contains(&part) {
             parts.push(part);
         }

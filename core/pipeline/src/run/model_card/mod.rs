@@ -40,7 +40,7 @@ pub struct ExportFacts<'a> {
 pub fn model_card(facts: &CardFacts<'_>, models: &[CardModel], export: Option<&ExportFacts<'_>>) -> String {
     let names = facts.modalities();
     let title = format!("{}, merged", listed(&names));
-    let licence = LicenceSummary::of(&licences(&facts.encoders));
+    let licence = LicenceSummary::of(&licences(facts.encoders.iter().map(EncoderFacts::licensed)));
     let measured = measured(facts, export);
     let mut card = front_matter::front_matter(facts, models, measured, &licence, &title);
     let _ = writeln!(card, "\n# {}\n", plain(&title));
