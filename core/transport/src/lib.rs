@@ -72,6 +72,7 @@ mod rounding;
 #[expect(unsafe_code, reason = "functions compiled for wider instruction sets, called after detection")]
 mod simd;
 pub mod sinkhorn;
+mod tasks;
 
 pub use cost::{Coordinate, Cost};
 pub use divergence::SinkhornDivergence;

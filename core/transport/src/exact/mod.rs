@@ -142,21 +142,20 @@ const START_SHARES: (f64, f64) = (3e-3, 2e-2);
 /// the smallest: with a larger one the plan would spread over more arcs than the optimum chooses among.
 const START_PART: f64 = 0.2;
 const NEAR: usize = 10;
-/// Problems with at most this many costs start from zero potentials.
-const SMALL: usize = 2500;
+/// Problems with at most this many costs start from the least costs of their rows and columns.
+const SMALL: usize = 4500;
 
 /// Returns dual potentials near the optimum from a short entropic solve. `mean` is the mean cost, where it is
-/// known, and `low` the smallest. Returns zeros for small problems and where the entropic solve fails (equal
-/// costs).
+/// known, and `low` the smallest. Returns those of the least costs for small problems and where the
+/// entropic solve fails (equal costs).
 fn potentials(
     costs: ArrayView2<'_, f64>,
     [a, b]: [&[f64]; 2],
     (mean, low): (Option<f64>, f64),
     limits: &SolverLimits,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
-    let zeros = || (vec![0.0; a.len()], vec![0.0; b.len()]);
     if costs.len() <= SMALL {
-        return Ok(zeros());
+        return Ok(from_least_costs(costs));
     }
     let cost = Cost::matrix64(costs)?;
     // The mean of equal costs may be rounded below the smallest.
@@ -166,8 +165,18 @@ fn potentials(
     let loose = Sinkhorn::new(epsilon).annealing(0.25).tolerance(START_TOLERANCE).iterations(400);
     Ok(match loose.time_limit(limits.time / 2).solve(&cost, a, b) {
         Ok(coupling) => (coupling.source_potential().to_vec(), coupling.target_potential().to_vec()),
-        Err(_) => zeros(),
+        Err(_) => from_least_costs(costs),
     })
+}
+
+/// Returns the potentials `g_j = min_i C_ij` and `f_i = min_j (C_ij - g_j)`.
+fn from_least_costs(costs: ArrayView2<'_, f64>) -> (Vec<f64>, Vec<f64>) {
+    let mut v = vec![f64::INFINITY; costs.ncols()];
+    for row in costs.rows() {
+        v.iter_mut().zip(row).for_each(|(v, c)| *v = v.min(*c));
+    }
+    let of_row = |row: ArrayView1<'_, f64>| row.iter().zip(&v).fold(f64::INFINITY, |f, (c, v)| f.min(c - v));
+    (costs.rows().into_iter().map(of_row).collect(), v)
 }
 
 /// The mean distance of the tenth smallest cost of a row from its smallest, over some 64 rows.

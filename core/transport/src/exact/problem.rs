@@ -7,9 +7,9 @@ use std::time::Instant;
 use super::assignment;
 use super::plan::{ExactPlan, GAP, PlanEntry};
 use super::simplex::{CandidateArc, NetworkSimplex};
-use crate::{Error, Result, SolverLimits, StopReason, simd};
+use crate::{Error, Result, SolverLimits, StopReason, simd, tasks::ONE_TASK};
 
-/// Candidate arcs per row at the start of the simplex.
+/// Candidate arcs at the start of the simplex, per point of both sides' average number.
 const CANDIDATES: f64 = 12.0;
 
 /// A checked exact problem with normalised weights.
@@ -113,7 +113,7 @@ impl ExactProblem<'_> {
         arcs
     }
 
-    /// Returns the arcs with the smallest reduced costs in ascending order, about [`CANDIDATES`] per row.
+    /// Returns the arcs with the smallest reduced costs in ascending order, [`CANDIDATES`] per point.
     fn candidates(&self, f: &[f64], v: &[f64]) -> Vec<CandidateArc> {
         let m = self.columns.len();
         let reduced = |i: usize| -> Vec<f64> {
@@ -124,7 +124,8 @@ impl ExactProblem<'_> {
         // arcs.
         let step = self.rows.len().div_ceil(64);
         let mut sample: Vec<f64> = self.rows.iter().step_by(step).flat_map(|&i| reduced(i)).collect();
-        let keep = ((sample.len() as f64 * CANDIDATES / m as f64) as usize).min(sample.len() - 1);
+        let share = CANDIDATES * (0.5 / m as f64 + 0.5 / self.rows.len() as f64);
+        let keep = ((sample.len() as f64 * share) as usize).min(sample.len() - 1);
         let threshold = *sample.select_nth_unstable_by(keep, f64::total_cmp).1;
         let mut arcs: Vec<(f64, CandidateArc)> = (0..self.rows.len())
             .into_par_iter()
@@ -143,7 +144,12 @@ impl ExactProblem<'_> {
                 near
             })
             .collect();
-        arcs.par_sort_by(|x, y| x.0.total_cmp(&y.0));
+        let by_cost = |x: &(f64, CandidateArc), y: &(f64, CandidateArc)| x.0.total_cmp(&y.0);
+        if arcs.len() <= ONE_TASK {
+            arcs.sort_by(by_cost)
+        } else {
+            arcs.par_sort_by(by_cost)
+        }
         arcs.into_iter().map(|(_, arc)| arc).collect()
     }
 
@@ -183,6 +189,11 @@ impl ExactProblem<'_> {
     /// Makes the dual potentials feasible, computes the gap, and scales the plan to the original mass. `v` is
     /// -infinity for columns without weight.
     pub fn finish(&self, entries: Vec<PlanEntry>, mut v: Vec<f64>, mass: f64, stop: StopReason) -> ExactPlan {
+        // A mean of zero keeps the potentials, and with them the rounding error of the gap, as small as the
+        // costs are.
+        let with_weight = |(b, v): (&f64, &f64)| if *b > 0.0 { b * v } else { 0.0 };
+        let mean: f64 = self.b.iter().zip(&v).map(with_weight).sum();
+        v.iter_mut().for_each(|v| *v -= mean);
         let rows = (0..self.a.len()).into_par_iter().with_min_len(self.rows_per_task());
         let mut u: Vec<f64> = rows.map(|i| simd::min_reduced(self.row(i), &v)).collect();
         for (j, v) in v.iter_mut().enumerate().filter(|(_, v)| **v == f64::NEG_INFINITY) {

@@ -16,6 +16,7 @@
 //! Both methods hold dense plans `[n, m]`; for many points use [`low_rank_gromov`]. Gradients have the factor
 //! two of POT. OTT omits it, so its epsilon is half of the epsilon here.
 
+mod entrywise;
 mod factors;
 mod geodesic;
 mod lowrank;
@@ -38,7 +39,8 @@ use rayon::prelude::*;
 use std::time::Instant;
 
 use crate::{Error, Result, StopReason};
-use problem::{GromovProblem, GromovTrial, distance, inner};
+use entrywise::distance;
+use problem::{GromovProblem, GromovTrial, inner};
 use starts::Starts;
 
 /// Iterations after which starts are compared.

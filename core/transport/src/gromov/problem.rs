@@ -6,10 +6,10 @@
 //! optimum it would lead to other, often worse ones, so b is zero in the first iterations, after a step that
 //! moves more than a little mass, and after one that has not lowered the objective with its entropy.
 
-use ndarray::{Array1, Array2, ArrayView1, Ix1, Zip, iter::Lanes};
+use ndarray::{Array1, Array2};
 use std::time::Instant;
 
-use super::product::dot;
+use super::entrywise::{distance, dot, entropy, masses, update};
 use super::solver::GromovWasserstein;
 use super::space::{Space, agreement, sandwich};
 use crate::exact::{ExactPlan, Start, solve};
@@ -99,7 +99,8 @@ impl GromovProblem<'_> {
             None => self.conditional_gradient(trial, pause)?,
         }
         trial.value = self.value(&trial.plan);
-        trial.objective = trial.value + self.solver.epsilon.map_or(0.0, |e| e * self.entropy(&trial.plan));
+        trial.objective =
+            trial.value + self.solver.epsilon.map_or(0.0, |e| e * entropy(&trial.plan, self.a, self.b));
         Ok(())
     }
 
@@ -113,7 +114,7 @@ impl GromovProblem<'_> {
         let mut gradient = sandwich((-4.0 * self.alpha()) as f32, self.x, plan.view(), self.y);
         if let Some((linear, alpha)) = &self.solver.linear {
             let weight = (1.0 - alpha) as f32;
-            Zip::from(&mut gradient).and(linear).par_for_each(|g, &m| *g += weight * m);
+            update(&mut gradient, linear, |g, &m| *g += weight * m);
         }
         gradient
     }
@@ -130,15 +131,6 @@ impl GromovProblem<'_> {
         let square = |space: &Space, v: &Array1<f64>| inner(&space.moments(&v.to_vec()).1, &v.to_vec());
         let apart = square(self.x, &rows) + square(self.y, &columns) - 2.0 * agreement(self.x, plan, self.y);
         (self.alpha() * apart + self.linear_part(plan)).max(0.0)
-    }
-
-    /// Returns the entropy of a plan relative to the product of the weights, `KL(T | a b^T)`.
-    fn entropy(&self, plan: &Array2<f32>) -> f64 {
-        let rows = Zip::from(plan.rows()).and(self.a).par_map_collect(|row, a| {
-            let entries = row.iter().zip(self.b).filter(|(p, _)| **p > 0.0);
-            entries.map(|(&p, b)| f64::from(p) * (f64::from(p) / (a * b)).ln()).sum::<f64>()
-        });
-        rows.sum()
     }
 
     fn entropic(&self, trial: &mut GromovTrial, epsilon: f64, pause: usize) -> Result<()> {
@@ -204,7 +196,7 @@ impl GromovProblem<'_> {
             last.objectives.push(objective);
             if lower && last.objectives.len() > WINDOW && trial.moved < NEAR {
                 let step = |c: &mut f32, &b: &f32| *c += MOMENTUM * (*c - b);
-                Zip::from(&mut cost).and(&before).par_for_each(step);
+                update(&mut cost, &before, step);
             }
         }
         last.gradient = Some(gradient);
@@ -255,9 +247,9 @@ impl GromovProblem<'_> {
                 f64::from(slope + bend < 0.0)
             };
             let moved = step * direction.iter().map(|d| f64::from(d.abs())).sum::<f64>();
-            Zip::from(&mut trial.plan).and(&direction).par_for_each(|p, &d| *p += step as f32 * d);
+            update(&mut trial.plan, &direction, |p, &d| *p += step as f32 * d);
             // The gradient is affine in the plan.
-            Zip::from(&mut gradient).and(&beyond).par_for_each(|g, &to| *g += step as f32 * (to - *g));
+            update(&mut gradient, &beyond, |g, &to| *g += step as f32 * (to - *g));
             trial.iterations += 1;
             trial.stop = limits.stop(trial.iterations, self.clock, moved, self.solver.tolerance);
             objectives.push(objectives[objectives.len() - 1] + step * (slope + step * bend));
@@ -270,20 +262,6 @@ impl GromovProblem<'_> {
     }
 }
 
-/// Returns the mass of each row or column.
-fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
-    let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
-    Zip::from(lanes).par_map_collect(mass)
-}
-
 pub(super) fn inner(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
-}
-
-/// Returns the L1 distance of two plans.
-pub(super) fn distance(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
-    let rows = Zip::from(x.rows()).and(y.rows());
-    let sums: Array1<f64> =
-        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(x, y)| f64::from((x - y).abs())).sum());
-    sums.sum()
 }

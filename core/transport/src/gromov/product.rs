@@ -1,16 +1,23 @@
 //! Products of single-precision matrices of any layout, and hashed random numbers.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use ndarray::{Array1, Array2, ArrayView2, Zip};
+use ndarray::{Array2, ArrayView2};
 
-/// Returns `factor * a b`, computed on all threads.
+use crate::tasks::ONE_TASK;
+
+/// Multiplications of a product that take about as long as looking at one number of a plan.
+const PRODUCTS: usize = 32;
+
+/// Returns `factor * a b`, computed on all threads if it is large.
 pub(super) fn product(factor: f32, a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
-    let shape = out.dim();
+    let (shape, inner) = (out.dim(), a.ncols());
     if let Some(slice) = out.as_slice_mut() {
         let out = MatMut::from_row_major_slice_mut(slice, shape.0, shape.1);
         let (a, b) = (RowMajor::new(a), RowMajor::new(b));
-        matmul(out, Accum::Replace, a.faer(), b.faer(), factor, Par::rayon(0));
+        let alone = shape.0 * shape.1 * inner <= PRODUCTS * ONE_TASK;
+        let threads = if alone { Par::Seq } else { Par::rayon(0) };
+        matmul(out, Accum::Replace, a.faer(), b.faer(), factor, threads);
     }
     out
 }
@@ -37,14 +44,6 @@ impl<'a> RowMajor<'a> {
         let view = MatRef::from_row_major_slice(self.memory.as_slice().unwrap_or_default(), rows, columns);
         if self.transposed { view.transpose() } else { view }
     }
-}
-
-/// Returns the sum of `x_ij y_ij` in double precision.
-pub(super) fn dot(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
-    let rows = Zip::from(x.rows()).and(y.rows());
-    let sums: Array1<f64> =
-        rows.par_map_collect(|x, y| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum());
-    sums.sum()
 }
 
 /// Returns a pseudo-random number in [0, 1) for the pair `(i, seed)`, by hashing it (SplitMix64).

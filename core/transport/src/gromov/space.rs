@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::factors::DistanceFactors;
 use super::product::product;
+use crate::tasks::{ONE_TASK, tasks};
 use crate::{Cost, Error, Result, cost::finite};
 
 /// A cloud described by the symmetric matrix `D[n, n]` of the distances between its points.
@@ -118,9 +119,11 @@ impl Space {
     pub(super) fn rows<T: Send>(&self, job: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
         let n = self.size;
         // Blocks of one mebibyte, and at least a few per thread.
-        let step = ((1 << 18) / n).min(n.div_ceil(4 * rayon::current_num_threads())).max(1);
+        let step = ((1 << 18) / n).min(n.div_ceil(4 * tasks(n * n))).max(1);
+        let alone = if n * n <= ONE_TASK { n } else { 1 };
         (0..n.div_ceil(step))
             .into_par_iter()
+            .with_min_len(alone)
             .flat_map_iter(|k| {
                 let rows = k * step..((k + 1) * step).min(n);
                 let mut block = vec![0.0; rows.len() * n];
@@ -205,6 +208,6 @@ pub(super) fn sandwich(factor: f32, x: &Space, plan: ArrayView2<'_, f32>, y: &Sp
 pub(super) fn agreement(x: &Space, plan: &Array2<f32>, y: &Space) -> f64 {
     match (x.of_points(), y.of_points()) {
         (Some(f), Some(g)) => f.agreement(plan, g),
-        _ => super::product::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes()),
+        _ => super::entrywise::dot(&x.given_times(plan.view()), &y.given_times(plan.t()).reversed_axes()),
     }
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::{borrow::Cow, ops::Range};
 
 use super::rule::MarginalRule;
-use crate::{Cost, memory, simd, simd::ROWS};
+use crate::{Cost, memory, simd, simd::ROWS, tasks::tasks};
 
 /// Largest |ln u| before absorption. Entries below e^-80, which are set to zero, are then less than 1e-21 of
 /// their row.
@@ -71,7 +71,7 @@ impl<'a> ScalingEngine<'a> {
     /// Creates an engine at zero potentials. `stored` says whether to store the kernel.
     pub(super) fn new(cost: Cow<'a, Cost<'a>>, a: Vec<f64>, b: Vec<f64>, epsilon: f64, stored: bool) -> Self {
         let (n, m) = cost.shape();
-        let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS);
+        let share = n.div_ceil(tasks(n * m)).next_multiple_of(ROWS);
         let shares = (0..n)
             .step_by(share)
             .map(|start| RowShare {

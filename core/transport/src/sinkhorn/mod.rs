@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::tasks::tasks;
 use crate::{Cost, Error, Result, SolverLimits, SolverProgress, StopReason};
 use coupling::IterationOutcome;
 use engine::{ScalingEngine, SweepResult, out_of_range};
@@ -184,8 +185,7 @@ impl Sinkhorn {
         let epsilon = self.check(cost)?;
         let (a, b, mass) = self.weights(a, b, (n, m))?;
         let stored = n.saturating_mul(m).saturating_mul(4) <= self.memory;
-        // Inside the thread pool, where forking in each iteration is cheap.
-        rayon::scope(|_| {
+        let solve = || {
             let first = self.first_epsilon(cost, epsilon);
             let refined = cost.refined(epsilon, self.memory);
             let cost = refined.map_or(Cow::Borrowed(cost), Cow::Owned);
@@ -197,7 +197,9 @@ impl Sinkhorn {
             engine.start();
             let outcome = self.anneal(&mut engine, epsilon, clock)?;
             Ok(Coupling::new(engine, mass, outcome, self.marginals == Marginals::Balanced, clock))
-        })
+        };
+        // Inside the thread pool forking in each iteration is cheap, but small problems do not fork.
+        if tasks(n * m) == 1 { solve() } else { rayon::scope(|_| solve()) }
     }
 
     /// Checks the settings and returns epsilon in units of the cost.

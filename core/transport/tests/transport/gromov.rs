@@ -1,7 +1,7 @@
 //! Gromov-Wasserstein compared with POT and with known matchings.
 
 use crate::reference::{Reference, squared};
-use chiasm_transport::{Error, GromovWasserstein, Space, quadratic_assignment, uniform};
+use chiasm_transport::{Error, GromovWasserstein, Space, StopReason, quadratic_assignment, uniform};
 use ndarray::{Array2, s};
 
 /// Tolerance: plans and products are in single precision, those of POT in double.
@@ -214,6 +214,19 @@ fn the_unit_of_the_distances_does_not_matter() {
     }
     let refused = &solve(1e-35)[0];
     assert!(matches!(refused, Err(Error::Breakdown { what: "comparing distances", .. })), "{refused:?}");
+}
+
+/// With one target there is one plan: the objective is the mean squared distance within the source.
+#[test]
+fn all_mass_on_one_target_is_solved() {
+    let x = cloud(20, 3, 4);
+    let y = cloud(5, 2, 5);
+    let a: Vec<f64> = (0..20).map(|i| 0.01 + i as f64 / 190.0).collect();
+    let b = [0.0, 1.2, 0.0, 0.0, 0.0];
+    let [x, y] = [x, y].map(|x| Space::squared_euclidean(x.view()).unwrap().normalised());
+    let found = GromovWasserstein::conditional_gradient().starts(7).solve(&x, &y, &a, &b).unwrap();
+    assert_eq!(found.stop, StopReason::Converged);
+    assert!((found.plan.column(1).sum() - 1.0).abs() < 1e-6, "single precision: {}", found.plan);
 }
 
 /// Between distant clusters an entropic start would take more iterations than it gets. Its plan must meet the

@@ -1,0 +1,49 @@
+//! Sums over the entries of plans, and updates of them.
+
+use ndarray::{Array1, Array2, ArrayView1, Ix1, Zip, iter::Lanes};
+
+use crate::tasks::ONE_TASK;
+
+/// Changes each entry of `x` by the entry of `y` at the same place.
+pub(super) fn update(x: &mut Array2<f32>, y: &Array2<f32>, change: impl Fn(&mut f32, &f32) + Sync + Send) {
+    let alone = x.len() <= ONE_TASK;
+    let zip = Zip::from(x).and(y);
+    if alone { zip.for_each(change) } else { zip.par_for_each(change) }
+}
+
+/// Returns the sum of `x_ij y_ij` in double precision.
+pub(super) fn dot(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
+    sum_of_rows(x, y, |x, y| x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum())
+}
+
+/// Returns the L1 distance of two plans.
+pub(super) fn distance(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
+    sum_of_rows(x, y, |x, y| x.iter().zip(y).map(|(x, y)| f64::from((x - y).abs())).sum())
+}
+
+fn sum_of_rows(
+    x: &Array2<f32>,
+    y: &Array2<f32>,
+    sum: impl Fn(ArrayView1<'_, f32>, ArrayView1<'_, f32>) -> f64 + Sync + Send,
+) -> f64 {
+    let rows = Zip::from(x.rows()).and(y.rows());
+    let sums = if x.len() <= ONE_TASK { rows.map_collect(sum) } else { rows.par_map_collect(sum) };
+    sums.sum()
+}
+
+/// Returns the mass of each row or column.
+pub(super) fn masses(lanes: Lanes<'_, f32, Ix1>) -> Array1<f64> {
+    let mass = |lane: ArrayView1<'_, f32>| lane.iter().map(|&p| f64::from(p)).sum::<f64>();
+    Zip::from(lanes).map_collect(mass)
+}
+
+/// Returns the entropy of a plan relative to the product of the weights, `KL(T | a b^T)`.
+pub(super) fn entropy(plan: &Array2<f32>, a: &[f64], b: &[f64]) -> f64 {
+    let of_row = |row: ArrayView1<'_, f32>, a: &f64| {
+        let entries = row.into_iter().zip(b).filter(|(p, _)| **p > 0.0);
+        entries.map(|(&p, b)| f64::from(p) * (f64::from(p) / (a * b)).ln()).sum::<f64>()
+    };
+    let rows = Zip::from(plan.rows()).and(a);
+    let sums = if plan.len() <= ONE_TASK { rows.map_collect(of_row) } else { rows.par_map_collect(of_row) };
+    sums.sum()
+}
