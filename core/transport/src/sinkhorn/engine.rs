@@ -17,6 +17,9 @@ use crate::{Cost, memory, simd, simd::ROWS, tasks::tasks};
 /// Largest |ln u| before absorption. Entries below e^-80, which are set to zero, are then less than 1e-21 of
 /// their row.
 const GUARD: f32 = 30.0;
+/// Factor of the weights with which rows are added to the column sums, 2^40. Without it, products of the
+/// smallest entries would be subnormal numbers, on which processors of Intel spend a hundred times as long.
+const LIFT: f64 = (1_u64 << 40) as f64;
 /// Number of rows after which single-precision column sums are added to the double-precision ones.
 const FLUSH: usize = 64;
 /// Largest number of values in a streamed block (32 MiB per thread); with fewer, packing would dominate.
@@ -376,18 +379,18 @@ impl RowShare {
                     let (error, spread) = rule.update(a, &sums[..live], &job.phi[at_rows], u);
                     self.error += error;
                     self.spread = self.spread.max(spread);
-                    z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (a * f64::from(*u)) as f32);
+                    z.iter_mut().zip(a).zip(u).for_each(|((z, a), u)| *z = (LIFT * a * f64::from(*u)) as f32);
                 }
                 RowPass::Couple => {
                     for (((z, a), u), sum) in z.iter_mut().zip(a).zip(u).zip(sums) {
-                        *z = (a * f64::from(*u).powi(2) * sum) as f32;
+                        *z = (LIFT * a * f64::from(*u).powi(2) * sum) as f32;
                     }
                 }
             }
             simd::add_scaled(rows, z, &mut self.recent, &ahead[..ahead.len().min(ROWS * m)]);
             if k % (FLUSH / ROWS) == FLUSH / ROWS - 1 || k + 1 == groups {
                 for (sum, recent) in self.columns.iter_mut().zip(&mut self.recent) {
-                    *sum += f64::from(std::mem::take(recent));
+                    *sum += f64::from(std::mem::take(recent)) / LIFT;
                 }
             }
         }
