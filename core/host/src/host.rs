@@ -143,25 +143,38 @@ impl Host {
             .collect()
     }
 
-    /// Returns a sentence for each shipped plugin that one of the user's folders replaces.
+    /// Returns a sentence for each shipped plugin, or component of one, that a plugin of one of the user's
+    /// folders replaces.
     pub fn replaced(&self) -> Vec<String> {
-        let replaced = self.plugins.iter().filter(|plugin| plugin.origin == PluginOrigin::Executable);
-        let sentences = replaced.filter_map(|plugin| {
-            let PluginStatus::Shadowed(by) = &plugin.status else { return None };
-            let other = self.plugins.iter().find(|other| other.path == *by)?;
-            let chosen = matches!(other.origin, PluginOrigin::Variable | PluginOrigin::UserDir);
-            chosen.then(|| {
-                format!(
-                    "the plugin {} {} of {} ({}) is used instead of the shipped {}",
-                    other.id,
-                    other.version,
-                    other.origin.as_str(),
-                    by.display(),
-                    plugin.version
-                )
-            })
-        });
-        sentences.collect()
+        let mut sentences = Vec::new();
+        let shipped = self.plugins.iter().filter(|plugin| plugin.origin == PluginOrigin::Executable);
+        for plugin in shipped {
+            if let PluginStatus::Shadowed(by) = &plugin.status {
+                sentences.extend(self.replacement(&format!("the plugin {}", plugin.id), plugin, by));
+                continue;
+            }
+            for ListedComponent { component, shadowed_by } in &plugin.provides {
+                let what = format!("the {} {}", component.kind, component.id);
+                sentences.extend(shadowed_by.iter().filter_map(|by| self.replacement(&what, plugin, by)));
+            }
+        }
+        sentences
+    }
+
+    /// Says that `what` of a shipped plugin is replaced by the plugin of a file, if that file was found in
+    /// one of the user's folders.
+    fn replacement(&self, what: &str, shipped: &PluginInfo, by: &Path) -> Option<String> {
+        let other = self.plugins.iter().find(|other| other.path == by)?;
+        let (PluginInfo { id, version, origin, .. }, by) = (other, by.display());
+        let found = matches!(origin, PluginOrigin::Variable | PluginOrigin::UserDir);
+        found.then(|| {
+            format!(
+                "{what} is taken from {id} {version} of {} ({by}) instead of the shipped {} {}",
+                origin.as_str(),
+                shipped.id,
+                shipped.version
+            )
+        })
     }
 
     /// Returns the options.

@@ -69,22 +69,32 @@ pub struct ListedKey {
 
 impl Manifest {
     /// Parses the bytes of the ELF section. Returns the manifest and its JSON text.
+    ///
+    /// Each plugin crate that is linked into a library has a record. The library is the plugin whose record
+    /// offers all that the others offer.
     pub(crate) fn from_section(section: &[u8]) -> Result<(Self, String), String> {
-        let rest =
-            section.strip_prefix(&record::MAGIC).ok_or("its record does not begin with the magic bytes")?;
-        let (length, rest) = rest.split_first_chunk::<8>().ok_or("its record ends within the header")?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
-        let (json, padding) = rest
-            .split_at_checked(length)
-            .ok_or_else(|| format!("its record should have {length} bytes, but has {}", rest.len()))?;
-        if padding.iter().any(|byte| *byte != 0) {
-            let more =
-                "another plugin crate is linked into this library; move the shared code to a crate without";
-            return Err(format!("it has more than one record: {more} `export_plugin!`"));
+        let mut records = Vec::new();
+        let mut rest = section;
+        while records.is_empty() || !rest.is_empty() {
+            let (record, after) = first_record(rest)?;
+            records.push(record);
+            // The linker aligns records with zeros.
+            let padding = after.iter().position(|byte| *byte != 0).unwrap_or(after.len());
+            rest = &after[padding..];
         }
-        let json = std::str::from_utf8(json).map_err(|e| format!("its text is not UTF-8: {e}"))?;
-        let manifest = serde_json::from_str(json).map_err(|e| format!("its JSON is invalid: {e}"))?;
-        Ok((manifest, json.to_owned()))
+        let offers_all = |(one, _): &(Self, String)| {
+            let mut offered = records.iter().flat_map(|(other, _)| &other.provides);
+            offered.all(|component| one.provides.contains(component))
+        };
+        let whole = records.iter().position(offers_all).ok_or_else(|| {
+            let ids: Vec<&str> = records.iter().map(|(one, _)| one.id.as_str()).collect();
+            format!(
+                "it has more than one record, of the plugin crates {}: list all their adapters, aligners and \
+                 fusions in the `export_plugin!` of one crate, or move shared code to a crate without",
+                ids.join(", ")
+            )
+        })?;
+        Ok(records.swap_remove(whole))
     }
 
     /// Returns whether a panic of the plugin is an error. Otherwise it ends the process.
@@ -129,6 +139,20 @@ impl Manifest {
     }
 }
 
+/// Returns the first record of a section, with its JSON text, and the bytes after it.
+fn first_record(section: &[u8]) -> Result<((Manifest, String), &[u8]), String> {
+    let rest =
+        section.strip_prefix(&record::MAGIC).ok_or("its record does not begin with the magic bytes")?;
+    let (length, rest) = rest.split_first_chunk::<8>().ok_or("its record ends within the header")?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
+    let (json, after) = rest
+        .split_at_checked(length)
+        .ok_or_else(|| format!("its record should have {length} bytes, but has {}", rest.len()))?;
+    let json = std::str::from_utf8(json).map_err(|e| format!("its text is not UTF-8: {e}"))?;
+    let manifest = serde_json::from_str(json).map_err(|e| format!("its JSON is invalid: {e}"))?;
+    Ok(((manifest, json.to_owned()), after))
+}
+
 fn major(version: &str) -> &str {
     version.split('.').next().unwrap_or_default()
 }
@@ -144,12 +168,27 @@ mod tests {
         [&record::MAGIC[..], &length.to_le_bytes(), json.as_bytes(), tail].concat()
     }
 
+    /// A record of the plugin `id` with aligners of these ids.
+    fn record(id: &str, aligners: &[&str]) -> Vec<u8> {
+        let one = |id: &&str| format!(r#"{{"kind":"aligner","id":"{id}","doc":""}}"#);
+        let provides: Vec<String> = aligners.iter().map(one).collect();
+        let json = JSON.replace(r#""id":"x""#, &format!(r#""id":"{id}""#));
+        let json = json.replace(r#""provides":[]"#, &format!(r#""provides":[{}]"#, provides.join(",")));
+        section(&json, json.len() as u64, &[])
+    }
+
     #[test]
-    fn a_record_may_have_padding_but_not_a_second_record() {
-        let whole = section(JSON, JSON.len() as u64, &[0; 7]);
-        assert_eq!(Manifest::from_section(&whole).unwrap().0.id, "x");
-        let two = [whole.clone(), whole].concat();
-        assert!(Manifest::from_section(&two).unwrap_err().contains("more than one record"));
+    fn of_several_records_the_one_that_offers_everything_counts() {
+        let padded = section(JSON, JSON.len() as u64, &[0; 7]);
+        assert_eq!(Manifest::from_section(&padded).unwrap().0.id, "x");
+        let parts = [record("a", &["a"]), vec![0; 5], record("all", &["b", "a"]), record("b", &["b"])];
+        let (manifest, json) = Manifest::from_section(&parts.concat()).unwrap();
+        assert_eq!(manifest.id, "all");
+        assert!(json.contains(r#""id":"all""#));
+        let error = Manifest::from_section(&[record("a", &["a"]), record("b", &["b"])].concat()).unwrap_err();
+        assert!(error.contains("more than one record, of the plugin crates a, b"), "{error}");
+        let error = Manifest::from_section(&[record("a", &["a"]), vec![7; 9]].concat()).unwrap_err();
+        assert!(error.contains("magic"), "{error}");
     }
 
     #[test]

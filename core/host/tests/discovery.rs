@@ -231,8 +231,18 @@ fn a_shipped_plugin_is_not_replaced_silently() {
         ..PluginSearch::default()
     };
     let sentences = Host::discover(&search).replaced();
+    assert_eq!(sentences.len(), 1);
     assert!(
         sentences[0].contains("instead of the shipped") && sentences[0].contains("/user/"),
+        "{sentences:?}"
+    );
+    // a plugin of another id that offers the same
+    patched("fixture-plain", &user, "\"id\":\"fixture-plain\"", "\"id\":\"fixture-other\"");
+    fs::remove_file(user.join("libplain.so")).unwrap();
+    let sentences = Host::discover(&search).replaced();
+    assert_eq!(sentences.len(), 4, "one for each component: {sentences:?}");
+    assert!(
+        sentences[1].starts_with("the aligner first-columns is taken from fixture-other"),
         "{sentences:?}"
     );
     let search =

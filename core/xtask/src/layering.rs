@@ -49,6 +49,24 @@ const CRATES: &[(&str, &[&str])] = &[
     ("chiasm-report", &["chiasm-check", "chiasm-geometry", "chiasm-pipeline"]),
     ("chiasm-serve", &["chiasm-graph", "chiasm-host", "chiasm-runtime", "chiasm-pipeline"]),
     (
+        "chiasm-methods",
+        &[
+            "chiasm-plugin",
+            "chiasm-cca",
+            "chiasm-concat",
+            "chiasm-cross-attention",
+            "chiasm-cycle",
+            "chiasm-kcca",
+            "chiasm-mean",
+            "chiasm-mean-vector",
+            "chiasm-mlp",
+            "chiasm-ot-map",
+            "chiasm-procrustes",
+            "chiasm-ridge",
+            "chiasm-systems",
+        ],
+    ),
+    (
         "chiasm-python",
         &[
             "chiasm-check",
