@@ -14,6 +14,15 @@ With two views the second may be given as ``y``, so that aligners work in ``Grid
 >>> GridSearchCV(CCA(), {"dimensions": [8, 16, 32]}).fit(images, texts)
 
 Parameters that are None are chosen by the method; ``chiasm explain NAME`` defines each.
+
+============================= ===================
+in cca-zoo                    here
+============================= ===================
+``CCA``, ``RidgeCCA``         ``CCA``
+``GCCA``, ``MCCA``            ``CCA``, all views
+``KCCA``, ``KGCCA``           ``KernelCCA``
+``TCCA``                      ``TensorCCA``
+============================= ===================
 """
 
 from dataclasses import dataclass
@@ -73,6 +82,8 @@ class Ridge(Aligner):
 @dataclass(eq=False, repr=False)
 class CCA(Aligner):
     """Regularised canonical correlation of two or more views, with correlation-weighted cosine.
+
+    Of more than two views it is generalised canonical correlation (GCCA, MAXVAR): ``CCA().fit([x, y, z])``.
 
     Parameters
     ----------

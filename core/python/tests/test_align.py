@@ -2,6 +2,7 @@
 
 import pickle
 import unittest
+from itertools import combinations
 
 import numpy as np
 import onnxruntime
@@ -86,12 +87,63 @@ class Aligners(unittest.TestCase):
         cosine = (back * unit).sum(axis=1) / np.linalg.norm(back, axis=1)
         self.assertGreater(cosine.min(), 0.97)
 
-    def test_three_views_and_items_without_partners(self):
+    def test_three_views_have_one_space(self):
         first, second = pairs()
-        third = second[:, ::-1].copy()
-        fitted = CCA().fit([first, second, third])
-        self.assertEqual(fitted.n_views_, 3)
-        self.assertEqual([len(z) for z in fitted.transform([first, second, third])], [300, 300, 300])
+        views = [first, second, np.tanh(first[:, :9] + second[:, :9])]
+        training, held = [own[:200] for own in views], [own[200:] for own in views]
+        for aligner in (CCA(), Procrustes(), KernelCCA()):
+            with self.subTest(type(aligner).__name__):
+                fitted = clone(aligner).fit(training)
+                self.assertEqual(fitted.n_views_, 3)
+                mapped = fitted.transform(held)
+                self.assertEqual([z.shape for z in mapped], [(100, fitted.n_components_)] * 3)
+                # recall@1 over the six directions; chance is .01
+                directions = [
+                    np.mean((a @ b.T).argmax(axis=1) == np.arange(100))
+                    for a in mapped
+                    for b in mapped
+                    if a is not b
+                ]
+                self.assertAlmostEqual(fitted.score(held), np.mean(directions))
+                self.assertGreater(min(directions), 0.2)
+                again = pickle.loads(pickle.dumps(fitted))
+                for view, (rows, z) in enumerate(zip(held, mapped, strict=True)):
+                    np.testing.assert_array_equal(again.transform(rows, view=view), z)
+                    session = onnxruntime.InferenceSession(fitted.to_onnx(view))
+                    found = session.run(["z"], {"x": rows.astype(np.float32)})[0]
+                    # another thread count adds in another order
+                    np.testing.assert_allclose(z, found, atol=2e-6)
+
+    def test_maps_of_three_views_undo_their_inverses(self):
+        first, second = pairs()
+        views = [first, second, second @ np.random.default_rng(2).normal(size=(12, 9))]
+        for aligner in (CCA(members=1), Procrustes(dimensions=5)):
+            with self.subTest(type(aligner).__name__):
+                fitted = clone(aligner).fit(views)
+                for view, z in enumerate(fitted.transform(views)):
+                    back = fitted.inverse_transform(z, view=view)
+                    self.assertEqual(back.shape, views[view].shape)
+                    # single precision, times what the inverse stretches
+                    np.testing.assert_allclose(fitted.transform(back, view=view), z, atol=1e-4)
+
+    def test_canonical_directions_of_three_views_are_those_of_maxvar(self):
+        rng = np.random.default_rng(3)
+        z = rng.normal(size=(400, 2))
+        views = [z @ rng.normal(size=(2, width)) + rng.normal(size=(400, width)) for width in (8, 6, 7)]
+        views = [own / np.linalg.norm(own, axis=1, keepdims=True) for own in views]
+        # Kettenring 1971: the common scores are the first eigenvectors of the sum of projections onto views
+        centred = [own - own.mean(axis=0) for own in views]
+        values, common = np.linalg.eigh(sum(own @ np.linalg.pinv(own) for own in centred))
+        common = common[:, -2:] / np.sqrt(values[-2:])
+        scores = [own @ (np.linalg.pinv(own) @ common) for own in centred]
+        scores = [own / np.linalg.norm(own, axis=1, keepdims=True) for own in scores]
+        mapped = CCA(dimensions=2, ridge=0.0, power=0.0, curve="unit").fit(views).transform(views)
+        for (a, b), (c, d) in zip(combinations(mapped, 2), combinations(scores, 2), strict=True):
+            # cosines do not depend on the basis of the shared space; maps compute in single precision
+            np.testing.assert_allclose(a @ b.T, c @ d.T, atol=3e-6)
+
+    def test_items_without_partners(self):
+        first, second = pairs()
         rows = [np.arange(300), np.arange(0, 300, 3)]
         some = OTMap().fit([first, second[::3]], rows=rows)
         self.assertGreater(some.score(first[:60], second[:60]), 0.3)
