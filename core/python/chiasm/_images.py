@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import _core
+
 
 def barycentric(P, Xt, Xs=None):
     """Returns the images of the sources under a plan: the mean of the targets that the mass of each goes to.
@@ -104,7 +106,7 @@ def entropic_map(M, Xt, v, reg, b=None):
 
 def _matrix(name, given):
     """Returns a matrix of finite doubles."""
-    matrix = np.asarray(given, dtype=np.float64)
+    matrix = np.asarray(given, dtype=np.float64, order="C")
     if matrix.ndim != 2:
         raise ValueError(f"{name}: expected a matrix, got an array of shape {matrix.shape}")
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
@@ -115,11 +117,9 @@ def _matrix(name, given):
 
 def _shifted(known, images, points):
     """Moves points as the nearest known point moves, the first of equally near ones."""
-    nearest = np.empty(len(points), dtype=np.intp)
-    step = max(1, (1 << 22) // max(1, known.size))
-    for start in range(0, len(points), step):
-        apart = points[start : start + step, None, :] - known
-        nearest[start : start + step] = np.einsum("ijk,ijk->ij", apart, apart).argmin(axis=1)
+    if len(points) == 0:
+        return np.empty((0, images.shape[1]))
+    nearest = _core.nearest_rows(known, points)
     if points.shape[1] != images.shape[1]:
         return images[nearest]
     return images[nearest] + (points - known[nearest])

@@ -39,5 +39,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(transport::exact, module)?)?;
     module.add_function(wrap_pyfunction!(transport::sinkhorn, module)?)?;
     module.add_function(wrap_pyfunction!(transport::gromov, module)?)?;
+    module.add_function(wrap_pyfunction!(transport::nearest_rows, module)?)?;
     Ok(())
 }

@@ -7,10 +7,10 @@ use crate::{
 };
 use chiasm_transport::{
     Cost, GromovWasserstein, Marginals, Sinkhorn, SolverLimits, SolverProgress, Space, StopReason,
-    exact as solve_exact, exact_partial,
+    exact as solve_exact, exact_partial, nearest_rows as nearest,
 };
 use ndarray::Array2;
-use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::{prelude::*, types::PyDict};
 use std::ops::ControlFlow;
 
@@ -148,6 +148,18 @@ pub fn gromov<'py>(
     log.set_item("stop", stop_text(&found.stop))?;
     log.set_item("plan", to_numpy(py, found.plan.mapv(f64::from))?)?;
     Ok(log)
+}
+
+/// Returns for each row of `x` `[n, d]` the number of the nearest row of `known` `[m, d]`.
+#[pyfunction]
+pub fn nearest_rows<'py>(
+    py: Python<'py>,
+    known: PyReadonlyArray2<'py, f64>,
+    x: PyReadonlyArray2<'py, f64>,
+) -> PyResult<Bound<'py, PyArray1<usize>>> {
+    let (known, x) = (matrix(py, &known)?, matrix(py, &x)?);
+    let found = py.detach(|| nearest(known, x));
+    Ok(found.map_err(|error| of_message(py, "chiasm::transport", error))?.into_pyarray(py))
 }
 
 /// Returns a watcher that ends a solver when the flag is set.
