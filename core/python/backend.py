@@ -23,6 +23,9 @@ ROOT = HERE.parent.parent
 #: The folders of the workspace whose crates are plugins.
 PLUGIN_FOLDERS = ("plugins", "adapters")
 
+#: The crate that holds all plugins of the folder ``plugins`` in one library, which share their code.
+JOINED = "chiasm-methods"
+
 
 def get_requires_for_build_wheel(config_settings=None):
     """Returns what has to be installed for a build: nothing but cargo."""
@@ -31,14 +34,18 @@ def get_requires_for_build_wheel(config_settings=None):
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     """Compiles the release profile and packs it. Returns the name of the wheel."""
-    packages = ["chiasm", "chiasm-python", *plugins()]
-    flags = [flag for name in packages for flag in ("-p", name)]
-    command = ["cargo", "build", "--release", "--locked", "--features", "chiasm/hub", *flags]
     # Names of functions are a third of the size, and no part of what a user needs.
     environment = dict(os.environ, CARGO_PROFILE_RELEASE_STRIP="symbols")
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    adapters = plugins("adapters")
+    packages = [flag for name in ("chiasm", "chiasm-python", *adapters) for flag in ("-p", name)]
+    for command in (
+        ["build", "--features", "chiasm/hub", *packages],
+        # No other build makes a library of it, which would stand beside the plugins that it holds.
+        ["rustc", "-p", JOINED, "--crate-type", "cdylib"],
+    ):
+        subprocess.run(["cargo", *command, "--release", "--locked"], cwd=ROOT, env=environment, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-    return pack(target / "release", Path(wheel_directory))
+    return pack(target / "release", [*adapters, JOINED], Path(wheel_directory))
 
 
 def build_sdist(sdist_directory, config_settings=None):
@@ -46,9 +53,9 @@ def build_sdist(sdist_directory, config_settings=None):
     raise NotImplementedError("build a wheel in a clone of the repository: pip wheel core/python")
 
 
-def plugins():
-    """Returns the names of the crates that are plugins."""
-    manifests = [path for folder in PLUGIN_FOLDERS for path in (ROOT / folder).glob("*/Cargo.toml")]
+def plugins(*folders):
+    """Returns the names of the crates of folders of the workspace."""
+    manifests = [path for folder in folders for path in (ROOT / folder).glob("*/Cargo.toml")]
     return sorted(re.search(r'(?m)^name = "(.+)"', path.read_text()).group(1) for path in manifests)
 
 
@@ -57,15 +64,18 @@ def library(name):
     return f"lib{name.replace('-', '_')}.so"
 
 
-def pack(built, output):
-    """Packs the files that cargo wrote to the folder ``built``. Returns the name of the wheel."""
+def pack(built, plugins, output):
+    """Packs the files that cargo wrote to the folder ``built``, of plugins the libraries of these crates.
+
+    Returns the name of the wheel.
+    """
     version = re.search(r'(?m)^version = "(.+)"', (ROOT / "Cargo.toml").read_text()).group(1)
     sources = sorted(path for path in (HERE / "chiasm").iterdir() if path.suffix in (".py", ".pyi"))
     sources.append(HERE / "chiasm" / "py.typed")
     files = {f"chiasm/{path.name}": path for path in sources}
     files["chiasm/_core.abi3.so"] = built / library("chiasm-python")
     files["chiasm/bin/chiasm"] = built / "chiasm"
-    files.update({f"chiasm/bin/{library(name)}": built / library(name) for name in plugins()})
+    files.update({f"chiasm/bin/{library(name)}": built / library(name) for name in plugins})
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"not built yet: {', '.join(missing)}")
@@ -142,7 +152,8 @@ def main():
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("dist"), help="the folder of the wheel")
     arguments = parser.parse_args()
-    print(arguments.output / pack(arguments.built, arguments.output), file=sys.stdout)
+    name = pack(arguments.built, plugins(*PLUGIN_FOLDERS), arguments.output)
+    print(arguments.output / name, file=sys.stdout)
 
 
 if __name__ == "__main__":
