@@ -75,7 +75,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         names = [f"view{at}" for at in range(len(views))]
         data = {"views": views, "rows": rows, "names": names}
         maps = _core.fit_aligner(self._plugin, data, self._options(len(views)), listener(self.progress))
-        return self._fitted(maps, views[0].shape[1])
+        return self._fitted(maps)
 
     def fit_moments(self, moments):
         """Fits the maps on all rows that were added to a :class:`chiasm.Moments`: `CCA` and `Ridge` only.
@@ -91,7 +91,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._scales = [None] * len(self.view_widths_)
         options = self._options(len(self.view_widths_))
         maps = moments._sums.fit(self._plugin, options, listener(self.progress))
-        return self._fitted(maps, self.n_features_in_)
+        return self._fitted(maps)
 
     def _options(self, views):
         """Returns how a number of views is fitted, as the Rust module expects it."""
@@ -110,13 +110,13 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "threads": int(self.threads),
         }
 
-    def _fitted(self, maps, width):
-        """Keeps the maps of a fit, the first of which takes items of this width."""
+    def _fitted(self, maps):
+        """Keeps the maps of a fit."""
         self.maps_ = maps
         report = json.loads(maps.report)
         self.parameters_, self.notes_ = report["parameters"], report["notes"]
         self.n_views_ = len(self.view_widths_)
-        self.n_components_ = maps.transform(0, np.ones((1, width), dtype=np.float32)).shape[1]
+        self.n_components_ = maps.width
         return self
 
     def transform(self, X, y=None, *, view=0):

@@ -101,6 +101,13 @@ impl Maps {
         Ok((py.get_type::<Self>().getattr("restore")?, state))
     }
 
+    /// The width of the shared space.
+    #[getter]
+    fn width(&self) -> Option<usize> {
+        let outputs = self.maps.first()?.graph.outputs();
+        outputs.iter().find(|port| port.name == "z")?.fixed(-1)
+    }
+
     /// Maps rows `[n, dim]` of the view `at` into the shared space `[n, k]`.
     fn transform<'py>(
         &self,
