@@ -7,7 +7,13 @@
 //! ```
 //!
 //! PYTHON is an interpreter in which the package is installed, of the same profile: `backend.py --built`.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
 
 #[path = "../../transport/benches/peers/mod.rs"]
 mod peers;
